@@ -1,0 +1,108 @@
+"""State that belongs to a module between two time steps: made by the first input, checked at every later one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def check_input(owner: nn.Module, x: Tensor) -> None:
+    """Refuse an input that is not a floating-point tensor.
+
+    Raises:
+        TypeError: ``x`` is not a tensor or has an integer, boolean or complex dtype.
+    """
+    name = type(owner).__name__
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{name}: x must be a torch.Tensor, got {type(x).__name__}")
+    if not x.is_floating_point():
+        raise TypeError(f"{name}: x must have a floating-point dtype, got {x.dtype}: call x.float()")
+
+
+def check_sequence(owner: nn.Module, x_seq: Tensor, features: str = "*") -> None:
+    """Refuse a sequence that does not have the shape ``[T, N, *]`` with at least one time step.
+
+    Raises:
+        TypeError: see :func:`check_input`.
+        ValueError: ``x_seq`` has fewer than two dimensions, or T is 0.
+    """
+    check_input(owner, x_seq)
+    name = type(owner).__name__
+    if x_seq.dim() < 2:
+        raise ValueError(f"{name}: x_seq must have shape [T, N, {features}], got {list(x_seq.shape)}")
+    if x_seq.shape[0] == 0:
+        raise ValueError(f"{name}: x_seq must have at least one time step, got shape {list(x_seq.shape)}")
+
+
+class MemoryModule(nn.Module):
+    """Base of all modules with state.
+
+    A state is None until the first input gives it shape, device and dtype. It moves with ``.to(...)`` and is copied
+    by ``copy.deepcopy`` (without its history), but is not part of ``state_dict``: weights are kept, moods are not.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._state_names: list[str] = []
+
+    def register_state(self, name: str) -> None:
+        """Declare the attribute ``name`` to be a state, None for now."""
+        self.register_buffer(name, None, persistent=False)
+        self._state_names.append(name)
+
+    def checked_state(self, name: str, like: Tensor, default: float) -> Tensor:
+        """Return the state ``name``, or a new one filled with ``default`` if there is none yet.
+
+        Args:
+            name: a registered state.
+            like: tensor whose shape, device and dtype the state must have.
+            default: initial value.
+
+        Raises:
+            ValueError: the state comes from an input of another shape, device or dtype.
+        """
+        state = getattr(self, name)
+        if state is None:
+            return torch.full_like(like, default)
+        for what in ("shape", "device", "dtype"):
+            have, want = getattr(state, what), getattr(like, what)
+            if have != want:
+                if what == "shape":
+                    have, want = list(have), list(want)
+                raise ValueError(
+                    f"{type(self).__name__}: state {name} has {what} {have}, input needs {want}: "
+                    "call reset_net(net) between batches"
+                )
+        return state
+
+    def reset(self) -> None:
+        """Forget all state; the next input starts afresh."""
+        for name in self._state_names:
+            setattr(self, name, None)
+
+    def detach(self) -> None:
+        """Keep the state, cut its history."""
+        self._map_state(Tensor.detach)
+
+    def _map_state(self, function: Callable[[Tensor], Tensor]) -> None:
+        for name in self._state_names:
+            state = getattr(self, name)
+            if state is not None:
+                setattr(self, name, function(state))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # deepcopy and pickle refuse tensors in the middle of a graph: a copy holds the values, not the history.
+        state = dict(self.__dict__)
+        state["_buffers"] = {
+            name: tensor.detach() if name in self._state_names and tensor is not None else tensor
+            for name, tensor in self._buffers.items()
+        }
+        return state
+
+    def forward_sequence(self, x_seq: Tensor) -> Tensor:
+        """Apply the module to ``x_seq`` of shape ``[T, N, *]``, one time step after the other."""
+        check_sequence(self, x_seq)
+        return torch.stack([self(x) for x in x_seq])

@@ -1,0 +1,180 @@
+r"""Pure step functions: one time step in, spikes and the new state out. No hidden state, no modules.
+
+A neuron does three things in each time step, in this order (tutorial.txt and [1]_):
+
+.. math::
+    \text{charge:}\quad & h[t] = f(v[t-1], x[t]) \\
+    \text{fire:}\quad   & s[t] = \Theta(h[t] - v_{threshold}) \\
+    \text{reset:}\quad  & v[t] = (1 - s[t])\,h[t] + s[t]\,v_{reset} \text{ (hard)},\quad
+                          v[t] = h[t] - s[t]\,v_{threshold} \text{ (soft)}
+
+Shapes: ``x``, ``v`` and the spikes share one shape, ``[N, *]`` or any other down to 0-dim. Quantities are
+dimensionless; time is counted in steps.
+
+.. [1] W. Fang et al., "Incorporating learnable membrane time constant to enhance learning of spiking neural
+   networks", ICCV 2021, eq. 2-4. https://arxiv.org/abs/2007.05785
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from torch import Tensor, nn
+
+SpikeFunction = Callable[[Tensor], Tensor]
+
+__all__ = [
+    "detach_net",
+    "fire",
+    "if_charge",
+    "if_step",
+    "lif_charge",
+    "lif_step",
+    "reset",
+    "reset_net",
+    "seq_to_ann_forward",
+    "synapse_filter_step",
+]
+
+
+def if_charge(x: Tensor, v: Tensor) -> Tensor:
+    r"""Charge an integrate-and-fire neuron: :math:`h[t] = v[t-1] + x[t]`."""
+    return v + x
+
+
+def lif_charge(
+    x: Tensor, v: Tensor, tau: float, v_reset: float | None = 0.0, decay_input: bool = True
+) -> Tensor:
+    r"""Charge a leaky integrate-and-fire neuron.
+
+    .. math::
+        h[t] = v[t-1] + \tfrac{1}{\tau}(x[t] - (v[t-1] - v_{rest})) \quad\text{(decay\_input)}, \qquad
+        h[t] = v[t-1] - \tfrac{1}{\tau}(v[t-1] - v_{rest}) + x[t] \quad\text{(else)}
+
+    with :math:`v_{rest} = v_{reset}` for the hard reset and 0 for the soft one (``v_reset=None``). ``tau`` is the
+    membrane time constant in time steps.
+    """
+    leak = v if v_reset is None else v - v_reset
+    return v + (x - leak) / tau if decay_input else v - leak / tau + x
+
+
+def fire(h: Tensor, v_threshold: float, surrogate_function: SpikeFunction) -> Tensor:
+    r"""Return the spikes :math:`s[t] = \Theta(h[t] - v_{threshold})`: 1 where ``h >= v_threshold``, else 0."""
+    return surrogate_function(h - v_threshold)
+
+
+def reset(h: Tensor, s: Tensor, v_threshold: float, v_reset: float | None, detach_reset: bool) -> Tensor:
+    """Return v[t]: hard reset to ``v_reset`` where ``s`` is 1, or soft reset (``v_reset=None``) by subtraction.
+
+    ``detach_reset=True`` cuts the gradient through ``s`` here, and only here.
+    """
+    if detach_reset:
+        s = s.detach()
+    return h - s * v_threshold if v_reset is None else (1 - s) * h + s * v_reset
+
+
+def if_step(
+    x: Tensor,
+    v: Tensor,
+    *,
+    v_threshold: float,
+    v_reset: float | None,
+    surrogate_function: SpikeFunction,
+    detach_reset: bool,
+) -> tuple[Tensor, Tensor]:
+    """Take an integrate-and-fire neuron through one time step.
+
+    Args:
+        x: input current x[t], ``[N, *]``.
+        v: membrane potential v[t-1], same shape.
+        v_threshold: membrane potential from which the neuron fires.
+        v_reset: value after a spike (hard reset), or None for the soft reset.
+        surrogate_function: maps ``h - v_threshold`` to spikes.
+        detach_reset: whether the gradient through the spike is cut in the reset.
+
+    Returns:
+        Spikes s[t] and membrane potential v[t], each of the shape of ``x``.
+    """
+    h = if_charge(x, v)
+    s = fire(h, v_threshold, surrogate_function)
+    return s, reset(h, s, v_threshold, v_reset, detach_reset)
+
+
+def lif_step(
+    x: Tensor,
+    v: Tensor,
+    *,
+    tau: float,
+    decay_input: bool,
+    v_threshold: float,
+    v_reset: float | None,
+    surrogate_function: SpikeFunction,
+    detach_reset: bool,
+) -> tuple[Tensor, Tensor]:
+    """Take a leaky integrate-and-fire neuron through one time step: :func:`if_step` with :func:`lif_charge`."""
+    h = lif_charge(x, v, tau, v_reset, decay_input)
+    s = fire(h, v_threshold, surrogate_function)
+    return s, reset(h, s, v_threshold, v_reset, detach_reset)
+
+
+def synapse_filter_step(s: Tensor, i: Tensor, inv_tau: Tensor | float) -> Tensor:
+    r"""Take a synapse filter through one time step.
+
+    .. math:: I[t] = I[t-1] - (1 - s[t])\,\tfrac{1}{\tau}\,I[t-1] + s[t]
+
+    The current does not decay in a step that brings a spike, so the filter is bilinear in ``s`` and ``I`` and
+    not a plain low-pass.
+
+    Args:
+        s: spikes s[t], ``[N, *]``.
+        i: synaptic current I[t-1], same shape.
+        inv_tau: 1/tau in 1/steps, a number or a tensor that broadcasts to ``s``.
+
+    Returns:
+        The synaptic current I[t], shape of ``s``.
+    """
+    return i - (1 - s) * i * inv_tau + s
+
+
+def seq_to_ann_forward(x_seq: Tensor, stateless_module: nn.Module | Iterable[nn.Module]) -> Tensor:
+    """Apply a module that has no state to all time steps at once.
+
+    ``[T, N, *]`` is viewed as ``[T * N, *]``, so that for example an ``nn.Conv2d`` sees one large batch.
+
+    Args:
+        x_seq: ``[T, N, *]``.
+        stateless_module: a module, or several that are applied one after the other.
+
+    Returns:
+        ``[T, N, *]`` with the trailing shape that the module gives.
+
+    Raises:
+        ValueError: ``x_seq`` has fewer than two dimensions.
+    """
+    if x_seq.dim() < 2:
+        raise ValueError(f"x_seq must have shape [T, N, *], got {list(x_seq.shape)}")
+    modules = [stateless_module] if isinstance(stateless_module, nn.Module) else stateless_module
+    y = x_seq.flatten(0, 1)
+    for module in modules:
+        y = module(y)
+    return y.unflatten(0, x_seq.shape[:2])
+
+
+def _call_on_all(net: nn.Module, method: str) -> None:
+    for module in net.modules():
+        if callable(getattr(module, method, None)):
+            getattr(module, method)()
+
+
+def reset_net(net: nn.Module) -> None:
+    """Forget the state of every module in ``net``: call it between two batches, whose samples are unrelated."""
+    _call_on_all(net, "reset")
+
+
+def detach_net(net: nn.Module) -> None:
+    """Keep the state of every module in ``net`` but cut its history (truncated BPTT).
+
+    Call it between two pieces of one long sequence, after the optimizer step: the next backward pass then ends
+    at the border, instead of failing with "Trying to backward through the graph a second time".
+    """
+    _call_on_all(net, "detach")

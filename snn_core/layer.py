@@ -1,0 +1,264 @@
+"""Recurrent containers, the stateful synapse, and wrappers that turn a single step into a sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from snn_core.backend import check_backend, resolve_backend
+from snn_core.base import MemoryModule, check_input, check_sequence
+from snn_core.functional import seq_to_ann_forward, synapse_filter_step
+
+__all__ = [
+    "ElementWiseRecurrentContainer",
+    "LinearRecurrentContainer",
+    "MultiStepContainer",
+    "SeqToANNContainer",
+    "SynapseFilter",
+]
+
+
+def _check_module(owner: nn.Module, argument: str, module: nn.Module) -> None:
+    if not isinstance(module, nn.Module):
+        given = type(module).__name__
+        raise TypeError(f"{type(owner).__name__}: {argument} must be a torch.nn.Module, got {given}")
+
+
+class ElementWiseRecurrentContainer(MemoryModule):
+    r"""Feeds each output back to the same element of the next input.
+
+    .. math:: i[t] = f(x[t], y[t-1]), \qquad y[t] = \text{sub\_module}(i[t]), \qquad y[-1] = 0
+
+    Args:
+        sub_module: any module whose output has the shape of its input, usually a spiking neuron.
+        element_wise_function: f(x, y), any function of two tensors of one shape.
+
+    Attributes:
+        y: last output y[t-1]; None before the first step.
+
+    Raises:
+        TypeError: ``sub_module`` is not a module or ``element_wise_function`` is not callable.
+    """
+
+    def __init__(
+        self, sub_module: nn.Module, element_wise_function: Callable[[Tensor, Tensor], Tensor]
+    ) -> None:
+        super().__init__()
+        _check_module(self, "sub_module", sub_module)
+        if not callable(element_wise_function):
+            given = type(element_wise_function).__name__
+            raise TypeError(f"{type(self).__name__}: element_wise_function must be callable, got {given}")
+        self.sub_module = sub_module
+        self.element_wise_function = element_wise_function
+        self.register_state("y")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Take one time step.
+
+        Args:
+            x: x[t], ``[N, *]`` or any other shape, down to 0-dim.
+
+        Returns:
+            y[t], shape of ``x``.
+
+        Raises:
+            TypeError: ``x`` is not a floating-point tensor.
+            ValueError: the state comes from another shape, device or dtype, or ``sub_module`` changes the shape.
+        """
+        check_input(self, x)
+        y = self.sub_module(self.element_wise_function(x, self.checked_state("y", x, 0.0)))
+        if y.shape != x.shape:
+            raise ValueError(
+                f"{type(self).__name__}: sub_module must keep the shape of its input, got {list(y.shape)} for "
+                f"{list(x.shape)}: use LinearRecurrentContainer for other sizes"
+            )
+        self.y = y.to(x.dtype)  # autocast may have made it narrower than x
+        return y
+
+    def extra_repr(self) -> str:
+        return f"element-wise function={self.element_wise_function}"
+
+
+class LinearRecurrentContainer(MemoryModule):
+    r"""Feeds all outputs back to all inputs through a linear layer.
+
+    .. math:: i[t] = [x[t]; y[t-1]]\,W^T + b, \qquad y[t] = \text{sub\_module}(i[t]), \qquad y[-1] = 0
+
+    ``W`` and ``b`` are those of ``rc``, an ``nn.Linear(in_features + out_features, in_features, bias)``.
+
+    Args:
+        sub_module: any module that maps ``[N, *, in_features]`` to ``[N, *, out_features]``.
+        in_features: size of x[t] and of the sub_module's input.
+        out_features: size of y[t].
+        bias: whether ``rc`` has a bias.
+
+    Attributes:
+        y: last output y[t-1], ``[N, *, out_features]``; None before the first step.
+
+    Raises:
+        TypeError: ``sub_module`` is not a module.
+        ValueError: a size below 1.
+    """
+
+    def __init__(self, sub_module: nn.Module, in_features: int, out_features: int, bias: bool = True) -> None:
+        super().__init__()
+        _check_module(self, "sub_module", sub_module)
+        for argument, size in (("in_features", in_features), ("out_features", out_features)):
+            if size < 1:
+                raise ValueError(f"{type(self).__name__}: {argument} must be at least 1, got {size}")
+        self.in_features = in_features
+        self.out_features = out_features
+        self.rc = nn.Linear(in_features + out_features, in_features, bias)
+        self.sub_module = sub_module
+        self.register_state("y")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Take one time step.
+
+        Args:
+            x: x[t], ``[N, *, in_features]``.
+
+        Returns:
+            y[t], ``[N, *, out_features]``.
+
+        Raises:
+            TypeError: ``x`` is not a floating-point tensor.
+            ValueError: a last dimension that does not fit, or a state from another shape, device or dtype.
+        """
+        check_input(self, x)
+        self._check_last_dimension("input", x, "in_features", self.in_features)
+        previous = self.checked_state("y", x.new_empty(()).expand(*x.shape[:-1], self.out_features), 0.0)
+        y = self.sub_module(self.rc(torch.cat([x, previous], dim=-1)))
+        self._check_last_dimension("sub_module's output", y, "out_features", self.out_features)
+        self.y = y.to(x.dtype)  # autocast may have made it narrower than x
+        return y
+
+    def _check_last_dimension(self, what: str, tensor: Tensor, argument: str, size: int) -> None:
+        if tensor.dim() == 0 or tensor.shape[-1] != size:
+            raise ValueError(
+                f"{type(self).__name__}: {what} has shape {list(tensor.shape)}, its last dimension must be "
+                f"{argument}={size}"
+            )
+
+
+class SynapseFilter(MemoryModule):
+    r"""Stateful synapse: a current that jumps with each spike and decays in steps without one.
+
+    .. math:: I[t] = I[t-1] - (1 - s[t])\,\tfrac{1}{\tau}\,I[t-1] + s[t]
+
+    Put it after a stateless synapse, ``nn.Sequential(nn.Conv2d(...), SynapseFilter(...))``, or after spikes. A
+    learnable tau is kept as ``w`` with 1/tau = sigmoid(w), so that it stays above 1 whatever the optimizer does.
+
+    Args:
+        tau: time constant in time steps, > 1: one number, or one for each channel (dimension 1 of ``[N, C, *]``).
+        learnable: whether tau is trained.
+        backend: how sequences run, one of :data:`snn_core.backend.BACKENDS`.
+
+    Attributes:
+        out_i: current I[t], shape of the input; None before the first step.
+        tau: the time constant(s) as a tensor, 0-dim or ``[C]``.
+
+    Raises:
+        ValueError: a tau that is not finite or not above 1, or not a number or a flat list of them; an unknown
+            backend.
+
+    Source: H. Fang et al., "Exploiting neuron and synapse filter dynamics in spatial temporal learning of deep
+    spiking neural network", IJCAI 2020. https://arxiv.org/abs/2003.02944
+    """
+
+    def __init__(
+        self, tau: float | Sequence[float] | Tensor = 100.0, learnable: bool = False, backend: str = "auto"
+    ) -> None:
+        super().__init__()
+        initial = torch.as_tensor(tau, dtype=torch.get_default_dtype()).detach().clone()
+        if initial.dim() > 1 or initial.numel() == 0:
+            raise ValueError(
+                f"SynapseFilter: tau must be a number or one number for each channel, got shape {list(initial.shape)}"
+            )
+        if not bool(((initial > 1) & initial.isfinite()).all()):
+            raise ValueError(f"SynapseFilter: tau must be finite and above 1 time step, got {tau}")
+        self.learnable = learnable
+        self.backend = check_backend(backend)
+        if learnable:
+            self.w = nn.Parameter(-torch.log(initial - 1))
+        else:
+            self.register_buffer("fixed_tau", initial)
+        self.register_state("out_i")
+
+    @property
+    def tau(self) -> Tensor:
+        return 1 / torch.sigmoid(self.w) if self.learnable else self.fixed_tau
+
+    def _inv_tau(self, x: Tensor) -> Tensor:
+        """Return 1/tau in a shape that broadcasts to ``x``, ``[N, C, *]``."""
+        inv_tau = torch.sigmoid(self.w) if self.learnable else 1 / self.fixed_tau
+        inv_tau = inv_tau.to(x.dtype)
+        if inv_tau.dim() == 0:
+            return inv_tau
+        channels = inv_tau.numel()
+        if x.dim() < 2 or x.shape[1] != channels:
+            raise ValueError(
+                f"SynapseFilter: tau has {channels} channels, so a time step must have shape [N, {channels}, *], "
+                f"got {list(x.shape)}"
+            )
+        return inv_tau.view(channels, *[1] * (x.dim() - 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Take one time step.
+
+        Args:
+            x: spikes s[t], ``[N, *]`` or any other shape; ``[N, C, *]`` for a tau per channel.
+
+        Returns:
+            Current I[t], shape and dtype of ``x``.
+
+        Raises:
+            TypeError: ``x`` is not a floating-point tensor.
+            ValueError: the channels do not fit, or the state comes from another shape, device or dtype.
+        """
+        check_input(self, x)
+        self.out_i = synapse_filter_step(x, self.checked_state("out_i", x, 0.0), self._inv_tau(x))
+        return self.out_i
+
+    def forward_sequence(self, x_seq: Tensor) -> Tensor:
+        """Take T time steps at once; equals T calls of the single step. ``[T, N, *]`` to ``[T, N, *]``."""
+        check_sequence(self, x_seq)
+        i = self.checked_state("out_i", x_seq[0], 0.0)
+        run = resolve_backend(self.backend).synapse_filter_sequence
+        i_seq = run(x_seq, i, self._inv_tau(x_seq[0]))
+        self.out_i = i_seq[-1]
+        return i_seq
+
+    def extra_repr(self) -> str:
+        tau = self.tau.detach()
+        shown = tau.item() if tau.dim() == 0 else f"<{tau.numel()} channels>"
+        return f"tau={shown}, learnable={self.learnable}"
+
+
+class MultiStepContainer(nn.Sequential):
+    """Turns modules that take one time step into a module that takes a sequence ``[T, N, *]``.
+
+    Each module is asked for its own ``forward_sequence``, which may do all steps at once; one that has none is
+    called step by step. Several modules are applied one after the other, as in ``nn.Sequential``.
+
+    Raises:
+        TypeError, ValueError: from ``forward``, if the input is not a floating-point ``[T, N, *]`` with T >= 1.
+    """
+
+    def forward(self, x_seq: Tensor) -> Tensor:
+        check_sequence(self, x_seq)
+        for module in self:
+            if hasattr(module, "forward_sequence"):
+                x_seq = module.forward_sequence(x_seq)
+            else:
+                x_seq = torch.stack([module(x) for x in x_seq])
+        return x_seq
+
+
+class SeqToANNContainer(nn.Sequential):
+    """Applies modules without state to all time steps at once, see :func:`~snn_core.functional.seq_to_ann_forward`."""
+
+    def forward(self, x_seq: Tensor) -> Tensor:
+        return seq_to_ann_forward(x_seq, self)
