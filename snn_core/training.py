@@ -1,0 +1,340 @@
+"""Train and evaluate one network, epoch by epoch. The command line over it is ``train.py``."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+import os
+import random
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+
+from snn_core.checkpoint import CheckpointError, load_checkpoint, restore_rng, rng_state
+from snn_core.config import TrainingConfig
+from snn_core.functional import reset_net
+from snn_core.network import make_network
+from snn_core.output import OutputFolder
+
+__all__ = ["ImageData", "Trainer", "TrainingConfig", "evaluate", "fit", "rate_loss", "set_seed"]
+
+Record = dict[str, float]
+
+
+class ImageData(Protocol):
+    """What training needs of a data set; :class:`snn_core.data.SequentialFashionMNIST` is one."""
+
+    images: Tensor  #: uint8 ``[n, 1, H, W]``
+    labels: Tensor  #: int64 ``[n]``
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> tuple[Tensor, int]: ...
+
+
+def set_seed(seed: int) -> None:
+    """Seed Python's, NumPy's and torch's random number generators."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def rate_loss(rate: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean squared error between firing rates ``[N, classes]`` and one-hot labels ``[N]``, a scalar."""
+    return F.mse_loss(rate, F.one_hot(labels, rate.shape[1]).to(rate.dtype))
+
+
+def _batches(
+    data: ImageData, indices: Tensor, batch_size: int, device: torch.device, workers: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield float images ``[N, 1, H, W]`` in [0, 1] and labels ``[N]`` on ``device``, in the order of ``indices``.
+
+    Without workers a batch is an index into ``data.images``, which costs next to nothing when that tensor already
+    lies on ``device``. Both ways give the same bits.
+    """
+    parts = indices.split(batch_size)
+    if workers == 0:
+        for part in parts:
+            part = part.to(data.images.device)
+            yield data.images[part].to(device).float() / 255, data.labels[part].to(device)
+        return
+    # A generator of its own, so that the number of workers does not change torch's random numbers.
+    loader = DataLoader(
+        data,
+        batch_sampler=[part.tolist() for part in parts],
+        num_workers=workers,
+        generator=torch.Generator().manual_seed(0),
+    )
+    for images, labels in loader:
+        yield images.to(device), labels.to(device)
+
+
+class _Mean:
+    """Sums loss and hits on the device, so that no step waits for a number to reach the host."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.loss = torch.zeros((), dtype=torch.float64, device=device)
+        self.hits = torch.zeros((), dtype=torch.int64, device=device)
+        self.count = 0
+
+    def add(self, loss: Tensor, rate: Tensor, labels: Tensor) -> None:
+        self.loss += loss.detach() * len(labels)
+        self.hits += (rate.argmax(1) == labels).sum()
+        self.count += len(labels)
+
+    def result(self) -> tuple[float, float]:
+        return self.loss.item() / self.count, self.hits.item() / self.count
+
+
+@torch.no_grad()
+def evaluate(
+    net: nn.Module, data: ImageData, batch_size: int = 256, device: str = "cpu", amp: bool = False
+) -> tuple[float, float]:
+    """Return loss and accuracy (a fraction) of ``net`` on ``data``. The state of ``net`` is reset.
+
+    Args:
+        net: maps images ``[N, 1, H, W]`` in [0, 1] to firing rates ``[N, classes]``.
+        data: images and labels.
+        batch_size: images in a batch.
+        device: where ``net`` is.
+        amp: whether to run in mixed precision.
+    """
+    where = torch.device(device)
+    was_training = net.training
+    net.eval()
+    mean = _Mean(where)
+    for images, labels in _batches(data, torch.arange(len(data)), batch_size, where, workers=0):
+        with _autocast(where, amp):
+            rate = net(images).float()
+        mean.add(rate_loss(rate, labels), rate, labels)
+        reset_net(net)
+    net.train(was_training)
+    return mean.result()
+
+
+def _autocast(device: torch.device, enabled: bool) -> torch.autocast:
+    dtype = torch.bfloat16 if device.type == "cpu" else torch.float16
+    return torch.autocast(device.type, dtype, enabled)
+
+
+class Trainer:
+    """A network, its optimizer and all that must be saved to go on: one call of :meth:`train_epoch` per epoch.
+
+    Args:
+        config: the run; its seed decides the initial weights and the order of the images.
+        start_epoch: epochs that count as done; the learning rate starts where it would be then.
+    """
+
+    def __init__(self, config: TrainingConfig, start_epoch: int = 0) -> None:
+        self.config = config
+        self.device = torch.device(config.device)
+        set_seed(config.seed)
+        self.net = make_network(config.model, config.hidden, config.backend).to(self.device)
+        self.optimizer = self._make_optimizer()
+        self.scheduler = self._make_scheduler()
+        self.scaler = torch.amp.GradScaler(
+            self.device.type, enabled=config.amp and self.device.type == "cuda"
+        )
+        self.generator = torch.Generator().manual_seed(config.seed)
+        self.history: list[Record] = []
+        self.epoch = start_epoch
+        with warnings.catch_warnings():
+            # Steps without an optimizer step before them are what start_epoch asks for.
+            warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)
+            for _ in range(start_epoch if self.scheduler else 0):
+                self.scheduler.step()
+
+    def _make_optimizer(self) -> torch.optim.Optimizer:
+        config, weights = self.config, self.net.parameters()
+        if config.opt == "adam":
+            return torch.optim.Adam(weights, lr=config.lr, weight_decay=config.weight_decay)
+        return torch.optim.SGD(
+            weights, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
+        )
+
+    def _make_scheduler(self) -> torch.optim.lr_scheduler.LRScheduler | None:
+        config = self.config
+        if config.lrs == "cosa":
+            t_max = config.cosa_tmax or config.epochs
+            return torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, T_max=t_max)
+        if config.lrs == "step":
+            return torch.optim.lr_scheduler.StepLR(self.optimizer, config.step_size, config.step_gamma)
+        return None
+
+    @property
+    def lr(self) -> float:
+        """Learning rate of the epoch to come."""
+        return self.optimizer.param_groups[0]["lr"]
+
+    def train_epoch(
+        self, data: ImageData, after_step: Callable[[], Any] = lambda: None
+    ) -> tuple[float, float]:
+        """Train on every image once and return mean loss and accuracy (a fraction) over the epoch.
+
+        Raises:
+            FloatingPointError: the loss is not finite.
+        """
+        self.net.train()
+        mean = _Mean(self.device)
+        indices = torch.randperm(len(data), generator=self.generator)
+        for images, labels in _batches(
+            data, indices, self.config.batch_size, self.device, self.config.workers
+        ):
+            self._step(images, labels, mean)
+            after_step()
+        if self.scheduler:
+            self.scheduler.step()
+        self.epoch += 1
+        loss, accuracy = mean.result()
+        if not math.isfinite(loss):
+            raise FloatingPointError(f"epoch {self.epoch}: the training loss is {loss}: try a smaller lr")
+        return loss, accuracy
+
+    def _step(self, images: Tensor, labels: Tensor, mean: _Mean) -> None:
+        self.optimizer.zero_grad()
+        with _autocast(self.device, self.config.amp):
+            rate = self.net(images).float()
+        loss = rate_loss(rate, labels)
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        reset_net(self.net)
+        mean.add(loss, rate, labels)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that :meth:`load_state_dict` needs, in types that ``weights_only`` loading allows."""
+        return {
+            "config": dataclasses.asdict(self.config),
+            "epoch": self.epoch,
+            "history": self.history,
+            "model": self.net.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict() if self.scheduler else None,
+            "scaler": self.scaler.state_dict(),
+            "sampler": self.generator.get_state(),
+            "rng": rng_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from where :meth:`state_dict` was taken.
+
+        Raises:
+            CheckpointError: the state belongs to a run with another network, data order or optimizer.
+        """
+        for name in ("model", "hidden", "order", "opt", "lrs", "seed"):
+            have, want = state["config"][name], getattr(self.config, name)
+            if have != want:
+                raise CheckpointError(
+                    f"the checkpoint was made with {name}={have}, this run has {name}={want}"
+                )
+        self.net.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.scheduler:
+            self.scheduler.load_state_dict(state["scheduler"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.generator.set_state(state["sampler"])
+        self.epoch, self.history = state["epoch"], state["history"]
+        restore_rng(state["rng"])
+
+
+def _on_device(data: ImageData, config: TrainingConfig) -> ImageData:
+    """Return ``data`` with its tensors on the training device, where a batch is an index; workers need the host."""
+    if config.workers == 0:
+        data = copy.copy(data)
+        data.images = data.images.to(config.device)
+        data.labels = data.labels.to(config.device)
+    return data
+
+
+def _describe(record: Record, epochs: int, seconds: float, images: int) -> str:
+    return (
+        f"epoch {record['epoch'] + 1:3.0f}/{epochs}  lr {record['lr']:.4f}  "
+        f"train loss {record['train_loss']:.4f} accuracy {record['train_accuracy']:6.2%}  "
+        f"test loss {record['test_loss']:.4f} accuracy {record['test_accuracy']:6.2%}  "
+        f"{seconds:.1f} s ({images / seconds:,.0f} images/s)"
+    )
+
+
+def fit(
+    config: TrainingConfig,
+    train: ImageData,
+    test: ImageData,
+    *,
+    output_dir: str | os.PathLike[str] | None = None,
+    resume: str | os.PathLike[str] | None = None,
+    start_epoch: int | None = None,
+    tensorboard: bool = False,
+    log: Callable[[str], Any] | None = None,
+) -> tuple[nn.Module, list[Record]]:
+    """Train a network and return it with its history, one record for each epoch.
+
+    Args:
+        config: the run.
+        train: training images and labels.
+        test: test images and labels, evaluated after every epoch. They choose nothing but which epoch's weights
+            are kept as ``best.pt``, so report the last epoch, not the best.
+        output_dir: folder for checkpoints and logs; None keeps nothing.
+        resume: checkpoint to go on from.
+        start_epoch: first epoch, counted from 0; None means 0, or where the checkpoint ended.
+        tensorboard: also log to ``output_dir/tb``.
+        log: receives one line per epoch, for example ``tqdm.write``.
+
+    Returns:
+        The network after the last epoch, and records with epoch (from 0), lr, train_loss, train_accuracy,
+        test_loss, test_accuracy. Accuracies are fractions.
+
+    Raises:
+        CheckpointError: ``resume`` cannot be used.
+        FloatingPointError: the loss is not finite.
+        ValueError: ``tensorboard`` without ``output_dir``, no epoch left to train, or a ``start_epoch`` that is not
+            the checkpoint's.
+    """
+    if tensorboard and output_dir is None:
+        raise ValueError("tensorboard needs an output_dir to write to")
+    trainer = Trainer(config, start_epoch or 0)
+    if resume is not None:
+        trainer.load_state_dict(load_checkpoint(resume))
+        if start_epoch not in (None, trainer.epoch):
+            raise ValueError(f"start_epoch must be {trainer.epoch}, where {resume} ended, got {start_epoch}")
+    if trainer.epoch >= config.epochs:
+        raise ValueError(f"epochs must be above the {trainer.epoch} already done, got {config.epochs}")
+    train, test = _on_device(train, config), _on_device(test, config)
+    output = OutputFolder(output_dir, trainer, tensorboard) if output_dir is not None else None
+    steps = math.ceil(len(train) / config.batch_size)
+    try:
+        with tqdm(
+            total=config.epochs * steps, initial=trainer.epoch * steps, unit="batch", desc=config.model
+        ) as bar:
+            while trainer.epoch < config.epochs:
+                started, epoch, lr = time.perf_counter(), trainer.epoch, trainer.lr
+                train_loss, train_accuracy = trainer.train_epoch(train, bar.update)
+                seconds = time.perf_counter() - started
+                test_loss, test_accuracy = evaluate(
+                    trainer.net, test, config.batch_size, config.device, config.amp
+                )
+                record = {
+                    "epoch": epoch,
+                    "lr": lr,
+                    "train_loss": train_loss,
+                    "train_accuracy": train_accuracy,
+                    "test_loss": test_loss,
+                    "test_accuracy": test_accuracy,
+                }
+                trainer.history.append(record)
+                bar.set_postfix_str(f"test accuracy {test_accuracy:.2%}")
+                if log:
+                    log(_describe(record, config.epochs, seconds, len(train)))
+                if output:
+                    output.save()
+    finally:
+        if output:
+            output.close()
+    return trainer.net, trainer.history
