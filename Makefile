@@ -1,0 +1,77 @@
+# `make help` lists the commands. Each sets up what it needs, in a virtual environment of its own.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV ?= .venv
+MODEL ?= feedback
+EPOCHS ?= 64
+# More for the command line, as in: make train ARGS="--tb --amp"
+ARGS ?=
+
+BIN := $(VENV)/bin
+# Small tensors gain nothing from many threads, and tests run side by side.
+TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+
+.PHONY: help
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+$(BIN)/python:
+	PYTHON="$(PYTHON)" scripts/make_venv.sh "$(VENV)"
+
+$(VENV)/.notebooks: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[notebooks]'
+	touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[dev,peers]'
+	$(BIN)/python -m pip install --quiet --no-deps spikingjelly==2.0.0
+	touch $@ $(VENV)/.notebooks
+
+.PHONY: tutorial
+tutorial: $(VENV)/.notebooks ## execute all notebooks; with EPOCHS=4 a quick look, into build/
+	$(BIN)/python scripts/run_notebooks.py $(if $(filter file,$(origin EPOCHS)),,--epochs $(EPOCHS) --out build)
+
+.PHONY: test
+test: $(VENV)/.dev ## run all tests
+	$(TEST_ENV) $(BIN)/python -m pytest --numprocesses 2 $(ARGS)
+
+.PHONY: train
+train: $(VENV)/.notebooks ## train one network: make train MODEL=feedback EPOCHS=64 ARGS="--tb"
+	$(BIN)/python -m snn_core.train --model $(MODEL) --epochs $(EPOCHS) $(ARGS)
+
+.PHONY: lab
+lab: $(VENV)/.notebooks ## open the notebooks in JupyterLab
+	$(BIN)/jupyter lab notebooks
+
+.PHONY: figures
+figures: $(VENV)/.notebooks ## draw all figures from results/
+	$(BIN)/python -m snn_core.plot
+
+.PHONY: seeds
+seeds: $(VENV)/.notebooks ## train the three networks with three seeds each, for the README's table
+	$(BIN)/python scripts/train_seeds.py --epochs $(EPOCHS)
+	$(BIN)/python scripts/update_readme.py
+
+.PHONY: readme
+readme: $(VENV)/.notebooks ## time both commands in fresh clones and write the README's tables
+	$(BIN)/python scripts/time_commands.py
+	$(BIN)/python scripts/update_readme.py
+
+.PHONY: data
+data: $(VENV)/.notebooks ## fetch Fashion-MNIST into the cache
+	$(BIN)/python -m snn_core.data
+
+.PHONY: subset
+subset: $(VENV)/.notebooks ## make the embedded subset again from the full data
+	$(BIN)/python scripts/make_embedded_subset.py
+
+.PHONY: lint
+lint: $(VENV)/.dev ## check style, in notebooks too
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.PHONY: clean
+clean: ## remove the virtual environment and what tools leave behind; data, runs and results stay
+	rm -rf $(VENV) .pytest_cache .hypothesis .ruff_cache *.egg-info build
