@@ -16,8 +16,9 @@ from tqdm.auto import tqdm
 from snn_core import __version__
 from snn_core.backend import BACKENDS
 from snn_core.checkpoint import CheckpointError
-from snn_core.data import DataError, SequentialFashionMNIST
+from snn_core.data import SequentialFashionMNIST
 from snn_core.network import NETWORKS
+from snn_core.sources import DataError
 from snn_core.training import TrainingConfig, fit
 
 __all__ = ["main", "make_parser"]

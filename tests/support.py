@@ -11,9 +11,6 @@ import pytest
 #: The repository's root folder.
 ROOT = Path(__file__).resolve().parent.parent
 
-#: Where Debian's package dataset-fashion-mnist puts the four .gz files.
-DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
-
 
 def require(available: bool, what: str) -> None:
     """Go on if ``available``; else fail in CI, which must have ``what``, and skip the test elsewhere."""

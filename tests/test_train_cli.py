@@ -9,12 +9,12 @@ import sys
 
 import pytest
 import torch
-from support import DEBIAN_FOLDER, records, require
+from support import records, require
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from snn_core import train, training
-from snn_core.data import cache_dir
 from snn_core.network import NETWORKS
+from snn_core.sources import DEBIAN_FOLDER, cache_dir
 
 
 @pytest.fixture
