@@ -102,21 +102,21 @@ for name, history in histories.items():
 
 # %%
 figure = training_curves(histories, "train_loss", train.is_subset)
-show(figure, f"{figures_dir}/train_loss.png", alt="train loss of the three networks against the epoch")
+show(figure, f"{figures_dir}/train_loss.png", alt="train loss of each network against the epoch")
 
 # %% [markdown]
 # *Train loss against the epoch. All fall quickly, then slowly; the gap between the networks is there early on.*
 
 # %%
 figure = training_curves(histories, "train_accuracy", train.is_subset)
-show(figure, f"{figures_dir}/train_accuracy.png", alt="train accuracy of the three networks against the epoch")
+show(figure, f"{figures_dir}/train_accuracy.png", alt="train accuracy of each network against the epoch")
 
 # %% [markdown]
 # *Train accuracy, averaged over each epoch while the weights move.*
 
 # %%
 figure = training_curves(histories, "test_accuracy", train.is_subset)
-show(figure, f"{figures_dir}/test_accuracy.png", alt="test accuracy of the three networks against the epoch")
+show(figure, f"{figures_dir}/test_accuracy.png", alt="test accuracy of each network against the epoch")
 
 # %% [markdown]
 # *Test accuracy after each epoch. Compare it with the train accuracy: networks this small hardly overfit.*

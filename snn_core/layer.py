@@ -1,4 +1,7 @@
-"""Recurrent containers, the stateful synapse, and wrappers that turn a single step into a sequence."""
+"""Recurrent containers, the stateful synapse, and wrappers that turn a single step into a sequence.
+
+As in torch's own recurrent cells, the output of a step is also the state: do not change it in place.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from torch import Tensor, nn
 from snn_core.backend import check_backend, resolve_backend
 from snn_core.base import MemoryModule, check_input, check_sequence
 from snn_core.functional import seq_to_ann_forward, synapse_filter_step
+from snn_core.neuron import MultiStepIFNode, MultiStepLIFNode
 
 __all__ = [
     "ElementWiseRecurrentContainer",
@@ -20,10 +24,20 @@ __all__ = [
 ]
 
 
-def _check_module(owner: nn.Module, argument: str, module: nn.Module) -> None:
+def _check_single_step(owner: nn.Module, module: nn.Module) -> None:
+    """Refuse a module that cannot be fed one time step after the other.
+
+    A neuron for sequences would take the N samples of a step for T time steps, without any error.
+    """
+    name = type(owner).__name__
     if not isinstance(module, nn.Module):
-        given = type(module).__name__
-        raise TypeError(f"{type(owner).__name__}: {argument} must be a torch.nn.Module, got {given}")
+        raise TypeError(f"{name}: sub_module must be a torch.nn.Module, got {type(module).__name__}")
+    for part in module.modules():
+        if isinstance(part, (MultiStepIFNode, MultiStepLIFNode, MultiStepContainer, SeqToANNContainer)):
+            raise TypeError(
+                f"{name}: {type(part).__name__} takes whole sequences, here one step at a time is fed: use a module "
+                "for single steps, such as IFNode"
+            )
 
 
 class ElementWiseRecurrentContainer(MemoryModule):
@@ -39,14 +53,14 @@ class ElementWiseRecurrentContainer(MemoryModule):
         y: last output y[t-1]; None before the first step.
 
     Raises:
-        TypeError: ``sub_module`` is not a module or ``element_wise_function`` is not callable.
+        TypeError: ``sub_module`` is not a module for single steps or ``element_wise_function`` is not callable.
     """
 
     def __init__(
         self, sub_module: nn.Module, element_wise_function: Callable[[Tensor, Tensor], Tensor]
     ) -> None:
         super().__init__()
-        _check_module(self, "sub_module", sub_module)
+        _check_single_step(self, sub_module)
         if not callable(element_wise_function):
             given = type(element_wise_function).__name__
             raise TypeError(f"{type(self).__name__}: element_wise_function must be callable, got {given}")
@@ -98,13 +112,13 @@ class LinearRecurrentContainer(MemoryModule):
         y: last output y[t-1], ``[N, *, out_features]``; None before the first step.
 
     Raises:
-        TypeError: ``sub_module`` is not a module.
+        TypeError: ``sub_module`` is not a module for single steps.
         ValueError: a size below 1.
     """
 
     def __init__(self, sub_module: nn.Module, in_features: int, out_features: int, bias: bool = True) -> None:
         super().__init__()
-        _check_module(self, "sub_module", sub_module)
+        _check_single_step(self, sub_module)
         for argument, size in (("in_features", in_features), ("out_features", out_features)):
             if size < 1:
                 raise ValueError(f"{type(self).__name__}: {argument} must be at least 1, got {size}")
@@ -153,6 +167,7 @@ class SynapseFilter(MemoryModule):
 
     Args:
         tau: time constant in time steps, > 1: one number, or one for each channel (dimension 1 of ``[N, C, *]``).
+            Kept in torch's default dtype.
         learnable: whether tau is trained.
         backend: how sequences run, one of :data:`snn_core.backend.BACKENDS`.
 
@@ -253,6 +268,7 @@ class MultiStepContainer(nn.Sequential):
             if hasattr(module, "forward_sequence"):
                 x_seq = module.forward_sequence(x_seq)
             else:
+                _check_single_step(self, module)
                 x_seq = torch.stack([module(x) for x in x_seq])
         return x_seq
 
@@ -261,4 +277,4 @@ class SeqToANNContainer(nn.Sequential):
     """Applies modules without state to all time steps at once, see :func:`~snn_core.functional.seq_to_ann_forward`."""
 
     def forward(self, x_seq: Tensor) -> Tensor:
-        return seq_to_ann_forward(x_seq, self)
+        return seq_to_ann_forward(x_seq, list(self))

@@ -29,10 +29,15 @@ def columns_as_sequence(images: Tensor) -> Tensor:
         ``[T, N, H]`` with T = W.
 
     Raises:
+        TypeError: ``images`` is not a floating-point tensor.
         ValueError: ``images`` has another number of dimensions, or more than one channel.
     """
     if images.dim() != 4 or images.shape[1] != 1:
         raise ValueError(f"images must have shape [N, 1, H, W], got {list(images.shape)}")
+    if not images.is_floating_point():
+        raise TypeError(
+            f"images must have a floating-point dtype, got {images.dtype}: use images.float() / 255"
+        )
     return images.squeeze(1).permute(2, 0, 1)
 
 

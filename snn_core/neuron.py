@@ -41,9 +41,10 @@ class SpikingNeuron(MemoryModule):
         backend: how sequences run, one of :data:`snn_core.backend.BACKENDS`.
 
     Attributes:
-        v: membrane potential ``[N, *]``; None before the first step. May be set to start elsewhere.
+        v: membrane potential ``[N, *]``; None before the first step. May be set, to a tensor, to start elsewhere.
 
     Raises:
+        TypeError: ``surrogate_function`` is a class instead of an instance.
         ValueError: a number that is not finite, ``v_reset >= v_threshold``, or an unknown backend.
     """
 
@@ -62,6 +63,11 @@ class SpikingNeuron(MemoryModule):
         self.v_reset = None if v_reset is None else check_finite(name, "v_reset", v_reset)
         if self.v_reset is not None and self.v_reset >= self.v_threshold:
             raise ValueError(f"{name}: v_reset must be below v_threshold={v_threshold}, got {v_reset}")
+        if isinstance(surrogate_function, type):
+            given = surrogate_function.__name__
+            raise TypeError(
+                f"{name}: surrogate_function must be an instance, got the class {given}: write {given}()"
+            )
         self.surrogate_function = surrogate.Sigmoid() if surrogate_function is None else surrogate_function
         self.detach_reset = detach_reset
         self.store_v_seq = store_v_seq

@@ -1,0 +1,310 @@
+"""Pure step functions against trajectories worked out by hand, and what is done to whole networks.
+
+The numbers in the tables are sums of powers of two, so they are exact and compared without a tolerance.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+from support_networks import (
+    all_equal,
+    load_weights,
+    random_currents,
+    seeded_weights,
+    step_by_step,
+    weighted_sum,
+)
+from torch import nn
+
+from snn_core.functional import (
+    detach_net,
+    fire,
+    if_charge,
+    if_step,
+    lif_charge,
+    lif_step,
+    reset,
+    reset_net,
+    seq_to_ann_forward,
+    synapse_filter_step,
+)
+from snn_core.layer import (
+    ElementWiseRecurrentContainer,
+    LinearRecurrentContainer,
+    MultiStepContainer,
+    SynapseFilter,
+)
+from snn_core.neuron import IFNode, LIFNode, MultiStepIFNode, MultiStepLIFNode
+from snn_core.surrogate import ATan, Sigmoid
+
+LIF = partial(lif_step, tau=4.0, decay_input=True)
+LIF_WHOLE_INPUT = partial(lif_step, tau=4.0, decay_input=False)
+
+# step, v_reset, inputs x[t], spikes s[t], potentials v[t]; the potentials h[t] before the spike are for the reader.
+# v[-1] is v_reset, or 0 for the soft reset; the threshold is 1, and it is enough to reach it.
+TRAJECTORIES = [
+    # h = v + x
+    pytest.param(
+        if_step, 0.0, [0.75, 0.5, 0.25, -0.5, 1.75],
+        # h: 0.75, 1.25, 0.25, -0.25, 1.5
+        [0, 1, 0, 0, 1], [0.75, 0, 0.25, -0.25, 0], id="IF-hard",
+    ),
+    pytest.param(
+        if_step, None, [0.75, 0.5, 0.25, -0.5, 1.75],
+        # h: 0.75, 1.25, 0.5, 0, 1.75
+        [0, 1, 0, 0, 1], [0.75, 0.25, 0.5, 0, 0.75], id="IF-soft",
+    ),
+    pytest.param(
+        if_step, -0.5, [0.75, 0.5, 0.25, -0.5, 1.75],
+        # h: 0.25, 0.75, 1.0, -1.0, 0.75
+        [0, 0, 1, 0, 0], [0.25, 0.75, -0.5, -1, 0.75], id="IF-hard-to-minus-one-half",
+    ),
+    # h = v + (x - (v - v_rest)) / 4 = 0.75 v + 0.25 x + 0.25 v_rest
+    pytest.param(
+        LIF, 0.0, [3, 2, 4, 1, 5],
+        # h: 0.75, 0.5625 + 0.5, 1.0, 0.25, 0.1875 + 1.25
+        [0, 1, 1, 0, 1], [0.75, 0, 0, 0.25, 0], id="LIF-hard",
+    ),
+    pytest.param(
+        LIF, None, [3, 2, 4, 1, 5],
+        # h: 0.75, 1.0625, 0.046875 + 1, 0.03515625 + 0.25, 0.2138671875 + 1.25
+        [0, 1, 1, 0, 1], [0.75, 0.0625, 0.046875, 0.28515625, 0.4638671875], id="LIF-soft",
+    ),
+    pytest.param(
+        LIF, -0.5, [3, 2, 4, 1, 5],
+        # h: -0.375 + 0.75 - 0.125, 0.1875 + 0.5 - 0.125, 0.421875 + 1 - 0.125, -0.375 + 0.25 - 0.125,
+        #    -0.1875 + 1.25 - 0.125
+        [0, 0, 1, 0, 0], [0.25, 0.5625, -0.5, -0.25, 0.9375], id="LIF-hard-to-minus-one-half",
+    ),
+    # h = v - (v - v_rest) / 4 + x = 0.75 v + 0.25 v_rest + x
+    pytest.param(
+        LIF_WHOLE_INPUT, 0.0, [0.75, 0.5, -0.25, 0.5, 1],
+        # h: 0.75, 0.5625 + 0.5, -0.25, -0.1875 + 0.5, 0.234375 + 1
+        [0, 1, 0, 0, 1], [0.75, 0, -0.25, 0.3125, 0], id="LIF-whole-input-hard",
+    ),
+    pytest.param(
+        LIF_WHOLE_INPUT, None, [0.75, 0.5, -0.25, 0.5, 1],
+        # h: 0.75, 1.0625, 0.046875 - 0.25, -0.15234375 + 0.5, 0.2607421875 + 1
+        [0, 1, 0, 0, 1], [0.75, 0.0625, -0.203125, 0.34765625, 0.2607421875], id="LIF-whole-input-soft",
+    ),
+    pytest.param(
+        LIF_WHOLE_INPUT, -0.5, [0.75, 0.5, -0.25, 0.5, 1],
+        # h: -0.375 - 0.125 + 0.75, 0.1875 - 0.125 + 0.5, 0.421875 - 0.125 - 0.25, 0.03515625 - 0.125 + 0.5,
+        #    0.3076171875 - 0.125 + 1
+        [0, 0, 0, 0, 1], [0.25, 0.5625, 0.046875, 0.41015625, -0.5],
+        id="LIF-whole-input-hard-to-minus-one-half",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("detach_reset", [False, True])
+@pytest.mark.parametrize(("step", "v_reset", "x_seq", "expected_s", "expected_v"), TRAJECTORIES)
+def test_trajectory_worked_out_by_hand(step, v_reset, x_seq, expected_s, expected_v, detach_reset):
+    v = torch.tensor(v_reset or 0.0)
+    s_seq, v_seq = [], []
+    for x in x_seq:
+        s, v = step(
+            torch.tensor(float(x)),
+            v,
+            v_threshold=1.0,
+            v_reset=v_reset,
+            surrogate_function=Sigmoid(),
+            detach_reset=detach_reset,
+        )
+        s_seq.append(s.item())
+        v_seq.append(v.item())
+    assert s_seq == expected_s
+    assert v_seq == expected_v
+
+
+def test_if_charge_adds():
+    assert if_charge(torch.tensor(0.25), torch.tensor(0.5)) == 0.75
+
+
+@pytest.mark.parametrize(
+    ("v_reset", "decay_input", "expected"),
+    [
+        (0.0, True, 1.0),  # 1 + (1 - 1) / 4
+        (None, True, 1.0),
+        (-1.0, True, 0.75),  # 1 + (1 - 2) / 4
+        (0.0, False, 1.75),  # 1 - 1 / 4 + 1
+        (None, False, 1.75),
+        (-1.0, False, 1.5),  # 1 - 2 / 4 + 1
+    ],
+)
+def test_lif_charge_leaks_to_v_reset(v_reset, decay_input, expected):
+    one = torch.tensor(1.0)
+    assert lif_charge(one, one, tau=4.0, v_reset=v_reset, decay_input=decay_input) == expected
+
+
+def test_neuron_fires_from_the_threshold_on():
+    h = torch.tensor([0.25, 0.5, 0.75])
+    assert fire(h, v_threshold=0.5, surrogate_function=ATan()).tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("v_reset", "expected"),
+    [(0.0, [0.25, 0.0]), (-0.5, [0.25, -0.5]), (None, [0.25, 0.25])],
+)
+def test_reset_where_there_is_a_spike(v_reset, expected):
+    h, s = torch.tensor([0.25, 0.75]), torch.tensor([0.0, 1.0])
+    assert reset(h, s, v_threshold=0.5, v_reset=v_reset, detach_reset=False).tolist() == expected
+
+
+# dv/ds is v_reset - h = -0.5 - 0.75 for the hard reset and -v_threshold for the soft one.
+@pytest.mark.parametrize(
+    ("v_reset", "detach_reset", "expected"),
+    [(-0.5, False, -1.25), (None, False, -0.5), (-0.5, True, None), (None, True, None)],
+)
+def test_detach_reset_cuts_the_gradient_through_the_spike(v_reset, detach_reset, expected):
+    h = torch.tensor(0.75, requires_grad=True)
+    s = torch.tensor(1.0, requires_grad=True)
+    v = reset(h, s, v_threshold=0.5, v_reset=v_reset, detach_reset=detach_reset)
+    gradient_of_h, gradient_of_s = torch.autograd.grad(v, [h, s], allow_unused=True)
+    assert gradient_of_h == (1.0 if v_reset is None else 0.0)
+    assert (None if gradient_of_s is None else gradient_of_s.item()) == expected
+
+
+# tau = 4: the current loses a quarter of itself, but not in a step that brings a spike. A plain low-pass would
+# have 0.75 * 0.5625 + 1 in the fourth step. Half a spike halves the decay: 1.171875 * (1 - 0.5 / 4) + 0.5.
+def test_synapse_filter_worked_out_by_hand():
+    i = torch.tensor(0.0)
+    i_seq = []
+    for s in [1.0, 0.0, 0.0, 1.0, 0.0, 0.5]:
+        i = synapse_filter_step(torch.tensor(s), i, inv_tau=0.25)
+        i_seq.append(i.item())
+    assert i_seq == [1, 0.75, 0.5625, 1.5625, 1.171875, 1.525390625]
+
+
+def test_synapse_filter_with_a_time_constant_for_each_channel():
+    i = synapse_filter_step(torch.zeros(2, 3), torch.ones(2, 3), inv_tau=torch.tensor([0.5, 0.25, 0.125]))
+    assert i.tolist() == [[0.5, 0.75, 0.875]] * 2
+
+
+STATELESS = [
+    pytest.param(nn.Linear(6, 3), (6,), id="Linear"),
+    pytest.param(nn.Conv2d(2, 3, 3, padding=1), (2, 5, 4), id="Conv2d"),
+    pytest.param(nn.Sequential(nn.Linear(6, 3), nn.Tanh()), (6,), id="Sequential"),
+    pytest.param([nn.Conv2d(2, 3, 3), nn.Flatten(), nn.Linear(18, 4)], (2, 5, 4), id="list"),
+    pytest.param((nn.Linear(6, 3), nn.Tanh()), (6,), id="tuple"),
+]
+
+
+def apply_in_a_loop(x_seq, stateless_module):
+    modules = [stateless_module] if isinstance(stateless_module, nn.Module) else stateless_module
+    return step_by_step(nn.Sequential(*modules), x_seq)
+
+
+@pytest.mark.parametrize(("stateless_module", "features"), STATELESS)
+def test_seq_to_ann_forward_equals_a_loop_over_time(stateless_module, features):
+    x_seq = random_currents(3, 4, *features).float()
+    y_seq = seq_to_ann_forward(x_seq, stateless_module)
+    torch.testing.assert_close(y_seq, apply_in_a_loop(x_seq, stateless_module))
+    assert not torch.equal(y_seq[0], y_seq[1])
+
+
+@pytest.mark.parametrize(("stateless_module", "features"), STATELESS)
+def test_seq_to_ann_forward_of_an_empty_batch(stateless_module, features):
+    y_seq = seq_to_ann_forward(torch.zeros(3, 0, *features), stateless_module)
+    assert y_seq.shape == apply_in_a_loop(torch.zeros(3, 1, *features), stateless_module)[:, :0].shape
+
+
+def test_seq_to_ann_forward_does_not_need_contiguous_memory():
+    x_seq = random_currents(4, 3, 6).transpose(0, 1)
+    assert not x_seq.is_contiguous()
+    assert torch.equal(seq_to_ann_forward(x_seq, nn.Tanh()), x_seq.tanh())
+
+
+@pytest.mark.parametrize("shape", [(), (5,)])
+def test_seq_to_ann_forward_refuses_a_sequence_without_a_batch(shape):
+    with pytest.raises(ValueError, match=r"x_seq must have shape \[T, N, \*\], got \[5?\]"):
+        seq_to_ann_forward(torch.zeros(shape), nn.Tanh())
+
+
+def memory_networks() -> dict[str, nn.Module]:
+    """Return networks for ``[T, N, 4]`` that hold every kind of state; the linear layer comes first."""
+    memories = {
+        "IF": MultiStepIFNode(),
+        "IF, soft, detached": MultiStepIFNode(v_reset=None, detach_reset=True),
+        "LIF": MultiStepLIFNode(tau=1.5),
+        "element-wise": MultiStepContainer(ElementWiseRecurrentContainer(IFNode(), torch.add)),
+        "linear": MultiStepContainer(LinearRecurrentContainer(LIFNode(tau=1.5), 4, 4)),
+        "synapse": nn.Sequential(MultiStepIFNode(), MultiStepContainer(SynapseFilter(2.0, learnable=True))),
+    }
+    return {name: nn.Sequential(nn.Linear(4, 4), memory) for name, memory in memories.items()}
+
+
+def seeded(name: str) -> nn.Module:
+    net = memory_networks()[name].double()
+    load_weights(net, seeded_weights(net))
+    return net
+
+
+def states(net: nn.Module) -> list[torch.Tensor | None]:
+    return [getattr(module, name) for module in net.modules() for name in getattr(module, "_state_names", [])]
+
+
+every_memory = pytest.mark.parametrize("name", memory_networks())
+
+
+@every_memory
+def test_reset_net_forgets_all_state(name):
+    net, x_seq = seeded(name), random_currents(6, 5, 4)
+    first = net(x_seq)
+    assert all(state is not None and state.any() for state in states(net))
+    reset_net(net)
+    assert states(net)
+    assert all(state is None for state in states(net))
+    assert torch.equal(net(x_seq), first)
+
+
+@every_memory
+def test_second_backward_without_detach_net_fails(name):
+    net, x_seq = seeded(name), random_currents(6, 5, 4)
+    weighted_sum(net(x_seq)).backward()
+    with pytest.raises(RuntimeError, match="Trying to backward through the graph a second time"):
+        weighted_sum(net(x_seq)).backward()
+
+
+@every_memory
+def test_after_detach_net_gradients_are_those_of_a_start_from_constants(name):
+    net, x_seq = seeded(name), random_currents(6, 5, 4)
+    weighted_sum(net(x_seq)).backward()
+    detach_net(net)
+    constants = [state.clone() for state in states(net)]
+    net.zero_grad()
+    second = net(x_seq)
+    weighted_sum(second).backward()
+
+    fresh = seeded(name)
+    owners = [(m, state) for m in fresh.modules() for state in getattr(m, "_state_names", [])]
+    for (module, state), constant in zip(owners, constants, strict=True):
+        setattr(module, state, constant)
+    expected = fresh(x_seq)
+    weighted_sum(expected).backward()
+    assert torch.equal(second, expected)
+    assert any(constant.any() for constant in constants)
+    assert all_equal([p.grad for p in net.parameters()], [p.grad for p in fresh.parameters()])
+
+
+def test_reset_net_and_detach_net_pass_by_what_has_no_state():
+    net = nn.Sequential(nn.Linear(2, 2), nn.Tanh())
+    net.reset = "not a method"
+    reset_net(net)
+    detach_net(net)
+    assert net(torch.zeros(1, 2)).requires_grad
+
+
+def test_reset_net_calls_the_reset_of_a_module_of_ones_own():
+    class Counter(nn.Module):
+        count = 3
+
+        def reset(self):
+            self.count = 0
+
+    net = nn.Sequential(nn.Sequential(Counter()))
+    reset_net(net)
+    assert net[0][0].count == 0

@@ -1,0 +1,166 @@
+"""Laws that hold for all inputs, tried on many by hypothesis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support_networks import all_equal, output_and_gradients, step_by_step
+from torch import Tensor
+
+from snn_core.layer import SynapseFilter
+from snn_core.neuron import IFNode, LIFNode, MultiStepIFNode, MultiStepLIFNode, SpikingNeuron
+from snn_core.surrogate import ATan, FastSigmoid, Rectangle, Sigmoid, Triangle
+
+law = settings(max_examples=40, deadline=None, derandomize=True)
+
+steps = st.integers(1, 6)
+batches = st.integers(0, 3)
+features = st.lists(st.integers(1, 4), min_size=0, max_size=2)
+dtypes = st.sampled_from([torch.float32, torch.float64, torch.bfloat16])
+seeds = st.integers(0, 2**31)
+v_resets = st.sampled_from([0.0, -0.3, None])
+
+
+@st.composite
+def sequences(draw, dtypes=dtypes, batches=batches):
+    """Input currents ``[T, N, *]`` that make a neuron fire now and then."""
+    generator = torch.Generator().manual_seed(draw(seeds))
+    shape = [draw(steps), draw(batches), *draw(features)]
+    return (torch.randn(shape, generator=generator, dtype=torch.float64) * 2 + 0.5).to(draw(dtypes))
+
+
+@dataclass
+class Neurons:
+    """The arguments of a neuron, which it can be built from again and again."""
+
+    single: type[SpikingNeuron]
+    multi: type[SpikingNeuron]
+    arguments: dict[str, Any]
+
+
+@st.composite
+def neurons(draw, v_resets=v_resets):
+    arguments = {
+        "v_threshold": draw(st.sampled_from([0.7, 1.0, 2.5])),
+        "v_reset": draw(v_resets),
+        "detach_reset": draw(st.booleans()),
+        "surrogate_function": draw(st.sampled_from([ATan, FastSigmoid, Rectangle, Sigmoid, Triangle]))(),
+    }
+    if draw(st.booleans()):
+        return Neurons(IFNode, MultiStepIFNode, arguments)
+    arguments |= {"tau": draw(st.sampled_from([1.1, 2.0, 7.0])), "decay_input": draw(st.booleans())}
+    return Neurons(LIFNode, MultiStepLIFNode, arguments)
+
+
+@law
+@given(neurons(), sequences())
+def test_spikes_are_zero_or_one_in_shape_and_dtype_of_the_input(neuron, x_seq):
+    s_seq = neuron.multi(**neuron.arguments)(x_seq)
+    assert ((s_seq == 0) | (s_seq == 1)).all()
+    assert (s_seq.shape, s_seq.dtype) == (x_seq.shape, x_seq.dtype)
+
+
+@law
+@given(neurons(), sequences())
+def test_sequence_equals_a_loop_of_steps_bit_for_bit(neuron, x_seq):
+    single, multi = neuron.single(**neuron.arguments), neuron.multi(**neuron.arguments)
+    expected = output_and_gradients(lambda x: step_by_step(single, x), x_seq)
+    assert all_equal(output_and_gradients(multi, x_seq), expected)
+    assert torch.equal(multi.v, single.v)
+
+
+@law
+@given(sequences(dtypes=st.just(torch.float64)), st.sampled_from([0.7, 1.0, 2.5]), seeds)
+def test_soft_reset_conserves_charge(x_seq, v_threshold, seed):
+    node = MultiStepIFNode(v_threshold=v_threshold, v_reset=None)
+    v = torch.randn(x_seq.shape[1:], generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    node.v = v
+    s_seq = node(x_seq)
+    torch.testing.assert_close(x_seq.sum(0), node.v - v + v_threshold * s_seq.sum(0), rtol=0, atol=1e-12)
+
+
+@law
+@given(neurons(v_resets=st.sampled_from([0.0, -0.3])), sequences())
+def test_hard_reset_leaves_exactly_v_reset_where_there_was_a_spike(neuron, x_seq):
+    node = neuron.multi(store_v_seq=True, **neuron.arguments)
+    s_seq = node(x_seq)
+    v_after_spikes = node.v_seq[s_seq == 1]
+    assert torch.equal(v_after_spikes, torch.full_like(v_after_spikes, node.v_reset))
+    assert (node.v_seq[s_seq == 0] < node.v_threshold).all()
+
+
+def in_other_memory_order(x: Tensor) -> Tensor:
+    """Return a tensor equal to ``x`` whose elements lie in memory in the reverse order of dimensions."""
+    order = list(reversed(range(x.dim())))
+    return x.permute(order).contiguous().permute(order)
+
+
+@law
+@given(neurons(), sequences())
+def test_order_in_memory_does_not_matter(neuron, x_seq):
+    scattered = in_other_memory_order(x_seq)
+    results = [output_and_gradients(neuron.multi(**neuron.arguments), x) for x in (x_seq, scattered)]
+    assert all_equal(*results)
+
+
+def test_order_in_memory_is_another_one_in_the_test_above():
+    assert not in_other_memory_order(torch.zeros(2, 3, 4)).is_contiguous()
+
+
+@law
+@given(neurons(), sequences(batches=st.integers(1, 5)), st.randoms(use_true_random=False))
+def test_permuted_samples_give_permuted_results(neuron, x_seq, random):
+    order = list(range(x_seq.shape[1]))
+    random.shuffle(order)
+    s_seq = neuron.multi(**neuron.arguments)(x_seq)
+    assert torch.equal(neuron.multi(**neuron.arguments)(x_seq[:, order]), s_seq[:, order])
+
+
+@law
+@given(neurons(), sequences(batches=st.integers(2, 4)))
+def test_samples_do_not_see_each_other(neuron, x_seq):
+    s_seq = neuron.multi(**neuron.arguments)(x_seq)
+    assert torch.equal(neuron.multi(**neuron.arguments)(x_seq[:, :1]), s_seq[:, :1])
+
+
+def filter_with_current(tau: float, learnable: bool, i: Tensor) -> SynapseFilter:
+    synapse = SynapseFilter(tau, learnable).to(i.dtype)
+    synapse.out_i = i
+    return synapse
+
+
+taus = st.sampled_from([1.25, 2.0, 100.0])
+
+
+@law
+@given(sequences(dtypes=st.just(torch.float64)), taus, st.booleans())
+def test_without_spikes_the_current_decays_geometrically(x_seq, tau, learnable):
+    i = x_seq[0]
+    i_seq = filter_with_current(tau, learnable, i).forward_sequence(torch.zeros_like(x_seq))
+    expected = torch.stack([i * (1 - 1 / tau) ** (t + 1) for t in range(len(x_seq))])
+    # a learnable tau is made in float32
+    torch.testing.assert_close(i_seq.detach(), expected, rtol=1e-5, atol=1e-12)
+
+
+@law
+@given(sequences(), taus, st.booleans())
+def test_with_a_spike_in_each_step_the_current_rises_by_exactly_one(x_seq, tau, learnable):
+    i = x_seq[0]
+    i_seq = filter_with_current(tau, learnable, i).forward_sequence(torch.ones_like(x_seq))
+    for current in i_seq:
+        i = i + 1
+        assert torch.equal(current, i)
+
+
+@law
+@given(sequences(), taus, st.booleans())
+def test_sequence_of_a_synapse_filter_equals_a_loop_of_steps_bit_for_bit(x_seq, tau, learnable):
+    spikes = (x_seq > 1).to(x_seq.dtype)
+    i = torch.zeros_like(spikes[0])
+    sequence, one_step = (filter_with_current(tau, learnable, i) for _ in range(2))
+    assert torch.equal(sequence.forward_sequence(spikes), step_by_step(one_step, spikes))
+    assert torch.equal(sequence.out_i, one_step.out_i)

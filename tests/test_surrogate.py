@@ -1,0 +1,166 @@
+"""Surrogate functions: a step forward, the documented derivative backward."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from snn_core.surrogate import ATan, FastSigmoid, Rectangle, Sigmoid, SurrogateFunction, Triangle, heaviside
+
+ALL = [Sigmoid, ATan, FastSigmoid, Triangle, Rectangle]
+
+every_surrogate = pytest.mark.parametrize("surrogate", ALL)
+every_alpha = pytest.mark.parametrize("alpha", [0.5, 1.0, 2.0, 10.0])
+
+# The formulas of the sources that the docstrings name, written in another form where there is one.
+FORMULAS = {
+    Sigmoid: lambda x, a: a * np.exp(-a * x) / (1 + np.exp(-a * x)) ** 2,
+    ATan: lambda x, a: 2 * a / (4 + (np.pi * a * x) ** 2),
+    FastSigmoid: lambda x, a: (1 + a * np.abs(x)) ** -2.0,
+    Triangle: lambda x, a: np.maximum(0, a - a**2 * np.abs(x)),
+    Rectangle: lambda x, a: np.where((-0.5 / a < x) & (x < 0.5 / a), a, 0.0),
+}
+
+
+def grid() -> torch.Tensor:
+    """Return points on both sides of 0 and of every kink, none of them on a kink."""
+    return torch.linspace(-2.973, 3.007, 300, dtype=torch.float64)
+
+
+def expected_derivative(surrogate: type[SurrogateFunction], alpha: float, x: torch.Tensor) -> torch.Tensor:
+    return torch.from_numpy(FORMULAS[surrogate](x.detach().numpy(), alpha))
+
+
+@every_surrogate
+@every_alpha
+def test_derivative_is_the_formula_of_the_source(surrogate, alpha):
+    x = grid()
+    expected = expected_derivative(surrogate, alpha, x)
+    torch.testing.assert_close(surrogate(alpha).derivative(x), expected, rtol=1e-12, atol=1e-14)
+
+
+@every_surrogate
+@every_alpha
+def test_derivative_is_that_of_the_primitive(surrogate, alpha):
+    x = grid().requires_grad_()
+    (slope,) = torch.autograd.grad(surrogate(alpha).primitive(x).sum(), x)
+    torch.testing.assert_close(surrogate(alpha).derivative(x.detach()), slope, rtol=1e-10, atol=1e-12)
+
+
+@every_surrogate
+def test_primitive_is_one_half_at_the_threshold(surrogate):
+    assert surrogate().primitive(torch.tensor(0.0)) == 0.5
+
+
+@every_surrogate
+def test_forward_is_the_heaviside_step_with_a_spike_at_zero(surrogate):
+    x = torch.tensor([-3.0, -1e-6, -0.0, 0.0, 1e-6, 3.0])
+    assert surrogate()(x).tolist() == [0.0, 0.0, 1.0, 1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_heaviside_keeps_shape_and_dtype(dtype):
+    spikes = heaviside(torch.tensor([[-1.0, 2.0]], dtype=dtype))
+    assert torch.equal(spikes, torch.tensor([[0.0, 1.0]], dtype=dtype))
+    assert spikes.dtype == dtype
+
+
+def test_heaviside_has_no_gradient():
+    assert not heaviside(torch.ones(2, requires_grad=True)).requires_grad
+
+
+@every_surrogate
+@every_alpha
+def test_backward_multiplies_by_the_derivative(surrogate, alpha):
+    x = grid().requires_grad_()
+    gradient_of_spikes = torch.linspace(-2, 5, x.numel(), dtype=x.dtype)
+    surrogate(alpha)(x).backward(gradient_of_spikes)
+    expected = gradient_of_spikes * expected_derivative(surrogate, alpha, x)
+    torch.testing.assert_close(x.grad, expected, rtol=1e-12, atol=1e-14)
+
+
+@every_surrogate
+def test_not_spiking_gives_the_primitive_with_its_gradient(surrogate):
+    smooth = surrogate(spiking=False)
+    x = grid().requires_grad_()
+    y = smooth(x)
+    y.sum().backward()
+    assert torch.equal(y, smooth.primitive(x))
+    assert ((y > 0) & (y < 1)).any()
+    torch.testing.assert_close(x.grad, smooth.derivative(x.detach()), rtol=1e-10, atol=1e-12)
+
+
+@every_surrogate
+@pytest.mark.parametrize("alpha", [0, -1, math.nan, math.inf, -math.inf])
+def test_alpha_must_be_positive_and_finite(surrogate, alpha):
+    with pytest.raises(ValueError, match=rf"alpha must be a positive, finite number, got {alpha}"):
+        surrogate(alpha)
+
+
+@pytest.mark.parametrize("surrogate", [Triangle, Rectangle])
+@every_alpha
+def test_area_under_the_derivative_is_one(surrogate, alpha):
+    x = np.linspace(-2.5, 2.5, 500_001)
+    y = surrogate(alpha).derivative(torch.from_numpy(x)).numpy()
+    assert np.sum(y) * (x[1] - x[0]) == pytest.approx(1, abs=1e-4)
+
+
+def test_peak_of_the_fast_sigmoid_does_not_depend_on_alpha():
+    zero = torch.tensor(0.0)
+    assert [float(FastSigmoid(alpha).derivative(zero)) for alpha in (0.5, 1, 10)] == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("surrogate", "text"),
+    [
+        (Sigmoid, "Sigmoid(alpha=1.0, spiking=True)"),
+        (ATan, "ATan(alpha=2.0, spiking=True)"),
+        (FastSigmoid, "FastSigmoid(alpha=10.0, spiking=True)"),
+        (Triangle, "Triangle(alpha=1.0, spiking=True)"),
+        (Rectangle, "Rectangle(alpha=1.0, spiking=True)"),
+    ],
+)
+def test_repr_shows_the_defaults(surrogate, text):
+    assert repr(surrogate()) == text
+
+
+@every_surrogate
+def test_repr_shows_the_arguments(surrogate):
+    assert repr(surrogate(3, spiking=False)) == f"{surrogate.__name__}(alpha=3.0, spiking=False)"
+
+
+@every_surrogate
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_spikes_primitive_and_derivative_keep_shape_and_dtype(surrogate, dtype):
+    x = torch.zeros(2, 3, dtype=dtype)
+    for y in (surrogate()(x), surrogate().primitive(x), surrogate().derivative(x)):
+        assert (y.shape, y.dtype) == (x.shape, dtype)
+
+
+@pytest.mark.parametrize("surrogate", [Sigmoid, ATan, FastSigmoid, Triangle])
+def test_derivative_of_nan_is_nan_so_that_a_poisoned_potential_stays_visible(surrogate):
+    assert surrogate().derivative(torch.tensor([math.nan, 0.0])).isnan().tolist() == [True, False]
+
+
+@pytest.mark.parametrize("method", ["primitive", "derivative"])
+def test_base_class_leaves_the_formulas_to_its_heirs(method):
+    with pytest.raises(NotImplementedError):
+        getattr(SurrogateFunction(1.0), method)(torch.zeros(1))
+
+
+def test_a_surrogate_of_ones_own_needs_no_more_than_two_formulas():
+    class Cubic(SurrogateFunction):
+        def primitive(self, x):
+            return 0.5 + self.alpha * x**3
+
+        def derivative(self, x):
+            return 3 * self.alpha * x**2
+
+    x = torch.tensor([-1.0, 2.0], requires_grad=True)
+    spikes = Cubic(alpha=0.5)(x)
+    spikes.sum().backward()
+    assert spikes.tolist() == [0.0, 1.0]
+    assert x.grad.tolist() == [1.5, 6.0]
