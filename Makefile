@@ -51,7 +51,13 @@ figures: $(VENV)/.notebooks ## draw all figures from results/
 
 .PHONY: seeds
 seeds: $(VENV)/.notebooks ## train the three networks with three seeds each, for the README's table
-	$(BIN)/python scripts/train_seeds.py --epochs $(EPOCHS)
+	$(BIN)/python scripts/train_seeds.py --epochs $(EPOCHS) --backend torch
+	$(BIN)/python scripts/update_readme.py
+
+.PHONY: peer-seeds
+peer-seeds: $(VENV)/.dev ## the same for the feedback network built from SpikingJelly's modules, as a check
+	PYTHONPATH=tests $(BIN)/python scripts/train_seeds.py --epochs $(EPOCHS) --library spikingjelly \
+	    --models feedback --out results/seeds_spikingjelly.json
 	$(BIN)/python scripts/update_readme.py
 
 .PHONY: readme

@@ -1,6 +1,8 @@
-"""Train the three networks with several seeds and write last-epoch accuracies to one JSON file.
+"""Train networks with several seeds and write their histories to one JSON file.
 
-Runs go side by side, one process and one thread each: at this size a second thread gains nothing.
+Runs go side by side, one process and one thread each: at this size a second thread gains little. With
+``--library spikingjelly`` the same loop, seeds, initial weights and order of images train the networks built from that
+library's modules, an independent check of what a seed can do.
 """
 
 from __future__ import annotations
@@ -10,28 +12,47 @@ import dataclasses
 import os
 import time
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from itertools import product
 from multiprocessing import get_context
 from typing import Any
 
 import torch
+from torch import nn
 from tqdm import tqdm
 
+from snn_core.backend import BACKENDS
+from snn_core.config import TrainingConfig
 from snn_core.data import SequentialFashionMNIST
 from snn_core.files import write_json
-from snn_core.network import NETWORKS
+from snn_core.network import NETWORKS, make_network
 from snn_core.provenance import provenance
-from snn_core.training import TrainingConfig, fit
+from snn_core.training import fit, set_seed
 
 
-def train_one(config: TrainingConfig, source: str) -> dict[str, Any]:
+def build(config: TrainingConfig, library: str) -> nn.Module:
+    """Return the network of this configuration, with the same initial weights from either library."""
+    set_seed(config.seed)
+    ours = make_network(config.model, config.hidden, config.backend)
+    if library == "snn_core":
+        return ours
+    # The twins of the parity tests: `make peer-seeds` puts tests/ on the path.
+    from support_networks import spikingjelly_library
+
+    theirs = spikingjelly_library().network(config.model, config.hidden)
+    theirs.load_state_dict(ours.state_dict())
+    return theirs
+
+
+def train_one(config: TrainingConfig, source: str, library: str) -> dict[str, Any]:
     """Train one network and return its configuration, history and time in seconds."""
     torch.set_num_threads(1)
     train = SequentialFashionMNIST(train=True, order=config.order, source=source, verbose=False)
     test = SequentialFashionMNIST(train=False, order=config.order, source=source, verbose=False)
     started = time.perf_counter()
-    _, history = fit(config, train, test)
+    _, history = fit(config, train, test, net=build(config, library))
     return {
+        "library": library,
         "config": dataclasses.asdict(config),
         "data": train.source,
         "is_subset": train.is_subset,
@@ -46,17 +67,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=64)
+    parser.add_argument("--models", nargs="+", choices=tuple(NETWORKS), default=list(NETWORKS))
+    parser.add_argument("--library", choices=("snn_core", "spikingjelly"), default="snn_core")
+    parser.add_argument("--backend", choices=BACKENDS, default="auto")
     parser.add_argument("--source", choices=("full", "embedded"), default="full")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--out", default="results/seeds.json")
     args = parser.parse_args()
 
     configs = [
-        TrainingConfig(model=model, seed=seed, epochs=args.epochs)
-        for seed, model in product(args.seeds, NETWORKS)
+        TrainingConfig(model=model, seed=seed, epochs=args.epochs, backend=args.backend)
+        for seed, model in product(args.seeds, args.models)
     ]
     with ProcessPoolExecutor(args.processes, mp_context=get_context("spawn")) as pool:
-        runs = list(tqdm(pool.map(train_one, configs, [args.source] * len(configs)), total=len(configs)))
+        run = partial(train_one, source=args.source, library=args.library)
+        runs = list(tqdm(pool.map(run, configs), total=len(configs)))
     write_json(args.out, {"runs": runs})
     print(f"{len(runs)} runs written to {args.out}")
 

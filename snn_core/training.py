@@ -131,13 +131,16 @@ class Trainer:
     Args:
         config: the run; its seed decides the initial weights and the order of the images.
         start_epoch: epochs that count as done; the learning rate starts where it would be then.
+        net: a network of your own, ``[N, 1, H, W]`` to firing rates ``[N, classes]``; None builds ``config.model``.
     """
 
-    def __init__(self, config: TrainingConfig, start_epoch: int = 0) -> None:
+    def __init__(self, config: TrainingConfig, start_epoch: int = 0, net: nn.Module | None = None) -> None:
         self.config = config
         self.device = torch.device(config.device)
         set_seed(config.seed)
-        self.net = make_network(config.model, config.hidden, config.backend).to(self.device)
+        if net is None:
+            net = make_network(config.model, config.hidden, config.backend)
+        self.net = net.to(self.device)
         self.optimizer = self._make_optimizer()
         self.scheduler = self._make_scheduler()
         self.scaler = torch.amp.GradScaler(
@@ -268,6 +271,7 @@ def fit(
     train: ImageData,
     test: ImageData,
     *,
+    net: nn.Module | None = None,
     output_dir: str | os.PathLike[str] | None = None,
     resume: str | os.PathLike[str] | None = None,
     start_epoch: int | None = None,
@@ -281,6 +285,7 @@ def fit(
         train: training images and labels.
         test: test images and labels, evaluated after every epoch. They choose nothing but which epoch's weights
             are kept as ``best.pt``, so report the last epoch, not the best.
+        net: a network of your own in place of ``config.model``; it is trained in place.
         output_dir: folder for checkpoints and logs; None keeps nothing.
         resume: checkpoint to go on from.
         start_epoch: first epoch, counted from 0; None means 0, or where the checkpoint ended.
@@ -299,7 +304,7 @@ def fit(
     """
     if tensorboard and output_dir is None:
         raise ValueError("tensorboard needs an output_dir to write to")
-    trainer = Trainer(config, start_epoch or 0)
+    trainer = Trainer(config, start_epoch or 0, net)
     if resume is not None:
         trainer.load_state_dict(load_checkpoint(resume))
         if start_epoch not in (None, trainer.epoch):
