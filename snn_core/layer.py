@@ -5,15 +5,20 @@ As in torch's own recurrent cells, the output of a step is also the state: do no
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from snn_core.backend import check_backend, resolve_backend
+from snn_core.backend import check_backend, fused_synapse_filter, reference
 from snn_core.base import MemoryModule, check_input, check_sequence
 from snn_core.functional import seq_to_ann_forward, synapse_filter_step
-from snn_core.neuron import MultiStepIFNode, MultiStepLIFNode
+from snn_core.neuron import IFNode, LIFNode, MultiStepIFNode, MultiStepLIFNode
+
+if TYPE_CHECKING:
+    from snn_core.backend.ops import FusedNeuron
 
 __all__ = [
     "ElementWiseRecurrentContainer",
@@ -38,6 +43,19 @@ def _check_single_step(owner: nn.Module, module: nn.Module) -> None:
                 f"{name}: {type(part).__name__} takes whole sequences, here one step at a time is fed: use a module "
                 "for single steps, such as IFNode"
             )
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)
+
+
+def _fused(sub_module: nn.Module, x_seq: Tensor) -> FusedNeuron | None:
+    """Return what walks a recurrent layer around ``sub_module`` through time in one kernel; None if it takes the loop.
+
+    A kernel never calls ``sub_module``, so it must be one of the known neurons, and nobody may listen to its calls.
+    """
+    known = type(sub_module) in (IFNode, LIFNode) and not _has_hooks(sub_module)
+    return sub_module.fused(x_seq) if known and isinstance(x_seq, Tensor) else None
 
 
 class ElementWiseRecurrentContainer(MemoryModule):
@@ -90,6 +108,21 @@ class ElementWiseRecurrentContainer(MemoryModule):
             )
         self.y = y.to(x.dtype)  # autocast may have made it narrower than x
         return y
+
+    def forward_sequence(self, x_seq: Tensor) -> Tensor:
+        """Take T time steps, ``[T, N, *]`` to ``[T, N, *]``; fused for a neuron and ``torch.add``."""
+        fused = (
+            _fused(self.sub_module, x_seq)
+            if self.element_wise_function in (torch.add, operator.add)
+            else None
+        )
+        if fused is None:
+            return super().forward_sequence(x_seq)
+        check_sequence(self, x_seq)
+        v = self.sub_module.initial_v(x_seq[0])
+        y_seq, self.sub_module.v = fused.sequence(x_seq, v, self.checked_state("y", x_seq[0], 0.0))
+        self.y = y_seq[-1]
+        return y_seq
 
     def extra_repr(self) -> str:
         return f"element-wise function={self.element_wise_function}"
@@ -148,6 +181,23 @@ class LinearRecurrentContainer(MemoryModule):
         self._check_last_dimension("sub_module's output", y, "out_features", self.out_features)
         self.y = y.to(x.dtype)  # autocast may have made it narrower than x
         return y
+
+    def forward_sequence(self, x_seq: Tensor) -> Tensor:
+        """Take T time steps, ``[T, N, *, in_features]`` to ``[T, N, *, out_features]``; fused around a neuron."""
+        square = (
+            self.in_features == self.out_features and type(self.rc) is nn.Linear and not _has_hooks(self.rc)
+        )
+        fused = _fused(self.sub_module, x_seq) if square else None
+        if fused is None:
+            return super().forward_sequence(x_seq)
+        check_sequence(self, x_seq)
+        self._check_last_dimension("input", x_seq, "in_features", self.in_features)
+        from_input, from_output = self.rc.weight.split(self.in_features, dim=1)
+        i_seq = nn.functional.linear(x_seq, from_input, self.rc.bias)
+        y, v = self.checked_state("y", x_seq[0], 0.0), self.sub_module.initial_v(i_seq[0])
+        y_seq, self.sub_module.v = fused.recurrent_sequence(i_seq, v, y, from_output)
+        self.y = y_seq[-1].to(x_seq.dtype)
+        return y_seq
 
     def _check_last_dimension(self, what: str, tensor: Tensor, argument: str, size: int) -> None:
         if tensor.dim() == 0 or tensor.shape[-1] != size:
@@ -241,7 +291,7 @@ class SynapseFilter(MemoryModule):
         """Take T time steps at once; equals T calls of the single step. ``[T, N, *]`` to ``[T, N, *]``."""
         check_sequence(self, x_seq)
         i = self.checked_state("out_i", x_seq[0], 0.0)
-        run = resolve_backend(self.backend).synapse_filter_sequence
+        run = fused_synapse_filter(self.backend, x_seq) or reference.synapse_filter_sequence
         i_seq = run(x_seq, i, self._inv_tau(x_seq[0]))
         self.out_i = i_seq[-1]
         return i_seq

@@ -8,15 +8,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from snn_core import functional, surrogate
-from snn_core.backend import check_backend, resolve_backend
+from snn_core.backend import check_backend, fused_neuron, reference
 from snn_core.backend.reference import NeuronStep
 from snn_core.base import MemoryModule, check_input, check_sequence
+
+if TYPE_CHECKING:
+    from snn_core.backend.ops import FusedNeuron
 
 __all__ = ["IFNode", "LIFNode", "MultiStepIFNode", "MultiStepLIFNode", "SpikingNeuron"]
 
@@ -87,7 +90,8 @@ class SpikingNeuron(MemoryModule):
             "detach_reset": self.detach_reset,
         }
 
-    def _initial_v(self, x: Tensor) -> Tensor:
+    def initial_v(self, x: Tensor) -> Tensor:
+        """Return v[t-1] for a step of the shape of ``x``: the state, or its initial value."""
         return self.checked_state("v", x, 0.0 if self.v_reset is None else self.v_reset)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -104,7 +108,7 @@ class SpikingNeuron(MemoryModule):
             ValueError: the state comes from an input of another shape, device or dtype.
         """
         check_input(self, x)
-        s, self.v = self.step_function()(x, self._initial_v(x))
+        s, self.v = self.step_function()(x, self.initial_v(x))
         if self.store_v_seq:
             self._v_records.append(self.v.unsqueeze(0))
         return s
@@ -122,12 +126,19 @@ class SpikingNeuron(MemoryModule):
             TypeError, ValueError: as for the single step, or ``x_seq`` is not ``[T, N, *]``.
         """
         check_sequence(self, x_seq)
-        v = self._initial_v(x_seq[0])
-        neuron_sequence = resolve_backend(self.backend).neuron_sequence
-        s_seq, self.v, v_seq = neuron_sequence(self.step_function(), x_seq, v, self.store_v_seq)
+        v = self.initial_v(x_seq[0])
+        fused = self.fused(x_seq)
+        if fused is not None:
+            s_seq, self.v = fused.sequence(x_seq, v)
+            return s_seq
+        s_seq, self.v, v_seq = reference.neuron_sequence(self.step_function(), x_seq, v, self.store_v_seq)
         if v_seq is not None:
             self._v_records.append(v_seq)
         return s_seq
+
+    def fused(self, x_seq: Tensor) -> FusedNeuron | None:
+        """Return what walks this neuron through ``x_seq`` in one kernel; None if it takes the loop, as for records."""
+        return None if self.store_v_seq else fused_neuron(self.backend, self.step_function(), x_seq)
 
     @property
     def v_seq(self) -> Tensor:

@@ -15,7 +15,7 @@ Every class scales its argument by ``alpha``: a larger value gives a narrower an
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -69,6 +69,13 @@ class SurrogateFunction(nn.Module):
         """Return the spikes for ``x = h - v_threshold`` (any shape), in the shape and dtype of ``x``."""
         return _Spike.apply(x, self) if self.spiking else self.primitive(x)
 
+    #: Number by which the fused kernels know this function; None for one that they do not know.
+    kernel_id: ClassVar[int | None] = None
+
+    def kernel_constants(self) -> tuple[float, float]:
+        """Return the numbers a, b of the fused kernels' formula for this function."""
+        raise NotImplementedError
+
     def primitive(self, x: Tensor) -> Tensor:
         """Return the smooth function of ``x`` whose derivative is :meth:`derivative`."""
         raise NotImplementedError
@@ -89,8 +96,13 @@ class Sigmoid(SurrogateFunction):
     Source: S. M. Bohte, "Error-backpropagation in networks of fractionally predictive spiking neurons", ICANN 2011.
     """
 
+    kernel_id = 0
+
     def __init__(self, alpha: float = 1.0, spiking: bool = True) -> None:
         super().__init__(alpha, spiking)
+
+    def kernel_constants(self) -> tuple[float, float]:
+        return self.alpha, self.alpha
 
     def primitive(self, x: Tensor) -> Tensor:
         return torch.sigmoid(self.alpha * x)
@@ -111,8 +123,13 @@ class ATan(SurrogateFunction):
     networks", ICCV 2021. https://arxiv.org/abs/2007.05785
     """
 
+    kernel_id = 1
+
     def __init__(self, alpha: float = 2.0, spiking: bool = True) -> None:
         super().__init__(alpha, spiking)
+
+    def kernel_constants(self) -> tuple[float, float]:
+        return math.pi / 2 * self.alpha, self.alpha / 2
 
     def primitive(self, x: Tensor) -> Tensor:
         return torch.atan(math.pi / 2 * self.alpha * x) / math.pi + 0.5
@@ -134,8 +151,13 @@ class FastSigmoid(SurrogateFunction):
     T. P. Vogels, Neural Computation 33(4), 2021, found to be robust.
     """
 
+    kernel_id = 2
+
     def __init__(self, alpha: float = 10.0, spiking: bool = True) -> None:
         super().__init__(alpha, spiking)
+
+    def kernel_constants(self) -> tuple[float, float]:
+        return self.alpha, 1.0
 
     def primitive(self, x: Tensor) -> Tensor:
         return x / (1 + self.alpha * x.abs()) + 0.5
@@ -155,8 +177,13 @@ class Triangle(SurrogateFunction):
     113(41), 2016. https://arxiv.org/abs/1603.08270. Also G. Bellec et al., NeurIPS 2018, with a damped peak.
     """
 
+    kernel_id = 3
+
     def __init__(self, alpha: float = 1.0, spiking: bool = True) -> None:
         super().__init__(alpha, spiking)
+
+    def kernel_constants(self) -> tuple[float, float]:
+        return self.alpha, self.alpha
 
     def primitive(self, x: Tensor) -> Tensor:
         u = (self.alpha * x).clamp(-1, 1)
@@ -178,8 +205,13 @@ class Rectangle(SurrogateFunction):
     Frontiers in Neuroscience 12, 2018. https://arxiv.org/abs/1706.02609 (their width ``a`` is ``1 / alpha``).
     """
 
+    kernel_id = 4
+
     def __init__(self, alpha: float = 1.0, spiking: bool = True) -> None:
         super().__init__(alpha, spiking)
+
+    def kernel_constants(self) -> tuple[float, float]:
+        return 0.5 / self.alpha, self.alpha
 
     def primitive(self, x: Tensor) -> Tensor:
         return (self.alpha * x + 0.5).clamp(0, 1)

@@ -103,7 +103,13 @@ def test_surrogate_function_defines_the_gradient():
 @every_v_reset
 @every_detach_reset
 def test_sequence_equals_a_loop_of_steps_bit_for_bit(single, multi, options, v_reset, detach_reset):
-    arguments = {"v_reset": v_reset, "detach_reset": detach_reset, "surrogate_function": ATan(), **options}
+    arguments = {
+        "v_reset": v_reset,
+        "detach_reset": detach_reset,
+        "surrogate_function": ATan(),
+        "backend": "torch",
+    }
+    arguments |= options
     one_step, sequence = single(**arguments), multi(**arguments)
     x_seq = random_currents(6, 5, 4).float()
     expected = output_and_gradients(lambda x: step_by_step(one_step, x), x_seq)

@@ -67,7 +67,7 @@ def test_spikes_are_zero_or_one_in_shape_and_dtype_of_the_input(neuron, x_seq):
 @law
 @given(neurons(), sequences())
 def test_sequence_equals_a_loop_of_steps_bit_for_bit(neuron, x_seq):
-    single, multi = neuron.single(**neuron.arguments), neuron.multi(**neuron.arguments)
+    single, multi = neuron.single(**neuron.arguments), neuron.multi(backend="torch", **neuron.arguments)
     expected = output_and_gradients(lambda x: step_by_step(single, x), x_seq)
     assert all_equal(output_and_gradients(multi, x_seq), expected)
     assert torch.equal(multi.v, single.v)
@@ -128,7 +128,7 @@ def test_samples_do_not_see_each_other(neuron, x_seq):
 
 
 def filter_with_current(tau: float, learnable: bool, i: Tensor) -> SynapseFilter:
-    synapse = SynapseFilter(tau, learnable).to(i.dtype)
+    synapse = SynapseFilter(tau, learnable, backend="torch").to(i.dtype)
     synapse.out_i = i
     return synapse
 

@@ -1,43 +1,87 @@
-"""How T time steps run at once. The dispatcher: a backend's name and a device give the module that does it.
+"""How T time steps run at once: the readable torch loop, or one fused kernel for the whole walk.
 
-A backend offers one function for each sequence operation:
-
-* ``neuron_sequence(step, x_seq, v, store_v_seq) -> (s_seq, v, v_seq)``
-* ``synapse_filter_sequence(s_seq, i, inv_tau) -> i_seq``
-
-``step`` is one of the step functions of :mod:`snn_core.functional` with its constants bound by
-``functools.partial``, which is all a backend needs to know about a neuron.
+:mod:`~snn_core.backend.reference` is the loop, the definition of every operation.
+:mod:`~snn_core.backend.ops` offers the same operations as ops of torch with fused kernels behind them. The functions
+here choose: they return what runs fused, or None where the loop must be taken, because the device has no kernel, the
+surrogate function or the step is one of your own, or the loop was asked for.
 """
 
 from __future__ import annotations
 
-from types import ModuleType
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
-from snn_core.backend import reference
+import torch
+from torch import Tensor
 
-__all__ = ["BACKENDS", "check_backend", "resolve_backend"]
+if TYPE_CHECKING:
+    from snn_core.backend.ops import FusedNeuron
 
-#: Names that ``backend=`` accepts. ``auto`` is the fastest one that can run here.
-BACKENDS: tuple[str, ...] = ("auto", "torch")
+__all__ = ["BACKENDS", "check_backend", "fused_neuron", "fused_synapse_filter"]
+
+#: Names that ``backend=`` accepts. ``auto`` is the fastest one that can run here, ``torch`` the readable loop.
+BACKENDS: tuple[str, ...] = ("auto", "torch", "numba")
+
+#: numba calls BLAS through scipy.
+NUMBA_IS_INSTALLED = find_spec("numba") is not None and find_spec("scipy") is not None
+
+FLOATING = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
 def check_backend(backend: str) -> str:
-    """Return ``backend`` unchanged if it is known.
+    """Return ``backend`` unchanged if it is known and installed.
 
     Raises:
-        ValueError: unknown name; the message lists the known ones.
+        ValueError: unknown name, or numba is not installed; the message says what to do.
     """
     if backend not in BACKENDS:
         allowed = ", ".join(repr(name) for name in BACKENDS)
         raise ValueError(f"backend must be one of {allowed}, got {backend!r}")
+    if backend == "numba" and not NUMBA_IS_INSTALLED:
+        raise ValueError(
+            "backend 'numba' needs numba and scipy: pip install numba scipy, or use backend 'auto'"
+        )
     return backend
 
 
-def resolve_backend(backend: str) -> ModuleType:
-    """Return the module that runs sequence operations for the backend of this name.
+def _runs_fused(backend: str, x_seq: Tensor) -> bool:
+    if backend == "torch":
+        return False
+    if x_seq.device.type != "cpu":
+        if backend == "numba":
+            raise ValueError(
+                f"backend 'numba' runs on the CPU, the input is on {x_seq.device}: use backend 'auto'"
+            )
+        return False
+    return x_seq.dtype in FLOATING and NUMBA_IS_INSTALLED
+
+
+def fused_neuron(backend: str, step: Callable[..., object], x_seq: Tensor) -> FusedNeuron | None:
+    """Return what walks this neuron through ``x_seq`` in one kernel, or None if the loop must.
+
+    Args:
+        backend: one of :data:`BACKENDS`.
+        step: a step function of :mod:`snn_core.functional` with its constants bound.
+        x_seq: the input, for its device and dtype.
 
     Raises:
-        ValueError: see :func:`check_backend`.
+        ValueError: backend "numba" and an input that is not on the CPU.
     """
-    check_backend(backend)
-    return reference
+    if not _runs_fused(backend, x_seq):
+        return None
+    from snn_core.backend import ops  # here and not above, because importing numba takes half a second
+
+    return ops.fused_neuron(step)
+
+
+def fused_synapse_filter(backend: str, x_seq: Tensor) -> Callable[[Tensor, Tensor, Tensor], Tensor] | None:
+    """Return the op (s_seq, i, inv_tau) -> i_seq of a fused synapse filter, or None if the loop must run.
+
+    ``inv_tau`` broadcasts to a step ``[N, *]``.
+    """
+    if not _runs_fused(backend, x_seq):
+        return None
+    from snn_core.backend import ops
+
+    return ops.synapse_filter

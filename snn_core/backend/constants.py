@@ -1,0 +1,47 @@
+"""What a kernel must know about a neuron, read off its step function."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+from snn_core.functional import if_step, lif_step
+from snn_core.surrogate import SurrogateFunction
+
+
+class Neuron(NamedTuple):
+    """A neuron's constants, in the order in which the ops take them.
+
+    ``tau`` is None for a neuron without leak, ``v_reset`` is None for the soft reset; ``surrogate``, ``a`` and ``b``
+    are :attr:`SurrogateFunction.kernel_id` and :meth:`SurrogateFunction.kernel_constants`.
+    """
+
+    v_threshold: float
+    v_reset: float | None
+    tau: float | None
+    decay_input: bool
+    detach_reset: bool
+    surrogate: int
+    a: float
+    b: float
+
+
+def read_neuron(step: object) -> Neuron | None:
+    """Return the constants that are bound in ``step``, or None if no kernel knows this step or this surrogate."""
+    if not (isinstance(step, partial) and step.func in (if_step, lif_step)):
+        return None
+    bound = step.keywords
+    surrogate = bound["surrogate_function"]
+    if not (
+        isinstance(surrogate, SurrogateFunction) and surrogate.spiking and surrogate.kernel_id is not None
+    ):
+        return None
+    return Neuron(
+        bound["v_threshold"],
+        bound["v_reset"],
+        bound.get("tau"),
+        bound.get("decay_input", True),
+        bound["detach_reset"],
+        surrogate.kernel_id,
+        *surrogate.kernel_constants(),
+    )
