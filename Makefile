@@ -52,6 +52,8 @@ figures: $(VENV)/.notebooks ## draw all figures from results/
 .PHONY: seeds
 seeds: $(VENV)/.notebooks ## train the three networks with three seeds each, for the README's table
 	$(BIN)/python scripts/train_seeds.py --epochs $(EPOCHS) --backend torch
+	$(BIN)/python scripts/train_seeds.py --epochs $(EPOCHS) --models feedback --lr 0.03 \
+	    --out results/seeds_feedback_lr_0.03.json
 	$(BIN)/python scripts/update_readme.py
 
 .PHONY: peer-seeds

@@ -67,6 +67,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=64)
+    parser.add_argument(
+        "--lr", type=float, default=TrainingConfig.lr, help="learning rate (default: %(default)s)"
+    )
     parser.add_argument("--models", nargs="+", choices=tuple(NETWORKS), default=list(NETWORKS))
     parser.add_argument("--library", choices=("snn_core", "spikingjelly"), default="snn_core")
     parser.add_argument("--backend", choices=BACKENDS, default="auto")
@@ -76,7 +79,7 @@ def main() -> None:
     args = parser.parse_args()
 
     configs = [
-        TrainingConfig(model=model, seed=seed, epochs=args.epochs, backend=args.backend)
+        TrainingConfig(model=model, seed=seed, epochs=args.epochs, lr=args.lr, backend=args.backend)
         for seed, model in product(args.seeds, args.models)
     ]
     with ProcessPoolExecutor(args.processes, mp_context=get_context("spawn")) as pool:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import itertools
 import operator
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -222,6 +224,18 @@ def test_number_of_threads_does_not_change_a_bit():
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(one, two) for one, two in zip(*found, strict=True))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_kernels_leave_the_number_of_threads_of_torch_alone(threads):
+    code = f"""
+import torch
+torch.set_num_threads({threads})
+from snn_core.neuron import IFNode
+IFNode(backend="numba").forward_sequence(torch.rand(3, 4000))
+assert torch.get_num_threads() == {threads}, torch.get_num_threads()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)

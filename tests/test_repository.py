@@ -109,7 +109,17 @@ def test_readme_table_by_hand():
         readme_script["results_table"]([runs[0] | {"is_subset": True}])
 
 
-@pytest.mark.parametrize("name", ["training.json", "seeds.json"])
+def test_a_collapse_is_a_fall_by_more_than_ten_points_after_the_first_epochs():
+    def run(seed, *accuracies):
+        return {"config": {"seed": seed}, "history": [{"test_accuracy": accuracy} for accuracy in accuracies]}
+
+    steady, falls = [0.1, 0.7, 0.2, 0.7, 0.2, 0.7, 0.61, 0.6], [0.7] * 7 + [0.59]
+    assert readme_script["collapses"]([run(0, *steady), run(1, *falls)]) == [1]
+
+
+@pytest.mark.parametrize(
+    "name", ["training.json", *(path.name for path in (ROOT / "results").glob("seeds*.json"))]
+)
 def test_results_come_from_the_full_data_and_say_where(name):
     results = json.loads((ROOT / "results" / name).read_text())
     for run in results.get("runs", [results]):

@@ -267,6 +267,14 @@ def _say_what_takes_long() -> None:
     print("snn_core: compiling a CPU kernel, once; it is kept for the next time", file=sys.stderr, flush=True)
 
 
+def _start_threads() -> None:
+    """Let numba start its threads without changing torch's number of them, as it does where both share OpenMP."""
+    threads = torch.get_num_threads()
+    numba.set_num_threads(1)
+    torch.set_num_threads(threads)
+
+
+_start_threads()
 _known: set[tuple[Any, ...]] = set()
 
 
