@@ -19,6 +19,7 @@ import nbformat
 import papermill
 from nbformat import NotebookNode
 
+from snn_core.backend.cpu import COMPILING
 from snn_core.files import atomic_write
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -45,13 +46,18 @@ def check_outputs(notebook: NotebookNode, name: str) -> None:
                 raise RuntimeError(f"{name}: a widget failed: {output['ename']}: {output['evalue']}")
 
 
+def _is_passing(output: NotebookNode) -> bool:
+    """Whether an output is a progress bar or the message of a first compilation, which no later reader would see."""
+    return WIDGET in output.get("data", {}) or COMPILING in output.get("text", "")
+
+
 def clean(notebook: NotebookNode) -> None:
     """Remove what papermill and progress bars leave behind; a page without a kernel would show bars at 0 %."""
     notebook.metadata.pop("papermill", None)
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
+            cell.outputs = [output for output in cell.outputs if not _is_passing(output)]
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import jupytext
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from support import ROOT
 
 from snn_core.network import NETWORKS
@@ -112,6 +112,17 @@ def test_error_inside_a_widget_is_noticed():
     notebook = new_notebook(metadata={"widgets": {"application/vnd.jupyter.widget-state+json": state}})
     with pytest.raises(RuntimeError, match="a widget failed: ValueError: bad"):
         runner["check_outputs"](notebook, "broken")
+
+
+def test_progress_and_compilation_are_kept_off_the_page():
+    bar = new_output("display_data", data={runner["WIDGET"]: {"model_id": "x"}, "text/plain": "0%"})
+    compiling = new_output("stream", name="stderr", text=f"{runner['COMPILING']}\n")
+    result = new_output("stream", name="stdout", text="accuracy 1\n")
+    notebook = new_notebook(
+        cells=[new_code_cell("a", outputs=[bar, compiling, result]), new_markdown_cell("b")]
+    )
+    runner["clean"](notebook)
+    assert notebook.cells[0].outputs == [result]
 
 
 def test_failing_notebook_leaves_the_old_output(tmp_path):

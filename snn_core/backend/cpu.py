@@ -9,9 +9,9 @@ What it keeps. The charged potential h[t] and nothing else: the spike is h[t] >=
 is a function of h[t], and so is the reset. The backward walk goes from T - 1 to 0 and carries one number for each
 neuron, the gradient of v[t].
 
-Recurrent weights. In the forward walk y[t-1] is 0 or 1, so y W^T is a sum of the rows of W^T that spiked: their
-indices are collected and the rows added four at a time. In the backward walk the gradient is dense, and a block's
-product with W is a call of BLAS. The gradient of W is one matrix product after the walk.
+Recurrent weights. In the forward walk y[t-1] is 0 or 1 from the second step on, so y W^T is a sum of the rows of W^T
+that spiked: their indices are collected and the rows added four at a time. In the backward walk the gradient is dense,
+and a block's product with W is a call of BLAS. The gradient of W is one matrix product after the walk.
 
 The arithmetic is that of :mod:`snn_core.functional`, in its order and without fused multiply-add, so spikes equal those
 of the torch loop to the bit; only the recurrent product may add in another order.
@@ -190,10 +190,13 @@ def _recurrent_forward(kind, i_seq, y0, v0, weight_t, c, s_seq, h_seq, v_last): 
         current = np.empty((hi - lo, H), i_seq.dtype)
         index = np.empty(H, np.int64)
         for t in range(T):
-            current[:] = i_seq[t, lo:hi]
-            for n in range(lo, hi):
-                y = s_seq[t - 1, n] if t else y0[n]
-                _add_spiking_rows(current[n - lo], y, weight_t, index)
+            if t == 0:  # y0 may hold any number
+                np.dot(y0[lo:hi], weight_t, current)
+                current += i_seq[0, lo:hi]
+            else:
+                current[:] = i_seq[t, lo:hi]
+                for n in range(lo, hi):
+                    _add_spiking_rows(current[n - lo], s_seq[t - 1, n], weight_t, index)
             h, s = h_seq[t, lo:hi].reshape(-1), s_seq[t, lo:hi].reshape(-1)
             _forward_row(kind, current.reshape(-1), v, h, s, c)
         v_last[lo:hi] = v.reshape(hi - lo, H)
@@ -263,8 +266,12 @@ def _synapse_backward(grad_i_seq, s_seq, i_seq, i0, inv_tau, grad_s_seq, grad_i,
         grad_inv_tau[lo:hi] = g_rate
 
 
+#: Shown once for each kernel; scripts/run_notebooks.py keeps it off the pages.
+COMPILING = "snn_core: compiling a CPU kernel, once; it is kept for the next time"
+
+
 def _say_what_takes_long() -> None:
-    print("snn_core: compiling a CPU kernel, once; it is kept for the next time", file=sys.stderr, flush=True)
+    print(COMPILING, file=sys.stderr, flush=True)
 
 
 def _start_threads() -> None:
@@ -307,18 +314,15 @@ def _in(*tensors: Tensor) -> list[np.ndarray]:
 
 def _constants(neuron: Neuron, array: np.ndarray) -> Constants:
     hard_reset = neuron.v_reset is not None
-    slope = (
-        (0.0, 0.0)
-        if neuron.detach_reset
-        else (neuron.v_reset, -1.0)
-        if hard_reset
-        else (-neuron.v_threshold, 0.0)
-    )
+    keep, jump = (1.0, neuron.v_reset) if hard_reset else (0.0, -neuron.v_threshold)
+    # v = (1 - keep s) h + jump s has the derivative jump - keep h to s.
+    slope = (0.0, 0.0) if neuron.detach_reset else (jump, -keep)
     numbers = (
         neuron.v_threshold,
         neuron.v_reset if hard_reset else 0.0,
         1.0 if neuron.tau is None else neuron.tau,
-        *((1.0, neuron.v_reset) if hard_reset else (0.0, -neuron.v_threshold)),
+        keep,
+        jump,
         *slope,
         neuron.a,
         neuron.b,
