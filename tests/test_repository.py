@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import runpy
 import subprocess
@@ -27,20 +28,27 @@ def requirements(*extras: str) -> dict[str, str]:
     return {pair[1].lower(): pair[3] for pair in pairs}
 
 
+def make(*arguments: str) -> str:
+    """Return what make prints, also where the tests themselves run under make."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    argv = ["make", "--no-print-directory", *arguments]
+    done = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
 def test_version_is_written_once():
     assert PROJECT["version"] == __version__
 
 
 def test_make_help_lists_every_command():
-    listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    listed = make("help")
     phony = re.findall(r"^\.PHONY: (\S+)", MAKEFILE, re.MULTILINE)
     assert {line.split()[0] for line in listed.splitlines()} == set(phony)
     assert {"tutorial", "test", "train", "lab", "figures", "help"} <= set(phony)
 
 
 def test_make_train_passes_model_and_epochs_on():
-    argv = ["make", "--dry-run", "train", "MODEL=plain", "EPOCHS=3", "ARGS=--tb"]
-    dry = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    dry = make("--dry-run", "train", "MODEL=plain", "EPOCHS=3", "ARGS=--tb")
     assert "-m snn_core.train --model plain --epochs 3 --tb" in dry
 
 
@@ -48,10 +56,8 @@ def test_make_train_passes_model_and_epochs_on():
     ("argv", "options"), [([], "run_notebooks.py"), (["EPOCHS=4"], "run_notebooks.py --epochs 4 --out build")]
 )
 def test_make_tutorial_writes_in_place_only_without_parameters(argv, options):
-    dry = subprocess.run(
-        ["make", "-n", "tutorial", *argv], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert dry.stdout.splitlines()[-1].rstrip().endswith(options)
+    last = make("--dry-run", "tutorial", *argv).splitlines()[-1]
+    assert last.rstrip().endswith(options)
 
 
 def test_every_link_and_picture_of_the_readme_exists():
