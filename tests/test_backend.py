@@ -149,6 +149,16 @@ def test_linear_recurrent_container_of_any_size(steps, batch, size, bias):
     )
 
 
+@pytest.mark.parametrize("step", [(4,), (3, 2, 4), (2, 3, 2, 4), (0, 2, 4)], ids=str)
+def test_linear_recurrent_container_with_any_leading_dimensions(step):
+    def build(backend):
+        torch.manual_seed(3)
+        return LinearRecurrentContainer(IFNode(surrogate_function=ATan(), backend=backend), 4, 4)
+
+    state = {"sub_module.v": random(*step, seed=1), "y": random(*step, seed=2)}
+    assert_fused_equals_loop(build, 3 * random(6, *step), state, launched="recurrent_neuron_sequence")
+
+
 @every_neuron
 @every_reset
 @every_dtype
@@ -245,6 +255,17 @@ def test_half_precision_is_widened_inside(dtype):
     spikes = narrow(x_seq)
     assert spikes.dtype == dtype
     assert torch.equal(spikes.float(), wide(x_seq.float()))
+
+
+@pytest.mark.parametrize("backend", ["torch", "numba"])
+def test_linear_recurrent_container_under_autocast_takes_a_wider_input(backend):
+    container = LinearRecurrentContainer(IFNode(surrogate_function=ATan(), backend=backend), 4, 4)
+    x_seq = random(6, 3, 4, dtype=torch.float32).requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        y_seq = container.forward_sequence(x_seq)
+    y_seq.float().sum().backward()
+    assert (x_seq.grad.dtype, container.rc.weight.grad.dtype) == (torch.float32, torch.float32)
+    assert container.y.dtype == torch.float32
 
 
 def test_nan_gives_no_spike_and_stays_in_the_potential():

@@ -379,7 +379,13 @@ def recurrent_neuron_sequence(
     neuron = Neuron(*constants)
     i, v0, y0, w_t = _in(i_seq, v, y, weight.t())
     s, h, last = np.empty_like(i), np.empty_like(i), np.empty_like(v0)
-    _run(_recurrent_forward, _kind(neuron), i, y0, v0, w_t, _constants(neuron, i), s, h, last)
+    step = (-1, len(w_t))
+    rows = (len(i), *step)
+    _run(
+        _recurrent_forward,
+        _kind(neuron), i.reshape(rows), y0.reshape(step), v0.reshape(step), w_t, _constants(neuron, i),
+        s.reshape(rows), h.reshape(rows), last.reshape(step),
+    )  # fmt: skip
     return *_out(i_seq.dtype, s, last), torch.from_numpy(h)
 
 
@@ -396,12 +402,18 @@ def recurrent_neuron_sequence_backward(
     neuron = Neuron(*constants)
     h, g_s, g_last, w = _in(h_seq, grad_s_seq, grad_v_last, weight)
     g_i, g_v, g_y = np.empty_like(h), np.empty_like(g_last), np.empty_like(g_last)
-    c = _constants(neuron, h)
-    _run(_recurrent_backward, _kind(neuron), neuron.surrogate, g_s, g_last, h, w, c, g_i, g_y, g_v)
+    step = (-1, len(w))
+    rows = (len(h), *step)
+    _run(
+        _recurrent_backward,
+        _kind(neuron), neuron.surrogate, g_s.reshape(rows), g_last.reshape(step), h.reshape(rows), w,
+        _constants(neuron, h), g_i.reshape(rows), g_y.reshape(step), g_v.reshape(step),
+    )  # fmt: skip
     grad_i, grad_v, grad_y = _out(grad_s_seq.dtype, g_i, g_v, g_y)
-    # y[t-1] belongs to i[t]: the spikes of the first T - 1 steps, and y before the first.
-    size = y.shape[-1]
-    grad_weight = grad_i[1:].reshape(-1, size).t() @ s_seq[:-1].reshape(-1, size) + grad_i[0].t() @ y
+    # y[t-1] belongs to i[t]: y before the first step, then the spikes of the first T - 1 steps.
+    grad_rows, spike_rows = grad_i.flatten(0, -2), s_seq[:-1].flatten(0, -2)
+    first = y.reshape(step).to(grad_i.dtype)  # under autocast the state may be wider
+    grad_weight = grad_rows[len(first) :].t() @ spike_rows + grad_rows[: len(first)].t() @ first
     return grad_i, grad_v, grad_y, grad_weight
 
 

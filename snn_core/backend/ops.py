@@ -1,7 +1,7 @@
 """Sequence operations as ops of torch: a tensor's device picks the kernel, autograd and torch.compile pass through.
 
 Shapes: x_seq, s_seq, h_seq, i_seq are ``[T, N, *]``; v, y, i, inv_tau ``[N, *]``; with recurrent weights
-``[T, N, H]``, ``[N, H]`` and weight ``[H, H]``. The constants are those of
+``[T, *, H]``, ``[*, H]`` and weight ``[H, H]``. The constants are those of
 :class:`snn_core.backend.constants.Neuron`.
 
 Each op has a twin that computes its gradients. They are joined by a ``torch.autograd.Function`` under the Autograd key,
@@ -105,7 +105,8 @@ class _NeuronSequence(torch.autograd.Function):
         ctx: Any, grad_s: Tensor | None, grad_v: Tensor | None, _: None
     ) -> tuple[Tensor | None, ...]:
         v, h_seq = ctx.saved_tensors
-        grad_s = _or_zeros(grad_s, h_seq.to(v.dtype))
+        if grad_s is None:
+            grad_s = torch.zeros_like(h_seq, dtype=v.dtype)
         grad_x, grad_v, grad_y = _ops.neuron_sequence_backward(
             grad_s, _or_zeros(grad_v, v), h_seq, ctx.feedback, *ctx.constants
         )
