@@ -81,7 +81,7 @@ class MemoryModule(nn.Module):
     def reset(self) -> None:
         """Forget all state; the next input starts afresh."""
         for name in self._state_names:
-            setattr(self, name, None)
+            self._buffers[name] = None
 
     def detach(self) -> None:
         """Keep the state, cut its history."""

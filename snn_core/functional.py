@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterable
 
 from torch import Tensor, nn
 
+from snn_core.backend import fused_linear
+
 SpikeFunction = Callable[[Tensor], Tensor]
 
 __all__ = [
@@ -136,7 +138,9 @@ def synapse_filter_step(s: Tensor, i: Tensor, inv_tau: Tensor | float) -> Tensor
     return i - (1 - s) * i * inv_tau + s
 
 
-def seq_to_ann_forward(x_seq: Tensor, stateless_module: nn.Module | Iterable[nn.Module]) -> Tensor:
+def seq_to_ann_forward(
+    x_seq: Tensor, stateless_module: nn.Module | Iterable[nn.Module], backend: str = "auto"
+) -> Tensor:
     """Apply a module that has no state to all time steps at once.
 
     ``[T, N, *]`` is viewed as ``[T * N, *]``, so that for example an ``nn.Conv2d`` sees one large batch.
@@ -144,6 +148,8 @@ def seq_to_ann_forward(x_seq: Tensor, stateless_module: nn.Module | Iterable[nn.
     Args:
         x_seq: ``[T, N, *]``.
         stateless_module: a module, or several that are applied one after the other.
+        backend: one of :data:`snn_core.backend.BACKENDS`; on the CPU an ``nn.Linear`` runs in a kernel made for
+            small layers, unless it is ``"torch"``.
 
     Returns:
         ``[T, N, *]`` with the trailing shape that the module gives.
@@ -156,13 +162,15 @@ def seq_to_ann_forward(x_seq: Tensor, stateless_module: nn.Module | Iterable[nn.
     modules = [stateless_module] if isinstance(stateless_module, nn.Module) else stateless_module
     y = x_seq.flatten(0, 1)
     for module in modules:
-        y = module(y)
+        linear = fused_linear(backend, module, y)
+        y = module(y) if linear is None else linear(y, module.weight, module.bias)
     return y.unflatten(0, x_seq.shape[:2])
 
 
 def _call_on_all(net: nn.Module, method: str) -> None:
     for module in net.modules():
-        if callable(getattr(module, method, None)):
+        # The class is asked: a missing name costs ten times as much on a module itself.
+        if callable(getattr(type(module), method, None)):
             getattr(module, method)()
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from snn_core.backend import check_backend, fused_synapse_filter, reference
+from snn_core.backend import check_backend, fused_synapse_filter, has_hooks, reference
 from snn_core.base import MemoryModule, check_input, check_sequence
 from snn_core.functional import seq_to_ann_forward, synapse_filter_step
 from snn_core.neuron import IFNode, LIFNode, MultiStepIFNode, MultiStepLIFNode
@@ -45,16 +45,12 @@ def _check_single_step(owner: nn.Module, module: nn.Module) -> None:
             )
 
 
-def _has_hooks(module: nn.Module) -> bool:
-    return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)
-
-
 def _fused(sub_module: nn.Module, x_seq: Tensor) -> FusedNeuron | None:
     """Return what walks a recurrent layer around ``sub_module`` through time in one kernel; None if it takes the loop.
 
     A kernel never calls ``sub_module``, so it must be one of the known neurons, and nobody may listen to its calls.
     """
-    known = type(sub_module) in (IFNode, LIFNode) and not _has_hooks(sub_module)
+    known = type(sub_module) in (IFNode, LIFNode) and not has_hooks(sub_module)
     return sub_module.fused(x_seq) if known and isinstance(x_seq, Tensor) else None
 
 
@@ -185,18 +181,16 @@ class LinearRecurrentContainer(MemoryModule):
     def forward_sequence(self, x_seq: Tensor) -> Tensor:
         """Take T time steps, ``[T, N, *, in_features]`` to ``[T, N, *, out_features]``; fused around a neuron."""
         square = (
-            self.in_features == self.out_features and type(self.rc) is nn.Linear and not _has_hooks(self.rc)
+            self.in_features == self.out_features and type(self.rc) is nn.Linear and not has_hooks(self.rc)
         )
         fused = _fused(self.sub_module, x_seq) if square else None
         if fused is None:
             return super().forward_sequence(x_seq)
         check_sequence(self, x_seq)
         self._check_last_dimension("input", x_seq, "in_features", self.in_features)
-        from_input, from_output = self.rc.weight.split(self.in_features, dim=1)
-        i_seq = nn.functional.linear(x_seq, from_input, self.rc.bias)
-        y, v = self.checked_state("y", x_seq[0], 0.0), self.sub_module.initial_v(i_seq[0])
-        y_seq, self.sub_module.v = fused.recurrent_sequence(i_seq, v, y, from_output)
-        self.y = y_seq[-1].to(x_seq.dtype)
+        y, v = self.checked_state("y", x_seq[0], 0.0), self.sub_module.initial_v(x_seq[0])
+        y_seq, self.sub_module.v = fused.recurrent_sequence(x_seq, v, y, self.rc.weight, self.rc.bias)
+        self.y = y_seq[-1]
         return y_seq
 
     def _check_last_dimension(self, what: str, tensor: Tensor, argument: str, size: int) -> None:

@@ -53,6 +53,7 @@ class PlainNet(nn.Module):
 
     def __init__(self, hidden: int = 32, backend: str = "auto") -> None:
         super().__init__()
+        self.backend = backend
         self.fc1 = nn.Linear(IN_FEATURES, hidden)
         self.sn1 = MultiStepIFNode(surrogate_function=ATan(), detach_reset=True, backend=backend)
         self.fc2 = nn.Linear(hidden, NUM_CLASSES)
@@ -60,9 +61,9 @@ class PlainNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = columns_as_sequence(x)  # [T, N, 28]
-        x = seq_to_ann_forward(x, self.fc1)  # [T, N, hidden]
+        x = seq_to_ann_forward(x, self.fc1, self.backend)  # [T, N, hidden]
         x = self.sn1(x)
-        x = seq_to_ann_forward(x, self.fc2)  # [T, N, 10]
+        x = seq_to_ann_forward(x, self.fc2, self.backend)  # [T, N, 10]
         x = self.sn2(x)
         return x.mean(0)
 
@@ -75,6 +76,7 @@ class StatefulSynapseNet(nn.Module):
 
     def __init__(self, hidden: int = 32, backend: str = "auto") -> None:
         super().__init__()
+        self.backend = backend
         self.fc1 = nn.Linear(IN_FEATURES, hidden)
         self.sn1 = MultiStepIFNode(surrogate_function=ATan(), detach_reset=True, backend=backend)
         self.sy1 = MultiStepContainer(SynapseFilter(tau=2.0, learnable=True, backend=backend))
@@ -83,10 +85,10 @@ class StatefulSynapseNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = columns_as_sequence(x)  # [T, N, 28]
-        x = seq_to_ann_forward(x, self.fc1)  # [T, N, hidden]
+        x = seq_to_ann_forward(x, self.fc1, self.backend)  # [T, N, hidden]
         x = self.sn1(x)
         x = self.sy1(x)
-        x = seq_to_ann_forward(x, self.fc2)  # [T, N, 10]
+        x = seq_to_ann_forward(x, self.fc2, self.backend)  # [T, N, 10]
         x = self.sn2(x)
         return x.mean(0)
 
@@ -99,6 +101,7 @@ class FeedBackNet(nn.Module):
 
     def __init__(self, hidden: int = 32, backend: str = "auto") -> None:
         super().__init__()
+        self.backend = backend
         self.fc1 = nn.Linear(IN_FEATURES, hidden)
         self.sn1 = MultiStepContainer(
             LinearRecurrentContainer(
@@ -110,9 +113,9 @@ class FeedBackNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = columns_as_sequence(x)  # [T, N, 28]
-        x = seq_to_ann_forward(x, self.fc1)  # [T, N, hidden]
+        x = seq_to_ann_forward(x, self.fc1, self.backend)  # [T, N, hidden]
         x = self.sn1(x)
-        x = seq_to_ann_forward(x, self.fc2)  # [T, N, 10]
+        x = seq_to_ann_forward(x, self.fc2, self.backend)  # [T, N, 10]
         x = self.sn2(x)
         return x.mean(0)
 

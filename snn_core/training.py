@@ -2,42 +2,33 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import math
 import os
 import random
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
+from snn_core.batches import ImageData, batches, on_device
 from snn_core.checkpoint import CheckpointError, load_checkpoint, restore_rng, rng_state
 from snn_core.config import TrainingConfig
 from snn_core.functional import reset_net
+from snn_core.memory import keep_freed_memory
 from snn_core.network import make_network
 from snn_core.output import OutputFolder
 
 __all__ = ["ImageData", "Trainer", "TrainingConfig", "evaluate", "fit", "rate_loss", "set_seed"]
 
 Record = dict[str, float]
-
-
-class ImageData(Protocol):
-    """What training needs of a data set; :class:`snn_core.data.SequentialFashionMNIST` is one."""
-
-    images: Tensor  #: uint8 ``[n, 1, H, W]``
-    labels: Tensor  #: int64 ``[n]``
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, index: int) -> tuple[Tensor, int]: ...
 
 
 def set_seed(seed: int) -> None:
@@ -52,46 +43,27 @@ def rate_loss(rate: Tensor, labels: Tensor) -> Tensor:
     return F.mse_loss(rate, F.one_hot(labels, rate.shape[1]).to(rate.dtype))
 
 
-def _batches(
-    data: ImageData, indices: Tensor, batch_size: int, device: torch.device, workers: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield float images ``[N, 1, H, W]`` in [0, 1] and labels ``[N]`` on ``device``, in the order of ``indices``.
-
-    Without workers a batch is an index into ``data.images``, which costs next to nothing when that tensor already
-    lies on ``device``. Both ways give the same bits.
-    """
-    parts = indices.split(batch_size)
-    if workers == 0:
-        for part in parts:
-            part = part.to(data.images.device)
-            yield data.images[part].to(device).float() / 255, data.labels[part].to(device)
-        return
-    # A generator of its own, so that the number of workers does not change torch's random numbers.
-    loader = DataLoader(
-        data,
-        batch_sampler=[part.tolist() for part in parts],
-        num_workers=workers,
-        generator=torch.Generator().manual_seed(0),
-    )
-    for images, labels in loader:
-        yield images.to(device), labels.to(device)
-
-
 class _Mean:
-    """Sums loss and hits on the device, so that no step waits for a number to reach the host."""
+    """Keeps loss and guesses of every step where they are, so that no step waits for a number to reach the host."""
 
-    def __init__(self, device: torch.device) -> None:
-        self.loss = torch.zeros((), dtype=torch.float64, device=device)
-        self.hits = torch.zeros((), dtype=torch.int64, device=device)
-        self.count = 0
+    def __init__(self) -> None:
+        self.losses: list[Tensor] = []
+        self.guesses: list[Tensor] = []
+        self.labels: list[Tensor] = []
 
     def add(self, loss: Tensor, rate: Tensor, labels: Tensor) -> None:
-        self.loss += loss.detach() * len(labels)
-        self.hits += (rate.argmax(1) == labels).sum()
-        self.count += len(labels)
+        self.losses.append(loss.detach())
+        self.guesses.append(rate.detach().argmax(1))
+        self.labels.append(labels)
 
     def result(self) -> tuple[float, float]:
-        return self.loss.item() / self.count, self.hits.item() / self.count
+        """Return the means over all images: each step's loss counts as often as it has images."""
+        losses = torch.stack(self.losses).double()
+        sizes = torch.tensor(
+            [len(labels) for labels in self.labels], dtype=torch.float64, device=losses.device
+        )
+        hits = torch.cat(self.guesses) == torch.cat(self.labels)
+        return ((losses * sizes).sum() / sizes.sum()).item(), hits.sum().item() / len(hits)
 
 
 @torch.no_grad()
@@ -110,8 +82,8 @@ def evaluate(
     where = torch.device(device)
     was_training = net.training
     net.eval()
-    mean = _Mean(where)
-    for images, labels in _batches(data, torch.arange(len(data)), batch_size, where, workers=0):
+    mean = _Mean()
+    for images, labels in batches(data, torch.arange(len(data)), batch_size, where, workers=0):
         with _autocast(where, amp):
             rate = net(images).float()
         mean.add(rate_loss(rate, labels), rate, labels)
@@ -120,9 +92,11 @@ def evaluate(
     return mean.result()
 
 
-def _autocast(device: torch.device, enabled: bool) -> torch.autocast:
+def _autocast(device: torch.device, enabled: bool) -> AbstractContextManager[None]:
+    if not enabled:
+        return nullcontext()  # ten times cheaper than autocast that does nothing
     dtype = torch.bfloat16 if device.type == "cpu" else torch.float16
-    return torch.autocast(device.type, dtype, enabled)
+    return torch.autocast(device.type, dtype)
 
 
 class Trainer:
@@ -137,10 +111,13 @@ class Trainer:
     def __init__(self, config: TrainingConfig, start_epoch: int = 0, net: nn.Module | None = None) -> None:
         self.config = config
         self.device = torch.device(config.device)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         set_seed(config.seed)
         if net is None:
             net = make_network(config.model, config.hidden, config.backend)
         self.net = net.to(self.device)
+        self.weights = list(self.net.parameters())
         self.optimizer = self._make_optimizer()
         self.scheduler = self._make_scheduler()
         self.scaler = torch.amp.GradScaler(
@@ -156,11 +133,11 @@ class Trainer:
                 self.scheduler.step()
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
-        config, weights = self.config, self.net.parameters()
+        config, weights = self.config, self.weights
         if config.opt == "adam":
-            return torch.optim.Adam(weights, lr=config.lr, weight_decay=config.weight_decay)
+            return torch.optim.Adam(weights, lr=config.lr, weight_decay=config.weight_decay, fused=True)
         return torch.optim.SGD(
-            weights, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
+            weights, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=True
         )
 
     def _make_scheduler(self) -> torch.optim.lr_scheduler.LRScheduler | None:
@@ -186,9 +163,9 @@ class Trainer:
             FloatingPointError: the loss is not finite.
         """
         self.net.train()
-        mean = _Mean(self.device)
+        mean = _Mean()
         indices = torch.randperm(len(data), generator=self.generator)
-        for images, labels in _batches(
+        for images, labels in batches(
             data, indices, self.config.batch_size, self.device, self.config.workers
         ):
             self._step(images, labels, mean)
@@ -202,7 +179,8 @@ class Trainer:
         return loss, accuracy
 
     def _step(self, images: Tensor, labels: Tensor, mean: _Mean) -> None:
-        self.optimizer.zero_grad()
+        for weight in self.weights:
+            weight.grad = None
         with _autocast(self.device, self.config.amp):
             rate = self.net(images).float()
         loss = rate_loss(rate, labels)
@@ -246,15 +224,6 @@ class Trainer:
         self.generator.set_state(state["sampler"])
         self.epoch, self.history = state["epoch"], state["history"]
         restore_rng(state["rng"])
-
-
-def _on_device(data: ImageData, config: TrainingConfig) -> ImageData:
-    """Return ``data`` with its tensors on the training device, where a batch is an index; workers need the host."""
-    if config.workers == 0:
-        data = copy.copy(data)
-        data.images = data.images.to(config.device)
-        data.labels = data.labels.to(config.device)
-    return data
 
 
 def _describe(record: Record, epochs: int, seconds: float, images: int) -> str:
@@ -311,7 +280,7 @@ def fit(
             raise ValueError(f"start_epoch must be {trainer.epoch}, where {resume} ended, got {start_epoch}")
     if trainer.epoch >= config.epochs:
         raise ValueError(f"epochs must be above the {trainer.epoch} already done, got {config.epochs}")
-    train, test = _on_device(train, config), _on_device(test, config)
+    train, test = (on_device(data, config.device, config.workers) for data in (train, test))
     output = OutputFolder(output_dir, trainer, tensorboard) if output_dir is not None else None
     steps = math.ceil(len(train) / config.batch_size)
     try:

@@ -50,8 +50,8 @@ def test_one_epoch_is_plain_sgd_over_the_permutation(few):
         loss_sum += loss.item() * len(part)
         hits += (rate.argmax(1) == train.labels[part]).sum().item()
     for ours, theirs in zip(net.parameters(), by_hand.parameters(), strict=True):
-        assert torch.equal(ours, theirs)
-    assert history[0]["train_loss"] == pytest.approx(loss_sum / 200, rel=1e-9)
+        torch.testing.assert_close(ours, theirs)  # the fused optimizer rounds in another order
+    assert history[0]["train_loss"] == pytest.approx(loss_sum / 200, rel=1e-6)
     assert history[0]["train_accuracy"] == hits / 200
 
 

@@ -13,18 +13,24 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from snn_core.backend.ops import FusedNeuron
 
-__all__ = ["BACKENDS", "check_backend", "fused_neuron", "fused_synapse_filter"]
+__all__ = [
+    "BACKENDS",
+    "NUMBA_IS_INSTALLED",
+    "check_backend",
+    "fused_linear",
+    "fused_neuron",
+    "fused_synapse_filter",
+]
 
 #: Names that ``backend=`` accepts. ``auto`` is the fastest one that can run here, ``torch`` the readable loop.
 BACKENDS: tuple[str, ...] = ("auto", "torch", "numba")
 
-#: numba calls BLAS through scipy.
-NUMBA_IS_INSTALLED = find_spec("numba") is not None and find_spec("scipy") is not None
+NUMBA_IS_INSTALLED = find_spec("numba") is not None
 
 FLOATING = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
@@ -39,9 +45,7 @@ def check_backend(backend: str) -> str:
         allowed = ", ".join(repr(name) for name in BACKENDS)
         raise ValueError(f"backend must be one of {allowed}, got {backend!r}")
     if backend == "numba" and not NUMBA_IS_INSTALLED:
-        raise ValueError(
-            "backend 'numba' needs numba and scipy: pip install numba scipy, or use backend 'auto'"
-        )
+        raise ValueError("backend 'numba' needs numba: pip install numba, or use backend 'auto'")
     return backend
 
 
@@ -55,6 +59,25 @@ def _runs_fused(backend: str, x_seq: Tensor) -> bool:
             )
         return False
     return x_seq.dtype in FLOATING and NUMBA_IS_INSTALLED
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Say whether somebody listens to the calls of ``module``, so that it must be called."""
+    return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)
+
+
+def fused_linear(
+    backend: str, module: nn.Module, x: Tensor
+) -> Callable[[Tensor, Tensor, Tensor | None], Tensor] | None:
+    """Return the op (x, weight, bias) -> x W^T + b that stands for ``module``, or None if it must be called."""
+    if type(module) is not nn.Linear or has_hooks(module) or not _runs_fused(backend, x):
+        return None
+    fits = x.dtype == module.weight.dtype and x.dim() > 0 and x.shape[-1] == module.in_features
+    if not fits or x.dtype not in (torch.float32, torch.float64) or torch.is_autocast_enabled("cpu"):
+        return None
+    from snn_core.backend import ops
+
+    return ops.linear
 
 
 def fused_neuron(backend: str, step: Callable[..., object], x_seq: Tensor) -> FusedNeuron | None:

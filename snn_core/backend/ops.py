@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from snn_core.backend import cpu
 from snn_core.backend.constants import Neuron, read_neuron
@@ -25,16 +26,19 @@ NEURON = (
     "int surrogate, float a, float b"
 )
 SCHEMAS = {
+    "linear": "(Tensor x, Tensor weight, Tensor? bias) -> Tensor",
+    "linear_backward": "(Tensor grad, Tensor x, Tensor weight, bool needs_x) -> (Tensor, Tensor, Tensor)",
     "neuron_sequence": f"(Tensor x_seq, Tensor v, Tensor? y, {NEURON}) -> (Tensor s_seq, Tensor v_last, Tensor h_seq)",
     "neuron_sequence_backward": (
-        f"(Tensor grad_s_seq, Tensor grad_v_last, Tensor h_seq, bool feedback, {NEURON}) -> (Tensor, Tensor, Tensor)"
+        f"(Tensor grad_s_seq, Tensor? grad_v_last, Tensor h_seq, bool feedback, {NEURON}) -> (Tensor, Tensor, Tensor)"
     ),
     "recurrent_neuron_sequence": (
-        f"(Tensor i_seq, Tensor v, Tensor y, Tensor weight, {NEURON}) -> (Tensor s_seq, Tensor v_last, Tensor h_seq)"
+        f"(Tensor x_seq, Tensor v, Tensor y, Tensor weight, Tensor? bias, {NEURON}) "
+        "-> (Tensor s_seq, Tensor v_last, Tensor h_seq)"
     ),
     "recurrent_neuron_sequence_backward": (
-        "(Tensor grad_s_seq, Tensor grad_v_last, Tensor h_seq, Tensor s_seq, Tensor y, Tensor weight, "
-        f"{NEURON}) -> (Tensor, Tensor, Tensor, Tensor)"
+        "(Tensor grad_s_seq, Tensor? grad_v_last, Tensor h_seq, Tensor s_seq, Tensor x_seq, Tensor y, Tensor weight, "
+        f"{NEURON}) -> (Tensor, Tensor, Tensor, Tensor, Tensor)"
     ),
     "synapse_filter_sequence": "(Tensor s_seq, Tensor i, Tensor inv_tau) -> Tensor",
     "synapse_filter_sequence_backward": (
@@ -54,18 +58,31 @@ def _new(tensor: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     return torch.empty(tensor.shape, dtype=dtype or tensor.dtype, device=tensor.device)
 
 
+def _fake_linear_backward(
+    grad: Tensor, x: Tensor, weight: Tensor, needs_x: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    return _new(x) if needs_x else x.new_empty(0), _new(weight), weight.new_empty(len(weight))
+
+
 def _fake_walk(x_seq: Tensor, v: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
     return _new(x_seq), _new(v, x_seq.dtype), _new(x_seq, cpu.compute_dtype(x_seq.dtype))
 
 
-def _fake_neuron_backward(grad_s_seq: Tensor, grad_v_last: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
-    return _new(grad_s_seq), _new(grad_v_last), _new(grad_v_last)
+def _fake_neuron_backward(grad_s_seq: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
+    return _new(grad_s_seq), _new(grad_s_seq[0]), _new(grad_s_seq[0])
 
 
 def _fake_recurrent_backward(
-    grad_s_seq: Tensor, grad_v_last: Tensor, h_seq: Tensor, s_seq: Tensor, y: Tensor, weight: Tensor, *_: Any
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return _new(grad_s_seq), _new(grad_v_last), _new(grad_v_last), _new(weight)
+    grad_s_seq: Tensor,
+    grad_v_last: Tensor | None,
+    h_seq: Tensor,
+    s_seq: Tensor,
+    x_seq: Tensor,
+    y: Tensor,
+    weight: Tensor,
+    *_: Any,
+) -> tuple[Tensor, ...]:
+    return *_fake_neuron_backward(grad_s_seq), _new(weight), weight.new_empty(len(weight))
 
 
 def _fake_synapse_backward(
@@ -75,6 +92,8 @@ def _fake_synapse_backward(
 
 
 for _name, _fake in {
+    "linear": lambda x, weight, bias: x.new_empty(*x.shape[:-1], len(weight)),
+    "linear_backward": _fake_linear_backward,
     "neuron_sequence": _fake_walk,
     "neuron_sequence_backward": _fake_neuron_backward,
     "recurrent_neuron_sequence": _fake_walk,
@@ -85,16 +104,45 @@ for _name, _fake in {
     torch.library.register_fake(f"snn_core::{_name}", _fake, lib=_library)
 
 
-def _or_zeros(gradient: Tensor | None, like: Tensor) -> Tensor:
-    return torch.zeros_like(like) if gradient is None else gradient
+def _is_plain(tensor: Tensor) -> bool:
+    """Say whether nobody watches the ops: an ordinary tensor on the CPU, no tracing, no dispatch mode."""
+    return (
+        type(tensor) in (Tensor, torch.nn.Parameter)
+        and tensor.device.type == "cpu"
+        and not torch.compiler.is_compiling()
+        and _get_current_dispatch_mode() is None
+    )
+
+
+def _kernel(name: str, tensor: Tensor) -> Callable[..., Any]:
+    """Return the op, or the kernel behind it where going through the dispatcher would only cost time."""
+    return getattr(cpu, name) if _is_plain(tensor) else getattr(_ops, name)
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        with torch._C._AutoDispatchBelowAutograd():
+            out = _kernel("linear", x)(x, weight, bias)
+        ctx.save_for_backward(x, weight)
+        ctx.has_bias = bias is not None
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        needs_x = ctx.needs_input_grad[0]
+        grad_x, grad_weight, grad_bias = _kernel("linear_backward", grad)(grad, *ctx.saved_tensors, needs_x)
+        return grad_x if needs_x else None, grad_weight, grad_bias if ctx.has_bias else None
 
 
 class _NeuronSequence(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x_seq: Tensor, v: Tensor, y: Tensor | None, *constants: Any) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, x_seq: Tensor, v: Tensor, y: Tensor | None, constants: Neuron
+    ) -> tuple[Tensor, ...]:
         with torch._C._AutoDispatchBelowAutograd():
-            s_seq, v_last, h_seq = _ops.neuron_sequence(x_seq, v, y, *constants)
-        ctx.save_for_backward(v, h_seq)
+            s_seq, v_last, h_seq = _kernel("neuron_sequence", x_seq)(x_seq, v, y, *constants)
+        ctx.save_for_backward(h_seq)
         ctx.feedback, ctx.constants = y is not None, constants
         ctx.mark_non_differentiable(h_seq)
         ctx.set_materialize_grads(False)
@@ -104,24 +152,26 @@ class _NeuronSequence(torch.autograd.Function):
     def backward(
         ctx: Any, grad_s: Tensor | None, grad_v: Tensor | None, _: None
     ) -> tuple[Tensor | None, ...]:
-        v, h_seq = ctx.saved_tensors
+        (h_seq,) = ctx.saved_tensors
         if grad_s is None:
-            grad_s = torch.zeros_like(h_seq, dtype=v.dtype)
-        grad_x, grad_v, grad_y = _ops.neuron_sequence_backward(
-            grad_s, _or_zeros(grad_v, v), h_seq, ctx.feedback, *ctx.constants
+            grad_s = torch.zeros_like(h_seq, dtype=grad_v.dtype)
+        grad_x, grad_v, grad_y = _kernel("neuron_sequence_backward", grad_s)(
+            grad_s, grad_v, h_seq, ctx.feedback, *ctx.constants
         )
-        return grad_x, grad_v, grad_y if ctx.feedback else None, *[None] * len(ctx.constants)
+        return grad_x, grad_v, grad_y if ctx.feedback else None, None
 
 
 class _RecurrentNeuronSequence(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, i_seq: Tensor, v: Tensor, y: Tensor, weight: Tensor, *constants: Any
+        ctx: Any, x_seq: Tensor, v: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None, constants: Neuron
     ) -> tuple[Tensor, ...]:
         with torch._C._AutoDispatchBelowAutograd():
-            s_seq, v_last, h_seq = _ops.recurrent_neuron_sequence(i_seq, v, y, weight, *constants)
-        ctx.save_for_backward(h_seq, s_seq, v, y, weight)
-        ctx.constants = constants
+            s_seq, v_last, h_seq = _kernel("recurrent_neuron_sequence", x_seq)(
+                x_seq, v, y, weight, bias, *constants
+            )
+        ctx.save_for_backward(h_seq, s_seq, x_seq, y, weight)
+        ctx.has_bias, ctx.constants = bias is not None, constants
         ctx.mark_non_differentiable(h_seq)
         ctx.set_materialize_grads(False)
         return s_seq, v_last, h_seq
@@ -130,36 +180,36 @@ class _RecurrentNeuronSequence(torch.autograd.Function):
     def backward(
         ctx: Any, grad_s: Tensor | None, grad_v: Tensor | None, _: None
     ) -> tuple[Tensor | None, ...]:
-        h_seq, s_seq, v, y, weight = ctx.saved_tensors
-        gradients = _ops.recurrent_neuron_sequence_backward(
-            _or_zeros(grad_s, s_seq), _or_zeros(grad_v, v), h_seq, s_seq, y, weight, *ctx.constants
+        h_seq, s_seq, *_ = ctx.saved_tensors
+        if grad_s is None:
+            grad_s = torch.zeros_like(s_seq)
+        *gradients, grad_bias = _kernel("recurrent_neuron_sequence_backward", grad_s)(
+            grad_s, grad_v, *ctx.saved_tensors, *ctx.constants
         )
-        return *gradients, *[None] * len(ctx.constants)
+        return *gradients, grad_bias if ctx.has_bias else None, None
 
 
 class _SynapseFilterSequence(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, s_seq: Tensor, i: Tensor, inv_tau: Tensor) -> Tensor:
         with torch._C._AutoDispatchBelowAutograd():
-            i_seq = _ops.synapse_filter_sequence(s_seq, i, inv_tau)
+            i_seq = _kernel("synapse_filter_sequence", s_seq)(s_seq, i, inv_tau)
         ctx.save_for_backward(s_seq, i_seq, i, inv_tau)
         return i_seq
 
     @staticmethod
     def backward(ctx: Any, grad_i_seq: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return _ops.synapse_filter_sequence_backward(grad_i_seq, *ctx.saved_tensors)
+        return _kernel("synapse_filter_sequence_backward", grad_i_seq)(grad_i_seq, *ctx.saved_tensors)
 
 
-def _under_autograd(function: type[torch.autograd.Function]) -> Callable[..., Any]:
-    def call(*arguments: Any) -> Any:
-        return function.apply(*arguments)
-
-    return call
+def _tensors_then_constants(function: type[torch.autograd.Function], tensors: int) -> Callable[..., Any]:
+    return lambda *arguments: function.apply(*arguments[:tensors], Neuron(*arguments[tensors:]))
 
 
-_library.impl("neuron_sequence", _under_autograd(_NeuronSequence), "Autograd")
-_library.impl("recurrent_neuron_sequence", _under_autograd(_RecurrentNeuronSequence), "Autograd")
-_library.impl("synapse_filter_sequence", _under_autograd(_SynapseFilterSequence), "Autograd")
+_library.impl("linear", lambda *tensors: _Linear.apply(*tensors), "Autograd")
+_library.impl("neuron_sequence", _tensors_then_constants(_NeuronSequence, 3), "Autograd")
+_library.impl("recurrent_neuron_sequence", _tensors_then_constants(_RecurrentNeuronSequence, 5), "Autograd")
+_library.impl("synapse_filter_sequence", lambda *tensors: _SynapseFilterSequence.apply(*tensors), "Autograd")
 
 
 class FusedNeuron:
@@ -174,14 +224,20 @@ class FusedNeuron:
 
     def sequence(self, x_seq: Tensor, v: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return spikes ``[T, N, *]`` and the last v ``[N, *]``; with ``y`` each input is x[t] + y[t-1]."""
-        s_seq, v, _ = _ops.neuron_sequence(x_seq, v, y, *self.constants)
+        if _is_plain(x_seq):
+            s_seq, v, _ = _NeuronSequence.apply(x_seq, v, y, self.constants)
+        else:
+            s_seq, v, _ = _ops.neuron_sequence(x_seq, v, y, *self.constants)
         return s_seq, v
 
     def recurrent_sequence(
-        self, i_seq: Tensor, v: Tensor, y: Tensor, weight: Tensor
+        self, x_seq: Tensor, v: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Return spikes ``[T, N, H]`` and the last v ``[N, H]`` for inputs i[t] + y[t-1] W^T, W ``[H, H]``."""
-        s_seq, v, _ = _ops.recurrent_neuron_sequence(i_seq, v, y, weight, *self.constants)
+        """Return spikes ``[T, N, H]`` and the last v ``[N, H]`` for inputs [x[t]; y[t-1]] W^T + b, W ``[H, 2 H]``."""
+        if _is_plain(x_seq):
+            s_seq, v, _ = _RecurrentNeuronSequence.apply(x_seq, v, y, weight, bias, self.constants)
+        else:
+            s_seq, v, _ = _ops.recurrent_neuron_sequence(x_seq, v, y, weight, bias, *self.constants)
         return s_seq, v
 
 
@@ -193,4 +249,10 @@ def fused_neuron(step: Callable[..., object]) -> FusedNeuron | None:
 
 def synapse_filter(s_seq: Tensor, i: Tensor, inv_tau: Tensor) -> Tensor:
     """Return the currents ``[T, N, *]`` of a synapse filter; ``inv_tau`` broadcasts to ``[N, *]``."""
-    return _ops.synapse_filter_sequence(s_seq, i, inv_tau.expand_as(i))
+    call = _SynapseFilterSequence.apply if _is_plain(s_seq) else _ops.synapse_filter_sequence
+    return call(s_seq, i, inv_tau.expand_as(i))
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return x W^T + b for x ``[*, K]``, W ``[J, K]`` and b ``[J]``."""
+    return (_Linear.apply if _is_plain(x) else _ops.linear)(x, weight, bias)

@@ -1,0 +1,146 @@
+"""A tile of a matrix product, held in registers while its sums run.
+
+numba turns simple loops into vector instructions by itself, but it leaves the sums of a matrix product in memory. The
+function that is written here instruction by instruction, :func:`add_tile`, keeps some rows of one or two
+vectors in registers. A tile at the edge of a matrix masks what lies outside.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import llvmlite.binding
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+_AVX512 = bool(llvmlite.binding.get_host_cpu_features().get("avx512f"))
+#: Bytes of a vector; where a register is shorter, LLVM takes two.
+BYTES = 64 if _AVX512 else 32
+#: Size of a wide tile. AVX-512 has 32 registers, other processors 16; two vectors of b and one number need room too.
+ROWS, VECTORS = (8 if _AVX512 else 6), 2
+
+_INT = ir.IntType(64)
+
+
+def _call(builder: Any, name: str, result: Any, *arguments: Any) -> Any:
+    signature = ir.FunctionType(result, [argument.type for argument in arguments])
+    return builder.call(cgutils.get_or_insert_function(builder.module, signature, name), arguments)
+
+
+class _Emitter:
+    """Writes LLVM instructions on vectors of one dtype."""
+
+    def __init__(self, builder: Any, dtype: types.Float) -> None:
+        self.builder = builder
+        self.align = ir.Constant(ir.IntType(32), dtype.bitwidth // 8)
+        self.lanes = 8 * BYTES // dtype.bitwidth
+        number = ir.FloatType() if dtype == types.float32 else ir.DoubleType()
+        self.vector = ir.VectorType(number, self.lanes)
+        self.name = f"v{self.lanes}f{dtype.bitwidth}"
+
+    def splat(self, number: Any) -> Any:
+        vector = ir.VectorType(number.type, self.lanes)
+        first = ir.Constant(ir.IntType(32), 0)
+        one = self.builder.insert_element(ir.Constant(vector, ir.Undefined), number, first)
+        return self.builder.shuffle_vector(
+            one, one, ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
+        )
+
+    def mask(self, count: Any, skipped: int) -> Any:
+        """Return which lanes of a vector, ``skipped`` numbers into the tile, lie below ``count``."""
+        lanes = ir.Constant(ir.VectorType(_INT, self.lanes), list(range(skipped, skipped + self.lanes)))
+        return self.builder.icmp_signed("<", lanes, self.splat(count))
+
+    def load(self, address: Any, mask: Any) -> Any:
+        address = self.builder.bitcast(address, self.vector.as_pointer())
+        nothing = ir.Constant(self.vector, None)
+        return _call(
+            self.builder, f"llvm.masked.load.{self.name}.p0", self.vector, address, self.align, mask, nothing
+        )
+
+    def store(self, value: Any, address: Any, mask: Any) -> None:
+        address = self.builder.bitcast(address, self.vector.as_pointer())
+        _call(
+            self.builder, f"llvm.masked.store.{self.name}.p0", ir.VoidType(), value, address, self.align, mask
+        )
+
+    def multiply_add(self, number: Any, vector: Any, total: Any) -> Any:
+        return _call(self.builder, f"llvm.fma.{self.name}", self.vector, self.splat(number), vector, total)
+
+
+def _add_tile(vectors: int) -> Any:
+    """Make the function that computes tiles of ``ROWS`` by ``vectors``."""
+
+    @intrinsic
+    def add_tile(
+        typing_context: Any, a: Any, p: Any, row: Any, step: Any, terms: Any, b: Any, q: Any, b_row: Any,
+        first: Any, f: Any, f_row: Any, out: Any, o: Any, out_row: Any, rows: Any, columns: Any,
+    ) -> Any:  # fmt: skip
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            emitter = _Emitter(builder, out.dtype)
+            arrays = {
+                name: context.make_array(signature.args[at])(context, builder, arguments[at]).data
+                for name, at in (("a", 0), ("b", 5), ("first", 8), ("out", 11))
+            }
+            _, p, row, step, terms, _, q, b_row, _, f, f_row, _, o, out_row, rows, columns = arguments
+
+            def address(name: str, start: Any, stride: Any, times: Any, skipped: int = 0) -> Any:
+                index = builder.add(
+                    builder.add(start, builder.mul(stride, times)), ir.Constant(_INT, skipped)
+                )
+                return builder.gep(arrays[name], [index], inbounds=True)
+
+            # Rows below the last one repeat it, so that nothing outside is read.
+            last = builder.sub(rows, ir.Constant(_INT, 1))
+            places = [ir.Constant(_INT, r) for r in range(ROWS)]
+            places = [builder.select(builder.icmp_signed("<", r, last), r, last) for r in places]
+            skips = [v * emitter.lanes for v in range(vectors)]
+            masks = [emitter.mask(columns, skip) for skip in skips]
+            totals = [
+                [
+                    cgutils.alloca_once_value(
+                        builder, emitter.load(address("first", f, f_row, r, skip), mask)
+                    )
+                    for skip, mask in zip(skips, masks, strict=True)
+                ]
+                for r in places
+            ]
+            starts = [builder.add(p, builder.mul(row, r)) for r in places]
+            with cgutils.for_range(builder, terms) as loop:
+                values = [
+                    emitter.load(address("b", q, b_row, loop.index, skip), mask)
+                    for skip, mask in zip(skips, masks, strict=True)
+                ]
+                for start, total in zip(starts, totals, strict=True):
+                    number = builder.load(address("a", start, step, loop.index))
+                    for value, cell in zip(values, total, strict=True):
+                        builder.store(emitter.multiply_add(number, value, builder.load(cell)), cell)
+            for r, total in zip(places, totals, strict=True):
+                for skip, mask, cell in zip(skips, masks, total, strict=True):
+                    emitter.store(builder.load(cell), address("out", o, out_row, r, skip), mask)
+            return context.get_dummy_value()
+
+        integer = types.intp
+        return (
+            types.void(
+                a, integer, integer, integer, integer, b, integer, integer,
+                first, integer, integer, out, integer, integer, integer, integer,
+            ),
+            generate,
+        )  # fmt: skip
+
+    return add_tile
+
+
+add_narrow_tile, add_wide_tile = _add_tile(1), _add_tile(VECTORS)
+
+
+@intrinsic
+def lanes(typing_context: Any, array: Any) -> Any:
+    """Return how many numbers of the array's dtype a vector holds."""
+    count = 8 * BYTES // array.dtype.bitwidth
+    return types.intp(array), lambda context, builder, signature, arguments: context.get_constant(
+        types.intp, count
+    )
