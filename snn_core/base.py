@@ -78,6 +78,10 @@ class MemoryModule(nn.Module):
                 )
         return state
 
+    def keep_state(self, name: str, value: Tensor) -> None:
+        """Set the state ``name``, without the checks of ``nn.Module``, which take longer than a small kernel."""
+        self._buffers[name] = value
+
     def reset(self) -> None:
         """Forget all state; the next input starts afresh."""
         for name in self._state_names:

@@ -160,11 +160,13 @@ def seq_to_ann_forward(
     if x_seq.dim() < 2:
         raise ValueError(f"x_seq must have shape [T, N, *], got {list(x_seq.shape)}")
     modules = [stateless_module] if isinstance(stateless_module, nn.Module) else stateless_module
-    y = x_seq.flatten(0, 1)
     for module in modules:
-        linear = fused_linear(backend, module, y)
-        y = module(y) if linear is None else linear(y, module.weight, module.bias)
-    return y.unflatten(0, x_seq.shape[:2])
+        linear = fused_linear(backend, module, x_seq)
+        if linear is not None:
+            x_seq = linear(x_seq, module.weight, module.bias)
+        else:
+            x_seq = module(x_seq.flatten(0, 1)).unflatten(0, x_seq.shape[:2])
+    return x_seq
 
 
 def _call_on_all(net: nn.Module, method: str) -> None:

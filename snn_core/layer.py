@@ -116,8 +116,9 @@ class ElementWiseRecurrentContainer(MemoryModule):
             return super().forward_sequence(x_seq)
         check_sequence(self, x_seq)
         v = self.sub_module.initial_v(x_seq[0])
-        y_seq, self.sub_module.v = fused.sequence(x_seq, v, self.checked_state("y", x_seq[0], 0.0))
-        self.y = y_seq[-1]
+        y_seq, v = fused.sequence(x_seq, v, self.checked_state("y", x_seq[0], 0.0))
+        self.sub_module.keep_state("v", v)
+        self.keep_state("y", y_seq[-1])
         return y_seq
 
     def extra_repr(self) -> str:
@@ -189,8 +190,9 @@ class LinearRecurrentContainer(MemoryModule):
         check_sequence(self, x_seq)
         self._check_last_dimension("input", x_seq, "in_features", self.in_features)
         y, v = self.checked_state("y", x_seq[0], 0.0), self.sub_module.initial_v(x_seq[0])
-        y_seq, self.sub_module.v = fused.recurrent_sequence(x_seq, v, y, self.rc.weight, self.rc.bias)
-        self.y = y_seq[-1]
+        y_seq, v = fused.recurrent_sequence(x_seq, v, y, self.rc.weight, self.rc.bias)
+        self.sub_module.keep_state("v", v)
+        self.keep_state("y", y_seq[-1])
         return y_seq
 
     def _check_last_dimension(self, what: str, tensor: Tensor, argument: str, size: int) -> None:
@@ -287,7 +289,7 @@ class SynapseFilter(MemoryModule):
         i = self.checked_state("out_i", x_seq[0], 0.0)
         run = fused_synapse_filter(self.backend, x_seq) or reference.synapse_filter_sequence
         i_seq = run(x_seq, i, self._inv_tau(x_seq[0]))
-        self.out_i = i_seq[-1]
+        self.keep_state("out_i", i_seq[-1])
         return i_seq
 
     def extra_repr(self) -> str:

@@ -129,7 +129,8 @@ class SpikingNeuron(MemoryModule):
         v = self.initial_v(x_seq[0])
         fused = self.fused(x_seq)
         if fused is not None:
-            s_seq, self.v = fused.sequence(x_seq, v)
+            s_seq, v = fused.sequence(x_seq, v)
+            self.keep_state("v", v)
             return s_seq
         s_seq, self.v, v_seq = reference.neuron_sequence(self.step_function(), x_seq, v, self.store_v_seq)
         if v_seq is not None:

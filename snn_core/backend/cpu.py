@@ -37,22 +37,33 @@ def _start_threads() -> None:
 
 _start_threads()
 _known: set[tuple[Any, ...]] = set()
+_threads = threading.local()
+
+_ONE = {torch.float32: np.float32(1), torch.float64: np.float64(1)}
 
 
-def _run(walk: Callable[..., None], *arguments: Any) -> None:
-    """Run a kernel on as many threads as torch would use."""
-    numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
-    key = (walk, arguments[-1].dtype)
-    if key in _known:
-        walk(*arguments)
+def _use_threads() -> None:
+    """Let kernels use as many threads as torch does; numba keeps a number for each thread that calls it."""
+    number = torch.get_num_threads()
+    if number != getattr(_threads, "number", None):
+        numba.set_num_threads(min(number, numba.config.NUMBA_NUM_THREADS))
+        _threads.number = number
+
+
+def _run(walk: Callable[..., None], dtype: torch.dtype, *arguments: Any) -> None:
+    """Run a kernel; tensors are passed by their address, and ``arguments`` keeps them alive meanwhile."""
+    _use_threads()
+    plain = [argument.data_ptr() if type(argument) is Tensor else argument for argument in arguments]
+    if (walk, dtype) in _known:
+        walk(*plain)
         return
     timer = threading.Timer(PATIENCE, _say_what_takes_long)
     timer.start()
     try:
-        walk(*arguments)
+        walk(*plain)
     finally:
         timer.cancel()
-    _known.add(key)
+    _known.add((walk, dtype))
 
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -60,18 +71,23 @@ def compute_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def _in(*tensors: Tensor, dtype: torch.dtype | None = None) -> list[np.ndarray]:
-    """View inputs as arrays in the precision of the kernels, with neurons side by side; copy where they are not."""
-    dtype = compute_dtype(dtype or tensors[0].dtype)
-    return [tensor.detach().to(dtype).contiguous().numpy() for tensor in tensors]
+def _in(dtype: torch.dtype, *tensors: Tensor) -> list[Tensor]:
+    """Return inputs in the precision of the kernels, with neurons side by side; copies where they are not so."""
+    return [
+        tensor.detach()
+        if tensor.dtype is dtype and tensor.is_contiguous()
+        else tensor.detach().to(dtype).contiguous()
+        for tensor in tensors
+    ]
 
 
-def _out(dtype: torch.dtype, *arrays: np.ndarray) -> tuple[Tensor, ...]:
-    return tuple(torch.from_numpy(array).to(dtype) for array in arrays)
+def _out(dtype: torch.dtype, *tensors: Tensor) -> tuple[Tensor, ...]:
+    """Return results in the precision that the caller uses."""
+    return tensors if tensors[0].dtype is dtype else tuple(tensor.to(dtype) for tensor in tensors)
 
 
 @lru_cache(maxsize=256)
-def _constants(neuron: Neuron, dtype: np.dtype) -> tuple[int, Constants]:
+def _constants(neuron: Neuron, dtype: torch.dtype) -> tuple[int, Constants]:
     """Return the kind of neuron and its numbers."""
     kind = IF if neuron.tau is None else LIF_DECAYING_INPUT if neuron.decay_input else LIF
     hard_reset = neuron.v_reset is not None
@@ -92,62 +108,71 @@ def _constants(neuron: Neuron, dtype: np.dtype) -> tuple[int, Constants]:
         0.0,
         1.0,
     )
-    return kind, Constants(*map(dtype.type, numbers))
+    return kind, Constants(*map(type(_ONE[dtype]), numbers))
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Return x W^T + b; see :mod:`snn_core.backend.ops` for the arguments of this and the functions below."""
-    a, w_t = _in(x, weight.t())
-    b = np.zeros(w_t.shape[1], a.dtype) if bias is None else _in(bias)[0]
-    out = np.empty((*a.shape[:-1], len(b)), a.dtype)
-    _run(products.linear_forward, a.reshape(-1, len(w_t)), w_t, b, out.reshape(-1, len(b)))
-    return torch.from_numpy(out)
+    dtype = x.dtype
+    a, w_t = _in(dtype, x, weight.t())
+    K, J = w_t.shape
+    (b,) = _in(dtype, w_t.new_zeros(J) if bias is None else bias)
+    out = torch.empty((*x.shape[:-1], J), dtype=dtype)
+    _run(products.linear_forward, dtype, out.numel() // J, K, J, _ONE[dtype], a, w_t, b, out)
+    return out
 
 
 def linear_backward(grad: Tensor, x: Tensor, weight: Tensor, needs_x: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients of x (empty if not needed), weight and bias."""
-    g, a, w = _in(grad, x, weight)
+    dtype = x.dtype
+    g, a, w = _in(dtype, grad, x, weight)
     J, K = w.shape
-    g, a = g.reshape(-1, J), a.reshape(-1, K)
-    grad_x = np.empty(x.shape if needs_x else 0, g.dtype)
+    sizes = (g.numel() // J, K, J, _ONE[dtype])
+    grad_x = torch.empty_like(a if needs_x else a.new_empty(0))
     if needs_x:
-        _run(products.linear_forward, g, w, np.zeros(K, g.dtype), grad_x.reshape(-1, K))
-    g_weight, g_bias = np.empty((products.PARTS, J, K), g.dtype), np.empty((products.PARTS, J), g.dtype)
-    _run(products.linear_backward_weight, g, a, g_weight, g_bias)
-    return _out(grad.dtype, grad_x, g_weight.sum(0), g_bias.sum(0))
+        M, one = sizes[0], sizes[3]
+        _run(products.linear_forward, dtype, M, J, K, one, g, w, w.new_zeros(K), grad_x)
+    g_weight, g_bias = torch.empty_like(w), w.new_empty(J)
+    _run(products.linear_backward_weight, dtype, *sizes, g, a, g_weight, g_bias)
+    return grad_x, g_weight, g_bias
 
 
 def neuron_sequence(
     x_seq: Tensor, v: Tensor, y: Tensor | None, *constants: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Walk forward through a layer of neurons."""
-    x, v0, y0 = _in(x_seq, v, v if y is None else y)
-    kind, numbers = _constants(Neuron(*constants), x.dtype)
-    s, h, last = np.empty_like(x), np.empty_like(x), np.empty_like(v0)
-    rows = (len(x), v0.size)
-    _run(
-        walks.neuron_forward,
-        kind, y is not None, x.reshape(rows), y0.ravel(), v0.ravel(), numbers,
-        s.reshape(rows), h.reshape(rows), last.ravel(),
-    )  # fmt: skip
-    return *_out(x_seq.dtype, s, last), torch.from_numpy(h)
+    dtype = compute_dtype(x_seq.dtype)
+    x, v0, y0 = _in(dtype, x_seq, v, v if y is None else y)
+    kind, numbers = _constants(Neuron(*constants), dtype)
+    s, h, last = torch.empty_like(x), torch.empty_like(x), torch.empty_like(v0)
+    _run(walks.neuron_forward, dtype, kind, y is not None, len(x), v0.numel(), numbers, x, y0, v0, s, h, last)
+    return *_out(x_seq.dtype, s, last), h
 
 
 def neuron_sequence_backward(
     grad_s_seq: Tensor, grad_v_last: Tensor | None, h_seq: Tensor, feedback: bool, *constants: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Walk backward: gradients of x_seq, v and y."""
-    h, g_s = _in(h_seq, grad_s_seq)
-    neuron = Neuron(*constants)
-    _, numbers = _constants(neuron, h.dtype)
-    g_last = np.zeros_like(h[0]) if grad_v_last is None else _in(grad_v_last)[0]
-    g_x, g_v, g_y = np.empty_like(h), np.empty_like(g_last), np.empty_like(g_last)
-    rows = (len(h), g_v.size)
+    neuron, dtype = Neuron(*constants), h_seq.dtype
+    h, g_s = _in(dtype, h_seq, grad_s_seq)
+    (g_last,) = _in(dtype, torch.zeros_like(h[0]) if grad_v_last is None else grad_v_last)
+    _, numbers = _constants(neuron, dtype)
+    g_x, g_v, g_y = torch.empty_like(h), torch.empty_like(g_last), torch.empty_like(g_last)
+    sizes = (len(h), g_v.numel())
     _run(
         walks.neuron_backward,
-        neuron.surrogate, feedback, g_s.reshape(rows), g_last.ravel(), h.reshape(rows), numbers,
-        g_x.reshape(rows), g_y.ravel(), g_v.ravel(),
-    )  # fmt: skip
+        dtype,
+        neuron.surrogate,
+        feedback,
+        *sizes,
+        numbers,
+        g_s,
+        g_last,
+        h,
+        g_x,
+        g_y,
+        g_v,
+    )
     return _out(grad_s_seq.dtype, g_x, g_v, g_y)
 
 
@@ -155,18 +180,14 @@ def recurrent_neuron_sequence(
     x_seq: Tensor, v: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None, *constants: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Walk forward through a recurrent layer of neurons."""
-    x, v0, y0, w_t = _in(x_seq, v, y, weight.t())
-    kind, numbers = _constants(Neuron(*constants), x.dtype)
-    H = len(weight)
-    b = np.zeros(H, x.dtype) if bias is None else _in(bias, dtype=x_seq.dtype)[0]
-    s, h, last = np.empty_like(x), np.empty_like(x), np.empty_like(v0)
-    rows = (len(x), -1, H)
-    _run(
-        walks.recurrent_forward,
-        kind, x.reshape(rows), y0.reshape(-1, H), v0.reshape(-1, H), w_t, b, numbers,
-        s.reshape(rows), h.reshape(rows), last.reshape(-1, H),
-    )  # fmt: skip
-    return *_out(x_seq.dtype, s, last), torch.from_numpy(h)
+    dtype, H = compute_dtype(x_seq.dtype), len(weight)
+    x, v0, y0, w_t = _in(dtype, x_seq, v, y, weight.t())
+    (b,) = _in(dtype, w_t.new_zeros(H) if bias is None else bias)
+    kind, numbers = _constants(Neuron(*constants), dtype)
+    s, h, last = torch.empty_like(x), torch.empty_like(x), torch.empty_like(v0)
+    sizes = (len(x), v0.numel() // H, H)
+    _run(walks.recurrent_forward, dtype, kind, *sizes, numbers, x, y0, v0, w_t, b, s, h, last)
+    return *_out(x_seq.dtype, s, last), h
 
 
 def recurrent_neuron_sequence_backward(
@@ -180,31 +201,27 @@ def recurrent_neuron_sequence_backward(
     *constants: Any,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Walk backward through a recurrent layer: gradients of x_seq, v, y, weight and bias."""
-    h, g_s, s, x, y0, w = _in(h_seq, grad_s_seq, s_seq, x_seq, y, weight)
-    neuron = Neuron(*constants)
-    _, numbers = _constants(neuron, h.dtype)
-    g_last = np.zeros_like(y0) if grad_v_last is None else _in(grad_v_last)[0]
-    g_i, g_x, g_v, g_y = np.empty_like(h), np.empty_like(h), np.empty_like(g_last), np.empty_like(g_last)
-    H = len(weight)
-    rows, step = (len(h), -1, H), (-1, H)
+    neuron, dtype, H = Neuron(*constants), h_seq.dtype, len(weight)
+    h, g_s, s, x, y0, w = _in(dtype, h_seq, grad_s_seq, s_seq, x_seq, y, weight)
+    (g_last,) = _in(dtype, torch.zeros_like(y0) if grad_v_last is None else grad_v_last)
+    _, numbers = _constants(neuron, dtype)
+    g_i, g_x, g_v, g_y = torch.empty_like(h), torch.empty_like(h), torch.empty_like(y0), torch.empty_like(y0)
+    sizes = (len(h), y0.numel() // H, H)
     _run(
-        walks.recurrent_backward,
-        neuron.surrogate, g_s.reshape(rows), g_last.reshape(step), h.reshape(rows), w, numbers,
-        g_i.reshape(rows), g_x.reshape(rows), g_y.reshape(step), g_v.reshape(step),
+        walks.recurrent_backward, dtype,
+        neuron.surrogate, *sizes, numbers, g_s, g_last, h, w, g_i, g_x, g_y, g_v,
     )  # fmt: skip
-    g_weight, g_bias = np.empty((products.PARTS, H, 2 * H), h.dtype), np.empty((products.PARTS, H), h.dtype)
-    _run(
-        walks.recurrent_backward_weight,
-        g_i.reshape(rows), x.reshape(rows), s.reshape(rows), y0.reshape(step), g_weight, g_bias,
-    )  # fmt: skip
-    return *_out(grad_s_seq.dtype, g_x, g_v, g_y), *_out(weight.dtype, g_weight.sum(0), g_bias.sum(0))
+    g_weight, g_bias = torch.empty_like(w), w.new_empty(H)
+    _run(walks.recurrent_backward_weight, dtype, *sizes, numbers.one, g_i, x, s, y0, g_weight, g_bias)
+    return *_out(grad_s_seq.dtype, g_x, g_v, g_y), *_out(weight.dtype, g_weight, g_bias)
 
 
 def synapse_filter_sequence(s_seq: Tensor, i: Tensor, inv_tau: Tensor) -> Tensor:
     """Walk forward through a layer of synapse filters."""
-    s, i0, rate = _in(s_seq, i, inv_tau)
-    i_seq, rows = np.empty_like(s), (len(s), i0.size)
-    _run(walks.synapse_forward, s.reshape(rows), i0.ravel(), rate.ravel(), i_seq.reshape(rows))
+    dtype = compute_dtype(s_seq.dtype)
+    s, i0, rate = _in(dtype, s_seq, i, inv_tau)
+    i_seq = torch.empty_like(s)
+    _run(walks.synapse_forward, dtype, len(s), i0.numel(), _ONE[dtype], s, i0, rate, i_seq)
     return _out(s_seq.dtype, i_seq)[0]
 
 
@@ -212,12 +229,8 @@ def synapse_filter_sequence_backward(
     grad_i_seq: Tensor, s_seq: Tensor, i_seq: Tensor, i: Tensor, inv_tau: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Walk backward: gradients of s_seq, i and inv_tau."""
-    g_out, s, i_all, i0, rate = _in(grad_i_seq, s_seq, i_seq, i, inv_tau)
-    g_s, g_i, g_rate = np.empty_like(s), np.empty_like(i0), np.empty_like(i0)
-    rows = (len(s), i0.size)
-    _run(
-        walks.synapse_backward,
-        g_out.reshape(rows), s.reshape(rows), i_all.reshape(rows), i0.ravel(), rate.ravel(),
-        g_s.reshape(rows), g_i.ravel(), g_rate.ravel(),
-    )  # fmt: skip
+    dtype = compute_dtype(s_seq.dtype)
+    tensors = _in(dtype, grad_i_seq, s_seq, i_seq, i, inv_tau)
+    g_s, g_i, g_rate = (torch.empty_like(tensors[at]) for at in (1, 3, 4))
+    _run(walks.synapse_backward, dtype, len(s_seq), g_i.numel(), _ONE[dtype], *tensors, g_s, g_i, g_rate)
     return _out(grad_i_seq.dtype, g_s, g_i, g_rate)

@@ -104,46 +104,57 @@ for _name, _fake in {
     torch.library.register_fake(f"snn_core::{_name}", _fake, lib=_library)
 
 
-def _is_plain(tensor: Tensor) -> bool:
-    """Say whether nobody watches the ops: an ordinary tensor on the CPU, no tracing, no dispatch mode."""
-    return (
-        type(tensor) in (Tensor, torch.nn.Parameter)
-        and tensor.device.type == "cpu"
-        and not torch.compiler.is_compiling()
-        and _get_current_dispatch_mode() is None
+class _Dispatched:
+    """The ops by their names, called below autograd, as the kernels behind them are."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            with torch._C._AutoDispatchBelowAutograd():
+                return getattr(_ops, name)(*arguments)
+
+        return call
+
+
+_dispatched = _Dispatched()
+
+
+def _kernels(tensor: Tensor) -> Any:
+    """Return the module of kernels for this tensor, or None if somebody watches the ops, as a compiler does.
+
+    The dispatcher costs as much as a small kernel, so it is asked only then.
+    """
+    watched = (
+        type(tensor) not in (Tensor, torch.nn.Parameter)
+        or torch.compiler.is_compiling()
+        or _get_current_dispatch_mode() is not None
     )
-
-
-def _kernel(name: str, tensor: Tensor) -> Callable[..., Any]:
-    """Return the op, or the kernel behind it where going through the dispatcher would only cost time."""
-    return getattr(cpu, name) if _is_plain(tensor) else getattr(_ops, name)
+    return cpu if tensor.device.type == "cpu" and not watched else None
 
 
 class _Linear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        with torch._C._AutoDispatchBelowAutograd():
-            out = _kernel("linear", x)(x, weight, bias)
+    def forward(ctx: Any, kernels: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        out = kernels.linear(x, weight, bias)
+        ctx.kernels = kernels
         ctx.save_for_backward(x, weight)
         ctx.has_bias = bias is not None
         return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        needs_x = ctx.needs_input_grad[0]
-        grad_x, grad_weight, grad_bias = _kernel("linear_backward", grad)(grad, *ctx.saved_tensors, needs_x)
-        return grad_x if needs_x else None, grad_weight, grad_bias if ctx.has_bias else None
+        needs_x = ctx.needs_input_grad[1]
+        grad_x, grad_weight, grad_bias = ctx.kernels.linear_backward(grad, *ctx.saved_tensors, needs_x)
+        return None, grad_x if needs_x else None, grad_weight, grad_bias if ctx.has_bias else None
 
 
 class _NeuronSequence(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x_seq: Tensor, v: Tensor, y: Tensor | None, constants: Neuron
+        ctx: Any, kernels: Any, x_seq: Tensor, v: Tensor, y: Tensor | None, constants: Neuron
     ) -> tuple[Tensor, ...]:
-        with torch._C._AutoDispatchBelowAutograd():
-            s_seq, v_last, h_seq = _kernel("neuron_sequence", x_seq)(x_seq, v, y, *constants)
+        s_seq, v_last, h_seq = kernels.neuron_sequence(x_seq, v, y, *constants)
         ctx.save_for_backward(h_seq)
-        ctx.feedback, ctx.constants = y is not None, constants
+        ctx.kernels, ctx.feedback, ctx.constants = kernels, y is not None, constants
         ctx.mark_non_differentiable(h_seq)
         ctx.set_materialize_grads(False)
         return s_seq, v_last, h_seq
@@ -155,23 +166,27 @@ class _NeuronSequence(torch.autograd.Function):
         (h_seq,) = ctx.saved_tensors
         if grad_s is None:
             grad_s = torch.zeros_like(h_seq, dtype=grad_v.dtype)
-        grad_x, grad_v, grad_y = _kernel("neuron_sequence_backward", grad_s)(
+        grad_x, grad_v, grad_y = ctx.kernels.neuron_sequence_backward(
             grad_s, grad_v, h_seq, ctx.feedback, *ctx.constants
         )
-        return grad_x, grad_v, grad_y if ctx.feedback else None, None
+        return None, grad_x, grad_v, grad_y if ctx.feedback else None, None
 
 
 class _RecurrentNeuronSequence(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x_seq: Tensor, v: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None, constants: Neuron
+        ctx: Any,
+        kernels: Any,
+        x_seq: Tensor,
+        v: Tensor,
+        y: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        constants: Neuron,
     ) -> tuple[Tensor, ...]:
-        with torch._C._AutoDispatchBelowAutograd():
-            s_seq, v_last, h_seq = _kernel("recurrent_neuron_sequence", x_seq)(
-                x_seq, v, y, weight, bias, *constants
-            )
+        s_seq, v_last, h_seq = kernels.recurrent_neuron_sequence(x_seq, v, y, weight, bias, *constants)
         ctx.save_for_backward(h_seq, s_seq, x_seq, y, weight)
-        ctx.has_bias, ctx.constants = bias is not None, constants
+        ctx.kernels, ctx.has_bias, ctx.constants = kernels, bias is not None, constants
         ctx.mark_non_differentiable(h_seq)
         ctx.set_materialize_grads(False)
         return s_seq, v_last, h_seq
@@ -183,33 +198,39 @@ class _RecurrentNeuronSequence(torch.autograd.Function):
         h_seq, s_seq, *_ = ctx.saved_tensors
         if grad_s is None:
             grad_s = torch.zeros_like(s_seq)
-        *gradients, grad_bias = _kernel("recurrent_neuron_sequence_backward", grad_s)(
+        *gradients, grad_bias = ctx.kernels.recurrent_neuron_sequence_backward(
             grad_s, grad_v, *ctx.saved_tensors, *ctx.constants
         )
-        return *gradients, grad_bias if ctx.has_bias else None, None
+        return None, *gradients, grad_bias if ctx.has_bias else None, None
 
 
 class _SynapseFilterSequence(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, s_seq: Tensor, i: Tensor, inv_tau: Tensor) -> Tensor:
-        with torch._C._AutoDispatchBelowAutograd():
-            i_seq = _kernel("synapse_filter_sequence", s_seq)(s_seq, i, inv_tau)
+    def forward(ctx: Any, kernels: Any, s_seq: Tensor, i: Tensor, inv_tau: Tensor) -> Tensor:
+        i_seq = kernels.synapse_filter_sequence(s_seq, i, inv_tau)
+        ctx.kernels = kernels
         ctx.save_for_backward(s_seq, i_seq, i, inv_tau)
         return i_seq
 
     @staticmethod
-    def backward(ctx: Any, grad_i_seq: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return _kernel("synapse_filter_sequence_backward", grad_i_seq)(grad_i_seq, *ctx.saved_tensors)
+    def backward(ctx: Any, grad_i_seq: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *ctx.kernels.synapse_filter_sequence_backward(grad_i_seq, *ctx.saved_tensors)
 
 
-def _tensors_then_constants(function: type[torch.autograd.Function], tensors: int) -> Callable[..., Any]:
-    return lambda *arguments: function.apply(*arguments[:tensors], Neuron(*arguments[tensors:]))
+def _under_autograd(
+    function: type[torch.autograd.Function], tensors: int, neuron: bool
+) -> Callable[..., Any]:
+    def call(*arguments: Any) -> Any:
+        constants = [Neuron(*arguments[tensors:])] if neuron else []
+        return function.apply(_dispatched, *arguments[:tensors], *constants)
+
+    return call
 
 
-_library.impl("linear", lambda *tensors: _Linear.apply(*tensors), "Autograd")
-_library.impl("neuron_sequence", _tensors_then_constants(_NeuronSequence, 3), "Autograd")
-_library.impl("recurrent_neuron_sequence", _tensors_then_constants(_RecurrentNeuronSequence, 5), "Autograd")
-_library.impl("synapse_filter_sequence", lambda *tensors: _SynapseFilterSequence.apply(*tensors), "Autograd")
+_library.impl("linear", _under_autograd(_Linear, 3, False), "Autograd")
+_library.impl("neuron_sequence", _under_autograd(_NeuronSequence, 3, True), "Autograd")
+_library.impl("recurrent_neuron_sequence", _under_autograd(_RecurrentNeuronSequence, 5, True), "Autograd")
+_library.impl("synapse_filter_sequence", _under_autograd(_SynapseFilterSequence, 3, False), "Autograd")
 
 
 class FusedNeuron:
@@ -224,8 +245,9 @@ class FusedNeuron:
 
     def sequence(self, x_seq: Tensor, v: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return spikes ``[T, N, *]`` and the last v ``[N, *]``; with ``y`` each input is x[t] + y[t-1]."""
-        if _is_plain(x_seq):
-            s_seq, v, _ = _NeuronSequence.apply(x_seq, v, y, self.constants)
+        kernels = _kernels(x_seq)
+        if kernels:
+            s_seq, v, _ = _NeuronSequence.apply(kernels, x_seq, v, y, self.constants)
         else:
             s_seq, v, _ = _ops.neuron_sequence(x_seq, v, y, *self.constants)
         return s_seq, v
@@ -234,8 +256,9 @@ class FusedNeuron:
         self, x_seq: Tensor, v: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Return spikes ``[T, N, H]`` and the last v ``[N, H]`` for inputs [x[t]; y[t-1]] W^T + b, W ``[H, 2 H]``."""
-        if _is_plain(x_seq):
-            s_seq, v, _ = _RecurrentNeuronSequence.apply(x_seq, v, y, weight, bias, self.constants)
+        kernels = _kernels(x_seq)
+        if kernels:
+            s_seq, v, _ = _RecurrentNeuronSequence.apply(kernels, x_seq, v, y, weight, bias, self.constants)
         else:
             s_seq, v, _ = _ops.recurrent_neuron_sequence(x_seq, v, y, weight, bias, *self.constants)
         return s_seq, v
@@ -249,10 +272,13 @@ def fused_neuron(step: Callable[..., object]) -> FusedNeuron | None:
 
 def synapse_filter(s_seq: Tensor, i: Tensor, inv_tau: Tensor) -> Tensor:
     """Return the currents ``[T, N, *]`` of a synapse filter; ``inv_tau`` broadcasts to ``[N, *]``."""
-    call = _SynapseFilterSequence.apply if _is_plain(s_seq) else _ops.synapse_filter_sequence
-    return call(s_seq, i, inv_tau.expand_as(i))
+    kernels, inv_tau = _kernels(s_seq), inv_tau.expand_as(i)
+    if kernels:
+        return _SynapseFilterSequence.apply(kernels, s_seq, i, inv_tau)
+    return _ops.synapse_filter_sequence(s_seq, i, inv_tau)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Return x W^T + b for x ``[*, K]``, W ``[J, K]`` and b ``[J]``."""
-    return (_Linear.apply if _is_plain(x) else _ops.linear)(x, weight, bias)
+    kernels = _kernels(x)
+    return _Linear.apply(kernels, x, weight, bias) if kernels else _ops.linear(x, weight, bias)

@@ -10,7 +10,7 @@ import numpy as np
 from numba import prange
 
 from snn_core.backend.compiled import row, walk
-from snn_core.backend.tile import ROWS, VECTORS, add_narrow_tile, add_wide_tile, lanes
+from snn_core.backend.tile import ROWS, VECTORS, add_narrow_tile, add_wide_tile, array_at, lanes
 
 #: Rows of the input that one thread takes at a time.
 BLOCK = 128
@@ -96,26 +96,37 @@ def add_rows(g, lo, hi, J, out):  # noqa: ANN001, ANN201
     add_product(one, 0, 0, 0, 1, hi - lo, g, lo * J, J, J, out, 0, 0, out, 0, 0)
 
 
+@row
+def add_parts(parts, out):  # noqa: ANN001, ANN201
+    """Write the sum of the parts, in their order."""
+    out[:] = parts[0]
+    for share in range(1, len(parts)):
+        for m in range(len(out)):
+            out[m] += parts[share, m]
+
+
 @walk
-def linear_forward(x, weight_t, bias, out):  # noqa: ANN001, ANN201
-    """Write out = x W^T + bias for x ``[M, K]`` and W^T ``[K, J]``."""
-    M, K = x.shape
-    J = len(bias)
-    a, b, o = x.reshape(-1), weight_t.reshape(-1), out.reshape(-1)
+def linear_forward(M, K, J, one, x, weight_t, bias, out):  # noqa: ANN001, ANN201
+    """Write out = x W^T + bias for x ``[M, K]`` and W^T ``[K, J]``; ``one`` has the dtype of all."""
+    a, b, first, o = (
+        array_at(x, (M * K,), one),
+        array_at(weight_t, (K * J,), one),
+        array_at(bias, (J,), one),
+        array_at(out, (M * J,), one),
+    )
     for block in prange((M + BLOCK - 1) // BLOCK):
         lo = block * BLOCK
-        add_product(a, lo * K, K, 1, min(BLOCK, M - lo), K, b, 0, J, J, bias, 0, 0, o, lo * J, J)
+        add_product(a, lo * K, K, 1, min(BLOCK, M - lo), K, b, 0, J, J, first, 0, 0, o, lo * J, J)
 
 
 @walk
-def linear_backward_weight(grad, x, g_weight, g_bias):  # noqa: ANN001, ANN201
-    """Write shares of grad^T x and of the sum of grad's rows, for grad ``[M, J]`` and x ``[M, K]``."""
-    M, J = grad.shape
-    K = x.shape[1]
-    g, b = grad.reshape(-1), x.reshape(-1)
+def linear_backward_weight(M, K, J, one, grad, x, g_weight, g_bias):  # noqa: ANN001, ANN201
+    """Write grad^T x and the sum of grad's rows, for grad ``[M, J]`` and x ``[M, K]``."""
+    g, a = array_at(grad, (M * J,), one), array_at(x, (M * K,), one)
+    weights, biases = np.zeros((PARTS, J * K), g.dtype), np.zeros((PARTS, J), g.dtype)
     for share in prange(PARTS):
-        g_weight[share] = 0
-        g_bias[share] = 0
         lo, hi = part(share, M)
-        add_weight_gradient(g, lo, hi, J, b, 0, K, g_weight[share].reshape(-1), 0, K)
-        add_rows(g, lo, hi, J, g_bias[share])
+        add_weight_gradient(g, lo, hi, J, a, 0, K, weights[share], 0, K)
+        add_rows(g, lo, hi, J, biases[share])
+    add_parts(weights, array_at(g_weight, (J * K,), one))
+    add_parts(biases, array_at(g_bias, (J,), one))

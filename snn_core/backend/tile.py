@@ -1,4 +1,6 @@
-"""A tile of a matrix product, held in registers while its sums run.
+"""What numba does not offer: arrays at an address, and a tile of a matrix product that stays in registers.
+
+A kernel gets addresses because making an array of numpy from a tensor takes longer than to run a small kernel.
 
 numba turns simple loops into vector instructions by itself, but it leaves the sums of a matrix product in memory. The
 function that is written here instruction by instruction, :func:`add_tile`, keeps some rows of one or two
@@ -14,6 +16,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
 
 _AVX512 = bool(llvmlite.binding.get_host_cpu_features().get("avx512f"))
 #: Bytes of a vector; where a register is shorter, LLVM takes two.
@@ -132,6 +135,28 @@ def _add_tile(vectors: int) -> Any:
         )  # fmt: skip
 
     return add_tile
+
+
+@intrinsic
+def array_at(typing_context: Any, address: Any, shape: Any, like: Any) -> Any:
+    """Return the contiguous array of this shape and of the dtype of the number ``like`` at an address.
+
+    It does not own its memory: whoever calls the kernel keeps the tensor.
+    """
+    kind = types.Array(like, shape.count, "C")
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = context.make_array(kind)(context, builder)
+        size = ir.Constant(_INT, like.bitwidth // 8)
+        shapes = cgutils.unpack_tuple(builder, arguments[1], shape.count)
+        strides = [size]
+        for extent in reversed(shapes[1:]):
+            strides.insert(0, builder.mul(strides[0], extent))
+        data = builder.inttoptr(arguments[0], context.get_data_type(like).as_pointer())
+        populate_array(array, data=data, shape=shapes, strides=strides, itemsize=size, meminfo=None)
+        return array._getvalue()
+
+    return kind(types.intp, shape, like), generate
 
 
 add_narrow_tile, add_wide_tile = _add_tile(1), _add_tile(VECTORS)

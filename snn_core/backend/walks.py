@@ -26,7 +26,8 @@ import numpy as np
 from numba import prange
 
 from snn_core.backend.compiled import row, walk
-from snn_core.backend.products import add_product, add_rows, add_weight_gradient, part
+from snn_core.backend.products import PARTS, add_parts, add_product, add_rows, add_weight_gradient, part
+from snn_core.backend.tile import array_at
 
 #: Neurons in a block of an element-wise walk.
 COLUMNS = 1024
@@ -118,8 +119,14 @@ def _backward_row(surrogate, h, g_s, g_y, g_v, g_i, c):  # noqa: ANN001, ANN202
 
 
 @walk
-def neuron_forward(kind, feedback, x_seq, y0, v0, c, s_seq, h_seq, v_last):  # noqa: ANN001
-    T, M = x_seq.shape
+def neuron_forward(kind, feedback, T, M, c, x_seq, y0, v0, s_seq, h_seq, v_last):  # noqa: ANN001, ANN201
+    """Walk M neurons through T steps, each input x[t] or, with feedback, x[t] + y[t-1]. Arrays are addresses."""
+    x_seq, s_seq, h_seq = (
+        array_at(x_seq, (T, M), c.one),
+        array_at(s_seq, (T, M), c.one),
+        array_at(h_seq, (T, M), c.one),
+    )
+    y0, v0, v_last = array_at(y0, (M,), c.one), array_at(v0, (M,), c.one), array_at(v_last, (M,), c.one)
     for block in prange((M + COLUMNS - 1) // COLUMNS):
         lo = block * COLUMNS
         hi = min(lo + COLUMNS, M)
@@ -137,8 +144,18 @@ def neuron_forward(kind, feedback, x_seq, y0, v0, c, s_seq, h_seq, v_last):  # n
 
 
 @walk
-def neuron_backward(surrogate, feedback, g_s_seq, g_v_last, h_seq, c, g_x_seq, g_y0, g_v0):  # noqa: ANN001
-    T, M = h_seq.shape
+def neuron_backward(surrogate, feedback, T, M, c, g_s_seq, g_v_last, h_seq, g_x_seq, g_y0, g_v0):  # noqa: ANN001, ANN201
+    """Walk M neurons back: gradients of x, and of y and v before the first step."""
+    g_s_seq, h_seq, g_x_seq = (
+        array_at(g_s_seq, (T, M), c.one),
+        array_at(h_seq, (T, M), c.one),
+        array_at(g_x_seq, (T, M), c.one),
+    )
+    g_v_last, g_y0, g_v0 = (
+        array_at(g_v_last, (M,), c.one),
+        array_at(g_y0, (M,), c.one),
+        array_at(g_v0, (M,), c.one),
+    )
     for block in prange((M + COLUMNS - 1) // COLUMNS):
         lo = block * COLUMNS
         hi = min(lo + COLUMNS, M)
@@ -187,79 +204,79 @@ def _add_recurrent_input(current, y_seq, y, samples, H, weight_t, index):  # noq
 
 
 @walk
-def recurrent_forward(kind, x_seq, y0, v0, weight_t, bias, c, s_seq, h_seq, v_last):  # noqa: ANN001
-    """Walk with i[t] = [x[t]; y[t-1]] W^T + b for W^T ``[2 H, H]``."""
-    T, N, H = x_seq.shape
-    x, y_first, w, s, h = (
-        x_seq.reshape(-1),
-        y0.reshape(-1),
-        weight_t.reshape(-1),
-        s_seq.reshape(-1),
-        h_seq.reshape(-1),
+def recurrent_forward(kind, T, N, H, c, x_seq, y0, v0, weight_t, bias, s_seq, h_seq, v_last):  # noqa: ANN001, ANN201
+    """Walk N samples of H neurons with i[t] = [x[t]; y[t-1]] W^T + b for W^T ``[2 H, H]``."""
+    size = T * N * H
+    x, s, h = (
+        array_at(x_seq, (size,), c.one),
+        array_at(s_seq, (size,), c.one),
+        array_at(h_seq, (size,), c.one),
     )
+    first_y, first_v = array_at(y0, (N * H,), c.one), array_at(v0, (N * H,), c.one)
+    w, b = array_at(weight_t, (2 * H * H,), c.one), array_at(bias, (H,), c.one)
+    last_v = array_at(v_last, (N * H,), c.one)
     for block in prange((N + SAMPLES - 1) // SAMPLES):
         lo = block * SAMPLES
         samples = min(SAMPLES, N - lo)
-        v = v0[lo : lo + samples].copy().reshape(-1)
+        v = first_v[lo * H : (lo + samples) * H].copy()
         current, index = np.empty_like(v), np.empty(H, np.int64)
         for t in range(T):
-            at, size = (t * N + lo) * H, samples * H
-            add_product(x, at, H, 1, samples, H, w, 0, H, H, bias, 0, 0, current, 0, H)
+            at, end = (t * N + lo) * H, (t * N + lo + samples) * H
+            add_product(x, at, H, 1, samples, H, w, 0, H, H, b, 0, 0, current, 0, H)
             if t == 0:  # y0 may hold any number
-                add_product(y_first, lo * H, H, 1, samples, H, w, H * H, H, H, current, 0, H, current, 0, H)
+                add_product(first_y, lo * H, H, 1, samples, H, w, H * H, H, H, current, 0, H, current, 0, H)
             else:
                 _add_recurrent_input(current, s, at - N * H, samples, H, w, index)
-            _forward_row(kind, current, v, h[at : at + size], s[at : at + size], c)
-        v_last[lo : lo + samples] = v.reshape(samples, H)
+            _forward_row(kind, current, v, h[at:end], s[at:end], c)
+        last_v[lo * H : (lo + samples) * H] = v
 
 
 @walk
 def recurrent_backward(  # noqa: ANN201
-    surrogate, g_s_seq, g_v_last, h_seq, weight, c, g_i_seq, g_x_seq, g_y0, g_v0  # noqa: ANN001
+    surrogate, T, N, H, c, g_s_seq, g_v_last, h_seq, weight, g_i_seq, g_x_seq, g_y0, g_v0  # noqa: ANN001
 ):  # fmt: skip
     """Walk back with W ``[H, 2 H]``: gradients of i, x, and of y and v before the first step."""
-    T, N, H = h_seq.shape
-    w, h, g_s, g_i, g_x = (
-        weight.reshape(-1),
-        h_seq.reshape(-1),
-        g_s_seq.reshape(-1),
-        g_i_seq.reshape(-1),
-        g_x_seq.reshape(-1),
-    )
+    size = T * N * H
+    h, g_s = array_at(h_seq, (size,), c.one), array_at(g_s_seq, (size,), c.one)
+    g_i, g_x = array_at(g_i_seq, (size,), c.one), array_at(g_x_seq, (size,), c.one)
+    last_g_v, w = array_at(g_v_last, (N * H,), c.one), array_at(weight, (2 * H * H,), c.one)
+    first_g_y, first_g_v = array_at(g_y0, (N * H,), c.one), array_at(g_v0, (N * H,), c.one)
     for block in prange((N + SAMPLES - 1) // SAMPLES):
         lo = block * SAMPLES
         samples = min(SAMPLES, N - lo)
-        g_v = g_v_last[lo : lo + samples].copy().reshape(-1)
-        g_y, zero = np.zeros_like(g_v), np.zeros(H, h_seq.dtype)
+        g_v = last_g_v[lo * H : (lo + samples) * H].copy()
+        g_y, zero = np.zeros_like(g_v), np.zeros(H, h.dtype)
         for t in range(T - 1, -1, -1):
             at, end = (t * N + lo) * H, (t * N + lo + samples) * H
             _backward_row(surrogate, h[at:end], g_s[at:end], g_y, g_v, g_i[at:end], c)
             add_product(g_i, at, H, 1, samples, H, w, 0, 2 * H, H, zero, 0, 0, g_x, at, H)
             add_product(g_i, at, H, 1, samples, H, w, H, 2 * H, H, zero, 0, 0, g_y, 0, H)
-        g_v0[lo : lo + samples] = g_v.reshape(samples, H)
-        g_y0[lo : lo + samples] = g_y.reshape(samples, H)
+        first_g_v[lo * H : (lo + samples) * H] = g_v
+        first_g_y[lo * H : (lo + samples) * H] = g_y
 
 
 @walk
-def recurrent_backward_weight(g_i_seq, x_seq, s_seq, y0, g_weight, g_bias):  # noqa: ANN001, ANN201
-    """Write shares of the gradients of W ``[PARTS, H, 2 H]`` and b: y before the first step, then the spikes."""
-    T, N, H = g_i_seq.shape
-    g, x, s, y = g_i_seq.reshape(-1), x_seq.reshape(-1), s_seq.reshape(-1), y0.reshape(-1)
-    for share in prange(len(g_weight)):
-        g_weight[share] = 0
-        g_bias[share] = 0
-        out = g_weight[share].reshape(-1)
+def recurrent_backward_weight(T, N, H, one, g_i_seq, x_seq, s_seq, y0, g_weight, g_bias):  # noqa: ANN001, ANN201
+    """Write the gradients of W ``[H, 2 H]`` and b: y before the first step, then the spikes, stands beside x."""
+    size = T * N * H
+    g, x, s = array_at(g_i_seq, (size,), one), array_at(x_seq, (size,), one), array_at(s_seq, (size,), one)
+    y = array_at(y0, (N * H,), one)
+    weights, biases = np.zeros((PARTS, 2 * H * H), g.dtype), np.zeros((PARTS, H), g.dtype)
+    for share in prange(PARTS):
         lo, hi = part(share, T * N)
-        add_weight_gradient(g, lo, hi, H, x, 0, H, out, 0, 2 * H)
-        add_weight_gradient(g, lo, min(hi, N), H, y, 0, H, out, H, 2 * H)
-        add_weight_gradient(g, max(lo, N), hi, H, s, N, H, out, H, 2 * H)
-        add_rows(g, lo, hi, H, g_bias[share])
+        add_weight_gradient(g, lo, hi, H, x, 0, H, weights[share], 0, 2 * H)
+        add_weight_gradient(g, lo, min(hi, N), H, y, 0, H, weights[share], H, 2 * H)
+        add_weight_gradient(g, max(lo, N), hi, H, s, N, H, weights[share], H, 2 * H)
+        add_rows(g, lo, hi, H, biases[share])
+    add_parts(weights, array_at(g_weight, (2 * H * H,), one))
+    add_parts(biases, array_at(g_bias, (H,), one))
 
 
 @walk
-def synapse_forward(s_seq, i0, inv_tau, i_seq):  # noqa: ANN001
-    T, M = s_seq.shape
-    one = s_seq.dtype.type(1)
+def synapse_forward(T, M, one, s_seq, i0, inv_tau, i_seq):  # noqa: ANN001, ANN201
+    """Walk M synapse filters through T steps."""
+    s_seq, i_seq = array_at(s_seq, (T, M), one), array_at(i_seq, (T, M), one)
+    i0, inv_tau = array_at(i0, (M,), one), array_at(inv_tau, (M,), one)
     for block in prange((M + COLUMNS - 1) // COLUMNS):
         lo = block * COLUMNS
         hi = min(lo + COLUMNS, M)
@@ -272,9 +289,14 @@ def synapse_forward(s_seq, i0, inv_tau, i_seq):  # noqa: ANN001
 
 
 @walk
-def synapse_backward(grad_i_seq, s_seq, i_seq, i0, inv_tau, grad_s_seq, grad_i, grad_inv_tau):  # noqa: ANN001
-    T, M = s_seq.shape
-    one = s_seq.dtype.type(1)
+def synapse_backward(  # noqa: ANN201
+    T, M, one, grad_i_seq, s_seq, i_seq, i0, inv_tau, grad_s_seq, grad_i, grad_inv_tau  # noqa: ANN001
+):  # fmt: skip
+    """Walk M synapse filters back: gradients of s, of the current before the first step and of 1/tau."""
+    grad_i_seq, grad_s_seq = array_at(grad_i_seq, (T, M), one), array_at(grad_s_seq, (T, M), one)
+    s_seq, i_seq = array_at(s_seq, (T, M), one), array_at(i_seq, (T, M), one)
+    i0, inv_tau = array_at(i0, (M,), one), array_at(inv_tau, (M,), one)
+    grad_i, grad_inv_tau = array_at(grad_i, (M,), one), array_at(grad_inv_tau, (M,), one)
     for block in prange((M + COLUMNS - 1) // COLUMNS):
         lo = block * COLUMNS
         hi = min(lo + COLUMNS, M)
