@@ -47,11 +47,7 @@ IF, LIF_DECAYING_INPUT, LIF = range(3)
 
 
 class Constants(NamedTuple):
-    """A neuron's numbers in the precision of the walk.
-
-    ``keep`` and ``jump`` write both resets as v = (1 - keep s) h + jump s, and ``slope_1 + slope_h h`` is the
-    derivative of v to s, 0 where the reset is detached.
-    """
+    """A neuron's numbers, :meth:`snn_core.backend.constants.Neuron.numbers`, in the precision of the walk."""
 
     v_threshold: np.floating
     v_reset: np.floating
@@ -313,27 +309,7 @@ def _in(*tensors: Tensor) -> list[np.ndarray]:
 
 
 def _constants(neuron: Neuron, array: np.ndarray) -> Constants:
-    hard_reset = neuron.v_reset is not None
-    keep, jump = (1.0, neuron.v_reset) if hard_reset else (0.0, -neuron.v_threshold)
-    # v = (1 - keep s) h + jump s has the derivative jump - keep h to s.
-    slope = (0.0, 0.0) if neuron.detach_reset else (jump, -keep)
-    numbers = (
-        neuron.v_threshold,
-        neuron.v_reset if hard_reset else 0.0,
-        1.0 if neuron.tau is None else neuron.tau,
-        keep,
-        jump,
-        *slope,
-        neuron.a,
-        neuron.b,
-        0.0,
-        1.0,
-    )
-    return Constants(*map(array.dtype.type, numbers))
-
-
-def _kind(neuron: Neuron) -> int:
-    return IF if neuron.tau is None else LIF_DECAYING_INPUT if neuron.decay_input else LIF
+    return Constants(*map(array.dtype.type, (*neuron.numbers(), 0.0, 1.0)))
 
 
 def _out(dtype: torch.dtype, *arrays: np.ndarray) -> tuple[Tensor, ...]:
@@ -350,7 +326,7 @@ def neuron_sequence(
     rows = (len(x), v0.size)
     _run(
         _neuron_forward,
-        _kind(neuron), y is not None, x.reshape(rows), y0.ravel(), v0.ravel(), _constants(neuron, x),
+        neuron.kind, y is not None, x.reshape(rows), y0.ravel(), v0.ravel(), _constants(neuron, x),
         s.reshape(rows), h.reshape(rows), last.ravel(),
     )  # fmt: skip
     return *_out(x_seq.dtype, s, last), torch.from_numpy(h)
@@ -366,7 +342,7 @@ def neuron_sequence_backward(
     rows = (len(h), g_v.size)
     _run(
         _neuron_backward,
-        _kind(neuron), neuron.surrogate, feedback, g_s.reshape(rows), g_last.ravel(), h.reshape(rows),
+        neuron.kind, neuron.surrogate, feedback, g_s.reshape(rows), g_last.ravel(), h.reshape(rows),
         _constants(neuron, h), g_x.reshape(rows), g_y.ravel(), g_v.ravel(),
     )  # fmt: skip
     return _out(grad_s_seq.dtype, g_x, g_v, g_y)
@@ -383,7 +359,7 @@ def recurrent_neuron_sequence(
     rows = (len(i), *step)
     _run(
         _recurrent_forward,
-        _kind(neuron), i.reshape(rows), y0.reshape(step), v0.reshape(step), w_t, _constants(neuron, i),
+        neuron.kind, i.reshape(rows), y0.reshape(step), v0.reshape(step), w_t, _constants(neuron, i),
         s.reshape(rows), h.reshape(rows), last.reshape(step),
     )  # fmt: skip
     return *_out(i_seq.dtype, s, last), torch.from_numpy(h)
@@ -406,7 +382,7 @@ def recurrent_neuron_sequence_backward(
     rows = (len(h), *step)
     _run(
         _recurrent_backward,
-        _kind(neuron), neuron.surrogate, g_s.reshape(rows), g_last.reshape(step), h.reshape(rows), w,
+        neuron.kind, neuron.surrogate, g_s.reshape(rows), g_last.reshape(step), h.reshape(rows), w,
         _constants(neuron, h), g_i.reshape(rows), g_y.reshape(step), g_v.reshape(step),
     )  # fmt: skip
     grad_i, grad_v, grad_y = _out(grad_s_seq.dtype, g_i, g_v, g_y)
