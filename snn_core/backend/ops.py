@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snn_core.backend import cpu
+from snn_core.backend import cpu, cuda
 from snn_core.backend.constants import Neuron, read_neuron
 
 NEURON = (
@@ -46,6 +46,7 @@ _library = torch.library.Library("snn_core", "DEF")
 for _name, _schema in SCHEMAS.items():
     _library.define(_name + _schema)
     _library.impl(_name, getattr(cpu, _name), "CPU")
+    _library.impl(_name, getattr(cuda, _name), "CUDA")
 _ops = torch.ops.snn_core
 
 
