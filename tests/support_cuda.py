@@ -307,6 +307,19 @@ class Parity:
                 assert torch.equal(one, two)
 
     @pytest.mark.parametrize("size", [5, 40])
+    def test_potential_on_the_threshold_fires(self, target, size):
+        ones, zeros, weight = (
+            t.to(target["device"])
+            for t in (torch.ones(1, 2, size), torch.zeros(2, size), torch.ones(size, size))
+        )
+        for s_seq, v, _ in (
+            cuda.neuron_sequence(ones, zeros, None, *constants("IF")),
+            cuda.recurrent_neuron_sequence(ones, zeros, zeros, weight, *constants("IF")),
+        ):
+            assert (s_seq == 1).all()
+            assert (v == 0).all()
+
+    @pytest.mark.parametrize("size", [5, 40])
     def test_nan_gives_no_spike_and_stays_in_the_potential(self, target, size):
         x_seq, zeros = torch.full((3, 1, size), 2.0), torch.zeros(1, size)
         x_seq[1] = torch.nan

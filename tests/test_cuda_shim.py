@@ -230,9 +230,12 @@ class _FakeCupy:
 
         if release >= 14:
             Stream.from_external = lambda stream: Stream(stream.__cuda_stream__()[1])
-        device = SimpleNamespace(attributes={"MaxSharedMemoryPerBlockOptin": 99 << 10})
+        runtime = SimpleNamespace(
+            cudaDevAttrMaxSharedMemoryPerBlockOptin=97,
+            deviceGetAttribute=lambda attribute, index: {(97, 0): 99 << 10}[attribute, index],
+        )
         self.cuda = SimpleNamespace(
-            Stream=Stream, ExternalStream=lambda pointer, index: Stream(pointer), Device=lambda index: device
+            Stream=Stream, ExternalStream=lambda pointer, index: Stream(pointer), runtime=runtime
         )
 
     def RawModule(self, code, options):  # noqa: N802

@@ -138,19 +138,20 @@ class _StreamHandle:
 
 def _current_stream(device: torch.device) -> AbstractContextManager[Any]:
     """Return torch's current stream as CuPy's; asked for at every launch, since it may change between two."""
-    from cupy import cuda
+    import cupy
 
     pointer = torch.cuda.current_stream(device).cuda_stream
-    if hasattr(cuda.Stream, "from_external"):
-        return cuda.Stream.from_external(_StreamHandle(pointer))
-    return cuda.ExternalStream(pointer, device.index)  # CuPy 13
+    if hasattr(cupy.cuda.Stream, "from_external"):
+        return cupy.cuda.Stream.from_external(_StreamHandle(pointer))
+    return cupy.cuda.ExternalStream(pointer, device.index)  # CuPy 13
 
 
 @cache
 def _shared_limit(device: torch.device) -> int:
-    from cupy import cuda
+    import cupy
 
-    return cuda.Device(device.index).attributes["MaxSharedMemoryPerBlockOptin"]
+    runtime = cupy.cuda.runtime
+    return runtime.deviceGetAttribute(runtime.cudaDevAttrMaxSharedMemoryPerBlockOptin, device.index)
 
 
 @cache

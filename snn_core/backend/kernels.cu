@@ -229,7 +229,7 @@ __device__ inline void load_column(Compute (&w)[WARP], const Compute* __restrict
     for (int k = 0; k < WARP; k++) w[k] = lane < H && k < H ? matrix[k * H + lane] : Compute(0);
 }
 
-extern "C" __global__ void __launch_bounds__(WARPS* WARP) recurrent_forward_warp(
+extern "C" __global__ void __launch_bounds__(WARPS * WARP) recurrent_forward_warp(
     Index T, Index N, Index H, Neuron c, const Scalar* __restrict__ i_seq, const Compute* __restrict__ y0,
     const Compute* __restrict__ v0, const Compute* __restrict__ weight_t, Scalar* __restrict__ s_seq,
     Compute* __restrict__ h_seq, Scalar* __restrict__ v_last) {
@@ -269,7 +269,7 @@ extern "C" __global__ void __launch_bounds__(WARPS* WARP) recurrent_forward_warp
     if (present) store(v_last + n * H + lane, v);
 }
 
-extern "C" __global__ void __launch_bounds__(WARPS* WARP) recurrent_backward_warp(
+extern "C" __global__ void __launch_bounds__(WARPS * WARP) recurrent_backward_warp(
     Index T, Index N, Index H, Neuron c, const Scalar* __restrict__ g_s_seq, const Compute* __restrict__ g_v_last,
     const Compute* __restrict__ h_seq, const Compute* __restrict__ weight, Scalar* __restrict__ g_i_seq,
     Scalar* __restrict__ g_y0, Scalar* __restrict__ g_v0) {
@@ -337,7 +337,8 @@ __device__ inline Pack<SAMPLES> times_any(
 
 // Sum of matrix[k, m] over the neurons k that spiked; spikes holds 32 neurons in a word, [words][SAMPLES].
 template <int SAMPLES>
-__device__ inline Pack<SAMPLES> times_spikes(const unsigned* spikes, int words, const Compute* matrix, Index H, Index m) {
+__device__ inline Pack<SAMPLES> times_spikes(
+    const unsigned* spikes, int words, const Compute* matrix, Index H, Index m) {
     Pack<SAMPLES> sum = {};
     for (int word = 0; word < words; word++) {
         unsigned mask[SAMPLES], any = 0;
