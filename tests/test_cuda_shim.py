@@ -128,9 +128,9 @@ def delicate_numbers(dtype: torch.dtype) -> torch.Tensor:
     finite = values[values.isfinite()]
     ties = (finite[1:] + finite[:-1]) / 2
     large = torch.tensor([65519.0, 65520.0, 65536.0, 3.395e38])
-    return torch.cat(
-        [values, ties, ties * (1 + 2e-7), random(1000, dtype=torch.float32) * 1e-7, large, -large]
-    )
+    nan = torch.tensor([0x7FFFFFFF, 0x7F800001, -1], dtype=torch.int32).view(torch.float32)
+    small = random(1000, dtype=torch.float32) * 1e-7
+    return torch.cat([values, ties, ties * (1 + 2e-7), small, large, -large, nan])
 
 
 @pytest.mark.parametrize("dtype", HALVES, ids=str)
