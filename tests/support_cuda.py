@@ -210,9 +210,7 @@ class Parity:
         )
 
     @every_dtype
-    @pytest.mark.parametrize(
-        ("steps", "batch"), [*itertools.product((1, 2), (1, 3)), (28, 7), (3, 0), (2, 4), (3, 9)]
-    )
+    @pytest.mark.parametrize(("steps", "batch"), [(1, 3), (2, 1), (2, 4), (3, 9), (28, 7), (3, 0)])
     @pytest.mark.parametrize("size", [1, 5, 32, 33, 64, 128, 130, 300])
     def test_recurrent_of_any_size(self, target, steps, batch, size, dtype):
         self.check_recurrent(target, steps, batch, size, dtype=dtype)
