@@ -69,23 +69,31 @@ def results(module, x_seq, state: dict[str, torch.Tensor]) -> list[torch.Tensor]
     out = module.forward_sequence(x_seq)
     last = [getattr(module.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2]) for name in state]
     leaves += module.parameters()
-    loss = sum((value * random(*value.shape, dtype=value.dtype, seed=7)).sum() for value in [out, *last])
+    weights = [random(*value.shape, dtype=value.dtype, seed=7).to(value.device) for value in [out, *last]]
+    loss = sum((value * weight).sum() for value, weight in zip([out, *last], weights, strict=True))
     return [out.detach(), *(value.detach() for value in last), *torch.autograd.grad(loss, leaves)]
 
 
-def spy(kernel: str):
-    """Count the calls of a kernel of the CPU."""
-    return mock.patch.object(cpu, kernel, wraps=getattr(cpu, kernel))
+def spy(kernel: str, kernels=cpu):
+    """Count the calls of a kernel."""
+    return mock.patch.object(kernels, kernel, wraps=getattr(kernels, kernel))
 
 
-def assert_fused_equals_loop(build, x_seq, state, *, spikes=True, launched):
-    """Build with both backends, compare, and make sure that the op named ``launched`` really ran."""
-    loop, fused = build(backend="torch"), build(backend="numba")
+def assert_fused_equals_loop(
+    build, x_seq, state, *, spikes=True, launched, backend="numba", device="cpu", kernels=cpu
+):
+    """Build with both backends, compare, and make sure that the kernel named ``launched`` of ``kernels`` really ran.
+
+    The loop runs on the CPU whatever ``device`` the kernels are for: on a card torch divides by a number as it
+    multiplies by its reciprocal, which rounds differently.
+    """
+    loop, fused = build(backend="torch"), build(backend=backend)
     fused.load_state_dict(loop.state_dict())
-    loop, fused = loop.to(x_seq.dtype), fused.to(x_seq.dtype)
+    loop, fused = loop.to(x_seq.dtype), fused.to(device, x_seq.dtype)
     expected = results(loop, x_seq, state)
-    with spy(launched) as forward, spy(f"{launched}_backward") as backward:
-        actual = results(fused, x_seq, state)
+    there = {name: value.to(device) for name, value in state.items()}
+    with spy(launched, kernels) as forward, spy(f"{launched}_backward", kernels) as backward:
+        actual = [value.cpu() for value in results(fused, x_seq.to(device), there)]
     assert forward.called
     assert backward.called
     if spikes:

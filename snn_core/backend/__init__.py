@@ -9,6 +9,7 @@ surrogate function or the step is one of your own, or the loop was asked for.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -27,10 +28,15 @@ __all__ = [
     "fused_synapse_filter",
 ]
 
-#: Names that ``backend=`` accepts. ``auto`` is the fastest one that can run here, ``torch`` the readable loop.
-BACKENDS: tuple[str, ...] = ("auto", "torch", "numba")
+#: Names that ``backend=`` accepts. ``auto`` is the fastest one that can run here, ``torch`` the readable loop,
+#: ``numba`` the fused kernels for the CPU, ``cupy`` those for NVIDIA cards.
+BACKENDS: tuple[str, ...] = ("auto", "torch", "numba", "cupy")
+
+_PLACES = {"numba": ("cpu", "on the CPU"), "cupy": ("cuda", "on an NVIDIA card")}
 
 NUMBA_IS_INSTALLED = find_spec("numba") is not None
+
+CUPY_IS_INSTALLED = find_spec("cupy") is not None
 
 FLOATING = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
@@ -39,26 +45,43 @@ def check_backend(backend: str) -> str:
     """Return ``backend`` unchanged if it is known and installed.
 
     Raises:
-        ValueError: unknown name, or numba is not installed; the message says what to do.
+        ValueError: unknown name, or what it needs is not installed; the message says what to do.
     """
     if backend not in BACKENDS:
         allowed = ", ".join(repr(name) for name in BACKENDS)
         raise ValueError(f"backend must be one of {allowed}, got {backend!r}")
     if backend == "numba" and not NUMBA_IS_INSTALLED:
         raise ValueError("backend 'numba' needs numba: pip install numba, or use backend 'auto'")
+    if backend == "cupy" and not CUPY_IS_INSTALLED:
+        raise ValueError(
+            "backend 'cupy' needs CuPy: pip install 'snn-core[cuda12]', or 'snn-core[cuda13]' for CUDA 13, "
+            "or use backend 'auto'"
+        )
     return backend
 
 
+@cache
+def _cupy_sees_a_card() -> bool:
+    if not CUPY_IS_INSTALLED:
+        return False
+    try:
+        import cupy
+
+        return cupy.cuda.is_available()
+    except Exception:  # what it raises where a driver or a library is missing differs between its releases
+        return False
+
+
 def _runs_fused(backend: str, x_seq: Tensor) -> bool:
-    if backend == "torch":
+    device = x_seq.device.type
+    needed, place = _PLACES.get(backend, (device, ""))
+    if device != needed:
+        raise ValueError(
+            f"backend {backend!r} runs {place}, the input is on {x_seq.device}: use backend 'auto'"
+        )
+    if backend == "torch" or x_seq.dtype not in FLOATING or not NUMBA_IS_INSTALLED:
         return False
-    if x_seq.device.type != "cpu":
-        if backend == "numba":
-            raise ValueError(
-                f"backend 'numba' runs on the CPU, the input is on {x_seq.device}: use backend 'auto'"
-            )
-        return False
-    return x_seq.dtype in FLOATING and NUMBA_IS_INSTALLED
+    return device == "cpu" or (device == "cuda" and (backend == "cupy" or _cupy_sees_a_card()))
 
 
 def has_hooks(module: nn.Module) -> bool:
@@ -73,7 +96,8 @@ def fused_linear(
     if type(module) is not nn.Linear or has_hooks(module) or not _runs_fused(backend, x):
         return None
     fits = x.dtype == module.weight.dtype and x.dim() > 0 and x.shape[-1] == module.in_features
-    if not fits or x.dtype not in (torch.float32, torch.float64) or torch.is_autocast_enabled("cpu"):
+    left_to_torch = x.device.type != "cpu" or torch.is_autocast_enabled("cpu")
+    if not fits or left_to_torch or x.dtype not in (torch.float32, torch.float64):
         return None
     from snn_core.backend import ops
 
@@ -89,7 +113,7 @@ def fused_neuron(backend: str, step: Callable[..., object], x_seq: Tensor) -> Fu
         x_seq: the input, for its device and dtype.
 
     Raises:
-        ValueError: backend "numba" and an input that is not on the CPU.
+        ValueError: backend "numba" and an input that is not on the CPU, or "cupy" and one that is not on a card.
     """
     if not _runs_fused(backend, x_seq):
         return None

@@ -25,6 +25,23 @@ class Neuron(NamedTuple):
     a: float
     b: float
 
+    @property
+    def kind(self) -> int:
+        """How the kernels charge: 0 without leak, 1 with a leak that the input shares, 2 with the whole input."""
+        return 0 if self.tau is None else 1 if self.decay_input else 2
+
+    def numbers(self) -> tuple[float, ...]:
+        """Return v_threshold, v_reset, tau, keep, jump, slope_1, slope_h, a and b.
+
+        ``keep`` and ``jump`` write both resets as v = (1 - keep s) h + jump s, and ``slope_1 + slope_h h`` is the
+        derivative of v to s, 0 where the reset is detached.
+        """
+        soft = self.v_reset is None
+        keep, jump = (0.0, -self.v_threshold) if soft else (1.0, self.v_reset)
+        slope = (0.0, 0.0) if self.detach_reset else (jump, -keep)
+        v_reset, tau = 0.0 if soft else self.v_reset, 1.0 if self.tau is None else self.tau
+        return self.v_threshold, v_reset, tau, keep, jump, *slope, self.a, self.b
+
 
 def read_neuron(step: object) -> Neuron | None:
     """Return the constants that are bound in ``step``, or None if no kernel knows this step or this surrogate."""

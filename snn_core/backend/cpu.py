@@ -15,7 +15,7 @@ from torch import Tensor
 
 from snn_core.backend import products, walks
 from snn_core.backend.constants import Neuron
-from snn_core.backend.walks import IF, LIF, LIF_DECAYING_INPUT, Constants
+from snn_core.backend.walks import IF, LIF_DECAYING_INPUT, Constants
 
 #: Seconds after which a reader is told what keeps him waiting.
 PATIENCE = 1.0
@@ -87,28 +87,12 @@ def _out(dtype: torch.dtype, *tensors: Tensor) -> tuple[Tensor, ...]:
 
 
 @lru_cache(maxsize=256)
-def _constants(neuron: Neuron, dtype: torch.dtype) -> tuple[int, Constants]:
-    """Return the kind of neuron and its numbers."""
-    kind = IF if neuron.tau is None else LIF_DECAYING_INPUT if neuron.decay_input else LIF
-    hard_reset = neuron.v_reset is not None
-    keep, jump = (1.0, neuron.v_reset) if hard_reset else (0.0, -neuron.v_threshold)
-    # v = (1 - keep s) h + jump s has the derivative jump - keep h to s.
-    slope = (0.0, 0.0) if neuron.detach_reset else (jump, -keep)
-    numbers = (
-        neuron.v_threshold,
-        neuron.v_reset if hard_reset else 0.0,
-        1.0 if neuron.tau is None else neuron.tau,
-        keep,
-        jump,
-        *slope,
-        neuron.a,
-        neuron.b,
-        1.0 / neuron.tau if kind == LIF_DECAYING_INPUT else 1.0,
-        0.0 if kind == IF else 1.0 / neuron.tau,
-        0.0,
-        1.0,
-    )
-    return kind, Constants(*map(type(_ONE[dtype]), numbers))
+def _constants(neuron: Neuron, dtype: torch.dtype) -> Constants:
+    """Return the numbers of a neuron in the precision of a walk."""
+    kind, tau = neuron.kind, neuron.tau
+    input_gain = 1.0 / tau if kind == LIF_DECAYING_INPUT else 1.0
+    leak = 0.0 if kind == IF else 1.0 / tau
+    return Constants(*map(type(_ONE[dtype]), (*neuron.numbers(), input_gain, leak, 0.0, 1.0)))
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -143,9 +127,24 @@ def neuron_sequence(
     """Walk forward through a layer of neurons."""
     dtype = compute_dtype(x_seq.dtype)
     x, v0, y0 = _in(dtype, x_seq, v, v if y is None else y)
-    kind, numbers = _constants(Neuron(*constants), dtype)
+    neuron = Neuron(*constants)
+    numbers = _constants(neuron, dtype)
     s, h, last = torch.empty_like(x), torch.empty_like(x), torch.empty_like(v0)
-    _run(walks.neuron_forward, dtype, kind, y is not None, len(x), v0.numel(), numbers, x, y0, v0, s, h, last)
+    _run(
+        walks.neuron_forward,
+        dtype,
+        neuron.kind,
+        y is not None,
+        len(x),
+        v0.numel(),
+        numbers,
+        x,
+        y0,
+        v0,
+        s,
+        h,
+        last,
+    )
     return *_out(x_seq.dtype, s, last), h
 
 
@@ -156,7 +155,7 @@ def neuron_sequence_backward(
     neuron, dtype = Neuron(*constants), h_seq.dtype
     h, g_s = _in(dtype, h_seq, grad_s_seq)
     (g_last,) = _in(dtype, torch.zeros_like(h[0]) if grad_v_last is None else grad_v_last)
-    _, numbers = _constants(neuron, dtype)
+    numbers = _constants(neuron, dtype)
     g_x, g_v, g_y = torch.empty_like(h), torch.empty_like(g_last), torch.empty_like(g_last)
     sizes = (len(h), g_v.numel())
     _run(
@@ -183,10 +182,11 @@ def recurrent_neuron_sequence(
     dtype, H = compute_dtype(x_seq.dtype), len(weight)
     x, v0, y0, w_t = _in(dtype, x_seq, v, y, weight.t())
     (b,) = _in(dtype, w_t.new_zeros(H) if bias is None else bias)
-    kind, numbers = _constants(Neuron(*constants), dtype)
+    neuron = Neuron(*constants)
+    numbers = _constants(neuron, dtype)
     s, h, last = torch.empty_like(x), torch.empty_like(x), torch.empty_like(v0)
     sizes = (len(x), v0.numel() // H, H)
-    _run(walks.recurrent_forward, dtype, kind, *sizes, numbers, x, y0, v0, w_t, b, s, h, last)
+    _run(walks.recurrent_forward, dtype, neuron.kind, *sizes, numbers, x, y0, v0, w_t, b, s, h, last)
     return *_out(x_seq.dtype, s, last), h
 
 
@@ -204,7 +204,7 @@ def recurrent_neuron_sequence_backward(
     neuron, dtype, H = Neuron(*constants), h_seq.dtype, len(weight)
     h, g_s, s, x, y0, w = _in(dtype, h_seq, grad_s_seq, s_seq, x_seq, y, weight)
     (g_last,) = _in(dtype, torch.zeros_like(y0) if grad_v_last is None else grad_v_last)
-    _, numbers = _constants(neuron, dtype)
+    numbers = _constants(neuron, dtype)
     g_i, g_x, g_v, g_y = torch.empty_like(h), torch.empty_like(h), torch.empty_like(y0), torch.empty_like(y0)
     sizes = (len(h), y0.numel() // H, H)
     _run(

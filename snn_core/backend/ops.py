@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
-from snn_core.backend import cpu
+from snn_core.backend import cpu, cuda
 from snn_core.backend.constants import Neuron, read_neuron
 
 NEURON = (
@@ -50,6 +50,8 @@ _library = torch.library.Library("snn_core", "DEF")
 for _name, _schema in SCHEMAS.items():
     _library.define(_name + _schema)
     _library.impl(_name, getattr(cpu, _name), "CPU")
+    if hasattr(cuda, _name):  # a linear layer is left to cuBLAS
+        _library.impl(_name, getattr(cuda, _name), "CUDA")
 _ops = torch.ops.snn_core
 
 
@@ -128,7 +130,7 @@ def _kernels(tensor: Tensor) -> Any:
         or torch.compiler.is_compiling()
         or _get_current_dispatch_mode() is not None
     )
-    return cpu if tensor.device.type == "cpu" and not watched else None
+    return None if watched else {"cpu": cpu, "cuda": cuda}.get(tensor.device.type)
 
 
 class _Linear(torch.autograd.Function):
@@ -195,9 +197,8 @@ class _RecurrentNeuronSequence(torch.autograd.Function):
     def backward(
         ctx: Any, grad_s: Tensor | None, grad_v: Tensor | None, _: None
     ) -> tuple[Tensor | None, ...]:
-        h_seq, s_seq, *_ = ctx.saved_tensors
         if grad_s is None:
-            grad_s = torch.zeros_like(s_seq)
+            grad_s = torch.zeros_like(ctx.saved_tensors[1])
         *gradients, grad_bias = ctx.kernels.recurrent_neuron_sequence_backward(
             grad_s, grad_v, *ctx.saved_tensors, *ctx.constants
         )
