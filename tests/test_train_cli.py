@@ -12,7 +12,7 @@ import torch
 from support import records, require
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from snn_core import train, training
+from snn_core import batches, train, training
 from snn_core.network import NETWORKS
 from snn_core.sources import DEBIAN_FOLDER, cache_dir
 
@@ -67,12 +67,12 @@ def test_epochs(run):
 def test_workers_use_a_data_loader_and_change_nothing(run, monkeypatch, flag):
     seen = []
 
-    class Spy(training.DataLoader):
+    class Spy(batches.DataLoader):
         def __init__(self, *args, num_workers, **options):
             seen.append(num_workers)
             super().__init__(*args, num_workers=num_workers, **options)
 
-    monkeypatch.setattr(training, "DataLoader", Spy)
+    monkeypatch.setattr(batches, "DataLoader", Spy)
     without = run("--epochs", "2", "-b", "64", folder="without")
     assert seen == []
     with_workers = run("--epochs", "2", "-b", "64", flag, "2", folder="with")

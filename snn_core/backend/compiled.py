@@ -17,6 +17,12 @@ import numba
 
 __all__ = ["row", "walk"]
 
+#: Only what says prange is shared out. numba would do it to sums and assignments too, whose result would then depend
+#: on the number of threads, and which would take longer to compile.
+_ONLY_PRANGE = dict.fromkeys(
+    ("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion"), False
+)
+
 _HERE = Path(__file__).parent
 
 
@@ -57,9 +63,9 @@ def _compiled(function: Callable[..., Any], **options: Any) -> Any:
 
 def row(function: Callable[..., Any]) -> Any:
     """Compile a function that other kernels call."""
-    return _compiled(function)
+    return _compiled(function, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 def walk(function: Callable[..., Any]) -> Any:
     """Compile a kernel that shares out its blocks among threads."""
-    return _compiled(function, parallel=True)
+    return _compiled(function, parallel=_ONLY_PRANGE | {"prange": True})

@@ -116,8 +116,8 @@ def linear_backward(grad: Tensor, x: Tensor, weight: Tensor, needs_x: bool) -> t
     if needs_x:
         M, one = sizes[0], sizes[3]
         _run(products.linear_forward, dtype, M, J, K, one, g, w, w.new_zeros(K), grad_x)
-    g_weight, g_bias = torch.empty_like(w), w.new_empty(J)
-    _run(products.linear_backward_weight, dtype, *sizes, g, a, g_weight, g_bias)
+    g_weight, g_bias = torch.zeros_like(w), w.new_zeros(J)
+    _run(products.linear_backward_weight, dtype, *sizes, g, a, g_weight, K, g_bias)
     return grad_x, g_weight, g_bias
 
 
@@ -211,17 +211,29 @@ def recurrent_neuron_sequence_backward(
         walks.recurrent_backward, dtype,
         neuron.surrogate, *sizes, numbers, g_s, g_last, h, w, g_i, g_x, g_y, g_v,
     )  # fmt: skip
-    g_weight, g_bias = torch.empty_like(w), w.new_empty(H)
-    _run(walks.recurrent_backward_weight, dtype, *sizes, numbers.one, g_i, x, s, y0, g_weight, g_bias)
+    g_weight, g_bias, unused = torch.zeros_like(w), w.new_zeros(H), w.new_zeros(H)
+    T, N, _ = sizes
+    # y[t-1] stands beside x[t]: y before the first step, then the spikes of the first T - 1 steps.
+    for M, g, rows, columns, total in (
+        (T * N, g_i, x, g_weight, g_bias),
+        (N, g_i, y0, g_weight[:, H:], unused),
+        ((T - 1) * N, g_i[1:], s, g_weight[:, H:], unused),
+    ):
+        _run(products.linear_backward_weight, dtype, M, H, H, numbers.one, g, rows, columns, 2 * H, total)
     return *_out(grad_s_seq.dtype, g_x, g_v, g_y), *_out(weight.dtype, g_weight, g_bias)
+
+
+def _rates(inv_tau: Tensor, i: Tensor) -> Tensor:
+    """Return 1/tau as the walk takes it: one number for all, or one for each filter."""
+    return inv_tau if inv_tau.numel() == 1 else inv_tau.expand_as(i)
 
 
 def synapse_filter_sequence(s_seq: Tensor, i: Tensor, inv_tau: Tensor) -> Tensor:
     """Walk forward through a layer of synapse filters."""
     dtype = compute_dtype(s_seq.dtype)
-    s, i0, rate = _in(dtype, s_seq, i, inv_tau)
+    s, i0, rate = _in(dtype, s_seq, i, _rates(inv_tau, i))
     i_seq = torch.empty_like(s)
-    _run(walks.synapse_forward, dtype, len(s), i0.numel(), _ONE[dtype], s, i0, rate, i_seq)
+    _run(walks.synapse_forward, dtype, len(s), i0.numel(), _ONE[dtype], s, i0, rate, rate.numel(), i_seq)
     return _out(s_seq.dtype, i_seq)[0]
 
 
@@ -230,7 +242,8 @@ def synapse_filter_sequence_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Walk backward: gradients of s_seq, i and inv_tau."""
     dtype = compute_dtype(s_seq.dtype)
-    tensors = _in(dtype, grad_i_seq, s_seq, i_seq, i, inv_tau)
-    g_s, g_i, g_rate = (torch.empty_like(tensors[at]) for at in (1, 3, 4))
-    _run(walks.synapse_backward, dtype, len(s_seq), g_i.numel(), _ONE[dtype], *tensors, g_s, g_i, g_rate)
-    return _out(grad_i_seq.dtype, g_s, g_i, g_rate)
+    g_i_seq, s, i_all, i0, rate = _in(dtype, grad_i_seq, s_seq, i_seq, i, _rates(inv_tau, i))
+    g_s, g_i, g_rate = torch.empty_like(s), torch.empty_like(i0), torch.empty_like(rate)
+    sizes = (len(s), i0.numel(), _ONE[dtype])
+    _run(walks.synapse_backward, dtype, *sizes, g_i_seq, s, i_all, i0, rate, rate.numel(), g_s, g_i, g_rate)
+    return _out(grad_i_seq.dtype, g_s, g_i, g_rate.sum_to_size(inv_tau.shape))

@@ -341,7 +341,7 @@ def recurrent_neuron_sequence_backward(
 def synapse_filter_sequence(s_seq: Tensor, i: Tensor, inv_tau: Tensor) -> Tensor:
     """Walk forward through a layer of synapse filters."""
     (s,) = _sequences(s_seq)
-    i0, rate = _wide(s.dtype, i, inv_tau)
+    i0, rate = _wide(s.dtype, i, inv_tau.expand_as(i))
     i_seq = torch.empty_like(s)
     M = i0.numel()
     _start(element_wise_launch("synapse_forward", M), s, len(s), M, s, i0, rate, i_seq)
@@ -353,11 +353,11 @@ def synapse_filter_sequence_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Walk backward: gradients of s_seq, i and inv_tau."""
     g_out, s, i_all = _sequences(grad_i_seq, s_seq, i_seq)
-    i0, rate = _wide(g_out.dtype, i, inv_tau)
+    i0, rate = _wide(g_out.dtype, i, inv_tau.expand_as(i))
     g_s, g_i, g_rate = _walk_gradients(g_out)
     M = i0.numel()
     _start(
         element_wise_launch("synapse_backward", M), g_out,
         len(s), M, g_out, s, i_all, i0, rate, g_s, g_i, g_rate,
     )  # fmt: skip
-    return g_s, g_i, g_rate
+    return g_s, g_i, g_rate.sum_to_size(inv_tau.shape)

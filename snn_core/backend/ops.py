@@ -1,8 +1,8 @@
 """Sequence operations as ops of torch: a tensor's device picks the kernel, autograd and torch.compile pass through.
 
-Shapes: x_seq, s_seq, h_seq, i_seq are ``[T, N, *]``; v, y, i, inv_tau ``[N, *]``; with recurrent weights
-``[T, *, H]``, ``[*, H]`` and weight ``[H, H]``. The constants are those of
-:class:`snn_core.backend.constants.Neuron`.
+Shapes: x_seq, s_seq, h_seq, i_seq are ``[T, N, *]``; v, y, i ``[N, *]``; inv_tau broadcasts to ``[N, *]``. With
+recurrent weights they are ``[T, *, H]`` and ``[*, H]``, and the weight, which takes [x[t]; y[t-1]], is ``[H, 2 H]``.
+The constants are those of :class:`snn_core.backend.constants.Neuron`.
 
 Each op has a twin that computes its gradients. They are joined by a ``torch.autograd.Function`` under the Autograd key,
 which costs a tenth of what ``torch.library.register_autograd`` does: no zeros are made for outputs that nobody
@@ -273,7 +273,7 @@ def fused_neuron(step: Callable[..., object]) -> FusedNeuron | None:
 
 def synapse_filter(s_seq: Tensor, i: Tensor, inv_tau: Tensor) -> Tensor:
     """Return the currents ``[T, N, *]`` of a synapse filter; ``inv_tau`` broadcasts to ``[N, *]``."""
-    kernels, inv_tau = _kernels(s_seq), inv_tau.expand_as(i)
+    kernels = _kernels(s_seq)
     if kernels:
         return _SynapseFilterSequence.apply(kernels, s_seq, i, inv_tau)
     return _ops.synapse_filter_sequence(s_seq, i, inv_tau)

@@ -82,51 +82,37 @@ def part(share, rows):  # noqa: ANN001, ANN201
 
 
 @row
-def add_weight_gradient(g, lo, hi, J, x, delay, K, out, o, out_row):  # noqa: ANN001, ANN201
-    """Add to ``out[o:]`` the sum over rows lo <= m < hi of g[m]^T x[m - delay], for g ``[M, J]`` and x ``[M, K]``."""
+def _add_weight_gradient(g, lo, hi, J, x, K, weights, biases):  # noqa: ANN001, ANN202
+    """Add g^T x and the sum of g's rows, for the rows lo <= m < hi of g ``[M, J]`` and x ``[M, K]``."""
+    one = np.ones(1, g.dtype)
     for m in range(lo, hi, BLOCK):
         count = min(BLOCK, hi - m)
-        add_product(g, m * J, 1, J, J, count, x, (m - delay) * K, K, K, out, o, out_row, out, o, out_row)
-
-
-@row
-def add_rows(g, lo, hi, J, out):  # noqa: ANN001, ANN201
-    """Add the rows lo <= m < hi of g ``[M, J]`` to ``out``."""
-    one = np.ones(1, g.dtype)
-    add_product(one, 0, 0, 0, 1, hi - lo, g, lo * J, J, J, out, 0, 0, out, 0, 0)
-
-
-@row
-def add_parts(parts, out):  # noqa: ANN001, ANN201
-    """Write the sum of the parts, in their order."""
-    out[:] = parts[0]
-    for share in range(1, len(parts)):
-        for m in range(len(out)):
-            out[m] += parts[share, m]
+        add_product(g, m * J, 1, J, J, count, x, m * K, K, K, weights, 0, K, weights, 0, K)
+        add_product(one, 0, 0, 0, 1, count, g, m * J, J, J, biases, 0, 0, biases, 0, 0)
 
 
 @walk
 def linear_forward(M, K, J, one, x, weight_t, bias, out):  # noqa: ANN001, ANN201
     """Write out = x W^T + bias for x ``[M, K]`` and W^T ``[K, J]``; ``one`` has the dtype of all."""
-    a, b, first, o = (
-        array_at(x, (M * K,), one),
-        array_at(weight_t, (K * J,), one),
-        array_at(bias, (J,), one),
-        array_at(out, (M * J,), one),
-    )
+    a, b = array_at(x, (M * K,), one), array_at(weight_t, (K * J,), one)
+    first, o = array_at(bias, (J,), one), array_at(out, (M * J,), one)
     for block in prange((M + BLOCK - 1) // BLOCK):
         lo = block * BLOCK
         add_product(a, lo * K, K, 1, min(BLOCK, M - lo), K, b, 0, J, J, first, 0, 0, o, lo * J, J)
 
 
 @walk
-def linear_backward_weight(M, K, J, one, grad, x, g_weight, g_bias):  # noqa: ANN001, ANN201
-    """Write grad^T x and the sum of grad's rows, for grad ``[M, J]`` and x ``[M, K]``."""
+def linear_backward_weight(M, K, J, one, grad, x, g_weight, row_size, g_bias):  # noqa: ANN001, ANN201
+    """Add grad^T x to the first K columns of rows of ``row_size``, and the sum of grad's rows to ``g_bias``."""
     g, a = array_at(grad, (M * J,), one), array_at(x, (M * K,), one)
     weights, biases = np.zeros((PARTS, J * K), g.dtype), np.zeros((PARTS, J), g.dtype)
-    for share in prange(PARTS):
-        lo, hi = part(share, M)
-        add_weight_gradient(g, lo, hi, J, a, 0, K, weights[share], 0, K)
-        add_rows(g, lo, hi, J, biases[share])
-    add_parts(weights, array_at(g_weight, (J * K,), one))
-    add_parts(biases, array_at(g_bias, (J,), one))
+    size = (M + PARTS - 1) // PARTS
+    for part in prange(PARTS):
+        lo = min(part * size, M)
+        _add_weight_gradient(g, lo, min(lo + size, M), J, a, K, weights[part], biases[part])
+    out, total = array_at(g_weight, ((J - 1) * row_size + K,), one), array_at(g_bias, (J,), one)
+    for part in range(PARTS):  # in their order, whichever thread was first
+        for j in range(J):
+            total[j] += biases[part, j]
+            for k in range(K):
+                out[j * row_size + k] += weights[part, j * K + k]

@@ -26,7 +26,7 @@ import numpy as np
 from numba import prange
 
 from snn_core.backend.compiled import row, walk
-from snn_core.backend.products import PARTS, add_parts, add_product, add_rows, add_weight_gradient, part
+from snn_core.backend.products import add_product
 from snn_core.backend.tile import array_at
 
 #: Neurons in a block of an element-wise walk.
@@ -256,31 +256,15 @@ def recurrent_backward(  # noqa: ANN201
 
 
 @walk
-def recurrent_backward_weight(T, N, H, one, g_i_seq, x_seq, s_seq, y0, g_weight, g_bias):  # noqa: ANN001, ANN201
-    """Write the gradients of W ``[H, 2 H]`` and b: y before the first step, then the spikes, stands beside x."""
-    size = T * N * H
-    g, x, s = array_at(g_i_seq, (size,), one), array_at(x_seq, (size,), one), array_at(s_seq, (size,), one)
-    y = array_at(y0, (N * H,), one)
-    weights, biases = np.zeros((PARTS, 2 * H * H), g.dtype), np.zeros((PARTS, H), g.dtype)
-    for share in prange(PARTS):
-        lo, hi = part(share, T * N)
-        add_weight_gradient(g, lo, hi, H, x, 0, H, weights[share], 0, 2 * H)
-        add_weight_gradient(g, lo, min(hi, N), H, y, 0, H, weights[share], H, 2 * H)
-        add_weight_gradient(g, max(lo, N), hi, H, s, N, H, weights[share], H, 2 * H)
-        add_rows(g, lo, hi, H, biases[share])
-    add_parts(weights, array_at(g_weight, (2 * H * H,), one))
-    add_parts(biases, array_at(g_bias, (H,), one))
-
-
-@walk
-def synapse_forward(T, M, one, s_seq, i0, inv_tau, i_seq):  # noqa: ANN001, ANN201
-    """Walk M synapse filters through T steps."""
+def synapse_forward(T, M, one, s_seq, i0, inv_tau, rates, i_seq):  # noqa: ANN001, ANN201
+    """Walk M synapse filters through T steps; ``rates`` is M, or 1 where all share one 1/tau."""
     s_seq, i_seq = array_at(s_seq, (T, M), one), array_at(i_seq, (T, M), one)
-    i0, inv_tau = array_at(i0, (M,), one), array_at(inv_tau, (M,), one)
+    i0, inv_tau = array_at(i0, (M,), one), array_at(inv_tau, (rates,), one)
     for block in prange((M + COLUMNS - 1) // COLUMNS):
         lo = block * COLUMNS
         hi = min(lo + COLUMNS, M)
-        current, rate = i0[lo:hi].copy(), inv_tau[lo:hi]
+        current, rate = i0[lo:hi].copy(), np.empty(hi - lo, i0.dtype)
+        rate[:] = inv_tau[lo:hi] if rates == M else inv_tau
         for t in range(T):
             s, i = s_seq[t, lo:hi], i_seq[t, lo:hi]
             for m in range(hi - lo):
@@ -290,17 +274,20 @@ def synapse_forward(T, M, one, s_seq, i0, inv_tau, i_seq):  # noqa: ANN001, ANN2
 
 @walk
 def synapse_backward(  # noqa: ANN201
-    T, M, one, grad_i_seq, s_seq, i_seq, i0, inv_tau, grad_s_seq, grad_i, grad_inv_tau  # noqa: ANN001
+    T, M, one, grad_i_seq, s_seq, i_seq, i0, inv_tau, rates, grad_s_seq, grad_i, grad_inv_tau  # noqa: ANN001
 ):  # fmt: skip
     """Walk M synapse filters back: gradients of s, of the current before the first step and of 1/tau."""
     grad_i_seq, grad_s_seq = array_at(grad_i_seq, (T, M), one), array_at(grad_s_seq, (T, M), one)
     s_seq, i_seq = array_at(s_seq, (T, M), one), array_at(i_seq, (T, M), one)
-    i0, inv_tau = array_at(i0, (M,), one), array_at(inv_tau, (M,), one)
-    grad_i, grad_inv_tau = array_at(grad_i, (M,), one), array_at(grad_inv_tau, (M,), one)
-    for block in prange((M + COLUMNS - 1) // COLUMNS):
+    i0, inv_tau = array_at(i0, (M,), one), array_at(inv_tau, (rates,), one)
+    grad_i, grad_inv_tau = array_at(grad_i, (M,), one), array_at(grad_inv_tau, (rates,), one)
+    blocks = (M + COLUMNS - 1) // COLUMNS
+    shares = np.zeros(blocks, i0.dtype)
+    for block in prange(blocks):
         lo = block * COLUMNS
         hi = min(lo + COLUMNS, M)
-        rate = inv_tau[lo:hi]
+        rate = np.empty(hi - lo, i0.dtype)
+        rate[:] = inv_tau[lo:hi] if rates == M else inv_tau
         g, g_rate = np.zeros_like(rate), np.zeros_like(rate)
         for t in range(T - 1, -1, -1):
             g_out, s, g_s = grad_i_seq[t, lo:hi], s_seq[t, lo:hi], grad_s_seq[t, lo:hi]
@@ -312,4 +299,9 @@ def synapse_backward(  # noqa: ANN201
                 g_rate[m] -= quiet * before[m]
                 g[m] = g_i - quiet * rate[m]
         grad_i[lo:hi] = g
-        grad_inv_tau[lo:hi] = g_rate
+        if rates == M:
+            grad_inv_tau[lo:hi] = g_rate
+        else:
+            shares[block] = g_rate.sum()
+    if rates != M:
+        grad_inv_tau[0] = shares.sum()
