@@ -36,6 +36,7 @@ class TrainingConfig:
     device: str = "cpu"
     backend: str = "auto"
     amp: bool = False
+    cuda_graph: bool = False
     workers: int = 0
 
     def __post_init__(self) -> None:
@@ -55,4 +56,8 @@ class TrainingConfig:
             raise ValueError(f"momentum must lie in [0, 1), got {self.momentum}")
         if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
             raise ValueError(f"weight_decay must be a finite number >= 0, got {self.weight_decay}")
+        if self.cuda_graph and (self.amp or not self.device.startswith("cuda")):
+            raise ValueError(
+                f"cuda_graph needs device 'cuda' and no amp, got device {self.device!r}, amp={self.amp}"
+            )
         check_backend(self.backend)

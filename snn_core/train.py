@@ -121,6 +121,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="first epoch, counted from 0 (default: 0, or the checkpoint's)",
     )
     add("--cache-dataset", action="store_true", help="keep the checked data in the cache for a quicker start")
+    add("--cuda-graph", action="store_true", help="start each training step on a GPU as one CUDA graph")
     add("--amp", action="store_true", help="mixed precision: bfloat16 on the CPU, float16 on CUDA")
     add("--tb", action="store_true", help="log to TensorBoard, in OUTPUT_DIR/tb")
     add("--model", choices=tuple(NETWORKS), default=DEFAULTS.model, help="network")

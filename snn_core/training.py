@@ -22,6 +22,7 @@ from snn_core.batches import ImageData, batches, on_device
 from snn_core.checkpoint import CheckpointError, load_checkpoint, restore_rng, rng_state
 from snn_core.config import TrainingConfig
 from snn_core.functional import reset_net
+from snn_core.graph import GraphedStep
 from snn_core.memory import keep_freed_memory
 from snn_core.network import make_network
 from snn_core.output import OutputFolder
@@ -135,7 +136,13 @@ class Trainer:
     def _make_optimizer(self) -> torch.optim.Optimizer:
         config, weights = self.config, self.weights
         if config.opt == "adam":
-            return torch.optim.Adam(weights, lr=config.lr, weight_decay=config.weight_decay, fused=True)
+            return torch.optim.Adam(
+                weights,
+                lr=config.lr,
+                weight_decay=config.weight_decay,
+                fused=True,
+                capturable=config.cuda_graph,
+            )
         return torch.optim.SGD(
             weights, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=True
         )
@@ -165,10 +172,18 @@ class Trainer:
         self.net.train()
         mean = _Mean()
         indices = torch.randperm(len(data), generator=self.generator)
+        step = self._step
         for images, labels in batches(
             data, indices, self.config.batch_size, self.device, self.config.workers
         ):
-            self._step(images, labels, mean)
+            if len(labels) < self.config.batch_size:
+                step = self._step
+            elif self.config.cuda_graph and mean.losses and step == self._step:
+                step = GraphedStep(
+                    self._step, images, labels
+                )  # anew in each epoch, which has its own learning rate
+            loss, rate = step(images, labels)
+            mean.add(loss, rate, labels)
             after_step()
         if self.scheduler:
             self.scheduler.step()
@@ -178,7 +193,8 @@ class Trainer:
             raise FloatingPointError(f"epoch {self.epoch}: the training loss is {loss}: try a smaller lr")
         return loss, accuracy
 
-    def _step(self, images: Tensor, labels: Tensor, mean: _Mean) -> None:
+    def _step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Take one step and return its loss and firing rates."""
         for weight in self.weights:
             weight.grad = None
         with _autocast(self.device, self.config.amp):
@@ -188,7 +204,7 @@ class Trainer:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         reset_net(self.net)
-        mean.add(loss, rate, labels)
+        return loss, rate
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that :meth:`load_state_dict` needs, in types that ``weights_only`` loading allows."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import operator
+import shutil
 import subprocess
 import sys
 from unittest import mock
@@ -26,6 +27,7 @@ from snn_core.layer import (
     ElementWiseRecurrentContainer,
     LinearRecurrentContainer,
     MultiStepContainer,
+    SeqToANNContainer,
     SynapseFilter,
 )
 from snn_core.network import NETWORKS, make_network
@@ -66,7 +68,7 @@ def results(module, x_seq, state: dict[str, torch.Tensor]) -> list[torch.Tensor]
         owner, _, attribute = name.rpartition(".")
         leaves.append(value.detach().clone().requires_grad_())
         setattr(module.get_submodule(owner), attribute, leaves[-1] + 0)
-    out = module.forward_sequence(x_seq)
+    out = getattr(module, "forward_sequence", module)(x_seq)
     last = [getattr(module.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2]) for name in state]
     leaves += module.parameters()
     weights = [random(*value.shape, dtype=value.dtype, seed=7).to(value.device) for value in [out, *last]]
@@ -118,6 +120,26 @@ def test_neuron(kind, v_reset, detach_reset, surrogate, dtype):
     assert_fused_equals_loop(build, 1.5 * random(9, 5, 7, dtype=dtype), state, launched="neuron_sequence")
 
 
+@every_reset
+@pytest.mark.parametrize("steps", [1, 2, 28, 784])
+@pytest.mark.parametrize("at_rest", [True, False], ids=["at rest", "charged"])
+@pytest.mark.parametrize("recurrent", [False, True], ids=["alone", "recurrent"])
+def test_sequences_of_any_length(steps, at_rest, recurrent, v_reset, detach_reset):
+    surrogate = SURROGATES[steps % len(SURROGATES)]
+
+    def build(backend):
+        torch.manual_seed(3)
+        neuron = LIFNode(
+            v_reset=v_reset, detach_reset=detach_reset, surrogate_function=surrogate(), backend=backend
+        )
+        return LinearRecurrentContainer(neuron, 5, 5) if recurrent else neuron
+
+    v, y = ((0 if at_rest else 1) * random(3, 5, seed=seed) for seed in (1, 2))
+    state = {"sub_module.v": v, "y": y} if recurrent else {"v": v}
+    launched = "recurrent_neuron_sequence" if recurrent else "neuron_sequence"
+    assert_fused_equals_loop(build, 3 * random(steps, 3, 5), state, launched=launched)
+
+
 @pytest.mark.parametrize(
     "shape", [(1, 1), (2, 3), (28, 3, 5), (784, 2, 3), (4, 1, 1, 1025), (3, 2049), (5, 2, 3, 4, 5)]
 )
@@ -132,7 +154,7 @@ def test_neuron_of_any_shape(shape):
 @every_neuron
 @every_reset
 @every_dtype
-@pytest.mark.parametrize("surrogate", [ATan, Sigmoid])
+@pytest.mark.parametrize("surrogate", SURROGATES)
 def test_linear_recurrent_container(kind, v_reset, detach_reset, surrogate, dtype):
     def build(backend):
         neuron = NEURONS[kind](
@@ -237,15 +259,23 @@ def test_empty_batch(build):
     assert all((p.grad == 0).all() for p in module.parameters())
 
 
-def test_number_of_threads_does_not_change_a_bit():
+@pytest.mark.parametrize(
+    ("build", "state"),
+    [
+        (lambda: LinearRecurrentContainer(IFNode(backend="numba"), 8, 8), {"sub_module.v": (700, 8)}),
+        (lambda: SynapseFilter(2.0, True, backend="numba"), {"out_i": (700, 8)}),
+        (lambda: nn.Sequential(SeqToANNContainer(nn.Linear(8, 8)), MultiStepIFNode(backend="numba")), {}),
+    ],
+    ids=["recurrent", "synapse", "linear"],
+)
+def test_number_of_threads_does_not_change_a_bit(build, state):
     before, found = torch.get_num_threads(), []
+    x_seq = 3 * random(20, 700, 8, dtype=torch.float32)
     try:
         for threads in (1, 2):
             torch.set_num_threads(threads)
             torch.manual_seed(0)
-            module = LinearRecurrentContainer(IFNode(surrogate_function=ATan(), backend="numba"), 8, 8)
-            x_seq = random(20, 200, 8, dtype=torch.float32)
-            found.append(results(module, x_seq, {"sub_module.v": torch.zeros(200, 8)})[:-2])
+            found.append(results(build(), x_seq, {name: torch.zeros(shape) for name, shape in state.items()}))
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(one, two) for one, two in zip(*found, strict=True))
@@ -409,10 +439,13 @@ def test_networks_agree(model, embedded):
         assert (ours.grad - theirs.grad).norm() <= 1e-10 * theirs.grad.norm()
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch itself
+@pytest.mark.parametrize("compiler", ["aot_eager", "inductor"])
 @pytest.mark.parametrize("model", NETWORKS)
-def test_compiled_network_equals_eager(model):
+def test_compiled_network_equals_eager(model, compiler):
+    require(compiler != "inductor" or shutil.which("g++") is not None, "g++")
     net, images = make_network(model, backend="numba"), torch.rand(6, 1, 28, 28)
-    compiled = torch.compile(net, backend="aot_eager", fullgraph=False)
+    compiled = torch.compile(net, backend=compiler)
     found = []
     for function in (net, compiled):
         reset_net(net)

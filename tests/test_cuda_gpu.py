@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from support_cuda import Parity
 from test_backend import CONSTANTS, random, results
 
 from snn_core.backend import CUPY_IS_INSTALLED, cuda, ops
+from snn_core.config import TrainingConfig
 from snn_core.functional import reset_net
 from snn_core.layer import LinearRecurrentContainer
+from snn_core.network import NETWORKS
 from snn_core.neuron import IFNode, MultiStepIFNode
 from snn_core.surrogate import ATan
+from snn_core.training import fit
 
 CARD = torch.device("cuda", 0)
 
@@ -150,3 +155,16 @@ def test_opcheck(op):
         "synapse_filter_sequence": (leaf(4, 3, 5), leaf(3, 5), leaf(3, 5)),
     }
     torch.library.opcheck(getattr(torch.ops.snn_core, op).default, arguments[op])
+
+
+@pytest.mark.parametrize("opt", ["sgd", "adam"])
+@pytest.mark.parametrize("model", NETWORKS)
+def test_training_through_a_graph_equals_training_without(few, model, opt):
+    config = TrainingConfig(model=model, epochs=3, batch_size=60, opt=opt, lr=0.01, device="cuda")
+    net, history = fit(config, *few)
+    graphed, graphed_history = fit(dataclasses.replace(config, cuda_graph=True), *few)
+    assert [record["train_loss"] for record in graphed_history] == pytest.approx(
+        [record["train_loss"] for record in history], rel=1e-4
+    )
+    for ours, theirs in zip(graphed.parameters(), net.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
