@@ -43,7 +43,7 @@ class Process:
     def __init__(self, name: str, python: Path, inputs: Path, log: Path) -> None:
         if not python.exists():
             raise WorkerError(f"{name}: {python} is missing: run `make bench`, which builds the environments")
-        self.name, self._log = name, log
+        self.name, self.inputs, self._log = name, inputs, log
         # tests/ has the networks built from SpikingJelly's parts.
         paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
         with log.open("wb") as stderr:

@@ -73,7 +73,7 @@ QUICK = Plan(
     configs=tuple(replace(config, batch=32) for config in BASES),
     epochs=(BASE,),
     memory=(replace(BASE, batch=32),),
-    growth={"T": (28, 56), "batch": (16, 32)},
+    growth={"T": (28, 56)},
     rounds=2,
     seconds=0.002,
     budget=1.0,

@@ -152,12 +152,12 @@ def _draw_bars(axes: Axes, times: Mapping[str, Mapping[str, Any]], labels: Mappi
     )
     for row, name in enumerate(labels):
         ms, ratio = times[name]["ms"], times[name]["ratio"]
-        text = f" {ms['median']:.2g} ms" + (f", {ratio:.2g}×" if row else "")
+        text = f" {ms['median']:.2g} ms" + (f", {ratio:.2g}x" if row else "")
         axes.text(ms["q3"], row, text, va="center", fontsize=8)
     axes.set_xscale("log")
     axes.set_xlim(min(medians) / 2, max(medians) * 12)  # room for the last text
     axes.set_yticks(rows, labels.values())
-    axes.invert_yaxis()
+    axes.set_ylim(len(rows) - 0.4, -0.6)  # the first on top
 
 
 def _draw_reading(axes: Axes, image: np.ndarray, column: int) -> None:
@@ -236,9 +236,7 @@ def _draw_all(results: Path, folder: Path) -> list[Path]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Draw all figures from the files in ``results/``."""
     parser = argparse.ArgumentParser(prog="python -m snn_core.plot", description=main.__doc__)
-    parser.add_argument(
-        "--results", type=Path, default=Path("results"), help="folder with training.json and throughput.json"
-    )
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder of the JSON files")
     parser.add_argument("--figures", type=Path, default=Path("figures"), help="folder to write to")
     args = parser.parse_args(argv)
     plt.switch_backend("agg")
