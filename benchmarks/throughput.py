@@ -49,6 +49,7 @@ class Plan:
     epochs: tuple[Config, ...]
     memory: tuple[Config, ...]
     growth: dict[str, tuple[int, ...]]  # quantity to its values
+    growth_models: tuple[str, ...]
     rounds: int
     seconds: float  # of one turn, about
     budget: float  # seconds of all turns of a library in one configuration
@@ -62,7 +63,8 @@ FULL = Plan(
     epochs=BASES,
     memory=(*BASES, replace(BASE, batch=32, T=784)),
     growth={"T": (28, 56, 112, 224, 448, 784), "batch": (64, 128, 256, 512, 1024, 2048)},
-    rounds=15,
+    growth_models=("plain", "feedback"),
+    rounds=11,
     seconds=0.1,
     budget=3.0,
     startup=True,
@@ -74,6 +76,7 @@ QUICK = Plan(
     epochs=(BASE,),
     memory=(replace(BASE, batch=32),),
     growth={"T": (28, 56)},
+    growth_models=("feedback",),
     rounds=2,
     seconds=0.002,
     budget=1.0,
@@ -121,7 +124,7 @@ class Benchmark:
                 "epochs": [self._epochs(workers, config) for config in self.plan.epochs],
                 "growth": [
                     self._growth(workers[OURS], model, quantity)
-                    for model in ("plain", "feedback")
+                    for model in self.plan.growth_models
                     for quantity in self.plan.growth
                 ],
                 "saved_bytes": [
@@ -143,8 +146,8 @@ class Benchmark:
         }
         turns = {name: timed_steps(worker, config, self.plan.seconds) for name, worker in workers.items()}
         times = rounds(turns, self.plan.rounds, self.plan.budget)
-        for worker in workers.values():
-            worker.ask("drop", config=config)
+        for name, worker in workers.items():
+            checks[name] |= worker.ask("finish", config=config)
         return {
             "config": config.as_dict(),
             "libraries": {
@@ -168,7 +171,7 @@ class Benchmark:
 
         times = rounds({name: lambda name=name: turn(name) for name in trained}, 3, self.plan.budget)
         for worker in trained.values():
-            worker.ask("drop", config=config)
+            worker.ask("finish", config=config)
         return {
             "config": config.as_dict(),
             "libraries": {
@@ -186,7 +189,7 @@ class Benchmark:
         turns = {str(config): timed_steps(worker, config, self.plan.seconds) for config in configs}
         times = [summary(values) for values in rounds(turns, self.plan.rounds, self.plan.budget).values()]
         for config in configs:
-            worker.ask("drop", config=config)
+            worker.ask("finish", config=config)
         return {
             "model": model,
             "quantity": quantity,

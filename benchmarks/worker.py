@@ -60,16 +60,14 @@ class Worker:
         """Build a session, choose its mode, and take some steps to see that the network lives.
 
         Raises:
-            RuntimeError: the loss is not finite, or no hidden neuron spikes.
+            RuntimeError: the network is dead, as in :meth:`finish`.
         """
         session = self.sessions[config] = self._session(config)
         if not self.peer.trains:
             session.steps(check_steps)
             return {}
         losses = [session.steps(1) for _ in range(check_steps)]
-        rate = session.firing_rate()
-        if not all(map(math.isfinite, losses)) or not 0 < rate < 1:
-            raise RuntimeError(f"{config}: the network is dead: losses {losses}, firing rate {rate}")
+        rate = _living(config, session, losses)
         session.tune()
         return {
             "first_loss": losses[0],
@@ -93,9 +91,17 @@ class Worker:
         loss = self.sessions[config].epoch()
         return {"seconds": time.perf_counter() - started, "loss": loss}
 
-    def drop(self, config: Config) -> dict[str, Any]:
-        del self.sessions[config]
-        return {}
+    def finish(self, config: Config) -> dict[str, Any]:
+        """Drop a session, and say what the network did after all its steps.
+
+        Raises:
+            RuntimeError: the network is dead: its loss is not finite, or the hidden neurons never or always spike.
+        """
+        session = self.sessions.pop(config)
+        if not self.peer.trains:
+            return {}
+        loss = session.steps(1)
+        return {"final_loss": loss, "final_spikes_per_step": _living(config, session, [loss])}
 
     def saved(self, config: Config) -> dict[str, Any]:
         """Return the bytes that autograd keeps for backward; only for libraries on torch."""
@@ -115,6 +121,14 @@ class Worker:
 
     def _session(self, config: Config) -> Session:
         return self.library.session(self.peer.variant, config, self.inputs)
+
+
+def _living(config: Config, session: Session, losses: list[float]) -> float:
+    """Return the firing rate of a network that lives."""
+    rate = session.firing_rate()
+    if not all(map(math.isfinite, losses)) or not 0 < rate < 1:
+        raise RuntimeError(f"{config}: the network is dead: losses {losses}, firing rate {rate}")
+    return rate
 
 
 def _memory(field: str) -> int:

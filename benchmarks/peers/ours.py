@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from benchmarks.config import LEARNING_RATE, MOMENTUM, Config
+from benchmarks.config import MOMENTUM, Config
 from benchmarks.peers import Inputs
 from benchmarks.peers.torch_session import TorchSession, load_weights
 from snn_core.config import TrainingConfig
@@ -46,7 +46,7 @@ class _Session(TorchSession):
             hidden=config.hidden,
             batch_size=config.batch,
             backend=backend,
-            lr=LEARNING_RATE,
+            lr=config.learning_rate,
             momentum=MOMENTUM,
         )
         own = make_network(config.model, config.hidden, backend)

@@ -24,7 +24,7 @@ from jax import Array, lax
 from spyx import nn as snn
 from spyx.optimize import backprop
 
-from benchmarks.config import COLUMNS, LEARNING_RATE, MOMENTUM, Config
+from benchmarks.config import COLUMNS, MOMENTUM, Config
 from benchmarks.peers import Inputs
 
 PACKAGES = ("spyx", "jax", "jaxlib", "flax", "optax", "numpy")
@@ -127,7 +127,7 @@ class _Session:
         self._config = config
         self._net, self._depth = _network(variant, config, inputs)
         self._graph, weights, self._rest = nnx.split(self._net, nnx.Param, ...)
-        self._solver = backprop(optax.sgd(LEARNING_RATE, momentum=MOMENTUM))(self._loss, weights)
+        self._solver = backprop(optax.sgd(config.learning_rate, momentum=MOMENTUM))(self._loss, weights)
         self._state = self._solver.init(jax.random.key(0))
         self._columns = jnp.asarray(inputs["images"].transpose(0, 2, 1))
         self._labels = jnp.asarray(inputs["labels"])

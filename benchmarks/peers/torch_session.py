@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.config import LEARNING_RATE, MOMENTUM, Config
+from benchmarks.config import MOMENTUM, Config
 from benchmarks.peers import Inputs
 
 __all__ = ["ExactSynapseFilter", "TorchSession"]
@@ -55,7 +55,7 @@ class TorchSession:
     ) -> None:
         self.net, self.config, self._reset, self._layout = net, config, reset, layout
         load_weights(net, config, inputs)
-        self.optimizer = torch.optim.SGD(net.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
+        self.optimizer = torch.optim.SGD(net.parameters(), lr=config.learning_rate, momentum=MOMENTUM)
         # Stored column by column, so that a batch is an index and a transposition.
         self._columns = torch.from_numpy(inputs["images"]).transpose(1, 2).contiguous()
         self._labels = torch.from_numpy(inputs["labels"])
