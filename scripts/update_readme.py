@@ -159,21 +159,19 @@ def throughput_section(results: dict[str, Any]) -> str:
         f"hidden neurons. An epoch is {results['images']:,} images, indexing included. All libraries took turns in one "
         f"run of `make bench` on {results['date']}, from the same weights: {where['cores']} cores "
         f"({where['processor']}), Python {where['python']}, torch {where['torch']}.",
-        "What the feedback network is: "
-        + "; ".join(
-            f"{library['label']}: {library['notes']['feedback']}"
-            for library in results["libraries"].values()
-            if library["notes"]["feedback"]
-        )
-        + ".",
         f"Autograd keeps {_percentages(results['saved_bytes'])} of what it keeps for the torch loop (plain, "
         "stateful-synapse, feedback). Exponents of growth, where 1 is linear: "
         + "; ".join(_growth(each) for each in results["growth"])
         + f". The kernels compile in {startup['compile_seconds']:.0f} s, once; later a new process loses "
         f"{startup['warm_start_seconds']:.1f} s to importing snn_core and to its first steps.",
     ]
-    filled = "\n\n".join(textwrap.fill(paragraph, 118) for paragraph in paragraphs)
-    return f"{throughput_table(results)}\n{filled}\n"
+    about, costs = (textwrap.fill(paragraph, 118) for paragraph in paragraphs)
+    notes = "\n".join(
+        textwrap.fill(f"- {library['label']}: {library['notes']['feedback']}", 118, subsequent_indent="  ")
+        for library in results["libraries"].values()
+        if library["notes"]["feedback"]
+    )
+    return f"{throughput_table(results)}\n{about}\n\nHow each library builds the feedback network:\n\n{notes}\n\n{costs}\n"
 
 
 def _percentages(saved: list[dict[str, Any]]) -> str:

@@ -119,15 +119,25 @@ def throughput(results: Mapping[str, Any]) -> Figure:
     size = panels[0]["config"]
     with plt.rc_context(RC | {"axes.grid": False, "font.size": 10}):
         figure, all_axes = plt.subplots(
-            1, len(panels), figsize=(10, 0.34 * len(labels) + 1.3), sharey=True, layout="constrained"
+            1,
+            len(panels),
+            figsize=(10, 0.34 * len(labels) + 1.3),
+            sharex=True,
+            sharey=True,
+            layout="constrained",
         )
         for axes, panel in zip(np.atleast_1d(all_axes), panels, strict=True):
             _draw_bars(axes, panel["libraries"], labels)
             axes.set_title(panel["config"]["model"], fontsize=11)
             axes.set_xlabel("training step (ms)")
+        shortest, longest = (
+            pick(library["ms"]["median"] for panel in panels for library in panel["libraries"].values())
+            for pick in (min, max)
+        )
+        axes.set_xlim(shortest / 2, longest * 15)  # room for the text of the longest bar
         figure.suptitle(
             f"batch {size['batch']}, {size['T']} time steps, {size['hidden']} hidden neurons; "
-            f"{results['provenance']['processor']}, {results['provenance']['cores']} cores",
+            f"{results['provenance']['processor']}, {results['provenance']['cores']} cores; x: times ours",
             fontsize=10,
         )
     return figure
@@ -141,12 +151,12 @@ def _draw_bars(axes: Axes, times: Mapping[str, Mapping[str, Any]], labels: Mappi
     """Draw a bar from each library's time, with its quartiles and its ratio to the first one."""
     medians = [times[name]["ms"]["median"] for name in labels]
     spread = [[times[n]["ms"][q] for n in labels] for q in ("q1", "q3")]
-    colours = ["#0072B2" if name.startswith("snn_core") else "#BBBBBB" for name in labels]
+    colours = {"snn_core": "#0072B2", "snn_core-torch": "#56B4E9"}
     rows = np.arange(len(labels))
     axes.barh(
         rows,
         medians,
-        color=colours,
+        color=[colours.get(name, "#BBBBBB") for name in labels],
         xerr=np.abs(np.array(spread) - medians),
         error_kw={"elinewidth": 1, "ecolor": "#000000"},
     )
@@ -155,7 +165,7 @@ def _draw_bars(axes: Axes, times: Mapping[str, Mapping[str, Any]], labels: Mappi
         text = f" {ms['median']:.2g} ms" + (f", {ratio:.2g}x" if row else "")
         axes.text(ms["q3"], row, text, va="center", fontsize=8)
     axes.set_xscale("log")
-    axes.set_xlim(min(medians) / 2, max(medians) * 12)  # room for the last text
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_yticks(rows, labels.values())
     axes.set_ylim(len(rows) - 0.4, -0.6)  # the first on top
 

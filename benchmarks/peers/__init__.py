@@ -62,11 +62,11 @@ class Peer:
 PEERS: dict[str, Peer] = {
     "snn_core": Peer("snn_core, fused", "ours", "auto"),
     "snn_core-torch": Peer("snn_core, torch loop", "ours", "torch"),
-    "products": Peer("matrix products alone", "products", trains=False),
     "spikingjelly": Peer("SpikingJelly", "spikingjelly"),
     "snntorch": Peer("snnTorch", "snntorch", environment="torch"),
     "norse": Peer("Norse", "norse", environment="torch"),
     "sinabs": Peer("Sinabs", "sinabs", environment="torch"),
     "spyx": Peer("Spyx, same network", "spyx", "same", environment="jax"),
     "spyx-own": Peer("Spyx, its own neurons", "spyx", "own", environment="jax"),
+    "products": Peer("matrix products alone", "products", trains=False),
 }

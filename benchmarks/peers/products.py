@@ -74,4 +74,4 @@ def session(variant: str, config: Config, inputs: Inputs) -> _Session:
 
 def note(variant: str, model: str) -> str:
     """Say what is not there."""
-    return "no neurons, no optimizer: a limit, not a network"
+    return "no neurons and no optimizer, so a limit and no network"
