@@ -10,6 +10,8 @@ EPOCHS ?= 64
 ARGS ?=
 
 BIN := $(VENV)/bin
+# Other libraries that are timed, in environments of their own.
+BENCH := build/bench
 # Small tensors gain nothing from many threads, and tests run side by side.
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
@@ -65,6 +67,21 @@ peer-seeds: $(VENV)/.dev ## the same for the feedback network built from Spiking
 .PHONY: readme
 readme: $(VENV)/.notebooks ## time both commands in fresh clones and write the README's tables
 	$(BIN)/python scripts/time_commands.py
+	$(BIN)/python scripts/update_readme.py
+
+$(BENCH)/constraints.txt: $(VENV)/.dev
+	mkdir -p $(@D)
+	$(BIN)/python -c "import torch; print('torch==' + torch.__version__.partition('+')[0])" > $@
+
+$(BENCH)/%/.done: benchmarks/requirements/%.txt $(BENCH)/constraints.txt
+	PYTHON="$(PYTHON)" scripts/make_venv.sh $(@D)
+	$(@D)/bin/python -m pip install --quiet --requirement $< --constraint $(BENCH)/constraints.txt
+	touch $@
+
+.PHONY: bench
+bench: $(VENV)/.dev $(BENCH)/torch/.done $(BENCH)/jax/.done ## time training against other libraries, for the README's table and a figure
+	$(BIN)/python -m benchmarks.throughput $(ARGS)
+	$(BIN)/python -m snn_core.plot
 	$(BIN)/python scripts/update_readme.py
 
 .PHONY: data

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import textwrap
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,88 @@ def results_section(
     )
 
 
+def _base(model: str) -> dict[str, Any]:
+    return {"model": model, "batch": 256, "T": 28, "hidden": 32}
+
+
+def _with_version(library: dict[str, Any]) -> str:
+    """Return the library's label with the version of its first package behind its name."""
+    name, comma, rest = library["label"].partition(",")
+    package, version = next(iter(library["versions"].items()))
+    return library["label"] if package == "torch" else f"{name} {version}{comma}{rest}"
+
+
+def _measured(entry: dict[str, Any], name: str, key: str, unit: str) -> str:
+    """Return a library's median and its factor to ours, or nothing where it was not measured."""
+    if name not in entry["libraries"]:
+        return ""
+    library = entry["libraries"][name]
+    factor = "" if name == "snn_core" else f" ({library['ratio']:.1f}x)"
+    return f"{library[key]['median']:.2f} {unit}{factor}"
+
+
+def throughput_table(results: dict[str, Any]) -> str:
+    """Return the table of training steps and epochs: a row for each library, its time and its factor to ours."""
+    steps = [entry for entry in results["steps"] if entry["config"] == _base(entry["config"]["model"])]
+    others = [entry for entry in results["steps"] if entry not in steps]
+    (epoch,) = [entry for entry in results["epochs"] if entry["config"]["model"] == "feedback"]
+    models = " | ".join(entry["config"]["model"] for entry in steps)
+    rows = [
+        f"| library | step of {models} | factor in other sizes | epoch of feedback |",
+        f"|---|{'---:|' * len(steps)}---:|---:|",
+    ]
+    for name, library in results["libraries"].items():
+        times = [_measured(entry, name, "ms", "ms") for entry in steps]
+        factors = [entry["libraries"][name]["ratio"] for entry in others]
+        spread = "" if name == "snn_core" else f"{min(factors):.1f}x to {max(factors):.1f}x"
+        cells = [_with_version(library), *times, spread, _measured(epoch, name, "seconds", "s")]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+def throughput_section(results: dict[str, Any]) -> str:
+    """Return the table of training steps and what must be said with it.
+
+    Raises:
+        ValueError: the epochs saw only the embedded subset.
+    """
+    if results["is_subset"]:
+        raise ValueError(
+            "results/throughput.json comes from the embedded subset: run `make bench` with the full data"
+        )
+    where, startup = results["provenance"], results["startup"]
+    paragraphs = [
+        "Median time of a training step (forward, backward, SGD) with batch 256, 28 time steps and 32 hidden neurons, "
+        "and how many times ours it is; other sizes are batches of 32 and 1,024, 784 time steps, and 128 and 512 "
+        f"hidden neurons. An epoch is {results['images']:,} images, indexing included. All libraries took turns in one "
+        f"run of `make bench` on {results['date']}, from the same weights: {where['cores']} cores "
+        f"({where['processor']}), Python {where['python']}, torch {where['torch']}.",
+        f"Autograd keeps {_percentages(results['saved_bytes'])} of what it keeps for the torch loop (plain, "
+        "stateful-synapse, feedback). Exponents of growth, where 1 is linear: "
+        + "; ".join(_growth(each) for each in results["growth"])
+        + f". The kernels compile in {startup['compile_seconds']:.0f} s, once; later a new process loses "
+        f"{startup['warm_start_seconds']:.1f} s to importing snn_core and to its first steps.",
+    ]
+    about, costs = (textwrap.fill(paragraph, 118) for paragraph in paragraphs)
+    notes = "\n".join(
+        textwrap.fill(f"- {library['label']}: {library['notes']['feedback']}", 118, subsequent_indent="  ")
+        for library in results["libraries"].values()
+        if library["notes"]["feedback"]
+    )
+    return f"{throughput_table(results)}\n{about}\n\nHow each library builds the feedback network:\n\n{notes}\n\n{costs}\n"
+
+
+def _percentages(saved: list[dict[str, Any]]) -> str:
+    return _listed([f"{each['snn_core'] / each['snn_core-torch']:.0%}" for each in saved])
+
+
+def _growth(each: dict[str, Any]) -> str:
+    return (
+        f"{each['model']}, {each['quantity']} from {each['sizes'][0]} to {each['sizes'][-1]:,}, time "
+        f"{each['ms_exponent']:.2f}, memory {each['bytes_exponent']:.2f}"
+    )
+
+
 def _replace(text: str, name: str, section: str) -> str:
     start, end = (
         f"<!-- {name}: written by scripts/update_readme.py, do not edit -->\n",
@@ -118,9 +201,15 @@ def generate(text: str, results: Path) -> str:
     runs = json.loads((results / "seeds.json").read_text())["runs"]
     peers = json.loads((results / "seeds_spikingjelly.json").read_text())["runs"]
     slower = json.loads((results / "seeds_feedback_lr_0.03.json").read_text())["runs"]
-    return _replace(
-        _replace(text, "times", times_table(times)), "results", results_section(runs, peers, slower)
-    )
+    throughput = json.loads((results / "throughput.json").read_text())
+    sections = {
+        "times": times_table(times),
+        "results": results_section(runs, peers, slower),
+        "throughput": throughput_section(throughput),
+    }
+    for name, section in sections.items():
+        text = _replace(text, name, section)
+    return text
 
 
 def main() -> None:

@@ -22,6 +22,23 @@ HISTORY = [
 HISTORIES = {"plain": HISTORY, "stateful-synapse": HISTORY[:2], "feedback": HISTORY[:1]}
 
 
+def step(ms, ratio):
+    return {"ms": {"median": ms, "q1": 0.9 * ms, "q3": 1.2 * ms, "n": 5}, "ratio": ratio}
+
+
+THROUGHPUT = {
+    "provenance": {"processor": "a processor", "cores": 2},
+    "libraries": {"snn_core": {"label": "ours"}, "peer": {"label": "a peer"}},
+    "steps": [
+        {
+            "config": {"model": model, "batch": batch, "T": 28, "hidden": 32},
+            "libraries": {"snn_core": step(1.5, 1.0), "peer": step(12.0, 8.0)},
+        }
+        for model, batch in [("plain", 256), ("stateful-synapse", 256), ("feedback", 256), ("plain", 32)]
+    ],
+}
+
+
 @pytest.fixture(autouse=True)
 def _close():
     yield
@@ -79,10 +96,25 @@ def test_the_same_figure_is_the_same_file(tmp_path):
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
+def test_throughput_shows_base_size_only_with_times_and_ratios():
+    figure = plot.throughput(THROUGHPUT)
+    assert [axes.get_title() for axes in figure.axes] == ["plain", "stateful-synapse", "feedback"]
+    for axes in figure.axes:
+        assert [bar.get_width() for bar in axes.patches] == [1.5, 12.0]
+        assert [text.get_text() for text in axes.texts] == [" 1.5 ms", " 12 ms, 8x"]
+        assert axes.get_xlabel() == "training step (ms)"
+        assert axes.get_xscale() == "log"
+        assert axes.yaxis.get_inverted()
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["ours", "a peer"]
+    assert "batch 256" in figure.get_suptitle()
+
+
 def test_command_draws_every_figure(tmp_path, capsys):
     training = {"is_subset": False, "networks": {name: {"history": h} for name, h in HISTORIES.items()}}
     (tmp_path / "training.json").write_text(json.dumps(training))
+    (tmp_path / "throughput.json").write_text(json.dumps(THROUGHPUT))
     plot.main(["--results", str(tmp_path), "--figures", str(tmp_path / "figures")])
     names = sorted(path.name for path in (tmp_path / "figures").iterdir())
-    assert names == ["overview.png", "test_accuracy.png", "train_accuracy.png", "train_loss.png"]
-    assert len(capsys.readouterr().out.splitlines()) == 4
+    curves = ["test_accuracy.png", "train_accuracy.png", "train_loss.png"]
+    assert names == ["overview.png", *curves[:1], "throughput.png", *curves[1:]]
+    assert len(capsys.readouterr().out.splitlines()) == 5

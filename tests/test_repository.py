@@ -52,6 +52,16 @@ def test_make_train_passes_model_and_epochs_on():
     assert "-m snn_core.train --model plain --epochs 3 --tb" in dry
 
 
+def test_make_bench_uses_the_same_torch_for_every_library():
+    dry = make("--dry-run", "bench", "ARGS=--quick")
+    assert "-m benchmarks.throughput --quick" in dry
+    for name in ("torch", "jax"):
+        assert (
+            f"--requirement benchmarks/requirements/{name}.txt --constraint build/bench/constraints.txt"
+            in dry
+        )
+
+
 @pytest.mark.parametrize(
     ("argv", "options"), [([], "run_notebooks.py"), (["EPOCHS=4"], "run_notebooks.py --epochs 4 --out build")]
 )

@@ -1,0 +1,141 @@
+"""The training loop that all libraries on torch share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmarks.config import MOMENTUM, Config
+from benchmarks.peers import Inputs
+from snn_core.memory import keep_freed_memory
+
+__all__ = ["ExactSynapseFilter", "TorchSession"]
+
+CLASSES = 10
+
+
+class ExactSynapseFilter(nn.Module):
+    """Our synapse filter as a plain torch loop over ``[T, N, *]``, for libraries that have none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.zeros(()))
+
+    def forward(self, s_seq: Tensor) -> Tensor:
+        inv_tau = self.w.sigmoid()
+        i = torch.zeros_like(s_seq[0])
+        i_seq = []
+        for s in s_seq:
+            i = i - (1 - s) * i * inv_tau + s
+            i_seq.append(i)
+        return torch.stack(i_seq)
+
+
+class TorchSession:
+    """Trains ``net`` with SGD on the mean squared error between firing rates and one-hot labels.
+
+    Args:
+        net: from what ``layout`` returns to rates ``[N, 10]``; its spiking hidden layer is called ``sn1``. Parameters
+            are found by the end of their names: fc1, fc2, rc (or its halves rc_x and rc_y), and w of the filter.
+        reset: called after each step, to forget the state.
+        layout: from float images ``[T, N, 28]``, contiguous, to the library's input.
+    """
+
+    mode = ""
+
+    def __init__(
+        self,
+        net: nn.Module,
+        config: Config,
+        inputs: Inputs,
+        reset: Callable[[nn.Module], object] = lambda net: None,
+        layout: Callable[[Tensor], Tensor] = lambda x: x,
+    ) -> None:
+        self.net, self.config, self._reset, self._layout = net, config, reset, layout
+        load_weights(net, config, inputs)
+        keep_freed_memory()  # as our trainer does; without it page faults would slow all of them down
+        self.optimizer = torch.optim.SGD(
+            net.parameters(), lr=config.learning_rate, momentum=MOMENTUM, fused=True
+        )
+        # Stored column by column, so that a batch is an index and a transposition.
+        self._columns = torch.from_numpy(inputs["images"]).transpose(1, 2).contiguous()
+        self._labels = torch.from_numpy(inputs["labels"])
+        self._x, self._target = self._batch(torch.arange(config.batch) % len(self._labels))
+
+    def tune(self) -> None:
+        """There is one mode only."""
+
+    def _batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        columns = self._columns[index].transpose(0, 1).float() / 255
+        repeats = self.config.T // columns.shape[0]
+        x = columns.repeat(repeats, 1, 1) if repeats > 1 else columns.contiguous()
+        return self._layout(x), F.one_hot(self._labels[index], CLASSES).float()
+
+    def _step(self, x: Tensor, target: Tensor) -> Tensor:
+        self.optimizer.zero_grad()
+        loss = F.mse_loss(self.net(x), target)
+        loss.backward()
+        self.optimizer.step()
+        self._reset(self.net)
+        return loss.detach()
+
+    def steps(self, count: int) -> float:
+        for _ in range(count):
+            loss = self._step(self._x, self._target)
+        return loss.item()
+
+    def epoch(self) -> float:
+        total = torch.zeros(())
+        for index in torch.randperm(len(self._labels)).split(self.config.batch):
+            total += self._step(*self._batch(index)) * len(index)
+        return total.item() / len(self._labels)
+
+    @torch.no_grad()
+    def firing_rate(self) -> float:
+        seen: list[Tensor] = []
+
+        def look(_module: nn.Module, _inputs: object, output: Tensor | tuple[Tensor, object]) -> None:
+            seen.append(output[0] if isinstance(output, tuple) else output)
+
+        with self.net.sn1.register_forward_hook(look):
+            self.net(self._x)
+        self._reset(self.net)
+        return seen[0].mean().item()
+
+    def saved_bytes(self) -> int:
+        """Return the bytes that autograd keeps from forward for backward: not the input, not the weights."""
+        known = {tensor.untyped_storage().data_ptr() for tensor in [self._x, *self.net.parameters()]}
+        kept: dict[int, int] = {}
+
+        def keep(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in known:
+                kept[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            rate = self.net(self._x)  # alive until the end, or a freed storage might be counted for another
+        self._reset(self.net)
+        del rate
+        return sum(kept.values())
+
+
+def load_weights(net: nn.Module, config: Config, inputs: Inputs) -> None:
+    """Copy the common initial weights into ``net``.
+
+    Raises:
+        KeyError: a parameter of ``net`` has no counterpart among the weights.
+    """
+    prefix = f"{config.model}/{config.hidden}/"
+    names = [name.removeprefix(prefix) for name in inputs if name.startswith(prefix)]
+    with torch.no_grad():
+        for name, parameter in net.named_parameters():
+            if not parameter.requires_grad:
+                continue
+            end = next((n for n in names if name == n or name.endswith("." + n)), None)
+            if end is None:
+                raise KeyError(f"no initial weights for {name}, only for {', '.join(names)}")
+            parameter.copy_(torch.from_numpy(inputs[prefix + end]))

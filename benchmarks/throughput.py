@@ -1,0 +1,364 @@
+"""Time training with snn_core and with other libraries, interleaved in one run: ``make bench``.
+
+A training step is forward, backward and SGD with momentum on the mean squared error between firing rate and one-hot
+label, state forgotten afterwards; its batch lies in memory in the layout that the library wants. An epoch is all
+training images once, in a new random order, with indexing and layout. All libraries start from the same weights and
+the same images; where one cannot build the same network, its ``notes`` say which was timed. Peers run eagerly as their
+documentation shows (torch.compile is not used, since it needs a C++ compiler), Spyx compiled by XLA.
+
+Also measured: peak memory, what autograd keeps, the matrix products alone as a limit, how our time and memory grow
+with T and batch, and what a new process costs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.config import BASE, MODELS, Config, grid
+from benchmarks.driver import ROOT, Process, WorkerError, ratio, rounds, summary, timed_steps
+from benchmarks.inputs import write_inputs
+from benchmarks.peers import PEERS
+from snn_core.data import SequentialFashionMNIST
+from snn_core.files import write_json
+from snn_core.provenance import provenance
+
+OURS = "snn_core"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured."""
+
+    libraries: tuple[str, ...]
+    configs: tuple[Config, ...]
+    epochs: tuple[Config, ...]
+    memory: tuple[Config, ...]
+    growth: dict[str, tuple[int, ...]]  # quantity to its values
+    growth_models: tuple[str, ...]
+    rounds: int
+    seconds: float  # of one turn, about
+    budget: float  # seconds of all turns of a library in one configuration
+    startup: bool
+
+
+BASES = tuple(replace(BASE, model=model) for model in MODELS)
+FULL = Plan(
+    libraries=tuple(PEERS),
+    configs=tuple(grid()),
+    epochs=BASES,
+    memory=(*BASES, replace(BASE, batch=32, T=784)),
+    growth={"T": (28, 56, 112, 224, 448, 784), "batch": (64, 128, 256, 512, 1024, 2048)},
+    growth_models=("plain", "feedback"),
+    rounds=11,
+    seconds=0.1,
+    budget=2.0,
+    startup=True,
+)
+#: Seconds in all, to see that everything runs; its numbers mean nothing.
+QUICK = Plan(
+    libraries=(OURS, "snn_core-torch", "spikingjelly", "products"),
+    configs=tuple(replace(config, batch=32) for config in BASES),
+    epochs=(BASE,),
+    memory=(replace(BASE, batch=32),),
+    growth={"T": (28, 56)},
+    growth_models=("feedback",),
+    rounds=2,
+    seconds=0.002,
+    budget=1.0,
+    startup=False,
+)
+
+
+def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
+    """Return p of the power law values ~ sizes^p that fits best on logarithmic axes."""
+    return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
+
+
+class Benchmark:
+    """Measures what a plan asks for.
+
+    Args:
+        plan: how much.
+        environments: folder with the virtual environments "torch" and "jax"; "project" is this interpreter's.
+        folder: for the workers' input and logs.
+        inputs: the file that every worker reads.
+    """
+
+    def __init__(self, plan: Plan, environments: Path, folder: Path, inputs: Path) -> None:
+        self.plan, self._environments, self._folder, self._inputs = plan, environments, folder, inputs
+
+    def _start(self, name: str, log: str = "") -> Process:
+        place = PEERS[name].environment
+        python = (
+            Path(sys.executable)
+            if place == "project"
+            else self._environments.absolute() / place / "bin/python"
+        )
+        return Process(name, python, self._inputs, self._folder / f"{log or name}.log")
+
+    def timed(self) -> dict[str, Any]:
+        """Measure everything whose time counts: only one process works at any moment."""
+        with ExitStack() as stack:
+            workers = {name: stack.enter_context(self._start(name)) for name in self.plan.libraries}
+            about = {
+                name: {"label": PEERS[name].label} | worker.ask("about") for name, worker in workers.items()
+            }
+            return {
+                "libraries": about,
+                "steps": [self._steps(workers, config) for config in self.plan.configs],
+                "epochs": [self._epochs(workers, config) for config in self.plan.epochs],
+                "growth": [
+                    self._growth(workers[OURS], model, quantity)
+                    for model in self.plan.growth_models
+                    for quantity in self.plan.growth
+                ],
+                "saved_bytes": [
+                    {"config": config.as_dict()}
+                    | {
+                        name: workers[name].ask("saved", config=config)["bytes"]
+                        for name in (OURS, "snn_core-torch")
+                    }
+                    for config in BASES
+                ],
+            }
+
+    def _steps(self, workers: dict[str, Process], config: Config) -> dict[str, Any]:
+        say(f"step: {config}")
+        check_steps = 30 if config.T == BASE.T and config.hidden == BASE.hidden else 5
+        checks = {
+            name: worker.ask("prepare", config=config, check_steps=check_steps)
+            for name, worker in workers.items()
+        }
+        turns = {name: timed_steps(worker, config, self.plan.seconds) for name, worker in workers.items()}
+        times = rounds(turns, self.plan.rounds, self.plan.budget)
+        for name, worker in workers.items():
+            checks[name] |= worker.ask("finish", config=config)
+        return {
+            "config": config.as_dict(),
+            "libraries": {
+                name: {"ms": summary(values), "ratio": ratio(values, times[OURS])} | checks[name]
+                for name, values in times.items()
+            },
+        }
+
+    def _epochs(self, workers: dict[str, Process], config: Config) -> dict[str, Any]:
+        say(f"epoch: {config}")
+        trained = {name: worker for name, worker in workers.items() if PEERS[name].trains}
+        for worker in trained.values():
+            worker.ask("prepare", config=config, check_steps=1)
+            worker.ask("epoch", config=config)  # some libraries compile here
+        losses: dict[str, float] = {}
+
+        def turn(name: str) -> float:
+            result = trained[name].ask("epoch", config=config)
+            losses[name] = result["loss"]
+            return result["seconds"]
+
+        times = rounds({name: lambda name=name: turn(name) for name in trained}, 3, self.plan.budget)
+        for worker in trained.values():
+            worker.ask("finish", config=config)
+        return {
+            "config": config.as_dict(),
+            "libraries": {
+                name: {"seconds": summary(values), "ratio": ratio(values, times[OURS]), "loss": losses[name]}
+                for name, values in times.items()
+            },
+        }
+
+    def _growth(self, worker: Process, model: str, quantity: str) -> dict[str, Any]:
+        say(f"growth: {model} with {quantity}")
+        sizes = self.plan.growth[quantity]
+        configs = [replace(BASE, model=model, **{quantity: size}) for size in sizes]
+        for config in configs:
+            worker.ask("prepare", config=config, check_steps=3)
+        turns = {str(config): timed_steps(worker, config, self.plan.seconds) for config in configs}
+        times = [summary(values) for values in rounds(turns, self.plan.rounds, self.plan.budget).values()]
+        for config in configs:
+            worker.ask("finish", config=config)
+        return {
+            "model": model,
+            "quantity": quantity,
+            "sizes": list(sizes),
+            "ms": times,
+            "ms_exponent": exponent(sizes, [each["median"] for each in times]),
+        }
+
+    def add_memory(self, timed: dict[str, Any]) -> None:
+        """Add peak memory to what :meth:`timed` returned: of every library, and of ours as T and batch grow.
+
+        Each comes from a process of its own, since memory that is freed is not always given back. Nothing is timed
+        here, so they run side by side.
+        """
+        say("memory")
+        trained = [name for name in self.plan.libraries if PEERS[name].trains]
+        series = [
+            (
+                growth,
+                [
+                    replace(BASE, model=growth["model"], **{growth["quantity"]: size})
+                    for size in growth["sizes"]
+                ],
+            )
+            for growth in timed["growth"]
+        ]
+        wanted = [(name, config) for config in self.plan.memory for name in trained]
+        wanted += [(OURS, config) for _, configs in series for config in configs]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            found = dict(zip(wanted, pool.map(lambda job: self._peak(*job), wanted), strict=True))
+        timed["peak_bytes"] = [
+            {"config": config.as_dict()} | {name: found[name, config] for name in trained}
+            for config in self.plan.memory
+        ]
+        for growth, configs in series:
+            growth["bytes"] = [found[OURS, config] for config in configs]
+            growth["bytes_exponent"] = exponent(growth["sizes"], growth["bytes"])
+
+    def _peak(self, name: str, config: Config) -> int:
+        tiny = replace(config, batch=1, T=BASE.T)
+        with self._start(name, f"peak {name} {config}") as worker:
+            return worker.ask("peak", config=config, warm_up=tiny)["bytes"]
+
+    def startup(self) -> dict[str, Any]:
+        """Return what a new process costs with numba's cache empty and filled, in seconds."""
+        say("startup")
+        with tempfile.TemporaryDirectory(dir=self._folder) as cache:
+            empty, filled = (self._startup(Path(cache)) for _ in range(2))
+        return {
+            "empty_cache": empty,
+            "filled_cache": filled,
+            "compile_seconds": sum(empty["first_steps"].values()),
+            "warm_start_seconds": filled["import_snn_core"] + sum(filled["first_steps"].values()),
+        }
+
+    def _startup(self, cache: Path) -> dict[str, Any]:
+        environment = os.environ | {"NUMBA_CACHE_DIR": str(cache), "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-m", "benchmarks.startup", self._inputs]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        if done.returncode:
+            last = done.stderr.strip().splitlines()[-1:]
+            raise WorkerError(f"startup: ended with exit code {done.returncode}: {''.join(last)}")
+        return json.loads(done.stdout)
+
+
+class Onlooker:
+    """Says how much of the processor others used while this process and its children worked."""
+
+    def __init__(self) -> None:
+        self._started, self._busy, self._own = time.perf_counter(), *self._read()
+
+    @staticmethod
+    def _read() -> tuple[float, float]:
+        """Return the seconds that all cores were busy, and those of this process and its ended children."""
+        user, nice, system, _idle, _wait, *interrupts = map(
+            int, Path("/proc/stat").read_text().splitlines()[0].split()[1:8]
+        )
+        busy = (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK")
+        usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        return busy, sum(each.ru_utime + each.ru_stime for each in usage)
+
+    def others(self) -> float:
+        """Return the share of all cores' time that others used so far, from 0 to 1."""
+        busy, own = self._read()
+        seconds = (time.perf_counter() - self._started) * (os.cpu_count() or 1)
+        return max(0.0, (busy - self._busy) - (own - self._own)) / seconds
+
+
+def say(message: str) -> None:
+    """Show how far the run is."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def needed_inputs(plan: Plan) -> Iterable[Config]:
+    """Return a configuration for every set of initial weights that the plan needs."""
+    return (*plan.configs, *plan.epochs, *plan.memory, *BASES)
+
+
+def run(plan: Plan, environments: Path, source: str) -> dict[str, Any]:
+    """Measure everything and return what is written to results/throughput.json.
+
+    Raises:
+        WorkerError: a library cannot do what it should; the message says which and why.
+    """
+    started, onlooker = time.perf_counter(), Onlooker()
+    data = SequentialFashionMNIST(train=True, source=source, verbose=False)
+    with tempfile.TemporaryDirectory(prefix="snn_core-bench-") as name:
+        folder = Path(name)
+        write_inputs(folder / "inputs.npz", data, needed_inputs(plan))
+        benchmark = Benchmark(plan, environments, folder, folder / "inputs.npz")
+        timed = benchmark.timed()
+        others = onlooker.others()
+        benchmark.add_memory(timed)
+        startup = benchmark.startup() if plan.startup else None
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "data": data.source,
+        "is_subset": data.is_subset,
+        "images": len(data),
+        "cpu_share_of_others": others,
+        "minutes": (time.perf_counter() - started) / 60,
+        "provenance": provenance(),
+        **timed,
+        "startup": startup,
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line, run, write the file; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.throughput", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--out", type=Path, default=Path("results/throughput.json"))
+    parser.add_argument(
+        "--envs",
+        type=Path,
+        default=Path("build/bench"),
+        help="folder of the environments (default: %(default)s)",
+    )
+    parser.add_argument("--source", choices=("full", "embedded"), default="full", help="which images")
+    parser.add_argument(
+        "--quick", action="store_true", help="a few seconds, to see that it runs; the numbers mean nothing"
+    )
+    parser.add_argument(
+        "--libraries",
+        nargs="+",
+        choices=tuple(PEERS),
+        metavar="NAME",
+        help=f"some of {', '.join(PEERS)}; both of snn_core are always there",
+    )
+    args = parser.parse_args(argv)
+    plan = QUICK if args.quick else FULL
+    if args.libraries:
+        chosen = {OURS, "snn_core-torch", *args.libraries}
+        plan = replace(plan, libraries=tuple(name for name in PEERS if name in chosen))
+    try:
+        results = run(plan, args.envs, args.source)
+    except WorkerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    write_json(args.out, results)
+    if results["cpu_share_of_others"] > 0.05:
+        say(
+            f"warning: others used {results['cpu_share_of_others']:.0%} of the processor: run it on a quiet machine"
+        )
+    say(f"{args.out} written after {results['minutes']:.1f} minutes")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
