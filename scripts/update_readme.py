@@ -171,7 +171,13 @@ def throughput_section(results: dict[str, Any]) -> str:
         for library in results["libraries"].values()
         if library["notes"]["feedback"]
     )
-    return f"{throughput_table(results)}\n{about}\n\nHow each library builds the feedback network:\n\n{notes}\n\n{costs}\n"
+    parts = (
+        throughput_table(results) + "\n" + about,
+        "How each library builds the feedback network:",
+        notes,
+        costs,
+    )
+    return "\n\n".join(parts) + "\n"
 
 
 def _percentages(saved: list[dict[str, Any]]) -> str:

@@ -39,6 +39,7 @@ _start_threads()
 _known: set[tuple[Any, ...]] = set()
 _threads = threading.local()
 
+_TENSORS = (Tensor, torch.nn.Parameter)  # compared by type: asking isinstance of tensors is slow
 _ONE = {torch.float32: np.float32(1), torch.float64: np.float64(1)}
 
 
@@ -51,9 +52,12 @@ def _use_threads() -> None:
 
 
 def _run(walk: Callable[..., None], dtype: torch.dtype, *arguments: Any) -> None:
-    """Run a kernel; tensors are passed by their address, and ``arguments`` keeps them alive meanwhile."""
+    """Run a kernel; tensors are passed by their address, None as 0, and ``arguments`` keeps them alive meanwhile."""
     _use_threads()
-    plain = [argument.data_ptr() if type(argument) is Tensor else argument for argument in arguments]
+    plain = [
+        argument.data_ptr() if type(argument) in _TENSORS else 0 if argument is None else argument
+        for argument in arguments
+    ]
     if (walk, dtype) in _known:
         walk(*plain)
         return
@@ -74,9 +78,7 @@ def compute_dtype(dtype: torch.dtype) -> torch.dtype:
 def _in(dtype: torch.dtype, *tensors: Tensor) -> list[Tensor]:
     """Return inputs in the precision of the kernels, with neurons side by side; copies where they are not so."""
     return [
-        tensor.detach()
-        if tensor.dtype is dtype and tensor.is_contiguous()
-        else tensor.detach().to(dtype).contiguous()
+        tensor if tensor.dtype is dtype and tensor.is_contiguous() else tensor.to(dtype).contiguous()
         for tensor in tensors
     ]
 
@@ -154,9 +156,9 @@ def neuron_sequence_backward(
     """Walk backward: gradients of x_seq, v and y."""
     neuron, dtype = Neuron(*constants), h_seq.dtype
     h, g_s = _in(dtype, h_seq, grad_s_seq)
-    (g_last,) = _in(dtype, torch.zeros_like(h[0]) if grad_v_last is None else grad_v_last)
+    g_last = None if grad_v_last is None else _in(dtype, grad_v_last)[0]
     numbers = _constants(neuron, dtype)
-    g_x, g_v, g_y = torch.empty_like(h), torch.empty_like(g_last), torch.empty_like(g_last)
+    g_x, g_v, g_y = torch.empty_like(h), h.new_empty(h.shape[1:]), h.new_empty(h.shape[1:])
     sizes = (len(h), g_v.numel())
     _run(
         walks.neuron_backward,
@@ -203,7 +205,7 @@ def recurrent_neuron_sequence_backward(
     """Walk backward through a recurrent layer: gradients of x_seq, v, y, weight and bias."""
     neuron, dtype, H = Neuron(*constants), h_seq.dtype, len(weight)
     h, g_s, s, x, y0, w = _in(dtype, h_seq, grad_s_seq, s_seq, x_seq, y, weight)
-    (g_last,) = _in(dtype, torch.zeros_like(y0) if grad_v_last is None else grad_v_last)
+    g_last = None if grad_v_last is None else _in(dtype, grad_v_last)[0]
     numbers = _constants(neuron, dtype)
     g_i, g_x, g_v, g_y = torch.empty_like(h), torch.empty_like(h), torch.empty_like(y0), torch.empty_like(y0)
     sizes = (len(h), y0.numel() // H, H)

@@ -145,12 +145,13 @@ def neuron_forward(kind, feedback, T, M, c, x_seq, y0, v0, s_seq, h_seq, v_last)
 
 @walk
 def neuron_backward(surrogate, feedback, T, M, c, g_s_seq, g_v_last, h_seq, g_x_seq, g_y0, g_v0):  # noqa: ANN001, ANN201
-    """Walk M neurons back: gradients of x, and of y and v before the first step."""
+    """Walk M neurons back: gradients of x, and of y and v before the first step. ``g_v_last`` may be 0, for zeros."""
     g_s_seq, h_seq, g_x_seq = (
         array_at(g_s_seq, (T, M), c.one),
         array_at(h_seq, (T, M), c.one),
         array_at(g_x_seq, (T, M), c.one),
     )
+    has_last = g_v_last != 0
     g_v_last, g_y0, g_v0 = (
         array_at(g_v_last, (M,), c.one),
         array_at(g_y0, (M,), c.one),
@@ -159,8 +160,9 @@ def neuron_backward(surrogate, feedback, T, M, c, g_s_seq, g_v_last, h_seq, g_x_
     for block in prange((M + COLUMNS - 1) // COLUMNS):
         lo = block * COLUMNS
         hi = min(lo + COLUMNS, M)
-        g_v = g_v_last[lo:hi].copy()
-        g_y = np.zeros_like(g_v)
+        g_v, g_y = np.zeros(hi - lo, h_seq.dtype), np.zeros(hi - lo, h_seq.dtype)
+        if has_last:
+            g_v[:] = g_v_last[lo:hi]
         for t in range(T - 1, -1, -1):
             g_x = g_x_seq[t, lo:hi]
             _backward_row(surrogate, h_seq[t, lo:hi], g_s_seq[t, lo:hi], g_y, g_v, g_x, c)
@@ -239,13 +241,15 @@ def recurrent_backward(  # noqa: ANN201
     size = T * N * H
     h, g_s = array_at(h_seq, (size,), c.one), array_at(g_s_seq, (size,), c.one)
     g_i, g_x = array_at(g_i_seq, (size,), c.one), array_at(g_x_seq, (size,), c.one)
+    has_last = g_v_last != 0
     last_g_v, w = array_at(g_v_last, (N * H,), c.one), array_at(weight, (2 * H * H,), c.one)
     first_g_y, first_g_v = array_at(g_y0, (N * H,), c.one), array_at(g_v0, (N * H,), c.one)
     for block in prange((N + SAMPLES - 1) // SAMPLES):
         lo = block * SAMPLES
         samples = min(SAMPLES, N - lo)
-        g_v = last_g_v[lo * H : (lo + samples) * H].copy()
-        g_y, zero = np.zeros_like(g_v), np.zeros(H, h.dtype)
+        g_v, g_y, zero = np.zeros(samples * H, h.dtype), np.zeros(samples * H, h.dtype), np.zeros(H, h.dtype)
+        if has_last:
+            g_v[:] = last_g_v[lo * H : (lo + samples) * H]
         for t in range(T - 1, -1, -1):
             at, end = (t * N + lo) * H, (t * N + lo + samples) * H
             _backward_row(surrogate, h[at:end], g_s[at:end], g_y, g_v, g_i[at:end], c)
