@@ -171,7 +171,8 @@ def throughput_section(results: dict[str, Any]) -> str:
         for library in results["libraries"].values()
         if library["notes"]["feedback"]
     )
-    return f"{throughput_table(results)}\n{about}\n\nHow each library builds the feedback network:\n\n{notes}\n\n{costs}\n"
+    heading = "How each library builds the feedback network:"
+    return f"{throughput_table(results)}\n{about}\n\n{heading}\n\n{notes}\n\n{costs}\n"
 
 
 def _percentages(saved: list[dict[str, Any]]) -> str:
