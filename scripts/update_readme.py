@@ -171,13 +171,8 @@ def throughput_section(results: dict[str, Any]) -> str:
         for library in results["libraries"].values()
         if library["notes"]["feedback"]
     )
-    parts = (
-        throughput_table(results) + "\n" + about,
-        "How each library builds the feedback network:",
-        notes,
-        costs,
-    )
-    return "\n\n".join(parts) + "\n"
+    heading = "How each library builds the feedback network:"
+    return f"{throughput_table(results)}\n{about}\n\n{heading}\n\n{notes}\n\n{costs}\n"
 
 
 def _percentages(saved: list[dict[str, Any]]) -> str:

@@ -125,6 +125,31 @@ def test_readme_table_by_hand():
         readme_script["results_table"]([runs[0] | {"is_subset": True}])
 
 
+def test_readme_throughput_by_hand():
+    def entry(batch, ours, theirs, key):
+        return {
+            "config": {"model": "feedback", "batch": batch, "T": 28, "hidden": 32},
+            "libraries": {
+                "snn_core": {key: {"median": ours}, "ratio": 1.0},
+                "peer": {key: {"median": theirs}, "ratio": theirs / ours},
+            },
+        }
+
+    results = {
+        "libraries": {
+            "snn_core": {"label": "snn_core, fused", "versions": {"snn-core": "0.1.0", "torch": "2.6"}},
+            "peer": {"label": "Peer", "versions": {"peer": "3.2"}},
+        },
+        "steps": [entry(256, 2.0, 8.0, "ms"), entry(32, 1.0, 3.0, "ms"), entry(1024, 4.0, 8.0, "ms")],
+        "epochs": [entry(256, 0.5, 1.0, "seconds")],
+    }
+    rows = readme_script["throughput_table"](results).splitlines()
+    assert rows[2] == "| snn_core 0.1.0, fused | 2.00 ms |  | 0.50 s |"
+    assert rows[3] == "| Peer 3.2 | 8.00 ms (4.0x) | 2.0x to 3.0x | 1.00 s (2.0x) |"
+    with pytest.raises(ValueError, match="embedded subset"):
+        readme_script["throughput_section"]({"is_subset": True})
+
+
 def test_a_collapse_is_a_fall_by_more_than_ten_points_after_the_first_epochs():
     def run(seed, *accuracies):
         return {"config": {"seed": seed}, "history": [{"test_accuracy": accuracy} for accuracy in accuracies]}
