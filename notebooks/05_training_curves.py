@@ -22,7 +22,7 @@
 # - train all three networks with one call each,
 # - say which differences in the curves mean something, and which may be luck.
 #
-# **Time.** About five minutes on two CPU cores at 64 epochs; half a minute with `epochs = 4`.
+# **Time.** About a minute on two CPU cores at 64 epochs, and some seconds more the first time, when kernels are compiled.
 #
 # **The task.** A network sees a picture of Fashion-MNIST for 28 time steps, one column of 28 pixels in each, the
 # left one first. It answers with the firing rate of ten neurons, one for each class. To tell a boot from a bag it

@@ -40,11 +40,9 @@ IF, LIF_DECAYING_INPUT, LIF = range(3)
 
 
 class Constants(NamedTuple):
-    """A neuron's numbers in the precision of the walk.
+    """A neuron's numbers, :meth:`snn_core.backend.constants.Neuron.numbers`, in the precision of the walk.
 
-    ``keep`` and ``jump`` write both resets as v = (1 - keep s) h + jump s, and ``slope_1 + slope_h h`` is the
-    derivative of v to s, 0 where the reset is detached. ``a`` and ``b`` are the surrogate's ``kernel_constants``,
-    ``input_gain`` and 1 - ``leak`` the derivatives of h[t] to x[t] and v[t-1].
+    ``input_gain`` and 1 - ``leak`` are the derivatives of h[t] to x[t] and v[t-1].
     """
 
     v_threshold: np.floating
