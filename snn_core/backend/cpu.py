@@ -39,7 +39,7 @@ _start_threads()
 _known: set[tuple[Any, ...]] = set()
 _threads = threading.local()
 
-_TENSORS = (Tensor, torch.nn.Parameter)  # compared by type: asking isinstance of tensors is slow
+_NUMBERS = {int, bool, np.float32, np.float64, Constants}  # asking whether something is a Tensor is slow
 _ONE = {torch.float32: np.float32(1), torch.float64: np.float64(1)}
 
 
@@ -55,7 +55,7 @@ def _run(walk: Callable[..., None], dtype: torch.dtype, *arguments: Any) -> None
     """Run a kernel; tensors are passed by their address, None as 0, and ``arguments`` keeps them alive meanwhile."""
     _use_threads()
     plain = [
-        argument.data_ptr() if type(argument) in _TENSORS else 0 if argument is None else argument
+        argument if type(argument) in _NUMBERS else 0 if argument is None else argument.data_ptr()
         for argument in arguments
     ]
     if (walk, dtype) in _known:

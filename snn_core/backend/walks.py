@@ -34,7 +34,7 @@ COLUMNS = 1024
 #: Samples in a block of a recurrent walk.
 SAMPLES = 64
 #: Neurons from which on finding the spikes costs less than a dense product.
-EVENT_DRIVEN_FROM = 96
+EVENT_DRIVEN_FROM = 128
 
 IF, LIF_DECAYING_INPUT, LIF = range(3)
 
