@@ -179,9 +179,8 @@ class Trainer:
             if len(labels) < self.config.batch_size:
                 step = self._step
             elif self.config.cuda_graph and mean.losses and step == self._step:
-                step = GraphedStep(
-                    self._step, images, labels
-                )  # anew in each epoch, which has its own learning rate
+                # Anew in each epoch, which has its own learning rate.
+                step = GraphedStep(self._step, images, labels)
             loss, rate = step(images, labels)
             mean.add(loss, rate, labels)
             after_step()

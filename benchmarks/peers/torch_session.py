@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from benchmarks.config import MOMENTUM, Config
 from benchmarks.peers import Inputs
+from snn_core.backend.reference import synapse_filter_sequence
 from snn_core.memory import keep_freed_memory
 
 __all__ = ["ExactSynapseFilter", "TorchSession"]
@@ -25,13 +26,7 @@ class ExactSynapseFilter(nn.Module):
         self.w = nn.Parameter(torch.zeros(()))
 
     def forward(self, s_seq: Tensor) -> Tensor:
-        inv_tau = self.w.sigmoid()
-        i = torch.zeros_like(s_seq[0])
-        i_seq = []
-        for s in s_seq:
-            i = i - (1 - s) * i * inv_tau + s
-            i_seq.append(i)
-        return torch.stack(i_seq)
+        return synapse_filter_sequence(s_seq, torch.zeros_like(s_seq[0]), self.w.sigmoid())
 
 
 class TorchSession:

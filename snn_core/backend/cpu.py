@@ -113,13 +113,12 @@ def linear_backward(grad: Tensor, x: Tensor, weight: Tensor, needs_x: bool) -> t
     dtype = x.dtype
     g, a, w = _in(dtype, grad, x, weight)
     J, K = w.shape
-    sizes = (g.numel() // J, K, J, _ONE[dtype])
-    grad_x = torch.empty_like(a if needs_x else a.new_empty(0))
+    M, one = g.numel() // J, _ONE[dtype]
+    grad_x = torch.empty_like(a) if needs_x else a.new_empty(0)
     if needs_x:
-        M, one = sizes[0], sizes[3]
         _run(products.linear_forward, dtype, M, J, K, one, g, w, w.new_zeros(K), grad_x)
     g_weight, g_bias = torch.zeros_like(w), w.new_zeros(J)
-    _run(products.linear_backward_weight, dtype, *sizes, g, a, g_weight, K, g_bias)
+    _run(products.linear_backward_weight, dtype, M, K, J, one, g, a, g_weight, K, g_bias)
     return grad_x, g_weight, g_bias
 
 
@@ -132,21 +131,8 @@ def neuron_sequence(
     neuron = Neuron(*constants)
     numbers = _constants(neuron, dtype)
     s, h, last = torch.empty_like(x), torch.empty_like(x), torch.empty_like(v0)
-    _run(
-        walks.neuron_forward,
-        dtype,
-        neuron.kind,
-        y is not None,
-        len(x),
-        v0.numel(),
-        numbers,
-        x,
-        y0,
-        v0,
-        s,
-        h,
-        last,
-    )
+    sizes = (len(x), v0.numel())
+    _run(walks.neuron_forward, dtype, neuron.kind, y is not None, *sizes, numbers, x, y0, v0, s, h, last)
     return *_out(x_seq.dtype, s, last), h
 
 
@@ -161,19 +147,9 @@ def neuron_sequence_backward(
     g_x, g_v, g_y = torch.empty_like(h), h.new_empty(h.shape[1:]), h.new_empty(h.shape[1:])
     sizes = (len(h), g_v.numel())
     _run(
-        walks.neuron_backward,
-        dtype,
-        neuron.surrogate,
-        feedback,
-        *sizes,
-        numbers,
-        g_s,
-        g_last,
-        h,
-        g_x,
-        g_y,
-        g_v,
-    )
+        walks.neuron_backward, dtype,
+        neuron.surrogate, feedback, *sizes, numbers, g_s, g_last, h, g_x, g_y, g_v,
+    )  # fmt: skip
     return _out(grad_s_seq.dtype, g_x, g_v, g_y)
 
 

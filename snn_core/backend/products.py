@@ -10,7 +10,7 @@ import numpy as np
 from numba import prange
 
 from snn_core.backend.compiled import row, walk
-from snn_core.backend.tile import ROWS, VECTORS, add_narrow_tile, add_wide_tile, array_at, lanes
+from snn_core.backend.tile import ROWS, VECTORS, add_tile, array_at, lanes
 
 #: Rows of the input that one thread takes at a time.
 BLOCK = 128
@@ -28,57 +28,14 @@ def add_product(  # noqa: ANN201
     ``f_row`` and ``out_row`` the distances between rows, ``step`` that between the columns of a. So a may be
     transposed, ``first`` one row for all, and ``first`` and ``out`` the same matrix.
     """
-    width = lanes(out)
-    for j in range(0, columns, VECTORS * width):
-        left = columns - j
+    width = VECTORS * lanes(out)
+    for j in range(0, columns, width):
         for r in range(0, rows, ROWS):
-            start, high = p + r * a_row, min(ROWS, rows - r)
-            source, target = f + r * f_row + j, o + r * out_row + j
-            if left > width:
-                add_wide_tile(
-                    a,
-                    start,
-                    a_row,
-                    step,
-                    terms,
-                    b,
-                    q + j,
-                    b_row,
-                    first,
-                    source,
-                    f_row,
-                    out,
-                    target,
-                    out_row,
-                    high,
-                    left,
-                )
-            else:
-                add_narrow_tile(
-                    a,
-                    start,
-                    a_row,
-                    step,
-                    terms,
-                    b,
-                    q + j,
-                    b_row,
-                    first,
-                    source,
-                    f_row,
-                    out,
-                    target,
-                    out_row,
-                    high,
-                    left,
-                )
-
-
-@row
-def part(share, rows):  # noqa: ANN001, ANN201
-    """Return where the part number ``share`` of so many rows begins and ends."""
-    size = (rows + PARTS - 1) // PARTS
-    return min(share * size, rows), min((share + 1) * size, rows)
+            start, source, target = p + r * a_row, f + r * f_row + j, o + r * out_row + j
+            high, wide = min(ROWS, rows - r), columns - j
+            add_tile(
+                a, start, a_row, step, terms, b, q + j, b_row, first, source, f_row, out, target, out_row, high, wide
+            )  # fmt: skip
 
 
 @row

@@ -73,68 +73,74 @@ class _Emitter:
         return _call(self.builder, f"llvm.fma.{self.name}", self.vector, self.splat(number), vector, total)
 
 
-def _add_tile(vectors: int) -> Any:
-    """Make the function that computes tiles of ``ROWS`` by ``vectors``."""
+def _emit_tile(emitter: _Emitter, vectors: int, arrays: dict[str, Any], numbers: tuple[Any, ...]) -> None:
+    """Write the instructions of a tile of ``ROWS`` by ``vectors``; ``numbers`` are the integers of :func:`add_tile`."""
+    builder = emitter.builder
+    p, row, step, terms, q, b_row, f, f_row, o, out_row, rows, columns = numbers
 
-    @intrinsic
-    def add_tile(
-        typing_context: Any, a: Any, p: Any, row: Any, step: Any, terms: Any, b: Any, q: Any, b_row: Any,
-        first: Any, f: Any, f_row: Any, out: Any, o: Any, out_row: Any, rows: Any, columns: Any,
-    ) -> Any:  # fmt: skip
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            emitter = _Emitter(builder, out.dtype)
-            arrays = {
-                name: context.make_array(signature.args[at])(context, builder, arguments[at]).data
-                for name, at in (("a", 0), ("b", 5), ("first", 8), ("out", 11))
-            }
-            _, p, row, step, terms, _, q, b_row, _, f, f_row, _, o, out_row, rows, columns = arguments
+    def address(name: str, start: Any, stride: Any, times: Any, skipped: int = 0) -> Any:
+        index = builder.add(builder.add(start, builder.mul(stride, times)), ir.Constant(_INT, skipped))
+        return builder.gep(arrays[name], [index], inbounds=True)
 
-            def address(name: str, start: Any, stride: Any, times: Any, skipped: int = 0) -> Any:
-                index = builder.add(
-                    builder.add(start, builder.mul(stride, times)), ir.Constant(_INT, skipped)
-                )
-                return builder.gep(arrays[name], [index], inbounds=True)
+    # Rows below the last one repeat it, so that nothing outside is read.
+    last = builder.sub(rows, ir.Constant(_INT, 1))
+    places = [ir.Constant(_INT, r) for r in range(ROWS)]
+    places = [builder.select(builder.icmp_signed("<", r, last), r, last) for r in places]
+    skips = [v * emitter.lanes for v in range(vectors)]
+    masks = [emitter.mask(columns, skip) for skip in skips]
+    totals = [
+        [
+            cgutils.alloca_once_value(builder, emitter.load(address("first", f, f_row, r, skip), mask))
+            for skip, mask in zip(skips, masks, strict=True)
+        ]
+        for r in places
+    ]
+    starts = [builder.add(p, builder.mul(row, r)) for r in places]
+    with cgutils.for_range(builder, terms) as loop:
+        values = [
+            emitter.load(address("b", q, b_row, loop.index, skip), mask)
+            for skip, mask in zip(skips, masks, strict=True)
+        ]
+        for start, total in zip(starts, totals, strict=True):
+            number = builder.load(address("a", start, step, loop.index))
+            for value, cell in zip(values, total, strict=True):
+                builder.store(emitter.multiply_add(number, value, builder.load(cell)), cell)
+    for r, total in zip(places, totals, strict=True):
+        for skip, mask, cell in zip(skips, masks, total, strict=True):
+            emitter.store(builder.load(cell), address("out", o, out_row, r, skip), mask)
 
-            # Rows below the last one repeat it, so that nothing outside is read.
-            last = builder.sub(rows, ir.Constant(_INT, 1))
-            places = [ir.Constant(_INT, r) for r in range(ROWS)]
-            places = [builder.select(builder.icmp_signed("<", r, last), r, last) for r in places]
-            skips = [v * emitter.lanes for v in range(vectors)]
-            masks = [emitter.mask(columns, skip) for skip in skips]
-            totals = [
-                [
-                    cgutils.alloca_once_value(
-                        builder, emitter.load(address("first", f, f_row, r, skip), mask)
-                    )
-                    for skip, mask in zip(skips, masks, strict=True)
-                ]
-                for r in places
-            ]
-            starts = [builder.add(p, builder.mul(row, r)) for r in places]
-            with cgutils.for_range(builder, terms) as loop:
-                values = [
-                    emitter.load(address("b", q, b_row, loop.index, skip), mask)
-                    for skip, mask in zip(skips, masks, strict=True)
-                ]
-                for start, total in zip(starts, totals, strict=True):
-                    number = builder.load(address("a", start, step, loop.index))
-                    for value, cell in zip(values, total, strict=True):
-                        builder.store(emitter.multiply_add(number, value, builder.load(cell)), cell)
-            for r, total in zip(places, totals, strict=True):
-                for skip, mask, cell in zip(skips, masks, total, strict=True):
-                    emitter.store(builder.load(cell), address("out", o, out_row, r, skip), mask)
-            return context.get_dummy_value()
 
-        integer = types.intp
-        return (
-            types.void(
-                a, integer, integer, integer, integer, b, integer, integer,
-                first, integer, integer, out, integer, integer, integer, integer,
-            ),
-            generate,
-        )  # fmt: skip
+@intrinsic
+def add_tile(
+    typing_context: Any, a: Any, p: Any, row: Any, step: Any, terms: Any, b: Any, q: Any, b_row: Any,
+    first: Any, f: Any, f_row: Any, out: Any, o: Any, out_row: Any, rows: Any, columns: Any,
+) -> Any:  # fmt: skip
+    """Compute a tile of at most ``ROWS`` rows and ``VECTORS`` vectors; see ``products.add_product`` for the rest."""
 
-    return add_tile
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        emitter = _Emitter(builder, out.dtype)
+        places = {"a": 0, "b": 5, "first": 8, "out": 11}
+        arrays = {
+            name: context.make_array(signature.args[at])(context, builder, arguments[at]).data
+            for name, at in places.items()
+        }
+        numbers = tuple(number for at, number in enumerate(arguments) if at not in places.values())
+        is_wide = builder.icmp_signed(">", numbers[-1], ir.Constant(_INT, emitter.lanes))
+        with builder.if_else(is_wide) as (wide, narrow):
+            with wide:
+                _emit_tile(emitter, VECTORS, arrays, numbers)
+            with narrow:
+                _emit_tile(emitter, 1, arrays, numbers)
+        return context.get_dummy_value()
+
+    integer = types.intp
+    return (
+        types.void(
+            a, integer, integer, integer, integer, b, integer, integer,
+            first, integer, integer, out, integer, integer, integer, integer,
+        ),
+        generate,
+    )  # fmt: skip
 
 
 @intrinsic
@@ -157,9 +163,6 @@ def array_at(typing_context: Any, address: Any, shape: Any, like: Any) -> Any:
         return array._getvalue()
 
     return kind(types.intp, shape, like), generate
-
-
-add_narrow_tile, add_wide_tile = _add_tile(1), _add_tile(VECTORS)
 
 
 @intrinsic

@@ -2,8 +2,8 @@
 
 How a kernel walks. The first axis of every array is time. A block of neurons goes through all T steps with its state
 in the first-level cache, then comes the next block; blocks are shared out among threads. Inner loops run over
-neurons, which lie side by side, so that they become vector instructions. No sum runs across blocks: the result does
-not depend on the number of threads.
+neurons, which lie side by side, so that they become vector instructions. What is summed over blocks is summed
+in their order: the result does not depend on the number of threads.
 
 What it keeps. The charged potential h[t] and nothing else: the spike is h[t] >= v_threshold, the surrogate derivative
 is a function of h[t], and so is the reset. The backward walk goes from T - 1 to 0 and carries one number for each
