@@ -37,7 +37,7 @@ tutorial: $(VENV)/.notebooks ## execute all notebooks; with EPOCHS=4 a quick loo
 
 .PHONY: test
 test: $(VENV)/.dev ## run all tests
-	$(TEST_ENV) $(BIN)/python -m pytest --numprocesses 2 $(ARGS)
+	$(TEST_ENV) $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
 
 .PHONY: train
 train: $(VENV)/.notebooks ## train one network: make train MODEL=feedback EPOCHS=64 ARGS="--tb"

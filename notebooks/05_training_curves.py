@@ -5,6 +5,8 @@
 #     text_representation:
 #       extension: .py
 #       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -14,6 +16,10 @@
 # %% [markdown]
 # # 05 Training curves: three ways to remember
 #
+# <!-- badges, written by scripts/frame_notebooks.py -->
+# [![Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/snn-core/recurrent-snn-tutorials/main?labpath=notebooks%2F05_training_curves.ipynb) [![Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/05_training_curves.ipynb) [![nbviewer](https://raw.githubusercontent.com/jupyter/design/main/logos/Badges/nbviewer_badge.svg)](https://nbviewer.org/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/05_training_curves.ipynb)
+# <!-- end of badges -->
+#
 # **Goal.** Train a plain feedforward network, a network with a stateful synapse and a network with feedback on
 # the same task, and read their curves without reading too much into them.
 #
@@ -22,16 +28,22 @@
 # - train all three networks with one call each,
 # - say which differences in the curves mean something, and which may be luck.
 #
-# **Time.** About a minute on two CPU cores at 64 epochs, and some seconds more the first time, when kernels are compiled.
+# <!-- time, written by scripts/frame_notebooks.py -->
+# **Time.** Not measured yet: `make tutorial` does.
+# <!-- end of time -->
 #
 # **The task.** A network sees a picture of Fashion-MNIST for 28 time steps, one column of 28 pixels in each, the
 # left one first. It answers with the firing rate of ten neurons, one for each class. To tell a boot from a bag it
 # has to keep in mind what it saw many steps ago.
-#
-# ![An image of a boot with one column marked, and the three networks: plain, with a filter of time constant tau
-# between hidden neurons and read-out, and with a loop around the hidden neurons](../figures/overview.png)
-#
-# *The picture is read from left to right. The three networks differ in one thing only: what carries the past.*
+
+# %% tags=["colab"]
+import sys
+
+if "google.colab" in sys.modules:
+    print("fetching this collection; torch stays as it is")
+    # !git clone --quiet --depth 1 --branch main https://github.com/snn-core/recurrent-snn-tutorials /content/recurrent-snn-tutorials
+    # %cd /content/recurrent-snn-tutorials/notebooks
+    # %pip install --quiet ..
 
 # %% tags=["parameters"]
 epochs = 64  # 64 as in the text; 4 shows the trend
@@ -51,7 +63,9 @@ from snn_core.config import TrainingConfig
 from snn_core.data import SequentialFashionMNIST
 from snn_core.files import write_json
 from snn_core.network import NETWORKS, make_network
-from snn_core.plot import show, training_curves
+from snn_core.plot.overview import overview
+from snn_core.plot.show import show
+from snn_core.plot.training import training_curves
 from snn_core.provenance import provenance
 from snn_core.training import fit
 
@@ -66,6 +80,16 @@ print(f"snn_core {where['snn_core']}, torch {where['torch']}, {where['processor'
 train = SequentialFashionMNIST(train=True, source=source)
 test = SequentialFashionMNIST(train=False, source=source)
 print(tuple(train.images.shape), tuple(test.images.shape))
+
+# %%
+show(
+    overview(test.images[0, 0].numpy()),
+    alt="an image of a boot with one column marked, and the three networks: plain, with a filter of time constant tau "
+    "between hidden neurons and read-out, and with a loop around the hidden neurons",
+)
+
+# %% [markdown]
+# *The picture is read from left to right. The three networks differ in one thing only: what carries the past.*
 
 # %% [markdown]
 # ## 3 The three networks
@@ -102,7 +126,7 @@ for name, history in histories.items():
 
 # %%
 figure = training_curves(histories, "train_loss", train.is_subset)
-show(figure, f"{figures_dir}/train_loss.png", alt="train loss of each network against the epoch")
+show(figure, alt="train loss of each network against the epoch", path=f"{figures_dir}/train_loss.png")
 
 # %% [markdown]
 # *Train loss against the epoch. It falls quickly, then slowly. Where a curve jumps up, training collapsed: one step was
@@ -110,14 +134,14 @@ show(figure, f"{figures_dir}/train_loss.png", alt="train loss of each network ag
 
 # %%
 figure = training_curves(histories, "train_accuracy", train.is_subset)
-show(figure, f"{figures_dir}/train_accuracy.png", alt="train accuracy of each network against the epoch")
+show(figure, alt="train accuracy of each network against the epoch", path=f"{figures_dir}/train_accuracy.png")
 
 # %% [markdown]
 # *Train accuracy, averaged over each epoch while the weights move.*
 
 # %%
 figure = training_curves(histories, "test_accuracy", train.is_subset)
-show(figure, f"{figures_dir}/test_accuracy.png", alt="test accuracy of each network against the epoch")
+show(figure, alt="test accuracy of each network against the epoch", path=f"{figures_dir}/test_accuracy.png")
 
 # %% [markdown]
 # *Test accuracy after each epoch. Compare it with the train accuracy: networks this small hardly overfit. A collapse
@@ -181,4 +205,6 @@ write_json(Path(results_dir) / "training.json", result | {"provenance": where, "
 #   connection can too, if training holds.
 # - Curves of one seed show a trend; they do not rank two networks, and a cliff in a curve is a reason to look again.
 #
-# This is the first chapter that is finished; the README lists the collection.
+# <!-- navigation, written by scripts/frame_notebooks.py -->
+#
+# <!-- end of navigation -->

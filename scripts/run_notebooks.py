@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import tempfile
 import time
@@ -18,20 +19,39 @@ from typing import Any
 import nbformat
 import papermill
 from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell
 
 from snn_core.backend.cpu import COMPILING
-from snn_core.files import atomic_write
+from snn_core.files import atomic_write, sha256, write_json
+from snn_core.provenance import provenance
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
-NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = ROOT / "notebooks"
+
+#: Parameters of the quick run that the tests make, for each notebook that has more than its folders to set.
+QUICK: dict[str, dict[str, Any]] = {
+    "05_training_curves": {"epochs": 2, "source": "embedded"},
+}
+
+
+def known_parameters(path: Path) -> list[str]:
+    """Return the names of the parameters in the notebook's cell tagged ``parameters``."""
+    return list(papermill.inspect_notebook(str(path)))
 
 
 def check_parameters(path: Path, parameters: dict[str, Any]) -> None:
     """Raise ValueError if the notebook does not know a parameter; papermill would only warn."""
-    known = papermill.inspect_notebook(str(path))
+    known = known_parameters(path)
     unknown = sorted(set(parameters) - set(known))
     if unknown:
         raise ValueError(f"{path.name} has no parameter {', '.join(unknown)}; it has {', '.join(known)}")
+
+
+def folders(path: Path, out: Path) -> dict[str, str]:
+    """Return those of the parameters results_dir and figures_dir that the notebook has, set to folders in ``out``."""
+    known = known_parameters(path)
+    return {f"{name}_dir": str(out / name) for name in ("results", "figures") if f"{name}_dir" in known}
 
 
 def check_outputs(notebook: NotebookNode, name: str) -> None:
@@ -46,13 +66,25 @@ def check_outputs(notebook: NotebookNode, name: str) -> None:
                 raise RuntimeError(f"{name}: a widget failed: {output['ename']}: {output['evalue']}")
 
 
+def source_digest(notebook: NotebookNode) -> str:
+    """Return the SHA-256 of all code cells; it is kept with the outputs, to tell when they no longer belong to them."""
+    return sha256("\0".join(cell.source for cell in notebook.cells if cell.cell_type == "code").encode())
+
+
+def solutions(notebook: NotebookNode) -> list[str]:
+    """Return the code of the exercises' solutions, in their order."""
+    texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    details = [part for text in texts for part in re.findall(r"<details>.*?</details>", text, re.DOTALL)]
+    return [code for part in details for code in re.findall(r"```python\n(.*?)```", part, re.DOTALL)]
+
+
 def _is_passing(output: NotebookNode) -> bool:
-    """Whether an output is a progress bar or the message of a first compilation, which no later reader would see."""
+    """Whether an output is a widget or the message of a first compilation, which no later reader would see."""
     return WIDGET in output.get("data", {}) or COMPILING in output.get("text", "")
 
 
 def clean(notebook: NotebookNode) -> None:
-    """Remove what papermill and progress bars leave behind; a page without a kernel would show bars at 0 %."""
+    """Remove what papermill, widgets and progress bars leave behind; a page without a kernel would show bars at 0 %."""
     notebook.metadata.pop("papermill", None)
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
@@ -62,8 +94,14 @@ def clean(notebook: NotebookNode) -> None:
         cell.metadata.pop("execution", None)
 
 
-def execute(path: Path, output: Path, parameters: dict[str, Any]) -> float:
+def execute(path: Path, output: Path, parameters: dict[str, Any], with_solutions: bool = False) -> float:
     """Execute ``path`` with its own folder as working directory, write ``output``, return the time in seconds.
+
+    Args:
+        path: the notebook.
+        output: file to write.
+        parameters: values for names in its parameters cell.
+        with_solutions: whether to run the exercises' solutions after the last cell too.
 
     Raises:
         ValueError: the notebook does not know a parameter.
@@ -73,21 +111,28 @@ def execute(path: Path, output: Path, parameters: dict[str, Any]) -> float:
     check_parameters(path, parameters)
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        executed = Path(folder) / path.name
+        source, executed = Path(folder) / f"source_{path.name}", Path(folder) / path.name
+        notebook = nbformat.read(path, as_version=4)
+        digest = source_digest(notebook)
+        if with_solutions:
+            notebook.cells += [new_code_cell(code) for code in solutions(notebook)]
+        nbformat.write(notebook, source)
         papermill.execute_notebook(
-            str(path), str(executed), parameters, cwd=str(path.parent), progress_bar=sys.stderr.isatty()
+            str(source), str(executed), parameters, cwd=str(path.parent), progress_bar=sys.stderr.isatty()
         )
         notebook = nbformat.read(executed, as_version=4)
     check_outputs(notebook, path.name)
     clean(notebook)
+    notebook.metadata["snn_core"] = {"source_sha256": digest}
     with atomic_write(output) as file:
         file.write(nbformat.writes(notebook).encode() + b"\n")
     return time.perf_counter() - started
 
 
-def main() -> None:
-    """Parse the command line and execute."""
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("chapters", nargs="*", help="numbers of chapters, as in 01 (default: all)")
     parser.add_argument("--epochs", type=int, help="epochs of each training (default: the notebook's)")
     parser.add_argument(
         "--source", choices=("auto", "full", "embedded"), help="data (default: the notebook's)"
@@ -95,20 +140,39 @@ def main() -> None:
     parser.add_argument(
         "--out", type=Path, help="folder for notebooks, results and figures (default: in place)"
     )
-    args = parser.parse_args()
-    parameters = {
+    args = parser.parse_args(argv)
+    args.parameters = {
         name: getattr(args, name) for name in ("epochs", "source") if getattr(args, name) is not None
     }
-    if parameters and args.out is None:
+    if args.parameters and args.out is None:
         parser.error("--epochs and --source need --out: they must not replace the results of a full run")
-    if args.out is not None:
-        out = args.out.resolve()
-        parameters |= {"results_dir": str(out / "results"), "figures_dir": str(out / "figures")}
+    args.paths = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
+    unknown = sorted(set(args.chapters) - {path.name[:2] for path in args.paths})
+    if unknown:
+        parser.error(
+            f"no chapter {', '.join(unknown)}: there are {', '.join(p.name[:2] for p in args.paths)}"
+        )
+    return args
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Parse the command line and execute."""
+    args = parse(argv)
     # Debugger checks of frozen modules would put a warning into the page.
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
-    for path in sorted(NOTEBOOKS.glob("[0-9]*.ipynb")):
-        seconds = execute(path, (args.out or NOTEBOOKS) / path.name, parameters)
-        print(f"{path.name}: {seconds:.0f} s", flush=True)
+    seconds = {}
+    for path in args.paths:
+        if args.chapters and path.name[:2] not in args.chapters:
+            continue
+        known = known_parameters(path)
+        parameters = {name: value for name, value in args.parameters.items() if name in known}
+        if args.out is not None:
+            parameters |= folders(path, args.out.resolve())
+        seconds[path.stem] = round(execute(path, (args.out or NOTEBOOKS) / path.name, parameters), 1)
+        print(f"{path.name}: {seconds[path.stem]:.0f} s", flush=True)
+    if not args.chapters:
+        results = (args.out or ROOT) / "results"
+        write_json(results / "notebooks.json", {"seconds": seconds, "provenance": provenance()})
 
 
 if __name__ == "__main__":

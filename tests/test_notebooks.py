@@ -1,54 +1,49 @@
-"""Every notebook runs in quick mode, and the checks that guard the runs can fail."""
+"""What is true of every committed notebook, and that the checks which guard their runs can fail.
+
+The chapters themselves are run by test_chapter_NN.py, one module for each, so that they run side by side.
+"""
 
 from __future__ import annotations
 
-import json
+import ast
+import re
 import runpy
-import subprocess
-import sys
-from pathlib import Path
+from collections import Counter
 
 import jupytext
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from support import ROOT
+from support_notebooks import NOTEBOOKS, runner
 
-from snn_core.network import NETWORKS
-
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
-runner = runpy.run_path(str(ROOT / "scripts" / "run_notebooks.py"))
+framer = runpy.run_path(str(ROOT / "scripts" / "frame_notebooks.py"))
 
 
 def test_notebooks_are_numbered():
     assert NOTEBOOKS
-    assert all(path.name[:2].isdigit() and path.name[2] == "_" for path in NOTEBOOKS)
+    numbers = [path.name.partition("_")[0] for path in NOTEBOOKS]
+    assert numbers == [f"{number:02}" for number in range(int(numbers[0]), int(numbers[0]) + len(numbers))]
 
 
-def test_quick_run_writes_results_and_figures_and_leaves_the_repository_alone(tmp_path):
-    before = {
-        path: path.read_bytes() for folder in ("results", "figures", "notebooks") for path in files(folder)
-    }
-    script = ROOT / "scripts" / "run_notebooks.py"
-    argv = [sys.executable, script, "--epochs", "2", "--source", "embedded", "--out", tmp_path]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert [line.partition(":")[0] for line in done.stdout.splitlines()] == [path.name for path in NOTEBOOKS]
-
-    training = json.loads((tmp_path / "results" / "training.json").read_text())
-    assert list(training["networks"]) == list(NETWORKS)
-    assert training["is_subset"]
-    assert training["provenance"]["torch"]
-    for network in training["networks"].values():
-        assert len(network["history"]) == 2
-        assert network["history"][1]["test_accuracy"] > 0.2  # chance is 0.1
-    names = {path.name for path in (tmp_path / "figures").iterdir()}
-    assert {"train_loss.png", "train_accuracy.png", "test_accuracy.png"} <= names
-    assert {path: path.read_bytes() for path in before} == before
+def test_every_chapter_has_a_module_that_runs_it():
+    modules = {path.name for path in (ROOT / "tests").glob("test_chapter_*.py")}
+    assert modules == {f"test_chapter_{path.name[:2]}.py" for path in NOTEBOOKS}
 
 
-def files(folder: str) -> list[Path]:
-    return [path for path in (ROOT / folder).rglob("*") if path.is_file()]
+def test_quick_parameters_belong_to_chapters_that_exist():
+    assert runner["QUICK"].keys() <= {path.stem for path in NOTEBOOKS}
+
+
+def test_no_helper_is_defined_twice():
+    """Neither in two chapters, nor in a chapter and in snn_core, unless a chapter builds what snn_core then offers."""
+    defined = Counter(
+        node.name
+        for path in NOTEBOOKS
+        for node in ast.walk(ast.parse(path.with_suffix(".py").read_text()))
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+    )
+    assert [name for name, count in defined.items() if count > 1] == []
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -61,6 +56,40 @@ class TestCommitted:
         assert outputs
         assert all(output["output_type"] != "error" for output in outputs)
         assert all(output.get("name") != "stderr" for output in outputs)
+
+    def test_outputs_belong_to_the_code(self, path):
+        notebook = nbformat.read(path, as_version=4)
+        assert notebook.metadata["snn_core"]["source_sha256"] == runner["source_digest"](notebook)
+
+    def test_frame_is_up_to_date(self, path):
+        notebook = nbformat.read(path, as_version=4)
+        before = [cell.source for cell in notebook.cells]
+        framer["frame"](notebook, path, NOTEBOOKS)
+        assert [cell.source for cell in notebook.cells] == before
+
+    def test_cells_are_short(self, path):
+        lengths = [
+            len(cell.source.splitlines())
+            for cell in nbformat.read(path, as_version=4).cells
+            if cell.cell_type == "code"
+        ]
+        assert max(lengths) <= 25
+        assert sorted(lengths)[len(lengths) // 2] <= 8
+
+    def test_every_local_link_leads_somewhere(self, path):
+        texts = [
+            cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"
+        ]
+        targets = [target for text in texts for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text)]
+        assert [t for t in targets if "://" not in t and not (path.parent / t).exists()] == []
+
+    def test_shows_pictures_from_code_only(self, path):
+        """Colab does not find a picture that stands in Markdown by a relative path; the badges are addresses."""
+        texts = [
+            cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"
+        ]
+        pictures = [target for text in texts for target in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text)]
+        assert all(target.startswith("https://") for target in pictures)
 
     def test_has_one_parameters_cell_and_no_injected_one(self, path):
         tags = [
@@ -81,14 +110,19 @@ class TestCommitted:
         assert "**Goal.**" in cells[0].source
         assert "**Time.**" in cells[0].source
         assert "## What was learned" in cells[-1].source
-        assert cells[-1].source.count("<summary>Solution") == 3
+        texts = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+        assert "## Exercises" in texts
+        assert texts.count("<summary>Solution") >= 3
 
     def test_every_picture_has_a_caption_below(self, path):
         cells = nbformat.read(path, as_version=4).cells
         pictures = [
             index
             for index, cell in enumerate(cells)
-            if any("image/png" in output.get("data", {}) for output in cell.get("outputs", []))
+            if any(
+                {"image/png", "image/gif"} & output.get("data", {}).keys()
+                for output in cell.get("outputs", [])
+            )
         ]
         assert pictures
         for index in pictures:
@@ -112,6 +146,23 @@ def test_error_inside_a_widget_is_noticed():
     notebook = new_notebook(metadata={"widgets": {"application/vnd.jupyter.widget-state+json": state}})
     with pytest.raises(RuntimeError, match="a widget failed: ValueError: bad"):
         runner["check_outputs"](notebook, "broken")
+
+
+def test_changed_code_changes_the_digest():
+    before, after = (new_notebook(cells=[new_markdown_cell("a"), new_code_cell(code)]) for code in "ab")
+    assert runner["source_digest"](before) != runner["source_digest"](after)
+
+
+def test_solutions_are_the_python_blocks_within_details():
+    text = "```python\nno\n```\n<details><summary>Solution 1</summary>\n\n```python\na = 1\n```\n</details>"
+    assert runner["solutions"](new_notebook(cells=[new_markdown_cell(text)])) == ["a = 1\n"]
+
+
+def test_full_run_in_place_takes_no_parameters_and_knows_its_chapters(capsys):
+    for argv, message in ((["--epochs", "2"], "need --out"), (["99"], "no chapter 99")):
+        with pytest.raises(SystemExit):
+            runner["parse"](argv)
+        assert message in capsys.readouterr().err
 
 
 def test_progress_and_compilation_are_kept_off_the_page():

@@ -8,7 +8,11 @@ import matplotlib.pyplot as plt
 import pytest
 from IPython.display import Image
 
-from snn_core import plot
+from snn_core.plot import __main__ as command
+from snn_core.plot.show import save_figure, show
+from snn_core.plot.style import STYLE
+from snn_core.plot.throughput import throughput
+from snn_core.plot.training import training_curves
 
 HISTORY = [
     {
@@ -46,7 +50,7 @@ def _close():
 
 
 def test_curves_show_the_numbers_in_the_units_of_the_axis():
-    axes = plot.training_curves(HISTORIES, "train_accuracy").axes[0]
+    axes = training_curves(HISTORIES, "train_accuracy").axes[0]
     line = axes.get_lines()[0]
     assert list(line.get_xdata()) == [1, 2, 3]
     assert list(line.get_ydata()) == pytest.approx([50, 60, 70])
@@ -55,17 +59,17 @@ def test_curves_show_the_numbers_in_the_units_of_the_axis():
 
 
 def test_loss_is_not_scaled():
-    line = plot.training_curves(HISTORIES, "train_loss").axes[0].get_lines()[0]
+    line = training_curves(HISTORIES, "train_loss").axes[0].get_lines()[0]
     assert list(line.get_ydata()) == pytest.approx([0.1, 0.05, 0.1 / 3])
 
 
 def test_a_figure_of_the_subset_says_so():
-    assert plot.training_curves(HISTORIES, "train_loss", subset=True).axes[0].get_title(loc="left")
-    assert not plot.training_curves(HISTORIES, "train_loss").axes[0].get_title(loc="left")
+    assert training_curves(HISTORIES, "train_loss", subset=True).axes[0].get_title(loc="left")
+    assert not training_curves(HISTORIES, "train_loss").axes[0].get_title(loc="left")
 
 
 def test_networks_differ_in_line_style_and_in_brightness():
-    styles = plot.STYLE.values()
+    styles = STYLE.values()
     assert len({style["linestyle"] for style in styles}) == 3
     grey = sorted(
         matplotlib.colors.rgb_to_hsv(matplotlib.colors.to_rgb(style["color"]))[2] for style in styles
@@ -79,25 +83,25 @@ def test_networks_differ_in_line_style_and_in_brightness():
 )
 def test_errors_name_the_argument(histories, key, message):
     with pytest.raises(ValueError, match=message):
-        plot.training_curves(histories, key)
+        training_curves(histories, key)
 
 
 def test_show_writes_the_file_closes_the_figure_and_gives_the_alt_text(tmp_path):
-    image = plot.show(plot.training_curves(HISTORIES, "train_loss"), tmp_path / "a.png", alt="loss")
+    image = show(training_curves(HISTORIES, "train_loss"), alt="loss", path=tmp_path / "a.png")
     assert isinstance(image, Image)
-    assert image.alt == "loss"
+    assert image._repr_png_()[1]["alt"] == "loss"
     assert image.data == (tmp_path / "a.png").read_bytes()
     assert plt.get_fignums() == []
 
 
 def test_the_same_figure_is_the_same_file(tmp_path):
     for name in ("a", "b"):
-        plot.save_figure(plot.training_curves(HISTORIES, "train_loss"), tmp_path / f"{name}.png")
+        save_figure(training_curves(HISTORIES, "train_loss"), tmp_path / f"{name}.png")
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
 def test_throughput_shows_base_size_only_with_times_and_ratios():
-    figure = plot.throughput(THROUGHPUT)
+    figure = throughput(THROUGHPUT)
     assert [axes.get_title() for axes in figure.axes] == ["plain", "stateful-synapse", "feedback"]
     for axes in figure.axes:
         assert [bar.get_width() for bar in axes.patches] == [1.5, 12.0]
@@ -113,7 +117,7 @@ def test_command_draws_every_figure(tmp_path, capsys):
     training = {"is_subset": False, "networks": {name: {"history": h} for name, h in HISTORIES.items()}}
     (tmp_path / "training.json").write_text(json.dumps(training))
     (tmp_path / "throughput.json").write_text(json.dumps(THROUGHPUT))
-    plot.main(["--results", str(tmp_path), "--figures", str(tmp_path / "figures")])
+    command.main(["--results", str(tmp_path), "--figures", str(tmp_path / "figures")])
     names = sorted(path.name for path in (tmp_path / "figures").iterdir())
     curves = ["test_accuracy.png", "train_accuracy.png", "train_loss.png"]
     assert names == ["overview.png", *curves[:1], "throughput.png", *curves[1:]]
