@@ -49,9 +49,11 @@ def check_parameters(path: Path, parameters: dict[str, Any]) -> None:
 
 
 def folders(path: Path, out: Path) -> dict[str, str]:
-    """Return those of the parameters results_dir and figures_dir that the notebook has, set to folders in ``out``."""
+    """Return those of the parameters for folders that the notebook has, set to folders in ``out``."""
     known = known_parameters(path)
-    return {f"{name}_dir": str(out / name) for name in ("results", "figures") if f"{name}_dir" in known}
+    return {
+        f"{name}_dir": str(out / name) for name in ("results", "figures", "runs") if f"{name}_dir" in known
+    }
 
 
 def check_outputs(notebook: NotebookNode, name: str) -> None:

@@ -27,7 +27,7 @@ from snn_core.memory import keep_freed_memory
 from snn_core.network import make_network
 from snn_core.output import OutputFolder
 
-__all__ = ["ImageData", "Trainer", "TrainingConfig", "evaluate", "fit", "rate_loss", "set_seed"]
+__all__ = ["ImageData", "Trainer", "TrainingConfig", "evaluate", "fit", "predict", "rate_loss", "set_seed"]
 
 Record = dict[str, float]
 
@@ -68,6 +68,35 @@ class _Mean:
 
 
 @torch.no_grad()
+def _run(net: nn.Module, data: ImageData, batch_size: int, device: str, amp: bool) -> _Mean:
+    """Show ``net`` all images of ``data`` in evaluation mode; its state is reset."""
+    where = torch.device(device)
+    was_training = net.training
+    net.eval()
+    mean = _Mean()
+    for images, labels in batches(data, torch.arange(len(data)), batch_size, where, workers=0):
+        with _autocast(where, amp):
+            rate = net(images).float()
+        mean.add(rate_loss(rate, labels), rate, labels)
+        reset_net(net)
+    net.train(was_training)
+    return mean
+
+
+def predict(net: nn.Module, data: ImageData, batch_size: int = 256, device: str = "cpu") -> Tensor:
+    """Return the class with the highest firing rate for each image, int64 ``[n]``. The state of ``net`` is reset.
+
+    Where several classes fire at the same rate, the first of them counts, as in :func:`evaluate`.
+
+    Args:
+        net: maps images ``[N, 1, H, W]`` in [0, 1] to firing rates ``[N, classes]``.
+        data: images and labels.
+        batch_size: images in a batch.
+        device: where ``net`` is.
+    """
+    return torch.cat(_run(net, data, batch_size, device, amp=False).guesses)
+
+
 def evaluate(
     net: nn.Module, data: ImageData, batch_size: int = 256, device: str = "cpu", amp: bool = False
 ) -> tuple[float, float]:
@@ -80,17 +109,7 @@ def evaluate(
         device: where ``net`` is.
         amp: whether to run in mixed precision.
     """
-    where = torch.device(device)
-    was_training = net.training
-    net.eval()
-    mean = _Mean()
-    for images, labels in batches(data, torch.arange(len(data)), batch_size, where, workers=0):
-        with _autocast(where, amp):
-            rate = net(images).float()
-        mean.add(rate_loss(rate, labels), rate, labels)
-        reset_net(net)
-    net.train(was_training)
-    return mean.result()
+    return _run(net, data, batch_size, device, amp).result()
 
 
 def _autocast(device: torch.device, enabled: bool) -> AbstractContextManager[None]:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import json
+
 import pytest
+from support import ROOT
 from support_notebooks import Run, quick_run
 
 from snn_core.network import NETWORKS
@@ -26,3 +29,31 @@ def test_records_the_training_of_the_three_networks(run):
 def test_writes_the_curves(run):
     names = {path.name for path in (run.folder / "figures").iterdir()}
     assert {"train_loss.png", "train_accuracy.png", "test_accuracy.png"} <= names
+
+
+def test_logs_for_tensorboard_and_reads_them_back(run):
+    assert list((run.folder / "runs" / "feedback" / "tb").glob("events*"))
+    assert "test_accuracy   2 points" in run.printed()
+
+
+def test_counts_every_test_image_once(run):
+    lines = [line for line in run.printed().splitlines() if " images: plain " in line]
+    counts = {tuple(line.split(": ")[1].split(", ")): int(line.split()[0].replace(",", "")) for line in lines}
+    assert sum(counts.values()) == 1000
+    only = {
+        name: network["only_this_one_right"]
+        for name, network in run.result("training.json")["networks"].items()
+    }
+    assert only["feedback"] == counts["plain wrong", "stateful-synapse wrong", "feedback right"]
+    assert only["plain"] == counts["plain right", "stateful-synapse wrong", "feedback wrong"]
+
+
+def test_what_the_text_says_about_seeds_holds():
+    runs = json.loads((ROOT / "results" / "seeds.json").read_text())["runs"]
+    last = {
+        name: [r["history"][-1]["test_accuracy"] for r in runs if r["config"]["model"] == name]
+        for name in NETWORKS
+    }
+    assert min(last["stateful-synapse"]) > max(last["plain"])
+    assert min(last["feedback"]) < min(last["plain"])
+    assert max(last["feedback"]) > max(last["plain"])

@@ -10,13 +10,24 @@ from support import records
 from snn_core.config import TrainingConfig
 from snn_core.functional import reset_net
 from snn_core.network import NETWORKS, PlainNet
-from snn_core.training import Trainer, evaluate, fit, rate_loss, set_seed
+from snn_core.training import Trainer, evaluate, fit, predict, rate_loss, set_seed
 
 
 def test_rate_loss_by_hand():
     rate = torch.tensor([[0.5, 0.25], [0.0, 1.0]])
     # ((0.5 - 1)^2 + 0.25^2 + 0^2 + 0^2) / 4
     assert rate_loss(rate, torch.tensor([0, 1])).item() == pytest.approx((0.25 + 0.0625) / 4)
+
+
+def test_predict_is_the_class_that_fires_most_and_agrees_with_evaluate(few):
+    _, test = few
+    net = PlainNet()
+    guesses = predict(net, test, batch_size=33)
+    with torch.no_grad():
+        expected = net(test.images.float() / 255).argmax(1)
+    assert torch.equal(guesses, expected)
+    reset_net(net)
+    assert evaluate(net, test)[1] == pytest.approx((guesses == test.labels).double().mean().item())
 
 
 def test_evaluate_is_the_plain_computation(few):
