@@ -11,6 +11,7 @@ import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jupytext
 import nbformat
@@ -54,11 +55,14 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} seconds" if seconds < 100 else f"{seconds / 60:.0f} minutes"
 
 
+def measured() -> dict[str, Any]:
+    """Return what the last full run recorded: the seconds of each notebook, and where it ran."""
+    return json.loads((ROOT / "results" / "notebooks.json").read_text())
+
+
 def time_to_run(name: str) -> str:
     """Return the line with the time that the notebook ``name`` took in the last full run."""
-    measured = json.loads((ROOT / "results" / "notebooks.json").read_text())
-    where = measured["provenance"]
-    seconds = measured["seconds"].get(Path(name).stem)
+    seconds, where = measured()["seconds"].get(Path(name).stem), measured()["provenance"]
     if seconds is None:
         return "**Time.** Not measured yet: `make tutorial` does."
     return f"**Time.** {duration(seconds)} to run on {where['cores']} cores ({where['processor']})."
@@ -86,23 +90,29 @@ def _between(text: str, name: str, new: str) -> str:
     return re.sub(pattern, lambda found: f"{found[1]}{new}\n{found[2]}", text, flags=re.DOTALL)
 
 
-def _title(path: Path) -> str:
+def paths() -> list[Path]:
+    """Return the notebooks in reading order."""
+    return sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
+
+
+def title(path: Path) -> str:
+    """Return the heading of a notebook, as in "05 Training curves"."""
     first = nbformat.read(path, as_version=4).cells[0].source
     return first.partition("\n")[0].removeprefix("# ")
 
 
-def navigation(path: Path, paths: Sequence[Path]) -> str:
+def navigation(path: Path, chapters: Sequence[Path]) -> str:
     """Return the line with the chapters before and after ``path``."""
-    at = list(paths).index(path)
+    at = list(chapters).index(path)
     parts = []
     if at > 0:
-        parts.append(f"Previous: [{_title(paths[at - 1])}]({paths[at - 1].name})")
-    if at + 1 < len(paths):
-        parts.append(f"Next: [{_title(paths[at + 1])}]({paths[at + 1].name})")
+        parts.append(f"Previous: [{title(chapters[at - 1])}]({chapters[at - 1].name})")
+    if at + 1 < len(chapters):
+        parts.append(f"Next: [{title(chapters[at + 1])}]({chapters[at + 1].name})")
     return " · ".join(parts)
 
 
-def frame(notebook: NotebookNode, path: Path, paths: Sequence[Path]) -> None:
+def frame(notebook: NotebookNode, path: Path, chapters: Sequence[Path]) -> None:
     """Bring badges, time, the Colab cell and the navigation of ``notebook`` up to date.
 
     Raises:
@@ -111,7 +121,7 @@ def frame(notebook: NotebookNode, path: Path, paths: Sequence[Path]) -> None:
     cells = notebook.cells
     cells[0].source = _between(cells[0].source, "badges", badges(path.name))
     cells[0].source = _between(cells[0].source, "time", time_to_run(path.name))
-    cells[-1].source = _between(cells[-1].source, "navigation", navigation(path, paths))
+    cells[-1].source = _between(cells[-1].source, "navigation", navigation(path, chapters))
     colab = colab_cell()
     if TAG in cells[1].metadata.get("tags", []):
         cells[1].source = colab.source
@@ -121,10 +131,9 @@ def frame(notebook: NotebookNode, path: Path, paths: Sequence[Path]) -> None:
 
 def main() -> None:
     """Frame every notebook, and write its twin for review."""
-    paths = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
-    for path in paths:
+    for path in paths():
         notebook = jupytext.read(path)
-        frame(notebook, path, paths)
+        frame(notebook, path, paths())
         jupytext.write(notebook, path)
         jupytext.write(notebook, path.with_suffix(".py"), fmt="py:percent")
 

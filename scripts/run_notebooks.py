@@ -1,8 +1,8 @@
 """Execute the notebooks with papermill and print the time of each.
 
-Without arguments they are executed in place, and results/ and figures/ are written. With other parameters everything
-goes to a folder of its own, so that a quick look never replaces the results of a full run. A notebook is written only
-when it ran to its end.
+Without arguments they are executed in place, results/ and figures/ are written, and the times that chapters and README
+show are brought up to date. With other parameters everything goes to a folder of its own, so that a quick look never
+replaces the results of a full run. A notebook is written only when it ran to its end.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import frame_notebooks
 import nbformat
 import papermill
+import update_readme
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 
@@ -175,6 +177,9 @@ def main(argv: list[str] | None = None) -> None:
     if not args.chapters:
         results = (args.out or ROOT) / "results"
         write_json(results / "notebooks.json", {"seconds": seconds, "provenance": provenance()})
+    if not args.chapters and args.out is None:
+        frame_notebooks.main()
+        update_readme.main()
 
 
 if __name__ == "__main__":

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
 import textwrap
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+import frame_notebooks
+import nbformat
 
 from snn_core.files import atomic_write
 from snn_core.network import NETWORKS, make_network
@@ -31,6 +35,19 @@ def times_table(times: dict[str, Any]) -> str:
         f"Python {where['python']}\nand torch {where['torch']} by `scripts/time_commands.py`."
     )
     return "\n".join(rows) + f"\n\n{note}\n"
+
+
+def chapters_table() -> str:
+    """Return the table of the chapters: title, idea, time of the last full run, badges."""
+    rows = ["| chapter | idea | time | run it |", "|---|---|---:|---|"]
+    for path in frame_notebooks.paths():
+        first = nbformat.read(path, as_version=4).cells[0].source
+        title = f"[{frame_notebooks.title(path)}](notebooks/{path.name})"
+        goal = " ".join(re.search(r"\*\*Goal\.\*\* (.*?)\n\n", first, re.DOTALL)[1].split())
+        seconds = frame_notebooks.measured()["seconds"].get(path.stem)
+        time = "" if seconds is None else frame_notebooks.duration(seconds)
+        rows.append(f"| {title} | {goal} | {time} | {frame_notebooks.badges(path.name)} |")
+    return "\n".join(rows) + "\n"
 
 
 def results_table(runs: list[dict[str, Any]]) -> str:
@@ -204,6 +221,7 @@ def generate(text: str, results: Path) -> str:
     slower = json.loads((results / "seeds_feedback_lr_0.03.json").read_text())["runs"]
     throughput = json.loads((results / "throughput.json").read_text())
     sections = {
+        "chapters": chapters_table(),
         "times": times_table(times),
         "results": results_section(runs, peers, slower),
         "throughput": throughput_section(throughput),

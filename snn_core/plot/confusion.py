@@ -46,7 +46,7 @@ def confusion(labels: np.ndarray, guesses: Mapping[str, np.ndarray], classes: Se
 
 
 def _draw_matrix(axes: Axes, percent: np.ndarray, classes: Sequence[str]) -> plt.cm.ScalarMappable:
-    picture = axes.imshow(percent, cmap="cividis_r", vmin=0, vmax=100)
+    picture = axes.imshow(percent, cmap="Blues", vmin=0, vmax=100)
     places = np.arange(len(classes))
     axes.set_xticks(places, classes, rotation=90)
     axes.set_yticks(places, classes)
