@@ -8,12 +8,18 @@ import math
 from snn_core.backend import check_backend
 from snn_core.network import NETWORKS
 
-__all__ = ["TrainingConfig"]
+__all__ = ["LOSSES", "TrainingConfig"]
+
+#: Names of the losses in :mod:`snn_core.training`: mean squared error between outputs and the one-hot label, as in the
+#: tutorial, and cross-entropy with the outputs as logits.
+LOSSES: tuple[str, ...] = ("mse", "cross-entropy")
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
     """Everything that decides the outcome of a run; the defaults are those of the tutorial's comparison.
+
+    ``clip`` is the largest norm that the gradient of all weights may have; None leaves it as it is.
 
     Raises:
         ValueError: a value out of its range; the message names the field.
@@ -31,6 +37,8 @@ class TrainingConfig:
     cosa_tmax: int | None = None
     momentum: float = 0.9
     weight_decay: float = 0.0
+    loss: str = "mse"
+    clip: float | None = None
     seed: int = 0
     order: str = "column"
     device: str = "cpu"
@@ -40,7 +48,12 @@ class TrainingConfig:
     workers: int = 0
 
     def __post_init__(self) -> None:
-        choices = {"model": tuple(NETWORKS), "opt": ("sgd", "adam"), "lrs": ("cosa", "step", "none")}
+        choices = {
+            "model": tuple(NETWORKS),
+            "opt": ("sgd", "adam"),
+            "lrs": ("cosa", "step", "none"),
+            "loss": LOSSES,
+        }
         for name, allowed in (choices | {"order": ("column", "row")}).items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
@@ -49,9 +62,10 @@ class TrainingConfig:
             value = getattr(self, name)
             if value is not None and value < bound:
                 raise ValueError(f"{name} must be at least {bound}, got {value}")
-        for name in ("lr", "step_gamma"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise ValueError(f"{name} must be a positive, finite number, got {getattr(self, name)}")
+        for name in ("lr", "step_gamma", "clip"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{name} must be a positive, finite number, got {value}")
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum must lie in [0, 1), got {self.momentum}")
         if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):

@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 from snn_core import __version__
 from snn_core.backend import BACKENDS
 from snn_core.checkpoint import CheckpointError
+from snn_core.config import LOSSES
 from snn_core.data import SequentialFashionMNIST
 from snn_core.network import NETWORKS
 from snn_core.sources import DataError
@@ -130,6 +131,8 @@ def make_parser() -> argparse.ArgumentParser:
     add = more.add_argument
     add("--hidden", type=size, default=DEFAULTS.hidden, help="number of hidden neurons")
     add("--backend", choices=BACKENDS, default=DEFAULTS.backend, help="how sequences run")
+    add("--loss", choices=LOSSES, default=DEFAULTS.loss, help="loss between the firing rates and the label")
+    add("--clip", type=positive, metavar="NORM", help="largest norm of the gradient (default: no limit)")
     add("--seed", type=count, default=DEFAULTS.seed, help="seed of weights and order of images")
     add("--order", choices=("column", "row"), default=DEFAULTS.order, help="how an image is read")
     add(

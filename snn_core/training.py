@@ -27,7 +27,17 @@ from snn_core.memory import keep_freed_memory
 from snn_core.network import make_network
 from snn_core.output import OutputFolder
 
-__all__ = ["ImageData", "Trainer", "TrainingConfig", "evaluate", "fit", "predict", "rate_loss", "set_seed"]
+__all__ = [
+    "ImageData",
+    "Trainer",
+    "TrainingConfig",
+    "evaluate",
+    "fit",
+    "loss_function",
+    "predict",
+    "rate_loss",
+    "set_seed",
+]
 
 Record = dict[str, float]
 
@@ -42,6 +52,11 @@ def set_seed(seed: int) -> None:
 def rate_loss(rate: Tensor, labels: Tensor) -> Tensor:
     """Return the mean squared error between firing rates ``[N, classes]`` and one-hot labels ``[N]``, a scalar."""
     return F.mse_loss(rate, F.one_hot(labels, rate.shape[1]).to(rate.dtype))
+
+
+def loss_function(name: str) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the loss of outputs ``[N, classes]`` and labels ``[N]``, a scalar, by its name in ``config.LOSSES``."""
+    return {"mse": rate_loss, "cross-entropy": F.cross_entropy}[name]
 
 
 class _Mean:
@@ -68,16 +83,18 @@ class _Mean:
 
 
 @torch.no_grad()
-def _run(net: nn.Module, data: ImageData, batch_size: int, device: str, amp: bool) -> _Mean:
+def _run(
+    net: nn.Module, data: ImageData, batch_size: int, device: str, amp: bool = False, loss: str = "mse"
+) -> _Mean:
     """Show ``net`` all images of ``data`` in evaluation mode; its state is reset."""
     where = torch.device(device)
     was_training = net.training
     net.eval()
-    mean = _Mean()
+    mean, function = _Mean(), loss_function(loss)
     for images, labels in batches(data, torch.arange(len(data)), batch_size, where, workers=0):
         with _autocast(where, amp):
             rate = net(images).float()
-        mean.add(rate_loss(rate, labels), rate, labels)
+        mean.add(function(rate, labels), rate, labels)
         reset_net(net)
     net.train(was_training)
     return mean
@@ -94,11 +111,16 @@ def predict(net: nn.Module, data: ImageData, batch_size: int = 256, device: str 
         batch_size: images in a batch.
         device: where ``net`` is.
     """
-    return torch.cat(_run(net, data, batch_size, device, amp=False).guesses)
+    return torch.cat(_run(net, data, batch_size, device).guesses)
 
 
 def evaluate(
-    net: nn.Module, data: ImageData, batch_size: int = 256, device: str = "cpu", amp: bool = False
+    net: nn.Module,
+    data: ImageData,
+    batch_size: int = 256,
+    device: str = "cpu",
+    amp: bool = False,
+    loss: str = "mse",
 ) -> tuple[float, float]:
     """Return loss and accuracy (a fraction) of ``net`` on ``data``. The state of ``net`` is reset.
 
@@ -108,8 +130,9 @@ def evaluate(
         batch_size: images in a batch.
         device: where ``net`` is.
         amp: whether to run in mixed precision.
+        loss: one of ``config.LOSSES``.
     """
-    return _run(net, data, batch_size, device, amp).result()
+    return _run(net, data, batch_size, device, amp, loss).result()
 
 
 def _autocast(device: torch.device, enabled: bool) -> AbstractContextManager[None]:
@@ -137,7 +160,8 @@ class Trainer:
         if net is None:
             net = make_network(config.model, config.hidden, config.backend)
         self.net = net.to(self.device)
-        self.weights = list(self.net.parameters())
+        self.weights = [weight for weight in self.net.parameters() if weight.requires_grad]
+        self.loss = loss_function(config.loss)
         self.optimizer = self._make_optimizer()
         self.scheduler = self._make_scheduler()
         self.scaler = torch.amp.GradScaler(
@@ -217,8 +241,11 @@ class Trainer:
             weight.grad = None
         with _autocast(self.device, self.config.amp):
             rate = self.net(images).float()
-        loss = rate_loss(rate, labels)
+        loss = self.loss(rate, labels)
         self.scaler.scale(loss).backward()
+        if self.config.clip is not None:
+            self.scaler.unscale_(self.optimizer)
+            torch.nn.utils.clip_grad_norm_(self.weights, self.config.clip)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         reset_net(self.net)
@@ -326,7 +353,7 @@ def fit(
                 train_loss, train_accuracy = trainer.train_epoch(train, bar.update)
                 seconds = time.perf_counter() - started
                 test_loss, test_accuracy = evaluate(
-                    trainer.net, test, config.batch_size, config.device, config.amp
+                    trainer.net, test, config.batch_size, config.device, config.amp, config.loss
                 )
                 record = {
                     "epoch": epoch,

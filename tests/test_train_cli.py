@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from support import records, require
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from snn_core import batches, train, training
-from snn_core.network import NETWORKS
+from snn_core.network import NETWORKS, PlainNet
 from snn_core.sources import DEBIAN_FOLDER, cache_dir
 
 
@@ -115,6 +116,29 @@ def test_weight_decay_shrinks_the_weights(run, flag):
     plain = saved(run("--epochs", "2", "-b", "20"))["model"]
     decayed = saved(run("--epochs", "2", "-b", "20", flag, "0.1", folder="decayed"))["model"]
     assert decayed["fc1.weight"].norm() < 0.9 * plain["fc1.weight"].norm()
+
+
+def test_loss_decides_what_is_minimised(run):
+    rates, logits = run("--epochs", "1"), run("--epochs", "1", "--loss", "cross-entropy", folder="logits")
+    assert records(rates)[0]["train_loss"] < 0.5  # rates lie in [0, 1]
+    assert records(logits)[0]["train_loss"] == pytest.approx(math.log(10), abs=0.3)
+    assert records(logits)[0]["test_loss"] == pytest.approx(math.log(10), abs=0.3)
+
+
+def test_clip_limits_how_far_a_step_goes(run):
+    """One step of plain SGD moves the weights by lr times the gradient, whose norm is at most the limit."""
+    flags = ["--epochs", "1", "-b", "200", "--momentum", "0", "--lr", "1", "--lrs", "none"]
+    torch.manual_seed(0)
+    start = PlainNet().state_dict()
+
+    def moved(folder):
+        after = saved(folder)["model"]
+        return torch.cat([(after[name] - start[name]).flatten() for name in start]).norm().item()
+
+    free = moved(run(*flags))
+    assert free > 0.01
+    assert moved(run(*flags, "--clip", "0.005", folder="clipped")) == pytest.approx(0.005, rel=1e-3)
+    assert moved(run(*flags, "--clip", "100", folder="loose")) == pytest.approx(free, rel=1e-6)
 
 
 def test_output_dir_defaults_to_runs_and_the_model(run, monkeypatch, tmp_path):
