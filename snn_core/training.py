@@ -307,6 +307,7 @@ def fit(
     start_epoch: int | None = None,
     tensorboard: bool = False,
     log: Callable[[str], Any] | None = None,
+    progress: bool = True,
 ) -> tuple[nn.Module, list[Record]]:
     """Train a network and return it with its history, one record for each epoch.
 
@@ -321,6 +322,7 @@ def fit(
         start_epoch: first epoch, counted from 0; None means 0, or where the checkpoint ended.
         tensorboard: also log to ``output_dir/tb``.
         log: receives one line per epoch, for example ``tqdm.write``.
+        progress: whether to show a progress bar.
 
     Returns:
         The network after the last epoch, and records with epoch (from 0), lr, train_loss, train_accuracy,
@@ -346,7 +348,11 @@ def fit(
     steps = math.ceil(len(train) / config.batch_size)
     try:
         with tqdm(
-            total=config.epochs * steps, initial=trainer.epoch * steps, unit="batch", desc=config.model
+            total=config.epochs * steps,
+            initial=trainer.epoch * steps,
+            unit="batch",
+            desc=config.model,
+            disable=not progress,
         ) as bar:
             while trainer.epoch < config.epochs:
                 started, epoch, lr = time.perf_counter(), trainer.epoch, trainer.lr

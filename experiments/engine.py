@@ -1,0 +1,96 @@
+"""Runs many specs side by side and keeps each result at once, so that a broken-off sweep goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from joblib import Parallel, delayed, parallel_config
+from tqdm.auto import tqdm
+
+from experiments.runs import RunSpec, execute
+
+Record = dict[str, Any]
+
+
+class Store:
+    """Results as JSON lines, one for each run; a line that was cut off by a kill is dropped when it is read.
+
+    Args:
+        path: the file; made with its folder when the first result comes.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    def records(self) -> dict[str, Record]:
+        """Return the results by the keys of their specs."""
+        if not self.path.exists():
+            return {}
+        found = {}
+        for line in self.path.read_text().splitlines():
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            found[record["key"]] = record
+        return found
+
+    def add(self, record: Record) -> None:
+        """Append one result and see it to the disk."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        torn = self.path.exists() and self.path.stat().st_size and not self.path.read_bytes().endswith(b"\n")
+        with self.path.open("a") as file:
+            file.write(("\n" if torn else "") + json.dumps(record, allow_nan=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+@contextmanager
+def cluster(address: str | None) -> Iterator[None]:
+    """Let joblib send its work to the dask scheduler at ``address``; None keeps it on this machine.
+
+    Raises:
+        OSError: nothing answers at ``address``.
+    """
+    if address is None:
+        yield
+        return
+    from dask.distributed import Client
+
+    # joblib's backend takes the client that was made last.
+    with Client(address), parallel_config("dask"):
+        yield
+
+
+def sweep(
+    specs: Iterable[RunSpec], store: Store, jobs: int = 2, scheduler: str | None = None
+) -> list[Record]:
+    """Execute what is not in ``store`` yet and return the results of all ``specs``, in their order.
+
+    Args:
+        specs: the runs; the same one twice is executed once.
+        store: where results are and go.
+        jobs: processes side by side on this machine, each with one thread.
+        scheduler: address of a dask scheduler, as in tcp://host:8786, whose workers execute the runs instead.
+    """
+    wanted = {spec.key(): spec for spec in specs}
+    known = store.records()
+    missing = [spec for key, spec in wanted.items() if key not in known]
+    if missing:
+        _execute(missing, store, jobs, scheduler)
+        known = store.records()
+    return [known[key] for key in wanted]
+
+
+def _execute(missing: Sequence[RunSpec], store: Store, jobs: int, scheduler: str | None) -> None:
+    with cluster(scheduler):
+        parallel = Parallel(n_jobs=-1 if scheduler else jobs, return_as="generator_unordered")
+        for record in tqdm(
+            parallel(delayed(execute)(spec) for spec in missing), total=len(missing), unit="run"
+        ):
+            store.add(record)

@@ -1,0 +1,141 @@
+"""One training run of the ablation: what decides it, how it is executed, what is kept of it."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+import json
+import time
+from functools import cache
+from typing import Any
+
+import torch
+
+from experiments.networks import NetworkSpec, build
+from snn_core.batches import ImageData, batches
+from snn_core.config import TrainingConfig
+from snn_core.data import SequentialFashionMNIST
+from snn_core.functional import reset_net
+from snn_core.provenance import provenance
+from snn_core.training import fit, set_seed
+
+#: Images of the training set that are set aside to choose recipes with, always the same ones.
+VALIDATION = 6_000
+_SPLIT_SEED = 2026
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSpec:
+    """What a network is shown; the defaults are the tutorial's.
+
+    Args:
+        order: ``"column"`` or ``"row"``.
+        permuted: whether the columns come in one fixed random order.
+        delay: blank columns after the image.
+        split: ``"test"`` trains on the training set and measures on the test set; ``"validation"`` leaves the test
+            set alone and measures on images set aside from the training set.
+        source: as in :class:`~snn_core.data.SequentialFashionMNIST`.
+    """
+
+    order: str = "column"
+    permuted: bool = False
+    delay: int = 0
+    split: str = "test"
+    source: str = "full"
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSpec:
+    """Everything that decides a run."""
+
+    network: NetworkSpec = dataclasses.field(default_factory=NetworkSpec)
+    training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
+    data: DataSpec = dataclasses.field(default_factory=DataSpec)
+
+    def key(self) -> str:
+        """Return a short name that is the same for the same run, and for no other."""
+        text = json.dumps(dataclasses.asdict(self), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def changed(self) -> dict[str, Any]:
+        """Return only what differs from the defaults, for readers of the file."""
+        given, default = dataclasses.asdict(self), dataclasses.asdict(RunSpec())
+        return {
+            part: values
+            for part in given
+            if (values := {name: v for name, v in given[part].items() if v != default[part][name]})
+        }
+
+
+@cache
+def _splits(spec: DataSpec) -> tuple[ImageData, ImageData]:
+    """Return the images to train with and to measure with."""
+    train = SequentialFashionMNIST(train=True, order=spec.order, source=spec.source, verbose=False)
+    if spec.split == "test":
+        test = SequentialFashionMNIST(train=False, order=spec.order, source=spec.source, verbose=False)
+    else:
+        order = torch.randperm(len(train), generator=torch.Generator().manual_seed(_SPLIT_SEED))
+        held = max(1, min(VALIDATION, len(train) // 10))
+        train, test = _subset(train, order[held:]), _subset(train, order[:held])
+    return _shown(train, spec), _shown(test, spec)
+
+
+def _subset(data: ImageData, indices: torch.Tensor) -> ImageData:
+    part = copy.copy(data)
+    part.images, part.labels = data.images[indices], data.labels[indices]
+    return part
+
+
+def _shown(data: ImageData, spec: DataSpec) -> ImageData:
+    """Return ``data`` with its columns permuted and followed by blank ones."""
+    data = copy.copy(data)
+    if spec.permuted:
+        width = data.images.shape[-1]
+        data.images = data.images[
+            ..., torch.randperm(width, generator=torch.Generator().manual_seed(_SPLIT_SEED))
+        ]
+    if spec.delay:
+        data.images = torch.nn.functional.pad(data.images, (0, spec.delay))
+    return data
+
+
+@torch.no_grad()
+def _spikes_per_image(net: torch.nn.Module, data: ImageData) -> float:
+    """Return the hidden layer's spikes for an image, on average over ``data``."""
+    total = 0.0
+    for images, _ in batches(data, torch.arange(len(data)), 1000, torch.device("cpu"), workers=0):
+        total += net.hidden_spikes(images).sum().item()
+        reset_net(net)
+    return total / len(data)
+
+
+def execute(spec: RunSpec) -> dict[str, Any]:
+    """Train and return what is kept: the spec, the accuracy after every epoch, versions, the time.
+
+    A run that ends with a loss that is not finite is kept too, with an accuracy of None.
+    """
+    torch.set_num_threads(1)  # runs share the cores
+    train, test = _splits(spec.data)
+    set_seed(spec.training.seed)
+    net = build(spec.network)
+    started = time.perf_counter()
+    record = {
+        "key": spec.key(),
+        "changed": spec.changed(),
+        "seed": spec.training.seed,
+        "parameters": sum(p.numel() for p in net.parameters()),
+    }
+    try:
+        _, history = fit(spec.training, train, test, net=net, progress=False)
+    except FloatingPointError as error:
+        return record | {"accuracy": None, "error": str(error), "provenance": provenance()}
+    net.eval()
+    return record | {
+        "accuracy": history[-1]["test_accuracy"],
+        "train_accuracy": history[-1]["train_accuracy"],
+        "curve": [round(epoch["test_accuracy"], 4) for epoch in history],
+        "spikes": _spikes_per_image(net, test) if hasattr(net, "hidden_spikes") else None,
+        "seconds": round(time.perf_counter() - started, 1),
+        "provenance": provenance(),
+    }
