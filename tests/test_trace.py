@@ -57,9 +57,7 @@ def test_leaves_no_hook_behind_even_after_an_error():
     assert not neuron.surrogate_function._forward_pre_hooks
 
 
-@pytest.mark.parametrize(
-    ("net", "count"), [(nn.Linear(1, 1), 0), (nn.Sequential(IFNode(), IFNode()), 2)]
-)
+@pytest.mark.parametrize(("net", "count"), [(nn.Linear(1, 1), 0), (nn.Sequential(IFNode(), IFNode()), 2)])
 def test_refuses_a_net_without_exactly_one_neuron(net, count):
     with pytest.raises(ValueError, match=f"must hold one spiking neuron, .* has {count}"):
         trace(net, X)

@@ -30,7 +30,7 @@ def neuron_traces(traces: Mapping[str, Trace]) -> Figure:
         figure, all_axes = plt.subplots(
             3,
             len(traces),
-            figsize=(9 if len(traces) > 1 else 7.5, 4.9),
+            figsize=(9, 4.9),
             height_ratios=(1.3, 2.4, 0.5),
             sharex="col",
             sharey="row",
@@ -43,7 +43,7 @@ def neuron_traces(traces: Mapping[str, Trace]) -> Figure:
             _draw_membrane(column[1], trace)
             _draw_spikes(column[2], trace)
             column[2].set_xlabel("time step t")
-        labels = ("input", "membrane potential", "spike s[t]")
+        labels = ("input", "membrane potential", "spike")
         for axes, label in zip(all_axes[:, 0], labels, strict=True):
             axes.set_ylabel(label)
         handles = {}
@@ -81,6 +81,7 @@ def _draw_membrane(axes: Axes, trace: Trace) -> None:
     axes.vlines(t, trace.v, trace.h, color=QUANTITY["spike"], linestyle=":", linewidth=2)
     axes.plot(t, trace.h, "o", color=blue, markerfacecolor="white", markersize=7, label="h[t] charged")
     axes.plot(t, trace.v, "o", color=blue, markersize=5, label="v[t] after reset")
+    axes.set_ylim(bottom=min(0, float(trace.v.min())) - 0.1)
 
 
 def _draw_spikes(axes: Axes, trace: Trace) -> None:
@@ -106,7 +107,9 @@ def membranes(v: Mapping[str, ArrayLike], x: ArrayLike, v_threshold: float) -> F
     t = np.arange(len(np.asarray(x)))
     with plt.rc_context(RC | {"font.size": 10}):
         figure, axes = plt.subplots(figsize=(7.5, 3.4), layout="constrained")
-        axes.fill_between(t, np.asarray(x), step="mid", color=QUANTITY["input"], alpha=0.2, label="input x[t]")
+        axes.fill_between(
+            t, np.asarray(x), step="mid", color=QUANTITY["input"], alpha=0.2, label="input x[t]"
+        )
         axes.axhline(v_threshold, color=QUANTITY["threshold"], linestyle="--", label="v_threshold")
         for (name, values), colour, marker, dashes in zip(
             v.items(), colours, _MARKERS, _DASHES, strict=False
@@ -133,13 +136,12 @@ def recurrent_weights(weights: Mapping[str, ArrayLike]) -> Figure:
         )
         for axes, (name, matrix) in zip(all_axes[0], matrices.items(), strict=True):
             inputs, columns = matrix.shape
-            # Light where positive, dark where negative: the sign survives without colour.
             picture = axes.imshow(matrix, cmap="PuOr", vmin=-limit, vmax=limit)
             for row, column in np.ndindex(inputs, columns):
                 value = matrix[row, column]
                 colour = "white" if abs(value) > 0.65 * limit else "black"
-                text = "0" if value == 0 else f"{value:.2g}".replace("0.", ".").replace("-", "\N{MINUS SIGN}")
-                axes.text(column, row, text, ha="center", va="center", fontsize=9, color=colour)
+                text = f"{value:.0f}" if value in (0, 1) else f"{value:.2f}".replace("-", "\N{MINUS SIGN}")
+                axes.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
             axes.axvline(inputs - 0.5, color="black", linewidth=2)
             axes.set_title(name, fontsize=11)
             names = [f"x{n}" for n in range(inputs)] + [f"y{n}" for n in range(columns - inputs)]
@@ -178,7 +180,9 @@ def padded_batch(s_seq: ArrayLike, lengths: Sequence[int]) -> Figure:
                 )
             )
             axes.plot([length - 0.5] * 2, [row - 0.5, row + 0.5], color="black", linewidth=3)
-        axes.set_yticks(range(len(lengths)), [f"sample {n}, {length} steps" for n, length in enumerate(lengths)])
+        axes.set_yticks(
+            range(len(lengths)), [f"sample {n}, {length} steps" for n, length in enumerate(lengths)]
+        )
         axes.set_xticks(range(steps))
         axes.set_xlim(-0.5, steps - 0.5)
         axes.set_ylim(len(lengths) - 0.5, -0.5)
@@ -215,8 +219,8 @@ def _draw_border(axes: Axes, y: float, name: str, meaning: str, state: bool, gra
     if gradient is not None:
         end = 5.25 if gradient == "broken" else 5.95
         _arrow(axes, (6.55, y - 0.22), (end, y - 0.22), QUANTITY["spike"], "--")
-        axes.text(6.2, y - 0.36, "gradient", ha="center", va="top", color=QUANTITY["spike"], fontsize=9)
-        mark, at = ("\N{MULTIPLICATION SIGN}", 5.0) if gradient == "broken" else ("|", 5.87)
+        axes.text(5.98, y - 0.36, "gradient", ha="left", va="top", color=QUANTITY["spike"], fontsize=9)
+        mark, at = ("\N{MULTIPLICATION SIGN}", 5.0) if gradient == "broken" else ("|", 5.86)
         axes.text(at, y - 0.24, mark, ha="center", va="center", color=QUANTITY["spike"], fontsize=18)
     axes.text(2.0, y - 0.62, meaning, va="top", fontsize=9)
 
