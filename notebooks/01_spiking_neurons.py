@@ -113,19 +113,16 @@ for t in range(len(x)):
     print(f"t={t}  x={x[t]:.2f}  s={s:.0f}  v={v:.2f}")
 
 # %% [markdown]
-# That is all there is to it. In `snn_core` the same lines are split into `if_charge`, `fire` and `reset`. Here is the
-# function that puts them together:
+# That is all there is to it. In `snn_core` each of the three lines is a function, so that other neurons can share them:
 
 # %%
-Code(inspect.getsource(functional.if_step).partition('"""')[0], language="python")
-
-# %%
-Code(inspect.getsource(functional.if_step).rpartition('"""')[2], language="python")
+steps = (functional.if_charge, functional.fire, functional.reset)
+Code("\n\n".join(inspect.getsource(step) for step in steps), language="python")
 
 # %% [markdown]
 # Two arguments are new. `surrogate_function` makes the spikes and, when a network is trained, stands in for the
-# derivative of the jump, which is zero everywhere. `detach_reset` cuts the gradient through the spike in the reset.
-# Neither changes a spike. A module, `IFNode`, keeps $v$ from call to call. It agrees with our four lines exactly:
+# derivative of the jump, which is zero wherever there is one. `detach_reset` cuts the gradient through the spike in the
+# reset. Neither changes a spike. A module, `IFNode`, keeps $v$ from call to call. It agrees with our lines exactly:
 
 # %%
 torch.manual_seed(seed)
@@ -398,7 +395,7 @@ except RuntimeError as error:
 # %%
 show(
     borders(),
-    alt="three cases. Nothing: the state crosses to batch 2, the gradient goes back into batch 1, whose graph is gone. "
+    alt="three cases. Nothing: the state crosses to batch 1, the gradient goes back into batch 0, whose graph is gone. "
     "reset_net: nothing crosses. detach_net: the state crosses, the gradient stops at the border",
 )
 
@@ -533,12 +530,12 @@ s_seq = net(padded)
 
 # %%
 show(
-    padded_batch(s_seq[..., 0], lengths.tolist()),
+    padded_batch(s_seq[..., 1], lengths.tolist()),
     alt="spikes of one neuron for four samples of 12, 9, 5 and 3 steps; the padding is hatched, and has spikes in it",
 )
 
 # %% [markdown]
-# *Spikes of the first neuron. A black line marks the end of each sample, the padding behind it is hatched. Zeros are
+# *Spikes of one of the four neurons. A black line marks the end of each sample, the padding behind it is hatched. Zeros are
 # input, not silence: with its spike fed back a neuron goes on firing, as in section 6. A plain mean over T would count
 # those spikes.*
 #
@@ -556,10 +553,11 @@ for n, sample in enumerate(samples):
     alone = net(sample[:, None])[:, 0]  # [T_n, features]
     same = torch.equal(alone[-1], last[n]), torch.equal(alone.sum(0) / lengths[n], rate[n])
     print(f"{lengths[n]:2} steps: last step equal {same[0]}, rate equal {same[1]}; ", end="")
-    print(f"rate {rate[n, 0]:.2f}, over the padding too {s_seq[:, n, 0].mean():.2f}")
+    print(f"mean rate {rate[n].mean():.2f}, over the padding too {s_seq[:, n].mean():.2f}")
 
 # %% [markdown]
-# The state after the batch belongs to the end of the padding, so reset it, or read `v_seq` at each one's own last step.
+# Equal to the last bit. (A dense recurrence multiplies matrices, which may be rounded differently for another batch size:
+# compare with a tolerance there.) The state after the batch belongs to the end of the padding, so reset it.
 #
 # ## 14 Keep the result
 

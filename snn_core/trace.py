@@ -16,11 +16,12 @@ class Trace:
 
     Attributes:
         x: what was fed in from outside.
-        i: what reached the neuron; differs from ``x`` within a recurrent container.
+        i: what reached the neuron.
         h: membrane potential after the charge, before the reset.
         s: spikes.
         v: membrane potential after the reset.
         v_threshold: membrane potential from which the neuron fires.
+        is_recurrent: whether the neuron sits in a container, so that ``i`` may differ from ``x``.
     """
 
     x: Tensor
@@ -29,11 +30,7 @@ class Trace:
     s: Tensor
     v: Tensor
     v_threshold: float
-
-    @property
-    def is_recurrent(self) -> bool:
-        """Whether anything but the input reached the neuron."""
-        return not torch.equal(self.x, self.i)
+    is_recurrent: bool
 
 
 def trace(net: nn.Module, x_seq: Tensor) -> Trace:
@@ -69,4 +66,4 @@ def trace(net: nn.Module, x_seq: Tensor) -> Trace:
         for hook in hooks:
             hook.remove()
     recorded = (torch.stack(values) for values in (i_seq, h_seq, s_seq, v_seq))
-    return Trace(x_seq.detach(), *recorded, v_threshold=neuron.v_threshold)
+    return Trace(x_seq.detach(), *recorded, neuron.v_threshold, is_recurrent=net is not neuron)

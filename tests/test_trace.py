@@ -29,6 +29,7 @@ def test_a_neuron_with_its_spike_fed_back_by_hand(v_reset, h, v):
     record = trace(ElementWiseRecurrentContainer(IFNode(v_reset=v_reset), torch.add), X)
     assert record.is_recurrent
     assert record.i.tolist() == [1.5, 1, 1]
+    assert record.x.tolist() == X.tolist()
     assert record.h.tolist() == h
     assert record.s.tolist() == [1, 1, 1]
     assert record.v.tolist() == v

@@ -43,6 +43,7 @@ def neuron_traces(traces: Mapping[str, Trace]) -> Figure:
             _draw_membrane(column[1], trace)
             _draw_spikes(column[2], trace)
             column[2].set_xlabel("time step t")
+        all_axes[1, 0].set_ylim(bottom=min(all_axes[1, 0].get_ylim()[0], -0.1))
         labels = ("input", "membrane potential", "spike")
         for axes, label in zip(all_axes[:, 0], labels, strict=True):
             axes.set_ylabel(label)
@@ -81,7 +82,6 @@ def _draw_membrane(axes: Axes, trace: Trace) -> None:
     axes.vlines(t, trace.v, trace.h, color=QUANTITY["spike"], linestyle=":", linewidth=2)
     axes.plot(t, trace.h, "o", color=blue, markerfacecolor="white", markersize=7, label="h[t] charged")
     axes.plot(t, trace.v, "o", color=blue, markersize=5, label="v[t] after reset")
-    axes.set_ylim(bottom=min(0, float(trace.v.min())) - 0.1)
 
 
 def _draw_spikes(axes: Axes, trace: Trace) -> None:
@@ -140,7 +140,7 @@ def recurrent_weights(weights: Mapping[str, ArrayLike]) -> Figure:
             for row, column in np.ndindex(inputs, columns):
                 value = matrix[row, column]
                 colour = "white" if abs(value) > 0.65 * limit else "black"
-                text = f"{value:.0f}" if value in (0, 1) else f"{value:.2f}".replace("-", "\N{MINUS SIGN}")
+                text = f"{value:.0f}" if value in (0, 1) else f"{value:z.2f}".replace("-", "\N{MINUS SIGN}")
                 axes.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
             axes.axvline(inputs - 0.5, color="black", linewidth=2)
             axes.set_title(name, fontsize=11)
@@ -179,7 +179,7 @@ def padded_batch(s_seq: ArrayLike, lengths: Sequence[int]) -> Figure:
                     alpha=0.6,
                 )
             )
-            axes.plot([length - 0.5] * 2, [row - 0.5, row + 0.5], color="black", linewidth=3)
+            axes.plot([length - 0.5] * 2, [row - 0.5, row + 0.5], color="black", linewidth=3, clip_on=False)
         axes.set_yticks(
             range(len(lengths)), [f"sample {n}, {length} steps" for n, length in enumerate(lengths)]
         )
@@ -210,7 +210,7 @@ def borders() -> Figure:
 def _draw_border(axes: Axes, y: float, name: str, meaning: str, state: bool, gradient: str | None) -> None:
     """Draw two batches at height ``y``, and between them the arrows of one case of :func:`borders`."""
     axes.text(0, y, name, family="monospace", weight="bold", va="center", fontsize=11)
-    for x, label in ((2.0, "batch 1"), (6.6, "batch 2")):
+    for x, label in ((2.0, "batch 0"), (6.6, "batch 1")):
         axes.add_patch(Rectangle((x, y - 0.45), 3.2, 0.9, facecolor="#F2F2F2", edgecolor="black"))
         axes.text(x + 1.6, y, label, ha="center", va="center")
     if state:
