@@ -592,7 +592,7 @@ write_json(Path(results_dir) / "chapter_01.json", result | {"seed": seed, "prove
 # print("with   ", trace(inhibited, constant).s.int().tolist())
 # ```
 # Each spike takes 1 from the membrane in the reset, and 1 more in the step after it: a spike costs twice as much, and the
-# neuron fires half as often. This is how neurons adapt.
+# neuron fires about half as often. This is one way in which neurons adapt.
 # </details>
 #
 # <details><summary>Solution 2</summary>

@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_hex
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
 from snn_core.layer import ElementWiseRecurrentContainer
@@ -117,11 +118,9 @@ def test_borders_have_the_arrows_of_each_case():
     rows = {"nothing": 4.6, "reset_net": 2.6, "detach_net": 0.6}
     found = {name: set() for name in rows}
     for arrow in arrows:
-        (start, end), name = (
-            arrow._posA_posB,
-            min(rows, key=lambda row: abs(rows[row] - arrow._posA_posB[0][1])),
-        )
-        colour = "#%02X%02X%02X" % tuple(round(255 * part) for part in arrow.get_edgecolor()[:3])
+        start, end = arrow._posA_posB
+        name = min(rows, key=lambda row, y=start[1]: abs(rows[row] - y))
+        colour = to_hex(arrow.get_edgecolor()).upper()
         found[name].add((kinds[colour], end[0] > start[0]))
     both = {("state", True), ("gradient", False)}
     assert found == {"nothing": both, "reset_net": set(), "detach_net": both}

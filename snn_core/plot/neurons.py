@@ -59,11 +59,11 @@ def _draw_input(axes: Axes, trace: Trace) -> None:
     t = np.arange(len(trace.x))
     width = 0.36 if trace.is_recurrent else 0.5
     at = t - width / 2 if trace.is_recurrent else t
-    axes.bar(at, trace.x, width, color=QUANTITY["input"], label="x[t] from outside")
+    axes.bar(at, trace.x.numpy(), width, color=QUANTITY["input"], label="x[t] from outside")
     if trace.is_recurrent:
         axes.bar(
             t + width / 2,
-            trace.i,
+            trace.i.numpy(),
             width,
             facecolor="white",
             edgecolor=QUANTITY["current"],
@@ -74,19 +74,19 @@ def _draw_input(axes: Axes, trace: Trace) -> None:
 
 
 def _draw_membrane(axes: Axes, trace: Trace) -> None:
-    t = np.arange(len(trace.x))
+    t, h, v = np.arange(len(trace.x)), trace.h.numpy(), trace.v.numpy()
     blue = QUANTITY["membrane"]
     axes.axhline(trace.v_threshold, color=QUANTITY["threshold"], linestyle="--", label="v_threshold")
     for start in t[:-1]:
-        axes.plot([start, start + 1], [trace.v[start], trace.h[start + 1]], color=blue, linewidth=1.5)
-    axes.vlines(t, trace.v, trace.h, color=QUANTITY["spike"], linestyle=":", linewidth=2)
-    axes.plot(t, trace.h, "o", color=blue, markerfacecolor="white", markersize=7, label="h[t] charged")
-    axes.plot(t, trace.v, "o", color=blue, markersize=5, label="v[t] after reset")
+        axes.plot([start, start + 1], [v[start], h[start + 1]], color=blue, linewidth=1.5)
+    axes.vlines(t, v, h, color=QUANTITY["spike"], linestyle=":", linewidth=2)
+    axes.plot(t, h, "o", color=blue, markerfacecolor="white", markersize=7, label="h[t] charged")
+    axes.plot(t, v, "o", color=blue, markersize=5, label="v[t] after reset")
 
 
 def _draw_spikes(axes: Axes, trace: Trace) -> None:
     t = np.arange(len(trace.s))
-    fired = np.asarray(trace.s) == 1
+    fired = trace.s.numpy() == 1
     axes.vlines(t[fired], 0, 1, color=QUANTITY["spike"], linewidth=4)
     axes.plot(t[~fired], np.zeros(sum(~fired)), ".", color=QUANTITY["threshold"], markersize=4)
     axes.set_ylim(-0.2, 1.1)
@@ -114,7 +114,9 @@ def membranes(v: Mapping[str, ArrayLike], x: ArrayLike, v_threshold: float) -> F
         for (name, values), colour, marker, dashes in zip(
             v.items(), colours, _MARKERS, _DASHES, strict=False
         ):
-            axes.plot(t, values, color=colour, marker=marker, linestyle=dashes, markersize=4, label=name)
+            axes.plot(
+                t, np.asarray(values), color=colour, marker=marker, linestyle=dashes, markersize=4, label=name
+            )
         axes.set_xlabel("time step t")
         axes.set_ylabel("membrane potential v[t]")
         axes.set_ylim(0, 1.15 * v_threshold)
