@@ -291,8 +291,8 @@ show(
 # and both fire and reset work on that. Step 1 above shows it: $x[1] = 0$, and still $h[1]$ reaches the threshold, from
 # the spike alone.
 #
-# One can get this wrong: [snnTorch had it so once](https://github.com/jeshraghian/snntorch/issues/159). Let us rebuild
-# the slip with a threshold of 1.5 and a reset that takes away only what came from outside:
+# One can get this wrong; [an early version of snnTorch did](https://github.com/jeshraghian/snntorch/issues/159), and has
+# mended it. Let us rebuild the slip with a threshold of 1.5 and a reset that leaves in the membrane what came back:
 
 # %%
 kicks = [1.5, 0.5, 0.0, 0.0, 0.0, 0.0]
@@ -308,8 +308,8 @@ for seen in ("all of h", "v and x only"):
     print(f"the reset sees {seen:12} spikes {spike_trains[seen]}")
 
 # %% [markdown]
-# In step 1 half of the charge is external and the rest came back. If the reset leaves the latter in the membrane, the
-# neuron starts step 2 with a membrane of 1 instead of 0, and fires for ever. The container of `snn_core` does the former:
+# In step 1 the neuron gets 0.5 from outside and 1 from its own spike. If the reset leaves that 1 in the membrane, step 2
+# starts from 1 instead of 0, and the neuron fires for ever. The container of `snn_core` resets all of it:
 
 # %%
 net = ElementWiseRecurrentContainer(neuron.IFNode(v_threshold=1.5), torch.add)
@@ -332,7 +332,7 @@ x[0] = 3.0
 net = ElementWiseRecurrentContainer(neuron.IFNode(v_threshold=1.25, v_reset=None), torch.add)
 fading = trace(net, x)
 show(
-    neuron_traces({f"x[0] = 3, threshold 1.25, soft reset: {int(fading.s.sum())} spikes": fading}),
+    neuron_traces({f"x[0] = 3, threshold 1.25, soft reset; spikes: {int(fading.s.sum())}": fading}),
     alt="a neuron with feedback and a threshold of 1.25: the membrane sinks from step to step until it stops firing",
 )
 
@@ -343,7 +343,8 @@ show(
 # ## 10 When must state be reset?
 # A neuron keeps $v$ and a container keeps $y$ until somebody tells them to forget. So a batch of new, unrelated samples
 # would start with the membranes of the last batch. That is wrong, and you may not notice. Here is what you do notice.
-# First: a batch of another size, as the last one of an epoch often is.
+# First: a batch of another size, as the last one of an epoch often is. The network has eight neurons with a dense
+# recurrence, which section 12 explains, between two linear layers.
 
 # %%
 torch.manual_seed(seed)
@@ -449,6 +450,8 @@ for name in ("whole", "in pieces of 4"):
 print("equal outputs:", torch.equal(*outputs.values()))
 
 # %% [markdown]
+# The cut gradient is zero before the border at step 8. From there on it is the whole one.
+#
 # ## 11 How do I record v inside a recurrent container?
 # Ask the neuron to record, and the container for its neuron, which is called `sub_module`. This works step by step, and
 # within a `MultiStepContainer` as well, which is a sequence of modules and is indexed like one.

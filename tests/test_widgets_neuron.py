@@ -45,11 +45,11 @@ def test_draws_the_neuron_that_the_controls_describe(shown, monkeypatch):
     choose["threshold v_threshold"].value = 1.25
     choose["reset"].value = 0.0
     first, *_, last = (next(iter(traces.items())) for traces in drawn)
-    assert first[0] == "i[t] = x[t] + y[t-1]: 5 spikes in 5 steps"
+    assert first[0] == "i[t] = x[t] + y[t-1]; spikes in 5 steps: 5"
     assert first[1].v.tolist() == [0.5] * 5
-    assert last[0] == "i[t] = x[t] + y[t-1]: 1 spikes in 5 steps"
+    assert last[0] == "i[t] = x[t] + y[t-1]; spikes in 5 steps: 1"
     assert last[1].h.tolist() == [2, 1, 1, 1, 1]
     choose["feed the spike back"].value = False
     ((title, record),) = drawn[-1].items()
-    assert title == "i[t] = x[t]: 1 spikes in 5 steps"
+    assert title == "i[t] = x[t]; spikes in 5 steps: 1"
     assert torch.equal(record.i, record.x)

@@ -27,7 +27,7 @@ def driven_neuron(steps: int = 12) -> VBox:
         x_seq[0] = first
         record = trace(net, x_seq)
         fed_back = "x[t] + y[t-1]" if recurrent else "x[t]"
-        return neuron_traces({f"i[t] = {fed_back}: {int(record.s.sum())} spikes in {steps} steps": record})
+        return neuron_traces({f"i[t] = {fed_back}; spikes in {steps} steps: {int(record.s.sum())}": record})
 
     style = {"description_width": "initial"}
     # Steps of 1/4 are exact in binary, so no spike hangs on a rounding error.
