@@ -70,9 +70,8 @@ def traces(s: Sequence[float], both: Mapping[str, Sequence[float]], title: str =
         bottom.set_xlim(-0.5, len(s) - 0.5)
         bottom.set_ylim(0, max(1.0, *(np.max(current) for current in both.values())) * 1.08)
         bottom.xaxis.get_major_locator().set_params(integer=True)
-        bottom.legend(loc="upper left", ncols=len(both))
-        if title:
-            top.set_title(title, fontsize=11)
+        figure.legend(*bottom.get_legend_handles_labels(), loc="outside upper right", ncols=len(both))
+        figure.suptitle(title, fontsize=11)
     return figure
 
 
@@ -147,28 +146,27 @@ def mean_current(
     return figure
 
 
-def half_lives(taus: Sequence[float], half_life: Sequence[float], steps: int = 40) -> Figure:
+def half_lives(taus: Sequence[float], half_life: Sequence[float]) -> Figure:
     r"""Draw the current after a single spike, :math:`(1 - 1/\tau)^t`, and mark where half of it is left.
 
     Args:
         taus: time constants in steps, up to five.
         half_life: silent steps after which half is left, one for each tau.
-        steps: how many steps to draw.
     """
     colours = [OKABE_ITO[name] for name in ("black", "blue", "green", "vermilion", "purple")]
-    t = np.arange(steps + 1)
+    t = np.geomspace(0.5, 6 * max(half_life), 300)
     with plt.rc_context(RC):
-        figure, axes = plt.subplots(figsize=(7, 3.4), layout="constrained")
+        figure, axes = plt.subplots(figsize=(8, 3.4), layout="constrained")
         axes.axhline(0.5, color=QUANTITY["threshold"], linewidth=1, linestyle=":")
         for tau, half, colour, marker in zip(taus, half_life, colours, "osD^v", strict=False):
-            current = (1 - 1 / tau) ** t
-            axes.plot(t, current, color=colour, linewidth=1.8)
-            if half <= steps:
-                axes.plot(half, 0.5, marker, color=colour, markersize=8)
-            axes.annotate(
-                rf"$\tau$ = {tau:g}", (steps, current[-1]), (6, 0), textcoords="offset points", color=colour
-            ).set_va("center")
-        axes.set_xlim(0, steps)
+            axes.plot(t, (1 - 1 / tau) ** t, color=colour, linewidth=1.8)
+            axes.plot(half, 0.5, marker, color=colour, markersize=8)
+            steps = "step" if half == 1 else "steps"
+            text = rf"$\tau$ = {tau:g}:" + f"\n{half:.3g} {steps}"
+            axes.annotate(text, (half, 0.5), (10, 4), textcoords="offset points", color=colour, fontsize=10)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.set_xlim(t[0], t[-1])
         axes.set_ylim(0, 1.05)
         axes.set_xlabel("silent time steps after a spike")
         axes.set_ylabel("part of the current left")
@@ -306,9 +304,10 @@ def srnn() -> Figure:
         _box(axes, 7.2, 7.3, "y[t-1]", QUANTITY["spike"], "#F9E0D0")
         _box(axes, 11.0, 3.5, r"$\tau$:  I[t]", QUANTITY["current"], "#F3E1EB")
         _arrow(axes, (2.0, 3.5), (6.3, 3.5), "weights")
-        _arrow(axes, (8.1, 3.5), (9.65, 3.5), "y[t]")
+        _arrow(axes, (8.1, 3.5), (9.65, 3.5))
+        axes.text(9.1, 3.25, "y[t]", ha="center", va="top", fontsize=10)
         _arrow(axes, (12.35, 3.5), (15.1, 3.5), "weights")
-        _arrow(axes, (8.9, 3.6), (8.55, 7.3), connectionstyle="angle,angleA=90,angleB=0,rad=6")
+        _arrow(axes, (8.9, 3.5), (8.55, 7.3), connectionstyle="angle,angleA=90,angleB=0,rad=6")
         _arrow(axes, (5.85, 7.3), (5.5, 3.6), connectionstyle="angle,angleA=180,angleB=90,rad=6")
         axes.text(5.3, 5.5, "recurrent\nweights", ha="right", va="center", fontsize=10)
         for x, colour, name, text in (
