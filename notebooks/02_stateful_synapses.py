@@ -86,6 +86,7 @@ print(f"snn_core {where['snn_core']}, torch {where['torch']}, {where['processor'
 # Read it twice, once for each value of $s[t]$. A silent step takes away the part $1/\tau$ of the current. A step with a
 # spike adds 1, and takes nothing away.
 
+
 # %%
 def synapse_current(s, tau):  # s: [T, *]
     i, trace = torch.zeros_like(s[0]), []
@@ -128,6 +129,7 @@ print("largest difference below 1e-12:", gap < 1e-12)
 # The textbook's low-pass filter decays in *every* step:
 #
 # $$I[t] = (1 - \tfrac{1}{\tau})\,I[t-1] + s[t]$$
+
 
 # %%
 def low_pass(s, tau):  # s: [T, *]
@@ -196,9 +198,11 @@ show(
 )
 
 # %% [markdown]
-# *The low-pass obeys superposition, the synapse filter does not.* It is **bilinear**: linear in $s[t]$ while $I[t-1]$ is
-# held, linear in $I[t-1]$ while $s[t]$ is held, but with a product of both. What you know about linear filters, such as
-# impulse responses and convolutions, does not carry over.
+# *The low-pass obeys superposition, the synapse filter does not.*
+#
+# Control theory calls such a system **bilinear**: hold $I[t-1]$, and $s[t]$ enters linearly; hold $s[t]$, and $I[t-1]$
+# does; but they are multiplied with each other. What you know about linear filters, such as impulse responses and
+# convolutions, does not carry over.
 #
 # ### How large does the current get?
 # Let a spike come in each step with probability $p$, independently of all others. Then $s[t]$ does not depend on
@@ -235,7 +239,7 @@ derived = {"synapse filter": tau * p / (1 - p), "low-pass": tau * p}
 for name, (mean, half_width) in simulated.items():
     for k, prob in enumerate(p):
         print(
-            f"{name:14}  p = {prob:.1f}   derived {derived[name][k]:5.1f}   "
+            f"{name:14}  p = {prob:.1f}   derived {derived[name][k]:6.2f}   "
             f"simulated {mean[k]:6.2f} ± {half_width[k]:.2f}"
         )
 
@@ -275,7 +279,8 @@ show(
 
 # %% [markdown]
 # *What is left of a spike. The time axis is logarithmic. A picture of Fashion-MNIST lasts 28 steps: with $\tau = 2$ its
-# first columns are long gone at its end, with $\tau = 100$ most of them is still there.*
+# first columns are long gone at its end, with $\tau = 100$ three quarters of them
+# are still there.*
 #
 # ## 5 A convolution with memory
 # The filter goes behind a synapse without state and makes it stateful. This is the text's own example:
@@ -305,15 +310,18 @@ print("spikes", tuple(image_spikes.shape), "  current", tuple(current.shape))
 channel = int(current[-1, 0].amax((1, 2)).argmax())  # the one with the largest current at the end
 show(
     plot.current_maps(
-        image_spikes[:, 0, 0].numpy(), current[:, 0, channel].numpy(), [0, 3, 15, 31, 63], f"channel {channel}"
+        image_spikes[:, 0, 0].numpy(),
+        current[:, 0, channel].numpy(),
+        [3, 7, 15, 31, 63],
+        f"channel {channel}",
     ),
     alt="above: a boot as random spikes in five time steps; below: the current of one channel, which grows from noise to "
     "a smooth picture of the boot",
 )
 
 # %% [markdown]
-# *Above: input spikes of one step each, noise that only hints at the boot. Below: the current of one channel in the same
-# steps. It adds up what came before, so the picture becomes smooth as well as strong.*
+# *Above: the input spikes of single steps, a noisy hint of the boot. Below: the current of one channel in the same steps.
+# It adds up what came before, so the picture grows stronger and smoother.*
 #
 # Look at the background, too. No spike ever comes from there, and yet it has a colour: see below.
 #
@@ -336,7 +344,9 @@ with torch.no_grad():
     x = stateful_conv[0](image_spikes.flatten(0, 1)).unflatten(0, (T, 1))  # what the filter was given
 factor = 1 - (1 - x) / 100
 print(f"x from {x.min():.2f} to {x.max():.2f}, factor from {factor.min():.4f} to {factor.max():.4f}")
-print(f"above 1: {(x > 1).float().mean():.2%} of all x, {(x[:, 0, channel] > 1).float().mean():.2%} in channel {channel}")
+print(
+    f"above 1: {(x > 1).float().mean():.2%} of all x, {(x[:, 0, channel] > 1).float().mean():.2%} in channel {channel}"
+)
 print(f"largest current {current.max():.1f}, with a low-pass {low_pass(x, 100).max():.1f}")
 
 # %% [markdown]
@@ -384,7 +394,9 @@ for name, run in filters.items():
     before = F.conv2d(filtered, weight, padding=1)
     after = run(F.conv2d(image_spikes[:, 0], weight, padding=1), 100)
     order_gap[name] = ((before - after)[-1].abs().max() / before[-1].abs().max()).item()
-    print(f"{name:14}  largest difference between the two orders {order_gap[name]:.2%} of the largest current")
+    print(
+        f"{name:14}  largest difference between the two orders {order_gap[name]:.2%} of the largest current"
+    )
 
 # %% [markdown]
 # So choose with care. The text does both: its example puts the filter behind the convolution, where it gets a current.
@@ -410,6 +422,7 @@ for w in (-5.0, -1.0, 0.0, 5.0):
 # ### Watch tau learn
 # Somewhere a filter with a hidden $\tau$ turned spikes into a current. Ours starts at $\tau = 2$, gets the same spikes,
 # and is to reproduce the current. The loss is the mean squared error; one step of gradient descent follows the other.
+
 
 # %%
 def learn_tau(synapse, optimizer, spikes, target, steps):
@@ -558,7 +571,9 @@ numbers = {
     "shared_tau": {"tau": shared.tau.item(), "loss": shared_losses[-1]},
     "states": states,
 }
-write_json(Path(results_dir) / "chapter_02.json", numbers | {"seed": seed, "trains": trains, "provenance": where})
+write_json(
+    Path(results_dir) / "chapter_02.json", numbers | {"seed": seed, "trains": trains, "provenance": where}
+)
 
 # %% [markdown]
 # ## Exercises

@@ -21,6 +21,11 @@ FILTER_STYLE: dict[str, dict[str, Any]] = {
 
 _SIZED = {"markersize": 4, "linewidth": 1.8}
 
+# Edge and face of what holds each kind of state in the picture of a network.
+_MEMBRANE = (QUANTITY["membrane"], "#D6E6F2")
+_SPIKE = (QUANTITY["spike"], "#F9E0D0")
+_CURRENT = (QUANTITY["current"], "#F3E1EB")
+
 
 def currents(s: Sequence[float], tau: float) -> dict[str, np.ndarray]:
     r"""Return the current of the synapse filter and that of a plain low-pass, each ``[T]``, for one input.
@@ -62,7 +67,10 @@ def traces(s: Sequence[float], both: Mapping[str, Sequence[float]], title: str =
         top.set_ylim(0, 1.1)
         top.set_ylabel("spikes\ns[t]", rotation=0, ha="right", va="center")
         top.grid(False)
-        bottom.vlines(fired, 0, 1, color=QUANTITY["spike"], alpha=0.15, transform=bottom.get_xaxis_transform())
+        top.tick_params(bottom=False)
+        bottom.vlines(
+            fired, 0, 1, color=QUANTITY["spike"], alpha=0.15, transform=bottom.get_xaxis_transform()
+        )
         for name, current in both.items():
             bottom.plot(steps, current, label=name, **FILTER_STYLE[name], **_SIZED)
         bottom.set_xlabel("time step t")
@@ -70,8 +78,14 @@ def traces(s: Sequence[float], both: Mapping[str, Sequence[float]], title: str =
         bottom.set_xlim(-0.5, len(s) - 0.5)
         bottom.set_ylim(0, max(1.0, *(np.max(current) for current in both.values())) * 1.08)
         bottom.xaxis.get_major_locator().set_params(integer=True)
-        figure.legend(*bottom.get_legend_handles_labels(), loc="outside upper right", ncols=len(both))
-        figure.suptitle(title, fontsize=11)
+        top.set_title(title, loc="left", fontsize=11)
+        top.legend(
+            *bottom.get_legend_handles_labels(),
+            loc="lower right",
+            bbox_to_anchor=(1, 1),
+            borderaxespad=0,
+            ncols=len(both),
+        )
     return figure
 
 
@@ -86,9 +100,11 @@ def superposition(responses: Mapping[str, tuple[Sequence[float], Sequence[float]
             1, len(responses), figsize=(8, 2.9), sharey=True, layout="constrained", squeeze=False
         )
         for axes, (name, (together, alone)) in zip(all_axes[0], responses.items(), strict=True):
-            axes.fill_between(
-                np.arange(len(alone)), alone, together, color=OKABE_ITO["orange"], alpha=0.35, label="gap"
-            )
+            if not np.allclose(together, alone):
+                steps = np.arange(len(alone))
+                axes.fill_between(
+                    steps, alone, together, color=OKABE_ITO["orange"], alpha=0.35, label="difference"
+                )
             axes.plot(together, label=r"$F(s_a + s_b)$", **FILTER_STYLE[name], **_SIZED)
             axes.plot(alone, "s", color="#666666", markerfacecolor="none", label=r"$F(s_a) + F(s_b)$")
             axes.set_title(name, fontsize=11)
@@ -184,7 +200,7 @@ def current_maps(spikes: np.ndarray, current: np.ndarray, steps: Sequence[int], 
     """
     limit = np.abs(current[list(steps)]).max()
     with plt.rc_context(RC | {"axes.grid": False}):
-        figure, all_axes = plt.subplots(2, len(steps), figsize=(9, 3.9), layout="constrained", squeeze=False)
+        figure, all_axes = plt.subplots(2, len(steps), figsize=(9, 3.7), layout="constrained", squeeze=False)
         for (top, bottom), t in zip(all_axes.T, steps, strict=True):
             top.imshow(spikes[t], cmap="gray_r", vmin=0, vmax=1)
             top.set_title(f"t = {t}", fontsize=11)
@@ -192,9 +208,10 @@ def current_maps(spikes: np.ndarray, current: np.ndarray, steps: Sequence[int], 
             for axes in (top, bottom):
                 axes.set_xticks([])
                 axes.set_yticks([])
+                axes.spines[:].set(visible=True, color=QUANTITY["threshold"], linewidth=0.8)
         all_axes[0, 0].set_ylabel("input spikes")
         all_axes[1, 0].set_ylabel(f"current of\n{name}")
-        figure.colorbar(picture, ax=all_axes[1], label="current I[t]", aspect=12)
+        figure.colorbar(picture, ax=all_axes, label="current I[t]", aspect=25)
     return figure
 
 
@@ -273,9 +290,9 @@ def channel_fit(tau: np.ndarray, hidden_tau: Sequence[float], shared: Sequence[f
         for channel, (walk, goal) in enumerate(zip(tau.T, hidden_tau, strict=True)):
             axes.axhline(goal, color=QUANTITY["threshold"], linestyle=":", linewidth=1.2)
             axes.plot(walk, color=colours[channel], linewidth=2)
-            axes.annotate(f"channel {channel}", (len(walk) - 1, walk[-1]), (6, 0), textcoords="offset points").set_va(
-                "center"
-            )
+            axes.annotate(
+                f"channel {channel}", (len(walk) - 1, walk[-1]), (6, 0), textcoords="offset points"
+            ).set_va("center")
         axes.plot(shared, color=OKABE_ITO["black"], linestyle="--", linewidth=1.5)
         axes.annotate(
             "one tau for all", (len(shared) - 1, shared[-1]), (6, 0), textcoords="offset points"
@@ -284,7 +301,7 @@ def channel_fit(tau: np.ndarray, hidden_tau: Sequence[float], shared: Sequence[f
         axes.set_yticks(hidden_tau, [f"{goal:g}" for goal in hidden_tau])
         axes.minorticks_off()
         axes.grid(False)
-        axes.set_xlim(0, len(shared) - 1)
+        axes.set_xlim(0, len(shared))
         axes.set_xlabel("step of gradient descent")
         axes.set_ylabel("time constant tau (steps)")
     return figure
@@ -295,14 +312,14 @@ def srnn() -> Figure:
     with plt.rc_context(RC | {"axes.grid": False}):
         figure, axes = plt.subplots(figsize=(9, 4.3), layout="constrained")
         axes.set_xlim(0, 18)
-        axes.set_ylim(0, 8.6)
+        axes.set_ylim(-0.3, 8.3)
         axes.set_aspect("equal")
         axes.set_axis_off()
-        _layer(axes, 1.2, "input", "x[t]", "#888888", "white")
-        _layer(axes, 7.2, "recurrent layer", "v", QUANTITY["membrane"], "#D6E6F2")
-        _layer(axes, 16.0, "read-out", "v", QUANTITY["membrane"], "#D6E6F2")
-        _box(axes, 7.2, 7.3, "y[t-1]", QUANTITY["spike"], "#F9E0D0")
-        _box(axes, 11.0, 3.5, r"$\tau$:  I[t]", QUANTITY["current"], "#F3E1EB")
+        _layer(axes, 1.2, "input", "x[t]", ("#888888", "white"))
+        _layer(axes, 7.2, "recurrent layer", "v", _MEMBRANE)
+        _layer(axes, 16.0, "read-out", "v", _MEMBRANE)
+        _box(axes, 7.2, 7.3, "y[t-1]", _SPIKE)
+        _box(axes, 11.0, 3.5, r"$\tau$:  I[t]", _CURRENT)
         _arrow(axes, (2.0, 3.5), (6.3, 3.5), "weights")
         _arrow(axes, (8.1, 3.5), (9.65, 3.5))
         axes.text(9.1, 3.25, "y[t]", ha="center", va="top", fontsize=10)
@@ -310,24 +327,27 @@ def srnn() -> Figure:
         _arrow(axes, (8.9, 3.5), (8.55, 7.3), connectionstyle="angle,angleA=90,angleB=0,rad=6")
         _arrow(axes, (5.85, 7.3), (5.5, 3.6), connectionstyle="angle,angleA=180,angleB=90,rad=6")
         axes.text(5.3, 5.5, "recurrent\nweights", ha="right", va="center", fontsize=10)
-        for x, colour, name, text in (
-            (4.0, QUANTITY["membrane"], "membrane state v", "one for each neuron"),
-            (9.0, QUANTITY["spike"], "last spikes y[t-1]", "kept by the recurrent container"),
-            (14.2, QUANTITY["current"], "synapse state I[t]", "one for each filtered line"),
+        for x, (edge, face), name, text in (
+            (4.0, _MEMBRANE, "membrane state v", "one for each neuron"),
+            (9.0, _SPIKE, "last spikes y[t-1]", "kept by the recurrent container"),
+            (14.2, _CURRENT, "synapse state I[t]", "one for each filtered line"),
         ):
-            axes.text(x, 0.75, name, ha="center", color=colour, weight="bold", fontsize=10)
-            axes.text(x, 0.15, text, ha="center", fontsize=9)
+            frame = {"boxstyle": "round,pad=0.25", "facecolor": face, "edgecolor": edge, "linewidth": 1.5}
+            axes.text(x, 0.72, name, ha="center", weight="bold", fontsize=10, bbox=frame)
+            axes.text(x, -0.1, text, ha="center", fontsize=9)
     return figure
 
 
-def _layer(axes: Axes, x: float, label: str, inside: str, edge: str, face: str) -> None:
+def _layer(axes: Axes, x: float, label: str, inside: str, colours: tuple[str, str]) -> None:
+    edge, face = colours
     for y in (1.9, 3.5, 5.1):
         axes.add_patch(Circle((x, y), 0.68, facecolor=face, edgecolor=edge, linewidth=1.8, zorder=2))
         axes.text(x, y, inside, ha="center", va="center", fontsize=10, zorder=3)
     axes.text(x, 5.95, label, ha="center", va="bottom", fontsize=10, weight="bold")
 
 
-def _box(axes: Axes, x: float, y: float, text: str, edge: str, face: str) -> None:
+def _box(axes: Axes, x: float, y: float, text: str, colours: tuple[str, str]) -> None:
+    edge, face = colours
     axes.add_patch(
         FancyBboxPatch(
             (x - 1.2, y - 0.5),

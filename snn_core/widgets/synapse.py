@@ -24,7 +24,12 @@ def synapse_explorer(s: Sequence[int], tau: float = 5.0) -> VBox:
         return traces(train, currents(train, tau), title=rf"$\tau$ = {tau:g} steps")
 
     slider = FloatSlider(
-        value=tau, min=1.1, max=50, step=0.1, description="tau (steps)", style={"description_width": "initial"}
+        value=tau,
+        min=1.1,
+        max=50,
+        step=0.1,
+        description="tau (steps)",
+        style={"description_width": "initial"},
     )
     narrow = Layout(width="38px", padding="0", margin="1px")
     buttons = {
