@@ -83,7 +83,10 @@ print(f"snn_core {where['snn_core']}, torch {where['torch']}, {where['processor'
 #
 # $$I[t] = I[t-1] - (1 - s[t])\,\tfrac{1}{\tau}\,I[t-1] + s[t]$$
 #
-# Read it twice, once for each value of $s[t]$. A silent step takes away the part $1/\tau$ of the current. A step with a
+# It is the synapse of H. Fang et al., ["Exploiting neuron and synapse filter dynamics in spatial temporal learning of deep
+# spiking neural network"](https://arxiv.org/abs/2003.02944), IJCAI 2020, in the discrete form that SpikingJelly gave it.
+#
+# Read the equation twice, once for each value of $s[t]$. A silent step takes away the part $1/\tau$ of the current. A step with a
 # spike adds 1, and takes nothing away.
 
 
@@ -509,8 +512,10 @@ show(
 # costs 32, and lets some neurons forget quickly while others keep the past.
 #
 # ## 7 Where does the state sit?
-# The text's reference [1] works with an SRNN, a recurrent network of spiking neurons. Our picture of one marks all places
-# that carry something from one step to the next. The filter stands where `StatefulSynapseNet` has it.
+# The text's reference [1] works with an SRNN, a recurrent network of spiking neurons (B. Yin, F. Corradi, S. M. Bohté,
+# "Effective and efficient computation with multiple-timescale spiking recurrent neural networks", ICONS 2020). Our own
+# picture of such a network marks all places that carry something from one step to the next. The synapse filter is our
+# addition; it stands where `StatefulSynapseNet` has it.
 
 # %%
 show(
