@@ -466,7 +466,8 @@ show(
 
 # %% [markdown]
 # *Left: loss, on a logarithmic axis. Middle: $\tau$, on its way from 2 to the hidden 12. Right: the loss as a function
-# of $\tau$, with a mark for each step. It starts slowly where $\tau - 1$ is small, and crosses the valley quickly.*
+# of $\tau$, with a mark for each step. The marks lie close at first, where a step in $w$ moves $\tau$ little, and again at the
+# bottom, where the loss is flat.*
 #
 # Real networks see no target current; there the gradient comes from the loss at the output. The mechanism is the same.
 #
@@ -585,7 +586,7 @@ write_json(
 # 1. At which probability $p$ is the mean current of the synapse filter equal to $\tau$? Derive it, then check.
 # 2. At $p = 0.5$, which $\tau$ gives a low-pass the same mean as a synapse filter with $\tau = 10$? Is it then the same
 #    filter? Look at what is left after 20 silent steps.
-# 3. Let the filter of section 6 learn with a learning rate of 0.5. Where does $\tau$ go, and why does it stay there?
+# 3. Let the filter of section 6 learn with a learning rate of 0.5. Where does $\tau$ go, and why does it not come back?
 #
 # <details><summary>Solution 1</summary>
 #
@@ -619,12 +620,13 @@ write_json(
 # spikes_3 = torch.bernoulli(torch.full((100, 16), 0.2))
 # target_3 = SynapseFilter(tau=hidden_tau).forward_sequence(spikes_3)
 # filter_3 = SynapseFilter(tau=2.0, learnable=True)
-# learn_tau(filter_3, torch.optim.SGD(filter_3.parameters(), lr=0.5), spikes_3, target_3, steps=60)
-# print(f"tau {filter_3.tau.item():.4f}, gradient in w {filter_3.w.grad.item():.1e}")
+# _, taus_3 = learn_tau(filter_3, torch.optim.SGD(filter_3.parameters(), lr=0.5), spikes_3, target_3, steps=60)
+# print("tau in the first steps:", taus_3[:6].round(2).tolist())
+# print(f"tau in the end: {filter_3.tau.item():.4f}, gradient in w {filter_3.w.grad.item():.1e}")
 # ```
-# One step shoots past the valley, the next one back, far beyond the start: $\tau$ ends close to 1. There a step in $w$
-# multiplies $\tau - 1$, which is almost nothing, so the gradient in $w$ almost vanishes. The sigmoid keeps $\tau$ legal; it
-# does not keep it useful.
+# $\tau$ runs up, overshoots the valley, and the step back throws it far beyond the start, close to 1. There a
+# step in $w$ moves $\tau$ by next to nothing, and the gradient in $w$ is as small: it crawls up, and is thrown back again.
+# The sigmoid keeps $\tau$ legal; it does not keep it useful.
 # </details>
 #
 # ## What was learned
