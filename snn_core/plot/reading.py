@@ -1,0 +1,362 @@
+"""How a picture is read column by column: pictures of the data, of the layout [T, N, features], and two animations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from snn_core.plot.style import OKABE_ITO, QUANTITY, RC
+
+#: How long an animation shows a step, and its last step, in milliseconds.
+STEP_MS = 110
+PAUSE_MS = 1800
+
+#: How much of the ink of pixels that were not read yet is shown, and the grey on which they lie.
+_DIM = 0.22
+_UNREAD = 236
+
+#: The curves of :func:`accuracy_by_column`: line styles and markers tell them apart in black and white.
+_CURVES = (
+    {"color": OKABE_ITO["blue"], "linestyle": "-", "marker": "o"},
+    {"color": OKABE_ITO["vermilion"], "linestyle": "--", "marker": "s"},
+    {"color": OKABE_ITO["black"], "linestyle": ":", "marker": "^"},
+)
+
+
+def class_rows(
+    images: np.ndarray, labels: np.ndarray, classes: Sequence[str], per_class: int = 12, seed: int = 0
+) -> Figure:
+    """Draw a row of pictures for each class, chosen at random.
+
+    Args:
+        images: grey images ``[n, 28, 28]``.
+        labels: class of each image, ``[n]``.
+        classes: names of the classes.
+        per_class: pictures in a row; every class needs as many.
+        seed: of the choice.
+    """
+    rng = np.random.default_rng(seed)
+    with plt.rc_context(RC | {"axes.grid": False}):
+        figure, all_axes = plt.subplots(
+            len(classes), 1, figsize=(9, 0.66 * len(classes)), layout="constrained", squeeze=False
+        )
+        for label, (axes, name) in enumerate(zip(all_axes[:, 0], classes, strict=True)):
+            chosen = rng.choice(np.flatnonzero(labels == label), per_class, replace=False)
+            axes.imshow(np.hstack(images[chosen]), cmap="gray_r", vmin=0, vmax=255)
+            axes.set_ylabel(name, rotation=0, ha="right", va="center")
+            _bare(axes)
+    return figure
+
+
+def _bare(axes: Axes) -> None:
+    """Take ticks and frame away, and keep the labels."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _partly_read(image: np.ndarray, t: int, order: str) -> np.ndarray:
+    """Return the picture as grey values to draw, where what comes after step ``t`` is dim on a grey ground."""
+    picture = 255.0 - image
+    later = np.arange(28) > t
+    later = later[None, :] if order == "column" else later[:, None]
+    return np.where(later, _UNREAD - _DIM * image, picture)
+
+
+def _raster_axes(axes: Axes, steps: int = 28, features: int = 28) -> None:
+    """Label the axes of a sequence that is drawn with time to the right and features downwards."""
+    axes.set_xlabel("time step t")
+    axes.set_xticks(np.linspace(0, steps - 1, 4).round().astype(int))
+    axes.set_yticks(np.linspace(0, features - 1, 4).round().astype(int))
+
+
+def reading_step(image: np.ndarray, t: int, name: str, order: str = "column") -> Figure:
+    """Draw one step of reading: the picture, the 28 values of this step, and all that has come so far.
+
+    Args:
+        image: one grey image ``[28, 28]``, 0 to 255, as it is seen (not transposed).
+        t: time step, 0 to 27.
+        name: the image's class.
+        order: ``"column"`` or ``"row"``: which lines of the picture are read.
+
+    Raises:
+        ValueError: another ``order``, or ``t`` out of range.
+    """
+    if order not in ("column", "row"):
+        raise ValueError(f'order must be "column" or "row", not {order!r}')
+    if not 0 <= t < 28:
+        raise ValueError(f"t must be 0 to 27, got {t}")
+    x_seq = (image.T if order == "column" else image) / 255  # [T, features]
+    with plt.rc_context(RC | {"axes.grid": False}):
+        figure, (left, middle, right) = plt.subplots(
+            1, 3, figsize=(9, 3.5), width_ratios=(1, 0.62, 1), layout="constrained"
+        )
+        left.imshow(_partly_read(image, t, order), cmap="gray", vmin=0, vmax=255)
+        corner, size = ((t - 0.5, -0.5), (1, 28)) if order == "column" else ((-0.5, t - 0.5), (28, 1))
+        left.add_patch(Rectangle(corner, *size, fill=False, edgecolor=QUANTITY["input"], linewidth=2.5))
+        left.set_title(f"{name}, {order} {t}", fontsize=11)
+        left.set_xlabel("column of the picture")
+        left.set_ylabel("row of the picture")
+        left.set_xticks([0, 9, 18, 27])
+        left.set_yticks([0, 9, 18, 27])
+        _bars(middle).set_data(x_seq[t])
+        middle.set_title(f"input at step t = {t}", fontsize=11)
+        raster = right.imshow(_so_far(x_seq, t), cmap="gray_r", vmin=0, vmax=1)
+        raster.set_label("raster")
+        _raster_axes(right)
+        right.set_ylabel("feature i")
+        right.set_title("what has come so far", fontsize=11)
+    return figure
+
+
+class _Bars:
+    """28 horizontal bars, the first feature on top."""
+
+    def __init__(self, axes: Axes) -> None:
+        self._bars = axes.barh(np.arange(28), np.zeros(28), height=0.8, color=QUANTITY["input"])
+
+    def set_data(self, values: np.ndarray) -> None:
+        """Set the lengths of the bars to ``values [28]``."""
+        for bar, value in zip(self._bars, values, strict=True):
+            bar.set_width(value)
+
+
+def _bars(axes: Axes) -> _Bars:
+    """Prepare ``axes`` for the input of one step, and return the bars."""
+    bars = _Bars(axes)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(27.5, -0.5)
+    axes.set_xlabel("grey value x[t, i]")
+    axes.set_ylabel("feature i")
+    axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+    axes.set_yticks([0, 9, 18, 27])
+    return bars
+
+
+def _so_far(x_seq: np.ndarray, t: int) -> np.ndarray:
+    """Return ``x_seq [T, features]`` with time to the right, ``[features, T]``, masked after step ``t``."""
+    later = np.broadcast_to(np.arange(len(x_seq)) > t, x_seq.T.shape)
+    return np.ma.masked_array(x_seq.T, mask=later)
+
+
+def layout(x_seq: np.ndarray, sample: int = 0, feature: int = 14) -> Figure:
+    """Draw a batch ``[T, N, features]``: as a deck of T cards, one sample of it, and one feature of that sample.
+
+    Args:
+        x_seq: grey values in [0, 1], ``[28, N, 28]``; a handful of samples can be seen best.
+        sample: the sample that is taken out.
+        feature: the feature of it that is taken out.
+    """
+    T, N, H = x_seq.shape
+    with plt.rc_context(RC | {"axes.grid": False}):
+        figure, (deck, one, trace) = plt.subplots(
+            1, 3, figsize=(9, 3.6), width_ratios=(1.5, 1, 1.05), layout="constrained"
+        )
+        _draw_deck(deck, x_seq, sample)
+        deck.set_title(f"x_seq  [T, N, features] = [{T}, {N}, {H}]", fontsize=11)
+        one.imshow(x_seq[:, sample].T, cmap="gray_r", vmin=0, vmax=1)
+        one.axhspan(feature - 0.5, feature + 0.5, fill=False, edgecolor=QUANTITY["input"], linewidth=2)
+        _raster_axes(one, T, H)
+        one.set_ylabel("feature i")
+        one.set_title(f"x_seq[:, {sample}]  [T, features]", fontsize=11)
+        trace.step(np.arange(T), x_seq[:, sample, feature], where="mid", color=QUANTITY["input"], linewidth=2)
+        trace.set_xlabel("time step t")
+        trace.set_ylabel("input current x[t]")
+        trace.set_ylim(-0.03, 1.03)
+        trace.set_xticks([0, 9, 18, 27])
+        trace.set_box_aspect(1)
+        trace.set_title(f"x_seq[:, {sample}, {feature}]  [T]", fontsize=11)
+    return figure
+
+
+def _draw_deck(axes: Axes, x_seq: np.ndarray, sample: int) -> None:
+    """Draw the first steps and the last one as cards ``[N, features]``, each behind the one before."""
+    T, N, H = x_seq.shape
+    height, shift = 9.0, (4.2, 5.2)
+    cards = [*range(0, T, max(1, T // 6)), T - 1]
+    for place, t in reversed(list(enumerate(cards))):
+        x, y = shift[0] * place, shift[1] * place
+        extent = (x, x + H, y, y + height)
+        axes.imshow(x_seq[t], cmap="gray_r", vmin=0, vmax=1, extent=extent, zorder=-place, aspect="auto")
+        axes.add_patch(Rectangle((x, y), H, height, fill=False, edgecolor="#666666", zorder=-place + 0.2))
+        row = height / N
+        axes.add_patch(
+            Rectangle(
+                (x, y + height - (sample + 1) * row),
+                H,
+                row,
+                fill=False,
+                edgecolor=QUANTITY["input"],
+                linewidth=1.8,
+                zorder=-place + 0.3,
+            )
+        )
+        axes.text(x + H + 0.6, y + 0.2, f"t = {t}", fontsize=9, va="bottom")
+    axes.text(H / 2, -1.2, f"{H} features", ha="center", va="top", fontsize=10)
+    axes.text(-1.0, height / 2, f"N = {N} samples", ha="right", va="center", rotation=90, fontsize=10)
+    axes.set_xlim(-4, shift[0] * (len(cards) - 1) + H + 9)
+    axes.set_ylim(-4.5, shift[1] * (len(cards) - 1) + height + 1)
+    axes.set_axis_off()
+
+
+def rasters(sequences: Mapping[str, np.ndarray]) -> Figure:
+    """Draw sequences side by side as a network gets them: time to the right, features downwards.
+
+    Args:
+        sequences: title of each panel to grey values in [0, 1], ``[T, features]``.
+    """
+    with plt.rc_context(RC | {"axes.grid": False}):
+        figure, all_axes = plt.subplots(
+            1,
+            len(sequences),
+            figsize=(9, 9 / max(3, len(sequences)) + 0.5),
+            layout="constrained",
+            squeeze=False,
+        )
+        for axes, (title, x_seq) in zip(all_axes[0], sequences.items(), strict=True):
+            axes.imshow(x_seq.T, cmap="gray_r", vmin=0, vmax=1)
+            _raster_axes(axes, *x_seq.shape)
+            axes.set_title(title, fontsize=10)
+        all_axes[0, 0].set_ylabel("feature i")
+    return figure
+
+
+def accuracy_by_column(curves: Mapping[str, Sequence[float]], ceiling: float, subset: bool = False) -> Figure:
+    """Draw the test accuracy of linear readers against the column.
+
+    Args:
+        curves: name of each kind of reader to its accuracies in [0, 1], one for each column; three at most.
+        ceiling: accuracy of the reader that sees all pixels.
+        subset: whether the readers saw only the embedded subset; the figure then says so.
+    """
+    with plt.rc_context(RC):
+        figure, axes = plt.subplots(figsize=(8, 4.2), layout="constrained")
+        for style, (name, values) in zip(_CURVES, curves.items(), strict=False):
+            axes.plot(range(len(values)), 100 * np.asarray(values), label=name, markersize=5, **style)
+        for level, text in ((100 * ceiling, "all pixels"), (10, "chance")):
+            axes.axhline(level, color="#666666", linewidth=1, zorder=0)
+            axes.text(0, level + 1, text, va="bottom", fontsize=10, color="#444444")
+        axes.set_xlabel("time step t = column")
+        axes.set_ylabel("test accuracy (%)")
+        axes.set_ylim(0, 100)
+        axes.set_xticks([0, 9, 18, 27])
+        if subset:
+            axes.set_title("6,000 of 60,000 training images", loc="left", fontsize=11)
+        axes.legend(loc="lower center", bbox_to_anchor=(0.55, 0.11))
+    return figure
+
+
+def column_pairs(correlation: np.ndarray, accuracy: np.ndarray, best: tuple[int, int]) -> Figure:
+    """Draw how alike two columns are, and what a reader of two columns reaches.
+
+    Args:
+        correlation: correlation of each column with each, ``[28, 28]``.
+        accuracy: test accuracy in [0, 1] of the reader of columns t and u, ``[28, 28]``, symmetric.
+        best: the pair to mark.
+    """
+    with plt.rc_context(RC | {"axes.grid": False}):
+        figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
+        picture = left.imshow(correlation, cmap="RdBu_r", vmin=-1, vmax=1)
+        figure.colorbar(picture, ax=left, label="correlation", shrink=0.85)
+        left.set_title("how alike two columns are", fontsize=11)
+        picture = right.imshow(100 * accuracy, cmap="viridis")
+        figure.colorbar(picture, ax=right, label="test accuracy (%)", shrink=0.85)
+        right.set_title("what two columns tell together", fontsize=11)
+        for t, u in (best, best[::-1]):
+            right.add_patch(
+                Rectangle((u - 0.5, t - 0.5), 1, 1, fill=False, edgecolor=OKABE_ITO["black"], linewidth=2)
+            )
+        for axes in (left, right):
+            axes.set_xlabel("column t")
+            axes.set_ylabel("column u")
+            axes.set_xticks([0, 9, 18, 27])
+            axes.set_yticks([0, 9, 18, 27])
+    return figure
+
+
+def reading_gif(image: np.ndarray, name: str) -> bytes:
+    """Return an animation of a picture that is read column by column, as the bytes of a GIF file.
+
+    A frame marks the column that is read, and columns not read yet are dim; beside it stand the step and the class.
+    It has 28 frames and repeats after a pause.
+
+    Args:
+        image: one grey image ``[28, 28]``, 0 to 255.
+        name: its class.
+    """
+    with plt.rc_context(RC | {"axes.grid": False}):
+        figure, (left, right) = plt.subplots(
+            1, 2, figsize=(7.2, 3.8), width_ratios=(1, 0.8), layout="constrained"
+        )
+        picture = left.imshow(_partly_read(image, 0, "column"), cmap="gray", vmin=0, vmax=255)
+        mark = left.add_patch(
+            Rectangle((-0.5, -0.5), 1, 28, fill=False, edgecolor=QUANTITY["input"], linewidth=3)
+        )
+        left.set_xlabel("column of the picture")
+        left.set_ylabel("row of the picture")
+        left.set_xticks([0, 9, 18, 27])
+        left.set_yticks([0, 9, 18, 27])
+        right.set_axis_off()
+        right.text(0, 0.78, "time step", fontsize=13, transform=right.transAxes)
+        step = right.text(0, 0.58, "", fontsize=30, color=QUANTITY["input"], transform=right.transAxes)
+        right.text(0, 0.40, "class", fontsize=13, transform=right.transAxes)
+        right.text(0, 0.27, name, fontsize=19, transform=right.transAxes)
+
+    def draw(t: int) -> None:
+        picture.set_data(_partly_read(image, t, "column"))
+        mark.set_x(t - 0.5)
+        step.set_text(f"t = {t}")
+
+    return _gif(figure, draw)
+
+
+def column_gif(image: np.ndarray) -> bytes:
+    """Return an animation of the columns of a picture as a network gets them, as the bytes of a GIF file.
+
+    Bars show the 28 values of the step; a raster collects the steps. It has 28 frames and repeats after a pause.
+
+    Args:
+        image: one grey image ``[28, 28]``, 0 to 255.
+    """
+    x_seq = image.T / 255  # [T, features]
+    with plt.rc_context(RC | {"axes.grid": False}):
+        figure, (left, right) = plt.subplots(
+            1, 2, figsize=(7.2, 3.8), width_ratios=(0.8, 1), layout="constrained"
+        )
+        bars = _bars(left)
+        title = left.set_title("input at t = 27")
+        raster = right.imshow(_so_far(x_seq, 27), cmap="gray_r", vmin=0, vmax=1)
+        _raster_axes(right)
+        right.set_title("what has come so far")
+
+    def draw(t: int) -> None:
+        bars.set_data(x_seq[t])
+        title.set_text(f"input at t = {t}")
+        raster.set_data(_so_far(x_seq, t))
+
+    return _gif(figure, draw)
+
+
+def _gif(figure: Figure, draw: Callable[[int], None], steps: int = 28) -> bytes:
+    """Return the frames that ``draw`` makes of ``figure`` as the bytes of a GIF file, and close the figure."""
+    # Only here, since imageio comes with the extra `notebooks`.
+    import imageio.v3
+
+    canvas = FigureCanvasAgg(figure)
+    frames = []
+    for t in range(steps):
+        draw(t)
+        canvas.draw()
+        frames.append(np.array(canvas.buffer_rgba())[..., :3])
+    plt.close(figure)
+    durations = [STEP_MS] * (steps - 1) + [PAUSE_MS]
+    return imageio.v3.imwrite(
+        "<bytes>", np.stack(frames), plugin="pillow", extension=".gif", duration=durations, loop=0
+    )
