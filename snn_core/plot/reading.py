@@ -30,7 +30,7 @@ _CURVES = (
 
 
 def class_rows(
-    images: np.ndarray, labels: np.ndarray, classes: Sequence[str], per_class: int = 12, seed: int = 0
+    images: np.ndarray, labels: np.ndarray, classes: Sequence[str], per_class: int = 13, seed: int = 0
 ) -> Figure:
     """Draw a row of pictures for each class, chosen at random.
 
@@ -60,6 +60,23 @@ def _bare(axes: Axes) -> None:
     axes.set_yticks([])
     for spine in axes.spines.values():
         spine.set_visible(False)
+
+
+def _mark(axes: Axes, t: int, order: str = "column") -> Rectangle:
+    """Put a frame around the column or row that is read at step ``t``, a little larger, so that it hides no pixel."""
+    corner, size = (t - 0.6, -0.6), (1.2, 28.2)
+    if order == "row":
+        corner, size = corner[::-1], size[::-1]
+    frame = Rectangle(corner, *size, fill=False, edgecolor=QUANTITY["input"], linewidth=2.5, clip_on=False)
+    return axes.add_patch(frame)
+
+
+def _picture_axes(axes: Axes) -> None:
+    """Label the axes of a picture that is drawn as it is seen."""
+    axes.set_xlabel("column of the picture")
+    axes.set_ylabel("row of the picture")
+    axes.set_xticks([0, 9, 18, 27])
+    axes.set_yticks([0, 9, 18, 27])
 
 
 def _partly_read(image: np.ndarray, t: int, order: str) -> np.ndarray:
@@ -99,51 +116,51 @@ def reading_step(image: np.ndarray, t: int, name: str, order: str = "column") ->
             1, 3, figsize=(9, 3.5), width_ratios=(1, 0.62, 1), layout="constrained"
         )
         left.imshow(_partly_read(image, t, order), cmap="gray", vmin=0, vmax=255)
-        corner, size = ((t - 0.5, -0.5), (1, 28)) if order == "column" else ((-0.5, t - 0.5), (28, 1))
-        left.add_patch(Rectangle(corner, *size, fill=False, edgecolor=QUANTITY["input"], linewidth=2.5))
+        _mark(left, t, order)
         left.set_title(f"{name}, {order} {t}", fontsize=11)
-        left.set_xlabel("column of the picture")
-        left.set_ylabel("row of the picture")
-        left.set_xticks([0, 9, 18, 27])
-        left.set_yticks([0, 9, 18, 27])
-        _bars(middle).set_data(x_seq[t])
-        middle.set_title(f"input at step t = {t}", fontsize=11)
-        raster = right.imshow(_so_far(x_seq, t), cmap="gray_r", vmin=0, vmax=1)
-        raster.set_label("raster")
-        _raster_axes(right)
-        right.set_ylabel("feature i")
+        _picture_axes(left)
+        _Bars(middle).show(x_seq[t])
+        middle.set_box_aspect(1 / 0.62)
+        middle.set_title(f"input at t = {t}", fontsize=11)
+        _Raster(right, x_seq).show(t)
         right.set_title("what has come so far", fontsize=11)
     return figure
 
 
 class _Bars:
-    """28 horizontal bars, the first feature on top."""
+    """The input of one step as 28 horizontal bars, the first feature on top."""
 
     def __init__(self, axes: Axes) -> None:
         self._bars = axes.barh(np.arange(28), np.zeros(28), height=0.8, color=QUANTITY["input"])
+        axes.set_xlim(0, 1)
+        axes.set_ylim(27.5, -0.5)
+        axes.set_xlabel("grey value x[t, i]")
+        axes.set_ylabel("feature i")
+        axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+        axes.set_yticks([0, 9, 18, 27])
 
-    def set_data(self, values: np.ndarray) -> None:
+    def show(self, values: np.ndarray) -> None:
         """Set the lengths of the bars to ``values [28]``."""
         for bar, value in zip(self._bars, values, strict=True):
             bar.set_width(value)
 
 
-def _bars(axes: Axes) -> _Bars:
-    """Prepare ``axes`` for the input of one step, and return the bars."""
-    bars = _Bars(axes)
-    axes.set_xlim(0, 1)
-    axes.set_ylim(27.5, -0.5)
-    axes.set_xlabel("grey value x[t, i]")
-    axes.set_ylabel("feature i")
-    axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
-    axes.set_yticks([0, 9, 18, 27])
-    return bars
+class _Raster:
+    """A sequence ``x_seq [28, 28]`` with time to the right, as far as it has come."""
 
+    def __init__(self, axes: Axes, x_seq: np.ndarray) -> None:
+        self._values = x_seq.T
+        self._picture = axes.imshow(self._values, cmap="gray_r", vmin=0, vmax=1)
+        self._frame = _mark(axes, 0)
+        axes.set_facecolor(str(_UNREAD / 255))
+        _raster_axes(axes)
+        axes.set_ylabel("feature i")
 
-def _so_far(x_seq: np.ndarray, t: int) -> np.ndarray:
-    """Return ``x_seq [T, features]`` with time to the right, ``[features, T]``, masked after step ``t``."""
-    later = np.broadcast_to(np.arange(len(x_seq)) > t, x_seq.T.shape)
-    return np.ma.masked_array(x_seq.T, mask=later)
+    def show(self, t: int) -> None:
+        """Show steps 0 to ``t``; the rest is left to the grey ground."""
+        later = np.broadcast_to(np.arange(28) > t, self._values.shape)
+        self._picture.set_data(np.ma.masked_array(self._values, mask=later))
+        self._frame.set_x(t - 0.6)
 
 
 def layout(x_seq: np.ndarray, sample: int = 0, feature: int = 14) -> Figure:
@@ -177,32 +194,22 @@ def layout(x_seq: np.ndarray, sample: int = 0, feature: int = 14) -> Figure:
 
 
 def _draw_deck(axes: Axes, x_seq: np.ndarray, sample: int) -> None:
-    """Draw the first steps and the last one as cards ``[N, features]``, each behind the one before."""
+    """Draw four of the T steps as cards ``[N, features]``, later ones further up; mark ``sample`` in each."""
     T, N, H = x_seq.shape
-    height, shift = 9.0, (4.2, 5.2)
-    cards = [*range(0, T, max(1, T // 6)), T - 1]
-    for place, t in reversed(list(enumerate(cards))):
-        x, y = shift[0] * place, shift[1] * place
-        extent = (x, x + H, y, y + height)
-        axes.imshow(x_seq[t], cmap="gray_r", vmin=0, vmax=1, extent=extent, zorder=-place, aspect="auto")
-        axes.add_patch(Rectangle((x, y), H, height, fill=False, edgecolor="#666666", zorder=-place + 0.2))
-        row = height / N
-        axes.add_patch(
-            Rectangle(
-                (x, y + height - (sample + 1) * row),
-                H,
-                row,
-                fill=False,
-                edgecolor=QUANTITY["input"],
-                linewidth=1.8,
-                zorder=-place + 0.3,
-            )
-        )
-        axes.text(x + H + 0.6, y + 0.2, f"t = {t}", fontsize=9, va="bottom")
-    axes.text(H / 2, -1.2, f"{H} features", ha="center", va="top", fontsize=10)
-    axes.text(-1.0, height / 2, f"N = {N} samples", ha="right", va="center", rotation=90, fontsize=10)
-    axes.set_xlim(-4, shift[0] * (len(cards) - 1) + H + 9)
-    axes.set_ylim(-4.5, shift[1] * (len(cards) - 1) + height + 1)
+    height, right, up = 12.0, 5.0, 14.5
+    cards = np.linspace(0, T - 1, 4).round().astype(int)
+    for place, t in enumerate(cards):
+        x, y, row = right * place, up * place, height / N
+        axes.imshow(x_seq[t], cmap="gray_r", vmin=0, vmax=1, extent=(x, x + H, y, y + height))
+        axes.add_patch(Rectangle((x, y), H, height, fill=False, edgecolor="#666666"))
+        corner = (x, y + height - (sample + 1) * row)
+        axes.add_patch(Rectangle(corner, H, row, fill=False, edgecolor=QUANTITY["input"], linewidth=2))
+        axes.text(x + H + 0.8, y + height / 2, f"t = {t}", fontsize=10, va="center")
+    axes.text(H / 2, -1, f"{H} features", ha="center", va="top", fontsize=10)
+    axes.text(-0.8, height / 2, f"N = {N}", ha="right", va="center", rotation=90, fontsize=10)
+    axes.set_xlim(-4, right * 3 + H + 9)
+    axes.set_ylim(-5, up * 3 + height + 1)
+    axes.set_aspect("equal")
     axes.set_axis_off()
 
 
@@ -292,27 +299,23 @@ def reading_gif(image: np.ndarray, name: str) -> bytes:
         name: its class.
     """
     with plt.rc_context(RC | {"axes.grid": False}):
-        figure, (left, right) = plt.subplots(
-            1, 2, figsize=(7.2, 3.8), width_ratios=(1, 0.8), layout="constrained"
-        )
+        figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.9))
+        # Fixed places: a layout that fits itself to the texts would make the picture jump.
+        figure.subplots_adjust(left=0.09, right=0.99, top=0.97, bottom=0.14, wspace=0.08)
         picture = left.imshow(_partly_read(image, 0, "column"), cmap="gray", vmin=0, vmax=255)
-        mark = left.add_patch(
-            Rectangle((-0.5, -0.5), 1, 28, fill=False, edgecolor=QUANTITY["input"], linewidth=3)
-        )
-        left.set_xlabel("column of the picture")
-        left.set_ylabel("row of the picture")
-        left.set_xticks([0, 9, 18, 27])
-        left.set_yticks([0, 9, 18, 27])
+        mark = _mark(left, 0)
+        _picture_axes(left)
         right.set_axis_off()
-        right.text(0, 0.78, "time step", fontsize=13, transform=right.transAxes)
-        step = right.text(0, 0.58, "", fontsize=30, color=QUANTITY["input"], transform=right.transAxes)
-        right.text(0, 0.40, "class", fontsize=13, transform=right.transAxes)
-        right.text(0, 0.27, name, fontsize=19, transform=right.transAxes)
+        step = right.text(0.08, 0.80, "", fontsize=32, color=QUANTITY["input"], transform=right.transAxes)
+        read = right.text(0.08, 0.64, "", fontsize=13, transform=right.transAxes)
+        right.text(0.08, 0.34, "class, to be named at the end", fontsize=13, transform=right.transAxes)
+        right.text(0.08, 0.18, name, fontsize=22, transform=right.transAxes)
 
     def draw(t: int) -> None:
         picture.set_data(_partly_read(image, t, "column"))
-        mark.set_x(t - 0.5)
+        mark.set_x(t - 0.6)
         step.set_text(f"t = {t}")
+        read.set_text(f"column {t} comes in, {27 - t} to come")
 
     return _gif(figure, draw)
 
@@ -327,19 +330,17 @@ def column_gif(image: np.ndarray) -> bytes:
     """
     x_seq = image.T / 255  # [T, features]
     with plt.rc_context(RC | {"axes.grid": False}):
-        figure, (left, right) = plt.subplots(
-            1, 2, figsize=(7.2, 3.8), width_ratios=(0.8, 1), layout="constrained"
-        )
-        bars = _bars(left)
-        title = left.set_title("input at t = 27")
-        raster = right.imshow(_so_far(x_seq, 27), cmap="gray_r", vmin=0, vmax=1)
-        _raster_axes(right)
-        right.set_title("what has come so far")
+        figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.9), width_ratios=(0.8, 1))
+        figure.subplots_adjust(left=0.09, right=0.98, top=0.91, bottom=0.14, wspace=0.24)
+        bars, raster = _Bars(left), _Raster(right, x_seq)
+        left.set_box_aspect(1 / 0.8)
+        title = left.set_title("input at t = 27", fontsize=13)
+        right.set_title("what has come so far", fontsize=13)
 
     def draw(t: int) -> None:
-        bars.set_data(x_seq[t])
+        bars.show(x_seq[t])
         title.set_text(f"input at t = {t}")
-        raster.set_data(_so_far(x_seq, t))
+        raster.show(t)
 
     return _gif(figure, draw)
 
@@ -354,7 +355,9 @@ def _gif(figure: Figure, draw: Callable[[int], None], steps: int = 28) -> bytes:
     for t in range(steps):
         draw(t)
         canvas.draw()
-        frames.append(np.array(canvas.buffer_rgba())[..., :3])
+        # 32 levels in each channel: so few colours fit into a palette exactly, and what stands still costs no bytes.
+        shades = np.round(np.asarray(canvas.buffer_rgba())[..., :3] / 255 * 31)
+        frames.append(np.round(shades / 31 * 255).astype(np.uint8))
     plt.close(figure)
     durations = [STEP_MS] * (steps - 1) + [PAUSE_MS]
     return imageio.v3.imwrite(
