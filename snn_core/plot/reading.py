@@ -260,31 +260,36 @@ def accuracy_by_column(curves: Mapping[str, Sequence[float]], ceiling: float, su
     return figure
 
 
-def column_pairs(correlation: np.ndarray, accuracy: np.ndarray, best: tuple[int, int]) -> Figure:
+def column_pairs(
+    correlation: np.ndarray, columns: Sequence[int], accuracy: np.ndarray, best: tuple[int, int]
+) -> Figure:
     """Draw how alike two columns are, and what a reader of two columns reaches.
 
     Args:
         correlation: correlation of each column with each, ``[28, 28]``.
-        accuracy: test accuracy in [0, 1] of the reader of columns t and u, ``[28, 28]``, symmetric.
-        best: the pair to mark.
+        columns: the columns of which pairs were tried, ``[K]``.
+        accuracy: test accuracy in [0, 1] of the reader of each two of them, ``[K, K]``, symmetric.
+        best: two of ``columns``, the pair to mark.
     """
     with plt.rc_context(RC | {"axes.grid": False}):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
+        figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.9), layout="constrained")
         picture = left.imshow(correlation, cmap="RdBu_r", vmin=-1, vmax=1)
         figure.colorbar(picture, ax=left, label="correlation", shrink=0.85)
         left.set_title("how alike two columns are", fontsize=11)
+        left.set_xticks([0, 9, 18, 27])
+        left.set_yticks([0, 9, 18, 27])
         picture = right.imshow(100 * accuracy, cmap="viridis")
         figure.colorbar(picture, ax=right, label="test accuracy (%)", shrink=0.85)
         right.set_title("what two columns tell together", fontsize=11)
-        for t, u in (best, best[::-1]):
-            right.add_patch(
-                Rectangle((u - 0.5, t - 0.5), 1, 1, fill=False, edgecolor=OKABE_ITO["black"], linewidth=2)
-            )
+        places = np.arange(0, len(columns), 3)
+        right.set_xticks(places, [columns[place] for place in places])
+        right.set_yticks(places, [columns[place] for place in places])
+        first, second = (columns.index(column) for column in best)
+        for x, y in ((first, second), (second, first)):
+            right.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor="black", linewidth=2))
         for axes in (left, right):
             axes.set_xlabel("column t")
             axes.set_ylabel("column u")
-            axes.set_xticks([0, 9, 18, 27])
-            axes.set_yticks([0, 9, 18, 27])
     return figure
 
 
@@ -315,7 +320,7 @@ def reading_gif(image: np.ndarray, name: str) -> bytes:
         picture.set_data(_partly_read(image, t, "column"))
         mark.set_x(t - 0.6)
         step.set_text(f"t = {t}")
-        read.set_text(f"column {t} comes in, {27 - t} to come")
+        read.set_text(f"column {t} of 0 to 27 comes in")
 
     return _gif(figure, draw)
 
