@@ -44,7 +44,7 @@ def class_rows(
     rng = np.random.default_rng(seed)
     with plt.rc_context(RC | {"axes.grid": False}):
         figure, all_axes = plt.subplots(
-            len(classes), 1, figsize=(9, 0.66 * len(classes)), layout="constrained", squeeze=False
+            len(classes), 1, figsize=(8.6, 0.66 * len(classes)), layout="constrained", squeeze=False
         )
         for label, (axes, name) in enumerate(zip(all_axes[:, 0], classes, strict=True)):
             chosen = rng.choice(np.flatnonzero(labels == label), per_class, replace=False)
@@ -223,7 +223,7 @@ def rasters(sequences: Mapping[str, np.ndarray]) -> Figure:
         figure, all_axes = plt.subplots(
             1,
             len(sequences),
-            figsize=(9, 9 / max(3, len(sequences)) + 0.5),
+            figsize=(3 * len(sequences), 3.2),
             layout="constrained",
             squeeze=False,
         )
