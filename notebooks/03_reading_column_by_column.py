@@ -455,7 +455,7 @@ for name, z in {"the best column": single, "added up over all columns": added}.i
 # a linear one. And a layer **without any memory**, if its activity is added up over time, gets much further than the sum
 # of the pixels: each unit counts how many columns look a certain way. That is what the firing rate at the output does,
 # in every network of [chapter 04](04_three_networks.ipynb). Keep it in mind when a network without recurrence does
-# well: counting is memory, too, and the membrane counts. What none of these readers knows is the **order**.
+# well: counting is memory, too, and the membrane counts. What a count does not hold is the **order**.
 #
 # ## 7 What must be remembered
 # A column is worth remembering if it tells something that the present one does not. How alike two columns are is in
@@ -498,9 +498,9 @@ show(
 )
 
 # %% [markdown]
-# *Left: neighbours are nearly the same, and so are a column and its mirror image, since clothes are symmetric. Right: such
-# pairs tell less than others. On the diagonal stands one column alone; the frame marks the pair that is best on the
-# training pictures.*
+# *Left: neighbours are nearly the same, and so are a column and its mirror image, since clothes are symmetric. Right: so
+# such a pair tells less than the one in the frame, which is the best on the training pictures. On the diagonal stands
+# one column alone.*
 
 # %%
 distance = second - first
@@ -509,6 +509,11 @@ print(
 )
 print(f"together {tell['test'][first, second]:.1%} of the test pictures, alone", end=" ")
 print(f"{tell['test'][first, first]:.1%} and {tell['test'][second, second]:.1%}")
+
+# %%
+for name, other in (("next tried column", first + 2), ("mirror image", 28 - first)):
+    print(f"column {first} and its {name}, {other}:", end=" ")
+    print(f"correlation {correlation[first, other]:.2f}, together {tell['test'][first, other]:.1%}")
 
 # %% [markdown]
 # To use this pair, a network has to hold what it saw in the first column for as many steps as they lie apart, while
@@ -532,6 +537,11 @@ result = {
     "after_reshape": after_reshape,
     "random_units": nonlinear,
     "best_pair": {"columns": [first, second], "test": tell["test"][first, second]},
+    "near_pairs": [tell["test"][t, t + 2] for t in columns[:-1]],
+    "mirror": {
+        "correlation": correlation[first, 28 - first].item(),
+        "test": tell["test"][first, 28 - first],
+    },
     "correlation": {str(lag): correlation.diagonal(lag).mean().item() for lag in range(1, T)},
 }
 write_json(Path(results_dir) / "chapter_03.json", result | {"provenance": where})

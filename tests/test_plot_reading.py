@@ -53,7 +53,7 @@ def test_step_shows_the_input_and_what_came_before(order):
     assert [bar.get_width() for bar in middle.patches] == pytest.approx(line / 255)
     x_seq = IMAGE.T if order == "column" else IMAGE
     raster = drawn(right)
-    assert raster[:, :6] == pytest.approx(x_seq[:6].T / 255)
+    assert raster.data[:, :6] == pytest.approx(x_seq[:6].T / 255)
     assert not raster.mask[:, :6].any()
     assert raster.mask[:, 6:].all()
     seen = drawn(left) == 255.0 - IMAGE
@@ -102,7 +102,7 @@ def test_pairs_are_labelled_with_their_columns_and_the_best_is_marked_twice():
     accuracy = np.arange(16).reshape(4, 4) / 100
     left, right = column_pairs(np.eye(28), [0, 2, 4, 6], accuracy, best=(2, 6)).axes[:2]
     assert drawn(left).tolist() == np.eye(28).tolist()
-    assert drawn(right) == pytest.approx(100 * accuracy)
+    assert drawn(right).data == pytest.approx(100 * accuracy)
     assert [label.get_text() for label in right.get_xticklabels()] == ["0", "6"]
     assert {(mark.get_x(), mark.get_y()) for mark in right.patches} == {(0.5, 2.5), (2.5, 0.5)}
 
@@ -131,8 +131,8 @@ def test_frame_of_the_animation_moves_one_column_in_each_step():
         # Only the picture's half, below the step that is written in the same colour.
         is_green = (abs(pixels - green) < 12).all(2)[:, :390]
         places.append(np.flatnonzero(is_green.sum(0) > 200).mean())
-    steps = np.diff(places)
-    assert steps == pytest.approx(np.full(27, steps.mean()), abs=1)
+    steps = np.diff(places[1:])  # at first an axis covers a part of the frame
+    assert steps == pytest.approx(np.full(26, steps.mean()), abs=1)
     assert steps.mean() * 28 == pytest.approx(311, abs=6)  # the picture's width in pixels
 
 
