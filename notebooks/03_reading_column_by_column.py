@@ -62,6 +62,7 @@ import torch
 from IPython.display import Code
 from torch.nn.functional import one_hot
 
+# %%
 from snn_core.data import SequentialFashionMNIST
 from snn_core.files import write_json
 from snn_core.network import columns_as_sequence
