@@ -312,7 +312,7 @@ def reading_gif(image: np.ndarray, name: str) -> bytes:
         _picture_axes(left)
         right.set_axis_off()
         step = right.text(0.08, 0.80, "", fontsize=32, color=QUANTITY["input"], transform=right.transAxes)
-        read = right.text(0.08, 0.64, "", fontsize=13, transform=right.transAxes)
+        read = right.text(0.08, 0.72, "", fontsize=13, va="top", transform=right.transAxes)
         right.text(0.08, 0.34, "class, to be named at the end", fontsize=13, transform=right.transAxes)
         right.text(0.08, 0.18, name, fontsize=22, transform=right.transAxes)
 
@@ -320,7 +320,7 @@ def reading_gif(image: np.ndarray, name: str) -> bytes:
         picture.set_data(_partly_read(image, t, "column"))
         mark.set_x(t - 0.6)
         step.set_text(f"t = {t}")
-        read.set_text(f"column {t} of 0 to 27 comes in")
+        read.set_text(f"column {t} comes in,\n{27 - t} still to come")
 
     return _gif(figure, draw)
 
