@@ -43,9 +43,8 @@ def class_rows(
     """
     rng = np.random.default_rng(seed)
     with plt.rc_context(RC | {"axes.grid": False}):
-        figure, all_axes = plt.subplots(
-            len(classes), 1, figsize=(8.6, 0.66 * len(classes)), layout="constrained", squeeze=False
-        )
+        figure, all_axes = plt.subplots(len(classes), 1, figsize=(9, 0.64 * len(classes)), squeeze=False)
+        figure.subplots_adjust(left=0.13, right=0.995, top=0.995, bottom=0.005, hspace=0.06)
         for label, (axes, name) in enumerate(zip(all_axes[:, 0], classes, strict=True)):
             chosen = rng.choice(np.flatnonzero(labels == label), per_class, replace=False)
             axes.imshow(np.hstack(images[chosen]), cmap="gray_r", vmin=0, vmax=255)
