@@ -32,6 +32,9 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 
+#: No cell takes longer, in seconds: a kernel that hangs ends with an error.
+CELL_LIMIT = 900
+
 #: Parameters of the quick run that the tests make, for each notebook that has more than its folders to set.
 QUICK: dict[str, dict[str, Any]] = {
     "03_reading_column_by_column": {"source": "embedded"},
@@ -130,6 +133,7 @@ def execute(path: Path, output: Path, parameters: dict[str, Any], with_solutions
             cwd=str(path.parent),
             progress_bar=sys.stderr.isatty(),
             kernel_manager_class=PatientManager,
+            execution_timeout=CELL_LIMIT,
         )
         notebook = nbformat.read(executed, as_version=4)
     check_outputs(notebook, path.name)
