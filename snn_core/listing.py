@@ -1,0 +1,67 @@
+"""Source code on a page: the real text of a function, taken from its file when the page is made."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from IPython.display import Markdown
+
+from snn_core.backend.cuda import SOURCE
+
+__all__ = ["cuda_source", "listing", "matched_lines", "python_source"]
+
+_REMARK = re.compile(r"\s*# (noqa|fmt)\b.*")
+
+
+def python_source(function: Callable[..., Any] | type) -> str:
+    """Return the source of a function or class, also of one that numba compiled, without remarks for linters."""
+    text = inspect.getsource(getattr(function, "py_func", function))
+    return "\n".join(_REMARK.sub("", line) for line in text.rstrip().splitlines())
+
+
+def cuda_source(name: str) -> str:
+    """Return a function of ``kernels.cu`` from its head to its closing brace, with the comment above it.
+
+    Raises:
+        ValueError: there is no such function.
+    """
+    lines = SOURCE.read_text().splitlines()
+    head = re.compile(rf"[a-z].*\b{re.escape(name)}\(")  # a definition begins at the margin, a call does not
+    first = next((at for at, line in enumerate(lines) if head.match(line)), None)
+    if first is None:
+        raise ValueError(f"{SOURCE.name} has no function {name}")
+    last = first if lines[first].endswith("}") else lines.index("}", first)
+    while lines[first - 1].startswith(("// ", "template ")):
+        first -= 1
+    return "\n".join(lines[first : last + 1])
+
+
+def listing(language: str, *sources: str) -> Markdown:
+    """Return sources as one block of code with the colours of ``language``, as in "python" or "cpp"."""
+    return Markdown(f"```{language}\n" + "\n\n".join(sources) + "\n```")
+
+
+def matched_lines(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], sources: Sequence[str]
+) -> Markdown:
+    """Return a table that sets lines of several sources side by side.
+
+    Args:
+        headings: title of each column, the first one for what the lines do.
+        rows: what the lines do, and a piece of code from each source.
+        sources: where the pieces come from.
+
+    Raises:
+        ValueError: a piece is not in its source, so that a table cannot outlive the code that it explains.
+    """
+    text = [" | ".join(("", *headings, "")), "|---" * len(headings) + "|"]
+    for meaning, *pieces in rows:
+        for piece, source in zip(pieces, sources, strict=True):
+            if piece not in source:
+                raise ValueError(f"not in the source: {piece}")
+        code = [f"`{piece}`".replace("|", r"\|") for piece in pieces]
+        text.append(" | ".join(("", meaning, *code, "")))
+    return Markdown("\n".join(line.strip() for line in text))
