@@ -29,7 +29,7 @@ def cuda_source(name: str) -> str:
         ValueError: there is no such function.
     """
     lines = SOURCE.read_text().splitlines()
-    head = re.compile(rf"[a-z].*\b{re.escape(name)}\(")  # a definition begins at the margin, a call does not
+    head = re.compile(rf"[a-z_].*\b{re.escape(name)}\(")  # a definition begins at the margin, a call does not
     first = next((at for at, line in enumerate(lines) if head.match(line)), None)
     if first is None:
         raise ValueError(f"{SOURCE.name} has no function {name}")

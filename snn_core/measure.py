@@ -21,6 +21,7 @@ from snn_core.functional import reset_net
 from snn_core.layer import LinearRecurrentContainer, MultiStepContainer, SynapseFilter
 from snn_core.neuron import IFNode, MultiStepIFNode
 from snn_core.surrogate import ATan
+from snn_core.training import rate_loss
 
 __all__ = [
     "LAYERS",
@@ -31,6 +32,7 @@ __all__ = [
     "make_layer",
     "medians",
     "saved_bytes",
+    "step_parts",
     "torch_ops",
 ]
 
@@ -177,3 +179,40 @@ def loop_and_fused(
     }
     runs = {name: lambda layer=layer: pass_through(layer) for name, layer in layers.items()}
     return medians(interleaved(runs, repeats, budget))
+
+
+def step_parts(net: nn.Module, images: Tensor, labels: Tensor, steps: int) -> dict[str, float]:
+    """Return where the time of a training step goes, the median seconds of each part.
+
+    Args:
+        net: maps images ``[N, 1, H, W]`` to firing rates ``[N, classes]``; it is trained in place, with SGD, as in the
+            tutorial.
+        images, labels: the batch, the same in every step.
+        steps: how many are timed, after three that are not.
+    """
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, fused=True)
+    parts: list[dict[str, float]] = []
+    with kernel_clock() as kernels:
+        for _ in range(3 + steps):
+            kernels.clear()
+            started = time.perf_counter()
+            for weight in net.parameters():
+                weight.grad = None
+            rate_loss(net(images), labels).backward()
+            before = time.perf_counter()
+            optimizer.step()
+            after = time.perf_counter()
+            reset_net(net)
+            total = time.perf_counter() - started
+            products = sum(seconds for name, seconds in kernels.items() if name.startswith("linear"))
+            walks = sum(kernels.values()) - products
+            rest = total - walks - products - (after - before)
+            parts.append(
+                {
+                    "kernels: walks": walks,
+                    "kernels: products": products,
+                    "optimizer": after - before,
+                    "the rest: Python, autograd, loss": rest,
+                }
+            )
+    return {name: statistics.median(part[name] for part in parts[3:]) for name in parts[0]}
