@@ -66,33 +66,19 @@ import numpy as np
 import torch
 from numba import njit
 
-from snn_core.backend import BACKENDS, check_backend, cpu, cuda, fused_neuron, reference, walks
+from snn_core.backend import BACKENDS, check_backend, cuda, fused_neuron, reference, walks
 from snn_core.backend.constants import read_neuron
-from snn_core.batches import batches
-from snn_core.data import SequentialFashionMNIST
 from snn_core.files import write_json
 from snn_core.functional import reset
 from snn_core.layer import LinearRecurrentContainer
 from snn_core.listing import cuda_source, listing, matched_lines, python_source
-from snn_core.measure import (
-    LAYERS,
-    autograd_nodes,
-    interleaved,
-    loop_and_fused,
-    make_layer,
-    medians,
-    saved_bytes,
-    step_parts,
-    torch_ops,
-)
+from snn_core.measure import autograd_nodes, interleaved, make_layer, medians, saved_bytes, torch_ops
 from snn_core.memory import keep_freed_memory
-from snn_core.network import NETWORKS, make_network
 from snn_core.neuron import IFNode, MultiStepIFNode
 from snn_core.plot.kernels import bars, credit, event_driven, owners, shares, speed
 from snn_core.plot.show import show
 from snn_core.provenance import provenance
 from snn_core.surrogate import ATan, heaviside
-from snn_core.widgets.kernels import speed_explorer
 
 # %%
 keep_freed_memory()  # as training does, so that no time goes into asking the system for memory again
@@ -138,9 +124,9 @@ counts = {backend: [] for backend in ("torch", "numba")}
 for T in lengths:
     x_seq = (0.3 * torch.rand(T, N, H)).requires_grad_()
     for backend, found in counts.items():
-        build = lambda: make_layer("neurons", H, backend)(x_seq)
-        ops = torch_ops(lambda: build().sum().backward()).total()
-        nodes, kept = autograd_nodes(build()).total(), saved_bytes(build) / x_seq.numel()
+        ops = torch_ops(make_layer("neurons", H, backend), x_seq).total()
+        nodes = autograd_nodes(make_layer("neurons", H, backend)(x_seq)).total()
+        kept = saved_bytes(make_layer("neurons", H, backend), x_seq) / x_seq.numel()
         found.append({"T": T, "ops": ops, "nodes": nodes, "bytes_kept": kept})
         print(f"T = {T:3}, {backend}: {ops:6,} ops, {nodes:5,} nodes, {kept:.0f} bytes kept")
 
@@ -238,9 +224,10 @@ for name, v_reset in (("hard reset", 0.0), ("soft reset", None)):
 show(credit(seen), alt="potential of a neuron over time, and the gradient of its last spike for each input")
 
 # %% [markdown]
-# *Walk and walk back. With a hard, detached reset credit ends at the last spike: there $1 - s[t] = 0$, and no input from
-# before it gets any. The soft reset keeps what is above the threshold, so credit passes. Not detached, each spike on
-# the way adds the path through itself, and the gradient changes there. Vertical lines mark spikes.*
+# *Walk and walk back; vertical lines mark spikes. With a hard, detached reset credit ends at the last spike: there
+# $1 - s[t] = 0$, and no input up to it gets any. The soft reset keeps what is above the threshold, so credit passes. Not
+# detached, each step multiplies the gradient by $1 - k\,s[t] + (j - k\,h[t])\,g'$: where h is near the threshold, the
+# second part is large, and credit fades or turns its sign.*
 #
 # ## 4 The same walk in numba
 # `ByHand` has one node and keeps half as much, but its loop still calls ops of torch, several in each step. numba
@@ -249,29 +236,33 @@ show(credit(seen), alt="potential of a neuron over time, and the gradient of its
 
 # %%
 @njit(error_model="numpy")
-def walk_forward(x_seq, v_threshold, h_seq, s_seq):
+def walk_forward(x_seq, v_threshold, zero, h_seq, s_seq):
     v = np.zeros_like(x_seq[0])
     for t in range(len(x_seq)):
         for m in range(len(v)):
             h = v[m] + x_seq[t, m]
             fired = h >= v_threshold
             h_seq[t, m], s_seq[t, m] = h, fired
-            v[m] = 0 if fired else h
+            v[m] = zero if fired else h
 
 
 @njit(error_model="numpy")
-def walk_backward(g_s_seq, h_seq, v_threshold, a, b, one, g_x_seq):
+def walk_backward(g_s_seq, h_seq, v_threshold, a, b, zero, one, g_x_seq):
     g_v = np.zeros_like(h_seq[0])
     for t in range(len(h_seq) - 1, -1, -1):
         for m in range(len(g_v)):
             u = a * (h_seq[t, m] - v_threshold)
-            left = 0 if h_seq[t, m] >= v_threshold else g_v[m]
-            g_v[m] = g_x_seq[t, m] = g_s_seq[t, m] * (b / (one + u * u)) + left
+            dv_dh = zero if h_seq[t, m] >= v_threshold else one
+            g_v[m] = g_s_seq[t, m] * (b / (one + u * u)) + g_v[m] * dv_dh
+            g_x_seq[t, m] = g_v[m]
 
 
 # %% [markdown]
-# The constants come in as arguments of the arrays' precision. A bare `1.0` would be a double, and numba would widen all
-# 32-bit arithmetic around it. Arrays of numpy and tensors share their memory, so a node of autograd is soon made:
+# The constants come in as arguments in the arrays' precision, even 0 and 1: numba takes a bare `1.0` for a double, and
+# widens all 32-bit arithmetic around it. And the inner loop multiplies by 0 or 1 where one would write `if`, so that
+# the compiler can do several neurons in one instruction.
+#
+# Arrays of numpy and tensors share their memory, so a node of autograd is soon made:
 
 # %%
 class InNumba(torch.autograd.Function):
@@ -281,7 +272,8 @@ class InNumba(torch.autograd.Function):
     def forward(ctx, x_seq):
         h, s = torch.empty_like(x_seq), torch.empty_like(x_seq)
         x_rows, h_rows, s_rows = (z.detach().flatten(1).numpy() for z in (x_seq, h, s))
-        walk_forward(x_rows, x_rows.dtype.type(1), h_rows, s_rows)
+        number = x_rows.dtype.type
+        walk_forward(x_rows, number(1), number(0), h_rows, s_rows)
         ctx.save_for_backward(h)
         return s
 
@@ -290,7 +282,7 @@ class InNumba(torch.autograd.Function):
         (h,) = ctx.saved_tensors
         g_x = torch.empty_like(h)
         g_rows, h_rows, x_rows = (z.contiguous().flatten(1).numpy() for z in (g_s, h, g_x))
-        numbers = map(h_rows.dtype.type, (1, *ATan().kernel_constants(), 1))  # v_threshold, a, b, one
+        numbers = map(h_rows.dtype.type, (1, *ATan().kernel_constants(), 0, 1))  # v_threshold, a, b, 0, 1
         walk_backward(g_rows, h_rows, *numbers, x_rows)
         return g_x
 
@@ -347,16 +339,16 @@ for v_reset, detach in ((0.0, True), (0.0, False), (None, False)):
         IFNode(v_reset=v_reset, detach_reset=detach, surrogate_function=ATan()).step_function()
     )
     _, _, _, keep, jump, slope_1, slope_h, _, _ = neuron.numbers()
-    print(
-        f"v_reset {v_reset}, detach_reset {detach}: {keep = }, {jump = }, slope = {slope_1} + {slope_h} h"
-    )
+    print(f"{v_reset = }, {detach = }: {keep = }, {jump = }, {slope_1 = }, {slope_h = }")
 
 # %% [markdown]
 # Line by line. The table is made from the two sources, and fails if one of its lines is no longer there.
 
 # %%
 python = "\n".join(
-    map(python_source, (walks._forward_row, walks.neuron_forward, walks.neuron_backward, walks._backward_step))
+    map(
+        python_source, (walks._forward_row, walks.neuron_forward, walks.neuron_backward, walks._backward_step)
+    )
 )
 cu = "\n".join(
     map(cuda_source, ("charge", "fires", "reset", "neuron_forward", "neuron_backward", "step_back"))
@@ -395,7 +387,7 @@ show(owners(), alt="two grids of time steps by neurons, coloured by the thread t
 # not depend on each other: a thread walks 64 samples, and their spikes are still in its cache when it needs them.
 
 # %%
-listing("python", python_source(walks.recurrent_forward).partition("for block")[2].join(["    for block", ""]))
+listing("python", python_source(walks.recurrent_forward, start="for block"))
 
 # %% [markdown]
 # $W_y$ is read in every step, so it should lie close. On a processor a small one stays in the cache by itself. On a card
@@ -439,7 +431,10 @@ for name, seconds in medians(interleaved(runs, repeats)).items():
 
 # %%
 weights, spikes = torch.randn(H, H, dtype=torch.float64), y[0, 0]
-print((weights @ spikes - weights[:, spikes == 1].sum(1)).abs().max().item())
+columns = weights[:, spikes == 1].sum(1)
+print(
+    f"{int(spikes.sum())} of {H} columns, largest difference {(weights @ spikes - columns).abs().max():.1e}"
+)
 
 # %% [markdown]
 # Finding the spikes costs something too, and adding columns leaves the tight tiles of a dense product that live in
@@ -450,11 +445,11 @@ print((weights @ spikes - weights[:, spikes == 1].sum(1)).abs().max().item())
 sizes = (32, 64, 96, 112, 128, 160, 192, 224, 256)
 times = {bias: [] for bias in (-5.0, 5.0)}
 for size in sizes:
-    runs = {}
+    runs, x = {}, torch.zeros(28, N, size)
     for bias in times:
         layer = LinearRecurrentContainer(IFNode(backend="numba"), size, size)
         torch.nn.init.constant_(layer.rc.bias, bias)
-        runs[bias] = lambda layer=layer, x=torch.zeros(28, N, size): layer.forward_sequence(x)
+        runs[bias] = lambda layer=layer, x=x: layer.forward_sequence(x)
     with torch.no_grad():
         for bias, seconds in medians(interleaved(runs, repeats)).items():
             times[bias].append(seconds)
@@ -466,15 +461,19 @@ show(
 
 # %% [markdown]
 # *Left of the border the spikes make no difference: the product is dense. From the border on a silent layer pays only
-# for the product with its input, and one that always spikes pays more than a dense product would cost. Real layers are
-# near the lower line: few of their neurons spike in a step.*
+# for the product with its input, and one that always spikes pays more than a dense product would cost. In the networks
+# of this collection spikes are the minority, and the rarer the larger the layer.*
 #
 # ## 7 Is it really the same?
 # Three sequence ops, each against the loop, in double precision: the output, and the gradient of the input and of every
 # parameter. A recurrent product adds in another order than torch does, which is why differences are not 0 everywhere.
 
 # %%
-ops = dict(zip(LAYERS, ("neuron_sequence", "recurrent_neuron_sequence", "synapse_filter_sequence"), strict=True))
+ops = {
+    "neurons": "neuron_sequence",
+    "recurrent layer": "recurrent_neuron_sequence",
+    "synapse filter": "synapse_filter_sequence",
+}
 print(f"{'':26} {'output':>8} {'gradients of x and parameters':>32}")
 for kind, op in ops.items():
     found = []
@@ -537,11 +536,14 @@ for name, values in seconds.items():
     print(f"{name:18}", *(f"{1e3 * ours:8.2f} ms ({loop / ours:4.1f}x)" for ours, loop in cells))
 
 # %%
-show(speed(lengths, seconds), alt="time of forward and backward against the number of steps, four ways to walk")
+show(
+    speed(lengths, seconds), alt="time of forward and backward against the number of steps, four ways to walk"
+)
 
 # %% [markdown]
 # *Left the whole walk, right the time of each step. A line that falls on the right shares out a fixed cost; a flat
-# one pays for every step. `by hand` spares autograd its nodes and keeps the calls; numba spares the calls.*
+# one pays for every step. Writing backward by hand spares autograd its nodes
+# and keeps the calls; numba spares the calls.*
 #
 # Read such numbers with care. A laptop's differ from those of a server, other processes disturb, and large layers gain
 # less: there the arithmetic and the memory count, and the loop does them as well. `make bench` times whole training
@@ -564,11 +566,18 @@ for entry in bench["steps"]:
 # the notebook. On a page without a kernel you see the first choice, drawn as a figure.
 
 # %%
+from snn_core.widgets.kernels import speed_explorer
+
 speed_explorer()
 
 # %%
+from snn_core.measure import loop_and_fused
+
 chosen = loop_and_fused("neurons", T=28, N=32, hidden=32)
-show(bars(chosen, "neurons: 28 steps, 32 samples, 32 hidden"), alt="time of the torch loop and of the fused kernel")
+show(
+    bars(chosen, "neurons: 28 steps, 32 samples, 32 hidden"),
+    alt="time of the torch loop and of the fused kernel",
+)
 
 # %% [markdown]
 # *Forward and backward through one layer. Try the largest layer: where each step has much to compute, the calls around
@@ -583,8 +592,15 @@ show(bars(chosen, "neurons: 28 steps, 32 samples, 32 hidden"), alt="time of the 
 # This is Amdahl's law. What are the parts now? The three networks, with 256 images of the embedded subset:
 
 # %%
+from snn_core.batches import batches
+from snn_core.data import SequentialFashionMNIST
+from snn_core.measure import step_parts
+from snn_core.network import NETWORKS, make_network
+
 data = SequentialFashionMNIST(train=True, source="embedded")
 images, labels = next(batches(data, torch.arange(256), 256, torch.device("cpu"), workers=0))
+
+# %%
 parts, whole = {}, {}
 for name in NETWORKS:
     for backend in ("numba", "torch"):
@@ -595,7 +611,10 @@ for name in NETWORKS:
             parts[name] = found
 
 # %%
-show(shares(parts), alt="a bar for each network: kernels, optimizer and the rest of a training step, in milliseconds")
+show(
+    shares(parts),
+    alt="a bar for each network: kernels, optimizer and the rest of a training step, in milliseconds",
+)
 
 # %% [markdown]
 # *Where the time of a training step goes, with fused kernels.*
@@ -610,8 +629,9 @@ for name, found in parts.items():
     )
 
 # %% [markdown]
-# The step gains less than the walk alone, and each further gain in the kernels is worth less than the one before. What
-# is left is Python that calls, autograd that keeps its books, and an optimizer.
+# Here $p$ is the part that kernels still have, and the last number the bound of Amdahl's law. The rest is Python that
+# calls, autograd that keeps its books, the loss and an optimizer: it hardly depends on the size
+# of the batch, so larger batches make it matter less, and faster kernels make it matter more.
 #
 # ## 10 Why is my layer slow all of a sudden?
 # Probably it takes the loop. `backend="auto"` is the fastest that can run: `"numba"` for a tensor on the CPU, `"cupy"` on
@@ -663,7 +683,9 @@ print(f"{startup['warm_start_seconds']:.1f} s to load them in a later process")
 # ## 11 Keep the result
 
 # %%
-speed_up = {name: [a / b for a, b in zip(seconds["torch loop"], t, strict=True)] for name, t in seconds.items()}
+speed_up = {
+    name: [a / b for a, b in zip(seconds["torch loop"], t, strict=True)] for name, t in seconds.items()
+}
 result = {
     "seed": seed,
     "N": N,
@@ -716,19 +738,19 @@ write_json(Path(results_dir) / "chapter_06.json", result | {"provenance": where}
 #
 # ```python
 # @njit(error_model="numpy")
-# def neuron_by_neuron(x_seq, v_threshold, h_seq, s_seq):
+# def neuron_by_neuron(x_seq, v_threshold, zero, h_seq, s_seq):
 #     for m in range(x_seq.shape[1]):
-#         v = x_seq[0, m] * 0
+#         v = zero
 #         for t in range(len(x_seq)):
 #             h = v + x_seq[t, m]
 #             fired = h >= v_threshold
 #             h_seq[t, m], s_seq[t, m] = h, fired
-#             v = v_threshold * 0 if fired else h
+#             v = zero if fired else h
 #
 #
-# x, one = np.random.default_rng(0).random((112, 4096), dtype=np.float32), np.float32(1)
+# x = np.random.default_rng(0).random((112, 4096), dtype=np.float32)
 # outputs = {f: (np.empty_like(x), np.empty_like(x)) for f in (walk_forward, neuron_by_neuron)}
-# runs = {f.__name__: lambda f=f, out=out: f(x, one, *out) for f, out in outputs.items()}
+# runs = {f.__name__: lambda f=f, out=out: f(x, np.float32(1), np.float32(0), *out) for f, out in outputs.items()}
 # print(medians(interleaved(runs, repeats)))
 # print("equal:", all(map(np.array_equal, *outputs.values())))
 # ```
@@ -743,7 +765,7 @@ write_json(Path(results_dir) / "chapter_06.json", result | {"provenance": where}
 # x = torch.rand(28, N, H).requires_grad_()
 # for backend in ("torch", "numba"):
 #     node = MultiStepIFNode(surrogate_function=ATan(), detach_reset=False, backend=backend)
-#     print(backend, saved_bytes(lambda: node(x)) / x.numel(), "bytes")
+#     print(backend, saved_bytes(node, x) / x.numel(), "bytes")
 # ```
 # Three numbers: $h[t] - v_{threshold}$, $1 - s[t]$, and $h[t]$, which is the derivative of the hard reset with respect to
 # the spike. The fused op keeps $h[t]$, as before.

@@ -34,6 +34,7 @@ NOTEBOOKS = ROOT / "notebooks"
 #: Parameters of the quick run that the tests make, for each notebook that has more than its folders to set.
 QUICK: dict[str, dict[str, Any]] = {
     "05_training_curves": {"epochs": 2, "source": "embedded"},
+    "06_inside_the_fused_kernels": {"lengths": [28, 56], "repeats": 2, "training_steps": 3},
 }
 
 

@@ -16,9 +16,20 @@ __all__ = ["cuda_source", "listing", "matched_lines", "python_source"]
 _REMARK = re.compile(r"\s*# (noqa|fmt)\b.*")
 
 
-def python_source(function: Callable[..., Any] | type) -> str:
-    """Return the source of a function or class, also of one that numba compiled, without remarks for linters."""
+def python_source(function: Callable[..., Any] | type, start: str = "") -> str:
+    """Return the source of a function or class, also of one that numba compiled, without remarks for linters.
+
+    Args:
+        function: what to show.
+        start: text of the first line to show; empty for all.
+
+    Raises:
+        ValueError: no line contains ``start``.
+    """
     text = inspect.getsource(getattr(function, "py_func", function))
+    if start not in text:
+        raise ValueError(f"not in the source: {start}")
+    text = text[text.rindex("\n", 0, text.index(start)) + 1 :] if start else text
     return "\n".join(_REMARK.sub("", line) for line in text.rstrip().splitlines())
 
 
@@ -44,9 +55,7 @@ def listing(language: str, *sources: str) -> Markdown:
     return Markdown(f"```{language}\n" + "\n\n".join(sources) + "\n```")
 
 
-def matched_lines(
-    headings: Sequence[str], rows: Sequence[Sequence[str]], sources: Sequence[str]
-) -> Markdown:
+def matched_lines(headings: Sequence[str], rows: Sequence[Sequence[str]], sources: Sequence[str]) -> Markdown:
     """Return a table that sets lines of several sources side by side.
 
     Args:

@@ -63,18 +63,22 @@ class _Counting(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def torch_ops(run: Callable[[], object]) -> Counter[str]:
-    """Return how often ``run`` calls each op of torch, backward included. An op counts once, whatever it calls."""
+def torch_ops(function: Callable[..., Tensor], *inputs: Tensor) -> Counter[str]:
+    """Return how often each op of torch is called by ``function(*inputs)`` and by backward from the sum of its output.
+
+    An op counts once, whatever it calls by itself.
+    """
     with _Counting() as counting:
-        run()
+        function(*inputs).sum().backward()
     return counting.ops
 
 
-def saved_bytes(run: Callable[[], object], known: Iterable[Tensor] = ()) -> int:
-    """Return the bytes that autograd keeps from forward for backward while ``run`` makes its output.
+def saved_bytes(function: Callable[..., object], *inputs: Tensor, known: Iterable[Tensor] = ()) -> int:
+    """Return the bytes that autograd keeps from forward for backward when ``function(*inputs)`` is called.
 
     Args:
-        run: computes something and returns it, so that nothing is freed before it is counted.
+        function: returns its output, so that nothing is freed before it is counted.
+        inputs: its arguments.
         known: tensors that are there anyway and do not count, such as weights.
     """
     there = {tensor.untyped_storage().data_ptr() for tensor in known}
@@ -87,7 +91,7 @@ def saved_bytes(run: Callable[[], object], known: Iterable[Tensor] = ()) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        output = run()
+        output = function(*inputs)
     del output  # until here, or a freed storage might be counted for another
     return sum(kept.values())
 

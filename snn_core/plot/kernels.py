@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, NullLocator
 
 from snn_core.plot.style import OKABE_ITO, QUANTITY, RC
 
@@ -87,9 +87,7 @@ def owners(T: int = 6, M: int = 12, block: int = 4) -> Figure:
             for m in range(M):
                 shade = shades[m // width % len(shades)]
                 for t in range(T):
-                    axes.add_patch(
-                        Rectangle((m, t), 1, 1, facecolor=shade, edgecolor="white", linewidth=1.5)
-                    )
+                    axes.add_patch(Rectangle((m, t), 1, 1, facecolor=shade, edgecolor="white", linewidth=1.5))
             for first in range(0, M, width):
                 axes.annotate(
                     "",
@@ -107,9 +105,7 @@ def owners(T: int = 6, M: int = 12, block: int = 4) -> Figure:
     return figure
 
 
-def event_driven(
-    hidden: Sequence[int], quiet: Sequence[float], busy: Sequence[float], border: int
-) -> Figure:
+def event_driven(hidden: Sequence[int], quiet: Sequence[float], busy: Sequence[float], border: int) -> Figure:
     """Draw the time of a recurrent walk where nobody spikes and where everybody does.
 
     Args:
@@ -158,7 +154,7 @@ def speed(lengths: Sequence[int], seconds: Mapping[str, Sequence[float]]) -> Fig
         for axes in (left, right):
             axes.set(xscale="log", yscale="log", xlabel="time steps T")
             axes.set_xticks(lengths, lengths)
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.xaxis.set_minor_locator(NullLocator())
             axes.yaxis.set_major_formatter(_plain_number)
         left.set_ylabel("forward and backward (ms)")
         right.set_ylabel("the same for each step (µs)")
@@ -207,7 +203,7 @@ def bars(seconds: Mapping[str, float], title: str) -> Figure:
     colours = (OKABE_ITO["black"], OKABE_ITO["blue"], OKABE_ITO["sky blue"])
     with plt.rc_context(RC | {"axes.grid": False}):
         figure, axes = plt.subplots(figsize=(8, 0.55 * len(seconds) + 1.3), layout="constrained")
-        for row, (name, time) in enumerate(seconds.items()):
+        for row, time in enumerate(seconds.values()):
             axes.barh(row, 1e3 * time, color=colours[row % len(colours)], height=0.6)
             text = f" {1e3 * time:.3g} ms" + (f", {first / time:.1f} times as fast" if row else "")
             axes.text(1e3 * time, row, text, va="center")

@@ -39,7 +39,9 @@ def timed(
 def speed_explorer() -> VBox:
     """Return a view with a layer and its sizes; each change takes the times anew, on the machine that runs it."""
     style: dict[str, Any] = {"style": {"description_width": "initial"}}
-    late = style | {"continuous_update": False}  # a measurement for where a slider stops, not for where it passes
+    late = style | {
+        "continuous_update": False
+    }  # a measurement for where a slider stops, not for where it passes
     controls = {
         "layer": Dropdown(options=LAYERS, description="layer", **style),
         "T": SelectionSlider(options=STEPS, value=28, description="time steps T", **late),
