@@ -157,6 +157,7 @@ for T in lengths:
 # So the walk runs from $T - 1$ down to 0 and carries **one** number for each neuron. All else, $s[t]$, $g'$, and both
 # derivatives of the reset, is a function of $h[t]$: **backward needs h and nothing else**.
 
+
 # %%
 class ByHand(torch.autograd.Function):
     """IF neurons, all T steps in one node: x_seq [T, N, *] to spikes; v is 0 before the first step."""
@@ -234,6 +235,7 @@ show(credit(seen), alt="potential of a neuron over time, and the gradient of its
 # compiles such a loop to machine code when it is first called. Written out for the networks of this collection
 # (hard reset to 0, detached, ATan with $g'(u) = b / (1 + (a u)^2)$), with rows of M neurons that lie side by side:
 
+
 # %%
 @njit(error_model="numpy")
 def walk_forward(x_seq, v_threshold, zero, h_seq, s_seq):
@@ -263,6 +265,7 @@ def walk_backward(g_s_seq, h_seq, v_threshold, a, b, zero, one, g_x_seq):
 # the compiler can do several neurons in one instruction.
 #
 # Arrays of numpy and tensors share their memory, so a node of autograd is soon made:
+
 
 # %%
 class InNumba(torch.autograd.Function):

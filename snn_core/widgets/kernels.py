@@ -13,7 +13,7 @@ from snn_core.plot.kernels import bars
 from snn_core.widgets import explorer
 
 #: Sizes small enough for an answer within two seconds.
-STEPS, SAMPLES, HIDDEN = (7, 14, 28, 56, 112), (1, 16, 32, 64, 256), (8, 16, 32, 64, 128)
+STEPS, SAMPLES, HIDDEN = (7, 14, 28, 56, 112), (1, 8, 32, 64, 256), (8, 16, 32, 64, 128)
 
 
 def timed(
