@@ -59,10 +59,7 @@ def test_loop_keeps_two_numbers_and_the_fused_op_one(result):
 
 
 def test_every_way_gives_the_loop_s_numbers(result):
-    by_hand = [
-        f"by hand, {r} reset, {d}detached"
-        for r, d in (("hard", ""), ("hard", "not "), ("soft", ""), ("soft", "not "))
-    ]
+    by_hand = [f"by hand, {r} reset, {d}detached" for r in ("hard", "soft") for d in ("", "not ")]
     assert result["largest_differences"].keys() == {*by_hand, "our numba cell", *OPS}
     assert max(result["largest_differences"].values()) < 1e-12
     assert result["same_bits"] is True
@@ -83,10 +80,9 @@ def test_times_were_recorded(result):
         assert min(seconds) > 0
     for parts in result["training_step"].values():
         assert min(parts.values()) > 0
-    for name, loop, fused in zip(
-        ("quiet", "busy"), *(result["recurrent_walk"][n] for n in ("quiet", "busy")), strict=False
-    ):
-        assert loop > 0 < fused, name
+    walks_of_each_size = result["recurrent_walk"]["quiet"] + result["recurrent_walk"]["busy"]
+    assert len(walks_of_each_size) == 2 * len(result["recurrent_walk"]["hidden"])
+    assert min(walks_of_each_size) > 0
 
 
 def test_ratios_are_those_of_the_times(result):
@@ -136,20 +132,16 @@ def test_numba_cell_equals_the_package(written, dtype, rtol):
     torch.testing.assert_close(ours, theirs, rtol=rtol, atol=rtol)
 
 
-def test_numba_cells_compute_in_the_precision_of_their_arrays(written):
-    rows, one = np.ones((2, 3), np.float32), np.float32(1)
-    for name, numbers in (("walk_forward", [one] * 2), ("walk_backward", [one] * 5)):
-        written[name](
-            *([rows] * (2 if name == "walk_backward" else 1)),
-            *numbers,
-            *([rows] * (1 if name == "walk_backward" else 2)),
-        )
-        wide = [
-            line
-            for line in written[name].inspect_llvm(written[name].signatures[-1]).splitlines()
-            if "fpext" in line
-        ]
-        assert wide == [], name
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [("walk_forward", "rnnrr"), ("walk_backward", "rrnnnnnr")],
+    ids=["forward", "backward"],
+)
+def test_numba_cells_compute_in_the_precision_of_their_arrays(written, name, arguments):
+    function, kinds = written[name], {"r": np.ones((2, 3), np.float32), "n": np.float32(1)}
+    function(*(kinds[kind] for kind in arguments))
+    (code,) = (function.inspect_llvm(s) for s in function.signatures if "float64" not in str(s))
+    assert "fpext" not in code  # the instruction that widens a number
 
 
 def test_shows_the_source_that_runs(run):
@@ -167,7 +159,7 @@ def test_shows_the_source_that_runs(run):
     ):
         source = path.read_text()
         begin = source.index(first)
-        part = source[begin : source.index(last, begin)].splitlines()[1:]
+        part = source[begin : source.index(last, begin)].splitlines()[1:-1]
         assert len(part) > 5
         assert set(part) <= lines
     assert "| reset | `(c.one - c.keep * spike)" in shown

@@ -114,7 +114,7 @@ def test_layers_keep_the_shape_and_use_the_backend(backend):
 
 
 def test_unknown_layer():
-    with pytest.raises(ValueError, match="kind must be one of 'neurons', .*, got 'axon'"):
+    with pytest.raises(ValueError, match=r"kind must be one of 'neurons', .*, got 'axon'"):
         make_layer("axon", 4, "torch")
 
 

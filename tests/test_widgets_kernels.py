@@ -36,7 +36,6 @@ def test_each_control_measures_anew_and_changes_the_picture(asked, shown, contro
     expected = ["neurons", 28, 32, 32]
     expected[control] = value
     assert len(shown) == len(asked) == 2
-    # samples start at a size that is offered
     assert asked[0] == ("neurons", 28, 32, 32)
     assert asked[1] == tuple(expected)
     assert shown[0] != shown[1]
