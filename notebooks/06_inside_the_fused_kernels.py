@@ -33,7 +33,9 @@
 # <!-- end of time -->
 #
 # The networks of this collection are small, and their loops are long. In such a network the arithmetic is cheap. What
-# takes the time is everything around it, and you will take that away piece by piece, without changing a result.
+# takes the time is everything around it, and you will take that away piece by piece, without changing a result. You
+# should know the neuron of [chapter 01](01_spiking_neurons.ipynb) and the surrogate gradient of
+# [chapter 04](04_three_networks.ipynb); no CUDA is needed, and no graphics card.
 
 # %% tags=["colab"]
 import sys
@@ -88,7 +90,7 @@ print(f"{where['processor']}, {where['cores']} cores, {where['torch_threads']} t
 
 # %% [markdown]
 # ## 2 The loop: T steps are many small calls
-# An integrate-and-fire neuron does three things in each step: charge, fire, reset.
+# An integrate-and-fire neuron ([chapter 01](01_spiking_neurons.ipynb)) does three things in each step: charge, fire, reset.
 #
 # $$h[t] = v[t-1] + x[t], \qquad s[t] = \Theta(h[t] - v_{threshold}), \qquad
 # v[t] = \begin{cases} (1 - s[t])\,h[t] + s[t]\,v_{reset} & \text{hard reset} \\
@@ -122,6 +124,7 @@ for name, count in autograd_nodes(s_seq).most_common():
 # %%
 counts = {backend: [] for backend in ("torch", "numba")}
 for T in lengths:
+    torch.manual_seed(seed)
     x_seq = (0.3 * torch.rand(T, N, H)).requires_grad_()
     for backend, found in counts.items():
         ops = torch_ops(make_layer("neurons", H, backend), x_seq).total()
@@ -228,7 +231,8 @@ show(credit(seen), alt="potential of a neuron over time, and the gradient of its
 # *Walk and walk back; vertical lines mark spikes. With a hard, detached reset credit ends at the last spike: there
 # $1 - s[t] = 0$, and no input up to it gets any. The soft reset keeps what is above the threshold, so credit passes. Not
 # detached, each step multiplies the gradient by $1 - k\,s[t] + (j - k\,h[t])\,g'$: where h is near the threshold, the
-# second part is large, and credit fades or turns its sign.*
+# second part is large, and credit fades or turns its sign. [Chapter 04](04_three_networks.ipynb) follows the gradient
+# through whole networks.*
 #
 # ## 4 The same walk in numba
 # `ByHand` has one node and keeps half as much, but its loop still calls ops of torch, several in each step. numba
@@ -382,7 +386,8 @@ show(owners(), alt="two grids of time steps by neurons, coloured by the thread t
 # owners, so nothing has to be locked, and no sum depends on who was first.*
 #
 # ## 6 The recurrent walk
-# With feedback, the input of a step needs the spikes of the step before:
+# With feedback through a linear layer ([chapter 01](01_spiking_neurons.ipynb), `LinearRecurrentContainer`), the input of a
+# step needs the spikes of the step before:
 #
 # $$i[t] = W_x\,x[t] + W_y\,y[t-1] + b, \qquad y[t] = s[t]$$
 #
@@ -433,6 +438,7 @@ for name, seconds in medians(interleaved(runs, repeats)).items():
 # multiplications becomes a few additions of columns:
 
 # %%
+torch.manual_seed(seed)
 weights, spikes = torch.randn(H, H, dtype=torch.float64), y[0, 0]
 columns = weights[:, spikes == 1].sum(1)
 print(
@@ -445,6 +451,7 @@ print(
 # measuring: `walks.EVENT_DRIVEN_FROM`. You can see it from outside. Let all neurons spike in every step, then none:
 
 # %%
+torch.manual_seed(seed)
 sizes = (32, 64, 96, 112, 128, 160, 192, 224, 256)
 times = {bias: [] for bias in (-5.0, 5.0)}
 for size in sizes:
@@ -659,8 +666,8 @@ for name, neuron in neurons.items():
     print(f"{name:20} {'the loop' if neuron.fused(x_seq) is None else 'fused'}")
 
 # %% [markdown]
-# The same holds inside containers. So to record v within a recurrent layer, build its neuron with `store_v_seq=True`: it
-# takes the loop, and is right, and slower. A hook on the neuron, or another function than addition in an
+# The same holds inside containers. So a recurrent layer whose neuron has `store_v_seq=True`, to record v, takes the loop:
+# it is right, and slower. Turn it off when you have seen enough. A hook on the neuron, or another function than addition in an
 # `ElementWiseRecurrentContainer`, takes the loop too.
 #
 # **Why does the first step take so long?** numba compiles each kernel when it is first needed. If that takes more than a
