@@ -476,7 +476,7 @@ show(
 #
 # ## 7 Is it really the same?
 # Three sequence ops, each against the loop, in double precision: the output, and the gradient of the input and of every
-# parameter. A recurrent product adds in another order than torch does, which is why differences are not 0 everywhere.
+# parameter. Some sums run in another order than in torch, which is why not every difference is 0.
 
 # %%
 ops = {
@@ -515,8 +515,8 @@ print("the same bits with 1 and 2 threads:", same_bits)
 
 # %% [markdown]
 # ## 8 How much faster?
-# Four ways to walk, forward and backward, 32-bit floats. They take turns, so that whatever else the machine does hits
-# all of them, and the median counts.
+# Four ways to walk, forward and backward, 32-bit floats. All ways and lengths take turns, so that whatever else the
+# machine does hits each of them, and the median counts.
 
 # %%
 step = IFNode(surrogate_function=ATan(), detach_reset=True).step_function()
@@ -529,15 +529,14 @@ walkers = {
 }
 
 # %%
-seconds = {name: [] for name in walkers}
+torch.manual_seed(seed)
+runs = {}
 for T in lengths:
-    torch.manual_seed(seed)
     x = (0.3 * torch.rand(T, N, H)).requires_grad_()
-    runs = {
-        name: lambda walk=walk, x=x: torch.autograd.grad(walk(x).sum(), x) for name, walk in walkers.items()
-    }
-    for name, median in medians(interleaved(runs, repeats)).items():
-        seconds[name].append(median)
+    for name, walk in walkers.items():
+        runs[name, T] = lambda walk=walk, x=x: torch.autograd.grad(walk(x).sum(), x)
+taken = medians(interleaved(runs, repeats))
+seconds = {name: [taken[name, T] for T in lengths] for name in walkers}
 
 # %%
 print(f"{'':18}", *(f"{f'T = {T}':>18}" for T in lengths))

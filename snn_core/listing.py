@@ -8,10 +8,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from IPython.display import Markdown
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import get_lexer_by_name
 
 from snn_core.backend.cuda import SOURCE
 
-__all__ = ["cuda_source", "listing", "matched_lines", "python_source"]
+__all__ = ["Listing", "cuda_source", "listing", "matched_lines", "python_source"]
 
 _REMARK = re.compile(r"\s*# (noqa|fmt)\b.*")
 
@@ -50,9 +53,39 @@ def cuda_source(name: str) -> str:
     return "\n".join(lines[first : last + 1])
 
 
-def listing(language: str, *sources: str) -> Markdown:
-    """Return sources as one block of code with the colours of ``language``, as in "python" or "cpp"."""
-    return Markdown(f"```{language}\n" + "\n\n".join(sources) + "\n```")
+class Listing:
+    """Source code that a notebook shows in colour and with letters of one width, and a terminal as it is.
+
+    The style travels with each letter, since pages made from a notebook bring styles of their own.
+
+    Args:
+        source: the code.
+        language: name that pygments knows, as in "python" or "cpp".
+    """
+
+    def __init__(self, source: str, language: str) -> None:
+        self.source = source
+        self.language = language
+
+    def __repr__(self) -> str:
+        return self.source
+
+    def _repr_html_(self) -> str:
+        return highlight(self.source, get_lexer_by_name(self.language), _FORMAT)
+
+
+_FORMAT = HtmlFormatter(
+    noclasses=True,
+    nobackground=True,
+    prestyles="font-family: monospace; font-size: 13px; line-height: 1.35; padding: 8px; white-space: pre; "
+    "overflow-x: auto; color: #222; background: #f7f7f7",
+)
+
+
+def listing(language: str, *sources: str) -> Listing:
+    """Return sources, one after the other, as a page shows them; ``language`` as in "python" or "cpp"."""
+    gap = "\n\n\n" if language == "python" else "\n\n"
+    return Listing(gap.join(sources), language)
 
 
 def matched_lines(headings: Sequence[str], rows: Sequence[Sequence[str]], sources: Sequence[str]) -> Markdown:

@@ -9,9 +9,9 @@ import math
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +35,8 @@ __all__ = [
     "step_parts",
     "torch_ops",
 ]
+
+Name = TypeVar("Name", bound=Hashable)
 
 #: Layers that have a fused kernel.
 LAYERS: tuple[str, ...] = ("neurons", "recurrent layer", "synapse filter")
@@ -97,8 +99,8 @@ def saved_bytes(function: Callable[..., object], *inputs: Tensor, known: Iterabl
 
 
 def interleaved(
-    runs: Mapping[str, Callable[[], object]], repeats: int, budget: float = math.inf
-) -> dict[str, list[float]]:
+    runs: Mapping[Name, Callable[[], object]], repeats: int, budget: float = math.inf
+) -> dict[Name, list[float]]:
     """Return the seconds of each run, taken in turns: first all of them once, then all of them again.
 
     Args:
@@ -108,7 +110,7 @@ def interleaved(
     """
     for run in runs.values():
         run()
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    seconds: dict[Name, list[float]] = {name: [] for name in runs}
     begun = time.perf_counter()
     for done in range(repeats):
         if done and time.perf_counter() - begun > budget:
@@ -120,7 +122,7 @@ def interleaved(
     return seconds
 
 
-def medians(seconds: Mapping[str, Sequence[float]]) -> dict[str, float]:
+def medians(seconds: Mapping[Name, Sequence[float]]) -> dict[Name, float]:
     """Return the median of each run's seconds."""
     return {name: statistics.median(values) for name, values in seconds.items()}
 

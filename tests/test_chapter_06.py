@@ -146,7 +146,7 @@ def test_numba_cells_compute_in_the_precision_of_their_arrays(written, name, arg
 
 def test_shows_the_source_that_runs(run):
     shown = "\n".join(
-        output["data"].get("text/markdown", "")
+        output["data"].get("text/markdown", output["data"].get("text/plain", ""))
         for cell in run.notebook.cells
         for output in cell.get("outputs", [])
         if "data" in output

@@ -50,8 +50,15 @@ def test_unknown_cuda_function():
         cuda_source("neuron_sideways")
 
 
-def test_listing_is_one_block():
-    assert listing("python", "a = 1", "b = 2").data == "```python\na = 1\n\nb = 2\n```"
+def test_listing_is_source_in_a_terminal_and_colour_on_a_page():
+    shown = listing("cpp", "int a = 1;", "if (a < 2) b();")
+    assert repr(shown) == "int a = 1;\n\nif (a < 2) b();"
+    assert repr(listing("python", "a = 1", "b = 2")) == "a = 1\n\n\nb = 2"
+    page = shown._repr_html_()
+    assert "font-family: monospace" in page
+    assert "&lt;" in page
+    assert 'style="color' in page
+    assert "class=" not in page.replace('class="highlight"', "")
 
 
 def test_matched_lines_are_a_table():
