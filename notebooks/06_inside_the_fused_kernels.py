@@ -535,10 +535,13 @@ for T in lengths:
     x = (0.3 * torch.rand(T, N, H)).requires_grad_()
     for name, walk in walkers.items():
         runs[name, T] = lambda walk=walk, x=x: torch.autograd.grad(walk(x).sum(), x)
+wall, own = time.perf_counter(), time.process_time()
 taken = medians(interleaved(runs, repeats))
+core_share = (time.process_time() - own) / (time.perf_counter() - wall)
 seconds = {name: [taken[name, T] for T in lengths] for name in walkers}
 
 # %%
+print(f"this process had {core_share:.0%} of a core: well below 100 %, others disturbed these times")
 print(f"{'':18}", *(f"{f'T = {T}':>18}" for T in lengths))
 for name, values in seconds.items():
     cells = zip(values, seconds["torch loop"], strict=True)
@@ -705,6 +708,7 @@ result = {
     "largest_differences": differences,
     "same_bits": same_bits,
     "seconds": seconds,
+    "core_share": core_share,
     "times_as_fast_as_the_loop": speed_up,
     "recurrent_walk": {"hidden": sizes, "quiet": quiet, "busy": busy},
     "training_step": parts,

@@ -75,6 +75,7 @@ def test_says_so_on_the_page(run):
 def test_times_were_recorded(result):
     assert result["lengths"] == [28, 56]
     assert tuple(result["seconds"]) == WALKS
+    assert result["core_share"] > 0
     for seconds in result["seconds"].values():
         assert len(seconds) == 2
         assert min(seconds) > 0
