@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -21,6 +22,12 @@ _GREY = "#555555"
 #: Where each layer stands in the drawing of the networks, in its data units.
 _PLACE = {"x": 0.45, "fc1": 2.0, "rc": 3.75, "sn1": 5.5, "sy1": 7.2, "fc2": 8.9, "sn2": 10.5, "rate": 12.1}
 _WIDTH, _HEIGHT = 1.12, 0.92
+_ROW = 2.3  # from one network to the next
+_MEMORY = {
+    "plain": "remembers with the membrane potentials v[t]",
+    "stateful-synapse": "remembers with v[t] and the synaptic currents I[t]",
+    "feedback": "remembers with v[t] and the last spikes y[t-1]",
+}
 _LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 _COLOURS = [OKABE_ITO[name] for name in ("blue", "vermilion", "black", "green", "purple")]
 
@@ -32,19 +39,20 @@ def three_networks(nets: Mapping[str, nn.Module]) -> Figure:
         nets: name of each network, one of :data:`snn_core.network.NETWORKS`, to the network.
     """
     with plt.rc_context(RC | {"axes.grid": False}):
-        figure, axes = plt.subplots(figsize=(9, 1.75 * len(nets) + 0.5), layout="constrained")
+        figure, axes = plt.subplots(figsize=(9, 1.66 * len(nets) + 0.05), layout="constrained")
         axes.set_axis_off()
         axes.set_xlim(-0.2, 12.8)
-        axes.set_ylim(-2.35 * (len(nets) - 1) - 1.0, 1.45)
+        axes.set_ylim(-_ROW * (len(nets) - 1) - 0.85, 1.4)
         for row, (name, net) in enumerate(nets.items()):
-            _draw_network(axes, -2.35 * row, name, net)
+            _draw_network(axes, -_ROW * row, name, net)
     return figure
 
 
 def _draw_network(axes: Axes, y: float, name: str, net: nn.Module) -> None:
     colour = STYLE[name]["color"]
     total = sum(p.numel() for p in net.parameters())
-    axes.text(-0.1, y + 1.05, f"{name}: {total:,} parameters", weight="bold", color=colour, fontsize=11)
+    axes.text(-0.1, y + 1.02, f"{name}: {total:,} parameters", weight="bold", color=colour, fontsize=11)
+    axes.text(12.6, y + 1.02, _MEMORY[name], ha="right", fontsize=9.5)
     hidden, recurrent = net.fc1.out_features, _first(net.sn1, "rc")
     labels = {"fc1": _linear(net.fc1), "sn1": f"IF\n{hidden}", "fc2": _linear(net.fc2)}
     labels["sn2"] = f"IF\n{net.fc2.out_features}"
@@ -60,9 +68,16 @@ def _draw_network(axes: Axes, y: float, name: str, net: nn.Module) -> None:
         number = sum(p.numel() for p in module.parameters())
         axes.text(_PLACE[key], y - 0.56, f"{number:,}", ha="center", va="top", fontsize=9, color=_GREY)
     axes.text(_PLACE["x"], y, "$x[t]$", ha="center", va="center", fontsize=11)
+    axes.text(
+        _PLACE["x"], y - 0.56, f"{net.fc1.in_features} pixels", ha="center", va="top", fontsize=9, color=_GREY
+    )
     axes.text(_PLACE["rate"], y, "rate", ha="center", va="center", fontsize=11)
     _wires(axes, y, ["x", *(key for key in _PLACE if key in labels), "rate"])
     axes.text((_PLACE["sn2"] + _PLACE["rate"]) / 2 + 0.1, y + 0.12, "mean", ha="center", fontsize=9)
+    signal = {"ha": "center", "va": "bottom", "fontsize": 9}
+    axes.text((_PLACE["sn1"] + _PLACE["sy1"]) / 2, y + 0.12, "$y[t]$", **signal)
+    if hasattr(net, "sy1"):
+        axes.text((_PLACE["sy1"] + _PLACE["fc2"]) / 2, y + 0.12, "$I[t]$", **signal)
     if recurrent is not None:
         _loop(axes, y, colour)
 
@@ -94,7 +109,7 @@ def _box(axes: Axes, x: float, y: float, label: str, colour: str | None) -> None
 
 def _wires(axes: Axes, y: float, stops: Sequence[str]) -> None:
     half = {"x": 0.4, "rate": 0.38}
-    for start, end in zip(stops[:-1], stops[1:], strict=True):
+    for start, end in pairwise(stops):
         left = _PLACE[start] + half.get(start, _WIDTH / 2)
         arrow(axes, (left, y), (_PLACE[end] - half.get(end, _WIDTH / 2), y), _GREY, shrinkA=0, shrinkB=0)
 
@@ -119,7 +134,9 @@ def staircase(values: np.ndarray, losses: np.ndarray, now: float) -> Figure:
         figure, axes = plt.subplots(figsize=(6.4, 3.2), layout="constrained")
         axes.plot(values, losses, ".", markersize=3, color=OKABE_ITO["blue"])
         axes.axvline(now, color=QUANTITY["threshold"], linestyle="--", linewidth=1.2)
-        axes.text(now, axes.get_ylim()[1], " the weight now", va="top", fontsize=9, color=QUANTITY["threshold"])
+        axes.text(
+            now, axes.get_ylim()[1], " the weight now", va="top", fontsize=9, color=QUANTITY["threshold"]
+        )
         axes.set_xlabel("value of one weight")
         axes.set_ylabel("loss of one image")
     return figure
@@ -151,41 +168,43 @@ def surrogates(functions: Sequence[SurrogateFunction]) -> Figure:
 
 
 def compare_activity(
-    records: Mapping[str, Activity], image: Tensor, index: int = 0, neurons: Mapping[str, int] | None = None
+    records: Mapping[str, Activity], image: Tensor, classes: Sequence[str], index: int = 0
 ) -> Figure:
     """Draw what several networks do with one image: a column for each, time from left to right everywhere.
+
+    The membrane potential at the bottom belongs to the hidden neuron in the middle of those that fire, when they are
+    sorted by their number of spikes.
 
     Args:
         records: name of each network to its record.
         image: what they saw, ``[H, T]`` in [0, 1].
+        classes: name of each read-out neuron.
         index: number of the image in the records.
-        neurons: name of each network to the hidden neuron whose membrane potential is drawn; by default the one
-            that fires most.
     """
     with plt.rc_context(RC | {"axes.grid": False, "font.size": 9}):
         figure, rows = plt.subplots(
             4,
             len(records),
-            figsize=(9, 8.2),
-            height_ratios=(2.5, 2.2, 1.1, 1.3),
+            figsize=(9, 8.4),
+            height_ratios=(2.3, 2.0, 1.5, 1.4),
             sharex=True,
             sharey="row",
             squeeze=False,
             layout="constrained",
         )
         for column, (name, record) in enumerate(records.items()):
-            busiest = int(record.hidden_spikes[:, index].sum(0).argmax())
-            neuron = busiest if neurons is None else neurons[name]
+            neuron = _typical(record.hidden_spikes[:, index])
             picture, hidden, read_out, trace = rows[:, column]
             _draw_image(picture, image)
             picture.set_title(name, fontsize=11, color=STYLE[name]["color"], weight="bold")
             _draw_raster(hidden, record.hidden_spikes[:, index], neuron)
             _draw_raster(read_out, record.read_out_spikes[:, index])
+            read_out.set_yticks(range(len(classes)), classes)
             _draw_trace(trace, record, index, "hidden", neuron)
             trace.set_title(f"hidden neuron {neuron}", fontsize=9, loc="left")
             trace.set_xlabel("time step t")
         for axes, label in zip(
-            rows[:, 0], ("pixel", "hidden neuron", "class", "membrane\npotential v"), strict=True
+            rows[:, 0], ("pixel", "hidden neuron", "read-out neuron", "potential v,\ncurrent I"), strict=True
         ):
             axes.set_ylabel(label)
         figure.align_ylabels(rows[:, 0])
@@ -196,7 +215,13 @@ def compare_activity(
 
 
 def activity(
-    name: str, record: Activity, image: Tensor, index: int = 0, layer: str = "hidden", neuron: int = 0
+    name: str,
+    record: Activity,
+    image: Tensor,
+    classes: Sequence[str],
+    index: int = 0,
+    layer: str = "hidden",
+    neuron: int = 0,
 ) -> Figure:
     """Draw what one network does with one image, and the membrane potential of one of its neurons.
 
@@ -204,6 +229,7 @@ def activity(
         name: of the network, for the title.
         record: what it did.
         image: what it saw, ``[H, T]`` in [0, 1].
+        classes: name of each read-out neuron.
         index: number of the image in the record.
         layer: ``"hidden"`` or ``"read-out"``, where the neuron is.
         neuron: its number in the layer.
@@ -222,15 +248,23 @@ def activity(
         _draw_raster(hidden, record.hidden_spikes[:, index], neuron if layer == "hidden" else None)
         hidden.set_ylabel("hidden neuron")
         _draw_raster(read_out, record.read_out_spikes[:, index], neuron if layer == "read-out" else None)
-        read_out.set_ylabel("class (read-out neuron)")
+        read_out.set_yticks(range(len(classes)), classes)
+        read_out.set_ylabel("read-out neuron")
         _draw_trace(trace, record, index, layer, neuron)
-        trace.set_ylabel("membrane potential v")
+        trace.set_ylabel("membrane potential v, current I")
         trace.set_title(f"{layer} neuron {neuron}", fontsize=10, loc="left")
         trace.legend(fontsize=9, loc="lower left")
         for axes in (hidden, trace):
             axes.set_xlabel("time step t")
         figure.suptitle(name, fontsize=11, color=STYLE[name]["color"], weight="bold")
     return figure
+
+
+def _typical(spikes: Tensor) -> int:
+    """Return the neuron in the middle of those that fire, by their number of spikes ``[T, n]``; 0 if none does."""
+    counts = spikes.sum(0)
+    firing = counts.argsort(stable=True)[int((counts == 0).sum()) :]
+    return int(firing[len(firing) // 2]) if len(firing) else 0
 
 
 def _draw_image(axes: Axes, image: Tensor) -> None:
@@ -314,17 +348,20 @@ def gradient_spread(norms: Mapping[str, Tensor]) -> Figure:
     """Draw how much the gradient that reaches a column differs from image to image.
 
     Args:
-        norms: name of each network to the norms for each column and image, ``[T, N]``.
+        norms: name of each network to the norms for each column and image, ``[T, N]``. Images without any gradient
+            at the last column are left out.
     """
     with plt.rc_context(RC | {"font.size": 10}):
         figure, all_axes = plt.subplots(
             1, len(norms), figsize=(9, 3.4), sharey=True, squeeze=False, layout="constrained"
         )
         for axes, (name, values) in zip(all_axes[0], norms.items(), strict=True):
-            colour = STYLE[name]["color"]
+            colour, values = STYLE[name]["color"], values[:, values[-1] > 0]
             low, middle, high = np.quantile(values.numpy(), (0.25, 0.5, 0.75), axis=1)
             steps = np.arange(len(middle))
-            axes.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0, label="half of the images")
+            axes.fill_between(
+                steps, low, high, color=colour, alpha=0.2, linewidth=0, label="half of the images"
+            )
             axes.plot(middle, color=colour, linewidth=1.8, label="median image")
             axes.plot(values.max(1).values, color=colour, linestyle=":", linewidth=1.8, label="largest")
             axes.set_yscale("log")

@@ -44,7 +44,7 @@ def network_activity(
     controls["layer"].observe(bound_neuron, "value")
 
     def draw(network: str, image: int, layer: str, neuron: int) -> Figure:
-        return activity(network, records[network], images[image, 0], image, layer, neuron)
+        return activity(network, records[network], images[image, 0], classes, image, layer, neuron)
 
     return explorer(
         draw, controls, alt="an image, the spikes of both layers, and the membrane potential of one neuron"
