@@ -69,7 +69,7 @@ def _draw_network(axes: Axes, y: float, name: str, net: nn.Module) -> None:
         axes.text(_PLACE[key], y - 0.56, f"{number:,}", ha="center", va="top", fontsize=9, color=_GREY)
     axes.text(_PLACE["x"], y, "$x[t]$", ha="center", va="center", fontsize=11)
     axes.text(
-        _PLACE["x"], y - 0.56, f"{net.fc1.in_features} pixels", ha="center", va="top", fontsize=9, color=_GREY
+        _PLACE["x"], y - 0.25, f"{net.fc1.in_features} pixels", ha="center", va="top", fontsize=9, color=_GREY
     )
     axes.text(_PLACE["rate"], y, "rate", ha="center", va="center", fontsize=11)
     _wires(axes, y, ["x", *(key for key in _PLACE if key in labels), "rate"])
@@ -253,7 +253,7 @@ def activity(
         _draw_trace(trace, record, index, layer, neuron)
         trace.set_ylabel("membrane potential v, current I")
         trace.set_title(f"{layer} neuron {neuron}", fontsize=10, loc="left")
-        trace.legend(fontsize=9, loc="lower left")
+        figure.legend(*trace.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
         for axes in (hidden, trace):
             axes.set_xlabel("time step t")
         figure.suptitle(name, fontsize=11, color=STYLE[name]["color"], weight="bold")
@@ -369,7 +369,7 @@ def gradient_spread(norms: Mapping[str, Tensor]) -> Figure:
             axes.set_xlabel("column t")
             axes.set_xticks([0, 7, 14, 21, 27])
         all_axes[0, 0].set_ylabel("gradient norm |dL/dx[t]|")
-        all_axes[0, 0].legend(fontsize=9, loc="lower right")
+        all_axes[0, len(norms) // 2].legend(fontsize=9, loc="lower left")
     return figure
 
 
