@@ -282,8 +282,8 @@ for function in functions:
     print(f"{name:12} {slopes}  {surrogate_accuracy[name]:.2%}")
 
 # %% [markdown]
-# The surrogates train, or do not, at this one learning rate and with their default widths; a narrow slope makes small
-# gradients, which asks for larger steps. Read no ranking into it.
+# All of them train. None was tuned: a slope that is narrow or low makes small gradients, which ask for a larger
+# learning rate than the one that all share here. Read no ranking into it.
 #
 # ### What does `detach_reset` do?
 # After a spike, the hard reset sets the membrane potential back: $v = (1 - s)\,h + s\,v_{\text{reset}}$. The spike
@@ -451,14 +451,16 @@ for step in range(3):
     rate_loss(by_torch(pictures), batch.labels).backward()
     optimizer.step()
     reset_net(by_torch)
-    g, m, w = gradients[2][9, 3], memory[2][9, 3], by_hand.fc2.weight[9, 3]
-    print(
-        f"step {step}: g {g:+.6f}  m {m:+.6f}  w {w:+.6f}  torch.optim's w {by_torch.fc2.weight[9, 3]:+.6f}"
+    if step == 0:
+        one = gradients[2].abs().argmax()  # the weight of fc2 with the largest gradient
+    g, m, w, other = (
+        t.flatten()[one] for t in (gradients[2], memory[2], by_hand.fc2.weight, by_torch.fc2.weight)
     )
+    print(f"step {step}: g {g:+.6f}  m {m:+.6f}  w {w:+.6f}  torch.optim's w {other:+.6f}")
 
 # %% [markdown]
-# The weight is the one from hidden neuron 3 to the read-out of class 9. Follow the columns: in the first step $m$ is
-# $g$, in the second it is $0.9$ times the first $m$ plus the new $g$.
+# One weight of `fc2`, followed by hand and by `torch.optim`. In the first step $m$ is $g$; in the second it is 0.9
+# times the first $m$ plus the new $g$, and so on: while gradients agree, steps grow longer.
 #
 # The trainer of `snn_core` does the same. Its epoch over a data set of one batch is one step:
 
@@ -477,7 +479,17 @@ difference = max((w - weights[0]).abs().max().item() for w in weights[1:])
 print(f"{len(weights[0]):,} weights, three ways: they differ by {difference:.1e} at most")
 
 # %% [markdown]
-# What is left is rounding: the trainer shuffles the batch, so sums run in another order.
+# What is left is rounding: the trainer shuffles the batch, so sums run in another order. Three steps change little; go
+# on for 97 more on the same batch, which the network then learns by heart:
+
+# %%
+for _ in range(97):
+    trainer.train_epoch(batch)
+long_after = evaluate(by_trainer, batch)
+print(f"after 100 steps: loss on the batch {long_after[0]:.5f}, accuracy {long_after[1]:.1%}")
+print(f"on {len(test):,} test images: accuracy {evaluate(by_trainer, test)[1]:.1%}")
+
+# %% [markdown]
 #
 # ## 8 How far back does the gradient reach?
 # Training can use column $t$ only if the loss depends on it, to the eyes of the gradient:
@@ -522,7 +534,17 @@ show(
 # %% [markdown]
 # *The loss of the last step; images that it gets exactly right have no gradient and are left out. Read each panel from
 # right to left, as the gradient travels.*
-#
+
+# %%
+reach = {}
+for name, norms in last.items():
+    ratio = (norms[0] / norms[27])[norms[27] > 0]
+    reach[name] = {"median": ratio.median().item(), "99th percentile": ratio.quantile(0.99).item()}
+    print(
+        f"{name:16} G[0] / G[27]: ", ", ".join(f"{which} {value:.3f}" for which, value in reach[name].items())
+    )
+
+# %% [markdown]
 # ### Why it vanishes, and why it explodes
 # From one step to the next, the state of the hidden layer passes the gradient on with a factor
 # $$\frac{\partial h[t+1]}{\partial h[t]} = 1 - s[t] \quad\text{(plain)}, \qquad
@@ -543,14 +565,15 @@ show(
 silent = (records["plain"].hidden_spikes[:-1].sum(0) == 0).float().mean().item()
 time_constant = nets["stateful-synapse"].sy1[0].tau.item()
 w_y = nets["feedback"].sn1[0].rc.weight[:, 32:].detach()
-radius = torch.linalg.eigvals(w_y).abs().max().item()
+radius, stretch = torch.linalg.eigvals(w_y).abs().max().item(), torch.linalg.matrix_norm(w_y, 2).item()
 print(f"plain: {silent:.1%} of the hidden neurons never fire before the last step, and pass everything on")
 print(f"synapse: tau = {time_constant:.2f}; without a spike 1 - 1/tau = {1 - 1 / time_constant:.3f} per step")
-print(f"feedback: largest eigenvalue of W_y {radius:.2f} in size, largest stretch {w_y.norm(2, (0, 1)):.2f}")
+print(f"feedback: largest eigenvalue of W_y {radius:.2f} in size, largest stretch {stretch:.2f}")
 
 # %% [markdown]
 # The recurrent weights decide. Take the untrained feedback network, stretch $W_y$ by a factor, and see what comes back
-# to column 0 for each unit of gradient at column 27:
+# to column 0 for each unit of gradient at column 27. A ratio above 1 is no explosion yet, not even without any feedback:
+# column 0 acts on the last step along many ways, column 27 along one.
 
 # %%
 growth = {}
@@ -566,21 +589,26 @@ for scale in (0, 1, 2, 4, 8):
 
 # %% [markdown]
 # ### From here to the collapse in chapter 05
-# A gradient that explodes for a few images makes a few training steps far too long. Train the three networks again,
-# with the same seed, and keep the norm of the gradient of all weights in every step:
+# Train the three networks again, with the same seed. This time keep, for every step, the norm of the gradient of all
+# weights, and the weights before the step:
 
 # %%
-step_norms = {}
+step_norms, before_step = {}, {}
 for name in NETWORKS:
-    trainer, step_norms[name] = Trainer(TrainingConfig(model=name, epochs=epochs, seed=seed)), []
+    trainer = Trainer(TrainingConfig(model=name, epochs=epochs, seed=seed))
+    norms, states = [], [nn.utils.parameters_to_vector(trainer.weights).detach()]
 
-    def keep(trainer=trainer, norms=step_norms[name]):
-        norms.append(nn.utils.get_total_norm([w.grad for w in trainer.weights]).item())
+    def keep_step(weights=trainer.weights, norms=norms, states=states):
+        norms.append(nn.utils.get_total_norm([w.grad for w in weights]).item())
+        states.append(nn.utils.parameters_to_vector(weights).detach())
 
     for _ in range(epochs):
-        trainer.train_epoch(train, after_step=keep)
-    middle, largest = torch.tensor(step_norms[name]).median().item(), max(step_norms[name])
-    print(f"{name:16} median {middle:.3f}, largest {largest:.3f}: {largest / middle:.0f} times the median")
+        trainer.train_epoch(train, after_step=keep_step)
+    step_norms[name], before_step[name] = norms, states
+    middle = torch.tensor(norms).median().item()
+    print(
+        f"{name:16} median {middle:.3f}, largest {max(norms):.3f}: {max(norms) / middle:.0f} times the median"
+    )
 
 # %%
 show(
@@ -589,9 +617,37 @@ show(
 )
 
 # %% [markdown]
-# *Each dot is one training step. Plain and stateful networks keep to a band. The feedback network has single steps far
-# above it, and with a learning rate of 0.1 one of them can throw the weights away. In two epochs it recovers; in
-# [chapter 05](05_training_curves.ipynb) you see what it costs over 64.*
+# *Each dot is one training step. Plain and stateful networks keep to a band; their longest steps are among the first.
+# The feedback network has single steps far above its band.*
+#
+# Go back to the moment before the longest step of each network. How does the gradient of single images look there, and
+# what does the step do to the accuracy?
+
+# %%
+longest, spread = {}, {}
+for name, norms in step_norms.items():
+    step, net = int(torch.tensor(norms).argmax()), make_network(name)
+    for when, number in (("after", step + 1), ("before", step)):
+        nn.utils.vector_to_parameters(before_step[name][number], net.parameters())
+        longest.setdefault(name, {"step": step})[when] = evaluate(net, test)[1]
+    spread[name] = gradient_by_column(net, images, labels, last_step_only=True)
+    longest[name]["largest G[0]"] = spread[name][0].max().item()
+    print(f"{name:16} step {step:3}: largest G[0] {longest[name]['largest G[0]']:.2f}, ", end="")
+    print(f"test accuracy {longest[name]['before']:.1%} -> {longest[name]['after']:.1%}")
+
+# %%
+show(
+    draw.gradient_spread(spread),
+    alt="gradient norm of the last step's loss against the column, with the weights before each network's longest step",
+)
+
+# %% [markdown]
+# *As above, with the weights before the longest step. In the feedback network the gradient of a few images grows on its
+# way back, by orders of magnitude, while that of the median image shrinks.*
+#
+# That is how a collapse begins: a few images of a batch send back a huge gradient, the learning rate of 0.1 turns it
+# into a step that is far too long, and what was learned is lost in that one step. Here the network recovers.
+# [Chapter 05](05_training_curves.ipynb) shows what it costs over 64 epochs.
 #
 # ## 9 Truncated backpropagation through time: how, and what does it cost?
 # Long sequences do not fit into memory with their whole history. `detach_net` keeps the state and cuts its history
@@ -640,12 +696,19 @@ result = {
     "test_accuracy": accuracy,
     "rates": rates,
     "accuracy_in_a_blank_half": blank,
-    "one_batch": {"before": before, "after": after, "largest_difference": difference},
+    "one_batch": {
+        "before": before,
+        "after_3": after,
+        "after_100": long_after,
+        "largest_difference": difference,
+    },
     "gradient_by_column": {name: norms.mean(1).tolist() for name, norms in whole.items()},
     "gradient_by_column_last_step": {name: norms.mean(1).tolist() for name, norms in last.items()},
     "gradient_by_column_cut": {name: norms.mean(1).tolist() for name, norms in cut.items()},
+    "reach": reach,
     "growth_by_scale_of_w_y": {str(scale): ratio for scale, ratio in growth.items()},
     "step_norms": step_norms,
+    "longest_step": longest,
 }
 write_json(Path(results_dir) / "chapter_04.json", result | {"provenance": where})
 

@@ -133,10 +133,9 @@ def staircase(values: np.ndarray, losses: np.ndarray, now: float) -> Figure:
     with plt.rc_context(RC):
         figure, axes = plt.subplots(figsize=(6.4, 3.2), layout="constrained")
         axes.plot(values, losses, ".", markersize=3, color=OKABE_ITO["blue"])
-        axes.axvline(now, color=QUANTITY["threshold"], linestyle="--", linewidth=1.2)
-        axes.text(
-            now, axes.get_ylim()[1], " the weight now", va="top", fontsize=9, color=QUANTITY["threshold"]
-        )
+        axes.margins(y=0.12)
+        axes.axvline(now, color=QUANTITY["threshold"], linestyle="--", linewidth=1.2, label="the weight now")
+        axes.legend(fontsize=9, loc="upper left")
         axes.set_xlabel("value of one weight")
         axes.set_ylabel("loss of one image")
     return figure
@@ -251,7 +250,8 @@ def activity(
         read_out.set_yticks(range(len(classes)), classes)
         read_out.set_ylabel("read-out neuron")
         _draw_trace(trace, record, index, layer, neuron)
-        trace.set_ylabel("membrane potential v, current I")
+        has_current = layer == "hidden" and record.current is not None
+        trace.set_ylabel("potential v, current I" if has_current else "membrane potential v")
         trace.set_title(f"{layer} neuron {neuron}", fontsize=10, loc="left")
         figure.legend(*trace.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
         for axes in (hidden, trace):
@@ -384,11 +384,12 @@ def step_norms(norms: Mapping[str, Sequence[float]]) -> Figure:
             1, len(norms), figsize=(9, 3.2), sharey=True, squeeze=False, layout="constrained"
         )
         for axes, (name, values) in zip(all_axes[0], norms.items(), strict=True):
-            axes.plot(values, ".", markersize=3, color=STYLE[name]["color"])
-            axes.axhline(np.median(values), color=QUANTITY["threshold"], linestyle="--", linewidth=1.2)
-            axes.text(0, np.median(values), "median", va="bottom", fontsize=9, color=QUANTITY["threshold"])
+            axes.plot(values, ".", markersize=3, color="#999999" if name == "plain" else STYLE[name]["color"])
+            median = float(np.median(values))
+            axes.axhline(median, color="black", linestyle="--", linewidth=1.4, label=f"median {median:.2f}")
             axes.set_yscale("log")
             axes.set_title(name, fontsize=11)
             axes.set_xlabel("training step")
+            axes.legend(fontsize=9, loc="upper right")
         all_axes[0, 0].set_ylabel("gradient norm of all weights")
     return figure
