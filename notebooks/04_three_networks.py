@@ -480,7 +480,7 @@ print(f"{len(weights[0]):,} weights, three ways: they differ by {difference:.1e}
 
 # %% [markdown]
 # What is left is rounding: the trainer shuffles the batch, so sums run in another order. Three steps change little; go
-# on for 97 more on the same batch, which the network then learns by heart:
+# on for 97 more on the same batch:
 
 # %%
 for _ in range(97):
@@ -555,9 +555,10 @@ for name, norms in last.items():
 # - **Plain:** the factor is 0 or 1. A membrane passes the gradient on undiminished until it fires, and then not at
 #   all. It cannot explode on this way; it is cut.
 # - **Synapse:** the current adds a second way, with a factor of at least $1 - 1/\tau$. No spike cuts it: a step with a
-#   spike has the factor 1.
-# - **Feedback:** the factor is a matrix. It is multiplied 27 times, and if it stretches some direction, it stretches
-#   it 27 times.
+#   spike has the factor 1. No factor exceeds 1 either; the gradient grows only by the number of ways that lead back,
+#   which is a power of the distance.
+# - **Feedback:** the factor is a matrix, and the product has 27 of them. A direction that each of them stretches grows
+#   exponentially with the distance.
 #
 # In numbers:
 
@@ -617,7 +618,7 @@ show(
 )
 
 # %% [markdown]
-# *Each dot is one training step. Plain and stateful networks keep to a band; their longest steps are among the first.
+# *Each dot is one training step, the dashed line the median. Plain and stateful networks keep to a band; their longest steps are among the first.
 # The feedback network has single steps far above its band.*
 #
 # Go back to the moment before the longest step of each network. How does the gradient of single images look there, and
@@ -632,6 +633,7 @@ for name, norms in step_norms.items():
         longest.setdefault(name, {"step": step})[when] = evaluate(net, test)[1]
     spread[name] = gradient_by_column(net, images, labels, last_step_only=True)
     longest[name]["largest G[0]"] = spread[name][0].max().item()
+    longest[name]["norm"], longest[name]["median norm"] = norms[step], torch.tensor(norms).median().item()
     print(f"{name:16} step {step:3}: largest G[0] {longest[name]['largest G[0]']:.2f}, ", end="")
     print(f"test accuracy {longest[name]['before']:.1%} -> {longest[name]['after']:.1%}")
 
@@ -642,10 +644,10 @@ show(
 )
 
 # %% [markdown]
-# *As above, with the weights before the longest step. In the feedback network the gradient of a few images grows on its
-# way back, by orders of magnitude, while that of the median image shrinks.*
+# *As above, with the weights before the longest step. In the feedback network the gradient of some images grows on its
+# way back by orders of magnitude, while the median image's does not.*
 #
-# That is how a collapse begins: a few images of a batch send back a huge gradient, the learning rate of 0.1 turns it
+# That is how a collapse begins: some images of a batch send back a huge gradient, the learning rate of 0.1 turns it
 # into a step that is far too long, and what was learned is lost in that one step. Here the network recovers.
 # [Chapter 05](05_training_curves.ipynb) shows what it costs over 64 epochs.
 #
@@ -707,7 +709,6 @@ result = {
     "gradient_by_column_cut": {name: norms.mean(1).tolist() for name, norms in cut.items()},
     "reach": reach,
     "growth_by_scale_of_w_y": {str(scale): ratio for scale, ratio in growth.items()},
-    "step_norms": step_norms,
     "longest_step": longest,
 }
 write_json(Path(results_dir) / "chapter_04.json", result | {"provenance": where})

@@ -33,6 +33,7 @@ NOTEBOOKS = ROOT / "notebooks"
 
 #: Parameters of the quick run that the tests make, for each notebook that has more than its folders to set.
 QUICK: dict[str, dict[str, Any]] = {
+    "04_three_networks": {"epochs": 1, "source": "embedded"},
     "05_training_curves": {"epochs": 2, "source": "embedded"},
 }
 

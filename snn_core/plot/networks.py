@@ -324,7 +324,7 @@ def gradient_profiles(
     """
     with plt.rc_context(RC | {"font.size": 10}):
         figure, all_axes = plt.subplots(
-            1, len(panels), figsize=(9, 3.4), sharey=log, squeeze=False, layout="constrained"
+            1, len(panels), figsize=(9, 3.6), sharey=log, squeeze=False, layout="constrained"
         )
         for axes, (title, curves) in zip(all_axes[0], panels.items(), strict=True):
             for position, (name, norms) in enumerate(curves.items()):
@@ -340,7 +340,7 @@ def gradient_profiles(
             axes.set_xlabel("column t")
             axes.set_xticks([0, 7, 14, 21, 27])
         all_axes[0, 0].set_ylabel("gradient norm |dL/dx[t]|")
-        all_axes[0, -1].legend(fontsize=9)
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
     return figure
 
 
@@ -353,7 +353,7 @@ def gradient_spread(norms: Mapping[str, Tensor]) -> Figure:
     """
     with plt.rc_context(RC | {"font.size": 10}):
         figure, all_axes = plt.subplots(
-            1, len(norms), figsize=(9, 3.4), sharey=True, squeeze=False, layout="constrained"
+            1, len(norms), figsize=(9, 3.6), sharey=True, squeeze=False, layout="constrained"
         )
         for axes, (name, values) in zip(all_axes[0], norms.items(), strict=True):
             colour, values = STYLE[name]["color"], values[:, values[-1] > 0]
@@ -369,7 +369,7 @@ def gradient_spread(norms: Mapping[str, Tensor]) -> Figure:
             axes.set_xlabel("column t")
             axes.set_xticks([0, 7, 14, 21, 27])
         all_axes[0, 0].set_ylabel("gradient norm |dL/dx[t]|")
-        all_axes[0, len(norms) // 2].legend(fontsize=9, loc="lower left")
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
     return figure
 
 
@@ -386,10 +386,9 @@ def step_norms(norms: Mapping[str, Sequence[float]]) -> Figure:
         for axes, (name, values) in zip(all_axes[0], norms.items(), strict=True):
             axes.plot(values, ".", markersize=3, color="#999999" if name == "plain" else STYLE[name]["color"])
             median = float(np.median(values))
-            axes.axhline(median, color="black", linestyle="--", linewidth=1.4, label=f"median {median:.2f}")
+            axes.axhline(median, color="black", linestyle="--", linewidth=1.4)
             axes.set_yscale("log")
-            axes.set_title(name, fontsize=11)
+            axes.set_title(f"{name}\nmedian {median:.2f}, largest {max(values):.2f}", fontsize=10)
             axes.set_xlabel("training step")
-            axes.legend(fontsize=9, loc="upper right")
         all_axes[0, 0].set_ylabel("gradient norm of all weights")
     return figure
