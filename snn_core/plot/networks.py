@@ -150,11 +150,13 @@ def surrogates(functions: Sequence[SurrogateFunction]) -> Figure:
     x = torch.linspace(-2, 2, 801)
     with plt.rc_context(RC):
         figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-        left.plot(x, heaviside(x), color="#BBBBBB", linewidth=5, label="Heaviside step")
+        left.plot(x, heaviside(x).numpy(), color="#BBBBBB", linewidth=5, label="Heaviside step")
         for function, line, colour in zip(functions, _LINES, _COLOURS, strict=False):
             label = f"{type(function).__name__}, alpha = {function.alpha:g}"
-            left.plot(x, function.primitive(x), linestyle=line, color=colour, linewidth=1.8)
-            right.plot(x, function.derivative(x), linestyle=line, color=colour, linewidth=1.8, label=label)
+            left.plot(x, function.primitive(x).numpy(), linestyle=line, color=colour, linewidth=1.8)
+            right.plot(
+                x, function.derivative(x).numpy(), linestyle=line, color=colour, linewidth=1.8, label=label
+            )
         left.set_ylim(-0.15, 1.15)
         left.set_ylabel("g(x)")
         right.set_ylabel("g'(x)")
@@ -268,7 +270,7 @@ def _typical(spikes: Tensor) -> int:
 
 
 def _draw_image(axes: Axes, image: Tensor) -> None:
-    axes.imshow(image, cmap="gray_r", vmin=0, vmax=1, aspect="auto")
+    axes.imshow(image.numpy(), cmap="gray_r", vmin=0, vmax=1, aspect="auto")
     axes.set_yticks([0, 9, 18, 27])
     axes.set_xticks([0, 7, 14, 21, 27])
 
@@ -293,13 +295,15 @@ def _draw_trace(axes: Axes, record: Activity, index: int, layer: str, neuron: in
         (record.hidden_v, record.hidden_spikes) if hidden else (record.read_out_v, record.read_out_spikes)
     )
     axes.axhline(1, color=QUANTITY["threshold"], linestyle=":", linewidth=1.2, label="threshold")
-    axes.plot(v[:, index, neuron], color=QUANTITY["membrane"], linewidth=1.6, label="membrane potential v")
+    axes.plot(
+        v[:, index, neuron].numpy(), color=QUANTITY["membrane"], linewidth=1.6, label="membrane potential v"
+    )
     if hidden and record.current is not None:
-        current = record.current[:, index, neuron]
+        current = record.current[:, index, neuron].numpy()
         axes.plot(
             current, color=QUANTITY["current"], linestyle="--", linewidth=1.8, label="synaptic current I"
         )
-    fired = np.flatnonzero(spikes[:, index, neuron])
+    fired = np.flatnonzero(spikes[:, index, neuron].numpy())
     axes.plot(
         fired,
         np.ones(len(fired)),
@@ -329,7 +333,7 @@ def gradient_profiles(
         for axes, (title, curves) in zip(all_axes[0], panels.items(), strict=True):
             for position, (name, norms) in enumerate(curves.items()):
                 style = STYLE.get(name, {"color": _COLOURS[position], "linestyle": _LINES[position]})
-                axes.plot(norms, label=name, linewidth=1.8, **style)
+                axes.plot(norms.numpy(), label=name, linewidth=1.8, **style)
             if log:
                 axes.set_yscale("log")
             else:
@@ -363,7 +367,9 @@ def gradient_spread(norms: Mapping[str, Tensor]) -> Figure:
                 steps, low, high, color=colour, alpha=0.2, linewidth=0, label="half of the images"
             )
             axes.plot(middle, color=colour, linewidth=1.8, label="median image")
-            axes.plot(values.max(1).values, color=colour, linestyle=":", linewidth=1.8, label="largest")
+            axes.plot(
+                values.max(1).values.numpy(), color=colour, linestyle=":", linewidth=1.8, label="largest"
+            )
             axes.set_yscale("log")
             axes.set_title(name, fontsize=11)
             axes.set_xlabel("column t")
