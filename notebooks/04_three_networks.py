@@ -373,8 +373,9 @@ show(
 )
 
 # %% [markdown]
-# *In the blank half, only biases reach the hidden neurons. Those of the plain network fire at a pace that the image no
-# longer changes. The synaptic currents carry the image on for a while, and drive the read-out with it.*
+# *In the blank half only biases reach the hidden neurons, and in the feedback network their own spikes. Those of the
+# plain network fire at a pace that the image no longer changes. The synaptic currents carry the image on for a while,
+# and drive the read-out with it.*
 #
 # Count the spikes of the read-out in the blank half alone, and take the most active neuron for an answer. Chance is
 # 10 %:
