@@ -733,8 +733,8 @@ write_json(Path(results_dir) / "chapter_04.json", result | {"provenance": where}
 #     rate_loss(net(images[:256]), labels[:256]).backward()
 #     print(alpha, net.fc1.weight.grad.norm().item())
 # ```
-# The area below the slope stays 1, but fewer and fewer potentials lie below it. In the limit you are back at the true
-# derivative, apart from a few potentials close to the threshold with an enormous slope.
+# The norm grows, and yet less is learned: the area below the slope stays 1, so ever fewer potentials get an ever larger
+# slope. In the limit you are back at the true derivative, apart from the few that happen to lie at the threshold.
 # </details>
 #
 # <details><summary>Solution 2</summary>
@@ -746,8 +746,8 @@ write_json(Path(results_dir) / "chapter_04.json", result | {"provenance": where}
 #     norms = gradient_by_column(net, images, labels, last_step_only=True)
 #     print(norms[0].mean().item(), norms[0].median().item())
 # ```
-# The spikes are the same in both; the gradient is another one. Where a potential comes near the threshold, its factor is
-# no longer 1 or 0.
+# The spikes are the same in both; the gradient is another one, and smaller here. Where a potential comes near the
+# threshold, its factor is no longer 1 or 0.
 # </details>
 #
 # <details><summary>Solution 3</summary>
