@@ -556,8 +556,8 @@ for name, norms in last.items():
 # - **Plain:** the factor is 0 or 1. A membrane passes the gradient on undiminished until it fires, and then not at
 #   all. It cannot explode on this way; it is cut.
 # - **Synapse:** the current adds a second way, with a factor of at least $1 - 1/\tau$. No spike cuts it: a step with a
-#   spike has the factor 1. No factor exceeds 1 either; the gradient grows only by the number of ways that lead back,
-#   which is a power of the distance.
+#   spike has the factor 1. No factor exceeds 1 either; the gradient grows with the number of ways that lead
+#   back, which is a power of the distance, and not with their length.
 # - **Feedback:** the factor is a matrix, and the product has 27 of them. A direction that each of them stretches grows
 #   exponentially with the distance.
 #
@@ -733,8 +733,7 @@ write_json(Path(results_dir) / "chapter_04.json", result | {"provenance": where}
 #     rate_loss(net(images[:256]), labels[:256]).backward()
 #     print(alpha, net.fc1.weight.grad.norm().item())
 # ```
-# The norm grows, and yet less is learned: the area below the slope stays 1, so ever fewer potentials get an ever larger
-# slope. In the limit you are back at the true derivative, apart from the few that happen to lie at the threshold.
+# The norm grows: the area below the slope stays 1, so ever fewer potentials get an ever larger slope. In the limit you are back at the true derivative, apart from the few that happen to lie at the threshold.
 # </details>
 #
 # <details><summary>Solution 2</summary>
