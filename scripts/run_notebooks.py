@@ -38,6 +38,7 @@ CELL_LIMIT = 900
 #: Parameters of the quick run that the tests make, for each notebook that has more than its folders to set.
 QUICK: dict[str, dict[str, Any]] = {
     "03_reading_column_by_column": {"source": "embedded"},
+    "04_three_networks": {"epochs": 1, "source": "embedded"},
     "05_training_curves": {"epochs": 2, "source": "embedded"},
     "06_inside_the_fused_kernels": {"lengths": [28, 56], "repeats": 2, "training_steps": 3},
 }
