@@ -769,5 +769,5 @@ write_json(Path(results_dir) / "chapter_04.json", result | {"provenance": where}
 #   weights multiply it, for some images until it explodes.
 #
 # <!-- navigation, written by scripts/frame_notebooks.py -->
-# Next: [05 Training curves: three ways to remember](05_training_curves.ipynb)
+# Previous: [03 Reading Fashion-MNIST column by column](03_reading_column_by_column.ipynb) · Next: [05 Training curves: three ways to remember](05_training_curves.ipynb)
 # <!-- end of navigation -->

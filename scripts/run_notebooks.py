@@ -20,6 +20,7 @@ import frame_notebooks
 import nbformat
 import papermill
 import update_readme
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 from patient_kernel import PatientManager
@@ -103,6 +104,8 @@ def clean(notebook: NotebookNode) -> None:
             cell.outputs = [output for output in cell.outputs if not _is_passing(output)]
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
+    # What one cell prints may arrive in pieces, another number of them in every run.
+    CoalesceStreamsPreprocessor().preprocess(notebook, {})
 
 
 def execute(path: Path, output: Path, parameters: dict[str, Any], with_solutions: bool = False) -> float:
