@@ -45,8 +45,12 @@ def settings() -> dict[str, Any]:
             "repository_url": frame_notebooks.repository(),
             "repository_branch": frame_notebooks.BRANCH,
             "use_repository_button": True,
+            "navbar_persistent": [],  # the field for searching stands in the side bar already
+            "footer_content_items": [],
             "show_toc_level": 2,
         },
+        "html_static_path": [str(ROOT / "scripts" / "site.css")],
+        "html_css_files": ["site.css"],
         "html_show_sphinx": False,
         "html_show_copyright": False,
         "html_use_index": False,
