@@ -49,9 +49,7 @@ def chapters_table(chapters: Sequence[Path], badges: bool = True) -> str:
         goal = " ".join(re.search(r"\*\*Goal\.\*\* (.*?)\n\n", first, re.DOTALL)[1].split())
         seconds = frame_notebooks.measured()["seconds"].get(path.stem)
         time = "" if seconds is None else frame_notebooks.duration(seconds)
-        rows.append(
-            f"| {title} | {goal} | {time} |" + badges * f" {frame_notebooks.badges(path.name)} |"
-        )
+        rows.append(f"| {title} | {goal} | {time} |" + badges * f" {frame_notebooks.badges(path.name)} |")
     return "\n".join(rows) + "\n"
 
 
