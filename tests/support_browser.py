@@ -126,7 +126,7 @@ def voila(folder: Path, home: Path) -> Any:
 
 
 def lab(folder: Path, home: Path) -> Any:
-    """Serve ``folder`` in JupyterLab, without its questions about news, and with all cells of a notebook on the page."""
+    """Serve ``folder`` in JupyterLab, without its questions about news, with all cells of a notebook on the page."""
     settings = {
         "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
         "notebook-extension/tracker": {"windowingMode": "none"},
@@ -263,9 +263,8 @@ def _toggle(element: Locator) -> list[Move]:
 def _text(element: Locator) -> list[Move]:
     field = element.locator("input")
     if field.get_attribute("type") == "number":
-        return [(lambda: field.press("ArrowUp"), lambda: field.press("ArrowDown"))] + [
-            (lambda: field.press("ArrowDown"), lambda: field.press("ArrowUp"))
-        ]
+        up, down = (lambda: field.press("ArrowUp")), (lambda: field.press("ArrowDown"))
+        return [(up, down), (down, up)]
     before = field.input_value()
 
     def enter(value: str) -> None:
