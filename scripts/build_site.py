@@ -22,6 +22,7 @@ import nbformat
 import update_readme
 from nbformat import NotebookNode
 from sphinx.application import Sphinx
+from sphinx.util.console import nocolor
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -40,6 +41,7 @@ def settings() -> dict[str, Any]:
         "nb_execution_mode": "off",
         "nb_merge_streams": True,
         "myst_enable_extensions": ["amsmath", "dollarmath"],
+        "myst_dmath_double_inline": True,  # $$ may follow a line of text at once, as in Jupyter
         "html_theme": "sphinx_book_theme",
         "html_theme_options": {
             "repository_url": frame_notebooks.repository(),
@@ -58,6 +60,13 @@ def settings() -> dict[str, Any]:
     }
 
 
+def _to_repository(link: re.Match[str]) -> str:
+    """Return a Markdown link to a file of the repository as a link to where it can be read; a wrong one stays."""
+    path, anchor = link[1], link[2] or ""
+    home = f"{frame_notebooks.repository()}/blob/{frame_notebooks.BRANCH}"
+    return f"]({home}/{path}{anchor})" if (ROOT / path).exists() else link[0]
+
+
 def first_page(readme: str, chapters: list[Path]) -> str:
     """Return the first page: the README's parts, with links to files that the site lacks turned to the repository.
 
@@ -68,22 +77,28 @@ def first_page(readme: str, chapters: list[Path]) -> str:
     sections = {part.partition("\n")[0]: f"## {part}" for part in parts}
     sections["Chapters"] = f"## Chapters\n\n{update_readme.chapters_table(chapters, badges=False)}\n"
     text = start + "".join(sections[name] for name in SECTIONS)
-    home = f"{frame_notebooks.repository()}/blob/{frame_notebooks.BRANCH}"
-    text = re.sub(r"\]\((?!\w+://|figures/|notebooks/|#)([^)]+)\)", rf"]({home}/\1)", text)
+    text = re.sub(r"\]\((?!figures/|notebooks/)([^):#]+)(#[^)]*)?\)", _to_repository, text)
     names = "\n".join(f"notebooks/{path.stem}" for path in chapters)
     return f"{text}\n```{{toctree}}\n:hidden:\n\n{names}\n```\n"
 
 
 def page(notebook: NotebookNode) -> NotebookNode:
-    """Return ``notebook`` as the site shows it: without the cell for Colab, with the pictures' descriptions."""
+    """Return ``notebook`` as the site shows it.
+
+    Without the cell for Colab; with the pictures' descriptions; with links to files that the site lacks turned to the
+    repository.
+    """
     notebook.cells = [
         cell for cell in notebook.cells if frame_notebooks.TAG not in cell.metadata.get("tags", [])
     ]
     for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = re.sub(r"\]\(\.\./([^):#]+)(#[^)]*)?\)", _to_repository, cell.source)
         for output in cell.get("outputs", []):
-            alt = output.get("metadata", {}).get("image/png", {}).get("alt")
-            if alt:  # MyST-NB takes a picture's width from the output, but its description from the cell
-                cell.metadata["mystnb"] = {"image": {"alt": alt}}
+            for about in output.get("metadata", {}).values():
+                # MyST-NB takes a picture's width from the output, but its description from the cell.
+                if "alt" in about:
+                    cell.metadata["mystnb"] = {"image": {"alt": about["alt"]}}
     return notebook
 
 
@@ -144,7 +159,9 @@ def build(notebooks: Path, out: Path) -> list[str]:
         sources, trees = Path(folder) / "sources", Path(folder) / "trees"
         sources.mkdir()
         write_sources(sources, (ROOT / "README.md").read_text(), chapters)
-        # Sphinx prints each warning to stderr, and counts them in the status code.
+        if not sys.stderr.isatty():
+            nocolor()
+        # Sphinx prints each warning to stderr, and says by the status code that there were some.
         app = Sphinx(
             sources, None, out, trees, "html", confoverrides=settings(), status=None, warningiserror=True
         )

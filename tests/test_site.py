@@ -24,6 +24,12 @@ FORMULAS = r"""# 98 Formulas
 **Goal.** Show a formula $v[t]$ in a line, and one by itself.
 
 $$h[t] = v[t-1] + \frac{1}{\tau} x[t] \qquad (1)$$
+
+And one that follows a line at once:
+$$
+s[t] = \frac{1}{2}
+$$
+as Jupyter allows.
 """
 BROKEN = """# 99 Broken
 
@@ -108,8 +114,9 @@ def test_formulas_are_drawn_without_internet(site):
         failed = []
         page.on("requestfailed", lambda request: failed.append(request.url))
         page.goto((site / "notebooks" / "98_formulas.html").as_uri())
-        page.locator("mjx-container[display='true'] mjx-mfrac").wait_for()
-        assert page.locator("mjx-container").count() == 2
+        page.locator("mjx-container[display='true'] mjx-mfrac").nth(1).wait_for()
+        assert page.locator("mjx-container").count() == 3
+        assert "$" not in page.locator("article").inner_text()
         assert page.locator("mjx-merror").count() == 0
         assert failed == []
 
