@@ -19,15 +19,12 @@ from support_browser import (
     save,
     views,
     voila,
+    widget_names,
 )
 from support_notebooks import NOTEBOOKS
 
 SECONDS = json.loads((ROOT / "results" / "notebooks.json").read_text())["seconds"]
-WITH_WIDGETS = [
-    path
-    for path in NOTEBOOKS
-    if any("from snn_core.widgets" in cell.source for cell in nbformat.read(path, as_version=4).cells)
-]
+WITH_WIDGETS = [path for path in NOTEBOOKS if widget_names(nbformat.read(path, as_version=4))]
 # JupyterLab is what most readers use, Voila is quicker to start: one chapter in the first, the others in the second.
 QUICKEST = min(WITH_WIDGETS, key=lambda path: SECONDS.get(path.stem, float("inf")))
 OTHERS = [path for path in WITH_WIDGETS if path != QUICKEST] or WITH_WIDGETS
@@ -91,9 +88,10 @@ def browser():
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A folder with all notebooks that the tests of this module open."""
-    folder = tmp_path_factory.mktemp("served")
+    above = tmp_path_factory.mktemp("served")
     for path in WITH_WIDGETS:
-        quick_copy(path, folder)
+        quick_copy(path, above)
+    folder = above / "notebooks"
     for name, source in {"every_kind": EVERY_KIND, "fails": FAILS, "dead": DEAD, "stops": "1 / 0"}.items():
         save(new_notebook(cells=[new_code_cell(source)]), folder / f"{name}.ipynb")
     return folder
@@ -119,8 +117,10 @@ def test_chapter_in_jupyterlab(browser, lab_server):
     page.close()
 
 
-@pytest.mark.xdist_group("browser_voila")
-@pytest.mark.parametrize("path", OTHERS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(p, marks=pytest.mark.xdist_group(f"browser_{p.stem}"), id=p.stem) for p in OTHERS],
+)
 def test_chapter_in_voila(browser, voila_server, path):
     page = open_in_voila(browser, voila_server, path.name)
     assert problems_of_controls(page) == []
