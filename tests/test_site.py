@@ -75,11 +75,13 @@ def test_chapter_has_its_page_with_all_pictures_and_their_descriptions(site, pat
     page = unescape((site / "notebooks" / f"{path.stem}.html").read_text())
     assert f'href="notebooks/{path.stem}.html"' in (site / "index.html").read_text()
     outputs = [o for cell in nbformat.read(path, as_version=4).cells for o in cell.get("outputs", [])]
-    pictures = [output for output in outputs if "image/png" in output.get("data", {})]
+    kinds = {"image/png", "image/gif"}
+    pictures = [output for output in outputs if kinds & output.get("data", {}).keys()]
     assert pictures
     assert len(re.findall(r'<img [^>]*src="\.\./_images/', page)) == len(pictures)
     for picture in pictures:
-        assert f'alt="{picture.metadata["image/png"]["alt"]}"' in page
+        (kind,) = kinds & picture.data.keys()
+        assert f'alt="{picture.metadata[kind]["alt"]}"' in page
     assert "google.colab" not in page
 
 
