@@ -40,6 +40,7 @@ def settings() -> dict[str, Any]:
         "extensions": ["myst_nb", "sphinx_copybutton", "sphinx-mathjax-offline"],
         "nb_execution_mode": "off",
         "nb_merge_streams": True,
+        "nb_render_markdown_format": "myst",  # the tables that cells return, too
         "myst_enable_extensions": ["amsmath", "dollarmath"],
         "myst_dmath_double_inline": True,  # $$ may follow a line of text at once, as in Jupyter
         "html_theme": "sphinx_book_theme",
