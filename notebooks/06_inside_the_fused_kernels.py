@@ -84,7 +84,9 @@ from snn_core.surrogate import ATan, heaviside
 
 # %%
 keep_freed_memory()  # as training does, so that no time goes into asking the system for memory again
-torch.set_num_threads(1)  # threads wait for each other, longest where other processes run: that is not the topic
+torch.set_num_threads(
+    1
+)  # threads wait for each other, longest where other processes run: that is not the topic
 where = provenance()
 print(f"snn_core {where['snn_core']}, torch {where['torch']}, numba {numba.__version__}")
 print(f"{where['processor']}, {where['cores']} cores, {where['torch_threads']} threads of torch")
