@@ -13,14 +13,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nbformat
 from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 from support import ROOT, require
@@ -42,8 +41,8 @@ FLAGS = (
     # Nothing may depend on the internet: fonts from elsewhere are not found.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
-#: How long a notebook may take to run, and to get past a cell that does nothing, in milliseconds.
-RUN, START = 120_000, 20_000
+#: How long a notebook may take to run, in milliseconds.
+RUN = 120_000
 #: How long a picture may take to be drawn again, and how soon the next follows where several are drawn, in seconds.
 DRAW, SETTLE = 10.0, 0.5
 
@@ -54,7 +53,6 @@ _READY = f"""() => {{
     const drawn = outputs.length > 0 && outputs.every(output => output.querySelector('img'));
     return drawn || said.some(text => text && !text.includes({json.dumps(COMPILING)}));
 }}"""
-_STARTED = "() => /Executing ([2-9]|\\d\\d)/.test(document.getElementById('loading_text')?.textContent)"
 # The picture, and whether it was drawn after the last mark was set; a new picture is a new element.
 _PICTURE = """view => {
     const images = [...view.querySelectorAll('.widget-output img')];
@@ -98,6 +96,7 @@ def serving(argv: list[str], home: Path) -> Iterator[tuple[str, str]]:
     token = secrets.token_hex()
     command = [sys.executable, "-m", *(part.format(port=port, token=token) for part in argv)]
     own = {f"JUPYTER_{name}_DIR": str(home / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
+    own["PYTHONPATH"] = os.pathsep.join(str(ROOT / name) for name in ("tests", "scripts"))
     own |= {"IPYTHONDIR": str(home / "ipython"), "SNN_CORE_CACHE": str(home / "cache")}
     with (home / "log.txt").open("w") as log:
         server = subprocess.Popen(command, cwd=home, env=os.environ | own, stdout=log, stderr=log)
@@ -130,7 +129,11 @@ def _wait_for(server: subprocess.Popen[bytes], port: int, log: Path, seconds: fl
 def voila(folder: Path, home: Path) -> Any:
     """Serve the notebooks in ``folder`` as Voila shows them."""
     argv = ["voila", "--no-browser", "--port={port}", "--token={token}", "--Voila.ip=127.0.0.1"]
-    return serving([*argv, "--show_tracebacks=True", str(folder)], home)
+    argv += [
+        "--show_tracebacks=True",
+        "--MultiKernelManager.kernel_manager_class=voila_kernel.PatientServerManager",
+    ]
+    return serving([*argv, str(folder)], home)
 
 
 def lab(folder: Path, home: Path) -> Any:
@@ -182,8 +185,7 @@ def quick_copy(path: Path, folder: Path) -> Path:
 
 
 def save(notebook: NotebookNode, path: Path) -> Path:
-    """Write a notebook for this Python's kernel, with a first cell that does nothing; return ``path``."""
-    notebook.cells.insert(0, new_code_cell("pass"))
+    """Write a notebook for this Python's kernel; return ``path``."""
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(notebook, path)
     return path
@@ -191,16 +193,9 @@ def save(notebook: NotebookNode, path: Path) -> Path:
 
 def open_in_voila(browser: Browser, server: tuple[str, str], name: str) -> Page:
     """Return the page of the notebook ``name`` in Voila, after it has run."""
-    from playwright.sync_api import TimeoutError as NothingHappened
-
     address, token = server
     page = _new_page(browser)
-    for _ in range(3):
-        page.goto(f"{address}/voila/render/{name}?token={token}", timeout=RUN, wait_until="commit")
-        # On a busy machine Voila sometimes misses that the first cell has ended, and waits for ever; it does nothing.
-        with suppress(NothingHappened):
-            page.wait_for_function(_STARTED, timeout=START)
-            break
+    page.goto(f"{address}/voila/render/{name}?token={token}", timeout=RUN, wait_until="commit")
     page.wait_for_function(_READY, timeout=RUN)
     return page
 
