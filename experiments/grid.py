@@ -19,7 +19,8 @@ from snn_core.variants import NetworkSpec
 
 TUTORIAL = TrainingConfig()
 STABLE = TrainingConfig(opt="adam", lr=0.01, loss="cross-entropy", clip=1.0, epochs=20)
-INTEGRATE: dict[str, Any] = {"readout": "membrane", "scale": 5.0}
+#: Factor on the outputs of read-out neurons that integrate: a filter's current is larger than a rate of spikes.
+SCALE: dict[str, float] = {"plain": 10.0, "stateful-synapse": 1.0, "feedback": 10.0}
 
 #: Plain network with about as many parameters as the feedback network with 32 hidden neurons: 3,364 and 3,338.
 MATCHED = 86
@@ -69,7 +70,8 @@ def _case(
 def _stable(
     name: str, kind: str, seeds: int = 5, network: Mapping[str, Any] | None = None, **options: Any
 ) -> Case:
-    return _case(name, kind, STABLE, seeds, INTEGRATE | dict(network or {}), **options)
+    integrate = {"readout": "membrane", "scale": SCALE[kind]}
+    return _case(name, kind, STABLE, seeds, integrate | dict(network or {}), **options)
 
 
 def reproduction() -> Iterable[Case]:
@@ -171,7 +173,7 @@ def search() -> Iterable[Case]:
 
 
 def finalists() -> Iterable[Case]:
-    """The best few of the search, trained as long as the winner will be, on the same images."""
+    """The best few of the search, trained for longer, on the same images."""
     for kind, recipes in FULL.items():
         for name, (network, training) in recipes.items():
             config = dataclasses.replace(STABLE, **training)

@@ -62,10 +62,32 @@ SEARCH: dict[str, dict[str, Recipe]] = {
     },
 }
 
-_LONG: dict[str, Any] = {"epochs": 120}
+_FINAL: dict[str, Any] = {"epochs": 60}
 
-#: The best few, trained as long as the winner.
-FULL: dict[str, dict[str, Recipe]] = {}
+#: The best few and what they suggest together, trained for longer: small steps gain with time.
+FULL: dict[str, dict[str, Recipe]] = {
+    "plain": {
+        "wider surrogate": (_THROUGH, _FINAL),
+        "wider surrogate, batch 64": (_THROUGH, _FINAL | {"batch_size": 64, "lr": 0.005}),
+        "LIF, tau 3": (_THROUGH | {"neuron": "lif", "tau_m": 3.0}, _FINAL),
+        "surrogate as in the text": (_NORM | {"detach_reset": False}, _FINAL),
+    },
+    "stateful-synapse": {
+        "scale 0.3": (_THROUGH | {"scale": 0.3}, _FINAL),
+        "scale 0.3, surrogate as in the text": (_THROUGH | {"scale": 0.3, "alpha": 2.0}, _FINAL),
+        "scale 0.3, learning rate 0.02": (_THROUGH | {"scale": 0.3}, _FINAL | {"lr": 0.02}),
+        "scale 10, LIF, tau 3": (_THROUGH | {"neuron": "lif", "tau_m": 3.0}, _FINAL),
+    },
+    "feedback": {
+        "wider surrogate": (_THROUGH, _FINAL),
+        "LIF, tau 8": (_THROUGH | {"neuron": "lif", "tau_m": 8.0}, _FINAL),
+        "sigmoid surrogate": (_THROUGH | {"surrogate_function": "sigmoid", "alpha": 2.0}, _FINAL),
+        "LIF, tau 8, sigmoid surrogate": (
+            _THROUGH | {"neuron": "lif", "tau_m": 8.0, "surrogate_function": "sigmoid", "alpha": 2.0},
+            _FINAL,
+        ),
+    },
+}
 
 #: The winner for each network.
 BEST: dict[str, Recipe] = {}
