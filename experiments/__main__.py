@@ -8,6 +8,7 @@ from pathlib import Path
 
 from experiments.engine import Store, sweep
 from experiments.grid import GROUPS, cases
+from experiments.report import SUMMARY, write
 
 RUNS = Path("results") / "ablation_runs.jsonl"
 
@@ -26,10 +27,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         chosen = cases(args.groups or None)
     except ValueError as error:
         parser.error(str(error))
+    store = Store(args.runs)
     for name, group in chosen.items():
         specs = [spec for case in group for spec in case.runs()]
         print(f"{name}: {len(specs)} runs", flush=True)
-        sweep(specs, Store(args.runs), args.jobs, args.scheduler)
+        sweep(specs, store, args.jobs, args.scheduler)
+    write(store.records(), args.runs.with_name(SUMMARY.name))
 
 
 if __name__ == "__main__":
