@@ -22,6 +22,7 @@ import papermill
 import update_readme
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
+from patient_kernel import PatientManager
 
 from snn_core.backend.cpu import COMPILING
 from snn_core.files import atomic_write, sha256, write_json
@@ -31,9 +32,14 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 
+#: No cell takes longer, in seconds: a kernel that hangs ends with an error.
+CELL_LIMIT = 900
+
 #: Parameters of the quick run that the tests make, for each notebook that has more than its folders to set.
 QUICK: dict[str, dict[str, Any]] = {
+    "03_reading_column_by_column": {"source": "embedded"},
     "05_training_curves": {"epochs": 2, "source": "embedded"},
+    "06_inside_the_fused_kernels": {"lengths": [28, 56], "repeats": 2, "training_steps": 3},
 }
 
 
@@ -122,7 +128,13 @@ def execute(path: Path, output: Path, parameters: dict[str, Any], with_solutions
             notebook.cells += [new_code_cell(code) for code in solutions(notebook)]
         nbformat.write(notebook, source)
         papermill.execute_notebook(
-            str(source), str(executed), parameters, cwd=str(path.parent), progress_bar=sys.stderr.isatty()
+            str(source),
+            str(executed),
+            parameters,
+            cwd=str(path.parent),
+            progress_bar=sys.stderr.isatty(),
+            kernel_manager_class=PatientManager,
+            execution_timeout=CELL_LIMIT,
         )
         notebook = nbformat.read(executed, as_version=4)
     check_outputs(notebook, path.name)

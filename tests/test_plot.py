@@ -120,5 +120,12 @@ def test_command_draws_every_figure(tmp_path, capsys):
     command.main(["--results", str(tmp_path), "--figures", str(tmp_path / "figures")])
     names = sorted(path.name for path in (tmp_path / "figures").iterdir())
     curves = ["test_accuracy.png", "train_accuracy.png", "train_loss.png"]
-    assert names == ["overview.png", *curves[:1], "throughput.png", *curves[1:]]
-    assert len(capsys.readouterr().out.splitlines()) == 5
+    assert names == [
+        "column.gif",
+        "overview.png",
+        "reading.gif",
+        *curves[:1],
+        "throughput.png",
+        *curves[1:],
+    ]
+    assert len(capsys.readouterr().out.splitlines()) == 7

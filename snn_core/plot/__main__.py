@@ -10,7 +10,9 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 
 from snn_core.data import SequentialFashionMNIST
+from snn_core.files import atomic_write
 from snn_core.plot.overview import overview
+from snn_core.plot.reading import column_gif, reading_gif
 from snn_core.plot.show import save_figure
 from snn_core.plot.throughput import throughput
 from snn_core.plot.training import CURVES, training_curves
@@ -21,11 +23,16 @@ def _draw_all(results: Path, folder: Path) -> list[Path]:
     histories = {name: network["history"] for name, network in training["networks"].items()}
     figures = {key: training_curves(histories, key, training["is_subset"]) for key in CURVES}
     test = SequentialFashionMNIST(train=False, source="embedded", verbose=False)
-    figures["overview"] = overview(test.images[0, 0].numpy())
+    image, title = test.images[0, 0].numpy(), test.classes[int(test.labels[0])]
+    figures["overview"] = overview(image)
     figures["throughput"] = throughput(json.loads((results / "throughput.json").read_text()))
     for name, figure in figures.items():
         save_figure(figure, folder / f"{name}.png")
-    return [folder / f"{name}.png" for name in figures]
+    animations = {"reading.gif": reading_gif(image, title), "column.gif": column_gif(image)}
+    for name, data in animations.items():
+        with atomic_write(folder / name) as file:
+            file.write(data)
+    return [folder / f"{name}.png" for name in figures] + [folder / name for name in animations]
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -43,3 +43,13 @@ def show(figure: Figure, alt: str, path: str | os.PathLike[str] | None = None) -
             file.write(data)
     # As metadata, since the IPython of Colab has no argument alt.
     return Image(data=data, format="png", width=round(100 * figure.get_figwidth()), metadata={"alt": alt})
+
+
+def show_gif(data: bytes, alt: str) -> Image:
+    """Return an animation for a notebook.
+
+    Args:
+        data: the bytes of a GIF file.
+        alt: what the animation shows, for readers who cannot see it.
+    """
+    return Image(data=data, format="gif", metadata={"alt": alt})

@@ -1,0 +1,64 @@
+"""Linear readers: how much some features tell about a class, by ridge regression in closed form."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+__all__ = ["LinearReaders"]
+
+
+class LinearReaders:
+    r"""Ridge regressions of the class on parts of the same features, all from one covariance.
+
+    With features :math:`x`, one-hot classes :math:`y`, and their means :math:`\bar x, \bar y` over the n training
+    samples,
+
+    .. math::
+        \Sigma = \frac1n \sum (x - \bar x)(x - \bar x)^\top, \qquad C = \frac1n \sum (x - \bar x)(y - \bar y)^\top.
+
+    A reader that sees :math:`P^\top x` gives each class a score and answers with the class of the highest one:
+
+    .. math::
+        \hat y = \bar y + V^\top (x - \bar x), \qquad V = P\,(P^\top \Sigma P + \lambda I)^{-1} P^\top C.
+
+    Args:
+        features: training samples, floating point ``[n, F]``.
+        labels: their classes, int64 ``[n]``.
+        penalty: lambda, in units of the features' variance; above zero.
+        classes: number of classes.
+
+    Attributes:
+        covariance: Sigma, float64 ``[F, F]``.
+        cross: C, float64 ``[F, classes]``.
+
+    Raises:
+        ValueError: ``penalty`` is not above zero, or features and labels do not fit together.
+    """
+
+    def __init__(self, features: Tensor, labels: Tensor, penalty: float = 1e-3, classes: int = 10) -> None:
+        if penalty <= 0:
+            raise ValueError(f"penalty must be above zero, got {penalty}")
+        if features.dim() != 2 or labels.shape != features.shape[:1]:
+            raise ValueError(
+                f"need features [n, F] and labels [n], got {list(features.shape)} and {list(labels.shape)}"
+            )
+        self.penalty = penalty
+        targets = one_hot(labels, classes).to(features.dtype)
+        self._mean_x, self._mean_y = features.mean(0), targets.mean(0)
+        x, y = features - self._mean_x, targets - self._mean_y
+        self.covariance = (x.T @ x).double() / len(x)
+        self.cross = (x.T @ y).double() / len(x)
+
+    def weights(self, seen: Tensor) -> Tensor:
+        """Return V ``[F, classes]`` of the reader that sees ``x @ seen``, where ``seen`` is P ``[F, K]``."""
+        p = seen.double()
+        eye = torch.eye(p.shape[1], dtype=p.dtype, device=p.device)
+        w = torch.linalg.solve(p.T @ self.covariance @ p + self.penalty * eye, p.T @ self.cross)
+        return (p @ w).to(self._mean_x.dtype)
+
+    def accuracy(self, weights: Tensor, features: Tensor, labels: Tensor) -> float:
+        """Return the share of samples ``[n, F]`` for which the reader with these ``weights`` names the right class."""
+        scores = self._mean_y + (features - self._mean_x) @ weights
+        return (scores.argmax(1) == labels).float().mean().item()
