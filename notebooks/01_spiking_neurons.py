@@ -649,5 +649,5 @@ write_json(Path(results_dir) / "chapter_01.json", result | {"seed": seed, "prove
 # - Padding is input. Read each sample at its own end.
 #
 # <!-- navigation, written by scripts/frame_notebooks.py -->
-# Next: [05 Training curves: three ways to remember](05_training_curves.ipynb)
+# Next: [02 Stateful synapses: a current that outlives the spike](02_stateful_synapses.ipynb)
 # <!-- end of navigation -->

@@ -637,5 +637,5 @@ write_json(
 # - Neurons, loops and synapses all keep state; `reset_net` clears all of it.
 #
 # <!-- navigation, written by scripts/frame_notebooks.py -->
-# Next: [05 Training curves: three ways to remember](05_training_curves.ipynb)
+# Previous: [01 Spiking neurons and a recurrent connection](01_spiking_neurons.ipynb) · Next: [03 Reading Fashion-MNIST column by column](03_reading_column_by_column.ipynb)
 # <!-- end of navigation -->

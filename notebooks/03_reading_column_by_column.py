@@ -595,5 +595,5 @@ write_json(Path(results_dir) / "chapter_03.json", result | {"provenance": where}
 # - Neighbouring columns repeat each other. What adds most lies several columns back, and that is what memory must bridge.
 #
 # <!-- navigation, written by scripts/frame_notebooks.py -->
-# Next: [05 Training curves: three ways to remember](05_training_curves.ipynb)
+# Previous: [02 Stateful synapses: a current that outlives the spike](02_stateful_synapses.ipynb) · Next: [04 Three networks, and the gradient that trains them](04_three_networks.ipynb)
 # <!-- end of navigation -->

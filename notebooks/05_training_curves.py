@@ -310,5 +310,5 @@ write_json(Path(results_dir) / "training.json", result | {"provenance": where, "
 # - Curves of one seed show a trend; they do not rank two networks, and a cliff in a curve is a reason to look again.
 #
 # <!-- navigation, written by scripts/frame_notebooks.py -->
-#
+# Previous: [04 Three networks, and the gradient that trains them](04_three_networks.ipynb) · Next: [06 Inside the fused kernels](06_inside_the_fused_kernels.ipynb)
 # <!-- end of navigation -->

@@ -168,12 +168,11 @@ def test_full_run_in_place_takes_no_parameters_and_knows_its_chapters(capsys):
 def test_progress_and_compilation_are_kept_off_the_page():
     bar = new_output("display_data", data={runner["WIDGET"]: {"model_id": "x"}, "text/plain": "0%"})
     compiling = new_output("stream", name="stderr", text=f"{runner['COMPILING']}\n")
-    result = new_output("stream", name="stdout", text="accuracy 1\n")
-    notebook = new_notebook(
-        cells=[new_code_cell("a", outputs=[bar, compiling, result]), new_markdown_cell("b")]
-    )
+    parts = [new_output("stream", name="stdout", text=text) for text in ("accuracy", " 1\n")]
+    cell = new_code_cell("a", outputs=[bar, parts[0], compiling, parts[1]], execution_count=1)
+    notebook = new_notebook(cells=[cell, new_markdown_cell("b")])
     runner["clean"](notebook)
-    assert notebook.cells[0].outputs == [result]
+    assert cell.outputs == [new_output("stream", name="stdout", text="accuracy 1\n")]
 
 
 def test_failing_notebook_leaves_the_old_output(tmp_path):

@@ -1,0 +1,114 @@
+"""Look inside one of the three networks: what its neurons did, and how far back in time its gradient reaches."""
+
+from __future__ import annotations
+
+import dataclasses
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from snn_core.functional import detach_net, reset_net
+from snn_core.network import columns_as_sequence
+from snn_core.neuron import SpikingNeuron
+from snn_core.training import rate_loss
+
+__all__ = ["Activity", "gradient_by_column", "record"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Activity:
+    """What a network did with a batch of images, step by step; membrane potentials are those after the reset.
+
+    Attributes:
+        hidden_spikes: spikes of the hidden neurons, 0 or 1, ``[T, N, hidden]``.
+        hidden_v: their membrane potentials v[t], same shape.
+        read_out_spikes: spikes of the read-out neurons, ``[T, N, classes]``.
+        read_out_v: their membrane potentials v[t], same shape.
+        current: synaptic currents I[t], ``[T, N, hidden]``; None without a stateful synapse.
+    """
+
+    hidden_spikes: Tensor
+    hidden_v: Tensor
+    read_out_spikes: Tensor
+    read_out_v: Tensor
+    current: Tensor | None = None
+
+
+def _neuron(layer: nn.Module) -> SpikingNeuron:
+    """Return the neuron in ``layer``, however deep in containers."""
+    (neuron,) = (module for module in layer.modules() if isinstance(module, SpikingNeuron))
+    return neuron
+
+
+@torch.no_grad()
+def record(net: nn.Module, images: Tensor) -> Activity:
+    """Show ``net`` a batch of images and return what it did. Its state is reset before and after.
+
+    Recording takes the readable loop instead of a fused kernel; spikes are the same up to rounding.
+
+    Args:
+        net: one of :data:`snn_core.network.NETWORKS`, or a network with layers of the same names.
+        images: ``[N, 1, H, W]`` in [0, 1].
+    """
+    neurons, outputs, hooks = {name: _neuron(getattr(net, name)) for name in ("sn1", "sn2")}, {}, []
+    for name in ("sn1", "sn2", "sy1"):
+        if hasattr(net, name):
+            keep = lambda module, inputs, output, name=name: outputs.update({name: output})  # noqa: E731
+            hooks.append(getattr(net, name).register_forward_hook(keep))
+    before = {name: neuron.store_v_seq for name, neuron in neurons.items()}
+    reset_net(net)
+    try:
+        for neuron in neurons.values():
+            neuron.store_v_seq = True
+        net(images)
+        potentials = {name: neuron.v_seq for name, neuron in neurons.items()}
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for name, neuron in neurons.items():
+            neuron.store_v_seq = before[name]
+        reset_net(net)
+    return Activity(outputs["sn1"], potentials["sn1"], outputs["sn2"], potentials["sn2"], outputs.get("sy1"))
+
+
+def gradient_by_column(
+    net: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    last_step_only: bool = False,
+    detach_before: int | None = None,
+) -> Tensor:
+    r"""Return how strongly each image's loss depends on each of its columns, ``[T, N]``.
+
+    .. math:: G[t] = \Big\| \frac{\partial L}{\partial x[t]} \Big\|_2
+
+    L is the mean squared error between an image's firing rates and its one-hot label. The state of ``net`` is reset
+    before and after; the gradients of its weights stay as they are.
+
+    Args:
+        net: maps images ``[N, 1, H, W]`` to firing rates ``[N, classes]``, and keeps its state until it is reset.
+        images: ``[N, 1, H, W]`` in [0, 1].
+        labels: ``[N]``.
+        last_step_only: let L see the spikes of the last step only, in place of the rate over all T steps.
+        detach_before: cut the history of the state before this column (truncated BPTT); None cuts nowhere.
+
+    Raises:
+        ValueError: ``detach_before`` does not lie between the first and the last column.
+    """
+    x = images.detach().clone().requires_grad_()
+    steps = len(columns_as_sequence(x))
+    if detach_before is not None and not 0 < detach_before < steps:
+        raise ValueError(f"detach_before must lie between 1 and {steps - 1}, got {detach_before}")
+    borders = {0, steps} | ({steps - 1} if last_step_only else set()) | {detach_before or 0}
+    spikes = []  # number of spikes in each piece, [N, classes]
+    reset_net(net)
+    for start, end in pairwise(sorted(borders)):
+        if start == detach_before:
+            detach_net(net)
+        spikes.append((end - start) * net(x[..., start:end]))
+    rate = spikes[-1] if last_step_only else sum(spikes) / steps
+    # Times N, since the mean over the batch would make each image's gradient N times smaller.
+    (gradient,) = torch.autograd.grad(len(x) * rate_loss(rate, labels), x)
+    reset_net(net)
+    return gradient[:, 0].norm(dim=1).T
