@@ -100,6 +100,13 @@ def settings() -> Iterable[Case]:
             yield _case(name, kind, dataclasses.replace(TUTORIAL, epochs=90, **change), 2)
 
 
+def published() -> Iterable[Case]:
+    """The settings behind the published curves of 90 epochs, as far as the code behind them tells."""
+    training = dataclasses.replace(TUTORIAL, epochs=90, batch_size=128)
+    for kind in NETWORKS:
+        yield _case("batch 128, standardised pixels", kind, training, 5, {"standardised": True})
+
+
 def size() -> Iterable[Case]:
     """Is it the loop, or the number of parameters?"""
     for kind in NETWORKS:
@@ -203,6 +210,7 @@ GROUPS: dict[str, Callable[[], Iterable[Case]]] = {
         order,
         hidden,
         settings,
+        published,
     )
 }
 
