@@ -227,7 +227,7 @@ for case in long:
 show(histories(long), alt="test accuracy of every seed against the epoch for the three networks")
 
 # %% [markdown]
-# *The same runs, epoch by epoch. A cliff is a collapse: test accuracy lost more than 10 points from one epoch to the next.
+# *The runs of 90 epochs, epoch by epoch. A cliff is a collapse: test accuracy lost more than 10 points from one epoch to the next.
 # A mean over runs that collapse and runs that do not describes neither; that is why every run is shown.*
 #
 # **Which settings move it?** One setting changed at a time, two seeds each: enough to see what matters much, not to rank.
@@ -292,7 +292,8 @@ print(*(answer for answer in chosen if "reset" not in answer.question), sep="\n"
 # differed between its curves.
 
 # %%
-show(strips(cases(summary, "detach")), alt="test accuracy with and without the gradient through the reset")
+detach = sorted(cases(summary, "detach"), key=lambda case: case["name"])  # by recipe
+show(strips(detach), alt="test accuracy with and without the gradient through the reset")
 
 # %% [markdown]
 # *Both recipes, with the gradient through the reset and without. Compare rows in pairs.*
@@ -302,7 +303,8 @@ print(*(answer for question, answer in answers.items() if "through the reset" in
 
 # %% [markdown]
 # ## 6 Who remembers?
-# The networks answer with a mean over time. With hidden spikes $s[t]$, or synaptic currents in their place, and the output
+# The networks answer with a mean over time: the tutorial's output neurons count spikes, those of the stable recipe
+# integrate. For the latter, with hidden spikes $s[t]$, or synaptic currents in their place, and the output
 # weights $W_2$, $b_2$, a read-out over the last $k$ of $T$ steps is
 #
 # $$o = \frac{1}{k} \sum_{t = T - k + 1}^{T} \big(W_2\, s[t] + b_2\big)
@@ -339,7 +341,8 @@ for tau in (2, 10, 100):
     print(f"tau {tau:3}: {left} steps")
 
 # %% [markdown]
-# **Fewer steps for the read-out.** With $k = 1$ all that is known about the picture has to be in the last step's spikes.
+# **Fewer steps for the read-out.** With $k = 1$ all that is known about the picture has to be in the last step's spikes, or
+# currents.
 
 # %%
 show(

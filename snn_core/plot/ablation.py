@@ -64,7 +64,7 @@ def strips(
     published: Mapping[tuple[str, str], float] | None = None,
     label: str = _ACCURACY,
 ) -> Figure:
-    """Draw every run as a point, and the mean of each case with its 95 % interval.
+    """Draw every run as a point, and of cases with three runs or more the mean with its 95 % interval.
 
     Runs far below the others stand at the left edge with their accuracy written beside them.
 
@@ -77,7 +77,8 @@ def strips(
     """
     if not cases:
         return _nothing()
-    panels, rows = _unique(map(panel, cases)), _unique(map(row, cases))
+    in_order = sorted(cases, key=lambda case: list(LOOKS).index(case["kind"]))
+    panels, rows = _unique(map(panel, in_order)), _unique(map(row, cases))
     values = 100 * np.concatenate([case["values"] for case in cases])
     marks = [100 * value for value in (published or {}).values()]
     low = max(min([values.min(), *marks]), np.median(values) - _FAR)
@@ -104,9 +105,10 @@ def strips(
                     axes.plot(100 * value, rows.index(line), **_PUBLISHED)
             axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
             axes.set_xlabel(label)
-        figure.legend(
-            handles=_KEY if published else _KEY[:2], loc="outside lower center", ncols=3, fontsize=9
-        )
+        several = any(len(case["values"]) >= 3 for case in cases)
+        shown = {"one run": True, "mean": several, "published": bool(published)}
+        handles = [_KEY[name] for name, there in shown.items() if there]
+        figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=9)
         all_axes[0, 0].set_yticks(range(len(rows)), rows)
         all_axes[0, 0].set_ylim(len(rows) - 0.4, -0.6)
     return figure
@@ -121,13 +123,12 @@ _PUBLISHED: dict[str, Any] = {
     "zorder": 4,
 }
 
-_KEY = [
-    Line2D(
-        [], [], color="#666666", marker="o", alpha=0.5, markersize=4, mew=0, linestyle="none", label="one run"
-    ),
-    Line2D([], [], color="#666666", marker="o", linewidth=2, label="mean of three or more, 95 % interval"),
-    Line2D([], [], label="published, one run", **_PUBLISHED),
-]
+_GREY: dict[str, Any] = {"color": "#666666", "marker": "o"}
+_KEY = {
+    "one run": Line2D([], [], **_GREY, alpha=0.5, markersize=4, mew=0, linestyle="none", label="one run"),
+    "mean": Line2D([], [], **_GREY, linewidth=2, label="mean, 95 % interval"),
+    "published": Line2D([], [], label="published, one run", **_PUBLISHED),
+}
 
 
 def _strip(axes: Axes, y: int, case: CaseSummary, edge: float) -> None:
@@ -182,7 +183,7 @@ def curves(cases: Sequence[CaseSummary], xlabel: str, log: bool = False) -> Figu
         axes.set_xticks(places, map(str, places))
         axes.set_xlabel(xlabel)
         axes.set_ylabel(_ACCURACY)
-        axes.legend()
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.2)
     return figure
 
 
@@ -256,7 +257,7 @@ def costs(cases: Sequence[CaseSummary]) -> Figure:
         axes.margins(x=0.15, y=0.12)
         axes.set_xlabel("spikes of the hidden layer for an image")
         axes.set_ylabel(_ACCURACY)
-        axes.legend()
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.2)
     return figure
 
 
