@@ -51,7 +51,7 @@ class Verdict:
             word = f"no difference that {self.seeds} seeds can show"
         else:
             word = "a gain" if mean > 0 else "a loss"
-        numbers = f"{mean:+.1f} points [{low:+.1f}, {high:+.1f}]"
+        numbers = f"{mean:+z.1f} points [{low:+z.1f}, {high:+z.1f}]"
         return f"{self.question}: {numbers}, {self.seeds} seeds, p {_at(self.p)}: {word}"
 
 
@@ -149,8 +149,8 @@ def headline(summary: Summary, published: Mapping[str, Any]) -> str:
         published: ``results/published.json``.
     """
     rows = [
-        "| network | parameters | published, 64 epochs | reproduced | published, 90 epochs (1) | reproduced (1) "
-        "| best recipe | spikes per image (2) |",
+        "| network | parameters | published, 64 epochs | reproduced, 64 epochs | published, 90 epochs (1) "
+        "| reproduced, 90 epochs | best recipe | spikes per image (2) |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for kind in NETWORKS:

@@ -81,7 +81,7 @@ def strips(
     panels, rows = _unique(map(panel, in_order)), _unique(map(row, cases))
     values = 100 * np.concatenate([case["values"] for case in cases])
     marks = [100 * value for value in (published or {}).values()]
-    low = max(min([values.min(), *marks]), np.median(values) - _FAR)
+    low = min([max(values.min(), np.median(values) - _FAR), *marks])
     high = max([values.max(), *marks])
     margin = 0.06 * (high - low) + 0.2
     height = 0.34 if max(len(case["values"]) for case in cases) > 1 else 0.24
