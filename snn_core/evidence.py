@@ -52,7 +52,10 @@ class Verdict:
         else:
             word = "a gain" if mean > 0 else "a loss"
         numbers = f"{mean:+z.1f} points [{low:+z.1f}, {high:+z.1f}]"
-        return f"{self.question}: {numbers}, {self.seeds} seeds, p {_at(self.p)}: {word}"
+        p = f"p {_at(self.p)}"
+        if (self.p < LEVEL) != (self.p_wilcoxon < LEVEL):
+            p += f" (by Wilcoxon's test {_at(self.p_wilcoxon)})"
+        return f"{self.question}: {numbers}, {self.seeds} seeds, {p}: {word}"
 
 
 def _at(p: float) -> str:

@@ -129,6 +129,25 @@ class TestWhatTheTextSays:
         low, high = stats.t.interval(0.95, 1, loc=0.5, scale=stats.sem([0, 1]))
         assert high - low == pytest.approx(13, abs=0.5)
 
+    def test_no_run_of_the_stable_recipe_collapsed(self):
+        size = load("ablation.json")["groups"].get("size")
+        if not size:
+            pytest.skip("the group size is not complete")
+        stable = [case for case in size if case["name"].startswith("stable")]
+        for case in stable:
+            assert case["failed"] == 0
+            assert min(case["values"]) > case["accuracy"]["mean"] - 0.05
+
+    def test_the_best_recipe_is_the_best_finalist(self):
+        groups = load("ablation.json")["groups"]
+        if not groups.get("best"):
+            pytest.skip("the group best is not complete")
+        for case in groups["best"]:
+            mine = [c for c in groups["finalists"] if c["kind"] == case["kind"]]
+            winner = max(mine, key=lambda c: c["accuracy"]["mean"])
+            assert case["changed"]["network"] == winner["changed"]["network"]
+            assert {k: v for k, v in case["changed"]["training"].items() if k != "seed"} == winner["changed"]["training"]
+
     def test_the_summary_comes_from_the_full_data(self):
         """A run on the embedded subset must not be shown as a result."""
         groups = load("ablation.json")["groups"]

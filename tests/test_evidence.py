@@ -42,7 +42,9 @@ def test_verdict_says_gain_loss_or_nothing():
 
 def test_both_tests_have_to_agree():
     assert answer((2, 1.5, 2.5)).decided
-    assert not answer((2, 1.5, 2.5), p_wilcoxon=0.06).decided
+    torn = answer((2, 1.5, 2.5), p_wilcoxon=0.06)
+    assert not torn.decided
+    assert "p = 0.001 (by Wilcoxon's test = 0.060): no difference" in str(torn)
     assert not answer((2, 1.5, 2.5), p=0.06).decided
 
 

@@ -132,6 +132,7 @@ def test_costs_leave_out_what_does_not_spike(made_up):
     (point,) = drawn(axes, "feedback")
     assert point == pytest.approx([104.5, 100 * LEVELS["feedback"]], abs=1)
     assert "spikes" in axes.get_xlabel()
+    assert {text.get_text() for text in axes.texts} == {"1,032 parameters"}
 
 
 def test_groups_choose_their_form(made_up):

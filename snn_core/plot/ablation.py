@@ -235,7 +235,7 @@ def differences(verdicts: Sequence[Verdict]) -> Figure:
 
 
 def costs(cases: Sequence[CaseSummary]) -> Figure:
-    """Draw the mean accuracy of cases against the hidden layer's spikes for an image.
+    """Draw the mean accuracy of cases against the hidden layer's spikes for an image, with their parameters.
 
     Args:
         cases: cases with ``spikes``; others are left out.
@@ -251,9 +251,8 @@ def costs(cases: Sequence[CaseSummary]) -> Figure:
             y = [100 * case["accuracy"]["mean"] for case in mine]
             axes.plot(x, y, MARKERS[kind], color=LOOKS[kind]["color"], label=kind, markersize=7)
             for case, here, there in zip(mine, x, y, strict=True):
-                axes.annotate(
-                    case["name"], (here, there), xytext=(6, 3), textcoords="offset points", fontsize=9
-                )
+                size = f"{case['parameters']:,} parameters"
+                axes.annotate(size, (here, there), xytext=(7, 4), textcoords="offset points", fontsize=9)
         axes.margins(x=0.15, y=0.12)
         axes.set_xlabel("spikes of the hidden layer for an image")
         axes.set_ylabel(_ACCURACY)
