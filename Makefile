@@ -29,11 +29,23 @@ $(VENV)/.notebooks: pyproject.toml | $(BIN)/python
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev,peers]'
 	$(BIN)/python -m pip install --quiet --no-deps spikingjelly==2.0.0
+	touch $@ $(VENV)/.notebooks $(VENV)/.site
+
+$(VENV)/.site: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[notebooks,site]'
 	touch $@ $(VENV)/.notebooks
 
+# In place, or with the options of a quick look, whose outputs go to a folder of their own.
+QUICK := $(if $(filter file,$(origin EPOCHS)),,yes)
+
 .PHONY: tutorial
-tutorial: $(VENV)/.notebooks ## execute all notebooks; with EPOCHS=4 a quick look, into build/
-	$(BIN)/python scripts/run_notebooks.py $(if $(filter file,$(origin EPOCHS)),,--epochs $(EPOCHS) --out build)
+tutorial: $(VENV)/.site ## execute all notebooks and build the site; with EPOCHS=4 a quick look, into build/
+	$(BIN)/python scripts/run_notebooks.py $(if $(QUICK),--epochs $(EPOCHS) --out build)
+	$(BIN)/python scripts/build_site.py $(if $(QUICK),--notebooks build)
+
+.PHONY: site
+site: $(VENV)/.site ## build a static site of the notebooks, as they are, into build/site
+	$(BIN)/python scripts/build_site.py
 
 .PHONY: test
 test: $(VENV)/.dev ## run all tests

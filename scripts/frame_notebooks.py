@@ -90,9 +90,9 @@ def _between(text: str, name: str, new: str) -> str:
     return re.sub(pattern, lambda found: f"{found[1]}{new}\n{found[2]}", text, flags=re.DOTALL)
 
 
-def paths() -> list[Path]:
-    """Return the notebooks in reading order."""
-    return sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
+def paths(folder: Path = NOTEBOOKS) -> list[Path]:
+    """Return the notebooks in ``folder`` in reading order."""
+    return sorted(folder.glob("[0-9]*.ipynb"))
 
 
 def title(path: Path) -> str:

@@ -12,6 +12,7 @@ import time
 from queue import Empty
 from typing import Any
 
+import zmq
 from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.channels import AsyncZMQSocketChannel
 from jupyter_client.manager import AsyncKernelManager
@@ -51,6 +52,12 @@ class PatientClient(AsyncKernelClient):
 
 class PatientManager(AsyncKernelManager):
     """A manager of kernels whose clients are :class:`PatientClient`, for papermill's ``kernel_manager_class``."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        # Kernels warn of a line that others on the machine could read; older releases cannot do without it.
+        if self.has_trait("transport_encryption") and zmq.has("curve"):
+            self.transport_encryption = "auto"
 
     @default("client_factory")
     def _default_client_factory(self) -> type[PatientClient]:

@@ -6,6 +6,7 @@ import json
 import re
 import statistics
 import textwrap
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -38,16 +39,18 @@ def times_table(times: dict[str, Any]) -> str:
     return "\n".join(rows) + f"\n\n{note}\n"
 
 
-def chapters_table() -> str:
-    """Return the table of the chapters: title, idea, time of the last full run, badges."""
-    rows = ["| chapter | idea | time | run it |", "|---|---|---:|---|"]
-    for path in frame_notebooks.paths():
+def chapters_table(chapters: Sequence[Path], badges: bool = True) -> str:
+    """Return the table of the chapters: title, idea, time of the last full run, and badges if wanted."""
+    rows = ["| chapter | idea | time |", "|---|---|---:|"]
+    if badges:
+        rows = ["| chapter | idea | time | run it |", "|---|---|---:|---|"]
+    for path in chapters:
         first = nbformat.read(path, as_version=4).cells[0].source
         title = f"[{frame_notebooks.title(path)}](notebooks/{path.name})"
         goal = " ".join(re.search(r"\*\*Goal\.\*\* (.*?)\n\n", first, re.DOTALL)[1].split())
         seconds = frame_notebooks.measured()["seconds"].get(path.stem)
         time = "" if seconds is None else frame_notebooks.duration(seconds)
-        rows.append(f"| {title} | {goal} | {time} | {frame_notebooks.badges(path.name)} |")
+        rows.append(f"| {title} | {goal} | {time} |" + badges * f" {frame_notebooks.badges(path.name)} |")
     return "\n".join(rows) + "\n"
 
 
@@ -253,7 +256,7 @@ def generate(text: str, results: Path) -> str:
     ablation = json.loads((results / "ablation.json").read_text())
     published = json.loads((results / "published.json").read_text())
     sections = {
-        "chapters": chapters_table(),
+        "chapters": chapters_table(frame_notebooks.paths()),
         "times": times_table(times),
         "evidence": evidence_section(ablation, published),
         "results": results_section(runs, peers, slower),

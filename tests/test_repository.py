@@ -6,18 +6,28 @@ import json
 import os
 import re
 import runpy
+import shlex
+import shutil
 import subprocess
+import sys
 import tomllib
+import zipfile
+from unittest.mock import MagicMock
+from urllib.parse import unquote
 
+import nbformat
 import pytest
 import yaml
-from support import ROOT
+from IPython.core.inputtransformer2 import TransformerManager
+from support import ROOT, require
+from support_notebooks import NOTEBOOKS
 
 from snn_core import __version__
 
 README = (ROOT / "README.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+REPOSITORY = PROJECT["urls"]["Repository"]
 readme_script = runpy.run_path(str(ROOT / "scripts" / "update_readme.py"))
 
 
@@ -63,11 +73,17 @@ def test_make_bench_uses_the_same_torch_for_every_library():
 
 
 @pytest.mark.parametrize(
-    ("argv", "options"), [([], "run_notebooks.py"), (["EPOCHS=4"], "run_notebooks.py --epochs 4 --out build")]
+    ("argv", "run", "site"), [([], "", ""), (["EPOCHS=4"], " --epochs 4 --out build", " --notebooks build")]
 )
-def test_make_tutorial_writes_in_place_only_without_parameters(argv, options):
-    last = make("--dry-run", "tutorial", *argv).splitlines()[-1]
-    assert last.rstrip().endswith(options)
+def test_make_tutorial_writes_in_place_only_without_parameters_and_ends_with_the_site(argv, run, site):
+    *_, first, second = (line.rstrip() for line in make("--dry-run", "tutorial", *argv).splitlines())
+    assert first.endswith(f"scripts/run_notebooks.py{run}")
+    assert second.endswith(f"scripts/build_site.py{site}")
+
+
+def test_make_site_executes_nothing():
+    assert make("--dry-run", "site").splitlines()[-1].endswith("scripts/build_site.py")
+    assert "run_notebooks" not in make("--dry-run", "site")
 
 
 def test_every_link_and_picture_of_the_readme_exists():
@@ -178,8 +194,84 @@ def test_conda_environment_asks_for_what_the_package_needs():
     assert requirements("notebooks").items() <= conda.items()
 
 
+def test_conda_environment_has_valid_names_and_takes_torch_from_conda_alone():
+    """A conda solve cannot be tried here. Torch by pip would bring CUDA into the image."""
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    assert environment["channels"] == ["conda-forge", "nodefaults"]
+    pip = [name for entry in environment["dependencies"] if isinstance(entry, dict) for name in entry["pip"]]
+    conda = [entry for entry in environment["dependencies"] if isinstance(entry, str)]
+    assert [e for e in conda if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*([<>=]=?[\d.]+(,<[\d.]+)?)?", e)] == []
+    assert "pytorch-cpu" in {re.match(r"[\w-]+", entry)[0] for entry in conda}
+    # With nothing for pip, postBuild's `pip install --no-deps` is all that pip does on Binder.
+    assert pip == []
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> set[str]:
+    """The names in the wheel that `pip install ..` makes on Colab, from what is in version control."""
+    folder = tmp_path_factory.mktemp("wheel")
+    for name in tracked():
+        (folder / "copy" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / "copy" / name)
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), ".."]
+    done = subprocess.run(pip, cwd=folder / "copy" / "notebooks", capture_output=True, text=True, check=False)
+    require(
+        done.returncode == 0 or "No matching distribution" not in done.stderr, "the index of Python packages"
+    )
+    assert done.returncode == 0, done.stderr
+    (built,) = folder.glob("*.whl")
+    return set(zipfile.ZipFile(built).namelist())
+
+
+def tracked() -> list[str]:
+    """Return the files in version control."""
+    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [name for name in done.stdout.splitlines() if (ROOT / name).is_file()]
+
+
+def test_wheel_holds_every_file_of_the_package(wheel):
+    files = {name for name in tracked() if name.startswith("snn_core/")}
+    assert len(files) > 30
+    assert files <= wheel
+
+
+def test_badges_lead_to_files_of_this_repository():
+    owner_and_name = REPOSITORY.removeprefix("https://github.com/")
+    patterns = {
+        "mybinder.org": rf"https://mybinder\.org/v2/gh/{owner_and_name}/main\?labpath=(\S+)",
+        "colab.research": rf"https://colab\.research\.google\.com/github/{owner_and_name}/blob/main/(\S+)",
+        "nbviewer.org": rf"https://nbviewer\.org/github/{owner_and_name}/blob/main/(\S+)",
+    }
+    for path in NOTEBOOKS:
+        first = nbformat.read(path, as_version=4).cells[0].source
+        targets = re.findall(r"\)\]\((https://[^)]+)\)", first)
+        assert len(targets) == len(patterns)
+        for target, pattern in zip(targets, patterns.values(), strict=True):
+            assert unquote(re.fullmatch(pattern, target)[1]) == f"notebooks/{path.name}"
+        assert all(target in README for target in targets)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_colab_cell_clones_goes_to_the_notebooks_and_installs_what_is_above(path, monkeypatch):
+    (cell,) = (c for c in nbformat.read(path, as_version=4).cells if "colab" in c.metadata.get("tags", []))
+    code = TransformerManager().transform_cell(cell.source)
+    shell = MagicMock()
+    monkeypatch.delitem(sys.modules, "google.colab", raising=False)
+    exec(code, {"get_ipython": lambda: shell})
+    assert shell.mock_calls == []
+    monkeypatch.setitem(sys.modules, "google.colab", MagicMock())
+    exec(code, {"get_ipython": lambda: shell, "print": lambda *args: None})
+    (clone,), (cd, folder), (pip, arguments) = (call.args for call in shell.method_calls)
+    *options, source, target = shlex.split(clone)
+    assert options == ["git", "clone", "--quiet", "--depth", "1", "--branch", "main"]
+    assert source == REPOSITORY
+    assert target == f"/content/{REPOSITORY.rpartition('/')[2]}"
+    assert (cd, folder) == ("cd", f"{target}/{path.parent.name}")
+    assert (pip, shlex.split(arguments)) == ("pip", ["install", "--quiet", ".."])
+
+
 def test_every_dependency_has_a_lower_and_an_upper_bound():
-    bounds = requirements("notebooks", "dev", "cuda12", "cuda13")
+    bounds = requirements("notebooks", "site", "dev", "cuda12", "cuda13")
     bounds.pop("snn-core")
     assert [name for name, bound in bounds.items() if ">=" not in bound or "<" not in bound] == []
 
@@ -196,6 +288,7 @@ def test_continuous_integration_calls_the_commands_of_the_readme():
     assert "make test" in script
     assert "make tutorial" in script
     assert "export CI=true" in script
+    assert re.search("apt-get install .* chromium", script)
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
     assert workflow["jobs"]["test"]["steps"][-1]["run"] == "bash .ci/run"
 
