@@ -220,9 +220,7 @@ for case in long:
     ours = np.nanmean(np.array(case["train_accuracy"], dtype=float))  # a run without a finite loss has none
     theirs = published["runs"]["90 epochs"]["train_accuracy"][case["kind"]]
     fallen = sum(any(a - b > 0.1 for a, b in pairwise(curve[5:])) for curve in case["curves"] if curve)
-    print(
-        f"{case['kind']:16} train accuracy {ours:.1%}, published {theirs:.1%}; {fallen} runs collapsed"
-    )
+    print(f"{case['kind']:16} train accuracy {ours:.1%}, published {theirs:.1%}; {fallen} runs collapsed")
 
 # %%
 show(histories(long), alt="test accuracy of every seed against the epoch for the three networks")
