@@ -241,8 +241,8 @@ show(
 # *90 epochs; the first row is the text's recipe. With two runs there is no mean and no interval: that of two runs is 13
 # times as wide as their distance. Look for rows that shift by more than the two points of the first row lie apart.*
 #
-# The logs of 90 epochs differ from the text's recipe in two settings at once: batches of 128, and pixels that are
-# standardised before they enter, which is as if the first layer's weights started about three times as large.
+# By the code behind them, the published runs of 90 epochs differ from ours in two settings at once: batches of 128, and
+# pixels that are standardised before they enter, as if the first layer's weights started about three times as large.
 
 # %%
 as_published = cases(summary, "published")
