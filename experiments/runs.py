@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
-from experiments.networks import NetworkSpec, build
 from snn_core.batches import ImageData, batches
 from snn_core.config import TrainingConfig
 from snn_core.data import SequentialFashionMNIST
 from snn_core.functional import reset_net
 from snn_core.provenance import provenance
-from snn_core.training import fit, set_seed
+from snn_core.training import evaluate, fit, set_seed
+from snn_core.variants import NetworkSpec, build, fold
 
 #: Images of the training set that are set aside to choose recipes with, always the same ones.
 VALIDATION = 6_000
@@ -54,8 +54,11 @@ class RunSpec:
     data: DataSpec = dataclasses.field(default_factory=DataSpec)
 
     def key(self) -> str:
-        """Return a short name that is the same for the same run, and for no other."""
-        text = json.dumps(dataclasses.asdict(self), sort_keys=True)
+        """Return a short name that is the same for the same run, and for no other.
+
+        Defaults do not enter it, so that an option that is added later leaves it as it is.
+        """
+        text = json.dumps([self.changed(), self.training.seed], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def changed(self) -> dict[str, Any]:
@@ -110,29 +113,29 @@ def _spikes_per_image(net: torch.nn.Module, data: ImageData) -> float:
     return total / len(data)
 
 
+def train(spec: RunSpec) -> tuple[torch.nn.Module, list[Any]]:
+    """Train the network of ``spec`` and return it, with batch normalisation folded away, and its history."""
+    set_seed(spec.training.seed)
+    net, history = fit(spec.training, *_splits(spec.data), net=build(spec.network), progress=False)
+    return fold(net), history
+
+
 def execute(spec: RunSpec) -> dict[str, Any]:
-    """Train and return what is kept: the spec, the accuracy after every epoch, versions, the time.
+    """Train and return what is kept: what was changed, the accuracy after every epoch, versions, the time.
 
     A run that ends with a loss that is not finite is kept too, with an accuracy of None.
     """
     torch.set_num_threads(1)  # runs share the cores
-    train, test = _splits(spec.data)
-    set_seed(spec.training.seed)
-    net = build(spec.network)
     started = time.perf_counter()
-    record = {
-        "key": spec.key(),
-        "changed": spec.changed(),
-        "seed": spec.training.seed,
-        "parameters": sum(p.numel() for p in net.parameters()),
-    }
+    record = {"key": spec.key(), "changed": spec.changed(), "seed": spec.training.seed}
     try:
-        _, history = fit(spec.training, train, test, net=net, progress=False)
+        net, history = train(spec)
     except FloatingPointError as error:
         return record | {"accuracy": None, "error": str(error), "provenance": provenance()}
-    net.eval()
+    test = _splits(spec.data)[1]
     return record | {
-        "accuracy": history[-1]["test_accuracy"],
+        "parameters": sum(p.numel() for p in net.parameters()),
+        "accuracy": evaluate(net, test, 1000, loss=spec.training.loss)[1],
         "train_accuracy": history[-1]["train_accuracy"],
         "curve": [round(epoch["test_accuracy"], 4) for epoch in history],
         "spikes": _spikes_per_image(net, test) if hasattr(net, "hidden_spikes") else None,

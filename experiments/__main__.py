@@ -1,0 +1,39 @@
+"""The command ``python -m experiments``, or ``make ablation``: runs what is missing and writes what it says."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments.engine import Store, sweep
+from experiments.grid import GROUPS, cases
+from experiments.report import SUMMARY, write
+
+RUNS = Path("results") / "ablation_runs.jsonl"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the ablation. Runs whose results are there are not repeated; break it off and go on at any time."""
+    parser = argparse.ArgumentParser(prog="python -m experiments", description=main.__doc__)
+    parser.add_argument("groups", nargs="*", metavar="group", help=f"{', '.join(GROUPS)} (default: all)")
+    parser.add_argument("--jobs", type=int, default=2, help="processes side by side (default: 2)")
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="dask scheduler to send the runs to, as in tcp://host:8786"
+    )
+    parser.add_argument("--runs", type=Path, default=RUNS, help=f"file of results (default: {RUNS})")
+    args = parser.parse_args(argv)
+    try:
+        chosen = cases(args.groups or None)
+    except ValueError as error:
+        parser.error(str(error))
+    store = Store(args.runs)
+    for name, group in chosen.items():
+        specs = [spec for case in group for spec in case.runs()]
+        print(f"{name}: {len(specs)} runs", flush=True)
+        sweep(specs, store, args.jobs, args.scheduler)
+    write(store.records(), args.runs.with_name(SUMMARY.name))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""What the runs say: means with intervals, paired tests, written to one file that figures and chapter 07 read."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.engine import Record
+from experiments.grid import GROUPS, MATCHED, Case, cases
+from experiments.statistics import compare, estimate
+from snn_core.files import write_json
+
+SUMMARY = Path("results") / "ablation.json"
+
+#: A case by its group, name and network.
+Place = tuple[str, str, str]
+
+#: Questions with a yes or no: does the second do better than the first, seed by seed?
+COMPARISONS: dict[str, tuple[Place, Place]] = {
+    **{
+        f"{b} over {a}, the text's recipe, {epochs} epochs": (
+            ("reproduction", f"{epochs} epochs", a),
+            ("reproduction", f"{epochs} epochs", b),
+        )
+        for epochs in (64, 90)
+        for a, b in (("plain", "stateful-synapse"), ("plain", "feedback"), ("stateful-synapse", "feedback"))
+    },
+    **{
+        f"{b} over {a}, stable recipe": (("size", "stable", a), ("size", "stable", b))
+        for a, b in (("plain", "stateful-synapse"), ("plain", "feedback"), ("stateful-synapse", "feedback"))
+    },
+    **{
+        f"feedback over plain with {MATCHED} hidden neurons, {recipe} recipe": (
+            ("size", f"{recipe}, {MATCHED} hidden", "plain"),
+            ("size", recipe, "feedback"),
+        )
+        for recipe in ("tutorial", "stable")
+    },
+    **{
+        f"gradient through the reset over detached, {kind}, {recipe} recipe": (
+            ("detach", f"{recipe}, detach_reset=True", kind),
+            ("detach", f"{recipe}, detach_reset=False", kind),
+        )
+        for recipe in ("tutorial", "stable")
+        for kind in ("plain", "stateful-synapse", "feedback")
+    },
+    "learned over frozen recurrent weights": (
+        ("learned", "frozen weights", "feedback"),
+        ("learned", "learned weights", "feedback"),
+    ),
+    "learned over frozen tau": (
+        ("learned", "tau frozen", "stateful-synapse"),
+        ("learned", "tau learned", "stateful-synapse"),
+    ),
+    "tau per channel over one tau": (
+        ("learned", "tau learned", "stateful-synapse"),
+        ("learned", "tau per-channel", "stateful-synapse"),
+    ),
+    "GRU over the best feedback network": (("best", "best recipe", "feedback"), ("gated", "stable", "gru")),
+}
+
+
+def summarise(records: Mapping[str, Record]) -> dict[str, Any]:
+    """Return the summary of all cases whose runs are there; a group that misses some is left out.
+
+    Accuracies are fractions. A run whose loss was not finite counts as chance, 0.1, and is counted in ``failed``.
+
+    Args:
+        records: results by the keys of their specs, as :meth:`experiments.engine.Store.records` returns them.
+    """
+    groups = {}
+    for name, group in cases().items():
+        done = all(spec.key() in records for case in group for spec in case.runs())
+        if done:
+            groups[name] = [_summary(case, [records[spec.key()] for spec in case.runs()]) for case in group]
+    return {
+        "groups": groups,
+        "questions": {name: (GROUPS[name].__doc__ or "").strip() for name in groups},
+        "comparisons": _comparisons(groups),
+        "provenance": _provenance(records.values()),
+    }
+
+
+def _summary(case: Case, runs: Sequence[Record]) -> dict[str, Any]:
+    values = [0.1 if run["accuracy"] is None else run["accuracy"] for run in runs]
+    spikes = [run["spikes"] for run in runs if run.get("spikes") is not None]
+    return {
+        "name": case.name,
+        "kind": case.kind,
+        "at": case.at,
+        "changed": case.spec.changed(),
+        "parameters": next((run["parameters"] for run in runs if "parameters" in run), None),
+        "values": values,
+        "failed": sum(run["accuracy"] is None for run in runs),
+        "accuracy": dataclasses.asdict(estimate(values)),
+        "train_accuracy": [run.get("train_accuracy") for run in runs],
+        "curves": [run.get("curve") for run in runs] if case.spec.training.epochs >= 60 else None,
+        "spikes": dataclasses.asdict(estimate(spikes)) if spikes else None,
+    }
+
+
+def _comparisons(groups: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    found = {
+        (group, case["name"], case["kind"]): case["values"] for group in groups for case in groups[group]
+    }
+    return {
+        question: dataclasses.asdict(compare(found[a], found[b]))
+        for question, (a, b) in COMPARISONS.items()
+        if a in found and b in found
+    }
+
+
+def _provenance(records: Sequence[Record]) -> dict[str, list[Any]]:
+    """Return every value that a part of the provenance took over all runs."""
+    seen: dict[str, list[Any]] = {}
+    for record in records:
+        for name, value in record["provenance"].items():
+            if value not in seen.setdefault(name, []):
+                seen[name].append(value)
+    return seen
+
+
+def write(records: Mapping[str, Record], path: Path = SUMMARY) -> dict[str, Any]:
+    """Write the summary to ``path`` and return it."""
+    summary = summarise(records)
+    write_json(path, summary)
+    return summary
