@@ -26,10 +26,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         chosen = cases(args.groups or None)
     except ValueError as error:
         parser.error(str(error))
-    for name, group in chosen.items():
-        specs = [spec for case in group for spec in case.runs()]
-        print(f"{name}: {len(specs)} runs", flush=True)
-        sweep(specs, Store(args.runs), args.jobs, args.scheduler)
+    try:
+        for name, group in chosen.items():
+            specs = [spec for case in group for spec in case.runs()]
+            print(f"{name}: {len(specs)} runs", flush=True)
+            sweep(specs, Store(args.runs), args.jobs, args.scheduler)
+    except OSError as error:  # no scheduler, no space on the disk
+        parser.exit(1, f"{parser.prog}: error: {error}\n")
 
 
 if __name__ == "__main__":
