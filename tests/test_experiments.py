@@ -384,7 +384,7 @@ def numbered(monkeypatch):
 
 
 def split(spec: DataSpec):
-    return runs._splits.__wrapped__(spec)  # past the cache
+    return runs.splits.__wrapped__(spec)  # past the cache
 
 
 def test_validation_images_are_not_trained_on_and_the_test_set_is_never_loaded(numbered):
@@ -427,7 +427,7 @@ def test_a_whole_run_on_validation_images_never_loads_the_test_set(monkeypatch, 
         return real(train=train, **options)
 
     monkeypatch.setattr(runs, "SequentialFashionMNIST", spy)
-    runs._splits.cache_clear()
+    runs.splits.cache_clear()
     spec = dataclasses.replace(quick(), data=dataclasses.replace(QUICK, split="validation"))
     assert 0 < execute(spec)["accuracy"] < 1
     assert loaded == [True]
