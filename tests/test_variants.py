@@ -231,6 +231,12 @@ def test_frozen_recurrent_weights_still_count_and_start_as_the_learned_ones():
     assert torch.equal(frozen.sn1[0].rc.weight, learned.sn1[0].rc.weight)
 
 
+def test_frozen_recurrent_weights_may_be_trained_on_another_device():
+    weight = build(NetworkSpec("feedback", frozen_recurrent=True)).sn1[0].rc.weight
+    (hook,) = weight._backward_hooks.values()
+    assert hook(torch.ones(32, 64, device="meta")).device.type == "meta"
+
+
 def test_tau_modes(few):
     spec = NetworkSpec("stateful-synapse", tau=4.0, gain=4.0)
     before, after = trained(spec, few)
