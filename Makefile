@@ -29,11 +29,15 @@ $(VENV)/.notebooks: pyproject.toml | $(BIN)/python
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev,peers]'
 	$(BIN)/python -m pip install --quiet --no-deps spikingjelly==2.0.0
-	touch $@ $(VENV)/.notebooks $(VENV)/.site
+	touch $@ $(VENV)/.notebooks $(VENV)/.site $(VENV)/.experiments
 
 $(VENV)/.site: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[notebooks,site]'
 	touch $@ $(VENV)/.notebooks
+
+$(VENV)/.experiments: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[experiments]'
+	touch $@
 
 # In place, or with the options of a quick look, whose outputs go to a folder of their own.
 QUICK := $(if $(filter file,$(origin EPOCHS)),,yes)
@@ -75,6 +79,10 @@ peer-seeds: $(VENV)/.dev ## the same for the feedback network built from Spiking
 	PYTHONPATH=tests $(BIN)/python scripts/train_seeds.py --epochs $(EPOCHS) --library spikingjelly \
 	    --models feedback --out results/seeds_spikingjelly.json
 	$(BIN)/python scripts/update_readme.py
+
+.PHONY: ablation
+ablation: $(VENV)/.experiments ## run what is missing of the ablation, hours in all; break it off and go on at any time
+	$(TEST_ENV) $(BIN)/python -m experiments $(ARGS)
 
 .PHONY: readme
 readme: $(VENV)/.notebooks ## time both commands in fresh clones and write the README's tables

@@ -28,10 +28,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     except ValueError as error:
         parser.error(str(error))
     store = Store(args.runs)
-    for name, group in chosen.items():
-        specs = [spec for case in group for spec in case.runs()]
-        print(f"{name}: {len(specs)} runs", flush=True)
-        sweep(specs, store, args.jobs, args.scheduler)
+    try:
+        for name, group in chosen.items():
+            specs = [spec for case in group for spec in case.runs()]
+            print(f"{name}: {len(specs)} runs", flush=True)
+            sweep(specs, store, args.jobs, args.scheduler)
+    except OSError as error:  # no scheduler, no space on the disk
+        parser.exit(1, f"{parser.prog}: error: {error}\n")
     write(store.records(), args.runs.with_name(SUMMARY.name))
 
 

@@ -42,10 +42,12 @@ class Store:
 
     def add(self, record: Record) -> None:
         """Append one result and see it to the disk."""
+        line = json.dumps(record, allow_nan=False).encode() + b"\n"
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        torn = self.path.exists() and self.path.stat().st_size and not self.path.read_bytes().endswith(b"\n")
-        with self.path.open("a") as file:
-            file.write(("\n" if torn else "") + json.dumps(record, allow_nan=False) + "\n")
+        with self.path.open("a+b") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+            torn = file.read(1) not in (b"", b"\n")
+            file.write(b"\n" + line if torn else line)
             file.flush()
             os.fsync(file.fileno())
 

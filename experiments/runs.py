@@ -72,7 +72,7 @@ class RunSpec:
 
 
 @cache
-def _splits(spec: DataSpec) -> tuple[ImageData, ImageData]:
+def splits(spec: DataSpec) -> tuple[ImageData, ImageData]:
     """Return the images to train with and to measure with."""
     train = SequentialFashionMNIST(train=True, order=spec.order, source=spec.source, verbose=False)
     if spec.split == "test":
@@ -116,7 +116,7 @@ def _spikes_per_image(net: torch.nn.Module, data: ImageData) -> float:
 def train(spec: RunSpec) -> tuple[torch.nn.Module, list[Any]]:
     """Train the network of ``spec`` and return it, with batch normalisation folded away, and its history."""
     set_seed(spec.training.seed)
-    net, history = fit(spec.training, *_splits(spec.data), net=build(spec.network), progress=False)
+    net, history = fit(spec.training, *splits(spec.data), net=build(spec.network), progress=False)
     return fold(net), history
 
 
@@ -132,7 +132,7 @@ def execute(spec: RunSpec) -> dict[str, Any]:
         net, history = train(spec)
     except FloatingPointError as error:
         return record | {"accuracy": None, "error": str(error), "provenance": provenance()}
-    test = _splits(spec.data)[1]
+    test = splits(spec.data)[1]
     return record | {
         "parameters": sum(p.numel() for p in net.parameters()),
         "accuracy": evaluate(net, test, 1000, loss=spec.training.loss)[1],

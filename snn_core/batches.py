@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from snn_core.distributed import ALONE, Ranks
+
 __all__ = ["ImageData", "batches", "on_device"]
 
 
@@ -38,14 +40,20 @@ def on_device(data: ImageData, device: torch.device | str, workers: int) -> Imag
 
 
 def batches(
-    data: ImageData, indices: Tensor, batch_size: int, device: torch.device, workers: int
+    data: ImageData,
+    indices: Tensor,
+    batch_size: int,
+    device: torch.device,
+    workers: int,
+    ranks: Ranks = ALONE,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield float images ``[N, 1, H, W]`` in [0, 1] and labels ``[N]`` on ``device``, in the order of ``indices``.
 
     Without workers a batch is an index into ``data.images``, and its images are a view of the sequence ``[T, N, H]``
-    that the networks read, so that no step has to reorder them. Both ways give the same numbers.
+    that the networks read, so that no step has to reorder them. Both ways give the same numbers. Of several processes
+    each gets its share of every batch, which may be empty in the last one.
     """
-    parts = indices.split(batch_size)
+    parts = [ranks.share(part) for part in indices.split(batch_size)]
     if workers == 0:
         columns = _column_by_column(data.images)
         for part in parts:
@@ -58,16 +66,19 @@ def batches(
     # A generator of its own, so that the number of workers does not change torch's random numbers.
     loader = DataLoader(
         data,
-        batch_sampler=[part.tolist() for part in parts],
+        batch_sampler=[part.tolist() for part in parts if len(part)],
         num_workers=workers,
         generator=torch.Generator().manual_seed(0),
     )
     for images, labels in loader:
         yield images.to(device), labels.to(device)
+    if not len(parts[-1]):
+        yield torch.empty(0, *data.images.shape[1:], device=device), data.labels[:0].to(device)
 
 
 def _sequence(images: Tensor, part: Tensor) -> Tensor:
     """Return some of the images ``[n, 1, H, W]`` as a sequence, float ``[T, N, H]`` in [0, 1] with T = W."""
     n, _, height, width = images.shape
-    pixels = images.transpose(2, 3).view(n, -1).index_select(0, part).view(-1, width, height).transpose(0, 1)
+    pixels = images.transpose(2, 3).view(n, -1).index_select(0, part)
+    pixels = pixels.view(len(part), width, height).transpose(0, 1)
     return torch.div(pixels, 255, out=torch.empty(pixels.shape, device=images.device))

@@ -1,10 +1,15 @@
-"""Command line: train one network on sequential Fashion-MNIST. ``python -m snn_core.train --help``."""
+"""Command line: train one network on sequential Fashion-MNIST. ``python -m snn_core.train --help``.
+
+With ``torchrun --nproc-per-node 2 -m snn_core.train ...`` several processes train it together, see
+:mod:`snn_core.distributed`.
+"""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
 import math
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +23,7 @@ from snn_core.backend import BACKENDS
 from snn_core.checkpoint import CheckpointError
 from snn_core.config import LOSSES
 from snn_core.data import SequentialFashionMNIST
+from snn_core.distributed import Ranks, join
 from snn_core.network import NETWORKS
 from snn_core.sources import DataError
 from snn_core.training import TrainingConfig, fit
@@ -52,6 +58,11 @@ def _device(text: str) -> str:
     return text
 
 
+def _is_first_here() -> bool:
+    """Whether this process is the one of torchrun's on this machine that says what is wrong for all of them."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Shows defaults, except those that only say that a flag is off or a value is worked out later."""
 
@@ -63,7 +74,8 @@ class _Parser(argparse.ArgumentParser):
     """Answers bad arguments with one line instead of the whole usage."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message} (--help lists all arguments)\n")
+        line = f"{self.prog}: error: {message} (--help lists all arguments)\n"
+        self.exit(2, line if _is_first_here() else None)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -169,6 +181,34 @@ def _output_dir(args: argparse.Namespace) -> Path:
     return folder
 
 
+def _load(args: argparse.Namespace, ranks: Ranks) -> tuple[SequentialFashionMNIST, SequentialFashionMNIST]:
+    """Return training and test images; on each machine one process fetches what the others then find.
+
+    Raises:
+        DataError, OSError: a process has no data; where it is another one, this one leaves without a word.
+    """
+    loaded, failure = [], None
+    for turn in (True, False):
+        if (ranks.local == 0) == turn:
+            try:
+                loaded = [
+                    SequentialFashionMNIST(
+                        args.data_path,
+                        train=split,
+                        order=args.order,
+                        source=args.source,
+                        cache=args.cache_dataset,
+                        verbose=ranks.first,
+                    )
+                    for split in (True, False)
+                ]
+            except (DataError, OSError) as error:
+                failure = error
+        if ranks.any(failure is not None):
+            raise failure or SystemExit(1)
+    return loaded[0], loaded[1]
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status.
 
@@ -180,28 +220,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         config, folder = _config(args), _output_dir(args)
         if args.threads is not None:
             torch.set_num_threads(args.threads)
-        train, test = (
-            SequentialFashionMNIST(
-                args.data_path, train=split, order=args.order, source=args.source, cache=args.cache_dataset
+        with join(config.device) as ranks:
+            train, test = _load(args, ranks)
+            fit(
+                dataclasses.replace(config, device=ranks.device),
+                train,
+                test,
+                output_dir=folder,
+                resume=args.resume,
+                start_epoch=args.start_epoch,
+                tensorboard=args.tb,
+                log=tqdm.write,
+                ranks=ranks,
             )
-            for split in (True, False)
-        )
-        fit(
-            config,
-            train,
-            test,
-            output_dir=folder,
-            resume=args.resume,
-            start_epoch=args.start_epoch,
-            tensorboard=args.tb,
-            log=tqdm.write,
-        )
     except (DataError, CheckpointError, FloatingPointError, OSError) as error:
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
+        if _is_first_here() or isinstance(error, DataError | OSError):
+            print(f"{parser.prog}: error: {error}", file=sys.stderr)
         return 1
     except ValueError as error:
         parser.error(str(error))
-    print(f"checkpoints and metrics are in {folder}")
+    if ranks.first:
+        print(f"checkpoints and metrics are in {folder}")
     return 0
 
 

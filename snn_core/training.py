@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 from snn_core.batches import ImageData, batches, on_device
 from snn_core.checkpoint import CheckpointError, load_checkpoint, restore_rng, rng_state
 from snn_core.config import TrainingConfig
+from snn_core.distributed import ALONE, Ranks
 from snn_core.functional import reset_net
 from snn_core.graph import GraphedStep
 from snn_core.memory import keep_freed_memory
@@ -72,28 +73,38 @@ class _Mean:
         self.guesses.append(rate.detach().argmax(1))
         self.labels.append(labels)
 
-    def result(self) -> tuple[float, float]:
-        """Return the means over all images: each step's loss counts as often as it has images."""
+    def result(self, ranks: Ranks = ALONE) -> tuple[float, float]:
+        """Return the means over all images, of all processes: each step's loss counts as often as it has images."""
         losses = torch.stack(self.losses).double()
         sizes = torch.tensor(
             [len(labels) for labels in self.labels], dtype=torch.float64, device=losses.device
         )
         hits = torch.cat(self.guesses) == torch.cat(self.labels)
-        return ((losses * sizes).sum() / sizes.sum()).item(), hits.sum().item() / len(hits)
+        totals = torch.stack([(losses * sizes).sum(), hits.sum().double(), sizes.sum()])
+        loss, right, images = ranks.sum(totals).tolist()
+        return loss / images, right / images
 
 
 @torch.no_grad()
 def _run(
-    net: nn.Module, data: ImageData, batch_size: int, device: str, amp: bool = False, loss: str = "mse"
+    net: nn.Module,
+    data: ImageData,
+    batch_size: int,
+    device: str,
+    amp: bool = False,
+    loss: str = "mse",
+    ranks: Ranks = ALONE,
 ) -> _Mean:
-    """Show ``net`` all images of ``data`` in evaluation mode; its state is reset."""
+    """Show ``net`` all images of ``data``, or this process's share, in evaluation mode; its state is reset."""
     where = torch.device(device)
     was_training = net.training
     net.eval()
     mean, function = _Mean(), loss_function(loss)
-    for images, labels in batches(data, torch.arange(len(data)), batch_size, where, workers=0):
+    for images, labels in batches(data, torch.arange(len(data)), batch_size, where, 0, ranks):
+        if not len(labels):
+            continue
         with _autocast(where, amp):
-            rate = net(images).float()
+            rate = _at_least_single(net(images))
         mean.add(function(rate, labels), rate, labels)
         reset_net(net)
     net.train(was_training)
@@ -121,6 +132,7 @@ def evaluate(
     device: str = "cpu",
     amp: bool = False,
     loss: str = "mse",
+    ranks: Ranks = ALONE,
 ) -> tuple[float, float]:
     """Return loss and accuracy (a fraction) of ``net`` on ``data``. The state of ``net`` is reset.
 
@@ -131,8 +143,9 @@ def evaluate(
         device: where ``net`` is.
         amp: whether to run in mixed precision.
         loss: one of ``config.LOSSES``.
+        ranks: processes that share the images out; all of them get the result.
     """
-    return _run(net, data, batch_size, device, amp, loss).result()
+    return _run(net, data, batch_size, device, amp, loss, ranks).result(ranks)
 
 
 def _autocast(device: torch.device, enabled: bool) -> AbstractContextManager[None]:
@@ -142,6 +155,11 @@ def _autocast(device: torch.device, enabled: bool) -> AbstractContextManager[Non
     return torch.autocast(device.type, dtype)
 
 
+def _at_least_single(rate: Tensor) -> Tensor:
+    """Return firing rates in the precision that the loss needs: fp32, or fp64 where the network has it."""
+    return rate if rate.dtype == torch.float64 else rate.float()
+
+
 class Trainer:
     """A network, its optimizer and all that must be saved to go on: one call of :meth:`train_epoch` per epoch.
 
@@ -149,10 +167,23 @@ class Trainer:
         config: the run; its seed decides the initial weights and the order of the images.
         start_epoch: epochs that count as done; the learning rate starts where it would be then.
         net: a network of your own, ``[N, 1, H, W]`` to firing rates ``[N, classes]``; None builds ``config.model``.
+        ranks: processes that train it together; a network that draws random numbers, as dropout does, then draws
+            others than in one process.
+
+    Raises:
+        ValueError: ``net`` or ``config`` asks for what several processes cannot do: batch normalisation, CUDA graphs.
     """
 
-    def __init__(self, config: TrainingConfig, start_epoch: int = 0, net: nn.Module | None = None) -> None:
-        self.config = config
+    def __init__(
+        self,
+        config: TrainingConfig,
+        start_epoch: int = 0,
+        net: nn.Module | None = None,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        if config.cuda_graph and ranks.size > 1:
+            raise ValueError(f"cuda_graph works with 1 process, got {ranks.size}")
+        self.config, self.ranks = config, ranks
         self.device = torch.device(config.device)
         if self.device.type == "cpu":
             keep_freed_memory()
@@ -160,6 +191,7 @@ class Trainer:
         if net is None:
             net = make_network(config.model, config.hidden, config.backend)
         self.net = net.to(self.device)
+        ranks.copy_first(self.net)
         self.weights = [weight for weight in self.net.parameters() if weight.requires_grad]
         self.loss = loss_function(config.loss)
         self.optimizer = self._make_optimizer()
@@ -217,7 +249,7 @@ class Trainer:
         indices = torch.randperm(len(data), generator=self.generator)
         step = self._step
         for images, labels in batches(
-            data, indices, self.config.batch_size, self.device, self.config.workers
+            data, indices, self.config.batch_size, self.device, self.config.workers, self.ranks
         ):
             if len(labels) < self.config.batch_size:
                 step = self._step
@@ -230,7 +262,7 @@ class Trainer:
         if self.scheduler:
             self.scheduler.step()
         self.epoch += 1
-        loss, accuracy = mean.result()
+        loss, accuracy = mean.result(self.ranks)
         if not math.isfinite(loss):
             raise FloatingPointError(f"epoch {self.epoch}: the training loss is {loss}: try a smaller lr")
         return loss, accuracy
@@ -239,10 +271,14 @@ class Trainer:
         """Take one step and return its loss and firing rates."""
         for weight in self.weights:
             weight.grad = None
-        with _autocast(self.device, self.config.amp):
-            rate = self.net(images).float()
-        loss = self.loss(rate, labels)
-        self.scaler.scale(loss).backward()
+        if len(labels):
+            with _autocast(self.device, self.config.amp):
+                rate = _at_least_single(self.net(images))
+            loss = self.loss(rate, labels)
+            self.scaler.scale(loss).backward()
+        else:  # the last batch was too small for a share
+            loss, rate = images.new_zeros(()), images.new_zeros(0, 1)
+        self.ranks.average_gradients(self.weights, len(labels))
         if self.config.clip is not None:
             self.scaler.unscale_(self.optimizer)
             torch.nn.utils.clip_grad_norm_(self.weights, self.config.clip)
@@ -308,6 +344,7 @@ def fit(
     tensorboard: bool = False,
     log: Callable[[str], Any] | None = None,
     progress: bool = True,
+    ranks: Ranks = ALONE,
 ) -> tuple[nn.Module, list[Record]]:
     """Train a network and return it with its history, one record for each epoch.
 
@@ -323,6 +360,8 @@ def fit(
         tensorboard: also log to ``output_dir/tb``.
         log: receives one line per epoch, for example ``tqdm.write``.
         progress: whether to show a progress bar.
+        ranks: processes that train together, see :mod:`snn_core.distributed`. All of them call this function with
+            the same arguments; the first one writes, logs and shows the bar.
 
     Returns:
         The network after the last epoch, and records with epoch (from 0), lr, train_loss, train_accuracy,
@@ -331,12 +370,13 @@ def fit(
     Raises:
         CheckpointError: ``resume`` cannot be used.
         FloatingPointError: the loss is not finite.
-        ValueError: ``tensorboard`` without ``output_dir``, no epoch left to train, or a ``start_epoch`` that is not
-            the checkpoint's.
+        ValueError: ``tensorboard`` without ``output_dir``, no epoch left to train, a ``start_epoch`` that is not
+            the checkpoint's, or something that several processes cannot do.
     """
     if tensorboard and output_dir is None:
         raise ValueError("tensorboard needs an output_dir to write to")
-    trainer = Trainer(config, start_epoch or 0, net)
+    ranks.check_images(config.batch_size, len(train), len(test))
+    trainer = Trainer(config, start_epoch or 0, net, ranks)
     if resume is not None:
         trainer.load_state_dict(load_checkpoint(resume))
         if start_epoch not in (None, trainer.epoch):
@@ -344,7 +384,9 @@ def fit(
     if trainer.epoch >= config.epochs:
         raise ValueError(f"epochs must be above the {trainer.epoch} already done, got {config.epochs}")
     train, test = (on_device(data, config.device, config.workers) for data in (train, test))
-    output = OutputFolder(output_dir, trainer, tensorboard) if output_dir is not None else None
+    output = (
+        OutputFolder(output_dir, trainer, tensorboard) if output_dir is not None and ranks.first else None
+    )
     steps = math.ceil(len(train) / config.batch_size)
     try:
         with tqdm(
@@ -352,14 +394,14 @@ def fit(
             initial=trainer.epoch * steps,
             unit="batch",
             desc=config.model,
-            disable=not progress,
+            disable=not (progress and ranks.first),
         ) as bar:
             while trainer.epoch < config.epochs:
                 started, epoch, lr = time.perf_counter(), trainer.epoch, trainer.lr
                 train_loss, train_accuracy = trainer.train_epoch(train, bar.update)
                 seconds = time.perf_counter() - started
                 test_loss, test_accuracy = evaluate(
-                    trainer.net, test, config.batch_size, config.device, config.amp, config.loss
+                    trainer.net, test, config.batch_size, config.device, config.amp, config.loss, ranks
                 )
                 record = {
                     "epoch": epoch,
@@ -371,7 +413,7 @@ def fit(
                 }
                 trainer.history.append(record)
                 bar.set_postfix_str(f"test accuracy {test_accuracy:.2%}")
-                if log:
+                if log and ranks.first:
                     log(_describe(record, config.epochs, seconds, len(train)))
                 if output:
                     output.save()

@@ -141,7 +141,7 @@ class SpikingNet(nn.Module):
             mask = torch.ones(2 * spec.hidden)
             mask[spec.hidden :] = 0
             # One matrix holds the weights of x[t] too, which are trained: a weight decay would still move the rest.
-            container.rc.weight.register_hook(lambda gradient: gradient * mask)
+            container.rc.weight.register_hook(lambda gradient: gradient * mask.to(gradient.device))
         return container
 
     def _filter(self) -> nn.Module:

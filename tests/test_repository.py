@@ -54,12 +54,22 @@ def test_make_help_lists_every_command():
     listed = make("help")
     phony = re.findall(r"^\.PHONY: (\S+)", MAKEFILE, re.MULTILINE)
     assert {line.split()[0] for line in listed.splitlines()} == set(phony)
-    assert {"tutorial", "test", "train", "lab", "figures", "help"} <= set(phony)
+    assert {"tutorial", "test", "train", "lab", "figures", "ablation", "help"} <= set(phony)
 
 
 def test_make_train_passes_model_and_epochs_on():
     dry = make("--dry-run", "train", "MODEL=plain", "EPOCHS=3", "ARGS=--tb")
     assert "-m snn_core.train --model plain --epochs 3 --tb" in dry
+
+
+def test_make_ablation_passes_groups_and_options_on_and_installs_what_it_needs(tmp_path):
+    dry = make("--dry-run", "ablation", f"VENV={tmp_path}", "ARGS=size --jobs 4")
+    assert dry.rstrip().endswith("-m experiments size --jobs 4")
+    assert "'.[experiments]'" in dry
+    extra = PROJECT["optional-dependencies"]
+    assert "snn-core[notebooks,experiments]" in extra["dev"]
+    names = {re.match(r"[\w-]+", entry)[0] for entry in extra["experiments"]}
+    assert names == {"joblib", "scipy", "distributed"}
 
 
 def test_make_bench_uses_the_same_torch_for_every_library():
@@ -271,7 +281,7 @@ def test_colab_cell_clones_goes_to_the_notebooks_and_installs_what_is_above(path
 
 
 def test_every_dependency_has_a_lower_and_an_upper_bound():
-    bounds = requirements("notebooks", "site", "dev", "cuda12", "cuda13")
+    bounds = requirements("notebooks", "site", "experiments", "dev", "cuda12", "cuda13")
     bounds.pop("snn-core")
     assert [name for name, bound in bounds.items() if ">=" not in bound or "<" not in bound] == []
 

@@ -1,0 +1,151 @@
+"""Trains the chosen recipes once more and keeps their weights, each with a card: ``python -m experiments.ship``.
+
+Of the seeds of a recipe, the one with the median accuracy is kept, so that the test set picks nothing in its favour.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+
+from experiments.__main__ import RUNS
+from experiments.engine import Record, Store
+from experiments.grid import Case, cases
+from experiments.runs import RunSpec, splits, train
+from experiments.statistics import estimate
+from snn_core.files import atomic_write, sha256, write_json
+from snn_core.network import NETWORKS
+from snn_core.pretrained import CARDS, PRETRAINED_FOLDER, Card
+from snn_core.provenance import provenance
+from snn_core.training import evaluate
+
+INTENDED_USE = (
+    "To look into, to compare with and to start from: what recurrent connections and stateful synapses do in a small "
+    "spiking network."
+)
+LIMITS = (
+    "Grey pictures of clothes, 28 x 28, one column for each time step, values in [0, 1]; nothing is known about other "
+    "pictures, other sensors or noise. The ten classes are those of Fashion-MNIST. Not for decisions about anybody."
+)
+
+
+def median(records: Sequence[Record]) -> Record:
+    """Return the result with the median accuracy: of two in the middle the lower one, of equal ones the first seed's.
+
+    Raises:
+        ValueError: no results, or a run among them failed.
+    """
+    if not records:
+        raise ValueError("there are no runs to choose from")
+    failed = [record["seed"] for record in records if record["accuracy"] is None]
+    if failed:
+        raise ValueError(f"the runs with seeds {failed} failed: a recipe that fails is not one to ship")
+    return sorted(records, key=lambda r: (r["accuracy"], r["seed"]))[(len(records) - 1) // 2]
+
+
+def ship(spec: RunSpec, records: Sequence[Record], folder: str | Path = PRETRAINED_FOLDER) -> Card:
+    """Train the run of ``spec``, write its weights and its card to ``folder``, and return the card.
+
+    Each file is written whole or not at all; weights whose card was not written yet are refused by
+    :func:`snn_core.pretrained.load`, as their SHA-256 is not the card's.
+
+    Args:
+        spec: the run, with its seed.
+        records: the results of the same run with every seed, ``spec``'s among them.
+        folder: where the files go.
+    """
+    folder, kind = Path(folder), spec.network.kind
+    torch.set_num_threads(1)  # as in the sweep: the same threads round in the same way
+    net, _ = train(spec)
+    training_images, test_images = splits(spec.data)
+    _, accuracy = evaluate(net, test_images, 1000, loss=spec.training.loss)
+    weights = save({name: weight.contiguous() for name, weight in net.state_dict().items()})
+    seeds = estimate([record["accuracy"] for record in records])
+    (recorded,) = [record["accuracy"] for record in records if record["key"] == spec.key()]
+    recipe = dataclasses.asdict(spec.training)
+    for name in ("model", "hidden", "order"):  # said by the network and the data
+        del recipe[name]
+    card = {
+        "file": f"{kind}.safetensors",
+        "sha256": sha256(weights),
+        "spec": dataclasses.asdict(net.spec),
+        "trained_as": dataclasses.asdict(spec.network),
+        "training": recipe,
+        "parameters": sum(weight.numel() for weight in net.parameters()),
+        "accuracy": {
+            "test": accuracy,
+            "seed": spec.training.seed,
+            "recorded": recorded,
+            **{"mean": seeds.mean, "low": seeds.low, "high": seeds.high, "seeds": seeds.n},
+            "note": "test: these weights; recorded: the same run in the sweep; mean over seeds with its 95 % interval; "
+            "the seed is the one with the median accuracy",
+        },
+        "data": {
+            "name": "Fashion-MNIST",
+            "home": "https://github.com/zalandoresearch/fashion-mnist",
+            "licence": "MIT, Zalando SE",
+            "training_images": len(training_images),
+            "test_images": len(test_images),
+            "is_subset": test_images.is_subset,
+            **{name: getattr(spec.data, name) for name in ("order", "permuted", "delay")},
+        },
+        "versions": provenance(),
+        "licence": "MIT",
+        "intended_use": INTENDED_USE,
+        "limits": LIMITS,
+    }
+    with atomic_write(folder / card["file"]) as file:
+        file.write(weights)
+    path = folder / CARDS
+    cards = json.loads(path.read_text()) if path.exists() else {}
+    cards[kind] = card
+    write_json(path, {name: cards[name] for name in NETWORKS if name in cards})
+    return card
+
+
+def ship_median(case: Case, store: Store, folder: str | Path = PRETRAINED_FOLDER) -> Card:
+    """Ship the run of ``case`` whose seed has the median accuracy.
+
+    Raises:
+        ValueError: runs of ``case`` are missing in ``store``, or failed.
+    """
+    specs = {spec.key(): spec for spec in case.runs()}
+    known = store.records()
+    if missing := specs.keys() - known.keys():
+        raise ValueError(
+            f"{len(missing)} of {len(specs)} runs of {case.kind} are not in {store.path}: run "
+            "`python -m experiments best` first"
+        )
+    records = [known[key] for key in specs]
+    return ship(specs[median(records)["key"]], records, folder)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Train the chosen recipe of each network with the seed of the median accuracy, and keep the weights."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.ship", description=main.__doc__)
+    parser.add_argument("--runs", type=Path, default=RUNS, help=f"file of results (default: {RUNS})")
+    parser.add_argument("--folder", type=Path, default=PRETRAINED_FOLDER, help="where weights and cards go")
+    args = parser.parse_args(argv)
+    group = cases(["best"])["best"]
+    if not group:
+        parser.error("no recipe is chosen: experiments.search.BEST is empty")
+    for case in group:
+        try:
+            card = ship_median(case, Store(args.runs), args.folder)
+        except (ValueError, OSError) as error:
+            parser.exit(1, f"{parser.prog}: error: {error}\n")
+        accuracy = card["accuracy"]
+        print(
+            f"{case.kind}: seed {accuracy['seed']}, test accuracy {accuracy['test']:.2%} "
+            f"(in the sweep {accuracy['recorded']:.2%}, mean of {accuracy['seeds']} seeds {accuracy['mean']:.2%})"
+        )
+
+
+if __name__ == "__main__":
+    main()
