@@ -202,15 +202,15 @@ GROUPS: dict[str, Callable[[], Iterable[Case]]] = {
         best,
         reproduction,
         size,
-        gated,
         last_steps,
         delay,
-        detach,
+        published,
         learned,
         order,
+        gated,
+        detach,
         hidden,
         settings,
-        published,
     )
 }
 
