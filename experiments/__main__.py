@@ -33,9 +33,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             specs = [spec for case in group for spec in case.runs()]
             print(f"{name}: {len(specs)} runs", flush=True)
             sweep(specs, store, args.jobs, args.scheduler)
+            write(store.records(), args.runs.with_name(SUMMARY.name))
     except OSError as error:  # no scheduler, no space on the disk
         parser.exit(1, f"{parser.prog}: error: {error}\n")
-    write(store.records(), args.runs.with_name(SUMMARY.name))
 
 
 if __name__ == "__main__":

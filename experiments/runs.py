@@ -139,6 +139,6 @@ def execute(spec: RunSpec) -> dict[str, Any]:
         "train_accuracy": history[-1]["train_accuracy"],
         "curve": [round(epoch["test_accuracy"], 4) for epoch in history],
         "spikes": _spikes_per_image(net, test) if hasattr(net, "hidden_spikes") else None,
-        "seconds": round(time.perf_counter() - started, 1),
+        "seconds": round(time.perf_counter() - started, 2),
         "provenance": provenance(),
     }

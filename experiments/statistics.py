@@ -55,8 +55,10 @@ def compare(a: Sequence[float], b: Sequence[float]) -> Difference:
     if len(a) != len(b) or len(a) < 2:
         raise ValueError(f"a and b must be as long as each other and at least 2, got {len(a)} and {len(b)}")
     difference = np.subtract(b, a)
+    if not difference.any():
+        return Difference(estimate(difference), 1.0, 1.0)
     if np.ptp(difference) == 0:
-        raise ValueError("all differences are equal: a test has nothing to say")
+        raise ValueError(f"all differences are {difference[0]}: without a spread there is nothing to test")
     return Difference(
         estimate(difference), float(stats.ttest_rel(b, a).pvalue), float(stats.wilcoxon(difference).pvalue)
     )

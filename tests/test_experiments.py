@@ -39,7 +39,7 @@ def quick(kind: str = "plain", seed: int = 0, **options) -> RunSpec:
 
 def fake(spec: RunSpec) -> dict:
     """A result that needs no training."""
-    return {"key": spec.key(), "seed": spec.training.seed, "accuracy": 0.5}
+    return {"key": spec.key(), "seed": spec.training.seed, "accuracy": 0.5, "provenance": {"torch": "2"}}
 
 
 def lasting(records: list[dict]) -> list[dict]:
@@ -499,7 +499,7 @@ def test_compare_by_hand_and_by_scipy():
     [
         ([0.5, 0.6], [0.5], "got 2 and 1"),
         ([0.5], [0.6], "got 1 and 1"),
-        ([0.5, 0.75], [0.75, 1.0], "differences are equal"),
+        ([0.5, 0.75], [0.75, 1.0], "all differences are 0.25"),
     ],
 )
 def test_compare_refuses_what_no_test_can_say(a, b, message):

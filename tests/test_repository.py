@@ -67,7 +67,7 @@ def test_make_ablation_passes_groups_and_options_on_and_installs_what_it_needs(t
     assert dry.rstrip().endswith("-m experiments size --jobs 4")
     assert "'.[experiments]'" in dry
     extra = PROJECT["optional-dependencies"]
-    assert "snn-core[notebooks,experiments]" in extra["dev"]
+    assert "snn-core[notebooks,site,experiments]" in extra["dev"]
     names = {re.match(r"[\w-]+", entry)[0] for entry in extra["experiments"]}
     assert names == {"joblib", "scipy", "distributed"}
 
