@@ -798,5 +798,5 @@ write_json(Path(results_dir) / "chapter_06.json", result | {"provenance": where}
 # - What is fast depends on the size: measure on your machine, interleaved, and look at the whole step.
 #
 # <!-- navigation, written by scripts/frame_notebooks.py -->
-# Previous: [05 Training curves: three ways to remember](05_training_curves.ipynb)
+# Previous: [05 Training curves: three ways to remember](05_training_curves.ipynb) · Next: [07 What does memory buy?](07_what_does_memory_buy.ipynb)
 # <!-- end of navigation -->
