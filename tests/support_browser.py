@@ -168,8 +168,8 @@ def widget_names(notebook: NotebookNode) -> set[str]:
 def quick_copy(path: Path, folder: Path) -> Path:
     """Write a copy of a chapter that runs in quick mode up to its last widget; return it.
 
-    It goes into ``folder``/notebooks, records into a folder of its own, and finds the committed results where
-    chapters look for them, in ../results.
+    It goes into ``folder``/notebooks, records into a folder of its own, and finds the committed results and the
+    experiments where chapters look for them, in ../results and ../experiments.
     """
     parameters = runner["QUICK"].get(path.stem, {}) | runner["folders"](path, folder / path.stem)
     notebook = parameterize_notebook(load_notebook_node(str(path)), parameters)
@@ -179,7 +179,8 @@ def quick_copy(path: Path, folder: Path) -> Path:
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-    shutil.copytree(ROOT / "results", folder / "results", dirs_exist_ok=True)
+    for name in ("results", "experiments"):
+        shutil.copytree(ROOT / name, folder / name, dirs_exist_ok=True)
     (folder / "notebooks").mkdir(exist_ok=True)
     return save(notebook, folder / "notebooks" / path.name)
 
