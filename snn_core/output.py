@@ -28,6 +28,10 @@ class OutputFolder:
         write_json(self.folder / "config.json", dataclasses.asdict(trainer.config))
         self.writer = None
         if tensorboard:
+            if not trainer.history:
+                # A new run writes the folder's other files anew, too; two runs in one log would be one broken curve.
+                for old in (self.folder / "tb").glob("events.out.tfevents.*"):
+                    old.unlink()
             self.writer = SummaryWriter(str(self.folder / "tb"), purge_step=trainer.epoch)
 
     def save(self) -> None:

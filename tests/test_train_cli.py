@@ -191,6 +191,14 @@ def test_tb_writes_every_scalar_of_every_epoch_once_even_after_resume(run):
     assert accuracy == [(r["epoch"], pytest.approx(r["test_accuracy"])) for r in records(folder)]
 
 
+def test_run_that_replaces_another_begins_its_tensorboard_log_anew(run, caplog):
+    for _ in range(2):
+        folder = run("--epochs", "1", "--tb", "--overwrite")
+    assert len(list((folder / "tb").iterdir())) == 1
+    assert len(EventAccumulator(str(folder / "tb")).Reload().Scalars("test_accuracy")) == 1
+    assert caplog.records == []
+
+
 def test_without_tb_there_is_no_folder_for_it(run):
     assert not (run("--epochs", "1") / "tb").exists()
 
