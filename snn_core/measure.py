@@ -9,7 +9,7 @@ import math
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from snn_core.functional import reset_net
 from snn_core.layer import LinearRecurrentContainer, MultiStepContainer, SynapseFilter
+from snn_core.memory import saved_bytes
 from snn_core.neuron import IFNode, MultiStepIFNode
 from snn_core.surrogate import ATan
 from snn_core.training import rate_loss
@@ -73,29 +74,6 @@ def torch_ops(function: Callable[..., Tensor], *inputs: Tensor) -> Counter[str]:
     with _Counting() as counting:
         function(*inputs).sum().backward()
     return counting.ops
-
-
-def saved_bytes(function: Callable[..., object], *inputs: Tensor, known: Iterable[Tensor] = ()) -> int:
-    """Return the bytes that autograd keeps from forward for backward when ``function(*inputs)`` is called.
-
-    Args:
-        function: returns its output, so that nothing is freed before it is counted.
-        inputs: its arguments.
-        known: tensors that are there anyway and do not count, such as weights.
-    """
-    there = {tensor.untyped_storage().data_ptr() for tensor in known}
-    kept: dict[int, int] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in there:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        output = function(*inputs)
-    del output  # until here, or a freed storage might be counted for another
-    return sum(kept.values())
 
 
 def interleaved(

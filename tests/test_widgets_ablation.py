@@ -3,20 +3,12 @@ from __future__ import annotations
 import pytest
 from support_ablation import summary
 
-import snn_core.widgets
 from snn_core.widgets.ablation import control_explorer
 
 
 @pytest.fixture(scope="module")
 def made_up():
     return summary()
-
-
-@pytest.fixture
-def shown(monkeypatch) -> list[bytes]:
-    pictures: list[bytes] = []
-    monkeypatch.setattr(snn_core.widgets, "display", lambda image: pictures.append(image.data))
-    return pictures
 
 
 def test_each_control_changes_the_picture(made_up, shown):

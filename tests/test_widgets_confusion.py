@@ -3,20 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import snn_core.widgets
 from snn_core.widgets.confusion import confused_images
 
 CLASSES = ("Shirt", "T-shirt/top", "Bag")
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 28, 28))
 LABELS = np.array([0, 0, 0, 1, 2, 2])
 GUESSES = {"plain": np.array([1, 1, 0, 0, 2, 2]), "feedback": np.array([0, 0, 0, 0, 1, 1])}
-
-
-@pytest.fixture
-def shown(monkeypatch) -> list[bytes]:
-    pictures: list[bytes] = []
-    monkeypatch.setattr(snn_core.widgets, "display", lambda image: pictures.append(image.data))
-    return pictures
 
 
 @pytest.mark.parametrize(("control", "value"), [(0, "feedback"), (1, 2), (2, 0)])

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 
-import snn_core.widgets
 from snn_core.widgets import kernels
 from snn_core.widgets.kernels import HIDDEN, SAMPLES, STEPS, speed_explorer, timed
 
@@ -18,13 +17,6 @@ def asked(monkeypatch) -> list[tuple]:
 
     monkeypatch.setattr(timed, "__defaults__", (measure,))
     return calls
-
-
-@pytest.fixture
-def shown(monkeypatch) -> list[bytes]:
-    pictures: list[bytes] = []
-    monkeypatch.setattr(snn_core.widgets, "display", lambda image: pictures.append(image.data))
-    return pictures
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-import snn_core.widgets
 from snn_core.probe import Activity
 from snn_core.widgets.network import network_activity
 
@@ -19,13 +18,6 @@ def activity_of(seed: int) -> Activity:
         (torch.rand(6, 2, 2) > 0.5).float(),
         torch.rand(6, 2, 2),
     )
-
-
-@pytest.fixture
-def shown(monkeypatch) -> list[bytes]:
-    pictures: list[bytes] = []
-    monkeypatch.setattr(snn_core.widgets, "display", lambda image: pictures.append(image.data))
-    return pictures
 
 
 @pytest.fixture

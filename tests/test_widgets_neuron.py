@@ -7,13 +7,6 @@ import snn_core.widgets
 from snn_core.widgets.neuron import driven_neuron
 
 
-@pytest.fixture
-def shown(monkeypatch) -> list[bytes]:
-    pictures: list[bytes] = []
-    monkeypatch.setattr(snn_core.widgets, "display", lambda image: pictures.append(image.data))
-    return pictures
-
-
 def controls(box):
     """The widget of each control by its description."""
     return {control.description: control for row in box.children[:-1] for control in row.children}

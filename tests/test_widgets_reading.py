@@ -3,18 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import snn_core.widgets
 from snn_core.widgets.reading import column_reader
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 28, 28))
 LABELS = np.array([1, 0, 1])
-
-
-@pytest.fixture
-def shown(monkeypatch) -> list[bytes]:
-    pictures: list[bytes] = []
-    monkeypatch.setattr(snn_core.widgets, "display", lambda image: pictures.append(image.data))
-    return pictures
 
 
 @pytest.mark.parametrize(("control", "value"), [(0, 10), (1, 2), (2, "row")])

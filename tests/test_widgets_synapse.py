@@ -8,13 +8,6 @@ from snn_core.widgets.synapse import synapse_explorer
 
 
 @pytest.fixture
-def shown(monkeypatch) -> list[bytes]:
-    pictures: list[bytes] = []
-    monkeypatch.setattr(snn_core.widgets, "display", lambda image: pictures.append(image.data))
-    return pictures
-
-
-@pytest.fixture
 def asked(monkeypatch, shown) -> list[tuple]:
     """Spike train and currents of each figure."""
     calls: list[tuple] = []

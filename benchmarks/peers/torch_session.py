@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from benchmarks.config import MOMENTUM, Config
 from benchmarks.peers import Inputs
 from snn_core.backend.reference import synapse_filter_sequence
-from snn_core.memory import keep_freed_memory
+from snn_core.memory import keep_freed_memory, saved_bytes
 
 __all__ = ["ExactSynapseFilter", "TorchSession"]
 
@@ -102,20 +102,9 @@ class TorchSession:
 
     def saved_bytes(self) -> int:
         """Return the bytes that autograd keeps from forward for backward: not the input, not the weights."""
-        known = {tensor.untyped_storage().data_ptr() for tensor in [self._x, *self.net.parameters()]}
-        kept: dict[int, int] = {}
-
-        def keep(tensor: Tensor) -> Tensor:
-            storage = tensor.untyped_storage()
-            if storage.data_ptr() not in known:
-                kept[storage.data_ptr()] = storage.nbytes()
-            return tensor
-
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            rate = self.net(self._x)  # alive until the end, or a freed storage might be counted for another
+        kept = saved_bytes(self.net, self._x, known=[self._x, *self.net.parameters()])
         self._reset(self.net)
-        del rate
-        return sum(kept.values())
+        return kept
 
 
 def load_weights(net: nn.Module, config: Config, inputs: Inputs) -> None:

@@ -316,6 +316,19 @@ def _draw_trace(axes: Axes, record: Activity, index: int, layer: str, neuron: in
     )
 
 
+def _label_columns(axes: Axes, title: str) -> None:
+    axes.set_title(title, fontsize=11)
+    axes.set_xlabel("column t")
+    axes.set_xticks([0, 7, 14, 21, 27])
+
+
+def _label_gradients(figure: Figure) -> None:
+    """Name the vertical axis of a row of panels, and put one legend for all of them below."""
+    figure.axes[0].set_ylabel("gradient norm |dL/dx[t]|")
+    handles = figure.axes[-1].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=3, fontsize=9)
+
+
 def gradient_profiles(
     panels: Mapping[str, Mapping[str, Tensor]], log: bool = True, cut: int | None = None
 ) -> Figure:
@@ -340,11 +353,8 @@ def gradient_profiles(
                 axes.set_ylim(bottom=0)
             if cut is not None:
                 axes.axvline(cut - 0.5, color=QUANTITY["threshold"], linestyle=":", linewidth=1.2)
-            axes.set_title(title, fontsize=11)
-            axes.set_xlabel("column t")
-            axes.set_xticks([0, 7, 14, 21, 27])
-        all_axes[0, 0].set_ylabel("gradient norm |dL/dx[t]|")
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
+            _label_columns(axes, title)
+        _label_gradients(figure)
     return figure
 
 
@@ -371,11 +381,8 @@ def gradient_spread(norms: Mapping[str, Tensor]) -> Figure:
                 values.max(1).values.numpy(), color=colour, linestyle=":", linewidth=1.8, label="largest"
             )
             axes.set_yscale("log")
-            axes.set_title(name, fontsize=11)
-            axes.set_xlabel("column t")
-            axes.set_xticks([0, 7, 14, 21, 27])
-        all_axes[0, 0].set_ylabel("gradient norm |dL/dx[t]|")
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
+            _label_columns(axes, name)
+        _label_gradients(figure)
     return figure
 
 
