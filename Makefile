@@ -55,6 +55,10 @@ site: $(VENV)/.site ## build a static site of the notebooks, as they are, into b
 test: $(VENV)/.dev ## run all tests
 	$(TEST_ENV) $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
 
+.PHONY: torture
+torture: $(VENV)/.dev ## run the tests of reliability with their full counts and write results/reliability.json
+	$(TEST_ENV) $(BIN)/python -m pytest --torture --numprocesses 2 --dist loadgroup $(ARGS)
+
 .PHONY: train
 train: $(VENV)/.notebooks ## train one network: make train MODEL=feedback EPOCHS=64 ARGS="--tb"
 	$(BIN)/python -m snn_core.train --model $(MODEL) --epochs $(EPOCHS) $(ARGS)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from experiments.runs import DataSpec, RunSpec
-from experiments.search import BEST, FULL, SEARCH
+from experiments.search import BEST, FULL, REFINED, SEARCH
 from snn_core.config import TrainingConfig
 from snn_core.network import NETWORKS
 from snn_core.variants import NetworkSpec
@@ -187,6 +187,14 @@ def finalists() -> Iterable[Case]:
             yield _case(name, kind, config, 2, network, {"split": "validation"})
 
 
+def refinement() -> Iterable[Case]:
+    """Recipes around the finalist of the feedback network, three seeds each, still on the images set aside."""
+    for kind, recipes in REFINED.items():
+        for name, (network, training) in recipes.items():
+            config = dataclasses.replace(STABLE, **training)
+            yield _case(name, kind, config, 3, network, {"split": "validation"})
+
+
 def best() -> Iterable[Case]:
     """The recipe that was chosen, on the test set, once."""
     for kind, (network, training) in BEST.items():
@@ -199,6 +207,7 @@ GROUPS: dict[str, Callable[[], Iterable[Case]]] = {
     for function in (
         search,
         finalists,
+        refinement,
         best,
         reproduction,
         size,

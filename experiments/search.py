@@ -89,6 +89,24 @@ FULL: dict[str, dict[str, Recipe]] = {
     },
 }
 
+_SIGMOID: dict[str, Any] = _THROUGH | {"surrogate_function": "sigmoid", "alpha": 2.0}
+_LIF: dict[str, Any] = {"neuron": "lif", "tau_m": 8.0}
+_LONG: dict[str, Any] = {"epochs": 150}
+
+#: A second search for the feedback network, around the finalist that was chosen first: larger and more steps.
+REFINED: dict[str, dict[str, Recipe]] = {
+    "feedback": {
+        "sigmoid surrogate": (_SIGMOID, _LONG),
+        "+ learning rate 0.02": (_SIGMOID, _LONG | {"lr": 0.02}),
+        "+ learning rate 0.03": (_SIGMOID, _LONG | {"lr": 0.03}),
+        "+ batch 128": (_SIGMOID, _LONG | {"batch_size": 128}),
+        "+ batch 128, learning rate 0.02": (_SIGMOID, _LONG | {"batch_size": 128, "lr": 0.02}),
+        "+ LIF, tau 8, learning rate 0.02": (_SIGMOID | _LIF, _LONG | {"lr": 0.02}),
+        "+ larger initial weights": (_SIGMOID | {"gain": 3.0}, _LONG),
+        "+ weight decay 0.00001": (_SIGMOID, _LONG | {"weight_decay": 1e-5}),
+    },
+}
+
 
 def _winner(kind: str, name: str, epochs: int) -> Recipe:
     """Return a finalist trained for longer: all three still gained at the end of theirs."""

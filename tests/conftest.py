@@ -15,6 +15,8 @@ from snn_core.data import SequentialFashionMNIST
 
 matplotlib.use("agg")
 
+pytest_plugins = ["torture"]
+
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
