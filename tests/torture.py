@@ -57,7 +57,8 @@ class Results:
         told = [value for name, value in report.user_properties if name == "torture"]
         for line in told or [{"item": 0, "what": "nothing said"}]:
             self.lines.append(
-                line | {"outcome": report.outcome, "seconds": round(report.duration, 1), "test": report.nodeid}
+                line
+                | {"outcome": report.outcome, "seconds": round(report.duration, 1), "test": report.nodeid}
             )
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -66,7 +67,9 @@ class Results:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--torture", action="store_true", help="run the tests of reliability in full, only these")
+    parser.addoption(
+        "--torture", action="store_true", help="run the tests of reliability in full, only these"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
