@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.engine import Record
-from experiments.grid import GROUPS, MATCHED, Case, cases
+from experiments.grid import DELAYS, GROUPS, MATCHED, Case, cases
 from experiments.statistics import compare, estimate
 from snn_core.files import write_json
 
@@ -16,6 +16,8 @@ SUMMARY = Path("results") / "ablation.json"
 
 #: A case by its group, name and network.
 Place = tuple[str, str, str]
+
+_PAIRS = (("plain", "stateful-synapse"), ("plain", "feedback"), ("stateful-synapse", "feedback"))
 
 #: Questions with a yes or no: does the second do better than the first, seed by seed?
 COMPARISONS: dict[str, tuple[Place, Place]] = {
@@ -25,11 +27,22 @@ COMPARISONS: dict[str, tuple[Place, Place]] = {
             ("reproduction", f"{epochs} epochs", b),
         )
         for epochs in (64, 90)
-        for a, b in (("plain", "stateful-synapse"), ("plain", "feedback"), ("stateful-synapse", "feedback"))
+        for a, b in _PAIRS
+    },
+    **{f"{b} over {a}, stable recipe": (("size", "stable", a), ("size", "stable", b)) for a, b in _PAIRS},
+    **{
+        f"{b} over {a}, read out in the last step only": (
+            ("last_steps", "last 1", a),
+            ("last_steps", "last 1", b),
+        )
+        for a, b in _PAIRS
     },
     **{
-        f"{b} over {a}, stable recipe": (("size", "stable", a), ("size", "stable", b))
-        for a, b in (("plain", "stateful-synapse"), ("plain", "feedback"), ("stateful-synapse", "feedback"))
+        f"{b} over {a}, read out after {DELAYS[-1]} blank columns": (
+            ("delay", f"delay {DELAYS[-1]}", a),
+            ("delay", f"delay {DELAYS[-1]}", b),
+        )
+        for a, b in _PAIRS
     },
     **{
         f"feedback over plain with {MATCHED} hidden neurons, {recipe} recipe": (
@@ -58,7 +71,14 @@ COMPARISONS: dict[str, tuple[Place, Place]] = {
         ("learned", "tau learned", "stateful-synapse"),
         ("learned", "tau per-channel", "stateful-synapse"),
     ),
-    "GRU over the best feedback network": (("best", "best recipe", "feedback"), ("gated", "stable", "gru")),
+    f"feedback over plain with {MATCHED} hidden neurons, best recipe": (
+        ("refined", f"second search, {MATCHED} hidden", "plain"),
+        ("refined", "second search", "feedback"),
+    ),
+    "GRU over the best feedback network": (
+        ("refined", "second search", "feedback"),
+        ("gated", "stable", "gru"),
+    ),
 }
 
 

@@ -24,6 +24,7 @@ from snn_core.network import NETWORKS
 from snn_core.pretrained import CARDS, PRETRAINED_FOLDER, Card
 from snn_core.provenance import provenance
 from snn_core.training import evaluate
+from snn_core.variants import NetworkSpec
 
 INTENDED_USE = (
     "To look into, to compare with and to start from: what recurrent connections and stateful synapses do in a small "
@@ -120,10 +121,18 @@ def ship_median(case: Case, store: Store, folder: str | Path = PRETRAINED_FOLDER
     if missing := specs.keys() - known.keys():
         raise ValueError(
             f"{len(missing)} of {len(specs)} runs of {case.kind} are not in {store.path}: run "
-            "`python -m experiments best` first"
+            "`python -m experiments best refined` first"
         )
     records = [known[key] for key in specs]
     return ship(specs[median(records)["key"]], records, folder)
+
+
+def shipped() -> list[Case]:
+    """Return the cases whose weights are kept: each network of its published size, by its latest recipe."""
+    chosen = {}
+    for group in cases(["best", "refined"]).values():
+        chosen |= {case.kind: case for case in group if case.spec.network.hidden == NetworkSpec().hidden}
+    return list(chosen.values())
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -132,10 +141,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--runs", type=Path, default=RUNS, help=f"file of results (default: {RUNS})")
     parser.add_argument("--folder", type=Path, default=PRETRAINED_FOLDER, help="where weights and cards go")
     args = parser.parse_args(argv)
-    group = cases(["best"])["best"]
-    if not group:
-        parser.error("no recipe is chosen: experiments.search.BEST is empty")
-    for case in group:
+    for case in shipped():
         try:
             card = ship_median(case, Store(args.runs), args.folder)
         except (ValueError, OSError) as error:

@@ -1,4 +1,4 @@
-"""What the runs of the ablation say, in words: verdicts with intervals, tables, the headline of the README.
+"""What the runs of the ablation say, in words: verdicts with intervals, tables, also those of the README.
 
 Everything is read from the summary in ``results/ablation.json``; nothing is computed from runs here.
 """
@@ -11,7 +11,17 @@ from typing import Any
 
 from snn_core.network import NETWORKS
 
-__all__ = ["Verdict", "cases", "headline", "holm", "interval", "reach", "table", "verdicts"]
+__all__ = [
+    "Verdict",
+    "best_table",
+    "cases",
+    "holm",
+    "interval",
+    "reach",
+    "reproduced_table",
+    "table",
+    "verdicts",
+]
 
 #: A case of a group as the summary holds it: name, kind, at, values, accuracy and more.
 CaseSummary = Mapping[str, Any]
@@ -144,29 +154,43 @@ def _one(group: Iterable[CaseSummary], name: str, kind: str) -> CaseSummary | No
     return next((case for case in group if (case["name"], case["kind"]) == (name, kind)), None)
 
 
-def headline(summary: Summary, published: Mapping[str, Any]) -> str:
-    """Return the README's table in Markdown: a row for each network, published and found accuracies, spikes.
+def reproduced_table(summary: Summary, published: Mapping[str, Any]) -> str:
+    """Return the README's table of the text's recipe in Markdown: published and found accuracies of each network.
 
     Args:
         summary: ``results/ablation.json``.
         published: ``results/published.json``.
     """
     rows = [
-        "| network | parameters | published, 64 epochs | reproduced, 64 epochs | published, 90 epochs (1) "
-        "| reproduced, 90 epochs | best recipe | spikes per image (2) |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
+        "| network | parameters | 64 epochs, published | found | 90 epochs, published (1) | found |",
+        "|---|---:|---:|---:|---:|---:|",
     ]
     for kind in NETWORKS:
-        best = _one(cases(summary, "best"), "best recipe", kind)
-        cells = [kind, "", "", "", "", "", _cell(best), ""]
+        cells = [kind, "", "", "", "", ""]
         for at, name in ((2, "64 epochs"), (4, "90 epochs")):
             run, found = published["runs"][name], _one(cases(summary, "reproduction"), name, kind)
             cells[at] = f"{100 * run['right'][kind] / run['images']:.1f} %"
             cells[at + 1] = _cell(found)
             cells[1] = f"{found['parameters']:,}" if found else cells[1]
-        if best and best["spikes"]:
-            cells[7] = interval(best["spikes"], scale=1, digits=0)
         rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+def best_table(summary: Summary) -> str:
+    """Return the README's table of the best recipes in Markdown, and of the controls beside them.
+
+    Args:
+        summary: ``results/ablation.json``.
+    """
+    rows = [
+        "| network | recipe | parameters | test accuracy | spikes per image (2) |",
+        "|---|---|---:|---:|---:|",
+    ]
+    for group in ("best", "refined", "gated"):
+        for case in cases(summary, group):
+            spikes = interval(case["spikes"], scale=1, digits=0) if case["spikes"] else "none: not spiking"
+            cells = [case["kind"], case["name"], f"{case['parameters']:,}", _cell(case), spikes]
+            rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
 
 

@@ -9,7 +9,17 @@ from support import ROOT
 from support_ablation import LEVELS, summary
 
 from experiments.statistics import compare
-from snn_core.evidence import Verdict, cases, headline, holm, interval, reach, table, verdicts
+from snn_core.evidence import (
+    Verdict,
+    best_table,
+    cases,
+    holm,
+    interval,
+    reach,
+    reproduced_table,
+    table,
+    verdicts,
+)
 from snn_core.network import NETWORKS
 from snn_core.variants import PIXEL_MEAN, PIXEL_STD, NetworkSpec, build
 
@@ -106,13 +116,21 @@ def test_reach_by_hand():
     assert reach(group, points=20)["plain"] == 28
 
 
-def test_headline_shows_published_and_found(made_up):
-    rows = headline(made_up, PUBLISHED).splitlines()
+def test_reproduced_table_shows_published_and_found(made_up):
+    rows = reproduced_table(made_up, PUBLISHED).splitlines()
     assert len(rows) == 2 + len(NETWORKS)
     assert rows[2].startswith("| plain | 1,032 | 70.5 % | 72.")
     assert " | 77.4 % | " in rows[2]
-    empty = headline({"groups": {}, "comparisons": {}}, PUBLISHED).splitlines()
-    assert empty[4] == "| feedback |  | 76.9 % |  | 81.4 % |  |  |  |"
+    empty = reproduced_table({"groups": {}, "comparisons": {}}, PUBLISHED).splitlines()
+    assert empty[4] == "| feedback |  | 76.9 % |  | 81.4 % |  |"
+
+
+def test_best_table_shows_recipes_and_controls(made_up):
+    rows = best_table(made_up).splitlines()
+    assert rows[2].startswith("| plain | best recipe | 1,032 | 72.")
+    assert rows[2].endswith(" % | 104 [102, 107] |")  # 100 to 109 spikes, one more for each seed
+    assert any(row.startswith("| gru | ") and row.endswith("| none: not spiking |") for row in rows)
+    assert len(best_table({"groups": {}}).splitlines()) == 2
 
 
 @pytest.mark.parametrize("name", PUBLISHED["runs"])

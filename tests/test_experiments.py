@@ -24,6 +24,7 @@ from experiments.runs import DataSpec, RunSpec, execute, train
 from experiments.statistics import Estimate, compare, estimate
 from snn_core.config import TrainingConfig
 from snn_core.network import NETWORKS
+from snn_core.plot.ablation import ON_VALIDATION
 from snn_core.training import evaluate
 from snn_core.variants import NetworkSpec, build
 
@@ -535,7 +536,7 @@ def test_every_case_has_seeds_of_its_own_and_a_network_that_can_be_built():
 
 def test_recipes_are_chosen_on_validation_images_and_all_else_is_measured_on_the_test_set():
     for name, group in cases().items():
-        expected = "validation" if name in ("search", "finalists") else "test"
+        expected = "validation" if name in ON_VALIDATION else "test"
         assert {case.spec.data.split for case in group} <= {expected}, name
         assert {case.spec.data.source for case in group} <= {"full"}, name
 

@@ -244,7 +244,7 @@ def test_missing_runs_are_named(case, shipped, tmp_path):
 
 def test_command(case, shipped, tmp_path, monkeypatch, capsys):
     _, store, card = shipped
-    monkeypatch.setattr(shipping, "cases", lambda names: {"best": [case]})
+    monkeypatch.setattr(shipping, "shipped", lambda: [case])
     before = torch.get_num_threads()
     shipping.main(["--runs", str(store.path), "--folder", str(tmp_path)])
     torch.set_num_threads(before)
@@ -254,10 +254,14 @@ def test_command(case, shipped, tmp_path, monkeypatch, capsys):
         shipping.main(["--runs", str(tmp_path / "none.jsonl"), "--folder", str(tmp_path)])
     assert exit_.value.code == 1
     assert "4 of 4 runs of feedback are not in" in capsys.readouterr().err
-    monkeypatch.setattr(shipping, "cases", lambda names: {"best": []})
-    with pytest.raises(SystemExit):
-        shipping.main([])
-    assert "no recipe is chosen" in capsys.readouterr().err
+
+
+def test_the_later_recipe_of_each_network_is_shipped_at_its_published_size():
+    later = shipping.cases(["refined"])["refined"]
+    cases = shipping.shipped()
+    assert [case.kind for case in cases] == list(NETWORKS)
+    assert {case.spec.network.hidden for case in cases} == {32}
+    assert [case for case in cases if case in later] == [later[0]]
 
 
 @pytest.mark.skipif(not (PRETRAINED_FOLDER / CARDS).exists(), reason="no weights are shipped yet")

@@ -30,6 +30,9 @@ AXES: dict[str, str] = {
     "hidden": "hidden neurons",
 }
 
+#: Groups that were measured on images set aside from the training set.
+ON_VALIDATION = ("search", "finalists", "refinement")
+
 _ACCURACY = "test accuracy (%)"
 _VALIDATION = "validation accuracy (%)"
 #: Accuracies that lie further below the median, in points, are drawn at the edge.
@@ -264,9 +267,9 @@ def draw_group(name: str, cases: Sequence[CaseSummary]) -> Figure:
     """Draw a group in the form that suits it: a curve where its cases are numbers, else a strip for each case.
 
     Args:
-        name: name of the group; ``"search"`` and ``"finalists"`` were measured on validation images.
+        name: name of the group; those of :data:`ON_VALIDATION` were measured on validation images.
         cases: its cases, or some of them; without any the figure says that there are none.
     """
     if name in AXES:
         return curves(cases, AXES[name], log=name == "hidden")
-    return strips(cases, label=_VALIDATION if name in ("search", "finalists") else _ACCURACY)
+    return strips(cases, label=_VALIDATION if name in ON_VALIDATION else _ACCURACY)
