@@ -127,7 +127,7 @@ def test_reproduced_table_shows_published_and_found(made_up):
 
 def test_best_table_shows_recipes_and_controls(made_up):
     rows = best_table(made_up).splitlines()
-    assert rows[2].startswith("| plain | best recipe | 1,032 | 72.")
+    assert rows[2].startswith("| plain | best recipe | 1,032 | 71.8 [")
     assert rows[2].endswith(" % | 104 [102, 107] |")  # 100 to 109 spikes, one more for each seed
     assert any(row.startswith("| gru | ") and row.endswith("| none: not spiking |") for row in rows)
     assert len(best_table({"groups": {}}).splitlines()) == 2
