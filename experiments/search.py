@@ -102,6 +102,8 @@ REFINED: dict[str, dict[str, Recipe]] = {
         "+ batch 128": (_SIGMOID, _LONG | {"batch_size": 128}),
         "+ batch 512": (_SIGMOID, _LONG | {"batch_size": 512}),
         "+ 300 epochs": (_SIGMOID, {"epochs": 300}),
+        "+ batch 512, 300 epochs": (_SIGMOID, {"batch_size": 512, "epochs": 300}),
+        "+ batch 1024, 300 epochs": (_SIGMOID, {"batch_size": 1024, "epochs": 300}),
         "+ larger initial weights": (_SIGMOID | {"gain": 3.0}, _LONG),
     },
 }
@@ -121,4 +123,4 @@ BEST: dict[str, Recipe] = {
 }
 
 #: The recipe of the second search with the highest mean.
-SECOND: Recipe = REFINED["feedback"]["+ 300 epochs"]
+SECOND: Recipe = REFINED["feedback"]["+ batch 512, 300 epochs"]
