@@ -21,6 +21,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self.patient = False  # whether the first signal waits for the end of the epoch
         self.saved = 0  # epochs
 
     def __call__(self) -> bool:
@@ -29,7 +30,9 @@ class Stop:
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Listen to SIGINT and SIGTERM within the block; a second one raises KeyboardInterrupt.
+        """Listen to SIGINT and SIGTERM within the block; a second one, and the first of an impatient one, raises.
+
+        What it raises is KeyboardInterrupt.
 
         Nothing changes in a notebook, whose users expect a KeyboardInterrupt from the first one, outside the main
         thread, which gets no signals, and for a signal that is ignored, as under nohup.
@@ -49,8 +52,9 @@ class Stop:
                 signal.signal(number, handler)
 
     def _heard(self, number: int, frame: FrameType | None) -> None:
-        again, self.signal = self.signal is not None, number
-        if again:
+        at_once = self.signal is not None or not self.patient
+        self.signal = number
+        if at_once:
             raise KeyboardInterrupt
         os.write(2, NOTICE)
 

@@ -238,22 +238,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         config, folder = _config(args), _output_dir(args)
         if args.threads is not None:
             torch.set_num_threads(args.threads)
-        with join(config.device) as ranks:
+        with stop.on_signals(), join(config.device) as ranks:
             train, test = _load(args, ranks)
-            with stop.on_signals():
-                _, history = fit(
-                    dataclasses.replace(config, device=ranks.device),
-                    train,
-                    test,
-                    output_dir=folder,
-                    resume=args.resume,
-                    overwrite=args.overwrite,
-                    start_epoch=args.start_epoch,
-                    tensorboard=args.tb,
-                    stop=stop,
-                    log=tqdm.write,
-                    ranks=ranks,
-                )
+            stop.patient = True
+            _, history = fit(
+                dataclasses.replace(config, device=ranks.device),
+                train,
+                test,
+                output_dir=folder,
+                resume=args.resume,
+                overwrite=args.overwrite,
+                start_epoch=args.start_epoch,
+                tensorboard=args.tb,
+                stop=stop,
+                log=tqdm.write,
+                ranks=ranks,
+            )
             finished = history[-1]["epoch"] + 1 == config.epochs
     except (DataError, CheckpointError, FloatingPointError, OSError) as error:
         if _is_first_here() or isinstance(error, DataError | OSError):

@@ -5,6 +5,7 @@ The processes are forked from a server that has imported torch already, so that 
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import multiprocessing
@@ -84,6 +85,7 @@ def _instrument(strikes: _Strikes) -> None:
     around(os, "replace", "a replacement", "a file replaced")
     around(os, "unlink", "a removal", "a file removed")
     around(tempfile, "mkstemp", None, "an empty file")
+    around(train, "_load", "loading the data", None)
     around(train, "fit", "the start", "the end")
 
     class Half(io.BufferedWriter):
@@ -213,9 +215,7 @@ def assert_same_run(folder: Path, expected: Path) -> None:
     assert len(list((folder / "tb").iterdir())) == 1
 
 
-@pytest.fixture(scope="session")
-def command() -> Command:
-    return Command()
+command_line = functools.cache(Command)
 
 
 def draw(random_: random.Random, calls: dict[str, int]) -> Strike:

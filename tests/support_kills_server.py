@@ -4,7 +4,7 @@ Nothing is computed here, and ``snn_core.backend.cpu`` not imported: a process t
 """
 
 import support_kills  # noqa: F401
-import torch._dynamo
+import torch._dynamo  # noqa: F401
 from numba.core.registry import cpu_target
 
 import snn_core.backend.products

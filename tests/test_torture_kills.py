@@ -19,7 +19,7 @@ from types import SimpleNamespace
 import pytest
 from jupyter_client.manager import KernelManager
 from support import ROOT, records
-from support_kills import CLI, Command, Strike, assert_same_run, command, draw, wait_for  # noqa: F401
+from support_kills import CLI, Command, Strike, assert_same_run, command_line, draw
 
 from snn_core.config import TrainingConfig
 from snn_core.network import NETWORKS
@@ -34,11 +34,11 @@ KILLED = -signal.SIGKILL
 class Undisturbed:
     """What a run of one network gives when nothing disturbs it, how long it takes, and how often it does what."""
 
-    def __init__(self, command: Command, model: str, folder: Path) -> None:
+    def __init__(self, model: str, folder: Path) -> None:
         self.argv = [*CLI, "--model", model]
         self.folder = folder / "run"
         started = time.monotonic()
-        status = command(
+        status = command_line()(
             [*self.argv, "--output-dir", self.folder], folder / "output", calls=folder / "calls.json"
         )
         self.seconds = time.monotonic() - started
@@ -46,14 +46,19 @@ class Undisturbed:
         self.calls: dict[str, int] = json.loads((folder / "calls.json").read_text())
 
 
+@pytest.fixture
+def command() -> Command:
+    return command_line()
+
+
 @pytest.fixture(scope="module")
-def undisturbed(command, tmp_path_factory):
+def undisturbed(tmp_path_factory):
     """Return the undisturbed run of a network by its name; each runs once."""
     runs = {}
 
     def get(model: str) -> Undisturbed:
         if model not in runs:
-            runs[model] = Undisturbed(command, model, tmp_path_factory.mktemp(model))
+            runs[model] = Undisturbed(model, tmp_path_factory.mktemp(model))
         return runs[model]
 
     return get
@@ -119,17 +124,16 @@ def python(*argv: object, **options: object) -> subprocess.Popen[str]:
 
 
 def test_killed_command_lines_go_on_to_the_same_bits(undisturbed, torture, tmp_path):
-    """As above without the server: started as a reader does, with the import of torch and the loader's workers."""
+    """As above, started as a reader does."""
     whole = undisturbed("feedback")
     kills = torture.count(fast=1, full=8)
-    random_ = random.Random(SEED)
-    started = time.monotonic()
-    process = python(*whole.argv, "--output-dir", tmp_path / "run", "--workers", "0")
-    epoch = [line for line in process.stdout if re.match("epoch +3/5", line)]
-    seconds = time.monotonic() - started
-    assert epoch
+    random_, started = random.Random(SEED), time.monotonic()
+    process = python(*whole.argv, "--output-dir", tmp_path / "run")
+    while not re.match("epoch +3/5", process.stdout.readline()):
+        assert process.poll() is None
     process.kill()
     process.communicate()
+    seconds = time.monotonic() - started
     for _ in range(kills - 1):
         process = python(*next_command(whole.argv, tmp_path / "run"))
         try:
@@ -188,16 +192,19 @@ def go_on(command: Command, said: str, folder: Path, whole: Undisturbed) -> None
     assert_same_run(folder, whole.folder)
 
 
-def test_signals_before_the_first_epoch_ends(command, undisturbed, tmp_path):
+@pytest.mark.parametrize(
+    ("moment", "numbers"),
+    [("loading the data", (signal.SIGTERM,)), ("a step", (signal.SIGINT,) * 2)],
+    ids=["loading", "training"],
+)
+def test_signals_that_stop_before_an_epoch_has_ended(command, undisturbed, tmp_path, moment, numbers):
     whole = undisturbed("plain")
     output, folder = tmp_path / "output", tmp_path / "run"
     argv = [*whole.argv, "--output-dir", folder]
-    twice = (signal.SIGINT,) * 2
-    for strike in (Strike("the start", 1, (signal.SIGINT,)), Strike("a step", 5, twice)):
-        assert command(argv, output, strike=strike) == 130 or strike.point == "the start"
-    assert "stopped before an epoch had ended: give the same command again" in output.read_text()
+    assert command(argv, output, strike=Strike(moment, 1, numbers)) == 128 + numbers[0]
+    assert "\nstopped before an epoch had ended: give the same command again\n" in "\n" + output.read_text()
     assert "Traceback" not in output.read_text()
-    assert command(next_command(whole.argv, folder), output) == 0
+    assert command(argv, output) == 0
     assert_same_run(folder, whole.folder)
 
 
