@@ -30,9 +30,9 @@ class Stop:
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Listen to SIGINT and SIGTERM within the block; a second one, and the first of an impatient one, raises.
+        """Listen to SIGINT and SIGTERM within the block.
 
-        What it raises is KeyboardInterrupt.
+        A second signal raises KeyboardInterrupt, and so does the first one unless ``patient`` is set.
 
         Nothing changes in a notebook, whose users expect a KeyboardInterrupt from the first one, outside the main
         thread, which gets no signals, and for a signal that is ignored, as under nohup.
