@@ -98,6 +98,6 @@ def hold(folder: str | os.PathLike[str]) -> Iterator[None]:
         holder.write_text(f"process {os.getpid()} on {socket.gethostname()} since {since}")
         yield
     finally:
-        if lock.is_locked:
+        if lock.lock_counter == 1:
             holder.unlink(missing_ok=True)
         lock.release()
