@@ -75,19 +75,22 @@ class OutputFolder:
             refuse_run(self.folder)
         for name in ("config.json", *RUN_FILES):
             remove_leftovers(self.folder / name)
-            if name in RUN_FILES and not self.goes_on:
-                (self.folder / name).unlink(missing_ok=True)
+        if not self.goes_on:
+            for path in (*(self.folder / name for name in RUN_FILES), *self._logs()):
+                path.unlink(missing_ok=True)
         write_json(self.folder / "config.json", dataclasses.asdict(self.trainer.config))
         if self.tensorboard:
             self._open_log()
         if self.trainer.history:
             self._follow_checkpoint(self.trainer.state_dict())
 
+    def _logs(self) -> list[Path]:
+        return list((self.folder / "tb").glob("events.out.tfevents.*"))
+
     def _open_log(self) -> None:
         """Begin TensorBoard's log with the whole history so far, in place of whatever a killed run left."""
-        folder = self.folder / "tb"
-        old = list(folder.glob("events.out.tfevents.*"))
-        times = _wall_times(folder) if old and self.goes_on else {}
+        folder, old = self.folder / "tb", self._logs()
+        times = _wall_times(folder) if old else {}
         # What older files say is hidden, should they outlive a kill in here.
         self.writer = self._open.enter_context(SummaryWriter(str(folder), purge_step=0))
         for record in self.trainer.history:

@@ -213,6 +213,12 @@ def test_a_new_run_takes_nothing_over_even_if_it_is_stopped_at_once(few, tmp_pat
     assert scalars(tmp_path) == {}
 
 
+def test_a_new_run_without_a_log_leaves_none_of_an_earlier_one(few, tmp_path):
+    fit(TrainingConfig(epochs=1), *few, output_dir=tmp_path, tensorboard=True)
+    fit(TrainingConfig(epochs=1), *few, output_dir=tmp_path)
+    assert list((tmp_path / "tb").iterdir()) == []
+
+
 def test_a_run_in_the_folder_is_kept_if_asked(few, tmp_path):
     fit(TrainingConfig(epochs=1), *few, output_dir=tmp_path)
     before = (tmp_path / "latest.pt").read_bytes()
