@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -10,6 +11,33 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
+
+#: What a reader can do about an error, by its number; anything else: write somewhere else.
+_FIXES = {
+    errno.ENOSPC: "Free some space on the disk",
+    errno.EDQUOT: "Free some of your quota",
+    errno.EISDIR: "Remove the folder of that name",
+    errno.EFBIG: "Raise the limit on the size of files (ulimit -f)",
+}
+
+
+class WriteError(OSError):
+    """A file could not be written; the message names it, the reason and what to do. An older one stays as it was."""
+
+    def __str__(self) -> str:
+        fix = _FIXES.get(self.errno or 0, "Make its folder one that you may write to")
+        return f"cannot write {self.filename}: {self.strerror}. {fix}, or write to another folder"
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn any OSError of the block, which writes ``path``, into a :class:`WriteError`, which names the file."""
+    try:
+        yield
+    except WriteError:
+        raise
+    except OSError as error:
+        raise WriteError(error.errno, error.strerror or str(error), os.fspath(path)) from error
 
 
 def sha256(data: bytes) -> str:
@@ -25,9 +53,14 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     step. If the block raises, ``path`` keeps its old content and the temporary file is removed.
 
     Raises:
-        OSError: the folder cannot be created or written, or the disk is full.
+        WriteError: the folder cannot be created or written, or the disk is full.
     """
-    path = Path(path)
+    with naming(path), _replacing(Path(path)) as file:
+        yield file
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:

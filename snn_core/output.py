@@ -8,9 +8,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torch.utils.tensorboard import SummaryWriter
-
 from snn_core.checkpoint import save_checkpoint
+from snn_core.events import EventFile
 from snn_core.files import atomic_write, write_json
 
 if TYPE_CHECKING:
@@ -26,13 +25,13 @@ class OutputFolder:
         self.folder = Path(folder)
         self.trainer = trainer
         write_json(self.folder / "config.json", dataclasses.asdict(trainer.config))
-        self.writer = None
+        self.events = None
         if tensorboard:
             if not trainer.history:
                 # A new run writes the folder's other files anew, too; two runs in one log would be one broken curve.
                 for old in (self.folder / "tb").glob("events.out.tfevents.*"):
                     old.unlink()
-            self.writer = SummaryWriter(str(self.folder / "tb"), purge_step=trainer.epoch)
+            self.events = EventFile(self.folder / "tb", first_step=trainer.epoch)
 
     def save(self) -> None:
         """Save the epoch that just ended. The checkpoint comes first: it holds the history, the log follows it."""
@@ -43,13 +42,6 @@ class OutputFolder:
             save_checkpoint(self.folder / "best.pt", state)
         with atomic_write(self.folder / "metrics.jsonl") as file:
             file.writelines(f"{json.dumps(record)}\n".encode() for record in history)
-        if self.writer:
-            for name, value in history[-1].items():
-                if name != "epoch":
-                    self.writer.add_scalar(name, value, int(history[-1]["epoch"]))
-            self.writer.flush()
-
-    def close(self) -> None:
-        """Close TensorBoard's file."""
-        if self.writer:
-            self.writer.close()
+        if self.events:
+            scalars = {name: value for name, value in history[-1].items() if name != "epoch"}
+            self.events.add(int(history[-1]["epoch"]), scalars)
