@@ -34,10 +34,13 @@ class OutputFolder:
             self.events = EventFile(self.folder / "tb", first_step=trainer.epoch)
 
     def save(self) -> None:
-        """Save the epoch that just ended. The checkpoint comes first: it holds the history, the log follows it."""
+        """Save the epoch that just ended. The checkpoint to go on from comes last.
+
+        Where a kill or a full disk ends the run before it, the epoch is trained once more, the same bit by bit, and
+        no other file misses it in the end.
+        """
         history = self.trainer.history
         state = self.trainer.state_dict()
-        save_checkpoint(self.folder / "latest.pt", state)
         if history[-1]["test_accuracy"] > max((r["test_accuracy"] for r in history[:-1]), default=-1.0):
             save_checkpoint(self.folder / "best.pt", state)
         with atomic_write(self.folder / "metrics.jsonl") as file:
@@ -45,3 +48,4 @@ class OutputFolder:
         if self.events:
             scalars = {name: value for name, value in history[-1].items() if name != "epoch"}
             self.events.add(int(history[-1]["epoch"]), scalars)
+        save_checkpoint(self.folder / "latest.pt", state)
