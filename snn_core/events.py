@@ -10,7 +10,6 @@ import io
 import os
 import socket
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,7 +23,7 @@ __all__ = ["EventFile"]
 
 
 class EventFile:
-    """A new file of scalars in ``folder``, which TensorBoard shows together with the older ones there.
+    """A new file of scalars in ``folder``, used as a ``SummaryWriter``; TensorBoard shows it with the older ones there.
 
     Args:
         folder: made if it is missing.
@@ -38,34 +37,36 @@ class EventFile:
         # TensorBoard reads a folder's files in the order of their names.
         self.path = folder / f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}.{os.getpid()}"
         self._size = 0
-        self._append(
-            Event(step=first_step, file_version="brain.Event:2"),
-            Event(step=first_step, session_log=SessionLog(status=SessionLog.START)),
-        )
+        self._waiting = io.BytesIO()
+        start = SessionLog(status=SessionLog.START)
+        self._add(Event(step=first_step, wall_time=time.time(), file_version="brain.Event:2"))
+        self._add(Event(step=first_step, wall_time=time.time(), session_log=start))
+        self.flush()
 
-    def add(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Write the scalars of one step, all of them or none.
+    def add_scalar(self, name: str, value: float, step: int, walltime: float | None = None) -> None:
+        """Keep one number for the next :meth:`flush`."""
+        summary = Summary(value=[Summary.Value(tag=name, simple_value=value)])
+        self._add(Event(step=step, wall_time=time.time() if walltime is None else walltime, summary=summary))
+
+    def _add(self, event: Event) -> None:
+        RecordWriter(self._waiting).write(event.SerializeToString())
+
+    def flush(self) -> None:
+        """Write what waits, all of it or nothing.
 
         Raises:
-            WriteError: the file cannot be written.
+            WriteError: the file cannot be written; what waited is lost.
         """
-        values = [Summary.Value(tag=name, simple_value=value) for name, value in scalars.items()]
-        self._append(Event(step=step, summary=Summary(value=values)))
-
-    def _append(self, *events: Event) -> None:
-        records = io.BytesIO()
-        for event in events:
-            event.wall_time = time.time()
-            RecordWriter(records).write(event.SerializeToString())
+        records, self._waiting = self._waiting.getvalue(), io.BytesIO()
         with naming(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with self.path.open("ab") as file:
-                    file.write(records.getvalue())
+                    file.write(records)
             except OSError:
                 self._take_back()
                 raise
-        self._size += len(records.getvalue())
+        self._size += len(records)
 
     def _take_back(self) -> None:
         """Remove what is not a whole event, where that can be done."""
@@ -74,3 +75,18 @@ class EventFile:
                 os.truncate(self.path, self._size)
             else:
                 self.path.unlink()
+
+    def close(self) -> None:
+        """Write what waits.
+
+        Raises:
+            WriteError: the file cannot be written.
+        """
+        if self._waiting.getvalue():
+            self.flush()
+
+    def __enter__(self) -> EventFile:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()

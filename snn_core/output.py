@@ -25,27 +25,30 @@ class OutputFolder:
         self.folder = Path(folder)
         self.trainer = trainer
         write_json(self.folder / "config.json", dataclasses.asdict(trainer.config))
-        self.events = None
+        self.writer = None
         if tensorboard:
             if not trainer.history:
                 # A new run writes the folder's other files anew, too; two runs in one log would be one broken curve.
                 for old in (self.folder / "tb").glob("events.out.tfevents.*"):
                     old.unlink()
-            self.events = EventFile(self.folder / "tb", first_step=trainer.epoch)
+            self.writer = EventFile(self.folder / "tb", first_step=trainer.epoch)
 
     def save(self) -> None:
-        """Save the epoch that just ended. The checkpoint to go on from comes last.
-
-        Where a kill or a full disk ends the run before it, the epoch is trained once more, the same bit by bit, and
-        no other file misses it in the end.
-        """
+        """Save the epoch that just ended. The checkpoint to go on from comes last: it says that all is saved."""
         history = self.trainer.history
         state = self.trainer.state_dict()
         if history[-1]["test_accuracy"] > max((r["test_accuracy"] for r in history[:-1]), default=-1.0):
             save_checkpoint(self.folder / "best.pt", state)
         with atomic_write(self.folder / "metrics.jsonl") as file:
             file.writelines(f"{json.dumps(record)}\n".encode() for record in history)
-        if self.events:
-            scalars = {name: value for name, value in history[-1].items() if name != "epoch"}
-            self.events.add(int(history[-1]["epoch"]), scalars)
+        if self.writer:
+            for name, value in history[-1].items():
+                if name != "epoch":
+                    self.writer.add_scalar(name, value, int(history[-1]["epoch"]))
+            self.writer.flush()
         save_checkpoint(self.folder / "latest.pt", state)
+
+    def close(self) -> None:
+        """Close TensorBoard's file."""
+        if self.writer:
+            self.writer.close()

@@ -370,7 +370,6 @@ def fit(
     Raises:
         CheckpointError: ``resume`` cannot be used.
         FloatingPointError: the loss is not finite.
-        WriteError: a file cannot be written; resume from the last checkpoint once it can.
         ValueError: ``tensorboard`` without ``output_dir``, no epoch left to train, a ``start_epoch`` that is not
             the checkpoint's, or something that several processes cannot do.
     """
@@ -389,32 +388,36 @@ def fit(
         OutputFolder(output_dir, trainer, tensorboard) if output_dir is not None and ranks.first else None
     )
     steps = math.ceil(len(train) / config.batch_size)
-    with tqdm(
-        total=config.epochs * steps,
-        initial=trainer.epoch * steps,
-        unit="batch",
-        desc=config.model,
-        disable=not (progress and ranks.first),
-    ) as bar:
-        while trainer.epoch < config.epochs:
-            started, epoch, lr = time.perf_counter(), trainer.epoch, trainer.lr
-            train_loss, train_accuracy = trainer.train_epoch(train, bar.update)
-            seconds = time.perf_counter() - started
-            test_loss, test_accuracy = evaluate(
-                trainer.net, test, config.batch_size, config.device, config.amp, config.loss, ranks
-            )
-            record = {
-                "epoch": epoch,
-                "lr": lr,
-                "train_loss": train_loss,
-                "train_accuracy": train_accuracy,
-                "test_loss": test_loss,
-                "test_accuracy": test_accuracy,
-            }
-            trainer.history.append(record)
-            bar.set_postfix_str(f"test accuracy {test_accuracy:.2%}")
-            if log and ranks.first:
-                log(_describe(record, config.epochs, seconds, len(train)))
-            if output:
-                output.save()
+    try:
+        with tqdm(
+            total=config.epochs * steps,
+            initial=trainer.epoch * steps,
+            unit="batch",
+            desc=config.model,
+            disable=not (progress and ranks.first),
+        ) as bar:
+            while trainer.epoch < config.epochs:
+                started, epoch, lr = time.perf_counter(), trainer.epoch, trainer.lr
+                train_loss, train_accuracy = trainer.train_epoch(train, bar.update)
+                seconds = time.perf_counter() - started
+                test_loss, test_accuracy = evaluate(
+                    trainer.net, test, config.batch_size, config.device, config.amp, config.loss, ranks
+                )
+                record = {
+                    "epoch": epoch,
+                    "lr": lr,
+                    "train_loss": train_loss,
+                    "train_accuracy": train_accuracy,
+                    "test_loss": test_loss,
+                    "test_accuracy": test_accuracy,
+                }
+                trainer.history.append(record)
+                bar.set_postfix_str(f"test accuracy {test_accuracy:.2%}")
+                if log and ranks.first:
+                    log(_describe(record, config.epochs, seconds, len(train)))
+                if output:
+                    output.save()
+    finally:
+        if output:
+            output.close()
     return trainer.net, trainer.history
