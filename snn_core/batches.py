@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import signal
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -69,11 +70,17 @@ def batches(
         batch_sampler=[part.tolist() for part in parts if len(part)],
         num_workers=workers,
         generator=torch.Generator().manual_seed(0),
+        worker_init_fn=_leave_interrupts,
     )
     for images, labels in loader:
         yield images.to(device), labels.to(device)
     if not len(parts[-1]):
         yield torch.empty(0, *data.images.shape[1:], device=device), data.labels[:0].to(device)
+
+
+def _leave_interrupts(worker: int) -> None:
+    """Leave Ctrl-C, which reaches every process in a terminal, to the process that trains."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _sequence(images: Tensor, part: Tensor) -> Tensor:

@@ -52,7 +52,10 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f"checkpoint {path} does not exist or is not a file")
+        raise CheckpointError(
+            f"checkpoint {path} does not exist or is not a file: a run has none before its first epoch has ended; "
+            "start anew without --resume"
+        )
     data = path.read_bytes()
     body, digest = data[:-DIGEST_BYTES], data[-DIGEST_BYTES:]
     if sha256(body).encode() != digest:

@@ -1,16 +1,21 @@
-"""Files that are whole or absent: atomic writes and SHA-256 digests."""
+"""Files that are whole or absent, and folders that one run holds: atomic writes, SHA-256 digests, locks."""
 
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import json
 import os
+import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from filelock import FileLock, Timeout
 
 #: What a reader can do about an error, by its number; anything else: write somewhere else.
 _FIXES = {
@@ -29,12 +34,16 @@ class WriteError(OSError):
         return f"cannot write {self.filename}: {self.strerror}. {fix}, or write to another folder"
 
 
+class InUseError(OSError):
+    """Another run holds the folder."""
+
+
 @contextmanager
 def naming(path: str | os.PathLike[str]) -> Iterator[None]:
     """Turn any OSError of the block, which writes ``path``, into a :class:`WriteError`, which names the file."""
     try:
         yield
-    except WriteError:
+    except (WriteError, InUseError):
         raise
     except OSError as error:
         raise WriteError(error.errno, error.strerror or str(error), os.fspath(path)) from error
@@ -83,3 +92,50 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
     text = json.dumps(value, indent=1, allow_nan=False) + "\n"
     with atomic_write(path) as file:
         file.write(text.encode())
+
+
+def remove_leftovers(path: str | os.PathLike[str]) -> None:
+    """Remove what killed writes of ``path`` left beside it. Nobody else may be writing ``path`` meanwhile."""
+    path = Path(path)
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def hold(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Keep every other process and thread out of ``folder``, which is made if it is missing.
+
+    The lock belongs to this process: it ends with the block, or with the process, however that dies. A file
+    ``.lock`` stays behind and means nothing by itself.
+
+    Raises:
+        InUseError: somebody else holds it; the message says who.
+        WriteError: the folder cannot be made or written.
+    """
+    folder = Path(folder).resolve()
+    # One lock per folder and process, so that a notebook's cell that was interrupted just here does not keep its own
+    # next run out.
+    lock = FileLock(folder / ".lock", is_singleton=True)
+    # The library empties or replaces the lock file on some systems, so who holds it is written elsewhere.
+    holder = folder / ".holder"
+    try:
+        with naming(holder):
+            folder.mkdir(parents=True, exist_ok=True)
+            _acquire(lock, holder)
+        yield
+    finally:
+        if lock.is_locked:
+            holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def _acquire(lock: FileLock, holder: Path) -> None:
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        who = holder.read_text() if holder.exists() else "another process"
+        raise InUseError(
+            f"{holder.parent} is in use by {who}: wait for that run, stop it, or write to another folder"
+        ) from None
+    since = time.strftime("%Y-%m-%d %H:%M:%S")
+    holder.write_text(f"process {os.getpid()} on {socket.gethostname()} since {since}")

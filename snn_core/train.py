@@ -2,6 +2,10 @@
 
 With ``torchrun --nproc-per-node 2 -m snn_core.train ...`` several processes train it together, see
 :mod:`snn_core.distributed`.
+
+Ctrl-C (SIGINT) and SIGTERM stop a run after the running epoch, with its checkpoint, and say how to go on; the exit
+status is 130 or 143. A second one stops at once and drops the running epoch. Either way, as after a SIGKILL, the run
+goes on to the same bits as one that nothing disturbed.
 """
 
 from __future__ import annotations
@@ -10,6 +14,8 @@ import argparse
 import dataclasses
 import math
 import os
+import shlex
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,12 +31,15 @@ from snn_core.config import LOSSES
 from snn_core.data import SequentialFashionMNIST
 from snn_core.distributed import Ranks, join
 from snn_core.network import NETWORKS
+from snn_core.output import refuse_run
 from snn_core.sources import DataError
+from snn_core.stopping import Stop
 from snn_core.training import TrainingConfig, fit
 
 __all__ = ["main", "make_parser"]
 
 DEFAULTS = TrainingConfig()
+NOTHING_SAVED = "stopped before an epoch had ended: give the same command again"
 
 
 def _number(kind: type, lowest: float, exclusive: bool = False) -> Callable[[str], float]:
@@ -83,6 +92,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -m snn_core.train",
         description="Train one network on Fashion-MNIST read column by column.",
+        epilog="Ctrl-C or SIGTERM stops after the running epoch, with its checkpoint, and says how to go on; twice "
+        "stops at once and drops the running epoch. Either way, and after a SIGKILL too, --resume goes on exactly.",
         formatter_class=_HelpFormatter,
         allow_abbrev=False,
     )
@@ -126,7 +137,14 @@ def make_parser() -> argparse.ArgumentParser:
         help="weight decay",
     )  # fmt: skip
     add("--output-dir", help="where checkpoints and logs go (default: runs/MODEL)")
-    add("--resume", help="checkpoint to go on from; logs go on in its folder unless --output-dir is given")
+    add(
+        "--resume",
+        nargs="?",
+        const=True,
+        metavar="CHECKPOINT",
+        help="checkpoint to go on from; logs go on in its folder unless --output-dir is given. Without a value: the "
+        "output folder's latest.pt, or a new run if there is none",
+    )
     add(
         "--start-epoch",
         type=count,
@@ -170,14 +188,12 @@ def _output_dir(args: argparse.Namespace) -> Path:
     Raises:
         ValueError: it already holds a run that would be lost.
     """
-    if args.output_dir is None and args.resume is not None:
+    if args.output_dir is None and isinstance(args.resume, str):
         return Path(args.resume).parent
     folder = Path(args.output_dir or Path("runs") / args.model)
-    if (folder / "latest.pt").exists() and args.resume is None and not args.overwrite:
-        raise ValueError(
-            f"--output-dir: {folder} already holds a run: add --resume {folder / 'latest.pt'} to go on, "
-            "--overwrite to replace it, or name another folder"
-        )
+    goes_on = args.resume is True or (args.resume and Path(args.resume).resolve().parent == folder.resolve())
+    if not (goes_on or args.overwrite):
+        refuse_run(folder)
     return folder
 
 
@@ -212,36 +228,67 @@ def _load(args: argparse.Namespace, ranks: Ranks) -> tuple[SequentialFashionMNIS
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status.
 
-    Bad arguments end with status 2, unusable data or checkpoints with status 1, each with one line that says why.
+    Bad arguments end with status 2, unusable data or checkpoints with status 1, each with one line that says why; a run
+    that a signal stopped ends with 128 and the signal's number, and one line that says how to go on.
     """
     parser = make_parser()
     args = parser.parse_args(argv)
+    stop, finished = Stop(), False
     try:
         config, folder = _config(args), _output_dir(args)
         if args.threads is not None:
             torch.set_num_threads(args.threads)
         with join(config.device) as ranks:
             train, test = _load(args, ranks)
-            fit(
-                dataclasses.replace(config, device=ranks.device),
-                train,
-                test,
-                output_dir=folder,
-                resume=args.resume,
-                start_epoch=args.start_epoch,
-                tensorboard=args.tb,
-                log=tqdm.write,
-                ranks=ranks,
-            )
+            with stop.on_signals():
+                _, history = fit(
+                    dataclasses.replace(config, device=ranks.device),
+                    train,
+                    test,
+                    output_dir=folder,
+                    resume=args.resume,
+                    overwrite=args.overwrite,
+                    start_epoch=args.start_epoch,
+                    tensorboard=args.tb,
+                    stop=stop,
+                    log=tqdm.write,
+                    ranks=ranks,
+                )
+            finished = history[-1]["epoch"] + 1 == config.epochs
     except (DataError, CheckpointError, FloatingPointError, OSError) as error:
         if _is_first_here() or isinstance(error, DataError | OSError):
             print(f"{parser.prog}: error: {error}", file=sys.stderr)
         return 1
     except ValueError as error:
         parser.error(str(error))
+    except KeyboardInterrupt:
+        stop.signal = stop.signal or signal.SIGINT
+    except RuntimeError:
+        # Under torchrun another process may have stopped at once, and this one lost its connection to it.
+        if stop.signal is None:
+            raise
+    if not finished:
+        if _is_first_here():
+            print(_how_to_go_on(argv, folder) if stop.saved else NOTHING_SAVED, file=sys.stderr)
+        return 128 + (stop.signal or signal.SIGTERM)
     if ranks.first:
         print(f"checkpoints and metrics are in {folder}")
     return 0
+
+
+def _how_to_go_on(argv: Sequence[str] | None, folder: Path) -> str:
+    """Return the command line that goes on with a run that ``argv`` started in ``folder``."""
+    words, kept = list(sys.argv[1:] if argv is None else argv), []
+    while words:
+        word = words.pop(0)
+        if word in ("--resume", "--start-epoch") and words and not words[0].startswith("-"):
+            words.pop(0)
+        elif word.partition("=")[0] not in ("--resume", "--start-epoch", "--overwrite"):
+            kept.append(word)
+    processes = os.environ.get("LOCAL_WORLD_SIZE")
+    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", processes] if processes else []
+    program = [sys.executable, *launcher, "-m", "snn_core.train"]
+    return f"stopped; go on with: {shlex.join([*program, *kept, '--resume', str(folder / 'latest.pt')])}"
 
 
 if __name__ == "__main__":

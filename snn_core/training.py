@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -339,14 +340,19 @@ def fit(
     *,
     net: nn.Module | None = None,
     output_dir: str | os.PathLike[str] | None = None,
-    resume: str | os.PathLike[str] | None = None,
+    resume: str | os.PathLike[str] | bool | None = None,
+    overwrite: bool = True,
     start_epoch: int | None = None,
     tensorboard: bool = False,
+    stop: Callable[[], bool] = lambda: False,
     log: Callable[[str], Any] | None = None,
     progress: bool = True,
     ranks: Ranks = ALONE,
 ) -> tuple[nn.Module, list[Record]]:
     """Train a network and return it with its history, one record for each epoch.
+
+    A run that is interrupted, by a KeyboardInterrupt or by force, loses the running epoch only: ``resume`` goes on from
+    the end of the last one, to the same bits.
 
     Args:
         config: the run.
@@ -354,70 +360,96 @@ def fit(
         test: test images and labels, evaluated after every epoch. They choose nothing but which epoch's weights
             are kept as ``best.pt``, so report the last epoch, not the best.
         net: a network of your own in place of ``config.model``; it is trained in place.
-        output_dir: folder for checkpoints and logs; None keeps nothing.
-        resume: checkpoint to go on from.
+        output_dir: folder for checkpoints and logs; None keeps nothing. One run at a time can write there.
+        resume: checkpoint to go on from; True goes on from ``output_dir/latest.pt`` if there is one, and else starts
+            anew, so that a cell of a notebook can simply be run again.
+        overwrite: whether a run in ``output_dir`` is replaced when this one does not go on from it.
         start_epoch: first epoch, counted from 0; None means 0, or where the checkpoint ended.
         tensorboard: also log to ``output_dir/tb``.
+        stop: asked after every epoch, once it is saved; True ends the run there.
         log: receives one line per epoch, for example ``tqdm.write``.
         progress: whether to show a progress bar.
         ranks: processes that train together, see :mod:`snn_core.distributed`. All of them call this function with
             the same arguments; the first one writes, logs and shows the bar.
 
     Returns:
-        The network after the last epoch, and records with epoch (from 0), lr, train_loss, train_accuracy,
-        test_loss, test_accuracy. Accuracies are fractions.
+        The network after the last epoch that was trained, and records with epoch (from 0), lr, train_loss,
+        train_accuracy, test_loss, test_accuracy. Accuracies are fractions.
 
     Raises:
         CheckpointError: ``resume`` cannot be used.
         FloatingPointError: the loss is not finite.
-        ValueError: ``tensorboard`` without ``output_dir``, no epoch left to train, a ``start_epoch`` that is not
-            the checkpoint's, or something that several processes cannot do.
+        InUseError: another run writes to ``output_dir``.
+        OSError: ``output_dir`` cannot be written.
+        ValueError: ``tensorboard`` or ``resume=True`` without ``output_dir``, fewer epochs than are done already, a
+            ``start_epoch`` that is not the checkpoint's, a run in ``output_dir`` that may not be replaced, or
+            something that several processes cannot do.
     """
     if tensorboard and output_dir is None:
         raise ValueError("tensorboard needs an output_dir to write to")
+    resume = _checkpoint(resume, output_dir)
     ranks.check_images(config.batch_size, len(train), len(test))
     trainer = Trainer(config, start_epoch or 0, net, ranks)
     if resume is not None:
         trainer.load_state_dict(load_checkpoint(resume))
         if start_epoch not in (None, trainer.epoch):
             raise ValueError(f"start_epoch must be {trainer.epoch}, where {resume} ended, got {start_epoch}")
-    if trainer.epoch >= config.epochs:
-        raise ValueError(f"epochs must be above the {trainer.epoch} already done, got {config.epochs}")
+    if trainer.epoch > config.epochs or (trainer.epoch == config.epochs and resume is None):
+        least = "above" if resume is None else "at least"
+        raise ValueError(f"epochs must be {least} the {trainer.epoch} already done, got {config.epochs}")
     train, test = (on_device(data, config.device, config.workers) for data in (train, test))
-    output = (
-        OutputFolder(output_dir, trainer, tensorboard) if output_dir is not None and ranks.first else None
-    )
+    output = None
+    if output_dir is not None and ranks.first:
+        goes_on = resume is not None and Path(resume).resolve().parent == Path(output_dir).resolve()
+        output = OutputFolder(
+            output_dir, trainer, tensorboard=tensorboard, goes_on=goes_on, overwrite=overwrite
+        )
     steps = math.ceil(len(train) / config.batch_size)
-    try:
-        with tqdm(
+    with (
+        output or nullcontext(),
+        tqdm(
             total=config.epochs * steps,
             initial=trainer.epoch * steps,
             unit="batch",
             desc=config.model,
             disable=not (progress and ranks.first),
-        ) as bar:
-            while trainer.epoch < config.epochs:
-                started, epoch, lr = time.perf_counter(), trainer.epoch, trainer.lr
-                train_loss, train_accuracy = trainer.train_epoch(train, bar.update)
-                seconds = time.perf_counter() - started
-                test_loss, test_accuracy = evaluate(
-                    trainer.net, test, config.batch_size, config.device, config.amp, config.loss, ranks
-                )
-                record = {
-                    "epoch": epoch,
-                    "lr": lr,
-                    "train_loss": train_loss,
-                    "train_accuracy": train_accuracy,
-                    "test_loss": test_loss,
-                    "test_accuracy": test_accuracy,
-                }
-                trainer.history.append(record)
-                bar.set_postfix_str(f"test accuracy {test_accuracy:.2%}")
-                if log and ranks.first:
-                    log(_describe(record, config.epochs, seconds, len(train)))
-                if output:
-                    output.save()
-    finally:
-        if output:
-            output.close()
+        ) as bar,
+    ):
+        stopped = trainer.epoch == config.epochs
+        if stopped and log and ranks.first:
+            log(f"nothing left to train: {resume} has all {config.epochs} epochs; more epochs would go on")
+        while not stopped:
+            started, epoch, lr = time.perf_counter(), trainer.epoch, trainer.lr
+            train_loss, train_accuracy = trainer.train_epoch(train, bar.update)
+            seconds = time.perf_counter() - started
+            test_loss, test_accuracy = evaluate(
+                trainer.net, test, config.batch_size, config.device, config.amp, config.loss, ranks
+            )
+            record = {
+                "epoch": epoch,
+                "lr": lr,
+                "train_loss": train_loss,
+                "train_accuracy": train_accuracy,
+                "test_loss": test_loss,
+                "test_accuracy": test_accuracy,
+            }
+            trainer.history.append(record)
+            bar.set_postfix_str(f"test accuracy {test_accuracy:.2%}")
+            if log and ranks.first:
+                log(_describe(record, config.epochs, seconds, len(train)))
+            if output:
+                output.save()
+            stopped = ranks.any(stop()) or trainer.epoch == config.epochs
     return trainer.net, trainer.history
+
+
+def _checkpoint(
+    resume: str | os.PathLike[str] | bool | None, output_dir: str | os.PathLike[str] | None
+) -> Path | None:
+    """Return the checkpoint that ``fit``'s argument ``resume`` stands for."""
+    if resume is not True:
+        return None if resume is None or resume is False else Path(resume)
+    if output_dir is None:
+        raise ValueError("resume=True needs an output_dir to go on in")
+    latest = Path(output_dir) / "latest.pt"
+    return latest if latest.exists() else None

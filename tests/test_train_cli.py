@@ -10,7 +10,7 @@ import sys
 
 import pytest
 import torch
-from support import records, require
+from support import records, require, visible
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from snn_core import batches, train, training
@@ -49,9 +49,7 @@ def test_defaults_are_those_of_the_comparison(run):
     expected = {"model": "plain", "batch_size": 256, "lr": 0.1, "opt": "sgd", "lrs": "cosa", "momentum": 0.9}
     assert {name: config[name] for name in expected} == expected
     assert config == json.loads((folder / "config.json").read_text())
-    assert sorted(path.name for path in folder.iterdir()) == [
-        "best.pt", "config.json", "latest.pt", "metrics.jsonl"
-    ]  # fmt: skip
+    assert visible(folder) == ["best.pt", "config.json", "latest.pt", "metrics.jsonl"]
 
 
 @pytest.mark.parametrize("flag", ["-b", "--batch-size"])

@@ -159,12 +159,45 @@ def test_checkpoint_of_another_run_is_refused(few, tmp_path):
             fit(config, *few, resume=tmp_path / "latest.pt")
 
 
-def test_nothing_left_to_train_is_an_error(few, tmp_path):
-    fit(TrainingConfig(epochs=1), *few, output_dir=tmp_path)
-    with pytest.raises(ValueError, match="epochs must be above the 1 already done, got 1"):
+def test_fewer_epochs_than_are_done_is_an_error(few, tmp_path):
+    fit(TrainingConfig(epochs=2), *few, output_dir=tmp_path)
+    with pytest.raises(ValueError, match="epochs must be at least the 2 already done, got 1"):
         fit(TrainingConfig(epochs=1), *few, resume=tmp_path / "latest.pt")
-    with pytest.raises(ValueError, match=r"start_epoch must be 1, where .* ended, got 3"):
+    with pytest.raises(ValueError, match=r"start_epoch must be 2, where .* ended, got 3"):
         fit(TrainingConfig(epochs=5), *few, resume=tmp_path / "latest.pt", start_epoch=3)
+    with pytest.raises(ValueError, match="epochs must be above the 2 already done, got 2"):
+        fit(TrainingConfig(epochs=2), *few, start_epoch=2)
+
+
+def test_a_finished_run_gives_its_result_once_more(few, tmp_path):
+    net, history = fit(TrainingConfig(epochs=2), *few, output_dir=tmp_path)
+    lines = []
+    again, same = fit(
+        TrainingConfig(epochs=2), *few, output_dir=tmp_path, resume=tmp_path / "latest.pt", log=lines.append
+    )
+    assert same == history == records(tmp_path)
+    for name, weight in net.state_dict().items():
+        assert torch.equal(again.state_dict()[name], weight)
+    assert len(lines) == 1
+    assert lines[0].startswith("nothing left to train: ")
+
+
+def test_resume_true_goes_on_if_there_is_something_to_go_on_from(few, tmp_path):
+    with pytest.raises(ValueError, match="resume=True needs an output_dir"):
+        fit(TrainingConfig(epochs=1), *few, resume=True)
+    config = TrainingConfig(epochs=1, lrs="none")
+    assert len(fit(config, *few, output_dir=tmp_path, resume=True)[1]) == 1
+    longer = TrainingConfig(epochs=3, lrs="none")
+    _, history = fit(longer, *few, output_dir=tmp_path, resume=True)
+    assert history == fit(longer, *few)[1]
+
+
+def test_stop_is_asked_once_an_epoch_is_saved(few, tmp_path):
+    _, history = fit(
+        TrainingConfig(epochs=5), *few, output_dir=tmp_path, stop=lambda: len(records(tmp_path)) == 2
+    )
+    assert records(tmp_path) == history
+    assert len(history) == 2
 
 
 def test_tensorboard_needs_a_folder(few):
