@@ -12,17 +12,20 @@ import stat
 import struct
 import subprocess
 import tempfile
+import time
 import urllib.request
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from filelock import FileLock
 from tqdm.auto import tqdm
 
-from snn_core.files import atomic_write, sha256
+from snn_core.files import atomic_write, naming, remove_leftovers, sha256
 
 logger = logging.getLogger(__name__)
 
@@ -97,9 +100,11 @@ SUBSET: dict[str, tuple[IdxFile, IdxFile]] = {
 EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
 DEBIAN_PACKAGE = "dataset-fashion-mnist"
 DEBIAN_CONTENT = "usr/share/datasets/fashion-mnist"
+SCRATCH = "snn_core-apt-"
 DEBIAN_FOLDER = Path("/") / DEBIAN_CONTENT
 APT_TIMEOUT_S = 300
 NETWORK_TIMEOUT_S = 20
+CACHE_TIMEOUT_S = 60
 CHUNK_BYTES = 1 << 16
 
 
@@ -209,7 +214,8 @@ def _from_debian_archive(split: str, progress: bool) -> Found:
     apt_get, dpkg_deb = shutil.which("apt-get"), shutil.which("dpkg-deb")
     if apt_get is None or dpkg_deb is None:
         raise FileNotFoundError("there is no apt-get with dpkg-deb")
-    with tempfile.TemporaryDirectory() as temporary:
+    _remove_old_scratch()
+    with tempfile.TemporaryDirectory(prefix=SCRATCH) as temporary:
         # Without these options a network that swallows packets would hold apt-get for minutes.
         patience = ["-o", "Acquire::Retries=0", "-o", f"Acquire::http::Timeout={NETWORK_TIMEOUT_S}"]
         _run([apt_get, "-q", *patience, "download", DEBIAN_PACKAGE], temporary)
@@ -220,6 +226,14 @@ def _from_debian_archive(split: str, progress: bool) -> Found:
         fix = f"Debian's package {DEBIAN_PACKAGE} is not as expected."
         loaded = _load_folder(Path(temporary) / DEBIAN_CONTENT, files, fix)
     return Found(loaded, f"Debian package {DEBIAN_PACKAGE} (unpacked without installing it)", downloaded=True)
+
+
+def _remove_old_scratch() -> None:
+    """Remove what killed processes left of the package; no living one has needed its folder for so long."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"):
+        with suppress(OSError):
+            if time.time() - folder.lstat().st_mtime > 4 * APT_TIMEOUT_S:
+                shutil.rmtree(folder)
 
 
 def _run(command: list[str], folder: str) -> None:
@@ -254,11 +268,7 @@ def _from_mirrors(split: str, progress: bool) -> Found:
     for mirror in FashionMNIST.mirrors:
         try:
             files = {f.name: _download(mirror + archives[f.name], f, progress) for f in FULL[split]}
-        except (
-            OSError,
-            HTTPException,
-            ValueError,
-        ) as error:  # ValueError: an address that makes no sense, too
+        except (OSError, HTTPException, ValueError) as error:  # ValueError: a redirection to nonsense, too
             failures.append(f"{mirror} failed: {error}")
         else:
             return Found(files, f"the mirror {mirror}", downloaded=True)
@@ -319,9 +329,15 @@ def _has_stale_cache(split: str) -> bool:
 def _stored(found: Found) -> Found:
     """Write what was found to the cache; where that fails, say so and go on with it in memory."""
     try:
-        for name, content in found.files.items():
-            with atomic_write(cache_dir() / name) as file:
-                file.write(content)
+        folder = cache_dir()
+        with naming(folder / ".lock"):
+            folder.mkdir(parents=True, exist_ok=True)
+            # One process at a time, so that what a killed one left can be told from what another one writes.
+            with FileLock(folder / ".lock", timeout=CACHE_TIMEOUT_S):
+                for name, content in found.files.items():
+                    remove_leftovers(folder / name)
+                    with atomic_write(folder / name) as file:
+                        file.write(content)
     except OSError as error:
         logger.warning("the data are not cached: %s (SNN_CORE_CACHE names the cache's folder)", error)
         return found

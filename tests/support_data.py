@@ -6,7 +6,9 @@ import contextlib
 import functools
 import gzip
 import os
+import shutil
 import struct
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -83,7 +85,7 @@ def tiny(monkeypatch):
     monkeypatch.setattr(sources, "FULL", TINY)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def full_folder() -> Path:
     """A folder that holds the real full data."""
     folder = next((f for f in FULL_FOLDERS if list(f.glob(f"{TRAIN_IMAGES}*"))), None)
@@ -117,8 +119,11 @@ def gz_names(files: dict[str, bytes] = TINY_FILES) -> dict[str, bytes]:
 
 
 def cached(tmp_path: Path) -> dict[str, bytes]:
+    """The files in the cache, temporary ones too, without the lock, which means nothing by itself."""
     folder = tmp_path / "cache"
-    return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.exists() else {}
+    if not folder.exists():
+        return {}
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != ".lock"}
 
 
 def quiet(*arguments, **options) -> SequentialFashionMNIST:
@@ -177,3 +182,16 @@ def proper_response(handler: BaseHTTPRequestHandler, body: bytes) -> None:
     handler.send_header("Content-Length", str(len(body)))
     handler.end_headers()
     handler.wfile.write(body)
+
+
+def build_package(tmp_path: Path, files: dict[str, bytes]) -> Path:
+    require(shutil.which("dpkg-deb") is not None, "dpkg-deb")
+    tree = tmp_path / "tree"
+    write(tree / sources.DEBIAN_CONTENT, files)
+    (tree / "DEBIAN").mkdir()
+    (tree / "DEBIAN" / "control").write_text(
+        "Package: dataset-fashion-mnist\nVersion: 1\nArchitecture: all\nMaintainer: no\nDescription: -\n"
+    )
+    package = tmp_path / "package.deb"
+    subprocess.run(["dpkg-deb", "-Znone", "--build", tree, package], check=True, stdout=subprocess.DEVNULL)
+    return package

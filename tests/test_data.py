@@ -35,6 +35,7 @@ from support_data import (
     TRAIN_IMAGES,
     TRAIN_LABELS,
     assert_is_tiny,
+    build_package,
     cached,
     gz_names,
     idx,
@@ -444,19 +445,6 @@ for _ in range(25):
 
 
 # ---------------------------------------------------------------- Debian's package, not installed
-
-
-def build_package(tmp_path: Path, files: dict[str, bytes]) -> Path:
-    require(shutil.which("dpkg-deb") is not None, "dpkg-deb")
-    tree = tmp_path / "tree"
-    write(tree / sources.DEBIAN_CONTENT, files)
-    (tree / "DEBIAN").mkdir()
-    (tree / "DEBIAN" / "control").write_text(
-        "Package: dataset-fashion-mnist\nVersion: 1\nArchitecture: all\nMaintainer: no\nDescription: -\n"
-    )
-    package = tmp_path / "package.deb"
-    subprocess.run(["dpkg-deb", "-Znone", "--build", tree, package], check=True, stdout=subprocess.DEVNULL)
-    return package
 
 
 def test_the_package_is_unpacked_once_for_both_splits(tiny, tmp_path, monkeypatch):
