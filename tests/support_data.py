@@ -123,7 +123,9 @@ def cached(tmp_path: Path) -> dict[str, bytes]:
     folder = tmp_path / "cache"
     if not folder.exists():
         return {}
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != ".lock"}
+    return {
+        path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name != ".lock"
+    }
 
 
 def quiet(*arguments, **options) -> SequentialFashionMNIST:
