@@ -13,12 +13,13 @@ from joblib import Parallel, delayed, parallel_config
 from tqdm.auto import tqdm
 
 from experiments.runs import RunSpec, execute
+from snn_core.files import naming
 
 Record = dict[str, Any]
 
 
 class Store:
-    """Results as JSON lines, one for each run; a line that was cut off by a kill is dropped when it is read.
+    """Results as JSON lines, one for each run; a line cut off by a kill or a full disk is dropped when it is read.
 
     Args:
         path: the file; made with its folder when the first result comes.
@@ -41,15 +42,20 @@ class Store:
         return found
 
     def add(self, record: Record) -> None:
-        """Append one result and see it to the disk."""
+        """Append one result and see it to the disk.
+
+        Raises:
+            WriteError: it cannot be written; the results before it stay.
+        """
         line = json.dumps(record, allow_nan=False).encode() + b"\n"
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a+b") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
-            torn = file.read(1) not in (b"", b"\n")
-            file.write(b"\n" + line if torn else line)
-            file.flush()
-            os.fsync(file.fileno())
+        with naming(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a+b") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+                torn = file.read(1) not in (b"", b"\n")
+                file.write(b"\n" + line if torn else line)
+                file.flush()
+                os.fsync(file.fileno())
 
 
 @contextmanager

@@ -54,6 +54,7 @@ class SequentialFashionMNIST(Dataset[tuple[torch.Tensor, int]]):
         order: as given.
         source: where the bytes came from, in words.
         is_subset: whether this is the embedded subset.
+        is_cached: whether all of it is in the cache now.
         classes: the names of the ten labels.
 
     Raises:
@@ -98,6 +99,7 @@ class SequentialFashionMNIST(Dataset[tuple[torch.Tensor, int]]):
         self.order = order
         self.source = found.origin
         self.is_subset = found.is_subset
+        self.is_cached = found.is_cached
         if verbose:
             print(f"Fashion-MNIST, {split} split: {len(self):,} images from {self.source}")
 
@@ -115,7 +117,10 @@ class SequentialFashionMNIST(Dataset[tuple[torch.Tensor, int]]):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Fetch both splits into the cache and print where they came from; return the exit code."""
+    """Fetch both splits into the cache and print where they came from; return the exit code.
+
+    It is 1 where the full data are found but cannot be cached, too: a warning has then said why.
+    """
     parser = argparse.ArgumentParser(prog="python -m snn_core.data", description="Fetch Fashion-MNIST.")
     parser.add_argument("--data-path", help="take the data from this folder and from nowhere else")
     parser.add_argument("--source", choices=("auto", "full", "embedded"), default="auto")
@@ -124,7 +129,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         for train in (True, False):
-            SequentialFashionMNIST(options.data_path, train, source=options.source, cache=True)
+            split = SequentialFashionMNIST(options.data_path, train, source=options.source, cache=True)
+            if not (split.is_cached or split.is_subset):
+                return 1
     except DataError as error:
         print(error, file=sys.stderr)
         return 1

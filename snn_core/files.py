@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import json
@@ -16,9 +17,36 @@ from typing import Any, BinaryIO
 
 from filelock import FileLock, Timeout
 
+#: What a reader can do about an error, by its number; anything else: write somewhere else.
+_FIXES = {
+    errno.ENOSPC: "Free some space on the disk",
+    errno.EDQUOT: "Free some of your quota",
+    errno.EISDIR: "Remove the folder of that name",
+    errno.EFBIG: "Raise the limit on the size of files (ulimit -f)",
+}
+
+
+class WriteError(OSError):
+    """A file could not be written; the message names it, the reason and what to do. An older one stays as it was."""
+
+    def __str__(self) -> str:
+        fix = _FIXES.get(self.errno or 0, "Make its folder one that you may write to")
+        return f"cannot write {self.filename}: {self.strerror}. {fix}, or write to another folder"
+
 
 class InUseError(OSError):
     """Another run holds the folder."""
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn any OSError of the block, which writes ``path``, into a :class:`WriteError`, which names the file."""
+    try:
+        yield
+    except (WriteError, InUseError):
+        raise
+    except OSError as error:
+        raise WriteError(error.errno, error.strerror or str(error), os.fspath(path)) from error
 
 
 def sha256(data: bytes) -> str:
@@ -34,9 +62,14 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     step. If the block raises, ``path`` keeps its old content and the temporary file is removed.
 
     Raises:
-        OSError: the folder cannot be created or written, or the disk is full.
+        WriteError: the folder cannot be created or written, or the disk is full.
     """
-    path = Path(path)
+    with naming(path), _replacing(Path(path)) as file:
+        yield file
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
@@ -77,27 +110,32 @@ def hold(folder: str | os.PathLike[str]) -> Iterator[None]:
 
     Raises:
         InUseError: somebody else holds it; the message says who.
-        OSError: the folder cannot be made or written.
+        WriteError: the folder cannot be made or written.
     """
     folder = Path(folder).resolve()
-    folder.mkdir(parents=True, exist_ok=True)
     # One lock per folder and process, so that a notebook's cell that was interrupted just here does not keep its own
     # next run out.
     lock = FileLock(folder / ".lock", is_singleton=True)
     # The library empties or replaces the lock file on some systems, so who holds it is written elsewhere.
     holder = folder / ".holder"
     try:
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            who = holder.read_text() if holder.exists() else "another process"
-            raise InUseError(
-                f"{folder} is in use by {who}: wait for that run, stop it, or write to another folder"
-            ) from None
-        since = time.strftime("%Y-%m-%d %H:%M:%S")
-        holder.write_text(f"process {os.getpid()} on {socket.gethostname()} since {since}")
+        with naming(holder):
+            folder.mkdir(parents=True, exist_ok=True)
+            _acquire(lock, holder)
         yield
     finally:
         if lock.lock_counter == 1:
             holder.unlink(missing_ok=True)
         lock.release()
+
+
+def _acquire(lock: FileLock, holder: Path) -> None:
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        who = holder.read_text() if holder.exists() else "another process"
+        raise InUseError(
+            f"{holder.parent} is in use by {who}: wait for that run, stop it, or write to another folder"
+        ) from None
+    since = time.strftime("%Y-%m-%d %H:%M:%S")
+    holder.write_text(f"process {os.getpid()} on {socket.gethostname()} since {since}")

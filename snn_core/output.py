@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from torch.utils.tensorboard import SummaryWriter
 
 from snn_core.checkpoint import save_checkpoint
+from snn_core.events import EventFile
 from snn_core.files import atomic_write, hold, remove_leftovers, write_json
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class OutputFolder:
     ) -> None:
         self.folder, self.trainer = Path(folder), trainer
         self.tensorboard, self.goes_on, self.overwrite = tensorboard, goes_on, overwrite
-        self.writer: SummaryWriter | None = None
+        self.writer: EventFile | None = None
         self._open = ExitStack()
 
     def __enter__(self) -> OutputFolder:
@@ -92,7 +92,7 @@ class OutputFolder:
         folder, old = self.folder / "tb", self._logs()
         times = _wall_times(folder) if old else {}
         # What older files say is hidden, should they outlive a kill in here.
-        self.writer = self._open.enter_context(SummaryWriter(str(folder), purge_step=0))
+        self.writer = self._open.enter_context(EventFile(folder, first_step=0))
         for record in self.trainer.history:
             self._log(record, times)
         self.writer.flush()

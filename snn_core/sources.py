@@ -8,20 +8,24 @@ import logging
 import math
 import os
 import shutil
+import stat
 import struct
 import subprocess
 import tempfile
+import time
 import urllib.request
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from filelock import FileLock
 from tqdm.auto import tqdm
 
-from snn_core.files import atomic_write, sha256
+from snn_core.files import atomic_write, naming, remove_leftovers, sha256
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +51,11 @@ class IdxFile:
     def size(self) -> int:
         """The size of the whole file in bytes."""
         return len(self.header) + math.prod(self.shape)
+
+    @property
+    def largest_packed(self) -> int:
+        """A size that no .gz of this file has: packing lengthens no file by more than a few bytes."""
+        return 2 * self.size + CHUNK_BYTES
 
 
 def _pair(prefix: str, count: int, images_sha256: str, labels_sha256: str) -> tuple[IdxFile, IdxFile]:
@@ -91,9 +100,11 @@ SUBSET: dict[str, tuple[IdxFile, IdxFile]] = {
 EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
 DEBIAN_PACKAGE = "dataset-fashion-mnist"
 DEBIAN_CONTENT = "usr/share/datasets/fashion-mnist"
+SCRATCH = "snn_core-apt-"
 DEBIAN_FOLDER = Path("/") / DEBIAN_CONTENT
 APT_TIMEOUT_S = 300
 NETWORK_TIMEOUT_S = 20
+CACHE_TIMEOUT_S = 60
 CHUNK_BYTES = 1 << 16
 
 
@@ -104,6 +115,7 @@ class Found(NamedTuple):
     origin: str
     downloaded: bool = False
     is_subset: bool = False
+    is_cached: bool = False
 
 
 def cache_dir() -> Path:
@@ -122,17 +134,24 @@ def cache_dir() -> Path:
 def load_idx(path: str | os.PathLike[str], file: IdxFile, fix: str) -> bytes:
     """Return the uncompressed bytes of ``path`` (.gz or plain) once they are known to be those of ``file``.
 
-    At most ``file.size + 1`` bytes are read, or unpacked, however large the file is. ``fix`` is the sentence
-    that tells the reader of an error what to do.
+    At most ``file.size + 1`` bytes are read, or unpacked, however large the file is; and from nothing but a file, as
+    a pipe may never answer. ``fix`` is the sentence that tells the reader of an error what to do.
 
     Raises:
         DataError: the file is missing, unreadable or not byte for byte what it should be.
     """
+    path = Path(path)
+    expected = f"expected a file of {file.size:,} bytes or its .gz"
     try:
-        with Path(path).open("rb") as stream:
-            return _verified(stream, os.fspath(path), file, fix)
+        status = path.stat()
+        # Opening a pipe may wait for ever, and unpacking skips any number of zeros or empty parts byte by byte.
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+            raise DataError(f"{path}: {expected}, found a pipe, a device or a socket. {fix}")
+        if status.st_size > file.largest_packed:
+            raise DataError(f"{path}: {expected}, found more than {file.largest_packed:,}. {fix}")
+        with path.open("rb") as stream:
+            return _verified(stream, str(path), file, fix)
     except OSError as error:
-        expected = f"expected a file of {file.size:,} bytes or its .gz"
         raise DataError(f"{path}: {expected}, found: {error.strerror}. {fix}") from error
 
 
@@ -167,8 +186,10 @@ def _load_folder(folder: Path, files: Sequence[IdxFile], fix: str) -> dict[str, 
     for file in files:
         plain = (folder / "FashionMNIST" / "raw" / file.name, folder / file.name)
         places = [path.with_name(path.name + suffix) for path in plain for suffix in ("", ".gz")]
-        # Not Path.exists, which raises where a folder may not be entered; load_idx then says so properly.
-        path = next((place for place in places if os.path.exists(place)), folder / file.name)  # noqa: PTH110
+        # Not Path.exists, which raises where a folder may not be entered; load_idx then says so properly. A link
+        # that leads nowhere is better named than a file that nobody made.
+        there = [place for found in (os.path.exists, os.path.lexists) for place in places if found(place)]
+        path = there[0] if there else folder / file.name
         loaded[file.name] = load_idx(path, file, fix)
     return loaded
 
@@ -178,7 +199,7 @@ def _from_cache(split: str, progress: bool) -> Found:
     if not all((folder / file.name).exists() for file in FULL[split]):
         raise FileNotFoundError(f"the {split} split is not in the cache {folder}")
     files = {file.name: load_idx(folder / file.name, file, "It is fetched anew.") for file in FULL[split]}
-    return Found(files, f"the cache ({_shown(folder)})")
+    return Found(files, f"the cache ({_shown(folder)})", is_cached=True)
 
 
 def _from_debian_folder(split: str, progress: bool) -> Found:
@@ -193,7 +214,8 @@ def _from_debian_archive(split: str, progress: bool) -> Found:
     apt_get, dpkg_deb = shutil.which("apt-get"), shutil.which("dpkg-deb")
     if apt_get is None or dpkg_deb is None:
         raise FileNotFoundError("there is no apt-get with dpkg-deb")
-    with tempfile.TemporaryDirectory() as temporary:
+    _remove_old_scratch()
+    with tempfile.TemporaryDirectory(prefix=SCRATCH) as temporary:
         # Without these options a network that swallows packets would hold apt-get for minutes.
         patience = ["-o", "Acquire::Retries=0", "-o", f"Acquire::http::Timeout={NETWORK_TIMEOUT_S}"]
         _run([apt_get, "-q", *patience, "download", DEBIAN_PACKAGE], temporary)
@@ -204,6 +226,14 @@ def _from_debian_archive(split: str, progress: bool) -> Found:
         fix = f"Debian's package {DEBIAN_PACKAGE} is not as expected."
         loaded = _load_folder(Path(temporary) / DEBIAN_CONTENT, files, fix)
     return Found(loaded, f"Debian package {DEBIAN_PACKAGE} (unpacked without installing it)", downloaded=True)
+
+
+def _remove_old_scratch() -> None:
+    """Remove what killed processes left of the package; no living one has needed its folder for so long."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"):
+        with suppress(OSError):
+            if time.time() - folder.lstat().st_mtime > 4 * APT_TIMEOUT_S:
+                shutil.rmtree(folder)
 
 
 def _run(command: list[str], folder: str) -> None:
@@ -238,7 +268,7 @@ def _from_mirrors(split: str, progress: bool) -> Found:
     for mirror in FashionMNIST.mirrors:
         try:
             files = {f.name: _download(mirror + archives[f.name], f, progress) for f in FULL[split]}
-        except (OSError, HTTPException, DataError) as error:
+        except (OSError, HTTPException, ValueError) as error:  # ValueError: a redirection to nonsense, too
             failures.append(f"{mirror} failed: {error}")
         else:
             return Found(files, f"the mirror {mirror}", downloaded=True)
@@ -279,8 +309,8 @@ def _find_full(split: str, cache: bool, progress: bool) -> Found:
         except OSError as error:
             reasons.append(str(error))
         else:
-            if source is not _from_cache and (cache or found.downloaded or _has_stale_cache(split)):
-                _store(found.files)
+            if not found.is_cached and (cache or found.downloaded or _has_stale_cache(split)):
+                return _stored(found)
             return found
     raise DataError(
         f"the full Fashion-MNIST was not found: {'; '.join(reasons)}. Fix: apt-get install {DEBIAN_PACKAGE}, "
@@ -296,13 +326,22 @@ def _has_stale_cache(split: str) -> bool:
         return False
 
 
-def _store(files: dict[str, bytes]) -> None:
+def _stored(found: Found) -> Found:
+    """Write what was found to the cache; where that fails, say so and go on with it in memory."""
     try:
-        for name, content in files.items():
-            with atomic_write(cache_dir() / name) as file:
-                file.write(content)
+        folder = cache_dir()
+        with naming(folder / ".lock"):
+            folder.mkdir(parents=True, exist_ok=True)
+            # One process at a time, so that what a killed one left can be told from what another one writes.
+            with FileLock(folder / ".lock", timeout=CACHE_TIMEOUT_S):
+                for name, content in found.files.items():
+                    remove_leftovers(folder / name)
+                    with atomic_write(folder / name) as file:
+                        file.write(content)
     except OSError as error:
-        logger.warning("the data are not cached: %s", error)
+        logger.warning("the data are not cached: %s (SNN_CORE_CACHE names the cache's folder)", error)
+        return found
+    return found._replace(is_cached=True)
 
 
 def _from_data_path(folder: Path, split: str, cache: bool) -> Found:
@@ -311,9 +350,7 @@ def _from_data_path(folder: Path, split: str, cache: bool) -> Found:
         "or a folder of the four IDX files or of their .gz files."
     )
     found = Found(_load_folder(folder, FULL[split], fix), f"the folder {_shown(folder)}")
-    if cache:
-        _store(found.files)
-    return found
+    return _stored(found) if cache else found
 
 
 def _from_embedded(split: str) -> Found:

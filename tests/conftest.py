@@ -15,7 +15,7 @@ from snn_core.data import SequentialFashionMNIST
 
 matplotlib.use("agg")
 
-pytest_plugins = ["torture"]
+pytest_plugins = ["torture", "support_data"]
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 
@@ -16,16 +17,24 @@ from snn_core.plot.reading import column_gif, reading_gif
 from snn_core.plot.show import save_figure
 from snn_core.plot.throughput import throughput
 from snn_core.plot.training import CURVES, training_curves
+from snn_core.sources import DataError
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise DataError(f"{path} is not JSON ({error}). Take it from the repository again") from error
 
 
 def _draw_all(results: Path, folder: Path) -> list[Path]:
-    training = json.loads((results / "training.json").read_text())
+    training = _load(results / "training.json")
     histories = {name: network["history"] for name, network in training["networks"].items()}
     figures = {key: training_curves(histories, key, training["is_subset"]) for key in CURVES}
     test = SequentialFashionMNIST(train=False, source="embedded", verbose=False)
     image, title = test.images[0, 0].numpy(), test.classes[int(test.labels[0])]
     figures["overview"] = overview(image)
-    figures["throughput"] = throughput(json.loads((results / "throughput.json").read_text()))
+    figures["throughput"] = throughput(_load(results / "throughput.json"))
     for name, figure in figures.items():
         save_figure(figure, folder / f"{name}.png")
     animations = {"reading.gif": reading_gif(image, title), "column.gif": column_gif(image)}
@@ -42,8 +51,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--figures", type=Path, default=Path("figures"), help="folder to write to")
     args = parser.parse_args(argv)
     plt.switch_backend("agg")
-    for path in _draw_all(args.results, args.figures):
-        print(path)
+    try:
+        for path in _draw_all(args.results, args.figures):
+            print(path)
+    except (OSError, DataError) as error:  # no results, no space on the disk
+        parser.exit(1, f"{parser.prog}: error: {error}\n")
 
 
 if __name__ == "__main__":
