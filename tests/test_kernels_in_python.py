@@ -108,6 +108,18 @@ def test_recurrent_layers(v_reset, detach_reset, surrogate, size):
     assert_fused_equals_loop(build, 3 * random(4, 3, size), state, launched="recurrent_neuron_sequence")
 
 
+@pytest.mark.parametrize("spikes", range(10))
+def test_rows_of_any_number_of_spikes_are_added(spikes):
+    from snn_core.backend import walks
+
+    chance = np.random.default_rng(spikes)
+    y, rows, current = np.zeros(9), chance.normal(size=(9, 5)), chance.normal(size=5)
+    y[chance.permutation(9)[:spikes]] = 1
+    expected = current + y @ rows
+    walks._add_spiking_rows(current, y, rows, np.empty(9, np.int64))
+    np.testing.assert_allclose(current, expected, rtol=1e-12)
+
+
 @every_dtype
 @pytest.mark.parametrize("tau", [2.0, [1.5, 2.0, 100.0]], ids=["one tau", "tau per channel"])
 @pytest.mark.parametrize("shape", [(5, 2, 3), (1, 2, 3), (3, 5, 3, 2)])
@@ -148,6 +160,11 @@ def test_gradient_that_nothing_asks_of_the_last_potential(recurrent):
     torch.testing.assert_close(*found, rtol=1e-10, atol=0)
 
 
+def results_without_reset(node, x_seq):
+    """Return the spikes and the last potential."""
+    return torch.cat([node.forward_sequence(x_seq), node.v.unsqueeze(0)])
+
+
 def test_a_second_batch_begins_where_the_state_was_left():
     nodes = [IFNode(backend=backend) for backend in ("torch", "numba")]
     for seed in (0, 1):
@@ -156,8 +173,3 @@ def test_a_second_batch_begins_where_the_state_was_left():
         assert torch.equal(loop, fused)
     reset_net(nodes[1])
     assert not torch.equal(results(nodes[1], x_seq, {})[0], fused)
-
-
-def results_without_reset(node, x_seq):
-    """Return the spikes and the last potential."""
-    return torch.cat([node.forward_sequence(x_seq), node.v.unsqueeze(0)])
