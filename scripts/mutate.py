@@ -130,9 +130,9 @@ def sample(found: list[Mutant], most: int, chance: random.Random) -> list[Mutant
 def _pytest(tree: Path, module: Module, kernels: str) -> None:
     """Run a module's tests in this process, which ends with their status."""
     os.setsid()  # what the tests start can be stopped with it
-    silent = os.open(os.devnull, os.O_WRONLY)
+    log = os.open(tree.parent / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for stream in (1, 2):
-        os.dup2(silent, stream)
+        os.dup2(log, stream)
     os.chdir(tree)
     sys.path.insert(0, str(tree))
     os.environ["PYTHONPATH"] = str(tree)
@@ -176,9 +176,9 @@ def try_module(tree: Path, module: Module, most: int, seed: int, kernels: Path, 
     every = mutants(code)
     chance = random.Random(f"{seed} {module.path}")  # noqa: S311, a sample and no secret
     drawn = sample(every, min(most, module.most), chance)
-    started = time.monotonic()
     if outcome(tree, module, kernels, 900) != "survived":  # the first run compiles too
-        raise SystemExit(f"error: the tests for {module.path} fail without any change")
+        log = (tree.parent / "log.txt").read_text()
+        raise SystemExit(f"{log}\nerror: the tests for {module.path} fail without any change")
     started = time.monotonic()
     outcome(tree, module, kernels, 900)
     limit = 30 + 5 * (time.monotonic() - started)
@@ -221,8 +221,8 @@ def main() -> int:
     arguments = parser.parse_args()
     sys.dont_write_bytecode = True  # two changes within a second would look like one file
     os.environ |= {"PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    # Not this collection itself: each child imports it as it has been changed.
-    for name in ("hypothesis", "matplotlib", "numba", "pytest", "torch", "torchvision"):
+    # Not this collection: each child imports it as it has been changed. Nor what pytest rewrites when it is imported.
+    for name in ("matplotlib", "numba", "pytest", "torch", "torchvision"):
         __import__(name)
     chosen = [module for module in MODULES if module.path in arguments.modules or not arguments.modules]
     found = json.loads(RESULTS.read_text())["modules"] if RESULTS.exists() else {}
