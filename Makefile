@@ -59,6 +59,25 @@ test: $(VENV)/.dev ## run all tests
 torture: $(VENV)/.dev ## run the tests of reliability with their full counts and write results/reliability.json
 	$(TEST_ENV) $(BIN)/python -m pytest --torture --numprocesses 2 --dist loadgroup $(ARGS)
 
+# Compiled anew, so that what writes the kernels runs too; their own source runs in Python, in a test of its own.
+COVERAGE := build/coverage
+.PHONY: coverage
+coverage: $(VENV)/.dev ## count the lines and branches that tests reach, into results/coverage.json; fails below 95 %
+	rm -rf $(COVERAGE) && mkdir -p $(COVERAGE)
+	status=0; NUMBA_CACHE_DIR=$(CURDIR)/$(COVERAGE)/kernels $(TEST_ENV) $(BIN)/python -m coverage run -m pytest \
+	    --numprocesses 2 --dist loadgroup $(ARGS) || status=$$?; \
+	$(BIN)/python -m coverage combine --quiet && \
+	$(BIN)/python -m coverage json --quiet -o $(COVERAGE)/report.json && \
+	$(BIN)/python scripts/coverage_figures.py $(COVERAGE)/report.json && exit $$status
+
+.PHONY: mutation
+mutation: $(VENV)/.dev ## change the neurons, layers and kernels in many places and see whether tests notice
+	nice -n 10 $(BIN)/python scripts/mutate.py $(ARGS)
+
+.PHONY: bounds
+bounds: $(VENV)/.dev ## run the tests with the lowest and the newest packages, each in an environment of its own
+	$(BIN)/python scripts/check_bounds.py $(ARGS)
+
 .PHONY: train
 train: $(VENV)/.notebooks ## train one network: make train MODEL=feedback EPOCHS=64 ARGS="--tb"
 	$(BIN)/python -m snn_core.train --model $(MODEL) --epochs $(EPOCHS) $(ARGS)

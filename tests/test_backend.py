@@ -7,6 +7,7 @@ side; with the fixed random inputs here that would show as an unequal spike, and
 
 from __future__ import annotations
 
+import functools
 import itertools
 import operator
 import shutil
@@ -337,6 +338,29 @@ def test_nan_gives_no_spike_and_stays_in_the_potential():
         node = MultiStepIFNode(backend=backend)
         assert node(x_seq).flatten().tolist() == [0, 0, 0]
         assert node.v.isnan().all()
+
+
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_gradient_through_the_last_potential_alone(recurrent):
+    """Nothing asks for the gradient of the spikes, so torch hands the backward walk none."""
+    found = []
+    for backend in ("torch", "numba"):
+        torch.manual_seed(0)
+        node = IFNode(surrogate_function=ATan(), backend=backend)
+        module = (LinearRecurrentContainer(node, 4, 4) if recurrent else node).double()
+        x_seq = random(6, 3, 4).requires_grad_()
+        module.forward_sequence(x_seq)
+        (node.v * random(3, 4, seed=1)).sum().backward()
+        found.append(x_seq.grad)
+    torch.testing.assert_close(*found, rtol=1e-10, atol=0)
+    assert found[0].abs().max() > 0
+
+
+def test_a_step_that_is_no_neuron_of_ours_has_no_constants():
+    known = LIFNode(surrogate_function=ATan()).step_function()
+    assert read_neuron(known) is not None
+    assert read_neuron(known.func) is None
+    assert read_neuron(functools.partial(lambda x, v: (x, v), **known.keywords)) is None
 
 
 class _Own(SurrogateFunction):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import support_distributed
+import support_torchrun
 import torch
 from support import ROOT, records, visible
 
@@ -33,7 +34,7 @@ def torchrun(*argv: object, processes: int = 2) -> subprocess.Popen[str]:
     }
     if sys.platform.startswith("linux"):
         environment["GLOO_SOCKET_IFNAME"] = "lo"
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
+    launcher = [support_torchrun.__file__, "--standalone", "--local-addr", "127.0.0.1"]
     return subprocess.Popen(
         [sys.executable, *launcher, "--nproc-per-node", str(processes), *map(str, argv)],
         env=environment,

@@ -15,6 +15,7 @@ import pytest
 import torch
 from scipy import stats
 from support import ROOT
+from support_servers import loopback_cluster
 
 from experiments import __main__ as command
 from experiments import engine, grid, runs
@@ -272,21 +273,10 @@ def test_two_jobs_give_exactly_the_results_of_one(alone, tmp_path):
 
 
 def test_the_command_sends_the_same_grid_to_a_dask_scheduler(alone, tmp_path, monkeypatch, capsys):
-    from dask.distributed import LocalCluster
-
     group = [Case(kind, kind, quick(kind), 2) for kind in NETWORKS]
     monkeypatch.setattr(command, "cases", lambda names: {"tiny": group})
     path = tmp_path / "runs.jsonl"
-    with LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        processes=True,
-        host="127.0.0.1",
-        # A port that is free, on this machine only; without the dashboard it serves nothing but counters.
-        dashboard_address="127.0.0.1:0",
-        scheduler_kwargs={"dashboard": False},
-        memory_limit=None,
-    ) as local:
+    with loopback_cluster() as local:
         address = local.scheduler_address
         assert address.startswith("tcp://127.0.0.1:")
         assert len(local.scheduler_info["workers"]) == 2

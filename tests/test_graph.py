@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from snn_core import train, training
+from snn_core import graph, train, training
 from snn_core.config import TrainingConfig
 from snn_core.training import fit
 
@@ -43,6 +46,29 @@ def test_full_batches_but_the_first_go_through_the_graph(few, monkeypatch, opt):
     expected, expected_history = fit(plain, *few)
     assert history == expected_history
     assert all(torch.equal(a, b) for a, b in zip(net.parameters(), expected.parameters(), strict=True))
+
+
+def test_a_graphed_step_copies_the_batch_in_and_hands_out_copies(monkeypatch):
+    """With a stand for the card's graph, which replays what ran while it was captured."""
+    ran: list[list] = []
+    stand = SimpleNamespace(replay=lambda: [out.copy_(work()) for work, out in ran[0]])
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: stand)
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph: nullcontext())
+
+    def step(images, labels):
+        loss, rate = images.sum(), images * labels
+        ran.append([(lambda: images.sum(), loss), (lambda: images * labels, rate)])
+        return loss, rate
+
+    first = torch.ones(3)
+    graphed = graph.GraphedStep(step, first, torch.ones(3))
+    first.fill_(9)  # the graph has a buffer of its own
+    assert len(ran) == 1
+    loss, rate = graphed(torch.full((3,), 2.0), torch.tensor([1.0, 2.0, 3.0]))
+    assert loss == 6
+    graphed(torch.zeros(3), torch.ones(3))
+    assert (loss, rate.tolist()) == (6, [2, 4, 6])  # not what a later step has written
+    assert len(ran) == 1
 
 
 @pytest.mark.parametrize("wrong", [{}, {"device": "cuda", "amp": True}])

@@ -4,6 +4,7 @@ import json
 
 import torch
 
+from snn_core import provenance as module
 from snn_core.provenance import provenance
 
 
@@ -13,3 +14,12 @@ def test_says_versions_processor_and_threads():
     assert where["torch_threads"] == torch.get_num_threads()
     assert where["processor"]
     assert json.loads(json.dumps(where)) == where
+
+
+def test_a_package_that_is_missing_and_a_system_that_tells_no_processor(monkeypatch, tmp_path):
+    monkeypatch.setattr(module, "PACKAGES", ("torch", "no-such-package"))
+    monkeypatch.setattr(module, "Path", lambda name: tmp_path / name.lstrip("/"))
+    where = provenance()
+    assert where["torch"] == torch.__version__
+    assert where["no-such-package"] is None
+    assert where["processor"]

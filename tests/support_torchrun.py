@@ -1,0 +1,38 @@
+"""torchrun whose store listens on the loopback interface only: ``python support_torchrun.py ARGUMENTS OF TORCHRUN``.
+
+Of itself torch's store listens on every interface of the machine, whatever ``--local-addr`` says, and its launcher
+unpickles what it finds in there.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import torch.distributed
+from torch.distributed import run
+from torch.distributed.elastic.rendezvous import c10d_rendezvous_backend
+
+ANYWHERE = torch.distributed.TCPStore
+
+
+class LoopbackStore(ANYWHERE):
+    """A store that brings a socket of this machine's own where it is the one that listens."""
+
+    def __init__(
+        self, host_name: str, port: int, *arguments: Any, is_master: bool = False, **options: Any
+    ) -> None:
+        if is_master:
+            listening = socket.create_server(("127.0.0.1", port))
+            port, options["master_listen_fd"] = listening.getsockname()[1], listening.detach()
+        super().__init__(host_name, port, *arguments, is_master=is_master, **options)
+
+
+def main() -> None:
+    """Do what torchrun does."""
+    torch.distributed.TCPStore = c10d_rendezvous_backend.TCPStore = LoopbackStore
+    run.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""Where compiled kernels are kept, and what numba is told about them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from support import require
+
+from snn_core import backend as backends
+
+
+@pytest.fixture
+def compiled(monkeypatch, tmp_path):
+    """The module, with two sources in a folder of their own and no folder of numba's for its cache."""
+    require(backends.NUMBA_IS_INSTALLED, "numba")
+    from snn_core.backend import compiled
+
+    for name in ("one.py", "two.py"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / "readme.txt").write_text("no source")
+    monkeypatch.setattr(compiled, "_HERE", tmp_path)
+    monkeypatch.setattr(compiled.numba.config, "CACHE_DIR", "")
+    return compiled
+
+
+def folders(tmp_path) -> list[str]:
+    return sorted(str(path) for path in (tmp_path / "__pycache__").iterdir())
+
+
+def test_each_state_of_the_sources_has_a_folder_and_an_old_one_goes(compiled, tmp_path):
+    first = compiled._make_cache()
+    assert folders(tmp_path) == [first]
+    assert len(first.rpartition("kernels-")[2]) == 16
+    (tmp_path / "__pycache__" / "one.pyc").write_text("kept")
+    (tmp_path / "two.py").write_text("changed")
+    second = compiled._make_cache()
+    assert second != first
+    assert folders(tmp_path) == sorted([second, str(tmp_path / "__pycache__" / "one.pyc")])
+
+
+def test_the_same_sources_keep_their_kernels(compiled, tmp_path):
+    folder = compiled._make_cache()
+    (tmp_path / "__pycache__" / folder / "kernel.nbi").write_text("compiled")
+    (tmp_path / "readme.txt").write_text("changed, but no source")
+    assert compiled._make_cache() == folder
+    assert (tmp_path / "__pycache__" / folder / "kernel.nbi").exists()
+
+
+def test_a_folder_that_numba_was_told_of_is_taken(compiled, tmp_path, monkeypatch):
+    monkeypatch.setattr(compiled.numba.config, "CACHE_DIR", str(tmp_path / "own"))
+    assert compiled._make_cache() == str(tmp_path / "own")
+    assert not (tmp_path / "__pycache__").exists()
+
+
+def test_where_nothing_can_be_written_numba_chooses(compiled, tmp_path):
+    (tmp_path / "__pycache__").write_text("a file where the folder should be")
+    assert compiled._make_cache() == ""
+
+
+def test_the_folder_of_other_programs_is_put_back(compiled, monkeypatch):
+    monkeypatch.setattr(compiled, "_cache", "ours")
+    monkeypatch.setattr(compiled.numba.config, "CACHE_DIR", "theirs")
+    with pytest.raises(ZeroDivisionError), compiled._cached():
+        assert compiled.numba.config.CACHE_DIR == "ours"
+        raise ZeroDivisionError
+    assert compiled.numba.config.CACHE_DIR == "theirs"
+
+
+def test_a_kernel_is_cached_divides_as_torch_does_and_shares_out_only_prange(compiled, monkeypatch, tmp_path):
+    import numba
+
+    monkeypatch.setattr(compiled, "_cache", str(tmp_path / "kernels"))
+
+    def divide(x, out):
+        for i in numba.prange(len(x)):
+            out[i] = 1 / x[i]
+
+    inner, outer = compiled.row(divide), compiled.walk(divide)
+    for kernel in (inner, outer):
+        options = kernel.targetoptions
+        assert options["nogil"]
+        assert options["error_model"] == "numpy"
+        assert type(kernel._cache).__name__ == "FunctionCache"
+        assert str(tmp_path / "kernels") in kernel._cache.cache_path
+    assert inner.targetoptions["no_cpython_wrapper"]
+    assert inner.targetoptions["no_cfunc_wrapper"]
+    assert not inner.targetoptions.get("parallel")
+    assert [name for name, on in outer.targetoptions["parallel"].items() if on] == ["prange"]
+    assert len(outer.targetoptions["parallel"]) == 8
+    out = np.zeros(2)
+    outer(np.array([0.0, 2.0]), out)
+    assert out.tolist() == [np.inf, 0.5]
