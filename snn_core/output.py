@@ -20,7 +20,10 @@ __all__ = ["OutputFolder"]
 
 
 class OutputFolder:
-    """What a run leaves behind: config.json, metrics.jsonl, latest.pt, best.pt, and TensorBoard's tb/."""
+    """What a run leaves behind: config.json, metrics.jsonl, checkpoints, and TensorBoard's tb/.
+
+    The checkpoints are latest.pt, previous.pt, which was the latest one before, and best.pt.
+    """
 
     def __init__(self, folder: str | os.PathLike[str], trainer: Trainer, tensorboard: bool) -> None:
         self.folder = Path(folder)
@@ -38,7 +41,13 @@ class OutputFolder:
         """Save the epoch that just ended. The checkpoint comes first: it holds the history, the log follows it."""
         history = self.trainer.history
         state = self.trainer.state_dict()
-        save_checkpoint(self.folder / "latest.pt", state)
+        latest, previous = self.folder / "latest.pt", self.folder / "previous.pt"
+        if len(history) > 1 and latest.exists():  # else the latest one is another run's
+            with atomic_write(previous) as file:
+                file.write(latest.read_bytes())
+        else:
+            previous.unlink(missing_ok=True)
+        save_checkpoint(latest, state)
         if history[-1]["test_accuracy"] > max((r["test_accuracy"] for r in history[:-1]), default=-1.0):
             save_checkpoint(self.folder / "best.pt", state)
         with atomic_write(self.folder / "metrics.jsonl") as file:
