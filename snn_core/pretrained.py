@@ -19,7 +19,7 @@ from snn_core.network import NETWORKS
 from snn_core.sources import EMBEDDED_FOLDER
 from snn_core.variants import NetworkSpec, build
 
-__all__ = ["CARDS", "PRETRAINED_FOLDER", "PretrainedError", "load"]
+__all__ = ["CARDS", "PRETRAINED_FOLDER", "PretrainedError", "card_digest", "load"]
 
 PRETRAINED_FOLDER = EMBEDDED_FOLDER / "pretrained"
 #: The file of cards, by kind of network, beside the files of weights.
@@ -32,6 +32,12 @@ Card = dict[str, Any]
 
 class PretrainedError(ValueError):
     """Weights or their card are missing, damaged, or do not fit each other."""
+
+
+def card_digest(card: Card) -> str:
+    """Return the SHA-256 of all that a card says; it is kept beside the rest of it as ``card_sha256``."""
+    said = {name: value for name, value in card.items() if name != "card_sha256"}
+    return sha256(json.dumps(said, sort_keys=True).encode())
 
 
 def load(kind: str, folder: str | os.PathLike[str] = PRETRAINED_FOLDER) -> tuple[nn.Module, Card]:
@@ -47,7 +53,7 @@ def load(kind: str, folder: str | os.PathLike[str] = PRETRAINED_FOLDER) -> tuple
     Returns:
         The network, and a dict of ``spec`` (fields of :class:`~snn_core.variants.NetworkSpec`), ``training``,
         ``parameters``, ``accuracy``, ``data``, ``versions``, ``licence``, ``intended_use``, ``limits``, and the
-        ``file`` of the weights with its ``sha256``.
+        ``file`` of the weights with its ``sha256``, and ``card_sha256`` of the rest, see :func:`card_digest`.
 
     Raises:
         PretrainedError: a file is missing, its SHA-256 is not the card's, it does not fit the card, holds numbers
@@ -105,6 +111,10 @@ def _card(kind: str, folder: Path) -> Card:
     if not isinstance(card, dict) or (missing := {"file", "sha256", "spec"} - card.keys()):
         lacks = "dict" if not isinstance(card, dict) else ", ".join(sorted(missing))
         raise PretrainedError(f"cards {path} have no {lacks} for {kind}. {_FIX}")
+    if card.get("card_sha256", card_digest(card)) != card_digest(card):
+        raise PretrainedError(
+            f"cards {path} are damaged: the SHA-256 of the card of {kind} does not match. {_FIX}"
+        )
     # A file of the folder itself: a card must not make this read what it likes.
     if not re.fullmatch(r"[A-Za-z0-9_-]+\.safetensors", str(card["file"])):
         raise PretrainedError(
