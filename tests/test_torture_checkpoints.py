@@ -378,7 +378,7 @@ def test_a_state_with_one_wrong_entry_is_refused_or_changes_nothing(data, tmp_pa
     [
         ({"epoch": None}, "has no epoch"),
         ({"model": {}}, "model has no fc1.bias"),
-        ({"model": {"fc1.weight": torch.zeros(7, 28)}}, r"model fc1.weight has shape \[7, 28\], this run has \[8, 28\]"),
+        ({"model": {"fc1.weight": torch.zeros(7, 28)}}, r"fc1.weight has shape \[7, 28\], this run has \[8, 28\]"),
         ({"model": {"fc1.weight": torch.zeros(8, 28).long()}}, "dtype torch.int64, this run has torch.float32"),
         ({"model": {"fc1.weight": torch.full((8, 28), torch.nan)}}, "fc1.weight has numbers that are not finite"),
         ({"model": {"extra": torch.zeros(1)}}, "model has an unknown extra"),
@@ -424,7 +424,9 @@ def test_a_newer_format_is_refused_and_says_so(run, data, monkeypatch):
     save_checkpoint(path, state)
     assert load_checkpoint(path).keys() == state.keys()
     monkeypatch.undo()
-    message = rf"latest\.pt has format {FORMAT + 1}, .* up to {FORMAT}: install a newer snn_core; .*previous\.pt is good"
+    message = (
+        rf"latest\.pt has format {FORMAT + 1}, .* up to {FORMAT}: install a newer snn_core; .*previous\.pt is"
+    )
     with pytest.raises(CheckpointError, match=message):
         fit(longer(), *data, resume=path)
 
@@ -614,7 +616,7 @@ def test_a_flipped_bit_in_the_cards_is_found_or_not_in_this_card(shipped, tortur
             load(kind, shipped)
     assert refused > flips / 4
     torture.figure(
-        item=4, what="cards of shipped weights with one flipped bit (a third of the file is this network's), or cut off",
+        item=4, what="cards of shipped weights, a third of the file one network's, with one flipped bit or cut off",
         flips=flips, refused=refused, in_other_cards=elsewhere, wrong=0, seed=seed,
     )  # fmt: skip
 
