@@ -146,8 +146,13 @@ def _check_tensor(value: object, like: Tensor, name: str) -> None:
         raise CheckpointError(f"{name} has numbers that are not finite")
 
 
-def check_optimizer(state: object, optimizer: torch.optim.Optimizer) -> None:
+def check_optimizer(state: object, optimizer: torch.optim.Optimizer, used: bool) -> None:
     """Refuse the state of an optimizer that torch would take without a word and fail with in the first step.
+
+    Args:
+        state: what was loaded.
+        optimizer: the one, Adam or SGD, that is to go on with it.
+        used: whether it has taken steps.
 
     Raises:
         CheckpointError: as :func:`check_like`, or a state of a weight that this optimizer does not have.
@@ -163,16 +168,19 @@ def check_optimizer(state: object, optimizer: torch.optim.Optimizer) -> None:
         check_like({key: group[key] for key in numbers if key in group}, numbers, "optimizer")
         if group["params"] != like["params"]:
             raise CheckpointError("optimizer has its weights in another order")
-    names = (
-        {"momentum_buffer"} if isinstance(optimizer, torch.optim.SGD) else {"step", "exp_avg", "exp_avg_sq"}
-    )
+    if isinstance(optimizer, torch.optim.SGD):
+        names = {"momentum_buffer"} if own[0]["momentum"] else set()
+    else:
+        names = {"step", "exp_avg", "exp_avg_sq"}
     for number, moments in state["state"].items():
-        if number not in range(len(weights)) or not isinstance(moments, Mapping) or moments.keys() - names:
+        if number not in range(len(weights)) or not isinstance(moments, Mapping):
             raise CheckpointError(f"optimizer has a state {number!r} that belongs to none of the weights")
-        for name, moment in moments.items():
+        for name in names:  # else there are none, which some releases of torch keep as None
             like = torch.zeros((), dtype=torch.float32) if name == "step" else weights[number].detach()
-            if moment is not None or name != "momentum_buffer":  # SGD has none without momentum
-                check_like(moment, like, f"optimizer {number} {name}")
+            check_like(moments.get(name), like, f"optimizer {number} {name}")
+    # A weight that nothing uses has no moments, so that one may be missing, but not all.
+    if names and used and not state["state"]:
+        raise CheckpointError("optimizer has no state, though epochs are done")
 
 
 def rng_state() -> dict[str, Any]:

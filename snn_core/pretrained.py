@@ -83,8 +83,9 @@ def load(kind: str, folder: str | os.PathLike[str] = PRETRAINED_FOLDER) -> tuple
                 raise TypeError(f"{name} has dtype {tensors[name].dtype}, the network has {tensor.dtype}")
         net.load_state_dict(tensors, strict=True)
     except (SafetensorError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())  # torch takes several lines
         raise PretrainedError(
-            f"weights {path} do not fit the network on their card: {error}. {_FIX}"
+            f"weights {path} do not fit the network on their card: {reason}. {_FIX}"
         ) from error
     return net.eval(), card
 

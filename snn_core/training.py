@@ -417,13 +417,13 @@ class Trainer:
                     f"the checkpoint was made with {name}={have}, this run has {name}={want}"
                 )
         check_like(state["model"], own["model"], "model")
-        check_optimizer(state["optimizer"], self.optimizer)
+        _check_history(state["history"], state["epoch"])
+        check_optimizer(state["optimizer"], self.optimizer, used=bool(state["history"]))
         if self.scheduler:
             _check_scheduler(state["scheduler"], own["scheduler"])
         if self.scaler.is_enabled() and state["scaler"]:
             check_like(state["scaler"], own["scaler"], "scaler")
         check_like(state["sampler"], own["sampler"], "sampler")
-        _check_history(state["history"], state["epoch"])
         for name in ("torch", "numpy"):
             check_like(state["rng"][name], own["rng"][name], f"rng {name}")
 

@@ -34,7 +34,8 @@ def digest(net: nn.Module, *numbers: object) -> str:
     return found.hexdigest()
 
 
-def few_images(number: int):  # noqa: ANN201
+def few_images(number: int):
+    """Return real images, this many to train with and to test."""
     from snn_core.data import SequentialFashionMNIST
 
     sets = [SequentialFashionMNIST(train=split, source="embedded", verbose=False) for split in (True, False)]

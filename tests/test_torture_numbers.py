@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -125,7 +126,7 @@ def test_a_moment_that_overflowed_is_found(few, tmp_path):
     """Adam divides by it, so that its weight would never move again, with all weights and losses finite."""
     net = make_network("plain")
     Saboteur(net, "gradient", 1e30, 7)
-    with pytest.raises(FloatingPointError, match="^epoch 2: adam keeps numbers that are not finite"):
+    with pytest.raises(FloatingPointError, match=r"^epoch 2: adam keeps numbers that are not finite"):
         fit(TrainingConfig(epochs=3, batch_size=40, opt="adam", lr=0.01), *few, net=net, output_dir=tmp_path)
     assert all(parameter.isfinite().all() for parameter in net.parameters())
     assert load_checkpoint(tmp_path / "latest.pt")["epoch"] == 1
@@ -141,7 +142,7 @@ def test_a_test_loss_that_is_not_finite_stops_the_run_before_it_is_saved(few, tm
         )
 
     net.register_forward_hook(hook)
-    with pytest.raises(FloatingPointError, match="^epoch 2: the test loss is (nan|inf)"):
+    with pytest.raises(FloatingPointError, match=r"^epoch 2: the test loss is (nan|inf)"):
         fit(TrainingConfig(epochs=3, batch_size=40), *few, net=net, output_dir=tmp_path)
     assert load_checkpoint(tmp_path / "latest.pt")["epoch"] == 1
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 1
@@ -169,7 +170,7 @@ def test_a_step_that_overflows_is_skipped_the_scale_halves_and_training_goes_on(
 
     first, _ = trainer.train_epoch(few[0], watch)
     assert scales == [2.0**16, 2.0**16, 2.0**15, 2.0**15, 2.0**15]
-    moved = [not torch.equal(one, other) for one, other in zip(weights, weights[1:], strict=False)]
+    moved = [not torch.equal(one, other) for one, other in itertools.pairwise(weights)]
     assert moved == [True, False, True, True]
     for _ in range(6):
         last, _ = trainer.train_epoch(few[0])
@@ -256,7 +257,7 @@ def test_same_seed_same_bits_for_any_number_of_threads_and_workers(torture):
 
 
 def test_where_threads_show_in_the_last_digits(embedded, torture):
-    """What the documentation says does not hold to the bit: a reported loss over 3,276 images at once, not the weights."""
+    """What does not hold to the bit: the loss that is reported for over 3,276 images at once; the weights do."""
     threads = torch.get_num_threads()
     found = []
     try:
