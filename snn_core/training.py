@@ -395,9 +395,17 @@ class Trainer:
 
     def _set_state(self, state: dict[str, Any]) -> None:
         self.net.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        # How the optimizer computes, as its switches say, is this run's affair; so are names that it does not know.
+        groups = [
+            group | {name: switch for name, switch in own.items() if switch is None or type(switch) is bool}
+            for group, own in zip(
+                state["optimizer"]["param_groups"], self.optimizer.state_dict()["param_groups"], strict=True
+            )
+        ]
+        self.optimizer.load_state_dict({"state": state["optimizer"]["state"], "param_groups": groups})
         if self.scheduler:
-            self.scheduler.load_state_dict(state["scheduler"])
+            known = self.scheduler.state_dict().keys() & state["scheduler"].keys()
+            self.scheduler.load_state_dict({name: state["scheduler"][name] for name in known})
         if state["scaler"]:  # empty where the run used no scaler, as on the CPU
             self.scaler.load_state_dict(state["scaler"])
         self.generator.set_state(state["sampler"])
@@ -432,7 +440,7 @@ def _check_scheduler(state: dict[str, Any], own: dict[str, Any]) -> None:
     for name in ("last_epoch", "base_lrs", "_last_lr"):
         if name not in state:
             raise CheckpointError(f"scheduler has no {name}")
-    # What else there is comes and goes with torch's releases; nothing unknown gets in.
+    # What else there is comes and goes with torch's releases.
     known = {name: state[name] for name in own if name in state}
     check_like(known, {name: own[name] for name in known}, "scheduler")
 
@@ -502,6 +510,11 @@ def fit(
     ranks: Ranks = ALONE,
 ) -> tuple[nn.Module, list[Record]]:
     """Train a network and return it with its history, one record for each epoch.
+
+    The same configuration, data and torch give the same bits: weights and history, on the CPU for any number of threads
+    and of workers, and where a run is resumed. Two things depend on the number of threads, in the last digits: with
+    ``backend="torch"`` everything, since torch's matrix products then sum in another order; and the loss that is
+    reported, not what is learned, where a batch has more than 3,276 images.
 
     Args:
         config: the run.

@@ -420,6 +420,18 @@ def test_checkpoint_of_another_network_is_refused(run, data, kind):
         fit(longer(**changes), *data, resume=run / "latest.pt")
 
 
+def test_what_a_checkpoint_adds_to_scheduler_and_optimizer_is_left_out(run, data):
+    """torch would put any name into the scheduler, in the place of its methods too, and turn the optimizer round."""
+    path = run / "latest.pt"
+    expected, _ = fit(longer(), *data, resume=path)
+    state = load_checkpoint(path)
+    state["scheduler"] |= {"step": "text", "optimizer": None, "get_lr": 3}
+    state["optimizer"]["param_groups"][0] |= {"maximize": True, "foreach": True, "amsgrad": True, "extra": 1}
+    save_checkpoint(path, state)
+    net, _ = fit(longer(), *data, resume=path)
+    assert same(net.state_dict(), expected.state_dict())
+
+
 # Versions
 
 
