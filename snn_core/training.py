@@ -512,9 +512,9 @@ def fit(
     """Train a network and return it with its history, one record for each epoch.
 
     The same configuration, data and torch give the same bits: weights and history, on the CPU for any number of threads
-    and of workers, and where a run is resumed. Two things depend on the number of threads, in the last digits: with
-    ``backend="torch"`` everything, since torch's matrix products then sum in another order; and the loss that is
-    reported, not what is learned, where a batch has more than 3,276 images.
+    and of workers, and where a run is resumed. Two things may depend on the number of threads, in the last digits, whatever
+    follows from them: torch's own matrix products, which sum in another order (``backend="torch"``, mixed precision,
+    layers of your own); and the loss that is reported, not what is learned, where a batch has over 3,276 images.
 
     Args:
         config: the run.
