@@ -21,7 +21,7 @@ from experiments.runs import RunSpec, splits, train
 from experiments.statistics import estimate
 from snn_core.files import atomic_write, sha256, write_json
 from snn_core.network import NETWORKS
-from snn_core.pretrained import CARDS, PRETRAINED_FOLDER, Card
+from snn_core.pretrained import CARDS, PRETRAINED_FOLDER, Card, card_digest
 from snn_core.provenance import provenance
 from snn_core.training import evaluate
 from snn_core.variants import NetworkSpec
@@ -101,6 +101,7 @@ def ship(spec: RunSpec, records: Sequence[Record], folder: str | Path = PRETRAIN
         "intended_use": INTENDED_USE,
         "limits": LIMITS,
     }
+    card["card_sha256"] = card_digest(card)
     with atomic_write(folder / card["file"]) as file:
         file.write(weights)
     path = folder / CARDS

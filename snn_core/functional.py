@@ -177,7 +177,11 @@ def _call_on_all(net: nn.Module, method: str) -> None:
 
 
 def reset_net(net: nn.Module) -> None:
-    """Forget the state of every module in ``net``: call it between two batches, whose samples are unrelated."""
+    """Forget the state of every module in ``net``: call it between two batches, whose samples are unrelated.
+
+    Without it the state goes on, and with gradients so does its history: the next backward pass fails with "Trying to
+    backward through the graph a second time", and forward passes alone keep the memory of all that came before.
+    """
     _call_on_all(net, "reset")
 
 

@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 __all__ = ["OutputFolder", "refuse_run"]
 
 #: Files of one run that another one must not inherit; latest.pt goes first, since it makes the others a run.
-RUN_FILES = ("latest.pt", "best.pt", "metrics.jsonl")
+RUN_FILES = ("latest.pt", "previous.pt", "best.pt", "metrics.jsonl")
 
 
 class OutputFolder:
-    """What a run leaves behind: config.json, metrics.jsonl, latest.pt, best.pt, and TensorBoard's tb/.
+    """What a run leaves behind: config.json, metrics.jsonl, checkpoints, and TensorBoard's tb/.
+
+    The checkpoints are latest.pt, previous.pt, which was the latest one before, and best.pt.
 
     As a context manager it holds the folder: a second run there is refused meanwhile.
 
@@ -107,7 +109,11 @@ class OutputFolder:
     def save(self) -> None:
         """Save the epoch that just ended."""
         state = self.trainer.state_dict()
-        save_checkpoint(self.folder / "latest.pt", state)
+        latest = self.folder / "latest.pt"
+        if latest.exists():
+            with atomic_write(self.folder / "previous.pt") as file:
+                file.write(latest.read_bytes())
+        save_checkpoint(latest, state)
         self._follow_checkpoint(state)
         if self.writer:
             self._log(self.trainer.history[-1], {})

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 import os
 import random
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,14 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from snn_core.batches import ImageData, batches, on_device
-from snn_core.checkpoint import CheckpointError, load_checkpoint, restore_rng, rng_state
+from snn_core.checkpoint import (
+    CheckpointError,
+    check_like,
+    check_optimizer,
+    load_checkpoint,
+    restore_rng,
+    rng_state,
+)
 from snn_core.config import TrainingConfig
 from snn_core.distributed import ALONE, Ranks
 from snn_core.functional import reset_net
@@ -42,6 +50,14 @@ __all__ = [
 ]
 
 Record = dict[str, float]
+
+#: Checkpoints that a run leaves in its folder.
+CHECKPOINTS = ("latest.pt", "previous.pt", "best.pt")
+
+#: Settings in which a run and the checkpoint that it goes on from must agree.
+_SAME = ("model", "hidden", "order", "opt", "lrs", "seed")
+
+_RECORD = ("epoch", "lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
 
 
 def set_seed(seed: int) -> None:
@@ -68,11 +84,28 @@ class _Mean:
         self.losses: list[Tensor] = []
         self.guesses: list[Tensor] = []
         self.labels: list[Tensor] = []
+        self.largest: list[tuple[Tensor, ...]] = []
 
-    def add(self, loss: Tensor, rate: Tensor, labels: Tensor) -> None:
+    def add(self, loss: Tensor, rate: Tensor, labels: Tensor, weights: Sequence[Tensor] = ()) -> None:
         self.losses.append(loss.detach())
         self.guesses.append(rate.detach().argmax(1))
         self.labels.append(labels)
+        if weights:  # the largest of each tells whether all of its numbers are finite
+            self.largest.append(torch._foreach_norm(weights, math.inf))
+
+    def check(self, epoch: int, ranks: Ranks) -> None:
+        """Raise FloatingPointError, naming the first step after which loss or weights are not finite."""
+        largest = torch.stack([torch.stack(step).double().sum() for step in self.largest])
+        bad = torch.stack([~torch.stack(self.losses).isfinite(), ~largest.isfinite()])
+        bad = ranks.sum(bad.double()) > 0  # of any process, so that all of them stop
+        if bad.any():
+            step = int(bad.any(0).nonzero()[0])
+            # Spikes hide it: a membrane potential that is not a number never reaches the threshold.
+            what = "training loss is" if bad[0, step] else "loss is still finite, but weights are"
+            raise FloatingPointError(
+                f"epoch {epoch}, step {step + 1} of {len(self.losses)}: the {what} not finite (loss "
+                f"{self.losses[step].item():g}): try a smaller lr, or clip the gradient"
+            )
 
     def result(self, ranks: Ranks = ALONE) -> tuple[float, float]:
         """Return the means over all images, of all processes: each step's loss counts as often as it has images."""
@@ -243,10 +276,14 @@ class Trainer:
         """Train on every image once and return mean loss and accuracy (a fraction) over the epoch.
 
         Raises:
-            FloatingPointError: the loss is not finite.
+            FloatingPointError: a loss, a weight, or what the optimizer keeps is not finite, or every step of the
+                epoch overflowed in mixed precision. Loss and weights are looked at after the last step, since looking
+                after each would let a card wait; the message names the first step that went wrong.
         """
         self.net.train()
         mean = _Mean()
+        weights = [weight.detach() for weight in self.weights if weight.numel()]
+        scale = self.scaler.get_scale()
         indices = torch.randperm(len(data), generator=self.generator)
         step = self._step
         for images, labels in batches(
@@ -258,15 +295,39 @@ class Trainer:
                 # Anew in each epoch, which has its own learning rate.
                 step = GraphedStep(self._step, images, labels)
             loss, rate = step(images, labels)
-            mean.add(loss, rate, labels)
+            mean.add(loss, rate, labels, weights)
             after_step()
         if self.scheduler:
             self.scheduler.step()
         self.epoch += 1
-        loss, accuracy = mean.result(self.ranks)
-        if not math.isfinite(loss):
-            raise FloatingPointError(f"epoch {self.epoch}: the training loss is {loss}: try a smaller lr")
-        return loss, accuracy
+        mean.check(self.epoch, self.ranks)
+        self._check_moments()
+        self._check_scale(scale, len(mean.losses))
+        return mean.result(self.ranks)
+
+    def _check_moments(self) -> None:
+        """Refuse an optimizer that holds what is not finite: such a moment lets a weight stand still for ever."""
+        moments = [
+            m
+            for state in self.optimizer.state.values()
+            for m in state.values()
+            if m is not None and m.numel()
+        ]
+        if moments and not math.isfinite(sum(m.abs().max().double() for m in moments)):
+            raise FloatingPointError(
+                f"epoch {self.epoch}: {self.config.opt} keeps numbers that are not finite: try a smaller lr, or clip "
+                "the gradient"
+            )
+
+    def _check_scale(self, before: float, steps: int) -> None:
+        """Refuse to go on where the scaler skipped all steps of an epoch and has come down to where none can help."""
+        after = self.scaler.get_scale()
+        # Each skipped step halves the scale; one that is taken does not.
+        if after < 1 and after <= before * self.scaler.get_backoff_factor() ** steps:
+            raise FloatingPointError(
+                f"epoch {self.epoch}: the gradient overflowed in each of {steps} steps, so that none was taken, though "
+                f"the loss was scaled by {after:g} only: train without amp"
+            )
 
     def _step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Take one step and return its loss and firing rates."""
@@ -303,25 +364,126 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from where :meth:`state_dict` was taken.
+        """Go on from where :meth:`state_dict` was taken; where that fails, all stays as it was.
 
         Raises:
-            CheckpointError: the state belongs to a run with another network, data order or optimizer.
+            CheckpointError: the state belongs to a run with another network, data order or optimizer, something is
+                missing, or has another type or shape, or is not finite.
         """
-        for name in ("model", "hidden", "order", "opt", "lrs", "seed"):
-            have, want = state["config"][name], getattr(self.config, name)
+        before = copy.deepcopy(self.state_dict())
+        try:
+            self._check_state(state)
+            self._set_state(state)
+        except Exception as error:  # there is no kind of error that a made-up state cannot cause
+            self._set_state(before)
+            if isinstance(error, CheckpointError):
+                raise
+            reason = str(error).partition("\n")[0]
+            raise CheckpointError(
+                f"the checkpoint cannot be used: {type(error).__name__}: {reason}"
+            ) from error
+
+    def accepts(self, state: dict[str, Any]) -> bool:
+        """Return whether :meth:`load_state_dict` would take this state, without going on from it."""
+        before = copy.deepcopy(self.state_dict())
+        try:
+            self.load_state_dict(state)
+        except CheckpointError:
+            return False
+        self._set_state(before)
+        return True
+
+    def _set_state(self, state: dict[str, Any]) -> None:
+        self.net.load_state_dict(state["model"])
+        # How the optimizer computes, as its switches say, is this run's affair; so are names that it does not know.
+        groups = [
+            group | {name: switch for name, switch in own.items() if switch is None or type(switch) is bool}
+            for group, own in zip(
+                state["optimizer"]["param_groups"], self.optimizer.state_dict()["param_groups"], strict=True
+            )
+        ]
+        self.optimizer.load_state_dict({"state": state["optimizer"]["state"], "param_groups": groups})
+        if self.scheduler:
+            known = self.scheduler.state_dict().keys() & state["scheduler"].keys()
+            self.scheduler.load_state_dict({name: state["scheduler"][name] for name in known})
+        if state["scaler"]:  # empty where the run used no scaler, as on the CPU
+            self.scaler.load_state_dict(state["scaler"])
+        self.generator.set_state(state["sampler"])
+        self.epoch, self.history = state["epoch"], state["history"]
+        restore_rng(state["rng"])
+
+    def _check_state(self, state: dict[str, Any]) -> None:
+        """Raise CheckpointError for what torch would take without a word, or refuse with many."""
+        own = self.state_dict()
+        for name in own:
+            if name not in state:
+                raise CheckpointError(f"the checkpoint has no {name}")
+        for name in _SAME:
+            have, want = dict(state["config"]).get(name), own["config"][name]
             if have != want:
                 raise CheckpointError(
                     f"the checkpoint was made with {name}={have}, this run has {name}={want}"
                 )
-        self.net.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        check_like(state["model"], own["model"], "model")
+        _check_history(state["history"], state["epoch"])
+        check_optimizer(state["optimizer"], self.optimizer, used=bool(state["history"]))
         if self.scheduler:
-            self.scheduler.load_state_dict(state["scheduler"])
-        self.scaler.load_state_dict(state["scaler"])
-        self.generator.set_state(state["sampler"])
-        self.epoch, self.history = state["epoch"], state["history"]
-        restore_rng(state["rng"])
+            _check_scheduler(state["scheduler"], own["scheduler"])
+        if self.scaler.is_enabled() and state["scaler"]:
+            check_like(state["scaler"], own["scaler"], "scaler")
+        check_like(state["sampler"], own["sampler"], "sampler")
+        for name in ("torch", "numpy"):
+            check_like(state["rng"][name], own["rng"][name], f"rng {name}")
+
+
+def _check_scheduler(state: dict[str, Any], own: dict[str, Any]) -> None:
+    for name in ("last_epoch", "base_lrs", "_last_lr"):
+        if name not in state:
+            raise CheckpointError(f"scheduler has no {name}")
+    # What else there is comes and goes with torch's releases.
+    known = {name: state[name] for name in own if name in state}
+    check_like(known, {name: own[name] for name in known}, "scheduler")
+
+
+def _check_history(history: list[Record], epoch: int) -> None:
+    if type(epoch) is not int or epoch < 0:
+        raise CheckpointError(f"epoch must be a number of epochs, got {epoch!r:.80}")
+    if not isinstance(history, list):
+        raise CheckpointError(f"history must be a list, got a {type(history).__name__}")
+    for number, record in enumerate(history, epoch - len(history)):
+        check_like(record, dict.fromkeys(_RECORD, 0.0), "history")
+        if record["epoch"] != number:
+            raise CheckpointError(f"history must end with epoch {epoch - 1}, without gaps")
+
+
+def _go_on(trainer: Trainer, path: str | os.PathLike[str]) -> None:
+    """Let ``trainer`` go on from a checkpoint.
+
+    Raises:
+        CheckpointError: it cannot be used; the message names another one that can.
+    """
+    try:
+        trainer.load_state_dict(load_checkpoint(path))
+    except CheckpointError as error:
+        what = str(error) if str(path) in str(error) else f"checkpoint {path} cannot be used: {error}"
+        raise CheckpointError(f"{what}; {_way_out(trainer, Path(path))}") from error
+
+
+def _way_out(trainer: Trainer, bad: Path) -> str:
+    """Say what to do instead of going on from ``bad``: from the furthest good checkpoint beside it, or anew."""
+    good: dict[Path, int] = {}
+    folder = bad if bad.is_dir() else bad.parent
+    for other in (folder / name for name in CHECKPOINTS if folder / name != bad):
+        try:
+            state = load_checkpoint(other)
+        except CheckpointError:
+            continue
+        if trainer.accepts(state):
+            good[other] = state["epoch"]
+    if not good:
+        return f"nothing else in {folder} can be resumed by this run: start anew without --resume"
+    best = max(good, key=lambda path: good[path])
+    return f"{best} is good, from after epoch {good[best]}: go on with --resume {best}"
 
 
 def _describe(record: Record, epochs: int, seconds: float, images: int) -> str:
@@ -354,6 +516,11 @@ def fit(
     A run that is interrupted, by a KeyboardInterrupt or by force, loses the running epoch only: ``resume`` goes on from
     the end of the last one, to the same bits.
 
+    The same configuration, data and torch give the same bits: weights and history, on the CPU for any number of threads
+    and of workers, and where a run is resumed. Two things may depend on the number of threads, in the last digits, whatever
+    follows from them: torch's own matrix products, which sum in another order (``backend="torch"``, mixed precision,
+    layers of your own); and the loss that is reported, not what is learned, where a batch has over 3,276 images.
+
     Args:
         config: the run.
         train: training images and labels.
@@ -377,8 +544,9 @@ def fit(
         train_accuracy, test_loss, test_accuracy. Accuracies are fractions.
 
     Raises:
-        CheckpointError: ``resume`` cannot be used.
-        FloatingPointError: the loss is not finite.
+        CheckpointError: ``resume`` cannot be used; the message names another checkpoint beside it that can.
+        FloatingPointError: a loss or a weight is not finite, see :meth:`Trainer.train_epoch`. Such an epoch is not
+            saved, so that checkpoints keep the one before.
         InUseError: another run writes to ``output_dir``.
         OSError: ``output_dir`` cannot be written.
         ValueError: ``tensorboard`` or ``resume=True`` without ``output_dir``, fewer epochs than are done already, a
@@ -391,7 +559,7 @@ def fit(
     ranks.check_images(config.batch_size, len(train), len(test))
     trainer = Trainer(config, start_epoch or 0, net, ranks)
     if resume is not None:
-        trainer.load_state_dict(load_checkpoint(resume))
+        _go_on(trainer, resume)
         if start_epoch not in (None, trainer.epoch):
             raise ValueError(f"start_epoch must be {trainer.epoch}, where {resume} ended, got {start_epoch}")
     if trainer.epoch > config.epochs or (trainer.epoch == config.epochs and resume is None):
@@ -425,6 +593,10 @@ def fit(
             test_loss, test_accuracy = evaluate(
                 trainer.net, test, config.batch_size, config.device, config.amp, config.loss, ranks
             )
+            if not math.isfinite(test_loss):
+                raise FloatingPointError(
+                    f"epoch {trainer.epoch}: the test loss is {test_loss}: try a smaller lr"
+                )
             record = {
                 "epoch": epoch,
                 "lr": lr,

@@ -139,7 +139,9 @@ def test_loss_that_is_not_finite_stops_the_run(few, tmp_path):
     with torch.no_grad():
         trainer.net.fc2.bias.fill_(math.nan)
     trainer.net.sn2 = torch.nn.Identity()  # NaN reaches the rate only where no step function hides it
-    with pytest.raises(FloatingPointError, match="epoch 1: the training loss is nan"):
+    with pytest.raises(
+        FloatingPointError, match=r"epoch 1, step 1 of 1: the training loss is not finite \(loss nan\)"
+    ):
         trainer.train_epoch(few[0])
 
 
