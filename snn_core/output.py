@@ -19,10 +19,12 @@ from snn_core.files import atomic_write, hold, remove_leftovers, write_json
 if TYPE_CHECKING:
     from snn_core.training import Trainer
 
-__all__ = ["OutputFolder", "refuse_run"]
+__all__ = ["CHECKPOINTS", "OutputFolder", "refuse_run"]
 
+#: Checkpoints that a run leaves in its folder.
+CHECKPOINTS = ("latest.pt", "previous.pt", "best.pt")
 #: Files of one run that another one must not inherit; latest.pt goes first, since it makes the others a run.
-RUN_FILES = ("latest.pt", "previous.pt", "best.pt", "metrics.jsonl")
+RUN_FILES = (*CHECKPOINTS, "metrics.jsonl")
 
 
 class OutputFolder:

@@ -35,7 +35,7 @@ from snn_core.functional import reset_net
 from snn_core.graph import GraphedStep
 from snn_core.memory import keep_freed_memory
 from snn_core.network import make_network
-from snn_core.output import OutputFolder
+from snn_core.output import CHECKPOINTS, OutputFolder
 
 __all__ = [
     "ImageData",
@@ -50,9 +50,6 @@ __all__ = [
 ]
 
 Record = dict[str, float]
-
-#: Checkpoints that a run leaves in its folder.
-CHECKPOINTS = ("latest.pt", "previous.pt", "best.pt")
 
 #: Settings in which a run and the checkpoint that it goes on from must agree.
 _SAME = ("model", "hidden", "order", "opt", "lrs", "seed")
@@ -516,10 +513,11 @@ def fit(
     A run that is interrupted, by a KeyboardInterrupt or by force, loses the running epoch only: ``resume`` goes on from
     the end of the last one, to the same bits.
 
-    The same configuration, data and torch give the same bits: weights and history, on the CPU for any number of threads
-    and of workers, and where a run is resumed. Two things may depend on the number of threads, in the last digits, whatever
-    follows from them: torch's own matrix products, which sum in another order (``backend="torch"``, mixed precision,
-    layers of your own); and the loss that is reported, not what is learned, where a batch has over 3,276 images.
+    The same configuration, data and torch give the same bits: weights and history, on the CPU for any number of
+    threads and of workers, and where a run is resumed. Two things may depend on the number of threads, in the last
+    digits, with whatever follows from them: torch's own matrix products, which sum in another order
+    (``backend="torch"``, mixed precision, layers of your own); and the loss that is reported, not what is learned,
+    where a batch has over 3,276 images.
 
     Args:
         config: the run.
