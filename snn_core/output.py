@@ -28,7 +28,8 @@ RUN_FILES = ("latest.pt", "best.pt", "metrics.jsonl")
 class OutputFolder:
     """What a run leaves behind: config.json, metrics.jsonl, latest.pt, best.pt, and TensorBoard's tb/.
 
-    As a context manager it holds the folder: a second run there is refused meanwhile.
+    As a context manager it holds the folder: a second run there is refused meanwhile. Of several processes that train
+    together only the first touches it; where it is refused, the others leave without a word.
 
     Whenever a run is killed, latest.pt decides: what the other files lack of it, or say beyond it, is put right when
     the run goes on.
@@ -61,9 +62,16 @@ class OutputFolder:
         self._open = ExitStack()
 
     def __enter__(self) -> OutputFolder:
+        failure = None
         with self._open as stack:
-            stack.enter_context(hold(self.folder))
-            self._begin()
+            if self.trainer.ranks.first:
+                try:
+                    stack.enter_context(hold(self.folder))
+                    self._begin()
+                except (OSError, ValueError) as error:
+                    failure = error
+            if self.trainer.ranks.any(failure is not None):
+                raise failure or SystemExit(1)
             self._open = stack.pop_all()
         return self
 
@@ -106,6 +114,8 @@ class OutputFolder:
 
     def save(self) -> None:
         """Save the epoch that just ended."""
+        if not self.trainer.ranks.first:
+            return
         state = self.trainer.state_dict()
         save_checkpoint(self.folder / "latest.pt", state)
         self._follow_checkpoint(state)
