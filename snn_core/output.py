@@ -32,7 +32,8 @@ class OutputFolder:
 
     The checkpoints are latest.pt, previous.pt, which was the latest one before, and best.pt.
 
-    As a context manager it holds the folder: a second run there is refused meanwhile.
+    As a context manager it holds the folder: a second run there is refused meanwhile. Of several processes that train
+    together only the first touches it; where it is refused, the others leave without a word.
 
     Whenever a run is killed, latest.pt decides: what the other files lack of it, or say beyond it, is put right when
     the run goes on.
@@ -65,9 +66,16 @@ class OutputFolder:
         self._open = ExitStack()
 
     def __enter__(self) -> OutputFolder:
+        failure = None
         with self._open as stack:
-            stack.enter_context(hold(self.folder))
-            self._begin()
+            if self.trainer.ranks.first:
+                try:
+                    stack.enter_context(hold(self.folder))
+                    self._begin()
+                except (OSError, ValueError) as error:
+                    failure = error
+            if self.trainer.ranks.any(failure is not None):
+                raise failure or SystemExit(1)
             self._open = stack.pop_all()
         return self
 
@@ -110,6 +118,8 @@ class OutputFolder:
 
     def save(self) -> None:
         """Save the epoch that just ended."""
+        if not self.trainer.ranks.first:
+            return
         state = self.trainer.state_dict()
         latest = self.folder / "latest.pt"
         if latest.exists():

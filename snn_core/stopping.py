@@ -56,7 +56,8 @@ class Stop:
         self.signal = number
         if at_once:
             raise KeyboardInterrupt
-        os.write(2, NOTICE)
+        if os.environ.get("LOCAL_RANK", "0") == "0":  # one of torchrun's processes speaks for all
+            os.write(2, NOTICE)
 
 
 def _in_notebook() -> bool:

@@ -565,7 +565,7 @@ def fit(
         raise ValueError(f"epochs must be {least} the {trainer.epoch} already done, got {config.epochs}")
     train, test = (on_device(data, config.device, config.workers) for data in (train, test))
     output = None
-    if output_dir is not None and ranks.first:
+    if output_dir is not None:
         goes_on = resume is not None and Path(resume).resolve().parent == Path(output_dir).resolve()
         output = OutputFolder(
             output_dir, trainer, tensorboard=tensorboard, goes_on=goes_on, overwrite=overwrite

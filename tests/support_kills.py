@@ -111,7 +111,14 @@ def _instrument(strikes: _Strikes) -> None:
     RecordWriter.write = half_an_event
 
 
-def _run(argv: Sequence[str], output: Path, strike: Strike | None, calls: Path | None) -> None:
+def _run(
+    argv: Sequence[str],
+    output: Path,
+    strike: Strike | None,
+    calls: Path | None,
+    environment: dict[str, str],
+) -> None:
+    os.environ.update(environment)
     descriptor = os.open(output, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
     os.dup2(descriptor, 1), os.dup2(descriptor, 2)
     torch.set_num_threads(1)
@@ -146,7 +153,12 @@ class Command:
             process.join()
 
     def start(
-        self, argv: Sequence[object], output: Path, strike: Strike | None = None, calls: Path | None = None
+        self,
+        argv: Sequence[object],
+        output: Path,
+        strike: Strike | None = None,
+        calls: Path | None = None,
+        environment: dict[str, str] | None = None,
     ) -> multiprocessing.Process:
         """Start ``python -m snn_core.train argv``, which writes what it says to ``output``.
 
@@ -155,8 +167,10 @@ class Command:
             output: a file.
             strike: when the process is to strike itself.
             calls: file for the number of calls of each point, written at the end.
+            environment: variables to set.
         """
-        process = self.context.Process(target=_run, args=([*map(str, argv)], output, strike, calls))
+        arguments = [*map(str, argv)], output, strike, calls, environment or {}
+        process = self.context.Process(target=_run, args=arguments)
         process.start()
         return process
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import random
 import re
+import shlex
 import signal
+import socket
+import sys
 import threading
 from collections import Counter
 from pathlib import Path
@@ -14,7 +17,6 @@ import pytest
 import torch
 from support import records, visible
 from support_kills import CLI, Command, Strike, assert_same_run, command_line, draw, scalars, wait_for
-from test_distributed import finished, torchrun
 
 from snn_core.checkpoint import load_checkpoint
 from snn_core.config import TrainingConfig
@@ -119,14 +121,63 @@ def test_a_killed_run_keeps_nobody_out(command, alone, tmp_path, workers):
     assert not (folder / ".holder").exists()
 
 
-@pytest.mark.xdist_group("distributed")
-def test_processes_of_torchrun_are_refused_together(tmp_path):
-    argv = ["-m", "snn_core.train", *CLI, "--output-dir", tmp_path / "run"]
+def start_together(
+    command: Command, argv: list[object], folder: Path, strikes: dict[int, Strike]
+) -> list[tuple[int, str]]:
+    """Run two processes as torchrun starts them and return exit status and output of each."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {
+        "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+    if sys.platform.startswith("linux"):
+        shared["GLOO_SOCKET_IFNAME"] = "lo"
+    outputs = [folder / f"output of {rank}" for rank in range(2)]
+    processes = [
+        command.start(
+            argv,
+            output,
+            strike=strikes.get(rank),
+            environment=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
+        for rank, output in enumerate(outputs)
+    ]
+    for process in processes:
+        process.join()
+    said = [output.read_text() for output in outputs]
+    for output in outputs:
+        output.unlink()
+    return [(process.exitcode, text) for process, text in zip(processes, said, strict=True)]
+
+
+@posix
+def test_processes_that_train_together(command, tmp_path):
+    """Refused together, stopped together by a signal to either, and only the first writes and speaks."""
+    argv = [*CLI, "--output-dir", tmp_path / "run"]
     with hold(tmp_path / "run"):
-        code, _, errors = finished(torchrun(*argv))
-    assert code != 0
-    assert errors.count(f"is in use by process {os.getpid()} on ") == 1
+        (first, said), other = start_together(command, argv, tmp_path, {})
+    assert first == 1
+    assert said.count(f"is in use by process {os.getpid()} on ") == 1
+    assert other == (1, "")
     assert visible(tmp_path / "run") == []
+
+    strikes = {1: Strike("a step", 14, (signal.SIGTERM,))}
+    (first, said), other = start_together(command, argv, tmp_path, strikes)
+    assert (first, other) == (143, (143, "")), said
+    assert len(records(tmp_path / "run")) == 2
+    (line,) = re.findall(r"^stopped; go on with: (.*)$", said, re.MULTILINE)
+    words = shlex.split(line)
+    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "snn_core.train"]
+    assert words[:7] == [sys.executable, *launcher]
+
+    (first, said), other = start_together(command, words[7:], tmp_path, {})
+    assert (first, other) == (0, (0, "")), said
+    assert start_together(command, [*CLI, "--output-dir", tmp_path / "whole"], tmp_path, {})[0][0] == 0
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
 
 
 def test_threads_are_kept_out_too_and_an_error_lets_go(few, tmp_path):
