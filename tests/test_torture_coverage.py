@@ -9,37 +9,44 @@ import runpy
 import pytest
 from support import ROOT
 
-COVERAGE = json.loads((ROOT / "results" / "coverage.json").read_text())
-MUTATION = json.loads((ROOT / "results" / "mutation.json").read_text())
 coverage_script = runpy.run_path(str(ROOT / "scripts" / "coverage_figures.py"))
 SOURCES = {str(path.relative_to(ROOT)) for path in (ROOT / "snn_core").rglob("*.py")}
 
 
+def record(command: str) -> dict:
+    """Return what a command of make has measured."""
+    path = ROOT / "results" / f"{command}.json"
+    assert path.exists(), f"nothing measured yet: run `make {command}`"
+    return json.loads(path.read_text())
+
+
 def test_tests_reach_nearly_every_line_and_branch(torture):
-    assert min(COVERAGE["lines"], COVERAGE["branches"]) >= 95
-    assert set(COVERAGE["modules"]) == SOURCES, "run `make coverage`"
+    found = record("coverage")
+    assert min(found["lines"], found["branches"]) >= 95
+    assert set(found["modules"]) == SOURCES, "run `make coverage`"
     torture.figure(
         item=8,
         what="Lines and branches of snn_core that the tests reach, its kernels run in Python, no file left out",
-        lines_percent=COVERAGE["lines"],
-        branches_percent=COVERAGE["branches"],
-        lines=COVERAGE["statements"],
-        branches=COVERAGE["arcs"],
+        lines_percent=found["lines"],
+        branches_percent=found["branches"],
+        lines=found["statements"],
+        branches=found["arcs"],
     )
 
 
 def test_tests_notice_most_changes_of_neurons_layers_and_kernels(torture):
-    assert MUTATION["tried"] == sum(MUTATION[key] for key in ("killed", "survived", "timeout"))
-    assert set(MUTATION["modules"]) == {module.path for module in mutate().MODULES}, "run `make mutation`"
-    assert MUTATION["surviving_percent"] < 15
+    found = record("mutation")
+    assert found["tried"] == sum(found[key] for key in ("killed", "survived", "timeout"))
+    assert set(found["modules"]) == {module.path for module in mutate().MODULES}, "run `make mutation`"
+    assert found["surviving_percent"] < 15
     torture.figure(
         item=8,
         what="Changes of one place in neurons, layers and kernels that the tests made for them did not notice",
-        changes=MUTATION["tried"],
-        of=MUTATION["mutants"],
-        survived=MUTATION["survived"],
-        surviving_percent=MUTATION["surviving_percent"],
-        seed=MUTATION["seed"],
+        changes=found["tried"],
+        of=found["mutants"],
+        survived=found["survived"],
+        surviving_percent=found["surviving_percent"],
+        seed=found["seed"],
     )
 
 
