@@ -512,9 +512,9 @@ def fit(
     """Train a network and return it with its history, one record for each epoch.
 
     The same configuration, data and torch give the same bits: weights and history, on the CPU for any number of threads
-    and of workers, and where a run is resumed. Two things may depend on the number of threads, in the last digits, whatever
-    follows from them: torch's own matrix products, which sum in another order (``backend="torch"``, mixed precision,
-    layers of your own); and the loss that is reported, not what is learned, where a batch has over 3,276 images.
+    and of workers, and where a run is resumed. Two things may depend on the number of threads, in the last digits, and
+    what follows from them: torch's own matrix products, which sum in another order (``backend="torch"``, mixed
+    precision, layers of your own); and the loss that is reported, not what is learned, for over 3,276 images a batch.
 
     Args:
         config: the run.
