@@ -69,8 +69,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(
-            f"checkpoint {path} does not exist or is not a file: a run has none before its first epoch has ended; "
-            "start anew without --resume"
+            f"checkpoint {path} does not exist or is not a file (a run has none before its first epoch has ended)"
         )
     try:
         data = path.read_bytes()

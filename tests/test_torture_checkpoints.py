@@ -554,7 +554,7 @@ def test_no_bad_checkpoint_is_offered(run, command, data):
         ), why
     latest.unlink()
     status, lines = command("--resume", latest)
-    assert "latest.pt does not exist or is not a file; nothing else" in lines[0]
+    assert "has none before its first epoch has ended); nothing else" in lines[0]
     save_checkpoint(previous, state)
     for missing in (latest, run):  # the file, or a folder in its place
         status, lines = command("--resume", missing)

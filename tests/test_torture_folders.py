@@ -303,7 +303,8 @@ def test_what_a_kill_left_behind_the_checkpoint_is_put_right(few, tmp_path):
     _, history = fit(config, *few, output_dir=whole, tensorboard=True)
     assert history[1]["test_accuracy"] > history[0]["test_accuracy"]
     fit(config, *few, output_dir=parts, tensorboard=True, stop=lambda: True)
-    (parts / "latest.pt").write_bytes((whole / "latest.pt").read_bytes())
+    for name in ("previous.pt", "latest.pt"):  # in the order in which they are written
+        (parts / name).write_bytes((whole / name).read_bytes())
     assert load_checkpoint(parts / "best.pt")["epoch"] == 1
     fit(config, *few, output_dir=parts, tensorboard=True, resume=True)
     assert_same_run(parts, whole)

@@ -240,7 +240,7 @@ def test_data_path_and_cache_dataset_on_real_files(tmp_path, capsys):
     argv = ["--data-path", str(DEBIAN_FOLDER), "--cache-dataset", "--epochs", "1", "-b", "10000"]
     assert train.main([*argv, "--output-dir", str(tmp_path / "run")]) == 0
     assert str(DEBIAN_FOLDER) in capsys.readouterr().out
-    assert len(list(cache_dir().iterdir())) == 4
+    assert len([path for path in cache_dir().iterdir() if not path.name.startswith(".")]) == 4
 
 
 def test_wrong_data_path_ends_with_one_line(tmp_path, capsys):
