@@ -115,6 +115,24 @@ def check_shape(name: str, value: Any, *shape: int | str) -> Tensor:
     return value
 
 
+def check_device(name: str, value: Any) -> torch.device:
+    """Return the device that a string names, whether it is here or not.
+
+    Raises:
+        TypeError: ``value`` is not a string.
+        ValueError: it names neither the CPU nor an NVIDIA card.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, got {_shown(value)}")
+    try:
+        device = torch.device(value)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise ValueError(f"{name} must be cpu, cuda, cuda:1, ..., got {_shown(value)}")
+    return device
+
+
 def check_place(name: str, x: Tensor, weight: Tensor, dtype: bool = True) -> None:
     """Refuse an input that is not where the weights are, which torch answers without a name.
 
