@@ -192,7 +192,9 @@ def seq_to_ann_forward(
             continue
         y = module(x_seq.flatten(0, 1))
         if not isinstance(y, Tensor) or y.shape[:1] != (x_seq.shape[0] * x_seq.shape[1],):
-            raise ValueError(f"stateless_module must give one output for each sample, {type(module).__name__} does not")
+            raise ValueError(
+                f"stateless_module must give one output for each sample, {type(module).__name__} does not"
+            )
         x_seq = y.unflatten(0, x_seq.shape[:2])
     return x_seq
 
@@ -200,10 +202,14 @@ def seq_to_ann_forward(
 def _check_stateless(module: nn.Module, x_seq: Tensor) -> None:
     name = type(check_module("stateless_module", module)).__name__
     if isinstance(module, MemoryModule):
-        raise TypeError(f"stateless_module must have no state, {name} has one: put it into a MultiStepContainer")
+        raise TypeError(
+            f"stateless_module must have no state, {name} has one: put it into a MultiStepContainer"
+        )
     if type(module) is nn.Linear:
         if x_seq.shape[-1] != module.in_features:
-            raise ValueError(f"x_seq has shape {list(x_seq.shape)}, its last dimension must be {module.in_features}")
+            raise ValueError(
+                f"x_seq has shape {list(x_seq.shape)}, its last dimension must be {module.in_features}"
+            )
         check_place("x_seq", x_seq, module.weight)
 
 

@@ -133,6 +133,14 @@ def _kernels(tensor: Tensor) -> Any:
     return None if watched else {"cpu": cpu, "cuda": cuda}.get(tensor.device.type)
 
 
+def _refuse_second_derivative() -> None:
+    """Stop where a gradient is to be differentiated again: autograd would take what a kernel returns for a constant."""
+    if torch.is_grad_enabled():
+        raise RuntimeError(
+            "the fused kernels have no second derivative (create_graph=True): build the network with backend='torch'"
+        )
+
+
 class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, kernels: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -144,6 +152,7 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        _refuse_second_derivative()
         needs_x = ctx.needs_input_grad[1]
         grad_x, grad_weight, grad_bias = ctx.kernels.linear_backward(grad, *ctx.saved_tensors, needs_x)
         return None, grad_x if needs_x else None, grad_weight, grad_bias if ctx.has_bias else None
@@ -165,6 +174,7 @@ class _NeuronSequence(torch.autograd.Function):
     def backward(
         ctx: Any, grad_s: Tensor | None, grad_v: Tensor | None, _: None
     ) -> tuple[Tensor | None, ...]:
+        _refuse_second_derivative()
         (h_seq,) = ctx.saved_tensors
         if grad_s is None:
             grad_s = torch.zeros_like(h_seq, dtype=grad_v.dtype)
@@ -197,6 +207,7 @@ class _RecurrentNeuronSequence(torch.autograd.Function):
     def backward(
         ctx: Any, grad_s: Tensor | None, grad_v: Tensor | None, _: None
     ) -> tuple[Tensor | None, ...]:
+        _refuse_second_derivative()
         if grad_s is None:
             grad_s = torch.zeros_like(ctx.saved_tensors[1])
         *gradients, grad_bias = ctx.kernels.recurrent_neuron_sequence_backward(
@@ -215,6 +226,7 @@ class _SynapseFilterSequence(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad_i_seq: Tensor) -> tuple[Tensor | None, ...]:
+        _refuse_second_derivative()
         return None, *ctx.kernels.synapse_filter_sequence_backward(grad_i_seq, *ctx.saved_tensors)
 
 
