@@ -1,4 +1,4 @@
-"""What every kernel asks of its tensors before it starts: a kernel reads addresses, and would leave the tensor's memory.
+"""What every kernel asks of its tensors before it starts: it reads at addresses, whatever lies there.
 
 Modules hand over what fits; these checks, a few for a whole sequence, are for whoever calls the ops, and for weights
 that somebody replaced or moved.
@@ -6,34 +6,34 @@ that somebody replaced or moved.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 from snn_core.checks import FLOATING
 
+Shape = tuple[int, ...]
 
-def _fit(name: str, tensor: Tensor | None, shape: Sequence[int], like: Tensor) -> None:
-    if tensor is None:
+
+def _fit(name: str, tensor: Tensor | None, shape: Shape, device: torch.device) -> None:
+    if tensor is None or (tensor.shape == shape and tensor.device == device and tensor.dtype in FLOATING):
         return
     if tensor.shape != shape:
         raise ValueError(f"{name} must have shape {list(shape)}, got {list(tensor.shape)}")
-    if tensor.device != like.device:
+    if tensor.device != device:
         raise ValueError(
-            f"{name} is on {tensor.device}, its sequence on {like.device}: move the module or the input with .to()"
+            f"{name} is on {tensor.device}, the input on {device}: move the module or the input with .to()"
         )
-    if tensor.dtype not in FLOATING:
-        raise TypeError(f"{name} must have a floating-point dtype, got {tensor.dtype}")
+    raise TypeError(f"{name} must have a floating-point dtype, got {tensor.dtype}")
 
 
-def _sequence(name: str, tensor: Tensor, dimensions: int = 1) -> torch.Size:
-    """Return the shape of a time step."""
+def _sequence(name: str, tensor: Tensor) -> tuple[Shape, Shape, torch.device]:
+    """Return the shapes of a sequence and of a time step, and where it is."""
+    shape = tuple(tensor.shape)
     if tensor.dtype not in FLOATING:
         raise TypeError(f"{name} must have a floating-point dtype, got {tensor.dtype}")
-    if tensor.dim() <= dimensions or len(tensor) == 0:
-        raise ValueError(f"{name} must have at least one time step, got shape {list(tensor.shape)}")
-    return tensor.shape[1:]
+    if len(shape) < 2 or shape[0] == 0:
+        raise ValueError(f"{name} must have shape [T, N, *] with at least one time step, got {list(shape)}")
+    return shape, shape[1:], tensor.device
 
 
 def check_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, grad: Tensor | None = None) -> None:
@@ -44,12 +44,12 @@ def check_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, grad: Te
     """
     if x.dtype not in (torch.float32, torch.float64):
         raise TypeError(f"x must have dtype torch.float32 or torch.float64, got {x.dtype}")
-    if x.dim() == 0 or weight.dim() != 2:
-        raise ValueError(f"need x [*, K] and weight [J, K], got {list(x.shape)} and {list(weight.shape)}")
-    J = len(weight)
-    _fit("weight", weight, (J, x.shape[-1]), x)
-    _fit("bias", bias, (J,), x)
-    _fit("grad", grad, (*x.shape[:-1], J), x)
+    shape, weights, device = tuple(x.shape), tuple(weight.shape), x.device
+    if len(shape) == 0 or len(weights) != 2:
+        raise ValueError(f"need x [*, K] and weight [J, K], got {list(shape)} and {list(weights)}")
+    _fit("weight", weight, (weights[0], shape[-1]), device)
+    _fit("bias", bias, weights[:1], device)
+    _fit("grad", grad, (*shape[:-1], weights[0]), device)
 
 
 def check_walk(x_seq: Tensor, v: Tensor, y: Tensor | None) -> None:
@@ -58,24 +58,25 @@ def check_walk(x_seq: Tensor, v: Tensor, y: Tensor | None) -> None:
     Raises:
         TypeError, ValueError: an argument has another dtype, shape or device than the op takes.
     """
-    step = _sequence("x_seq", x_seq)
-    _fit("v", v, step, x_seq)
-    _fit("y", y, step, x_seq)
+    _, step, device = _sequence("x_seq", x_seq)
+    _fit("v", v, step, device)
+    _fit("y", y, step, device)
 
 
 def check_walk_backward(grad_s_seq: Tensor, grad_v_last: Tensor | None, h_seq: Tensor) -> None:
     """Refuse what does not fit a walk back; see :func:`check_walk`."""
-    step = _sequence("grad_s_seq", grad_s_seq)
-    _fit("h_seq", h_seq, grad_s_seq.shape, grad_s_seq)
-    _fit("grad_v_last", grad_v_last, step, grad_s_seq)
+    shape, step, device = _sequence("grad_s_seq", grad_s_seq)
+    _fit("h_seq", h_seq, shape, device)
+    _fit("grad_v_last", grad_v_last, step, device)
 
 
 def check_recurrent(x_seq: Tensor, v: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None) -> None:
     """Refuse what does not fit a walk with recurrent weights ``[H, 2 H]``; see :func:`check_walk`."""
-    H = _sequence("x_seq", x_seq, 1)[-1]
-    check_walk(x_seq, v, y)
-    _fit("weight", weight, (H, 2 * H), x_seq)
-    _fit("bias", bias, (H,), x_seq)
+    shape, step, device = _sequence("x_seq", x_seq)
+    _fit("v", v, step, device)
+    _fit("y", y, step, device)
+    _fit("weight", weight, (shape[-1], 2 * shape[-1]), device)
+    _fit("bias", bias, shape[-1:], device)
 
 
 def check_recurrent_backward(
@@ -88,22 +89,25 @@ def check_recurrent_backward(
     weight: Tensor,
 ) -> None:
     """Refuse what does not fit a walk back with recurrent weights; see :func:`check_walk`."""
-    check_walk_backward(grad_s_seq, grad_v_last, h_seq)
-    check_recurrent(x_seq, y, y, weight, None)
-    _fit("s_seq", s_seq, grad_s_seq.shape, grad_s_seq)
-    _fit("x_seq", x_seq, grad_s_seq.shape, grad_s_seq)
+    shape, step, device = _sequence("grad_s_seq", grad_s_seq)
+    for name, tensor in (("h_seq", h_seq), ("s_seq", s_seq), ("x_seq", x_seq)):
+        _fit(name, tensor, shape, device)
+    _fit("grad_v_last", grad_v_last, step, device)
+    _fit("y", y, step, device)
+    _fit("weight", weight, (shape[-1], 2 * shape[-1]), device)
 
 
 def check_filter(s_seq: Tensor, i: Tensor, inv_tau: Tensor) -> None:
     """Refuse what does not fit a walk of synapse filters; see :func:`check_walk`."""
-    step = _sequence("s_seq", s_seq)
-    _fit("i", i, step, s_seq)
-    _fit("inv_tau", inv_tau, inv_tau.shape, s_seq)
-    if inv_tau.numel() != 1 and (
-        inv_tau.dim() > len(step)
-        or any(a not in (1, b) for a, b in zip(reversed(inv_tau.shape), reversed(step), strict=False))
-    ):
-        raise ValueError(f"inv_tau must broadcast to {list(step)}, got shape {list(inv_tau.shape)}")
+    _, step, device = _sequence("s_seq", s_seq)
+    _fit("i", i, step, device)
+    rates = tuple(inv_tau.shape)
+    _fit("inv_tau", inv_tau, rates, device)
+    fits = len(rates) <= len(step) and all(
+        a in (1, b) for a, b in zip(reversed(rates), reversed(step), strict=False)
+    )
+    if not fits:
+        raise ValueError(f"inv_tau must broadcast to {list(step)}, got shape {list(rates)}")
 
 
 def check_filter_backward(
@@ -111,5 +115,5 @@ def check_filter_backward(
 ) -> None:
     """Refuse what does not fit a walk back of synapse filters; see :func:`check_walk`."""
     check_filter(s_seq, i, inv_tau)
-    _fit("i_seq", i_seq, s_seq.shape, s_seq)
-    _fit("grad_i_seq", grad_i_seq, s_seq.shape, s_seq)
+    _fit("i_seq", i_seq, tuple(s_seq.shape), s_seq.device)
+    _fit("grad_i_seq", grad_i_seq, tuple(s_seq.shape), s_seq.device)
