@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 import torch
 from tqdm.auto import tqdm
@@ -21,7 +19,8 @@ from tqdm.auto import tqdm
 from snn_core import __version__
 from snn_core.backend import BACKENDS
 from snn_core.checkpoint import CheckpointError
-from snn_core.config import LOSSES
+from snn_core.command import Parser, folder, number, path, whole
+from snn_core.config import HIGHEST, LOSSES
 from snn_core.data import SequentialFashionMNIST
 from snn_core.distributed import Ranks, join
 from snn_core.network import NETWORKS
@@ -31,20 +30,6 @@ from snn_core.training import TrainingConfig, fit
 __all__ = ["main", "make_parser"]
 
 DEFAULTS = TrainingConfig()
-
-
-def _number(kind: type, lowest: float, exclusive: bool = False) -> Callable[[str], float]:
-    """Return an argparse type for a finite number of this kind, not below ``lowest``."""
-
-    def parse(text: str) -> float:
-        value = kind(text)
-        if not math.isfinite(value) or value < lowest or (exclusive and value == lowest):
-            bound = "above" if exclusive else "at least"
-            raise argparse.ArgumentTypeError(f"must be a finite number {bound} {lowest}, got {text}")
-        return value
-
-    parse.__name__ = kind.__name__  # argparse names the type in "invalid int value"
-    return parse
 
 
 def _device(text: str) -> str:
@@ -70,27 +55,18 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         return action.help if action.default in (None, False) else super()._get_help_string(action)
 
 
-class _Parser(argparse.ArgumentParser):
-    """Answers bad arguments with one line instead of the whole usage."""
-
-    def error(self, message: str) -> NoReturn:
-        line = f"{self.prog}: error: {message} (--help lists all arguments)\n"
-        self.exit(2, line if _is_first_here() else None)
-
-
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser; its flags are those of the tutorial's text, and a few more below them."""
-    parser = _Parser(
+    parser = Parser(
         prog="python -m snn_core.train",
         description="Train one network on Fashion-MNIST read column by column.",
         formatter_class=_HelpFormatter,
-        allow_abbrev=False,
     )
     add = parser.add_argument
-    count, size, rate = _number(int, 0), _number(int, 1), _number(float, 0)
-    positive = _number(float, 0, exclusive=True)
+    count, size, rate, positive = whole(0), whole(1), number(0), number(0, exclusive=True)
     add(
         "--data-path",
+        type=path,
         help="a torchvision root, a folder of IDX files or of their .gz (default: cache, system, download)",
     )
     add(
@@ -104,7 +80,7 @@ def make_parser() -> argparse.ArgumentParser:
     add(
         "-j",
         "--workers",
-        type=count,
+        type=whole(0, HIGHEST["workers"]),
         default=DEFAULTS.workers,
         metavar="N",
         help="data loading workers; 0 keeps all images in one tensor on the device, which is fastest",
@@ -125,8 +101,12 @@ def make_parser() -> argparse.ArgumentParser:
         "--wd", "--weight-decay", type=rate, default=DEFAULTS.weight_decay, dest="weight_decay", metavar="W",
         help="weight decay",
     )  # fmt: skip
-    add("--output-dir", help="where checkpoints and logs go (default: runs/MODEL)")
-    add("--resume", help="checkpoint to go on from; logs go on in its folder unless --output-dir is given")
+    add("--output-dir", type=folder, help="where checkpoints and logs go (default: runs/MODEL)")
+    add(
+        "--resume",
+        type=path,
+        help="checkpoint to go on from; logs go on in its folder unless --output-dir is given",
+    )
     add(
         "--start-epoch",
         type=count,
@@ -145,7 +125,12 @@ def make_parser() -> argparse.ArgumentParser:
     add("--backend", choices=BACKENDS, default=DEFAULTS.backend, help="how sequences run")
     add("--loss", choices=LOSSES, default=DEFAULTS.loss, help="loss between the firing rates and the label")
     add("--clip", type=positive, metavar="NORM", help="largest norm of the gradient (default: no limit)")
-    add("--seed", type=count, default=DEFAULTS.seed, help="seed of weights and order of images")
+    add(
+        "--seed",
+        type=whole(0, HIGHEST["seed"]),
+        default=DEFAULTS.seed,
+        help="seed of weights and order of images",
+    )
     add("--order", choices=("column", "row"), default=DEFAULTS.order, help="how an image is read")
     add(
         "--source",
@@ -153,7 +138,7 @@ def make_parser() -> argparse.ArgumentParser:
         default="auto",
         help="full refuses the embedded subset, embedded takes it at once",
     )
-    add("--threads", type=size, help="CPU threads of torch (default: torch decides)")
+    add("--threads", type=whole(1, HIGHEST["workers"]), help="CPU threads of torch (default: torch decides)")
     add("--overwrite", action="store_true", help="replace an earlier run in the output folder")
     add("--version", action="version", version=f"snn_core {__version__}, torch {torch.__version__}")
     return parser
@@ -239,6 +224,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except ValueError as error:
         parser.error(str(error))
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate" not in str(error):
+            raise
+        parser.fail("not enough memory: try a smaller --hidden or --batch-size")
     if ranks.first:
         print(f"checkpoints and metrics are in {folder}")
     return 0

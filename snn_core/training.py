@@ -20,6 +20,7 @@ from tqdm.auto import tqdm
 
 from snn_core.batches import ImageData, batches, on_device
 from snn_core.checkpoint import CheckpointError, load_checkpoint, restore_rng, rng_state
+from snn_core.checks import check_whole
 from snn_core.config import TrainingConfig
 from snn_core.distributed import ALONE, Ranks
 from snn_core.functional import reset_net
@@ -171,7 +172,9 @@ class Trainer:
             others than in one process.
 
     Raises:
-        ValueError: ``net`` or ``config`` asks for what several processes cannot do: batch normalisation, CUDA graphs.
+        TypeError: ``start_epoch`` is not a whole number.
+        ValueError: no epoch is left after ``start_epoch``, or ``net`` or ``config`` asks for what several processes
+            cannot do: batch normalisation, CUDA graphs.
     """
 
     def __init__(
@@ -183,6 +186,8 @@ class Trainer:
     ) -> None:
         if config.cuda_graph and ranks.size > 1:
             raise ValueError(f"cuda_graph works with 1 process, got {ranks.size}")
+        if check_whole("start_epoch", start_epoch, 0) >= config.epochs:
+            raise ValueError(f"epochs must be above the {start_epoch} already done, got {config.epochs}")
         self.config, self.ranks = config, ranks
         self.device = torch.device(config.device)
         if self.device.type == "cpu":

@@ -1,4 +1,4 @@
-"""The border between Python and the kernels: whatever crosses it comes back right, or as an exception, never as a crash.
+"""The border between Python and the kernels: what crosses it comes back right, or as an exception, never as a crash.
 
 Every case runs in a process of its own, this file as a script, so that a segmentation fault, an abort or a deadlock
 fails a test and takes nothing else with it. A case says what it did in one line of JSON, or raises.

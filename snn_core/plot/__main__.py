@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
+from json import JSONDecodeError
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 
+from snn_core.command import Parser, folder
 from snn_core.data import SequentialFashionMNIST
 from snn_core.files import atomic_write
 from snn_core.plot.overview import overview
@@ -37,12 +38,18 @@ def _draw_all(results: Path, folder: Path) -> list[Path]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Draw all figures from the files in ``results/``."""
-    parser = argparse.ArgumentParser(prog="python -m snn_core.plot", description=main.__doc__)
-    parser.add_argument("--results", type=Path, default=Path("results"), help="folder of the JSON files")
-    parser.add_argument("--figures", type=Path, default=Path("figures"), help="folder to write to")
+    parser = Parser(prog="python -m snn_core.plot", description=main.__doc__)
+    parser.add_argument("--results", type=folder, default=Path("results"), help="folder of the JSON files")
+    parser.add_argument("--figures", type=folder, default=Path("figures"), help="folder to write to")
     args = parser.parse_args(argv)
     plt.switch_backend("agg")
-    for path in _draw_all(args.results, args.figures):
+    try:
+        drawn = _draw_all(args.results, args.figures)
+    except OSError as error:
+        parser.fail(error)
+    except (JSONDecodeError, LookupError) as error:
+        parser.fail(f"--results: the files in {args.results} are not what the notebooks write: {error!r}")
+    for path in drawn:
         print(path)
 
 
