@@ -93,6 +93,18 @@ def _fake_synapse_backward(
     return _new(grad_i_seq), _new(i), _new(inv_tau)
 
 
+def _on_one_device(fake: Callable[..., Any]) -> Callable[..., Any]:
+    """Let ``fake`` refuse tensors here and there: it stands for the kernels also where a single one is on meta."""
+
+    def call(*arguments: Any) -> Any:
+        devices = {str(argument.device) for argument in arguments if isinstance(argument, Tensor)}
+        if len(devices) > 1:
+            raise ValueError(f"all tensors must be on one device, got {', '.join(sorted(devices))}")
+        return fake(*arguments)
+
+    return call
+
+
 for _name, _fake in {
     "linear": lambda x, weight, bias: x.new_empty(*x.shape[:-1], len(weight)),
     "linear_backward": _fake_linear_backward,
@@ -103,7 +115,7 @@ for _name, _fake in {
     "synapse_filter_sequence": lambda s_seq, i, inv_tau: _new(s_seq),
     "synapse_filter_sequence_backward": _fake_synapse_backward,
 }.items():
-    torch.library.register_fake(f"snn_core::{_name}", _fake, lib=_library)
+    torch.library.register_fake(f"snn_core::{_name}", _on_one_device(_fake), lib=_library)
 
 
 class _Dispatched:
