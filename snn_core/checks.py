@@ -80,9 +80,11 @@ def check_module(name: str, value: Any) -> nn.Module:
 
 
 def check_tensor(name: str, value: Any) -> Tensor:
-    """Return ``value``; raise TypeError if it is not a tensor."""
+    """Return ``value``; raise TypeError if it is not a dense tensor."""
     if not isinstance(value, Tensor):
         raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
+    if value.layout is not torch.strided:
+        raise TypeError(f"{name} must be a dense tensor, got layout {value.layout}: call x.to_dense()")
     return value
 
 
@@ -95,8 +97,6 @@ def check_floating(name: str, value: Any) -> Tensor:
     check_tensor(name, value)
     if value.dtype not in FLOATING:
         raise TypeError(f"{name} must have a floating-point dtype, got {value.dtype}: call x.float()")
-    if value.layout is not torch.strided:
-        raise TypeError(f"{name} must be a dense tensor, got layout {value.layout}: call x.to_dense()")
     return value
 
 

@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from snn_core.batches import ImageData, batches, on_device
 from snn_core.checkpoint import CheckpointError, load_checkpoint, restore_rng, rng_state
-from snn_core.checks import check_whole
+from snn_core.checks import check_shape, check_whole
 from snn_core.config import TrainingConfig
 from snn_core.distributed import ALONE, Ranks
 from snn_core.functional import reset_net
@@ -52,7 +52,13 @@ def set_seed(seed: int) -> None:
 
 
 def rate_loss(rate: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean squared error between firing rates ``[N, classes]`` and one-hot labels ``[N]``, a scalar."""
+    """Return the mean squared error between firing rates ``[N, classes]`` and one-hot labels ``[N]``, a scalar.
+
+    Raises:
+        TypeError, ValueError: an argument is not a tensor of this shape.
+    """
+    check_shape("rate", rate, "N", "classes")
+    check_shape("labels", labels, len(rate))
     return F.mse_loss(rate, F.one_hot(labels, rate.shape[1]).to(rate.dtype))
 
 
