@@ -533,7 +533,7 @@ def child(case: Callable[..., object], count: int, seed: int = 0, **environment:
 
 
 def test_any_shape_layout_and_dtype_equals_the_torch_loop(torture):
-    cases = torture.count(fast=40, full=3000)
+    cases = torture.count(fast=60, full=3000)
     torture.figure(
         item=5,
         what="layers of random size, memory layout, precision, state and gradients, kernel against torch loop",
