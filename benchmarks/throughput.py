@@ -12,7 +12,6 @@ with T and batch, and what a new process costs.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import resource
@@ -35,9 +34,11 @@ from benchmarks.config import BASE, MODELS, Config, grid
 from benchmarks.driver import ROOT, Process, WorkerError, ratio, rounds, summary, timed_steps
 from benchmarks.inputs import write_inputs
 from benchmarks.peers import PEERS
+from snn_core.command import Parser, folder, target
 from snn_core.data import SequentialFashionMNIST
 from snn_core.files import write_json
 from snn_core.provenance import provenance
+from snn_core.sources import DataError
 
 OURS = "snn_core"
 
@@ -321,13 +322,11 @@ def run(plan: Plan, environments: Path, source: str) -> dict[str, Any]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, run, write the file; return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.throughput", description=__doc__.splitlines()[0]
-    )
-    parser.add_argument("--out", type=Path, default=Path("results/throughput.json"))
+    parser = Parser(prog="python -m benchmarks.throughput", description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=target, default=Path("results/throughput.json"))
     parser.add_argument(
         "--envs",
-        type=Path,
+        type=folder,
         default=Path("build/bench"),
         help="folder of the environments (default: %(default)s)",
     )
@@ -349,7 +348,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         plan = replace(plan, libraries=tuple(name for name in PEERS if name in chosen))
     try:
         results = run(plan, args.envs, args.source)
-    except WorkerError as error:
+    except (DataError, WorkerError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     write_json(args.out, results)

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.engine import Store, sweep
 from experiments.grid import GROUPS, cases
 from experiments.report import SUMMARY, write
+from snn_core.command import Parser, target, whole
+from snn_core.config import HIGHEST
 
 RUNS = Path("results") / "ablation_runs.jsonl"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the ablation. Runs whose results are there are not repeated; break it off and go on at any time."""
-    parser = argparse.ArgumentParser(prog="python -m experiments", description=main.__doc__)
+    parser = Parser(prog="python -m experiments", description=main.__doc__)
     parser.add_argument("groups", nargs="*", metavar="group", help=f"{', '.join(GROUPS)} (default: all)")
-    parser.add_argument("--jobs", type=int, default=2, help="processes side by side (default: 2)")
+    parser.add_argument(
+        "--jobs", type=whole(1, HIGHEST["workers"]), default=2, help="processes side by side (default: 2)"
+    )
     parser.add_argument(
         "--scheduler", metavar="ADDRESS", help="dask scheduler to send the runs to, as in tcp://host:8786"
     )
-    parser.add_argument("--runs", type=Path, default=RUNS, help=f"file of results (default: {RUNS})")
+    parser.add_argument("--runs", type=target, default=RUNS, help=f"file of results (default: {RUNS})")
     args = parser.parse_args(argv)
     try:
         chosen = cases(args.groups or None)
@@ -35,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             sweep(specs, store, args.jobs, args.scheduler)
             write(store.records(), args.runs.with_name(SUMMARY.name))
     except OSError as error:  # no scheduler, no space on the disk
-        parser.exit(1, f"{parser.prog}: error: {error}\n")
+        parser.fail(error)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ Of the seeds of a recipe, the one with the median accuracy is kept, so that the 
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from experiments.engine import Record, Store
 from experiments.grid import Case, cases
 from experiments.runs import RunSpec, splits, train
 from experiments.statistics import estimate
+from snn_core.command import Parser, folder, path
 from snn_core.files import atomic_write, sha256, write_json
 from snn_core.network import NETWORKS
 from snn_core.pretrained import CARDS, PRETRAINED_FOLDER, Card, card_digest
@@ -138,15 +138,15 @@ def shipped() -> list[Case]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Train the chosen recipe of each network with the seed of the median accuracy, and keep the weights."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.ship", description=main.__doc__)
-    parser.add_argument("--runs", type=Path, default=RUNS, help=f"file of results (default: {RUNS})")
-    parser.add_argument("--folder", type=Path, default=PRETRAINED_FOLDER, help="where weights and cards go")
+    parser = Parser(prog="python -m experiments.ship", description=main.__doc__)
+    parser.add_argument("--runs", type=path, default=RUNS, help=f"file of results (default: {RUNS})")
+    parser.add_argument("--folder", type=folder, default=PRETRAINED_FOLDER, help="where weights and cards go")
     args = parser.parse_args(argv)
     for case in shipped():
         try:
             card = ship_median(case, Store(args.runs), args.folder)
         except (ValueError, OSError) as error:
-            parser.exit(1, f"{parser.prog}: error: {error}\n")
+            parser.fail(error)
         accuracy = card["accuracy"]
         print(
             f"{case.kind}: seed {accuracy['seed']}, test accuracy {accuracy['test']:.2%} "

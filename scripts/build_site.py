@@ -7,7 +7,6 @@ or picture that leads nowhere, also within raw HTML, which Sphinx does not look 
 
 from __future__ import annotations
 
-import argparse
 import re
 import shutil
 import sys
@@ -23,6 +22,8 @@ import update_readme
 from nbformat import NotebookNode
 from sphinx.application import Sphinx
 from sphinx.util.console import nocolor
+
+from snn_core.command import Parser, folder
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -172,11 +173,20 @@ def build(notebooks: Path, out: Path) -> list[str]:
 
 def main(argv: list[str] | None = None) -> None:
     """Parse the command line and build."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--notebooks", type=Path, default=ROOT / "notebooks", help="folder of the notebooks")
-    parser.add_argument("--out", type=Path, default=ROOT / "build" / "site", help="folder of the site")
+    parser = Parser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--notebooks", type=folder, default=ROOT / "notebooks", help="folder of the notebooks"
+    )
+    parser.add_argument("--out", type=folder, default=ROOT / "build" / "site", help="folder of the site")
     args = parser.parse_args(argv)
-    problems = build(args.notebooks, args.out)
+    if args.out.exists() and any(args.out.iterdir()) and not (args.out / ".buildinfo").exists():
+        parser.error(
+            f"--out: {args.out} holds something other than a site and would be emptied: name another"
+        )
+    try:
+        problems = build(args.notebooks, args.out)
+    except FileNotFoundError as error:
+        parser.fail(error)
     if problems:
         sys.exit("\n".join(problems))
     print(f"open {args.out / 'index.html'}")

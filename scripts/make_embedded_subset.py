@@ -7,16 +7,16 @@ file, in the order of those files. Run from anywhere once snn_core is installed:
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import io
 from pathlib import Path
 
 import torch
 
+from snn_core.command import Parser, folder
 from snn_core.data import SequentialFashionMNIST
 from snn_core.files import atomic_write, sha256
-from snn_core.sources import EMBEDDED_FOLDER, FULL, SUBSET, IdxFile
+from snn_core.sources import EMBEDDED_FOLDER, FULL, SUBSET, DataError, IdxFile
 
 
 def first_of_each_class(labels: torch.Tensor, per_class: int) -> torch.Tensor:
@@ -48,11 +48,14 @@ def save(folder: Path, file: IdxFile, values: torch.Tensor) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Write the four files."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--out", type=Path, default=EMBEDDED_FOLDER, help="the folder to write to")
+    parser = Parser(description=main.__doc__)
+    parser.add_argument("--out", type=folder, default=EMBEDDED_FOLDER, help="the folder to write to")
     options = parser.parse_args(arguments)
     for split in FULL:
-        data = SequentialFashionMNIST(train=split == "training", source="full")
+        try:
+            data = SequentialFashionMNIST(train=split == "training", source="full")
+        except DataError as error:
+            parser.fail(error)
         images, labels = SUBSET[split]
         chosen = first_of_each_class(data.labels, labels.shape[0] // len(data.classes))
         save(options.out, images, data.images[chosen])

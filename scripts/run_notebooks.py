@@ -26,6 +26,7 @@ from nbformat.v4 import new_code_cell
 from patient_kernel import PatientManager
 
 from snn_core.backend.cpu import COMPILING
+from snn_core.command import Parser, folder, whole
 from snn_core.files import atomic_write, sha256, write_json
 from snn_core.provenance import provenance
 
@@ -152,14 +153,14 @@ def execute(path: Path, output: Path, parameters: dict[str, Any], with_solutions
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("chapters", nargs="*", help="numbers of chapters, as in 01 (default: all)")
-    parser.add_argument("--epochs", type=int, help="epochs of each training (default: the notebook's)")
+    parser.add_argument("--epochs", type=whole(1), help="epochs of each training (default: the notebook's)")
     parser.add_argument(
         "--source", choices=("auto", "full", "embedded"), help="data (default: the notebook's)"
     )
     parser.add_argument(
-        "--out", type=Path, help="folder for notebooks, results and figures (default: in place)"
+        "--out", type=folder, help="folder for notebooks, results and figures (default: in place)"
     )
     args = parser.parse_args(argv)
     args.parameters = {

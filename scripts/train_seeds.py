@@ -7,10 +7,10 @@ library's modules, an independent check of what a seed can do.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import os
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import product
@@ -22,7 +22,8 @@ from torch import nn
 from tqdm import tqdm
 
 from snn_core.backend import BACKENDS
-from snn_core.config import TrainingConfig
+from snn_core.command import Parser, number, target, whole
+from snn_core.config import HIGHEST, TrainingConfig
 from snn_core.data import SequentialFashionMNIST
 from snn_core.files import write_json
 from snn_core.network import NETWORKS, make_network
@@ -62,21 +63,24 @@ def train_one(config: TrainingConfig, source: str, library: str) -> dict[str, An
     }
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line and run."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--epochs", type=int, default=64)
+    parser = Parser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=whole(0, HIGHEST["seed"]), nargs="+", default=[0, 1, 2])
+    parser.add_argument("--epochs", type=whole(1), default=64)
     parser.add_argument(
-        "--lr", type=float, default=TrainingConfig.lr, help="learning rate (default: %(default)s)"
+        "--lr",
+        type=number(0, exclusive=True),
+        default=TrainingConfig.lr,
+        help="learning rate (default: %(default)s)",
     )
     parser.add_argument("--models", nargs="+", choices=tuple(NETWORKS), default=list(NETWORKS))
     parser.add_argument("--library", choices=("snn_core", "spikingjelly"), default="snn_core")
     parser.add_argument("--backend", choices=BACKENDS, default="auto")
     parser.add_argument("--source", choices=("full", "embedded"), default="full")
-    parser.add_argument("--processes", type=int, default=os.cpu_count())
-    parser.add_argument("--out", default="results/seeds.json")
-    args = parser.parse_args()
+    parser.add_argument("--processes", type=whole(1, HIGHEST["workers"]), default=os.cpu_count())
+    parser.add_argument("--out", type=target, default="results/seeds.json")
+    args = parser.parse_args(argv)
 
     configs = [
         TrainingConfig(model=model, seed=seed, epochs=args.epochs, lr=args.lr, backend=args.backend)

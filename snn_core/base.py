@@ -8,18 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from snn_core.checks import check_floating
+
 
 def check_input(owner: nn.Module, x: Tensor) -> None:
     """Refuse an input that is not a floating-point tensor.
 
     Raises:
-        TypeError: ``x`` is not a tensor or has an integer, boolean or complex dtype.
+        TypeError: ``x`` is not a dense tensor of fp32, fp64, fp16 or bf16.
     """
-    name = type(owner).__name__
-    if not isinstance(x, Tensor):
-        raise TypeError(f"{name}: x must be a torch.Tensor, got {type(x).__name__}")
-    if not x.is_floating_point():
-        raise TypeError(f"{name}: x must have a floating-point dtype, got {x.dtype}: call x.float()")
+    check_floating(f"{type(owner).__name__}: x", x)
 
 
 def check_sequence(owner: nn.Module, x_seq: Tensor, features: str = "*") -> None:

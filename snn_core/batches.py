@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from snn_core.checks import check_whole
 from snn_core.distributed import ALONE, Ranks
 
 __all__ = ["ImageData", "batches", "on_device"]
@@ -53,7 +54,11 @@ def batches(
     Without workers a batch is an index into ``data.images``, and its images are a view of the sequence ``[T, N, H]``
     that the networks read, so that no step has to reorder them. Both ways give the same numbers. Of several processes
     each gets its share of every batch, which may be empty in the last one.
+
+    Raises:
+        TypeError, ValueError: ``batch_size`` is not a whole number above 0.
     """
+    check_whole("batch_size", batch_size, 1)
     parts = [ranks.share(part) for part in indices.split(batch_size)]
     if workers == 0:
         columns = _column_by_column(data.images)

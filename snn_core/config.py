@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
 from snn_core.backend import check_backend
+from snn_core.checks import LARGEST, check_choice, check_device, check_flag, check_number, check_whole
 from snn_core.network import NETWORKS
 
-__all__ = ["LOSSES", "TrainingConfig"]
+__all__ = ["HIGHEST", "LOSSES", "TrainingConfig"]
+
+#: Largest values where less than :data:`snn_core.checks.LARGEST` is possible: NumPy takes 32 bits of seed, and more
+#: workers than this many processes are a slip of the keyboard.
+HIGHEST: dict[str, int] = {"seed": 2**32 - 1, "workers": 1024}
 
 #: Names of the losses in :mod:`snn_core.training`: mean squared error between outputs and the one-hot label, as in the
 #: tutorial, and cross-entropy with the outputs as logits.
@@ -22,6 +26,7 @@ class TrainingConfig:
     ``clip`` is the largest norm that the gradient of all weights may have; None leaves it as it is.
 
     Raises:
+        TypeError: a value of another type; the message names the field.
         ValueError: a value out of its range; the message names the field.
     """
 
@@ -53,24 +58,25 @@ class TrainingConfig:
             "opt": ("sgd", "adam"),
             "lrs": ("cosa", "step", "none"),
             "loss": LOSSES,
+            "order": ("column", "row"),
         }
-        for name, allowed in (choices | {"order": ("column", "row")}).items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
-        lowest = {"hidden": 1, "epochs": 1, "batch_size": 1, "step_size": 1, "cosa_tmax": 1, "workers": 0}
-        for name, bound in (lowest | {"seed": 0}).items():
-            value = getattr(self, name)
-            if value is not None and value < bound:
-                raise ValueError(f"{name} must be at least {bound}, got {value}")
-        for name in ("lr", "step_gamma", "clip"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise ValueError(f"{name} must be a positive, finite number, got {value}")
-        if not 0 <= self.momentum < 1:
+        for name, allowed in choices.items():
+            check_choice(name, getattr(self, name), allowed)
+        lowest = {"hidden": 1, "epochs": 1, "batch_size": 1, "step_size": 1, "workers": 0, "seed": 0}
+        if self.cosa_tmax is not None:
+            lowest["cosa_tmax"] = 1
+        for name, bound in lowest.items():
+            check_whole(name, getattr(self, name), bound, HIGHEST.get(name, LARGEST))
+        for name in ("lr", "step_gamma") if self.clip is None else ("lr", "step_gamma", "clip"):
+            check_number(name, getattr(self, name), above=0)
+        if not 0 <= check_number("momentum", self.momentum) < 1:
             raise ValueError(f"momentum must lie in [0, 1), got {self.momentum}")
-        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
+        if check_number("weight_decay", self.weight_decay) < 0:
             raise ValueError(f"weight_decay must be a finite number >= 0, got {self.weight_decay}")
-        if self.cuda_graph and (self.amp or not self.device.startswith("cuda")):
+        for name in ("amp", "cuda_graph"):
+            check_flag(name, getattr(self, name))
+        kind = check_device("device", self.device).type
+        if self.cuda_graph and (self.amp or kind != "cuda"):
             raise ValueError(
                 f"cuda_graph needs device 'cuda' and no amp, got device {self.device!r}, amp={self.amp}"
             )

@@ -5,7 +5,6 @@ The command ``python -m snn_core.data`` fetches the data into the cache and says
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import sys
@@ -15,6 +14,7 @@ import torch
 from torch.utils.data import Dataset
 
 from snn_core import sources
+from snn_core.command import Parser, path
 from snn_core.sources import DataError, IdxFile
 
 __all__ = ["SequentialFashionMNIST", "main"]
@@ -121,8 +121,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     It is 1 where the full data are found but cannot be cached, too: a warning has then said why.
     """
-    parser = argparse.ArgumentParser(prog="python -m snn_core.data", description="Fetch Fashion-MNIST.")
-    parser.add_argument("--data-path", help="take the data from this folder and from nowhere else")
+    parser = Parser(prog="python -m snn_core.data", description="Fetch Fashion-MNIST.")
+    parser.add_argument("--data-path", type=path, help="take the data from this folder and from nowhere else")
     parser.add_argument("--source", choices=("auto", "full", "embedded"), default="auto")
     options = parser.parse_args(arguments)
     # Level INFO says why the subset was taken.
@@ -132,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             split = SequentialFashionMNIST(options.data_path, train, source=options.source, cache=True)
             if not (split.is_cached or split.is_subset):
                 return 1
-    except DataError as error:
+    except (DataError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

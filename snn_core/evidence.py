@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from snn_core.checks import check_number
 from snn_core.network import NETWORKS
 
 __all__ = [
@@ -79,7 +80,14 @@ def holm(p: Sequence[float]) -> list[float]:
 
     where :math:`p_{(1)} \le \dots \le p_{(m)}`: the chance that any of m true "no difference" is called a difference
     then stays below the level at which the :math:`p'` are judged.
+
+    Raises:
+        TypeError: ``p`` is not a list of numbers.
+        ValueError: one of them does not lie between 0 and 1.
     """
+    for each in p:
+        if not 0 <= check_number("p", each) <= 1:
+            raise ValueError(f"p must lie between 0 and 1, got {each}")
     corrected, running = [0.0] * len(p), 0.0
     for rank, index in enumerate(sorted(range(len(p)), key=lambda index: p[index])):
         running = max(running, min(1.0, (len(p) - rank) * p[index]))
@@ -140,7 +148,11 @@ def reach(group: Sequence[CaseSummary], points: float = 5.0) -> dict[str, int]:
 
     Returns:
         network to the largest ``at`` up to which it does not fall further.
+
+    Raises:
+        TypeError, ValueError: ``points`` is not a finite number.
     """
+    check_number("points", points)
     found: dict[str, int] = {}
     for kind in dict.fromkeys(case["kind"] for case in group):
         mine = sorted((case for case in group if case["kind"] == kind), key=lambda case: case["at"])

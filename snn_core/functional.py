@@ -11,6 +11,10 @@ A neuron does three things in each time step, in this order (tutorial.txt and [1
 Shapes: ``x``, ``v`` and the spikes share one shape, ``[N, *]`` or any other down to 0-dim. Quantities are
 dimensionless; time is counted in steps.
 
+:func:`if_step` and :func:`lif_step` check that ``x`` and ``v`` fit together. Their parts, and the synapse filter, are
+bare arithmetic, which raises what torch raises, TypeError or RuntimeError. Numbers are taken as they are; the modules
+of :mod:`snn_core.neuron` check them, once.
+
 .. [1] W. Fang et al., "Incorporating learnable membrane time constant to enhance learning of spiking neural
    networks", ICCV 2021, eq. 2-4. https://arxiv.org/abs/2007.05785
 """
@@ -21,7 +25,9 @@ from collections.abc import Callable, Iterable
 
 from torch import Tensor, nn
 
-from snn_core.backend import fused_linear
+from snn_core.backend import check_backend, fused_linear
+from snn_core.base import MemoryModule
+from snn_core.checks import check_floating, check_module, check_place, check_tensor
 
 SpikeFunction = Callable[[Tensor], Tensor]
 
@@ -75,6 +81,14 @@ def reset(h: Tensor, s: Tensor, v_threshold: float, v_reset: float | None, detac
     return h - s * v_threshold if v_reset is None else (1 - s) * h + s * v_reset
 
 
+def _check_step(x: Tensor, v: Tensor) -> None:
+    """Refuse what arithmetic would stretch to fit, without a word."""
+    check_floating("x", x)
+    check_floating("v", v)
+    if x.shape != v.shape:
+        raise ValueError(f"v must have the shape of x, {list(x.shape)}, got {list(v.shape)}")
+
+
 def if_step(
     x: Tensor,
     v: Tensor,
@@ -96,7 +110,12 @@ def if_step(
 
     Returns:
         Spikes s[t] and membrane potential v[t], each of the shape of ``x``.
+
+    Raises:
+        TypeError: ``x`` or ``v`` is not a floating-point tensor.
+        ValueError: they have different shapes.
     """
+    _check_step(x, v)
     h = if_charge(x, v)
     s = fire(h, v_threshold, surrogate_function)
     return s, reset(h, s, v_threshold, v_reset, detach_reset)
@@ -114,6 +133,7 @@ def lif_step(
     detach_reset: bool,
 ) -> tuple[Tensor, Tensor]:
     """Take a leaky integrate-and-fire neuron through one time step: :func:`if_step` with :func:`lif_charge`."""
+    _check_step(x, v)
     h = lif_charge(x, v, tau, v_reset, decay_input)
     s = fire(h, v_threshold, surrogate_function)
     return s, reset(h, s, v_threshold, v_reset, detach_reset)
@@ -155,22 +175,46 @@ def seq_to_ann_forward(
         ``[T, N, *]`` with the trailing shape that the module gives.
 
     Raises:
-        ValueError: ``x_seq`` has fewer than two dimensions.
+        TypeError: ``x_seq`` is not a tensor or has another dtype than the weights of an ``nn.Linear``, or
+            ``stateless_module`` is not made of modules, or of one that has a state.
+        ValueError: ``x_seq`` has fewer than two dimensions, or the device or the number of features does not fit an
+            ``nn.Linear``; a module loses samples; an unknown backend. What else a module refuses, it says itself.
     """
-    if x_seq.dim() < 2:
+    if check_tensor("x_seq", x_seq).dim() < 2:
         raise ValueError(f"x_seq must have shape [T, N, *], got {list(x_seq.shape)}")
-    modules = [stateless_module] if isinstance(stateless_module, nn.Module) else stateless_module
-    for module in modules:
+    check_backend(backend)
+    one = isinstance(stateless_module, nn.Module) or not isinstance(stateless_module, Iterable)
+    for module in [stateless_module] if one else stateless_module:
+        _check_stateless(module, x_seq)
         linear = fused_linear(backend, module, x_seq)
         if linear is not None:
             x_seq = linear(x_seq, module.weight, module.bias)
-        else:
-            x_seq = module(x_seq.flatten(0, 1)).unflatten(0, x_seq.shape[:2])
+            continue
+        y = module(x_seq.flatten(0, 1))
+        if not isinstance(y, Tensor) or y.shape[:1] != (x_seq.shape[0] * x_seq.shape[1],):
+            raise ValueError(
+                f"stateless_module must give one output for each sample, {type(module).__name__} does not"
+            )
+        x_seq = y.unflatten(0, x_seq.shape[:2])
     return x_seq
 
 
+def _check_stateless(module: nn.Module, x_seq: Tensor) -> None:
+    name = type(check_module("stateless_module", module)).__name__
+    if isinstance(module, MemoryModule):
+        raise TypeError(
+            f"stateless_module must have no state, {name} has one: put it into a MultiStepContainer"
+        )
+    if type(module) is nn.Linear:
+        if x_seq.shape[-1] != module.in_features:
+            raise ValueError(
+                f"x_seq has shape {list(x_seq.shape)}, its last dimension must be {module.in_features}"
+            )
+        check_place("x_seq", x_seq, module.weight)
+
+
 def _call_on_all(net: nn.Module, method: str) -> None:
-    for module in net.modules():
+    for module in check_module("net", net).modules():
         # The class is asked: a missing name costs ten times as much on a module itself.
         if callable(getattr(type(module), method, None)):
             getattr(module, method)()
@@ -181,6 +225,9 @@ def reset_net(net: nn.Module) -> None:
 
     Without it the state goes on, and with gradients so does its history: the next backward pass fails with "Trying to
     backward through the graph a second time", and forward passes alone keep the memory of all that came before.
+
+    Raises:
+        TypeError: ``net`` is not a module.
     """
     _call_on_all(net, "reset")
 
@@ -190,5 +237,8 @@ def detach_net(net: nn.Module) -> None:
 
     Call it between two pieces of one long sequence, after the optimizer step: the next backward pass then ends
     at the border, instead of failing with "Trying to backward through the graph a second time".
+
+    Raises:
+        TypeError: ``net`` is not a module.
     """
     _call_on_all(net, "detach")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from snn_core.backend import check_backend, fused_synapse_filter, has_hooks, reference
 from snn_core.base import MemoryModule, check_input, check_sequence
+from snn_core.checks import check_flag, check_module, check_place, check_whole
 from snn_core.functional import seq_to_ann_forward, synapse_filter_step
 from snn_core.neuron import IFNode, LIFNode, MultiStepIFNode, MultiStepLIFNode
 
@@ -35,8 +36,7 @@ def _check_single_step(owner: nn.Module, module: nn.Module) -> None:
     A neuron for sequences would take the N samples of a step for T time steps, without any error.
     """
     name = type(owner).__name__
-    if not isinstance(module, nn.Module):
-        raise TypeError(f"{name}: sub_module must be a torch.nn.Module, got {type(module).__name__}")
+    check_module(f"{name}: sub_module", module)
     for part in module.modules():
         if isinstance(part, (MultiStepIFNode, MultiStepLIFNode, MultiStepContainer, SeqToANNContainer)):
             raise TypeError(
@@ -142,19 +142,18 @@ class LinearRecurrentContainer(MemoryModule):
         y: last output y[t-1], ``[N, *, out_features]``; None before the first step.
 
     Raises:
-        TypeError: ``sub_module`` is not a module for single steps.
+        TypeError: ``sub_module`` is not a module for single steps, or a size is not a whole number.
         ValueError: a size below 1.
     """
 
     def __init__(self, sub_module: nn.Module, in_features: int, out_features: int, bias: bool = True) -> None:
         super().__init__()
         _check_single_step(self, sub_module)
-        for argument, size in (("in_features", in_features), ("out_features", out_features)):
-            if size < 1:
-                raise ValueError(f"{type(self).__name__}: {argument} must be at least 1, got {size}")
-        self.in_features = in_features
-        self.out_features = out_features
-        self.rc = nn.Linear(in_features + out_features, in_features, bias)
+        name = type(self).__name__
+        self.in_features = check_whole(f"{name}: in_features", in_features, 1)
+        self.out_features = check_whole(f"{name}: out_features", out_features, 1)
+        bias = check_flag(f"{name}: bias", bias)
+        self.rc = nn.Linear(self.in_features + self.out_features, self.in_features, bias)
         self.sub_module = sub_module
         self.register_state("y")
 
@@ -168,11 +167,12 @@ class LinearRecurrentContainer(MemoryModule):
             y[t], ``[N, *, out_features]``.
 
         Raises:
-            TypeError: ``x`` is not a floating-point tensor.
-            ValueError: a last dimension that does not fit, or a state from another shape, device or dtype.
+            TypeError: ``x`` is not a floating-point tensor, or has another dtype than the weights.
+            ValueError: a last dimension that does not fit, another device than that of the weights, or a state from
+                another shape, device or dtype.
         """
         check_input(self, x)
-        self._check_last_dimension("input", x, "in_features", self.in_features)
+        self._check_fits(x)
         previous = self.checked_state("y", x.new_empty(()).expand(*x.shape[:-1], self.out_features), 0.0)
         y = self.sub_module(self.rc(torch.cat([x, previous], dim=-1)))
         self._check_last_dimension("sub_module's output", y, "out_features", self.out_features)
@@ -188,12 +188,17 @@ class LinearRecurrentContainer(MemoryModule):
         if fused is None:
             return super().forward_sequence(x_seq)
         check_sequence(self, x_seq)
-        self._check_last_dimension("input", x_seq, "in_features", self.in_features)
+        self._check_fits(x_seq)
         y, v = self.checked_state("y", x_seq[0], 0.0), self.sub_module.initial_v(x_seq[0])
         y_seq, v = fused.recurrent_sequence(x_seq, v, y, self.rc.weight, self.rc.bias)
         self.sub_module.keep_state("v", v)
         self.keep_state("y", y_seq[-1])
         return y_seq
+
+    def _check_fits(self, x: Tensor) -> None:
+        self._check_last_dimension("input", x, "in_features", self.in_features)
+        if type(self.rc) is nn.Linear:
+            check_place(f"{type(self).__name__}: x", x, self.rc.weight)
 
     def _check_last_dimension(self, what: str, tensor: Tensor, argument: str, size: int) -> None:
         if tensor.dim() == 0 or tensor.shape[-1] != size:
@@ -222,6 +227,7 @@ class SynapseFilter(MemoryModule):
         tau: the time constant(s) as a tensor, 0-dim or ``[C]``.
 
     Raises:
+        TypeError: a tau that is not made of numbers, or a ``learnable`` that is not a bool.
         ValueError: a tau that is not finite or not above 1, or not a number or a flat list of them; an unknown
             backend.
 
@@ -233,14 +239,19 @@ class SynapseFilter(MemoryModule):
         self, tau: float | Sequence[float] | Tensor = 100.0, learnable: bool = False, backend: str = "auto"
     ) -> None:
         super().__init__()
-        initial = torch.as_tensor(tau, dtype=torch.get_default_dtype()).detach().clone()
+        try:
+            initial = torch.as_tensor(tau, dtype=torch.get_default_dtype()).detach().clone()
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise TypeError(
+                f"SynapseFilter: tau must be a number or one number for each channel, got {tau!r}"
+            ) from error
         if initial.dim() > 1 or initial.numel() == 0:
             raise ValueError(
                 f"SynapseFilter: tau must be a number or one number for each channel, got shape {list(initial.shape)}"
             )
         if not bool(((initial > 1) & initial.isfinite()).all()):
             raise ValueError(f"SynapseFilter: tau must be finite and above 1 time step, got {tau}")
-        self.learnable = learnable
+        self.learnable = check_flag("SynapseFilter: learnable", learnable)
         self.backend = check_backend(backend)
         if learnable:
             self.w = nn.Parameter(-torch.log(initial - 1))
@@ -254,6 +265,7 @@ class SynapseFilter(MemoryModule):
 
     def _inv_tau(self, x: Tensor) -> Tensor:
         """Return 1/tau in a shape that broadcasts to ``x``, ``[N, C, *]``."""
+        check_place("SynapseFilter: x", x, self.w if self.learnable else self.fixed_tau, dtype=False)
         inv_tau = torch.sigmoid(self.w) if self.learnable else 1 / self.fixed_tau
         inv_tau = inv_tau.to(x.dtype)
         if inv_tau.dim() == 0:
@@ -277,7 +289,7 @@ class SynapseFilter(MemoryModule):
 
         Raises:
             TypeError: ``x`` is not a floating-point tensor.
-            ValueError: the channels do not fit, or the state comes from another shape, device or dtype.
+            ValueError: the channels or the device do not fit, or the state comes from another shape, device or dtype.
         """
         check_input(self, x)
         self.out_i = synapse_filter_step(x, self.checked_state("out_i", x, 0.0), self._inv_tau(x))

@@ -45,7 +45,7 @@ def cuda_source(name: str) -> str:
     lines = SOURCE.read_text().splitlines()
     head = re.compile(rf"[a-z_].*\b{re.escape(name)}\(")  # a definition begins at the margin, a call does not
     first = next((at for at, line in enumerate(lines) if head.match(line)), None)
-    if first is None:
+    if first is None or not name:
         raise ValueError(f"{SOURCE.name} has no function {name}")
     last = first if lines[first].endswith("}") else lines.index("}", first)
     while lines[first - 1].startswith(("// ", "template ")):

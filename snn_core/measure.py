@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from snn_core.checks import check_module, check_number, check_tensor, check_whole
 from snn_core.functional import reset_net
 from snn_core.layer import LinearRecurrentContainer, MultiStepContainer, SynapseFilter
 from snn_core.memory import saved_bytes
@@ -44,8 +45,12 @@ LAYERS: tuple[str, ...] = ("neurons", "recurrent layer", "synapse filter")
 
 
 def autograd_nodes(output: Tensor) -> Counter[str]:
-    """Return how many nodes of each kind backward will visit from ``output``, by walking the graph."""
-    seen, waiting = set(), [output.grad_fn]
+    """Return how many nodes of each kind backward will visit from ``output``, by walking the graph.
+
+    Raises:
+        TypeError: ``output`` is not a tensor.
+    """
+    seen, waiting = set(), [check_tensor("output", output).grad_fn]
     while waiting:
         node = waiting.pop()
         if node is not None and node not in seen:
@@ -85,7 +90,14 @@ def interleaved(
         runs: name to what is timed. Each is called once before, untimed, to compile and to fill caches.
         repeats: rounds, at least 1.
         budget: seconds after which no other round begins.
+
+    Raises:
+        TypeError: ``repeats`` is not a whole number, or ``budget`` not a number.
+        ValueError: ``repeats`` below 1, or a ``budget`` below 0.
     """
+    check_whole("repeats", repeats, 1)
+    if budget != math.inf and check_number("budget", budget) < 0:
+        raise ValueError(f"budget must be at least 0 seconds, got {budget}")
     for run in runs.values():
         run()
     seconds: dict[Name, list[float]] = {name: [] for name in runs}
@@ -101,7 +113,11 @@ def interleaved(
 
 
 def medians(seconds: Mapping[Name, Sequence[float]]) -> dict[Name, float]:
-    """Return the median of each run's seconds."""
+    """Return the median of each run's seconds.
+
+    Raises:
+        statistics.StatisticsError: a run has none; it is a ValueError.
+    """
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
@@ -150,7 +166,13 @@ def loop_and_fused(
         kind: one of :data:`LAYERS`.
         T, N, hidden: the input is ``[T, N, hidden]``, drawn evenly from [0, 1), float32.
         repeats, budget: see :func:`interleaved`.
+
+    Raises:
+        TypeError, ValueError: an unknown ``kind``, a size that is not a whole number above 0, or as
+            :func:`interleaved`.
     """
+    for name, size in {"T": T, "N": N, "hidden": hidden}.items():
+        check_whole(name, size, 1)
     x_seq = torch.rand(T, N, hidden).requires_grad_()
 
     def pass_through(layer: nn.Module) -> None:
@@ -173,7 +195,12 @@ def step_parts(net: nn.Module, images: Tensor, labels: Tensor, steps: int) -> di
             tutorial.
         images, labels: the batch, the same in every step.
         steps: how many are timed, after three that are not.
+
+    Raises:
+        TypeError, ValueError: ``net`` is not a module, or ``steps`` not a whole number above 0.
     """
+    check_module("net", net)
+    check_whole("steps", steps, 1)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, fused=True)
     parts: list[dict[str, float]] = []
     with kernel_clock() as kernels:

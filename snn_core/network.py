@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from snn_core.checks import check_choice, check_shape, check_whole
 from snn_core.functional import seq_to_ann_forward
 from snn_core.layer import LinearRecurrentContainer, MultiStepContainer, SynapseFilter
 from snn_core.neuron import IFNode, MultiStepIFNode
@@ -32,8 +33,7 @@ def columns_as_sequence(images: Tensor) -> Tensor:
         TypeError: ``images`` is not a floating-point tensor.
         ValueError: ``images`` has another number of dimensions, or more than one channel.
     """
-    if images.dim() != 4 or images.shape[1] != 1:
-        raise ValueError(f"images must have shape [N, 1, H, W], got {list(images.shape)}")
+    check_shape("images", images, "N", 1, "H", "W")
     if not images.is_floating_point():
         raise TypeError(
             f"images must have a floating-point dtype, got {images.dtype}: use images.float() / 255"
@@ -49,10 +49,15 @@ class PlainNet(nn.Module):
         backend: how sequences run, one of :data:`snn_core.backend.BACKENDS`.
 
     Shapes: images ``[N, 1, 28, 28]`` to firing rates ``[N, 10]``.
+
+    Raises:
+        TypeError: ``hidden`` is not a whole number, or images have another dtype than the weights.
+        ValueError: ``hidden`` below 1, an unknown backend, or images of another shape or on another device.
     """
 
     def __init__(self, hidden: int = 32, backend: str = "auto") -> None:
         super().__init__()
+        hidden = check_whole("hidden", hidden, 1)
         self.backend = backend
         self.fc1 = nn.Linear(IN_FEATURES, hidden)
         self.sn1 = MultiStepIFNode(surrogate_function=ATan(), detach_reset=True, backend=backend)
@@ -76,6 +81,7 @@ class StatefulSynapseNet(nn.Module):
 
     def __init__(self, hidden: int = 32, backend: str = "auto") -> None:
         super().__init__()
+        hidden = check_whole("hidden", hidden, 1)
         self.backend = backend
         self.fc1 = nn.Linear(IN_FEATURES, hidden)
         self.sn1 = MultiStepIFNode(surrogate_function=ATan(), detach_reset=True, backend=backend)
@@ -101,6 +107,7 @@ class FeedBackNet(nn.Module):
 
     def __init__(self, hidden: int = 32, backend: str = "auto") -> None:
         super().__init__()
+        hidden = check_whole("hidden", hidden, 1)
         self.backend = backend
         self.fc1 = nn.Linear(IN_FEATURES, hidden)
         self.sn1 = MultiStepContainer(
@@ -132,11 +139,7 @@ def make_network(model: str, hidden: int = 32, backend: str = "auto") -> nn.Modu
     """Build one of :data:`NETWORKS` by its name.
 
     Raises:
+        TypeError: ``hidden`` is not a whole number.
         ValueError: an unknown ``model`` or ``backend``, or ``hidden`` below 1.
     """
-    if model not in NETWORKS:
-        allowed = ", ".join(repr(name) for name in NETWORKS)
-        raise ValueError(f"model must be one of {allowed}, got {model!r}")
-    if hidden < 1:
-        raise ValueError(f"hidden must be at least 1, got {hidden}")
-    return NETWORKS[model](hidden=hidden, backend=backend)
+    return NETWORKS[check_choice("model", model, tuple(NETWORKS))](hidden=hidden, backend=backend)

@@ -5,7 +5,6 @@ The equations are those of :mod:`snn_core.functional`; a module adds state and p
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,18 +16,12 @@ from snn_core import functional, surrogate
 from snn_core.backend import check_backend, fused_neuron, reference
 from snn_core.backend.reference import NeuronStep
 from snn_core.base import MemoryModule, check_input, check_sequence
+from snn_core.checks import check_flag, check_number
 
 if TYPE_CHECKING:
     from snn_core.backend.ops import FusedNeuron
 
 __all__ = ["IFNode", "LIFNode", "MultiStepIFNode", "MultiStepLIFNode", "SpikingNeuron"]
-
-
-def check_finite(owner: str, argument: str, value: float) -> float:
-    """Return ``value`` as a float; raise ValueError naming ``argument`` if it is not a finite number."""
-    if not math.isfinite(value):
-        raise ValueError(f"{owner}: {argument} must be a finite number, got {value}")
-    return float(value)
 
 
 class SpikingNeuron(MemoryModule):
@@ -47,7 +40,7 @@ class SpikingNeuron(MemoryModule):
         v: membrane potential ``[N, *]``; None before the first step. May be set, to a tensor, to start elsewhere.
 
     Raises:
-        TypeError: ``surrogate_function`` is a class instead of an instance.
+        TypeError: a number or a flag that is none, or ``surrogate_function`` is a class or cannot be called.
         ValueError: a number that is not finite, ``v_reset >= v_threshold``, or an unknown backend.
     """
 
@@ -62,8 +55,8 @@ class SpikingNeuron(MemoryModule):
     ) -> None:
         super().__init__()
         name = type(self).__name__
-        self.v_threshold = check_finite(name, "v_threshold", v_threshold)
-        self.v_reset = None if v_reset is None else check_finite(name, "v_reset", v_reset)
+        self.v_threshold = check_number(f"{name}: v_threshold", v_threshold)
+        self.v_reset = None if v_reset is None else check_number(f"{name}: v_reset", v_reset)
         if self.v_reset is not None and self.v_reset >= self.v_threshold:
             raise ValueError(f"{name}: v_reset must be below v_threshold={v_threshold}, got {v_reset}")
         if isinstance(surrogate_function, type):
@@ -71,9 +64,12 @@ class SpikingNeuron(MemoryModule):
             raise TypeError(
                 f"{name}: surrogate_function must be an instance, got the class {given}: write {given}()"
             )
+        if not (surrogate_function is None or callable(surrogate_function)):
+            given = type(surrogate_function).__name__
+            raise TypeError(f"{name}: surrogate_function must be a function of a tensor, got {given}")
         self.surrogate_function = surrogate.Sigmoid() if surrogate_function is None else surrogate_function
-        self.detach_reset = detach_reset
-        self.store_v_seq = store_v_seq
+        self.detach_reset = check_flag(f"{name}: detach_reset", detach_reset)
+        self.store_v_seq = check_flag(f"{name}: store_v_seq", store_v_seq)
         self.backend = check_backend(backend)
         self.register_state("v")
         self._v_records: list[Tensor] = []
@@ -194,7 +190,7 @@ class LIFNode(SpikingNeuron):
         v_threshold, v_reset, surrogate_function, detach_reset, store_v_seq, backend: see :class:`SpikingNeuron`.
 
     Raises:
-        ValueError: ``tau <= 1``, or as :class:`SpikingNeuron`.
+        TypeError, ValueError: ``tau <= 1``, or as :class:`SpikingNeuron`.
     """
 
     def __init__(
@@ -209,10 +205,11 @@ class LIFNode(SpikingNeuron):
         backend: str = "auto",
     ) -> None:
         super().__init__(v_threshold, v_reset, surrogate_function, detach_reset, store_v_seq, backend)
-        self.tau = check_finite(type(self).__name__, "tau", tau)
+        name = type(self).__name__
+        self.tau = check_number(f"{name}: tau", tau)
         if self.tau <= 1:
-            raise ValueError(f"{type(self).__name__}: tau must be above 1 time step, got {tau}")
-        self.decay_input = decay_input
+            raise ValueError(f"{name}: tau must be above 1 time step, got {tau}")
+        self.decay_input = check_flag(f"{name}: decay_input", decay_input)
 
     def step_function(self) -> NeuronStep:
         return partial(functional.lif_step, tau=self.tau, decay_input=self.decay_input, **self._constants())

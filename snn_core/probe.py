@@ -8,6 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from snn_core.checks import LARGEST, check_flag, check_module, check_shape, check_whole
 from snn_core.functional import detach_net, reset_net
 from snn_core.network import columns_as_sequence
 from snn_core.neuron import SpikingNeuron
@@ -35,10 +36,16 @@ class Activity:
     current: Tensor | None = None
 
 
-def _neuron(layer: nn.Module) -> SpikingNeuron:
-    """Return the neuron in ``layer``, however deep in containers."""
-    (neuron,) = (module for module in layer.modules() if isinstance(module, SpikingNeuron))
-    return neuron
+def _neuron(net: nn.Module, name: str) -> SpikingNeuron:
+    """Return the one neuron in this layer of ``net``, however deep in containers."""
+    layer = getattr(check_module("net", net), name, None)
+    found = layer.modules() if isinstance(layer, nn.Module) else ()
+    neurons = [module for module in found if isinstance(module, SpikingNeuron)]
+    if len(neurons) != 1:
+        raise ValueError(
+            f"net must have one spiking neuron in its layer {name}, {type(net).__name__} has {len(neurons)}"
+        )
+    return neurons[0]
 
 
 @torch.no_grad()
@@ -50,8 +57,13 @@ def record(net: nn.Module, images: Tensor) -> Activity:
     Args:
         net: one of :data:`snn_core.network.NETWORKS`, or a network with layers of the same names.
         images: ``[N, 1, H, W]`` in [0, 1].
+
+    Raises:
+        TypeError: ``net`` is not a module, or ``images`` not a floating-point tensor.
+        ValueError: ``net`` has no layers ``sn1`` and ``sn2`` with one neuron each, or ``images`` another shape.
     """
-    neurons, outputs, hooks = {name: _neuron(getattr(net, name)) for name in ("sn1", "sn2")}, {}, []
+    columns_as_sequence(images)
+    neurons, outputs, hooks = {name: _neuron(net, name) for name in ("sn1", "sn2")}, {}, []
     for name in ("sn1", "sn2", "sy1"):
         if hasattr(net, name):
             keep = lambda module, inputs, output, name=name: outputs.update({name: output})  # noqa: E731
@@ -94,11 +106,15 @@ def gradient_by_column(
         detach_before: cut the history of the state before this column (truncated BPTT); None cuts nowhere.
 
     Raises:
-        ValueError: ``detach_before`` does not lie between the first and the last column.
+        TypeError: an argument of another type.
+        ValueError: ``detach_before`` does not lie between the first and the last column, or labels do not fit images.
     """
+    check_module("net", net)
+    check_flag("last_step_only", last_step_only)
+    steps = len(columns_as_sequence(images))
     x = images.detach().clone().requires_grad_()
-    steps = len(columns_as_sequence(x))
-    if detach_before is not None and not 0 < detach_before < steps:
+    check_shape("labels", labels, len(x))
+    if detach_before is not None and not 0 < check_whole("detach_before", detach_before, -LARGEST) < steps:
         raise ValueError(f"detach_before must lie between 1 and {steps - 1}, got {detach_before}")
     borders = {0, steps} | ({steps - 1} if last_step_only else set()) | {detach_before or 0}
     spikes = []  # number of spikes in each piece, [N, classes]

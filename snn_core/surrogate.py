@@ -20,16 +20,25 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from snn_core.checks import check_flag, check_floating, check_number
+
 __all__ = ["ATan", "FastSigmoid", "Rectangle", "Sigmoid", "SurrogateFunction", "Triangle", "heaviside"]
 
 
 def heaviside(x: Tensor) -> Tensor:
-    """Return 1 where ``x >= 0`` and 0 elsewhere, in the shape and dtype of ``x``. It has no gradient."""
+    """Return 1 where ``x >= 0`` and 0 elsewhere, in the shape and dtype of ``x``. It has no gradient.
+
+    Raises:
+        TypeError: ``x`` is not a floating-point tensor.
+    """
+    check_floating("x", x)
     return (x >= 0).to(x)
 
 
 class _Spike(torch.autograd.Function):
     """Heaviside step whose backward pass multiplies by ``surrogate.derivative``."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(x: Tensor, surrogate: SurrogateFunction) -> Tensor:
@@ -55,19 +64,22 @@ class SurrogateFunction(nn.Module):
             itself, with its true derivative, which turns a spiking network into an ordinary one.
 
     Raises:
-        ValueError: ``alpha`` is not a positive, finite number.
+        TypeError: ``alpha`` is not a number, or ``spiking`` not a bool.
+        ValueError: ``alpha`` is not positive and finite.
     """
 
     def __init__(self, alpha: float, spiking: bool = True) -> None:
         super().__init__()
-        if not (math.isfinite(alpha) and alpha > 0):
-            raise ValueError(f"alpha must be a positive, finite number, got {alpha}")
-        self.alpha = float(alpha)
-        self.spiking = spiking
+        self.alpha = check_number("alpha", alpha, above=0)
+        self.spiking = check_flag("spiking", spiking)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the spikes for ``x = h - v_threshold`` (any shape), in the shape and dtype of ``x``."""
-        return _Spike.apply(x, self) if self.spiking else self.primitive(x)
+        """Return the spikes for ``x = h - v_threshold`` (any shape), in the shape and dtype of ``x``.
+
+        Raises:
+            TypeError: ``x`` is not a floating-point tensor.
+        """
+        return _Spike.apply(x, self) if self.spiking else self.primitive(check_floating("x", x))
 
     #: Number by which the fused kernels know this function; None for one that they do not know.
     kernel_id: ClassVar[int | None] = None

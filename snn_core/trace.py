@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from snn_core.checks import check_module, check_tensor
 from snn_core.neuron import SpikingNeuron
 
 
@@ -44,12 +45,16 @@ def trace(net: nn.Module, x_seq: Tensor) -> Trace:
         x_seq: input, ``[T, *]`` with T >= 1.
 
     Raises:
-        ValueError: ``net`` does not hold exactly one spiking neuron.
+        TypeError: ``net`` or its neuron's surrogate function is not a module, or ``x_seq`` not a tensor.
+        ValueError: ``net`` does not hold exactly one spiking neuron, or ``x_seq`` has no time step.
     """
-    neurons = [module for module in net.modules() if isinstance(module, SpikingNeuron)]
+    if check_tensor("x_seq", x_seq).dim() == 0 or len(x_seq) == 0:
+        raise ValueError(f"x_seq must have at least one time step, got shape {list(x_seq.shape)}")
+    neurons = [module for module in check_module("net", net).modules() if isinstance(module, SpikingNeuron)]
     if len(neurons) != 1:
         raise ValueError(f"trace: net must hold one spiking neuron, {type(net).__name__} has {len(neurons)}")
     (neuron,) = neurons
+    check_module("surrogate_function", neuron.surrogate_function)
     i_seq, h_seq, s_seq, v_seq = [], [], [], []
     hooks = [
         neuron.register_forward_pre_hook(lambda _, inputs: i_seq.append(inputs[0])),

@@ -12,14 +12,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import math
 import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 import torch
 from tqdm.auto import tqdm
@@ -27,7 +25,8 @@ from tqdm.auto import tqdm
 from snn_core import __version__
 from snn_core.backend import BACKENDS
 from snn_core.checkpoint import CheckpointError
-from snn_core.config import LOSSES
+from snn_core.command import Parser, folder, number, path, whole
+from snn_core.config import HIGHEST, LOSSES
 from snn_core.data import SequentialFashionMNIST
 from snn_core.distributed import Ranks, join
 from snn_core.network import NETWORKS
@@ -40,20 +39,6 @@ __all__ = ["main", "make_parser"]
 
 DEFAULTS = TrainingConfig()
 NOTHING_SAVED = "stopped before an epoch had ended: give the same command again"
-
-
-def _number(kind: type, lowest: float, exclusive: bool = False) -> Callable[[str], float]:
-    """Return an argparse type for a finite number of this kind, not below ``lowest``."""
-
-    def parse(text: str) -> float:
-        value = kind(text)
-        if not math.isfinite(value) or value < lowest or (exclusive and value == lowest):
-            bound = "above" if exclusive else "at least"
-            raise argparse.ArgumentTypeError(f"must be a finite number {bound} {lowest}, got {text}")
-        return value
-
-    parse.__name__ = kind.__name__  # argparse names the type in "invalid int value"
-    return parse
 
 
 def _device(text: str) -> str:
@@ -79,29 +64,20 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         return action.help if action.default in (None, False) else super()._get_help_string(action)
 
 
-class _Parser(argparse.ArgumentParser):
-    """Answers bad arguments with one line instead of the whole usage."""
-
-    def error(self, message: str) -> NoReturn:
-        line = f"{self.prog}: error: {message} (--help lists all arguments)\n"
-        self.exit(2, line if _is_first_here() else None)
-
-
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser; its flags are those of the tutorial's text, and a few more below them."""
-    parser = _Parser(
+    parser = Parser(
         prog="python -m snn_core.train",
         description="Train one network on Fashion-MNIST read column by column.",
         epilog="Ctrl-C or SIGTERM stops after the running epoch, with its checkpoint, and says how to go on; twice "
         "stops at once and drops the running epoch. Either way, and after a SIGKILL too, --resume goes on exactly.",
         formatter_class=_HelpFormatter,
-        allow_abbrev=False,
     )
     add = parser.add_argument
-    count, size, rate = _number(int, 0), _number(int, 1), _number(float, 0)
-    positive = _number(float, 0, exclusive=True)
+    count, size, rate, positive = whole(0), whole(1), number(0), number(0, exclusive=True)
     add(
         "--data-path",
+        type=path,
         help="a torchvision root, a folder of IDX files or of their .gz (default: cache, system, download)",
     )
     add(
@@ -115,7 +91,7 @@ def make_parser() -> argparse.ArgumentParser:
     add(
         "-j",
         "--workers",
-        type=count,
+        type=whole(0, HIGHEST["workers"]),
         default=DEFAULTS.workers,
         metavar="N",
         help="data loading workers; 0 keeps all images in one tensor on the device, which is fastest",
@@ -136,9 +112,10 @@ def make_parser() -> argparse.ArgumentParser:
         "--wd", "--weight-decay", type=rate, default=DEFAULTS.weight_decay, dest="weight_decay", metavar="W",
         help="weight decay",
     )  # fmt: skip
-    add("--output-dir", help="where checkpoints and logs go (default: runs/MODEL)")
+    add("--output-dir", type=folder, help="where checkpoints and logs go (default: runs/MODEL)")
     add(
         "--resume",
+        type=path,
         nargs="?",
         const=True,
         metavar="CHECKPOINT",
@@ -163,7 +140,12 @@ def make_parser() -> argparse.ArgumentParser:
     add("--backend", choices=BACKENDS, default=DEFAULTS.backend, help="how sequences run")
     add("--loss", choices=LOSSES, default=DEFAULTS.loss, help="loss between the firing rates and the label")
     add("--clip", type=positive, metavar="NORM", help="largest norm of the gradient (default: no limit)")
-    add("--seed", type=count, default=DEFAULTS.seed, help="seed of weights and order of images")
+    add(
+        "--seed",
+        type=whole(0, HIGHEST["seed"]),
+        default=DEFAULTS.seed,
+        help="seed of weights and order of images",
+    )
     add("--order", choices=("column", "row"), default=DEFAULTS.order, help="how an image is read")
     add(
         "--source",
@@ -171,7 +153,7 @@ def make_parser() -> argparse.ArgumentParser:
         default="auto",
         help="full refuses the embedded subset, embedded takes it at once",
     )
-    add("--threads", type=size, help="CPU threads of torch (default: torch decides)")
+    add("--threads", type=whole(1, HIGHEST["workers"]), help="CPU threads of torch (default: torch decides)")
     add("--overwrite", action="store_true", help="replace an earlier run in the output folder")
     add("--version", action="version", version=f"snn_core {__version__}, torch {torch.__version__}")
     return parser
@@ -263,7 +245,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     except KeyboardInterrupt:
         stop.signal = stop.signal or signal.SIGINT
-    except RuntimeError:
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate" in str(error):
+            parser.fail("not enough memory: try a smaller --hidden or --batch-size")
         # Under torchrun another process may have stopped at once, and this one lost its connection to it.
         if stop.signal is None:
             raise

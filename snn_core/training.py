@@ -29,6 +29,7 @@ from snn_core.checkpoint import (
     restore_rng,
     rng_state,
 )
+from snn_core.checks import check_shape, check_whole
 from snn_core.config import TrainingConfig
 from snn_core.distributed import ALONE, Ranks
 from snn_core.functional import reset_net
@@ -65,7 +66,13 @@ def set_seed(seed: int) -> None:
 
 
 def rate_loss(rate: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean squared error between firing rates ``[N, classes]`` and one-hot labels ``[N]``, a scalar."""
+    """Return the mean squared error between firing rates ``[N, classes]`` and one-hot labels ``[N]``, a scalar.
+
+    Raises:
+        TypeError, ValueError: an argument is not a tensor of this shape.
+    """
+    check_shape("rate", rate, "N", "classes")
+    check_shape("labels", labels, len(rate))
     return F.mse_loss(rate, F.one_hot(labels, rate.shape[1]).to(rate.dtype))
 
 
@@ -202,7 +209,9 @@ class Trainer:
             others than in one process.
 
     Raises:
-        ValueError: ``net`` or ``config`` asks for what several processes cannot do: batch normalisation, CUDA graphs.
+        TypeError: ``start_epoch`` is not a whole number.
+        ValueError: no epoch is left after ``start_epoch``, or ``net`` or ``config`` asks for what several processes
+            cannot do: batch normalisation, CUDA graphs.
     """
 
     def __init__(
@@ -214,6 +223,8 @@ class Trainer:
     ) -> None:
         if config.cuda_graph and ranks.size > 1:
             raise ValueError(f"cuda_graph works with 1 process, got {ranks.size}")
+        if check_whole("start_epoch", start_epoch, 0) >= config.epochs:
+            raise ValueError(f"epochs must be above the {start_epoch} already done, got {config.epochs}")
         self.config, self.ranks = config, ranks
         self.device = torch.device(config.device)
         if self.device.type == "cpu":

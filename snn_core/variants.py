@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from snn_core import surrogate
+from snn_core.checks import check_choice, check_flag, check_module, check_number, check_whole
 from snn_core.functional import seq_to_ann_forward
 from snn_core.layer import LinearRecurrentContainer, MultiStepContainer, SynapseFilter
 from snn_core.network import IN_FEATURES, NETWORKS, NUM_CLASSES, columns_as_sequence
@@ -68,7 +69,8 @@ class NetworkSpec:
             over the training images, as in the code behind the curves that SpikingJelly published for 90 epochs.
 
     Raises:
-        ValueError: a name that is not among :data:`CHOICES`, or a size below 1.
+        TypeError: a value of another type; the message names the field.
+        ValueError: a name that is not among :data:`CHOICES`, a size below 1, or a number out of its range.
     """
 
     kind: str = "plain"
@@ -92,26 +94,47 @@ class NetworkSpec:
 
     def __post_init__(self) -> None:
         for name, allowed in CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
-        for name in ("hidden", "last"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+            check_choice(name, getattr(self, name), allowed)
+        for name in ("hidden",) if self.last is None else ("hidden", "last"):
+            check_whole(name, getattr(self, name), 1)
+        for name, above in {"tau_m": 1, "tau": 1, "alpha": 0}.items():
+            check_number(name, getattr(self, name), above)
+        for name in ("gain", "recurrent_gain", "scale"):
+            check_number(name, getattr(self, name))
+        for name in ("soft_reset", "detach_reset", "frozen_recurrent", "batch_norm", "standardised"):
+            check_flag(name, getattr(self, name))
 
 
 def build(spec: NetworkSpec) -> nn.Module:
     """Return the network of ``spec``, images ``[N, 1, 28, W]`` to outputs ``[N, 10]``.
 
     Initial weights are drawn in the order of :mod:`snn_core.network`, so that the same seed gives the same ones.
+
+    Raises:
+        TypeError: ``spec`` is not a :class:`NetworkSpec`.
     """
+    _check_spec(spec, ())
     return GatedNet(spec) if spec.kind in ("gru", "lstm") else SpikingNet(spec)
 
 
+def _check_spec(spec: object, kinds: tuple[str, ...]) -> None:
+    if not isinstance(spec, NetworkSpec):
+        raise TypeError(f"spec must be a NetworkSpec, got {type(spec).__name__}")
+    if kinds:
+        check_choice("spec.kind", spec.kind, kinds)
+
+
 class SpikingNet(nn.Module):
-    """Linear -> spiking neurons -> (synapse filter) -> Linear -> read-out, with the parts that ``spec`` asks for."""
+    """Linear -> spiking neurons -> (synapse filter) -> Linear -> read-out, with the parts that ``spec`` asks for.
+
+    Raises:
+        TypeError: ``spec`` is not a :class:`NetworkSpec`.
+        ValueError: ``spec.kind`` is not one of a spiking network.
+    """
 
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
+        _check_spec(spec, tuple(NETWORKS))
         self.spec = spec
         self.fc1 = nn.Linear(IN_FEATURES, spec.hidden)
         self.bn = nn.BatchNorm1d(spec.hidden) if spec.batch_norm else None
@@ -169,11 +192,18 @@ class SpikingNet(nn.Module):
 
 
 class GatedNet(nn.Module):
-    """GRU or LSTM over the columns, read out linearly after the last one: the non-spiking reference."""
+    """GRU or LSTM over the columns, read out linearly after the last one: the non-spiking reference.
+
+    Raises:
+        TypeError: ``spec`` is not a :class:`NetworkSpec`.
+        ValueError: ``spec.kind`` is neither ``"gru"`` nor ``"lstm"``.
+    """
 
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
-        cell = {"gru": nn.GRU, "lstm": nn.LSTM}[spec.kind]
+        cells = {"gru": nn.GRU, "lstm": nn.LSTM}
+        _check_spec(spec, tuple(cells))
+        cell = cells[spec.kind]
         self.rnn = cell(IN_FEATURES, spec.hidden)
         self.fc2 = nn.Linear(spec.hidden, NUM_CLASSES)
 
@@ -190,7 +220,11 @@ def fold(net: nn.Module) -> nn.Module:
         b' = \tfrac{\gamma}{\sqrt{\sigma^2 + \epsilon}} (b - \mu) + \beta
 
     So the network that is used has the tutorial's number of parameters. A network without it comes back unchanged.
+
+    Raises:
+        TypeError: ``net`` is not a module.
     """
+    check_module("net", net)
     net = copy.deepcopy(net).eval()
     if getattr(net, "bn", None) is None:
         return net

@@ -160,7 +160,7 @@ def test_hidden_and_backend_are_passed_on(model):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"model": "lstm"}, "^model must be one of 'plain', 'stateful-synapse', 'feedback', got 'lstm'$"),
+        ({"model": "lstm"}, "^model must be one of plain, stateful-synapse, feedback, got 'lstm'$"),
         ({"model": "plain", "hidden": 0}, "^hidden must be at least 1, got 0$"),
         ({"model": "feedback", "hidden": -3}, "^hidden must be at least 1, got -3$"),
         ({"model": "plain", "backend": "gpu"}, "backend must be one of 'auto', .*'torch'.*, got 'gpu'"),

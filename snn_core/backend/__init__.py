@@ -3,7 +3,10 @@
 :mod:`~snn_core.backend.reference` is the loop, the definition of every operation.
 :mod:`~snn_core.backend.ops` offers the same operations as ops of torch with fused kernels behind them. The functions
 here choose: they return what runs fused, or None where the loop must be taken, because the device has no kernel, the
-surrogate function or the step is one of your own, or the loop was asked for.
+surrogate function or the step is one of your own, a transform of ``torch.func`` is at work, this process was forked
+from one that used kernels, or the loop was asked for.
+
+Kernels have no second derivative: ``create_graph=True`` raises RuntimeError, where the loop gives the right one.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+
+from snn_core.checks import FLOATING
 
 if TYPE_CHECKING:
     from snn_core.backend.ops import FusedNeuron
@@ -38,7 +43,8 @@ NUMBA_IS_INSTALLED = find_spec("numba") is not None
 
 CUPY_IS_INSTALLED = find_spec("cupy") is not None
 
-FLOATING = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+#: Whether this process was forked from one that had used CPU kernels, whose threads it lacks: it takes the loop.
+forked = False
 
 
 def check_backend(backend: str) -> str:
@@ -47,7 +53,7 @@ def check_backend(backend: str) -> str:
     Raises:
         ValueError: unknown name, or what it needs is not installed; the message says what to do.
     """
-    if backend not in BACKENDS:
+    if not isinstance(backend, str) or backend not in BACKENDS:
         allowed = ", ".join(repr(name) for name in BACKENDS)
         raise ValueError(f"backend must be one of {allowed}, got {backend!r}")
     if backend == "numba" and not NUMBA_IS_INSTALLED:
@@ -80,6 +86,8 @@ def _runs_fused(backend: str, x_seq: Tensor) -> bool:
             f"backend {backend!r} runs {place}, the input is on {x_seq.device}: use backend 'auto'"
         )
     if backend == "torch" or x_seq.dtype not in FLOATING or not NUMBA_IS_INSTALLED:
+        return False
+    if torch._C._are_functorch_transforms_active() or (forked and device == "cpu" and backend == "auto"):
         return False
     return device == "cpu" or (device == "cuda" and (backend == "cupy" or _cupy_sees_a_card()))
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import lru_cache
 from typing import Any
 
@@ -13,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snn_core.backend import products, walks
+from snn_core import backend
+from snn_core.backend import products, shapes, walks
 from snn_core.backend.constants import Neuron
 from snn_core.backend.walks import IF, LIF_DECAYING_INPUT, Constants
 
@@ -35,7 +38,17 @@ def _start_threads() -> None:
     torch.set_num_threads(threads)
 
 
+def _after_fork() -> None:
+    """Do without threads in a process forked from this one: they stay behind, and waiting for them would never end."""
+    backend.forked = True
+    torch.set_num_threads(1)
+
+
 _start_threads()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+#: numba's own threads, which it has where there is no OpenMP, take one kernel at a time and end the process otherwise.
+_one_at_a_time = threading.Lock() if numba.threading_layer() == "workqueue" else nullcontext()
 _known: set[tuple[Any, ...]] = set()
 _threads = threading.local()
 
@@ -53,18 +66,25 @@ def _use_threads() -> None:
 
 def _run(walk: Callable[..., None], dtype: torch.dtype, *arguments: Any) -> None:
     """Run a kernel; tensors are passed by their address, None as 0, and ``arguments`` keeps them alive meanwhile."""
+    if backend.forked:
+        raise RuntimeError(
+            "a process forked from one that used CPU kernels cannot use them: start it with multiprocessing's method "
+            "'spawn', or build what it runs with backend='torch'"
+        )
     _use_threads()
     plain = [
         argument if type(argument) in _NUMBERS else 0 if argument is None else argument.data_ptr()
         for argument in arguments
     ]
     if (walk, dtype) in _known:
-        walk(*plain)
+        with _one_at_a_time:
+            walk(*plain)
         return
     timer = threading.Timer(PATIENCE, _say_what_takes_long)
     timer.start()
     try:
-        walk(*plain)
+        with _one_at_a_time:
+            walk(*plain)
     finally:
         timer.cancel()
     _known.add((walk, dtype))
@@ -98,22 +118,29 @@ def _constants(neuron: Neuron, dtype: torch.dtype) -> Constants:
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Return x W^T + b; see :mod:`snn_core.backend.ops` for the arguments of this and the functions below."""
+    """Return x W^T + b; see :mod:`snn_core.backend.ops` for the arguments of this and the functions below.
+
+    Raises:
+        TypeError, ValueError: of all of them, an argument has another dtype, shape or device than the op takes.
+        RuntimeError: of all of them, this process was forked from one that had used kernels.
+    """
+    shapes.check_linear(x, weight, bias)
     dtype = x.dtype
     a, w_t = _in(dtype, x, weight.t())
     K, J = w_t.shape
     (b,) = _in(dtype, w_t.new_zeros(J) if bias is None else bias)
     out = torch.empty((*x.shape[:-1], J), dtype=dtype)
-    _run(products.linear_forward, dtype, out.numel() // J, K, J, _ONE[dtype], a, w_t, b, out)
+    _run(products.linear_forward, dtype, x.shape[:-1].numel(), K, J, _ONE[dtype], a, w_t, b, out)
     return out
 
 
 def linear_backward(grad: Tensor, x: Tensor, weight: Tensor, needs_x: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients of x (empty if not needed), weight and bias."""
+    shapes.check_linear(x, weight, grad=grad)
     dtype = x.dtype
     g, a, w = _in(dtype, grad, x, weight)
     J, K = w.shape
-    M, one = g.numel() // J, _ONE[dtype]
+    M, one = x.shape[:-1].numel(), _ONE[dtype]
     grad_x = torch.empty_like(a) if needs_x else a.new_empty(0)
     if needs_x:
         _run(products.linear_forward, dtype, M, J, K, one, g, w, w.new_zeros(K), grad_x)
@@ -126,6 +153,7 @@ def neuron_sequence(
     x_seq: Tensor, v: Tensor, y: Tensor | None, *constants: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Walk forward through a layer of neurons."""
+    shapes.check_walk(x_seq, v, y)
     dtype = compute_dtype(x_seq.dtype)
     x, v0, y0 = _in(dtype, x_seq, v, v if y is None else y)
     neuron = Neuron(*constants)
@@ -140,6 +168,7 @@ def neuron_sequence_backward(
     grad_s_seq: Tensor, grad_v_last: Tensor | None, h_seq: Tensor, feedback: bool, *constants: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Walk backward: gradients of x_seq, v and y."""
+    shapes.check_walk_backward(grad_s_seq, grad_v_last, h_seq)
     neuron, dtype = Neuron(*constants), h_seq.dtype
     h, g_s = _in(dtype, h_seq, grad_s_seq)
     g_last = None if grad_v_last is None else _in(dtype, grad_v_last)[0]
@@ -157,6 +186,7 @@ def recurrent_neuron_sequence(
     x_seq: Tensor, v: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None, *constants: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Walk forward through a recurrent layer of neurons."""
+    shapes.check_recurrent(x_seq, v, y, weight, bias)
     dtype, H = compute_dtype(x_seq.dtype), len(weight)
     x, v0, y0, w_t = _in(dtype, x_seq, v, y, weight.t())
     (b,) = _in(dtype, w_t.new_zeros(H) if bias is None else bias)
@@ -179,6 +209,7 @@ def recurrent_neuron_sequence_backward(
     *constants: Any,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Walk backward through a recurrent layer: gradients of x_seq, v, y, weight and bias."""
+    shapes.check_recurrent_backward(grad_s_seq, grad_v_last, h_seq, s_seq, x_seq, y, weight)
     neuron, dtype, H = Neuron(*constants), h_seq.dtype, len(weight)
     h, g_s, s, x, y0, w = _in(dtype, h_seq, grad_s_seq, s_seq, x_seq, y, weight)
     g_last = None if grad_v_last is None else _in(dtype, grad_v_last)[0]
@@ -208,6 +239,7 @@ def _rates(inv_tau: Tensor, i: Tensor) -> Tensor:
 
 def synapse_filter_sequence(s_seq: Tensor, i: Tensor, inv_tau: Tensor) -> Tensor:
     """Walk forward through a layer of synapse filters."""
+    shapes.check_filter(s_seq, i, inv_tau)
     dtype = compute_dtype(s_seq.dtype)
     s, i0, rate = _in(dtype, s_seq, i, _rates(inv_tau, i))
     i_seq = torch.empty_like(s)
@@ -219,6 +251,7 @@ def synapse_filter_sequence_backward(
     grad_i_seq: Tensor, s_seq: Tensor, i_seq: Tensor, i: Tensor, inv_tau: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Walk backward: gradients of s_seq, i and inv_tau."""
+    shapes.check_filter_backward(grad_i_seq, s_seq, i_seq, i, inv_tau)
     dtype = compute_dtype(s_seq.dtype)
     g_i_seq, s, i_all, i0, rate = _in(dtype, grad_i_seq, s_seq, i_seq, i, _rates(inv_tau, i))
     g_s, g_i, g_rate = torch.empty_like(s), torch.empty_like(i0), torch.empty_like(rate)

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from snn_core.backend import shapes
 from snn_core.backend.constants import Neuron
 from snn_core.backend.cpu import compute_dtype
 
@@ -238,7 +239,12 @@ def _walk_gradients(g_s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def neuron_sequence(
     x_seq: Tensor, v: Tensor, y: Tensor | None, *constants: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Walk forward; see :mod:`snn_core.backend.ops` for the arguments of this and the functions below."""
+    """Walk forward; see :mod:`snn_core.backend.ops` for the arguments of this and the functions below.
+
+    Raises:
+        TypeError, ValueError: of all of them, an argument has another dtype, shape or device than the op takes.
+    """
+    shapes.check_walk(x_seq, v, y)
     (x,) = _sequences(x_seq)
     v0, y0 = _wide(x.dtype, v, y)
     s_seq, v_last, h_seq = _walk_outputs(x)
@@ -254,6 +260,7 @@ def neuron_sequence_backward(
     grad_s_seq: Tensor, grad_v_last: Tensor | None, h_seq: Tensor, feedback: bool, *constants: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Walk backward: gradients of x_seq, v and y. ``grad_v_last`` None stands for zeros."""
+    shapes.check_walk_backward(grad_s_seq, grad_v_last, h_seq)
     (g_s,) = _sequences(grad_s_seq)
     h, g_last = _wide(g_s.dtype, h_seq, grad_v_last)
     g_x, g_v, g_y = _walk_gradients(g_s)
@@ -312,6 +319,7 @@ def recurrent_neuron_sequence(
     x_seq: Tensor, v: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None, *constants: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Walk forward through a recurrent layer; the product with the input is one call before the walk."""
+    shapes.check_recurrent(x_seq, v, y, weight, bias)
     from_x, from_y = weight.detach().to(x_seq.dtype).split(len(weight), dim=1)
     b = None if bias is None else bias.detach().to(x_seq.dtype)
     return recurrent_walk(torch.nn.functional.linear(x_seq.detach(), from_x, b), v, y, from_y, *constants)
@@ -328,6 +336,7 @@ def recurrent_neuron_sequence_backward(
     *constants: Any,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Walk backward through a recurrent layer: gradients of x_seq, v, y, weight and bias."""
+    shapes.check_recurrent_backward(grad_s_seq, grad_v_last, h_seq, s_seq, x_seq, y, weight)
     (_, x) = _sequences(grad_s_seq, x_seq)
     from_x, from_y = weight.detach().to(grad_s_seq.dtype).split(len(weight), dim=1)
     g_i, g_v, g_y, g_from_y = recurrent_walk_backward(
@@ -340,6 +349,7 @@ def recurrent_neuron_sequence_backward(
 
 def synapse_filter_sequence(s_seq: Tensor, i: Tensor, inv_tau: Tensor) -> Tensor:
     """Walk forward through a layer of synapse filters."""
+    shapes.check_filter(s_seq, i, inv_tau)
     (s,) = _sequences(s_seq)
     i0, rate = _wide(s.dtype, i, inv_tau.expand_as(i))
     i_seq = torch.empty_like(s)
@@ -352,6 +362,7 @@ def synapse_filter_sequence_backward(
     grad_i_seq: Tensor, s_seq: Tensor, i_seq: Tensor, i: Tensor, inv_tau: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Walk backward: gradients of s_seq, i and inv_tau."""
+    shapes.check_filter_backward(grad_i_seq, s_seq, i_seq, i, inv_tau)
     g_out, s, i_all = _sequences(grad_i_seq, s_seq, i_seq)
     i0, rate = _wide(g_out.dtype, i, inv_tau.expand_as(i))
     g_s, g_i, g_rate = _walk_gradients(g_out)

@@ -93,6 +93,18 @@ def _fake_synapse_backward(
     return _new(grad_i_seq), _new(i), _new(inv_tau)
 
 
+def _on_one_device(fake: Callable[..., Any]) -> Callable[..., Any]:
+    """Let ``fake`` refuse tensors here and there: it stands for the kernels also where a single one is on meta."""
+
+    def call(*arguments: Any) -> Any:
+        devices = {str(argument.device) for argument in arguments if isinstance(argument, Tensor)}
+        if len(devices) > 1:
+            raise ValueError(f"all tensors must be on one device, got {', '.join(sorted(devices))}")
+        return fake(*arguments)
+
+    return call
+
+
 for _name, _fake in {
     "linear": lambda x, weight, bias: x.new_empty(*x.shape[:-1], len(weight)),
     "linear_backward": _fake_linear_backward,
@@ -103,7 +115,7 @@ for _name, _fake in {
     "synapse_filter_sequence": lambda s_seq, i, inv_tau: _new(s_seq),
     "synapse_filter_sequence_backward": _fake_synapse_backward,
 }.items():
-    torch.library.register_fake(f"snn_core::{_name}", _fake, lib=_library)
+    torch.library.register_fake(f"snn_core::{_name}", _on_one_device(_fake), lib=_library)
 
 
 class _Dispatched:
@@ -133,6 +145,14 @@ def _kernels(tensor: Tensor) -> Any:
     return None if watched else {"cpu": cpu, "cuda": cuda}.get(tensor.device.type)
 
 
+def _refuse_second_derivative() -> None:
+    """Stop where a gradient is to be differentiated again: autograd would take what a kernel returns for a constant."""
+    if torch.is_grad_enabled():
+        raise RuntimeError(
+            "the fused kernels have no second derivative (create_graph=True): build the network with backend='torch'"
+        )
+
+
 class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, kernels: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -144,6 +164,7 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        _refuse_second_derivative()
         needs_x = ctx.needs_input_grad[1]
         grad_x, grad_weight, grad_bias = ctx.kernels.linear_backward(grad, *ctx.saved_tensors, needs_x)
         return None, grad_x if needs_x else None, grad_weight, grad_bias if ctx.has_bias else None
@@ -165,6 +186,7 @@ class _NeuronSequence(torch.autograd.Function):
     def backward(
         ctx: Any, grad_s: Tensor | None, grad_v: Tensor | None, _: None
     ) -> tuple[Tensor | None, ...]:
+        _refuse_second_derivative()
         (h_seq,) = ctx.saved_tensors
         if grad_s is None:
             grad_s = torch.zeros_like(h_seq, dtype=grad_v.dtype)
@@ -197,6 +219,7 @@ class _RecurrentNeuronSequence(torch.autograd.Function):
     def backward(
         ctx: Any, grad_s: Tensor | None, grad_v: Tensor | None, _: None
     ) -> tuple[Tensor | None, ...]:
+        _refuse_second_derivative()
         if grad_s is None:
             grad_s = torch.zeros_like(ctx.saved_tensors[1])
         *gradients, grad_bias = ctx.kernels.recurrent_neuron_sequence_backward(
@@ -215,6 +238,7 @@ class _SynapseFilterSequence(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad_i_seq: Tensor) -> tuple[Tensor | None, ...]:
+        _refuse_second_derivative()
         return None, *ctx.kernels.synapse_filter_sequence_backward(grad_i_seq, *ctx.saved_tensors)
 
 

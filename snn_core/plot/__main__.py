@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 
+from snn_core.command import Parser, folder
 from snn_core.data import SequentialFashionMNIST
 from snn_core.files import atomic_write
 from snn_core.plot.overview import overview
@@ -46,16 +47,18 @@ def _draw_all(results: Path, folder: Path) -> list[Path]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Draw all figures from the files in ``results/``."""
-    parser = argparse.ArgumentParser(prog="python -m snn_core.plot", description=main.__doc__)
-    parser.add_argument("--results", type=Path, default=Path("results"), help="folder of the JSON files")
-    parser.add_argument("--figures", type=Path, default=Path("figures"), help="folder to write to")
+    parser = Parser(prog="python -m snn_core.plot", description=main.__doc__)
+    parser.add_argument("--results", type=folder, default=Path("results"), help="folder of the JSON files")
+    parser.add_argument("--figures", type=folder, default=Path("figures"), help="folder to write to")
     args = parser.parse_args(argv)
     plt.switch_backend("agg")
     try:
         for path in _draw_all(args.results, args.figures):
             print(path)
     except (OSError, DataError) as error:  # no results, no space on the disk
-        parser.exit(1, f"{parser.prog}: error: {error}\n")
+        parser.fail(error)
+    except (JSONDecodeError, LookupError) as error:
+        parser.fail(f"--results: the files in {args.results} are not what the notebooks write: {error!r}")
 
 
 if __name__ == "__main__":

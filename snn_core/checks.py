@@ -1,0 +1,160 @@
+"""Checks of arguments: each refuses a bad one with a line that says its name, what was given and what is allowed.
+
+Numbers may be Python's or NumPy's, but not bool, which is a number only by accident, and not tensors, whose gradient
+would be lost without a word.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+#: Largest size of anything: what a 32-bit integer holds.
+LARGEST = 2**31 - 1
+
+#: Dtypes in which neurons compute.
+FLOATING = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+
+
+def check_number(name: str, value: Any, above: float = -math.inf) -> float:
+    """Return a number as a float.
+
+    Raises:
+        TypeError: ``value`` is not a real number.
+        ValueError: it is not finite, or not above ``above``.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a number, got {_shown(value)}")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not (math.isfinite(number) and number > above):
+        kind = "a positive, finite number" if above == 0 else "a finite number"
+        bound = "" if above in (0, -math.inf) else f" above {above}"
+        raise ValueError(f"{name} must be {kind}{bound}, got {_shown(value)}")
+    return number
+
+
+def check_whole(name: str, value: Any, lowest: int, highest: int = LARGEST) -> int:
+    """Return a whole number as an int.
+
+    Raises:
+        TypeError: ``value`` is not a whole number.
+        ValueError: it does not lie between ``lowest`` and ``highest``.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be a whole number, got {_shown(value)}")
+    if value < lowest:
+        raise ValueError(f"{name} must be at least {lowest}, got {_shown(value)}")
+    if value > highest:
+        raise ValueError(f"{name} must be at most {highest}, got {_shown(value)}")
+    return operator.index(value)
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """Return ``value``; raise TypeError if it is not True or False, as a string that says "no" would count as True."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {_shown(value)}")
+    return value
+
+
+def check_choice(name: str, value: Any, allowed: Sequence[str]) -> str:
+    """Return ``value``; raise ValueError if it is not one of the words ``allowed``."""
+    if not (isinstance(value, str) and value in allowed):
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {_shown(value)}")
+    return value
+
+
+def check_module(name: str, value: Any) -> nn.Module:
+    """Return ``value``; raise TypeError if it is not a module, but, say, the class of one."""
+    if not isinstance(value, nn.Module):
+        raise TypeError(f"{name} must be a torch.nn.Module, got {_shown(value)}")
+    return value
+
+
+def check_tensor(name: str, value: Any) -> Tensor:
+    """Return ``value``; raise TypeError if it is not a dense tensor."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
+    if value.layout is not torch.strided:
+        raise TypeError(f"{name} must be a dense tensor, got layout {value.layout}: call x.to_dense()")
+    return value
+
+
+def check_floating(name: str, value: Any) -> Tensor:
+    """Return a tensor in which a neuron can compute.
+
+    Raises:
+        TypeError: ``value`` is not a dense tensor of one of :data:`FLOATING`.
+    """
+    check_tensor(name, value)
+    if value.dtype not in FLOATING:
+        raise TypeError(f"{name} must have a floating-point dtype, got {value.dtype}: call x.float()")
+    return value
+
+
+def check_shape(name: str, value: Any, *shape: int | str) -> Tensor:
+    """Return a tensor of this shape; words in ``shape`` name dimensions of any size.
+
+    Raises:
+        TypeError: ``value`` is not a tensor.
+        ValueError: it has another shape.
+    """
+    have = check_tensor(name, value).shape
+    fits = len(have) == len(shape)
+    if not (fits and all(isinstance(want, str) or have[at] == want for at, want in enumerate(shape))):
+        wanted = ", ".join(map(str, shape))
+        raise ValueError(f"{name} must have shape [{wanted}], got {list(have)}")
+    return value
+
+
+def check_device(name: str, value: Any) -> torch.device:
+    """Return the device that a string names, whether it is here or not.
+
+    Raises:
+        TypeError: ``value`` is not a string.
+        ValueError: it names neither the CPU nor an NVIDIA card.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, got {_shown(value)}")
+    try:
+        device = torch.device(value)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise ValueError(f"{name} must be cpu, cuda, cuda:1, ..., got {_shown(value)}")
+    return device
+
+
+def check_place(name: str, x: Tensor, weight: Tensor, dtype: bool = True) -> None:
+    """Refuse an input that is not where the weights are, which torch answers without a name.
+
+    Raises:
+        TypeError: with ``dtype``, input and weights have different dtypes, and autocast is off.
+        ValueError: they are on different devices.
+    """
+    if x.device != weight.device:
+        raise ValueError(
+            f"{name} is on {x.device}, the weights are on {weight.device}: move the module or the input with .to()"
+        )
+    if dtype and x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
+        raise TypeError(
+            f"{name} must have the dtype of the weights, {weight.dtype}, got {x.dtype}: call .to({weight.dtype})"
+        )
+
+
+def _shown(value: Any) -> str:
+    """Return ``value`` as a line of an error has room for it."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}: write {value.__name__}(...)"
+    if not isinstance(value, bool | int | float | complex | str | None):
+        return f"{type(value).__name__}"
+    text = repr(value) if not isinstance(value, int) or abs(value) < 10**40 else "a number of over 40 digits"
+    return text if len(text) <= 80 else f"{text[:77]}..."
