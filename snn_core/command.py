@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,6 +24,13 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        for text in sys.argv[1:] if args is None else args:
+            # argparse drops this value and hands on an empty list, which no type has looked at.
+            if re.fullmatch(r"--[^=]+=--|-\w=?--", text):
+                self.error(f"argument {text[:-2].rstrip('=')}: expected a value, got '--'")
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         self._leave(2, f"{message} (--help lists all arguments)")

@@ -224,7 +224,7 @@ class Trainer:
         if config.cuda_graph and ranks.size > 1:
             raise ValueError(f"cuda_graph works with 1 process, got {ranks.size}")
         if check_whole("start_epoch", start_epoch, 0) >= config.epochs:
-            raise ValueError(f"epochs must be above the {start_epoch} already done, got {config.epochs}")
+            raise ValueError(f"start_epoch must be below the {config.epochs} epochs, got {start_epoch}")
         self.config, self.ranks = config, ranks
         self.device = torch.device(config.device)
         if self.device.type == "cpu":

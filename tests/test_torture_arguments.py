@@ -254,7 +254,7 @@ def nothing_is_done() -> Iterator[None]:
         for place, name in [
             (training.Trainer, "train_epoch"),
             (experiments_main, "sweep"),
-            (ship, "ship_median"),
+            (ship, "train"),
             (run_notebooks, "execute"),
             (train_seeds, "ProcessPoolExecutor"),
             (throughput, "run"),

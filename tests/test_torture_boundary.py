@@ -334,7 +334,7 @@ def chained(seed: int, count: int) -> dict[str, object]:
             x = dyadic([4, 3, features], chance).requires_grad_()
             y = first.forward_sequence(x)
             if y.shape[-1] != features:
-                y = y.mean(-1, keepdim=True).expand_as(x)
+                y = y.sum(-1, keepdim=True).expand_as(x)  # of nothing it is 0
             z = (
                 second.forward_sequence((y + 0).add_(x))
                 if chance.random() < 0.5
