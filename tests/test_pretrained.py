@@ -139,7 +139,7 @@ def test_cut_off_and_missing_files_are_clear_errors(folder, tmp_path):
     ("spec", "message"),
     [
         ({"hidden": 9}, "size mismatch"),
-        ({"neuron": "lif", "tau_m": 0.5}, "tau must be above 1"),
+        ({"neuron": "lif", "tau_m": 0.5, "hidden": 8}, "tau must be above 1"),
         ({"neuron": "spiral"}, "neuron must be one of"),
         ({"hidden": 8, "colour": "red"}, "colour"),
     ],
