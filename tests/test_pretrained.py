@@ -139,7 +139,7 @@ def test_cut_off_and_missing_files_are_clear_errors(folder, tmp_path):
     ("spec", "message"),
     [
         ({"hidden": 9}, "size mismatch"),
-        ({"hidden": 8, "neuron": "lif", "tau_m": 0.5}, "tau must be above 1"),
+        ({"hidden": 8, "neuron": "lif", "tau_m": 0.5}, "tau_m must be a finite number above 1"),
         ({"neuron": "spiral"}, "neuron must be one of"),
         ({"hidden": 8, "colour": "red"}, "colour"),
     ],

@@ -558,7 +558,7 @@ def test_no_bad_checkpoint_is_offered(run, command, data):
     save_checkpoint(previous, state)
     for missing in (latest, run):  # the file, or a folder in its place
         status, lines = command("--resume", missing)
-        assert f"does not exist or is not a file; {previous} is good" in lines[0]
+        assert f"has none before its first epoch has ended); {previous} is good" in lines[0]
 
 
 def test_previous_checkpoint_is_that_of_the_epoch_before_and_of_the_same_run(run, command):

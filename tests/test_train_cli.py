@@ -7,6 +7,7 @@ import math
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -231,7 +232,13 @@ def test_seed_decides_everything(run):
 
 def test_flags_of_the_data_reach_the_data(run):
     run("--epochs", "1", "--data-path", "somewhere", "--order", "row", "--source", "full", "--cache-dataset")
-    expected = {"data_path": "somewhere", "order": "row", "source": "full", "cache": True, "verbose": True}
+    expected = {
+        "data_path": Path("somewhere"),
+        "order": "row",
+        "source": "full",
+        "cache": True,
+        "verbose": True,
+    }
     assert run.loaded == [{"train": True} | expected, {"train": False} | expected]
 
 
