@@ -27,8 +27,8 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results" / "bounds.json"
 #: How uv resolves each end, and on which Python.
 ENDS = {"lowest": ("lowest-direct", "3.11"), "newest": ("highest", "3.13")}
-#: What says nothing of these packages.
-LEFT_OUT = ("test_browser.py", "test_torture_supply.py")
+#: What says nothing of these packages: a browser, and the records of this and of other measurements.
+LEFT_OUT = ("test_browser.py", "test_torture_supply.py", "test_torture_coverage.py")
 _VERSIONS = """
 import json, platform
 from importlib.metadata import distributions

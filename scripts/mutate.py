@@ -212,7 +212,7 @@ def main() -> int:
     parser.add_argument(
         "modules", nargs="*", help="as in neuron.py or backend/walks.py; all if none is named"
     )
-    parser.add_argument("--most", type=int, default=30, help="changes tried in each module")
+    parser.add_argument("--most", type=int, default=20, help="changes tried in each module")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("--minutes", type=float, default=1e6, help="begin no change after so long")
     arguments = parser.parse_args()
