@@ -14,14 +14,18 @@ ONNX need packages beyond those of snn_core: ``pip install 'snn-core[exchange]'`
 from snn_core.exchange.common import DIFFERENCES, ExchangeError, ExchangeWarning, Integrator, OnImages
 from snn_core.exchange.nir_files import read_nir, write_nir
 from snn_core.exchange.nir_read import from_nir
-from snn_core.exchange.nir_write import to_nir
+from snn_core.exchange.nir_write import DIALECTS, to_nir
+from snn_core.exchange.programs import check_export, export, to_onnx, to_program
+from snn_core.exchange.spikingjelly import from_spikingjelly, to_spikingjelly
 
 __all__ = [
+    "DIALECTS",
     "DIFFERENCES",
     "ExchangeError",
     "ExchangeWarning",
     "Integrator",
     "OnImages",
+    "check_export",
     "export",
     "from_nir",
     "from_spikingjelly",

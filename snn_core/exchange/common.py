@@ -12,7 +12,15 @@ from torch import Tensor, nn
 from snn_core.base import MemoryModule, check_input, check_sequence
 from snn_core.network import columns_as_sequence
 
-__all__ = ["DIFFERENCES", "ExchangeError", "ExchangeWarning", "Integrator", "OnImages", "check_allowed", "need"]
+__all__ = [
+    "DIFFERENCES",
+    "ExchangeError",
+    "ExchangeWarning",
+    "Integrator",
+    "OnImages",
+    "check_allowed",
+    "need",
+]
 
 #: Length of a time step in NIR's seconds, where nobody says another: that of snnTorch, SpikingJelly and others.
 DT = 1e-4

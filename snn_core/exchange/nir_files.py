@@ -145,7 +145,9 @@ def _graph(value: Any, where: str) -> nir.NIRGraph:
     if value.get("type", "NIRGraph") != "NIRGraph":
         raise ExchangeError(f"{label}: its type must be NIRGraph, got {value['type']!r}")
     edges = value["edges"]
-    if not isinstance(edges, np.ndarray) or (edges.size and (edges.ndim != 2 or edges.shape[1] != 2 or edges.dtype != object)):
+    if not isinstance(edges, np.ndarray) or (
+        edges.size and (edges.ndim != 2 or edges.shape[1] != 2 or edges.dtype != object)
+    ):
         raise ExchangeError(f"{label}: edges must be pairs of names")
     nodes = {name: _node(node, f"{where}.{name}" if where else name) for name, node in value["nodes"].items()}
     pairs = [(str(source), str(target)) for source, target in edges.reshape(-1, 2)]

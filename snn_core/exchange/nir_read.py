@@ -114,7 +114,9 @@ def _flat(graph: Any) -> tuple[dict[str, Any], list[tuple[str, str]]]:
         for edge in graph.edges:
             for end in edge:
                 if end not in ends:
-                    raise ExchangeError(f"edge {prefix}{edge[0]} -> {prefix}{edge[1]}: there is no node {end!r}")
+                    raise ExchangeError(
+                        f"edge {prefix}{edge[0]} -> {prefix}{edge[1]}: there is no node {end!r}"
+                    )
             edges.append((ends[edge[0]][1], ends[edge[1]][0]))
         return doors["Input"][0], doors["Output"][0]
 
@@ -163,8 +165,14 @@ def _chain(nodes: Mapping[str, Any], edges: list[tuple[str, str]]) -> tuple[list
                 f"node {name!r} ({type(nodes[name]).__name__}) is not on the way from {first!r} to {last!r}; beside it "
                 "only Affine and Linear nodes may stand, which lead back"
             )
-        if len(before[name]) != 1 or len(after[name]) != 1 or not {*before[name], *after[name]} <= places.keys():
-            raise ExchangeError(f"node {name!r} must lead from one node on the way from {first!r} to {last!r} to one other")
+        if (
+            len(before[name]) != 1
+            or len(after[name]) != 1
+            or not {*before[name], *after[name]} <= places.keys()
+        ):
+            raise ExchangeError(
+                f"node {name!r} must lead from one node on the way from {first!r} to {last!r} to one other"
+            )
         loops.append(_Loop(before[name][0], after[name][0], nodes[name], name))
     for source, target in edges:
         if source in places and target in places and places[target] != places[source] + 1:
@@ -207,7 +215,9 @@ def _number(value: Any, name: str, what: str) -> float:
 
 def _dtype(nodes: Mapping[str, Any]) -> np.dtype:
     """Return the dtype of the weights, at least float32."""
-    weights = [node.weight.dtype for node in nodes.values() if isinstance(getattr(node, "weight", None), np.ndarray)]
+    weights = [
+        node.weight.dtype for node in nodes.values() if isinstance(getattr(node, "weight", None), np.ndarray)
+    ]
     floating = [dtype for dtype in weights if dtype.kind == "f" and dtype.itemsize <= 8]
     return np.result_type(np.float32, *floating)
 
@@ -242,7 +252,9 @@ class _Reader:
         for name in path:
             item = self._item(name, nodes[name], size)
             if size is not None and item.size_in != size:
-                raise ExchangeError(f"node {name!r} takes {item.size_in} features, what comes before gives {size}")
+                raise ExchangeError(
+                    f"node {name!r} takes {item.size_in} features, what comes before gives {size}"
+                )
             size = item.size_out
             items.append(item)
         return items
@@ -263,7 +275,9 @@ class _Reader:
                 f"node {name!r} is a {kind.__name__}, which snn_core has no module for: known are Affine, Linear, IF, LIF, "
                 "I and LI"
             )
-        node_size = max(self._values(name, node, what).size for what in ("r", "v_threshold") if hasattr(node, what))
+        node_size = max(
+            self._values(name, node, what).size for what in ("r", "v_threshold") if hasattr(node, what)
+        )
         if node_size == 1 and size is not None:
             node_size = size  # one number for all neurons
         try:
@@ -367,7 +381,9 @@ class _Reader:
         if steps >= ENDLESS_FROM and not decay_input:
             return IFNode(**common)
         if not np.isclose(leak, rest, rtol=1e-6, atol=1e-12):
-            raise ExchangeError(f"node {name!r} (LIF): v_leak must be v_reset = {rest:g}, as ours are, got {leak:g}")
+            raise ExchangeError(
+                f"node {name!r} (LIF): v_leak must be v_reset = {rest:g}, as ours are, got {leak:g}"
+            )
         return LIFNode(tau=steps, decay_input=decay_input, **common)
 
     def _integrator(self, name: str, node: Any) -> nn.Module:
@@ -384,7 +400,9 @@ class _Reader:
         return Integrator(steps, self._decays_input(name, node, steps))
 
     def _synapse_filter(self, name: str, note: Mapping[str, Any]) -> nn.Module:
-        learnable, channels = (bool(_number(note.get(what), name, what)) for what in ("learnable", "channels"))
+        learnable, channels = (
+            bool(_number(note.get(what), name, what)) for what in ("learnable", "channels")
+        )
         values = np.asarray(note.get("w" if learnable else "tau"))
         if values.dtype.kind != "f" or values.ndim != 1 or not np.isfinite(values).all():
             raise ExchangeError(f"node {name!r} (LI): its note about a SynapseFilter is broken")
@@ -403,7 +421,9 @@ class _Reader:
         inside = items[first : last + 1]
         where = f"the way back from {loop.source!r} to {loop.target!r}"
         if inside[0].names[0] != loop.target or inside[-1].names[-1] != loop.source:
-            raise ExchangeError(f"{where} crosses another one: only cycles inside or beside each other are known")
+            raise ExchangeError(
+                f"{where} crosses another one: only cycles inside or beside each other are known"
+            )
         if not any(item.has_state for item in inside):
             raise ExchangeError(f"{where} spans no node with a state, so it has no time step")
         size_in, size_out = inside[0].size_in, inside[-1].size_out
@@ -411,9 +431,13 @@ class _Reader:
         sizes = (size_out, size_out) if loop.through is None else (layer.in_features, layer.out_features)
         if sizes != (size_out, size_in):
             through = f", through {loop.name!r}," if loop.name else ""
-            raise ExchangeError(f"{where}{through} leads from {size_out} features to {size_in}, got {sizes[0]} to {sizes[1]}")
-        module = inside[0].module if len(inside) == 1 else nn.Sequential(*(item.module for item in inside))
+            raise ExchangeError(
+                f"{where}{through} leads from {size_out} features to {size_in}, got {sizes[0]} to {sizes[1]}"
+            )
         names = [name for item in inside for name in item.names]
+        if len(inside) > 1 and _is_identity(inside[0].module):
+            inside = inside[1:]  # a mere sum
+        module = inside[0].module if len(inside) == 1 else nn.Sequential(*(item.module for item in inside))
         if isinstance(layer, nn.Identity) or _is_identity(layer):
             container: nn.Module = ElementWiseRecurrentContainer(module, torch.add)
         else:
@@ -431,13 +455,17 @@ class _Reader:
         size_in, size_out = back.out_features, back.in_features
         container = LinearRecurrentContainer(module, size_in, size_out)
         weight = np.eye(size_in) if before is None else before.weight.detach().numpy()
-        biases = [layer.bias.detach().numpy() for layer in (before, back) if layer is not None and layer.bias is not None]
+        biases = [
+            layer.bias.detach().numpy()
+            for layer in (before, back)
+            if layer is not None and layer.bias is not None
+        ]
         container.rc = self._layer(
             np.concatenate([weight, back.weight.detach().numpy()], axis=1), sum(biases) if biases else None
         )
         return container
 
 
-def _is_identity(layer: nn.Linear) -> bool:
-    square = layer.in_features == layer.out_features and layer.bias is None
+def _is_identity(layer: nn.Module) -> bool:
+    square = isinstance(layer, nn.Linear) and layer.in_features == layer.out_features and layer.bias is None
     return square and torch.equal(layer.weight, torch.eye(layer.in_features, dtype=layer.weight.dtype))

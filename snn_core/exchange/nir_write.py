@@ -12,7 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from snn_core import __version__
-from snn_core.exchange.common import DIFFERENCES, DT, ExchangeError, ExchangeWarning, Integrator, check_allowed, need
+from snn_core.exchange.common import (
+    DIFFERENCES,
+    DT,
+    ExchangeError,
+    ExchangeWarning,
+    Integrator,
+    check_allowed,
+    need,
+)
 from snn_core.layer import (
     ElementWiseRecurrentContainer,
     LinearRecurrentContainer,
@@ -27,12 +35,23 @@ from snn_core.variants import PIXEL_MEAN, PIXEL_STD, SpikingNet, fold
 if TYPE_CHECKING:
     import nir
 
-__all__ = ["ENDLESS", "to_nir"]
+__all__ = ["DIALECTS", "ENDLESS", "to_nir"]
 
 #: A membrane time constant in time steps from which a float64 neuron no longer leaks: 1 - 1/tau rounds to 1.
 ENDLESS = 2.0**64
 
 IF_NEURONS, LIF_NEURONS = (IFNode, MultiStepIFNode), (LIFNode, MultiStepLIFNode)
+#: Ways to write the same network for readers that do not take every graph that is right.
+DIALECTS: dict[str, str] = {
+    "nir": "as NIR defines it; SpikingJelly 2.0 reads this",
+    "snntorch": (
+        "IF neurons as nir.LIF with an endless time constant, since snnTorch 1.0 gives nir.IF a leak; and a layer of ones "
+        "on the diagonal before each recurrent neuron, since it sends the input of a shorter cycle through the recurrent "
+        "weights"
+    ),
+    "spyx": "IF neurons as nir.LIF with an endless time constant, since Spyx 1.0 finds cycles only through nir.LIF",
+}
+
 #: Networks whose parts are applied in this order, so far as they are there.
 PARTS = ("fc1", "sn1", "sy1", "fc2", "sn2")
 
@@ -42,7 +61,7 @@ def to_nir(
     *,
     dt: float = DT,
     allow: Collection[str] = (),
-    if_as_lif: bool = False,
+    dialect: str = "nir",
     integrator: bool = False,
     in_features: int | None = None,
 ) -> nir.NIRGraph:
@@ -66,19 +85,20 @@ def to_nir(
         dt: length of a time step in NIR's seconds.
         allow: names in :data:`~snn_core.exchange.DIFFERENCES` of what may be converted although NIR cannot say it
             exactly; a warning names the difference. :func:`~snn_core.exchange.from_nir` finds the exact module again.
-        if_as_lif: write IF neurons as ``nir.LIF`` with a time constant so long that the leak is lost in rounding: for
-            snnTorch 1.0, which gives ``nir.IF`` a leak, and Spyx 1.0, which finds cycles only through ``nir.LIF``.
+        dialect: one of :data:`DIALECTS`: who shall read the graph.
         integrator: end a SpikingNet with membrane read-out with ``nir.I``, whose potential after the last step, divided
             by the number of steps, is the output. Otherwise the graph ends with what these neurons receive.
         in_features: size of x[t], where the network does not begin with a layer that says it.
 
     Raises:
         ExchangeError: a part that NIR cannot say, or not exactly without leave in ``allow``.
-        ValueError: an unknown name in ``allow``, or a ``dt`` that is not positive.
+        ValueError: an unknown name in ``allow`` or ``dialect``, or a ``dt`` that is not positive.
     """
     if not 0 < dt < float("inf"):
         raise ValueError(f"dt must be a positive number of seconds, got {dt}")
-    graph = _Graph(dt, check_allowed(allow), if_as_lif)
+    if dialect not in DIALECTS:
+        raise ValueError(f"dialect must be one of {', '.join(map(repr, DIALECTS))}, got {dialect!r}")
+    graph = _Graph(dt, check_allowed(allow), dialect)
     modules = list(_parts(net, ""))
     graph.begin(_in_features(modules) if in_features is None else in_features)
     for name, module in modules:
@@ -143,9 +163,9 @@ def _array(tensor: Tensor) -> np.ndarray:
 class _Graph:
     """A NIR graph that grows at its end."""
 
-    def __init__(self, dt: float, allow: set[str], if_as_lif: bool) -> None:
+    def __init__(self, dt: float, allow: set[str], dialect: str) -> None:
         self.nir = need("nir")
-        self.dt, self.allow, self.if_as_lif = dt, allow, if_as_lif
+        self.dt, self.allow, self.dialect = dt, allow, dialect
         self.nodes: dict[str, Any] = {}
         self.edges: list[tuple[str, str]] = []
         self.size = 0  # of what the last node gives
@@ -216,7 +236,9 @@ class _Graph:
     def _leave(self, name: str, what: str) -> None:
         """Note a difference, or refuse it."""
         if what not in self.allow:
-            raise ExchangeError(f"{name}: NIR cannot say it exactly: {DIFFERENCES[what]}: add allow=[{what!r}] to take that")
+            raise ExchangeError(
+                f"{name}: NIR cannot say it exactly: {DIFFERENCES[what]}: add allow=[{what!r}] to take that"
+            )
         self.inexact[name] = what
 
     def _neuron(self, name: str, neuron: SpikingNeuron) -> None:
@@ -229,7 +251,7 @@ class _Graph:
         common = {"v_threshold": threshold, "v_reset": self._full(v_reset), "metadata": metadata}
         if isinstance(neuron, LIFNode):
             tau, r = neuron.tau, 1.0 if neuron.decay_input else neuron.tau
-        elif self.if_as_lif:
+        elif self.dialect != "nir":
             tau = r = ENDLESS
         else:
             self._append(name, self.nir.IF(r=self._full(1 / self.dt), **common))
@@ -301,6 +323,8 @@ class _Graph:
         """Append ``sub_module``, and a layer with ``weight`` from its output to its input."""
         entry: list[str] = []
         self.open_loops.append(entry)
+        if self.dialect == "snntorch":
+            self._linear(f"{name}_sum", np.eye(self.size, dtype=self.dtype), None)
         for part, module in _parts(sub_module, name):
             self.add(part, module)
         if not entry:
