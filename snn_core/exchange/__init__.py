@@ -1,7 +1,7 @@
 """Take a network elsewhere, and bring one along: NIR, SpikingJelly's weights, torch.export and ONNX.
 
-- :func:`to_nir` and :func:`from_nir` convert between our modules and a graph of `NIR <https://neuroir.org>`_, the format
-  in which libraries for spiking networks and neuromorphic hardware exchange networks; :func:`write_nir` and
+- :func:`to_nir` and :func:`from_nir` convert between our modules and a graph of `NIR <https://neuroir.org>`_, the
+  format in which libraries for spiking networks and neuromorphic hardware exchange networks; :func:`write_nir` and
   :func:`read_nir` are for its files.
 - :func:`from_spikingjelly` and :func:`to_spikingjelly` convert state dicts of SpikingJelly's three networks.
 - :func:`to_program` and :func:`to_onnx` give a network as a graph of torch's or ONNX's own operations.

@@ -9,7 +9,7 @@ from types import ModuleType
 import torch
 from torch import Tensor, nn
 
-from snn_core.base import MemoryModule, check_input, check_sequence
+from snn_core.base import MemoryModule, check_input
 from snn_core.network import columns_as_sequence
 
 __all__ = [

@@ -272,8 +272,8 @@ class _Reader:
         }
         if kind not in makers:
             raise ExchangeError(
-                f"node {name!r} is a {kind.__name__}, which snn_core has no module for: known are Affine, Linear, IF, LIF, "
-                "I and LI"
+                f"node {name!r} is a {kind.__name__}, which snn_core has no module for: known are Affine, Linear, "
+                "IF, LIF, I and LI"
             )
         node_size = max(
             self._values(name, node, what).size for what in ("r", "v_threshold") if hasattr(node, what)
@@ -347,8 +347,8 @@ class _Reader:
         if np.isclose(r, steps, rtol=1e-6):
             return False
         raise ExchangeError(
-            f"node {name!r} ({type(node).__name__}): r must be 1 or tau / dt = {steps:g}, got {r:g}: is dt={self.dt:g} the "
-            "length of its time step?"
+            f"node {name!r} ({type(node).__name__}): r must be 1 or tau / dt = {steps:g}, got {r:g}: is "
+            f"dt={self.dt:g} the length of its time step?"
         )
 
     def _common(self, name: str, node: Any) -> dict[str, Any]:

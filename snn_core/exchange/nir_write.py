@@ -45,9 +45,9 @@ IF_NEURONS, LIF_NEURONS = (IFNode, MultiStepIFNode), (LIFNode, MultiStepLIFNode)
 DIALECTS: dict[str, str] = {
     "nir": "as NIR defines it; SpikingJelly 2.0 reads this",
     "snntorch": (
-        "IF neurons as nir.LIF with an endless time constant, since snnTorch 1.0 gives nir.IF a leak; and a layer of ones "
-        "on the diagonal before each recurrent neuron, since it sends the input of a shorter cycle through the recurrent "
-        "weights"
+        "IF neurons as nir.LIF with an endless time constant, since snnTorch 1.0 gives nir.IF a leak; and a layer "
+        "with the identity before each recurrent neuron, since it sends the input of a shorter cycle through the "
+        "recurrent weights"
     ),
     "spyx": "IF neurons as nir.LIF with an endless time constant, since Spyx 1.0 finds cycles only through nir.LIF",
 }
@@ -148,12 +148,15 @@ def _without_normalisation(net: SpikingNet) -> SpikingNet:
 
 
 def _in_features(modules: list[tuple[str, nn.Module]]) -> int:
-    first = modules[0][1] if modules else None
-    size = getattr(first, "in_features", None)
-    if size is None:
-        given = "nothing" if first is None else f"a {type(first).__name__}"
-        raise ExchangeError(f"the network begins with {given}, so say the size of x[t]: in_features=...")
-    return size
+    """Return the size of x[t], 0 if a part begins that will be refused anyway."""
+    if not modules:
+        raise ExchangeError("the network has no layers")
+    first = modules[0][1]
+    if isinstance(first, (SpikingNeuron, ElementWiseRecurrentContainer, SynapseFilter, Integrator)):
+        raise ExchangeError(
+            f"the network begins with {type(first).__name__}, so say the size of x[t]: in_features=..."
+        )
+    return getattr(first, "in_features", 0)
 
 
 def _array(tensor: Tensor) -> np.ndarray:
@@ -180,8 +183,6 @@ class _Graph:
         self.tail = "input"
 
     def finish(self) -> nir.NIRGraph:
-        if len(self.nodes) == 1:
-            raise ExchangeError("the network has no layers")
         self._append("output", self.nir.Output({"output": np.array([self.size])}))
         if self.inexact:
             parts = "; ".join(f"{name}: {DIFFERENCES[what]}" for name, what in self.inexact.items())
@@ -218,8 +219,8 @@ class _Graph:
             self._integrator(name, module)
         else:
             raise ExchangeError(
-                f"{name}: NIR has no node for a {kind.__name__}, or to_nir does not know it: it takes nn.Linear, IFNode, "
-                "LIFNode, LinearRecurrentContainer, ElementWiseRecurrentContainer and SynapseFilter"
+                f"{name}: NIR has no node for a {kind.__name__}, or to_nir does not know it: it takes nn.Linear, "
+                "IFNode, LIFNode, LinearRecurrentContainer, ElementWiseRecurrentContainer and SynapseFilter"
             )
 
     def _check_size(self, name: str, needed: int) -> None:

@@ -38,7 +38,7 @@ def _readable(net: nn.Module) -> nn.Module:
 
 
 def to_program(net: nn.Module, columns: int = 28) -> torch.export.ExportedProgram:
-    """Return ``net`` as torch's exported program: ``program.module()(images)``, or ``torch.export.save(program, file)``.
+    """Return ``net`` as a program of torch.export: call ``program.module()``, or ``torch.export.save`` it.
 
     Args:
         net: images ``[N, 1, 28, columns]`` to outputs ``[N, classes]``, any network of snn_core; not changed.
