@@ -24,7 +24,8 @@ from snn_core.checkpoint import CheckpointError
 from snn_core.config import LOSSES
 from snn_core.data import SequentialFashionMNIST
 from snn_core.distributed import Ranks, join
-from snn_core.network import NETWORKS
+from snn_core.exchange import check_export, export
+from snn_core.network import NETWORKS, make_network
 from snn_core.sources import DataError
 from snn_core.training import TrainingConfig, fit
 
@@ -154,6 +155,11 @@ def make_parser() -> argparse.ArgumentParser:
         help="full refuses the embedded subset, embedded takes it at once",
     )
     add("--threads", type=size, help="CPU threads of torch (default: torch decides)")
+    add(
+        "--export",
+        metavar="FILE",
+        help="write the trained network to FILE as well: .nir (NIR), .pt2 (torch.export) or .onnx (ONNX)",
+    )
     add("--overwrite", action="store_true", help="replace an earlier run in the output folder")
     add("--version", action="version", version=f"snn_core {__version__}, torch {torch.__version__}")
     return parser
@@ -218,11 +224,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         config, folder = _config(args), _output_dir(args)
+        if args.export is not None:
+            check_export(make_network(config.model, config.hidden), args.export)
         if args.threads is not None:
             torch.set_num_threads(args.threads)
         with join(config.device) as ranks:
             train, test = _load(args, ranks)
-            fit(
+            net, _ = fit(
                 dataclasses.replace(config, device=ranks.device),
                 train,
                 test,
@@ -233,6 +241,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 log=tqdm.write,
                 ranks=ranks,
             )
+        if args.export is not None and ranks.first:
+            export(net, args.export)
     except (DataError, CheckpointError, FloatingPointError, OSError) as error:
         if _is_first_here() or isinstance(error, DataError | OSError):
             print(f"{parser.prog}: error: {error}", file=sys.stderr)

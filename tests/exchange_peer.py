@@ -1,9 +1,9 @@
 """Loads, runs and exports networks in another library: ``python exchange_peer.py PEER FOLDER``.
 
-A process of its own, since some libraries have environments of their own: only the library, nir and NumPy are needed.
+A process of its own, since some libraries have environments of their own: the library, nir and NumPy are needed.
 FOLDER holds ``tasks.json``, the graphs, ``x_seq.npy`` of shape [T, N, 28] and ``weights.npz``. For each task
-``NAME.npz`` gets the spikes of the hidden layer, [T, N, hidden], and what the network gives, [T, N, 10]; ``results.json``
-says which tasks failed, and why.
+``NAME.npz`` gets the spikes of the hidden layer, [T, N, hidden], and what the network gives, [T, N, 10];
+``results.json`` says which tasks failed, and why.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class SnnTorch(TorchPeer):
                 outputs.append(fc2(hidden[-1]))
         done = {"hidden": torch.stack(hidden).numpy(), "output": torch.stack(outputs).numpy()}
         neurons.reset_mem()
-        return export_to_nir(net, torch.from_numpy(x_seq[0, :1])), done
+        return export_to_nir(net, torch.from_numpy(x_seq[0, :1]), ignore_dims=[0]), done
 
 
 def linear(weight: np.ndarray, bias: np.ndarray):

@@ -89,12 +89,20 @@ CHANGES = {
     "no edges": ("edges", None, "the graph must have nodes and edges"),
     "edges of numbers": ("edges", np.zeros((3, 2)), "edges must be pairs of names"),
     "NaN": ("nodes/fc1/weight", np.full((4, 28), np.nan), r"node 'fc1' \(Affine\): weight holds NaN"),
-    "shape": ("nodes/fc1/weight", np.zeros((5, 28)), r"node 'fc1' \(Affine\): bias must have shape \[5\], got \[4\]"),
+    "shape": (
+        "nodes/fc1/weight",
+        np.zeros((5, 28)),
+        r"node 'fc1' \(Affine\): bias must have shape \[5\], got \[4\]",
+    ),
     "text": ("nodes/fc1/weight", "rm -rf /", r"node 'fc1' \(Affine\)"),
     "unknown field": ("nodes/fc1/run", "import os", r"node 'fc1' \(Affine\) is broken: .*run"),
     "unknown field of the graph": ("type_check", 0, "the graph: unknown field 'type_check'"),
-    "sizes of neurons": ("nodes/sn1/r", np.ones(5), r"node 'sn1' \(IF\) is broken: All parameters must have the same shape"),
-}  # fmt: skip
+    "sizes of neurons": (
+        "nodes/sn1/r",
+        np.ones(5),
+        r"node 'sn1' \(IF\) is broken: All parameters must have the same shape",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", CHANGES)

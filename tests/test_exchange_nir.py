@@ -513,25 +513,47 @@ def test_direct_way_back_is_the_sum():
 
 
 BROKEN = {
-    "no way": (chain(linear(), neurons(), edges=[("input", "n0"), ("n1", "output")]), "no way leads from 'input' to 'output'"),
-    "lost node": (chain(linear(), edges=[("input", "n0"), ("n0", "output"), ("n0", "gone")]), "n0 -> gone: there is no node 'gone'"),
+    "no way": (
+        chain(linear(), neurons(), edges=[("input", "n0"), ("n1", "output")]),
+        "no way leads from 'input' to 'output'",
+    ),
+    "lost node": (
+        chain(linear(), edges=[("input", "n0"), ("n0", "output"), ("n0", "gone")]),
+        "n0 -> gone: there is no node 'gone'",
+    ),
     "stateless cycle": (
         chain(linear(), linear(), edges=[("input", "n0"), ("n0", "n1"), ("n1", "n0"), ("n1", "output")]),
         "the way back from 'n1' to 'n0' spans no node with a state",
     ),
     "branch": (
-        chain(linear(), linear(), edges=[("input", "n0"), ("n0", "n1"), ("n1", "output"), ("input", "n1"), ("n0", "output")]),
+        chain(
+            linear(),
+            linear(),
+            edges=[("input", "n0"), ("n0", "n1"), ("n1", "output"), ("input", "n1"), ("n0", "output")],
+        ),
         "node 'n1' must lead from one node on the way from 'input' to 'output' to one other",
     ),
     "crossing cycles": (
         chain(
             *(neurons() for _ in range(4)),
-            edges=[("input", "n0"), ("n0", "n1"), ("n1", "n2"), ("n2", "n3"), ("n3", "output"), ("n2", "n0"), ("n3", "n1")],
+            edges=[
+                ("input", "n0"),
+                ("n0", "n1"),
+                ("n1", "n2"),
+                ("n2", "n3"),
+                ("n3", "output"),
+                ("n2", "n0"),
+                ("n3", "n1"),
+            ],
         ),
         "crosses another one",
     ),
     "neurons beside the way": (
-        chain(linear(), edges=[("input", "n0"), ("n0", "output"), ("n0", "side"), ("side", "n0")], side=neurons()),
+        chain(
+            linear(),
+            edges=[("input", "n0"), ("n0", "output"), ("n0", "side"), ("side", "n0")],
+            side=neurons(),
+        ),
         r"node 'side' \(IF\) is not on the way from 'input' to 'output'",
     ),
     "dead end": (
@@ -544,7 +566,11 @@ BROKEN = {
     ),
     "sizes": (chain(linear(3, 2), linear(2, 2)), "node 'n1' takes 2 features, what comes before gives 3"),
     "way back of another size": (
-        chain(neurons(), edges=[("input", "n0"), ("n0", "output"), ("n0", "side"), ("side", "n0")], side=linear(3, 2)),
+        chain(
+            neurons(),
+            edges=[("input", "n0"), ("n0", "output"), ("n0", "side"), ("side", "n0")],
+            side=linear(3, 2),
+        ),
         "through 'side', leads from 2 features to 2, got 2 to 3",
     ),
     "nothing": (chain(edges=[("input", "output")]), "no nodes between"),
@@ -552,22 +578,40 @@ BROKEN = {
         chain(nir.Conv1d(3, np.ones((1, 1, 3)), 1, 0, 1, 1, np.ones(1))),
         "node 'n0' is a Conv1d, which snn_core has no module for",
     ),
-    "NaN in a weight": (chain(nir.Linear(np.full((2, 2), np.nan))), r"node 'n0' \(Linear\): weight holds NaN"),
-    "weight of three dimensions": (chain(nir.Linear(np.ones((2, 2, 2)))), r"weight must have shape \[out, in\], got \[2, 2, 2\]"),
+    "NaN in a weight": (
+        chain(nir.Linear(np.full((2, 2), np.nan))),
+        r"node 'n0' \(Linear\): weight holds NaN",
+    ),
+    "weight of three dimensions": (
+        chain(nir.Linear(np.ones((2, 2, 2)))),
+        r"weight must have shape \[out, in\], got \[2, 2, 2\]",
+    ),
     "bias of another size": (
         chain(nir.Affine(np.ones((2, 2)), np.ones(3))),
         r"node 'n0' \(Affine\): bias must have shape \[2\], got \[3\]",
     ),
-    "weight of text": (chain(nir.Linear(np.full((2, 2), "a"))), r"node 'n0' \(Linear\): weight must hold numbers"),
-    "threshold below reset": (chain(neurons(v_threshold=-1.0)), r"node 'n0' \(IF\): IFNode: v_reset must be below"),
-    "infinite threshold": (chain(neurons(v_threshold=np.inf)), r"node 'n0' \(IF\): v_threshold holds NaN or infinity"),
-    "tau of one step": (chain(neurons(nir.LIF, tau=1e-4)), r"node 'n0' \(LIF\): LIFNode: tau must be above 1"),
+    "weight of text": (
+        chain(nir.Linear(np.full((2, 2), "a"))),
+        r"node 'n0' \(Linear\): weight must hold numbers",
+    ),
+    "threshold below reset": (
+        chain(neurons(v_threshold=-1.0)),
+        r"node 'n0' \(IF\): IFNode: v_reset must be below",
+    ),
+    "infinite threshold": (
+        chain(neurons(v_threshold=np.inf)),
+        r"node 'n0' \(IF\): v_threshold holds NaN or infinity",
+    ),
+    "tau of one step": (
+        chain(neurons(nir.LIF, tau=1e-4)),
+        r"node 'n0' \(LIF\): LIFNode: tau must be above 1",
+    ),
     "leak elsewhere": (chain(neurons(nir.LIF, v_leak=0.5)), r"node 'n0' \(LIF\): v_leak must be v_reset = 0"),
     "current-based": (
         chain(nir.CubaLIF(*(np.full(2, value) for value in (2e-4, 2e-4, 1.0, 0.0, 1.0)))),
         "node 'n0' is a CubaLIF",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", BROKEN)
