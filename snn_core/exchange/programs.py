@@ -27,11 +27,17 @@ from snn_core.network import IN_FEATURES
 __all__ = ["SUFFIXES", "check_export", "export", "to_onnx", "to_program"]
 
 
+class _Linear(nn.Linear):
+    """A layer that no kernel stands for: they know nn.Linear itself and nothing derived from it."""
+
+
 def _readable(net: nn.Module) -> nn.Module:
     """Return a copy for evaluation, without state, that takes the readable loop."""
     net = copy.deepcopy(net).cpu().eval()
     reset_net(net)
     for module in net.modules():
+        if type(module) is nn.Linear:
+            module.__class__ = _Linear
         if hasattr(module, "backend"):
             module.backend = "torch"
     return net
@@ -57,6 +63,8 @@ def to_program(net: nn.Module, columns: int = 28) -> torch.export.ExportedProgra
         raise ExchangeError(f"torch.export cannot trace a {type(net).__name__}: {reason}") from error
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # names folders of this machine
+        if str(node.target).startswith("snn_core"):
+            raise ExchangeError(f"a {type(net).__name__} holds {node.target}, an operation of snn_core alone")
     return program
 
 
@@ -78,6 +86,9 @@ def to_onnx(net: nn.Module, columns: int = 28) -> bytes:
             model = torch.onnx.export(
                 program, dynamo=True, input_names=["images"], output_names=["outputs"], verbose=False
             ).model_proto
+    except Exception as error:  # of the exporter, for an operation that ONNX lacks
+        reason = str(error.__cause__ or error).strip().partition("\n")[0]
+        raise ExchangeError(f"ONNX cannot say what a {type(net).__name__} does: {reason}") from error
     finally:
         logger.setLevel(level)
     for part in (model.graph, *model.graph.node, *model.graph.value_info, *model.functions):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
@@ -52,7 +53,7 @@ def nir_graph(graph: nir.NIRGraph, values: Mapping[str, str] | None = None) -> F
         axes.set_aspect("equal")
         axes.set_xlim(-0.85, _STEP * (len(chain) - 1) + 0.85)
         axes.set_ylim(-1.1, max(y for _, y in place.values()) + 0.75)
-        for before, after in zip(chain, chain[1:], strict=False):
+        for before, after in pairwise(chain):
             _arrow(axes, (place[before][0] + _WIDTH / 2, 0), (place[after][0] - _WIDTH / 2, 0), _GREY)
         for name, (source, target) in ways.items():
             _way_back(axes, place[source], place[name], place[target])
@@ -159,7 +160,7 @@ def _node(axes: Axes, x: float, y: float, name: str, node: Any, value: str | Non
 def _size(node: Any) -> str:
     """Return the size of a node as text, a weight as outputs x inputs."""
     if hasattr(node, "weight"):
-        return "×".join(map(str, node.weight.shape)) + (" + bias" if hasattr(node, "bias") else "")
+        return " x ".join(map(str, node.weight.shape)) + (" + bias" if hasattr(node, "bias") else "")
     size = int(np.prod(next(iter(node.input_type.values()))))
     return f"{size} neurons" if type(node).__name__ in _FRAMES else f"{size} numbers"
 
