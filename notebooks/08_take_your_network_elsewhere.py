@@ -64,8 +64,16 @@ from IPython.display import Markdown
 from snntorch.import_nir import import_from_nir
 
 from snn_core.data import SequentialFashionMNIST
-from snn_core.exchange import ExchangeError, from_nir, read_nir, to_nir, write_nir
-from snn_core.exchange import from_spikingjelly, to_program, to_spikingjelly
+from snn_core.exchange import (
+    ExchangeError,
+    from_nir,
+    from_spikingjelly,
+    read_nir,
+    to_nir,
+    to_program,
+    to_spikingjelly,
+    write_nir,
+)
 from snn_core.files import write_json
 from snn_core.functional import reset_net
 from snn_core.layer import MultiStepContainer, SynapseFilter

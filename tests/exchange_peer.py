@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -188,6 +189,10 @@ class Spyx:
 PEERS: dict[str, Callable] = {"snntorch": SnnTorch, "spikingjelly": SpikingJelly, "spyx": Spyx}
 
 
+def give_up(_signal: int, _frame: object) -> None:
+    raise TimeoutError("it does not end")
+
+
 def work(peer, folder: Path) -> list[dict[str, str]]:
     """Do all tasks; return for each its name, and the error if it failed."""
     x_seq = np.load(folder / "x_seq.npy")
@@ -196,6 +201,8 @@ def work(peer, folder: Path) -> list[dict[str, str]]:
     for task in json.loads((folder / "tasks.json").read_text()):
         name, result = task["name"], {"name": task["name"]}
         try:
+            # Seconds of processor time, so that a loop without end ends, and a busy machine changes nothing.
+            signal.setitimer(signal.ITIMER_VIRTUAL, task.get("limit", 0))
             with contextlib.redirect_stdout(io.StringIO()):  # some of them print
                 if task["do"] == "run":
                     done = peer.run(nir.read(folder / f"{name}.nir"), x_seq)
@@ -204,6 +211,7 @@ def work(peer, folder: Path) -> list[dict[str, str]]:
                     nir.write(folder / f"{name}.nir", graph)
             np.savez(folder / f"{name}.npz", **done)
         except Exception as error:
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
             result["error"] = f"{type(error).__name__}: {error}".partition("\n")[0]
         results.append(result)
     return results
@@ -211,6 +219,7 @@ def work(peer, folder: Path) -> list[dict[str, str]]:
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
+    signal.signal(signal.SIGVTALRM, give_up)
     peer, folder = PEERS[sys.argv[1]](), Path(sys.argv[2])
     results = {"version": version(peer.package), "tasks": work(peer, folder)}
     (folder / "results.json").write_text(json.dumps(results))

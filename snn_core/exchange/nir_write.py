@@ -49,7 +49,7 @@ DIALECTS: dict[str, str] = {
         "with the identity before each recurrent neuron, since it sends the input of a shorter cycle through the "
         "recurrent weights"
     ),
-    "spyx": "IF neurons as nir.LIF with an endless time constant, since Spyx 1.0 finds cycles only through nir.LIF",
+    "spyx": "IF neurons as nir.LIF with an endless time constant, since Spyx 1.0 goes round a cycle of nir.IF for ever",
 }
 
 #: Networks whose parts are applied in this order, so far as they are there.

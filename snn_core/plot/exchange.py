@@ -240,7 +240,7 @@ _REASONS = {
     ),
     ("spyx", "to", "plain", "nir"): "soft reset, and spikes one step late",
     ("spyx", "to", "plain", "spyx"): "soft reset, and spikes one step late",
-    ("spyx", "to", "feedback", "nir"): "the same, and the recurrent weights are lost without a word",
+    ("spyx", "to", "feedback", "nir"): "its importer goes round the cycle for ever",
     ("spyx", "to", "feedback", "spyx"): "soft reset, and spikes one step late",
     ("spyx", "from", "if", None): "soft reset and one step late; the file says a hard reset",
     ("spyx", "from", "recurrent", None): (
