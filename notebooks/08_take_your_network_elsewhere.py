@@ -17,6 +17,7 @@
 # # 08 Take your network elsewhere
 #
 # <!-- badges, written by scripts/frame_notebooks.py -->
+# [![Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/snn-core/recurrent-snn-tutorials/main?labpath=notebooks%2F08_take_your_network_elsewhere.ipynb) [![Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/08_take_your_network_elsewhere.ipynb) [![nbviewer](https://raw.githubusercontent.com/jupyter/design/main/logos/Badges/nbviewer_badge.svg)](https://nbviewer.org/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/08_take_your_network_elsewhere.ipynb)
 # <!-- end of badges -->
 #
 # **Goal.** Write a trained network to a file that other software and neuromorphic hardware can read, run it there, and
@@ -30,6 +31,7 @@
 # - bring weights from SpikingJelly, and leave for torch.export and ONNX.
 #
 # <!-- time, written by scripts/frame_notebooks.py -->
+# **Time.** Not measured yet: `make tutorial` does.
 # <!-- end of time -->
 #
 # Nothing is trained here: the networks are those that come with the package, from
@@ -37,6 +39,12 @@
 
 # %% tags=["colab"]
 import sys
+
+if "google.colab" in sys.modules:
+    print("fetching this collection; torch stays as it is")
+    # !git clone --quiet --depth 1 --branch main https://github.com/snn-core/recurrent-snn-tutorials /content/recurrent-snn-tutorials
+    # %cd /content/recurrent-snn-tutorials/notebooks
+    # %pip install --quiet ..
 
 # %% tags=["parameters"]
 source = "auto"  # "auto": the full data if they can be had; "embedded": 1,000 test images in the package
@@ -483,4 +491,5 @@ write_json(
 # - What a format cannot say should be refused, or named.
 #
 # <!-- navigation, written by scripts/frame_notebooks.py -->
+# Previous: [07 What does memory buy?](07_what_does_memory_buy.ipynb)
 # <!-- end of navigation -->
