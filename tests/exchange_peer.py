@@ -67,21 +67,21 @@ class SnnTorch(TorchPeer):
         from snntorch.export_nir import export_to_nir
         from torch import nn
 
+        size = len(weights["fc1.bias"])
         options = {"beta": 0.9, "init_hidden": True}
-        if kind != "default":
+        if kind in (
+            "zero",
+            "subtract",
+        ):  # with one beta for all, as in its manual, the file lacks the layer's size
+            options |= {"beta": torch.full((size,), 0.9), "threshold": torch.ones(size)}
+        if kind in ("zero", "recurrent"):
             options |= {"reset_mechanism": "zero", "reset_delay": False}
-        fc1, fc2 = (
-            linear(weights["fc1.weight"], weights["fc1.bias"]),
-            linear(weights["fc2.weight"], weights["fc2.bias"]),
-        )
+        fc1 = linear(weights["fc1.weight"], weights["fc1.bias"])
+        fc2 = linear(weights["fc2.weight"], weights["fc2.bias"])
         if kind == "recurrent":
-            neurons = snn.RLeaky(all_to_all=True, linear_features=len(weights["fc1.bias"]), **options)
-            neurons.recurrent.load_state_dict(
-                {
-                    "weight": torch.from_numpy(weights["recurrent"]),
-                    "bias": torch.zeros(len(weights["fc1.bias"])),
-                }
-            )
+            neurons = snn.RLeaky(all_to_all=True, linear_features=size, **options)
+            recurrent = {"weight": torch.from_numpy(weights["recurrent"]), "bias": torch.zeros(size)}
+            neurons.recurrent.load_state_dict(recurrent)
         else:
             neurons = snn.Leaky(**options)
         net = nn.Sequential(fc1, neurons, fc2)
@@ -117,10 +117,8 @@ class SpikingJelly(TorchPeer):
         from spikingjelly.activation_based.nir_exchange import export_to_nir
         from torch import nn
 
-        fc1, fc2 = (
-            linear(weights["fc1.weight"], weights["fc1.bias"]),
-            linear(weights["fc2.weight"], weights["fc2.bias"]),
-        )
+        fc1 = linear(weights["fc1.weight"], weights["fc1.bias"])
+        fc2 = linear(weights["fc2.weight"], weights["fc2.bias"])
         neurons: nn.Module = neuron.LIFNode(tau=4.0) if kind == "lif" else neuron.IFNode()
         if kind == "recurrent":
             size = len(weights["fc1.bias"])

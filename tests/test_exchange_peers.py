@@ -73,7 +73,7 @@ EXPORTS = {
 LIMITS = {("spyx", "feedback", "nir"): 5}
 #: Networks that are built in each library and exported by it, with the trained weights of ours.
 IMPORTS = {
-    "snntorch": ["zero", "default", "recurrent"],
+    "snntorch": ["scalar", "zero", "subtract", "recurrent"],
     "spikingjelly": ["if", "lif", "recurrent"],
     "spyx": ["if", "recurrent"],
 }
@@ -276,7 +276,8 @@ def test_snntorch(rows):
     assert table["to feedback spyx"]["outcome"] != "equal"
     assert table["from zero"]["outcome"] == table["from recurrent"]["outcome"] == "equal"
     # Its default subtracts the threshold, one step later; the file says a reset to 0 at once.
-    assert table["from default"]["outcome"] == "different"
+    assert table["from subtract"]["outcome"] == "different"
+    assert table["from scalar"]["outcome"] == "refused"
 
 
 def test_spikingjelly(rows):

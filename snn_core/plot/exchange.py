@@ -221,8 +221,9 @@ def leak_and_filter(spikes: np.ndarray, currents: Mapping[str, np.ndarray]) -> F
 
 
 _NETWORKS = {
-    "zero": "Leaky, reset to 0 at once",
-    "default": "Leaky, its default",
+    "scalar": "Leaky as in its manual",
+    "zero": "Leaky, a beta for each neuron, reset to 0 at once",
+    "subtract": "the same with the default reset",
     "if": "IF",
     "lif": "LIF",
     "recurrent": "recurrent",
@@ -235,7 +236,7 @@ _REASONS = {
         "feedback",
         "spyx",
     ): "a cycle of two nodes makes a graph in the graph that it cannot run",
-    ("snntorch", "from", "default", None): (
+    ("snntorch", "from", "subtract", None): (
         "it subtracts the threshold, one step later; the file says a reset to 0"
     ),
     ("spyx", "to", "plain", "nir"): "soft reset, and spikes one step late",
