@@ -175,6 +175,7 @@ def compare(row: dict[str, Any], ours: Run, theirs: Run, labels: Tensor) -> dict
         "outcome": "equal" if differing <= ROUNDING else "different",
         "differing": differing,
         "spikes": int(ours.hidden.sum()),
+        "chances": ours.hidden.numel(),
         "accuracy_ours": ours.accuracy(labels),
         "accuracy_theirs": theirs.accuracy(labels),
     }

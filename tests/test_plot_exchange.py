@@ -82,16 +82,27 @@ def test_curves_of_leak_and_filter():
 
 def test_table_by_hand():
     same = {"peer": "spyx", "version": "1.0.0", "network": "plain"}
-    numbers = {"spikes": 200, "accuracy_ours": 0.5, "accuracy_theirs": 0.25}
+    numbers = {"chances": 2000, "accuracy_ours": 0.5, "accuracy_theirs": 0.25}
     rows = [
-        same | numbers | {"direction": "to", "dialect": "spyx", "outcome": "different", "differing": 100},
+        same
+        | numbers
+        | {
+            "direction": "to",
+            "dialect": "spyx",
+            "outcome": "different",
+            "differing": 100,
+            "differing_soft_and_late": 3,
+        },
         same | numbers | {"direction": "to", "dialect": "nir", "outcome": "equal", "differing": 0},
         same
         | {"direction": "to", "dialect": "nir", "outcome": "refused", "why": "A | `b`", "peer": "snntorch"},
     ]
     lines = peers_table(rows).splitlines()
-    assert lines[2].startswith("| Spyx 1.0.0 | ours: plain, dialect spyx | 50% | 50.0%, 25.0% | soft reset")
-    assert lines[3].startswith("| Spyx 1.0.0 | ours: plain | 0 of 200 | 50.0%, 25.0% |")
+    assert lines[2].startswith(
+        "| Spyx 1.0.0 | ours: plain, dialect spyx | 100 of 2,000 | 50.0%, 25.0% | soft reset"
+    )
+    assert lines[2].endswith("; if ours do so too, 3 differ |")
+    assert lines[3].startswith("| Spyx 1.0.0 | ours: plain | 0 of 2,000 | 50.0%, 25.0% |")
     assert lines[4] == "| snnTorch 1.0.0 | ours: plain | refused |  | `A / 'b'` |"
 
 

@@ -253,7 +253,7 @@ _REASONS = {
 def peers_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the rows of ``results/exchange.json`` as a Markdown table."""
     lines = [
-        "| library | network | hidden spikes that differ | accuracy, ours and theirs | why |",
+        "| library | network | hidden spikes that differ, of all chances to fire | accuracy, ours and theirs | why |",
         "|---|---|---:|---:|---|",
     ]
     for row in rows:
@@ -263,12 +263,13 @@ def peers_table(rows: Sequence[Mapping[str, Any]]) -> str:
         network = f"ours: {name}{dialect}" if row["direction"] == "to" else f"theirs: {name}"
         key = (row["peer"], row["direction"], row["network"], row["dialect"])
         if "differing" in row:
-            share = row["differing"] / row["spikes"]
-            spikes = f"{row['differing']:,} of {row['spikes']:,}" if share < 0.001 else f"{share:.0%}"
+            spikes = f"{row['differing']:,} of {row['chances']:,}"
             accuracy = f"{row['accuracy_ours']:.1%}, {row['accuracy_theirs']:.1%}"
         else:
             spikes, accuracy = "refused" if row["outcome"] == "refused" else "refused here", ""
         why = _REASONS.get(key) or (f"`{_short(row['why'])}`" if "why" in row else "")
+        if "differing_soft_and_late" in row:
+            why += f"; if ours do so too, {row['differing_soft_and_late']:,} differ"
         lines.append(f"| {library} | {network} | {spikes} | {accuracy} | {why} |")
     return "\n".join(lines) + "\n"
 
