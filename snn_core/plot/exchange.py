@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
+from matplotlib.ticker import MaxNLocator
 
 from snn_core.plot.overview import arrow
 from snn_core.plot.style import OKABE_ITO, QUANTITY, RC
@@ -213,6 +214,7 @@ def leak_and_filter(spikes: np.ndarray, currents: Mapping[str, np.ndarray]) -> F
         top.set_ylabel("spikes\ns[t]", rotation=0, ha="right", va="center")
         for (label, current), (colour, line, marker) in zip(currents.items(), styles, strict=False):
             bottom.plot(steps, current, line, color=colour, marker=marker, markersize=4, label=label)
+        bottom.xaxis.set_major_locator(MaxNLocator(integer=True))
         bottom.set_xlabel("time step t")
         bottom.set_ylabel("current I[t]")
         bottom.set_ylim(bottom=0)
