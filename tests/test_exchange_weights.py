@@ -158,8 +158,13 @@ def columns(torture) -> int:
     return torture.count(fast=5, full=28)
 
 
+def tell(torture, model: str, kind: str, images: torch.Tensor) -> None:
+    what = f"trained {model} network as a program of {kind}: the same answer for every test image"
+    torture.figure(item=6, what=what, images=len(images), columns=images.shape[3], differing=0)
+
+
 @every_model
-def test_exported_program_gives_the_same_outputs(model, columns, embedded, tmp_path):
+def test_exported_program_gives_the_same_outputs(model, columns, embedded, tmp_path, torture):
     net, _ = pretrained.load(model)
     images = (
         embedded[1].images[..., 9 : 9 + columns].float() / 255
@@ -177,10 +182,11 @@ def test_exported_program_gives_the_same_outputs(model, columns, embedded, tmp_p
     assert torch.equal(
         program(images[:1]), program(images[:3])[:1]
     )  # any number of images, and no state is kept
+    tell(torture, model, "torch.export", images)
 
 
 @every_model
-def test_onnx_gives_the_same_outputs(model, columns, embedded):
+def test_onnx_gives_the_same_outputs(model, columns, embedded, torture):
     onnxruntime = pytest.importorskip("onnxruntime")
     net, _ = pretrained.load(model)
     images = (
@@ -196,6 +202,7 @@ def test_onnx_gives_the_same_outputs(model, columns, embedded):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
     assert b"site-packages" not in content  # nor any folder of this machine
     assert b"snn_core" not in content
+    tell(torture, model, "ONNX", images)
 
 
 def test_network_and_its_state_are_not_changed():
