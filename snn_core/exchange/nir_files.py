@@ -69,7 +69,12 @@ def read_nir(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> nir.NI
     except ExchangeError as error:
         raise ExchangeError(f"{path}: {error}") from error
     except Exception as error:  # what h5py raises for a damaged file is of many kinds
-        raise ExchangeError(f"{path}: not a NIR file, or damaged: {error or type(error).__name__}") from error
+        raise ExchangeError(f"{path}: not a NIR file, or damaged: {_said(error)}") from error
+
+
+def _said(error: Exception) -> str:
+    """Return the first line of an error, or its kind if it says nothing."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 class _Reader:
@@ -177,6 +182,6 @@ def _node(value: Any, where: str) -> Any:
     try:
         node = maker.from_dict({name: field for name, field in value.items() if name != "metadata"})
     except Exception as error:  # NIR checks by assert, and stumbles over what it does not check
-        raise ExchangeError(f"node {where!r} ({kind}) is broken: {error or type(error).__name__}") from error
+        raise ExchangeError(f"node {where!r} ({kind}) is broken: {_said(error)}") from error
     node.metadata = _metadata(value)
     return node
