@@ -52,7 +52,7 @@ site: $(VENV)/.site ## build a static site of the notebooks, as they are, into b
 	$(BIN)/python scripts/build_site.py
 
 .PHONY: test
-test: $(VENV)/.dev ## run all tests
+test: $(VENV)/.dev $(BENCH)/jax/.done ## run all tests
 	$(TEST_ENV) $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
 
 .PHONY: torture
@@ -125,6 +125,11 @@ $(BENCH)/%/.done: benchmarks/requirements/%.txt $(BENCH)/constraints.txt
 bench: $(VENV)/.dev $(BENCH)/torch/.done $(BENCH)/jax/.done ## time training against other libraries, for the README's table and a figure
 	$(BIN)/python -m benchmarks.throughput $(ARGS)
 	$(BIN)/python -m snn_core.plot
+	$(BIN)/python scripts/update_readme.py
+
+.PHONY: exchange
+exchange: $(VENV)/.dev $(BENCH)/jax/.done ## run the networks in other libraries, for results/exchange.json and the README's table
+	SNN_CORE_WRITE_TABLES=1 $(TEST_ENV) $(BIN)/python -m pytest tests/test_exchange_peers.py
 	$(BIN)/python scripts/update_readme.py
 
 .PHONY: data

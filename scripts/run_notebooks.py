@@ -44,6 +44,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "05_training_curves": {"epochs": 2, "source": "embedded"},
     "06_inside_the_fused_kernels": {"lengths": [28, 56], "repeats": 2, "training_steps": 3},
     "07_what_does_memory_buy": {"epochs": 1},
+    "08_take_your_network_elsewhere": {"source": "embedded", "images_to_run": 300},
 }
 
 

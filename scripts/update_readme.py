@@ -17,6 +17,7 @@ import nbformat
 from snn_core.evidence import best_table, reproduced_table, verdicts
 from snn_core.files import atomic_write
 from snn_core.network import NETWORKS, make_network
+from snn_core.plot.exchange import peers_table
 
 ROOT = Path(__file__).resolve().parent.parent
 PEER = "2.0.0"
@@ -254,11 +255,22 @@ def _growth(each: dict[str, Any]) -> str:
     )
 
 
+def exchange_section(exchange: dict[str, Any]) -> str:
+    """Return the table of what other libraries make of our networks, and ours of theirs."""
+    note = (
+        f"Hidden spikes over {exchange['images']:,} test images, compared one by one by "
+        "`tests/test_exchange_peers.py`;\n`make exchange` writes the table."
+    )
+    return f"{peers_table(exchange['rows'])}\n{note}\n"
+
+
 def _replace(text: str, name: str, section: str) -> str:
     start, end = (
         f"<!-- {name}: written by scripts/update_readme.py, do not edit -->\n",
         f"<!-- end of {name} -->",
     )
+    if start not in text:
+        return text  # a README may do without a section
     before, _, rest = text.partition(start)
     _, _, after = rest.partition(end)
     return f"{before}{start}{section}{end}{after}"
@@ -271,6 +283,7 @@ def generate(text: str, results: Path) -> str:
     peers = json.loads((results / "seeds_spikingjelly.json").read_text())["runs"]
     slower = json.loads((results / "seeds_feedback_lr_0.03.json").read_text())["runs"]
     throughput = json.loads((results / "throughput.json").read_text())
+    exchange = json.loads((results / "exchange.json").read_text())
     ablation = json.loads((results / "ablation.json").read_text())
     published = json.loads((results / "published.json").read_text())
     sections = {
@@ -279,6 +292,7 @@ def generate(text: str, results: Path) -> str:
         "evidence": evidence_section(ablation, published),
         "results": results_section(runs, peers, slower),
         "throughput": throughput_section(throughput),
+        "exchange": exchange_section(exchange),
     }
     for name, section in sections.items():
         text = _replace(text, name, section)

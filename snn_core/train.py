@@ -25,11 +25,12 @@ from tqdm.auto import tqdm
 from snn_core import __version__
 from snn_core.backend import BACKENDS
 from snn_core.checkpoint import CheckpointError
-from snn_core.command import Parser, folder, number, path, whole
+from snn_core.command import Parser, folder, number, path, target, whole
 from snn_core.config import HIGHEST, LOSSES
 from snn_core.data import SequentialFashionMNIST
 from snn_core.distributed import Ranks, join
-from snn_core.network import NETWORKS
+from snn_core.exchange import check_export, export
+from snn_core.network import NETWORKS, make_network
 from snn_core.output import refuse_run
 from snn_core.sources import DataError
 from snn_core.stopping import Stop
@@ -154,6 +155,12 @@ def make_parser() -> argparse.ArgumentParser:
         help="full refuses the embedded subset, embedded takes it at once",
     )
     add("--threads", type=whole(1, HIGHEST["workers"]), help="CPU threads of torch (default: torch decides)")
+    add(
+        "--export",
+        type=target,
+        metavar="FILE",
+        help="write the trained network to FILE as well: .nir (NIR), .pt2 (torch.export) or .onnx (ONNX)",
+    )
     add("--overwrite", action="store_true", help="replace an earlier run in the output folder")
     add("--version", action="version", version=f"snn_core {__version__}, torch {torch.__version__}")
     return parser
@@ -218,12 +225,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     stop, finished = Stop(), False
     try:
         config, folder = _config(args), _output_dir(args)
+        if args.export is not None:
+            check_export(make_network(config.model, config.hidden), args.export)
         if args.threads is not None:
             torch.set_num_threads(args.threads)
         with stop.on_signals(), join(config.device) as ranks:
             train, test = _load(args, ranks)
             stop.patient = True
-            _, history = fit(
+            net, history = fit(
                 dataclasses.replace(config, device=ranks.device),
                 train,
                 test,
@@ -237,6 +246,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 ranks=ranks,
             )
             finished = history[-1]["epoch"] + 1 == config.epochs
+        if finished and args.export is not None and ranks.first:
+            export(net, args.export)
     except (DataError, CheckpointError, FloatingPointError, OSError) as error:
         if _is_first_here() or isinstance(error, DataError | OSError):
             print(f"{parser.prog}: error: {error}", file=sys.stderr)

@@ -67,7 +67,7 @@ def test_make_ablation_passes_groups_and_options_on_and_installs_what_it_needs(t
     assert dry.rstrip().endswith("-m experiments size --jobs 4")
     assert "'.[experiments]'" in dry
     extra = PROJECT["optional-dependencies"]
-    assert "snn-core[notebooks,site,experiments]" in extra["dev"]
+    assert "snn-core[notebooks,site,experiments,exchange]" in extra["dev"]
     names = {re.match(r"[\w-]+", entry)[0] for entry in extra["experiments"]}
     assert names == {"joblib", "scipy", "distributed"}
 
@@ -201,7 +201,8 @@ def test_conda_environment_asks_for_what_the_package_needs():
     for entry in environment["dependencies"]:
         name, bounds = re.fullmatch(r"([\w-]+)(.*)", entry).groups()
         conda[{"pytorch-cpu": "torch", "matplotlib-base": "matplotlib"}.get(name, name)] = bounds
-    assert requirements("notebooks").items() <= conda.items()
+    by_pip = dict(re.findall(r"'([\w-]+)([<>=][^']+)'", (ROOT / "postBuild").read_text()))
+    assert requirements("notebooks").items() <= conda.items() | by_pip.items()
 
 
 def test_conda_environment_has_valid_names_and_takes_torch_from_conda_alone():
@@ -214,6 +215,8 @@ def test_conda_environment_has_valid_names_and_takes_torch_from_conda_alone():
     assert "pytorch-cpu" in {re.match(r"[\w-]+", entry)[0] for entry in conda}
     # With nothing for pip, postBuild's `pip install --no-deps` is all that pip does on Binder.
     assert pip == []
+    installs = re.findall(r"pip install (.*)", (ROOT / "postBuild").read_text())
+    assert all(line.startswith("--no-deps ") for line in installs)
 
 
 @pytest.fixture(scope="module")
