@@ -232,7 +232,7 @@ def assert_same_run(folder: Path, expected: Path) -> None:
 command_line = functools.cache(Command)
 
 
-def draw(random_: random.Random, calls: dict[str, int]) -> Strike:
-    """Choose a moment: one kind of call as likely as another, then one of its calls."""
+def draw(random_: random.Random, calls: dict[str, int], share: float = 1.0) -> Strike:
+    """Choose a moment: one kind of call as likely as another, then one of its calls, of which a share is to come."""
     point = random_.choice(sorted(calls))
-    return Strike(point, random_.randint(1, calls[point]))
+    return Strike(point, random_.randint(1, max(1, int(share * calls[point]))))
