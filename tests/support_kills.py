@@ -103,6 +103,7 @@ def _instrument(strikes: _Strikes) -> None:
                 super().write(data[: len(data) // 2])
                 self.flush()
                 strikes.now()
+                data = data[len(data) // 2 :]  # a signal that does not kill lets the write go on
             return super().write(data)
 
     os.fdopen = lambda descriptor, mode: Half(io.FileIO(descriptor, mode))
@@ -110,12 +111,15 @@ def _instrument(strikes: _Strikes) -> None:
 
     def half_an_event(self: RecordWriter, data: bytes) -> None:
         if strikes.due("half an event"):
-            whole = io.BytesIO()
-            write(RecordWriter(whole), data)
-            self._writer.write(whole.getvalue()[: len(whole.getvalue()) // 2])
+            buffer = io.BytesIO()
+            write(RecordWriter(buffer), data)
+            whole = buffer.getvalue()
+            self._writer.write(whole[: len(whole) // 2])
             self._writer.flush()
             strikes.now()
-        write(self, data)
+            self._writer.write(whole[len(whole) // 2 :])
+        else:
+            write(self, data)
 
     RecordWriter.write = half_an_event
 
