@@ -88,12 +88,22 @@ def _instrument(strikes: _Strikes) -> None:
     around(train, "_load", "loading the data", None)
     around(train, "fit", "the start", "the end")
 
+    written = []
+    make = tempfile.mkstemp
+
+    def remember(**options: Any) -> tuple[int, str]:
+        written.append(options["prefix"].strip("."))
+        return make(**options)
+
+    tempfile.mkstemp = remember
+
     class Half(io.BufferedWriter):
         def write(self, data: bytes) -> int:
-            if strikes.due("half a file"):
+            if strikes.due(f"half of {written[-1]}"):
                 super().write(data[: len(data) // 2])
                 self.flush()
                 strikes.now()
+                data = data[len(data) // 2 :]  # a signal that does not kill lets the write go on
             return super().write(data)
 
     os.fdopen = lambda descriptor, mode: Half(io.FileIO(descriptor, mode))
@@ -101,12 +111,15 @@ def _instrument(strikes: _Strikes) -> None:
 
     def half_an_event(self: RecordWriter, data: bytes) -> None:
         if strikes.due("half an event"):
-            whole = io.BytesIO()
-            write(RecordWriter(whole), data)
-            self._writer.write(whole.getvalue()[: len(whole.getvalue()) // 2])
+            buffer = io.BytesIO()
+            write(RecordWriter(buffer), data)
+            whole = buffer.getvalue()
+            self._writer.write(whole[: len(whole) // 2])
             self._writer.flush()
             strikes.now()
-        write(self, data)
+            self._writer.write(whole[len(whole) // 2 :])
+        else:
+            write(self, data)
 
     RecordWriter.write = half_an_event
 
@@ -232,7 +245,7 @@ def assert_same_run(folder: Path, expected: Path) -> None:
 command_line = functools.cache(Command)
 
 
-def draw(random_: random.Random, calls: dict[str, int]) -> Strike:
-    """Choose a moment: one kind of call as likely as another, then one of its calls."""
+def draw(random_: random.Random, calls: dict[str, int], share: float = 1.0) -> Strike:
+    """Choose a moment: one kind of call as likely as another, then one of its calls, of which a share is to come."""
     point = random_.choice(sorted(calls))
-    return Strike(point, random_.randint(1, calls[point]))
+    return Strike(point, random_.randint(1, max(1, int(share * calls[point]))))
