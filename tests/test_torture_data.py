@@ -636,8 +636,8 @@ def assert_only_whole_files(cache: dict[str, bytes]) -> None:
         assert name.startswith(".") or content == TINY_FILES[name]
 
 
-# Where the exception comes between a block's last line and its exit, Python removes the temporary folder and says so.
-@pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning")
+# Where the exception comes between a block's last line and its exit, Python closes and removes things later, and says so.
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.parametrize("way", ["download", "package"])
 def test_an_interruption_at_any_line_leaves_nothing_half_made(tiny, torture, tmp_path, monkeypatch, way):
     temporary = tmp_path / "temporary"

@@ -140,7 +140,7 @@ def test_a_full_disk_leaves_the_last_good_file(place, torture, what):
     put(path, 0)
     old = contents(place.root)
     size, choose = len(new["folder/file"]), random.Random(SEED)
-    rooms = [0, *(choose.randrange(2 * size) for _ in range(torture.count(fast=6, full=300))), 3 * size]
+    rooms = [0, *(choose.randrange(2 * size) for _ in range(torture.count(fast=6, full=150))), 3 * size]
     refused = 0
     for room in rooms:
         put(path, 0)
