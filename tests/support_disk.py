@@ -1,4 +1,4 @@
-"""Disks that are full and folders that nobody may write to, for tests of root and of everybody else."""
+"""Disks that are full, folders that nobody may write to, and interruptions, for tests of root and everybody else."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import os
 import resource
 import shutil
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -95,3 +96,27 @@ def bound_by_permissions() -> Iterator[None]:
     finally:
         sets[0] = effective
         assert libc.capset(ctypes.byref(header), sets) == 0
+
+
+@contextmanager
+def at_line(number: int, act: Callable[[], None], files: tuple[str, ...]) -> Iterator[list[int]]:
+    """Call ``act`` before line ``number`` of those that run in ``files`` (by the ends of their names)."""
+    lines = [0]
+
+    def local(frame, event, argument):
+        if event == "line":
+            lines[0] += 1
+            if lines[0] == number:
+                sys.settrace(None)
+                act()
+        return local
+
+    def trace(frame, event, argument):
+        return local if frame.f_code.co_filename.endswith(files) else None
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield lines
+    finally:
+        sys.settrace(before)

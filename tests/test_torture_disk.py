@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
 import json
 import os
@@ -20,7 +21,7 @@ import pytest
 import torch
 from support import ROOT, records
 from support_data import TINY_FILES, write
-from support_disk import Disk, bound_by_permissions, disk, file_limit
+from support_disk import Disk, at_line, bound_by_permissions, disk, file_limit
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from experiments import __main__ as ablation
@@ -139,7 +140,7 @@ def test_a_full_disk_leaves_the_last_good_file(place, torture, what):
     put(path, 0)
     old = contents(place.root)
     size, choose = len(new["folder/file"]), random.Random(SEED)
-    rooms = [0, *(choose.randrange(2 * size) for _ in range(torture.count(fast=6, full=300))), 3 * size]
+    rooms = [0, *(choose.randrange(2 * size) for _ in range(torture.count(fast=6, full=150))), 3 * size]
     refused = 0
     for room in rooms:
         put(path, 0)
@@ -422,6 +423,32 @@ def test_the_commands_themselves(torture, full_folder, tmp_path):
     torture.figure(
         item=2, what="full disk, commands as a reader runs them: status 1, one line", commands=len(chosen)
     )
+
+
+# Where the exception comes between a block's last line and its exit, Python closes the file later and says so.
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+def test_a_write_interrupted_before_any_of_its_lines(torture, tmp_path):
+    """No temporary file stays, and neither the old file nor the process's umask is another one."""
+    write_json(tmp_path / "file", "old")
+    mask = os.umask(0o022)
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    try:
+        with at_line(-1, interrupt, ("snn_core/files.py",)) as lines:
+            write_json(tmp_path / "file", "old")
+        for line in range(1, lines[0] + 1):
+            with pytest.raises(KeyboardInterrupt), at_line(line, interrupt, ("snn_core/files.py",)):
+                write_json(tmp_path / "file", "new")
+            gc.collect()
+            left = contents(tmp_path)
+            assert left in ({"file": b'"old"\n'}, {"file": b'"new"\n'}), f"line {line} of {lines[0]}"
+            assert os.umask(0o022) == 0o022, f"line {line} of {lines[0]}"
+            write_json(tmp_path / "file", "old")
+    finally:
+        os.umask(mask)
+    torture.figure(item=2, what="Ctrl-C before every line that runs in a write of a file", lines=lines[0])
 
 
 # ---------------------------------------------------------------- where nobody may write
