@@ -148,13 +148,13 @@ def _check_tensor(value: object, like: Tensor, name: str) -> None:
         raise CheckpointError(f"{name} has numbers that are not finite")
 
 
-def check_optimizer(state: object, optimizer: torch.optim.Optimizer, used: bool) -> None:
+def check_optimizer(state: object, optimizer: torch.optim.Optimizer, least: int) -> None:
     """Refuse the state of an optimizer that torch would take without a word and fail with in the first step.
 
     Args:
         state: what was loaded.
         optimizer: the one, Adam or SGD, that is to go on with it.
-        used: whether it has taken steps.
+        least: number of weights that must have moments, if it keeps any.
 
     Raises:
         CheckpointError: as :func:`check_like`, or a state of a weight that this optimizer does not have.
@@ -180,9 +180,8 @@ def check_optimizer(state: object, optimizer: torch.optim.Optimizer, used: bool)
         for name in names:  # else there are none, which some releases of torch keep as None
             like = torch.zeros((), dtype=torch.float32) if name == "step" else weights[number].detach()
             check_like(moments.get(name), like, f"optimizer {number} {name}")
-    # A weight that nothing uses has no moments, so that one may be missing, but not all.
-    if names and used and not state["state"]:
-        raise CheckpointError("optimizer has no state, though epochs are done")
+    if names and len(state["state"]) < least:
+        raise CheckpointError(f"optimizer has moments of {len(state['state'])} weights, not of {least}")
 
 
 def rng_state() -> dict[str, Any]:

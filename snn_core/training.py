@@ -230,6 +230,7 @@ class Trainer:
         if self.device.type == "cpu":
             keep_freed_memory()
         set_seed(config.seed)
+        self._is_ours = net is None
         if net is None:
             net = make_network(config.model, config.hidden, config.backend)
         self.net = net.to(self.device)
@@ -434,7 +435,9 @@ class Trainer:
                 )
         check_like(state["model"], own["model"], "model")
         _check_history(state["history"], state["epoch"])
-        check_optimizer(state["optimizer"], self.optimizer, used=bool(state["history"]))
+        # A weight of a network of your own may be one that nothing uses: it has no moments.
+        least = (len(self.weights) if self._is_ours else 1) if state["history"] else 0
+        check_optimizer(state["optimizer"], self.optimizer, least)
         if self.scheduler:
             _check_scheduler(state["scheduler"], own["scheduler"])
         if self.scaler.is_enabled() and state["scaler"]:

@@ -363,16 +363,13 @@ def test_a_state_with_one_wrong_entry_is_refused_or_changes_nothing(data, tmp_pa
             continue
         harmless.append((place, name))
         trainer.train_epoch(data[0])
-        is_right = same(trainer.net.state_dict(), expected)
-        # The moments of one weight may be missing: a weight that nothing uses has none.
-        assert is_right or (place[:2] == ("optimizer", "state") and name == "missing"), (
-            f"{place} {name} was taken"
-        )
+        assert same(trainer.net.state_dict(), expected), f"{place} {name} was taken without a word"
         trainer = None
     assert refused > 0.6 * len(chosen)
     # Nothing that is a weight, a moment, a random number or a count may be among what does not matter.
     matters = {"model", "sampler", "epoch", "history"}
-    assert not [case for case in harmless if case[0][0] in matters], harmless
+    allowed = (("history", 0), "missing")  # as in a run that began with start_epoch
+    assert not [case for case in harmless if case[0][0] in matters and case != allowed], harmless
     torture.figure(
         item=4, what=f"checkpoints with one wrong entry, digests right ({opt}): type, shape, NaN, missing",
         cases=len(chosen), refused=refused, without_effect=len(harmless), seed=seed,
