@@ -73,22 +73,22 @@ def number(lowest: float, exclusive: bool = False) -> Callable[[str], float]:
     return parse
 
 
-def path(text: str) -> Path:
-    """Argparse type for a path; an empty one would stand for the working folder."""
+def path(text: str) -> str:
+    """Argparse type for the name of a file or folder; an empty one would stand for the working folder."""
     if not text or "\0" in text:
         raise argparse.ArgumentTypeError(f"must be the name of a file or folder, got {text!r}")
-    return Path(text)
+    return text
 
 
 def target(text: str) -> Path:
     """Argparse type for a file to write, so that what takes hours does not end on a name that cannot be written."""
-    if path(text).is_dir():
+    if Path(path(text)).is_dir():
         raise argparse.ArgumentTypeError(f"must be a file to write, got the folder {text}")
     return Path(text)
 
 
 def folder(text: str) -> Path:
     """Argparse type for a folder, which need not exist yet."""
-    if path(text).exists() and not Path(text).is_dir():
+    if Path(path(text)).exists() and not Path(text).is_dir():
         raise argparse.ArgumentTypeError(f"must be a folder, got the file {text}")
     return Path(text)
