@@ -29,7 +29,7 @@ from snn_core.command import Parser, folder, number, path, target, whole
 from snn_core.config import HIGHEST, LOSSES
 from snn_core.data import SequentialFashionMNIST
 from snn_core.distributed import Ranks, join
-from snn_core.exchange import check_export, export
+from snn_core.exchange import ExchangeError, check_export, export
 from snn_core.network import NETWORKS, make_network
 from snn_core.output import refuse_run
 from snn_core.sources import DataError
@@ -214,6 +214,14 @@ def _load(args: argparse.Namespace, ranks: Ranks) -> tuple[SequentialFashionMNIS
     return loaded[0], loaded[1]
 
 
+def _check_export(parser: Parser, net: torch.nn.Module, file: Path) -> None:
+    """End with one line, before hours of training, if ``net`` cannot be written to ``file``."""
+    try:
+        check_export(net, file)
+    except ExchangeError as error:
+        parser.error(f"argument --export: {error}")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status.
 
@@ -226,7 +234,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         config, folder = _config(args), _output_dir(args)
         if args.export is not None:
-            check_export(make_network(config.model, config.hidden), args.export)
+            _check_export(parser, make_network(config.model, config.hidden), args.export)
         if args.threads is not None:
             torch.set_num_threads(args.threads)
         with stop.on_signals(), join(config.device) as ranks:

@@ -47,6 +47,7 @@ from snn_core import (
     distributed,
     events,
     evidence,
+    exchange,
     files,
     functional,
     graph,
@@ -128,6 +129,7 @@ LINES: dict[str, tuple[Callable[[list[str]], Any], dict[str, list[str]]]] = {
             "--order": WORD,
             "--source": WORD,
             "--threads": [*WHOLE, "0", "1025"],
+            "--export": ["", "\0", "{folder}", "net", "net.txt", "net.nir.gz"],
         },
     ),
     "python -m snn_core.data": (
@@ -212,7 +214,7 @@ def lines() -> list[Line]:
                 found.append((name, [flag, text] if flag else [text], flag or text))
                 if flag.startswith("--") and len(text) < 5:
                     found.append((name, [f"{flag}={text}"], flag))
-            if flag:
+            if flag and flag != "--resume":  # which alone means the output folder's latest one
                 found += [(name, [flag], flag)]
         found += [(name, [flag], flag) for flag in ("--nosuch", "-Z", "--ünïcode")]
         found += [(name, ["--nosuch", "1"], "--nosuch")]
@@ -711,6 +713,28 @@ CALLS: dict[str, list[Call]] = {
     "evidence.interval": [lambda: evidence.interval(None)],
     "evidence.table": [lambda: evidence.table(None)],
     "evidence.reach": [*named(evidence.reach, "points", ["5", None, float("nan")], []), lambda: evidence.reach(None)],
+    "exchange.ExchangeError": [],
+    "exchange.ExchangeWarning": [],
+    "exchange.Integrator": [lambda: exchange.Integrator(tau="x"), lambda: exchange.Integrator(tau=-1.0)],
+    "exchange.OnImages": [lambda: exchange.OnImages()],
+    "exchange.check_export": [
+        lambda: exchange.check_export(plain, "net.txt"),
+        lambda: exchange.check_export(plain, "/tmp"),
+        lambda: exchange.check_export(None, "net.nir"),
+    ],
+    "exchange.export": [
+        lambda: exchange.export(plain, "net.txt"),
+        lambda: exchange.export(None, "net.nir"),
+        lambda: exchange.export(nn.Conv2d(1, 1, 1), "net.nir"),
+    ],
+    "exchange.from_nir": each(exchange.from_nir, [None, "text", 3, {}]),
+    "exchange.from_spikingjelly": each(exchange.from_spikingjelly, [None, "/nonexistent", {}, {"fc1.weight": 1}]),
+    "exchange.read_nir": each(exchange.read_nir, ["/nonexistent", "/", None]),
+    "exchange.to_nir": each(exchange.to_nir, [None, "plain", network.PlainNet]),
+    "exchange.to_onnx": each(exchange.to_onnx, [None, "plain", network.PlainNet]),
+    "exchange.to_program": each(exchange.to_program, [None, "plain", network.PlainNet]),
+    "exchange.to_spikingjelly": each(exchange.to_spikingjelly, [None, "plain", network.PlainNet, nn.Linear(1, 1)]),
+    "exchange.write_nir": [lambda: exchange.write_nir("/tmp", None)],
     "files.InUseError": [],
     "files.WriteError": [],
     "files.hold": [lambda: files.hold(None).__enter__()],
@@ -765,7 +789,14 @@ OTHERS: dict[str, tuple[type[Exception], ...]] = {
     "surrogate.SurrogateFunction": (TypeError, ValueError, NotImplementedError),
 }
 #: Not for arguments of readers: kernels' insides (tests/test_torture_boundary.py), and views of the package's results.
-ELSEWHERE = ("snn_core.backend.", "snn_core.plot", "snn_core.widgets", "snn_core.embedded")
+#: The package exchange names what its modules hold for readers.
+ELSEWHERE = (
+    "snn_core.backend.",
+    "snn_core.exchange.",
+    "snn_core.plot",
+    "snn_core.widgets",
+    "snn_core.embedded",
+)
 
 
 def public_names() -> list[str]:

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from snn_core.checks import check_module
 from snn_core.exchange.common import ExchangeError, need
 from snn_core.exchange.nir_files import write_nir
 from snn_core.exchange.nir_write import to_nir
@@ -52,7 +53,9 @@ def to_program(net: nn.Module, columns: int = 28) -> torch.export.ExportedProgra
 
     Raises:
         ExchangeError: torch cannot trace ``net``; the message says why.
+        TypeError: ``net`` is not a module.
     """
+    check_module("net", net)
     images = torch.zeros(2, 1, IN_FEATURES, columns, dtype=next(net.parameters(), torch.zeros(0)).dtype)
     try:
         program = torch.export.export(
