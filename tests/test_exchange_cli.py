@@ -52,7 +52,7 @@ def test_trained_network_is_written(tmp_path, few):
             ["--model", "stateful-synapse", "--export", "net.nir"],
             "sy1: NIR cannot say it exactly: a SynapseFilter",
         ),
-        (["--export", "."], ".: the suffix must be one of"),
+        (["--export", "."], "argument --export: must be a file to write, got the folder ."),
     ],
 )
 def test_what_cannot_be_written_is_said_before_the_training(arguments, message, tmp_path, capsys):

@@ -786,6 +786,8 @@ CALLS: dict[str, list[Call]] = {
 OTHERS: dict[str, tuple[type[Exception], ...]] = {
     **dict.fromkeys(["functional.if_charge", "functional.lif_charge", "functional.reset"], TORCH_SAYS),
     "functional.synapse_filter_step": TORCH_SAYS,
+    "exchange.from_spikingjelly": (TypeError, ValueError, OSError),
+    "exchange.read_nir": (TypeError, ValueError, OSError),
     "surrogate.SurrogateFunction": (TypeError, ValueError, NotImplementedError),
 }
 #: Not for arguments of readers: kernels' insides (tests/test_torture_boundary.py), and views of the package's results.
