@@ -37,9 +37,12 @@ def write_nir(path: str | os.PathLike[str], graph: nir.NIRGraph) -> None:
 
     Raises:
         OSError: the folder cannot be created or written, or the disk is full.
+        TypeError: ``graph`` is none of NIR.
     """
-    buffer = io.BytesIO()
-    need("nir").write(buffer, graph)
+    library, buffer = need("nir"), io.BytesIO()
+    if not isinstance(graph, library.NIRGraph):
+        raise TypeError(f"graph must be a nir.NIRGraph, got {type(graph).__name__}: to_nir(net) makes one")
+    library.write(buffer, graph)
     with atomic_write(path) as file:
         file.write(buffer.getvalue())
 
