@@ -177,7 +177,7 @@ def _output_dir(args: argparse.Namespace) -> Path:
     Raises:
         ValueError: it already holds a run that would be lost.
     """
-    if args.output_dir is None and isinstance(args.resume, Path):
+    if args.output_dir is None and isinstance(args.resume, str):
         return Path(args.resume).parent
     folder = Path(args.output_dir or Path("runs") / args.model)
     goes_on = args.resume is True or (args.resume and Path(args.resume).resolve().parent == folder.resolve())

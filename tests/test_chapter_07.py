@@ -66,9 +66,9 @@ def test_recorded_intervals_are_those_of_scipy(run, made_up):
 def test_sorts_what_held_from_what_did_not(run):
     _, _, after = run.printed().partition("Held:")
     held, _, rest = after.partition("Did not hold:")
-    assert held.count(": a gain") == 6
+    assert held.count(": a gain") == 10
     assert "feedback over plain, stable recipe" in held
-    assert rest.count("no difference that 10 seeds can show") == 2
+    assert rest.count("no difference that 10 seeds can show") == 3
     assert "86 hidden neurons" in rest.split("\n", 2)[1]
 
 

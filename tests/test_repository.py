@@ -73,7 +73,7 @@ def test_make_ablation_passes_groups_and_options_on_and_installs_what_it_needs(t
 
 
 def test_make_bench_uses_the_same_torch_for_every_library():
-    dry = make("--dry-run", "bench", "ARGS=--quick")
+    dry = make("--dry-run", "--always-make", "bench", "ARGS=--quick")
     assert "-m benchmarks.throughput --quick" in dry
     for name in ("torch", "jax"):
         assert (

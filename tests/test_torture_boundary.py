@@ -393,13 +393,17 @@ def second_derivatives(seed: int, count: int) -> dict[str, object]:
     return dict(told)
 
 
-def trained(model: str, backend: str = "auto", steps: int = 2) -> list[Tensor]:
+def fresh(model: str, backend: str = "auto") -> nn.Module:
+    """Return a network, always the same one; not for threads, which share torch's generator."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2)
+        return make_network(model, backend=backend)
+
+
+def trained(net: nn.Module, steps: int = 2) -> list[Tensor]:
     """Return outputs and gradients of a network after some passes."""
     generator = torch.Generator().manual_seed(1)
     images = torch.rand(70, 1, 28, 12, generator=generator)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(2)
-        net = make_network(model, backend=backend)
     found = []
     for _ in range(steps):
         y = net(images)
@@ -414,17 +418,17 @@ def threads(seed: int, count: int) -> dict[str, object]:
     """Let 8 threads of Python run a network each, ``count`` times, on the same kernels at once."""
     torch.set_num_threads(2)
     models = [list(NETWORKS)[k % 3] for k in range(8)]
-    expected = {model: trained(model) for model in NETWORKS}
+    expected = {model: trained(fresh(model)) for model in NETWORKS}
     wrong, begin = [], threading.Barrier(8)
 
-    def work(model: str) -> None:
+    def work(model: str, net: nn.Module) -> None:
         torch.set_num_threads(2)
         begin.wait()
         for _ in range(count):
-            if not all(torch.equal(a, b) for a, b in zip(trained(model), expected[model], strict=True)):
+            if not all(torch.equal(a, b) for a, b in zip(trained(net), expected[model], strict=True)):
                 wrong.append(model)
 
-    workers = [threading.Thread(target=work, args=(model,)) for model in models]
+    workers = [threading.Thread(target=work, args=(model, fresh(model))) for model in models]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -436,9 +440,9 @@ def threads(seed: int, count: int) -> dict[str, object]:
 def _child(queue: object, model: str) -> None:
     """Run a network in a child; then ask for the kernels by name."""
     try:
-        found = [value.numpy() for value in trained(model)]
+        found = [value.numpy() for value in trained(fresh(model))]
         try:
-            trained(model, "numba", 1)
+            trained(fresh(model, "numba"), 1)
             kernels = "ran"
         except RuntimeError as error:
             kernels = str(error)
@@ -451,7 +455,7 @@ def _child(queue: object, model: str) -> None:
 def processes(seed: int, count: int) -> dict[str, object]:
     """Start children by every method, from a process whose kernels and threads have run."""
     torch.set_num_threads(2)
-    expected = {model: trained(model) for model in NETWORKS}
+    expected = {model: trained(fresh(model)) for model in NETWORKS}
     told: Counter[str] = Counter()
     methods = multiprocessing.get_all_start_methods() if count > 1 else ["fork"]
     for _ in range(count):

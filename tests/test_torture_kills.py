@@ -101,6 +101,7 @@ def test_killed_runs_go_on_to_the_same_bits(command, undisturbed, torture, tmp_p
         assert status == 0, (seed, runs, said, output.read_text())
         assert_same_run(folder, whole.folder)
         runs += 1
+        assert runs < 3 * kills, f"{seed}: only {struck} of {runs} runs were killed"
     torture.figure(
         item=1,
         what=f"SIGKILL at random moments and --resume: the result is that of an undisturbed run, {model}",

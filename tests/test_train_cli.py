@@ -233,7 +233,7 @@ def test_seed_decides_everything(run):
 def test_flags_of_the_data_reach_the_data(run):
     run("--epochs", "1", "--data-path", "somewhere", "--order", "row", "--source", "full", "--cache-dataset")
     expected = {
-        "data_path": Path("somewhere"),
+        "data_path": "somewhere",
         "order": "row",
         "source": "full",
         "cache": True,

@@ -167,7 +167,7 @@ def test_fewer_epochs_than_are_done_is_an_error(few, tmp_path):
         fit(TrainingConfig(epochs=1), *few, resume=tmp_path / "latest.pt")
     with pytest.raises(ValueError, match=r"start_epoch must be 2, where .* ended, got 3"):
         fit(TrainingConfig(epochs=5), *few, resume=tmp_path / "latest.pt", start_epoch=3)
-    with pytest.raises(ValueError, match="epochs must be above the 2 already done, got 2"):
+    with pytest.raises(ValueError, match="start_epoch must be below the 2 epochs, got 2"):
         fit(TrainingConfig(epochs=2), *few, start_epoch=2)
 
 
