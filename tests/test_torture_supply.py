@@ -47,6 +47,8 @@ def normal(name: str) -> str:
 
 
 def test_dependencies_were_tested_at_both_ends(torture):
+    if not (torture.full or BOUNDS.exists()):
+        pytest.skip("no record yet: `make bounds` makes it, and `make torture` asks for it")
     record = json.loads(BOUNDS.read_text())
     ends = record["ends"]
     for end in ends.values():
