@@ -264,6 +264,55 @@ def exchange_section(exchange: dict[str, Any]) -> str:
     return f"{peers_table(exchange['rows'])}\n{note}\n"
 
 
+#: What the tests of reliability are about, by their number in ``results/reliability.json``.
+FAULTS = {
+    1: "kills and interrupts",
+    2: "full disks, files that may not be written, two runs in one folder",
+    3: "damaged data",
+    4: "damaged and hostile checkpoints",
+    5: "bad arguments",
+    6: "numbers: not finite, threads, memory",
+    7: "packages, shells, servers",
+    8: "what the tests reach and notice",
+}
+
+
+def _counted(line: dict[str, Any]) -> str:
+    """Return the figures of a test: "kills 50, differences 0"."""
+    told = []
+    for key, value in line.items():
+        if key in ("item", "what", "outcome", "seconds", "test", "seed"):
+            continue
+        words = key.replace("_percent", " in %").replace("_", " ")
+        if isinstance(value, dict):
+            value = "(" + _listed([f"{inner} {count:,}" for inner, count in value.items()]) + ")"
+        told.append(f"{words} {value:,}" if isinstance(value, int) else f"{words} {value}")
+    return _listed(told)
+
+
+def reliability_section(found: dict[str, Any]) -> str:
+    """Return the table of the tests of reliability by what they are about, and below it each with its figures.
+
+    Raises:
+        ValueError: one of the tests failed.
+    """
+    lines, where = found["lines"], found["provenance"]
+    failed = [line["test"] for line in lines if line["outcome"] == "failed"]
+    if failed:
+        raise ValueError(f"results/reliability.json holds tests that failed: {_listed(failed)}")
+    lines = [line for line in lines if line["item"]]
+    rows = ["| what is done to it | tests with figures | time |", "|---|---:|---:|"]
+    for item, about in FAULTS.items():
+        seconds = sum(line["seconds"] for line in lines if line["item"] == item)
+        number = sum(line["item"] == item for line in lines)
+        rows.append(f"| {about} | {number} | {frame_notebooks.duration(max(seconds, 1))} |")
+    each = ["| test | figures |", "|---|---|"]
+    each += [f"| {line['what'][0].upper()}{line['what'][1:]} | {_counted(line)} |" for line in lines]
+    note = f"All passed, with {where['cores']} cores ({where['processor']}) and torch {where['torch']}."
+    table, details = "\n".join(rows), "\n".join(each)
+    return f"{table}\n\n{note}\n\n<details><summary>Each test with its figures</summary>\n\n{details}\n\n</details>\n"
+
+
 def _replace(text: str, name: str, section: str) -> str:
     start, end = (
         f"<!-- {name}: written by scripts/update_readme.py, do not edit -->\n",
@@ -284,6 +333,7 @@ def generate(text: str, results: Path) -> str:
     slower = json.loads((results / "seeds_feedback_lr_0.03.json").read_text())["runs"]
     throughput = json.loads((results / "throughput.json").read_text())
     exchange = json.loads((results / "exchange.json").read_text())
+    reliability = json.loads((results / "reliability.json").read_text())
     ablation = json.loads((results / "ablation.json").read_text())
     published = json.loads((results / "published.json").read_text())
     sections = {
@@ -293,6 +343,7 @@ def generate(text: str, results: Path) -> str:
         "results": results_section(runs, peers, slower),
         "throughput": throughput_section(throughput),
         "exchange": exchange_section(exchange),
+        "reliability": reliability_section(reliability),
     }
     for name, section in sections.items():
         text = _replace(text, name, section)
