@@ -46,6 +46,14 @@ class Undisturbed:
         self.calls: dict[str, int] = json.loads((folder / "calls.json").read_text())
 
 
+@pytest.fixture(autouse=True)
+def _ctrl_c():
+    """Ctrl-C reaches Python, even where a shell started the tests in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def command() -> Command:
     return command_line()
