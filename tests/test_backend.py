@@ -17,6 +17,7 @@ import sysconfig
 from pathlib import Path
 from unittest import mock
 
+import numba
 import pytest
 import torch
 from support import require
@@ -282,6 +283,36 @@ def test_number_of_threads_does_not_change_a_bit(build, state):
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(one, two) for one, two in zip(*found, strict=True))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_kernels_use_as_many_threads_as_torch(threads):
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        IFNode(backend="numba").forward_sequence(torch.rand(3, 4))
+        assert numba.get_num_threads() == min(threads, numba.config.NUMBA_NUM_THREADS)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("needed", list(itertools.product((False, True), repeat=2)))
+def test_linear_gives_the_gradients_that_are_asked_for(needed):
+    x, weight = random(5, 3).requires_grad_(needed[0]), random(4, 3).requires_grad_(needed[1])
+    bias = random(4).requires_grad_()
+    wanted = [one for one in (x, weight, bias) if one.requires_grad]
+    out, expected = ops.linear(x, weight, bias), nn.functional.linear(x, weight, bias)
+    factor = random(5, 4, seed=1)
+    for ours, theirs in zip(
+        torch.autograd.grad(out, wanted, factor), torch.autograd.grad(expected, wanted, factor), strict=True
+    ):
+        assert torch.allclose(ours, theirs, rtol=1e-12)
+
+
+@pytest.mark.parametrize("backend", ["cuda", "Torch", "", None, 1, ["torch"]])
+def test_unknown_backend_is_refused(backend):
+    with pytest.raises(ValueError, match="backend must be one of"):
+        backends.check_backend(backend)
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -120,6 +120,21 @@ def test_trajectory_worked_out_by_hand(step, v_reset, x_seq, expected_s, expecte
     assert v_seq == expected_v
 
 
+@pytest.mark.parametrize("step", [if_step, LIF])
+@pytest.mark.parametrize("shape", [(3,), (1, 3), (2, 2), (2, 4), (3, 3), (2, 3, 1)])
+def test_step_refuses_a_potential_of_another_shape(step, shape):
+    message = rf"v must have the shape of x, \[2, 3\], got \[{', '.join(map(str, shape))}\]"
+    with pytest.raises(ValueError, match=message):
+        step(
+            torch.zeros(2, 3),
+            torch.zeros(shape),
+            v_threshold=1.0,
+            v_reset=0.0,
+            surrogate_function=Sigmoid(),
+            detach_reset=False,
+        )
+
+
 def test_if_charge_adds():
     assert if_charge(torch.tensor(0.25), torch.tensor(0.5)) == 0.75
 

@@ -129,14 +129,35 @@ def test_element_wise_recurrence_of_other_sub_modules(sub_module):
     assert actual[0].any()
 
 
-def test_element_wise_recurrence_refuses_a_sub_module_that_changes_the_shape():
-    net = ElementWiseRecurrentContainer(nn.Linear(4, 3), torch.add)
+@pytest.mark.parametrize("features", [3, 5])
+def test_element_wise_recurrence_refuses_a_sub_module_that_changes_the_shape(features):
+    net = ElementWiseRecurrentContainer(nn.Linear(4, features), torch.add)
     message = (
-        r"ElementWiseRecurrentContainer: sub_module must keep the shape of its input, got \[2, 3\] for \[2, 4\]: "
-        "use LinearRecurrentContainer for other sizes"
+        "ElementWiseRecurrentContainer: sub_module must keep the shape of its input, "
+        rf"got \[2, {features}\] for \[2, 4\]: use LinearRecurrentContainer for other sizes"
     )
     with pytest.raises(ValueError, match=message):
         net(torch.zeros(2, 4))
+
+
+@pytest.mark.parametrize("backend", ["auto", "torch"])
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda backend: ElementWiseRecurrentContainer(IFNode(backend=backend), torch.add),
+        lambda backend: LinearRecurrentContainer(IFNode(backend=backend), 4, 4),
+        lambda backend: SynapseFilter(2.0, backend=backend),
+        lambda backend: IFNode(backend=backend),
+    ],
+    ids=["element-wise", "linear", "synapse", "neuron"],
+)
+def test_a_sequence_of_one_step_is_a_step(build, backend):
+    module = build(backend)
+    x = 2 * random_currents(1, 3, 4).float()
+    y_seq = module.forward_sequence(x)
+    reset_net(module)
+    assert torch.equal(y_seq, module(x[0])[None])
+    assert y_seq.any()
 
 
 def test_element_wise_recurrence_refuses_what_is_not_callable():
