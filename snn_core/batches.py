@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import copy
+import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Iterator
+from multiprocessing.connection import wait
 from typing import Protocol
 
 import torch
@@ -75,7 +79,7 @@ def batches(
         batch_sampler=[part.tolist() for part in parts if len(part)],
         num_workers=workers,
         generator=torch.Generator().manual_seed(0),
-        worker_init_fn=_leave_interrupts,
+        worker_init_fn=_begin_worker,
     )
     for images, labels in loader:
         yield images.to(device), labels.to(device)
@@ -83,9 +87,17 @@ def batches(
         yield torch.empty(0, *data.images.shape[1:], device=device), data.labels[:0].to(device)
 
 
-def _leave_interrupts(worker: int) -> None:
-    """Leave Ctrl-C, which reaches every process in a terminal, to the process that trains."""
+def _begin_worker(worker: int) -> None:
+    """Leave Ctrl-C, which reaches every process in a terminal, to the process that trains, and end when that ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_trainer, daemon=True).start()
+
+
+def _end_with_trainer() -> None:
+    # torch asks who the parent is, which with Python's fork server is that server: it and the workers would outlive a
+    # killed process for good.
+    wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
 
 
 def _sequence(images: Tensor, part: Tensor) -> Tensor:

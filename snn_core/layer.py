@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -258,6 +258,18 @@ class SynapseFilter(MemoryModule):
         else:
             self.register_buffer("fixed_tau", initial)
         self.register_state("out_i")
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
+        name = "w" if self.learnable else "fixed_tau"
+        saved, own = state_dict.get(prefix + name), getattr(self, name)
+        # Of several numbers for one, some releases of torch take the first without a word.
+        if isinstance(saved, Tensor) and saved.dim() == 1 and own.dim() == 0:
+            errors = arguments[-1]
+            errors.append(
+                f"size mismatch for {prefix}{name}: {list(saved.shape)} saved, {list(own.shape)} here"
+            )
+            return
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
 
     @property
     def tau(self) -> Tensor:

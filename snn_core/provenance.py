@@ -12,7 +12,7 @@ import torch
 
 __all__ = ["provenance"]
 
-PACKAGES = ("torch", "torchvision", "numpy")
+PACKAGES = ("torchvision", "numpy")
 
 
 def provenance() -> dict[str, Any]:
@@ -20,6 +20,7 @@ def provenance() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "snn_core": version("snn_core"),
+        "torch": str(torch.__version__),  # with its build, as in 2.13.0+cpu, which pip may not know of
         **{package: _version(package) for package in PACKAGES},
         "platform": platform.platform(),
         "processor": _processor(),

@@ -120,6 +120,8 @@ def _run(
     environment: dict[str, str],
 ) -> None:
     os.environ.update(environment)
+    # As a shell starts a command; the server may have been started in the background, where Ctrl-C is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     descriptor = os.open(output, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
     os.dup2(descriptor, 1), os.dup2(descriptor, 2)
     torch.set_num_threads(1)

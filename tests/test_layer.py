@@ -581,6 +581,7 @@ def test_state_dict_restores_tau(saved, other):
     [
         ([3.0, True], [[2.0, 3.0], True], "size mismatch for w"),
         ([[2.0, 3.0], False], [3.0, False], "size mismatch for fixed_tau"),
+        ([[2.0], True], [3.0, True], "size mismatch for w"),
         ([3.0, True], [3.0, False], r"Missing key\(s\) in state_dict: \"fixed_tau\""),
         ([3.0, False], [3.0, True], r"Missing key\(s\) in state_dict: \"w\""),
     ],

@@ -69,7 +69,7 @@ def test_surrogates_show_function_and_derivative():
     functions = [ATan(), Triangle()]
     left, right = draw.surrogates(functions).axes
     for number, function in enumerate(functions):
-        x = torch.from_numpy(right.get_lines()[number].get_xdata())
+        x = torch.as_tensor(right.get_lines()[number].get_xdata())
         assert right.get_lines()[number].get_ydata() == pytest.approx(function.derivative(x).numpy())
         assert left.get_lines()[number + 1].get_ydata() == pytest.approx(function.primitive(x).numpy())
     assert set(left.get_lines()[0].get_ydata()) == {0, 1}

@@ -10,9 +10,11 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from support import records, visible
@@ -119,6 +121,21 @@ def test_a_killed_run_keeps_nobody_out(command, alone, tmp_path, workers):
     assert command([*CLI, "--output-dir", folder, "--resume"], output) == 0, output.read_text()
     assert records(folder) == records(alone)
     assert not (folder / ".holder").exists()
+
+
+@posix
+def test_a_killed_run_leaves_no_process_behind(command, tmp_path):
+    """Neither workers nor the server that started them."""
+    argv = [*CLI, "--output-dir", tmp_path / "run", "--workers", 2]
+    process = command.start(argv, tmp_path / "output")
+    running = psutil.Process(process.pid)
+    deadline = time.monotonic() + 60
+    while len(others := running.children(recursive=True)) < 3 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert len(others) >= 3, (tmp_path / "output").read_text()
+    process.kill()
+    process.join()
+    assert psutil.wait_procs(others, timeout=30)[1] == []
 
 
 def start_together(
