@@ -30,7 +30,7 @@
 # - tell what a measured limit holds for, and what it does not.
 #
 # <!-- time, written by scripts/frame_notebooks.py -->
-# **Time.** 14 seconds to run on 2 cores (AMD EPYC).
+# **Time.** 13 seconds to run on 2 cores (AMD EPYC).
 # <!-- end of time -->
 #
 # No network is trained here. The readers of sections 6 and 7 are linear and have a closed form.

@@ -31,7 +31,7 @@
 # - bring weights from SpikingJelly, and leave for torch.export and ONNX.
 #
 # <!-- time, written by scripts/frame_notebooks.py -->
-# **Time.** 8 seconds to run on 2 cores (AMD EPYC).
+# **Time.** 7 seconds to run on 2 cores (AMD EPYC).
 # <!-- end of time -->
 #
 # Nothing is trained here: the networks are those that come with the package, from
