@@ -146,12 +146,28 @@ def walk(
     return [out.detach() for out in outputs], list(gradients)
 
 
-def same(a: Tensor | None, b: Tensor | None, tolerance: float) -> bool:
-    """Say whether two gradients are equal but for rounding; None stands for zeros."""
+def same(a: Tensor | None, b: Tensor | None, tolerance: float, size: float = 0.0) -> bool:
+    """Say whether two gradients, or sums of numbers up to ``size``, are equal but for rounding; None is zeros."""
     if a is None or b is None:
         return all(g is None or not g.any() for g in (a, b))
-    a, b = a.double(), b.double()
-    return a.shape == b.shape and bool((a - b).norm() <= tolerance * b.norm() + 1e-9)
+    if a.shape != b.shape:
+        return False
+    # What grows without end, or beyond a half precision, does so in both.
+    narrow = b.to(a.dtype)
+    beyond = ~a.isfinite() & ((a == narrow) | (a.isnan() & narrow.isnan()))
+    a, b = a.double()[~beyond], b.double()[~beyond]
+    return bool((a - b).norm() <= tolerance * (b.norm() + size) + 1e-9)
+
+
+def overflows_on_its_way(gradient: Tensor, a: Tensor, loop: torch.nn.Module) -> bool:
+    """Say whether the gradient of a learned tau is infinite in float16 because that of 1 / tau is beyond its range.
+
+    The latter is larger by tau^2 / (tau - 1), the derivative of w with respect to 1 / tau.
+    """
+    if a.dtype is not torch.float16 or not isinstance(loop, SynapseFilter) or not loop.learnable:
+        return False
+    before = gradient.abs() * loop.tau**2 / (loop.tau - 1)
+    return a.shape == loop.w.shape and bool((before[~a.isfinite()] > torch.finfo(a.dtype).max).all())
 
 
 def fuzz(seed: int, count: int) -> dict[str, object]:
@@ -193,14 +209,25 @@ def fuzz(seed: int, count: int) -> dict[str, object]:
         except Exception as error:
             raise AssertionError(said) from error
         spikes = kind in ("neuron", "element-wise", "linear recurrent")
+        # In half precision what is left of large numbers is as coarse as they are.
+        finite = theirs[0][theirs[0].isfinite()].abs()
+        size = float(finite.max()) if dtype in HALF and finite.numel() else 0.0
         for at, (a, b) in enumerate(zip(ours, theirs, strict=True)):
             bitwise = spikes and at == 0
             assert a.dtype == dtype, said
-            assert torch.equal(a, b.to(dtype)) if bitwise else same(a, b, TOLERANCE[dtype]), (
+            assert torch.equal(a, b.to(dtype)) if bitwise else same(a, b, TOLERANCE[dtype], size), (
                 f"{said}: output {at}"
             )
         for at, (a, b) in enumerate(zip(our_gradients, gradients, strict=True)):
-            assert same(a, b, TOLERANCE[dtype]), f"{said}: gradient {at}"
+            if (
+                b is not None
+                and a is not None
+                and not a.isfinite().all()
+                and overflows_on_its_way(b, a, loop)
+            ):
+                told["gradients beyond float16"] += 1
+            else:
+                assert same(a, b, TOLERANCE[dtype]), f"{said}: gradient {at}"
         told["equal to the torch loop"] += 1
     return dict(told)
 

@@ -185,16 +185,22 @@ def test_scaled_steps_equal_unscaled_ones(few):
     assert digest(scaled.net) == digest(plain.net)
 
 
-@pytest.mark.parametrize("value", [math.inf, math.nan])
-def test_overflow_in_every_step_is_an_error_and_not_a_run_that_learns_nothing(few, value):
-    trainer = scaled_trainer(few)
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        pytest.param(math.inf, "", id="inf"),
+        # Some releases of torch let it into the momentum of a step that they skip, and that is found at once.
+        pytest.param(math.nan, "|1: sgd keeps numbers that are not finite", id="nan"),
+    ],
+)
+def test_overflow_in_every_step_is_an_error_and_not_a_run_that_learns_nothing(few, value, message):
+    trainer, epochs = scaled_trainer(few), 0
     trainer.net.fc2.weight.register_hook(lambda gradient: torch.full_like(gradient, value))
-    for _ in range(3):  # 2^16 / 2^15: the search for a scale may take as long
-        trainer.train_epoch(few[0])
-    with pytest.raises(
-        FloatingPointError, match=r"^epoch 4: the gradient overflowed in each of 5 steps.*without amp"
-    ):
-        trainer.train_epoch(few[0])
+    overflow = "4: the gradient overflowed in each of 5 steps.*without amp"
+    with pytest.raises(FloatingPointError, match=f"^epoch ({overflow}{message})"):
+        for epochs in range(4):  # 2^16 / 2^15: the search for a scale may take three
+            trainer.train_epoch(few[0])
+    assert epochs == 3 or value != math.inf
 
 
 def test_overflow_in_every_step_of_a_long_epoch_is_found_in_the_first(few):
