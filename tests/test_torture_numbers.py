@@ -194,13 +194,12 @@ def test_scaled_steps_equal_unscaled_ones(few):
     ],
 )
 def test_overflow_in_every_step_is_an_error_and_not_a_run_that_learns_nothing(few, value, message):
-    trainer, epochs = scaled_trainer(few), 0
+    trainer = scaled_trainer(few)
     trainer.net.fc2.weight.register_hook(lambda gradient: torch.full_like(gradient, value))
     overflow = "4: the gradient overflowed in each of 5 steps.*without amp"
     with pytest.raises(FloatingPointError, match=f"^epoch ({overflow}{message})"):
-        for epochs in range(4):  # 2^16 / 2^15: the search for a scale may take three
+        for _ in range(4):  # 2^16 / 2^15: the search for a scale may take three
             trainer.train_epoch(few[0])
-    assert epochs == 3 or value != math.inf
 
 
 def test_overflow_in_every_step_of_a_long_epoch_is_found_in_the_first(few):
