@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import pickle
 import random
-import tracemalloc
 
 import h5py
 import nir
@@ -13,7 +12,15 @@ import numpy as np
 import pytest
 import torch
 
-from snn_core.exchange import ExchangeError, from_nir, from_spikingjelly, read_nir, to_nir, write_nir
+from snn_core.exchange import (
+    ExchangeError,
+    from_nir,
+    from_spikingjelly,
+    nir_files,
+    read_nir,
+    to_nir,
+    write_nir,
+)
 from snn_core.network import make_network
 
 pytestmark = pytest.mark.xdist_group("exchange")
@@ -137,10 +144,7 @@ def test_bomb_is_not_unpacked(path):
             compression="gzip",
         )
     assert path.stat().st_size < 200_000
-    tracemalloc.start()
     refuse(path, "/node/nodes/fc1/weight: the file unpacks to more than max_bytes=268,435,456")
-    assert tracemalloc.get_traced_memory()[1] < 10_000_000
-    tracemalloc.stop()
 
 
 def test_text_counts_too(path):
@@ -208,12 +212,33 @@ def test_data_of_other_kinds(path):
         refuse(path, "/node/metadata/odd: (holds neither numbers nor text|empty)")
 
 
-def test_random_damage_is_an_error_or_a_network(path, torture):
-    """Bits flip anywhere in the file: never another exception, never more than a network of the same size."""
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("import os; os.abort()", "or damaged: -6 of h5py, no message$"),
+        ("while True: pass", "or damaged: not read within 1 s$"),
+        ("raise MemoryError", "or damaged: 1 of h5py, MemoryError$"),
+    ],
+    ids=["crash", "endless", "error"],
+)
+def test_what_ends_the_reading_process_is_an_error_here(code, message, path, tmp_path, monkeypatch):
+    child = tmp_path / "child.py"
+    child.write_text(code)
+    monkeypatch.setattr(nir_files, "_CHILD", child)
+    monkeypatch.setattr(nir_files, "READ_LIMIT_S", 1)
+    refuse(path, message)
+
+
+def test_random_damage_is_an_error_or_a_network(path, torture, monkeypatch):
+    """Bits flip anywhere in the file: never another exception, never more than a network of the same size.
+
+    In some of these files the HDF5 library never comes to an end, or ends its process.
+    """
+    monkeypatch.setattr(nir_files, "READ_LIMIT_S", 10)
     good = path.read_bytes()
     seed = 5
     generator = random.Random(seed)
-    count, refused = torture.count(fast=150, full=5000), 0
+    count, refused = torture.count(fast=40, full=1500), 0
     for number in range(count):
         damaged = bytearray(good)
         for _ in range(generator.choice([1, 1, 8])):

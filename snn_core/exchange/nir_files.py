@@ -1,15 +1,17 @@
 """NIR files: read as data, never as instructions, and written whole or not at all.
 
-A NIR file is an HDF5 file. HDF5 can do more than NIR needs, such as pointing to other files or claiming sizes that it
-does not hold, so each object is looked at before it is read.
+A NIR file is an HDF5 file, which a process of its own reads (``hdf5_child.py``): no file, however damaged, ends this
+one.
 """
 
 from __future__ import annotations
 
 import io
-import math
+import json
 import os
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,16 +22,15 @@ from snn_core.exchange.nir_read import MAX_DEPTH
 from snn_core.files import atomic_write
 
 if TYPE_CHECKING:
-    import h5py
     import nir
 
 __all__ = ["MAX_BYTES", "read_nir", "write_nir"]
 
 #: What a file may hold: 256 MiB are the weights of 8,000 x 8,000 recurrent neurons.
 MAX_BYTES = 2**28
-MAX_OBJECTS = 100_000
-#: How HDF5 may pack data. Others would be searched for on this machine as plug-ins.
-FILTERS = {"gzip", "lzf", "szip", "shuffle", "fletcher32", "scaleoffset"}
+#: How long a file may take to be read: the HDF5 library goes round in circles in some damaged ones.
+READ_LIMIT_S = 30
+_CHILD = Path(__file__).with_name("hdf5_child.py")
 
 
 def write_nir(path: str | os.PathLike[str], graph: nir.NIRGraph) -> None:
@@ -64,84 +65,45 @@ def read_nir(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> nir.NI
     size = path.stat().st_size
     if size > max_bytes:
         raise ExchangeError(f"{path}: has {size:,} bytes, more than max_bytes={max_bytes:,}")
-    content = io.BytesIO(path.read_bytes())
+    need("h5py")
     try:
-        with need("h5py").File(content, "r") as file:
-            value = _Reader(max_bytes).group(file, "", 0).get("node")
-        return _graph(value, "")
+        return _graph(_values(path.read_bytes(), max_bytes).get("node"), "")
     except ExchangeError as error:
         raise ExchangeError(f"{path}: {error}") from error
-    except Exception as error:  # what h5py raises for a damaged file is of many kinds
-        raise ExchangeError(f"{path}: not a NIR file, or damaged: {_said(error)}") from error
+
+
+def _values(content: bytes, max_bytes: int) -> dict[str, Any]:
+    """Return the groups of an HDF5 file as dicts, its data sets as arrays and strings."""
+    # -I: neither the working folder nor the environment has a say in what is imported.
+    command = [sys.executable, "-I", str(_CHILD), str(max_bytes), str(MAX_DEPTH)]
+    try:
+        done = subprocess.run(  # noqa: S603, our own file
+            command, input=content, capture_output=True, timeout=READ_LIMIT_S, check=True
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ExchangeError(f"not a NIR file, or damaged: not read within {READ_LIMIT_S} s") from error
+    except subprocess.CalledProcessError as error:
+        last = (error.stderr.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
+        raise ExchangeError(f"not a NIR file, or damaged: {error.returncode} of h5py, {last}") from error
+    with np.load(io.BytesIO(done.stdout), allow_pickle=False) as arrays:
+        tree = json.loads(arrays["tree"].tobytes())
+        if "error" in tree:
+            raise ExchangeError(tree["error"])
+        return _built(tree, arrays)
+
+
+def _built(tree: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
+    if "group" in tree:
+        return {name: _built(member, arrays) for name, member in tree["group"].items()}
+    if "array" in tree:
+        return arrays[tree["array"]][()]  # a number, not an array of none, where there is one
+    values = np.array([*tree["strings"], None], dtype=object)[:-1].reshape(tree["shape"])
+    return values[()]
 
 
 def _said(error: Exception) -> str:
     """Return the first line of an error, or its kind if it says nothing."""
     return str(error).strip().partition("\n")[0] or type(error).__name__
-
-
-class _Reader:
-    """Reads groups as dicts and data sets as arrays or strings, within a budget."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self.h5py = need("h5py")
-        self.budget = self.max_bytes = max_bytes
-        self.seen: set[int] = set()
-
-    def group(self, group: h5py.Group, where: str, depth: int) -> dict[str, Any]:
-        # A graph in a graph is two groups deeper.
-        if depth > 2 * MAX_DEPTH + 4:
-            raise ExchangeError(f"{where}: groups are nested too deep")
-        return {name: self._member(group, name, f"{where}/{name}", depth) for name in group}
-
-    def _member(self, group: h5py.Group, name: str, where: str, depth: int) -> Any:
-        if not isinstance(group.get(name, getlink=True), self.h5py.HardLink):
-            raise ExchangeError(f"{where}: points elsewhere, which NIR files do not need")
-        item = group[name]
-        address = self.h5py.h5o.get_info(item.id).addr
-        if address in self.seen:
-            raise ExchangeError(f"{where}: the same object stands in two places")
-        self.seen.add(address)
-        if len(self.seen) > MAX_OBJECTS:
-            raise ExchangeError(f"more than {MAX_OBJECTS:,} objects")
-        if isinstance(item, self.h5py.Group):
-            return self.group(item, where, depth + 1)
-        if isinstance(item, self.h5py.Dataset):
-            return self._dataset(item, where)
-        raise ExchangeError(f"{where}: neither a group nor a data set")
-
-    def _spend(self, count: int, where: str) -> None:
-        self.budget -= count
-        if self.budget < 0:
-            raise ExchangeError(f"{where}: the file unpacks to more than max_bytes={self.max_bytes:,}")
-
-    def _dataset(self, data: h5py.Dataset, where: str) -> Any:
-        if data.is_virtual or data.external:
-            raise ExchangeError(f"{where}: its values are in another file")
-        pipeline = data.id.get_create_plist()
-        names = {0: "", 1: "gzip", 2: "shuffle", 3: "fletcher32", 4: "szip", 6: "scaleoffset", 32000: "lzf"}
-        kinds = {names.get(pipeline.get_filter(i)[0], "?") for i in range(pipeline.get_nfilters())}
-        if not kinds <= FILTERS:
-            raise ExchangeError(f"{where}: packed in an unknown way")
-        if data.shape is None:
-            raise ExchangeError(f"{where}: empty")
-        # A piece is unpacked whole, however little of it is used.
-        count = max(math.prod(data.shape), math.prod(data.chunks or ()))
-        self._spend(count * max(data.dtype.itemsize, 1), where)
-        if self.h5py.check_string_dtype(data.dtype):
-            return self._strings(data, where)
-        if data.dtype.kind not in "biuf":
-            raise ExchangeError(f"{where}: holds neither numbers nor text")
-        return data[()]
-
-    def _strings(self, data: h5py.Dataset, where: str) -> Any:
-        """Return text. Strings of any length are read one by one: many may be one long string in the file."""
-        values = np.empty(data.shape, dtype=object)
-        for index in np.ndindex(data.shape):
-            value = data[index]
-            self._spend(len(value), where)
-            values[index] = value.decode() if isinstance(value, bytes) else str(value)
-        return values if data.shape else values[()]
 
 
 def _graph(value: Any, where: str) -> nir.NIRGraph:
