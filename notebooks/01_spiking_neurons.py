@@ -31,7 +31,7 @@
 # - put sequences of different length into one batch without changing a single result.
 #
 # <!-- time, written by scripts/frame_notebooks.py -->
-# **Time.** 8 seconds to run on 2 cores (AMD EPYC).
+# **Time.** 7 seconds to run on 2 cores (AMD EPYC).
 # <!-- end of time -->
 #
 # You need to know tensors and `backward()` of PyTorch; nothing about neurons.

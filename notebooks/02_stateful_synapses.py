@@ -31,7 +31,7 @@
 # - learn one time constant, or one for each channel, by gradient descent.
 #
 # <!-- time, written by scripts/frame_notebooks.py -->
-# **Time.** 8 seconds to run on 2 cores (AMD EPYC).
+# **Time.** 7 seconds to run on 2 cores (AMD EPYC).
 # <!-- end of time -->
 #
 # **The idea.** A synapse without state hands on `weight * spike`: one step later nothing is left of it. A *stateful*

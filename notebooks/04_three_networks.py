@@ -31,7 +31,7 @@
 # - measure how far back in time a gradient reaches, and see where it vanishes and where it explodes.
 #
 # <!-- time, written by scripts/frame_notebooks.py -->
-# **Time.** 16 seconds to run on 2 cores (AMD EPYC).
+# **Time.** 18 seconds to run on 2 cores (AMD EPYC).
 # <!-- end of time -->
 #
 # **Before.** [Chapter 01](01_spiking_neurons.ipynb) has the neuron and recurrent connections,

@@ -31,7 +31,7 @@
 # - say which differences mean something, and which may be luck.
 #
 # <!-- time, written by scripts/frame_notebooks.py -->
-# **Time.** 72 seconds to run on 2 cores (AMD EPYC).
+# **Time.** 62 seconds to run on 2 cores (AMD EPYC).
 # <!-- end of time -->
 #
 # **The task.** A network sees a picture of Fashion-MNIST for 28 time steps, one column of 28 pixels in each, the

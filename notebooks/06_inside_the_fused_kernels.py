@@ -29,7 +29,7 @@
 # - say where a faster kernel helps, where it does not, and which backend runs your layer.
 #
 # <!-- time, written by scripts/frame_notebooks.py -->
-# **Time.** 12 seconds to run on 2 cores (AMD EPYC).
+# **Time.** 11 seconds to run on 2 cores (AMD EPYC).
 # <!-- end of time -->
 #
 # The networks of this collection are small, and their loops are long. In such a network the arithmetic is cheap. What

@@ -30,7 +30,7 @@
 # - add a control of your own and run it.
 #
 # <!-- time, written by scripts/frame_notebooks.py -->
-# **Time.** 12 seconds to run on 2 cores (AMD EPYC).
+# **Time.** 10 seconds to run on 2 cores (AMD EPYC).
 # <!-- end of time -->
 #
 # Nothing here is trained but a small part in section 11. The runs, some hundreds, were made once by `python -m
