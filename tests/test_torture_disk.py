@@ -77,6 +77,13 @@ class SmallDisk:
             self._disk.remount("size=64m")
 
 
+@pytest.fixture(autouse=True)
+def _close_figures():
+    """A figure that could not be written stays open, for whoever wants to write it elsewhere."""
+    yield
+    plt.close("all")
+
+
 @pytest.fixture(params=[LimitedFiles, SmallDisk], ids=lambda way: way.kind)
 def place(request, tmp_path) -> Iterator[LimitedFiles | SmallDisk]:
     if request.param is LimitedFiles:
@@ -353,6 +360,7 @@ def test_a_full_disk_while_the_figures_are_drawn(place, torture, capsys):
             # What ends a PNG and a GIF file.
             assert path.read_bytes() == b"old" or path.read_bytes().endswith((b"IEND\xaeB`\x82", b";")), path
         shutil.rmtree(figures)
+        plt.close("all")
     torture.figure(
         item=2,
         what=f"{place.kind} while the figures are drawn: one line, every file whole or the old one",

@@ -165,7 +165,8 @@ def start_together(
     ]
     for process in processes:
         process.join()
-    said = [output.read_text() for output in outputs]
+    # Some releases of gloo say who is connected.
+    said = [re.sub(r"^\[Gloo\] .*\n", "", output.read_text(), flags=re.MULTILINE) for output in outputs]
     for output in outputs:
         output.unlink()
     return [(process.exitcode, text) for process, text in zip(processes, said, strict=True)]

@@ -2,11 +2,13 @@
 
 A test takes part by its fixture ``torture``: ``torture.count(fast=3, full=50)`` is the number of cases, and
 ``torture.figure(item=1, what="SIGKILL and resume, plain", kills=50)`` says what was done. With ``--torture`` only these
-tests run, and what they say, their outcomes and times are written to ``results/reliability.json``.
+tests run, and what they say, their outcomes and times are written to ``results/reliability.json``. A run of some of them,
+as with ``make torture ARGS="-k disk"``, leaves the lines of the others as they are.
 """
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -62,7 +64,10 @@ class Results:
             )
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        lines = sorted(self.lines, key=lambda line: (line["item"], line["what"]))
+        ran = {line["test"] for line in self.lines}
+        before = json.loads(RESULTS.read_text())["lines"] if RESULTS.exists() else []
+        kept = [line for line in before if line["test"] not in ran]
+        lines = sorted([*kept, *self.lines], key=lambda line: (line["item"], line["what"]))
         write_json(RESULTS, {"provenance": provenance(), "lines": lines})
 
 
