@@ -2,13 +2,14 @@
 
 A test takes part by its fixture ``torture``: ``torture.count(fast=3, full=50)`` is the number of cases, and
 ``torture.figure(item=1, what="SIGKILL and resume, plain", kills=50)`` says what was done. With ``--torture`` only these
-tests run, and what they say, their outcomes and times are written to ``results/reliability.json``. A run of some of them,
-as with ``make torture ARGS="-k disk"``, leaves the lines of the others as they are.
+tests run, and what they say, their outcomes and times are written to ``results/reliability.json``. A run of some of
+them, as with ``make torture ARGS="-k disk"``, leaves the lines of the others as they are.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -60,15 +61,24 @@ class Results:
         for line in told or [{"item": 0, "what": "nothing said"}]:
             self.lines.append(
                 line
-                | {"outcome": report.outcome, "seconds": round(report.duration, 1), "test": report.nodeid}
+                | {
+                    "outcome": report.outcome,
+                    "seconds": round(report.duration, 1),
+                    "test": _name(report.nodeid),
+                }
             )
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         ran = {line["test"] for line in self.lines}
         before = json.loads(RESULTS.read_text())["lines"] if RESULTS.exists() else []
-        kept = [line for line in before if line["test"] not in ran]
+        kept = [line for line in before if _name(line["test"]) not in ran]
         lines = sorted([*kept, *self.lines], key=lambda line: (line["item"], line["what"]))
         write_json(RESULTS, {"provenance": provenance(), "lines": lines})
+
+
+def _name(test: str) -> str:
+    """Return a test's name without the group that pytest-xdist adds."""
+    return re.sub(r"@\w+$", "", test)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
