@@ -206,16 +206,10 @@ def rows(peers, test_images):
     def make(peer: str) -> list[dict[str, Any]]:
         folder, results = peers(peer)
         errors = {task["name"]: task.get("error") for task in results["tasks"]}
-        made = []
+        about, made = {"peer": peer, "version": results["version"]}, []
         for model, dialect in EXPORTS[peer]:
             name = f"to-{model}-{dialect}"
-            row = {
-                "peer": peer,
-                "version": results["version"],
-                "direction": "to",
-                "network": model,
-                "dialect": dialect,
-            }
+            row = about | {"direction": "to", "network": model, "dialect": dialect}
             if errors[name]:
                 made.append(row | {"outcome": "refused", "why": errors[name]})
                 continue
@@ -229,13 +223,7 @@ def rows(peers, test_images):
             made.append(row)
         for kind in IMPORTS[peer]:
             name = f"from-{kind}"
-            row = {
-                "peer": peer,
-                "version": results["version"],
-                "direction": "from",
-                "network": kind,
-                "dialect": None,
-            }
+            row = about | {"direction": "from", "network": kind, "dialect": None}
             if errors[name]:
                 made.append(row | {"outcome": "refused", "why": errors[name]})
                 continue
