@@ -70,6 +70,8 @@ def read_nir(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> nir.NI
         return _graph(_values(path.read_bytes(), max_bytes).get("node"), "")
     except ExchangeError as error:
         raise ExchangeError(f"{path}: {error}") from error
+    except Exception as error:  # NIR itself checks little of what it is given
+        raise ExchangeError(f"{path}: not a NIR file, or damaged: {_said(error)}") from error
 
 
 def _values(content: bytes, max_bytes: int) -> dict[str, Any]:
