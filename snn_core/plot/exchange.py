@@ -10,10 +10,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch
 from matplotlib.ticker import MaxNLocator
 
-from snn_core.plot.overview import arrow
+from snn_core.plot.overview import GREY, arrow, frame
 from snn_core.plot.style import OKABE_ITO, QUANTITY, RC
 
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["LIBRARIES", "graph_step", "leak_and_filter", "nir_graph", "peers_table"]
 
 _WIDTH, _HEIGHT, _STEP = 1.5, 0.95, 2.0
-_GREY = "#555555"
 #: What a node does decides about its frame: colour, and line style for black and white.
 _FRAMES = {
     "IF": (QUANTITY["spike"], "-"),
@@ -55,7 +53,7 @@ def nir_graph(graph: nir.NIRGraph, values: Mapping[str, str] | None = None) -> F
         axes.set_xlim(-0.85, _STEP * (len(chain) - 1) + 0.85)
         axes.set_ylim(-1.1, max(y for _, y in place.values()) + 0.75)
         for before, after in pairwise(chain):
-            _arrow(axes, (place[before][0] + _WIDTH / 2, 0), (place[after][0] - _WIDTH / 2, 0), _GREY)
+            _arrow(axes, (place[before][0] + _WIDTH / 2, 0), (place[after][0] - _WIDTH / 2, 0), GREY)
         for name, (source, target) in ways.items():
             _way_back(axes, place[source], place[name], place[target])
         for name, (x, y) in place.items():
@@ -131,19 +129,8 @@ def _way_back(
 
 def _node(axes: Axes, x: float, y: float, name: str, node: Any, value: str | None) -> None:
     kind = type(node).__name__
-    colour, line = _FRAMES.get(kind, (_GREY, "-"))
-    axes.add_patch(
-        FancyBboxPatch(
-            (x - _WIDTH / 2, y - _HEIGHT / 2),
-            _WIDTH,
-            _HEIGHT,
-            boxstyle="round,pad=0,rounding_size=0.12",
-            facecolor="white" if kind in _FRAMES else "#F4F4F4",
-            edgecolor=colour,
-            linestyle=line,
-            linewidth=2.2 if kind in _FRAMES else 1.2,
-        )
-    )
+    colour, line = _FRAMES.get(kind, (GREY, "-"))
+    frame(axes, x, y, (_WIDTH, _HEIGHT), colour if kind in _FRAMES else None, 2.2, linestyle=line)
     axes.text(x, y + 0.16, kind, ha="center", va="center", fontsize=11, weight="bold", color=colour)
     axes.text(
         x,
@@ -154,7 +141,7 @@ def _node(axes: Axes, x: float, y: float, name: str, node: Any, value: str | Non
         fontsize=9,
         linespacing=0.9,
     )
-    below = {"ha": "center", "va": "top", "fontsize": 9, "color": _GREY}
+    below = {"ha": "center", "va": "top", "fontsize": 9, "color": GREY}
     axes.text(x, y - _HEIGHT / 2 - 0.1, _size(node) if value is None else value, **below)
 
 

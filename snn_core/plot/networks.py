@@ -10,15 +10,13 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch
 from torch import Tensor, nn
 
-from snn_core.plot.overview import arrow
+from snn_core.plot.overview import GREY, arrow, frame
 from snn_core.plot.style import OKABE_ITO, QUANTITY, RC, STYLE
 from snn_core.probe import Activity
 from snn_core.surrogate import SurrogateFunction, heaviside
 
-_GREY = "#555555"
 #: Where each layer stands in the drawing of the networks, in its data units.
 _PLACE = {"x": 0.45, "fc1": 2.0, "rc": 3.75, "sn1": 5.5, "sy1": 7.2, "fc2": 8.9, "sn2": 10.5, "rate": 12.1}
 _WIDTH, _HEIGHT = 1.12, 0.92
@@ -66,10 +64,10 @@ def _draw_network(axes: Axes, y: float, name: str, net: nn.Module) -> None:
         _box(axes, _PLACE[key], y, label, colour if key in own else None)
     for key, module in (counts | ({"rc": recurrent} if recurrent is not None else {})).items():
         number = sum(p.numel() for p in module.parameters())
-        axes.text(_PLACE[key], y - 0.56, f"{number:,}", ha="center", va="top", fontsize=9, color=_GREY)
+        axes.text(_PLACE[key], y - 0.56, f"{number:,}", ha="center", va="top", fontsize=9, color=GREY)
     axes.text(_PLACE["x"], y, "$x[t]$", ha="center", va="center", fontsize=11)
     axes.text(
-        _PLACE["x"], y - 0.25, f"{net.fc1.in_features} pixels", ha="center", va="top", fontsize=9, color=_GREY
+        _PLACE["x"], y - 0.25, f"{net.fc1.in_features} pixels", ha="center", va="top", fontsize=9, color=GREY
     )
     axes.text(_PLACE["rate"], y, "rate", ha="center", va="center", fontsize=11)
     _wires(axes, y, ["x", *(key for key in _PLACE if key in labels), "rate"])
@@ -93,17 +91,7 @@ def _linear(layer: nn.Linear) -> str:
 
 
 def _box(axes: Axes, x: float, y: float, label: str, colour: str | None) -> None:
-    axes.add_patch(
-        FancyBboxPatch(
-            (x - _WIDTH / 2, y - _HEIGHT / 2),
-            _WIDTH,
-            _HEIGHT,
-            boxstyle="round,pad=0,rounding_size=0.12",
-            facecolor="#F4F4F4" if colour is None else "white",
-            edgecolor=colour or _GREY,
-            linewidth=1.2 if colour is None else 2.4,
-        )
-    )
+    frame(axes, x, y, (_WIDTH, _HEIGHT), colour, 2.4)
     axes.text(x, y, label, ha="center", va="center", fontsize=9, color=colour or "black", linespacing=1.4)
 
 
@@ -111,7 +99,7 @@ def _wires(axes: Axes, y: float, stops: Sequence[str]) -> None:
     half = {"x": 0.4, "rate": 0.38}
     for start, end in pairwise(stops):
         left = _PLACE[start] + half.get(start, _WIDTH / 2)
-        arrow(axes, (left, y), (_PLACE[end] - half.get(end, _WIDTH / 2), y), _GREY, shrinkA=0, shrinkB=0)
+        arrow(axes, (left, y), (_PLACE[end] - half.get(end, _WIDTH / 2), y), GREY, shrinkA=0, shrinkB=0)
 
 
 def _loop(axes: Axes, y: float, colour: str) -> None:

@@ -8,9 +8,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle, FancyArrowPatch, Rectangle
+from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangle
 
 from snn_core.plot.style import RC, STYLE
+
+#: Of lines and words that are no network's.
+GREY = "#555555"
 
 
 def overview(image: np.ndarray) -> Figure:
@@ -77,4 +80,24 @@ def arrow(
     """Draw an arrow from ``start`` to ``end``, in data units; ``style`` goes to matplotlib's FancyArrowPatch."""
     axes.add_patch(
         FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=12, color=colour, linewidth=1.8, **style)
+    )
+
+
+def frame(
+    axes: Axes, x: float, y: float, size: tuple[float, float], colour: str | None, width: float, **style: Any
+) -> None:
+    """Draw a frame with round corners about (x, y), in data units: white if it has a colour, else grey and thin.
+
+    ``width`` is the line's where there is a colour; ``style`` goes to matplotlib's FancyBboxPatch.
+    """
+    axes.add_patch(
+        FancyBboxPatch(
+            (x - size[0] / 2, y - size[1] / 2),
+            *size,
+            boxstyle="round,pad=0,rounding_size=0.12",
+            facecolor="#F4F4F4" if colour is None else "white",
+            edgecolor=colour or GREY,
+            linewidth=1.2 if colour is None else width,
+            **style,
+        )
     )
