@@ -261,9 +261,14 @@ class Trainer:
                 fused=True,
                 capturable=config.cuda_graph,
             )
-        return torch.optim.SGD(
+        sgd = torch.optim.SGD(
             weights, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=True
         )
+        if config.momentum:
+            # torch would reserve them without a value in the first step, and leave them so where the scaler skips it.
+            for weight in weights:
+                sgd.state[weight]["momentum_buffer"] = torch.zeros_like(weight, requires_grad=False)
+        return sgd
 
     def _make_scheduler(self) -> torch.optim.lr_scheduler.LRScheduler | None:
         config = self.config
