@@ -440,6 +440,42 @@ def test_hook_on_the_neuron_inside_a_container_is_called_in_every_step():
     assert len(calls) == 6
 
 
+class _Doubled(nn.Linear):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda layer: layer.rc.register_forward_hook(lambda module, inputs, output: 2 * output),
+        lambda layer: layer.sub_module.register_forward_pre_hook(lambda module, inputs: (2 * inputs[0],)),
+        lambda layer: setattr(layer, "rc", _Doubled(8, 4)),
+        lambda layer: setattr(layer, "rc", nn.utils.parametrizations.weight_norm(layer.rc)),
+        lambda layer: setattr(layer, "sub_module", nn.Sequential(layer.sub_module)),
+    ],
+    ids=["hook on the weights", "hook on the neuron", "other weights", "parametrization", "another module"],
+)
+def test_recurrent_container_that_is_more_than_weights_and_a_neuron_takes_the_loop(change):
+    layer = LinearRecurrentContainer(IFNode(), 4, 4)
+    change(layer)
+    x_seq = torch.rand(6, 3, 4)
+    with spy("recurrent_neuron_sequence") as kernel:
+        y_seq = layer.forward_sequence(x_seq)
+    reset_net(layer)
+    assert torch.equal(y_seq, torch.stack([layer(x) for x in x_seq]))
+    assert not kernel.called
+
+
+@pytest.mark.parametrize(
+    "container",
+    [LinearRecurrentContainer(IFNode(), 4, 4), ElementWiseRecurrentContainer(IFNode(), torch.add)],
+)
+def test_sequence_that_is_no_tensor_is_refused_by_name(container):
+    with pytest.raises(TypeError, match=rf"{type(container).__name__}: .*Tensor.*list"):
+        container.forward_sequence([[[0.0] * 4]])
+
+
 def test_containers_take_the_fused_path_by_themselves(monkeypatch):
     monkeypatch.setattr(LinearRecurrentContainer, "forward", None)  # the loop would call it
     container = MultiStepContainer(LinearRecurrentContainer(IFNode(), 32, 32))

@@ -229,6 +229,13 @@ def test_what_ends_the_reading_process_is_an_error_here(code, message, path, tmp
     refuse(path, message)
 
 
+def test_modules_beside_the_files_are_not_imported(path, monkeypatch):
+    for name in ("h5py", "json", "numpy"):
+        path.with_name(f"{name}.py").write_text("raise SystemExit('imported')")
+    monkeypatch.chdir(path.parent)
+    assert "fc1" in read_nir(path).nodes
+
+
 def test_random_damage_is_an_error_or_a_network(path, torture, monkeypatch):
     """Bits flip anywhere in the file: never another exception, never more than a network of the same size.
 

@@ -76,8 +76,8 @@ def read_nir(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> nir.NI
 
 def _values(content: bytes, max_bytes: int) -> dict[str, Any]:
     """Return the groups of an HDF5 file as dicts, its data sets as arrays and strings."""
-    # -I: neither the working folder nor the environment has a say in what is imported.
-    command = [sys.executable, "-I", str(_CHILD), str(max_bytes), str(MAX_DEPTH)]
+    # -P: what is imported comes from where this process has its packages, never from a folder of scripts.
+    command = [sys.executable, "-P", str(_CHILD), str(max_bytes), str(MAX_DEPTH)]
     try:
         done = subprocess.run(  # noqa: S603, our own file
             command, input=content, capture_output=True, timeout=READ_LIMIT_S, check=True
