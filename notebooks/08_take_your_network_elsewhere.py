@@ -187,11 +187,16 @@ with h5py.File(file) as content:
     print(f"{file.stat().st_size:,} bytes; the neurons:", {name: str(node[name].dtype) for name in node})
 
 # %% [markdown]
-# `from_nir` builds a network of our modules from it, which runs and can be trained further.
+# `from_nir` builds a network of our modules from it, which runs and can be trained further. The product $W_x W_1$ was
+# rounded to float32, which could move a potential that lies on the threshold. So `to_nir` left both factors as a note
+# beside the layer. Other libraries pass over it; `from_nir` multiplies them, and if they still give the layer's weights,
+# takes them back. What comes out is the network that went in, to the last bit.
 
 # %%
 back = from_nir(read_nir(file))
 print(back)
+same = map(torch.equal, back.parameters(), nets["feedback"].parameters())
+print("equal weights:", all(same))
 
 # %% [markdown]
 # Is it the same network? The accuracy is a poor test: it hides all that averages out. Compare the **spikes**, one by one.

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from snn_core.exchange.common import DT, ExchangeError, Integrator, need
+from snn_core.exchange.merging import Layer, noted_layers
 from snn_core.exchange.nir_write import ENDLESS
 from snn_core.layer import (
     ElementWiseRecurrentContainer,
@@ -45,7 +46,8 @@ def from_nir(
 
     The graph must be a chain of Affine, Linear, IF, LIF, I and LI nodes from its input to its output, beside which
     Affine and Linear nodes may lead back: each such cycle becomes a recurrent container around what it spans. Graphs
-    inside the graph are taken apart first. Neurons fire where v > v_threshold, as NIR says.
+    inside the graph are taken apart first. Neurons fire where v > v_threshold, as NIR says. A layer that
+    :func:`~snn_core.exchange.to_nir` made of two becomes these two again, if its weights are still their product.
 
     Args:
         graph: from :func:`~snn_core.exchange.to_nir`, :func:`~snn_core.exchange.read_nir` or another library.
@@ -250,20 +252,25 @@ class _Reader:
         items: list[_Item] = []
         size: int | None = None
         for name in path:
-            item = self._item(name, nodes[name], size)
-            if size is not None and item.size_in != size:
+            new = self._items_of(name, nodes[name], size)
+            if size is not None and new[0].size_in != size:
                 raise ExchangeError(
-                    f"node {name!r} takes {item.size_in} features, what comes before gives {size}"
+                    f"node {name!r} takes {new[0].size_in} features, what comes before gives {size}"
                 )
-            size = item.size_out
-            items.append(item)
+            size = new[-1].size_out
+            items += new
         return items
 
-    def _item(self, name: str, node: Any, size: int | None) -> _Item:
+    def _items_of(self, name: str, node: Any, size: int | None) -> list[_Item]:
+        if type(node) not in (self.nir.Affine, self.nir.Linear):
+            return [self._with_state(name, node, size)]
+        layer = self._linear(name, node)
+        merged = Layer(np.asarray(node.weight), np.asarray(node.bias) if hasattr(node, "bias") else None)
+        layers = [self._layer(*part) for part in noted_layers(_note(node), merged) or ()] or [layer]
+        return [_Item([name], part, part.in_features, part.out_features, has_state=False) for part in layers]
+
+    def _with_state(self, name: str, node: Any, size: int | None) -> _Item:
         kind = type(node)
-        if kind in (self.nir.Affine, self.nir.Linear):
-            layer = self._linear(name, node)
-            return _Item([name], layer, layer.in_features, layer.out_features, has_state=False)
         makers = {
             self.nir.IF: self._if,
             self.nir.LIF: self._lif,
@@ -417,7 +424,7 @@ class _Reader:
     def close(self, loop: _Loop, items: list[_Item]) -> list[_Item]:
         """Return the items with those that a loop spans in a recurrent container."""
         first = next(place for place, item in enumerate(items) if loop.target in item.names)
-        last = next(place for place, item in enumerate(items) if loop.source in item.names)
+        last = max(place for place, item in enumerate(items) if loop.source in item.names)
         inside = items[first : last + 1]
         where = f"the way back from {loop.source!r} to {loop.target!r}"
         if inside[0].names[0] != loop.target or inside[-1].names[-1] != loop.source:

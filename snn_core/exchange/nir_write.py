@@ -21,6 +21,7 @@ from snn_core.exchange.common import (
     check_allowed,
     need,
 )
+from snn_core.exchange.merging import Layer, merge, note_of
 from snn_core.layer import (
     ElementWiseRecurrentContainer,
     LinearRecurrentContainer,
@@ -74,8 +75,9 @@ def to_nir(
       dtype is written, for which both say the same.
     - A ``LinearRecurrentContainer`` is exact: its weight is split into a part for x[t], which is multiplied into the
       layer before if there is one, and a part for y[t-1], which closes the cycle neuron -> Linear -> neuron. As in all
-      of NIR's libraries a cycle takes one time step. An ``ElementWiseRecurrentContainer`` of ``torch.add`` is the same
-      with the identity as its weight.
+      of NIR's libraries a cycle takes one time step. The product is rounded to the network's dtype; a note beside it
+      keeps both factors, so that :func:`~snn_core.exchange.from_nir` gives the same network to the last bit.
+    - An ``ElementWiseRecurrentContainer`` of ``torch.add`` is the same with the identity as its weight.
     - The read-out, a mean over the steps of the output, is not part of the graph: :class:`~snn_core.exchange.OnImages`.
 
     Args:
@@ -163,6 +165,10 @@ def _array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().cpu().numpy().copy()
 
 
+def _layer_of(module: nn.Linear) -> Layer:
+    return Layer(_array(module.weight), None if module.bias is None else _array(module.bias))
+
+
 class _Graph:
     """A NIR graph that grows at its end."""
 
@@ -206,7 +212,7 @@ class _Graph:
         if kind is nn.Linear:
             self._check_size(name, module.in_features)
             self.dtype = np.dtype(str(module.weight.dtype).removeprefix("torch."))
-            self._linear(name, _array(module.weight), None if module.bias is None else _array(module.bias))
+            self._linear(name, _layer_of(module))
         elif kind in IF_NEURONS + LIF_NEURONS:
             self._neuron(name, module)
         elif kind is LinearRecurrentContainer:
@@ -230,9 +236,15 @@ class _Graph:
     def _full(self, value: float) -> np.ndarray:
         return np.full(self.size, value, self.dtype)
 
-    def _linear(self, name: str, weight: np.ndarray, bias: np.ndarray | None) -> None:
-        self.size = weight.shape[0]
-        self._append(name, self.nir.Linear(weight) if bias is None else self.nir.Affine(weight, bias))
+    def _linear(self, name: str, layer: Layer) -> None:
+        self.size = layer.weight.shape[0]
+        self._append(name, self._layer(layer))
+
+    def _layer(self, layer: Layer, note: dict[str, Any] | None = None) -> Any:
+        metadata = {"snn_core": note} if note else {}
+        if layer.bias is None:
+            return self.nir.Linear(layer.weight, metadata=metadata)
+        return self.nir.Affine(*layer, metadata=metadata)
 
     def _leave(self, name: str, what: str) -> None:
         """Note a difference, or refuse it."""
@@ -290,10 +302,9 @@ class _Graph:
 
     def _linear_recurrent(self, name: str, container: LinearRecurrentContainer) -> None:
         self._check_size(name, container.in_features)
-        weight = _array(container.rc.weight)
+        weight, bias = _layer_of(container.rc)
         self.dtype = weight.dtype
-        bias = None if container.rc.bias is None else _array(container.rc.bias)
-        self._input_part(name, weight[:, : container.in_features], bias)
+        self._input_part(name, Layer(weight[:, : container.in_features], bias))
         self._loop(name, container.sub_module, weight[:, container.in_features :])
 
     def _element_wise_recurrent(self, name: str, container: ElementWiseRecurrentContainer) -> None:
@@ -304,28 +315,25 @@ class _Graph:
             )
         self._loop(name, container.sub_module, np.eye(self.size, dtype=self.dtype))
 
-    def _input_part(self, name: str, weight: np.ndarray, bias: np.ndarray | None) -> None:
+    def _input_part(self, name: str, layer: Layer) -> None:
         """Append x W^T + b, or multiply it into the layer before, if that has no other use."""
         before = self.nodes[self.tail]
         is_layer = isinstance(before, (self.nir.Affine, self.nir.Linear))
         if self.open_loops or not is_layer or any(source == self.tail for source, _ in self.edges):
-            if self.open_loops or bias is not None or not np.array_equal(weight, np.eye(*weight.shape)):
-                self._linear(f"{name}_input", weight, bias)
+            identity = layer.bias is None and np.array_equal(layer.weight, np.eye(*layer.weight.shape))
+            if self.open_loops or not identity:
+                self._linear(f"{name}_input", layer)
             return
-        product = weight.astype(float)
-        offset = product @ getattr(before, "bias", np.zeros(product.shape[1])) + (0 if bias is None else bias)
-        weight = (product @ before.weight).astype(self.dtype)
-        if bias is None and isinstance(before, self.nir.Linear):
-            self.nodes[self.tail] = self.nir.Linear(weight)
-        else:
-            self.nodes[self.tail] = self.nir.Affine(weight, offset.astype(self.dtype))
+        first = Layer(before.weight, getattr(before, "bias", None))
+        merged = Layer(*(None if part is None else part.astype(self.dtype) for part in merge(first, layer)))
+        self.nodes[self.tail] = self._layer(merged, note_of(first, layer))
 
     def _loop(self, name: str, sub_module: nn.Module, weight: np.ndarray) -> None:
         """Append ``sub_module``, and a layer with ``weight`` from its output to its input."""
         entry: list[str] = []
         self.open_loops.append(entry)
         if self.dialect == "snntorch":
-            self._linear(f"{name}_sum", np.eye(self.size, dtype=self.dtype), None)
+            self._linear(f"{name}_sum", Layer(np.eye(self.size, dtype=self.dtype), None))
         for part, module in _parts(sub_module, name):
             self.add(part, module)
         if not entry:
