@@ -14,7 +14,7 @@ __all__ = ["HIGHEST", "LOSSES", "TrainingConfig"]
 #: workers than this many processes are a slip of the keyboard.
 HIGHEST: dict[str, int] = {"seed": 2**32 - 1, "workers": 1024}
 
-#: Names of the losses in :mod:`snn_core.training`: mean squared error between outputs and the one-hot label, as in the
+#: Names of the losses in :mod:`snn_core.evaluation`: mean squared error of the outputs to the one-hot label, as in the
 #: tutorial, and cross-entropy with the outputs as logits.
 LOSSES: tuple[str, ...] = ("mse", "cross-entropy")
 

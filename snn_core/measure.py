@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from snn_core.checks import check_module, check_number, check_tensor, check_whole
+from snn_core.evaluation import rate_loss
 from snn_core.functional import reset_net
 from snn_core.layer import LinearRecurrentContainer, MultiStepContainer, SynapseFilter
 from snn_core.memory import saved_bytes
 from snn_core.neuron import IFNode, MultiStepIFNode
 from snn_core.surrogate import ATan
-from snn_core.training import rate_loss
 
 __all__ = [
     "LAYERS",

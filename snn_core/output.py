@@ -17,7 +17,7 @@ from snn_core.events import EventFile
 from snn_core.files import atomic_write, hold, remove_leftovers, write_json
 
 if TYPE_CHECKING:
-    from snn_core.training import Trainer
+    from snn_core.trainer import Trainer
 
 __all__ = ["CHECKPOINTS", "OutputFolder", "refuse_run"]
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from snn_core.checks import LARGEST, check_flag, check_module, check_shape, check_whole
+from snn_core.evaluation import rate_loss
 from snn_core.functional import detach_net, reset_net
 from snn_core.network import columns_as_sequence
 from snn_core.neuron import SpikingNeuron
-from snn_core.training import rate_loss
 
 __all__ = ["Activity", "gradient_by_column", "record"]
 

@@ -45,6 +45,7 @@ from snn_core import (
     config,
     data,
     distributed,
+    evaluation,
     events,
     evidence,
     exchange,
@@ -66,6 +67,7 @@ from snn_core import (
     stopping,
     surrogate,
     train,
+    trainer,
     training,
     variants,
 )
@@ -256,7 +258,7 @@ def nothing_is_done() -> Iterator[None]:
     work = AssertionError("a bad argument was taken")
     with contextlib.ExitStack() as stack:
         for place, name in [
-            (training.Trainer, "train_epoch"),
+            (trainer.Trainer, "train_epoch"),
             (experiments_main, "sweep"),
             (ship, "train"),
             (run_notebooks, "execute"),
@@ -763,19 +765,17 @@ CALLS: dict[str, list[Call]] = {
     "sources.cache_dir": [lambda: sources.cache_dir(1)],
     "sources.load_idx": [lambda: sources.load_idx("/nonexistent", sources.FULL["test"][0], "fix")],
     "sources.find": [lambda: sources.find("/nonexistent", "test", "auto", False, False)],
-    "training.ImageData": [lambda: training.ImageData()],
-    "training.TrainingConfig": [lambda: training.TrainingConfig(nosuch=1)],
-    "training.Trainer": named(
-        training.Trainer, "start_epoch", ["1", None, -1, 64, 10**30, 1.5], config.TrainingConfig()
+    "trainer.Trainer": named(
+        trainer.Trainer, "start_epoch", ["1", None, -1, 64, 10**30, 1.5], config.TrainingConfig()
     ),
-    "training.evaluate": [lambda: training.evaluate()],
-    "training.predict": [lambda: training.predict()],
+    "evaluation.evaluate": [lambda: evaluation.evaluate()],
+    "evaluation.predict": [lambda: evaluation.predict()],
     "training.fit": [
         lambda: training.fit(config.TrainingConfig(), None, None, tensorboard=True),
     ],
-    "training.loss_function": [lambda: training.loss_function()],
-    "training.rate_loss": [lambda: training.rate_loss(None, torch.tensor([0]))],
-    "training.set_seed": each(training.set_seed, ["x", -1, 2**64]),
+    "evaluation.loss_function": [lambda: evaluation.loss_function()],
+    "evaluation.rate_loss": [lambda: evaluation.rate_loss(None, torch.tensor([0]))],
+    "trainer.set_seed": each(trainer.set_seed, ["x", -1, 2**64]),
     **{f"checks.{name}": [] for name in (
         "check_choice", "check_device", "check_flag", "check_floating", "check_module", "check_number", "check_place",
         "check_shape", "check_tensor", "check_whole",
@@ -815,7 +815,9 @@ def public_names() -> list[str]:
         ]
         for name in getattr(module, "__all__", own):
             value = getattr(module, name)
-            if inspect.isclass(value) or inspect.isfunction(value):
+            if not inspect.isclass(value) and not inspect.isfunction(value):
+                continue
+            if value.__module__ == info.name or value.__module__.startswith(ELSEWHERE):
                 found.append(f"{info.name.removeprefix('snn_core.')}.{name}")
     return sorted(found)
 
