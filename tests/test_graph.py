@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from snn_core import graph, train, training
+from snn_core import graph, train, trainer
 from snn_core.config import TrainingConfig
 from snn_core.training import fit
 
@@ -33,7 +33,7 @@ def test_full_batches_but_the_first_go_through_the_graph(few, monkeypatch, opt):
     plain = TrainingConfig(model="feedback", epochs=2, batch_size=60, opt=opt)
     graphed = TrainingConfig(model="feedback", epochs=2, batch_size=60, opt=opt)
     object.__setattr__(graphed, "cuda_graph", True)  # the configuration asks for a card
-    monkeypatch.setattr(training, "GraphedStep", Stand)
+    monkeypatch.setattr(trainer, "GraphedStep", Stand)
     monkeypatch.setattr(Stand, "made", [])
     if opt == "adam":  # capturable is for cards
         adam = torch.optim.Adam

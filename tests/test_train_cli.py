@@ -13,7 +13,7 @@ import torch
 from support import records, require, visible
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from snn_core import batches, train, training
+from snn_core import batches, train, trainer
 from snn_core.network import NETWORKS, PlainNet
 from snn_core.sources import DEBIAN_FOLDER, cache_dir
 
@@ -211,13 +211,13 @@ def test_model_and_hidden(run, model):
 
 def test_backend_reaches_the_neurons(run, monkeypatch):
     seen = []
-    make = training.make_network
+    make = trainer.make_network
 
     def spy(*args):
         seen.append(make(*args).sn1.backend)
         return make(*args)
 
-    monkeypatch.setattr(training, "make_network", spy)
+    monkeypatch.setattr(trainer, "make_network", spy)
     run("--epochs", "1", "--backend", "torch")
     assert seen == ["torch"]
 
