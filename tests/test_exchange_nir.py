@@ -290,6 +290,15 @@ def test_note_that_says_anything_else_does_not_count(name, value):
     assert torch.equal(input_part(graph), torch.eye(3))
 
 
+def test_note_whose_product_is_no_number_does_not_count():
+    graph = to_nir(make_network("feedback", hidden=3))
+    graph.nodes["fc1"].metadata["snn_core"] |= {
+        "weight_1": np.full((3, 28), 1e200),
+        "weight_2": np.full((3, 3), 1e200),
+    }
+    assert torch.equal(input_part(graph), torch.eye(3))
+
+
 @pytest.mark.parametrize("name", ["weight_1", "bias_1", "weight_2", "bias_2"])
 def test_note_with_a_part_missing_does_not_count(name):
     graph = to_nir(make_network("feedback", hidden=3))

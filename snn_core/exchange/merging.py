@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,10 @@ class Layer(NamedTuple):
 
     weight: np.ndarray
     bias: np.ndarray | None
+
+    def each(self, function: Callable[[np.ndarray], np.ndarray]) -> Layer:
+        """Return the layer with ``function`` applied to its arrays."""
+        return Layer(function(self.weight), None if self.bias is None else function(self.bias))
 
 
 def merge(first: Layer, second: Layer) -> Layer:
@@ -41,16 +45,15 @@ def noted_layers(note: Mapping[str, Any], merged: Layer) -> tuple[Layer, Layer] 
     first, second = (Layer(_array(note, f"weight_{k}"), _array(note, f"bias_{k}")) for k in (1, 2))
     if not all(map(_fit, (first, second, merged))) or second.weight.shape[1] != first.weight.shape[0]:
         return None
-    again = merge(first, second)
+    with np.errstate(over="ignore", invalid="ignore"):
+        again, sizes = merge(first, second), merge(first.each(np.abs), second.each(np.abs))
+    same_kind = again.weight.shape == merged.weight.shape and (again.bias is None) == (merged.bias is None)
+    if not same_kind or not _fit(sizes):
+        return None
     # Not bit for bit: a matrix product is added up in another order on another machine.
-    scale = merge(*(Layer(*(None if a is None else np.abs(a) for a in layer)) for layer in (first, second)))
     rounding = np.finfo(merged.weight.dtype).eps * second.weight.shape[1]
-    for one, other, size in zip(again, merged, scale, strict=True):
-        if one is None and other is None:
-            continue
-        if one is None or other is None or one.shape != other.shape:
-            return None
-        if not (np.abs(one - other) <= rounding * size).all():
+    for one, other, size in zip(again, merged, sizes, strict=True):
+        if one is not None and not (np.abs(one - other) <= rounding * size).all():
             return None
     return first, second
 
@@ -60,7 +63,7 @@ def _array(note: Mapping[str, Any], name: str) -> np.ndarray | None:
 
 
 def _fit(layer: Layer) -> bool:
-    """Whether arrays, which may come from a file, are a layer."""
+    """Whether arrays, which may come from a file, are a layer of finite numbers."""
     for array, ndim in zip(layer, (2, 1), strict=True):
         if array is not None and (
             array.dtype.kind != "f" or array.ndim != ndim or not np.isfinite(array).all()

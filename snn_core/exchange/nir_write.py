@@ -325,7 +325,7 @@ class _Graph:
                 self._linear(f"{name}_input", layer)
             return
         first = Layer(before.weight, getattr(before, "bias", None))
-        merged = Layer(*(None if part is None else part.astype(self.dtype) for part in merge(first, layer)))
+        merged = merge(first, layer).each(lambda part: part.astype(self.dtype))
         self.nodes[self.tail] = self._layer(merged, note_of(first, layer))
 
     def _loop(self, name: str, sub_module: nn.Module, weight: np.ndarray) -> None:
