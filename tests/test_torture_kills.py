@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import random
 import re
 import shlex
@@ -13,6 +14,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -315,29 +317,37 @@ class Kernel:
         self.client.wait_for_ready(timeout=120)
 
     def run(self, code: str, interrupt_after: str | None = None, wait: float = 0.0) -> str:
-        """Run a cell and return "ok" or the name of its error.
+        """Run a cell and return "ok", the name of its error, or "lost".
+
+        An interrupt that comes when the cell has just ended hits the kernel itself, which then forgets its answer.
 
         Args:
             code: the cell.
             interrupt_after: what the cell prints before it is interrupted.
             wait: seconds between the two.
         """
-        request = self.client.execute(code)
+        request, interrupted = self.client.execute(code), False
+        try:
+            for content in self._answers(self.client.get_iopub_msg, request, 120):
+                if interrupt_after and not interrupted and interrupt_after in content.get("text", ""):
+                    interrupted = True
+                    time.sleep(wait)
+                    self.manager.interrupt_kernel()
+                if content.get("execution_state") == "idle":
+                    break
+            content = next(self._answers(self.client.get_shell_msg, request, 5 if interrupted else 120))
+        except queue.Empty:
+            if interrupted:
+                return "lost"
+            raise
+        return content.get("ename", content["status"])
+
+    def _answers(self, get: Callable[..., dict], request: str, timeout: float) -> Iterator[dict]:
+        """Yield the contents of a channel's messages about a request; queue.Empty where none comes in time."""
         while True:
-            message = self.client.get_iopub_msg(timeout=120)
-            if message["parent_header"].get("msg_id") != request:
-                continue
-            content = message["content"]
-            if interrupt_after and interrupt_after in content.get("text", ""):
-                interrupt_after = None
-                time.sleep(wait)
-                self.manager.interrupt_kernel()
-            if content.get("execution_state") == "idle":
-                break
-        while True:
-            reply = self.client.get_shell_msg(timeout=120)
-            if reply["parent_header"].get("msg_id") == request:
-                return reply["content"].get("ename", reply["content"]["status"])
+            message = get(timeout=timeout)
+            if message["parent_header"].get("msg_id") == request:
+                yield message["content"]
 
     def close(self) -> None:
         self.client.stop_channels()
@@ -374,12 +384,12 @@ tmp_path = Path({str(tmp_path)!r})
         assert kernel.run(f'folder = tmp_path / "run {runs}"') == "ok"
         outcome = "KeyboardInterrupt"
         for _ in range(4):
-            if outcome != "KeyboardInterrupt":
+            if outcome not in ("KeyboardInterrupt", "lost"):
                 break
             outcome = kernel.run(CELL, random_.choice(("begins", "epoch ")), random_.uniform(0, 0.2))
             outcomes[outcome] += 1
             interrupts += outcome == "KeyboardInterrupt"
-        if outcome == "KeyboardInterrupt":
+        if outcome in ("KeyboardInterrupt", "lost"):
             outcome = kernel.run(CELL)
         assert outcome == "ok", (SEED, runs, outcomes)
         assert_same_run(tmp_path / f"run {runs}", whole.folder)
