@@ -44,7 +44,7 @@ if "google.colab" in sys.modules:
     print("fetching this collection; torch stays as it is")
     # !git clone --quiet --depth 1 --branch main https://github.com/snn-core/recurrent-snn-tutorials /content/recurrent-snn-tutorials
     # %cd /content/recurrent-snn-tutorials/notebooks
-    # %pip install --quiet ..
+    # %pip install --quiet .. 'nir>=1.0.8,<2' 'nirtorch>=2.6,<3' 'snntorch>=1.0,<1.1'
 
 # %% tags=["parameters"]
 source = "auto"  # "auto": the full data if they can be had; "embedded": 1,000 test images in the package

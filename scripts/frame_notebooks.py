@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,12 +23,18 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 BRANCH = "main"
 TAG = "colab"
+#: Packages of the extra ``notebooks`` that Colab's images do not hold. They are fetched where a notebook imports them.
+NOT_ON_COLAB = ("nir", "nirtorch", "snntorch")
+
+
+def project() -> dict[str, Any]:
+    """Return what pyproject.toml says of the project."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
 def repository() -> str:
-    """Return the repository's address from pyproject.toml."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return project["urls"]["Repository"]
+    """Return the repository's address."""
+    return project()["urls"]["Repository"]
 
 
 def badges(name: str) -> str:
@@ -68,8 +75,17 @@ def time_to_run(name: str) -> str:
     return f"**Time.** {duration(seconds)} to run on {where['cores']} cores ({where['processor']})."
 
 
-def colab_cell() -> NotebookNode:
-    """Return the cell that fetches this collection on Colab and does nothing elsewhere."""
+def colab_packages(notebook: NotebookNode) -> list[str]:
+    """Return what pip is to fetch on Colab beside the package, such as "nir>=1.0.8,<2"."""
+    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    if not re.search(rf"^(import|from) ({'|'.join(NOT_ON_COLAB)})\b", code, re.MULTILINE):
+        return []
+    needed = project()["optional-dependencies"]["notebooks"]
+    return [entry for entry in needed if re.match(r"[\w-]+", entry)[0] in NOT_ON_COLAB]
+
+
+def colab_cell(packages: Sequence[str] = ()) -> NotebookNode:
+    """Return the cell that fetches this collection, and ``packages``, on Colab and does nothing elsewhere."""
     folder = f"/content/{repository().rpartition('/')[2]}"
     source = (
         "import sys\n\n"
@@ -77,7 +93,7 @@ def colab_cell() -> NotebookNode:
         '    print("fetching this collection; torch stays as it is")\n'
         f"    !git clone --quiet --depth 1 --branch {BRANCH} {repository()} {folder}\n"
         f"    %cd {folder}/notebooks\n"
-        "    %pip install --quiet .."
+        f"    %pip install {shlex.join(['--quiet', '..', *packages])}"
     )
     return new_code_cell(source, metadata={"tags": [TAG]})
 
@@ -122,7 +138,7 @@ def frame(notebook: NotebookNode, path: Path, chapters: Sequence[Path]) -> None:
     cells[0].source = _between(cells[0].source, "badges", badges(path.name))
     cells[0].source = _between(cells[0].source, "time", time_to_run(path.name))
     cells[-1].source = _between(cells[-1].source, "navigation", navigation(path, chapters))
-    colab = colab_cell()
+    colab = colab_cell(colab_packages(notebook))
     if TAG in cells[1].metadata.get("tags", []):
         cells[1].source = colab.source
     else:
