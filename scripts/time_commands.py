@@ -15,14 +15,14 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def main() -> None:
-    """Clone HEAD twice and run `make test` and `make tutorial`; each sets up its own environment."""
+    """Clone HEAD twice and run `make tutorial` and `make test`; each sets up its own environment."""
     environment = {
         name: value
         for name, value in os.environ.items()
         if name != "VIRTUAL_ENV" and not name.startswith("MAKE")
     }
     seconds = {}
-    for command in ("test", "tutorial"):
+    for command in ("tutorial", "test"):
         with tempfile.TemporaryDirectory() as folder:
             subprocess.run(["git", "clone", "--quiet", ROOT, folder], check=True)  # noqa: S607
             started = time.perf_counter()
