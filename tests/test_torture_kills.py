@@ -305,6 +305,10 @@ print("ends")
 """
 
 
+#: What :meth:`Kernel.run` returns where a cell was interrupted.
+INTERRUPTED = ("KeyboardInterrupt", "lost")
+
+
 class Kernel:
     """A kernel that runs cells and can be interrupted in them."""
 
@@ -384,12 +388,12 @@ tmp_path = Path({str(tmp_path)!r})
         assert kernel.run(f'folder = tmp_path / "run {runs}"') == "ok"
         outcome = "KeyboardInterrupt"
         for _ in range(4):
-            if outcome not in ("KeyboardInterrupt", "lost"):
+            if outcome not in INTERRUPTED:
                 break
             outcome = kernel.run(CELL, random_.choice(("begins", "epoch ")), random_.uniform(0, 0.2))
             outcomes[outcome] += 1
             interrupts += outcome == "KeyboardInterrupt"
-        if outcome in ("KeyboardInterrupt", "lost"):
+        if outcome in INTERRUPTED:
             outcome = kernel.run(CELL)
         assert outcome == "ok", (SEED, runs, outcomes)
         assert_same_run(tmp_path / f"run {runs}", whole.folder)

@@ -71,7 +71,7 @@ class Results:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         ran = {line["test"] for line in self.lines}
         before = json.loads(RESULTS.read_text())["lines"] if RESULTS.exists() else []
-        kept = [line for line in before if _name(line["test"]) not in ran]
+        kept = [line for line in before if line["test"] not in ran]
         lines = sorted([*kept, *self.lines], key=lambda line: (line["item"], line["what"]))
         write_json(RESULTS, {"provenance": provenance(), "lines": lines})
 
