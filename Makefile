@@ -20,7 +20,7 @@ help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 $(BIN)/python:
-	PYTHON="$(PYTHON)" scripts/make_venv.sh "$(VENV)"
+	PYTHON="$(PYTHON)" tools/make_venv.sh "$(VENV)"
 
 $(VENV)/.notebooks: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[notebooks]'
@@ -44,12 +44,12 @@ QUICK := $(if $(filter file,$(origin EPOCHS)),,yes)
 
 .PHONY: tutorial
 tutorial: $(VENV)/.site ## execute all notebooks and build the site; with EPOCHS=4 a quick look, into build/
-	$(BIN)/python scripts/run_notebooks.py $(if $(QUICK),--epochs $(EPOCHS) --out build)
-	$(BIN)/python scripts/build_site.py $(if $(QUICK),--notebooks build)
+	$(BIN)/python tools/run_notebooks.py $(if $(QUICK),--epochs $(EPOCHS) --out build)
+	$(BIN)/python tools/build_site.py $(if $(QUICK),--notebooks build)
 
 .PHONY: site
 site: $(VENV)/.site ## build a static site of the notebooks, as they are, into build/site
-	$(BIN)/python scripts/build_site.py
+	$(BIN)/python tools/build_site.py
 
 .PHONY: test
 test: $(VENV)/.dev $(BENCH)/jax/.done ## run all tests
@@ -68,19 +68,19 @@ coverage: $(VENV)/.dev ## count the lines and branches that tests reach, into re
 	    --numprocesses 2 --dist loadgroup $(ARGS) || status=$$?; \
 	$(BIN)/python -m coverage combine --quiet && \
 	$(BIN)/python -m coverage json --quiet -o $(COVERAGE)/report.json && \
-	$(BIN)/python scripts/coverage_figures.py $(COVERAGE)/report.json && exit $$status
+	$(BIN)/python tools/coverage_figures.py $(COVERAGE)/report.json && exit $$status
 
 .PHONY: mutation
 mutation: $(VENV)/.dev ## change the neurons, layers and kernels in many places and see whether tests notice
-	nice -n 10 $(BIN)/python scripts/mutate.py $(ARGS)
+	nice -n 10 $(BIN)/python tools/mutate.py $(ARGS)
 
 .PHONY: bounds
 bounds: $(VENV)/.dev ## run the tests with the lowest and the newest packages, each in an environment of its own
-	$(BIN)/python scripts/check_bounds.py $(ARGS)
+	$(BIN)/python tools/check_bounds.py $(ARGS)
 
 .PHONY: train
 train: $(VENV)/.notebooks ## train one network: make train MODEL=feedback EPOCHS=64 ARGS="--tb"
-	$(BIN)/python -m snn_core.train --model $(MODEL) --epochs $(EPOCHS) $(ARGS)
+	$(BIN)/python -m sequential_fmnist --model $(MODEL) --epochs $(EPOCHS) $(ARGS)
 
 .PHONY: lab
 lab: $(VENV)/.notebooks ## open the notebooks in JupyterLab
@@ -88,20 +88,20 @@ lab: $(VENV)/.notebooks ## open the notebooks in JupyterLab
 
 .PHONY: figures
 figures: $(VENV)/.notebooks ## draw all figures from results/
-	$(BIN)/python -m snn_core.plot
+	$(BIN)/python -m snn_tutorial.plot
 
 .PHONY: seeds
 seeds: $(VENV)/.notebooks ## train the three networks with three seeds each, for the README's table
-	$(BIN)/python scripts/train_seeds.py --epochs $(EPOCHS) --backend torch
-	$(BIN)/python scripts/train_seeds.py --epochs $(EPOCHS) --models feedback --lr 0.03 \
+	$(BIN)/python tools/train_seeds.py --epochs $(EPOCHS) --backend torch
+	$(BIN)/python tools/train_seeds.py --epochs $(EPOCHS) --models feedback --lr 0.03 \
 	    --out results/seeds_feedback_lr_0.03.json
-	$(BIN)/python scripts/update_readme.py
+	$(BIN)/python tools/update_readme.py
 
 .PHONY: peer-seeds
 peer-seeds: $(VENV)/.dev ## the same for the feedback network built from SpikingJelly's modules, as a check
-	PYTHONPATH=tests $(BIN)/python scripts/train_seeds.py --epochs $(EPOCHS) --library spikingjelly \
+	PYTHONPATH=tests/support $(BIN)/python tools/train_seeds.py --epochs $(EPOCHS) --library spikingjelly \
 	    --models feedback --out results/seeds_spikingjelly.json
-	$(BIN)/python scripts/update_readme.py
+	$(BIN)/python tools/update_readme.py
 
 .PHONY: ablation
 ablation: $(VENV)/.experiments ## run what is missing of the ablation, hours in all; break it off and go on at any time
@@ -109,36 +109,36 @@ ablation: $(VENV)/.experiments ## run what is missing of the ablation, hours in 
 
 .PHONY: readme
 readme: $(VENV)/.notebooks ## time both commands in fresh clones and write the README's tables
-	$(BIN)/python scripts/time_commands.py
-	$(BIN)/python scripts/update_readme.py
+	$(BIN)/python tools/time_commands.py
+	$(BIN)/python tools/update_readme.py
 
 $(BENCH)/constraints.txt: $(VENV)/.dev
 	mkdir -p $(@D)
 	$(BIN)/python -c "import torch; print('torch==' + torch.__version__.partition('+')[0])" > $@
 
 $(BENCH)/%/.done: benchmarks/requirements/%.txt $(BENCH)/constraints.txt
-	PYTHON="$(PYTHON)" scripts/make_venv.sh $(@D)
+	PYTHON="$(PYTHON)" tools/make_venv.sh $(@D)
 	$(@D)/bin/python -m pip install --quiet --requirement $< --constraint $(BENCH)/constraints.txt
 	touch $@
 
 .PHONY: bench
 bench: $(VENV)/.dev $(BENCH)/torch/.done $(BENCH)/jax/.done ## time training against other libraries, for the README's table and a figure
 	$(BIN)/python -m benchmarks.throughput $(ARGS)
-	$(BIN)/python -m snn_core.plot
-	$(BIN)/python scripts/update_readme.py
+	$(BIN)/python -m snn_tutorial.plot
+	$(BIN)/python tools/update_readme.py
 
 .PHONY: exchange
 exchange: $(VENV)/.dev $(BENCH)/jax/.done ## run the networks in other libraries, for results/exchange.json and the README's table
-	SNN_CORE_WRITE_TABLES=1 $(TEST_ENV) $(BIN)/python -m pytest tests/test_exchange_peers.py
-	$(BIN)/python scripts/update_readme.py
+	SNN_CORE_WRITE_TABLES=1 $(TEST_ENV) $(BIN)/python -m pytest tests/snn_exchange/test_exchange_peers.py
+	$(BIN)/python tools/update_readme.py
 
 .PHONY: data
 data: $(VENV)/.notebooks ## fetch Fashion-MNIST into the cache
-	$(BIN)/python -m snn_core.data
+	$(BIN)/python -m sequential_fmnist.data
 
 .PHONY: subset
 subset: $(VENV)/.notebooks ## make the embedded subset again from the full data
-	$(BIN)/python scripts/make_embedded_subset.py
+	$(BIN)/python tools/make_embedded_subset.py
 
 .PHONY: lint
 lint: $(VENV)/.dev ## check style, in notebooks too

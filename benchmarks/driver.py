@@ -45,7 +45,7 @@ class Process:
             raise WorkerError(f"{name}: {python} is missing: run `make bench`, which builds the environments")
         self.name, self.inputs, self._log = name, inputs, log
         # tests/ has the networks built from SpikingJelly's parts.
-        paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+        paths = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "support")])
         with log.open("wb") as stderr:
             self._process = subprocess.Popen(
                 [python, "-m", "benchmarks.worker", name, inputs],

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.config import Config
-from snn_core.data import SequentialFashionMNIST
-from snn_core.network import make_network
-from snn_core.training import set_seed
+from sequential_fmnist.data import SequentialFashionMNIST
+from sequential_fmnist.networks import make_network
+from sequential_fmnist.training import set_seed
 
 __all__ = ["initial_weights", "write_inputs"]
 

@@ -34,11 +34,11 @@ from benchmarks.config import BASE, MODELS, Config, grid
 from benchmarks.driver import ROOT, Process, WorkerError, ratio, rounds, summary, timed_steps
 from benchmarks.inputs import write_inputs
 from benchmarks.peers import PEERS
-from snn_core.command import Parser, folder, target
-from snn_core.data import SequentialFashionMNIST
-from snn_core.files import write_json
-from snn_core.provenance import provenance
-from snn_core.sources import DataError
+from sequential_fmnist.command import Parser, folder, target
+from sequential_fmnist.data import SequentialFashionMNIST
+from sequential_fmnist.files import write_json
+from sequential_fmnist.provenance import provenance
+from sequential_fmnist.sources import DataError
 
 OURS = "snn_core"
 

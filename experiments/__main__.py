@@ -8,8 +8,8 @@ from pathlib import Path
 from experiments.engine import Store, sweep
 from experiments.grid import GROUPS, cases
 from experiments.report import SUMMARY, write
-from snn_core.command import Parser, target, whole
-from snn_core.config import HIGHEST
+from sequential_fmnist.command import Parser, target, whole
+from sequential_fmnist.config import HIGHEST
 
 RUNS = Path("results") / "ablation_runs.jsonl"
 

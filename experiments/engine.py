@@ -13,7 +13,7 @@ from joblib import Parallel, delayed, parallel_config
 from tqdm.auto import tqdm
 
 from experiments.runs import RunSpec, execute
-from snn_core.files import naming
+from sequential_fmnist.files import naming
 
 Record = dict[str, Any]
 

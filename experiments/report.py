@@ -10,7 +10,7 @@ from typing import Any
 from experiments.engine import Record
 from experiments.grid import DELAYS, GROUPS, MATCHED, Case, cases
 from experiments.statistics import compare, estimate
-from snn_core.files import write_json
+from sequential_fmnist.files import write_json
 
 SUMMARY = Path("results") / "ablation.json"
 

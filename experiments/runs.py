@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
-from snn_core.batches import ImageData, batches
-from snn_core.config import TrainingConfig
-from snn_core.data import SequentialFashionMNIST
+from sequential_fmnist.batches import ImageData, batches
+from sequential_fmnist.config import TrainingConfig
+from sequential_fmnist.data import SequentialFashionMNIST
+from sequential_fmnist.provenance import provenance
+from sequential_fmnist.training import evaluate, fit, set_seed
+from sequential_fmnist.variants import NetworkSpec, build, fold
 from snn_core.functional import reset_net
-from snn_core.provenance import provenance
-from snn_core.training import evaluate, fit, set_seed
-from snn_core.variants import NetworkSpec, build, fold
 
 #: Images of the training set that are set aside to choose recipes with, always the same ones.
 VALIDATION = 6_000
@@ -35,7 +35,7 @@ class DataSpec:
         delay: blank columns after the image.
         split: ``"test"`` trains on the training set and measures on the test set; ``"validation"`` leaves the test
             set alone and measures on images set aside from the training set.
-        source: as in :class:`~snn_core.data.SequentialFashionMNIST`.
+        source: as in :class:`~sequential_fmnist.data.SequentialFashionMNIST`.
     """
 
     order: str = "column"

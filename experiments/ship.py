@@ -18,13 +18,13 @@ from experiments.engine import Record, Store
 from experiments.grid import Case, cases
 from experiments.runs import RunSpec, splits, train
 from experiments.statistics import estimate
-from snn_core.command import Parser, folder, path
-from snn_core.files import atomic_write, sha256, write_json
-from snn_core.network import NETWORKS
-from snn_core.pretrained import CARDS, PRETRAINED_FOLDER, Card, card_digest
-from snn_core.provenance import provenance
-from snn_core.training import evaluate
-from snn_core.variants import NetworkSpec
+from sequential_fmnist.command import Parser, folder, path
+from sequential_fmnist.files import atomic_write, sha256, write_json
+from sequential_fmnist.networks import NETWORKS
+from sequential_fmnist.pretrained import CARDS, PRETRAINED_FOLDER, Card, card_digest
+from sequential_fmnist.provenance import provenance
+from sequential_fmnist.training import evaluate
+from sequential_fmnist.variants import NetworkSpec
 
 INTENDED_USE = (
     "To look into, to compare with and to start from: what recurrent connections and stateful synapses do in a small "
@@ -54,7 +54,7 @@ def ship(spec: RunSpec, records: Sequence[Record], folder: str | Path = PRETRAIN
     """Train the run of ``spec``, write its weights and its card to ``folder``, and return the card.
 
     Each file is written whole or not at all; weights whose card was not written yet are refused by
-    :func:`snn_core.pretrained.load`, as their SHA-256 is not the card's.
+    :func:`sequential_fmnist.pretrained.load`, as their SHA-256 is not the card's.
 
     Args:
         spec: the run, with its seed.

@@ -16,7 +16,7 @@
 # %% [markdown]
 # # 01 Spiking neurons and a recurrent connection
 #
-# <!-- badges, written by scripts/frame_notebooks.py -->
+# <!-- badges, written by tools/frame_notebooks.py -->
 # [![Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/snn-core/recurrent-snn-tutorials/main?labpath=notebooks%2F01_spiking_neurons.ipynb) [![Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/01_spiking_neurons.ipynb) [![nbviewer](https://raw.githubusercontent.com/jupyter/design/main/logos/Badges/nbviewer_badge.svg)](https://nbviewer.org/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/01_spiking_neurons.ipynb)
 # <!-- end of badges -->
 #
@@ -30,7 +30,7 @@
 # - keep, cut or forget a network's state at the right moment, and read the errors that come up if you do not,
 # - put sequences of different length into one batch without changing a single result.
 #
-# <!-- time, written by scripts/frame_notebooks.py -->
+# <!-- time, written by tools/frame_notebooks.py -->
 # **Time.** 7 seconds to run on 2 cores (AMD EPYC).
 # <!-- end of time -->
 #
@@ -61,15 +61,15 @@ from IPython.display import Code
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
+from sequential_fmnist.files import write_json
+from sequential_fmnist.provenance import provenance
 from snn_core import functional, neuron, surrogate
-from snn_core.files import write_json
 from snn_core.functional import detach_net, reset_net
 from snn_core.layer import ElementWiseRecurrentContainer, LinearRecurrentContainer, MultiStepContainer
-from snn_core.plot.neurons import borders, membranes, neuron_traces, padded_batch, recurrent_weights
-from snn_core.plot.show import show
-from snn_core.provenance import provenance
-from snn_core.trace import trace
-from snn_core.widgets.neuron import driven_neuron
+from snn_tutorial.plot.neurons import borders, membranes, neuron_traces, padded_batch, recurrent_weights
+from snn_tutorial.plot.show import show
+from snn_tutorial.trace import trace
+from snn_tutorial.widgets.neuron import driven_neuron
 
 where = provenance()
 print(f"snn_core {where['snn_core']}, torch {where['torch']}, {where['processor']}, {where['cores']} cores")
@@ -648,6 +648,6 @@ write_json(Path(results_dir) / "chapter_01.json", result | {"seed": seed, "prove
 # - One-to-one recurrence is dense recurrence with a fixed diagonal matrix.
 # - Padding is input. Read each sample at its own end.
 #
-# <!-- navigation, written by scripts/frame_notebooks.py -->
+# <!-- navigation, written by tools/frame_notebooks.py -->
 # Next: [02 Stateful synapses: a current that outlives the spike](02_stateful_synapses.ipynb)
 # <!-- end of navigation -->

@@ -16,7 +16,7 @@
 # %% [markdown]
 # # 02 Stateful synapses: a current that outlives the spike
 #
-# <!-- badges, written by scripts/frame_notebooks.py -->
+# <!-- badges, written by tools/frame_notebooks.py -->
 # [![Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/snn-core/recurrent-snn-tutorials/main?labpath=notebooks%2F02_stateful_synapses.ipynb) [![Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/02_stateful_synapses.ipynb) [![nbviewer](https://raw.githubusercontent.com/jupyter/design/main/logos/Badges/nbviewer_badge.svg)](https://nbviewer.org/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/02_stateful_synapses.ipynb)
 # <!-- end of badges -->
 #
@@ -30,7 +30,7 @@
 # - put a filter behind a convolution, and know what it does to an input that is not made of spikes,
 # - learn one time constant, or one for each channel, by gradient descent.
 #
-# <!-- time, written by scripts/frame_notebooks.py -->
+# <!-- time, written by tools/frame_notebooks.py -->
 # **Time.** 7 seconds to run on 2 cores (AMD EPYC).
 # <!-- end of time -->
 #
@@ -64,15 +64,15 @@ from IPython.display import Code
 from torch import nn
 from torch.nn import functional as F
 
-from snn_core.data import SequentialFashionMNIST
-from snn_core.files import write_json
+from sequential_fmnist.data import SequentialFashionMNIST
+from sequential_fmnist.files import write_json
+from sequential_fmnist.provenance import provenance
 from snn_core.functional import reset_net, synapse_filter_step
 from snn_core.layer import LinearRecurrentContainer, SynapseFilter
 from snn_core.neuron import IFNode
-from snn_core.plot import synapses as plot
-from snn_core.plot.show import show
-from snn_core.provenance import provenance
-from snn_core.widgets.synapse import synapse_explorer
+from snn_tutorial.plot import synapses as plot
+from snn_tutorial.plot.show import show
+from snn_tutorial.widgets.synapse import synapse_explorer
 
 where = provenance()
 print(f"snn_core {where['snn_core']}, torch {where['torch']}, {where['processor']}, {where['cores']} cores")
@@ -636,6 +636,6 @@ write_json(
 # - $1/\tau = \operatorname{sigmoid}(w)$ lets gradient descent find a time constant, one for all or one for each channel.
 # - Neurons, loops and synapses all keep state; `reset_net` clears all of it.
 #
-# <!-- navigation, written by scripts/frame_notebooks.py -->
+# <!-- navigation, written by tools/frame_notebooks.py -->
 # Previous: [01 Spiking neurons and a recurrent connection](01_spiking_neurons.ipynb) · Next: [03 Reading Fashion-MNIST column by column](03_reading_column_by_column.ipynb)
 # <!-- end of navigation -->

@@ -16,7 +16,7 @@
 # %% [markdown]
 # # 03 Reading Fashion-MNIST column by column
 #
-# <!-- badges, written by scripts/frame_notebooks.py -->
+# <!-- badges, written by tools/frame_notebooks.py -->
 # [![Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/snn-core/recurrent-snn-tutorials/main?labpath=notebooks%2F03_reading_column_by_column.ipynb) [![Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/03_reading_column_by_column.ipynb) [![nbviewer](https://raw.githubusercontent.com/jupyter/design/main/logos/Badges/nbviewer_badge.svg)](https://nbviewer.org/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/03_reading_column_by_column.ipynb)
 # <!-- end of badges -->
 #
@@ -29,7 +29,7 @@
 # - say how much one column tells, how much all of them tell, and how far apart the useful ones lie,
 # - tell what a measured limit holds for, and what it does not.
 #
-# <!-- time, written by scripts/frame_notebooks.py -->
+# <!-- time, written by tools/frame_notebooks.py -->
 # **Time.** 13 seconds to run on 2 cores (AMD EPYC).
 # <!-- end of time -->
 #
@@ -63,11 +63,12 @@ from IPython.display import Code
 from torch.nn.functional import one_hot
 
 # %%
-from snn_core.data import SequentialFashionMNIST
-from snn_core.files import write_json
-from snn_core.network import columns_as_sequence
+from sequential_fmnist.data import SequentialFashionMNIST
+from sequential_fmnist.files import write_json
+from sequential_fmnist.networks import columns_as_sequence
+from sequential_fmnist.provenance import provenance
 from snn_core.neuron import IFNode, MultiStepIFNode
-from snn_core.plot.reading import (
+from snn_tutorial.plot.reading import (
     accuracy_by_column,
     class_rows,
     column_gif,
@@ -77,10 +78,9 @@ from snn_core.plot.reading import (
     reading_gif,
     reading_step,
 )
-from snn_core.plot.show import show, show_gif
-from snn_core.provenance import provenance
-from snn_core.ridge import LinearReaders
-from snn_core.widgets.reading import column_reader
+from snn_tutorial.plot.show import show, show_gif
+from snn_tutorial.ridge import LinearReaders
+from snn_tutorial.widgets.reading import column_reader
 
 # %%
 where = provenance()
@@ -594,6 +594,6 @@ write_json(Path(results_dir) / "chapter_03.json", result | {"provenance": where}
 #   without order lies between, and how far depends on what is added up.
 # - Neighbouring columns repeat each other. What adds most lies several columns back, and that is what memory must bridge.
 #
-# <!-- navigation, written by scripts/frame_notebooks.py -->
+# <!-- navigation, written by tools/frame_notebooks.py -->
 # Previous: [02 Stateful synapses: a current that outlives the spike](02_stateful_synapses.ipynb) · Next: [04 Three networks, and the gradient that trains them](04_three_networks.ipynb)
 # <!-- end of navigation -->

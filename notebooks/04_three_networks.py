@@ -16,7 +16,7 @@
 # %% [markdown]
 # # 04 Three networks, and the gradient that trains them
 #
-# <!-- badges, written by scripts/frame_notebooks.py -->
+# <!-- badges, written by tools/frame_notebooks.py -->
 # [![Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/snn-core/recurrent-snn-tutorials/main?labpath=notebooks%2F04_three_networks.ipynb) [![Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/04_three_networks.ipynb) [![nbviewer](https://raw.githubusercontent.com/jupyter/design/main/logos/Badges/nbviewer_badge.svg)](https://nbviewer.org/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/04_three_networks.ipynb)
 # <!-- end of badges -->
 #
@@ -30,7 +30,7 @@
 # - work out a training step by hand, down to the last weight,
 # - measure how far back in time a gradient reaches, and see where it vanishes and where it explodes.
 #
-# <!-- time, written by scripts/frame_notebooks.py -->
+# <!-- time, written by tools/frame_notebooks.py -->
 # **Time.** 18 seconds to run on 2 cores (AMD EPYC).
 # <!-- end of time -->
 #
@@ -66,19 +66,19 @@ import torch
 from IPython.display import Markdown
 from torch import nn
 
-from snn_core.config import TrainingConfig
-from snn_core.data import SequentialFashionMNIST
-from snn_core.files import write_json
+from sequential_fmnist.config import TrainingConfig
+from sequential_fmnist.data import SequentialFashionMNIST
+from sequential_fmnist.files import write_json
+from sequential_fmnist.networks import NETWORKS, FeedBackNet, PlainNet, StatefulSynapseNet, make_network
+from sequential_fmnist.provenance import provenance
+from sequential_fmnist.training import Trainer, evaluate, fit, rate_loss
 from snn_core.functional import reset_net
-from snn_core.network import NETWORKS, FeedBackNet, PlainNet, StatefulSynapseNet, make_network
 from snn_core.neuron import IFNode
-from snn_core.plot import networks as draw
-from snn_core.plot.show import show
-from snn_core.probe import gradient_by_column, record
-from snn_core.provenance import provenance
 from snn_core.surrogate import ATan, FastSigmoid, Rectangle, Sigmoid, SurrogateFunction, Triangle, heaviside
-from snn_core.training import Trainer, evaluate, fit, rate_loss
-from snn_core.widgets.network import network_activity
+from snn_tutorial.plot import networks as draw
+from snn_tutorial.plot.show import show
+from snn_tutorial.probe import gradient_by_column, record
+from snn_tutorial.widgets.network import network_activity
 
 # %%
 where = provenance()
@@ -334,7 +334,7 @@ neuron.store_v_seq = False
 reset_net(nets["feedback"])
 
 # %% [markdown]
-# `snn_core.probe.record` does this for both layers, and keeps spikes and synaptic currents too.
+# `snn_tutorial.probe.record` does this for both layers, and keeps spikes and synaptic currents too.
 
 # %%
 assert torch.equal(record(nets["feedback"], images[:1]).hidden_v, v_seq)
@@ -507,7 +507,7 @@ assert torch.allclose(by_column, gradient_by_column(nets["plain"], images[:1], l
 print(" ".join(f"{norm:.4f}" for norm in by_column))
 
 # %% [markdown]
-# `snn_core.probe.gradient_by_column` does this for each image of a batch. Early columns have an unfair advantage in
+# `snn_tutorial.probe.gradient_by_column` does this for each image of a batch. Early columns have an unfair advantage in
 # it: the first one acts on the spikes of all 28 steps, the last one on those of a single step. So ask the harder question
 # too. Let the loss see the spikes of the **last step alone**; what reaches column 0 then has come back through 27 steps.
 
@@ -768,6 +768,6 @@ write_json(Path(results_dir) / "chapter_04.json", result | {"provenance": where}
 # - Back through time, spikes cut the plain network's gradient, a synaptic current carries it past them, and recurrent
 #   weights multiply it, for some images until it explodes.
 #
-# <!-- navigation, written by scripts/frame_notebooks.py -->
+# <!-- navigation, written by tools/frame_notebooks.py -->
 # Previous: [03 Reading Fashion-MNIST column by column](03_reading_column_by_column.ipynb) · Next: [05 Training curves: three ways to remember](05_training_curves.ipynb)
 # <!-- end of navigation -->

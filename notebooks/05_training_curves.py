@@ -16,7 +16,7 @@
 # %% [markdown]
 # # 05 Training curves: three ways to remember
 #
-# <!-- badges, written by scripts/frame_notebooks.py -->
+# <!-- badges, written by tools/frame_notebooks.py -->
 # [![Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/snn-core/recurrent-snn-tutorials/main?labpath=notebooks%2F05_training_curves.ipynb) [![Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/05_training_curves.ipynb) [![nbviewer](https://raw.githubusercontent.com/jupyter/design/main/logos/Badges/nbviewer_badge.svg)](https://nbviewer.org/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/05_training_curves.ipynb)
 # <!-- end of badges -->
 #
@@ -30,7 +30,7 @@
 # - look past the accuracy: which classes are confused, and which images only one network gets right,
 # - say which differences mean something, and which may be luck.
 #
-# <!-- time, written by scripts/frame_notebooks.py -->
+# <!-- time, written by tools/frame_notebooks.py -->
 # **Time.** 62 seconds to run on 2 cores (AMD EPYC).
 # <!-- end of time -->
 #
@@ -66,19 +66,19 @@ from pathlib import Path
 import numpy as np
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from snn_core.config import TrainingConfig
-from snn_core.data import SequentialFashionMNIST
-from snn_core.files import write_json
-from snn_core.network import NETWORKS, make_network
-from snn_core.plot.confusion import confusion, pictures
-from snn_core.plot.overview import overview
-from snn_core.plot.show import show
-from snn_core.plot.training import training_curves
-from snn_core.pretrained import load
-from snn_core.provenance import provenance
-from snn_core.training import evaluate, fit, predict
-from snn_core.variants import NetworkSpec
-from snn_core.widgets.confusion import confused_images
+from sequential_fmnist.config import TrainingConfig
+from sequential_fmnist.data import SequentialFashionMNIST
+from sequential_fmnist.files import write_json
+from sequential_fmnist.networks import NETWORKS, make_network
+from sequential_fmnist.pretrained import load
+from sequential_fmnist.provenance import provenance
+from sequential_fmnist.training import evaluate, fit, predict
+from sequential_fmnist.variants import NetworkSpec
+from snn_tutorial.plot.confusion import confusion, pictures
+from snn_tutorial.plot.overview import overview
+from snn_tutorial.plot.show import show
+from snn_tutorial.plot.training import training_curves
+from snn_tutorial.widgets.confusion import confused_images
 
 where = provenance()
 print(f"snn_core {where['snn_core']}, torch {where['torch']}, {where['processor']}, {where['cores']} cores")
@@ -162,7 +162,7 @@ show(figure, alt="test accuracy of each network against the epoch", path=f"{figu
 #
 # ## 6 The same curves in TensorBoard
 # `fit(..., tensorboard=True)` wrote them while it trained. In a running notebook, also on Binder and Colab, two lines
-# open the board below the cell; `--tb` does the same for `python -m snn_core.train`:
+# open the board below the cell; `--tb` does the same for `python -m sequential_fmnist`:
 # ```
 # %load_ext tensorboard
 # %tensorboard --logdir ../runs
@@ -349,6 +349,6 @@ write_json(Path(results_dir) / "training.json", result | {"provenance": where, "
 #   connection can too, if training holds.
 # - Curves of one seed show a trend; they do not rank two networks, and a cliff in a curve is a reason to look again.
 #
-# <!-- navigation, written by scripts/frame_notebooks.py -->
+# <!-- navigation, written by tools/frame_notebooks.py -->
 # Previous: [04 Three networks, and the gradient that trains them](04_three_networks.ipynb) · Next: [06 Inside the fused kernels](06_inside_the_fused_kernels.ipynb)
 # <!-- end of navigation -->

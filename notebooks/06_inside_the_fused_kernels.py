@@ -16,7 +16,7 @@
 # %% [markdown]
 # # 06 Inside the fused kernels
 #
-# <!-- badges, written by scripts/frame_notebooks.py -->
+# <!-- badges, written by tools/frame_notebooks.py -->
 # [![Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/snn-core/recurrent-snn-tutorials/main?labpath=notebooks%2F06_inside_the_fused_kernels.ipynb) [![Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/06_inside_the_fused_kernels.ipynb) [![nbviewer](https://raw.githubusercontent.com/jupyter/design/main/logos/Badges/nbviewer_badge.svg)](https://nbviewer.org/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/06_inside_the_fused_kernels.ipynb)
 # <!-- end of badges -->
 #
@@ -28,7 +28,7 @@
 # - read one walk in numba and in CUDA, side by side, and say what a thread owns,
 # - say where a faster kernel helps, where it does not, and which backend runs your layer.
 #
-# <!-- time, written by scripts/frame_notebooks.py -->
+# <!-- time, written by tools/frame_notebooks.py -->
 # **Time.** 11 seconds to run on 2 cores (AMD EPYC).
 # <!-- end of time -->
 #
@@ -68,19 +68,19 @@ import numpy as np
 import torch
 from numba import njit
 
+from sequential_fmnist.files import write_json
+from sequential_fmnist.memory import keep_freed_memory
+from sequential_fmnist.provenance import provenance
 from snn_core.backend import BACKENDS, check_backend, cuda, fused_neuron, reference, walks
 from snn_core.backend.constants import read_neuron
-from snn_core.files import write_json
 from snn_core.functional import reset
 from snn_core.layer import LinearRecurrentContainer
-from snn_core.listing import cuda_source, listing, matched_lines, python_source
-from snn_core.measure import autograd_nodes, interleaved, make_layer, medians, saved_bytes, torch_ops
-from snn_core.memory import keep_freed_memory
 from snn_core.neuron import IFNode, MultiStepIFNode
-from snn_core.plot.kernels import bars, credit, event_driven, owners, shares, speed
-from snn_core.plot.show import show
-from snn_core.provenance import provenance
 from snn_core.surrogate import ATan, heaviside
+from snn_tutorial.listing import cuda_source, listing, matched_lines, python_source
+from snn_tutorial.measure import autograd_nodes, interleaved, make_layer, medians, saved_bytes, torch_ops
+from snn_tutorial.plot.kernels import bars, credit, event_driven, owners, shares, speed
+from snn_tutorial.plot.show import show
 
 # %%
 keep_freed_memory()  # as training does, so that no time goes into asking the system for memory again
@@ -583,12 +583,12 @@ for entry in bench["steps"]:
 # the notebook. On a page without a kernel you see the first choice, drawn as a figure.
 
 # %%
-from snn_core.widgets.kernels import speed_explorer
+from snn_tutorial.widgets.kernels import speed_explorer
 
 speed_explorer()
 
 # %%
-from snn_core.measure import loop_and_fused
+from snn_tutorial.measure import loop_and_fused
 
 chosen = loop_and_fused("neurons", T=28, N=32, hidden=32)
 show(
@@ -609,10 +609,10 @@ show(
 # This is Amdahl's law. What are the parts now? The three networks, with 256 images of the embedded subset:
 
 # %%
-from snn_core.batches import batches
-from snn_core.data import SequentialFashionMNIST
-from snn_core.measure import step_parts
-from snn_core.network import NETWORKS, make_network
+from sequential_fmnist.batches import batches
+from sequential_fmnist.data import SequentialFashionMNIST
+from sequential_fmnist.networks import NETWORKS, make_network
+from snn_tutorial.measure import step_parts
 
 data = SequentialFashionMNIST(train=True, source="embedded")
 images, labels = next(batches(data, torch.arange(256), 256, torch.device("cpu"), workers=0))
@@ -797,6 +797,6 @@ write_json(Path(results_dir) / "chapter_06.json", result | {"provenance": where}
 # - A recurrent layer takes its product along on the walk; the gradient of its weights is one product afterwards.
 # - What is fast depends on the size: measure on your machine, interleaved, and look at the whole step.
 #
-# <!-- navigation, written by scripts/frame_notebooks.py -->
+# <!-- navigation, written by tools/frame_notebooks.py -->
 # Previous: [05 Training curves: three ways to remember](05_training_curves.ipynb) · Next: [07 What does memory buy?](07_what_does_memory_buy.ipynb)
 # <!-- end of navigation -->

@@ -16,7 +16,7 @@
 # %% [markdown]
 # # 07 What does memory buy?
 #
-# <!-- badges, written by scripts/frame_notebooks.py -->
+# <!-- badges, written by tools/frame_notebooks.py -->
 # [![Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/snn-core/recurrent-snn-tutorials/main?labpath=notebooks%2F07_what_does_memory_buy.ipynb) [![Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/07_what_does_memory_buy.ipynb) [![nbviewer](https://raw.githubusercontent.com/jupyter/design/main/logos/Badges/nbviewer_badge.svg)](https://nbviewer.org/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/07_what_does_memory_buy.ipynb)
 # <!-- end of badges -->
 #
@@ -29,7 +29,7 @@
 # - say what each control rules out, and which part of a network may be the one that remembers,
 # - add a control of your own and run it.
 #
-# <!-- time, written by scripts/frame_notebooks.py -->
+# <!-- time, written by tools/frame_notebooks.py -->
 # **Time.** 10 seconds to run on 2 cores (AMD EPYC).
 # <!-- end of time -->
 #
@@ -67,16 +67,16 @@ import numpy as np
 import torch
 from IPython.display import Code
 
-from snn_core.data import SequentialFashionMNIST
-from snn_core.evidence import cases, holm, interval, reach, table, verdicts
-from snn_core.files import write_json
+from experiments.evidence import cases, holm, interval, reach, table, verdicts
+from sequential_fmnist.data import SequentialFashionMNIST
+from sequential_fmnist.files import write_json
+from sequential_fmnist.networks import NETWORKS
+from sequential_fmnist.provenance import provenance
+from sequential_fmnist.variants import NetworkSpec, build
 from snn_core.functional import reset_net
-from snn_core.network import NETWORKS
-from snn_core.plot.ablation import AXES, costs, curves, differences, draw_group, histories, strips
-from snn_core.plot.show import show
-from snn_core.provenance import provenance
-from snn_core.variants import NetworkSpec, build
-from snn_core.widgets.ablation import control_explorer
+from snn_tutorial.plot.ablation import AXES, costs, curves, differences, draw_group, histories, strips
+from snn_tutorial.plot.show import show
+from snn_tutorial.widgets.ablation import control_explorer
 
 # %%
 sys.path.insert(0, "..")  # the runs are defined in the folder experiments/, which is not installed
@@ -608,6 +608,6 @@ write_json(Path(results_dir) / "chapter_07.json", result | {"provenance": where}
 # - A read-out that sums over time is a memory. Whoever wants to measure the hidden layer's has to take it away.
 # - A published number is worth a second look at what was counted.
 #
-# <!-- navigation, written by scripts/frame_notebooks.py -->
+# <!-- navigation, written by tools/frame_notebooks.py -->
 # Previous: [06 Inside the fused kernels](06_inside_the_fused_kernels.ipynb) · Next: [08 Take your network elsewhere](08_take_your_network_elsewhere.ipynb)
 # <!-- end of navigation -->

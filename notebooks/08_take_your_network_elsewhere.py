@@ -16,7 +16,7 @@
 # %% [markdown]
 # # 08 Take your network elsewhere
 #
-# <!-- badges, written by scripts/frame_notebooks.py -->
+# <!-- badges, written by tools/frame_notebooks.py -->
 # [![Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/snn-core/recurrent-snn-tutorials/main?labpath=notebooks%2F08_take_your_network_elsewhere.ipynb) [![Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/08_take_your_network_elsewhere.ipynb) [![nbviewer](https://raw.githubusercontent.com/jupyter/design/main/logos/Badges/nbviewer_badge.svg)](https://nbviewer.org/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/08_take_your_network_elsewhere.ipynb)
 # <!-- end of badges -->
 #
@@ -30,7 +30,7 @@
 # - check an exchange instead of trusting it: compare spikes, not only the accuracy,
 # - bring weights from SpikingJelly, and leave for torch.export and ONNX.
 #
-# <!-- time, written by scripts/frame_notebooks.py -->
+# <!-- time, written by tools/frame_notebooks.py -->
 # **Time.** 7 seconds to run on 2 cores (AMD EPYC).
 # <!-- end of time -->
 #
@@ -72,8 +72,14 @@ from IPython.display import Markdown
 from snntorch.import_nir import import_from_nir
 
 # %%
-from snn_core.data import SequentialFashionMNIST
-from snn_core.exchange import (
+from sequential_fmnist.data import SequentialFashionMNIST
+from sequential_fmnist.files import write_json
+from sequential_fmnist.networks import NETWORKS, columns_as_sequence, make_network
+from sequential_fmnist.pretrained import load
+from sequential_fmnist.provenance import provenance
+from snn_core.functional import reset_net
+from snn_core.layer import MultiStepContainer, SynapseFilter
+from snn_exchange import (
     ExchangeError,
     from_nir,
     from_spikingjelly,
@@ -83,15 +89,9 @@ from snn_core.exchange import (
     to_spikingjelly,
     write_nir,
 )
-from snn_core.files import write_json
-from snn_core.functional import reset_net
-from snn_core.layer import MultiStepContainer, SynapseFilter
-from snn_core.network import NETWORKS, columns_as_sequence, make_network
-from snn_core.plot.exchange import graph_step, leak_and_filter, nir_graph, peers_table
-from snn_core.plot.show import show
-from snn_core.pretrained import load
-from snn_core.provenance import provenance
-from snn_core.widgets.exchange import graph_walker
+from snn_tutorial.plot.exchange import graph_step, leak_and_filter, nir_graph, peers_table
+from snn_tutorial.plot.show import show
+from snn_tutorial.widgets.exchange import graph_walker
 
 # %%
 where = provenance()
@@ -420,7 +420,7 @@ print(f"{len(operations)} operations; every image gets the same answer: {equal}"
 # `export(net, "net.nir")` writes a file; the suffixes `.pt2` and `.onnx` give the other formats. The command line does
 # it at the end of a training, and says before it begins what cannot be written:
 # ```
-# python -m snn_core.train --model feedback --export feedback.nir
+# python -m sequential_fmnist --model feedback --export feedback.nir
 # ```
 #
 # ## 11 Is a file from somebody else safe?
@@ -497,6 +497,6 @@ write_json(
 #   network. Only a comparison of spikes shows it.
 # - What a format cannot say should be refused, or named.
 #
-# <!-- navigation, written by scripts/frame_notebooks.py -->
+# <!-- navigation, written by tools/frame_notebooks.py -->
 # Previous: [07 What does memory buy?](07_what_does_memory_buy.ipynb)
 # <!-- end of navigation -->

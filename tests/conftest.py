@@ -11,7 +11,7 @@ import matplotlib
 import pytest
 import torch
 
-from snn_core.data import SequentialFashionMNIST
+from sequential_fmnist.data import SequentialFashionMNIST
 
 matplotlib.use("agg")
 
@@ -49,8 +49,8 @@ def few(embedded) -> tuple[SequentialFashionMNIST, SequentialFashionMNIST]:
 @pytest.fixture
 def shown(monkeypatch) -> list[bytes]:
     """The pictures that a widget shows: an output widget keeps none without a kernel."""
-    import snn_core.widgets
+    import snn_tutorial.widgets
 
     pictures: list[bytes] = []
-    monkeypatch.setattr(snn_core.widgets, "display", lambda image: pictures.append(image.data))
+    monkeypatch.setattr(snn_tutorial.widgets, "display", lambda image: pictures.append(image.data))
     return pictures

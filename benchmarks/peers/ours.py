@@ -8,10 +8,10 @@ from torch import Tensor
 from benchmarks.config import MOMENTUM, Config
 from benchmarks.peers import Inputs
 from benchmarks.peers.torch_session import TorchSession, load_weights
-from snn_core.config import TrainingConfig
+from sequential_fmnist.config import TrainingConfig
+from sequential_fmnist.networks import make_network
+from sequential_fmnist.training import Trainer
 from snn_core.functional import reset_net
-from snn_core.network import make_network
-from snn_core.training import Trainer
 
 PACKAGES = ("snn-core", "torch", "numba", "numpy")
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from benchmarks.config import MOMENTUM, Config
 from benchmarks.peers import Inputs
+from sequential_fmnist.memory import keep_freed_memory, saved_bytes
 from snn_core.backend.reference import synapse_filter_sequence
-from snn_core.memory import keep_freed_memory, saved_bytes
 
 __all__ = ["ExactSynapseFilter", "TorchSession"]
 

@@ -23,7 +23,7 @@ from snn_core.backend.walks import IF, LIF_DECAYING_INPUT, Constants
 #: Seconds after which a reader is told what keeps him waiting.
 PATIENCE = 1.0
 
-#: Shown once for each kernel; scripts/run_notebooks.py keeps it off the pages.
+#: Shown once for each kernel; tools/run_notebooks.py keeps it off the pages.
 COMPILING = "snn_core: compiling a CPU kernel, once; it is kept for the next time"
 
 

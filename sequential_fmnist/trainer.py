@@ -1,0 +1,316 @@
+"""A network in training: steps, epochs, and the state from which they go on."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+import random
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sequential_fmnist.batches import ImageData, batches
+from sequential_fmnist.checkpoint import CheckpointError, check_like, check_optimizer, restore_rng, rng_state
+from sequential_fmnist.config import TrainingConfig
+from sequential_fmnist.distributed import ALONE, Ranks
+from sequential_fmnist.evaluation import Mean, at_least_single, autocast, loss_function
+from sequential_fmnist.graph import GraphedStep
+from sequential_fmnist.memory import keep_freed_memory
+from sequential_fmnist.networks import make_network
+from snn_core.checks import check_whole
+from snn_core.functional import reset_net
+
+__all__ = ["Trainer", "set_seed"]
+
+Record = dict[str, float]
+
+#: Settings in which a run and the checkpoint that it goes on from must agree.
+_SAME = ("model", "hidden", "order", "opt", "lrs", "seed")
+
+_RECORD = ("epoch", "lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
+
+
+def set_seed(seed: int) -> None:
+    """Seed Python's, NumPy's and torch's random number generators."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+class Trainer:
+    """A network, its optimizer and all that must be saved to go on: one call of :meth:`train_epoch` per epoch.
+
+    Args:
+        config: the run; its seed decides the initial weights and the order of the images.
+        start_epoch: epochs that count as done; the learning rate starts where it would be then.
+        net: a network of your own, ``[N, 1, H, W]`` to firing rates ``[N, classes]``; None builds ``config.model``.
+        ranks: processes that train it together; a network that draws random numbers, as dropout does, then draws
+            others than in one process.
+
+    Raises:
+        TypeError: ``start_epoch`` is not a whole number.
+        ValueError: no epoch is left after ``start_epoch``, or ``net`` or ``config`` asks for what several processes
+            cannot do: batch normalisation, CUDA graphs.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        start_epoch: int = 0,
+        net: nn.Module | None = None,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        if config.cuda_graph and ranks.size > 1:
+            raise ValueError(f"cuda_graph works with 1 process, got {ranks.size}")
+        if check_whole("start_epoch", start_epoch, 0) >= config.epochs:
+            raise ValueError(f"start_epoch must be below the {config.epochs} epochs, got {start_epoch}")
+        self.config, self.ranks = config, ranks
+        self.device = torch.device(config.device)
+        if self.device.type == "cpu":
+            keep_freed_memory()
+        set_seed(config.seed)
+        self._is_ours = net is None
+        if net is None:
+            net = make_network(config.model, config.hidden, config.backend)
+        self.net = net.to(self.device)
+        ranks.copy_first(self.net)
+        self.weights = [weight for weight in self.net.parameters() if weight.requires_grad]
+        self.loss = loss_function(config.loss)
+        self.optimizer = self._make_optimizer()
+        self.scheduler = self._make_scheduler()
+        self.scaler = torch.amp.GradScaler(
+            self.device.type, enabled=config.amp and self.device.type == "cuda"
+        )
+        self.generator = torch.Generator().manual_seed(config.seed)
+        self.history: list[Record] = []
+        self.epoch = start_epoch
+        with warnings.catch_warnings():
+            # Steps without an optimizer step before them are what start_epoch asks for.
+            warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)
+            for _ in range(start_epoch if self.scheduler else 0):
+                self.scheduler.step()
+
+    def _make_optimizer(self) -> torch.optim.Optimizer:
+        config, weights = self.config, self.weights
+        if config.opt == "adam":
+            return torch.optim.Adam(
+                weights,
+                lr=config.lr,
+                weight_decay=config.weight_decay,
+                fused=True,
+                capturable=config.cuda_graph,
+            )
+        sgd = torch.optim.SGD(
+            weights, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=True
+        )
+        if config.momentum:
+            # torch would reserve them without a value in the first step, and leave them so where the scaler skips it.
+            for weight in weights:
+                sgd.state[weight]["momentum_buffer"] = torch.zeros_like(weight, requires_grad=False)
+        return sgd
+
+    def _make_scheduler(self) -> torch.optim.lr_scheduler.LRScheduler | None:
+        config = self.config
+        if config.lrs == "cosa":
+            t_max = config.cosa_tmax or config.epochs
+            return torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, T_max=t_max)
+        if config.lrs == "step":
+            return torch.optim.lr_scheduler.StepLR(self.optimizer, config.step_size, config.step_gamma)
+        return None
+
+    @property
+    def lr(self) -> float:
+        """Learning rate of the epoch to come."""
+        return self.optimizer.param_groups[0]["lr"]
+
+    def train_epoch(
+        self, data: ImageData, after_step: Callable[[], Any] = lambda: None
+    ) -> tuple[float, float]:
+        """Train on every image once and return mean loss and accuracy (a fraction) over the epoch.
+
+        Raises:
+            FloatingPointError: a loss, a weight, or what the optimizer keeps is not finite, or every step of the
+                epoch overflowed in mixed precision. Loss and weights are looked at after the last step, since looking
+                after each would let a card wait; the message names the first step that went wrong.
+        """
+        self.net.train()
+        mean = Mean()
+        weights = [weight.detach() for weight in self.weights if weight.numel()]
+        scale = self.scaler.get_scale()
+        indices = torch.randperm(len(data), generator=self.generator)
+        step = self._step
+        for images, labels in batches(
+            data, indices, self.config.batch_size, self.device, self.config.workers, self.ranks
+        ):
+            if len(labels) < self.config.batch_size:
+                step = self._step
+            elif self.config.cuda_graph and mean.losses and step == self._step:
+                # Anew in each epoch, which has its own learning rate.
+                step = GraphedStep(self._step, images, labels)
+            loss, rate = step(images, labels)
+            mean.add(loss, rate, labels, weights)
+            after_step()
+        if self.scheduler:
+            self.scheduler.step()
+        self.epoch += 1
+        mean.check(self.epoch, self.ranks)
+        self._check_moments()
+        self._check_scale(scale, len(mean.losses))
+        return mean.result(self.ranks)
+
+    def _check_moments(self) -> None:
+        """Refuse an optimizer that holds what is not finite: such a moment lets a weight stand still for ever."""
+        moments = [
+            m
+            for state in self.optimizer.state.values()
+            for m in state.values()
+            if m is not None and m.numel()
+        ]
+        if moments and not math.isfinite(sum(m.abs().max().double() for m in moments)):
+            raise FloatingPointError(
+                f"epoch {self.epoch}: {self.config.opt} keeps numbers that are not finite: try a smaller lr, or clip "
+                "the gradient"
+            )
+
+    def _check_scale(self, before: float, steps: int) -> None:
+        """Refuse to go on where the scaler skipped all steps of an epoch and has come down to where none can help."""
+        after = self.scaler.get_scale()
+        # Each skipped step halves the scale; one that is taken does not.
+        if after < 1 and after <= before * self.scaler.get_backoff_factor() ** steps:
+            raise FloatingPointError(
+                f"epoch {self.epoch}: the gradient overflowed in each of {steps} steps, so that none was taken, though "
+                f"the loss was scaled by {after:g} only: train without amp"
+            )
+
+    def _step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Take one step and return its loss and firing rates."""
+        for weight in self.weights:
+            weight.grad = None
+        if len(labels):
+            with autocast(self.device, self.config.amp):
+                rate = at_least_single(self.net(images))
+            loss = self.loss(rate, labels)
+            self.scaler.scale(loss).backward()
+        else:  # the last batch was too small for a share
+            loss, rate = images.new_zeros(()), images.new_zeros(0, 1)
+        self.ranks.average_gradients(self.weights, len(labels))
+        if self.config.clip is not None:
+            self.scaler.unscale_(self.optimizer)
+            torch.nn.utils.clip_grad_norm_(self.weights, self.config.clip)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        reset_net(self.net)
+        return loss, rate
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that :meth:`load_state_dict` needs, in types that ``weights_only`` loading allows."""
+        return {
+            "config": dataclasses.asdict(self.config),
+            "epoch": self.epoch,
+            "history": self.history,
+            "model": self.net.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict() if self.scheduler else None,
+            "scaler": self.scaler.state_dict(),
+            "sampler": self.generator.get_state(),
+            "rng": rng_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from where :meth:`state_dict` was taken; where that fails, all stays as it was.
+
+        Raises:
+            CheckpointError: the state belongs to a run with another network, data order or optimizer, something is
+                missing, or has another type or shape, or is not finite.
+        """
+        before = copy.deepcopy(self.state_dict())
+        try:
+            self._check_state(state)
+            self._set_state(state)
+        except Exception as error:  # there is no kind of error that a made-up state cannot cause
+            self._set_state(before)
+            if isinstance(error, CheckpointError):
+                raise
+            reason = str(error).partition("\n")[0]
+            raise CheckpointError(
+                f"the checkpoint cannot be used: {type(error).__name__}: {reason}"
+            ) from error
+
+    def accepts(self, state: dict[str, Any]) -> bool:
+        """Return whether :meth:`load_state_dict` would take this state, without going on from it."""
+        before = copy.deepcopy(self.state_dict())
+        try:
+            self.load_state_dict(state)
+        except CheckpointError:
+            return False
+        self._set_state(before)
+        return True
+
+    def _set_state(self, state: dict[str, Any]) -> None:
+        self.net.load_state_dict(state["model"])
+        # How the optimizer computes, as its switches say, is this run's affair; so are names that it does not know.
+        groups = [
+            group | {name: switch for name, switch in own.items() if switch is None or type(switch) is bool}
+            for group, own in zip(
+                state["optimizer"]["param_groups"], self.optimizer.state_dict()["param_groups"], strict=True
+            )
+        ]
+        self.optimizer.load_state_dict({"state": state["optimizer"]["state"], "param_groups": groups})
+        if self.scheduler:
+            known = self.scheduler.state_dict().keys() & state["scheduler"].keys()
+            self.scheduler.load_state_dict({name: state["scheduler"][name] for name in known})
+        if state["scaler"]:  # empty where the run used no scaler, as on the CPU
+            self.scaler.load_state_dict(state["scaler"])
+        self.generator.set_state(state["sampler"])
+        self.epoch, self.history = state["epoch"], state["history"]
+        restore_rng(state["rng"])
+
+    def _check_state(self, state: dict[str, Any]) -> None:
+        """Raise CheckpointError for what torch would take without a word, or refuse with many."""
+        own = self.state_dict()
+        for name in own:
+            if name not in state:
+                raise CheckpointError(f"the checkpoint has no {name}")
+        for name in _SAME:
+            have, want = dict(state["config"]).get(name), own["config"][name]
+            if have != want:
+                raise CheckpointError(
+                    f"the checkpoint was made with {name}={have}, this run has {name}={want}"
+                )
+        check_like(state["model"], own["model"], "model")
+        _check_history(state["history"], state["epoch"])
+        # A weight of a network of your own may be one that nothing uses: it has no moments.
+        least = (len(self.weights) if self._is_ours else 1) if state["history"] else 0
+        check_optimizer(state["optimizer"], self.optimizer, least)
+        if self.scheduler:
+            _check_scheduler(state["scheduler"], own["scheduler"])
+        if self.scaler.is_enabled() and state["scaler"]:
+            check_like(state["scaler"], own["scaler"], "scaler")
+        check_like(state["sampler"], own["sampler"], "sampler")
+        for name in ("torch", "numpy"):
+            check_like(state["rng"][name], own["rng"][name], f"rng {name}")
+
+
+def _check_scheduler(state: dict[str, Any], own: dict[str, Any]) -> None:
+    for name in ("last_epoch", "base_lrs", "_last_lr"):
+        if name not in state:
+            raise CheckpointError(f"scheduler has no {name}")
+    # What else there is comes and goes with torch's releases.
+    known = {name: state[name] for name in own if name in state}
+    check_like(known, {name: own[name] for name in known}, "scheduler")
+
+
+def _check_history(history: list[Record], epoch: int) -> None:
+    if type(epoch) is not int or epoch < 0:
+        raise CheckpointError(f"epoch must be a number of epochs, got {epoch!r:.80}")
+    if not isinstance(history, list):
+        raise CheckpointError(f"history must be a list, got a {type(history).__name__}")
+    for number, record in enumerate(history, epoch - len(history)):
+        check_like(record, dict.fromkeys(_RECORD, 0.0), "history")
+        if record["epoch"] != number:
+            raise CheckpointError(f"history must end with epoch {epoch - 1}, without gaps")

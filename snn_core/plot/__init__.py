@@ -1,5 +1,0 @@
-"""Every figure of the collection, one module for each subject.
-
-``python -m snn_core.plot`` draws those that the README shows. A function that draws returns a matplotlib figure and
-writes nothing; :func:`~snn_core.plot.show.show` turns a figure into a picture for a notebook.
-"""

@@ -1,0 +1,1 @@
+"""What the chapters show with: plots, widgets, probes, timing, linear readers."""

@@ -1,0 +1,229 @@
+"""What a piece of torch code costs: ops, nodes of autograd, bytes kept for backward, and time.
+
+Times of small things are compared by letting them take turns, so that whatever else the machine does hits all of them.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from sequential_fmnist.evaluation import rate_loss
+from sequential_fmnist.memory import saved_bytes
+from snn_core.checks import check_module, check_number, check_tensor, check_whole
+from snn_core.functional import reset_net
+from snn_core.layer import LinearRecurrentContainer, MultiStepContainer, SynapseFilter
+from snn_core.neuron import IFNode, MultiStepIFNode
+from snn_core.surrogate import ATan
+
+__all__ = [
+    "LAYERS",
+    "autograd_nodes",
+    "interleaved",
+    "kernel_clock",
+    "loop_and_fused",
+    "make_layer",
+    "medians",
+    "saved_bytes",
+    "step_parts",
+    "torch_ops",
+]
+
+Name = TypeVar("Name", bound=Hashable)
+
+#: Layers that have a fused kernel.
+LAYERS: tuple[str, ...] = ("neurons", "recurrent layer", "synapse filter")
+
+
+def autograd_nodes(output: Tensor) -> Counter[str]:
+    """Return how many nodes of each kind backward will visit from ``output``, by walking the graph.
+
+    Raises:
+        TypeError: ``output`` is not a tensor.
+    """
+    seen, waiting = set(), [check_tensor("output", output).grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            waiting += [parent for parent, _ in node.next_functions]
+    return Counter(node.name() for node in seen)
+
+
+class _Counting(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.ops: Counter[str] = Counter()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        self.ops[func.overloadpacket.__name__] += 1
+        return func(*args, **(kwargs or {}))
+
+
+def torch_ops(function: Callable[..., Tensor], *inputs: Tensor) -> Counter[str]:
+    """Return how often each op of torch is called by ``function(*inputs)`` and by backward from the sum of its output.
+
+    An op counts once, whatever it calls by itself.
+    """
+    with _Counting() as counting:
+        function(*inputs).sum().backward()
+    return counting.ops
+
+
+def interleaved(
+    runs: Mapping[Name, Callable[[], object]], repeats: int, budget: float = math.inf
+) -> dict[Name, list[float]]:
+    """Return the seconds of each run, taken in turns: first all of them once, then all of them again.
+
+    Args:
+        runs: name to what is timed. Each is called once before, untimed, to compile and to fill caches.
+        repeats: rounds, at least 1.
+        budget: seconds after which no other round begins.
+
+    Raises:
+        TypeError: ``repeats`` is not a whole number, or ``budget`` not a number.
+        ValueError: ``repeats`` below 1, or a ``budget`` below 0.
+    """
+    check_whole("repeats", repeats, 1)
+    if budget != math.inf and check_number("budget", budget) < 0:
+        raise ValueError(f"budget must be at least 0 seconds, got {budget}")
+    for run in runs.values():
+        run()
+    seconds: dict[Name, list[float]] = {name: [] for name in runs}
+    begun = time.perf_counter()
+    for done in range(repeats):
+        if done and time.perf_counter() - begun > budget:
+            break
+        for name, run in runs.items():
+            started = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - started)
+    return seconds
+
+
+def medians(seconds: Mapping[Name, Sequence[float]]) -> dict[Name, float]:
+    """Return the median of each run's seconds.
+
+    Raises:
+        statistics.StatisticsError: a run has none; it is a ValueError.
+    """
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+@contextmanager
+def kernel_clock() -> Iterator[Counter[str]]:
+    """Give a counter that holds, at the end of the block, the seconds spent in each CPU kernel."""
+    from snn_core.backend import cpu  # imports numba, which takes half a second
+
+    seconds: Counter[str] = Counter()
+    original = cpu._run
+
+    def timed(walk: Callable[..., None], *arguments: Any) -> None:
+        started = time.perf_counter()
+        original(walk, *arguments)
+        seconds[walk.__name__] += time.perf_counter() - started
+
+    cpu._run = timed
+    try:
+        yield seconds
+    finally:
+        cpu._run = original
+
+
+def make_layer(kind: str, hidden: int, backend: str) -> nn.Module:
+    """Build one of :data:`LAYERS` as the networks of this collection use it, ``[T, N, hidden]`` to the same shape.
+
+    Raises:
+        ValueError: an unknown ``kind`` or ``backend``.
+    """
+    options = {"surrogate_function": ATan(), "detach_reset": True, "backend": backend}
+    if kind == "neurons":
+        return MultiStepIFNode(**options)
+    if kind == "recurrent layer":
+        return MultiStepContainer(LinearRecurrentContainer(IFNode(**options), hidden, hidden))
+    if kind == "synapse filter":
+        return MultiStepContainer(SynapseFilter(tau=2.0, learnable=True, backend=backend))
+    raise ValueError(f"kind must be one of {', '.join(map(repr, LAYERS))}, got {kind!r}")
+
+
+def loop_and_fused(
+    kind: str, T: int, N: int, hidden: int, repeats: int = 9, budget: float = 0.5
+) -> dict[str, float]:
+    """Return the median seconds of forward and backward through a layer, in the torch loop and fused on the CPU.
+
+    Args:
+        kind: one of :data:`LAYERS`.
+        T, N, hidden: the input is ``[T, N, hidden]``, drawn evenly from [0, 1), float32.
+        repeats, budget: see :func:`interleaved`.
+
+    Raises:
+        TypeError, ValueError: an unknown ``kind``, a size that is not a whole number above 0, or as
+            :func:`interleaved`.
+    """
+    for name, size in {"T": T, "N": N, "hidden": hidden}.items():
+        check_whole(name, size, 1)
+    x_seq = torch.rand(T, N, hidden).requires_grad_()
+
+    def pass_through(layer: nn.Module) -> None:
+        reset_net(layer)
+        layer(x_seq).sum().backward()
+
+    layers = {
+        "torch loop": make_layer(kind, hidden, "torch"),
+        "fused kernel": make_layer(kind, hidden, "numba"),
+    }
+    runs = {name: lambda layer=layer: pass_through(layer) for name, layer in layers.items()}
+    return medians(interleaved(runs, repeats, budget))
+
+
+def step_parts(net: nn.Module, images: Tensor, labels: Tensor, steps: int) -> dict[str, float]:
+    """Return where the time of a training step goes, the median seconds of each part.
+
+    Args:
+        net: maps images ``[N, 1, H, W]`` to firing rates ``[N, classes]``; it is trained in place, with SGD, as in the
+            tutorial.
+        images, labels: the batch, the same in every step.
+        steps: how many are timed, after three that are not.
+
+    Raises:
+        TypeError, ValueError: ``net`` is not a module, or ``steps`` not a whole number above 0.
+    """
+    check_module("net", net)
+    check_whole("steps", steps, 1)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, fused=True)
+    parts: list[dict[str, float]] = []
+    with kernel_clock() as kernels:
+        for _ in range(3 + steps):
+            kernels.clear()
+            started = time.perf_counter()
+            for weight in net.parameters():
+                weight.grad = None
+            rate_loss(net(images), labels).backward()
+            before = time.perf_counter()
+            optimizer.step()
+            after = time.perf_counter()
+            reset_net(net)
+            total = time.perf_counter() - started
+            products = sum(seconds for name, seconds in kernels.items() if name.startswith("linear"))
+            walks = sum(kernels.values()) - products
+            rest = total - walks - products - (after - before)
+            parts.append(
+                {
+                    "kernels: walks": walks,
+                    "kernels: products": products,
+                    "optimizer": after - before,
+                    "the rest: Python, autograd, loss": rest,
+                }
+            )
+    return {name: statistics.median(part[name] for part in parts[3:]) for name in parts[0]}

@@ -1,0 +1,268 @@
+"""Exchanged networks: a NIR graph as a drawing, one step through it, and the table of other libraries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from snn_tutorial.plot.overview import GREY, arrow, frame
+from snn_tutorial.plot.style import OKABE_ITO, QUANTITY, RC
+
+if TYPE_CHECKING:
+    import nir
+
+__all__ = ["LIBRARIES", "graph_step", "leak_and_filter", "nir_graph", "peers_table"]
+
+_WIDTH, _HEIGHT, _STEP = 1.5, 0.95, 2.0
+#: What a node does decides about its frame: colour, and line style for black and white.
+_FRAMES = {
+    "IF": (QUANTITY["spike"], "-"),
+    "LIF": (QUANTITY["spike"], "-"),
+    "LI": (QUANTITY["current"], "--"),
+    "I": (QUANTITY["current"], "--"),
+}
+LIBRARIES = {"snntorch": "snnTorch", "spikingjelly": "SpikingJelly", "spyx": "Spyx"}
+
+
+def nir_graph(graph: nir.NIRGraph, values: Mapping[str, str] | None = None) -> Figure:
+    """Draw a graph as :func:`snn_exchange.to_nir` makes it: a chain, with each way back as an arc above it.
+
+    Args:
+        graph: a chain of nodes from "input" to "output"; other nodes lead from one of them back.
+        values: what stands below a node; without it the shapes of weights.
+
+    Raises:
+        ValueError: a node outside the chain does not lead from one node of the chain to another.
+    """
+    chain = _chain(graph)
+    place = {name: (_STEP * number, 0.0) for number, name in enumerate(chain)}
+    ways = _ways_back(graph, chain)
+    for number, (name, (source, target)) in enumerate(ways.items()):
+        place[name] = ((place[source][0] + place[target][0]) / 2, 1.75 + 0.4 * number)
+    with plt.rc_context(RC | {"axes.grid": False}):
+        figure, axes = plt.subplots(figsize=(9, 3.1 if ways else 1.75), layout="constrained")
+        axes.set_axis_off()
+        axes.set_aspect("equal")
+        axes.set_xlim(-0.85, _STEP * (len(chain) - 1) + 0.85)
+        axes.set_ylim(-1.1, max(y for _, y in place.values()) + 0.75)
+        for before, after in pairwise(chain):
+            _arrow(axes, (place[before][0] + _WIDTH / 2, 0), (place[after][0] - _WIDTH / 2, 0), GREY)
+        for name, (source, target) in ways.items():
+            _way_back(axes, place[source], place[name], place[target])
+        for name, (x, y) in place.items():
+            _node(axes, x, y, name, graph.nodes[name], None if values is None else values.get(name, ""))
+    return figure
+
+
+def _chain(graph: nir.NIRGraph) -> list[str]:
+    """Return the names from "input" to "output"."""
+    chain = ["input"]
+    while chain[-1] != "output":
+        targets = [target for source, target in graph.edges if source == chain[-1] and target not in chain]
+        onward = [name for name in targets if not _leads_back(graph, name, chain)]
+        if len(onward) != 1:
+            raise ValueError(f"the graph must be a chain; after {chain[-1]!r} it goes on with {onward}")
+        chain.append(onward[0])
+    return chain
+
+
+def _leads_back(graph: nir.NIRGraph, name: str, chain: Sequence[str]) -> bool:
+    targets = [target for source, target in graph.edges if source == name]
+    return bool(targets) and all(target in chain for target in targets)
+
+
+def _ways_back(graph: nir.NIRGraph, chain: Sequence[str]) -> dict[str, tuple[str, str]]:
+    ways = {}
+    for name in graph.nodes:
+        if name not in chain:
+            (source,) = (source for source, target in graph.edges if target == name)
+            (target,) = (target for source, target in graph.edges if source == name)
+            ways[name] = (source, target)
+    return ways
+
+
+def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], colour: str) -> None:
+    arrow(axes, start, end, colour, shrinkA=0, shrinkB=0)
+
+
+def _way_back(
+    axes: Axes, source: tuple[float, float], through: tuple[float, float], target: tuple[float, float]
+) -> None:
+    """Draw up from the source on its right, through the node, and down to the target on its left."""
+    colour, top, bottom = OKABE_ITO["blue"], through[1], _HEIGHT / 2
+    right, left = source[0] + 0.45, target[0] - 0.45
+    start, end = through[0] + _WIDTH / 2, through[0] - _WIDTH / 2
+    # Wide enough to stand beside a node above the same neurons.
+    right, left = max(right, start + 0.3), min(left, end - 0.3)
+    axes.plot(
+        [source[0] + 0.45, source[0] + 0.45, right, right, start],
+        [bottom, bottom + 0.3, bottom + 0.3, top, top],
+        color=colour,
+        linewidth=1.8,
+        solid_joinstyle="round",
+    )
+    axes.plot(
+        [end, left, left, target[0] - 0.45],
+        [top, top, bottom + 0.3, bottom + 0.3],
+        color=colour,
+        linewidth=1.8,
+        solid_joinstyle="round",
+    )
+    _arrow(axes, (target[0] - 0.45, bottom + 0.3), (target[0] - 0.45, bottom), colour)
+    axes.text(
+        left - 0.1,
+        (top + bottom + 0.3) / 2,
+        "one step\nlater",
+        ha="right",
+        va="center",
+        fontsize=9,
+        color=colour,
+    )
+
+
+def _node(axes: Axes, x: float, y: float, name: str, node: Any, value: str | None) -> None:
+    kind = type(node).__name__
+    colour, line = _FRAMES.get(kind, (GREY, "-"))
+    frame(axes, x, y, (_WIDTH, _HEIGHT), colour if kind in _FRAMES else None, 2.2, linestyle=line)
+    axes.text(x, y + 0.16, kind, ha="center", va="center", fontsize=11, weight="bold", color=colour)
+    axes.text(
+        x,
+        y - 0.2,
+        name.replace("_recurrent", "\nrecurrent"),
+        ha="center",
+        va="center",
+        fontsize=9,
+        linespacing=0.9,
+    )
+    below = {"ha": "center", "va": "top", "fontsize": 9, "color": GREY}
+    axes.text(x, y - _HEIGHT / 2 - 0.1, _size(node) if value is None else value, **below)
+
+
+def _size(node: Any) -> str:
+    """Return the size of a node as text, a weight as outputs x inputs."""
+    if hasattr(node, "weight"):
+        return " x ".join(map(str, node.weight.shape)) + (" + bias" if hasattr(node, "bias") else "")
+    size = int(np.prod(next(iter(node.input_type.values()))))
+    return f"{size} neurons" if type(node).__name__ in _FRAMES else f"{size} numbers"
+
+
+def graph_step(graph: nir.NIRGraph, record: Mapping[str, np.ndarray], t: int, image: np.ndarray) -> Figure:
+    """Draw one time step in a graph: what each node gives, and above it the part of the picture that has come.
+
+    Args:
+        graph: see :func:`nir_graph`.
+        record: what each node gives for one image, ``[T, size]``.
+        t: the step.
+        image: the picture, ``[H, T]`` in [0, 1].
+    """
+    figure = nir_graph(graph, {name: _told(graph.nodes[name], values[t]) for name, values in record.items()})
+    axes = figure.axes[0].inset_axes((0.80, 0.62, 0.19, 0.38))
+    axes.imshow(image, cmap="gray_r", vmin=0, vmax=1)
+    axes.axvspan(t + 0.5, image.shape[1] - 0.5, color="white", alpha=0.75, linewidth=0)
+    axes.axvline(t, color=QUANTITY["spike"], linewidth=1.5)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_xlabel(f"time step t = {t}", fontsize=9, labelpad=2)
+    return figure
+
+
+def _told(node: Any, values: np.ndarray) -> str:
+    kind = type(node).__name__
+    if kind in ("IF", "LIF"):
+        return f"{int(values.sum())} of {values.size} fire"
+    if kind == "Input":
+        return f"mean {values.mean():.2f}"
+    return f"{values.min():.1f} to {values.max():.1f}"
+
+
+def leak_and_filter(spikes: np.ndarray, currents: Mapping[str, np.ndarray]) -> Figure:
+    """Draw what becomes of one train of spikes, in a synapse filter and in what stands for it.
+
+    Args:
+        spikes: ``[T]``, 0 or 1.
+        currents: label of each curve to its current, ``[T]``.
+    """
+    steps = np.arange(len(spikes))
+    styles = [(QUANTITY["current"], "-", "o"), (OKABE_ITO["black"], "--", "s")]
+    with plt.rc_context(RC):
+        figure, (top, bottom) = plt.subplots(
+            2, 1, figsize=(8, 3.6), sharex=True, height_ratios=(1, 4), layout="constrained"
+        )
+        top.vlines(steps[spikes > 0], 0, 1, color=QUANTITY["spike"], linewidth=2)
+        top.set_yticks([])
+        top.grid(visible=False)
+        top.set_ylabel("spikes\ns[t]", rotation=0, ha="right", va="center")
+        for (label, current), (colour, line, marker) in zip(currents.items(), styles, strict=False):
+            bottom.plot(steps, current, line, color=colour, marker=marker, markersize=4, label=label)
+        bottom.xaxis.set_major_locator(MaxNLocator(integer=True))
+        bottom.set_xlabel("time step t")
+        bottom.set_ylabel("current I[t]")
+        bottom.set_ylim(bottom=0)
+        bottom.legend(fontsize=10, loc="upper left")
+    return figure
+
+
+_NETWORKS = {
+    "scalar": "Leaky as in its manual",
+    "zero": "Leaky, a beta for each neuron, reset to 0 at once",
+    "subtract": "the same with the default reset",
+    "if": "IF",
+    "lif": "LIF",
+    "recurrent": "recurrent",
+}
+#: Why, where it is not in the error: found in each library's source, and by the columns beside it.
+_REASONS = {
+    (
+        "snntorch",
+        "to",
+        "feedback",
+        "spyx",
+    ): "a cycle of two nodes makes a graph in the graph that it cannot run",
+    ("snntorch", "from", "subtract", None): (
+        "it subtracts the threshold, one step later; the file says a reset to 0"
+    ),
+    ("spyx", "to", "plain", "nir"): "soft reset, and spikes one step late",
+    ("spyx", "to", "plain", "spyx"): "soft reset, and spikes one step late",
+    ("spyx", "to", "feedback", "nir"): "its importer goes round the cycle for ever",
+    ("spyx", "to", "feedback", "spyx"): "soft reset, and spikes one step late",
+    ("spyx", "from", "if", None): "soft reset and one step late; the file says a hard reset",
+    ("spyx", "from", "recurrent", None): (
+        "the same; and the file sends the input through the recurrent weights, which the network does not"
+    ),
+}
+
+
+def peers_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the rows of ``results/exchange.json`` as a Markdown table."""
+    lines = [
+        "| library | network | hidden spikes that differ, of all chances to fire | accuracy, ours and theirs | why |",
+        "|---|---|---:|---:|---|",
+    ]
+    for row in rows:
+        library = f"{LIBRARIES[row['peer']]} {row['version']}"
+        dialect = "" if row["dialect"] in (None, "nir") else f", dialect {row['dialect']}"
+        name = _NETWORKS.get(row["network"], row["network"])
+        network = f"ours: {name}{dialect}" if row["direction"] == "to" else f"theirs: {name}"
+        key = (row["peer"], row["direction"], row["network"], row["dialect"])
+        if "differing" in row:
+            spikes = f"{row['differing']:,} of {row['chances']:,}"
+            accuracy = f"{row['accuracy_ours']:.1%}, {row['accuracy_theirs']:.1%}"
+        else:
+            spikes, accuracy = "refused" if row["outcome"] == "refused" else "refused here", ""
+        why = _REASONS.get(key) or (f"`{_short(row['why'])}`" if "why" in row else "")
+        if "differing_soft_and_late" in row:
+            why += f"; if ours do so too, {row['differing_soft_and_late']:,} differ"
+        lines.append(f"| {library} | {network} | {spikes} | {accuracy} | {why} |")
+    return "\n".join(lines) + "\n"
+
+
+def _short(text: str, length: int = 90) -> str:
+    text = text.replace("|", "/").replace("`", "'")
+    return text if len(text) <= length else text[: length - 1].rsplit(" ", 1)[0] + " …"

@@ -1,0 +1,130 @@
+"""Look inside one of the three networks: what its neurons did, and how far back in time its gradient reaches."""
+
+from __future__ import annotations
+
+import dataclasses
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from sequential_fmnist.evaluation import rate_loss
+from sequential_fmnist.networks import columns_as_sequence
+from snn_core.checks import LARGEST, check_flag, check_module, check_shape, check_whole
+from snn_core.functional import detach_net, reset_net
+from snn_core.neuron import SpikingNeuron
+
+__all__ = ["Activity", "gradient_by_column", "record"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Activity:
+    """What a network did with a batch of images, step by step; membrane potentials are those after the reset.
+
+    Attributes:
+        hidden_spikes: spikes of the hidden neurons, 0 or 1, ``[T, N, hidden]``.
+        hidden_v: their membrane potentials v[t], same shape.
+        read_out_spikes: spikes of the read-out neurons, ``[T, N, classes]``.
+        read_out_v: their membrane potentials v[t], same shape.
+        current: synaptic currents I[t], ``[T, N, hidden]``; None without a stateful synapse.
+    """
+
+    hidden_spikes: Tensor
+    hidden_v: Tensor
+    read_out_spikes: Tensor
+    read_out_v: Tensor
+    current: Tensor | None = None
+
+
+def _neuron(net: nn.Module, name: str) -> SpikingNeuron:
+    """Return the one neuron in this layer of ``net``, however deep in containers."""
+    layer = getattr(check_module("net", net), name, None)
+    found = layer.modules() if isinstance(layer, nn.Module) else ()
+    neurons = [module for module in found if isinstance(module, SpikingNeuron)]
+    if len(neurons) != 1:
+        raise ValueError(
+            f"net must have one spiking neuron in its layer {name}, {type(net).__name__} has {len(neurons)}"
+        )
+    return neurons[0]
+
+
+@torch.no_grad()
+def record(net: nn.Module, images: Tensor) -> Activity:
+    """Show ``net`` a batch of images and return what it did. Its state is reset before and after.
+
+    Recording takes the readable loop instead of a fused kernel; spikes are the same up to rounding.
+
+    Args:
+        net: one of :data:`sequential_fmnist.networks.NETWORKS`, or a network with layers of the same names.
+        images: ``[N, 1, H, W]`` in [0, 1].
+
+    Raises:
+        TypeError: ``net`` is not a module, or ``images`` not a floating-point tensor.
+        ValueError: ``net`` has no layers ``sn1`` and ``sn2`` with one neuron each, or ``images`` another shape.
+    """
+    columns_as_sequence(images)
+    neurons, outputs, hooks = {name: _neuron(net, name) for name in ("sn1", "sn2")}, {}, []
+    for name in ("sn1", "sn2", "sy1"):
+        if hasattr(net, name):
+            keep = lambda module, inputs, output, name=name: outputs.update({name: output})  # noqa: E731
+            hooks.append(getattr(net, name).register_forward_hook(keep))
+    before = {name: neuron.store_v_seq for name, neuron in neurons.items()}
+    reset_net(net)
+    try:
+        for neuron in neurons.values():
+            neuron.store_v_seq = True
+        net(images)
+        potentials = {name: neuron.v_seq for name, neuron in neurons.items()}
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for name, neuron in neurons.items():
+            neuron.store_v_seq = before[name]
+        reset_net(net)
+    return Activity(outputs["sn1"], potentials["sn1"], outputs["sn2"], potentials["sn2"], outputs.get("sy1"))
+
+
+def gradient_by_column(
+    net: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    last_step_only: bool = False,
+    detach_before: int | None = None,
+) -> Tensor:
+    r"""Return how strongly each image's loss depends on each of its columns, ``[T, N]``.
+
+    .. math:: G[t] = \Big\| \frac{\partial L}{\partial x[t]} \Big\|_2
+
+    L is the mean squared error between an image's firing rates and its one-hot label. The state of ``net`` is reset
+    before and after; the gradients of its weights stay as they are.
+
+    Args:
+        net: maps images ``[N, 1, H, W]`` to firing rates ``[N, classes]``, and keeps its state until it is reset.
+        images: ``[N, 1, H, W]`` in [0, 1].
+        labels: ``[N]``.
+        last_step_only: let L see the spikes of the last step only, in place of the rate over all T steps.
+        detach_before: cut the history of the state before this column (truncated BPTT); None cuts nowhere.
+
+    Raises:
+        TypeError: an argument of another type.
+        ValueError: ``detach_before`` does not lie between the first and the last column, or labels do not fit images.
+    """
+    check_module("net", net)
+    check_flag("last_step_only", last_step_only)
+    steps = len(columns_as_sequence(images))
+    x = images.detach().clone().requires_grad_()
+    check_shape("labels", labels, len(x))
+    if detach_before is not None and not 0 < check_whole("detach_before", detach_before, -LARGEST) < steps:
+        raise ValueError(f"detach_before must lie between 1 and {steps - 1}, got {detach_before}")
+    borders = {0, steps} | ({steps - 1} if last_step_only else set()) | {detach_before or 0}
+    spikes = []  # number of spikes in each piece, [N, classes]
+    reset_net(net)
+    for start, end in pairwise(sorted(borders)):
+        if start == detach_before:
+            detach_net(net)
+        spikes.append((end - start) * net(x[..., start:end]))
+    rate = spikes[-1] if last_step_only else sum(spikes) / steps
+    # Times N, since the mean over the batch would make each image's gradient N times smaller.
+    (gradient,) = torch.autograd.grad(len(x) * rate_loss(rate, labels), x)
+    reset_net(net)
+    return gradient[:, 0].norm(dim=1).T

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+import torch
+from support import ROOT
+from support_ablation import LEVELS, summary
+
+from experiments.evidence import (
+    Verdict,
+    best_table,
+    cases,
+    holm,
+    interval,
+    reach,
+    reproduced_table,
+    table,
+    verdicts,
+)
+from experiments.statistics import compare
+from sequential_fmnist.networks import NETWORKS
+from sequential_fmnist.variants import PIXEL_MEAN, PIXEL_STD, NetworkSpec, build
+
+PUBLISHED = json.loads((ROOT / "results" / "published.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def made_up():
+    return summary()
+
+
+def test_holm_by_hand():
+    """Smallest first: 3 * 0.01, 2 * 0.03, and 1 * 0.04, which may not fall below the one before."""
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.9, 0.9]) == [1, 1]
+    assert holm([]) == []
+
+
+def answer(gain, p=0.001, p_wilcoxon=0.002):
+    return Verdict("b over a", gain, 10, p, p_wilcoxon)
+
+
+def test_verdict_says_gain_loss_or_nothing():
+    assert str(answer((2, 1.5, 2.5))) == "b over a: +2.0 points [+1.5, +2.5], 10 seeds, p = 0.001: a gain"
+    assert str(answer((-2, -2.5, -1.5), p=1e-5)).endswith("p < 0.001: a loss")
+    undecided = answer((-0.01, -0.5, 0.5), p=0.8, p_wilcoxon=0.7)
+    assert str(undecided).startswith("b over a: +0.0 points [-0.5, +0.5]")
+    assert str(undecided).endswith("p = 0.800: no difference that 10 seeds can show")
+
+
+def test_both_tests_have_to_agree():
+    assert answer((2, 1.5, 2.5)).decided
+    torn = answer((2, 1.5, 2.5), p_wilcoxon=0.06)
+    assert not torn.decided
+    assert "p = 0.001 (by Wilcoxon's test = 0.060): no difference" in str(torn)
+    assert not answer((2, 1.5, 2.5), p=0.06).decided
+
+
+def test_planted_differences_are_found_and_no_others(made_up):
+    found = verdicts(made_up)
+    gain = found["feedback over plain, the text's recipe, 90 epochs"]
+    assert gain.decided
+    low, high = gain.gain[1:]
+    assert low < 100 * (LEVELS["feedback"] - LEVELS["plain"]) < high
+    assert not found["feedback over plain with 86 hidden neurons, stable recipe"].decided
+    assert not found["learned over frozen tau"].decided
+
+
+def test_a_mean_pulled_down_by_collapses_is_not_called_a_loss():
+    """Two of ten runs far down: the mean says worse, most pairs say better, so nothing is decided."""
+    made = summary()
+    a = [
+        case["values"]
+        for case in cases(made, "size")
+        if (case["name"], case["kind"]) == ("tutorial", "plain")
+    ]
+    b = [value + 0.01 for value in a[0][:8]] + [0.27, 0.3]
+    found = dataclasses.asdict(compare(a[0], b))
+    verdict = verdicts({"comparisons": {"b over a": found}})["b over a"]
+    assert verdict.gain[0] < -5
+    assert not verdict.decided
+
+
+def test_interval_needs_three_runs():
+    estimate = {"mean": 0.725, "low": 0.72, "high": 0.73, "n": 10}
+    assert interval(estimate) == "72.5 [72.0, 73.0]"
+    assert interval(estimate | {"n": 2}) == "72.5"
+    assert interval(estimate | {"low": None, "high": None, "n": 1}) == "72.5"
+    assert interval({"mean": 1234.4, "low": 1200, "high": 1300, "n": 5}, 1, 0) == "1,234 [1,200, 1,300]"
+
+
+def test_table_names_failures_and_absence(made_up):
+    case = dict(cases(made_up, "gated")[0], failed=2)
+    assert "(10 seeds, 2 without a finite loss)" in table([case])
+    assert "(1 seed)" in table(cases(made_up, "search")[:1])
+    assert "not run yet" in table(cases({"groups": {}}, "gated"))
+
+
+def test_reach_by_hand():
+    def at(kind, n, mean):
+        return {"kind": kind, "at": n, "accuracy": {"mean": mean}}
+
+    group = [
+        at("plain", 14, 0.60),
+        at("plain", 0, 0.72),
+        at("plain", 7, 0.68),
+        at("plain", 28, 0.71),  # comes back too late
+        at("feedback", 0, 0.72),
+        at("feedback", 7, 0.66),
+        at("gru", 0, 0.5),
+        at("gru", 7, 0.5),
+    ]
+    assert reach(group) == {"plain": 7, "feedback": 0, "gru": 7}
+    assert reach(group, points=20)["plain"] == 28
+
+
+def test_reproduced_table_shows_published_and_found(made_up):
+    rows = reproduced_table(made_up, PUBLISHED).splitlines()
+    assert len(rows) == 2 + len(NETWORKS)
+    assert rows[2].startswith("| plain | 1,032 | 70.5 % | 72.")
+    assert " | 77.4 % | " in rows[2]
+    empty = reproduced_table({"groups": {}, "comparisons": {}}, PUBLISHED).splitlines()
+    assert empty[4] == "| feedback |  | 76.9 % |  | 81.4 % |  |"
+
+
+def test_best_table_shows_recipes_and_controls(made_up):
+    rows = best_table(made_up).splitlines()
+    assert rows[2].startswith("| plain | best recipe | 1,032 | 71.8 [")
+    assert rows[2].endswith(" % | 104 [102, 107] |")  # 100 to 109 spikes, one more for each seed
+    assert any(row.startswith("| gru | ") and row.endswith("| none: not spiking |") for row in rows)
+    assert len(best_table({"groups": {}}).splitlines()) == 2
+
+
+@pytest.mark.parametrize("name", PUBLISHED["runs"])
+def test_published_figures_are_numbers_of_images(name):
+    """What the files logged is the recorded number of right images, of those images and not of the others."""
+    run = PUBLISHED["runs"][name]
+    other = {10_000: 60_000, 60_000: 10_000}[run["images"]]
+    for kind in NETWORKS:
+        assert run["logged_percent"][kind] == pytest.approx(
+            100 * run["right"][kind] / run["images"], abs=1e-5
+        )
+    if name == "90 epochs":
+        fractions = [percent / 100 * other % 1 for percent in run["logged_percent"].values()]
+        assert all(0.1 < fraction < 0.9 for fraction in fractions)
+    assert run["measured_on"] == {10_000: "test images", 60_000: "training images"}[run["images"]]
+
+
+def test_standardised_pixels(embedded):
+    train, _ = embedded
+    pixels = train.images.float() / 255
+    assert pixels.mean().item() == pytest.approx(PIXEL_MEAN, abs=0.005)
+    assert pixels.std().item() == pytest.approx(PIXEL_STD, abs=0.005)
+    images = pixels[:8]
+    nets = []
+    for spec in (NetworkSpec(), NetworkSpec(standardised=True)):
+        torch.manual_seed(0)
+        nets.append(build(spec))
+    plain, standardised = (net.hidden_spikes(x) for net, x in zip(nets, (images, images), strict=True))
+    assert not torch.equal(plain, standardised)
+    torch.manual_seed(0)
+    by_hand = build(NetworkSpec()).hidden_spikes((images - PIXEL_MEAN) / PIXEL_STD)
+    assert torch.equal(by_hand, standardised)

@@ -1,0 +1,560 @@
+"""The ablation's engine: results that survive a kill, runs that are not repeated, data that stay apart, statistics."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from scipy import stats
+from support import ROOT
+from support_servers import loopback_cluster
+
+from experiments import __main__ as command
+from experiments import engine, grid, runs
+from experiments.engine import Store, sweep
+from experiments.grid import GROUPS, Case, cases
+from experiments.runs import DataSpec, RunSpec, execute, train
+from experiments.statistics import Estimate, compare, estimate
+from sequential_fmnist.config import TrainingConfig
+from sequential_fmnist.networks import NETWORKS
+from sequential_fmnist.training import evaluate
+from sequential_fmnist.variants import NetworkSpec, build
+from snn_tutorial.plot.ablation import ON_VALIDATION
+
+pytestmark = pytest.mark.xdist_group("experiments")
+
+QUICK = DataSpec(source="embedded")
+
+
+def quick(kind: str = "plain", seed: int = 0, **options) -> RunSpec:
+    """A run of one epoch on the embedded subset."""
+    return RunSpec(NetworkSpec(kind, **options), TrainingConfig(epochs=1, seed=seed), QUICK)
+
+
+def fake(spec: RunSpec) -> dict:
+    """A result that needs no training."""
+    return {"key": spec.key(), "seed": spec.training.seed, "accuracy": 0.5, "provenance": {"torch": "2"}}
+
+
+def lasting(records: list[dict]) -> list[dict]:
+    """Results without what differs from one execution to the next."""
+    return [{name: r[name] for name in r.keys() - {"seconds", "provenance"}} for r in records]
+
+
+@pytest.fixture
+def one_thread():
+    """Runs take one thread for themselves; give the others theirs back."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+# Keeping results
+
+
+def test_store_gives_back_what_was_added(tmp_path):
+    store = Store(tmp_path / "folder" / "runs.jsonl")
+    assert store.records() == {}
+    first, second = {"key": "a", "accuracy": 0.5, "curve": [0.1, 0.5]}, {"key": "b", "accuracy": None}
+    store.add(first)
+    store.add(second)
+    assert store.records() == Store(store.path).records() == {"a": first, "b": second}
+    assert store.path.read_text().count("\n") == 2
+
+
+def test_a_line_cut_off_anywhere_costs_that_line_only(tmp_path):
+    store = Store(tmp_path / "runs.jsonl")
+    first, second, third = ({"key": key, "curve": [0.25, 0.5]} for key in "abc")
+    store.add(first)
+    whole = store.path.read_bytes()
+    store.add(second)
+    both = store.path.read_bytes()
+    for end in range(len(whole), len(both)):
+        store.path.write_bytes(both[:end])
+        complete = end == len(both) - 1  # only the line's end is missing
+        expected = {"a": first} | ({"b": second} if complete else {})
+        assert store.records() == expected
+        store.add(third)
+        assert store.records() == expected | {"c": third}
+        store.add(second)
+        assert store.records() == {"a": first, "b": second, "c": third}
+
+
+def test_a_result_that_json_cannot_say_is_refused_before_the_file_is_touched(tmp_path):
+    store = Store(tmp_path / "runs.jsonl")
+    store.add({"key": "a"})
+    with pytest.raises(ValueError, match="JSON compliant"):
+        store.add({"key": "b", "accuracy": math.nan})
+    assert store.path.read_text() == '{"key": "a"}\n'
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from experiments import engine
+from experiments.runs import RunSpec
+from sequential_fmnist.config import TrainingConfig
+
+folder, hang = Path(sys.argv[1]), sys.argv[2] == "hang"
+
+def execute(spec):
+    with (folder / "trace").open("a") as file:
+        file.write(f"{spec.training.seed}\\n")
+    if hang and spec.training.seed == 4:
+        (folder / "hanging").touch()
+        time.sleep(60)
+    return {"key": spec.key(), "seed": spec.training.seed}
+
+engine.execute = execute
+specs = [RunSpec(training=TrainingConfig(seed=seed)) for seed in range(8)]
+found = engine.sweep(specs, engine.Store(folder / "runs.jsonl"), jobs=1)
+print([record["seed"] for record in found])
+"""
+
+
+def test_after_kill_9_nothing_is_repeated_and_nothing_is_lost(tmp_path):
+    argv = [sys.executable, "-c", KILLED, str(tmp_path)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    first = subprocess.Popen([*argv, "hang"], env=environment)
+    try:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "hanging").exists():
+            assert first.poll() is None, "the sweep ended before it was killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        first.send_signal(signal.SIGKILL)
+        first.wait()
+    kept = (tmp_path / "runs.jsonl").read_bytes()
+    assert [json.loads(line)["seed"] for line in kept.splitlines()] == [0, 1, 2, 3]
+
+    again = subprocess.run([*argv, "go on"], env=environment, capture_output=True, text=True, check=True)
+    assert again.stdout.strip() == "[0, 1, 2, 3, 4, 5, 6, 7]"
+    assert (tmp_path / "runs.jsonl").read_bytes().startswith(kept)
+    # Seed 4, which was running, is the only one that was executed twice.
+    assert (tmp_path / "trace").read_text().split() == list("012344567")
+
+
+# Names of runs
+
+
+OTHER = {
+    "kind": "feedback", "neuron": "lif", "surrogate_function": "sigmoid", "tau_mode": "frozen",
+    "readout": "membrane", "model": "feedback", "opt": "adam", "lrs": "none", "loss": "cross-entropy",
+    "order": "row", "device": "cuda", "backend": "torch", "split": "validation", "source": "embedded",
+    "last": 7, "cosa_tmax": 3, "clip": 1.0, "momentum": 0.5,
+}  # fmt: skip
+
+
+def other_value(name: str, value: object) -> object:
+    """A valid value of a field that is not its default."""
+    if name in OTHER:
+        return OTHER[name]
+    return not value if isinstance(value, bool) else value + 1
+
+
+def changed_by_one_field() -> dict[str, RunSpec]:
+    """A run for each field of a run, differing from the default run in nothing else."""
+    found = {}
+    for part in dataclasses.fields(RunSpec):
+        default = getattr(RunSpec(), part.name)
+        for field in dataclasses.fields(default):
+            change = {field.name: other_value(field.name, getattr(default, field.name))}
+            if field.name == "cuda_graph":
+                change |= {"device": "cuda"}  # which it asks for
+            found[f"{part.name}.{field.name}"] = RunSpec(
+                **{part.name: dataclasses.replace(default, **change)}
+            )
+    return found
+
+
+def test_key_differs_by_every_field():
+    specs = {"nothing": RunSpec()} | changed_by_one_field()
+    assert len(specs) == 1 + sum(
+        len(dataclasses.fields(part)) for part in (NetworkSpec, TrainingConfig, DataSpec)
+    )
+    keys = {name: spec.key() for name, spec in specs.items()}
+    assert len(set(keys.values())) == len(keys)
+    assert all(len(key) == 16 and int(key, 16) >= 0 for key in keys.values())
+    assert len({RunSpec(training=TrainingConfig(seed=seed)).key() for seed in range(50)}) == 50
+
+
+def test_key_says_the_same_for_the_same_run_however_it_was_written():
+    written = RunSpec(NetworkSpec(hidden=32), TrainingConfig(lr=0.1, seed=0), DataSpec(delay=0))
+    assert written.key() == RunSpec().key()
+    assert written.changed() == {}
+
+
+def test_key_stays_when_an_option_is_added(monkeypatch):
+    given = RunSpec(NetworkSpec("feedback", last=7), TrainingConfig(seed=3), DataSpec(delay=14))
+    before = given.key()
+    wider = dataclasses.make_dataclass(
+        "NetworkSpec", [("invented", int, 0)], bases=(NetworkSpec,), frozen=True
+    )
+
+    @dataclasses.dataclass(frozen=True)
+    class Later(RunSpec):
+        network: NetworkSpec = dataclasses.field(default_factory=wider)
+
+    monkeypatch.setattr(runs, "RunSpec", Later)
+    assert Later(wider("feedback", last=7), given.training, given.data).key() == before
+    assert Later(wider("feedback", last=7, invented=1), given.training, given.data).key() != before
+
+
+def test_results_in_the_repository_carry_the_names_of_their_runs():
+    records = Store(ROOT / "results" / "ablation_runs.jsonl").records()
+    assert records
+    for key, record in records.items():
+        changed = record["changed"]
+        spec = RunSpec(
+            NetworkSpec(**changed.get("network", {})),
+            TrainingConfig(**changed.get("training", {})),
+            DataSpec(**changed.get("data", {})),
+        )
+        assert spec.key() == key
+        assert spec.training.seed == record["seed"]
+    # Written down, so that a change of how keys are made does not orphan the results.
+    search = RunSpec(training=TrainingConfig(epochs=8), data=DataSpec(split="validation"))
+    assert search.key() == "689e8622ee903b05"
+
+
+# Sweeps
+
+
+def test_sweep_executes_what_is_missing_once_and_keeps_the_order(tmp_path, monkeypatch):
+    executed = []
+    monkeypatch.setattr(engine, "execute", lambda spec: executed.append(spec.training.seed) or fake(spec))
+    store = Store(tmp_path / "runs.jsonl")
+    sweep([quick(seed=1)], store, jobs=1)
+    found = sweep([quick(seed=seed) for seed in (2, 1, 0, 2)], store, jobs=1)
+    assert executed == [1, 2, 0]
+    assert [record["seed"] for record in found] == [2, 1, 0]
+    sweep([quick(seed=seed) for seed in (0, 1, 2)], Store(store.path), jobs=1)
+    assert executed == [1, 2, 0]
+
+
+def test_results_are_kept_when_a_later_run_breaks(tmp_path, monkeypatch):
+    def breaks(spec):
+        if spec.training.seed == 2:
+            raise RuntimeError("broken")
+        return fake(spec)
+
+    monkeypatch.setattr(engine, "execute", breaks)
+    store = Store(tmp_path / "runs.jsonl")
+    with pytest.raises(RuntimeError, match="broken"):
+        sweep([quick(seed=seed) for seed in range(4)], store, jobs=1)
+    assert {record["seed"] for record in store.records().values()} == {0, 1}
+
+
+SPECS = [quick(kind, seed) for kind in NETWORKS for seed in (0, 1)]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory) -> list[dict]:
+    """The results of SPECS, executed one after the other."""
+    before = torch.get_num_threads()
+    found = sweep(SPECS, Store(tmp_path_factory.mktemp("alone") / "runs.jsonl"), jobs=1)
+    torch.set_num_threads(before)
+    return found
+
+
+def test_two_jobs_give_exactly_the_results_of_one(alone, tmp_path):
+    side_by_side = sweep(SPECS, Store(tmp_path / "runs.jsonl"), jobs=2)
+    assert lasting(side_by_side) == lasting(alone)
+    assert len({record["accuracy"] for record in alone}) > 3
+
+
+def test_the_command_sends_the_same_grid_to_a_dask_scheduler(alone, tmp_path, monkeypatch, capsys):
+    group = [Case(kind, kind, quick(kind), 2) for kind in NETWORKS]
+    monkeypatch.setattr(command, "cases", lambda names: {"tiny": group})
+    path = tmp_path / "runs.jsonl"
+    with loopback_cluster() as local:
+        address = local.scheduler_address
+        assert address.startswith("tcp://127.0.0.1:")
+        assert len(local.scheduler_info["workers"]) == 2
+        assert all(name.startswith("tcp://127.0.0.1:") for name in local.scheduler_info["workers"])
+        command.main(["--scheduler", address, "--runs", str(path)])
+    assert capsys.readouterr().out == "tiny: 6 runs\n"
+    records = Store(path).records()
+    assert lasting([records[spec.key()] for spec in SPECS]) == lasting(alone)
+    command.main(["--runs", str(path), "--jobs", "1"])  # nothing is missing, so the cluster is not missed
+    assert len(path.read_text().splitlines()) == len(SPECS)
+
+
+def test_a_scheduler_that_does_not_answer_is_one_line(tmp_path, capsys):
+    import dask
+
+    with dask.config.set({"distributed.comm.timeouts.connect": "100ms"}), pytest.raises(SystemExit) as exit_:
+        command.main(["search", "--scheduler", "tcp://127.0.0.1:9", "--runs", str(tmp_path / "runs.jsonl")])
+    assert exit_.value.code == 1
+    error = capsys.readouterr().err
+    assert "tcp://127.0.0.1:9" in error
+    assert error.count("\n") == 1
+
+
+def test_unknown_group_is_one_line_and_names_the_groups(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        command.main(["sizes"])
+    assert exit_.value.code == 2
+    assert "no group sizes: there are search, finalists" in capsys.readouterr().err
+
+
+# One run
+
+
+def test_a_run_keeps_what_it_says(alone, one_thread, embedded):
+    spec = quick("feedback", 1)
+    record = alone[SPECS.index(spec)]
+    net, history = train(spec)
+    test = embedded[1]
+    spikes = net.hidden_spikes(test.images.float() / 255).sum().item() / len(test)
+    for module in net.modules():
+        if hasattr(module, "reset"):
+            module.reset()
+    assert record["key"] == spec.key()
+    assert record["changed"] == {
+        "network": {"kind": "feedback"},
+        "training": {"epochs": 1, "seed": 1},
+        "data": {"source": "embedded"},
+    }
+    assert (record["seed"], record["parameters"]) == (1, 3338)
+    assert record["accuracy"] == evaluate(net, test)[1] == history[-1]["test_accuracy"]
+    assert record["curve"] == [round(history[-1]["test_accuracy"], 4)]
+    assert record["train_accuracy"] == history[-1]["train_accuracy"]
+    assert record["spikes"] == pytest.approx(spikes)
+    assert spikes > 1
+    assert record["seconds"] > 0
+    assert record["provenance"]["torch_threads"] == 1
+
+
+def test_batch_normalisation_is_folded_away_in_what_is_kept(one_thread):
+    record = execute(quick(batch_norm=True))
+    assert record["parameters"] == 1258
+    assert record["accuracy"] == pytest.approx(record["curve"][-1], abs=0.002)  # rounding may move a spike
+
+
+def test_a_run_that_diverges_is_kept_as_one_that_failed(one_thread, tmp_path):
+    network = NetworkSpec(readout="membrane", scale=1e40)  # infinite in fp32
+    record = execute(RunSpec(network, TrainingConfig(epochs=1, loss="cross-entropy"), QUICK))
+    assert record["accuracy"] is None
+    assert "the training loss is" in record["error"]
+    Store(tmp_path / "runs.jsonl").add(record)
+
+
+# Data
+
+
+class Numbered:
+    """100 training images and 30 test images, each of which can be told from the others."""
+
+    loaded: list[bool]
+
+    def __init__(self, train, order="column", source="auto", verbose=True):
+        self.loaded.append(train)
+        n = 100 if train else 30
+        self.labels = torch.arange(n) + (0 if train else 1000)
+        self.images = self.labels.view(n, 1, 1, 1).expand(n, 1, 28, 28)
+
+    def __len__(self):
+        return len(self.labels)
+
+
+@pytest.fixture
+def numbered(monkeypatch):
+    monkeypatch.setattr(Numbered, "loaded", [], raising=False)
+    monkeypatch.setattr(runs, "SequentialFashionMNIST", Numbered)
+    return Numbered.loaded
+
+
+def split(spec: DataSpec):
+    return runs.splits.__wrapped__(spec)  # past the cache
+
+
+def test_validation_images_are_not_trained_on_and_the_test_set_is_never_loaded(numbered):
+    train_part, held = split(DataSpec(split="validation"))
+    assert numbered == [True]
+    assert (len(train_part), len(held)) == (90, 10)
+    assert sorted(torch.cat([train_part.labels, held.labels]).tolist()) == list(range(100))
+    for part in (train_part, held):
+        assert torch.equal(part.images[:, 0, 0, 0], part.labels)
+    again = split(DataSpec(split="validation", delay=3))[1]
+    assert torch.equal(again.labels, held.labels)  # the same images whatever is done to them
+    assert not torch.equal(held.labels.sort().values, torch.arange(10))
+
+
+def test_the_test_split_is_all_of_both(numbered):
+    train_part, test = split(DataSpec())
+    assert sorted(numbered) == [False, True]
+    assert torch.equal(train_part.labels, torch.arange(100))
+    assert torch.equal(test.labels, torch.arange(30) + 1000)
+
+
+def test_6_000_of_60_000_images_are_set_aside(monkeypatch):
+    class Full(Numbered):
+        loaded: list[bool] = []  # noqa: RUF012
+
+        def __init__(self, train, **options):
+            self.labels = torch.arange(60_000)
+            self.images = torch.zeros(60_000, 1, 1, 1, dtype=torch.uint8)
+
+    monkeypatch.setattr(runs, "SequentialFashionMNIST", Full)
+    train_part, held = split(DataSpec(split="validation"))
+    assert (len(train_part), len(held)) == (54_000, 6_000)
+
+
+def test_a_whole_run_on_validation_images_never_loads_the_test_set(monkeypatch, one_thread):
+    loaded, real = [], runs.SequentialFashionMNIST
+
+    def spy(train, **options):
+        loaded.append(train)
+        return real(train=train, **options)
+
+    monkeypatch.setattr(runs, "SequentialFashionMNIST", spy)
+    runs.splits.cache_clear()
+    spec = dataclasses.replace(quick(), data=dataclasses.replace(QUICK, split="validation"))
+    assert 0 < execute(spec)["accuracy"] < 1
+    assert loaded == [True]
+
+
+def test_delay_appends_blank_columns(embedded):
+    for given, data in zip(embedded, split(dataclasses.replace(QUICK, delay=5)), strict=True):
+        assert data.images.shape[1:] == (1, 28, 33)
+        assert data.images.dtype == torch.uint8
+        assert torch.equal(data.images[..., :28], given.images)
+        assert not data.images[..., 28:].any()
+        assert torch.equal(data.labels, given.labels)
+
+
+def test_permuted_columns_are_in_one_fixed_random_order(embedded):
+    parts = split(dataclasses.replace(QUICK, permuted=True))
+    orders = []
+    for given, data in zip(embedded, parts, strict=True):
+        columns = given.images[:200].permute(3, 0, 1, 2).flatten(1)
+        permuted = data.images[:200].permute(3, 0, 1, 2).flatten(1)
+        same = (permuted.unsqueeze(1) == columns.unsqueeze(0)).all(2)
+        assert torch.equal(same.sum(0), torch.ones(28, dtype=torch.int64))
+        orders.append(same.int().argmax(1))
+    assert torch.equal(orders[0], orders[1])
+    assert (orders[0] != torch.arange(28)).sum() > 20
+    late = split(dataclasses.replace(QUICK, permuted=True, delay=2))[1]
+    assert torch.equal(late.images[..., :28], parts[1].images)  # the blank columns still come last
+
+
+def test_order_row_turns_the_images(embedded):
+    for given, data in zip(embedded, split(dataclasses.replace(QUICK, order="row")), strict=True):
+        assert torch.equal(data.images, given.images.transpose(2, 3))
+    assert not torch.equal(data.images, given.images)
+
+
+# Statistics
+
+
+def test_estimate_by_hand():
+    # Mean 2, standard deviation 1, t = 4.302653 for 2 degrees of freedom.
+    found = estimate([1.0, 2.0, 3.0])
+    assert (found.mean, found.n) == (2.0, 3)
+    assert found.low == pytest.approx(2 - 4.302653 / math.sqrt(3), abs=1e-6)
+    assert found.high == pytest.approx(2 + 4.302653 / math.sqrt(3), abs=1e-6)
+    assert estimate([0.75]) == Estimate(0.75, None, None, 1)
+    assert estimate([0.5, 0.5]) == Estimate(0.5, 0.5, 0.5, 2)
+    with pytest.raises(ValueError, match="values is empty"):
+        estimate([])
+
+
+def test_compare_by_hand_and_by_scipy():
+    a = [0.70, 0.72, 0.71, 0.73, 0.74]
+    b = [0.71, 0.74, 0.74, 0.77, 0.79]
+    found = compare(a, b)
+    # Gains of 1 to 5 points: mean 3, variance 2.5, so t = 3 / sqrt(2.5 / 5) = 4.2426; t(0.975, 4) = 2.7764.
+    assert found.gain.mean == pytest.approx(0.03)
+    assert found.gain.low == pytest.approx(0.03 - 2.776445 * math.sqrt(0.5) / 100, abs=1e-7)
+    assert found.p_t == pytest.approx(2 * stats.t.sf(4.242641, 4), rel=1e-5)
+    assert found.p_wilcoxon == pytest.approx(2 / 2**5)  # all five signs alike: 2 of 32 ways
+    back = compare(b, a)
+    assert back.gain.mean == pytest.approx(-0.03)
+    assert back.p_t == pytest.approx(found.p_t)
+    reference = stats.ttest_rel(b, a).confidence_interval()
+    assert (found.gain.low, found.gain.high) == pytest.approx(tuple(reference))
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "message"),
+    [
+        ([0.5, 0.6], [0.5], "got 2 and 1"),
+        ([0.5], [0.6], "got 1 and 1"),
+        ([0.5, 0.75], [0.75, 1.0], "all differences are 0.25"),
+    ],
+)
+def test_compare_refuses_what_no_test_can_say(a, b, message):
+    with pytest.raises(ValueError, match=message):
+        compare(a, b)
+
+
+# The grid
+
+
+def test_names_are_unique_in_their_group():
+    for name, group in cases().items():
+        assert GROUPS[name].__doc__
+        labels = [(case.kind, case.name) for case in group]
+        assert len(set(labels)) == len(labels), name
+        points = [(case.kind, case.at) for case in group]
+        assert all(at is None for _, at in points) or len(set(points)) == len(points), name
+        assert all(case.kind == case.spec.network.kind for case in group)
+
+
+def test_every_case_has_seeds_of_its_own_and_a_network_that_can_be_built():
+    for case in (case for group in cases().values() for case in group):
+        specs = case.runs()
+        assert [spec.training.seed for spec in specs] == list(range(case.seeds))
+        assert len({spec.key() for spec in specs}) == case.seeds >= 1
+        assert all(
+            dataclasses.replace(spec.training, seed=0) == dataclasses.replace(case.spec.training, seed=0)
+            for spec in specs
+        )
+    for network in {case.spec.network for group in cases().values() for case in group}:
+        build(network)
+
+
+def test_recipes_are_chosen_on_validation_images_and_all_else_is_measured_on_the_test_set():
+    for name, group in cases().items():
+        expected = "validation" if name in ON_VALIDATION else "test"
+        assert {case.spec.data.split for case in group} <= {expected}, name
+        assert {case.spec.data.source for case in group} <= {"full"}, name
+
+
+def test_wider_plain_network_has_about_the_parameters_of_the_feedback_network():
+    counts = [
+        sum(p.numel() for p in build(spec).parameters())
+        for spec in (NetworkSpec("plain", hidden=grid.MATCHED), NetworkSpec("feedback"))
+    ]
+    assert counts == [3364, 3338]
+
+
+def test_cases_takes_groups_by_name():
+    assert list(cases(["order", "size"])) == ["order", "size"]
+    assert list(cases()) == list(GROUPS)
+    with pytest.raises(ValueError, match="no group a, b: there are "):
+        cases(["b", "order", "a"])
+
+
+def test_sweep_over_the_whole_grid_executes_each_run_once(tmp_path, monkeypatch):
+    executed = []
+    monkeypatch.setattr(engine, "execute", lambda spec: executed.append(spec.key()) or fake(spec))
+    monkeypatch.setattr(engine.os, "fsync", lambda descriptor: None)  # 700 waits for the disk
+    monkeypatch.setattr(command, "write", lambda records, path: None)  # 32 summaries
+    path = tmp_path / "runs.jsonl"
+    command.main(["--jobs", "1", "--runs", str(path)])
+    wanted = {spec.key() for group in cases().values() for case in group for spec in case.runs()}
+    assert sorted(executed) == sorted(wanted)
+    assert Store(path).records().keys() == wanted
+    command.main(["--jobs", "1", "--runs", str(path)])
+    assert len(executed) == len(wanted)

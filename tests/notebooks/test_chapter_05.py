@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from support import ROOT
+from support_notebooks import Run, quick_run
+
+from sequential_fmnist.networks import NETWORKS
+
+pytestmark = pytest.mark.xdist_group("chapter_05")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Run:
+    return quick_run("05", tmp_path_factory.mktemp("chapter"))
+
+
+def test_records_the_training_of_the_three_networks(run):
+    training = run.result("training.json")
+    assert list(training["networks"]) == list(NETWORKS)
+    assert training["is_subset"]
+    assert training["provenance"]["torch"]
+    for network in training["networks"].values():
+        assert len(network["history"]) == 2
+        assert network["history"][1]["test_accuracy"] > 0.2  # chance is 0.1
+
+
+def test_writes_the_curves(run):
+    names = {path.name for path in (run.folder / "figures").iterdir()}
+    assert {"train_loss.png", "train_accuracy.png", "test_accuracy.png"} <= names
+
+
+def test_logs_for_tensorboard_and_reads_them_back(run):
+    assert list((run.folder / "runs" / "feedback" / "tb").glob("events*"))
+    assert "test_accuracy   2 points" in run.printed()
+
+
+def test_counts_every_test_image_once(run):
+    lines = [line for line in run.printed().splitlines() if " images: plain " in line]
+    counts = {tuple(line.split(": ")[1].split(", ")): int(line.split()[0].replace(",", "")) for line in lines}
+    assert sum(counts.values()) == 1000
+    only = {
+        name: network["only_this_one_right"]
+        for name, network in run.result("training.json")["networks"].items()
+    }
+    assert only["feedback"] == counts["plain wrong", "stateful-synapse wrong", "feedback right"]
+    assert only["plain"] == counts["plain right", "stateful-synapse wrong", "feedback wrong"]
+
+
+def test_what_the_text_says_about_seeds_holds():
+    runs = json.loads((ROOT / "results" / "seeds.json").read_text())["runs"]
+    last = {
+        name: [r["history"][-1]["test_accuracy"] for r in runs if r["config"]["model"] == name]
+        for name in NETWORKS
+    }
+    assert min(last["stateful-synapse"]) > max(last["plain"])
+    assert min(last["feedback"]) < min(last["plain"])
+    assert max(last["feedback"]) > max(last["plain"])

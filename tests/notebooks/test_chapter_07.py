@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import json
+import shutil
+from itertools import combinations
+
+import nbformat
+import numpy as np
+import pytest
+from scipy import stats
+from support import ROOT
+from support_ablation import LEVELS, summary
+from support_notebooks import Run, chapter, runner
+
+from sequential_fmnist.files import write_json
+from sequential_fmnist.networks import NETWORKS, make_network
+
+pytestmark = pytest.mark.xdist_group("chapter_07")
+
+RESULTS = ROOT / "results"
+
+
+def load(name):
+    return json.loads((RESULTS / name).read_text())
+
+
+@pytest.fixture(scope="module")
+def made_up():
+    return summary()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, made_up) -> Run:
+    """The chapter on a made-up ablation, whose outcome the tests know."""
+    folder, path = tmp_path_factory.mktemp("chapter"), chapter("07")
+    evidence = folder / "evidence"
+    write_json(evidence / "ablation.json", made_up)
+    for name in ("published.json", "seeds.json"):
+        shutil.copy(RESULTS / name, evidence / name)
+    parameters = (
+        runner["QUICK"][path.stem] | runner["folders"](path, folder) | {"evidence_dir": str(evidence)}
+    )
+    runner["execute"](path, folder / path.name, parameters, with_solutions=True)
+    return Run(nbformat.read(folder / path.name, as_version=4), folder)
+
+
+def test_finds_the_planted_outcome(run):
+    verdicts = run.result("chapter_07.json")["verdicts"]
+    for recipe in ("the text's recipe, 64 epochs", "the text's recipe, 90 epochs", "stable recipe"):
+        for kind in ("stateful-synapse", "feedback"):
+            found = verdicts[f"{kind} over plain, {recipe}"]
+            assert found["decided"]
+            assert found["gain"][0] == pytest.approx(100 * (LEVELS[kind] - LEVELS["plain"]), abs=0.5)
+    assert not verdicts["feedback over plain with 86 hidden neurons, stable recipe"]["decided"]
+    assert run.result("chapter_07.json")["reach"] == {"plain": 0, "stateful-synapse": 56, "feedback": 56}
+
+
+def test_recorded_intervals_are_those_of_scipy(run, made_up):
+    values = {(c["name"], c["kind"]): c["values"] for c in made_up["groups"]["size"]}
+    d = 100 * np.subtract(values["stable", "feedback"], values["stable", "plain"])
+    low, high = stats.t.interval(0.95, len(d) - 1, loc=d.mean(), scale=stats.sem(d))
+    found = run.result("chapter_07.json")["verdicts"]["feedback over plain, stable recipe"]["gain"]
+    assert found == pytest.approx([d.mean(), low, high])
+
+
+def test_sorts_what_held_from_what_did_not(run):
+    _, _, after = run.printed().partition("Held:")
+    held, _, rest = after.partition("Did not hold:")
+    assert held.count(": a gain") == 10
+    assert "feedback over plain, stable recipe" in held
+    assert rest.count("no difference that 10 seeds can show") == 3
+    assert "86 hidden neurons" in rest.split("\n", 2)[1]
+
+
+def test_says_what_is_not_run_yet(run, made_up):
+    missing = [name for name, group in made_up["groups"].items() if not group]
+    assert f"not run yet: {', '.join(missing) or 'nothing'}" in run.printed()
+
+
+def test_intervals_of_three_seeds_are_those_of_scipy(run):
+    runs = load("seeds.json")["runs"]
+    for kind in NETWORKS:
+        a = [100 * r["history"][-1]["test_accuracy"] for r in runs if r["config"]["model"] == kind]
+        low, high = stats.t.interval(0.95, 2, loc=np.mean(a), scale=stats.sem(a))
+        assert f"{kind:16} {np.mean(a):.1f} % [{low:.1f}, {high:.1f}], 3 seeds" in run.printed()
+
+
+def test_read_out_over_all_steps_does_not_see_the_order_of_spikes(run):
+    lines = [line for line in run.printed().splitlines() if "shuffling the spikes" in line]
+    all_steps, last_steps = (float(line.rpartition(" ")[2]) for line in lines)
+    assert all_steps < 1e-5
+    assert last_steps > 0.01
+
+
+def test_current_left_after_silent_steps_by_hand(run):
+    assert "tau   2:   50.00% after 1,    0.78% after 7," in run.printed()  # 1/2 and 1/128
+
+
+def test_live_runs_cover_every_network_and_both_delays(run):
+    live = run.result("chapter_07.json")["live"]
+    assert set(live) == {f"{kind}, delay {n}" for kind in NETWORKS for n in (0, 28)}
+    assert min(live[f"{kind}, delay 0"] for kind in NETWORKS) > 0.2  # chance is 0.1
+
+
+def test_solutions_agree_with_a_count_by_hand(run, made_up):
+    ten = {c["kind"]: c["values"] for c in made_up["groups"]["reproduction"] if c["name"] == "64 epochs"}
+    gain = np.subtract(ten["feedback"], ten["plain"])
+    above = np.mean([gain[list(trio)].mean() > 0 for trio in combinations(range(10), 3)])
+    assert f"{above:.0%} of 120 trios put feedback above the plain network" in run.printed()
+    assert run.printed().count("at the start: ") == 2
+
+
+class TestWhatTheTextSays:
+    """Outcomes that stand in words, not in printed lines."""
+
+    def test_sizes(self):
+        size = {name: sum(p.numel() for p in make_network(name).parameters()) for name in NETWORKS}
+        larger = sum(p.numel() for p in make_network("plain", hidden=86).parameters())
+        assert size["feedback"] / size["plain"] == pytest.approx(2.7, abs=0.05)
+        assert size["stateful-synapse"] == size["plain"] + 1
+        assert larger == pytest.approx(size["feedback"], rel=0.01)
+
+    def test_published_train_and_test_accuracy_lie_close_at_64_epochs(self):
+        run = load("published.json")["runs"]["64 epochs"]
+        for kind in NETWORKS:
+            assert abs(run["train_accuracy"][kind] - run["right"][kind] / run["images"]) < 0.01
+
+    def test_interval_of_two_runs_is_13_times_their_distance(self):
+        low, high = stats.t.interval(0.95, 1, loc=0.5, scale=stats.sem([0, 1]))
+        assert high - low == pytest.approx(13, abs=0.5)
+
+    def test_no_run_of_the_stable_recipe_collapsed(self):
+        size = load("ablation.json")["groups"].get("size")
+        if not size:
+            pytest.skip("the group size is not complete")
+        stable = [case for case in size if case["name"].startswith("stable")]
+        for case in stable:
+            assert case["failed"] == 0
+            assert min(case["values"]) > case["accuracy"]["mean"] - 0.05
+
+    def test_the_best_recipe_is_the_best_finalist(self):
+        groups = load("ablation.json")["groups"]
+        if not groups.get("best"):
+            pytest.skip("the group best is not complete")
+        for case in groups["best"]:
+            mine = [c for c in groups["finalists"] if c["kind"] == case["kind"]]
+            winner = max(mine, key=lambda c: c["accuracy"]["mean"])
+            assert case["changed"]["network"] == winner["changed"]["network"]
+            kept = {"seed", "epochs"}  # the winner is trained for longer
+            assert {k: v for k, v in case["changed"]["training"].items() if k not in kept} == {
+                k: v for k, v in winner["changed"]["training"].items() if k not in kept
+            }
+
+    def test_the_summary_comes_from_the_full_data(self):
+        """A run on the embedded subset must not be shown as a result."""
+        groups = load("ablation.json")["groups"]
+        sources = [c["changed"].get("data", {}).get("source") for group in groups.values() for c in group]
+        assert sources
+        assert set(sources) == {None}
+
+    def test_the_committed_page_shows_the_committed_summary(self):
+        assert load("chapter_07.json")["runs"] == sum(
+            len(c["values"]) for group in load("ablation.json")["groups"].values() for c in group
+        )

@@ -1,0 +1,186 @@
+"""What is true of every committed notebook, and that the checks which guard their runs can fail.
+
+The chapters themselves are run by test_chapter_NN.py, one module for each, so that they run side by side.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import runpy
+from collections import Counter
+
+import jupytext
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from support import ROOT
+from support_notebooks import NOTEBOOKS, chapter, runner
+
+framer = runpy.run_path(str(ROOT / "tools" / "frame_notebooks.py"))
+
+
+def test_notebooks_are_numbered():
+    assert NOTEBOOKS
+    numbers = [path.name.partition("_")[0] for path in NOTEBOOKS]
+    assert numbers == [f"{number:02}" for number in range(int(numbers[0]), int(numbers[0]) + len(numbers))]
+
+
+def test_every_chapter_has_a_module_that_runs_it():
+    modules = {path.name for path in (ROOT / "tests" / "notebooks").glob("test_chapter_*.py")}
+    assert modules == {f"test_chapter_{path.name[:2]}.py" for path in NOTEBOOKS}
+
+
+def test_quick_parameters_belong_to_chapters_that_exist():
+    assert runner["QUICK"].keys() <= {path.stem for path in NOTEBOOKS}
+
+
+def test_no_helper_is_defined_twice():
+    """Neither in two chapters, nor in a chapter and in snn_core, unless a chapter builds what snn_core then offers."""
+    defined = Counter(
+        node.name
+        for path in NOTEBOOKS
+        for node in ast.parse(path.with_suffix(".py").read_text()).body  # methods may share their names
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+    )
+    assert [name for name, count in defined.items() if count > 1] == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+class TestCommitted:
+    def test_has_the_outputs_of_a_complete_run(self, path):
+        notebook = nbformat.read(path, as_version=4)
+        runner["check_outputs"](notebook, path.name)
+        assert "papermill" not in notebook.metadata
+        outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+        assert outputs
+        assert all(output["output_type"] != "error" for output in outputs)
+        assert all(output.get("name") != "stderr" for output in outputs)
+
+    def test_outputs_belong_to_the_code(self, path):
+        notebook = nbformat.read(path, as_version=4)
+        assert notebook.metadata["snn_core"]["source_sha256"] == runner["source_digest"](notebook)
+
+    def test_frame_is_up_to_date(self, path):
+        notebook = nbformat.read(path, as_version=4)
+        before = [cell.source for cell in notebook.cells]
+        framer["frame"](notebook, path, NOTEBOOKS)
+        assert [cell.source for cell in notebook.cells] == before
+
+    def test_cells_are_short(self, path):
+        lengths = [
+            len(cell.source.splitlines())
+            for cell in nbformat.read(path, as_version=4).cells
+            if cell.cell_type == "code"
+        ]
+        assert max(lengths) <= 25
+        assert sorted(lengths)[len(lengths) // 2] <= 8
+
+    def test_every_local_link_leads_somewhere(self, path):
+        texts = [
+            cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"
+        ]
+        targets = [target for text in texts for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text)]
+        assert [t for t in targets if "://" not in t and not (path.parent / t).exists()] == []
+
+    def test_shows_pictures_from_code_only(self, path):
+        """Colab does not find a picture that stands in Markdown by a relative path; the badges are addresses."""
+        texts = [
+            cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"
+        ]
+        pictures = [target for text in texts for target in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text)]
+        assert all(target.startswith("https://") for target in pictures)
+
+    def test_has_one_parameters_cell_and_no_injected_one(self, path):
+        tags = [
+            tag for cell in nbformat.read(path, as_version=4).cells for tag in cell.metadata.get("tags", [])
+        ]
+        assert tags.count("parameters") == 1
+        assert "injected-parameters" not in tags
+
+    def test_equals_its_twin_for_review(self, path):
+        notebook, twin = jupytext.read(path), jupytext.read(path.with_suffix(".py"))
+        assert [(c.cell_type, c.source) for c in notebook.cells] == [
+            (c.cell_type, c.source) for c in twin.cells
+        ]
+
+    def test_opens_with_title_goal_and_time_and_ends_with_what_was_learned(self, path):
+        cells = nbformat.read(path, as_version=4).cells
+        assert cells[0].source.startswith(f"# {path.name[:2]} ")
+        assert "**Goal.**" in cells[0].source
+        assert "**Time.**" in cells[0].source
+        assert "## What was learned" in cells[-1].source
+        texts = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+        assert "## Exercises" in texts
+        assert texts.count("<summary>Solution") >= 3
+
+    def test_every_picture_has_a_caption_below(self, path):
+        cells = nbformat.read(path, as_version=4).cells
+        pictures = [
+            index
+            for index, cell in enumerate(cells)
+            if any(
+                {"image/png", "image/gif"} & output.get("data", {}).keys()
+                for output in cell.get("outputs", [])
+            )
+        ]
+        assert pictures
+        for index in pictures:
+            assert cells[index + 1].source.startswith("*"), cells[index].source
+
+
+def test_misspelt_parameter_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="has no parameter epoch; it has epochs"):
+        runner["check_parameters"](chapter("05"), {"epoch": 1})
+
+
+def test_cell_that_did_not_run_is_noticed():
+    notebook = new_notebook(cells=[new_markdown_cell("text"), new_code_cell("a = 1", execution_count=None)])
+    with pytest.raises(RuntimeError, match="a cell did not run: a = 1"):
+        runner["check_outputs"](notebook, "broken")
+
+
+def test_error_inside_a_widget_is_noticed():
+    error = {"output_type": "error", "ename": "ValueError", "evalue": "bad"}
+    state = {"state": {"id": {"model_name": "OutputModel", "state": {"outputs": [error]}}}}
+    notebook = new_notebook(metadata={"widgets": {"application/vnd.jupyter.widget-state+json": state}})
+    with pytest.raises(RuntimeError, match="a widget failed: ValueError: bad"):
+        runner["check_outputs"](notebook, "broken")
+
+
+def test_changed_code_changes_the_digest():
+    before, after = (new_notebook(cells=[new_markdown_cell("a"), new_code_cell(code)]) for code in "ab")
+    assert runner["source_digest"](before) != runner["source_digest"](after)
+
+
+def test_solutions_are_the_python_blocks_within_details():
+    text = "```python\nno\n```\n<details><summary>Solution 1</summary>\n\n```python\na = 1\n```\n</details>"
+    assert runner["solutions"](new_notebook(cells=[new_markdown_cell(text)])) == ["a = 1\n"]
+
+
+def test_full_run_in_place_takes_no_parameters_and_knows_its_chapters(capsys):
+    for argv, message in ((["--epochs", "2"], "need --out"), (["99"], "no chapter 99")):
+        with pytest.raises(SystemExit):
+            runner["parse"](argv)
+        assert message in capsys.readouterr().err
+
+
+def test_progress_and_compilation_are_kept_off_the_page():
+    bar = new_output("display_data", data={runner["WIDGET"]: {"model_id": "x"}, "text/plain": "0%"})
+    compiling = new_output("stream", name="stderr", text=f"{runner['COMPILING']}\n")
+    parts = [new_output("stream", name="stdout", text=text) for text in ("accuracy", " 1\n")]
+    cell = new_code_cell("a", outputs=[bar, parts[0], compiling, parts[1]], execution_count=1)
+    notebook = new_notebook(cells=[cell, new_markdown_cell("b")])
+    runner["clean"](notebook)
+    assert cell.outputs == [new_output("stream", name="stdout", text="accuracy 1\n")]
+
+
+def test_failing_notebook_leaves_the_old_output(tmp_path):
+    broken = tmp_path / "01_broken.ipynb"
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(new_notebook(cells=[new_code_cell("1 / 0")], metadata={"kernelspec": kernel}), broken)
+    output = tmp_path / "out.ipynb"
+    output.write_text("old")
+    with pytest.raises(Exception, match="ZeroDivisionError"):
+        runner["execute"](broken, output, {})
+    assert output.read_text() == "old"

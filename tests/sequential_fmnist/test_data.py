@@ -1,0 +1,734 @@
+"""Fashion-MNIST: every source, in order, and nothing but the right bytes."""
+
+from __future__ import annotations
+
+import gzip
+import importlib.util
+import logging
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import tracemalloc
+import zlib
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+from hypothesis import given
+from hypothesis import strategies as st
+from support import require
+from support_data import (
+    LABELS,
+    PIXELS,
+    TEST_IMAGES,
+    TEST_LABELS,
+    TINY,
+    TINY_FILES,
+    TRAIN_IMAGES,
+    TRAIN_LABELS,
+    assert_is_tiny,
+    build_package,
+    cached,
+    gz_names,
+    idx,
+    pack,
+    program,
+    proper_response,
+    quiet,
+    serve,
+    write,
+)
+
+from sequential_fmnist import data, sources
+from sequential_fmnist.data import SequentialFashionMNIST
+from sequential_fmnist.files import sha256
+from sequential_fmnist.sources import DataError, IdxFile, load_idx
+
+ROOT = Path(data.__file__).parents[1]
+pytestmark = pytest.mark.usefixtures("nothing_outside")
+
+
+# ---------------------------------------------------------------- what a data set is
+
+
+@pytest.mark.parametrize(("train", "count"), [(True, 60000), (False, 10000)])
+def test_the_full_data(full_folder, train, count):
+    dataset = quiet(full_folder, train=train, source="full")
+    assert dataset.images.shape == (count, 1, 28, 28) and dataset.images.dtype == torch.uint8
+    assert dataset.labels.shape == (count,) and dataset.labels.dtype == torch.int64
+    assert torch.bincount(dataset.labels).tolist() == [count // 10] * 10
+    assert len(dataset) == count and not dataset.is_subset
+    assert dataset.classes[dataset[0][1]] == "Ankle boot"
+
+
+def test_installed_debian_package_is_used(full_folder, monkeypatch, tmp_path):
+    require((full_folder / f"{TEST_IMAGES}.gz").exists(), "Debian's package dataset-fashion-mnist")
+    monkeypatch.setattr(sources, "DEBIAN_FOLDER", full_folder)
+    dataset = quiet(train=False)
+    assert dataset.source == f"Debian package dataset-fashion-mnist ({full_folder})"
+    assert cached(tmp_path) == {}
+
+
+def test_classes_are_those_of_torchvision():
+    assert list(SequentialFashionMNIST.classes) == torchvision.datasets.FashionMNIST.classes
+
+
+def test_items_are_bytes_over_255_with_an_int_label(tiny, tmp_path):
+    dataset = quiet(write(tmp_path / "d"))
+    for place in (0, 7, -1):
+        image, label = dataset[place]
+        assert image.dtype == torch.float32 and image.shape == (1, 28, 28)
+        assert torch.equal(image[0], torch.tensor(PIXELS["training"][place] / 255, dtype=torch.float32))
+        assert type(label) is int and label == LABELS["training"][place]
+    with pytest.raises(IndexError):
+        dataset[200]
+
+
+def test_a_loader_makes_batches_of_it(tiny, tmp_path):
+    images, labels = next(iter(torch.utils.data.DataLoader(quiet(write(tmp_path / "d")), batch_size=8)))
+    assert images.shape == (8, 1, 28, 28) and labels.tolist() == list(range(8))
+
+
+def test_row_order_is_the_transpose(tiny, tmp_path):
+    folder = write(tmp_path / "d")
+    column, row = quiet(folder), quiet(folder, order="row")
+    assert (column.order, row.order) == ("column", "row")
+    assert torch.equal(row.images, column.images.mT) and not torch.equal(row.images, column.images)
+    assert torch.equal(row.labels, column.labels)
+    assert row.images.is_contiguous() and column.images.is_contiguous()
+
+
+@pytest.mark.parametrize("options", [{"order": "rows"}, {"source": "web"}])
+def test_unknown_words_are_refused(options):
+    with pytest.raises(ValueError, match=f"not '{next(iter(options.values()))}'"):
+        quiet(**options)
+
+
+# ---------------------------------------------------------------- what it says
+
+
+def test_one_line_says_the_source(tiny, tmp_path, capsys):
+    folder = write(tmp_path / "d")
+    SequentialFashionMNIST(folder, train=False)
+    assert capsys.readouterr() == (f"Fashion-MNIST, test split: 100 images from the folder {folder}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("train", "size"), [(True, "6,000 of 60,000 training"), (False, "1,000 of 10,000 test")]
+)
+@pytest.mark.parametrize("source", ["auto", "embedded"])
+def test_the_subset_says_that_it_is_one(capsys, train, size, source):
+    dataset = SequentialFashionMNIST(train=train, source=source)
+    assert dataset.is_subset
+    printed, errors = capsys.readouterr()
+    warning = f"{size} images (a real subset); accuracies are not comparable with full-data results"
+    assert warning in printed and printed.count("\n") == 1 and errors == ""
+
+
+def test_nothing_is_printed_unless_verbose(tiny, tmp_path, capsys):
+    with serve(gz_names()):
+        quiet()
+    quiet(write(tmp_path / "d"))
+    quiet(source="embedded")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_home_folder_is_not_spelt_out(tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    write(tmp_path / "home" / "d")
+    assert quiet(tmp_path / "home" / "d").source == "the folder ~/d"
+    assert quiet("~/d").source == "the folder ~/d"
+    write(tmp_path / "homely")
+    assert quiet(tmp_path / "homely").source == f"the folder {tmp_path / 'homely'}"
+
+
+# ---------------------------------------------------------------- data_path
+
+
+def torchvision_root(folder: Path) -> None:
+    write(folder / "FashionMNIST" / "raw")
+
+
+def plain_folder(folder: Path) -> None:
+    write(folder)
+
+
+def gz_folder(folder: Path) -> None:
+    write(folder, gz_names())
+
+
+def mixed_folder(folder: Path) -> None:
+    write(folder, {name + (".gz" if "labels" in name else ""): x for name, x in TINY_FILES.items()})
+
+
+@pytest.mark.parametrize("layout", [torchvision_root, plain_folder, gz_folder, mixed_folder])
+@pytest.mark.parametrize("as_type", [str, Path])
+def test_layouts_of_data_path(tiny, tmp_path, layout, as_type):
+    layout(tmp_path / "d")
+    for train, split in ((True, "training"), (False, "test")):
+        dataset = quiet(as_type(tmp_path / "d"), train=train)
+        assert_is_tiny(dataset, split)
+        assert dataset.source == f"the folder {tmp_path / 'd'}"
+    assert cached(tmp_path) == {}
+
+
+def test_only_the_asked_split_is_read(tiny, tmp_path):
+    folder = write(tmp_path / "d", {name: TINY_FILES[name] for name in (TEST_IMAGES, TEST_LABELS)})
+    assert_is_tiny(quiet(folder, train=False), "test")
+    with pytest.raises(DataError, match=TRAIN_IMAGES):
+        quiet(folder)
+
+
+@pytest.mark.parametrize("source", ["auto", "full"])
+def test_a_wrong_data_path_is_an_error_although_there_are_other_sources(tiny, tmp_path, monkeypatch, source):
+    write(tmp_path / "cache")
+    monkeypatch.setattr(sources, "DEBIAN_FOLDER", write(tmp_path / "installed", gz_names()))
+    with pytest.raises(DataError, match=r"wrong/train-images-idx3-ubyte: .* found: No such file .*data_path"):
+        quiet(tmp_path / "wrong", source=source)
+
+
+def test_data_path_and_the_embedded_subset_exclude_each_other(tiny, tmp_path):
+    with pytest.raises(DataError, match="exclude each other"):
+        quiet(write(tmp_path / "d"), source="embedded")
+
+
+def test_the_subset_does_not_pass_for_full_data():
+    with pytest.raises(DataError, match="expected 47,040,016 bytes, found 4,704,016"):
+        quiet(sources.EMBEDDED_FOLDER)
+
+
+# ---------------------------------------------------------------- damage
+
+
+def replace_bytes(position: int, new: bytes) -> Callable[[Path], None]:
+    def damage(path: Path) -> None:
+        content = bytearray(path.read_bytes())
+        assert content[position : position + len(new)] != new
+        content[position : position + len(new)] = new
+        path.write_bytes(content)
+
+    return damage
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def lengthen(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"\0")
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def make_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def make_garbage(path: Path) -> None:
+    path.write_bytes(b"<html>Please log in</html>" * 10)
+
+
+def spoil_the_checksum(path: Path) -> None:
+    replace_bytes(len(path.read_bytes()) - 8, b"\1\2\3\4")(path)
+
+
+flip_a_pixel = replace_bytes(16 + 28 * 28 * 3 + 100, bytes([PIXELS["training"][3].flat[100] ^ 1]))
+PLAIN_DAMAGE = [
+    pytest.param(TRAIN_IMAGES, flip_a_pixel, "expected SHA-256 [0-9a-f]{64}, found [0-9a-f]{64}", id="pixel"),
+    pytest.param(TRAIN_LABELS, replace_bytes(8, b"\xc8"), "expected SHA-256", id="label 200"),
+    pytest.param(TRAIN_IMAGES, truncate, "expected 156,816 bytes, found 156,815", id="truncated"),
+    pytest.param(TRAIN_LABELS, lengthen, "expected 208 bytes, found more", id="too long"),
+    pytest.param(
+        TRAIN_IMAGES,
+        replace_bytes(8, struct.pack(">II", 14, 56)),
+        r"expected the IDX header .*\(2051, 200, 28, 28\), found \(2051, 200, 14, 56\)",
+        id="14 x 56",
+    ),
+    pytest.param(TRAIN_LABELS, replace_bytes(2, b"\x0d"), r"\(2049, 200\), found \(3329, 200\)", id="floats"),
+    pytest.param(TRAIN_LABELS, empty, "expected 208 bytes, found 0", id="empty"),
+    pytest.param(TRAIN_IMAGES, make_directory, "found: Is a directory", id="directory"),
+    pytest.param(TRAIN_IMAGES, make_garbage, "expected 156,816 bytes, found 260", id="web page"),
+]
+GZ_DAMAGE = [
+    pytest.param(TRAIN_IMAGES, make_garbage, "gzip archive, found: Not a gzipped file", id="gz web page"),
+    pytest.param(TRAIN_IMAGES, truncate, "gzip archive, found: Compressed file ended", id="gz truncated"),
+    pytest.param(TRAIN_LABELS, spoil_the_checksum, "gzip archive, found: CRC check failed", id="gz checksum"),
+    pytest.param(TRAIN_IMAGES, replace_bytes(20, b"\xff" * 200), "expected ", id="gz noise"),
+    pytest.param(TRAIN_LABELS, empty, "expected 208 bytes, found 0", id="gz empty"),
+    pytest.param(TRAIN_IMAGES, make_directory, "found: Is a directory", id="gz directory"),
+]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "name", "damage", "message"),
+    [pytest.param("", *p.values, id=p.id) for p in PLAIN_DAMAGE]
+    + [pytest.param(".gz", *p.values, id=p.id) for p in GZ_DAMAGE],
+)
+def test_damage_is_refused_with_file_reason_and_fix(tiny, tmp_path, suffix, name, damage, message):
+    folder = write(tmp_path / "d", {name + suffix: content for name, content in TINY_FILES.items()})
+    assert_is_tiny(quiet(folder))
+    damage(folder / (name + suffix))
+    with pytest.raises(DataError, match=message) as caught:
+        quiet(folder)
+    assert str(folder / (name + suffix)) in str(caught.value)
+    assert "leave data_path out" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@given(position=st.integers(0, 207), change=st.integers(1, 255))
+def test_no_changed_byte_is_accepted(position, change):
+    content = bytearray(TINY_FILES[TRAIN_LABELS])
+    content[position] ^= change
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / TRAIN_LABELS
+        path.write_bytes(content)
+        with pytest.raises(DataError):
+            load_idx(path, TINY["training"][1], "")
+        content[position] ^= change
+        path.write_bytes(content)
+        assert load_idx(path, TINY["training"][1], "") == content
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_a_huge_file_is_not_read_to_its_end(tmp_path, suffix):
+    path = tmp_path / f"huge{suffix}"
+    if suffix:
+        with gzip.open(path, "wb", compresslevel=1) as file:
+            for _ in range(64):
+                file.write(bytes(1 << 20))
+    else:
+        with path.open("wb") as file:
+            file.truncate(1 << 40)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="found more"):
+            load_idx(path, IdxFile("huge", (1000,), ""), "")
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+# ---------------------------------------------------------------- the cache
+
+
+@pytest.mark.parametrize(
+    ("variables", "folder"),
+    [
+        ({"SNN_CORE_CACHE": "/a/b", "XDG_CACHE_HOME": "/x", "HOME": "/h"}, "/a/b"),
+        ({"SNN_CORE_CACHE": "~/b", "HOME": "/h"}, "/h/b"),
+        ({"XDG_CACHE_HOME": "/x", "HOME": "/h"}, "/x/snn_core"),
+        ({"SNN_CORE_CACHE": "", "XDG_CACHE_HOME": "", "HOME": "/h"}, "/h/.cache/snn_core"),
+        ({"HOME": "/h"}, "/h/.cache/snn_core"),
+    ],
+)
+def test_the_cache_folder(monkeypatch, variables, folder):
+    for name in ("SNN_CORE_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert sources.cache_dir() == Path(folder)
+
+
+@pytest.mark.parametrize("where", ["data_path", "Debian"])
+def test_local_data_are_cached_only_on_request(tiny, tmp_path, monkeypatch, where):
+    folder = write(tmp_path / "d", gz_names())
+    if where == "Debian":
+        monkeypatch.setattr(sources, "DEBIAN_FOLDER", folder)
+    data_path = folder if where == "data_path" else None
+    quiet(data_path)
+    assert cached(tmp_path) == {}
+    quiet(data_path, cache=True)
+    assert cached(tmp_path) == {name: TINY_FILES[name] for name in (TRAIN_IMAGES, TRAIN_LABELS)}
+    dataset = quiet()
+    assert_is_tiny(dataset)
+    assert dataset.source == f"the cache ({tmp_path / 'cache'})"
+
+
+def test_the_subset_is_never_cached(tmp_path):
+    quiet(source="embedded", cache=True)
+    quiet(cache=True)
+    assert cached(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "message"), [p for p in PLAIN_DAMAGE if p.values[1] is not make_directory]
+)
+def test_a_damaged_cache_file_is_replaced(tiny, tmp_path, monkeypatch, caplog, name, damage, message):
+    damage(write(tmp_path / "cache") / name)
+    monkeypatch.setattr(sources, "DEBIAN_FOLDER", write(tmp_path / "installed", gz_names()))
+    dataset = quiet()
+    assert_is_tiny(dataset)
+    assert dataset.source.startswith("Debian package")
+    assert cached(tmp_path) == TINY_FILES
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING and "\n" not in record.message
+    assert re.search(f"cache/{name}: .*{message}.* It is fetched anew.", record.message)
+
+
+def test_a_damaged_cache_file_is_not_used_where_nothing_can_replace_it(tiny, tmp_path, caplog):
+    flip_a_pixel(write(tmp_path / "cache") / TRAIN_IMAGES)
+    assert quiet().is_subset
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+
+
+def test_half_a_cache_is_filled(tiny, tmp_path, monkeypatch, caplog):
+    (write(tmp_path / "cache") / TRAIN_LABELS).unlink()
+    monkeypatch.setattr(sources, "DEBIAN_FOLDER", write(tmp_path / "installed", gz_names()))
+    assert quiet().source.startswith("Debian package")
+    assert cached(tmp_path) == TINY_FILES
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("cache", ["occupied/cache", "~no-such-user-here/cache"])
+def test_an_unwritable_cache_is_one_warning(tiny, tmp_path, monkeypatch, caplog, cache):
+    (tmp_path / "occupied").write_bytes(b"a file where a folder would have to be")
+    monkeypatch.setenv("SNN_CORE_CACHE", cache if cache.startswith("~") else str(tmp_path / cache))
+    monkeypatch.setattr(sources, "DEBIAN_FOLDER", write(tmp_path / "installed", gz_names()))
+    assert_is_tiny(quiet(cache=True))
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert record.message.startswith("the data are not cached: ") and "\n" not in record.message
+
+
+def test_an_interrupted_write_to_the_cache_leaves_nothing(tiny, tmp_path, monkeypatch, caplog):
+    def disk_full(source, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", disk_full)
+    assert_is_tiny(quiet(write(tmp_path / "d"), cache=True))
+    assert cached(tmp_path) == {}
+    assert "No space left on device" in caplog.text
+
+
+def test_two_processes_fill_one_cache(tmp_path):
+    """Both write and read the same files over and over; neither may ever see half a file."""
+    code = """
+import logging, sys
+from sequential_fmnist import data, sources
+logging.basicConfig(level=logging.WARNING, stream=sys.stdout)
+sources.FULL = {"training": sources.SUBSET["test"]}
+print("ready", flush=True)
+sys.stdin.readline()
+for _ in range(25):
+    data.SequentialFashionMNIST(sources.EMBEDDED_FOLDER, cache=True, verbose=False)
+    dataset = data.SequentialFashionMNIST(source="full", verbose=False)
+    assert dataset.source.startswith("the cache"), dataset.source
+"""
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", code], cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        for _ in range(2)
+    ]
+    for child in children:
+        assert child.stdout.readline() == "ready\n"
+    for child in children:
+        child.stdin.write("go\n")
+        child.stdin.flush()
+    for child in children:
+        assert child.communicate(timeout=60)[0] == ""
+        assert child.returncode == 0
+    assert {name: sha256(content) for name, content in cached(tmp_path).items()} == {
+        file.name: file.sha256 for file in sources.SUBSET["test"]
+    }
+
+
+# ---------------------------------------------------------------- Debian's package, not installed
+
+
+def test_the_package_is_unpacked_once_for_both_splits(tiny, tmp_path, monkeypatch):
+    package = build_package(tmp_path, gz_names())
+    program(tmp_path, "apt-get", f'cp "{package}" x.deb; echo "$@" >> "{tmp_path}/calls"')
+    # A name that a shell would act on.
+    temporary = tmp_path / "a b; touch c $(touch d)"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    first, second = quiet(), quiet(train=False)
+    assert_is_tiny(first)
+    assert_is_tiny(second, "test")
+    assert first.source == "Debian package dataset-fashion-mnist (unpacked without installing it)"
+    assert second.source.startswith("the cache")
+    assert cached(tmp_path) == TINY_FILES
+    (call,) = (tmp_path / "calls").read_text().splitlines()
+    assert call.endswith(" download dataset-fashion-mnist")
+    assert not list(temporary.iterdir())
+
+
+def test_a_damaged_package_is_refused(tiny, tmp_path, caplog):
+    spoiled = {**TINY_FILES, TRAIN_LABELS: TINY_FILES[TRAIN_LABELS][:-1] + b"\xc8"}
+    package = build_package(tmp_path, gz_names(spoiled))
+    program(tmp_path, "apt-get", f'cp "{package}" x.deb')
+    with pytest.raises(DataError, match=f"{TRAIN_LABELS}.gz: expected SHA-256"):
+        quiet(source="full")
+    assert TRAIN_LABELS in caplog.text
+    assert cached(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("echo first; echo 'E: no network' >&2; exit 100", "apt-get failed: E: no network"),
+        ("exit 1", "apt-get failed: no message"),
+        ("exec sleep 30", "apt-get took more than 0.2 s"),
+        ("echo this is no package > x.deb", "dpkg-deb failed: "),
+    ],
+)
+def test_a_failing_apt_is_a_reason_and_no_more(tiny, tmp_path, monkeypatch, script, reason):
+    require(shutil.which("dpkg-deb") is not None, "dpkg-deb")
+    program(tmp_path, "apt-get", script)
+    if "sleep" in script:
+        monkeypatch.setattr(sources, "APT_TIMEOUT_S", 0.2)
+    with pytest.raises(DataError, match=reason):
+        quiet(source="full")
+    assert quiet().is_subset
+
+
+def test_apt_is_not_asked_without_dpkg_deb(tiny, tmp_path, monkeypatch):
+    program(tmp_path, "apt-get", f': > "{tmp_path}/called"')
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    with pytest.raises(DataError, match="there is no apt-get with dpkg-deb"):
+        quiet(source="full")
+    assert not (tmp_path / "called").exists()
+
+
+# ---------------------------------------------------------------- mirrors
+
+
+def test_the_mirror_gives_the_asked_split_and_it_is_cached(tiny, tmp_path, capsys):
+    with serve(gz_names()) as requests:
+        dataset = SequentialFashionMNIST(train=False)
+        assert requests == [f"/{TEST_IMAGES}.gz", f"/{TEST_LABELS}.gz"]
+        assert_is_tiny(dataset, "test")
+        assert re.fullmatch(r"the mirror http://127\.0\.0\.1:\d+/", dataset.source)
+        assert cached(tmp_path) == {name: TINY_FILES[name] for name in (TEST_IMAGES, TEST_LABELS)}
+        assert quiet(train=False).source.startswith("the cache")
+        assert len(requests) == 2
+    printed, errors = capsys.readouterr()
+    assert printed.count("\n") == 1 and dataset.source in printed
+    assert f"{TEST_IMAGES}: 100%" in errors, "no progress bar"
+
+
+def cut_short(handler: BaseHTTPRequestHandler, body: bytes) -> None:
+    handler.send_response(200)
+    handler.send_header("Content-Length", str(len(body)))
+    handler.end_headers()
+    handler.wfile.write(body[:-10])
+
+
+def login_page(handler: BaseHTTPRequestHandler, body: bytes) -> None:
+    proper_response(handler, b"<html>Please log in</html>")
+
+
+def another_file(handler: BaseHTTPRequestHandler, body: bytes) -> None:
+    proper_response(handler, pack(idx(PIXELS["training"][::-1])))
+
+
+def endless(handler: BaseHTTPRequestHandler, body: bytes) -> None:
+    handler.send_response(200)
+    handler.end_headers()
+    while True:
+        handler.wfile.write(bytes(1 << 16))
+
+
+def silent(handler: BaseHTTPRequestHandler, body: bytes) -> None:
+    handler.send_response(200)
+    handler.end_headers()
+    time.sleep(0.5)
+
+
+def not_http(handler: BaseHTTPRequestHandler, body: bytes) -> None:
+    handler.wfile.write(b"what?\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("respond", "reason"),
+    [
+        (cut_short, "expected a gzip archive, found: Compressed file ended"),
+        (login_page, "expected a gzip archive, found: Not a gzipped file"),
+        (another_file, "expected SHA-256"),
+        (endless, "expected a gzip archive"),
+        (silent, "timed out"),
+        (not_http, "what"),
+        (lambda handler, body: handler.send_error(503), "503"),
+    ],
+)
+def test_a_bad_mirror_is_passed_over_and_named(tiny, tmp_path, monkeypatch, respond, reason):
+    monkeypatch.setattr(sources, "NETWORK_TIMEOUT_S", 0.25)
+    with serve(gz_names(), respond) as asked:
+        with pytest.raises(DataError, match=rf"http://127\.0\.0\.1:\d+/ failed: .*{reason}"):
+            quiet(source="full")
+        assert cached(tmp_path) == {}
+        monkeypatch.setattr(sources, "NETWORK_TIMEOUT_S", 20 if respond is not silent else 0.25)
+        with serve(gz_names()) as then_asked:
+            assert_is_tiny(quiet(source="full"))
+        assert len(asked) == 2 and len(then_asked) == 2
+
+
+def test_without_torchvision_there_are_no_mirrors(tiny, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchvision.datasets", None)
+    with pytest.raises(DataError, match="torchvision, which knows the mirrors, cannot be imported"):
+        quiet(source="full")
+    assert quiet().is_subset
+
+
+# ---------------------------------------------------------------- all sources together
+
+
+def test_sources_are_tried_in_order(tiny, tmp_path, monkeypatch):
+    package = build_package(tmp_path, gz_names())
+    program(tmp_path, "apt-get", f'cp "{package}" x.deb')
+    write(tmp_path / "cache")
+    installed = write(tmp_path / "installed", gz_names())
+    monkeypatch.setattr(sources, "DEBIAN_FOLDER", installed)
+    with serve(gz_names()) as requests:
+        assert quiet().source.startswith("the cache")
+        shutil.rmtree(tmp_path / "cache")
+        assert quiet().source == f"Debian package dataset-fashion-mnist ({installed})"
+        shutil.rmtree(installed)
+        assert quiet().source.endswith("(unpacked without installing it)")
+        shutil.rmtree(tmp_path / "cache")
+        program(tmp_path, "apt-get", "exit 100")
+        assert not requests
+        assert quiet().source.startswith("the mirror")
+        shutil.rmtree(tmp_path / "cache")
+    assert quiet().source.startswith("the embedded subset")
+
+
+def test_a_damaged_installed_package_is_reported_and_passed_over(tiny, tmp_path, monkeypatch, caplog):
+    installed = write(tmp_path / "installed", gz_names())
+    truncate(installed / f"{TRAIN_IMAGES}.gz")
+    monkeypatch.setattr(sources, "DEBIAN_FOLDER", installed)
+    with serve(gz_names()):
+        dataset = quiet()
+    assert dataset.source.startswith("the mirror")
+    (record,) = caplog.records
+    assert "apt-get install --reinstall dataset-fashion-mnist" in record.message
+
+
+def test_embedded_asks_nobody(tiny, tmp_path):
+    program(tmp_path, "apt-get", f': > "{tmp_path}/called"')
+    write(tmp_path / "cache")
+    with serve(gz_names()) as requests:
+        assert quiet(source="embedded").is_subset
+    assert not requests and not (tmp_path / "called").exists()
+
+
+def test_full_names_every_source_that_failed_and_the_fix(tiny, tmp_path, caplog):
+    with pytest.raises(DataError) as caught:
+        quiet(source="full")
+    message = str(caught.value)
+    for part in (str(tmp_path / "cache"), "is not installed", "E: Unable to locate package", "data_path"):
+        assert part in message
+    assert "apt-get install dataset-fashion-mnist" in message and "\n" not in message
+    with caplog.at_level(logging.INFO):
+        assert quiet().is_subset
+    assert message in caplog.text, "the reasons for taking the subset are not logged"
+
+
+# ---------------------------------------------------------------- the embedded subset
+
+
+def test_the_subset_is_balanced_and_small():
+    for train, per_class in ((True, 600), (False, 100)):
+        dataset = quiet(train=train, source="embedded")
+        assert dataset.images.shape == (10 * per_class, 1, 28, 28)
+        assert torch.bincount(dataset.labels).tolist() == [per_class] * 10
+    files = list(sources.EMBEDDED_FOLDER.glob("*.gz"))
+    assert len(files) == 4 and sum(path.stat().st_size for path in files) < 4_000_000
+    for path in files:
+        assert path.read_bytes()[3:8] == bytes(5), "a file name or a time in the header"
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_the_subset_is_the_first_of_each_class_of_the_full_data(full_folder, train):
+    full, subset = quiet(full_folder, train=train), quiet(train=train, source="embedded")
+    seen = [0] * 10
+    places = []
+    for place, label in enumerate(full.labels.tolist()):
+        seen[label] += 1
+        if seen[label] <= len(subset) // 10:
+            places.append(place)
+    assert torch.equal(subset.images, full.images[places])
+    assert torch.equal(subset.labels, full.labels[places])
+
+
+def load_script():
+    path = ROOT / "tools" / "make_embedded_subset.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_script_makes_the_committed_files(full_folder, monkeypatch, tmp_path):
+    monkeypatch.setattr(sources, "DEBIAN_FOLDER", full_folder)
+    load_script().main(["--out", str(tmp_path / "out")])
+    made, committed = (
+        {path.name: path.read_bytes() for path in folder.glob("*.gz")}
+        for folder in (tmp_path / "out", sources.EMBEDDED_FOLDER)
+    )
+    # Another implementation of zlib packs the same bytes differently.
+    if not re.fullmatch(r"[\d.]+", zlib.ZLIB_RUNTIME_VERSION):
+        made, committed = ({n: gzip.decompress(x) for n, x in files.items()} for files in (made, committed))
+    assert made.keys() == committed.keys()
+    assert all(made[name] == committed[name] for name in made)
+
+
+def test_the_script_refuses_to_write_another_subset(tmp_path):
+    with pytest.raises(ValueError, match="expected SHA-256"):
+        load_script().save(tmp_path, sources.SUBSET["test"][1], torch.zeros(1000))
+    assert list(tmp_path.glob("*.gz")) == []
+
+
+# ---------------------------------------------------------------- the command line
+
+
+def test_the_command_caches_both_splits_and_says_their_source(tiny, tmp_path, capsys):
+    with serve(gz_names()):
+        assert data.main([]) == 0
+    assert cached(tmp_path) == TINY_FILES
+    first, second = capsys.readouterr().out.splitlines()
+    assert re.match("Fashion-MNIST, training split: 200 images from the mirror ", first)
+    assert re.match("Fashion-MNIST, test split: 100 images from the mirror ", second)
+
+
+def test_the_command_takes_a_folder(tiny, tmp_path, capsys):
+    assert data.main(["--data-path", str(write(tmp_path / "d"))]) == 0
+    assert cached(tmp_path) == TINY_FILES
+    assert capsys.readouterr().out.count(str(tmp_path / "d")) == 2
+
+
+@pytest.mark.parametrize("arguments", [["--source", "full"], ["--data-path", "wrong", "--source", "full"]])
+def test_the_command_fails_with_one_line(tiny, capsys, arguments):
+    assert data.main(arguments) == 1
+    printed, errors = capsys.readouterr()
+    assert printed == "" and errors.count("\n") == 1 and len(errors) > 60
+
+
+def test_the_command_as_a_module_and_no_torchvision_before_it_is_needed(tmp_path):
+    code = """
+import runpy, sys
+sys.argv[1:] = ["--source", "embedded"]
+try:
+    runpy.run_module("sequential_fmnist.data", run_name="__main__")
+finally:
+    assert "torchvision" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert [line.split(" images")[0] for line in done.stdout.splitlines()] == [
+        "Fashion-MNIST, training split: 6,000",
+        "Fashion-MNIST, test split: 1,000",
+    ]
+    assert cached(tmp_path) == {}

@@ -1,0 +1,330 @@
+"""Every flag of the command line, by its effect."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+from support import records, require, visible
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from sequential_fmnist import batches, train, trainer
+from sequential_fmnist.networks import NETWORKS, PlainNet
+from sequential_fmnist.sources import DEBIAN_FOLDER, cache_dir
+
+
+@pytest.fixture
+def run(few, monkeypatch, tmp_path):
+    """Run the command line on a few real images and return the folder of the run."""
+
+    def load(*args, train=True, **options):
+        loaded.append({"train": train, "data_path": args[0]} | options)
+        return few[0] if train else few[1]
+
+    def call(*argv, folder="run"):
+        assert train.main([*argv, "--output-dir", str(tmp_path / folder)]) == 0
+        return tmp_path / folder
+
+    loaded = call.loaded = []
+    monkeypatch.setattr(train, "SequentialFashionMNIST", load)
+    return call
+
+
+def saved(folder, name="latest.pt"):
+    return torch.load(folder / name, weights_only=True)
+
+
+def lrs(folder):
+    return [record["lr"] for record in records(folder)]
+
+
+def test_defaults_are_those_of_the_comparison(run):
+    folder = run("--epochs", "1")
+    config = saved(folder)["config"]
+    expected = {"model": "plain", "batch_size": 256, "lr": 0.1, "opt": "sgd", "lrs": "cosa", "momentum": 0.9}
+    assert {name: config[name] for name in expected} == expected
+    assert config == json.loads((folder / "config.json").read_text())
+    assert visible(folder) == ["best.pt", "config.json", "latest.pt", "metrics.jsonl"]
+
+
+@pytest.mark.parametrize("flag", ["-b", "--batch-size"])
+def test_batch_size_decides_the_number_of_steps(run, flag):
+    folder = run("--epochs", "1", "--opt", "adam", flag, "30")
+    assert saved(folder)["optimizer"]["state"][0]["step"].item() == 7  # 200 images
+
+
+def test_epochs(run):
+    assert [record["epoch"] for record in records(run("--epochs", "3"))] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("flag", ["-j", "--workers"])
+def test_workers_use_a_data_loader_and_change_nothing(run, monkeypatch, flag):
+    seen = []
+
+    class Spy(batches.DataLoader):
+        def __init__(self, *args, num_workers, **options):
+            seen.append(num_workers)
+            super().__init__(*args, num_workers=num_workers, **options)
+
+    monkeypatch.setattr(batches, "DataLoader", Spy)
+    without = run("--epochs", "2", "-b", "64", folder="without")
+    assert seen == []
+    with_workers = run("--epochs", "2", "-b", "64", flag, "2", folder="with")
+    assert seen == [2, 2]
+    assert records(with_workers) == records(without)
+
+
+def test_lr(run):
+    folder = run("--epochs", "1", "--lr", "0.03")
+    assert lrs(folder) == [0.03]
+
+
+@pytest.mark.parametrize(("opt", "state"), [("sgd", "momentum_buffer"), ("adam", "exp_avg_sq")])
+def test_opt(run, opt, state):
+    assert state in saved(run("--epochs", "1", "--opt", opt))["optimizer"]["state"][0]
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--lrs", "none"], [0.1, 0.1, 0.1, 0.1]),
+        (["--lrs", "cosa"], [0.1, 0.0853553, 0.05, 0.0146447]),  # 0.05 (1 + cos(pi e / 4))
+        (["--lrs", "cosa", "--cosa-tmax", "2"], [0.1, 0.05, 0.0, 0.05]),
+        (["--lrs", "step", "--step-size", "2"], [0.1, 0.1, 0.01, 0.01]),
+        (["--lrs", "step", "--step-size", "1", "--step-gamma", "0.5"], [0.1, 0.05, 0.025, 0.0125]),
+    ],
+)
+def test_schedules(run, flags, expected):
+    assert lrs(run("--epochs", "4", *flags)) == pytest.approx(expected, abs=1e-7)
+
+
+def test_momentum(run):
+    with_momentum, without = run("--epochs", "2"), run("--epochs", "2", "--momentum", "0", folder="without")
+    assert saved(without)["optimizer"]["param_groups"][0]["momentum"] == 0
+    assert records(with_momentum)[0] != records(without)[1]
+
+
+@pytest.mark.parametrize("flag", ["--wd", "--weight-decay"])
+def test_weight_decay_shrinks_the_weights(run, flag):
+    plain = saved(run("--epochs", "2", "-b", "20"))["model"]
+    decayed = saved(run("--epochs", "2", "-b", "20", flag, "0.1", folder="decayed"))["model"]
+    assert decayed["fc1.weight"].norm() < 0.9 * plain["fc1.weight"].norm()
+
+
+def test_loss_decides_what_is_minimised(run):
+    rates, logits = run("--epochs", "1"), run("--epochs", "1", "--loss", "cross-entropy", folder="logits")
+    assert records(rates)[0]["train_loss"] < 0.5  # rates lie in [0, 1]
+    assert records(logits)[0]["train_loss"] == pytest.approx(math.log(10), abs=0.3)
+    assert records(logits)[0]["test_loss"] == pytest.approx(math.log(10), abs=0.3)
+
+
+def test_clip_limits_how_far_a_step_goes(run):
+    """One step of plain SGD moves the weights by lr times the gradient, whose norm is at most the limit."""
+    flags = ["--epochs", "1", "-b", "200", "--momentum", "0", "--lr", "1", "--lrs", "none"]
+    torch.manual_seed(0)
+    start = PlainNet().state_dict()
+
+    def moved(folder):
+        after = saved(folder)["model"]
+        return torch.cat([(after[name] - start[name]).flatten() for name in start]).norm().item()
+
+    free = moved(run(*flags))
+    assert free > 0.01
+    assert moved(run(*flags, "--clip", "0.005", folder="clipped")) == pytest.approx(0.005, rel=1e-3)
+    assert moved(run(*flags, "--clip", "100", folder="loose")) == pytest.approx(free, rel=1e-6)
+
+
+def test_output_dir_defaults_to_runs_and_the_model(run, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert train.main(["--epochs", "1", "--model", "feedback"]) == 0
+    assert (tmp_path / "runs" / "feedback" / "latest.pt").exists()
+
+
+def test_an_earlier_run_is_not_lost(run, tmp_path, capsys):
+    folder = run("--epochs", "1")
+    before = records(folder)
+    with pytest.raises(SystemExit) as exit_:
+        train.main(["--epochs", "2", "--output-dir", str(folder)])
+    assert exit_.value.code == 2
+    assert re.search(r"already holds a run: add --resume .*latest\.pt", capsys.readouterr().err)
+    assert records(folder) == before
+    run("--epochs", "2", "--overwrite")
+    assert len(records(folder)) == 2
+
+
+def test_resume_goes_on_in_the_same_folder(run):
+    whole = run("--epochs", "3", "--cosa-tmax", "3", folder="whole")
+    folder = run("--epochs", "1", "--cosa-tmax", "3")
+    argv = ["--epochs", "3", "--cosa-tmax", "3", "--resume", str(folder / "latest.pt")]
+    assert train.main(argv) == 0
+    assert records(folder) == records(whole)
+
+
+def test_start_epoch(run):
+    folder = run("--epochs", "4", "--start-epoch", "2")
+    assert [record["epoch"] for record in records(folder)] == [2, 3]
+    assert lrs(folder) == pytest.approx([0.05, 0.0146447], abs=1e-7)
+
+
+def test_amp_is_reduced_precision(run):
+    full, reduced = run("--epochs", "1"), run("--epochs", "1", "--amp", folder="amp")
+    loss, amp_loss = records(full)[0]["train_loss"], records(reduced)[0]["train_loss"]
+    assert loss != amp_loss
+    assert amp_loss == pytest.approx(loss, rel=0.05)
+
+
+def test_tb_writes_every_scalar_of_every_epoch_once_even_after_resume(run):
+    folder = run("--epochs", "2", "--tb")
+    argv = ["--epochs", "3", "--tb", "--resume", str(folder / "latest.pt")]
+    assert train.main(argv) == 0
+    events = EventAccumulator(str(folder / "tb"))
+    events.Reload()
+    assert set(events.Tags()["scalars"]) == set(records(folder)[0]) - {"epoch"}
+    accuracy = [(event.step, event.value) for event in events.Scalars("test_accuracy")]
+    assert accuracy == [(r["epoch"], pytest.approx(r["test_accuracy"])) for r in records(folder)]
+
+
+def test_run_that_replaces_another_begins_its_tensorboard_log_anew(run, caplog):
+    for _ in range(2):
+        folder = run("--epochs", "1", "--tb", "--overwrite")
+    assert len(list((folder / "tb").iterdir())) == 1
+    assert len(EventAccumulator(str(folder / "tb")).Reload().Scalars("test_accuracy")) == 1
+    assert caplog.records == []
+
+
+def test_without_tb_there_is_no_folder_for_it(run):
+    assert not (run("--epochs", "1") / "tb").exists()
+
+
+@pytest.mark.parametrize("model", NETWORKS)
+def test_model_and_hidden(run, model):
+    weights = saved(run("--epochs", "1", "--model", model, "--hidden", "7"))["model"]
+    assert weights["fc1.weight"].shape == (7, 28)
+    assert ("sy1.0.w" in weights) == (model == "stateful-synapse")
+    assert ("sn1.0.rc.weight" in weights) == (model == "feedback")
+
+
+def test_backend_reaches_the_neurons(run, monkeypatch):
+    seen = []
+    make = trainer.make_network
+
+    def spy(*args):
+        seen.append(make(*args).sn1.backend)
+        return make(*args)
+
+    monkeypatch.setattr(trainer, "make_network", spy)
+    run("--epochs", "1", "--backend", "torch")
+    assert seen == ["torch"]
+
+
+def test_seed_decides_everything(run):
+    zero, again = run("--epochs", "1"), run("--epochs", "1", "--seed", "0", folder="again")
+    other = run("--epochs", "1", "--seed", "1", folder="other")
+    assert records(zero) == records(again)
+    assert records(zero) != records(other)
+
+
+def test_flags_of_the_data_reach_the_data(run):
+    run("--epochs", "1", "--data-path", "somewhere", "--order", "row", "--source", "full", "--cache-dataset")
+    expected = {
+        "data_path": "somewhere",
+        "order": "row",
+        "source": "full",
+        "cache": True,
+        "verbose": True,
+    }
+    assert run.loaded == [{"train": True} | expected, {"train": False} | expected]
+
+
+def test_data_path_and_cache_dataset_on_real_files(tmp_path, capsys):
+    require(DEBIAN_FOLDER.exists(), "Debian's package dataset-fashion-mnist")
+    argv = ["--data-path", str(DEBIAN_FOLDER), "--cache-dataset", "--epochs", "1", "-b", "10000"]
+    assert train.main([*argv, "--output-dir", str(tmp_path / "run")]) == 0
+    assert str(DEBIAN_FOLDER) in capsys.readouterr().out
+    assert len([path for path in cache_dir().iterdir() if not path.name.startswith(".")]) == 4
+
+
+def test_wrong_data_path_ends_with_one_line(tmp_path, capsys):
+    assert train.main(["--data-path", str(tmp_path / "nowhere"), "--output-dir", str(tmp_path / "run")]) == 1
+    error = capsys.readouterr().err
+    assert "nowhere" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_threads(run):
+    before = torch.get_num_threads()
+    try:
+        run("--epochs", "1", "--threads", "2")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_device_that_is_not_there_is_refused(capsys):
+    device = f"cuda:{torch.cuda.device_count()}"
+    for wrong in (device, "meta", "gpu"):
+        with pytest.raises(SystemExit) as exit_:
+            train.main(["--device", wrong])
+        assert exit_.value.code == 2
+        assert f"argument --device: {wrong} cannot be used here" in capsys.readouterr().err
+
+
+def test_device_cpu(run):
+    assert saved(run("--epochs", "1", "--device", "cpu"))["config"]["device"] == "cpu"
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--epochs", "0"], ["--epochs", "1.5"], ["-b", "0"], ["-j", "-1"], ["--lr", "0"], ["--lr", "nan"],
+        ["--lr", "x"], ["--opt", "rmsprop"],
+        ["--lrs", "linear"], ["--step-size", "0"], ["--step-gamma", "0"], ["--cosa-tmax", "0"],
+        ["--momentum", "-1"], ["--momentum", "1"], ["--wd", "-1"], ["--start-epoch", "-1"], ["--model", "lstm"],
+        ["--hidden", "0"], ["--backend", "fast"], ["--seed", "-1"], ["--order", "spiral"], ["--source", "web"],
+        ["--threads", "0"], ["--epoch", "3"], ["--start-epoch", "64"],
+    ],
+)  # fmt: skip
+def test_bad_arguments_end_with_status_2_and_one_line_that_names_them(run, argv, tmp_path, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        train.main([*argv, "--output-dir", str(tmp_path / "run")])
+    error = capsys.readouterr().err
+    assert exit_.value.code == 2
+    assert error.count("\n") == 1
+    named = {"--wd": "--weight-decay", "-b": "--batch-size", "-j": "--workers"}
+    name = named.get(argv[0], argv[0]).lstrip("-")
+    assert re.search(name.replace("-", "[-_]"), error) or (
+        argv == ["--start-epoch", "64"] and "epochs" in error
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_bad_checkpoint_ends_with_status_1_and_one_line(run, tmp_path, capsys):
+    (tmp_path / "broken.pt").write_bytes(b"not a checkpoint")
+    assert train.main(["--resume", str(tmp_path / "broken.pt")]) == 1
+    error = capsys.readouterr().err
+    assert "broken.pt is damaged" in error
+    assert error.count("\n") == 1
+
+
+def test_every_flag_of_the_text_is_there():
+    text = "--data-path --device -b --batch-size --epochs -j --workers --lr --opt --lrs --step-size --step-gamma "
+    text += "--cosa-tmax --momentum --wd --weight-decay --output-dir --resume --start-epoch --cache-dataset --amp "
+    text += "--tb --model"
+    known = {option for action in train.make_parser()._actions for option in action.option_strings}
+    assert set(text.split()) <= known
+
+
+def test_as_a_program(tmp_path):
+    argv = [sys.executable, "-m", "sequential_fmnist", "--source", "embedded", "--epochs", "1", "-b", "1000"]
+    done = subprocess.run(
+        [*argv, "--output-dir", tmp_path / "run"], capture_output=True, text=True, check=True
+    )
+    assert "6,000 of 60,000 training images" in done.stdout
+    assert re.search(r"epoch +1/1 +lr 0\.1000 +train loss 0\.\d+ accuracy +\d+\.\d+%", done.stdout)
+    assert len(records(tmp_path / "run")) == 1

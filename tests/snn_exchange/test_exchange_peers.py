@@ -1,0 +1,313 @@
+"""Networks in libraries that we did not write: load ours there, theirs here, run 1,000 images in both and compare.
+
+What comes out is the table ``results/exchange.json``, which ``make exchange`` writes and every run of the tests checks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nir
+import numpy as np
+import pytest
+import torch
+from support import ROOT, require
+from torch import Tensor, nn
+
+from sequential_fmnist import pretrained
+from sequential_fmnist.files import write_json
+from sequential_fmnist.networks import NETWORKS, columns_as_sequence
+from sequential_fmnist.provenance import provenance
+from snn_core.functional import reset_net
+from snn_core.neuron import IFNode
+from snn_exchange import (
+    DIFFERENCES,
+    ExchangeError,
+    ExchangeWarning,
+    from_nir,
+    read_nir,
+    to_nir,
+    write_nir,
+)
+
+pytestmark = pytest.mark.xdist_group("exchange_peers")
+
+RESULTS = ROOT / "results" / "exchange.json"
+WORKER = Path(__file__).with_name("exchange_peer.py")
+#: Spyx needs jax, and has an environment of its own, which `make test` builds; the others live in this one.
+PYTHONS = {
+    "snntorch": Path(sys.executable),
+    "spikingjelly": Path(sys.executable),
+    "spyx": Path(os.environ.get("SNN_CORE_JAX_PYTHON", ROOT / "build" / "bench" / "jax" / "bin" / "python")),
+}
+
+IMAGES = 1000
+#: Spikes of 1,000 images that may differ by rounding, of 28 x 1,000 x 32 chances.
+ROUNDING = 9
+
+#: Our networks, and the dialects in which each library gets them.
+EXPORTS = {
+    "snntorch": [
+        ("plain", "nir"),
+        ("plain", "snntorch"),
+        ("stateful-synapse", "snntorch"),
+        ("feedback", "spyx"),
+        ("feedback", "snntorch"),
+    ],
+    "spikingjelly": [("plain", "nir"), ("stateful-synapse", "nir"), ("feedback", "nir")],
+    "spyx": [
+        ("plain", "nir"),
+        ("plain", "spyx"),
+        ("stateful-synapse", "spyx"),
+        ("feedback", "nir"),
+        ("feedback", "spyx"),
+    ],
+}
+#: Seconds of processor time for what is known not to end: Spyx follows the first edge of each node, round and round.
+LIMITS = {("spyx", "feedback", "nir"): 5}
+#: Networks that are built in each library and exported by it, with the trained weights of ours.
+IMPORTS = {
+    "snntorch": ["scalar", "zero", "subtract", "recurrent"],
+    "spikingjelly": ["if", "lif", "recurrent"],
+    "spyx": ["if", "recurrent"],
+}
+
+
+@dataclass
+class Run:
+    """What one network did: spikes of the hidden layer, and outputs, [T, N, *]."""
+
+    hidden: Tensor
+    output: Tensor
+
+    def accuracy(self, labels: Tensor) -> float:
+        return (self.output.mean(0).argmax(1) == labels).double().mean().item()
+
+
+def run_ours(layers: nn.Sequential, x_seq: Tensor) -> Run:
+    found: list[Tensor] = []
+    neurons = next(
+        layer
+        for layer in layers
+        if any(isinstance(m, nn.Module) and hasattr(m, "v") for m in layer.modules())
+    )
+    hook = neurons.register_forward_hook(lambda _module, _inputs, output: found.append(output))
+    with torch.no_grad():
+        output = layers(x_seq)
+    hook.remove()
+    reset_net(layers)
+    return Run(found[0], output)
+
+
+def soft_and_late(layers: nn.Sequential, x_seq: Tensor) -> Run:
+    """Run a network with the soft reset, the hidden spikes one step later, as Spyx's neurons do it."""
+    for module in layers.modules():
+        if isinstance(module, IFNode):
+            module.v_reset = None
+    hidden = run_ours(layers, x_seq).hidden
+    late = torch.cat([torch.zeros_like(hidden[:1]), hidden[:-1]])
+    with torch.no_grad():
+        return Run(late, layers[-1](late))
+
+
+def input_to_neurons(graph: nir.NIRGraph) -> nir.NIRGraph:
+    """Lead the input of a recurrent layer of Spyx to its neurons, not through the recurrent weights."""
+    for node in graph.nodes.values():
+        if isinstance(node, nir.NIRGraph):
+            node.edges = [
+                (source, target.replace("w_rec", "lif") if source.endswith("input") else target)
+                for source, target in node.edges
+            ]
+    return graph
+
+
+@pytest.fixture(scope="module")
+def test_images(embedded) -> tuple[Tensor, Tensor]:
+    images = embedded[1].images.float() / 255
+    assert len(images) == IMAGES
+    return columns_as_sequence(images).contiguous(), embedded[1].labels
+
+
+@pytest.fixture(scope="module")
+def peers(tmp_path_factory, test_images):
+    """What each library did, by its name: a folder with its results."""
+    x_seq, _ = test_images
+    done: dict[str, tuple[Path, dict[str, Any]]] = {}
+
+    def work(peer: str) -> tuple[Path, dict[str, Any]]:
+        if peer in done:
+            return done[peer]
+        python = PYTHONS[peer]
+        require(python.exists(), f"{python}, which `make test` builds,")
+        folder = tmp_path_factory.mktemp(peer)
+        np.save(folder / "x_seq.npy", x_seq.numpy())
+        np.savez(folder / "weights.npz", **trained_weights())
+        tasks = [
+            {"name": f"to-{model}-{dialect}", "do": "run", "limit": LIMITS.get((peer, model, dialect), 0)}
+            for model, dialect in EXPORTS[peer]
+        ]
+        tasks += [{"name": f"from-{kind}", "do": "export", "kind": kind} for kind in IMPORTS[peer]]
+        for model, dialect in EXPORTS[peer]:
+            write_nir(folder / f"to-{model}-{dialect}.nir", graph(model, dialect))
+        (folder / "tasks.json").write_text(json.dumps(tasks))
+        environment = os.environ | {"JAX_PLATFORMS": "cpu"}
+        result = subprocess.run(
+            [python, WORKER, peer, folder], env=environment, capture_output=True, text=True, check=False
+        )
+        assert result.returncode == 0, result.stderr
+        done[peer] = folder, json.loads((folder / "results.json").read_text())
+        return done[peer]
+
+    return work
+
+
+def trained_weights() -> dict[str, np.ndarray]:
+    """The weights of our trained plain network, and the recurrent ones of the feedback network."""
+    plain = {name: tensor.numpy() for name, tensor in pretrained.load("plain")[0].state_dict().items()}
+    return plain | {"recurrent": graph("feedback", "nir").nodes["sn1_recurrent"].weight}
+
+
+def graph(model: str, dialect: str):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExchangeWarning)
+        return to_nir(pretrained.load(model)[0], allow=DIFFERENCES, dialect=dialect)
+
+
+def compare(row: dict[str, Any], ours: Run, theirs: Run, labels: Tensor) -> dict[str, Any]:
+    differing = int((ours.hidden != theirs.hidden).sum())
+    assert 0.01 < ours.hidden.mean() < 0.99
+    return row | {
+        "outcome": "equal" if differing <= ROUNDING else "different",
+        "differing": differing,
+        "spikes": int(ours.hidden.sum()),
+        "chances": ours.hidden.numel(),
+        "accuracy_ours": ours.accuracy(labels),
+        "accuracy_theirs": theirs.accuracy(labels),
+    }
+
+
+def load_run(folder: Path, name: str) -> Run:
+    with np.load(folder / f"{name}.npz") as arrays:
+        return Run(*(torch.from_numpy(arrays[what]).float() for what in ("hidden", "output")))
+
+
+@pytest.fixture(scope="module")
+def rows(peers, test_images):
+    """The rows of a library: what became of each network."""
+    x_seq, labels = test_images
+
+    def make(peer: str) -> list[dict[str, Any]]:
+        folder, results = peers(peer)
+        errors = {task["name"]: task.get("error") for task in results["tasks"]}
+        about, made = {"peer": peer, "version": results["version"]}, []
+        for model, dialect in EXPORTS[peer]:
+            name = f"to-{model}-{dialect}"
+            row = about | {"direction": "to", "network": model, "dialect": dialect}
+            if errors[name]:
+                made.append(row | {"outcome": "refused", "why": errors[name]})
+                continue
+            theirs = load_run(folder, name)
+            layers = from_nir(read_nir(folder / f"{name}.nir"))
+            row = compare(row, run_ours(layers, x_seq), theirs, labels)
+            if peer == "spyx":
+                row["differing_soft_and_late"] = int(
+                    (soft_and_late(layers, x_seq).hidden != theirs.hidden).sum()
+                )
+            made.append(row)
+        for kind in IMPORTS[peer]:
+            name = f"from-{kind}"
+            row = about | {"direction": "from", "network": kind, "dialect": None}
+            if errors[name]:
+                made.append(row | {"outcome": "refused", "why": errors[name]})
+                continue
+            try:
+                layers = from_nir(read_nir(folder / f"{name}.nir"))
+            except ExchangeError as error:
+                made.append(row | {"outcome": "refused here", "why": str(error).partition(": ")[2]})
+                continue
+            theirs = load_run(folder, name)
+            row = compare(row, run_ours(layers, x_seq), theirs, labels)
+            if peer == "spyx":
+                layers = from_nir(input_to_neurons(read_nir(folder / f"{name}.nir")))
+                row["differing_soft_and_late"] = int(
+                    (soft_and_late(layers, x_seq).hidden != theirs.hidden).sum()
+                )
+            made.append(row)
+        return made
+
+    return make
+
+
+@pytest.mark.parametrize("peer", PYTHONS)
+def test_table_is_what_the_library_does(peer, rows):
+    """The stored table against what the library does now; ``make exchange`` writes it anew instead."""
+    made = rows(peer)
+    table = json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else []
+    if os.environ.get("SNN_CORE_WRITE_TABLES"):
+        order = list(PYTHONS)
+        table = sorted(
+            [row for row in table if row["peer"] != peer] + made, key=lambda row: order.index(row["peer"])
+        )
+        write_json(RESULTS, {"provenance": provenance(), "images": IMAGES, "rows": table})
+        return
+    stored = [row for row in table if row["peer"] == peer]
+    assert len(stored) == len(made), "run `make exchange`"
+    for ours, theirs in zip(made, stored, strict=True):
+        for what in ("direction", "network", "dialect", "outcome"):
+            assert ours[what] == theirs[what], f"{ours}: the table says {theirs}: run `make exchange`"
+        if "differing" in ours:
+            # Processors round differently, and a spike here and there hangs on the last digit.
+            assert ours["differing"] == pytest.approx(theirs["differing"], rel=0.01, abs=ROUNDING)
+            assert ours["accuracy_theirs"] == pytest.approx(theirs["accuracy_theirs"], abs=0.005)
+
+
+def by_name(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {f"{row['direction']} {row['network']} {row['dialect'] or ''}".strip(): row for row in rows}
+
+
+def test_snntorch(rows):
+    table = by_name(rows("snntorch"))
+    for name in ("to plain snntorch", "to feedback snntorch"):
+        assert table[name]["outcome"] == "equal"
+        assert table[name]["accuracy_theirs"] == pytest.approx(table[name]["accuracy_ours"], abs=0.002)
+        assert table[name]["accuracy_theirs"] > 0.8
+    assert table["to plain nir"]["outcome"] == "refused"
+    assert table["to stateful-synapse snntorch"]["outcome"] == "refused"
+    # The reason for its dialect: the input of a cycle of two nodes goes through the recurrent weights.
+    assert table["to feedback spyx"]["outcome"] != "equal"
+    assert table["from zero"]["outcome"] == table["from recurrent"]["outcome"] == "equal"
+    # Its default subtracts the threshold, one step later; the file says a reset to 0 at once.
+    assert table["from subtract"]["outcome"] == "different"
+    assert table["from scalar"]["outcome"] == "refused"
+
+
+def test_spikingjelly(rows):
+    table = by_name(rows("spikingjelly"))
+    for name in ("to plain nir", "to feedback nir", "from if", "from lif"):
+        assert table[name]["outcome"] == "equal"
+        assert table[name]["accuracy_theirs"] == pytest.approx(table[name]["accuracy_ours"], abs=0.002)
+    assert table["to stateful-synapse nir"]["outcome"] == "refused"
+    assert table["from recurrent"]["outcome"] == "refused"
+
+
+def test_spyx_resets_softly_and_fires_one_step_late(rows):
+    """Hidden spikes differ from ours, but equal ours with the soft reset one step later."""
+    table = by_name(rows("spyx"))
+    for name in ("to plain nir", "to plain spyx", "to feedback spyx", "from if", "from recurrent"):
+        assert table[name]["outcome"] == "different"
+        assert table[name]["differing_soft_and_late"] <= ROUNDING
+    # It goes round a cycle of nir.IF for ever: the reason for its dialect.
+    assert table["to feedback nir"]["why"] == "TimeoutError: it does not end"
+    assert table["to stateful-synapse spyx"]["outcome"] == "refused"
+    assert table["from if"]["outcome"] == table["from recurrent"]["outcome"] == "different"
+
+
+def test_every_network_was_tried_with_every_library():
+    assert all({model for model, _ in cases} == set(NETWORKS) for cases in EXPORTS.values())

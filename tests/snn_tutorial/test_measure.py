@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import itertools
+import time
+
+import pytest
+import torch
+
+from sequential_fmnist.networks import make_network
+from snn_core.backend import cpu
+from snn_core.layer import LinearRecurrentContainer, MultiStepContainer, SynapseFilter
+from snn_core.neuron import MultiStepIFNode
+from snn_tutorial.measure import (
+    LAYERS,
+    autograd_nodes,
+    interleaved,
+    kernel_clock,
+    loop_and_fused,
+    make_layer,
+    medians,
+    saved_bytes,
+    step_parts,
+    torch_ops,
+)
+from snn_tutorial.plot.kernels import PARTS
+
+
+def test_nodes_by_hand():
+    x = torch.ones(3, requires_grad=True)
+    y = x * 2
+    assert autograd_nodes(y + y.exp()) == {
+        "AddBackward0": 1,
+        "ExpBackward0": 1,
+        "MulBackward0": 1,
+        "torch::autograd::AccumulateGrad": 1,
+    }
+
+
+def test_what_has_no_history_has_no_nodes():
+    assert autograd_nodes(torch.ones(3)).total() == 0
+
+
+def test_ops_by_hand_with_those_of_backward():
+    x = torch.ones(3, requires_grad=True)
+    ops = torch_ops(lambda x: x.exp(), x)
+    assert (ops["exp"], ops["sum"], ops["mul"]) == (1, 1, 1)  # d exp(x) = exp(x) times the gradient
+    torch.testing.assert_close(x.grad, x.detach().exp())
+
+
+def test_fused_op_counts_once():
+    ops = torch_ops(make_layer("neurons", 4, "numba"), torch.rand(5, 2, 4).requires_grad_())
+    assert (ops["neuron_sequence"], ops["neuron_sequence_backward"]) == (1, 1)
+
+
+def test_bytes_by_hand():
+    x = torch.ones(100, requires_grad=True)
+    assert saved_bytes(lambda x: (2 * x).exp(), x) == 400  # the result; the factor 2 is no tensor
+    assert saved_bytes(lambda x: x * x, x) == 400  # x, once
+    assert saved_bytes(lambda x: x * x, x, known=[x]) == 0
+    assert saved_bytes(lambda x: x + 1, x) == 0
+
+
+def test_runs_take_turns_after_a_first_call():
+    calls = []
+    seconds = interleaved({name: lambda name=name: calls.append(name) for name in "ab"}, repeats=3)
+    assert "".join(calls) == "ab" + 3 * "ab"
+    assert [len(values) for values in seconds.values()] == [3, 3]
+
+
+def test_times_are_those_of_the_runs(monkeypatch):
+    clock = itertools.count()
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
+    seconds = interleaved({"one": lambda: None, "four": lambda: [next(clock) for _ in range(3)]}, repeats=2)
+    assert seconds == {"one": [1, 1], "four": [4, 4]}
+
+
+def test_no_round_begins_after_the_budget(monkeypatch):
+    clock = itertools.count()
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
+    assert len(interleaved({"a": lambda: None}, repeats=100, budget=5)["a"]) == 2
+    assert len(interleaved({"a": lambda: None}, repeats=100, budget=0)["a"]) == 1
+
+
+def test_median():
+    assert medians({"a": [3, 1, 100], "b": [2]}) == {"a": 3, "b": 2}
+
+
+def test_clock_sees_every_kernel_and_leaves_no_trace():
+    before, x_seq = cpu._run, torch.rand(5, 2, 4).requires_grad_()
+    with kernel_clock() as seconds:
+        make_layer("neurons", 4, "numba")(x_seq).sum().backward()
+    assert seconds.keys() == {"neuron_forward", "neuron_backward"}
+    assert min(seconds.values()) > 0
+    assert cpu._run is before
+
+
+def test_clock_goes_away_after_an_error():
+    before = cpu._run
+    with pytest.raises(ZeroDivisionError), kernel_clock():
+        raise ZeroDivisionError
+    assert cpu._run is before
+
+
+@pytest.mark.parametrize("backend", ["torch", "numba"])
+def test_layers_keep_the_shape_and_use_the_backend(backend):
+    neurons, recurrent, synapse = (make_layer(kind, 4, backend) for kind in LAYERS)
+    assert type(neurons) is MultiStepIFNode
+    assert type(recurrent) is type(synapse) is MultiStepContainer
+    assert type(recurrent[0]) is LinearRecurrentContainer
+    assert type(synapse[0]) is SynapseFilter
+    for layer in (neurons, recurrent, synapse):
+        assert layer(torch.rand(3, 2, 4)).shape == (3, 2, 4)
+    assert neurons.backend == recurrent[0].sub_module.backend == synapse[0].backend == backend
+
+
+def test_unknown_layer():
+    with pytest.raises(ValueError, match=r"kind must be one of 'neurons', .*, got 'axon'"):
+        make_layer("axon", 4, "torch")
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_loop_and_fused_run_what_they_say(kind):
+    with kernel_clock() as seconds:
+        times = loop_and_fused(kind, 3, 2, 4, repeats=2)
+    assert list(times) == ["torch loop", "fused kernel"]
+    assert min(times.values()) > 0
+    assert len([name for name in seconds if "forward" in name and name != "linear_forward"]) == 1
+
+
+def test_parts_of_a_step_are_those_of_the_figure_and_the_net_is_trained():
+    net = make_network("feedback", hidden=8, backend="numba")
+    before = [weight.detach().clone() for weight in net.parameters()]
+    images, labels = torch.rand(4, 1, 28, 28), torch.arange(4)
+    parts = step_parts(net, images, labels, steps=2)
+    assert parts.keys() == PARTS.keys()
+    assert min(parts.values()) > 0
+    assert any(not torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
+
+
+def test_loop_has_no_kernels():
+    net = make_network("plain", hidden=8, backend="torch")
+    parts = step_parts(net, torch.rand(4, 1, 28, 28), torch.arange(4), steps=1)
+    assert parts["kernels: walks"] == parts["kernels: products"] == 0

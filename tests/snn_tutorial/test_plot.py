@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+
+import matplotlib.colors
+import matplotlib.pyplot as plt
+import pytest
+from IPython.display import Image
+
+from snn_tutorial.plot import __main__ as command
+from snn_tutorial.plot.show import save_figure, show
+from snn_tutorial.plot.style import STYLE
+from snn_tutorial.plot.throughput import throughput
+from snn_tutorial.plot.training import training_curves
+
+HISTORY = [
+    {
+        "epoch": epoch,
+        "train_loss": 0.1 / (epoch + 1),
+        "train_accuracy": 0.5 + epoch / 10,
+        "test_accuracy": 0.4,
+    }
+    for epoch in range(3)
+]
+HISTORIES = {"plain": HISTORY, "stateful-synapse": HISTORY[:2], "feedback": HISTORY[:1]}
+
+
+def step(ms, ratio):
+    return {"ms": {"median": ms, "q1": 0.9 * ms, "q3": 1.2 * ms, "n": 5}, "ratio": ratio}
+
+
+THROUGHPUT = {
+    "provenance": {"processor": "a processor", "cores": 2},
+    "libraries": {"snn_core": {"label": "ours"}, "peer": {"label": "a peer"}},
+    "steps": [
+        {
+            "config": {"model": model, "batch": batch, "T": 28, "hidden": 32},
+            "libraries": {"snn_core": step(1.5, 1.0), "peer": step(12.0, 8.0)},
+        }
+        for model, batch in [("plain", 256), ("stateful-synapse", 256), ("feedback", 256), ("plain", 32)]
+    ],
+}
+
+
+@pytest.fixture(autouse=True)
+def _close():
+    yield
+    plt.close("all")
+
+
+def test_curves_show_the_numbers_in_the_units_of_the_axis():
+    axes = training_curves(HISTORIES, "train_accuracy").axes[0]
+    line = axes.get_lines()[0]
+    assert list(line.get_xdata()) == [1, 2, 3]
+    assert list(line.get_ydata()) == pytest.approx([50, 60, 70])
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "train accuracy (%)")
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == list(HISTORIES)
+
+
+def test_loss_is_not_scaled():
+    line = training_curves(HISTORIES, "train_loss").axes[0].get_lines()[0]
+    assert list(line.get_ydata()) == pytest.approx([0.1, 0.05, 0.1 / 3])
+
+
+def test_a_figure_of_the_subset_says_so():
+    assert training_curves(HISTORIES, "train_loss", subset=True).axes[0].get_title(loc="left")
+    assert not training_curves(HISTORIES, "train_loss").axes[0].get_title(loc="left")
+
+
+def test_networks_differ_in_line_style_and_in_brightness():
+    styles = STYLE.values()
+    assert len({style["linestyle"] for style in styles}) == 3
+    grey = sorted(
+        matplotlib.colors.rgb_to_hsv(matplotlib.colors.to_rgb(style["color"]))[2] for style in styles
+    )
+    assert min(b - a for a, b in pairwise(grey)) > 0.1
+
+
+@pytest.mark.parametrize(
+    ("histories", "key", "message"),
+    [(HISTORIES, "loss", "key must be one of train_loss"), ({}, "train_loss", "histories is empty")],
+)
+def test_errors_name_the_argument(histories, key, message):
+    with pytest.raises(ValueError, match=message):
+        training_curves(histories, key)
+
+
+def test_show_writes_the_file_closes_the_figure_and_gives_the_alt_text(tmp_path):
+    image = show(training_curves(HISTORIES, "train_loss"), alt="loss", path=tmp_path / "a.png")
+    assert isinstance(image, Image)
+    assert image._repr_png_()[1]["alt"] == "loss"
+    assert image.data == (tmp_path / "a.png").read_bytes()
+    assert plt.get_fignums() == []
+
+
+def test_the_same_figure_is_the_same_file(tmp_path):
+    for name in ("a", "b"):
+        save_figure(training_curves(HISTORIES, "train_loss"), tmp_path / f"{name}.png")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_throughput_shows_base_size_only_with_times_and_ratios():
+    figure = throughput(THROUGHPUT)
+    assert [axes.get_title() for axes in figure.axes] == ["plain", "stateful-synapse", "feedback"]
+    for axes in figure.axes:
+        assert [bar.get_width() for bar in axes.patches] == [1.5, 12.0]
+        assert [text.get_text() for text in axes.texts] == [" 1.5 ms", " 12 ms, 8x"]
+        assert axes.get_xlabel() == "training step (ms)"
+        assert axes.get_xscale() == "log"
+        assert axes.yaxis.get_inverted()
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["ours", "a peer"]
+    assert "batch 256" in figure.get_suptitle()
+
+
+def test_command_draws_every_figure(tmp_path, capsys):
+    training = {"is_subset": False, "networks": {name: {"history": h} for name, h in HISTORIES.items()}}
+    (tmp_path / "training.json").write_text(json.dumps(training))
+    (tmp_path / "throughput.json").write_text(json.dumps(THROUGHPUT))
+    command.main(["--results", str(tmp_path), "--figures", str(tmp_path / "figures")])
+    names = sorted(path.name for path in (tmp_path / "figures").iterdir())
+    curves = ["test_accuracy.png", "train_accuracy.png", "train_loss.png"]
+    assert names == [
+        "column.gif",
+        "overview.png",
+        "reading.gif",
+        *curves[:1],
+        "throughput.png",
+        *curves[1:],
+    ]
+    assert len(capsys.readouterr().out.splitlines()) == 7

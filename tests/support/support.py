@@ -1,0 +1,30 @@
+"""Helpers that several test modules share."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+#: The repository's root folder.
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def require(available: bool, what: str) -> None:
+    """Go on if ``available``; else fail in CI, which must have ``what``, and skip the test elsewhere."""
+    if not available and os.environ.get("CI"):
+        pytest.fail(f"{what} is missing, and a run in CI must have it")
+    if not available:
+        pytest.skip(f"{what} is missing")
+
+
+def records(folder: Path) -> list[dict[str, float]]:
+    """Return the records of a run's metrics.jsonl."""
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def visible(folder: Path) -> list[str]:
+    """Return the names in a folder in order, without the hidden lock of a run."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))

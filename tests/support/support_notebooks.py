@@ -1,0 +1,62 @@
+"""How tests run a chapter and reach what it defines and what it recorded."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbformat import NotebookNode
+from support import ROOT
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+runner = runpy.run_path(str(ROOT / "tools" / "run_notebooks.py"))
+
+
+@dataclass
+class Run:
+    """A chapter that ran in quick mode: the executed notebook, and the folder that holds results/ and figures/."""
+
+    notebook: NotebookNode
+    folder: Path
+
+    def result(self, name: str) -> dict[str, Any]:
+        """Return a JSON file that the chapter wrote to results/."""
+        return json.loads((self.folder / "results" / name).read_text())
+
+    def printed(self) -> str:
+        """Return everything that the chapter printed, in the order of its cells."""
+        outputs = [output for cell in self.notebook.cells for output in cell.get("outputs", [])]
+        return "".join(output["text"] for output in outputs if output["output_type"] == "stream")
+
+
+def chapter(number: str) -> Path:
+    """Return the notebook of a chapter by its number, as in "01"."""
+    (path,) = (path for path in NOTEBOOKS if path.name.startswith(f"{number}_"))
+    return path
+
+
+def quick_run(number: str, folder: Path) -> Run:
+    """Run a chapter in quick mode, its solutions too, into ``folder``."""
+    path = chapter(number)
+    parameters = runner["QUICK"].get(path.stem, {}) | runner["folders"](path, folder)
+    runner["execute"](path, folder / path.name, parameters, with_solutions=True)
+    return Run(nbformat.read(folder / path.name, as_version=4), folder)
+
+
+def definitions(number: str, *names: str) -> dict[str, Any]:
+    """Return functions and classes that a chapter defines, made by running only the cells that define and import.
+
+    Args:
+        number: the chapter, as in "01".
+        names: what to return; KeyError if a name is not defined there.
+    """
+    namespace: dict[str, Any] = {"__name__": "chapter"}
+    for cell in nbformat.read(chapter(number), as_version=4).cells:
+        defines = cell.source.startswith(("import ", "from ", "def ", "class ", "@"))
+        if cell.cell_type == "code" and defines and "colab" not in cell.metadata.get("tags", []):
+            exec(compile(cell.source, f"chapter {number}", "exec"), namespace)
+    return {name: namespace[name] for name in names}

@@ -1,0 +1,314 @@
+"""What stands outside the code stays true: README, Makefile, environment, continuous integration."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import runpy
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from unittest.mock import MagicMock
+from urllib.parse import unquote
+
+import nbformat
+import pytest
+import yaml
+from IPython.core.inputtransformer2 import TransformerManager
+from support import ROOT, require
+from support_notebooks import NOTEBOOKS
+
+from snn_core import __version__
+
+README = (ROOT / "README.md").read_text()
+MAKEFILE = (ROOT / "Makefile").read_text()
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+REPOSITORY = PROJECT["urls"]["Repository"]
+readme_script = runpy.run_path(str(ROOT / "tools" / "update_readme.py"))
+
+
+def requirements(*extras: str) -> dict[str, str]:
+    """Name of each package to its range of versions."""
+    lists = [PROJECT["dependencies"], *(PROJECT["optional-dependencies"][extra] for extra in extras)]
+    pairs = (re.fullmatch(r"([\w-]+)(\[.*\])?(.*)", entry) for entries in lists for entry in entries)
+    return {pair[1].lower(): pair[3] for pair in pairs}
+
+
+def make(*arguments: str) -> str:
+    """Return what make prints, also where the tests themselves run under make."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    argv = ["make", "--no-print-directory", *arguments]
+    done = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def test_version_is_written_once():
+    assert PROJECT["version"] == __version__
+
+
+def test_make_help_lists_every_command():
+    listed = make("help")
+    phony = re.findall(r"^\.PHONY: (\S+)", MAKEFILE, re.MULTILINE)
+    assert {line.split()[0] for line in listed.splitlines()} == set(phony)
+    assert {"tutorial", "test", "train", "lab", "figures", "ablation", "help"} <= set(phony)
+
+
+def test_make_train_passes_model_and_epochs_on():
+    dry = make("--dry-run", "train", "MODEL=plain", "EPOCHS=3", "ARGS=--tb")
+    assert "-m sequential_fmnist --model plain --epochs 3 --tb" in dry
+
+
+def test_make_ablation_passes_groups_and_options_on_and_installs_what_it_needs(tmp_path):
+    dry = make("--dry-run", "ablation", f"VENV={tmp_path}", "ARGS=size --jobs 4")
+    assert dry.rstrip().endswith("-m experiments size --jobs 4")
+    assert "'.[experiments]'" in dry
+    extra = PROJECT["optional-dependencies"]
+    assert "snn-core[notebooks,site,experiments,exchange]" in extra["dev"]
+    names = {re.match(r"[\w-]+", entry)[0] for entry in extra["experiments"]}
+    assert names == {"joblib", "scipy", "distributed"}
+
+
+def test_make_bench_uses_the_same_torch_for_every_library():
+    dry = make("--dry-run", "--always-make", "bench", "ARGS=--quick")
+    assert "-m benchmarks.throughput --quick" in dry
+    for name in ("torch", "jax"):
+        assert (
+            f"--requirement benchmarks/requirements/{name}.txt --constraint build/bench/constraints.txt"
+            in dry
+        )
+
+
+@pytest.mark.parametrize(
+    ("argv", "run", "site"), [([], "", ""), (["EPOCHS=4"], " --epochs 4 --out build", " --notebooks build")]
+)
+def test_make_tutorial_writes_in_place_only_without_parameters_and_ends_with_the_site(argv, run, site):
+    *_, first, second = (line.rstrip() for line in make("--dry-run", "tutorial", *argv).splitlines())
+    assert first.endswith(f"tools/run_notebooks.py{run}")
+    assert second.endswith(f"tools/build_site.py{site}")
+
+
+def test_make_site_executes_nothing():
+    assert make("--dry-run", "site").splitlines()[-1].endswith("tools/build_site.py")
+    assert "run_notebooks" not in make("--dry-run", "site")
+
+
+def test_every_link_and_picture_of_the_readme_exists():
+    targets = re.findall(r"\]\(([^)#]+)\)", README)
+    local = [target for target in targets if "://" not in target]
+    assert local
+    assert [target for target in local if not (ROOT / target).exists()] == []
+
+
+def test_every_path_on_the_map_exists():
+    table = README.partition("## Map")[2]
+    names = [
+        name
+        for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+        for name in re.findall(r"`(.*?)`", row)
+    ]
+    assert len(names) > 8
+    missing = [
+        name for name in names if not (ROOT / name).exists() and not (ROOT / "snn_core" / name).exists()
+    ]
+    assert missing == []
+
+
+def test_code_of_the_readme_runs():
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    names: dict[str, object] = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert names["current"].shape == (28, 8, 32)
+
+
+def test_readme_shows_what_is_in_results():
+    new = readme_script["generate"](README, ROOT / "results")
+    assert new == README
+
+
+def test_readme_table_by_hand():
+    def run(model, seed, accuracy):
+        config = {"model": model, "seed": seed}
+        return {
+            "config": config,
+            "is_subset": False,
+            "history": [{"test_accuracy": 0.1}, {"test_accuracy": accuracy}],
+        }
+
+    runs = [
+        run("plain", 0, 0.7),
+        run("plain", 1, 0.72),
+        run("stateful-synapse", 0, 0.5),
+        run("feedback", 0, 0.6),
+    ]
+    rows = readme_script["results_table"](runs).splitlines()
+    assert rows[2] == "| plain | 1,258 | 71.0 % | 70.0 to 72.0 % |"
+    assert rows[4] == "| feedback | 3,338 | 60.0 % | 60.0 to 60.0 % |"
+    with pytest.raises(ValueError, match="embedded subset"):
+        readme_script["results_table"]([runs[0] | {"is_subset": True}])
+
+
+def test_readme_throughput_by_hand():
+    def entry(batch, ours, theirs, key):
+        return {
+            "config": {"model": "feedback", "batch": batch, "T": 28, "hidden": 32},
+            "libraries": {
+                "snn_core": {key: {"median": ours}, "ratio": 1.0},
+                "peer": {key: {"median": theirs}, "ratio": theirs / ours},
+            },
+        }
+
+    results = {
+        "libraries": {
+            "snn_core": {"label": "snn_core, fused", "versions": {"snn-core": "0.1.0", "torch": "2.6"}},
+            "peer": {"label": "Peer", "versions": {"peer": "3.2"}},
+        },
+        "steps": [entry(256, 2.0, 8.0, "ms"), entry(32, 1.0, 3.0, "ms"), entry(1024, 4.0, 8.0, "ms")],
+        "epochs": [entry(256, 0.5, 1.0, "seconds")],
+    }
+    rows = readme_script["throughput_table"](results).splitlines()
+    assert rows[2] == "| snn_core 0.1.0, fused | 2.00 ms |  | 0.50 s |"
+    assert rows[3] == "| Peer 3.2 | 8.00 ms (4.0x) | 2.0x to 3.0x | 1.00 s (2.0x) |"
+    with pytest.raises(ValueError, match="embedded subset"):
+        readme_script["throughput_section"]({"is_subset": True})
+
+
+def test_a_collapse_is_a_fall_by_more_than_ten_points_after_the_first_epochs():
+    def run(seed, *accuracies):
+        return {"config": {"seed": seed}, "history": [{"test_accuracy": accuracy} for accuracy in accuracies]}
+
+    steady, falls = [0.1, 0.7, 0.2, 0.7, 0.2, 0.7, 0.61, 0.6], [0.7] * 7 + [0.59]
+    assert readme_script["collapses"]([run(0, *steady), run(1, *falls)]) == [1]
+
+
+@pytest.mark.parametrize(
+    "name", ["training.json", *(path.name for path in (ROOT / "results").glob("seeds*.json"))]
+)
+def test_results_come_from_the_full_data_and_say_where(name):
+    results = json.loads((ROOT / "results" / name).read_text())
+    for run in results.get("runs", [results]):
+        assert not run["is_subset"]
+        assert run["provenance"]["torch"]
+        assert run["provenance"]["processor"]
+
+
+def test_conda_environment_asks_for_what_the_package_needs():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    conda = {}
+    for entry in environment["dependencies"]:
+        name, bounds = re.fullmatch(r"([\w-]+)(.*)", entry).groups()
+        conda[{"pytorch-cpu": "torch", "matplotlib-base": "matplotlib"}.get(name, name)] = bounds
+    by_pip = dict(re.findall(r"'([\w-]+)([<>=][^']+)'", (ROOT / "postBuild").read_text()))
+    assert requirements("notebooks").items() <= conda.items() | by_pip.items()
+
+
+def test_conda_environment_has_valid_names_and_takes_torch_from_conda_alone():
+    """A conda solve cannot be tried here. Torch by pip would bring CUDA into the image."""
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    assert environment["channels"] == ["conda-forge", "nodefaults"]
+    pip = [name for entry in environment["dependencies"] if isinstance(entry, dict) for name in entry["pip"]]
+    conda = [entry for entry in environment["dependencies"] if isinstance(entry, str)]
+    assert [e for e in conda if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*([<>=]=?[\d.]+(,<[\d.]+)?)?", e)] == []
+    assert "pytorch-cpu" in {re.match(r"[\w-]+", entry)[0] for entry in conda}
+    # With nothing for pip, postBuild's `pip install --no-deps` is all that pip does on Binder.
+    assert pip == []
+    installs = re.findall(r"pip install (.*)", (ROOT / "postBuild").read_text())
+    assert all(line.startswith("--no-deps ") for line in installs)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> set[str]:
+    """The names in the wheel that `pip install ..` makes on Colab, from what is in version control."""
+    folder = tmp_path_factory.mktemp("wheel")
+    for name in tracked():
+        (folder / "copy" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / "copy" / name)
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), ".."]
+    done = subprocess.run(pip, cwd=folder / "copy" / "notebooks", capture_output=True, text=True, check=False)
+    require(
+        done.returncode == 0 or "No matching distribution" not in done.stderr, "the index of Python packages"
+    )
+    assert done.returncode == 0, done.stderr
+    (built,) = folder.glob("*.whl")
+    return set(zipfile.ZipFile(built).namelist())
+
+
+def tracked() -> list[str]:
+    """Return the files in version control."""
+    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [name for name in done.stdout.splitlines() if (ROOT / name).is_file()]
+
+
+def test_wheel_holds_every_file_of_the_package(wheel):
+    files = {name for name in tracked() if name.startswith("snn_core/")}
+    assert len(files) > 30
+    assert files <= wheel
+
+
+def test_badges_lead_to_files_of_this_repository():
+    owner_and_name = REPOSITORY.removeprefix("https://github.com/")
+    patterns = {
+        "mybinder.org": rf"https://mybinder\.org/v2/gh/{owner_and_name}/main\?labpath=(\S+)",
+        "colab.research": rf"https://colab\.research\.google\.com/github/{owner_and_name}/blob/main/(\S+)",
+        "nbviewer.org": rf"https://nbviewer\.org/github/{owner_and_name}/blob/main/(\S+)",
+    }
+    for path in NOTEBOOKS:
+        first = nbformat.read(path, as_version=4).cells[0].source
+        targets = re.findall(r"\)\]\((https://[^)]+)\)", first)
+        assert len(targets) == len(patterns)
+        for target, pattern in zip(targets, patterns.values(), strict=True):
+            assert unquote(re.fullmatch(pattern, target)[1]) == f"notebooks/{path.name}"
+        assert all(target in README for target in targets)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_colab_cell_clones_goes_to_the_notebooks_and_installs_what_is_above(path, monkeypatch):
+    (cell,) = (c for c in nbformat.read(path, as_version=4).cells if "colab" in c.metadata.get("tags", []))
+    code = TransformerManager().transform_cell(cell.source)
+    shell = MagicMock()
+    monkeypatch.delitem(sys.modules, "google.colab", raising=False)
+    exec(code, {"get_ipython": lambda: shell})
+    assert shell.mock_calls == []
+    monkeypatch.setitem(sys.modules, "google.colab", MagicMock())
+    exec(code, {"get_ipython": lambda: shell, "print": lambda *args: None})
+    (clone,), (cd, folder), (pip, arguments) = (call.args for call in shell.method_calls)
+    *options, source, target = shlex.split(clone)
+    assert options == ["git", "clone", "--quiet", "--depth", "1", "--branch", "main"]
+    assert source == REPOSITORY
+    assert target == f"/content/{REPOSITORY.rpartition('/')[2]}"
+    assert (cd, folder) == ("cd", f"{target}/{path.parent.name}")
+    # What chapter 08 needs, which Binder's postBuild fetches too: Colab's images hold the rest.
+    beyond = re.findall(r"'([^']+)'", (ROOT / "postBuild").read_text()) if path.stem.startswith("08") else []
+    assert (pip, shlex.split(arguments)) == ("pip", ["install", "--quiet", "..", *beyond])
+
+
+def test_every_dependency_has_a_lower_and_an_upper_bound():
+    bounds = requirements("notebooks", "site", "experiments", "dev", "cuda12", "cuda13")
+    bounds.pop("snn-core")
+    assert [name for name, bound in bounds.items() if ">=" not in bound or "<" not in bound] == []
+
+
+def test_post_build_stops_at_the_first_error_and_fetches_the_data():
+    script = (ROOT / "postBuild").read_text()
+    assert "set -euo pipefail" in script
+    assert "python -m sequential_fmnist.data" in script
+    assert (ROOT / "postBuild").stat().st_mode & 0o111
+
+
+def test_continuous_integration_calls_the_commands_of_the_readme():
+    script = (ROOT / ".ci" / "run").read_text()
+    assert "make test" in script
+    assert "make tutorial" in script
+    assert "export CI=true" in script
+    assert re.search("apt-get install .* chromium", script)
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    assert workflow["jobs"]["test"]["steps"][-1]["run"] == "bash .ci/run"
+
+
+def test_pre_commit_runs_the_linter_that_make_lint_runs():
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    hooks = {hook["id"] for repo in config["repos"] for hook in repo["hooks"]}
+    assert {"ruff-check", "ruff-format"} <= hooks

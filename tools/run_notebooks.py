@@ -1,0 +1,205 @@
+"""Execute the notebooks with papermill and print the time of each.
+
+Without arguments they are executed in place, results/ and figures/ are written, and the times that chapters and README
+show are brought up to date. With other parameters everything goes to a folder of its own, so that a quick look never
+replaces the results of a full run. A notebook is written only when it ran to its end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import frame_notebooks
+import nbformat
+import papermill
+import update_readme
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell
+from patient_kernel import PatientManager
+
+from sequential_fmnist.command import Parser, folder, whole
+from sequential_fmnist.files import atomic_write, sha256, write_json
+from sequential_fmnist.provenance import provenance
+from snn_core.backend.cpu import COMPILING
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = ROOT / "notebooks"
+
+#: No cell takes longer, in seconds: a kernel that hangs ends with an error.
+CELL_LIMIT = 900
+
+#: Parameters of the quick run that the tests make, for each notebook that has more than its folders to set.
+QUICK: dict[str, dict[str, Any]] = {
+    "03_reading_column_by_column": {"source": "embedded"},
+    "04_three_networks": {"epochs": 1, "source": "embedded"},
+    "05_training_curves": {"epochs": 2, "source": "embedded"},
+    "06_inside_the_fused_kernels": {"lengths": [28, 56], "repeats": 2, "training_steps": 3},
+    "07_what_does_memory_buy": {"epochs": 1},
+    "08_take_your_network_elsewhere": {"source": "embedded", "images_to_run": 300},
+}
+
+
+def known_parameters(path: Path) -> list[str]:
+    """Return the names of the parameters in the notebook's cell tagged ``parameters``."""
+    return list(papermill.inspect_notebook(str(path)))
+
+
+def check_parameters(path: Path, parameters: dict[str, Any]) -> None:
+    """Raise ValueError if the notebook does not know a parameter; papermill would only warn."""
+    known = known_parameters(path)
+    unknown = sorted(set(parameters) - set(known))
+    if unknown:
+        raise ValueError(f"{path.name} has no parameter {', '.join(unknown)}; it has {', '.join(known)}")
+
+
+def folders(path: Path, out: Path) -> dict[str, str]:
+    """Return those of the parameters for folders that the notebook has, set to folders in ``out``."""
+    known = known_parameters(path)
+    return {
+        f"{name}_dir": str(out / name) for name in ("results", "figures", "runs") if f"{name}_dir" in known
+    }
+
+
+def check_outputs(notebook: NotebookNode, name: str) -> None:
+    """Raise RuntimeError if a cell did not run or a widget caught an error; papermill notices neither."""
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and cell.source.strip() and cell.execution_count is None:
+            raise RuntimeError(f"{name}: a cell did not run: {cell.source.splitlines()[0]}")
+    widgets = notebook.metadata.get("widgets", {}).get("application/vnd.jupyter.widget-state+json", {})
+    for model in widgets.get("state", {}).values():
+        for output in model.get("state", {}).get("outputs", []):
+            if output.get("output_type") == "error":
+                raise RuntimeError(f"{name}: a widget failed: {output['ename']}: {output['evalue']}")
+
+
+def source_digest(notebook: NotebookNode) -> str:
+    """Return the SHA-256 of all code cells; it is kept with the outputs, to tell when they no longer belong to them."""
+    return sha256("\0".join(cell.source for cell in notebook.cells if cell.cell_type == "code").encode())
+
+
+def solutions(notebook: NotebookNode) -> list[str]:
+    """Return the code of the exercises' solutions, in their order."""
+    texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    details = [part for text in texts for part in re.findall(r"<details>.*?</details>", text, re.DOTALL)]
+    return [code for part in details for code in re.findall(r"```python\n(.*?)```", part, re.DOTALL)]
+
+
+def _is_passing(output: NotebookNode) -> bool:
+    """Whether an output is a widget or the message of a first compilation, which no later reader would see."""
+    return WIDGET in output.get("data", {}) or COMPILING in output.get("text", "")
+
+
+def clean(notebook: NotebookNode) -> None:
+    """Remove what papermill, widgets and progress bars leave behind; a page without a kernel would show bars at 0 %."""
+    notebook.metadata.pop("papermill", None)
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if not _is_passing(output)]
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+    # What one cell prints may arrive in pieces, another number of them in every run.
+    CoalesceStreamsPreprocessor().preprocess(notebook, {})
+
+
+def execute(path: Path, output: Path, parameters: dict[str, Any], with_solutions: bool = False) -> float:
+    """Execute ``path`` with its own folder as working directory, write ``output``, return the time in seconds.
+
+    Args:
+        path: the notebook.
+        output: file to write.
+        parameters: values for names in its parameters cell.
+        with_solutions: whether to run the exercises' solutions after the last cell too.
+
+    Raises:
+        ValueError: the notebook does not know a parameter.
+        papermill.PapermillExecutionError: a cell failed.
+        RuntimeError: a cell did not run, or a widget caught an error.
+    """
+    check_parameters(path, parameters)
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        source, executed = Path(folder) / f"source_{path.name}", Path(folder) / path.name
+        notebook = nbformat.read(path, as_version=4)
+        digest = source_digest(notebook)
+        if with_solutions:
+            notebook.cells += [new_code_cell(code) for code in solutions(notebook)]
+        nbformat.write(notebook, source)
+        papermill.execute_notebook(
+            str(source),
+            str(executed),
+            parameters,
+            cwd=str(path.parent),
+            progress_bar=sys.stderr.isatty(),
+            kernel_manager_class=PatientManager,
+            execution_timeout=CELL_LIMIT,
+        )
+        notebook = nbformat.read(executed, as_version=4)
+    check_outputs(notebook, path.name)
+    clean(notebook)
+    notebook.metadata["snn_core"] = {"source_sha256": digest}
+    with atomic_write(output) as file:
+        file.write(nbformat.writes(notebook).encode() + b"\n")
+    return time.perf_counter() - started
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = Parser(description=__doc__.splitlines()[0])
+    parser.add_argument("chapters", nargs="*", help="numbers of chapters, as in 01 (default: all)")
+    parser.add_argument("--epochs", type=whole(1), help="epochs of each training (default: the notebook's)")
+    parser.add_argument(
+        "--source", choices=("auto", "full", "embedded"), help="data (default: the notebook's)"
+    )
+    parser.add_argument(
+        "--out", type=folder, help="folder for notebooks, results and figures (default: in place)"
+    )
+    args = parser.parse_args(argv)
+    args.parameters = {
+        name: getattr(args, name) for name in ("epochs", "source") if getattr(args, name) is not None
+    }
+    if args.parameters and args.out is None:
+        parser.error("--epochs and --source need --out: they must not replace the results of a full run")
+    args.paths = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
+    unknown = sorted(set(args.chapters) - {path.name[:2] for path in args.paths})
+    if unknown:
+        parser.error(
+            f"no chapter {', '.join(unknown)}: there are {', '.join(p.name[:2] for p in args.paths)}"
+        )
+    return args
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Parse the command line and execute."""
+    args = parse(argv)
+    # Debugger checks of frozen modules would put a warning into the page.
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    seconds = {}
+    for path in args.paths:
+        if args.chapters and path.name[:2] not in args.chapters:
+            continue
+        known = known_parameters(path)
+        parameters = {name: value for name, value in args.parameters.items() if name in known}
+        if args.out is not None:
+            parameters |= folders(path, args.out.resolve())
+        seconds[path.stem] = round(execute(path, (args.out or NOTEBOOKS) / path.name, parameters), 1)
+        print(f"{path.name}: {seconds[path.stem]:.0f} s", flush=True)
+    if not args.chapters:
+        results = (args.out or ROOT) / "results"
+        write_json(results / "notebooks.json", {"seconds": seconds, "provenance": provenance()})
+    if not args.chapters and args.out is None:
+        frame_notebooks.main()
+        update_readme.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,362 @@
+"""Write the README's tables from the files in results/."""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+import textwrap
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import frame_notebooks
+import nbformat
+
+from experiments.evidence import best_table, reproduced_table, verdicts
+from sequential_fmnist.files import atomic_write
+from sequential_fmnist.networks import NETWORKS, make_network
+from snn_tutorial.plot.exchange import peers_table
+
+ROOT = Path(__file__).resolve().parent.parent
+PEER = "2.0.0"
+ABOUT = {
+    "tutorial": "sets everything up and executes the notebooks: the three networks on all 60,000 images",
+    "test": "sets everything up and runs all tests",
+}
+
+
+def times_table(times: dict[str, Any]) -> str:
+    """Return the table of the two commands with the time that each took in a fresh clone."""
+    where = times["provenance"]
+    rows = ["| command | what it does | time |", "|---|---|---:|"]
+    for command, about in ABOUT.items():
+        rows.append(f"| `make {command}` | {about} | {times['seconds'][command] / 60:.0f} min |")
+    note = (
+        f"Measured from a fresh clone, packages included, with {where['cores']} cores ({where['processor']}), "
+        f"Python {where['python']}\nand torch {where['torch']} by `tools/time_commands.py`."
+    )
+    return "\n".join(rows) + f"\n\n{note}\n"
+
+
+def chapters_table(chapters: Sequence[Path], badges: bool = True) -> str:
+    """Return the table of the chapters: title, idea, time of the last full run, and badges if wanted."""
+    rows = ["| chapter | idea | time |", "|---|---|---:|"]
+    if badges:
+        rows = ["| chapter | idea | time | run it |", "|---|---|---:|---|"]
+    for path in chapters:
+        first = nbformat.read(path, as_version=4).cells[0].source
+        title = f"[{frame_notebooks.title(path)}](notebooks/{path.name})"
+        goal = " ".join(re.search(r"\*\*Goal\.\*\* (.*?)\n\n", first, re.DOTALL)[1].split())
+        seconds = frame_notebooks.measured()["seconds"].get(path.stem)
+        time = "" if seconds is None else frame_notebooks.duration(seconds)
+        rows.append(f"| {title} | {goal} | {time} |" + badges * f" {frame_notebooks.badges(path.name)} |")
+    return "\n".join(rows) + "\n"
+
+
+def results_table(runs: list[dict[str, Any]]) -> str:
+    """Return the table of last-epoch test accuracies, one row for each network.
+
+    Raises:
+        ValueError: a run saw only the embedded subset, whose accuracy must not be shown as a result.
+    """
+    if any(run["is_subset"] for run in runs):
+        raise ValueError(
+            "results/seeds.json holds runs on the embedded subset: run `make seeds` with the full data"
+        )
+    rows = [
+        "| network | parameters | test accuracy, mean | lowest to highest seed |",
+        "|---|---:|---:|---:|",
+    ]
+    for model in NETWORKS:
+        last = last_accuracies(runs, model)
+        parameters = sum(p.numel() for p in make_network(model).parameters())
+        rows.append(
+            f"| {model} | {parameters:,} | {statistics.mean(last):.1f} % | {min(last):.1f} to {max(last):.1f} % |"
+        )
+    return "\n".join(rows) + "\n"
+
+
+def last_accuracies(runs: list[dict[str, Any]], model: str) -> list[float]:
+    """Return the test accuracies of ``model`` after the last epoch in per cent, in the order of the seeds."""
+    chosen = sorted((r for r in runs if r["config"]["model"] == model), key=lambda r: r["config"]["seed"])
+    return [100 * run["history"][-1]["test_accuracy"] for run in chosen]
+
+
+def collapses(runs: list[dict[str, Any]], points: float = 10) -> list[int]:
+    """Return the seeds of the runs whose test accuracy fell by more than ``points`` from one epoch to the next."""
+    found = []
+    for run in runs:
+        accuracy = [100 * record["test_accuracy"] for record in run["history"]]
+        # The first epochs jump about in every network.
+        if any(a - b > points for a, b in pairwise(accuracy[5:])):
+            found.append(run["config"]["seed"])
+    return found
+
+
+def _listed(values: list[Any]) -> str:
+    return ", ".join(str(value) for value in values)
+
+
+def results_section(
+    runs: list[dict[str, Any]], peers: list[dict[str, Any]], slower: list[dict[str, Any]]
+) -> str:
+    """Return the table and what must be said with it."""
+    config, where = runs[0]["config"], runs[0]["provenance"]
+    seeds = sorted({run["config"]["seed"] for run in runs})
+    fallen = {model: collapses([r for r in runs if r["config"]["model"] == model]) for model in NETWORKS}
+    unstable = "; ".join(f"{model} with seed {_listed(found)}" for model, found in fallen.items() if found)
+    theirs = _listed([f"{value:.2f}" for value in last_accuracies(peers, "feedback")])
+    ours = _listed([f"{value:.2f}" for value in last_accuracies(runs, "feedback")])
+    steady = _listed([f"{value:.2f}" for value in last_accuracies(slower, "feedback")])
+    return (
+        f"{results_table(runs)}\n"
+        f"Fashion-MNIST column by column, {config['epochs']} epochs of SGD (learning rate {config['lr']}, momentum "
+        f"{config['momentum']}, cosine\nschedule, batch {config['batch_size']}), all 60,000 training images, accuracy "
+        f"on the 10,000 test images after the last epoch,\nseeds {_listed(seeds)}. A few seeds show the "
+        f"spread; they do not rank networks that lie within it. Written by\n`make seeds` with torch {where['torch']} "
+        f"on {where['processor']}.\n\n"
+        f"**With this recipe training can collapse.** Runs that lost more than 10 points from one epoch to the next: "
+        f"{unstable or 'none'}.\nIt is the recipe, not this code: the same loop, seeds and initial weights with the "
+        f"feedback network built from\nSpikingJelly {PEER}'s modules end at {theirs} % (`make peer-seeds`), against "
+        f"{ours} % here. With a learning rate of\n{slower[0]['config']['lr']} the feedback network ends at {steady} %; "
+        f"seeds that collapsed: {_listed(collapses(slower)) or 'none'}.\n"
+    )
+
+
+#: The questions whose answers the README shows.
+HEADLINES = (
+    "stateful-synapse over plain, the text's recipe, 90 epochs",
+    "feedback over plain, the text's recipe, 90 epochs",
+    "feedback over plain with 86 hidden neurons, stable recipe",
+    "feedback over plain with 86 hidden neurons, best recipe",
+    "stateful-synapse over plain, read out after 56 blank columns",
+    "feedback over plain, read out after 56 blank columns",
+    "stateful-synapse over plain, read out in the last step only",
+    "feedback over plain, read out in the last step only",
+)
+
+
+def _filled(*paragraphs: str) -> str:
+    """Return paragraphs broken into lines; those of a list stand without a blank line between them."""
+    return "\n".join(
+        textwrap.fill(text, 118, subsequent_indent="  " * text.startswith("- "), break_on_hyphens=False)
+        for text in paragraphs
+    )
+
+
+def evidence_section(summary: dict[str, Any], published: dict[str, Any]) -> str:
+    """Return the tables of published, reproduced and best accuracies, what must be said with them, the verdicts."""
+    answers = verdicts(summary)
+    parts = [
+        _filled("**The text's recipe.** What it gives, and what was published for it:"),
+        reproduced_table(summary, published).rstrip(),
+        _filled(
+            "Fashion-MNIST column by column. Accuracies are those of the last epoch on the 10,000 test images, means "
+            "over ten seeds with 95 % intervals; published are single runs without a seed. (1) The published figures "
+            "of 90 epochs were measured on the 60,000 training images, see `results/published.json`."
+        ),
+        _filled("**The best recipe for each**, and networks to compare with:"),
+        best_table(summary).rstrip(),
+        _filled(
+            "Ten seeds. Recipes were chosen on images set aside from the training set. The second search was made for "
+            "the feedback network alone, after its first result on the test set was known. (2) Of the hidden layer."
+        ),
+        _filled(
+            "**What memory buys.** Differences seed by seed, p-values corrected for the number of questions. Every "
+            "run, every control and what did not hold: [chapter 07](notebooks/07_what_does_memory_buy.ipynb)."
+        ),
+        _filled(*(f"- {answers[question]}." for question in HEADLINES if question in answers)),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _base(model: str) -> dict[str, Any]:
+    return {"model": model, "batch": 256, "T": 28, "hidden": 32}
+
+
+def _with_version(library: dict[str, Any]) -> str:
+    """Return the library's label with the version of its first package behind its name."""
+    name, comma, rest = library["label"].partition(",")
+    package, version = next(iter(library["versions"].items()))
+    return library["label"] if package == "torch" else f"{name} {version}{comma}{rest}"
+
+
+def _measured(entry: dict[str, Any], name: str, key: str, unit: str) -> str:
+    """Return a library's median and its factor to ours, or nothing where it was not measured."""
+    if name not in entry["libraries"]:
+        return ""
+    library = entry["libraries"][name]
+    factor = "" if name == "snn_core" else f" ({library['ratio']:.1f}x)"
+    return f"{library[key]['median']:.2f} {unit}{factor}"
+
+
+def throughput_table(results: dict[str, Any]) -> str:
+    """Return the table of training steps and epochs: a row for each library, its time and its factor to ours."""
+    steps = [entry for entry in results["steps"] if entry["config"] == _base(entry["config"]["model"])]
+    others = [entry for entry in results["steps"] if entry not in steps]
+    (epoch,) = [entry for entry in results["epochs"] if entry["config"]["model"] == "feedback"]
+    models = " | ".join(entry["config"]["model"] for entry in steps)
+    rows = [
+        f"| library | step of {models} | factor in other sizes | epoch of feedback |",
+        f"|---|{'---:|' * len(steps)}---:|---:|",
+    ]
+    for name, library in results["libraries"].items():
+        times = [_measured(entry, name, "ms", "ms") for entry in steps]
+        factors = [entry["libraries"][name]["ratio"] for entry in others]
+        spread = "" if name == "snn_core" else f"{min(factors):.1f}x to {max(factors):.1f}x"
+        cells = [_with_version(library), *times, spread, _measured(epoch, name, "seconds", "s")]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+def throughput_section(results: dict[str, Any]) -> str:
+    """Return the table of training steps and what must be said with it.
+
+    Raises:
+        ValueError: the epochs saw only the embedded subset.
+    """
+    if results["is_subset"]:
+        raise ValueError(
+            "results/throughput.json comes from the embedded subset: run `make bench` with the full data"
+        )
+    where, startup = results["provenance"], results["startup"]
+    paragraphs = [
+        "Median time of a training step (forward, backward, SGD) with batch 256, 28 time steps and 32 hidden neurons, "
+        "and how many times ours it is; other sizes are batches of 32 and 1,024, 784 time steps, and 128 and 512 "
+        f"hidden neurons. An epoch is {results['images']:,} images, indexing included. All libraries took turns in one "
+        f"run of `make bench` on {results['date']}, from the same weights: {where['cores']} cores "
+        f"({where['processor']}), Python {where['python']}, torch {where['torch']}.",
+        f"Autograd keeps {_percentages(results['saved_bytes'])} of what it keeps for the torch loop (plain, "
+        "stateful-synapse, feedback). Exponents of growth, where 1 is linear: "
+        + "; ".join(_growth(each) for each in results["growth"])
+        + f". The kernels compile in {startup['compile_seconds']:.0f} s, once; later a new process loses "
+        f"{startup['warm_start_seconds']:.1f} s to importing snn_core and to its first steps.",
+    ]
+    about, costs = (textwrap.fill(paragraph, 118) for paragraph in paragraphs)
+    notes = "\n".join(
+        textwrap.fill(f"- {library['label']}: {library['notes']['feedback']}", 118, subsequent_indent="  ")
+        for library in results["libraries"].values()
+        if library["notes"]["feedback"]
+    )
+    heading = "How each library builds the feedback network:"
+    return f"{throughput_table(results)}\n{about}\n\n{heading}\n\n{notes}\n\n{costs}\n"
+
+
+def _percentages(saved: list[dict[str, Any]]) -> str:
+    return _listed([f"{each['snn_core'] / each['snn_core-torch']:.0%}" for each in saved])
+
+
+def _growth(each: dict[str, Any]) -> str:
+    return (
+        f"{each['model']}, {each['quantity']} from {each['sizes'][0]} to {each['sizes'][-1]:,}, time "
+        f"{each['ms_exponent']:.2f}, memory {each['bytes_exponent']:.2f}"
+    )
+
+
+def exchange_section(exchange: dict[str, Any]) -> str:
+    """Return the table of what other libraries make of our networks, and ours of theirs."""
+    note = (
+        f"Hidden spikes over {exchange['images']:,} test images, compared one by one by "
+        "`tests/snn_exchange/test_exchange_peers.py`;\n`make exchange` writes the table."
+    )
+    return f"{peers_table(exchange['rows'])}\n{note}\n"
+
+
+#: What the tests of reliability are about, by their number in ``results/reliability.json``.
+FAULTS = {
+    1: "kills and interrupts",
+    2: "full disks, files that may not be written, two runs in one folder",
+    3: "damaged data",
+    4: "damaged and hostile checkpoints",
+    5: "bad arguments",
+    6: "numbers: not finite, threads, memory",
+    7: "packages, shells, servers",
+    8: "what the tests reach and notice",
+}
+
+
+def _counted(line: dict[str, Any]) -> str:
+    """Return the figures of a test: "kills 50, differences 0"."""
+    told = []
+    for key, value in line.items():
+        if key in ("item", "what", "outcome", "seconds", "test", "seed"):
+            continue
+        words = key.replace("_percent", " in %").replace("_", " ")
+        if isinstance(value, dict):
+            value = "(" + _listed([f"{inner} {count:,}" for inner, count in value.items()]) + ")"
+        told.append(f"{words} {value:,}" if isinstance(value, int) else f"{words} {value}")
+    return _listed(told)
+
+
+def reliability_section(found: dict[str, Any]) -> str:
+    """Return the table of the tests of reliability by what they are about, and below it each with its figures.
+
+    Raises:
+        ValueError: one of the tests failed.
+    """
+    lines, where = found["lines"], found["provenance"]
+    failed = [line["test"] for line in lines if line["outcome"] == "failed"]
+    if failed:
+        raise ValueError(f"results/reliability.json holds tests that failed: {_listed(failed)}")
+    lines = [line for line in lines if line["item"]]
+    rows = ["| what is done to it | tests with figures | time |", "|---|---:|---:|"]
+    for item, about in FAULTS.items():
+        seconds = sum(line["seconds"] for line in lines if line["item"] == item)
+        number = sum(line["item"] == item for line in lines)
+        rows.append(f"| {about} | {number} | {frame_notebooks.duration(max(seconds, 1))} |")
+    each = ["| test | figures |", "|---|---|"]
+    each += [f"| {line['what'][0].upper()}{line['what'][1:]} | {_counted(line)} |" for line in lines]
+    note = f"All passed, with {where['cores']} cores ({where['processor']}) and torch {where['torch']}."
+    table, details = "\n".join(rows), "\n".join(each)
+    return f"{table}\n\n{note}\n\n<details><summary>Each test with its figures</summary>\n\n{details}\n\n</details>\n"
+
+
+def _replace(text: str, name: str, section: str) -> str:
+    start, end = (
+        f"<!-- {name}: written by tools/update_readme.py, do not edit -->\n",
+        f"<!-- end of {name} -->",
+    )
+    if start not in text:
+        return text  # a README may do without a section
+    before, _, rest = text.partition(start)
+    _, _, after = rest.partition(end)
+    return f"{before}{start}{section}{end}{after}"
+
+
+def generate(text: str, results: Path) -> str:
+    """Return the README's ``text`` with all sections between markers made anew from the folder ``results``."""
+    times = json.loads((results / "times.json").read_text())
+    runs = json.loads((results / "seeds.json").read_text())["runs"]
+    peers = json.loads((results / "seeds_spikingjelly.json").read_text())["runs"]
+    slower = json.loads((results / "seeds_feedback_lr_0.03.json").read_text())["runs"]
+    throughput = json.loads((results / "throughput.json").read_text())
+    exchange = json.loads((results / "exchange.json").read_text())
+    reliability = json.loads((results / "reliability.json").read_text())
+    ablation = json.loads((results / "ablation.json").read_text())
+    published = json.loads((results / "published.json").read_text())
+    sections = {
+        "chapters": chapters_table(frame_notebooks.paths()),
+        "times": times_table(times),
+        "evidence": evidence_section(ablation, published),
+        "results": results_section(runs, peers, slower),
+        "throughput": throughput_section(throughput),
+        "exchange": exchange_section(exchange),
+        "reliability": reliability_section(reliability),
+    }
+    for name, section in sections.items():
+        text = _replace(text, name, section)
+    return text
+
+
+def main() -> None:
+    """Update README.md in place."""
+    readme = ROOT / "README.md"
+    new = generate(readme.read_text(), ROOT / "results")
+    with atomic_write(readme) as file:
+        file.write(new.encode())
+
+
+if __name__ == "__main__":
+    main()
