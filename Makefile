@@ -51,21 +51,34 @@ tutorial: $(VENV)/.site ## execute all notebooks and build the site; with EPOCHS
 site: $(VENV)/.site ## build a static site of the notebooks, as they are, into build/site
 	$(BIN)/python tools/build_site.py
 
+TWO := --numprocesses 2 --dist loadgroup
+# A plain pytest leaves out what takes long; with this it leaves out only what needs a GPU.
+ALL := -m 'not gpu'
+
+.PHONY: check
+check: $(VENV)/.dev ## check style, types and the core, in a minute
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(TEST_ENV) $(BIN)/python -m pytest tests/snn_core $(TWO) $(ARGS)
+
 .PHONY: test
-test: $(VENV)/.dev $(BENCH)/jax/.done ## run all tests
-	$(TEST_ENV) $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
+test: $(VENV)/.dev ## run the tests, but for those that take long
+	$(TEST_ENV) $(BIN)/python -m pytest $(TWO) $(ARGS)
+
+.PHONY: nightly
+nightly: coverage torture bounds mutation ## run all tests and everything else that takes long, in hours
 
 .PHONY: torture
 torture: $(VENV)/.dev ## run the tests of reliability with their full counts and write results/reliability.json
-	$(TEST_ENV) $(BIN)/python -m pytest --torture --numprocesses 2 --dist loadgroup $(ARGS)
+	$(TEST_ENV) $(BIN)/python -m pytest $(ALL) --torture $(TWO) $(ARGS)
 
 # Compiled anew, so that what writes the kernels runs too; their own source runs in Python, in a test of its own.
 COVERAGE := build/coverage
 .PHONY: coverage
-coverage: $(VENV)/.dev ## count the lines and branches that tests reach, into results/coverage.json; fails below 95 %
+coverage: $(VENV)/.dev $(BENCH)/jax/.done ## run all tests and count the lines and branches that they reach, into results/coverage.json; fails below 95 %
 	rm -rf $(COVERAGE) && mkdir -p $(COVERAGE)
 	status=0; NUMBA_CACHE_DIR=$(CURDIR)/$(COVERAGE)/kernels $(TEST_ENV) $(BIN)/python -m coverage run -m pytest \
-	    --numprocesses 2 --dist loadgroup $(ARGS) || status=$$?; \
+	    $(ALL) $(TWO) $(ARGS) || status=$$?; \
 	$(BIN)/python -m coverage combine --quiet && \
 	$(BIN)/python -m coverage json --quiet -o $(COVERAGE)/report.json && \
 	$(BIN)/python tools/coverage_figures.py $(COVERAGE)/report.json && exit $$status
@@ -129,7 +142,7 @@ bench: $(VENV)/.dev $(BENCH)/torch/.done $(BENCH)/jax/.done ## time training aga
 
 .PHONY: exchange
 exchange: $(VENV)/.dev $(BENCH)/jax/.done ## run the networks in other libraries, for results/exchange.json and the README's table
-	SNN_CORE_WRITE_TABLES=1 $(TEST_ENV) $(BIN)/python -m pytest tests/snn_exchange/test_exchange_peers.py
+	SNN_CORE_WRITE_TABLES=1 $(TEST_ENV) $(BIN)/python -m pytest $(ALL) tests/snn_exchange/test_exchange_peers.py
 	$(BIN)/python tools/update_readme.py
 
 .PHONY: data
@@ -139,11 +152,6 @@ data: $(VENV)/.notebooks ## fetch Fashion-MNIST into the cache
 .PHONY: subset
 subset: $(VENV)/.notebooks ## make the embedded subset again from the full data
 	$(BIN)/python tools/make_embedded_subset.py
-
-.PHONY: lint
-lint: $(VENV)/.dev ## check style, in notebooks too
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
 
 .PHONY: clean
 clean: ## remove the virtual environment and what tools leave behind; data, runs and results stay

@@ -117,6 +117,7 @@ def test_chapter_in_jupyterlab(browser, lab_server):
     page.close()
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "path",
     [pytest.param(p, marks=pytest.mark.xdist_group(f"browser_{p.stem}"), id=p.stem) for p in OTHERS],
@@ -127,6 +128,7 @@ def test_chapter_in_voila(browser, voila_server, path):
     page.close()
 
 
+@pytest.mark.nightly
 @pytest.mark.xdist_group("browser_voila")
 class TestTheChecksThemselves:
     def test_every_kind_of_control_is_moved(self, browser, voila_server):

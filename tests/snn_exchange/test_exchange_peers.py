@@ -40,8 +40,8 @@ from snn_exchange import (
 pytestmark = pytest.mark.xdist_group("exchange_peers")
 
 RESULTS = ROOT / "results" / "exchange.json"
-WORKER = Path(__file__).with_name("exchange_peer.py")
-#: Spyx needs jax, and has an environment of its own, which `make test` builds; the others live in this one.
+WORKER = ROOT / "tests" / "support" / "exchange_peer.py"
+#: Spyx needs jax, and has an environment of its own, which `make nightly` builds; the others live in this one.
 PYTHONS = {
     "snntorch": Path(sys.executable),
     "spikingjelly": Path(sys.executable),
@@ -145,7 +145,7 @@ def peers(tmp_path_factory, test_images):
         if peer in done:
             return done[peer]
         python = PYTHONS[peer]
-        require(python.exists(), f"{python}, which `make test` builds,")
+        require(python.exists(), f"{python}, which `make nightly` builds,")
         folder = tmp_path_factory.mktemp(peer)
         np.save(folder / "x_seq.npy", x_seq.numpy())
         np.savez(folder / "weights.npz", **trained_weights())
@@ -245,7 +245,9 @@ def rows(peers, test_images):
     return make
 
 
-@pytest.mark.parametrize("peer", PYTHONS)
+@pytest.mark.parametrize(
+    "peer", ["snntorch", "spikingjelly", pytest.param("spyx", marks=pytest.mark.nightly)]
+)
 def test_table_is_what_the_library_does(peer, rows):
     """The stored table against what the library does now; ``make exchange`` writes it anew instead."""
     made = rows(peer)
@@ -297,6 +299,7 @@ def test_spikingjelly(rows):
     assert table["from recurrent"]["outcome"] == "refused"
 
 
+@pytest.mark.nightly
 def test_spyx_resets_softly_and_fires_one_step_late(rows):
     """Hidden spikes differ from ours, but equal ours with the soft reset one step later."""
     table = by_name(rows("spyx"))
