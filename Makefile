@@ -29,14 +29,14 @@ $(VENV)/.notebooks: pyproject.toml | $(BIN)/python
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev,peers]'
 	$(BIN)/python -m pip install --quiet --no-deps spikingjelly==2.0.0
-	touch $@ $(VENV)/.notebooks $(VENV)/.site $(VENV)/.experiments
+	touch $@ $(VENV)/.notebooks $(VENV)/.site $(VENV)/.ablation
 
 $(VENV)/.site: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[notebooks,site]'
 	touch $@ $(VENV)/.notebooks
 
-$(VENV)/.experiments: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[experiments]'
+$(VENV)/.ablation: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[ablation]'
 	touch $@
 
 # In place, or with the options of a quick look, whose outputs go to a folder of their own.
@@ -117,7 +117,7 @@ peer-seeds: $(VENV)/.dev ## the same for the feedback network built from Spiking
 	$(BIN)/python tools/update_readme.py
 
 .PHONY: ablation
-ablation: $(VENV)/.experiments ## run what is missing of the ablation, hours in all; break it off and go on at any time
+ablation: $(VENV)/.ablation ## run what is missing of the ablation, hours in all; break it off and go on at any time
 	$(TEST_ENV) $(BIN)/python -m experiments $(ARGS)
 
 .PHONY: readme

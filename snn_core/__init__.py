@@ -1,3 +1,7 @@
-"""Spiking neurons, recurrent containers and stateful synapses for PyTorch, and the experiment that compares them."""
+"""Spiking neurons, recurrent containers and stateful synapses for PyTorch, with fused kernels."""
 
 __version__ = "0.1.0"
+
+from snn_core import functional, layer, neuron, surrogate
+
+__all__ = ["functional", "layer", "neuron", "surrogate"]

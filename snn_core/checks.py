@@ -51,11 +51,12 @@ def check_whole(name: str, value: Any, lowest: int, highest: int = LARGEST) -> i
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be a whole number, got {_shown(value)}")
-    if value < lowest:
+    number = operator.index(value)
+    if number < lowest:
         raise ValueError(f"{name} must be at least {lowest}, got {_shown(value)}")
-    if value > highest:
+    if number > highest:
         raise ValueError(f"{name} must be at most {highest}, got {_shown(value)}")
-    return operator.index(value)
+    return number
 
 
 def check_flag(name: str, value: Any) -> bool:

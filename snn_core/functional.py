@@ -22,6 +22,7 @@ of :mod:`snn_core.neuron` check them, once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -184,7 +185,8 @@ def seq_to_ann_forward(
         raise ValueError(f"x_seq must have shape [T, N, *], got {list(x_seq.shape)}")
     check_backend(backend)
     one = isinstance(stateless_module, nn.Module) or not isinstance(stateless_module, Iterable)
-    for module in [stateless_module] if one else stateless_module:
+    modules: Any = [stateless_module] if one else stateless_module
+    for module in modules:
         _check_stateless(module, x_seq)
         linear = fused_linear(backend, module, x_seq)
         if linear is not None:

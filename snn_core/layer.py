@@ -45,7 +45,7 @@ def _check_single_step(owner: nn.Module, module: nn.Module) -> None:
             )
 
 
-def _fused(sub_module: nn.Module, x_seq: Tensor) -> FusedNeuron | None:
+def _fused(sub_module: Any, x_seq: Tensor) -> FusedNeuron | None:
     """Return what walks a recurrent layer around ``sub_module`` through time in one kernel; None if it takes the loop.
 
     A kernel never calls ``sub_module``, so it must be one of the known neurons, and nobody may listen to its calls.
@@ -69,6 +69,8 @@ class ElementWiseRecurrentContainer(MemoryModule):
     Raises:
         TypeError: ``sub_module`` is not a module for single steps or ``element_wise_function`` is not callable.
     """
+
+    sub_module: Any
 
     def __init__(
         self, sub_module: nn.Module, element_wise_function: Callable[[Tensor, Tensor], Tensor]
@@ -145,6 +147,8 @@ class LinearRecurrentContainer(MemoryModule):
         TypeError: ``sub_module`` is not a module for single steps, or a size is not a whole number.
         ValueError: a size below 1.
     """
+
+    sub_module: Any
 
     def __init__(self, sub_module: nn.Module, in_features: int, out_features: int, bias: bool = True) -> None:
         super().__init__()
@@ -235,6 +239,9 @@ class SynapseFilter(MemoryModule):
     spiking neural network", IJCAI 2020. https://arxiv.org/abs/2003.02944
     """
 
+    w: nn.Parameter
+    fixed_tau: Tensor
+
     def __init__(
         self, tau: float | Sequence[float] | Tensor = 100.0, learnable: bool = False, backend: str = "auto"
     ) -> None:
@@ -272,7 +279,7 @@ class SynapseFilter(MemoryModule):
         super()._load_from_state_dict(state_dict, prefix, *arguments)
 
     @property
-    def tau(self) -> Tensor:
+    def tau(self) -> Tensor:  # 0-dim or [C]
         return 1 / torch.sigmoid(self.w) if self.learnable else self.fixed_tau
 
     def _inv_tau(self, x: Tensor) -> Tensor:
@@ -335,8 +342,9 @@ class MultiStepContainer(nn.Sequential):
     def forward(self, x_seq: Tensor) -> Tensor:
         check_sequence(self, x_seq)
         for module in self:
-            if hasattr(module, "forward_sequence"):
-                x_seq = module.forward_sequence(x_seq)
+            sequence: Any = getattr(module, "forward_sequence", None)
+            if sequence is not None:
+                x_seq = sequence(x_seq)
             else:
                 _check_single_step(self, module)
                 x_seq = torch.stack([module(x) for x in x_seq])

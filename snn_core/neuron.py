@@ -218,7 +218,7 @@ class LIFNode(SpikingNeuron):
         return f"{super().extra_repr()}, tau={self.tau}, decay_input={self.decay_input}"
 
 
-class _MultiStep:
+class _MultiStep(SpikingNeuron):
     """Makes the whole sequence ``[T, N, *]`` the input of ``forward``."""
 
     def forward(self, x_seq: Tensor) -> Tensor:

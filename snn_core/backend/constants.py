@@ -36,10 +36,10 @@ class Neuron(NamedTuple):
         ``keep`` and ``jump`` write both resets as v = (1 - keep s) h + jump s, and ``slope_1 + slope_h h`` is the
         derivative of v to s, 0 where the reset is detached.
         """
-        soft = self.v_reset is None
-        keep, jump = (0.0, -self.v_threshold) if soft else (1.0, self.v_reset)
+        v_reset = 0.0 if self.v_reset is None else self.v_reset
+        keep, jump = (0.0, -self.v_threshold) if self.v_reset is None else (1.0, v_reset)
         slope = (0.0, 0.0) if self.detach_reset else (jump, -keep)
-        v_reset, tau = 0.0 if soft else self.v_reset, 1.0 if self.tau is None else self.tau
+        tau = 1.0 if self.tau is None else self.tau
         return self.v_threshold, v_reset, tau, keep, jump, *slope, self.a, self.b
 
 

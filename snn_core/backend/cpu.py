@@ -18,7 +18,7 @@ from torch import Tensor
 from snn_core import backend
 from snn_core.backend import products, shapes, walks
 from snn_core.backend.constants import Neuron
-from snn_core.backend.walks import IF, LIF_DECAYING_INPUT, Constants
+from snn_core.backend.walks import LIF_DECAYING_INPUT, Constants
 
 #: Seconds after which a reader is told what keeps him waiting.
 PATIENCE = 1.0
@@ -111,10 +111,10 @@ def _out(dtype: torch.dtype, *tensors: Tensor) -> tuple[Tensor, ...]:
 @lru_cache(maxsize=256)
 def _constants(neuron: Neuron, dtype: torch.dtype) -> Constants:
     """Return the numbers of a neuron in the precision of a walk."""
-    kind, tau = neuron.kind, neuron.tau
-    input_gain = 1.0 / tau if kind == LIF_DECAYING_INPUT else 1.0
-    leak = 0.0 if kind == IF else 1.0 / tau
-    return Constants(*map(type(_ONE[dtype]), (*neuron.numbers(), input_gain, leak, 0.0, 1.0)))
+    leak = 0.0 if neuron.tau is None else 1.0 / neuron.tau
+    input_gain = leak if neuron.kind == LIF_DECAYING_INPUT else 1.0
+    number: Any = type(_ONE[dtype])
+    return Constants(*map(number, (*neuron.numbers(), input_gain, leak, 0.0, 1.0)))
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -134,7 +134,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return out
 
 
-def linear_backward(grad: Tensor, x: Tensor, weight: Tensor, needs_x: bool) -> tuple[Tensor, Tensor, Tensor]:
+def linear_backward(grad: Tensor, x: Tensor, weight: Tensor, needs_x: bool) -> tuple[Tensor, ...]:
     """Return the gradients of x (empty if not needed), weight and bias."""
     shapes.check_linear(x, weight, grad=grad)
     dtype = x.dtype
@@ -149,9 +149,7 @@ def linear_backward(grad: Tensor, x: Tensor, weight: Tensor, needs_x: bool) -> t
     return grad_x, g_weight, g_bias
 
 
-def neuron_sequence(
-    x_seq: Tensor, v: Tensor, y: Tensor | None, *constants: Any
-) -> tuple[Tensor, Tensor, Tensor]:
+def neuron_sequence(x_seq: Tensor, v: Tensor, y: Tensor | None, *constants: Any) -> tuple[Tensor, ...]:
     """Walk forward through a layer of neurons."""
     shapes.check_walk(x_seq, v, y)
     dtype = compute_dtype(x_seq.dtype)
@@ -166,7 +164,7 @@ def neuron_sequence(
 
 def neuron_sequence_backward(
     grad_s_seq: Tensor, grad_v_last: Tensor | None, h_seq: Tensor, feedback: bool, *constants: Any
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, ...]:
     """Walk backward: gradients of x_seq, v and y."""
     shapes.check_walk_backward(grad_s_seq, grad_v_last, h_seq)
     neuron, dtype = Neuron(*constants), h_seq.dtype
@@ -184,7 +182,7 @@ def neuron_sequence_backward(
 
 def recurrent_neuron_sequence(
     x_seq: Tensor, v: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None, *constants: Any
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, ...]:
     """Walk forward through a recurrent layer of neurons."""
     shapes.check_recurrent(x_seq, v, y, weight, bias)
     dtype, H = compute_dtype(x_seq.dtype), len(weight)
@@ -207,7 +205,7 @@ def recurrent_neuron_sequence_backward(
     y: Tensor,
     weight: Tensor,
     *constants: Any,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, ...]:
     """Walk backward through a recurrent layer: gradients of x_seq, v, y, weight and bias."""
     shapes.check_recurrent_backward(grad_s_seq, grad_v_last, h_seq, s_seq, x_seq, y, weight)
     neuron, dtype, H = Neuron(*constants), h_seq.dtype, len(weight)
@@ -249,7 +247,7 @@ def synapse_filter_sequence(s_seq: Tensor, i: Tensor, inv_tau: Tensor) -> Tensor
 
 def synapse_filter_sequence_backward(
     grad_i_seq: Tensor, s_seq: Tensor, i_seq: Tensor, i: Tensor, inv_tau: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, ...]:
     """Walk backward: gradients of s_seq, i and inv_tau."""
     shapes.check_filter_backward(grad_i_seq, s_seq, i_seq, i, inv_tau)
     dtype = compute_dtype(s_seq.dtype)

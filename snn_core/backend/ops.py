@@ -105,7 +105,7 @@ def _on_one_device(fake: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-for _name, _fake in {
+_FAKES: dict[str, Callable[..., Any]] = {
     "linear": lambda x, weight, bias: x.new_empty(*x.shape[:-1], len(weight)),
     "linear_backward": _fake_linear_backward,
     "neuron_sequence": _fake_walk,
@@ -114,7 +114,8 @@ for _name, _fake in {
     "recurrent_neuron_sequence_backward": _fake_recurrent_backward,
     "synapse_filter_sequence": lambda s_seq, i, inv_tau: _new(s_seq),
     "synapse_filter_sequence_backward": _fake_synapse_backward,
-}.items():
+}
+for _name, _fake in _FAKES.items():
     torch.library.register_fake(f"snn_core::{_name}", _on_one_device(_fake), lib=_library)
 
 
@@ -189,7 +190,7 @@ class _NeuronSequence(torch.autograd.Function):
         _refuse_second_derivative()
         (h_seq,) = ctx.saved_tensors
         if grad_s is None:
-            grad_s = torch.zeros_like(h_seq, dtype=grad_v.dtype)
+            grad_s = torch.zeros_like(h_seq, dtype=None if grad_v is None else grad_v.dtype)
         grad_x, grad_v, grad_y = ctx.kernels.neuron_sequence_backward(
             grad_s, grad_v, h_seq, ctx.feedback, *ctx.constants
         )

@@ -7,11 +7,9 @@ import os
 import re
 import runpy
 import shlex
-import shutil
 import subprocess
 import sys
 import tomllib
-import zipfile
 from unittest.mock import MagicMock
 from urllib.parse import unquote
 
@@ -19,7 +17,7 @@ import nbformat
 import pytest
 import yaml
 from IPython.core.inputtransformer2 import TransformerManager
-from support import ROOT, require
+from support import ROOT
 from support_notebooks import NOTEBOOKS
 
 from snn_core import __version__
@@ -65,11 +63,9 @@ def test_make_train_passes_model_and_epochs_on():
 def test_make_ablation_passes_groups_and_options_on_and_installs_what_it_needs(tmp_path):
     dry = make("--dry-run", "ablation", f"VENV={tmp_path}", "ARGS=size --jobs 4")
     assert dry.rstrip().endswith("-m experiments size --jobs 4")
-    assert "'.[experiments]'" in dry
+    assert "'.[ablation]'" in dry
     extra = PROJECT["optional-dependencies"]
-    assert "snn-core[notebooks,site,experiments,exchange]" in extra["dev"]
-    names = {re.match(r"[\w-]+", entry)[0] for entry in extra["experiments"]}
-    assert names == {"joblib", "scipy", "distributed"}
+    assert "snn-core[notebooks,site,ablation,exchange]" in extra["dev"]
 
 
 def test_make_bench_uses_the_same_torch_for_every_library():
@@ -202,7 +198,9 @@ def test_conda_environment_asks_for_what_the_package_needs():
         name, bounds = re.fullmatch(r"([\w-]+)(.*)", entry).groups()
         conda[{"pytorch-cpu": "torch", "matplotlib-base": "matplotlib"}.get(name, name)] = bounds
     by_pip = dict(re.findall(r"'([\w-]+)([<>=][^']+)'", (ROOT / "postBuild").read_text()))
-    assert requirements("notebooks").items() <= conda.items() | by_pip.items()
+    needed = requirements("experiment", "notebooks")
+    needed.pop("snn-core")
+    assert needed.items() <= conda.items() | by_pip.items()
 
 
 def test_conda_environment_has_valid_names_and_takes_torch_from_conda_alone():
@@ -217,35 +215,6 @@ def test_conda_environment_has_valid_names_and_takes_torch_from_conda_alone():
     assert pip == []
     installs = re.findall(r"pip install (.*)", (ROOT / "postBuild").read_text())
     assert all(line.startswith("--no-deps ") for line in installs)
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory) -> set[str]:
-    """The names in the wheel that `pip install ..` makes on Colab, from what is in version control."""
-    folder = tmp_path_factory.mktemp("wheel")
-    for name in tracked():
-        (folder / "copy" / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, folder / "copy" / name)
-    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), ".."]
-    done = subprocess.run(pip, cwd=folder / "copy" / "notebooks", capture_output=True, text=True, check=False)
-    require(
-        done.returncode == 0 or "No matching distribution" not in done.stderr, "the index of Python packages"
-    )
-    assert done.returncode == 0, done.stderr
-    (built,) = folder.glob("*.whl")
-    return set(zipfile.ZipFile(built).namelist())
-
-
-def tracked() -> list[str]:
-    """Return the files in version control."""
-    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
-    return [name for name in done.stdout.splitlines() if (ROOT / name).is_file()]
-
-
-def test_wheel_holds_every_file_of_the_package(wheel):
-    files = {name for name in tracked() if name.startswith("snn_core/")}
-    assert len(files) > 30
-    assert files <= wheel
 
 
 def test_badges_lead_to_files_of_this_repository():
@@ -286,7 +255,7 @@ def test_colab_cell_clones_goes_to_the_notebooks_and_installs_what_is_above(path
 
 
 def test_every_dependency_has_a_lower_and_an_upper_bound():
-    bounds = requirements("notebooks", "site", "experiments", "dev", "cuda12", "cuda13")
+    bounds = requirements("experiment", "notebooks", "site", "ablation", "dev", "cuda12", "cuda13")
     bounds.pop("snn-core")
     assert [name for name, bound in bounds.items() if ">=" not in bound or "<" not in bound] == []
 

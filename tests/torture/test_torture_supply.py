@@ -29,7 +29,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 BOUNDS = ROOT / "results" / "bounds.json"
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.y*ml"))
 #: Lists of what the tests run with; the extras for a card cannot be tried without one.
-TRIED = ("notebooks", "site", "experiments", "dev", "peers")
+TRIED = ("notebooks", "site", "ablation", "dev", "peers")
 
 
 # ---------------------------------------------------------------- packages
