@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,12 @@ def require(available: bool, what: str) -> None:
         pytest.fail(f"{what} is missing, and a run in CI must have it")
     if not available:
         pytest.skip(f"{what} is missing")
+
+
+def tracked() -> list[str]:
+    """Return the files in version control."""
+    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [name for name in done.stdout.splitlines() if (ROOT / name).is_file()]
 
 
 def records(folder: Path) -> list[dict[str, float]]:

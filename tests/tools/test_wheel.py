@@ -12,7 +12,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from support import ROOT, require
+from support import ROOT, require, tracked
 
 PACKAGES = ("snn_core", "sequential_fmnist", "snn_exchange", "experiments", "snn_tutorial")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -37,12 +37,6 @@ for kind in ("plain", "stateful-synapse", "feedback"):
     net, card = pretrained.load(kind)
     print(evaluate(net, test)[1] > 0.75)
 """
-
-
-def tracked() -> list[str]:
-    """Return the files in version control."""
-    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
-    return [name for name in done.stdout.splitlines() if (ROOT / name).is_file()]
 
 
 @pytest.fixture(scope="module")

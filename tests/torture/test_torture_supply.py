@@ -18,12 +18,11 @@ import yaml
 from nbformat.v4 import new_code_cell, new_notebook
 from packaging.requirements import Requirement
 from packaging.version import Version
-from support import ROOT
+from support import ROOT, tracked
 from support_browser import lab, save, voila
 from support_servers import listening, loopback_cluster
 from support_shell import LOOPBACK, listeners, python, shell_strings
 from test_distributed import finished, torchrun
-from test_repository import tracked
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 BOUNDS = ROOT / "results" / "bounds.json"
