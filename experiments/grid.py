@@ -14,8 +14,7 @@ from typing import Any
 from experiments.runs import DataSpec, RunSpec
 from experiments.search import BEST, FULL, REFINED, SEARCH, SECOND
 from sequential_fmnist.config import TrainingConfig
-from sequential_fmnist.networks import NETWORKS
-from sequential_fmnist.variants import NetworkSpec
+from sequential_fmnist.networks import NETWORKS, NetworkSpec
 
 TUTORIAL = TrainingConfig()
 STABLE = TrainingConfig(opt="adam", lr=0.01, loss="cross-entropy", clip=1.0, epochs=20)

@@ -15,9 +15,9 @@ import torch
 from sequential_fmnist.batches import ImageData, batches
 from sequential_fmnist.config import TrainingConfig
 from sequential_fmnist.data import SequentialFashionMNIST
+from sequential_fmnist.networks import NetworkSpec, build, fold
 from sequential_fmnist.provenance import provenance
 from sequential_fmnist.training import evaluate, fit, set_seed
-from sequential_fmnist.variants import NetworkSpec, build, fold
 from snn_core.functional import reset_net
 
 #: Images of the training set that are set aside to choose recipes with, always the same ones.

@@ -20,11 +20,10 @@ from experiments.runs import RunSpec, splits, train
 from experiments.statistics import estimate
 from sequential_fmnist.command import Parser, folder, path
 from sequential_fmnist.files import atomic_write, sha256, write_json
-from sequential_fmnist.networks import NETWORKS
+from sequential_fmnist.networks import NETWORKS, NetworkSpec
 from sequential_fmnist.pretrained import CARDS, PRETRAINED_FOLDER, Card, card_digest
 from sequential_fmnist.provenance import provenance
 from sequential_fmnist.training import evaluate
-from sequential_fmnist.variants import NetworkSpec
 
 INTENDED_USE = (
     "To look into, to compare with and to start from: what recurrent connections and stateful synapses do in a small "

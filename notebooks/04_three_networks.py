@@ -69,7 +69,14 @@ from torch import nn
 from sequential_fmnist.config import TrainingConfig
 from sequential_fmnist.data import SequentialFashionMNIST
 from sequential_fmnist.files import write_json
-from sequential_fmnist.networks import NETWORKS, FeedBackNet, PlainNet, StatefulSynapseNet, make_network
+from sequential_fmnist.networks import (
+    NETWORKS,
+    FeedBackNet,
+    PlainNet,
+    SpikingNet,
+    StatefulSynapseNet,
+    make_network,
+)
 from sequential_fmnist.provenance import provenance
 from sequential_fmnist.training import Trainer, evaluate, fit, rate_loss
 from snn_core.functional import reset_net
@@ -89,33 +96,38 @@ images, labels = test.images[:1000].float() / 255, test.labels[:1000]  # [1000, 
 
 # %% [markdown]
 # ## 2 The source
-# This is the plain network, as the package has it: two linear layers, each followed by integrate-and-fire neurons.
-# $T$ is the number of time steps, $N$ the number of images in a batch.
+# All three networks are one class: two linear layers, each followed by integrate-and-fire neurons, and a place for a
+# synapse filter between them. $T$ is the number of time steps, $N$ the number of images in a batch. A `spec` says which
+# parts there are. What else it can ask for, such as normalisation or another read-out, is off here;
+# [chapter 07](07_what_does_memory_buy.ipynb) needs it.
 
 # %%
-Markdown(f"```python\n{inspect.getsource(PlainNet)}```")
+Markdown(f"```python\n{inspect.getsource(SpikingNet)}```")
+
+# %% [markdown]
+# The plain network asks for nothing more. This is what it is made of:
+
+# %%
+plain_parts = str(PlainNet()).splitlines()
+print(*plain_parts, sep="\n")
 
 # %% [markdown]
 # What the network with a stateful synapse has in its place (`-`) and on top (`+`):
 
 # %%
-plain_source = inspect.getsource(PlainNet).splitlines()
-changes = difflib.unified_diff(
-    plain_source, inspect.getsource(StatefulSynapseNet).splitlines(), n=1, lineterm=""
-)
+changes = difflib.unified_diff(plain_parts, str(StatefulSynapseNet()).splitlines(), n=1, lineterm="")
 Markdown("```diff\n" + "\n".join(list(changes)[2:]) + "\n```")
 
 # %% [markdown]
-# Two lines of code: the filter is made, and it is called between hidden spikes and read-out. And the network with
-# feedback:
+# One part more, which `forward` calls between hidden spikes and read-out. And the network with feedback:
 
 # %%
-changes = difflib.unified_diff(plain_source, inspect.getsource(FeedBackNet).splitlines(), n=1, lineterm="")
+changes = difflib.unified_diff(plain_parts, str(FeedBackNet()).splitlines(), n=1, lineterm="")
 Markdown("```diff\n" + "\n".join(list(changes)[2:]) + "\n```")
 
 # %% [markdown]
-# Here `forward` does not change at all. The neurons take single steps now (`IFNode`), since step $t$ needs the spikes
-# of step $t-1$; `MultiStepContainer` walks them through the sequence.
+# The neurons take single steps now (`IFNode`), since step $t$ needs the spikes of step $t-1$; `MultiStepContainer` takes
+# them through the sequence.
 #
 # The same three as a drawing. It is made from the modules themselves, so it cannot disagree with the source:
 

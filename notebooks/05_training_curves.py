@@ -69,11 +69,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from sequential_fmnist.config import TrainingConfig
 from sequential_fmnist.data import SequentialFashionMNIST
 from sequential_fmnist.files import write_json
-from sequential_fmnist.networks import NETWORKS, make_network
+from sequential_fmnist.networks import NETWORKS, NetworkSpec, make_network
 from sequential_fmnist.pretrained import load
 from sequential_fmnist.provenance import provenance
 from sequential_fmnist.training import evaluate, fit, predict
-from sequential_fmnist.variants import NetworkSpec
 from snn_tutorial.plot.confusion import confusion, pictures
 from snn_tutorial.plot.overview import overview
 from snn_tutorial.plot.show import show

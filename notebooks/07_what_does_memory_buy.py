@@ -70,9 +70,8 @@ from IPython.display import Code
 from experiments.evidence import cases, holm, interval, reach, table, verdicts
 from sequential_fmnist.data import SequentialFashionMNIST
 from sequential_fmnist.files import write_json
-from sequential_fmnist.networks import NETWORKS
+from sequential_fmnist.networks import NETWORKS, NetworkSpec, build
 from sequential_fmnist.provenance import provenance
-from sequential_fmnist.variants import NetworkSpec, build
 from snn_core.functional import reset_net
 from snn_tutorial.plot.ablation import AXES, costs, curves, differences, draw_group, histories, strips
 from snn_tutorial.plot.show import show

@@ -458,7 +458,7 @@ write_json(
 # <details><summary>Solution 1</summary>
 #
 # ```python
-# nets["plain"].sn1[0].v_reset = None
+# nets["plain"].sn1.v_reset = None
 # soft = nets["plain"].hidden_spikes(images)
 # with warnings.catch_warnings():
 #     warnings.simplefilter("ignore")

@@ -1,23 +1,60 @@
-"""The three networks of the tutorial: feedforward, with a stateful synapse, and with feedback.
+"""The three networks of the text, and the same with one part changed, which controls and better recipes are made of.
 
-All read an image column by column: with 28 x 28 pixels there are T = 28 time steps of 28 features each. The
-output is the firing rate of the ten read-out neurons, in [0, 1].
+All read an image column by column: with 28 x 28 pixels there are T = 28 time steps of 28 features each. The output of
+the text's networks is the firing rate of the ten read-out neurons, in [0, 1].
 """
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
 from torch import Tensor, nn
 
-from snn_core.checks import check_choice, check_shape, check_whole
+from snn_core import surrogate
+from snn_core.checks import check_choice, check_flag, check_module, check_number, check_shape, check_whole
 from snn_core.functional import seq_to_ann_forward
 from snn_core.layer import LinearRecurrentContainer, MultiStepContainer, SynapseFilter
-from snn_core.neuron import IFNode, MultiStepIFNode
-from snn_core.surrogate import ATan
+from snn_core.neuron import IFNode, LIFNode, MultiStepIFNode, MultiStepLIFNode
 
-__all__ = ["NETWORKS", "FeedBackNet", "PlainNet", "StatefulSynapseNet", "columns_as_sequence", "make_network"]
+__all__ = [
+    "NETWORKS",
+    "SURROGATES",
+    "FeedBackNet",
+    "GatedNet",
+    "NetworkSpec",
+    "PlainNet",
+    "SpikingNet",
+    "StatefulSynapseNet",
+    "build",
+    "columns_as_sequence",
+    "fold",
+    "make_network",
+]
 
 IN_FEATURES = 28
 NUM_CLASSES = 10
+
+#: Mean and standard deviation of the training images' pixels, from 0 to 1.
+PIXEL_MEAN, PIXEL_STD = 0.2860, 0.3530
+
+#: The text's three networks by the names that the command line uses, in the order of the text.
+_SPIKING = ("plain", "stateful-synapse", "feedback")
+_GATED: dict[str, type[nn.RNNBase]] = {"gru": nn.GRU, "lstm": nn.LSTM}
+
+#: Hidden neurons for single steps and for sequences.
+_NEURONS = {"if": (IFNode, MultiStepIFNode), "lif": (LIFNode, MultiStepLIFNode)}
+
+SURROGATES: dict[str, type[nn.Module]] = {
+    "atan": surrogate.ATan,
+    "sigmoid": surrogate.Sigmoid,
+    "fast-sigmoid": surrogate.FastSigmoid,
+    "triangle": surrogate.Triangle,
+}
 
 
 def columns_as_sequence(images: Tensor) -> Tensor:
@@ -41,7 +78,160 @@ def columns_as_sequence(images: Tensor) -> Tensor:
     return images.squeeze(1).permute(2, 0, 1)
 
 
-class PlainNet(nn.Module):
+def _field(default: Any, check: Callable[..., Any], **bounds: Any) -> Any:
+    """Return a field of a dataclass, and with it ``check(name, value, **bounds)``, which refuses bad values."""
+    return dataclasses.field(default=default, metadata={"check": partial(check, **bounds)})
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkSpec:
+    """All that there is to say about a network, so that a result, or a file of weights, can carry it along.
+
+    The defaults are the text's.
+
+    Args:
+        kind: one of the text's three networks, or ``"gru"``, ``"lstm"``, which take only ``hidden`` besides.
+        hidden: number of hidden neurons or units.
+        neuron: ``"if"`` or ``"lif"``, of the hidden layer.
+        tau_m: membrane time constant of LIF neurons in time steps.
+        soft_reset: whether the hidden neurons are reset by subtraction.
+        detach_reset: whether the gradient through the spike is cut in the reset, in both layers.
+        surrogate_function: one of :data:`SURROGATES`.
+        alpha: its steepness.
+        tau: initial time constant of the synapse filter in time steps.
+        tau_mode: ``"learned"``, ``"frozen"`` or ``"per-channel"`` (learned, one for each hidden neuron).
+        frozen_recurrent: whether the weights from y[t-1] keep their initial values.
+        readout: ``"rate"``: IF neurons, their mean firing rate, as in the text; ``"membrane"``: neurons that
+            integrate and never fire, their membrane potential after the last step divided by the number of steps,
+            which is the mean of what arrives.
+        last: how many of the last steps the read-out takes; None takes all.
+        gain: factor on the initial weights of the first layer.
+        recurrent_gain: factor on the initial weights from y[t-1].
+        batch_norm: whether batch normalisation follows the first layer while training; :func:`fold` puts it into
+            the weights and biases of that layer.
+        scale: factor on the outputs, for cross-entropy.
+        standardised: whether pixels are taken less their mean 0.2860 and divided by their standard deviation 0.3530
+            over the training images, as in the code behind the curves that SpikingJelly published for 90 epochs.
+
+    Raises:
+        TypeError: a value of another type; the message names the field.
+        ValueError: an unknown name, a size below 1, or a number out of its range; the message names the field.
+    """
+
+    kind: str = _field("plain", check_choice, allowed=(*_SPIKING, *_GATED))
+    hidden: int = _field(32, check_whole, lowest=1)
+    neuron: str = _field("if", check_choice, allowed=tuple(_NEURONS))
+    tau_m: float = _field(2.0, check_number, above=1)
+    soft_reset: bool = _field(False, check_flag)
+    detach_reset: bool = _field(True, check_flag)
+    surrogate_function: str = _field("atan", check_choice, allowed=tuple(SURROGATES))
+    alpha: float = _field(2.0, check_number, above=0)
+    tau: float = _field(2.0, check_number, above=1)
+    tau_mode: str = _field("learned", check_choice, allowed=("learned", "frozen", "per-channel"))
+    frozen_recurrent: bool = _field(False, check_flag)
+    readout: str = _field("rate", check_choice, allowed=("rate", "membrane"))
+    last: int | None = _field(None, check_whole, lowest=1)
+    gain: float = _field(1.0, check_number)
+    recurrent_gain: float = _field(1.0, check_number)
+    batch_norm: bool = _field(False, check_flag)
+    scale: float = _field(1.0, check_number)
+    standardised: bool = _field(False, check_flag)
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if "check" in field.metadata and not (value is None and field.default is None):
+                field.metadata["check"](field.name, value)
+
+
+def _checked(spec: object, kinds: tuple[str, ...]) -> NetworkSpec:
+    if not isinstance(spec, NetworkSpec):
+        raise TypeError(f"spec must be a NetworkSpec, got {type(spec).__name__}")
+    check_choice("spec.kind", spec.kind, kinds)
+    return spec
+
+
+class SpikingNet(nn.Module):
+    """Linear -> spiking neurons -> (synapse filter) -> Linear -> read-out, with the parts that ``spec`` asks for.
+
+    Args:
+        spec: the network.
+        backend: how sequences run, one of :data:`snn_core.backend.BACKENDS`.
+
+    Shapes: images ``[N, 1, 28, T]`` to outputs ``[N, 10]``.
+
+    Raises:
+        TypeError: ``spec`` is not a :class:`NetworkSpec`, or images have another dtype than the weights.
+        ValueError: ``spec.kind`` is not one of a spiking network, an unknown backend, or images of another shape or
+            on another device.
+    """
+
+    def __init__(self, spec: NetworkSpec, backend: str = "auto") -> None:
+        super().__init__()
+        self.spec, self.backend = _checked(spec, _SPIKING), backend
+        self.fc1 = nn.Linear(IN_FEATURES, spec.hidden)
+        self.bn = nn.BatchNorm1d(spec.hidden) if spec.batch_norm else None
+        self.sn1 = _hidden_neurons(spec, backend)
+        self.sy1 = _synapses(spec, backend) if spec.kind == "stateful-synapse" else None
+        self.fc2 = nn.Linear(spec.hidden, NUM_CLASSES)
+        self.sn2 = MultiStepIFNode(**_options(spec, backend)) if spec.readout == "rate" else None
+        with torch.no_grad():
+            self.fc1.weight *= spec.gain
+
+    def hidden_spikes(self, images: Tensor) -> Tensor:
+        """Return the spikes of the hidden layer, ``[T, N, hidden]``."""
+        if self.spec.standardised:
+            images = (images - PIXEL_MEAN) / PIXEL_STD
+        x = columns_as_sequence(images)  # [T, N, 28]
+        x = seq_to_ann_forward(x, self.fc1, self.backend)  # [T, N, hidden]
+        if self.bn is not None:
+            x = seq_to_ann_forward(x, self.bn)
+        return self.sn1(x)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.hidden_spikes(images)
+        if self.sy1 is not None:
+            x = self.sy1(x)
+        x = seq_to_ann_forward(x, self.fc2, self.backend)  # [T, N, 10]
+        if self.sn2 is not None:
+            x = self.sn2(x)
+        if self.spec.last is not None:
+            x = x[-self.spec.last :]
+        x = x.mean(0)  # [N, 10]
+        return x if self.spec.scale == 1 else self.spec.scale * x
+
+
+def _options(spec: NetworkSpec, backend: str) -> dict[str, Any]:
+    """Return what the neurons of both layers have in common."""
+    function = SURROGATES[spec.surrogate_function](spec.alpha)
+    return {"surrogate_function": function, "detach_reset": spec.detach_reset, "backend": backend}
+
+
+def _hidden_neurons(spec: NetworkSpec, backend: str) -> nn.Module:
+    """Return the hidden neurons for sequences; with feedback, single-step neurons in a recurrent container."""
+    options = _options(spec, backend) | {"v_reset": None if spec.soft_reset else 0.0}
+    if spec.neuron == "lif":
+        options |= {"tau": spec.tau_m, "decay_input": False}
+    single_step, multi_step = _NEURONS[spec.neuron]
+    if spec.kind != "feedback":
+        return multi_step(**options)
+    container = LinearRecurrentContainer(single_step(**options), spec.hidden, spec.hidden)
+    with torch.no_grad():
+        container.rc.weight[:, spec.hidden :] *= spec.recurrent_gain
+    if spec.frozen_recurrent:
+        mask = torch.ones(2 * spec.hidden)
+        mask[spec.hidden :] = 0
+        # One matrix holds the weights of x[t] too, which are trained: a weight decay would still move the rest.
+        container.rc.weight.register_hook(lambda gradient: gradient * mask.to(gradient.device))
+    return MultiStepContainer(container)
+
+
+def _synapses(spec: NetworkSpec, backend: str) -> nn.Module:
+    tau = [spec.tau] * spec.hidden if spec.tau_mode == "per-channel" else spec.tau
+    return MultiStepContainer(SynapseFilter(tau, learnable=spec.tau_mode != "frozen", backend=backend))
+
+
+class PlainNet(SpikingNet):
     """Feedforward network: Linear -> IF -> Linear -> IF, 1,258 parameters at the default size.
 
     Args:
@@ -56,83 +246,33 @@ class PlainNet(nn.Module):
     """
 
     def __init__(self, hidden: int = 32, backend: str = "auto") -> None:
-        super().__init__()
-        hidden = check_whole("hidden", hidden, 1)
-        self.backend = backend
-        self.fc1 = nn.Linear(IN_FEATURES, hidden)
-        self.sn1 = MultiStepIFNode(surrogate_function=ATan(), detach_reset=True, backend=backend)
-        self.fc2 = nn.Linear(hidden, NUM_CLASSES)
-        self.sn2 = MultiStepIFNode(surrogate_function=ATan(), detach_reset=True, backend=backend)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = columns_as_sequence(x)  # [T, N, 28]
-        x = seq_to_ann_forward(x, self.fc1, self.backend)  # [T, N, hidden]
-        x = self.sn1(x)
-        x = seq_to_ann_forward(x, self.fc2, self.backend)  # [T, N, 10]
-        x = self.sn2(x)
-        return x.mean(0)
+        super().__init__(NetworkSpec("plain", hidden), backend)
 
 
-class StatefulSynapseNet(nn.Module):
+class StatefulSynapseNet(SpikingNet):
     """:class:`PlainNet` with a learnable synapse filter after the hidden neurons, 1,259 parameters.
 
     Arguments and shapes are those of :class:`PlainNet`.
     """
 
     def __init__(self, hidden: int = 32, backend: str = "auto") -> None:
-        super().__init__()
-        hidden = check_whole("hidden", hidden, 1)
-        self.backend = backend
-        self.fc1 = nn.Linear(IN_FEATURES, hidden)
-        self.sn1 = MultiStepIFNode(surrogate_function=ATan(), detach_reset=True, backend=backend)
-        self.sy1 = MultiStepContainer(SynapseFilter(tau=2.0, learnable=True, backend=backend))
-        self.fc2 = nn.Linear(hidden, NUM_CLASSES)
-        self.sn2 = MultiStepIFNode(surrogate_function=ATan(), detach_reset=True, backend=backend)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = columns_as_sequence(x)  # [T, N, 28]
-        x = seq_to_ann_forward(x, self.fc1, self.backend)  # [T, N, hidden]
-        x = self.sn1(x)
-        x = self.sy1(x)
-        x = seq_to_ann_forward(x, self.fc2, self.backend)  # [T, N, 10]
-        x = self.sn2(x)
-        return x.mean(0)
+        super().__init__(NetworkSpec("stateful-synapse", hidden), backend)
 
 
-class FeedBackNet(nn.Module):
+class FeedBackNet(SpikingNet):
     """:class:`PlainNet` with a linear recurrent connection around the hidden neurons, 3,338 parameters.
 
     Arguments and shapes are those of :class:`PlainNet`.
     """
 
     def __init__(self, hidden: int = 32, backend: str = "auto") -> None:
-        super().__init__()
-        hidden = check_whole("hidden", hidden, 1)
-        self.backend = backend
-        self.fc1 = nn.Linear(IN_FEATURES, hidden)
-        self.sn1 = MultiStepContainer(
-            LinearRecurrentContainer(
-                IFNode(surrogate_function=ATan(), detach_reset=True, backend=backend), hidden, hidden
-            )
-        )
-        self.fc2 = nn.Linear(hidden, NUM_CLASSES)
-        self.sn2 = MultiStepIFNode(surrogate_function=ATan(), detach_reset=True, backend=backend)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = columns_as_sequence(x)  # [T, N, 28]
-        x = seq_to_ann_forward(x, self.fc1, self.backend)  # [T, N, hidden]
-        x = self.sn1(x)
-        x = seq_to_ann_forward(x, self.fc2, self.backend)  # [T, N, 10]
-        x = self.sn2(x)
-        return x.mean(0)
+        super().__init__(NetworkSpec("feedback", hidden), backend)
 
 
-#: The three networks by the names that the command line uses, in the order of the tutorial.
-NETWORKS: dict[str, type[nn.Module]] = {
-    "plain": PlainNet,
-    "stateful-synapse": StatefulSynapseNet,
-    "feedback": FeedBackNet,
-}
+#: The three networks by the names that the command line uses, in the order of the text.
+NETWORKS: dict[str, type[nn.Module]] = dict(
+    zip(_SPIKING, (PlainNet, StatefulSynapseNet, FeedBackNet), strict=True)
+)
 
 
 def make_network(model: str, hidden: int = 32, backend: str = "auto") -> nn.Module:
@@ -142,4 +282,57 @@ def make_network(model: str, hidden: int = 32, backend: str = "auto") -> nn.Modu
         TypeError: ``hidden`` is not a whole number.
         ValueError: an unknown ``model`` or ``backend``, or ``hidden`` below 1.
     """
-    return NETWORKS[check_choice("model", model, tuple(NETWORKS))](hidden=hidden, backend=backend)
+    return NETWORKS[check_choice("model", model, _SPIKING)](hidden=hidden, backend=backend)
+
+
+class GatedNet(nn.Module):
+    """GRU or LSTM over the columns, read out linearly after the last one: the non-spiking reference.
+
+    Raises:
+        TypeError: ``spec`` is not a :class:`NetworkSpec`.
+        ValueError: ``spec.kind`` is neither ``"gru"`` nor ``"lstm"``.
+    """
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        super().__init__()
+        self.rnn = _GATED[_checked(spec, tuple(_GATED)).kind](IN_FEATURES, spec.hidden)
+        self.fc2 = nn.Linear(spec.hidden, NUM_CLASSES)
+
+    def forward(self, images: Tensor) -> Tensor:
+        h_seq, _ = self.rnn(columns_as_sequence(images))
+        return self.fc2(h_seq[-1])
+
+
+def build(spec: NetworkSpec) -> nn.Module:
+    """Return the network of ``spec``, images ``[N, 1, 28, T]`` to outputs ``[N, 10]``.
+
+    Initial weights are drawn in one order whatever the options: the same seed gives the same.
+
+    Raises:
+        TypeError: ``spec`` is not a :class:`NetworkSpec`.
+    """
+    return GatedNet(spec) if getattr(spec, "kind", None) in _GATED else SpikingNet(spec)
+
+
+@torch.no_grad()
+def fold(net: nn.Module) -> nn.Module:
+    r"""Return a copy of ``net`` without batch normalisation that computes what ``net`` computes in evaluation mode.
+
+    .. math:: W' = \tfrac{\gamma}{\sqrt{\sigma^2 + \epsilon}} W \qquad
+        b' = \tfrac{\gamma}{\sqrt{\sigma^2 + \epsilon}} (b - \mu) + \beta
+
+    So the network that is used has the text's number of parameters. A network without it comes back unchanged.
+
+    Raises:
+        TypeError: ``net`` is not a module.
+    """
+    check_module("net", net)
+    net = copy.deepcopy(net).eval()
+    if getattr(net, "bn", None) is None:
+        return net
+    norm, layer = net.bn, net.fc1
+    factor = norm.weight / (norm.running_var + norm.eps).sqrt()
+    layer.weight *= factor.unsqueeze(1)
+    layer.bias.copy_((layer.bias - norm.running_mean) * factor + norm.bias)
+    net.bn, net.spec = None, dataclasses.replace(net.spec, batch_norm=False)
+    return net

@@ -15,9 +15,8 @@ from safetensors.torch import load as read_tensors
 from torch import Tensor, nn
 
 from sequential_fmnist.files import sha256
-from sequential_fmnist.networks import NETWORKS
+from sequential_fmnist.networks import NETWORKS, NetworkSpec, build
 from sequential_fmnist.sources import EMBEDDED_FOLDER
-from sequential_fmnist.variants import NetworkSpec, build
 
 __all__ = ["CARDS", "PRETRAINED_FOLDER", "PretrainedError", "card_digest", "load"]
 
@@ -51,7 +50,7 @@ def load(kind: str, folder: str | os.PathLike[str] = PRETRAINED_FOLDER) -> tuple
         folder: where the cards and the weights are.
 
     Returns:
-        The network, and a dict of ``spec`` (fields of :class:`~sequential_fmnist.variants.NetworkSpec`), ``training``,
+        The network, and a dict of ``spec`` (fields of :class:`~sequential_fmnist.networks.NetworkSpec`), ``training``,
         ``parameters``, ``accuracy``, ``data``, ``versions``, ``licence``, ``intended_use``, ``limits``, and the
         ``file`` of the weights with its ``sha256``, and ``card_sha256`` of the rest, see :func:`card_digest`.
 

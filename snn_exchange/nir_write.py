@@ -11,8 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sequential_fmnist.networks import FeedBackNet, PlainNet, StatefulSynapseNet
-from sequential_fmnist.variants import PIXEL_MEAN, PIXEL_STD, SpikingNet, fold
+from sequential_fmnist.networks import (
+    PIXEL_MEAN,
+    PIXEL_STD,
+    FeedBackNet,
+    PlainNet,
+    SpikingNet,
+    StatefulSynapseNet,
+    fold,
+)
 from snn_core import __version__
 from snn_core.layer import (
     ElementWiseRecurrentContainer,
@@ -81,7 +88,7 @@ def to_nir(
     - The read-out, a mean over the steps of the output, is not part of the graph: :class:`~snn_exchange.OnImages`.
 
     Args:
-        net: one of the three networks, a :class:`~sequential_fmnist.variants.SpikingNet`, or one made of ``nn.Linear``,
+        net: one of the three networks, a :class:`~sequential_fmnist.networks.SpikingNet`, or one made of ``nn.Linear``,
             neurons, recurrent containers and ``SynapseFilter`` in ``nn.Sequential`` and our containers. It is not
             changed; its state is not part of the graph.
         dt: length of a time step in NIR's seconds.

@@ -65,9 +65,9 @@ def record(net: nn.Module, images: Tensor) -> Activity:
     columns_as_sequence(images)
     neurons, outputs, hooks = {name: _neuron(net, name) for name in ("sn1", "sn2")}, {}, []
     for name in ("sn1", "sn2", "sy1"):
-        if hasattr(net, name):
+        if (layer := getattr(net, name, None)) is not None:
             keep = lambda module, inputs, output, name=name: outputs.update({name: output})  # noqa: E731
-            hooks.append(getattr(net, name).register_forward_hook(keep))
+            hooks.append(layer.register_forward_hook(keep))
     before = {name: neuron.store_v_seq for name, neuron in neurons.items()}
     reset_net(net)
     try:

@@ -57,9 +57,9 @@ def _draw_network(axes: Axes, y: float, name: str, net: nn.Module) -> None:
     own = {}  # the part that only this network has
     if recurrent is not None:
         labels["rc"] = own["rc"] = _linear(recurrent)
-    if hasattr(net, "sy1"):
+    if net.sy1 is not None:
         labels["sy1"] = own["sy1"] = "Synapse\nfilter"
-    counts = {key: getattr(net, key) for key in ("fc1", "sy1", "fc2") if hasattr(net, key)}
+    counts = {key: part for key in ("fc1", "sy1", "fc2") if (part := getattr(net, key)) is not None}
     for key, label in labels.items():
         _box(axes, _PLACE[key], y, label, colour if key in own else None)
     for key, module in (counts | ({"rc": recurrent} if recurrent is not None else {})).items():
@@ -74,7 +74,7 @@ def _draw_network(axes: Axes, y: float, name: str, net: nn.Module) -> None:
     axes.text((_PLACE["sn2"] + _PLACE["rate"]) / 2 + 0.1, y + 0.12, "mean", ha="center", fontsize=9)
     signal = {"ha": "center", "va": "bottom", "fontsize": 9}
     axes.text((_PLACE["sn1"] + _PLACE["sy1"]) / 2, y + 0.12, "$y[t]$", **signal)
-    if hasattr(net, "sy1"):
+    if net.sy1 is not None:
         axes.text((_PLACE["sy1"] + _PLACE["fc2"]) / 2, y + 0.12, "$I[t]$", **signal)
     if recurrent is not None:
         _loop(axes, y, colour)

@@ -20,8 +20,7 @@ from experiments.evidence import (
     verdicts,
 )
 from experiments.statistics import compare
-from sequential_fmnist.networks import NETWORKS
-from sequential_fmnist.variants import PIXEL_MEAN, PIXEL_STD, NetworkSpec, build
+from sequential_fmnist.networks import NETWORKS, PIXEL_MEAN, PIXEL_STD, NetworkSpec, build
 
 PUBLISHED = json.loads((ROOT / "results" / "published.json").read_text())
 

@@ -24,9 +24,8 @@ from experiments.grid import GROUPS, Case, cases
 from experiments.runs import DataSpec, RunSpec, execute, train
 from experiments.statistics import Estimate, compare, estimate
 from sequential_fmnist.config import TrainingConfig
-from sequential_fmnist.networks import NETWORKS
+from sequential_fmnist.networks import NETWORKS, NetworkSpec, build
 from sequential_fmnist.training import evaluate
-from sequential_fmnist.variants import NetworkSpec, build
 from snn_tutorial.plot.ablation import ON_VALIDATION
 
 pytestmark = pytest.mark.xdist_group("experiments")

@@ -19,9 +19,8 @@ from sequential_fmnist import train
 from sequential_fmnist.batches import batches, on_device
 from sequential_fmnist.config import TrainingConfig
 from sequential_fmnist.distributed import ALONE, Ranks, join
-from sequential_fmnist.networks import NETWORKS, make_network
+from sequential_fmnist.networks import NETWORKS, NetworkSpec, build, make_network
 from sequential_fmnist.training import Trainer, fit
-from sequential_fmnist.variants import NetworkSpec, build
 
 pytestmark = pytest.mark.xdist_group("distributed")
 

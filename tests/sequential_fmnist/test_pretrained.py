@@ -18,10 +18,9 @@ from experiments.ship import median, ship, ship_median
 from sequential_fmnist import pretrained
 from sequential_fmnist.config import TrainingConfig
 from sequential_fmnist.files import sha256
-from sequential_fmnist.networks import NETWORKS
+from sequential_fmnist.networks import NETWORKS, NetworkSpec, SpikingNet, build
 from sequential_fmnist.pretrained import CARDS, PRETRAINED_FOLDER, PretrainedError, load
 from sequential_fmnist.training import evaluate
-from sequential_fmnist.variants import NetworkSpec, SpikingNet, build
 
 pytestmark = pytest.mark.xdist_group("pretrained")
 

@@ -122,11 +122,17 @@ def test_network_of_the_text_equals_that_of_the_module(text, module):
         torch.testing.assert_close(gradients[name], gradient, rtol=1e-10, atol=1e-11)
 
 
-def test_state_dict_of_the_module_fits_the_text_too():
+def test_state_dict_and_initial_weights_of_the_module_are_those_of_the_text():
     for text, module in (
         (Net, network.PlainNet),
         (StatefulSynapseNet, network.StatefulSynapseNet),
         (FeedBackNet, network.FeedBackNet),
     ):
-        text().load_state_dict(module().state_dict())
-        assert list(text().state_dict()) == list(module().state_dict())
+        torch.manual_seed(7)
+        of_text = text()
+        torch.manual_seed(7)
+        of_module = module()
+        assert list(of_text.state_dict()) == list(of_module.state_dict())
+        for name, weight in of_text.state_dict().items():  # drawn in the same order
+            assert torch.equal(weight, of_module.state_dict()[name]), name
+        of_text.load_state_dict(of_module.state_dict())

@@ -17,9 +17,8 @@ from torch import nn
 
 from sequential_fmnist import pretrained
 from sequential_fmnist.data import SequentialFashionMNIST
-from sequential_fmnist.networks import NETWORKS, make_network
+from sequential_fmnist.networks import NETWORKS, NetworkSpec, build, make_network
 from sequential_fmnist.training import evaluate
-from sequential_fmnist.variants import NetworkSpec, build
 from snn_core.functional import reset_net
 from snn_core.layer import (
     ElementWiseRecurrentContainer,

@@ -15,9 +15,8 @@ from torch import Tensor, nn
 from sequential_fmnist.config import TrainingConfig
 from sequential_fmnist.data import SequentialFashionMNIST
 from sequential_fmnist.distributed import Ranks, join
-from sequential_fmnist.networks import NETWORKS, make_network
+from sequential_fmnist.networks import NETWORKS, NetworkSpec, build, make_network
 from sequential_fmnist.training import Trainer, evaluate, fit, set_seed
-from sequential_fmnist.variants import NetworkSpec, build
 
 #: The tutorial's recipe, and one where the optimizer and the limit of the norm have to see the same gradient too.
 RECIPES = {"sgd": {}, "adam": {"opt": "adam", "lr": 0.003, "loss": "cross-entropy", "clip": 0.5}}

@@ -59,7 +59,6 @@ from sequential_fmnist import (
     train,
     trainer,
     training,
-    variants,
 )
 from sequential_fmnist import networks as network
 from snn_core import backend, base, functional, layer, neuron, surrogate
@@ -556,7 +555,7 @@ CALLS: dict[str, list[Call]] = {
     **{f"surrogate.{k.__name__}": surrogates(k) for k in (
         surrogate.ATan, surrogate.FastSigmoid, surrogate.Rectangle, surrogate.Sigmoid, surrogate.Triangle,
     )},
-    **{f"network.{k.__name__}": networks(k) for k in network.NETWORKS.values()},
+    **{f"networks.{k.__name__}": networks(k) for k in network.NETWORKS.values()},
     "networks.columns_as_sequence": each(
         network.columns_as_sequence, [None, "x", images.byte(), images[0], torch.zeros(2, 3, 28, 28), images.numpy()]
     ),
@@ -565,23 +564,27 @@ CALLS: dict[str, list[Call]] = {
         *named(network.make_network, "hidden", BAD_SIZES, "feedback"),
         *named(network.make_network, "backend", ["gpu", None], "plain"),
     ],
-    "variants.NetworkSpec": [
-        *named(variants.NetworkSpec, "hidden", BAD_SIZES),
-        *named(variants.NetworkSpec, "last", [value for value in BAD_SIZES if value is not None]),
-        *[call for f in variants.CHOICES for call in named(variants.NetworkSpec, f, ["x", None, 3, "", ["if"]])],
-        *[call for f in ("tau_m", "tau") for call in named(variants.NetworkSpec, f, [*BAD_NUMBERS, 1, 0, -2.0])],
-        *named(variants.NetworkSpec, "alpha", [*BAD_NUMBERS, 0, -2.0]),
-        *[call for f in ("gain", "recurrent_gain", "scale") for call in named(variants.NetworkSpec, f, BAD_NUMBERS)],
+    "networks.NetworkSpec": [
+        *named(network.NetworkSpec, "hidden", BAD_SIZES),
+        *named(network.NetworkSpec, "last", [value for value in BAD_SIZES if value is not None]),
+        *[
+            call
+            for field in ("kind", "neuron", "surrogate_function", "tau_mode", "readout")
+            for call in named(network.NetworkSpec, field, ["x", None, 3, "", ["if"]])
+        ],
+        *[call for f in ("tau_m", "tau") for call in named(network.NetworkSpec, f, [*BAD_NUMBERS, 1, 0, -2.0])],
+        *named(network.NetworkSpec, "alpha", [*BAD_NUMBERS, 0, -2.0]),
+        *[call for f in ("gain", "recurrent_gain", "scale") for call in named(network.NetworkSpec, f, BAD_NUMBERS)],
         *[
             call
             for field in ("soft_reset", "detach_reset", "frozen_recurrent", "batch_norm", "standardised")
-            for call in named(variants.NetworkSpec, field, BAD_FLAGS)
+            for call in named(network.NetworkSpec, field, BAD_FLAGS)
         ],
     ],
-    "variants.build": each(variants.build, [None, "plain", {}, variants.NetworkSpec]),
-    "variants.SpikingNet": each(variants.SpikingNet, [None, "plain", {}, variants.NetworkSpec("gru")]),
-    "variants.GatedNet": each(variants.GatedNet, [None, "gru", variants.NetworkSpec()]),
-    "variants.fold": each(variants.fold, [None, "x", variants.SpikingNet]),
+    "networks.build": each(network.build, [None, "plain", {}, network.NetworkSpec]),
+    "networks.SpikingNet": each(network.SpikingNet, [None, "plain", {}, network.NetworkSpec("gru")]),
+    "networks.GatedNet": each(network.GatedNet, [None, "gru", network.NetworkSpec()]),
+    "networks.fold": each(network.fold, [None, "x", network.SpikingNet]),
     "config.TrainingConfig": [
         *[
             call
@@ -884,7 +887,7 @@ ARGUMENTS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         for name in ("epochs", "lr", "seed", "momentum", "amp", "device")
     },
     **{
-        f"NetworkSpec({name})": (variants.NetworkSpec, {name: None})
+        f"NetworkSpec({name})": (network.NetworkSpec, {name: None})
         for name in ("kind", "alpha", "gain", "batch_norm")
     },
 }
