@@ -103,19 +103,6 @@ lab: $(VENV)/.notebooks ## open the notebooks in JupyterLab
 figures: $(VENV)/.notebooks ## draw all figures from results/
 	$(BIN)/python -m snn_tutorial.plot
 
-.PHONY: seeds
-seeds: $(VENV)/.notebooks ## train the three networks with three seeds each, for the README's table
-	$(BIN)/python tools/train_seeds.py --epochs $(EPOCHS) --backend torch
-	$(BIN)/python tools/train_seeds.py --epochs $(EPOCHS) --models feedback --lr 0.03 \
-	    --out results/seeds_feedback_lr_0.03.json
-	$(BIN)/python tools/update_readme.py
-
-.PHONY: peer-seeds
-peer-seeds: $(VENV)/.dev ## the same for the feedback network built from SpikingJelly's modules, as a check
-	PYTHONPATH=tests/support $(BIN)/python tools/train_seeds.py --epochs $(EPOCHS) --library spikingjelly \
-	    --models feedback --out results/seeds_spikingjelly.json
-	$(BIN)/python tools/update_readme.py
-
 .PHONY: ablation
 ablation: $(VENV)/.ablation ## run what is missing of the ablation, hours in all; break it off and go on at any time
 	$(TEST_ENV) $(BIN)/python -m experiments $(ARGS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,15 @@ from joblib import Parallel, delayed, parallel_config
 from tqdm.auto import tqdm
 
 from experiments.runs import RunSpec, execute
-from sequential_fmnist.files import naming
+from sequential_fmnist.files import naming, sha256
 
 Record = dict[str, Any]
 
 
 class Store:
     """Results as JSON lines, one for each run; a line cut off by a kill or a full disk is dropped when it is read.
+
+    Provenance is the same for many runs. It stands on a line of its own, under a digest that its runs name.
 
     Args:
         path: the file; made with its folder when the first result comes.
@@ -29,16 +31,13 @@ class Store:
         self.path = Path(path)
 
     def records(self) -> dict[str, Record]:
-        """Return the results by the keys of their specs."""
-        if not self.path.exists():
-            return {}
-        found = {}
-        for line in self.path.read_text().splitlines():
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError:
-                continue
-            found[record["key"]] = record
+        """Return the results by the keys of their specs, each with its provenance."""
+        lines = self._lines()
+        places = _places(lines)
+        found = {line["key"]: line for line in lines if "key" in line}
+        for record in found.values():
+            if isinstance(record.get("provenance"), str):  # else a line of an older file, which has it whole
+                record["provenance"] = places.get(record["provenance"], {})
         return found
 
     def add(self, record: Record) -> None:
@@ -47,15 +46,34 @@ class Store:
         Raises:
             WriteError: it cannot be written; the results before it stay.
         """
-        line = json.dumps(record, allow_nan=False).encode() + b"\n"
+        lines = [record]
+        if "provenance" in record:
+            where = record["provenance"]
+            digest = sha256(json.dumps(where, sort_keys=True).encode())[:8]
+            lines = [record | {"provenance": digest}]
+            if digest not in _places(self._lines()):
+                lines.insert(0, {"provenance": {digest: where}})
+        text = b"".join(json.dumps(line, allow_nan=False).encode() + b"\n" for line in lines)
         with naming(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a+b") as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
                 torn = file.read(1) not in (b"", b"\n")
-                file.write(b"\n" + line if torn else line)
+                file.write(b"\n" + text if torn else text)
                 file.flush()
                 os.fsync(file.fileno())
+
+    def _lines(self) -> list[dict[str, Any]]:
+        found = []
+        for line in self.path.read_text().splitlines() if self.path.exists() else ():
+            with suppress(json.JSONDecodeError):
+                found.append(json.loads(line))
+        return found
+
+
+def _places(lines: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Return every provenance on a line of its own by its digest."""
+    return {name: where for line in lines if "key" not in line for name, where in line["provenance"].items()}
 
 
 @contextmanager

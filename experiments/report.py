@@ -13,6 +13,10 @@ from experiments.statistics import compare, estimate
 from sequential_fmnist.files import write_json
 
 SUMMARY = Path("results") / "ablation.json"
+#: Significant digits: more than are ever shown, as what is rounded twice may end on another last digit.
+DIGITS = 7
+#: The group and the case whose runs are drawn epoch by epoch.
+HISTORIES = ("reproduction", "90 epochs")
 
 #: A case by its group, name and network.
 Place = tuple[str, str, str]
@@ -94,31 +98,44 @@ def summarise(records: Mapping[str, Record]) -> dict[str, Any]:
     for name, group in cases().items():
         done = all(spec.key() in records for case in group for spec in case.runs())
         if done:
-            groups[name] = [_summary(case, [records[spec.key()] for spec in case.runs()]) for case in group]
-    return {
+            groups[name] = [
+                _summary(case, [records[spec.key()] for spec in case.runs()], (name, case.name) == HISTORIES)
+                for case in group
+            ]
+    summary = {
         "groups": groups,
         "questions": {name: (GROUPS[name].__doc__ or "").strip() for name in groups},
         "comparisons": _comparisons(groups),
         "provenance": _provenance(records.values()),
     }
+    return _rounded(summary)
 
 
-def _summary(case: Case, runs: Sequence[Record]) -> dict[str, Any]:
+def _rounded(value: Any) -> Any:
+    """Return ``value`` with every float in it, at any depth, rounded to ``DIGITS``."""
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}")
+    if isinstance(value, dict):
+        return {name: _rounded(each) for name, each in value.items()}
+    return [_rounded(each) for each in value] if isinstance(value, list) else value
+
+
+def _summary(case: Case, runs: Sequence[Record], histories: bool) -> dict[str, Any]:
     values = [0.1 if run["accuracy"] is None else run["accuracy"] for run in runs]
     spikes = [run["spikes"] for run in runs if run.get("spikes") is not None]
-    return {
+    learned = [run["train_accuracy"] for run in runs if run.get("train_accuracy") is not None]
+    found = {
         "name": case.name,
         "kind": case.kind,
         "at": case.at,
-        "changed": case.spec.changed(),
         "parameters": next((run["parameters"] for run in runs if "parameters" in run), None),
         "values": values,
         "failed": sum(run["accuracy"] is None for run in runs),
         "accuracy": dataclasses.asdict(estimate(values)),
-        "train_accuracy": [run.get("train_accuracy") for run in runs],
-        "curves": [run.get("curve") for run in runs] if case.spec.training.epochs >= 60 else None,
+        "train_accuracy": estimate(learned).mean if learned else None,
         "spikes": dataclasses.asdict(estimate(spikes)) if spikes else None,
     }
+    return found | {"curves": [run.get("curve") for run in runs]} if histories else found
 
 
 def _comparisons(groups: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
@@ -145,5 +162,5 @@ def _provenance(records: Sequence[Record]) -> dict[str, list[Any]]:
 def write(records: Mapping[str, Record], path: Path = SUMMARY) -> dict[str, Any]:
     """Write the summary to ``path`` and return it."""
     summary = summarise(records)
-    write_json(path, summary)
+    write_json(path, summary, width=400)  # a line for each case
     return summary

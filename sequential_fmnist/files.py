@@ -85,11 +85,29 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
-def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Write ``value`` to ``path`` as indented JSON, atomically (see :func:`atomic_write`)."""
-    text = json.dumps(value, indent=1, allow_nan=False) + "\n"
+def write_json(path: str | os.PathLike[str], value: Any, width: int = 120) -> None:
+    """Write ``value`` to ``path`` as JSON, atomically (see :func:`atomic_write`).
+
+    What fits on a line of ``width`` characters stands on one, and so does every list of numbers; the rest is indented.
+    """
+    text = _laid_out(json.loads(json.dumps(value, allow_nan=False)), width) + "\n"
     with atomic_write(path) as file:
         file.write(text.encode())
+
+
+def _laid_out(value: Any, width: int, indent: str = "") -> str:
+    line, inner = json.dumps(value), indent + " "
+    if len(indent + line) <= width or not isinstance(value, dict | list):
+        return line
+    if isinstance(value, dict):
+        brackets = "{}"
+        parts = [f"{json.dumps(name)}: {_laid_out(each, width, inner)}" for name, each in value.items()]
+    elif any(isinstance(each, str | list | dict) for each in value):
+        brackets = "[]"
+        parts = [_laid_out(each, width, inner) for each in value]
+    else:
+        return line
+    return brackets[0] + ",".join(f"\n{inner}{part}" for part in parts) + f"\n{indent}{brackets[1]}"
 
 
 def remove_leftovers(path: str | os.PathLike[str]) -> None:

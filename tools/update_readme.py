@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import statistics
 import textwrap
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +14,9 @@ import nbformat
 
 from experiments.evidence import best_table, reproduced_table, verdicts
 from sequential_fmnist.files import atomic_write
-from sequential_fmnist.networks import NETWORKS, make_network
 from snn_tutorial.plot.exchange import peers_table
 
 ROOT = Path(__file__).resolve().parent.parent
-PEER = "2.0.0"
 ABOUT = {
     "tutorial": "sets everything up and executes the notebooks: the three networks on all 60,000 images",
     "test": "sets everything up and runs all tests",
@@ -55,74 +51,8 @@ def chapters_table(chapters: Sequence[Path], badges: bool = True) -> str:
     return "\n".join(rows) + "\n"
 
 
-def results_table(runs: list[dict[str, Any]]) -> str:
-    """Return the table of last-epoch test accuracies, one row for each network.
-
-    Raises:
-        ValueError: a run saw only the embedded subset, whose accuracy must not be shown as a result.
-    """
-    if any(run["is_subset"] for run in runs):
-        raise ValueError(
-            "results/seeds.json holds runs on the embedded subset: run `make seeds` with the full data"
-        )
-    rows = [
-        "| network | parameters | test accuracy, mean | lowest to highest seed |",
-        "|---|---:|---:|---:|",
-    ]
-    for model in NETWORKS:
-        last = last_accuracies(runs, model)
-        parameters = sum(p.numel() for p in make_network(model).parameters())
-        rows.append(
-            f"| {model} | {parameters:,} | {statistics.mean(last):.1f} % | {min(last):.1f} to {max(last):.1f} % |"
-        )
-    return "\n".join(rows) + "\n"
-
-
-def last_accuracies(runs: list[dict[str, Any]], model: str) -> list[float]:
-    """Return the test accuracies of ``model`` after the last epoch in per cent, in the order of the seeds."""
-    chosen = sorted((r for r in runs if r["config"]["model"] == model), key=lambda r: r["config"]["seed"])
-    return [100 * run["history"][-1]["test_accuracy"] for run in chosen]
-
-
-def collapses(runs: list[dict[str, Any]], points: float = 10) -> list[int]:
-    """Return the seeds of the runs whose test accuracy fell by more than ``points`` from one epoch to the next."""
-    found = []
-    for run in runs:
-        accuracy = [100 * record["test_accuracy"] for record in run["history"]]
-        # The first epochs jump about in every network.
-        if any(a - b > points for a, b in pairwise(accuracy[5:])):
-            found.append(run["config"]["seed"])
-    return found
-
-
 def _listed(values: list[Any]) -> str:
     return ", ".join(str(value) for value in values)
-
-
-def results_section(
-    runs: list[dict[str, Any]], peers: list[dict[str, Any]], slower: list[dict[str, Any]]
-) -> str:
-    """Return the table and what must be said with it."""
-    config, where = runs[0]["config"], runs[0]["provenance"]
-    seeds = sorted({run["config"]["seed"] for run in runs})
-    fallen = {model: collapses([r for r in runs if r["config"]["model"] == model]) for model in NETWORKS}
-    unstable = "; ".join(f"{model} with seed {_listed(found)}" for model, found in fallen.items() if found)
-    theirs = _listed([f"{value:.2f}" for value in last_accuracies(peers, "feedback")])
-    ours = _listed([f"{value:.2f}" for value in last_accuracies(runs, "feedback")])
-    steady = _listed([f"{value:.2f}" for value in last_accuracies(slower, "feedback")])
-    return (
-        f"{results_table(runs)}\n"
-        f"Fashion-MNIST column by column, {config['epochs']} epochs of SGD (learning rate {config['lr']}, momentum "
-        f"{config['momentum']}, cosine\nschedule, batch {config['batch_size']}), all 60,000 training images, accuracy "
-        f"on the 10,000 test images after the last epoch,\nseeds {_listed(seeds)}. A few seeds show the "
-        f"spread; they do not rank networks that lie within it. Written by\n`make seeds` with torch {where['torch']} "
-        f"on {where['processor']}.\n\n"
-        f"**With this recipe training can collapse.** Runs that lost more than 10 points from one epoch to the next: "
-        f"{unstable or 'none'}.\nIt is the recipe, not this code: the same loop, seeds and initial weights with the "
-        f"feedback network built from\nSpikingJelly {PEER}'s modules end at {theirs} % (`make peer-seeds`), against "
-        f"{ours} % here. With a learning rate of\n{slower[0]['config']['lr']} the feedback network ends at {steady} %; "
-        f"seeds that collapsed: {_listed(collapses(slower)) or 'none'}.\n"
-    )
 
 
 #: The questions whose answers the README shows.
@@ -328,9 +258,6 @@ def _replace(text: str, name: str, section: str) -> str:
 def generate(text: str, results: Path) -> str:
     """Return the README's ``text`` with all sections between markers made anew from the folder ``results``."""
     times = json.loads((results / "times.json").read_text())
-    runs = json.loads((results / "seeds.json").read_text())["runs"]
-    peers = json.loads((results / "seeds_spikingjelly.json").read_text())["runs"]
-    slower = json.loads((results / "seeds_feedback_lr_0.03.json").read_text())["runs"]
     throughput = json.loads((results / "throughput.json").read_text())
     exchange = json.loads((results / "exchange.json").read_text())
     reliability = json.loads((results / "reliability.json").read_text())
@@ -340,7 +267,6 @@ def generate(text: str, results: Path) -> str:
         "chapters": chapters_table(frame_notebooks.paths()),
         "times": times_table(times),
         "evidence": evidence_section(ablation, published),
-        "results": results_section(runs, peers, slower),
         "throughput": throughput_section(throughput),
         "exchange": exchange_section(exchange),
         "reliability": reliability_section(reliability),

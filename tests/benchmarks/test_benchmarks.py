@@ -204,3 +204,11 @@ def test_requirements_of_the_other_libraries_have_bounds():
     for path in (ROOT / "benchmarks" / "requirements").iterdir():
         lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
         assert [line for line in lines if not re.fullmatch(r"[\w-]+>=[\d.]+,<[\d.]+", line)] == []
+
+
+def test_feedback_network_of_spikingjelly_ends_where_ours_does():
+    require(importlib.util.find_spec("spikingjelly") is not None, "spikingjelly==2.0.0")
+    from benchmarks.peer_seeds import last_accuracy
+
+    ours, theirs = (last_accuracy(library, 0, 1, "embedded") for library in ("snn_core", "spikingjelly"))
+    assert ours == theirs > 20

@@ -21,6 +21,7 @@ from experiments import __main__ as command
 from experiments import engine, grid, runs
 from experiments.engine import Store, sweep
 from experiments.grid import GROUPS, Case, cases
+from experiments.report import write
 from experiments.runs import DataSpec, RunSpec, execute, train
 from experiments.statistics import Estimate, compare, estimate
 from sequential_fmnist.config import TrainingConfig
@@ -85,6 +86,20 @@ def test_a_line_cut_off_anywhere_costs_that_line_only(tmp_path):
         assert store.records() == expected | {"c": third}
         store.add(second)
         assert store.records() == {"a": first, "b": second, "c": third}
+
+
+def test_provenance_is_written_once_and_belongs_to_each_result(tmp_path):
+    store = Store(tmp_path / "runs.jsonl")
+    made = [{"key": key, "provenance": {"torch": torch}} for key, torch in zip("abcd", "2232", strict=True)]
+    for record in made:
+        Store(store.path).add(record)
+    assert list(store.records().values()) == made
+    lines = store.path.read_text().splitlines()
+    assert [line.startswith('{"provenance": ') for line in lines] == [True, False, False, True, False, False]
+    # Lines as they were written before, each with its own.
+    with store.path.open("a") as file:
+        file.write(json.dumps(made[0] | {"key": "old"}) + "\n")
+    assert store.records()["old"]["provenance"] == {"torch": "2"}
 
 
 def test_a_result_that_json_cannot_say_is_refused_before_the_file_is_touched(tmp_path):
@@ -220,9 +235,18 @@ def test_results_in_the_repository_carry_the_names_of_their_runs():
         )
         assert spec.key() == key
         assert spec.training.seed == record["seed"]
+        assert record["provenance"]["torch"]
+        assert spec.data.source == "full"  # a run on the embedded subset must not be shown as a result
     # Written down, so that a change of how keys are made does not orphan the results.
     search = RunSpec(training=TrainingConfig(epochs=8), data=DataSpec(split="validation"))
     assert search.key() == "689e8622ee903b05"
+
+
+def test_summary_in_the_repository_is_that_of_the_runs(tmp_path):
+    write(Store(ROOT / "results" / "ablation_runs.jsonl").records(), tmp_path / "ablation.json")
+    kept = (ROOT / "results" / "ablation.json").read_bytes()
+    assert (tmp_path / "ablation.json").read_bytes() == kept
+    assert len(kept) < 100_000
 
 
 # Sweeps
@@ -284,8 +308,10 @@ def test_the_command_sends_the_same_grid_to_a_dask_scheduler(alone, tmp_path, mo
     assert capsys.readouterr().out == "tiny: 6 runs\n"
     records = Store(path).records()
     assert lasting([records[spec.key()] for spec in SPECS]) == lasting(alone)
+    before = path.read_text()
     command.main(["--runs", str(path), "--jobs", "1"])  # nothing is missing, so the cluster is not missed
-    assert len(path.read_text().splitlines()) == len(SPECS)
+    assert path.read_text() == before
+    assert len(records) == len(SPECS)
 
 
 def test_a_scheduler_that_does_not_answer_is_one_line(tmp_path, capsys):

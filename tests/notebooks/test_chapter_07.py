@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from itertools import combinations
@@ -12,6 +13,7 @@ from support import ROOT
 from support_ablation import LEVELS, summary
 from support_notebooks import Run, chapter, runner
 
+from experiments import grid
 from sequential_fmnist.files import write_json
 from sequential_fmnist.networks import NETWORKS, make_network
 
@@ -35,8 +37,7 @@ def run(tmp_path_factory, made_up) -> Run:
     folder, path = tmp_path_factory.mktemp("chapter"), chapter("07")
     evidence = folder / "evidence"
     write_json(evidence / "ablation.json", made_up)
-    for name in ("published.json", "seeds.json"):
-        shutil.copy(RESULTS / name, evidence / name)
+    shutil.copy(RESULTS / "published.json", evidence / "published.json")
     parameters = (
         runner["QUICK"][path.stem] | runner["folders"](path, folder) | {"evidence_dir": str(evidence)}
     )
@@ -77,10 +78,10 @@ def test_says_what_is_not_run_yet(run, made_up):
     assert f"not run yet: {', '.join(missing) or 'nothing'}" in run.printed()
 
 
-def test_intervals_of_three_seeds_are_those_of_scipy(run):
-    runs = load("seeds.json")["runs"]
+def test_intervals_of_three_seeds_are_those_of_scipy(run, made_up):
+    ten = {c["kind"]: c["values"] for c in made_up["groups"]["reproduction"] if c["name"] == "64 epochs"}
     for kind in NETWORKS:
-        a = [100 * r["history"][-1]["test_accuracy"] for r in runs if r["config"]["model"] == kind]
+        a = 100 * np.array(ten[kind][:3])
         low, high = stats.t.interval(0.95, 2, loc=np.mean(a), scale=stats.sem(a))
         assert f"{kind:16} {np.mean(a):.1f} % [{low:.1f}, {high:.1f}], 3 seeds" in run.printed()
 
@@ -139,24 +140,17 @@ class TestWhatTheTextSays:
             assert min(case["values"]) > case["accuracy"]["mean"] - 0.05
 
     def test_the_best_recipe_is_the_best_finalist(self):
-        groups = load("ablation.json")["groups"]
-        if not groups.get("best"):
-            pytest.skip("the group best is not complete")
-        for case in groups["best"]:
-            mine = [c for c in groups["finalists"] if c["kind"] == case["kind"]]
-            winner = max(mine, key=lambda c: c["accuracy"]["mean"])
-            assert case["changed"]["network"] == winner["changed"]["network"]
-            kept = {"seed", "epochs"}  # the winner is trained for longer
-            assert {k: v for k, v in case["changed"]["training"].items() if k not in kept} == {
-                k: v for k, v in winner["changed"]["training"].items() if k not in kept
-            }
-
-    def test_the_summary_comes_from_the_full_data(self):
-        """A run on the embedded subset must not be shown as a result."""
-        groups = load("ablation.json")["groups"]
-        sources = [c["changed"].get("data", {}).get("source") for group in groups.values() for c in group]
-        assert sources
-        assert set(sources) == {None}
+        means = {
+            (c["kind"], c["name"]): c["accuracy"]["mean"]
+            for c in load("ablation.json")["groups"]["finalists"]
+        }
+        made = grid.cases(["best", "finalists"])
+        for case in made["best"]:
+            mine = [c for c in made["finalists"] if c.kind == case.kind]
+            winner = max(mine, key=lambda c: means[c.kind, c.name]).spec
+            assert case.spec.network == winner.network
+            as_long = dataclasses.replace(case.spec.training, epochs=winner.training.epochs)
+            assert as_long == winner.training
 
     def test_the_committed_page_shows_the_committed_summary(self):
         assert load("chapter_07.json")["runs"] == sum(

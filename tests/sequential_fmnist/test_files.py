@@ -87,6 +87,17 @@ def test_json_reads_back_and_ends_in_a_newline(tmp_path):
     assert text.endswith("}\n")
 
 
+def test_json_breaks_only_lines_that_are_too_long_and_no_list_of_numbers(tmp_path):
+    value = {"short": {"a": [1, {"b": 2}]}, "numbers": [1.5] * 90, "names": ["x" * 60, "y" * 60], "none": {}}
+    write_json(tmp_path / "value.json", value)
+    text = (tmp_path / "value.json").read_text()
+    assert json.loads(text) == value
+    short, numbers, *names = text.splitlines()[1:-1]
+    assert short == ' "short": {"a": [1, {"b": 2}]},'
+    assert numbers == f' "numbers": [{", ".join(["1.5"] * 90)}],'
+    assert names == [' "names": [', f'  "{"x" * 60}",', f'  "{"y" * 60}"', " ],", ' "none": {}']
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}])
 def test_json_that_others_could_not_read_is_refused(tmp_path, value):
     write_json(tmp_path / "value.json", 1)

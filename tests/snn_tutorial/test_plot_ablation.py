@@ -110,7 +110,7 @@ def test_histories_have_a_line_for_each_seed(made_up):
 
 
 def test_run_without_a_curve_is_left_out(made_up):
-    case = dict(next(case for case in cases(made_up, "reproduction")))
+    case = dict(next(case for case in cases(made_up, "reproduction") if case["name"] == "90 epochs"))
     case["curves"] = [None, *case["curves"][1:]]
     assert len(histories([case]).axes[0].lines) == 9
 

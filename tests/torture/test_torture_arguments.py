@@ -26,7 +26,6 @@ import numpy as np
 import pytest
 import run_notebooks
 import torch
-import train_seeds
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from support import ROOT
@@ -152,20 +151,6 @@ LINES: dict[str, tuple[Callable[[list[str]], Any], dict[str, list[str]]]] = {
             "": ["99", "x", "-1"],
         },
     ),
-    "train_seeds": (
-        train_seeds.main,
-        {
-            "--seeds": [*WHOLE, "4294967296"],
-            "--epochs": [*WHOLE, "0"],
-            "--lr": [*NUMBER, "0"],
-            "--models": [*WORD, "gru"],
-            "--library": WORD,
-            "--backend": WORD,
-            "--source": [*WORD, "auto"],
-            "--processes": [*WHOLE, "0", "1025"],
-            "--out": TARGET,
-        },
-    ),
     "make_embedded_subset": (make_embedded_subset.main, {"--out": FOLDER}),
     "python -m benchmarks.throughput": (
         throughput.main,
@@ -190,8 +175,6 @@ COMBINED: list[tuple[str, list[str], str]] = [
     ("python -m sequential_fmnist.data", ["--source", "embedded", "--data-path", "{folder}"], "data_path"),
     ("run_notebooks", ["--epochs", "1", "01"], "--epochs"),
     ("run_notebooks", ["--source", "embedded"], "--source"),
-    ("train_seeds", ["--seeds"], "--seeds"),
-    ("train_seeds", ["--models"], "--models"),
     ("python -m benchmarks.throughput", ["--quick", "--libraries"], "--libraries"),
     ("python -m benchmarks.throughput", ["--quick", "yes"], "yes"),
 ]
@@ -254,7 +237,6 @@ def nothing_is_done() -> Iterator[None]:
             (experiments_main, "sweep"),
             (ship, "train"),
             (run_notebooks, "execute"),
-            (train_seeds, "ProcessPoolExecutor"),
             (throughput, "run"),
             (build_site, "write_sources"),
             (make_embedded_subset, "save"),
@@ -338,7 +320,6 @@ REAL = [
     (["-m", "experiments.ship", "--runs", "/nonexistent"], 1, "/nonexistent"),
     (["-m", "benchmarks.throughput", "--out", "/"], 2, "--out"),
     ([str(ROOT / "tools" / "run_notebooks.py"), "--epochs", "nan"], 2, "--epochs"),
-    ([str(ROOT / "tools" / "train_seeds.py"), "--seeds", "1", "-2"], 2, "-2"),
     ([str(ROOT / "tools" / "build_site.py"), "--out", str(ROOT / "tools")], 2, "--out"),
 ]
 
