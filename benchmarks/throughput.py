@@ -351,7 +351,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (DataError, WorkerError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    write_json(args.out, results)
+    write_json(args.out, results, width=400)
     if results["cpu_share_of_others"] > 0.05:
         say(
             f"warning: others used {results['cpu_share_of_others']:.0%} of the processor: run it on a quiet machine"

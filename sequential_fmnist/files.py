@@ -88,7 +88,7 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
 def write_json(path: str | os.PathLike[str], value: Any, width: int = 120) -> None:
     """Write ``value`` to ``path`` as JSON, atomically (see :func:`atomic_write`).
 
-    What fits on a line of ``width`` characters stands on one, and so does every list of numbers; the rest is indented.
+    What fits on a line of ``width`` characters stands on one, and so do numbers alone; the rest is indented.
     """
     text = _laid_out(json.loads(json.dumps(value, allow_nan=False)), width) + "\n"
     with atomic_write(path) as file:
@@ -97,17 +97,13 @@ def write_json(path: str | os.PathLike[str], value: Any, width: int = 120) -> No
 
 def _laid_out(value: Any, width: int, indent: str = "") -> str:
     line, inner = json.dumps(value), indent + " "
-    if len(indent + line) <= width or not isinstance(value, dict | list):
+    parts = list(value.values() if isinstance(value, dict) else value if isinstance(value, list) else ())
+    if len(indent + line) <= width or not any(isinstance(part, str | list | dict) for part in parts):
         return line
+    parts = [_laid_out(part, width, inner) for part in parts]
     if isinstance(value, dict):
-        brackets = "{}"
-        parts = [f"{json.dumps(name)}: {_laid_out(each, width, inner)}" for name, each in value.items()]
-    elif any(isinstance(each, str | list | dict) for each in value):
-        brackets = "[]"
-        parts = [_laid_out(each, width, inner) for each in value]
-    else:
-        return line
-    return brackets[0] + ",".join(f"\n{inner}{part}" for part in parts) + f"\n{indent}{brackets[1]}"
+        parts = [f"{json.dumps(name)}: {part}" for name, part in zip(value, parts, strict=True)]
+    return line[0] + ",".join(f"\n{inner}{part}" for part in parts) + f"\n{indent}{line[-1]}"
 
 
 def remove_leftovers(path: str | os.PathLike[str]) -> None:

@@ -257,7 +257,7 @@ def test_table_is_what_the_library_does(peer, rows):
         table = sorted(
             [row for row in table if row["peer"] != peer] + made, key=lambda row: order.index(row["peer"])
         )
-        write_json(RESULTS, {"provenance": provenance(), "images": IMAGES, "rows": table})
+        write_json(RESULTS, {"provenance": provenance(), "images": IMAGES, "rows": table}, width=400)
         return
     stored = [row for row in table if row["peer"] == peer]
     assert len(stored) == len(made), "run `make exchange`"

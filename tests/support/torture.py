@@ -73,7 +73,7 @@ class Results:
         before = json.loads(RESULTS.read_text())["lines"] if RESULTS.exists() else []
         kept = [line for line in before if line["test"] not in ran]
         lines = sorted([*kept, *self.lines], key=lambda line: (line["item"], line["what"]))
-        write_json(RESULTS, {"provenance": provenance(), "lines": lines})
+        write_json(RESULTS, {"provenance": provenance(), "lines": lines}, width=400)
 
 
 def _name(test: str) -> str:
