@@ -10,6 +10,7 @@ EPOCHS ?= 64
 ARGS ?=
 
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check
 # Other libraries that are timed, in environments of their own.
 BENCH := build/bench
 # Small tensors gain nothing from many threads, and tests run side by side.
@@ -23,33 +24,57 @@ $(BIN)/python:
 	PYTHON="$(PYTHON)" tools/make_venv.sh "$(VENV)"
 
 $(VENV)/.notebooks: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[notebooks]'
+	$(PIP) --editable '.[notebooks]'
 	touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[dev,peers]'
-	$(BIN)/python -m pip install --quiet --no-deps spikingjelly==2.0.0
+	$(PIP) --editable '.[dev,peers]'
+	$(PIP) --no-deps spikingjelly==2.0.0
 	touch $@ $(VENV)/.notebooks $(VENV)/.site $(VENV)/.ablation
 
 $(VENV)/.site: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[notebooks,site]'
+	$(PIP) --editable '.[notebooks,site]'
 	touch $@ $(VENV)/.notebooks
 
 $(VENV)/.ablation: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[ablation]'
+	$(PIP) --editable '.[ablation]'
 	touch $@
 
-# In place, or with the options of a quick look, whose outputs go to a folder of their own.
-QUICK := $(if $(filter file,$(origin EPOCHS)),,yes)
+STARTED := $(shell date +%s)
+# A heading with the time since the start.
+phase = @printf '\n== %s (after %d s)\n' '$(1)' $$(($$(date +%s) - $(STARTED)))
+AGAIN := $(MAKE) --no-print-directory
+# Given by hand, as in make tutorial EPOCHS=4: a quick look.
+QUICK := $(if $(filter file,$(origin EPOCHS)),,--epochs $(EPOCHS))
 
 .PHONY: tutorial
-tutorial: $(VENV)/.site ## execute all notebooks and build the site; with EPOCHS=4 a quick look, into build/
-	$(BIN)/python tools/run_notebooks.py $(if $(QUICK),--epochs $(EPOCHS) --out build)
-	$(BIN)/python tools/build_site.py $(if $(QUICK),--notebooks build)
+tutorial: ## execute all notebooks and build the site, into build/; with EPOCHS=4 a quick look
+	$(call phase,1 of 5: packages into $(VENV))
+	@$(AGAIN) $(VENV)/.site
+	$(call phase,2 of 5: data)
+	@$(AGAIN) data || echo "not fetched: chapters use the 6,000 images that the package holds"
+	$(call phase,3 of 5: kernels)
+	@$(BIN)/python tools/compile_kernels.py
+	$(call phase,4 of 5: chapters)
+	@$(BIN)/python tools/run_notebooks.py --out build $(QUICK)
+	$(call phase,5 of 5: site)
+	@$(AGAIN) site CHAPTERS=build
+	$(call phase,done: open build/site/index.html)
 
+.PHONY: notebooks
+notebooks: $(VENV)/.notebooks ## execute all notebooks in place; refreshes results, figures, README and docs/
+	$(BIN)/python tools/run_notebooks.py
+
+# A folder whose notebooks/ and figures/ the site shows in place of those committed.
+CHAPTERS :=
+PAGES := build/pages
+SITE := build/site
 .PHONY: site
 site: $(VENV)/.site ## build a static site of the notebooks, as they are, into build/site
-	$(BIN)/python tools/build_site.py
+	rm -rf $(PAGES) $(SITE) && mkdir -p $(PAGES)
+	cp -r README.md LICENSE CITATION.cff docs figures notebooks docs/index.md $(PAGES)
+	$(if $(CHAPTERS),cp -r $(wildcard $(CHAPTERS)/notebooks $(CHAPTERS)/figures) $(PAGES))
+	$(BIN)/sphinx-build -W --keep-going --quiet -c docs -d $(PAGES)/.doctrees $(PAGES) $(SITE)
 
 TWO := --numprocesses 2 --dist loadgroup
 # A plain pytest leaves out what takes long; with this it leaves out only what needs a GPU.
@@ -96,8 +121,11 @@ train: $(VENV)/.notebooks ## train one network: make train MODEL=feedback EPOCHS
 	$(BIN)/python -m sequential_fmnist --model $(MODEL) --epochs $(EPOCHS) $(ARGS)
 
 .PHONY: lab
-lab: $(VENV)/.notebooks ## open the notebooks in JupyterLab
-	$(BIN)/jupyter lab notebooks
+lab: $(VENV)/.notebooks build/lab ## open a copy of the notebooks, in build/lab, in JupyterLab
+	$(BIN)/jupyter lab build/lab/notebooks
+
+build/lab:
+	mkdir -p $@ && cp -r notebooks results figures docs $@
 
 .PHONY: figures
 figures: $(VENV)/.notebooks ## draw all figures from results/
@@ -107,10 +135,18 @@ figures: $(VENV)/.notebooks ## draw all figures from results/
 ablation: $(VENV)/.ablation ## run what is missing of the ablation, hours in all; break it off and go on at any time
 	$(TEST_ENV) $(BIN)/python -m experiments $(ARGS)
 
-.PHONY: readme
-readme: $(VENV)/.notebooks ## time both commands in fresh clones and write the README's tables
+.PHONY: docs
+docs: $(VENV)/.notebooks ## write the tables of README and docs/ from results/
+	$(BIN)/python tools/update_docs.py
+
+.PHONY: times
+times: $(VENV)/.notebooks ## time make tutorial and make test in fresh clones, for README
 	$(BIN)/python tools/time_commands.py
-	$(BIN)/python tools/update_readme.py
+	$(BIN)/python tools/update_docs.py
+
+.PHONY: address
+address: $(VENV)/.notebooks ## change the repository's address: make address URL=https://github.com/me/fork
+	$(BIN)/python tools/set_address.py $(URL)
 
 $(BENCH)/constraints.txt: $(VENV)/.dev
 	mkdir -p $(@D)
@@ -122,15 +158,15 @@ $(BENCH)/%/.done: benchmarks/requirements/%.txt $(BENCH)/constraints.txt
 	touch $@
 
 .PHONY: bench
-bench: $(VENV)/.dev $(BENCH)/torch/.done $(BENCH)/jax/.done ## time training against other libraries, for the README's table and a figure
+bench: $(VENV)/.dev $(BENCH)/torch/.done $(BENCH)/jax/.done ## time training against other libraries, for docs/benchmarks.md
 	$(BIN)/python -m benchmarks.throughput $(ARGS)
 	$(BIN)/python -m snn_tutorial.plot
-	$(BIN)/python tools/update_readme.py
+	$(BIN)/python tools/update_docs.py
 
 .PHONY: exchange
-exchange: $(VENV)/.dev $(BENCH)/jax/.done ## run the networks in other libraries, for results/exchange.json and the README's table
+exchange: $(VENV)/.dev $(BENCH)/jax/.done ## run the networks in other libraries, for docs/exchange.md
 	SNN_CORE_WRITE_TABLES=1 $(TEST_ENV) $(BIN)/python -m pytest $(ALL) tests/snn_exchange/test_exchange_peers.py
-	$(BIN)/python tools/update_readme.py
+	$(BIN)/python tools/update_docs.py
 
 .PHONY: data
 data: $(VENV)/.notebooks ## fetch Fashion-MNIST into the cache
@@ -141,5 +177,5 @@ subset: $(VENV)/.notebooks ## make the embedded subset again from the full data
 	$(BIN)/python tools/make_embedded_subset.py
 
 .PHONY: clean
-clean: ## remove the virtual environment and what tools leave behind; data, runs and results stay
-	rm -rf $(VENV) .pytest_cache .hypothesis .ruff_cache *.egg-info build
+clean: ## remove the virtual environment and what tools leave behind; data, runs, results and build/lab stay
+	rm -rf $(VENV) .pytest_cache .hypothesis .ruff_cache *.egg-info $(filter-out build/lab,$(wildcard build/*))

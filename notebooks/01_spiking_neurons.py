@@ -16,9 +16,9 @@
 # %% [markdown]
 # # 01 Spiking neurons and a recurrent connection
 #
-# <!-- badges, written by tools/frame_notebooks.py -->
-# [![Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/snn-core/recurrent-snn-tutorials/main?labpath=notebooks%2F01_spiking_neurons.ipynb) [![Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/01_spiking_neurons.ipynb) [![nbviewer](https://raw.githubusercontent.com/jupyter/design/main/logos/Badges/nbviewer_badge.svg)](https://nbviewer.org/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/01_spiking_neurons.ipynb)
-# <!-- end of badges -->
+# <!-- links, written by tools/frame_notebooks.py -->
+# Open in [Binder](https://mybinder.org/v2/gh/snn-core/recurrent-snn-tutorials/main?labpath=notebooks%2F01_spiking_neurons.ipynb) · [Colab](https://colab.research.google.com/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/01_spiking_neurons.ipynb) · [nbviewer](https://nbviewer.org/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/01_spiking_neurons.ipynb)
+# <!-- end of links -->
 #
 # **Goal.** Build a spiking neuron from its equations, feed its spike back to its own input, and know at every step
 # what is in its membrane.
@@ -36,14 +36,20 @@
 #
 # You need to know tensors and `backward()` of PyTorch; nothing about neurons.
 
-# %% tags=["colab"]
+# %% tags=["colab", "remove-cell"]
+import subprocess
 import sys
+from pathlib import Path
 
 if "google.colab" in sys.modules:
     print("fetching this collection; torch stays as it is")
-    # !git clone --quiet --depth 1 --branch main https://github.com/snn-core/recurrent-snn-tutorials /content/recurrent-snn-tutorials
-    # %cd /content/recurrent-snn-tutorials/notebooks
-    # %pip install --quiet ..
+    address = "https://github.com/snn-core/recurrent-snn-tutorials"
+    folder = "/content/tutorials"
+    fetch = ["git", "clone", "--quiet", "--depth", "1", "--branch", "main", address, folder]
+    if not Path(folder).exists() and subprocess.run(fetch).returncode != 0:
+        raise SystemExit(f"Nothing can be fetched from {address}: not published yet, or no network.")
+    # %cd {folder}/notebooks
+    # %pip install --quiet '..[experiment]'
 
 # %% tags=["parameters"]
 seed = 0

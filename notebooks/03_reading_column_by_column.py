@@ -16,9 +16,9 @@
 # %% [markdown]
 # # 03 Reading Fashion-MNIST column by column
 #
-# <!-- badges, written by tools/frame_notebooks.py -->
-# [![Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/snn-core/recurrent-snn-tutorials/main?labpath=notebooks%2F03_reading_column_by_column.ipynb) [![Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/03_reading_column_by_column.ipynb) [![nbviewer](https://raw.githubusercontent.com/jupyter/design/main/logos/Badges/nbviewer_badge.svg)](https://nbviewer.org/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/03_reading_column_by_column.ipynb)
-# <!-- end of badges -->
+# <!-- links, written by tools/frame_notebooks.py -->
+# Open in [Binder](https://mybinder.org/v2/gh/snn-core/recurrent-snn-tutorials/main?labpath=notebooks%2F03_reading_column_by_column.ipynb) · [Colab](https://colab.research.google.com/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/03_reading_column_by_column.ipynb) · [nbviewer](https://nbviewer.org/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/03_reading_column_by_column.ipynb)
+# <!-- end of links -->
 #
 # **Goal.** See what a network gets to see when a picture arrives column by column, bring it into the layout
 # [T, N, features], and measure what a network has to remember to name the picture.
@@ -35,14 +35,20 @@
 #
 # No network is trained here. The readers of sections 6 and 7 are linear and have a closed form.
 
-# %% tags=["colab"]
+# %% tags=["colab", "remove-cell"]
+import subprocess
 import sys
+from pathlib import Path
 
 if "google.colab" in sys.modules:
     print("fetching this collection; torch stays as it is")
-    # !git clone --quiet --depth 1 --branch main https://github.com/snn-core/recurrent-snn-tutorials /content/recurrent-snn-tutorials
-    # %cd /content/recurrent-snn-tutorials/notebooks
-    # %pip install --quiet ..
+    address = "https://github.com/snn-core/recurrent-snn-tutorials"
+    folder = "/content/tutorials"
+    fetch = ["git", "clone", "--quiet", "--depth", "1", "--branch", "main", address, folder]
+    if not Path(folder).exists() and subprocess.run(fetch).returncode != 0:
+        raise SystemExit(f"Nothing can be fetched from {address}: not published yet, or no network.")
+    # %cd {folder}/notebooks
+    # %pip install --quiet '..[experiment]'
 
 # %% tags=["parameters"]
 source = "auto"  # "auto": the full data if they can be had; "embedded": 6,000 real images in the package

@@ -16,9 +16,9 @@
 # %% [markdown]
 # # 04 Three networks, and the gradient that trains them
 #
-# <!-- badges, written by tools/frame_notebooks.py -->
-# [![Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/snn-core/recurrent-snn-tutorials/main?labpath=notebooks%2F04_three_networks.ipynb) [![Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/04_three_networks.ipynb) [![nbviewer](https://raw.githubusercontent.com/jupyter/design/main/logos/Badges/nbviewer_badge.svg)](https://nbviewer.org/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/04_three_networks.ipynb)
-# <!-- end of badges -->
+# <!-- links, written by tools/frame_notebooks.py -->
+# Open in [Binder](https://mybinder.org/v2/gh/snn-core/recurrent-snn-tutorials/main?labpath=notebooks%2F04_three_networks.ipynb) · [Colab](https://colab.research.google.com/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/04_three_networks.ipynb) · [nbviewer](https://nbviewer.org/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/04_three_networks.ipynb)
+# <!-- end of links -->
 #
 # **Goal.** Take the plain network, the network with a stateful synapse and the network with feedback apart: what each
 # is made of, what its neurons do with a picture, and how a gradient gets through spikes and back through time.
@@ -38,14 +38,20 @@
 # [chapter 02](02_stateful_synapses.ipynb) the stateful synapse, [chapter 03](03_reading_column_by_column.ipynb) the
 # task: a picture of Fashion-MNIST, one column of 28 pixels in each of 28 time steps.
 
-# %% tags=["colab"]
+# %% tags=["colab", "remove-cell"]
+import subprocess
 import sys
+from pathlib import Path
 
 if "google.colab" in sys.modules:
     print("fetching this collection; torch stays as it is")
-    # !git clone --quiet --depth 1 --branch main https://github.com/snn-core/recurrent-snn-tutorials /content/recurrent-snn-tutorials
-    # %cd /content/recurrent-snn-tutorials/notebooks
-    # %pip install --quiet ..
+    address = "https://github.com/snn-core/recurrent-snn-tutorials"
+    folder = "/content/tutorials"
+    fetch = ["git", "clone", "--quiet", "--depth", "1", "--branch", "main", address, folder]
+    if not Path(folder).exists() and subprocess.run(fetch).returncode != 0:
+        raise SystemExit(f"Nothing can be fetched from {address}: not published yet, or no network.")
+    # %cd {folder}/notebooks
+    # %pip install --quiet '..[experiment]'
 
 # %% tags=["parameters"]
 epochs = 2  # of each training; enough to see the differences that this chapter is about

@@ -16,9 +16,9 @@
 # %% [markdown]
 # # 05 Training curves: three ways to remember
 #
-# <!-- badges, written by tools/frame_notebooks.py -->
-# [![Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/snn-core/recurrent-snn-tutorials/main?labpath=notebooks%2F05_training_curves.ipynb) [![Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/05_training_curves.ipynb) [![nbviewer](https://raw.githubusercontent.com/jupyter/design/main/logos/Badges/nbviewer_badge.svg)](https://nbviewer.org/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/05_training_curves.ipynb)
-# <!-- end of badges -->
+# <!-- links, written by tools/frame_notebooks.py -->
+# Open in [Binder](https://mybinder.org/v2/gh/snn-core/recurrent-snn-tutorials/main?labpath=notebooks%2F05_training_curves.ipynb) · [Colab](https://colab.research.google.com/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/05_training_curves.ipynb) · [nbviewer](https://nbviewer.org/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/05_training_curves.ipynb)
+# <!-- end of links -->
 #
 # **Goal.** Train a plain feedforward network, a network with a stateful synapse and a network with feedback on
 # the same task, and read their curves without reading too much into them.
@@ -38,14 +38,20 @@
 # left one first. It answers with the firing rate of ten neurons, one for each class. To tell a boot from a bag it
 # has to keep in mind what it saw many steps ago.
 
-# %% tags=["colab"]
+# %% tags=["colab", "remove-cell"]
+import subprocess
 import sys
+from pathlib import Path
 
 if "google.colab" in sys.modules:
     print("fetching this collection; torch stays as it is")
-    # !git clone --quiet --depth 1 --branch main https://github.com/snn-core/recurrent-snn-tutorials /content/recurrent-snn-tutorials
-    # %cd /content/recurrent-snn-tutorials/notebooks
-    # %pip install --quiet ..
+    address = "https://github.com/snn-core/recurrent-snn-tutorials"
+    folder = "/content/tutorials"
+    fetch = ["git", "clone", "--quiet", "--depth", "1", "--branch", "main", address, folder]
+    if not Path(folder).exists() and subprocess.run(fetch).returncode != 0:
+        raise SystemExit(f"Nothing can be fetched from {address}: not published yet, or no network.")
+    # %cd {folder}/notebooks
+    # %pip install --quiet '..[experiment]'
 
 # %% tags=["parameters"]
 epochs = 64  # 64 as in the text; 4 shows the trend

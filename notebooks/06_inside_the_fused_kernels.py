@@ -16,9 +16,9 @@
 # %% [markdown]
 # # 06 Inside the fused kernels
 #
-# <!-- badges, written by tools/frame_notebooks.py -->
-# [![Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/snn-core/recurrent-snn-tutorials/main?labpath=notebooks%2F06_inside_the_fused_kernels.ipynb) [![Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/06_inside_the_fused_kernels.ipynb) [![nbviewer](https://raw.githubusercontent.com/jupyter/design/main/logos/Badges/nbviewer_badge.svg)](https://nbviewer.org/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/06_inside_the_fused_kernels.ipynb)
-# <!-- end of badges -->
+# <!-- links, written by tools/frame_notebooks.py -->
+# Open in [Binder](https://mybinder.org/v2/gh/snn-core/recurrent-snn-tutorials/main?labpath=notebooks%2F06_inside_the_fused_kernels.ipynb) · [Colab](https://colab.research.google.com/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/06_inside_the_fused_kernels.ipynb) · [nbviewer](https://nbviewer.org/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/06_inside_the_fused_kernels.ipynb)
+# <!-- end of links -->
 #
 # **Goal.** See why a loop over time is slow, write its backward pass by hand, and read the kernels that take its place.
 #
@@ -37,14 +37,20 @@
 # should know the neuron of [chapter 01](01_spiking_neurons.ipynb) and the surrogate gradient of
 # [chapter 04](04_three_networks.ipynb); no CUDA is needed, and no graphics card.
 
-# %% tags=["colab"]
+# %% tags=["colab", "remove-cell"]
+import subprocess
 import sys
+from pathlib import Path
 
 if "google.colab" in sys.modules:
     print("fetching this collection; torch stays as it is")
-    # !git clone --quiet --depth 1 --branch main https://github.com/snn-core/recurrent-snn-tutorials /content/recurrent-snn-tutorials
-    # %cd /content/recurrent-snn-tutorials/notebooks
-    # %pip install --quiet ..
+    address = "https://github.com/snn-core/recurrent-snn-tutorials"
+    folder = "/content/tutorials"
+    fetch = ["git", "clone", "--quiet", "--depth", "1", "--branch", "main", address, folder]
+    if not Path(folder).exists() and subprocess.run(fetch).returncode != 0:
+        raise SystemExit(f"Nothing can be fetched from {address}: not published yet, or no network.")
+    # %cd {folder}/notebooks
+    # %pip install --quiet '..[experiment]'
 
 # %% tags=["parameters"]
 N = 32  # samples
@@ -565,7 +571,7 @@ show(
 # Read such numbers with care. A laptop's differ from those of a server, other processes disturb, and large layers gain
 # less: there the arithmetic and the memory count, and the loop does them as well. `make bench` times whole training
 # steps with more care, in processes of their own, against other libraries too; the
-# [README](../README.md#how-fast) shows its table. What it found for this loop and these kernels:
+# [README](../docs/benchmarks.md) shows its table. What it found for this loop and these kernels:
 
 # %%
 bench = json.loads(Path("../results/throughput.json").read_text())

@@ -16,9 +16,9 @@
 # %% [markdown]
 # # 07 What does memory buy?
 #
-# <!-- badges, written by tools/frame_notebooks.py -->
-# [![Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/snn-core/recurrent-snn-tutorials/main?labpath=notebooks%2F07_what_does_memory_buy.ipynb) [![Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/07_what_does_memory_buy.ipynb) [![nbviewer](https://raw.githubusercontent.com/jupyter/design/main/logos/Badges/nbviewer_badge.svg)](https://nbviewer.org/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/07_what_does_memory_buy.ipynb)
-# <!-- end of badges -->
+# <!-- links, written by tools/frame_notebooks.py -->
+# Open in [Binder](https://mybinder.org/v2/gh/snn-core/recurrent-snn-tutorials/main?labpath=notebooks%2F07_what_does_memory_buy.ipynb) · [Colab](https://colab.research.google.com/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/07_what_does_memory_buy.ipynb) · [nbviewer](https://nbviewer.org/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/07_what_does_memory_buy.ipynb)
+# <!-- end of links -->
 #
 # **Goal.** Test the claim that feedback and stateful synapses help a network to learn long-term dependencies: with
 # seeds, controls and intervals, and with what turned out not to hold.
@@ -37,14 +37,20 @@
 # experiments` and are kept one by one. **Every number on this page is read from them, and every verdict is printed by
 # code**, so the words cannot drift away from the numbers.
 
-# %% tags=["colab"]
+# %% tags=["colab", "remove-cell"]
+import subprocess
 import sys
+from pathlib import Path
 
 if "google.colab" in sys.modules:
     print("fetching this collection; torch stays as it is")
-    # !git clone --quiet --depth 1 --branch main https://github.com/snn-core/recurrent-snn-tutorials /content/recurrent-snn-tutorials
-    # %cd /content/recurrent-snn-tutorials/notebooks
-    # %pip install --quiet ..
+    address = "https://github.com/snn-core/recurrent-snn-tutorials"
+    folder = "/content/tutorials"
+    fetch = ["git", "clone", "--quiet", "--depth", "1", "--branch", "main", address, folder]
+    if not Path(folder).exists() and subprocess.run(fetch).returncode != 0:
+        raise SystemExit(f"Nothing can be fetched from {address}: not published yet, or no network.")
+    # %cd {folder}/notebooks
+    # %pip install --quiet '..[experiment]'
 
 # %% tags=["parameters"]
 evidence_dir = "../results"  # where the summary of the runs and the published figures are

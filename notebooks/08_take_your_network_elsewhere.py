@@ -16,9 +16,9 @@
 # %% [markdown]
 # # 08 Take your network elsewhere
 #
-# <!-- badges, written by tools/frame_notebooks.py -->
-# [![Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/snn-core/recurrent-snn-tutorials/main?labpath=notebooks%2F08_take_your_network_elsewhere.ipynb) [![Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/08_take_your_network_elsewhere.ipynb) [![nbviewer](https://raw.githubusercontent.com/jupyter/design/main/logos/Badges/nbviewer_badge.svg)](https://nbviewer.org/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/08_take_your_network_elsewhere.ipynb)
-# <!-- end of badges -->
+# <!-- links, written by tools/frame_notebooks.py -->
+# Open in [Binder](https://mybinder.org/v2/gh/snn-core/recurrent-snn-tutorials/main?labpath=notebooks%2F08_take_your_network_elsewhere.ipynb) · [Colab](https://colab.research.google.com/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/08_take_your_network_elsewhere.ipynb) · [nbviewer](https://nbviewer.org/github/snn-core/recurrent-snn-tutorials/blob/main/notebooks/08_take_your_network_elsewhere.ipynb)
+# <!-- end of links -->
 #
 # **Goal.** Write a trained network to a file that other software and neuromorphic hardware can read, run it there, and
 # count what changed.
@@ -37,14 +37,20 @@
 # Nothing is trained here: the networks are those that come with the package, from
 # [chapter 05](05_training_curves.ipynb).
 
-# %% tags=["colab"]
+# %% tags=["colab", "remove-cell"]
+import subprocess
 import sys
+from pathlib import Path
 
 if "google.colab" in sys.modules:
     print("fetching this collection; torch stays as it is")
-    # !git clone --quiet --depth 1 --branch main https://github.com/snn-core/recurrent-snn-tutorials /content/recurrent-snn-tutorials
-    # %cd /content/recurrent-snn-tutorials/notebooks
-    # %pip install --quiet .. 'nir>=1.0.8,<2' 'nirtorch>=2.6,<3' 'snntorch>=1.0,<1.1'
+    address = "https://github.com/snn-core/recurrent-snn-tutorials"
+    folder = "/content/tutorials"
+    fetch = ["git", "clone", "--quiet", "--depth", "1", "--branch", "main", address, folder]
+    if not Path(folder).exists() and subprocess.run(fetch).returncode != 0:
+        raise SystemExit(f"Nothing can be fetched from {address}: not published yet, or no network.")
+    # %cd {folder}/notebooks
+    # %pip install --quiet '..[experiment]' 'nir>=1.0.8,<2' 'nirtorch>=2.6,<3' 'snntorch>=1.0,<1.1'
 
 # %% tags=["parameters"]
 source = "auto"  # "auto": the full data if they can be had; "embedded": 1,000 test images in the package

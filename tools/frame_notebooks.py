@@ -1,7 +1,7 @@
-"""Write what every notebook has around its text: badges, its time, the cell that sets up Colab, previous and next.
+"""Write what every notebook has around its text: where to open it, its time, Colab's cell, its neighbours.
 
-Run it after adding or renaming a chapter and after a full run; a test fails where it was
-forgotten. The repository's address is read from pyproject.toml, its only home.
+`make notebooks` and `make address` run it; a test fails where it was forgotten. The repository's address is read from
+pyproject.toml, its only home.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 BRANCH = "main"
 TAG = "colab"
+COLAB_FOLDER = "/content/tutorials"
 #: Packages of the extra ``notebooks`` that Colab's images do not hold. They are fetched where a notebook imports them.
 NOT_ON_COLAB = ("nir", "nirtorch", "snntorch")
 
@@ -37,24 +38,16 @@ def repository() -> str:
     return project()["urls"]["Repository"]
 
 
-def badges(name: str) -> str:
-    """Return the badges that open the notebook ``name`` on Binder, Colab and nbviewer, as one line of Markdown."""
-    owner_and_name = repository().removeprefix("https://github.com/")
+def links(name: str) -> str:
+    """Return the links that open the notebook ``name`` elsewhere, as one line of Markdown."""
+    slug = repository().removeprefix("https://github.com/")
+    path = f"{slug}/blob/{BRANCH}/notebooks/{name}"
     targets = {
-        "Binder": (
-            "https://mybinder.org/badge_logo.svg",
-            f"https://mybinder.org/v2/gh/{owner_and_name}/{BRANCH}?labpath=notebooks%2F{name}",
-        ),
-        "Colab": (
-            "https://colab.research.google.com/assets/colab-badge.svg",
-            f"https://colab.research.google.com/github/{owner_and_name}/blob/{BRANCH}/notebooks/{name}",
-        ),
-        "nbviewer": (
-            "https://raw.githubusercontent.com/jupyter/design/main/logos/Badges/nbviewer_badge.svg",
-            f"https://nbviewer.org/github/{owner_and_name}/blob/{BRANCH}/notebooks/{name}",
-        ),
+        "Binder": f"https://mybinder.org/v2/gh/{slug}/{BRANCH}?labpath=notebooks%2F{name}",
+        "Colab": f"https://colab.research.google.com/github/{path}",
+        "nbviewer": f"https://nbviewer.org/github/{path}",
     }
-    return " ".join(f"[![{place}]({image})]({target})" for place, (image, target) in targets.items())
+    return "Open in " + " · ".join(f"[{place}]({target})" for place, target in targets.items())
 
 
 def duration(seconds: float) -> str:
@@ -71,7 +64,7 @@ def time_to_run(name: str) -> str:
     """Return the line with the time that the notebook ``name`` took in the last full run."""
     seconds, where = measured()["seconds"].get(Path(name).stem), measured()["provenance"]
     if seconds is None:
-        return "**Time.** Not measured yet: `make tutorial` does."
+        return "**Time.** Not measured yet: `make notebooks` does."
     return f"**Time.** {duration(seconds)} to run on {where['cores']} cores ({where['processor']})."
 
 
@@ -85,17 +78,26 @@ def colab_packages(notebook: NotebookNode) -> list[str]:
 
 
 def colab_cell(packages: Sequence[str] = ()) -> NotebookNode:
-    """Return the cell that fetches this collection, and ``packages``, on Colab and does nothing elsewhere."""
-    folder = f"/content/{repository().rpartition('/')[2]}"
+    """Return the cell that fetches this collection, and ``packages``, on Colab and does nothing elsewhere.
+
+    Pages of the site leave it out.
+    """
+    install = shlex.join(["--quiet", "..[experiment]", *packages])
     source = (
-        "import sys\n\n"
+        "import subprocess\n"
+        "import sys\n"
+        "from pathlib import Path\n\n"
         'if "google.colab" in sys.modules:\n'
         '    print("fetching this collection; torch stays as it is")\n'
-        f"    !git clone --quiet --depth 1 --branch {BRANCH} {repository()} {folder}\n"
-        f"    %cd {folder}/notebooks\n"
-        f"    %pip install {shlex.join(['--quiet', '..', *packages])}"
+        f'    address = "{repository()}"\n'
+        f'    folder = "{COLAB_FOLDER}"\n'
+        f'    fetch = ["git", "clone", "--quiet", "--depth", "1", "--branch", "{BRANCH}", address, folder]\n'
+        "    if not Path(folder).exists() and subprocess.run(fetch).returncode != 0:\n"
+        '        raise SystemExit(f"Nothing can be fetched from {address}: not published yet, or no network.")\n'
+        "    %cd {folder}/notebooks\n"
+        f"    %pip install {install}"
     )
-    return new_code_cell(source, metadata={"tags": [TAG]})
+    return new_code_cell(source, metadata={"tags": [TAG, "remove-cell"]})
 
 
 def _between(text: str, name: str, new: str) -> str:
@@ -104,6 +106,11 @@ def _between(text: str, name: str, new: str) -> str:
     if not re.search(pattern, text, re.DOTALL):
         raise ValueError(f"no marks for {name} in: {text[:60]!r}")
     return re.sub(pattern, lambda found: f"{found[1]}{new}\n{found[2]}", text, flags=re.DOTALL)
+
+
+def has_tag(cell: NotebookNode, tag: str) -> bool:
+    """Whether a cell bears a tag."""
+    return tag in cell.metadata.get("tags", [])
 
 
 def paths(folder: Path = NOTEBOOKS) -> list[Path]:
@@ -129,18 +136,18 @@ def navigation(path: Path, chapters: Sequence[Path]) -> str:
 
 
 def frame(notebook: NotebookNode, path: Path, chapters: Sequence[Path]) -> None:
-    """Bring badges, time, the Colab cell and the navigation of ``notebook`` up to date.
+    """Bring links, time, the Colab cell and the navigation of ``notebook`` up to date.
 
     Raises:
         ValueError: the first or the last cell lacks the marks.
     """
     cells = notebook.cells
-    cells[0].source = _between(cells[0].source, "badges", badges(path.name))
+    cells[0].source = _between(cells[0].source, "links", links(path.name))
     cells[0].source = _between(cells[0].source, "time", time_to_run(path.name))
     cells[-1].source = _between(cells[-1].source, "navigation", navigation(path, chapters))
     colab = colab_cell(colab_packages(notebook))
-    if TAG in cells[1].metadata.get("tags", []):
-        cells[1].source = colab.source
+    if has_tag(cells[1], TAG):
+        cells[1].update(source=colab.source, metadata=colab.metadata)
     else:
         cells.insert(1, colab)
 
@@ -148,9 +155,9 @@ def frame(notebook: NotebookNode, path: Path, chapters: Sequence[Path]) -> None:
 def main() -> None:
     """Frame every notebook, and write its twin for review."""
     for path in paths():
-        notebook = jupytext.read(path)
+        notebook = nbformat.read(path, as_version=4)
         frame(notebook, path, paths())
-        jupytext.write(notebook, path)
+        nbformat.write(notebook, path)
         jupytext.write(notebook, path.with_suffix(".py"), fmt="py:percent")
 
 

@@ -1,8 +1,8 @@
 """Execute the notebooks with papermill and print the time of each.
 
-Without arguments they are executed in place, results/ and figures/ are written, and the times that chapters and README
-show are brought up to date. With other parameters everything goes to a folder of its own, so that a quick look never
-replaces the results of a full run. A notebook is written only when it ran to its end.
+With --out all that they write goes to a folder of its own, and no tracked file changes. Without it they are executed in
+place: results/ and figures/ are written, and the times and tables of chapters, README and docs/ are brought up to date.
+A notebook is written only when it ran to its end.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from typing import Any
 import frame_notebooks
 import nbformat
 import papermill
-import update_readme
+import update_docs
+from frame_notebooks import TAG, has_tag
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
@@ -36,6 +37,9 @@ NOTEBOOKS = ROOT / "notebooks"
 
 #: No cell takes longer, in seconds: a kernel that hangs ends with an error.
 CELL_LIMIT = 900
+
+#: Parameters that say where a chapter writes to.
+FOLDERS = ("results_dir", "figures_dir", "runs_dir")
 
 #: Parameters of the quick run that the tests make, for each notebook that has more than its folders to set.
 QUICK: dict[str, dict[str, Any]] = {
@@ -64,9 +68,7 @@ def check_parameters(path: Path, parameters: dict[str, Any]) -> None:
 def folders(path: Path, out: Path) -> dict[str, str]:
     """Return those of the parameters for folders that the notebook has, set to folders in ``out``."""
     known = known_parameters(path)
-    return {
-        f"{name}_dir": str(out / name) for name in ("results", "figures", "runs") if f"{name}_dir" in known
-    }
+    return {name: str(out / name.removesuffix("_dir")) for name in FOLDERS if name in known}
 
 
 def check_outputs(notebook: NotebookNode, name: str) -> None:
@@ -82,8 +84,9 @@ def check_outputs(notebook: NotebookNode, name: str) -> None:
 
 
 def source_digest(notebook: NotebookNode) -> str:
-    """Return the SHA-256 of all code cells; it is kept with the outputs, to tell when they no longer belong to them."""
-    return sha256("\0".join(cell.source for cell in notebook.cells if cell.cell_type == "code").encode())
+    """Return the SHA-256 of all code cells but Colab's; it stays with the outputs, to tell when they are outdated."""
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code" and not has_tag(cell, TAG)]
+    return sha256("\0".join(cell.source for cell in cells).encode())
 
 
 def solutions(notebook: NotebookNode) -> list[str]:
@@ -146,6 +149,8 @@ def execute(path: Path, output: Path, parameters: dict[str, Any], with_solutions
         notebook = nbformat.read(executed, as_version=4)
     check_outputs(notebook, path.name)
     clean(notebook)
+    if parameters.keys() <= set(FOLDERS):  # names of folders are of no use on a page
+        notebook.cells = [cell for cell in notebook.cells if not has_tag(cell, "injected-parameters")]
     notebook.metadata["snn_core"] = {"source_sha256": digest}
     with atomic_write(output) as file:
         file.write(nbformat.writes(notebook).encode() + b"\n")
@@ -183,22 +188,23 @@ def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     # Debugger checks of frozen modules would put a warning into the page.
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    chosen = [path for path in args.paths if not args.chapters or path.name[:2] in args.chapters]
+    notebooks = NOTEBOOKS if args.out is None else args.out / "notebooks"
     seconds = {}
-    for path in args.paths:
-        if args.chapters and path.name[:2] not in args.chapters:
-            continue
+    for number, path in enumerate(chosen, start=1):
+        print(f"{number} of {len(chosen)}: {path.name}", flush=True)
         known = known_parameters(path)
         parameters = {name: value for name, value in args.parameters.items() if name in known}
         if args.out is not None:
             parameters |= folders(path, args.out.resolve())
-        seconds[path.stem] = round(execute(path, (args.out or NOTEBOOKS) / path.name, parameters), 1)
-        print(f"{path.name}: {seconds[path.stem]:.0f} s", flush=True)
+        seconds[path.stem] = round(execute(path, notebooks / path.name, parameters), 1)
+        print(f"  {seconds[path.stem]:.0f} s", flush=True)
     if not args.chapters:
         results = (args.out or ROOT) / "results"
         write_json(results / "notebooks.json", {"seconds": seconds, "provenance": provenance()})
     if not args.chapters and args.out is None:
         frame_notebooks.main()
-        update_readme.main()
+        update_docs.main()
 
 
 if __name__ == "__main__":

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from html import unescape
+from urllib.parse import unquote, urlsplit
 
 import nbformat
 import pytest
-from build_site import broken_links, first_page
-from frame_notebooks import repository
 from nbformat.v4 import new_markdown_cell, new_notebook
 from support import ROOT
 from support_browser import chromium
@@ -21,7 +19,7 @@ pytestmark = pytest.mark.xdist_group("site")
 
 FORMULAS = r"""# 98 Formulas
 
-**Goal.** Show a formula $v[t]$ in a line, and one by itself.
+Show a formula $v[t]$ in a line, and one by itself.
 
 $$h[t] = v[t-1] + \frac{1}{\tau} x[t] \qquad (1)$$
 
@@ -31,47 +29,56 @@ s[t] = \frac{1}{2}
 $$
 as Jupyter allows.
 """
-BROKEN = """# 99 Broken
-
-**Goal.** Lead nowhere.
-
-[a chapter](97_missing.ipynb), <a href="98_also_missing.html">raw</a>, ![a picture](missing.png)
-
-<img src="raw_missing.png">
-"""
-
-
-def build(folder, text):
-    """Build the site of all chapters and one more with the text given."""
-    (folder / "notebooks").mkdir()
-    for path in NOTEBOOKS:
-        shutil.copy(path, folder / "notebooks")
-    name = f"{text[2:4]}_{text.split()[2].lower()}.ipynb"
-    nbformat.write(new_notebook(cells=[new_markdown_cell(text)]), folder / "notebooks" / name)
-    argv = [sys.executable, "tools/build_site.py", "--notebooks", str(folder / "notebooks")]
-    argv += ["--out", str(folder / "site")]
-    return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+BROKEN = "# 99 Broken\n\n[a chapter](97_missing.ipynb), ![a picture](missing.png), [a place](98_formulas.ipynb#nowhere)"
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory):
+def build(tmp_path_factory):
+    """The folder of a site with all chapters and two pages more, one of which is broken, and what make said."""
     folder = tmp_path_factory.mktemp("site")
-    done = build(folder, FORMULAS)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    return folder / "site"
+    (folder / "notebooks").mkdir()
+    for name, text in (("98_formulas", FORMULAS), ("99_broken", BROKEN)):
+        nbformat.write(new_notebook(cells=[new_markdown_cell(text)]), folder / "notebooks" / f"{name}.ipynb")
+    site = folder / "html"
+    argv = ["make", "site", f"--old-file={sys.prefix}/.site", f"VENV={sys.prefix}", f"CHAPTERS={folder}"]
+    argv += [f"PAGES={folder / 'pages'}", f"SITE={site}"]
+    return site, subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_broken_links_stop_the_build_and_nothing_else_does(build):
+    _, done = build
+    assert done.returncode != 0
+    warnings = [line for line in done.stderr.splitlines() if "WARNING" in line]
+    for target in ("97_missing.ipynb", "missing.png", "nowhere"):
+        assert sum(target in line for line in warnings) == 1, warnings
+    assert [line for line in warnings if "99_broken" not in line] == []
 
 
 def pages(site):
-    return [site / "index.html", *sorted((site / "notebooks").glob("*.html"))]
+    """Each page, by its path, as text."""
+    return {path: unescape(path.read_text()) for path in (site / "index.html", *site.glob("[dn]*/*.html"))}
 
 
-def test_every_link_and_picture_leads_somewhere(site):
-    assert broken_links(site) == []
+def test_every_link_and_picture_leads_somewhere_and_nothing_is_loaded_from_elsewhere(build):
+    site, _ = build
+    found = pages(site)
+    assert len(found) > 14
+    for path, text in found.items():
+        if path.stem == "99_broken":
+            continue
+        assert re.findall(r'<(?:script|link|img)\b[^>]*?(?:src|href)="(?:https?:)?//[^"]+"', text) == []
+        for target in map(urlsplit, re.findall(r'<[^>]*? (?:src|href)="([^"]+)"', text)):
+            if not target.scheme:
+                to = (path.parent / unquote(target.path)).resolve() if target.path else path
+                assert to.is_file(), target
+                assert to not in found or not target.fragment or f'id="{target.fragment}"' in found[to], (
+                    target
+                )
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_chapter_has_its_page_with_all_pictures_and_their_descriptions(site, path):
+def test_chapter_has_its_page_with_all_pictures_and_their_descriptions(build, path):
+    site, _ = build
     page = unescape((site / "notebooks" / f"{path.stem}.html").read_text())
     assert f'href="notebooks/{path.stem}.html"' in (site / "index.html").read_text()
     outputs = [o for cell in nbformat.read(path, as_version=4).cells for o in cell.get("outputs", [])]
@@ -85,76 +92,14 @@ def test_chapter_has_its_page_with_all_pictures_and_their_descriptions(site, pat
     assert "google.colab" not in page
 
 
-def test_first_page_takes_its_parts_from_the_readme(site):
-    page = (site / "index.html").read_text()
-    for heading in ("What you will learn", "Chapters", "What comes out", "98 Formulas"):
-        assert heading in page
-    assert "Two commands" not in page
-
-
-def test_links_to_what_the_site_lacks_lead_to_the_repository():
-    readme = "# T\n\n[licence](LICENSE) [figure](figures/a.png) [out](https://example.org)\n\n" + "".join(
-        f"## {name}\n\ntext of {name}\n\n"
-        for name in ("What you will learn", "Other", "Chapters", "What comes out")
-    )
-    text = first_page(readme, [])
-    assert f"[licence]({repository()}/blob/main/LICENSE)" in text
-    assert "[figure](figures/a.png) [out](https://example.org)" in text
-    assert "text of What comes out" in text
-    assert "text of Other" not in text
-
-
-def test_nothing_but_badges_comes_from_elsewhere(site):
-    for page in pages(site):
-        loaded = re.findall(r'<(?:script|link|img)\b[^>]*?(?:src|href)="(https?://[^"]+)"', page.read_text())
-        assert all("badge" in address.lower() for address in loaded), loaded
-
-
-def test_formulas_are_drawn_without_internet(site):
+def test_formulas_are_drawn_without_internet(build):
     with chromium() as browser:
         page = browser.new_page()
         failed = []
         page.on("requestfailed", lambda request: failed.append(request.url))
-        page.goto((site / "notebooks" / "98_formulas.html").as_uri())
+        page.goto((build[0] / "notebooks" / "98_formulas.html").as_uri())
         page.locator("mjx-container[display='true'] mjx-mfrac").nth(1).wait_for()
         assert page.locator("mjx-container").count() == 3
         assert "$" not in page.locator("article").inner_text()
         assert page.locator("mjx-merror").count() == 0
         assert failed == []
-
-
-def test_broken_links_stop_the_build(tmp_path):
-    done = build(tmp_path, BROKEN)
-    assert done.returncode == 1
-    for target in ("97_missing.ipynb", "98_also_missing.html", "missing.png", "raw_missing.png"):
-        assert target in done.stderr
-
-
-def test_links_by_hand(tmp_path):
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "a.html").write_text(
-        '<p id="here"><a href="#here"></a><a href="#nowhere"></a><a href="sub/b.html#x%20y"></a>'
-        '<a href="https://example.org/none"></a><a href="sub"></a><script src="c.js?v=1"></script>'
-    )
-    (tmp_path / "sub" / "b.html").write_text('<p id="x y"><img src="../a.png"><a href="../a.html#gone"></a>')
-    assert broken_links(tmp_path) == [
-        "a.html: #nowhere",
-        "a.html: sub",
-        "a.html: c.js?v=1",
-        "sub/b.html: ../a.png",
-        "sub/b.html: ../a.html#gone",
-    ]
-
-
-def test_folder_without_notebooks_is_refused(tmp_path):
-    argv = [
-        sys.executable,
-        "tools/build_site.py",
-        "--notebooks",
-        str(tmp_path),
-        "--out",
-        str(tmp_path / "site"),
-    ]
-    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode != 0
-    assert "no notebook in" in done.stderr

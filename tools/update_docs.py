@@ -1,4 +1,4 @@
-"""Write the README's tables from the files in results/."""
+"""Write the tables of README.md and docs/ from the files in results/."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from typing import Any
 import frame_notebooks
 import nbformat
 
-from experiments.evidence import best_table, reproduced_table, verdicts
+from experiments.evidence import best_table, cases, interval, reproduced_table, verdicts
 from sequential_fmnist.files import atomic_write
+from sequential_fmnist.networks import NETWORKS
 from snn_tutorial.plot.exchange import peers_table
 
 ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 ABOUT = {
-    "tutorial": "sets everything up and executes the notebooks: the three networks on all 60,000 images",
-    "test": "sets everything up and runs all tests",
+    "tutorial": "sets everything up, executes all chapters and builds the site, into `build/`",
+    "test": "sets everything up and runs the tests",
 }
 
 
@@ -36,18 +38,41 @@ def times_table(times: dict[str, Any]) -> str:
     return "\n".join(rows) + f"\n\n{note}\n"
 
 
-def chapters_table(chapters: Sequence[Path], badges: bool = True) -> str:
-    """Return the table of the chapters: title, idea, time of the last full run, and badges if wanted."""
+def chapters_table(chapters: Sequence[Path]) -> str:
+    """Return the table of the chapters: title, idea, time of the last full run."""
     rows = ["| chapter | idea | time |", "|---|---|---:|"]
-    if badges:
-        rows = ["| chapter | idea | time | run it |", "|---|---|---:|---|"]
     for path in chapters:
         first = nbformat.read(path, as_version=4).cells[0].source
-        title = f"[{frame_notebooks.title(path)}](notebooks/{path.name})"
         goal = " ".join(re.search(r"\*\*Goal\.\*\* (.*?)\n\n", first, re.DOTALL)[1].split())
         seconds = frame_notebooks.measured()["seconds"].get(path.stem)
-        time = "" if seconds is None else frame_notebooks.duration(seconds)
-        rows.append(f"| {title} | {goal} | {time} |" + badges * f" {frame_notebooks.badges(path.name)} |")
+        time = "" if seconds is None else f"{seconds:.0f} s"
+        rows.append(f"| [{frame_notebooks.title(path)}](notebooks/{path.name}) | {goal} | {time} |")
+    return "\n".join(rows) + "\n"
+
+
+#: Networks that stand below the three for comparison: label, group, kind.
+CONTROLS = (("plain, 86 hidden", "refined", "plain"), ("GRU, not spiking", "gated", "gru"))
+
+
+def results_table(summary: dict[str, Any], published: dict[str, Any]) -> str:
+    """Return the README's table: what was published, and what the text's recipe, the best one and a delay give."""
+
+    def accuracy(group: str, kind: str, at: int | None = None) -> str:
+        found = [case for case in cases(summary, group) if (case["kind"], case["at"]) == (kind, at)]
+        return interval(found[0]["accuracy"]) if found else ""
+
+    rows = [
+        "| network | parameters | published | text's recipe | best recipe | after a delay |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    run = published["runs"]["64 epochs"]
+    for label, group, kind in (*((kind, "best", kind) for kind in NETWORKS), *CONTROLS):
+        size = next(case["parameters"] for case in cases(summary, group) if case["kind"] == kind)
+        cells = [label, f"{size:,}", "", "", accuracy(group, kind), ""]
+        if group == "best":
+            cells[2] = f"{100 * run['right'][kind] / run['images']:.1f}"
+            cells[3], cells[5] = accuracy("reproduction", kind, 64), accuracy("delay", kind, 56)
+        rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
 
 
@@ -55,7 +80,7 @@ def _listed(values: list[Any]) -> str:
     return ", ".join(str(value) for value in values)
 
 
-#: The questions whose answers the README shows.
+#: The questions whose answers are shown.
 HEADLINES = (
     "stateful-synapse over plain, the text's recipe, 90 epochs",
     "feedback over plain, the text's recipe, 90 epochs",
@@ -95,7 +120,7 @@ def evidence_section(summary: dict[str, Any], published: dict[str, Any]) -> str:
         ),
         _filled(
             "**What memory buys.** Differences seed by seed, p-values corrected for the number of questions. Every "
-            "run, every control and what did not hold: [chapter 07](notebooks/07_what_does_memory_buy.ipynb)."
+            "run, every control and what did not hold: [chapter 07](../notebooks/07_what_does_memory_buy.ipynb)."
         ),
         _filled(*(f"- {answers[question]}." for question in HEADLINES if question in answers)),
     ]
@@ -240,48 +265,42 @@ def reliability_section(found: dict[str, Any]) -> str:
     each += [f"| {line['what'][0].upper()}{line['what'][1:]} | {_counted(line)} |" for line in lines]
     note = f"All passed, with {where['cores']} cores ({where['processor']}) and torch {where['torch']}."
     table, details = "\n".join(rows), "\n".join(each)
-    return f"{table}\n\n{note}\n\n<details><summary>Each test with its figures</summary>\n\n{details}\n\n</details>\n"
+    return f"{table}\n\n{note}\n\n{details}\n"
 
 
-def _replace(text: str, name: str, section: str) -> str:
-    start, end = (
-        f"<!-- {name}: written by tools/update_readme.py, do not edit -->\n",
-        f"<!-- end of {name} -->",
-    )
-    if start not in text:
-        return text  # a README may do without a section
-    before, _, rest = text.partition(start)
-    _, _, after = rest.partition(end)
-    return f"{before}{start}{section}{end}{after}"
-
-
-def generate(text: str, results: Path) -> str:
-    """Return the README's ``text`` with all sections between markers made anew from the folder ``results``."""
-    times = json.loads((results / "times.json").read_text())
-    throughput = json.loads((results / "throughput.json").read_text())
-    exchange = json.loads((results / "exchange.json").read_text())
-    reliability = json.loads((results / "reliability.json").read_text())
-    ablation = json.loads((results / "ablation.json").read_text())
-    published = json.loads((results / "published.json").read_text())
-    sections = {
-        "chapters": chapters_table(frame_notebooks.paths()),
-        "times": times_table(times),
-        "evidence": evidence_section(ablation, published),
-        "throughput": throughput_section(throughput),
-        "exchange": exchange_section(exchange),
-        "reliability": reliability_section(reliability),
+def sections(results: Path) -> dict[str, str]:
+    """Return what is generated from the folder ``results``, by the name between whose marks it stands."""
+    read = {
+        name: json.loads((results / f"{name}.json").read_text())
+        for name in ("ablation", "exchange", "published", "reliability", "throughput", "times")
     }
-    for name, section in sections.items():
-        text = _replace(text, name, section)
+    return {
+        "chapters": chapters_table(frame_notebooks.paths()),
+        "times": times_table(read["times"]),
+        "results": results_table(read["ablation"], read["published"]),
+        "evidence": evidence_section(read["ablation"], read["published"]),
+        "throughput": throughput_section(read["throughput"]),
+        "exchange": exchange_section(read["exchange"]),
+        "reliability": reliability_section(read["reliability"]),
+    }
+
+
+def fill(text: str, parts: dict[str, str]) -> str:
+    """Return ``text`` with each part that it has marks for between them."""
+    for name, part in parts.items():
+        start, end = f"<!-- {name}: written by tools/update_docs.py -->\n", f"<!-- end of {name} -->"
+        before, mark, rest = text.partition(start)
+        if mark:
+            text = f"{before}{start}{part}{end}{rest.partition(end)[2]}"
     return text
 
 
 def main() -> None:
-    """Update README.md in place."""
-    readme = ROOT / "README.md"
-    new = generate(readme.read_text(), ROOT / "results")
-    with atomic_write(readme) as file:
-        file.write(new.encode())
+    """Update README.md and the pages of docs/ in place."""
+    parts = sections(ROOT / "results")
+    for page in PAGES:
+        with atomic_write(page) as file:
+            file.write(fill(page.read_text(), parts).encode())
 
 
 if __name__ == "__main__":
