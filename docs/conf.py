@@ -34,8 +34,6 @@ html_static_path = ["site.css"]
 html_css_files = ["site.css"]
 html_show_sphinx = False
 html_show_copyright = False
-html_show_sourcelink = False
-html_copy_source = False
 html_use_index = False
 
 
