@@ -49,7 +49,7 @@ if "google.colab" in sys.modules:
     fetch = ["git", "clone", "--quiet", "--depth", "1", "--branch", "main", address, folder]
     if not Path(folder).exists() and subprocess.run(fetch).returncode != 0:
         raise SystemExit(f"Nothing can be fetched from {address}: not published yet, or no network.")
-    # %cd {folder}/notebooks
+    # %cd /content/tutorials/notebooks
     # %pip install --quiet '..[experiment]'
 
 # %% tags=["parameters"]

@@ -94,7 +94,7 @@ def colab_cell(packages: Sequence[str] = ()) -> NotebookNode:
         f'    fetch = ["git", "clone", "--quiet", "--depth", "1", "--branch", "{BRANCH}", address, folder]\n'
         "    if not Path(folder).exists() and subprocess.run(fetch).returncode != 0:\n"
         '        raise SystemExit(f"Nothing can be fetched from {address}: not published yet, or no network.")\n'
-        "    %cd {folder}/notebooks\n"
+        f"    %cd {COLAB_FOLDER}/notebooks\n"
         f"    %pip install {install}"
     )
     return new_code_cell(source, metadata={"tags": [TAG, "remove-cell"]})

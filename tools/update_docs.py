@@ -62,7 +62,7 @@ def results_table(summary: dict[str, Any], published: dict[str, Any]) -> str:
         return interval(found[0]["accuracy"]) if found else ""
 
     rows = [
-        "| network | parameters | published | text's recipe | best recipe | after a delay |",
+        "| network | parameters | published | same recipe | best recipe | after a delay |",
         "|---|---:|---:|---:|---:|---:|",
     ]
     run = published["runs"]["64 epochs"]

@@ -116,16 +116,18 @@ def test_throughput_shows_base_size_only_with_times_and_ratios():
 def test_command_draws_every_figure(tmp_path, capsys):
     training = {"is_subset": False, "networks": {name: {"history": h} for name, h in HISTORIES.items()}}
     (tmp_path / "training.json").write_text(json.dumps(training))
+    (tmp_path / "ablation.json").write_text(json.dumps({"groups": {}}))
     (tmp_path / "throughput.json").write_text(json.dumps(THROUGHPUT))
     command.main(["--results", str(tmp_path), "--figures", str(tmp_path / "figures")])
     names = sorted(path.name for path in (tmp_path / "figures").iterdir())
     curves = ["test_accuracy.png", "train_accuracy.png", "train_loss.png"]
     assert names == [
         "column.gif",
+        "memory.png",
         "overview.png",
         "reading.gif",
         *curves[:1],
         "throughput.png",
         *curves[1:],
     ]
-    assert len(capsys.readouterr().out.splitlines()) == 7
+    assert len(capsys.readouterr().out.splitlines()) == 8

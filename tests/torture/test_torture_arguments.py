@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import build_site
 import make_embedded_subset
 import numpy as np
 import pytest
@@ -141,7 +140,6 @@ LINES: dict[str, tuple[Callable[[list[str]], Any], dict[str, list[str]]]] = {
         ship.main,
         {"--runs": ["", "{folder}", "{folder}/missing"], "--folder": FOLDER},
     ),
-    "build_site": (build_site.main, {"--notebooks": [*FOLDER, "{folder}"], "--out": [*FOLDER, "{full}"]}),
     "run_notebooks": (
         run_notebooks.main,
         {
@@ -238,7 +236,6 @@ def nothing_is_done() -> Iterator[None]:
             (ship, "train"),
             (run_notebooks, "execute"),
             (throughput, "run"),
-            (build_site, "write_sources"),
             (make_embedded_subset, "save"),
             (sources, "_find_full"),
             (plot_main, "save_figure"),
@@ -320,7 +317,6 @@ REAL = [
     (["-m", "experiments.ship", "--runs", "/nonexistent"], 1, "/nonexistent"),
     (["-m", "benchmarks.throughput", "--out", "/"], 2, "--out"),
     ([str(ROOT / "tools" / "run_notebooks.py"), "--epochs", "nan"], 2, "--epochs"),
-    ([str(ROOT / "tools" / "build_site.py"), "--out", str(ROOT / "tools")], 2, "--out"),
 ]
 
 
