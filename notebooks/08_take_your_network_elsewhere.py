@@ -423,10 +423,10 @@ equal = bool((given.argmax(1) == expected.argmax(1)).all())
 print(f"{len(operations)} operations; every image gets the same answer: {equal}")
 
 # %% [markdown]
-# `export(net, "net.nir")` writes a file; the suffixes `.pt2` and `.onnx` give the other formats. The command line does
-# it at the end of a training, and says before it begins what cannot be written:
+# `export(net, "net.nir")` writes a file; the suffixes `.pt2` and `.onnx` give the other formats. So does a command line,
+# which takes a training run's checkpoint, or `plain`, `stateful-synapse` or `feedback` for the shipped weights:
 # ```
-# python -m sequential_fmnist --model feedback --export feedback.nir
+# python -m snn_exchange runs/feedback/latest.pt feedback.nir
 # ```
 #
 # ## 11 Is a file from somebody else safe?

@@ -257,7 +257,8 @@ class _Graph:
         """Note a difference, or refuse it."""
         if what not in self.allow:
             raise ExchangeError(
-                f"{name}: NIR cannot say it exactly: {DIFFERENCES[what]}: add allow=[{what!r}] to take that"
+                f"{name}: NIR cannot say it exactly: {DIFFERENCES[what]}: add allow=[{what!r}] (on a command line, "
+                f"--allow {what}) to take that"
             )
         self.inexact[name] = what
 

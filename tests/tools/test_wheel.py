@@ -128,6 +128,12 @@ def test_the_command_trains(run, tmp_path):
     assert (tmp_path / "run" / "latest.pt").exists()
 
 
+def test_the_command_exports(run, tmp_path):
+    done = run("snn-exchange", "plain", str(tmp_path / "net.nir"))
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "net.nir").exists()
+
+
 def test_the_command_names_the_extra_that_it_lacks(run):
     lacking = "import sys; sys.modules['tqdm'] = None; from sequential_fmnist.__main__ import main; sys.exit(main())"
     done = run("python", "-c", lacking)
