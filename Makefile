@@ -170,6 +170,7 @@ exchange: $(VENV)/.dev $(BENCH)/jax/.done ## run the networks in other libraries
 
 .PHONY: data
 data: $(VENV)/.notebooks ## fetch Fashion-MNIST into the cache
+	tools/fetch_debian_dataset.sh
 	$(BIN)/python -m sequential_fmnist.data
 
 .PHONY: subset

@@ -34,9 +34,9 @@ class SequentialFashionMNIST(Dataset[tuple[torch.Tensor, int]]):
 
     The bytes come from ``data_path`` if it is given, and then from nowhere else: a wrong path is an error.
     Otherwise they come from the first of these that has them: the cache
-    (:func:`sequential_fmnist.sources.cache_dir`), Debian's installed package, Debian's package unpacked without
-    installing it, torchvision's mirrors, and at last the embedded subset. All are checked against SHA-256 every time.
-    Downloads go to the cache, and a damaged cache file is logged as a warning and replaced.
+    (:func:`sequential_fmnist.sources.cache_dir`), Debian's installed package, torchvision's mirror, whose files go
+    to the cache, and at last the embedded subset. All are checked against SHA-256 every time; a damaged file of the
+    cache is logged as a warning and replaced.
 
     Args:
         data_path: a torchvision root (``data_path/FashionMNIST/raw/...``), or a folder of the four IDX files,
@@ -64,17 +64,8 @@ class SequentialFashionMNIST(Dataset[tuple[torch.Tensor, int]]):
     """
 
     classes: tuple[str, ...] = (
-        "T-shirt/top",
-        "Trouser",
-        "Pullover",
-        "Dress",
-        "Coat",
-        "Sandal",
-        "Shirt",
-        "Sneaker",
-        "Bag",
-        "Ankle boot",
-    )
+        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"
+    )  # fmt: skip
 
     def __init__(
         self,

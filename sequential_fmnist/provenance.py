@@ -12,7 +12,7 @@ import torch
 
 __all__ = ["provenance"]
 
-PACKAGES = ("torchvision", "numpy")
+PACKAGES = ("numpy",)
 
 
 def provenance() -> dict[str, Any]:

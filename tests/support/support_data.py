@@ -1,14 +1,12 @@
-"""Made-up data that pass for Fashion-MNIST, and a loopback server in place of its mirrors."""
+"""Made-up data that pass for Fashion-MNIST, and a loopback server in place of its mirror."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import gzip
-import os
-import shutil
+import hashlib
 import struct
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torchvision
 from support import require
 
 from sequential_fmnist import sources
@@ -67,22 +64,28 @@ TINY = {
 }
 
 
+@functools.cache
+def pack(content: bytes) -> bytes:
+    return gzip.compress(content, 1, mtime=0)
+
+
+MD5 = {f"{name}.gz": hashlib.md5(pack(content)).hexdigest() for name, content in TINY_FILES.items()}
+
+
 @pytest.fixture
 def nothing_outside(tmp_path, monkeypatch):
     """No test writes to the real cache, reads the real Debian package or asks a real server."""
     monkeypatch.setenv("SNN_CORE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(sources, "DEBIAN_FOLDER", tmp_path / "not installed")
-    monkeypatch.setattr(torchvision.datasets.FashionMNIST, "mirrors", [])
+    monkeypatch.setattr(sources, "MIRROR", "http://127.0.0.1:9/")  # nobody listens there
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    (tmp_path / "bin").mkdir()
-    program(tmp_path, "apt-get", "echo 'E: Unable to locate package'; exit 100")
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
 
 
 @pytest.fixture
 def tiny(monkeypatch):
     """Let 200 and 100 made-up pictures pass for the full data."""
     monkeypatch.setattr(sources, "FULL", TINY)
+    monkeypatch.setattr(sources, "MIRROR_MD5", dict(MD5))
 
 
 @pytest.fixture(scope="session")
@@ -93,17 +96,6 @@ def full_folder() -> Path:
         folder is not None, "the full Fashion-MNIST (Debian's package dataset-fashion-mnist or the cache)"
     )
     return folder
-
-
-def program(tmp_path: Path, name: str, script: str) -> None:
-    path = tmp_path / "bin" / name
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
-
-
-@functools.cache
-def pack(content: bytes) -> bytes:
-    return gzip.compress(content, 1)
 
 
 def write(folder: Path, files: dict[str, bytes] = TINY_FILES) -> Path:
@@ -119,13 +111,9 @@ def gz_names(files: dict[str, bytes] = TINY_FILES) -> dict[str, bytes]:
 
 
 def cached(tmp_path: Path) -> dict[str, bytes]:
-    """The files in the cache, temporary ones too, without the lock, which means nothing by itself."""
-    folder = tmp_path / "cache"
-    if not folder.exists():
-        return {}
-    return {
-        path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name != ".lock"
-    }
+    """The files in the cache, temporary ones too; what a .gz holds, as it was packed by :func:`write`."""
+    files = {path.name: path.read_bytes() for path in (tmp_path / "cache").glob("*") if path.is_file()}
+    return {name: gzip.decompress(x) if name.endswith(".gz") else x for name, x in files.items()}
 
 
 def quiet(*arguments, **options) -> SequentialFashionMNIST:
@@ -142,7 +130,7 @@ def assert_is_tiny(dataset: SequentialFashionMNIST, split: str = "training") -> 
 def serve(
     files: dict[str, bytes], respond: Callable[[BaseHTTPRequestHandler, bytes], None] | None = None
 ) -> Iterator[list[str]]:
-    """Put a loopback server of ``files`` (compressed by name) at the end of torchvision's mirrors.
+    """Put a loopback server of ``files`` (compressed by name) in the mirror's place.
 
     Yields the list of requested paths. ``respond`` writes the response to a known path in place of a proper
     one.
@@ -168,12 +156,11 @@ def serve(
     # Poll often: shutdown waits for the next poll.
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    mirror = f"http://127.0.0.1:{server.server_port}/"
-    torchvision.datasets.FashionMNIST.mirrors.append(mirror)
+    before, sources.MIRROR = sources.MIRROR, f"http://127.0.0.1:{server.server_port}/"
     try:
         yield requests
     finally:
-        torchvision.datasets.FashionMNIST.mirrors.remove(mirror)
+        sources.MIRROR = before
         server.shutdown()
         thread.join()
         server.server_close()
@@ -184,16 +171,3 @@ def proper_response(handler: BaseHTTPRequestHandler, body: bytes) -> None:
     handler.send_header("Content-Length", str(len(body)))
     handler.end_headers()
     handler.wfile.write(body)
-
-
-def build_package(tmp_path: Path, files: dict[str, bytes]) -> Path:
-    require(shutil.which("dpkg-deb") is not None, "dpkg-deb")
-    tree = tmp_path / "tree"
-    write(tree / sources.DEBIAN_CONTENT, files)
-    (tree / "DEBIAN").mkdir()
-    (tree / "DEBIAN" / "control").write_text(
-        "Package: dataset-fashion-mnist\nVersion: 1\nArchitecture: all\nMaintainer: no\nDescription: -\n"
-    )
-    package = tmp_path / "package.deb"
-    subprocess.run(["dpkg-deb", "-Znone", "--build", tree, package], check=True, stdout=subprocess.DEVNULL)
-    return package
