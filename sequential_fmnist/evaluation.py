@@ -15,7 +15,7 @@ from sequential_fmnist.distributed import ALONE, Ranks
 from snn_core.checks import check_shape
 from snn_core.functional import reset_net
 
-__all__ = ["evaluate", "loss_function", "predict", "rate_loss"]
+__all__ = ["LOSSES", "evaluate", "predict", "rate_loss"]
 
 
 def rate_loss(rate: Tensor, labels: Tensor) -> Tensor:
@@ -29,9 +29,9 @@ def rate_loss(rate: Tensor, labels: Tensor) -> Tensor:
     return F.mse_loss(rate, F.one_hot(labels, rate.shape[1]).to(rate.dtype))
 
 
-def loss_function(name: str) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return the loss of outputs ``[N, classes]`` and labels ``[N]``, a scalar, by its name in ``config.LOSSES``."""
-    return {"mse": rate_loss, "cross-entropy": F.cross_entropy}[name]
+#: Losses of outputs ``[N, classes]`` and labels ``[N]``, a scalar: mean squared error to the one-hot label, as in the
+#: tutorial, and cross-entropy with the outputs as logits.
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": rate_loss, "cross-entropy": F.cross_entropy}
 
 
 class Mean:
@@ -90,7 +90,7 @@ def _run(
     where = torch.device(device)
     was_training = net.training
     net.eval()
-    mean, function = Mean(), loss_function(loss)
+    mean, function = Mean(), LOSSES[loss]
     for images, labels in batches(data, torch.arange(len(data)), batch_size, where, 0, ranks):
         if not len(labels):
             continue
@@ -133,14 +133,14 @@ def evaluate(
         batch_size: images in a batch.
         device: where ``net`` is.
         amp: whether to run in mixed precision.
-        loss: one of ``config.LOSSES``.
+        loss: one of :data:`LOSSES`.
         ranks: processes that share the images out; all of them get the result.
     """
     return _run(net, data, batch_size, device, amp, loss, ranks).result(ranks)
 
 
 def autocast(device: torch.device, enabled: bool) -> AbstractContextManager[None]:
-    """Return a context for mixed precision: bfloat16 on the CPU, float16 on a card."""
+    """Return a context for mixed precision: bfloat16 on the CPU, float16 on a GPU."""
     if not enabled:
         return nullcontext()  # ten times cheaper than autocast that does nothing
     dtype = torch.bfloat16 if device.type == "cpu" else torch.float16

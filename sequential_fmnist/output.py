@@ -5,18 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
 from sequential_fmnist.checkpoint import save_checkpoint
-from sequential_fmnist.events import EventFile
-from sequential_fmnist.files import atomic_write, hold, remove_leftovers, write_json
+from sequential_fmnist.files import atomic_write, hold, naming, remove_leftovers, write_json
 
 if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
     from sequential_fmnist.trainer import Trainer
 
 __all__ = ["CHECKPOINTS", "OutputFolder", "refuse_run"]
@@ -33,16 +31,16 @@ class OutputFolder:
     The checkpoints are latest.pt, previous.pt, which was the latest one before, and best.pt.
 
     As a context manager it holds the folder: a second run there is refused meanwhile. Of several processes that train
-    together only the first touches it; where it is refused, the others leave without a word.
+    together only the first touches it; where it is refused, the others leave silently.
 
     Whenever a run is killed, latest.pt decides: what the other files lack of it, or say beyond it, is put right when
-    the run goes on.
+    the run is resumed.
 
     Args:
         folder: made if it is missing.
         trainer: the run.
         tensorboard: whether to write tb/.
-        goes_on: whether the trainer goes on with the run in this folder; else the folder's run is replaced.
+        resumed: whether the trainer resumes the run of this folder; else the folder's run is replaced.
         overwrite: False refuses to replace a run.
 
     Raises (when it is entered):
@@ -57,12 +55,12 @@ class OutputFolder:
         trainer: Trainer,
         *,
         tensorboard: bool = False,
-        goes_on: bool = False,
+        resumed: bool = False,
         overwrite: bool = True,
     ) -> None:
         self.folder, self.trainer = Path(folder), trainer
-        self.tensorboard, self.goes_on, self.overwrite = tensorboard, goes_on, overwrite
-        self.writer: EventFile | None = None
+        self.tensorboard, self.resumed, self.overwrite = tensorboard, resumed, overwrite
+        self.writer: SummaryWriter | None = None
         self._open = ExitStack()
 
     def __enter__(self) -> OutputFolder:
@@ -83,11 +81,11 @@ class OutputFolder:
         self._open.close()
 
     def _begin(self) -> None:
-        if not (self.goes_on or self.overwrite):
+        if not (self.resumed or self.overwrite):
             refuse_run(self.folder)
         for name in ("config.json", *RUN_FILES):
             remove_leftovers(self.folder / name)
-        if not self.goes_on:
+        if not self.resumed:
             for path in (*(self.folder / name for name in RUN_FILES), *self._logs()):
                 path.unlink(missing_ok=True)
         write_json(self.folder / "config.json", dataclasses.asdict(self.trainer.config))
@@ -100,21 +98,27 @@ class OutputFolder:
         return list((self.folder / "tb").glob("events.out.tfevents.*"))
 
     def _open_log(self) -> None:
-        """Begin TensorBoard's log with the whole history so far, in place of whatever a killed run left."""
-        folder, old = self.folder / "tb", self._logs()
-        times = _wall_times(folder) if old else {}
-        # What older files say is hidden, should they outlive a kill in here.
-        self.writer = self._open.enter_context(EventFile(folder, first_step=0))
-        for record in self.trainer.history:
-            self._log(record, times)
-        self.writer.flush()
-        for path in old:
-            path.unlink()
+        """Begin TensorBoard's log with the history so far, in place of whatever a killed run left."""
+        from torch.utils.tensorboard import SummaryWriter
 
-    def _log(self, record: dict[str, float], times: Mapping[tuple[str, int], float]) -> None:
-        step = int(record["epoch"])
-        for name in record.keys() - {"epoch"}:
-            self.writer.add_scalar(name, record[name], step, walltime=times.get((name, step)))
+        with naming(self.folder / "tb"):
+            for path in self._logs():
+                path.unlink()
+            self.writer = SummaryWriter(str(self.folder / "tb"))
+        self._open.callback(self._close_log)
+        self._log(self.trainer.history)
+
+    def _log(self, records: list[dict[str, float]]) -> None:
+        """Write records to TensorBoard's log; on a full disk the end of its last event may be missing."""
+        with naming(self.folder / "tb"):
+            for record in records:
+                for name in record.keys() - {"epoch"}:
+                    self.writer.add_scalar(name, record[name], int(record["epoch"]))
+            self.writer.flush()
+
+    def _close_log(self) -> None:
+        with naming(self.folder / "tb"):
+            self.writer.close()
 
     def save(self) -> None:
         """Save the epoch that just ended."""
@@ -128,8 +132,7 @@ class OutputFolder:
         save_checkpoint(latest, state)
         self._follow_checkpoint(state)
         if self.writer:
-            self._log(self.trainer.history[-1], {})
-            self.writer.flush()
+            self._log(self.trainer.history[-1:])
 
     def _follow_checkpoint(self, state: dict[str, Any]) -> None:
         """Write what follows from latest.pt, which holds the history."""
@@ -145,12 +148,6 @@ def refuse_run(folder: Path) -> None:
     latest = folder / "latest.pt"
     if latest.exists():
         raise ValueError(
-            f"--output-dir: {folder} already holds a run: add --resume {latest} to go on, --overwrite to replace "
+            f"--output-dir: {folder} already holds a run: add --resume {latest} to continue it, --overwrite to replace "
             "it, or name another folder"
         )
-
-
-def _wall_times(folder: Path) -> dict[tuple[str, int], float]:
-    """Return when each scalar of a log was written, by name and step."""
-    log = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
-    return {(name, e.step): e.wall_time for name in log.Tags()["scalars"] for e in log.Scalars(name)}

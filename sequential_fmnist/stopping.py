@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish: stop after the running epoch, or at once if it comes a second time."""
+"""Ctrl-C and SIGTERM as a request: stop after the running epoch, or at once if it comes a second time."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Stop:
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Listen to SIGINT and SIGTERM within the block.
+        """Handle SIGINT and SIGTERM within the block.
 
         A second signal raises KeyboardInterrupt, and so does the first one unless ``patient`` is set.
 
@@ -44,19 +44,19 @@ class Stop:
                 for number in (signal.SIGINT, signal.SIGTERM)
                 if signal.getsignal(number) not in (None, signal.SIG_IGN)
             ]
-        before = {number: signal.signal(number, self._heard) for number in ours}
+        before = {number: signal.signal(number, self._handle) for number in ours}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _heard(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         at_once = self.signal is not None or not self.patient
         self.signal = number
         if at_once:
             raise KeyboardInterrupt
-        if os.environ.get("LOCAL_RANK", "0") == "0":  # one of torchrun's processes speaks for all
+        if os.environ.get("LOCAL_RANK", "0") == "0":  # one of torchrun's processes reports for all
             os.write(2, NOTICE)
 
 

@@ -1,8 +1,7 @@
-"""A network in training: steps, epochs, and the state from which they go on."""
+"""A network in training: steps, epochs, and the state from which a run resumes."""
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import math
 import random
@@ -15,11 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from sequential_fmnist.batches import ImageData, batches
-from sequential_fmnist.checkpoint import CheckpointError, check_like, check_optimizer, restore_rng, rng_state
+from sequential_fmnist.checkpoint import CheckpointError, check_shapes, restore_rng, rng_state
 from sequential_fmnist.config import TrainingConfig
 from sequential_fmnist.distributed import ALONE, Ranks
-from sequential_fmnist.evaluation import Mean, at_least_single, autocast, loss_function
-from sequential_fmnist.graph import GraphedStep
+from sequential_fmnist.evaluation import LOSSES, Mean, at_least_single, autocast
 from sequential_fmnist.memory import keep_freed_memory
 from sequential_fmnist.networks import make_network
 from snn_core.checks import check_whole
@@ -28,11 +26,10 @@ from snn_core.functional import reset_net
 __all__ = ["Trainer", "set_seed"]
 
 Record = dict[str, float]
+Step = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
-#: Settings in which a run and the checkpoint that it goes on from must agree.
+#: Settings in which a run and the checkpoint that it resumes from must agree.
 _SAME = ("model", "hidden", "order", "opt", "lrs", "seed")
-
-_RECORD = ("epoch", "lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
 
 
 def set_seed(seed: int) -> None:
@@ -43,7 +40,7 @@ def set_seed(seed: int) -> None:
 
 
 class Trainer:
-    """A network, its optimizer and all that must be saved to go on: one call of :meth:`train_epoch` per epoch.
+    """A network, its optimizer and all that must be saved to resume: one call of :meth:`train_epoch` per epoch.
 
     Args:
         config: the run; its seed decides the initial weights and the order of the images.
@@ -74,26 +71,21 @@ class Trainer:
         if self.device.type == "cpu":
             keep_freed_memory()
         set_seed(config.seed)
-        self._is_ours = net is None
         if net is None:
             net = make_network(config.model, config.hidden, config.backend)
         self.net = net.to(self.device)
         ranks.copy_first(self.net)
         self.weights = [weight for weight in self.net.parameters() if weight.requires_grad]
-        self.loss = loss_function(config.loss)
+        self.loss = LOSSES[config.loss]
         self.optimizer = self._make_optimizer()
-        self.scheduler = self._make_scheduler()
+        self.t_max = config.cosa_tmax or config.epochs  # of the cosine, in epochs
+        self.scheduler = self._make_scheduler(start_epoch)
         self.scaler = torch.amp.GradScaler(
             self.device.type, enabled=config.amp and self.device.type == "cuda"
         )
         self.generator = torch.Generator().manual_seed(config.seed)
         self.history: list[Record] = []
         self.epoch = start_epoch
-        with warnings.catch_warnings():
-            # Steps without an optimizer step before them are what start_epoch asks for.
-            warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)
-            for _ in range(start_epoch if self.scheduler else 0):
-                self.scheduler.step()
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
         config, weights = self.config, self.weights
@@ -114,14 +106,21 @@ class Trainer:
                 sgd.state[weight]["momentum_buffer"] = torch.zeros_like(weight, requires_grad=False)
         return sgd
 
-    def _make_scheduler(self) -> torch.optim.lr_scheduler.LRScheduler | None:
+    def _make_scheduler(self, epoch: int) -> torch.optim.lr_scheduler.LRScheduler | None:
+        """Return the schedule after ``epoch`` epochs, and set the optimizer's learning rate to what it is then."""
         config = self.config
+        if config.lrs == "none":
+            return None
         if config.lrs == "cosa":
-            t_max = config.cosa_tmax or config.epochs
-            return torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, T_max=t_max)
-        if config.lrs == "step":
-            return torch.optim.lr_scheduler.StepLR(self.optimizer, config.step_size, config.step_gamma)
-        return None
+            scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, T_max=self.t_max)
+        else:
+            scheduler = torch.optim.lr_scheduler.StepLR(self.optimizer, config.step_size, config.step_gamma)
+        with warnings.catch_warnings():
+            # Its steps without an optimizer's are meant.
+            warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)
+            for _ in range(epoch):
+                scheduler.step()
+        return scheduler
 
     @property
     def lr(self) -> float:
@@ -136,7 +135,7 @@ class Trainer:
         Raises:
             FloatingPointError: a loss, a weight, or what the optimizer keeps is not finite, or every step of the
                 epoch overflowed in mixed precision. Loss and weights are looked at after the last step, since looking
-                after each would let a card wait; the message names the first step that went wrong.
+                after each would let a GPU wait; the message names the first step that went wrong.
         """
         self.net.train()
         mean = Mean()
@@ -164,7 +163,7 @@ class Trainer:
         return mean.result(self.ranks)
 
     def _check_moments(self) -> None:
-        """Refuse an optimizer that holds what is not finite: such a moment lets a weight stand still for ever."""
+        """Refuse an optimizer that holds what is not finite: such a moment keeps a weight where it is for ever."""
         moments = [
             m
             for state in self.optimizer.state.values()
@@ -178,7 +177,7 @@ class Trainer:
             )
 
     def _check_scale(self, before: float, steps: int) -> None:
-        """Refuse to go on where the scaler skipped all steps of an epoch and has come down to where none can help."""
+        """Stop where the scaler skipped all steps of an epoch and its scale is too low to help."""
         after = self.scaler.get_scale()
         # Each skipped step halves the scale; one that is taken does not.
         if after < 1 and after <= before * self.scaler.get_backoff_factor() ** steps:
@@ -222,38 +221,19 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from where :meth:`state_dict` was taken; where that fails, all stays as it was.
+        """Resume from where :meth:`state_dict` was taken.
+
+        Learning rate, momentum and schedule are the checkpoint's, but for the length of the cosine: that is
+        ``cosa_tmax``, and without one the number of epochs, unless the checkpoint's run had chosen another length.
+        Where it changes, the rate is the one that a run of the new length has after as many epochs.
 
         Raises:
-            CheckpointError: the state belongs to a run with another network, data order or optimizer, something is
-                missing, or has another type or shape, or is not finite.
+            CheckpointError: the state belongs to a run with another network, data order or optimizer, or something is
+                missing or has another shape; then all stays as it was.
         """
-        before = copy.deepcopy(self.state_dict())
-        try:
-            self._check_state(state)
-            self._set_state(state)
-        except Exception as error:  # there is no kind of error that a made-up state cannot cause
-            self._set_state(before)
-            if isinstance(error, CheckpointError):
-                raise
-            reason = str(error).partition("\n")[0]
-            raise CheckpointError(
-                f"the checkpoint cannot be used: {type(error).__name__}: {reason}"
-            ) from error
-
-    def accepts(self, state: dict[str, Any]) -> bool:
-        """Return whether :meth:`load_state_dict` would take this state, without going on from it."""
-        before = copy.deepcopy(self.state_dict())
-        try:
-            self.load_state_dict(state)
-        except CheckpointError:
-            return False
-        self._set_state(before)
-        return True
-
-    def _set_state(self, state: dict[str, Any]) -> None:
+        self.check(state)
         self.net.load_state_dict(state["model"])
-        # How the optimizer computes, as its switches say, is this run's affair; so are names that it does not know.
+        # How the optimizer computes, as its switches say, is this run's responsibility.
         groups = [
             group | {name: switch for name, switch in own.items() if switch is None or type(switch) is bool}
             for group, own in zip(
@@ -262,55 +242,70 @@ class Trainer:
         ]
         self.optimizer.load_state_dict({"state": state["optimizer"]["state"], "param_groups": groups})
         if self.scheduler:
-            known = self.scheduler.state_dict().keys() & state["scheduler"].keys()
-            self.scheduler.load_state_dict({name: state["scheduler"][name] for name in known})
+            self._resume_schedule(state)
         if state["scaler"]:  # empty where the run used no scaler, as on the CPU
             self.scaler.load_state_dict(state["scaler"])
         self.generator.set_state(state["sampler"])
         self.epoch, self.history = state["epoch"], state["history"]
         restore_rng(state["rng"])
 
-    def _check_state(self, state: dict[str, Any]) -> None:
-        """Raise CheckpointError for what torch would take without a word, or refuse with many."""
+    def _resume_schedule(self, state: dict[str, Any]) -> None:
+        before = state["scheduler"].get("T_max")
+        if before is not None:
+            chosen = before if before != state["config"]["epochs"] else self.config.epochs
+            self.t_max = self.config.cosa_tmax or chosen
+        if before in (None, self.t_max):
+            self.scheduler.load_state_dict(state["scheduler"])
+            return
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"]
+        self.scheduler = self._make_scheduler(state["epoch"])
+
+    def check(self, state: dict[str, Any]) -> None:
+        """Refuse a state from which this run cannot resume.
+
+        Raises:
+            CheckpointError: see :meth:`load_state_dict`.
+        """
         own = self.state_dict()
         for name in own:
             if name not in state:
                 raise CheckpointError(f"the checkpoint has no {name}")
         for name in _SAME:
-            have, want = dict(state["config"]).get(name), own["config"][name]
+            have, want = state["config"].get(name), own["config"][name]
             if have != want:
                 raise CheckpointError(
                     f"the checkpoint was made with {name}={have}, this run has {name}={want}"
                 )
-        check_like(state["model"], own["model"], "model")
-        _check_history(state["history"], state["epoch"])
-        # A weight of a network of your own may be one that nothing uses: it has no moments.
-        least = (len(self.weights) if self._is_ours else 1) if state["history"] else 0
-        check_optimizer(state["optimizer"], self.optimizer, least)
-        if self.scheduler:
-            _check_scheduler(state["scheduler"], own["scheduler"])
-        if self.scaler.is_enabled() and state["scaler"]:
-            check_like(state["scaler"], own["scaler"], "scaler")
-        check_like(state["sampler"], own["sampler"], "sampler")
-        for name in ("torch", "numpy"):
-            check_like(state["rng"][name], own["rng"][name], f"rng {name}")
+        check_shapes(state["model"], own["model"], "model")
+        for number, moments in state["optimizer"]["state"].items():
+            if number >= len(self.weights):
+                raise CheckpointError(f"optimizer has a state {number} that belongs to none of the weights")
+            tensors = {name: one for name, one in moments.items() if isinstance(one, Tensor) and one.dim()}
+            check_shapes(tensors, dict.fromkeys(tensors, self.weights[number]), f"optimizer {number}")
 
 
-def _check_scheduler(state: dict[str, Any], own: dict[str, Any]) -> None:
-    for name in ("last_epoch", "base_lrs", "_last_lr"):
-        if name not in state:
-            raise CheckpointError(f"scheduler has no {name}")
-    # What else there is comes and goes with torch's releases.
-    known = {name: state[name] for name in own if name in state}
-    check_like(known, {name: own[name] for name in known}, "scheduler")
+class GraphedStep:
+    """Starts all kernels of a training step with one call, where starting each of them would take longer than its work.
 
+    Capturing runs nothing. The step must have run once before, since first runs compile kernels and make buffers, and
+    what it reads as Python's numbers, such as the learning rate, stays what it was.
 
-def _check_history(history: list[Record], epoch: int) -> None:
-    if type(epoch) is not int or epoch < 0:
-        raise CheckpointError(f"epoch must be a number of epochs, got {epoch!r:.80}")
-    if not isinstance(history, list):
-        raise CheckpointError(f"history must be a list, got a {type(history).__name__}")
-    for number, record in enumerate(history, epoch - len(history)):
-        check_like(record, dict.fromkeys(_RECORD, 0.0), "history")
-        if record["epoch"] != number:
-            raise CheckpointError(f"history must end with epoch {epoch - 1}, without gaps")
+    Args:
+        step: (images, labels) -> (loss, firing rates), forward, backward and the optimizer's part.
+        images: a batch on the GPU, for its shape and dtype.
+        labels: its labels.
+    """
+
+    def __init__(self, step: Step, images: Tensor, labels: Tensor) -> None:
+        self._images, self._labels = images.clone(), labels.clone()
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._loss, self._rate = step(self._images, self._labels)
+
+    def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Take the step with a batch of the same shape; return its loss and firing rates."""
+        self._images.copy_(images)
+        self._labels.copy_(labels)
+        self._graph.replay()
+        return self._loss.detach().clone(), self._rate.detach().clone()

@@ -6,7 +6,8 @@ import math
 import os
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from sequential_fmnist.batches import ImageData, on_device
 from sequential_fmnist.checkpoint import CheckpointError, load_checkpoint
 from sequential_fmnist.config import TrainingConfig
 from sequential_fmnist.distributed import ALONE, Ranks
-from sequential_fmnist.evaluation import evaluate, loss_function, predict, rate_loss
+from sequential_fmnist.evaluation import evaluate, predict, rate_loss
 from sequential_fmnist.output import CHECKPOINTS, OutputFolder
 from sequential_fmnist.trainer import Record, Trainer, set_seed
 
@@ -27,41 +28,47 @@ __all__ = [
     "TrainingConfig",
     "evaluate",
     "fit",
-    "loss_function",
     "predict",
     "rate_loss",
     "set_seed",
 ]
 
 
-def _go_on(trainer: Trainer, path: str | os.PathLike[str]) -> None:
-    """Let ``trainer`` go on from a checkpoint.
+def _resume(trainer: Trainer, path: Path) -> str | None:
+    """Resume from a checkpoint, and return a line that says what becomes of the learning rate, if that is a question.
 
     Raises:
         CheckpointError: it cannot be used; the message names another one that can.
     """
     try:
-        trainer.load_state_dict(load_checkpoint(path))
+        state = load_checkpoint(path)
+        trainer.load_state_dict(state)
     except CheckpointError as error:
         what = str(error) if str(path) in str(error) else f"checkpoint {path} cannot be used: {error}"
-        raise CheckpointError(f"{what}; {_way_out(trainer, Path(path))}") from error
+        raise CheckpointError(f"{what}; {_way_out(trainer, path)}") from error
+    config, before = trainer.config, state["scheduler"] or {}
+    if config.lrs != "cosa" or (config.epochs, trainer.t_max) == (state["config"]["epochs"], before["T_max"]):
+        return None
+    was = "" if trainer.t_max == before["T_max"] else f" (it was {before['T_max']})"
+    return (
+        f"resuming after epoch {trainer.epoch} of {config.epochs} with learning rate {trainer.lr:.4f}, on a cosine "
+        f"with T_max {trainer.t_max}{was}"
+    )
 
 
 def _way_out(trainer: Trainer, bad: Path) -> str:
-    """Say what to do instead of going on from ``bad``: from the furthest good checkpoint beside it, or anew."""
+    """Say what to do instead of resuming from ``bad``: from the furthest good checkpoint beside it, or anew."""
     good: dict[Path, int] = {}
     folder = bad if bad.is_dir() else bad.parent
     for other in (folder / name for name in CHECKPOINTS if folder / name != bad):
-        try:
+        with suppress(CheckpointError):
             state = load_checkpoint(other)
-        except CheckpointError:
-            continue
-        if trainer.accepts(state):
+            trainer.check(state)
             good[other] = state["epoch"]
     if not good:
         return f"nothing else in {folder} can be resumed by this run: start anew without --resume"
     best = max(good, key=lambda path: good[path])
-    return f"{best} is good, from after epoch {good[best]}: go on with --resume {best}"
+    return f"{best} is good, from after epoch {good[best]}: continue with --resume {best}"
 
 
 def _describe(record: Record, epochs: int, seconds: float, images: int) -> str:
@@ -91,8 +98,8 @@ def fit(
 ) -> tuple[nn.Module, list[Record]]:
     """Train a network and return it with its history, one record for each epoch.
 
-    A run that is interrupted, by a KeyboardInterrupt or by force, loses the running epoch only: ``resume`` goes on from
-    the end of the last one, to the same bits.
+    A run that is interrupted, by a KeyboardInterrupt or by force, loses the running epoch only: ``resume`` continues
+    from the end of the last one, bit for bit.
 
     The same configuration, data and torch give the same bits: weights and history, on the CPU for any number of
     threads and of workers, and where a run is resumed. Two things may depend on the number of threads, in the last
@@ -107,9 +114,10 @@ def fit(
             are kept as ``best.pt``, so report the last epoch, not the best.
         net: a network of your own in place of ``config.model``; it is trained in place.
         output_dir: folder for checkpoints and logs; None keeps nothing. One run at a time can write there.
-        resume: checkpoint to go on from; True goes on from ``output_dir/latest.pt`` if there is one, and else starts
-            anew, so that a cell of a notebook can simply be run again.
-        overwrite: whether a run in ``output_dir`` is replaced when this one does not go on from it.
+        resume: checkpoint to resume from, see :meth:`Trainer.load_state_dict`; True resumes from
+            ``output_dir/latest.pt`` if there is one, and else starts anew, so that a cell of a notebook can simply be
+            run again.
+        overwrite: whether a run in ``output_dir`` is replaced when this one does not continue it.
         start_epoch: first epoch, counted from 0; None means 0, or where the checkpoint ended.
         tensorboard: also log to ``output_dir/tb``.
         stop: asked after every epoch, once it is saved; True ends the run there.
@@ -128,17 +136,21 @@ def fit(
             saved, so that checkpoints keep the one before.
         InUseError: another run writes to ``output_dir``.
         OSError: ``output_dir`` cannot be written.
-        ValueError: ``tensorboard`` or ``resume=True`` without ``output_dir``, fewer epochs than are done already, a
-            ``start_epoch`` that is not the checkpoint's, a run in ``output_dir`` that may not be replaced, or
-            something that several processes cannot do.
+        ValueError: ``tensorboard`` or ``resume=True`` without ``output_dir``, ``tensorboard`` where that is not
+            installed, fewer epochs than are done already, a ``start_epoch`` that is not the checkpoint's, a run in
+            ``output_dir`` that may not be replaced, or something that several processes cannot do.
     """
     if tensorboard and output_dir is None:
         raise ValueError("tensorboard needs an output_dir to write to")
+    if tensorboard and find_spec("tensorboard") is None:
+        raise ValueError("tensorboard is not installed: pip install tensorboard, or train without it")
     resume = _checkpoint(resume, output_dir)
     ranks.check_images(config.batch_size, len(train), len(test))
     trainer = Trainer(config, start_epoch or 0, net, ranks)
     if resume is not None:
-        _go_on(trainer, resume)
+        note = _resume(trainer, resume)
+        if note and log and ranks.first:
+            log(note)
         if start_epoch not in (None, trainer.epoch):
             raise ValueError(f"start_epoch must be {trainer.epoch}, where {resume} ended, got {start_epoch}")
     if trainer.epoch > config.epochs or (trainer.epoch == config.epochs and resume is None):
@@ -147,9 +159,9 @@ def fit(
     train, test = (on_device(data, config.device, config.workers) for data in (train, test))
     output = None
     if output_dir is not None:
-        goes_on = resume is not None and Path(resume).resolve().parent == Path(output_dir).resolve()
+        resumed = resume is not None and Path(resume).resolve().parent == Path(output_dir).resolve()
         output = OutputFolder(
-            output_dir, trainer, tensorboard=tensorboard, goes_on=goes_on, overwrite=overwrite
+            output_dir, trainer, tensorboard=tensorboard, resumed=resumed, overwrite=overwrite
         )
     steps = math.ceil(len(train) / config.batch_size)
     with (
@@ -164,7 +176,9 @@ def fit(
     ):
         stopped = trainer.epoch == config.epochs
         if stopped and log and ranks.first:
-            log(f"nothing left to train: {resume} has all {config.epochs} epochs; more epochs would go on")
+            log(
+                f"nothing left to train: {resume} has all {config.epochs} epochs; more epochs would continue it"
+            )
         while not stopped:
             started, epoch, lr = time.perf_counter(), trainer.epoch, trainer.lr
             train_loss, train_accuracy = trainer.train_epoch(train, bar.update)
@@ -201,6 +215,6 @@ def _checkpoint(
     if resume is not True:
         return None if resume is None or resume is False else Path(resume)
     if output_dir is None:
-        raise ValueError("resume=True needs an output_dir to go on in")
+        raise ValueError("resume=True needs an output_dir to resume in")
     latest = Path(output_dir) / "latest.pt"
     return latest if latest.exists() else None

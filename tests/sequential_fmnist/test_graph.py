@@ -1,4 +1,4 @@
-"""The bookkeeping around a graphed step; that a card replays it rightly is tested in test_cuda_gpu.py."""
+"""The bookkeeping around a graphed step; that a GPU replays it rightly is tested in test_cuda_gpu.py."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from sequential_fmnist import graph, train, trainer
+from sequential_fmnist import train, trainer
 from sequential_fmnist.config import TrainingConfig
 from sequential_fmnist.training import fit
 
 
 class Stand:
-    """In the place of a GraphedStep, which needs a card: captures nothing and runs the step at every call."""
+    """In the place of a GraphedStep, which needs a GPU: captures nothing and runs the step at every call."""
 
     made: list[Stand] = []  # noqa: RUF012
 
@@ -32,10 +32,10 @@ class Stand:
 def test_full_batches_but_the_first_go_through_the_graph(few, monkeypatch, opt):
     plain = TrainingConfig(model="feedback", epochs=2, batch_size=60, opt=opt)
     graphed = TrainingConfig(model="feedback", epochs=2, batch_size=60, opt=opt)
-    object.__setattr__(graphed, "cuda_graph", True)  # the configuration asks for a card
+    object.__setattr__(graphed, "cuda_graph", True)  # the configuration asks for a GPU
     monkeypatch.setattr(trainer, "GraphedStep", Stand)
     monkeypatch.setattr(Stand, "made", [])
-    if opt == "adam":  # capturable is for cards
+    if opt == "adam":  # capturable is for GPUs
         adam = torch.optim.Adam
         monkeypatch.setattr(torch.optim, "Adam", lambda *a, capturable, **k: adam(*a, **k))
     net, history = fit(graphed, *few)
@@ -49,7 +49,7 @@ def test_full_batches_but_the_first_go_through_the_graph(few, monkeypatch, opt):
 
 
 def test_a_graphed_step_copies_the_batch_in_and_hands_out_copies(monkeypatch):
-    """With a stand for the card's graph, which replays what ran while it was captured."""
+    """With a stand for the GPU's graph, which replays what ran while it was captured."""
     ran: list[list] = []
     stand = SimpleNamespace(replay=lambda: [out.copy_(work()) for work, out in ran[0]])
     monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: stand)
@@ -61,7 +61,7 @@ def test_a_graphed_step_copies_the_batch_in_and_hands_out_copies(monkeypatch):
         return loss, rate
 
     first = torch.ones(3)
-    graphed = graph.GraphedStep(step, first, torch.ones(3))
+    graphed = trainer.GraphedStep(step, first, torch.ones(3))
     first.fill_(9)  # the graph has a buffer of its own
     assert len(ran) == 1
     loss, rate = graphed(torch.full((3,), 2.0), torch.tensor([1.0, 2.0, 3.0]))

@@ -13,7 +13,7 @@ import torch
 from support import records, require, visible
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from sequential_fmnist import batches, train, trainer
+from sequential_fmnist import batches, train, trainer, training
 from sequential_fmnist.networks import NETWORKS, PlainNet
 from sequential_fmnist.sources import DEBIAN_FOLDER, cache_dir
 
@@ -93,6 +93,7 @@ def test_opt(run, opt, state):
     ("flags", "expected"),
     [
         (["--lrs", "none"], [0.1, 0.1, 0.1, 0.1]),
+        (["--lrs", "None"], [0.1, 0.1, 0.1, 0.1]),
         (["--lrs", "cosa"], [0.1, 0.0853553, 0.05, 0.0146447]),  # 0.05 (1 + cos(pi e / 4))
         (["--lrs", "cosa", "--cosa-tmax", "2"], [0.1, 0.05, 0.0, 0.05]),
         (["--lrs", "step", "--step-size", "2"], [0.1, 0.1, 0.01, 0.01]),
@@ -157,12 +158,48 @@ def test_an_earlier_run_is_not_lost(run, tmp_path, capsys):
     assert len(records(folder)) == 2
 
 
-def test_resume_goes_on_in_the_same_folder(run):
+def test_resume_continues_in_the_same_folder(run):
     whole = run("--epochs", "3", "--cosa-tmax", "3", folder="whole")
     folder = run("--epochs", "1", "--cosa-tmax", "3")
     argv = ["--epochs", "3", "--cosa-tmax", "3", "--resume", str(folder / "latest.pt")]
     assert train.main(argv) == 0
     assert records(folder) == records(whole)
+
+
+@pytest.mark.parametrize("tmax", [[], ["--cosa-tmax", "4"]], ids=["T_max is the epochs", "T_max is given"])
+@pytest.mark.parametrize("before", [[], ["--cosa-tmax", "2"]])
+def test_resume_with_more_epochs_continues_on_the_longer_cosine(run, capsys, before, tmax):
+    """The rates after the resumption are those of a run that had the longer cosine from the beginning."""
+    whole = run("--epochs", "4", folder="whole")
+    folder = run("--epochs", "2", *before)
+    assert lrs(folder) == pytest.approx([0.1, 0.05])
+    capsys.readouterr()
+    assert train.main(["--epochs", "4", *tmax, "--resume", str(folder / "latest.pt")]) == 0
+    assert lrs(folder)[:2] == pytest.approx([0.1, 0.05])
+    assert lrs(folder)[2:] == lrs(whole)[2:] == pytest.approx([0.05, 0.0146447], abs=1e-7)
+    said = "resuming after epoch 2 of 4 with learning rate 0.0500, on a cosine with T_max 4 (it was 2)"
+    assert capsys.readouterr().out.splitlines().count(said) == 1
+
+
+def test_a_length_of_the_cosine_that_was_chosen_outlives_the_resumption(run, capsys):
+    """Here one epoch: the rate is 0 after it, and rises again, as it was asked."""
+    folder = run("--epochs", "2", "--cosa-tmax", "1")
+    for epochs in (3, 4):
+        assert train.main(["--epochs", str(epochs), "--resume", str(folder / "latest.pt")]) == 0
+    assert lrs(folder) == pytest.approx([0.1, 0, 0.1, 0])
+    assert "of 4 with learning rate 0.0000, on a cosine with T_max 1\n" in capsys.readouterr().out
+    assert train.main(["--epochs", "8", "--cosa-tmax", "8", "--resume", str(folder / "latest.pt")]) == 0
+    expected = [0.05 * (1 + math.cos(math.pi * epoch / 8)) for epoch in range(4, 8)]
+    assert lrs(folder)[4:] == pytest.approx(expected, abs=1e-9)
+
+
+def test_resume_with_more_epochs_keeps_the_other_schedules(run, capsys):
+    whole = run("--epochs", "4", "--lrs", "step", "--step-size", "1", folder="whole")
+    folder = run("--epochs", "2", "--lrs", "step", "--step-size", "1")
+    capsys.readouterr()
+    assert train.main(["--epochs", "4", "--lrs", "step", "--resume", str(folder / "latest.pt")]) == 0
+    assert lrs(folder) == lrs(whole)
+    assert "resuming" not in capsys.readouterr().out
 
 
 def test_start_epoch(run):
@@ -287,7 +324,7 @@ def test_device_cpu(run):
         ["--lrs", "linear"], ["--step-size", "0"], ["--step-gamma", "0"], ["--cosa-tmax", "0"],
         ["--momentum", "-1"], ["--momentum", "1"], ["--wd", "-1"], ["--start-epoch", "-1"], ["--model", "lstm"],
         ["--hidden", "0"], ["--backend", "fast"], ["--seed", "-1"], ["--order", "spiral"], ["--source", "web"],
-        ["--threads", "0"], ["--epoch", "3"], ["--start-epoch", "64"],
+        ["--threads", "0"], ["--hid", "3"], ["--start-epoch", "64"],
     ],
 )  # fmt: skip
 def test_bad_arguments_end_with_status_2_and_one_line_that_names_them(run, argv, tmp_path, capsys):
@@ -312,12 +349,102 @@ def test_bad_checkpoint_ends_with_status_1_and_one_line(run, tmp_path, capsys):
     assert error.count("\n") == 1
 
 
-def test_every_flag_of_the_text_is_there():
-    text = "--data-path --device -b --batch-size --epochs -j --workers --lr --opt --lrs --step-size --step-gamma "
-    text += "--cosa-tmax --momentum --wd --weight-decay --output-dir --resume --start-epoch --cache-dataset --amp "
-    text += "--tb --model"
-    known = {option for action in train.make_parser()._actions for option in action.option_strings}
-    assert set(text.split()) <= known
+USAGE = """
+[-h] [--data-path DATA_PATH] [--device DEVICE] [-b BATCH_SIZE] [--epochs N] [-j N]
+                                 [--lr LR] [--opt OPT] [--lrs LRS] [--step-size STEP_SIZE] [--step-gamma STEP_GAMMA]
+                                 [--cosa-tmax COSA_TMAX] [--momentum M] [--wd W] [--output-dir OUTPUT_DIR]
+                                 [--resume RESUME] [--start-epoch N] [--cache-dataset] [--amp] [--tb] [--model MODEL]
+"""
+LISTED = """
+  -h, --help            show this help message and exit
+  --data-path DATA_PATH
+  --device DEVICE       device
+  -b BATCH_SIZE, --batch-size BATCH_SIZE
+  --epochs N            number of total epochs to run
+  -j N, --workers N     number of data loading workers
+  --lr LR               initial learning rate
+  --opt OPT             optimizer (sgd or adam)
+  --lrs LRS             lr schedule (cosa(CosineAnnealingLR), step(StepLR)) or None
+  --step-size STEP_SIZE step_size for StepLR
+  --step-gamma STEP_GAMMA gamma for StepLR
+  --cosa-tmax COSA_TMAX T_max for CosineAnnealingLR. If none, it will be set to epochs
+  --momentum M          Momentum for SGD
+  --wd W, --weight-decay W weight decay
+  --output-dir OUTPUT_DIR path where to save
+  --resume RESUME       resume from checkpoint
+  --start-epoch N       start epoch
+  --cache-dataset       Cache the datasets for quicker initialization
+  --amp                 Use AMP training
+  --tb                  Use TensorBoard to record logs
+  --model MODEL         "plain", "feedback", or "stateful-synapse"
+"""
+
+
+@pytest.mark.parametrize("flag", ["--h", "--help", "-h"])
+def test_help_begins_with_the_usage_of_the_text(capsys, monkeypatch, flag):
+    """Its flags, metavars and order, and what it says of each; flags of our own come after them."""
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit, match="0"):
+        train.main([flag])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert shown.startswith(f"usage: python -m sequential_fmnist {' '.join(USAGE.split())} [--hidden HIDDEN]")
+    for line in LISTED.strip().splitlines():
+        start = shown.index("options:")
+        assert " ".join(line.split()) in shown[start : shown.index("beyond the tutorial's text:")]
+
+
+@pytest.mark.parametrize("model", NETWORKS)
+def test_the_commands_of_the_text(capsys, monkeypatch, model):
+    """Where there is such a GPU; where there is none, a line names it."""
+    argv = f"--data-path /datasets/FashionMNIST --tb --device cuda:0 --amp --model {model}".split()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with monkeypatch.context() as patch, pytest.raises(SystemExit, match="2"):
+        patch.setattr(torch, "empty", lambda *size, device: (_ for _ in ()).throw(AssertionError("no CUDA")))
+        train.main(argv)
+    assert capsys.readouterr().err == (
+        "python -m sequential_fmnist: error: argument --device: cuda:0 cannot be used here (no CUDA); try cpu "
+        "(--help lists all arguments)\n"
+    )
+    monkeypatch.setattr(torch, "empty", lambda *size, device: None)
+    args = train.make_parser().parse_args(argv)
+    given = (args.data_path, args.tb, args.device, args.amp, args.model)
+    assert given == ("/datasets/FashionMNIST", True, "cuda:0", True, model)
+
+
+def test_unambiguous_prefixes_of_the_flags_of_the_text_are_taken():
+    args = train.make_parser().parse_args(["--ep", "3", "--mod=feedback", "--step-s", "5", "--out", "here"])
+    assert (args.epochs, args.model, args.step_size, str(args.output_dir)) == (3, "feedback", 5, "here")
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["--step", "3"], "ambiguous option: --step could match --step-size, --step-gamma"),
+        (["--see", "3"], "unrecognized arguments: --see 3"),
+    ],
+)
+def test_other_prefixes_are_refused(capsys, argv, said):
+    with pytest.raises(SystemExit, match="2"):
+        train.main(argv)
+    assert said in capsys.readouterr().err
+
+
+def test_tensorboard_is_imported_with_tb_only(tmp_path):
+    """Nor anything of the floors above."""
+    code = "import sys; from sequential_fmnist import train; train.main(sys.argv[1:]); print(*sys.modules)"
+    argv = ["--source", "embedded", "--epochs", "1", "-b", "1000", "--output-dir", str(tmp_path / "run")]
+    done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in done.stdout.splitlines()[-1].split()}
+    assert "sequential_fmnist" in loaded
+    assert not loaded & {"tensorboard", "snn_exchange", "snn_tutorial", "experiments"}
+
+
+def test_tb_without_tensorboard_ends_with_one_line(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(training, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match="2"):
+        train.main(["--tb", "--output-dir", str(tmp_path / "run")])
+    assert "tensorboard is not installed: pip install tensorboard" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_as_a_program(tmp_path):

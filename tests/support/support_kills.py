@@ -95,7 +95,7 @@ def _instrument(strikes: _Strikes) -> None:
                 super().write(data[: len(data) // 2])
                 self.flush()
                 strikes.now()
-                data = data[len(data) // 2 :]  # a signal that does not kill lets the write go on
+                data = data[len(data) // 2 :]  # a signal that does not kill lets the write continue
             return super().write(data)
 
     open_ = Path.open
@@ -105,8 +105,6 @@ def _instrument(strikes: _Strikes) -> None:
             file = Half(path, mode, path.name.removeprefix(".").rsplit(".", 2)[0])
             strikes("an empty file")
             return file
-        if mode == "ab" and "tfevents" in path.name:
-            return Half(path, mode, "events")
         return open_(path, mode, *args, **options)
 
     Path.open = opened

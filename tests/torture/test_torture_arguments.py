@@ -6,6 +6,7 @@ stand in a table with a row for every public name; a new one without a row fails
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import importlib
 import inspect
@@ -45,9 +46,7 @@ from sequential_fmnist import (
     data,
     distributed,
     evaluation,
-    events,
     files,
-    graph,
     memory,
     output,
     pretrained,
@@ -102,7 +101,7 @@ LINES: dict[str, tuple[Callable[[list[str]], Any], dict[str, list[str]]]] = {
             "-j": WHOLE,
             "--lr": [*NUMBER, "0", "1e-400"],
             "--opt": WORD,
-            "--lrs": WORD,
+            "--lrs": [word for word in WORD if word != "None"],
             "--step-size": [*WHOLE, "0"],
             "--step-gamma": [*NUMBER, "0"],
             "--cosa-tmax": [*WHOLE, "0"],
@@ -121,7 +120,6 @@ LINES: dict[str, tuple[Callable[[list[str]], Any], dict[str, list[str]]]] = {
             "--order": WORD,
             "--source": WORD,
             "--threads": [*WHOLE, "0", "1025"],
-            "--export": ["", "\0", "{folder}", "net", "net.txt", "net.nir.gz"],
         },
     ),
     "python -m sequential_fmnist.data": (
@@ -167,7 +165,8 @@ COMBINED: list[tuple[str, list[str], str]] = [
     ("python -m sequential_fmnist", ["--seed", "1", "--seed", "x"], "--seed"),
     ("python -m sequential_fmnist", ["--tb", "1"], "1"),
     ("python -m sequential_fmnist", ["--amp=yes"], "--amp"),
-    ("python -m sequential_fmnist", ["--epoch", "3"], "--epoch"),
+    ("python -m sequential_fmnist", ["--hid", "3"], "--hid"),
+    ("python -m sequential_fmnist", ["--step", "3"], "--step"),
     ("python -m sequential_fmnist", ["plain"], "plain"),
     ("python -m sequential_fmnist", ["--hidden", "2147483647", "--model", "feedback"], "--hidden"),
     ("python -m sequential_fmnist.data", ["--source", "embedded", "--data-path", "{folder}"], "data_path"),
@@ -267,11 +266,13 @@ def test_bad_command_lines_end_with_one_line(torture, places, monkeypatch):
             filled = [text.format(**places) if "{" in text else text for text in argv]
             quick = (
                 ["--epochs", "2"]
-                if name.endswith("train") and not {"--epochs", "--start-epoch"} & set(argv)
+                if name.endswith("sequential_fmnist") and not {"--epochs", "--start-epoch"} & set(argv)
                 else []
             )
             quick += (
-                ["--source", "embedded"] if name.endswith("train") and "-path" not in " ".join(argv) else []
+                ["--source", "embedded"]
+                if name.endswith("sequential_fmnist") and "-path" not in " ".join(argv)
+                else []
             )
             if "--source" in " ".join(argv):
                 quick = quick[:2] if "--epochs" in quick else []
@@ -654,13 +655,11 @@ CALLS: dict[str, list[Call]] = {
     "batches.batches": [lambda: list(batches.batches(None, torch.arange(3), 0, "cpu", 0))],
     "batches.on_device": [lambda: batches.on_device()],
     "checkpoint.CheckpointError": [],
-    "checkpoint.check_like": [
-        lambda: checkpoint.check_like("text", torch.zeros(2), "weight"),
-        lambda: checkpoint.check_like({}, {"a": 1}, "state"),
-        lambda: checkpoint.check_like(float("nan"), 1.0, "lr"),
-    ],
-    "checkpoint.check_optimizer": [
-        lambda: checkpoint.check_optimizer(None, torch.optim.SGD([nn.Parameter(torch.ones(1))]), False),
+    "checkpoint.check_shapes": [
+        lambda: checkpoint.check_shapes({}, {"w": torch.zeros(2)}, "model"),
+        lambda: checkpoint.check_shapes({"w": torch.zeros(2), "v": step}, {"w": torch.zeros(2)}, "model"),
+        lambda: checkpoint.check_shapes({"w": torch.zeros(3)}, {"w": torch.zeros(2)}, "model"),
+        lambda: checkpoint.check_shapes({"w": torch.zeros(2).long()}, {"w": torch.zeros(2)}, "model"),
     ],
     "checkpoint.load_checkpoint": each(checkpoint.load_checkpoint, ["/nonexistent", "/", ""]),
     "checkpoint.save_checkpoint": [lambda: checkpoint.save_checkpoint(None, {})],
@@ -676,8 +675,14 @@ CALLS: dict[str, list[Call]] = {
     "train.main": [],
     "train.make_parser": [lambda: train.make_parser(1)],
     "command.Parser": [],
-    "command.whole": each(command.whole(1, 5), ["x", "", "1.5", "nan"]),
-    "command.number": each(command.number(1), ["x", "", "1,5"]),
+    "command.whole": each(command.whole(1, 5), ["x", "", "1.5", "nan", "0", "6"]),
+    "command.number": each(command.number(1, below=2), ["x", "", "1,5", "0.5", "2", "nan"]),
+    "command.choice": each(command.choice("a", "b"), ["", "c", "A"]),
+    "command.Kind": [lambda: command.Kind(int)],
+    "command.option": [lambda: command.option(1)],
+    "command.add_option": [lambda: command.add_option(None)],
+    "command.from_args": [lambda: command.from_args(None, None)],
+    "command.check_options": [lambda: command.check_options(None)],
     "command.path": [],
     "command.folder": [],
     "command.target": [],
@@ -722,13 +727,11 @@ CALLS: dict[str, list[Call]] = {
     "files.sha256": each(files.sha256, ["text", None, 3]),
     "files.atomic_write": [lambda: files.atomic_write(None).__enter__()],
     "files.write_json": [lambda: files.write_json("/nonexistent/never", float("nan"))],
-    "graph.GraphedStep": [lambda: graph.GraphedStep()],
     "listing.Listing": [lambda: listing.Listing("x")],
     "listing.cuda_source": each(listing.cuda_source, ["nosuch", ""]),
     "listing.listing": [lambda: listing.listing()],
     "listing.matched_lines": [lambda: listing.matched_lines(["a"], [["b", "nosuch"]], ["source"])],
     "listing.python_source": [lambda: listing.python_source(each, "no such line"), lambda: listing.python_source(3)],
-    "events.EventFile": [lambda: events.EventFile(None, 0)],
     "output.refuse_run": [lambda: output.refuse_run()],
     "stopping.Stop": [lambda: stopping.Stop(1)],
     "output.OutputFolder": [lambda: output.OutputFolder("x")],
@@ -750,7 +753,6 @@ CALLS: dict[str, list[Call]] = {
     "training.fit": [
         lambda: training.fit(config.TrainingConfig(), None, None, tensorboard=True),
     ],
-    "evaluation.loss_function": [lambda: evaluation.loss_function()],
     "evaluation.rate_loss": [lambda: evaluation.rate_loss(None, torch.tensor([0]))],
     "trainer.set_seed": each(trainer.set_seed, ["x", -1, 2**64]),
     **{f"checks.{name}": [] for name in (
@@ -763,6 +765,7 @@ CALLS: dict[str, list[Call]] = {
 OTHERS: dict[str, tuple[type[Exception], ...]] = {
     **dict.fromkeys(["functional.if_charge", "functional.lif_charge", "functional.reset"], TORCH_SAYS),
     "functional.synapse_filter_step": TORCH_SAYS,
+    **dict.fromkeys(["command.whole", "command.number", "command.choice"], (argparse.ArgumentTypeError,)),
     "exchange.from_spikingjelly": (TypeError, ValueError, OSError),
     "exchange.read_nir": (TypeError, ValueError, OSError),
     "surrogate.SurrogateFunction": (TypeError, ValueError, NotImplementedError),

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import gc
-import itertools
 import json
 import os
 import random
 import re
 import shutil
-import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -29,9 +28,10 @@ from experiments import engine
 from experiments.engine import Store
 from sequential_fmnist import data, train
 from sequential_fmnist.checkpoint import load_checkpoint, save_checkpoint
-from sequential_fmnist.events import EventFile
 from sequential_fmnist.files import WriteError, sha256, write_json
+from sequential_fmnist.output import OutputFolder
 from sequential_fmnist.sources import SUBSET
+from sequential_fmnist.training import Trainer, TrainingConfig, fit
 from snn_tutorial.plot import __main__ as plot
 from snn_tutorial.plot.show import save_figure
 
@@ -228,50 +228,6 @@ def test_the_ablation_ends_with_one_line_and_goes_on(place, monkeypatch, capsys)
     assert len(executed) == len(set(executed)) + 1 == len(Store(runs).records()) + 1
 
 
-def events(path: Path) -> list[bytes]:
-    """The events of a file of TensorBoard's, by their lengths; half an event at its end is an error."""
-    content, found = path.read_bytes(), []
-    while content:
-        (length,) = struct.unpack_from("<Q", content)
-        found.append(content[12 : 12 + length])
-        assert len(content) >= 16 + length, "half an event"
-        content = content[16 + length :]
-    return found
-
-
-def test_a_full_disk_while_tensorboard_is_written(place, torture):
-    """A thread of SummaryWriter's would die with a traceback; here the call raises, and no half event stays."""
-    log = EventFile(place.root / "tb", first_step=0)
-    for step in itertools.count():  # until a page ends in the middle of the next event
-        log.add_scalar("test_accuracy", 0.5, step)
-        log.flush()
-        size = log.path.stat().st_size
-        if 0 < -size % PAGE < 40:
-            break
-    whole = events(log.path)
-    rooms = [-size % PAGE] if place.kind == SmallDisk.kind else range(0, 60, torture.count(10, 1))
-    for room in rooms:
-        log.add_scalar("test_accuracy", 0.6, step + 1)
-        log.add_scalar("test_loss", 0.1, step + 1)
-        with pytest.raises(WriteError) as caught, place.only(room, append_to=log.path):
-            log.flush()
-        assert_helps(str(caught.value), log.path)
-        assert log.path.stat().st_size == size
-    with pytest.raises(WriteError), place.only(0):
-        EventFile(place.root / "new", first_step=0)
-    assert contents(place.root / "new") == {}
-    with log:
-        log.add_scalar("test_accuracy", 0.6, step + 1)
-    assert events(log.path)[:-1] == whole
-    scalars = EventAccumulator(str(log.path.parent)).Reload().Scalars("test_accuracy")
-    assert [event.step for event in scalars] == list(range(step + 2))
-    torture.figure(
-        item=2,
-        what=f"{place.kind} while TensorBoard's log is written: the call raises, no half event stays",
-        events=len(rooms),
-    )
-
-
 def assert_whole(run: Path) -> None:
     """Every file of a run can be read to its end, and there is none that does not belong to it."""
     for path in run.rglob("*"):
@@ -281,23 +237,14 @@ def assert_whole(run: Path) -> None:
             json.loads(path.read_text())
         elif path.suffix == ".jsonl":
             assert records(run)
-        elif path.name.startswith("events."):
-            events(path)
         else:
-            assert (path.is_dir() and path.name == "tb") or path.name == ".lock", path
-
-
-def scalars(run: Path) -> dict[str, list[tuple[int, float]]]:
-    log = EventAccumulator(str(run / "tb")).Reload()
-    return {
-        name: [(event.step, event.value) for event in log.Scalars(name)] for name in log.Tags()["scalars"]
-    }
+            assert path.name == ".lock", path
 
 
 def test_a_full_disk_while_a_network_trains(place, torture, few, monkeypatch, capsys, tmp_path):
-    """The run ends with one line; with room again it goes on and ends with what an undisturbed run has."""
+    """The run ends with one line; with room again it is resumed and ends with what an undisturbed run has."""
     monkeypatch.setattr(train, "SequentialFashionMNIST", lambda *_, train, **__: few[0] if train else few[1])
-    argv = ["--epochs", "3", "--cosa-tmax", "3", "--hidden", "8", "--tb", "--output-dir"]
+    argv = ["--epochs", "3", "--cosa-tmax", "3", "--hidden", "8", "--output-dir"]
     whole = tmp_path / "whole"
     assert train.main([*argv, str(whole)]) == 0
     sizes = [len(content) for content in contents(whole).values()]
@@ -322,7 +269,6 @@ def test_a_full_disk_while_a_network_trains(place, torture, few, monkeypatch, ca
                 train.main([*argv, str(folder), *(["--resume", str(latest)] if latest.exists() else [])]) == 0
             )
         assert records(folder) == records(whole), f"run {number} with {room} bytes"
-        assert scalars(folder) == scalars(whole), f"run {number} with {room} bytes"
         for name in ("latest.pt", "best.pt"):
             assert load_checkpoint(folder / name)["epoch"] == load_checkpoint(whole / name)["epoch"]
         shutil.rmtree(folder)
@@ -335,6 +281,24 @@ def test_a_full_disk_while_a_network_trains(place, torture, few, monkeypatch, ca
         resumed=resumed,
         seed=SEED,
     )
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_full_disk_while_tensorboard_is_written(place, few):
+    """Its thread may show a traceback, but the call that ends an epoch raises; a resumed run has the whole log."""
+    config, run = TrainingConfig(epochs=2, lrs="none"), place.root / "run"
+    fit(config, *few, output_dir=run, tensorboard=True)
+    output = OutputFolder(run, Trainer(config), tensorboard=True, resumed=True)
+    with pytest.raises(WriteError) as caught, output, place.only(0):
+        output._log([{"epoch": float(epoch), "test_accuracy": 0.5} for epoch in range(1000)])
+    assert_helps(str(caught.value), run / "tb")
+    _, history = fit(
+        dataclasses.replace(config, epochs=3), *few, output_dir=run, tensorboard=True, resume=True
+    )
+    events = EventAccumulator(str(run / "tb")).Reload().Scalars("test_accuracy")
+    assert [(e.step, pytest.approx(e.value)) for e in events] == [
+        (r["epoch"], r["test_accuracy"]) for r in history
+    ]
 
 
 def test_a_full_disk_while_the_figures_are_drawn(place, torture, capsys):
@@ -509,10 +473,7 @@ def test_nobody_may_write(
     def append(path: Path, version: int) -> None:
         Store(path).add({"key": str(version)})
 
-    def log(path: Path, version: int) -> None:
-        EventFile(path.parent, first_step=version)
-
-    writers = WRITERS | {"a line of results": append, "events": log}
+    writers = WRITERS | {"a line of results": append}
     for what, put in writers.items():
         path = folder / what.replace(" ", "-") / "file"
         if writable:
@@ -520,7 +481,7 @@ def test_nobody_may_write(
         before = contents(folder)
         with pytest.raises(WriteError) as caught, forbidden():
             put(path, 1)
-        assert_helps(str(caught.value), path if what != "events" else Path(caught.value.filename))
+        assert_helps(str(caught.value), path)
         assert contents(folder) == before
 
     monkeypatch.setattr(train, "SequentialFashionMNIST", lambda *_, train, **__: few[0] if train else few[1])

@@ -66,7 +66,7 @@ def test_a_second_run_is_refused_and_the_first_undisturbed(command, alone, tortu
         for more in (["--overwrite"], ["--resume"]):
             said = tmp_path / f"refused {case}"
             assert command([*argv, *more], said) == 1, (SEED, case, strike)
-            (line,) = re.findall(r"^python -m snn_core\.train: error: .*$", said.read_text(), re.MULTILINE)
+            (line,) = re.findall(r"^python -m sequential_fmnist: error: .*$", said.read_text(), re.MULTILINE)
             assert f"is in use by process {first.pid} on " in line
             assert "Traceback" not in said.read_text()
             said.unlink()
@@ -187,7 +187,7 @@ def test_processes_that_train_together(command, tmp_path):
     (first, said), other = start_together(command, argv, tmp_path, strikes)
     assert (first, other) == (143, (143, "")), said
     assert len(records(tmp_path / "run")) == 2
-    (line,) = re.findall(r"^stopped; go on with: (.*)$", said, re.MULTILINE)
+    (line,) = re.findall(r"^stopped; resume with: (.*)$", said, re.MULTILINE)
     words = shlex.split(line)
     launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "sequential_fmnist"]
     assert words[:7] == [sys.executable, *launcher]

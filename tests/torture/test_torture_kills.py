@@ -171,7 +171,7 @@ def test_killed_command_lines_go_on_to_the_same_bits(undisturbed, torture, tmp_p
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_after_the_epoch_and_says_how_to_go_on(command, undisturbed, tmp_path, number):
+def test_a_signal_stops_after_the_epoch_and_prints_how_to_resume(command, undisturbed, tmp_path, number):
     whole = undisturbed("plain")
     output, folder = tmp_path / "output", tmp_path / "a run"
     argv = [*whole.argv, "--output-dir", folder, "--overwrite"]
@@ -181,7 +181,7 @@ def test_a_signal_stops_after_the_epoch_and_says_how_to_go_on(command, undisturb
     said = output.read_text()
     assert said.count("stopping after this epoch; once more stops at once and drops the epoch") == 1
     assert "Traceback" not in said
-    go_on(command, said, folder, whole)
+    resume_as_said(command, said, folder, whole)
 
 
 @pytest.mark.parametrize("numbers", [(signal.SIGINT,) * 2, (signal.SIGINT, signal.SIGTERM)])
@@ -192,12 +192,12 @@ def test_a_second_signal_stops_at_once(command, undisturbed, tmp_path, numbers):
     assert command(argv, output, strike=Strike("a step", 12 + 5, numbers)) == 128 + numbers[-1]
     assert len(records(folder)) == 1
     assert "Traceback" not in output.read_text()
-    go_on(command, output.read_text(), folder, whole)
+    resume_as_said(command, output.read_text(), folder, whole)
 
 
-def go_on(command: Command, said: str, folder: Path, whole: Undisturbed) -> None:
+def resume_as_said(command: Command, said: str, folder: Path, whole: Undisturbed) -> None:
     """Give the command line that a stopped run has named and check the result."""
-    (line,) = re.findall(r"^stopped; go on with: (.*)$", said, re.MULTILINE)
+    (line,) = re.findall(r"^stopped; resume with: (.*)$", said, re.MULTILINE)
     words = shlex.split(line)
     assert words[:3] == [sys.executable, "-m", "sequential_fmnist"]
     assert words[-2:] == ["--resume", str(folder / "latest.pt")]
@@ -260,7 +260,7 @@ def handlers():
 def test_handlers_are_there_for_the_block_only():
     before, stop = handlers(), Stop()
     with pytest.raises(ZeroDivisionError), stop.on_signals():
-        assert handlers() == [stop._heard, stop._heard]
+        assert handlers() == [stop._handle, stop._handle]
         raise ZeroDivisionError
     assert handlers() == before
 
@@ -288,7 +288,7 @@ def test_no_handler_outside_the_main_thread_or_in_a_notebook_or_for_what_is_igno
     ignored = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with stop.on_signals():
-            assert handlers() == [signal.SIG_IGN, stop._heard]
+            assert handlers() == [signal.SIG_IGN, stop._handle]
     finally:
         signal.signal(signal.SIGINT, ignored)
 

@@ -98,7 +98,7 @@ def test_first_step_that_is_not_finite_is_named_and_nothing_of_it_is_saved(few, 
         state = load_checkpoint(folder / "latest.pt")
         assert state["epoch"] == epoch - 1, what
         assert all(tensor.isfinite().all() for tensor in state["model"].values()), what
-        resumed, history = fit(config, *few, resume=folder / "latest.pt")  # and it is good to go on from
+        resumed, history = fit(config, *few, resume=folder / "latest.pt")  # and a run can resume from it
         assert len(history) == 3
         assert all(tensor.isfinite().all() for tensor in resumed.state_dict().values())
     assert hidden_by_spikes > 0
