@@ -331,21 +331,6 @@ def test_what_a_kill_left_behind_the_checkpoint_is_put_right(few, tmp_path):
     assert_same_run(parts, whole)
 
 
-def test_times_in_tensorboard_are_those_of_the_epochs(few, tmp_path):
-    """A log that is written anew says when its values were first written."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    def times() -> list[float]:
-        log = EventAccumulator(str(tmp_path / "tb")).Reload()
-        return [event.wall_time for event in log.Scalars("test_accuracy")]
-
-    fit(TrainingConfig(epochs=2, lrs="none"), *few, output_dir=tmp_path, tensorboard=True)
-    before = times()
-    fit(TrainingConfig(epochs=3, lrs="none"), *few, output_dir=tmp_path, tensorboard=True, resume=True)
-    assert times()[:2] == before
-    assert times()[2] > before[1]
-
-
 def test_a_log_that_is_damaged_is_written_anew(few, tmp_path):
     config = TrainingConfig(epochs=2)
     fit(config, *few, output_dir=tmp_path, tensorboard=True)
