@@ -215,10 +215,8 @@ def _stored(found: Found) -> Found:
 
 def _shown(path: Path) -> str:
     """Write the home folder as ~, so that a saved notebook does not name anybody's home."""
-    try:
-        return f"~/{path.relative_to(Path.home())}"
-    except (ValueError, RuntimeError):  # outside the home folder, or there is none
-        return str(path)
+    home = os.path.expanduser("~/")  # noqa: PTH111, as it leaves a ~ where there is no home
+    return f"~/{str(path).removeprefix(home)}" if str(path).startswith(home) else str(path)
 
 
 def find(

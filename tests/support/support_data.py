@@ -100,8 +100,8 @@ def full_folder() -> Path:
 
 def write(folder: Path, files: dict[str, bytes] = TINY_FILES) -> Path:
     """Write ``files`` into ``folder``, compressing those whose name ends in .gz."""
-    folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(pack(content) if name.endswith(".gz") else content)
     return folder
 
