@@ -228,7 +228,6 @@ FAULTS = {
     5: "bad arguments",
     6: "numbers: not finite, threads, memory",
     7: "packages, shells, servers",
-    8: "what the tests reach and notice",
 }
 
 

@@ -36,7 +36,7 @@ class Torture:
         """Keep the figures of a test that passed.
 
         Args:
-            item: 1 kills, 2 disk, 3 data, 4 checkpoints, 5 arguments, 6 numbers, 7 supply, 8 coverage.
+            item: 1 kills, 2 disk, 3 data, 4 checkpoints, 5 arguments, 6 numbers, 7 supply.
             what: one line that a reader understands without the test.
             figures: numbers and strings, as JSON takes them.
         """

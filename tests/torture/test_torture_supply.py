@@ -17,7 +17,6 @@ import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_notebook
 from packaging.requirements import Requirement
-from packaging.version import Version
 from support import ROOT, tracked
 from support_browser import lab, save, voila
 from support_servers import listening, loopback_cluster
@@ -25,7 +24,6 @@ from support_shell import LOOPBACK, listeners, python, shell_strings
 from test_distributed import finished, torchrun
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-BOUNDS = ROOT / "results" / "bounds.json"
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.y*ml"))
 #: Lists of what the tests run with; the extras for a card cannot be tried without one.
 TRIED = ("notebooks", "site", "ablation", "dev", "peers")
@@ -43,37 +41,6 @@ def direct() -> dict[str, Requirement]:
 
 def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def test_dependencies_were_tested_at_both_ends(torture):
-    if not (torture.full or BOUNDS.exists()):
-        pytest.skip("no record yet: `make bounds` makes it, and `make torture` asks for it")
-    record = json.loads(BOUNDS.read_text())
-    ends = record["ends"]
-    for end in ends.values():
-        assert end["failed"] == end["errors"] == 0
-        assert end["passed"] > 1000
-        for name, one in direct().items():
-            assert one.specifier.contains(end["versions"][name], prereleases=True), (
-                f"{name} {end['versions'][name]} was tested, {one} is asked for: run `make bounds`"
-            )
-    for name, one in direct().items():
-        lowest = [Version(bound.version) for bound in one.specifier if bound.operator == ">="]
-        # ">=4.66" is 4.66.0, or the first release after it.
-        assert lowest, one
-        assert Version(ends["lowest"]["versions"][name]).release[:2] == (*lowest[0].release, 0)[:2], (
-            f"{one} was tested with {ends['lowest']['versions'][name]}: run `make bounds`"
-        )
-    torture.figure(
-        item=7,
-        what="Every dependency at its lower bound, and all at their newest releases, with the tests on each",
-        packages=len(direct()),
-        tests_at_the_lowest=ends["lowest"]["passed"],
-        tests_at_the_newest=ends["newest"]["passed"],
-        python_of_the_lowest=ends["lowest"]["python"],
-        python_of_the_newest=ends["newest"]["python"],
-        failed=0,
-    )
 
 
 def test_every_dependency_has_two_bounds_and_the_peers_too():
