@@ -34,7 +34,7 @@ def record(session: WorkDB, path: str = "results/mutation.json") -> None:
     done = [(item.mutations[0], result) for item, result in session.completed_work_items]
     survivors = sorted(
         f"{change.module_path} {change.operator_name.partition('/')[2]}: "
-        + " ".join(line for line in result.diff.splitlines()[3:] if line[:1] in "+-")
+        + " ".join(line[0] + line[1:].strip() for line in result.diff.splitlines()[3:] if line[:1] in "+-")
         for change, result in done
         if not result.is_killed
     )
