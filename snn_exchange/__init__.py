@@ -15,7 +15,7 @@ from snn_exchange.common import DIFFERENCES, ExchangeError, ExchangeWarning, Int
 from snn_exchange.nir_files import read_nir, write_nir
 from snn_exchange.nir_read import from_nir
 from snn_exchange.nir_write import DIALECTS, to_nir
-from snn_exchange.programs import check_export, export, to_onnx, to_program
+from snn_exchange.programs import export, to_onnx, to_program
 from snn_exchange.spikingjelly import from_spikingjelly, to_spikingjelly
 
 __all__ = [
@@ -25,7 +25,6 @@ __all__ = [
     "ExchangeWarning",
     "Integrator",
     "OnImages",
-    "check_export",
     "export",
     "from_nir",
     "from_spikingjelly",

@@ -19,6 +19,7 @@ __all__ = [
     "Integrator",
     "OnImages",
     "check_allowed",
+    "first_line",
     "need",
 ]
 
@@ -58,6 +59,11 @@ def need(package: str) -> ModuleType:
         raise ExchangeError(
             f"this format needs the package {error.name or package}: pip install 'snn-core[exchange]'"
         ) from error
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error, or its kind if it says nothing."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def check_allowed(allow: Collection[str]) -> set[str]:

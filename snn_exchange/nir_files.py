@@ -18,19 +18,32 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sequential_fmnist.files import atomic_write
-from snn_exchange.common import ExchangeError, need
+from snn_exchange.common import ExchangeError, first_line, need
 from snn_exchange.nir_read import MAX_DEPTH
 
 if TYPE_CHECKING:
     import nir
 
-__all__ = ["MAX_BYTES", "read_nir", "write_nir"]
+__all__ = ["MAX_BYTES", "nir_bytes", "read_nir", "write_nir"]
 
 #: What a file may hold: 256 MiB are the weights of 8,000 x 8,000 recurrent neurons.
 MAX_BYTES = 2**28
 #: How long a file may take to be read: the HDF5 library goes round in circles in some damaged ones.
 READ_LIMIT_S = 30
 _CHILD = Path(__file__).with_name("hdf5_child.py")
+
+
+def nir_bytes(graph: nir.NIRGraph) -> bytes:
+    """Return the content of a NIR file.
+
+    Raises:
+        TypeError: ``graph`` is none of NIR.
+    """
+    library, buffer = need("nir"), io.BytesIO()
+    if not isinstance(graph, library.NIRGraph):
+        raise TypeError(f"graph must be a nir.NIRGraph, got {type(graph).__name__}: to_nir(net) makes one")
+    library.write(buffer, graph)
+    return buffer.getvalue()
 
 
 def write_nir(path: str | os.PathLike[str], graph: nir.NIRGraph) -> None:
@@ -40,12 +53,9 @@ def write_nir(path: str | os.PathLike[str], graph: nir.NIRGraph) -> None:
         OSError: the folder cannot be created or written, or the disk is full.
         TypeError: ``graph`` is none of NIR.
     """
-    library, buffer = need("nir"), io.BytesIO()
-    if not isinstance(graph, library.NIRGraph):
-        raise TypeError(f"graph must be a nir.NIRGraph, got {type(graph).__name__}: to_nir(net) makes one")
-    library.write(buffer, graph)
+    content = nir_bytes(graph)
     with atomic_write(path) as file:
-        file.write(buffer.getvalue())
+        file.write(content)
 
 
 def read_nir(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> nir.NIRGraph:
@@ -71,7 +81,7 @@ def read_nir(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> nir.NI
     except ExchangeError as error:
         raise ExchangeError(f"{path}: {error}") from error
     except Exception as error:  # NIR itself checks little of what it is given
-        raise ExchangeError(f"{path}: not a NIR file, or damaged: {_said(error)}") from error
+        raise ExchangeError(f"{path}: not a NIR file, or damaged: {first_line(error)}") from error
 
 
 def _values(content: bytes, max_bytes: int) -> dict[str, Any]:
@@ -101,11 +111,6 @@ def _built(tree: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
         return arrays[tree["array"]][()]  # a number, not an array of none, where there is one
     values = np.array([*tree["strings"], None], dtype=object)[:-1].reshape(tree["shape"])
     return values[()]
-
-
-def _said(error: Exception) -> str:
-    """Return the first line of an error, or its kind if it says nothing."""
-    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _graph(value: Any, where: str) -> nir.NIRGraph:
@@ -149,6 +154,6 @@ def _node(value: Any, where: str) -> Any:
     try:
         node = maker.from_dict({name: field for name, field in value.items() if name != "metadata"})
     except Exception as error:  # NIR checks by assert, and stumbles over what it does not check
-        raise ExchangeError(f"node {where!r} ({kind}) is broken: {_said(error)}") from error
+        raise ExchangeError(f"node {where!r} ({kind}) is broken: {first_line(error)}") from error
     node.metadata = _metadata(value)
     return node

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -164,8 +164,8 @@ def _chain(nodes: Mapping[str, Any], edges: list[tuple[str, str]]) -> tuple[list
             continue
         if not isinstance(nodes[name], (nir.Affine, nir.Linear)):
             raise ExchangeError(
-                f"node {name!r} ({type(nodes[name]).__name__}) is not on the way from {first!r} to {last!r}; beside it "
-                "only Affine and Linear nodes may stand, which lead back"
+                f"{_label(name, nodes[name])} is not on the way from {first!r} to {last!r}; beside it only Affine and "
+                "Linear nodes may stand, which lead back"
             )
         if (
             len(before[name]) != 1
@@ -208,6 +208,20 @@ def _only_path(first: str, last: str, after: Mapping[str, list[str]]) -> list[st
 # The nodes
 
 
+def _label(name: str, node: Any) -> str:
+    return f"node {name!r} ({type(node).__name__})"
+
+
+def _numbers(name: str, node: Any, what: str) -> np.ndarray:
+    """Return a parameter of a node, of any shape."""
+    values = np.asarray(getattr(node, what))
+    if values.dtype.kind not in "fiu":
+        raise ExchangeError(f"{_label(name, node)}: {what} must hold numbers, got dtype {values.dtype}")
+    if not np.isfinite(values).all():
+        raise ExchangeError(f"{_label(name, node)}: {what} holds NaN or infinity")
+    return values
+
+
 def _number(value: Any, name: str, what: str) -> float:
     try:
         return float(np.asarray(value).item())
@@ -232,7 +246,7 @@ class _Item:
     module: nn.Module
     size_in: int
     size_out: int
-    has_state: bool = field(default=True)
+    has_state: bool = True
 
 
 class _Reader:
@@ -243,8 +257,7 @@ class _Reader:
     ) -> None:
         self.nir = need("nir")
         self.dt, self.dtype = dt, dtype
-        self.options = {"detach_reset": detach_reset}
-        self.surrogate_function = surrogate_function
+        self.surrogate_function, self.detach_reset = surrogate_function, detach_reset
 
     def items(self, path: list[str], nodes: Mapping[str, Any]) -> list[_Item]:
         if not path:
@@ -292,45 +305,34 @@ class _Reader:
         except ExchangeError:
             raise
         except ValueError as error:
-            raise ExchangeError(f"node {name!r} ({kind.__name__}): {error}") from error
+            raise ExchangeError(f"{_label(name, node)}: {error}") from error
 
     def _values(self, name: str, node: Any, what: str) -> np.ndarray:
         """Return a parameter of neurons, one number for each or one for all."""
-        values = np.asarray(getattr(node, what))
-        where = f"node {name!r} ({type(node).__name__}): {what}"
-        if values.dtype.kind not in "fiu":
-            raise ExchangeError(f"{where} must hold numbers, got dtype {values.dtype}")
+        values = _numbers(name, node, what)
         if values.ndim > 1 or values.size == 0:
-            raise ExchangeError(f"{where} must have one dimension, got shape {list(values.shape)}")
-        if not np.isfinite(values).all():
-            raise ExchangeError(f"{where} holds NaN or infinity")
+            raise ExchangeError(
+                f"{_label(name, node)}: {what} must have one dimension, got shape {list(values.shape)}"
+            )
         return values
 
     def _one(self, name: str, node: Any, what: str) -> np.floating[Any]:
         """Return a parameter that must be the same for all neurons, in the dtype that it is written in."""
         values = self._values(name, node, what)
         if (values != values.flat[0]).any():
-            raise ExchangeError(
-                f"node {name!r} ({type(node).__name__}): {what} differs from neuron to neuron, ours share one"
-            )
+            raise ExchangeError(f"{_label(name, node)}: {what} differs from neuron to neuron, ours share one")
         return values.flat[0] if values.dtype.kind == "f" else np.float64(values.flat[0])
 
     def _linear(self, name: str, node: Any) -> nn.Linear:
-        arrays = {what: np.asarray(getattr(node, what)) for what in ("weight", "bias") if hasattr(node, what)}
-        where = f"node {name!r} ({type(node).__name__})"
-        for what, values in arrays.items():
-            if values.dtype.kind not in "fiu":
-                raise ExchangeError(f"{where}: {what} must hold numbers, got dtype {values.dtype}")
-            if not np.isfinite(values).all():
-                raise ExchangeError(f"{where}: {what} holds NaN or infinity")
-        weight = arrays["weight"]
+        weight, where = _numbers(name, node, "weight"), _label(name, node)
+        bias = _numbers(name, node, "bias") if hasattr(node, "bias") else None
         if weight.ndim != 2 or weight.size == 0:
             raise ExchangeError(f"{where}: weight must have shape [out, in], got {list(weight.shape)}")
-        if "bias" in arrays and arrays["bias"].shape != weight.shape[:1]:
+        if bias is not None and bias.shape != weight.shape[:1]:
             raise ExchangeError(
-                f"{where}: bias must have shape {list(weight.shape[:1])}, got {list(arrays['bias'].shape)}"
+                f"{where}: bias must have shape {list(weight.shape[:1])}, got {list(bias.shape)}"
             )
-        return self._layer(weight, arrays.get("bias"))
+        return self._layer(weight, bias)
 
     def _layer(self, weight: np.ndarray, bias: np.ndarray | None) -> nn.Linear:
         layer = nn.Linear(*reversed(weight.shape), bias=bias is not None, device="meta")
@@ -347,16 +349,20 @@ class _Reader:
         fitting = [value for value in near if kind(float(value) * self.dt) == tau]
         return float(str(min(fitting, key=lambda value: len(str(value)), default=quotient)))
 
-    def _decays_input(self, name: str, node: Any, steps: float) -> bool:
+    def _has_unit_resistance(self, name: str, node: Any, other: float, said: str) -> bool:
+        """Return whether R is 1, and not the ``other`` value that it may have."""
         r = float(self._one(name, node, "r"))
         if np.isclose(r, 1, rtol=1e-6):
             return True
-        if np.isclose(r, steps, rtol=1e-6):
+        if np.isclose(r, other, rtol=1e-6):
             return False
         raise ExchangeError(
-            f"node {name!r} ({type(node).__name__}): r must be 1 or tau / dt = {steps:g}, got {r:g}: is "
-            f"dt={self.dt:g} the length of its time step?"
+            f"{_label(name, node)}: r must be 1 or {said} = {other:g}, got {r:g}: is dt={self.dt:g} the length of its "
+            "time step?"
         )
+
+    def _decays_input(self, name: str, node: Any, steps: float) -> bool:
+        return self._has_unit_resistance(name, node, steps, "tau / dt")
 
     def _common(self, name: str, node: Any) -> dict[str, Any]:
         threshold = self._one(name, node, "v_threshold").astype(self.dtype)
@@ -366,20 +372,12 @@ class _Reader:
             "v_threshold": float(np.nextafter(threshold, np.inf, dtype=self.dtype)),
             "v_reset": None if soft else float(self._one(name, node, "v_reset")),
             "surrogate_function": self.surrogate_function(),
-            **self.options,
+            "detach_reset": self.detach_reset,
         }
 
     def _if(self, name: str, node: Any) -> nn.Module:
-        self._check_resistance(name, node)
+        self._has_unit_resistance(name, node, 1 / self.dt, "1 / dt")
         return IFNode(**self._common(name, node))
-
-    def _check_resistance(self, name: str, node: Any) -> None:
-        r = float(self._one(name, node, "r"))
-        if not np.isclose(r, [1, 1 / self.dt], rtol=1e-6).any():
-            raise ExchangeError(
-                f"node {name!r} ({type(node).__name__}): r must be 1 or 1 / dt = {1 / self.dt:g}, got {r:g}: is "
-                f"dt={self.dt:g} the length of its time step?"
-            )
 
     def _lif(self, name: str, node: Any) -> nn.Module:
         steps, common = self._steps(self._one(name, node, "tau")), self._common(name, node)
@@ -394,7 +392,7 @@ class _Reader:
         return LIFNode(tau=steps, decay_input=decay_input, **common)
 
     def _integrator(self, name: str, node: Any) -> nn.Module:
-        self._check_resistance(name, node)
+        self._has_unit_resistance(name, node, 1 / self.dt, "1 / dt")
         return Integrator()
 
     def _leaky_integrator(self, name: str, node: Any) -> nn.Module:

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import operator
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sequential_fmnist.networks import (
-    PIXEL_MEAN,
-    PIXEL_STD,
-    FeedBackNet,
-    PlainNet,
-    SpikingNet,
-    StatefulSynapseNet,
-    fold,
-)
+from sequential_fmnist.networks import NETWORKS, PIXEL_MEAN, PIXEL_STD, SpikingNet, fold
 from snn_core import __version__
 from snn_core.layer import (
     ElementWiseRecurrentContainer,
@@ -48,7 +40,9 @@ __all__ = ["DIALECTS", "ENDLESS", "to_nir"]
 #: A membrane time constant in time steps from which a float64 neuron no longer leaks: 1 - 1/tau rounds to 1.
 ENDLESS = 2.0**64
 
-IF_NEURONS, LIF_NEURONS = (IFNode, MultiStepIFNode), (LIFNode, MultiStepLIFNode)
+#: The parts of a SpikingNet, which are applied in this order, so far as they are there.
+PARTS = ("fc1", "sn1", "sy1", "fc2", "sn2")
+
 #: Ways to write the same network for readers that do not take every graph that is right.
 DIALECTS: dict[str, str] = {
     "nir": "as NIR defines it; SpikingJelly 2.0 reads this",
@@ -59,9 +53,6 @@ DIALECTS: dict[str, str] = {
     ),
     "spyx": "IF neurons as nir.LIF with an endless time constant, since Spyx 1.0 goes round a cycle of nir.IF for ever",
 }
-
-#: Networks whose parts are applied in this order, so far as they are there.
-PARTS = ("fc1", "sn1", "sy1", "fc2", "sn2")
 
 
 def to_nir(
@@ -119,11 +110,10 @@ def to_nir(
 
 def _parts(net: nn.Module, path: str) -> Iterator[tuple[str, nn.Module]]:
     """Yield the parts of ``net`` that follow one another, with their names."""
-    if type(net) is SpikingNet:
+    if type(net) in (SpikingNet, *NETWORKS.values()):
         net = _without_normalisation(net)
-    if type(net) in (PlainNet, StatefulSynapseNet, FeedBackNet, SpikingNet):
-        children = [(name, part) for name in PARTS if (part := getattr(net, name, None)) is not None]
-    elif type(net) in (nn.Sequential, MultiStepContainer, SeqToANNContainer) or _is_exchanged(net):
+        children = [(name, part) for name in PARTS if (part := getattr(net, name)) is not None]
+    elif type(net) in (MultiStepContainer, SeqToANNContainer) or _is_sequential(net):
         children = list(net.named_children())
     elif isinstance(net, (nn.Identity, nn.Dropout)):
         return
@@ -135,7 +125,7 @@ def _parts(net: nn.Module, path: str) -> Iterator[tuple[str, nn.Module]]:
         yield from _parts(child, path if only else f"{path}_{name}" if path else _name(name))
 
 
-def _is_exchanged(net: nn.Module) -> bool:
+def _is_sequential(net: nn.Module) -> bool:
     return isinstance(net, nn.Sequential) and type(net).forward is nn.Sequential.forward
 
 
@@ -203,38 +193,36 @@ class _Graph:
         about = {"version": __version__, "dt": self.dt}
         return self.nir.NIRGraph(self.nodes, self.edges, metadata={"snn_core": about})
 
-    def _append(self, name: str, node: Any) -> str:
+    def _name(self, name: str, node: Any) -> str:
+        """Keep a node, and return its name, which is ``name`` if no other has it."""
         while name in self.nodes:
             name += "_"
         self.nodes[name] = node
+        return name
+
+    def _append(self, name: str, node: Any) -> None:
+        name = self._name(name, node)
         self.edges.append((self.tail, name))
         self.tail = name
         for loop in self.open_loops:
             loop.append(name)
         self.open_loops = []
-        return name
 
     def add(self, name: str, module: nn.Module) -> None:
-        kind = type(module)
-        if kind is nn.Linear:
-            self._check_size(name, module.in_features)
-            self.dtype = np.dtype(str(module.weight.dtype).removeprefix("torch."))
-            self._linear(name, _layer_of(module))
-        elif kind in IF_NEURONS + LIF_NEURONS:
-            self._neuron(name, module)
-        elif kind is LinearRecurrentContainer:
-            self._linear_recurrent(name, module)
-        elif kind is ElementWiseRecurrentContainer:
-            self._element_wise_recurrent(name, module)
-        elif kind is SynapseFilter:
-            self._synapse_filter(name, module)
-        elif kind is Integrator:
-            self._integrator(name, module)
-        else:
+        writers: dict[type[nn.Module], Callable[[str, Any], None]] = {
+            **dict.fromkeys((IFNode, MultiStepIFNode, LIFNode, MultiStepLIFNode), self._neuron),
+            nn.Linear: self._feedforward,
+            LinearRecurrentContainer: self._linear_recurrent,
+            ElementWiseRecurrentContainer: self._element_wise_recurrent,
+            SynapseFilter: self._synapse_filter,
+            Integrator: self._integrator,
+        }
+        if type(module) not in writers:
             raise ExchangeError(
-                f"{name}: NIR has no node for a {kind.__name__}, or to_nir does not know it: it takes nn.Linear, "
-                "IFNode, LIFNode, LinearRecurrentContainer, ElementWiseRecurrentContainer and SynapseFilter"
+                f"{name}: NIR has no node for a {type(module).__name__}, or to_nir does not know it: it takes "
+                "nn.Linear, IFNode, LIFNode, LinearRecurrentContainer, ElementWiseRecurrentContainer and SynapseFilter"
             )
+        writers[type(module)](name, module)
 
     def _check_size(self, name: str, needed: int) -> None:
         if needed != self.size:
@@ -242,6 +230,17 @@ class _Graph:
 
     def _full(self, value: float) -> np.ndarray:
         return np.full(self.size, value, self.dtype)
+
+    def _leak(self, tau: float, decay_input: bool, rest: float = 0.0) -> dict[str, np.ndarray]:
+        """Return what nir.LIF and nir.LI need for a leak of ``tau`` time steps."""
+        r = 1.0 if decay_input else tau
+        return {"tau": self._full(tau * self.dt), "r": self._full(r), "v_leak": self._full(rest)}
+
+    def _feedforward(self, name: str, module: nn.Linear) -> None:
+        self._check_size(name, module.in_features)
+        layer = _layer_of(module)
+        self.dtype = layer.weight.dtype
+        self._linear(name, layer)
 
     def _linear(self, name: str, layer: Layer) -> None:
         self.size = layer.weight.shape[0]
@@ -271,14 +270,12 @@ class _Graph:
         threshold = np.nextafter(self._full(neuron.v_threshold), -np.inf, dtype=self.dtype)
         common = {"v_threshold": threshold, "v_reset": self._full(v_reset), "metadata": metadata}
         if isinstance(neuron, LIFNode):
-            tau, r = neuron.tau, 1.0 if neuron.decay_input else neuron.tau
+            node = self.nir.LIF(**self._leak(neuron.tau, neuron.decay_input, v_reset), **common)
         elif self.dialect != "nir":
-            tau = r = ENDLESS
+            node = self.nir.LIF(**self._leak(ENDLESS, False, v_reset), **common)
         else:
-            self._append(name, self.nir.IF(r=self._full(1 / self.dt), **common))
-            return
-        leak = {"tau": self._full(tau * self.dt), "r": self._full(r), "v_leak": self._full(v_reset)}
-        self._append(name, self.nir.LIF(**leak, **common))
+            node = self.nir.IF(r=self._full(1 / self.dt), **common)
+        self._append(name, node)
 
     def _synapse_filter(self, name: str, synapse: SynapseFilter) -> None:
         self._leave(name, "synapse-filter")
@@ -302,11 +299,10 @@ class _Graph:
 
     def _integrator(self, name: str, integrator: Integrator) -> None:
         if integrator.tau is None:
-            self._append(name, self.nir.I(r=self._full(1 / self.dt)))
-            return
-        r = 1.0 if integrator.decay_input else integrator.tau
-        leak = {"tau": self._full(integrator.tau * self.dt), "r": self._full(r), "v_leak": self._full(0)}
-        self._append(name, self.nir.LI(**leak))
+            node = self.nir.I(r=self._full(1 / self.dt))
+        else:
+            node = self.nir.LI(**self._leak(integrator.tau, integrator.decay_input))
+        self._append(name, node)
 
     def _linear_recurrent(self, name: str, container: LinearRecurrentContainer) -> None:
         self._check_size(name, container.in_features)
@@ -350,8 +346,5 @@ class _Graph:
             raise ExchangeError(
                 f"{name}: out_features is {weight.shape[1]}, but the sub_module gives {self.size}"
             )
-        recurrent = f"{name}_recurrent"
-        while recurrent in self.nodes:
-            recurrent += "_"
-        self.nodes[recurrent] = self.nir.Linear(weight)
+        recurrent = self._name(f"{name}_recurrent", self.nir.Linear(weight))
         self.edges += [(self.tail, recurrent), (recurrent, entry[0])]

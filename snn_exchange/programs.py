@@ -21,11 +21,11 @@ from sequential_fmnist.files import atomic_write
 from sequential_fmnist.networks import IN_FEATURES
 from snn_core.checks import check_module
 from snn_core.functional import reset_net
-from snn_exchange.common import ExchangeError, need
-from snn_exchange.nir_files import write_nir
+from snn_exchange.common import ExchangeError, first_line, need
+from snn_exchange.nir_files import nir_bytes
 from snn_exchange.nir_write import to_nir
 
-__all__ = ["SUFFIXES", "check_export", "export", "to_onnx", "to_program"]
+__all__ = ["export", "to_onnx", "to_program"]
 
 
 class _Linear(nn.Linear):
@@ -62,8 +62,9 @@ def to_program(net: nn.Module, columns: int = 28) -> torch.export.ExportedProgra
             _readable(net), (images,), dynamic_shapes=({0: torch.export.Dim("N", min=1)},)
         )
     except Exception as error:  # tracing calls the network's own code
-        reason = str(error).strip().partition("\n")[0]
-        raise ExchangeError(f"torch.export cannot trace a {type(net).__name__}: {reason}") from error
+        raise ExchangeError(
+            f"torch.export cannot trace a {type(net).__name__}: {first_line(error)}"
+        ) from error
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # names folders of this machine
         if str(node.target).startswith("snn_core"):
@@ -90,7 +91,7 @@ def to_onnx(net: nn.Module, columns: int = 28) -> bytes:
                 program, dynamo=True, input_names=["images"], output_names=["outputs"], verbose=False
             ).model_proto
     except Exception as error:  # of the exporter, for an operation that ONNX lacks
-        reason = str(error.__cause__ or error).strip().partition("\n")[0]
+        reason = first_line(error.__cause__ or error)
         raise ExchangeError(f"ONNX cannot say what a {type(net).__name__} does: {reason}") from error
     finally:
         logger.setLevel(level)
@@ -99,29 +100,18 @@ def to_onnx(net: nn.Module, columns: int = 28) -> bytes:
     return model.SerializeToString()
 
 
-def _write_nir(net: nn.Module, path: Path, **options: Any) -> None:
-    write_nir(path, to_nir(net, **options))
-
-
-def _write_program(net: nn.Module, path: Path, **options: Any) -> None:
+def _program_file(net: nn.Module, **options: Any) -> bytes:
     buffer = io.BytesIO()
     torch.export.save(to_program(net, **options), buffer)
-    with atomic_write(path) as file:
-        file.write(buffer.getvalue())
+    return buffer.getvalue()
 
 
-def _write_onnx(net: nn.Module, path: Path, **options: Any) -> None:
-    content = to_onnx(net, **options)
-    with atomic_write(path) as file:
-        file.write(content)
+def _nir_file(net: nn.Module, **options: Any) -> bytes:
+    return nir_bytes(to_nir(net, **options))
 
 
-#: What the suffix of a file chooses: who writes it, and the packages that it needs.
-SUFFIXES: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {
-    ".nir": (_write_nir, ("nir", "h5py")),
-    ".pt2": (_write_program, ()),
-    ".onnx": (_write_onnx, ("onnx", "onnxscript")),
-}
+#: What the suffix of a file chooses.
+FORMATS: dict[str, Callable[..., bytes]] = {".nir": _nir_file, ".pt2": _program_file, ".onnx": to_onnx}
 
 
 def export(net: nn.Module, path: str | os.PathLike[str], **options: Any) -> None:
@@ -137,25 +127,8 @@ def export(net: nn.Module, path: str | os.PathLike[str], **options: Any) -> None
         OSError: the file cannot be written.
     """
     path = Path(path)
-    writer, packages = _format(path)
-    for package in packages:
-        need(package)
-    writer(net, path, **options)
-
-
-def check_export(net: nn.Module, path: str | os.PathLike[str]) -> None:
-    """Raise what :func:`export` would raise for ``net``, so far as it is quick to find out, and write nothing."""
-    path = Path(path)
-    writer, packages = _format(path)
-    for package in packages:
-        need(package)
-    if writer is _write_nir:
-        to_nir(net)
-    if path.is_dir():
-        raise ExchangeError(f"{path} is a folder: name a file")
-
-
-def _format(path: Path) -> tuple[Callable[..., None], tuple[str, ...]]:
-    if path.suffix not in SUFFIXES:
-        raise ExchangeError(f"{path}: the suffix must be one of {', '.join(SUFFIXES)}, got {path.suffix!r}")
-    return SUFFIXES[path.suffix]
+    if path.suffix not in FORMATS:
+        raise ExchangeError(f"{path}: the suffix must be one of {', '.join(FORMATS)}, got {path.suffix!r}")
+    content = FORMATS[path.suffix](net, **options)
+    with atomic_write(path) as file:
+        file.write(content)

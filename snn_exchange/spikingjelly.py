@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from sequential_fmnist.networks import NETWORKS, make_network
-from snn_exchange.common import ExchangeError
+from snn_exchange.common import ExchangeError, first_line
 
 __all__ = ["from_spikingjelly", "to_spikingjelly"]
 
@@ -94,8 +94,7 @@ def _load(path: Path) -> Mapping[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, ValueError, KeyError, EOFError) as error:
-        reason = str(error).partition("\n")[0]
-        raise ExchangeError(f"{path}: not a file of weights, or damaged: {reason}") from error
+        raise ExchangeError(f"{path}: not a file of weights, or damaged: {first_line(error)}") from error
     if not isinstance(content, Mapping):
         raise ExchangeError(f"{path}: must hold a state dict, got a {type(content).__name__}")
     return content

@@ -17,7 +17,6 @@ from snn_core.functional import reset_net
 from snn_exchange import (
     ExchangeError,
     OnImages,
-    check_export,
     export,
     from_nir,
     from_spikingjelly,
@@ -240,15 +239,6 @@ def test_network_that_cannot_be_traced_is_one_error():
 
     with pytest.raises(ExchangeError, match=r"^torch\.export cannot trace a Odd: [^\n]+$"):
         to_program(Odd())
-
-
-def test_check_export_finds_out_before_the_training(tmp_path):
-    check_export(make_network("feedback"), tmp_path / "net.nir")
-    with pytest.raises(ExchangeError, match="sy1: NIR cannot say it exactly"):
-        check_export(make_network("stateful-synapse"), tmp_path / "net.nir")
-    (tmp_path / "folder.nir").mkdir()
-    with pytest.raises(ExchangeError, match="is a folder: name a file"):
-        check_export(make_network("plain"), tmp_path / "folder.nir")
 
 
 @pytest.mark.parametrize("suffix", [".nir", ".onnx"])

@@ -701,11 +701,6 @@ CALLS: dict[str, list[Call]] = {
     "exchange.ExchangeWarning": [],
     "exchange.Integrator": [lambda: exchange.Integrator(tau="x"), lambda: exchange.Integrator(tau=-1.0)],
     "exchange.OnImages": [lambda: exchange.OnImages()],
-    "exchange.check_export": [
-        lambda: exchange.check_export(plain, "net.txt"),
-        lambda: exchange.check_export(plain, "/tmp"),
-        lambda: exchange.check_export(None, "net.nir"),
-    ],
     "exchange.export": [
         lambda: exchange.export(plain, "net.txt"),
         lambda: exchange.export(None, "net.nir"),
