@@ -1,13 +1,14 @@
-"""The CUDA kernels on a card: ``pytest -m gpu``. Deselected otherwise, since most machines have none."""
+"""What is special about the CUDA kernels on a GPU: ``pytest -m gpu``, which runs the table of cases as well."""
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import replace
 
 import pytest
 import torch
-from support_cuda import Parity
-from test_backend import CONSTANTS, random, results
+from cases import TABLE, Case, currents, recurrent
+from executors import COMPILED, GPU, assert_equals_the_loop
+from test_cuda_shim import LIMITS, constants, random, wide_case
 
 from sequential_fmnist.config import TrainingConfig
 from sequential_fmnist.networks import NETWORKS
@@ -18,29 +19,35 @@ from snn_core.layer import LinearRecurrentContainer
 from snn_core.neuron import IFNode, MultiStepIFNode
 from snn_core.surrogate import ATan
 
-CARD = torch.device("cuda", 0)
+DEVICE = torch.device("cuda", 0)
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(
-        not (torch.cuda.is_available() and CUPY_IS_INSTALLED), reason="needs an NVIDIA card and CuPy"
+        not (torch.cuda.is_available() and CUPY_IS_INSTALLED), reason="needs an NVIDIA GPU and CuPy"
     ),
 ]
 
 
-class TestParity(Parity):
-    @pytest.fixture
-    def target(self):
-        return {"backend": "cupy", "device": CARD, "kernels": cuda}
+@pytest.mark.parametrize(("batch", "size"), [(65, 512), (33, 1024), (3, 1500)])
+def test_many_neurons(batch, size):
+    case = Case(
+        "many", lambda library: recurrent(library, size, kind="IF", surrogate="ATan"),
+        (4, batch, size), currents(3.0), ("v", "y"), kernel="recurrent_neuron_sequence",
+    )  # fmt: skip
+    assert_equals_the_loop(GPU, case)
 
-    @pytest.mark.parametrize(("batch", "size"), [(65, 512), (33, 1024), (3, 1500)])
-    def test_many_neurons(self, target, batch, size):
-        self.check_recurrent(target, 4, batch, size)
+
+@pytest.mark.parametrize("way", LIMITS)
+def test_every_way_through_a_block(monkeypatch, way):
+    monkeypatch.setattr(cuda.card, "shared_limit", lambda device: LIMITS[way])
+    for steps, batch in ((1, 1), (2, 4), (28, 9)):
+        assert_equals_the_loop(GPU, wide_case(steps, batch, 40))
 
 
 def layer(size: int = 40) -> LinearRecurrentContainer:
     torch.manual_seed(0)
-    return LinearRecurrentContainer(IFNode(surrogate_function=ATan(), backend="cupy"), size, size).to(CARD)
+    return LinearRecurrentContainer(IFNode(surrogate_function=ATan(), backend="cupy"), size, size).to(DEVICE)
 
 
 def step(module: torch.nn.Module, x_seq: torch.Tensor) -> torch.Tensor:
@@ -52,15 +59,15 @@ def step(module: torch.nn.Module, x_seq: torch.Tensor) -> torch.Tensor:
 
 
 def test_auto_takes_the_kernels():
-    assert IFNode().fused(torch.zeros(2, 3, device=CARD)) is not None
+    assert IFNode().fused(torch.zeros(2, 3, device=DEVICE)) is not None
 
 
 @pytest.mark.parametrize("size", [20, 40])
 def test_kernels_run_on_the_current_stream(size):
     """The input is ready only after much other work of its stream, which the default stream does not wait for."""
     x_seq, slow, module = (
-        3 * random(28, 64, size, dtype=torch.float32).to(CARD),
-        torch.rand(4096, 4096, device=CARD),
+        3 * random(28, 64, size, dtype=torch.float32).to(DEVICE),
+        torch.rand(4096, 4096, device=DEVICE),
         layer(size),
     )
     expected = step(module, x_seq)
@@ -77,8 +84,8 @@ def test_kernels_run_on_the_current_stream(size):
 
 
 @pytest.mark.parametrize("size", [20, 40, 300])
-def test_no_step_waits_for_the_card(size):
-    module, x_seq = layer(size), random(28, 64, size, dtype=torch.float32).to(CARD)
+def test_no_step_waits_for_the_gpu(size):
+    module, x_seq = layer(size), random(28, 64, size, dtype=torch.float32).to(DEVICE)
     step(module, x_seq)  # compiles
     torch.cuda.set_sync_debug_mode("error")
     try:
@@ -90,7 +97,7 @@ def test_no_step_waits_for_the_card(size):
 
 @pytest.mark.parametrize("size", [20, 40, 300])
 def test_a_step_is_captured_in_a_cuda_graph(size):
-    module, x_seq = layer(size), 3 * random(28, 64, size, dtype=torch.float32).to(CARD)
+    module, x_seq = layer(size), 3 * random(28, 64, size, dtype=torch.float32).to(DEVICE)
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
@@ -111,28 +118,18 @@ def test_a_step_is_captured_in_a_cuda_graph(size):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_autocast(dtype):
-    module, x_seq = layer(), random(28, 64, 40, dtype=torch.float32).to(CARD)
+    module, x_seq = layer(), random(28, 64, 40, dtype=torch.float32).to(DEVICE)
     with torch.autocast("cuda", dtype):
         out = step(module, x_seq)
     assert out.dtype == dtype
     assert all(p.grad.dtype == torch.float32 and p.grad.isfinite().all() for p in module.parameters())
 
 
-def test_card_and_cpu_kernels_agree_in_single_precision():
-    x_seq, state = (
-        3 * random(28, 64, 40, dtype=torch.float32),
-        {"sub_module.v": random(64, 40, dtype=torch.float32)},
-    )
-    found = []
-    for backend, device in (("numba", torch.device("cpu")), ("cupy", CARD)):
-        torch.manual_seed(0)
-        module = LinearRecurrentContainer(IFNode(surrogate_function=ATan(), backend=backend), 40, 40).to(
-            device
-        )
-        there = {name: value.to(device) for name, value in state.items()}
-        found.append([value.cpu() for value in results(module, x_seq.to(device), there)])
-    for ours, theirs in zip(*found, strict=True):
-        assert (ours - theirs).norm() <= 1e-5 * theirs.norm()
+def test_gpu_and_cpu_kernels_agree_in_single_precision():
+    case = replace(TABLE["recurrent of 34: LIF, hard, ATan, float32"], shape=(28, 64, 34))
+    cpu = COMPILED.run(case)
+    for name, ours in GPU.run(case).items():
+        assert (ours - cpu[name]).norm() <= 1e-5 * cpu[name].norm()
 
 
 @pytest.mark.parametrize(
@@ -140,17 +137,17 @@ def test_card_and_cpu_kernels_agree_in_single_precision():
 )
 def test_opcheck(op):
     def leaf(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, device=CARD, requires_grad=True)
+        return torch.randn(*shape, device=DEVICE, requires_grad=True)
 
     arguments = {
-        "neuron_sequence": (leaf(4, 3, 5), leaf(3, 5), leaf(3, 5), *CONSTANTS),
+        "neuron_sequence": (leaf(4, 3, 5), leaf(3, 5), leaf(3, 5), *constants()),
         "recurrent_neuron_sequence": (
             leaf(4, 3, 5),
             leaf(3, 5),
             leaf(3, 5),
             leaf(5, 10),
             leaf(5),
-            *CONSTANTS,
+            *constants(),
         ),
         "synapse_filter_sequence": (leaf(4, 3, 5), leaf(3, 5), leaf(3, 5)),
     }
@@ -162,7 +159,7 @@ def test_opcheck(op):
 def test_training_through_a_graph_equals_training_without(few, model, opt):
     config = TrainingConfig(model=model, epochs=3, batch_size=60, opt=opt, lr=0.01, device="cuda")
     net, history = fit(config, *few)
-    graphed, graphed_history = fit(dataclasses.replace(config, cuda_graph=True), *few)
+    graphed, graphed_history = fit(replace(config, cuda_graph=True), *few)
     assert [record["train_loss"] for record in graphed_history] == pytest.approx(
         [record["train_loss"] for record in history], rel=1e-4
     )

@@ -1,7 +1,7 @@
-"""``kernels.cu`` without a card: run on the CPU against the torch loop, and compiled for three architectures.
+"""``kernels.cu`` without a GPU: threads in any order, ways through a block, compiled for three architectures.
 
 ``tests/support/cuda_shim`` gives the file what it needs of CUDA, and runs the threads of a block in a random order.
-Nothing here has seen a card; what must be run on one is in test_cuda_gpu.py.
+The table of cases runs there too, see test_parity.py. What must be run on a GPU is in test_cuda_gpu.py.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from cases import Case, currents, recurrent, rotating
+from executors import SHIM, assert_equals_the_loop
 from support import require
-from support_cuda import HALVES, LIMITS, Nvrtc, OnTheShim, Parity, ShimCard, constants, shim_is_possible
-from test_backend import random
+from support_cuda import Nvrtc, on_the_shim
 
 from snn_core import backend as backends
 from snn_core.backend import cuda, ops
-from snn_core.neuron import IFNode
+from snn_core.backend.constants import Neuron, read_neuron
+from snn_core.neuron import IFNode, LIFNode
+from snn_core.surrogate import ATan
 
 SOURCE = cuda.SOURCE.read_text()
 KERNELS = [
@@ -32,6 +35,9 @@ KERNELS = [
         for way in ("warp", "on_chip", "tiled", "tiled_one")
     ),
 ]
+HALVES = [torch.float16, torch.bfloat16]
+#: Bytes of shared memory with which 40 neurons in float64 take each way through a block.
+LIMITS = {"on_chip": 48 << 10, "tiled": 8 << 10, "tiled_one": 1 << 10}
 BARRIERS = [
     number
     for number, line in enumerate(SOURCE.splitlines(), 1)
@@ -39,36 +45,51 @@ BARRIERS = [
 ]
 
 
-@pytest.fixture(scope="session")
-def _libraries(tmp_path_factory):
-    require(shim_is_possible(), "g++")
-    return ShimCard(tmp_path_factory.mktemp("shim"))
+def constants(neuron: type[IFNode] = LIFNode, **options: object) -> Neuron:
+    """Return the constants of a neuron as the kernels take them."""
+    return read_neuron(neuron(surrogate_function=ATan(), **options).step_function())
+
+
+def random(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.fixture
-def shim(_libraries, monkeypatch):
-    """The CPU in the place of a card."""
-    monkeypatch.setattr(_libraries, "launches", [])
-    monkeypatch.setattr(cuda, "card", _libraries)
-    return _libraries
+def shim(monkeypatch):
+    """The CPU in the place of a GPU."""
+    with on_the_shim() as card:
+        monkeypatch.setattr(card, "launches", [])
+        yield card
 
 
-class TestParity(Parity):
-    @pytest.fixture
-    def target(self, shim):
-        with OnTheShim():
-            yield {"backend": "numba", "device": "cpu", "kernels": cuda}
+def wide_case(steps: int, batch: int, size: int) -> Case:
+    return Case(
+        "wide",
+        lambda library: recurrent(library, size, kind="LIF", surrogate="ATan", detach_reset=True),
+        (steps, batch, size), currents(3.0), ("v", "y"), kernel="recurrent_neuron_sequence",
+    )  # fmt: skip
 
-    def test_more_neurons_than_threads(self, target, shim):
-        self.check_recurrent(target, 3, 2, 1030)
-        assert {launch.threads for launch in shim.launches} == {512}
+
+@pytest.mark.parametrize("way", LIMITS)
+def test_every_way_through_a_block(shim, monkeypatch, way):
+    monkeypatch.setattr(shim, "limit", LIMITS[way])
+    for steps, batch in ((1, 1), (2, 4), (28, 9)):
+        assert_equals_the_loop(SHIM, wide_case(steps, batch, 40))
+    assert {launch.kernel for launch in shim.launches} == {
+        f"recurrent_{direction}_{way}" for direction in ("forward", "backward")
+    }
+
+
+def test_more_neurons_than_threads(shim):
+    assert_equals_the_loop(SHIM, wide_case(3, 2, 1030))
+    assert {launch.threads for launch in shim.launches} == {512}
 
 
 def recurrent_results(size: int) -> list[torch.Tensor]:
-    """Return all results of a walk forward and back in float64."""
+    """Return all results of a scan forward and back in float64."""
     seq, state, weight = (random(*shape, seed=5) for shape in ((5, 5, size), (5, size), (size, size)))
     forward = cuda.recurrent_walk(seq, state, state, weight, *constants())
-    h_seq, s_seq = random(5, 5, size, seed=6), (seq > 0).to(seq.dtype)  # the backward walk by itself
+    h_seq, s_seq = random(5, 5, size, seed=6), (seq > 0).to(seq.dtype)  # the backward pass by itself
     back = cuda.recurrent_walk_backward(seq, state, h_seq, s_seq, state, weight, *constants())
     return [*forward, *back]
 
@@ -138,7 +159,7 @@ def test_halves_are_rounded_as_torch_rounds_them(shim, dtype):
     """The last potential of a neuron that never fires is its first one, rounded."""
     numbers = delicate_numbers(dtype)
     numbers = numbers[~(numbers >= 3.4e38)]
-    silent = constants("IF", v_threshold=3.4e38)
+    silent = constants(IFNode, v_threshold=3.4e38)
     zeros, expected = torch.zeros(len(numbers)), numbers.to(dtype)
     _, written, _ = cuda.neuron_sequence(zeros[None].to(dtype), numbers, None, *silent)
     torch.testing.assert_close(written, expected, rtol=0, atol=0, equal_nan=True)
@@ -180,8 +201,15 @@ def nvrtc():
     return Nvrtc()
 
 
-@pytest.mark.parametrize("architecture", ["sm_70", "sm_80", "sm_90"])
-@pytest.mark.parametrize("dtype", cuda.SCALARS, ids=str)
+@pytest.mark.parametrize(
+    ("dtype", "architecture"),
+    [
+        pytest.param(
+            dtype, architecture, marks=[pytest.mark.nightly] * (not often), id=f"{dtype} {architecture}"
+        )
+        for often, (dtype, _, architecture) in rotating(cuda.SCALARS, [0], ["sm_70", "sm_80", "sm_90"])
+    ],
+)
 def test_nvrtc_compiles_every_kernel(nvrtc, dtype, architecture):
     options = [
         *cuda.compile_options(dtype),
@@ -252,7 +280,7 @@ class _FakeCupy:
 
 
 @pytest.mark.parametrize("release", [13, 14])
-def test_card_starts_kernels_through_cupy(monkeypatch, release):
+def test_kernels_are_started_through_cupy(monkeypatch, release):
     fake, device = _FakeCupy(release), torch.device("cuda", 0)
     monkeypatch.setitem(sys.modules, "cupy", fake)
     monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
@@ -271,7 +299,7 @@ def test_card_starts_kernels_through_cupy(monkeypatch, release):
 
 
 @pytest.mark.parametrize("answer", [True, False, RuntimeError("no driver")], ids=str)
-def test_auto_takes_cupy_only_where_it_sees_a_card(monkeypatch, answer):
+def test_auto_takes_cupy_only_where_it_sees_a_gpu(monkeypatch, answer):
     def is_available():
         if isinstance(answer, Exception):
             raise answer
@@ -280,12 +308,12 @@ def test_auto_takes_cupy_only_where_it_sees_a_card(monkeypatch, answer):
     monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=SimpleNamespace(is_available=is_available)))
     monkeypatch.setattr(backends, "CUPY_IS_INSTALLED", True)
     backends._cupy_sees_a_card.cache_clear()
-    on_a_card = SimpleNamespace(device=torch.device("cuda", 0), dtype=torch.float32)
+    on_a_gpu = SimpleNamespace(device=torch.device("cuda", 0), dtype=torch.float32)
     try:
-        fused = backends.fused_neuron("auto", IFNode().step_function(), on_a_card)
+        fused = backends.fused_neuron("auto", IFNode().step_function(), on_a_gpu)
         assert (fused is not None) == (answer is True)
-        assert backends.fused_neuron("torch", IFNode().step_function(), on_a_card) is None
-        assert backends.fused_neuron("cupy", IFNode().step_function(), on_a_card) is not None
+        assert backends.fused_neuron("torch", IFNode().step_function(), on_a_gpu) is None
+        assert backends.fused_neuron("cupy", IFNode().step_function(), on_a_gpu) is not None
     finally:
         backends._cupy_sees_a_card.cache_clear()
 

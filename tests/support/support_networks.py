@@ -1,9 +1,7 @@
 """Networks, inputs and measures that several test modules share.
 
-A :class:`Case` is a network and its input, built from the parts of a :class:`Library`, so that the same case runs in
-snn_core and in spikingjelly: test_parity_spikingjelly.py runs both, golden/make_golden.py stores what spikingjelly
-says, and test_golden.py compares snn_core with that. Weights and inputs come from numpy's RandomState, whose numbers
-are the same in every version.
+A :class:`Library` has the parts of snn_core or of SpikingJelly under the same names, so that the same network can be
+built from either. Weights and inputs come from numpy's RandomState, whose numbers are the same in every version.
 """
 
 from __future__ import annotations
@@ -19,6 +17,7 @@ from torch import Tensor, nn
 
 from sequential_fmnist import networks as network
 from snn_core import layer, neuron, surrogate
+from snn_core.functional import seq_to_ann_forward
 
 ElementWise = Callable[[Tensor, Tensor], Tensor]
 
@@ -72,11 +71,6 @@ def all_equal(actual: Iterable[Tensor], expected: Iterable[Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(actual, expected, strict=True))
 
 
-def relative_error(actual: Tensor, expected: Tensor) -> float:
-    """Return ``|actual - expected| / |expected|`` in the Euclidean norm over all elements; NaN if both are 0."""
-    return float((actual - expected).norm() / expected.norm())
-
-
 @dataclass(frozen=True)
 class Library:
     """The parts of one library, under names that do not depend on it."""
@@ -85,27 +79,43 @@ class Library:
     sequence_neurons: Mapping[str, Callable[..., nn.Module]]  # [T, N, *]
     surrogates: Mapping[str, Callable[..., nn.Module]]
     element_wise_recurrent: Callable[[nn.Module, ElementWise], nn.Module]
-    linear_recurrent: Callable[[nn.Module, int, int], nn.Module]
+    linear_recurrent: Callable[..., nn.Module]
     synapse_filter: Callable[..., nn.Module]
     multi_step_container: Callable[..., nn.Module]
+    linear: Callable[..., nn.Module]  # [T, N, *]
     network: Callable[[str, int], nn.Module]  # model, hidden
 
 
-OURS = Library(
-    neurons={"IFNode": neuron.IFNode, "LIFNode": neuron.LIFNode},
-    sequence_neurons={"IFNode": neuron.MultiStepIFNode, "LIFNode": neuron.MultiStepLIFNode},
-    surrogates={
-        "Sigmoid": surrogate.Sigmoid,
-        "ATan": surrogate.ATan,
-        "Triangle": surrogate.Triangle,
-        "Rectangle": surrogate.Rectangle,
-    },
-    element_wise_recurrent=layer.ElementWiseRecurrentContainer,
-    linear_recurrent=layer.LinearRecurrentContainer,
-    synapse_filter=layer.SynapseFilter,
-    multi_step_container=layer.MultiStepContainer,
-    network=network.make_network,
-)
+class OverTime(nn.Module):
+    """A linear layer for sequences, applied by a library's function."""
+
+    def __init__(self, function: Callable[[Tensor, nn.Module], Tensor], *sizes: int) -> None:
+        super().__init__()
+        self.function, self.layer = function, nn.Linear(*sizes)
+
+    def forward(self, x_seq: Tensor) -> Tensor:
+        return self.function(x_seq, self.layer)
+
+
+def our_library(backend: str = "auto") -> Library:
+    """Return the parts of snn_core with one of its backends."""
+    return Library(
+        neurons={name: partial(getattr(neuron, name), backend=backend) for name in ("IFNode", "LIFNode")},
+        sequence_neurons={
+            name: partial(getattr(neuron, f"MultiStep{name}"), backend=backend)
+            for name in ("IFNode", "LIFNode")
+        },
+        surrogates={
+            name: getattr(surrogate, name)
+            for name in ("Sigmoid", "ATan", "FastSigmoid", "Triangle", "Rectangle")
+        },
+        element_wise_recurrent=layer.ElementWiseRecurrentContainer,
+        linear_recurrent=layer.LinearRecurrentContainer,
+        synapse_filter=partial(layer.SynapseFilter, backend=backend),
+        multi_step_container=layer.MultiStepContainer,
+        linear=partial(OverTime, partial(seq_to_ann_forward, backend=backend)),
+        network=partial(network.make_network, backend=backend),
+    )
 
 
 def spikingjelly_library() -> Library:
@@ -160,77 +170,9 @@ def spikingjelly_library() -> Library:
         linear_recurrent=peer_layer.LinearRecurrentContainer,
         synapse_filter=peer_layer.SynapseFilter,
         multi_step_container=peer_layer.MultiStepContainer,
+        linear=partial(OverTime, peer_functional.seq_to_ann_forward),
         network=Network,
     )
-
-
-@dataclass(frozen=True)
-class Case:
-    """A network, its input, and what its output is: "spikes", "currents" or "rates"."""
-
-    build: Callable[[Library], nn.Module]
-    x: Tensor
-    output: str = "spikes"
-
-
-def neuron_case(
-    kind: str, T: int, surrogate_name: str = "Sigmoid", alpha: float = 1.0, **options: object
-) -> Case:
-    def build(library: Library) -> nn.Module:
-        surrogate_function = library.surrogates[surrogate_name](alpha=alpha)
-        return library.sequence_neurons[kind](surrogate_function=surrogate_function, **options)
-
-    return Case(build, random_currents(T, 5, 4))
-
-
-def not_symmetric(x: Tensor, y: Tensor) -> Tensor:
-    """An element-wise function that tells x from y."""
-    return 2 * x - 0.5 * y + x * y
-
-
-def element_wise_case(kind: str, T: int, **options: object) -> Case:
-    def build(library: Library) -> nn.Module:
-        sub_module = library.neurons[kind](surrogate_function=library.surrogates["ATan"](), **options)
-        return library.multi_step_container(library.element_wise_recurrent(sub_module, not_symmetric))
-
-    return Case(build, random_currents(T, 5, 4))
-
-
-def linear_recurrent_case(kind: str, T: int, **options: object) -> Case:
-    """A recurrent connection around a linear layer and neurons, of 4 inputs and 3 outputs."""
-
-    def build(library: Library) -> nn.Module:
-        sub_module = nn.Sequential(
-            nn.Linear(4, 3),
-            library.neurons[kind](surrogate_function=library.surrogates["ATan"](), **options),
-        )
-        return library.multi_step_container(library.linear_recurrent(sub_module, 4, 3))
-
-    return Case(build, random_currents(T, 5, 4))
-
-
-def synapse_filter_case(T: int, tau: float = 3.0, learnable: bool = False) -> Case:
-    def build(library: Library) -> nn.Module:
-        return library.multi_step_container(library.synapse_filter(tau=tau, learnable=learnable))
-
-    return Case(build, random_spikes(T, 5, 4), output="currents")
-
-
-def network_case(model: str, images: Tensor, hidden: int) -> Case:
-    return Case(lambda library: library.network(model, hidden), images.double(), output="rates")
-
-
-def golden_cases() -> dict[str, Case]:
-    """Return the cases whose results under spikingjelly are stored in golden/."""
-    return {
-        "IFNode": neuron_case("IFNode", T=10),
-        "LIFNode": neuron_case("LIFNode", T=10, tau=4.0, v_reset=None),
-        "ElementWiseRecurrentContainer": element_wise_case("IFNode", T=10),
-        "LinearRecurrentContainer": linear_recurrent_case("LIFNode", T=10),
-        "SynapseFilter": synapse_filter_case(T=10),
-        "SynapseFilter-learnable": synapse_filter_case(T=10, learnable=True),
-        **{model: network_case(model, random_images(2), hidden=8) for model in network.NETWORKS},
-    }
 
 
 def seeded_weights(module: nn.Module) -> dict[str, Tensor]:
@@ -249,41 +191,3 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(weights[name])
-
-
-def run_case(case: Case, library: Library, weights: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
-    """Run a case forward and backward in fp64; without ``weights`` those of :func:`seeded_weights` are used.
-
-    Returns:
-        The output, the spikes of the networks' two layers, and the gradients of the input and of every weight.
-    """
-    module = case.build(library).double()
-    load_weights(module, seeded_weights(module) if weights is None else weights)
-    results: dict[str, Tensor] = {}
-    for name in ("sn1", "sn2"):
-        if hasattr(module, name):
-            getattr(module, name).register_forward_hook(
-                lambda _module, _inputs, output, name=name: results.update(
-                    {f"spikes {name}": output.detach()}
-                )
-            )
-    parameters = dict(module.named_parameters())
-    output, *gradients = output_and_gradients(module, case.x, parameters.values())
-    names = ["gradient of the input", *(f"gradient of {name}" for name in parameters)]
-    return {case.output: output, **results, **dict(zip(names, gradients, strict=True))}
-
-
-def assert_same_results(
-    actual: Mapping[str, Tensor], expected: Mapping[str, Tensor], tolerance: float = 1e-9
-) -> None:
-    """Spikes must be equal, everything else within ``tolerance``, a :func:`relative_error`.
-
-    A silent network, or one without a gradient, would agree with anything: it fails.
-    """
-    assert actual.keys() == expected.keys()
-    for name, values in expected.items():
-        if name.startswith("spikes"):
-            assert 0 < values.mean() < 1, f"{name}: all are {values.mean():.0f}"
-            assert torch.equal(actual[name], values), name
-        else:
-            assert relative_error(actual[name], values) < tolerance, name

@@ -1,0 +1,291 @@
+"""Who runs the table of cases: the loop, which is the definition, and everything that must do as it does."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import math
+import types
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import cache
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+from cases import STORED, Case, random
+from support import require
+from support_cuda import on_the_shim
+from support_networks import Library, our_library, spikingjelly_library
+from torch import Tensor, nn
+
+from snn_core import backend as backends
+from snn_core.backend import cpu, cuda, ops, products, walks
+
+Results = dict[str, Tensor]
+#: Relative Euclidean error of a gradient that rounding explains.
+ROUNDING = {torch.float64: 1e-10, torch.float32: 1e-5}
+
+
+def owner_of(module: nn.Module, state: str) -> nn.Module:
+    """Return the part of a module of snn_core or of SpikingJelly that has this state."""
+    return next(
+        part
+        for part in module.modules()
+        if state in getattr(part, "_state_names", getattr(part, "_memories", ()))
+    )
+
+
+def results(case: Case, module: nn.Module, device: torch.device | str = "cpu") -> Results:
+    """Return output, last states and, of a weighted sum of them, the gradients to input, first states and weights."""
+
+    def there(tensor: Tensor) -> Tensor:
+        return case.layout(tensor.to(device, case.dtype))
+
+    leaves = {"x": there(case.draw(case.shape)).requires_grad_()}
+    owners = {name: owner_of(module, name) for name in case.states}
+    for name, owner in owners.items():
+        leaves[f"first {name}"] = there(case.first_state(name)).requires_grad_()
+        setattr(owner, name, leaves[f"first {name}"])
+    leaves |= module.named_parameters()
+    found: Results = {}
+    for name in ("sn1", "sn2"):
+        if hasattr(module, name):
+            listen = getattr(module, name).register_forward_hook
+            listen(lambda _module, _inputs, output, n=name: found.update({f"spikes {n}": output.detach()}))
+    outputs = {"output": module(leaves["x"])}
+    outputs |= {f"last {name}": getattr(owner, name) for name, owner in owners.items()}
+    asked = [outputs[name] for name in case.differentiated or outputs]
+    weights = [there(random(tuple(value.shape), seed=7)) for value in asked]
+    gradients = torch.autograd.grad(asked, list(leaves.values()), weights)
+    found |= {name: value.detach() for name, value in outputs.items()}
+    found |= {f"gradient of {name}": value for name, value in zip(leaves, gradients, strict=True)}
+    return {name: value.cpu() for name, value in found.items()}
+
+
+@contextmanager
+def launched(kernels: types.ModuleType) -> Iterator[set[str]]:
+    """Gather the names of the fused operations that run."""
+    names: set[str] = set()
+    with ExitStack() as stack:
+        for name in ops.SCHEMAS:
+            if hasattr(kernels, name):
+                real = getattr(kernels, name)
+
+                def call(*arguments: object, name: str = name, real: Callable[..., object] = real) -> object:
+                    names.add(name)
+                    return real(*arguments)
+
+                stack.enter_context(mock.patch.object(kernels, name, call))
+        yield names
+
+
+class Executor:
+    """Runs cases with one library.
+
+    Args:
+        name: for the names of tests.
+        library: makes the parts to build with.
+    """
+
+    device: torch.device | str = "cpu"
+
+    def __init__(self, name: str, library: Callable[[], Library]) -> None:
+        self.name, self.library = name, library
+
+    def takes(self, case: Case) -> bool:
+        return True
+
+    def tolerance(self, case: Case) -> float:
+        return ROUNDING[case.dtype]
+
+    def running(self) -> AbstractContextManager[object]:
+        """Put in place what it needs; a test is skipped, and fails in CI, where that is missing."""
+        return ExitStack()
+
+    def run(self, case: Case) -> Results:
+        with self.running():
+            return results(case, case.module(self.library(), self.device), self.device)
+
+
+class Kernels(Executor):
+    """Fused kernels, which must really run.
+
+    Args:
+        name: for the names of tests.
+        backend: their name in snn_core.
+        kernels: the module that launches them.
+        running: puts in place what they need.
+        device: where they run.
+        most: largest number of elements of an input.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        backend: str,
+        kernels: types.ModuleType,
+        running: Callable[[], AbstractContextManager[object]],
+        device: torch.device | str = "cpu",
+        most: float = math.inf,
+    ) -> None:
+        super().__init__(name, lambda: our_library(backend))
+        self.kernels, self.running, self.device, self.most = kernels, running, device, most
+
+    def takes(self, case: Case) -> bool:
+        known = case.kernel == "" or hasattr(self.kernels, case.kernel or "no kernel")
+        return known and math.prod(case.shape) <= self.most
+
+    def run(self, case: Case) -> Results:
+        with launched(self.kernels) as names:
+            found = super().run(case)
+        assert {name.removesuffix("_backward") + "_backward" for name in names} <= names
+        assert names == {case.kernel, f"{case.kernel}_backward"} or (names and case.kernel == "")
+        return found
+
+
+class Peer(Executor):
+    """SpikingJelly itself."""
+
+    def takes(self, case: Case) -> bool:
+        return case.peer
+
+    def tolerance(self, case: Case) -> float:
+        return case.tolerance
+
+    def running(self) -> AbstractContextManager[object]:
+        require(importlib.util.find_spec("spikingjelly") is not None, "spikingjelly==2.0.0")
+        return ExitStack()
+
+
+class Stored(Peer):
+    """What SpikingJelly said once, kept in a file: it need not be installed."""
+
+    path = Path(__file__).with_name("spikingjelly_2_0_0.npz")
+
+    def takes(self, case: Case) -> bool:
+        return case.name in STORED
+
+    def run(self, case: Case) -> Results:
+        with np.load(self.path, allow_pickle=False) as arrays:
+            return {
+                name.partition("/")[2]: torch.from_numpy(arrays[name])
+                for name in arrays.files
+                if name.partition("/")[0] == case.name
+            }
+
+
+@contextmanager
+def compiled() -> Iterator[None]:
+    require(backends.NUMBA_IS_INSTALLED, "numba")
+    yield
+
+
+def _array_at(address: int, shape: tuple[int, ...], like: np.floating) -> np.ndarray:
+    """What ``tile.array_at`` gives a kernel: the array at an address."""
+    size = math.prod(shape) * like.dtype.itemsize
+    memory = (ctypes.c_char * size).from_address(address) if size else b""
+    return np.frombuffer(memory, like.dtype).reshape(shape)
+
+
+def _lanes(array: np.ndarray) -> int:
+    """Two numbers in a vector, so that small matrices have edges."""
+    return 2
+
+
+def _places(start: int, rows: int, row: int, columns: int, column: int) -> np.ndarray:
+    found = start + row * np.arange(rows)[:, None] + column * np.arange(columns)
+    assert found.size == 0 or found.min() >= 0
+    return found
+
+
+def _add_tile(a, p, row, step, terms, b, q, b_row, first, f, f_row, out, o, out_row, rows, columns):
+    """What ``tile.add_tile`` computes, with numpy."""
+    columns = min(columns, 2 * _lanes(out))
+    left, right = a[_places(p, rows, row, terms, step)], b[_places(q, terms, b_row, columns, 1)]
+    total = first[_places(f, rows, f_row, columns, 1)] + left @ right
+    out[_places(o, rows, out_row, columns, 1)] = total
+
+
+@contextmanager
+def interpreted() -> Iterator[None]:
+    """Let Python itself run the source of the CPU kernels.
+
+    Where numba compiles a kernel, an index outside an array goes unnoticed and no tool sees which lines ran. Here numpy
+    checks every index, blocks are so small that a scan takes several, and the figures of coverage and of the mutation
+    run reach into the kernels. Only the tile of a matrix product, written in LLVM's instructions, is replaced.
+    """
+    require(backends.NUMBA_IS_INSTALLED, "numba")
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (walks, products):
+            for name, kernel in vars(module).copy().items():
+                if isinstance(getattr(kernel, "py_func", None), types.FunctionType):
+                    patch.setattr(module, name, kernel.py_func)
+            patch.setattr(module, "array_at", _array_at)
+        for name, value in {
+            "add_tile": _add_tile,
+            "lanes": _lanes,
+            "ROWS": 3,
+            "BLOCK": 4,
+            "PARTS": 3,
+        }.items():
+            patch.setattr(products, name, value)
+        for name, value in {"COLUMNS": 8, "SAMPLES": 2, "EVENT_DRIVEN_FROM": 8}.items():
+            patch.setattr(walks, name, value)
+        patch.setattr(cpu, "_known", set())
+        patch.setattr(cpu, "PATIENCE", 600.0)  # nothing is compiled, so nothing is to be reported
+        yield
+
+
+LOOP = Executor("loop", lambda: our_library("torch"))
+COMPILED = Kernels("compiled", "numba", cpu, compiled)
+INTERPRETED = Kernels("interpreted", "numba", cpu, interpreted, most=1200)
+SHIM = Kernels("shim", "numba", cuda, on_the_shim)
+GPU = Kernels("gpu", "cupy", cuda, ExitStack, torch.device("cuda", 0))
+PEER = Peer("spikingjelly", spikingjelly_library)
+STORED_PEER = Stored("stored", spikingjelly_library)
+KERNELS = [COMPILED, INTERPRETED, SHIM, GPU]
+EXECUTORS = [*KERNELS, PEER, STORED_PEER]
+
+
+@cache
+def expected(case: Case) -> Results:
+    """Return what the loop gives, which runs on the CPU whoever is compared with it.
+
+    On a GPU torch divides by a number as it multiplies by its reciprocal, which rounds differently.
+    """
+    return LOOP.run(case)
+
+
+def marks(executor: Executor, often: bool = True) -> list[pytest.MarkDecorator]:
+    """Return the marks of a test with an executor."""
+    missing = executor is GPU and not (torch.cuda.is_available() and backends.CUPY_IS_INSTALLED)
+    found = [pytest.mark.skipif(missing, reason="needs an NVIDIA GPU and CuPy")]
+    return found + [pytest.mark.gpu] * (executor is GPU) + [pytest.mark.nightly] * (not often)
+
+
+def each(executors: list[Executor]) -> pytest.MarkDecorator:
+    """Run a test with each of the executors."""
+    return pytest.mark.parametrize(
+        "executor", [pytest.param(one, id=one.name, marks=marks(one)) for one in executors]
+    )
+
+
+def assert_equals_the_loop(executor: Executor, case: Case) -> None:
+    """Output spikes must be equal bit for bit, everything else within a relative error of rounding.
+
+    A silent network, or one without a gradient, would agree with anything: it fails.
+    """
+    loop, found = expected(case), executor.run(case)
+    if case.output != "numbers" and math.prod(case.shape) >= 60:
+        assert 0.01 < loop["output"].mean() < 0.99
+        assert loop["gradient of x"].any()
+    assert found.keys() == loop.keys()
+    for name, theirs in loop.items():
+        ours = found[name]
+        assert (ours.shape, ours.dtype) == (theirs.shape, theirs.dtype), name
+        if name.startswith("spikes") or (name == "output" and case.output != "numbers"):
+            assert torch.equal(ours, theirs), name
+        assert (ours - theirs).norm() <= executor.tolerance(case) * theirs.norm(), name

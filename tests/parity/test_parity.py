@@ -1,0 +1,187 @@
+"""Every backend, and SpikingJelly, against the readable loop, over one table of cases.
+
+Spikes of the element-wise scans are equal to the bit in every precision, since the arithmetic is the same. A recurrent
+product adds in another order, so a potential that lies on the threshold to the last digit could fall on the other
+side; with the fixed inputs of the table that would show as an unequal spike, and none does.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from cases import STORED, SURROGATES, TABLE, alone, element_wise, random, recurrent
+from executors import (
+    EXECUTORS,
+    INTERPRETED,
+    KERNELS,
+    LOOP,
+    PEER,
+    Executor,
+    Stored,
+    assert_equals_the_loop,
+    each,
+    marks,
+    owner_of,
+    results,
+)
+from torch import nn
+
+from snn_core.functional import reset_net
+
+HALVES = [torch.float16, torch.bfloat16]
+BUILDS = {
+    "neuron": lambda library: alone(library, "LIF", "ATan"),
+    "element-wise": lambda library: element_wise(library, kind="LIF", surrogate="ATan"),
+    "recurrent": lambda library: recurrent(library, 40, kind="LIF", surrogate="ATan"),
+    "synapse": lambda library: library.multi_step_container(library.synapse_filter(tau=2.0)),
+}
+
+
+@pytest.mark.parametrize(
+    ("executor", "case"),
+    [
+        pytest.param(executor, case, id=f"{executor.name}: {case.name}", marks=marks(executor, case.often))
+        for executor in EXECUTORS
+        for case in TABLE.values()
+        if executor.takes(case)
+    ],
+)
+def test_equals_the_loop(executor, case):
+    assert_equals_the_loop(executor, case)
+
+
+def layers(executor: Executor, size: int, **options: object) -> dict[str, nn.Module]:
+    """Return neurons alone and with recurrent weights, built for an executor."""
+    library = executor.library()
+    options = {"surrogate_function": library.surrogates["ATan"](), **options}
+    inner = library.neurons["IFNode"](**options)
+    return {
+        "alone": library.sequence_neurons["IFNode"](**options).to(executor.device),
+        "recurrent": library.multi_step_container(library.linear_recurrent(inner, size, size)).to(
+            executor.device
+        ),
+    }
+
+
+@each([LOOP, *KERNELS, PEER])
+@pytest.mark.parametrize("size", [5, 40])
+def test_potential_on_the_threshold_fires(executor, size):
+    for module in layers(executor, size).values():
+        for weight in module.parameters():  # i = x
+            weight.data = torch.eye(size, 2 * size) if weight.dim() > 1 else torch.zeros(size)
+        module.to(executor.device)
+        with executor.running():
+            assert (module(torch.ones(1, 2, size, device=executor.device)) == 1).all()
+        assert (owner_of(module, "v").v == 0).all()
+
+
+@each([LOOP, *KERNELS])
+@pytest.mark.parametrize("size", [1, 5, 40])
+def test_nan_gives_no_spike_and_stays_in_the_potential(executor, size):
+    x_seq = torch.full((3, 1, size), 2.0)
+    x_seq[1] = torch.nan
+    for module in layers(executor, size).values():
+        for weight in module.parameters():
+            weight.data = torch.eye(size, 2 * size) if weight.dim() > 1 else torch.zeros(size)
+        module.to(executor.device)
+        with executor.running():
+            spikes = module(x_seq.to(executor.device))
+        assert spikes.flatten(1).mean(1).tolist() == [1, 0, 0]
+        assert owner_of(module, "v").v.isnan().all()
+
+
+@each(KERNELS)
+@pytest.mark.parametrize("surrogate", SURROGATES)
+def test_nan_in_the_input_is_in_the_gradient(executor, surrogate):
+    """Of that neuron only. The loop hides it where the surrogate's derivative of NaN is 0."""
+    x_seq = random((5, 2, 3))
+    x_seq[2, 0] = torch.nan
+    x_seq = x_seq.to(executor.device).requires_grad_()
+    library = executor.library()
+    with executor.running():
+        neuron = library.sequence_neurons["IFNode"](surrogate_function=library.surrogates[surrogate]())
+        neuron(x_seq).sum().backward()
+    assert x_seq.grad[:3, 0].isnan().all()
+    assert x_seq.grad[:, 1].isfinite().all()
+
+
+@each([one for one in KERNELS if one is not INTERPRETED])
+@pytest.mark.parametrize("half", HALVES, ids=str)
+@pytest.mark.parametrize("layer", ["neuron", "element-wise", "recurrent", "synapse"])
+def test_half_precision_is_widened_inside(executor, half, layer):
+    """Equal to the kernel in float32 on the same numbers, but for the rounding of what is returned."""
+    found = []
+    for dtype in (half, torch.float32):
+        case = replace(
+            TABLE[f"transposed: {layer}"],
+            shape=(28, 5, 40),
+            dtype=dtype,
+            layout=lambda tensor: tensor.to(half).to(tensor.dtype),
+            build=BUILDS[layer],
+            # Of the last output there would be two gradients, which torch adds in half precision.
+            differentiated=("output", "last v") if layer == "neuron" else ("output",),
+        )
+        module = case.module(executor.library(), executor.device)
+        for weight in module.parameters():  # i = x + y W^T: a product with x is torch's affair on a GPU
+            if weight.dim() > 1:
+                weight.data[:, : len(weight)] = torch.eye(len(weight))
+            else:
+                weight.data.zero_()
+        with executor.running():
+            found.append(results(case, module, executor.device))
+    for name, narrow in found[0].items():
+        assert narrow.dtype == half
+        # Gradients of weights are sums over all steps; a filter's backward pass reads its rounded currents.
+        if "0.rc" not in name and (layer != "synapse" or "gradient" not in name):
+            assert torch.equal(narrow, found[1][name].to(half)), name
+
+
+@each([one for one in KERNELS if one is not INTERPRETED])
+@pytest.mark.parametrize("size", [6, 34])
+def test_same_input_gives_the_same_bits(executor, size):
+    case = TABLE[f"recurrent of {size}: LIF, hard, ATan, float32"]
+    first, *others = (executor.run(case) for _ in range(3))
+    for other in others:
+        assert all(torch.equal(value, first[name]) for name, value in other.items())
+
+
+@each([*KERNELS, PEER])
+@pytest.mark.parametrize("kind", ["neuron", "recurrent", "synapse"])
+def test_second_sequence_begins_where_the_first_ended(executor, kind):
+    case = TABLE[f"transposed: {kind}"]
+    loop, other = (case.module(one.library(), one.device) for one in (LOOP, executor))
+    with executor.running():
+        for sign in (1, -1):
+            x_seq = sign * case.draw(case.shape)
+            theirs, ours = loop(x_seq), other(x_seq.to(executor.device)).cpu()
+            if case.output == "spikes":
+                assert torch.equal(ours, theirs)
+            torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=0)
+        if executor is not PEER:
+            reset_net(other)
+            assert not torch.equal(other(x_seq.to(executor.device)).cpu(), theirs)
+
+
+def stored_arrays() -> dict[str, np.ndarray]:
+    """Return what SpikingJelly says of the stored cases, by ``case/result``."""
+    return {
+        f"{name}/{result}": value.numpy()
+        for name in STORED
+        for result, value in PEER.run(TABLE[name]).items()
+    }
+
+
+def test_the_file_of_spikingjelly_s_results_is_what_it_gives():
+    """Written by ``python -m pytest`` with SNN_CORE_WRITE_TABLES set."""
+    made = stored_arrays()
+    if os.environ.get("SNN_CORE_WRITE_TABLES"):
+        np.savez_compressed(Stored.path, **made)
+    assert Stored.path.stat().st_size < 300_000
+    with np.load(Stored.path, allow_pickle=False) as stored:
+        assert set(stored.files) == set(made)
+        for name, array in made.items():
+            np.testing.assert_allclose(array, stored[name], rtol=1e-12, atol=1e-14, err_msg=name)

@@ -1,0 +1,274 @@
+"""Which calls run fused and which take the loop, and what the fused operations are for torch."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import shutil
+import sysconfig
+from pathlib import Path
+from unittest import mock
+
+import pytest
+import torch
+from support import require
+from torch import nn
+
+from sequential_fmnist.networks import NETWORKS, make_network
+from snn_core import backend as backends
+from snn_core.backend import cpu, ops
+from snn_core.backend.constants import read_neuron
+from snn_core.functional import reset_net, seq_to_ann_forward
+from snn_core.layer import (
+    ElementWiseRecurrentContainer,
+    LinearRecurrentContainer,
+    MultiStepContainer,
+)
+from snn_core.neuron import IFNode, LIFNode
+from snn_core.surrogate import ATan, SurrogateFunction
+
+
+@pytest.fixture(autouse=True)
+def _fused():
+    require(backends.NUMBA_IS_INSTALLED, "numba")
+
+
+def random(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+
+
+def spy(kernel: str):
+    """Count the calls of a kernel."""
+    return mock.patch.object(cpu, kernel, wraps=getattr(cpu, kernel))
+
+
+@pytest.mark.parametrize("needed", list(itertools.product((False, True), repeat=2)))
+def test_linear_gives_the_gradients_that_are_asked_for(needed):
+    x, weight = random(5, 3).requires_grad_(needed[0]), random(4, 3).requires_grad_(needed[1])
+    bias = random(4).requires_grad_()
+    wanted = [one for one in (x, weight, bias) if one.requires_grad]
+    out, expected = ops.linear(x, weight, bias), nn.functional.linear(x, weight, bias)
+    factor = random(5, 4, seed=1)
+    for ours, theirs in zip(
+        torch.autograd.grad(out, wanted, factor), torch.autograd.grad(expected, wanted, factor), strict=True
+    ):
+        assert torch.allclose(ours, theirs, rtol=1e-12)
+
+
+@pytest.mark.parametrize("backend", ["cuda", "Torch", "", None, 1, ["torch"]])
+def test_unknown_backend_is_refused(backend):
+    with pytest.raises(ValueError, match="backend must be one of"):
+        backends.check_backend(backend)
+
+
+@pytest.mark.parametrize("backend", ["torch", "numba"])
+def test_linear_recurrent_container_under_autocast_takes_a_wider_input(backend):
+    container = LinearRecurrentContainer(IFNode(surrogate_function=ATan(), backend=backend), 4, 4)
+    x_seq = random(6, 3, 4, dtype=torch.float32).requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        y_seq = container.forward_sequence(x_seq)
+    y_seq.float().sum().backward()
+    assert (x_seq.grad.dtype, container.rc.weight.grad.dtype) == (torch.float32, torch.float32)
+    assert container.y.dtype == torch.float32
+
+
+class _OwnTensor(torch.Tensor):
+    pass
+
+
+def test_subclass_of_tensor():
+    x_seq = 3 * random(5, 3, 4)
+    found = []
+    for x in (x_seq, x_seq.as_subclass(_OwnTensor)):
+        torch.manual_seed(0)
+        x = x.clone().requires_grad_()
+        y_seq = LinearRecurrentContainer(IFNode(backend="numba"), 4, 4).double().forward_sequence(x)
+        y_seq.sum().backward()
+        found.append([y_seq.detach().as_subclass(torch.Tensor), x.grad.as_subclass(torch.Tensor)])
+    assert all(torch.equal(one, two) for one, two in zip(*found, strict=True))
+
+
+def test_a_step_that_is_no_neuron_of_ours_has_no_constants():
+    known = LIFNode(surrogate_function=ATan()).step_function()
+    assert read_neuron(known) is not None
+    assert read_neuron(known.func) is None
+    assert read_neuron(functools.partial(lambda x, v: (x, v), **known.keywords)) is None
+
+
+class _Own(SurrogateFunction):
+    def derivative(self, x):
+        return torch.exp(-x.abs())
+
+
+@pytest.mark.parametrize(
+    "neuron",
+    [
+        lambda backend: IFNode(surrogate_function=_Own(1.0), backend=backend),
+        lambda backend: IFNode(surrogate_function=ATan(spiking=False), backend=backend),
+        lambda backend: IFNode(surrogate_function=torch.sigmoid, backend=backend),
+        lambda backend: IFNode(store_v_seq=True, backend=backend),
+    ],
+    ids=["own surrogate", "smooth surrogate", "function", "recording"],
+)
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_what_no_kernel_knows_takes_the_loop(neuron, recurrent):
+    x_seq = random(6, 3, 4)
+    outputs = []
+    for backend in ("torch", "auto"):
+        torch.manual_seed(0)
+        node = neuron(backend)
+        assert node.fused(x_seq) is None
+        module = LinearRecurrentContainer(node, 4, 4).double() if recurrent else node
+        outputs.append(module.forward_sequence(x_seq))
+    assert torch.equal(*outputs)
+
+
+@pytest.mark.parametrize("function", [torch.sub, lambda x, y: x + y], ids=["another function", "lambda"])
+def test_function_that_no_kernel_knows_takes_the_loop(function):
+    x_seq = random(6, 3, 4)
+    fused, loop = (
+        MultiStepContainer(ElementWiseRecurrentContainer(IFNode(backend=backend), function))
+        for backend in ("auto", "torch")
+    )
+    assert torch.equal(fused(x_seq), loop(x_seq))
+
+
+def test_hook_on_the_neuron_inside_a_container_is_called_in_every_step():
+    container = LinearRecurrentContainer(IFNode(backend="numba"), 4, 4)
+    calls = []
+    container.sub_module.register_forward_hook(lambda module, inputs, output: calls.append(output))
+    container.forward_sequence(torch.rand(6, 3, 4))
+    assert len(calls) == 6
+
+
+class _Doubled(nn.Linear):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda layer: layer.rc.register_forward_hook(lambda module, inputs, output: 2 * output),
+        lambda layer: layer.sub_module.register_forward_pre_hook(lambda module, inputs: (2 * inputs[0],)),
+        lambda layer: setattr(layer, "rc", _Doubled(8, 4)),
+        lambda layer: setattr(layer, "rc", nn.utils.parametrizations.weight_norm(layer.rc)),
+        lambda layer: setattr(layer, "sub_module", nn.Sequential(layer.sub_module)),
+    ],
+    ids=["hook on the weights", "hook on the neuron", "other weights", "parametrization", "another module"],
+)
+def test_recurrent_container_that_is_more_than_weights_and_a_neuron_takes_the_loop(change):
+    layer = LinearRecurrentContainer(IFNode(), 4, 4)
+    change(layer)
+    x_seq = torch.rand(6, 3, 4)
+    with spy("recurrent_neuron_sequence") as kernel:
+        y_seq = layer.forward_sequence(x_seq)
+    reset_net(layer)
+    assert torch.equal(y_seq, torch.stack([layer(x) for x in x_seq]))
+    assert not kernel.called
+
+
+@pytest.mark.parametrize(
+    "container",
+    [LinearRecurrentContainer(IFNode(), 4, 4), ElementWiseRecurrentContainer(IFNode(), torch.add)],
+)
+def test_sequence_that_is_no_tensor_is_refused_by_name(container):
+    with pytest.raises(TypeError, match=rf"{type(container).__name__}: .*Tensor.*list"):
+        container.forward_sequence([[[0.0] * 4]])
+
+
+def test_containers_take_the_fused_path_by_themselves(monkeypatch):
+    monkeypatch.setattr(LinearRecurrentContainer, "forward", None)  # the loop would call it
+    container = MultiStepContainer(LinearRecurrentContainer(IFNode(), 32, 32))
+    assert container(torch.rand(28, 2, 32)).shape == (28, 2, 32)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda layer: layer.register_forward_hook(lambda module, inputs, output: output + 1),
+        lambda layer: nn.utils.parametrizations.weight_norm(layer),
+        lambda layer: layer.half(),
+    ],
+    ids=["hook", "parametrization", "half"],
+)
+def test_linear_that_is_more_than_a_product_is_called(change):
+    layer = nn.Linear(5, 3)
+    change(layer)
+    x_seq = random(2, 4, 5).to(layer.weight.dtype)
+    with spy("linear") as kernel:
+        y_seq = seq_to_ann_forward(x_seq, layer)
+    assert torch.equal(y_seq, layer(x_seq))
+    assert not kernel.called
+
+
+def test_linear_under_autocast_is_left_to_torch():
+    with torch.autocast("cpu", torch.bfloat16):
+        assert seq_to_ann_forward(torch.rand(2, 4, 5), nn.Linear(5, 3)).dtype == torch.bfloat16
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch itself
+@pytest.mark.parametrize("compiler", ["aot_eager", "inductor"])
+@pytest.mark.parametrize("model", NETWORKS)
+def test_compiled_network_equals_eager(model, compiler):
+    headers = Path(sysconfig.get_paths()["include"], "Python.h").exists()
+    require(
+        compiler != "inductor" or (headers and shutil.which("g++") is not None), "g++ with Python's headers"
+    )
+    net, images = make_network(model, backend="numba"), torch.rand(6, 1, 28, 28)
+    compiled = torch.compile(net, backend=compiler)
+    found = []
+    for function in (net, compiled):
+        reset_net(net)
+        net.zero_grad()
+        rate = function(images)
+        rate.square().sum().backward()
+        found.append([rate.detach(), *(p.grad.clone() for p in net.parameters())])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+CONSTANTS = read_neuron(LIFNode(surrogate_function=ATan()).step_function())
+
+
+@pytest.mark.parametrize(
+    ("op", "arguments"),
+    [
+        ("neuron_sequence", lambda g: (g(4, 3, 5), g(3, 5), None, *CONSTANTS)),
+        ("neuron_sequence", lambda g: (g(4, 3, 5), g(3, 5), g(3, 5), *CONSTANTS)),
+        ("recurrent_neuron_sequence", lambda g: (g(4, 3, 5), g(3, 5), g(3, 5), g(5, 10), g(5), *CONSTANTS)),
+        ("linear", lambda g: (g(4, 3, 5), g(7, 5), g(7))),
+        ("synapse_filter_sequence", lambda g: (g(4, 3, 5), g(3, 5), g(3, 5))),
+    ],
+)
+def test_opcheck(op, arguments):
+    def leaf(*shape):
+        return torch.randn(*shape, requires_grad=True)
+
+    torch.library.opcheck(getattr(torch.ops.snn_core, op).default, arguments(leaf))
+
+
+@pytest.mark.parametrize("op", [name for name in ops.SCHEMAS if name.endswith("_backward")])
+def test_opcheck_of_the_gradients(op):
+    step, seq, weight = torch.randn(3, 5), torch.randn(4, 3, 5), torch.randn(5, 10)
+    arguments = {
+        "linear_backward": (seq, torch.randn(4, 3, 7), torch.randn(5, 7), True),
+        "neuron_sequence_backward": (seq, step, seq, True, *CONSTANTS),
+        "recurrent_neuron_sequence_backward": (seq, step, seq, seq, seq, step, weight, *CONSTANTS),
+        "synapse_filter_sequence_backward": (seq, seq, seq, step, step.sigmoid()),
+    }
+    torch.library.opcheck(getattr(torch.ops.snn_core, op).default, arguments[op])
+
+
+def test_numba_backend_refuses_another_device():
+    with pytest.raises(
+        ValueError, match="backend 'numba' runs on the CPU, the input is on meta: use backend 'auto'"
+    ):
+        IFNode(backend="numba").forward_sequence(torch.zeros(2, 3, device="meta"))
+
+
+def test_numba_backend_says_when_numba_is_missing(monkeypatch):
+    monkeypatch.setattr(backends, "NUMBA_IS_INSTALLED", False)
+    with pytest.raises(ValueError, match="pip install numba"):
+        IFNode(backend="numba")
+    assert torch.equal(IFNode().forward_sequence(torch.ones(2, 3)), torch.ones(2, 3))
