@@ -201,7 +201,7 @@ def neurons() -> Iterator[Case]:
             (9, 5, 7), currents(1.5), ("v",), kernel="neuron_sequence", **common,
         )  # fmt: skip
         # From 33 neurons on a CUDA kernel takes a block of threads for a few samples, not a warp.
-        for size in (6, 34):
+        for size in (6, 34) if often or surrogate == "Sigmoid" else (6,):
             yield Case(
                 f"recurrent of {size}: {name}",
                 lambda library, o=options, size=size: recurrent(library, size, **o),
