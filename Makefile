@@ -1,5 +1,6 @@
 # `make help` lists the commands. Each sets up what it needs, in a virtual environment of its own.
 SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -11,6 +12,8 @@ ARGS ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check
+# Shows a line for each package, so that nobody waits before a silent screen.
+BRIEFLY := | { grep --line-buffered -E '^(Collecting|Installing)' || true; }
 # Other libraries that are timed, in environments of their own.
 BENCH := build/bench
 # Small tensors gain nothing from many threads, and tests run side by side.
@@ -24,20 +27,20 @@ $(BIN)/python:
 	PYTHON="$(PYTHON)" tools/make_venv.sh "$(VENV)"
 
 $(VENV)/.notebooks: pyproject.toml | $(BIN)/python
-	$(PIP) --editable '.[notebooks]'
+	$(PIP) --editable '.[notebooks]' $(BRIEFLY)
 	touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
-	$(PIP) --editable '.[dev,peers]'
-	$(PIP) --no-deps spikingjelly==2.0.0
+	$(PIP) --editable '.[dev,peers]' $(BRIEFLY)
+	$(PIP) --no-deps spikingjelly==2.0.0 $(BRIEFLY)
 	touch $@ $(VENV)/.notebooks $(VENV)/.site $(VENV)/.ablation
 
 $(VENV)/.site: pyproject.toml | $(BIN)/python
-	$(PIP) --editable '.[notebooks,site]'
+	$(PIP) --editable '.[notebooks,site]' $(BRIEFLY)
 	touch $@ $(VENV)/.notebooks
 
 $(VENV)/.ablation: pyproject.toml | $(BIN)/python
-	$(PIP) --editable '.[ablation]'
+	$(PIP) --editable '.[ablation]' $(BRIEFLY)
 	touch $@
 
 STARTED := $(shell date +%s)
