@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
 import math
 import os
@@ -96,15 +97,21 @@ def cache_dir() -> Path:
 def load_idx(path: str | os.PathLike[str], file: IdxFile, fix: str) -> bytes:
     """Return the uncompressed bytes of ``path`` (.gz or plain) once they are known to be those of ``file``.
 
-    However large ``path`` is, little more than ``file.size`` bytes are read and unpacked. ``fix`` is the
-    sentence that tells the user what to do about an error.
+    However large ``path`` is, no more than ``file.size + 1`` bytes are read or unpacked. ``fix`` is the sentence
+    that tells the user what to do about an error.
 
     Raises:
         DataError: the file is missing, unreadable or not byte for byte what it should be.
     """
+    path = Path(path)
+    largest = file.size + (1 << 16)  # packing lengthens no file by more
     try:
-        content = _read(Path(path), file.size)
-    except (OSError, zlib.error) as error:
+        # Opening a pipe may wait for ever, and unpacking skips any number of zeros one by one.
+        if path.exists() and not (path.is_file() and path.stat().st_size <= largest):
+            raise OSError("a folder, a pipe, a device or a much larger file")
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as stream:
+            content = stream.read(file.size + 1)
+    except (OSError, EOFError, zlib.error) as error:
         found = getattr(error, "strerror", None) or error
         raise DataError(
             f"{path}: expected a file of {file.size:,} bytes or its .gz, found: {found}. {fix}"
@@ -121,21 +128,6 @@ def load_idx(path: str | os.PathLike[str], file: IdxFile, fix: str) -> bytes:
     raise DataError(f"{path}: expected {fault}. {fix}")
 
 
-def _read(path: Path, size: int) -> bytes:
-    """Return what ``path`` holds, unpacked if it is a .gz; of what is longer than ``size``, one byte more."""
-    if path.exists() and not path.is_file():  # opening a pipe may wait for ever
-        raise OSError("a folder, a pipe or a device")
-    with path.open("rb") as stream:
-        content = stream.read(size + (1 << 16))  # packing lengthens no file by more
-    if path.suffix != ".gz":
-        return content[: size + 1]
-    unpacking = zlib.decompressobj(wbits=31)
-    content = unpacking.decompress(content, size + 1)
-    if len(content) == size and (not unpacking.eof or unpacking.unused_data):
-        raise zlib.error("an archive with too few or too many bytes behind the data")
-    return content
-
-
 def _place(folder: Path, file: IdxFile) -> Path | None:
     """Return where ``folder``, a torchvision root or a folder of IDX files, has ``file``, plain or as .gz."""
     places = [raw / file.name for raw in (folder / "FashionMNIST" / "raw", folder)]
@@ -143,8 +135,9 @@ def _place(folder: Path, file: IdxFile) -> Path | None:
     return next(filter(os.path.lexists, [*places, *packed]), None)
 
 
-def _load_folder(folder: Path, files: Sequence[IdxFile], fix: str) -> dict[str, bytes]:
-    return {file.name: load_idx(_place(folder, file) or folder / file.name, file, fix) for file in files}
+def _load(folder: Path, files: Sequence[IdxFile], origin: str, fix: str, **flags: bool) -> Found:
+    found = {file.name: load_idx(_place(folder, file) or folder / file.name, file, fix) for file in files}
+    return Found(found, origin, **flags)
 
 
 # A source raises DataError where what it has is damaged, and another error where it has nothing.
@@ -152,16 +145,14 @@ def _from_cache(split: str, progress: bool) -> Found:
     folder = cache_dir()
     if not any(_place(folder, file) for file in FULL[split]):
         raise FileNotFoundError(f"the {split} split is not in the cache {folder}")
-    files = _load_folder(folder, FULL[split], "It is fetched anew.")
-    return Found(files, f"the cache ({_shown(folder)})", is_cached=True)
+    return _load(folder, FULL[split], f"the cache ({_shown(folder)})", "It is fetched anew.", is_cached=True)
 
 
 def _from_debian(split: str, progress: bool) -> Found:
     if not DEBIAN_FOLDER.is_dir():
         raise FileNotFoundError(f"Debian's package {DEBIAN_PACKAGE} is not installed")
     fix = f"Run: apt-get install --reinstall {DEBIAN_PACKAGE}"
-    files = _load_folder(DEBIAN_FOLDER, FULL[split], fix)
-    return Found(files, f"Debian package {DEBIAN_PACKAGE} ({DEBIAN_FOLDER})")
+    return _load(DEBIAN_FOLDER, FULL[split], f"Debian package {DEBIAN_PACKAGE} ({DEBIAN_FOLDER})", fix)
 
 
 def _from_mirror(split: str, progress: bool) -> Found:
@@ -235,7 +226,7 @@ def find(
             "Fetch the file again, or leave data_path out; data_path is a torchvision root, "
             "or a folder of the four IDX files or of their .gz files."
         )
-        found = Found(_load_folder(folder, FULL[split], fix), f"the folder {_shown(folder)}")
+        found = _load(folder, FULL[split], f"the folder {_shown(folder)}", fix)
         return _stored(found) if cache else found
     if source != "embedded":
         try:
@@ -249,5 +240,4 @@ def find(
         f"the embedded subset: {count:,} of {total:,} {split} images (a real subset); "
         "accuracies are not comparable with full-data results"
     )
-    files = _load_folder(EMBEDDED_FOLDER, SUBSET[split], "Install snn_core again.")
-    return Found(files, origin, is_subset=True)
+    return _load(EMBEDDED_FOLDER, SUBSET[split], origin, "Install snn_core again.", is_subset=True)

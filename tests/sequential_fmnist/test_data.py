@@ -271,18 +271,16 @@ PLAIN_DAMAGE = [
         id="floats",
     ),
     pytest.param(TRAIN_LABELS, empty, "expected 208 bytes, found 0", id="empty"),
-    pytest.param(TRAIN_IMAGES, make_directory, "found: a folder, a pipe or a device", id="directory"),
+    pytest.param(TRAIN_IMAGES, make_directory, "found: a folder, a pipe, a device", id="directory"),
     pytest.param(TRAIN_IMAGES, make_garbage, "expected 156,816 bytes, found 260", id="web page"),
 ]
 GZ_DAMAGE = [
-    pytest.param(TRAIN_IMAGES, make_garbage, "its .gz, found: .*incorrect header check", id="gz web page"),
-    pytest.param(TRAIN_IMAGES, truncate, "its .gz, found: an archive with too few", id="gz truncated"),
-    pytest.param(
-        TRAIN_LABELS, spoil_the_checksum, "its .gz, found: .*incorrect data check", id="gz checksum"
-    ),
+    pytest.param(TRAIN_IMAGES, make_garbage, "its .gz, found: Not a gzipped file", id="gz web page"),
+    pytest.param(TRAIN_IMAGES, truncate, "its .gz, found: Compressed file ended", id="gz truncated"),
+    pytest.param(TRAIN_LABELS, spoil_the_checksum, "its .gz, found: CRC check failed", id="gz checksum"),
     pytest.param(TRAIN_IMAGES, replace_bytes(20, b"\xff" * 200), "expected ", id="gz noise"),
     pytest.param(TRAIN_LABELS, empty, "expected 208 bytes, found 0", id="gz empty"),
-    pytest.param(TRAIN_IMAGES, make_directory, "found: a folder, a pipe or a device", id="gz directory"),
+    pytest.param(TRAIN_IMAGES, make_directory, "found: a folder, a pipe, a device", id="gz directory"),
 ]
 
 
@@ -316,21 +314,19 @@ def test_no_changed_byte_is_accepted(position, change):
         assert load_idx(path, TINY["training"][1], "") == content
 
 
-@pytest.mark.parametrize("suffix", ["", ".gz"])
-def test_a_huge_file_is_not_read_to_its_end(tmp_path, suffix):
-    path = tmp_path / f"huge{suffix}"
-    if suffix:
-        with gzip.open(path, "wb", compresslevel=1) as file:
-            for _ in range(64):
-                file.write(bytes(1 << 20))
-    else:
-        with path.open("wb") as file:
-            file.truncate(1 << 40)
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [(bytes(64 << 20), "a much larger file"), (gzip.compress(bytes(8 << 20)), "more")],
+    ids=["plain", "gz"],
+)
+def test_a_huge_file_is_not_read_to_its_end(tmp_path, content, found):
+    path = tmp_path / ("huge.gz" if found == "more" else "huge")
+    path.write_bytes(content)
     tracemalloc.start()
     try:
-        with pytest.raises(DataError, match="found more"):
+        with pytest.raises(DataError, match=f"found.* {found}"):
             load_idx(path, IdxFile("huge", (1000,), ""), "")
-        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()
 
