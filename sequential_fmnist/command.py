@@ -89,7 +89,7 @@ def whole(lowest: int, highest: int = LARGEST) -> Kind:
     return Kind(int, lambda name, value: check_whole(name, value, lowest, highest))
 
 
-def number(lowest: float, exclusive: bool = False, below: float = math.inf) -> Kind:
+def number(lowest: float = -math.inf, exclusive: bool = False, below: float = math.inf) -> Kind:
     """Return the kind of finite numbers that are at least, or with ``exclusive`` above, ``lowest``, and ``below``."""
 
     def check(name: str, value: Any) -> float:
@@ -132,8 +132,8 @@ def folder(text: str) -> Path:
     return Path(text)
 
 
-def option(default: Any, kind: Callable[[str], Any], help: str, *flags: str, **more: Any) -> Any:
-    """Return a field of a dataclass that is an option of a command line as well.
+def option(default: Any, kind: Callable[[str], Any], help: str = "", *flags: str, **more: Any) -> Any:
+    """Return a field of a dataclass that knows what it may be, and can be an option of a command line as well.
 
     Args:
         default: its value where the flag is not given; None means that it may be left open.
@@ -167,5 +167,5 @@ def check_options(options: Any) -> None:
     """
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)
-        if value is not None or field.default is not None:
+        if "type" in field.metadata and (value is not None or field.default is not None):
             field.metadata["type"].check(field.name, value)

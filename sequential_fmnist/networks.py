@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from sequential_fmnist.command import check_options, choice, flag, number, option, whole
 from snn_core import surrogate
-from snn_core.checks import check_choice, check_flag, check_module, check_number, check_shape, check_whole
+from snn_core.checks import check_choice, check_module, check_shape
 from snn_core.functional import seq_to_ann_forward
 from snn_core.layer import LinearRecurrentContainer, MultiStepContainer, SynapseFilter
 from snn_core.neuron import IFNode, LIFNode, MultiStepIFNode, MultiStepLIFNode
@@ -78,11 +77,6 @@ def columns_as_sequence(images: Tensor) -> Tensor:
     return images.squeeze(1).permute(2, 0, 1)
 
 
-def _field(default: Any, check: Callable[..., Any], **bounds: Any) -> Any:
-    """Return a field of a dataclass, and with it ``check(name, value, **bounds)``, which refuses bad values."""
-    return dataclasses.field(default=default, metadata={"check": partial(check, **bounds)})
-
-
 @dataclasses.dataclass(frozen=True)
 class NetworkSpec:
     """All that there is to say about a network, so that a result, or a file of weights, can carry it along.
@@ -118,30 +112,27 @@ class NetworkSpec:
         ValueError: an unknown name, a size below 1, or a number out of its range; the message names the field.
     """
 
-    kind: str = _field("plain", check_choice, allowed=(*_SPIKING, *_GATED))
-    hidden: int = _field(32, check_whole, lowest=1)
-    neuron: str = _field("if", check_choice, allowed=tuple(_NEURONS))
-    tau_m: float = _field(2.0, check_number, above=1)
-    soft_reset: bool = _field(False, check_flag)
-    detach_reset: bool = _field(True, check_flag)
-    surrogate_function: str = _field("atan", check_choice, allowed=tuple(SURROGATES))
-    alpha: float = _field(2.0, check_number, above=0)
-    tau: float = _field(2.0, check_number, above=1)
-    tau_mode: str = _field("learned", check_choice, allowed=("learned", "frozen", "per-channel"))
-    frozen_recurrent: bool = _field(False, check_flag)
-    readout: str = _field("rate", check_choice, allowed=("rate", "membrane"))
-    last: int | None = _field(None, check_whole, lowest=1)
-    gain: float = _field(1.0, check_number)
-    recurrent_gain: float = _field(1.0, check_number)
-    batch_norm: bool = _field(False, check_flag)
-    scale: float = _field(1.0, check_number)
-    standardised: bool = _field(False, check_flag)
+    kind: str = option("plain", choice(*_SPIKING, *_GATED))
+    hidden: int = option(32, whole(1))
+    neuron: str = option("if", choice(*_NEURONS))
+    tau_m: float = option(2.0, number(1, exclusive=True))
+    soft_reset: bool = option(False, flag)
+    detach_reset: bool = option(True, flag)
+    surrogate_function: str = option("atan", choice(*SURROGATES))
+    alpha: float = option(2.0, number(0, exclusive=True))
+    tau: float = option(2.0, number(1, exclusive=True))
+    tau_mode: str = option("learned", choice("learned", "frozen", "per-channel"))
+    frozen_recurrent: bool = option(False, flag)
+    readout: str = option("rate", choice("rate", "membrane"))
+    last: int | None = option(None, whole(1))
+    gain: float = option(1.0, number())
+    recurrent_gain: float = option(1.0, number())
+    batch_norm: bool = option(False, flag)
+    scale: float = option(1.0, number())
+    standardised: bool = option(False, flag)
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if "check" in field.metadata and not (value is None and field.default is None):
-                field.metadata["check"](field.name, value)
+        check_options(self)
 
 
 def _checked(spec: object, kinds: tuple[str, ...]) -> NetworkSpec:
