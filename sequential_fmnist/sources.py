@@ -206,8 +206,8 @@ def _stored(found: Found) -> Found:
 
 def _shown(path: Path) -> str:
     """Write the home folder as ~, so that a saved notebook does not name anybody's home."""
-    home = os.path.expanduser("~/")  # noqa: PTH111, as it leaves a ~ where there is no home
-    return f"~/{str(path).removeprefix(home)}" if str(path).startswith(home) else str(path)
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111, as it stays a ~ where there is no home
+    return f"~/{path.relative_to(home).as_posix()}" if path.is_relative_to(home) else str(path)
 
 
 def find(
