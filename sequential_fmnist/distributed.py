@@ -9,7 +9,7 @@ where :math:`g_r` is the mean gradient of process r over its :math:`n_r` images.
 with the same batch size but for rounding, uneven last batches included. (torch's DistributedDataParallel weights all
 processes alike, which is not the mean over images where shares differ.)
 
-Sums go through gloo on the CPU and NCCL on NVIDIA cards. The tests run gloo; NCCL has not been run yet.
+Sums go through gloo on the CPU and NCCL on NVIDIA GPUs. The tests run gloo; NCCL has not been run yet.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def join(device: str) -> Iterator[Ranks]:
     """Join the processes that torchrun started, and leave them at the end; without torchrun yield :data:`ALONE`.
 
     Args:
-        device: ``"cpu"``, or ``"cuda"``, of which each process takes the card with its local number. The device of
+        device: ``"cpu"``, or ``"cuda"``, of which each process takes the GPU with its local number. The device of
             this process is that of what is yielded.
 
     Raises:
@@ -140,11 +140,11 @@ def join(device: str) -> Iterator[Ranks]:
         )
     backend, where = "gloo", torch.device(device)
     if where.type == "cuda":
-        cards = torch.cuda.device_count()
+        gpus = torch.cuda.device_count()
         if where.index is not None:
-            raise ValueError(f"device must be 'cuda', got {device!r}: each process takes a card of its own")
-        if local >= cards:
-            raise ValueError(f"more processes than the {cards} cards here: --nproc-per-node {cards}")
+            raise ValueError(f"device must be 'cuda', got {device!r}: each process takes a GPU of its own")
+        if local >= gpus:
+            raise ValueError(f"more processes than the {gpus} GPUs here: --nproc-per-node {gpus}")
         backend, where = "nccl", torch.device("cuda", local)
         torch.cuda.set_device(where)
     distributed.init_process_group(backend, device_id=where if backend == "nccl" else None)

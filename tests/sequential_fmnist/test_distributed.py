@@ -230,13 +230,13 @@ def test_settings_that_need_one_process_are_refused_before_anything_is_exchanged
 
 
 @pytest.mark.parametrize(
-    ("device", "cards", "message"),
+    ("device", "gpus", "message"),
     [("cuda:1", 2, "device must be 'cuda', got 'cuda:1'"), ("cuda", 1, "--nproc-per-node 1")],
 )
-def test_each_process_needs_a_card_of_its_own(monkeypatch, device, cards, message):
+def test_each_process_needs_a_gpu_of_its_own(monkeypatch, device, gpus, message):
     for name, value in {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1"}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: cards)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     with pytest.raises(ValueError, match=message), join(device):
         pass
 

@@ -765,8 +765,8 @@ OTHERS: dict[str, tuple[type[Exception], ...]] = {
     "exchange.read_nir": (TypeError, ValueError, OSError),
     "surrogate.SurrogateFunction": (TypeError, ValueError, NotImplementedError),
 }
-#: Not for arguments of readers: kernels' insides (test_torture_boundary.py), and views of the package's results.
-#: The package exchange names what its modules hold for readers.
+#: Not for arguments of users: kernels' insides (test_torture_boundary.py), and views of the package's results.
+#: The package exchange names what its modules hold for users.
 ELSEWHERE = (
     "snn_core.backend.",
     "snn_exchange.",

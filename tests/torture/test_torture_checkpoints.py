@@ -343,7 +343,7 @@ def command(data, monkeypatch, capsys):
 def test_the_command_in_the_message_resumes_to_the_same_end(
     run, command, finished, bad, offered, epoch, tmp_path
 ):
-    """What a reader copies from the message works, and ends where the run would have ended."""
+    """What a user copies from the message works, and ends where the run would have ended."""
     whole = shutil.copytree(run, tmp_path / "whole")
     command("--resume", whole / "latest.pt")
     first = fit_epochs(run, 1)  # best.pt may be of any epoch: here of the first
@@ -475,7 +475,7 @@ def test_a_flipped_bit_in_the_cards_is_found_or_not_in_this_card(shipped, tortur
             continue
         elsewhere += 1
         changed_names = {name for name in card if other_card.get(name) != card[name]}
-        assert changed_names <= {"card_sha256"}, f"bit {bit}: {changed_names} changed without a word"
+        assert changed_names <= {"card_sha256"}, f"bit {bit}: {changed_names} changed silently"
         assert same(other.state_dict(), net.state_dict())
     for length in random.Random(seed).sample(range(len(content) - 1), min(flips, len(content) - 1)):
         path.write_bytes(content[:length])

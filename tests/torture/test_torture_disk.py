@@ -177,7 +177,7 @@ def result(number: int, size: int) -> dict[str, object]:
 
 
 def test_a_full_disk_in_the_middle_of_a_line(place, torture, tmp_path):
-    """The line is dropped when the file is read, and the file goes on after it."""
+    """The line is dropped when the file is read, and the file is continued after it."""
     size = 200
     rooms = sorted(random.Random(SEED).sample(range(size - 1), torture.count(fast=10, full=size - 1)))
     for room in rooms:
@@ -197,13 +197,13 @@ def test_a_full_disk_in_the_middle_of_a_line(place, torture, tmp_path):
         )
     torture.figure(
         item=2,
-        what=f"{place.kind} in the middle of a line of the ablation's results: dropped, and the file goes on",
+        what=f"{place.kind} in the middle of a line of the ablation's results: dropped, and the file is continued",
         lines=len(rooms),
         seed=SEED,
     )
 
 
-def test_the_ablation_ends_with_one_line_and_goes_on(place, monkeypatch, capsys):
+def test_the_ablation_ends_with_one_line_and_can_be_continued(place, monkeypatch, capsys):
     executed = []
 
     def execute(spec):
@@ -377,7 +377,7 @@ def test_a_full_disk_while_the_data_are_cached(
 
 
 def test_the_commands_themselves(torture, full_folder, tmp_path):
-    """As a reader runs them: status 1 and one line, with the real data and no room in a file for a picture."""
+    """As a user runs them: status 1 and one line, with the real data and no room in a file for a picture."""
     commands = {
         "sequential_fmnist.data": ["--data-path", str(full_folder)],
         "sequential_fmnist.train": ["--source", "embedded", "--epochs", "1", "--output-dir", str(tmp_path / "run")],
@@ -394,7 +394,7 @@ def test_the_commands_themselves(torture, full_folder, tmp_path):
         assert "cannot write " in one_line(done.stderr)
         assert not list(tmp_path.rglob("*.part"))
     torture.figure(
-        item=2, what="full disk, commands as a reader runs them: status 1, one line", commands=len(chosen)
+        item=2, what="full disk, commands as a user runs them: status 1, one line", commands=len(chosen)
     )
 
 

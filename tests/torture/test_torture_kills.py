@@ -1,4 +1,4 @@
-"""A run that is killed, stopped or interrupted at any moment goes on to the result of one that nothing disturbed."""
+"""A run that is killed, stopped or interrupted at any moment is resumed to the result of one that nothing disturbed."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def next_command(argv: list[object], folder: Path) -> list[object]:
 
 
 @pytest.mark.parametrize("model", NETWORKS)
-def test_killed_runs_go_on_to_the_same_bits(command, undisturbed, torture, tmp_path, model):
+def test_killed_runs_resume_to_the_same_bits(command, undisturbed, torture, tmp_path, model):
     whole = undisturbed(model)
     kills, seed = torture.count(fast=3, full=50), f"{SEED} {model}"
     random_, struck, at, runs = random.Random(seed), 0, Counter(), 0
@@ -124,7 +124,7 @@ def test_killed_runs_go_on_to_the_same_bits(command, undisturbed, torture, tmp_p
 
 
 def python(*argv: object, **options: object) -> subprocess.Popen[str]:
-    """Start the command line as a reader does."""
+    """Start the command line as a user does."""
     paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
         [sys.executable, "-m", "sequential_fmnist", *map(str, argv)],
@@ -136,8 +136,8 @@ def python(*argv: object, **options: object) -> subprocess.Popen[str]:
     )
 
 
-def test_killed_command_lines_go_on_to_the_same_bits(undisturbed, torture, tmp_path):
-    """As above, started as a reader does."""
+def test_killed_command_lines_resume_to_the_same_bits(undisturbed, torture, tmp_path):
+    """As above, started as a user does."""
     whole = undisturbed("feedback")
     kills = torture.count(fast=1, full=8)
     random_, started = random.Random(SEED), time.monotonic()
@@ -229,7 +229,7 @@ def test_a_signal_in_the_last_epoch_lets_the_run_end_well(command, undisturbed, 
     assert_same_run(tmp_path / "run", whole.folder)
 
 
-def test_signals_at_any_moment_leave_a_run_to_go_on_with(command, undisturbed, torture, tmp_path):
+def test_signals_at_any_moment_leave_a_run_that_can_be_resumed(command, undisturbed, torture, tmp_path):
     whole = undisturbed("stateful-synapse")
     count, random_, statuses = torture.count(fast=2, full=30), random.Random(SEED), Counter()
     for case in range(count):
