@@ -284,7 +284,7 @@ def test_a_full_disk_while_a_network_trains(place, torture, few, monkeypatch, ca
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_full_disk_while_tensorboard_is_written(place, few):
+def test_a_full_disk_while_tensorboard_is_written(place, torture, few):
     """Its thread may show a traceback, but the call that ends an epoch raises; a resumed run has the whole log."""
     config, run = TrainingConfig(epochs=2, lrs="none"), place.root / "run"
     fit(config, *few, output_dir=run, tensorboard=True)
@@ -299,6 +299,11 @@ def test_a_full_disk_while_tensorboard_is_written(place, few):
     assert [(e.step, pytest.approx(e.value)) for e in events] == [
         (r["epoch"], r["test_accuracy"]) for r in history
     ]
+    torture.figure(
+        item=2,
+        what=f"{place.kind} while TensorBoard's log is written: the call raises, a resumed run has the whole log",
+        runs=1,
+    )
 
 
 def test_a_full_disk_while_the_figures_are_drawn(place, torture, capsys):
