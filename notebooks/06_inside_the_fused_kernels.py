@@ -67,11 +67,13 @@ results_dir = "../results"
 # %%
 import json
 import time
+from inspect import getsource
 from pathlib import Path
 
 import numba
 import numpy as np
 import torch
+from IPython.display import Code
 from numba import njit
 
 from sequential_fmnist.files import write_json
@@ -83,7 +85,7 @@ from snn_core.functional import reset
 from snn_core.layer import LinearRecurrentContainer
 from snn_core.neuron import IFNode, MultiStepIFNode
 from snn_core.surrogate import ATan, heaviside
-from snn_tutorial.listing import cuda_source, listing, matched_lines, python_source
+from snn_tutorial.listing import cuda_source, matched_lines
 from snn_tutorial.measure import autograd_nodes, interleaved, make_layer, medians, saved_bytes, torch_ops
 from snn_tutorial.plot.kernels import bars, credit, event_driven, owners, shares, speed
 from snn_tutorial.plot.show import show
@@ -109,14 +111,14 @@ print(f"{where['processor']}, {where['cores']} cores, {where['torch_threads']} t
 # A layer walks through time with a loop in Python. This is the definition that all faster ways must equal:
 
 # %%
-listing("python", python_source(reference.neuron_sequence))
+Code(getsource(reference.neuron_sequence), language="python")
 
 # %% [markdown]
 # Each step calls a handful of ops of torch, and for each of them autograd adds a node to a graph. Backward visits the
 # nodes one by one. Count them by walking that graph from the output, along `grad_fn` and `next_functions`:
 
 # %%
-listing("python", python_source(autograd_nodes))
+Code(getsource(autograd_nodes), language="python")
 
 # %%
 torch.manual_seed(seed)
@@ -330,22 +332,22 @@ print(f"largest difference of a gradient {differences['our numba cell']:.1e}")
 # numpy costs as much as a small walk. First one row of neurons in one step, then the walk around it:
 
 # %%
-listing("python", python_source(walks._forward_row), python_source(walks.neuron_forward))
+Code("\n\n".join(map(getsource, (walks._forward_row, walks.neuron_forward))), language="python")
 
 # %% [markdown]
 # The same for a card, from `kernels.cu`. There is no loop over neurons, because each neuron has a thread:
 
 # %%
-listing("cpp", *map(cuda_source, ("charge", "fires", "reset", "neuron_forward")))
+Code("\n\n".join(map(cuda_source, ("charge", "fires", "reset", "neuron_forward"))), language="cpp")
 
 # %% [markdown]
 # And one step back, the equation of section 3 in both languages:
 
 # %%
-listing("python", python_source(walks._backward_step))
+Code(getsource(walks._backward_step), language="python")
 
 # %%
-listing("cpp", cuda_source("step_back"))
+Code(cuda_source("step_back"), language="cpp")
 
 # %% [markdown]
 # `keep` and `jump` are $k$ and $j$, and `slope_1 + slope_h h` is $j - k\,h$, or 0 where the reset is detached. They are
@@ -364,9 +366,7 @@ for v_reset, detach in ((0.0, True), (0.0, False), (None, False)):
 
 # %%
 python = "\n".join(
-    map(
-        python_source, (walks._forward_row, walks.neuron_forward, walks.neuron_backward, walks._backward_step)
-    )
+    map(getsource, (walks._forward_row, walks.neuron_forward, walks.neuron_backward, walks._backward_step))
 )
 cu = "\n".join(
     map(cuda_source, ("charge", "fires", "reset", "neuron_forward", "neuron_backward", "step_back"))
@@ -406,7 +406,8 @@ show(owners(), alt="two grids of time steps by neurons, coloured by the thread t
 # not depend on each other: a thread walks 64 samples, and their spikes are still in its cache when it needs them.
 
 # %%
-listing("python", python_source(walks.recurrent_forward, start="for block"))
+source = getsource(walks.recurrent_forward)
+Code(source[source.index("    for block") :], language="python")
 
 # %% [markdown]
 # $W_y$ is read in every step, so it should lie close. On a processor a small one stays in the cache by itself. On a card

@@ -19,8 +19,8 @@ PARTS = 8
 
 
 @row
-def add_product(  # noqa: ANN201
-    a, p, a_row, step, rows, terms, b, q, b_row, columns, first, f, f_row, out, o, out_row  # noqa: ANN001
+def add_product(
+    a, p, a_row, step, rows, terms, b, q, b_row, columns, first, f, f_row, out, o, out_row
 ):  # fmt: skip
     """Write out[r, j] = first[r, j] + sum over k of a[r, k] b[k, j].
 
@@ -39,7 +39,7 @@ def add_product(  # noqa: ANN201
 
 
 @row
-def _add_weight_gradient(g, lo, hi, J, x, K, weights, biases):  # noqa: ANN001, ANN202
+def _add_weight_gradient(g, lo, hi, J, x, K, weights, biases):
     """Add g^T x and the sum of g's rows, for the rows lo <= m < hi of g ``[M, J]`` and x ``[M, K]``."""
     one = np.ones(1, g.dtype)
     for m in range(lo, hi, BLOCK):
@@ -49,7 +49,7 @@ def _add_weight_gradient(g, lo, hi, J, x, K, weights, biases):  # noqa: ANN001, 
 
 
 @walk
-def linear_forward(M, K, J, one, x, weight_t, bias, out):  # noqa: ANN001, ANN201
+def linear_forward(M, K, J, one, x, weight_t, bias, out):
     """Write out = x W^T + bias for x ``[M, K]`` and W^T ``[K, J]``; ``one`` has the dtype of all."""
     a, b = array_at(x, (M * K,), one), array_at(weight_t, (K * J,), one)
     first, o = array_at(bias, (J,), one), array_at(out, (M * J,), one)
@@ -59,7 +59,7 @@ def linear_forward(M, K, J, one, x, weight_t, bias, out):  # noqa: ANN001, ANN20
 
 
 @walk
-def linear_backward_weight(M, K, J, one, grad, x, g_weight, row_size, g_bias):  # noqa: ANN001, ANN201
+def linear_backward_weight(M, K, J, one, grad, x, g_weight, row_size, g_bias):
     """Add grad^T x to the first K columns of rows of ``row_size``, and the sum of grad's rows to ``g_bias``."""
     g, a = array_at(grad, (M * J,), one), array_at(x, (M * K,), one)
     weights, biases = np.zeros((PARTS, J * K), g.dtype), np.zeros((PARTS, J), g.dtype)

@@ -61,7 +61,7 @@ class Constants(NamedTuple):
 
 
 @row
-def _forward_row(kind, x, v, h, s, c):  # noqa: ANN001, ANN202
+def _forward_row(kind, x, v, h, s, c):
     """Charge, fire and reset a row of neurons: writes h and s, updates v."""
     for m in range(len(x)):
         if kind == IF:
@@ -77,14 +77,14 @@ def _forward_row(kind, x, v, h, s, c):  # noqa: ANN001, ANN202
 
 
 @row
-def _backward_step(h, g_s, g_v, derivative, c):  # noqa: ANN001, ANN202
+def _backward_step(h, g_s, g_v, derivative, c):
     """Return the gradient of h from those of s and v, given the surrogate derivative at h."""
     spike = c.one if h - c.v_threshold >= c.zero else c.zero
     return (g_s + g_v * (c.slope_1 + c.slope_h * h)) * derivative + g_v * (c.one - c.keep * spike)
 
 
 @row
-def _backward_row(surrogate, h, g_s, g_y, g_v, g_i, c):  # noqa: ANN001, ANN202
+def _backward_row(surrogate, h, g_s, g_y, g_v, g_i, c):
     """Take the gradients of s + y and v of a row through one step: writes g_i, updates g_v.
 
     One loop for each surrogate, each as a whole: a pass of its own for the derivatives would double the time.
@@ -117,7 +117,7 @@ def _backward_row(surrogate, h, g_s, g_y, g_v, g_i, c):  # noqa: ANN001, ANN202
 
 
 @walk
-def neuron_forward(kind, feedback, T, M, c, x_seq, y0, v0, s_seq, h_seq, v_last):  # noqa: ANN001, ANN201
+def neuron_forward(kind, feedback, T, M, c, x_seq, y0, v0, s_seq, h_seq, v_last):
     """Walk M neurons through T steps, each input x[t] or, with feedback, x[t] + y[t-1]. Arrays are addresses."""
     x_seq, s_seq, h_seq = (
         array_at(x_seq, (T, M), c.one),
@@ -142,7 +142,7 @@ def neuron_forward(kind, feedback, T, M, c, x_seq, y0, v0, s_seq, h_seq, v_last)
 
 
 @walk
-def neuron_backward(surrogate, feedback, T, M, c, g_s_seq, g_v_last, h_seq, g_x_seq, g_y0, g_v0):  # noqa: ANN001, ANN201
+def neuron_backward(surrogate, feedback, T, M, c, g_s_seq, g_v_last, h_seq, g_x_seq, g_y0, g_v0):
     """Walk M neurons back: gradients of x, and of y and v before the first step. ``g_v_last`` may be 0, for zeros."""
     g_s_seq, h_seq, g_x_seq = (
         array_at(g_s_seq, (T, M), c.one),
@@ -171,7 +171,7 @@ def neuron_backward(surrogate, feedback, T, M, c, g_s_seq, g_v_last, h_seq, g_x_
 
 
 @row
-def _add_spiking_rows(current, y, weight_t, index):  # noqa: ANN001, ANN202
+def _add_spiking_rows(current, y, weight_t, index):
     """Add to ``current`` the rows of ``weight_t`` whose neuron spiked, four at a time."""
     count = 0
     for k in range(len(y)):
@@ -192,7 +192,7 @@ def _add_spiking_rows(current, y, weight_t, index):  # noqa: ANN001, ANN202
 
 
 @row
-def _add_recurrent_input(current, y_seq, y, samples, H, weight_t, index):  # noqa: ANN001, ANN202
+def _add_recurrent_input(current, y_seq, y, samples, H, weight_t, index):
     """Add y W^T, where y are the spikes ``y_seq[y:]`` of ``samples`` rows; the rows of W^T follow those for x."""
     if H < EVENT_DRIVEN_FROM:
         add_product(y_seq, y, H, 1, samples, H, weight_t, H * H, H, H, current, 0, H, current, 0, H)
@@ -204,7 +204,7 @@ def _add_recurrent_input(current, y_seq, y, samples, H, weight_t, index):  # noq
 
 
 @walk
-def recurrent_forward(kind, T, N, H, c, x_seq, y0, v0, weight_t, bias, s_seq, h_seq, v_last):  # noqa: ANN001, ANN201
+def recurrent_forward(kind, T, N, H, c, x_seq, y0, v0, weight_t, bias, s_seq, h_seq, v_last):
     """Walk N samples of H neurons with i[t] = [x[t]; y[t-1]] W^T + b for W^T ``[2 H, H]``."""
     size = T * N * H
     x, s, h = (
@@ -232,8 +232,8 @@ def recurrent_forward(kind, T, N, H, c, x_seq, y0, v0, weight_t, bias, s_seq, h_
 
 
 @walk
-def recurrent_backward(  # noqa: ANN201
-    surrogate, T, N, H, c, g_s_seq, g_v_last, h_seq, weight, g_i_seq, g_x_seq, g_y0, g_v0  # noqa: ANN001
+def recurrent_backward(
+    surrogate, T, N, H, c, g_s_seq, g_v_last, h_seq, weight, g_i_seq, g_x_seq, g_y0, g_v0
 ):  # fmt: skip
     """Walk back with W ``[H, 2 H]``: gradients of i, x, and of y and v before the first step."""
     size = T * N * H
@@ -258,7 +258,7 @@ def recurrent_backward(  # noqa: ANN201
 
 
 @walk
-def synapse_forward(T, M, one, s_seq, i0, inv_tau, rates, i_seq):  # noqa: ANN001, ANN201
+def synapse_forward(T, M, one, s_seq, i0, inv_tau, rates, i_seq):
     """Walk M synapse filters through T steps; ``rates`` is M, or 1 where all share one 1/tau."""
     s_seq, i_seq = array_at(s_seq, (T, M), one), array_at(i_seq, (T, M), one)
     i0, inv_tau = array_at(i0, (M,), one), array_at(inv_tau, (rates,), one)
@@ -275,8 +275,8 @@ def synapse_forward(T, M, one, s_seq, i0, inv_tau, rates, i_seq):  # noqa: ANN00
 
 
 @walk
-def synapse_backward(  # noqa: ANN201
-    T, M, one, grad_i_seq, s_seq, i_seq, i0, inv_tau, rates, grad_s_seq, grad_i, grad_inv_tau  # noqa: ANN001
+def synapse_backward(
+    T, M, one, grad_i_seq, s_seq, i_seq, i0, inv_tau, rates, grad_s_seq, grad_i, grad_inv_tau
 ):  # fmt: skip
     """Walk M synapse filters back: gradients of s, of the current before the first step and of 1/tau."""
     grad_i_seq, grad_s_seq = array_at(grad_i_seq, (T, M), one), array_at(grad_s_seq, (T, M), one)
