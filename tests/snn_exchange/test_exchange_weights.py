@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from importlib.util import find_spec
 
 import numpy as np
@@ -152,8 +153,10 @@ def test_other_contents(tmp_path):
 
 
 @pytest.fixture
-def columns(torture) -> int:
-    return torture.count(fast=5, full=28)
+def images(torture, embedded) -> torch.Tensor:
+    columns = torture.count(fast=5, full=28)
+    start = 9 if columns < 28 else 0
+    return embedded[1].images[..., start : start + columns].float() / 255
 
 
 def tell(torture, model: str, kind: str, images: torch.Tensor) -> None:
@@ -162,14 +165,9 @@ def tell(torture, model: str, kind: str, images: torch.Tensor) -> None:
 
 
 @every_model
-def test_exported_program_gives_the_same_outputs(model, columns, embedded, tmp_path, torture):
+def test_exported_program_gives_the_same_outputs(model, images, tmp_path, torture):
     net, _ = pretrained.load(model)
-    images = (
-        embedded[1].images[..., 9 : 9 + columns].float() / 255
-        if columns < 28
-        else embedded[1].images.float() / 255
-    )
-    export(net, tmp_path / "net.pt2", columns=columns)
+    export(net, tmp_path / "net.pt2", columns=images.shape[3])
     loaded = torch.export.load(tmp_path / "net.pt2")
     assert not [node.target for node in loaded.graph.nodes if "snn_core" in str(node.target)]
     program = loaded.module()
@@ -184,15 +182,10 @@ def test_exported_program_gives_the_same_outputs(model, columns, embedded, tmp_p
 
 
 @every_model
-def test_onnx_gives_the_same_outputs(model, columns, embedded, torture):
+def test_onnx_gives_the_same_outputs(model, images, torture):
     onnxruntime = pytest.importorskip("onnxruntime")
     net, _ = pretrained.load(model)
-    images = (
-        embedded[1].images[..., 9 : 9 + columns].float() / 255
-        if columns < 28
-        else embedded[1].images.float() / 255
-    )
-    content = to_onnx(net, columns)
+    content = to_onnx(net, images.shape[3])
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     (found,) = session.run(["outputs"], {"images": images.numpy()})
     expected = outputs(net, images).numpy()
@@ -243,8 +236,6 @@ def test_network_that_cannot_be_traced_is_one_error():
 
 @pytest.mark.parametrize("suffix", [".nir", ".onnx"])
 def test_missing_package_is_named_with_its_fix(suffix, tmp_path, monkeypatch):
-    import sys
-
     for package in ("nir", "onnx"):
         monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(
@@ -254,8 +245,6 @@ def test_missing_package_is_named_with_its_fix(suffix, tmp_path, monkeypatch):
 
 
 def test_without_the_packages_the_rest_still_works(monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, "nir", None)
     assert isinstance(from_spikingjelly(to_spikingjelly(make_network("feedback"))), FeedBackNet)
     with pytest.raises(ExchangeError, match="needs the package nir"):
