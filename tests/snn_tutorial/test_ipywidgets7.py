@@ -10,7 +10,7 @@ import pytest
 from support import ROOT, require
 
 VERSION = "7.7.1"
-MODULES = sorted(path.stem for path in (ROOT / "snn_core" / "widgets").glob("[!_]*.py"))
+MODULES = sorted(path.stem for path in (ROOT / "snn_tutorial" / "widgets").glob("[!_]*.py"))
 RUN = f"""
 import sys, ipywidgets, pytest
 assert ipywidgets.__version__ == "{VERSION}", ipywidgets.__file__
