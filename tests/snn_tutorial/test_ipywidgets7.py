@@ -36,6 +36,7 @@ def test_every_widget_has_a_module_of_tests():
     assert {f"test_widgets_{name}" for name in MODULES} <= tests
 
 
+@pytest.mark.nightly
 def test_tests_of_all_widgets_pass(old):
     tests = [f"tests/snn_tutorial/test_widgets_{name}.py" for name in MODULES]
     done = subprocess.run(

@@ -1,7 +1,8 @@
 """The border between Python and the kernels: what crosses it comes back right, or as an exception, never as a crash.
 
-Every case runs in a process of its own, this file as a script, so that a segmentation fault, an abort or a deadlock
-fails a test and takes nothing else with it. A case says what it did in one line of JSON, or raises.
+In full every case runs in a process of its own, this file as a script, so that a segmentation fault, an abort or a
+deadlock fails a test and takes nothing else with it; the few cases of every day run here, but for those that need
+threads or processes of their own. A case says what it did in one line of JSON, or raises.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import pytest
 import torch
 from support import ROOT, require
 from torch import Tensor, nn
+from torture import Torture
 
 from sequential_fmnist.networks import NETWORKS, make_network
 from snn_core import backend as backends
@@ -542,6 +544,12 @@ CASES = [fuzz, misfits, in_place, chained, second_derivatives, threads, processe
 # The tests -----------------------------------------------------------------------------------------------------------
 
 
+pytestmark = pytest.mark.filterwarnings("ignore:Initializing zero-element tensors:UserWarning")
+every_threading_layer = pytest.mark.parametrize(
+    "layer", ["omp", pytest.param("workqueue", marks=pytest.mark.nightly)]
+)
+
+
 @pytest.fixture(autouse=True)
 def _kernels() -> None:
     require(backends.NUMBA_IS_INSTALLED, "numba")
@@ -563,6 +571,11 @@ def child(case: Callable[..., object], count: int, seed: int = 0, **environment:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def run(torture: Torture, case: Callable[[int, int], dict[str, object]], count: int) -> dict[str, object]:
+    """Run a case: in full in a process of its own, else here."""
+    return child(case, count) if torture.full else case(0, count)
+
+
 def test_any_shape_layout_and_dtype_equals_the_torch_loop(torture):
     cases = torture.count(fast=60, full=3000)
     torture.figure(
@@ -570,7 +583,7 @@ def test_any_shape_layout_and_dtype_equals_the_torch_loop(torture):
         what="layers of random size, memory layout, precision, state and gradients, kernel against torch loop",
         cases=cases,
         seed=0,
-        **child(fuzz, cases),
+        **run(torture, fuzz, cases),
     )
 
 
@@ -582,13 +595,13 @@ def test_an_argument_that_does_not_fit_is_refused_before_a_kernel_starts(torture
         cases=cases,
         seed=0,
         crashes=0,
-        **child(misfits, cases),
+        **run(torture, misfits, cases),
     )
 
 
 def test_a_change_in_place_before_backward_gives_an_error_or_the_same_gradient(torture):
     cases = torture.count(fast=60, full=2000)
-    told = child(in_place, cases)
+    told = run(torture, in_place, cases)
     assert set(told) == {"torch's error", "gradient as before"}
     torture.figure(
         item=5, what="tensors changed in place between forward and backward", cases=cases, seed=0, **told
@@ -597,7 +610,7 @@ def test_a_change_in_place_before_backward_gives_an_error_or_the_same_gradient(t
 
 def test_layers_may_share_and_overwrite_tensors_as_in_the_loop(torture):
     cases = torture.count(fast=20, full=1000)
-    told = child(chained, cases)
+    told = run(torture, chained, cases)
     torture.figure(
         item=5,
         what="layers that share tensors or read what was changed in place",
@@ -609,11 +622,11 @@ def test_layers_may_share_and_overwrite_tensors_as_in_the_loop(torture):
 
 def test_a_second_derivative_is_right_or_refused(torture):
     cases = torture.count(fast=15, full=500)
-    told = child(second_derivatives, cases)
+    told = run(torture, second_derivatives, cases)
     torture.figure(item=5, what="second derivatives, loop and kernel", cases=cases, seed=0, **told)
 
 
-@pytest.mark.parametrize("layer", ["omp", "workqueue"])
+@every_threading_layer
 def test_eight_threads_give_what_one_gives(torture, layer):
     count = torture.count(fast=2, full=100)
     told = child(threads, count, OMP_NUM_THREADS="2", NUMBA_THREADING_LAYER=layer)
@@ -622,7 +635,7 @@ def test_eight_threads_give_what_one_gives(torture, layer):
     )
 
 
-@pytest.mark.parametrize("layer", ["omp", "workqueue"])
+@every_threading_layer
 def test_children_of_a_process_that_used_kernels_neither_die_nor_wait(torture, layer):
     told = child(processes, torture.count(fast=1, full=5), OMP_NUM_THREADS="2", NUMBA_THREADING_LAYER=layer)
     torture.figure(item=5, what=f"processes started after kernels ran, numba's threads: {layer}", **told)
@@ -630,10 +643,11 @@ def test_children_of_a_process_that_used_kernels_neither_die_nor_wait(torture, l
 
 def test_compilers_and_transforms_of_torch_give_the_same(torture):
     cases = torture.count(fast=3, full=100)
-    told = child(compiled, cases)
+    told = run(torture, compiled, cases)
     torture.figure(item=5, what="layers under torch.func and networks under torch.compile", seed=0, **told)
 
 
+@pytest.mark.nightly
 def test_a_crash_of_a_child_would_be_seen():
     with pytest.raises(AssertionError, match="misfits with seed broken ended with 1"):
         child(misfits, 1, "broken")

@@ -91,6 +91,7 @@ def installed() -> dict[str, str]:
     return {normal(one["name"]): one["version"].partition("+")[0] for one in found}
 
 
+@pytest.mark.nightly
 def test_no_installed_package_has_a_known_hole(torture, tmp_path):
     if not audit(tmp_path, CANARY).get("requests"):
         pytest.skip(
@@ -214,6 +215,7 @@ def wrong_tokens(token: str, count: int, chance: random.Random) -> list[str | No
     return found
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(("start", "addresses"), [(lab, LAB), (voila, VOILA)], ids=["JupyterLab", "Voila"])
 def test_server_of_notebooks_refuses_who_has_no_token(start, addresses, torture, tmp_path):
     seed = 0
@@ -245,6 +247,7 @@ def test_server_of_notebooks_refuses_who_has_no_token(start, addresses, torture,
     )
 
 
+@pytest.mark.nightly
 def test_processes_of_one_training_listen_on_loopback_only(torture, tmp_path):
     script = ROOT / "tests" / "support" / "support_servers.py"
     code, output, errors = finished(torchrun(script))
