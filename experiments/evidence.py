@@ -1,4 +1,4 @@
-"""What the runs of the ablation say, in words: verdicts with intervals, tables, also those of the README.
+"""What the runs of the ablation say, in words: verdicts with intervals, tables.
 
 Everything is read from the summary in ``results/ablation.json``; nothing is computed from runs here.
 """
@@ -162,12 +162,8 @@ def reach(group: Sequence[CaseSummary], points: float = 5.0) -> dict[str, int]:
     return found
 
 
-def _one(group: Iterable[CaseSummary], name: str, kind: str) -> CaseSummary | None:
-    return next((case for case in group if (case["name"], case["kind"]) == (name, kind)), None)
-
-
 def reproduced_table(summary: Summary, published: Mapping[str, Any]) -> str:
-    """Return the README's table of the text's recipe in Markdown: published and found accuracies of each network.
+    """Return the table of the text's recipe in Markdown: published and found accuracies of each network.
 
     Args:
         summary: ``results/ablation.json``.
@@ -177,10 +173,11 @@ def reproduced_table(summary: Summary, published: Mapping[str, Any]) -> str:
         "| network | parameters | 64 epochs, published | found | 90 epochs, published (1) | found |",
         "|---|---:|---:|---:|---:|---:|",
     ]
+    runs = {(case["kind"], case["name"]): case for case in cases(summary, "reproduction")}
     for kind in NETWORKS:
         cells = [kind, "", "", "", "", ""]
         for at, name in ((2, "64 epochs"), (4, "90 epochs")):
-            run, found = published["runs"][name], _one(cases(summary, "reproduction"), name, kind)
+            run, found = published["runs"][name], runs.get((kind, name))
             cells[at] = f"{100 * run['right'][kind] / run['images']:.1f} %"
             cells[at + 1] = _cell(found)
             cells[1] = f"{found['parameters']:,}" if found else cells[1]
@@ -189,7 +186,7 @@ def reproduced_table(summary: Summary, published: Mapping[str, Any]) -> str:
 
 
 def best_table(summary: Summary) -> str:
-    """Return the README's table of the best recipes in Markdown, and of the controls beside them.
+    """Return the table of the best recipes in Markdown, and of the controls beside them.
 
     Args:
         summary: ``results/ablation.json``.

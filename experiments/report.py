@@ -159,8 +159,6 @@ def _provenance(records: Sequence[Record]) -> dict[str, list[Any]]:
     return seen
 
 
-def write(records: Mapping[str, Record], path: Path = SUMMARY) -> dict[str, Any]:
-    """Write the summary to ``path`` and return it."""
-    summary = summarise(records)
-    write_json(path, summary, width=400)  # a line for each case
-    return summary
+def write(records: Mapping[str, Record], path: Path = SUMMARY) -> None:
+    """Write the summary to ``path``, a line for each case."""
+    write_json(path, summarise(records), width=400)
