@@ -39,7 +39,8 @@ class MemoryModule(nn.Module):
     """Base of all modules with state.
 
     A state is None until the first input gives it shape, device and dtype. It moves with ``.to(...)`` and is copied
-    by ``copy.deepcopy`` (without its history), but is not part of ``state_dict``: weights are kept, moods are not.
+    by ``copy.deepcopy`` (without its history), but it is neither a parameter nor a buffer: it belongs to the samples
+    of one process, so it is not part of ``state_dict``, and DistributedDataParallel does not broadcast it.
     """
 
     def __init__(self) -> None:
@@ -48,10 +49,10 @@ class MemoryModule(nn.Module):
 
     def register_state(self, name: str) -> None:
         """Declare the attribute ``name`` to be a state, None for now."""
-        self.register_buffer(name, None, persistent=False)
+        self.keep_state(name, None)
         self._state_names.append(name)
 
-    def checked_state(self, name: str, like: Tensor, default: float) -> Tensor:
+    def checked_state(self, name: str, like: Tensor, default: float | Tensor) -> Tensor:
         """Return the state ``name``, or a new one filled with ``default`` if there is none yet.
 
         Args:
@@ -60,11 +61,24 @@ class MemoryModule(nn.Module):
             default: initial value.
 
         Raises:
+            TypeError: the state was set to something that is not a tensor.
             ValueError: the state comes from an input of another shape, device or dtype.
+            RuntimeError: this is a recomputation within a backward pass, as of ``torch.utils.checkpoint``, and the
+                state has moved on since the forward pass.
         """
-        state = getattr(self, name)
+        state = self.__dict__[name]
         if state is None:
-            return torch.full_like(like, default)
+            learnt = isinstance(default, Tensor)
+            return default.to(like).expand_as(like).clone() if learnt else torch.full_like(like, default)
+        if not isinstance(state, Tensor):
+            raise TypeError(
+                f"{type(self).__name__}: state {name} must be a tensor, got {type(state).__name__}"
+            )
+        if torch.is_grad_enabled() and torch._C._current_graph_task_id() != -1:
+            raise RuntimeError(
+                f"{type(self).__name__}: state {name} has changed since the forward pass that is now computed again: "
+                "call reset_net(net) at the start of the function that is checkpointed"
+            )
         for what in ("shape", "device", "dtype"):
             have, want = getattr(state, what), getattr(like, what)
             if have != want:
@@ -74,16 +88,17 @@ class MemoryModule(nn.Module):
                     f"{type(self).__name__}: state {name} has {what} {have}, input needs {want}: "
                     "call reset_net(net) between batches"
                 )
-        return state
+        # Autograd cannot save a tensor of torch.inference_mode.
+        return state.clone() if state.is_inference() and not torch.is_inference_mode_enabled() else state
 
-    def keep_state(self, name: str, value: Tensor) -> None:
+    def keep_state(self, name: str, value: Tensor | None) -> None:
         """Set the state ``name``, without the checks of ``nn.Module``, which take longer than a small kernel."""
-        self._buffers[name] = value
+        self.__dict__[name] = value
 
     def reset(self) -> None:
         """Forget all state; the next input starts afresh."""
         for name in self._state_names:
-            self._buffers[name] = None
+            self.keep_state(name, None)
 
     def detach(self) -> None:
         """Keep the state, cut its history."""
@@ -91,18 +106,18 @@ class MemoryModule(nn.Module):
 
     def _map_state(self, function: Callable[[Tensor], Tensor]) -> None:
         for name in self._state_names:
-            state = getattr(self, name)
+            state = self.__dict__[name]
             if state is not None:
-                setattr(self, name, function(state))
+                self.keep_state(name, function(state))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
+        self._map_state(fn)
+        return super()._apply(fn, recurse)
 
     def __getstate__(self) -> dict[str, Any]:
         # deepcopy and pickle refuse tensors in the middle of a graph: a copy holds the values, not the history.
         state = dict(self.__dict__)
-        state["_buffers"] = {
-            name: tensor.detach() if name in self._state_names and tensor is not None else tensor
-            for name, tensor in self._buffers.items()
-        }
-        return state
+        return state | {name: state[name].detach() for name in self._state_names if state[name] is not None}
 
     def forward_sequence(self, x_seq: Tensor) -> Tensor:
         """Apply the module to ``x_seq`` of shape ``[T, N, *]``, one time step after the other."""

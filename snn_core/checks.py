@@ -84,6 +84,10 @@ def check_tensor(name: str, value: Any) -> Tensor:
     """Return ``value``; raise TypeError if it is not a dense tensor."""
     if not isinstance(value, Tensor):
         raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
+    if value.is_nested:
+        raise TypeError(
+            f"{name} must be a dense tensor, got a nested one: call torch.nested.to_padded_tensor"
+        )
     if value.layout is not torch.strided:
         raise TypeError(f"{name} must be a dense tensor, got layout {value.layout}: call x.to_dense()")
     return value

@@ -202,12 +202,15 @@ def seq_to_ann_forward(
 
 
 def _check_stateless(module: nn.Module, x_seq: Tensor) -> None:
-    name = type(check_module("stateless_module", module)).__name__
-    if isinstance(module, MemoryModule):
-        raise TypeError(
-            f"stateless_module must have no state, {name} has one: put it into a MultiStepContainer"
-        )
-    if type(module) is nn.Linear:
+    check_module("stateless_module", module)
+    if type(module) is not nn.Linear:
+        for part in module.modules():
+            if isinstance(part, MemoryModule):
+                name = type(part).__name__
+                raise TypeError(
+                    f"stateless_module must have no state, {name} has one: put it into a MultiStepContainer"
+                )
+    else:
         if x_seq.shape[-1] != module.in_features:
             raise ValueError(
                 f"x_seq has shape {list(x_seq.shape)}, its last dimension must be {module.in_features}"

@@ -1,7 +1,4 @@
-"""Recurrent containers, the stateful synapse, and wrappers that turn a single step into a sequence.
-
-As in torch's own recurrent cells, the output of a step is also the state: do not change it in place.
-"""
+"""Recurrent containers, the stateful synapse, and wrappers that turn a single step into a sequence."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from snn_core.backend import check_backend, fused_synapse_filter, has_hooks, reference
+from snn_core.backend import check_backend, does_only_forward, fused_synapse_filter, reference
 from snn_core.base import MemoryModule, check_input, check_sequence
 from snn_core.checks import check_flag, check_module, check_place, check_whole
 from snn_core.functional import seq_to_ann_forward, synapse_filter_step
@@ -50,7 +47,7 @@ def _fused(sub_module: Any, x_seq: Tensor) -> FusedNeuron | None:
 
     A kernel never calls ``sub_module``, so it must be one of the known neurons, and nobody may listen to its calls.
     """
-    known = type(sub_module) in (IFNode, LIFNode) and not has_hooks(sub_module)
+    known = type(sub_module) in (IFNode, LIFNode) and does_only_forward(sub_module)
     return sub_module.fused(x_seq) if known and isinstance(x_seq, Tensor) else None
 
 
@@ -104,7 +101,8 @@ class ElementWiseRecurrentContainer(MemoryModule):
                 f"{type(self).__name__}: sub_module must keep the shape of its input, got {list(y.shape)} for "
                 f"{list(x.shape)}: use LinearRecurrentContainer for other sizes"
             )
-        self.y = y.to(x.dtype)  # autocast may have made it narrower than x
+        # A copy, since the output may be changed in place; and autocast may have made it narrower than x.
+        self.keep_state("y", y.to(x.dtype, copy=True))
         return y
 
     def forward_sequence(self, x_seq: Tensor) -> Tensor:
@@ -120,7 +118,7 @@ class ElementWiseRecurrentContainer(MemoryModule):
         v = self.sub_module.initial_v(x_seq[0])
         y_seq, v = fused.sequence(x_seq, v, self.checked_state("y", x_seq[0], 0.0))
         self.sub_module.keep_state("v", v)
-        self.keep_state("y", y_seq[-1])
+        self.keep_state("y", y_seq[-1].clone())
         return y_seq
 
     def extra_repr(self) -> str:
@@ -180,14 +178,14 @@ class LinearRecurrentContainer(MemoryModule):
         previous = self.checked_state("y", x.new_empty(()).expand(*x.shape[:-1], self.out_features), 0.0)
         y = self.sub_module(self.rc(torch.cat([x, previous], dim=-1)))
         self._check_last_dimension("sub_module's output", y, "out_features", self.out_features)
-        self.y = y.to(x.dtype)  # autocast may have made it narrower than x
+        # A copy, since the output may be changed in place; and autocast may have made it narrower than x.
+        self.keep_state("y", y.to(x.dtype, copy=True))
         return y
 
     def forward_sequence(self, x_seq: Tensor) -> Tensor:
         """Take T time steps, ``[T, N, *, in_features]`` to ``[T, N, *, out_features]``; fused around a neuron."""
-        square = (
-            self.in_features == self.out_features and type(self.rc) is nn.Linear and not has_hooks(self.rc)
-        )
+        plain = type(self.rc) is nn.Linear and does_only_forward(self.rc)
+        square = self.in_features == self.out_features and plain
         fused = _fused(self.sub_module, x_seq) if square else None
         if fused is None:
             return super().forward_sequence(x_seq)
@@ -196,7 +194,7 @@ class LinearRecurrentContainer(MemoryModule):
         y, v = self.checked_state("y", x_seq[0], 0.0), self.sub_module.initial_v(x_seq[0])
         y_seq, v = fused.recurrent_sequence(x_seq, v, y, self.rc.weight, self.rc.bias)
         self.sub_module.keep_state("v", v)
-        self.keep_state("y", y_seq[-1])
+        self.keep_state("y", y_seq[-1].clone())
         return y_seq
 
     def _check_fits(self, x: Tensor) -> None:
@@ -247,7 +245,7 @@ class SynapseFilter(MemoryModule):
     ) -> None:
         super().__init__()
         try:
-            initial = torch.as_tensor(tau, dtype=torch.get_default_dtype()).detach().clone()
+            initial = torch.as_tensor(tau, dtype=torch.get_default_dtype(), device="cpu").detach().clone()
         except (TypeError, ValueError, RuntimeError) as error:
             raise TypeError(
                 f"SynapseFilter: tau must be a number or one number for each channel, got {tau!r}"
@@ -260,6 +258,7 @@ class SynapseFilter(MemoryModule):
             raise ValueError(f"SynapseFilter: tau must be finite and above 1 time step, got {tau}")
         self.learnable = check_flag("SynapseFilter: learnable", learnable)
         self.backend = check_backend(backend)
+        initial = initial.to(tau.device if isinstance(tau, Tensor) else torch.get_default_device())
         if learnable:
             self.w = nn.Parameter(-torch.log(initial - 1))
         else:
@@ -311,8 +310,9 @@ class SynapseFilter(MemoryModule):
             ValueError: the channels or the device do not fit, or the state comes from another shape, device or dtype.
         """
         check_input(self, x)
-        self.out_i = synapse_filter_step(x, self.checked_state("out_i", x, 0.0), self._inv_tau(x))
-        return self.out_i
+        i = synapse_filter_step(x, self.checked_state("out_i", x, 0.0), self._inv_tau(x))
+        self.keep_state("out_i", i.clone())  # the output may be changed in place
+        return i
 
     def forward_sequence(self, x_seq: Tensor) -> Tensor:
         """Take T time steps at once; equals T calls of the single step. ``[T, N, *]`` to ``[T, N, *]``."""
@@ -320,13 +320,23 @@ class SynapseFilter(MemoryModule):
         i = self.checked_state("out_i", x_seq[0], 0.0)
         run = fused_synapse_filter(self.backend, x_seq) or reference.synapse_filter_sequence
         i_seq = run(x_seq, i, self._inv_tau(x_seq[0]))
-        self.keep_state("out_i", i_seq[-1])
+        self.keep_state("out_i", i_seq[-1].clone())
         return i_seq
 
     def extra_repr(self) -> str:
         tau = self.tau.detach()
         shown = tau.item() if tau.dim() == 0 else f"<{tau.numel()} channels>"
         return f"tau={shown}, learnable={self.learnable}"
+
+
+def _has_own_sequence(module: nn.Module) -> bool:
+    """Say whether ``module.forward_sequence`` does what its calls do: no hooks, and no ``forward`` of a subclass."""
+    for kind in type(module).__mro__:
+        if "forward_sequence" in vars(kind):
+            return does_only_forward(module)
+        if "forward" in vars(kind):
+            return False
+    return False
 
 
 class MultiStepContainer(nn.Sequential):
@@ -342,13 +352,16 @@ class MultiStepContainer(nn.Sequential):
     def forward(self, x_seq: Tensor) -> Tensor:
         check_sequence(self, x_seq)
         for module in self:
-            sequence: Any = getattr(module, "forward_sequence", None)
-            if sequence is not None:
-                x_seq = sequence(x_seq)
-            else:
-                _check_single_step(self, module)
-                x_seq = torch.stack([module(x) for x in x_seq])
+            x_seq = self._sequence(module, x_seq)
         return x_seq
+
+    def _sequence(self, module: Any, x_seq: Tensor) -> Tensor:
+        if isinstance(module, (MultiStepIFNode, MultiStepLIFNode)):
+            return module(x_seq)
+        if _has_own_sequence(module):
+            return module.forward_sequence(x_seq)
+        _check_single_step(self, module)
+        return torch.stack([module(x) for x in x_seq])
 
 
 class SeqToANNContainer(nn.Sequential):

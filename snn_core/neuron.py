@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["IFNode", "LIFNode", "MultiStepIFNode", "MultiStepLIFNode", "SpikingNeuron"]
 
 
+class NotRecordedError(AttributeError, RuntimeError):
+    """There is no record to return. An AttributeError, so that inspection of a module passes over it."""
+
+
 class SpikingNeuron(MemoryModule):
     """Base of all neurons: the parameters and the state that they share.
 
@@ -142,12 +146,17 @@ class SpikingNeuron(MemoryModule):
         """Membrane potential v[t] of every step since the last reset, ``[T, N, *]``.
 
         Raises:
-            RuntimeError: nothing was recorded.
+            NotRecordedError: nothing was recorded.
         """
         if not self._v_records:
-            fix = "no step since reset" if self.store_v_seq else "build the neuron with store_v_seq=True"
-            raise RuntimeError(f"{type(self).__name__}: v_seq was not recorded: {fix}")
+            raise AttributeError("v_seq")  # __getattr__ explains it
         return torch.cat(self._v_records)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "v_seq":
+            fix = "no step since reset" if self.store_v_seq else "build the neuron with store_v_seq=True"
+            raise NotRecordedError(f"{type(self).__name__}: v_seq was not recorded: {fix}")
+        return super().__getattr__(name)
 
     def reset(self) -> None:
         super().reset()
@@ -156,10 +165,6 @@ class SpikingNeuron(MemoryModule):
     def _map_state(self, function: Callable[[Tensor], Tensor]) -> None:
         super()._map_state(function)
         self._v_records = [function(v) for v in self._v_records]
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
-        self._v_records = [fn(v) for v in self._v_records]
-        return super()._apply(fn, recurse)
 
     def __getstate__(self) -> dict[str, Any]:
         return super().__getstate__() | {"_v_records": [v.detach() for v in self._v_records]}

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
 
 from snn_core.checks import FLOATING
 
@@ -87,21 +88,30 @@ def _runs_fused(backend: str, x_seq: Tensor) -> bool:
         )
     if backend == "torch" or x_seq.dtype not in FLOATING or not NUMBA_IS_INSTALLED:
         return False
-    if torch._C._are_functorch_transforms_active() or (forked and device == "cpu" and backend == "auto"):
+    if torch._C._are_functorch_transforms_active() or torch._C._is_tracing():
+        return False
+    if forked and device == "cpu" and backend == "auto":
         return False
     return device == "cpu" or (device == "cuda" and (backend == "cupy" or _cupy_sees_a_card()))
 
 
-def has_hooks(module: nn.Module) -> bool:
-    """Say whether somebody listens to the calls of ``module``, so that it must be called."""
-    return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)
+def does_only_forward(module: nn.Module) -> bool:
+    """Say whether calling ``module`` does nothing but what its class says: no hooks, no ``forward`` of its own."""
+    hooks = (
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+        or _has_any_global_hook()
+    )
+    return not (hooks or "forward" in module.__dict__)
 
 
 def fused_linear(
     backend: str, module: nn.Module, x: Tensor
 ) -> Callable[[Tensor, Tensor, Tensor | None], Tensor] | None:
     """Return the op (x, weight, bias) -> x W^T + b that stands for ``module``, or None if it must be called."""
-    if type(module) is not nn.Linear or has_hooks(module) or not _runs_fused(backend, x):
+    if type(module) is not nn.Linear or not does_only_forward(module) or not _runs_fused(backend, x):
         return None
     fits = x.dtype == module.weight.dtype and x.dim() > 0 and x.shape[-1] == module.in_features
     left_to_torch = x.device.type != "cpu" or torch.is_autocast_enabled("cpu")

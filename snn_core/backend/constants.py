@@ -5,6 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import NamedTuple
 
+from torch import Tensor
+
+from snn_core.backend import does_only_forward
 from snn_core.functional import if_step, lif_step
 from snn_core.surrogate import SurrogateFunction
 
@@ -43,15 +46,26 @@ class Neuron(NamedTuple):
         return self.v_threshold, v_reset, tau, keep, jump, *slope, self.a, self.b
 
 
+def _is_known(surrogate: object) -> bool:
+    """Say whether the kernels compute this surrogate function: its class, with nothing replaced."""
+    return (
+        isinstance(surrogate, SurrogateFunction)
+        and "kernel_id" in vars(type(surrogate))  # a subclass may compute something else
+        and surrogate.spiking
+        and not isinstance(surrogate.alpha, Tensor)
+        and does_only_forward(surrogate)
+        and not vars(surrogate).keys() & {"derivative", "primitive"}
+    )
+
+
 def read_neuron(step: object) -> Neuron | None:
     """Return the constants that are bound in ``step``, or None if no kernel knows this step or this surrogate."""
     if not (isinstance(step, partial) and step.func in (if_step, lif_step)):
         return None
     bound = step.keywords
     surrogate = bound["surrogate_function"]
-    if not (
-        isinstance(surrogate, SurrogateFunction) and surrogate.spiking and surrogate.kernel_id is not None
-    ):
+    # A tensor may want a gradient.
+    if any(isinstance(value, Tensor) for value in bound.values()) or not _is_known(surrogate):
         return None
     return Neuron(
         bound["v_threshold"],

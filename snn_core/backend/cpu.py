@@ -98,9 +98,20 @@ def compute_dtype(dtype: torch.dtype) -> torch.dtype:
 def _in(dtype: torch.dtype, *tensors: Tensor) -> list[Tensor]:
     """Return inputs in the precision of the kernels, with neurons side by side; copies where they are not so."""
     return [
-        tensor if tensor.dtype is dtype and tensor.is_contiguous() else tensor.to(dtype).contiguous()
+        tensor
+        if tensor.dtype is dtype
+        and tensor.is_contiguous()
+        and not (tensor.is_neg() or tensor._is_zerotensor())
+        else _copy(tensor, dtype)
         for tensor in tensors
     ]
+
+
+def _copy(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    # Autograd's zeros have no memory, and a negative view holds the numbers with the other sign.
+    if tensor._is_zerotensor():
+        return torch.zeros(tensor.shape, dtype=dtype)
+    return tensor.resolve_neg().to(dtype).contiguous()
 
 
 def _out(dtype: torch.dtype, *tensors: Tensor) -> tuple[Tensor, ...]:
@@ -111,6 +122,10 @@ def _out(dtype: torch.dtype, *tensors: Tensor) -> tuple[Tensor, ...]:
 @lru_cache(maxsize=256)
 def _constants(neuron: Neuron, dtype: torch.dtype) -> Constants:
     """Return the numbers of a neuron in the precision of a walk."""
+    if neuron.surrogate not in range(walks.SURROGATES):
+        raise ValueError(
+            f"surrogate must be the number of a kernel, 0 to {walks.SURROGATES - 1}, got {neuron.surrogate}"
+        )
     leak = 0.0 if neuron.tau is None else 1.0 / neuron.tau
     input_gain = leak if neuron.kind == LIF_DECAYING_INPUT else 1.0
     number: Any = type(_ONE[dtype])

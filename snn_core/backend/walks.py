@@ -37,6 +37,8 @@ SAMPLES = 64
 EVENT_DRIVEN_FROM = 128
 
 IF, LIF_DECAYING_INPUT, LIF = range(3)
+#: How many surrogate functions the backward row knows.
+SURROGATES = 5
 
 
 class Constants(NamedTuple):

@@ -135,7 +135,7 @@ def walk(
         for leaf, want in zip([x, *states, *layer.parameters()], wanted, strict=True)
     ]
     for (owner, name), value in zip(states_of(layer), leaves[1:], strict=False):
-        owner._buffers[name] = value
+        owner.keep_state(name, value)
     for (name, _), value in zip(list(layer.named_parameters()), leaves[1 + len(states) :], strict=True):
         owner, _, attribute = name.rpartition(".")
         layer.get_submodule(owner)._parameters[attribute] = nn.Parameter(value.detach(), value.requires_grad)
@@ -518,7 +518,7 @@ def compiled(seed: int, count: int) -> dict[str, object]:
 
             def run(x: Tensor, layer: nn.Module = layer) -> Tensor:
                 for owner, name in states_of(layer):
-                    owner._buffers[name] = None
+                    owner.keep_state(name, None)
                 return layer.forward_sequence(x)
 
             batch = torch.func.vmap(run)(torch.stack([x, x.flip(1)]))

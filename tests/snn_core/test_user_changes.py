@@ -1,0 +1,344 @@
+"""What a user changes about a module counts: a fused kernel takes what it knows, everything else takes the loop."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import warnings
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.modules import module as torch_module
+from torch.utils.checkpoint import checkpoint
+from torch.utils.flop_counter import FlopCounterMode
+
+from sequential_fmnist.networks import NETWORKS, make_network
+from snn_core.functional import reset_net, seq_to_ann_forward
+from snn_core.layer import (
+    ElementWiseRecurrentContainer,
+    LinearRecurrentContainer,
+    MultiStepContainer,
+    SeqToANNContainer,
+    SynapseFilter,
+)
+from snn_core.neuron import IFNode, MultiStepIFNode, MultiStepLIFNode
+from snn_core.surrogate import ATan
+
+LAYERS = {
+    "neurons": lambda: MultiStepIFNode(surrogate_function=ATan()),
+    "element-wise": lambda: MultiStepContainer(
+        ElementWiseRecurrentContainer(IFNode(surrogate_function=ATan()), torch.add)
+    ),
+    "linear": lambda: MultiStepContainer(LinearRecurrentContainer(IFNode(surrogate_function=ATan()), 3, 3)),
+    "filter": lambda: MultiStepContainer(SynapseFilter(tau=2.0, learnable=True)),
+}
+
+
+def x_seq(**options) -> torch.Tensor:
+    return torch.rand(5, 2, 3, dtype=torch.float64, **options)
+
+
+@pytest.fixture(autouse=True)
+def _double():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture(params=LAYERS)
+def layer(request) -> nn.Module:
+    return LAYERS[request.param]()
+
+
+# Tensors without memory of their own -------------------------------------------------------------------------------
+
+
+def test_a_gradient_that_is_a_zero_tensor(layer):
+    x = x_seq(requires_grad=True)
+    torch.sgn(layer(x)).sum().backward()
+    assert x.grad.count_nonzero() == 0
+
+
+def test_an_input_that_is_a_zero_tensor(layer):
+    zeros = torch._efficientzerotensor(5, 2, 3, dtype=torch.float64)
+    out = layer(zeros)
+    reset_net(layer)
+    assert torch.equal(out, layer(torch.zeros(5, 2, 3)))
+
+
+def test_an_input_that_is_a_negative_view(layer):
+    x = torch.view_as_complex(torch.rand(5, 2, 3, 2)).conj().imag
+    assert x.is_neg()
+    out = layer(x)
+    reset_net(layer)
+    assert torch.equal(out, layer(x.resolve_neg()))
+
+
+def test_linear_takes_zero_tensors_and_negative_views():
+    linear = nn.Linear(3, 4)
+    zeros = torch._efficientzerotensor(5, 2, 3, dtype=torch.float64)
+    assert torch.equal(seq_to_ann_forward(zeros, linear), linear.bias.expand(5, 2, 4))
+    x = torch.view_as_complex(torch.rand(5, 2, 3, 2)).conj().imag
+    torch.testing.assert_close(seq_to_ann_forward(x, linear), linear(x.resolve_neg()))
+    torch.sgn(seq_to_ann_forward(x, linear)).sum().backward()
+    assert linear.weight.grad.count_nonzero() == 0
+
+
+# Surrogate functions -----------------------------------------------------------------------------------------------
+
+
+class Flat(ATan):
+    def derivative(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.full_like(x, 3.0)
+
+
+def own_instance() -> ATan:
+    function = ATan()
+    function.derivative = lambda x: torch.full_like(x, 3.0)
+    return function
+
+
+class Triple(ATan):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 3 * x
+
+
+@pytest.mark.parametrize("function", [Flat(), own_instance()], ids=["class", "instance"])
+def test_a_derivative_of_your_own_counts(function):
+    x = x_seq(requires_grad=True)
+    MultiStepIFNode(v_threshold=100.0, detach_reset=True, surrogate_function=function)(x).sum().backward()
+    # Nobody spikes, so each input reaches all later spikes, and each of them by 3.
+    expected = 3.0 * torch.arange(5, 0, -1).view(5, 1, 1).expand_as(x)
+    torch.testing.assert_close(x.grad, expected.to(x))
+
+
+def test_a_forward_of_your_own_counts():
+    x = x_seq()
+    assert torch.equal(MultiStepIFNode(surrogate_function=Triple())(x)[0], 3 * (x[0] - 1))
+
+
+def test_alpha_may_become_a_parameter():
+    x, y = x_seq(requires_grad=True), None
+    node = MultiStepIFNode(surrogate_function=ATan())
+    node.surrogate_function.alpha = nn.Parameter(torch.tensor(4.0))
+    node(x).sum().backward()
+    y = x.detach().clone().requires_grad_()
+    MultiStepIFNode(surrogate_function=ATan(4.0))(y).sum().backward()
+    torch.testing.assert_close(x.grad, y.grad)
+
+
+# Parameters --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["v_threshold", "v_reset", "tau"])
+def test_a_number_may_become_a_parameter(name):
+    node = MultiStepLIFNode(tau=1.5, v_threshold=0.6, v_reset=0.1, surrogate_function=ATan())
+    x = x_seq()
+    before = node(x)
+    reset_net(node)
+    setattr(node, name, nn.Parameter(torch.tensor(getattr(node, name))))
+    out = node(x)
+    assert torch.equal(out, before)
+    out.sum().backward()
+    assert getattr(node, name).grad.abs() > 0
+    reset_net(node)
+    with torch.no_grad():
+        getattr(node, name).fill_({"v_threshold": 9.0, "v_reset": -9.0, "tau": 9.0}[name])
+    assert not torch.equal(node(x), before)
+
+
+def test_a_state_that_is_no_tensor_is_refused():
+    node = IFNode()
+    node.v = 0.5
+    with pytest.raises(TypeError, match="IFNode: state v must be a tensor, got float"):
+        node(torch.rand(3))
+
+
+# Own forward passes and hooks --------------------------------------------------------------------------------------
+
+
+class Doubled(IFNode):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * super().forward(x)
+
+
+class DoubledContainer(LinearRecurrentContainer):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * super().forward(x)
+
+
+@pytest.mark.parametrize("backend", ["auto", "torch"])
+def test_a_containers_module_may_have_a_forward_of_its_own(backend):
+    x = x_seq()
+    assert torch.equal(
+        MultiStepContainer(Doubled(backend=backend))(x), 2 * MultiStepContainer(IFNode(backend=backend))(x)
+    )
+    own = MultiStepContainer(DoubledContainer(IFNode(backend=backend), 3, 3))
+    plain = MultiStepContainer(LinearRecurrentContainer(IFNode(backend=backend), 3, 3))
+    plain.load_state_dict(own.state_dict())
+    assert torch.equal(own(x), 2 * plain(x))
+    single = IFNode(backend=backend)
+    single.forward = lambda x: 7 * x
+    assert torch.equal(MultiStepContainer(single)(x), 7 * x)
+
+
+HOOKS = {
+    "forward": lambda m, called: m.register_forward_hook(lambda *_: called.append(1)),
+    "forward pre": lambda m, called: m.register_forward_pre_hook(lambda *_: called.append(1)),
+    "backward": lambda m, called: m.register_full_backward_hook(lambda *_: called.append(1)),
+    "backward pre": lambda m, called: m.register_full_backward_pre_hook(lambda *_: called.append(1)),
+    "global": lambda m, called: torch_module.register_module_forward_hook(
+        lambda module, *_: called.append(1) if module is m else None
+    ),
+}
+
+
+@pytest.mark.parametrize("backend", ["auto", "torch"])
+@pytest.mark.parametrize("kind", HOOKS)
+@pytest.mark.parametrize("where", ["neuron", "container", "weights", "filter", "surrogate"])
+def test_hooks_are_called_in_every_step(where, kind, backend):
+    recurrent = LinearRecurrentContainer(IFNode(backend=backend), 3, 3)
+    chosen, net = {
+        "neuron": (recurrent.sub_module, recurrent),
+        "container": (recurrent, recurrent),
+        "weights": (recurrent.rc, recurrent),
+        "surrogate": (recurrent.sub_module.surrogate_function, recurrent),
+        "filter": 2 * (SynapseFilter(backend=backend),),
+    }[where]
+    called: list[int] = []
+    handle = HOOKS[kind](chosen, called)
+    try:
+        MultiStepContainer(net)(x_seq(requires_grad=True)).sum().backward()
+    finally:
+        handle.remove()
+    assert len(called) == 5
+
+
+@pytest.mark.parametrize("kind", HOOKS)
+def test_hooks_of_a_stateless_layer_are_called(kind):
+    linear, called = nn.Linear(3, 4), []
+    handle = HOOKS[kind](linear, called)
+    try:
+        seq_to_ann_forward(x_seq(requires_grad=True), linear).sum().backward()
+    finally:
+        handle.remove()
+    assert called == [1]
+
+
+# States ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", ["auto", "torch"])
+def test_a_change_of_the_output_in_place_leaves_the_state(backend):
+    for container in (
+        ElementWiseRecurrentContainer(IFNode(backend=backend), torch.add),
+        LinearRecurrentContainer(IFNode(backend=backend), 3, 3),
+        SynapseFilter(backend=backend),
+    ):
+        twin = copy.deepcopy(container)
+        first, second = x_seq(), x_seq()
+        MultiStepContainer(container)(first).detach().fill_(7.0)
+        MultiStepContainer(twin)(first)
+        container(second[0]).detach().fill_(7.0)
+        twin(second[0])
+        assert torch.equal(container(second[1]), twin(second[1]))
+
+
+def test_the_state_keeps_one_step_alive_and_no_more():
+    for container in (
+        ElementWiseRecurrentContainer(IFNode(), torch.add),
+        LinearRecurrentContainer(IFNode(), 3, 3),
+        SynapseFilter(),
+    ):
+        MultiStepContainer(container)(torch.rand(500, 2, 3))
+        for name in container._state_names:
+            assert getattr(container, name).untyped_storage().nbytes() == 2 * 3 * 8
+
+
+def test_a_state_is_no_buffer_that_processes_would_share():
+    net = make_network("feedback")
+    net(torch.rand(2, 1, 28, 28))
+    assert list(net.buffers()) == []
+    assert net.sn1[0].y is not None
+    net.to(torch.float32)
+    assert net.sn1[0].y.dtype == net.sn1[0].sub_module.v.dtype == torch.float32
+
+
+def test_a_stateless_layer_has_no_state_inside_either():
+    container = SeqToANNContainer(nn.Sequential(nn.Linear(3, 3), IFNode()))
+    with pytest.raises(TypeError, match="stateless_module must have no state, IFNode has one"):
+        container(x_seq())
+
+
+# torch's own tools -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+class TestNetworks:
+    def test_members(self, kind):
+        for part in make_network(kind).modules():
+            assert "forward" in dict(inspect.getmembers(part))
+
+    def test_trace(self, kind):
+        net, images = make_network(kind), torch.rand(2, 1, 28, 28)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            traced = torch.jit.trace(net, images, check_trace=False)
+        reset_net(net)
+        other = torch.rand(2, 1, 28, 28)
+        torch.testing.assert_close(traced(other), net(other))
+
+    def test_meta_device(self, kind):
+        with torch.device("meta"):
+            net = make_network(kind)
+        assert net(torch.rand(2, 1, 28, 28, device="meta")).shape == (2, 10)
+        assert all(parameter.is_meta for parameter in net.parameters())
+
+    def test_inference_then_training(self, kind):
+        net, images = make_network(kind), torch.rand(2, 1, 28, 28)
+        with torch.inference_mode():
+            net(images)
+        net(images).sum().backward()
+        assert all(parameter.grad is not None for parameter in net.parameters())
+
+    def test_checkpoint_is_right_or_refused(self, kind):
+        net, images = make_network(kind), torch.rand(2, 1, 28, 28)
+
+        def forward(images: torch.Tensor) -> torch.Tensor:
+            reset_net(net)
+            return net(images)
+
+        gradients = []
+        for run in (forward, lambda images: checkpoint(forward, images, use_reentrant=False)):
+            run(images).square().sum().backward()
+            gradients.append([parameter.grad for parameter in net.parameters()])
+            net.zero_grad()
+        torch.testing.assert_close(*gradients)
+        reset_net(net)
+        out = checkpoint(net, images, use_reentrant=False)
+        with pytest.raises(RuntimeError, match=r"call reset_net\(net\) at the start of the function"):
+            out.sum().backward()
+
+    def test_operations_are_counted(self, kind):
+        net = make_network(kind, backend="auto")
+        with FlopCounterMode(display=False) as counter:
+            net(torch.rand(2, 1, 28, 28))
+        hidden = 28 * 2 * 2 * 32 * (28 + 10)
+        recurrent = 28 * 2 * 2 * 64 * 32 if kind == "feedback" else 0
+        assert counter.get_total_flops() == hidden + recurrent
+
+    def test_a_nested_tensor_is_refused(self, kind):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            images = torch.nested.nested_tensor([torch.rand(1, 28, 28)] * 2)
+        with pytest.raises(TypeError, match="must be a dense tensor, got a nested one"):
+            make_network(kind)(images)
+
+
+def test_an_unknown_number_of_a_surrogate_function_is_refused():
+    from snn_core.backend import ops  # noqa: F401, defines the op
+
+    x, v = torch.rand(3, 2), torch.rand(2)
+    with pytest.raises(ValueError, match="surrogate must be the number of a kernel, 0 to 4, got 5"):
+        torch.ops.snn_core.neuron_sequence(x, v, None, 1.0, 0.0, None, True, False, 5, 1.0, 1.0)
