@@ -41,6 +41,8 @@ def _readable(net: nn.Module) -> nn.Module:
             module.__class__ = _Linear
         if hasattr(module, "backend"):
             module.backend = "torch"
+    # A program has no state, and torch.export refuses a module that keeps some.
+    net.register_forward_hook(lambda net, *_: reset_net(net))
     return net
 
 
