@@ -74,11 +74,6 @@ class MemoryModule(nn.Module):
             raise TypeError(
                 f"{type(self).__name__}: state {name} must be a tensor, got {type(state).__name__}"
             )
-        if torch.is_grad_enabled() and torch._C._current_graph_task_id() != -1:
-            raise RuntimeError(
-                f"{type(self).__name__}: state {name} has changed since the forward pass that is now computed again: "
-                "call reset_net(net) at the start of the function that is checkpointed"
-            )
         for what in ("shape", "device", "dtype"):
             have, want = getattr(state, what), getattr(like, what)
             if have != want:
@@ -88,6 +83,13 @@ class MemoryModule(nn.Module):
                     f"{type(self).__name__}: state {name} has {what} {have}, input needs {want}: "
                     "call reset_net(net) between batches"
                 )
+        if torch.compiler.is_compiling():
+            return state
+        if torch.is_grad_enabled() and torch._C._current_graph_task_id() != -1:
+            raise RuntimeError(
+                f"{type(self).__name__}: state {name} has changed since the forward pass that is now computed again: "
+                "call reset_net(net) at the start of the function that is checkpointed"
+            )
         # Autograd cannot save a tensor of torch.inference_mode.
         return state.clone() if state.is_inference() and not torch.is_inference_mode_enabled() else state
 

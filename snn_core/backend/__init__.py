@@ -88,7 +88,7 @@ def _runs_fused(backend: str, x_seq: Tensor) -> bool:
         )
     if backend == "torch" or x_seq.dtype not in FLOATING or not NUMBA_IS_INSTALLED:
         return False
-    if torch._C._are_functorch_transforms_active() or torch._C._is_tracing():
+    if torch._C._are_functorch_transforms_active() or torch.jit.is_tracing():
         return False
     if forked and device == "cpu" and backend == "auto":
         return False
