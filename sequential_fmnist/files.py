@@ -15,8 +15,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from filelock import FileLock, Timeout
-
 #: What a reader can do about an error, by its number; anything else: write somewhere else.
 _FIXES = {
     errno.ENOSPC: "Free some space on the disk",
@@ -124,6 +122,8 @@ def hold(folder: str | os.PathLike[str]) -> Iterator[None]:
         InUseError: somebody else holds it; the message says who.
         WriteError: the folder cannot be made or written.
     """
+    from filelock import FileLock, Timeout  # here, so that whoever only writes files does without it
+
     folder = Path(folder).resolve()
     # One lock per folder and process, so that a notebook's cell that was interrupted just here does not keep its own
     # next run out.
@@ -133,21 +133,17 @@ def hold(folder: str | os.PathLike[str]) -> Iterator[None]:
     try:
         with naming(holder):
             folder.mkdir(parents=True, exist_ok=True)
-            _acquire(lock, holder)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                who = holder.read_text() if holder.exists() else "another process"
+                raise InUseError(
+                    f"{folder} is in use by {who}: wait for that run, stop it, or write to another folder"
+                ) from None
+            since = time.strftime("%Y-%m-%d %H:%M:%S")
+            holder.write_text(f"process {os.getpid()} on {socket.gethostname()} since {since}")
         yield
     finally:
         if lock.lock_counter == 1:
             holder.unlink(missing_ok=True)
         lock.release()
-
-
-def _acquire(lock: FileLock, holder: Path) -> None:
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        who = holder.read_text() if holder.exists() else "another process"
-        raise InUseError(
-            f"{holder.parent} is in use by {who}: wait for that run, stop it, or write to another folder"
-        ) from None
-    since = time.strftime("%Y-%m-%d %H:%M:%S")
-    holder.write_text(f"process {os.getpid()} on {socket.gethostname()} since {since}")

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from sequential_fmnist import pretrained
 from sequential_fmnist.checkpoint import CheckpointError, load_checkpoint
 from sequential_fmnist.command import Parser, path, target, whole
 from sequential_fmnist.networks import NETWORKS, make_network
-from snn_exchange.common import DIFFERENCES, ExchangeError, ExchangeWarning
+from snn_exchange.common import DIFFERENCES, ExchangeError, ExchangeWarning, need
 from snn_exchange.nir_write import DIALECTS
 from snn_exchange.programs import export
 
@@ -53,7 +52,7 @@ def _network(name: str) -> nn.Module:
         CheckpointError, PretrainedError: there is none, or it is damaged.
     """
     if name in NETWORKS:
-        return pretrained.load(name)[0]
+        return need("sequential_fmnist.pretrained").load(name)[0]
     state = load_checkpoint(name)
     try:
         net = make_network(state["config"]["model"], state["config"]["hidden"])
@@ -81,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             export(_network(args.network), args.file, **options)
     except ExchangeError as error:
         parser.error(str(error))
-    except (CheckpointError, pretrained.PretrainedError, OSError) as error:
+    except (OSError, ValueError) as error:  # of a checkpoint, or of the weights that come along
         parser.fail(error)
     for warning in caught:
         print(f"{parser.prog}: warning: {warning.message}", file=sys.stderr)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 
@@ -113,3 +115,11 @@ def test_what_cannot_be_written_is_one_line(arguments, status, message, run, tmp
     assert said.err.count("\n") == 1
     assert said.out == ""
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("net.nir", "older")]
+
+
+def test_missing_package_is_named_with_its_fix(tmp_path, monkeypatch, capsys):
+    monkeypatch.delitem(sys.modules, "sequential_fmnist.pretrained")
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    with pytest.raises(SystemExit):
+        main(["plain", str(tmp_path / "net.pt2")])
+    assert "needs the package safetensors: pip install 'snn-core[exchange]'" in capsys.readouterr().err

@@ -23,6 +23,7 @@ for package in {absent!r}:
     sys.modules[package] = None
 import torch
 import snn_core
+import snn_exchange.__main__
 y_seq = snn_core.neuron.MultiStepIFNode()(torch.ones(3, 2))
 offered = {{"functional", "layer", "neuron", "surrogate"}} & set(dir(snn_core))
 print(snn_core.__file__, int(y_seq.sum()), *sorted(offered))
