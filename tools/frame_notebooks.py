@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jupytext
 import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
@@ -153,12 +152,11 @@ def frame(notebook: NotebookNode, path: Path, chapters: Sequence[Path]) -> None:
 
 
 def main() -> None:
-    """Frame every notebook, and write its twin for review."""
+    """Frame every notebook."""
     for path in paths():
         notebook = nbformat.read(path, as_version=4)
         frame(notebook, path, paths())
         nbformat.write(notebook, path)
-        jupytext.write(notebook, path.with_suffix(".py"), fmt="py:percent")
 
 
 if __name__ == "__main__":

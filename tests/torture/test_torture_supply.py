@@ -140,17 +140,14 @@ def test_a_shell_string_is_found_in_a_cell(cell, tmp_path):
 def test_no_notebook_and_no_script_runs_a_shell_string(torture):
     paths = [ROOT / name for name in tracked() if name.endswith((".py", ".ipynb"))]
     notebooks = [path for path in paths if path.suffix == ".ipynb"]
-    # Their twins for review hold cells with magics as comments; the notebooks themselves are read.
-    twins = {path.with_suffix(".py") for path in notebooks}
-    read = [path for path in paths if path not in twins]
-    found = {str(path.relative_to(ROOT)): shell_strings(python(path)) for path in read}
+    found = {str(path.relative_to(ROOT)): shell_strings(python(path)) for path in paths}
     assert {name: lines for name, lines in found.items() if lines} == {}
     assert len(notebooks) >= 7
     torture.figure(
         item=7,
         what="Shell strings built from a parameter, in all notebooks and Python files",
         notebooks=len(notebooks),
-        files=len(read) - len(notebooks),
+        files=len(paths) - len(notebooks),
         found=0,
     )
 
