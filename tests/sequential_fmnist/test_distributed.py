@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import support_distributed
-import support_torchrun
 import torch
-from support import ROOT, records, visible
+from support import records, visible
+from support_torchrun import finished, torchrun
 
 from sequential_fmnist import train
 from sequential_fmnist.batches import batches, on_device
@@ -23,38 +20,6 @@ from sequential_fmnist.networks import NETWORKS, NetworkSpec, build, make_networ
 from sequential_fmnist.training import Trainer, fit
 
 pytestmark = pytest.mark.xdist_group("distributed")
-
-
-def torchrun(*argv: object, processes: int = 2) -> subprocess.Popen[str]:
-    """Start local processes that talk to each other over the loopback interface only."""
-    environment = os.environ | {
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join(
-            [str(ROOT), str(ROOT / "tests" / "support"), os.environ.get("PYTHONPATH", "")]
-        ),
-    }
-    if sys.platform.startswith("linux"):
-        environment["GLOO_SOCKET_IFNAME"] = "lo"
-    launcher = [support_torchrun.__file__, "--standalone", "--local-addr", "127.0.0.1"]
-    return subprocess.Popen(
-        [sys.executable, *launcher, "--nproc-per-node", str(processes), *map(str, argv)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def finished(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    """Return exit status, output and errors."""
-    try:
-        output, errors = process.communicate(timeout=180)
-    except subprocess.TimeoutExpired:
-        process.terminate()  # torchrun takes its processes along
-        process.communicate()
-        raise
-    return process.returncode, output, errors
-
 
 CLI = ["--source", "embedded", "--epochs", "1", "--hidden", "128", "-b", "257", "--tb"]
 

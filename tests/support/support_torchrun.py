@@ -6,10 +6,14 @@ unpickles what it finds in there.
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 from typing import Any
 
 import torch.distributed
+from support import ROOT
 from torch.distributed import run
 from torch.distributed.elastic.rendezvous import c10d_rendezvous_backend
 
@@ -26,6 +30,37 @@ class LoopbackStore(ANYWHERE):
             listening = socket.create_server(("127.0.0.1", port))
             port, options["master_listen_fd"] = listening.getsockname()[1], listening.detach()
         super().__init__(host_name, port, *arguments, is_master=is_master, **options)
+
+
+def torchrun(*argv: object, processes: int = 2) -> subprocess.Popen[str]:
+    """Start local processes that talk to each other over the loopback interface only."""
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join(
+            [str(ROOT), str(ROOT / "tests" / "support"), os.environ.get("PYTHONPATH", "")]
+        ),
+    }
+    if sys.platform.startswith("linux"):
+        environment["GLOO_SOCKET_IFNAME"] = "lo"
+    launcher = [__file__, "--standalone", "--local-addr", "127.0.0.1"]
+    return subprocess.Popen(
+        [sys.executable, *launcher, "--nproc-per-node", str(processes), *map(str, argv)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finished(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Return exit status, output and errors."""
+    try:
+        output, errors = process.communicate(timeout=180)
+    except subprocess.TimeoutExpired:
+        process.terminate()  # torchrun takes its processes along
+        process.communicate()
+        raise
+    return process.returncode, output, errors
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from support import ROOT, tracked
 from support_browser import lab, save, voila
 from support_servers import listening, loopback_cluster
 from support_shell import LOOPBACK, listeners, python, shell_strings
-from test_distributed import finished, torchrun
+from support_torchrun import finished, torchrun
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.y*ml"))
@@ -305,7 +305,7 @@ def test_no_code_here_listens_elsewhere(torture):
 def test_make_lab_keeps_the_token_and_the_loopback_interface_of_jupyter():
     makefile = (ROOT / "Makefile").read_text()
     (line,) = re.findall(r"^\t\S+jupyter lab .*$", makefile, re.MULTILINE)
-    assert line.split() == ["$(BIN)/jupyter", "lab", "notebooks"]
+    assert line.split() == ["$(BIN)/jupyter", "lab", "build/lab/notebooks"]
 
 
 # ---------------------------------------------------------------- workflows
