@@ -58,10 +58,7 @@ class Verdict:
 
     def __str__(self) -> str:
         mean, low, high = self.gain
-        if not self.decided:
-            word = f"no difference that {self.seeds} seeds can show"
-        else:
-            word = "a gain" if mean > 0 else "a loss"
+        word = "undecided" if not self.decided else "a gain" if mean > 0 else "a loss"
         numbers = f"{mean:+z.1f} points [{low:+z.1f}, {high:+z.1f}]"
         p = f"p {_at(self.p)}"
         if (self.p < LEVEL) != (self.p_wilcoxon < LEVEL):

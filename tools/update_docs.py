@@ -119,8 +119,9 @@ def evidence_section(summary: dict[str, Any], published: dict[str, Any]) -> str:
             "the feedback network alone, after its first result on the test set was known. (2) Of the hidden layer."
         ),
         _filled(
-            "**What memory buys.** Differences seed by seed, p-values corrected for the number of questions. Every "
-            "run, every control and what did not hold: [chapter 07](../notebooks/07_what_does_memory_buy.ipynb)."
+            "**What memory buys.** Differences seed by seed, p-values corrected for the number of questions. "
+            "Undecided: not both tests find p < 0.05; the interval says how large a difference may still be. "
+            "Every run, every control and what did not hold: [chapter 07](../notebooks/07_what_does_memory_buy.ipynb)."
         ),
         _filled(*(f"- {answers[question]}." for question in HEADLINES if question in answers)),
     ]
