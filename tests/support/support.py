@@ -27,6 +27,12 @@ def tracked() -> list[str]:
     return [name for name in done.stdout.splitlines() if (ROOT / name).is_file()]
 
 
+def environment(**variables: str) -> dict[str, str]:
+    """Return what a process of Python needs to find the collection and the tests' support, and ``variables``."""
+    paths = [str(ROOT), str(ROOT / "tests" / "support"), os.environ.get("PYTHONPATH", "")]
+    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)} | variables
+
+
 def records(folder: Path) -> list[dict[str, float]]:
     """Return the records of a run's metrics.jsonl."""
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]

@@ -6,14 +6,13 @@ unpickles what it finds in there.
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
 from typing import Any
 
 import torch.distributed
-from support import ROOT
+from support import environment
 from torch.distributed import run
 from torch.distributed.elastic.rendezvous import c10d_rendezvous_backend
 
@@ -34,18 +33,11 @@ class LoopbackStore(ANYWHERE):
 
 def torchrun(*argv: object, processes: int = 2) -> subprocess.Popen[str]:
     """Start local processes that talk to each other over the loopback interface only."""
-    environment = os.environ | {
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join(
-            [str(ROOT), str(ROOT / "tests" / "support"), os.environ.get("PYTHONPATH", "")]
-        ),
-    }
-    if sys.platform.startswith("linux"):
-        environment["GLOO_SOCKET_IFNAME"] = "lo"
+    loopback = {"GLOO_SOCKET_IFNAME": "lo"} if sys.platform.startswith("linux") else {}
     launcher = [__file__, "--standalone", "--local-addr", "127.0.0.1"]
     return subprocess.Popen(
         [sys.executable, *launcher, "--nproc-per-node", str(processes), *map(str, argv)],
-        env=environment,
+        env=environment(**loopback),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

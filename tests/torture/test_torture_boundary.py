@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import json
 import multiprocessing
-import os
 import random
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from typing import Any
 
 import pytest
 import torch
-from support import ROOT, require
+from support import environment, require
 from torch import Tensor, nn
 from torture import Torture
 
@@ -555,12 +554,11 @@ def _kernels() -> None:
     require(backends.NUMBA_IS_INSTALLED, "numba")
 
 
-def child(case: Callable[..., object], count: int, seed: int = 0, **environment: str) -> dict[str, object]:
+def child(case: Callable[..., object], count: int, seed: int = 0, **variables: str) -> dict[str, object]:
     """Run a case in a process of its own and return what it says; a crash or a hang fails."""
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "support"), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, "-X", "faulthandler", __file__, case.__name__, str(seed), str(count)],
-        env=os.environ | {"PYTHONPATH": paths} | environment,
+        env=environment(**variables),
         capture_output=True,
         text=True,
         timeout=LIMIT,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import os
 import random
 import re
 import subprocess
@@ -17,7 +16,7 @@ import nbformat
 import pytest
 import torch
 from nbclient import NotebookClient
-from support import ROOT, require
+from support import ROOT, environment, require
 from support_numbers import digest, live_tensors, resident_mib
 
 from sequential_fmnist.checkpoint import load_checkpoint
@@ -239,17 +238,14 @@ def trained(
     numba_threads: int, images: int, epochs: int, threads: list[int], settings: list[dict]
 ) -> list[list]:
     """Train in a process of its own, which has this many threads at most; return its lines."""
-    environment = os.environ | {
-        "NUMBA_NUM_THREADS": str(numba_threads),
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests" / "support")]),
-    }
     # Threads that wait do so without keeping a processor busy, which others may need.
-    environment |= {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
+    waiting = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
+    variables = environment(NUMBA_NUM_THREADS=str(numba_threads), **waiting)
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        environment.pop(name, None)
+        variables.pop(name, None)
     program = [sys.executable, str(ROOT / "tests" / "support" / "support_numbers.py")]
     argument = json.dumps([images, epochs, threads, settings])
-    done = subprocess.run([*program, argument], capture_output=True, text=True, env=environment)
+    done = subprocess.run([*program, argument], capture_output=True, text=True, env=variables)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -385,8 +381,7 @@ def test_a_cell_that_is_run_again_leaves_nothing_behind(torture):
     notebook = nbformat.v4.new_notebook(cells=[first, cell])
     client = NotebookClient(notebook, timeout=600, kernel_name="python3")
     lines = []
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "support")])
-    with client.setup_kernel(env=os.environ | {"PYTHONPATH": path}):
+    with client.setup_kernel(env=environment()):
         client.execute_cell(first, 0)
         for _ in range(times):
             client.execute_cell(cell, 1)
