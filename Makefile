@@ -91,6 +91,7 @@ check: $(VENV)/.dev ## check style, types and the core, in a minute
 
 .PHONY: test
 test: $(VENV)/.dev ## run the tests, but for those that take long
+	@$(BIN)/python tools/compile_kernels.py
 	$(TEST_ENV) $(BIN)/python -m pytest $(TWO) $(ARGS)
 
 .PHONY: nightly

@@ -108,11 +108,13 @@ def test_the_core_asks_for_three_packages_and_uses_no_others(run):
     assert (spikes, modules) == ("6", ["functional", "layer", "neuron", "surrogate"])
 
 
+@pytest.mark.nightly
 def test_shipped_weights_and_images_are_found(run):
     done = run("python", "-c", SHIPPED)
     assert done.stdout.split() == ["True"] * 3, done.stderr
 
 
+@pytest.mark.nightly
 def test_the_command_trains(run, tmp_path):
     arguments = [
         "--model",

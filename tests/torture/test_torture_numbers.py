@@ -299,6 +299,7 @@ def test_where_threads_show_in_the_last_digits(embedded, torture):
             assert record["train_accuracy"] == first["train_accuracy"]
 
 
+@pytest.mark.nightly
 def test_readable_loop_repeats_to_the_bit_with_the_same_threads_and_nearly_with_others(torture):
     """backend="torch": torch's matrix products sum in an order that depends on the number of threads."""
     setting = {"model": "feedback", "backend": "torch", "batch_size": 64}
@@ -363,6 +364,7 @@ def test_a_forgotten_reset_fails_in_the_second_step_and_keeps_nothing_without_gr
         assert live_tensors() == tensors
 
 
+@pytest.mark.nightly
 def test_a_cell_that_is_run_again_leaves_nothing_behind(torture):
     """One kernel, one cell that trains a little, run again and again as a reader does."""
     require(Path("/proc/self/statm").exists(), "Linux, which tells how much memory a process takes")
