@@ -84,9 +84,11 @@ TWO := --numprocesses 2 --dist loadgroup
 ALL := -m 'not gpu'
 
 .PHONY: check
-check: $(VENV)/.dev ## check style, types and the core, in a minute
+check: $(VENV)/.dev ## check style, types, imports and the core, in a minute
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(TEST_ENV) $(BIN)/python -m pytest tests/snn_core $(TWO) $(ARGS)
 
 .PHONY: test

@@ -68,8 +68,9 @@ class MemoryModule(nn.Module):
         """
         state = self.__dict__[name]
         if state is None:
-            learnt = isinstance(default, Tensor)
-            return default.to(like).expand_as(like).clone() if learnt else torch.full_like(like, default)
+            if isinstance(default, Tensor):  # learnable, so it keeps its gradient
+                return default.to(like).expand_as(like).clone()
+            return torch.full_like(like, default)
         if not isinstance(state, Tensor):
             raise TypeError(
                 f"{type(self).__name__}: state {name} must be a tensor, got {type(state).__name__}"
