@@ -21,12 +21,15 @@ of :mod:`snn_core.neuron` check them, once.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from snn_core.backend import check_backend, fused_linear
+from snn_core.backend.decisions import Decision, note, noting
 from snn_core.base import MemoryModule
 from snn_core.checks import check_floating, check_module, check_place, check_tensor
 
@@ -34,6 +37,7 @@ SpikeFunction = Callable[[Tensor], Tensor]
 
 __all__ = [
     "detach_net",
+    "explain",
     "fire",
     "if_charge",
     "if_step",
@@ -189,6 +193,7 @@ def seq_to_ann_forward(
     for module in modules:
         _check_stateless(module, x_seq)
         linear = fused_linear(backend, module, x_seq)
+        note(module, linear is not None)
         if linear is not None:
             x_seq = linear(x_seq, module.weight, module.bias)
             continue
@@ -247,3 +252,22 @@ def detach_net(net: nn.Module) -> None:
         TypeError: ``net`` is not a module.
     """
     _call_on_all(net, "detach")
+
+
+def explain(net: nn.Module, *inputs: Any) -> list[Decision]:
+    """Say which parts of ``net`` run fused for these inputs, and why the others take the loop.
+
+    A copy of ``net`` is called with ``inputs``, without gradient; ``net`` itself and torch's random numbers stay as
+    they are. ``print(*explain(net, x), sep="\\n")`` shows a line for each part.
+
+    Returns:
+        A :class:`~snn_core.backend.decisions.Decision` for each part that was asked to run a sequence, in their order.
+
+    Raises:
+        TypeError: ``net`` is not a module.
+        What ``net`` itself raises for ``inputs``.
+    """
+    net = copy.deepcopy(check_module("net", net))
+    with torch.no_grad(), torch.random.fork_rng(), noting(net) as decisions:
+        net(*inputs)
+    return decisions

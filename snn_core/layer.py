@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
+from inspect import CO_VARARGS, CO_VARKEYWORDS
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from snn_core.backend import check_backend, does_only_forward, fused_synapse_filter, reference
+from snn_core.backend.decisions import loop, note
 from snn_core.base import MemoryModule, check_input, check_sequence
 from snn_core.checks import check_flag, check_module, check_place, check_whole
 from snn_core.functional import seq_to_ann_forward, synapse_filter_step
@@ -47,8 +50,26 @@ def _fused(sub_module: Any, x_seq: Tensor) -> FusedNeuron | None:
 
     A kernel never calls ``sub_module``, so it must be one of the known neurons, and nobody may listen to its calls.
     """
-    known = type(sub_module) in (IFNode, LIFNode) and does_only_forward(sub_module)
-    return sub_module.fused(x_seq) if known and isinstance(x_seq, Tensor) else None
+    if type(sub_module) not in (IFNode, LIFNode):
+        return loop(f"{type(sub_module).__name__} is not a neuron that kernels know")
+    if not does_only_forward(sub_module):
+        return loop("its sub_module has hooks or a forward of its own")
+    return sub_module.fused(x_seq) if isinstance(x_seq, Tensor) else None
+
+
+def _add(x: Tensor, y: Tensor) -> Tensor:
+    return x + y
+
+
+def _adds(function: Any) -> bool:
+    """Say whether ``function`` is torch.add, operator.add, or ``def add(x, y): return x + y`` under any names."""
+    if type(function) is not FunctionType:
+        return function in (torch.add, operator.add)
+    code = function.__code__
+    plain = code.co_argcount == 2 and not (
+        code.co_flags & (CO_VARARGS | CO_VARKEYWORDS) or code.co_kwonlyargcount
+    )
+    return plain and code.co_code == _add.__code__.co_code
 
 
 class ElementWiseRecurrentContainer(MemoryModule):
@@ -107,11 +128,13 @@ class ElementWiseRecurrentContainer(MemoryModule):
 
     def forward_sequence(self, x_seq: Tensor) -> Tensor:
         """Take T time steps, ``[T, N, *]`` to ``[T, N, *]``; fused for a neuron and ``torch.add``."""
+        adds = _adds(self.element_wise_function)
         fused = (
             _fused(self.sub_module, x_seq)
-            if self.element_wise_function in (torch.add, operator.add)
-            else None
+            if adds
+            else loop("its element-wise function is not a plain addition")
         )
+        note(self, fused is not None)
         if fused is None:
             return super().forward_sequence(x_seq)
         check_sequence(self, x_seq)
@@ -184,9 +207,8 @@ class LinearRecurrentContainer(MemoryModule):
 
     def forward_sequence(self, x_seq: Tensor) -> Tensor:
         """Take T time steps, ``[T, N, *, in_features]`` to ``[T, N, *, out_features]``; fused around a neuron."""
-        plain = type(self.rc) is nn.Linear and does_only_forward(self.rc)
-        square = self.in_features == self.out_features and plain
-        fused = _fused(self.sub_module, x_seq) if square else None
+        fused = self._fused(x_seq)
+        note(self, fused is not None)
         if fused is None:
             return super().forward_sequence(x_seq)
         check_sequence(self, x_seq)
@@ -196,6 +218,13 @@ class LinearRecurrentContainer(MemoryModule):
         self.sub_module.keep_state("v", v)
         self.keep_state("y", y_seq[-1].clone())
         return y_seq
+
+    def _fused(self, x_seq: Tensor) -> FusedNeuron | None:
+        if self.in_features != self.out_features:
+            return loop("in_features differs from out_features")
+        if type(self.rc) is not nn.Linear or not does_only_forward(self.rc):
+            return loop("rc is not nn.Linear itself, or has hooks")
+        return _fused(self.sub_module, x_seq)
 
     def _check_fits(self, x: Tensor) -> None:
         self._check_last_dimension("input", x, "in_features", self.in_features)
@@ -318,8 +347,9 @@ class SynapseFilter(MemoryModule):
         """Take T time steps at once; equals T calls of the single step. ``[T, N, *]`` to ``[T, N, *]``."""
         check_sequence(self, x_seq)
         i = self.checked_state("out_i", x_seq[0], 0.0)
-        run = fused_synapse_filter(self.backend, x_seq) or reference.synapse_filter_sequence
-        i_seq = run(x_seq, i, self._inv_tau(x_seq[0]))
+        fused = fused_synapse_filter(self.backend, x_seq)
+        note(self, fused is not None)
+        i_seq = (fused or reference.synapse_filter_sequence)(x_seq, i, self._inv_tau(x_seq[0]))
         self.keep_state("out_i", i_seq[-1].clone())
         return i_seq
 
@@ -361,6 +391,8 @@ class MultiStepContainer(nn.Sequential):
         if _has_own_sequence(module):
             return module.forward_sequence(x_seq)
         _check_single_step(self, module)
+        loop("it has hooks, or a forward of its own, so each step is a call")
+        note(module, False)
         return torch.stack([module(x) for x in x_seq])
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from snn_core import functional, surrogate
 from snn_core.backend import check_backend, fused_neuron, reference
+from snn_core.backend.decisions import loop, note
 from snn_core.backend.reference import NeuronStep
 from snn_core.base import MemoryModule, check_input, check_sequence
 from snn_core.checks import check_flag, check_number
@@ -128,6 +129,7 @@ class SpikingNeuron(MemoryModule):
         check_sequence(self, x_seq)
         v = self.initial_v(x_seq[0])
         fused = self.fused(x_seq)
+        note(self, fused is not None)
         if fused is not None:
             s_seq, v = fused.sequence(x_seq, v)
             self.keep_state("v", v)
@@ -139,7 +141,9 @@ class SpikingNeuron(MemoryModule):
 
     def fused(self, x_seq: Tensor) -> FusedNeuron | None:
         """Return what walks this neuron through ``x_seq`` in one kernel; None if it takes the loop, as for records."""
-        return None if self.store_v_seq else fused_neuron(self.backend, self.step_function(), x_seq)
+        if self.store_v_seq:
+            return loop("store_v_seq keeps v of every step")
+        return fused_neuron(self.backend, self.step_function(), x_seq)
 
     @property
     def v_seq(self) -> Tensor:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
 
+from snn_core.backend.decisions import loop
 from snn_core.checks import FLOATING
 
 if TYPE_CHECKING:
@@ -86,13 +87,22 @@ def _runs_fused(backend: str, x_seq: Tensor) -> bool:
         raise ValueError(
             f"backend {backend!r} runs {place}, the input is on {x_seq.device}: use backend 'auto'"
         )
-    if backend == "torch" or x_seq.dtype not in FLOATING or not NUMBA_IS_INSTALLED:
-        return False
-    if torch._C._are_functorch_transforms_active() or torch.jit.is_tracing():
-        return False
-    if forked and device == "cpu" and backend == "auto":
-        return False
-    return device == "cpu" or (device == "cuda" and (backend == "cupy" or _cupy_sees_a_card()))
+    reason = ""
+    if backend == "torch":
+        reason = "backend='torch' asks for it"
+    elif not NUMBA_IS_INSTALLED:
+        reason = "numba is not installed"
+    elif x_seq.dtype not in FLOATING:
+        reason = f"no kernel computes in {x_seq.dtype}"
+    elif torch._C._are_functorch_transforms_active() or torch.jit.is_tracing():
+        reason = "a transform of torch.func or torch.jit.trace is at work"
+    elif forked and device == "cpu" and backend == "auto":
+        reason = "this process was forked from one that had used kernels"
+    elif not (device == "cpu" or (device == "cuda" and (backend == "cupy" or _cupy_sees_a_card()))):
+        reason = f"no kernel runs on {device} here"
+    if reason:
+        loop(reason)
+    return not reason
 
 
 def does_only_forward(module: nn.Module) -> bool:
@@ -111,12 +121,16 @@ def fused_linear(
     backend: str, module: nn.Module, x: Tensor
 ) -> Callable[[Tensor, Tensor, Tensor | None], Tensor] | None:
     """Return the op (x, weight, bias) -> x W^T + b that stands for ``module``, or None if it must be called."""
-    if type(module) is not nn.Linear or not does_only_forward(module) or not _runs_fused(backend, x):
+    if type(module) is not nn.Linear:
+        return loop(f"torch's own {type(module).__name__}, called once for all steps")
+    if not does_only_forward(module):
+        return loop("it has hooks or a forward of its own")
+    if not _runs_fused(backend, x):
         return None
     fits = x.dtype == module.weight.dtype and x.dim() > 0 and x.shape[-1] == module.in_features
     left_to_torch = x.device.type != "cpu" or torch.is_autocast_enabled("cpu")
     if not fits or left_to_torch or x.dtype not in (torch.float32, torch.float64):
-        return None
+        return loop(f"torch's own product for {x.dtype} on {x.device.type}, or autocast")
     from snn_core.backend import ops
 
     return ops.linear

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from snn_core.backend import does_only_forward
+from snn_core.backend.decisions import loop
 from snn_core.functional import if_step, lif_step
 from snn_core.surrogate import SurrogateFunction
 
@@ -61,12 +62,14 @@ def _is_known(surrogate: object) -> bool:
 def read_neuron(step: object) -> Neuron | None:
     """Return the constants that are bound in ``step``, or None if no kernel knows this step or this surrogate."""
     if not (isinstance(step, partial) and step.func in (if_step, lif_step)):
-        return None
+        return loop("its step function is not one that kernels know")
     bound = step.keywords
     surrogate = bound["surrogate_function"]
-    # A tensor may want a gradient.
-    if any(isinstance(value, Tensor) for value in bound.values()) or not _is_known(surrogate):
-        return None
+    tensors = [name for name, value in bound.items() if isinstance(value, Tensor)]
+    if tensors:  # which may want a gradient
+        return loop(f"{', '.join(tensors)} is a tensor, kernels take numbers")
+    if not _is_known(surrogate):
+        return loop("its surrogate function is not one that kernels know")
     return Neuron(
         bound["v_threshold"],
         bound["v_reset"],

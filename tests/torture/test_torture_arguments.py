@@ -516,6 +516,7 @@ CALLS: dict[str, list[Call]] = {
     "functional.synapse_filter_step": each(lambda v: functional.synapse_filter_step(step, v, 0.5), BAD_OPERANDS),
     "functional.reset_net": each(functional.reset_net, [None, "net", neuron.IFNode, [plain]]),
     "functional.detach_net": each(functional.detach_net, [None, "net", neuron.IFNode, [plain]]),
+    "functional.explain": each(functional.explain, [None, "net", neuron.IFNode, [plain]]),
     "functional.seq_to_ann_forward": [
         *each(lambda v: functional.seq_to_ann_forward(v, nn.Linear(4, 2)), BAD_SEQUENCES[:-1]),
         *each(lambda v: functional.seq_to_ann_forward(v, nn.Linear(4, 2)), [x[..., :3], x.double()]),
