@@ -174,6 +174,7 @@ def test_a_missing_environment_is_one_line(tmp_path, capsys):
     assert not (tmp_path / "out.json").exists()
 
 
+@pytest.mark.nightly
 def test_quick_run_writes_a_well_formed_file(tmp_path):
     require(importlib.util.find_spec("spikingjelly") is not None, "spikingjelly==2.0.0")
     out = tmp_path / "out.json"

@@ -295,6 +295,7 @@ def test_two_jobs_give_exactly_the_results_of_one(alone, tmp_path):
     assert len({record["accuracy"] for record in alone}) > 3
 
 
+@pytest.mark.nightly
 def test_the_command_sends_the_same_grid_to_a_dask_scheduler(alone, tmp_path, monkeypatch, capsys):
     group = [Case(kind, kind, quick(kind), 2) for kind in NETWORKS]
     monkeypatch.setattr(command, "cases", lambda names: {"tiny": group})

@@ -368,6 +368,7 @@ def kernel():
     kernel.close()
 
 
+@pytest.mark.nightly
 def test_an_interrupted_cell_can_be_run_again(kernel, undisturbed, torture, tmp_path):
     whole = undisturbed("feedback")
     count, random_, outcomes = torture.count(fast=3, full=30), random.Random(SEED), Counter()
