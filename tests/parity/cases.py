@@ -373,7 +373,7 @@ TABLE = {
     for family in (neurons, settings, shapes, synapses, linear_layers, networks)
     for case in family()
 }
-#: What SpikingJelly 2.0.0 said of these is kept in a file.
+#: What SpikingJelly 2.0.0 gives for these is kept in a file.
 STORED = [
     "neuron: IF, hard, Sigmoid, float64",
     "neuron: LIF, soft, Sigmoid, float64",

@@ -161,7 +161,7 @@ class Peer(Executor):
 
 
 class Stored(Peer):
-    """What SpikingJelly said once, kept in a file: it need not be installed."""
+    """What SpikingJelly gave once, kept in a file: it need not be installed."""
 
     path = Path(__file__).with_name("spikingjelly_2_0_0.npz")
 

@@ -54,44 +54,36 @@ def test_equals_the_loop(executor, case):
     assert_equals_the_loop(executor, case)
 
 
-def layers(executor: Executor, size: int, **options: object) -> dict[str, nn.Module]:
-    """Return neurons alone and with recurrent weights, built for an executor."""
+def layers(executor: Executor, size: int) -> list[nn.Module]:
+    """Return neurons alone, and with recurrent weights that pass the input on: i = x."""
     library = executor.library()
-    options = {"surrogate_function": library.surrogates["ATan"](), **options}
-    inner = library.neurons["IFNode"](**options)
-    return {
-        "alone": library.sequence_neurons["IFNode"](**options).to(executor.device),
-        "recurrent": library.multi_step_container(library.linear_recurrent(inner, size, size)).to(
-            executor.device
-        ),
-    }
+    modules = [
+        alone(library, "IF", "ATan"),
+        recurrent(library, size, kind="IF", surrogate="ATan"),
+    ]
+    for weight in modules[1].parameters():
+        weight.data = torch.eye(size, 2 * size) if weight.dim() > 1 else torch.zeros(size)
+    return [module.to(executor.device) for module in modules]
 
 
 @each([LOOP, *KERNELS, PEER])
 @pytest.mark.parametrize("size", [5, 40])
 def test_potential_on_the_threshold_fires(executor, size):
-    for module in layers(executor, size).values():
-        for weight in module.parameters():  # i = x
-            weight.data = torch.eye(size, 2 * size) if weight.dim() > 1 else torch.zeros(size)
-        module.to(executor.device)
-        with executor.running():
+    with executor.running():
+        for module in layers(executor, size):
             assert (module(torch.ones(1, 2, size, device=executor.device)) == 1).all()
-        assert (owner_of(module, "v").v == 0).all()
+            assert (owner_of(module, "v").v == 0).all()
 
 
 @each([LOOP, *KERNELS])
 @pytest.mark.parametrize("size", [1, 5, 40])
 def test_nan_gives_no_spike_and_stays_in_the_potential(executor, size):
-    x_seq = torch.full((3, 1, size), 2.0)
+    x_seq = torch.full((3, 1, size), 2.0, device=executor.device)
     x_seq[1] = torch.nan
-    for module in layers(executor, size).values():
-        for weight in module.parameters():
-            weight.data = torch.eye(size, 2 * size) if weight.dim() > 1 else torch.zeros(size)
-        module.to(executor.device)
-        with executor.running():
-            spikes = module(x_seq.to(executor.device))
-        assert spikes.flatten(1).mean(1).tolist() == [1, 0, 0]
-        assert owner_of(module, "v").v.isnan().all()
+    with executor.running():
+        for module in layers(executor, size):
+            assert module(x_seq).flatten(1).mean(1).tolist() == [1, 0, 0]
+            assert owner_of(module, "v").v.isnan().all()
 
 
 @each(KERNELS)
@@ -126,7 +118,7 @@ def test_half_precision_is_widened_inside(executor, half, layer):
             differentiated=("output", "last v") if layer == "neuron" else ("output",),
         )
         module = case.module(executor.library(), executor.device)
-        for weight in module.parameters():  # i = x + y W^T: a product with x is torch's affair on a GPU
+        for weight in module.parameters():  # i = x + y W^T: on a GPU torch computes the product with x
             if weight.dim() > 1:
                 weight.data[:, : len(weight)] = torch.eye(len(weight))
             else:
@@ -167,7 +159,7 @@ def test_second_sequence_begins_where_the_first_ended(executor, kind):
 
 
 def stored_arrays() -> dict[str, np.ndarray]:
-    """Return what SpikingJelly says of the stored cases, by ``case/result``."""
+    """Return what SpikingJelly gives for the stored cases, by ``case/result``."""
     return {
         f"{name}/{result}": value.numpy()
         for name in STORED
