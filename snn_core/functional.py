@@ -46,6 +46,7 @@ __all__ = [
     "reset",
     "reset_net",
     "seq_to_ann_forward",
+    "states",
     "synapse_filter_step",
 ]
 
@@ -87,7 +88,7 @@ def reset(h: Tensor, s: Tensor, v_threshold: float, v_reset: float | None, detac
 
 
 def _check_step(x: Tensor, v: Tensor) -> None:
-    """Refuse what arithmetic would stretch to fit, without a word."""
+    """Refuse what arithmetic would silently stretch to fit."""
     check_floating("x", x)
     check_floating("v", v)
     if x.shape != v.shape:
@@ -271,3 +272,19 @@ def explain(net: nn.Module, *inputs: Any) -> list[Decision]:
     with torch.no_grad(), torch.random.fork_rng(), noting(net) as decisions:
         net(*inputs)
     return decisions
+
+
+def states(net: nn.Module) -> dict[str, Tensor]:
+    """Return every state that ``net`` has at this moment, by its name, as in ``"0.sub_module.v"``.
+
+    States are not in ``net.state_dict()``: they belong to the samples of a batch. None is left after :func:`reset_net`.
+
+    Raises:
+        TypeError: ``net`` is not a module.
+    """
+    found: dict[str, Tensor] = {}
+    for path, part in check_module("net", net).named_modules():
+        for name in getattr(part, "_state_names", ()):
+            if (state := getattr(part, name)) is not None:
+                found[f"{path}.{name}".lstrip(".")] = state
+    return found

@@ -517,6 +517,7 @@ CALLS: dict[str, list[Call]] = {
     "functional.reset_net": each(functional.reset_net, [None, "net", neuron.IFNode, [plain]]),
     "functional.detach_net": each(functional.detach_net, [None, "net", neuron.IFNode, [plain]]),
     "functional.explain": each(functional.explain, [None, "net", neuron.IFNode, [plain]]),
+    "functional.states": each(functional.states, [None, "net", neuron.IFNode, [plain]]),
     "functional.seq_to_ann_forward": [
         *each(lambda v: functional.seq_to_ann_forward(v, nn.Linear(4, 2)), BAD_SEQUENCES[:-1]),
         *each(lambda v: functional.seq_to_ann_forward(v, nn.Linear(4, 2)), [x[..., :3], x.double()]),
@@ -768,6 +769,7 @@ OTHERS: dict[str, tuple[type[Exception], ...]] = {
 ELSEWHERE = (
     "snn_core.backend.",
     "snn_exchange.",
+    "snn_tutorial.page",
     "snn_tutorial.plot",
     "snn_tutorial.widgets",
     "sequential_fmnist.embedded",
