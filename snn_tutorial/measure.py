@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sequential_fmnist.evaluation import rate_loss
-from sequential_fmnist.memory import saved_bytes
+from sequential_fmnist.memory import keep_freed_memory, saved_bytes
 from snn_core.checks import check_module, check_number, check_tensor, check_whole
 from snn_core.functional import reset_net
 from snn_core.layer import LinearRecurrentContainer, MultiStepContainer, SynapseFilter
@@ -29,6 +29,7 @@ __all__ = [
     "LAYERS",
     "autograd_nodes",
     "interleaved",
+    "keep_freed_memory",
     "kernel_clock",
     "loop_and_fused",
     "make_layer",

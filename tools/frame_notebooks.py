@@ -90,9 +90,11 @@ def colab_cell(packages: Sequence[str] = ()) -> NotebookNode:
         '    print("fetching this collection; torch stays as it is")\n'
         f'    address = "{repository()}"\n'
         f'    folder = "{COLAB_FOLDER}"\n'
-        f'    fetch = ["git", "clone", "--quiet", "--depth", "1", "--branch", "{BRANCH}", address, folder]\n'
+        '    fetch = ["git", "clone", "--quiet", "--depth", "1"]\n'
+        f'    fetch += ["--branch", "{BRANCH}", address, folder]\n'
         "    if not Path(folder).exists() and subprocess.run(fetch).returncode != 0:\n"
-        '        raise SystemExit(f"Nothing can be fetched from {address}: not published yet, or no network.")\n'
+        '        why = "not published yet, or no network."\n'
+        '        raise SystemExit(f"Nothing can be fetched from {address}: {why}")\n'
         f"    %cd {COLAB_FOLDER}/notebooks\n"
         f"    %pip install {install}"
     )

@@ -15,10 +15,10 @@ from sequential_fmnist.command import Parser, folder
 from sequential_fmnist.data import SequentialFashionMNIST
 from sequential_fmnist.files import atomic_write
 from sequential_fmnist.sources import DataError
+from snn_tutorial.page import save_figure
 from snn_tutorial.plot.ablation import draw_group
 from snn_tutorial.plot.overview import overview
 from snn_tutorial.plot.reading import column_gif, reading_gif
-from snn_tutorial.plot.show import save_figure
 from snn_tutorial.plot.throughput import throughput
 from snn_tutorial.plot.training import CURVES, training_curves
 

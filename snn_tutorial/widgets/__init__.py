@@ -9,7 +9,7 @@ from IPython.display import display
 from ipywidgets import HBox, Layout, VBox, Widget, interactive_output
 from matplotlib.figure import Figure
 
-from snn_tutorial.plot.show import show
+from snn_tutorial.page import show
 
 
 def explorer(

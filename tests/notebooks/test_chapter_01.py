@@ -79,9 +79,8 @@ def test_hard_reset_goes_on_and_a_weak_input_never_starts(result):
 
 def test_reset_that_misses_the_feedback_fires_for_ever(run, result):
     assert result["reset_sees"] == {"all of h": [1, 1, 0, 0, 0, 0], "v and x only": [1] * 6}
-    assert after(run, "net = ElementWiseRecurrentContainer(neuron.IFNode(v_threshold=1.5)") == (
-        "[1, 1, 0, 0, 0, 0]\n"
-    )
+    container = "net = layer.ElementWiseRecurrentContainer(\n    neuron.IFNode(v_threshold=1.5)"
+    assert after(run, container) == "[1, 1, 0, 0, 0, 0]\n"
 
 
 def test_threshold_above_one_lets_the_loop_fade(result):
@@ -93,7 +92,9 @@ def test_errors_are_the_real_ones(run):
     assert "ValueError: LinearRecurrentContainer: state y has shape [10, 8], input needs [3, 8]" in printed
     assert "batch 1: RuntimeError: Trying to backward through the graph a second time" in printed
     assert "batch 1: RuntimeError: one of the variables needed for gradient computation has been" in printed
-    assert "RuntimeError: IFNode: v_seq was not recorded: build the neuron with store_v_seq=True" in printed
+    assert (
+        "NotRecordedError: IFNode: v_seq was not recorded: build the neuron with store_v_seq=True" in printed
+    )
 
 
 def test_both_cures_work(run):

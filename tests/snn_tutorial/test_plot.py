@@ -8,8 +8,8 @@ import matplotlib.pyplot as plt
 import pytest
 from IPython.display import Image
 
+from snn_tutorial.page import save_figure, show
 from snn_tutorial.plot import __main__ as command
-from snn_tutorial.plot.show import save_figure, show
 from snn_tutorial.plot.style import STYLE
 from snn_tutorial.plot.throughput import throughput
 from snn_tutorial.plot.training import training_curves

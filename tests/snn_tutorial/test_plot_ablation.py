@@ -7,6 +7,7 @@ from matplotlib.colors import to_hex
 from support_ablation import LEVELS, summary
 
 from experiments.evidence import Verdict, cases
+from snn_tutorial.page import png
 from snn_tutorial.plot.ablation import (
     LOOKS,
     MARKERS,
@@ -17,7 +18,6 @@ from snn_tutorial.plot.ablation import (
     histories,
     strips,
 )
-from snn_tutorial.plot.show import png
 
 
 @pytest.fixture(scope="module")

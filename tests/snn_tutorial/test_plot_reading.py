@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
+from snn_tutorial.page import show_gif
 from snn_tutorial.plot import reading
 from snn_tutorial.plot.reading import (
     accuracy_by_column,
@@ -19,7 +20,6 @@ from snn_tutorial.plot.reading import (
     reading_gif,
     reading_step,
 )
-from snn_tutorial.plot.show import show_gif
 from snn_tutorial.plot.style import QUANTITY
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (28, 28)).astype(np.uint8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import runpy
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from nbformat import NotebookNode
 from support import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+#: Statements that define a name without doing anything else.
+DEFINING = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
 runner = runpy.run_path(str(ROOT / "tools" / "run_notebooks.py"))
 
 
@@ -48,7 +51,7 @@ def quick_run(number: str, folder: Path) -> Run:
 
 
 def definitions(number: str, *names: str) -> dict[str, Any]:
-    """Return functions and classes that a chapter defines, made by running only the cells that define and import.
+    """Return functions and classes that a chapter defines, made by running only what defines and imports in its cells.
 
     Args:
         number: the chapter, as in "01".
@@ -56,7 +59,8 @@ def definitions(number: str, *names: str) -> dict[str, Any]:
     """
     namespace: dict[str, Any] = {"__name__": "chapter"}
     for cell in nbformat.read(chapter(number), as_version=4).cells:
-        defines = cell.source.startswith(("import ", "from ", "def ", "class ", "@"))
-        if cell.cell_type == "code" and defines and "colab" not in cell.metadata.get("tags", []):
-            exec(compile(cell.source, f"chapter {number}", "exec"), namespace)
+        if cell.cell_type == "code" and "colab" not in cell.metadata.get("tags", []):
+            code = ast.parse(cell.source)
+            code.body = [node for node in code.body if isinstance(node, DEFINING)]
+            exec(compile(code, f"chapter {number}", "exec"), namespace)
     return {name: namespace[name] for name in names}

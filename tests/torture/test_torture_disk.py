@@ -32,8 +32,8 @@ from sequential_fmnist.files import WriteError, sha256, write_json
 from sequential_fmnist.output import OutputFolder
 from sequential_fmnist.sources import SUBSET
 from sequential_fmnist.training import Trainer, TrainingConfig, fit
+from snn_tutorial.page import save_figure
 from snn_tutorial.plot import __main__ as plot
-from snn_tutorial.plot.show import save_figure
 
 PAGE = os.sysconf("SC_PAGESIZE")
 SEED = 2

@@ -1,0 +1,79 @@
+"""What every chapter needs for its page: versions, pictures, and the numbers that it keeps in results/."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+from IPython.display import Image
+from matplotlib.figure import Figure
+
+from sequential_fmnist.files import atomic_write, write_json
+from sequential_fmnist.provenance import provenance
+from snn_tutorial.plot.style import RC
+
+
+def print_versions(*packages: str) -> None:
+    """Print one line: the versions of snn_core, torch and ``packages``, the processor and its cores."""
+    where = provenance()
+    versions = {"snn_core": where["snn_core"], "torch": where["torch"]}
+    versions |= {package: version(package) for package in packages}
+    named = [f"{package} {number}" for package, number in versions.items()]
+    print(*named, where["processor"], f"{where['cores']} cores", sep=", ")
+
+
+def save_results(folder: str | os.PathLike[str], name: str, numbers: Mapping[str, Any]) -> None:
+    """Write ``numbers``, with their provenance added, to the file ``name.json`` in ``folder``."""
+    write_json(Path(folder) / f"{name}.json", {**numbers, "provenance": provenance()})
+
+
+def load_results(folder: str | os.PathLike[str], name: str) -> dict[str, Any]:
+    """Return what the file ``name.json`` in ``folder`` holds."""
+    return json.loads((Path(folder) / f"{name}.json").read_text())
+
+
+def png(figure: Figure) -> bytes:
+    """Return ``figure`` as the bytes of a PNG file, and close it. The same figure gives the same bytes."""
+    buffer = io.BytesIO()
+    with plt.rc_context(RC):
+        # Without the version of matplotlib in it, the same picture is the same file.
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+    plt.close(figure)
+    return buffer.getvalue()
+
+
+def save_figure(figure: Figure, path: str | os.PathLike[str]) -> bytes:
+    """Write ``figure`` to ``path`` as PNG, atomically, close it, and return the bytes."""
+    data = png(figure)
+    with atomic_write(path) as file:
+        file.write(data)
+    return data
+
+
+def show(figure: Figure, alt: str, path: str | os.PathLike[str] | None = None) -> Image:
+    """Return ``figure`` as a picture for a notebook, and close it, so that a notebook does not show it twice.
+
+    Args:
+        figure: the figure.
+        alt: what the picture shows, for readers who cannot see it.
+        path: PNG file to write as well.
+    """
+    data = png(figure) if path is None else save_figure(figure, path)
+    # As metadata, since the IPython of Colab has no argument alt.
+    return Image(data=data, format="png", width=round(100 * figure.get_figwidth()), metadata={"alt": alt})
+
+
+def show_gif(data: bytes, alt: str) -> Image:
+    """Return an animation for a notebook.
+
+    Args:
+        data: the bytes of a GIF file.
+        alt: what the animation shows, for readers who cannot see it.
+    """
+    return Image(data=data, format="gif", metadata={"alt": alt})
