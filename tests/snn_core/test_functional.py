@@ -19,6 +19,7 @@ from support_networks import (
 )
 from torch import nn
 
+from snn_core import functional
 from snn_core.functional import (
     detach_net,
     fire,
@@ -274,6 +275,17 @@ def test_reset_net_forgets_all_state(name):
     assert states(net)
     assert all(state is None for state in states(net))
     assert torch.equal(net(x_seq), first)
+
+
+def test_states_are_named_by_their_place():
+    net = nn.Sequential(LinearRecurrentContainer(IFNode(), 4, 4), SynapseFilter(2.0))
+    assert functional.states(net) == {}
+    net(torch.rand(2, 4))
+    assert list(functional.states(net)) == ["0.y", "0.sub_module.v", "1.out_i"]
+    assert functional.states(net)["0.sub_module.v"] is net[0].sub_module.v
+    assert list(functional.states(net[0].sub_module)) == ["v"]
+    reset_net(net)
+    assert functional.states(net) == {}
 
 
 @every_memory
