@@ -1,4 +1,4 @@
-"""Look inside one of the three networks: what its neurons did, and how far back in time its gradient reaches."""
+"""Look inside one neuron or a network: what neurons did, and how far back in time a gradient reaches."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from sequential_fmnist.evaluation import rate_loss
 from sequential_fmnist.networks import columns_as_sequence
-from snn_core.checks import LARGEST, check_flag, check_module, check_shape, check_whole
+from snn_core.checks import LARGEST, check_flag, check_module, check_shape, check_tensor, check_whole
 from snn_core.functional import detach_net, reset_net
 from snn_core.neuron import SpikingNeuron
 
-__all__ = ["Activity", "gradient_by_column", "record"]
+__all__ = ["Activity", "Trace", "gradient_by_column", "record", "trace"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,16 +36,73 @@ class Activity:
     current: Tensor | None = None
 
 
-def _neuron(net: nn.Module, name: str) -> SpikingNeuron:
-    """Return the one neuron in this layer of ``net``, however deep in containers."""
-    layer = getattr(check_module("net", net), name, None)
-    found = layer.modules() if isinstance(layer, nn.Module) else ()
+def _only_neuron(part: object, where: str) -> SpikingNeuron:
+    """Return the one neuron in ``part`` of a network, however deep in containers."""
+    found = part.modules() if isinstance(part, nn.Module) else ()
     neurons = [module for module in found if isinstance(module, SpikingNeuron)]
     if len(neurons) != 1:
-        raise ValueError(
-            f"net must have one spiking neuron in its layer {name}, {type(net).__name__} has {len(neurons)}"
-        )
+        raise ValueError(f"{where} must hold one spiking neuron, {type(part).__name__} has {len(neurons)}")
     return neurons[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class Trace:
+    """All quantities of a neuron in T time steps, each ``[T, *]``, without history.
+
+    Attributes:
+        x: what was fed in from outside.
+        i: what reached the neuron.
+        h: membrane potential after the charge, before the reset.
+        s: spikes.
+        v: membrane potential after the reset.
+        v_threshold: membrane potential from which the neuron fires.
+        is_recurrent: whether the neuron sits in a container, so that ``i`` may differ from ``x``.
+    """
+
+    x: Tensor
+    i: Tensor
+    h: Tensor
+    s: Tensor
+    v: Tensor
+    v_threshold: float
+    is_recurrent: bool
+
+
+def trace(net: nn.Module, x_seq: Tensor) -> Trace:
+    """Feed ``x_seq`` to ``net`` one time step after the other, and record what happens in its neuron.
+
+    ``net`` starts from the state that it has, and keeps the last one. h is read where it enters the surrogate
+    function, as ``h - v_threshold``, so it is exact up to rounding.
+
+    Args:
+        net: module for single steps with one spiking neuron in it: an ``IFNode``, or a container around one.
+        x_seq: input, ``[T, *]`` with T >= 1.
+
+    Raises:
+        TypeError: ``net`` or its neuron's surrogate function is not a module, or ``x_seq`` not a tensor.
+        ValueError: ``net`` does not hold exactly one spiking neuron, or ``x_seq`` has no time step.
+    """
+    if check_tensor("x_seq", x_seq).dim() == 0 or len(x_seq) == 0:
+        raise ValueError(f"x_seq must have at least one time step, got shape {list(x_seq.shape)}")
+    neuron = _only_neuron(check_module("net", net), "net")
+    check_module("surrogate_function", neuron.surrogate_function)
+    i_seq, h_seq, s_seq, v_seq = [], [], [], []
+    hooks = [
+        neuron.register_forward_pre_hook(lambda _, inputs: i_seq.append(inputs[0])),
+        neuron.surrogate_function.register_forward_pre_hook(
+            lambda _, inputs: h_seq.append(inputs[0] + neuron.v_threshold)
+        ),
+    ]
+    try:
+        with torch.no_grad():
+            for x in x_seq:
+                s_seq.append(net(x))
+                v_seq.append(neuron.v)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    recorded = (torch.stack(values) for values in (i_seq, h_seq, s_seq, v_seq))
+    return Trace(x_seq.detach(), *recorded, neuron.v_threshold, is_recurrent=net is not neuron)
 
 
 @torch.no_grad()
@@ -63,7 +120,9 @@ def record(net: nn.Module, images: Tensor) -> Activity:
         ValueError: ``net`` has no layers ``sn1`` and ``sn2`` with one neuron each, or ``images`` another shape.
     """
     columns_as_sequence(images)
-    neurons, outputs, hooks = {name: _neuron(net, name) for name in ("sn1", "sn2")}, {}, []
+    check_module("net", net)
+    neurons = {name: _only_neuron(getattr(net, name, None), f"net.{name}") for name in ("sn1", "sn2")}
+    outputs, hooks = {}, []
     for name in ("sn1", "sn2", "sy1"):
         if (layer := getattr(net, name, None)) is not None:
             keep = lambda module, inputs, output, name=name: outputs.update({name: output})  # noqa: E731

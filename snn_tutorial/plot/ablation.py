@@ -95,7 +95,6 @@ def strips(
             figsize=(9, 1.35 + height * len(rows)),
             sharex=True,
             sharey=True,
-            layout="constrained",
             squeeze=False,
         )
         for axes, name in zip(all_axes[0], panels, strict=True):
@@ -163,7 +162,7 @@ def curves(cases: Sequence[CaseSummary], xlabel: str, log: bool = False) -> Figu
     if not cases:
         return _nothing()
     with plt.rc_context(RC):
-        figure, axes = plt.subplots(figsize=(7.5, 3.8), layout="constrained")
+        figure, axes = plt.subplots(figsize=(7.5, 3.8))
         for kind in _unique(map(_kind, cases)):
             mine = sorted((case for case in cases if case["kind"] == kind), key=lambda case: case["at"])
             x = np.array([case["at"] for case in mine])
@@ -200,7 +199,7 @@ def histories(cases: Sequence[CaseSummary]) -> Figure:
         return _nothing()
     with plt.rc_context(RC | {"font.size": 10}):
         figure, all_axes = plt.subplots(
-            1, len(cases), figsize=(9, 2.9), sharex=True, sharey=True, layout="constrained", squeeze=False
+            1, len(cases), figsize=(9, 2.9), sharex=True, sharey=True, squeeze=False
         )
         for axes, case in zip(all_axes[0], cases, strict=True):
             for curve in filter(None, case["curves"]):
@@ -223,7 +222,7 @@ def differences(verdicts: Sequence[Verdict]) -> Figure:
     if not verdicts:
         return _nothing()
     with plt.rc_context(RC | {"font.size": 10, "axes.grid.axis": "x"}):
-        figure, axes = plt.subplots(figsize=(9, 1.0 + 0.3 * len(verdicts)), layout="constrained")
+        figure, axes = plt.subplots(figsize=(9, 1.0 + 0.3 * len(verdicts)))
         axes.axvline(0, color="black", linewidth=1)
         for y, verdict in enumerate(verdicts):
             mean, low, high = verdict.gain
@@ -247,7 +246,7 @@ def costs(cases: Sequence[CaseSummary]) -> Figure:
     if not spiking:
         return _nothing()
     with plt.rc_context(RC):
-        figure, axes = plt.subplots(figsize=(7.5, 3.6), layout="constrained")
+        figure, axes = plt.subplots(figsize=(7.5, 3.6))
         for kind in _unique(map(_kind, spiking)):
             mine = [case for case in spiking if case["kind"] == kind]
             x = [case["spikes"]["mean"] for case in mine]

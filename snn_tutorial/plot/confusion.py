@@ -33,9 +33,7 @@ def confusion(labels: np.ndarray, guesses: Mapping[str, np.ndarray], classes: Se
         classes: names of the classes.
     """
     with plt.rc_context(RC | {"axes.grid": False, "font.size": 9}):
-        figure, all_axes = plt.subplots(
-            1, len(guesses), figsize=(9, 4.1), sharey=True, layout="constrained", squeeze=False
-        )
+        figure, all_axes = plt.subplots(1, len(guesses), figsize=(9, 4.1), sharey=True, squeeze=False)
         for axes, (name, guess) in zip(all_axes[0], guesses.items(), strict=True):
             picture = _draw_matrix(axes, confusion_matrix(labels, guess, len(classes)), classes)
             axes.set_title(name, fontsize=11)
@@ -68,7 +66,7 @@ def pictures(images: np.ndarray, captions: Sequence[str]) -> Figure:
     lines = max((caption.count("\n") + 1 for caption in captions), default=1)
     with plt.rc_context(RC | {"axes.grid": False, "font.size": 9}):
         figure, all_axes = plt.subplots(
-            rows, _PER_ROW, figsize=(9, rows * (1.5 + 0.18 * lines)), layout="constrained", squeeze=False
+            rows, _PER_ROW, figsize=(9, rows * (1.5 + 0.18 * lines)), squeeze=False
         )
         for axes in all_axes.flat:
             axes.set_axis_off()

@@ -47,13 +47,13 @@ def nir_graph(graph: nir.NIRGraph, values: Mapping[str, str] | None = None) -> F
     for number, (name, (source, target)) in enumerate(ways.items()):
         place[name] = ((place[source][0] + place[target][0]) / 2, 1.75 + 0.4 * number)
     with plt.rc_context(RC | {"axes.grid": False}):
-        figure, axes = plt.subplots(figsize=(9, 3.1 if ways else 1.75), layout="constrained")
+        figure, axes = plt.subplots(figsize=(9, 3.1 if ways else 1.75))
         axes.set_axis_off()
         axes.set_aspect("equal")
         axes.set_xlim(-0.85, _STEP * (len(chain) - 1) + 0.85)
         axes.set_ylim(-1.1, max(y for _, y in place.values()) + 0.75)
         for before, after in pairwise(chain):
-            _arrow(axes, (place[before][0] + _WIDTH / 2, 0), (place[after][0] - _WIDTH / 2, 0), GREY)
+            arrow(axes, (place[before][0] + _WIDTH / 2, 0), (place[after][0] - _WIDTH / 2, 0), GREY)
         for name, (source, target) in ways.items():
             _way_back(axes, place[source], place[name], place[target])
         for name, (x, y) in place.items():
@@ -88,10 +88,6 @@ def _ways_back(graph: nir.NIRGraph, chain: Sequence[str]) -> dict[str, tuple[str
     return ways
 
 
-def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], colour: str) -> None:
-    arrow(axes, start, end, colour, shrinkA=0, shrinkB=0)
-
-
 def _way_back(
     axes: Axes, source: tuple[float, float], through: tuple[float, float], target: tuple[float, float]
 ) -> None:
@@ -115,7 +111,7 @@ def _way_back(
         linewidth=1.8,
         solid_joinstyle="round",
     )
-    _arrow(axes, (target[0] - 0.45, bottom + 0.3), (target[0] - 0.45, bottom), colour)
+    arrow(axes, (target[0] - 0.45, bottom + 0.3), (target[0] - 0.45, bottom), colour)
     axes.text(
         left - 0.1,
         (top + bottom + 0.3) / 2,
@@ -192,9 +188,7 @@ def leak_and_filter(spikes: np.ndarray, currents: Mapping[str, np.ndarray]) -> F
     steps = np.arange(len(spikes))
     styles = [(QUANTITY["current"], "-", "o"), (OKABE_ITO["black"], "--", "s")]
     with plt.rc_context(RC):
-        figure, (top, bottom) = plt.subplots(
-            2, 1, figsize=(8, 3.6), sharex=True, height_ratios=(1, 4), layout="constrained"
-        )
+        figure, (top, bottom) = plt.subplots(2, 1, figsize=(8, 3.6), sharex=True, height_ratios=(1, 4))
         top.vlines(steps[spikes > 0], 0, 1, color=QUANTITY["spike"], linewidth=2)
         top.set_yticks([])
         top.grid(visible=False)

@@ -40,7 +40,7 @@ def credit(
     """
     with plt.rc_context(RC | {"font.size": 10}):
         figure, all_axes = plt.subplots(
-            2, len(walks), figsize=(9, 4.6), sharex=True, sharey="row", layout="constrained", squeeze=False
+            2, len(walks), figsize=(9, 4.6), sharex=True, sharey="row", squeeze=False
         )
         for (upper, lower), (name, (h, s, gradients)) in zip(all_axes.T, walks.items(), strict=True):
             _draw_walk(upper, h, s, v_threshold)
@@ -74,7 +74,7 @@ def owners(T: int = 6, M: int = 12, block: int = 4) -> Figure:
     """
     shades = ("#0072B2", "#E69F00", "#CCCCCC", "#56B4E9")
     with plt.rc_context(RC | {"axes.grid": False, "font.size": 10}):
-        figure, both = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained", sharey=True)
+        figure, both = plt.subplots(1, 2, figsize=(9, 3.4), sharey=True)
         for axes, width, title in zip(
             both,
             (block, 1),
@@ -115,7 +115,7 @@ def event_driven(hidden: Sequence[int], quiet: Sequence[float], busy: Sequence[f
         border: H from which on the product with the spikes is event-driven.
     """
     with plt.rc_context(RC):
-        figure, axes = plt.subplots(figsize=(8, 3.6), layout="constrained")
+        figure, axes = plt.subplots(figsize=(8, 3.6))
         axes.axvline(
             border, color=QUANTITY["threshold"], linestyle=":", label=f"event-driven from H = {border}"
         )
@@ -147,7 +147,7 @@ def speed(lengths: Sequence[int], seconds: Mapping[str, Sequence[float]]) -> Fig
         seconds: name of each way, as in :data:`WAYS`, to its time for each T.
     """
     with plt.rc_context(RC | {"font.size": 10}):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
+        figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.8))
         for name, times in seconds.items():
             left.plot(lengths, 1e3 * np.asarray(times), label=name, **WAYS[name])
             right.plot(lengths, 1e6 * np.asarray(times) / np.asarray(lengths), label=name, **WAYS[name])
@@ -178,7 +178,7 @@ def shares(steps: Mapping[str, Mapping[str, float]]) -> Figure:
         steps: name of a network to the seconds of each of :data:`PARTS`.
     """
     with plt.rc_context(RC | {"axes.grid": False, "font.size": 10}):
-        figure, axes = plt.subplots(figsize=(9, 0.5 * len(steps) + 1.5), layout="constrained")
+        figure, axes = plt.subplots(figsize=(9, 0.5 * len(steps) + 1.5))
         for row, parts in enumerate(steps.values()):
             start = 0.0
             for name, style in PARTS.items():
@@ -202,7 +202,7 @@ def bars(seconds: Mapping[str, float], title: str) -> Figure:
     first = next(iter(seconds.values()))
     colours = (OKABE_ITO["black"], OKABE_ITO["blue"], OKABE_ITO["sky blue"])
     with plt.rc_context(RC | {"axes.grid": False}):
-        figure, axes = plt.subplots(figsize=(8, 0.55 * len(seconds) + 1.3), layout="constrained")
+        figure, axes = plt.subplots(figsize=(8, 0.55 * len(seconds) + 1.3))
         for row, time in enumerate(seconds.values()):
             axes.barh(row, 1e3 * time, color=colours[row % len(colours)], height=0.6)
             text = f" {1e3 * time:.3g} ms" + (f", {first / time:.1f} times as fast" if row else "")

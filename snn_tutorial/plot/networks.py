@@ -37,7 +37,7 @@ def three_networks(nets: Mapping[str, nn.Module]) -> Figure:
         nets: name of each network, one of :data:`sequential_fmnist.networks.NETWORKS`, to the network.
     """
     with plt.rc_context(RC | {"axes.grid": False}):
-        figure, axes = plt.subplots(figsize=(9, 1.66 * len(nets) + 0.05), layout="constrained")
+        figure, axes = plt.subplots(figsize=(9, 1.66 * len(nets) + 0.05))
         axes.set_axis_off()
         axes.set_xlim(-0.2, 12.8)
         axes.set_ylim(-_ROW * (len(nets) - 1) - 0.85, 1.4)
@@ -99,14 +99,14 @@ def _wires(axes: Axes, y: float, stops: Sequence[str]) -> None:
     half = {"x": 0.4, "rate": 0.38}
     for start, end in pairwise(stops):
         left = _PLACE[start] + half.get(start, _WIDTH / 2)
-        arrow(axes, (left, y), (_PLACE[end] - half.get(end, _WIDTH / 2), y), GREY, shrinkA=0, shrinkB=0)
+        arrow(axes, (left, y), (_PLACE[end] - half.get(end, _WIDTH / 2), y), GREY)
 
 
 def _loop(axes: Axes, y: float, colour: str) -> None:
     """Draw the spikes' way back from the hidden neurons to the linear layer before them."""
     start, end, top = _PLACE["sn1"], _PLACE["rc"], y + 0.86
     axes.plot([start, start, end], [y + _HEIGHT / 2, top, top], color=colour, linewidth=1.8)
-    arrow(axes, (end, top), (end, y + _HEIGHT / 2), colour, shrinkA=0, shrinkB=0)
+    arrow(axes, (end, top), (end, y + _HEIGHT / 2), colour)
     axes.text((start + end) / 2, top + 0.07, "$y[t-1]$", ha="center", va="bottom", fontsize=10, color=colour)
 
 
@@ -119,7 +119,7 @@ def staircase(values: np.ndarray, losses: np.ndarray, now: float) -> Figure:
         now: the value that the weight has.
     """
     with plt.rc_context(RC):
-        figure, axes = plt.subplots(figsize=(6.4, 3.2), layout="constrained")
+        figure, axes = plt.subplots(figsize=(6.4, 3.2))
         axes.plot(values, losses, ".", markersize=3, color=OKABE_ITO["blue"])
         axes.margins(y=0.12)
         axes.axvline(now, color=QUANTITY["threshold"], linestyle="--", linewidth=1.2, label="the weight now")
@@ -137,7 +137,7 @@ def surrogates(functions: Sequence[SurrogateFunction]) -> Figure:
     """
     x = torch.linspace(-2, 2, 801)
     with plt.rc_context(RC):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+        figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
         left.plot(x, heaviside(x).numpy(), color="#BBBBBB", linewidth=5, label="Heaviside step")
         for function, line, colour in zip(functions, _LINES, _COLOURS, strict=False):
             label = f"{type(function).__name__}, alpha = {function.alpha:g}"
@@ -179,7 +179,6 @@ def compare_activity(
             sharex=True,
             sharey="row",
             squeeze=False,
-            layout="constrained",
         )
         for column, (name, record) in enumerate(records.items()):
             neuron = _typical(record.hidden_spikes[:, index])
@@ -229,9 +228,7 @@ def activity(
     if layer not in ("hidden", "read-out"):
         raise ValueError(f'layer must be "hidden" or "read-out", got {layer!r}')
     with plt.rc_context(RC | {"axes.grid": False, "font.size": 10}):
-        figure, ((picture, read_out), (hidden, trace)) = plt.subplots(
-            2, 2, figsize=(9, 6), sharex=True, layout="constrained"
-        )
+        figure, ((picture, read_out), (hidden, trace)) = plt.subplots(2, 2, figsize=(9, 6), sharex=True)
         _draw_image(picture, image)
         picture.set_ylabel("pixel")
         _draw_raster(hidden, record.hidden_spikes[:, index], neuron if layer == "hidden" else None)
@@ -328,9 +325,7 @@ def gradient_profiles(
         cut: column before which the history was cut; None draws no line there.
     """
     with plt.rc_context(RC | {"font.size": 10}):
-        figure, all_axes = plt.subplots(
-            1, len(panels), figsize=(9, 3.6), sharey=log, squeeze=False, layout="constrained"
-        )
+        figure, all_axes = plt.subplots(1, len(panels), figsize=(9, 3.6), sharey=log, squeeze=False)
         for axes, (title, curves) in zip(all_axes[0], panels.items(), strict=True):
             for position, (name, norms) in enumerate(curves.items()):
                 style = STYLE.get(name, {"color": _COLOURS[position], "linestyle": _LINES[position]})
@@ -354,9 +349,7 @@ def gradient_spread(norms: Mapping[str, Tensor]) -> Figure:
             at the last column are left out.
     """
     with plt.rc_context(RC | {"font.size": 10}):
-        figure, all_axes = plt.subplots(
-            1, len(norms), figsize=(9, 3.6), sharey=True, squeeze=False, layout="constrained"
-        )
+        figure, all_axes = plt.subplots(1, len(norms), figsize=(9, 3.6), sharey=True, squeeze=False)
         for axes, (name, values) in zip(all_axes[0], norms.items(), strict=True):
             colour, values = STYLE[name]["color"], values[:, values[-1] > 0]
             low, middle, high = np.quantile(values.numpy(), (0.25, 0.5, 0.75), axis=1)
@@ -381,9 +374,7 @@ def step_norms(norms: Mapping[str, Sequence[float]]) -> Figure:
         norms: name of each network to the norm in every step.
     """
     with plt.rc_context(RC | {"font.size": 10}):
-        figure, all_axes = plt.subplots(
-            1, len(norms), figsize=(9, 3.2), sharey=True, squeeze=False, layout="constrained"
-        )
+        figure, all_axes = plt.subplots(1, len(norms), figsize=(9, 3.2), sharey=True, squeeze=False)
         for axes, (name, values) in zip(all_axes[0], norms.items(), strict=True):
             axes.plot(values, ".", markersize=3, color="#999999" if name == "plain" else STYLE[name]["color"])
             median = float(np.median(values))

@@ -8,11 +8,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, Rectangle
+from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
+from snn_tutorial.plot.overview import arrow
 from snn_tutorial.plot.style import OKABE_ITO, QUANTITY, RC
-from snn_tutorial.trace import Trace
+from snn_tutorial.probe import Trace
 
 _MARKERS = "os^Dv"
 _DASHES = ("-", "--", ":", "-.", (0, (5, 1)))
@@ -34,7 +35,6 @@ def neuron_traces(traces: Mapping[str, Trace]) -> Figure:
             height_ratios=(1.3, 2.4, 0.5),
             sharex="col",
             sharey="row",
-            layout="constrained",
             squeeze=False,
         )
         for column, (title, trace) in zip(all_axes.T, traces.items(), strict=True):
@@ -106,7 +106,7 @@ def membranes(v: Mapping[str, ArrayLike], x: ArrayLike, v_threshold: float) -> F
     colours = (OKABE_ITO["blue"], OKABE_ITO["vermilion"], OKABE_ITO["black"], OKABE_ITO["orange"], "#666666")
     t = np.arange(len(np.asarray(x)))
     with plt.rc_context(RC | {"font.size": 10}):
-        figure, axes = plt.subplots(figsize=(7.5, 3.4), layout="constrained")
+        figure, axes = plt.subplots(figsize=(7.5, 3.4))
         axes.fill_between(
             t, np.asarray(x), step="mid", color=QUANTITY["input"], alpha=0.2, label="input x[t]"
         )
@@ -133,9 +133,7 @@ def recurrent_weights(weights: Mapping[str, ArrayLike]) -> Figure:
     matrices = {name: np.asarray(weight) for name, weight in weights.items()}
     limit = max(np.abs(matrix).max() for matrix in matrices.values())
     with plt.rc_context(RC | {"axes.grid": False, "font.size": 10}):
-        figure, all_axes = plt.subplots(
-            1, len(matrices), figsize=(9, 3.1), layout="constrained", squeeze=False
-        )
+        figure, all_axes = plt.subplots(1, len(matrices), figsize=(9, 3.1), squeeze=False)
         for axes, (name, matrix) in zip(all_axes[0], matrices.items(), strict=True):
             inputs, columns = matrix.shape
             picture = axes.imshow(matrix, cmap="PuOr", vmin=-limit, vmax=limit)
@@ -165,7 +163,7 @@ def padded_batch(s_seq: ArrayLike, lengths: Sequence[int]) -> Figure:
     spikes = np.asarray(s_seq)
     steps = len(spikes)
     with plt.rc_context(RC | {"axes.grid": False, "font.size": 10}):
-        figure, axes = plt.subplots(figsize=(7.5, 0.5 * len(lengths) + 1.5), layout="constrained")
+        figure, axes = plt.subplots(figsize=(7.5, 0.5 * len(lengths) + 1.5))
         for row, length in enumerate(lengths):
             fired = np.flatnonzero(spikes[:, row])
             axes.vlines(fired, row - 0.3, row + 0.3, color=QUANTITY["spike"], linewidth=4)
@@ -200,7 +198,7 @@ def borders() -> Figure:
         "detach_net": ("the state crosses, the gradient stops: truncated BPTT", True, "stops"),
     }
     with plt.rc_context(RC | {"axes.grid": False, "font.size": 10}):
-        figure, axes = plt.subplots(figsize=(9, 3.9), layout="constrained")
+        figure, axes = plt.subplots(figsize=(9, 3.9))
         axes.set_axis_off()
         axes.set_xlim(0, 10)
         axes.set_ylim(-0.25, 5.75)
@@ -216,28 +214,12 @@ def _draw_border(axes: Axes, y: float, name: str, meaning: str, state: bool, gra
         axes.add_patch(Rectangle((x, y - 0.45), 3.2, 0.9, facecolor="#F2F2F2", edgecolor="black"))
         axes.text(x + 1.6, y, label, ha="center", va="center")
     if state:
-        _arrow(axes, (5.25, y + 0.22), (6.55, y + 0.22), QUANTITY["membrane"], "-")
+        arrow(axes, (5.25, y + 0.22), (6.55, y + 0.22), QUANTITY["membrane"])
         axes.text(5.9, y + 0.32, "v, y", ha="center", va="bottom", color=QUANTITY["membrane"], fontsize=9)
     if gradient is not None:
         end = 5.25 if gradient == "broken" else 5.95
-        _arrow(axes, (6.55, y - 0.22), (end, y - 0.22), QUANTITY["spike"], "--")
+        arrow(axes, (6.55, y - 0.22), (end, y - 0.22), QUANTITY["spike"], linestyle="--")
         axes.text(5.98, y - 0.36, "gradient", ha="left", va="top", color=QUANTITY["spike"], fontsize=9)
         mark, at = ("\N{MULTIPLICATION SIGN}", 5.0) if gradient == "broken" else ("|", 5.86)
         axes.text(at, y - 0.24, mark, ha="center", va="center", color=QUANTITY["spike"], fontsize=18)
     axes.text(2.0, y - 0.62, meaning, va="top", fontsize=9)
-
-
-def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], colour: str, line: str) -> None:
-    axes.add_patch(
-        FancyArrowPatch(
-            start,
-            end,
-            arrowstyle="-|>",
-            mutation_scale=12,
-            color=colour,
-            linewidth=1.8,
-            linestyle=line,
-            shrinkA=0,
-            shrinkB=0,
-        )
-    )

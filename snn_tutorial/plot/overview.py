@@ -23,9 +23,7 @@ def overview(image: np.ndarray) -> Figure:
         image: one grey image ``[28, 28]``.
     """
     with plt.rc_context(RC | {"axes.grid": False}):
-        figure, (left, right) = plt.subplots(
-            1, 2, figsize=(9, 3.6), width_ratios=(1, 2.1), layout="constrained"
-        )
+        figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), width_ratios=(1, 2.1))
         _draw_reading(left, image, column=9)
         right.set_axis_off()
         right.set_xlim(0, 10)
@@ -61,15 +59,15 @@ def _draw_network(axes: Axes, y: float, name: str, memory: str) -> None:
         axes.add_patch(Circle((x, y), 0.42, facecolor="white", edgecolor=colour, linewidth=1.8))
         axes.text(x, y - 0.52, label, ha="center", va="top", fontsize=9)
     for start, end in ((0.9, 3.6), (3.6, 6.3)):
-        arrow(axes, (start + 0.45, y), (end - 0.45, y), colour)
+        arrow(axes, (start + 0.45, y), (end - 0.45, y), colour, shrinkA=2, shrinkB=2)
     if name == "stateful-synapse":
         axes.add_patch(
             Rectangle((4.6, y - 0.26), 0.66, 0.52, facecolor="white", edgecolor=colour, linewidth=1.8)
         )
         axes.text(4.93, y, r"$\tau$", ha="center", va="center", color=colour)
     if name == "feedback":
-        loop = "arc3,rad=1.6"
-        arrow(axes, (3.85, y + 0.38), (3.35, y + 0.38), colour, connectionstyle=loop)
+        loop = {"connectionstyle": "arc3,rad=1.6", "shrinkA": 2, "shrinkB": 2}
+        arrow(axes, (3.85, y + 0.38), (3.35, y + 0.38), colour, **loop)
     axes.text(7.1, y + 0.08, name, va="bottom", weight="bold", color=colour, fontsize=10)
     axes.text(7.1, y - 0.02, memory, va="top", fontsize=8)
 
@@ -78,9 +76,8 @@ def arrow(
     axes: Axes, start: tuple[float, float], end: tuple[float, float], colour: str, **style: Any
 ) -> None:
     """Draw an arrow from ``start`` to ``end``, in data units; ``style`` goes to matplotlib's FancyArrowPatch."""
-    axes.add_patch(
-        FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=12, color=colour, linewidth=1.8, **style)
-    )
+    looks = {"arrowstyle": "-|>", "mutation_scale": 12, "linewidth": 1.8, "shrinkA": 0, "shrinkB": 0} | style
+    axes.add_patch(FancyArrowPatch(start, end, color=colour, **looks))
 
 
 def frame(

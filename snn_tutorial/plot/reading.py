@@ -43,7 +43,9 @@ def class_rows(
     """
     rng = np.random.default_rng(seed)
     with plt.rc_context(RC | {"axes.grid": False}):
-        figure, all_axes = plt.subplots(len(classes), 1, figsize=(9, 0.64 * len(classes)), squeeze=False)
+        figure, all_axes = plt.subplots(
+            len(classes), 1, figsize=(9, 0.64 * len(classes)), squeeze=False, layout="none"
+        )
         figure.subplots_adjust(left=0.13, right=0.995, top=0.995, bottom=0.005, hspace=0.06)
         for label, (axes, name) in enumerate(zip(all_axes[:, 0], classes, strict=True)):
             chosen = rng.choice(np.flatnonzero(labels == label), per_class, replace=False)
@@ -111,9 +113,7 @@ def reading_step(image: np.ndarray, t: int, name: str, order: str = "column") ->
         raise ValueError(f"t must be 0 to 27, got {t}")
     x_seq = (image.T if order == "column" else image) / 255  # [T, features]
     with plt.rc_context(RC | {"axes.grid": False}):
-        figure, (left, middle, right) = plt.subplots(
-            1, 3, figsize=(9, 3.5), width_ratios=(1, 0.62, 1), layout="constrained"
-        )
+        figure, (left, middle, right) = plt.subplots(1, 3, figsize=(9, 3.5), width_ratios=(1, 0.62, 1))
         left.imshow(_partly_read(image, t, order), cmap="gray", vmin=0, vmax=255)
         _mark(left, t, order)
         left.set_title(f"{name}, {order} {t}", fontsize=11)
@@ -172,9 +172,7 @@ def layout(x_seq: np.ndarray, sample: int = 0, feature: int = 14) -> Figure:
     """
     T, N, H = x_seq.shape
     with plt.rc_context(RC | {"axes.grid": False}):
-        figure, (deck, one, trace) = plt.subplots(
-            1, 3, figsize=(9, 3.6), width_ratios=(1.5, 1, 1.05), layout="constrained"
-        )
+        figure, (deck, one, trace) = plt.subplots(1, 3, figsize=(9, 3.6), width_ratios=(1.5, 1, 1.05))
         _draw_deck(deck, x_seq, sample)
         deck.set_title(f"x_seq  [T, N, features] = [{T}, {N}, {H}]", fontsize=11)
         one.imshow(x_seq[:, sample].T, cmap="gray_r", vmin=0, vmax=1)
@@ -223,7 +221,6 @@ def rasters(sequences: Mapping[str, np.ndarray]) -> Figure:
             1,
             len(sequences),
             figsize=(3 * len(sequences), 3.2),
-            layout="constrained",
             squeeze=False,
         )
         for axes, (title, x_seq) in zip(all_axes[0], sequences.items(), strict=True):
@@ -243,7 +240,7 @@ def accuracy_by_column(curves: Mapping[str, Sequence[float]], ceiling: float, su
         subset: whether the readers saw only the embedded subset; the figure then says so.
     """
     with plt.rc_context(RC):
-        figure, axes = plt.subplots(figsize=(8, 4.2), layout="constrained")
+        figure, axes = plt.subplots(figsize=(8, 4.2))
         for style, (name, values) in zip(_CURVES, curves.items(), strict=False):
             axes.plot(range(len(values)), 100 * np.asarray(values), label=name, markersize=5, **style)
         for level, text in ((100 * ceiling, "all pixels"), (10, "chance")):
@@ -271,7 +268,7 @@ def column_pairs(
         best: two of ``columns``, the pair to mark.
     """
     with plt.rc_context(RC | {"axes.grid": False}):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.9), layout="constrained")
+        figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.9))
         picture = left.imshow(correlation, cmap="RdBu_r", vmin=-1, vmax=1)
         figure.colorbar(picture, ax=left, label="correlation", shrink=0.85)
         left.set_title("how alike two columns are", fontsize=11)
@@ -303,7 +300,7 @@ def reading_gif(image: np.ndarray, name: str) -> bytes:
         name: its class.
     """
     with plt.rc_context(RC | {"axes.grid": False}):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.9))
+        figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.9), layout="none")
         # Fixed places: a layout that fits itself to the texts would make the picture jump.
         figure.subplots_adjust(left=0.09, right=0.99, top=0.97, bottom=0.14, wspace=0.08)
         picture = left.imshow(_partly_read(image, 0, "column"), cmap="gray", vmin=0, vmax=255)
@@ -334,7 +331,7 @@ def column_gif(image: np.ndarray) -> bytes:
     """
     x_seq = image.T / 255  # [T, features]
     with plt.rc_context(RC | {"axes.grid": False}):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.9), width_ratios=(0.8, 1))
+        figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.9), width_ratios=(0.8, 1), layout="none")
         figure.subplots_adjust(left=0.09, right=0.98, top=0.91, bottom=0.14, wspace=0.24)
         bars, raster = _Bars(left), _Raster(right, x_seq)
         left.set_box_aspect(1 / 0.8)

@@ -37,6 +37,7 @@ RC: dict[str, Any] = {
     "axes.spines.right": False,
     "axes.grid": True,
     "grid.alpha": 0.3,
+    "figure.constrained_layout.use": True,
     "font.size": 11,
     "legend.frameon": False,
     "savefig.dpi": 160,

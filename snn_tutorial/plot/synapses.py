@@ -9,8 +9,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
+from matplotlib.patches import Circle, FancyBboxPatch
 
+from snn_tutorial.plot.overview import arrow
 from snn_tutorial.plot.style import OKABE_ITO, QUANTITY, RC
 
 #: The two filters that the chapter compares; line and marker tell them apart in black and white.
@@ -58,9 +59,7 @@ def traces(s: Sequence[float], both: Mapping[str, Sequence[float]], title: str =
     """
     steps = np.arange(len(s))
     with plt.rc_context(RC):
-        figure, (top, bottom) = plt.subplots(
-            2, 1, figsize=(8, 4), sharex=True, height_ratios=(1, 4), layout="constrained"
-        )
+        figure, (top, bottom) = plt.subplots(2, 1, figsize=(8, 4), sharex=True, height_ratios=(1, 4))
         fired = steps[np.asarray(s) > 0]
         top.vlines(fired, 0, 1, color=QUANTITY["spike"], linewidth=2.5)
         top.set_yticks([])
@@ -96,9 +95,7 @@ def superposition(responses: Mapping[str, tuple[Sequence[float], Sequence[float]
         responses: a key of :data:`FILTER_STYLE` to the pair (together, sum), each ``[T]``.
     """
     with plt.rc_context(RC):
-        figure, all_axes = plt.subplots(
-            1, len(responses), figsize=(8, 2.9), sharey=True, layout="constrained", squeeze=False
-        )
+        figure, all_axes = plt.subplots(1, len(responses), figsize=(8, 2.9), sharey=True, squeeze=False)
         for axes, (name, (together, alone)) in zip(all_axes[0], responses.items(), strict=True):
             if not np.allclose(together, alone):
                 steps = np.arange(len(alone))
@@ -131,7 +128,7 @@ def mean_current(
     derived = {"synapse filter": tau * fine / (1 - fine), "low-pass": tau * fine}
     formula = {"synapse filter": r"$\tau p\,/\,(1-p)$", "low-pass": r"$\tau p$"}
     with plt.rc_context(RC):
-        figure, axes = plt.subplots(figsize=(7, 3.8), layout="constrained")
+        figure, axes = plt.subplots(figsize=(7, 3.8))
         for name, (mean, half_width) in simulated.items():
             style = FILTER_STYLE[name]
             axes.plot(
@@ -172,7 +169,7 @@ def half_lives(taus: Sequence[float], half_life: Sequence[float]) -> Figure:
     colours = [OKABE_ITO[name] for name in ("black", "blue", "green", "vermilion", "purple")]
     t = np.geomspace(0.5, 6 * max(half_life), 300)
     with plt.rc_context(RC):
-        figure, axes = plt.subplots(figsize=(8, 3.4), layout="constrained")
+        figure, axes = plt.subplots(figsize=(8, 3.4))
         axes.axhline(0.5, color=QUANTITY["threshold"], linewidth=1, linestyle=":")
         for tau, half, colour, marker in zip(taus, half_life, colours, "osD^v", strict=False):
             axes.plot(t, (1 - 1 / tau) ** t, color=colour, linewidth=1.8)
@@ -200,7 +197,7 @@ def current_maps(spikes: np.ndarray, current: np.ndarray, steps: Sequence[int], 
     """
     limit = np.abs(current[list(steps)]).max()
     with plt.rc_context(RC | {"axes.grid": False}):
-        figure, all_axes = plt.subplots(2, len(steps), figsize=(9, 3.7), layout="constrained", squeeze=False)
+        figure, all_axes = plt.subplots(2, len(steps), figsize=(9, 3.7), squeeze=False)
         for (top, bottom), t in zip(all_axes.T, steps, strict=True):
             top.imshow(spikes[t], cmap="gray_r", vmin=0, vmax=1)
             top.set_title(f"t = {t}", fontsize=11)
@@ -222,9 +219,7 @@ def constant_inputs(walks: Mapping[float, Mapping[str, Sequence[float]]]) -> Fig
         walks: the constant input x to, for each key of :data:`FILTER_STYLE`, its current ``[T]``.
     """
     with plt.rc_context(RC):
-        figure, all_axes = plt.subplots(
-            1, len(walks), figsize=(9, 2.9), sharey=True, layout="constrained", squeeze=False
-        )
+        figure, all_axes = plt.subplots(1, len(walks), figsize=(9, 2.9), sharey=True, squeeze=False)
         for axes, (x, both) in zip(all_axes[0], walks.items(), strict=True):
             for name, current in both.items():
                 style = FILTER_STYLE[name]
@@ -255,7 +250,7 @@ def tau_fit(
     walk = {"color": QUANTITY["current"], "linewidth": 2}
     goal = {"color": QUANTITY["threshold"], "linestyle": ":", "linewidth": 1.5}
     with plt.rc_context(RC):
-        figure, (left, middle, right) = plt.subplots(1, 3, figsize=(9.5, 3.2), layout="constrained")
+        figure, (left, middle, right) = plt.subplots(1, 3, figsize=(9.5, 3.2))
         left.plot(loss, **walk)
         left.set_yscale("log")
         left.set_ylabel("loss (mean squared error)")
@@ -286,7 +281,7 @@ def channel_fit(tau: np.ndarray, hidden_tau: Sequence[float], shared: Sequence[f
     """
     colours = [OKABE_ITO[name] for name in ("blue", "sky blue", "green", "orange", "vermilion")]
     with plt.rc_context(RC):
-        figure, axes = plt.subplots(figsize=(7, 3.8), layout="constrained")
+        figure, axes = plt.subplots(figsize=(7, 3.8))
         for channel, (walk, goal) in enumerate(zip(tau.T, hidden_tau, strict=True)):
             axes.axhline(goal, color=QUANTITY["threshold"], linestyle=":", linewidth=1.2)
             axes.plot(walk, color=colours[channel], linewidth=2)
@@ -310,7 +305,7 @@ def channel_fit(tau: np.ndarray, hidden_tau: Sequence[float], shared: Sequence[f
 def srnn() -> Figure:
     """Draw a recurrent network of spiking neurons and mark every place that keeps state from one step to the next."""
     with plt.rc_context(RC | {"axes.grid": False}):
-        figure, axes = plt.subplots(figsize=(9, 4.3), layout="constrained")
+        figure, axes = plt.subplots(figsize=(9, 4.3))
         axes.set_xlim(0, 18)
         axes.set_ylim(-0.3, 8.3)
         axes.set_aspect("equal")
@@ -365,7 +360,6 @@ def _box(axes: Axes, x: float, y: float, text: str, colours: tuple[str, str]) ->
 def _arrow(
     axes: Axes, start: tuple[float, float], end: tuple[float, float], text: str = "", **style: Any
 ) -> None:
-    patch = {"arrowstyle": "-|>", "mutation_scale": 13, "color": "black", "linewidth": 1.5}
-    axes.add_patch(FancyArrowPatch(start, end, shrinkA=0, shrinkB=0, **patch, **style))
+    arrow(axes, start, end, "black", mutation_scale=13, linewidth=1.5, **style)
     if text:
         axes.text((start[0] + end[0]) / 2, start[1] + 0.2, text, ha="center", va="bottom", fontsize=10)

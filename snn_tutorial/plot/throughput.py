@@ -30,7 +30,6 @@ def throughput(results: Mapping[str, Any]) -> Figure:
             figsize=(10, 0.34 * len(labels) + 1.3),
             sharex=True,
             sharey=True,
-            layout="constrained",
         )
         for axes, panel in zip(np.atleast_1d(all_axes), panels, strict=True):
             _draw_bars(axes, panel["libraries"], labels)

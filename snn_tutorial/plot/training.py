@@ -36,7 +36,7 @@ def training_curves(histories: Mapping[str, History], key: str, subset: bool = F
         raise ValueError("histories is empty: train at least one network")
     scale = 100 if key.endswith("accuracy") else 1
     with plt.rc_context(RC):
-        figure, axes = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
+        figure, axes = plt.subplots(figsize=(6.4, 3.8))
         for name, history in histories.items():
             epochs = [record["epoch"] + 1 for record in history]
             values = [scale * record[key] for record in history]

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from snn_core.layer import ElementWiseRecurrentContainer
 from snn_core.neuron import IFNode
 from snn_tutorial.plot.neurons import neuron_traces
-from snn_tutorial.trace import trace
+from snn_tutorial.probe import trace
 from snn_tutorial.widgets import explorer
 
 

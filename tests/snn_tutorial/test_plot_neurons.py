@@ -11,7 +11,7 @@ from snn_core.layer import ElementWiseRecurrentContainer
 from snn_core.neuron import IFNode
 from snn_tutorial.plot.neurons import borders, membranes, neuron_traces, padded_batch, recurrent_weights
 from snn_tutorial.plot.style import QUANTITY
-from snn_tutorial.trace import trace
+from snn_tutorial.probe import trace
 
 X = torch.tensor([1.5, 0.0, 0.25])
 

@@ -7,7 +7,7 @@ from torch import nn
 from snn_core.functional import lif_charge
 from snn_core.layer import ElementWiseRecurrentContainer, LinearRecurrentContainer
 from snn_core.neuron import IFNode, LIFNode
-from snn_tutorial.trace import trace
+from snn_tutorial.probe import trace
 
 X = torch.tensor([1.5, 0.0, 0.0])
 

@@ -60,7 +60,6 @@ from sequential_fmnist import (
 from sequential_fmnist import networks as network
 from snn_core import backend, base, functional, layer, neuron, surrogate
 from snn_tutorial import listing, measure, probe, ridge
-from snn_tutorial import trace as trace_module
 from snn_tutorial.plot import __main__ as plot_main
 
 # Command lines -------------------------------------------------------------------------------------------------------
@@ -602,11 +601,11 @@ CALLS: dict[str, list[Call]] = {
         ),
         *named(probe.gradient_by_column, "last_step_only", BAD_FLAGS, plain, images, torch.tensor([0, 1])),
     ],
-    "trace.Trace": [lambda: trace_module.Trace()],
-    "trace.trace": [
-        *each(lambda v: trace_module.trace(v, x), [None, "x", plain, nn.Linear(2, 2), neuron.IFNode]),
-        *each(lambda v: trace_module.trace(neuron.IFNode(), v), [None, [1.0], x.long(), x[:0], torch.zeros(())]),
-        lambda: trace_module.trace(neuron.IFNode(surrogate_function=torch.sign), x),
+    "probe.Trace": [lambda: probe.Trace()],
+    "probe.trace": [
+        *each(lambda v: probe.trace(v, x), [None, "x", plain, nn.Linear(2, 2), neuron.IFNode]),
+        *each(lambda v: probe.trace(neuron.IFNode(), v), [None, [1.0], x.long(), x[:0], torch.zeros(())]),
+        lambda: probe.trace(neuron.IFNode(surrogate_function=torch.sign), x),
     ],
     "ridge.LinearReaders": [
         *named(ridge.LinearReaders, "penalty", [*BAD_NUMBERS, 0, -1], step, torch.tensor([0, 1, 2])),
