@@ -81,7 +81,7 @@ def colab_cell(packages: Sequence[str] = ()) -> NotebookNode:
 
     Pages of the site leave it out.
     """
-    install = shlex.join(["--quiet", "..[experiment]", *packages])
+    install = " \\\n        ".join(shlex.join(group) for group in (["..[experiment]"], packages) if group)
     source = (
         "import subprocess\n"
         "import sys\n"
@@ -96,7 +96,7 @@ def colab_cell(packages: Sequence[str] = ()) -> NotebookNode:
         '        why = "not published yet, or no network."\n'
         '        raise SystemExit(f"Nothing can be fetched from {address}: {why}")\n'
         f"    %cd {COLAB_FOLDER}/notebooks\n"
-        f"    %pip install {install}"
+        f"    %pip install --quiet {install}"
     )
     return new_code_cell(source, metadata={"tags": [TAG, "remove-cell"]})
 

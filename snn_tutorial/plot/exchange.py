@@ -179,7 +179,7 @@ def _told(node: Any, values: np.ndarray) -> str:
 
 
 def leak_and_filter(spikes: np.ndarray, currents: Mapping[str, np.ndarray]) -> Figure:
-    """Draw what becomes of one train of spikes, in a synapse filter and in what stands for it.
+    """Draw what becomes of one train of spikes, in a synapse filter and in what replaces it.
 
     Args:
         spikes: ``[T]``, 0 or 1.

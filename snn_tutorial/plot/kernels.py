@@ -65,7 +65,7 @@ def _draw_walk(axes: Axes, h: np.ndarray, s: np.ndarray, v_threshold: float) -> 
 
 
 def owners(T: int = 6, M: int = 12, block: int = 4) -> Figure:
-    """Draw which thread computes which number of h_seq ``[T, M]``, on a processor and on a card.
+    """Draw which thread computes which number of h_seq ``[T, M]``, on a processor and on a GPU.
 
     Args:
         T: time steps, drawn downwards.

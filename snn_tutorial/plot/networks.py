@@ -130,7 +130,7 @@ def staircase(values: np.ndarray, losses: np.ndarray, now: float) -> Figure:
 
 
 def surrogates(functions: Sequence[SurrogateFunction]) -> Figure:
-    """Draw surrogate functions g(x) beside the step that they stand in for, and their derivatives g'(x).
+    """Draw surrogate functions g(x) beside the step that they approximate, and their derivatives g'(x).
 
     Args:
         functions: up to five surrogate functions.
