@@ -11,6 +11,9 @@ from matplotlib.figure import Figure
 
 from snn_tutorial.page import show
 
+#: Style of a control whose description is shown in full.
+WIDE = {"description_width": "initial"}
+
 
 def explorer(
     draw: Callable[..., Figure],

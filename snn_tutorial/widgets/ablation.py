@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from experiments.evidence import Summary, cases
 from sequential_fmnist.networks import NETWORKS
 from snn_tutorial.plot.ablation import draw_group
-from snn_tutorial.widgets import explorer
+from snn_tutorial.widgets import WIDE, explorer
 
 
 def control_explorer(summary: Summary, group: str = "delay") -> VBox:
@@ -29,7 +29,6 @@ def control_explorer(summary: Summary, group: str = "delay") -> VBox:
         hidden = {kind for kind in NETWORKS if not shown[kind]}
         return draw_group(control, [case for case in cases(summary, control) if case["kind"] not in hidden])
 
-    style = {"description_width": "initial"}
     # A question is the first sentence of what the grid says about its group.
     options = [
         (f"{name.replace('_', ' ')}: {summary['questions'][name].splitlines()[0]}", name) for name in names
@@ -38,7 +37,7 @@ def control_explorer(summary: Summary, group: str = "delay") -> VBox:
         options=options,
         value=group if group in names else names[0],
         description="control",
-        style=style,
+        style=WIDE,
         layout={"width": "95%"},
     )
     switches = {

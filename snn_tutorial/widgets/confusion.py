@@ -9,7 +9,7 @@ from ipywidgets import Dropdown, VBox
 from matplotlib.figure import Figure
 
 from snn_tutorial.plot.confusion import pictures
-from snn_tutorial.widgets import explorer
+from snn_tutorial.widgets import WIDE, explorer
 
 _SHOWN = 10
 
@@ -31,12 +31,11 @@ def confused_images(
         return pictures(images[fits[:_SHOWN]], [f"image {index}" for index in fits[:_SHOWN]])
 
     names = [(name, index) for index, name in enumerate(classes)]
-    style = {"description_width": "initial"}
     controls = {
-        "network": Dropdown(options=list(guesses), description="network", style=style),
-        "true": Dropdown(options=names, value=classes.index("Shirt"), description="true class", style=style),
+        "network": Dropdown(options=list(guesses), description="network", style=WIDE),
+        "true": Dropdown(options=names, value=classes.index("Shirt"), description="true class", style=WIDE),
         "answer": Dropdown(
-            options=names, value=classes.index("T-shirt/top"), description="answer", style=style
+            options=names, value=classes.index("T-shirt/top"), description="answer", style=WIDE
         ),
     }
     return explorer(draw, controls, alt="images of the true class for which the network gave the answer")

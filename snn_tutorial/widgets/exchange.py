@@ -10,7 +10,7 @@ from ipywidgets import BoundedIntText, IntSlider, VBox
 from matplotlib.figure import Figure
 
 from snn_tutorial.plot.exchange import graph_step
-from snn_tutorial.widgets import explorer
+from snn_tutorial.widgets import WIDE, explorer
 
 if TYPE_CHECKING:
     import nir
@@ -29,10 +29,9 @@ def graph_walker(graph: nir.NIRGraph, record: Mapping[str, np.ndarray], images: 
         one = {name: values[:, image] for name, values in record.items()}
         return graph_step(graph, one, t, images[image])
 
-    style = {"description_width": "initial"}
     controls = {
-        "t": IntSlider(value=9, min=0, max=images.shape[2] - 1, description="time step t", style=style),
-        "image": BoundedIntText(value=0, min=0, max=len(images) - 1, description="test image", style=style),
+        "t": IntSlider(value=9, min=0, max=images.shape[2] - 1, description="time step t", style=WIDE),
+        "image": BoundedIntText(value=0, min=0, max=len(images) - 1, description="test image", style=WIDE),
     }
     return explorer(
         draw, controls, alt="the graph with what each node gives in this step, and the picture so far"

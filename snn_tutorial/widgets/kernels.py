@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from snn_tutorial.measure import LAYERS, loop_and_fused
 from snn_tutorial.plot.kernels import bars
-from snn_tutorial.widgets import explorer
+from snn_tutorial.widgets import WIDE, explorer
 
 #: Sizes small enough for an answer within two seconds.
 STEPS, SAMPLES, HIDDEN = (7, 14, 28, 56, 112), (1, 8, 32, 64, 256), (8, 16, 32, 64, 128)
@@ -38,7 +38,7 @@ def timed(
 
 def speed_explorer() -> VBox:
     """Return a view with a layer and its sizes; each change takes the times anew, on the machine that runs it."""
-    style: dict[str, Any] = {"style": {"description_width": "initial"}}
+    style: dict[str, Any] = {"style": WIDE}
     late = style | {
         "continuous_update": False
     }  # a measurement for where a slider stops, not for where it passes

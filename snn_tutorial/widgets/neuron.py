@@ -10,7 +10,10 @@ from snn_core.layer import ElementWiseRecurrentContainer
 from snn_core.neuron import IFNode
 from snn_tutorial.plot.neurons import neuron_traces
 from snn_tutorial.probe import trace
-from snn_tutorial.widgets import explorer
+from snn_tutorial.widgets import WIDE, explorer
+
+#: What can be chosen as reset. A menu shows nothing as long as its value is None, so its values are these names.
+_RESETS: dict[str, float | None] = {"soft, v_reset=None": None, "hard, v_reset=0": 0.0}
 
 
 def driven_neuron(steps: int = 12) -> VBox:
@@ -20,8 +23,8 @@ def driven_neuron(steps: int = 12) -> VBox:
         steps: number of time steps T.
     """
 
-    def draw(first: float, v_threshold: float, v_reset: float | None, recurrent: bool) -> Figure:
-        neuron = IFNode(v_threshold=v_threshold, v_reset=v_reset)
+    def draw(first: float, v_threshold: float, reset: str, recurrent: bool) -> Figure:
+        neuron = IFNode(v_threshold=v_threshold, v_reset=_RESETS[reset])
         net = ElementWiseRecurrentContainer(neuron, torch.add) if recurrent else neuron
         x_seq = torch.zeros(steps)
         x_seq[0] = first
@@ -29,19 +32,13 @@ def driven_neuron(steps: int = 12) -> VBox:
         fed_back = "x[t] + y[t-1]" if recurrent else "x[t]"
         return neuron_traces({f"i[t] = {fed_back}; spikes in {steps} steps: {int(record.s.sum())}": record})
 
-    style = {"description_width": "initial"}
     # Steps of 1/4 are exact in binary, so no spike hangs on a rounding error.
     controls = {
-        "first": FloatSlider(value=1.5, min=0, max=3, step=0.25, description="input x[0]", style=style),
+        "first": FloatSlider(value=1.5, min=0, max=3, step=0.25, description="input x[0]", style=WIDE),
         "v_threshold": FloatSlider(
-            value=1, min=0.5, max=2, step=0.25, description="threshold v_threshold", style=style
+            value=1, min=0.5, max=2, step=0.25, description="threshold v_threshold", style=WIDE
         ),
-        "v_reset": Dropdown(
-            options=[("soft, v_reset=None", None), ("hard, v_reset=0", 0.0)],
-            value=None,
-            description="reset",
-            style=style,
-        ),
+        "reset": Dropdown(options=list(_RESETS), description="reset", style=WIDE),
         "recurrent": Checkbox(value=True, description="feed the spike back", indent=False),
     }
     values = list(controls.values())

@@ -9,7 +9,7 @@ from ipywidgets import BoundedIntText, IntSlider, ToggleButtons, VBox
 from matplotlib.figure import Figure
 
 from snn_tutorial.plot.reading import reading_step
-from snn_tutorial.widgets import explorer
+from snn_tutorial.widgets import WIDE, explorer
 
 
 def column_reader(images: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> VBox:
@@ -24,10 +24,9 @@ def column_reader(images: np.ndarray, labels: np.ndarray, classes: Sequence[str]
     def draw(t: int, image: int, order: str) -> Figure:
         return reading_step(images[image], t, classes[labels[image]], order)
 
-    style = {"description_width": "initial"}
     controls = {
-        "t": IntSlider(value=9, min=0, max=27, description="time step t", style=style),
-        "image": BoundedIntText(value=0, min=0, max=len(images) - 1, description="test image", style=style),
-        "order": ToggleButtons(options=["column", "row"], description="read by", style=style),
+        "t": IntSlider(value=9, min=0, max=27, description="time step t", style=WIDE),
+        "image": BoundedIntText(value=0, min=0, max=len(images) - 1, description="test image", style=WIDE),
+        "order": ToggleButtons(options=["column", "row"], description="read by", style=WIDE),
     }
     return explorer(draw, controls, alt="the picture, the input of this step, and what has come so far")

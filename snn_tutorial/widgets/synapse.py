@@ -8,7 +8,7 @@ from ipywidgets import FloatSlider, Layout, ToggleButton, VBox
 from matplotlib.figure import Figure
 
 from snn_tutorial.plot.synapses import currents, traces
-from snn_tutorial.widgets import explorer
+from snn_tutorial.widgets import WIDE, explorer
 
 
 def synapse_explorer(s: Sequence[int], tau: float = 5.0) -> VBox:
@@ -29,7 +29,7 @@ def synapse_explorer(s: Sequence[int], tau: float = 5.0) -> VBox:
         max=50,
         step=0.1,
         description="tau (steps)",
-        style={"description_width": "initial"},
+        style=WIDE,
     )
     narrow = Layout(width="38px", padding="0", margin="1px")
     buttons = {

@@ -17,7 +17,7 @@ def controls(box):
     [
         ("input x[0]", 0.75),
         ("threshold v_threshold", 1.25),
-        ("reset", 0.0),
+        ("reset", "hard, v_reset=0"),
         ("feed the spike back", False),
     ],
 )
@@ -36,7 +36,8 @@ def test_draws_the_neuron_that_the_controls_describe(shown, monkeypatch):
     choose = controls(driven_neuron(steps=5))
     choose["input x[0]"].value = 2.0
     choose["threshold v_threshold"].value = 1.25
-    choose["reset"].value = 0.0
+    assert choose["reset"].value == "soft, v_reset=None"  # and not an empty menu
+    choose["reset"].value = "hard, v_reset=0"
     first, *_, last = (next(iter(traces.items())) for traces in drawn)
     assert first[0] == "i[t] = x[t] + y[t-1]; spikes in 5 steps: 5"
     assert first[1].v.tolist() == [0.5] * 5
