@@ -53,13 +53,14 @@ def _unique(values: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(values))
 
 
+@plt.rc_context(RC)
 def _nothing() -> Figure:
-    with plt.rc_context(RC):
-        figure = plt.figure(figsize=(7.5, 1.2))
-        figure.text(0.5, 0.5, "no runs to show", ha="center", va="center")
+    figure = plt.figure(figsize=(7.5, 1.2))
+    figure.text(0.5, 0.5, "no runs to show", ha="center", va="center")
     return figure
 
 
+@plt.rc_context(RC | {"font.size": 10})
 def strips(
     cases: Sequence[CaseSummary],
     panel: Name = _kind,
@@ -88,31 +89,30 @@ def strips(
     high = max([values.max(), *marks])
     margin = 0.06 * (high - low) + 0.2
     height = 0.34 if max(len(case["values"]) for case in cases) > 1 else 0.24
-    with plt.rc_context(RC | {"font.size": 10}):
-        figure, all_axes = plt.subplots(
-            1,
-            len(panels),
-            figsize=(9, 1.35 + height * len(rows)),
-            sharex=True,
-            sharey=True,
-            squeeze=False,
-        )
-        for axes, name in zip(all_axes[0], panels, strict=True):
-            axes.set_title(name, fontsize=11)
-            axes.set_xlim(low - margin, high + margin)
-            for case in (case for case in cases if panel(case) == name):
-                _strip(axes, rows.index(row(case)), case, low - margin)
-            for (where, line), value in (published or {}).items():
-                if where == name:
-                    axes.plot(100 * value, rows.index(line), **_PUBLISHED)
-            axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-            axes.set_xlabel(label)
-        several = any(len(case["values"]) >= 3 for case in cases)
-        shown = {"one run": True, "mean": several, "published": bool(published)}
-        handles = [_KEY[name] for name, there in shown.items() if there]
-        figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=9)
-        all_axes[0, 0].set_yticks(range(len(rows)), rows)
-        all_axes[0, 0].set_ylim(len(rows) - 0.4, -0.6)
+    figure, all_axes = plt.subplots(
+        1,
+        len(panels),
+        figsize=(9, 1.35 + height * len(rows)),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+    )
+    for axes, name in zip(all_axes[0], panels, strict=True):
+        axes.set_title(name, fontsize=11)
+        axes.set_xlim(low - margin, high + margin)
+        for case in (case for case in cases if panel(case) == name):
+            _strip(axes, rows.index(row(case)), case, low - margin)
+        for (where, line), value in (published or {}).items():
+            if where == name:
+                axes.plot(100 * value, rows.index(line), **_PUBLISHED)
+        axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+        axes.set_xlabel(label)
+    several = any(len(case["values"]) >= 3 for case in cases)
+    shown = {"one run": True, "mean": several, "published": bool(published)}
+    handles = [_KEY[name] for name, there in shown.items() if there]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=9)
+    all_axes[0, 0].set_yticks(range(len(rows)), rows)
+    all_axes[0, 0].set_ylim(len(rows) - 0.4, -0.6)
     return figure
 
 
@@ -151,6 +151,7 @@ def _strip(axes: Axes, y: int, case: CaseSummary, edge: float) -> None:
         axes.plot(mean, y - 0.12, marker, color=colour, markersize=6)
 
 
+@plt.rc_context(RC)
 def curves(cases: Sequence[CaseSummary], xlabel: str, log: bool = False) -> Figure:
     """Draw mean accuracy with its 95 % interval against the cases' number ``at``, a curve for each network.
 
@@ -161,34 +162,34 @@ def curves(cases: Sequence[CaseSummary], xlabel: str, log: bool = False) -> Figu
     """
     if not cases:
         return _nothing()
-    with plt.rc_context(RC):
-        figure, axes = plt.subplots(figsize=(7.5, 3.8))
-        for kind in _unique(map(_kind, cases)):
-            mine = sorted((case for case in cases if case["kind"] == kind), key=lambda case: case["at"])
-            x = np.array([case["at"] for case in mine])
-            mean, low, high = (
-                100 * np.array([case["accuracy"][name] for case in mine]) for name in ("mean", "low", "high")
-            )
-            look, marker = LOOKS[kind], MARKERS[kind]
-            axes.errorbar(
-                x, mean, [mean - low, high - mean], capsize=3, linewidth=2, marker=marker, label=kind, **look
-            )
-            for at, case in zip(x, mine, strict=True):
-                points = 100 * np.asarray(case["values"])
-                axes.plot(np.full(len(points), at), points, marker, color=look["color"], alpha=0.3, ms=3)
-        if min(axes.get_ylim()) < 30:
-            axes.axhline(10, color="#666666", linewidth=1)
-            axes.text(axes.get_xlim()[1], 10.8, "chance", ha="right", fontsize=9, color="#666666")
-        if log:
-            axes.set_xscale("log", base=2)
-        places = sorted({case["at"] for case in cases})
-        axes.set_xticks(places, map(str, places))
-        axes.set_xlabel(xlabel)
-        axes.set_ylabel(_ACCURACY)
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.2)
+    figure, axes = plt.subplots(figsize=(7.5, 3.8))
+    for kind in _unique(map(_kind, cases)):
+        mine = sorted((case for case in cases if case["kind"] == kind), key=lambda case: case["at"])
+        x = np.array([case["at"] for case in mine])
+        mean, low, high = (
+            100 * np.array([case["accuracy"][name] for case in mine]) for name in ("mean", "low", "high")
+        )
+        look, marker = LOOKS[kind], MARKERS[kind]
+        axes.errorbar(
+            x, mean, [mean - low, high - mean], capsize=3, linewidth=2, marker=marker, label=kind, **look
+        )
+        for at, case in zip(x, mine, strict=True):
+            points = 100 * np.asarray(case["values"])
+            axes.plot(np.full(len(points), at), points, marker, color=look["color"], alpha=0.3, ms=3)
+    if min(axes.get_ylim()) < 30:
+        axes.axhline(10, color="#666666", linewidth=1)
+        axes.text(axes.get_xlim()[1], 10.8, "chance", ha="right", fontsize=9, color="#666666")
+    if log:
+        axes.set_xscale("log", base=2)
+    places = sorted({case["at"] for case in cases})
+    axes.set_xticks(places, map(str, places))
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(_ACCURACY)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.2)
     return figure
 
 
+@plt.rc_context(RC | {"font.size": 10})
 def histories(cases: Sequence[CaseSummary]) -> Figure:
     """Draw the test accuracy of every seed against the epoch, a panel for each network.
 
@@ -197,22 +198,18 @@ def histories(cases: Sequence[CaseSummary]) -> Figure:
     """
     if not cases:
         return _nothing()
-    with plt.rc_context(RC | {"font.size": 10}):
-        figure, all_axes = plt.subplots(
-            1, len(cases), figsize=(9, 2.9), sharex=True, sharey=True, squeeze=False
-        )
-        for axes, case in zip(all_axes[0], cases, strict=True):
-            for curve in filter(None, case["curves"]):
-                colour = LOOKS[case["kind"]]["color"]
-                axes.plot(
-                    np.arange(1, len(curve) + 1), 100 * np.asarray(curve), color=colour, lw=1, alpha=0.6
-                )
-            axes.set_title(f"{case['kind']}, {len(case['values'])} seeds", fontsize=11)
-            axes.set_xlabel("epoch")
-        all_axes[0, 0].set_ylabel(_ACCURACY)
+    figure, all_axes = plt.subplots(1, len(cases), figsize=(9, 2.9), sharex=True, sharey=True, squeeze=False)
+    for axes, case in zip(all_axes[0], cases, strict=True):
+        for curve in filter(None, case["curves"]):
+            colour = LOOKS[case["kind"]]["color"]
+            axes.plot(np.arange(1, len(curve) + 1), 100 * np.asarray(curve), color=colour, lw=1, alpha=0.6)
+        axes.set_title(f"{case['kind']}, {len(case['values'])} seeds", fontsize=11)
+        axes.set_xlabel("epoch")
+    all_axes[0, 0].set_ylabel(_ACCURACY)
     return figure
 
 
+@plt.rc_context(RC | {"font.size": 10, "axes.grid.axis": "x"})
 def differences(verdicts: Sequence[Verdict]) -> Figure:
     """Draw the gain of each comparison with its 95 % interval; hollow where nothing was decided.
 
@@ -221,21 +218,21 @@ def differences(verdicts: Sequence[Verdict]) -> Figure:
     """
     if not verdicts:
         return _nothing()
-    with plt.rc_context(RC | {"font.size": 10, "axes.grid.axis": "x"}):
-        figure, axes = plt.subplots(figsize=(9, 1.0 + 0.3 * len(verdicts)))
-        axes.axvline(0, color="black", linewidth=1)
-        for y, verdict in enumerate(verdicts):
-            mean, low, high = verdict.gain
-            colour = OKABE_ITO["blue"] if verdict.decided else "#666666"
-            face = colour if verdict.decided else "white"
-            axes.plot([low, high], [y, y], color=colour, linewidth=2)
-            axes.plot(mean, y, "o", color=colour, markerfacecolor=face, markersize=7)
-        axes.set_yticks(range(len(verdicts)), [verdict.question for verdict in verdicts])
-        axes.set_ylim(len(verdicts) - 0.4, -0.6)
-        axes.set_xlabel("gain in test accuracy (points)")
+    figure, axes = plt.subplots(figsize=(9, 1.0 + 0.3 * len(verdicts)))
+    axes.axvline(0, color="black", linewidth=1)
+    for y, verdict in enumerate(verdicts):
+        mean, low, high = verdict.gain
+        colour = OKABE_ITO["blue"] if verdict.decided else "#666666"
+        face = colour if verdict.decided else "white"
+        axes.plot([low, high], [y, y], color=colour, linewidth=2)
+        axes.plot(mean, y, "o", color=colour, markerfacecolor=face, markersize=7)
+    axes.set_yticks(range(len(verdicts)), [verdict.question for verdict in verdicts])
+    axes.set_ylim(len(verdicts) - 0.4, -0.6)
+    axes.set_xlabel("gain in test accuracy (points)")
     return figure
 
 
+@plt.rc_context(RC)
 def costs(cases: Sequence[CaseSummary]) -> Figure:
     """Draw the mean accuracy of cases against the hidden layer's spikes for an image, with their parameters.
 
@@ -245,20 +242,19 @@ def costs(cases: Sequence[CaseSummary]) -> Figure:
     spiking = [case for case in cases if case["spikes"]]
     if not spiking:
         return _nothing()
-    with plt.rc_context(RC):
-        figure, axes = plt.subplots(figsize=(7.5, 3.6))
-        for kind in _unique(map(_kind, spiking)):
-            mine = [case for case in spiking if case["kind"] == kind]
-            x = [case["spikes"]["mean"] for case in mine]
-            y = [100 * case["accuracy"]["mean"] for case in mine]
-            axes.plot(x, y, MARKERS[kind], color=LOOKS[kind]["color"], label=kind, markersize=7)
-            for case, here, there in zip(mine, x, y, strict=True):
-                size = f"{case['parameters']:,} parameters"
-                axes.annotate(size, (here, there), xytext=(7, 4), textcoords="offset points", fontsize=9)
-        axes.margins(x=0.15, y=0.12)
-        axes.set_xlabel("spikes of the hidden layer for an image")
-        axes.set_ylabel(_ACCURACY)
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.2)
+    figure, axes = plt.subplots(figsize=(7.5, 3.6))
+    for kind in _unique(map(_kind, spiking)):
+        mine = [case for case in spiking if case["kind"] == kind]
+        x = [case["spikes"]["mean"] for case in mine]
+        y = [100 * case["accuracy"]["mean"] for case in mine]
+        axes.plot(x, y, MARKERS[kind], color=LOOKS[kind]["color"], label=kind, markersize=7)
+        for case, here, there in zip(mine, x, y, strict=True):
+            size = f"{case['parameters']:,} parameters"
+            axes.annotate(size, (here, there), xytext=(7, 4), textcoords="offset points", fontsize=9)
+    axes.margins(x=0.15, y=0.12)
+    axes.set_xlabel("spikes of the hidden layer for an image")
+    axes.set_ylabel(_ACCURACY)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.2)
     return figure
 
 

@@ -24,6 +24,7 @@ def confusion_matrix(labels: np.ndarray, guesses: np.ndarray, classes: int) -> n
     return 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
 
 
+@plt.rc_context(RC | {"axes.grid": False, "font.size": 9})
 def confusion(labels: np.ndarray, guesses: Mapping[str, np.ndarray], classes: Sequence[str]) -> Figure:
     """Draw the confusion matrix of each network.
 
@@ -32,14 +33,13 @@ def confusion(labels: np.ndarray, guesses: Mapping[str, np.ndarray], classes: Se
         guesses: network's name to the class that it chose for each image, ``[n]``.
         classes: names of the classes.
     """
-    with plt.rc_context(RC | {"axes.grid": False, "font.size": 9}):
-        figure, all_axes = plt.subplots(1, len(guesses), figsize=(9, 4.1), sharey=True, squeeze=False)
-        for axes, (name, guess) in zip(all_axes[0], guesses.items(), strict=True):
-            picture = _draw_matrix(axes, confusion_matrix(labels, guess, len(classes)), classes)
-            axes.set_title(name, fontsize=11)
-            axes.set_xlabel("network's answer")
-        all_axes[0, 0].set_ylabel("true class")
-        figure.colorbar(picture, ax=all_axes, label="images of the class (%)", shrink=0.6, aspect=25)
+    figure, all_axes = plt.subplots(1, len(guesses), figsize=(9, 4.1), sharey=True, squeeze=False)
+    for axes, (name, guess) in zip(all_axes[0], guesses.items(), strict=True):
+        picture = _draw_matrix(axes, confusion_matrix(labels, guess, len(classes)), classes)
+        axes.set_title(name, fontsize=11)
+        axes.set_xlabel("network's answer")
+    all_axes[0, 0].set_ylabel("true class")
+    figure.colorbar(picture, ax=all_axes, label="images of the class (%)", shrink=0.6, aspect=25)
     return figure
 
 
@@ -55,6 +55,7 @@ def _draw_matrix(axes: Axes, percent: np.ndarray, classes: Sequence[str]) -> plt
     return picture
 
 
+@plt.rc_context(RC | {"axes.grid": False, "font.size": 9})
 def pictures(images: np.ndarray, captions: Sequence[str]) -> Figure:
     """Draw images in rows of five, each with a caption above; without any image the figure says so.
 
@@ -64,15 +65,12 @@ def pictures(images: np.ndarray, captions: Sequence[str]) -> Figure:
     """
     rows = max(1, -(-len(images) // _PER_ROW))
     lines = max((caption.count("\n") + 1 for caption in captions), default=1)
-    with plt.rc_context(RC | {"axes.grid": False, "font.size": 9}):
-        figure, all_axes = plt.subplots(
-            rows, _PER_ROW, figsize=(9, rows * (1.5 + 0.18 * lines)), squeeze=False
-        )
-        for axes in all_axes.flat:
-            axes.set_axis_off()
-        for axes, image, caption in zip(all_axes.flat, images, captions, strict=False):
-            axes.imshow(image, cmap="gray_r", vmin=0, vmax=255)
-            axes.set_title(caption, fontsize=9)
-        if not len(images):
-            figure.text(0.5, 0.5, "no such image", ha="center", va="center", fontsize=11)
+    figure, all_axes = plt.subplots(rows, _PER_ROW, figsize=(9, rows * (1.5 + 0.18 * lines)), squeeze=False)
+    for axes in all_axes.flat:
+        axes.set_axis_off()
+    for axes, image, caption in zip(all_axes.flat, images, captions, strict=False):
+        axes.imshow(image, cmap="gray_r", vmin=0, vmax=255)
+        axes.set_title(caption, fontsize=9)
+    if not len(images):
+        figure.text(0.5, 0.5, "no such image", ha="center", va="center", fontsize=11)
     return figure

@@ -31,6 +31,7 @@ _FRAMES = {
 LIBRARIES = {"snntorch": "snnTorch", "spikingjelly": "SpikingJelly", "spyx": "Spyx"}
 
 
+@plt.rc_context(RC | {"axes.grid": False})
 def nir_graph(graph: nir.NIRGraph, values: Mapping[str, str] | None = None) -> Figure:
     """Draw a graph as :func:`snn_exchange.to_nir` makes it: a chain, with each way back as an arc above it.
 
@@ -46,18 +47,17 @@ def nir_graph(graph: nir.NIRGraph, values: Mapping[str, str] | None = None) -> F
     ways = _ways_back(graph, chain)
     for number, (name, (source, target)) in enumerate(ways.items()):
         place[name] = ((place[source][0] + place[target][0]) / 2, 1.75 + 0.4 * number)
-    with plt.rc_context(RC | {"axes.grid": False}):
-        figure, axes = plt.subplots(figsize=(9, 3.1 if ways else 1.75))
-        axes.set_axis_off()
-        axes.set_aspect("equal")
-        axes.set_xlim(-0.85, _STEP * (len(chain) - 1) + 0.85)
-        axes.set_ylim(-1.1, max(y for _, y in place.values()) + 0.75)
-        for before, after in pairwise(chain):
-            arrow(axes, (place[before][0] + _WIDTH / 2, 0), (place[after][0] - _WIDTH / 2, 0), GREY)
-        for name, (source, target) in ways.items():
-            _way_back(axes, place[source], place[name], place[target])
-        for name, (x, y) in place.items():
-            _node(axes, x, y, name, graph.nodes[name], None if values is None else values.get(name, ""))
+    figure, axes = plt.subplots(figsize=(9, 3.1 if ways else 1.75))
+    axes.set_axis_off()
+    axes.set_aspect("equal")
+    axes.set_xlim(-0.85, _STEP * (len(chain) - 1) + 0.85)
+    axes.set_ylim(-1.1, max(y for _, y in place.values()) + 0.75)
+    for before, after in pairwise(chain):
+        arrow(axes, (place[before][0] + _WIDTH / 2, 0), (place[after][0] - _WIDTH / 2, 0), GREY)
+    for name, (source, target) in ways.items():
+        _way_back(axes, place[source], place[name], place[target])
+    for name, (x, y) in place.items():
+        _node(axes, x, y, name, graph.nodes[name], None if values is None else values.get(name, ""))
     return figure
 
 
@@ -178,6 +178,7 @@ def _told(node: Any, values: np.ndarray) -> str:
     return f"{values.min():.1f} to {values.max():.1f}"
 
 
+@plt.rc_context(RC)
 def leak_and_filter(spikes: np.ndarray, currents: Mapping[str, np.ndarray]) -> Figure:
     """Draw what becomes of one train of spikes, in a synapse filter and in what replaces it.
 
@@ -187,19 +188,18 @@ def leak_and_filter(spikes: np.ndarray, currents: Mapping[str, np.ndarray]) -> F
     """
     steps = np.arange(len(spikes))
     styles = [(QUANTITY["current"], "-", "o"), (OKABE_ITO["black"], "--", "s")]
-    with plt.rc_context(RC):
-        figure, (top, bottom) = plt.subplots(2, 1, figsize=(8, 3.6), sharex=True, height_ratios=(1, 4))
-        top.vlines(steps[spikes > 0], 0, 1, color=QUANTITY["spike"], linewidth=2)
-        top.set_yticks([])
-        top.grid(visible=False)
-        top.set_ylabel("spikes\ns[t]", rotation=0, ha="right", va="center")
-        for (label, current), (colour, line, marker) in zip(currents.items(), styles, strict=False):
-            bottom.plot(steps, current, line, color=colour, marker=marker, markersize=4, label=label)
-        bottom.xaxis.set_major_locator(MaxNLocator(integer=True))
-        bottom.set_xlabel("time step t")
-        bottom.set_ylabel("current I[t]")
-        bottom.set_ylim(bottom=0)
-        bottom.legend(fontsize=10, loc="upper left")
+    figure, (top, bottom) = plt.subplots(2, 1, figsize=(8, 3.6), sharex=True, height_ratios=(1, 4))
+    top.vlines(steps[spikes > 0], 0, 1, color=QUANTITY["spike"], linewidth=2)
+    top.set_yticks([])
+    top.grid(visible=False)
+    top.set_ylabel("spikes\ns[t]", rotation=0, ha="right", va="center")
+    for (label, current), (colour, line, marker) in zip(currents.items(), styles, strict=False):
+        bottom.plot(steps, current, line, color=colour, marker=marker, markersize=4, label=label)
+    bottom.xaxis.set_major_locator(MaxNLocator(integer=True))
+    bottom.set_xlabel("time step t")
+    bottom.set_ylabel("current I[t]")
+    bottom.set_ylim(bottom=0)
+    bottom.legend(fontsize=10, loc="upper left")
     return figure
 
 

@@ -30,19 +30,19 @@ _LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 _COLOURS = [OKABE_ITO[name] for name in ("blue", "vermilion", "black", "green", "purple")]
 
 
+@plt.rc_context(RC | {"axes.grid": False})
 def three_networks(nets: Mapping[str, nn.Module]) -> Figure:
     """Draw each network layer by layer, with sizes and numbers of parameters as they are in its modules.
 
     Args:
         nets: name of each network, one of :data:`sequential_fmnist.networks.NETWORKS`, to the network.
     """
-    with plt.rc_context(RC | {"axes.grid": False}):
-        figure, axes = plt.subplots(figsize=(9, 1.66 * len(nets) + 0.05))
-        axes.set_axis_off()
-        axes.set_xlim(-0.2, 12.8)
-        axes.set_ylim(-_ROW * (len(nets) - 1) - 0.85, 1.4)
-        for row, (name, net) in enumerate(nets.items()):
-            _draw_network(axes, -_ROW * row, name, net)
+    figure, axes = plt.subplots(figsize=(9, 1.66 * len(nets) + 0.05))
+    axes.set_axis_off()
+    axes.set_xlim(-0.2, 12.8)
+    axes.set_ylim(-_ROW * (len(nets) - 1) - 0.85, 1.4)
+    for row, (name, net) in enumerate(nets.items()):
+        _draw_network(axes, -_ROW * row, name, net)
     return figure
 
 
@@ -110,6 +110,7 @@ def _loop(axes: Axes, y: float, colour: str) -> None:
     axes.text((start + end) / 2, top + 0.07, "$y[t-1]$", ha="center", va="bottom", fontsize=10, color=colour)
 
 
+@plt.rc_context(RC)
 def staircase(values: np.ndarray, losses: np.ndarray, now: float) -> Figure:
     """Draw a loss against one weight, everything else fixed.
 
@@ -118,17 +119,17 @@ def staircase(values: np.ndarray, losses: np.ndarray, now: float) -> Figure:
         losses: loss for each value, ``[n]``.
         now: the value that the weight has.
     """
-    with plt.rc_context(RC):
-        figure, axes = plt.subplots(figsize=(6.4, 3.2))
-        axes.plot(values, losses, ".", markersize=3, color=OKABE_ITO["blue"])
-        axes.margins(y=0.12)
-        axes.axvline(now, color=QUANTITY["threshold"], linestyle="--", linewidth=1.2, label="the weight now")
-        axes.legend(fontsize=9, loc="upper left")
-        axes.set_xlabel("value of one weight")
-        axes.set_ylabel("loss of one image")
+    figure, axes = plt.subplots(figsize=(6.4, 3.2))
+    axes.plot(values, losses, ".", markersize=3, color=OKABE_ITO["blue"])
+    axes.margins(y=0.12)
+    axes.axvline(now, color=QUANTITY["threshold"], linestyle="--", linewidth=1.2, label="the weight now")
+    axes.legend(fontsize=9, loc="upper left")
+    axes.set_xlabel("value of one weight")
+    axes.set_ylabel("loss of one image")
     return figure
 
 
+@plt.rc_context(RC)
 def surrogates(functions: Sequence[SurrogateFunction]) -> Figure:
     """Draw surrogate functions g(x) beside the step that they approximate, and their derivatives g'(x).
 
@@ -136,26 +137,26 @@ def surrogates(functions: Sequence[SurrogateFunction]) -> Figure:
         functions: up to five surrogate functions.
     """
     x = torch.linspace(-2, 2, 801)
-    with plt.rc_context(RC):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
-        left.plot(x, heaviside(x).numpy(), color="#BBBBBB", linewidth=5, label="Heaviside step")
-        for function, line, colour in zip(functions, _LINES, _COLOURS, strict=False):
-            label = f"{type(function).__name__}, alpha = {function.alpha:g}"
-            left.plot(x, function.primitive(x).numpy(), linestyle=line, color=colour, linewidth=1.8)
-            right.plot(
-                x, function.derivative(x).numpy(), linestyle=line, color=colour, linewidth=1.8, label=label
-            )
-        left.set_ylim(-0.15, 1.15)
-        left.set_ylabel("g(x)")
-        right.set_ylabel("g'(x)")
-        for axes in (left, right):
-            axes.set_xlabel("distance to the threshold, x = h - v_threshold")
-        left.legend(fontsize=9, loc="upper left")
-        right.set_ylim(top=1.55)
-        right.legend(fontsize=9, loc="upper left", ncols=1)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
+    left.plot(x, heaviside(x).numpy(), color="#BBBBBB", linewidth=5, label="Heaviside step")
+    for function, line, colour in zip(functions, _LINES, _COLOURS, strict=False):
+        label = f"{type(function).__name__}, alpha = {function.alpha:g}"
+        left.plot(x, function.primitive(x).numpy(), linestyle=line, color=colour, linewidth=1.8)
+        right.plot(
+            x, function.derivative(x).numpy(), linestyle=line, color=colour, linewidth=1.8, label=label
+        )
+    left.set_ylim(-0.15, 1.15)
+    left.set_ylabel("g(x)")
+    right.set_ylabel("g'(x)")
+    for axes in (left, right):
+        axes.set_xlabel("distance to the threshold, x = h - v_threshold")
+    left.legend(fontsize=9, loc="upper left")
+    right.set_ylim(top=1.55)
+    right.legend(fontsize=9, loc="upper left", ncols=1)
     return figure
 
 
+@plt.rc_context(RC | {"axes.grid": False, "font.size": 9})
 def compare_activity(
     records: Mapping[str, Activity], image: Tensor, classes: Sequence[str], index: int = 0
 ) -> Figure:
@@ -170,38 +171,38 @@ def compare_activity(
         classes: name of each read-out neuron.
         index: number of the image in the records.
     """
-    with plt.rc_context(RC | {"axes.grid": False, "font.size": 9}):
-        figure, rows = plt.subplots(
-            4,
-            len(records),
-            figsize=(9, 8.4),
-            height_ratios=(2.3, 2.0, 1.5, 1.4),
-            sharex=True,
-            sharey="row",
-            squeeze=False,
-        )
-        for column, (name, record) in enumerate(records.items()):
-            neuron = _typical(record.hidden_spikes[:, index])
-            picture, hidden, read_out, trace = rows[:, column]
-            _draw_image(picture, image)
-            picture.set_title(name, fontsize=11, color=STYLE[name]["color"], weight="bold")
-            _draw_raster(hidden, record.hidden_spikes[:, index], neuron)
-            _draw_raster(read_out, record.read_out_spikes[:, index])
-            read_out.set_yticks(range(len(classes)), classes)
-            _draw_trace(trace, record, index, "hidden", neuron)
-            trace.set_title(f"hidden neuron {neuron}", fontsize=9, loc="left")
-            trace.set_xlabel("time step t")
-        for axes, label in zip(
-            rows[:, 0], ("pixel", "hidden neuron", "read-out neuron", "potential v,\ncurrent I"), strict=True
-        ):
-            axes.set_ylabel(label)
-        figure.align_ylabels(rows[:, 0])
-        legends = [axes.get_legend_handles_labels() for axes in rows[3]]
-        longest = max(legends, key=lambda legend: len(legend[1]))
-        figure.legend(*longest, loc="outside lower center", ncols=4, fontsize=9)
+    figure, rows = plt.subplots(
+        4,
+        len(records),
+        figsize=(9, 8.4),
+        height_ratios=(2.3, 2.0, 1.5, 1.4),
+        sharex=True,
+        sharey="row",
+        squeeze=False,
+    )
+    for column, (name, record) in enumerate(records.items()):
+        neuron = _typical(record.hidden_spikes[:, index])
+        picture, hidden, read_out, trace = rows[:, column]
+        _draw_image(picture, image)
+        picture.set_title(name, fontsize=11, color=STYLE[name]["color"], weight="bold")
+        _draw_raster(hidden, record.hidden_spikes[:, index], neuron)
+        _draw_raster(read_out, record.read_out_spikes[:, index])
+        read_out.set_yticks(range(len(classes)), classes)
+        _draw_trace(trace, record, index, "hidden", neuron)
+        trace.set_title(f"hidden neuron {neuron}", fontsize=9, loc="left")
+        trace.set_xlabel("time step t")
+    for axes, label in zip(
+        rows[:, 0], ("pixel", "hidden neuron", "read-out neuron", "potential v,\ncurrent I"), strict=True
+    ):
+        axes.set_ylabel(label)
+    figure.align_ylabels(rows[:, 0])
+    legends = [axes.get_legend_handles_labels() for axes in rows[3]]
+    longest = max(legends, key=lambda legend: len(legend[1]))
+    figure.legend(*longest, loc="outside lower center", ncols=4, fontsize=9)
     return figure
 
 
+@plt.rc_context(RC | {"axes.grid": False, "font.size": 10})
 def activity(
     name: str,
     record: Activity,
@@ -227,23 +228,22 @@ def activity(
     """
     if layer not in ("hidden", "read-out"):
         raise ValueError(f'layer must be "hidden" or "read-out", got {layer!r}')
-    with plt.rc_context(RC | {"axes.grid": False, "font.size": 10}):
-        figure, ((picture, read_out), (hidden, trace)) = plt.subplots(2, 2, figsize=(9, 6), sharex=True)
-        _draw_image(picture, image)
-        picture.set_ylabel("pixel")
-        _draw_raster(hidden, record.hidden_spikes[:, index], neuron if layer == "hidden" else None)
-        hidden.set_ylabel("hidden neuron")
-        _draw_raster(read_out, record.read_out_spikes[:, index], neuron if layer == "read-out" else None)
-        read_out.set_yticks(range(len(classes)), classes)
-        read_out.set_ylabel("read-out neuron")
-        _draw_trace(trace, record, index, layer, neuron)
-        has_current = layer == "hidden" and record.current is not None
-        trace.set_ylabel("potential v, current I" if has_current else "membrane potential v")
-        trace.set_title(f"{layer} neuron {neuron}", fontsize=10, loc="left")
-        figure.legend(*trace.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
-        for axes in (hidden, trace):
-            axes.set_xlabel("time step t")
-        figure.suptitle(name, fontsize=11, color=STYLE[name]["color"], weight="bold")
+    figure, ((picture, read_out), (hidden, trace)) = plt.subplots(2, 2, figsize=(9, 6), sharex=True)
+    _draw_image(picture, image)
+    picture.set_ylabel("pixel")
+    _draw_raster(hidden, record.hidden_spikes[:, index], neuron if layer == "hidden" else None)
+    hidden.set_ylabel("hidden neuron")
+    _draw_raster(read_out, record.read_out_spikes[:, index], neuron if layer == "read-out" else None)
+    read_out.set_yticks(range(len(classes)), classes)
+    read_out.set_ylabel("read-out neuron")
+    _draw_trace(trace, record, index, layer, neuron)
+    has_current = layer == "hidden" and record.current is not None
+    trace.set_ylabel("potential v, current I" if has_current else "membrane potential v")
+    trace.set_title(f"{layer} neuron {neuron}", fontsize=10, loc="left")
+    figure.legend(*trace.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
+    for axes in (hidden, trace):
+        axes.set_xlabel("time step t")
+    figure.suptitle(name, fontsize=11, color=STYLE[name]["color"], weight="bold")
     return figure
 
 
@@ -314,6 +314,7 @@ def _label_gradients(figure: Figure) -> None:
     figure.legend(*handles, loc="outside lower center", ncols=3, fontsize=9)
 
 
+@plt.rc_context(RC | {"font.size": 10})
 def gradient_profiles(
     panels: Mapping[str, Mapping[str, Tensor]], log: bool = True, cut: int | None = None
 ) -> Figure:
@@ -324,23 +325,23 @@ def gradient_profiles(
         log: whether the vertical axis is logarithmic; the panels then share it.
         cut: column before which the history was cut; None draws no line there.
     """
-    with plt.rc_context(RC | {"font.size": 10}):
-        figure, all_axes = plt.subplots(1, len(panels), figsize=(9, 3.6), sharey=log, squeeze=False)
-        for axes, (title, curves) in zip(all_axes[0], panels.items(), strict=True):
-            for position, (name, norms) in enumerate(curves.items()):
-                style = STYLE.get(name, {"color": _COLOURS[position], "linestyle": _LINES[position]})
-                axes.plot(norms.numpy(), label=name, linewidth=1.8, **style)
-            if log:
-                axes.set_yscale("log")
-            else:
-                axes.set_ylim(bottom=0)
-            if cut is not None:
-                axes.axvline(cut - 0.5, color=QUANTITY["threshold"], linestyle=":", linewidth=1.2)
-            _label_columns(axes, title)
-        _label_gradients(figure)
+    figure, all_axes = plt.subplots(1, len(panels), figsize=(9, 3.6), sharey=log, squeeze=False)
+    for axes, (title, curves) in zip(all_axes[0], panels.items(), strict=True):
+        for position, (name, norms) in enumerate(curves.items()):
+            style = STYLE.get(name, {"color": _COLOURS[position], "linestyle": _LINES[position]})
+            axes.plot(norms.numpy(), label=name, linewidth=1.8, **style)
+        if log:
+            axes.set_yscale("log")
+        else:
+            axes.set_ylim(bottom=0)
+        if cut is not None:
+            axes.axvline(cut - 0.5, color=QUANTITY["threshold"], linestyle=":", linewidth=1.2)
+        _label_columns(axes, title)
+    _label_gradients(figure)
     return figure
 
 
+@plt.rc_context(RC | {"font.size": 10})
 def gradient_spread(norms: Mapping[str, Tensor]) -> Figure:
     """Draw how much the gradient that reaches a column differs from image to image.
 
@@ -348,39 +349,34 @@ def gradient_spread(norms: Mapping[str, Tensor]) -> Figure:
         norms: name of each network to the norms for each column and image, ``[T, N]``. Images without any gradient
             at the last column are left out.
     """
-    with plt.rc_context(RC | {"font.size": 10}):
-        figure, all_axes = plt.subplots(1, len(norms), figsize=(9, 3.6), sharey=True, squeeze=False)
-        for axes, (name, values) in zip(all_axes[0], norms.items(), strict=True):
-            colour, values = STYLE[name]["color"], values[:, values[-1] > 0]
-            low, middle, high = np.quantile(values.numpy(), (0.25, 0.5, 0.75), axis=1)
-            steps = np.arange(len(middle))
-            axes.fill_between(
-                steps, low, high, color=colour, alpha=0.2, linewidth=0, label="half of the images"
-            )
-            axes.plot(middle, color=colour, linewidth=1.8, label="median image")
-            axes.plot(
-                values.max(1).values.numpy(), color=colour, linestyle=":", linewidth=1.8, label="largest"
-            )
-            axes.set_yscale("log")
-            _label_columns(axes, name)
-        _label_gradients(figure)
+    figure, all_axes = plt.subplots(1, len(norms), figsize=(9, 3.6), sharey=True, squeeze=False)
+    for axes, (name, values) in zip(all_axes[0], norms.items(), strict=True):
+        colour, values = STYLE[name]["color"], values[:, values[-1] > 0]
+        low, middle, high = np.quantile(values.numpy(), (0.25, 0.5, 0.75), axis=1)
+        steps = np.arange(len(middle))
+        axes.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0, label="half of the images")
+        axes.plot(middle, color=colour, linewidth=1.8, label="median image")
+        axes.plot(values.max(1).values.numpy(), color=colour, linestyle=":", linewidth=1.8, label="largest")
+        axes.set_yscale("log")
+        _label_columns(axes, name)
+    _label_gradients(figure)
     return figure
 
 
+@plt.rc_context(RC | {"font.size": 10})
 def step_norms(norms: Mapping[str, Sequence[float]]) -> Figure:
     """Draw the norm of the gradient of all weights against the training step.
 
     Args:
         norms: name of each network to the norm in every step.
     """
-    with plt.rc_context(RC | {"font.size": 10}):
-        figure, all_axes = plt.subplots(1, len(norms), figsize=(9, 3.2), sharey=True, squeeze=False)
-        for axes, (name, values) in zip(all_axes[0], norms.items(), strict=True):
-            axes.plot(values, ".", markersize=3, color="#999999" if name == "plain" else STYLE[name]["color"])
-            median = float(np.median(values))
-            axes.axhline(median, color="black", linestyle="--", linewidth=1.4)
-            axes.set_yscale("log")
-            axes.set_title(f"{name}\nmedian {median:.2f}, largest {max(values):.2f}", fontsize=10)
-            axes.set_xlabel("training step")
-        all_axes[0, 0].set_ylabel("gradient norm of all weights")
+    figure, all_axes = plt.subplots(1, len(norms), figsize=(9, 3.2), sharey=True, squeeze=False)
+    for axes, (name, values) in zip(all_axes[0], norms.items(), strict=True):
+        axes.plot(values, ".", markersize=3, color="#999999" if name == "plain" else STYLE[name]["color"])
+        median = float(np.median(values))
+        axes.axhline(median, color="black", linestyle="--", linewidth=1.4)
+        axes.set_yscale("log")
+        axes.set_title(f"{name}\nmedian {median:.2f}, largest {max(values):.2f}", fontsize=10)
+        axes.set_xlabel("training step")
+    all_axes[0, 0].set_ylabel("gradient norm of all weights")
     return figure

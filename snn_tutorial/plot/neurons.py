@@ -19,6 +19,7 @@ _MARKERS = "os^Dv"
 _DASHES = ("-", "--", ":", "-.", (0, (5, 1)))
 
 
+@plt.rc_context(RC | {"font.size": 10})
 def neuron_traces(traces: Mapping[str, Trace]) -> Figure:
     """Draw input, membrane potential and spikes of a neuron against the time step, a column for each trace.
 
@@ -27,31 +28,30 @@ def neuron_traces(traces: Mapping[str, Trace]) -> Figure:
     Args:
         traces: title of each column to the trace of one neuron, its values ``[T]``.
     """
-    with plt.rc_context(RC | {"font.size": 10}):
-        figure, all_axes = plt.subplots(
-            3,
-            len(traces),
-            figsize=(9, 4.9),
-            height_ratios=(1.3, 2.4, 0.5),
-            sharex="col",
-            sharey="row",
-            squeeze=False,
-        )
-        for column, (title, trace) in zip(all_axes.T, traces.items(), strict=True):
-            column[0].set_title(title, fontsize=11)
-            _draw_input(column[0], trace)
-            _draw_membrane(column[1], trace)
-            _draw_spikes(column[2], trace)
-            column[2].set_xlabel("time step t")
-        all_axes[1, 0].set_ylim(bottom=min(all_axes[1, 0].get_ylim()[0], -0.1))
-        labels = ("input", "membrane potential", "spike")
-        for axes, label in zip(all_axes[:, 0], labels, strict=True):
-            axes.set_ylabel(label)
-        handles = {}
-        for axes in all_axes.flat:
-            found, names = axes.get_legend_handles_labels()
-            handles |= dict(zip(names, found, strict=True))
-        figure.legend(handles.values(), handles, loc="outside lower center", ncols=len(handles), fontsize=9)
+    figure, all_axes = plt.subplots(
+        3,
+        len(traces),
+        figsize=(9, 4.9),
+        height_ratios=(1.3, 2.4, 0.5),
+        sharex="col",
+        sharey="row",
+        squeeze=False,
+    )
+    for column, (title, trace) in zip(all_axes.T, traces.items(), strict=True):
+        column[0].set_title(title, fontsize=11)
+        _draw_input(column[0], trace)
+        _draw_membrane(column[1], trace)
+        _draw_spikes(column[2], trace)
+        column[2].set_xlabel("time step t")
+    all_axes[1, 0].set_ylim(bottom=min(all_axes[1, 0].get_ylim()[0], -0.1))
+    labels = ("input", "membrane potential", "spike")
+    for axes, label in zip(all_axes[:, 0], labels, strict=True):
+        axes.set_ylabel(label)
+    handles = {}
+    for axes in all_axes.flat:
+        found, names = axes.get_legend_handles_labels()
+        handles |= dict(zip(names, found, strict=True))
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=len(handles), fontsize=9)
     return figure
 
 
@@ -95,6 +95,7 @@ def _draw_spikes(axes: Axes, trace: Trace) -> None:
     axes.set_xticks(t[::step])
 
 
+@plt.rc_context(RC | {"font.size": 10})
 def membranes(v: Mapping[str, ArrayLike], x: ArrayLike, v_threshold: float) -> Figure:
     """Draw the membrane potential of several neurons that get the same input.
 
@@ -105,25 +106,21 @@ def membranes(v: Mapping[str, ArrayLike], x: ArrayLike, v_threshold: float) -> F
     """
     colours = (OKABE_ITO["blue"], OKABE_ITO["vermilion"], OKABE_ITO["black"], OKABE_ITO["orange"], "#666666")
     t = np.arange(len(np.asarray(x)))
-    with plt.rc_context(RC | {"font.size": 10}):
-        figure, axes = plt.subplots(figsize=(7.5, 3.4))
-        axes.fill_between(
-            t, np.asarray(x), step="mid", color=QUANTITY["input"], alpha=0.2, label="input x[t]"
+    figure, axes = plt.subplots(figsize=(7.5, 3.4))
+    axes.fill_between(t, np.asarray(x), step="mid", color=QUANTITY["input"], alpha=0.2, label="input x[t]")
+    axes.axhline(v_threshold, color=QUANTITY["threshold"], linestyle="--", label="v_threshold")
+    for (name, values), colour, marker, dashes in zip(v.items(), colours, _MARKERS, _DASHES, strict=False):
+        axes.plot(
+            t, np.asarray(values), color=colour, marker=marker, linestyle=dashes, markersize=4, label=name
         )
-        axes.axhline(v_threshold, color=QUANTITY["threshold"], linestyle="--", label="v_threshold")
-        for (name, values), colour, marker, dashes in zip(
-            v.items(), colours, _MARKERS, _DASHES, strict=False
-        ):
-            axes.plot(
-                t, np.asarray(values), color=colour, marker=marker, linestyle=dashes, markersize=4, label=name
-            )
-        axes.set_xlabel("time step t")
-        axes.set_ylabel("membrane potential v[t]")
-        axes.set_ylim(0, 1.15 * v_threshold)
-        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
+    axes.set_xlabel("time step t")
+    axes.set_ylabel("membrane potential v[t]")
+    axes.set_ylim(0, 1.15 * v_threshold)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
     return figure
 
 
+@plt.rc_context(RC | {"axes.grid": False, "font.size": 10})
 def recurrent_weights(weights: Mapping[str, ArrayLike]) -> Figure:
     """Draw the weights with which i[t] = [x[t]; y[t-1]] W^T is made, a matrix for each container.
 
@@ -132,27 +129,27 @@ def recurrent_weights(weights: Mapping[str, ArrayLike]) -> Figure:
     """
     matrices = {name: np.asarray(weight) for name, weight in weights.items()}
     limit = max(np.abs(matrix).max() for matrix in matrices.values())
-    with plt.rc_context(RC | {"axes.grid": False, "font.size": 10}):
-        figure, all_axes = plt.subplots(1, len(matrices), figsize=(9, 3.1), squeeze=False)
-        for axes, (name, matrix) in zip(all_axes[0], matrices.items(), strict=True):
-            inputs, columns = matrix.shape
-            picture = axes.imshow(matrix, cmap="PuOr", vmin=-limit, vmax=limit)
-            for row, column in np.ndindex(inputs, columns):
-                value = matrix[row, column]
-                colour = "white" if abs(value) > 0.65 * limit else "black"
-                text = f"{value:.0f}" if value in (0, 1) else f"{value:z.2f}".replace("-", "\N{MINUS SIGN}")
-                axes.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
-            axes.axvline(inputs - 0.5, color="black", linewidth=2)
-            axes.set_title(name, fontsize=11)
-            names = [f"x{n}" for n in range(inputs)] + [f"y{n}" for n in range(columns - inputs)]
-            axes.set_xticks(range(columns), names)
-            axes.set_yticks(range(inputs), [f"i{n}" for n in range(inputs)])
-            axes.set_xlabel("from x[t]   |   from y[t-1]")
-            axes.set_ylabel("to i[t]")
-        figure.colorbar(picture, ax=all_axes, label="weight", shrink=0.7, aspect=20)
+    figure, all_axes = plt.subplots(1, len(matrices), figsize=(9, 3.1), squeeze=False)
+    for axes, (name, matrix) in zip(all_axes[0], matrices.items(), strict=True):
+        inputs, columns = matrix.shape
+        picture = axes.imshow(matrix, cmap="PuOr", vmin=-limit, vmax=limit)
+        for row, column in np.ndindex(inputs, columns):
+            value = matrix[row, column]
+            colour = "white" if abs(value) > 0.65 * limit else "black"
+            text = f"{value:.0f}" if value in (0, 1) else f"{value:z.2f}".replace("-", "\N{MINUS SIGN}")
+            axes.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
+        axes.axvline(inputs - 0.5, color="black", linewidth=2)
+        axes.set_title(name, fontsize=11)
+        names = [f"x{n}" for n in range(inputs)] + [f"y{n}" for n in range(columns - inputs)]
+        axes.set_xticks(range(columns), names)
+        axes.set_yticks(range(inputs), [f"i{n}" for n in range(inputs)])
+        axes.set_xlabel("from x[t]   |   from y[t-1]")
+        axes.set_ylabel("to i[t]")
+    figure.colorbar(picture, ax=all_axes, label="weight", shrink=0.7, aspect=20)
     return figure
 
 
+@plt.rc_context(RC | {"axes.grid": False, "font.size": 10})
 def padded_batch(s_seq: ArrayLike, lengths: Sequence[int]) -> Figure:
     """Draw the spikes of one neuron for samples of different length, the padding hatched, each end marked.
 
@@ -162,34 +159,32 @@ def padded_batch(s_seq: ArrayLike, lengths: Sequence[int]) -> Figure:
     """
     spikes = np.asarray(s_seq)
     steps = len(spikes)
-    with plt.rc_context(RC | {"axes.grid": False, "font.size": 10}):
-        figure, axes = plt.subplots(figsize=(7.5, 0.5 * len(lengths) + 1.5))
-        for row, length in enumerate(lengths):
-            fired = np.flatnonzero(spikes[:, row])
-            axes.vlines(fired, row - 0.3, row + 0.3, color=QUANTITY["spike"], linewidth=4)
-            axes.add_patch(
-                Rectangle(
-                    (length - 0.5, row - 0.5),
-                    steps - length,
-                    1,
-                    facecolor="#DDDDDD",
-                    edgecolor="#888888",
-                    hatch="///",
-                    linewidth=0,
-                    alpha=0.6,
-                )
+    figure, axes = plt.subplots(figsize=(7.5, 0.5 * len(lengths) + 1.5))
+    for row, length in enumerate(lengths):
+        fired = np.flatnonzero(spikes[:, row])
+        axes.vlines(fired, row - 0.3, row + 0.3, color=QUANTITY["spike"], linewidth=4)
+        axes.add_patch(
+            Rectangle(
+                (length - 0.5, row - 0.5),
+                steps - length,
+                1,
+                facecolor="#DDDDDD",
+                edgecolor="#888888",
+                hatch="///",
+                linewidth=0,
+                alpha=0.6,
             )
-            axes.plot([length - 0.5] * 2, [row - 0.5, row + 0.5], color="black", linewidth=3, clip_on=False)
-        axes.set_yticks(
-            range(len(lengths)), [f"sample {n}, {length} steps" for n, length in enumerate(lengths)]
         )
-        axes.set_xticks(range(steps))
-        axes.set_xlim(-0.5, steps - 0.5)
-        axes.set_ylim(len(lengths) - 0.5, -0.5)
-        axes.set_xlabel("time step t")
+        axes.plot([length - 0.5] * 2, [row - 0.5, row + 0.5], color="black", linewidth=3, clip_on=False)
+    axes.set_yticks(range(len(lengths)), [f"sample {n}, {length} steps" for n, length in enumerate(lengths)])
+    axes.set_xticks(range(steps))
+    axes.set_xlim(-0.5, steps - 0.5)
+    axes.set_ylim(len(lengths) - 0.5, -0.5)
+    axes.set_xlabel("time step t")
     return figure
 
 
+@plt.rc_context(RC | {"axes.grid": False, "font.size": 10})
 def borders() -> Figure:
     """Draw what crosses the border between two batches: the state forward, the gradient back."""
     cases = {
@@ -197,13 +192,12 @@ def borders() -> Figure:
         "reset_net": ("nothing crosses: for samples that have nothing to do with each other", False, None),
         "detach_net": ("the state crosses, the gradient stops: truncated BPTT", True, "stops"),
     }
-    with plt.rc_context(RC | {"axes.grid": False, "font.size": 10}):
-        figure, axes = plt.subplots(figsize=(9, 3.9))
-        axes.set_axis_off()
-        axes.set_xlim(0, 10)
-        axes.set_ylim(-0.25, 5.75)
-        for row, (name, (meaning, state, gradient)) in enumerate(cases.items()):
-            _draw_border(axes, 4.6 - 2 * row, name, meaning, state, gradient)
+    figure, axes = plt.subplots(figsize=(9, 3.9))
+    axes.set_axis_off()
+    axes.set_xlim(0, 10)
+    axes.set_ylim(-0.25, 5.75)
+    for row, (name, (meaning, state, gradient)) in enumerate(cases.items()):
+        _draw_border(axes, 4.6 - 2 * row, name, meaning, state, gradient)
     return figure
 
 

@@ -16,27 +16,27 @@ from snn_tutorial.plot.style import RC, STYLE
 GREY = "#555555"
 
 
+@plt.rc_context(RC | {"axes.grid": False})
 def overview(image: np.ndarray) -> Figure:
     """Draw the front page's picture: an image read column by column, and what the three networks remember with.
 
     Args:
         image: one grey image ``[28, 28]``.
     """
-    with plt.rc_context(RC | {"axes.grid": False}):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), width_ratios=(1, 2.1))
-        _draw_reading(left, image, column=9)
-        right.set_axis_off()
-        right.set_xlim(0, 10)
-        right.set_ylim(-0.9, 5.4)
-        right.set_title("three ways to remember the columns before", fontsize=11)
-        for row, (name, memory) in enumerate(
-            {
-                "plain": "remembers with its membranes only",
-                "stateful-synapse": "synapses keep a decaying current",
-                "feedback": "spikes come back one step later",
-            }.items()
-        ):
-            _draw_network(right, 4.3 - 2 * row, name, memory)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), width_ratios=(1, 2.1))
+    _draw_reading(left, image, column=9)
+    right.set_axis_off()
+    right.set_xlim(0, 10)
+    right.set_ylim(-0.9, 5.4)
+    right.set_title("three ways to remember the columns before", fontsize=11)
+    for row, (name, memory) in enumerate(
+        {
+            "plain": "remembers with its membranes only",
+            "stateful-synapse": "synapses keep a decaying current",
+            "feedback": "spikes come back one step later",
+        }.items()
+    ):
+        _draw_network(right, 4.3 - 2 * row, name, memory)
     return figure
 
 

@@ -29,6 +29,7 @@ _CURVES = (
 )
 
 
+@plt.rc_context(RC | {"axes.grid": False})
 def class_rows(
     images: np.ndarray, labels: np.ndarray, classes: Sequence[str], per_class: int = 13, seed: int = 0
 ) -> Figure:
@@ -42,16 +43,15 @@ def class_rows(
         seed: of the choice.
     """
     rng = np.random.default_rng(seed)
-    with plt.rc_context(RC | {"axes.grid": False}):
-        figure, all_axes = plt.subplots(
-            len(classes), 1, figsize=(9, 0.64 * len(classes)), squeeze=False, layout="none"
-        )
-        figure.subplots_adjust(left=0.13, right=0.995, top=0.995, bottom=0.005, hspace=0.06)
-        for label, (axes, name) in enumerate(zip(all_axes[:, 0], classes, strict=True)):
-            chosen = rng.choice(np.flatnonzero(labels == label), per_class, replace=False)
-            axes.imshow(np.hstack(images[chosen]), cmap="gray_r", vmin=0, vmax=255)
-            axes.set_ylabel(name, rotation=0, ha="right", va="center")
-            _bare(axes)
+    figure, all_axes = plt.subplots(
+        len(classes), 1, figsize=(9, 0.64 * len(classes)), squeeze=False, layout="none"
+    )
+    figure.subplots_adjust(left=0.13, right=0.995, top=0.995, bottom=0.005, hspace=0.06)
+    for label, (axes, name) in enumerate(zip(all_axes[:, 0], classes, strict=True)):
+        chosen = rng.choice(np.flatnonzero(labels == label), per_class, replace=False)
+        axes.imshow(np.hstack(images[chosen]), cmap="gray_r", vmin=0, vmax=255)
+        axes.set_ylabel(name, rotation=0, ha="right", va="center")
+        _bare(axes)
     return figure
 
 
@@ -95,6 +95,7 @@ def _raster_axes(axes: Axes, steps: int = 28, features: int = 28) -> None:
     axes.set_yticks(np.linspace(0, features - 1, 4).round().astype(int))
 
 
+@plt.rc_context(RC | {"axes.grid": False})
 def reading_step(image: np.ndarray, t: int, name: str, order: str = "column") -> Figure:
     """Draw one step of reading: the picture, the 28 values of this step, and all that has come so far.
 
@@ -112,17 +113,16 @@ def reading_step(image: np.ndarray, t: int, name: str, order: str = "column") ->
     if not 0 <= t < 28:
         raise ValueError(f"t must be 0 to 27, got {t}")
     x_seq = (image.T if order == "column" else image) / 255  # [T, features]
-    with plt.rc_context(RC | {"axes.grid": False}):
-        figure, (left, middle, right) = plt.subplots(1, 3, figsize=(9, 3.5), width_ratios=(1, 0.62, 1))
-        left.imshow(_partly_read(image, t, order), cmap="gray", vmin=0, vmax=255)
-        _mark(left, t, order)
-        left.set_title(f"{name}, {order} {t}", fontsize=11)
-        _picture_axes(left)
-        _Bars(middle).show(x_seq[t])
-        middle.set_box_aspect(1 / 0.62)
-        middle.set_title(f"input at t = {t}", fontsize=11)
-        _Raster(right, x_seq).show(t)
-        right.set_title("what has come so far", fontsize=11)
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(9, 3.5), width_ratios=(1, 0.62, 1))
+    left.imshow(_partly_read(image, t, order), cmap="gray", vmin=0, vmax=255)
+    _mark(left, t, order)
+    left.set_title(f"{name}, {order} {t}", fontsize=11)
+    _picture_axes(left)
+    _Bars(middle).show(x_seq[t])
+    middle.set_box_aspect(1 / 0.62)
+    middle.set_title(f"input at t = {t}", fontsize=11)
+    _Raster(right, x_seq).show(t)
+    right.set_title("what has come so far", fontsize=11)
     return figure
 
 
@@ -162,6 +162,7 @@ class _Raster:
         self._frame.set_x(t - 0.6)
 
 
+@plt.rc_context(RC | {"axes.grid": False})
 def layout(x_seq: np.ndarray, sample: int = 0, feature: int = 14) -> Figure:
     """Draw a batch ``[T, N, features]``: as a deck of T cards, one sample of it, and one feature of that sample.
 
@@ -171,22 +172,21 @@ def layout(x_seq: np.ndarray, sample: int = 0, feature: int = 14) -> Figure:
         feature: the feature of it that is taken out.
     """
     T, N, H = x_seq.shape
-    with plt.rc_context(RC | {"axes.grid": False}):
-        figure, (deck, one, trace) = plt.subplots(1, 3, figsize=(9, 3.6), width_ratios=(1.5, 1, 1.05))
-        _draw_deck(deck, x_seq, sample)
-        deck.set_title(f"x_seq  [T, N, features] = [{T}, {N}, {H}]", fontsize=11)
-        one.imshow(x_seq[:, sample].T, cmap="gray_r", vmin=0, vmax=1)
-        one.axhspan(feature - 0.5, feature + 0.5, fill=False, edgecolor=QUANTITY["input"], linewidth=2)
-        _raster_axes(one, T, H)
-        one.set_ylabel("feature i")
-        one.set_title(f"x_seq[:, {sample}]  [T, features]", fontsize=11)
-        trace.step(np.arange(T), x_seq[:, sample, feature], where="mid", color=QUANTITY["input"], linewidth=2)
-        trace.set_xlabel("time step t")
-        trace.set_ylabel("input current x[t]")
-        trace.set_ylim(-0.03, 1.03)
-        trace.set_xticks([0, 9, 18, 27])
-        trace.set_box_aspect(1)
-        trace.set_title(f"x_seq[:, {sample}, {feature}]  [T]", fontsize=11)
+    figure, (deck, one, trace) = plt.subplots(1, 3, figsize=(9, 3.6), width_ratios=(1.5, 1, 1.05))
+    _draw_deck(deck, x_seq, sample)
+    deck.set_title(f"x_seq  [T, N, features] = [{T}, {N}, {H}]", fontsize=11)
+    one.imshow(x_seq[:, sample].T, cmap="gray_r", vmin=0, vmax=1)
+    one.axhspan(feature - 0.5, feature + 0.5, fill=False, edgecolor=QUANTITY["input"], linewidth=2)
+    _raster_axes(one, T, H)
+    one.set_ylabel("feature i")
+    one.set_title(f"x_seq[:, {sample}]  [T, features]", fontsize=11)
+    trace.step(np.arange(T), x_seq[:, sample, feature], where="mid", color=QUANTITY["input"], linewidth=2)
+    trace.set_xlabel("time step t")
+    trace.set_ylabel("input current x[t]")
+    trace.set_ylim(-0.03, 1.03)
+    trace.set_xticks([0, 9, 18, 27])
+    trace.set_box_aspect(1)
+    trace.set_title(f"x_seq[:, {sample}, {feature}]  [T]", fontsize=11)
     return figure
 
 
@@ -210,27 +210,28 @@ def _draw_deck(axes: Axes, x_seq: np.ndarray, sample: int) -> None:
     axes.set_axis_off()
 
 
+@plt.rc_context(RC | {"axes.grid": False})
 def rasters(sequences: Mapping[str, np.ndarray]) -> Figure:
     """Draw sequences side by side as a network gets them: time to the right, features downwards.
 
     Args:
         sequences: title of each panel to grey values in [0, 1], ``[T, features]``.
     """
-    with plt.rc_context(RC | {"axes.grid": False}):
-        figure, all_axes = plt.subplots(
-            1,
-            len(sequences),
-            figsize=(3 * len(sequences), 3.2),
-            squeeze=False,
-        )
-        for axes, (title, x_seq) in zip(all_axes[0], sequences.items(), strict=True):
-            axes.imshow(x_seq.T, cmap="gray_r", vmin=0, vmax=1)
-            _raster_axes(axes, *x_seq.shape)
-            axes.set_title(title, fontsize=10)
-        all_axes[0, 0].set_ylabel("feature i")
+    figure, all_axes = plt.subplots(
+        1,
+        len(sequences),
+        figsize=(3 * len(sequences), 3.2),
+        squeeze=False,
+    )
+    for axes, (title, x_seq) in zip(all_axes[0], sequences.items(), strict=True):
+        axes.imshow(x_seq.T, cmap="gray_r", vmin=0, vmax=1)
+        _raster_axes(axes, *x_seq.shape)
+        axes.set_title(title, fontsize=10)
+    all_axes[0, 0].set_ylabel("feature i")
     return figure
 
 
+@plt.rc_context(RC)
 def accuracy_by_column(curves: Mapping[str, Sequence[float]], ceiling: float, subset: bool = False) -> Figure:
     """Draw the test accuracy of linear readers against the column.
 
@@ -239,23 +240,23 @@ def accuracy_by_column(curves: Mapping[str, Sequence[float]], ceiling: float, su
         ceiling: accuracy of the reader that sees all pixels.
         subset: whether the readers saw only the embedded subset; the figure then says so.
     """
-    with plt.rc_context(RC):
-        figure, axes = plt.subplots(figsize=(8, 4.2))
-        for style, (name, values) in zip(_CURVES, curves.items(), strict=False):
-            axes.plot(range(len(values)), 100 * np.asarray(values), label=name, markersize=5, **style)
-        for level, text in ((100 * ceiling, "all pixels"), (10, "chance")):
-            axes.axhline(level, color="#666666", linewidth=1, zorder=0)
-            axes.text(0, level + 1, text, va="bottom", fontsize=10, color="#444444")
-        axes.set_xlabel("time step t = column")
-        axes.set_ylabel("test accuracy (%)")
-        axes.set_ylim(0, 100)
-        axes.set_xticks([0, 9, 18, 27])
-        if subset:
-            axes.set_title("6,000 of 60,000 training images", loc="left", fontsize=11)
-        axes.legend(loc="lower center", bbox_to_anchor=(0.55, 0.11))
+    figure, axes = plt.subplots(figsize=(8, 4.2))
+    for style, (name, values) in zip(_CURVES, curves.items(), strict=False):
+        axes.plot(range(len(values)), 100 * np.asarray(values), label=name, markersize=5, **style)
+    for level, text in ((100 * ceiling, "all pixels"), (10, "chance")):
+        axes.axhline(level, color="#666666", linewidth=1, zorder=0)
+        axes.text(0, level + 1, text, va="bottom", fontsize=10, color="#444444")
+    axes.set_xlabel("time step t = column")
+    axes.set_ylabel("test accuracy (%)")
+    axes.set_ylim(0, 100)
+    axes.set_xticks([0, 9, 18, 27])
+    if subset:
+        axes.set_title("6,000 of 60,000 training images", loc="left", fontsize=11)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.55, 0.11))
     return figure
 
 
+@plt.rc_context(RC | {"axes.grid": False})
 def column_pairs(
     correlation: np.ndarray, columns: Sequence[int], accuracy: np.ndarray, best: tuple[int, int]
 ) -> Figure:
@@ -267,25 +268,24 @@ def column_pairs(
         accuracy: test accuracy in [0, 1] of the reader of each two of them, ``[K, K]``, symmetric.
         best: two of ``columns``, the pair to mark.
     """
-    with plt.rc_context(RC | {"axes.grid": False}):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.9))
-        picture = left.imshow(correlation, cmap="RdBu_r", vmin=-1, vmax=1)
-        figure.colorbar(picture, ax=left, label="correlation", shrink=0.85)
-        left.set_title("how alike two columns are", fontsize=11)
-        left.set_xticks([0, 9, 18, 27])
-        left.set_yticks([0, 9, 18, 27])
-        picture = right.imshow(100 * accuracy, cmap="viridis")
-        figure.colorbar(picture, ax=right, label="test accuracy (%)", shrink=0.85)
-        right.set_title("what two columns tell together", fontsize=11)
-        places = np.arange(0, len(columns), 3)
-        right.set_xticks(places, [columns[place] for place in places])
-        right.set_yticks(places, [columns[place] for place in places])
-        first, second = (columns.index(column) for column in best)
-        for x, y in ((first, second), (second, first)):
-            right.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor="black", linewidth=2))
-        for axes in (left, right):
-            axes.set_xlabel("column t")
-            axes.set_ylabel("column u")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.9))
+    picture = left.imshow(correlation, cmap="RdBu_r", vmin=-1, vmax=1)
+    figure.colorbar(picture, ax=left, label="correlation", shrink=0.85)
+    left.set_title("how alike two columns are", fontsize=11)
+    left.set_xticks([0, 9, 18, 27])
+    left.set_yticks([0, 9, 18, 27])
+    picture = right.imshow(100 * accuracy, cmap="viridis")
+    figure.colorbar(picture, ax=right, label="test accuracy (%)", shrink=0.85)
+    right.set_title("what two columns tell together", fontsize=11)
+    places = np.arange(0, len(columns), 3)
+    right.set_xticks(places, [columns[place] for place in places])
+    right.set_yticks(places, [columns[place] for place in places])
+    first, second = (columns.index(column) for column in best)
+    for x, y in ((first, second), (second, first)):
+        right.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor="black", linewidth=2))
+    for axes in (left, right):
+        axes.set_xlabel("column t")
+        axes.set_ylabel("column u")
     return figure
 
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from snn_tutorial.plot.style import RC
 
 
+@plt.rc_context(RC | {"axes.grid": False, "font.size": 10})
 def throughput(results: Mapping[str, Any]) -> Figure:
     """Draw the time of a training step for every library and network at the base size, our own in colour.
 
@@ -23,28 +24,27 @@ def throughput(results: Mapping[str, Any]) -> Figure:
     panels = [entry for entry in results["steps"] if _size(entry) == _size(results["steps"][0])]
     labels = {name: library["label"] for name, library in results["libraries"].items()}
     size = panels[0]["config"]
-    with plt.rc_context(RC | {"axes.grid": False, "font.size": 10}):
-        figure, all_axes = plt.subplots(
-            1,
-            len(panels),
-            figsize=(10, 0.34 * len(labels) + 1.3),
-            sharex=True,
-            sharey=True,
-        )
-        for axes, panel in zip(np.atleast_1d(all_axes), panels, strict=True):
-            _draw_bars(axes, panel["libraries"], labels)
-            axes.set_title(panel["config"]["model"], fontsize=11)
-            axes.set_xlabel("training step (ms)")
-        shortest, longest = (
-            pick(library["ms"]["median"] for panel in panels for library in panel["libraries"].values())
-            for pick in (min, max)
-        )
-        axes.set_xlim(shortest / 2, longest * 15)  # room for the text of the longest bar
-        figure.suptitle(
-            f"batch {size['batch']}, {size['T']} time steps, {size['hidden']} hidden neurons; "
-            f"{results['provenance']['processor']}, {results['provenance']['cores']} cores; x: times ours",
-            fontsize=10,
-        )
+    figure, all_axes = plt.subplots(
+        1,
+        len(panels),
+        figsize=(10, 0.34 * len(labels) + 1.3),
+        sharex=True,
+        sharey=True,
+    )
+    for axes, panel in zip(np.atleast_1d(all_axes), panels, strict=True):
+        _draw_bars(axes, panel["libraries"], labels)
+        axes.set_title(panel["config"]["model"], fontsize=11)
+        axes.set_xlabel("training step (ms)")
+    shortest, longest = (
+        pick(library["ms"]["median"] for panel in panels for library in panel["libraries"].values())
+        for pick in (min, max)
+    )
+    axes.set_xlim(shortest / 2, longest * 15)  # room for the text of the longest bar
+    figure.suptitle(
+        f"batch {size['batch']}, {size['T']} time steps, {size['hidden']} hidden neurons; "
+        f"{results['provenance']['processor']}, {results['provenance']['cores']} cores; x: times ours",
+        fontsize=10,
+    )
     return figure
 
 

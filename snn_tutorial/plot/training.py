@@ -19,6 +19,7 @@ CURVES: dict[str, str] = {
 History = Sequence[Mapping[str, float]]
 
 
+@plt.rc_context(RC)
 def training_curves(histories: Mapping[str, History], key: str, subset: bool = False) -> Figure:
     """Draw one quantity of several networks against the epoch.
 
@@ -35,17 +36,16 @@ def training_curves(histories: Mapping[str, History], key: str, subset: bool = F
     if not histories:
         raise ValueError("histories is empty: train at least one network")
     scale = 100 if key.endswith("accuracy") else 1
-    with plt.rc_context(RC):
-        figure, axes = plt.subplots(figsize=(6.4, 3.8))
-        for name, history in histories.items():
-            epochs = [record["epoch"] + 1 for record in history]
-            values = [scale * record[key] for record in history]
-            marker = "o" if len(history) == 1 else None
-            axes.plot(epochs, values, label=name, linewidth=2, marker=marker, **STYLE[name])
-        axes.set_xlabel("epoch")
-        axes.set_ylabel(CURVES[key])
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        if subset:
-            axes.set_title("6,000 of 60,000 training images", loc="left", fontsize=11)
-        axes.legend()
+    figure, axes = plt.subplots(figsize=(6.4, 3.8))
+    for name, history in histories.items():
+        epochs = [record["epoch"] + 1 for record in history]
+        values = [scale * record[key] for record in history]
+        marker = "o" if len(history) == 1 else None
+        axes.plot(epochs, values, label=name, linewidth=2, marker=marker, **STYLE[name])
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(CURVES[key])
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    if subset:
+        axes.set_title("6,000 of 60,000 training images", loc="left", fontsize=11)
+    axes.legend()
     return figure
