@@ -90,12 +90,7 @@ def strips(
     margin = 0.06 * (high - low) + 0.2
     height = 0.34 if max(len(case["values"]) for case in cases) > 1 else 0.24
     figure, all_axes = plt.subplots(
-        1,
-        len(panels),
-        figsize=(9, 1.35 + height * len(rows)),
-        sharex=True,
-        sharey=True,
-        squeeze=False,
+        1, len(panels), figsize=(9, 1.35 + height * len(rows)), sharex=True, sharey=True, squeeze=False
     )
     for axes, name in zip(all_axes[0], panels, strict=True):
         axes.set_title(name, fontsize=11)

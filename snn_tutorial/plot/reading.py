@@ -217,12 +217,7 @@ def rasters(sequences: Mapping[str, np.ndarray]) -> Figure:
     Args:
         sequences: title of each panel to grey values in [0, 1], ``[T, features]``.
     """
-    figure, all_axes = plt.subplots(
-        1,
-        len(sequences),
-        figsize=(3 * len(sequences), 3.2),
-        squeeze=False,
-    )
+    figure, all_axes = plt.subplots(1, len(sequences), figsize=(3 * len(sequences), 3.2), squeeze=False)
     for axes, (title, x_seq) in zip(all_axes[0], sequences.items(), strict=True):
         axes.imshow(x_seq.T, cmap="gray_r", vmin=0, vmax=1)
         _raster_axes(axes, *x_seq.shape)

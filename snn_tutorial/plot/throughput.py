@@ -25,11 +25,7 @@ def throughput(results: Mapping[str, Any]) -> Figure:
     labels = {name: library["label"] for name, library in results["libraries"].items()}
     size = panels[0]["config"]
     figure, all_axes = plt.subplots(
-        1,
-        len(panels),
-        figsize=(10, 0.34 * len(labels) + 1.3),
-        sharex=True,
-        sharey=True,
+        1, len(panels), figsize=(10, 0.34 * len(labels) + 1.3), sharex=True, sharey=True
     )
     for axes, panel in zip(np.atleast_1d(all_axes), panels, strict=True):
         _draw_bars(axes, panel["libraries"], labels)

@@ -23,14 +23,7 @@ def synapse_explorer(s: Sequence[int], tau: float = 5.0) -> VBox:
         train = [int(spikes[name]) for name in buttons]
         return traces(train, currents(train, tau), title=rf"$\tau$ = {tau:g} steps")
 
-    slider = FloatSlider(
-        value=tau,
-        min=1.1,
-        max=50,
-        step=0.1,
-        description="tau (steps)",
-        style=WIDE,
-    )
+    slider = FloatSlider(value=tau, min=1.1, max=50, step=0.1, description="tau (steps)", style=WIDE)
     narrow = Layout(width="38px", padding="0", margin="1px")
     buttons = {
         f"s{t}": ToggleButton(
