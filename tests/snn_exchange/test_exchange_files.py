@@ -215,7 +215,7 @@ def test_random_damage_is_an_error_or_a_network(path, torture, monkeypatch):
     good = path.read_bytes()
     seed = 5
     generator = random.Random(seed)
-    count, refused = torture.count(fast=40, full=1500), 0
+    count, refused = torture.count(fast=15, full=1500), 0
     for number in range(count):
         damaged = bytearray(good)
         for _ in range(generator.choice([1, 1, 8])):

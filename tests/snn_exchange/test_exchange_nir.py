@@ -432,7 +432,7 @@ def test_round_trip_of_random_compositions(torture, tmp_path):
     fired = []
 
     @settings(
-        max_examples=torture.count(fast=60, full=2000),
+        max_examples=torture.count(fast=25, full=2000),
         deadline=None,
         derandomize=True,
         database=None,

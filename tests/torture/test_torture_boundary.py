@@ -575,7 +575,7 @@ def run(torture: Torture, case: Callable[[int, int], dict[str, object]], count: 
 
 
 def test_any_shape_layout_and_dtype_equals_the_torch_loop(torture):
-    cases = torture.count(fast=60, full=3000)
+    cases = torture.count(fast=30, full=3000)
     torture.figure(
         item=5,
         what="layers of random size, memory layout, precision, state and gradients, kernel against torch loop",
@@ -586,7 +586,7 @@ def test_any_shape_layout_and_dtype_equals_the_torch_loop(torture):
 
 
 def test_an_argument_that_does_not_fit_is_refused_before_a_kernel_starts(torture):
-    cases = torture.count(fast=150, full=10_000)
+    cases = torture.count(fast=60, full=10_000)
     torture.figure(
         item=5,
         what="kernels called with an argument of the wrong shape, dtype, device or layout: crashes",
@@ -598,7 +598,7 @@ def test_an_argument_that_does_not_fit_is_refused_before_a_kernel_starts(torture
 
 
 def test_a_change_in_place_before_backward_gives_an_error_or_the_same_gradient(torture):
-    cases = torture.count(fast=60, full=2000)
+    cases = torture.count(fast=30, full=2000)
     told = run(torture, in_place, cases)
     assert set(told) == {"torch's error", "gradient as before"}
     torture.figure(

@@ -329,7 +329,7 @@ def test_damaged_real_files_are_refused(good, torture, tmp_path):
     """Whatever is wrong with a file, the error names it and what to do, and nothing reaches the cache."""
     kinds = [(kind, ending) for ending, all_kinds in KINDS.items() for kind in all_kinds]
     random.Random(SEED).shuffle(kinds)
-    wanted, counts, harmless = torture.count(fast=40, full=500), collections.Counter(), 0
+    wanted, counts, harmless = torture.count(fast=20, full=500), collections.Counter(), 0
     number = 0
     while counts.total() < wanted:
         kind, ending = kinds[number % len(kinds)]

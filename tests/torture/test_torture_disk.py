@@ -416,7 +416,7 @@ def test_a_write_interrupted_before_any_of_its_lines(torture, tmp_path):
     try:
         with at_line(-1, interrupt, ("sequential_fmnist/files.py",)) as lines:
             write_json(tmp_path / "file", "old")
-        for line in range(1, lines[0] + 1):
+        for line in range(1, lines[0] + 1, 1 if torture.full else 5):
             with pytest.raises(KeyboardInterrupt), at_line(line, interrupt, ("sequential_fmnist/files.py",)):
                 write_json(tmp_path / "file", "new")
             gc.collect()
