@@ -317,6 +317,7 @@ def test_the_command_sends_the_same_grid_to_a_dask_scheduler(alone, tmp_path, mo
 
 def test_a_scheduler_that_does_not_answer_is_one_line(tmp_path, capsys):
     import dask
+    import distributed  # noqa: F401, before its settings are changed: what it adds meanwhile would be lost again
 
     with dask.config.set({"distributed.comm.timeouts.connect": "100ms"}), pytest.raises(SystemExit) as exit_:
         command.main(["search", "--scheduler", "tcp://127.0.0.1:9", "--runs", str(tmp_path / "runs.jsonl")])
