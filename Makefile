@@ -93,7 +93,7 @@ check: $(VENV)/.dev ## check style, types, imports and the core, in a minute
 
 .PHONY: test
 test: $(VENV)/.dev ## run the tests, but for those that take long
-	@$(BIN)/python tools/compile_kernels.py
+	@for dtype in float32 float64; do $(TEST_ENV) $(BIN)/python tools/compile_kernels.py $$dtype & done; wait
 	$(TEST_ENV) $(BIN)/python -m pytest $(TWO) $(ARGS)
 
 .PHONY: nightly

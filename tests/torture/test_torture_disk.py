@@ -35,6 +35,8 @@ from sequential_fmnist.training import Trainer, TrainingConfig, fit
 from snn_tutorial.page import save_figure
 from snn_tutorial.plot import __main__ as plot
 
+pytestmark = pytest.mark.nightly
+
 PAGE = os.sysconf("SC_PAGESIZE")
 SEED = 2
 

@@ -25,6 +25,8 @@ from sequential_fmnist.config import TrainingConfig
 from sequential_fmnist.files import InUseError, atomic_write, hold, remove_leftovers
 from sequential_fmnist.training import fit
 
+pytestmark = pytest.mark.nightly
+
 SEED = 21
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and fork as in POSIX")
 

@@ -28,7 +28,10 @@ from sequential_fmnist.networks import NETWORKS
 from sequential_fmnist.stopping import Stop
 from sequential_fmnist.training import fit
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and fork as in POSIX")
+pytestmark = [
+    pytest.mark.nightly,
+    pytest.mark.skipif(os.name != "posix", reason="signals and fork as in POSIX"),
+]
 SEED = 20
 KILLED = -signal.SIGKILL
 

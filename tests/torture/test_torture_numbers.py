@@ -25,6 +25,8 @@ from sequential_fmnist.networks import NETWORKS, make_network
 from sequential_fmnist.training import Trainer, fit, rate_loss
 from snn_core.functional import reset_net
 
+pytestmark = pytest.mark.nightly
+
 STEPS = 5  # of 40 images, in an epoch of 200
 
 
