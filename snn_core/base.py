@@ -66,7 +66,7 @@ class MemoryModule(nn.Module):
             RuntimeError: this is a recomputation within a backward pass, as of ``torch.utils.checkpoint``, and the
                 state has moved on since the forward pass.
         """
-        state = self.__dict__[name]
+        state = getattr(self, name)
         if state is None:
             if isinstance(default, Tensor):  # learnable, so it keeps its gradient
                 return default.to(like).expand_as(like).clone()
@@ -109,7 +109,7 @@ class MemoryModule(nn.Module):
 
     def _map_state(self, function: Callable[[Tensor], Tensor]) -> None:
         for name in self._state_names:
-            state = self.__dict__[name]
+            state = self.__dict__.get(name)  # a parameter set as the first state is torch's to move
             if state is not None:
                 self.keep_state(name, function(state))
 
@@ -120,7 +120,8 @@ class MemoryModule(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         # deepcopy and pickle refuse tensors in the middle of a graph: a copy holds the values, not the history.
         state = dict(self.__dict__)
-        return state | {name: state[name].detach() for name in self._state_names if state[name] is not None}
+        kept = {name: state[name] for name in self._state_names if state.get(name) is not None}
+        return state | {name: value.detach() for name, value in kept.items()}
 
     def forward_sequence(self, x_seq: Tensor) -> Tensor:
         """Apply the module to ``x_seq`` of shape ``[T, N, *]``, one time step after the other."""

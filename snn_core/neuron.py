@@ -109,9 +109,10 @@ class SpikingNeuron(MemoryModule):
             ValueError: the state comes from an input of another shape, device or dtype.
         """
         check_input(self, x)
-        s, self.v = self.step_function()(x, self.initial_v(x))
+        s, v = self.step_function()(x, self.initial_v(x))
+        self.keep_state("v", v)
         if self.store_v_seq:
-            self._v_records.append(self.v.unsqueeze(0))
+            self._v_records.append(v.unsqueeze(0))
         return s
 
     def forward_sequence(self, x_seq: Tensor) -> Tensor:
@@ -134,7 +135,8 @@ class SpikingNeuron(MemoryModule):
             s_seq, v = fused.sequence(x_seq, v)
             self.keep_state("v", v)
             return s_seq
-        s_seq, self.v, v_seq = reference.neuron_sequence(self.step_function(), x_seq, v, self.store_v_seq)
+        s_seq, v, v_seq = reference.neuron_sequence(self.step_function(), x_seq, v, self.store_v_seq)
+        self.keep_state("v", v)
         if v_seq is not None:
             self._v_records.append(v_seq)
         return s_seq

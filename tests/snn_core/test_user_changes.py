@@ -148,6 +148,19 @@ def test_a_number_may_become_a_parameter(name):
     assert not torch.equal(node(x), before)
 
 
+@pytest.mark.parametrize("backend", ["auto", "torch"])
+def test_a_first_state_may_be_a_parameter(backend):
+    node, plain = (MultiStepIFNode(surrogate_function=ATan(), backend=backend) for _ in range(2))
+    node.v = first = nn.Parameter(torch.rand(2, 3))
+    plain.v = first.detach()
+    copied, x = copy.deepcopy(node).double(), x_seq()
+    out = node(x)
+    out.sum().backward()
+    assert first.grad.abs().sum() > 0
+    assert torch.equal(copied(x), out)
+    assert torch.equal(plain(x), out)
+
+
 def test_a_state_that_is_no_tensor_is_refused():
     node = IFNode()
     node.v = 0.5
