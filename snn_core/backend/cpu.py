@@ -102,15 +102,16 @@ def _in(dtype: torch.dtype, *tensors: Tensor) -> list[Tensor]:
         if tensor.dtype is dtype
         and tensor.is_contiguous()
         and not (tensor.is_neg() or tensor._is_zerotensor())
-        else _copy(tensor, dtype)
+        else in_memory(tensor, dtype)
         for tensor in tensors
     ]
 
 
-def _copy(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+def in_memory(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return ``tensor`` in ``dtype`` as numbers that lie side by side in memory, where a kernel reads them."""
     # Autograd's zeros have no memory, and a negative view holds the numbers with the other sign.
     if tensor._is_zerotensor():
-        return torch.zeros(tensor.shape, dtype=dtype)
+        return torch.zeros(tensor.shape, dtype=dtype, device=tensor.device)
     return tensor.resolve_neg().to(dtype).contiguous()
 
 

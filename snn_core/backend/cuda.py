@@ -23,7 +23,7 @@ from torch import Tensor
 
 from snn_core.backend import shapes
 from snn_core.backend.constants import Neuron
-from snn_core.backend.cpu import compute_dtype
+from snn_core.backend.cpu import compute_dtype, in_memory
 
 SOURCE = Path(__file__).with_name("kernels.cu")
 
@@ -214,12 +214,12 @@ def _structure(neuron: Neuron, dtype: torch.dtype) -> np.ndarray:
 def _wide(dtype: torch.dtype, *tensors: Tensor | None) -> list[Any]:
     """Return states and weights as kernels for sequences of ``dtype`` read them: widened and contiguous."""
     wide = compute_dtype(dtype)
-    return [None if tensor is None else tensor.detach().to(wide).contiguous() for tensor in tensors]
+    return [None if tensor is None else in_memory(tensor.detach(), wide) for tensor in tensors]
 
 
 def _sequences(*tensors: Tensor) -> list[Tensor]:
     """Return sequences as kernels read them: contiguous and all in the dtype of the first."""
-    return [tensor.detach().to(tensors[0].dtype).contiguous() for tensor in tensors]
+    return [in_memory(tensor.detach(), tensors[0].dtype) for tensor in tensors]
 
 
 def _new(like: Tensor, shape: torch.Size, dtype: torch.dtype | None = None) -> Tensor:

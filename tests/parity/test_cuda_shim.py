@@ -80,6 +80,25 @@ def test_every_way_through_a_block(shim, monkeypatch, way):
     }
 
 
+def test_tensors_without_memory_of_their_own(shim):
+    """Autograd's zeros and negative views, which a kernel that took their address would misread."""
+    v, numbers = random(3), constants(IFNode)
+    zeros = torch._efficientzerotensor(4, 3, dtype=torch.float64)
+    negative = torch.view_as_complex(random(4, 3, 2)).conj().imag
+    assert negative.is_neg()
+    for x_seq, plain in ((zeros, torch.zeros(4, 3, dtype=torch.float64)), (negative, negative.resolve_neg())):
+        for found, expected in zip(
+            cuda.neuron_sequence(x_seq, v, None, *numbers),
+            cuda.neuron_sequence(plain, v, None, *numbers),
+            strict=True,
+        ):
+            assert torch.equal(found, expected)
+    h_seq = cuda.neuron_sequence(random(4, 3), v, None, *numbers)[2]
+    for gradient in cuda.neuron_sequence_backward(zeros, None, h_seq, False, *numbers):
+        assert gradient.count_nonzero() == 0
+    assert len(shim.launches) == 6
+
+
 def test_more_neurons_than_threads(shim):
     assert_equals_the_loop(SHIM, wide_case(3, 2, 1030))
     assert {launch.threads for launch in shim.launches} == {512}
