@@ -1,7 +1,7 @@
 """Checks of arguments: each refuses a bad one with a line that says its name, what was given and what is allowed.
 
 Numbers may be Python's or NumPy's, but not bool, which is a number only by accident, and not tensors, whose gradient
-would be lost without a word.
+would be lost silently.
 """
 
 from __future__ import annotations

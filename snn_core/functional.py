@@ -234,7 +234,7 @@ def _call_on_all(net: nn.Module, method: str) -> None:
 def reset_net(net: nn.Module) -> None:
     """Forget the state of every module in ``net``: call it between two batches, whose samples are unrelated.
 
-    Without it the state goes on, and with gradients so does its history: the next backward pass fails with "Trying to
+    Without it the state is kept, and with gradients so is its history: the next backward pass fails with "Trying to
     backward through the graph a second time", and forward passes alone keep the memory of all that came before.
 
     Raises:
@@ -256,7 +256,7 @@ def detach_net(net: nn.Module) -> None:
 
 
 def explain(net: nn.Module, *inputs: Any) -> list[Decision]:
-    """Say which parts of ``net`` run fused for these inputs, and why the others take the loop.
+    """Say which parts of ``net`` run fused for these inputs, and why the others do not.
 
     A copy of ``net`` is called with ``inputs``, without gradient; ``net`` itself and torch's random numbers stay as
     they are. ``print(*explain(net, x), sep="\\n")`` shows a line for each part.

@@ -127,7 +127,7 @@ class ElementWiseRecurrentContainer(MemoryModule):
         return y
 
     def forward_sequence(self, x_seq: Tensor) -> Tensor:
-        """Take T time steps, ``[T, N, *]`` to ``[T, N, *]``; fused for a neuron and ``torch.add``."""
+        """Take T time steps, ``[T, N, *]`` to ``[T, N, *]``; fused for a neuron and a plain addition."""
         adds = _adds(self.element_wise_function)
         fused = (
             _fused(self.sub_module, x_seq)
@@ -297,7 +297,7 @@ class SynapseFilter(MemoryModule):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
         name = "w" if self.learnable else "fixed_tau"
         saved, own = state_dict.get(prefix + name), getattr(self, name)
-        # Of several numbers for one, some releases of torch take the first without a word.
+        # Of several numbers for one, some releases of torch silently take the first.
         if isinstance(saved, Tensor) and saved.dim() == 1 and own.dim() == 0:
             errors = arguments[-1]
             errors.append(
@@ -372,8 +372,9 @@ def _has_own_sequence(module: nn.Module) -> bool:
 class MultiStepContainer(nn.Sequential):
     """Turns modules that take one time step into a module that takes a sequence ``[T, N, *]``.
 
-    Each module is asked for its own ``forward_sequence``, which may do all steps at once; one that has none is
-    called step by step. Several modules are applied one after the other, as in ``nn.Sequential``.
+    Each module is asked for its own ``forward_sequence``, which may do all steps at once; one that has none, or has
+    hooks, or whose class overrides ``forward``, is called step by step. Several modules are applied one after the
+    other, as in ``nn.Sequential``.
 
     Raises:
         TypeError, ValueError: from ``forward``, if the input is not a floating-point ``[T, N, *]`` with T >= 1.

@@ -1,4 +1,4 @@
-"""Which parts of a network run fused, and why the others take the loop, for :func:`snn_core.functional.explain`."""
+"""Which parts of a network run fused, and why the others do not, for :func:`snn_core.functional.explain`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Decision(NamedTuple):
     reason: str
 
     def __str__(self) -> str:
-        how = "fused" if self.fused else f"loop: {self.reason}"
+        how = "fused" if self.fused else f"not fused: {self.reason}"
         return f"{self.name:16} {self.kind:28} {how}"
 
 
