@@ -21,6 +21,10 @@ from snn_core.checks import check_whole
 __all__ = ["ImageData", "batches", "on_device"]
 
 
+#: Bytes that a data set may take when its pixels are kept as floating-point numbers.
+MOST_BYTES = 256 << 20
+
+
 class ImageData(Protocol):
     """What training needs of a data set; :class:`sequential_fmnist.data.SequentialFashionMNIST` is one."""
 
@@ -37,11 +41,16 @@ def _column_by_column(images: Tensor) -> Tensor:
 
 
 def on_device(data: ImageData, device: torch.device | str, workers: int) -> ImageData:
-    """Return ``data`` as :func:`batches` reads it fastest; workers need it as it is, on the host."""
+    """Return ``data`` as :func:`batches` reads it fastest; workers need it as it is, on the host.
+
+    On the CPU its pixels are converted here, once, if they then take no more than :data:`MOST_BYTES`.
+    """
     if workers == 0:
         data = copy.copy(data)
         data.images = _column_by_column(data.images).to(device)
         data.labels = data.labels.to(device)
+        if torch.device(device).type == "cpu" and 4 * data.images.numel() <= MOST_BYTES:
+            data.pixels = torch.div(data.images.transpose(2, 3).flatten(1), 255).numpy()
     return data
 
 
@@ -65,13 +74,15 @@ def batches(
     check_whole("batch_size", batch_size, 1)
     parts = [ranks.share(part) for part in indices.split(batch_size)]
     if workers == 0:
-        columns = _column_by_column(data.images)
+        columns, pixels = _column_by_column(data.images), getattr(data, "pixels", None)
         for part in parts:
             part = part.to(columns.device)
-            yield (
-                _sequence(columns, part).to(device).permute(1, 2, 0).unsqueeze(1),
-                data.labels[part].to(device),
-            )
+            if pixels is None:
+                images = _sequence(columns, part).to(device).permute(1, 2, 0).unsqueeze(1)
+            else:  # numpy copies in one thread, which needs not wait for another
+                images = torch.from_numpy(pixels.take(part.numpy(), axis=0))
+                images = images.view(len(part), 1, *columns.shape[:1:-1]).transpose(2, 3)
+            yield images, data.labels[part].to(device)
         return
     # A generator of its own, so that the number of workers does not change torch's random numbers.
     loader = DataLoader(

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from sequential_fmnist.command import check_options, choice, flag, number, option, whole
 from snn_core import surrogate
 from snn_core.checks import check_choice, check_module, check_shape
-from snn_core.functional import seq_to_ann_forward
+from snn_core.functional import scan
 from snn_core.layer import LinearRecurrentContainer, MultiStepContainer, SynapseFilter
 from snn_core.neuron import IFNode, LIFNode, MultiStepIFNode, MultiStepLIFNode
 
@@ -173,19 +173,18 @@ class SpikingNet(nn.Module):
         """Return the spikes of the hidden layer, ``[T, N, hidden]``."""
         if self.spec.standardised:
             images = (images - PIXEL_MEAN) / PIXEL_STD
-        x = columns_as_sequence(images)  # [T, N, 28]
-        x = seq_to_ann_forward(x, self.fc1, self.backend)  # [T, N, hidden]
-        if self.bn is not None:
-            x = seq_to_ann_forward(x, self.bn)
-        return self.sn1(x)
+        return scan(columns_as_sequence(images), *self._parts("fc1", "bn", "sn1"), backend=self.backend)
+
+    def _parts(self, *names: str) -> list[nn.Module]:
+        """Return those of its parts that it has."""
+        parts = [getattr(self, name) for name in names]
+        return [part for part in parts if part is not None]
 
     def forward(self, images: Tensor) -> Tensor:
-        x = self.hidden_spikes(images)
-        if self.sy1 is not None:
-            x = self.sy1(x)
-        x = seq_to_ann_forward(x, self.fc2, self.backend)  # [T, N, 10]
-        if self.sn2 is not None:
-            x = self.sn2(x)
+        if self.spec.standardised:
+            images = (images - PIXEL_MEAN) / PIXEL_STD
+        x = columns_as_sequence(images)  # [T, N, 28]
+        x = scan(x, *self._parts("fc1", "bn", "sn1", "sy1", "fc2", "sn2"), backend=self.backend)  # [T, N, 10]
         if self.spec.last is not None:
             x = x[-self.spec.last :]
         x = x.mean(0)  # [N, 10]

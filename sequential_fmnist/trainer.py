@@ -20,6 +20,7 @@ from sequential_fmnist.distributed import ALONE, Ranks
 from sequential_fmnist.evaluation import LOSSES, Mean, at_least_single, autocast
 from sequential_fmnist.memory import keep_freed_memory
 from sequential_fmnist.networks import make_network
+from snn_core.backend import deferred
 from snn_core.checks import check_whole
 from snn_core.functional import reset_net
 
@@ -94,11 +95,16 @@ class Trainer:
                 weights,
                 lr=config.lr,
                 weight_decay=config.weight_decay,
-                fused=True,
+                fused=self.device.type == "cuda",
                 capturable=config.cuda_graph,
             )
         sgd = torch.optim.SGD(
-            weights, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=True
+            weights,
+            lr=config.lr,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+            # On the CPU its threads take longer to come together than the step takes.
+            fused=self.device.type == "cuda",
         )
         if config.momentum:
             # torch would reserve them without a value in the first step, and leave them so where the scaler skips it.
@@ -192,9 +198,14 @@ class Trainer:
             weight.grad = None
         if len(labels):
             with autocast(self.device, self.config.amp):
-                rate = at_least_single(self.net(images))
-            loss = self.loss(rate, labels)
-            self.scaler.scale(loss).backward()
+                outputs = deferred.call(self.net, images)
+            found = deferred.backward(outputs, labels, self.config.loss)
+            if found is None:
+                rate = at_least_single(deferred.value_of(outputs))
+                loss = self.loss(rate, labels)
+                self.scaler.scale(loss).backward()
+            else:
+                loss, rate = found
         else:  # the last batch was too small for a share
             loss, rate = images.new_zeros(()), images.new_zeros(0, 1)
         self.ranks.average_gradients(self.weights, len(labels))

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from snn_core.checks import check_floating
+from snn_core import backend
+from snn_core.backend import plan, reference
+from snn_core.backend.decisions import note
+from snn_core.cells import Cell
+from snn_core.checks import Like, check_floating
 
 
-def check_input(owner: nn.Module, x: Tensor) -> None:
+def check_input(owner: nn.Module | None, x: Tensor) -> None:
     """Refuse an input that is not a floating-point tensor.
 
     Raises:
         TypeError: ``x`` is not a dense tensor of fp32, fp64, fp16 or bf16.
     """
-    check_floating(f"{type(owner).__name__}: x", x)
+    check_floating(f"{type(owner).__name__}: x" if owner else "x_seq", x)
 
 
-def check_sequence(owner: nn.Module, x_seq: Tensor, features: str = "*") -> None:
+def check_sequence(owner: nn.Module | None, x_seq: Tensor) -> None:
     """Refuse a sequence that does not have the shape ``[T, N, *]`` with at least one time step.
 
     Raises:
@@ -28,11 +32,11 @@ def check_sequence(owner: nn.Module, x_seq: Tensor, features: str = "*") -> None
         ValueError: ``x_seq`` has fewer than two dimensions, or T is 0.
     """
     check_input(owner, x_seq)
-    name = type(owner).__name__
+    name = f"{type(owner).__name__}: x_seq" if owner else "x_seq"
     if x_seq.dim() < 2:
-        raise ValueError(f"{name}: x_seq must have shape [T, N, {features}], got {list(x_seq.shape)}")
+        raise ValueError(f"{name} must have shape [T, N, *], got {list(x_seq.shape)}")
     if x_seq.shape[0] == 0:
-        raise ValueError(f"{name}: x_seq must have at least one time step, got shape {list(x_seq.shape)}")
+        raise ValueError(f"{name} must have at least one time step, got shape {list(x_seq.shape)}")
 
 
 class MemoryModule(nn.Module):
@@ -52,12 +56,12 @@ class MemoryModule(nn.Module):
         self.keep_state(name, None)
         self._state_names.append(name)
 
-    def checked_state(self, name: str, like: Tensor, default: float | Tensor) -> Tensor:
+    def checked_state(self, name: str, like: Tensor | Like, default: float | Tensor) -> Tensor:
         """Return the state ``name``, or a new one filled with ``default`` if there is none yet.
 
         Args:
             name: a registered state.
-            like: tensor whose shape, device and dtype the state must have.
+            like: the shape, device and dtype that the state must have.
             default: initial value.
 
         Raises:
@@ -66,11 +70,18 @@ class MemoryModule(nn.Module):
             RuntimeError: this is a recomputation within a backward pass, as of ``torch.utils.checkpoint``, and the
                 state has moved on since the forward pass.
         """
+        state = self.kept_state(name, like)
+        if state is not None:
+            return state
+        if isinstance(default, Tensor):  # learnable, so it keeps its gradient
+            return default.to(like.device, like.dtype).expand(like.shape).clone()
+        return torch.full(like.shape, default, dtype=like.dtype, device=like.device)
+
+    def kept_state(self, name: str, like: Tensor | Like) -> Tensor | None:
+        """Return the state ``name``, checked as in :meth:`checked_state`, or None if there is none yet."""
         state = getattr(self, name)
         if state is None:
-            if isinstance(default, Tensor):  # learnable, so it keeps its gradient
-                return default.to(like).expand_as(like).clone()
-            return torch.full_like(like, default)
+            return None
         if not isinstance(state, Tensor):
             raise TypeError(
                 f"{type(self).__name__}: state {name} must be a tensor, got {type(state).__name__}"
@@ -98,8 +109,26 @@ class MemoryModule(nn.Module):
         """Set the state ``name``, without the checks of ``nn.Module``, which take longer than a small kernel."""
         self.__dict__[name] = value
 
+    def defer_states(self, run: Any) -> None:
+        """Leave the states to a scan that has still to run; who asks for one runs it, see ``backend/deferred.py``."""
+        self.__dict__["_run"] = run
+        for name in self._state_names:
+            self.__dict__.pop(name, None)
+
+    def settle(self, unless: Any = None) -> None:
+        """Run the scan that the states wait for, if there is one, and it is not ``unless``."""
+        if self.__dict__.get("_run", unless) is not unless:
+            self.__dict__.pop("_run").value()
+
+    def __getattr__(self, name: str) -> Any:
+        if "_run" in self.__dict__ and name in self._state_names:
+            self.settle()
+            return getattr(self, name)
+        return super().__getattr__(name)
+
     def reset(self) -> None:
         """Forget all state; the next input starts afresh."""
+        self.__dict__.pop("_run", None)
         for name in self._state_names:
             self.keep_state(name, None)
 
@@ -108,6 +137,7 @@ class MemoryModule(nn.Module):
         self._map_state(Tensor.detach)
 
     def _map_state(self, function: Callable[[Tensor], Tensor]) -> None:
+        self.settle()
         for name in self._state_names:
             state = self.__dict__.get(name)  # a parameter set as the first state is torch's to move
             if state is not None:
@@ -119,6 +149,7 @@ class MemoryModule(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         # deepcopy and pickle refuse tensors in the middle of a graph: a copy holds the values, not the history.
+        self.settle()
         state = dict(self.__dict__)
         kept = {name: state[name] for name in self._state_names if state.get(name) is not None}
         return state | {name: value.detach() for name, value in kept.items()}
@@ -127,3 +158,81 @@ class MemoryModule(nn.Module):
         """Apply the module to ``x_seq`` of shape ``[T, N, *]``, one time step after the other."""
         check_sequence(self, x_seq)
         return torch.stack([self(x) for x in x_seq])
+
+
+class CellModule(MemoryModule):
+    """Base of the modules whose equations are those of a cell: they run it, and keep its states.
+
+    A class of its own names its states in ``states``, registers nothing else, and builds the cell in :meth:`cell`.
+    """
+
+    states: ClassVar[tuple[str, ...]] = ()
+    backend: str
+
+    def __init__(self, backend_name: str = "auto") -> None:
+        super().__init__()
+        self.backend = backend.check_backend(backend_name)
+        for name in self.states:
+            self.register_state(name)
+
+    def cell(self, like: Tensor | Like) -> Cell:
+        """Return the cell for time steps like ``like``: the numbers and parameters of this module at this moment."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Take one time step.
+
+        Args:
+            x: input x[t], ``[N, *]`` or any other shape, down to 0-dim.
+
+        Returns:
+            Output y[t], shape and dtype of ``x``.
+
+        Raises:
+            TypeError: ``x`` is not a floating-point tensor.
+            ValueError: the state comes from an input of another shape, device or dtype.
+        """
+        check_input(self, x)
+        cell = self.cell(x)
+        y, state = cell.step(x, self._before(cell, x))
+        self._keep(state, y)
+        return y
+
+    def forward_sequence(self, x_seq: Tensor) -> Tensor:
+        """Take T time steps at once; equals T calls of the single step.
+
+        Args:
+            x_seq: inputs, ``[T, N, *]`` with T >= 1.
+
+        Returns:
+            Outputs, ``[T, N, *]``.
+
+        Raises:
+            TypeError, ValueError: as for the single step, or ``x_seq`` is not ``[T, N, *]``.
+        """
+        check_sequence(self, x_seq)
+        like = Like(x_seq.shape[1:], x_seq.dtype, x_seq.device)
+        part = self.part(like)
+        note(self, part is not None)
+        return self._loop(x_seq, like) if part is None else plan.run(x_seq, [part])
+
+    def _loop(self, x_seq: Tensor, like: Like) -> Tensor:
+        cell = self.cell(like)
+        y_seq, state = reference.scan(cell.step, x_seq, self._before(cell, like))
+        self._keep(state, y_seq)
+        return y_seq
+
+    def part(self, like: Like) -> plan.Part | None:
+        """Return what stands for this module in a plan, or None if it takes the loop."""
+        if not backend.runs_fused(self.backend, like):
+            return None
+        states = tuple(self.kept_state(name, like) for name in self.states)
+        return plan.cell_part(self, self.cell(like), like, states)
+
+    def _before(self, cell: Cell, like: Tensor | Like) -> tuple[Tensor, ...]:
+        return tuple(self.checked_state(name, like, cell.initial) for name in self.states)
+
+    def _keep(self, state: tuple[Tensor, ...], y: Tensor) -> None:
+        for name, value in zip(self.states, state, strict=True):
+            # The output may be changed in place.
+            self.keep_state(name, value.clone() if value is y else value)

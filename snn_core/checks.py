@@ -10,7 +10,7 @@ import math
 import numbers
 import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,14 @@ LARGEST = 2**31 - 1
 
 #: Dtypes in which neurons compute.
 FLOATING = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+
+
+class Like(NamedTuple):
+    """What a tensor is to be like."""
+
+    shape: Sequence[int]
+    dtype: torch.dtype
+    device: torch.device
 
 
 def check_number(name: str, value: Any, above: float = -math.inf) -> float:
@@ -125,7 +133,7 @@ def check_device(name: str, value: Any) -> torch.device:
 
     Raises:
         TypeError: ``value`` is not a string.
-        ValueError: it names neither the CPU nor an NVIDIA card.
+        ValueError: it names neither the CPU nor an NVIDIA GPU.
     """
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a string, got {_shown(value)}")

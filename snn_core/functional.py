@@ -1,39 +1,36 @@
-r"""Pure step functions: one time step in, spikes and the new state out. No hidden state, no modules.
+"""Functions on neurons and networks: single steps, sequences, states.
 
-A neuron does three things in each time step, in this order (tutorial.txt and [1]_):
-
-.. math::
-    \text{charge:}\quad & h[t] = f(v[t-1], x[t]) \\
-    \text{fire:}\quad   & s[t] = \Theta(h[t] - v_{threshold}) \\
-    \text{reset:}\quad  & v[t] = (1 - s[t])\,h[t] + s[t]\,v_{reset} \text{ (hard)},\quad
-                          v[t] = h[t] - s[t]\,v_{threshold} \text{ (soft)}
-
-Shapes: ``x``, ``v`` and the spikes share one shape, ``[N, *]`` or any other down to 0-dim. Quantities are
-dimensionless; time is counted in steps.
+The equations are those of :mod:`snn_core.cells`. Shapes: ``x``, ``v`` and the spikes share one shape, ``[N, *]`` or any
+other down to 0-dim; sequences are ``[T, N, *]``. Quantities are dimensionless; time is counted in steps.
 
 :func:`if_step` and :func:`lif_step` check that ``x`` and ``v`` fit together. Their parts, and the synapse filter, are
 bare arithmetic, which raises what torch raises, TypeError or RuntimeError. Numbers are taken as they are; the modules
 of :mod:`snn_core.neuron` check them, once.
-
-.. [1] W. Fang et al., "Incorporating learnable membrane time constant to enhance learning of spiking neural
-   networks", ICCV 2021, eq. 2-4. https://arxiv.org/abs/2007.05785
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from snn_core.backend import check_backend, fused_linear
-from snn_core.backend.decisions import Decision, note, noting
-from snn_core.base import MemoryModule
+from snn_core.backend import check_backend, plan
+from snn_core.backend.decisions import Decision, noting
+from snn_core.base import MemoryModule, check_sequence
+from snn_core.cells import (
+    IF,
+    LIF,
+    SpikeFunction,
+    fire,
+    if_charge,
+    lif_charge,
+    reset,
+    synapse_filter_step,
+)
 from snn_core.checks import check_floating, check_module, check_place, check_tensor
-
-SpikeFunction = Callable[[Tensor], Tensor]
 
 __all__ = [
     "detach_net",
@@ -45,46 +42,11 @@ __all__ = [
     "lif_step",
     "reset",
     "reset_net",
+    "scan",
     "seq_to_ann_forward",
     "states",
     "synapse_filter_step",
 ]
-
-
-def if_charge(x: Tensor, v: Tensor) -> Tensor:
-    r"""Charge an integrate-and-fire neuron: :math:`h[t] = v[t-1] + x[t]`."""
-    return v + x
-
-
-def lif_charge(
-    x: Tensor, v: Tensor, tau: float, v_reset: float | None = 0.0, decay_input: bool = True
-) -> Tensor:
-    r"""Charge a leaky integrate-and-fire neuron.
-
-    .. math::
-        h[t] = v[t-1] + \tfrac{1}{\tau}(x[t] - (v[t-1] - v_{rest})) \quad\text{(decay\_input)}, \qquad
-        h[t] = v[t-1] - \tfrac{1}{\tau}(v[t-1] - v_{rest}) + x[t] \quad\text{(else)}
-
-    with :math:`v_{rest} = v_{reset}` for the hard reset and 0 for the soft one (``v_reset=None``). ``tau`` is the
-    membrane time constant in time steps.
-    """
-    leak = v if v_reset is None else v - v_reset
-    return v + (x - leak) / tau if decay_input else v - leak / tau + x
-
-
-def fire(h: Tensor, v_threshold: float, surrogate_function: SpikeFunction) -> Tensor:
-    r"""Return the spikes :math:`s[t] = \Theta(h[t] - v_{threshold})`: 1 where ``h >= v_threshold``, else 0."""
-    return surrogate_function(h - v_threshold)
-
-
-def reset(h: Tensor, s: Tensor, v_threshold: float, v_reset: float | None, detach_reset: bool) -> Tensor:
-    """Return v[t]: hard reset to ``v_reset`` where ``s`` is 1, or soft reset (``v_reset=None``) by subtraction.
-
-    ``detach_reset=True`` cuts the gradient through ``s`` here, and only here.
-    """
-    if detach_reset:
-        s = s.detach()
-    return h - s * v_threshold if v_reset is None else (1 - s) * h + s * v_reset
 
 
 def _check_step(x: Tensor, v: Tensor) -> None:
@@ -122,9 +84,8 @@ def if_step(
         ValueError: they have different shapes.
     """
     _check_step(x, v)
-    h = if_charge(x, v)
-    s = fire(h, v_threshold, surrogate_function)
-    return s, reset(h, s, v_threshold, v_reset, detach_reset)
+    s, (v,) = IF(v_threshold, v_reset, surrogate_function, detach_reset).step(x, (v,))
+    return s, v
 
 
 def lif_step(
@@ -140,28 +101,54 @@ def lif_step(
 ) -> tuple[Tensor, Tensor]:
     """Take a leaky integrate-and-fire neuron through one time step: :func:`if_step` with :func:`lif_charge`."""
     _check_step(x, v)
-    h = lif_charge(x, v, tau, v_reset, decay_input)
-    s = fire(h, v_threshold, surrogate_function)
-    return s, reset(h, s, v_threshold, v_reset, detach_reset)
+    s, (v,) = LIF(v_threshold, v_reset, surrogate_function, detach_reset, tau, decay_input).step(x, (v,))
+    return s, v
 
 
-def synapse_filter_step(s: Tensor, i: Tensor, inv_tau: Tensor | float) -> Tensor:
-    r"""Take a synapse filter through one time step.
+def scan(x_seq: Tensor, *modules: nn.Module, backend: str = "auto") -> Tensor:
+    """Take a sequence through modules, one after the other, as many as possible in one fused scan.
 
-    .. math:: I[t] = I[t-1] - (1 - s[t])\,\tfrac{1}{\tau}\,I[t-1] + s[t]
-
-    The current does not decay in a step that brings a spike, so the filter is bilinear in ``s`` and ``I`` and
-    not a plain low-pass.
+    The result is that of calling each on the whole sequence. Modules for single steps, such as ``IFNode``, go through
+    all steps; those without a state are applied to all steps at once, as in :func:`seq_to_ann_forward`. A plain
+    ``nn.Sequential``, ``MultiStepContainer`` or ``SeqToANNContainer`` stands for its modules. :func:`explain` says
+    which of them share a scan.
 
     Args:
-        s: spikes s[t], ``[N, *]``.
-        i: synaptic current I[t-1], same shape.
-        inv_tau: 1/tau in 1/steps, a number or a tensor that broadcasts to ``s``.
+        x_seq: ``[T, N, *]``.
+        modules: the parts of a network in their order.
+        backend: one of :data:`snn_core.backend.BACKENDS`, for ``nn.Linear``; other modules have their own.
 
     Returns:
-        The synaptic current I[t], shape of ``s``.
+        ``[T, N, *]`` with the trailing shape that the last module gives.
+
+    Raises:
+        TypeError: ``x_seq`` is not a floating-point tensor, or something is not a module.
+        ValueError: ``x_seq`` is not ``[T, N, *]`` with T >= 1, an unknown backend, or a shape, dtype or device that
+            does not fit a module.
     """
-    return i - (1 - s) * i * inv_tau + s
+    for module in modules:
+        check_module("modules", module)
+    check_sequence(None, x_seq)
+    return plan.scan(x_seq, list(_flattened(modules)), _call_on_sequence, check_backend(backend))
+
+
+def _flattened(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
+    for module in modules:
+        is_chain = type(module) is nn.Sequential or "is_chain" in vars(type(module))
+        if is_chain and plan.does_only_forward(module):
+            yield from _flattened(module.children())
+        else:
+            yield module
+
+
+def _call_on_sequence(module: Any, x_seq: Tensor) -> Tensor:
+    if getattr(type(module), "takes_sequences", False):
+        return module(x_seq)
+    if plan.defines(module, "forward_sequence"):
+        return module.forward_sequence(x_seq)
+    if any(isinstance(part, MemoryModule) for part in module.modules()):
+        return torch.stack([module(x) for x in x_seq])
+    return _call_once(module, x_seq)
 
 
 def seq_to_ann_forward(
@@ -190,38 +177,42 @@ def seq_to_ann_forward(
         raise ValueError(f"x_seq must have shape [T, N, *], got {list(x_seq.shape)}")
     check_backend(backend)
     one = isinstance(stateless_module, nn.Module) or not isinstance(stateless_module, Iterable)
-    modules: Any = [stateless_module] if one else stateless_module
+    modules: Any = [stateless_module] if one else list(stateless_module)
     for module in modules:
-        _check_stateless(module, x_seq)
-        linear = fused_linear(backend, module, x_seq)
-        note(module, linear is not None)
-        if linear is not None:
-            x_seq = linear(x_seq, module.weight, module.bias)
-            continue
-        y = module(x_seq.flatten(0, 1))
-        if not isinstance(y, Tensor) or y.shape[:1] != (x_seq.shape[0] * x_seq.shape[1],):
-            raise ValueError(
-                f"stateless_module must give one output for each sample, {type(module).__name__} does not"
-            )
-        x_seq = y.unflatten(0, x_seq.shape[:2])
-    return x_seq
+        _check_stateless(module)
+    return plan.scan(x_seq, modules, _call_once, backend)
 
 
-def _check_stateless(module: nn.Module, x_seq: Tensor) -> None:
+def _call_once(module: nn.Module, x_seq: Tensor) -> Tensor:
+    """Call a module on all time steps at once."""
+    if type(module) is nn.Linear:
+        _check_features(module, x_seq)
+    y = module(x_seq.flatten(0, 1))
+    if not isinstance(y, Tensor) or y.shape[:1] != (x_seq.shape[0] * x_seq.shape[1],):
+        raise ValueError(
+            f"stateless_module must give one output for each sample, {type(module).__name__} does not"
+        )
+    return y.unflatten(0, x_seq.shape[:2])
+
+
+def _check_stateless(module: nn.Module) -> None:
     check_module("stateless_module", module)
-    if type(module) is not nn.Linear:
-        for part in module.modules():
-            if isinstance(part, MemoryModule):
-                name = type(part).__name__
-                raise TypeError(
-                    f"stateless_module must have no state, {name} has one: put it into a MultiStepContainer"
-                )
-    else:
-        if x_seq.shape[-1] != module.in_features:
-            raise ValueError(
-                f"x_seq has shape {list(x_seq.shape)}, its last dimension must be {module.in_features}"
+    if type(module) is nn.Linear:
+        return
+    for part in module.modules():
+        if isinstance(part, MemoryModule):
+            name = type(part).__name__
+            raise TypeError(
+                f"stateless_module must have no state, {name} has one: put it into a MultiStepContainer"
             )
-        check_place("x_seq", x_seq, module.weight)
+
+
+def _check_features(module: nn.Linear, x_seq: Tensor) -> None:
+    if x_seq.shape[-1] != module.in_features:
+        raise ValueError(
+            f"x_seq has shape {list(x_seq.shape)}, its last dimension must be {module.in_features}"
+        )
+    check_place("x_seq", x_seq, module.weight)
 
 
 def _call_on_all(net: nn.Module, method: str) -> None:

@@ -6,20 +6,18 @@ import operator
 from collections.abc import Callable, Sequence
 from inspect import CO_VARARGS, CO_VARKEYWORDS
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from snn_core.backend import check_backend, does_only_forward, fused_synapse_filter, reference
+from snn_core.backend import plan
 from snn_core.backend.decisions import loop, note
-from snn_core.base import MemoryModule, check_input, check_sequence
-from snn_core.checks import check_flag, check_module, check_place, check_whole
-from snn_core.functional import seq_to_ann_forward, synapse_filter_step
-from snn_core.neuron import IFNode, LIFNode, MultiStepIFNode, MultiStepLIFNode
-
-if TYPE_CHECKING:
-    from snn_core.backend.ops import FusedNeuron
+from snn_core.backend.plan import Part
+from snn_core.base import CellModule, MemoryModule, check_input, check_sequence
+from snn_core.cells import Synapse
+from snn_core.checks import Like, check_flag, check_module, check_place, check_whole
+from snn_core.functional import seq_to_ann_forward
 
 __all__ = [
     "ElementWiseRecurrentContainer",
@@ -38,23 +36,11 @@ def _check_single_step(owner: nn.Module, module: nn.Module) -> None:
     name = type(owner).__name__
     check_module(f"{name}: sub_module", module)
     for part in module.modules():
-        if isinstance(part, (MultiStepIFNode, MultiStepLIFNode, MultiStepContainer, SeqToANNContainer)):
+        if getattr(type(part), "takes_sequences", False):
             raise TypeError(
                 f"{name}: {type(part).__name__} takes whole sequences, here one step at a time is fed: use a module "
                 "for single steps, such as IFNode"
             )
-
-
-def _fused(sub_module: Any, x_seq: Tensor) -> FusedNeuron | None:
-    """Return what walks a recurrent layer around ``sub_module`` through time in one kernel; None if it takes the loop.
-
-    A kernel never calls ``sub_module``, so it must be one of the known neurons, and nobody may listen to its calls.
-    """
-    if type(sub_module) not in (IFNode, LIFNode):
-        return loop(f"{type(sub_module).__name__} is not a neuron that kernels know")
-    if not does_only_forward(sub_module):
-        return loop("its sub_module has hooks or a forward of its own")
-    return sub_module.fused(x_seq) if isinstance(x_seq, Tensor) else None
 
 
 def _add(x: Tensor, y: Tensor) -> Tensor:
@@ -72,7 +58,21 @@ def _adds(function: Any) -> bool:
     return plain and code.co_code == _add.__code__.co_code
 
 
-class ElementWiseRecurrentContainer(MemoryModule):
+class _Recurrent(MemoryModule):
+    """Base of the recurrent containers: a sequence is fused around a neuron that kernels know."""
+
+    def part(self, like: Like) -> Part | None:
+        raise NotImplementedError
+
+    def forward_sequence(self, x_seq: Tensor) -> Tensor:
+        """Take T time steps; equals T calls of the single step."""
+        check_sequence(self, x_seq)
+        part = self.part(Like(x_seq.shape[1:], x_seq.dtype, x_seq.device))
+        note(self, part is not None)
+        return super().forward_sequence(x_seq) if part is None else plan.run(x_seq, [part])
+
+
+class ElementWiseRecurrentContainer(_Recurrent):
     r"""Feeds each output back to the same element of the next input.
 
     .. math:: i[t] = f(x[t], y[t-1]), \qquad y[t] = \text{sub\_module}(i[t]), \qquad y[-1] = 0
@@ -126,29 +126,17 @@ class ElementWiseRecurrentContainer(MemoryModule):
         self.keep_state("y", y.to(x.dtype, copy=True))
         return y
 
-    def forward_sequence(self, x_seq: Tensor) -> Tensor:
-        """Take T time steps, ``[T, N, *]`` to ``[T, N, *]``; fused for a neuron and a plain addition."""
-        adds = _adds(self.element_wise_function)
-        fused = (
-            _fused(self.sub_module, x_seq)
-            if adds
-            else loop("its element-wise function is not a plain addition")
-        )
-        note(self, fused is not None)
-        if fused is None:
-            return super().forward_sequence(x_seq)
-        check_sequence(self, x_seq)
-        v = self.sub_module.initial_v(x_seq[0])
-        y_seq, v = fused.sequence(x_seq, v, self.checked_state("y", x_seq[0], 0.0))
-        self.sub_module.keep_state("v", v)
-        self.keep_state("y", y_seq[-1].clone())
-        return y_seq
+    def part(self, like: Like) -> Part | None:
+        """Return what stands for this container in a plan: its neuron with an element-wise feedback."""
+        if not _adds(self.element_wise_function):
+            return loop("its element-wise function is not a plain addition")
+        return plan.with_feedback(self, self.sub_module, like)
 
     def extra_repr(self) -> str:
         return f"element-wise function={self.element_wise_function}"
 
 
-class LinearRecurrentContainer(MemoryModule):
+class LinearRecurrentContainer(_Recurrent):
     r"""Feeds all outputs back to all inputs through a linear layer.
 
     .. math:: i[t] = [x[t]; y[t-1]]\,W^T + b, \qquad y[t] = \text{sub\_module}(i[t]), \qquad y[-1] = 0
@@ -200,46 +188,34 @@ class LinearRecurrentContainer(MemoryModule):
         self._check_fits(x)
         previous = self.checked_state("y", x.new_empty(()).expand(*x.shape[:-1], self.out_features), 0.0)
         y = self.sub_module(self.rc(torch.cat([x, previous], dim=-1)))
-        self._check_last_dimension("sub_module's output", y, "out_features", self.out_features)
+        self._check_last_dimension("sub_module's output", y.shape, "out_features", self.out_features)
         # A copy, since the output may be changed in place; and autocast may have made it narrower than x.
         self.keep_state("y", y.to(x.dtype, copy=True))
         return y
 
-    def forward_sequence(self, x_seq: Tensor) -> Tensor:
-        """Take T time steps, ``[T, N, *, in_features]`` to ``[T, N, *, out_features]``; fused around a neuron."""
-        fused = self._fused(x_seq)
-        note(self, fused is not None)
-        if fused is None:
-            return super().forward_sequence(x_seq)
-        check_sequence(self, x_seq)
-        self._check_fits(x_seq)
-        y, v = self.checked_state("y", x_seq[0], 0.0), self.sub_module.initial_v(x_seq[0])
-        y_seq, v = fused.recurrent_sequence(x_seq, v, y, self.rc.weight, self.rc.bias)
-        self.sub_module.keep_state("v", v)
-        self.keep_state("y", y_seq[-1].clone())
-        return y_seq
-
-    def _fused(self, x_seq: Tensor) -> FusedNeuron | None:
+    def part(self, like: Like) -> Part | None:
+        """Return what stands for this container in a plan: its neuron with a linear feedback."""
         if self.in_features != self.out_features:
             return loop("in_features differs from out_features")
-        if type(self.rc) is not nn.Linear or not does_only_forward(self.rc):
+        if type(self.rc) is not nn.Linear or not plan.does_only_forward(self.rc):
             return loop("rc is not nn.Linear itself, or has hooks")
-        return _fused(self.sub_module, x_seq)
+        self._check_fits(like)
+        return plan.with_feedback(self, self.sub_module, like, self.rc)
 
-    def _check_fits(self, x: Tensor) -> None:
-        self._check_last_dimension("input", x, "in_features", self.in_features)
+    def _check_fits(self, x: Tensor | Like) -> None:
+        self._check_last_dimension("input", x.shape, "in_features", self.in_features)
         if type(self.rc) is nn.Linear:
             check_place(f"{type(self).__name__}: x", x, self.rc.weight)
 
-    def _check_last_dimension(self, what: str, tensor: Tensor, argument: str, size: int) -> None:
-        if tensor.dim() == 0 or tensor.shape[-1] != size:
+    def _check_last_dimension(self, what: str, shape: Sequence[int], argument: str, size: int) -> None:
+        if len(shape) == 0 or shape[-1] != size:
             raise ValueError(
-                f"{type(self).__name__}: {what} has shape {list(tensor.shape)}, its last dimension must be "
+                f"{type(self).__name__}: {what} has shape {list(shape)}, its last dimension must be "
                 f"{argument}={size}"
             )
 
 
-class SynapseFilter(MemoryModule):
+class SynapseFilter(CellModule):
     r"""Stateful synapse: a current that jumps with each spike and decays in steps without one.
 
     .. math:: I[t] = I[t-1] - (1 - s[t])\,\tfrac{1}{\tau}\,I[t-1] + s[t]
@@ -266,13 +242,14 @@ class SynapseFilter(MemoryModule):
     spiking neural network", IJCAI 2020. https://arxiv.org/abs/2003.02944
     """
 
+    states = ("out_i",)
     w: nn.Parameter
     fixed_tau: Tensor
 
     def __init__(
         self, tau: float | Sequence[float] | Tensor = 100.0, learnable: bool = False, backend: str = "auto"
     ) -> None:
-        super().__init__()
+        super().__init__(backend)
         try:
             initial = torch.as_tensor(tau, dtype=torch.get_default_dtype(), device="cpu").detach().clone()
         except (TypeError, ValueError, RuntimeError) as error:
@@ -286,13 +263,11 @@ class SynapseFilter(MemoryModule):
         if not bool(((initial > 1) & initial.isfinite()).all()):
             raise ValueError(f"SynapseFilter: tau must be finite and above 1 time step, got {tau}")
         self.learnable = check_flag("SynapseFilter: learnable", learnable)
-        self.backend = check_backend(backend)
         initial = initial.to(tau.device if isinstance(tau, Tensor) else torch.get_default_device())
         if learnable:
             self.w = nn.Parameter(-torch.log(initial - 1))
         else:
             self.register_buffer("fixed_tau", initial)
-        self.register_state("out_i")
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
         name = "w" if self.learnable else "fixed_tau"
@@ -310,7 +285,7 @@ class SynapseFilter(MemoryModule):
     def tau(self) -> Tensor:  # 0-dim or [C]
         return 1 / torch.sigmoid(self.w) if self.learnable else self.fixed_tau
 
-    def _inv_tau(self, x: Tensor) -> Tensor:
+    def _inv_tau(self, x: Tensor | Like) -> Tensor:
         """Return 1/tau in a shape that broadcasts to ``x``, ``[N, C, *]``."""
         check_place("SynapseFilter: x", x, self.w if self.learnable else self.fixed_tau, dtype=False)
         inv_tau = torch.sigmoid(self.w) if self.learnable else 1 / self.fixed_tau
@@ -318,40 +293,15 @@ class SynapseFilter(MemoryModule):
         if inv_tau.dim() == 0:
             return inv_tau
         channels = inv_tau.numel()
-        if x.dim() < 2 or x.shape[1] != channels:
+        if len(x.shape) < 2 or x.shape[1] != channels:
             raise ValueError(
                 f"SynapseFilter: tau has {channels} channels, so a time step must have shape [N, {channels}, *], "
                 f"got {list(x.shape)}"
             )
-        return inv_tau.view(channels, *[1] * (x.dim() - 2))
+        return inv_tau.view(channels, *[1] * (len(x.shape) - 2))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Take one time step.
-
-        Args:
-            x: spikes s[t], ``[N, *]`` or any other shape; ``[N, C, *]`` for a tau per channel.
-
-        Returns:
-            Current I[t], shape and dtype of ``x``.
-
-        Raises:
-            TypeError: ``x`` is not a floating-point tensor.
-            ValueError: the channels or the device do not fit, or the state comes from another shape, device or dtype.
-        """
-        check_input(self, x)
-        i = synapse_filter_step(x, self.checked_state("out_i", x, 0.0), self._inv_tau(x))
-        self.keep_state("out_i", i.clone())  # the output may be changed in place
-        return i
-
-    def forward_sequence(self, x_seq: Tensor) -> Tensor:
-        """Take T time steps at once; equals T calls of the single step. ``[T, N, *]`` to ``[T, N, *]``."""
-        check_sequence(self, x_seq)
-        i = self.checked_state("out_i", x_seq[0], 0.0)
-        fused = fused_synapse_filter(self.backend, x_seq)
-        note(self, fused is not None)
-        i_seq = (fused or reference.synapse_filter_sequence)(x_seq, i, self._inv_tau(x_seq[0]))
-        self.keep_state("out_i", i_seq[-1].clone())
-        return i_seq
+    def cell(self, like: Tensor | Like) -> Synapse:
+        return Synapse(self._inv_tau(like))
 
     def extra_repr(self) -> str:
         tau = self.tau.detach()
@@ -359,46 +309,38 @@ class SynapseFilter(MemoryModule):
         return f"tau={shown}, learnable={self.learnable}"
 
 
-def _has_own_sequence(module: nn.Module) -> bool:
-    """Say whether ``module.forward_sequence`` does what its calls do: no hooks, and no ``forward`` of a subclass."""
-    for kind in type(module).__mro__:
-        if "forward_sequence" in vars(kind):
-            return does_only_forward(module)
-        if "forward" in vars(kind):
-            return False
-    return False
-
-
 class MultiStepContainer(nn.Sequential):
     """Turns modules that take one time step into a module that takes a sequence ``[T, N, *]``.
 
-    Each module is asked for its own ``forward_sequence``, which may do all steps at once; one that has none, or has
-    hooks, or whose class overrides ``forward``, is called step by step. Several modules are applied one after the
-    other, as in ``nn.Sequential``.
+    Modules are applied one after the other, as in ``nn.Sequential``. Those in a row that kernels know, ``nn.Linear``
+    among them, run in one fused scan. Of the others, each is asked for its own ``forward_sequence``; one that has none,
+    or has hooks, or whose class overrides ``forward``, is called step by step.
 
     Raises:
         TypeError, ValueError: from ``forward``, if the input is not a floating-point ``[T, N, *]`` with T >= 1.
     """
 
+    takes_sequences = is_chain = True
+
     def forward(self, x_seq: Tensor) -> Tensor:
         check_sequence(self, x_seq)
-        for module in self:
-            x_seq = self._sequence(module, x_seq)
-        return x_seq
+        return plan.scan(x_seq, list(self), self._sequence)
 
     def _sequence(self, module: Any, x_seq: Tensor) -> Tensor:
-        if isinstance(module, (MultiStepIFNode, MultiStepLIFNode)):
+        if getattr(type(module), "takes_sequences", False) and not isinstance(
+            module, (MultiStepContainer, SeqToANNContainer)
+        ):
             return module(x_seq)
-        if _has_own_sequence(module):
+        if plan.defines(module, "forward_sequence"):
             return module.forward_sequence(x_seq)
         _check_single_step(self, module)
-        loop("it has hooks, or a forward of its own, so each step is a call")
-        note(module, False)
         return torch.stack([module(x) for x in x_seq])
 
 
 class SeqToANNContainer(nn.Sequential):
     """Applies modules without state to all time steps at once, see :func:`~snn_core.functional.seq_to_ann_forward`."""
+
+    takes_sequences = is_chain = True
 
     def forward(self, x_seq: Tensor) -> Tensor:
         return seq_to_ann_forward(x_seq, list(self))

@@ -1,26 +1,22 @@
 """Spiking neurons: one step at a time (``IFNode``, ``LIFNode``) or a whole sequence (``MultiStep...``).
 
-The equations are those of :mod:`snn_core.functional`; a module adds state and parameters' checks.
+The equations are those of :mod:`snn_core.cells`; a module adds state and parameters' checks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from snn_core import functional, surrogate
-from snn_core.backend import check_backend, fused_neuron, reference
-from snn_core.backend.decisions import loop, note
-from snn_core.backend.reference import NeuronStep
-from snn_core.base import MemoryModule, check_input, check_sequence
-from snn_core.checks import check_flag, check_number
-
-if TYPE_CHECKING:
-    from snn_core.backend.ops import FusedNeuron
+from snn_core import surrogate
+from snn_core.backend.decisions import loop
+from snn_core.backend.plan import Part
+from snn_core.base import CellModule
+from snn_core.cells import IF, LIF
+from snn_core.checks import Like, check_flag, check_number
 
 __all__ = ["IFNode", "LIFNode", "MultiStepIFNode", "MultiStepLIFNode", "SpikingNeuron"]
 
@@ -29,7 +25,7 @@ class NotRecordedError(AttributeError, RuntimeError):
     """There is no record to return. An AttributeError, so that inspection of a module passes over it."""
 
 
-class SpikingNeuron(MemoryModule):
+class SpikingNeuron(CellModule):
     """Base of all neurons: the parameters and the state that they share.
 
     Args:
@@ -49,6 +45,8 @@ class SpikingNeuron(MemoryModule):
         ValueError: a number that is not finite, ``v_reset >= v_threshold``, or an unknown backend.
     """
 
+    states = ("v",)
+
     def __init__(
         self,
         v_threshold: float = 1.0,
@@ -58,7 +56,7 @@ class SpikingNeuron(MemoryModule):
         store_v_seq: bool = False,
         backend: str = "auto",
     ) -> None:
-        super().__init__()
+        super().__init__(backend)
         name = type(self).__name__
         self.v_threshold = check_number(f"{name}: v_threshold", v_threshold)
         self.v_reset = None if v_reset is None else check_number(f"{name}: v_reset", v_reset)
@@ -75,77 +73,26 @@ class SpikingNeuron(MemoryModule):
         self.surrogate_function = surrogate.Sigmoid() if surrogate_function is None else surrogate_function
         self.detach_reset = check_flag(f"{name}: detach_reset", detach_reset)
         self.store_v_seq = check_flag(f"{name}: store_v_seq", store_v_seq)
-        self.backend = check_backend(backend)
-        self.register_state("v")
         self._v_records: list[Tensor] = []
-
-    def step_function(self) -> NeuronStep:
-        """Return the pure function (x[t], v[t-1]) -> (s[t], v[t]) of this neuron, its constants bound."""
-        raise NotImplementedError
-
-    def _constants(self) -> dict[str, Any]:
-        return {
-            "v_threshold": self.v_threshold,
-            "v_reset": self.v_reset,
-            "surrogate_function": self.surrogate_function,
-            "detach_reset": self.detach_reset,
-        }
 
     def initial_v(self, x: Tensor) -> Tensor:
         """Return v[t-1] for a step of the shape of ``x``: the state, or its initial value."""
         return self.checked_state("v", x, 0.0 if self.v_reset is None else self.v_reset)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Take one time step.
-
-        Args:
-            x: input current x[t], ``[N, *]`` or any other shape, down to 0-dim.
-
-        Returns:
-            Spikes s[t], shape and dtype of ``x``.
-
-        Raises:
-            TypeError: ``x`` is not a floating-point tensor.
-            ValueError: the state comes from an input of another shape, device or dtype.
-        """
-        check_input(self, x)
-        s, v = self.step_function()(x, self.initial_v(x))
-        self.keep_state("v", v)
+    def _keep(self, state: tuple[Tensor, ...], y: Tensor) -> None:
+        super()._keep(state, y)
         if self.store_v_seq:
-            self._v_records.append(v.unsqueeze(0))
-        return s
+            self._v_records.append(state[0].unsqueeze(0))
 
-    def forward_sequence(self, x_seq: Tensor) -> Tensor:
-        """Take T time steps at once; equals T calls of the single step.
+    def _loop(self, x_seq: Tensor, like: Like) -> Tensor:
+        if not self.store_v_seq:
+            return super()._loop(x_seq, like)
+        return torch.stack([SpikingNeuron.forward(self, x) for x in x_seq])
 
-        Args:
-            x_seq: input currents, ``[T, N, *]`` with T >= 1.
-
-        Returns:
-            Spikes, ``[T, N, *]``.
-
-        Raises:
-            TypeError, ValueError: as for the single step, or ``x_seq`` is not ``[T, N, *]``.
-        """
-        check_sequence(self, x_seq)
-        v = self.initial_v(x_seq[0])
-        fused = self.fused(x_seq)
-        note(self, fused is not None)
-        if fused is not None:
-            s_seq, v = fused.sequence(x_seq, v)
-            self.keep_state("v", v)
-            return s_seq
-        s_seq, v, v_seq = reference.neuron_sequence(self.step_function(), x_seq, v, self.store_v_seq)
-        self.keep_state("v", v)
-        if v_seq is not None:
-            self._v_records.append(v_seq)
-        return s_seq
-
-    def fused(self, x_seq: Tensor) -> FusedNeuron | None:
-        """Return what walks this neuron through ``x_seq`` in one kernel; None if it takes the loop, as for records."""
+    def part(self, like: Like) -> Part | None:
         if self.store_v_seq:
             return loop("store_v_seq keeps v of every step")
-        return fused_neuron(self.backend, self.step_function(), x_seq)
+        return super().part(like)
 
     @property
     def v_seq(self) -> Tensor:
@@ -185,8 +132,8 @@ class IFNode(SpikingNeuron):
     See :class:`SpikingNeuron` for the arguments, :func:`snn_core.functional.if_step` for the equations.
     """
 
-    def step_function(self) -> NeuronStep:
-        return partial(functional.if_step, **self._constants())
+    def cell(self, like: Tensor | Like) -> IF:
+        return IF(self.v_threshold, self.v_reset, self.surrogate_function, self.detach_reset)
 
 
 class LIFNode(SpikingNeuron):
@@ -222,8 +169,15 @@ class LIFNode(SpikingNeuron):
             raise ValueError(f"{name}: tau must be above 1 time step, got {tau}")
         self.decay_input = check_flag(f"{name}: decay_input", decay_input)
 
-    def step_function(self) -> NeuronStep:
-        return partial(functional.lif_step, tau=self.tau, decay_input=self.decay_input, **self._constants())
+    def cell(self, like: Tensor | Like) -> LIF:
+        return LIF(
+            self.v_threshold,
+            self.v_reset,
+            self.surrogate_function,
+            self.detach_reset,
+            self.tau,
+            self.decay_input,
+        )
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, tau={self.tau}, decay_input={self.decay_input}"
@@ -231,6 +185,9 @@ class LIFNode(SpikingNeuron):
 
 class _MultiStep(SpikingNeuron):
     """Makes the whole sequence ``[T, N, *]`` the input of ``forward``."""
+
+    takes_sequences = True
+    part = SpikingNeuron.part
 
     def forward(self, x_seq: Tensor) -> Tensor:
         """Take T time steps; see :meth:`SpikingNeuron.forward_sequence`."""

@@ -81,8 +81,8 @@ class SurrogateFunction(nn.Module):
         """
         return _Spike.apply(x, self) if self.spiking else self.primitive(check_floating("x", x))
 
-    #: Number by which the fused kernels know this function; None for one that they do not know.
-    kernel_id: ClassVar[int | None] = None
+    #: Name of the fused kernels' function; a class of your own names one of its own, or runs in the loop.
+    kernel: ClassVar[str]
 
     def kernel_constants(self) -> tuple[float, float]:
         """Return the numbers a, b of the fused kernels' formula for this function."""
@@ -108,7 +108,7 @@ class Sigmoid(SurrogateFunction):
     Source: S. M. Bohte, "Error-backpropagation in networks of fractionally predictive spiking neurons", ICANN 2011.
     """
 
-    kernel_id = 0
+    kernel = "sigmoid"
 
     def __init__(self, alpha: float = 1.0, spiking: bool = True) -> None:
         super().__init__(alpha, spiking)
@@ -135,7 +135,7 @@ class ATan(SurrogateFunction):
     networks", ICCV 2021. https://arxiv.org/abs/2007.05785
     """
 
-    kernel_id = 1
+    kernel = "atan"
 
     def __init__(self, alpha: float = 2.0, spiking: bool = True) -> None:
         super().__init__(alpha, spiking)
@@ -163,7 +163,7 @@ class FastSigmoid(SurrogateFunction):
     T. P. Vogels, Neural Computation 33(4), 2021, found to be robust.
     """
 
-    kernel_id = 2
+    kernel = "fast_sigmoid"
 
     def __init__(self, alpha: float = 10.0, spiking: bool = True) -> None:
         super().__init__(alpha, spiking)
@@ -189,7 +189,7 @@ class Triangle(SurrogateFunction):
     113(41), 2016. https://arxiv.org/abs/1603.08270. Also G. Bellec et al., NeurIPS 2018, with a damped peak.
     """
 
-    kernel_id = 3
+    kernel = "triangle"
 
     def __init__(self, alpha: float = 1.0, spiking: bool = True) -> None:
         super().__init__(alpha, spiking)
@@ -217,7 +217,7 @@ class Rectangle(SurrogateFunction):
     Frontiers in Neuroscience 12, 2018. https://arxiv.org/abs/1706.02609 (their width ``a`` is ``1 / alpha``).
     """
 
-    kernel_id = 4
+    kernel = "rectangle"
 
     def __init__(self, alpha: float = 1.0, spiking: bool = True) -> None:
         super().__init__(alpha, spiking)

@@ -1,4 +1,4 @@
-"""What chapters show of source code beside ``IPython.display.Code``: functions of kernels.cu, lines side by side."""
+"""What chapters show of source code beside ``IPython.display.Code``: parts of the CUDA source, lines side by side."""
 
 from __future__ import annotations
 
@@ -7,23 +7,25 @@ from collections.abc import Sequence
 
 from IPython.display import Markdown
 
-from snn_core.backend.cuda import SOURCE
+from snn_core.backend import cuda
 
 __all__ = ["cuda_source", "matched_lines"]
 
 
 def cuda_source(name: str) -> str:
-    """Return a function of ``kernels.cu`` from its head to its closing brace, with the comment above it.
+    """Return a function of ``plan.cu`` or a structure of ``cells.cuh``, whole, with the comment above it.
 
     Raises:
-        ValueError: there is no such function.
+        ValueError: there is none of this name.
     """
-    lines = SOURCE.read_text().splitlines()
-    head = re.compile(rf"[a-z_].*\b{re.escape(name)}\(")  # a definition begins at the margin, a call does not
+    lines = cuda.source().splitlines()
+    # A definition begins at the margin, a call does not.
+    head = re.compile(rf"struct {re.escape(name)}\b.*{{$|[a-z_].*\b{re.escape(name)}\(")
     first = next((at for at, line in enumerate(lines) if head.match(line)), None)
     if first is None or not name:
-        raise ValueError(f"{SOURCE.name} has no function {name}")
-    last = first if lines[first].endswith("}") else lines.index("}", first)
+        raise ValueError(f"the source for CUDA has no {name}")
+    ends = (at for at in range(first, len(lines)) if lines[at] in ("}", "};"))
+    last = first if lines[first].endswith("}") else next(ends)
     while lines[first - 1].startswith(("// ", "template ")):
         first -= 1
     return "\n".join(lines[first : last + 1])

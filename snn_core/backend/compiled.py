@@ -15,13 +15,7 @@ from typing import Any
 
 import numba
 
-__all__ = ["row", "walk"]
-
-#: Only what says prange is shared out. numba would do it to sums and assignments too, whose result would then depend
-#: on the number of threads, and which would take longer to compile.
-_ONLY_PRANGE = dict.fromkeys(
-    ("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion"), False
-)
+__all__ = ["entry", "function_at", "row"]
 
 _HERE = Path(__file__).parent
 
@@ -66,6 +60,17 @@ def row(function: Callable[..., Any]) -> Any:
     return _compiled(function, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
-def walk(function: Callable[..., Any]) -> Any:
-    """Compile a kernel that shares out its blocks among threads."""
-    return _compiled(function, parallel=_ONLY_PRANGE | {"prange": True})
+def entry(function: Callable[..., Any]) -> Any:
+    """Compile a function that Python calls."""
+    return _compiled(function, no_cfunc_wrapper=True)
+
+
+_functions: list[Any] = []
+
+
+def function_at(function: Callable[..., None], signature: Any) -> int:
+    """Compile a function for one signature and return its address, by which kernels call it."""
+    with _cached():
+        made = numba.cfunc(signature, cache=True, error_model="numpy")(function)
+    _functions.append(made)  # its code is freed with it
+    return made.address

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
-from snn_core import backend
-from snn_core.backend import products, shapes, walks
-from snn_core.backend.constants import Neuron
-from snn_core.backend.walks import LIF_DECAYING_INPUT, Constants
+from snn_core.backend import rows, shapes, threads
+from snn_core.backend import scan as kernels
+from snn_core.backend.plan import Plan, Stage
 
 #: Seconds after which a reader is told what keeps him waiting.
 PATIENCE = 1.0
@@ -31,63 +27,27 @@ def _say_what_takes_long() -> None:
     print(COMPILING, file=sys.stderr, flush=True)
 
 
-def _start_threads() -> None:
-    """Let numba start its threads without changing torch's number of them, as it does where both share OpenMP."""
-    threads = torch.get_num_threads()
-    numba.set_num_threads(1)
-    torch.set_num_threads(threads)
+#: Numbers of gradients that are kept apart until they are summed.
+GRADIENTS = 1 << 22
+
+#: Losses that a kernel knows, each a mean over samples: squared error to the one-hot label, and cross-entropy.
+LOSSES = {"mse": kernels.MSE, "cross-entropy": kernels.CROSS_ENTROPY}
+
+_ready: set[Any] = set()
 
 
-def _after_fork() -> None:
-    """Do without threads in a process forked from this one: they stay behind, and waiting for them would never end."""
-    backend.forked = True
-    torch.set_num_threads(1)
-
-
-_start_threads()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
-#: numba's own threads, which it has where there is no OpenMP, take one kernel at a time and end the process otherwise.
-_one_at_a_time = threading.Lock() if numba.threading_layer() == "workqueue" else nullcontext()
-_known: set[tuple[Any, ...]] = set()
-_threads = threading.local()
-
-_NUMBERS = {int, bool, np.float32, np.float64, Constants}  # asking whether something is a Tensor is slow
-_ONE = {torch.float32: np.float32(1), torch.float64: np.float64(1)}
-
-
-def _use_threads() -> None:
-    """Let kernels use as many threads as torch does; numba keeps a number for each thread that calls it."""
-    number = torch.get_num_threads()
-    if number != getattr(_threads, "number", None):
-        numba.set_num_threads(min(number, numba.config.NUMBA_NUM_THREADS))
-        _threads.number = number
-
-
-def _run(walk: Callable[..., None], dtype: torch.dtype, *arguments: Any) -> None:
-    """Run a kernel; tensors are passed by their address, None as 0, and ``arguments`` keeps them alive meanwhile."""
-    if backend.forked:
-        raise RuntimeError(
-            "a process forked from one that used CPU kernels cannot use them: start it with multiprocessing's method "
-            "'spawn', or build what it runs with backend='torch'"
-        )
-    _use_threads()
-    plain = [
-        argument if type(argument) in _NUMBERS else 0 if argument is None else argument.data_ptr()
-        for argument in arguments
-    ]
-    if (walk, dtype) in _known:
-        with _one_at_a_time:
-            walk(*plain)
+def _ready_to_run(dtype: Any) -> None:
+    """Compile all kernels for a precision, or load them; report it if that takes long."""
+    if dtype in _ready:
         return
     timer = threading.Timer(PATIENCE, _say_what_takes_long)
     timer.start()
     try:
-        with _one_at_a_time:
-            walk(*plain)
+        for name in ("transpose_weights", "scan_forward", "scan_backward"):
+            kernels.address(name, dtype)
     finally:
         timer.cancel()
-    _known.add((walk, dtype))
+    _ready.add(dtype)
 
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -120,155 +80,230 @@ def _out(dtype: torch.dtype, *tensors: Tensor) -> tuple[Tensor, ...]:
     return tensors if tensors[0].dtype is dtype else tuple(tensor.to(dtype) for tensor in tensors)
 
 
+class Layout(NamedTuple):
+    """Where everything of a plan lies, for one shape and dtype of its input; see :mod:`snn_core.backend.scan`."""
+
+    table: np.ndarray
+    numbers: np.ndarray
+    steps: int
+    samples: int
+    per: int
+    scratch: int
+    weights: int
+    states: int
+    widest: int
+    gradient: int
+    items: int
+    borders: int
+    zeros: np.ndarray
+
+
+def _clamp(value: int, lowest: int, highest: int) -> int:
+    return max(lowest, min(value, highest))
+
+
 @lru_cache(maxsize=256)
-def _constants(neuron: Neuron, dtype: torch.dtype) -> Constants:
-    """Return the numbers of a neuron in the precision of a walk."""
-    if neuron.surrogate not in range(walks.SURROGATES):
-        raise ValueError(
-            f"surrogate must be the number of a kernel, 0 to {walks.SURROGATES - 1}, got {neuron.surrogate}"
+def _layout(plan: Plan, dtype: torch.dtype, T: int, N: int, sizes: tuple[int, ...]) -> Layout:
+    """Lay a plan out; ``sizes`` are the numbers of elements of its parameters."""
+    number: Any = np.float32 if dtype == torch.float32 else np.float64
+    stages, S = plan.stages, plan.samples(N)
+    L, borders = plan.segments(T, N)
+    table = np.zeros((len(stages), kernels.COLUMNS), np.int64)
+    numbers = np.zeros((len(stages), kernels.NUMBERS), number)
+    at, weights, gradient, states, left = L * stages[0].inputs, 0, 0, 0, list(sizes)
+    for row, values, stage in zip(table, numbers, stages, strict=True):
+        J, K = stage.outputs, stage.states
+        values[: 2 + len(stage.numbers)] = (1, 0, *stage.numbers)
+        own = [left.pop(0) for _ in range(stage.parameters)]
+        row[[kernels.KIND, kernels.FEEDBACK, kernels.INPUTS, kernels.OUTPUTS, kernels.STATES, kernels.PARAMETERS]] = (
+            stage.kernel != "linear", stage.feedback, stage.inputs, J, K, len(own),
+        )  # fmt: skip
+        row[kernels.SIZE : kernels.SIZE + len(own)] = own
+        row[kernels.WEIGHT_T], row[kernels.GRADIENT], row[kernels.STATE] = weights, gradient, states
+        places = [(kernels.Y, (L + 1) * J)]
+        if stage.kernel == "linear":
+            weights += (stage.inputs + 1) * J
+            gradient += (stage.inputs + 1) * J
+        else:
+            name, _, function = stage.kernel.partition(":")
+            row[kernels.FORWARD] = rows.address(f"{name}_forward", number)
+            row[kernels.BACKWARD] = rows.address(f"{name}_backward", number)
+            row[kernels.DERIVATIVE] = rows.address(f"{function}_derivative", number) if function else 0
+            places += [(kernels.V, (L + 1) * K * J), (kernels.U, L * J), (kernels.GV, K * J)]
+            places += [(kernels.P, len(own) * J), (kernels.GP, len(own) * J), (kernels.GY, J)]
+            if stage.feedback:
+                places.append((kernels.CURRENT, L * J))
+            if stage.feedback == kernels.DENSE:
+                weights += (2 * J + 1) * J
+                gradient += (2 * J + 1) * J
+            gradient += sum(own)
+            states += (K + bool(stage.feedback)) * J
+        for column, size in places:
+            row[column] = at
+            at += size + 3
+    scratch = at + 2 * L * plan.widest
+    blocks = -(-N // S)
+    per = -(-blocks // _clamp(GRADIENTS // max(gradient, 1), 4, 64)) if blocks else 1
+    return Layout(
+        table, numbers, L, S, per, scratch, weights, states, plan.widest, gradient, -(-blocks // per), borders,
+        np.append(np.zeros(plan.widest, number), number(1)),
+    )  # fmt: skip
+
+
+def _columns(stage: Stage) -> list[int]:
+    """Return the columns of the table for the tensors of a stage."""
+    if stage.kernel == "linear":
+        return [kernels.WEIGHT, kernels.BIAS]
+    feedback = [kernels.FIRST + kernels.MOST_STATES, kernels.WEIGHT, kernels.BIAS]
+    return [
+        *range(kernels.FIRST, kernels.FIRST + stage.states),
+        *feedback[: (0, 1, 3)[stage.feedback]],
+        *range(kernels.PARAMETER, kernels.PARAMETER + stage.parameters),
+    ]
+
+
+class _Call:
+    """What both directions have in common: the layout of the plan, and the tensors as kernels read them."""
+
+    def __init__(self, x_seq: Tensor, tensors: Sequence[Tensor | None], plan: Plan) -> None:
+        shapes.check_scan(x_seq, tensors, plan)
+        self.dtype, self.plan = compute_dtype(x_seq.dtype), plan
+        self.x = _strided(self.dtype, x_seq)
+        self.tensors = [None if one is None else _in(self.dtype, one)[0] for one in tensors]
+        self.T, self.N, _ = x_seq.shape
+        places = [(k, column) for k, stage in enumerate(plan.stages) for column in _columns(stage)]
+        sizes = tuple(
+            one.numel()
+            for one, (_, column) in zip(tensors, places, strict=True)
+            if one is not None and kernels.PARAMETER <= column < kernels.SIZE
         )
-    leak = 0.0 if neuron.tau is None else 1.0 / neuron.tau
-    input_gain = leak if neuron.kind == LIF_DECAYING_INPUT else 1.0
-    number: Any = type(_ONE[dtype])
-    return Constants(*map(number, (*neuron.numbers(), input_gain, leak, 0.0, 1.0)))
+        self.layout = own = _layout(plan, self.dtype, self.T, self.N, sizes)
+        self.table = own.table.copy()
+        for one, place in zip(self.tensors, places, strict=True):
+            self.table[place] = 0 if one is None else one.data_ptr()
+        self.weights = self.empty(own.weights)
+        self.arguments = np.array(
+            [
+                0, own.items, len(plan.stages), self.T, self.N, own.steps, own.samples, own.per,
+                self.x.data_ptr(), *self.x.stride(), self.table.ctypes.data, own.numbers.ctypes.data,
+                own.scratch, self.weights.data_ptr(), own.weights, own.states,
+                *[0] * (kernels.ARGUMENTS - kernels.BORDERS),
+            ],
+            np.int64,
+        )  # fmt: skip
+
+    def run(self, name: str, **arguments: Tensor | np.ndarray | int | None) -> None:
+        """Run a kernel; ``arguments`` keeps what is at their addresses alive meanwhile."""
+        own = self.layout.numbers
+        for argument, value in arguments.items():
+            self.arguments[getattr(kernels, argument)] = _address(value)
+        _ready_to_run(own.dtype.type)
+        if len(self.weights):
+            threads.run(kernels.address("transpose_weights", own.dtype.type), self.arguments, own, 1)
+        threads.run(kernels.address(name, own.dtype.type), self.arguments, own, self.layout.items)
+
+    def run_backward(self, **arguments: Any) -> Tensor:
+        """Return the gradients of weights and parameters, one after the other, and the sum of losses."""
+        own = self.layout
+        sums = self.empty(own.items, own.gradient + 1)
+        self.run(
+            "scan_backward",
+            WIDEST=own.widest,
+            ZEROS=own.zeros,
+            SUMS=sums,
+            SUM_SIZE=own.gradient + 1,
+            **arguments,
+        )
+        return sums.sum(0)
+
+    def empty(self, *shape: int) -> Tensor:
+        return torch.empty(shape, dtype=self.dtype)
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Return x W^T + b; see :mod:`snn_core.backend.ops` for the arguments of this and the functions below.
+def _address(value: Tensor | np.ndarray | int | None) -> int:
+    if isinstance(value, Tensor):
+        return value.data_ptr()
+    return value.ctypes.data if isinstance(value, np.ndarray) else value or 0
+
+
+def _strided(dtype: torch.dtype, tensor: Tensor) -> Tensor:
+    """Return a sequence in the precision of the kernels, which read it however it lies in memory."""
+    is_real = tensor.dtype is dtype and not (tensor.is_neg() or tensor._is_zerotensor())
+    return tensor if is_real else in_memory(tensor, dtype)
+
+
+def scan(x_seq: Tensor, tensors: Sequence[Tensor | None], plan: Plan) -> tuple[Tensor, ...]:
+    """Return outputs, last states and states at borders; see :mod:`snn_core.backend.ops`.
 
     Raises:
-        TypeError, ValueError: of all of them, an argument has another dtype, shape or device than the op takes.
-        RuntimeError: of all of them, this process was forked from one that had used kernels.
+        TypeError, ValueError: an argument has another dtype, shape or device than the op takes.
+        RuntimeError: this process was forked from one that had used kernels.
     """
-    shapes.check_linear(x, weight, bias)
-    dtype = x.dtype
-    a, w_t = _in(dtype, x, weight.t())
-    K, J = w_t.shape
-    (b,) = _in(dtype, w_t.new_zeros(J) if bias is None else bias)
-    out = torch.empty((*x.shape[:-1], J), dtype=dtype)
-    _run(products.linear_forward, dtype, x.shape[:-1].numel(), K, J, _ONE[dtype], a, w_t, b, out)
-    return out
+    call = _Call(x_seq, tensors, plan)
+    y_seq = call.empty(call.T, call.N, plan.stages[-1].outputs)
+    last, borders = (call.empty(k * call.N * plan.state_size) for k in (1, call.layout.borders))
+    call.run("scan_forward", Y_SEQ=y_seq, LAST=last, BORDERS=borders)
+    return *_out(x_seq.dtype, y_seq, last), borders
 
 
-def linear_backward(grad: Tensor, x: Tensor, weight: Tensor, needs_x: bool) -> tuple[Tensor, ...]:
-    """Return the gradients of x (empty if not needed), weight and bias."""
-    shapes.check_linear(x, weight, grad=grad)
-    dtype = x.dtype
-    g, a, w = _in(dtype, grad, x, weight)
-    J, K = w.shape
-    M, one = x.shape[:-1].numel(), _ONE[dtype]
-    grad_x = torch.empty_like(a) if needs_x else a.new_empty(0)
-    if needs_x:
-        _run(products.linear_forward, dtype, M, J, K, one, g, w, w.new_zeros(K), grad_x)
-    g_weight, g_bias = torch.zeros_like(w), w.new_zeros(J)
-    _run(products.linear_backward_weight, dtype, M, K, J, one, g, a, g_weight, K, g_bias)
-    return grad_x, g_weight, g_bias
-
-
-def neuron_sequence(x_seq: Tensor, v: Tensor, y: Tensor | None, *constants: Any) -> tuple[Tensor, ...]:
-    """Walk forward through a layer of neurons."""
-    shapes.check_walk(x_seq, v, y)
-    dtype = compute_dtype(x_seq.dtype)
-    x, v0, y0 = _in(dtype, x_seq, v, v if y is None else y)
-    neuron = Neuron(*constants)
-    numbers = _constants(neuron, dtype)
-    s, h, last = torch.empty_like(x), torch.empty_like(x), torch.empty_like(v0)
-    sizes = (len(x), v0.numel())
-    _run(walks.neuron_forward, dtype, neuron.kind, y is not None, *sizes, numbers, x, y0, v0, s, h, last)
-    return *_out(x_seq.dtype, s, last), h
-
-
-def neuron_sequence_backward(
-    grad_s_seq: Tensor, grad_v_last: Tensor | None, h_seq: Tensor, feedback: bool, *constants: Any
-) -> tuple[Tensor, ...]:
-    """Walk backward: gradients of x_seq, v and y."""
-    shapes.check_walk_backward(grad_s_seq, grad_v_last, h_seq)
-    neuron, dtype = Neuron(*constants), h_seq.dtype
-    h, g_s = _in(dtype, h_seq, grad_s_seq)
-    g_last = None if grad_v_last is None else _in(dtype, grad_v_last)[0]
-    numbers = _constants(neuron, dtype)
-    g_x, g_v, g_y = torch.empty_like(h), h.new_empty(h.shape[1:]), h.new_empty(h.shape[1:])
-    sizes = (len(h), g_v.numel())
-    _run(
-        walks.neuron_backward, dtype,
-        neuron.surrogate, feedback, *sizes, numbers, g_s, g_last, h, g_x, g_y, g_v,
-    )  # fmt: skip
-    return _out(grad_s_seq.dtype, g_x, g_v, g_y)
-
-
-def recurrent_neuron_sequence(
-    x_seq: Tensor, v: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None, *constants: Any
-) -> tuple[Tensor, ...]:
-    """Walk forward through a recurrent layer of neurons."""
-    shapes.check_recurrent(x_seq, v, y, weight, bias)
-    dtype, H = compute_dtype(x_seq.dtype), len(weight)
-    x, v0, y0, w_t = _in(dtype, x_seq, v, y, weight.t())
-    (b,) = _in(dtype, w_t.new_zeros(H) if bias is None else bias)
-    neuron = Neuron(*constants)
-    numbers = _constants(neuron, dtype)
-    s, h, last = torch.empty_like(x), torch.empty_like(x), torch.empty_like(v0)
-    sizes = (len(x), v0.numel() // H, H)
-    _run(walks.recurrent_forward, dtype, neuron.kind, *sizes, numbers, x, y0, v0, w_t, b, s, h, last)
-    return *_out(x_seq.dtype, s, last), h
-
-
-def recurrent_neuron_sequence_backward(
-    grad_s_seq: Tensor,
-    grad_v_last: Tensor | None,
-    h_seq: Tensor,
-    s_seq: Tensor,
+def scan_backward(
+    grad_y: Tensor | None,
+    grad_last: Tensor | None,
     x_seq: Tensor,
-    y: Tensor,
-    weight: Tensor,
-    *constants: Any,
-) -> tuple[Tensor, ...]:
-    """Walk backward through a recurrent layer: gradients of x_seq, v, y, weight and bias."""
-    shapes.check_recurrent_backward(grad_s_seq, grad_v_last, h_seq, s_seq, x_seq, y, weight)
-    neuron, dtype, H = Neuron(*constants), h_seq.dtype, len(weight)
-    h, g_s, s, x, y0, w = _in(dtype, h_seq, grad_s_seq, s_seq, x_seq, y, weight)
-    g_last = None if grad_v_last is None else _in(dtype, grad_v_last)[0]
-    numbers = _constants(neuron, dtype)
-    g_i, g_x, g_v, g_y = torch.empty_like(h), torch.empty_like(h), torch.empty_like(y0), torch.empty_like(y0)
-    sizes = (len(h), y0.numel() // H, H)
-    _run(
-        walks.recurrent_backward, dtype,
-        neuron.surrogate, *sizes, numbers, g_s, g_last, h, w, g_i, g_x, g_y, g_v,
-    )  # fmt: skip
-    g_weight, g_bias, unused = torch.zeros_like(w), w.new_zeros(H), w.new_zeros(H)
-    T, N, _ = sizes
-    # y[t-1] stands beside x[t]: y before the first step, then the spikes of the first T - 1 steps.
-    for M, g, rows, columns, total in (
-        (T * N, g_i, x, g_weight, g_bias),
-        (N, g_i, y0, g_weight[:, H:], unused),
-        ((T - 1) * N, g_i[1:], s, g_weight[:, H:], unused),
-    ):
-        _run(products.linear_backward_weight, dtype, M, H, H, numbers.one, g, rows, columns, 2 * H, total)
-    return *_out(grad_s_seq.dtype, g_x, g_v, g_y), *_out(weight.dtype, g_weight, g_bias)
+    borders: Tensor,
+    tensors: Sequence[Tensor | None],
+    plan: Plan,
+) -> list[Tensor]:
+    """Return the gradients of x_seq and of all tensors; see :func:`scan`."""
+    call = _Call(x_seq, tensors, plan)
+    shapes.check_backward(grad_y, grad_last, x_seq, plan, borders)
+    g_y = None if grad_y is None else _strided(call.dtype, grad_y)
+    g_last = None if grad_last is None else _in(call.dtype, grad_last)[0]
+    g_x, g_first = call.empty(*x_seq.shape), call.empty(call.N * plan.state_size)
+    by = (0, 0, 0) if g_y is None else g_y.stride()
+    sums = call.run_backward(
+        BORDERS=borders, G_Y=g_y, G_T=by[0], G_N=by[1], G_I=by[2], G_LAST=g_last, G_X=g_x, G_FIRST=g_first
+    )
+    return [*_out(x_seq.dtype, g_x), *_split(plan, tensors, sums, g_first, call.N)]
 
 
-def _rates(inv_tau: Tensor, i: Tensor) -> Tensor:
-    """Return 1/tau as the walk takes it: one number for all, or one for each filter."""
-    return inv_tau if inv_tau.numel() == 1 else inv_tau.expand_as(i)
+def mean_loss(
+    x_seq: Tensor,
+    tensors: Sequence[Tensor | None],
+    plan: Plan,
+    labels: Tensor,
+    loss: str,
+    skip: int,
+    scale: float,
+) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Return a loss, the outputs ``[N, J]`` that it is of, and the gradients of all tensors, from one kernel.
+
+    The outputs are ``scale`` times the mean of y_seq over the steps from ``skip`` on, and the loss is the mean over the
+    samples of one of :data:`LOSSES` for their ``labels``, int64 ``[N]``. The sequence must be one segment, see
+    :meth:`Plan.segments`.
+    """
+    call = _Call(x_seq, tensors, plan)
+    out = call.empty(call.N, plan.stages[-1].outputs)
+    factor = torch.tensor([scale], dtype=call.dtype)
+    sums = call.run_backward(LOSS=LOSSES[loss], SKIP=skip, SCALE=factor, LABELS=labels, OUT=out)
+    found = _split(plan, tensors, sums, None, call.N)
+    return sums[-1] / call.N, out, found
 
 
-def synapse_filter_sequence(s_seq: Tensor, i: Tensor, inv_tau: Tensor) -> Tensor:
-    """Walk forward through a layer of synapse filters."""
-    shapes.check_filter(s_seq, i, inv_tau)
-    dtype = compute_dtype(s_seq.dtype)
-    s, i0, rate = _in(dtype, s_seq, i, _rates(inv_tau, i))
-    i_seq = torch.empty_like(s)
-    _run(walks.synapse_forward, dtype, len(s), i0.numel(), _ONE[dtype], s, i0, rate, rate.numel(), i_seq)
-    return _out(s_seq.dtype, i_seq)[0]
-
-
-def synapse_filter_sequence_backward(
-    grad_i_seq: Tensor, s_seq: Tensor, i_seq: Tensor, i: Tensor, inv_tau: Tensor
-) -> tuple[Tensor, ...]:
-    """Walk backward: gradients of s_seq, i and inv_tau."""
-    shapes.check_filter_backward(grad_i_seq, s_seq, i_seq, i, inv_tau)
-    dtype = compute_dtype(s_seq.dtype)
-    g_i_seq, s, i_all, i0, rate = _in(dtype, grad_i_seq, s_seq, i_seq, i, _rates(inv_tau, i))
-    g_s, g_i, g_rate = torch.empty_like(s), torch.empty_like(i0), torch.empty_like(rate)
-    sizes = (len(s), i0.numel(), _ONE[dtype])
-    _run(walks.synapse_backward, dtype, *sizes, g_i_seq, s, i_all, i0, rate, rate.numel(), g_s, g_i, g_rate)
-    return _out(grad_i_seq.dtype, g_s, g_i, g_rate.sum_to_size(inv_tau.shape))
+def _split(
+    plan: Plan, tensors: Sequence[Tensor | None], sums: Tensor, first: Tensor | None, N: int
+) -> list[Tensor]:
+    """Return the gradients of a plan's tensors, which lie one after the other in ``sums`` and ``first``."""
+    found, left, at, state = [], list(tensors), 0, 0
+    for stage in plan.stages:
+        for column in _columns(stage):
+            tensor = left.pop(0)
+            is_state = column >= kernels.FIRST
+            size = N * stage.outputs if is_state else stage.outputs if tensor is None else tensor.numel()
+            start, source = (state, first) if is_state else (at, sums)
+            if tensor is None or source is None:
+                found.append(sums.new_empty(0))
+            else:
+                found.append(source[start : start + size].view(tensor.shape).to(tensor.dtype))
+            state, at = (state + size, at) if is_state else (state, at + size)
+    return found

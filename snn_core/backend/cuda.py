@@ -1,19 +1,21 @@
-"""The walks through time for CUDA: the kernels of ``kernels.cu``, compiled by CuPy on first use and cached on disk.
+"""The scan of a plan on a GPU: the kernels of ``plan.cu``, compiled by CuPy on first use and cached on disk.
 
-How a kernel walks and what it keeps is told at the head of ``kernels.cu``. Here is what surrounds it: which kernel, on
-how many blocks of how many threads (:class:`Launch`), and the tensors it reads and writes. Outputs come from torch's
+How a kernel works is told at the head of ``plan.cu``. Here is what surrounds it: which stages one launch takes, on how
+many blocks of how many threads (:class:`Launch`), and the tensors it reads and writes. Outputs come from torch's
 allocator and kernels go onto torch's current stream without waiting for anything, so a training step can be captured
 in a CUDA graph, once its kernels have been compiled by an ordinary step.
 
-Half precisions are widened in registers: all arithmetic, h and the states that are passed in are float32, for float64
+Half precisions are widened in registers: all arithmetic and the states that are passed in are float32, for float64
 float64. CuPy compiles everything with ``-ftz=true``: single-precision numbers below 1.2e-38 count as 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,12 +24,13 @@ import torch
 from torch import Tensor
 
 from snn_core.backend import shapes
-from snn_core.backend.constants import Neuron
 from snn_core.backend.cpu import compute_dtype, in_memory
+from snn_core.backend.plan import DENSE, Plan, Stage
 
-SOURCE = Path(__file__).with_name("kernels.cu")
+SOURCE = Path(__file__).with_name("plan.cu")
+CELLS = Path(__file__).with_name("cells.cuh")
 
-#: What ``kernels.cu`` calls each dtype.
+#: What ``plan.cu`` calls each dtype.
 SCALARS = {
     torch.float32: "float",
     torch.float64: "double",
@@ -35,11 +38,13 @@ SCALARS = {
     torch.bfloat16: "BFloat16",
 }
 
-# These must be as in kernels.cu.
-COLUMNS = 128
-WARP = 32
-WARPS = 2
+# These must be as in plan.cu: limits, and how many words of 64 bits its structures have: `Plan` up to its stages, a
+# `Stage` up to its tensors, and these. The numbers of a stage come last.
+THREADS, SAMPLES, MOST_STAGES, MOST_STATES, MOST_PARAMETERS = 512, 4, 8, 4, 4
+HEAD, LAYOUT, TENSORS = 12, 10, 3 + (MOST_STATES + 1) + 2 * MOST_PARAMETERS + 6
 
+#: Threads of a block, and its samples, where no neurons are connected.
+ELEMENTS = 128
 #: Bytes of shared memory that a block gets without having asked for more.
 UNASKED_SHARED_BYTES = 48 << 10
 
@@ -53,65 +58,21 @@ class Launch(NamedTuple):
     shared_bytes: int = 0
 
 
-class Way(NamedTuple):
-    """A way to walk with recurrent weights, a block of threads for a few samples; as in ``kernels.cu``."""
-
-    name: str
-    samples: int
-    most_threads: int
-    on_chip: bool
-
-    def shared_bytes(self, direction: str, H: int, itemsize: int) -> int:
-        """Return a block's bytes of shared memory for H neurons with numbers of ``itemsize`` bytes."""
-        row = self.samples * H * itemsize
-        spikes = 2 * _quotient(H, WARP) * self.samples * 4
-        states = row + spikes if direction == "forward" else 3 * row
-        return states + (H * H * itemsize if self.on_chip else 0)
+def source() -> str:
+    """Return what is compiled: ``plan.cu`` with ``cells.cuh`` in it, since CuPy's cache knows no other files."""
+    return SOURCE.read_text().replace('#include "cells.cuh"\n', CELLS.read_text())
 
 
-#: From the fastest to the one that asks for the least shared memory.
-WAYS = (Way("on_chip", 4, 256, True), Way("tiled", 4, 512, False), Way("tiled_one", 1, 512, False))
+@cache
+def numbers_of(names: str) -> dict[str, int]:
+    """Return the number of each name in a list of ``cells.cuh``, CELL or SURROGATE."""
+    return {name: k for k, name in enumerate(re.findall(rf"\b{names}\((\w+), \w+\)", CELLS.read_text()))}
 
 
-def _quotient(a: int, b: int) -> int:
-    """Return a / b rounded up."""
-    return -(-a // b)
-
-
-def element_wise_launch(kernel: str, M: int) -> Launch:
-    """Return how a kernel with a thread for each of M neurons is launched."""
-    return Launch(kernel, _quotient(M, COLUMNS), COLUMNS)
-
-
-def recurrent_launch(direction: str, N: int, H: int, dtype: torch.dtype, shared_limit: int) -> Launch:
-    """Return how a walk with recurrent weights is launched.
-
-    Args:
-        direction: "forward" or "backward".
-        N: number of samples.
-        H: number of neurons of a sample.
-        dtype: dtype of the sequences.
-        shared_limit: bytes of shared memory that a block may ask for.
-
-    Raises:
-        ValueError: not even the states of one sample fit into shared memory.
-    """
-    itemsize = compute_dtype(dtype).itemsize
-    if H <= WARP:
-        rows = 2 * WARPS * WARP * itemsize if direction == "backward" else 0
-        return Launch(f"recurrent_{direction}_warp", _quotient(N, WARPS), WARPS * WARP, rows)
-    whole_warps = _quotient(H, WARP) * WARP
-    for way in WAYS:
-        shared_bytes = way.shared_bytes(direction, H, itemsize)
-        if shared_bytes <= shared_limit and not (way.on_chip and whole_warps > way.most_threads):
-            threads = min(whole_warps, way.most_threads)
-            return Launch(
-                f"recurrent_{direction}_{way.name}", _quotient(N, way.samples), threads, shared_bytes
-            )
-    raise ValueError(
-        f"{H} recurrent neurons need {shared_bytes:,} bytes of shared memory, the device has {shared_limit:,}: "
-        "use backend 'torch'"
-    )
+def _number(names: str, name: str) -> int:
+    if name not in numbers_of(names):
+        raise ValueError(f"no CUDA kernel knows a {names.lower()} {name!r}")
+    return numbers_of(names)[name]
 
 
 def compile_options(dtype: torch.dtype) -> tuple[str, ...]:
@@ -124,7 +85,7 @@ def compile_options(dtype: torch.dtype) -> tuple[str, ...]:
 def _module(dtype: torch.dtype) -> Any:
     import cupy
 
-    return cupy.RawModule(code=SOURCE.read_text(), options=compile_options(dtype))
+    return cupy.RawModule(code=source(), options=compile_options(dtype))
 
 
 class _StreamHandle:
@@ -164,211 +125,309 @@ def _kernel(name: str, dtype: torch.dtype, device: torch.device, much_shared_mem
     return kernel
 
 
-class Card:
-    """Starts kernels on NVIDIA cards. The tests put another in the place of :data:`card`, which runs them on a CPU."""
+class Device:
+    """Starts kernels on GPUs. The tests put another in the place of :data:`device`, which runs them on a CPU."""
 
-    def shared_limit(self, device: torch.device) -> int:
+    def shared_limit(self, place: torch.device) -> int:
         """Return the bytes of shared memory that a block may ask for."""
-        return _shared_limit(device)
+        return _shared_limit(place)
 
-    def start(
-        self, launch: Launch, dtype: torch.dtype, device: torch.device, arguments: Sequence[int | np.ndarray]
-    ) -> None:
+    def start(self, launch: Launch, dtype: torch.dtype, place: torch.device, plan: np.ndarray) -> None:
         """Start a kernel for sequences of ``dtype`` on torch's current stream.
 
         Args:
             launch: what to start.
             dtype: dtype of the sequences.
-            device: where they are.
-            arguments: the kernel's arguments; integers (sizes and pointers) have 64 bits, structures are arrays of
-                one element, passed by value.
+            place: the GPU they are on.
+            plan: the kernel's argument, a structure that is passed by value, as an array of one element.
         """
-        with torch.cuda.device(device), _current_stream(device):
-            kernel = _kernel(launch.kernel, dtype, device, launch.shared_bytes > UNASKED_SHARED_BYTES)
-            kernel((launch.blocks,), (launch.threads,), tuple(arguments), shared_mem=launch.shared_bytes)
+        with torch.cuda.device(place), _current_stream(place):
+            kernel = _kernel(launch.kernel, dtype, place, launch.shared_bytes > UNASKED_SHARED_BYTES)
+            kernel((launch.blocks,), (launch.threads,), (plan,), shared_mem=launch.shared_bytes)
 
 
-card = Card()
+device = Device()
 
 
-def _start(launch: Launch, like: Tensor, *arguments: int | np.ndarray | Tensor | None) -> None:
-    """Start a kernel on tensors, whose memory the caller keeps alive; None is the null pointer."""
-    if launch.blocks == 0:
-        return
-    passed = [
-        argument.data_ptr() if isinstance(argument, Tensor) else 0 if argument is None else argument
-        for argument in arguments
-    ]
-    card.start(launch, like.dtype, like.device, passed)
+def _quotient(a: int, b: int) -> int:
+    """Return a / b rounded up."""
+    return -(-a // b)
 
 
-def _structure(neuron: Neuron, dtype: torch.dtype) -> np.ndarray:
-    """Return a neuron's numbers as the structure ``Neuron`` of ``kernels.cu``."""
-    number = np.float64 if compute_dtype(dtype) == torch.float64 else np.float32
-    numbers = neuron.numbers()
-    fields = [(f"number_{k}", number) for k in range(len(numbers))]
-    layout = np.dtype([*fields, ("kind", np.int32), ("surrogate", np.int32)], align=True)
-    return np.array([(*numbers, neuron.kind, neuron.surrogate)], layout)
+class Group(NamedTuple):
+    """Stages that one launch takes: with how many samples and threads in a block, and its bytes of shared memory.
+
+    ``columns`` threads share the neurons of a row. Where no stage connects neurons, each neuron of a sample is a
+    sample of its own, ``neurons`` of them; otherwise ``neurons`` is 1.
+    """
+
+    stages: tuple[Stage, ...]
+    neurons: int
+    samples: int
+    threads: int
+    columns: int
+    shared_bytes: int
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether this is a linear layer by itself, for which torch has a faster product."""
+        return len(self.stages) == 1 and self.stages[0].kernel == "linear"
+
+    @property
+    def state_size(self) -> int:
+        return sum(stage.state_size for stage in self.stages)
+
+    def launch(self, direction: str, N: int) -> Launch:
+        return Launch(f"scan_{direction}", _quotient(N, self.samples), self.threads, self.shared_bytes)
 
 
-def _wide(dtype: torch.dtype, *tensors: Tensor | None) -> list[Any]:
-    """Return states and weights as kernels for sequences of ``dtype`` read them: widened and contiguous."""
-    wide = compute_dtype(dtype)
-    return [None if tensor is None else in_memory(tensor.detach(), wide) for tensor in tensors]
+def _rows(stage: Stage) -> int:
+    """Return how many numbers of one sample a stage has in shared memory, see ``Block`` in ``plan.cu``."""
+    return (2 + stage.states + 2 * stage.parameters + bool(stage.feedback)) * stage.outputs
 
 
-def _sequences(*tensors: Tensor) -> list[Tensor]:
-    """Return sequences as kernels read them: contiguous and all in the dtype of the first."""
-    return [in_memory(tensor.detach(), tensors[0].dtype) for tensor in tensors]
+def _numbers(stages: Sequence[Stage]) -> int:
+    """Return how many numbers of one sample stages have there, with their input."""
+    return 2 * stages[0].inputs + sum(map(_rows, stages))
 
 
-def _new(like: Tensor, shape: torch.Size, dtype: torch.dtype | None = None) -> Tensor:
-    return torch.empty(shape, dtype=dtype or like.dtype, device=like.device)
+def _group(stages: Sequence[Stage], itemsize: int, limit: int) -> Group:
+    if not any(stage.is_dense for stage in stages):
+        flat = tuple(stage._replace(inputs=1, outputs=1) for stage in stages)
+        one = itemsize * _numbers(flat)
+        samples = max(1, min(ELEMENTS, limit // one))
+        return Group(flat, stages[0].outputs, samples, ELEMENTS, 1, samples * one)
+    one = itemsize * _numbers(stages)
+    widest = max(1, *(max(stage.inputs, stage.outputs) for stage in stages))
+    samples = SAMPLES if SAMPLES * one <= limit else 1
+    threads = min(THREADS, 32 * _quotient(widest, 32))
+    return Group(tuple(stages), 1, samples, threads, threads, samples * one)
 
 
-def _walk_outputs(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return room for the spikes, the last potential and h of a walk forward."""
-    return _new(x, x.shape), _new(x, x.shape[1:]), _new(x, x.shape, compute_dtype(x.dtype))
-
-
-def _walk_gradients(g_s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return room for the gradients of input, v and y of a walk backward."""
-    return _new(g_s, g_s.shape), _new(g_s, g_s.shape[1:]), _new(g_s, g_s.shape[1:])
-
-
-def neuron_sequence(
-    x_seq: Tensor, v: Tensor, y: Tensor | None, *constants: Any
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Walk forward; see :mod:`snn_core.backend.ops` for the arguments of this and the functions below.
+@lru_cache(maxsize=256)
+def groups(plan: Plan, dtype: torch.dtype, limit: int) -> tuple[Group, ...]:
+    """Divide a plan into launches: one, unless it has too many stages or too many neurons for shared memory.
 
     Raises:
-        TypeError, ValueError: of all of them, an argument has another dtype, shape or device than the op takes.
+        ValueError: the neurons of a single stage are too many.
     """
-    shapes.check_walk(x_seq, v, y)
-    (x,) = _sequences(x_seq)
-    v0, y0 = _wide(x.dtype, v, y)
-    s_seq, v_last, h_seq = _walk_outputs(x)
-    M = v0.numel()
-    _start(
-        element_wise_launch("neuron_forward", M), x,
-        len(x), M, _structure(Neuron(*constants), x.dtype), x, y0, v0, s_seq, h_seq, v_last,
-    )  # fmt: skip
-    return s_seq, v_last, h_seq
+    itemsize = compute_dtype(dtype).itemsize
+    found: list[Group] = []
+    rest: list[Stage] = []
+    for stage in plan.stages:
+        fits = len(rest) < MOST_STAGES and _group([*rest, stage], itemsize, limit).shared_bytes <= limit
+        if rest and not fits:
+            found.append(_group(rest, itemsize, limit))
+            rest = []
+        rest.append(stage)
+    found.append(_group(rest, itemsize, limit))
+    for group in found:
+        if group.shared_bytes > limit and not group.is_linear:
+            raise ValueError(
+                f"{group.stages[0].outputs} recurrent neurons need {group.shared_bytes:,} bytes of shared memory, the "
+                f"device has {limit:,}: use backend 'torch'"
+            )
+    return tuple(found)
 
 
-def neuron_sequence_backward(
-    grad_s_seq: Tensor, grad_v_last: Tensor | None, h_seq: Tensor, feedback: bool, *constants: Any
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Walk backward: gradients of x_seq, v and y. ``grad_v_last`` None stands for zeros."""
-    shapes.check_walk_backward(grad_s_seq, grad_v_last, h_seq)
-    (g_s,) = _sequences(grad_s_seq)
-    h, g_last = _wide(g_s.dtype, h_seq, grad_v_last)
-    g_x, g_v, g_y = _walk_gradients(g_s)
-    M = g_v.numel()
-    _start(
-        element_wise_launch("neuron_backward", M), g_s,
-        len(g_s), M, int(feedback), _structure(Neuron(*constants), g_s.dtype), g_s, g_last, h,
-        g_x, g_y, g_v,
-    )  # fmt: skip
-    return g_x, g_v, g_y
+@lru_cache(maxsize=256)
+def _words(group: Group, dtype: torch.dtype) -> np.ndarray:
+    """Return the structure ``Plan`` of ``plan.cu`` for a group, still without its tensors."""
+    number = np.float64 if dtype == torch.float64 else np.float32
+    numbers = [np.array(stage.numbers, number).view(np.int64) for stage in group.stages]
+    words = np.zeros(HEAD + MOST_STAGES * (LAYOUT + TENSORS + len(numbers[0])), np.int64)
+    source_at, at, state = 0, 2 * group.stages[0].inputs, 0
+    for row, stage, values in zip(_stages(words), group.stages, numbers, strict=False):
+        name, _, surrogate = stage.kernel.partition(":")
+        row[:LAYOUT] = (
+            _number("CELL", name),
+            _number("SURROGATE", surrogate) if surrogate else -1,
+            *stage[1:6], source_at, at, state,
+        )  # fmt: skip
+        row[LAYOUT + TENSORS :] = values
+        source_at, at, state = at, at + _rows(stage), state + stage.state_size
+    return words
 
 
-def recurrent_walk(
-    i_seq: Tensor, v: Tensor, y: Tensor, weight: Tensor, *constants: Any
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Walk forward with recurrent weights ``[H, H]`` and an input ``[T, *, H]`` to which y[t-1] W^T is added."""
-    (i,) = _sequences(i_seq)
-    v0, y0, w_t = _wide(i.dtype, v, y, weight.t())
-    s_seq, v_last, h_seq = _walk_outputs(i)
-    H = len(weight)
-    N = v0.numel() // H
-    _start(
-        recurrent_launch("forward", N, H, i.dtype, card.shared_limit(i.device)), i,
-        len(i), N, H, _structure(Neuron(*constants), i.dtype), i, y0, v0, w_t, s_seq, h_seq, v_last,
-    )  # fmt: skip
-    return s_seq, v_last, h_seq
+def _stages(words: np.ndarray) -> np.ndarray:
+    return words[HEAD:].reshape(MOST_STAGES, -1)
 
 
-def recurrent_walk_backward(
-    grad_s_seq: Tensor,
-    grad_v_last: Tensor | None,
-    h_seq: Tensor,
-    s_seq: Tensor,
-    y: Tensor,
-    weight: Tensor,
-    *constants: Any,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Walk backward with recurrent weights: gradients of i_seq, v, y and weight."""
-    g_s, spikes, first = _sequences(grad_s_seq, s_seq, y)
-    h, w, g_last = _wide(g_s.dtype, h_seq, weight, grad_v_last)
-    g_i, g_v, g_y = _walk_gradients(g_s)
-    H = len(w)
-    N = g_v.numel() // H
-    _start(
-        recurrent_launch("backward", N, H, g_s.dtype, card.shared_limit(g_s.device)), g_s,
-        len(g_s), N, H, _structure(Neuron(*constants), g_s.dtype), g_s, g_last, h, w,
-        g_i, g_y, g_v,
-    )  # fmt: skip
-    # y[t-1] belongs to i[t]: y before the first step, then the spikes of the first T - 1 steps.
-    rows = g_i.reshape(-1, H)
-    grad_weight = rows[N:].t() @ spikes[:-1].reshape(-1, H) + rows[:N].t() @ first.reshape(-1, H)
-    return g_i, g_v, g_y, grad_weight
+def _word(value: Tensor | int | None) -> int:
+    return value.data_ptr() if isinstance(value, Tensor) else value or 0
 
 
-def recurrent_neuron_sequence(
-    x_seq: Tensor, v: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None, *constants: Any
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Walk forward through a recurrent layer; the product with the input is one call before the walk."""
-    shapes.check_recurrent(x_seq, v, y, weight, bias)
-    from_x, from_y = weight.detach().to(x_seq.dtype).split(len(weight), dim=1)
-    b = None if bias is None else bias.detach().to(x_seq.dtype)
-    return recurrent_walk(torch.nn.functional.linear(x_seq.detach(), from_x, b), v, y, from_y, *constants)
+class _Own(NamedTuple):
+    """The tensors of a stage: states and y before the first step; weight and bias, None where there are none."""
+
+    first: Sequence[Tensor | None]
+    weight: Any
+    bias: Any
+    parameters: Sequence[Any]
+
+    def words(self) -> list[Any]:
+        """Return what the structure ``Stage`` of ``plan.cu`` takes of them, in its order."""
+        weight_t = None if self.weight is None else self.weight.t().contiguous()
+        sizes = [parameter.numel() for parameter in self.parameters]
+        lists = ((self.first, MOST_STATES + 1), (self.parameters, MOST_PARAMETERS), (sizes, MOST_PARAMETERS))
+        filled = [[*values, *[None] * (length - len(values))] for values, length in lists]
+        return [self.weight, weight_t, self.bias, *itertools.chain.from_iterable(filled)]
 
 
-def recurrent_neuron_sequence_backward(
-    grad_s_seq: Tensor,
-    grad_v_last: Tensor | None,
-    h_seq: Tensor,
-    s_seq: Tensor,
+class _Kept(NamedTuple):
+    """What the backward kernel keeps of a stage, and its gradients; as in ``plan.cu``."""
+
+    input: Any = None
+    v: Any = None
+    i: Any = None
+    y: Any = None
+    g_i: Any = None
+    g_p: Any = None
+
+
+class _Call:
+    """A group with its input and its tensors."""
+
+    def __init__(self, x: Tensor, tensors: Sequence[Tensor | None], group: Group) -> None:
+        self.x, self.group, self.wide = in_memory(x.detach(), x.dtype), group, compute_dtype(x.dtype)
+        self.T, self.N = x.shape[0], x.shape[1] * group.neurons
+        left = iter([self._widen(tensor) for tensor in tensors])
+        self.own = []
+        for stage in group.stages:
+            first = [next(left) for _ in range(stage.states + bool(stage.feedback))]
+            weight, bias = (next(left), next(left)) if stage.is_dense else (None, None)
+            self.own.append(_Own(first, weight, bias, [next(left) for _ in range(stage.parameters)]))
+
+    def _widen(self, tensor: Tensor | None) -> Any:
+        return None if tensor is None else in_memory(tensor.detach(), self.wide)
+
+    def _new(self, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
+        return torch.empty(shape, dtype=dtype or self.wide, device=self.x.device)
+
+    def _start(self, direction: str, head: Sequence[Tensor | None], kept: Sequence[_Kept]) -> None:
+        """Start a kernel; ``head`` is what its structure takes after the input."""
+        launch = self.group.launch(direction, self.N)
+        if launch.blocks == 0:
+            return
+        words = _words(self.group, self.wide).copy()
+        sizes = self.T, self.N, self.group.samples, self.group.columns, len(self.group.stages)
+        stages = [
+            (*own.words(), *more) for own, more in zip(self.own, kept, strict=True)
+        ]  # alive until it starts
+        words[:HEAD] = [_word(value) for value in (*sizes, self.x, *head)]
+        for row, values in zip(_stages(words), stages, strict=False):
+            row[LAYOUT : LAYOUT + TENSORS] = [_word(value) for value in values]
+        device.start(launch, self.x.dtype, self.x.device, words.view(f"V{words.nbytes}"))
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """Return outputs and last states."""
+        features = self.group.neurons * self.group.stages[-1].outputs
+        y = self._new(*self.x.shape[:2], features, dtype=self.x.dtype)
+        last = self._new(self.N * self.group.state_size, dtype=self.x.dtype)
+        if self.group.is_linear:
+            y.copy_(torch.nn.functional.linear(self.x.to(self.wide), self.own[0].weight, self.own[0].bias))
+        else:
+            self._start("forward", (y, last, None, None, None, None), [_Kept()] * len(self.own))
+        return y, last
+
+    def backward(self, g_y: Tensor | None, g_last: Tensor | None) -> tuple[Tensor, list[Tensor | None]]:
+        """Return the gradients of the input and of all tensors, None for those that are None."""
+        g_x, g_first = self._new(*self.x.shape, dtype=self.x.dtype), self._new(self.N * self.group.state_size)
+        kept = self._keep()
+        if self.group.is_linear:
+            g_i = kept[0].g_i.zero_() if g_y is None else kept[0].g_i.copy_(g_y)
+            g_x.copy_(g_i @ self.own[0].weight)
+        else:
+            g_y = None if g_y is None else in_memory(g_y.detach(), self.x.dtype)
+            self._start("backward", (None, None, g_y, self._widen(g_last), g_x, g_first), kept)
+        firsts = g_first.split([self.N * stage.state_size for stage in self.group.stages])
+        inputs = [self.x.to(self.wide), *(one.y for one in kept)]
+        parts = zip(self.own, kept, inputs, firsts, strict=False)
+        return g_x, [gradient for part in parts for gradient in self._gradients(*part)]
+
+    def _keep(self) -> list[_Kept]:
+        """Make room for what the backward kernel keeps."""
+        found: list[_Kept] = []
+        for k, stage in enumerate(self.group.stages):
+            sequence = self.T, self.N, stage.outputs
+            i = self._new(*sequence) if stage.feedback else None
+            y = self._new(*sequence) if k + 1 < len(self.own) or stage.feedback == DENSE else None
+            g_i = self._new(*sequence) if stage.is_dense else None
+            before = found[-1].y if found else None
+            v, g_p = self._new(stage.states, *sequence), self._new(stage.parameters, *sequence[1:])
+            found.append(_Kept(before if i is None else i, v, i, y, g_i, g_p))
+        return found
+
+    def _gradients(self, own: _Own, kept: _Kept, x: Tensor, g_first: Tensor) -> list[Tensor | None]:
+        """Return the gradients of a stage's tensors."""
+        count = len(own.first)
+        tensors = [*own.first, *([] if own.weight is None else (own.weight, own.bias)), *own.parameters]
+        gradients = [*g_first.view(count, g_first.numel() // max(count, 1))]
+        if own.weight is not None:  # g_i belongs to the sum of what comes from x[t] and from y[t-1]
+            g = kept.g_i.flatten(0, 1)
+            weight = g.t() @ x.flatten(0, 1)
+            if count:
+                from_y = g[self.N :].t() @ kept.y[:-1].flatten(0, 1)
+                if own.first[-1] is not None:
+                    from_y += g[: self.N].t() @ own.first[-1]
+                weight = torch.cat([weight, from_y], 1)
+            gradients += [weight, g.sum(0)]
+        for parameter, g in zip(own.parameters, kept.g_p, strict=True):
+            size = parameter.numel()
+            gradients.append(g.view(g.numel() // max(size, 1), size).sum(0))
+        return [None if one is None else g for one, g in zip(tensors, gradients, strict=True)]
+
+
+def _divided(
+    x_seq: Tensor, tensors: Sequence[Tensor | None], plan: Plan
+) -> Iterator[tuple[list[Any], Group]]:
+    """Yield the groups of a plan, each with its tensors."""
+    shapes.check_scan(x_seq, tensors, plan)
+    left = iter(tensors)
+    for group in groups(plan, x_seq.dtype, device.shared_limit(x_seq.device)):
+        yield [next(left) for stage in group.stages for _ in range(stage.tensors)], group
+
+
+def scan(x_seq: Tensor, tensors: Sequence[Tensor | None], plan: Plan) -> tuple[Tensor, Tensor, Tensor]:
+    """Return outputs, last states, and no states at borders, which only the CPU keeps; see ``ops.py``.
+
+    Raises:
+        TypeError, ValueError: an argument has another dtype, shape or device than the op takes, or a stage has too many
+            neurons for shared memory.
+    """
+    y_seq, lasts = x_seq, []
+    for own, group in _divided(x_seq, tensors, plan):
+        y_seq, last = _Call(y_seq, own, group).forward()
+        lasts.append(last)
+    borders = torch.empty(0, dtype=compute_dtype(x_seq.dtype), device=x_seq.device)
+    return y_seq, lasts[0] if len(lasts) == 1 else torch.cat(lasts), borders
+
+
+def scan_backward(
+    grad_y: Tensor | None,
+    grad_last: Tensor | None,
     x_seq: Tensor,
-    y: Tensor,
-    weight: Tensor,
-    *constants: Any,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Walk backward through a recurrent layer: gradients of x_seq, v, y, weight and bias."""
-    shapes.check_recurrent_backward(grad_s_seq, grad_v_last, h_seq, s_seq, x_seq, y, weight)
-    (_, x) = _sequences(grad_s_seq, x_seq)
-    from_x, from_y = weight.detach().to(grad_s_seq.dtype).split(len(weight), dim=1)
-    g_i, g_v, g_y, g_from_y = recurrent_walk_backward(
-        grad_s_seq, grad_v_last, h_seq, s_seq, y, from_y, *constants
-    )
-    rows = g_i.flatten(0, -2)
-    g_weight = torch.cat([rows.t() @ x.flatten(0, -2), g_from_y], dim=1)
-    return g_i @ from_x, g_v, g_y, g_weight.to(weight.dtype), rows.sum(0).to(weight.dtype)
-
-
-def synapse_filter_sequence(s_seq: Tensor, i: Tensor, inv_tau: Tensor) -> Tensor:
-    """Walk forward through a layer of synapse filters."""
-    shapes.check_filter(s_seq, i, inv_tau)
-    (s,) = _sequences(s_seq)
-    i0, rate = _wide(s.dtype, i, inv_tau.expand_as(i))
-    i_seq = torch.empty_like(s)
-    M = i0.numel()
-    _start(element_wise_launch("synapse_forward", M), s, len(s), M, s, i0, rate, i_seq)
-    return i_seq
-
-
-def synapse_filter_sequence_backward(
-    grad_i_seq: Tensor, s_seq: Tensor, i_seq: Tensor, i: Tensor, inv_tau: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Walk backward: gradients of s_seq, i and inv_tau."""
-    shapes.check_filter_backward(grad_i_seq, s_seq, i_seq, i, inv_tau)
-    g_out, s, i_all = _sequences(grad_i_seq, s_seq, i_seq)
-    i0, rate = _wide(g_out.dtype, i, inv_tau.expand_as(i))
-    g_s, g_i, g_rate = _walk_gradients(g_out)
-    M = i0.numel()
-    _start(
-        element_wise_launch("synapse_backward", M), g_out,
-        len(s), M, g_out, s, i_all, i0, rate, g_s, g_i, g_rate,
-    )  # fmt: skip
-    return g_s, g_i, g_rate.sum_to_size(inv_tau.shape)
+    borders: Tensor,
+    tensors: Sequence[Tensor | None],
+    plan: Plan,
+) -> list[Tensor]:
+    """Return the gradients of x_seq and of all tensors; see :func:`scan`."""
+    shapes.check_backward(grad_y, grad_last, x_seq, plan)
+    calls: list[_Call] = []
+    for own, group in _divided(x_seq, tensors, plan):
+        calls.append(_Call(calls[-1].forward()[0] if calls else x_seq, own, group))
+    sizes = [call.N * call.group.state_size for call in calls]
+    lasts = [None] * len(calls) if grad_last is None else grad_last.split(sizes)
+    gradient = grad_y
+    found: list[Any] = []
+    with torch.autocast(x_seq.device.type, enabled=False):  # no product in half precision
+        for call, last in zip(reversed(calls), reversed(lasts), strict=True):
+            gradient, gradients = call.backward(gradient, last)
+            found[:0] = gradients
+    return [
+        gradient,  # type: ignore[list-item]
+        *(
+            x_seq.new_empty(0) if one is None else g.view(one.shape).to(one.dtype)
+            for g, one in zip(found, tensors, strict=True)
+        ),
+    ]

@@ -13,20 +13,21 @@ class Decision(NamedTuple):
     """How one part of a network ran.
 
     ``name`` is that of ``named_modules``, ``kind`` its class, ``fused`` whether a kernel took all time steps at once;
-    where it did not, ``reason`` says why.
+    where it did not, ``reason`` says why. Parts with one number ``scan`` share a kernel; it is 0 where none ran.
     """
 
     name: str
     kind: str
     fused: bool
     reason: str
+    scan: int = 0
 
     def __str__(self) -> str:
-        how = "fused" if self.fused else f"not fused: {self.reason}"
+        how = f"fused, in scan {self.scan}" if self.fused else f"not fused: {self.reason}"
         return f"{self.name:16} {self.kind:28} {how}"
 
 
-_noted: list[tuple[nn.Module, bool, str]] | None = None
+_noted: list[tuple[nn.Module, bool, str, int]] | None = None
 _reason = ""
 
 
@@ -36,10 +37,16 @@ def loop(reason: str) -> Any:
     _reason = reason
 
 
-def note(module: nn.Module, fused: bool) -> None:
-    """Keep how ``module`` runs, if somebody wants to know."""
+def loop_within(part: str) -> Any:
+    """Return None for the reason that a part of the module has."""
+    return loop(f"{part}: {_reason}")
+
+
+def note(module: nn.Module, fused: bool, joined: bool = False) -> None:
+    """Keep how ``module`` runs, if somebody wants to know; ``joined`` to the scan of the part before."""
     if _noted is not None:
-        _noted.append((module, fused, "" if fused else _reason))
+        scan = max((scan for *_, scan in _noted), default=0) + (not joined) if fused else 0
+        _noted.append((module, fused, "" if fused else _reason, scan))
 
 
 @contextmanager
@@ -51,7 +58,7 @@ def noting(net: nn.Module) -> Iterator[list[Decision]]:
     try:
         yield decisions
         names = {module: name for name, module in net.named_modules()}
-        for module, fused, reason in dict.fromkeys(_noted):
-            decisions.append(Decision(names.get(module, ""), type(module).__name__, fused, reason))
+        for module, *how in dict.fromkeys(_noted):
+            decisions.append(Decision(names.get(module, ""), type(module).__name__, *how))
     finally:
         _noted = None

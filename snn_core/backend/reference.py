@@ -7,48 +7,45 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from snn_core.functional import synapse_filter_step
+State = tuple[Tensor, ...]
+Step = Callable[[Tensor, State], tuple[Tensor, State]]
 
-NeuronStep = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
-
-def neuron_sequence(
-    step: NeuronStep, x_seq: Tensor, v: Tensor, store_v_seq: bool = False
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Walk a layer of neurons through time.
+def scan(step: Step, x_seq: Tensor, state: State) -> tuple[Tensor, State]:
+    """Take a layer through time.
 
     Args:
-        step: takes x[t] and v[t-1], gives s[t] and v[t].
-        x_seq: input currents, ``[T, N, *]`` with T >= 1.
-        v: membrane potential before the first step, ``[N, *]``.
-        store_v_seq: whether v[t] of every step is returned too.
+        step: takes x[t] and the states before the step, gives y[t] and the states after it, as :meth:`Cell.step` does.
+        x_seq: inputs, ``[T, N, *]`` with T >= 1.
+        state: the states before the first step, each ``[N, *]``.
 
     Returns:
-        Spikes ``[T, N, *]``, the last membrane potential ``[N, *]``, and all membrane potentials ``[T, N, *]`` or
-        None.
+        Outputs ``[T, N, *]`` and the last states.
     """
-    s_seq, v_seq = [], []
+    y_seq = []
     for x in x_seq:
-        s, v = step(x, v)
-        s_seq.append(s)
-        if store_v_seq:
-            v_seq.append(v)
-    return torch.stack(s_seq), v, torch.stack(v_seq) if store_v_seq else None
+        y, state = step(x, state)
+        y_seq.append(y)
+    return torch.stack(y_seq), state
 
 
-def synapse_filter_sequence(s_seq: Tensor, i: Tensor, inv_tau: Tensor) -> Tensor:
-    """Walk a layer of synapse filters through time.
+def element_wise_feedback(step: Step) -> Step:
+    """Return the step of a layer with the input x[t] + y[t-1]; its last state is y."""
 
-    Args:
-        s_seq: spikes, ``[T, N, *]`` with T >= 1.
-        i: synaptic current before the first step, ``[N, *]``.
-        inv_tau: 1/tau, broadcasts to ``[N, *]``.
+    def fed(x: Tensor, state: State) -> tuple[Tensor, State]:
+        *own, before = state
+        y, after = step(x + before, tuple(own))
+        return y, (*after, y)
 
-    Returns:
-        Synaptic currents I[t], ``[T, N, *]``.
-    """
-    i_seq = []
-    for s in s_seq:
-        i = synapse_filter_step(s, i, inv_tau)
-        i_seq.append(i)
-    return torch.stack(i_seq)
+    return fed
+
+
+def linear_feedback(step: Step, weight: Tensor, bias: Tensor | None) -> Step:
+    """Return the step of a layer with the input [x[t]; y[t-1]] W^T + b; its last state is y."""
+
+    def fed(x: Tensor, state: State) -> tuple[Tensor, State]:
+        *own, before = state
+        y, after = step(torch.nn.functional.linear(torch.cat([x, before], dim=-1), weight, bias), tuple(own))
+        return y, (*after, y)
+
+    return fed

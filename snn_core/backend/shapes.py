@@ -1,4 +1,4 @@
-"""What every kernel asks of its tensors before it starts: it reads at addresses, whatever lies there.
+"""Argument validation for kernels, which read at addresses, whatever lies there.
 
 Modules hand over what fits; these checks, a few for a whole sequence, are for whoever calls the ops, and for weights
 that somebody replaced or moved.
@@ -6,9 +6,12 @@ that somebody replaced or moved.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from snn_core.backend.plan import DENSE, Plan
 from snn_core.checks import FLOATING
 
 Shape = tuple[int, ...]
@@ -26,94 +29,53 @@ def _fit(name: str, tensor: Tensor | None, shape: Shape, device: torch.device) -
     raise TypeError(f"{name} must have a floating-point dtype, got {tensor.dtype}")
 
 
-def _sequence(name: str, tensor: Tensor) -> tuple[Shape, Shape, torch.device]:
-    """Return the shapes of a sequence and of a time step, and where it is."""
-    shape = tuple(tensor.shape)
-    if tensor.dtype not in FLOATING:
-        raise TypeError(f"{name} must have a floating-point dtype, got {tensor.dtype}")
-    if len(shape) < 2 or shape[0] == 0:
-        raise ValueError(f"{name} must have shape [T, N, *] with at least one time step, got {list(shape)}")
-    return shape, shape[1:], tensor.device
-
-
-def check_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, grad: Tensor | None = None) -> None:
-    """Refuse what does not fit a linear layer with weights ``[J, K]``.
+def check_scan(x_seq: Tensor, tensors: Sequence[Tensor | None], plan: Plan) -> None:
+    """Refuse what does not fit the plan of a scan.
 
     Raises:
-        TypeError, ValueError: an argument has another dtype, shape or device than the op takes.
+        TypeError, ValueError: an argument has another dtype, shape or device than the op takes, or a required one is
+            missing.
     """
-    if x.dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"x must have dtype torch.float32 or torch.float64, got {x.dtype}")
-    shape, weights, device = tuple(x.shape), tuple(weight.shape), x.device
-    if len(shape) == 0 or len(weights) != 2:
-        raise ValueError(f"need x [*, K] and weight [J, K], got {list(shape)} and {list(weights)}")
-    _fit("weight", weight, (weights[0], shape[-1]), device)
-    _fit("bias", bias, weights[:1], device)
-    _fit("grad", grad, (*shape[:-1], weights[0]), device)
+    if x_seq.dtype not in FLOATING:
+        raise TypeError(f"x_seq must have a floating-point dtype, got {x_seq.dtype}")
+    if x_seq.dim() != 3 or x_seq.shape[0] == 0:
+        raise ValueError(
+            f"x_seq must have shape [T, N, K] with at least one time step, got {list(x_seq.shape)}"
+        )
+    device, N, features, left = x_seq.device, x_seq.shape[1], x_seq.shape[2], list(tensors)
+    if len(left) != plan.tensors:
+        raise ValueError(f"tensors must be {plan.tensors} for this plan, got {len(left)}")
+    for k, stage in enumerate(plan.stages):
+        J = stage.outputs
+        if stage.inputs != features:
+            raise ValueError(f"stage {k} takes {stage.inputs} features, got {features}")
+        if stage.kernel == "linear":
+            _required(f"weight of stage {k}", left.pop(0), (J, features), device)
+            _fit(f"bias of stage {k}", left.pop(0), (J,), device)
+        for s in range(stage.states):
+            _fit(f"state {s} of stage {k}", left.pop(0), (N, J), device)
+        if stage.feedback:
+            _fit(f"y of stage {k}", left.pop(0), (N, J), device)
+        if stage.feedback == DENSE:
+            _required(f"weight of stage {k}", left.pop(0), (J, 2 * J), device)
+            _fit(f"bias of stage {k}", left.pop(0), (J,), device)
+        for p in range(stage.parameters):
+            parameter = left.pop(0)
+            _required(f"parameter {p} of stage {k}", parameter, (-1,), device)
+        features = J
 
 
-def check_walk(x_seq: Tensor, v: Tensor, y: Tensor | None) -> None:
-    """Refuse what does not fit a walk through a layer of neurons.
-
-    Raises:
-        TypeError, ValueError: an argument has another dtype, shape or device than the op takes.
-    """
-    _, step, device = _sequence("x_seq", x_seq)
-    _fit("v", v, step, device)
-    _fit("y", y, step, device)
+def _required(name: str, tensor: Tensor | None, shape: Shape, device: torch.device) -> None:
+    if tensor is None:
+        raise TypeError(f"{name} must be a tensor, got None")
+    _fit(name, tensor, tuple(tensor.shape) if shape == (-1,) and tensor.dim() == 1 else shape, device)
 
 
-def check_walk_backward(grad_s_seq: Tensor, grad_v_last: Tensor | None, h_seq: Tensor) -> None:
-    """Refuse what does not fit a walk back; see :func:`check_walk`."""
-    shape, step, device = _sequence("grad_s_seq", grad_s_seq)
-    _fit("h_seq", h_seq, shape, device)
-    _fit("grad_v_last", grad_v_last, step, device)
-
-
-def check_recurrent(x_seq: Tensor, v: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None) -> None:
-    """Refuse what does not fit a walk with recurrent weights ``[H, 2 H]``; see :func:`check_walk`."""
-    shape, step, device = _sequence("x_seq", x_seq)
-    _fit("v", v, step, device)
-    _fit("y", y, step, device)
-    _fit("weight", weight, (shape[-1], 2 * shape[-1]), device)
-    _fit("bias", bias, shape[-1:], device)
-
-
-def check_recurrent_backward(
-    grad_s_seq: Tensor,
-    grad_v_last: Tensor | None,
-    h_seq: Tensor,
-    s_seq: Tensor,
-    x_seq: Tensor,
-    y: Tensor,
-    weight: Tensor,
+def check_backward(
+    grad_y: Tensor | None, grad_last: Tensor | None, x_seq: Tensor, plan: Plan, borders: Tensor | None = None
 ) -> None:
-    """Refuse what does not fit a walk back with recurrent weights; see :func:`check_walk`."""
-    shape, step, device = _sequence("grad_s_seq", grad_s_seq)
-    for name, tensor in (("h_seq", h_seq), ("s_seq", s_seq), ("x_seq", x_seq)):
-        _fit(name, tensor, shape, device)
-    _fit("grad_v_last", grad_v_last, step, device)
-    _fit("y", y, step, device)
-    _fit("weight", weight, (shape[-1], 2 * shape[-1]), device)
-
-
-def check_filter(s_seq: Tensor, i: Tensor, inv_tau: Tensor) -> None:
-    """Refuse what does not fit a walk of synapse filters; see :func:`check_walk`."""
-    _, step, device = _sequence("s_seq", s_seq)
-    _fit("i", i, step, device)
-    rates = tuple(inv_tau.shape)
-    _fit("inv_tau", inv_tau, rates, device)
-    fits = len(rates) <= len(step) and all(
-        a in (1, b) for a, b in zip(reversed(rates), reversed(step), strict=False)
-    )
-    if not fits:
-        raise ValueError(f"inv_tau must broadcast to {list(step)}, got shape {list(rates)}")
-
-
-def check_filter_backward(
-    grad_i_seq: Tensor, s_seq: Tensor, i_seq: Tensor, i: Tensor, inv_tau: Tensor
-) -> None:
-    """Refuse what does not fit a walk back of synapse filters; see :func:`check_walk`."""
-    check_filter(s_seq, i, inv_tau)
-    _fit("i_seq", i_seq, tuple(s_seq.shape), s_seq.device)
-    _fit("grad_i_seq", grad_i_seq, tuple(s_seq.shape), s_seq.device)
+    """Refuse gradients, and states at borders, that do not fit; see :func:`check_scan`, which comes first."""
+    T, N, _ = x_seq.shape
+    _fit("borders", borders, (plan.segments(T, N)[1] * N * plan.state_size,), x_seq.device)
+    _fit("grad_y", grad_y, (T, N, plan.stages[-1].outputs), x_seq.device)
+    _fit("grad_last", grad_last, (N * plan.state_size,), x_seq.device)

@@ -172,3 +172,44 @@ def lanes(typing_context: Any, array: Any) -> Any:
     return types.intp(array), lambda context, builder, signature, arguments: context.get_constant(
         types.intp, count
     )
+
+
+@intrinsic
+def address_of(typing_context: Any, array: Any, at: Any) -> Any:
+    """Return the address of the element ``at`` of a contiguous array."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        return builder.ptrtoint(builder.gep(data, [arguments[1]]), _INT)
+
+    return types.intp(array, at), generate
+
+
+@intrinsic
+def copy(typing_context: Any, source: Any, at: Any, to: Any, target: Any, count: Any) -> Any:
+    """Copy ``count`` numbers from ``source[at:]`` to ``target[to:]``, which do not overlap."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kinds, (_, at, to, _, count) = signature.args, arguments
+        places = [
+            builder.gep(context.make_array(kinds[k])(context, builder, arguments[k]).data, [start])
+            for k, start in ((3, to), (0, at))
+        ]
+        size = builder.mul(count, ir.Constant(_INT, kinds[0].dtype.bitwidth // 8))
+        cgutils.raw_memcpy(builder, *places, size, 1)
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, types.intp, target, types.intp), generate
+
+
+@intrinsic
+def call(typing_context: Any, function: Any, arguments: Any) -> Any:
+    """Call the compiled function at an address with integers and addresses."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        passed = cgutils.unpack_tuple(builder, values[1], arguments.count)
+        kind = ir.FunctionType(ir.VoidType(), [_INT] * arguments.count)
+        builder.call(builder.inttoptr(values[0], kind.as_pointer()), passed)
+        return context.get_dummy_value()
+
+    return types.void(function, arguments), generate

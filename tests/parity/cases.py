@@ -83,7 +83,7 @@ class Case:
         draw: makes an fp64 input of this shape.
         states: names of the first states that are random, each in the shape of a step; the others are at rest.
         dtype: precision of everything.
-        kernel: the fused operation that must run where there is one; "" for several, None where none knows the layer.
+        fused: whether kernels know all of it; then they must run.
         output: "spikes" or "rates", which must be equal bit for bit, or "numbers".
         peer: whether SpikingJelly has these parts.
         tolerance: relative error that SpikingJelly may have, where it keeps a constant in another precision.
@@ -98,7 +98,7 @@ class Case:
     draw: Callable[[tuple[int, ...]], Tensor]
     states: tuple[str, ...] = ()
     dtype: torch.dtype = F64
-    kernel: str | None = None
+    fused: bool = False
     output: str = "spikes"
     peer: bool = True
     tolerance: float = 1e-9
@@ -161,6 +161,23 @@ def recurrent_around_two(library: Library, **options: Any) -> nn.Module:
     return library.multi_step_container(library.linear_recurrent(inner, 4, 3))
 
 
+def single(library: Library, **options: Any) -> nn.Module:
+    name, keywords = neuron(library, **options)
+    return library.neurons[name](**keywords)
+
+
+def chain(library: Library, bias: bool, **options: Any) -> nn.Module:
+    """Everything that a scan knows, one after the other: 7 inputs and 3 outputs."""
+    return library.chain(
+        nn.Linear(7, 5, bias),
+        single(library, **options),
+        library.synapse_filter(tau=[1.5, 2.0, 3.0, 4.0, 5.0], learnable=True),
+        library.linear_recurrent(single(library, **options), 5, 5, bias),
+        library.element_wise_recurrent(single(library, **options), torch.add),
+        nn.Linear(5, 3, bias),
+    )
+
+
 def not_symmetric(x: Tensor, y: Tensor) -> Tensor:
     """An element-wise function that tells x from y."""
     return 2 * x - 0.5 * y + x * y
@@ -198,14 +215,14 @@ def neurons() -> Iterator[Case]:
         }
         yield Case(
             f"neuron: {name}", lambda library, o=options: alone(library, **o),
-            (9, 5, 7), currents(1.5), ("v",), kernel="neuron_sequence", **common,
+            (9, 5, 7), currents(1.5), ("v",), fused=True, **common,
         )  # fmt: skip
         # From 33 neurons on a CUDA kernel takes a block of threads for a few samples, not a warp.
         for size in (6, 34) if often or surrogate == "Sigmoid" else (6,):
             yield Case(
                 f"recurrent of {size}: {name}",
                 lambda library, o=options, size=size: recurrent(library, size, **o),
-                (9, 5, size), currents(3.0), ("v", "y"), kernel="recurrent_neuron_sequence", **common,
+                (9, 5, size), currents(3.0), ("v", "y"), fused=True, **common,
             )  # fmt: skip
     for often, (kind, reset, function, dtype) in rotating(
         NEURONS, RESETS, [torch.add, operator.add, not_symmetric], DTYPES
@@ -217,7 +234,7 @@ def neurons() -> Iterator[Case]:
                 f"element-wise: {kind}, {reset}, {function.__module__}.{function.__name__}, {dtype}",
                 lambda library, o=options: element_wise(library, **o),
                 (9, 5, 7), currents(1.5), ("v", "y"), DTYPES[dtype],
-                "neuron_sequence" if known else None, peer=dtype == "float64", often=often or not known,
+                known, peer=dtype == "float64", often=often or not known,
             )  # fmt: skip
     for often, (kind, reset, steps) in rotating(NEURONS, RESETS, [3, 28]):
         options = {"kind": kind, "surrogate": "ATan", **RESETS[reset]}
@@ -234,29 +251,27 @@ def settings() -> Iterator[Case]:
         yield Case(
             f"alpha: {surrogate}, {alpha}",
             lambda library, s=surrogate, a=alpha: alone(library, "IF", s, a),
-            (28, 5, 4), currents(3.0, 0.5), kernel="neuron_sequence", peer=is_in_peer(surrogate, F64),
+            (28, 5, 4), currents(3.0, 0.5), fused=True, peer=is_in_peer(surrogate, F64),
         )  # fmt: skip
     yield Case(
         "another threshold", lambda library: alone(library, "IF", "Sigmoid", v_threshold=0.7, v_reset=None),
-        (28, 5, 4), currents(3.0, 0.5), kernel="neuron_sequence",
+        (28, 5, 4), currents(3.0, 0.5), fused=True,
     )  # fmt: skip
     for name, reset in list(RESETS.items())[:3]:
         yield Case(
             f"often just at the threshold: {name}", lambda library, r=reset: alone(library, "IF", "Sigmoid", **r),
-            (28, 5, 4), lambda shape: currents(3.0, 0.5)(shape).round(), kernel="neuron_sequence",
+            (28, 5, 4), lambda shape: currents(3.0, 0.5)(shape).round(), fused=True,
         )  # fmt: skip
     builds = {
-        "neuron": (lambda library, **o: alone(library, **o), ("v",), "neuron_sequence"),
-        "element-wise": (lambda library, **o: element_wise(library, **o), ("v", "y"), "neuron_sequence"),
-        "recurrent": (
-            lambda library, **o: recurrent(library, 5, **o), ("v", "y"), "recurrent_neuron_sequence",
-        ),
-    }  # fmt: skip
+        "neuron": (lambda library, **o: alone(library, **o), ("v",)),
+        "element-wise": (lambda library, **o: element_wise(library, **o), ("v", "y")),
+        "recurrent": (lambda library, **o: recurrent(library, 5, **o), ("v", "y")),
+    }
     options = {"kind": "LIF", "surrogate": "ATan"}
-    for name, (build, states, kernel) in builds.items():
+    for name, (build, states) in builds.items():
         case = Case(
             name, lambda library, b=build: b(library, **options),
-            (6, 4, 5), currents(3.0), states, kernel=kernel,
+            (6, 4, 5), currents(3.0), states, fused=True,
         )  # fmt: skip
         for what in ("output", "last v"):
             yield replace(case, name=f"gradient of the {what} alone: {name}", differentiated=(what,))
@@ -265,14 +280,14 @@ def settings() -> Iterator[Case]:
     axes = [[1, 2, 28, 784], RESETS, ["charged", "at rest"], ["alone", "recurrent"], SURROGATES]
     for often, (steps, reset, start, place, surrogate) in rotating(*axes):
         options = {"kind": "LIF", "surrogate": surrogate, **RESETS[reset]}
-        build, states, kernel = builds["neuron" if place == "alone" else "recurrent"]
+        build, states = builds["neuron" if place == "alone" else "recurrent"]
         # One surrogate for each length is enough at night too.
         if surrogate == SURROGATES[steps % 5] or often:
             yield Case(
                 f"{steps} steps: {place}, {reset}, {start}, {surrogate}",
                 lambda library, b=build, o=options: b(library, **o),
                 (steps, 3, 5), currents(3.0), states if start == "charged" else (),
-                kernel=kernel, peer=is_in_peer(surrogate, F64) and steps < 784, often=often,
+                fused=True, peer=is_in_peer(surrogate, F64) and steps < 784, often=often,
             )  # fmt: skip
 
 
@@ -283,7 +298,7 @@ def shapes() -> Iterator[Case]:
     ]:  # fmt: skip
         yield Case(
             f"neuron of shape {shape}", lambda library: alone(library, "LIF", "ATan"),
-            shape, currents(2.0), ("v",), kernel="neuron_sequence",
+            shape, currents(2.0), ("v",), fused=True,
         )  # fmt: skip
     sizes = [
         (often, steps, batch, size, dtype, True)
@@ -300,14 +315,14 @@ def shapes() -> Iterator[Case]:
         yield Case(
             f"recurrent: {steps} steps, {batch} samples of {size}, {dtype}{'' if bias else ', no bias'}",
             lambda library, s=size, b=bias: recurrent(library, s, b, kind="IF", surrogate="ATan"),
-            (steps, batch, size), currents(3.0), ("v", "y"), DTYPES[dtype], "recurrent_neuron_sequence",
+            (steps, batch, size), currents(3.0), ("v", "y"), DTYPES[dtype], True,
             peer=False, often=often,
         )  # fmt: skip
     for step in [(4,), (3, 2, 4), (2, 3, 2, 4), (0, 2, 4)]:
         yield Case(
             f"recurrent: leading dimensions {step}",
             lambda library: recurrent(library, 4, kind="IF", surrogate="ATan"),
-            (6, *step), currents(3.0), ("v", "y"), kernel="recurrent_neuron_sequence",
+            (6, *step), currents(3.0), ("v", "y"), fused=True,
         )  # fmt: skip
 
 
@@ -321,7 +336,7 @@ def synapses() -> Iterator[Case]:
                 lambda library, t=taus[tau], learn=learnable: library.multi_step_container(
                     library.synapse_filter(tau=t, learnable=learn)
                 ),
-                shape, spikes, ("out_i",), DTYPES[dtype], "synapse_filter_sequence", "numbers",
+                shape, spikes, ("out_i",), DTYPES[dtype], True, "numbers",
                 # A fixed tau is kept in float32 here and in fp64 there.
                 peer="channel" not in tau and dtype == "float64", tolerance=1e-9 if learnable else 1e-6,
                 often=often or dtype == "float64",
@@ -329,7 +344,7 @@ def synapses() -> Iterator[Case]:
     yield Case(
         "transposed: synapse",
         lambda library: library.multi_step_container(library.synapse_filter(tau=3.0, learnable=True)),
-        (6, 4, 5), spikes, ("out_i",), kernel="synapse_filter_sequence", output="numbers", layout=transposed,
+        (6, 4, 5), spikes, ("out_i",), fused=True, output="numbers", layout=transposed,
     )  # fmt: skip
 
 
@@ -341,12 +356,30 @@ def linear_layers() -> Iterator[Case]:
         yield Case(
             f"linear: {rows} x {inputs} to {outputs}, {dtype}{'' if bias else ', no bias'}",
             lambda library, size=(inputs, outputs, bias): library.linear(*size),
-            (2, rows, inputs), random, dtype=DTYPES[dtype], kernel="linear", output="numbers",
+            (2, rows, inputs), random, dtype=DTYPES[dtype], fused=True, output="numbers",
             peer=dtype == "float64" and rows > 0, often=often,
         )  # fmt: skip
     yield Case(
         "transposed: linear", lambda library: library.linear(5, 3, True),
-        (2, 4, 5), random, kernel="linear", output="numbers", layout=transposed,
+        (2, 4, 5), random, fused=True, output="numbers", layout=transposed,
+    )  # fmt: skip
+
+
+def chains() -> Iterator[Case]:
+    """Several stages in one scan."""
+    options = {"v_reset": None, "surrogate": "ATan", "kind": "LIF"}
+    for often, (steps, samples, bias, dtype) in rotating([1, 2, 28, 130], [1, 7, 70], [True, False], DTYPES):
+        yield Case(
+            f"chain: {steps} steps, {samples} samples, {dtype}{'' if bias else ', no bias'}",
+            lambda library, b=bias: chain(library, b, **options),
+            (steps, samples, 7), currents(6.0, 3.0), (), DTYPES[dtype], True, "numbers", peer=False, often=often,
+        )  # fmt: skip
+    yield Case(
+        "chain without products",
+        lambda library: library.multi_step_container(
+            single(library, **options), library.synapse_filter(tau=[2.0, 3.0, 4.0], learnable=True)
+        ),
+        (9, 5, 3), currents(3.0), fused=True, output="numbers", peer=False,
     )  # fmt: skip
 
 
@@ -364,13 +397,13 @@ def networks() -> Iterator[Case]:
     ):
         yield Case(
             f"{model} network: {what}", lambda library, m=model, h=hidden: library.network(m, h),
-            shape, draw, kernel="", output="rates",
+            shape, draw, fused=True, output="rates",
         )  # fmt: skip
 
 
 TABLE = {
     case.name: case
-    for family in (neurons, settings, shapes, synapses, linear_layers, networks)
+    for family in (neurons, settings, shapes, synapses, linear_layers, chains, networks)
     for case in family()
 }
 #: What SpikingJelly 2.0.0 gives for these is kept in a file.

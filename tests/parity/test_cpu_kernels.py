@@ -1,19 +1,19 @@
-"""What is special about the kernels for the CPU: their threads, and rows of weights that are added where a spike is."""
+"""What is special about the kernels for the CPU: their threads."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import copy
+import os
+from concurrent.futures import ThreadPoolExecutor
+from unittest import mock
 
-import numba
-import numpy as np
 import pytest
 import torch
-from executors import compiled, interpreted
+from executors import compiled
 from support_networks import output_and_gradients
 from torch import nn
 
-from snn_core.backend import walks
+from snn_core.backend import threads as workers
 from snn_core.layer import LinearRecurrentContainer, MultiStepContainer, SeqToANNContainer, SynapseFilter
 from snn_core.neuron import IFNode, MultiStepIFNode
 
@@ -48,35 +48,48 @@ def test_number_of_threads_does_not_change_a_bit(build):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_kernels_use_as_many_threads_as_torch(threads):
+def test_kernels_leave_the_number_of_threads_of_torch_alone(threads):
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(threads)
-        IFNode(backend="numba").forward_sequence(torch.rand(3, 4))
-        assert numba.get_num_threads() == min(threads, numba.config.NUMBA_NUM_THREADS)
+        IFNode(backend="numba").forward_sequence(torch.rand(3, 4000))
+        assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
 
 
-@pytest.mark.nightly
-@pytest.mark.parametrize("threads", [1, 2])
-def test_kernels_leave_the_number_of_threads_of_torch_alone(threads):
-    code = f"""
-import torch
-torch.set_num_threads({threads})
-from snn_core.neuron import IFNode
-IFNode(backend="numba").forward_sequence(torch.rand(3, 4000))
-assert torch.get_num_threads() == {threads}, torch.get_num_threads()
-"""
-    subprocess.run([sys.executable, "-c", code], check=True)
+def test_one_thread_of_torch_is_one_thread():
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        with mock.patch.object(workers._threads, "wake", side_effect=AssertionError):
+            IFNode(backend="numba").forward_sequence(torch.rand(3, 4000))
+    finally:
+        torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("spikes", range(10))
-def test_rows_of_any_number_of_spikes_are_added(spikes):
-    chance = np.random.default_rng(spikes)
-    y, rows, current = np.zeros(9), chance.normal(size=(9, 5)), chance.normal(size=5)
-    y[chance.permutation(9)[:spikes]] = 1
-    expected = current + y @ rows
-    with interpreted():
-        walks._add_spiking_rows(current, y, rows, np.empty(9, np.int64))
-    np.testing.assert_allclose(current, expected, rtol=1e-12)
+def test_threads_of_python_run_kernels_side_by_side():
+    x_seq, layer = torch.rand(20, 300, 8), LinearRecurrentContainer(IFNode(backend="numba"), 8, 8)
+
+    def run(_: int) -> torch.Tensor:
+        return copy.deepcopy(layer).forward_sequence(x_seq)
+
+    expected = run(0)
+    with ThreadPoolExecutor(4) as pool:
+        assert all(torch.equal(one, expected) for one in pool.map(run, range(40)))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_process_has_threads_of_its_own():
+    """Those of its parent stay behind: waiting for them would never end."""
+    x_seq = torch.rand(20, 5000, 2)
+    expected = IFNode(backend="numba").forward_sequence(x_seq)
+    process = os.fork()
+    if process == 0:
+        torch.set_num_threads(2)
+        found = IFNode(backend="numba").forward_sequence(x_seq)
+        torch.set_num_threads(1)  # torch's own threads stayed behind as well
+        same = torch.equal(found, expected)
+        os._exit(0 if same and workers._threads.process == os.getpid() else 1)
+    assert os.waitpid(process, 0)[1] == 0

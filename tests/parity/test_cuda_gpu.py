@@ -8,14 +8,15 @@ import pytest
 import torch
 from cases import TABLE, Case, currents, recurrent
 from executors import COMPILED, GPU, assert_equals_the_loop
-from test_cuda_shim import LIMITS, constants, random, wide_case
+from test_cuda_shim import network, planned, random, wide_case
 
 from sequential_fmnist.config import TrainingConfig
 from sequential_fmnist.networks import NETWORKS
 from sequential_fmnist.training import fit
-from snn_core.backend import CUPY_IS_INSTALLED, cuda, ops
+from snn_core.backend import CUPY_IS_INSTALLED, cuda
+from snn_core.backend.decisions import noting
 from snn_core.functional import reset_net
-from snn_core.layer import LinearRecurrentContainer
+from snn_core.layer import LinearRecurrentContainer, MultiStepContainer
 from snn_core.neuron import IFNode, MultiStepIFNode
 from snn_core.surrogate import ATan
 
@@ -33,16 +34,43 @@ pytestmark = [
 def test_many_neurons(batch, size):
     case = Case(
         "many", lambda library: recurrent(library, size, kind="IF", surrogate="ATan"),
-        (4, batch, size), currents(3.0), ("v", "y"), kernel="recurrent_neuron_sequence",
+        (4, batch, size), currents(3.0), ("v", "y"), fused=True,
     )  # fmt: skip
     assert_equals_the_loop(GPU, case)
 
 
-@pytest.mark.parametrize("way", LIMITS)
-def test_every_way_through_a_block(monkeypatch, way):
-    monkeypatch.setattr(cuda.card, "shared_limit", lambda device: LIMITS[way])
+@pytest.mark.parametrize("limit", [227 << 10, 96 << 10, 8 << 10])
+def test_every_number_of_samples_in_a_block(monkeypatch, limit):
+    monkeypatch.setattr(cuda.device, "shared_limit", lambda place: limit)
     for steps, batch in ((1, 1), (2, 4), (28, 9)):
         assert_equals_the_loop(GPU, wide_case(steps, batch, 40))
+
+
+def test_a_network_is_one_launch(monkeypatch):
+    started = []
+    honest = cuda.device.start
+    monkeypatch.setattr(
+        cuda.device, "start", lambda *given: started.append(given[0].kernel) or honest(*given)
+    )
+    net = MultiStepContainer(*network()).to(DEVICE)
+    net(3 * random(4, 5, 9, dtype=torch.float32).to(DEVICE)).sum().backward()
+    assert started == ["scan_forward", "scan_backward"]
+    assert all(parameter.grad.isfinite().all() for parameter in net.parameters())
+
+
+@pytest.mark.parametrize("limit", [4 << 10, 2 << 10])
+def test_a_plan_that_does_not_fit_is_taken_in_groups(monkeypatch, limit):
+    x_seq = 3 * random(4, 5, 9).to(DEVICE)
+    tensors, plan = planned([module.double().to(DEVICE) for module in network()], x_seq)
+
+    def results() -> list[torch.Tensor]:
+        y_seq, last, borders = cuda.scan(x_seq, tensors, plan)
+        return [y_seq, last, *cuda.scan_backward(y_seq + 1, last, x_seq, borders, tensors, plan)]
+
+    expected = results()
+    monkeypatch.setattr(cuda.device, "shared_limit", lambda place: limit)
+    for ours, theirs in zip(results(), expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
 
 
 def layer(size: int = 40) -> LinearRecurrentContainer:
@@ -59,7 +87,10 @@ def step(module: torch.nn.Module, x_seq: torch.Tensor) -> torch.Tensor:
 
 
 def test_auto_takes_the_kernels():
-    assert IFNode().fused(torch.zeros(2, 3, device=DEVICE)) is not None
+    net = MultiStepIFNode()
+    with noting(net) as decisions:
+        net(torch.zeros(2, 3, device=DEVICE))
+    assert [decision.fused for decision in decisions] == [True]
 
 
 @pytest.mark.parametrize("size", [20, 40])
@@ -132,26 +163,10 @@ def test_gpu_and_cpu_kernels_agree_in_single_precision():
         assert (ours - cpu[name]).norm() <= 1e-5 * cpu[name].norm()
 
 
-@pytest.mark.parametrize(
-    "op", [name for name in ops.SCHEMAS if hasattr(cuda, name) and not name.endswith("_backward")]
-)
-def test_opcheck(op):
-    def leaf(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, device=DEVICE, requires_grad=True)
-
-    arguments = {
-        "neuron_sequence": (leaf(4, 3, 5), leaf(3, 5), leaf(3, 5), *constants()),
-        "recurrent_neuron_sequence": (
-            leaf(4, 3, 5),
-            leaf(3, 5),
-            leaf(3, 5),
-            leaf(5, 10),
-            leaf(5),
-            *constants(),
-        ),
-        "synapse_filter_sequence": (leaf(4, 3, 5), leaf(3, 5), leaf(3, 5)),
-    }
-    torch.library.opcheck(getattr(torch.ops.snn_core, op).default, arguments[op])
+def test_opcheck():
+    x_seq = random(4, 3, 9, dtype=torch.float32).to(DEVICE).requires_grad_()
+    tensors, plan = planned([module.to(DEVICE) for module in network()], x_seq)
+    torch.library.opcheck(torch.ops.snn_core.scan.default, (x_seq, tensors, *plan.flat))
 
 
 @pytest.mark.parametrize("opt", ["sgd", "adam"])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import shutil
 import sysconfig
+from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
@@ -16,13 +16,15 @@ from torch import nn
 
 from sequential_fmnist.networks import NETWORKS, make_network
 from snn_core import backend as backends
-from snn_core.backend import cpu, ops
-from snn_core.backend.constants import read_neuron
+from snn_core.backend import cpu, plan
+from snn_core.cells import IF
+from snn_core.checks import Like
 from snn_core.functional import reset_net, seq_to_ann_forward
 from snn_core.layer import (
     ElementWiseRecurrentContainer,
     LinearRecurrentContainer,
     MultiStepContainer,
+    SynapseFilter,
 )
 from snn_core.neuron import IFNode, LIFNode
 from snn_core.surrogate import ATan, SurrogateFunction
@@ -44,13 +46,15 @@ def spy(kernel: str):
 
 @pytest.mark.parametrize("needed", list(itertools.product((False, True), repeat=2)))
 def test_linear_gives_the_gradients_that_are_asked_for(needed):
-    x, weight = random(5, 3).requires_grad_(needed[0]), random(4, 3).requires_grad_(needed[1])
-    bias = random(4).requires_grad_()
-    wanted = [one for one in (x, weight, bias) if one.requires_grad]
-    out, expected = ops.linear(x, weight, bias), nn.functional.linear(x, weight, bias)
-    factor = random(5, 4, seed=1)
+    layer = nn.Linear(3, 4).double()
+    layer.weight.requires_grad_(needed[1])
+    x = random(2, 5, 3).requires_grad_(needed[0])
+    wanted = [one for one in (x, *layer.parameters()) if one.requires_grad]
+    factor = random(2, 5, 4, seed=1)
     for ours, theirs in zip(
-        torch.autograd.grad(out, wanted, factor), torch.autograd.grad(expected, wanted, factor), strict=True
+        torch.autograd.grad(seq_to_ann_forward(x, layer), wanted, factor),
+        torch.autograd.grad(layer(x), wanted, factor),
+        strict=True,
     ):
         assert torch.allclose(ours, theirs, rtol=1e-12)
 
@@ -88,11 +92,26 @@ def test_subclass_of_tensor():
     assert all(torch.equal(one, two) for one, two in zip(*found, strict=True))
 
 
-def test_a_step_that_is_no_neuron_of_ours_has_no_constants():
-    known = LIFNode(surrogate_function=ATan()).step_function()
-    assert read_neuron(known) is not None
-    assert read_neuron(known.func) is None
-    assert read_neuron(functools.partial(lambda x, v: (x, v), **known.keywords)) is None
+@dataclass(eq=False)
+class _Doubling(IF):
+    def charge(self, x, v):
+        return v + 2 * x
+
+
+class _DoublingNode(IFNode):
+    def cell(self, like):
+        return _Doubling(self.v_threshold, self.v_reset, self.surrogate_function, self.detach_reset)
+
+
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_a_cell_of_one_s_own_takes_the_loop(recurrent):
+    x_seq, node = random(6, 3, 4), _DoublingNode()
+    layer = LinearRecurrentContainer(node, 4, 4).double() if recurrent else node
+    y_seq = layer.forward_sequence(x_seq)
+    reset_net(layer)
+    assert torch.equal(y_seq, torch.stack([layer(x) for x in x_seq]))
+    if not recurrent:
+        assert torch.equal(y_seq, IFNode().forward_sequence(2 * x_seq))
 
 
 class _Own(SurrogateFunction):
@@ -117,7 +136,7 @@ def test_what_no_kernel_knows_takes_the_loop(neuron, recurrent):
     for backend in ("torch", "auto"):
         torch.manual_seed(0)
         node = neuron(backend)
-        assert node.fused(x_seq) is None
+        assert node.part(Like(x_seq.shape[1:], x_seq.dtype, x_seq.device)) is None
         module = LinearRecurrentContainer(node, 4, 4).double() if recurrent else node
         outputs.append(module.forward_sequence(x_seq))
     assert torch.equal(*outputs)
@@ -161,7 +180,7 @@ def test_recurrent_container_that_is_more_than_weights_and_a_neuron_takes_the_lo
     layer = LinearRecurrentContainer(IFNode(), 4, 4)
     change(layer)
     x_seq = torch.rand(6, 3, 4)
-    with spy("recurrent_neuron_sequence") as kernel:
+    with spy("scan") as kernel:
         y_seq = layer.forward_sequence(x_seq)
     reset_net(layer)
     assert torch.equal(y_seq, torch.stack([layer(x) for x in x_seq]))
@@ -196,7 +215,7 @@ def test_linear_that_is_more_than_a_product_is_called(change):
     layer = nn.Linear(5, 3)
     change(layer)
     x_seq = random(2, 4, 5).to(layer.weight.dtype)
-    with spy("linear") as kernel:
+    with spy("scan") as kernel:
         y_seq = seq_to_ann_forward(x_seq, layer)
     assert torch.equal(y_seq, layer(x_seq))
     assert not kernel.called
@@ -228,36 +247,43 @@ def test_compiled_network_equals_eager(model, compiler):
         torch.testing.assert_close(ours, theirs)
 
 
-CONSTANTS = read_neuron(LIFNode(surrogate_function=ATan()).step_function())
+def _parts() -> list[plan.Part]:
+    """Return a plan of everything: 7 features to 3, for samples of two neurons each."""
+    modules = [
+        nn.Linear(7, 5),
+        LIFNode(surrogate_function=ATan()),
+        SynapseFilter([1.5, 2.0, 3.0, 4.0, 5.0], learnable=True),
+        LinearRecurrentContainer(IFNode(), 5, 5, bias=False),
+        ElementWiseRecurrentContainer(IFNode(v_reset=None), torch.add),
+        nn.Linear(5, 3),
+    ]
+    shapes = [(2, 7), *[(2, 5)] * 5]
+    return [
+        plan.read(module, Like(shape, torch.float32, torch.device("cpu")))
+        for module, shape in zip(modules, shapes, strict=True)
+    ]
 
 
-@pytest.mark.parametrize(
-    ("op", "arguments"),
-    [
-        ("neuron_sequence", lambda g: (g(4, 3, 5), g(3, 5), None, *CONSTANTS)),
-        ("neuron_sequence", lambda g: (g(4, 3, 5), g(3, 5), g(3, 5), *CONSTANTS)),
-        ("recurrent_neuron_sequence", lambda g: (g(4, 3, 5), g(3, 5), g(3, 5), g(5, 10), g(5), *CONSTANTS)),
-        ("linear", lambda g: (g(4, 3, 5), g(7, 5), g(7))),
-        ("synapse_filter_sequence", lambda g: (g(4, 3, 5), g(3, 5), g(3, 5))),
-    ],
-)
-def test_opcheck(op, arguments):
-    def leaf(*shape):
-        return torch.randn(*shape, requires_grad=True)
-
-    torch.library.opcheck(getattr(torch.ops.snn_core, op).default, arguments(leaf))
+def _flat(parts: list[plan.Part]) -> tuple[tuple[object, ...], ...]:
+    return (
+        tuple(part.stage.kernel for part in parts),
+        tuple(size for part in parts for size in part.stage[1:6]),
+        tuple(number for part in parts for number in part.stage.numbers),
+    )
 
 
-@pytest.mark.parametrize("op", [name for name in ops.SCHEMAS if name.endswith("_backward")])
-def test_opcheck_of_the_gradients(op):
-    step, seq, weight = torch.randn(3, 5), torch.randn(4, 3, 5), torch.randn(5, 10)
-    arguments = {
-        "linear_backward": (seq, torch.randn(4, 3, 7), torch.randn(5, 7), True),
-        "neuron_sequence_backward": (seq, step, seq, True, *CONSTANTS),
-        "recurrent_neuron_sequence_backward": (seq, step, seq, seq, seq, step, weight, *CONSTANTS),
-        "synapse_filter_sequence_backward": (seq, seq, seq, step, step.sigmoid()),
-    }
-    torch.library.opcheck(getattr(torch.ops.snn_core, op).default, arguments[op])
+@pytest.mark.parametrize("gradient", [False, True])
+def test_opcheck(gradient):
+    parts = _parts()
+    tensors = [None if one is None else one.detach() for part in parts for one in part.tensors]
+    x_seq, flat = torch.randn(4, 2, 7), _flat(parts)
+    if gradient:
+        borders = torch.ops.snn_core.scan(x_seq, tensors, *flat)[2]
+        arguments = (torch.randn(4, 2, 3), None, x_seq, borders, tensors, *flat)
+        torch.library.opcheck(torch.ops.snn_core.scan_backward.default, arguments)
+    else:
+        leaves = [None if one is None else one.requires_grad_() for one in tensors]
+        torch.library.opcheck(torch.ops.snn_core.scan.default, (x_seq.requires_grad_(), leaves, *flat))
 
 
 def test_numba_backend_refuses_another_device():

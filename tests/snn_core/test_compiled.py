@@ -66,27 +66,22 @@ def test_the_folder_of_other_programs_is_put_back(compiled, monkeypatch):
     assert compiled.numba.config.CACHE_DIR == "theirs"
 
 
-def test_a_kernel_is_cached_divides_as_torch_does_and_shares_out_only_prange(compiled, monkeypatch, tmp_path):
-    import numba
-
+def test_functions_are_cached_and_divide_as_torch_does(compiled, monkeypatch, tmp_path):
     monkeypatch.setattr(compiled, "_cache", str(tmp_path / "kernels"))
 
     def divide(x, out):
-        for i in numba.prange(len(x)):
+        for i in range(len(x)):
             out[i] = 1 / x[i]
 
-    inner, outer = compiled.row(divide), compiled.walk(divide)
-    for kernel in (inner, outer):
-        options = kernel.targetoptions
+    inner, outer = compiled.row(divide), compiled.entry(divide)
+    for function in (inner, outer):
+        options = function.targetoptions
         assert options["nogil"]
         assert options["error_model"] == "numpy"
-        assert type(kernel._cache).__name__ == "FunctionCache"
-        assert str(tmp_path / "kernels") in kernel._cache.cache_path
+        assert type(function._cache).__name__ == "FunctionCache"
+        assert str(tmp_path / "kernels") in function._cache.cache_path
     assert inner.targetoptions["no_cpython_wrapper"]
     assert inner.targetoptions["no_cfunc_wrapper"]
-    assert not inner.targetoptions.get("parallel")
-    assert [name for name, on in outer.targetoptions["parallel"].items() if on] == ["prange"]
-    assert len(outer.targetoptions["parallel"]) == 8
     out = np.zeros(2)
     outer(np.array([0.0, 2.0]), out)
     assert out.tolist() == [np.inf, 0.5]

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from sequential_fmnist.networks import NETWORKS, make_network
+from snn_core.cells import IF
 from snn_core.functional import explain
 from snn_core.layer import (
     ElementWiseRecurrentContainer,
@@ -21,7 +22,22 @@ from snn_core.surrogate import ATan
 
 
 class Own(IFNode):
-    """A neuron that nobody knows."""
+    """A neuron that computes something else."""
+
+    def forward(self, x):
+        return super().forward(2 * x)
+
+
+class OtherIF(IF):
+    """A cell that computes something else."""
+
+    def step(self, x, state):
+        return super().step(2 * x, state)
+
+
+class OwnCell(IFNode):
+    def cell(self, like):
+        return OtherIF(*vars(super().cell(like)).values())
 
 
 def add(x, y):
@@ -44,7 +60,8 @@ def test_the_three_networks_run_fused(kind):
     assert [decision.name.partition(".")[0] for decision in decisions] == [
         name for name in ("fc1", "sn1", "sy1", "fc2", "sn2") if getattr(net, name, None) is not None
     ]
-    assert str(decisions[0]) == f"{'fc1':16} {'Linear':28} fused"
+    assert {decision.scan for decision in decisions} == {1}
+    assert str(decisions[0]) == f"{'fc1':16} {'Linear':28} fused, in scan 1"
     assert net.sn2.v is None
     assert torch.equal(random, torch.random.get_rng_state())
 
@@ -88,15 +105,15 @@ CASES = {
         surrogate_function=ATan(spiking=False)
     ),
     "tau is a tensor, kernels take numbers": lambda: MultiStepContainer(with_parameter()),
-    "each step is a call": lambda: MultiStepContainer(hooked()),
-    "Own is not a neuron that kernels know": lambda: MultiStepContainer(
+    "it has hooks, or a forward of its own": lambda: MultiStepContainer(hooked()),
+    "its sub_module: it has hooks, or a forward of its own": lambda: MultiStepContainer(
         LinearRecurrentContainer(Own(), 3, 3)
     ),
-    "its sub_module has hooks": lambda: MultiStepContainer(LinearRecurrentContainer(hooked(), 3, 3)),
+    "its sub_module: its cell is not": lambda: MultiStepContainer(LinearRecurrentContainer(OwnCell(), 3, 3)),
     "in_features differs from out_features": lambda: MultiStepContainer(
         LinearRecurrentContainer(nn.Linear(3, 2), 3, 2)
     ),
-    "torch's own Conv1d": lambda: SeqToANNContainer(nn.Conv1d(2, 2, 1)),
+    "no kernel knows Conv1d": lambda: SeqToANNContainer(nn.Conv1d(2, 2, 1)),
 }
 
 

@@ -266,7 +266,7 @@ def test_the_state_keeps_one_step_alive_and_no_more():
     ):
         MultiStepContainer(container)(torch.rand(500, 2, 3))
         for name in container._state_names:
-            assert getattr(container, name).untyped_storage().nbytes() == 2 * 3 * 8
+            assert getattr(container, name).untyped_storage().nbytes() <= 2 * 2 * 3 * 8  # v and y
 
 
 def test_a_state_is_no_buffer_that_processes_would_share():
@@ -349,9 +349,10 @@ class TestNetworks:
             make_network(kind)(images)
 
 
-def test_an_unknown_number_of_a_surrogate_function_is_refused():
+@pytest.mark.parametrize("kernel", ["if:wave", "wave:atan"])
+def test_an_unknown_cell_or_surrogate_function_is_refused(kernel):
     from snn_core.backend import ops  # noqa: F401, defines the op
 
-    x, v = torch.rand(3, 2), torch.rand(2)
-    with pytest.raises(ValueError, match="surrogate must be the number of a kernel, 0 to 4, got 5"):
-        torch.ops.snn_core.neuron_sequence(x, v, None, 1.0, 0.0, None, True, False, 5, 1.0, 1.0)
+    x_seq = torch.rand(3, 2, 1)
+    with pytest.raises(ValueError, match="no CPU kernel has a row function 'wave_"):
+        torch.ops.snn_core.scan(x_seq, [None], [kernel], [0, 1, 1, 1, 0], [0.0] * 14)

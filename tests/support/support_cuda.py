@@ -20,17 +20,18 @@ from support import ROOT, require
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from snn_core.backend import cuda
+from snn_core.backend.plan import plan_of
 
 SHIM = ROOT / "tests" / "support" / "cuda_shim"
 
 
-class ShimCard(cuda.Card):
-    """Runs ``kernels.cu`` on the CPU, as :data:`snn_core.backend.cuda.card` runs it on a GPU.
+class ShimDevice(cuda.Device):
+    """Runs ``plan.cu`` on the CPU, as :data:`snn_core.backend.cuda.device` runs it on a GPU.
 
     Attributes:
         limit: bytes of shared memory that a block may ask for.
         seed: draws the order in which the threads of a block run.
-        removed_line: line of a barrier in ``kernels.cu`` that is taken away; 0 for none.
+        removed_line: line of a barrier in ``plan.cu`` that is taken away; 0 for none.
         launches: all launches so far.
     """
 
@@ -38,7 +39,7 @@ class ShimCard(cuda.Card):
         self.folder = folder
         self.limit, self.seed, self.removed_line = 160 << 10, 0, 0
         self.launches: list[cuda.Launch] = []
-        self._library = cache(self._build)
+        self.library = cache(self._build)
 
     def _build(self, dtype: torch.dtype) -> ctypes.CDLL:
         path = self.folder / f"{cuda.SCALARS[dtype]}.so"
@@ -47,26 +48,14 @@ class ShimCard(cuda.Card):
         subprocess.run(["g++", *options, *names, SHIM / "cuda_shim.cpp", "-o", path], check=True)
         return ctypes.CDLL(str(path))
 
-    def shared_limit(self, device: torch.device) -> int:
+    def shared_limit(self, place: torch.device) -> int:
         return self.limit
 
-    def start(
-        self,
-        launch: cuda.Launch,
-        dtype: torch.dtype,
-        device: torch.device,
-        arguments: Sequence[int | np.ndarray],
-    ) -> None:
+    def start(self, launch: cuda.Launch, dtype: torch.dtype, place: torch.device, plan: np.ndarray) -> None:
         self.launches.append(launch)
-        numbers = [ctypes.c_int64(argument) for argument in arguments if isinstance(argument, int)]
-        number = iter(numbers)
-        pointers = [
-            ctypes.addressof(next(number)) if isinstance(argument, int) else argument.ctypes.data
-            for argument in arguments
-        ]
-        failure = self._library(dtype).shim_launch(
+        failure = self.library(dtype).shim_launch(
             launch.kernel.encode(), launch.blocks, launch.threads, launch.shared_bytes, self.seed, self.removed_line,
-            (ctypes.c_void_p * len(pointers))(*pointers),
+            (ctypes.c_void_p * 1)(plan.ctypes.data),
         )  # fmt: skip
         assert failure == 0, f"{launch} failed with {failure}, see cuda_shim.cpp"
 
@@ -77,24 +66,25 @@ class OnTheShim(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kernel = getattr(cuda, func._schema.name.partition("::")[2], None)
         if func.namespace == "snn_core" and kernel:
-            return kernel(*args, **(kwargs or {}))
+            *tensors, names, sizes, numbers = args
+            return kernel(*tensors, plan_of(tuple(names), tuple(sizes), tuple(numbers)))
         return func(*args, **(kwargs or {}))
 
 
 @cache
-def shim_card() -> ShimCard:
+def shim_device() -> ShimDevice:
     """Return the CPU that takes a GPU's place; it compiles the kernels once in a process."""
     require(shutil.which("g++") is not None, "g++")
     folder = Path(tempfile.mkdtemp(prefix="shim-"))
     atexit.register(shutil.rmtree, folder)
-    return ShimCard(folder)
+    return ShimDevice(folder)
 
 
 @contextmanager
-def on_the_shim() -> Iterator[ShimCard]:
+def on_the_shim() -> Iterator[ShimDevice]:
     """Run the kernels for CUDA on the CPU."""
-    with mock.patch.object(cuda, "card", shim_card()), OnTheShim():
-        yield shim_card()
+    with mock.patch.object(cuda, "device", shim_device()), OnTheShim():
+        yield shim_device()
 
 
 class Nvrtc:
@@ -119,7 +109,7 @@ class Nvrtc:
     def compile(self, source: str, options: Sequence[str]) -> tuple[bytes, str, str]:
         """Return machine code for the architecture that ``options`` name, its PTX, and what the compiler said."""
         program = ctypes.c_void_p()
-        self.library.nvrtcCreateProgram(ctypes.byref(program), source.encode(), b"kernels.cu", 0, None, None)
+        self.library.nvrtcCreateProgram(ctypes.byref(program), source.encode(), b"plan.cu", 0, None, None)
         array = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
         failure = self.library.nvrtcCompileProgram(program, len(options), array)
         log = self._text(program, "ProgramLog").decode(errors="replace").strip("\0")

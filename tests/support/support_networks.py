@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from sequential_fmnist import networks as network
 from snn_core import layer, neuron, surrogate
-from snn_core.functional import seq_to_ann_forward
+from snn_core.functional import scan, seq_to_ann_forward
 
 ElementWise = Callable[[Tensor, Tensor], Tensor]
 
@@ -84,6 +84,7 @@ class Library:
     multi_step_container: Callable[..., nn.Module]
     linear: Callable[..., nn.Module]  # [T, N, *]
     network: Callable[[str, int], nn.Module]  # model, hidden
+    chain: Callable[..., nn.Module] | None = None  # modules for one time step, one after the other
 
 
 class OverTime(nn.Module):
@@ -95,6 +96,17 @@ class OverTime(nn.Module):
 
     def forward(self, x_seq: Tensor) -> Tensor:
         return self.function(x_seq, self.layer)
+
+
+class Chain(nn.Sequential):
+    """Modules that one scan takes a sequence through."""
+
+    def __init__(self, backend: str, *modules: nn.Module) -> None:
+        super().__init__(*modules)
+        self.backend = backend
+
+    def forward(self, x_seq: Tensor) -> Tensor:
+        return scan(x_seq, *self, backend=self.backend)
 
 
 def our_library(backend: str = "auto") -> Library:
@@ -115,6 +127,7 @@ def our_library(backend: str = "auto") -> Library:
         multi_step_container=layer.MultiStepContainer,
         linear=partial(OverTime, partial(seq_to_ann_forward, backend=backend)),
         network=partial(network.make_network, backend=backend),
+        chain=partial(Chain, backend),
     )
 
 

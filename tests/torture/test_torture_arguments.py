@@ -58,7 +58,7 @@ from sequential_fmnist import (
     training,
 )
 from sequential_fmnist import networks as network
-from snn_core import backend, base, functional, layer, neuron, surrogate
+from snn_core import backend, base, cells, checks, functional, layer, neuron, surrogate
 from snn_tutorial import listing, measure, probe, ridge
 from snn_tutorial.plot import __main__ as plot_main
 
@@ -442,6 +442,7 @@ CALLS: dict[str, list[Call]] = {
     "base.MemoryModule": [
         *each(lambda v: base.MemoryModule().forward_sequence(v), BAD_SEQUENCES),
     ],
+    "base.CellModule": [*each(lambda v: base.CellModule(v), ["gpu", None, 3])],
     "base.check_input": each(lambda v: base.check_input(nn.Module(), v), BAD_INPUTS),
     "base.check_sequence": each(lambda v: base.check_sequence(nn.Module(), v), BAD_SEQUENCES),
     "neuron.SpikingNeuron": neurons(neuron.SpikingNeuron),
@@ -505,14 +506,25 @@ CALLS: dict[str, list[Call]] = {
         *each(lambda v: functional.lif_step(v, step, tau=2.0, decay_input=True, **cell), [*BAD_INPUTS, x]),
         *each(lambda v: functional.lif_step(step, v, tau=2.0, decay_input=True, **cell), [*BAD_INPUTS, step[:1]]),
     ],
-    "functional.if_charge": each(lambda v: functional.if_charge(step, v), BAD_OPERANDS),
-    "functional.lif_charge": each(lambda v: functional.lif_charge(v, step, 2.0), BAD_OPERANDS),
-    "functional.fire": [
+    "cells.Cell": [lambda: cells.Cell(1)],
+    "cells.IF": [lambda: cells.IF(), *each(lambda v: cells.IF(1.0, 0.0, atan, False).step(step, (v,)), [None, "x"])],
+    "cells.LIF": [lambda: cells.LIF(1.0, 0.0, atan, False)],
+    "cells.Synapse": [lambda: cells.Synapse()],
+    "checks.Like": [lambda: checks.Like()],
+    "functional.scan": [
+        *each(lambda v: functional.scan(v, neuron.IFNode()), BAD_SEQUENCES),
+        *each(lambda v: functional.scan(x, v), [None, "x", neuron.IFNode]),
+        *each(lambda v: functional.scan(x, neuron.IFNode(), backend=v), ["gpu", None, 3]),
+        lambda: functional.scan(x, nn.Linear(3, 2)),
+    ],
+    "cells.if_charge": each(lambda v: functional.if_charge(step, v), BAD_OPERANDS),
+    "cells.lif_charge": each(lambda v: functional.lif_charge(v, step, 2.0), BAD_OPERANDS),
+    "cells.fire": [
         *each(lambda v: functional.fire(v, 1.0, atan), [None, "x", [1.0], x.long()][:3]),
         *each(lambda v: functional.fire(step, 1.0, v), [None, "x", 3]),
     ],
-    "functional.reset": each(lambda v: functional.reset(step, v, 1.0, 0.0, False), BAD_OPERANDS),
-    "functional.synapse_filter_step": each(lambda v: functional.synapse_filter_step(step, v, 0.5), BAD_OPERANDS),
+    "cells.reset": each(lambda v: functional.reset(step, v, 1.0, 0.0, False), BAD_OPERANDS),
+    "cells.synapse_filter_step": each(lambda v: functional.synapse_filter_step(step, v, 0.5), BAD_OPERANDS),
     "functional.reset_net": each(functional.reset_net, [None, "net", neuron.IFNode, [plain]]),
     "functional.detach_net": each(functional.detach_net, [None, "net", neuron.IFNode, [plain]]),
     "functional.explain": each(functional.explain, [None, "net", neuron.IFNode, [plain]]),
@@ -649,9 +661,7 @@ CALLS: dict[str, list[Call]] = {
     "memory.saved_bytes": each(memory.saved_bytes, [None, "x"]),
     "memory.keep_freed_memory": [lambda: memory.keep_freed_memory(1)],
     "backend.check_backend": each(backend.check_backend, ["gpu", None, 3, "", ["auto"]]),
-    "backend.fused_linear": [lambda: backend.fused_linear("cupy", nn.Linear(4, 2), x)],
-    "backend.fused_neuron": [lambda: backend.fused_neuron("numba", neuron.IFNode().step_function(), x.to("meta"))],
-    "backend.fused_synapse_filter": [lambda: backend.fused_synapse_filter("numba", x.to("meta"))],
+    "backend.runs_fused": [lambda: backend.runs_fused("cupy", x), lambda: backend.runs_fused("numba", x.to("meta"))],
     "batches.ImageData": [lambda: batches.ImageData()],
     "batches.batches": [lambda: list(batches.batches(None, torch.arange(3), 0, "cpu", 0))],
     "batches.on_device": [lambda: batches.on_device()],
@@ -756,8 +766,8 @@ CALLS: dict[str, list[Call]] = {
 
 #: Bare arithmetic, and names whose calls end with another documented exception.
 OTHERS: dict[str, tuple[type[Exception], ...]] = {
-    **dict.fromkeys(["functional.if_charge", "functional.lif_charge", "functional.reset"], TORCH_SAYS),
-    "functional.synapse_filter_step": TORCH_SAYS,
+    **dict.fromkeys(["cells.if_charge", "cells.lif_charge", "cells.reset"], TORCH_SAYS),
+    "cells.synapse_filter_step": TORCH_SAYS,
     **dict.fromkeys(["command.whole", "command.number", "command.choice"], (argparse.ArgumentTypeError,)),
     "exchange.from_spikingjelly": (TypeError, ValueError, OSError),
     "exchange.read_nir": (TypeError, ValueError, OSError),

@@ -238,26 +238,24 @@ def loop_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if dtype in HALF else dtype
 
 
-NEURON = (1.0, 0.0, 2.0, True, False, 1, 2.0, 1.0)
-
-
-def ops_calls() -> dict[str, list[object]]:
-    """Return fitting arguments for every op that kernels stand behind."""
+def ops_calls() -> dict[str, tuple[list[Tensor], Callable[..., object]]]:
+    """Return fitting tensors for both ops that kernels stand behind, and a function of them."""
     T, N, H = 3, 4, 5
-    seq, step = (lambda: torch.rand(T, N, H)), (lambda: torch.rand(N, H))
-    weight, bias = (lambda: torch.rand(H, 2 * H)), (lambda: torch.rand(H))
+    kernels = ("linear", "lif:atan", "if:sigmoid", "synapse_filter")
+    sizes = (0, H, H, 0, 0, 2, H, H, 1, 0, 1, H, H, 1, 0, 0, H, H, 1, 1)
+    numbers = [*(0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 2.0, 1.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0)] * 4
+    shapes = [(H, H), (H,), (N, H), (N, H), (H, 2 * H), (H,), (N, H), (N, H), (N, H), (H,)]
+    tensors, x_seq, states = [torch.rand(shape) for shape in shapes], torch.rand(T, N, H), 5 * N * H
+    op = torch.ops.snn_core
     return {
-        "linear": [seq(), torch.rand(6, H), torch.rand(6)],
-        "linear_backward": [torch.rand(T, N, 6), seq(), torch.rand(6, H), True],
-        "neuron_sequence": [seq(), step(), step(), *NEURON],
-        "neuron_sequence_backward": [seq(), step(), seq(), True, *NEURON],
-        "recurrent_neuron_sequence": [seq(), step(), step(), weight(), bias(), *NEURON],
-        "recurrent_neuron_sequence_backward": [
-            seq(), step(), seq(), seq(), seq(), step(), weight(), *NEURON,
-        ],
-        "synapse_filter_sequence": [seq(), step(), torch.tensor(0.5)],
-        "synapse_filter_sequence_backward": [seq(), seq(), seq(), step(), torch.rand(H)],
-    }  # fmt: skip
+        "scan": ([x_seq, *tensors], lambda x, *rest: op.scan(x, rest, kernels, sizes, numbers)),
+        "scan_backward": (
+            [torch.rand(T, N, H), torch.rand(states), x_seq, torch.rand(0), *tensors],
+            lambda g, last, x, borders, *rest: op.scan_backward(
+                g, last, x, borders, rest, kernels, sizes, numbers
+            ),
+        ),
+    }
 
 
 def spoiled(tensor: Tensor, chance: random.Random) -> tuple[str, Tensor]:
@@ -287,32 +285,33 @@ def misfits(seed: int, count: int) -> dict[str, object]:
     from snn_core.backend import ops  # noqa: F401  defines them
 
     told: Counter[str] = Counter()
-    for name, arguments in ops_calls().items():
-        getattr(torch.ops.snn_core, name)(*arguments)
+    for arguments, function in ops_calls().values():
+        function(*arguments)
     for case in range(count):
         chance = random.Random(f"{seed} {case}")
-        name, arguments = chance.choice(sorted(ops_calls().items()))
-        at = chance.choice([at for at, argument in enumerate(arguments) if isinstance(argument, Tensor)])
+        name, (arguments, function) = chance.choice(sorted(ops_calls().items()))
+        at = chance.choice([place for place, tensor in enumerate(arguments) if tensor.numel()])
         wrong, arguments[at] = spoiled(arguments[at], chance)
-        grad = chance.random() < 0.5 and arguments[0].is_floating_point()
         said = f"case {case} of seed {seed}: {name}, argument {at} {wrong}"
-        if grad:
-            arguments[0] = arguments[0].detach().requires_grad_()
+        if chance.random() < 0.5 and arguments[-1].is_floating_point():
+            arguments[-1] = arguments[-1].detach().requires_grad_(name == "scan")
         try:
-            result = getattr(torch.ops.snn_core, name)(*arguments)
+            result = function(*arguments)
         except (TypeError, ValueError):
             told["refused by name"] += 1
         except (NotImplementedError, RuntimeError) as error:  # torch's dispatcher, which comes first
             assert "sparse" in wrong or "device" in wrong or "float8" in wrong, f"{said}: {error!r}"
             told["refused by torch"] += 1
         else:
-            outputs = result if isinstance(result, tuple) else (result,)
+            outputs = result if isinstance(result, tuple | list) else (result,)
             meta = any(out.is_meta for out in outputs)
-            # What broadcasts is right: a rate for all filters, and x of a linear layer may have any leading shape.
-            fits = name.startswith("synapse") and at == len(arguments) - 1
-            fits |= name == "linear" and at == 0
-            # T of a sequence that nothing else has is its own.
-            fits |= at == 0 and wrong in ("one longer", "one shorter") and not name.endswith("backward")
+            # T of a sequence that nothing else has is its own; a parameter may have any length.
+            fits = at == 0 and name == "scan" and wrong in ("one longer", "one shorter")
+            fits |= at == len(arguments) - 1 and wrong in (
+                "one longer",
+                "one shorter",
+                "a wider last dimension",
+            )
             assert meta or fits, f"{said}: accepted"
             told["fits after all, or only shapes were worked out"] += 1
     return dict(told)
@@ -498,7 +497,7 @@ def processes(seed: int, count: int) -> dict[str, object]:
             assert not isinstance(found, str), f"{method}, {model}: {found}"
             for a, b in zip(found, expected[model], strict=True):
                 assert same(torch.from_numpy(a), b, 1e-5), f"{method}, {model}: another result"
-            assert ("spawn" in kernels) if method == "fork" else kernels == "ran", f"{method}: {kernels}"
+            assert kernels == "ran", f"{method}: {kernels}"
             told[f"children by {method}"] += 1
     return dict(told)
 
@@ -544,9 +543,6 @@ CASES = [fuzz, misfits, in_place, chained, second_derivatives, threads, processe
 
 
 pytestmark = pytest.mark.filterwarnings("ignore:Initializing zero-element tensors:UserWarning")
-every_threading_layer = pytest.mark.parametrize(
-    "layer", ["omp", pytest.param("workqueue", marks=pytest.mark.nightly)]
-)
 
 
 @pytest.fixture(autouse=True)
@@ -624,19 +620,14 @@ def test_a_second_derivative_is_right_or_refused(torture):
     torture.figure(item=5, what="second derivatives, loop and kernel", cases=cases, seed=0, **told)
 
 
-@every_threading_layer
-def test_eight_threads_give_what_one_gives(torture, layer):
-    count = torture.count(fast=2, full=100)
-    told = child(threads, count, OMP_NUM_THREADS="2", NUMBA_THREADING_LAYER=layer)
-    torture.figure(
-        item=5, what=f"8 Python threads at once on the same kernels, numba's threads: {layer}", **told
-    )
+def test_eight_threads_give_what_one_gives(torture):
+    told = child(threads, torture.count(fast=2, full=100), OMP_NUM_THREADS="2")
+    torture.figure(item=5, what="8 Python threads at once on the same kernels", **told)
 
 
-@every_threading_layer
-def test_children_of_a_process_that_used_kernels_neither_die_nor_wait(torture, layer):
-    told = child(processes, torture.count(fast=1, full=5), OMP_NUM_THREADS="2", NUMBA_THREADING_LAYER=layer)
-    torture.figure(item=5, what=f"processes started after kernels ran, numba's threads: {layer}", **told)
+def test_children_of_a_process_that_used_kernels_neither_die_nor_wait(torture):
+    told = child(processes, torture.count(fast=1, full=5), OMP_NUM_THREADS="2")
+    torture.figure(item=5, what="processes started after kernels ran", **told)
 
 
 def test_compilers_and_transforms_of_torch_give_the_same(torture):

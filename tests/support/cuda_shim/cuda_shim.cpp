@@ -1,8 +1,8 @@
-// Runs the kernels of kernels.cu on a CPU. Compiled with -DKERNELS="path of kernels.cu" and -DSCALAR as for NVRTC.
+// Runs the kernels of plan.cu on a CPU. Compiled with -DKERNELS="path of plan.cu" and -DSCALAR as for NVRTC.
 //
 // A block's threads are fibers on one thread of the system. Each runs until it waits at a barrier; which one is next is
 // drawn by chance, so that a kernel which lacks a barrier reads what has not been written yet. Shared memory starts as
-// NaN. A barrier that some thread of the block or the warp never reaches is reported.
+// NaN. A barrier that some thread of the block never reaches is reported.
 
 #include "cuda_shim.h"
 
@@ -18,17 +18,16 @@
 
 Dim3 threadIdx, blockIdx, blockDim, gridDim;
 
-constexpr size_t SHARED_BYTES = 256 << 10, STACK_BYTES = 32 << 10, WARP_SIZE = 32;
+constexpr size_t SHARED_BYTES = 256 << 10, STACK_BYTES = 32 << 10;
 __align__(16) unsigned char shared_memory[SHARED_BYTES];
 
 namespace shim {
 
-enum State { READY, AT_BLOCK_BARRIER, AT_WARP_BARRIER, DONE };
+enum State { READY, AT_BARRIER, DONE };
 
 struct Fiber {
     ucontext_t context;
     State state;
-    bool predicate;
 };
 
 std::vector<Fiber> fibers;
@@ -37,42 +36,18 @@ ucontext_t scheduler;
 size_t running;
 int removed_line;
 
-void wait(State state) {
-    fibers[running].state = state;
+void sync_threads(int line) {
+    if (line == removed_line) return;
+    fibers[running].state = AT_BARRIER;
     swapcontext(&fibers[running].context, &scheduler);
 }
 
-void sync_threads(int line) {
-    if (line != removed_line) wait(AT_BLOCK_BARRIER);
-}
-
-void sync_warp(int line) {
-    if (line != removed_line) wait(AT_WARP_BARRIER);
-}
-
-unsigned ballot(unsigned mask, bool predicate) {
-    fibers[running].predicate = predicate;
-    wait(AT_WARP_BARRIER);
-    const size_t first = running / WARP_SIZE * WARP_SIZE;
-    unsigned votes = 0;
-    for (size_t lane = 0; lane < WARP_SIZE; lane++) votes |= (unsigned)fibers[first + lane].predicate << lane;
-    wait(AT_WARP_BARRIER);  // nobody votes again before all have counted
-    return votes & mask;
-}
-
-// Lets threads [first, last) go on if all of them wait at this kind of barrier.
-bool release(size_t first, size_t last, State barrier) {
-    for (size_t i = first; i < last; i++)
-        if (fibers[i].state != barrier) return false;
-    for (size_t i = first; i < last; i++) fibers[i].state = READY;
+// Lets the threads resume if all of them wait at a barrier.
+bool release_barrier() {
+    for (const Fiber& fiber : fibers)
+        if (fiber.state != AT_BARRIER) return false;
+    for (Fiber& fiber : fibers) fiber.state = READY;
     return true;
-}
-
-bool release_barriers() {
-    bool released = release(0, fibers.size(), AT_BLOCK_BARRIER);
-    for (size_t first = 0; first < fibers.size(); first += WARP_SIZE)
-        released |= release(first, std::min(first + WARP_SIZE, fibers.size()), AT_WARP_BARRIER);
-    return released;
 }
 
 void (*thread_body)();
@@ -112,13 +87,18 @@ bool run_block(std::mt19937& random) {
     do {
         std::shuffle(order.begin(), order.end(), random);
         run_ready(order);
-    } while (release_barriers());
+    } while (release_barrier());
     return std::all_of(fibers.begin(), fibers.end(), [](const Fiber& fiber) { return fiber.state == DONE; });
 }
 
 }  // namespace shim
 
 #include KERNELS
+
+// Shows that a barrier which some threads do not reach is noticed.
+void shim_waits_for_ever(Plan) {
+    if (threadIdx.x == 0) __syncthreads();
+}
 
 namespace shim {
 
@@ -137,21 +117,15 @@ struct Body<kernel> {
 
 #define KERNEL(name) {#name, Body<name>::run}
 const std::map<std::string, void (*)()> kernels = {
-    KERNEL(neuron_forward),
-    KERNEL(neuron_backward),
-    KERNEL(synapse_forward),
-    KERNEL(synapse_backward),
-    KERNEL(recurrent_forward_warp),
-    KERNEL(recurrent_backward_warp),
-    KERNEL(recurrent_forward_on_chip),
-    KERNEL(recurrent_backward_on_chip),
-    KERNEL(recurrent_forward_tiled),
-    KERNEL(recurrent_backward_tiled),
-    KERNEL(recurrent_forward_tiled_one),
-    KERNEL(recurrent_backward_tiled_one),
+    KERNEL(scan_forward),
+    KERNEL(scan_backward),
+    KERNEL(shim_waits_for_ever),
 };
 
 }  // namespace shim
+
+// Bytes of the structure that kernels take.
+extern "C" size_t shim_plan_bytes() { return sizeof(Plan); }
 
 // Takes arguments as cuLaunchKernel does, one pointer to each. Returns 0, or what went wrong: 1 unknown kernel,
 // 2 a thread waits for ever, 3 shared memory was written outside of what the launch asked for.

@@ -1,4 +1,4 @@
-// The part of CUDA C++ that kernels.cu uses, for a CPU. A CUDA thread is a fiber; it runs until it waits at a barrier.
+// The part of CUDA C++ that plan.cu uses, for a CPU. A CUDA thread is a fiber; it runs until it waits at a barrier.
 // cuda_shim.cpp holds what runs the fibers.
 #pragma once
 
@@ -8,8 +8,8 @@
 #define __global__
 #define __device__
 #define __shared__
-#define __forceinline__ inline
 #define __launch_bounds__(threads)
+#define __grid_constant__
 #define __align__(bytes) __attribute__((aligned(bytes)))
 
 struct Dim3 {
@@ -19,15 +19,10 @@ extern Dim3 threadIdx, blockIdx, blockDim, gridDim;
 
 namespace shim {
 void sync_threads(int line);
-void sync_warp(int line);
-unsigned ballot(unsigned mask, bool predicate);
 }  // namespace shim
 
 // A barrier is known by its line, so that a test can take it away.
 #define __syncthreads() shim::sync_threads(__LINE__)
-#define __syncwarp() shim::sync_warp(__LINE__)
-#define __ballot_sync(mask, predicate) shim::ballot(mask, predicate)
-#define __ffs(x) __builtin_ffs((int)(x))
 
 inline float __uint_as_float(unsigned bits) {
     float x;

@@ -1,0 +1,224 @@
+"""One scan for a network that is written by hand, and one kernel for its loss and all gradients.
+
+A network's ``forward`` calls one layer after the other. Under :func:`call` a layer that a plan knows does not run at
+once: it returns a :class:`Deferred` sequence, to which the next layer adds its own stages. Whatever else asks for the
+numbers of a deferred sequence, or for a state, gets them, since that runs the scan. So the result is the same for any
+``forward``, and a chain of known layers has become one plan by its end.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from snn_core.backend import plan
+
+#: What may be asked of a deferred sequence without running it.
+_METADATA = {
+    *(getattr(Tensor, name).__get__ for name in ("shape", "dtype", "device", "ndim", "layout", "is_nested")),
+    Tensor.dim,
+    Tensor.size,
+    Tensor.numel,
+    Tensor.__len__,
+    Tensor.is_floating_point,
+}
+
+
+class _Call:
+    """What became deferred while a function was called: results, and the modules whose states wait for a run."""
+
+    def __init__(self) -> None:
+        self.results: list[weakref.ref[Deferred]] = []
+        self.owners: list[Any] = []
+
+
+_current: _Call | None = None
+
+
+class _Run:
+    """A scan that has still to run: its input and its stages."""
+
+    def __init__(self, source: Tensor, parts: list[plan.Part]) -> None:
+        self.source, self.parts = source, parts
+        self.tensors = [one for part in parts for one in part.tensors]
+        self.versions = self._versions()
+        self.result: Tensor | None = None
+
+    def _versions(self) -> list[int]:
+        return [one._version for one in (self.source, *self.tensors) if one is not None]
+
+    def value(self) -> Tensor:
+        """Run the scan, once, and return its result; the states are then where they belong.
+
+        Raises:
+            RuntimeError: the input, a weight or a state was changed in place since the layer was called.
+        """
+        if self.result is None:
+            if self.versions != self._versions():
+                raise RuntimeError(
+                    "a tensor that a layer took was changed in place within forward, before the layer's output was "
+                    "used: change a copy of it"
+                )
+            self.result = plan.run_now(self.source, self.parts)
+        return self.result
+
+
+class Deferred(Tensor):
+    """A sequence ``[T, N, *]`` that a scan has still to compute, or a multiple of its mean over some steps ``[N, *]``.
+
+    Args:
+        run: the scan.
+        shape: that of the result.
+        skip: steps that are left out at the beginning.
+        scale: factor on the mean; None where the sequence itself is meant.
+    """
+
+    @staticmethod
+    def __new__(cls: type[Deferred], run: _Run, shape: tuple[int, ...], *_: Any) -> Deferred:
+        return Tensor._make_wrapper_subclass(cls, shape, dtype=run.source.dtype, device=run.source.device)
+
+    def __init__(self, run: _Run, shape: tuple[int, ...], skip: int = 0, scale: float | None = None) -> None:
+        self.run, self.size_of, self.skip, self.scale = run, shape, skip, scale
+        if _current is not None:
+            _current.results.append(weakref.ref(self))
+
+    def value(self) -> Tensor:
+        """Return the result; the scan runs unless it has."""
+        result = self.run.value()[self.skip :]
+        if self.scale is not None:
+            result = result.mean(0)
+            result = result if self.scale == 1 else self.scale * result
+        return result
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in _METADATA:
+            with torch._C.DisableTorchFunctionSubclass():
+                return func(*args, **(kwargs or {}))
+        read_out = None if kwargs else _read_out(func, args)
+        if read_out is not None:
+            return read_out
+        args, kwargs = torch.utils._pytree.tree_map_only(Deferred, Deferred.value, (args, kwargs or {}))
+        return func(*args, **kwargs)
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        args, kwargs = torch.utils._pytree.tree_map_only(Deferred, Deferred.value, (args, kwargs or {}))
+        return func(*args, **kwargs)
+
+
+def _read_out(func: Callable[..., Any], args: tuple[Any, ...]) -> Deferred | None:
+    """Return the deferred result of leaving steps out, of the mean over time, or of scaling it; else None."""
+    if len(args) != 2:
+        return None
+    own, other = args if isinstance(args[0], Deferred) else args[::-1]
+    if isinstance(other, Tensor) or own.run.result is not None:
+        return None
+    shape = own.size_of
+    if own.scale is None:
+        if func in (Tensor.mean, torch.mean) and type(other) is int and other == 0:
+            return Deferred(own.run, shape[1:], own.skip, 1.0)
+        if func is Tensor.__getitem__ and isinstance(other, slice) and other.stop is other.step is None:
+            skip = range(shape[0])[other].start
+            return (
+                Deferred(own.run, (shape[0] - skip, *shape[1:]), own.skip + skip) if skip < shape[0] else None
+            )
+    elif func in (Tensor.mul, torch.mul, Tensor.__rmul__) and type(other) in (int, float):
+        return Deferred(own.run, shape, own.skip, own.scale * other)
+    return None
+
+
+def defers(x_seq: Tensor) -> bool:
+    """Say whether layers are to wait, and this sequence is one that they can wait for."""
+    return _current is not None and (
+        type(x_seq) is Tensor or (type(x_seq) is Deferred and x_seq.scale is None and not x_seq.skip)
+    )
+
+
+def extend(x_seq: Tensor, parts: list[plan.Part], shape: tuple[int, ...]) -> Deferred:
+    """Return the deferred result of more stages on a sequence, whose modules will ask its run for their states."""
+    if isinstance(x_seq, Deferred) and x_seq.run.result is None:
+        run = _Run(x_seq.run.source, x_seq.run.parts + parts)
+    else:
+        run = _Run(value_of(x_seq), parts)
+    for part in run.parts:
+        for owner, _ in part.owners:
+            owner.defer_states(run)
+            _current.owners.append(owner)
+    return Deferred(run, shape)
+
+
+def call(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    """Return ``function(*inputs)``, deferred if known layers alone make it; :func:`value_of` gives its numbers."""
+    global _current
+    before, _current = _current, _Call()
+    try:
+        result = function(*inputs)
+    finally:
+        mine, _current = _current, before
+    run = result.run if isinstance(result, Deferred) else None
+    # What is kept for later must not wait for weights that will have changed by then.
+    for made in mine.results:
+        one = made()
+        if one is not None and one is not result:
+            one.run.value()
+    for owner in mine.owners:
+        owner.settle(unless=run)
+    return result
+
+
+def value_of(result: Tensor) -> Tensor:
+    """Return the numbers of what :func:`call` returned."""
+    return result.value() if isinstance(result, Deferred) else result
+
+
+def _are_classes(labels: Tensor, samples: int, *classes: int) -> bool:
+    if len(classes) != 1 or labels.dtype != torch.int64 or labels.shape != (samples,) or not samples:
+        return False
+    lowest, highest = labels.aminmax()
+    return int(lowest) >= 0 and int(highest) < classes[0] and labels.is_contiguous()
+
+
+def backward(result: Tensor, labels: Tensor, loss: str) -> tuple[Tensor, Tensor] | None:
+    """Compute loss and all gradients in one kernel, add them to the weights' ``grad``, and return loss and outputs.
+
+    The states are reset. Returns None, and does nothing, where autograd must do it: for outputs that are not a deferred
+    mean over time, weights with hooks, an input that needs a gradient, or a sequence of several segments.
+    """
+    if not isinstance(result, Deferred) or result.scale is None or result.run.result is not None:
+        return None
+    parts, tensors = result.run.parts, result.run.tensors
+    needed = [one for one in tensors if one is not None and one.requires_grad]
+    x_seq, flat = plan.prepared(result.run.source, parts)
+    fresh = not any(one is not None for part in parts for one in part.tensors[: len(part.owners)])
+    heard = any(one._backward_hooks or getattr(one, "_post_accumulate_grad_hooks", None) for one in needed)
+    known = (
+        (fresh and not heard and not x_seq.requires_grad)
+        and x_seq.device.type == "cpu"
+        and x_seq.dtype in (torch.float32, torch.float64)
+        and plan.plan_of(*flat).segments(*x_seq.shape[:2])[1] == 0
+        and _are_classes(labels, *result.size_of)
+    )
+    if not known:
+        return None
+    from snn_core.backend import cpu
+
+    with torch.no_grad():
+        mean, output, gradients = cpu.mean_loss(
+            x_seq, tensors, plan.plan_of(*flat), labels, loss, result.skip, result.scale
+        )
+    for one, gradient in zip(tensors, gradients, strict=True):
+        if one is None or not one.requires_grad:
+            continue
+        if one.is_leaf:
+            one.grad = gradient if one.grad is None else one.grad + gradient
+        else:
+            torch.autograd.backward(one, gradient)
+    for part in parts:
+        for owner, _ in part.owners:
+            owner.reset()
+    return mean, output

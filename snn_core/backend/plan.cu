@@ -1,0 +1,376 @@
+// The scan of a whole plan for CUDA, forward and backward. snn_core/backend/cuda.py puts cells.cuh into this file and
+// compiles it with NVRTC, once for each SCALAR; tests/support/cuda_shim runs it on a CPU.
+//
+// A block takes a few samples through all stages and all time steps, so a whole network is one launch. Samples do not
+// depend on each other: no block waits for another. The rows of a step, a number for each neuron of each of the block's
+// samples, lie in shared memory, and so do states. A thread owns neurons of each row, or samples where no neurons are
+// connected. A cell reads and writes only elements of its thread. Products read those of other threads after a barrier,
+// and use a weight that has been read for all samples.
+//
+// Outputs of a stage have two rows, for even and odd steps. A thread may write the row of the next step while another
+// still reads the last one; the row after that has the same place, and before it is written all threads have met at the
+// barrier of the step between. So one barrier for each product in a step is enough, and a plan without any needs none.
+//
+// The backward kernel computes the forward pass again and keeps in global memory what it needs of each step: states
+// before it, inputs and outputs. It does not sum over samples: gradients of weights are products of torch afterwards.
+// No two threads add to one number, so the same input gives the same bits.
+
+typedef long long Index;
+
+struct Half {
+    unsigned short bits;
+};
+struct BFloat16 {
+    unsigned short bits;
+};
+
+typedef SCALAR Scalar;  // of sequences in global memory
+
+template <class T>
+struct Widened {
+    typedef float type;
+};
+template <>
+struct Widened<double> {
+    typedef double type;
+};
+typedef Widened<Scalar>::type Compute;  // of everything else
+
+// Half precisions are converted here, because where cuda_fp16.h and cuda_bf16.h lie differs between releases of CuPy.
+#ifdef __CUDACC__
+__device__ inline float half_to_float(unsigned short bits) {
+    float x;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(bits));
+    return x;
+}
+__device__ inline unsigned short float_to_half(float x) {
+    unsigned short bits;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+    return bits;
+}
+#endif
+
+__device__ inline float load(const float* p) { return *p; }
+__device__ inline double load(const double* p) { return *p; }
+__device__ inline float load(const Half* p) { return half_to_float(p->bits); }
+__device__ inline float load(const BFloat16* p) { return __uint_as_float((unsigned)p->bits << 16); }
+
+__device__ inline void store(float* p, float x) { *p = x; }
+__device__ inline void store(double* p, double x) { *p = x; }
+__device__ inline void store(Half* p, float x) { p->bits = float_to_half(x); }
+__device__ inline void store(BFloat16* p, float x) {
+    const unsigned bits = __float_as_uint(x);
+    const unsigned half_way = 0x7fff + (bits >> 16 & 1);  // to the nearest, ties to even
+    p->bits = x == x ? (unsigned short)((bits + half_way) >> 16) : 0x7fc0;
+}
+
+#include "cells.cuh"
+
+#define NUMBER_OF(name, Type) NUMBER_OF_##Type,
+enum { CELLS(NUMBER_OF) };
+enum { SURROGATES(NUMBER_OF) };
+
+#define THREADS 512  // most of a block
+#define SAMPLES 4    // of a block, or 1 if shared memory is short; more where no neurons are connected
+
+enum { MOST_STAGES = 8, MOST_STATES = 4, MOST_PARAMETERS = 4 };
+
+// A stage and its tensors, N samples of J outputs each. Pointers are null where there is nothing to read or to keep.
+// cuda.py fills it as an array of 64-bit words.
+struct Stage {
+    Index cell, surrogate, feedback, inputs, outputs, states, parameters;
+    Index from, at;  // where the rows of its input and its own rows begin in shared memory, in numbers of one sample
+    Index state;     // where its states begin among those of all stages, in numbers of one sample
+    const Compute *weight, *weight_t, *bias;
+    const Compute* first[MOST_STATES + 1];  // states before the first step, and after these y
+    const Compute* parameter[MOST_PARAMETERS];
+    Index size[MOST_PARAMETERS];  // of each parameter
+    // Of the backward kernel, [T, N, J] except where noted: the input that was kept; what the forward pass keeps, for
+    // each state, of the sum with the feedback, of the output; the gradient of what goes into the cell; those of
+    // parameters, [P, N, J].
+    const Compute* input;
+    Compute *kept_v, *kept_i, *kept_y, *g_i, *g_p;
+    Numbers c;
+};
+
+// What a kernel takes, by value: a copy to the device would have to be waited for and could not be captured in a graph.
+struct Plan {
+    Index T, N, samples, columns, count;  // samples of a block; threads side by side in a row; stages
+    const Scalar* x;
+    Scalar *y, *last;
+    const Scalar* g_y;
+    const Compute* g_last;
+    Scalar* g_x;
+    Compute* g_first;
+    Stage stages[MOST_STAGES];
+};
+
+extern __shared__ __align__(16) unsigned char shared_memory[];
+
+// The samples of a block, and where their rows lie.
+struct Block {
+    const Plan& plan;
+    Index first;
+    int samples, column, columns, sample, by_samples;  // how many; where this thread begins, and its steps
+
+    __device__ explicit Block(const Plan& plan) : plan(plan), first(blockIdx.x * plan.samples) {
+        samples = (int)(plan.N - first < plan.samples ? plan.N - first : plan.samples);
+        columns = (int)plan.columns;
+        column = threadIdx.x % columns;
+        sample = threadIdx.x / columns;
+        by_samples = blockDim.x / columns;
+    }
+
+    // The row [width, samples] of step t at this place, and of t = -1 for what was before the first step.
+    __device__ Compute* row(Index place, Index width, Index t) const {
+        return (Compute*)shared_memory + (place + (t & 1) * width) * plan.samples;
+    }
+    // Rows of a stage that only the owner of an element uses, after those of its outputs: states, or their gradients;
+    // parameters; gradients of parameters; that of y[t-1].
+    __device__ Compute* own(const Stage& s, Index k) const { return row(s.at + (2 + k) * s.outputs, 0, 0); }
+    __device__ Compute* own_y(const Stage& s) const { return own(s, s.states + 2 * s.parameters); }
+
+    // Where the block's numbers begin in a tensor [T, N, width].
+    __device__ Index at(Index t, Index width) const { return (t * plan.N + first) * width; }
+    // Where those of a state begin in the states of all stages.
+    __device__ Index at_state(const Stage& s, Index k) const {
+        return (s.state + k * s.outputs) * plan.N + first * s.outputs;
+    }
+};
+
+// For all elements of a row that belong to this thread: e is its place in shared memory, i that in global memory.
+#define EACH(e, i, width)                                                                     \
+    for (int j_ = b.column; j_ < (int)(width); j_ += b.columns)                               \
+        for (int n_ = b.sample, e = j_ * (int)b.plan.samples + n_, i = n_ * (int)(width) + j_; \
+             n_ < b.samples; n_ += b.by_samples, e += b.by_samples, i += b.by_samples * (int)(width))
+
+__device__ inline bool is_dense(const Stage& s) { return s.weight; }
+
+__device__ inline Compute derivative(const Stage& s, Compute u) {
+#define DERIVATIVE(name, Type) \
+    case NUMBER_OF_##Type: return Type::derivative(s.c, u);
+    switch (s.surrogate) { SURROGATES(DERIVATIVE) }
+    return 0;
+}
+
+// The numbers of a neuron, one for each sample, side by side, so that a thread reads all of them at once.
+template <int N>
+struct alignas(N == SAMPLES ? 16 : sizeof(Compute)) Pack {
+    Compute of[N];
+};
+
+// Adds row[i] w[i by] over i, for each sample.
+template <int N>
+__device__ inline void add(Pack<N>& sum, const Compute* row, const Compute* __restrict__ w, int terms, int by) {
+#pragma unroll 8
+    for (int i = 0; i < terms; i++) {
+        const Compute weight = w[(Index)i * by];
+        const Pack<N> x = ((const Pack<N>*)row)[i];
+#pragma unroll
+        for (int n = 0; n < N; n++) sum.of[n] = fma(x.of[n], weight, sum.of[n]);
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Forward
+
+// Loads the states before the first step, and the parameters.
+__device__ inline void begin(const Block& b, const Stage& s) {
+    const Index at = b.first * s.outputs;
+    EACH(e, i, s.outputs) {
+        for (Index k = 0; k < s.states; k++) b.own(s, k)[e] = s.first[k] ? s.first[k][at + i] : s.c.v_initial;
+        for (Index k = 0; k < s.parameters; k++)
+            b.own(s, s.states + k)[e] = s.parameter[k][s.size[k] == 1 ? 0 : (at + i) % s.size[k]];
+        const Compute* const y = s.first[s.states];
+        if (s.feedback) b.row(s.at, s.outputs, -1)[e] = y ? y[at + i] : Compute(0);
+    }
+}
+
+// Writes the sums of what comes from the input and from y[t-1] where the outputs of the step will be.
+template <int N>
+__device__ inline void sums(const Block& b, const Stage& s, Index t) {
+    const int I = (int)s.inputs, J = (int)s.outputs;
+    for (int j = b.column; j < J; j += b.columns) {
+        Pack<N> sum;
+        for (int n = 0; n < N; n++) sum.of[n] = s.bias ? s.bias[j] : Compute(0);
+        add(sum, b.row(s.from, I, t), s.weight_t + j, I, J);
+        if (s.feedback) add(sum, b.row(s.at, J, t - 1), s.weight_t + (Index)I * J + j, J, J);
+        ((Pack<N>*)b.row(s.at, J, t))[j] = sum;
+    }
+}
+
+// What goes into a cell.
+__device__ inline Compute input_of(const Block& b, const Stage& s, Index t, int e) {
+    if (is_dense(s)) return b.row(s.at, s.outputs, t)[e];
+    const Compute x = b.row(s.from, s.inputs, t)[e];
+    return s.feedback ? x + b.row(s.at, s.outputs, t - 1)[e] : x;
+}
+
+template <class Cell>
+__device__ inline void cell_forward(const Block& b, const Stage& s, Index t) {
+    const Index at = b.at(t, s.outputs), all = b.plan.T * b.plan.N * s.outputs;
+    EACH(e, i, s.outputs) {
+        const Compute x = input_of(b, s, t, e);
+        Compute v[Cell::STATES + 1], p[Cell::PARAMETERS + 1], y, u;
+#pragma unroll
+        for (int k = 0; k < Cell::STATES; k++) {
+            v[k] = b.own(s, k)[e];
+            if (s.kept_v) s.kept_v[k * all + at + i] = v[k];
+        }
+#pragma unroll
+        for (int k = 0; k < Cell::PARAMETERS; k++) p[k] = b.own(s, Cell::STATES + k)[e];
+        Cell::forward(s.c, p, x, v, y, u);
+#pragma unroll
+        for (int k = 0; k < Cell::STATES; k++) b.own(s, k)[e] = v[k];
+        b.row(s.at, s.outputs, t)[e] = y;
+        if (s.kept_i) s.kept_i[at + i] = x;
+        if (s.kept_y) s.kept_y[at + i] = y;
+    }
+}
+
+__device__ inline void stage_forward(const Block& b, const Stage& s, Index t) {
+#define FORWARD(name, Type) \
+    case NUMBER_OF_##Type: return cell_forward<Type>(b, s, t);
+    switch (s.cell) { CELLS(FORWARD) }
+}
+
+// Takes a block through all steps, up to the outputs where these are wanted.
+__device__ inline void forward(const Block& b) {
+    const Plan& plan = b.plan;
+    const Stage &head = plan.stages[0], &tail = plan.stages[plan.count - 1];
+    for (Index k = 0; k < plan.count; k++) begin(b, plan.stages[k]);
+    for (Index t = 0; t < plan.T; t++) {
+        EACH(e, i, head.inputs) b.row(head.from, head.inputs, t)[e] = load(plan.x + b.at(t, head.inputs) + i);
+        for (Index k = 0; k < plan.count; k++) {
+            const Stage& s = plan.stages[k];
+            if (is_dense(s)) {
+                __syncthreads();  // its inputs and y[t-1] are complete
+                plan.samples == SAMPLES ? sums<SAMPLES>(b, s, t) : sums<1>(b, s, t);
+            }
+            stage_forward(b, s, t);
+        }
+        if (plan.y)
+            EACH(e, i, tail.outputs) store(plan.y + b.at(t, tail.outputs) + i, b.row(tail.at, tail.outputs, t)[e]);
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS) scan_forward(const __grid_constant__ Plan plan) {
+    const Block b(plan);
+    forward(b);
+    for (Index k = 0; k < plan.count; k++) {
+        const Stage& s = plan.stages[k];
+        EACH(e, i, s.outputs) {
+            for (Index v = 0; v < s.states; v++) store(plan.last + b.at_state(s, v) + i, b.own(s, v)[e]);
+            if (s.feedback)
+                store(plan.last + b.at_state(s, s.states) + i, b.row(s.at, s.outputs, plan.T - 1)[e]);
+        }
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Backward: a stage's rows of outputs hold the gradients of these, own rows of states those of states.
+
+// Loads the gradients of the states after the last step, and clears those of parameters.
+__device__ inline void begin_backward(const Block& b, const Stage& s) {
+    const Compute* const last = b.plan.g_last;
+    EACH(e, i, s.outputs) {
+        for (Index k = 0; k < s.states; k++) b.own(s, k)[e] = last ? last[b.at_state(s, k) + i] : Compute(0);
+        for (Index k = 0; k < s.parameters; k++) b.own(s, s.states + s.parameters + k)[e] = 0;
+        if (s.feedback) b.own_y(s)[e] = last ? last[b.at_state(s, s.states) + i] : Compute(0);
+    }
+}
+
+// Turns the gradient of the output into that of the cell's input, in the same row.
+template <class Cell>
+__device__ inline void cell_backward(const Block& b, const Stage& s, Index t) {
+    const Index at = b.at(t, s.outputs), all = b.plan.T * b.plan.N * s.outputs;
+    EACH(e, i, s.outputs) {
+        Compute x = 0;
+        if (Cell::STATES) x = s.input ? s.input[at + i] : load(b.plan.x + at + i);
+        Compute v[Cell::STATES + 1], after[Cell::STATES + 1], p[Cell::PARAMETERS + 1], y, u = 0;
+        Compute g_v[Cell::STATES + 1], g_p[Cell::PARAMETERS + 1], g_x;
+#pragma unroll
+        for (int k = 0; k < Cell::STATES; k++) {
+            after[k] = v[k] = s.kept_v[k * all + at + i];
+            g_v[k] = b.own(s, k)[e];
+        }
+#pragma unroll
+        for (int k = 0; k < Cell::PARAMETERS; k++) {
+            p[k] = b.own(s, Cell::STATES + k)[e];
+            g_p[k] = b.own(s, Cell::STATES + Cell::PARAMETERS + k)[e];
+        }
+        Cell::forward(s.c, p, x, after, y, u);  // computed again: arithmetic costs less than keeping y and u
+        Compute* const g = b.row(s.at, s.outputs, t);
+        const Compute g_y = s.feedback ? g[e] + b.own_y(s)[e] : g[e];
+        Cell::backward(s.c, p, x, v, y, derivative(s, u), g_y, g_v, g_x, g_p);
+#pragma unroll
+        for (int k = 0; k < Cell::STATES; k++) b.own(s, k)[e] = g_v[k];
+#pragma unroll
+        for (int k = 0; k < Cell::PARAMETERS; k++) b.own(s, Cell::STATES + Cell::PARAMETERS + k)[e] = g_p[k];
+        g[e] = g_x;
+    }
+}
+
+__device__ inline void stage_backward(const Block& b, const Stage& s, Index t) {
+#define BACKWARD(name, Type) \
+    case NUMBER_OF_##Type: return cell_backward<Type>(b, s, t);
+    switch (s.cell) { CELLS(BACKWARD) }
+}
+
+// Takes the gradients of sums to the inputs and to y[t-1], of which each thread writes its own neurons.
+template <int N>
+__device__ inline void sums_backward(const Block& b, const Stage& s, Index t) {
+    const int I = (int)s.inputs, J = (int)s.outputs, by = s.feedback ? I + J : I;
+    for (int to_y = 0; to_y <= (s.feedback != 0); to_y++) {
+        const Compute* const w = s.weight + (to_y ? I : 0);
+        Pack<N>* const to = (Pack<N>*)(to_y ? b.own_y(s) : b.row(s.from, I, t));
+        for (int j = b.column; j < (to_y ? J : I); j += b.columns) {
+            Pack<N> sum = {};
+            add(sum, b.row(s.at, J, t), w + j, J, by);
+            to[j] = sum;
+        }
+    }
+}
+
+__device__ inline void input_backward(const Block& b, const Stage& s, Index t) {
+    EACH(e, i, s.outputs) {
+        const Compute g = b.row(s.at, s.outputs, t)[e];
+        b.row(s.from, s.inputs, t)[e] = g;
+        if (s.feedback) b.own_y(s)[e] = g;
+    }
+}
+
+__device__ inline void end_backward(const Block& b, const Stage& s) {
+    EACH(e, i, s.outputs) {
+        for (Index k = 0; k < s.states; k++) b.plan.g_first[b.at_state(s, k) + i] = b.own(s, k)[e];
+        if (s.feedback) b.plan.g_first[b.at_state(s, s.states) + i] = b.own_y(s)[e];
+        for (Index k = 0; k < s.parameters; k++)
+            s.g_p[b.at(k, s.outputs) + i] = b.own(s, s.states + s.parameters + k)[e];
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS) scan_backward(const __grid_constant__ Plan plan) {
+    const Block b(plan);
+    const Stage &head = plan.stages[0], &tail = plan.stages[plan.count - 1];
+    forward(b);
+    // Rows of outputs become those of their gradients. This needs no barrier: of the rows that other threads read, only
+    // that of the last dense stage is written before the next one, and nobody else reads its outputs of the last step.
+    for (Index k = 0; k < plan.count; k++) begin_backward(b, plan.stages[k]);
+    for (Index t = plan.T - 1; t >= 0; t--) {
+        const Index at = b.at(t, tail.outputs);
+        EACH(e, i, tail.outputs) b.row(tail.at, tail.outputs, t)[e] = plan.g_y ? load(plan.g_y + at + i) : Compute(0);
+        for (Index k = plan.count - 1; k >= 0; k--) {
+            const Stage& s = plan.stages[k];
+            stage_backward(b, s, t);
+            if (s.g_i) EACH(e, i, s.outputs) s.g_i[b.at(t, s.outputs) + i] = b.row(s.at, s.outputs, t)[e];
+            if (is_dense(s)) {
+                __syncthreads();  // the gradients of its sums are complete
+                plan.samples == SAMPLES ? sums_backward<SAMPLES>(b, s, t) : sums_backward<1>(b, s, t);
+            } else {
+                input_backward(b, s, t);
+            }
+        }
+        EACH(e, i, head.inputs) store(plan.g_x + b.at(t, head.inputs) + i, b.row(head.from, head.inputs, t)[e]);
+    }
+    for (Index k = 0; k < plan.count; k++) end_backward(b, plan.stages[k]);
+}

@@ -1,0 +1,482 @@
+"""The scan of a whole plan on the CPU, forward and backward, compiled by numba on first use and cached on disk.
+
+A kernel takes a block of samples through all stages and all time steps, with everything it computes in a scratch
+array that stays in the cache; then comes the next block. Threads take them from a counter. Stage by stage:
+a linear stage is one product with the rows of all time steps, a cell goes through them one after the other. Inner loops
+run over neurons, which lie side by side, so that they become vector instructions.
+
+The backward kernel computes the forward pass of its block again, so nothing is kept between the two passes but the
+input and, for long sequences, the states at the borders of segments of ``L`` steps. Each item of work has gradients of
+its own, which are summed in their order: the result does not depend on the number of threads.
+
+A stage is a row of the table of :mod:`snn_core.backend.cpu`; its columns are the constants below. Offsets in scratch
+are counted in numbers for each sample. Slot 0 of outputs and states is the one before the segment's first step.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from snn_core.backend.compiled import function_at, row
+from snn_core.backend.plan import DENSE, ELEMENT_WISE, MOST_OWN, NONE
+from snn_core.backend.products import add_product
+from snn_core.backend.rows import OWN
+from snn_core.backend.threads import add
+from snn_core.backend.tile import address_of, array_at, call, copy
+
+LINEAR, CELL = range(2)
+NO_LOSS, MSE, CROSS_ENTROPY = range(3)
+#: Largest number of states and of parameters of a cell.
+MOST_STATES, MOST_PARAMETERS = 4, 4
+
+(
+    KIND, FEEDBACK, INPUTS, OUTPUTS, FORWARD, BACKWARD, DERIVATIVE, STATES, PARAMETERS,
+    Y, V, U, CURRENT, P, GP, GV, GY, WEIGHT_T, GRADIENT, STATE, WEIGHT, BIAS,
+) = range(22)  # fmt: skip
+PARAMETER = 22
+SIZE = PARAMETER + MOST_PARAMETERS
+FIRST = SIZE + MOST_PARAMETERS  # states, then y
+COLUMNS = FIRST + MOST_STATES + 1
+NUMBERS = OWN + MOST_OWN
+
+
+@row
+def _copy_strided(source, at, by, to, target, count):
+    if by == 1:
+        copy(source, at, to, target, count)
+    else:
+        for m in range(count):
+            target[to + m] = source[at + m * by]
+
+
+@row
+def _fill(w, at, count, value):
+    # Of a slice from 0 on numba need not ask whether an index is negative, here and below.
+    target = w[at : at + count]
+    for m in range(count):
+        target[m] = value
+
+
+@row
+def _add(w, a, b, to, count):
+    left, right, target = w[a : a + count], w[b : b + count], w[to : to + count]
+    for m in range(count):
+        target[m] = left[m] + right[m]
+
+
+@row
+def _transpose(table, K, one, out):
+    """Write the transposed weights of every stage, each followed by its bias."""
+    for k in range(K):
+        st = table[k]
+        if st[KIND] != LINEAR and st[FEEDBACK] != DENSE:
+            continue
+        J, at = st[OUTPUTS], st[WEIGHT_T]
+        columns = st[INPUTS] if st[KIND] == LINEAR else 2 * J
+        weight = array_at(st[WEIGHT], (J, columns), one)
+        for j in range(J):
+            for i in range(columns):
+                out[at + i * J + j] = weight[j, i]
+        bias = array_at(st[BIAS], (J,), one)
+        for j in range(J):
+            out[at + columns * J + j] = bias[j] if st[BIAS] else one - one
+
+
+@row
+def _load_input(x, by_t, by_n, by_i, t0, steps, lo, n, features, one, w):
+    """Copy the block's input for some steps to the beginning of scratch, ``[steps, n, features]``."""
+    last = (t0 + steps - 1) * by_t + (lo + n - 1) * by_n + (features - 1) * by_i
+    source = array_at(x, (last + 1,), one)
+    at, is_row = 0, by_i == 1 and by_n == features
+    for t in range(t0, t0 + steps):
+        if is_row:
+            copy(source, t * by_t + lo * by_n, at, w, n * features)
+            at += n * features
+            continue
+        for m in range(lo, lo + n):
+            _copy_strided(source, t * by_t + m * by_n, by_i, at, w, features)
+            at += features
+
+
+@row
+def _begin(table, K, numbers, N, lo, n, one, w):
+    """Load the parameters and the states before the first step of a block."""
+    for k in range(K):
+        st = table[k]
+        if st[KIND] != CELL:
+            continue
+        J, count = st[OUTPUTS], n * st[OUTPUTS]
+        for p in range(st[PARAMETERS]):
+            size, to = st[SIZE + p], st[P] * n + p * count
+            parameter = array_at(st[PARAMETER + p], (size,), one)
+            if size == 1:
+                _fill(w, to, count, parameter[0])
+            elif size == J:
+                for m in range(n):
+                    copy(parameter, 0, to + m * J, w, J)
+            else:
+                for m in range(count):
+                    w[to + m] = parameter[(lo * J + m) % size]
+        for s in range(st[STATES]):
+            to = st[V] * n + s * count
+            if st[FIRST + s]:
+                copy(array_at(st[FIRST + s], (N * J,), one), lo * J, to, w, count)
+            else:
+                _fill(w, to, count, numbers[k * NUMBERS + 2])
+        if st[FEEDBACK]:
+            if st[FIRST + MOST_STATES]:
+                copy(array_at(st[FIRST + MOST_STATES], (N * J,), one), lo * J, st[Y] * n, w, count)
+            else:
+                _fill(w, st[Y] * n, count, one - one)
+
+
+@row
+def _load_states(table, K, states, N, lo, n, w):
+    """Load the states before a segment, ``[state, N, J]`` of every stage."""
+    for k in range(K):
+        st = table[k]
+        J, count = st[OUTPUTS], n * st[OUTPUTS]
+        for s in range(st[STATES]):
+            copy(states, (st[STATE] + s * J) * N + lo * J, st[V] * n + s * count, w, count)
+        if st[FEEDBACK]:
+            copy(states, (st[STATE] + st[STATES] * J) * N + lo * J, st[Y] * n, w, count)
+
+
+@row
+def _store_states(table, K, states, N, lo, n, w):
+    """Store the states before a segment, ``[state, N, J]`` of every stage."""
+    for k in range(K):
+        st = table[k]
+        J, count = st[OUTPUTS], n * st[OUTPUTS]
+        for s in range(st[STATES]):
+            copy(w, st[V] * n + s * count, (st[STATE] + s * J) * N + lo * J, states, count)
+        if st[FEEDBACK]:
+            copy(w, st[Y] * n, (st[STATE] + st[STATES] * J) * N + lo * J, states, count)
+
+
+@row
+def _carry(table, K, steps, n, w):
+    """Make the states after a segment those before the next."""
+    for k in range(K):
+        st = table[k]
+        count = n * st[OUTPUTS]
+        size = st[STATES] * count
+        at = st[V] * n
+        copy(w, at + steps * size, at, w, size)
+        if st[FEEDBACK]:
+            at = st[Y] * n
+            copy(w, at + steps * count, at, w, count)
+
+
+@row
+def _input_of(table, k, n):
+    """Return where the input of stage k begins in scratch."""
+    return 0 if k == 0 else table[k - 1, Y] * n + n * table[k - 1, OUTPUTS]
+
+
+@row
+def _forward(table, K, numbers, steps, n, weights, w):
+    """Take a block through some steps of all stages."""
+    for k in range(K):
+        st = table[k]
+        I_, J, x = st[INPUTS], st[OUTPUTS], _input_of(table, k, n)
+        count = n * J
+        y = st[Y] * n + count
+        if st[KIND] == LINEAR:
+            at = st[WEIGHT_T]
+            add_product(
+                w, x, I_, 1, steps * n, I_, weights, at, J, J, weights, at + I_ * J, 0, w, y, J
+            )  # fmt: skip
+            continue
+        at = st[WEIGHT_T]
+        if st[FEEDBACK] == DENSE:
+            add_product(
+                w, x, J, 1, steps * n, J, weights, at, J, J, weights, at + 2 * J * J, 0, w, st[CURRENT] * n, J
+            )  # fmt: skip
+        for t in range(steps):
+            i, before = x + t * count, y + (t - 1) * count
+            if st[FEEDBACK]:
+                i = st[CURRENT] * n + t * count
+                if st[FEEDBACK] == DENSE:
+                    add_product(w, before, J, 1, n, J, weights, at + J * J, J, J, w, i, J, w, i, J)
+                else:
+                    _add(w, x + t * count, before, i, count)
+            v = st[V] * n + t * st[STATES] * count
+            call(
+                st[FORWARD],
+                (
+                    count, address_of(numbers, k * NUMBERS), address_of(w, st[P] * n), address_of(w, i),
+                    address_of(w, v), address_of(w, v + st[STATES] * count),
+                    address_of(w, y + t * count), address_of(w, st[U] * n + t * count),
+                ),
+            )  # fmt: skip
+
+
+@row
+def _backward(table, K, numbers, steps, n, one, zeros, gradient, needs_x, a, b, w):
+    """Take the gradient of a block's outputs at ``a`` back through all stages; return where that of its input is.
+
+    ``zeros`` ends with a 1, by which rows are summed.
+    """
+    last = len(zeros) - 1
+    for back in range(K):
+        k = K - 1 - back
+        st = table[k]
+        I_, J, x = st[INPUTS], st[OUTPUTS], _input_of(table, k, n)
+        count, rows, g = n * J, steps * n, st[GRADIENT]
+        if st[KIND] == LINEAR:
+            add_product(w, a, 1, J, J, rows, w, x, I_, I_, gradient, g, I_, gradient, g, I_)
+            add_product(
+                zeros, last, 0, 0, 1, rows, w, a, J, J, gradient, g + I_ * J, 0, gradient, g + I_ * J, 0
+            )
+            if k > 0 or needs_x:
+                weight = array_at(st[WEIGHT], (J * I_,), one)
+                add_product(w, a, J, 1, rows, J, weight, 0, I_, I_, zeros, 0, 0, w, b, I_)
+                a, b = b, a
+            continue
+        c, y, u, feedback = address_of(numbers, k * NUMBERS), st[Y] * n, st[U] * n, st[FEEDBACK]
+        weight = array_at(st[WEIGHT], (2 * J * J,), one)
+        if st[DERIVATIVE]:
+            call(st[DERIVATIVE], (rows * J, c, address_of(w, u)))
+        i = st[CURRENT] * n if feedback else x
+        g_y = st[GY] * n
+        for t in range(steps - 1, -1, -1):
+            out = a + t * count
+            if feedback:
+                _add(w, out, g_y, out, count)
+            v = st[V] * n + t * st[STATES] * count
+            call(
+                st[BACKWARD],
+                (
+                    count, c, address_of(w, st[P] * n), address_of(w, i + t * count), address_of(w, v),
+                    address_of(w, y + (t + 1) * count), address_of(w, u + t * count), address_of(w, out),
+                    address_of(w, st[GV] * n), address_of(w, b + t * count), address_of(w, st[GP] * n),
+                ),
+            )  # fmt: skip
+            if feedback == ELEMENT_WISE:
+                copy(w, b + t * count, g_y, w, count)
+            elif feedback == DENSE:
+                add_product(w, b + t * count, J, 1, n, J, weight, J, 2 * J, J, zeros, 0, 0, w, g_y, J)
+        if feedback == DENSE:
+            add_product(w, b, 1, J, J, rows, w, x, J, J, gradient, g, 2 * J, gradient, g, 2 * J)
+            add_product(w, b, 1, J, J, rows, w, y, J, J, gradient, g + J, 2 * J, gradient, g + J, 2 * J)
+            bias = g + 2 * J * J
+            add_product(zeros, last, 0, 0, 1, rows, w, b, J, J, gradient, bias, 0, gradient, bias, 0)
+            if k > 0 or needs_x:
+                add_product(w, b, J, 1, rows, J, weight, 0, 2 * J, J, zeros, 0, 0, w, a, J)
+        else:
+            a, b = b, a
+    return a
+
+
+@row
+def _begin_backward(table, K, N, lo, n, one, size, g_last, w):
+    """Load the gradients of the states after the last step, and clear those of parameters."""
+    last = array_at(g_last, (size,), one)
+    for k in range(K):
+        st = table[k]
+        if st[KIND] != CELL:
+            continue
+        J, count = st[OUTPUTS], n * st[OUTPUTS]
+        _fill(w, st[GP] * n, st[PARAMETERS] * count, one - one)
+        for s in range(st[STATES] + (st[FEEDBACK] != NONE)):
+            to = (st[GV] * n + s * count) if s < st[STATES] else st[GY] * n
+            if g_last:
+                copy(last, (st[STATE] + s * J) * N + lo * J, to, w, count)
+            else:
+                _fill(w, to, count, one - one)
+
+
+@row
+def _end_backward(table, K, N, lo, n, one, size, g_first, gradient, w):
+    """Store the gradients of the states before the first step, and add those of parameters."""
+    first = array_at(g_first, (size,), one)
+    for k in range(K):
+        st = table[k]
+        if st[KIND] != CELL:
+            continue
+        J, count = st[OUTPUTS], n * st[OUTPUTS]
+        g = st[GRADIENT] + (2 * J * J + J if st[FEEDBACK] == DENSE else 0)
+        for p in range(st[PARAMETERS]):
+            size, at = st[SIZE + p], st[GP] * n + p * count
+            for m in range(count):
+                gradient[g + (lo * J + m) % size] += w[at + m]
+            g += size
+        if g_first:
+            for s in range(st[STATES] + (st[FEEDBACK] != NONE)):
+                at = (st[GV] * n + s * count) if s < st[STATES] else st[GY] * n
+                copy(w, at, (st[STATE] + s * J) * N + lo * J, first, count)
+
+
+#: The arguments of the kernels, integers and addresses, in their order; ``COUNTER`` is the next item of work.
+(
+    COUNTER, ITEMS, STAGES_OF, STEPS, SAMPLES_OF, SEGMENT, BLOCK, PER_ITEM,
+    X, X_T, X_N, X_I, TABLE, CONSTANTS, SCRATCH_SIZE, TRANSPOSED, TRANSPOSED_SIZE, STATE_SIZE, BORDERS, Y_SEQ, LAST,
+    WIDEST, G_Y, G_T, G_N, G_I, G_LAST, G_X, G_FIRST, SUMS, SUM_SIZE, LOSS, SKIP, SCALE, LABELS, OUT, ZEROS,
+    ARGUMENTS,
+) = range(38)  # fmt: skip
+
+
+def transpose_weights(arguments, numbers):
+    """Write the transposed weights of every stage, each followed by its bias."""
+    a, one = array_at(arguments, (ARGUMENTS,), arguments), numbers[0]
+    table = array_at(a[TABLE], (a[STAGES_OF], COLUMNS), arguments)
+    _transpose(table, a[STAGES_OF], one, array_at(a[TRANSPOSED], (a[TRANSPOSED_SIZE],), one))
+
+
+def scan_forward(arguments, numbers):
+    """Take samples through all stages; write outputs ``[T, N, J]``, the last states and those at borders."""
+    a, one = array_at(arguments, (ARGUMENTS,), arguments), numbers[0]
+    K, T, N, L, S, per = a[STAGES_OF], a[STEPS], a[SAMPLES_OF], a[SEGMENT], a[BLOCK], a[PER_ITEM]
+    st, c = array_at(a[TABLE], (K, COLUMNS), arguments), array_at(a[CONSTANTS], (K * NUMBERS,), one)
+    features, J, size = st[0, INPUTS], st[K - 1, OUTPUTS], a[STATE_SIZE] * N
+    weights, blocks, segments = (
+        array_at(a[TRANSPOSED], (a[TRANSPOSED_SIZE],), one),
+        (N + S - 1) // S,
+        (T + L - 1) // L,
+    )
+    out, states = array_at(a[Y_SEQ], (T * N * J,), one), array_at(a[LAST], (size,), one)
+    between = array_at(a[BORDERS], ((segments - 1) * size,), one)
+    memory = np.empty(a[SCRATCH_SIZE] * S, c.dtype)
+    w = array_at(address_of(memory, 0), (len(memory),), one)  # an array whose users need not be counted
+    while True:
+        item = add(address_of(a, COUNTER), 1)
+        if item >= a[ITEMS]:
+            break
+        for block in range(item * per, min((item + 1) * per, blocks)):
+            lo = block * S
+            n = min(S, N - lo)
+            _begin(st, K, c, N, lo, n, one, w)
+            for segment in range(segments):
+                t0 = segment * L
+                steps = min(L, T - t0)
+                if segment:
+                    _store_states(st, K, between[(segment - 1) * size :], N, lo, n, w)
+                _load_input(a[X], a[X_T], a[X_N], a[X_I], t0, steps, lo, n, features, one, w)
+                _forward(st, K, c, steps, n, weights, w)
+                y = st[K - 1, Y] * n + n * J
+                for t in range(steps):
+                    copy(w, y + t * n * J, ((t0 + t) * N + lo) * J, out, n * J)
+                _carry(st, K, steps, n, w)
+            _store_states(st, K, states, N, lo, n, w)
+    memory[0] = one  # not freed before
+
+
+@row
+def _load_output_gradient(g, by_t, by_n, by_i, t0, steps, lo, n, J, one, a, w):
+    last = (t0 + steps - 1) * by_t + (lo + n - 1) * by_n + (J - 1) * by_i
+    source = array_at(g, (last + 1 if g else 0,), one)
+    for t in range(steps):
+        for m in range(n):
+            to = a + (t * n + m) * J
+            if g:
+                _copy_strided(source, (t0 + t) * by_t + (lo + m) * by_n, by_i, to, w, J)
+            else:
+                _fill(w, to, J, one - one)
+
+
+@row
+def _loss(kind, N, T, skip, scale, lo, n, J, y, a, one, labels, out, w):
+    """Read the block out, and write the gradient of the mean loss over N samples; return the sum of its losses."""
+    zero, total, taken = one - one, 0.0, type(one)(T - skip)
+    label, result = array_at(labels, (N,), N), array_at(out, (N * J,), one)
+    for m in range(n):
+        at, target = (lo + m) * J, label[lo + m]
+        for j in range(J):
+            result[at + j] = zero
+        for t in range(skip, T):
+            for j in range(J):
+                result[at + j] += w[y + (t * n + m) * J + j]
+        for j in range(J):
+            result[at + j] = result[at + j] / taken * scale
+        highest, exponentials = result[at], zero
+        for j in range(J):
+            highest = max(highest, result[at + j])
+        for j in range(J):
+            exponentials += np.exp(result[at + j] - highest)
+        for j in range(J):
+            goal = one if j == target else zero
+            if kind == MSE:
+                error = result[at + j] - goal
+                total += error * error / J
+                g = (error + error) / type(one)(N * J)
+            else:
+                g = (np.exp(result[at + j] - highest) / exponentials - goal) / type(one)(N)
+            g = g * scale / taken
+            for t in range(T):
+                w[a + (t * n + m) * J + j] = g if t >= skip else zero
+        if kind == CROSS_ENTROPY:
+            total += np.log(exponentials) + highest - result[at + target]
+    return total
+
+
+def scan_backward(arguments, numbers):
+    """Take samples forward again and back: gradients of the input, the first states, weights and parameters.
+
+    With a loss the gradient of the outputs is computed here, from a multiple of their mean over the steps from ``SKIP``
+    on; the sum of the losses follows the gradients of weights and parameters.
+    """
+    a, one = array_at(arguments, (ARGUMENTS,), arguments), numbers[0]
+    K, T, N, L, S, per = a[STAGES_OF], a[STEPS], a[SAMPLES_OF], a[SEGMENT], a[BLOCK], a[PER_ITEM]
+    st, c = array_at(a[TABLE], (K, COLUMNS), arguments), array_at(a[CONSTANTS], (K * NUMBERS,), one)
+    features, J, size = st[0, INPUTS], st[K - 1, OUTPUTS], a[STATE_SIZE] * N
+    weights, blocks, segments = (
+        array_at(a[TRANSPOSED], (a[TRANSPOSED_SIZE],), one),
+        (N + S - 1) // S,
+        (T + L - 1) // L,
+    )
+    between = array_at(a[BORDERS], ((segments - 1) * size,), one)
+    zeros, scale = array_at(a[ZEROS], (a[WIDEST] + 1,), one), array_at(a[SCALE], (1,), one)
+    sums = array_at(a[SUMS], (a[ITEMS], a[SUM_SIZE]), one)
+    g_input = array_at(a[G_X], (T * N * features,), one)
+    memory = np.empty(a[SCRATCH_SIZE] * S, c.dtype)
+    w = array_at(address_of(memory, 0), (len(memory),), one)
+    while True:
+        item = add(address_of(a, COUNTER), 1)
+        if item >= a[ITEMS]:
+            break
+        gradient, lost = sums[item], 0.0
+        _fill(gradient, 0, a[SUM_SIZE], one - one)
+        for block in range(item * per, min((item + 1) * per, blocks)):
+            lo = block * S
+            n = min(S, N - lo)
+            _begin(st, K, c, N, lo, n, one, w)
+            _begin_backward(st, K, N, lo, n, one, size, a[G_LAST], w)
+            one_side, other = (a[SCRATCH_SIZE] - 2 * L * a[WIDEST]) * n, (a[SCRATCH_SIZE] - L * a[WIDEST]) * n
+            for back in range(segments):
+                segment = segments - 1 - back
+                t0 = segment * L
+                steps = min(L, T - t0)
+                if segment:
+                    _load_states(st, K, between[(segment - 1) * size :], N, lo, n, w)
+                elif segments > 1:
+                    _begin(st, K, c, N, lo, n, one, w)
+                _load_input(a[X], a[X_T], a[X_N], a[X_I], t0, steps, lo, n, features, one, w)
+                _forward(st, K, c, steps, n, weights, w)
+                if a[LOSS]:
+                    y = st[K - 1, Y] * n + n * J
+                    lost += _loss(
+                        a[LOSS], N, T, a[SKIP], scale[0], lo, n, J, y, one_side, one, a[LABELS], a[OUT], w
+                    )  # fmt: skip
+                else:
+                    _load_output_gradient(
+                        a[G_Y], a[G_T], a[G_N], a[G_I], t0, steps, lo, n, J, one, one_side, w
+                    )  # fmt: skip
+                g = _backward(st, K, c, steps, n, one, zeros, gradient, a[G_X] != 0, one_side, other, w)
+                if a[G_X]:
+                    for t in range(steps):
+                        copy(w, g + t * n * features, ((t0 + t) * N + lo) * features, g_input, n * features)
+            _end_backward(st, K, N, lo, n, one, size, a[G_FIRST], gradient, w)
+        gradient[a[SUM_SIZE] - 1] = lost
+    memory[0] = one
+
+
+@cache
+def address(name: str, dtype: Any) -> int:
+    """Return where the compiled kernel ``name`` for numbers of this numpy dtype lies."""
+    pointer = types.CPointer(types.float64 if dtype == np.float64 else types.float32)
+    return function_at(globals()[name], types.void(types.intp, pointer))

@@ -1,0 +1,119 @@
+"""Threads that share the work of a kernel out among themselves.
+
+A job is a function and its arguments at an address. Each thread takes one item of it after the other, from a counter,
+until none is left; the caller works too, and waits only for items that another thread has begun. So a core that other
+programs keep busy delays nothing, where the threads of OpenMP all have to arrive before any may leave. A thread that
+finds no job for a while sleeps until the next one. A process that was forked has threads of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+import numpy as np
+import torch
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from snn_core.backend.compiled import entry
+from snn_core.backend.tile import address_of, call
+
+#: What the threads know of a job: its number while it is open, else 0; the addresses of function, arguments and
+#: numbers; and how many threads are at it besides the caller.
+OPEN, FUNCTION, ARGUMENTS, NUMBERS, USERS, SIZE = range(6)
+#: How often a thread looks for another job at once, for about 0.1 ms, and how often after naps of ``NAP``
+#: microseconds, before it sleeps in Python, where waking it takes the lock of the interpreter.
+LOOKS, NAPS, NAP = 10_000, 1_000, 20
+_nap = types.ExternalFunction("usleep", types.int32(types.uint32))
+
+
+@intrinsic
+def add(typing_context: Any, address: Any, value: Any) -> Any:
+    """Add to the integer at an address, as one atomic operation, and return what it was before."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
+        return builder.atomic_rmw("add", place, arguments[1], "seq_cst")
+
+    return types.intp(types.intp, types.intp), generate
+
+
+@entry
+def _serve(job: np.ndarray, last: int, looks: int, naps: int) -> int:
+    """Work on jobs after number ``last`` until none comes for a while; return the number of the last one."""
+    idle = 0
+    while idle < looks + naps:
+        number = add(address_of(job, OPEN), 0)
+        if number in (0, last):
+            idle += 1
+            if idle > looks:
+                _nap(NAP)
+            continue
+        add(address_of(job, USERS), 1)
+        if add(address_of(job, OPEN), 0) == number:  # now it stays open, or at least its arguments do
+            call(job[FUNCTION], (job[ARGUMENTS], job[NUMBERS]))
+        add(address_of(job, USERS), -1)
+        last, idle = number, 0
+    return last
+
+
+@entry
+def _run(job: np.ndarray, number: int, function: int, arguments: int, numbers: int, shared: bool) -> None:
+    if not shared:
+        call(function, (arguments, numbers))
+        return
+    job[FUNCTION], job[ARGUMENTS], job[NUMBERS] = function, arguments, numbers
+    add(address_of(job, OPEN), number)
+    call(function, (arguments, numbers))
+    add(address_of(job, OPEN), -number)
+    while add(address_of(job, USERS), 0) > 0:
+        pass
+
+
+class _Threads:
+    """Sleeping threads, and the one job that they work on."""
+
+    def __init__(self) -> None:
+        self.process, self.lock, self.number = os.getpid(), threading.Lock(), 0
+        self.job = np.zeros(SIZE, np.int64)
+        self.beds: list[threading.Lock] = []
+
+    def wake(self, count: int) -> None:
+        while len(self.beds) < count:
+            bed = threading.Lock()
+            bed.acquire()
+            threading.Thread(target=self._work, args=(bed,), daemon=True, name="snn_core").start()
+            self.beds.append(bed)
+        for bed in self.beds[:count]:
+            if bed.locked():
+                bed.release()
+
+    def _work(self, bed: threading.Lock) -> None:
+        last = 0
+        while True:
+            bed.acquire()
+            last = _serve(self.job, last, LOOKS, NAPS)
+
+
+_threads = _Threads()
+
+
+def run(function: int, arguments: np.ndarray, numbers: np.ndarray, items: int) -> None:
+    """Call ``function(arguments, numbers)``, in as many threads as torch uses; it takes its items from a counter."""
+    global _threads
+    if _threads.process != os.getpid():
+        _threads = _Threads()
+    threads, own = _threads, (function, arguments.ctypes.data, numbers.ctypes.data)
+    helpers = min(torch.get_num_threads(), items) - 1
+    if helpers < 1 or not threads.lock.acquire(blocking=False):  # another thread of Python has them
+        _run(threads.job, 0, *own, False)
+        return
+    try:
+        threads.number += 1
+        threads.wake(helpers)
+        _run(threads.job, threads.number, *own, True)
+    finally:
+        threads.lock.release()
