@@ -50,6 +50,26 @@ def check_number(name: str, value: Any, above: float = -math.inf) -> float:
     return number
 
 
+def check_taus(name: str, value: Any) -> Tensor:
+    """Return time constants, one number or several, as a tensor of torch's default dtype.
+
+    Raises:
+        TypeError: ``value`` is not made of numbers.
+        ValueError: there is none, or one is not finite or not above 1 time step.
+    """
+    try:
+        taus = torch.as_tensor(value, dtype=torch.get_default_dtype(), device="cpu").detach().clone()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{name} must be a number or one number for each channel, got {value!r}") from error
+    if taus.numel() == 0:
+        raise ValueError(
+            f"{name} must be a number or one number for each channel, got shape {list(taus.shape)}"
+        )
+    if not bool(((taus > 1) & taus.isfinite()).all()):
+        raise ValueError(f"{name} must be finite and above 1 time step, got {value}")
+    return taus
+
+
 def check_whole(name: str, value: Any, lowest: int, highest: int = LARGEST) -> int:
     """Return a whole number as an int.
 

@@ -16,7 +16,7 @@ from snn_core.backend.decisions import loop, note
 from snn_core.backend.plan import Part
 from snn_core.base import CellModule, MemoryModule, check_input, check_sequence
 from snn_core.cells import Synapse
-from snn_core.checks import Like, check_flag, check_module, check_place, check_whole
+from snn_core.checks import Like, check_flag, check_module, check_place, check_taus, check_whole
 from snn_core.functional import seq_to_ann_forward
 
 __all__ = [
@@ -250,18 +250,11 @@ class SynapseFilter(CellModule):
         self, tau: float | Sequence[float] | Tensor = 100.0, learnable: bool = False, backend: str = "auto"
     ) -> None:
         super().__init__(backend)
-        try:
-            initial = torch.as_tensor(tau, dtype=torch.get_default_dtype(), device="cpu").detach().clone()
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise TypeError(
-                f"SynapseFilter: tau must be a number or one number for each channel, got {tau!r}"
-            ) from error
-        if initial.dim() > 1 or initial.numel() == 0:
+        initial = check_taus("SynapseFilter: tau", tau)
+        if initial.dim() > 1:
             raise ValueError(
                 f"SynapseFilter: tau must be a number or one number for each channel, got shape {list(initial.shape)}"
             )
-        if not bool(((initial > 1) & initial.isfinite()).all()):
-            raise ValueError(f"SynapseFilter: tau must be finite and above 1 time step, got {tau}")
         self.learnable = check_flag("SynapseFilter: learnable", learnable)
         initial = initial.to(tau.device if isinstance(tau, Tensor) else torch.get_default_device())
         if learnable:

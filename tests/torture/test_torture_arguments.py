@@ -511,6 +511,7 @@ CALLS: dict[str, list[Call]] = {
     "cells.LIF": [lambda: cells.LIF(1.0, 0.0, atan, False)],
     "cells.Synapse": [lambda: cells.Synapse()],
     "checks.Like": [lambda: checks.Like()],
+    "checks.check_taus": each(lambda v: checks.check_taus("tau", v), [None, "x", [], [1.0], 0.5, float("nan"), [2.0, "x"]]),
     "functional.scan": [
         *each(lambda v: functional.scan(v, neuron.IFNode()), BAD_SEQUENCES),
         *each(lambda v: functional.scan(x, v), [None, "x", neuron.IFNode]),
