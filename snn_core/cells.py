@@ -158,6 +158,22 @@ class LIF(IF):
 
 
 @dataclass(eq=False)
+class ParametricLIF(IF):
+    r"""LIF neuron with a learnable time constant: :math:`h[t] = v[t-1] + (x[t] - (v[t-1] - v_{rest})) / \tau`."""
+
+    inv_tau: Tensor
+
+    kernel = "plif"
+    tensors = ("inv_tau",)
+
+    def charge(self, x: Tensor, v: Tensor) -> Tensor:
+        return v + (x - (v - self.initial)) * self.inv_tau
+
+    def numbers(self) -> tuple[float, ...]:
+        return (self.initial,)
+
+
+@dataclass(eq=False)
 class Synapse(Cell):
     """Synapse filter; its state is its output, the current I, and ``inv_tau`` broadcasts to a step."""
 

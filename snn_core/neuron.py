@@ -5,7 +5,7 @@ The equations are those of :mod:`snn_core.cells`; a module adds state and parame
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,10 +15,18 @@ from snn_core import surrogate
 from snn_core.backend.decisions import loop
 from snn_core.backend.plan import Part
 from snn_core.base import CellModule
-from snn_core.cells import IF, LIF
-from snn_core.checks import Like, check_flag, check_number
+from snn_core.cells import IF, LIF, ParametricLIF
+from snn_core.checks import Like, check_flag, check_number, check_taus
 
-__all__ = ["IFNode", "LIFNode", "MultiStepIFNode", "MultiStepLIFNode", "SpikingNeuron"]
+__all__ = [
+    "IFNode",
+    "LIFNode",
+    "MultiStepIFNode",
+    "MultiStepLIFNode",
+    "MultiStepParametricLIFNode",
+    "ParametricLIFNode",
+    "SpikingNeuron",
+]
 
 
 class NotRecordedError(AttributeError, RuntimeError):
@@ -183,6 +191,51 @@ class LIFNode(SpikingNeuron):
         return f"{super().extra_repr()}, tau={self.tau}, decay_input={self.decay_input}"
 
 
+class ParametricLIFNode(SpikingNeuron):
+    r"""Leaky integrate-and-fire neuron whose time constant is trained, one step at a time.
+
+    .. math:: h[t] = v[t-1] + \tfrac{1}{\tau}(x[t] - (v[t-1] - v_{rest})), \qquad 1/\tau = \sigma(w)
+
+    Args:
+        init_tau: first membrane time constant in time steps, > 1: one number for all neurons, or one for each in the
+            shape of a sample, as ``[2.0] * 32`` for steps ``[N, 32]``.
+        v_threshold, v_reset, surrogate_function, detach_reset, store_v_seq, backend: see :class:`SpikingNeuron`.
+
+    Attributes:
+        w: the parameter, 0-dim or one for each neuron, so that tau stays above 1.
+
+    Raises:
+        TypeError, ValueError: an ``init_tau`` that is not made of numbers above 1, or as :class:`SpikingNeuron`.
+
+    Source: W. Fang et al., "Incorporating learnable membrane time constant to enhance learning of spiking neural
+    networks", ICCV 2021. https://arxiv.org/abs/2007.05785
+    """
+
+    def __init__(
+        self,
+        init_tau: float | Sequence[float] | Tensor = 2.0,
+        v_threshold: float = 1.0,
+        v_reset: float | None = 0.0,
+        surrogate_function: nn.Module | None = None,
+        detach_reset: bool = False,
+        store_v_seq: bool = False,
+        backend: str = "auto",
+    ) -> None:
+        super().__init__(v_threshold, v_reset, surrogate_function, detach_reset, store_v_seq, backend)
+        self.w = nn.Parameter(-torch.log(check_taus(f"{type(self).__name__}: init_tau", init_tau) - 1))
+
+    def cell(self, like: Tensor | Like) -> ParametricLIF:
+        if self.w.dim() and self.w.shape != like.shape[1:]:
+            raise ValueError(
+                f"{type(self).__name__}: init_tau has shape {list(self.w.shape)}, so a time step must have shape "
+                f"[N, {', '.join(map(str, self.w.shape))}], got {list(like.shape)}"
+            )
+        inv_tau = torch.sigmoid(self.w).to(like.dtype)
+        return ParametricLIF(
+            self.v_threshold, self.v_reset, self.surrogate_function, self.detach_reset, inv_tau
+        )
+
+
 class _MultiStep(SpikingNeuron):
     """Makes the whole sequence ``[T, N, *]`` the input of ``forward``."""
 
@@ -199,6 +252,10 @@ class _MultiStep(SpikingNeuron):
 
 class MultiStepIFNode(_MultiStep, IFNode):
     """Integrate-and-fire neuron for a sequence: ``[T, N, *]`` to spikes ``[T, N, *]``. See :class:`IFNode`."""
+
+
+class MultiStepParametricLIFNode(_MultiStep, ParametricLIFNode):
+    """Neuron with a learnable time constant for a sequence, ``[T, N, *]``. See :class:`ParametricLIFNode`."""
 
 
 class MultiStepLIFNode(_MultiStep, LIFNode):

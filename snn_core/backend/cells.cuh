@@ -75,6 +75,18 @@ struct LifWholeInput : Neuron<LifWholeInput> {
     }
 };
 
+struct Plif : Neuron<Plif, 1> {
+    __device__ static Compute charge(const Numbers& c, const Compute* p, Compute x, Compute v) {
+        return v + (x - (v - c.own[0])) * p[0];
+    }
+    __device__ static void charge_backward(
+        const Numbers& c, const Compute* p, Compute x, Compute v, Compute g_h, Compute& g_x, Compute& g_v, Compute* g_p) {
+        g_p[0] += g_h * (x - (v - c.own[0]));
+        g_x = g_h * p[0];
+        g_v = g_h - g_x;
+    }
+};
+
 struct SynapseFilter {
     enum { STATES = 1, PARAMETERS = 1 };  // the current; inv_tau
 
@@ -110,6 +122,7 @@ struct Linear {
     CELL(if, If)                         \
     CELL(lif, Lif)                       \
     CELL(lif_whole_input, LifWholeInput) \
+    CELL(plif, Plif)                     \
     CELL(synapse_filter, SynapseFilter)
 
 struct Sigmoid {

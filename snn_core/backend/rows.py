@@ -99,6 +99,22 @@ def lif_whole_input_backward(n, c, p, x, v, y, d, g_y, g_v, g_x, g_p):
         g_v[m] = g_h - g_h / tau
 
 
+def plif_forward(n, c, p, x, v, w, y, u):
+    k, rest = fire_constants(c), c[OWN]
+    for m in range(n):
+        w[m], y[m], u[m] = fire_and_reset(v[m] + (x[m] - (v[m] - rest)) * p[m], k)
+
+
+def plif_backward(n, c, p, x, v, y, d, g_y, g_v, g_x, g_p):
+    k, rest = fire_constants(c), c[OWN]
+    for m in range(n):
+        gap = x[m] - (v[m] - rest)
+        g_h = through_spike(v[m] + gap * p[m], y[m], d[m], g_y[m], g_v[m], k)
+        g_p[m] += g_h * gap
+        g_x[m] = g_h * p[m]
+        g_v[m] = g_h - g_h * p[m]
+
+
 def synapse_filter_forward(n, c, p, x, v, w, y, u):
     one = c[0]
     for m in range(n):

@@ -9,6 +9,7 @@ of values meets, for every day, and the rest is marked to run at night.
 from __future__ import annotations
 
 import itertools
+import math
 import operator
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ NEURONS: dict[str, tuple[str, dict[str, Any]]] = {
     "IF": ("IFNode", {}),
     "LIF": ("LIFNode", {"tau": 2.5}),
     "LIF whole input": ("LIFNode", {"tau": 2.5, "decay_input": False}),
+    "PLIF": ("ParametricLIFNode", {"init_tau": 2.5}),
 }
 RESETS = {
     f"{name}{', detached' * detach}": {"v_reset": v_reset, "detach_reset": detach}
@@ -252,6 +254,13 @@ def settings() -> Iterator[Case]:
             f"alpha: {surrogate}, {alpha}",
             lambda library, s=surrogate, a=alpha: alone(library, "IF", s, a),
             (28, 5, 4), currents(3.0, 0.5), fused=True, peer=is_in_peer(surrogate, F64),
+        )  # fmt: skip
+    for shape in [(28, 5, 4), (6, 2, 3, 4)]:
+        taus = torch.linspace(1.2, 4, math.prod(shape[2:])).view(shape[2:])
+        yield Case(
+            f"PLIF with a tau for each neuron: {shape}",
+            lambda library, t=taus: alone(library, "PLIF", "ATan", init_tau=t),
+            shape, currents(3.0, 0.5), ("v",), fused=True, peer=False,
         )  # fmt: skip
     yield Case(
         "another threshold", lambda library: alone(library, "IF", "Sigmoid", v_threshold=0.7, v_reset=None),

@@ -20,7 +20,15 @@ from torch import nn
 
 from snn_core.functional import detach_net, reset_net
 from snn_core.layer import ElementWiseRecurrentContainer, LinearRecurrentContainer, MultiStepContainer
-from snn_core.neuron import IFNode, LIFNode, MultiStepIFNode, MultiStepLIFNode, SpikingNeuron
+from snn_core.neuron import (
+    IFNode,
+    LIFNode,
+    MultiStepIFNode,
+    MultiStepLIFNode,
+    MultiStepParametricLIFNode,
+    ParametricLIFNode,
+    SpikingNeuron,
+)
 from snn_core.surrogate import ATan, Rectangle, Sigmoid
 
 ALL = [IFNode, LIFNode, MultiStepIFNode, MultiStepLIFNode]
@@ -508,3 +516,22 @@ def test_neuron_of_a_whole_network_can_be_copied_after_training_on_it():
     twin = copy.deepcopy(net)
     assert all_equal(twin.parameters(), net.parameters())
     assert torch.equal(twin(x_seq), net(x_seq))
+
+
+def test_parametric_lif_is_the_lif_neuron_of_its_tau():
+    x_seq = 3 * torch.rand(9, 4, 3, dtype=torch.float64)
+    for v_reset in (0.0, -0.3, None):
+        one = MultiStepParametricLIFNode(2.5, v_reset=v_reset).double()
+        other = MultiStepLIFNode(tau=2.5, v_reset=v_reset)
+        assert torch.equal(one(x_seq), other(x_seq))
+        torch.testing.assert_close(one.v, other.v)
+
+
+def test_parametric_lif_step_by_hand():
+    """Of tau 4 and 2: 0 + (2 - 0) / 4 = 0.5 and (2 - 0) / 2 = 1, which fires."""
+    node = ParametricLIFNode([4.0, 2.0])
+    assert node(torch.tensor([[2.0, 2.0]])).tolist() == [[0, 1]]
+    assert node.v.tolist() == [[0.5, 0.0]]
+    node(torch.tensor([[1.0, 1.0]])).sum().backward()
+    assert node.w.grad.shape == (2,)
+    assert node.w.grad.all()

@@ -112,10 +112,13 @@ class Chain(nn.Sequential):
 def our_library(backend: str = "auto") -> Library:
     """Return the parts of snn_core with one of its backends."""
     return Library(
-        neurons={name: partial(getattr(neuron, name), backend=backend) for name in ("IFNode", "LIFNode")},
+        neurons={
+            name: partial(getattr(neuron, name), backend=backend)
+            for name in ("IFNode", "LIFNode", "ParametricLIFNode")
+        },
         sequence_neurons={
             name: partial(getattr(neuron, f"MultiStep{name}"), backend=backend)
-            for name in ("IFNode", "LIFNode")
+            for name in ("IFNode", "LIFNode", "ParametricLIFNode")
         },
         surrogates={
             name: getattr(surrogate, name)
@@ -141,6 +144,7 @@ def spikingjelly_library() -> Library:
     sequence_neurons = {
         "IFNode": partial(peer_neuron.IFNode, step_mode="m"),
         "LIFNode": partial(peer_neuron.LIFNode, step_mode="m"),
+        "ParametricLIFNode": partial(peer_neuron.ParametricLIFNode, step_mode="m"),
     }
 
     def element_wise_recurrent(sub_module: nn.Module, function: ElementWise) -> nn.Module:
@@ -171,7 +175,7 @@ def spikingjelly_library() -> Library:
             return self.sn2(peer_functional.seq_to_ann_forward(x, self.fc2)).mean(0)
 
     return Library(
-        neurons={"IFNode": peer_neuron.IFNode, "LIFNode": peer_neuron.LIFNode},
+        neurons={name: getattr(peer_neuron, name) for name in ("IFNode", "LIFNode", "ParametricLIFNode")},
         sequence_neurons=sequence_neurons,
         surrogates={
             "Sigmoid": peer_surrogate.Sigmoid,

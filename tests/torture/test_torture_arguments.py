@@ -446,6 +446,15 @@ CALLS: dict[str, list[Call]] = {
     "base.check_input": each(lambda v: base.check_input(nn.Module(), v), BAD_INPUTS),
     "base.check_sequence": each(lambda v: base.check_sequence(nn.Module(), v), BAD_SEQUENCES),
     "neuron.SpikingNeuron": neurons(neuron.SpikingNeuron),
+    "neuron.ParametricLIFNode": [
+        *neurons(neuron.ParametricLIFNode),
+        *each(lambda v: neuron.ParametricLIFNode(v), [None, "x", [], 1.0, [2.0, 0.5], float("inf")]),
+        lambda: neuron.ParametricLIFNode([2.0] * 3)(torch.rand(2, 4)),
+    ],
+    "neuron.MultiStepParametricLIFNode": [
+        *each(lambda v: neuron.MultiStepParametricLIFNode()(v), BAD_SEQUENCES),
+        lambda: neuron.MultiStepParametricLIFNode([2.0] * 3)(torch.rand(5, 2, 4)),
+    ],
     "neuron.IFNode": [
         *neurons(neuron.IFNode),
         *each(lambda v: neuron.IFNode()(v), BAD_INPUTS),
@@ -509,9 +518,12 @@ CALLS: dict[str, list[Call]] = {
     "cells.Cell": [lambda: cells.Cell(1)],
     "cells.IF": [lambda: cells.IF(), *each(lambda v: cells.IF(1.0, 0.0, atan, False).step(step, (v,)), [None, "x"])],
     "cells.LIF": [lambda: cells.LIF(1.0, 0.0, atan, False)],
+    "cells.ParametricLIF": [lambda: cells.ParametricLIF(1.0, 0.0, atan, False)],
     "cells.Synapse": [lambda: cells.Synapse()],
     "checks.Like": [lambda: checks.Like()],
-    "checks.check_taus": each(lambda v: checks.check_taus("tau", v), [None, "x", [], [1.0], 0.5, float("nan"), [2.0, "x"]]),
+    "checks.check_taus": each(
+        lambda v: checks.check_taus("tau", v), [None, "x", [], [1.0], 0.5, float("nan"), [2.0, "x"]]
+    ),
     "functional.scan": [
         *each(lambda v: functional.scan(v, neuron.IFNode()), BAD_SEQUENCES),
         *each(lambda v: functional.scan(x, v), [None, "x", neuron.IFNode]),
