@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from snn_core.checks import check_flag, check_floating, check_number
 
-__all__ = ["ATan", "FastSigmoid", "Rectangle", "Sigmoid", "SurrogateFunction", "Triangle", "heaviside"]
+__all__ = ["ATan", "Erf", "FastSigmoid", "Rectangle", "Sigmoid", "SurrogateFunction", "Triangle", "heaviside"]
 
 
 def heaviside(x: Tensor) -> Tensor:
@@ -148,6 +148,30 @@ class ATan(SurrogateFunction):
 
     def derivative(self, x: Tensor) -> Tensor:
         return self.alpha / 2 / (1 + (math.pi / 2 * self.alpha * x).square())
+
+
+class Erf(SurrogateFunction):
+    r"""Gaussian, the derivative of the error function.
+
+    .. math::
+        g(x) = \tfrac{1}{2}(1 + \mathrm{erf}(\alpha x)), \qquad g'(x) = \frac{\alpha}{\sqrt{\pi}} e^{-(\alpha x)^2}
+
+    Source: S. K. Esser et al., "Backpropagation for energy-efficient neuromorphic computing", NeurIPS 2015.
+    """
+
+    kernel = "erf"
+
+    def __init__(self, alpha: float = 2.0, spiking: bool = True) -> None:
+        super().__init__(alpha, spiking)
+
+    def kernel_constants(self) -> tuple[float, float]:
+        return self.alpha, self.alpha / math.sqrt(math.pi)
+
+    def primitive(self, x: Tensor) -> Tensor:
+        return torch.erf(self.alpha * x) / 2 + 0.5
+
+    def derivative(self, x: Tensor) -> Tensor:
+        return self.alpha / math.sqrt(math.pi) * torch.exp(-(self.alpha * x).square())
 
 
 class FastSigmoid(SurrogateFunction):

@@ -136,6 +136,10 @@ struct Atan {
     __device__ static Compute derivative(const Numbers& c, Compute u) { return c.b / (1 + (c.a * u) * (c.a * u)); }
 };
 
+struct Erf {
+    __device__ static Compute derivative(const Numbers& c, Compute u) { return c.b * exp(-(c.a * u) * (c.a * u)); }
+};
+
 struct FastSigmoid {
     __device__ static Compute derivative(const Numbers& c, Compute u) {
         const Compute root = 1 + c.a * fabs(u);
@@ -157,6 +161,7 @@ struct Rectangle {
 #define SURROGATES(SURROGATE)            \
     SURROGATE(sigmoid, Sigmoid)          \
     SURROGATE(atan, Atan)                \
+    SURROGATE(erf, Erf)                  \
     SURROGATE(fast_sigmoid, FastSigmoid) \
     SURROGATE(triangle, Triangle)        \
     SURROGATE(rectangle, Rectangle)

@@ -146,6 +146,12 @@ def atan_derivative(n, c, u):
         u[m] = b / (one + (a * u[m]) * (a * u[m]))
 
 
+def erf_derivative(n, c, u):
+    a, b = c[8], c[9]
+    for m in range(n):
+        u[m] = b * np.exp(-((a * u[m]) * (a * u[m])))
+
+
 def fast_sigmoid_derivative(n, c, u):
     one, a, b = c[0], c[8], c[9]
     for m in range(n):

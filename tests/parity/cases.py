@@ -37,7 +37,7 @@ RESETS = {
         (False, True), (("hard", 0.0), ("hard to -0.3", -0.3), ("soft", None))
     )
 }
-SURROGATES = ["ATan", "FastSigmoid", "Rectangle", "Sigmoid", "Triangle"]
+SURROGATES = ["ATan", "Erf", "FastSigmoid", "Rectangle", "Sigmoid", "Triangle"]
 DTYPES = {"float64": F64, "float32": F32}
 
 
@@ -291,7 +291,7 @@ def settings() -> Iterator[Case]:
         options = {"kind": "LIF", "surrogate": surrogate, **RESETS[reset]}
         build, states = builds["neuron" if place == "alone" else "recurrent"]
         # One surrogate for each length is enough at night too.
-        if surrogate == SURROGATES[steps % 5] or often:
+        if surrogate == SURROGATES[steps % len(SURROGATES)] or often:
             yield Case(
                 f"{steps} steps: {place}, {reset}, {start}, {surrogate}",
                 lambda library, b=build, o=options: b(library, **o),

@@ -8,9 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from snn_core.surrogate import ATan, FastSigmoid, Rectangle, Sigmoid, SurrogateFunction, Triangle, heaviside
+from snn_core.surrogate import (
+    ATan,
+    Erf,
+    FastSigmoid,
+    Rectangle,
+    Sigmoid,
+    SurrogateFunction,
+    Triangle,
+    heaviside,
+)
 
-ALL = [Sigmoid, ATan, FastSigmoid, Triangle, Rectangle]
+ALL = [Sigmoid, ATan, Erf, FastSigmoid, Triangle, Rectangle]
 
 every_surrogate = pytest.mark.parametrize("surrogate", ALL)
 every_alpha = pytest.mark.parametrize("alpha", [0.5, 1.0, 2.0, 10.0])
@@ -19,6 +28,7 @@ every_alpha = pytest.mark.parametrize("alpha", [0.5, 1.0, 2.0, 10.0])
 FORMULAS = {
     Sigmoid: lambda x, a: a * np.exp(-a * x) / (1 + np.exp(-a * x)) ** 2,
     ATan: lambda x, a: 2 * a / (4 + (np.pi * a * x) ** 2),
+    Erf: lambda x, a: a * np.exp(-((a * x) ** 2)) / np.sqrt(np.pi),
     FastSigmoid: lambda x, a: (1 + a * np.abs(x)) ** -2.0,
     Triangle: lambda x, a: np.maximum(0, a - a**2 * np.abs(x)),
     Rectangle: lambda x, a: np.where((-0.5 / a < x) & (x < 0.5 / a), a, 0.0),
@@ -118,6 +128,7 @@ def test_peak_of_the_fast_sigmoid_does_not_depend_on_alpha():
     [
         (Sigmoid, "Sigmoid(alpha=1.0, spiking=True)"),
         (ATan, "ATan(alpha=2.0, spiking=True)"),
+        (Erf, "Erf(alpha=2.0, spiking=True)"),
         (FastSigmoid, "FastSigmoid(alpha=10.0, spiking=True)"),
         (Triangle, "Triangle(alpha=1.0, spiking=True)"),
         (Rectangle, "Rectangle(alpha=1.0, spiking=True)"),

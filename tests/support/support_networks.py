@@ -122,7 +122,7 @@ def our_library(backend: str = "auto") -> Library:
         },
         surrogates={
             name: getattr(surrogate, name)
-            for name in ("Sigmoid", "ATan", "FastSigmoid", "Triangle", "Rectangle")
+            for name in ("Sigmoid", "ATan", "Erf", "FastSigmoid", "Triangle", "Rectangle")
         },
         element_wise_recurrent=layer.ElementWiseRecurrentContainer,
         linear_recurrent=layer.LinearRecurrentContainer,
@@ -180,6 +180,7 @@ def spikingjelly_library() -> Library:
         surrogates={
             "Sigmoid": peer_surrogate.Sigmoid,
             "ATan": peer_surrogate.ATan,
+            "Erf": peer_surrogate.Erf,
             "Triangle": peer_surrogate.PiecewiseQuadratic,
             "Rectangle": peer_surrogate.Rect,
         },

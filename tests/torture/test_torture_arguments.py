@@ -557,7 +557,8 @@ CALLS: dict[str, list[Call]] = {
         *each(surrogate.SurrogateFunction(1.0), BAD_INPUTS),
     ],
     **{f"surrogate.{k.__name__}": surrogates(k) for k in (
-        surrogate.ATan, surrogate.FastSigmoid, surrogate.Rectangle, surrogate.Sigmoid, surrogate.Triangle,
+        surrogate.ATan, surrogate.Erf, surrogate.FastSigmoid, surrogate.Rectangle, surrogate.Sigmoid,
+        surrogate.Triangle,
     )},
     **{f"networks.{k.__name__}": networks(k) for k in network.NETWORKS.values()},
     "networks.columns_as_sequence": each(
