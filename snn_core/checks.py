@@ -166,7 +166,7 @@ def check_device(name: str, value: Any) -> torch.device:
     return device
 
 
-def check_place(name: str, x: Tensor, weight: Tensor, dtype: bool = True) -> None:
+def check_place(name: str, x: Tensor | Like, weight: Tensor, dtype: bool = True) -> None:
     """Refuse an input that is not where the weights are, which torch answers without a name.
 
     Raises:

@@ -177,7 +177,8 @@ def seq_to_ann_forward(
         raise ValueError(f"x_seq must have shape [T, N, *], got {list(x_seq.shape)}")
     check_backend(backend)
     one = isinstance(stateless_module, nn.Module) or not isinstance(stateless_module, Iterable)
-    modules: Any = [stateless_module] if one else list(stateless_module)
+    modules: Any = [stateless_module] if one else stateless_module
+    modules = list(modules)
     for module in modules:
         _check_stateless(module)
     return plan.scan(x_seq, modules, _call_once, backend)

@@ -1,10 +1,9 @@
-"""How T time steps run at once: the readable torch loop, or one fused kernel for the whole walk.
+"""How T time steps run: in the readable torch loop, or in one fused scan through as many layers as are known.
 
-:mod:`~snn_core.backend.reference` is the loop, the definition of every operation.
-:mod:`~snn_core.backend.ops` offers the same operations as ops of torch with fused kernels behind them. The functions
-here choose: they return what runs fused, or None where the loop must be taken, because the device has no kernel, the
-surrogate function or the step is one of your own, a transform of ``torch.func`` is at work, or the
-loop was asked for.
+:mod:`~snn_core.backend.reference` is the loop, the definition of everything. :mod:`~snn_core.backend.plan` reads the
+stages of a scan off modules, :mod:`~snn_core.backend.ops` makes it an op of torch, and behind that are the kernels for
+the CPU and for CUDA. A layer takes the loop where no kernel runs on the device, the cell or the surrogate function is
+one of your own, a transform of ``torch.func`` is at work, or the loop was asked for.
 
 Kernels have no second derivative: ``create_graph=True`` raises RuntimeError, where the loop gives the right one.
 """

@@ -1,4 +1,4 @@
-"""The fused operations on the CPU: tensors in, kernels of numba, tensors out."""
+"""The scan of a plan on the CPU: tensors in, kernels compiled by numba, tensors out."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _ready_to_run(dtype: Any) -> None:
 
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:
-    """Return the dtype in which a walk on tensors of ``dtype`` computes: half precisions are widened."""
+    """Return the dtype in which kernels compute for tensors of ``dtype``: half precisions are widened."""
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
@@ -195,12 +195,13 @@ class _Call:
     def run(self, name: str, **arguments: Tensor | np.ndarray | int | None) -> None:
         """Run a kernel; ``arguments`` keeps what is at their addresses alive meanwhile."""
         own = self.layout.numbers
+        number: Any = own.dtype.type
         for argument, value in arguments.items():
             self.arguments[getattr(kernels, argument)] = _address(value)
-        _ready_to_run(own.dtype.type)
+        _ready_to_run(number)
         if len(self.weights):
-            threads.run(kernels.address("transpose_weights", own.dtype.type), self.arguments, own, 1)
-        threads.run(kernels.address(name, own.dtype.type), self.arguments, own, self.layout.items)
+            threads.run(kernels.address("transpose_weights", number), self.arguments, own, 1)
+        threads.run(kernels.address(name, number), self.arguments, own, self.layout.items)
 
     def run_backward(self, **arguments: Any) -> Tensor:
         """Return the gradients of weights and parameters, one after the other, and the sum of losses."""
@@ -237,7 +238,6 @@ def scan(x_seq: Tensor, tensors: Sequence[Tensor | None], plan: Plan) -> tuple[T
 
     Raises:
         TypeError, ValueError: an argument has another dtype, shape or device than the op takes.
-        RuntimeError: this process was forked from one that had used kernels.
     """
     call = _Call(x_seq, tensors, plan)
     y_seq = call.empty(call.T, call.N, plan.stages[-1].outputs)

@@ -58,7 +58,7 @@ def noting(net: nn.Module) -> Iterator[list[Decision]]:
     try:
         yield decisions
         names = {module: name for name, module in net.named_modules()}
-        for module, *how in dict.fromkeys(_noted):
-            decisions.append(Decision(names.get(module, ""), type(module).__name__, *how))
+        for module, fused, reason, scan in dict.fromkeys(_noted):
+            decisions.append(Decision(names.get(module, ""), type(module).__name__, fused, reason, scan))
     finally:
         _noted = None

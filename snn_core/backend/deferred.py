@@ -106,7 +106,9 @@ class Deferred(Tensor):
         return func(*args, **kwargs)
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         args, kwargs = torch.utils._pytree.tree_map_only(Deferred, Deferred.value, (args, kwargs or {}))
         return func(*args, **kwargs)
 
@@ -148,7 +150,8 @@ def extend(x_seq: Tensor, parts: list[plan.Part], shape: tuple[int, ...]) -> Def
     for part in run.parts:
         for owner, _ in part.owners:
             owner.defer_states(run)
-            _current.owners.append(owner)
+            if _current is not None:
+                _current.owners.append(owner)
     return Deferred(run, shape)
 
 

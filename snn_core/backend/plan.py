@@ -91,7 +91,7 @@ class Plan:
     def __init__(self, kernels: tuple[str, ...], sizes: tuple[int, ...], numbers: tuple[float, ...]) -> None:
         self.flat = kernels, sizes, numbers
         self.stages = [
-            Stage(kernel, *sizes[5 * k : 5 * k + 5], numbers[_LENGTH * k : _LENGTH * (k + 1)])
+            Stage._make((kernel, *sizes[5 * k : 5 * k + 5], numbers[_LENGTH * k : _LENGTH * (k + 1)]))
             for k, kernel in enumerate(kernels)
         ]
         self.tensors = sum(stage.tensors for stage in self.stages)
@@ -285,8 +285,9 @@ def run_now(x_seq: Tensor, parts: Sequence[Part]) -> Tensor:
     is_dense, N, tensors = any(part.stage.is_dense for part in parts), rows.shape[1], []
     for part in parts:
         for k, tensor in enumerate(part.tensors):
-            is_state = k < len(part.owners) and tensor is not None
-            tensors.append(tensor.reshape(N, part.stage.outputs if is_dense else 1) if is_state else tensor)
+            if k < len(part.owners) and tensor is not None:
+                tensor = tensor.reshape(N, part.stage.outputs if is_dense else 1)
+            tensors.append(tensor)
     y_seq, last = ops.scan(rows, tensors, flat)
     at, step = 0, x_seq.shape[1:]
     for part in parts:
@@ -307,7 +308,7 @@ def scan(
 ) -> Tensor:
     """Take ``x_seq`` through modules, those in a row that are known in one scan, the others by ``call``."""
     waiting: list[Part] = []
-    shape = x_seq.shape[1:]
+    shape: Sequence[int] = x_seq.shape[1:]
     for module in modules:
         part = read(module, Like(shape, x_seq.dtype, x_seq.device), backend_name)
         note(module, part is not None, bool(waiting))

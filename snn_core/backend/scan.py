@@ -370,7 +370,14 @@ def scan_forward(arguments, numbers):
 def _load_output_gradient(g, by_t, by_n, by_i, t0, steps, lo, n, J, one, a, w):
     last = (t0 + steps - 1) * by_t + (lo + n - 1) * by_n + (J - 1) * by_i
     source = array_at(g, (last + 1 if g else 0,), one)
+    is_row = by_i == 1 and by_n == J
     for t in range(steps):
+        if g and is_row:
+            copy(source, (t0 + t) * by_t + lo * by_n, a + t * n * J, w, n * J)
+            continue
+        if g and J == 1:
+            _copy_strided(source, (t0 + t) * by_t + lo * by_n, by_n, a + t * n, w, n)
+            continue
         for m in range(n):
             to = a + (t * n + m) * J
             if g:
