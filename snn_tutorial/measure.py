@@ -9,17 +9,15 @@ import math
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sequential_fmnist.evaluation import rate_loss
 from sequential_fmnist.memory import keep_freed_memory, saved_bytes
-from snn_core.checks import check_module, check_number, check_tensor, check_whole
+from snn_core.checks import check_number, check_tensor, check_whole
 from snn_core.functional import reset_net
 from snn_core.layer import LinearRecurrentContainer, MultiStepContainer, SynapseFilter
 from snn_core.neuron import IFNode, MultiStepIFNode
@@ -30,23 +28,21 @@ __all__ = [
     "autograd_nodes",
     "interleaved",
     "keep_freed_memory",
-    "kernel_clock",
     "loop_and_fused",
     "make_layer",
     "medians",
     "saved_bytes",
-    "step_parts",
     "torch_ops",
 ]
 
 Name = TypeVar("Name", bound=Hashable)
 
-#: Layers that have a fused kernel.
+#: Layers that a fused scan takes.
 LAYERS: tuple[str, ...] = ("neurons", "recurrent layer", "synapse filter")
 
 
 def autograd_nodes(output: Tensor) -> Counter[str]:
-    """Return how many nodes of each kind backward will visit from ``output``, by walking the graph.
+    """Return how many nodes of each kind backward will visit from ``output``, by following the graph.
 
     Raises:
         TypeError: ``output`` is not a tensor.
@@ -122,26 +118,6 @@ def medians(seconds: Mapping[Name, Sequence[float]]) -> dict[Name, float]:
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-@contextmanager
-def kernel_clock() -> Iterator[Counter[str]]:
-    """Give a counter that holds, at the end of the block, the seconds spent in each CPU kernel."""
-    from snn_core.backend import cpu  # imports numba, which takes half a second
-
-    seconds: Counter[str] = Counter()
-    original = cpu._run
-
-    def timed(walk: Callable[..., None], *arguments: Any) -> None:
-        started = time.perf_counter()
-        original(walk, *arguments)
-        seconds[walk.__name__] += time.perf_counter() - started
-
-    cpu._run = timed
-    try:
-        yield seconds
-    finally:
-        cpu._run = original
-
-
 def make_layer(kind: str, hidden: int, backend: str) -> nn.Module:
     """Build one of :data:`LAYERS` as the networks of this collection use it, ``[T, N, hidden]`` to the same shape.
 
@@ -182,49 +158,7 @@ def loop_and_fused(
 
     layers = {
         "torch loop": make_layer(kind, hidden, "torch"),
-        "fused kernel": make_layer(kind, hidden, "numba"),
+        "fused scan": make_layer(kind, hidden, "numba"),
     }
     runs = {name: lambda layer=layer: pass_through(layer) for name, layer in layers.items()}
     return medians(interleaved(runs, repeats, budget))
-
-
-def step_parts(net: nn.Module, images: Tensor, labels: Tensor, steps: int) -> dict[str, float]:
-    """Return where the time of a training step goes, the median seconds of each part.
-
-    Args:
-        net: maps images ``[N, 1, H, W]`` to firing rates ``[N, classes]``; it is trained in place, with SGD, as in the
-            tutorial.
-        images, labels: the batch, the same in every step.
-        steps: how many are timed, after three that are not.
-
-    Raises:
-        TypeError, ValueError: ``net`` is not a module, or ``steps`` not a whole number above 0.
-    """
-    check_module("net", net)
-    check_whole("steps", steps, 1)
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, fused=True)
-    parts: list[dict[str, float]] = []
-    with kernel_clock() as kernels:
-        for _ in range(3 + steps):
-            kernels.clear()
-            started = time.perf_counter()
-            for weight in net.parameters():
-                weight.grad = None
-            rate_loss(net(images), labels).backward()
-            before = time.perf_counter()
-            optimizer.step()
-            after = time.perf_counter()
-            reset_net(net)
-            total = time.perf_counter() - started
-            products = sum(seconds for name, seconds in kernels.items() if name.startswith("linear"))
-            walks = sum(kernels.values()) - products
-            rest = total - walks - products - (after - before)
-            parts.append(
-                {
-                    "kernels: walks": walks,
-                    "kernels: products": products,
-                    "optimizer": after - before,
-                    "the rest: Python, autograd, loss": rest,
-                }
-            )
-    return {name: statistics.median(part[name] for part in parts[3:]) for name in parts[0]}

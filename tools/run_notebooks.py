@@ -46,7 +46,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "03_reading_column_by_column": {"source": "embedded"},
     "04_three_networks": {"epochs": 1, "source": "embedded"},
     "05_training_curves": {"epochs": 2, "source": "embedded"},
-    "06_inside_the_fused_kernels": {"lengths": [28, 56], "repeats": 2, "training_steps": 3},
+    "06_inside_the_fused_kernels": {"lengths": [28, 56], "repeats": 2},
     "07_what_does_memory_buy": {"epochs": 1},
     "08_take_your_network_elsewhere": {"source": "embedded", "images_to_run": 300},
 }

@@ -1,4 +1,4 @@
-"""What the fused kernels do and what they gain: who owns which neuron, how far a gradient reaches, and times."""
+"""What a fused scan does and what it gains: how far a gradient reaches, the order of work, times and memory."""
 
 from __future__ import annotations
 
@@ -13,12 +13,20 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 
 from snn_tutorial.plot.style import OKABE_ITO, QUANTITY, RC
 
-#: How each way to walk is drawn; markers and line styles tell them apart in black and white.
+#: How each way to take a layer through time is drawn; markers and line styles tell them apart in black and white.
 WAYS: dict[str, dict[str, object]] = {
     "torch loop": {"color": OKABE_ITO["black"], "linestyle": ":", "marker": "o"},
     "backward by hand": {"color": OKABE_ITO["orange"], "linestyle": "--", "marker": "s"},
-    "our numba cell": {"color": OKABE_ITO["sky blue"], "linestyle": "-.", "marker": "^"},
-    "fused op": {"color": OKABE_ITO["blue"], "linestyle": "-", "marker": "D"},
+    "our numba scan": {"color": OKABE_ITO["sky blue"], "linestyle": "-.", "marker": "^"},
+    "fused scan": {"color": OKABE_ITO["blue"], "linestyle": "-", "marker": "D"},
+}
+
+#: Ways to take a network through a training step, with hatches that tell them apart in black and white.
+STEPS: dict[str, dict[str, str]] = {
+    "loop": {"color": OKABE_ITO["black"], "hatch": ""},
+    "layer by layer": {"color": OKABE_ITO["orange"], "hatch": "//"},
+    "one scan": {"color": OKABE_ITO["sky blue"], "hatch": ""},
+    "one kernel with loss": {"color": OKABE_ITO["blue"], "hatch": ".."},
 }
 
 _GRADIENTS = (
@@ -31,17 +39,19 @@ _plain_number = FuncFormatter(lambda value, _: f"{value:g}")
 
 @plt.rc_context(RC | {"font.size": 10})
 def credit(
-    walks: Mapping[str, tuple[np.ndarray, np.ndarray, Mapping[str, np.ndarray]]], v_threshold: float = 1.0
+    passes: Mapping[str, tuple[np.ndarray, np.ndarray, Mapping[str, np.ndarray]]], v_threshold: float = 1.0
 ) -> Figure:
-    """Draw a neuron's walk and, below, the gradient of its last spike with respect to each input, for each reset.
+    """Draw a neuron's potential and, below, the gradient of its last spike for each input, for each reset.
 
     Args:
-        walks: name of a reset to h[t] ``[T]``, s[t] ``[T]`` and, by names of their own, gradients dL/dx[t] ``[T]``.
+        passes: name of a reset to h[t] ``[T]``, s[t] ``[T]`` and, by names of their own, gradients dL/dx[t] ``[T]``.
         v_threshold: membrane potential from which the neuron fires.
     """
-    figure, all_axes = plt.subplots(2, len(walks), figsize=(9, 4.6), sharex=True, sharey="row", squeeze=False)
-    for (upper, lower), (name, (h, s, gradients)) in zip(all_axes.T, walks.items(), strict=True):
-        _draw_walk(upper, h, s, v_threshold)
+    figure, all_axes = plt.subplots(
+        2, len(passes), figsize=(9, 4.6), sharex=True, sharey="row", squeeze=False
+    )
+    for (upper, lower), (name, (h, s, gradients)) in zip(all_axes.T, passes.items(), strict=True):
+        _draw_potential(upper, h, s, v_threshold)
         upper.set_title(name)
         for (label, gradient), style in zip(gradients.items(), _GRADIENTS, strict=False):
             lower.plot(gradient, label=label, markersize=4, **style)
@@ -55,7 +65,7 @@ def credit(
     return figure
 
 
-def _draw_walk(axes: Axes, h: np.ndarray, s: np.ndarray, v_threshold: float) -> None:
+def _draw_potential(axes: Axes, h: np.ndarray, s: np.ndarray, v_threshold: float) -> None:
     fired = np.flatnonzero(s)
     axes.plot(h, color=QUANTITY["membrane"], marker="o", markersize=3, label="h[t]")
     axes.axhline(v_threshold, color=QUANTITY["threshold"], linestyle="--", label="threshold")
@@ -63,81 +73,85 @@ def _draw_walk(axes: Axes, h: np.ndarray, s: np.ndarray, v_threshold: float) -> 
 
 
 @plt.rc_context(RC | {"axes.grid": False, "font.size": 10})
-def owners(T: int = 6, M: int = 12, block: int = 4) -> Figure:
-    """Draw which thread computes which number of h_seq ``[T, M]``, on a processor and on a GPU.
+def orders(stages: Sequence[str], blocks: int = 4) -> Figure:
+    """Draw in which order blocks of samples go through stages: layer by layer, and in one scan.
 
     Args:
-        T: time steps, drawn downwards.
-        M: neurons of all samples, side by side.
-        block: neurons that a thread of the processor takes at a time.
+        stages: names of the stages, drawn downwards.
+        blocks: blocks of samples, side by side.
     """
-    shades = ("#0072B2", "#E69F00", "#CCCCCC", "#56B4E9")
-    figure, both = plt.subplots(1, 2, figsize=(9, 3.4), sharey=True)
-    for axes, width, title in zip(
+    shades = (OKABE_ITO["sky blue"], OKABE_ITO["orange"])
+    figure, both = plt.subplots(1, 2, figsize=(9, 0.5 * len(stages) + 1.4), sharey=True)
+    for axes, title, by_layer in zip(
         both,
-        (block, 1),
         (
-            f"numba: a thread takes a block of neurons\n(here {block}), row by row",
-            "CUDA: a thread takes one neuron;\n32 threads step together",
+            "layer by layer: a kernel for each,\nits output goes through memory",
+            "one scan: a block takes all stages,\nand stays in the cache",
         ),
+        (True, False),
         strict=True,
     ):
-        for m in range(M):
-            shade = shades[m // width % len(shades)]
-            for t in range(T):
-                axes.add_patch(Rectangle((m, t), 1, 1, facecolor=shade, edgecolor="white", linewidth=1.5))
-        for first in range(0, M, width):
-            axes.annotate(
-                "",
-                (first + width / 2, T - 0.2),
-                (first + width / 2, 0.2),
-                arrowprops={"arrowstyle": "-|>", "color": "black", "linewidth": 1.3},
-            )
-        axes.set(xlim=(0, M), ylim=(T, 0), xlabel="neuron m, side by side in memory")
+        for k in range(len(stages)):
+            for block in range(blocks):
+                turn = k * blocks + block if by_layer else block * len(stages) + k
+                shade = shades[(k if by_layer else block) % 2]
+                axes.add_patch(Rectangle((block, k), 1, 1, facecolor=shade, edgecolor="white", linewidth=2))
+                axes.text(block + 0.5, k + 0.5, turn + 1, ha="center", va="center")
+        axes.set(xlim=(0, blocks), ylim=(len(stages), 0), xlabel="block of samples")
         axes.set_title(title, fontsize=10)
-        axes.set_xticks(np.arange(M) + 0.5, range(M))
+        axes.set_xticks(np.arange(blocks) + 0.5, range(blocks))
         axes.spines[["left", "bottom"]].set_visible(False)
         axes.tick_params(length=0)
-    both[0].set_yticks(np.arange(T) + 0.5, range(T))
-    both[0].set_ylabel("time step t")
+    both[0].set_yticks(np.arange(len(stages)) + 0.5, stages)
     return figure
 
 
-@plt.rc_context(RC)
-def event_driven(hidden: Sequence[int], quiet: Sequence[float], busy: Sequence[float], border: int) -> Figure:
-    """Draw the time of a recurrent walk where nobody spikes and where everybody does.
+@plt.rc_context(RC | {"axes.grid": False, "font.size": 10})
+def trips(milliseconds: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Draw what a training step takes in each way, a group of bars for each network.
 
     Args:
-        hidden: numbers of neurons H.
-        quiet: seconds for each H where no neuron spikes.
-        busy: seconds for each H where every neuron spikes in every step.
-        border: H from which on the product with the spikes is event-driven.
+        milliseconds: name of a network to the time of each of :data:`STEPS`.
     """
-    figure, axes = plt.subplots(figsize=(8, 3.6))
-    axes.axvline(border, color=QUANTITY["threshold"], linestyle=":", label=f"event-driven from H = {border}")
-    axes.plot(
-        hidden,
-        1e3 * np.asarray(busy),
-        color=QUANTITY["spike"],
-        marker="o",
-        label="every neuron spikes in every step",
-    )
-    axes.plot(
-        hidden,
-        1e3 * np.asarray(quiet),
-        color=QUANTITY["membrane"],
-        linestyle="--",
-        marker="s",
-        label="no neuron spikes",
-    )
-    axes.set(xlabel="recurrent neurons H", ylabel="forward walk (ms)", ylim=(0, None))
+    figure, axes = plt.subplots(figsize=(9, 1.0 * len(milliseconds) + 1.2))
+    height = 0.8 / len(STEPS)
+    for k, (name, style) in enumerate(STEPS.items()):
+        places = np.arange(len(milliseconds)) + height * (k - (len(STEPS) - 1) / 2)
+        times = [ways[name] for ways in milliseconds.values()]
+        drawn = axes.barh(places, times, height, edgecolor="white", label=name, **style)
+        axes.bar_label(drawn, fmt="%.2g", padding=3)
+    axes.set_yticks(range(len(milliseconds)), milliseconds)
+    axes.set_ylim(len(milliseconds) - 0.5, -0.5)  # the first on top
+    axes.set_xlim(
+        0, 1.06 * max(max(ways.values()) for ways in milliseconds.values())
+    )  # room for the longest's label
+    axes.set_xlabel("forward pass, loss and backward pass (ms)")
+    figure.legend(loc="outside upper center", ncols=len(STEPS))
+    return figure
+
+
+@plt.rc_context(RC | {"font.size": 10})
+def kept(lengths: Sequence[int], kib: Mapping[str, Sequence[float]]) -> Figure:
+    """Draw what autograd keeps of a sample against the number of steps.
+
+    Args:
+        lengths: numbers of time steps T.
+        kib: "torch loop" and "fused scan" to KiB for each T.
+    """
+    figure, axes = plt.subplots(figsize=(8, 3.4))
+    for name, values in kib.items():
+        axes.plot(lengths, values, label=name, **WAYS[name])
+    axes.set(xscale="log", yscale="log", xlabel="time steps T", ylabel="kept for each sample (KiB)")
+    axes.set_xticks(lengths, lengths)
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(_plain_number)
     axes.legend(loc="upper left")
     return figure
 
 
 @plt.rc_context(RC | {"font.size": 10})
 def speed(lengths: Sequence[int], seconds: Mapping[str, Sequence[float]]) -> Figure:
-    """Draw forward and backward of each way to walk against the number of steps, in all and for each step.
+    """Draw forward and backward of each way against the number of steps, in all and for each step.
 
     Args:
         lengths: numbers of time steps T.
@@ -155,36 +169,6 @@ def speed(lengths: Sequence[int], seconds: Mapping[str, Sequence[float]]) -> Fig
     left.set_ylabel("forward and backward (ms)")
     right.set_ylabel("the same for each step (µs)")
     figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=len(seconds))
-    return figure
-
-
-#: Parts of a training step in the order of :func:`shares`, with hatches that tell them apart in black and white.
-PARTS: dict[str, dict[str, str]] = {
-    "kernels: walks": {"color": OKABE_ITO["blue"], "hatch": ""},
-    "kernels: products": {"color": OKABE_ITO["sky blue"], "hatch": "//"},
-    "optimizer": {"color": OKABE_ITO["orange"], "hatch": ".."},
-    "the rest: Python, autograd, loss": {"color": "#CCCCCC", "hatch": ""},
-}
-
-
-@plt.rc_context(RC | {"axes.grid": False, "font.size": 10})
-def shares(steps: Mapping[str, Mapping[str, float]]) -> Figure:
-    """Draw where the time of a training step goes, a bar for each network.
-
-    Args:
-        steps: name of a network to the seconds of each of :data:`PARTS`.
-    """
-    figure, axes = plt.subplots(figsize=(9, 0.5 * len(steps) + 1.5))
-    for row, parts in enumerate(steps.values()):
-        start = 0.0
-        for name, style in PARTS.items():
-            width = 1e3 * parts[name]
-            axes.barh(row, width, left=start, edgecolor="white", label=None if row else name, **style)
-            start += width
-    axes.set_yticks(range(len(steps)), steps)
-    axes.set_ylim(len(steps) - 0.4, -0.6)  # the first on top
-    axes.set_xlabel("one training step (ms)")
-    figure.legend(loc="outside upper center", ncols=2)
     return figure
 
 

@@ -1,4 +1,4 @@
-"""Time the torch loop against the fused kernel at a size of your choice."""
+"""Time the torch loop against the fused scan at a size of your choice."""
 
 from __future__ import annotations
 

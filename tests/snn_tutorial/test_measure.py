@@ -6,23 +6,20 @@ import time
 import pytest
 import torch
 
-from sequential_fmnist.networks import make_network
-from snn_core.backend import cpu
+from snn_core.functional import explain
 from snn_core.layer import LinearRecurrentContainer, MultiStepContainer, SynapseFilter
 from snn_core.neuron import MultiStepIFNode
+from snn_tutorial import measure
 from snn_tutorial.measure import (
     LAYERS,
     autograd_nodes,
     interleaved,
-    kernel_clock,
     loop_and_fused,
     make_layer,
     medians,
     saved_bytes,
-    step_parts,
     torch_ops,
 )
-from snn_tutorial.plot.kernels import PARTS
 
 
 def test_nodes_by_hand():
@@ -49,7 +46,7 @@ def test_ops_by_hand_with_those_of_backward():
 
 def test_fused_op_counts_once():
     ops = torch_ops(make_layer("neurons", 4, "numba"), torch.rand(5, 2, 4).requires_grad_())
-    assert (ops["neuron_sequence"], ops["neuron_sequence_backward"]) == (1, 1)
+    assert (ops["scan"], ops["scan_backward"]) == (1, 1)
 
 
 def test_bytes_by_hand():
@@ -85,22 +82,6 @@ def test_median():
     assert medians({"a": [3, 1, 100], "b": [2]}) == {"a": 3, "b": 2}
 
 
-def test_clock_sees_every_kernel_and_leaves_no_trace():
-    before, x_seq = cpu._run, torch.rand(5, 2, 4).requires_grad_()
-    with kernel_clock() as seconds:
-        make_layer("neurons", 4, "numba")(x_seq).sum().backward()
-    assert seconds.keys() == {"neuron_forward", "neuron_backward"}
-    assert min(seconds.values()) > 0
-    assert cpu._run is before
-
-
-def test_clock_goes_away_after_an_error():
-    before = cpu._run
-    with pytest.raises(ZeroDivisionError), kernel_clock():
-        raise ZeroDivisionError
-    assert cpu._run is before
-
-
 @pytest.mark.parametrize("backend", ["torch", "numba"])
 def test_layers_keep_the_shape_and_use_the_backend(backend):
     neurons, recurrent, synapse = (make_layer(kind, 4, backend) for kind in LAYERS)
@@ -119,25 +100,10 @@ def test_unknown_layer():
 
 
 @pytest.mark.parametrize("kind", LAYERS)
-def test_loop_and_fused_run_what_they_say(kind):
-    with kernel_clock() as seconds:
-        times = loop_and_fused(kind, 3, 2, 4, repeats=2)
-    assert list(times) == ["torch loop", "fused kernel"]
+def test_loop_and_fused_run_what_they_say(kind, monkeypatch):
+    built = []
+    monkeypatch.setattr(measure, "make_layer", lambda *how: built.append(make_layer(*how)) or built[-1])
+    times = loop_and_fused(kind, 3, 2, 4, repeats=2)
+    assert list(times) == ["torch loop", "fused scan"]
     assert min(times.values()) > 0
-    assert len([name for name in seconds if "forward" in name and name != "linear_forward"]) == 1
-
-
-def test_parts_of_a_step_are_those_of_the_figure_and_the_net_is_trained():
-    net = make_network("feedback", hidden=8, backend="numba")
-    before = [weight.detach().clone() for weight in net.parameters()]
-    images, labels = torch.rand(4, 1, 28, 28), torch.arange(4)
-    parts = step_parts(net, images, labels, steps=2)
-    assert parts.keys() == PARTS.keys()
-    assert min(parts.values()) > 0
-    assert any(not torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
-
-
-def test_loop_has_no_kernels():
-    net = make_network("plain", hidden=8, backend="torch")
-    parts = step_parts(net, torch.rand(4, 1, 28, 28), torch.arange(4), steps=1)
-    assert parts["kernels: walks"] == parts["kernels: products"] == 0
+    assert [explain(layer, torch.rand(3, 2, 4))[0].fused for layer in built] == [False, True]

@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from snn_tutorial.plot.kernels import PARTS, WAYS, bars, credit, event_driven, owners, shares, speed
+from snn_tutorial.plot.kernels import STEPS, WAYS, bars, credit, kept, orders, speed, trips
 
 
 @pytest.fixture(autouse=True)
@@ -16,7 +16,7 @@ def _close():
     plt.close("all")
 
 
-def test_credit_shows_walk_spikes_and_gradients():
+def test_credit_shows_potential_spikes_and_gradients():
     h, s = np.array([0.6, 1.2, 0.6]), np.array([0, 1, 0])
     gradients = {"detached": np.array([0, 0, 0.4]), "not detached": np.array([0.1, -0.2, 0.4])}
     figure = credit({"hard reset": (h, s, gradients), "soft reset": (h, s, gradients)})
@@ -33,33 +33,32 @@ def test_credit_shows_walk_spikes_and_gradients():
     assert "gradient" in lower.get_ylabel()
 
 
-def test_owner_of_each_number():
-    figure = owners(T=2, M=6, block=3)
-    for axes, width in zip(figure.axes, (3, 1), strict=True):
-        colour = {
-            (patch.get_x(), patch.get_y()): patch.get_facecolor()
-            for patch in axes.patches
-            if patch.get_width() == 1
-        }
-        assert len(colour) == 12
-        for m in range(5):
-            same_owner = m // width == (m + 1) // width
-            assert (colour[m, 0] == colour[m + 1, 0]) == same_owner
-            assert colour[m, 0] == colour[m, 1]
-    assert "(here 3)" in figure.axes[0].get_title()
+def test_order_of_work():
+    figure = orders(("fc1", "sn1", "fc2"), blocks=2)
+    by_layer, one_scan = ([int(text.get_text()) for text in axes.texts] for axes in figure.axes)
+    # Row by row; a row is a stage.
+    assert by_layer == [1, 2, 3, 4, 5, 6]
+    assert one_scan == [1, 4, 2, 5, 3, 6]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["fc1", "sn1", "fc2"]
 
 
-def test_event_driven_has_milliseconds_and_the_border():
-    axes = event_driven((64, 128), (0.001, 0.002), (0.001, 0.005), 128).axes[0]
-    border, busy, quiet = axes.get_lines()
-    assert list(border.get_xdata()) == [128, 128]
-    assert list(busy.get_ydata()) == pytest.approx([1, 5])
-    assert list(quiet.get_ydata()) == pytest.approx([1, 2])
-    assert axes.get_ylabel().endswith("(ms)")
+def test_trips_are_the_times_of_each_way():
+    ways = dict(zip(STEPS, (8.0, 4.0, 2.0, 1.0), strict=True))
+    axes = trips({"plain": ways, "feedback": {name: 2 * time for name, time in ways.items()}}).axes[0]
+    assert [bar.get_width() for bar in axes.patches] == [8, 16, 4, 8, 2, 4, 1, 2]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["plain", "feedback"]
+    assert axes.get_xlabel().endswith("(ms)")
+    assert axes.yaxis.get_inverted()
+
+
+def test_kept_against_the_number_of_steps():
+    axes = kept((28, 784), {"torch loop": [16, 441], "fused scan": [3, 86]}).axes[0]
+    assert [list(line.get_ydata()) for line in axes.get_lines()] == [[16, 441], [3, 86]]
+    assert axes.get_ylabel().endswith("(KiB)")
 
 
 def test_speed_in_all_and_for_each_step():
-    seconds = {"torch loop": [0.0028, 0.0784], "fused op": [0.00028, 0.000784]}
+    seconds = {"torch loop": [0.0028, 0.0784], "fused scan": [0.00028, 0.000784]}
     left, right = speed((28, 784), seconds).axes
     assert [list(line.get_ydata()) for line in left.get_lines()] == [
         pytest.approx([2.8, 78.4]),
@@ -80,29 +79,16 @@ def test_ways_differ_in_line_style_and_marker():
         assert len({style[key] for style in WAYS.values()}) == len(WAYS)
 
 
-def test_shares_lie_end_to_end_in_milliseconds():
-    steps = {
-        "plain": dict(zip(PARTS, (0.001, 0.002, 0.003, 0.004), strict=True)),
-        "feedback": dict(zip(PARTS, (0.002, 0.002, 0.001, 0.001), strict=True)),
-    }
-    axes = shares(steps).axes[0]
-    plain = axes.patches[:4]
-    assert [bar.get_width() for bar in plain] == pytest.approx([1, 2, 3, 4])
-    assert [bar.get_x() for bar in plain] == pytest.approx([0, 1, 3, 6])
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["plain", "feedback"]
-    assert axes.yaxis.get_inverted()
-
-
-def test_neighbouring_parts_differ_in_brightness_or_hatch():
+def test_neighbouring_steps_differ_in_brightness_or_hatch():
     def grey(style):
         return float(np.dot(matplotlib.colors.to_rgb(style["color"]), (0.299, 0.587, 0.114)))
 
-    for one, other in pairwise(PARTS.values()):
+    for one, other in pairwise(STEPS.values()):
         assert abs(grey(one) - grey(other)) > 0.1 or one["hatch"] != other["hatch"]
 
 
 def test_bars_say_the_time_and_how_much_faster():
-    axes = bars({"torch loop": 0.012, "fused kernel": 0.0015}, "neurons: 28 steps").axes[0]
+    axes = bars({"torch loop": 0.012, "fused scan": 0.0015}, "neurons: 28 steps").axes[0]
     assert [bar.get_width() for bar in axes.patches] == pytest.approx([12, 1.5])
     assert [text.get_text() for text in axes.texts] == [" 12 ms", " 1.5 ms, 8.0 times as fast"]
     assert axes.get_title(loc="left") == "neurons: 28 steps"

@@ -13,7 +13,7 @@ def asked(monkeypatch) -> list[tuple]:
 
     def measure(*sizes):
         calls.append(sizes)
-        return {"torch loop": 0.01, "fused kernel": 0.001}
+        return {"torch loop": 0.01, "fused scan": 0.001}
 
     monkeypatch.setattr(timed, "__defaults__", (measure,))
     return calls
@@ -43,6 +43,6 @@ def test_really_measures(monkeypatch):
     monkeypatch.setattr(kernels, "bars", lambda seconds, title: found.append((seconds, title)))
     timed("synapse filter", 7, 1, 8)
     seconds, title = found[0]
-    assert list(seconds) == ["torch loop", "fused kernel"]
+    assert list(seconds) == ["torch loop", "fused scan"]
     assert min(seconds.values()) > 0
     assert title == "synapse filter: 7 steps, 1 samples, 8 hidden"

@@ -59,7 +59,7 @@ from sequential_fmnist import (
 )
 from sequential_fmnist import networks as network
 from snn_core import backend, base, cells, checks, functional, layer, neuron, surrogate
-from snn_tutorial import listing, measure, probe, ridge
+from snn_tutorial import measure, probe, ridge
 from snn_tutorial.plot import __main__ as plot_main
 
 # Command lines -------------------------------------------------------------------------------------------------------
@@ -655,7 +655,6 @@ CALLS: dict[str, list[Call]] = {
         *named(measure.interleaved, "budget", ["1", None, float("nan"), -1], {}, 1),
     ],
     "measure.medians": [lambda: measure.medians({"a": []})],
-    "measure.kernel_clock": [lambda: measure.kernel_clock(1)],
     "measure.make_layer": [
         *each(lambda v: measure.make_layer(v, 4, "auto"), ["axon", None]),
         *each(lambda v: measure.make_layer("recurrent layer", v, "auto"), BAD_SIZES),
@@ -668,10 +667,6 @@ CALLS: dict[str, list[Call]] = {
         lambda: measure.loop_and_fused("axon", 2, 2, 2),
     ],
     "measure.saved_bytes": each(measure.saved_bytes, [None, "x"]),
-    "measure.step_parts": [
-        *each(lambda v: measure.step_parts(v, images, torch.tensor([0, 1]), 1), [None, "x"]),
-        *each(lambda v: measure.step_parts(plain, images, torch.tensor([0, 1]), v), BAD_SIZES),
-    ],
     "memory.saved_bytes": each(memory.saved_bytes, [None, "x"]),
     "memory.keep_freed_memory": [lambda: memory.keep_freed_memory(1)],
     "backend.check_backend": each(backend.check_backend, ["gpu", None, 3, "", ["auto"]]),
@@ -747,8 +742,6 @@ CALLS: dict[str, list[Call]] = {
     "files.sha256": each(files.sha256, ["text", None, 3]),
     "files.atomic_write": [lambda: files.atomic_write(None).__enter__()],
     "files.write_json": [lambda: files.write_json("/nonexistent/never", float("nan"))],
-    "listing.cuda_source": each(listing.cuda_source, ["nosuch", ""]),
-    "listing.matched_lines": [lambda: listing.matched_lines(["a"], [["b", "nosuch"]], ["source"])],
     "output.refuse_run": [lambda: output.refuse_run()],
     "stopping.Stop": [lambda: stopping.Stop(1)],
     "output.OutputFolder": [lambda: output.OutputFolder("x")],
