@@ -389,35 +389,38 @@ def _load_output_gradient(g, by_t, by_n, by_i, t0, steps, lo, n, J, one, a, w):
 @row
 def _loss(kind, N, T, skip, scale, lo, n, J, y, a, one, labels, out, w):
     """Read the block out, and write the gradient of the mean loss over N samples; return the sum of its losses."""
-    zero, total, taken = one - one, 0.0, type(one)(T - skip)
-    label, result = array_at(labels, (N,), N), array_at(out, (N * J,), one)
+    zero, total, taken, count = one - one, 0.0, type(one)(T - skip), n * J
+    label = array_at(labels, (N,), N)
+    result = array_at(out, (N * J,), one)[lo * J : lo * J + count]
+    _fill(result, 0, count, zero)
+    for t in range(skip, T):
+        row = w[y + t * count : y + (t + 1) * count]
+        for m in range(count):
+            result[m] += row[m]
+    for m in range(count):
+        result[m] = result[m] / taken * scale
+    g = w[a + skip * count : a + (skip + 1) * count]
     for m in range(n):
-        at, target = (lo + m) * J, label[lo + m]
-        for j in range(J):
-            result[at + j] = zero
-        for t in range(skip, T):
-            for j in range(J):
-                result[at + j] += w[y + (t * n + m) * J + j]
-        for j in range(J):
-            result[at + j] = result[at + j] / taken * scale
+        at, target = m * J, label[lo + m]
         highest, exponentials = result[at], zero
-        for j in range(J):
-            highest = max(highest, result[at + j])
-        for j in range(J):
-            exponentials += np.exp(result[at + j] - highest)
+        if kind == CROSS_ENTROPY:
+            for j in range(J):
+                highest = max(highest, result[at + j])
+            for j in range(J):
+                g[at + j] = np.exp(result[at + j] - highest)
+                exponentials += g[at + j]
+            total += np.log(exponentials) + highest - result[at + target]
         for j in range(J):
             goal = one if j == target else zero
             if kind == MSE:
                 error = result[at + j] - goal
                 total += error * error / J
-                g = (error + error) / type(one)(N * J)
+                g[at + j] = (error + error) / type(one)(N * J) * scale / taken
             else:
-                g = (np.exp(result[at + j] - highest) / exponentials - goal) / type(one)(N)
-            g = g * scale / taken
-            for t in range(T):
-                w[a + (t * n + m) * J + j] = g if t >= skip else zero
-        if kind == CROSS_ENTROPY:
-            total += np.log(exponentials) + highest - result[at + target]
+                g[at + j] = (g[at + j] / exponentials - goal) / type(one)(N) * scale / taken
+    _fill(w, a, skip * count, zero)
+    for t in range(skip + 1, T):
+        copy(w, a + skip * count, a + t * count, w, count)
     return total
 
 

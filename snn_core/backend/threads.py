@@ -27,6 +27,9 @@ OPEN, FUNCTION, ARGUMENTS, NUMBERS, USERS, SIZE = range(6)
 #: How often a thread looks for another job at once, for about 0.1 ms, and how often after naps of ``NAP``
 #: microseconds, before it sleeps in Python, where waking it takes the lock of the interpreter.
 LOOKS, NAPS, NAP = 10_000, 1_000, 20
+#: How often a caller looks for others to finish, for about 0.5 ms, before it takes it that something else keeps their
+#: core busy, and does so many jobs alone.
+MOST_LOOKS, JOBS_ALONE = 50_000, 30
 _nap = types.ExternalFunction("usleep", types.int32(types.uint32))
 
 
@@ -61,23 +64,26 @@ def _serve(job: np.ndarray, last: int, looks: int, naps: int) -> int:
 
 
 @entry
-def _run(job: np.ndarray, number: int, function: int, arguments: int, numbers: int, shared: bool) -> None:
+def _run(job: np.ndarray, number: int, function: int, arguments: int, numbers: int, shared: bool) -> int:
+    """Run a job, and return how often the caller looked whether the others had finished."""
+    looks = 0
     if not shared:
         call(function, (arguments, numbers))
-        return
+        return looks
     job[FUNCTION], job[ARGUMENTS], job[NUMBERS] = function, arguments, numbers
     add(address_of(job, OPEN), number)
     call(function, (arguments, numbers))
     add(address_of(job, OPEN), -number)
     while add(address_of(job, USERS), 0) > 0:
-        pass
+        looks += 1
+    return looks
 
 
 class _Threads:
     """Sleeping threads, and the one job that they work on."""
 
     def __init__(self) -> None:
-        self.process, self.lock, self.number = os.getpid(), threading.Lock(), 0
+        self.process, self.lock, self.number, self.alone_until = os.getpid(), threading.Lock(), 0, 0
         self.job = np.zeros(SIZE, np.int64)
         self.beds: list[threading.Lock] = []
 
@@ -108,12 +114,15 @@ def run(function: int, arguments: np.ndarray, numbers: np.ndarray, items: int) -
         _threads = _Threads()
     threads, own = _threads, (function, arguments.ctypes.data, numbers.ctypes.data)
     helpers = min(torch.get_num_threads(), items) - 1
+    if helpers > 0 and threads.number < threads.alone_until:
+        threads.number, helpers = threads.number + 1, 0
     if helpers < 1 or not threads.lock.acquire(blocking=False):  # another thread of Python has them
         _run(threads.job, 0, *own, False)
         return
     try:
         threads.number += 1
         threads.wake(helpers)
-        _run(threads.job, threads.number, *own, True)
+        if _run(threads.job, threads.number, *own, True) > MOST_LOOKS:
+            threads.alone_until = threads.number + JOBS_ALONE
     finally:
         threads.lock.release()
