@@ -11,15 +11,17 @@ import math
 import os
 import statistics
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from benchmarks.config import Config
 
-__all__ = ["Process", "WorkerError", "ratio", "rounds", "summary", "timed_steps"]
+__all__ = ["Process", "WorkerError", "busy_core", "ratio", "rounds", "summary", "timed_steps"]
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Threads that wait for work spin for a few milliseconds before they sleep.
@@ -49,7 +51,9 @@ class Process:
         with log.open("wb") as stderr:
             self._process = subprocess.Popen(
                 [python, "-m", "benchmarks.worker", name, inputs],
-                env=os.environ | {"PYTHONPATH": paths},
+                # Nothing that inductor compiled before shortens its first step.
+                env=os.environ
+                | {"PYTHONPATH": paths, "TORCHINDUCTOR_CACHE_DIR": str(inputs.parent / "inductor")},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
@@ -99,6 +103,19 @@ class Process:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+@contextmanager
+def busy_core() -> Iterator[None]:
+    """Keep one core busy with a process that only counts, as on a shared machine."""
+    # It also ends if this process is killed.
+    program = "import os\nparent = os.getppid()\nwhile os.getppid() == parent:\n    sum(range(100_000))"
+    process = subprocess.Popen([sys.executable, "-c", program])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 def rounds(

@@ -1,41 +1,43 @@
 """What the first steps in a new process cost, as JSON: imports, and compiling the kernels or reading them from disk.
 
-Run in a process of its own, with numba's cache empty or filled: ``python -m benchmarks.startup inputs.npz``.
+Run in a process of its own, with numba's cache empty or filled: ``python -m benchmarks.startup``. No optimizer is made:
+torch takes a second to import what its own need.
 """
 
 from __future__ import annotations
 
 import json
 import statistics
-import sys
 import time
-from dataclasses import replace
+from typing import Any
 
 from benchmarks.config import BASE, MODELS
-from benchmarks.worker import Arrays
 
 
-def _seconds(session: object) -> float:
+def _seconds(net: Any, images: Any) -> float:
+    from snn_core.functional import reset_net
+
     started = time.perf_counter()
-    session.steps(1)  # type: ignore[attr-defined]
+    net(images).sum().backward()
+    reset_net(net)
     return time.perf_counter() - started
 
 
 def main() -> None:
     """Print seconds: of both imports, and by which each network's first step is longer than a later one."""
-    inputs = Arrays(sys.argv[1])
     times = [time.perf_counter()]
-    import torch  # noqa: F401
+    import torch
 
     times.append(time.perf_counter())
-    from benchmarks.peers import ours
+    from sequential_fmnist.networks import make_network
 
     times.append(time.perf_counter())
-    first_steps = {}
+    images, first_steps = torch.rand(BASE.batch, 1, 28, BASE.T), {}
+    _seconds(make_network(MODELS[0], backend="torch"), images)  # starts autograd
     for model in MODELS:
-        session = ours.session("auto", replace(BASE, model=model), inputs)
-        first = _seconds(session)
-        first_steps[model] = first - statistics.median(_seconds(session) for _ in range(9))
+        net = make_network(model)
+        first = _seconds(net, images)
+        first_steps[model] = first - statistics.median(_seconds(net, images) for _ in range(9))
     print(
         json.dumps(
             {

@@ -4,10 +4,11 @@ A training step is forward, backward and SGD with momentum on the mean squared e
 label, state forgotten afterwards; its batch lies in memory in the layout that the library wants. An epoch is all
 training images once, in a new random order, with indexing and layout. All libraries start from the same weights and
 the same images; where one cannot build the same network, its ``notes`` say which was timed. Peers run eagerly as their
-documentation shows (torch.compile is not used, since it needs a C++ compiler), Spyx compiled by XLA.
+documentation shows, Spyx compiled by XLA; what torch.compile makes of the readable loop is a peer of its own.
 
-Also measured: peak memory, what autograd keeps, the matrix products alone as a limit, how our time and memory grow
-with T and batch, and what a new process costs.
+All libraries are timed at the base size, those that are closest in other sizes, and while another process keeps one
+core busy. Also measured: the time that the products of a step need at the peak of this processor, what autograd keeps
+and peak memory, how both and our time grow with T and batch, and what a new process costs.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.config import BASE, MODELS, Config, grid
-from benchmarks.driver import ROOT, Process, WorkerError, ratio, rounds, summary, timed_steps
+from benchmarks.driver import ROOT, Process, WorkerError, busy_core, ratio, rounds, summary, timed_steps
 from benchmarks.inputs import write_inputs
 from benchmarks.peers import PEERS
 from sequential_fmnist.command import Parser, folder, target
@@ -48,9 +49,11 @@ class Plan:
     """How much is measured."""
 
     libraries: tuple[str, ...]
-    configs: tuple[Config, ...]
+    configs: tuple[Config, ...]  # other sizes than the base for some libraries only
+    busy: tuple[Config, ...]  # those that are timed once more with one core busy
     epochs: tuple[Config, ...]
     memory: tuple[Config, ...]
+    peers_memory: tuple[Config, ...]
     growth: dict[str, tuple[int, ...]]  # quantity to its values
     growth_models: tuple[str, ...]
     rounds: int
@@ -63,8 +66,10 @@ BASES = tuple(replace(BASE, model=model) for model in MODELS)
 FULL = Plan(
     libraries=tuple(PEERS),
     configs=tuple(grid()),
-    epochs=BASES,
-    memory=(*BASES, replace(BASE, batch=32, T=784)),
+    busy=BASES,
+    epochs=(BASE,),
+    memory=tuple(replace(base, T=T, batch=N) for base in BASES for N in (32, 256) for T in (28, 112, 784)),
+    peers_memory=(BASE,),
     growth={"T": (28, 56, 112, 224, 448, 784), "batch": (64, 128, 256, 512, 1024, 2048)},
     growth_models=("plain", "feedback"),
     rounds=11,
@@ -72,12 +77,16 @@ FULL = Plan(
     budget=2.0,
     startup=True,
 )
+#: The same in a few minutes; what comes of it is marked as provisional.
+SHORT = replace(FULL, rounds=2, seconds=0.02, budget=0.2)
 #: Seconds in all, to see that everything runs; its numbers mean nothing.
 QUICK = Plan(
-    libraries=(OURS, "snn_core-torch", "spikingjelly", "products"),
+    libraries=(OURS, "snn_core-autograd", "snn_core-torch", "spikingjelly", "limit"),
     configs=tuple(replace(config, batch=32) for config in BASES),
+    busy=(replace(BASE, batch=32),),
     epochs=(BASE,),
     memory=(replace(BASE, batch=32),),
+    peers_memory=(BASE,),
     growth={"T": (28, 56)},
     growth_models=("feedback",),
     rounds=2,
@@ -85,11 +94,41 @@ QUICK = Plan(
     budget=1.0,
     startup=False,
 )
+#: Whose memory is compared as T and batch grow: what autograd keeps, which is nothing where one kernel computes
+#: everything, and the peak of a step.
+KEPT = ("snn_core-autograd", "snn_core-torch")
+PEAKS = (OURS, "snn_core-torch")
+#: What is timed with one core busy.
+SHARED = tuple(
+    name for name, peer in PEERS.items() if peer.trains and (peer.everywhere or name == "torch-compile")
+)
 
 
 def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
     """Return p of the power law values ~ sizes^p that fits best on logarithmic axes."""
     return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
+
+
+def _peak_growth(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the exponents of our peak memory in T and in batch for each network, each where the other is largest."""
+    found = []
+    for model in dict.fromkeys(entry["config"]["model"] for entry in entries):
+        own = [entry for entry in entries if entry["config"]["model"] == model]
+        for quantity, other in (("T", "batch"), ("batch", "T")):
+            largest = max(entry["config"][other] for entry in own)
+            series = [entry for entry in own if entry["config"][other] == largest]
+            sizes = [entry["config"][quantity] for entry in series]
+            if len(sizes) > 1:
+                values = [entry["peak_bytes"][OURS] for entry in series]
+                found.append(
+                    {
+                        "model": model,
+                        "quantity": quantity,
+                        "sizes": sizes,
+                        "exponent": exponent(sizes, values),
+                    }
+                )
+    return found
 
 
 class Benchmark:
@@ -121,47 +160,65 @@ class Benchmark:
             about = {
                 name: {"label": PEERS[name].label} | worker.ask("about") for name, worker in workers.items()
             }
+            steps, busy = [], []
+            for config in self.plan.configs:
+                entries = self._steps(workers, config)
+                steps.append(entries[0])
+                busy += entries[1:]
             return {
                 "libraries": about,
-                "steps": [self._steps(workers, config) for config in self.plan.configs],
+                "steps": steps,
+                "busy": busy,
                 "epochs": [self._epochs(workers, config) for config in self.plan.epochs],
                 "growth": [
                     self._growth(workers[OURS], model, quantity)
                     for model in self.plan.growth_models
                     for quantity in self.plan.growth
                 ],
-                "saved_bytes": [
-                    {"config": config.as_dict()}
-                    | {
-                        name: workers[name].ask("saved", config=config)["bytes"]
-                        for name in (OURS, "snn_core-torch")
-                    }
-                    for config in BASES
-                ],
+                "memory": [self._saved(workers, config) for config in self.plan.memory],
             }
 
-    def _steps(self, workers: dict[str, Process], config: Config) -> dict[str, Any]:
+    def _steps(self, workers: dict[str, Process], config: Config) -> list[dict[str, Any]]:
+        """Return what a configuration takes, and what it takes with one core busy if the plan asks for it."""
         say(f"step: {config}")
+        is_base = replace(config, model=BASE.model) == BASE
+        workers = {name: worker for name, worker in workers.items() if is_base or PEERS[name].everywhere}
         check_steps = 30 if config.T == BASE.T and config.hidden == BASE.hidden else 5
         checks = {
             name: worker.ask("prepare", config=config, check_steps=check_steps)
             for name, worker in workers.items()
         }
-        turns = {name: timed_steps(worker, config, self.plan.seconds) for name, worker in workers.items()}
-        times = rounds(turns, self.plan.rounds, self.plan.budget)
+        times = [self._turns(workers, config)]
+        if config in self.plan.busy:
+            say(f"step: {config}, one core busy")
+            with busy_core():
+                shared = {name: worker for name, worker in workers.items() if name in SHARED}
+                times.append(self._turns(shared, config))
         for name, worker in workers.items():
             checks[name] |= worker.ask("finish", config=config)
-        return {
-            "config": config.as_dict(),
-            "libraries": {
-                name: {"ms": summary(values), "ratio": ratio(values, times[OURS])} | checks[name]
-                for name, values in times.items()
-            },
-        }
+        return [
+            {
+                "config": config.as_dict(),
+                "libraries": {
+                    name: {"ms": summary(values), "ratio": ratio(values, each[OURS])} | checks[name]
+                    for name, values in each.items()
+                },
+            }
+            for each in times
+        ]
+
+    def _turns(self, workers: dict[str, Process], config: Config) -> dict[str, list[float]]:
+        turns = {name: timed_steps(worker, config, self.plan.seconds) for name, worker in workers.items()}
+        return rounds(turns, self.plan.rounds, self.plan.budget)
+
+    def _saved(self, workers: dict[str, Process], config: Config) -> dict[str, Any]:
+        say(f"memory: {config}")
+        saved = {name: workers[name].ask("saved", config=config)["bytes"] for name in KEPT}
+        return {"config": config.as_dict(), "saved_bytes": saved}
 
     def _epochs(self, workers: dict[str, Process], config: Config) -> dict[str, Any]:
         say(f"epoch: {config}")
-        trained = {name: worker for name, worker in workers.items() if PEERS[name].trains}
+        trained = {name: worker for name, worker in workers.items() if PEERS[name].takes_any_size}
         for worker in trained.values():
             worker.ask("prepare", config=config, check_steps=1)
             worker.ask("epoch", config=config)  # some libraries compile here
@@ -202,34 +259,29 @@ class Benchmark:
         }
 
     def add_memory(self, timed: dict[str, Any]) -> None:
-        """Add peak memory to what :meth:`timed` returned: of every library, and of ours as T and batch grow.
+        """Add peak memory to what :meth:`timed` returned.
 
         Each comes from a process of its own, since memory that is freed is not always given back. Nothing is timed
         here, so they run side by side.
         """
-        say("memory")
-        trained = [name for name in self.plan.libraries if PEERS[name].trains]
-        series = [
-            (
-                growth,
-                [
-                    replace(BASE, model=growth["model"], **{growth["quantity"]: size})
-                    for size in growth["sizes"]
-                ],
-            )
-            for growth in timed["growth"]
+        say("peak memory")
+        trained = [name for name in self.plan.libraries if PEERS[name].takes_any_size]
+        wanted = [(name, config) for config in self.plan.memory for name in PEAKS]
+        wanted += [
+            (name, config)
+            for config in self.plan.peers_memory
+            for name in trained
+            if (name, config) not in wanted
         ]
-        wanted = [(name, config) for config in self.plan.memory for name in trained]
-        wanted += [(OURS, config) for _, configs in series for config in configs]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             found = dict(zip(wanted, pool.map(lambda job: self._peak(*job), wanted), strict=True))
-        timed["peak_bytes"] = [
+        for entry, config in zip(timed["memory"], self.plan.memory, strict=True):
+            entry["peak_bytes"] = {name: found[name, config] for name in PEAKS}
+        timed["memory_growth"] = _peak_growth(timed["memory"])
+        timed["peers_peak_bytes"] = [
             {"config": config.as_dict()} | {name: found[name, config] for name in trained}
-            for config in self.plan.memory
+            for config in self.plan.peers_memory
         ]
-        for growth, configs in series:
-            growth["bytes"] = [found[OURS, config] for config in configs]
-            growth["bytes_exponent"] = exponent(growth["sizes"], growth["bytes"])
 
     def _peak(self, name: str, config: Config) -> int:
         tiny = replace(config, batch=1, T=BASE.T)
@@ -250,7 +302,7 @@ class Benchmark:
 
     def _startup(self, cache: Path) -> dict[str, Any]:
         environment = os.environ | {"NUMBA_CACHE_DIR": str(cache), "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-m", "benchmarks.startup", self._inputs]
+        command = [sys.executable, "-m", "benchmarks.startup"]
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         if done.returncode:
             last = done.stderr.strip().splitlines()[-1:]
@@ -288,7 +340,7 @@ def say(message: str) -> None:
 
 def needed_inputs(plan: Plan) -> Iterable[Config]:
     """Return a configuration for every set of initial weights that the plan needs."""
-    return (*plan.configs, *plan.epochs, *plan.memory, *BASES)
+    return (*plan.configs, *plan.epochs, *plan.memory, *plan.peers_memory, *BASES)
 
 
 def run(plan: Plan, environments: Path, source: str) -> dict[str, Any]:
@@ -308,6 +360,7 @@ def run(plan: Plan, environments: Path, source: str) -> dict[str, Any]:
         benchmark.add_memory(timed)
         startup = benchmark.startup() if plan.startup else None
     return {
+        "is_provisional": plan is not FULL,
         "date": datetime.now(UTC).date().isoformat(),
         "data": data.source,
         "is_subset": data.is_subset,
@@ -331,20 +384,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="folder of the environments (default: %(default)s)",
     )
     parser.add_argument("--source", choices=("full", "embedded"), default="full", help="which images")
-    parser.add_argument(
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument(
         "--quick", action="store_true", help="a few seconds, to see that it runs; the numbers mean nothing"
+    )
+    length.add_argument(
+        "--short",
+        action="store_true",
+        help="everything, but few rounds; its numbers are marked as provisional",
     )
     parser.add_argument(
         "--libraries",
         nargs="+",
         choices=tuple(PEERS),
         metavar="NAME",
-        help=f"some of {', '.join(PEERS)}; both of snn_core are always there",
+        help=f"some of {', '.join(PEERS)}; those of snn_core are always there",
     )
     args = parser.parse_args(argv)
-    plan = QUICK if args.quick else FULL
+    plan = QUICK if args.quick else SHORT if args.short else FULL
     if args.libraries:
-        chosen = {OURS, "snn_core-torch", *args.libraries}
+        chosen = {OURS, *KEPT, *args.libraries}
         plan = replace(plan, libraries=tuple(name for name in PEERS if name in chosen))
     try:
         results = run(plan, args.envs, args.source)
@@ -352,6 +411,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     write_json(args.out, results, width=400)
+    where = results["provenance"]
+    if where["torch_threads"] < where["cores"]:
+        say(
+            f"warning: torch used {where['torch_threads']} of {where['cores']} cores: is OMP_NUM_THREADS set?"
+        )
     if results["cpu_share_of_others"] > 0.05:
         say(
             f"warning: others used {results['cpu_share_of_others']:.0%} of the processor: run it on a quiet machine"

@@ -22,6 +22,8 @@ import numpy as np
 from benchmarks.config import MODELS, Config
 from benchmarks.peers import PEERS, Library, Session
 
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
 
 class Arrays(Mapping[str, np.ndarray]):
     """The arrays of an .npz file, each read once when it is first asked for."""
@@ -66,7 +68,10 @@ class Worker:
         if not self.peer.trains:
             session.steps(check_steps)
             return {}
-        losses = [session.steps(1) for _ in range(check_steps)]
+        started = time.perf_counter()
+        losses = [session.steps(1)]
+        first_step = time.perf_counter() - started
+        losses += [session.steps(1) for _ in range(check_steps - 1)]
         rate = _living(config, session, losses)
         session.tune()
         return {
@@ -76,6 +81,7 @@ class Worker:
             "loss_decreases": losses[-1] < losses[0],
             "hidden_spikes_per_step": rate,
             "mode": session.mode,
+            "first_step_seconds": first_step,
         }
 
     def steps(self, config: Config, count: int) -> dict[str, Any]:
@@ -109,7 +115,7 @@ class Worker:
         return {"bytes": self._session(config).saved_bytes()}  # type: ignore[attr-defined]
 
     def peak(self, config: Config, warm_up: Config) -> dict[str, Any]:
-        """Return by how many bytes the resident memory grows at most in three steps.
+        """Return by how many bytes the resident memory grows at most in three steps, a page at least.
 
         ``warm_up`` is a tiny configuration that loads code and starts threads before.
         """
@@ -118,7 +124,7 @@ class Worker:
         before = _memory("VmRSS")
         Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts again from here
         session.steps(3)
-        return {"bytes": max(0, _memory("VmHWM") - before)}
+        return {"bytes": max(PAGE, _memory("VmHWM") - before)}
 
     def _session(self, config: Config) -> Session:
         return self.library.session(self.peer.variant, config, self.inputs)

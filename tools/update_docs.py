@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -135,36 +135,107 @@ def _with_version(library: dict[str, Any]) -> str:
     return library["label"] if package == "torch" else f"{name} {version}{comma}{rest}"
 
 
+def _times(library: dict[str, Any]) -> str:
+    """Return how many times ours a library takes, as in 3.1x or 0.12x."""
+    return f"{library['ratio']:.{1 if library['ratio'] >= 1 else 2}f}x"
+
+
 def _measured(entry: dict[str, Any], name: str, key: str, unit: str) -> str:
     """Return a library's median and its factor to ours, or nothing where it was not measured."""
     if name not in entry["libraries"]:
         return ""
     library = entry["libraries"][name]
-    factor = "" if name == "snn_core" else f" ({library['ratio']:.1f}x)"
+    factor = "" if name == "snn_core" else f" ({_times(library)})"
     return f"{library[key]['median']:.2f} {unit}{factor}"
 
 
 def throughput_table(results: dict[str, Any]) -> str:
     """Return the table of training steps and epochs: a row for each library, its time and its factor to ours."""
     steps = [entry for entry in results["steps"] if entry["config"] == _base(entry["config"]["model"])]
-    others = [entry for entry in results["steps"] if entry not in steps]
     (epoch,) = [entry for entry in results["epochs"] if entry["config"]["model"] == "feedback"]
     models = " | ".join(entry["config"]["model"] for entry in steps)
     rows = [
-        f"| library | step of {models} | factor in other sizes | epoch of feedback |",
-        f"|---|{'---:|' * len(steps)}---:|---:|",
+        f"| library | step of {models} | epoch of feedback |",
+        f"|---|{'---:|' * len(steps)}---:|",
     ]
     for name, library in results["libraries"].items():
         times = [_measured(entry, name, "ms", "ms") for entry in steps]
-        factors = [entry["libraries"][name]["ratio"] for entry in others]
-        spread = "" if name == "snn_core" else f"{min(factors):.1f}x to {max(factors):.1f}x"
-        cells = [_with_version(library), *times, spread, _measured(epoch, name, "seconds", "s")]
+        cells = [_with_version(library), *times, _measured(epoch, name, "seconds", "s")]
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
 
 
+#: What is compared in other sizes, under short names.
+COMPARED = {
+    "spyx": "Spyx, same network",
+    "spikingjelly": "SpikingJelly",
+    "torch-compile": "torch.compile",
+    "snn_core-torch": "torch loop",
+    "snn_core-autograd": "with autograd",
+    "limit": "limit",
+}
+
+
+def sizes_table(results: dict[str, Any]) -> str:
+    """Return the table of other sizes: our time, and the others' factors to it, of the three networks."""
+
+    def joined(entries: list[dict[str, Any]], name: str, form: Callable[[dict[str, Any]], str]) -> str:
+        return ", ".join(form(entry["libraries"][name]) for entry in entries if name in entry["libraries"])
+
+    def row(size: str, entries: list[dict[str, Any]]) -> str:
+        ours = joined(entries, "snn_core", lambda own: f"{own['ms']['median']:.2f}")
+        factors = [joined(entries, name, _times) for name in COMPARED]
+        return f"| {size} | {' | '.join([ours, *factors])} |"
+
+    rows = [
+        f"| size | snn_core (ms) | {' | '.join(COMPARED.values())} |",
+        f"|---|{'---:|' * (len(COMPARED) + 1)}",
+    ]
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for entry in results["steps"]:
+        config, base = entry["config"], _base(entry["config"]["model"])
+        changed = [f"{_SIZES[key]} {config[key]:,}" for key in _SIZES if config[key] != base[key]]
+        groups.setdefault(", ".join(changed), []).append(entry)
+    groups.pop("")
+    groups["one core kept busy"] = results["busy"]
+    return "\n".join([*rows, *(row(size, entries) for size, entries in groups.items() if entries)]) + "\n"
+
+
+_SIZES = {"T": "T =", "batch": "batch", "hidden": "hidden"}
+
+
+def memory_table(results: dict[str, Any]) -> str:
+    """Return the table of memory: what autograd keeps, and the peak of a step, ours and that of the torch loop."""
+    models = list(dict.fromkeys(entry["config"]["model"] for entry in results["memory"]))
+    found = {
+        tuple(entry["config"][key] for key in ("T", "batch", "model")): entry for entry in results["memory"]
+    }
+    rows = [
+        f"| T, batch | {' | '.join(f'{model} kept | peak' for model in models)} |",
+        f"|---|{'---:|' * (2 * len(models))}",
+    ]
+    for T, batch in dict.fromkeys(key[:2] for key in found):
+        cells = [f"{T}, {batch}"]
+        for model in models:
+            saved, peak = found[T, batch, model]["saved_bytes"], found[T, batch, model]["peak_bytes"]
+            kept = saved["snn_core-autograd"], saved["snn_core-torch"]
+            cells.append(f"{_mib(kept[0])} of {_mib(kept[1])} ({kept[0] / kept[1]:.1%})")
+            cells.append(f"{_mib(peak['snn_core'])} of {_mib(peak['snn_core-torch'])}")
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+def _mib(count: int) -> str:
+    return f"{count / 2**20:.1f}" if count else "0"
+
+
+PROVISIONAL = (
+    "**These numbers are provisional**: from a short run, on a machine that did other things meanwhile."
+)
+
+
 def throughput_section(results: dict[str, Any]) -> str:
-    """Return the table of training steps and what must be said with it.
+    """Return the tables of training steps and of memory, and what must be said with them.
 
     Raises:
         ValueError: the epochs saw only the embedded subset.
@@ -173,38 +244,91 @@ def throughput_section(results: dict[str, Any]) -> str:
         raise ValueError(
             "results/throughput.json comes from the embedded subset: run `make bench` with the full data"
         )
-    where, startup = results["provenance"], results["startup"]
-    paragraphs = [
-        "Median time of a training step (forward, backward, SGD) with batch 256, 28 time steps and 32 hidden neurons, "
-        "and how many times ours it is; other sizes are batches of 32 and 1,024, 784 time steps, and 128 and 512 "
-        f"hidden neurons. An epoch is {results['images']:,} images, indexing included. All libraries took turns in one "
-        f"run of `make bench` on {results['date']}, from the same weights: {where['cores']} cores "
-        f"({where['processor']}), Python {where['python']}, torch {where['torch']}.",
-        f"Autograd keeps {_percentages(results['saved_bytes'])} of what it keeps for the torch loop (plain, "
-        "stateful-synapse, feedback). Exponents of growth, where 1 is linear: "
-        + "; ".join(_growth(each) for each in results["growth"])
-        + f". The kernels compile in {startup['compile_seconds']:.0f} s, once; later a new process loses "
-        f"{startup['warm_start_seconds']:.1f} s to importing snn_core and to its first steps.",
+    where, notes = results["provenance"], []
+    for library in results["libraries"].values():
+        if library["notes"]["feedback"]:
+            notes.append(f"- {library['label']}: {library['notes']['feedback']}")
+    parts = [
+        _filled(PROVISIONAL) if results["is_provisional"] else "",
+        throughput_table(results).rstrip(),
+        _filled(
+            "Median time of a training step (forward, backward, SGD) with batch 256, 28 time steps and 32 hidden "
+            f"neurons, and how many times ours it is. An epoch is {results['images']:,} images, indexing included. All "
+            f"libraries took turns in one run of `make bench` on {results['date']}, from the same weights: "
+            f"{where['cores']} cores ({where['processor']}), Python {where['python']}, torch {where['torch']}. "
+            + _compared(results)
+        ),
+        _filled("What a step is, on the feedback network:"),
+        _filled(*notes),
+        "## Other sizes, and a shared machine",
+        sizes_table(results).rstrip(),
+        _filled(
+            "Our time and how many times ours the others take, each for plain, stateful-synapse and feedback. What a "
+            "row does not name is as above. In the last row another process keeps one core busy during all turns."
+        ),
+        "## Memory",
+        memory_table(results).rstrip(),
+        _filled(
+            "MiB, ours of the torch loop's: what autograd keeps from forward for backward, besides the input and the "
+            "weights, and by how much the process grows at most in a step. "
+            + _peak_growth(results["memory_growth"])
+        ),
+        "## Growth and first use",
+        _filled(_growth(results["growth"]), _first_use(results)),
     ]
-    about, costs = (textwrap.fill(paragraph, 118) for paragraph in paragraphs)
-    notes = "\n".join(
-        textwrap.fill(f"- {library['label']}: {library['notes']['feedback']}", 118, subsequent_indent="  ")
-        for library in results["libraries"].values()
-        if library["notes"]["feedback"]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _spread(values: Sequence[float], form: str) -> str:
+    low, high = (format(pick(values), form) for pick in (min, max))
+    return low if low == high else f"{low} to {high}"
+
+
+def _compared(results: dict[str, Any]) -> str:
+    """Return a sentence: how many times ours the steps of the closest take, over the three networks."""
+    steps = [entry for entry in results["steps"] if entry["config"] == _base(entry["config"]["model"])]
+    told = []
+    for name, label in COMPARED.items():
+        ratios = [entry["libraries"][name]["ratio"] for entry in steps if name in entry["libraries"]]
+        if ratios and not name.startswith("snn_core") and name != "limit":
+            told.append(f"{label} {_spread(ratios, '.1f')}")
+    return f"Times ours over the three networks: {'; '.join(told)}." if told else ""
+
+
+def _growth(growth: list[dict[str, Any]]) -> str:
+    told = [
+        f"{each['model']}, {each['quantity']} from {each['sizes'][0]} to {each['sizes'][-1]:,}: "
+        f"{each['ms_exponent']:.2f}"
+        for each in growth
+    ]
+    return f"Exponents of the growth of our time, where 1 is linear: {'; '.join(told)}."
+
+
+def _peak_growth(growth: list[dict[str, Any]]) -> str:
+    told = []
+    for quantity in dict.fromkeys(each["quantity"] for each in growth):
+        own = [each for each in growth if each["quantity"] == quantity]
+        sizes = own[0]["sizes"]
+        told.append(
+            f"from {quantity} {sizes[0]} to {sizes[-1]} {_spread([each['exponent'] for each in own], '.2f')}"
+        )
+    return f"Exponents of the growth of our peak, where 1 is linear: {_listed(told)}." if told else ""
+
+
+def _first_use(results: dict[str, Any]) -> str:
+    startup = results["startup"]
+    told = (
+        f"The kernels compile in {startup['compile_seconds']:.0f} s, once; later a new process loses "
+        f"{startup['warm_start_seconds']:.1f} s to importing snn_core and to its first steps, beyond importing torch."
     )
-    heading = "How each library builds the feedback network:"
-    return f"{throughput_table(results)}\n{about}\n\n{heading}\n\n{notes}\n\n{costs}\n"
-
-
-def _percentages(saved: list[dict[str, Any]]) -> str:
-    return _listed([f"{each['snn_core'] / each['snn_core-torch']:.0%}" for each in saved])
-
-
-def _growth(each: dict[str, Any]) -> str:
-    return (
-        f"{each['model']}, {each['quantity']} from {each['sizes'][0]} to {each['sizes'][-1]:,}, time "
-        f"{each['ms_exponent']:.2f}, memory {each['bytes_exponent']:.2f}"
-    )
+    compiled = [
+        entry["libraries"]["torch-compile"]["first_step_seconds"]
+        for entry in results["steps"]
+        if "torch-compile" in entry["libraries"]
+    ]
+    if compiled:
+        told += f" torch.compile takes {_spread(compiled, '.0f')} s for one network in one size."
+    return told
 
 
 def exchange_section(exchange: dict[str, Any]) -> str:

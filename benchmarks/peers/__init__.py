@@ -56,17 +56,21 @@ class Peer:
     module: str
     variant: str = ""
     environment: str = "project"
-    trains: bool = True  #: False for what only does part of a training step
+    everywhere: bool = False  #: True for what is timed in all sizes, and not at the base size alone
+    trains: bool = True  #: False for what is no network
+    takes_any_size: bool = True  #: False where each other size of a batch would be compiled for a minute
 
 
 PEERS: dict[str, Peer] = {
-    "snn_core": Peer("snn_core, fused", "ours", "auto"),
-    "snn_core-torch": Peer("snn_core, torch loop", "ours", "torch"),
-    "spikingjelly": Peer("SpikingJelly", "spikingjelly"),
+    "snn_core": Peer("snn_core, one kernel", "ours", "fit", everywhere=True),
+    "snn_core-autograd": Peer("snn_core, autograd", "ours", "auto", everywhere=True),
+    "snn_core-torch": Peer("snn_core, torch loop", "ours", "torch", everywhere=True),
+    "torch-compile": Peer("torch.compile of the loop", "torch_compile", "inductor", takes_any_size=False),
+    "spikingjelly": Peer("SpikingJelly", "spikingjelly", everywhere=True),
     "snntorch": Peer("snnTorch", "snntorch", environment="torch"),
     "norse": Peer("Norse", "norse", environment="torch"),
     "sinabs": Peer("Sinabs", "sinabs", environment="torch"),
-    "spyx": Peer("Spyx, same network", "spyx", "same", environment="jax"),
+    "spyx": Peer("Spyx, same network", "spyx", "same", environment="jax", everywhere=True),
     "spyx-own": Peer("Spyx, its own neurons", "spyx", "own", environment="jax"),
-    "products": Peer("matrix products alone", "products", trains=False),
+    "limit": Peer("limit (products in cache)", "limit", everywhere=True, trains=False, takes_any_size=False),
 }

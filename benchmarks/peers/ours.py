@@ -1,4 +1,4 @@
-"""snn_core itself; the variant is its backend."""
+"""snn_core itself, in three ways: as ``fit`` trains, as a plain loop of torch trains, and the readable loop."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from torch import Tensor
 
 from benchmarks.config import MOMENTUM, Config
 from benchmarks.peers import Inputs
-from benchmarks.peers.torch_session import TorchSession, load_weights
+from benchmarks.peers.torch_session import TorchSession
+from sequential_fmnist.batches import on_device
 from sequential_fmnist.config import TrainingConfig
 from sequential_fmnist.networks import make_network
 from sequential_fmnist.training import Trainer
@@ -19,6 +20,11 @@ PACKAGES = ("snn-core", "torch", "numba", "numpy")
 def images_from_columns(x: Tensor) -> Tensor:
     """View ``[T, N, 28]`` as images ``[N, 1, 28, T]``, which our networks view as ``[T, N, 28]`` again."""
     return x.permute(1, 2, 0).unsqueeze(1)
+
+
+def images_side_by_side(x: Tensor) -> Tensor:
+    """Return the images of ``[T, N, 28]`` one after the other in memory, as the batches of ``fit`` are."""
+    return x.transpose(0, 1).contiguous().transpose(1, 2).unsqueeze(1)
 
 
 class _Images:
@@ -35,33 +41,49 @@ class _Images:
         return self.images[index].float() / 255, int(self.labels[index])
 
 
-class _Session(TorchSession):
-    """Steps in the common loop, an epoch in our own trainer."""
+class _Fit(TorchSession):
+    """Our own trainer: where one kernel can give loss and gradients, it does."""
 
-    def __init__(self, backend: str, config: Config, inputs: Inputs) -> None:
-        net = make_network(config.model, config.hidden, backend)
-        super().__init__(net, config, inputs, reset_net, images_from_columns)
+    def __init__(self, config: Config, inputs: Inputs) -> None:
+        net = make_network(config.model, config.hidden)
+        super().__init__(net, config, inputs, reset_net, images_side_by_side)
         settings = TrainingConfig(
             model=config.model,
             hidden=config.hidden,
             batch_size=config.batch,
-            backend=backend,
             lr=config.learning_rate,
+            lrs="none",
             momentum=MOMENTUM,
         )
-        own = make_network(config.model, config.hidden, backend)
-        load_weights(own, config, inputs)
-        self._trainer, self._images = Trainer(settings, net=own), _Images(inputs)
+        self._trainer = Trainer(settings, net=net)
+        self._images = on_device(_Images(inputs), "cpu", workers=0)
+        self.mode = "SGD in a loop"
+
+    def _target_of(self, labels: Tensor) -> Tensor:
+        return labels
+
+    def tune(self) -> None:
+        """The trainer has chosen."""
+
+    def _step(self, x: Tensor, target: Tensor) -> Tensor:
+        return self._trainer._step(x, target)[0].detach()
 
     def epoch(self) -> float:
         return self._trainer.train_epoch(self._images)[0]
 
 
 def session(variant: str, config: Config, inputs: Inputs) -> TorchSession:
-    """Return a session on the backend ``variant``."""
-    return _Session(variant, config, inputs)
+    """Return a session that trains with our trainer, "fit", or in torch's own steps on the backend ``variant``."""
+    if variant == "fit":
+        return _Fit(config, inputs)
+    net = make_network(config.model, config.hidden, variant)
+    return TorchSession(net, config, inputs, reset_net, images_from_columns)
 
 
 def note(variant: str, model: str) -> str:
-    """Return an empty string: this is the network that the others are compared with."""
-    return ""
+    """Say what a step is; the network is that with which the others are compared."""
+    return {
+        "fit": "loss and all gradients from one kernel, as `fit` trains",
+        "auto": "`net(x)`, `F.mse_loss`, `loss.backward()`, `optimizer.step()`",
+        "torch": "the same with `backend='torch'`, the loop that defines the kernels",
+    }[variant]

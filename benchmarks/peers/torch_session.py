@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import torch
@@ -11,11 +12,18 @@ from torch import Tensor, nn
 from benchmarks.config import MOMENTUM, Config
 from benchmarks.peers import Inputs
 from sequential_fmnist.memory import keep_freed_memory, saved_bytes
-from snn_core.backend.reference import synapse_filter_sequence
+from snn_core.backend.reference import scan
+from snn_core.cells import Synapse
 
 __all__ = ["ExactSynapseFilter", "TorchSession"]
 
 CLASSES = 10
+#: Torch's implementations of SGD on the CPU, as the settings of an optimizer's group.
+OPTIMIZERS = {
+    "fused SGD": {"fused": True, "foreach": False},
+    "foreach SGD": {"fused": False, "foreach": True},
+    "SGD in a loop": {"fused": False, "foreach": False},
+}
 
 
 class ExactSynapseFilter(nn.Module):
@@ -26,7 +34,8 @@ class ExactSynapseFilter(nn.Module):
         self.w = nn.Parameter(torch.zeros(()))
 
     def forward(self, s_seq: Tensor) -> Tensor:
-        return synapse_filter_sequence(s_seq, torch.zeros_like(s_seq[0]), self.w.sigmoid())
+        i_seq, _ = scan(Synapse(self.w.sigmoid()).step, s_seq, (torch.zeros_like(s_seq[0]),))
+        return i_seq
 
 
 class TorchSession:
@@ -39,8 +48,6 @@ class TorchSession:
         layout: from float images ``[T, N, 28]``, contiguous, to the library's input.
     """
 
-    mode = ""
-
     def __init__(
         self,
         net: nn.Module,
@@ -52,26 +59,47 @@ class TorchSession:
         self.net, self.config, self._reset, self._layout = net, config, reset, layout
         load_weights(net, config, inputs)
         keep_freed_memory()  # as our trainer does; without it page faults would slow all of them down
-        self.optimizer = torch.optim.SGD(
-            net.parameters(), lr=config.learning_rate, momentum=MOMENTUM, fused=True
-        )
+        self.optimizer = torch.optim.SGD(net.parameters(), lr=config.learning_rate, momentum=MOMENTUM)
+        self._set_mode(next(iter(OPTIMIZERS)))
         # Stored column by column, so that a batch is an index and a transposition.
         self._columns = torch.from_numpy(inputs["images"]).transpose(1, 2).contiguous()
         self._labels = torch.from_numpy(inputs["labels"])
         self._x, self._target = self._batch(torch.arange(config.batch) % len(self._labels))
 
+    def _set_mode(self, mode: str) -> None:
+        self.mode = mode
+        self.optimizer.param_groups[0].update(OPTIMIZERS[mode])
+
     def tune(self) -> None:
-        """There is one mode only."""
+        """Choose the fastest of torch's implementations of SGD, on zeros of the weights' shapes."""
+        zeros = [torch.zeros_like(weight) for weight in self.net.parameters() if weight.grad is not None]
+        for weight in zeros:
+            weight.grad = torch.zeros_like(weight)
+        seconds = {}
+        for mode, settings in OPTIMIZERS.items():
+            trial = torch.optim.SGD(zeros, lr=self.config.learning_rate, momentum=MOMENTUM, **settings)
+            trial.step()
+            started = time.perf_counter()
+            for _ in range(20):
+                trial.step()
+            seconds[mode] = time.perf_counter() - started
+        self._set_mode(min(seconds, key=seconds.__getitem__))
 
     def _batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
         columns = self._columns[index].transpose(0, 1).float() / 255
         repeats = self.config.T // columns.shape[0]
         x = columns.repeat(repeats, 1, 1) if repeats > 1 else columns.contiguous()
-        return self._layout(x), F.one_hot(self._labels[index], CLASSES).float()
+        return self._layout(x), self._target_of(self._labels[index])
+
+    def _target_of(self, labels: Tensor) -> Tensor:
+        return F.one_hot(labels, CLASSES).float()
+
+    def _loss(self, x: Tensor, target: Tensor) -> Tensor:
+        return F.mse_loss(self.net(x), target)
 
     def _step(self, x: Tensor, target: Tensor) -> Tensor:
         self.optimizer.zero_grad()
-        loss = F.mse_loss(self.net(x), target)
+        loss = self._loss(x, target)
         loss.backward()
         self.optimizer.step()
         self._reset(self.net)

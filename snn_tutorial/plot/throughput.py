@@ -38,7 +38,8 @@ def throughput(results: Mapping[str, Any]) -> Figure:
     axes.set_xlim(shortest / 2, longest * 15)  # room for the text of the longest bar
     figure.suptitle(
         f"batch {size['batch']}, {size['T']} time steps, {size['hidden']} hidden neurons; "
-        f"{results['provenance']['processor']}, {results['provenance']['cores']} cores; x: times ours",
+        f"{results['provenance']['processor']}, {results['provenance']['cores']} cores; x: times ours"
+        + ("; provisional" if results.get("is_provisional") else ""),
         fontsize=10,
     )
     return figure
@@ -48,11 +49,16 @@ def _size(entry: Mapping[str, Any]) -> tuple[int, ...]:
     return tuple(entry["config"][name] for name in ("batch", "T", "hidden"))
 
 
+def _short(value: float) -> str:
+    """Return a number with two digits, or without a fraction."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.2g}"
+
+
 def _draw_bars(axes: Axes, times: Mapping[str, Mapping[str, Any]], labels: Mapping[str, str]) -> None:
     """Draw a bar from each library's time, with its quartiles and its ratio to the first one."""
     medians = [times[name]["ms"]["median"] for name in labels]
     spread = [[times[n]["ms"][q] for n in labels] for q in ("q1", "q3")]
-    colours = {"snn_core": "#0072B2", "snn_core-torch": "#56B4E9"}
+    colours = {"snn_core": "#0072B2", "snn_core-autograd": "#56B4E9", "snn_core-torch": "#56B4E9"}
     rows = np.arange(len(labels))
     axes.barh(
         rows,
@@ -63,7 +69,7 @@ def _draw_bars(axes: Axes, times: Mapping[str, Mapping[str, Any]], labels: Mappi
     )
     for row, name in enumerate(labels):
         ms, ratio = times[name]["ms"], times[name]["ratio"]
-        text = f" {ms['median']:.2g} ms" + (f", {ratio:.2g}x" if row else "")
+        text = f" {_short(ms['median'])} ms" + (f", {_short(ratio)}x" if row else "")
         axes.text(ms["q3"], row, text, va="center", fontsize=8)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")

@@ -7,10 +7,13 @@ import importlib.util
 import json
 import re
 import sys
+import sysconfig
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from support import ROOT, require
@@ -19,9 +22,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import driver, throughput
 from benchmarks.config import BASE, MODELS, Config, grid
 from benchmarks.inputs import initial_weights, write_inputs
-from benchmarks.peers import PEERS, Inputs, Session
-from benchmarks.peers.products import matrix_products
+from benchmarks.peers import PEERS, Inputs, Session, limit, torch_compile, torch_session
 from sequential_fmnist.networks import make_network
+from snn_core.backend import cpu
 from snn_core.functional import reset_net
 
 HERE = [name for name, peer in PEERS.items() if peer.environment == "project" and peer.trains]
@@ -48,9 +51,12 @@ def session(name: str, config: Config, inputs: Inputs) -> Session:
     if name == "spikingjelly":
         require(importlib.util.find_spec("spikingjelly") is not None, "spikingjelly==2.0.0")
     peer = PEERS[name]
-    return importlib.import_module(f"benchmarks.peers.{peer.module}").session(peer.variant, config, inputs)
+    # What dynamo and autograd make of the loop, without inductor's minute in the C++ compiler.
+    variant = "aot_eager" if name == "torch-compile" else peer.variant
+    return importlib.import_module(f"benchmarks.peers.{peer.module}").session(variant, config, inputs)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.compile itself
 @every_model
 @pytest.mark.parametrize("name", HERE)
 def test_every_library_trains_from_the_same_weights(name, model, inputs):
@@ -62,7 +68,7 @@ def test_every_library_trains_from_the_same_weights(name, model, inputs):
     assert 0 < trained.firing_rate() < 1
 
 
-@pytest.mark.parametrize("name", HERE)
+@pytest.mark.parametrize("name", [name for name in HERE if PEERS[name].takes_any_size])
 def test_an_epoch_ends_with_what_is_left_of_the_images(name, inputs):
     assert 0 < session(name, Config("feedback", batch=150), inputs).epoch() < 1
 
@@ -75,30 +81,47 @@ def test_longer_sequences_read_the_columns_again(inputs):
 
 
 @every_model
+def test_our_step_is_that_of_one_kernel_and_the_others_are_not(model, inputs, monkeypatch):
+    called = []
+
+    def mean_loss(*arguments):
+        called.append(model)
+        return original(*arguments)
+
+    original = cpu.mean_loss
+    monkeypatch.setattr(cpu, "mean_loss", mean_loss)
+    for name in ("snn_core-autograd", "snn_core-torch", "snn_core"):
+        assert not called
+        session(name, Config(model, batch=5), inputs).steps(2)
+    assert len(called) == 2
+
+
+def test_choosing_an_optimizer_changes_no_weight(inputs):
+    trained = session("snn_core-autograd", Config("plain", batch=5), inputs)
+    trained.steps(1)
+    before = [weight.clone() for weight in trained.net.parameters()]
+    trained.tune()
+    assert all(map(torch.equal, before, trained.net.parameters()))
+    assert trained.mode in torch_session.OPTIMIZERS
+
+
+@every_model
 def test_matrix_products_are_those_of_the_network(model):
     config = Config(model, batch=3, T=28, hidden=5)
     net = make_network(model, hidden=5, backend="torch")
     with FlopCounterMode(display=False) as counter:
         net(torch.rand(3, 1, 28, 28)).sum().backward()
     reset_net(net)
-    assert sum(product.flops for product in matrix_products(config)) == counter.get_total_flops()
+    assert sum(product.flops for product in limit.matrix_products(config)) == counter.get_total_flops()
 
 
 @every_model
-def test_fused_walks_keep_less_than_the_loop(model, inputs):
-    fused, loop = (
+def test_a_scan_keeps_less_than_the_loop(model, inputs):
+    scan, loop = (
         session(name, Config(model, batch=50), inputs).saved_bytes()
-        for name in ("snn_core", "snn_core-torch")
+        for name in ("snn_core-autograd", "snn_core-torch")
     )
-    assert 0 < fused < loop
-
-
-def test_what_is_kept_by_hand(inputs):
-    # Linear keeps its input, which is the batch, and its weight: both are there anyway.
-    trained = session("snn_core", Config("plain", batch=50), inputs)
-    trained.net = torch.nn.Sequential(torch.nn.Linear(28, 4), torch.nn.Sigmoid())
-    trained._reset = lambda net: None
-    assert trained.saved_bytes() == 50 * 28 * 4 * 4  # the sigmoid's output, in bytes
+    assert scan < 0.1 * loop
 
 
 def test_halves_of_the_recurrent_weights_are_the_whole():
@@ -117,6 +140,38 @@ def test_summary_and_ratio_by_hand():
     assert throughput.exponent([1, 2, 8], [3, 12, 192]) == pytest.approx(2)
 
 
+def test_a_block_of_the_limit_by_hand(inputs):
+    timed = session("limit", BASE, inputs)
+    a, b = (block.reshape(limit.BLOCK, limit.BLOCK).astype(float) for block in (timed._a, timed._b))
+    timed._out[:] = 0
+    limit.add_products(timed._a, timed._b, timed._out, 3)
+    assert np.allclose(timed._out.reshape(a.shape), 3 * a @ b, atol=1e-4)
+    flops = sum(product.flops for product in limit.matrix_products(BASE))
+    assert timed._blocks * limit.BLOCK_FLOPS * torch.get_num_threads() == pytest.approx(flops)
+
+
+def test_a_core_is_busy_until_it_is_no_longer_asked_for():
+    with driver.busy_core():
+        (child,) = psutil.Process().children()
+        before = child.cpu_times().user
+        deadline = time.monotonic() + 60
+        while child.cpu_times().user < before + 0.05:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert not child.is_running()
+
+
+def test_growth_of_the_peak_by_hand():
+    peaks = {(28, 256): 100, (112, 256): 400, (28, 32): 50, (112, 32): 50}
+    entries = [
+        {"config": {"model": "plain", "T": T, "batch": N}, "peak_bytes": {"snn_core": peak}}
+        for (T, N), peak in peaks.items()
+    ]
+    found = {each["quantity"]: (each["sizes"], each["exponent"]) for each in throughput._peak_growth(entries)}
+    assert found["T"] == ([28, 112], pytest.approx(1))
+    assert found["batch"] == ([256, 32], pytest.approx(1))
+
+
 def test_libraries_take_turns_until_their_time_is_up():
     order = []
 
@@ -131,6 +186,7 @@ def test_libraries_take_turns_until_their_time_is_up():
 def test_grid_varies_one_quantity_at_a_time():
     configs = grid()
     assert configs[:3] == [replace(BASE, model=model) for model in MODELS]
+    assert len(configs) == 6 * len(MODELS)
     assert len(set(configs)) == len(configs)
     assert {config.T for config in configs} == {28, 784}
     assert {config.hidden for config in configs} == {32, 128, 512}
@@ -183,22 +239,39 @@ def test_quick_run_writes_a_well_formed_file(tmp_path):
     assert results["is_subset"]
     assert results["provenance"]["processor"]
     assert 0 <= results["cpu_share_of_others"] <= 1
-    assert list(results["libraries"]) == ["snn_core", "snn_core-torch", "spikingjelly", "products"]
-    for entry in results["steps"]:
+    assert results["is_provisional"]
+    assert list(results["libraries"]) == list(throughput.QUICK.libraries)
+    assert [entry["config"]["model"] for entry in results["busy"]] == ["feedback"]
+    for entry in results["steps"] + results["busy"]:
         for name, measured in entry["libraries"].items():
             assert 0 < measured["ms"]["q1"] <= measured["ms"]["median"] <= measured["ms"]["q3"]
             assert measured["ratio"] > 0
-            if name != "products":
+            if name != "limit":
                 assert measured["loss_decreases"]
                 assert 0 < measured["hidden_spikes_per_step"] < 1
                 assert measured["first_loss"] == pytest.approx(
                     entry["libraries"]["snn_core"]["first_loss"], rel=1e-5
                 )
     assert {entry["config"]["model"] for entry in results["steps"]} == set(MODELS)
-    assert set(results["epochs"][0]["libraries"]) == set(HERE) == set(results["peak_bytes"][0]) - {"config"}
+    trained = set(throughput.QUICK.libraries) - {"limit"}
+    assert set(results["epochs"][0]["libraries"]) == trained
+    assert set(results["peers_peak_bytes"][0]) == trained | {"config"}
     assert [(each["model"], each["quantity"]) for each in results["growth"]] == [("feedback", "T")]
-    assert all(len(each["ms"]) == len(each["sizes"]) == len(each["bytes"]) for each in results["growth"])
-    assert [each["config"]["model"] for each in results["saved_bytes"]] == list(MODELS)
+    assert all(len(each["ms"]) == len(each["sizes"]) for each in results["growth"])
+    for entry in results["memory"]:
+        assert set(entry["saved_bytes"]) == set(throughput.KEPT)
+        assert set(entry["peak_bytes"]) == set(throughput.PEAKS)
+        assert min(entry["peak_bytes"].values()) > 0
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.compile itself
+@pytest.mark.nightly
+@every_model
+def test_inductor_trains_from_the_same_weights(model, inputs):
+    require(Path(sysconfig.get_paths()["include"], "Python.h").exists(), "Python's headers")
+    compiled = torch_compile.session("inductor", Config(model, batch=100), inputs)
+    ours = session("snn_core", Config(model, batch=100), inputs)
+    assert [compiled.steps(1) for _ in range(3)] == pytest.approx([ours.steps(1) for _ in range(3)], rel=1e-4)
 
 
 def test_requirements_of_the_other_libraries_have_bounds():

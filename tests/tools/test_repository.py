@@ -151,29 +151,58 @@ def test_results_by_hand():
     assert rows[5] == "| plain, 86 hidden | 1,258 |  |  | 82.0 [81.0, 83.0] |  |"
 
 
-def test_readme_throughput_by_hand():
-    def entry(batch, ours, theirs, key):
-        return {
-            "config": {"model": "feedback", "batch": batch, "T": 28, "hidden": 32},
-            "libraries": {
-                "snn_core": {key: {"median": ours}, "ratio": 1.0},
-                "peer": {key: {"median": theirs}, "ratio": theirs / ours},
-            },
-        }
+def _measured(ours, theirs, key="ms", name="peer", **config):
+    return {
+        "config": {"model": "feedback", "batch": 256, "T": 28, "hidden": 32} | config,
+        "libraries": {
+            "snn_core": {key: {"median": ours}, "ratio": 1.0},
+            name: {key: {"median": theirs}, "ratio": theirs / ours},
+        },
+    }
 
+
+def test_table_of_training_steps_by_hand():
     results = {
         "libraries": {
-            "snn_core": {"label": "snn_core, fused", "versions": {"snn-core": "0.1.0", "torch": "2.6"}},
+            "snn_core": {"label": "snn_core, one kernel", "versions": {"snn-core": "0.1.0", "torch": "2.6"}},
             "peer": {"label": "Peer", "versions": {"peer": "3.2"}},
+            "other": {"label": "torch.compile", "versions": {"torch": "2.6"}},
         },
-        "steps": [entry(256, 2.0, 8.0, "ms"), entry(32, 1.0, 3.0, "ms"), entry(1024, 4.0, 8.0, "ms")],
-        "epochs": [entry(256, 0.5, 1.0, "seconds")],
+        "steps": [_measured(2.0, 8.0), _measured(1.0, 3.0, batch=32)],
+        "epochs": [_measured(0.5, 1.0, "seconds")],
     }
     rows = writer["throughput_table"](results).splitlines()
-    assert rows[2] == "| snn_core 0.1.0, fused | 2.00 ms |  | 0.50 s |"
-    assert rows[3] == "| Peer 3.2 | 8.00 ms (4.0x) | 2.0x to 3.0x | 1.00 s (2.0x) |"
+    assert rows[2] == "| snn_core 0.1.0, one kernel | 2.00 ms | 0.50 s |"
+    assert rows[3] == "| Peer 3.2 | 8.00 ms (4.0x) | 1.00 s (2.0x) |"
+    assert rows[4] == "| torch.compile |  |  |"  # not measured
     with pytest.raises(ValueError, match="embedded subset"):
         writer["throughput_section"]({"is_subset": True})
+
+
+def test_table_of_other_sizes_by_hand():
+    steps = [
+        _measured(1.0, 3.0, name="spyx"),
+        _measured(0.5, 1.0, name="spyx", model="plain", batch=1024),
+        _measured(1.0, 4.0, name="spyx", batch=1024),
+        _measured(1.0, 5.0, name="spyx", T=784, batch=32),
+    ]
+    busy = [_measured(2.0, 9.0, name="torch-compile")]
+    _, _, *rows = writer["sizes_table"]({"steps": steps, "busy": busy}).splitlines()
+    assert rows == [
+        "| batch 1,024 | 0.50, 1.00 | 2.0x, 4.0x |  |  |  |  |  |",
+        "| T = 784, batch 32 | 1.00 | 5.0x |  |  |  |  |  |",
+        "| one core kept busy | 2.00 |  |  | 4.5x |  |  |  |",
+    ]
+
+
+def test_table_of_memory_by_hand():
+    entry = {
+        "config": {"model": "feedback", "batch": 256, "T": 784, "hidden": 32},
+        "saved_bytes": {"snn_core-autograd": 2**19, "snn_core-torch": 10 * 2**20},
+        "peak_bytes": {"snn_core": 2**20, "snn_core-autograd": 2**20, "snn_core-torch": 3 * 2**20},
+    }
+    rows = writer["memory_table"]({"memory": [entry]}).splitlines()
+    assert rows[2] == "| 784, 256 | 0.5 of 10.0 (5.0%) | 1.0 of 3.0 |"
 
 
 @pytest.mark.parametrize("name", ["training.json", "throughput.json"])
