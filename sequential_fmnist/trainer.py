@@ -96,6 +96,7 @@ class Trainer:
                 lr=config.lr,
                 weight_decay=config.weight_decay,
                 fused=self.device.type == "cuda",
+                foreach=self.device.type == "cpu",
                 capturable=config.cuda_graph,
             )
         sgd = torch.optim.SGD(
@@ -103,8 +104,9 @@ class Trainer:
             lr=config.lr,
             momentum=config.momentum,
             weight_decay=config.weight_decay,
-            # On the CPU its threads take longer to come together than the step takes.
+            # On the CPU the threads of the fused step take longer to come together than it takes.
             fused=self.device.type == "cuda",
+            foreach=self.device.type == "cpu",
         )
         if config.momentum:
             # torch would reserve them without a value in the first step, and leave them so where the scaler skips it.

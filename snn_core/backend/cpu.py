@@ -96,6 +96,8 @@ class Layout(NamedTuple):
     items: int
     borders: int
     zeros: np.ndarray
+    at_numbers: int
+    at_zeros: int
 
 
 def _clamp(value: int, lowest: int, highest: int) -> int:
@@ -144,9 +146,10 @@ def _layout(plan: Plan, dtype: torch.dtype, T: int, N: int, sizes: tuple[int, ..
     scratch = at + 2 * L * plan.widest
     blocks = -(-N // S)
     per = -(-blocks // _clamp(GRADIENTS // max(gradient, 1), 4, 64)) if blocks else 1
+    zeros = np.append(np.zeros(plan.widest, number), number(1))
     return Layout(
         table, numbers, L, S, per, scratch, weights, states, plan.widest, gradient, -(-blocks // per), borders,
-        np.append(np.zeros(plan.widest, number), number(1)),
+        zeros, numbers.ctypes.data, zeros.ctypes.data,
     )  # fmt: skip
 
 
@@ -162,6 +165,29 @@ def _columns(stage: Stage) -> list[int]:
     ]
 
 
+@lru_cache(maxsize=256)
+def _places(plan: Plan) -> tuple[np.ndarray, list[int]]:
+    """Return the places of a plan's tensors in its table, and which of them are parameters."""
+    columns = [(k, column) for k, stage in enumerate(plan.stages) for column in _columns(stage)]
+    parameters = [n for n, (_, column) in enumerate(columns) if kernels.PARAMETER <= column < kernels.SIZE]
+    return np.array([k * kernels.COLUMNS + column for k, column in columns]), parameters
+
+
+@lru_cache(maxsize=256)
+def _pieces(plan: Plan, N: int, sizes: tuple[int, ...]) -> list[tuple[bool, int, int]]:
+    """Return where the gradient of each tensor lies: among those of first states or not, and from where to where."""
+    found, ends, left = [], [0, 0], list(sizes)
+    for stage in plan.stages:
+        weight = stage.outputs * (stage.inputs if stage.kernel == "linear" else 2 * stage.outputs)
+        for column in _columns(stage):
+            is_state = column >= kernels.FIRST
+            size = N * stage.outputs if is_state else stage.outputs if column == kernels.BIAS else weight
+            size = left.pop(0) if kernels.PARAMETER <= column < kernels.SIZE else size
+            found.append((is_state, ends[is_state], ends[is_state] + size))
+            ends[is_state] += size
+    return found
+
+
 class _Call:
     """What both directions have in common: the layout of the plan, and the tensors as kernels read them."""
 
@@ -171,37 +197,35 @@ class _Call:
         self.x = _strided(self.dtype, x_seq)
         self.tensors = [None if one is None else _in(self.dtype, one)[0] for one in tensors]
         self.T, self.N, _ = x_seq.shape
-        places = [(k, column) for k, stage in enumerate(plan.stages) for column in _columns(stage)]
-        sizes = tuple(
-            one.numel()
-            for one, (_, column) in zip(tensors, places, strict=True)
-            if one is not None and kernels.PARAMETER <= column < kernels.SIZE
-        )
-        self.layout = own = _layout(plan, self.dtype, self.T, self.N, sizes)
+        places, parameters = _places(plan)
+        self.sizes = tuple([tensors[n].numel() for n in parameters])  # type: ignore[union-attr]
+        self.layout = own = _layout(plan, self.dtype, self.T, self.N, self.sizes)
         self.table = own.table.copy()
-        for one, place in zip(self.tensors, places, strict=True):
-            self.table[place] = 0 if one is None else one.data_ptr()
+        self.table.ravel()[places] = [0 if one is None else one.data_ptr() for one in self.tensors]
         self.weights = self.empty(own.weights)
         self.arguments = np.array(
             [
-                0, own.items, len(plan.stages), self.T, self.N, own.steps, own.samples, own.per,
-                self.x.data_ptr(), *self.x.stride(), self.table.ctypes.data, own.numbers.ctypes.data,
+                0, 0, 0, own.numbers.itemsize, own.items, len(plan.stages), self.T, self.N,
+                own.steps, own.samples, own.per,
+                self.x.data_ptr(), *self.x.stride(), self.table.ctypes.data, own.at_numbers,
                 own.scratch, self.weights.data_ptr(), own.weights, own.states,
                 *[0] * (kernels.ARGUMENTS - kernels.BORDERS),
             ],
             np.int64,
         )  # fmt: skip
 
-    def run(self, name: str, **arguments: Tensor | np.ndarray | int | None) -> None:
+    def run(self, name: str, **arguments: Tensor | int | None) -> None:
         """Run a kernel; ``arguments`` keeps what is at their addresses alive meanwhile."""
-        own = self.layout.numbers
-        number: Any = own.dtype.type
+        own = self.layout
+        number: Any = own.numbers.dtype.type
         for argument, value in arguments.items():
-            self.arguments[getattr(kernels, argument)] = _address(value)
+            at = value.data_ptr() if isinstance(value, Tensor) else value or 0
+            self.arguments[getattr(kernels, argument)] = at
         _ready_to_run(number)
         if len(self.weights):
-            threads.run(kernels.address("transpose_weights", number), self.arguments, own, 1)
-        threads.run(kernels.address(name, number), self.arguments, own, self.layout.items)
+            threads.run(kernels.address("transpose_weights", number), self.arguments, own.at_numbers, 1, 0)
+        size = own.scratch * own.samples * own.numbers.itemsize
+        threads.run(kernels.address(name, number), self.arguments, own.at_numbers, own.items, size)
 
     def run_backward(self, **arguments: Any) -> Tensor:
         """Return the gradients of weights and parameters, one after the other, and the sum of losses."""
@@ -210,21 +234,16 @@ class _Call:
         self.run(
             "scan_backward",
             WIDEST=own.widest,
-            ZEROS=own.zeros,
+            ZEROS=own.at_zeros,
             SUMS=sums,
             SUM_SIZE=own.gradient + 1,
             **arguments,
         )
-        return sums.sum(0)
+        # By numpy, in their order: the threads of torch would compete with those of the kernels.
+        return torch.from_numpy(np.add.reduce(sums.numpy(), axis=0))
 
     def empty(self, *shape: int) -> Tensor:
         return torch.empty(shape, dtype=self.dtype)
-
-
-def _address(value: Tensor | np.ndarray | int | None) -> int:
-    if isinstance(value, Tensor):
-        return value.data_ptr()
-    return value.ctypes.data if isinstance(value, np.ndarray) else value or 0
 
 
 def _strided(dtype: torch.dtype, tensor: Tensor) -> Tensor:
@@ -253,18 +272,32 @@ def scan_backward(
     borders: Tensor,
     tensors: Sequence[Tensor | None],
     plan: Plan,
+    needs_x: bool = True,
 ) -> list[Tensor]:
     """Return the gradients of x_seq and of all tensors; see :func:`scan`."""
     call = _Call(x_seq, tensors, plan)
     shapes.check_backward(grad_y, grad_last, x_seq, plan, borders)
     g_y = None if grad_y is None else _strided(call.dtype, grad_y)
     g_last = None if grad_last is None else _in(call.dtype, grad_last)[0]
-    g_x, g_first = call.empty(*x_seq.shape), call.empty(call.N * plan.state_size)
+    g_x = call.empty(*x_seq.shape) if needs_x else call.empty(0)
+    g_first = call.empty(call.N * plan.state_size)
     by = (0, 0, 0) if g_y is None else g_y.stride()
     sums = call.run_backward(
-        BORDERS=borders, G_Y=g_y, G_T=by[0], G_N=by[1], G_I=by[2], G_LAST=g_last, G_X=g_x, G_FIRST=g_first
+        BORDERS=borders,
+        G_Y=g_y,
+        G_T=by[0],
+        G_N=by[1],
+        G_I=by[2],
+        G_LAST=g_last,
+        G_X=g_x if needs_x else None,
+        G_FIRST=g_first,
     )
-    return [*_out(x_seq.dtype, g_x), *_split(plan, tensors, sums, g_first, call.N)]
+    return [*_out(x_seq.dtype, g_x), *_split(call, tensors, sums, g_first)]
+
+
+@lru_cache(maxsize=64)
+def _factor(scale: float, dtype: torch.dtype) -> Tensor:
+    return torch.tensor([scale], dtype=dtype)
 
 
 def mean_loss(
@@ -284,26 +317,21 @@ def mean_loss(
     """
     call = _Call(x_seq, tensors, plan)
     out = call.empty(call.N, plan.stages[-1].outputs)
-    factor = torch.tensor([scale], dtype=call.dtype)
+    factor = _factor(scale, call.dtype)
     sums = call.run_backward(LOSS=LOSSES[loss], SKIP=skip, SCALE=factor, LABELS=labels, OUT=out)
-    found = _split(plan, tensors, sums, None, call.N)
-    return sums[-1] / call.N, out, found
+    return sums[-1] / call.N, out, _split(call, tensors, sums)
 
 
 def _split(
-    plan: Plan, tensors: Sequence[Tensor | None], sums: Tensor, first: Tensor | None, N: int
+    call: _Call, tensors: Sequence[Tensor | None], sums: Tensor, first: Tensor | None = None
 ) -> list[Tensor]:
     """Return the gradients of a plan's tensors, which lie one after the other in ``sums`` and ``first``."""
-    found, left, at, state = [], list(tensors), 0, 0
-    for stage in plan.stages:
-        for column in _columns(stage):
-            tensor = left.pop(0)
-            is_state = column >= kernels.FIRST
-            size = N * stage.outputs if is_state else stage.outputs if tensor is None else tensor.numel()
-            start, source = (state, first) if is_state else (at, sums)
-            if tensor is None or source is None:
-                found.append(sums.new_empty(0))
-            else:
-                found.append(source[start : start + size].view(tensor.shape).to(tensor.dtype))
-            state, at = (state + size, at) if is_state else (state, at + size)
+    found = []
+    for tensor, (is_state, start, end) in zip(tensors, _pieces(call.plan, call.N, call.sizes), strict=True):
+        source = first if is_state else sums
+        if tensor is None or source is None:
+            found.append(sums.new_empty(0))
+        else:
+            gradient = source[start:end].view(tensor.shape)
+            found.append(gradient if tensor.dtype is call.dtype else gradient.to(tensor.dtype))
     return found

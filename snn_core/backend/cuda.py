@@ -410,6 +410,7 @@ def scan_backward(
     borders: Tensor,
     tensors: Sequence[Tensor | None],
     plan: Plan,
+    needs_x: bool = True,
 ) -> list[Tensor]:
     """Return the gradients of x_seq and of all tensors; see :func:`scan`."""
     shapes.check_backward(grad_y, grad_last, x_seq, plan)
@@ -425,7 +426,7 @@ def scan_backward(
             gradient, gradients = call.backward(gradient, last)
             found[:0] = gradients
     return [
-        gradient,  # type: ignore[list-item]
+        gradient if needs_x else x_seq.new_empty(0),  # type: ignore[list-item]
         *(
             x_seq.new_empty(0) if one is None else g.view(one.shape).to(one.dtype)
             for g, one in zip(found, tensors, strict=True)

@@ -180,10 +180,11 @@ def value_of(result: Tensor) -> Tensor:
 
 
 def _are_classes(labels: Tensor, samples: int, *classes: int) -> bool:
-    if len(classes) != 1 or labels.dtype != torch.int64 or labels.shape != (samples,) or not samples:
+    fits = len(classes) == 1 and labels.dtype == torch.int64 and labels.shape == (samples,)
+    if not (fits and samples and labels.device.type == "cpu"):
         return False
-    lowest, highest = labels.aminmax()
-    return int(lowest) >= 0 and int(highest) < classes[0] and labels.is_contiguous()
+    numbers = labels.numpy()
+    return bool(numbers.min() >= 0 and numbers.max() < classes[0]) and labels.is_contiguous()
 
 
 def backward(result: Tensor, labels: Tensor, loss: str) -> tuple[Tensor, Tensor] | None:

@@ -3,8 +3,8 @@
 ``scan`` takes x_seq ``[T, N, K]``, the tensors of all stages in their order, see
 :class:`snn_core.backend.plan.Stage`, and the plan in flat lists. It returns y_seq ``[T, N, J]``, the last states of all
 stages, each ``[N, J]``, one after the other in one flat tensor, and those at the borders of segments, which
-``scan_backward`` needs; that returns the gradients of x_seq and of all tensors. A tensor may be None: states that begin
-at their initial value, a bias that is not there, gradients that are zero.
+``scan_backward`` needs; that returns the gradients of x_seq, empty unless it needs one, and of all tensors. A tensor
+may be None: states that begin at their initial value, a bias that is not there, gradients that are zero.
 
 The two are joined by a ``torch.autograd.Function`` under the Autograd key, which costs a tenth of what
 ``torch.library.register_autograd`` does: no zeros are made for outputs that nobody differentiates.
@@ -27,7 +27,9 @@ from snn_core.backend.plan import Plan, plan_of
 _PLAN = "Tensor?[] tensors, str[] kernels, int[] sizes, float[] numbers"
 SCHEMAS = {
     "scan": f"(Tensor x_seq, {_PLAN}) -> (Tensor y_seq, Tensor last, Tensor borders)",
-    "scan_backward": f"(Tensor? grad_y, Tensor? grad_last, Tensor x_seq, Tensor borders, {_PLAN}) -> Tensor[]",
+    "scan_backward": (
+        f"(Tensor? grad_y, Tensor? grad_last, Tensor x_seq, Tensor borders, {_PLAN}, bool needs_x) -> Tensor[]"
+    ),
 }
 
 _library = torch.library.Library("snn_core", "DEF")
@@ -45,9 +47,9 @@ def _scan_of(kernels: Any, x_seq: Tensor, tensors: Any, *flat: Any) -> tuple[Ten
 
 
 def _scan_backward_of(kernels: Any, *arguments: Any) -> list[Tensor]:
-    *given, tensors, names, sizes, numbers = arguments
-    # An op's results must not share memory, as parts of one sum do.
-    return [one.clone() for one in kernels.scan_backward(*given, tensors, _plan((names, sizes, numbers)))]
+    *given, tensors, names, sizes, numbers, needs_x = arguments
+    found = kernels.scan_backward(*given, tensors, _plan((names, sizes, numbers)), needs_x)
+    return [one.clone() for one in found]  # an op's results must not share memory, as parts of one sum do
 
 
 for _kernels_of, _key in ((cpu, "CPU"), (cuda, "CUDA")):
@@ -79,11 +81,14 @@ def _fake_backward(
     x_seq: Tensor,
     borders: Tensor,
     tensors: Sequence[Tensor | None],
-    *flat: Any,
+    kernels: Any,
+    sizes: Any,
+    numbers: Any,
+    needs_x: bool,
 ) -> list[Tensor]:
     return [
         x_seq.new_empty(0) if one is None else torch.empty(one.shape, dtype=one.dtype, device=one.device)
-        for one in (x_seq, *tensors)
+        for one in (x_seq if needs_x else None, *tensors)
     ]
 
 
@@ -102,7 +107,7 @@ def _operations_backward(
     g: Any, last: Any, x_shape: Any, borders: Any, tensors: Any, *flat: Any, **_: Any
 ) -> int:
     return 3 * _operations(
-        x_shape, tensors, *flat
+        x_shape, tensors, *flat[:3]
     )  # the forward pass again, gradients of inputs and of weights
 
 
@@ -115,9 +120,11 @@ class _Dispatched:
             return _ops.scan(x, tensors, *plan.flat)
 
     @staticmethod
-    def scan_backward(g: Any, last: Any, x: Tensor, borders: Tensor, tensors: Any, plan: Plan) -> Any:
+    def scan_backward(
+        g: Any, last: Any, x: Tensor, borders: Tensor, tensors: Any, plan: Plan, needs_x: bool
+    ) -> Any:
         with torch._C._AutoDispatchBelowAutograd():
-            return _ops.scan_backward(g, last, x, borders, tensors, *plan.flat)
+            return _ops.scan_backward(g, last, x, borders, tensors, *plan.flat, needs_x)
 
 
 def _kernels(tensor: Tensor) -> Any:
@@ -159,8 +166,8 @@ class _Scan(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         _refuse_second_derivative()
         x_seq, borders, *tensors = ctx.saved_tensors
-        found = ctx.kernels.scan_backward(grad_y, grad_last, x_seq, borders, tensors, ctx.plan)
         needed = ctx.needs_input_grad[2:]
+        found = ctx.kernels.scan_backward(grad_y, grad_last, x_seq, borders, tensors, ctx.plan, needed[0])
         return None, None, *(g if need else None for g, need in zip(found, needed, strict=True))
 
 

@@ -25,7 +25,7 @@ from snn_core.backend.compiled import function_at, row
 from snn_core.backend.plan import DENSE, ELEMENT_WISE, MOST_OWN, NONE
 from snn_core.backend.products import add_product
 from snn_core.backend.rows import OWN
-from snn_core.backend.threads import add
+from snn_core.backend.threads import SCRATCH, add
 from snn_core.backend.tile import address_of, array_at, call, copy
 
 LINEAR, CELL = range(2)
@@ -314,11 +314,19 @@ def _end_backward(table, K, N, lo, n, one, size, g_first, gradient, w):
 
 #: The arguments of the kernels, integers and addresses, in their order; ``COUNTER`` is the next item of work.
 (
-    COUNTER, ITEMS, STAGES_OF, STEPS, SAMPLES_OF, SEGMENT, BLOCK, PER_ITEM,
+    COUNTER, THREADS, _SCRATCH, NUMBER_BYTES, ITEMS, STAGES_OF, STEPS, SAMPLES_OF, SEGMENT, BLOCK, PER_ITEM,
     X, X_T, X_N, X_I, TABLE, CONSTANTS, SCRATCH_SIZE, TRANSPOSED, TRANSPOSED_SIZE, STATE_SIZE, BORDERS, Y_SEQ, LAST,
     WIDEST, G_Y, G_T, G_N, G_I, G_LAST, G_X, G_FIRST, SUMS, SUM_SIZE, LOSS, SKIP, SCALE, LABELS, OUT, ZEROS,
     ARGUMENTS,
-) = range(38)  # fmt: skip
+) = range(41)  # fmt: skip
+
+
+@row
+def _scratch(a, one):
+    """Return a part of the scratch memory that no other thread has."""
+    size = a[SCRATCH_SIZE] * a[BLOCK]
+    thread = add(address_of(a, THREADS), 1)
+    return array_at(a[SCRATCH] + thread * size * a[NUMBER_BYTES], (size,), one)
 
 
 def transpose_weights(arguments, numbers):
@@ -341,8 +349,7 @@ def scan_forward(arguments, numbers):
     )
     out, states = array_at(a[Y_SEQ], (T * N * J,), one), array_at(a[LAST], (size,), one)
     between = array_at(a[BORDERS], ((segments - 1) * size,), one)
-    memory = np.empty(a[SCRATCH_SIZE] * S, c.dtype)
-    w = array_at(address_of(memory, 0), (len(memory),), one)  # an array whose users need not be counted
+    w = _scratch(a, one)
     while True:
         item = add(address_of(a, COUNTER), 1)
         if item >= a[ITEMS]:
@@ -363,7 +370,6 @@ def scan_forward(arguments, numbers):
                     copy(w, y + t * n * J, ((t0 + t) * N + lo) * J, out, n * J)
                 _carry(st, K, steps, n, w)
             _store_states(st, K, states, N, lo, n, w)
-    memory[0] = one  # not freed before
 
 
 @row
@@ -443,8 +449,7 @@ def scan_backward(arguments, numbers):
     zeros, scale = array_at(a[ZEROS], (a[WIDEST] + 1,), one), array_at(a[SCALE], (1,), one)
     sums = array_at(a[SUMS], (a[ITEMS], a[SUM_SIZE]), one)
     g_input = array_at(a[G_X], (T * N * features,), one)
-    memory = np.empty(a[SCRATCH_SIZE] * S, c.dtype)
-    w = array_at(address_of(memory, 0), (len(memory),), one)
+    w = _scratch(a, one)
     while True:
         item = add(address_of(a, COUNTER), 1)
         if item >= a[ITEMS]:
@@ -482,7 +487,6 @@ def scan_backward(arguments, numbers):
                         copy(w, g + t * n * features, ((t0 + t) * N + lo) * features, g_input, n * features)
             _end_backward(st, K, N, lo, n, one, size, a[G_FIRST], gradient, w)
         gradient[a[SUM_SIZE] - 1] = lost
-    memory[0] = one
 
 
 @cache

@@ -24,12 +24,14 @@ from snn_core.backend.tile import address_of, call
 #: What the threads know of a job: its number while it is open, else 0; the addresses of function, arguments and
 #: numbers; and how many threads are at it besides the caller.
 OPEN, FUNCTION, ARGUMENTS, NUMBERS, USERS, SIZE = range(6)
+#: Where the arguments of a job say the address of its scratch memory.
+SCRATCH = 2
 #: How often a thread looks for another job at once, for about 0.1 ms, and how often after naps of ``NAP``
 #: microseconds, before it sleeps in Python, where waking it takes the lock of the interpreter.
 LOOKS, NAPS, NAP = 10_000, 1_000, 20
-#: How often a caller looks for others to finish, for about 0.5 ms, before it takes it that something else keeps their
+#: How often a caller looks for others to finish, for about 2 ms, before it takes it that something else keeps their
 #: core busy, and does so many jobs alone.
-MOST_LOOKS, JOBS_ALONE = 50_000, 30
+MOST_LOOKS, JOBS_ALONE = 300_000, 30
 _nap = types.ExternalFunction("usleep", types.int32(types.uint32))
 
 
@@ -86,6 +88,13 @@ class _Threads:
         self.process, self.lock, self.number, self.alone_until = os.getpid(), threading.Lock(), 0, 0
         self.job = np.zeros(SIZE, np.int64)
         self.beds: list[threading.Lock] = []
+        self.memory = np.empty(0, np.uint8)
+
+    def memory_of(self, size: int) -> int:
+        """Return the address of scratch memory, which stays: that of a fresh allocation is slow when first touched."""
+        if size > len(self.memory):
+            self.memory = np.empty(size + 64, np.uint8)
+        return self.memory.ctypes.data
 
     def wake(self, count: int) -> None:
         while len(self.beds) < count:
@@ -107,20 +116,27 @@ class _Threads:
 _threads = _Threads()
 
 
-def run(function: int, arguments: np.ndarray, numbers: np.ndarray, items: int) -> None:
-    """Call ``function(arguments, numbers)``, in as many threads as torch uses; it takes its items from a counter."""
+def run(function: int, arguments: np.ndarray, numbers: int, items: int, scratch: int) -> None:
+    """Call ``function(arguments, numbers)``, the latter an address, in as many threads as torch uses.
+
+    The function takes its items from a counter. Each thread has ``scratch`` bytes, whose address the arguments say.
+    """
     global _threads
     if _threads.process != os.getpid():
         _threads = _Threads()
-    threads, own = _threads, (function, arguments.ctypes.data, numbers.ctypes.data)
+    threads, own = _threads, (function, arguments.ctypes.data, numbers)
     helpers = min(torch.get_num_threads(), items) - 1
-    if helpers > 0 and threads.number < threads.alone_until:
-        threads.number, helpers = threads.number + 1, 0
-    if helpers < 1 or not threads.lock.acquire(blocking=False):  # another thread of Python has them
+    if not threads.lock.acquire(blocking=False):  # another thread of Python has them
+        memory = np.empty(scratch, np.uint8)
+        arguments[SCRATCH] = memory.ctypes.data
         _run(threads.job, 0, *own, False)
         return
     try:
+        arguments[SCRATCH] = threads.memory_of((helpers + 1) * scratch)
         threads.number += 1
+        if helpers < 1 or threads.number < threads.alone_until:
+            _run(threads.job, 0, *own, False)
+            return
         threads.wake(helpers)
         if _run(threads.job, threads.number, *own, True) > MOST_LOOKS:
             threads.alone_until = threads.number + JOBS_ALONE

@@ -207,11 +207,22 @@ def _address_of(array: np.ndarray, at: int) -> np.ndarray:
     return array[at:]
 
 
+def _poison(arguments: np.ndarray, one: np.floating) -> np.ndarray:
+    size = arguments[scan.SCRATCH_SIZE] * arguments[scan.BLOCK]
+    return np.full(size, np.nan, one.dtype)
+
+
 def _add(counter: np.ndarray, value: int) -> int:
     """What ``threads.add`` does."""
     before = counter[0]
     counter[0] += value
     return before
+
+
+def _numbers_at(arguments: np.ndarray, address: int) -> np.ndarray:
+    """What the pointer to a plan's numbers gives a kernel."""
+    like = np.float32(0) if arguments[scan.NUMBER_BYTES] == 4 else np.float64(0)
+    return _array_at(address, (arguments[scan.STAGES_OF] * scan.NUMBERS,), like)
 
 
 def _copy(source: np.ndarray, at: int, to: int, target: np.ndarray, count: int) -> None:
@@ -264,15 +275,12 @@ def interpreted() -> Iterator[None]:
         patch.setattr(
             threads,
             "run",
-            lambda number, arguments, numbers, _: list(functions.values())[number - 1](
-                arguments, numbers.ravel()
+            lambda number, arguments, numbers, *_: list(functions.values())[number - 1](
+                arguments, _numbers_at(arguments, numbers)
             ),
         )
         # Scratch that is read before it is written would poison the results.
-        poisoned = types.SimpleNamespace(
-            empty=lambda size, dtype: np.full(size, np.nan, dtype), exp=np.exp, log=np.log
-        )
-        patch.setattr(scan, "np", poisoned)
+        patch.setattr(scan, "_scratch", _poison)
         patch.setattr(cpu, "_layout", cpu._layout.__wrapped__)
         for name, value in {
             "array_at": _array_at,

@@ -279,7 +279,7 @@ def test_opcheck(gradient):
     x_seq, flat = torch.randn(4, 2, 7), _flat(parts)
     if gradient:
         borders = torch.ops.snn_core.scan(x_seq, tensors, *flat)[2]
-        arguments = (torch.randn(4, 2, 3), None, x_seq, borders, tensors, *flat)
+        arguments = (torch.randn(4, 2, 3), None, x_seq, borders, tensors, *flat, True)
         torch.library.opcheck(torch.ops.snn_core.scan_backward.default, arguments)
     else:
         leaves = [None if one is None else one.requires_grad_() for one in tensors]

@@ -66,8 +66,9 @@ class OnTheShim(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kernel = getattr(cuda, func._schema.name.partition("::")[2], None)
         if func.namespace == "snn_core" and kernel:
+            args, needs_x = (args[:-1], args[-1:]) if isinstance(args[-1], bool) else (args, ())
             *tensors, names, sizes, numbers = args
-            return kernel(*tensors, plan_of(tuple(names), tuple(sizes), tuple(numbers)))
+            return kernel(*tensors, plan_of(tuple(names), tuple(sizes), tuple(numbers)), *needs_x)
         return func(*args, **(kwargs or {}))
 
 

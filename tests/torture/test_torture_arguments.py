@@ -207,6 +207,7 @@ def test_every_flag_of_every_command_line_is_tried():
             "--tb",
             "--overwrite",
             "--quick",
+            "--short",
             "--scheduler",
         }
         assert offered - set(flags) <= switches | {"--resume"}, name

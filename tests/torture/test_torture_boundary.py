@@ -252,7 +252,7 @@ def ops_calls() -> dict[str, tuple[list[Tensor], Callable[..., object]]]:
         "scan_backward": (
             [torch.rand(T, N, H), torch.rand(states), x_seq, torch.rand(0), *tensors],
             lambda g, last, x, borders, *rest: op.scan_backward(
-                g, last, x, borders, rest, kernels, sizes, numbers
+                g, last, x, borders, rest, kernels, sizes, numbers, True
             ),
         ),
     }
