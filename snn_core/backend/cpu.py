@@ -108,8 +108,8 @@ def _clamp(value: int, lowest: int, highest: int) -> int:
 def _layout(plan: Plan, dtype: torch.dtype, T: int, N: int, sizes: tuple[int, ...]) -> Layout:
     """Lay a plan out; ``sizes`` are the numbers of elements of its parameters."""
     number: Any = np.float32 if dtype == torch.float32 else np.float64
-    stages, S = plan.stages, plan.samples(N)
-    L, borders = plan.segments(T, N)
+    stages, S = plan.stages, plan.samples
+    L, borders = plan.segments(T)
     table = np.zeros((len(stages), kernels.COLUMNS), np.int64)
     numbers = np.zeros((len(stages), kernels.NUMBERS), number)
     at, weights, gradient, states, left = L * stages[0].inputs, 0, 0, 0, list(sizes)

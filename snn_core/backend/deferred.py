@@ -204,7 +204,7 @@ def backward(result: Tensor, labels: Tensor, loss: str) -> tuple[Tensor, Tensor]
         (fresh and not heard and not x_seq.requires_grad)
         and x_seq.device.type == "cpu"
         and x_seq.dtype in (torch.float32, torch.float64)
-        and plan.plan_of(*flat).segments(*x_seq.shape[:2])[1] == 0
+        and plan.plan_of(*flat).segments(len(x_seq))[1] == 0
         and _are_classes(labels, *result.size_of)
     )
     if not known:

@@ -67,7 +67,7 @@ def _on_one_device(*tensors: Tensor | None) -> None:
 def _fake(x_seq: Tensor, tensors: Sequence[Tensor | None], *flat: Any) -> tuple[Tensor, ...]:
     _on_one_device(x_seq, *tensors)
     plan, (T, N, _) = _plan(flat), x_seq.shape
-    borders = 0 if x_seq.device.type == "cuda" else plan.segments(T, N)[1]
+    borders = 0 if x_seq.device.type == "cuda" else plan.segments(T)[1]
     return (
         x_seq.new_empty(T, N, plan.stages[-1].outputs),
         x_seq.new_empty(N * plan.state_size),

@@ -30,8 +30,8 @@ NONE, ELEMENT_WISE, DENSE = range(3)
 FIRE = ("v_initial", "v_threshold", "keep", "jump", "slope_1", "slope_h", "a", "b")
 MOST_OWN = 6
 _LENGTH = len(FIRE) + MOST_OWN
-#: Samples of a block on the CPU: of few, so that each core has some, and of many; neurons where none are connected.
-SAMPLES, FEW, COLUMNS = (16, 32), 64, 1024
+#: Samples of a block on the CPU; neurons of a block where none are connected.
+SAMPLES, COLUMNS = 16, 1024
 #: Numbers that a block may have in a core's cache, and the fewest steps of a segment nevertheless.
 SCRATCH, FEWEST_STEPS = 1 << 20, 8
 
@@ -101,18 +101,17 @@ class Plan:
         self.widest = max(max(stage.inputs, stage.outputs) for stage in self.stages)
         self.width = self.stages[0].inputs + sum(stage.width for stage in self.stages) + 2 * self.widest
 
-    def samples(self, N: int) -> int:
-        """Return how many samples make a block on the CPU."""
-        if not self.is_dense:
-            return COLUMNS
-        return SAMPLES[1] if N > FEW else SAMPLES[0]
+    @property
+    def samples(self) -> int:
+        """How many samples make a block on the CPU."""
+        return SAMPLES if self.is_dense else COLUMNS
 
-    def segments(self, T: int, N: int) -> tuple[int, int]:
+    def segments(self, T: int) -> tuple[int, int]:
         """Return the steps of a segment of T, and how many borders there are between segments.
 
         States are kept at the borders, and the backward pass computes a segment forward again.
         """
-        steps = max(min(T, SCRATCH // (self.width * self.samples(N))), min(T, FEWEST_STEPS))
+        steps = max(min(T, SCRATCH // (self.width * self.samples)), min(T, FEWEST_STEPS))
         steps = -(-T // -(-T // steps))
         return steps, -(-T // steps) - 1
 

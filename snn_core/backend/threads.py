@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -29,9 +30,9 @@ SCRATCH = 2
 #: How often a thread looks for another job at once, for about 0.1 ms, and how often after naps of ``NAP``
 #: microseconds, before it sleeps in Python, where waking it takes the lock of the interpreter.
 LOOKS, NAPS, NAP = 10_000, 1_000, 20
-#: How often a caller looks for others to finish, for about 2 ms, before it takes it that something else keeps their
-#: core busy, and does so many jobs alone.
-MOST_LOOKS, JOBS_ALONE = 300_000, 30
+#: A caller that waits for others longer than it worked, and for over about 0.3 ms, takes it that something else keeps
+#: their core busy, and does so many jobs alone. A look takes about so many seconds.
+MOST_LOOKS, JOBS_ALONE, LOOK = 50_000, 30, 7e-9
 _nap = types.ExternalFunction("usleep", types.int32(types.uint32))
 
 
@@ -138,7 +139,9 @@ def run(function: int, arguments: np.ndarray, numbers: int, items: int, scratch:
             _run(threads.job, 0, *own, False)
             return
         threads.wake(helpers)
-        if _run(threads.job, threads.number, *own, True) > MOST_LOOKS:
+        began = time.perf_counter()
+        looks = _run(threads.job, threads.number, *own, True)
+        if looks > MOST_LOOKS and 2 * LOOK * looks > time.perf_counter() - began:
             threads.alone_until = threads.number + JOBS_ALONE
     finally:
         threads.lock.release()

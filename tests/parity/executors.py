@@ -292,7 +292,7 @@ def interpreted() -> Iterator[None]:
             patch.setattr(scan, name, value)
         for name, value in {"add_tile": _add_tile, "lanes": _lanes, "ROWS": 3}.items():
             patch.setattr(products, name, value)
-        for name, value in {"SAMPLES": (2, 2), "COLUMNS": 8, "SCRATCH": 1, "FEWEST_STEPS": 2}.items():
+        for name, value in {"SAMPLES": 2, "COLUMNS": 8, "SCRATCH": 1, "FEWEST_STEPS": 2}.items():
             patch.setattr(plan, name, value)
         yield
 
