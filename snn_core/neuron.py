@@ -83,10 +83,6 @@ class SpikingNeuron(CellModule):
         self.store_v_seq = check_flag(f"{name}: store_v_seq", store_v_seq)
         self._v_records: list[Tensor] = []
 
-    def initial_v(self, x: Tensor) -> Tensor:
-        """Return v[t-1] for a step of the shape of ``x``: the state, or its initial value."""
-        return self.checked_state("v", x, 0.0 if self.v_reset is None else self.v_reset)
-
     def _keep(self, state: tuple[Tensor, ...], y: Tensor) -> None:
         super()._keep(state, y)
         if self.store_v_seq:

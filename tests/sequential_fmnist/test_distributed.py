@@ -21,7 +21,8 @@ from sequential_fmnist.training import Trainer, fit
 
 pytestmark = pytest.mark.xdist_group("distributed")
 
-CLI = ["--source", "embedded", "--epochs", "1", "--hidden", "128", "-b", "257", "--tb"]
+# Of 513 images, since with some other sizes one potential lies so near the threshold that rounding decides on a spike.
+CLI = ["--source", "embedded", "--epochs", "1", "--hidden", "128", "-b", "513", "--tb"]
 
 
 @pytest.fixture(scope="module")
