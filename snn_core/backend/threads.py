@@ -1,9 +1,9 @@
 """Threads that share the work of a kernel out among themselves.
 
 A job is a function and its arguments at an address. Each thread takes one item of it after the other, from a counter,
-until none is left; the caller works too, and waits only for items that another thread has begun. So a core that other
-programs keep busy delays nothing, where the threads of OpenMP all have to arrive before any may leave. A thread that
-finds no job for a while sleeps until the next one. A process that was forked has threads of its own.
+until none is left; the caller works too, and waits only for items that another thread has begun, where the threads of
+OpenMP all have to arrive before any may leave. A thread that finds no job for a while sleeps until the next one. A
+process that was forked has threads of its own.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from snn_core.backend.compiled import entry
 from snn_core.backend.tile import address_of, call
 
 #: What the threads know of a job: its number while it is open, else 0; the addresses of function, arguments and
-#: numbers; and how many threads are at it besides the caller.
-OPEN, FUNCTION, ARGUMENTS, NUMBERS, USERS, SIZE = range(6)
+#: numbers; how many threads may still join the caller; and how many have come and not yet left.
+OPEN, FUNCTION, ARGUMENTS, NUMBERS, PLACES, USERS, SIZE = range(7)
 #: Where the arguments of a job say the address of its scratch memory.
 SCRATCH = 2
 #: How often a thread looks for another job at once, for about 0.1 ms, and how often after naps of ``NAP``
 #: microseconds, before it sleeps in Python, where waking it takes the lock of the interpreter.
 LOOKS, NAPS, NAP = 10_000, 1_000, 20
-#: A caller that waits for others longer than it worked, and for over about 0.3 ms, takes it that something else keeps
-#: their core busy, and does so many jobs alone. A look takes about so many seconds.
+#: A caller that waits for others for more than half of a job, and for over about 0.3 ms, assumes that something else
+#: keeps their core busy, and does the next jobs alone. A look takes about ``LOOK`` seconds.
 MOST_LOOKS, JOBS_ALONE, LOOK = 50_000, 30, 7e-9
 _nap = types.ExternalFunction("usleep", types.int32(types.uint32))
 
@@ -59,7 +59,8 @@ def _serve(job: np.ndarray, last: int, looks: int, naps: int) -> int:
                 _nap(NAP)
             continue
         add(address_of(job, USERS), 1)
-        if add(address_of(job, OPEN), 0) == number:  # now it stays open, or at least its arguments do
+        # Now the job's arguments stay. Threads that an earlier job woke may be more than this one has scratch for.
+        if add(address_of(job, OPEN), 0) == number and add(address_of(job, PLACES), -1) > 0:
             call(job[FUNCTION], (job[ARGUMENTS], job[NUMBERS]))
         add(address_of(job, USERS), -1)
         last, idle = number, 0
@@ -67,13 +68,13 @@ def _serve(job: np.ndarray, last: int, looks: int, naps: int) -> int:
 
 
 @entry
-def _run(job: np.ndarray, number: int, function: int, arguments: int, numbers: int, shared: bool) -> int:
+def _run(job: np.ndarray, number: int, function: int, arguments: int, numbers: int, helpers: int) -> int:
     """Run a job, and return how often the caller looked whether the others had finished."""
     looks = 0
-    if not shared:
+    if helpers == 0:
         call(function, (arguments, numbers))
         return looks
-    job[FUNCTION], job[ARGUMENTS], job[NUMBERS] = function, arguments, numbers
+    job[FUNCTION], job[ARGUMENTS], job[NUMBERS], job[PLACES] = function, arguments, numbers, helpers
     add(address_of(job, OPEN), number)
     call(function, (arguments, numbers))
     add(address_of(job, OPEN), -number)
@@ -88,7 +89,7 @@ class _Threads:
     def __init__(self) -> None:
         self.process, self.lock, self.number, self.alone_until = os.getpid(), threading.Lock(), 0, 0
         self.job = np.zeros(SIZE, np.int64)
-        self.beds: list[threading.Lock] = []
+        self.sleeping: list[threading.Lock] = []
         self.memory = np.empty(0, np.uint8)
 
     def memory_of(self, size: int) -> int:
@@ -98,19 +99,20 @@ class _Threads:
         return self.memory.ctypes.data
 
     def wake(self, count: int) -> None:
-        while len(self.beds) < count:
-            bed = threading.Lock()
-            bed.acquire()
-            threading.Thread(target=self._work, args=(bed,), daemon=True, name="snn_core").start()
-            self.beds.append(bed)
-        for bed in self.beds[:count]:
-            if bed.locked():
-                bed.release()
+        """Let ``count`` threads look for jobs; the lock of one that sleeps is held."""
+        while len(self.sleeping) < count:
+            lock = threading.Lock()
+            lock.acquire()
+            threading.Thread(target=self._work, args=(lock,), daemon=True, name="snn_core").start()
+            self.sleeping.append(lock)
+        for lock in self.sleeping[:count]:
+            if lock.locked():
+                lock.release()
 
-    def _work(self, bed: threading.Lock) -> None:
+    def _work(self, lock: threading.Lock) -> None:
         last = 0
         while True:
-            bed.acquire()
+            lock.acquire()
             last = _serve(self.job, last, LOOKS, NAPS)
 
 
@@ -130,17 +132,17 @@ def run(function: int, arguments: np.ndarray, numbers: int, items: int, scratch:
     if not threads.lock.acquire(blocking=False):  # another thread of Python has them
         memory = np.empty(scratch, np.uint8)
         arguments[SCRATCH] = memory.ctypes.data
-        _run(threads.job, 0, *own, False)
+        _run(threads.job, 0, *own, 0)
         return
     try:
         arguments[SCRATCH] = threads.memory_of((helpers + 1) * scratch)
         threads.number += 1
         if helpers < 1 or threads.number < threads.alone_until:
-            _run(threads.job, 0, *own, False)
+            _run(threads.job, 0, *own, 0)
             return
         threads.wake(helpers)
         began = time.perf_counter()
-        looks = _run(threads.job, threads.number, *own, True)
+        looks = _run(threads.job, threads.number, *own, helpers)
         if looks > MOST_LOOKS and 2 * LOOK * looks > time.perf_counter() - began:
             threads.alone_until = threads.number + JOBS_ALONE
     finally:

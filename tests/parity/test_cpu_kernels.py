@@ -13,6 +13,7 @@ from executors import compiled
 from support_networks import output_and_gradients
 from torch import nn
 
+from snn_core.backend import scan as kernels
 from snn_core.backend import threads as workers
 from snn_core.layer import LinearRecurrentContainer, MultiStepContainer, SeqToANNContainer, SynapseFilter
 from snn_core.neuron import IFNode, MultiStepIFNode
@@ -64,6 +65,28 @@ def test_one_thread_of_torch_is_one_thread():
         torch.set_num_threads(1)
         with mock.patch.object(workers._threads, "wake", side_effect=AssertionError):
             IFNode(backend="numba").forward_sequence(torch.rand(3, 4000))
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_no_more_threads_join_a_job_than_there_is_scratch_for(monkeypatch):
+    """Though an earlier job woke more, which still look for work."""
+    seen, real, before = [], workers.run, torch.get_num_threads()
+
+    def run(function, arguments, *others):
+        real(function, arguments, *others)
+        seen.append(int(arguments[kernels.THREADS]))
+
+    monkeypatch.setattr(workers, "run", run)
+    monkeypatch.setattr(workers, "MOST_LOOKS", 1 << 60)  # nobody works alone
+    try:
+        for number in (4, 2):
+            torch.set_num_threads(number)
+            seen.clear()
+            for _ in range(20):
+                IFNode(backend="numba").forward_sequence(torch.rand(100, 100_000))
+            assert max(seen) <= number
+        assert max(seen) == 2  # others did look
     finally:
         torch.set_num_threads(before)
 
