@@ -45,7 +45,7 @@ class _Run:
     def __init__(self, source: Tensor, parts: list[plan.Part]) -> None:
         self.source, self.parts = source, parts
         self.tensors = [one for part in parts for one in part.tensors]
-        self.versions = self._versions()
+        self.versions, self.with_grad = self._versions(), torch.is_grad_enabled()
         self.result: Tensor | None = None
 
     def _versions(self) -> list[int]:
@@ -63,7 +63,8 @@ class _Run:
                     "a tensor that a layer took was changed in place within forward, before the layer's output was "
                     "used: change a copy of it"
                 )
-            self.result = plan.run_now(self.source, self.parts)
+            with torch.set_grad_enabled(self.with_grad):  # as when the layers were called
+                self.result = plan.run_now(self.source, self.parts)
         return self.result
 
 
@@ -83,16 +84,19 @@ class Deferred(Tensor):
 
     def __init__(self, run: _Run, shape: tuple[int, ...], skip: int = 0, scale: float | None = None) -> None:
         self.run, self.size_of, self.skip, self.scale = run, shape, skip, scale
+        self.own: Tensor | None = None
         if _current is not None:
             _current.results.append(weakref.ref(self))
 
     def value(self) -> Tensor:
-        """Return the result; the scan runs unless it has."""
-        result = self.run.value()[self.skip :]
-        if self.scale is not None:
-            result = result.mean(0)
-            result = result if self.scale == 1 else self.scale * result
-        return result
+        """Return the result, the same tensor every time, which may be changed in place; the scan runs unless it has."""
+        if self.own is None:
+            result = self.run.value()
+            with torch.set_grad_enabled(self.run.with_grad):
+                result = result[self.skip :] if self.skip else result
+                result = result if self.scale is None else result.mean(0)
+                self.own = result if self.scale in (None, 1) else self.scale * result
+        return self.own
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -118,7 +122,11 @@ def _read_out(func: Callable[..., Any], args: tuple[Any, ...]) -> Deferred | Non
     if len(args) != 2:
         return None
     own, other = args if isinstance(args[0], Deferred) else args[::-1]
-    if isinstance(other, Tensor) or own.run.result is not None:
+    if (
+        isinstance(other, Tensor)
+        or own.run.result is not None
+        or own.run.with_grad != torch.is_grad_enabled()
+    ):
         return None
     shape = own.size_of
     if own.scale is None:
@@ -143,8 +151,9 @@ def defers(x_seq: Tensor) -> bool:
 
 def extend(x_seq: Tensor, parts: list[plan.Part], shape: tuple[int, ...]) -> Deferred:
     """Return the deferred result of more stages on a sequence, whose modules will ask its run for their states."""
-    if isinstance(x_seq, Deferred) and x_seq.run.result is None:
-        run = _Run(x_seq.run.source, x_seq.run.parts + parts)
+    waiting = x_seq.run if isinstance(x_seq, Deferred) and x_seq.run.result is None else None
+    if waiting is not None and waiting.with_grad == torch.is_grad_enabled():
+        run = _Run(waiting.source, waiting.parts + parts)
     else:
         run = _Run(value_of(x_seq), parts)
     for part in run.parts:
@@ -201,7 +210,8 @@ def backward(result: Tensor, labels: Tensor, loss: str) -> tuple[Tensor, Tensor]
     fresh = not any(one is not None for part in parts for one in part.tensors[: len(part.owners)])
     heard = any(one._backward_hooks or getattr(one, "_post_accumulate_grad_hooks", None) for one in needed)
     known = (
-        (fresh and not heard and not x_seq.requires_grad)
+        (fresh and not heard and not x_seq.requires_grad and len(needed) > 0 and result.run.with_grad)
+        and plan.plan_of(*flat).is_dense  # else each neuron is a sample
         and x_seq.device.type == "cpu"
         and x_seq.dtype in (torch.float32, torch.float64)
         and plan.plan_of(*flat).segments(len(x_seq))[1] == 0
