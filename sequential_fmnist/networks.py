@@ -171,20 +171,18 @@ class SpikingNet(nn.Module):
 
     def hidden_spikes(self, images: Tensor) -> Tensor:
         """Return the spikes of the hidden layer, ``[T, N, hidden]``."""
+        return self._scan(images, "fc1", "bn", "sn1")
+
+    def _scan(self, images: Tensor, *names: str) -> Tensor:
+        """Take the images' columns through those of its parts that it has."""
         if self.spec.standardised:
             images = (images - PIXEL_MEAN) / PIXEL_STD
-        return scan(columns_as_sequence(images), *self._parts("fc1", "bn", "sn1"), backend=self.backend)
-
-    def _parts(self, *names: str) -> list[nn.Module]:
-        """Return those of its parts that it has."""
         parts = [getattr(self, name) for name in names]
-        return [part for part in parts if part is not None]
+        x_seq = columns_as_sequence(images)  # [T, N, 28]
+        return scan(x_seq, *[part for part in parts if part is not None], backend=self.backend)
 
     def forward(self, images: Tensor) -> Tensor:
-        if self.spec.standardised:
-            images = (images - PIXEL_MEAN) / PIXEL_STD
-        x = columns_as_sequence(images)  # [T, N, 28]
-        x = scan(x, *self._parts("fc1", "bn", "sn1", "sy1", "fc2", "sn2"), backend=self.backend)  # [T, N, 10]
+        x = self._scan(images, "fc1", "bn", "sn1", "sy1", "fc2", "sn2")  # [T, N, 10]
         if self.spec.last is not None:
             x = x[-self.spec.last :]
         x = x.mean(0)  # [N, 10]

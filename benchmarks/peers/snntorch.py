@@ -13,9 +13,9 @@ import torch
 from snntorch import surrogate
 from torch import Tensor, nn
 
-from benchmarks.config import COLUMNS, Config
+from benchmarks.config import Config
 from benchmarks.peers import Inputs
-from benchmarks.peers.torch_session import CLASSES, ExactSynapseFilter, TorchSession
+from benchmarks.peers.torch_session import SequenceNetwork, TorchSession
 
 PACKAGES = ("snntorch", "torch", "numpy")
 
@@ -42,22 +42,9 @@ class _Neurons(nn.Module):
         return torch.stack(spikes)
 
 
-class _Network(nn.Module):
-    def __init__(self, model: str, hidden: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(COLUMNS, hidden)
-        self.sn1 = _Neurons(hidden if model == "feedback" else 0)
-        self.sy1 = ExactSynapseFilter() if model == "stateful-synapse" else nn.Identity()
-        self.fc2 = nn.Linear(hidden, CLASSES)
-        self.sn2 = _Neurons()
-
-    def forward(self, x_seq: Tensor) -> Tensor:
-        return self.sn2(self.fc2(self.sy1(self.sn1(self.fc1(x_seq))))).mean(0)
-
-
 def session(variant: str, config: Config, inputs: Inputs) -> TorchSession:
     """Return a session."""
-    return TorchSession(_Network(config.model, config.hidden), config, inputs)
+    return TorchSession(SequenceNetwork(_Neurons, config.model, config.hidden), config, inputs)
 
 
 def note(variant: str, model: str) -> str:

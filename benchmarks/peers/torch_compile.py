@@ -12,9 +12,9 @@ import torch
 import torch._inductor.config
 from torch import Tensor, nn
 
-from benchmarks.config import COLUMNS, Config
+from benchmarks.config import Config
 from benchmarks.peers import Inputs
-from benchmarks.peers.torch_session import CLASSES, ExactSynapseFilter, TorchSession
+from benchmarks.peers.torch_session import SequenceNetwork, TorchSession
 from snn_core.backend.reference import linear_feedback, scan
 from snn_core.cells import IF
 from snn_core.surrogate import ATan
@@ -37,22 +37,9 @@ class _Neurons(nn.Module):
         return scan(linear_feedback(self.cell.step, self.rc.weight, self.rc.bias), x_seq, (zero, zero))[0]
 
 
-class _Network(nn.Module):
-    def __init__(self, model: str, hidden: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(COLUMNS, hidden)
-        self.sn1 = _Neurons(hidden if model == "feedback" else 0)
-        self.sy1 = ExactSynapseFilter() if model == "stateful-synapse" else nn.Identity()
-        self.fc2 = nn.Linear(hidden, CLASSES)
-        self.sn2 = _Neurons()
-
-    def forward(self, x_seq: Tensor) -> Tensor:
-        return self.sn2(self.fc2(self.sy1(self.sn1(self.fc1(x_seq))))).mean(0)
-
-
 class _Session(TorchSession):
     def __init__(self, compiler: str, config: Config, inputs: Inputs) -> None:
-        super().__init__(_Network(config.model, config.hidden), config, inputs)
+        super().__init__(SequenceNetwork(_Neurons, config.model, config.hidden), config, inputs)
         torch._inductor.config.compile_threads = 1  # there is one large graph, and no process stays behind
         self._loss = torch.compile(self._loss, backend=compiler, fullgraph=True, dynamic=False)
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.config import MOMENTUM, Config
+from benchmarks.config import COLUMNS, MOMENTUM, Config
 from benchmarks.peers import Inputs
 from sequential_fmnist.memory import keep_freed_memory, saved_bytes
 from snn_core.backend.reference import scan
@@ -36,6 +36,27 @@ class ExactSynapseFilter(nn.Module):
     def forward(self, s_seq: Tensor) -> Tensor:
         i_seq, _ = scan(Synapse(self.w.sigmoid()).step, s_seq, (torch.zeros_like(s_seq[0]),))
         return i_seq
+
+
+class SequenceNetwork(nn.Module):
+    """One of the three networks, ``[T, N, 28]`` to rates ``[N, 10]``, of layers that take whole sequences.
+
+    Args:
+        neurons: makes a layer of neurons, with a feedback among as many as it is given, which may be none.
+        model: name of the network.
+        hidden: number of hidden neurons.
+    """
+
+    def __init__(self, neurons: Callable[[int], nn.Module], model: str, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(COLUMNS, hidden)
+        self.sn1 = neurons(hidden if model == "feedback" else 0)
+        self.sy1 = ExactSynapseFilter() if model == "stateful-synapse" else nn.Identity()
+        self.fc2 = nn.Linear(hidden, CLASSES)
+        self.sn2 = neurons(0)
+
+    def forward(self, x_seq: Tensor) -> Tensor:
+        return self.sn2(self.fc2(self.sy1(self.sn1(self.fc1(x_seq))))).mean(0)
 
 
 class TorchSession:

@@ -55,16 +55,15 @@ def compute_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def _in(dtype: torch.dtype, *tensors: Tensor) -> list[Tensor]:
-    """Return inputs in the precision of the kernels, with neurons side by side; copies where they are not so."""
-    return [
-        tensor
-        if tensor.dtype is dtype
-        and tensor.is_contiguous()
-        and not (tensor.is_neg() or tensor._is_zerotensor())
-        else in_memory(tensor, dtype)
-        for tensor in tensors
-    ]
+def _strided(dtype: torch.dtype, tensor: Tensor) -> Tensor:
+    """Return a sequence in the precision of the kernels, which read it however it lies in memory."""
+    is_real = tensor.dtype is dtype and not (tensor.is_neg() or tensor._is_zerotensor())
+    return tensor if is_real else in_memory(tensor, dtype)
+
+
+def _in(dtype: torch.dtype, tensor: Tensor) -> Tensor:
+    """Return an input in the precision of the kernels, with neurons side by side; a copy where it is not so."""
+    return _strided(dtype, tensor).contiguous()
 
 
 def in_memory(tensor: Tensor, dtype: torch.dtype) -> Tensor:
@@ -123,10 +122,10 @@ def _layout(plan: Plan, dtype: torch.dtype, T: int, N: int, sizes: tuple[int, ..
         row[kernels.SIZE : kernels.SIZE + len(own)] = own
         row[kernels.WEIGHT_T], row[kernels.GRADIENT], row[kernels.STATE] = weights, gradient, states
         places = [(kernels.Y, (L + 1) * J)]
-        if stage.kernel == "linear":
-            weights += (stage.inputs + 1) * J
-            gradient += (stage.inputs + 1) * J
-        else:
+        if stage.is_dense:
+            weights += stage.products + J
+            gradient += stage.products + J
+        if stage.kernel != "linear":
             name, _, function = stage.kernel.partition(":")
             row[kernels.FORWARD] = rows.address(f"{name}_forward", number)
             row[kernels.BACKWARD] = rows.address(f"{name}_backward", number)
@@ -135,11 +134,8 @@ def _layout(plan: Plan, dtype: torch.dtype, T: int, N: int, sizes: tuple[int, ..
             places += [(kernels.P, len(own) * J), (kernels.GP, len(own) * J), (kernels.GY, J)]
             if stage.feedback:
                 places.append((kernels.CURRENT, L * J))
-            if stage.feedback == kernels.DENSE:
-                weights += (2 * J + 1) * J
-                gradient += (2 * J + 1) * J
-            gradient += sum(own)
-            states += (K + bool(stage.feedback)) * J
+        gradient += sum(own)
+        states += stage.state_size
         for column, size in places:
             row[column] = at
             at += size + 3
@@ -178,10 +174,11 @@ def _pieces(plan: Plan, N: int, sizes: tuple[int, ...]) -> list[tuple[bool, int,
     """Return where the gradient of each tensor lies: among those of first states or not, and from where to where."""
     found, ends, left = [], [0, 0], list(sizes)
     for stage in plan.stages:
-        weight = stage.outputs * (stage.inputs if stage.kernel == "linear" else 2 * stage.outputs)
         for column in _columns(stage):
             is_state = column >= kernels.FIRST
-            size = N * stage.outputs if is_state else stage.outputs if column == kernels.BIAS else weight
+            size = (
+                N * stage.outputs if is_state else stage.outputs if column == kernels.BIAS else stage.products
+            )
             size = left.pop(0) if kernels.PARAMETER <= column < kernels.SIZE else size
             found.append((is_state, ends[is_state], ends[is_state] + size))
             ends[is_state] += size
@@ -195,7 +192,7 @@ class _Call:
         shapes.check_scan(x_seq, tensors, plan)
         self.dtype, self.plan = compute_dtype(x_seq.dtype), plan
         self.x = _strided(self.dtype, x_seq)
-        self.tensors = [None if one is None else _in(self.dtype, one)[0] for one in tensors]
+        self.tensors = [None if one is None else _in(self.dtype, one) for one in tensors]
         self.T, self.N, _ = x_seq.shape
         places, parameters = _places(plan)
         self.sizes = tuple([tensors[n].numel() for n in parameters])  # type: ignore[union-attr]
@@ -246,12 +243,6 @@ class _Call:
         return torch.empty(shape, dtype=self.dtype)
 
 
-def _strided(dtype: torch.dtype, tensor: Tensor) -> Tensor:
-    """Return a sequence in the precision of the kernels, which read it however it lies in memory."""
-    is_real = tensor.dtype is dtype and not (tensor.is_neg() or tensor._is_zerotensor())
-    return tensor if is_real else in_memory(tensor, dtype)
-
-
 def scan(x_seq: Tensor, tensors: Sequence[Tensor | None], plan: Plan) -> tuple[Tensor, ...]:
     """Return outputs, last states and states at borders; see :mod:`snn_core.backend.ops`.
 
@@ -278,7 +269,7 @@ def scan_backward(
     call = _Call(x_seq, tensors, plan)
     shapes.check_backward(grad_y, grad_last, x_seq, plan, borders)
     g_y = None if grad_y is None else _strided(call.dtype, grad_y)
-    g_last = None if grad_last is None else _in(call.dtype, grad_last)[0]
+    g_last = None if grad_last is None else _in(call.dtype, grad_last)
     g_x = call.empty(*x_seq.shape) if needs_x else call.empty(0)
     g_first = call.empty(call.N * plan.state_size)
     by = (0, 0, 0) if g_y is None else g_y.stride()

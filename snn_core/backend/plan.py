@@ -64,7 +64,7 @@ class Stage(NamedTuple):
 
     @property
     def products(self) -> int:
-        """Multiplications of one sample in one step."""
+        """Numbers of its weight matrix, which are multiplications of one sample in one step, too."""
         if self.kernel == "linear":
             return self.inputs * self.outputs
         return 2 * self.outputs**2 if self.feedback == DENSE else 0

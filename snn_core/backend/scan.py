@@ -1,9 +1,9 @@
 """The scan of a whole plan on the CPU, forward and backward, compiled by numba on first use and cached on disk.
 
 A kernel takes a block of samples through all stages and all time steps, with everything it computes in a scratch
-array that stays in the cache; then comes the next block. Threads take them from a counter. Stage by stage:
-a linear stage is one product with the rows of all time steps, a cell goes through them one after the other. Inner loops
-run over neurons, which lie side by side, so that they become vector instructions.
+array that stays in the cache; then comes the next block. Threads take blocks from a counter. A linear stage is one
+product with the rows of all time steps, a cell goes through them one after the other. Inner loops run over neurons,
+which lie side by side, so that they become vector instructions.
 
 The backward kernel computes the forward pass of its block again, so nothing is kept between the two passes but the
 input and, for long sequences, the states at the borders of segments of ``L`` steps. Each item of work has gradients of
@@ -322,6 +322,30 @@ def _end_backward(table, K, N, lo, n, one, size, g_first, gradient, w):
 
 
 @row
+def _open(arguments, numbers):
+    """Return what both directions read of the arguments; the last is the number of all samples' states."""
+    a, one = array_at(arguments, (ARGUMENTS,), arguments), numbers[0]
+    K, N = a[STAGES_OF], a[SAMPLES_OF]
+    table, constants = (
+        array_at(a[TABLE], (K, COLUMNS), arguments),
+        array_at(a[CONSTANTS], (K * NUMBERS,), one),
+    )
+    weights = array_at(a[TRANSPOSED], (a[TRANSPOSED_SIZE],), one)
+    return a, one, K, a[STEPS], N, a[SEGMENT], a[BLOCK], table, constants, weights, a[STATE_SIZE] * N
+
+
+@row
+def _next_blocks(a):
+    """Return the first block of the next item of work, the one after its last, and the item."""
+    item, per, blocks = (
+        add(address_of(a, COUNTER), 1),
+        a[PER_ITEM],
+        (a[SAMPLES_OF] + a[BLOCK] - 1) // a[BLOCK],
+    )
+    return item * per, min((item + 1) * per, blocks), item
+
+
+@row
 def _scratch(a, one):
     """Return a part of the scratch memory that no other thread has."""
     size = a[SCRATCH_SIZE] * a[BLOCK]
@@ -331,30 +355,22 @@ def _scratch(a, one):
 
 def transpose_weights(arguments, numbers):
     """Write the transposed weights of every stage, each followed by its bias."""
-    a, one = array_at(arguments, (ARGUMENTS,), arguments), numbers[0]
-    table = array_at(a[TABLE], (a[STAGES_OF], COLUMNS), arguments)
-    _transpose(table, a[STAGES_OF], one, array_at(a[TRANSPOSED], (a[TRANSPOSED_SIZE],), one))
+    _, one, K, _, _, _, _, table, _, weights, _ = _open(arguments, numbers)
+    _transpose(table, K, one, weights)
 
 
 def scan_forward(arguments, numbers):
     """Take samples through all stages; write outputs ``[T, N, J]``, the last states and those at borders."""
-    a, one = array_at(arguments, (ARGUMENTS,), arguments), numbers[0]
-    K, T, N, L, S, per = a[STAGES_OF], a[STEPS], a[SAMPLES_OF], a[SEGMENT], a[BLOCK], a[PER_ITEM]
-    st, c = array_at(a[TABLE], (K, COLUMNS), arguments), array_at(a[CONSTANTS], (K * NUMBERS,), one)
-    features, J, size = st[0, INPUTS], st[K - 1, OUTPUTS], a[STATE_SIZE] * N
-    weights, blocks, segments = (
-        array_at(a[TRANSPOSED], (a[TRANSPOSED_SIZE],), one),
-        (N + S - 1) // S,
-        (T + L - 1) // L,
-    )
+    a, one, K, T, N, L, S, st, c, weights, size = _open(arguments, numbers)
+    features, J, segments = st[0, INPUTS], st[K - 1, OUTPUTS], (T + L - 1) // L
     out, states = array_at(a[Y_SEQ], (T * N * J,), one), array_at(a[LAST], (size,), one)
     between = array_at(a[BORDERS], ((segments - 1) * size,), one)
     w = _scratch(a, one)
     while True:
-        item = add(address_of(a, COUNTER), 1)
+        first, end, item = _next_blocks(a)
         if item >= a[ITEMS]:
             break
-        for block in range(item * per, min((item + 1) * per, blocks)):
+        for block in range(first, end):
             lo = block * S
             n = min(S, N - lo)
             _begin(st, K, c, N, lo, n, one, w)
@@ -436,27 +452,20 @@ def scan_backward(arguments, numbers):
     With a loss the gradient of the outputs is computed here, from a multiple of their mean over the steps from ``SKIP``
     on; the sum of the losses follows the gradients of weights and parameters.
     """
-    a, one = array_at(arguments, (ARGUMENTS,), arguments), numbers[0]
-    K, T, N, L, S, per = a[STAGES_OF], a[STEPS], a[SAMPLES_OF], a[SEGMENT], a[BLOCK], a[PER_ITEM]
-    st, c = array_at(a[TABLE], (K, COLUMNS), arguments), array_at(a[CONSTANTS], (K * NUMBERS,), one)
-    features, J, size = st[0, INPUTS], st[K - 1, OUTPUTS], a[STATE_SIZE] * N
-    weights, blocks, segments = (
-        array_at(a[TRANSPOSED], (a[TRANSPOSED_SIZE],), one),
-        (N + S - 1) // S,
-        (T + L - 1) // L,
-    )
+    a, one, K, T, N, L, S, st, c, weights, size = _open(arguments, numbers)
+    features, J, segments = st[0, INPUTS], st[K - 1, OUTPUTS], (T + L - 1) // L
     between = array_at(a[BORDERS], ((segments - 1) * size,), one)
     zeros, scale = array_at(a[ZEROS], (a[WIDEST] + 1,), one), array_at(a[SCALE], (1,), one)
     sums = array_at(a[SUMS], (a[ITEMS], a[SUM_SIZE]), one)
     g_input = array_at(a[G_X], (T * N * features,), one)
     w = _scratch(a, one)
     while True:
-        item = add(address_of(a, COUNTER), 1)
+        first, end, item = _next_blocks(a)
         if item >= a[ITEMS]:
             break
         gradient, lost = sums[item], 0.0
         _fill(gradient, 0, a[SUM_SIZE], one - one)
-        for block in range(item * per, min((item + 1) * per, blocks)):
+        for block in range(first, end):
             lo = block * S
             n = min(S, N - lo)
             _begin(st, K, c, N, lo, n, one, w)
