@@ -86,6 +86,7 @@ def _fake_backward(
     numbers: Any,
     needs_x: bool,
 ) -> list[Tensor]:
+    _on_one_device(grad_y, grad_last, x_seq, borders, *tensors)
     return [
         x_seq.new_empty(0) if one is None else torch.empty(one.shape, dtype=one.dtype, device=one.device)
         for one in (x_seq if needs_x else None, *tensors)

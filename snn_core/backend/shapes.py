@@ -62,6 +62,10 @@ def check_scan(x_seq: Tensor, tensors: Sequence[Tensor | None], plan: Plan) -> N
         for p in range(stage.parameters):
             parameter = left.pop(0)
             _required(f"parameter {p} of stage {k}", parameter, (-1,), device)
+            if N and J and parameter is not None and parameter.numel() == 0:
+                raise ValueError(
+                    f"parameter {p} of stage {k} must have at least one number, got an empty tensor"
+                )
         features = J
 
 

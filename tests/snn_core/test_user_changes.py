@@ -356,3 +356,12 @@ def test_an_unknown_cell_or_surrogate_function_is_refused(kernel):
     x_seq = torch.rand(3, 2, 1)
     with pytest.raises(ValueError, match="no CPU kernel has a row function 'wave_"):
         torch.ops.snn_core.scan(x_seq, [None], [kernel], [0, 1, 1, 1, 0], [0.0] * 14)
+
+
+def test_an_empty_parameter_is_refused():
+    from snn_core.backend import ops  # noqa: F401, defines the op
+
+    with pytest.raises(ValueError, match="parameter 0 of stage 0 must have at least one number"):
+        torch.ops.snn_core.scan(
+            torch.rand(3, 2, 1), [None, torch.empty(0)], ["synapse_filter"], [0, 1, 1, 1, 1], [0.0] * 14
+        )
