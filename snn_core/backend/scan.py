@@ -335,14 +335,10 @@ def _open(arguments, numbers):
 
 
 @row
-def _next_blocks(a):
-    """Return the first block of the next item of work, the one after its last, and the item."""
-    item, per, blocks = (
-        add(address_of(a, COUNTER), 1),
-        a[PER_ITEM],
-        (a[SAMPLES_OF] + a[BLOCK] - 1) // a[BLOCK],
-    )
-    return item * per, min((item + 1) * per, blocks), item
+def _blocks_of(a, item):
+    """Return the first block of an item of work, and the one after its last."""
+    per, blocks = a[PER_ITEM], (a[SAMPLES_OF] + a[BLOCK] - 1) // a[BLOCK]
+    return item * per, min((item + 1) * per, blocks)
 
 
 @row
@@ -367,9 +363,10 @@ def scan_forward(arguments, numbers):
     between = array_at(a[BORDERS], ((segments - 1) * size,), one)
     w = _scratch(a, one)
     while True:
-        first, end, item = _next_blocks(a)
+        item = add(address_of(a, COUNTER), 1)
         if item >= a[ITEMS]:
             break
+        first, end = _blocks_of(a, item)
         for block in range(first, end):
             lo = block * S
             n = min(S, N - lo)
@@ -460,9 +457,10 @@ def scan_backward(arguments, numbers):
     g_input = array_at(a[G_X], (T * N * features,), one)
     w = _scratch(a, one)
     while True:
-        first, end, item = _next_blocks(a)
+        item = add(address_of(a, COUNTER), 1)
         if item >= a[ITEMS]:
             break
+        first, end = _blocks_of(a, item)
         gradient, lost = sums[item], 0.0
         _fill(gradient, 0, a[SUM_SIZE], one - one)
         for block in range(first, end):
