@@ -54,6 +54,14 @@ def on_device(data: ImageData, device: torch.device | str, workers: int) -> Imag
     return data
 
 
+def all_images(data: ImageData) -> Tensor | None:
+    """Return all images as :func:`batches` yields them, if :func:`on_device` has made their pixels; else None."""
+    pixels = getattr(data, "pixels", None)
+    if pixels is None:
+        return None
+    return torch.from_numpy(pixels).view(len(data), 1, *data.images.shape[:1:-1]).transpose(2, 3)
+
+
 def batches(
     data: ImageData,
     indices: Tensor,

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sequential_fmnist.batches import ImageData, batches
+from sequential_fmnist.batches import ImageData, all_images, batches
 from sequential_fmnist.distributed import ALONE, Ranks
+from snn_core.backend import deferred
+from snn_core.backend.plan import defines
 from snn_core.checks import check_shape
 from snn_core.functional import reset_net
 
@@ -40,40 +43,61 @@ class Mean:
     def __init__(self) -> None:
         self.losses: list[Tensor] = []
         self.guesses: list[Tensor] = []
-        self.labels: list[Tensor] = []
-        self.largest: list[tuple[Tensor, ...]] = []
+        self.right: list[Tensor] = []
+        self.sizes: list[int] = []
+        self.weights: list[Tensor] = []
 
     def add(self, loss: Tensor, rate: Tensor, labels: Tensor, weights: Sequence[Tensor] = ()) -> None:
-        self.losses.append(loss.detach())
+        """Add a step; ``weights`` as they are after it."""
+        self.losses.append(loss.detach().view(1))
         self.guesses.append(rate.detach().argmax(1))
-        self.labels.append(labels)
+        self.right.append((self.guesses[-1] == labels).sum().view(1))
+        self.sizes.append(len(labels))
         if weights:  # the largest of each tells whether all of its numbers are finite
-            self.largest.append(torch._foreach_norm(weights, math.inf))
+            self.weights.append(torch.stack(torch._foreach_norm(weights, math.inf)).sum().view(1))
+
+    def add_steps(self, losses: Tensor, right: Tensor, bad: Tensor, size: int) -> None:
+        """Add steps of ``size`` images each: mean losses, right guesses, and what is finite where the weights are."""
+        self.losses.append(losses)
+        self.right.append(right)
+        self.weights.append(bad)
+        self.sizes += [size] * len(losses)
 
     def check(self, epoch: int, ranks: Ranks) -> None:
         """Raise FloatingPointError, naming the first step after which loss or weights are not finite."""
-        largest = torch.stack([torch.stack(step).double().sum() for step in self.largest])
-        bad = torch.stack([~torch.stack(self.losses).isfinite(), ~largest.isfinite()])
+        losses = torch.cat([one.double() for one in self.losses])
+        bad = ~torch.stack([losses, torch.cat([one.double() for one in self.weights])]).isfinite()
         bad = ranks.sum(bad.double()) > 0  # of any process, so that all of them stop
         if bad.any():
             step = int(bad.any(0).nonzero()[0])
             # Spikes hide it: a membrane potential that is not a number never reaches the threshold.
             what = "training loss is" if bad[0, step] else "loss is still finite, but weights are"
             raise FloatingPointError(
-                f"epoch {epoch}, step {step + 1} of {len(self.losses)}: the {what} not finite (loss "
-                f"{self.losses[step].item():g}): try a smaller lr, or clip the gradient"
+                f"epoch {epoch}, step {step + 1} of {len(losses)}: the {what} not finite (loss "
+                f"{losses[step].item():g}): try a smaller lr, or clip the gradient"
             )
 
     def result(self, ranks: Ranks = ALONE) -> tuple[float, float]:
         """Return the means over all images, of all processes: each step's loss counts as often as it has images."""
-        losses = torch.stack(self.losses).double()
-        sizes = torch.tensor(
-            [len(labels) for labels in self.labels], dtype=torch.float64, device=losses.device
-        )
-        hits = torch.cat(self.guesses) == torch.cat(self.labels)
-        totals = torch.stack([(losses * sizes).sum(), hits.sum().double(), sizes.sum()])
-        loss, right, images = ranks.sum(totals).tolist()
-        return loss / images, right / images
+        losses = torch.cat([one.double() for one in self.losses])
+        sizes = torch.tensor(self.sizes, dtype=torch.float64, device=losses.device)
+        right = torch.cat([one.double() for one in self.right]).sum()
+        loss, hits, images = ranks.sum(torch.stack([(losses * sizes).sum(), right, sizes.sum()])).tolist()
+        return loss / images, hits / images
+
+
+def outputs_of_all(net: Any, images: Tensor | None) -> Tensor | None:
+    """Return the deferred outputs of ``net`` for all images at once; the state of ``net`` is forgotten.
+
+    None where images must be shown batch by batch. They need not where ``is_fixed`` of the network says that its
+    forward calls the same layers every time, and treats each image by itself, and where it reads the images where they
+    are.
+    """
+    if images is None or not (defines(net, "is_fixed") and net.is_fixed):
+        return None
+    outputs = deferred.call(net, images[:1])
+    reset_net(net)
+    return deferred.call(net, images) if deferred.reads(outputs, images) else None
 
 
 @torch.no_grad()
@@ -91,7 +115,16 @@ def _run(
     was_training = net.training
     net.eval()
     mean, function = Mean(), LOSSES[loss]
-    for images, labels in batches(data, torch.arange(len(data)), batch_size, where, 0, ranks):
+    found = None
+    if where.type == "cpu" and ranks.size == 1 and not amp:
+        outputs = outputs_of_all(net, all_images(data))
+        found = None if outputs is None else deferred.evaluate(outputs, data.labels, loss)
+        reset_net(net)
+    left = len(data)
+    if found is not None:
+        mean.add(torch.tensor(found[0], dtype=torch.float64), found[1], data.labels)
+        left = 0
+    for images, labels in batches(data, torch.arange(left), batch_size, where, 0, ranks):
         if not len(labels):
             continue
         with autocast(where, amp):

@@ -169,6 +169,11 @@ class SpikingNet(nn.Module):
         with torch.no_grad():
             self.fc1.weight *= spec.gain
 
+    @property
+    def is_fixed(self) -> bool:
+        """Whether ``forward`` does the same with every image, whatever came before and is beside it."""
+        return self.bn is None
+
     def hidden_spikes(self, images: Tensor) -> Tensor:
         """Return the spikes of the hidden layer, ``[T, N, hidden]``."""
         return self._scan(images, "fc1", "bn", "sn1")

@@ -5,30 +5,36 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
+import time
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sequential_fmnist.batches import ImageData, batches
+from sequential_fmnist.batches import ImageData, all_images, batches
 from sequential_fmnist.checkpoint import CheckpointError, check_shapes, restore_rng, rng_state
 from sequential_fmnist.config import TrainingConfig
 from sequential_fmnist.distributed import ALONE, Ranks
-from sequential_fmnist.evaluation import LOSSES, Mean, at_least_single, autocast
+from sequential_fmnist.evaluation import LOSSES, Mean, at_least_single, autocast, outputs_of_all
 from sequential_fmnist.memory import keep_freed_memory
 from sequential_fmnist.networks import make_network
 from snn_core.backend import deferred
 from snn_core.checks import check_whole
 from snn_core.functional import reset_net
 
+if TYPE_CHECKING:
+    from snn_core.backend.steps import Found
+
 __all__ = ["Trainer", "set_seed"]
 
 Record = dict[str, float]
 Step = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
+#: Seconds that steps without Python in between should take at most, so that a run can be interrupted.
+MOST_SECONDS = 0.05
 #: Settings in which a run and the checkpoint that it resumes from must agree.
 _SAME = ("model", "hidden", "order", "opt", "lrs", "seed")
 
@@ -123,11 +129,8 @@ class Trainer:
             scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, T_max=self.t_max)
         else:
             scheduler = torch.optim.lr_scheduler.StepLR(self.optimizer, config.step_size, config.step_gamma)
-        with warnings.catch_warnings():
-            # Its steps without an optimizer's are meant.
-            warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)
-            for _ in range(epoch):
-                scheduler.step()
+        for _ in range(epoch):
+            _advance(scheduler)
         return scheduler
 
     @property
@@ -136,9 +139,17 @@ class Trainer:
         return self.optimizer.param_groups[0]["lr"]
 
     def train_epoch(
-        self, data: ImageData, after_step: Callable[[], Any] = lambda: None
+        self,
+        data: ImageData,
+        after_step: Callable[[], Any] | None = None,
+        progress: Callable[[int], Any] = lambda steps: None,
     ) -> tuple[float, float]:
         """Train on every image once and return mean loss and accuracy (a fraction) over the epoch.
+
+        Args:
+            data: images and labels.
+            after_step: called after each step; steps that it need not see run several at a time where they can.
+            progress: called with a number of steps that were taken.
 
         Raises:
             FloatingPointError: a loss, a weight, or what the optimizer keeps is not finite, or every step of the
@@ -150,6 +161,8 @@ class Trainer:
         weights = [weight.detach() for weight in self.weights if weight.numel()]
         scale = self.scaler.get_scale()
         indices = torch.randperm(len(data), generator=self.generator)
+        if after_step is None:
+            indices = indices[self._take_most(data, indices, mean, progress) :]
         step = self._step
         for images, labels in batches(
             data, indices, self.config.batch_size, self.device, self.config.workers, self.ranks
@@ -161,14 +174,51 @@ class Trainer:
                 step = GraphedStep(self._step, images, labels)
             loss, rate = step(images, labels)
             mean.add(loss, rate, labels, weights)
-            after_step()
+            progress(1)
+            if after_step is not None:
+                after_step()
         if self.scheduler:
-            self.scheduler.step()
+            _advance(self.scheduler)
         self.epoch += 1
         mean.check(self.epoch, self.ranks)
         self._check_moments()
-        self._check_scale(scale, len(mean.losses))
+        self._check_scale(scale, len(mean.sizes))
         return mean.result(self.ranks)
+
+    def _take_most(self, data: ImageData, indices: Tensor, mean: Mean, progress: Callable[[int], Any]) -> int:
+        """Take the steps with a full batch many at a time if that is possible; return how many images they took."""
+        size, images = self.config.batch_size, all_images(data)
+        if images is None or self.config.workers or self.config.cuda_graph:
+            return 0
+        left, count = indices[: len(indices) // size * size].view(-1, size), 1
+        while len(left):
+            began = time.perf_counter()
+            found = self.take_steps(images, data.labels, left[:count])
+            if found is None:
+                break
+            mean.add_steps(found.losses, found.right, found.bad, size)
+            progress(len(left[:count]))
+            left = left[count:]
+            seconds = max(time.perf_counter() - began, 1e-6)
+            count = max(1, min(2 * count, int(count * MOST_SECONDS / seconds)))
+        return len(indices) // size * size - left.numel()
+
+    def take_steps(self, images: Tensor, labels: Tensor, index: Tensor) -> Found | None:
+        """Take several steps at once, each with ``index[step]`` of the images; None, and nothing is done, if none can.
+
+        That takes a network whose outputs for all images can be deferred, see
+        :func:`sequential_fmnist.evaluation.outputs_of_all`.
+        """
+        outputs = outputs_of_all(self.net, images) if self._is_alone() else None
+        if outputs is None:
+            return None
+        found = deferred.train(outputs, labels, self.config.loss, self.optimizer, self.config.clip, index)
+        reset_net(self.net)
+        return found
+
+    def _is_alone(self) -> bool:
+        """Say whether nothing comes between the gradients and the optimizer."""
+        return self.ranks.size == 1 and not self.config.amp and self.device.type == "cpu"
 
     def _check_moments(self) -> None:
         """Refuse an optimizer that holds what is not finite: such a moment keeps a weight where it is for ever."""
@@ -201,6 +251,10 @@ class Trainer:
         if len(labels):
             with autocast(self.device, self.config.amp):
                 outputs = deferred.call(self.net, images)
+            if self._is_alone():
+                step = deferred.train(outputs, labels, self.config.loss, self.optimizer, self.config.clip)
+                if step is not None:
+                    return step.losses[0].to(step.outputs.dtype), step.outputs
             found = deferred.backward(outputs, labels, self.config.loss)
             if found is None:
                 rate = at_least_single(deferred.value_of(outputs))
@@ -296,6 +350,13 @@ class Trainer:
                 raise CheckpointError(f"optimizer has a state {number} that belongs to none of the weights")
             tensors = {name: one for name, one in moments.items() if isinstance(one, Tensor) and one.dim()}
             check_shapes(tensors, dict.fromkeys(tensors, self.weights[number]), f"optimizer {number}")
+
+
+def _advance(scheduler: torch.optim.lr_scheduler.LRScheduler) -> None:
+    with warnings.catch_warnings():
+        # Its steps without a call of the optimizer's are meant: kernels take those.
+        warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)
+        scheduler.step()
 
 
 class GraphedStep:

@@ -156,7 +156,8 @@ def fit(
     if trainer.epoch > config.epochs or (trainer.epoch == config.epochs and resume is None):
         least = "above" if resume is None else "at least"
         raise ValueError(f"epochs must be {least} the {trainer.epoch} already done, got {config.epochs}")
-    train, test = (on_device(data, config.device, config.workers) for data in (train, test))
+    train = on_device(train, config.device, config.workers)
+    test = on_device(test, config.device, workers=0)  # evaluation uses none
     output = None
     if output_dir is not None:
         resumed = resume is not None and Path(resume).resolve().parent == Path(output_dir).resolve()
@@ -181,7 +182,7 @@ def fit(
             )
         while not stopped:
             started, epoch, lr = time.perf_counter(), trainer.epoch, trainer.lr
-            train_loss, train_accuracy = trainer.train_epoch(train, bar.update)
+            train_loss, train_accuracy = trainer.train_epoch(train, progress=bar.update)
             seconds = time.perf_counter() - started
             test_loss, test_accuracy = evaluate(
                 trainer.net, test, config.batch_size, config.device, config.amp, config.loss, ranks

@@ -30,9 +30,6 @@ def _say_what_takes_long() -> None:
 #: Numbers of gradients that are kept apart until they are summed.
 GRADIENTS = 1 << 22
 
-#: Losses that a kernel knows, each a mean over samples: squared error to the one-hot label, and cross-entropy.
-LOSSES = {"mse": kernels.MSE, "cross-entropy": kernels.CROSS_ENTROPY}
-
 _ready: set[Any] = set()
 
 
@@ -43,7 +40,7 @@ def _ready_to_run(dtype: Any) -> None:
     timer = threading.Timer(PATIENCE, _say_what_takes_long)
     timer.start()
     try:
-        for name in ("transpose_weights", "scan_forward", "scan_backward"):
+        for name in ("transpose_weights", "scan_forward", "scan_read_out", "scan_backward"):
             kernels.address(name, dtype)
     finally:
         timer.cancel()
@@ -139,7 +136,7 @@ def _layout(plan: Plan, dtype: torch.dtype, T: int, N: int, sizes: tuple[int, ..
         for column, size in places:
             row[column] = at
             at += size + 3
-    scratch = at + 2 * L * plan.widest
+    scratch = at + (2 * L + 1) * plan.widest
     blocks = -(-N // S)
     per = -(-blocks // _clamp(GRADIENTS // max(gradient, 1), 4, 64)) if blocks else 1
     zeros = np.append(np.zeros(plan.widest, number), number(1))
@@ -171,7 +168,6 @@ def _places(plan: Plan) -> tuple[np.ndarray, list[int]]:
 
 @lru_cache(maxsize=256)
 def _pieces(plan: Plan, N: int, sizes: tuple[int, ...]) -> list[tuple[bool, int, int]]:
-    """Return where the gradient of each tensor lies: among those of first states or not, and from where to where."""
     found, ends, left = [], [0, 0], list(sizes)
     for stage in plan.stages:
         for column in _columns(stage):
@@ -185,7 +181,7 @@ def _pieces(plan: Plan, N: int, sizes: tuple[int, ...]) -> list[tuple[bool, int,
     return found
 
 
-class _Call:
+class Call:
     """What both directions have in common: the layout of the plan, and the tensors as kernels read them."""
 
     def __init__(self, x_seq: Tensor, tensors: Sequence[Tensor | None], plan: Plan) -> None:
@@ -205,39 +201,40 @@ class _Call:
                 0, 0, 0, own.numbers.itemsize, own.items, len(plan.stages), self.T, self.N,
                 own.steps, own.samples, own.per,
                 self.x.data_ptr(), *self.x.stride(), self.table.ctypes.data, own.at_numbers,
-                own.scratch, self.weights.data_ptr(), own.weights, own.states,
+                own.scratch, self.weights.data_ptr(), own.weights, own.states, own.widest,
                 *[0] * (kernels.ARGUMENTS - kernels.BORDERS),
             ],
             np.int64,
         )  # fmt: skip
 
-    def run(self, name: str, **arguments: Tensor | int | None) -> None:
-        """Run a kernel; ``arguments`` keeps what is at their addresses alive meanwhile."""
+    def run(
+        self, name: str, lead: tuple[int, np.ndarray] | None = None, **arguments: Tensor | int | None
+    ) -> None:
+        """Run a kernel, or ``lead``, see :func:`threads.run`; ``arguments`` keeps what is at their addresses alive."""
         own = self.layout
         number: Any = own.numbers.dtype.type
         for argument, value in arguments.items():
             at = value.data_ptr() if isinstance(value, Tensor) else value or 0
             self.arguments[getattr(kernels, argument)] = at
         _ready_to_run(number)
-        if len(self.weights):
+        if len(self.weights) and lead is None:
             threads.run(kernels.address("transpose_weights", number), self.arguments, own.at_numbers, 1, 0)
         size = own.scratch * own.samples * own.numbers.itemsize
-        threads.run(kernels.address(name, number), self.arguments, own.at_numbers, own.items, size)
+        threads.run(kernels.address(name, number), self.arguments, own.at_numbers, own.items, size, lead)
 
-    def run_backward(self, **arguments: Any) -> Tensor:
-        """Return the gradients of weights and parameters, one after the other, and the sum of losses."""
-        own = self.layout
-        sums = self.empty(own.items, own.gradient + 1)
-        self.run(
-            "scan_backward",
-            WIDEST=own.widest,
-            ZEROS=own.at_zeros,
-            SUMS=sums,
-            SUM_SIZE=own.gradient + 1,
-            **arguments,
-        )
-        # By numpy, in their order: the threads of torch would compete with those of the kernels.
-        return torch.from_numpy(np.add.reduce(sums.numpy(), axis=0))
+    def run_backward(
+        self, sums: Tensor, lead: tuple[int, np.ndarray] | None = None, **arguments: Any
+    ) -> None:
+        """Write the gradients of weights and parameters, and two numbers of the loss, into a row for each item."""
+        given: Any = {"ZEROS": self.layout.at_zeros, "SUMS": sums, "SUM_SIZE": sums.shape[1]}
+        self.run("scan_backward", lead, **given, **arguments)
+
+    def sums(self) -> Tensor:
+        return self.empty(self.layout.items, self.layout.gradient + 2)
+
+    def pieces(self) -> list[tuple[bool, int, int]]:
+        """Return whether the gradient of each tensor lies among those of first states, and from where to where."""
+        return _pieces(self.plan, self.N, self.sizes)
 
     def empty(self, *shape: int) -> Tensor:
         return torch.empty(shape, dtype=self.dtype)
@@ -249,7 +246,7 @@ def scan(x_seq: Tensor, tensors: Sequence[Tensor | None], plan: Plan) -> tuple[T
     Raises:
         TypeError, ValueError: an argument has another dtype, shape or device than the op takes.
     """
-    call = _Call(x_seq, tensors, plan)
+    call = Call(x_seq, tensors, plan)
     y_seq = call.empty(call.T, call.N, plan.stages[-1].outputs)
     last, borders = (call.empty(k * call.N * plan.state_size) for k in (1, call.layout.borders))
     call.run("scan_forward", Y_SEQ=y_seq, LAST=last, BORDERS=borders)
@@ -266,14 +263,16 @@ def scan_backward(
     needs_x: bool = True,
 ) -> list[Tensor]:
     """Return the gradients of x_seq and of all tensors; see :func:`scan`."""
-    call = _Call(x_seq, tensors, plan)
+    call = Call(x_seq, tensors, plan)
     shapes.check_backward(grad_y, grad_last, x_seq, plan, borders)
     g_y = None if grad_y is None else _strided(call.dtype, grad_y)
     g_last = None if grad_last is None else _in(call.dtype, grad_last)
     g_x = call.empty(*x_seq.shape) if needs_x else call.empty(0)
     g_first = call.empty(call.N * plan.state_size)
     by = (0, 0, 0) if g_y is None else g_y.stride()
-    sums = call.run_backward(
+    sums = call.sums()
+    call.run_backward(
+        sums,
         BORDERS=borders,
         G_Y=g_y,
         G_T=by[0],
@@ -283,46 +282,18 @@ def scan_backward(
         G_X=g_x if needs_x else None,
         G_FIRST=g_first,
     )
-    return [*_out(x_seq.dtype, g_x), *_split(call, tensors, sums, g_first)]
+    # By numpy, in their order: the threads of torch would compete with those of the kernels.
+    total = torch.from_numpy(np.add.reduce(sums.numpy(), axis=0))
+    return [*_out(x_seq.dtype, g_x), *_split(call, tensors, total, g_first)]
 
 
-@lru_cache(maxsize=64)
-def _factor(scale: float, dtype: torch.dtype) -> Tensor:
-    return torch.tensor([scale], dtype=dtype)
-
-
-def mean_loss(
-    x_seq: Tensor,
-    tensors: Sequence[Tensor | None],
-    plan: Plan,
-    labels: Tensor,
-    loss: str,
-    skip: int,
-    scale: float,
-) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Return a loss, the outputs ``[N, J]`` that it is of, and the gradients of all tensors, from one kernel.
-
-    The outputs are ``scale`` times the mean of y_seq over the steps from ``skip`` on, and the loss is the mean over the
-    samples of one of :data:`LOSSES` for their ``labels``, int64 ``[N]``. The sequence must be one segment, see
-    :meth:`Plan.segments`.
-    """
-    call = _Call(x_seq, tensors, plan)
-    out = call.empty(call.N, plan.stages[-1].outputs)
-    factor = _factor(scale, call.dtype)
-    sums = call.run_backward(LOSS=LOSSES[loss], SKIP=skip, SCALE=factor, LABELS=labels, OUT=out)
-    return sums[-1] / call.N, out, _split(call, tensors, sums)
-
-
-def _split(
-    call: _Call, tensors: Sequence[Tensor | None], sums: Tensor, first: Tensor | None = None
-) -> list[Tensor]:
+def _split(call: Call, tensors: Sequence[Tensor | None], sums: Tensor, first: Tensor) -> list[Tensor]:
     """Return the gradients of a plan's tensors, which lie one after the other in ``sums`` and ``first``."""
     found = []
-    for tensor, (is_state, start, end) in zip(tensors, _pieces(call.plan, call.N, call.sizes), strict=True):
-        source = first if is_state else sums
-        if tensor is None or source is None:
+    for tensor, (is_state, start, end) in zip(tensors, call.pieces(), strict=True):
+        if tensor is None:
             found.append(sums.new_empty(0))
         else:
-            gradient = source[start:end].view(tensor.shape)
+            gradient = (first if is_state else sums)[start:end].view(tensor.shape)
             found.append(gradient if tensor.dtype is call.dtype else gradient.to(tensor.dtype))
     return found

@@ -188,6 +188,11 @@ def value_of(result: Tensor) -> Tensor:
     return result.value() if isinstance(result, Deferred) else result
 
 
+def reads(result: Tensor, images: Tensor) -> bool:
+    """Say whether what :func:`call` returned is deferred, and its scan will read ``images`` where they are."""
+    return isinstance(result, Deferred) and result.run.source.data_ptr() == images.data_ptr()
+
+
 def _are_classes(labels: Tensor, samples: int, *classes: int) -> bool:
     fits = len(classes) == 1 and labels.dtype == torch.int64 and labels.shape == (samples,)
     if not (fits and samples and labels.device.type == "cpu"):
@@ -199,40 +204,106 @@ def _are_classes(labels: Tensor, samples: int, *classes: int) -> bool:
 def backward(result: Tensor, labels: Tensor, loss: str) -> tuple[Tensor, Tensor] | None:
     """Compute loss and all gradients in one kernel, add them to the weights' ``grad``, and return loss and outputs.
 
-    The states are reset. Returns None, and does nothing, where autograd must do it: for outputs that are not a deferred
-    mean over time, weights with hooks, an input that needs a gradient, or a sequence of several segments.
+    The states are reset. Returns None, and does nothing, where autograd must do it, see :func:`train`.
     """
-    if not isinstance(result, Deferred) or result.scale is None or result.run.result is not None:
+    if not (isinstance(result, Deferred) and _can_learn(result, labels)):
         return None
-    parts, tensors = result.run.parts, result.run.tensors
-    needed = [one for one in tensors if one is not None and one.requires_grad]
-    x_seq, flat = plan.prepared(result.run.source, parts)
-    fresh = not any(one is not None for part in parts for one in part.tensors[: len(part.owners)])
-    heard = any(one._backward_hooks or getattr(one, "_post_accumulate_grad_hooks", None) for one in needed)
-    known = (
-        (fresh and not heard and not x_seq.requires_grad and len(needed) > 0 and result.run.with_grad)
-        and plan.plan_of(*flat).is_dense  # else each neuron is a sample
-        and x_seq.device.type == "cpu"
-        and x_seq.dtype in (torch.float32, torch.float64)
-        and plan.plan_of(*flat).segments(len(x_seq))[1] == 0
-        and _are_classes(labels, *result.size_of)
-    )
-    if not known:
-        return None
-    from snn_core.backend import cpu
-
-    with torch.no_grad():
-        mean, output, gradients = cpu.mean_loss(
-            x_seq, tensors, plan.plan_of(*flat), labels, loss, result.skip, result.scale
-        )
-    for one, gradient in zip(tensors, gradients, strict=True):
+    found = _in_kernel(result, "take", labels, loss, None, None)
+    for one, gradient in zip(result.run.tensors, found.gradients, strict=True):
         if one is None or not one.requires_grad:
             continue
         if one.is_leaf:
             one.grad = gradient if one.grad is None else one.grad + gradient
         else:
             torch.autograd.backward(one, gradient)
-    for part in parts:
+    return found.losses[0].to(result.dtype), found.outputs
+
+
+def train(
+    result: Tensor,
+    labels: Tensor,
+    loss: str,
+    optimizer: torch.optim.Optimizer,
+    clip: float | None = None,
+    index: Tensor | None = None,
+) -> Any:
+    """Take steps of an optimizer in one call, reset the states, and return :class:`snn_core.backend.steps.Found`.
+
+    Each weight's ``grad`` is that of the last step. Returns None, and does nothing, where torch must do it: for outputs
+    that are not a deferred mean over time, weights with hooks, an input that needs a gradient, an optimizer that the
+    kernels do not know.
+
+    Args:
+        result: outputs ``[n, classes]`` of :func:`call`.
+        labels: int64 ``[n]``.
+        loss: ``"mse"`` or ``"cross-entropy"``.
+        optimizer: see :func:`snn_core.backend.steps.descent_of`.
+        clip: likewise.
+        index: the samples of each step, int64 ``[steps, N]``, contiguous; None is one step with all of them.
+
+    Raises:
+        IndexError: ``index`` is not within the samples.
+    """
+    if not (isinstance(result, Deferred) and _can_learn(result, labels)):
+        return None
+    if index is not None and index.shape[1] > len(labels):
+        return None
+    from snn_core.backend import steps
+
+    by = steps.descent_of(optimizer, result.run.tensors, clip)
+    if by is None:
+        return None
+    found = _in_kernel(result, "take", labels, loss, index, by)
+    for gradient, change in zip(found.gradients, by.changed, strict=True):
+        if change is not None:
+            change.weight.grad = gradient.view(change.weight.shape)
+    return found
+
+
+def evaluate(result: Tensor, labels: Tensor, loss: str) -> tuple[float, Tensor] | None:
+    """Return the mean loss and the outputs, without a gradient, and reset the states; None as in :func:`train`."""
+    if not (isinstance(result, Deferred) and _can_read_out(result, labels)):
+        return None
+    return _in_kernel(result, "read_out", labels, loss)
+
+
+def _can_read_out(result: Deferred, labels: Tensor) -> bool:
+    """Say whether a kernel can give the loss of this result."""
+    parts, x_seq = result.run.parts, result.run.source
+    return (
+        result.scale is not None
+        and result.run.result is None
+        and not any(
+            one is not None for part in parts for one in part.tensors[: len(part.owners)]
+        )  # fresh states
+        and any(part.stage.is_dense for part in parts)  # else each neuron is a sample
+        and x_seq.device.type == "cpu"
+        and x_seq.dtype in (torch.float32, torch.float64)
+        and _are_classes(labels, *result.size_of)
+    )
+
+
+def _can_learn(result: Deferred, labels: Tensor) -> bool:
+    """Say whether a kernel can give the gradients of the loss of this result."""
+    if not _can_read_out(result, labels):
+        return False
+    needed = [one for one in result.run.tensors if one is not None and one.requires_grad]
+    return (
+        not any(one._backward_hooks or getattr(one, "_post_accumulate_grad_hooks", None) for one in needed)
+        and len(needed) > 0
+        and not result.run.source.requires_grad
+        and result.run.with_grad
+    )
+
+
+def _in_kernel(result: Deferred, what: str, labels: Tensor, loss: str, *others: Any) -> Any:
+    from snn_core.backend import steps
+
+    run = result.run
+    x_seq, flat = plan.prepared(run.source, run.parts)
+    function, own = getattr(steps, what), plan.plan_of(*flat)
+    found = function(x_seq, run.tensors, own, labels, loss, result.skip, result.scale, *others)
+    for part in run.parts:
         for owner, _ in part.owners:
             owner.reset()
-    return mean, output
+    return found

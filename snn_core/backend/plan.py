@@ -30,8 +30,9 @@ NONE, ELEMENT_WISE, DENSE = range(3)
 FIRE = ("v_initial", "v_threshold", "keep", "jump", "slope_1", "slope_h", "a", "b")
 MOST_OWN = 6
 _LENGTH = len(FIRE) + MOST_OWN
-#: Samples of a block on the CPU; neurons of a block where none are connected.
-SAMPLES, COLUMNS = 16, 1024
+#: Samples of a block on the CPU, twice as many where a matrix of this many numbers is too large for a core's cache and
+#: is read anew for each; neurons of a block where none are connected.
+SAMPLES, LARGE, COLUMNS = 16, 1 << 18, 1024
 #: Numbers that a block may have in a core's cache, and the fewest steps of a segment nevertheless.
 SCRATCH, FEWEST_STEPS = 1 << 20, 8
 
@@ -104,7 +105,9 @@ class Plan:
     @property
     def samples(self) -> int:
         """How many samples make a block on the CPU."""
-        return SAMPLES if self.is_dense else COLUMNS
+        if not self.is_dense:
+            return COLUMNS
+        return SAMPLES if max(stage.products for stage in self.stages) < LARGE else 2 * SAMPLES
 
     def segments(self, T: int) -> tuple[int, int]:
         """Return the steps of a segment of T, and how many borders there are between segments.

@@ -87,19 +87,21 @@ def _transpose(table, K, one, out):
 
 
 @row
-def _load_input(x, by_t, by_n, by_i, t0, steps, lo, n, features, one, w):
+def _load_input(a, t0, steps, lo, n, features, one, w):
     """Copy the block's input for some steps to the beginning of scratch, ``[steps, n, features]``."""
-    last = (t0 + steps - 1) * by_t + (lo + n - 1) * by_n + (features - 1) * by_i
-    source = array_at(x, (last + 1,), one)
-    at, is_row = 0, by_i == 1 and by_n == features
-    for t in range(t0, t0 + steps):
-        if is_row:
-            copy(source, t * by_t + lo * by_n, at, w, n * features)
-            at += n * features
-            continue
-        for m in range(lo, lo + n):
-            _copy_strided(source, t * by_t + m * by_n, by_i, at, w, features)
-            at += features
+    by_t, by_n, by_i = a[X_T], a[X_N], a[X_I]
+    if a[INDEX] == 0 and by_i == 1 and by_n == features:
+        source = array_at(a[X], ((t0 + steps - 1) * by_t + (lo + n) * features,), one)
+        for t in range(steps):
+            copy(source, (t0 + t) * by_t + lo * by_n, t * n * features, w, n * features)
+        return
+    index = array_at(a[INDEX], (lo + n,), by_t)
+    for m in range(n):  # outside, since the steps of a sample often lie side by side
+        sample = index[lo + m] if a[INDEX] else lo + m
+        last = (t0 + steps - 1) * by_t + sample * by_n + (features - 1) * by_i
+        source = array_at(a[X], (last + 1,), one)
+        for t in range(steps):
+            _copy_strided(source, (t0 + t) * by_t + sample * by_n, by_i, (t * n + m) * features, w, features)
 
 
 @row
@@ -315,10 +317,10 @@ def _end_backward(table, K, N, lo, n, one, size, g_first, gradient, w):
 #: The arguments of the kernels, integers and addresses, in their order; ``COUNTER`` is the next item of work.
 (
     COUNTER, THREADS, _SCRATCH, NUMBER_BYTES, ITEMS, STAGES_OF, STEPS, SAMPLES_OF, SEGMENT, BLOCK, PER_ITEM,
-    X, X_T, X_N, X_I, TABLE, CONSTANTS, SCRATCH_SIZE, TRANSPOSED, TRANSPOSED_SIZE, STATE_SIZE, BORDERS, Y_SEQ, LAST,
-    WIDEST, G_Y, G_T, G_N, G_I, G_LAST, G_X, G_FIRST, SUMS, SUM_SIZE, LOSS, SKIP, SCALE, LABELS, OUT, ZEROS,
+    X, X_T, X_N, X_I, TABLE, CONSTANTS, SCRATCH_SIZE, TRANSPOSED, TRANSPOSED_SIZE, STATE_SIZE, WIDEST, BORDERS, Y_SEQ,
+    LAST, G_Y, G_T, G_N, G_I, G_LAST, G_X, G_FIRST, SUMS, SUM_SIZE, LOSS, SKIP, SCALE, LABELS, OUT, ZEROS, INDEX,
     ARGUMENTS,
-) = range(41)  # fmt: skip
+) = range(42)  # fmt: skip
 
 
 @row
@@ -376,7 +378,7 @@ def scan_forward(arguments, numbers):
                 steps = min(L, T - t0)
                 if segment:
                     _store_states(st, K, between[(segment - 1) * size :], N, lo, n, w)
-                _load_input(a[X], a[X_T], a[X_N], a[X_I], t0, steps, lo, n, features, one, w)
+                _load_input(a, t0, steps, lo, n, features, one, w)
                 _forward(st, K, c, steps, n, weights, w)
                 y = st[K - 1, Y] * n + n * J
                 for t in range(steps):
@@ -406,48 +408,95 @@ def _load_output_gradient(g, by_t, by_n, by_i, t0, steps, lo, n, J, one, a, w):
 
 
 @row
-def _loss(kind, N, T, skip, scale, lo, n, J, y, a, one, labels, out, w):
-    """Read the block out, and write the gradient of the mean loss over N samples; return the sum of its losses."""
-    zero, total, taken, count = one - one, 0.0, type(one)(T - skip), n * J
-    label = array_at(labels, (N,), N)
-    result = array_at(out, (N * J,), one)[lo * J : lo * J + count]
-    _fill(result, 0, count, zero)
-    for t in range(skip, T):
-        row = w[y + t * count : y + (t + 1) * count]
+def _add_up(y, first, steps, J, w, total):
+    """Add a block's outputs ``y`` of the steps from ``first`` on to ``total``."""
+    count = len(total)
+    for t in range(first, steps):
+        outputs = w[y + t * count : y + (t + 1) * count]
         for m in range(count):
-            result[m] += row[m]
-    for m in range(count):
-        result[m] = result[m] / taken * scale
-    g = w[a + skip * count : a + (skip + 1) * count]
+            total[m] += outputs[m]
+
+
+@row
+def _loss(a, scale, lo, n, J, one, total, g):
+    """Turn the sum of outputs into their mean; return the sum of the losses and how many samples are right.
+
+    ``g`` becomes the gradient of the mean loss over all samples to each of the outputs.
+    """
+    zero, lost, right, N, taken = one - one, 0.0, 0.0, a[SAMPLES_OF], type(one)(a[STEPS] - a[SKIP])
+    labels, index = array_at(a[LABELS], (N,), N), array_at(a[INDEX], (N,), N)
+    for m in range(len(total)):
+        total[m] = total[m] / taken * scale
     for m in range(n):
-        at, target = m * J, label[lo + m]
-        highest, exponentials = result[at], zero
-        if kind == CROSS_ENTROPY:
+        target = labels[index[lo + m] if a[INDEX] else lo + m]
+        at, best, exponentials = m * J, 0, zero
+        for j in range(J):
+            best = j if total[at + j] > total[at + best] else best
+        right += best == target
+        if a[LOSS] == CROSS_ENTROPY:
             for j in range(J):
-                highest = max(highest, result[at + j])
-            for j in range(J):
-                g[at + j] = np.exp(result[at + j] - highest)
+                g[at + j] = np.exp(total[at + j] - total[at + best])
                 exponentials += g[at + j]
-            total += np.log(exponentials) + highest - result[at + target]
+            lost += np.log(exponentials) + total[at + best] - total[at + target]
         for j in range(J):
             goal = one if j == target else zero
-            if kind == MSE:
-                error = result[at + j] - goal
-                total += error * error / J
+            if a[LOSS] == MSE:
+                error = total[at + j] - goal
+                lost += error * error / J
                 g[at + j] = (error + error) / type(one)(N * J) * scale / taken
             else:
                 g[at + j] = (g[at + j] / exponentials - goal) / type(one)(N) * scale / taken
-    _fill(w, a, skip * count, zero)
-    for t in range(skip + 1, T):
-        copy(w, a + skip * count, a + t * count, w, count)
-    return total
+    return lost, right
+
+
+@row
+def _read_out(a, table, K, c, weights, lo, n, one, scale, between, g, w):
+    """Take a block forward through all segments; return its losses, and how many samples are right, see `_loss`.
+
+    Afterwards the last segment is in scratch, and the states before each are kept.
+    """
+    T, N, L, J, features = a[STEPS], a[SAMPLES_OF], a[SEGMENT], table[K - 1, OUTPUTS], table[0, INPUTS]
+    size = a[STATE_SIZE] * N
+    total = array_at(a[OUT], (N * J,), one)[lo * J : (lo + n) * J]
+    _fill(total, 0, n * J, one - one)
+    for t0 in range(0, T, L):
+        steps = min(L, T - t0)
+        if t0:
+            _carry(table, K, L, n, w)
+            _store_states(table, K, between[(t0 // L - 1) * size :], N, lo, n, w)
+        _load_input(a, t0, steps, lo, n, features, one, w)
+        _forward(table, K, c, steps, n, weights, w)
+        _add_up(table[K - 1, Y] * n + n * J, max(a[SKIP] - t0, 0), steps, J, w, total)
+    return _loss(a, scale, lo, n, J, one, total, g)
+
+
+def scan_read_out(arguments, numbers):
+    """Take samples forward; write outputs, and for each item the sum of losses and how many samples are right."""
+    a, one, K, T, N, L, S, st, c, weights, size = _open(arguments, numbers)
+    between = array_at(a[BORDERS], (((T + L - 1) // L - 1) * size,), one)
+    scale, sums = array_at(a[SCALE], (1,), one), array_at(a[SUMS], (a[ITEMS], a[SUM_SIZE]), one)
+    w = _scratch(a, one)
+    while True:
+        item = add(address_of(a, COUNTER), 1)
+        if item >= a[ITEMS]:
+            break
+        first, end = _blocks_of(a, item)
+        lost, right = 0.0, 0.0
+        for block in range(first, end):
+            lo = block * S
+            n = min(S, N - lo)
+            _begin(st, K, c, N, lo, n, one, w)
+            mean = w[(a[SCRATCH_SIZE] - a[WIDEST]) * n : a[SCRATCH_SIZE] * n]
+            more = _read_out(a, st, K, c, weights, lo, n, one, scale[0], between, mean, w)
+            lost, right = lost + more[0], right + more[1]
+        sums[item, 0], sums[item, 1] = lost, right
 
 
 def scan_backward(arguments, numbers):
     """Take samples forward again and back: gradients of the input, the first states, weights and parameters.
 
     With a loss the gradient of the outputs is computed here, from a multiple of their mean over the steps from ``SKIP``
-    on; the sum of the losses follows the gradients of weights and parameters.
+    on; the sum of the losses and the number of samples that are right follow the gradients of weights and parameters.
     """
     a, one, K, T, N, L, S, st, c, weights, size = _open(arguments, numbers)
     features, J, segments = st[0, INPUTS], st[K - 1, OUTPUTS], (T + L - 1) // L
@@ -461,7 +510,7 @@ def scan_backward(arguments, numbers):
         if item >= a[ITEMS]:
             break
         first, end = _blocks_of(a, item)
-        gradient, lost = sums[item], 0.0
+        gradient, lost, right = sums[item], 0.0, 0.0
         _fill(gradient, 0, a[SUM_SIZE], one - one)
         for block in range(first, end):
             lo = block * S
@@ -469,21 +518,26 @@ def scan_backward(arguments, numbers):
             _begin(st, K, c, N, lo, n, one, w)
             _begin_backward(st, K, N, lo, n, one, size, a[G_LAST], w)
             one_side, other = (a[SCRATCH_SIZE] - 2 * L * a[WIDEST]) * n, (a[SCRATCH_SIZE] - L * a[WIDEST]) * n
+            mean = w[one_side - a[WIDEST] * n : one_side]
+            if a[LOSS]:
+                more = _read_out(a, st, K, c, weights, lo, n, one, scale[0], between, mean, w)
+                lost, right = lost + more[0], right + more[1]
             for back in range(segments):
                 segment = segments - 1 - back
                 t0 = segment * L
                 steps = min(L, T - t0)
-                if segment:
-                    _load_states(st, K, between[(segment - 1) * size :], N, lo, n, w)
-                elif segments > 1:
-                    _begin(st, K, c, N, lo, n, one, w)
-                _load_input(a[X], a[X_T], a[X_N], a[X_I], t0, steps, lo, n, features, one, w)
-                _forward(st, K, c, steps, n, weights, w)
+                if back > 0 or a[LOSS] == NO_LOSS:
+                    if segment:
+                        _load_states(st, K, between[(segment - 1) * size :], N, lo, n, w)
+                    elif segments > 1:
+                        _begin(st, K, c, N, lo, n, one, w)
+                    _load_input(a, t0, steps, lo, n, features, one, w)
+                    _forward(st, K, c, steps, n, weights, w)
                 if a[LOSS]:
-                    y = st[K - 1, Y] * n + n * J
-                    lost += _loss(
-                        a[LOSS], N, T, a[SKIP], scale[0], lo, n, J, y, one_side, one, a[LABELS], a[OUT], w
-                    )  # fmt: skip
+                    skipped = min(max(a[SKIP] - t0, 0), steps)
+                    _fill(w, one_side, skipped * n * J, one - one)
+                    for t in range(skipped, steps):
+                        copy(mean, 0, one_side + t * n * J, w, n * J)
                 else:
                     _load_output_gradient(
                         a[G_Y], a[G_T], a[G_N], a[G_I], t0, steps, lo, n, J, one, one_side, w
@@ -493,7 +547,7 @@ def scan_backward(arguments, numbers):
                     for t in range(steps):
                         copy(w, g + t * n * features, ((t0 + t) * N + lo) * features, g_input, n * features)
             _end_backward(st, K, N, lo, n, one, size, a[G_FIRST], gradient, w)
-        gradient[a[SUM_SIZE] - 1] = lost
+        gradient[a[SUM_SIZE] - 2], gradient[a[SUM_SIZE] - 1] = lost, right
 
 
 @cache

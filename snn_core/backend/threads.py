@@ -19,14 +19,17 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from snn_core.backend.compiled import entry
+from snn_core.backend.compiled import entry, row
 from snn_core.backend.tile import address_of, call
 
 #: What the threads know of a job: its number while it is open, else 0; the addresses of function, arguments and
-#: numbers; how many threads may still join the caller; and how many have come and not yet left.
-OPEN, FUNCTION, ARGUMENTS, NUMBERS, PLACES, USERS, SIZE = range(7)
+#: numbers; how many threads may still join the caller; and how many have come and not yet left. Then what the caller
+#: knows: the number of the last job, until which job it works alone, and the time.
+OPEN, FUNCTION, ARGUMENTS, NUMBERS, PLACES, USERS, LAST, ALONE_UNTIL, SECONDS, NANOSECONDS, SIZE = range(11)
 #: Where the arguments of a job say the address of its scratch memory.
 SCRATCH = 2
+#: Where the arguments of a leader say the address of the job and the number of helpers.
+JOB, HELPERS = 1, 2
 #: How often a thread looks for another job at once, for about 0.1 ms, and how often after naps of ``NAP``
 #: microseconds, before it sleeps in Python, where waking it takes the lock of the interpreter.
 LOOKS, NAPS, NAP = 10_000, 1_000, 20
@@ -34,6 +37,10 @@ LOOKS, NAPS, NAP = 10_000, 1_000, 20
 #: keeps their core busy, and does the next jobs alone. A look takes about ``LOOK`` seconds.
 MOST_LOOKS, JOBS_ALONE, LOOK = 50_000, 30, 7e-9
 _nap = types.ExternalFunction("usleep", types.int32(types.uint32))
+_clock, _CLOCK = (
+    types.ExternalFunction("clock_gettime", types.int32(types.int32, types.intp)),
+    time.CLOCK_MONOTONIC,
+)
 
 
 @intrinsic
@@ -67,36 +74,53 @@ def _serve(job: np.ndarray, last: int, looks: int, naps: int) -> int:
     return last
 
 
-@entry
-def _run(job: np.ndarray, number: int, function: int, arguments: int, numbers: int, helpers: int) -> int:
-    """Run a job, and return how often the caller looked whether the others had finished."""
-    looks = 0
+@row
+def _now(job: Any) -> Any:
+    _clock(_CLOCK, address_of(job, SECONDS))
+    return job[SECONDS] + 1e-9 * job[NANOSECONDS]
+
+
+@row
+def share(job: Any, function: Any, arguments: Any, numbers: Any, helpers: Any) -> None:
+    """Run a job together with at most ``helpers`` threads, alone where they are late."""
     if helpers == 0:
         call(function, (arguments, numbers))
-        return looks
+        return
+    job[LAST] += 1
+    number = job[LAST]
+    if number < job[ALONE_UNTIL]:
+        call(function, (arguments, numbers))
+        return
+    began, looks = _now(job), 0
     job[FUNCTION], job[ARGUMENTS], job[NUMBERS], job[PLACES] = function, arguments, numbers, helpers
     add(address_of(job, OPEN), number)
     call(function, (arguments, numbers))
     add(address_of(job, OPEN), -number)
     while add(address_of(job, USERS), 0) > 0:
         looks += 1
-    return looks
+    if looks > MOST_LOOKS and 2 * LOOK * looks > _now(job) - began:
+        job[ALONE_UNTIL] = number + JOBS_ALONE
+
+
+@entry
+def _run(job: np.ndarray, function: int, arguments: int, numbers: int, helpers: int) -> None:
+    share(job, function, arguments, numbers, helpers)
 
 
 class _Threads:
     """Sleeping threads, and the one job that they work on."""
 
     def __init__(self) -> None:
-        self.process, self.lock, self.number, self.alone_until = os.getpid(), threading.Lock(), 0, 0
+        self.process, self.lock = os.getpid(), threading.Lock()
         self.job = np.zeros(SIZE, np.int64)
         self.sleeping: list[threading.Lock] = []
         self.memory = np.empty(0, np.uint8)
 
-    def memory_of(self, size: int) -> int:
-        """Return the address of scratch memory, which stays: that of a fresh allocation is slow when first touched."""
+    def memory_of(self, size: int) -> np.ndarray:
+        """Return scratch memory, which stays: that of a fresh allocation is slow when first touched."""
         if size > len(self.memory):
             self.memory = np.empty(size + 64, np.uint8)
-        return self.memory.ctypes.data
+        return self.memory
 
     def wake(self, count: int) -> None:
         """Let ``count`` threads look for jobs; the lock of one that sleeps is held."""
@@ -119,31 +143,38 @@ class _Threads:
 _threads = _Threads()
 
 
-def run(function: int, arguments: np.ndarray, numbers: int, items: int, scratch: int) -> None:
+def run(
+    function: int,
+    arguments: np.ndarray,
+    numbers: int,
+    items: int,
+    scratch: int,
+    lead: tuple[int, np.ndarray] | None = None,
+) -> None:
     """Call ``function(arguments, numbers)``, the latter an address, in as many threads as torch uses.
 
     The function takes its items from a counter. Each thread has ``scratch`` bytes, whose address the arguments say.
+    With ``lead``, another function and its arguments, that one is called instead, in this thread: it is told the
+    address of the job and how many helpers there are, and runs ``function`` by :func:`share`.
     """
     global _threads
     if _threads.process != os.getpid():
         _threads = _Threads()
-    threads, own = _threads, (function, arguments.ctypes.data, numbers)
+    threads, job = _threads, _threads.job
     helpers = min(torch.get_num_threads(), items) - 1
-    if not threads.lock.acquire(blocking=False):  # another thread of Python has them
-        memory = np.empty(scratch, np.uint8)
-        arguments[SCRATCH] = memory.ctypes.data
-        _run(threads.job, 0, *own, 0)
-        return
+    is_mine = threads.lock.acquire(blocking=False)  # else another thread of Python has them
     try:
-        arguments[SCRATCH] = threads.memory_of((helpers + 1) * scratch)
-        threads.number += 1
-        if helpers < 1 or threads.number < threads.alone_until:
-            _run(threads.job, 0, *own, 0)
-            return
-        threads.wake(helpers)
-        began = time.perf_counter()
-        looks = _run(threads.job, threads.number, *own, helpers)
-        if looks > MOST_LOOKS and 2 * LOOK * looks > time.perf_counter() - began:
-            threads.alone_until = threads.number + JOBS_ALONE
+        helpers = max(helpers, 0) if is_mine else 0
+        memory = threads.memory_of((helpers + 1) * scratch) if is_mine else np.empty(scratch, np.uint8)
+        arguments[SCRATCH] = memory.ctypes.data
+        if helpers:
+            threads.wake(helpers)
+        if lead is None:
+            _run(job, function, arguments.ctypes.data, numbers, helpers)
+        else:
+            leader, own = lead
+            own[JOB], own[HELPERS] = job.ctypes.data, helpers
+            _run(job, leader, own.ctypes.data, numbers, 0)
     finally:
-        threads.lock.release()
+        if is_mine:
+            threads.lock.release()

@@ -7,10 +7,12 @@ import torch
 import torch.nn.functional as F
 from support import records
 
+from sequential_fmnist.batches import on_device
 from sequential_fmnist.config import TrainingConfig
-from sequential_fmnist.networks import NETWORKS, PlainNet
+from sequential_fmnist.networks import NETWORKS, NetworkSpec, PlainNet, build
 from sequential_fmnist.training import Trainer, evaluate, fit, predict, rate_loss, set_seed
-from snn_core.functional import reset_net
+from snn_core.backend import deferred
+from snn_core.functional import reset_net, states
 
 
 def test_rate_loss_by_hand():
@@ -219,3 +221,57 @@ def test_tensorboard_needs_a_folder(few):
 def test_config_names_the_field_that_is_wrong(field, value):
     with pytest.raises(ValueError, match=f"^{field} must"):
         TrainingConfig(**{field: value})
+
+
+class Subclass(PlainNet):
+    """Another forward than the one that ``is_fixed`` speaks of."""
+
+    def forward(self, images):
+        return super().forward(images)
+
+
+def with_hook() -> PlainNet:
+    net = PlainNet()
+    net.register_forward_hook(lambda module, inputs, output: None)
+    return net
+
+
+@pytest.mark.parametrize(
+    ("make", "at_once"),
+    [
+        (PlainNet, [1, 2]),  # of 200 images in batches of 60, and then the rest
+        (Subclass, []),
+        (with_hook, []),
+        (lambda: build(NetworkSpec("plain", batch_norm=True)), []),
+        (lambda: build(NetworkSpec("plain", standardised=True)), []),
+    ],
+    ids=["plain", "subclass", "hook", "batch normalisation", "standardised"],
+)
+def test_steps_at_once_are_those_one_by_one(few, make, at_once, monkeypatch):
+    """And only a network that does the same every time is taken through several of them."""
+    several: list[int] = []
+
+    def train(*given):
+        several.extend(len(index) for index in given[5:])
+        return real(*given)
+
+    real = deferred.train
+    monkeypatch.setattr(deferred, "train", train)
+    weights, found = [], []
+    for after_step in (None, lambda: None):
+        set_seed(0)
+        trainer = Trainer(TrainingConfig(epochs=1, batch_size=60, opt="adam"), net=make())
+        found.append(trainer.train_epoch(on_device(few[0], "cpu", workers=0), after_step))
+        weights.append(trainer.net.state_dict())
+    assert several == at_once
+    assert found[0] == found[1]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_all_images_at_once_are_worth_what_batches_are(few):
+    net = build(NetworkSpec("feedback", last=7))
+    at_once = evaluate(net, on_device(few[1], "cpu", workers=0), batch_size=30)
+    loss, accuracy = evaluate(net, few[1], batch_size=30)
+    assert at_once == (pytest.approx(loss, rel=1e-6), accuracy)
+    assert torch.equal(predict(net, on_device(few[1], "cpu", workers=0)), predict(net, few[1]))
+    assert states(net) == {}

@@ -1,0 +1,144 @@
+"""Steps of training in the threads of :mod:`snn_core.backend.threads`, without Python in between.
+
+A step is three jobs: the scan backward, :func:`sum_gradients`, and :func:`descend`, with the equations of SGD and Adam
+in ``torch.optim``. The latter two take pieces of at most :data:`PIECE` numbers of a weight. The norm for clipping is
+summed over pieces in their order, so that results do not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from snn_core.backend import scan as kernels
+from snn_core.backend.compiled import function_at, row
+from snn_core.backend.threads import HELPERS, JOB, SIZE, add, share
+from snn_core.backend.tile import address_of, array_at, call
+
+PIECE = 4096
+NO_STEP, SGD, ADAM = range(3)
+#: The arguments of the kernels, integers and addresses; the first three as :mod:`snn_core.backend.threads` wants them.
+(
+    COUNTER, _JOB, _HELPERS, SCAN, STEPS, PIECES, TABLE, PARTS, SETTINGS, RECORD, OPTIMIZER,
+    TRANSPOSE, BACKWARD, SUM, DESCEND, ARGUMENTS,
+) = range(16)  # fmt: skip
+#: Columns of the table of pieces: where the gradient begins and how long it is; addresses of the weight, of what the
+#: optimizer keeps, and of the weight's sigmoid if that is what the plan takes.
+AT, COUNT, WEIGHT, FIRST, SECOND, SIGMOID, COLUMNS = range(7)
+#: Numbers in double precision; the last is the factor by which gradients are clipped.
+LEARNING_RATE, DECAY, BETA_1, BETA_2, EPSILON, TAKEN, MOST_NORM, FACTOR, NUMBERS = range(9)
+#: What is recorded of a step: the mean loss, how many samples were right, and 0 where all weights are finite, else NaN.
+LOSS, RIGHT, BAD, RECORDS = range(4)
+
+
+@row
+def _open(arguments, numbers):
+    """Return the arguments, those of the scan, the table of pieces, and what is noted of each piece."""
+    u, one = array_at(arguments, (ARGUMENTS,), arguments), numbers[0]
+    a = array_at(u[SCAN], (kernels.ARGUMENTS,), arguments)
+    table = array_at(u[TABLE], (u[PIECES], COLUMNS), arguments)
+    settings = array_at(u[SETTINGS], (NUMBERS,), 1.0)
+    return u, a, one, table, array_at(u[PARTS], (u[PIECES],), 1.0), settings
+
+
+def sum_gradients(arguments, numbers):
+    """Sum the gradients over the scan's items, in their order, into the first; note each piece's sum of squares."""
+    u, a, one, table, parts, s = _open(arguments, numbers)
+    sums = array_at(a[kernels.SUMS], (a[kernels.ITEMS], a[kernels.SUM_SIZE]), one)
+    while True:
+        piece = add(address_of(u, COUNTER), 1)
+        if piece >= u[PIECES]:
+            break
+        st, squares = table[piece], 0.0
+        total = sums[0, st[AT] : st[AT] + st[COUNT]]
+        for item in range(1, a[kernels.ITEMS]):
+            more = sums[item, st[AT] : st[AT] + st[COUNT]]
+            for m in range(st[COUNT]):
+                total[m] += more[m]
+        if st[SIGMOID]:
+            value = array_at(st[SIGMOID], (st[COUNT],), one)
+            for m in range(st[COUNT]):
+                total[m] = total[m] * (one - value[m]) * value[m]
+        if s[MOST_NORM] < np.inf:
+            for m in range(st[COUNT]):
+                squares += total[m] * total[m]
+        parts[piece] = squares
+
+
+def descend(arguments, numbers):
+    """Change the weights; note NaN for each piece that is no longer finite."""
+    u, a, one, table, parts, s = _open(arguments, numbers)
+    sums = array_at(a[kernels.SUMS], (a[kernels.ITEMS], a[kernels.SUM_SIZE]), one)
+    rate, decay, factor = type(one)(s[LEARNING_RATE]), type(one)(s[DECAY]), type(one)(s[FACTOR])
+    keep_1, keep_2, epsilon = type(one)(s[BETA_1]), type(one)(s[BETA_2]), type(one)(s[EPSILON])
+    if u[OPTIMIZER] == ADAM:
+        new_1, new_2 = type(one)(1 - s[BETA_1]), type(one)(1 - s[BETA_2])
+        rate = type(one)(s[LEARNING_RATE] / (1 - s[BETA_1] ** s[TAKEN]))
+        root = type(one)((1 - s[BETA_2] ** s[TAKEN]) ** 0.5)
+    while True:
+        piece = add(address_of(u, COUNTER), 1)
+        if piece >= u[PIECES]:
+            break
+        st, bad = table[piece], one - one
+        count = st[COUNT]
+        weight, first = array_at(st[WEIGHT], (count,), one), array_at(st[FIRST], (count,), one)
+        gradient = sums[0, st[AT] : st[AT] + count]
+        if s[FACTOR] < 1:
+            for m in range(count):
+                gradient[m] *= factor
+        if u[OPTIMIZER] == SGD:
+            for m in range(count):
+                step = gradient[m] + decay * weight[m]
+                if st[FIRST]:
+                    step = first[m] = keep_1 * first[m] + step
+                weight[m] -= rate * step
+        else:
+            second = array_at(st[SECOND], (count,), one)
+            for m in range(count):
+                g = gradient[m] + decay * weight[m]
+                first[m] += new_1 * (g - first[m])
+                second[m] = keep_2 * second[m] + new_2 * g * g
+                weight[m] -= rate * first[m] / (np.sqrt(second[m]) / root + epsilon)
+        for m in range(count):
+            bad += weight[m] - weight[m]
+        if st[SIGMOID]:
+            value = array_at(st[SIGMOID], (count,), one)
+            for m in range(count):
+                value[m] = one / (one + np.exp(-weight[m]))
+        parts[piece] = bad
+
+
+def take_steps(arguments, numbers):
+    """Take one step after the other, each with the next samples of the index."""
+    u, a, one, _, parts, s = _open(arguments, numbers)
+    job, record = array_at(u[JOB], (SIZE,), arguments), array_at(u[RECORD], (u[STEPS], RECORDS), 1.0)
+    sums = array_at(a[kernels.SUMS], (a[kernels.SUM_SIZE],), one)
+    scan, own, constants, N = address_of(a, 0), address_of(u, 0), a[kernels.CONSTANTS], a[kernels.SAMPLES_OF]
+    at = a[kernels.SUM_SIZE]
+    helpers = u[HELPERS] if at > 2 * PIECE else 0
+    for step in range(u[STEPS]):
+        a[kernels.COUNTER] = a[kernels.THREADS] = u[COUNTER] = 0
+        call(u[TRANSPOSE], (scan, constants))
+        share(job, u[BACKWARD], scan, constants, u[HELPERS])
+        share(job, u[SUM], own, constants, helpers)
+        found = record[step]
+        found[LOSS], found[RIGHT], found[BAD] = sums[at - 2] / type(one)(N), sums[at - 1], 0.0
+        if u[OPTIMIZER]:
+            s[FACTOR] = min(1.0, s[MOST_NORM] / (np.sqrt(np.sum(parts[:-1])) + 1e-6))
+            s[TAKEN] += 1
+            u[COUNTER] = 0
+            u[PIECES] -= 1  # the last is no weight's
+            share(job, u[DESCEND], own, constants, helpers)
+            u[PIECES] += 1
+            found[BAD] = np.sum(parts[:-1])
+        a[kernels.INDEX] += 8 * N
+
+
+@cache
+def address(name: str, dtype: Any) -> int:
+    """Return where the compiled kernel ``name`` for numbers of this numpy dtype lies."""
+    pointer = types.CPointer(types.float64 if dtype == np.float64 else types.float32)
+    return function_at(globals()[name], types.void(types.intp, pointer))
