@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+import course
 import frame_notebooks
 import nbformat
 import papermill
@@ -23,7 +23,6 @@ import update_docs
 from frame_notebooks import TAG, has_tag
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell
 from patient_kernel import PatientManager
 
 from sequential_fmnist.command import Parser, folder, whole
@@ -89,13 +88,6 @@ def source_digest(notebook: NotebookNode) -> str:
     return sha256("\0".join(cell.source for cell in cells).encode())
 
 
-def solutions(notebook: NotebookNode) -> list[str]:
-    """Return the code of the exercises' solutions, in their order."""
-    texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
-    details = [part for text in texts for part in re.findall(r"<details>.*?</details>", text, re.DOTALL)]
-    return [code for part in details for code in re.findall(r"```python\n(.*?)```", part, re.DOTALL)]
-
-
 def _is_passing(output: NotebookNode) -> bool:
     """Whether an output is a widget or the message of a first compilation, which no later reader would see."""
     return WIDGET in output.get("data", {}) or COMPILING in output.get("text", "")
@@ -121,7 +113,7 @@ def execute(path: Path, output: Path, parameters: dict[str, Any], with_solutions
         path: the notebook.
         output: file to write.
         parameters: values for names in its parameters cell.
-        with_solutions: whether to run the exercises' solutions after the last cell too.
+        with_solutions: whether to run the exercises' solutions too, each where its answer is asked for.
 
     Raises:
         ValueError: the notebook does not know a parameter.
@@ -135,7 +127,7 @@ def execute(path: Path, output: Path, parameters: dict[str, Any], with_solutions
         notebook = nbformat.read(path, as_version=4)
         digest = source_digest(notebook)
         if with_solutions:
-            notebook.cells += [new_code_cell(code) for code in solutions(notebook)]
+            notebook = course.solved(notebook)
         nbformat.write(notebook, source)
         papermill.execute_notebook(
             str(source),

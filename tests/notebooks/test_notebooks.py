@@ -14,7 +14,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from support import ROOT
-from support_notebooks import NOTEBOOKS, chapter, runner
+from support_notebooks import NOTEBOOKS, chapter, course, runner
 
 framer = runpy.run_path(str(ROOT / "tools" / "frame_notebooks.py"))
 
@@ -148,9 +148,24 @@ def test_changed_code_changes_the_digest():
     assert runner["source_digest"](before) != runner["source_digest"](after)
 
 
-def test_solutions_are_the_python_blocks_within_details():
-    text = "```python\nno\n```\n<details><summary>Solution 1</summary>\n\n```python\na = 1\n```\n</details>"
-    assert runner["solutions"](new_notebook(cells=[new_markdown_cell(text)])) == ["a = 1\n"]
+EXERCISE = new_code_cell('answer = ...\ncheck("01.1", answer)', metadata={"tags": ["exercise"]})
+SOLUTION = new_markdown_cell(
+    "Text.\n```python\nno\n```\n<details><summary>Solution 01.1</summary>\n\n"
+    '```python\nanswer = 3\ncheck("01.1", answer)\n```\n</details>'
+)
+
+
+def test_a_course_has_a_version_without_solutions_and_one_with_them():
+    source = new_notebook(cells=[EXERCISE, SOLUTION])
+    student, solved = (course[version](source) for version in ("student", "solved"))
+    assert [cell.source for cell in student.cells] == [EXERCISE.source, "Text.\n```python\nno\n```"]
+    assert solved.cells[0].source == 'answer = 3\ncheck("01.1", answer)'
+    assert source.cells[0].source == EXERCISE.source
+    for cells in ([EXERCISE], [SOLUTION]):
+        with pytest.raises(ValueError, match="have solutions"):
+            course["solved"](new_notebook(cells=cells))
+    with pytest.raises(ValueError, match="must end with check"):
+        course["solved"](new_notebook(cells=[new_code_cell("a", metadata={"tags": ["exercise"]})]))
 
 
 def test_full_run_in_place_takes_no_parameters_and_knows_its_chapters(capsys):

@@ -17,6 +17,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 #: Statements that define a name without doing anything else.
 DEFINING = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
 runner = runpy.run_path(str(ROOT / "tools" / "run_notebooks.py"))
+course = runpy.run_path(str(ROOT / "tools" / "course.py"))
 
 
 @dataclass

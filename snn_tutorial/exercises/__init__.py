@@ -1,0 +1,89 @@
+"""Exercises that answer back: ``check("01.2", answer)`` says whether an answer is right, or what may have gone wrong.
+
+Each chapter's answers are in a module of their own, ``chapter_01`` and so on, as a dict ``EXERCISES``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Exercise", "check"]
+
+#: An answer, or a function that says whether it is this one.
+Answer = Any
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """What an answer is compared with.
+
+    Args:
+        right: the answer, or a function from an answer to whether it is right.
+        hint: shown with any other answer.
+        mistakes: usual wrong answers, given like ``right``, each with what leads to it. The first that fits is named.
+        because: shown with the right answer.
+        tolerance: largest relative difference of numbers, and largest absolute one near 0.
+    """
+
+    right: Answer
+    hint: str
+    mistakes: Sequence[tuple[Answer, str]] = field(default=())
+    because: str = ""
+    tolerance: float = 1e-6
+
+    def reply(self, answer: Any) -> tuple[bool, str]:
+        """Return whether an answer is right, and what to say of it."""
+        if answer is None or answer is ...:
+            return False, f"no answer yet. Hint: {self.hint}"
+        if self._is(self.right, answer):
+            return True, f"right. {self.because}".rstrip()
+        for wrong, why in self.mistakes:
+            if self._is(wrong, answer):
+                return False, f"not yet: {why}"
+        return False, f"not yet. Hint: {self.hint}"
+
+    def _is(self, expected: Answer, answer: Any) -> bool:
+        """Say whether ``answer`` is ``expected``; one that cannot be compared is another."""
+        try:
+            if isinstance(expected, Callable):  # type: ignore[arg-type]
+                return bool(expected(answer))
+            if isinstance(expected, (bool, str)) or isinstance(answer, (bool, str)):
+                same_kind = isinstance(expected, type(answer)) or isinstance(answer, type(expected))
+                return same_kind and _plain(expected) == _plain(answer)
+            ours, theirs = np.asarray(expected, float), np.asarray(answer, float)
+            near = {"rtol": self.tolerance, "atol": self.tolerance * 1e-3 if math.isfinite(self.tolerance) else 0}
+            return ours.shape == theirs.shape and bool(np.allclose(theirs, ours, **near))
+        except Exception:  # whatever an answer may be, its reader gets a hint and no traceback
+            return False
+
+
+def _plain(value: Any) -> Any:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def check(number: str, answer: Any) -> bool:
+    """Print whether ``answer`` is right, else the usual mistake that it shows or a hint, and return the former.
+
+    Args:
+        number: chapter and exercise, as in "01.2".
+        answer: a number, a word, a list of numbers, a tensor, or whatever the exercise asks for.
+
+    Raises:
+        ValueError: there is no such exercise.
+    """
+    chapter, _, _ = str(number).partition(".")
+    try:
+        known = importlib.import_module(f"{__name__}.chapter_{chapter}").EXERCISES
+    except ModuleNotFoundError:
+        known = {}
+    if number not in known:
+        raise ValueError(f'number must be that of an exercise, as in "01.2", got {number!r}')
+    is_right, text = known[number].reply(answer)
+    print(f"Exercise {number}: {text}")
+    return is_right

@@ -1,0 +1,89 @@
+"""Write two versions of every notebook for a course, into build/course: one without solutions, and one with them solved.
+
+The committed notebooks are the source. An exercise is a cell tagged ``exercise`` that ends with ``check("01.2", answer)``;
+its solution is a block of Python, within ``<details>``, that ends with the same call. The student version leaves the
+solutions out. In the solution version each such block stands where the answer was asked for, and runs there.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from pathlib import Path
+
+import nbformat
+from frame_notebooks import has_tag, paths
+from nbformat import NotebookNode
+
+from sequential_fmnist.command import Parser, folder
+
+TAG = "exercise"
+OUT = Path("build") / "course"
+_DETAILS = re.compile(r"\s*<details><summary>Solution.*?</details>", re.DOTALL)
+_CODE = re.compile(r"```python\n(.*?)```", re.DOTALL)
+_CHECK = re.compile(r'^check\("(\d\d\.\d+)", answer\)', re.MULTILINE)
+
+
+def solutions(notebook: NotebookNode) -> list[str]:
+    """Return the code of the exercises' solutions, in their order."""
+    texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    details = [part for text in texts for part in re.findall(r"<details>.*?</details>", text, re.DOTALL)]
+    return [code for part in details for code in _CODE.findall(part)]
+
+
+def exercises(notebook: NotebookNode) -> dict[str, NotebookNode]:
+    """Return the cells that ask for an answer by the number of the exercise.
+
+    Raises:
+        ValueError: a cell tagged ``exercise`` checks no answer.
+    """
+    found = {}
+    for cell in notebook.cells:
+        if has_tag(cell, TAG):
+            number = _CHECK.search(cell.source)
+            if number is None:
+                raise ValueError(f"a cell tagged {TAG} must end with check(number, answer): {cell.source!r}")
+            found[number[1]] = cell
+    return found
+
+
+def student(notebook: NotebookNode) -> NotebookNode:
+    """Return a copy without the solutions."""
+    notebook = copy.deepcopy(notebook)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = _DETAILS.sub("", cell.source)
+    notebook.cells = [cell for cell in notebook.cells if cell.source.strip()]
+    return notebook
+
+
+def solved(notebook: NotebookNode) -> NotebookNode:
+    """Return a copy in which every exercise is solved where it is asked.
+
+    Raises:
+        ValueError: an exercise has no solution, or a solution no exercise.
+    """
+    notebook = copy.deepcopy(notebook)
+    cells = exercises(notebook)
+    codes = {number[1]: code for code in solutions(notebook) if (number := _CHECK.search(code))}
+    if cells.keys() != codes.keys():
+        raise ValueError(f"exercises {sorted(cells)} have solutions {sorted(codes)}")
+    for number, cell in cells.items():
+        cell.source = codes[number].rstrip()
+        cell.outputs, cell.execution_count = [], None
+    return notebook
+
+
+def main() -> None:
+    """Write both versions of every notebook."""
+    parser = Parser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=folder, default=OUT, help=f"folder to write to (default: {OUT})")
+    out = parser.parse_args().out
+    for name, version in {"student": student, "solutions": solved}.items():
+        (out / name).mkdir(parents=True, exist_ok=True)
+        for path in paths():
+            nbformat.write(version(nbformat.read(path, as_version=4)), out / name / path.name)
+
+
+if __name__ == "__main__":
+    main()
