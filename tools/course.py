@@ -1,8 +1,9 @@
-"""Write two versions of every notebook for a course, into build/course: one without solutions, and one with them solved.
+"""Write two versions of every notebook for a course, into build/course: without solutions, and with all solved.
 
-The committed notebooks are the source. An exercise is a cell tagged ``exercise`` that ends with ``check("01.2", answer)``;
-its solution is a block of Python, within ``<details>``, that ends with the same call. The student version leaves the
-solutions out. In the solution version each such block stands where the answer was asked for, and runs there.
+The committed notebooks are the source. An exercise is a cell tagged ``exercise`` that ends with
+``check("01.2", answer)``; its solution is a block of Python, within ``<details>``, that ends with the same call. The
+student version leaves the solutions out. In the solution version each such block stands where the answer was asked
+for, and runs there.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 import nbformat
 from frame_notebooks import has_tag, paths
 from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell
 
 from sequential_fmnist.command import Parser, folder
 
@@ -58,14 +60,19 @@ def student(notebook: NotebookNode) -> NotebookNode:
 
 
 def solved(notebook: NotebookNode) -> NotebookNode:
-    """Return a copy in which every exercise is solved where it is asked.
+    """Return a copy in which every exercise is solved where it is asked; code that checks no answer runs at the end.
 
     Raises:
         ValueError: an exercise has no solution, or a solution no exercise.
     """
     notebook = copy.deepcopy(notebook)
-    cells = exercises(notebook)
-    codes = {number[1]: code for code in solutions(notebook) if (number := _CHECK.search(code))}
+    cells, codes = exercises(notebook), {}
+    for code in solutions(notebook):
+        number = _CHECK.search(code)
+        if number is None:
+            notebook.cells.append(new_code_cell(code))
+        else:
+            codes[number[1]] = code
     if cells.keys() != codes.keys():
         raise ValueError(f"exercises {sorted(cells)} have solutions {sorted(codes)}")
     for number, cell in cells.items():

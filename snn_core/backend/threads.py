@@ -24,7 +24,7 @@ from snn_core.backend.tile import address_of, call
 
 #: What the threads know of a job: its number while it is open, else 0; the addresses of function, arguments and
 #: numbers; how many threads may still join the caller; and how many have come and not yet left. Then what the caller
-#: knows: the number of the last job, until which job it works alone, and the time.
+#: knows: the number of the last job, until when it works alone in nanoseconds, and the time.
 OPEN, FUNCTION, ARGUMENTS, NUMBERS, PLACES, USERS, LAST, ALONE_UNTIL, SECONDS, NANOSECONDS, SIZE = range(11)
 #: Where the arguments of a job say the address of its scratch memory.
 SCRATCH = 2
@@ -34,8 +34,8 @@ JOB, HELPERS = 1, 2
 #: microseconds, before it sleeps in Python, where waking it takes the lock of the interpreter.
 LOOKS, NAPS, NAP = 10_000, 1_000, 20
 #: A caller that waits for others for more than half of a job, and for over about 0.3 ms, assumes that something else
-#: keeps their core busy, and does the next jobs alone. A look takes about ``LOOK`` seconds.
-MOST_LOOKS, JOBS_ALONE, LOOK = 50_000, 30, 7e-9
+#: keeps their core busy, and does the jobs of the next ``ALONE`` seconds alone. A look takes about ``LOOK`` seconds.
+MOST_LOOKS, ALONE, LOOK = 50_000, 0.015, 7e-9
 _nap = types.ExternalFunction("usleep", types.int32(types.uint32))
 _clock, _CLOCK = (
     types.ExternalFunction("clock_gettime", types.int32(types.int32, types.intp)),
@@ -77,29 +77,28 @@ def _serve(job: np.ndarray, last: int, looks: int, naps: int) -> int:
 @row
 def _now(job: Any) -> Any:
     _clock(_CLOCK, address_of(job, SECONDS))
-    return job[SECONDS] + 1e-9 * job[NANOSECONDS]
+    return job[SECONDS] * 1_000_000_000 + job[NANOSECONDS]
 
 
 @row
 def share(job: Any, function: Any, arguments: Any, numbers: Any, helpers: Any) -> None:
     """Run a job together with at most ``helpers`` threads, alone where they are late."""
-    if helpers == 0:
+    began = _now(job) if helpers else 0
+    if helpers == 0 or began < job[ALONE_UNTIL]:
         call(function, (arguments, numbers))
         return
     job[LAST] += 1
-    number = job[LAST]
-    if number < job[ALONE_UNTIL]:
-        call(function, (arguments, numbers))
-        return
-    began, looks = _now(job), 0
+    number, looks = job[LAST], 0
     job[FUNCTION], job[ARGUMENTS], job[NUMBERS], job[PLACES] = function, arguments, numbers, helpers
     add(address_of(job, OPEN), number)
     call(function, (arguments, numbers))
     add(address_of(job, OPEN), -number)
     while add(address_of(job, USERS), 0) > 0:
         looks += 1
-    if looks > MOST_LOOKS and 2 * LOOK * looks > _now(job) - began:
-        job[ALONE_UNTIL] = number + JOBS_ALONE
+    if looks > MOST_LOOKS:
+        now = _now(job)
+        if 2e9 * LOOK * looks > now - began:
+            job[ALONE_UNTIL] = now + int(1e9 * ALONE)
 
 
 @entry

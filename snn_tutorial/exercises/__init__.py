@@ -57,7 +57,10 @@ class Exercise:
                 same_kind = isinstance(expected, type(answer)) or isinstance(answer, type(expected))
                 return same_kind and _plain(expected) == _plain(answer)
             ours, theirs = np.asarray(expected, float), np.asarray(answer, float)
-            near = {"rtol": self.tolerance, "atol": self.tolerance * 1e-3 if math.isfinite(self.tolerance) else 0}
+            near = {
+                "rtol": self.tolerance,
+                "atol": self.tolerance * 1e-3 if math.isfinite(self.tolerance) else 0,
+            }
             return ours.shape == theirs.shape and bool(np.allclose(theirs, ours, **near))
         except Exception:  # whatever an answer may be, its reader gets a hint and no traceback
             return False
