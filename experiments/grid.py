@@ -121,6 +121,26 @@ def detach() -> Iterable[Case]:
             yield _case(f"tutorial, detach_reset={value}", kind, TUTORIAL, 10, network)
 
 
+def reset() -> Iterable[Case]:
+    """Where the gradient through the reset is cut: which of it gives the published figures?"""
+    cuts: dict[str, dict[str, Any]] = {
+        "cut nowhere": {"detach_reset": False},
+        "cut in the hidden layer": {"detach_readout": False},
+        "cut in the read-out": {"detach_reset": False, "detach_readout": True},
+        "cut everywhere": {},
+    }
+    for name, network in cuts.items():
+        for kind in NETWORKS:
+            yield _case(f"64 epochs, {name}", kind, TUTORIAL, 10, network)
+    clipped = dataclasses.replace(TUTORIAL, clip=1.0)
+    for kind in NETWORKS:
+        yield _case("64 epochs, cut everywhere, gradient norm at most 1", kind, clipped, 10)
+    training = dataclasses.replace(TUTORIAL, epochs=90, batch_size=128)
+    for name, network in cuts.items():
+        for kind in NETWORKS:
+            yield _case(f"90 epochs, {name}", kind, training, 10, network | {"standardised": True})
+
+
 def gated() -> Iterable[Case]:
     """The non-spiking reference of matched size."""
     for kind, hidden in (("gru", 20), ("lstm", 17)):
@@ -224,6 +244,7 @@ GROUPS: dict[str, Callable[[], Iterable[Case]]] = {
         order,
         gated,
         detach,
+        reset,
         refined,
         hidden,
         settings,

@@ -86,18 +86,12 @@ class Mean:
         return loss / images, hits / images
 
 
-def outputs_of_all(net: Any, images: Tensor | None) -> Tensor | None:
-    """Return the deferred outputs of ``net`` for all images at once; the state of ``net`` is forgotten.
+def is_fixed(net: Any) -> bool:
+    """Say whether many images can be shown to ``net`` at once, or in any order, with the same outputs for each.
 
-    None where images must be shown batch by batch. They need not where ``is_fixed`` of the network says that its
-    forward calls the same layers every time, and treats each image by itself, and where it reads the images where they
-    are.
+    That is what its ``is_fixed`` says: its forward calls the same layers every time, and treats each image by itself.
     """
-    if images is None or not (defines(net, "is_fixed") and net.is_fixed):
-        return None
-    outputs = deferred.call(net, images[:1])
-    reset_net(net)
-    return deferred.call(net, images) if deferred.reads(outputs, images) else None
+    return defines(net, "is_fixed") and net.is_fixed
 
 
 @torch.no_grad()
@@ -116,9 +110,9 @@ def _run(
     net.eval()
     mean, function = Mean(), LOSSES[loss]
     found = None
-    if where.type == "cpu" and ranks.size == 1 and not amp:
-        outputs = outputs_of_all(net, all_images(data))
-        found = None if outputs is None else deferred.evaluate(outputs, data.labels, loss)
+    shown = all_images(data)
+    if where.type == "cpu" and ranks.size == 1 and not amp and shown is not None and is_fixed(net):
+        found = deferred.evaluate(deferred.call(net, shown), data.labels, loss)
         reset_net(net)
     left = len(data)
     if found is not None:

@@ -89,7 +89,8 @@ class NetworkSpec:
         neuron: ``"if"`` or ``"lif"``, of the hidden layer.
         tau_m: membrane time constant of LIF neurons in time steps.
         soft_reset: whether the hidden neurons are reset by subtraction.
-        detach_reset: whether the gradient through the spike is cut in the reset, in both layers.
+        detach_reset: whether the gradient through the spike is cut in the reset of the hidden neurons.
+        detach_readout: likewise of the read-out neurons; None does as ``detach_reset`` says.
         surrogate_function: one of :data:`SURROGATES`.
         alpha: its steepness.
         tau: initial time constant of the synapse filter in time steps.
@@ -118,6 +119,7 @@ class NetworkSpec:
     tau_m: float = option(2.0, number(1, exclusive=True))
     soft_reset: bool = option(False, flag)
     detach_reset: bool = option(True, flag)
+    detach_readout: bool | None = option(None, flag)
     surrogate_function: str = option("atan", choice(*SURROGATES))
     alpha: float = option(2.0, number(0, exclusive=True))
     tau: float = option(2.0, number(1, exclusive=True))
@@ -165,7 +167,9 @@ class SpikingNet(nn.Module):
         self.sn1 = _hidden_neurons(spec, backend)
         self.sy1 = _synapses(spec, backend) if spec.kind == "stateful-synapse" else None
         self.fc2 = nn.Linear(spec.hidden, NUM_CLASSES)
-        self.sn2 = MultiStepIFNode(**_options(spec, backend)) if spec.readout == "rate" else None
+        cut = spec.detach_reset if spec.detach_readout is None else spec.detach_readout
+        options = _options(spec, backend) | {"detach_reset": cut}
+        self.sn2 = MultiStepIFNode(**options) if spec.readout == "rate" else None
         with torch.no_grad():
             self.fc1.weight *= spec.gain
 

@@ -18,7 +18,7 @@ from sequential_fmnist.batches import ImageData, all_images, batches
 from sequential_fmnist.checkpoint import CheckpointError, check_shapes, restore_rng, rng_state
 from sequential_fmnist.config import TrainingConfig
 from sequential_fmnist.distributed import ALONE, Ranks
-from sequential_fmnist.evaluation import LOSSES, Mean, at_least_single, autocast, outputs_of_all
+from sequential_fmnist.evaluation import LOSSES, Mean, at_least_single, autocast, is_fixed
 from sequential_fmnist.memory import keep_freed_memory
 from sequential_fmnist.networks import make_network
 from snn_core.backend import deferred
@@ -206,12 +206,16 @@ class Trainer:
     def take_steps(self, images: Tensor, labels: Tensor, index: Tensor) -> Found | None:
         """Take several steps at once, each with ``index[step]`` of the images; None, and nothing is done, if none can.
 
-        That takes a network whose outputs for all images can be deferred, see
-        :func:`sequential_fmnist.evaluation.outputs_of_all`.
+        That takes a network that :func:`sequential_fmnist.evaluation.is_fixed` knows, of layers that the kernels know.
         """
-        outputs = outputs_of_all(self.net, images) if self._is_alone() else None
-        if outputs is None:
+        if not (self._is_alone() and is_fixed(self.net)):
             return None
+        first = deferred.call(self.net, images[:1])
+        reset_net(self.net)
+        if not deferred.reads(first, images):  # it computes something of the images first
+            images, labels = images[index.flatten()], labels[index.flatten()]
+            index = torch.arange(index.numel()).view_as(index)
+        outputs = deferred.call(self.net, images)
         found = deferred.train(outputs, labels, self.config.loss, self.optimizer, self.config.clip, index)
         reset_net(self.net)
         return found

@@ -164,7 +164,7 @@ OTHER = {
     "kind": "feedback", "neuron": "lif", "surrogate_function": "sigmoid", "tau_mode": "frozen",
     "readout": "membrane", "model": "feedback", "opt": "adam", "lrs": "none", "loss": "cross-entropy",
     "order": "row", "device": "cuda", "backend": "torch", "split": "validation", "source": "embedded",
-    "last": 7, "cosa_tmax": 3, "clip": 1.0, "momentum": 0.5,
+    "last": 7, "cosa_tmax": 3, "clip": 1.0, "momentum": 0.5, "detach_readout": False,
 }  # fmt: skip
 
 

@@ -243,7 +243,7 @@ def with_hook() -> PlainNet:
         (Subclass, []),
         (with_hook, []),
         (lambda: build(NetworkSpec("plain", batch_norm=True)), []),
-        (lambda: build(NetworkSpec("plain", standardised=True)), []),
+        (lambda: build(NetworkSpec("plain", standardised=True)), [1, 2]),
     ],
     ids=["plain", "subclass", "hook", "batch normalisation", "standardised"],
 )
