@@ -63,6 +63,24 @@ COMPARISONS: dict[str, tuple[Place, Place]] = {
         for recipe in ("tutorial", "stable")
         for kind in ("plain", "stateful-synapse", "feedback")
     },
+    **{
+        f"{b} over {a}, gradient through the reset, 64 epochs": (
+            ("reset", "64 epochs, cut nowhere", a),
+            ("reset", "64 epochs, cut nowhere", b),
+        )
+        for a, b in _PAIRS
+    },
+    "feedback over plain, each as published, 64 epochs": (
+        ("reset", "64 epochs, cut nowhere", "plain"),
+        ("reset", "64 epochs, cut in the hidden layer", "feedback"),
+    ),
+    **{
+        f"clipped over not, cut everywhere, {kind}, 64 epochs": (
+            ("reset", "64 epochs, cut everywhere", kind),
+            ("reset", "64 epochs, cut everywhere, gradient norm at most 1", kind),
+        )
+        for kind in ("plain", "stateful-synapse", "feedback")
+    },
     "learned over frozen recurrent weights": (
         ("learned", "frozen weights", "feedback"),
         ("learned", "learned weights", "feedback"),
@@ -102,7 +120,9 @@ def summarise(records: Mapping[str, Record]) -> dict[str, Any]:
                 _summary(case, [records[spec.key()] for spec in case.runs()], (name, case.name) == HISTORIES)
                 for case in group
             ]
+    used = {spec.key() for name in groups for case in cases()[name] for spec in case.runs()}
     summary = {
+        "runs": len(used),  # some belong to several groups
         "groups": groups,
         "questions": {name: (GROUPS[name].__doc__ or "").strip() for name in groups},
         "comparisons": _comparisons(groups),

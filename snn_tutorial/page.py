@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
-from IPython.display import Image
+from IPython.display import Image, Markdown
 from matplotlib.figure import Figure
 
 from sequential_fmnist.files import atomic_write, write_json
@@ -77,3 +77,8 @@ def show_gif(data: bytes, alt: str) -> Image:
         alt: what the animation shows, for readers who cannot see it.
     """
     return Image(data=data, format="gif", metadata={"alt": alt})
+
+
+def fold(title: str, text: str) -> Markdown:
+    """Return Markdown that is folded away under ``title`` until a reader opens it."""
+    return Markdown(f"<details><summary>{title}</summary>\n\n{text}\n\n</details>")
