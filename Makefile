@@ -160,8 +160,8 @@ figures: $(VENV)/.notebooks ## draw all figures from results/
 
 .PHONY: ablation
 ablation: $(VENV)/.ablation ## run what is missing of the ablation, hours in all; break it off and go on at any time
-	$(TEST_ENV) $(BIN)/python -m experiments $(ARGS)
 	[ -e results/learned_tau.json ] || $(TEST_ENV) $(BIN)/python -m experiments.learned
+	$(TEST_ENV) $(BIN)/python -m experiments $(ARGS)
 
 .PHONY: docs
 docs: $(VENV)/.notebooks ## write the tables of README and docs/ from results/

@@ -142,13 +142,16 @@ def test_results_by_hand():
         "best": [case(kind, None, 0.8) for kind in kinds],
         "reproduction": [case("plain", 90, 0.5), case("plain", 64, 0.7)],
         "delay": [case("plain", 0, 0.5), case("plain", 56, 0.6)],
+        "reset": [case("plain", None, 0.71) | {"name": "64 epochs, cut nowhere"}],
         "refined": [case("plain", None, 0.82)],
         "gated": [case("gru", None, 0.9)],
     }
     published = {"runs": {"64 epochs": {"right": dict.fromkeys(kinds, 7045), "images": 10000}}}
     rows = writer["results_table"]({"groups": groups}, published).splitlines()
-    assert rows[2] == "| plain | 1,258 | 70.5 | 70.0 [69.0, 71.0] | 80.0 [79.0, 81.0] | 60.0 [59.0, 61.0] |"
-    assert rows[5] == "| plain, 86 hidden | 1,258 |  |  | 82.0 [81.0, 83.0] |  |"
+    assert rows[2] == (
+        "| plain | 1,258 | 70.5 | 71.0 [70.0, 72.0] | 70.0 [69.0, 71.0] | 80.0 [79.0, 81.0] | 60.0 [59.0, 61.0] |"
+    )
+    assert rows[5] == "| plain, 86 hidden | 1,258 |  |  |  | 82.0 [81.0, 83.0] |  |"
 
 
 def _measured(ours, theirs, key="ms", name="peer", **config):
