@@ -236,7 +236,7 @@ def tau_fit(
     hidden_tau: float,
     landscape: tuple[Sequence[float], Sequence[float]],
 ) -> Figure:
-    """Draw a filter's time constant while it is learned: loss and tau against the step, and the way down.
+    """Draw a filter's time constant while it is learned: loss and tau against the step, and the loss as a function of tau.
 
     Args:
         loss: mean squared error before each step, ``[steps]``.
@@ -262,7 +262,7 @@ def tau_fit(
     right.axvline(hidden_tau, **goal)
     right.set_xlabel("time constant tau (steps)")
     right.set_ylabel("loss (mean squared error)")
-    for axes, title in ((left, "loss"), (middle, "tau"), (right, "the way down")):
+    for axes, title in ((left, "loss"), (middle, "tau"), (right, "loss against tau")):
         axes.set_title(title, fontsize=11)
     return figure
 
