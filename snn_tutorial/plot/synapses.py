@@ -236,7 +236,7 @@ def tau_fit(
     hidden_tau: float,
     landscape: tuple[Sequence[float], Sequence[float]],
 ) -> Figure:
-    """Draw a filter's time constant while it is learned: loss and tau against the step, and the loss as a function of tau.
+    """Draw a filter's time constant while it is learned: loss and tau against the step, and the loss against tau.
 
     Args:
         loss: mean squared error before each step, ``[steps]``.
