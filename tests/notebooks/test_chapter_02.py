@@ -172,8 +172,8 @@ def test_half_life_is_what_the_module_needs_in_silence(result):
 class TestConvolution:
     def test_background_follows_from_the_bias(self, result):
         conv = result["conv"]
-        walk = currents([conv["bias"]] * 64, tau=100)["synapse filter"]
-        assert conv["background"] == pytest.approx(walk[-1], rel=1e-4)
+        run = currents([conv["bias"]] * 64, tau=100)["synapse filter"]
+        assert conv["background"] == pytest.approx(run[-1], rel=1e-4)
         assert abs(conv["background"]) > 1
 
     def test_its_input_leaves_the_range_of_spikes(self, run, result):
