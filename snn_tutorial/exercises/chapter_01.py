@@ -8,7 +8,7 @@ from typing import Any
 from snn_tutorial.exercises import Exercise
 
 #: Inputs x[0] and thresholds that floating point holds exactly, so that no spike depends on rounding.
-_CASES = ((3.0, 1.25), (1.5, 1.25), (3.0, 1.5), (1.0, 1.25), (1.25, 1.25), (5.0, 2.0))
+_CASES = ((3.0, 1.25), (1.5, 1.25), (3.0, 1.5), (0.5, 1.25), (1.25, 1.25), (5.0, 2.0))
 
 
 def _spikes(a: float, theta: float) -> int:
@@ -94,6 +94,10 @@ EXERCISES: dict[str, Exercise] = {
             (
                 _counts_like(lambda a, theta: max(_spikes(a, theta) - 1, 0)),
                 "one spike is missing: the neuron fires at t = 0 already, so the count is one more than the last t.",
+            ),
+            (
+                _counts_like(lambda a, theta: (a - theta) // (theta - 1)),
+                "one spike is missing, since the neuron fires at t = 0 already; and below the threshold there is none.",
             ),
             (
                 _counts_like(lambda a, theta: (a - theta) // (theta - 1) + 1),

@@ -95,6 +95,12 @@ def test_gap_is_narrowest_for_regular_spikes_and_widest_for_bursts(run, result):
     assert [low for _, low in result["mean_by_train"].values()] == pytest.approx([10 / 3] * 3, rel=0.01)
 
 
+def test_each_spike_widens_the_gap_and_each_silent_step_narrows_it():
+    both = currents([int(t % 3 == 0) for t in range(20)], tau=10)
+    wider = np.diff(both["synapse filter"] - both["low-pass"])[2:]  # from the second spike, in step 3, on
+    assert [change > 0 for change in wider] == [t % 3 == 0 for t in range(3, 20)]
+
+
 def test_one_interval_of_twelve_misses(run, result):
     p = np.array(result["p"])
     derived = {"synapse filter": 10 * p / (1 - p), "low-pass": 10 * p}
@@ -216,6 +222,7 @@ class TestLearning:
     def test_finds_the_hidden_tau(self, run, result):
         assert result["tau_found"] == pytest.approx(12, abs=1e-3)
         assert "step  0   tau  2.0000" in run.printed()
+        assert "step 59   tau 12.0000" in run.printed()
 
     def test_finds_one_tau_for_each_channel(self, result):
         assert result["taus_found"] == pytest.approx([1.5, 3, 8, 20, 50], rel=1e-3)
