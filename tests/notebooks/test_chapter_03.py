@@ -183,6 +183,7 @@ def test_numbers_in_the_text_are_those_of_the_full_data(run, recorded):
     for sentence, value in (
         ("This is {} %, far above the second row", recorded["own_weights"]),
         ("now names {} %, hardly more than guessing", recorded["after_reshape"]),
+        ("and {} % if it answers at its best step, t = 10", max(accuracy[SUM])),
         ("Instead of {} % the classifier", accuracy[APART][-1]),
         ("The sum of the pixels of all columns gave {} %", accuracy[SUM][-1]),
         ("all pixels kept apart {} %", accuracy[APART][-1]),
@@ -194,6 +195,7 @@ def test_numbers_in_the_text_are_those_of_the_full_data(run, recorded):
     ):
         assert sentence.format(f"{100 * value:.1f}") in said
     assert (first, second) == (6, 14)
+    assert int(np.argmax(accuracy[SUM])) == 10
     assert accuracy[ALONE][14] == pytest.approx(0.5, abs=0.05)  # "about half of the test images"
     assert (
         max(accuracy[ALONE]) == accuracy[ALONE][recorded["best_column"]]
