@@ -191,7 +191,7 @@ def test_numbers_in_the_text_are_those_of_the_full_data(run, recorded):
         ("instead of {} %, yet less than all columns", accuracy[ALONE][recorded["best_column"]]),
         ("gets to {} %, much closer to 81.2 % than to 53.8 %", units["added up over all columns"]),
         ("Column 14 adds most: {} % together", recorded["best_pair"]["test"]),
-        ("against {} % for column 6 alone", accuracy[ALONE][6]),
+        ("against {} % for column 6 alone", recorded["partners"][0][2]),
     ):
         assert sentence.format(f"{100 * value:.1f}") in said
     assert (first, second) == (6, 14)
