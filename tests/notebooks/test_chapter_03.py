@@ -191,7 +191,7 @@ def test_numbers_in_the_text_are_those_of_the_full_data(run, recorded):
         ("instead of {} %, yet less than all columns", accuracy[ALONE][recorded["best_column"]]),
         ("gets to {} %, much closer to 81.2 % than to 53.8 %", units["added up over all columns"]),
         ("Column 14 adds most: {} % together", recorded["best_pair"]["test"]),
-        ("against {} % for column 6 alone", recorded["partners"][0][2]),
+        ("against {} % for column 6 alone", accuracy[ALONE][6]),
     ):
         assert sentence.format(f"{100 * value:.1f}") in said
     assert (first, second) == (6, 14)
@@ -213,6 +213,7 @@ def test_sum_of_random_units_is_closer_to_all_pixels_than_to_their_sum(recorded)
 
 def test_column_14_correlates_least_of_the_three_and_adds_most(recorded):
     nothing, *partners = recorded["partners"]
+    assert nothing[2] == recorded["accuracy"]["test"][ALONE][6]  # and not of column 6 taken twice
     assert [nothing[0], *(column for column, _, _ in partners)] == [6, 8, 21, 14]
     assert [min(partners, key=lambda p: p[1])[0], max(partners, key=lambda p: p[2])[0]] == [14, 14]
     assert max(together for _, _, together in partners) == recorded["best_pair"]["test"]
