@@ -188,8 +188,8 @@ def padded_batch(s_seq: ArrayLike, lengths: Sequence[int]) -> Figure:
 def borders() -> Figure:
     """Draw what crosses the border between two batches: the state forward, the gradient back."""
     cases = {
-        "nothing": ("the gradient enters the first graph, which is gone: error", True, "broken"),
-        "reset_net": ("nothing crosses: for samples that have nothing to do with each other", False, None),
+        "nothing": ("the gradient reaches the graph of batch 0, which was freed: error", True, "broken"),
+        "reset_net": ("nothing crosses: for unrelated samples", False, None),
         "detach_net": ("the state crosses, the gradient stops: truncated BPTT", True, "stops"),
     }
     figure, axes = plt.subplots(figsize=(9, 3.9))

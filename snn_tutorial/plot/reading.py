@@ -228,12 +228,12 @@ def rasters(sequences: Mapping[str, np.ndarray]) -> Figure:
 
 @plt.rc_context(RC)
 def accuracy_by_column(curves: Mapping[str, Sequence[float]], ceiling: float, subset: bool = False) -> Figure:
-    """Draw the test accuracy of linear readers against the column.
+    """Draw the test accuracy of linear classifiers against the column.
 
     Args:
-        curves: name of each kind of reader to its accuracies in [0, 1], one for each column; three at most.
-        ceiling: accuracy of the reader that sees all pixels.
-        subset: whether the readers saw only the embedded subset; the figure then says so.
+        curves: name of each kind of classifier to its accuracies in [0, 1], one for each column; three at most.
+        ceiling: accuracy of the classifier that sees all pixels.
+        subset: whether they were fitted on the embedded subset only; the figure then says so.
     """
     figure, axes = plt.subplots(figsize=(8, 4.2))
     for style, (name, values) in zip(_CURVES, curves.items(), strict=False):
@@ -255,23 +255,23 @@ def accuracy_by_column(curves: Mapping[str, Sequence[float]], ceiling: float, su
 def column_pairs(
     correlation: np.ndarray, columns: Sequence[int], accuracy: np.ndarray, best: tuple[int, int]
 ) -> Figure:
-    """Draw how alike two columns are, and what a reader of two columns reaches.
+    """Draw the correlation of two columns, and the accuracy of a classifier that sees both.
 
     Args:
         correlation: correlation of each column with each, ``[28, 28]``.
         columns: the columns of which pairs were tried, ``[K]``.
-        accuracy: test accuracy in [0, 1] of the reader of each two of them, ``[K, K]``, symmetric.
+        accuracy: test accuracy in [0, 1] of the classifier of each two of them, ``[K, K]``, symmetric.
         best: two of ``columns``, the pair to mark.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.9))
     picture = left.imshow(correlation, cmap="RdBu_r", vmin=-1, vmax=1)
     figure.colorbar(picture, ax=left, label="correlation", shrink=0.85)
-    left.set_title("how alike two columns are", fontsize=11)
+    left.set_title("correlation of two columns", fontsize=11)
     left.set_xticks([0, 9, 18, 27])
     left.set_yticks([0, 9, 18, 27])
     picture = right.imshow(100 * accuracy, cmap="viridis")
     figure.colorbar(picture, ax=right, label="test accuracy (%)", shrink=0.85)
-    right.set_title("what two columns tell together", fontsize=11)
+    right.set_title("classifier that sees two columns", fontsize=11)
     places = np.arange(0, len(columns), 3)
     right.set_xticks(places, [columns[place] for place in places])
     right.set_yticks(places, [columns[place] for place in places])

@@ -39,14 +39,14 @@ def currents(s: Sequence[float], tau: float) -> dict[str, np.ndarray]:
         s: spikes or any other input, ``[T]``.
         tau: time constant in steps.
     """
-    walks: dict[str, list[float]] = {name: [] for name in FILTER_STYLE}
+    runs: dict[str, list[float]] = {name: [] for name in FILTER_STYLE}
     synapse = low_pass = 0.0
     for x in s:
         synapse = synapse - (1 - x) * synapse / tau + x
         low_pass = (1 - 1 / tau) * low_pass + x
-        walks["synapse filter"].append(synapse)
-        walks["low-pass"].append(low_pass)
-    return {name: np.array(walk) for name, walk in walks.items()}
+        runs["synapse filter"].append(synapse)
+        runs["low-pass"].append(low_pass)
+    return {name: np.array(run) for name, run in runs.items()}
 
 
 @plt.rc_context(RC)
@@ -211,14 +211,14 @@ def current_maps(spikes: np.ndarray, current: np.ndarray, steps: Sequence[int], 
 
 
 @plt.rc_context(RC)
-def constant_inputs(walks: Mapping[float, Mapping[str, Sequence[float]]]) -> Figure:
+def constant_inputs(runs: Mapping[float, Mapping[str, Sequence[float]]]) -> Figure:
     """Draw what the filters make of inputs that stay the same, one panel for each.
 
     Args:
-        walks: the constant input x to, for each key of :data:`FILTER_STYLE`, its current ``[T]``.
+        runs: the constant input x to, for each key of :data:`FILTER_STYLE`, its current ``[T]``.
     """
-    figure, all_axes = plt.subplots(1, len(walks), figsize=(9, 2.9), sharey=True, squeeze=False)
-    for axes, (x, both) in zip(all_axes[0], walks.items(), strict=True):
+    figure, all_axes = plt.subplots(1, len(runs), figsize=(9, 2.9), sharey=True, squeeze=False)
+    for axes, (x, both) in zip(all_axes[0], runs.items(), strict=True):
         for name, current in both.items():
             style = FILTER_STYLE[name]
             axes.plot(current, color=style["color"], linestyle=style["linestyle"], linewidth=2, label=name)
@@ -236,7 +236,7 @@ def tau_fit(
     hidden_tau: float,
     landscape: tuple[Sequence[float], Sequence[float]],
 ) -> Figure:
-    """Draw a filter's time constant while it is learned: loss and tau against the step, and the way down.
+    """Draw a filter's time constant while it is learned: loss and tau against the step, and the loss against tau.
 
     Args:
         loss: mean squared error before each step, ``[steps]``.
@@ -244,13 +244,13 @@ def tau_fit(
         hidden_tau: the one to be found.
         landscape: time constants and the loss of each, to draw the loss as a function of tau.
     """
-    walk = {"color": QUANTITY["current"], "linewidth": 2}
+    line = {"color": QUANTITY["current"], "linewidth": 2}
     goal = {"color": QUANTITY["threshold"], "linestyle": ":", "linewidth": 1.5}
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(9.5, 3.2))
-    left.plot(loss, **walk)
+    left.plot(loss, **line)
     left.set_yscale("log")
     left.set_ylabel("loss (mean squared error)")
-    middle.plot(tau, **walk)
+    middle.plot(tau, **line)
     middle.axhline(hidden_tau, **goal)
     middle.text(len(tau) - 1, hidden_tau * 0.97, "hidden tau", ha="right", va="top", fontsize=9)
     middle.set_ylim(0, None)
@@ -262,7 +262,7 @@ def tau_fit(
     right.axvline(hidden_tau, **goal)
     right.set_xlabel("time constant tau (steps)")
     right.set_ylabel("loss (mean squared error)")
-    for axes, title in ((left, "loss"), (middle, "tau"), (right, "the way down")):
+    for axes, title in ((left, "loss"), (middle, "tau"), (right, "loss against tau")):
         axes.set_title(title, fontsize=11)
     return figure
 
@@ -278,11 +278,11 @@ def channel_fit(tau: np.ndarray, hidden_tau: Sequence[float], shared: Sequence[f
     """
     colours = [OKABE_ITO[name] for name in ("blue", "sky blue", "green", "orange", "vermilion")]
     figure, axes = plt.subplots(figsize=(7, 3.8))
-    for channel, (walk, goal) in enumerate(zip(tau.T, hidden_tau, strict=True)):
+    for channel, (found, goal) in enumerate(zip(tau.T, hidden_tau, strict=True)):
         axes.axhline(goal, color=QUANTITY["threshold"], linestyle=":", linewidth=1.2)
-        axes.plot(walk, color=colours[channel], linewidth=2)
+        axes.plot(found, color=colours[channel], linewidth=2)
         axes.annotate(
-            f"channel {channel}", (len(walk) - 1, walk[-1]), (6, 0), textcoords="offset points"
+            f"channel {channel}", (len(found) - 1, found[-1]), (6, 0), textcoords="offset points"
         ).set_va("center")
     axes.plot(shared, color=OKABE_ITO["black"], linestyle="--", linewidth=1.5)
     axes.annotate(

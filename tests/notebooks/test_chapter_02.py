@@ -10,6 +10,7 @@ from scipy.optimize import minimize_scalar
 from support_notebooks import Run, definitions, quick_run
 
 from snn_core.layer import SynapseFilter
+from snn_tutorial.exercises.chapter_02 import EXERCISES
 from snn_tutorial.plot.synapses import currents
 
 pytestmark = pytest.mark.xdist_group("chapter_02")
@@ -23,6 +24,20 @@ def run(tmp_path_factory) -> Run:
 @pytest.fixture(scope="module")
 def result(run) -> dict:
     return run.result("chapter_02.json")
+
+
+def texts(run: Run) -> str:
+    """All that the chapter says, its lines joined."""
+    return " ".join(
+        " ".join(cell.source.split()) for cell in run.notebook.cells if cell.cell_type == "markdown"
+    )
+
+
+def solved(run: Run, number: str) -> str:
+    """What the solution of an exercise printed."""
+    call = f'check("{number}", answer)'
+    (cell,) = (c for c in run.notebook.cells if c.cell_type == "code" and call in c.source.splitlines())
+    return cell.outputs[0]["text"]
 
 
 class TestDefinitions:
@@ -66,6 +81,63 @@ def test_superposition_fails_for_the_synapse_filter_only(result):
     assert together == alone == 1 / 16 + 1 / 8 + 1 / 2 + 1
 
 
+def test_gap_is_narrowest_for_regular_spikes_and_widest_for_bursts(run, result):
+    """In theory at tau = 10: from one period to the next the current after it is the same."""
+    gap = {kind: synapse - low for kind, (synapse, low) in result["mean_by_train"].items()}
+    assert gap["regular"] < gap["random"] < gap["in bursts"]
+    assert "regular spikes, 1.42, wider for random ones, 1.66 in this sample and 1.67 in theory" in texts(run)
+    assert "for bursts, 1.96." in texts(run)
+    assert gap == pytest.approx({"regular": 1.42, "random": 1.66, "in bursts": 1.96}, abs=0.005)
+    in_theory = 10 * (1 / 3) / (2 / 3) - 10 / 3
+    assert in_theory == pytest.approx(1.67, abs=0.005)
+    after = 1 / (1 - 0.9**2)  # a spike adds 1 to what two silent steps left of the last one
+    assert after * (1 + 0.9 + 0.81) / 3 - 10 / 3 == pytest.approx(gap["regular"], abs=1e-4)
+    assert [low for _, low in result["mean_by_train"].values()] == pytest.approx([10 / 3] * 3, rel=0.01)
+
+
+def test_each_spike_widens_the_gap_and_each_silent_step_narrows_it():
+    both = currents([int(t % 3 == 0) for t in range(20)], tau=10)
+    wider = np.diff(both["synapse filter"] - both["low-pass"])[2:]  # from the second spike, in step 3, on
+    assert [change > 0 for change in wider] == [t % 3 == 0 for t in range(3, 20)]
+
+
+def test_one_interval_of_twelve_misses(run, result):
+    p = np.array(result["p"])
+    derived = {"synapse filter": 10 * p / (1 - p), "low-pass": 10 * p}
+    misses = [
+        (name, prob)
+        for name, measured in result["mean_current"].items()
+        for prob, mean, half, true in zip(
+            p, measured["mean"], measured["half_width"], derived[name], strict=True
+        )
+        if abs(mean - true) > half
+    ]
+    assert misses == [("synapse filter", 0.8)]
+    assert "Here one of the twelve does, that of the synapse filter at $p = 0.8$." in texts(run)
+
+
+def test_current_falls_to_the_fraction_that_the_text_names(run):
+    """Not by it: (1 - 1/tau) is what a silent step leaves, and 1 - (1 - p)/tau what a step leaves of the distance."""
+    said = texts(run)
+    assert "Each silent step leaves the fraction $1 - 1/\\tau$ of the current." in said
+    assert "the distance to the mean falls to the fraction $1 - (1-p)/\\tau$ of what it was" in said
+    assert "shrinks by" not in said
+    silent = currents([1, 0], tau=5)["synapse filter"]
+    assert silent[1] / silent[0] == pytest.approx(1 - 1 / 5)
+    mean = p = 0.8
+    settled = 10 * p / (1 - p)
+    for _ in range(3):
+        distance = settled - mean
+        mean = mean - (1 - p) / 10 * mean + p
+        assert (settled - mean) / distance == pytest.approx(1 - (1 - p) / 10)
+
+
+def test_half_life_is_shorter_than_tau_ln_2_and_nears_it(result):
+    ratio = [n / (tau * math.log(2)) for tau, n in zip((2, 5, 20, 100), result["half_life"], strict=True)]
+    assert ratio == sorted(ratio)
+    assert ratio[-1] < 1
+
+
 @pytest.mark.parametrize("name", ["synapse filter", "low-pass"])
 def test_simulated_means_are_the_derived_ones(result, name):
     p, measured = np.array(result["p"]), result["mean_current"][name]
@@ -106,15 +178,17 @@ def test_half_life_is_what_the_module_needs_in_silence(result):
 class TestConvolution:
     def test_background_follows_from_the_bias(self, result):
         conv = result["conv"]
-        walk = currents([conv["bias"]] * 64, tau=100)["synapse filter"]
-        assert conv["background"] == pytest.approx(walk[-1], rel=1e-4)
+        run = currents([conv["bias"]] * 64, tau=100)["synapse filter"]
+        assert conv["background"] == pytest.approx(run[-1], rel=1e-4)
         assert abs(conv["background"]) > 1
 
     def test_its_input_leaves_the_range_of_spikes(self, run, result):
         assert result["conv"]["x_max"] > 1
+        assert "the factor stays between 0.97 and 1.01" in texts(run)
         low, high = map(float, re.search(r"factor from ([\d.]+) to ([\d.]+)", run.printed()).groups())
         assert 0 < low < 0.99  # below 1 - 1/tau, but mild
         assert 1 < high < 1.05
+        assert 0.97 < low < high < 1.01
 
     def test_synapse_filter_gives_more_than_a_low_pass(self, run):
         found = re.search(r"largest current ([\d.]+), with a low-pass ([\d.]+)", run.printed())
@@ -123,6 +197,9 @@ class TestConvolution:
 
     def test_order_of_filter_and_weights_matters_for_the_synapse_filter_only(self, result):
         assert result["conv"]["order_gap"]["synapse filter"] > 0.05
+        assert result["conv"]["order_gap"]["synapse filter"] == pytest.approx(
+            1 / 5, abs=0.005
+        )  # "by a fifth"
         assert result["conv"]["order_gap"]["low-pass"] < 1e-5
 
 
@@ -145,6 +222,7 @@ class TestLearning:
     def test_finds_the_hidden_tau(self, run, result):
         assert result["tau_found"] == pytest.approx(12, abs=1e-3)
         assert "step  0   tau  2.0000" in run.printed()
+        assert "step 59   tau 12.0000" in run.printed()
 
     def test_finds_one_tau_for_each_channel(self, result):
         assert result["taus_found"] == pytest.approx([1.5, 3, 8, 20, 50], rel=1e-3)
@@ -192,6 +270,7 @@ class TestSolutions:
         for name, tau in (("synapse filter", 10), ("low-pass", 20)):
             before, after = found[name]
             assert after / before == pytest.approx((1 - 1 / tau) ** 20, abs=0.01)
+            assert f"{100 * (1 - 1 / tau) ** 20:.0f} %" in texts(run)
 
     def test_too_large_steps_throw_tau_back_to_one(self, run):
         first = re.search(r"tau in the first steps: \[(.*)\]", run.printed())[1].split(",")
@@ -200,3 +279,7 @@ class TestSolutions:
         last, gradient = re.search(r"tau in the end: ([\d.]+), gradient in w (\S+)", run.printed()).groups()
         assert float(last) < 1.01
         assert abs(float(gradient)) < 0.01
+
+    def test_answers_are_right(self, run):
+        numbers = [number for number in EXERCISES if f"Exercise {number}: right." in solved(run, number)]
+        assert numbers == list(EXERCISES)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from itertools import pairwise
 
 import numpy as np
@@ -10,6 +11,8 @@ import torch
 from support import ROOT
 from support_notebooks import Run, quick_run
 from torch.nn.functional import one_hot
+
+from snn_tutorial.exercises.chapter_03 import EXERCISES
 
 pytestmark = pytest.mark.xdist_group("chapter_03")
 
@@ -24,6 +27,20 @@ def run(tmp_path_factory) -> Run:
 @pytest.fixture(scope="module")
 def recorded() -> dict:
     return json.loads((ROOT / "results" / "chapter_03.json").read_text())
+
+
+def texts(run: Run) -> str:
+    """All that the chapter says, its lines joined."""
+    return " ".join(
+        " ".join(cell.source.split()) for cell in run.notebook.cells if cell.cell_type == "markdown"
+    )
+
+
+def solved(run: Run, number: str) -> str:
+    """What the solution of an exercise printed."""
+    call = f'check("{number}", answer)'
+    (cell,) = (c for c in run.notebook.cells if c.cell_type == "code" and call in c.source.splitlines())
+    return cell.outputs[0]["text"]
 
 
 def accuracy_by_least_squares(train, test, train_labels, test_labels, penalty):
@@ -136,3 +153,90 @@ def test_what_the_text_says_about_pairs_holds(recorded):
     assert max(near) < pair["test"]
     assert mirror["correlation"] > 0.5 > correlation["8"]
     assert mirror["test"] < pair["test"]
+
+
+def test_added_scores_see_the_sum_only_with_the_same_weights(run, recorded, embedded):
+    """With weights of its own in each step, the sum of the scores keeps the columns apart, and tells far more."""
+    assert "with the same weights in every step**, sees only the sum of the columns" in texts(run)
+    assert recorded["own_weights"] > recorded["accuracy"]["test"][SUM][-1] + 0.15
+    assert recorded["own_weights"] < recorded["accuracy"]["test"][APART][-1]
+    x = embedded[1].images[:50, 0].double() / 255  # [n, i, t]
+    torch.manual_seed(0)
+    same, own = torch.randn(28, 10, dtype=torch.float64), torch.randn(28, 28, 10, dtype=torch.float64)
+    flipped = x.flip(2)  # the same columns in another order
+    torch.testing.assert_close(torch.einsum("nit,ic->nc", flipped, same), x.sum(2) @ same)
+    scores = torch.einsum("nit,tic->nc", x, own)
+    assert not torch.allclose(scores, torch.einsum("nit,tic->nc", flipped, own))
+
+
+def test_mirror_image_of_column_6_is_column_21(run, recorded):
+    first, _ = recorded["best_pair"]["columns"]
+    assert (first, recorded["mirror"]["column"]) == (6, 21)
+    flipped = np.arange(28)[::-1]
+    assert flipped[first] == 21
+    assert "column 21, its mirror image" in texts(run)
+
+
+def test_numbers_in_the_text_are_those_of_the_full_data(run, recorded):
+    said, accuracy, units = texts(run), recorded["accuracy"]["test"], recorded["random_units"]
+    first, second = recorded["best_pair"]["columns"]
+    for sentence, value in (
+        ("This is {} %, far above the second row", recorded["own_weights"]),
+        ("now names {} %, hardly more than guessing", recorded["after_reshape"]),
+        ("and {} % if it answers at its best step, t = 10", max(accuracy[SUM])),
+        ("Instead of {} % the classifier", accuracy[APART][-1]),
+        ("The sum of the pixels of all columns gave {} %", accuracy[SUM][-1]),
+        ("all pixels kept apart {} %", accuracy[APART][-1]),
+        ("than a linear classifier takes from it, {} %", units["the best column"]),
+        ("instead of {} %, yet less than all columns", accuracy[ALONE][recorded["best_column"]]),
+        ("gets to {} %, much closer to 81.2 % than to 53.8 %", units["added up over all columns"]),
+        ("Column 14 adds most: {} % together", recorded["best_pair"]["test"]),
+        ("against {} % for column 6 alone", accuracy[ALONE][6]),
+    ):
+        assert sentence.format(f"{100 * value:.1f}") in said
+    assert (first, second) == (6, 14)
+    assert int(np.argmax(accuracy[SUM])) == 10
+    assert accuracy[ALONE][14] == pytest.approx(0.5, abs=0.05)  # "about half of the test images"
+    assert (
+        max(accuracy[ALONE]) == accuracy[ALONE][recorded["best_column"]]
+    )  # "whichever column it answers from"
+    assert f"name {100 * accuracy[APART][-1]:.0f} %" in said
+    kept = {tau: 100 * (1 - 1 / tau) ** (second - first) for tau in (2, 20)}
+    assert f"keeps {kept[2]:.1f} % of its current, and one with $\\tau = 20$ keeps {kept[20]:.0f} %" in said
+
+
+def test_sum_of_random_units_is_closer_to_all_pixels_than_to_their_sum(recorded):
+    accuracy = recorded["accuracy"]["test"]
+    counted = recorded["random_units"]["added up over all columns"]
+    assert accuracy[APART][-1] - counted < (counted - accuracy[SUM][-1]) / 3
+
+
+def test_column_14_correlates_least_of_the_three_and_adds_most(recorded):
+    nothing, *partners = recorded["partners"]
+    assert nothing[2] == recorded["accuracy"]["test"][ALONE][6]  # and not of column 6 taken twice
+    assert [nothing[0], *(column for column, _, _ in partners)] == [6, 8, 21, 14]
+    assert [min(partners, key=lambda p: p[1])[0], max(partners, key=lambda p: p[2])[0]] == [14, 14]
+    assert max(together for _, _, together in partners) == recorded["best_pair"]["test"]
+    assert recorded["mirror"]["test"] == partners[1][2]
+
+
+def test_columns_become_less_similar_up_to_half_the_width(recorded):
+    similar = [recorded["correlation"][str(lag)] for lag in range(1, 28)]
+    assert all(later < earlier for earlier, later in pairwise(similar[:14]))
+    assert max(similar[14:]) > similar[13]  # mirror images: not beyond half of it
+
+
+def test_pixel_14_is_nearly_background_before_step_12(embedded):
+    row = embedded[1].images[0, 0, 14]
+    assert row[:12].max() < 5 < 90 < row[12]
+
+
+def test_solutions_find_what_they_say(run):
+    numbers = [number for number in EXERCISES if f"Exercise {number}: right." in solved(run, number)]
+    assert numbers == list(EXERCISES)
+    assert "image and row: (2, 19)" in solved(run, "03.3")
+    assert "best row 13" in solved(run, "03.5")
+    neighbours, spread = map(float, re.findall(r"train ([\d.]+)%", solved(run, "03.7")))
+    assert neighbours < 65 < 72 < spread
+    tested = [float(value) for value in re.findall(r"test ([\d.]+)%", solved(run, "03.6"))]
+    assert max(tested[:3]) - min(tested[:3]) < 2  # "less than two points" up to 0.01
