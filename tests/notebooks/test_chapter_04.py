@@ -111,7 +111,7 @@ def test_three_ways_to_take_a_step_agree(result):
 def test_records_what_the_package_says(result, embedded):
     train, test = embedded
     net, history = fit(TrainingConfig(model="feedback", epochs=1, seed=0), train, test, progress=False)
-    images, labels = test.images[:1000].float() / 255, test.labels[:1000]
+    images = test.images[:1000].float() / 255
     assert result["test_accuracy"]["feedback"] == pytest.approx(history[-1]["test_accuracy"], abs=0.01)
     rate = record(net, images).hidden_spikes.mean().item()
     assert result["rates"]["feedback"]["hidden"] == pytest.approx(rate, rel=0.01)
