@@ -47,6 +47,13 @@ def test_every_solution_is_right(run):
     assert re.findall(r"Exercise (\S+): right", run.printed()) == list(EXERCISES)
 
 
+def test_numbers_of_the_solutions(run):
+    """ "About tenfold from alpha = 2 to 200", and "by more than half"."""
+    narrow, _, narrowest = map(float, re.search(r"\[(\S+), (\S+), (\S+)\]\n.*04b.3", run.printed()).groups())
+    assert 5 < narrowest / narrow < 20
+    assert float(re.search(r"(\S+)\n.*04b.4", run.printed())[1]) < 0.5
+
+
 def test_nothing_moves_with_the_true_derivative(result):
     honest, surrogate = result["twenty_steps"]["TrueDerivative"], result["twenty_steps"]["ATan"]
     assert honest["norm"] == honest["moved"] == 0
@@ -157,7 +164,7 @@ class TestWhatTheTextSaysOfTheFullRun:
         assert min(median["feedback"]) < 0.3
         assert max(median["feedback"]) > 2
         low, high = (100 * pick(median["plain"]) for pick in (min, max))
-        assert f"{low:.0f} to {high:.0f} % of it are left at column 0" in text
+        assert f"{low:.0f} to {high:.0f} % of it remain at column 0" in text
         for name, form in (("stateful-synapse", ".1f"), ("feedback", ".2f")):
             assert f"{min(median[name]):{form}} to {max(median[name]):{form}} times" in text
         high = {name: reach["99th percentile"] for name, reach in full["reach"].items()}
