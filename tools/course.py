@@ -23,7 +23,7 @@ TAG = "exercise"
 OUT = Path("build") / "course"
 _DETAILS = re.compile(r"\s*<details><summary>Solution.*?</details>", re.DOTALL)
 _CODE = re.compile(r"```python\n(.*?)```", re.DOTALL)
-_CHECK = re.compile(r'^check\("(\d\d\.\d+)", answer\)', re.MULTILINE)
+_CHECK = re.compile(r'^check\("(\d\d[a-z]?\.\d+)", answer\)', re.MULTILINE)
 
 
 def solutions(notebook: NotebookNode) -> list[str]:

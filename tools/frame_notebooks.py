@@ -119,6 +119,11 @@ def paths(folder: Path = NOTEBOOKS) -> list[Path]:
     return sorted(folder.glob("[0-9]*.ipynb"))
 
 
+def number(path: Path) -> str:
+    """Return the number of a chapter, as in "05" or "04b": what stands before the first "_" of its file name."""
+    return path.name.partition("_")[0]
+
+
 def title(path: Path) -> str:
     """Return the heading of a notebook, as in "05 Training curves"."""
     first = nbformat.read(path, as_version=4).cells[0].source

@@ -20,7 +20,7 @@ import frame_notebooks
 import nbformat
 import papermill
 import update_docs
-from frame_notebooks import TAG, has_tag
+from frame_notebooks import TAG, has_tag, number
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from nbformat import NotebookNode
 from patient_kernel import PatientManager
@@ -44,6 +44,7 @@ FOLDERS = ("results_dir", "figures_dir", "runs_dir")
 QUICK: dict[str, dict[str, Any]] = {
     "03_reading_column_by_column": {"source": "embedded"},
     "04_three_networks": {"epochs": 1, "source": "embedded"},
+    "04b_the_gradient_through_time": {"epochs": 1, "source": "embedded"},
     "05_training_curves": {"epochs": 2, "source": "embedded"},
     "06_inside_the_fused_kernels": {"lengths": [28, 56], "repeats": 2},
     "07_what_does_memory_buy": {"epochs": 1},
@@ -152,7 +153,7 @@ def execute(path: Path, output: Path, parameters: dict[str, Any], with_solutions
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = Parser(description=__doc__.splitlines()[0])
-    parser.add_argument("chapters", nargs="*", help="numbers of chapters, as in 01 (default: all)")
+    parser.add_argument("chapters", nargs="*", help="numbers of chapters, as in 01 or 04b (default: all)")
     parser.add_argument("--epochs", type=whole(1), help="epochs of each training (default: the notebook's)")
     parser.add_argument(
         "--source", choices=("auto", "full", "embedded"), help="data (default: the notebook's)"
@@ -167,11 +168,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     if args.parameters and args.out is None:
         parser.error("--epochs and --source need --out: they must not replace the results of a full run")
     args.paths = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
-    unknown = sorted(set(args.chapters) - {path.name[:2] for path in args.paths})
+    unknown = sorted(set(args.chapters) - {number(path) for path in args.paths})
     if unknown:
-        parser.error(
-            f"no chapter {', '.join(unknown)}: there are {', '.join(p.name[:2] for p in args.paths)}"
-        )
+        parser.error(f"no chapter {', '.join(unknown)}: there are {', '.join(map(number, args.paths))}")
     return args
 
 
@@ -180,11 +179,11 @@ def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     # Debugger checks of frozen modules would put a warning into the page.
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
-    chosen = [path for path in args.paths if not args.chapters or path.name[:2] in args.chapters]
+    chosen = [path for path in args.paths if not args.chapters or number(path) in args.chapters]
     notebooks = NOTEBOOKS if args.out is None else args.out / "notebooks"
     seconds = {}
-    for number, path in enumerate(chosen, start=1):
-        print(f"{number} of {len(chosen)}: {path.name}", flush=True)
+    for place, path in enumerate(chosen, start=1):
+        print(f"{place} of {len(chosen)}: {path.name}", flush=True)
         known = known_parameters(path)
         parameters = {name: value for name, value in args.parameters.items() if name in known}
         if args.out is not None:

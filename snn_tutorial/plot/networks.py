@@ -368,15 +368,44 @@ def step_norms(norms: Mapping[str, Sequence[float]]) -> Figure:
     """Draw the norm of the gradient of all weights against the training step.
 
     Args:
-        norms: name of each network to the norm in every step.
+        norms: name of each network, or of each way to train it, to the norm in every step.
     """
     figure, all_axes = plt.subplots(1, len(norms), figsize=(9, 3.2), sharey=True, squeeze=False)
-    for axes, (name, values) in zip(all_axes[0], norms.items(), strict=True):
-        axes.plot(values, ".", markersize=3, color="#999999" if name == "plain" else STYLE[name]["color"])
+    for axes, (name, values), own in zip(all_axes[0], norms.items(), _COLOURS, strict=False):
+        colour = "#999999" if name == "plain" else STYLE.get(name, {"color": own})["color"]
+        axes.plot(values, ".", markersize=3, color=colour)
         median = float(np.median(values))
         axes.axhline(median, color="black", linestyle="--", linewidth=1.4)
         axes.set_yscale("log")
         axes.set_title(f"{name}\nmedian {median:.2f}, largest {max(values):.2f}", fontsize=10)
         axes.set_xlabel("training step")
     all_axes[0, 0].set_ylabel("gradient norm of all weights")
+    return figure
+
+
+@plt.rc_context(RC)
+def stretch(found: Mapping[str, Tensor]) -> Figure:
+    """Draw by how much the product of a loop's factors stretches at most, against the number of factors.
+
+    Args:
+        found: name of each curve to the stretch for each number of factors and image, ``[steps, N]``.
+    """
+    figure, axes = plt.subplots(figsize=(6.4, 3.4))
+    for (name, values), colour in zip(found.items(), _COLOURS, strict=False):
+        steps = np.arange(1, len(values) + 1)
+        axes.plot(
+            steps, values.median(1).values.numpy(), color=colour, linewidth=1.8, label=f"{name}, median"
+        )
+        axes.plot(
+            steps,
+            values.max(1).values.numpy(),
+            color=colour,
+            linestyle=":",
+            linewidth=1.8,
+            label=f"{name}, largest",
+        )
+    axes.set_yscale("log")
+    axes.set_xlabel("number of time steps back")
+    axes.set_ylabel("largest stretch of a gradient")
+    axes.legend(fontsize=9, loc="upper left")
     return figure

@@ -167,3 +167,18 @@ def test_step_norms_name_median_and_largest():
     assert axes.get_title() == "plain\nmedian 0.20, largest 0.40"
     assert list(axes.get_lines()[0].get_ydata()) == [0.1, 0.4, 0.2]
     assert axes.get_yscale() == "log"
+
+
+def test_step_norms_take_ways_to_train_too():
+    axes = draw.step_norms({"cut": [0.1, 0.2], "attached": [0.3, 0.4]}).axes
+    assert [list(part.get_lines()[0].get_ydata()) for part in axes] == [[0.1, 0.2], [0.3, 0.4]]
+    assert axes[0].get_lines()[0].get_color() != axes[1].get_lines()[0].get_color()
+
+
+def test_stretch_shows_median_and_largest_of_all_images():
+    found = {"cut": torch.tensor([[1.0, 2.0, 9.0], [2.0, 4.0, 50.0]])}
+    (axes,) = draw.stretch(found).axes
+    assert list(line(axes, "cut, median").get_ydata()) == [2, 4]
+    assert list(line(axes, "cut, largest").get_ydata()) == [9, 50]
+    assert list(line(axes, "cut, median").get_xdata()) == [1, 2]
+    assert axes.get_yscale() == "log"
