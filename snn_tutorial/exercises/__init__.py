@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Exercise", "check"]
+__all__ = ["Exercise", "check", "exercise"]
 
 #: An answer, or a function that says whether it is this one.
 Answer = Any
@@ -70,12 +70,21 @@ def _plain(value: Any) -> Any:
     return value.strip().lower() if isinstance(value, str) else value
 
 
-def check(number: str, answer: Any) -> bool:
-    """Print whether ``answer`` is right, else the usual mistake that it shows or a hint, and return the former.
+def check(number: str, answer: Any) -> None:
+    """Print whether ``answer`` is right, else the usual mistake that it shows or a hint.
 
     Args:
         number: chapter and exercise, as in "01.2".
         answer: a number, a word, a list of numbers, a tensor, or whatever the exercise asks for.
+
+    Raises:
+        ValueError: there is no such exercise.
+    """
+    print(f"Exercise {number}: {exercise(number).reply(answer)[1]}")
+
+
+def exercise(number: str) -> Exercise:
+    """Return an exercise by its number.
 
     Raises:
         ValueError: there is no such exercise.
@@ -87,6 +96,4 @@ def check(number: str, answer: Any) -> bool:
         known = {}
     if number not in known:
         raise ValueError(f'number must be that of an exercise, as in "01.2", got {number!r}')
-    is_right, text = known[number].reply(answer)
-    print(f"Exercise {number}: {text}")
-    return is_right
+    return known[number]
