@@ -57,3 +57,30 @@ def test_what_the_text_says_about_seeds_holds():
     peers = json.loads((ROOT / "results" / "peer_seeds.json").read_text())["test_accuracy_percent"]
     assert len(peers["snn_core"]) == 3
     assert peers["spikingjelly"] == peers["snn_core"]
+
+
+def test_solutions_are_right(run):
+    for number in ("05.1", "05.2", "05.3"):
+        assert f"Exercise {number}: right. " in run.printed()
+
+
+def test_what_the_text_says_about_the_collapse_and_its_cure_holds():
+    training = json.loads((ROOT / "results" / "training.json").read_text())
+    assert training["epochs"] == 64
+    ends = {name: history[-1]["test_accuracy"] for name, history in training["cures"].items()}
+    listing, clipped, through = ends
+    assert round(ends[listing], 2) == 0.69
+    assert 0.77 <= ends[through] < ends[clipped] < 0.785
+    falls = training["largest_falls"]
+    assert falls[listing] > 0.1 > falls[clipped]
+    assert falls[through] < 0.005
+    networks = {
+        name: network["history"][-1]["test_accuracy"] for name, network in training["networks"].items()
+    }
+    assert networks["stateful-synapse"] > networks["plain"]
+
+
+def test_with_the_best_recipes_the_stateful_synapse_lies_below():
+    group = json.loads((ROOT / "results" / "ablation.json").read_text())["groups"]["best"]
+    mean = {case["kind"]: case["accuracy"]["mean"] for case in group}
+    assert mean["stateful-synapse"] < mean["plain"] < mean["feedback"]
