@@ -45,7 +45,14 @@ myst_dmath_double_inline = True  # $$ may follow a line of text at once, as in J
 myst_heading_anchors = 3
 
 # MathJax in parts: the combined file holds menus, speech and packages that no formula here needs.
-MATHJAX = ("startup", "core", "input/tex-base", "output/chtml", "output/chtml/fonts/tex", "a11y/assistive-mml")
+MATHJAX = (
+    "startup",
+    "core",
+    "input/tex-base",
+    "output/chtml",
+    "output/chtml/fonts/tex",
+    "a11y/assistive-mml",
+)
 TEX = ("ams", "configmacros", "newcommand", "noundefined")
 mathjax3_config = {
     "loader": {"load": [*MATHJAX[1:4], MATHJAX[5], *(f"[tex]/{name}" for name in TEX)]},
