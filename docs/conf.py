@@ -13,7 +13,9 @@ from sphinx.application import Sphinx
 HERE = Path(__file__).resolve().parent
 PROJECT = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]
 
-sys.path.insert(0, str(HERE.parent))  # the API reference is made from the docstrings of this copy
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tools")]  # docstrings and tools of this copy
+
+import site_figures  # noqa: E402
 
 project = html_title = "Recurrent connections and stateful synapses"
 language = "en"
@@ -69,7 +71,7 @@ html_theme_options = {
     "show_toc_level": 2,
     "use_download_button": False,  # the chapters' first lines open them on Binder, Colab or nbviewer
 }
-html_static_path = ["site.css"]
+html_static_path = ["site.css", "slides.css"]
 html_css_files = ["site.css"]
 html_show_sphinx = False
 html_show_copyright = False
@@ -88,6 +90,25 @@ def describe_pictures(app: Sphinx, docname: str, source: list[str]) -> None:
                 if "alt" in about:
                     cell["metadata"]["mystnb"] = {"image": {"alt": about["alt"]}}
     source[0] = json.dumps(notebook)
+
+
+def chapters(app: Sphinx) -> list[Path]:
+    """Return the chapters that the site shows."""
+    return sorted((Path(app.srcdir) / "notebooks").glob("[0-9]*.ipynb"))
+
+
+def say_where_figures_come_from(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Fill the page of the figures' provenance from the chapters that the site shows."""
+    if docname == "docs/figures":
+        source[0] = source[0].replace("<!-- chapters -->", site_figures.origins(chapters(app)))
+
+
+def write_slides(app: Sphinx, error: Exception | None) -> None:
+    """Make slides of the chapters' figures."""
+    if error is None:
+        site_figures.write_slides(
+            chapters(app), Path(app.outdir), json.dumps(app.config.mathjax3_config), app.config.mathjax_path
+        )
 
 
 #: An icon of Font Awesome in the theme's script: name, size, other names, code, path.
@@ -131,4 +152,6 @@ def setup(app: Sphinx) -> None:
     """Register the hooks."""
     app.config.mathjax_path = f"mathjax/{MATHJAX[0]}.js"
     app.connect("source-read", describe_pictures)
+    app.connect("source-read", say_where_figures_come_from)
+    app.connect("build-finished", write_slides)
     app.connect("build-finished", lighten, priority=900)
