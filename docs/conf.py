@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 import sys
 import tomllib
 from pathlib import Path
@@ -116,19 +117,23 @@ ICON = re.compile(r'(?:"([\w-]+)"|([\w$]+)):\[\d+,\d+,\[[^\]]*\],"[0-9a-f]*",(?:
 
 
 def smaller(picture: Path) -> None:
-    """Give a PNG file a palette of 256 colours if that makes it smaller; plots have fewer."""
+    """Give a PNG file a palette of 256 colours if that makes it smaller; the colour of its corner stays exact."""
     with Image.open(picture) as image:
-        if image.mode == "P":
+        if image.mode == "P" or image.convert("RGBA").getextrema()[3][0] < 255:
             return
-        method = Image.Quantize.FASTOCTREE if image.mode == "RGBA" else Image.Quantize.MEDIANCUT
-        buffer = io.BytesIO()
-        image.quantize(256, method, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+        opaque = image.convert("RGB")
+    reduced = opaque.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    palette, ground = reduced.getpalette(), reduced.getpixel((0, 0))
+    palette[3 * ground : 3 * ground + 3] = opaque.getpixel((0, 0))
+    reduced.putpalette(palette)
+    buffer = io.BytesIO()
+    reduced.save(buffer, "PNG", optimize=True)
     if len(buffer.getvalue()) < picture.stat().st_size:
         picture.write_bytes(buffer.getvalue())
 
 
 def lighten(app: Sphinx, error: Exception | None) -> None:
-    """Remove what no page loads: source maps, most of MathJax, icons that are not shown, colours of pictures."""
+    """Remove what no page loads: source maps, most of MathJax, icons that are not shown, needless colours."""
     if error is not None:
         return
     out = Path(app.outdir)
@@ -142,6 +147,10 @@ def lighten(app: Sphinx, error: Exception | None) -> None:
             folder.rmdir()
     texts = [*out.rglob("*.html"), *static.glob("*.js"), *static.glob("scripts/*theme.js")]
     shown = {name for path in texts for name in re.findall(r"\bfa-([a-z0-9-]+)", path.read_text())}
+    # The script draws icons as SVG: the fonts with the same icons are never seen.
+    style = static / "styles" / "pydata-sphinx-theme.css"
+    style.write_text(re.sub(r"@font-face\{[^}]*?/fa-[^}]*\}", "", style.read_text()))
+    shutil.rmtree(static / "vendor" / "fontawesome")
     icons = static / "scripts" / "fontawesome.js"
     icons.write_text(ICON.sub(lambda icon: icon[0] * ((icon[1] or icon[2]) in shown), icons.read_text()))
     for picture in (out / "_images").glob("*.png"):
