@@ -164,21 +164,24 @@ def origins(paths: Sequence[Path]) -> str:
     """Return the part of the page of provenance that is about the chapters, as Markdown."""
     parts = []
     for path in paths:
-        notebook, number = nbformat.read(path, as_version=4), path.name[:2]
+        notebook = nbformat.read(path, as_version=4)
         found = list(figures(notebook))
         if not found:
             continue
-        rows = ["| figure | shows | drawn by | from | file |", "|---|---|---|---|---|"]
+        rows = ["| figure | shows | drawn by | from |", "|---|---|---|---|"]
+        files: dict[str, None] = {}
         for figure in found:
             about = origin(notebook, figure)
+            files |= dict.fromkeys(about["results"])
             cells = [figure.number, figure.heading.replace("|", "\\|")]
             cells += [", ".join(f"`{name.removeprefix('snn_tutorial.')}`" for name in about["drawn by"])]
-            cells += [", ".join(about["from"]), ", ".join(f"`{name}`" for name in about["results"])]
+            own = [name for name in about["results"] if "/chapter_" not in name]
+            cells += [", ".join([*about["from"], *(f"`{name}`" for name in own)])]
             rows.append(f"| {' | '.join(cells)} |")
-        command = f"Run again by `python tools/run_notebooks.py {number}`."
-        parts.append(
-            f"### [{title(notebook)}](../notebooks/{path.name})\n\n{command}\n\n" + "\n".join(rows) + "\n"
-        )
+        numbers = ", ".join(f"`{name}`" for name in files)
+        lines = f"Run again by `python tools/run_notebooks.py {path.name[:2]}`. Numbers: {numbers}."
+        table = "\n".join(rows)
+        parts.append(f"### [{title(notebook)}](../notebooks/{path.name})\n\n{lines}\n\n{table}\n")
     return "\n".join(parts)
 
 
