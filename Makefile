@@ -75,9 +75,19 @@ SITE := build/site
 .PHONY: site
 site: $(VENV)/.site ## build a static site of the notebooks, as they are, into build/site
 	rm -rf $(PAGES) $(SITE) && mkdir -p $(PAGES)
-	cp -r README.md LICENSE CITATION.cff docs figures notebooks docs/index.md $(PAGES)
+	cp -r README.md CHANGELOG.md CODE_OF_CONDUCT.md CONTRIBUTING.md LICENSE* CITATION.cff docs figures notebooks docs/index.md $(PAGES)
 	$(if $(CHAPTERS),cp -r $(wildcard $(CHAPTERS)/notebooks $(CHAPTERS)/figures) $(PAGES))
 	$(BIN)/sphinx-build -W --keep-going --quiet -c docs -d $(PAGES)/.doctrees $(PAGES) $(SITE)
+
+.PHONY: slides
+slides: site ## make slides of the chapters' figures, with the site: build/site/slides/index.html
+	@echo "open $(SITE)/slides/index.html"
+
+COURSE := build/course
+.PHONY: course
+course: $(VENV)/.notebooks ## write the chapters without solutions, and with all solved, into build/course
+	$(BIN)/python tools/course.py --out $(COURSE)
+	@echo "written to $(COURSE)/student and $(COURSE)/solutions"
 
 TWO := --numprocesses 2 --dist loadgroup
 # A plain pytest leaves out what takes long; with this it leaves out only what needs a GPU.

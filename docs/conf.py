@@ -1,18 +1,44 @@
 """How Sphinx builds the site: `make site` copies docs/, README, figures and chapters to build/pages, and calls it."""
 
+import io
 import json
+import re
+import shutil
+import sys
 import tomllib
 from pathlib import Path
 
+from PIL import Image
 from sphinx.application import Sphinx
 
 HERE = Path(__file__).resolve().parent
 PROJECT = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]
 
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tools")]  # docstrings and tools of this copy
+
+import site_figures  # noqa: E402
+
 project = html_title = "Recurrent connections and stateful synapses"
 language = "en"
-extensions = ["myst_nb", "sphinx_copybutton", "sphinx-mathjax-offline"]
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+    "sphinx-mathjax-offline",
+]
 exclude_patterns = ["README.md", "docs/index.md", "**/.ipynb_checkpoints"]
+
+autodoc_member_order = "bysource"
+autodoc_default_options = {"show-inheritance": True}
+autodoc_typehints_format = "short"
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True  # attributes stand in the class's own text
+napoleon_use_rtype = False
+python_use_unqualified_type_names = True
+python_maximum_signature_line_length = 80
+toc_object_entries_show_parents = "hide"
 
 nb_execution_mode = "off"
 nb_merge_streams = True
@@ -20,6 +46,21 @@ nb_render_markdown_format = "myst"  # the tables that cells return, too
 myst_enable_extensions = ["amsmath", "dollarmath"]
 myst_dmath_double_inline = True  # $$ may follow a line of text at once, as in Jupyter
 myst_heading_anchors = 3
+
+# MathJax in parts: the combined file holds menus, speech and packages that no formula here needs.
+MATHJAX = (
+    "startup",
+    "core",
+    "input/tex-base",
+    "output/chtml",
+    "output/chtml/fonts/tex",
+    "a11y/assistive-mml",
+)
+TEX = ("ams", "configmacros", "newcommand", "noundefined")
+mathjax3_config = {
+    "loader": {"load": [*MATHJAX[1:4], MATHJAX[5], *(f"[tex]/{name}" for name in TEX)]},
+    "tex": {"packages": {"[+]": list(TEX)}},
+}
 
 html_theme = "sphinx_book_theme"
 html_theme_options = {
@@ -29,12 +70,14 @@ html_theme_options = {
     "navbar_persistent": [],  # the field for searching stands in the side bar already
     "footer_content_items": [],
     "show_toc_level": 2,
+    "use_download_button": False,  # the chapters' first lines open them on Binder, Colab or nbviewer
 }
-html_static_path = ["site.css"]
+html_static_path = ["site.css", "slides.css"]
 html_css_files = ["site.css"]
 html_show_sphinx = False
 html_show_copyright = False
 html_use_index = False
+html_copy_source = False
 
 
 def describe_pictures(app: Sphinx, docname: str, source: list[str]) -> None:
@@ -50,6 +93,74 @@ def describe_pictures(app: Sphinx, docname: str, source: list[str]) -> None:
     source[0] = json.dumps(notebook)
 
 
+def chapters(app: Sphinx) -> list[Path]:
+    """Return the chapters that the site shows."""
+    return sorted((Path(app.srcdir) / "notebooks").glob("[0-9]*.ipynb"))
+
+
+def say_where_figures_come_from(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Fill the page of the figures' provenance from the chapters that the site shows."""
+    if docname == "docs/figures":
+        source[0] = source[0].replace("<!-- chapters -->", site_figures.origins(chapters(app)))
+
+
+def write_slides(app: Sphinx, error: Exception | None) -> None:
+    """Make slides of the chapters' figures."""
+    if error is None:
+        site_figures.write_slides(
+            chapters(app), Path(app.outdir), json.dumps(app.config.mathjax3_config), app.config.mathjax_path
+        )
+
+
+#: An icon of Font Awesome in the theme's script: name, size, other names, code, path.
+ICON = re.compile(r'(?:"([\w-]+)"|([\w$]+)):\[\d+,\d+,\[[^\]]*\],"[0-9a-f]*",(?:"[^"]*"|\[[^\]]*\])\],?')
+
+
+def smaller(picture: Path) -> None:
+    """Give a PNG file a palette of 256 colours if that makes it smaller; the colour of its corner stays exact."""
+    with Image.open(picture) as image:
+        if image.mode == "P" or image.convert("RGBA").getextrema()[3][0] < 255:
+            return
+        opaque = image.convert("RGB")
+    reduced = opaque.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    palette, ground = reduced.getpalette(), reduced.getpixel((0, 0))
+    palette[3 * ground : 3 * ground + 3] = opaque.getpixel((0, 0))
+    reduced.putpalette(palette)
+    buffer = io.BytesIO()
+    reduced.save(buffer, "PNG", optimize=True)
+    if len(buffer.getvalue()) < picture.stat().st_size:
+        picture.write_bytes(buffer.getvalue())
+
+
+def lighten(app: Sphinx, error: Exception | None) -> None:
+    """Remove what no page loads: source maps, most of MathJax, icons that are not shown, needless colours."""
+    if error is not None:
+        return
+    out = Path(app.outdir)
+    static, mathjax = out / "_static", out / "_static" / "mathjax"
+    used = {mathjax / f"{name}.js" for name in (*MATHJAX, *(f"input/tex/extensions/{tex}" for tex in TEX))}
+    for path in (*static.rglob("*.map"), *mathjax.rglob("*.js*")):
+        if path not in used:
+            path.unlink()
+    for folder in sorted((path for path in mathjax.rglob("*") if path.is_dir()), reverse=True):
+        if not any(folder.iterdir()):
+            folder.rmdir()
+    texts = [*out.rglob("*.html"), *static.glob("*.js"), *static.glob("scripts/*theme.js")]
+    shown = {name for path in texts for name in re.findall(r"\bfa-([a-z0-9-]+)", path.read_text())}
+    # The script draws icons as SVG: the fonts with the same icons are never seen.
+    style = static / "styles" / "pydata-sphinx-theme.css"
+    style.write_text(re.sub(r"@font-face\{[^}]*?/fa-[^}]*\}", "", style.read_text()))
+    shutil.rmtree(static / "vendor" / "fontawesome")
+    icons = static / "scripts" / "fontawesome.js"
+    icons.write_text(ICON.sub(lambda icon: icon[0] * ((icon[1] or icon[2]) in shown), icons.read_text()))
+    for picture in (out / "_images").glob("*.png"):
+        smaller(picture)
+
+
 def setup(app: Sphinx) -> None:
-    """Register the hook."""
+    """Register the hooks."""
+    app.config.mathjax_path = f"mathjax/{MATHJAX[0]}.js"
     app.connect("source-read", describe_pictures)
+    app.connect("source-read", say_where_figures_come_from)
+    app.connect("build-finished", write_slides)
+    app.connect("build-finished", lighten, priority=900)

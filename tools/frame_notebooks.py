@@ -1,4 +1,4 @@
-"""Write what every notebook has around its text: where to open it, its time, Colab's cell, its neighbours.
+"""Write what every notebook has around its text: where to open it, its time, Colab's cell, its neighbours, folds.
 
 `make notebooks` and `make address` run it; a test fails where it was forgotten. The repository's address is read from
 pyproject.toml, its only home.
@@ -6,6 +6,7 @@ pyproject.toml, its only home.
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shlex
@@ -22,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 BRANCH = "main"
 TAG = "colab"
+FOLDED = "hide-input"
 COLAB_FOLDER = "/content/tutorials"
 #: Packages of the extra ``notebooks`` that Colab's images do not hold. They are fetched where a notebook imports them.
 NOT_ON_COLAB = ("nir", "nirtorch", "snntorch")
@@ -141,8 +143,51 @@ def navigation(path: Path, chapters: Sequence[Path]) -> str:
     return " · ".join(parts)
 
 
+def _calls(statement: ast.stmt, names: Sequence[str]) -> bool:
+    """Whether a statement only calls one of the functions ``names``."""
+    call = statement.value if isinstance(statement, ast.Expr) else None
+    return isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in names
+
+
+def is_folded(cell: NotebookNode) -> bool:
+    """Whether a cell's code is folded away: it only imports, only shows a figure, or keeps the chapter's results.
+
+    What it prints or shows stays. Cells that a reader changes, the parameters and the exercises, stay open, and so does
+    whatever else a cell does: a call within ``show(...)`` is a part of the figure, a statement beside it is not.
+    """
+    if cell.cell_type != "code" or any(has_tag(cell, tag) for tag in (TAG, "parameters", "exercise")):
+        return False
+    try:
+        statements = ast.parse(cell.source).body
+    except SyntaxError:  # a line for IPython
+        return False
+    imports = [isinstance(statement, (ast.Import, ast.ImportFrom)) for statement in statements]
+    is_setup = all(
+        imported or _calls(statement, ("print_versions",))
+        for imported, statement in zip(imports, statements, strict=True)
+    )
+    is_shown = all(_calls(statement, ("show", "show_gif")) for statement in statements)
+    is_record = any(_calls(statement, ("save_results",)) for statement in statements)
+    return bool(statements) and (is_setup or is_shown or is_record)
+
+
+def fold(cell: NotebookNode) -> None:
+    """Fold a cell's code on the site (by its tag) and in JupyterLab (by its metadata) as :func:`is_folded` says."""
+    tags = [tag for tag in cell.metadata.get("tags", []) if tag != FOLDED]
+    jupyter = {
+        key: value for key, value in cell.metadata.get("jupyter", {}).items() if key != "source_hidden"
+    }
+    if is_folded(cell):
+        tags.append(FOLDED)
+        jupyter["source_hidden"] = True
+    for key, value in {"tags": tags, "jupyter": jupyter}.items():
+        cell.metadata.pop(key, None)
+        if value:
+            cell.metadata[key] = value
+
+
 def frame(notebook: NotebookNode, path: Path, chapters: Sequence[Path]) -> None:
-    """Bring links, time, the Colab cell and the navigation of ``notebook`` up to date.
+    """Bring links, time, the Colab cell, the navigation and the folds of ``notebook`` up to date.
 
     Raises:
         ValueError: the first or the last cell lacks the marks.
@@ -156,6 +201,9 @@ def frame(notebook: NotebookNode, path: Path, chapters: Sequence[Path]) -> None:
         cells[1].update(source=colab.source, metadata=colab.metadata)
     else:
         cells.insert(1, colab)
+    for cell in cells:
+        if cell.cell_type == "code" and not has_tag(cell, TAG):
+            fold(cell)
 
 
 def main() -> None:

@@ -16,8 +16,8 @@ def main(argv: list[str]) -> None:
     if len(argv) != 1 or not re.fullmatch(r"https://github\.com/[\w.-]+/[\w.-]+", argv[0]):
         sys.exit("name the address: make address URL=https://github.com/OWNER/NAME")
     old, new = (url.removeprefix("https://github.com/") for url in (frame_notebooks.repository(), argv[0]))
-    names = ("pyproject.toml", "README.md", "CITATION.cff", "notebooks/*.ipynb", "docs/*")
-    for path in (path for name in names for path in ROOT.glob(name)):
+    names = ("pyproject.toml", "README.md", "CITATION.cff", "notebooks/*.ipynb", "docs/**/*")
+    for path in (path for name in names for path in ROOT.glob(name) if path.is_file()):
         text = path.read_text()
         if old in text:
             path.write_text(text.replace(old, new))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import importlib
 import re
+import runpy
 import subprocess
 import sys
 from html import unescape
@@ -56,7 +59,8 @@ def test_broken_links_stop_the_build_and_nothing_else_does(build):
 
 def pages(site):
     """Each page, by its path, as text."""
-    return {path: unescape(path.read_text()) for path in (site / "index.html", *site.glob("[dn]*/*.html"))}
+    found = [path for path in site.rglob("*.html") if "_static" not in path.parts]
+    return {path: unescape(path.read_text()) for path in found}
 
 
 def test_every_link_and_picture_leads_somewhere_and_nothing_is_loaded_from_elsewhere(build):
@@ -65,6 +69,8 @@ def test_every_link_and_picture_leads_somewhere_and_nothing_is_loaded_from_elsew
     assert len(found) > 14
     for path, text in found.items():
         if path.stem == "99_broken":
+            continue
+        if "_modules" in path.parts:  # source, in which addresses are text
             continue
         assert re.findall(r'<(?:script|link|img)\b[^>]*?(?:src|href)="(?:https?:)?//[^"]+"', text) == []
         for target in map(urlsplit, re.findall(r'<[^>]*? (?:src|href)="([^"]+)"', text)):
@@ -103,3 +109,112 @@ def test_formulas_are_drawn_without_internet(build):
         assert "$" not in page.locator("article").inner_text()
         assert page.locator("mjx-merror").count() == 0
         assert failed == []
+
+
+def test_reference_holds_every_public_name_with_shapes_equations_and_sources(build):
+    site, _ = build
+    for module in ("neuron", "layer", "surrogate", "functional", "cells", "base"):
+        page = unescape((site / "docs" / "api" / f"{module}.html").read_text())
+        public = getattr(importlib.import_module(f"snn_core.{module}"), "__all__", [])
+        assert [name for name in public if f'id="snn_core.{module}.{name}"' not in page] == []
+        assert "viewcode-link" in page
+    neurons = unescape((site / "docs" / "api" / "neuron.html").read_text())
+    assert "[T, N, *]" in re.sub("<[^>]+>", "", neurons)
+    assert r"\tfrac{1}{\tau}(x[t] - (v[t-1] - v_{rest}))" in neurons
+    assert 'href="https://arxiv.org/abs/2007.05785"' in neurons
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_chapter_has_slides_and_the_origin_of_every_figure(build, path):
+    site, _ = build
+    tools = runpy.run_path(str(ROOT / "tools" / "site_figures.py"))
+    figures = list(tools["figures"](nbformat.read(path, as_version=4)))
+    slides = (site / "slides" / f"{path.stem}.html").read_text()
+    origins = (site / "docs" / "figures.html").read_text()
+    assert slides.count("<section") == len(figures) + 2
+    assert f'href="{path.stem}.html"' in (site / "slides" / "index.html").read_text()
+    for figure in figures:
+        assert f"../_images/{figure.file}" in slides
+        assert f"<p>{figure.number}</p>" in origins
+        about = tools["origin"](nbformat.read(path, as_version=4), figure)
+        assert about["drawn by"], figure.caption
+        assert about["results"]
+        assert [name for name in about["results"] if not (ROOT / name).is_file()] == []
+
+
+def test_page_of_origins_knows_every_figure_and_every_file_of_results():
+    page = (ROOT / "docs" / "figures.md").read_text()
+    for path in (ROOT / "figures").iterdir():
+        assert f"`figures/{path.name}`" in page
+    for path in (ROOT / "results").iterdir():
+        assert f"`results/{path.name}`" in page or re.match(r"chapter_\d\d\.json", path.name), path
+
+
+#: Most that the site, and what a page adds to it, and what a browser fetches for a page at first, may weigh, in bytes.
+SITE, PAGE = 15e6, 1.5e6
+
+
+def transferred(path):
+    """Bytes that a server sends for a file: it compresses text, but not pictures and fonts."""
+    data = path.read_bytes()
+    return len(data if path.suffix in (".png", ".gif", ".woff", ".woff2") else gzip.compress(data, 6))
+
+
+def test_site_and_pages_are_light(build):
+    site, _ = build
+    assert sum(path.stat().st_size for path in site.rglob("*") if path.is_file()) <= SITE
+    fonts = sum(transferred(path) for path in (site / "_static" / "mathjax").rglob("*.woff"))
+    scripts = sum(transferred(path) for path in (site / "_static" / "mathjax").rglob("*.js"))
+    for path, text in pages(site).items():
+        loaded = re.findall(r'<(?:script|link|img)\b[^>]*?(?:src|href)="([^":?#]+)', text)
+        files = {(path.parent / unquote(name)).resolve() for name in loaded}
+        files = {file for file in files if file.is_file() and file.suffix != ".html"}
+        pictures = [file for file in files if file.parent.name == "_images"]
+        assert path.stat().st_size + sum(file.stat().st_size for file in pictures) <= PAGE, path
+        # MathJax loads its other parts and some of its fonts itself; all are counted here.
+        assert transferred(path) + sum(map(transferred, files)) + fonts + scripts <= PAGE, path
+
+
+#: What is wider than the screen and in no frame that scrolls.
+LOST = """() => [...document.querySelectorAll('article *, section *')].filter(element => {
+    const box = element.getBoundingClientRect();
+    if (!box.width || box.right <= innerWidth + 1 || element.closest('mjx-assistive-mml')) return false;
+    for (let above = element; above; above = above.parentElement) {
+        if (['auto', 'scroll'].includes(getComputedStyle(above).overflowX)) return false;
+    }
+    return true;
+}).map(element => element.tagName + ' ' + element.textContent.slice(0, 60))"""
+#: Boxes with a light ground in dark mode; pictures are turned over by a filter.
+LIGHT = """() => [...document.querySelectorAll('body *')].filter(element => {
+    const box = element.getBoundingClientRect(), style = getComputedStyle(element);
+    const [r, g, b, a = 1] = (style.backgroundColor.match(/[0-9.]+/g) || [0, 0, 0, 0]).map(Number);
+    const is_light = a > 0.5 && Math.min(r, g, b) > 200 && box.width > 20 && box.height > 10;
+    const is_picture = element.tagName == 'IMG' && element.closest('article, section');
+    return style.visibility != 'hidden' && (is_light || is_picture && !style.filter.includes('invert'));
+}).map(element => element.tagName + ' ' + element.className)"""
+SHOWN = (
+    "index",
+    "notebooks/02_",
+    "notebooks/04_",
+    "notebooks/07_",
+    "docs/api/neuron",
+    "docs/teaching",
+    "slides/04_",
+)
+
+
+def test_nothing_leaves_a_small_screen_and_no_box_is_white_in_dark_mode(build):
+    site, _ = build
+    shown = [path for path in pages(site) if str(path.relative_to(site)).startswith(SHOWN)]
+    assert len(shown) == len(SHOWN)
+    with chromium() as browser:
+        view = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark")
+        for path in shown:
+            page = view.new_page()
+            page.goto(path.as_uri())
+            if page.locator(".math").count():
+                page.locator("mjx-container").first.wait_for(state="attached")
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
+            assert page.evaluate(LOST) == [], path
+            assert page.evaluate(LIGHT) == [], path
+            page.close()
