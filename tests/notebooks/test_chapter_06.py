@@ -322,8 +322,7 @@ def test_times_are_in_the_order_that_the_text_says(recorded, text):
 def test_round_trips_are_what_the_text_says(recorded):
     fixed, steps = recorded["trips_milliseconds"], recorded["step_milliseconds"]
     first = steps["32"]["plain"]
-    assert all(fixed[way] > 0.5 * first[way] for way in STEPS)
-    assert fixed["loop"] > 0.75 * first["loop"]
+    assert all(fixed[way] > 0.5 * first[way] for way in STEPS)  # "most of the time in each way"
     assert fixed["layer by layer"] < 0.5 * fixed["loop"]
     assert fixed["one kernel with loss"] < fixed["one scan"] < fixed["layer by layer"]
     per_sample = {way: first[way] - fixed[way] for way in STEPS}
