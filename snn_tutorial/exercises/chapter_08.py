@@ -11,7 +11,7 @@ from snn_tutorial.exercises import Exercise
 
 __all__ = ["EXERCISES"]
 
-#: Per cent of the chances to fire, among 300 or 1,000 test images of either thousand.
+#: Percent of the chances to fire, among 300 or 1,000 test images of either thousand.
 _ROUNDED = (2.7, 3.02)
 
 
@@ -83,7 +83,7 @@ EXERCISES: dict[str, Exercise] = {
     ),
     "08.2": Exercise(
         _shares(*_ROUNDED),
-        "simulate the same graph with both thresholds, for the trained and for the rounded weights, and give per cent.",
+        "simulate the same graph with both thresholds, for the trained and for the rounded weights, and give percent.",
         [
             (_shares(3.02, 3.2), "the recurrent weights must be rounded too."),
             (
@@ -91,8 +91,8 @@ EXERCISES: dict[str, Exercise] = {
                 "that includes what rounding changes: compare two graphs that are both rounded.",
             ),
             (_shares(3.9, 4.5), "that is what rounding changes, with the same threshold."),
-            (_shares(0.02, 0.04), "that is a share of 1; give per cent."),
-            (_shares(1000, 1e9), "those are spikes; divide by the chances to fire and give per cent."),
+            (_shares(0.02, 0.04), "that is a share of 1; give percent."),
+            (_shares(1000, 1e9), "those are spikes; divide by the chances to fire and give percent."),
             ([0, 0], "the bias of fc1 must be rounded too."),
         ],
         "A trained weight hardly ever leads to a sum of exactly 1; a rounded bias does, before the first bright pixel.",

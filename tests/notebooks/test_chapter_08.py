@@ -232,7 +232,7 @@ def test_solutions_state_what_they_find(run):
         ([0, 3.1], "recurrent weights"),
         ([0, 5.1], "both rounded"),
         ([0, 4.2], "same threshold"),
-        ([0, 0.029], "per cent"),
+        ([0, 0.029], "give percent"),
         ([0, 26_397], "those are spikes"),
         ([0, 0], "bias"),
         ([2.9, 0], "Hint"),
