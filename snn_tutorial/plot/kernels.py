@@ -37,6 +37,29 @@ _GRADIENTS = (
 _plain_number = FuncFormatter(lambda value, _: f"{value:g}")
 
 
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return a table as Markdown: whole numbers with commas, others with two digits, text as it is.
+
+    Args:
+        header: what stands above each column.
+        rows: as many values each; the first column is aligned to the left, the others to the right.
+
+    Raises:
+        ValueError: a row has more or fewer values than the header.
+    """
+    for row in rows:
+        if len(row) != len(header):
+            raise ValueError(f"each row must have {len(header)} values, got {len(row)}")
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *([_cell(v) for v in row] for row in rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
+
+
 @plt.rc_context(RC | {"font.size": 10})
 def credit(
     passes: Mapping[str, tuple[np.ndarray, np.ndarray, Mapping[str, np.ndarray]]], v_threshold: float = 1.0

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import copy
 import inspect
+import json
 import math
 
 import nbformat
 import numpy as np
 import pytest
 import torch
+from support import ROOT
 from support_notebooks import Run, chapter, definitions, quick_run
 
 from sequential_fmnist.networks import NETWORKS
@@ -16,6 +19,7 @@ from snn_core.functional import explain
 from snn_core.layer import MultiStepContainer
 from snn_core.neuron import IFNode, LIFNode
 from snn_core.surrogate import ATan, Sigmoid
+from snn_tutorial.exercises.chapter_06 import EXERCISES
 from snn_tutorial.plot.kernels import STEPS, WAYS
 
 pytestmark = pytest.mark.xdist_group("chapter_06")
@@ -33,8 +37,22 @@ def result(run) -> dict:
 
 @pytest.fixture(scope="module")
 def written() -> dict:
-    names = ("ByHand", "InNumba", "SaturatingNode", "backward_row", "forward_row", "row_function")
+    names = (
+        "ByHand",
+        "InNumba",
+        "SaturatingCell",
+        "SaturatingNode",
+        "backward_row",
+        "forward_row",
+        "row_function",
+    )
     return definitions("06", *names)
+
+
+@pytest.fixture(scope="module")
+def recorded() -> dict:
+    """What the committed page shows."""
+    return json.loads((ROOT / "results" / "chapter_06.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -228,3 +246,175 @@ def test_solutions_find_what_they_say(run):
 def test_solution_1_is_that_of_a_neuron_that_fires(written):
     x_seq = torch.rand(28, 32, 32).mul(2)
     assert 0.05 < LIFNode(2.0).forward_sequence(x_seq).mean() < 0.95
+
+
+def test_counts_that_the_text_names(recorded, text):
+    loop, fused = recorded["counts"]["torch"], recorded["counts"]["numba"]
+    assert [found["T"] for found in loop] == [28, 112, 784]
+    assert f"With T = 28 the loop calls {loop[0]['ops']} ops." in text
+    assert f"to {loop[-1]['ops']:,} ops with T = 784." in text
+    assert {(found["ops"], found["nodes"]) for found in fused} == {(12, 4)}
+    assert "calls 12 ops and leaves 4 nodes for any T" in text
+    assert [found["bytes_kept"] for found in fused[:2]] == [4, 4]
+    assert 4 < fused[2]["bytes_kept"] < 4.05
+
+
+def test_by_hand_is_exact_and_the_networks_differ_by_rounding(recorded, result, text):
+    assert "All four differences are exactly 0" in text
+    for found in (recorded["largest_differences"], result["largest_differences"]):
+        exact = [value for name, value in found.items() if name.startswith(("by hand", "our numba"))]
+        assert exact == [0] * 5
+    others = [
+        value
+        for name, value in recorded["largest_differences"].items()
+        if not name.startswith(("by hand", "our numba"))
+    ]
+    assert len(others) == 9
+    assert min(others) > 0
+    assert max(others) < 5.05e-15
+    assert "None of them is exactly 0" in text
+    assert "at most 5e-15" in text
+
+
+def test_credit_is_what_the_text_says(written):
+    """As in the figure: which inputs get a gradient from the last spike, and how it changes on its way."""
+    torch.manual_seed(0)
+    current = 0.5 * torch.rand(20, 1, dtype=torch.float64)
+    found = {}
+    for v_reset in (0.0, None):
+        for detach in (True, False):
+            x = current.clone().requires_grad_()
+            s = written["ByHand"].apply(x, 1.0, v_reset, detach, ATan())
+            (gradient,) = torch.autograd.grad(s[-1].sum(), x)
+            found[v_reset, detach] = gradient[:, 0], s.flatten().nonzero().flatten().tolist()
+    gradient, spikes = found[0.0, True]
+    before = [t for t in spikes if t < 19][-1]
+    assert gradient.nonzero().flatten().tolist() == list(range(before + 1, 20))
+    gradient, _ = found[None, True]
+    assert gradient[0] > 0
+    torch.testing.assert_close(gradient, gradient[:1].expand(20), rtol=1e-12, atol=0)
+    for v_reset, changes_sign in ((0.0, True), (None, False)):
+        gradient, _ = found[v_reset, False]
+        assert gradient[:5].abs().max() < 0.01 * gradient[-1]
+        assert (gradient.min() < -0.01).item() is changes_sign
+
+
+def test_times_are_in_the_order_that_the_text_says(recorded, text):
+    """Orders and rough ratios only, and those of the committed page: times of a short run would prove nothing."""
+    ratios = recorded["times_as_fast_as_the_loop"]
+    assert min(ratios["backward by hand"]) > 1.5
+    assert sorted(ratios["backward by hand"])[1] < 3
+    assert min(ratios["our numba scan"]) > 10
+    assert all(
+        ours < theirs
+        for ours, theirs in zip(
+            recorded["seconds"]["our numba scan"], recorded["seconds"]["fused scan"], strict=True
+        )
+    )
+    assert "The short scan above is faster than the package's**, for each T." in text
+    small, large = (
+        times["torch loop"] / times["fused scan"]
+        for times in (recorded["one_layer_seconds"][size] for size in ("small", "large"))
+    )
+    assert large < small / 2
+
+
+def test_round_trips_are_what_the_text_says(recorded):
+    fixed, steps = recorded["trips_milliseconds"], recorded["step_milliseconds"]
+    first = steps["32"]["plain"]
+    assert all(fixed[way] > 0.5 * first[way] for way in STEPS)  # "most of the time in each way"
+    assert fixed["layer by layer"] < 0.5 * fixed["loop"]
+    assert fixed["one kernel with loss"] < fixed["one scan"] < fixed["layer by layer"]
+    per_sample = {way: first[way] - fixed[way] for way in STEPS}
+    assert per_sample["one scan"] < per_sample["layer by layer"]
+    for networks in steps.values():
+        for ways in networks.values():
+            assert sorted(ways.values(), reverse=True) == list(ways.values())
+    for ways in recorded["whole_step_milliseconds"].values():
+        assert ways["in one call"] < ways["step by step"] / 2
+
+
+def test_computing_again_costs_a_forward_pass_and_keeps_little(recorded):
+    for T, kept in zip(recorded["lengths"], recorded["kept_kib"]["fused scan"], strict=True):
+        more = kept / (28 * T * 4 / 1024) - 1
+        assert more == 0 if T < 784 else 0.005 < more < 0.015
+    taken = recorded["recomputed_seconds"]
+    saved = taken["one scan"] - taken["one kernel with loss"]
+    assert 0.5 < saved / taken["forward pass alone"] < 2
+    assert recorded["different_sums"] > 1
+
+
+def _backward_pass(to_x, to_v, resets=True, order=reversed):
+    """A leaky neuron's backward pass as a learner may write it, from the derivatives of h to x and to v."""
+
+    def backward(h, s, slope, g_s, tau):
+        g_x, g_v = torch.empty_like(h), torch.zeros_like(h[0])
+        for t in order(range(len(h))):
+            g_h = g_s[t] * slope[t] + g_v * (1 - s[t] if resets else 1)
+            g_x[t], g_v = to_x(tau) * g_h, to_v(tau) * g_h
+        return g_x
+
+    return backward
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (_backward_pass(lambda tau: 1 / tau, lambda tau: 1 - 1 / tau), "right."),
+        (_backward_pass(lambda _: 1, lambda _: 1), "without a leak"),
+        (_backward_pass(lambda _: 1, lambda tau: 1 - 1 / tau), "the input is divided by tau too"),
+        (_backward_pass(lambda tau: 1 / tau, lambda _: 1), "only 1 - 1/tau is left"),
+        (_backward_pass(lambda tau: 1 / tau, lambda tau: 1 / tau), "1/tau is what it loses"),
+        (_backward_pass(lambda tau: 1 - 1 / tau, lambda tau: 1 / tau), "changed places"),
+        (_backward_pass(lambda tau: tau, lambda tau: 1 - tau), "not tau"),
+        (_backward_pass(lambda tau: 1 / tau, lambda tau: 1 - 1 / tau, resets=False), "factor 1 - s[t]"),
+        (_backward_pass(lambda tau: 1 / tau, lambda tau: 1 - 1 / tau, order=iter), "begin with the last"),
+        (lambda *_: None, "Hint"),
+    ],
+)
+def test_exercise_names_the_mistake_in_a_backward_pass(answer, said):
+    is_right, reply = EXERCISES["06.4"].reply(answer)
+    assert is_right is (said == "right.")
+    assert said in reply
+
+
+def _fused(written, monkeypatch, power):
+    """The neuron of section 9 with rows whose derivative is 1 / (1 + |x|) to a power."""
+    name = f"saturating{power}"
+
+    def forward(n, c, p, x, v, w, y, u):
+        k, one = rows.fire_constants(c), c[0]
+        for m in range(n):
+            h = v[m] + x[m] / (one + abs(x[m]))
+            w[m], y[m], u[m] = rows.fire_and_reset(h, k)
+
+    def backward(n, c, p, x, v, y, d, g_y, g_v, g_x, g_p):
+        k, one = rows.fire_constants(c), c[0]
+        for m in range(n):
+            damped = one + abs(x[m])
+            g_v[m] = rows.through_spike(v[m] + x[m] / damped, y[m], d[m], g_y[m], g_v[m], k)
+            g_x[m] = g_v[m]
+            for _ in range(power):
+                g_x[m] /= damped
+
+    monkeypatch.setattr(rows, f"{name}_forward", forward, raising=False)
+    monkeypatch.setattr(rows, f"{name}_backward", backward, raising=False)
+    cell = type("FusedCell", (written["SaturatingCell"],), {"kernel": name})
+
+    class FusedNode(IFNode):
+        def cell(self, like):
+            return cell(self.v_threshold, self.v_reset, self.surrogate_function, self.detach_reset)
+
+    return FusedNode(surrogate_function=ATan())
+
+
+@pytest.mark.parametrize(("power", "said"), [(0, "squared"), (1, "squared"), (2, "right.")])
+def test_exercise_names_the_mistake_in_a_row(written, monkeypatch, power, said):
+    assert said in EXERCISES["06.5"].reply(_fused(written, monkeypatch, power))[1]
+
+
+def test_exercise_names_the_mistake_in_rows_of_ones_own(written):
+    asked = EXERCISES["06.5"].reply
+    assert "takes the loop" in asked(written["SaturatingNode"]())[1]
+    assert "not those of the loop" in asked(IFNode(surrogate_function=ATan()))[1]
+    assert "Hint" in asked(copy.deepcopy)[1]

@@ -7,13 +7,22 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from snn_tutorial.plot.kernels import STEPS, WAYS, bars, credit, kept, orders, speed, trips
+from snn_tutorial.plot.kernels import STEPS, WAYS, bars, credit, kept, orders, speed, table, trips
 
 
 @pytest.fixture(autouse=True)
 def _close():
     yield
     plt.close("all")
+
+
+def test_table_by_hand():
+    rows = [("a", 14118, 4.0204), ("b", 12, 8.0)]
+    assert table(("", "ops", "kept"), rows) == (
+        "|  | ops | kept |\n| --- | ---: | ---: |\n| a | 14,118 | 4.02 |\n| b | 12 | 8.00 |\n"
+    )
+    with pytest.raises(ValueError, match="each row must have 3 values, got 2"):
+        table(("", "ops", "kept"), [("a", 1)])
 
 
 def test_credit_shows_potential_spikes_and_gradients():
