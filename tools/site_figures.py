@@ -72,7 +72,7 @@ def figures(notebook: NotebookNode) -> Iterator[Figure]:
                 if mime in output.get("data", {}):
                     count += 1
                     yield Figure(
-                        number=f"{int(title(notebook).split()[0])}.{count}",
+                        number=f"{title(notebook).split()[0].lstrip('0')}.{count}",
                         heading=re.sub(r"^\d+ ", "", heading),
                         caption=caption(cells[index + 1].source) if index + 1 < len(cells) else "",
                         alt=output.metadata.get(mime, {}).get("alt", ""),
@@ -179,7 +179,9 @@ def origins(paths: Sequence[Path]) -> str:
             cells += [", ".join([*about["from"], *(f"`{name}`" for name in own)])]
             rows.append(f"| {' | '.join(cells)} |")
         numbers = ", ".join(f"`{name}`" for name in files)
-        lines = f"Run again by `python tools/run_notebooks.py {path.name[:2]}`. Numbers: {numbers}."
+        lines = (
+            f"Run again by `python tools/run_notebooks.py {path.name.partition('_')[0]}`. Numbers: {numbers}."
+        )
         table = "\n".join(rows)
         parts.append(f"### [{title(notebook)}](../notebooks/{path.name})\n\n{lines}\n\n{table}\n")
     return "\n".join(parts)

@@ -13,12 +13,14 @@ import numpy as np
 from experiments.evidence import verdicts
 from snn_tutorial.exercises import Exercise
 
-_SUMMARY = Path(__file__).resolve().parents[2] / "results" / "ablation.json"
+#: Beside the notebooks, where a chapter runs, or beside the package.
+_FOLDERS = (Path("../results"), Path(__file__).resolve().parents[2] / "results")
 
 
 @cache
 def _summary() -> dict[str, Any]:
-    return json.loads(_SUMMARY.read_text())
+    found = next(folder for folder in _FOLDERS if (folder / "ablation.json").exists())
+    return json.loads((found / "ablation.json").read_text())
 
 
 def _gain() -> np.ndarray:
