@@ -53,9 +53,10 @@ class Exercise:
         try:
             if isinstance(expected, Callable):  # type: ignore[arg-type]
                 return bool(expected(answer))
-            if isinstance(expected, (bool, str)) or isinstance(answer, (bool, str)):
-                same_kind = isinstance(expected, type(answer)) or isinstance(answer, type(expected))
-                return same_kind and _plain(expected) == _plain(answer)
+            for kind in (str, (bool, np.bool_)):
+                if isinstance(expected, kind) or isinstance(answer, kind):
+                    same_kind = isinstance(expected, kind) and isinstance(answer, kind)
+                    return same_kind and _plain(expected) == _plain(answer)
             ours, theirs = np.asarray(expected, float), np.asarray(answer, float)
             near = {
                 "rtol": self.tolerance,

@@ -147,7 +147,7 @@ def test_page_of_origins_knows_every_figure_and_every_file_of_results():
     for path in (ROOT / "figures").iterdir():
         assert f"`figures/{path.name}`" in page
     for path in (ROOT / "results").iterdir():
-        assert f"`results/{path.name}`" in page or re.match(r"chapter_\d\d\.json", path.name), path
+        assert f"`results/{path.name}`" in page or re.match(r"chapter_\d\db?\.json", path.name), path
 
 
 #: Most that the site, and what a page adds to it, and what a browser fetches for a page at first, may weigh, in bytes.

@@ -59,7 +59,7 @@ from sequential_fmnist import (
 )
 from sequential_fmnist import networks as network
 from snn_core import backend, base, cells, checks, functional, layer, neuron, surrogate
-from snn_tutorial import measure, probe, ridge
+from snn_tutorial import exercises, measure, probe, ridge
 from snn_tutorial.plot import __main__ as plot_main
 
 # Command lines -------------------------------------------------------------------------------------------------------
@@ -717,6 +717,9 @@ CALLS: dict[str, list[Call]] = {
     "evidence.holm": each(evidence.holm, [None, ["x"], [0.5, float("nan")], [-0.1], [1.5], 0.5]),
     "evidence.interval": [lambda: evidence.interval(None)],
     "evidence.table": [lambda: evidence.table(None)],
+    "exercises.Exercise": [lambda: exercises.Exercise(1)],
+    "exercises.check": each(lambda number: exercises.check(number, 1), [None, 1, "01.99", "99.1", ""]),
+    "exercises.exercise": each(exercises.exercise, [None, 1, "01.99", "99.1", ""]),
     "evidence.lost": [lambda: evidence.lost(None)],
     "evidence.case_table": [lambda: evidence.case_table(None)],
     "evidence.verdict_table": [lambda: evidence.verdict_table(None)],
