@@ -10,7 +10,7 @@ from typing import Any
 
 import frame_notebooks
 
-from experiments.evidence import best_table, cases, conclusions, interval, reproduced_table, verdicts
+from experiments.evidence import best_table, cases, conclusions, reproduced_table, verdicts
 from sequential_fmnist.files import atomic_write
 from sequential_fmnist.networks import NETWORKS
 from snn_tutorial.plot.exchange import peers_table
@@ -56,7 +56,10 @@ def results_table(summary: dict[str, Any], published: dict[str, Any]) -> str:
     def accuracy(group: str, kind: str, at: int | None = None, name: str | None = None) -> str:
         found = [case for case in cases(summary, group) if (case["kind"], case["at"]) == (kind, at)]
         found = [case for case in found if name in (None, case.get("name"))]
-        return interval(found[0]["accuracy"]) if found else ""
+        if not found:
+            return ""
+        mean, low, high = (100 * found[0]["accuracy"][part] for part in ("mean", "low", "high"))
+        return f"{mean:.1f} ± {(high - low) / 2:.1f}"
 
     rows = [
         "| network | parameters | published | same settings | the text's listing | best recipe | after a delay |",
