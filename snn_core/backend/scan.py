@@ -424,11 +424,12 @@ def _loss(a, scale, lo, n, J, one, total, g):
     ``g`` becomes the gradient of the mean loss over all samples to each of the outputs.
     """
     zero, lost, right, N, taken = one - one, 0.0, 0.0, a[SAMPLES_OF], type(one)(a[STEPS] - a[SKIP])
-    labels, index = array_at(a[LABELS], (N,), N), array_at(a[INDEX], (N,), N)
+    index = array_at(a[INDEX], (N,), N)
     for m in range(len(total)):
         total[m] = total[m] / taken * scale
     for m in range(n):
-        target = labels[index[lo + m] if a[INDEX] else lo + m]
+        sample = index[lo + m] if a[INDEX] else lo + m
+        target = array_at(a[LABELS], (sample + 1,), N)[sample]
         at, best, exponentials = m * J, 0, zero
         for j in range(J):
             best = j if total[at + j] > total[at + best] else best

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -22,7 +23,7 @@ from support_networks import Library, our_library, spikingjelly_library
 from torch import Tensor, nn
 
 from snn_core import backend as backends
-from snn_core.backend import cpu, cuda, ops, plan, products, rows, scan, threads
+from snn_core.backend import cpu, cuda, descent, ops, plan, products, rows, scan, threads
 
 Results = dict[str, Tensor]
 #: Relative Euclidean error of a gradient that rounding explains.
@@ -194,8 +195,8 @@ def _array_at(address: int | np.ndarray, shape: tuple[int, ...], like: np.floati
     if isinstance(address, np.ndarray):
         return address
     if address == 0:
-        return np.empty(0 if math.prod(shape) else shape, getattr(like, "dtype", np.int64))
-    dtype = getattr(like, "dtype", np.dtype(np.int64))
+        return np.empty(0 if math.prod(shape) else shape, np.asarray(like).dtype)
+    dtype = np.asarray(like).dtype
     size = math.prod(shape) * dtype.itemsize
     memory = (ctypes.c_char * int(size)).from_address(int(address)) if size else b""
     return np.frombuffer(memory, dtype).reshape(shape)
@@ -259,37 +260,44 @@ def interpreted() -> Iterator[None]:
     """
     require(backends.NUMBA_IS_INSTALLED, "numba")
     with pytest.MonkeyPatch.context() as patch:
-        ends = ("_forward", "_backward", "_derivative", "_weights")
+        ends = ("_forward", "_backward", "_derivative", "_weights", "_out", "_steps", "_gradients", "descend")
         functions = {
             name: function
-            for module in (rows, scan)
+            for module in (rows, scan, descent)
             for name, function in vars(module).items()
             if name.endswith(ends) and not name.startswith("_")
         }
-        for module in (scan, products, rows):
+        numbers: list[np.ndarray] = []  # those of the plan that runs
+
+        def call(number: int, arguments: np.ndarray) -> None:
+            list(functions.values())[number - 1](arguments, numbers[-1])
+
+        def run(
+            number: int, arguments: np.ndarray, address: int, items: int, size: int, lead: Any = None
+        ) -> None:
+            numbers.append(_numbers_at(arguments, address))
+            call(*((number, arguments) if lead is None else lead))
+
+        for module in (scan, products, rows, descent):
             for name, kernel in vars(module).copy().items():
                 if isinstance(getattr(kernel, "py_func", None), types.FunctionType):
                     patch.setattr(module, name, kernel.py_func)
-        for module in (rows, scan):
+        for module in (rows, scan, descent):
             patch.setattr(module, "address", lambda name, dtype: list(functions).index(name) + 1)
-        patch.setattr(
-            threads,
-            "run",
-            lambda number, arguments, numbers, *_: list(functions.values())[number - 1](
-                arguments, _numbers_at(arguments, numbers)
-            ),
-        )
+        patch.setattr(threads, "run", run)
+        patch.setattr(descent, "share", lambda job, number, arguments, *_: call(number, arguments))
+        patch.setattr(descent, "PIECE", 5)
         # Scratch that is read before it is written would poison the results.
         patch.setattr(scan, "_scratch", _poison)
         patch.setattr(cpu, "_layout", cpu._layout.__wrapped__)
-        for name, value in {
-            "array_at": _array_at,
-            "address_of": _address_of,
-            "copy": _copy,
-            "add": _add,
-            "call": lambda number, arguments: list(functions.values())[number - 1](*arguments),
-        }.items():
+        for name, value in {"array_at": _array_at, "address_of": _address_of, "add": _add}.items():
             patch.setattr(scan, name, value)
+            patch.setattr(descent, name, value)
+        patch.setattr(scan, "copy", _copy)
+        patch.setattr(
+            scan, "call", lambda number, arguments: list(functions.values())[number - 1](*arguments)
+        )
+        patch.setattr(descent, "call", lambda number, arguments: call(number, arguments[0]))
         for name, value in {"add_tile": _add_tile, "lanes": _lanes, "ROWS": 3}.items():
             patch.setattr(products, name, value)
         for name, value in {"SAMPLES": 2, "COLUMNS": 8, "SCRATCH": 1, "FEWEST_STEPS": 2}.items():

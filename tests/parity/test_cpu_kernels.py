@@ -9,12 +9,15 @@ from unittest import mock
 
 import pytest
 import torch
-from executors import compiled
+from executors import compiled, interpreted
 from support_networks import output_and_gradients
 from torch import nn
 
+from sequential_fmnist.evaluation import LOSSES
+from snn_core.backend import deferred
 from snn_core.backend import scan as kernels
 from snn_core.backend import threads as workers
+from snn_core.functional import reset_net, seq_to_ann_forward
 from snn_core.layer import LinearRecurrentContainer, MultiStepContainer, SeqToANNContainer, SynapseFilter
 from snn_core.neuron import IFNode, MultiStepIFNode
 
@@ -116,3 +119,45 @@ def test_a_forked_process_has_threads_of_its_own():
         same = torch.equal(found, expected)
         os._exit(0 if same and workers._threads.process == os.getpid() else 1)
     assert os.waitpid(process, 0)[1] == 0
+
+
+class Small(nn.Module):
+    """All kinds of stages, on sequences ``[N, T, 3]``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(3, 4), nn.Linear(4, 3)
+        self.rc = MultiStepContainer(LinearRecurrentContainer(IFNode(), 4, 4))
+        self.sy = MultiStepContainer(SynapseFilter(2.0, learnable=True))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hidden = self.sy(self.rc(seq_to_ann_forward(x.transpose(0, 1), self.fc1)))
+        return seq_to_ann_forward(hidden, self.fc2)[1:].mean(0)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("clip", [None, 0.01])
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.Adam])
+def test_steps_that_python_runs_are_those_of_torch(optimizer, clip, loss):
+    """Of several segments, blocks and pieces, with every index checked."""
+    torch.manual_seed(0)
+    one = Small().double()
+    other, x = copy.deepcopy(one), 2 * torch.rand(5, 7, 3, dtype=torch.float64)
+    labels, index = torch.tensor([0, 2, 1, 1, 0]), torch.tensor([[4, 0, 2], [1, 1, 3]])
+    settings = {"lr": 0.1, "weight_decay": 0.1} | ({"momentum": 0.9} if optimizer is torch.optim.SGD else {})
+    own, theirs = (optimizer(net.parameters(), **settings) for net in (one, other))
+    with interpreted():
+        found = deferred.train(deferred.call(one, x), labels, loss, own, clip, index)
+        lost, _ = deferred.evaluate(deferred.call(one, x), labels, loss)
+    for step, chosen in enumerate(index):
+        theirs.zero_grad()
+        expected = LOSSES[loss](other(x[chosen]), labels[chosen])
+        expected.backward()
+        if clip is not None:
+            nn.utils.clip_grad_norm_(other.parameters(), clip)
+        theirs.step()
+        reset_net(other)
+        assert found.losses[step].item() == pytest.approx(expected.item())
+    assert lost == pytest.approx(LOSSES[loss](other(x), labels).item())
+    for ours, others in zip(one.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(ours, others, rtol=1e-9, atol=1e-12)
