@@ -289,7 +289,7 @@ def _can_learn(result: Deferred, labels: Tensor) -> bool:
         return False
     needed = [one for one in result.run.tensors if one is not None and one.requires_grad]
     return (
-        not any(one._backward_hooks or getattr(one, "_post_accumulate_grad_hooks", None) for one in needed)
+        not any(plan.is_heard(one) for one in needed)
         and len(needed) > 0
         and not result.run.source.requires_grad
         and result.run.with_grad

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from snn_core.backend import cpu, descent
 from snn_core.backend import scan as kernels
-from snn_core.backend.plan import Plan
+from snn_core.backend.plan import Plan, is_heard
 
 #: Losses that a kernel knows, each a mean over samples: squared error to the one-hot label, and cross-entropy.
 LOSSES = {"mse": kernels.MSE, "cross-entropy": kernels.CROSS_ENTROPY}
@@ -80,7 +80,7 @@ def descent_of(
     """Return what ``optimizer`` does to the weights behind ``tensors``, or None if kernels do not know it.
 
     Args:
-        optimizer: SGD or Adam of ``torch.optim`` with one group of weights, without hooks.
+        optimizer: SGD or Adam of ``torch.optim`` with one group of weights; neither it nor they have hooks.
         tensors: those of a plan.
         clip: largest norm of all gradients together, see ``torch.nn.utils.clip_grad_norm_``; None leaves them.
     """
@@ -100,7 +100,7 @@ def descent_of(
             changed.append(None)
             continue
         weight, is_sigmoid = _weight_of(tensor) or (tensor, False)
-        if id(weight) not in known:
+        if id(weight) not in known or is_heard(weight):
             return None
         known.remove(id(weight))  # one that is used twice has a sum of gradients
         state = _kept(optimizer, weight)

@@ -233,6 +233,17 @@ def test_a_network_that_kernels_do_not_know_is_left_to_torch(make):
     assert deferred.train(deferred.call(net, images), labels, "mse", optimizer) is None
 
 
+@pytest.mark.parametrize("hook", ["register_hook", "register_post_accumulate_grad_hook"])
+@pytest.mark.parametrize("name", ["fc1.weight", "sy1.0.w"])
+def test_a_weight_with_a_hook_is_left_to_torch(name, hook):
+    """Also one of which the plan takes the sigmoid."""
+    net = build(NetworkSpec("stateful-synapse"))
+    images, labels = batch(torch.float32)
+    getattr(net.get_parameter(name), hook)(lambda _: None)
+    optimizer = OPTIMIZERS["momentum"](net.parameters())
+    assert deferred.train(deferred.call(net, images), labels, "mse", optimizer) is None
+
+
 @pytest.mark.parametrize("wrong", [-1, 70])
 def test_an_index_outside_is_an_error(wrong):
     net = build(NetworkSpec("plain"))
