@@ -11,14 +11,20 @@ import time
 import torch
 
 from sequential_fmnist.networks import NETWORKS, make_network
+from snn_core.backend import deferred
+from snn_core.functional import reset_net
 
 
 def main() -> None:
-    """Take one training step with each network, in the precision that the command line names."""
+    """Train each network for a step, by autograd and as `fit` does, in the precision that the command line names."""
     dtype = getattr(torch, sys.argv[1] if len(sys.argv) > 1 else "float32")
     for name in NETWORKS:
         started = time.perf_counter()
-        make_network(name).to(dtype)(torch.rand(2, 1, 28, 28, dtype=dtype)).sum().backward()
+        net, images = make_network(name).to(dtype), torch.rand(2, 1, 28, 28, dtype=dtype)
+        net(images).sum().backward()
+        reset_net(net)
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        deferred.train(deferred.call(net, images), torch.tensor([0, 1]), "mse", optimizer)
         print(f"{name}, {dtype}: {time.perf_counter() - started:.0f} s", flush=True)
 
 

@@ -10,12 +10,15 @@ import hashlib
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numba
+import numpy as np
+from numba import types
 
-__all__ = ["entry", "function_at", "row"]
+__all__ = ["entry", "function_at", "kernel_at", "row"]
 
 _HERE = Path(__file__).parent
 
@@ -74,3 +77,10 @@ def function_at(function: Callable[..., None], signature: Any) -> int:
         made = numba.cfunc(signature, cache=True, error_model="numpy")(function)
     _functions.append(made)  # its code is freed with it
     return made.address
+
+
+@cache
+def kernel_at(function: Callable[..., None], dtype: Any) -> int:
+    """Return the address of a kernel ``(arguments, numbers)``, the latter a pointer to numbers of a numpy dtype."""
+    pointer = types.CPointer(types.float64 if dtype == np.float64 else types.float32)
+    return function_at(function, types.void(types.intp, pointer))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,24 +28,27 @@ def _say_what_takes_long() -> None:
     print(COMPILING, file=sys.stderr, flush=True)
 
 
-#: Numbers of gradients that are kept apart until they are summed.
-GRADIENTS = 1 << 22
-
-_ready: set[Any] = set()
-
-
-def _ready_to_run(dtype: Any) -> None:
-    """Compile all kernels for a precision, or load them; report it if that takes long."""
-    if dtype in _ready:
-        return
+@contextmanager
+def patiently() -> Iterator[None]:
+    """Report that kernels are compiled if that takes long."""
     timer = threading.Timer(PATIENCE, _say_what_takes_long)
     timer.start()
     try:
-        for name in ("transpose_weights", "scan_forward", "scan_read_out", "scan_backward"):
-            kernels.address(name, dtype)
+        yield
     finally:
         timer.cancel()
-    _ready.add(dtype)
+
+
+#: Numbers of gradients that are kept apart until they are summed.
+GRADIENTS = 1 << 22
+
+
+@cache
+def _ready_to_run(dtype: Any) -> None:
+    """Compile the kernels of a scan for a precision, or load them."""
+    with patiently():
+        for name in ("transpose_weights", "scan_forward", "scan_read_out", "scan_backward"):
+            kernels.address(name, dtype)
 
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -208,9 +208,12 @@ def backward(result: Tensor, labels: Tensor, loss: str) -> tuple[Tensor, Tensor]
     """
     if not (isinstance(result, Deferred) and _can_learn(result, labels)):
         return None
-    found = _in_kernel(result, "take", labels, loss, None, None)
+    from snn_core.backend import steps
+
+    found = steps.take(_task(result, labels, loss), None, None)
+    _forget_states(result)
     for one, gradient in zip(result.run.tensors, found.gradients, strict=True):
-        if one is None or not one.requires_grad:
+        if one is None or gradient is None or not one.requires_grad:
             continue
         if one.is_leaf:
             one.grad = gradient if one.grad is None else one.grad + gradient
@@ -253,9 +256,10 @@ def train(
     by = steps.descent_of(optimizer, result.run.tensors, clip)
     if by is None:
         return None
-    found = _in_kernel(result, "take", labels, loss, index, by)
+    found = steps.take(_task(result, labels, loss), index, by)
+    _forget_states(result)
     for gradient, change in zip(found.gradients, by.changed, strict=True):
-        if change is not None:
+        if change is not None and gradient is not None:
             change.weight.grad = gradient.view(change.weight.shape)
     return found
 
@@ -264,7 +268,11 @@ def evaluate(result: Tensor, labels: Tensor, loss: str) -> tuple[float, Tensor] 
     """Return the mean loss and the outputs, without a gradient, and reset the states; None as in :func:`train`."""
     if not (isinstance(result, Deferred) and _can_read_out(result, labels)):
         return None
-    return _in_kernel(result, "read_out", labels, loss)
+    from snn_core.backend import steps
+
+    found = steps.read_out(_task(result, labels, loss))
+    _forget_states(result)
+    return found
 
 
 def _can_read_out(result: Deferred, labels: Tensor) -> bool:
@@ -273,9 +281,8 @@ def _can_read_out(result: Deferred, labels: Tensor) -> bool:
     return (
         result.scale is not None
         and result.run.result is None
-        and not any(
-            one is not None for part in parts for one in part.tensors[: len(part.owners)]
-        )  # fresh states
+        # The states are fresh.
+        and not any(one is not None for part in parts for one in part.tensors[: len(part.owners)])
         and any(part.stage.is_dense for part in parts)  # else each neuron is a sample
         and x_seq.device.type == "cpu"
         and x_seq.dtype in (torch.float32, torch.float64)
@@ -289,21 +296,23 @@ def _can_learn(result: Deferred, labels: Tensor) -> bool:
         return False
     needed = [one for one in result.run.tensors if one is not None and one.requires_grad]
     return (
-        not any(plan.is_heard(one) for one in needed)
-        and len(needed) > 0
+        len(needed) > 0
+        and not any(plan.is_heard(one) for one in needed)
         and not result.run.source.requires_grad
         and result.run.with_grad
     )
 
 
-def _in_kernel(result: Deferred, what: str, labels: Tensor, loss: str, *others: Any) -> Any:
+def _task(result: Deferred, labels: Tensor, loss: str) -> Any:
+    """Return the loss of a result, which :func:`_can_read_out` has let through, as kernels take it."""
     from snn_core.backend import steps
 
-    run = result.run
-    x_seq, flat = plan.prepared(run.source, run.parts)
-    function, own = getattr(steps, what), plan.plan_of(*flat)
-    found = function(x_seq, run.tensors, own, labels, loss, result.skip, result.scale, *others)
-    for part in run.parts:
+    x_seq, flat = plan.prepared(result.run.source, result.run.parts)
+    own = plan.plan_of(*flat)
+    return steps.Task(x_seq, result.run.tensors, own, labels, loss, result.skip, cast(float, result.scale))
+
+
+def _forget_states(result: Deferred) -> None:
+    for part in result.run.parts:
         for owner, _ in part.owners:
             owner.reset()
-    return found

@@ -7,14 +7,12 @@ summed over pieces in their order, so that results do not depend on the number o
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import types
 
 from snn_core.backend import scan as kernels
-from snn_core.backend.compiled import function_at, row
+from snn_core.backend.compiled import kernel_at, row
 from snn_core.backend.threads import HELPERS, JOB, SIZE, add, share
 from snn_core.backend.tile import address_of, array_at, call
 
@@ -137,8 +135,6 @@ def take_steps(arguments, numbers):
         a[kernels.INDEX] += 8 * N
 
 
-@cache
 def address(name: str, dtype: Any) -> int:
     """Return where the compiled kernel ``name`` for numbers of this numpy dtype lies."""
-    pointer = types.CPointer(types.float64 if dtype == np.float64 else types.float32)
-    return function_at(globals()[name], types.void(types.intp, pointer))
+    return kernel_at(globals()[name], dtype)

@@ -15,13 +15,11 @@ are counted in numbers for each sample. Slot 0 of outputs and states is the one 
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import types
 
-from snn_core.backend.compiled import function_at, row
+from snn_core.backend.compiled import kernel_at, row
 from snn_core.backend.plan import DENSE, ELEMENT_WISE, MOST_OWN, NONE
 from snn_core.backend.products import add_product
 from snn_core.backend.rows import OWN
@@ -551,8 +549,6 @@ def scan_backward(arguments, numbers):
         gradient[a[SUM_SIZE] - 2], gradient[a[SUM_SIZE] - 1] = lost, right
 
 
-@cache
 def address(name: str, dtype: Any) -> int:
     """Return where the compiled kernel ``name`` for numbers of this numpy dtype lies."""
-    pointer = types.CPointer(types.float64 if dtype == np.float64 else types.float32)
-    return function_at(globals()[name], types.void(types.intp, pointer))
+    return kernel_at(globals()[name], dtype)

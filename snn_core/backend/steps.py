@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +16,6 @@ from snn_core.backend.plan import Plan, is_heard
 
 #: Losses that a kernel knows, each a mean over samples: squared error to the one-hot label, and cross-entropy.
 LOSSES = {"mse": kernels.MSE, "cross-entropy": kernels.CROSS_ENTROPY}
-
 
 #: Nodes of autograd that change neither the numbers of a tensor nor their order.
 _VIEWS = ("ViewBackward0", "ReshapeAliasBackward0", "UnsafeViewBackward0", "ExpandBackward0")
@@ -135,51 +135,80 @@ class Found(NamedTuple):
     gradients: list[Tensor | None]
 
 
-@torch.no_grad()
-def take(
-    x_seq: Tensor,
-    tensors: Sequence[Tensor | None],
-    plan: Plan,
-    labels: Tensor,
-    loss: str,
-    skip: int,
-    scale: float,
-    index: Tensor | None = None,
-    by: Descent | None = None,
-) -> Found:
-    """Take steps of training for the loss of outputs: ``scale`` times the mean of y_seq from time step ``skip`` on.
+class Task(NamedTuple):
+    """The loss of a network's outputs, which are ``scale`` times the mean of y_seq from time step ``skip`` on.
 
     Args:
-        x_seq: ``[T, n, K]``.
+        x_seq: input ``[T, n, K]``.
         tensors: of the plan; those that begin a state are None.
         plan: the network.
         labels: int64 ``[n]``, contiguous.
         loss: one of :data:`LOSSES`.
         skip: see above.
         scale: see above.
+    """
+
+    x_seq: Tensor
+    tensors: Sequence[Tensor | None]
+    plan: Plan
+    labels: Tensor
+    loss: str
+    skip: int
+    scale: float
+
+    def arguments(self, call: cpu.Call) -> dict[str, Any]:
+        """Return what the kernels of a call take besides."""
+        return {
+            "BORDERS": call.empty(call.layout.borders * call.N * self.plan.state_size),
+            "OUT": call.empty(call.N, self.plan.stages[-1].outputs),
+            "SCALE": torch.tensor([self.scale], dtype=call.dtype),
+            "LOSS": LOSSES[self.loss],
+            "SKIP": self.skip,
+            "LABELS": self.labels,
+        }
+
+
+@cache
+def _kernels(dtype: Any) -> tuple[int, list[int]]:
+    """Return the addresses of the kernel that takes steps, and of those that it calls."""
+    with cpu.patiently():
+        called = [kernels.address(name, dtype) for name in ("transpose_weights", "scan_backward")]
+        called += [descent.address(name, dtype) for name in ("sum_gradients", "descend")]
+        return descent.address("take_steps", dtype), called
+
+
+@torch.no_grad()
+def take(task: Task, index: Tensor | None = None, by: Descent | None = None) -> Found:
+    """Take steps of training.
+
+    Args:
+        task: the network, what it is shown, and the loss.
         index: which samples each step takes, int64 ``[steps, N]``; None is one step with all of them.
         by: what changes the weights; None changes none.
+
+    Raises:
+        IndexError: ``index`` is not within the samples.
     """
+    x_seq, tensors, plan, labels, *_ = task
     steps, N = (1, x_seq.shape[1]) if index is None else index.shape
     if index is not None and not (index.min() >= 0 and index.max() < len(labels)):
         raise IndexError(f"index must be from 0 to {len(labels) - 1}, got {index.min()} to {index.max()}")
     call = cpu.Call(x_seq[:, :N], tensors, plan)
-    number: Any = call.layout.numbers.dtype.type
     sums, record = call.sums(), np.zeros((steps, descent.RECORDS))
     places = [(start, end) for _, start, end in call.pieces()]
     table = _pieces(places, call.tensors, by, call.layout.gradient)
     parts, settings = np.zeros(len(table)), np.zeros(descent.NUMBERS) if by is None else by.settings
+    number: Any = call.layout.numbers.dtype.type
+    leader, called = _kernels(number)
     lead = np.array(
         [
             0, 0, 0, call.arguments.ctypes.data, steps, len(table), table.ctypes.data, parts.ctypes.data,
-            settings.ctypes.data, record.ctypes.data, by.kind if by else descent.NO_STEP,
-            *[kernels.address(name, number) for name in ("transpose_weights", "scan_backward")],
-            *[descent.address(name, number) for name in ("sum_gradients", "descend")],
+            settings.ctypes.data, record.ctypes.data, by.kind if by else descent.NO_STEP, *called,
         ],
         np.int64,
     )  # fmt: skip
-    given = _arguments_of(call, labels, loss, skip, scale)
-    call.run_backward(sums, (descent.address("take_steps", number), lead), INDEX=index, **given)
+    given = task.arguments(call)
+    call.run_backward(sums, (leader, lead), INDEX=index, **given)
     if by is not None:
         changed = [change for change in by.changed if change is not None]
         torch.autograd.graph.increment_version([one for each in changed for one in (each.weight, *each.kept)])
@@ -194,30 +223,10 @@ def take(
     return Found(losses, right, bad, given["OUT"], gradients)
 
 
-def _arguments_of(call: cpu.Call, labels: Tensor, loss: str, skip: int, scale: float) -> dict[str, Any]:
-    """Return the arguments of a loss."""
-    return {
-        "BORDERS": call.empty(call.layout.borders * call.N * call.plan.state_size),
-        "OUT": call.empty(call.N, call.plan.stages[-1].outputs),
-        "SCALE": torch.tensor([scale], dtype=call.dtype),
-        "LOSS": LOSSES[loss],
-        "SKIP": skip,
-        "LABELS": labels,
-    }
-
-
-def read_out(
-    x_seq: Tensor,
-    tensors: Sequence[Tensor | None],
-    plan: Plan,
-    labels: Tensor,
-    loss: str,
-    skip: int,
-    scale: float,
-) -> tuple[float, Tensor]:
-    """Return the mean loss and the outputs ``[n, J]``, see :func:`take`, without a gradient."""
-    call = cpu.Call(x_seq, tensors, plan)
-    given, sums = _arguments_of(call, labels, loss, skip, scale), call.empty(call.layout.items, 2)
+def read_out(task: Task) -> tuple[float, Tensor]:
+    """Return the mean loss and the outputs ``[n, J]``, without a gradient."""
+    call = cpu.Call(task.x_seq, task.tensors, task.plan)
+    given, sums = task.arguments(call), call.empty(call.layout.items, 2)
     call.run("scan_read_out", SUMS=sums, SUM_SIZE=2, **given)
     return sums[:, 0].double().sum().item() / max(call.N, 1), given["OUT"]
 

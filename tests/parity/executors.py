@@ -23,7 +23,7 @@ from support_networks import Library, our_library, spikingjelly_library
 from torch import Tensor, nn
 
 from snn_core import backend as backends
-from snn_core.backend import cpu, cuda, descent, ops, plan, products, rows, scan, threads
+from snn_core.backend import cpu, cuda, descent, ops, plan, products, rows, scan, steps, threads
 
 Results = dict[str, Tensor]
 #: Relative Euclidean error of a gradient that rounding explains.
@@ -290,6 +290,7 @@ def interpreted() -> Iterator[None]:
         # Scratch that is read before it is written would poison the results.
         patch.setattr(scan, "_scratch", _poison)
         patch.setattr(cpu, "_layout", cpu._layout.__wrapped__)
+        patch.setattr(steps, "_kernels", steps._kernels.__wrapped__)
         for name, value in {"array_at": _array_at, "address_of": _address_of, "add": _add}.items():
             patch.setattr(scan, name, value)
             patch.setattr(descent, name, value)
