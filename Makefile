@@ -83,11 +83,9 @@ site: $(VENV)/.site ## build a static site of the notebooks, as they are, into b
 slides: site ## make slides of the chapters' figures, with the site: build/site/slides/index.html
 	@echo "open $(SITE)/slides/index.html"
 
-COURSE := build/course
 .PHONY: course
 course: $(VENV)/.notebooks ## write the chapters without solutions, and with all solved, into build/course
-	$(BIN)/python tools/course.py --out $(COURSE)
-	@echo "written to $(COURSE)/student and $(COURSE)/solutions"
+	$(BIN)/python tools/course.py
 
 TWO := --numprocesses 2 --dist loadgroup
 # A plain pytest leaves out what takes long; with this it leaves out only what needs a GPU.

@@ -13,13 +13,12 @@ import re
 from pathlib import Path
 
 import nbformat
-from frame_notebooks import has_tag, paths
+from frame_notebooks import EXERCISE, has_tag, paths
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 
 from sequential_fmnist.command import Parser, folder
 
-TAG = "exercise"
 OUT = Path("build") / "course"
 _DETAILS = re.compile(r"\s*<details><summary>Solution.*?</details>", re.DOTALL)
 _CODE = re.compile(r"```python\n(.*?)```", re.DOTALL)
@@ -41,10 +40,12 @@ def exercises(notebook: NotebookNode) -> dict[str, NotebookNode]:
     """
     found = {}
     for cell in notebook.cells:
-        if has_tag(cell, TAG):
+        if has_tag(cell, EXERCISE):
             number = _CHECK.search(cell.source)
             if number is None:
-                raise ValueError(f"a cell tagged {TAG} must end with check(number, answer): {cell.source!r}")
+                raise ValueError(
+                    f"a cell tagged {EXERCISE} must end with check(number, answer): {cell.source!r}"
+                )
             found[number[1]] = cell
     return found
 
@@ -90,6 +91,7 @@ def main() -> None:
         (out / name).mkdir(parents=True, exist_ok=True)
         for path in paths():
             nbformat.write(version(nbformat.read(path, as_version=4)), out / name / path.name)
+        print(f"written to {out / name}")
 
 
 if __name__ == "__main__":

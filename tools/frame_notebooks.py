@@ -23,6 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 BRANCH = "main"
 TAG = "colab"
+#: Of cells that ask for an answer.
+EXERCISE = "exercise"
 FOLDED = "hide-input"
 COLAB_FOLDER = "/content/tutorials"
 #: Packages of the extra ``notebooks`` that Colab's images do not hold. They are fetched where a notebook imports them.
@@ -126,21 +128,21 @@ def number(path: Path) -> str:
     return path.name.partition("_")[0]
 
 
-def title(path: Path) -> str:
+def title(notebook: NotebookNode) -> str:
     """Return the heading of a notebook, as in "05 Training curves"."""
-    first = nbformat.read(path, as_version=4).cells[0].source
-    return first.partition("\n")[0].removeprefix("# ")
+    return notebook.cells[0].source.partition("\n")[0].removeprefix("# ")
+
+
+def link(path: Path, folder: str = "") -> str:
+    """Return a link, from the folder that holds ``folder``, to a notebook with its heading."""
+    return f"[{title(nbformat.read(path, as_version=4))}]({folder}{path.name})"
 
 
 def navigation(path: Path, chapters: Sequence[Path]) -> str:
     """Return the line with the chapters before and after ``path``."""
     at = list(chapters).index(path)
-    parts = []
-    if at > 0:
-        parts.append(f"Previous: [{title(chapters[at - 1])}]({chapters[at - 1].name})")
-    if at + 1 < len(chapters):
-        parts.append(f"Next: [{title(chapters[at + 1])}]({chapters[at + 1].name})")
-    return " · ".join(parts)
+    around = {"Previous": chapters[:at][-1:], "Next": chapters[at + 1 : at + 2]}
+    return " · ".join(f"{which}: {link(other)}" for which, others in around.items() for other in others)
 
 
 def _calls(statement: ast.stmt, names: Sequence[str]) -> bool:
@@ -155,7 +157,7 @@ def is_folded(cell: NotebookNode) -> bool:
     What it prints or shows stays. Cells that a reader changes, the parameters and the exercises, stay open, and so does
     whatever else a cell does: a call within ``show(...)`` is a part of the figure, a statement beside it is not.
     """
-    if cell.cell_type != "code" or any(has_tag(cell, tag) for tag in (TAG, "parameters", "exercise")):
+    if cell.cell_type != "code" or any(has_tag(cell, tag) for tag in (TAG, "parameters", EXERCISE)):
         return False
     try:
         statements = ast.parse(cell.source).body

@@ -16,6 +16,7 @@ from html import escape
 from pathlib import Path
 
 import nbformat
+from frame_notebooks import number, title
 from IPython.core.inputtransformer2 import TransformerManager
 from markdown_it import MarkdownIt
 from mdit_py_plugins.dollarmath import dollarmath_plugin
@@ -47,11 +48,6 @@ class Figure:
     def file(self) -> str:
         """Return the name under which MyST-NB keeps the picture in ``_images``."""
         return f"{hashlib.sha256(self.data).hexdigest()}.{self.kind}"
-
-
-def title(notebook: NotebookNode) -> str:
-    """Return the heading of a notebook."""
-    return notebook.cells[0].source.partition("\n")[0].removeprefix("# ")
 
 
 def caption(text: str) -> str:
@@ -178,10 +174,8 @@ def origins(paths: Sequence[Path]) -> str:
             own = [name for name in about["results"] if "/chapter_" not in name]
             cells += [", ".join([*about["from"], *(f"`{name}`" for name in own)])]
             rows.append(f"| {' | '.join(cells)} |")
-        numbers = ", ".join(f"`{name}`" for name in files)
-        lines = (
-            f"Run again by `python tools/run_notebooks.py {path.name.partition('_')[0]}`. Numbers: {numbers}."
-        )
+        kept = ", ".join(f"`{name}`" for name in files)
+        lines = f"Run again by `python tools/run_notebooks.py {number(path)}`. Numbers: {kept}."
         table = "\n".join(rows)
         parts.append(f"### [{title(notebook)}](../notebooks/{path.name})\n\n{lines}\n\n{table}\n")
     return "\n".join(parts)

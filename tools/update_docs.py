@@ -42,7 +42,7 @@ def chapters_list(chapters: Sequence[Path]) -> str:
     rows = []
     for path in chapters:
         time = f" ({seconds[path.stem]:.0f} s)" if path.stem in seconds else ""
-        rows.append(f"- [{frame_notebooks.title(path)}](notebooks/{path.name}){time}")
+        rows.append(f"- {frame_notebooks.link(path, 'notebooks/')}{time}")
     return "\n".join(rows) + "\n"
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support_notebooks import Run, chapter, definitions, quick_run
+from support_notebooks import Run, chapter, definitions, prose, quick_run
 
 from sequential_fmnist.networks import NETWORKS
 from snn_core.functional import if_step
@@ -136,16 +136,9 @@ def test_padded_samples_give_what_they_give_alone(run, result):
     assert own == pytest.approx([sum(rate) / 4 for rate in result["rates"]], abs=0.005)
 
 
-def texts(run: Run) -> str:
-    """All that the chapter says, its lines joined."""
-    return " ".join(
-        " ".join(cell.source.split()) for cell in run.notebook.cells if cell.cell_type == "markdown"
-    )
-
-
 def test_default_and_the_networks_have_the_hard_reset(run):
-    assert "The default is the hard reset, `v_reset=0.0`; the three networks of chapters 04 and 05" in texts(
-        run
+    assert "The default is the hard reset, `v_reset=0.0`; the three networks of chapters 04 and 05" in prose(
+        run.notebook
     )
     neurons = [m for net in NETWORKS.values() for m in net().modules() if isinstance(m, SpikingNeuron)]
     assert len(neurons) == 6
@@ -153,7 +146,7 @@ def test_default_and_the_networks_have_the_hard_reset(run):
 
 
 def test_first_neuron_fires_where_the_text_says(run):
-    assert "It fires in steps 1, 4 and 5." in texts(run)
+    assert "It fires in steps 1, 4 and 5." in prose(run.notebook)
     lines = after(run, "x = torch.tensor([0.5, 0.75").splitlines()
     assert [t for t, line in enumerate(lines) if "s=1" in line] == [1, 4, 5]
 
@@ -165,28 +158,21 @@ def test_leaky_neurons_stay_silent_where_one_without_a_leak_fires_in_the_second_
             v += (0.8 - v) / tau
             assert v < 0.8
     assert 0.8 < 1 <= 2 * 0.8  # without a leak
-    assert "None of the three ever fires" in texts(run)
+    assert "None of the three ever fires" in prose(run.notebook)
 
 
 def test_chapter_03_trains_nothing_and_so_has_no_batches_to_reset(run):
-    assert "the one in chapters 04 and 05" in texts(run)
+    assert "the one in chapters 04 and 05" in prose(run.notebook)
     assert "reset_net" not in chapter("03").read_text()
 
 
 def test_mean_over_the_padding_differs_for_every_padded_sample(run, result):
-    assert "a mean over the padding too is different for every padded sample" in texts(run)
-
-
-def solved(run: Run, number: str) -> str:
-    """What the solution of an exercise printed."""
-    call = f'check("{number}", answer)'
-    (cell,) = (c for c in run.notebook.cells if c.cell_type == "code" and call in c.source.splitlines())
-    return cell.outputs[0]["text"]
+    assert "a mean over the padding too is different for every padded sample" in prose(run.notebook)
 
 
 def test_solutions_find_what_they_say(run):
     inhibited, formula, leak = (
-        "".join(line for line in solved(run, number).splitlines(keepends=True) if "Exercise" not in line)
+        "".join(line for line in run.solved(number).splitlines(keepends=True) if "Exercise" not in line)
         for number in ("01.3", "01.4", "01.5")
     )
     without, with_it = (eval(line.split(maxsplit=1)[1]) for line in inhibited.splitlines())
@@ -200,6 +186,6 @@ def test_solutions_find_what_they_say(run):
 
 
 def test_solutions_are_right(run):
-    numbers = [number for number in EXERCISES if f"Exercise {number}: right." in solved(run, number)]
+    numbers = [number for number in EXERCISES if f"Exercise {number}: right." in run.solved(number)]
     assert numbers == list(EXERCISES)
-    assert "100 spikes in 100 steps" in solved(run, "01.6")
+    assert "100 spikes in 100 steps" in run.solved("01.6")

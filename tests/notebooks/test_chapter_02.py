@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import minimize_scalar
-from support_notebooks import Run, definitions, quick_run
+from support_notebooks import Run, definitions, prose, quick_run
 
 from snn_core.layer import SynapseFilter
 from snn_tutorial.exercises.chapter_02 import EXERCISES
@@ -24,20 +24,6 @@ def run(tmp_path_factory) -> Run:
 @pytest.fixture(scope="module")
 def result(run) -> dict:
     return run.result("chapter_02.json")
-
-
-def texts(run: Run) -> str:
-    """All that the chapter says, its lines joined."""
-    return " ".join(
-        " ".join(cell.source.split()) for cell in run.notebook.cells if cell.cell_type == "markdown"
-    )
-
-
-def solved(run: Run, number: str) -> str:
-    """What the solution of an exercise printed."""
-    call = f'check("{number}", answer)'
-    (cell,) = (c for c in run.notebook.cells if c.cell_type == "code" and call in c.source.splitlines())
-    return cell.outputs[0]["text"]
 
 
 class TestDefinitions:
@@ -85,8 +71,10 @@ def test_gap_is_narrowest_for_regular_spikes_and_widest_for_bursts(run, result):
     """In theory at tau = 10: from one period to the next the current after it is the same."""
     gap = {kind: synapse - low for kind, (synapse, low) in result["mean_by_train"].items()}
     assert gap["regular"] < gap["random"] < gap["in bursts"]
-    assert "regular spikes, 1.42, wider for random ones, 1.66 in this sample and 1.67 in theory" in texts(run)
-    assert "for bursts, 1.96." in texts(run)
+    assert "regular spikes, 1.42, wider for random ones, 1.66 in this sample and 1.67 in theory" in prose(
+        run.notebook
+    )
+    assert "for bursts, 1.96." in prose(run.notebook)
     assert gap == pytest.approx({"regular": 1.42, "random": 1.66, "in bursts": 1.96}, abs=0.005)
     in_theory = 10 * (1 / 3) / (2 / 3) - 10 / 3
     assert in_theory == pytest.approx(1.67, abs=0.005)
@@ -113,12 +101,12 @@ def test_one_interval_of_twelve_misses(run, result):
         if abs(mean - true) > half
     ]
     assert misses == [("synapse filter", 0.8)]
-    assert "Here one of the twelve does, that of the synapse filter at $p = 0.8$." in texts(run)
+    assert "Here one of the twelve does, that of the synapse filter at $p = 0.8$." in prose(run.notebook)
 
 
 def test_current_falls_to_the_fraction_that_the_text_names(run):
     """Not by it: (1 - 1/tau) is what a silent step leaves, and 1 - (1 - p)/tau what a step leaves of the distance."""
-    said = texts(run)
+    said = prose(run.notebook)
     assert "Each silent step leaves the fraction $1 - 1/\\tau$ of the current." in said
     assert "the distance to the mean falls to the fraction $1 - (1-p)/\\tau$ of what it was" in said
     assert "shrinks by" not in said
@@ -184,7 +172,7 @@ class TestConvolution:
 
     def test_its_input_leaves_the_range_of_spikes(self, run, result):
         assert result["conv"]["x_max"] > 1
-        assert "the factor stays between 0.97 and 1.01" in texts(run)
+        assert "the factor stays between 0.97 and 1.01" in prose(run.notebook)
         low, high = map(float, re.search(r"factor from ([\d.]+) to ([\d.]+)", run.printed()).groups())
         assert 0 < low < 0.99  # below 1 - 1/tau, but mild
         assert 1 < high < 1.05
@@ -270,7 +258,7 @@ class TestSolutions:
         for name, tau in (("synapse filter", 10), ("low-pass", 20)):
             before, after = found[name]
             assert after / before == pytest.approx((1 - 1 / tau) ** 20, abs=0.01)
-            assert f"{100 * (1 - 1 / tau) ** 20:.0f} %" in texts(run)
+            assert f"{100 * (1 - 1 / tau) ** 20:.0f} %" in prose(run.notebook)
 
     def test_too_large_steps_throw_tau_back_to_one(self, run):
         first = re.search(r"tau in the first steps: \[(.*)\]", run.printed())[1].split(",")
@@ -281,5 +269,5 @@ class TestSolutions:
         assert abs(float(gradient)) < 0.01
 
     def test_answers_are_right(self, run):
-        numbers = [number for number in EXERCISES if f"Exercise {number}: right." in solved(run, number)]
+        numbers = [number for number in EXERCISES if f"Exercise {number}: right." in run.solved(number)]
         assert numbers == list(EXERCISES)

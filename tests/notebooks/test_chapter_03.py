@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from support import ROOT
-from support_notebooks import Run, quick_run
+from support_notebooks import Run, prose, quick_run
 from torch.nn.functional import one_hot
 
 from snn_tutorial.exercises.chapter_03 import EXERCISES
@@ -27,20 +27,6 @@ def run(tmp_path_factory) -> Run:
 @pytest.fixture(scope="module")
 def recorded() -> dict:
     return json.loads((ROOT / "results" / "chapter_03.json").read_text())
-
-
-def texts(run: Run) -> str:
-    """All that the chapter says, its lines joined."""
-    return " ".join(
-        " ".join(cell.source.split()) for cell in run.notebook.cells if cell.cell_type == "markdown"
-    )
-
-
-def solved(run: Run, number: str) -> str:
-    """What the solution of an exercise printed."""
-    call = f'check("{number}", answer)'
-    (cell,) = (c for c in run.notebook.cells if c.cell_type == "code" and call in c.source.splitlines())
-    return cell.outputs[0]["text"]
 
 
 def accuracy_by_least_squares(train, test, train_labels, test_labels, penalty):
@@ -157,7 +143,7 @@ def test_what_the_text_says_about_pairs_holds(recorded):
 
 def test_added_scores_see_the_sum_only_with_the_same_weights(run, recorded, embedded):
     """With weights of its own in each step, the sum of the scores keeps the columns apart, and tells far more."""
-    assert "with the same weights in every step**, sees only the sum of the columns" in texts(run)
+    assert "with the same weights in every step**, sees only the sum of the columns" in prose(run.notebook)
     assert recorded["own_weights"] > recorded["accuracy"]["test"][SUM][-1] + 0.15
     assert recorded["own_weights"] < recorded["accuracy"]["test"][APART][-1]
     x = embedded[1].images[:50, 0].double() / 255  # [n, i, t]
@@ -174,11 +160,11 @@ def test_mirror_image_of_column_6_is_column_21(run, recorded):
     assert (first, recorded["mirror"]["column"]) == (6, 21)
     flipped = np.arange(28)[::-1]
     assert flipped[first] == 21
-    assert "column 21, its mirror image" in texts(run)
+    assert "column 21, its mirror image" in prose(run.notebook)
 
 
 def test_numbers_in_the_text_are_those_of_the_full_data(run, recorded):
-    said, accuracy, units = texts(run), recorded["accuracy"]["test"], recorded["random_units"]
+    said, accuracy, units = prose(run.notebook), recorded["accuracy"]["test"], recorded["random_units"]
     first, second = recorded["best_pair"]["columns"]
     for sentence, value in (
         ("This is {} %, far above the second row", recorded["own_weights"]),
@@ -232,11 +218,11 @@ def test_pixel_14_is_nearly_background_before_step_12(embedded):
 
 
 def test_solutions_find_what_they_say(run):
-    numbers = [number for number in EXERCISES if f"Exercise {number}: right." in solved(run, number)]
+    numbers = [number for number in EXERCISES if f"Exercise {number}: right." in run.solved(number)]
     assert numbers == list(EXERCISES)
-    assert "image and row: (2, 19)" in solved(run, "03.3")
-    assert "best row 13" in solved(run, "03.5")
-    neighbours, spread = map(float, re.findall(r"train ([\d.]+)%", solved(run, "03.7")))
+    assert "image and row: (2, 19)" in run.solved("03.3")
+    assert "best row 13" in run.solved("03.5")
+    neighbours, spread = map(float, re.findall(r"train ([\d.]+)%", run.solved("03.7")))
     assert neighbours < 65 < 72 < spread
-    tested = [float(value) for value in re.findall(r"test ([\d.]+)%", solved(run, "03.6"))]
+    tested = [float(value) for value in re.findall(r"test ([\d.]+)%", run.solved("03.6"))]
     assert max(tested[:3]) - min(tested[:3]) < 2  # "less than two points" up to 0.01

@@ -3,11 +3,10 @@ from __future__ import annotations
 import json
 import re
 
-import nbformat
 import pytest
 import torch
 from support import ROOT
-from support_notebooks import Run, chapter, definitions, quick_run
+from support_notebooks import Run, committed, definitions, prose, quick_run
 
 from sequential_fmnist.config import TrainingConfig
 from sequential_fmnist.networks import NETWORKS, make_network
@@ -39,9 +38,7 @@ def full():
 
 @pytest.fixture(scope="module")
 def text() -> str:
-    """The committed chapter's Markdown, without line breaks."""
-    cells = nbformat.read(chapter("04"), as_version=4).cells
-    return " ".join("\n".join(cell.source for cell in cells if cell.cell_type == "markdown").split())
+    return prose(committed("04"))
 
 
 def test_every_solution_is_right(run):

@@ -4,11 +4,10 @@ import json
 import math
 import re
 
-import nbformat
 import pytest
 import torch
 from support import ROOT
-from support_notebooks import Run, chapter, definitions, quick_run
+from support_notebooks import Run, committed, definitions, prose, quick_run
 
 from sequential_fmnist.networks import NETWORKS, make_network
 from sequential_fmnist.training import Trainer, TrainingConfig
@@ -38,9 +37,7 @@ def full():
 
 @pytest.fixture(scope="module")
 def text() -> str:
-    """The committed chapter's Markdown, without line breaks."""
-    cells = nbformat.read(chapter("04b"), as_version=4).cells
-    return " ".join("\n".join(cell.source for cell in cells if cell.cell_type == "markdown").split())
+    return prose(committed("04b"))
 
 
 def test_every_solution_is_right(run):

@@ -5,12 +5,11 @@ import inspect
 import json
 import math
 
-import nbformat
 import numpy as np
 import pytest
 import torch
 from support import ROOT
-from support_notebooks import Run, chapter, definitions, quick_run
+from support_notebooks import Run, committed, definitions, prose, quick_run
 
 from sequential_fmnist.networks import NETWORKS
 from snn_core.backend import cpu, rows
@@ -57,8 +56,7 @@ def recorded() -> dict:
 
 @pytest.fixture(scope="module")
 def text() -> str:
-    cells = nbformat.read(chapter("06"), as_version=4).cells
-    return " ".join(" ".join(c.source for c in cells if c.cell_type == "markdown").split())
+    return prose(committed("06"))
 
 
 def test_counts_of_the_loop_grow_with_t_and_those_of_the_fused_scan_do_not(result):

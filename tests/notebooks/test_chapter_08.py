@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import re
 
-import nbformat
 import nir
 import numpy as np
 import pytest
 import torch
 from support import ROOT
-from support_notebooks import Run, chapter, definitions, quick_run
+from support_notebooks import Run, committed, definitions, prose, quick_run
 
 from sequential_fmnist.networks import columns_as_sequence
 from sequential_fmnist.pretrained import load
@@ -47,8 +46,7 @@ def rows() -> list[dict]:
 
 @pytest.fixture(scope="module")
 def text() -> str:
-    cells = nbformat.read(chapter("08"), as_version=4).cells
-    return " ".join(" ".join(c.source for c in cells if c.cell_type == "markdown").split())
+    return prose(committed("08"))
 
 
 def test_spikes_are_equal_wherever_the_network_runs(result):
@@ -153,7 +151,7 @@ def test_simulator_refuses_a_node_that_it_does_not_know():
 
 def test_the_container_is_introduced_where_the_text_says(text):
     (linked,) = re.findall(r"`LinearRecurrentContainer` of \[chapter (\d\d)\]", text)
-    cells = nbformat.read(chapter(linked), as_version=4).cells
+    cells = committed(linked).cells
     said = "In a `LinearRecurrentContainer` every neuron receives"
     assert any(said in " ".join(cell.source.split()) for cell in cells)
 

@@ -36,6 +36,22 @@ class Run:
         outputs = [output for cell in self.notebook.cells for output in cell.get("outputs", [])]
         return "".join(output["text"] for output in outputs if output["output_type"] == "stream")
 
+    def solved(self, number: str) -> str:
+        """Return what the solution of an exercise printed."""
+        call = f'check("{number}", answer)'
+        (cell,) = (c for c in self.notebook.cells if c.cell_type == "code" and call in c.source.splitlines())
+        return cell.outputs[0]["text"]
+
+
+def prose(notebook: NotebookNode) -> str:
+    """Return all Markdown of a notebook, without line breaks."""
+    return " ".join(" ".join(c.source for c in notebook.cells if c.cell_type == "markdown").split())
+
+
+def committed(number: str) -> NotebookNode:
+    """Return a chapter as it is committed."""
+    return nbformat.read(chapter(number), as_version=4)
+
 
 def chapter(number: str) -> Path:
     """Return the notebook of a chapter by its number, as in "01"."""
@@ -59,7 +75,7 @@ def definitions(number: str, *names: str) -> dict[str, Any]:
         names: what to return; KeyError if a name is not defined there.
     """
     namespace: dict[str, Any] = {"__name__": "chapter"}
-    for cell in nbformat.read(chapter(number), as_version=4).cells:
+    for cell in committed(number).cells:
         if cell.cell_type == "code" and "colab" not in cell.metadata.get("tags", []):
             code = ast.parse(cell.source)
             code.body = [node for node in code.body if isinstance(node, DEFINING)]
