@@ -94,7 +94,7 @@ QUICK = Plan(
     budget=1.0,
     startup=False,
 )
-#: Whose memory is compared as T and batch grow: what autograd keeps, which is nothing where one kernel computes
+#: Whose memory is compared as T and batch grow: what autograd keeps, which is nothing where kernels compute
 #: everything, and the peak of a step.
 KEPT = ("snn_core-autograd", "snn_core-torch")
 PEAKS = (OURS, "snn_core-torch")

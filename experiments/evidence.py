@@ -9,11 +9,11 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from experiments.grid import CUTS
 from sequential_fmnist.networks import NETWORKS
 from snn_core.checks import check_number
 
 __all__ = [
-    "CUTS",
     "Verdict",
     "best_table",
     "case_table",
@@ -23,7 +23,6 @@ __all__ = [
     "interval",
     "lost",
     "reproduced_table",
-    "table",
     "verdict_table",
     "verdicts",
 ]
@@ -133,18 +132,6 @@ def interval(estimate: Mapping[str, Any], scale: float = 100, digits: int = 1) -
     return f"{mean} [{scale * estimate['low']:,.{digits}f}, {scale * estimate['high']:,.{digits}f}]"
 
 
-def table(group: Iterable[CaseSummary]) -> str:
-    """Return a line for each case: name, network, accuracy in per cent with its interval, seeds, failures."""
-    lines = []
-    for case in group:
-        failed = f", {case['failed']} without a finite loss" if case["failed"] else ""
-        seeds = f"{len(case['values'])} seed{'s' if len(case['values']) > 1 else ''}"
-        lines.append(
-            f"{case['name']:34} {case['kind']:17} {interval(case['accuracy']):>19} %  ({seeds}{failed})"
-        )
-    return "\n".join(lines) or "not run yet: `python -m experiments` does"
-
-
 def case_table(group: Iterable[CaseSummary]) -> str:
     """Return cases as a table in Markdown: name, network, accuracy in per cent with its interval, seeds."""
     rows = ["| case | network | test accuracy | seeds |", "|---|---|---:|---:|"]
@@ -171,11 +158,6 @@ def lost(group: Sequence[CaseSummary]) -> dict[str, float]:
         mine = sorted((case for case in group if case["kind"] == kind), key=lambda case: case["at"])
         found[kind] = 100 * (mine[0]["accuracy"]["mean"] - mine[-1]["accuracy"]["mean"])
     return found
-
-
-#: Where the gradient through the reset is cut, as the group ``reset`` names it: as the published logs of 64 epochs fit,
-#: as SpikingJelly's present example does it in the feedback network, and as the text's listing does.
-CUTS = ("cut nowhere", "cut in the hidden layer", "cut everywhere")
 
 
 def reproduced_table(summary: Summary, published: Mapping[str, Any], epochs: int = 64) -> str:
@@ -287,8 +269,8 @@ def conclusions(summary: Summary, published: Mapping[str, Any], taus: Mapping[st
         f"{fallen} points, and tau, 2 at the start, grows to {learned[0][0]:.1f} to {learned[0][-1]:.1f} time steps "
         f"without a delay and to {learned[1][0]:.1f} to {learned[1][-1]:.1f} with it.",
         f"**The order of the columns hardly matters**: in one fixed random order they change the accuracy by "
-        f"{_listed(f'{points:+z.1f}' for points in order)} points, and recurrent weights that stay random cost "
-        f"{answers['learned over frozen recurrent weights'].gain[0]:.1f}.",
+        f"{_listed(f'{points:+z.1f}' for points in order)} points, and leaving the recurrent weights random costs "
+        f"{answers['learned over frozen recurrent weights'].gain[0]:.1f} points.",
         f"**A GRU of the same size reaches {reached('gated', 'stable', 'gru')} %**, "
         f"{gain('GRU over the best feedback network')} over the best feedback network.",
     ]

@@ -23,6 +23,13 @@ SCALE: dict[str, float] = {"plain": 10.0, "stateful-synapse": 1.0, "feedback": 1
 
 #: Plain network with about as many parameters as the feedback network with 32 hidden neurons: 3,364 and 3,338.
 MATCHED = 86
+#: Where the gradient through the reset is cut: as the published logs of 64 epochs fit, as SpikingJelly's present
+#: example does it in the feedback network, and as the text's listing does.
+CUTS: dict[str, dict[str, Any]] = {
+    "cut nowhere": {"detach_reset": False},
+    "cut in the hidden layer": {"detach_readout": False},
+    "cut everywhere": {},
+}
 DELAYS = (0, 7, 14, 28, 42, 56)
 HIDDEN = (16, 32, 64, 128, 256)
 
@@ -122,18 +129,15 @@ def detach() -> Iterable[Case]:
 
 def reset() -> Iterable[Case]:
     """Where the gradient through the reset is cut: which of it gives the published figures?"""
-    nowhere: dict[str, Any] = {"detach_reset": False}
-    hidden: dict[str, Any] = {"detach_readout": False}
-    cuts = {"cut nowhere": nowhere, "cut in the hidden layer": hidden, "cut everywhere": {}}
-    for name, network in cuts.items():
+    for name, network in CUTS.items():
         for kind in NETWORKS:
             yield _case(f"64 epochs, {name}", kind, TUTORIAL, 10, network)
     clipped = dataclasses.replace(TUTORIAL, clip=1.0)
     for kind in NETWORKS:
         yield _case("64 epochs, cut everywhere, gradient norm at most 1", kind, clipped, 10)
     training = dataclasses.replace(TUTORIAL, epochs=90, batch_size=128)
-    for name, network in cuts.items():
-        for kind in ("feedback",) if network is hidden else NETWORKS:
+    for name, network in CUTS.items():
+        for kind in ("feedback",) if name == "cut in the hidden layer" else NETWORKS:
             yield _case(f"90 epochs, {name}", kind, training, 10, network | {"standardised": True})
 
 

@@ -26,7 +26,7 @@ _PAIRS = (("plain", "stateful-synapse"), ("plain", "feedback"), ("stateful-synap
 #: Questions with a yes or no: does the second do better than the first, seed by seed?
 COMPARISONS: dict[str, tuple[Place, Place]] = {
     **{
-        f"{b} over {a}, the text's recipe, {epochs} epochs": (
+        f"{b} over {a}, the text's listing, {epochs} epochs": (
             ("reproduction", f"{epochs} epochs", a),
             ("reproduction", f"{epochs} epochs", b),
         )

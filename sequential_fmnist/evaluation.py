@@ -109,16 +109,14 @@ def _run(
     was_training = net.training
     net.eval()
     mean, function = Mean(), LOSSES[loss]
-    found = None
-    shown = all_images(data)
+    left, shown = torch.arange(len(data)), all_images(data)
     if where.type == "cpu" and ranks.size == 1 and not amp and shown is not None and is_fixed(net):
         found = deferred.evaluate(deferred.call(net, shown), data.labels, loss)
         reset_net(net)
-    left = len(data)
-    if found is not None:
-        mean.add(torch.tensor(found[0], dtype=torch.float64), found[1], data.labels)
-        left = 0
-    for images, labels in batches(data, torch.arange(left), batch_size, where, 0, ranks):
+        if found is not None:
+            mean.add(torch.tensor(found[0], dtype=torch.float64), found[1], data.labels)
+            left = left[:0]
+    for images, labels in batches(data, left, batch_size, where, 0, ranks):
         if not len(labels):
             continue
         with autocast(where, amp):

@@ -85,7 +85,7 @@ def _listed(values: list[Any]) -> str:
 HEADLINES = (
     "stateful-synapse over plain, gradient through the reset, 64 epochs",
     "feedback over plain, gradient through the reset, 64 epochs",
-    "feedback over plain, the text's recipe, 64 epochs",
+    "feedback over plain, the text's listing, 64 epochs",
     "clipped over not, cut everywhere, feedback, 64 epochs",
     "feedback over plain with 86 hidden neurons, stable recipe",
     "feedback over plain with 86 hidden neurons, best recipe",

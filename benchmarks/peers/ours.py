@@ -84,7 +84,7 @@ def session(variant: str, config: Config, inputs: Inputs) -> TorchSession:
 def note(variant: str, model: str) -> str:
     """Say what a step is; the network is that with which the others are compared."""
     return {
-        "fit": "as `fit` trains: all steps in one call, optimizer included",
+        "fit": "all steps in one call, optimizer included",
         "auto": "`net(x)`, `F.mse_loss`, `loss.backward()`, `optimizer.step()`",
         "torch": "the same with `backend='torch'`, the loop that defines the kernels",
     }[variant]

@@ -18,7 +18,6 @@ from experiments.evidence import (
     interval,
     lost,
     reproduced_table,
-    table,
     verdict_table,
     verdicts,
 )
@@ -62,7 +61,7 @@ def test_both_tests_have_to_agree():
 
 def test_planted_differences_are_found_and_no_others(made_up):
     found = verdicts(made_up)
-    gain = found["feedback over plain, the text's recipe, 90 epochs"]
+    gain = found["feedback over plain, the text's listing, 90 epochs"]
     assert gain.decided
     low, high = gain.gain[1:]
     assert low < 100 * (LEVELS["feedback"] - LEVELS["plain"]) < high
@@ -91,13 +90,6 @@ def test_interval_needs_three_runs():
     assert interval(estimate | {"n": 2}) == "72.5"
     assert interval(estimate | {"low": None, "high": None, "n": 1}) == "72.5"
     assert interval({"mean": 1234.4, "low": 1200, "high": 1300, "n": 5}, 1, 0) == "1,234 [1,200, 1,300]"
-
-
-def test_table_names_failures_and_absence(made_up):
-    case = dict(cases(made_up, "gated")[0], failed=2)
-    assert "(10 seeds, 2 without a finite loss)" in table([case])
-    assert "(1 seed)" in table(cases(made_up, "search")[:1])
-    assert "not run yet" in table(cases({"groups": {}}, "gated"))
 
 
 def test_lost_by_hand():

@@ -50,7 +50,7 @@ def run(tmp_path_factory, made_up) -> Run:
 
 def test_finds_the_planted_outcome(run):
     verdicts = run.result("chapter_07.json")["verdicts"]
-    for recipe in ("the text's recipe, 64 epochs", "the text's recipe, 90 epochs", "stable recipe"):
+    for recipe in ("the text's listing, 64 epochs", "the text's listing, 90 epochs", "stable recipe"):
         for kind in ("stateful-synapse", "feedback"):
             found = verdicts[f"{kind} over plain, {recipe}"]
             assert found["decided"]

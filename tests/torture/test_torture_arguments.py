@@ -716,7 +716,6 @@ CALLS: dict[str, list[Call]] = {
     "evidence.cases": [lambda: evidence.cases(None, "size")],
     "evidence.holm": each(evidence.holm, [None, ["x"], [0.5, float("nan")], [-0.1], [1.5], 0.5]),
     "evidence.interval": [lambda: evidence.interval(None)],
-    "evidence.table": [lambda: evidence.table(None)],
     "exercises.Exercise": [lambda: exercises.Exercise(1)],
     "exercises.check": each(lambda number: exercises.check(number, 1), [None, 1, "01.99", "99.1", ""]),
     "exercises.exercise": each(exercises.exercise, [None, 1, "01.99", "99.1", ""]),
