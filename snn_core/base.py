@@ -226,11 +226,10 @@ class CellModule(MemoryModule):
         """Return what stands for this module in a plan, or None if it takes the loop."""
         if not backend.runs_fused(self.backend, like):
             return None
-        states = tuple(self.kept_state(name, like) for name in self.states)
-        return plan.cell_part(self, self.cell(like), like, states)
+        return plan.cell_part(self, self.cell(like), like, [(self, name) for name in self.states])
 
     def _before(self, cell: Cell, like: Tensor | Like) -> tuple[Tensor, ...]:
-        return tuple(self.checked_state(name, like, cell.initial) for name in self.states)
+        return tuple(map(self.checked_state, self.states, [like] * len(self.states), cell.initial))
 
     def _keep(self, state: tuple[Tensor, ...], y: Tensor) -> None:
         for name, value in zip(self.states, state, strict=True):

@@ -15,8 +15,7 @@ A neuron does three things in each time step, in this order (tutorial.txt and [1
 Shapes: input, states and output share one shape, ``[N, *]`` or any other down to 0-dim. Quantities are dimensionless;
 time is counted in steps. Nothing is checked here; bare arithmetic raises what torch raises.
 
-A cell that is to run fused names its kernel, whose two parts are in ``backend/rows.py`` for the CPU and in
-``backend/cells.cuh`` for CUDA.
+The kernels for the CPU and for CUDA are made from these equations, see ``backend/equations.py``.
 
 .. [1] W. Fang et al., "Incorporating learnable membrane time constant to enhance learning of spiking neural
    networks", ICCV 2021, eq. 2-4. https://arxiv.org/abs/2007.05785
@@ -26,7 +25,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -92,27 +90,19 @@ def synapse_filter_step(s: Tensor, i: Tensor, inv_tau: Tensor | float) -> Tensor
 class Cell:
     """Base of all cells.
 
-    Attributes:
-        kernel: name of the fused kernels; a class of your own names kernels of its own, or runs in the loop.
-        tensors: names of the fields that are tensors, learnable parameters of one number or one for each neuron,
-            which kernels take as rows. All other fields are numbers.
-        initial: value of the states before the first step.
+    The fields of a cell are numbers, tensors (parameters of one number, or of one for each neuron of a sample), a
+    surrogate function, other cells, and None, flags and words, on which equations may branch. Equations are arithmetic
+    on each neuron by itself and depend on nothing but fields, input and states. What goes beyond runs in the loop.
     """
 
-    kernel: ClassVar[str]
-    tensors: ClassVar[tuple[str, ...]] = ()
-
     @property
-    def initial(self) -> float:
-        return 0.0
+    def initial(self) -> tuple[float | Tensor, ...]:
+        """The value of each state before the first step."""
+        return (0.0,)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Return output y[t] and states after the step, for input x[t] and states before it."""
         raise NotImplementedError
-
-    def numbers(self) -> tuple[float, ...]:
-        """Return the numbers that the kernels of this cell take besides those of firing and reset, six at most."""
-        return ()
 
 
 @dataclass(eq=False)
@@ -124,11 +114,13 @@ class IF(Cell):
     surrogate_function: SpikeFunction
     detach_reset: bool
 
-    kernel = "if"
+    @property
+    def v_rest(self) -> float:
+        return 0.0 if self.v_reset is None else self.v_reset
 
     @property
-    def initial(self) -> float:
-        return 0.0 if self.v_reset is None else self.v_reset
+    def initial(self) -> tuple[float | Tensor, ...]:
+        return (self.v_rest,)
 
     def charge(self, x: Tensor, v: Tensor) -> Tensor:
         return if_charge(x, v)
@@ -146,15 +138,8 @@ class LIF(IF):
     tau: float
     decay_input: bool
 
-    @property
-    def kernel(self) -> str:  # type: ignore[override]
-        return "lif" if self.decay_input else "lif_whole_input"
-
     def charge(self, x: Tensor, v: Tensor) -> Tensor:
         return lif_charge(x, v, self.tau, self.v_reset, self.decay_input)
-
-    def numbers(self) -> tuple[float, ...]:
-        return self.initial, self.tau
 
 
 @dataclass(eq=False)
@@ -163,14 +148,8 @@ class ParametricLIF(IF):
 
     inv_tau: Tensor
 
-    kernel = "plif"
-    tensors = ("inv_tau",)
-
     def charge(self, x: Tensor, v: Tensor) -> Tensor:
-        return v + (x - (v - self.initial)) * self.inv_tau
-
-    def numbers(self) -> tuple[float, ...]:
-        return (self.initial,)
+        return v + (x - (v - self.v_rest)) * self.inv_tau
 
 
 @dataclass(eq=False)
@@ -179,9 +158,23 @@ class Synapse(Cell):
 
     inv_tau: Tensor
 
-    kernel = "synapse_filter"
-    tensors = ("inv_tau",)
-
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         i = synapse_filter_step(x, state[0], self.inv_tau)
         return i, (i,)
+
+
+@dataclass(eq=False)
+class ElementWiseFeedback(Cell):
+    """A cell with the input f(x[t], y[t-1]); its last state is y."""
+
+    cell: Cell
+    function: Callable[[Tensor, Tensor], Tensor]
+
+    @property
+    def initial(self) -> tuple[float | Tensor, ...]:
+        return *self.cell.initial, 0.0
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        *own, y = state
+        y, after = self.cell.step(self.function(x, y), tuple(own))
+        return y, (*after, y)

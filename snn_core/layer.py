@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Sequence
-from inspect import CO_VARARGS, CO_VARKEYWORDS
-from types import FunctionType
 from typing import Any
 
 import torch
@@ -15,7 +12,7 @@ from snn_core.backend import plan
 from snn_core.backend.decisions import loop, note
 from snn_core.backend.plan import Part
 from snn_core.base import CellModule, MemoryModule, check_input, check_sequence
-from snn_core.cells import Synapse
+from snn_core.cells import ElementWiseFeedback, Synapse
 from snn_core.checks import Like, check_flag, check_module, check_place, check_taus, check_whole
 from snn_core.functional import seq_to_ann_forward
 
@@ -41,21 +38,6 @@ def _check_single_step(owner: nn.Module, module: nn.Module) -> None:
                 f"{name}: {type(part).__name__} takes whole sequences, here one step at a time is fed: use a module "
                 "for single steps, such as IFNode"
             )
-
-
-def _add(x: Tensor, y: Tensor) -> Tensor:
-    return x + y
-
-
-def _adds(function: Any) -> bool:
-    """Say whether ``function`` is torch.add, operator.add, or ``def add(x, y): return x + y`` under any names."""
-    if type(function) is not FunctionType:
-        return function in (torch.add, operator.add)
-    code = function.__code__
-    plain = code.co_argcount == 2 and not (
-        code.co_flags & (CO_VARARGS | CO_VARKEYWORDS) or code.co_kwonlyargcount
-    )
-    return plain and code.co_code == _add.__code__.co_code
 
 
 class _Recurrent(MemoryModule):
@@ -128,9 +110,9 @@ class ElementWiseRecurrentContainer(_Recurrent):
 
     def part(self, like: Like) -> Part | None:
         """Return what stands for this container in a plan: its neuron with an element-wise feedback."""
-        if not _adds(self.element_wise_function):
-            return loop("its element-wise function is not a plain addition")
-        return plan.with_feedback(self, self.sub_module, like)
+        return plan.with_element_wise_feedback(
+            self, self.sub_module, like, lambda cell: ElementWiseFeedback(cell, self.element_wise_function)
+        )
 
     def extra_repr(self) -> str:
         return f"element-wise function={self.element_wise_function}"
@@ -200,7 +182,7 @@ class LinearRecurrentContainer(_Recurrent):
         if type(self.rc) is not nn.Linear or not plan.does_only_forward(self.rc):
             return loop("rc is not nn.Linear itself, or has hooks")
         self._check_fits(like)
-        return plan.with_feedback(self, self.sub_module, like, self.rc)
+        return plan.with_linear_feedback(self, self.sub_module, like, self.rc)
 
     def _check_fits(self, x: Tensor | Like) -> None:
         self._check_last_dimension("input", x.shape, "in_features", self.in_features)

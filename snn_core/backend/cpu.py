@@ -127,11 +127,8 @@ def _layout(plan: Plan, dtype: torch.dtype, T: int, N: int, sizes: tuple[int, ..
             weights += stage.products + J
             gradient += stage.products + J
         if stage.kernel != "linear":
-            name, _, function = stage.kernel.partition(":")
-            row[kernels.FORWARD] = rows.address(f"{name}_forward", number)
-            row[kernels.BACKWARD] = rows.address(f"{name}_backward", number)
-            row[kernels.DERIVATIVE] = rows.address(f"{function}_derivative", number) if function else 0
-            places += [(kernels.V, (L + 1) * K * J), (kernels.U, L * J), (kernels.GV, K * J)]
+            row[[kernels.FORWARD, kernels.BACKWARD]] = rows.addresses(stage.kernel, number)
+            places += [(kernels.V, (L + 1) * K * J), (kernels.GV, K * J)]
             places += [(kernels.P, len(own) * J), (kernels.GP, len(own) * J), (kernels.GY, J)]
             if stage.feedback:
                 places.append((kernels.CURRENT, L * J))
@@ -157,7 +154,7 @@ def _columns(stage: Stage) -> list[int]:
     feedback = [kernels.FIRST + kernels.MOST_STATES, kernels.WEIGHT, kernels.BIAS]
     return [
         *range(kernels.FIRST, kernels.FIRST + stage.states),
-        *feedback[: (0, 1, 3)[stage.feedback]],
+        *feedback[: 3 * stage.feedback],
         *range(kernels.PARAMETER, kernels.PARAMETER + stage.parameters),
     ]
 

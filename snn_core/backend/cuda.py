@@ -25,10 +25,11 @@ from torch import Tensor
 
 from snn_core.backend import shapes
 from snn_core.backend.cpu import compute_dtype, in_memory
-from snn_core.backend.plan import DENSE, Plan, Stage
+from snn_core.backend.equations import Program, parse
+from snn_core.backend.limits import MOST_PARAMETERS, MOST_STATES
+from snn_core.backend.plan import Plan, Stage
 
 SOURCE = Path(__file__).with_name("plan.cu")
-CELLS = Path(__file__).with_name("cells.cuh")
 
 #: What ``plan.cu`` calls each dtype.
 SCALARS = {
@@ -40,8 +41,8 @@ SCALARS = {
 
 # These must be as in plan.cu: limits, and how many words of 64 bits its structures have: `Plan` up to its stages, a
 # `Stage` up to its tensors, and these. The numbers of a stage come last.
-THREADS, SAMPLES, MOST_STAGES, MOST_STATES, MOST_PARAMETERS = 512, 4, 8, 4, 4
-HEAD, LAYOUT, TENSORS = 12, 10, 3 + (MOST_STATES + 1) + 2 * MOST_PARAMETERS + 6
+THREADS, SAMPLES, MOST_STAGES = 512, 4, 6
+HEAD, LAYOUT, TENSORS = 12, 9, 3 + (MOST_STATES + 1) + 2 * MOST_PARAMETERS + 6
 
 #: Threads of a block, and its samples, where no neurons are connected.
 ELEMENTS = 128
@@ -50,29 +51,68 @@ UNASKED_SHARED_BYTES = 48 << 10
 
 
 class Launch(NamedTuple):
-    """A kernel's name, the size of the grid and of a block, and a block's bytes of dynamic shared memory."""
+    """A kernel's name, the size of the grid and of a block, a block's bytes of dynamic shared memory, and its cells."""
 
     kernel: str
     blocks: int
     threads: int
     shared_bytes: int = 0
+    programs: tuple[str, ...] = ()
 
 
-def source() -> str:
-    """Return what is compiled: ``plan.cu`` with ``cells.cuh`` in it, since CuPy's cache knows no other files."""
-    return SOURCE.read_text().replace('#include "cells.cuh"\n', CELLS.read_text())
+def _function(head: str, names: dict[str, str], statements: Sequence[str], results: dict[str, str]) -> str:
+    """Return a function of a cell: what names stand for, its statements, and where results go."""
+    text = " ".join([*names.values(), *statements, *results.values()])
+    used = set(re.findall(r"\w+", text))
+    lines = [
+        f"const Compute {name} = {value};" for name, value in names.items() if name in used and name != value
+    ]
+    for statement in statements:
+        lines.append(f"const {'bool' if statement[0] == 'f' else 'Compute'} {statement};")
+    lines += [f"{place} {value};" for place, value in results.items()]
+    return "\n".join(
+        [f"    __device__ static void {head} {{", *(f"        {line}" for line in lines), "    }"]
+    )
 
 
-@cache
-def numbers_of(names: str) -> dict[str, int]:
-    """Return the number of each name in a list of ``cells.cuh``, CELL or SURROGATE."""
-    return {name: k for k, name in enumerate(re.findall(rf"\b{names}\((\w+), \w+\)", CELLS.read_text()))}
+def cell_source(number: int, program: Program) -> str:
+    """Return the structure of a cell, see ``plan.cu``."""
+    states, parameters = range(program.states), range(program.parameters)
+    names = {"one": "1", "zero": "0"} | {f"v{k}": f"v[{k}]" for k in states}
+    names |= {f"p{k}": f"p[{k}]" for k in parameters} | {
+        f"c{k}": f"n.c[{k}]" for k in range(program.constants)
+    }
+    y, *after = program.outputs
+    forward = _function(
+        "forward(const Numbers& n, const Compute* p, Compute x, Compute* v, Compute& y)",
+        names, program.forward, {"y =": y} | {f"v[{k}] =": value for k, value in enumerate(after)},
+    )  # fmt: skip
+    g_x, *rest = program.gradients
+    results = {"g_x =": g_x} | {f"g_v[{k}] =": value for k, value in enumerate(rest[: program.states])}
+    results |= {f"g_p[{k}] +=": value for k, value in enumerate(rest[program.states :])}
+    backward = _function(
+        "backward(const Numbers& n, const Compute* p, Compute x, const Compute* v, Compute g_y, Compute* g_v, "
+        "Compute& g_x, Compute* g_p)",
+        names | {f"g_v{k}": f"g_v[{k}]" for k in states}, program.backward, results,
+    )  # fmt: skip
+    sizes = f"    enum {{ STATES = {program.states}, PARAMETERS = {program.parameters} }};"
+    return "\n".join([f"struct Cell{number} {{", sizes, forward, backward, "};\n"])
 
 
-def _number(names: str, name: str) -> int:
-    if name not in numbers_of(names):
-        raise ValueError(f"no CUDA kernel knows a {names.lower()} {name!r}")
-    return numbers_of(names)[name]
+def cells(programs: Sequence[str]) -> str:
+    """Return the structures of all cells of a plan and their list, which ``plan.cu`` includes."""
+    structures = [cell_source(number, parse(text)) for number, text in enumerate(programs)]
+    return "\n".join(
+        [
+            *structures,
+            f"#define CELLS(CELL) {' '.join(f'CELL({k}, Cell{k})' for k in range(len(programs)))}\n",
+        ]
+    )
+
+
+def source(programs: Sequence[str]) -> str:
+    """Return what is compiled: ``plan.cu`` with its cells in it, since CuPy's cache knows no other files."""
+    return SOURCE.read_text().replace('#include "cells.cuh"\n', cells(programs))
 
 
 def compile_options(dtype: torch.dtype) -> tuple[str, ...]:
@@ -82,10 +122,10 @@ def compile_options(dtype: torch.dtype) -> tuple[str, ...]:
 
 
 @cache
-def _module(dtype: torch.dtype) -> Any:
+def _module(dtype: torch.dtype, programs: tuple[str, ...]) -> Any:
     import cupy
 
-    return cupy.RawModule(code=source(), options=compile_options(dtype))
+    return cupy.RawModule(code=source(programs), options=compile_options(dtype))
 
 
 class _StreamHandle:
@@ -117,9 +157,11 @@ def _shared_limit(device: torch.device) -> int:
 
 
 @cache
-def _kernel(name: str, dtype: torch.dtype, device: torch.device, much_shared_memory: bool) -> Any:
+def _kernel(
+    name: str, programs: tuple[str, ...], dtype: torch.dtype, device: torch.device, much_shared_memory: bool
+) -> Any:
     """Return a kernel for the current device."""
-    kernel = _module(dtype).get_function(name)
+    kernel = _module(dtype, programs).get_function(name)
     if much_shared_memory:
         kernel.max_dynamic_shared_size_bytes = _shared_limit(device)
     return kernel
@@ -142,7 +184,8 @@ class Device:
             plan: the kernel's argument, a structure that is passed by value, as an array of one element.
         """
         with torch.cuda.device(place), _current_stream(place):
-            kernel = _kernel(launch.kernel, dtype, place, launch.shared_bytes > UNASKED_SHARED_BYTES)
+            much = launch.shared_bytes > UNASKED_SHARED_BYTES
+            kernel = _kernel(launch.kernel, launch.programs, dtype, place, much)
             kernel((launch.blocks,), (launch.threads,), (plan,), shared_mem=launch.shared_bytes)
 
 
@@ -177,13 +220,19 @@ class Group(NamedTuple):
     def state_size(self) -> int:
         return sum(stage.state_size for stage in self.stages)
 
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """The different cells of the group."""
+        return tuple(dict.fromkeys(stage.kernel for stage in self.stages if stage.kernel != "linear"))
+
     def launch(self, direction: str, N: int) -> Launch:
-        return Launch(f"scan_{direction}", _quotient(N, self.samples), self.threads, self.shared_bytes)
+        blocks = _quotient(N, self.samples)
+        return Launch(f"scan_{direction}", blocks, self.threads, self.shared_bytes, self.programs)
 
 
 def _rows(stage: Stage) -> int:
     """Return how many numbers of one sample a stage has in shared memory, see ``Block`` in ``plan.cu``."""
-    return (2 + stage.states + 2 * stage.parameters + bool(stage.feedback)) * stage.outputs
+    return (2 + stage.states + 2 * stage.parameters + stage.feedback) * stage.outputs
 
 
 def _numbers(stages: Sequence[Stage]) -> int:
@@ -238,12 +287,8 @@ def _words(group: Group, dtype: torch.dtype) -> np.ndarray:
     words = np.zeros(HEAD + MOST_STAGES * (LAYOUT + TENSORS + len(numbers[0])), np.int64)
     source_at, at, state = 0, 2 * group.stages[0].inputs, 0
     for row, stage, values in zip(_stages(words), group.stages, numbers, strict=False):
-        name, _, surrogate = stage.kernel.partition(":")
-        row[:LAYOUT] = (
-            _number("CELL", name),
-            _number("SURROGATE", surrogate) if surrogate else -1,
-            *stage[1:6], source_at, at, state,
-        )  # fmt: skip
+        cell = -1 if stage.kernel == "linear" else group.programs.index(stage.kernel)
+        row[:LAYOUT] = cell, *stage[1:6], source_at, at, state
         row[LAYOUT + TENSORS :] = values
         source_at, at, state = at, at + _rows(stage), state + stage.state_size
     return words
@@ -294,7 +339,7 @@ class _Call:
         left = iter([self._widen(tensor) for tensor in tensors])
         self.own = []
         for stage in group.stages:
-            first = [next(left) for _ in range(stage.states + bool(stage.feedback))]
+            first = [next(left) for _ in range(stage.states + stage.feedback)]
             weight, bias = (next(left), next(left)) if stage.is_dense else (None, None)
             self.own.append(_Own(first, weight, bias, [next(left) for _ in range(stage.parameters)]))
 
@@ -351,7 +396,7 @@ class _Call:
         for k, stage in enumerate(self.group.stages):
             sequence = self.T, self.N, stage.outputs
             i = self._new(*sequence) if stage.feedback else None
-            y = self._new(*sequence) if k + 1 < len(self.own) or stage.feedback == DENSE else None
+            y = self._new(*sequence) if k + 1 < len(self.own) or stage.feedback else None
             g_i = self._new(*sequence) if stage.is_dense else None
             before = found[-1].y if found else None
             v, g_p = self._new(stage.states, *sequence), self._new(stage.parameters, *sequence[1:])

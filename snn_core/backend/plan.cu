@@ -1,5 +1,5 @@
-// The scan of a whole plan for CUDA, forward and backward. snn_core/backend/cuda.py puts cells.cuh into this file and
-// compiles it with NVRTC, once for each SCALAR; tests/support/cuda_shim runs it on a CPU.
+// The scan of a whole plan for CUDA, forward and backward. snn_core/backend/cuda.py puts the cells of a plan into this
+// file and compiles it with NVRTC, once for each SCALAR; tests/support/cuda_shim runs it on a CPU.
 //
 // A block takes a few samples through all stages and all time steps, so a whole network is one launch. Samples do not
 // depend on each other: no block waits for another. The rows of a step, a number for each neuron of each of the block's
@@ -64,21 +64,44 @@ __device__ inline void store(BFloat16* p, float x) {
     p->bits = x == x ? (unsigned short)((bits + half_way) >> 16) : 0x7fc0;
 }
 
-#include "cells.cuh"
-
-#define NUMBER_OF(name, Type) NUMBER_OF_##Type,
-enum { CELLS(NUMBER_OF) };
-enum { SURROGATES(NUMBER_OF) };
-
 #define THREADS 512  // most of a block
 #define SAMPLES 4    // of a block, or 1 if shared memory is short; more where no neurons are connected
 
-enum { MOST_STAGES = 8, MOST_STATES = 4, MOST_PARAMETERS = 4 };
+enum { MOST_STAGES = 6, MOST_STATES = 6, MOST_PARAMETERS = 6, MOST_CONSTANTS = 24 };
+
+// The numbers of a stage: the first values of its states, and the constants of its cell.
+struct Numbers {
+    Compute initial[MOST_STATES], c[MOST_CONSTANTS];
+};
+
+// What the statements of cells call besides functions of C.
+__device__ inline Compute select(bool flag, Compute a, Compute b) { return flag ? a : b; }
+__device__ inline Compute maximum(Compute a, Compute b) { return a > b || a != a ? a : b; }  // NaN stays NaN
+__device__ inline Compute minimum(Compute a, Compute b) { return a < b || a != a ? a : b; }
+
+// Each cell is a structure with its numbers of states and parameters, and two functions for one neuron in one step:
+// forward(c, p, x, v, y) takes the input x and the states v before the step, leaves the states after it in v and writes
+// the output y; backward(c, p, x, v, g_y, g_v, g_x, g_p) takes the same and the gradients g_y of the output and g_v of
+// the states after the step, writes the gradient g_x of the input, turns g_v into that of the states before the step,
+// and adds those of parameters to g_p. CELLS lists them with their numbers; see backend/equations.py.
+#include "cells.cuh"
+
+// A linear layer by itself: its output is the sum that other cells take for their input.
+struct Linear {
+    enum { STATES = 0, PARAMETERS = 0 };
+
+    __device__ static void forward(const Numbers&, const Compute*, Compute x, Compute*, Compute& y) { y = x; }
+
+    __device__ static void backward(
+        const Numbers&, const Compute*, Compute, const Compute*, Compute g_y, Compute*, Compute& g_x, Compute*) {
+        g_x = g_y;
+    }
+};
 
 // A stage and its tensors, N samples of J outputs each. Pointers are null where there is nothing to read or to keep.
 // cuda.py fills it as an array of 64-bit words.
 struct Stage {
-    Index cell, surrogate, feedback, inputs, outputs, states, parameters;
+    Index cell, feedback, inputs, outputs, states, parameters;
     Index from, at;  // where the rows of its input and its own rows begin in shared memory, in numbers of one sample
     Index state;     // where its states begin among those of all stages, in numbers of one sample
     const Compute *weight, *weight_t, *bias;
@@ -146,13 +169,6 @@ struct Block {
 
 __device__ inline bool is_dense(const Stage& s) { return s.weight; }
 
-__device__ inline Compute derivative(const Stage& s, Compute u) {
-#define DERIVATIVE(name, Type) \
-    case NUMBER_OF_##Type: return Type::derivative(s.c, u);
-    switch (s.surrogate) { SURROGATES(DERIVATIVE) }
-    return 0;
-}
-
 // The numbers of a neuron, one for each sample, side by side, so that a thread reads all of them at once.
 template <int N>
 struct alignas(N == SAMPLES ? 16 : sizeof(Compute)) Pack {
@@ -178,7 +194,7 @@ __device__ inline void add(Pack<N>& sum, const Compute* row, const Compute* __re
 __device__ inline void begin(const Block& b, const Stage& s) {
     const Index at = b.first * s.outputs;
     EACH(e, i, s.outputs) {
-        for (Index k = 0; k < s.states; k++) b.own(s, k)[e] = s.first[k] ? s.first[k][at + i] : s.c.v_initial;
+        for (Index k = 0; k < s.states; k++) b.own(s, k)[e] = s.first[k] ? s.first[k][at + i] : s.c.initial[k];
         for (Index k = 0; k < s.parameters; k++)
             b.own(s, s.states + k)[e] = s.parameter[k][s.size[k] == 1 ? 0 : (at + i) % s.size[k]];
         const Compute* const y = s.first[s.states];
@@ -202,8 +218,7 @@ __device__ inline void sums(const Block& b, const Stage& s, Index t) {
 // What goes into a cell.
 __device__ inline Compute input_of(const Block& b, const Stage& s, Index t, int e) {
     if (is_dense(s)) return b.row(s.at, s.outputs, t)[e];
-    const Compute x = b.row(s.from, s.inputs, t)[e];
-    return s.feedback ? x + b.row(s.at, s.outputs, t - 1)[e] : x;
+    return b.row(s.from, s.inputs, t)[e];
 }
 
 template <class Cell>
@@ -211,7 +226,7 @@ __device__ inline void cell_forward(const Block& b, const Stage& s, Index t) {
     const Index at = b.at(t, s.outputs), all = b.plan.T * b.plan.N * s.outputs;
     EACH(e, i, s.outputs) {
         const Compute x = input_of(b, s, t, e);
-        Compute v[Cell::STATES + 1], p[Cell::PARAMETERS + 1], y, u;
+        Compute v[Cell::STATES + 1], p[Cell::PARAMETERS + 1], y;
 #pragma unroll
         for (int k = 0; k < Cell::STATES; k++) {
             v[k] = b.own(s, k)[e];
@@ -219,7 +234,7 @@ __device__ inline void cell_forward(const Block& b, const Stage& s, Index t) {
         }
 #pragma unroll
         for (int k = 0; k < Cell::PARAMETERS; k++) p[k] = b.own(s, Cell::STATES + k)[e];
-        Cell::forward(s.c, p, x, v, y, u);
+        Cell::forward(s.c, p, x, v, y);
 #pragma unroll
         for (int k = 0; k < Cell::STATES; k++) b.own(s, k)[e] = v[k];
         b.row(s.at, s.outputs, t)[e] = y;
@@ -229,9 +244,12 @@ __device__ inline void cell_forward(const Block& b, const Stage& s, Index t) {
 }
 
 __device__ inline void stage_forward(const Block& b, const Stage& s, Index t) {
-#define FORWARD(name, Type) \
-    case NUMBER_OF_##Type: return cell_forward<Type>(b, s, t);
-    switch (s.cell) { CELLS(FORWARD) }
+#define FORWARD(number, Type) \
+    case number: return cell_forward<Type>(b, s, t);
+    switch (s.cell) {
+        CELLS(FORWARD)
+        default: cell_forward<Linear>(b, s, t);
+    }
 }
 
 // Takes a block through all steps, up to the outputs where these are wanted.
@@ -287,11 +305,11 @@ __device__ inline void cell_backward(const Block& b, const Stage& s, Index t) {
     EACH(e, i, s.outputs) {
         Compute x = 0;
         if (Cell::STATES) x = s.input ? s.input[at + i] : load(b.plan.x + at + i);
-        Compute v[Cell::STATES + 1], after[Cell::STATES + 1], p[Cell::PARAMETERS + 1], y, u = 0;
+        Compute v[Cell::STATES + 1], p[Cell::PARAMETERS + 1];
         Compute g_v[Cell::STATES + 1], g_p[Cell::PARAMETERS + 1], g_x;
 #pragma unroll
         for (int k = 0; k < Cell::STATES; k++) {
-            after[k] = v[k] = s.kept_v[k * all + at + i];
+            v[k] = s.kept_v[k * all + at + i];
             g_v[k] = b.own(s, k)[e];
         }
 #pragma unroll
@@ -299,10 +317,9 @@ __device__ inline void cell_backward(const Block& b, const Stage& s, Index t) {
             p[k] = b.own(s, Cell::STATES + k)[e];
             g_p[k] = b.own(s, Cell::STATES + Cell::PARAMETERS + k)[e];
         }
-        Cell::forward(s.c, p, x, after, y, u);  // computed again: arithmetic costs less than keeping y and u
         Compute* const g = b.row(s.at, s.outputs, t);
         const Compute g_y = s.feedback ? g[e] + b.own_y(s)[e] : g[e];
-        Cell::backward(s.c, p, x, v, y, derivative(s, u), g_y, g_v, g_x, g_p);
+        Cell::backward(s.c, p, x, v, g_y, g_v, g_x, g_p);
 #pragma unroll
         for (int k = 0; k < Cell::STATES; k++) b.own(s, k)[e] = g_v[k];
 #pragma unroll
@@ -312,9 +329,12 @@ __device__ inline void cell_backward(const Block& b, const Stage& s, Index t) {
 }
 
 __device__ inline void stage_backward(const Block& b, const Stage& s, Index t) {
-#define BACKWARD(name, Type) \
-    case NUMBER_OF_##Type: return cell_backward<Type>(b, s, t);
-    switch (s.cell) { CELLS(BACKWARD) }
+#define BACKWARD(number, Type) \
+    case number: return cell_backward<Type>(b, s, t);
+    switch (s.cell) {
+        CELLS(BACKWARD)
+        default: cell_backward<Linear>(b, s, t);
+    }
 }
 
 // Takes the gradients of sums to the inputs and to y[t-1], of which each thread writes its own neurons.
@@ -333,11 +353,7 @@ __device__ inline void sums_backward(const Block& b, const Stage& s, Index t) {
 }
 
 __device__ inline void input_backward(const Block& b, const Stage& s, Index t) {
-    EACH(e, i, s.outputs) {
-        const Compute g = b.row(s.at, s.outputs, t)[e];
-        b.row(s.from, s.inputs, t)[e] = g;
-        if (s.feedback) b.own_y(s)[e] = g;
-    }
+    EACH(e, i, s.outputs) b.row(s.from, s.inputs, t)[e] = b.row(s.at, s.outputs, t)[e];
 }
 
 __device__ inline void end_backward(const Block& b, const Stage& s) {

@@ -15,21 +15,16 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import _has_any_global_hook
 
 from snn_core import backend
-from snn_core.backend.decisions import loop, loop_within, note
-from snn_core.cells import IF, Cell
+from snn_core.backend.decisions import does_only_forward, loop, loop_within, note
+from snn_core.backend.equations import NotScalarError, parameters_of, program_of
+from snn_core.backend.limits import MOST_CONSTANTS, MOST_PARAMETERS, MOST_STATES
+from snn_core.cells import Cell
 from snn_core.checks import Like
-from snn_core.surrogate import SurrogateFunction
 
-NONE, ELEMENT_WISE, DENSE = range(3)
-#: Numbers of a stage, in the order in which kernels take them: ``keep`` and ``jump`` write both resets as
-#: v = (1 - keep s) h + jump s, and ``slope_1 + slope_h h`` is the derivative of v to s, 0 where the reset is detached;
-#: ``a`` and ``b`` are the surrogate's. The cell's own follow.
-FIRE = ("v_initial", "v_threshold", "keep", "jump", "slope_1", "slope_h", "a", "b")
-MOST_OWN = 6
-_LENGTH = len(FIRE) + MOST_OWN
+#: Numbers of a stage: the first values of its states, and the constants of its program.
+NUMBERS = MOST_STATES + MOST_CONSTANTS
 #: Samples of a block on the CPU, twice as many where a matrix of this many numbers is too large for a core's cache and
 #: is read anew for each; neurons of a block where none are connected.
 SAMPLES, LARGE, COLUMNS = 16, 1 << 18, 1024
@@ -40,9 +35,9 @@ SCRATCH, FEWEST_STEPS = 1 << 20, 8
 class Stage(NamedTuple):
     """What a kernel must know about a stage besides its tensors.
 
-    ``kernel`` is "linear" or the name of a cell's kernel, followed by ":" and that of its surrogate function if it has
-    one; ``states`` and ``parameters`` are the numbers of the cell's. Tensors of a linear stage are weight and bias;
-    those of a cell its states, y[t-1] with feedback, weight and bias of the feedback if that is dense, its parameters.
+    ``kernel`` is "linear" or the text of a cell's program; ``feedback`` is 1 where outputs go back through a linear
+    layer; ``states`` and ``parameters`` are the numbers of the cell's. Tensors of a linear stage are weight and bias;
+    those of a cell its states, with feedback y[t-1], weight and bias, and its parameters.
     """
 
     kernel: str
@@ -57,29 +52,28 @@ class Stage(NamedTuple):
     def tensors(self) -> int:
         if self.kernel == "linear":
             return 2
-        return self.states + (0, 1, 3)[self.feedback] + self.parameters
+        return self.states + 3 * self.feedback + self.parameters
 
     @property
     def is_dense(self) -> bool:
-        return self.kernel == "linear" or self.feedback == DENSE
+        return self.kernel == "linear" or self.feedback > 0
 
     @property
     def products(self) -> int:
         """Numbers of its weight matrix, which are multiplications of one sample in one step, too."""
         if self.kernel == "linear":
             return self.inputs * self.outputs
-        return 2 * self.outputs**2 if self.feedback == DENSE else 0
+        return 2 * self.outputs**2 if self.feedback else 0
 
     @property
     def state_size(self) -> int:
         """Numbers of one sample's states, y[t-1] among them."""
-        return (self.states + bool(self.feedback)) * self.outputs
+        return (self.states + self.feedback) * self.outputs
 
     @property
     def width(self) -> int:
         """Numbers that the backward pass must know of one sample and step: the output; of cells the state, too."""
-        own = 0 if self.kernel == "linear" else self.states + 1 + bool(self.feedback)
-        return (1 + own) * self.outputs
+        return (1 + self.states + self.feedback) * self.outputs
 
 
 class Plan:
@@ -92,7 +86,7 @@ class Plan:
     def __init__(self, kernels: tuple[str, ...], sizes: tuple[int, ...], numbers: tuple[float, ...]) -> None:
         self.flat = kernels, sizes, numbers
         self.stages = [
-            Stage._make((kernel, *sizes[5 * k : 5 * k + 5], numbers[_LENGTH * k : _LENGTH * (k + 1)]))
+            Stage._make((kernel, *sizes[5 * k : 5 * k + 5], numbers[NUMBERS * k : NUMBERS * (k + 1)]))
             for k, kernel in enumerate(kernels)
         ]
         self.tensors = sum(stage.tensors for stage in self.stages)
@@ -132,18 +126,6 @@ class Part(NamedTuple):
     tensors: tuple[Tensor | None, ...]
     owners: tuple[tuple[Any, str], ...]
     module: nn.Module
-
-
-def does_only_forward(module: nn.Module) -> bool:
-    """Say whether calling ``module`` does nothing but what its class says: no hooks, no ``forward`` of its own."""
-    hooks = (
-        module._forward_hooks
-        or module._forward_pre_hooks
-        or module._backward_hooks
-        or module._backward_pre_hooks
-        or _has_any_global_hook()
-    )
-    return not (hooks or "forward" in module.__dict__)
 
 
 def is_heard(tensor: Tensor) -> bool:
@@ -187,68 +169,92 @@ def _linear(module: nn.Linear, like: Like, backend_name: str) -> Part | None:
     left_to_torch = torch.is_autocast_enabled(like.device.type)
     if not fits or left_to_torch or like.dtype not in (torch.float32, torch.float64):
         return loop(f"torch's own product for {like.dtype} on {like.device.type}, or autocast")
-    stage = Stage("linear", NONE, module.in_features, module.out_features, 0, 0, (0.0,) * _LENGTH)
+    stage = Stage("linear", 0, module.in_features, module.out_features, 0, 0, (0.0,) * NUMBERS)
     return Part(stage, (weight, bias), (), module)
 
 
-def cell_part(module: Any, cell: Cell, like: Like, states: tuple[Tensor | None, ...]) -> Part | None:
-    """Return the part of a module's cell, None if no kernel knows it; a state is None where it is still to be made."""
-    if "kernel" not in vars(type(cell)):  # a subclass may compute something else
-        return loop("its cell is not one that kernels know")
-    rows = cell.tensors
-    tensors = [name for name, value in vars(cell).items() if isinstance(value, Tensor) and name not in rows]
-    if tensors:  # which may want a gradient
-        return loop(f"{', '.join(tensors)} is a tensor, kernels take numbers")
-    kernel, fire = cell.kernel, (0.0,) * 7
-    if isinstance(cell, IF):
-        surrogate: Any = cell.surrogate_function
-        if not _is_known(surrogate):
-            return loop("its surrogate function is not one that kernels know")
-        kernel, fire = f"{kernel}:{surrogate.kernel}", (*_reset(cell), *surrogate.kernel_constants())
-    own = cell.numbers()
-    numbers = (cell.initial, *fire, *own, *(0.0,) * (MOST_OWN - len(own)))
-    parameters = [_row(getattr(cell, name), like.shape) for name in rows]
+def cell_part(module: Any, cell: Cell, like: Like, owners: Sequence[tuple[Any, str]]) -> Part | None:
+    """Return the part of a module's cell, or None if kernels do not know its equations.
+
+    Args:
+        module: what the part stands for.
+        cell: its equations.
+        like: what a time step is like.
+        owners: who keeps each state, and its name.
+    """
+    try:
+        program, constants = program_of(cell)
+    except NotScalarError as error:
+        return loop(str(error))
+    found = [len(cell.initial), program.parameters, len(constants)]
+    if any(
+        have > most for have, most in zip(found, (MOST_STATES, MOST_PARAMETERS, MOST_CONSTANTS), strict=True)
+    ):
+        return loop(
+            f"kernels take {MOST_STATES} states, {MOST_PARAMETERS} parameters and {MOST_CONSTANTS} numbers at most, it "
+            f"has {found[0]}, {found[1]} and {found[2]}"
+        )
+    parameters = [_row(parameter, like) for parameter in parameters_of(cell)]
+    if any(one is None for one in parameters):
+        return loop("a parameter has another dtype, or does not fit the neurons of a sample")
+    initial = cell.initial
+    states = [
+        owner.checked_state(name, like, first) if isinstance(first, Tensor) else owner.kept_state(name, like)
+        for (owner, name), first in zip(owners, initial, strict=True)
+    ]
+    numbers = [
+        *(0.0 if isinstance(first, Tensor) else first for first in initial),
+        *(0.0,) * (MOST_STATES - len(initial)),
+    ]
+    numbers += [*constants, *(0.0,) * (MOST_CONSTANTS - len(constants))]
     features = like.shape[-1] if like.shape else 1
-    stage = Stage(kernel, NONE, features, features, len(states), len(parameters), numbers)
-    return Part(stage, (*states, *parameters), tuple((module, name) for name in module.states), module)
+    stage = Stage(program.text(), 0, features, features, len(states), len(parameters), tuple(numbers))
+    return Part(stage, (*states, *parameters), tuple(owners), module)
 
 
-def _is_known(surrogate: Any) -> bool:
-    """Say whether the kernels compute this surrogate function: its class's, with nothing replaced."""
-    return (
-        isinstance(surrogate, SurrogateFunction)
-        and "kernel" in vars(type(surrogate))  # a subclass may compute something else
-        and surrogate.spiking
-        and not isinstance(surrogate.alpha, Tensor)
-        and does_only_forward(surrogate)
-        and not vars(surrogate).keys() & {"derivative", "primitive"}
+def _row(parameter: Tensor, like: Like) -> Tensor | None:
+    """Return a parameter as one number, or as one for each neuron of a sample; None if it is neither."""
+    if parameter.numel() == 1 and parameter.dim() == 0:
+        return parameter.reshape(1)
+    neurons = tuple(like.shape[1:])
+    fits = parameter.dtype == like.dtype and parameter.dim() <= len(neurons)
+    fits = fits and all(
+        have in (1, want) for have, want in zip(reversed(parameter.shape), reversed(neurons), strict=False)
     )
+    if not fits:
+        return None
+    return parameter.reshape(1) if parameter.numel() == 1 else parameter.expand(neurons).reshape(-1)
 
 
-def _reset(cell: IF) -> tuple[float, ...]:
-    """Return v_threshold, keep, jump, slope_1 and slope_h, see :data:`FIRE`."""
-    keep, jump = (0.0, -cell.v_threshold) if cell.v_reset is None else (1.0, cell.v_reset)
-    slope = (0.0, 0.0) if cell.detach_reset else (jump, -keep)
-    return cell.v_threshold, keep, jump, *slope
-
-
-def _row(parameter: Tensor, step: Sequence[int]) -> Tensor:
-    """Return a parameter as one number, or as one for each neuron of a sample ``step[1:]``."""
-    return parameter.reshape(1) if parameter.numel() == 1 else parameter.expand(step[1:]).reshape(-1)
-
-
-def with_feedback(module: Any, sub_module: Any, like: Like, linear: nn.Linear | None = None) -> Part | None:
-    """Return the part of a container: its neuron, fed back element by element or through a linear layer."""
+def _single_cell(sub_module: Any, like: Like) -> Part | None:
+    """Return the part of a container's sub_module, if that is a single cell."""
     part = read(sub_module, like)
     if part is None:
         return loop_within("its sub_module")
-    if part.stage.kernel == "linear" or part.stage.feedback:
+    if part.stage.is_dense or part.module is not sub_module or not hasattr(sub_module, "cell"):
         return loop("its sub_module is not a single cell")
+    return part
+
+
+def with_element_wise_feedback(
+    module: Any, sub_module: Any, like: Like, around: Callable[[Cell], Cell]
+) -> Part | None:
+    """Return the part of a container that feeds its neuron back element by element, ``around`` the neuron's cell."""
+    part = _single_cell(sub_module, like)
+    if part is None:
+        return None
+    return cell_part(module, around(sub_module.cell(like)), like, [*part.owners, (module, "y")])
+
+
+def with_linear_feedback(module: Any, sub_module: Any, like: Like, linear: nn.Linear) -> Part | None:
+    """Return the part of a container that feeds its neuron back through a linear layer."""
+    part = _single_cell(sub_module, like)
+    if part is None:
+        return None
     own, parameters = part.tensors[: part.stage.states], part.tensors[part.stage.states :]
-    weights = () if linear is None else (linear.weight, linear.bias)
     return Part(
-        part.stage._replace(feedback=ELEMENT_WISE if linear is None else DENSE),
-        (*own, module.kept_state("y", like), *weights, *parameters),
+        part.stage._replace(feedback=1),
+        (*own, module.kept_state("y", like), linear.weight, linear.bias, *parameters),
         (*part.owners, (module, "y")),
         module,
     )

@@ -19,27 +19,24 @@ from typing import Any
 
 import numpy as np
 
+from snn_core.backend import plan
 from snn_core.backend.compiled import kernel_at, row
-from snn_core.backend.plan import DENSE, ELEMENT_WISE, MOST_OWN, NONE
+from snn_core.backend.limits import MOST_PARAMETERS, MOST_STATES
 from snn_core.backend.products import add_product
-from snn_core.backend.rows import OWN
 from snn_core.backend.threads import SCRATCH, add
 from snn_core.backend.tile import address_of, array_at, call, copy
 
 LINEAR, CELL = range(2)
 NO_LOSS, MSE, CROSS_ENTROPY = range(3)
-#: Largest number of states and of parameters of a cell.
-MOST_STATES, MOST_PARAMETERS = 4, 4
-
 (
-    KIND, FEEDBACK, INPUTS, OUTPUTS, FORWARD, BACKWARD, DERIVATIVE, STATES, PARAMETERS,
-    Y, V, U, CURRENT, P, GP, GV, GY, WEIGHT_T, GRADIENT, STATE, WEIGHT, BIAS,
-) = range(22)  # fmt: skip
-PARAMETER = 22
+    KIND, FEEDBACK, INPUTS, OUTPUTS, FORWARD, BACKWARD, STATES, PARAMETERS,
+    Y, V, CURRENT, P, GP, GV, GY, WEIGHT_T, GRADIENT, STATE, WEIGHT, BIAS, PARAMETER,
+) = range(21)  # fmt: skip
 SIZE = PARAMETER + MOST_PARAMETERS
 FIRST = SIZE + MOST_PARAMETERS  # states, then y
 COLUMNS = FIRST + MOST_STATES + 1
-NUMBERS = OWN + MOST_OWN
+#: Numbers of a stage: one, zero, and those of :mod:`snn_core.backend.plan`.
+NUMBERS = 2 + plan.NUMBERS
 
 
 @row
@@ -71,7 +68,7 @@ def _transpose(table, K, one, out):
     """Write the transposed weights of every stage, each followed by its bias."""
     for k in range(K):
         st = table[k]
-        if st[KIND] != LINEAR and st[FEEDBACK] != DENSE:
+        if st[KIND] != LINEAR and st[FEEDBACK] == 0:
             continue
         J, at = st[OUTPUTS], st[WEIGHT_T]
         columns = st[INPUTS] if st[KIND] == LINEAR else 2 * J
@@ -126,7 +123,7 @@ def _begin(table, K, numbers, N, lo, n, one, w):
             if st[FIRST + s]:
                 copy(array_at(st[FIRST + s], (N * J,), one), lo * J, to, w, count)
             else:
-                _fill(w, to, count, numbers[k * NUMBERS + 2])
+                _fill(w, to, count, numbers[k * NUMBERS + 2 + s])
         if st[FEEDBACK]:
             if st[FIRST + MOST_STATES]:
                 copy(array_at(st[FIRST + MOST_STATES], (N * J,), one), lo * J, st[Y] * n, w, count)
@@ -193,7 +190,7 @@ def _forward(table, K, numbers, steps, n, weights, w):
             )  # fmt: skip
             continue
         at = st[WEIGHT_T]
-        if st[FEEDBACK] == DENSE:
+        if st[FEEDBACK]:
             add_product(
                 w, x, J, 1, steps * n, J, weights, at, J, J, weights, at + 2 * J * J, 0, w, st[CURRENT] * n, J
             )  # fmt: skip
@@ -201,17 +198,13 @@ def _forward(table, K, numbers, steps, n, weights, w):
             i, before = x + t * count, y + (t - 1) * count
             if st[FEEDBACK]:
                 i = st[CURRENT] * n + t * count
-                if st[FEEDBACK] == DENSE:
-                    add_product(w, before, J, 1, n, J, weights, at + J * J, J, J, w, i, J, w, i, J)
-                else:
-                    _add(w, x + t * count, before, i, count)
+                add_product(w, before, J, 1, n, J, weights, at + J * J, J, J, w, i, J, w, i, J)
             v = st[V] * n + t * st[STATES] * count
             call(
                 st[FORWARD],
                 (
-                    count, address_of(numbers, k * NUMBERS), address_of(w, st[P] * n), address_of(w, i),
-                    address_of(w, v), address_of(w, v + st[STATES] * count),
-                    address_of(w, y + t * count), address_of(w, st[U] * n + t * count),
+                    count, count, address_of(numbers, k * NUMBERS), address_of(w, st[P] * n), address_of(w, i),
+                    address_of(w, v), address_of(w, v + st[STATES] * count), address_of(w, y + t * count),
                 ),
             )  # fmt: skip
 
@@ -238,10 +231,8 @@ def _backward(table, K, numbers, steps, n, one, zeros, gradient, needs_x, a, b, 
                 add_product(w, a, J, 1, rows, J, weight, 0, I_, I_, zeros, 0, 0, w, b, I_)
                 a, b = b, a
             continue
-        c, y, u, feedback = address_of(numbers, k * NUMBERS), st[Y] * n, st[U] * n, st[FEEDBACK]
+        c, y, feedback = address_of(numbers, k * NUMBERS), st[Y] * n, st[FEEDBACK]
         weight = array_at(st[WEIGHT], (2 * J * J,), one)
-        if st[DERIVATIVE]:
-            call(st[DERIVATIVE], (rows * J, c, address_of(w, u)))
         i = st[CURRENT] * n if feedback else x
         g_y = st[GY] * n
         for t in range(steps - 1, -1, -1):
@@ -252,16 +243,14 @@ def _backward(table, K, numbers, steps, n, one, zeros, gradient, needs_x, a, b, 
             call(
                 st[BACKWARD],
                 (
-                    count, c, address_of(w, st[P] * n), address_of(w, i + t * count), address_of(w, v),
-                    address_of(w, y + (t + 1) * count), address_of(w, u + t * count), address_of(w, out),
-                    address_of(w, st[GV] * n), address_of(w, b + t * count), address_of(w, st[GP] * n),
+                    count, count, c, address_of(w, st[P] * n), address_of(w, i + t * count), address_of(w, v),
+                    address_of(w, out), address_of(w, st[GV] * n), address_of(w, b + t * count),
+                    address_of(w, st[GP] * n),
                 ),
             )  # fmt: skip
-            if feedback == ELEMENT_WISE:
-                copy(w, b + t * count, g_y, w, count)
-            elif feedback == DENSE:
+            if feedback:
                 add_product(w, b + t * count, J, 1, n, J, weight, J, 2 * J, J, zeros, 0, 0, w, g_y, J)
-        if feedback == DENSE:
+        if feedback:
             add_product(w, b, 1, J, J, rows, w, x, J, J, gradient, g, 2 * J, gradient, g, 2 * J)
             add_product(w, b, 1, J, J, rows, w, y, J, J, gradient, g + J, 2 * J, gradient, g + J, 2 * J)
             bias = g + 2 * J * J
@@ -283,7 +272,7 @@ def _begin_backward(table, K, N, lo, n, one, size, g_last, w):
             continue
         J, count = st[OUTPUTS], n * st[OUTPUTS]
         _fill(w, st[GP] * n, st[PARAMETERS] * count, one - one)
-        for s in range(st[STATES] + (st[FEEDBACK] != NONE)):
+        for s in range(st[STATES] + st[FEEDBACK]):
             to = (st[GV] * n + s * count) if s < st[STATES] else st[GY] * n
             if g_last:
                 copy(last, (st[STATE] + s * J) * N + lo * J, to, w, count)
@@ -300,14 +289,14 @@ def _end_backward(table, K, N, lo, n, one, size, g_first, gradient, w):
         if st[KIND] != CELL:
             continue
         J, count = st[OUTPUTS], n * st[OUTPUTS]
-        g = st[GRADIENT] + (2 * J * J + J if st[FEEDBACK] == DENSE else 0)
+        g = st[GRADIENT] + (2 * J * J + J if st[FEEDBACK] else 0)
         for p in range(st[PARAMETERS]):
             size, at = st[SIZE + p], st[GP] * n + p * count
             for m in range(count):
                 gradient[g + (lo * J + m) % size] += w[at + m]
             g += size
         if g_first:
-            for s in range(st[STATES] + (st[FEEDBACK] != NONE)):
+            for s in range(st[STATES] + st[FEEDBACK]):
                 at = (st[GV] * n + s * count) if s < st[STATES] else st[GY] * n
                 copy(w, at, (st[STATE] + s * J) * N + lo * J, first, count)
 

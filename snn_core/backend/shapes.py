@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from snn_core.backend.plan import DENSE, Plan
+from snn_core.backend.plan import Plan
 from snn_core.checks import FLOATING
 
 Shape = tuple[int, ...]
@@ -56,7 +56,6 @@ def check_scan(x_seq: Tensor, tensors: Sequence[Tensor | None], plan: Plan) -> N
             _fit(f"state {s} of stage {k}", left.pop(0), (N, J), device)
         if stage.feedback:
             _fit(f"y of stage {k}", left.pop(0), (N, J), device)
-        if stage.feedback == DENSE:
             _required(f"weight of stage {k}", left.pop(0), (J, 2 * J), device)
             _fit(f"bias of stage {k}", left.pop(0), (J,), device)
         for p in range(stage.parameters):
