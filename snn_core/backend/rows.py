@@ -5,8 +5,9 @@
 ``forward(n, step, c, p, x, v, w, y)``
     reads the input ``x`` and the states ``v`` before the step; writes the states ``w`` after it and the output ``y``.
 ``backward(n, step, c, p, x, v, g_y, g_v, g_x, g_p)``
-    reads the same and the gradients ``g_y`` of the output and ``g_v`` of the states after the step; writes the gradient
-    ``g_x`` of the input, turns ``g_v`` into that of the states before the step, and adds those of parameters to ``g_p``.
+    reads the same and the gradients ``g_y`` of the output and ``g_v`` of the states after the step; writes the
+    gradient ``g_x`` of the input, turns ``g_v`` into that of the states before the step, and adds those of parameters
+    to ``g_p``.
 
 ``c`` are one, zero, the first values of states, and from :data:`CONSTANTS` on the program's constants. ``p``, ``v``,
 ``w``, ``g_v`` and ``g_p`` hold a row for each parameter or state, ``step`` numbers apart.
