@@ -182,7 +182,7 @@ class LinearRecurrentContainer(_Recurrent):
         if type(self.rc) is not nn.Linear or not plan.does_only_forward(self.rc):
             return loop("rc is not nn.Linear itself, or has hooks")
         self._check_fits(like)
-        return plan.with_linear_feedback(self, self.sub_module, like, self.rc)
+        return plan.with_linear_feedback(self, self.sub_module, like, self.rc.weight, self.rc.bias)
 
     def _check_fits(self, x: Tensor | Like) -> None:
         self._check_last_dimension("input", x.shape, "in_features", self.in_features)

@@ -7,9 +7,13 @@
 // connected. A cell reads and writes only elements of its thread. Products read those of other threads after a barrier,
 // and use a weight that has been read for all samples.
 //
-// Outputs of a stage have two rows, for even and odd steps. A thread may write the row of the next step while another
-// still reads the last one; the row after that has the same place, and before it is written all threads have met at the
-// barrier of the step between. So one barrier for each product in a step is enough, and a plan without any needs none.
+// Outputs of a stage have a ring of rows: two, for even and odd steps, or one more than go back. A thread may write the
+// row of the next step while another still reads those before; the row after that has the place of the earliest of them,
+// and before it is written all threads have met at the barrier of the step between. So one barrier for each product in a
+// step is enough, and a plan without any needs none.
+//
+// Where sequences have different lengths, a sample keeps its states from its own end on, and its outputs, and all that
+// is kept of it, are 0.
 //
 // The backward kernel computes the forward pass again and keeps in global memory what it needs of each step: states
 // before it, inputs and outputs. It does not sum over samples: gradients of weights are products of torch afterwards.
@@ -101,18 +105,19 @@ struct Linear {
 // A stage and its tensors, N samples of J outputs each. Pointers are null where there is nothing to read or to keep.
 // cuda.py fills it as an array of 64-bit words.
 struct Stage {
-    Index cell, feedback, inputs, outputs, states, parameters;
-    Index from, at;  // where the rows of its input and its own rows begin in shared memory, in numbers of one sample
-    Index state;     // where its states begin among those of all stages, in numbers of one sample
-    const Compute *weight, *weight_t, *bias;
-    const Compute* first[MOST_STATES + 1];  // states before the first step, and after these y
+    Index cell, feedback, taps, inputs, outputs, states, parameters;
+    Index from, from_rows, at, rows;  // where the rings of its input and its outputs begin in shared memory, in numbers
+                                      // of one sample, and how many rows they have; its own rows follow
+    Index state;                      // where its states begin among those of all stages, in numbers of one sample
+    const Compute *weight, *weight_t, *bias, *tap;
+    const Compute* first[MOST_STATES + 1];  // states before the first step, and after these outputs [D, N, J]
     const Compute* parameter[MOST_PARAMETERS];
     Index size[MOST_PARAMETERS];  // of each parameter
     // Of the backward kernel, [T, N, J] except where noted: the input that was kept; what the forward pass keeps, for
-    // each state, of the sum with the feedback, of the output; the gradient of what goes into the cell; those of
-    // parameters, [P, N, J].
+    // each state, of the sum with the feedback, of the output, of earlier outputs added up by taps; the gradient of what
+    // goes into the cell; those of parameters, [P, N, J], and of taps, [D, N, J].
     const Compute* input;
-    Compute *kept_v, *kept_i, *kept_y, *g_i, *g_p;
+    Compute *kept_v, *kept_i, *kept_y, *kept_z, *g_i, *g_p, *g_taps;
     Numbers c;
 };
 
@@ -120,6 +125,7 @@ struct Stage {
 struct Plan {
     Index T, N, samples, columns, count;  // samples of a block; threads side by side in a row; stages
     const Scalar* x;
+    const Index* lengths;  // of the sequences, null where all have T steps
     Scalar *y, *last;
     const Scalar* g_y;
     const Compute* g_last;
@@ -144,14 +150,25 @@ struct Block {
         by_samples = blockDim.x / columns;
     }
 
-    // The row [width, samples] of step t at this place, and of t = -1 for what was before the first step.
-    __device__ Compute* row(Index place, Index width, Index t) const {
-        return (Compute*)shared_memory + (place + (t & 1) * width) * plan.samples;
+    // The row [width, samples] number t of a ring at this place; t is negative for what was before the first step.
+    __device__ Compute* row(Index place, Index width, Index t, Index rows) const {
+        return (Compute*)shared_memory + (place + (int)(t + rows) % (int)rows * width) * plan.samples;
     }
+    __device__ Compute* input(const Stage& s, Index t) const { return row(s.from, s.inputs, t, s.from_rows); }
+    __device__ Compute* output(const Stage& s, Index t) const { return row(s.at, s.outputs, t, s.rows); }
     // Rows of a stage that only the owner of an element uses, after those of its outputs: states, or their gradients;
-    // parameters; gradients of parameters; that of y[t-1].
-    __device__ Compute* own(const Stage& s, Index k) const { return row(s.at + (2 + k) * s.outputs, 0, 0); }
-    __device__ Compute* own_y(const Stage& s) const { return own(s, s.states + 2 * s.parameters); }
+    // parameters; gradients of parameters; a ring of those of outputs that go back; with taps the sum of earlier outputs
+    // for even and for odd steps, which all read, its gradient, and those of taps.
+    __device__ Compute* own(const Stage& s, Index k) const { return row(s.at + (s.rows + k) * s.outputs, 0, 0, 1); }
+    __device__ Compute* own_y(const Stage& s, Index t) const {
+        return own(s, s.states + 2 * s.parameters + (int)(t + s.feedback) % (int)s.feedback);
+    }
+    __device__ Compute* own_z(const Stage& s, Index k) const {
+        return own(s, s.states + 2 * s.parameters + s.feedback + k);
+    }
+
+    // The number of steps of a sample of the block.
+    __device__ Index end(int n) const { return plan.lengths ? plan.lengths[first + n] : plan.T; }
 
     // Where the block's numbers begin in a tensor [T, N, width].
     __device__ Index at(Index t, Index width) const { return (t * plan.N + first) * width; }
@@ -190,6 +207,12 @@ __device__ inline void add(Pack<N>& sum, const Compute* row, const Compute* __re
 // ---------------------------------------------------------------------------------------------------------------
 // Forward
 
+// The output y[-1 - d] before the first step.
+__device__ inline Compute first_output(const Block& b, const Stage& s, Index d, int i) {
+    const Compute* const y = s.first[s.states];
+    return y ? y[b.at(d, s.outputs) + i] : Compute(0);
+}
+
 // Loads the states before the first step, and the parameters.
 __device__ inline void begin(const Block& b, const Stage& s) {
     const Index at = b.first * s.outputs;
@@ -197,34 +220,51 @@ __device__ inline void begin(const Block& b, const Stage& s) {
         for (Index k = 0; k < s.states; k++) b.own(s, k)[e] = s.first[k] ? s.first[k][at + i] : s.c.initial[k];
         for (Index k = 0; k < s.parameters; k++)
             b.own(s, s.states + k)[e] = s.parameter[k][s.size[k] == 1 ? 0 : (at + i) % s.size[k]];
-        const Compute* const y = s.first[s.states];
-        if (s.feedback) b.row(s.at, s.outputs, -1)[e] = y ? y[at + i] : Compute(0);
+        for (Index d = 0; d < s.feedback; d++) b.output(s, -1 - d)[e] = first_output(b, s, d, i);
     }
 }
 
-// Writes the sums of what comes from the input and from y[t-1] where the outputs of the step will be.
+// Adds up the outputs before a step by taps.
+__device__ inline void delay(const Block& b, const Stage& s, Index t) {
+    Compute* const z = b.own_z(s, t & 1);
+    EACH(e, i, s.outputs) {
+        Compute sum = 0;
+        for (Index d = 0; d < s.feedback; d++) sum += s.tap[d * s.outputs + j_] * b.output(s, t - 1 - d)[e];
+        z[e] = sum;
+        if (s.kept_z) s.kept_z[b.at(t, s.outputs) + i] = t < b.end(n_) ? sum : Compute(0);
+    }
+}
+
+// Writes the sums of what comes from the input and from earlier outputs where the outputs of the step will be.
 template <int N>
 __device__ inline void sums(const Block& b, const Stage& s, Index t) {
     const int I = (int)s.inputs, J = (int)s.outputs;
     for (int j = b.column; j < J; j += b.columns) {
         Pack<N> sum;
         for (int n = 0; n < N; n++) sum.of[n] = s.bias ? s.bias[j] : Compute(0);
-        add(sum, b.row(s.from, I, t), s.weight_t + j, I, J);
-        if (s.feedback) add(sum, b.row(s.at, J, t - 1), s.weight_t + (Index)I * J + j, J, J);
-        ((Pack<N>*)b.row(s.at, J, t))[j] = sum;
+        add(sum, b.input(s, t), s.weight_t + j, I, J);
+        const Compute* const w = s.weight_t + (Index)I * J + j;
+        if (s.taps) add(sum, b.own_z(s, t & 1), w, J, J);
+        for (Index d = 0; d < (s.taps ? 0 : s.feedback); d++) add(sum, b.output(s, t - 1 - d), w + d * J * J, J, J);
+        ((Pack<N>*)b.output(s, t))[j] = sum;
     }
 }
 
 // What goes into a cell.
 __device__ inline Compute input_of(const Block& b, const Stage& s, Index t, int e) {
-    if (is_dense(s)) return b.row(s.at, s.outputs, t)[e];
-    return b.row(s.from, s.inputs, t)[e];
+    return is_dense(s) ? b.output(s, t)[e] : b.input(s, t)[e];
 }
 
 template <class Cell>
 __device__ inline void cell_forward(const Block& b, const Stage& s, Index t) {
     const Index at = b.at(t, s.outputs), all = b.plan.T * b.plan.N * s.outputs;
     EACH(e, i, s.outputs) {
+        if (t >= b.end(n_)) {
+            b.output(s, t)[e] = 0;
+            if (s.kept_i) s.kept_i[at + i] = 0;
+            if (s.kept_y) s.kept_y[at + i] = 0;
+            continue;
+        }
         const Compute x = input_of(b, s, t, e);
         Compute v[Cell::STATES + 1], p[Cell::PARAMETERS + 1], y;
 #pragma unroll
@@ -237,9 +277,13 @@ __device__ inline void cell_forward(const Block& b, const Stage& s, Index t) {
         Cell::forward(s.c, p, x, v, y);
 #pragma unroll
         for (int k = 0; k < Cell::STATES; k++) b.own(s, k)[e] = v[k];
-        b.row(s.at, s.outputs, t)[e] = y;
+        b.output(s, t)[e] = y;
         if (s.kept_i) s.kept_i[at + i] = x;
         if (s.kept_y) s.kept_y[at + i] = y;
+        if (!b.plan.last || t + 1 < b.end(n_)) continue;
+        for (int k = 0; k < Cell::STATES; k++) store(b.plan.last + b.at_state(s, k) + i, v[k]);
+        for (Index d = 0; d < s.feedback; d++)
+            store(b.plan.last + b.at_state(s, s.states + d) + i, b.output(s, t - d)[e]);
     }
 }
 
@@ -258,31 +302,24 @@ __device__ inline void forward(const Block& b) {
     const Stage &head = plan.stages[0], &tail = plan.stages[plan.count - 1];
     for (Index k = 0; k < plan.count; k++) begin(b, plan.stages[k]);
     for (Index t = 0; t < plan.T; t++) {
-        EACH(e, i, head.inputs) b.row(head.from, head.inputs, t)[e] = load(plan.x + b.at(t, head.inputs) + i);
+        EACH(e, i, head.inputs) b.input(head, t)[e] = load(plan.x + b.at(t, head.inputs) + i);
         for (Index k = 0; k < plan.count; k++) {
             const Stage& s = plan.stages[k];
+            if (s.taps) delay(b, s, t);
             if (is_dense(s)) {
-                __syncthreads();  // its inputs and y[t-1] are complete
+                __syncthreads();  // its inputs and earlier outputs are complete
                 plan.samples == SAMPLES ? sums<SAMPLES>(b, s, t) : sums<1>(b, s, t);
             }
             stage_forward(b, s, t);
         }
         if (plan.y)
-            EACH(e, i, tail.outputs) store(plan.y + b.at(t, tail.outputs) + i, b.row(tail.at, tail.outputs, t)[e]);
+            EACH(e, i, tail.outputs) store(plan.y + b.at(t, tail.outputs) + i, b.output(tail, t)[e]);
     }
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS) scan_forward(const __grid_constant__ Plan plan) {
     const Block b(plan);
     forward(b);
-    for (Index k = 0; k < plan.count; k++) {
-        const Stage& s = plan.stages[k];
-        EACH(e, i, s.outputs) {
-            for (Index v = 0; v < s.states; v++) store(plan.last + b.at_state(s, v) + i, b.own(s, v)[e]);
-            if (s.feedback)
-                store(plan.last + b.at_state(s, s.states) + i, b.row(s.at, s.outputs, plan.T - 1)[e]);
-        }
-    }
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -294,7 +331,9 @@ __device__ inline void begin_backward(const Block& b, const Stage& s) {
     EACH(e, i, s.outputs) {
         for (Index k = 0; k < s.states; k++) b.own(s, k)[e] = last ? last[b.at_state(s, k) + i] : Compute(0);
         for (Index k = 0; k < s.parameters; k++) b.own(s, s.states + s.parameters + k)[e] = 0;
-        if (s.feedback) b.own_y(s)[e] = last ? last[b.at_state(s, s.states) + i] : Compute(0);
+        for (Index d = 0; d < s.feedback; d++)
+            b.own_y(s, b.end(n_) - 1 - d)[e] = last ? last[b.at_state(s, s.states + d) + i] : Compute(0);
+        for (Index d = 0; d < s.taps * s.feedback; d++) b.own_z(s, 3 + d)[e] = 0;
     }
 }
 
@@ -303,6 +342,11 @@ template <class Cell>
 __device__ inline void cell_backward(const Block& b, const Stage& s, Index t) {
     const Index at = b.at(t, s.outputs), all = b.plan.T * b.plan.N * s.outputs;
     EACH(e, i, s.outputs) {
+        Compute* const g = b.output(s, t);
+        if (t >= b.end(n_)) {
+            g[e] = 0;
+            continue;
+        }
         Compute x = 0;
         if (Cell::STATES) x = s.input ? s.input[at + i] : load(b.plan.x + at + i);
         Compute v[Cell::STATES + 1], p[Cell::PARAMETERS + 1];
@@ -317,8 +361,7 @@ __device__ inline void cell_backward(const Block& b, const Stage& s, Index t) {
             p[k] = b.own(s, Cell::STATES + k)[e];
             g_p[k] = b.own(s, Cell::STATES + Cell::PARAMETERS + k)[e];
         }
-        Compute* const g = b.row(s.at, s.outputs, t);
-        const Compute g_y = s.feedback ? g[e] + b.own_y(s)[e] : g[e];
+        const Compute g_y = s.feedback ? g[e] + b.own_y(s, t)[e] : g[e];
         Cell::backward(s.c, p, x, v, g_y, g_v, g_x, g_p);
 #pragma unroll
         for (int k = 0; k < Cell::STATES; k++) b.own(s, k)[e] = g_v[k];
@@ -337,29 +380,47 @@ __device__ inline void stage_backward(const Block& b, const Stage& s, Index t) {
     }
 }
 
-// Takes the gradients of sums to the inputs and to y[t-1], of which each thread writes its own neurons.
+// Takes the gradients of sums to the inputs and to earlier outputs, of which each thread writes its own neurons. The
+// earliest of the outputs gets its first gradient here.
 template <int N>
 __device__ inline void sums_backward(const Block& b, const Stage& s, Index t) {
-    const int I = (int)s.inputs, J = (int)s.outputs, by = s.feedback ? I + J : I;
-    for (int to_y = 0; to_y <= (s.feedback != 0); to_y++) {
-        const Compute* const w = s.weight + (to_y ? I : 0);
-        Pack<N>* const to = (Pack<N>*)(to_y ? b.own_y(s) : b.row(s.from, I, t));
-        for (int j = b.column; j < (to_y ? J : I); j += b.columns) {
+    const int I = (int)s.inputs, J = (int)s.outputs, matrices = (int)(s.taps ? 1 : s.feedback), by = I + matrices * J;
+    for (int d = -1; d < matrices; d++) {
+        Pack<N>* const to = (Pack<N>*)(d < 0 ? b.input(s, t) : s.taps ? b.own_z(s, 2) : b.own_y(s, t - 1 - d));
+        for (int j = b.column; j < (d < 0 ? I : J); j += b.columns) {
             Pack<N> sum = {};
-            add(sum, b.row(s.at, J, t), w + j, J, by);
+            add(sum, b.output(s, t), s.weight + (d < 0 ? 0 : I + d * J) + j, J, by);
+            for (int n = 0; d >= 0 && !s.taps && n < N; n++)
+                if (n >= b.samples || t >= b.end(n) || d + 1 < s.feedback) sum.of[n] += to[j].of[n];
             to[j] = sum;
         }
     }
 }
 
+// Takes the gradient of the sum of earlier outputs to these and to the taps.
+__device__ inline void delay_backward(const Block& b, const Stage& s, Index t) {
+    EACH(e, i, s.outputs) {
+        if (t >= b.end(n_)) continue;
+        const Compute g = b.own_z(s, 2)[e];
+        for (Index d = 0; d < s.feedback; d++) {
+            const Index before = t - 1 - d;
+            Compute* const to = b.own_y(s, before) + e;
+            *to = g * s.tap[d * s.outputs + j_] + (d + 1 < s.feedback ? *to : Compute(0));
+            const Compute y = before < 0 ? first_output(b, s, -1 - before, i) : s.kept_y[b.at(before, s.outputs) + i];
+            b.own_z(s, 3 + d)[e] += g * y;
+        }
+    }
+}
+
 __device__ inline void input_backward(const Block& b, const Stage& s, Index t) {
-    EACH(e, i, s.outputs) b.row(s.from, s.inputs, t)[e] = b.row(s.at, s.outputs, t)[e];
+    EACH(e, i, s.outputs) b.input(s, t)[e] = b.output(s, t)[e];
 }
 
 __device__ inline void end_backward(const Block& b, const Stage& s) {
     EACH(e, i, s.outputs) {
         for (Index k = 0; k < s.states; k++) b.plan.g_first[b.at_state(s, k) + i] = b.own(s, k)[e];
-        if (s.feedback) b.plan.g_first[b.at_state(s, s.states) + i] = b.own_y(s)[e];
+        for (Index d = 0; d < s.feedback; d++) b.plan.g_first[b.at_state(s, s.states + d) + i] = b.own_y(s, -1 - d)[e];
+        for (Index d = 0; d < s.taps * s.feedback; d++) s.g_taps[b.at(d, s.outputs) + i] = b.own_z(s, 3 + d)[e];
         for (Index k = 0; k < s.parameters; k++)
             s.g_p[b.at(k, s.outputs) + i] = b.own(s, s.states + s.parameters + k)[e];
     }
@@ -374,19 +435,20 @@ extern "C" __global__ void __launch_bounds__(THREADS) scan_backward(const __grid
     for (Index k = 0; k < plan.count; k++) begin_backward(b, plan.stages[k]);
     for (Index t = plan.T - 1; t >= 0; t--) {
         const Index at = b.at(t, tail.outputs);
-        EACH(e, i, tail.outputs) b.row(tail.at, tail.outputs, t)[e] = plan.g_y ? load(plan.g_y + at + i) : Compute(0);
+        EACH(e, i, tail.outputs) b.output(tail, t)[e] = plan.g_y ? load(plan.g_y + at + i) : Compute(0);
         for (Index k = plan.count - 1; k >= 0; k--) {
             const Stage& s = plan.stages[k];
             stage_backward(b, s, t);
-            if (s.g_i) EACH(e, i, s.outputs) s.g_i[b.at(t, s.outputs) + i] = b.row(s.at, s.outputs, t)[e];
+            if (s.g_i) EACH(e, i, s.outputs) s.g_i[b.at(t, s.outputs) + i] = b.output(s, t)[e];
             if (is_dense(s)) {
                 __syncthreads();  // the gradients of its sums are complete
                 plan.samples == SAMPLES ? sums_backward<SAMPLES>(b, s, t) : sums_backward<1>(b, s, t);
+                if (s.taps) delay_backward(b, s, t);
             } else {
                 input_backward(b, s, t);
             }
         }
-        EACH(e, i, head.inputs) store(plan.g_x + b.at(t, head.inputs) + i, b.row(head.from, head.inputs, t)[e]);
+        EACH(e, i, head.inputs) store(plan.g_x + b.at(t, head.inputs) + i, b.input(head, t)[e]);
     }
     for (Index k = 0; k < plan.count; k++) end_backward(b, plan.stages[k]);
 }

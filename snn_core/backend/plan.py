@@ -35,13 +35,16 @@ SCRATCH, FEWEST_STEPS = 1 << 20, 8
 class Stage(NamedTuple):
     """What a kernel must know about a stage besides its tensors.
 
-    ``kernel`` is "linear" or the text of a cell's program; ``feedback`` is 1 where outputs go back through a linear
-    layer; ``states`` and ``parameters`` are the numbers of the cell's. Tensors of a linear stage are weight and bias;
-    those of a cell its states, with feedback y[t-1], weight and bias, and its parameters.
+    ``kernel`` is "linear" or the text of a cell's program. ``feedback`` says how many outputs y[t-1], ..., y[t-D] go
+    back through a linear layer; those of each neuron are first added up by ``taps`` [D, J] if this is 1, else the
+    weight [J, (1 + D) J] has a matrix for each. ``states`` and ``parameters`` are the numbers of the cell's. Tensors of
+    a linear stage are weight and bias; those of a cell its states, with feedback the outputs [D, N, J], weight, bias
+    and, if there are, taps; then its parameters.
     """
 
     kernel: str
     feedback: int
+    taps: int
     inputs: int
     outputs: int
     states: int
@@ -52,7 +55,7 @@ class Stage(NamedTuple):
     def tensors(self) -> int:
         if self.kernel == "linear":
             return 2
-        return self.states + 3 * self.feedback + self.parameters
+        return self.states + (3 + self.taps) * (self.feedback > 0) + self.parameters
 
     @property
     def is_dense(self) -> bool:
@@ -63,17 +66,18 @@ class Stage(NamedTuple):
         """Numbers of its weight matrix, which are multiplications of one sample in one step, too."""
         if self.kernel == "linear":
             return self.inputs * self.outputs
-        return 2 * self.outputs**2 if self.feedback else 0
+        matrices = 1 if self.taps else self.feedback
+        return (1 + matrices) * self.outputs**2 if self.feedback else 0
 
     @property
     def state_size(self) -> int:
-        """Numbers of one sample's states, y[t-1] among them."""
+        """Numbers of one sample's states, the outputs that go back among them."""
         return (self.states + self.feedback) * self.outputs
 
     @property
     def width(self) -> int:
         """Numbers that the backward pass must know of one sample and step: the output; of cells the state, too."""
-        return (1 + self.states + self.feedback) * self.outputs
+        return (1 + self.states + 2 * (self.feedback > 0) + self.taps) * self.outputs
 
 
 class Plan:
@@ -86,7 +90,7 @@ class Plan:
     def __init__(self, kernels: tuple[str, ...], sizes: tuple[int, ...], numbers: tuple[float, ...]) -> None:
         self.flat = kernels, sizes, numbers
         self.stages = [
-            Stage._make((kernel, *sizes[5 * k : 5 * k + 5], numbers[NUMBERS * k : NUMBERS * (k + 1)]))
+            Stage._make((kernel, *sizes[6 * k : 6 * k + 6], numbers[NUMBERS * k : NUMBERS * (k + 1)]))
             for k, kernel in enumerate(kernels)
         ]
         self.tensors = sum(stage.tensors for stage in self.stages)
@@ -169,7 +173,7 @@ def _linear(module: nn.Linear, like: Like, backend_name: str) -> Part | None:
     left_to_torch = torch.is_autocast_enabled(like.device.type)
     if not fits or left_to_torch or like.dtype not in (torch.float32, torch.float64):
         return loop(f"torch's own product for {like.dtype} on {like.device.type}, or autocast")
-    stage = Stage("linear", 0, module.in_features, module.out_features, 0, 0, (0.0,) * NUMBERS)
+    stage = Stage("linear", 0, 0, module.in_features, module.out_features, 0, 0, (0.0,) * NUMBERS)
     return Part(stage, (weight, bias), (), module)
 
 
@@ -208,7 +212,7 @@ def cell_part(module: Any, cell: Cell, like: Like, owners: Sequence[tuple[Any, s
     ]
     numbers += [*constants, *(0.0,) * (MOST_CONSTANTS - len(constants))]
     features = like.shape[-1] if like.shape else 1
-    stage = Stage(program.text(), 0, features, features, len(states), len(parameters), tuple(numbers))
+    stage = Stage(program.text(), 0, 0, features, features, len(states), len(parameters), tuple(numbers))
     return Part(stage, (*states, *parameters), tuple(owners), module)
 
 
@@ -246,16 +250,39 @@ def with_element_wise_feedback(
     return cell_part(module, around(sub_module.cell(like)), like, [*part.owners, (module, "y")])
 
 
-def with_linear_feedback(module: Any, sub_module: Any, like: Like, linear: nn.Linear) -> Part | None:
-    """Return the part of a container that feeds its neuron back through a linear layer."""
+def with_linear_feedback(
+    module: Any,
+    sub_module: Any,
+    like: Like,
+    weight: Tensor,
+    bias: Tensor | None,
+    history: tuple[str, int] = ("y", 1),
+    taps: Tensor | None = None,
+) -> Part | None:
+    """Return the part of a container that feeds its neuron back through a linear layer, see :class:`Stage`.
+
+    Args:
+        module: the container.
+        sub_module: its neuron.
+        like: what a time step is like.
+        weight: of the layer.
+        bias: of the layer.
+        history: the container's state, and how many outputs it holds: ``[N, *, J]``, or ``[N, D, *, J]`` for more.
+        taps: factors ``[D, J]`` of each neuron's earlier outputs.
+    """
     part = _single_cell(sub_module, like)
     if part is None:
         return None
     own, parameters = part.tensors[: part.stage.states], part.tensors[part.stage.states :]
+    name, depth = history
+    shape = like.shape if depth == 1 else (like.shape[0], depth, *like.shape[1:])
+    kept = module.kept_state(name, like._replace(shape=shape))
+    if kept is not None and depth > 1:
+        kept = kept.movedim(1, 0)
     return Part(
-        part.stage._replace(feedback=1),
-        (*own, module.kept_state("y", like), linear.weight, linear.bias, *parameters),
-        (*part.owners, (module, "y")),
+        part.stage._replace(feedback=depth, taps=int(taps is not None)),
+        (*own, kept, weight, bias, *([] if taps is None else [taps]), *parameters),
+        (*part.owners, (module, name)),
         module,
     )
 
@@ -285,13 +312,47 @@ def prepared(x_seq: Tensor, parts: Sequence[Part]) -> tuple[Tensor, tuple[Any, .
         stages = [stage._replace(inputs=1, outputs=1) for stage in stages]
         samples, features = math.prod(x_seq.shape[1:]), 1
     kernels = tuple([stage.kernel for stage in stages])
-    sizes = tuple([size for stage in stages for size in stage[1:6]])
+    sizes = tuple([size for stage in stages for size in stage[1:7]])
     numbers = tuple([number for stage in stages for number in stage.numbers])
     return x_seq.reshape(len(x_seq), samples, features), (kernels, sizes, numbers)
 
 
-def run_now(x_seq: Tensor, parts: Sequence[Part]) -> Tensor:
-    """Take ``x_seq`` through the parts in one scan, and keep the last states where they belong."""
+def run_with_lengths(x_seq: Tensor, parts: Sequence[Part], lengths: Tensor) -> Tensor:
+    """Take ``x_seq`` through the parts, each sample only as many steps as it is long; see :func:`run_now`.
+
+    Samples are sorted by length, so that those of a block end together, and steps that nobody takes cost nothing.
+    """
+    order = lengths.argsort(descending=True, stable=True)
+    back = order.argsort()
+    padding = mask_of(lengths, len(x_seq)).logical_not()
+    padding = padding.view(*padding.shape, *[1] * (x_seq.dim() - 2))
+
+    def picked(part: Part, k: int, tensor: Tensor | None, by: Tensor) -> Tensor | None:
+        is_state = k < len(part.owners) and tensor is not None
+        return tensor.index_select(len(_deep(part, k)), by) if is_state else tensor  # type: ignore[union-attr]
+
+    sorted_parts = [
+        part._replace(tensors=tuple(picked(part, k, one, order) for k, one in enumerate(part.tensors)))
+        for part in parts
+    ]
+    x_seq = x_seq.masked_fill(padding, 0)
+    y_seq = run_now(x_seq.index_select(1, order), sorted_parts, lengths[order])
+    for part in parts:
+        for owner, name in part.owners:
+            owner.keep_state(name, getattr(owner, name).index_select(0, back))
+    return y_seq.index_select(1, back).masked_fill(padding, 0)
+
+
+def mask_of(lengths: Tensor, T: int) -> Tensor:
+    """Return which steps sequences of these lengths have, bool ``[T, N]``."""
+    return torch.arange(T, device=lengths.device)[:, None] < lengths
+
+
+def run_now(x_seq: Tensor, parts: Sequence[Part], lengths: Tensor | None = None) -> Tensor:
+    """Take ``x_seq`` through the parts in one scan, and keep the last states where they belong.
+
+    ``lengths``, in descending order, say of how many steps each sample is.
+    """
     from snn_core.backend import ops  # here and not above, because importing numba takes half a second
 
     rows, flat = prepared(x_seq, parts)
@@ -299,18 +360,26 @@ def run_now(x_seq: Tensor, parts: Sequence[Part]) -> Tensor:
     for part in parts:
         for k, tensor in enumerate(part.tensors):
             if k < len(part.owners) and tensor is not None:
-                tensor = tensor.reshape(N, part.stage.outputs if is_dense else 1)
+                tensor = tensor.reshape(*_deep(part, k), N, part.stage.outputs if is_dense else 1)
             tensors.append(tensor)
-    y_seq, last = ops.scan(rows, tensors, flat)
+    if lengths is not None and len(lengths) != N:
+        lengths = lengths.repeat_interleave(N // max(len(lengths), 1))
+    y_seq, last = ops.scan(rows, tensors, flat, lengths)
     at, step = 0, x_seq.shape[1:]
     for part in parts:
-        size = N * (part.stage.outputs if is_dense else 1)
-        for owner, name in part.owners:
-            owner.keep_state(
-                name, last[at : at + size].view((*step[:-1], part.stage.outputs) if is_dense else step)
-            )
+        shape = (*step[:-1], part.stage.outputs) if is_dense else step
+        for k, (owner, name) in enumerate(part.owners):
+            deep = (*_deep(part, k), *shape)
+            size = math.prod(deep)
+            state = last[at : at + size].view(deep)
+            owner.keep_state(name, state if deep == shape else state.movedim(0, 1))
             at += size
     return y_seq.view(_output_shape(x_seq.shape, parts))
+
+
+def _deep(part: Part, k: int) -> tuple[int, ...]:
+    """Return the dimension that state ``k`` has in addition: of the earlier outputs, if there are several."""
+    return (part.stage.feedback,) if k == part.stage.states and part.stage.feedback > 1 else ()
 
 
 def scan(

@@ -52,7 +52,7 @@ def planned(modules: list[nn.Module], x_seq: torch.Tensor) -> tuple[list[torch.T
     stages = [part.stage for part in parts]
     plan = plan_of(
         tuple(stage.kernel for stage in stages),
-        tuple(size for stage in stages for size in stage[1:6]),
+        tuple(size for stage in stages for size in stage[1:7]),
         tuple(number for stage in stages for number in stage.numbers),
     )
     return [tensor for part in parts for tensor in part.tensors], plan

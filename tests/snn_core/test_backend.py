@@ -317,7 +317,7 @@ def _parts() -> list[plan.Part]:
 def _flat(parts: list[plan.Part]) -> tuple[tuple[object, ...], ...]:
     return (
         tuple(part.stage.kernel for part in parts),
-        tuple(size for part in parts for size in part.stage[1:6]),
+        tuple(size for part in parts for size in part.stage[1:7]),
         tuple(number for part in parts for number in part.stage.numbers),
     )
 

@@ -69,9 +69,9 @@ class OnTheShim(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kernel = getattr(cuda, func._schema.name.partition("::")[2], None)
         if func.namespace == "snn_core" and kernel:
-            args, needs_x = (args[:-1], args[-1:]) if isinstance(args[-1], bool) else (args, ())
-            *tensors, names, sizes, numbers = args
-            return kernel(*tensors, plan_of(tuple(names), tuple(sizes), tuple(numbers)), *needs_x)
+            at = 2 if kernel is cuda.scan else 5
+            plan = plan_of(*map(tuple, args[at : at + 3]))
+            return kernel(*args[:at], plan, *args[at + 3 :])
         return func(*args, **(kwargs or {}))
 
 
