@@ -206,7 +206,7 @@ def cell_part(module: Any, cell: Cell, like: Like, states: tuple[Tensor | None, 
             return loop("its surrogate function is not one that kernels know")
         kernel, fire = f"{kernel}:{surrogate.kernel}", (*_reset(cell), *surrogate.kernel_constants())
     own = cell.numbers()
-    numbers = (cell.initial, *fire, *own, *(0.0,) * (MOST_OWN - len(own)))
+    numbers = (cell.initial[0], *fire, *own, *(0.0,) * (MOST_OWN - len(own)))
     parameters = [_row(getattr(cell, name), like.shape) for name in rows]
     features = like.shape[-1] if like.shape else 1
     stage = Stage(kernel, NONE, features, features, len(states), len(parameters), numbers)
@@ -229,7 +229,7 @@ def _reset(cell: IF) -> tuple[float, ...]:
     """Return v_threshold, keep, jump, slope_1 and slope_h, see :data:`FIRE`."""
     keep, jump = (0.0, -cell.v_threshold) if cell.v_reset is None else (1.0, cell.v_reset)
     slope = (0.0, 0.0) if cell.detach_reset else (jump, -keep)
-    return cell.v_threshold, keep, jump, *slope
+    return cell.v_threshold, keep, jump, *slope  # type: ignore[return-value]
 
 
 def _row(parameter: Tensor, step: Sequence[int]) -> Tensor:
