@@ -25,7 +25,7 @@ def test_a_container_is_its_cell_with_feedback(feedback, node, backend):
     else:
         container = ElementWiseRecurrentContainer(inner, torch.add)
         step = reference.element_wise_feedback(cell.step)
-    expected, (v, y) = reference.scan(step, x_seq, (zero + cell.initial, zero))
+    expected, (v, y) = reference.scan(step, x_seq, (zero + cell.initial[0], zero))
     assert torch.equal(MultiStepContainer(container)(x_seq), expected)
     assert torch.equal(container.y, y)
     torch.testing.assert_close(container.sub_module.v, v, rtol=1e-12, atol=0)
