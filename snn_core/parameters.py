@@ -88,7 +88,7 @@ class NumbersModule(CellModule):
         value = getattr(self, name)
         if isinstance(value, Tensor):
             value = f"<{list(value.shape)}>" if value.dim() else value.item()
-        return f"{name}={value}{', trained' * (name in self._trained or name in self._parameters)}"
+        return f"{name}={value}{' (trained)' * (name in self._trained or name in self._parameters)}"
 
     def __getattr__(self, name: str) -> Any:
         if name in self.__dict__.get("_trained", ()):
