@@ -19,6 +19,10 @@ from snn_core.parameters import Numbers, refuse_other_sizes
 __all__ = ["DoubleExponentialSynapse", "LowPassSynapse", "StatefulSynapse", "SynapseFilter"]
 
 
+#: How close a rise may come to its decay, as a share: their difference must be more than rounding.
+CLOSEST = 0.999
+
+
 class StatefulSynapse(CellModule):
     """Base of the synapses: their time constants, fixed or trained.
 
@@ -219,18 +223,19 @@ class DoubleExponentialSynapse(StatefulSynapse):
             raise ValueError(
                 f"DoubleExponentialSynapse: tau_rise has {rise.numel()} channels, tau_decay {decay.numel()}"
             )
-        if not bool((rise < decay).all()):
+        share = (rise - 1) / (decay - 1)  # [C] if one of them is
+        if not bool((share <= CLOSEST).all()):
             raise ValueError(
-                f"DoubleExponentialSynapse: tau_rise must be below tau_decay, got {tau_rise} and {tau_decay}"
+                "DoubleExponentialSynapse: tau_rise must be below tau_decay, (tau_rise - 1) / (tau_decay - 1) at most "
+                f"{CLOSEST}, got {tau_rise} and {tau_decay}"
             )
         if self.learnable:
-            share = (rise - 1) / (decay - 1)  # [C] if the decay is, whatever the rise
             self.w_rise = nn.Parameter(torch.logit(share))
 
     def time_constant(self, name: str) -> Tensor:
         if not self.learnable or name == "tau_decay":
             return super().time_constant(name)
-        return 1 + (self.tau_decay - 1) * torch.sigmoid(self.w_rise)
+        return 1 + (self.tau_decay - 1) * torch.sigmoid(self.w_rise).clamp(max=CLOSEST)
 
     @property
     def tau_rise(self) -> Tensor:  # 0-dim or [C]
@@ -245,7 +250,7 @@ class DoubleExponentialSynapse(StatefulSynapse):
         rise, decay = self.tau_rise, self.tau_decay
         q, p = 1 - 1 / rise, 1 - 1 / decay
         with torch.no_grad():
-            n = torch.ceil(torch.log(decay / rise) / torch.log(p / q))
+            n = torch.ceil(torch.log(decay / rise) / torch.log(p / q)).clamp(min=1)  # q may round to 0
         scale = 1 / (p**n - q**n)
         return DoubleExponential(
             self._per_channel("tau_rise", q, like),
