@@ -73,6 +73,7 @@ def test_double_exponential_time_constants_stay_in_order():
         one.w_decay.data.fill_(decay)
         assert (one.tau_rise >= 1).all()
         assert (one.tau_rise < one.tau_decay).all()
+        reset_net(one)
         current = scan(impulse(30).expand(30, 1, 2).float(), one)
         assert current.amax(0).flatten().tolist() == pytest.approx([1, 1], rel=2e-3)
         (gradient,) = torch.autograd.grad(current.sum(), one.w_decay)
