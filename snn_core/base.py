@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -166,7 +166,7 @@ class CellModule(MemoryModule):
     A class of its own names its states in ``states``, registers nothing else, and builds the cell in :meth:`cell`.
     """
 
-    states: ClassVar[tuple[str, ...]] = ()
+    states: tuple[str, ...] = ()
     backend: str
 
     def __init__(self, backend_name: str = "auto") -> None:
@@ -229,7 +229,8 @@ class CellModule(MemoryModule):
         return plan.cell_part(self, self.cell(like), like, [(self, name) for name in self.states])
 
     def _before(self, cell: Cell, like: Tensor | Like) -> tuple[Tensor, ...]:
-        return tuple(map(self.checked_state, self.states, [like] * len(self.states), cell.initial))
+        firsts = zip(self.states, cell.initial, strict=True)
+        return tuple(self.checked_state(name, like, first) for name, first in firsts)
 
     def _keep(self, state: tuple[Tensor, ...], y: Tensor) -> None:
         for name, value in zip(self.states, state, strict=True):

@@ -10,7 +10,8 @@ A neuron does three things in each time step, in this order (tutorial.txt and [1
     \text{charge:}\quad & h[t] = f(v[t-1], x[t]) \\
     \text{fire:}\quad   & s[t] = \Theta(h[t] - v_{threshold}) \\
     \text{reset:}\quad  & v[t] = (1 - s[t])\,h[t] + s[t]\,v_{reset} \text{ (hard)},\quad
-                          v[t] = h[t] - s[t]\,v_{threshold} \text{ (soft)}
+                          v[t] = h[t] - s[t]\,v_{threshold} \text{ (soft)},\quad
+                          v[t] = h[t] \text{ (none)}
 
 Shapes: input, states and output share one shape, ``[N, *]`` or any other down to 0-dim. Quantities are dimensionless;
 time is counted in steps. Nothing is checked here; bare arithmetic raises what torch raises.
@@ -24,12 +25,23 @@ The kernels for the CPU and for CUDA are made from these equations, see ``backen
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
+import torch
 from torch import Tensor
 
 SpikeFunction = Callable[[Tensor], Tensor]
 State = tuple[Tensor, ...]
+#: A number of a cell: one for all neurons, or a tensor, 0-dim or one for each neuron of a sample.
+Number = float | Tensor
+#: The value after a spike (hard reset), None (soft reset: the threshold is subtracted) or "none" (no reset).
+Reset = float | Literal["none"] | None
+
+
+def rest(v_reset: Reset) -> float:
+    """Return where a neuron rests, and begins: at the value of a hard reset, else at 0."""
+    return 0.0 if v_reset is None or isinstance(v_reset, str) else v_reset
 
 
 def if_charge(x: Tensor, v: Tensor) -> Tensor:
@@ -37,32 +49,40 @@ def if_charge(x: Tensor, v: Tensor) -> Tensor:
     return v + x
 
 
-def lif_charge(
-    x: Tensor, v: Tensor, tau: float, v_reset: float | None = 0.0, decay_input: bool = True
-) -> Tensor:
+def lif_charge(x: Tensor, v: Tensor, tau: Number, v_reset: Reset = 0.0, decay_input: bool = True) -> Tensor:
     r"""Charge a leaky integrate-and-fire neuron.
 
     .. math::
         h[t] = v[t-1] + \tfrac{1}{\tau}(x[t] - (v[t-1] - v_{rest})) \quad\text{(decay\_input)}, \qquad
         h[t] = v[t-1] - \tfrac{1}{\tau}(v[t-1] - v_{rest}) + x[t] \quad\text{(else)}
 
-    with :math:`v_{rest} = v_{reset}` for the hard reset and 0 for the soft one (``v_reset=None``). ``tau`` is the
-    membrane time constant in time steps.
+    with :math:`v_{rest} = v_{reset}` for the hard reset and 0 for the soft one (``v_reset=None``) and for ``"none"``.
+    ``tau`` is the membrane time constant in time steps.
     """
-    leak = v if v_reset is None else v - v_reset
+    leak = v - rest(v_reset) if rest(v_reset) else v
     return v + (x - leak) / tau if decay_input else v - leak / tau + x
 
 
-def fire(h: Tensor, v_threshold: float, surrogate_function: SpikeFunction) -> Tensor:
+def leaky_charge(
+    x: Tensor, v: Tensor, inv_tau: Number, v_rest: float = 0.0, decay_input: bool = True
+) -> Tensor:
+    """Charge as :func:`lif_charge`, for 1/tau: what is trained is a function of 1/tau."""
+    leak = v - v_rest if v_rest else v
+    return v + (x - leak) * inv_tau if decay_input else v - leak * inv_tau + x
+
+
+def fire(h: Tensor, v_threshold: Number, surrogate_function: SpikeFunction) -> Tensor:
     r"""Return the spikes :math:`s[t] = \Theta(h[t] - v_{threshold})`: 1 where ``h >= v_threshold``, else 0."""
     return surrogate_function(h - v_threshold)
 
 
-def reset(h: Tensor, s: Tensor, v_threshold: float, v_reset: float | None, detach_reset: bool) -> Tensor:
-    """Return v[t]: hard reset to ``v_reset`` where ``s`` is 1, or soft reset (``v_reset=None``) by subtraction.
+def reset(h: Tensor, s: Tensor, v_threshold: Number, v_reset: Reset, detach_reset: bool) -> Tensor:
+    """Return v[t]: hard reset to ``v_reset`` where ``s`` is 1, soft reset (``v_reset=None``) by subtraction, or ``h``.
 
     ``detach_reset=True`` cuts the gradient through ``s`` here, and only here.
     """
+    if isinstance(v_reset, str):
+        return h
     if detach_reset:
         s = s.detach()
     return h - s * v_threshold if v_reset is None else (1 - s) * h + s * v_reset
@@ -107,35 +127,50 @@ class Cell:
 
 @dataclass(eq=False)
 class IF(Cell):
-    """Integrate-and-fire neuron; its state is the membrane potential v."""
+    """Integrate-and-fire neuron; its states are v and, with a refractory period, the steps left of it.
 
-    v_threshold: float
-    v_reset: float | None
+    In the ``refractory`` steps after a spike the neuron neither charges nor fires: v[t] = v[t-1] and s[t] = 0. No
+    gradient passes through these spikes, all of it through v. Every other state, such as a synaptic current, goes on.
+    """
+
+    v_threshold: Number
+    v_reset: Reset
     surrogate_function: SpikeFunction
     detach_reset: bool
-
-    @property
-    def v_rest(self) -> float:
-        return 0.0 if self.v_reset is None else self.v_reset
+    refractory: int = field(default=0, kw_only=True)
 
     @property
     def initial(self) -> tuple[float | Tensor, ...]:
-        return (self.v_rest,)
+        return (rest(self.v_reset), *self.others, *(0.0,) * (self.refractory > 0))
+
+    @property
+    def others(self) -> tuple[float | Tensor, ...]:
+        """First values of the states that a neuron has between v and the refractory steps that are left."""
+        return ()
 
     def charge(self, x: Tensor, v: Tensor) -> Tensor:
         return if_charge(x, v)
 
+    def spike(self, h: Tensor, state: State, v_threshold: Number) -> tuple[Tensor, Tensor, State]:
+        """Fire and reset; return s[t], v[t] and, with a refractory period, the steps that are left of it."""
+        s = fire(h, v_threshold, self.surrogate_function)
+        v = reset(h, s, v_threshold, self.v_reset, self.detach_reset)
+        if not self.refractory:
+            return s, v, ()
+        left = state[-1]
+        s, v = torch.where(left > 0, 0.0, s), torch.where(left > 0, state[0], v)
+        return s, v, (torch.where(left > 0, left - 1, self.refractory * s.detach()),)
+
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        h = self.charge(x, state[0])
-        s = fire(h, self.v_threshold, self.surrogate_function)
-        return s, (reset(h, s, self.v_threshold, self.v_reset, self.detach_reset),)
+        s, v, left = self.spike(self.charge(x, state[0]), state, self.v_threshold)
+        return s, (v, *left)
 
 
 @dataclass(eq=False)
 class LIF(IF):
     """Leaky integrate-and-fire neuron; see :func:`lif_charge`."""
 
-    tau: float
+    tau: Number
     decay_input: bool
 
     def charge(self, x: Tensor, v: Tensor) -> Tensor:
@@ -144,12 +179,63 @@ class LIF(IF):
 
 @dataclass(eq=False)
 class ParametricLIF(IF):
-    r"""LIF neuron with a learnable time constant: :math:`h[t] = v[t-1] + (x[t] - (v[t-1] - v_{rest})) / \tau`."""
+    """LIF neuron given by 1/tau, which may be trained; see :func:`leaky_charge`."""
 
-    inv_tau: Tensor
+    inv_tau: Number
+    decay_input: bool = field(default=True, kw_only=True)
 
     def charge(self, x: Tensor, v: Tensor) -> Tensor:
-        return v + (x - (v - self.v_rest)) * self.inv_tau
+        return leaky_charge(x, v, self.inv_tau, rest(self.v_reset), self.decay_input)
+
+
+@dataclass(eq=False)
+class AdaptiveLIF(ParametricLIF):
+    r"""LIF neuron whose threshold rises with each spike; its second state is the adaptation a.
+
+    .. math:: s[t] = \Theta(h[t] - (v_{threshold} + \beta\,a[t-1])), \qquad a[t] = \rho\,a[t-1] + s[t]
+
+    The soft reset subtracts the threshold that h crossed, :math:`v_{threshold} + \beta\,a[t-1]`.
+    """
+
+    rho: Number
+    beta: Number
+
+    @property
+    def others(self) -> tuple[float | Tensor, ...]:
+        return (0.0,)
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        v, a = state[:2]
+        s, v, left = self.spike(self.charge(x, v), state, self.v_threshold + self.beta * a)
+        return s, (v, self.rho * a + s, *left)
+
+
+@dataclass(eq=False)
+class CUBALIF(ParametricLIF):
+    r"""LIF neuron charged by a synaptic current, its second state: :math:`i[t] = d\,i[t-1] + x[t]`."""
+
+    decay: Number
+
+    @property
+    def others(self) -> tuple[float | Tensor, ...]:
+        return (0.0,)
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        i = self.decay * state[1] + x
+        s, v, left = self.spike(self.charge(i, state[0]), state, self.v_threshold)
+        return s, (v, i, *left)
+
+
+@dataclass(eq=False)
+class LI(Cell):
+    """Leaky integrator, which never fires: its state is its output; see :func:`leaky_charge`."""
+
+    inv_tau: Number
+    decay_input: bool
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        v = leaky_charge(x, state[0], self.inv_tau, 0.0, self.decay_input)
+        return v, (v,)
 
 
 @dataclass(eq=False)
@@ -161,6 +247,26 @@ class Synapse(Cell):
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         i = synapse_filter_step(x, state[0], self.inv_tau)
         return i, (i,)
+
+
+@dataclass(eq=False)
+class DoubleExponential(Cell):
+    r"""Synapse whose current rises and decays; its states are two low-passes of the spikes, the faster one first.
+
+    .. math:: r[t] = q\,r[t-1] + s[t], \qquad d[t] = p\,d[t-1] + s[t], \qquad I[t] = c\,(d[t] - r[t])
+    """
+
+    rise: Number
+    decay: Number
+    scale: Number
+
+    @property
+    def initial(self) -> tuple[float | Tensor, ...]:
+        return 0.0, 0.0
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        r, d = self.rise * state[0] + x, self.decay * state[1] + x
+        return self.scale * (d - r), (r, d)
 
 
 @dataclass(eq=False)

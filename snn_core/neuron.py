@@ -1,133 +1,40 @@
-"""Spiking neurons: one step at a time (``IFNode``, ``LIFNode``) or a whole sequence (``MultiStep...``).
+"""Neurons: one step at a time (``IFNode``, ``LIFNode``, ...) or a whole sequence (``MultiStep...``).
 
-The equations are those of :mod:`snn_core.cells`; a module adds state and parameters' checks.
+The equations are those of :mod:`snn_core.cells`; a module adds state and parameters' checks. Thresholds, time constants
+and whatever else :data:`~snn_core.parameters.Numbers` stands for are a number, fixed; a list or tensor in the shape of
+a sample, as ``[2.0] * 32`` for steps ``[N, 32]``, one for each neuron and fixed; or an ``nn.Parameter``, 0-dim or one
+for each neuron, which is trained.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from snn_core import surrogate
-from snn_core.backend.decisions import loop
 from snn_core.backend.plan import Part
-from snn_core.base import CellModule
-from snn_core.cells import IF, LIF, ParametricLIF
-from snn_core.checks import Like, check_flag, check_number, check_taus
+from snn_core.cells import CUBALIF, IF, LI, LIF, AdaptiveLIF, ParametricLIF, Reset
+from snn_core.checks import Like, check_flag, check_taus
+from snn_core.parameters import Numbers, NumbersModule
+from snn_core.spiking import Leaky, SpikingNeuron
+from snn_core.spiking import NotRecordedError as NotRecordedError
 
 __all__ = [
+    "AdaptiveLIFNode",
+    "CUBALIFNode",
     "IFNode",
     "LIFNode",
+    "LINode",
+    "MultiStepAdaptiveLIFNode",
+    "MultiStepCUBALIFNode",
     "MultiStepIFNode",
     "MultiStepLIFNode",
+    "MultiStepLINode",
     "MultiStepParametricLIFNode",
     "ParametricLIFNode",
     "SpikingNeuron",
 ]
-
-
-class NotRecordedError(AttributeError, RuntimeError):
-    """There is no record to return. An AttributeError, so that inspection of a module passes over it."""
-
-
-class SpikingNeuron(CellModule):
-    """Base of all neurons: the parameters and the state that they share.
-
-    Args:
-        v_threshold: membrane potential from which the neuron fires.
-        v_reset: value after a spike (hard reset), or None for the soft reset, which subtracts ``v_threshold``.
-        surrogate_function: maps ``h - v_threshold`` to spikes and defines the gradient.
-        detach_reset: whether the gradient through the spike is cut in the reset.
-        store_v_seq: record v[t] of every step since the last reset in :attr:`v_seq`. This also works inside a
-            recurrent container: ask the container's ``sub_module`` for its ``v_seq``.
-        backend: how sequences run, one of :data:`snn_core.backend.BACKENDS`.
-
-    Attributes:
-        v: membrane potential ``[N, *]``; None before the first step. May be set, to a tensor, to start elsewhere.
-
-    Raises:
-        TypeError: a number or a flag that is none, or ``surrogate_function`` is a class or cannot be called.
-        ValueError: a number that is not finite, ``v_reset >= v_threshold``, or an unknown backend.
-    """
-
-    states = ("v",)
-
-    def __init__(
-        self,
-        v_threshold: float = 1.0,
-        v_reset: float | None = 0.0,
-        surrogate_function: nn.Module | None = None,
-        detach_reset: bool = False,
-        store_v_seq: bool = False,
-        backend: str = "auto",
-    ) -> None:
-        super().__init__(backend)
-        name = type(self).__name__
-        self.v_threshold = check_number(f"{name}: v_threshold", v_threshold)
-        self.v_reset = None if v_reset is None else check_number(f"{name}: v_reset", v_reset)
-        if self.v_reset is not None and self.v_reset >= self.v_threshold:
-            raise ValueError(f"{name}: v_reset must be below v_threshold={v_threshold}, got {v_reset}")
-        if isinstance(surrogate_function, type):
-            given = surrogate_function.__name__
-            raise TypeError(
-                f"{name}: surrogate_function must be an instance, got the class {given}: write {given}()"
-            )
-        if not (surrogate_function is None or callable(surrogate_function)):
-            given = type(surrogate_function).__name__
-            raise TypeError(f"{name}: surrogate_function must be a function of a tensor, got {given}")
-        self.surrogate_function = surrogate.Sigmoid() if surrogate_function is None else surrogate_function
-        self.detach_reset = check_flag(f"{name}: detach_reset", detach_reset)
-        self.store_v_seq = check_flag(f"{name}: store_v_seq", store_v_seq)
-        self._v_records: list[Tensor] = []
-
-    def _keep(self, state: tuple[Tensor, ...], y: Tensor) -> None:
-        super()._keep(state, y)
-        if self.store_v_seq:
-            self._v_records.append(state[0].unsqueeze(0))
-
-    def _loop(self, x_seq: Tensor, like: Like) -> Tensor:
-        if not self.store_v_seq:
-            return super()._loop(x_seq, like)
-        return torch.stack([SpikingNeuron.forward(self, x) for x in x_seq])
-
-    def part(self, like: Like) -> Part | None:
-        if self.store_v_seq:
-            return loop("store_v_seq keeps v of every step")
-        return super().part(like)
-
-    @property
-    def v_seq(self) -> Tensor:
-        """Membrane potential v[t] of every step since the last reset, ``[T, N, *]``.
-
-        Raises:
-            NotRecordedError: nothing was recorded.
-        """
-        if not self._v_records:
-            raise AttributeError("v_seq")  # __getattr__ explains it
-        return torch.cat(self._v_records)
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "v_seq":
-            fix = "no step since reset" if self.store_v_seq else "build the neuron with store_v_seq=True"
-            raise NotRecordedError(f"{type(self).__name__}: v_seq was not recorded: {fix}")
-        return super().__getattr__(name)
-
-    def reset(self) -> None:
-        super().reset()
-        self._v_records = []
-
-    def _map_state(self, function: Callable[[Tensor], Tensor]) -> None:
-        super()._map_state(function)
-        self._v_records = [function(v) for v in self._v_records]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return super().__getstate__() | {"_v_records": [v.detach() for v in self._v_records]}
-
-    def extra_repr(self) -> str:
-        return f"v_threshold={self.v_threshold}, v_reset={self.v_reset}, detach_reset={self.detach_reset}"
 
 
 class IFNode(SpikingNeuron):
@@ -137,19 +44,21 @@ class IFNode(SpikingNeuron):
     """
 
     def cell(self, like: Tensor | Like) -> IF:
-        return IF(self.v_threshold, self.v_reset, self.surrogate_function, self.detach_reset)
+        return IF(**self._fire(like))
 
 
-class LIFNode(SpikingNeuron):
+class LIFNode(Leaky, SpikingNeuron):
     r"""Leaky integrate-and-fire neuron, one step at a time.
 
     .. math:: h[t] = v[t-1] + \tfrac{1}{\tau}(x[t] - (v[t-1] - v_{rest}))
 
     Args:
-        tau: membrane time constant in time steps, > 1.
+        tau: membrane time constant in time steps, > 1, one of :data:`~snn_core.parameters.Numbers`. If it is trained it
+            is kept as ``w``, as :class:`ParametricLIFNode` does.
         decay_input: whether the input is divided by ``tau`` too (as above), see
             :func:`snn_core.functional.lif_charge`.
-        v_threshold, v_reset, surrogate_function, detach_reset, store_v_seq, backend: see :class:`SpikingNeuron`.
+        v_threshold, v_reset, surrogate_function, detach_reset, store_v_seq, backend, refractory: see
+            :class:`SpikingNeuron`.
 
     Raises:
         TypeError, ValueError: ``tau <= 1``, or as :class:`SpikingNeuron`.
@@ -157,34 +66,32 @@ class LIFNode(SpikingNeuron):
 
     def __init__(
         self,
-        tau: float = 2.0,
+        tau: Numbers = 2.0,
         decay_input: bool = True,
-        v_threshold: float = 1.0,
-        v_reset: float | None = 0.0,
+        v_threshold: Numbers = 1.0,
+        v_reset: Reset = 0.0,
         surrogate_function: nn.Module | None = None,
         detach_reset: bool = False,
         store_v_seq: bool = False,
         backend: str = "auto",
+        *,
+        refractory: int = 0,
     ) -> None:
-        super().__init__(v_threshold, v_reset, surrogate_function, detach_reset, store_v_seq, backend)
-        name = type(self).__name__
-        self.tau = check_number(f"{name}: tau", tau)
-        if self.tau <= 1:
-            raise ValueError(f"{name}: tau must be above 1 time step, got {tau}")
-        self.decay_input = check_flag(f"{name}: decay_input", decay_input)
-
-    def cell(self, like: Tensor | Like) -> LIF:
-        return LIF(
-            self.v_threshold,
-            self.v_reset,
-            self.surrogate_function,
-            self.detach_reset,
-            self.tau,
-            self.decay_input,
+        super().__init__(
+            v_threshold,
+            v_reset,
+            surrogate_function,
+            detach_reset,
+            store_v_seq,
+            backend,
+            refractory=refractory,
         )
+        self._keep_leak(tau, decay_input)
 
-    def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, tau={self.tau}, decay_input={self.decay_input}"
+    def cell(self, like: Tensor | Like) -> LIF | ParametricLIF:
+        if "tau" in self._trained:
+            return ParametricLIF(**self._fire(like), **self._leak(like))
+        return LIF(**self._fire(like), tau=self.number("tau", like), decay_input=self.decay_input)
 
 
 class ParametricLIFNode(SpikingNeuron):
@@ -195,10 +102,13 @@ class ParametricLIFNode(SpikingNeuron):
     Args:
         init_tau: first membrane time constant in time steps, > 1: one number for all neurons, or one for each in the
             shape of a sample, as ``[2.0] * 32`` for steps ``[N, 32]``.
-        v_threshold, v_reset, surrogate_function, detach_reset, store_v_seq, backend: see :class:`SpikingNeuron`.
+        decay_input: see :class:`LIFNode`.
+        v_threshold, v_reset, surrogate_function, detach_reset, store_v_seq, backend, refractory: see
+            :class:`SpikingNeuron`.
 
     Attributes:
         w: the parameter, 0-dim or one for each neuron, so that tau stays above 1.
+        tau: the time constant, which follows from ``w``.
 
     Raises:
         TypeError, ValueError: an ``init_tau`` that is not made of numbers above 1, or as :class:`SpikingNeuron`.
@@ -210,33 +120,179 @@ class ParametricLIFNode(SpikingNeuron):
     def __init__(
         self,
         init_tau: float | Sequence[float] | Tensor = 2.0,
-        v_threshold: float = 1.0,
-        v_reset: float | None = 0.0,
+        v_threshold: Numbers = 1.0,
+        v_reset: Reset = 0.0,
         surrogate_function: nn.Module | None = None,
         detach_reset: bool = False,
         store_v_seq: bool = False,
         backend: str = "auto",
+        *,
+        decay_input: bool = True,
+        refractory: int = 0,
     ) -> None:
-        super().__init__(v_threshold, v_reset, surrogate_function, detach_reset, store_v_seq, backend)
-        self.w = nn.Parameter(-torch.log(check_taus(f"{type(self).__name__}: init_tau", init_tau) - 1))
+        super().__init__(
+            v_threshold,
+            v_reset,
+            surrogate_function,
+            detach_reset,
+            store_v_seq,
+            backend,
+            refractory=refractory,
+        )
+        name = type(self).__name__
+        self.decay_input = check_flag(f"{name}: decay_input", decay_input)
+        self.keep_tau("tau", nn.Parameter(check_taus(f"{name}: init_tau", init_tau)))
 
     def cell(self, like: Tensor | Like) -> ParametricLIF:
-        if self.w.dim() and self.w.shape != like.shape[1:]:
-            raise ValueError(
-                f"{type(self).__name__}: init_tau has shape {list(self.w.shape)}, so a time step must have shape "
-                f"[N, {', '.join(map(str, self.w.shape))}], got {list(like.shape)}"
-            )
-        inv_tau = torch.sigmoid(self.w).to(like.dtype)
-        return ParametricLIF(
-            self.v_threshold, self.v_reset, self.surrogate_function, self.detach_reset, inv_tau
-        )
+        inv_tau = self.inv_tau("tau", like, "init_tau")
+        return ParametricLIF(**self._fire(like), inv_tau=inv_tau, decay_input=self.decay_input)
 
 
-class _MultiStep(SpikingNeuron):
+class AdaptiveLIFNode(Leaky, SpikingNeuron):
+    r"""LIF neuron whose threshold rises with each spike of its own and falls back, one step at a time.
+
+    .. math::
+        h[t] &= v[t-1] + \tfrac{1}{\tau}(x[t] - (v[t-1] - v_{rest})) \\
+        s[t] &= \Theta(h[t] - \theta[t]), \qquad \theta[t] = v_{threshold} + \beta\,a[t-1] \\
+        a[t] &= \rho\,a[t-1] + s[t], \qquad \rho = 1 - 1/\tau_{adaptation}
+
+    The adaptation a is that of [1]_. The form of [2]_, :math:`b[t] = \rho\,b[t-1] + (1 - \rho)\,s[t]` with
+    :math:`\beta_{2018}`, is the same with :math:`\beta = (1 - \rho)\,\beta_{2018}`; the :math:`\rho` of both,
+    :math:`e^{-\delta t/\tau_a}`, is that of :math:`\tau_{adaptation} = 1 / (1 - \rho)`. The soft reset subtracts the
+    threshold that h crossed, :math:`\theta[t]`, as [2]_ and Spyx do; [1]_ subtracts :math:`v_{threshold}` alone.
+    ``detach_reset`` does not cut the gradient through a.
+
+    Args:
+        tau: membrane time constant in time steps, > 1; kept as ``w`` if it is trained.
+        tau_adaptation: time constant of the adaptation in time steps, > 1; kept as ``w_adaptation`` if it is trained.
+        beta: rise of the threshold by a spike. These three are :data:`~snn_core.parameters.Numbers`.
+        decay_input: see :class:`LIFNode`.
+        options: the arguments of :class:`SpikingNeuron`.
+
+    Attributes:
+        a: adaptation ``[N, *]``; None before the first step.
+
+    Raises:
+        TypeError, ValueError: a time constant not above 1, a number that is not finite, or as :class:`SpikingNeuron`.
+
+    .. [1] G. Bellec et al., "A solution to the learning dilemma for recurrent networks of spiking neurons", Nature
+       Communications 11, 2020. https://doi.org/10.1038/s41467-020-17236-y
+    .. [2] G. Bellec et al., "Long short-term memory and learning-to-learn in networks of spiking neurons", NeurIPS
+       2018. https://arxiv.org/abs/1803.09574
+    """
+
+    states = ("v", "a")
+
+    def __init__(
+        self,
+        tau: Numbers = 2.0,
+        tau_adaptation: Numbers = 20.0,
+        beta: Numbers = 0.2,
+        decay_input: bool = True,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self._keep_leak(tau, decay_input)
+        self.keep_tau("tau_adaptation", tau_adaptation, trained="w_adaptation")
+        self.keep("beta", beta)
+
+    def cell(self, like: Tensor | Like) -> AdaptiveLIF:
+        rho, beta = 1 - self.inv_tau("tau_adaptation", like), self.number("beta", like)
+        return AdaptiveLIF(**self._fire(like), **self._leak(like), rho=rho, beta=beta)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, {self.shown('tau_adaptation')}, {self.shown('beta')}"
+
+
+class CUBALIFNode(Leaky, SpikingNeuron):
+    r"""Current-based LIF neuron, one step at a time: the input charges a synaptic current, which charges the membrane.
+
+    .. math::
+        i[t] &= (1 - 1/\tau_{synapse})\,i[t-1] + x[t] \\
+        h[t] &= v[t-1] + \tfrac{1}{\tau}(i[t] - (v[t-1] - v_{rest})) \quad\text{(decay\_input)}, \qquad
+        h[t] = v[t-1] - \tfrac{1}{\tau}(v[t-1] - v_{rest}) + i[t] \quad\text{(else)}
+
+    Other libraries' numbers: with ``decay_input=False``, ``1 - 1/tau_synapse`` and ``1 - 1/tau`` are alpha and beta of
+    snnTorch's ``Synaptic`` (whose ``reset_delay=False`` resets as we do) and of Spyx's ``CuBaLIF`` (whose spikes come
+    one step later), and c_decay and v_decay of SpikingJelly's CUBA-LIF nodes; with ``decay_input=True``, ``1/tau`` is
+    dt tau_mem_inv and ``1/tau_synapse`` dt tau_syn_inv of Norse's ``LIF``; ``nir.CubaLIF`` is either, with
+    tau_syn = dt tau_synapse, tau_mem = dt tau, w_in = tau_synapse, and r = 1 or, without ``decay_input``, r = tau.
+
+    Args:
+        tau: membrane time constant in time steps, > 1; kept as ``w`` if it is trained.
+        tau_synapse: time constant of the current in time steps, > 1; kept as ``w_synapse`` if it is trained. Both are
+            :data:`~snn_core.parameters.Numbers`.
+        decay_input: whether the current is divided by ``tau`` too.
+        options: the arguments of :class:`SpikingNeuron`.
+
+    Attributes:
+        i: synaptic current ``[N, *]``; None before the first step.
+
+    Raises:
+        TypeError, ValueError: a time constant not above 1, or as :class:`SpikingNeuron`.
+
+    Source: W. Gerstner, W. M. Kistler, R. Naud, L. Paninski, "Neuronal Dynamics", Cambridge University Press 2014,
+    section 1.3. https://neuronaldynamics.epfl.ch/online/Ch1.S3.html
+    """
+
+    states = ("v", "i")
+
+    def __init__(
+        self,
+        tau: Numbers = 2.0,
+        tau_synapse: Numbers = 2.0,
+        decay_input: bool = True,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self._keep_leak(tau, decay_input)
+        self.keep_tau("tau_synapse", tau_synapse, trained="w_synapse")
+
+    def cell(self, like: Tensor | Like) -> CUBALIF:
+        decay = 1 - self.inv_tau("tau_synapse", like)
+        return CUBALIF(**self._fire(like), **self._leak(like), decay=decay)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, {self.shown('tau_synapse')}"
+
+
+class LINode(Leaky, NumbersModule):
+    r"""Leaky integrator, one step at a time: a membrane that never fires, for a read-out. Its output is v.
+
+    .. math::
+        v[t] = v[t-1] + \tfrac{1}{\tau}(x[t] - v[t-1]) \quad\text{(decay\_input)}, \qquad
+        v[t] = v[t-1] - \tfrac{1}{\tau} v[t-1] + x[t] \quad\text{(else)}
+
+    Args:
+        tau: membrane time constant in time steps, > 1, one of :data:`~snn_core.parameters.Numbers`; kept as ``w`` if it
+            is trained.
+        decay_input: whether the input is divided by ``tau`` too.
+        backend: how sequences run, one of :data:`snn_core.backend.BACKENDS`.
+
+    Attributes:
+        v: membrane potential ``[N, *]``; None before the first step.
+
+    Raises:
+        TypeError, ValueError: a ``tau`` not above 1, a ``decay_input`` that is not a bool, or an unknown backend.
+    """
+
+    states = ("v",)
+
+    def __init__(self, tau: Numbers = 2.0, decay_input: bool = True, backend: str = "auto") -> None:
+        super().__init__(backend)
+        self._keep_leak(tau, decay_input)
+
+    def cell(self, like: Tensor | Like) -> LI:
+        return LI(**self._leak(like))
+
+
+class _MultiStep(NumbersModule):
     """Makes the whole sequence ``[T, N, *]`` the input of ``forward``."""
 
     takes_sequences = True
-    part = SpikingNeuron.part
+
+    def part(self, like: Like) -> Part | None:
+        return super().part(like)
 
     def forward(self, x_seq: Tensor) -> Tensor:
         """Take T time steps; see :meth:`SpikingNeuron.forward_sequence`."""
@@ -256,3 +312,15 @@ class MultiStepParametricLIFNode(_MultiStep, ParametricLIFNode):
 
 class MultiStepLIFNode(_MultiStep, LIFNode):
     """Leaky integrate-and-fire neuron for a sequence: ``[T, N, *]`` to ``[T, N, *]``. See :class:`LIFNode`."""
+
+
+class MultiStepAdaptiveLIFNode(_MultiStep, AdaptiveLIFNode):
+    """Neuron with an adaptive threshold for a sequence, ``[T, N, *]``. See :class:`AdaptiveLIFNode`."""
+
+
+class MultiStepCUBALIFNode(_MultiStep, CUBALIFNode):
+    """Current-based LIF neuron for a sequence, ``[T, N, *]``. See :class:`CUBALIFNode`."""
+
+
+class MultiStepLINode(_MultiStep, LINode):
+    """Leaky integrator for a sequence: ``[T, N, *]`` to potentials ``[T, N, *]``. See :class:`LINode`."""

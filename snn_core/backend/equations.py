@@ -147,7 +147,7 @@ class Tape:
 
     def differentiate(self, seeds: Sequence[tuple[Symbol, Symbol]], wanted: Sequence[Symbol]) -> list[Symbol]:
         """Return the gradients to the symbols ``wanted``, given those of results."""
-        gradients: dict[str, Symbol] = {}
+        gradients: dict[str, Any] = {}
 
         def add(to: Symbol, gradient: Symbol) -> None:
             known = gradients.get(to.name)
@@ -189,7 +189,7 @@ def _select(condition: Symbol, a: Symbol, b: Symbol) -> Symbol:
     return tape.record("where", condition, tape.number(a), tape.number(b))
 
 
-def _of_larger(g: Symbol, larger: Symbol, a: Symbol, b: Symbol) -> tuple[Symbol, Symbol]:
+def _of_larger(g: Any, larger: Any, a: Any, b: Any) -> tuple[Symbol, Symbol]:
     """Return the gradients of max or min: whole to one of the two, half to each where they are equal."""
     zero = g.tape.zero
     half = _select(a == b, g / (g.tape.one + g.tape.one), zero)
@@ -247,7 +247,7 @@ def _clamp(x: Any, min: Any = None, max: Any = None) -> Symbol:
     return x if max is None else _METHODS["where"](x > max, max, x)
 
 
-def _power(x: Symbol, exponent: Any) -> Symbol:
+def _power(x: Any, exponent: Any) -> Symbol:
     if exponent not in (2, 3):
         raise NotScalarError(f"kernels know the powers 2 and 3, not {exponent}")
     return x * x if exponent == 2 else x * x * x

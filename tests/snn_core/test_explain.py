@@ -58,7 +58,7 @@ class DrawingIF(IF):
 def node(cell):
     class Node(IFNode):
         def cell(self, like):
-            return cell(*vars(super().cell(like)).values())
+            return cell(**vars(super().cell(like)))
 
     return Node()
 

@@ -18,13 +18,19 @@ from support_networks import (
 )
 from torch import nn
 
-from snn_core.functional import detach_net, reset_net
+from snn_core.functional import detach_net, explain, reset_net
 from snn_core.layer import ElementWiseRecurrentContainer, LinearRecurrentContainer, MultiStepContainer
 from snn_core.neuron import (
+    AdaptiveLIFNode,
+    CUBALIFNode,
     IFNode,
     LIFNode,
+    LINode,
+    MultiStepAdaptiveLIFNode,
+    MultiStepCUBALIFNode,
     MultiStepIFNode,
     MultiStepLIFNode,
+    MultiStepLINode,
     MultiStepParametricLIFNode,
     ParametricLIFNode,
     SpikingNeuron,
@@ -535,3 +541,259 @@ def test_parametric_lif_step_by_hand():
     node(torch.tensor([[1.0, 1.0]])).sum().backward()
     assert node.w.grad.shape == (2,)
     assert node.w.grad.all()
+
+
+# Thresholds, time constants and other numbers: fixed, one for each neuron, or trained. Everything that follows runs in
+# the readable loop.
+
+OPTIONS = [
+    pytest.param({}, id="hard"),
+    pytest.param({"v_reset": None, "refractory": 2}, id="soft, refractory"),
+    pytest.param({"v_reset": "none", "detach_reset": True}, id="none"),
+    pytest.param({"v_reset": -0.5, "v_threshold": [0.5, 1.0, 1.5], "refractory": 1}, id="per neuron"),
+]
+PAIRS = [
+    pytest.param(IFNode, MultiStepIFNode, id="IF"),
+    pytest.param(LIFNode, MultiStepLIFNode, id="LIF"),
+    pytest.param(ParametricLIFNode, MultiStepParametricLIFNode, id="PLIF"),
+    pytest.param(AdaptiveLIFNode, MultiStepAdaptiveLIFNode, id="ALIF"),
+    pytest.param(CUBALIFNode, MultiStepCUBALIFNode, id="CUBA-LIF"),
+]
+every_pair = pytest.mark.parametrize(("single", "multi"), PAIRS)
+every_option = pytest.mark.parametrize("options", OPTIONS)
+
+
+@every_pair
+@every_option
+def test_new_options_in_steps_in_a_sequence_and_in_two(single, multi, options):
+    x_seq = random_currents(9, 4, 3)
+    one, whole, pieces = single(**options), multi(**options), multi(**options)
+    expected = output_and_gradients(lambda x: step_by_step(one, x), x_seq)
+    found = output_and_gradients(whole, x_seq)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
+    assert 0 < expected[0].mean() < 1
+    with torch.no_grad():
+        assert torch.equal(torch.cat([pieces(x_seq[:4]), pieces(x_seq[4:])]), expected[0])
+    assert {name for name in pieces.states if getattr(pieces, name) is None} == set()
+    assert ("refractory_left" in pieces.states) == bool(options.get("refractory"))
+    twin = pickle.loads(pickle.dumps(pieces))
+    assert torch.equal(twin(x_seq), pieces(x_seq))
+    pieces.reset()
+    assert {getattr(pieces, name) for name in pieces.states} == {None}
+    assert torch.equal(pieces(x_seq), expected[0])
+
+
+@every_pair
+@every_option
+def test_new_options_inside_containers(single, multi, options):
+    x_seq = random_currents(9, 4, 3)
+    for build in (
+        lambda: ElementWiseRecurrentContainer(single(**options), torch.add),
+        lambda: LinearRecurrentContainer(single(**options), 3, 3).double(),
+    ):
+        torch.manual_seed(0)
+        one = build()
+        torch.manual_seed(0)
+        other = build()
+        assert torch.equal(MultiStepContainer(one)(x_seq), step_by_step(other, x_seq))
+
+
+@every_pair
+def test_threshold_of_each_neuron(single, multi):
+    """Equals neurons of their own."""
+    x_seq, thresholds = random_currents(9, 4, 3), [0.5, 1.0, 2.0]
+    found = multi(v_threshold=thresholds)(x_seq)
+    for at, threshold in enumerate(thresholds):
+        alone = multi(v_threshold=threshold, backend="torch")
+        assert torch.equal(found[:, :, at], alone(x_seq[:, :, at].contiguous()))
+
+
+@every_pair
+@pytest.mark.parametrize("values", [1.0, [0.5, 1.0, 1.5]])
+def test_threshold_that_is_trained(single, multi, values):
+    parameter = nn.Parameter(torch.tensor(values))
+    node = multi(v_threshold=parameter)
+    assert node.v_threshold is parameter
+    assert "v_threshold" in node.state_dict()
+    x_seq = random_currents(9, 4, 3).float()
+    spikes = node(x_seq)
+    assert torch.equal(spikes, multi(v_threshold=values, backend="torch")(x_seq))
+    spikes.sum().backward()
+    assert parameter.grad.shape == parameter.shape
+    assert (parameter.grad < 0).all()
+
+
+def test_gradient_of_a_trained_threshold_by_hand():
+    """h = 1.5 fires; d s / d threshold = -g(0.5), and v = h - s threshold gives -1 + threshold g(0.5)."""
+    threshold = nn.Parameter(torch.tensor(1.0, dtype=torch.float64))
+    node = IFNode(v_threshold=threshold, v_reset=None)
+    s = node(torch.tensor([1.5], dtype=torch.float64))
+    g = sigmoid_slope(0.5)
+    assert torch.autograd.grad(s.sum(), threshold, retain_graph=True)[0].item() == pytest.approx(-g)
+    assert torch.autograd.grad(node.v.sum(), threshold)[0].item() == pytest.approx(-1 + g)
+
+
+TAUS = [
+    pytest.param(MultiStepLIFNode, "tau", "w", id="LIF"),
+    pytest.param(MultiStepAdaptiveLIFNode, "tau", "w", id="ALIF"),
+    pytest.param(MultiStepAdaptiveLIFNode, "tau_adaptation", "w_adaptation", id="ALIF's adaptation"),
+    pytest.param(MultiStepCUBALIFNode, "tau", "w", id="CUBA-LIF"),
+    pytest.param(MultiStepCUBALIFNode, "tau_synapse", "w_synapse", id="CUBA-LIF's current"),
+    pytest.param(MultiStepLINode, "tau", "w", id="LI"),
+]
+every_tau = pytest.mark.parametrize(("neuron", "name", "kept"), TAUS)
+
+
+@every_tau
+@pytest.mark.parametrize("decay_input", [True, False])
+def test_time_constant_fixed_of_each_neuron_and_trained(neuron, name, kept, decay_input):
+    x_seq, taus = random_currents(9, 4, 3), [2.0, 4.0, 8.0]
+    options = {"decay_input": decay_input, "backend": "torch"}
+    fixed = neuron(**options, **{name: torch.tensor(taus, dtype=torch.float64)})
+    trained = neuron(**options, **{name: nn.Parameter(torch.tensor(taus, dtype=torch.float64))})
+    y_seq = fixed(x_seq)
+    for at, tau in enumerate(taus):
+        assert torch.equal(y_seq[:, :, at], neuron(**options, **{name: tau})(x_seq[:, :, at]))
+    assert (fixed.state_dict().keys(), trained.state_dict().keys()) == ({name}, {kept})
+    assert not list(fixed.parameters())
+    torch.testing.assert_close(getattr(trained, name), getattr(fixed, name), rtol=1e-14, atol=0)
+    torch.testing.assert_close(trained(x_seq), y_seq, rtol=1e-12, atol=1e-14)
+    trained(x_seq).sum().backward()
+    assert getattr(trained, kept).grad.all()
+    getattr(trained, kept).data.fill_(3.0)
+    assert (getattr(trained, name) > 1).all()
+
+
+def test_trained_tau_of_the_lif_neuron_is_that_of_the_parametric_one():
+    x_seq = random_currents(9, 4, 3).float()
+    one, other = MultiStepLIFNode(nn.Parameter(torch.tensor(2.5))), MultiStepParametricLIFNode(2.5)
+    results = [output_and_gradients(node, x_seq, [node.w]) for node in (one, other)]
+    assert all_equal(*results)
+    other.load_state_dict(one.state_dict())
+    assert other.tau.item() == pytest.approx(2.5)
+
+
+def test_beta_of_each_neuron_and_trained():
+    x_seq = 2 + random_currents(9, 4, 2)
+    beta = nn.Parameter(torch.tensor([0.0, 2.0], dtype=torch.float64))
+    spikes = MultiStepAdaptiveLIFNode(beta=beta)(x_seq)
+    assert torch.equal(spikes[..., 0], MultiStepLIFNode(backend="torch")(x_seq[..., 0]))
+    assert spikes[..., 1].sum() < spikes[..., 0].sum()
+    spikes.sum().backward()
+    assert beta.grad.all()
+
+
+def test_neuron_fires_less_as_it_adapts():
+    spikes = MultiStepAdaptiveLIFNode(tau_adaptation=50.0, beta=0.5)(torch.full((40, 1), 3.0)).flatten()
+    assert spikes[:10].sum() > spikes[-10:].sum() > 0
+
+
+@pytest.mark.parametrize(
+    "options", [{"refractory": 1}, {"v_reset": "none"}, {"v_threshold": [1.0, 2.0]}], ids=str
+)
+def test_options_are_fused(options):
+    (decision,) = explain(MultiStepIFNode(**options), torch.zeros(3, 2, 2))
+    assert decision.fused
+
+
+def test_record_of_neurons_with_more_than_one_state():
+    node = MultiStepCUBALIFNode(
+        tau_synapse=2.0, v_threshold=9.0, decay_input=False, store_v_seq=True, refractory=1
+    )
+    node(torch.tensor([[2.0], [0.0]]))
+    assert node.v_seq.tolist() == [[2.0], [2.0]]
+    assert node.i.tolist() == [1.0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_longest_refractory_period_in_half_precision(dtype):
+    node = MultiStepIFNode(refractory=256)
+    assert node(torch.ones(259, 1, dtype=dtype)).flatten().nonzero().flatten().tolist() == [0, 257]
+
+
+# What is refused of them
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: IFNode(v_threshold=[1.0, math.nan]), r"v_threshold must be finite, got \[1.0, nan\]"),
+        (
+            lambda: IFNode(v_threshold=[]),
+            r"v_threshold must be a number or one .* each neuron, got shape \[0\]",
+        ),
+        (lambda: IFNode(v_threshold=[1.0, 0.0]), r"v_reset must be below v_threshold=\[1.0, 0.0\], got 0.0"),
+        (lambda: IFNode(refractory=-1), "refractory must be at least 0, got -1"),
+        (lambda: IFNode(refractory=257), "refractory must be at most 256, got 257"),
+        (lambda: LIFNode([2.0, 1.0]), r"tau must be above 1 time step, got \[2.0, 1.0\]"),
+        (lambda: AdaptiveLIFNode(tau_adaptation=1.0), "tau_adaptation must be above 1 time step, got 1.0"),
+        (lambda: AdaptiveLIFNode(beta=math.inf), "beta must be a finite number, got inf"),
+        (lambda: CUBALIFNode(tau_synapse=0.5), "tau_synapse must be above 1 time step, got 0.5"),
+        (lambda: LINode(nn.Parameter(torch.tensor(0.5))), "tau must be above 1 time step, got 0.5"),
+        (lambda: LINode(backend="gpu"), "backend must be one of .*, got 'gpu'"),
+    ],
+)
+def test_wrong_number_of_the_new_options_is_named(build, message):
+    with pytest.raises(ValueError, match=f"^(\\w+: )?{message}$"):
+        build()
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: IFNode(v_reset="None"), "IFNode: v_reset must be a number, got 'None'"),
+        (
+            lambda: IFNode(v_threshold=["a"]),
+            "IFNode: v_threshold must be a number or one number for each neuron, got",
+        ),
+        (
+            lambda: IFNode(v_threshold=torch.ones(2, requires_grad=True) * 2),
+            r"IFNode: v_threshold is a tensor with a gradient: write nn.Parameter\(...\) to train it",
+        ),
+        (
+            lambda: IFNode(v_threshold=torch.tensor([True])),
+            "v_threshold must be a number or one .* dtype torch.bool",
+        ),
+        (lambda: IFNode(refractory=1.0), "refractory must be a whole number, got 1.0"),
+        (lambda: AdaptiveLIFNode(nosuch=1), "nosuch"),
+    ],
+)
+def test_wrong_kind_of_the_new_options_is_named(build, message):
+    with pytest.raises(TypeError, match=message):
+        build()
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: IFNode(v_threshold=[1.0] * 4),
+        lambda: LIFNode([2.0] * 4),
+        lambda: LIFNode(nn.Parameter(torch.full((4,), 2.0))),
+        lambda: AdaptiveLIFNode(beta=[1.0] * 4),
+        lambda: CUBALIFNode(tau_synapse=[2.0] * 4),
+        lambda: LINode([2.0] * 4),
+    ],
+)
+@pytest.mark.parametrize("shape", [(2, 3), (4,), (2, 4, 1)])
+def test_numbers_for_each_neuron_must_fit_a_step(build, shape):
+    found = rf"has shape \[4\], so a time step must have shape \[N, 4\], got {list(shape)}"
+    with pytest.raises(ValueError, match=found.replace("got [", r"got \[")):
+        build()(torch.zeros(shape))
+    with pytest.raises(ValueError, match="so a time step must have shape"):
+        build().forward_sequence(torch.zeros(5, *shape))
+    assert build()(torch.zeros(2, 4)).shape == (2, 4)
+
+
+def test_thresholds_of_another_size_are_not_loaded():
+    saved = IFNode(v_threshold=[1.0, 2.0]).state_dict()
+    with pytest.raises(RuntimeError, match=r"size mismatch for v_threshold: \[2\] saved, \[\] here"):
+        IFNode(v_threshold=torch.tensor(1.0)).load_state_dict(saved)
+
+
+def test_repr_shows_what_is_trained_and_what_each_neuron_has():
+    node = AdaptiveLIFNode([2.0, 3.0], nn.Parameter(torch.tensor(5.0)), refractory=2, v_reset="none")
+    assert repr(node).splitlines()[1] == (
+        "  v_threshold=1.0, v_reset=none, detach_reset=False, refractory=2, tau=<[2]>, decay_input=True, "
+        "tau_adaptation=5.0 (trained), beta=0.2"
+    )
+    assert repr(MultiStepLINode()) == "MultiStepLINode(tau=2.0, decay_input=True, backend=auto)"

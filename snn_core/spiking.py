@@ -1,0 +1,163 @@
+"""What neurons share: the parameters, the state and the record of those that fire, the leak of those that leak."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from snn_core import surrogate
+from snn_core.backend.decisions import loop
+from snn_core.backend.plan import Part
+from snn_core.cells import Reset
+from snn_core.checks import Like, check_flag, check_number, check_whole
+from snn_core.parameters import Numbers, NumbersModule
+
+__all__ = ["SpikingNeuron"]
+
+#: Most steps of a refractory period: bf16 counts to it exactly.
+LONGEST_REFRACTORY = 256
+
+
+class NotRecordedError(AttributeError, RuntimeError):
+    """There is no record to return. An AttributeError, so that inspection of a module passes over it."""
+
+
+class SpikingNeuron(NumbersModule):
+    """Base of all neurons that fire: the parameters and the state that they share.
+
+    Args:
+        v_threshold: membrane potential from which the neuron fires, one of :data:`~snn_core.parameters.Numbers`.
+        v_reset: value after a spike (hard reset), where the neuron rests, too; None for the soft reset, which subtracts
+            the threshold; or ``"none"`` for no reset. Without a hard reset the neuron rests at 0.
+        surrogate_function: maps ``h - v_threshold`` to spikes and defines the gradient.
+        detach_reset: whether the gradient through the spike is cut in the reset.
+        store_v_seq: record v[t] of every step since the last reset in :attr:`v_seq`. This also works inside a
+            recurrent container: ask the container's ``sub_module`` for its ``v_seq``.
+        backend: how sequences run, one of :data:`snn_core.backend.BACKENDS`.
+        refractory: steps after a spike in which the neuron neither charges nor fires, 256 at most; v keeps the value
+            that the reset gave it, and synaptic currents and adaptation go on, as in Norse's ``LIFRefrac``. A spike
+            that the period forces to 0 has no gradient, while that of v passes.
+
+    Attributes:
+        v: membrane potential ``[N, *]``; None before the first step. May be set, to a tensor, to start elsewhere.
+        refractory_left: steps that are left of the refractory period, a state of neurons that have one.
+
+    Raises:
+        TypeError: a number or a flag that is none, or ``surrogate_function`` is a class or cannot be called.
+        ValueError: a number that is not finite, ``v_reset >= v_threshold``, ``refractory`` out of its range, or an
+            unknown backend; from ``forward``, numbers for each neuron that do not fit the shape of a step.
+    """
+
+    states: tuple[str, ...] = ("v",)
+
+    def __init__(
+        self,
+        v_threshold: Numbers = 1.0,
+        v_reset: Reset = 0.0,
+        surrogate_function: nn.Module | None = None,
+        detach_reset: bool = False,
+        store_v_seq: bool = False,
+        backend: str = "auto",
+        *,
+        refractory: int = 0,
+    ) -> None:
+        super().__init__(backend)
+        name = type(self).__name__
+        self.keep("v_threshold", v_threshold)
+        self.v_reset: Reset = "none"
+        if not (isinstance(v_reset, str) and v_reset == "none"):
+            self.v_reset = None if v_reset is None else check_number(f"{name}: v_reset", v_reset)
+        lowest = self.v_threshold.min() if isinstance(self.v_threshold, Tensor) else self.v_threshold
+        if isinstance(self.v_reset, float) and bool(lowest <= self.v_reset):
+            raise ValueError(f"{name}: v_reset must be below v_threshold={v_threshold}, got {v_reset}")
+        self.refractory = check_whole(f"{name}: refractory", refractory, 0, LONGEST_REFRACTORY)
+        if self.refractory:
+            self.states = (*self.states, "refractory_left")
+            self.register_state("refractory_left")
+        if isinstance(surrogate_function, type):
+            given = surrogate_function.__name__
+            raise TypeError(
+                f"{name}: surrogate_function must be an instance, got the class {given}: write {given}()"
+            )
+        if not (surrogate_function is None or callable(surrogate_function)):
+            given = type(surrogate_function).__name__
+            raise TypeError(f"{name}: surrogate_function must be a function of a tensor, got {given}")
+        self.surrogate_function = surrogate.Sigmoid() if surrogate_function is None else surrogate_function
+        self.detach_reset = check_flag(f"{name}: detach_reset", detach_reset)
+        self.store_v_seq = check_flag(f"{name}: store_v_seq", store_v_seq)
+        self._v_records: list[Tensor] = []
+
+    def _keep(self, state: tuple[Tensor, ...], y: Tensor) -> None:
+        super()._keep(state, y)
+        if self.store_v_seq:
+            self._v_records.append(state[0].unsqueeze(0))
+
+    def _loop(self, x_seq: Tensor, like: Like) -> Tensor:
+        if not self.store_v_seq:
+            return super()._loop(x_seq, like)
+        return torch.stack([SpikingNeuron.forward(self, x) for x in x_seq])
+
+    def part(self, like: Like) -> Part | None:
+        if self.store_v_seq:
+            return loop("store_v_seq keeps v of every step")
+        return super().part(like)
+
+    def _fire(self, like: Tensor | Like) -> dict[str, Any]:
+        """Return the fields that the cells of all these neurons have."""
+        return {
+            "v_threshold": self.number("v_threshold", like),
+            "v_reset": self.v_reset,
+            "surrogate_function": self.surrogate_function,
+            "detach_reset": self.detach_reset,
+            "refractory": self.refractory,
+        }
+
+    @property
+    def v_seq(self) -> Tensor:
+        """Membrane potential v[t] of every step since the last reset, ``[T, N, *]``.
+
+        Raises:
+            NotRecordedError: nothing was recorded.
+        """
+        if not self._v_records:
+            raise AttributeError("v_seq")  # __getattr__ explains it
+        return torch.cat(self._v_records)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "v_seq":
+            fix = "no step since reset" if self.store_v_seq else "build the neuron with store_v_seq=True"
+            raise NotRecordedError(f"{type(self).__name__}: v_seq was not recorded: {fix}")
+        return super().__getattr__(name)
+
+    def reset(self) -> None:
+        super().reset()
+        self._v_records = []
+
+    def _map_state(self, function: Callable[[Tensor], Tensor]) -> None:
+        super()._map_state(function)
+        self._v_records = [function(v) for v in self._v_records]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return super().__getstate__() | {"_v_records": [v.detach() for v in self._v_records]}
+
+    def extra_repr(self) -> str:
+        shown = f"{self.shown('v_threshold')}, v_reset={self.v_reset}, detach_reset={self.detach_reset}"
+        return f"{shown}, refractory={self.refractory}" if self.refractory else shown
+
+
+class Leaky(NumbersModule):
+    """What neurons with a membrane time constant share."""
+
+    def _keep_leak(self, tau: Numbers, decay_input: bool) -> None:
+        self.keep_tau("tau", tau)
+        self.decay_input = check_flag(f"{type(self).__name__}: decay_input", decay_input)
+
+    def _leak(self, like: Tensor | Like) -> dict[str, Any]:
+        return {"inv_tau": self.inv_tau("tau", like), "decay_input": self.decay_input}
+
+    def extra_repr(self) -> str:
+        own = f"{self.shown('tau')}, decay_input={self.decay_input}"
+        return ", ".join(filter(None, (super().extra_repr(), own)))

@@ -1,0 +1,162 @@
+"""The equations of cells, worked out by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from snn_core.cells import (
+    CUBALIF,
+    IF,
+    LI,
+    LIF,
+    AdaptiveLIF,
+    DoubleExponential,
+    ParametricLIF,
+    lif_charge,
+    reset,
+    rest,
+)
+from snn_core.surrogate import Sigmoid
+
+
+def numbers(*values: float) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def run(cell, inputs: list[float]) -> list[list[float]]:
+    """Return the outputs, and each state after every step, of one neuron."""
+    state = tuple(numbers(first) for first in cell.initial)
+    found = []
+    for x in inputs:
+        y, state = cell.step(numbers(x), state)
+        found.append([y.item(), *(value.item() for value in state)])
+    return [list(column) for column in zip(*found, strict=True)]
+
+
+FIRE = {"v_threshold": 1.0, "v_reset": 0.0, "surrogate_function": Sigmoid(), "detach_reset": False}
+
+
+def fire(**changed) -> dict:
+    return FIRE | changed
+
+
+@pytest.mark.parametrize(("v_reset", "expected"), [(0.0, 0.0), (-0.5, -0.5), (None, 0.0), ("none", 0.0)])
+def test_where_a_neuron_rests(v_reset, expected):
+    assert rest(v_reset) == expected
+    assert IF(**fire(v_reset=v_reset)).initial == (expected,)
+
+
+def test_each_reset():
+    h, s = numbers(1.5, 0.5), numbers(1, 0)
+    assert reset(h, s, 1.0, -0.5, False).tolist() == [-0.5, 0.5]
+    assert reset(h, s, 1.0, None, False).tolist() == [0.5, 0.5]
+    assert reset(h, s, 1.0, "none", False).tolist() == [1.5, 0.5]
+    assert reset(h, s, numbers(1.25, 0.25), None, False).tolist() == [0.25, 0.5]
+
+
+def test_without_a_reset_the_neuron_rests_at_0_and_goes_on_firing():
+    # h = 1, 0.75 (v decays by 1/4 to 0), 0.75 + (2 - 0.75) / 4 = 1.0625
+    cell = LIF(**fire(v_reset="none"), tau=4.0, decay_input=True)
+    s, v = run(cell, [4.0, 0.0, 2.0])
+    assert (s, v) == ([1, 0, 1], [1.0, 0.75, 1.0625])
+
+
+@pytest.mark.parametrize("decay_input", [True, False])
+@pytest.mark.parametrize("v_reset", [0.0, -0.5, None, "none"])
+def test_a_charge_of_tau_is_that_of_its_inverse(v_reset, decay_input):
+    x, v = numbers(3.0, -1.0), numbers(0.25, 0.75)
+    cell = ParametricLIF(**fire(v_reset=v_reset), inv_tau=0.25, decay_input=decay_input)
+    expected = lif_charge(x, v, 4.0, v_reset, decay_input)
+    at = -0.5 if v_reset == -0.5 else 0.0
+    by_hand = v + (x - v + at) / 4 if decay_input else v - (v - at) / 4 + x
+    assert torch.equal(cell.charge(x, v), expected)
+    torch.testing.assert_close(expected, by_hand, rtol=0, atol=1e-15)
+
+
+def test_refractory_steps_neither_charge_nor_fire():
+    # Soft reset: h = 1.5 fires and leaves 0.5; two steps pass; 0.5 + 0.25; 0.75 + 0.5 fires and leaves 0.25.
+    cell = IF(**fire(v_reset=None), refractory=2)
+    assert cell.initial == (0.0, 0.0)
+    s, v, left = run(cell, [1.5, 9.0, 9.0, 0.25, 0.5, 9.0])
+    assert s == [1, 0, 0, 0, 1, 0]
+    assert v == [0.5, 0.5, 0.5, 0.75, 0.25, 0.25]
+    assert left == [2, 1, 0, 0, 2, 1]
+
+
+def test_gradient_in_a_refractory_period():
+    """v passes it unchanged; the spike that is forced to 0, and the input that charges nothing, have none."""
+    cell = IF(**fire(detach_reset=True), refractory=1)
+    x, v = numbers(9.0).requires_grad_(), numbers(0.25).requires_grad_()
+    s, (after, left) = cell.step(x, (v, numbers(1.0)))
+    assert (s.item(), after.item(), left.item()) == (0.0, 0.25, 0.0)
+    assert torch.autograd.grad(after, [x, v], retain_graph=True) == (0, 1)
+    assert torch.autograd.grad(s, [x, v]) == (0, 0)
+    s, (_, left) = cell.step(numbers(2.0).requires_grad_(), (numbers(0.0), numbers(0.0)))
+    assert s == 1
+    assert not left.requires_grad
+
+
+def test_adaptive_threshold_by_hand():
+    # Thresholds 1, 1 + 0.5 * 1, 1 + 0.5 * 0.5, 1 + 0.5 * 1.25; each h is x, as 1/tau = 1 forgets v.
+    cell = AdaptiveLIF(**FIRE, inv_tau=1.0, rho=0.5, beta=0.5)
+    s, _, a = run(cell, [1.0, 1.4, 1.25, 1.6])
+    assert s == [1, 0, 1, 0]
+    assert a == [1.0, 0.5, 1.25, 0.625]
+
+
+def test_soft_reset_subtracts_the_threshold_that_was_crossed():
+    # 1/tau = 1/2: h = 1 fires and leaves 0; h = 2 crosses 1.5 and leaves 0.5.
+    cell = AdaptiveLIF(**fire(v_reset=None), inv_tau=0.5, rho=0.5, beta=0.5)
+    s, v, _ = run(cell, [2.0, 4.0])
+    assert (s, v) == ([1, 1], [0.0, 0.5])
+
+
+def test_a_forced_spike_does_not_adapt():
+    cell = AdaptiveLIF(**FIRE, inv_tau=1.0, rho=0.5, beta=0.0, refractory=1)
+    assert cell.initial == (0.0, 0.0, 0.0)
+    s, _, a, left = run(cell, [2.0, 2.0, 2.0])
+    assert (s, a, left) == ([1, 0, 1], [1.0, 0.5, 1.25], [1, 0, 1])
+
+
+@pytest.mark.parametrize(("decay_input", "v"), [(True, [0.5, 0.625, 0.5625]), (False, [2.0, 2.5, 2.375])])
+def test_current_charges_the_membrane(decay_input, v):
+    # i = 2, 1, 0.5; v = 0.75 v + i / 4 or + i: 0.5, 0.375 + 0.25, 0.46875 + 0.125 (and 4 times as much)
+    v[2] = 0.59375 if decay_input else 2.375
+    cell = CUBALIF(**fire(v_threshold=9.0), inv_tau=0.25, decay_input=decay_input, decay=0.5)
+    s, found, i = run(cell, [2.0, 0.0, 0.0])
+    assert (s, found, i) == ([0, 0, 0], v, [2.0, 1.0, 0.5])
+
+
+def test_current_goes_on_in_a_refractory_period():
+    cell = CUBALIF(**fire(), inv_tau=0.5, decay_input=False, decay=0.5, refractory=1)
+    s, v, i, _ = run(cell, [1.0, 0.5, 0.0])  # the last charge: 0 + 0.5
+    assert (s, v, i) == ([1, 0, 0], [0.0, 0.0, 0.5], [1.0, 1.0, 0.5])
+
+
+@pytest.mark.parametrize(("decay_input", "v"), [(True, [0.5, 0.375, 0.53125]), (False, [2.0, 1.5, 2.125])])
+def test_leaky_integrator_by_hand(decay_input, v):
+    assert run(LI(0.25, decay_input), [2.0, 0.0, 1.0]) == [v, v]
+
+
+def test_double_exponential_by_hand():
+    y, rise, decay = run(DoubleExponential(0.5, 0.75, 2.0), [1.0, 0.0, 1.0])
+    assert rise == [1.0, 0.5, 1.25]
+    assert decay == [1.0, 0.75, 1.5625]
+    assert y == [0.0, 0.5, 0.625]
+
+
+def test_numbers_for_each_neuron_of_a_sample():
+    cell = AdaptiveLIF(
+        **fire(v_threshold=numbers(1.0, 2.0)),
+        inv_tau=numbers(1.0, 0.5),
+        rho=numbers(0.5, 0.0),
+        beta=numbers(1.0, 2.0),
+    )
+    s, (v, a) = cell.step(
+        torch.full((3, 2), 3.0, dtype=torch.float64), (torch.zeros(3, 2), torch.zeros(3, 2))
+    )
+    assert s.tolist() == [[1, 0]] * 3
+    assert v.tolist() == [[0, 1.5]] * 3
+    assert a.tolist() == [[1, 0]] * 3

@@ -1,0 +1,192 @@
+"""Synapses with state: their currents, their time constants for each channel, and what is refused."""
+
+from __future__ import annotations
+
+import math
+import pickle
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support_networks import output_and_gradients, random_spikes, step_by_step
+from torch import nn
+
+from snn_core import layer, synapse
+from snn_core.functional import reset_net, scan
+from snn_core.layer import MultiStepContainer
+from snn_core.neuron import LINode
+from snn_core.synapse import DoubleExponentialSynapse, LowPassSynapse, StatefulSynapse, SynapseFilter
+
+KINDS = [
+    pytest.param(SynapseFilter, ["tau"], id="filter"),
+    pytest.param(LowPassSynapse, ["tau"], id="low pass"),
+    pytest.param(DoubleExponentialSynapse, ["tau_rise", "tau_decay"], id="double exponential"),
+]
+every_kind = pytest.mark.parametrize(("kind", "names"), KINDS)
+
+
+def impulse(steps: int) -> torch.Tensor:
+    x_seq = torch.zeros(steps, 1, 1, dtype=torch.float64)
+    x_seq[0] = 1
+    return x_seq
+
+
+def test_layer_has_the_synapse_filter_under_its_name():
+    assert layer.SynapseFilter is synapse.SynapseFilter
+
+
+def test_low_pass_decays_in_a_step_with_a_spike_too():
+    current = scan(torch.tensor([[1.0], [1.0], [0.0]]), LowPassSynapse(tau=4.0))
+    assert current.flatten().tolist() == [1.0, 1.75, 1.3125]
+
+
+def test_low_pass_is_a_leaky_integrator_of_the_whole_input():
+    x_seq = random_spikes(9, 4, 3)
+    assert torch.equal(scan(x_seq, LowPassSynapse(4.0)), scan(x_seq, LINode(4.0, decay_input=False)))
+
+
+def test_double_exponential_peaks_at_1():
+    # p = 3/4, q = 1/2: p^n - q^n = 0, 1/4, 5/16, 19/64, 65/256, the largest for n = 2
+    current = scan(impulse(5), DoubleExponentialSynapse(2.0, 4.0).double())
+    assert current.flatten().tolist() == pytest.approx([0.0, 0.8, 1.0, 0.95, 0.8125], rel=1e-15)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.floats(1.01, 40), st.floats(1.05, 6))
+def test_double_exponential_peaks_at_1_for_any_time_constants(tau_rise, ratio):
+    rise, decay = (torch.tensor(tau, dtype=torch.float64) for tau in (tau_rise, tau_rise * ratio))
+    one = DoubleExponentialSynapse(2.0, 4.0).double()
+    one.fixed_tau_rise, one.fixed_tau_decay = rise, decay
+    current = scan(impulse(200), one)
+    assert current.max().item() == pytest.approx(1, abs=1e-9)
+    assert (current >= 0).all()
+
+
+def test_double_exponential_time_constants_stay_in_order():
+    """Whatever their parameters become; and both are what was given at first."""
+    one = DoubleExponentialSynapse([2.0, 3.0], [4.0, 30.0], learnable=True)
+    torch.testing.assert_close(one.tau_rise, torch.tensor([2.0, 3.0]))
+    torch.testing.assert_close(one.tau_decay, torch.tensor([4.0, 30.0]))
+    for rise, decay in ((-9.0, 4.0), (99.0, -2.0), (4.0, 4.0), (-99.0, 4.0)):
+        one.w_rise.data.fill_(rise)
+        one.w_decay.data.fill_(decay)
+        assert (one.tau_rise >= 1).all()
+        assert (one.tau_rise < one.tau_decay).all()
+        reset_net(one)
+        current = scan(impulse(30).expand(30, 1, 2).float(), one)
+        assert current.amax(0).flatten().tolist() == pytest.approx([1, 1], rel=2e-3)
+        (gradient,) = torch.autograd.grad(current.sum(), one.w_decay)
+        assert gradient.isfinite().all()
+    assert dict(one.named_parameters()).keys() == {"w_rise", "w_decay"}
+
+
+def test_double_exponential_of_one_rise_and_several_decays():
+    one = DoubleExponentialSynapse(2.0, [4.0, 8.0], learnable=True)
+    assert one.tau_rise.tolist() == pytest.approx([2.0, 2.0])
+    expected = [scan(impulse(9).float(), DoubleExponentialSynapse(2.0, tau)) for tau in (4.0, 8.0)]
+    found = scan(impulse(9).float().expand(9, 1, 2), one)
+    torch.testing.assert_close(found, torch.cat(expected, dim=-1))
+
+
+@every_kind
+def test_each_channel_has_its_own_time_constants(kind, names):
+    x_seq = random_spikes(9, 2, 3, 4, 5)
+    taus = {name: [2.0 + k + 7 * (name == "tau_decay") for k in range(3)] for name in names}
+    found = scan(x_seq, kind(**taus).double())
+    for channel in range(3):
+        alone = kind(**{name: values[channel] for name, values in taus.items()}).double()
+        torch.testing.assert_close(found[:, :, channel], scan(x_seq[:, :, channel], alone))
+
+
+@every_kind
+@pytest.mark.parametrize("learnable", [False, True])
+def test_sequence_equals_steps_and_goes_on(kind, names, learnable):
+    x_seq = random_spikes(9, 4, 3)
+    one, other, pieces = (kind(learnable=learnable, backend="torch").double() for _ in range(3))
+    expected = output_and_gradients(lambda x: step_by_step(one, x), x_seq, one.parameters())
+    found = output_and_gradients(MultiStepContainer(other), x_seq, other.parameters())
+    for ours, by_steps in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, by_steps, rtol=1e-12, atol=1e-13)
+    assert all(gradient.any() for gradient in found[1:])
+    with torch.no_grad():
+        assert torch.equal(torch.cat([scan(x_seq[:4], pieces), scan(x_seq[4:], pieces)]), expected[0])
+    twin = pickle.loads(pickle.dumps(pieces))
+    assert torch.equal(twin(x_seq[0]), pieces(x_seq[0]))
+    reset_net(pieces)
+    assert all(getattr(pieces, name) is None for name in pieces.states)
+
+
+@every_kind
+def test_learnable_time_constants_give_the_same_at_first(kind, names):
+    x_seq = random_spikes(9, 4, 3).float()
+    fixed, trained = kind(), kind(learnable=True)
+    torch.testing.assert_close(scan(x_seq, trained), scan(x_seq, fixed), rtol=1e-5, atol=1e-6)
+    for name in names:
+        torch.testing.assert_close(getattr(trained, name), getattr(fixed, name))
+    assert not list(fixed.parameters())
+    assert len(list(trained.parameters())) == len(names)
+    assert len(fixed.state_dict()) == len(names)
+
+
+@every_kind
+def test_an_nn_parameter_asks_for_training(kind, names):
+    taus = {name: 2.0 + k for k, name in enumerate(names)}
+    one = kind(**taus | {names[0]: nn.Parameter(torch.tensor(2.0))})
+    assert one.learnable
+    assert len(list(one.parameters())) == len(names)
+
+
+@every_kind
+def test_names_are_those_that_weights_are_saved_under(kind, names):
+    assert {f"fixed_{name}" for name in names} == kind().state_dict().keys()
+    assert {name.replace("tau", "w") for name in names} == kind(learnable=True).state_dict().keys()
+
+
+@every_kind
+def test_numbers_of_another_size_are_not_loaded(kind, names):
+    saved = kind(**{name: [2.0 + k] * 3 for k, name in enumerate(names)}).state_dict()
+    with pytest.raises(RuntimeError, match=r"size mismatch for fixed_tau\w*: \[3\] saved, \[\] here"):
+        kind().load_state_dict(saved)
+
+
+@every_kind
+def test_wrong_time_constant_is_named(kind, names):
+    for name in names:
+        for tau, message in (
+            (1.0, "must be finite and above 1 time step, got 1.0"),
+            (math.nan, "must be finite and above 1 time step, got nan"),
+            ([[2.0]], r"must be a number or one number for each channel, got shape \[1, 1\]"),
+        ):
+            with pytest.raises(ValueError, match=f"^{kind.__name__}: {name} {message}$"):
+                kind(**{name: tau})
+
+
+@pytest.mark.parametrize(("rise", "decay"), [(4.0, 4.0), (5.0, 4.0), ([2.0, 9.0], 4.0)])
+def test_rise_must_be_faster_than_decay(rise, decay):
+    with pytest.raises(ValueError, match=r"tau_rise must be below tau_decay, .* got .* and 4\.0$"):
+        DoubleExponentialSynapse(rise, decay)
+
+
+def test_both_have_as_many_channels():
+    with pytest.raises(ValueError, match=r"tau_rise has 2 channels, tau_decay 3$"):
+        DoubleExponentialSynapse([2.0, 2.0], [4.0, 4.0, 4.0])
+
+
+@every_kind
+def test_wrong_number_of_channels_is_named(kind, names):
+    taus = {name: [2.0 + k] * 3 for k, name in enumerate(names)}
+    message = r"has 3 channels, so a time step must have shape \[N, 3, \*\], got \[2, 4\]"
+    with pytest.raises(ValueError, match=f"^{kind.__name__}: tau.* {message}$"):
+        kind(**taus)(torch.zeros(2, 4))
+
+
+def test_base_class_has_no_equation():
+    with pytest.raises(NotImplementedError):
+        StatefulSynapse(tau=2.0)(torch.zeros(1))
+
+
+def test_repr():
+    assert repr(DoubleExponentialSynapse(2.0, [4.0, 8.0])) == (
+        "DoubleExponentialSynapse(tau_rise=2.0, tau_decay=<2 channels>, learnable=False)"
+    )
