@@ -12,6 +12,7 @@ import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -68,6 +69,45 @@ def check_taus(name: str, value: Any) -> Tensor:
     if not bool(((taus > 1) & taus.isfinite()).all()):
         raise ValueError(f"{name} must be finite and above 1 time step, got {value}")
     return taus
+
+
+def check_numbers(
+    name: str, value: Any, lowest: float = -math.inf, highest: float = math.inf
+) -> float | Tensor:
+    """Return what is given for a parameter: one number, or several, fixed or trained.
+
+    Returns:
+        A number as a float; an ``nn.Parameter`` as it is, to be trained; a list or tensor as a tensor of its own in
+        torch's default dtype.
+
+    Raises:
+        TypeError: ``value`` is not made of numbers, or is a tensor in the middle of a graph.
+        ValueError: there is none, or one is not finite or not between ``lowest`` and ``highest``.
+    """
+    if isinstance(value, nn.Parameter):
+        tensor: Tensor = check_floating(name, value)
+    elif isinstance(value, Tensor) and value.requires_grad:
+        raise TypeError(
+            f"{name} must be an nn.Parameter to be trained, got a tensor that requires a gradient"
+        )
+    elif isinstance(value, Tensor | Sequence | np.ndarray) and not isinstance(value, str | bytes):
+        device = value.device if isinstance(value, Tensor) else torch.get_default_device()
+        try:
+            tensor = torch.as_tensor(value, dtype=torch.get_default_dtype(), device=device).clone()
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise TypeError(f"{name} must be a number or several, got {value!r}") from error
+    else:
+        number = check_number(name, value)
+        if not lowest <= number <= highest:
+            raise ValueError(f"{name} must lie between {lowest} and {highest}, got {_shown(value)}")
+        return number
+    if tensor.numel() == 0:
+        raise ValueError(f"{name} must be a number or several, got shape {list(tensor.shape)}")
+    known = tensor.detach()
+    if not bool((known.isfinite() & (known >= lowest) & (known <= highest)).all()):
+        span = "finite" if lowest == -math.inf else f"between {lowest} and {highest}"
+        raise ValueError(f"{name} must be {span}, got numbers from {known.min():g} to {known.max():g}")
+    return tensor
 
 
 def check_whole(name: str, value: Any, lowest: int, highest: int = LARGEST) -> int:
