@@ -49,7 +49,7 @@ def delay_taps(delay: Tensor, max_delay: int, sigma: float = 0.0) -> Tensor:
     Returns:
         ``[D, *]``, with a sum of 1 over D.
     """
-    inside = delay + (delay.clamp(1, max_delay) - delay).detach()
+    inside = delay.detach().clamp(1, max_delay) + (delay - delay.detach())
     k = torch.arange(1, max_delay + 1, dtype=delay.dtype, device=delay.device)
     distance = (k.view(-1, *[1] * delay.dim()) - inside).abs()
     # torch.maximum shares the gradient of a tie among both, which gives the mean at a corner.
