@@ -41,6 +41,7 @@ _COMPUTING = (
 )  # fmt: skip
 
 
+@torch.compiler.assume_constant_result
 def is_pure(function: Any) -> bool:
     """Say whether ``function(x, y)`` is arithmetic on its two arguments and nothing else.
 
@@ -179,8 +180,10 @@ class ElementWiseRecurrentContainer(Recurrent):
         text = f"element-wise function={self.element_wise_function}"
         if self.weight is None:
             return text
-        one = not isinstance(self.weight, Tensor) or self.weight.dim() == 0
-        return f"{text}, weight={float(self.weight) if one else f'<{list(self.weight.shape)}>'}"
+        if not isinstance(self.weight, Tensor):
+            return f"{text}, weight={self.weight}"
+        shown = self.weight.item() if self.weight.dim() == 0 else f"<{list(self.weight.shape)}>"
+        return f"{text}, weight={shown}"
 
 
 @dataclass(eq=False)
