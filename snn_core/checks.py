@@ -91,7 +91,7 @@ def check_numbers(
             f"{name} must be an nn.Parameter to be trained, got a tensor that requires a gradient"
         )
     elif isinstance(value, Tensor | Sequence | np.ndarray) and not isinstance(value, str | bytes):
-        device = value.device if isinstance(value, Tensor) else torch.get_default_device()
+        device = value.device if isinstance(value, Tensor) else "cpu"
         try:
             tensor = torch.as_tensor(value, dtype=torch.get_default_dtype(), device=device).clone()
         except (TypeError, ValueError, RuntimeError) as error:
@@ -104,10 +104,10 @@ def check_numbers(
     if tensor.numel() == 0:
         raise ValueError(f"{name} must be a number or several, got shape {list(tensor.shape)}")
     known = tensor.detach()
-    if not bool((known.isfinite() & (known >= lowest) & (known <= highest)).all()):
+    if not (known.is_meta or bool((known.isfinite() & (known >= lowest) & (known <= highest)).all())):
         span = "finite" if lowest == -math.inf else f"between {lowest} and {highest}"
         raise ValueError(f"{name} must be {span}, got numbers from {known.min():g} to {known.max():g}")
-    return tensor
+    return tensor if isinstance(value, Tensor) else tensor.to(torch.get_default_device())
 
 
 def check_whole(name: str, value: Any, lowest: int, highest: int = LARGEST) -> int:

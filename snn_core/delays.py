@@ -29,7 +29,15 @@ from snn_core.backend import plan
 from snn_core.backend.decisions import loop
 from snn_core.backend.plan import Part
 from snn_core.base import check_input, check_sequence
-from snn_core.checks import Like, check_choice, check_flag, check_number, check_numbers, check_whole
+from snn_core.checks import (
+    Like,
+    check_choice,
+    check_flag,
+    check_floating,
+    check_number,
+    check_numbers,
+    check_whole,
+)
 from snn_core.recurrent import LinearFeedback, OffDiagonalLinear
 
 __all__ = ["DelayedRecurrentContainer", "delay_taps", "delayed_weight"]
@@ -48,7 +56,13 @@ def delay_taps(delay: Tensor, max_delay: int, sigma: float = 0.0) -> Tensor:
 
     Returns:
         ``[D, *]``, with a sum of 1 over D.
+
+    Raises:
+        TypeError: ``delay`` is not a floating-point tensor, or ``max_delay`` not a whole number.
+        ValueError: ``max_delay`` is below 1.
     """
+    check_floating("delay", delay)
+    check_whole("max_delay", max_delay, 1)
     inside = delay.detach().clamp(1, max_delay) + (delay - delay.detach())
     k = torch.arange(1, max_delay + 1, dtype=delay.dtype, device=delay.device)
     distance = (k.view(-1, *[1] * delay.dim()) - inside).abs()
