@@ -76,8 +76,8 @@ def to_nir(
       layer before if there is one, and a part for y[t-1], which closes the cycle neuron -> Linear -> neuron. As in all
       of NIR's libraries a cycle takes one time step. The product is rounded to the network's dtype; a note beside it
       keeps both factors, so that :func:`~snn_exchange.from_nir` gives the same network to the last bit.
-    - An ``ElementWiseRecurrentContainer`` of ``torch.add`` is the same with a diagonal matrix, the identity where it has
-      no weight. :func:`~snn_exchange.from_nir` reads any other diagonal as a ``LinearRecurrentContainer``.
+    - An ``ElementWiseRecurrentContainer`` of ``torch.add`` is the same with a diagonal matrix, the identity where it
+      has no weight. :func:`~snn_exchange.from_nir` reads any other diagonal as a ``LinearRecurrentContainer``.
     - The read-out, a mean over the steps of the output, is not part of the graph: :class:`~snn_exchange.OnImages`.
 
     Args:
