@@ -19,7 +19,7 @@ to 0 and rounds the delays at the end [1]_ [2]_.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -91,7 +91,7 @@ class DelayedRecurrentContainer(LinearFeedback):
         i[t] = W_x\,x[t] + \sum_j W_y[i, j]\,z_{ij}[t] + b, \qquad
         z_{ij}[t] = \sum_{k=1}^{D} a_k(d_{ij})\,y_j[t-k], \qquad y[t] = \text{sub\_module}(i[t])
 
-    with the taps a_k of :func:`delay_taps` and y[t] = 0 for t < 0. ``W = [W_x; W_y]`` and ``b`` are those of ``rc``, an
+    with the taps a_k of :func:`delay_taps` and y[t] = 0 for t < 0. ``W = [W_x, W_y]`` and ``b`` are those of ``rc``, an
     ``nn.Linear(in_features + out_features, in_features, bias)``. With all delays 1 this is a
     :class:`~snn_core.layer.LinearRecurrentContainer`.
 
@@ -203,7 +203,7 @@ class DelayedRecurrentContainer(LinearFeedback):
                 another shape, device or dtype.
         """
         check_input(self, x)
-        return self._step(x, self._feedback(x))
+        return self._step(x, self._feed(x))
 
     def forward_sequence(self, x_seq: Tensor) -> Tensor:
         """Take T time steps; equals T calls of the single step.
@@ -220,16 +220,18 @@ class DelayedRecurrentContainer(LinearFeedback):
         return super().forward_sequence(x_seq)
 
     def _loop(self, x_seq: Tensor) -> Tensor:
-        feedback = self._feedback(x_seq[0])  # the same in all steps
-        return torch.stack([self._step(x, feedback) for x in x_seq])
+        feed = self._feed(x_seq[0])
+        return torch.stack([self._step(x, feed) for x in x_seq])
 
-    def _feedback(self, x: Tensor) -> Tensor:
-        """Return the taps ``[D, J]`` of neurons, or the weights ``[I, D * J]`` of delayed connections."""
-        self._check_fits(x)
-        taps = self.taps().to(x.dtype)
-        return (
-            taps if self.per == "neuron" else delayed_weight(self._weight()[1], taps).movedim(0, 1).flatten(1)
-        )
+    def _feed(self, like: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        """Return i[t] as a function of x[t] and the last outputs ``[N, *, D, J]``; taps are the same in all steps."""
+        self._check_fits(like)
+        taps = self.taps().to(like.dtype)
+        if self.per == "neuron":
+            return lambda x, past: self.rc(torch.cat([x, (taps * past).sum(-2)], dim=-1))
+        of_x, of_y = self._weight()
+        weight = torch.cat([of_x, delayed_weight(of_y, taps).movedim(0, 1).flatten(1)], dim=1)
+        return lambda x, past: F.linear(torch.cat([x, past.flatten(-2)], dim=-1), weight, self.rc.bias)
 
     def _weight(self) -> tuple[Tensor, ...]:
         """Return the weights of x and of y."""
@@ -243,16 +245,11 @@ class DelayedRecurrentContainer(LinearFeedback):
         weight = rc.effective_weight() if isinstance(rc, OffDiagonalLinear) else rc.weight
         return weight.split([self.in_features, self.out_features], dim=1)
 
-    def _step(self, x: Tensor, feedback: Tensor) -> Tensor:
+    def _step(self, x: Tensor, feed: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         at = min(1, x.dim() - 1)  # the place of D, behind N
         shape = (*x.shape[:at], self.max_delay, *x.shape[at:-1], self.out_features)
         history = self.checked_state("y_history", Like(shape, x.dtype, x.device), 0.0)
-        past = history.movedim(at, -2)
-        if self.per == "neuron":
-            i = self.rc(torch.cat([x, (feedback * past).sum(-2)], dim=-1))
-        else:
-            i = F.linear(x, self._weight()[0], self.rc.bias) + F.linear(past.flatten(-2), feedback)
-        y = self.sub_module(i)
+        y = self.sub_module(feed(x, history.movedim(at, -2)))
         self._check_last_dimension("sub_module's output", y.shape, "out_features", self.out_features)
         newest = y.to(x.dtype).unsqueeze(at)
         self.keep_state("y_history", torch.cat([newest, history.narrow(at, 0, self.max_delay - 1)], dim=at))
