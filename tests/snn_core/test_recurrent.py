@@ -212,6 +212,12 @@ def test_a_weight_is_fixed_or_trained_as_its_type_says(weight, kept_as):
     assert net.to(torch.float64)(torch.ones(1, 2, dtype=torch.float64)).dtype == torch.float64
 
 
+@pytest.mark.parametrize("weight", [0.5, [0.5, 1.0], nn.Parameter(torch.tensor(0.5))])
+def test_a_weight_of_another_dtype_takes_that_of_the_input(weight):
+    net, x = container(weight), torch.ones(3, 1, 2, dtype=torch.bfloat16)
+    assert net.forward_sequence(x).dtype == net.y.dtype == torch.bfloat16
+
+
 # y[0] = x[0], y[1] = x[1] + w y[0], y[2] = x[2] + w y[1]; of c[0] y[0] + c[1] y[1] + c[2] y[2]:
 # d/dw = c[1] y[0] + c[2] (y[1] + w y[0])
 def test_gradient_of_a_weight_derived_by_hand():
