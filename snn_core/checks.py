@@ -12,7 +12,6 @@ import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -51,6 +50,58 @@ def check_number(name: str, value: Any, above: float = -math.inf) -> float:
     return number
 
 
+def check_numbers(name: str, value: Any, above: float = -math.inf) -> float | Tensor:
+    """Return a number as a float, several as a tensor, and an ``nn.Parameter`` as it is.
+
+    Several numbers, a list or a tensor, are one for each neuron. They keep the dtype of a floating-point tensor, and
+    are otherwise of torch's default dtype.
+
+    Raises:
+        TypeError: ``value`` is not made of real numbers, or a tensor with a gradient that is no ``nn.Parameter``.
+        ValueError: there is none, or one is not finite, or not above ``above``.
+    """
+    if not isinstance(value, Tensor | Sequence) or isinstance(value, str):
+        return check_number(name, value, above)
+    if isinstance(value, Tensor) and value.requires_grad and not isinstance(value, nn.Parameter):
+        raise TypeError(
+            f"{name} is a tensor with a gradient: write nn.Parameter(...) to train it, or .detach() it"
+        )
+    try:
+        given = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{name} must be a number or one number for each neuron, got {value!r}") from error
+    if given.dtype is torch.bool or given.is_complex():
+        raise TypeError(f"{name} must be a number or one number for each neuron, got dtype {given.dtype}")
+    if given.numel() == 0:
+        raise ValueError(
+            f"{name} must be a number or one number for each neuron, got shape {list(given.shape)}"
+        )
+    if not bool((given.isfinite() & (given > above)).all()):
+        bound = "" if above == -math.inf else f" and above {above:g}"
+        raise ValueError(f"{name} must be finite{bound}, got {given.tolist()}")
+    if isinstance(value, nn.Parameter):
+        return value
+    dtype = (
+        given.dtype if isinstance(value, Tensor) and value.is_floating_point() else torch.get_default_dtype()
+    )
+    return given.detach().to(dtype, copy=True)
+
+
+def check_per_neuron(name: str, numbers: Tensor, x: Tensor | Like) -> Tensor:
+    """Return numbers in the dtype of a time step ``x``, ``[N, *]``, each of whose neurons has its own, or all one.
+
+    Raises:
+        ValueError: ``numbers`` is neither 0-dim nor of the shape of a sample, or ``x`` is on another device.
+    """
+    check_place(name.split(":")[0] + ": x", x, numbers, dtype=False)
+    if numbers.dim() and numbers.shape != x.shape[1:]:
+        raise ValueError(
+            f"{name} has shape {list(numbers.shape)}, so a time step must have shape "
+            f"[N, {', '.join(map(str, numbers.shape))}], got {list(x.shape)}"
+        )
+    return numbers.to(x.dtype)
+
+
 def check_taus(name: str, value: Any) -> Tensor:
     """Return time constants, one number or several, as a tensor of torch's default dtype.
 
@@ -69,45 +120,6 @@ def check_taus(name: str, value: Any) -> Tensor:
     if not bool(((taus > 1) & taus.isfinite()).all()):
         raise ValueError(f"{name} must be finite and above 1 time step, got {value}")
     return taus
-
-
-def check_numbers(
-    name: str, value: Any, lowest: float = -math.inf, highest: float = math.inf
-) -> float | Tensor:
-    """Return what is given for a parameter: one number, or several, fixed or trained.
-
-    Returns:
-        A number as a float; an ``nn.Parameter`` as it is, to be trained; a list or tensor as a tensor of its own in
-        torch's default dtype.
-
-    Raises:
-        TypeError: ``value`` is not made of numbers, or is a tensor in the middle of a graph.
-        ValueError: there is none, or one is not finite or not between ``lowest`` and ``highest``.
-    """
-    if isinstance(value, nn.Parameter):
-        tensor: Tensor = check_floating(name, value)
-    elif isinstance(value, Tensor) and value.requires_grad:
-        raise TypeError(
-            f"{name} must be an nn.Parameter to be trained, got a tensor that requires a gradient"
-        )
-    elif isinstance(value, Tensor | Sequence | np.ndarray) and not isinstance(value, str | bytes):
-        device = value.device if isinstance(value, Tensor) else "cpu"
-        try:
-            tensor = torch.as_tensor(value, dtype=torch.get_default_dtype(), device=device).clone()
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise TypeError(f"{name} must be a number or several, got {value!r}") from error
-    else:
-        number = check_number(name, value)
-        if not lowest <= number <= highest:
-            raise ValueError(f"{name} must lie between {lowest} and {highest}, got {_shown(value)}")
-        return number
-    if tensor.numel() == 0:
-        raise ValueError(f"{name} must be a number or several, got shape {list(tensor.shape)}")
-    known = tensor.detach()
-    if not (known.is_meta or bool((known.isfinite() & (known >= lowest) & (known <= highest)).all())):
-        span = "finite" if lowest == -math.inf else f"between {lowest} and {highest}"
-        raise ValueError(f"{name} must be {span}, got numbers from {known.min():g} to {known.max():g}")
-    return tensor if isinstance(value, Tensor) else tensor.to(torch.get_default_device())
 
 
 def check_whole(name: str, value: Any, lowest: int, highest: int = LARGEST) -> int:

@@ -156,7 +156,11 @@ class DelayedRecurrentContainer(LinearFeedback):
         shape = (J,) if self.per == "neuron" else (self.in_features, J)
         if delays is None:
             return torch.empty(shape).uniform_(1, self.max_delay)
-        delay = check_numbers(f"{name}: delays", delays, 1, self.max_delay)
+        delay = check_numbers(f"{name}: delays", delays)
+        given = torch.as_tensor(delay).detach()
+        if not bool(((given >= 1) & (given <= self.max_delay)).all()):
+            span = f"{given.min():g} to {given.max():g}"
+            raise ValueError(f"{name}: delays must lie between 1 and max_delay={self.max_delay}, got {span}")
         if not isinstance(delay, Tensor):
             return torch.full(shape, delay)
         if delay.shape != shape and not (isinstance(delay, nn.Parameter) and delay.dim() == 0):

@@ -19,7 +19,7 @@ from snn_core.backend.decisions import loop
 from snn_core.backend.plan import Part
 from snn_core.base import check_input
 from snn_core.cells import Cell, State
-from snn_core.checks import Like, check_numbers, check_place
+from snn_core.checks import Like, check_numbers, check_per_neuron
 from snn_core.recurrent import Recurrent
 
 __all__ = ["ElementWiseRecurrentContainer", "Fed", "is_pure"]
@@ -155,14 +155,7 @@ class ElementWiseRecurrentContainer(Recurrent):
         weight = self.weight
         if not isinstance(weight, Tensor):
             return weight
-        name = type(self).__name__
-        check_place(f"{name}: x", x, weight, dtype=False)
-        if weight.dim() and weight.shape != x.shape[1:]:
-            raise ValueError(
-                f"{name}: weight has shape {list(weight.shape)}, so a time step must have shape "
-                f"[N, {', '.join(map(str, weight.shape))}], got {list(x.shape)}"
-            )
-        return weight.to(x.dtype)
+        return check_per_neuron(f"{type(self).__name__}: weight", weight, x)
 
     def part(self, like: Like) -> Part | None:
         """Return what stands for this container in a plan: its neuron with an element-wise feedback."""

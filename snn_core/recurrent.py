@@ -64,6 +64,18 @@ class Recurrent(MemoryModule):
     def _loop(self, x_seq: Tensor) -> Tensor:
         return torch.stack([self(x) for x in x_seq])
 
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
+        # Of several numbers for one, some releases of torch silently take the first.
+        for name, own in (*self._parameters.items(), *self._buffers.items()):
+            saved = state_dict.get(prefix + name)
+            if isinstance(saved, Tensor) and isinstance(own, Tensor) and saved.dim() > own.dim() == 0:
+                message = (
+                    f"size mismatch for {prefix}{name}: {list(saved.shape)} saved, {list(own.shape)} here"
+                )
+                arguments[-1].append(message)
+                return
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
+
     def _keep_y(self, y: Tensor, x: Tensor) -> None:
         # A copy, since the output may be changed in place; and autocast may have made it narrower than x.
         self.keep_state("y", y.to(x.dtype, copy=True))

@@ -342,13 +342,13 @@ def test_learned_delays_that_left_their_range_return():
     [
         ({"max_delay": 0}, ValueError, "max_delay must be at least 1, got 0"),
         ({"max_delay": 2.5}, TypeError, "max_delay must be a whole number, got 2.5"),
-        ({"delays": 0.5}, ValueError, "delays must lie between 1 and 5, got 0.5"),
-        ({"delays": 6}, ValueError, "delays must lie between 1 and 5, got 6"),
+        ({"delays": 0.5}, ValueError, "delays must lie between 1 and max_delay=5, got 0.5 to 0.5"),
+        ({"delays": 6}, ValueError, "delays must lie between 1 and max_delay=5, got 6 to 6"),
         ({"delays": math.nan}, ValueError, "delays must be a finite number, got nan"),
         (
             {"delays": [1.0, 2.0, 3.0, 5.5]},
             ValueError,
-            "delays must be between 1 and 5, got numbers from 1 to 5.5",
+            "delays must lie between 1 and max_delay=5, got 1 to 5.5",
         ),
         ({"delays": [1.0, 2.0]}, ValueError, r"delays must have shape \[4\] with per='neuron', got \[2\]"),
         (
@@ -360,7 +360,7 @@ def test_learned_delays_that_left_their_range_return():
         (
             {"delays": torch.ones(4, requires_grad=True) * 2},
             TypeError,
-            "delays must be an nn.Parameter to be trained",
+            r"delays is a tensor with a gradient: write nn.Parameter\(...\)",
         ),
         ({"per": "synapse"}, ValueError, "per must be one of neuron, connection, got 'synapse'"),
         ({"learn_delays": 1}, TypeError, "learn_delays must be True or False, got 1"),

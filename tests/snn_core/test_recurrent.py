@@ -249,19 +249,19 @@ def test_a_weight_shows_itself():
     [
         ("0.5", TypeError, "weight must be a number, got '0.5'"),
         (True, TypeError, "weight must be a number, got True"),
-        (["a"], TypeError, r"weight must be a number or several, got \['a'\]"),
+        (["a"], TypeError, r"weight must be a number or one number for each neuron, got \['a'\]"),
         (math.nan, ValueError, "weight must be a finite number, got nan"),
-        ([1.0, math.inf], ValueError, "weight must be finite, got numbers from 1 to inf"),
-        ([], ValueError, r"weight must be a number or several, got shape \[0\]"),
+        ([1.0, math.inf], ValueError, r"weight must be finite, got \[1.0, inf\]"),
+        ([], ValueError, r"weight must be a number or one number for each neuron, got shape \[0\]"),
         (
             torch.ones(2, requires_grad=True),
             TypeError,
-            "weight must be an nn.Parameter to be trained, got a tensor",
+            r"weight is a tensor with a gradient: write nn.Parameter\(...\)",
         ),
         (
             nn.Parameter(torch.ones(2, dtype=torch.cfloat)),
             TypeError,
-            "weight must have a floating-point dtype",
+            "weight must be a number or one number for each neuron, got dtype torch.complex64",
         ),
     ],
 )
@@ -296,6 +296,14 @@ def test_a_weight_that_does_not_fit_the_sample_is_named(call):
 def test_explain_says_what_takes_the_loop(function, weight, reason):
     (decision,) = explain(MultiStepContainer(container(weight, function, IFNode())), torch.rand(4, 2, 3))
     assert (decision.fused, decision.reason) == (not reason, reason)
+
+
+def test_several_saved_weights_for_one_are_refused():
+    several, one = container(nn.Parameter(torch.ones(2))), container(nn.Parameter(torch.tensor(0.5)))
+    with pytest.raises(RuntimeError, match=r"size mismatch for weight: \[2\] saved, \[\] here"):
+        one.load_state_dict(several.state_dict())
+    with pytest.raises(RuntimeError, match="size mismatch for weight"):
+        several.load_state_dict(one.state_dict())
 
 
 # The same as a cell

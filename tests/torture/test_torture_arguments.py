@@ -502,7 +502,7 @@ CALLS: dict[str, list[Call]] = {
         *named(layer.ElementWiseRecurrentContainer, "weight", BAD_WEIGHTS, neuron.IFNode(), torch.add),
         *each(
             lambda v: layer.ElementWiseRecurrentContainer(neuron.IFNode(), torch.add, v)(step),
-            [[1.0] * 3, [[1.0] * 4] * 3, torch.ones(4, device="meta"), nn.Parameter(torch.ones(3))],
+            [[1.0] * 3, [[1.0] * 4] * 3, nn.Parameter(torch.ones(3))],
         ),
     ],
     "recurrent.LinearRecurrentContainer": [
@@ -600,8 +600,11 @@ CALLS: dict[str, list[Call]] = {
     ),
     "checks.check_numbers": [
         *each(lambda v: checks.check_numbers("weight", v), BAD_WEIGHTS),
-        *each(lambda v: checks.check_numbers("weight", v, 1, 5), [0.5, 6, [1.0, 7.0], torch.zeros(2), None]),
+        *each(lambda v: checks.check_numbers("weight", v, 1), [0.5, 1, [1.0, 7.0], torch.zeros(2), None]),
     ],
+    "checks.check_per_neuron": each(
+        lambda v: checks.check_per_neuron("IFNode: weight", v, step), [torch.ones(3), torch.ones(4, device="meta")]
+    ),
     "functional.scan": [
         *each(lambda v: functional.scan(v, neuron.IFNode()), BAD_SEQUENCES),
         *each(lambda v: functional.scan(x, v), [None, "x", neuron.IFNode]),
