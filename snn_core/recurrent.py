@@ -269,6 +269,10 @@ class ConvRecurrentContainer(Recurrent):
         previous = self._previous(x)
         return self._feed(self.rc(torch.cat([x, previous], dim=1)), x)
 
+    def forward_sequence(self, x_seq: Tensor) -> Tensor:
+        """Take T time steps; equals T calls of the single step within rounding."""
+        return super().forward_sequence(x_seq)  # of this class, so that it stands for its forward
+
     def _loop(self, x_seq: Tensor) -> Tensor:
         rc: Any = self.rc
         is_own = type(rc) is _CONVOLUTIONS[self.dimensions] and plan.does_only_forward(rc) and rc.groups == 1

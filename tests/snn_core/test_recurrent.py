@@ -6,6 +6,7 @@ import copy
 import math
 import operator
 import random
+from unittest import mock
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from snn_core.cells import IF, LIF, Cell
 from snn_core.element_wise import ElementWiseRecurrentContainer, Fed, is_pure
-from snn_core.functional import explain, reset_net, states
+from snn_core.functional import explain, reset_net, scan, states
 from snn_core.layer import ConvRecurrentContainer, LinearRecurrentContainer, MultiStepContainer
 from snn_core.neuron import IFNode, LIFNode
 from snn_core.recurrent import OffDiagonalLinear
@@ -454,6 +455,30 @@ def test_convolved_sequence_equals_steps(dimensions, kernel_size, bias):
     torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(states(net), last, rtol=1e-12, atol=1e-12)
     assert 0.05 < expected[0].mean() < 0.95
+
+
+class Doubled(ConvRecurrentContainer):
+    def forward(self, x):
+        return super().forward(2 * x)
+
+
+@pytest.mark.parametrize("outer", [MultiStepContainer, lambda net: lambda x_seq: scan(x_seq, net)])
+def test_inputs_are_convolved_at_once_in_a_chain_too(outer):
+    net, x_seq, shapes = convolutional(), random_currents(7, 3, 2, 5, 6), []
+    own = nn.Conv2d._conv_forward
+
+    def listening(self, x, weight, bias):
+        shapes.append(list(x.shape))
+        return own(self, x, weight, bias)
+
+    with mock.patch.object(nn.Conv2d, "_conv_forward", listening):
+        y_seq = outer(net)(x_seq)
+    assert shapes == [[21, 2, 5, 6], *[[3, 2, 5, 6]] * 7]
+    doubled = Doubled(LIFNode(tau=1.5), 2, 2, 3).double()
+    doubled.load_state_dict(net.state_dict())
+    reset_net(net)
+    torch.testing.assert_close(outer(doubled)(x_seq / 2), step_by_step(net, x_seq))
+    assert y_seq.any()
 
 
 def test_convolution_of_other_channels_equals_the_definition():
