@@ -271,10 +271,14 @@ class DoubleExponential(Cell):
 
 @dataclass(eq=False)
 class ElementWiseFeedback(Cell):
-    """A cell with the input f(x[t], y[t-1]); its last state is y."""
+    r"""A cell that is fed its own output, element by element: :math:`i[t] = f(x[t], w\,y[t-1])`.
+
+    Its states are those of the cell within, and y.
+    """
 
     cell: Cell
     function: Callable[[Tensor, Tensor], Tensor]
+    weight: Number | None = None
 
     @property
     def initial(self) -> tuple[float | Tensor, ...]:
@@ -282,5 +286,6 @@ class ElementWiseFeedback(Cell):
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         *own, y = state
-        y, after = self.cell.step(self.function(x, y), tuple(own))
+        i = self.function(x, y if self.weight is None else self.weight * y)
+        y, after = self.cell.step(i, tuple(own))
         return y, (*after, y)

@@ -15,6 +15,8 @@ which they are met, so that cells that differ only in numbers share a program.
 from __future__ import annotations
 
 import copy
+import dis
+import operator
 import types
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
@@ -321,23 +323,38 @@ def parameters_of(cell: Cell) -> list[Tensor]:
     return [value for _, _, value in _fields(cell) if isinstance(value, Tensor)]
 
 
-def is_arithmetic(function: Any) -> bool:
-    """Say whether a function depends on its arguments alone: one of torch or operator, or arithmetic of one's own.
+#: Instructions of Python's that only compute with a function's own arguments, variables and constants.
+_COMPUTING = (
+    "RESUME", "NOP", "CACHE", "LOAD_FAST", "STORE_FAST", "LOAD_CONST", "LOAD_SMALL_INT", "COPY", "SWAP", "POP_TOP",
+    "BINARY_OP", "UNARY_NEGATIVE", "COMPARE_OP", "RETURN_VALUE",
+)  # fmt: skip
 
-    A function in Python may compute with its arguments and numbers, as ``lambda x, y: x - 0.5 * y`` does. It may not
-    ask for any name outside, which could mean something else the next time.
+
+@torch.compiler.assume_constant_result
+def is_pure(function: Any) -> bool:
+    """Say whether a function is arithmetic on its arguments and nothing else, so that a kernel may take its place.
+
+    True for functions of torch and ``operator`` that kernels know, and for a function or lambda written in Python
+    without defaults that uses only its arguments, numbers, ``+ - * /`` and comparisons: no call, global name, closure,
+    branch, or change in place. Any other one may do something else in each step.
     """
-    if not isinstance(function, types.FunctionType):
-        return isinstance(function, types.BuiltinFunctionType)
-    code = function.__code__
-    outside = (
-        code.co_names
-        or code.co_freevars
-        or code.co_cellvars
-        or function.__defaults__
-        or function.__kwdefaults__
+    if isinstance(function, types.FunctionType):
+        return function.__defaults__ is None and _computes(function.__code__)
+    name = getattr(function, "__name__", "")
+    known = function is getattr(torch, name, None) or function is getattr(operator, name, None)
+    return known and _ALIASES.get(name, name) in _METHODS
+
+
+@lru_cache(maxsize=256)
+def _computes(code: types.CodeType) -> bool:
+    steps = [
+        step
+        for step in dis.get_instructions(code)
+        if step.opname != "BINARY_OP" or step.argrepr not in "+-*/"
+    ]
+    return not (code.co_kwonlyargcount or code.co_flags & (CO_VARARGS | CO_VARKEYWORDS)) and all(
+        step.opname.startswith(_COMPUTING) and step.opname != "BINARY_OP" for step in steps
     )
-    return not (outside or code.co_flags & (CO_VARARGS | CO_VARKEYWORDS))
 
 
 def _known_surrogate(value: Any) -> bool:
@@ -363,7 +380,7 @@ def _key(name: str, value: Any) -> Any:
     """
     if isinstance(value, Tensor):
         return Tensor
-    if isinstance(value, _PLAIN) or is_arithmetic(value):
+    if isinstance(value, _PLAIN) or is_pure(value):
         return type(value), value
     if isinstance(value, Cell):
         return type(value)

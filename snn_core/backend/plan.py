@@ -124,12 +124,16 @@ def plan_of(kernels: tuple[str, ...], sizes: tuple[int, ...], numbers: tuple[flo
 
 
 class Part(NamedTuple):
-    """A stage with its tensors, see :class:`Stage`, and where its states are kept: modules and names."""
+    """A stage with its tensors, see :class:`Stage`, and where its states are kept: modules and names.
+
+    ``has_history`` says that outputs that go back are kept with a dimension of their own behind that of samples.
+    """
 
     stage: Stage
     tensors: tuple[Tensor | None, ...]
     owners: tuple[tuple[Any, str], ...]
     module: nn.Module
+    has_history: bool = False
 
 
 def is_heard(tensor: Tensor) -> bool:
@@ -256,7 +260,7 @@ def with_linear_feedback(
     like: Like,
     weight: Tensor,
     bias: Tensor | None,
-    history: tuple[str, int] = ("y", 1),
+    history: tuple[str, int] | None = None,
     taps: Tensor | None = None,
 ) -> Part | None:
     """Return the part of a container that feeds its neuron back through a linear layer, see :class:`Stage`.
@@ -267,24 +271,31 @@ def with_linear_feedback(
         like: what a time step is like.
         weight: of the layer.
         bias: of the layer.
-        history: the container's state, and how many outputs it holds: ``[N, *, J]``, or ``[N, D, *, J]`` for more.
+        history: the state ``[N, D, *, J]`` that holds the outputs that go back, and D; None for y[t-1] in ``y``.
         taps: factors ``[D, J]`` of each neuron's earlier outputs.
     """
     part = _single_cell(sub_module, like)
     if part is None:
         return None
     own, parameters = part.tensors[: part.stage.states], part.tensors[part.stage.states :]
-    name, depth = history
-    shape = like.shape if depth == 1 else (like.shape[0], depth, *like.shape[1:])
+    name, depth = history or ("y", 1)
+    at = _place_of_history(like.shape)
+    shape = (*like.shape[:at], depth, *like.shape[at:]) if history else like.shape
     kept = module.kept_state(name, like._replace(shape=shape))
-    if kept is not None and depth > 1:
-        kept = kept.movedim(1, 0)
+    if kept is not None and history:
+        kept = kept.movedim(at, 0)
     return Part(
         part.stage._replace(feedback=depth, taps=int(taps is not None)),
         (*own, kept, weight, bias, *([] if taps is None else [taps]), *parameters),
         (*part.owners, (module, name)),
         module,
+        history is not None,
     )
+
+
+def _place_of_history(step: Sequence[int]) -> int:
+    """Return the dimension of a state that is D, behind that of samples."""
+    return min(1, len(step) - 1)
 
 
 def run(x_seq: Tensor, parts: Sequence[Part]) -> Tensor:
@@ -293,6 +304,9 @@ def run(x_seq: Tensor, parts: Sequence[Part]) -> Tensor:
 
     if not parts:
         return x_seq
+    for part in parts:
+        if part.has_history:
+            part.module.check_steps(len(x_seq))
     if deferred.defers(x_seq):
         return deferred.extend(x_seq, list(parts), _output_shape(x_seq.shape, parts))
     return run_now(x_seq, parts)
@@ -360,7 +374,7 @@ def run_now(x_seq: Tensor, parts: Sequence[Part], lengths: Tensor | None = None)
     for part in parts:
         for k, tensor in enumerate(part.tensors):
             if k < len(part.owners) and tensor is not None:
-                tensor = tensor.reshape(*_deep(part, k), N, part.stage.outputs if is_dense else 1)
+                tensor = tensor.reshape(-1, part.stage.outputs if is_dense else 1)
             tensors.append(tensor)
     if lengths is not None and len(lengths) != N:
         lengths = lengths.repeat_interleave(N // max(len(lengths), 1))
@@ -372,14 +386,14 @@ def run_now(x_seq: Tensor, parts: Sequence[Part], lengths: Tensor | None = None)
             deep = (*_deep(part, k), *shape)
             size = math.prod(deep)
             state = last[at : at + size].view(deep)
-            owner.keep_state(name, state if deep == shape else state.movedim(0, 1))
+            owner.keep_state(name, state.movedim(0, _place_of_history(shape)) if _deep(part, k) else state)
             at += size
     return y_seq.view(_output_shape(x_seq.shape, parts))
 
 
 def _deep(part: Part, k: int) -> tuple[int, ...]:
-    """Return the dimension that state ``k`` has in addition: of the earlier outputs, if there are several."""
-    return (part.stage.feedback,) if k == part.stage.states and part.stage.feedback > 1 else ()
+    """Return the dimension that state ``k`` has in addition, of the earlier outputs."""
+    return (part.stage.feedback,) if k == part.stage.states and part.has_history else ()
 
 
 def scan(

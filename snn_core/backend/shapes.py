@@ -57,7 +57,7 @@ def check_scan(x_seq: Tensor, tensors: Sequence[Tensor | None], lengths: Tensor 
             _fit(f"state {s} of stage {k}", left.pop(0), (N, J), device)
         if stage.feedback:
             D = stage.feedback
-            _fit(f"y of stage {k}", left.pop(0), (D, N, J) if D > 1 else (N, J), device)
+            _fit(f"y of stage {k}", left.pop(0), (D * N, J), device)
             _required(f"weight of stage {k}", left.pop(0), (J, stage.products // J), device)
             _fit(f"bias of stage {k}", left.pop(0), (J,), device)
             if stage.taps:

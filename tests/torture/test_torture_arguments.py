@@ -58,7 +58,18 @@ from sequential_fmnist import (
     training,
 )
 from sequential_fmnist import networks as network
-from snn_core import backend, base, cells, checks, functional, layer, neuron, surrogate
+from snn_core import (
+    backend,
+    base,
+    cells,
+    checks,
+    delays,
+    functional,
+    layer,
+    neuron,
+    recurrent,
+    surrogate,
+)
 from snn_tutorial import exercises, measure, probe, ridge
 from snn_tutorial.plot import __main__ as plot_main
 
@@ -364,6 +375,7 @@ BAD_NUMBERS = [
     torch.tensor(1.0),
 ]
 BAD_SIZES = ["3", 3.0, None, True, 0, -1, 10**30, float("nan"), 1j, torch.tensor(3)]
+BAD_WEIGHTS = ["1", True, 1j, float("nan"), [], ["a"], [float("inf")], {}, nn.Parameter(torch.ones(0))]
 BAD_FLAGS = ["no", 1, None, 0.0, "False", torch.tensor(True)]
 BAD_INPUTS = [
     None, "x", 1.0, [[1.0]], np.zeros((2, 3, 4), np.float32), x.long(), x.bool(), x.to(torch.complex64), x.to_sparse(),
@@ -425,13 +437,25 @@ def networks(kind: type[nn.Module]) -> list[Call]:
     ]
 
 
-def recurrent(kind: Callable[..., nn.Module], *more: Any) -> list[Call]:
+def containers(kind: Callable[..., nn.Module], *more: Any) -> list[Call]:
     build = lambda: kind(neuron.IFNode(), *more)  # noqa: E731
     return [
         *each(lambda value: kind(value, *more), [None, "x", neuron.IFNode, neuron.MultiStepIFNode()]),
         *each(lambda value: build()(value), BAD_INPUTS),
         *each(lambda value: build().forward_sequence(value), BAD_SEQUENCES),
     ]
+
+
+def convolutional(**options: Any) -> nn.Module:
+    """Return a container for steps ``[N, 2, H, W]``."""
+    good = {"sub_module": neuron.IFNode(), "in_channels": 2, "out_channels": 2, "kernel_size": 3}
+    return layer.ConvRecurrentContainer(**(good | options))
+
+
+def delayed(**options: Any) -> nn.Module:
+    """Return a container for steps ``[N, 4]`` and delays of up to two steps."""
+    good = {"in_features": 4, "out_features": 4, "max_delay": 2}
+    return layer.DelayedRecurrentContainer(neuron.IFNode(), **(good | options))
 
 
 #: Parts of a step are bare arithmetic, as the module says: what they cannot add up is torch's error.
@@ -470,16 +494,23 @@ CALLS: dict[str, list[Call]] = {
         *leaky(neuron.MultiStepLIFNode),
         *each(lambda v: neuron.MultiStepLIFNode()(v), BAD_SEQUENCES),
     ],
-    "layer.ElementWiseRecurrentContainer": [
-        *recurrent(layer.ElementWiseRecurrentContainer, torch.add),
+    "element_wise.ElementWiseRecurrentContainer": [
+        *containers(layer.ElementWiseRecurrentContainer, torch.add),
         *each(lambda v: layer.ElementWiseRecurrentContainer(neuron.IFNode(), v), [None, "add", 3, x]),
         lambda: layer.ElementWiseRecurrentContainer(nn.Linear(4, 5), torch.add)(step),
+        *named(layer.ElementWiseRecurrentContainer, "weight", BAD_WEIGHTS, neuron.IFNode(), torch.add),
+        *each(
+            lambda v: layer.ElementWiseRecurrentContainer(neuron.IFNode(), torch.add, v)(step),
+            [[1.0] * 3, [[1.0] * 4] * 3, nn.Parameter(torch.ones(3))],
+        ),
     ],
-    "layer.LinearRecurrentContainer": [
-        *recurrent(layer.LinearRecurrentContainer, 4, 4),
+    "recurrent.LinearRecurrentContainer": [
+        *containers(layer.LinearRecurrentContainer, 4, 4),
         *named(layer.LinearRecurrentContainer, "in_features", BAD_SIZES, neuron.IFNode(), out_features=4),
         *named(layer.LinearRecurrentContainer, "out_features", BAD_SIZES, neuron.IFNode(), in_features=4),
         *named(layer.LinearRecurrentContainer, "bias", BAD_FLAGS, neuron.IFNode(), 4, 4),
+        *named(layer.LinearRecurrentContainer, "self_connections", BAD_FLAGS, neuron.IFNode(), 4, 4),
+        lambda: layer.LinearRecurrentContainer(neuron.IFNode(), 4, 3, self_connections=False),
         *each(lambda v: layer.LinearRecurrentContainer(neuron.IFNode(), 4, 4)(v), [x[..., :3], x.double()]),
         *each(
             lambda v: layer.LinearRecurrentContainer(neuron.IFNode(), 4, 4).forward_sequence(v),
@@ -487,6 +518,45 @@ CALLS: dict[str, list[Call]] = {
         ),
         lambda: layer.LinearRecurrentContainer(neuron.IFNode(), 4, 4).to("meta").forward_sequence(x),
         lambda: layer.LinearRecurrentContainer(neuron.IFNode(), 4, 4).to("meta")(step),
+    ],
+    "recurrent.OffDiagonalLinear": [lambda: recurrent.OffDiagonalLinear(2, 3)(torch.ones(1, 2))],
+    "recurrent.ConvRecurrentContainer": [
+        *named(convolutional, "sub_module", [None, "x", neuron.IFNode, neuron.MultiStepIFNode()]),
+        *[call for size in ("in_channels", "out_channels") for call in named(convolutional, size, BAD_SIZES)],
+        *named(convolutional, "kernel_size", [*BAD_SIZES, 2, 4, (3, 3)]),
+        *named(convolutional, "dimensions", [*BAD_SIZES, 3]),
+        *named(convolutional, "bias", BAD_FLAGS),
+        *each(lambda v: convolutional()(v), [*BAD_INPUTS, x, x[0], x[:, :2].double(), x[:, :2, None].to("meta")]),
+        *each(lambda v: convolutional().forward_sequence(v), [*BAD_SEQUENCES, x, x[:, :, None]]),
+        lambda: convolutional(out_channels=3)(torch.ones(1, 2, 4, 4)),
+    ],
+    "delays.DelayedRecurrentContainer": [
+        *containers(layer.DelayedRecurrentContainer, 4, 4, 2),
+        *[
+            call
+            for size in ("in_features", "out_features", "max_delay")
+            for call in named(delayed, size, BAD_SIZES)
+        ],
+        *named(delayed, "delays", [*BAD_WEIGHTS, 0.5, 9, [1.0] * 3, [[1.0] * 4] * 4]),
+        *named(delayed, "per", ["synapse", None, 3]),
+        *[
+            call
+            for flag in ("learn_delays", "bias", "self_connections")
+            for call in named(delayed, flag, BAD_FLAGS)
+        ],
+        lambda: delayed(out_features=3, self_connections=False),
+        *each(lambda v: setattr(delayed(), "sigma", v), [*BAD_NUMBERS, -1.0]),
+        *each(lambda v: delayed()(v), [step[:, :3], step.double(), step.to("meta")]),
+        lambda: delayed(max_delay=len(x) + 1).forward_sequence(x),
+    ],
+    "delays.delay_taps": [
+        *each(lambda v: delays.delay_taps(v, 3), [None, "x", [1.0]]),
+        *each(lambda v: delays.delay_taps(step, v), BAD_SIZES),
+        *each(lambda v: delays.delay_taps(step, 3, v), [None, "x"]),
+    ],
+    "delays.delayed_weight": [
+        *each(lambda v: delays.delayed_weight(v, torch.ones(2, 4)), BAD_OPERANDS),
+        lambda: delays.delayed_weight(torch.ones(3, 4), torch.ones(2, 5)),
     ],
     "layer.SynapseFilter": [
         *each(layer.SynapseFilter, ["2", None, 1j, float("nan"), float("inf"), 1, 0, -3]),
@@ -524,6 +594,13 @@ CALLS: dict[str, list[Call]] = {
     "checks.Like": [lambda: checks.Like()],
     "checks.check_taus": each(
         lambda v: checks.check_taus("tau", v), [None, "x", [], [1.0], 0.5, float("nan"), [2.0, "x"]]
+    ),
+    "checks.check_numbers": [
+        *each(lambda v: checks.check_numbers("weight", v), BAD_WEIGHTS),
+        *each(lambda v: checks.check_numbers("weight", v, 1), [0.5, 1, [1.0, 7.0], torch.zeros(2), None]),
+    ],
+    "checks.check_per_neuron": each(
+        lambda v: checks.check_per_neuron("IFNode: weight", v, step), [torch.ones(3), torch.ones(4, device="meta")]
     ),
     "functional.scan": [
         *each(lambda v: functional.scan(v, neuron.IFNode()), BAD_SEQUENCES),
@@ -780,6 +857,8 @@ CALLS: dict[str, list[Call]] = {
 #: Bare arithmetic, and names whose calls end with another documented exception.
 OTHERS: dict[str, tuple[type[Exception], ...]] = {
     **dict.fromkeys(["cells.if_charge", "cells.lif_charge", "cells.reset"], TORCH_SAYS),
+    **dict.fromkeys(["delays.delay_taps", "delays.delayed_weight"], (*TORCH_SAYS, ValueError)),
+    "recurrent.OffDiagonalLinear": TORCH_SAYS,
     "cells.synapse_filter_step": TORCH_SAYS,
     **dict.fromkeys(["command.whole", "command.number", "command.choice"], (argparse.ArgumentTypeError,)),
     "exchange.from_spikingjelly": (TypeError, ValueError, OSError),
