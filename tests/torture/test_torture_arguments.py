@@ -58,7 +58,7 @@ from sequential_fmnist import (
     training,
 )
 from sequential_fmnist import networks as network
-from snn_core import backend, base, cells, checks, functional, layer, neuron, surrogate
+from snn_core import backend, base, cells, checks, functional, layer, lengths, neuron, surrogate
 from snn_tutorial import exercises, measure, probe, ridge
 from snn_tutorial.plot import __main__ as plot_main
 
@@ -369,6 +369,19 @@ BAD_INPUTS = [
     None, "x", 1.0, [[1.0]], np.zeros((2, 3, 4), np.float32), x.long(), x.bool(), x.to(torch.complex64), x.to_sparse(),
 ]  # fmt: skip
 BAD_SEQUENCES = [*BAD_INPUTS, torch.zeros(()), torch.zeros(3), torch.zeros(0, 3, 4)]
+#: For x: T = 2, N = 3.
+BAD_LENGTHS = [
+    "x",
+    3,
+    [1, 2],
+    [1, 2, 3],
+    [0, 1, 2],
+    [1.0, 2.0, 2.0],
+    ["a"] * 3,
+    [None] * 3,
+    step > 0,
+    torch.ones(2, 3),
+]
 
 
 def each(function: Callable[..., Any], values: list[Any], **fixed: Any) -> list[Call]:
@@ -529,8 +542,17 @@ CALLS: dict[str, list[Call]] = {
         *each(lambda v: functional.scan(v, neuron.IFNode()), BAD_SEQUENCES),
         *each(lambda v: functional.scan(x, v), [None, "x", neuron.IFNode]),
         *each(lambda v: functional.scan(x, neuron.IFNode(), backend=v), ["gpu", None, 3]),
+        *each(lambda v: functional.scan(x, neuron.IFNode(), lengths=v), BAD_LENGTHS),
         lambda: functional.scan(x, nn.Linear(3, 2)),
     ],
+    "lengths.sequence_mask": [
+        *each(lambda v: lengths.sequence_mask(v, 5), [None, "x", 3, [6, 1], [-1], [1.5], torch.zeros(2, 2)]),
+        *each(lambda v: lengths.sequence_mask([1], v), BAD_SIZES),
+    ],
+    **{f"lengths.{function.__name__}": [
+        *each(function, BAD_SEQUENCES),
+        *each(lambda v, function=function: function(x, v), BAD_LENGTHS),
+    ] for function in (lengths.mean_over_time, lengths.last_step)},
     "cells.if_charge": each(lambda v: functional.if_charge(step, v), BAD_OPERANDS),
     "cells.lif_charge": each(lambda v: functional.lif_charge(v, step, 2.0), BAD_OPERANDS),
     "cells.fire": [
