@@ -9,6 +9,7 @@ Recognition Letters 20 (1999), 1103-1111. UCI Machine Learning Repository, https
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def load(path: Path = PATH) -> dict[str, np.ndarray]:
     """
     fix = "Fix: install snn_core again"
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except Exception as error:  # there is no kind of error that a damaged file cannot cause
         raise DataError(f"{path}: expected the file of JapaneseVowels, found: {error}. {fix}") from error

@@ -22,6 +22,7 @@ from typing import Any
 from unittest import mock
 
 import make_embedded_subset
+import make_japanese_vowels
 import numpy as np
 import pytest
 import run_notebooks
@@ -32,6 +33,7 @@ from support import ROOT
 from torch import nn
 
 import experiments.__main__ as experiments_main
+import experiments.vowels as vowels_main
 import sequential_fmnist
 import snn_core
 import snn_exchange as exchange
@@ -56,6 +58,7 @@ from sequential_fmnist import (
     train,
     trainer,
     training,
+    vowels,
 )
 from sequential_fmnist import networks as network
 from snn_core import backend, base, cells, checks, functional, layer, lengths, neuron, surrogate
@@ -133,6 +136,10 @@ LINES: dict[str, tuple[Callable[[list[str]], Any], dict[str, list[str]]]] = {
         experiments_main.main,
         {"--jobs": [*WHOLE, "0", "1025"], "--runs": TARGET, "": ["nosuch", "ünïcode ☃", "best,size"]},
     ),
+    "python -m experiments.vowels": (
+        vowels_main.main,
+        {"--seeds": [*WHOLE, "0"], "--epochs": [*WHOLE, "0"], "--out": TARGET},
+    ),
     "python -m experiments.ship": (
         ship.main,
         {"--runs": ["", "{folder}", "{folder}/missing"], "--folder": FOLDER},
@@ -147,6 +154,10 @@ LINES: dict[str, tuple[Callable[[list[str]], Any], dict[str, list[str]]]] = {
         },
     ),
     "make_embedded_subset": (make_embedded_subset.main, {"--out": FOLDER}),
+    "make_japanese_vowels": (
+        make_japanese_vowels.main,
+        {"--out": TARGET, "": ["", "\0", "{folder}", "{file}", "{folder}/missing"]},
+    ),
     "python -m benchmarks.throughput": (
         throughput.main,
         {"--out": TARGET, "--envs": [*FOLDER], "--source": [*WORD, "auto"], "--libraries": [*WORD, "numpy"]},
@@ -713,6 +724,11 @@ CALLS: dict[str, list[Call]] = {
         *named(data.SequentialFashionMNIST, "source", ["x", None, 3]),
         lambda: data.SequentialFashionMNIST("/nonexistent"),
         lambda: data.SequentialFashionMNIST("/tmp", source="embedded"),
+    ],
+    "vowels.JapaneseVowels": [
+        *each(vowels.JapaneseVowels, BAD_FLAGS),
+        *named(vowels.JapaneseVowels, "standardised", BAD_FLAGS),
+        *each(lambda v: next(vowels.JapaneseVowels().batches(v)), BAD_SIZES),
     ],
     "data.main": [],  # command lines are tried above
     "train.main": [],
