@@ -424,7 +424,15 @@ def vowels_section(found: dict[str, Any]) -> str:
         "`python -m experiments.vowels`. The seconds are those of one thread, beside other processes, on "
         f"{where['cores']} cores ({where['processor']})."
     )
-    return "\n".join(rows) + f"\n\n{note}\n"
+    best, *others = sorted(found["networks"], key=lambda kind: -found["networks"][kind]["mean"]["mean"])
+    low = found["networks"][best]["mean"]["low"]
+    close = [kind for kind in others if found["networks"][kind]["mean"]["high"] >= low]
+    told = (
+        f"Its interval overlaps with that of {_listed(close)}."
+        if close
+        else "Its interval is above the others'."
+    )
+    return "\n".join(rows) + f"\n\n{note}\n\n{_filled(f'Highest: {best}. {told}')}\n"
 
 
 def sections(results: Path) -> dict[str, str]:

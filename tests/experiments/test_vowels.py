@@ -80,3 +80,12 @@ def test_every_number_of_the_guides_table_is_that_of_the_results():
         assert float(seconds) == round(network["seconds"])
     assert f"mean of {RESULTS['seeds']} seeds" in GUIDE
     assert f"{RESULTS['epochs']} epochs" in GUIDE
+
+
+def test_the_guide_names_the_best_and_what_comes_close():
+    means = {kind: network["mean"] for kind, network in RESULTS["networks"].items()}
+    best = max(means, key=lambda kind: means[kind]["mean"])
+    close = {kind for kind in means if kind != best and means[kind]["high"] >= means[best]["low"]}
+    (named, told) = re.search(r"^Highest: ([\w-]+)\. (Its interval .*)$", GUIDE, re.M).groups()
+    assert named == best
+    assert {kind for kind in means if kind in told} == close
