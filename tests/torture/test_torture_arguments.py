@@ -22,6 +22,7 @@ from typing import Any
 from unittest import mock
 
 import make_embedded_subset
+import make_japanese_vowels
 import numpy as np
 import pytest
 import run_notebooks
@@ -32,6 +33,7 @@ from support import ROOT
 from torch import nn
 
 import experiments.__main__ as experiments_main
+import experiments.vowels as vowels_main
 import sequential_fmnist
 import snn_core
 import snn_exchange as exchange
@@ -56,6 +58,7 @@ from sequential_fmnist import (
     train,
     trainer,
     training,
+    vowels,
 )
 from sequential_fmnist import networks as network
 from snn_core import (
@@ -66,6 +69,7 @@ from snn_core import (
     delays,
     functional,
     layer,
+    lengths,
     neuron,
     recurrent,
     surrogate,
@@ -144,6 +148,10 @@ LINES: dict[str, tuple[Callable[[list[str]], Any], dict[str, list[str]]]] = {
         experiments_main.main,
         {"--jobs": [*WHOLE, "0", "1025"], "--runs": TARGET, "": ["nosuch", "ünïcode ☃", "best,size"]},
     ),
+    "python -m experiments.vowels": (
+        vowels_main.main,
+        {"--seeds": [*WHOLE, "0"], "--epochs": [*WHOLE, "0"], "--out": TARGET},
+    ),
     "python -m experiments.ship": (
         ship.main,
         {"--runs": ["", "{folder}", "{folder}/missing"], "--folder": FOLDER},
@@ -158,6 +166,10 @@ LINES: dict[str, tuple[Callable[[list[str]], Any], dict[str, list[str]]]] = {
         },
     ),
     "make_embedded_subset": (make_embedded_subset.main, {"--out": FOLDER}),
+    "make_japanese_vowels": (
+        make_japanese_vowels.main,
+        {"--out": TARGET, "": ["", "\0", "{folder}", "{file}", "{folder}/missing"]},
+    ),
     "python -m benchmarks.throughput": (
         throughput.main,
         {"--out": TARGET, "--envs": [*FOLDER], "--source": [*WORD, "auto"], "--libraries": [*WORD, "numpy"]},
@@ -381,6 +393,19 @@ BAD_INPUTS = [
     None, "x", 1.0, [[1.0]], np.zeros((2, 3, 4), np.float32), x.long(), x.bool(), x.to(torch.complex64), x.to_sparse(),
 ]  # fmt: skip
 BAD_SEQUENCES = [*BAD_INPUTS, torch.zeros(()), torch.zeros(3), torch.zeros(0, 3, 4)]
+#: For x: T = 2, N = 3.
+BAD_LENGTHS = [
+    "x",
+    3,
+    [1, 2],
+    [1, 2, 3],
+    [0, 1, 2],
+    [1.0, 2.0, 2.0],
+    ["a"] * 3,
+    [None] * 3,
+    step > 0,
+    torch.ones(2, 3),
+]
 
 
 def each(function: Callable[..., Any], values: list[Any], **fixed: Any) -> list[Call]:
@@ -606,8 +631,17 @@ CALLS: dict[str, list[Call]] = {
         *each(lambda v: functional.scan(v, neuron.IFNode()), BAD_SEQUENCES),
         *each(lambda v: functional.scan(x, v), [None, "x", neuron.IFNode]),
         *each(lambda v: functional.scan(x, neuron.IFNode(), backend=v), ["gpu", None, 3]),
+        *each(lambda v: functional.scan(x, neuron.IFNode(), lengths=v), BAD_LENGTHS),
         lambda: functional.scan(x, nn.Linear(3, 2)),
     ],
+    "lengths.sequence_mask": [
+        *each(lambda v: lengths.sequence_mask(v, 5), [None, "x", 3, [6, 1], [-1], [1.5], torch.zeros(2, 2)]),
+        *each(lambda v: lengths.sequence_mask([1], v), BAD_SIZES),
+    ],
+    **{f"lengths.{function.__name__}": [
+        *each(function, BAD_SEQUENCES),
+        *each(lambda v, function=function: function(x, v), BAD_LENGTHS),
+    ] for function in (lengths.mean_over_time, lengths.last_step)},
     "cells.if_charge": each(lambda v: functional.if_charge(step, v), BAD_OPERANDS),
     "cells.lif_charge": each(lambda v: functional.lif_charge(v, step, 2.0), BAD_OPERANDS),
     "cells.fire": [
@@ -768,6 +802,11 @@ CALLS: dict[str, list[Call]] = {
         *named(data.SequentialFashionMNIST, "source", ["x", None, 3]),
         lambda: data.SequentialFashionMNIST("/nonexistent"),
         lambda: data.SequentialFashionMNIST("/tmp", source="embedded"),
+    ],
+    "vowels.JapaneseVowels": [
+        *each(vowels.JapaneseVowels, BAD_FLAGS),
+        *named(vowels.JapaneseVowels, "standardised", BAD_FLAGS),
+        *each(lambda v: next(vowels.JapaneseVowels().batches(v)), BAD_SIZES),
     ],
     "data.main": [],  # command lines are tried above
     "train.main": [],
