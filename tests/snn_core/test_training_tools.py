@@ -22,14 +22,14 @@ from snn_core.layer import (
 )
 from snn_core.monitor import LayerActivity, Monitor
 from snn_core.neuron import IFNode, MultiStepIFNode, MultiStepLIFNode
-from snn_core.surrogate import ATan
-from snn_core.training import (
+from snn_core.regularisation import (
     MultiStepBatchNorm,
     RecurrentDropout,
     fold_batch_norm,
     rate_penalty,
     voltage_penalty,
 )
+from snn_core.surrogate import ATan
 
 
 class Chain(nn.Module):

@@ -58,7 +58,18 @@ from sequential_fmnist import (
     training,
 )
 from sequential_fmnist import networks as network
-from snn_core import backend, base, cells, checks, functional, layer, neuron, surrogate
+from snn_core import (
+    backend,
+    base,
+    cells,
+    checks,
+    functional,
+    layer,
+    monitor,
+    neuron,
+    regularisation,
+    surrogate,
+)
 from snn_tutorial import exercises, measure, probe, ridge
 from snn_tutorial.plot import __main__ as plot_main
 
@@ -434,6 +445,10 @@ def recurrent(kind: Callable[..., nn.Module], *more: Any) -> list[Call]:
     ]
 
 
+def fed_back() -> nn.Module:
+    return layer.LinearRecurrentContainer(neuron.IFNode(), 4, 4)
+
+
 #: Parts of a step are bare arithmetic, as the module says: what they cannot add up is torch's error.
 TORCH_SAYS = (TypeError, RuntimeError)
 BAD_OPERANDS = [None, "x", [1.0], {}]
@@ -550,6 +565,40 @@ CALLS: dict[str, list[Call]] = {
         *each(lambda v: functional.seq_to_ann_forward(x, nn.Linear(4, 2), v), ["gpu", None]),
         lambda: functional.seq_to_ann_forward(x, nn.Flatten(0)),
         lambda: functional.seq_to_ann_forward(x, nn.Linear(4, 2, device="meta")),
+    ],
+    "monitor.LayerActivity": [lambda: monitor.LayerActivity()],
+    "monitor.Monitor": [
+        *each(monitor.Monitor, [None, "net", neuron.IFNode, [plain], nn.Linear(2, 2)]),
+        *each(lambda v: monitor.Monitor(plain, v), [None, 3, "fc3", "fc1", neuron.IFNode(), neuron.IFNode, ["sn1"]]),
+        *named(monitor.Monitor, "v", BAD_FLAGS, plain),
+        *named(monitor.Monitor, "gradient", BAD_FLAGS, plain),
+    ],
+    "regularisation.rate_penalty": [
+        *each(lambda v: regularisation.rate_penalty(v, 0.1), BAD_SEQUENCES),
+        *each(lambda v: regularisation.rate_penalty(x, v), [*BAD_NUMBERS, -0.1, 1.1, (0.1,), (0.2, 0.1), (0, None)]),
+    ],
+    "regularisation.voltage_penalty": [
+        *each(regularisation.voltage_penalty, BAD_SEQUENCES),
+        *each(lambda v: regularisation.voltage_penalty(x, v), [*BAD_NUMBERS, 0.0, -1.0]),
+    ],
+    "regularisation.RecurrentDropout": [
+        *each(regularisation.RecurrentDropout, [None, "x", neuron.IFNode, neuron.IFNode(), nn.Linear(4, 4), plain]),
+        *named(regularisation.RecurrentDropout, "p", [*BAD_NUMBERS, 1, -0.1], fed_back()),
+        *named(regularisation.RecurrentDropout, "each_step", BAD_FLAGS, fed_back()),
+        *each(lambda v: regularisation.RecurrentDropout(fed_back())(v), BAD_INPUTS),
+        *each(lambda v: regularisation.RecurrentDropout(fed_back()).forward_sequence(v), BAD_SEQUENCES),
+        *each(lambda v: regularisation.RecurrentDropout(fed_back()).eval().forward_sequence(v), BAD_SEQUENCES),
+    ],
+    "regularisation.MultiStepBatchNorm": [
+        *named(regularisation.MultiStepBatchNorm, "num_features", BAD_SIZES),
+        *named(regularisation.MultiStepBatchNorm, "scale", [*BAD_NUMBERS, 0, -1.0], 4),
+        *named(regularisation.MultiStepBatchNorm, "eps", [*BAD_NUMBERS, 0, -1.0], 4),
+        *named(regularisation.MultiStepBatchNorm, "momentum", [*BAD_NUMBERS, -0.1, 1.1], 4),
+        *each(lambda v: regularisation.MultiStepBatchNorm(4)(v), [*BAD_SEQUENCES, x[..., :3], step, x[:1, :1]]),
+    ],
+    "regularisation.fold_batch_norm": [
+        *each(regularisation.fold_batch_norm, [None, "net", nn.Linear, [plain], regularisation.MultiStepBatchNorm(4)]),
+        lambda: regularisation.fold_batch_norm(nn.Sequential(regularisation.MultiStepBatchNorm(4)).eval()),
     ],
     "surrogate.heaviside": each(surrogate.heaviside, BAD_INPUTS),
     "surrogate.SurrogateFunction": [
