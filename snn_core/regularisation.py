@@ -106,7 +106,8 @@ class RecurrentDropout(MemoryModule):
     readable loop.
 
     Args:
-        container: a recurrent container that keeps its last output as the state ``y``.
+        container: a recurrent container, whose one state is its last output ``y``, ``[N, *]``, or its last D outputs
+            ``y_history``, ``[N, D, *]``, the newest first, of which each is masked once.
         p: share of the feedback to drop, from 0 to below 1.
         each_step: draw a new mask before every step instead.
 
@@ -114,7 +115,7 @@ class RecurrentDropout(MemoryModule):
         mask: m / (1 - p) in the shape of y, a state; None before the first feedback, and with ``each_step``.
 
     Raises:
-        TypeError: ``container`` is not a module with the one state ``y``, ``p`` not a number, ``each_step`` not a bool.
+        TypeError: ``container`` is not a module with that one state, ``p`` not a number, ``each_step`` not a bool.
         ValueError: ``p`` is not from 0 to below 1.
 
     Source: Y. Gal and Z. Ghahramani, "A theoretically grounded application of dropout in recurrent neural networks",
@@ -126,10 +127,10 @@ class RecurrentDropout(MemoryModule):
     def __init__(self, container: nn.Module, p: float = 0.5, each_step: bool = False) -> None:
         super().__init__()
         check_module("RecurrentDropout: container", container)
-        if getattr(container, "_state_names", None) != ["y"]:
+        if getattr(container, "_state_names", None) not in (["y"], ["y_history"]):
             raise TypeError(
-                f"RecurrentDropout: container must be a recurrent container whose one state is its last output y, "
-                f"got {type(container).__name__}"
+                f"RecurrentDropout: container must be a recurrent container, whose one state is y or y_history, got "
+                f"{type(container).__name__}"
             )
         self.p = check_number("RecurrentDropout: p", p)
         if not 0 <= self.p < 1:
@@ -145,10 +146,18 @@ class RecurrentDropout(MemoryModule):
     def forward(self, x: Tensor) -> Tensor:
         """Take one time step of the container; arguments, result and errors are the container's."""
         check_input(self, x)
-        y = self.container.y
+        (name,) = self.container._state_names
+        y = getattr(self.container, name)
         if self._drops and y is not None:
-            self.container.keep_state("y", y * self._mask_for(y))
+            self.container.keep_state(name, self._dropped(y, None if name == "y" else min(1, x.dim() - 1)))
         return self.container(x)
+
+    def _dropped(self, y: Tensor, at: int | None) -> Tensor:
+        """Return y[t-1] with its mask; or where dimension ``at`` holds the last outputs, all with the newest masked."""
+        if at is None:
+            return y * self._mask_for(y)
+        newest, older = y.narrow(at, 0, 1), y.narrow(at, 1, y.shape[at] - 1)
+        return torch.cat([newest * self._mask_for(newest), older], at)
 
     def _mask_for(self, y: Tensor) -> Tensor:
         mask = None if self.each_step else self.kept_state("mask", y)

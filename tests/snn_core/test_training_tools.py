@@ -12,6 +12,7 @@ from support_networks import random_images
 from torch import nn
 
 from sequential_fmnist.networks import NETWORKS, make_network
+from snn_core.base import MemoryModule
 from snn_core.functional import detach_net, explain, reset_net, scan, states
 from snn_core.layer import (
     ElementWiseRecurrentContainer,
@@ -408,6 +409,33 @@ def test_hooks_of_a_container_whose_feedback_may_be_dropped_are_called():
     assert monitor.outputs["container"].shape == (5, 2, 4)
 
 
+class LastTwo(MemoryModule):
+    """Adds up the last two outputs, which are those of a step of 1 more each time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_state("y_history")
+
+    def forward(self, x):
+        history = self.checked_state("y_history", x.new_empty(x.shape[0], 2, *x.shape[1:]), 0.0)
+        self.seen = history.sum(1)
+        self.keep_state("y_history", torch.stack([x, history[:, 0]], 1))
+        return x
+
+
+def test_each_of_the_last_outputs_is_masked_once():
+    torch.manual_seed(0)
+    net = RecurrentDropout(LastTwo(), 0.75)
+    seen = []
+    for t in range(1, 5):
+        assert torch.equal(net(torch.full((3, 40), float(t))), torch.full((3, 40), float(t)))
+        seen.append(net.container.seen)
+    mask = net.mask[:, 0]
+    assert mask.shape == (3, 40) and set(mask.unique().tolist()) == {0.0, 4.0}
+    for at_step, sum_of_last in zip(seen, (0, 1, 3, 5), strict=True):
+        assert torch.equal(at_step, sum_of_last * mask)
+
+
 def test_gradients_pass_the_mask():
     torch.manual_seed(0)
     net = RecurrentDropout(recurrent(4), 0.5)
@@ -419,7 +447,7 @@ def test_gradients_pass_the_mask():
 
 def test_recurrent_dropout_refuses():
     for wrong in (IFNode(), nn.Linear(2, 2), MultiStepContainer(recurrent())):
-        with pytest.raises(TypeError, match="must be a recurrent container whose one state is"):
+        with pytest.raises(TypeError, match="must be a recurrent container, whose one state is"):
             RecurrentDropout(wrong)
     for p in (-0.1, 1, 1.5):
         with pytest.raises(ValueError, match="p must be from 0 to below 1"):
