@@ -37,6 +37,7 @@ import snn_core
 import snn_exchange as exchange
 import snn_tutorial
 from benchmarks import throughput
+from benchmarks.cells import __main__ as cells_main
 from experiments import evidence, ship
 from sequential_fmnist import (
     batches,
@@ -161,6 +162,10 @@ LINES: dict[str, tuple[Callable[[list[str]], Any], dict[str, list[str]]]] = {
     "python -m benchmarks.throughput": (
         throughput.main,
         {"--out": TARGET, "--envs": [*FOLDER], "--source": [*WORD, "auto"], "--libraries": [*WORD, "numpy"]},
+    ),
+    "python -m benchmarks.cells": (
+        cells_main.main,
+        {"--out": TARGET, "--envs": [*FOLDER], "--libraries": [*WORD, "sinabs"]},
     ),
 }
 
