@@ -1,4 +1,4 @@
-"""Write the tables of README.md and docs/ from the files in results/."""
+"""Write the tables of README.md and docs/ from the files in results/, and one from the classes of snn_core."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import frame_notebooks
+from states_table import states_table
 
 from experiments.evidence import best_table, cases, conclusions, reproduced_table, verdicts
 from sequential_fmnist.files import atomic_write
@@ -16,7 +17,11 @@ from sequential_fmnist.networks import NETWORKS
 from snn_tutorial.plot.exchange import peers_table
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs" / "howto").glob("*.md")),
+]
 ABOUT = {
     "tutorial": "sets everything up, executes all chapters and builds the site, into `build/`",
     "test": "sets everything up and runs the tests",
@@ -463,6 +468,7 @@ def sections(results: Path) -> dict[str, str]:
     return {
         **({"cells": cells_section(json.loads(cells.read_text()))} if cells.exists() else {}),
         "chapters": chapters_list(frame_notebooks.paths()),
+        "states": states_table(),
         "times": times_table(read["times"]),
         "results": results_table(read["ablation"], read["published"]),
         "evidence": evidence_section(read["ablation"], read["published"], read["learned_tau"]),
