@@ -11,6 +11,7 @@ from states_table import build, equation, fused, kinds, parameters, source, step
 from torch import nn
 
 from snn_core import layer, neuron
+from snn_core.checks import check_number
 from snn_core.functional import states
 from snn_core.neuron import IFNode
 
@@ -38,7 +39,7 @@ class Derived(Base):
 
     def __init__(self, gain: float = 1.0, **options: object) -> None:
         super().__init__(**options)
-        self.gain = float(gain)  # a fixed number
+        self.gain = check_number("gain", gain)
 
 
 def test_every_single_step_module_has_a_row():
