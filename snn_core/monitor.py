@@ -63,7 +63,7 @@ class Monitor:
             as one batch, such as ``nn.Linear``, or a flag is not a bool.
         ValueError: a layer is not a part of ``net``, or none is given and ``net`` has no spiking neuron.
         RuntimeError: it is entered a second time before its end; or, from the attributes, a layer was not called, or
-            with samples of different shapes.
+            with batches of different shapes.
     """
 
     def __init__(
@@ -115,6 +115,8 @@ class Monitor:
 
     def _hook(self, name: str) -> Any:
         def keep(module: Any, inputs: Any, output: Tensor) -> None:
+            if module is not self._modules[name]:  # a copy of the network, as explain makes one
+                return
             check_tensor(f"the output of layer {name}", output)
             steps = output if _takes_sequences(module) else output.unsqueeze(0)
             self._outputs[name].append(self._kept(steps))
@@ -140,17 +142,25 @@ class Monitor:
 
     @property
     def rates(self) -> dict[str, Tensor]:
-        return {name: output.reshape(len(output), -1).mean(1) for name, output in self.outputs.items()}
+        return {
+            name: _joined(name, [steps.reshape(len(steps), -1).mean(1) for steps in records])
+            for name, records in self._outputs.items()
+        }
 
     def summary(self) -> list[LayerActivity]:
         """Return how active each layer was in all recorded steps; ``print(*monitor.summary(), sep="\\n")`` shows it.
+
+        Batches may differ in their number of samples.
 
         Raises:
             RuntimeError: a layer was not called, or with samples of different shapes.
         """
         found = []
-        for name, output in self.outputs.items():
-            fired = output.flatten(0, min(1, output.dim() - 1)) != 0  # [T * N, *]
+        for name, records in self._outputs.items():
+            output = _joined(
+                name, [steps.flatten(0, min(1, steps.dim() - 1)) for steps in records]
+            )  # [T * N, *]
+            fired = output != 0
             shares = [share.float().mean().item() for share in (~fired.any(0), fired.all(0))]
             kind = type(self._modules[name]).__name__
             found.append(LayerActivity(name, kind, output.detach().mean().item(), *shares))

@@ -58,7 +58,7 @@ def rate_penalty(spikes: Tensor, target: float | tuple[float, float]) -> Tensor:
     return 0.5 * (torch.relu(low - rate).square() + torch.relu(rate - high).square()).sum()
 
 
-def voltage_penalty(v: Tensor, v_threshold: float = 1.0) -> Tensor:
+def voltage_penalty(v: Tensor, v_threshold: float | Tensor = 1.0) -> Tensor:
     r"""Return how far membrane potentials lie above the threshold or below its negative, as a scalar to minimise.
 
     .. math::
@@ -70,17 +70,25 @@ def voltage_penalty(v: Tensor, v_threshold: float = 1.0) -> Tensor:
 
     Args:
         v: ``[T, N, *]``, as ``Monitor(net, v=True, gradient=True)`` records it.
-        v_threshold: above 0.
+        v_threshold: above 0; a number, or a tensor with one for each neuron, ``[*]``.
 
     Raises:
-        TypeError: ``v`` is not a floating-point tensor, or ``v_threshold`` not a number.
-        ValueError: ``v`` is not ``[T, N, *]`` with at least one step and sample, or ``v_threshold`` is not above 0.
+        TypeError: ``v`` is not a floating-point tensor, or ``v_threshold`` neither a number nor a tensor.
+        ValueError: ``v`` is not ``[T, N, *]`` with at least one step and sample, or ``v_threshold`` is not above 0, or
+            has another shape.
 
     Source: G. Bellec et al., "Long short-term memory and learning-to-learn in networks of spiking neurons", NeurIPS
     2018. https://arxiv.org/abs/1803.09574
     """
-    threshold = check_number("v_threshold", v_threshold, above=0)
-    outside = torch.relu(_recorded("v", v).abs() - threshold)  # at most one of both terms differs from 0
+    shape = _recorded("v", v).shape[2:]
+    if not isinstance(v_threshold, Tensor):
+        check_number("v_threshold", v_threshold, above=0)
+    elif v_threshold.shape not in (torch.Size(), shape) or not bool((v_threshold > 0).all()):
+        raise ValueError(
+            f"v_threshold must be above 0, a number or one for each neuron in shape {list(shape)}, got "
+            f"{v_threshold.tolist()}"
+        )
+    outside = torch.relu(v.abs() - v_threshold)  # at most one of both terms differs from 0
     return outside.square().sum() / (v.shape[0] * v.shape[1])
 
 

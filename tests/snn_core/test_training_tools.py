@@ -114,7 +114,7 @@ def test_a_fused_network_gives_the_same_to_rounding(kind):
     expected = net(images)
     reset_net(net)
     with Monitor(net) as monitor:
-        assert any(not decision.fused for decision in explain(net, images))
+        assert any(not decision.fused for decision in explain(net, images))  # its copy is not recorded
         seen = net(images)
     reset_net(net)
     torch.testing.assert_close(seen, expected)
@@ -175,7 +175,15 @@ def test_records_follow_one_another_until_they_are_cleared():
         assert monitor.outputs["MultiStepIFNode"].shape == (2, 7, 3)
         reset_net(net)
         net(torch.ones(2, 6, 3))
-    with pytest.raises(RuntimeError, match=r"shapes \[6, 3\], \[7, 3\]: call clear"):
+        with pytest.raises(RuntimeError, match=r"shapes \[6, 3\], \[7, 3\]: call clear"):
+            _ = monitor.outputs
+        assert monitor.rates["MultiStepIFNode"].tolist() == [1] * 4
+        reset_net(net)
+        net(torch.zeros(2, 13, 3))
+        assert monitor.summary()[0][2:] == (0.5, 0.0, 0.0)  # 26 rows of ones and 26 of zeros
+        reset_net(net)
+        net(torch.ones(2, 6, 4))
+    with pytest.raises(RuntimeError, match=r"shapes \[3\], \[4\]: call clear"):
         monitor.summary()
 
 
@@ -247,6 +255,11 @@ def test_voltage_penalty_by_hand():
     penalty.backward()
     torch.testing.assert_close(v.grad, torch.tensor([[[0.5, 0.0]], [[-2.0, 1.0]]]))
     assert voltage_penalty(v, 3).item() == 0
+    assert voltage_penalty(v, torch.tensor([1.0, 1.5])).item() == pytest.approx((0.25 + 4 + 0.25) / 2)
+    assert voltage_penalty(v, torch.tensor(2.0)).item() == pytest.approx(1 / 2)
+    for wrong in (torch.tensor([1.0, 0.0]), torch.ones(3), torch.tensor(-1.0)):
+        with pytest.raises(ValueError, match=r"one for each neuron in shape \[2\]"):
+            voltage_penalty(v, wrong)
 
 
 @pytest.mark.parametrize("layer", ["multi-step", "container"])

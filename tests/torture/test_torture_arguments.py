@@ -584,7 +584,7 @@ CALLS: dict[str, list[Call]] = {
     ],
     "regularisation.voltage_penalty": [
         *each(regularisation.voltage_penalty, BAD_SEQUENCES),
-        *each(lambda v: regularisation.voltage_penalty(x, v), [*BAD_NUMBERS, 0.0, -1.0]),
+        *each(lambda v: regularisation.voltage_penalty(x, v), [*BAD_NUMBERS[:-1], 0, -1.0, -step[0], step[0, :3]]),
     ],
     "regularisation.RecurrentDropout": [
         *each(regularisation.RecurrentDropout, [None, "x", neuron.IFNode, neuron.IFNode(), nn.Linear(4, 4), plain]),
