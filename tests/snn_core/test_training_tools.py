@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import itertools
 import operator
 
 import pytest
 import torch
-from support_networks import random_images
+from support import require
+from support_networks import output_and_gradients, random_images
 from torch import nn
 
 from sequential_fmnist.networks import NETWORKS, make_network
@@ -462,6 +464,7 @@ def test_recurrent_dropout_refuses():
     for wrong in (IFNode(), nn.Linear(2, 2), MultiStepContainer(recurrent())):
         with pytest.raises(TypeError, match="must be a recurrent container, whose one state is"):
             RecurrentDropout(wrong)
+    assert "p=0.5, each_step=False" in repr(RecurrentDropout(recurrent()))
     for p in (-0.1, 1, 1.5):
         with pytest.raises(ValueError, match="p must be from 0 to below 1"):
             RecurrentDropout(recurrent(), p)
@@ -502,6 +505,23 @@ def test_it_is_batch_normalisation_of_all_steps_as_one_batch():
             before = copy.deepcopy(plain)
             assert torch.equal(seen, before(x_seq))
             assert torch.equal(norm.running_var, before[0].running_var)
+
+
+def test_it_is_threshold_dependent_batch_normalisation_of_spikingjelly():
+    require(importlib.util.find_spec("spikingjelly") is not None, "spikingjelly==2.0.0")
+    from spikingjelly.activation_based.layer import ThresholdDependentBatchNorm1d
+
+    alpha, v_threshold = 0.7, 1.5
+    theirs = ThresholdDependentBatchNorm1d(alpha, v_threshold, 5).double()
+    ours = MultiStepBatchNorm(5, scale=alpha * v_threshold).double()
+    for mode in (True, True, False):
+        x_seq = 3 * torch.randn(6, 4, 5).double() + 1
+        found = []
+        for norm in (ours.train(mode), theirs.train(mode)):
+            found.append(output_and_gradients(norm, x_seq, norm.parameters()))
+            found[-1] += [norm.running_mean.clone(), norm.running_var.clone()]
+        torch.testing.assert_close(found[0], found[1], rtol=1e-9, atol=1e-12)
+    assert ours.state_dict().keys() == theirs.state_dict().keys()
 
 
 def chains() -> dict[str, nn.Module]:
