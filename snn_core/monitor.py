@@ -40,8 +40,8 @@ class Monitor:
 
     It works by forward hooks, which read and change nothing, and which are removed at the end of the block. A module
     with a hook is not fused, and neither is a container around it, which :func:`snn_core.functional.explain` reports:
-    inside the block they take the readable loop. So the network gives bit for bit what it gives with
-    ``backend="torch"``; a fused scan adds up its products in another order, and may differ from both by rounding.
+    inside the block they take the readable loop. A network that runs in the loop gives the same bits with and without
+    a monitor; one that is fused otherwise, whose sums have another order, gives the same up to rounding.
 
     Records grow with every call of the network. :meth:`clear` forgets them; :func:`~snn_core.functional.reset_net` does
     not. They stay after the block.
@@ -96,9 +96,8 @@ class Monitor:
         if self._handles:
             raise RuntimeError("this Monitor records already: leave its block before the next one")
         for name, module in self._modules.items():
-            if name in self._v and _takes_sequences(
-                module
-            ):  # only the neuron itself sees v between two steps
+            # Of a sequence, only the neuron itself sees v between two steps.
+            if name in self._v and _takes_sequences(module):
                 self._stored.append((module, module.store_v_seq))
                 module.store_v_seq = True
             self._handles.append(module.register_forward_hook(self._hook(name)))
@@ -175,13 +174,17 @@ def _part(net: nn.Module, names: dict[nn.Module, str], layer: object) -> Any:
         raise TypeError(f"layers must be modules or their names, got {type(layer).__name__}")
     if layer not in names:
         given = repr(layer) if isinstance(layer, str) else f"a {type(layer).__name__} outside of it"
-        allowed = ", ".join(names.values())
-        raise ValueError(f"layers must be parts of net, {allowed}, got {given}")
-    if not (isinstance(layer, MemoryModule) or _takes_sequences(layer)):
+        allowed = ", ".join(name for module, name in names.items() if _knows_steps(module))
+        raise ValueError(f"layers must be parts of net, such as {allowed}, got {given}")
+    if not _knows_steps(layer):
         raise TypeError(
             f"layers must be neurons, synapses or containers, which know time steps, got {type(layer).__name__}"
         )
     return layer
+
+
+def _knows_steps(module: object) -> bool:
+    return isinstance(module, MemoryModule) or _takes_sequences(module)
 
 
 def _takes_sequences(module: object) -> bool:
