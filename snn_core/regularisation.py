@@ -257,7 +257,8 @@ def fold_batch_norm(net: nn.Module) -> nn.Module:
     Each batch normalisation is folded into the layer right before it in a chain of modules, ``nn.Sequential``,
     ``MultiStepContainer`` or ``SeqToANNContainer``, nested or not; then the chain runs fused again. The names of all
     other modules stay. Only the chain says what comes before: a batch normalisation that is called by a ``forward`` of
-    your own is refused.
+    your own is refused, and a chain must be called as a whole. Behind an ``nn.Linear`` the channels must be its
+    outputs, that is, a sample must be ``[C]``.
 
     Raises:
         TypeError: ``net`` is not a module.
