@@ -228,6 +228,11 @@ def _check_stateless(module: nn.Module) -> None:
             raise TypeError(
                 f"stateless_module must have no state, {name} has one: put it into a MultiStepContainer"
             )
+        if getattr(type(part), "takes_sequences", False) and "is_chain" not in vars(type(part)):
+            raise TypeError(
+                f"stateless_module must take [T * N, *], {type(part).__name__} takes [T, N, *]: put it into a "
+                "MultiStepContainer or an nn.Sequential"
+            )
 
 
 def _check_features(module: nn.Linear, x_seq: Tensor) -> None:

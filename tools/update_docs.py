@@ -1,4 +1,4 @@
-"""Write the tables of README.md and docs/ from the files in results/."""
+"""Write the tables of README.md and docs/ from the files in results/, and one from the classes of snn_core."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import frame_notebooks
+from states_table import states_table
 
 from experiments.evidence import best_table, cases, conclusions, interval, reproduced_table, verdicts
 from sequential_fmnist.files import atomic_write
@@ -307,6 +308,52 @@ def _spread(values: Sequence[float], form: str) -> str:
     return low if low == high else f"{low} to {high}"
 
 
+#: How many times ours the readable loop is to take at least, for every cell and feedback.
+WANTED = 5
+
+
+def cells_table(results: dict[str, Any]) -> str:
+    """Return the table of cells and feedbacks: our time, and how many times that the others take."""
+    others = {name: library for name, library in results["libraries"].items() if name != "snn_core"}
+    rows = [
+        f"| layer | snn_core | {' | '.join(_with_version(library) for library in others.values())} |",
+        f"|---|{'---:|' * (1 + len(others))}",
+    ]
+    for entry in results["cells"]:
+        found = entry["libraries"]
+        factors = [_times(found[name]) if name in found else "" for name in others]
+        name = f"{entry['name']} feedback" if entry["kind"] == "feedback" else entry["name"]
+        rows.append(f"| {name} | {found['snn_core']['ms']['median']:.2f} ms | {' | '.join(factors)} |")
+    return "\n".join(rows) + "\n"
+
+
+def cells_section(results: dict[str, Any]) -> str:
+    """Return the table of cells and feedbacks, and what must be said with it."""
+    where, size = results["provenance"], results["size"]
+    loop = {entry["name"]: entry["libraries"]["snn_core-torch"]["ratio"] for entry in results["cells"]}
+    slow = [f"{name} {ratio:.1f}" for name, ratio in loop.items() if ratio < WANTED]
+    told = f"Below {WANTED} times: {_listed(slow)}." if slow else f"No layer is below {WANTED} times."
+    notes = [
+        f"- {library['label']}, {name}: {note}"
+        for library in results["libraries"].values()
+        for name, note in library["notes"].items()
+        if name in loop
+    ]
+    parts = [
+        _filled(PROVISIONAL) if results["is_provisional"] else "",
+        cells_table(results).rstrip(),
+        _filled(
+            f"Median time of forward and backward through one layer at T = {size['T']}, N = {size['N']}, "
+            f"H = {size['H']}, and how many times ours the others take. Feedback is around an IF neuron. All took "
+            f"turns in one run of `python -m benchmarks.cells` on {results['date']}: {where['cores']} cores "
+            f"({where['processor']}), {where['torch_threads']} threads, torch {where['torch']}. The readable loop "
+            f"takes {_spread(list(loop.values()), '.1f')} times ours. {told}"
+        ),
+        _filled("Where a library has something else under the same name:", "", *notes) if notes else "",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
 def _compared(results: dict[str, Any]) -> str:
     """Return a sentence: how many times ours the steps of the closest take, over the three networks."""
     steps = [entry for entry in results["steps"] if entry["config"] == _base(entry["config"]["model"])]
@@ -443,8 +490,11 @@ def sections(results: Path) -> dict[str, str]:
             "ablation", "exchange", "learned_tau", "published", "reliability", "throughput", "times", "vowels"
         )
     }  # fmt: skip
+    cells = results / "cells.json"  # by a command of its own
     return {
+        **({"cells": cells_section(json.loads(cells.read_text()))} if cells.exists() else {}),
         "chapters": chapters_list(frame_notebooks.paths()),
+        "states": states_table(),
         "times": times_table(read["times"]),
         "results": results_table(read["ablation"], read["published"]),
         "evidence": evidence_section(read["ablation"], read["published"], read["learned_tau"]),

@@ -14,6 +14,7 @@ GUIDES = sorted((ROOT / "docs" / "howto").glob("*.md"))
 ASKED = {
     "my_data", "my_neuron", "my_loss", "variable_length", "truncated_bptt", "record", "resume", "several_processes",
     "delays",
+    "training_tools", "which_memory",
 }  # fmt: skip
 
 

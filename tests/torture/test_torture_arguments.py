@@ -39,6 +39,7 @@ import snn_core
 import snn_exchange as exchange
 import snn_tutorial
 from benchmarks import throughput
+from benchmarks.cells import __main__ as cells_main
 from experiments import evidence, ship
 from sequential_fmnist import (
     batches,
@@ -70,8 +71,10 @@ from snn_core import (
     functional,
     layer,
     lengths,
+    monitor,
     neuron,
     recurrent,
+    regularisation,
     surrogate,
 )
 from snn_tutorial import exercises, measure, probe, ridge
@@ -173,6 +176,10 @@ LINES: dict[str, tuple[Callable[[list[str]], Any], dict[str, list[str]]]] = {
     "python -m benchmarks.throughput": (
         throughput.main,
         {"--out": TARGET, "--envs": [*FOLDER], "--source": [*WORD, "auto"], "--libraries": [*WORD, "numpy"]},
+    ),
+    "python -m benchmarks.cells": (
+        cells_main.main,
+        {"--out": TARGET, "--envs": [*FOLDER], "--libraries": [*WORD, "sinabs"]},
     ),
 }
 
@@ -481,6 +488,8 @@ def delayed(**options: Any) -> nn.Module:
     """Return a container for steps ``[N, 4]`` and delays of up to two steps."""
     good = {"in_features": 4, "out_features": 4, "max_delay": 2}
     return layer.DelayedRecurrentContainer(neuron.IFNode(), **(good | options))
+def fed_back() -> nn.Module:
+    return layer.LinearRecurrentContainer(neuron.IFNode(), 4, 4)
 
 
 #: Parts of a step are bare arithmetic, as the module says: what they cannot add up is torch's error.
@@ -661,6 +670,40 @@ CALLS: dict[str, list[Call]] = {
         *each(lambda v: functional.seq_to_ann_forward(x, nn.Linear(4, 2), v), ["gpu", None]),
         lambda: functional.seq_to_ann_forward(x, nn.Flatten(0)),
         lambda: functional.seq_to_ann_forward(x, nn.Linear(4, 2, device="meta")),
+    ],
+    "monitor.LayerActivity": [lambda: monitor.LayerActivity()],
+    "monitor.Monitor": [
+        *each(monitor.Monitor, [None, "net", neuron.IFNode, [plain], nn.Linear(2, 2)]),
+        *each(lambda v: monitor.Monitor(plain, v), [None, 3, "fc3", "fc1", neuron.IFNode(), neuron.IFNode, ["sn1"]]),
+        *named(monitor.Monitor, "v", BAD_FLAGS, plain),
+        *named(monitor.Monitor, "gradient", BAD_FLAGS, plain),
+    ],
+    "regularisation.rate_penalty": [
+        *each(lambda v: regularisation.rate_penalty(v, 0.1), BAD_SEQUENCES),
+        *each(lambda v: regularisation.rate_penalty(x, v), [*BAD_NUMBERS, -0.1, 1.1, (0.1,), (0.2, 0.1), (0, None)]),
+    ],
+    "regularisation.voltage_penalty": [
+        *each(regularisation.voltage_penalty, BAD_SEQUENCES),
+        *each(lambda v: regularisation.voltage_penalty(x, v), [*BAD_NUMBERS[:-1], 0, -1.0, -step[0], step[0, :3]]),
+    ],
+    "regularisation.RecurrentDropout": [
+        *each(regularisation.RecurrentDropout, [None, "x", neuron.IFNode, neuron.IFNode(), nn.Linear(4, 4), plain]),
+        *named(regularisation.RecurrentDropout, "p", [*BAD_NUMBERS, 1, -0.1], fed_back()),
+        *named(regularisation.RecurrentDropout, "each_step", BAD_FLAGS, fed_back()),
+        *each(lambda v: regularisation.RecurrentDropout(fed_back())(v), BAD_INPUTS),
+        *each(lambda v: regularisation.RecurrentDropout(fed_back()).forward_sequence(v), BAD_SEQUENCES),
+        *each(lambda v: regularisation.RecurrentDropout(fed_back()).eval().forward_sequence(v), BAD_SEQUENCES),
+    ],
+    "regularisation.MultiStepBatchNorm": [
+        *named(regularisation.MultiStepBatchNorm, "num_features", BAD_SIZES),
+        *named(regularisation.MultiStepBatchNorm, "scale", [*BAD_NUMBERS, 0, -1.0], 4),
+        *named(regularisation.MultiStepBatchNorm, "eps", [*BAD_NUMBERS, 0, -1.0], 4),
+        *named(regularisation.MultiStepBatchNorm, "momentum", [*BAD_NUMBERS, -0.1, 1.1], 4),
+        *each(lambda v: regularisation.MultiStepBatchNorm(4)(v), [*BAD_SEQUENCES, x[..., :3], step, x[:1, :1]]),
+    ],
+    "regularisation.fold_batch_norm": [
+        *each(regularisation.fold_batch_norm, [None, "net", nn.Linear, [plain], regularisation.MultiStepBatchNorm(4)]),
+        lambda: regularisation.fold_batch_norm(nn.Sequential(regularisation.MultiStepBatchNorm(4)).eval()),
     ],
     "surrogate.heaviside": each(surrogate.heaviside, BAD_INPUTS),
     "surrogate.SurrogateFunction": [
