@@ -44,7 +44,7 @@ class IFNode(SpikingNeuron):
     """
 
     def cell(self, like: Tensor | Like) -> IF:
-        return IF(**self._fire(like))
+        return IF(**self.fire_fields(like))
 
 
 class LIFNode(Leaky, SpikingNeuron):
@@ -90,8 +90,8 @@ class LIFNode(Leaky, SpikingNeuron):
 
     def cell(self, like: Tensor | Like) -> LIF | ParametricLIF:
         if "tau" in self._trained:
-            return ParametricLIF(**self._fire(like), **self._leak(like))
-        return LIF(**self._fire(like), tau=self.number("tau", like), decay_input=self.decay_input)
+            return ParametricLIF(**self.fire_fields(like), **self._leak(like))
+        return LIF(**self.fire_fields(like), tau=self.number("tau", like), decay_input=self.decay_input)
 
 
 class ParametricLIFNode(SpikingNeuron):
@@ -145,7 +145,7 @@ class ParametricLIFNode(SpikingNeuron):
 
     def cell(self, like: Tensor | Like) -> ParametricLIF:
         inv_tau = self.inv_tau("tau", like, "init_tau")
-        return ParametricLIF(**self._fire(like), inv_tau=inv_tau, decay_input=self.decay_input)
+        return ParametricLIF(**self.fire_fields(like), inv_tau=inv_tau, decay_input=self.decay_input)
 
 
 class AdaptiveLIFNode(Leaky, SpikingNeuron):
@@ -198,7 +198,7 @@ class AdaptiveLIFNode(Leaky, SpikingNeuron):
 
     def cell(self, like: Tensor | Like) -> AdaptiveLIF:
         rho, beta = 1 - self.inv_tau("tau_adaptation", like), self.number("beta", like)
-        return AdaptiveLIF(**self._fire(like), **self._leak(like), rho=rho, beta=beta)
+        return AdaptiveLIF(**self.fire_fields(like), **self._leak(like), rho=rho, beta=beta)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, {self.shown('tau_adaptation')}, {self.shown('beta')}"
@@ -250,7 +250,7 @@ class CUBALIFNode(Leaky, SpikingNeuron):
 
     def cell(self, like: Tensor | Like) -> CUBALIF:
         decay = 1 - self.inv_tau("tau_synapse", like)
-        return CUBALIF(**self._fire(like), **self._leak(like), decay=decay)
+        return CUBALIF(**self.fire_fields(like), **self._leak(like), decay=decay)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, {self.shown('tau_synapse')}"

@@ -108,7 +108,7 @@ class SpikingNeuron(NumbersModule):
             return loop("no kernel knows its options")
         return super().part(like)
 
-    def _fire(self, like: Tensor | Like) -> dict[str, Any]:
+    def fire_fields(self, like: Tensor | Like) -> dict[str, Any]:
         """Return the fields that the cells of all these neurons have."""
         return {
             "v_threshold": self.number("v_threshold", like),
