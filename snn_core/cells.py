@@ -34,9 +34,9 @@ from torch import Tensor
 
 SpikeFunction = Callable[[Tensor], Tensor]
 State = tuple[Tensor, ...]
-#: A number of a cell: one for all neurons, or a tensor, 0-dim or one for each neuron of a sample.
+#: A number of a cell for all neurons, or a tensor, 0-dim or one number for each neuron of a sample.
 Number = float | Tensor
-#: The value after a spike (hard reset), None (soft reset: the threshold is subtracted) or "none" (no reset).
+#: The value after a spike (hard reset), or None (soft reset, by subtraction), or "none" (no reset).
 Reset = float | Literal["none"] | None
 
 

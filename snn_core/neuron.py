@@ -156,11 +156,11 @@ class AdaptiveLIFNode(Leaky, SpikingNeuron):
         s[t] &= \Theta(h[t] - \theta[t]), \qquad \theta[t] = v_{threshold} + \beta\,a[t-1] \\
         a[t] &= \rho\,a[t-1] + s[t], \qquad \rho = 1 - 1/\tau_{adaptation}
 
-    The adaptation a is that of [1]_. The form of [2]_, :math:`b[t] = \rho\,b[t-1] + (1 - \rho)\,s[t]` with
-    :math:`\beta_{2018}`, is the same with :math:`\beta = (1 - \rho)\,\beta_{2018}`; the :math:`\rho` of both,
+    This is the form of Bellec et al. 2020. That of 2018, :math:`b[t] = \rho\,b[t-1] + (1 - \rho)\,s[t]` with
+    :math:`\beta_{2018}`, is the same with :math:`\beta = (1 - \rho)\,\beta_{2018}`. The :math:`\rho` of both,
     :math:`e^{-\delta t/\tau_a}`, is that of :math:`\tau_{adaptation} = 1 / (1 - \rho)`. The soft reset subtracts the
-    threshold that h crossed, :math:`\theta[t]`, as [2]_ and Spyx do; [1]_ subtracts :math:`v_{threshold}` alone.
-    ``detach_reset`` does not cut the gradient through a.
+    threshold that h crossed, :math:`\theta[t]`, as in 2018 and in Spyx; in 2020 it subtracted :math:`v_{threshold}`
+    alone. ``detach_reset`` does not cut the gradient through a.
 
     Args:
         tau: membrane time constant in time steps, > 1; kept as ``w`` if it is trained.
@@ -175,10 +175,9 @@ class AdaptiveLIFNode(Leaky, SpikingNeuron):
     Raises:
         TypeError, ValueError: a time constant not above 1, a number that is not finite, or as :class:`SpikingNeuron`.
 
-    .. [1] G. Bellec et al., "A solution to the learning dilemma for recurrent networks of spiking neurons", Nature
-       Communications 11, 2020. https://doi.org/10.1038/s41467-020-17236-y
-    .. [2] G. Bellec et al., "Long short-term memory and learning-to-learn in networks of spiking neurons", NeurIPS
-       2018. https://arxiv.org/abs/1803.09574
+    Source: G. Bellec et al., "Long short-term memory and learning-to-learn in networks of spiking neurons", NeurIPS
+    2018. https://arxiv.org/abs/1803.09574. G. Bellec et al., "A solution to the learning dilemma for recurrent networks
+    of spiking neurons", Nature Communications 11, 2020. https://doi.org/10.1038/s41467-020-17236-y
     """
 
     states = ("v", "a")
