@@ -14,7 +14,7 @@ from snn_core.checks import Like, check_numbers, check_per_neuron
 
 __all__ = ["Numbers", "NumbersModule"]
 
-#: A number, which is fixed, or a list or tensor, one for each neuron and fixed, or an ``nn.Parameter``, which is trained.
+#: A number, which is fixed, or a list or tensor, one for each neuron and fixed, or an ``nn.Parameter``, trained.
 Numbers = float | list[float] | tuple[float, ...] | Tensor
 
 
