@@ -46,10 +46,11 @@ class NumbersModule(CellModule):
             TypeError, ValueError: one is not finite or not above 1 time step, or as :meth:`keep`.
         """
         said = f"{type(self).__name__}: {name}"
-        if isinstance(taus := check_numbers(said, value), float):
+        taus = check_numbers(said, value)
+        if isinstance(taus, float):
             if taus <= 1:
                 raise ValueError(f"{said} must be above 1 time step, got {value}")
-        elif not bool((taus > 1).all()):
+        elif not taus.is_meta and not bool((taus > 1).all()):
             raise ValueError(f"{said} must be above 1 time step, got {taus.tolist()}")
         if isinstance(taus, nn.Parameter):
             self._trained[name] = trained
