@@ -33,9 +33,9 @@ from torch import Tensor
 
 SpikeFunction = Callable[[Tensor], Tensor]
 State = tuple[Tensor, ...]
-#: A number of a cell: one for all neurons, or a tensor, 0-dim or one for each neuron of a sample.
+#: A number of a cell for all neurons, or a tensor, 0-dim or one number for each neuron of a sample.
 Number = float | Tensor
-#: The value after a spike (hard reset), None (soft reset: the threshold is subtracted) or "none" (no reset).
+#: The value after a spike (hard reset), or None (soft reset, by subtraction), or "none" (no reset).
 Reset = float | Literal["none"] | None
 
 
@@ -59,15 +59,15 @@ def lif_charge(x: Tensor, v: Tensor, tau: Number, v_reset: Reset = 0.0, decay_in
     with :math:`v_{rest} = v_{reset}` for the hard reset and 0 for the soft one (``v_reset=None``) and for ``"none"``.
     ``tau`` is the membrane time constant in time steps.
     """
-    leak = v - rest(v_reset) if rest(v_reset) else v
+    leak = v if v_reset is None or isinstance(v_reset, str) else v - v_reset
     return v + (x - leak) / tau if decay_input else v - leak / tau + x
 
 
 def leaky_charge(
-    x: Tensor, v: Tensor, inv_tau: Number, v_rest: float = 0.0, decay_input: bool = True
+    x: Tensor, v: Tensor, inv_tau: Number, v_reset: Reset = 0.0, decay_input: bool = True
 ) -> Tensor:
     """Charge as :func:`lif_charge`, for 1/tau: what is trained is a function of 1/tau."""
-    leak = v - v_rest if v_rest else v
+    leak = v if v_reset is None or isinstance(v_reset, str) else v - v_reset
     return v + (x - leak) * inv_tau if decay_input else v - leak * inv_tau + x
 
 
@@ -185,7 +185,7 @@ class ParametricLIF(IF):
     decay_input: bool = field(default=True, kw_only=True)
 
     def charge(self, x: Tensor, v: Tensor) -> Tensor:
-        return leaky_charge(x, v, self.inv_tau, rest(self.v_reset), self.decay_input)
+        return leaky_charge(x, v, self.inv_tau, self.v_reset, self.decay_input)
 
 
 @dataclass(eq=False)
@@ -234,7 +234,7 @@ class LI(Cell):
     decay_input: bool
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        v = leaky_charge(x, state[0], self.inv_tau, 0.0, self.decay_input)
+        v = leaky_charge(x, state[0], self.inv_tau, None, self.decay_input)
         return v, (v,)
 
 

@@ -67,7 +67,7 @@ def check_numbers(name: str, value: Any, above: float = -math.inf) -> float | Te
             f"{name} is a tensor with a gradient: write nn.Parameter(...) to train it, or .detach() it"
         )
     try:
-        given = torch.as_tensor(value)
+        given = value if isinstance(value, Tensor) else torch.as_tensor(value, device="cpu")
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"{name} must be a number or one number for each neuron, got {value!r}") from error
     if given.dtype is torch.bool or given.is_complex():
@@ -76,15 +76,15 @@ def check_numbers(name: str, value: Any, above: float = -math.inf) -> float | Te
         raise ValueError(
             f"{name} must be a number or one number for each neuron, got shape {list(given.shape)}"
         )
-    if not bool((given.isfinite() & (given > above)).all()):
+    if not given.is_meta and not bool((given.isfinite() & (given > above)).all()):
         bound = "" if above == -math.inf else f" and above {above:g}"
         raise ValueError(f"{name} must be finite{bound}, got {given.tolist()}")
     if isinstance(value, nn.Parameter):
         return value
-    dtype = (
-        given.dtype if isinstance(value, Tensor) and value.is_floating_point() else torch.get_default_dtype()
-    )
-    return given.detach().to(dtype, copy=True)
+    is_floating = isinstance(value, Tensor) and value.is_floating_point()
+    dtype = given.dtype if is_floating else torch.get_default_dtype()
+    device = given.device if isinstance(value, Tensor) else torch.get_default_device()
+    return given.detach().to(device, dtype, copy=True)
 
 
 def check_per_neuron(name: str, numbers: Tensor, x: Tensor | Like) -> Tensor:

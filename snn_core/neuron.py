@@ -44,7 +44,7 @@ class IFNode(SpikingNeuron):
     """
 
     def cell(self, like: Tensor | Like) -> IF:
-        return IF(**self._fire(like))
+        return IF(**self.fire_fields(like))
 
 
 class LIFNode(Leaky, SpikingNeuron):
@@ -90,8 +90,8 @@ class LIFNode(Leaky, SpikingNeuron):
 
     def cell(self, like: Tensor | Like) -> LIF | ParametricLIF:
         if "tau" in self._trained:
-            return ParametricLIF(**self._fire(like), **self._leak(like))
-        return LIF(**self._fire(like), tau=self.number("tau", like), decay_input=self.decay_input)
+            return ParametricLIF(**self.fire_fields(like), **self._leak(like))
+        return LIF(**self.fire_fields(like), tau=self.number("tau", like), decay_input=self.decay_input)
 
 
 class ParametricLIFNode(SpikingNeuron):
@@ -145,7 +145,7 @@ class ParametricLIFNode(SpikingNeuron):
 
     def cell(self, like: Tensor | Like) -> ParametricLIF:
         inv_tau = self.inv_tau("tau", like, "init_tau")
-        return ParametricLIF(**self._fire(like), inv_tau=inv_tau, decay_input=self.decay_input)
+        return ParametricLIF(**self.fire_fields(like), inv_tau=inv_tau, decay_input=self.decay_input)
 
 
 class AdaptiveLIFNode(Leaky, SpikingNeuron):
@@ -156,11 +156,11 @@ class AdaptiveLIFNode(Leaky, SpikingNeuron):
         s[t] &= \Theta(h[t] - \theta[t]), \qquad \theta[t] = v_{threshold} + \beta\,a[t-1] \\
         a[t] &= \rho\,a[t-1] + s[t], \qquad \rho = 1 - 1/\tau_{adaptation}
 
-    The adaptation a is that of [1]_. The form of [2]_, :math:`b[t] = \rho\,b[t-1] + (1 - \rho)\,s[t]` with
-    :math:`\beta_{2018}`, is the same with :math:`\beta = (1 - \rho)\,\beta_{2018}`; the :math:`\rho` of both,
+    This is the form of Bellec et al. 2020. That of 2018, :math:`b[t] = \rho\,b[t-1] + (1 - \rho)\,s[t]` with
+    :math:`\beta_{2018}`, is the same with :math:`\beta = (1 - \rho)\,\beta_{2018}`. The :math:`\rho` of both,
     :math:`e^{-\delta t/\tau_a}`, is that of :math:`\tau_{adaptation} = 1 / (1 - \rho)`. The soft reset subtracts the
-    threshold that h crossed, :math:`\theta[t]`, as [2]_ and Spyx do; [1]_ subtracts :math:`v_{threshold}` alone.
-    ``detach_reset`` does not cut the gradient through a.
+    threshold that h crossed, :math:`\theta[t]`, as in 2018 and in Spyx; in 2020 it subtracted :math:`v_{threshold}`
+    alone. ``detach_reset`` does not cut the gradient through a.
 
     Args:
         tau: membrane time constant in time steps, > 1; kept as ``w`` if it is trained.
@@ -175,10 +175,9 @@ class AdaptiveLIFNode(Leaky, SpikingNeuron):
     Raises:
         TypeError, ValueError: a time constant not above 1, a number that is not finite, or as :class:`SpikingNeuron`.
 
-    .. [1] G. Bellec et al., "A solution to the learning dilemma for recurrent networks of spiking neurons", Nature
-       Communications 11, 2020. https://doi.org/10.1038/s41467-020-17236-y
-    .. [2] G. Bellec et al., "Long short-term memory and learning-to-learn in networks of spiking neurons", NeurIPS
-       2018. https://arxiv.org/abs/1803.09574
+    Source: G. Bellec et al., "Long short-term memory and learning-to-learn in networks of spiking neurons", NeurIPS
+    2018. https://arxiv.org/abs/1803.09574. G. Bellec et al., "A solution to the learning dilemma for recurrent networks
+    of spiking neurons", Nature Communications 11, 2020. https://doi.org/10.1038/s41467-020-17236-y
     """
 
     states = ("v", "a")
@@ -198,7 +197,7 @@ class AdaptiveLIFNode(Leaky, SpikingNeuron):
 
     def cell(self, like: Tensor | Like) -> AdaptiveLIF:
         rho, beta = 1 - self.inv_tau("tau_adaptation", like), self.number("beta", like)
-        return AdaptiveLIF(**self._fire(like), **self._leak(like), rho=rho, beta=beta)
+        return AdaptiveLIF(**self.fire_fields(like), **self._leak(like), rho=rho, beta=beta)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, {self.shown('tau_adaptation')}, {self.shown('beta')}"
@@ -250,7 +249,7 @@ class CUBALIFNode(Leaky, SpikingNeuron):
 
     def cell(self, like: Tensor | Like) -> CUBALIF:
         decay = 1 - self.inv_tau("tau_synapse", like)
-        return CUBALIF(**self._fire(like), **self._leak(like), decay=decay)
+        return CUBALIF(**self.fire_fields(like), **self._leak(like), decay=decay)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, {self.shown('tau_synapse')}"

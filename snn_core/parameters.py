@@ -14,7 +14,7 @@ from snn_core.checks import Like, check_numbers, check_per_neuron
 
 __all__ = ["Numbers", "NumbersModule"]
 
-#: What a module takes: a number, fixed; a list or tensor, one for each neuron, fixed; an ``nn.Parameter``, trained.
+#: A number, which is fixed, or a list or tensor, one for each neuron and fixed, or an ``nn.Parameter``, trained.
 Numbers = float | list[float] | tuple[float, ...] | Tensor
 
 
@@ -46,10 +46,11 @@ class NumbersModule(CellModule):
             TypeError, ValueError: one is not finite or not above 1 time step, or as :meth:`keep`.
         """
         said = f"{type(self).__name__}: {name}"
-        if isinstance(taus := check_numbers(said, value), float):
+        taus = check_numbers(said, value)
+        if isinstance(taus, float):
             if taus <= 1:
                 raise ValueError(f"{said} must be above 1 time step, got {value}")
-        elif not bool((taus > 1).all()):
+        elif not taus.is_meta and not bool((taus > 1).all()):
             raise ValueError(f"{said} must be above 1 time step, got {taus.tolist()}")
         if isinstance(taus, nn.Parameter):
             self._trained[name] = trained

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -70,8 +71,10 @@ class SpikingNeuron(NumbersModule):
         self.v_reset: Reset = "none"
         if not (isinstance(v_reset, str) and v_reset == "none"):
             self.v_reset = None if v_reset is None else check_number(f"{name}: v_reset", v_reset)
-        lowest = self.v_threshold.min() if isinstance(self.v_threshold, Tensor) else self.v_threshold
-        if isinstance(self.v_reset, float) and bool(lowest <= self.v_reset):
+        lowest = self.v_threshold
+        if isinstance(lowest, Tensor):
+            lowest = math.inf if lowest.is_meta else float(lowest.detach().min())
+        if isinstance(self.v_reset, float) and self.v_reset >= lowest:
             raise ValueError(f"{name}: v_reset must be below v_threshold={v_threshold}, got {v_reset}")
         self.refractory = check_whole(f"{name}: refractory", refractory, 0, LONGEST_REFRACTORY)
         if self.refractory:
@@ -105,7 +108,7 @@ class SpikingNeuron(NumbersModule):
             return loop("store_v_seq keeps v of every step")
         return super().part(like)
 
-    def _fire(self, like: Tensor | Like) -> dict[str, Any]:
+    def fire_fields(self, like: Tensor | Like) -> dict[str, Any]:
         """Return the fields that the cells of all these neurons have."""
         return {
             "v_threshold": self.number("v_threshold", like),

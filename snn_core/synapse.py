@@ -19,7 +19,7 @@ from snn_core.parameters import Numbers, refuse_other_sizes
 __all__ = ["DoubleExponentialSynapse", "LowPassSynapse", "StatefulSynapse", "SynapseFilter"]
 
 
-#: How close a rise may come to its decay, as a share: their difference must be more than rounding.
+#: Largest (tau_rise - 1) / (tau_decay - 1) of a rise and a decay, whose difference must be more than rounding.
 CLOSEST = 0.999
 
 
@@ -195,8 +195,10 @@ class DoubleExponentialSynapse(StatefulSynapse):
         backend: how sequences run, one of :data:`snn_core.backend.BACKENDS`.
 
     Attributes:
-        i_rise, i_decay: r[t] and d[t], shape of the input; None before the first step.
-        tau_rise, tau_decay: the time constants as tensors, 0-dim or ``[C]``.
+        i_rise: r[t], shape of the input; None before the first step.
+        i_decay: d[t], as ``i_rise``.
+        tau_rise: the time constant(s) as a tensor, 0-dim or ``[C]``.
+        tau_decay: as ``tau_rise``.
 
     Raises:
         TypeError, ValueError: a ``tau_rise`` that is not below ``tau_decay``, other numbers of channels for both, or as
@@ -224,7 +226,7 @@ class DoubleExponentialSynapse(StatefulSynapse):
                 f"DoubleExponentialSynapse: tau_rise has {rise.numel()} channels, tau_decay {decay.numel()}"
             )
         share = (rise - 1) / (decay - 1)  # [C] if one of them is
-        if not bool((share <= CLOSEST).all()):
+        if not share.is_meta and not bool((share <= CLOSEST).all()):
             raise ValueError(
                 "DoubleExponentialSynapse: tau_rise must be below tau_decay, (tau_rise - 1) / (tau_decay - 1) at most "
                 f"{CLOSEST}, got {tau_rise} and {tau_decay}"

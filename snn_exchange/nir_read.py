@@ -16,10 +16,10 @@ from snn_core.layer import (
     LinearRecurrentContainer,
     MultiStepContainer,
     SeqToANNContainer,
-    SynapseFilter,
 )
-from snn_core.neuron import IFNode, LIFNode
+from snn_core.neuron import CUBALIFNode, IFNode, LIFNode, LINode
 from snn_core.surrogate import ATan
+from snn_core.synapse import LowPassSynapse, SynapseFilter
 from snn_exchange.common import DT, ExchangeError, Integrator, need
 from snn_exchange.merging import Layer, noted_layers
 from snn_exchange.nir_write import ENDLESS
@@ -44,10 +44,11 @@ def from_nir(
 ) -> nn.Sequential:
     """Return the network of a NIR graph, ``[T, N, *]`` to ``[T, N, *]``, made of our modules.
 
-    The graph must be a chain of Affine, Linear, IF, LIF, I and LI nodes from its input to its output, beside which
-    Affine and Linear nodes may lead back: each such cycle becomes a recurrent container around what it spans. Graphs
-    inside the graph are taken apart first. Neurons fire where v > v_threshold, as NIR says. A layer that
-    :func:`~snn_exchange.to_nir` made of two becomes these two again, if its weights are still their product.
+    The graph must be a chain of Affine, Linear, IF, LIF, CubaLIF, I and LI nodes from its input to its output, beside
+    which Affine and Linear nodes may lead back: each such cycle becomes a recurrent container around what it spans.
+    Graphs inside the graph are taken apart first. Neurons fire where v > v_threshold, as NIR says; thresholds and time
+    constants may differ from neuron to neuron. A layer that :func:`~snn_exchange.to_nir` made of two becomes these two
+    again, if its weights are still their product.
 
     Args:
         graph: from :func:`~snn_exchange.to_nir`, :func:`~snn_exchange.read_nir` or another library.
@@ -287,13 +288,14 @@ class _Reader:
         makers = {
             self.nir.IF: self._if,
             self.nir.LIF: self._lif,
+            self.nir.CubaLIF: self._cuba_lif,
             self.nir.I: self._integrator,
             self.nir.LI: self._leaky_integrator,
         }
         if kind not in makers:
             raise ExchangeError(
                 f"node {name!r} is a {kind.__name__}, which snn_core has no module for: known are Affine, Linear, "
-                "IF, LIF, I and LI"
+                "IF, LIF, CubaLIF, I and LI"
             )
         node_size = max(
             self._values(name, node, what).size for what in ("r", "v_threshold") if hasattr(node, what)
@@ -323,6 +325,16 @@ class _Reader:
             raise ExchangeError(f"{_label(name, node)}: {what} differs from neuron to neuron, ours share one")
         return values.flat[0] if values.dtype.kind == "f" else np.float64(values.flat[0])
 
+    def _each(self, name: str, node: Any, what: str) -> np.ndarray:
+        """Return a parameter as an array of no dimension if all neurons have the same, else of one."""
+        values = self._values(name, node, what)
+        values = values if values.dtype.kind == "f" else values.astype(float)
+        return np.asarray(values.flat[0]) if (values == values.flat[0]).all() else values
+
+    def _given(self, values: np.ndarray) -> float | torch.Tensor:
+        """Return what a module takes, a number for all neurons or one for each."""
+        return torch.from_numpy(values.astype(self.dtype)) if values.ndim else float(values)
+
     def _linear(self, name: str, node: Any) -> nn.Linear:
         weight, where = _numbers(name, node, "weight"), _label(name, node)
         bias = _numbers(name, node, "bias") if hasattr(node, "bias") else None
@@ -341,7 +353,12 @@ class _Reader:
             layer.bias = nn.Parameter(torch.from_numpy(bias.astype(self.dtype)))
         return layer
 
-    def _steps(self, tau: np.floating[Any]) -> float:
+    def _steps(self, name: str, node: Any, what: str = "tau") -> np.ndarray:
+        """Return tau / dt, one for all neurons or one for each."""
+        taus = self._each(name, node, what)
+        return np.asarray([self._shortest(tau) for tau in taus.flat]).reshape(taus.shape)
+
+    def _shortest(self, tau: np.floating[Any]) -> float:
         """Return tau / dt: of the numbers that give this tau when multiplied by dt, the shortest one."""
         kind = type(tau)
         quotient = kind(tau / kind(self.dt))
@@ -349,27 +366,35 @@ class _Reader:
         fitting = [value for value in near if kind(float(value) * self.dt) == tau]
         return float(str(min(fitting, key=lambda value: len(str(value)), default=quotient)))
 
-    def _has_unit_resistance(self, name: str, node: Any, other: float, said: str) -> bool:
-        """Return whether R is 1, and not the ``other`` value that it may have."""
-        r = float(self._one(name, node, "r"))
-        if np.isclose(r, 1, rtol=1e-6):
+    def _has_unit_resistance(self, name: str, node: Any, other: np.ndarray | float, said: str) -> bool:
+        """Return whether R is 1, and not the ``other`` value that it may have, of all neurons."""
+        r = self._each(name, node, "r")
+        if np.isclose(r, 1, rtol=1e-6).all():
             return True
-        if np.isclose(r, other, rtol=1e-6):
-            return False
-        raise ExchangeError(
-            f"{_label(name, node)}: r must be 1 or {said} = {other:g}, got {r:g}: is dt={self.dt:g} the length of its "
-            "time step?"
-        )
+        self._is(name, node, "r", other, f"1 or {said}")
+        return False
 
-    def _decays_input(self, name: str, node: Any, steps: float) -> bool:
-        return self._has_unit_resistance(name, node, steps, "tau / dt")
+    def _is(self, name: str, node: Any, what: str, wanted: np.ndarray | float, said: str) -> None:
+        """Refuse a parameter that is not what our modules say by another."""
+        values = self._each(name, node, what)
+        fits = np.isclose(*np.broadcast_arrays(values, wanted), rtol=1e-6)
+        if not fits.all():
+            at = int(np.argmin(fits))  # the first that does not fit
+            got, other = (float(part.flat[at if part.ndim else 0]) for part in (values, np.asarray(wanted)))
+            raise ExchangeError(
+                f"{_label(name, node)}: {what} must be {said} = {other:g}, got {got:g}: is dt={self.dt:g} the length "
+                "of its time step?"
+            )
+
+    def _decays_input(self, name: str, node: Any, steps: np.ndarray, said: str = "tau / dt") -> bool:
+        return self._has_unit_resistance(name, node, steps, said)
 
     def _common(self, name: str, node: Any) -> dict[str, Any]:
-        threshold = self._one(name, node, "v_threshold").astype(self.dtype)
+        threshold = self._each(name, node, "v_threshold").astype(self.dtype)
         soft = _note(node).get("reset") in ("soft", b"soft")
         return {
             # Ours fire where v >= v_threshold, NIR's where v > v_threshold.
-            "v_threshold": float(np.nextafter(threshold, np.inf, dtype=self.dtype)),
+            "v_threshold": self._given(np.asarray(np.nextafter(threshold, np.inf, dtype=self.dtype))),
             "v_reset": None if soft else float(self._one(name, node, "v_reset")),
             "surrogate_function": self.surrogate_function(),
             "detach_reset": self.detach_reset,
@@ -380,16 +405,27 @@ class _Reader:
         return IFNode(**self._common(name, node))
 
     def _lif(self, name: str, node: Any) -> nn.Module:
-        steps, common = self._steps(self._one(name, node, "tau")), self._common(name, node)
+        steps, common = self._steps(name, node), self._common(name, node)
         decay_input = self._decays_input(name, node, steps)
-        leak, rest = float(self._one(name, node, "v_leak")), common["v_reset"] or 0.0
-        if steps >= ENDLESS_FROM and not decay_input:
+        if (steps >= ENDLESS_FROM).all() and not decay_input:
             return IFNode(**common)
+        self._rests_at(name, node, common["v_reset"] or 0.0)
+        return LIFNode(tau=self._given(steps), decay_input=decay_input, **common)
+
+    def _rests_at(self, name: str, node: Any, rest: float) -> None:
+        leak = float(self._one(name, node, "v_leak"))
         if not np.isclose(leak, rest, rtol=1e-6, atol=1e-12):
             raise ExchangeError(
-                f"node {name!r} (LIF): v_leak must be v_reset = {rest:g}, as ours are, got {leak:g}"
+                f"{_label(name, node)}: v_leak must be v_reset = {rest:g}, as ours are, got {leak:g}"
             )
-        return LIFNode(tau=steps, decay_input=decay_input, **common)
+
+    def _cuba_lif(self, name: str, node: Any) -> nn.Module:
+        steps, of_current = (self._steps(name, node, what) for what in ("tau_mem", "tau_syn"))
+        common = self._common(name, node)
+        decay_input = self._decays_input(name, node, steps, "tau_mem / dt")
+        self._is(name, node, "w_in", of_current, "tau_syn / dt")
+        self._rests_at(name, node, common["v_reset"] or 0.0)
+        return CUBALIFNode(self._given(steps), self._given(of_current), decay_input, **common)
 
     def _integrator(self, name: str, node: Any) -> nn.Module:
         self._has_unit_resistance(name, node, 1 / self.dt, "1 / dt")
@@ -399,10 +435,15 @@ class _Reader:
         note = _note(node)
         if note.get("module") in ("SynapseFilter", b"SynapseFilter"):
             return self._synapse_filter(name, note)
-        steps = self._steps(self._one(name, node, "tau"))
+        steps = self._steps(name, node)
         if float(self._one(name, node, "v_leak")) != 0:
             raise ExchangeError(f"node {name!r} (LI): v_leak must be 0")
-        return Integrator(steps, self._decays_input(name, node, steps))
+        decay_input = self._decays_input(name, node, steps)
+        if note.get("module") in ("LowPassSynapse", b"LowPassSynapse") and not decay_input:
+            return LowPassSynapse(self._given(steps))
+        if steps.ndim or steps > 1:
+            return LINode(self._given(steps), decay_input)
+        return Integrator(float(steps), decay_input)
 
     def _synapse_filter(self, name: str, note: Mapping[str, Any]) -> nn.Module:
         learnable, channels = (

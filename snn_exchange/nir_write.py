@@ -18,10 +18,23 @@ from snn_core.layer import (
     LinearRecurrentContainer,
     MultiStepContainer,
     SeqToANNContainer,
-    SynapseFilter,
 )
-from snn_core.neuron import IFNode, LIFNode, MultiStepIFNode, MultiStepLIFNode, SpikingNeuron
+from snn_core.neuron import (
+    CUBALIFNode,
+    IFNode,
+    LIFNode,
+    LINode,
+    MultiStepCUBALIFNode,
+    MultiStepIFNode,
+    MultiStepLIFNode,
+    MultiStepLINode,
+    MultiStepParametricLIFNode,
+    ParametricLIFNode,
+    SpikingNeuron,
+)
+from snn_core.parameters import NumbersModule
 from snn_core.recurrent import OffDiagonalLinear
+from snn_core.synapse import LowPassSynapse, StatefulSynapse, SynapseFilter
 from snn_exchange.common import (
     DIFFERENCES,
     DT,
@@ -68,7 +81,10 @@ def to_nir(
     r"""Return ``net`` as a NIR graph: a chain of nodes, with a cycle for every recurrent container.
 
     NIR's equations are those of continuous time; a step of length ``dt`` (Euler's forward method) makes them ours:
-    ``nir.IF`` with :math:`R = 1/dt` is the IF neuron, ``nir.LIF`` with :math:`\tau_{NIR} = \tau\,dt` the LIF neuron.
+    ``nir.IF`` with :math:`R = 1/dt` is the IF neuron, ``nir.LIF`` with :math:`\tau_{NIR} = \tau\,dt` the LIF neuron,
+    ``nir.CubaLIF`` with :math:`w_{in} = \tau_{synapse}` the CUBA-LIF neuron, ``nir.LI`` the leaky integrator and, with
+    :math:`R = \tau`, the low-pass synapse. Thresholds and time constants may be those of each neuron; what is trained
+    is written as it is now, and comes back fixed.
 
     - A NIR neuron fires where v > v_threshold, ours where v >= v_threshold: the next smaller number of the network's
       dtype is written, for which both say the same.
@@ -82,8 +98,8 @@ def to_nir(
 
     Args:
         net: one of the three networks, a :class:`~sequential_fmnist.networks.SpikingNet`, or one made of ``nn.Linear``,
-            neurons, recurrent containers and ``SynapseFilter`` in ``nn.Sequential`` and our containers. It is not
-            changed; its state is not part of the graph.
+            neurons, recurrent containers, ``LINode``, ``LowPassSynapse`` and ``SynapseFilter`` in ``nn.Sequential`` and
+            our containers. It is not changed; its state is not part of the graph.
         dt: length of a time step in NIR's seconds.
         allow: names in :data:`~snn_exchange.DIFFERENCES` of what may be converted although NIR cannot say it
             exactly; a warning names the difference. :func:`~snn_exchange.from_nir` finds the exact module again.
@@ -153,7 +169,7 @@ def _in_features(modules: list[tuple[str, nn.Module]]) -> int:
     if not modules:
         raise ExchangeError("the network has no layers")
     first = modules[0][1]
-    if isinstance(first, (SpikingNeuron, ElementWiseRecurrentContainer, SynapseFilter, Integrator)):
+    if isinstance(first, (NumbersModule, ElementWiseRecurrentContainer, StatefulSynapse, Integrator)):
         raise ExchangeError(
             f"the network begins with {type(first).__name__}, so say the size of x[t]: in_features=..."
         )
@@ -214,6 +230,9 @@ class _Graph:
     def add(self, name: str, module: nn.Module) -> None:
         writers: dict[type[nn.Module], Callable[[str, Any], None]] = {
             **dict.fromkeys((IFNode, MultiStepIFNode, LIFNode, MultiStepLIFNode), self._neuron),
+            **dict.fromkeys((ParametricLIFNode, MultiStepParametricLIFNode), self._neuron),
+            **dict.fromkeys((CUBALIFNode, MultiStepCUBALIFNode), self._neuron),
+            **dict.fromkeys((LINode, MultiStepLINode, LowPassSynapse), self._leaky_integrator),
             nn.Linear: self._feedforward,
             LinearRecurrentContainer: self._linear_recurrent,
             ElementWiseRecurrentContainer: self._element_wise_recurrent,
@@ -223,7 +242,8 @@ class _Graph:
         if type(module) not in writers:
             raise ExchangeError(
                 f"{name}: NIR has no node for a {type(module).__name__}, or to_nir does not know it: it takes "
-                "nn.Linear, IFNode, LIFNode, LinearRecurrentContainer, ElementWiseRecurrentContainer and SynapseFilter"
+                "nn.Linear, IFNode, LIFNode, ParametricLIFNode, CUBALIFNode, LINode, LinearRecurrentContainer, "
+                "ElementWiseRecurrentContainer, LowPassSynapse and SynapseFilter"
             )
         writers[type(module)](name, module)
 
@@ -234,10 +254,21 @@ class _Graph:
     def _full(self, value: float) -> np.ndarray:
         return np.full(self.size, value, self.dtype)
 
-    def _leak(self, tau: float, decay_input: bool, rest: float = 0.0) -> dict[str, np.ndarray]:
+    def _each(self, name: str, value: float | Tensor, factor: float = 1.0) -> np.ndarray:
+        """Return the number of all neurons, or that of each, times ``factor``."""
+        values = np.asarray(_array(value) if isinstance(value, Tensor) else value, dtype=float)
+        if values.ndim and values.shape != (self.size,):
+            raise ExchangeError(
+                f"{name}: has numbers for neurons in the shape {list(values.shape)}, NIR needs [{self.size}]"
+            )
+        return self._full(1) * (values * factor).astype(self.dtype)
+
+    def _leak(
+        self, name: str, tau: float | Tensor, decay_input: bool, rest: float = 0.0
+    ) -> dict[str, np.ndarray]:
         """Return what nir.LIF and nir.LI need for a leak of ``tau`` time steps."""
-        r = 1.0 if decay_input else tau
-        return {"tau": self._full(tau * self.dt), "r": self._full(r), "v_leak": self._full(rest)}
+        r = self._full(1) if decay_input else self._each(name, tau)
+        return {"tau": self._each(name, tau, self.dt), "r": r, "v_leak": self._full(rest)}
 
     def _feedforward(self, name: str, module: nn.Linear) -> None:
         self._check_size(name, module.in_features)
@@ -265,17 +296,24 @@ class _Graph:
         self.inexact[name] = what
 
     def _neuron(self, name: str, neuron: SpikingNeuron) -> None:
+        if neuron.v_reset == "none" or neuron.refractory:
+            what = f"refractory={neuron.refractory}" if neuron.refractory else "v_reset='none'"
+            raise ExchangeError(f"{name}: NIR's neurons reset and have no refractory period, got {what}")
         metadata: dict[str, Any] = {}
         if neuron.v_reset is None:
             self._leave(name, "soft-reset")
             metadata["snn_core"] = {"reset": "soft"}
         v_reset = 0.0 if neuron.v_reset is None else neuron.v_reset
-        threshold = np.nextafter(self._full(neuron.v_threshold), -np.inf, dtype=self.dtype)
+        threshold = np.nextafter(self._each(name, neuron.v_threshold), -np.inf, dtype=self.dtype)
         common = {"v_threshold": threshold, "v_reset": self._full(v_reset), "metadata": metadata}
-        if isinstance(neuron, LIFNode):
-            node = self.nir.LIF(**self._leak(neuron.tau, neuron.decay_input, v_reset), **common)
+        if isinstance(neuron, CUBALIFNode):
+            leak = self._leak(name, neuron.tau, neuron.decay_input, v_reset)
+            leak |= {"tau_mem": leak.pop("tau"), "tau_syn": self._each(name, neuron.tau_synapse, self.dt)}
+            node = self.nir.CubaLIF(**leak, **common, w_in=self._each(name, neuron.tau_synapse))
+        elif isinstance(neuron, LIFNode | ParametricLIFNode):
+            node = self.nir.LIF(**self._leak(name, neuron.tau, neuron.decay_input, v_reset), **common)
         elif self.dialect != "nir":
-            node = self.nir.LIF(**self._leak(ENDLESS, False, v_reset), **common)
+            node = self.nir.LIF(**self._leak(name, ENDLESS, False, v_reset), **common)
         else:
             node = self.nir.IF(r=self._full(1 / self.dt), **common)
         self._append(name, node)
@@ -302,10 +340,15 @@ class _Graph:
 
     def _integrator(self, name: str, integrator: Integrator) -> None:
         if integrator.tau is None:
-            node = self.nir.I(r=self._full(1 / self.dt))
+            self._append(name, self.nir.I(r=self._full(1 / self.dt)))
         else:
-            node = self.nir.LI(**self._leak(integrator.tau, integrator.decay_input))
-        self._append(name, node)
+            self._leaky_integrator(name, integrator)
+
+    def _leaky_integrator(self, name: str, module: LINode | LowPassSynapse | Integrator) -> None:
+        is_synapse = isinstance(module, LowPassSynapse)
+        note = {"snn_core": {"module": "LowPassSynapse"}} if is_synapse else {}
+        leak = self._leak(name, module.tau, not is_synapse and module.decay_input)
+        self._append(name, self.nir.LI(**leak, metadata=note))
 
     def _linear_recurrent(self, name: str, container: LinearRecurrentContainer) -> None:
         self._check_size(name, container.in_features)

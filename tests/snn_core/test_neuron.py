@@ -36,6 +36,7 @@ from snn_core.neuron import (
     SpikingNeuron,
 )
 from snn_core.surrogate import ATan, Rectangle, Sigmoid
+from snn_core.synapse import DoubleExponentialSynapse
 
 ALL = [IFNode, LIFNode, MultiStepIFNode, MultiStepLIFNode]
 
@@ -797,3 +798,15 @@ def test_repr_shows_what_is_trained_and_what_each_neuron_has():
         "tau_adaptation=5.0 (trained), beta=0.2"
     )
     assert repr(MultiStepLINode()) == "MultiStepLINode(tau=2.0, decay_input=True, backend=auto)"
+
+
+def test_numbers_can_be_made_on_the_meta_device_and_get_their_values_later():
+    with torch.device("meta"):
+        node = AdaptiveLIFNode(
+            [2.0, 3.0], nn.Parameter(torch.tensor(5.0)), v_threshold=nn.Parameter(torch.ones(2))
+        )
+        synapse = DoubleExponentialSynapse(2.0, [4.0, 5.0], learnable=True)
+    assert {value.device.type for value in (*node.state_dict().values(), *synapse.parameters())} == {"meta"}
+    assert node(torch.zeros(3, 2, device="meta")).shape == (3, 2)
+    with pytest.raises(ValueError, match="AdaptiveLIFNode: x is on cpu, the weights are on meta"):
+        node(torch.zeros(3, 2))

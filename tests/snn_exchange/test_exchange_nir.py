@@ -748,7 +748,20 @@ BROKEN = {
     "leak elsewhere": (chain(neurons(nir.LIF, v_leak=0.5)), r"node 'n0' \(LIF\): v_leak must be v_reset = 0"),
     "current-based": (
         chain(nir.CubaLIF(*(np.full(2, value) for value in (2e-4, 2e-4, 1.0, 0.0, 1.0)))),
-        "node 'n0' is a CubaLIF",
+        r"node 'n0' \(CubaLIF\): w_in must be tau_syn / dt = 2, got 1",
+    ),
+    "current-based, and r of one neuron": (
+        chain(
+            nir.CubaLIF(
+                *(np.array(value) for value in ([2e-4] * 2, [2e-4] * 2, [2.0, 3.0], [0.0] * 2, [1.0] * 2)),
+                w_in=np.full(2, 2.0),
+            )
+        ),
+        r"node 'n0' \(CubaLIF\): r must be 1 or tau_mem / dt = 2, got 3",
+    ),
+    "current-based without spikes": (
+        chain(nir.CubaLI(*(np.full(2, value) for value in (2e-4, 2e-4, 1.0, 0.0)))),
+        "node 'n0' is a CubaLI, which snn_core has no module for",
     ),
 }
 
@@ -762,8 +775,8 @@ def test_broken_graphs_are_named(name):
 
 def test_neurons_that_differ_are_named():
     node = neurons()
-    node.v_threshold = np.array([1.0, 2.0])
-    with pytest.raises(ExchangeError, match=r"node 'n1' \(IF\): v_threshold differs from neuron to neuron"):
+    node.v_reset = np.array([0.0, -0.5])
+    with pytest.raises(ExchangeError, match=r"node 'n1' \(IF\): v_reset differs from neuron to neuron"):
         from_nir(chain(linear(), node))
 
 

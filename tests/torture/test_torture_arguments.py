@@ -73,9 +73,11 @@ from snn_core import (
     lengths,
     monitor,
     neuron,
+    parameters,
     recurrent,
     regularisation,
     surrogate,
+    synapse,
 )
 from snn_tutorial import exercises, measure, probe, ridge
 from snn_tutorial.plot import __main__ as plot_main
@@ -393,6 +395,17 @@ BAD_NUMBERS = [
     10**400,
     torch.tensor(1.0),
 ]
+#: Of numbers that a list or a tensor gives to each neuron.
+BAD_NUMBERS_OF_NEURONS = [
+    *(value for value in BAD_NUMBERS if not isinstance(value, list | torch.Tensor)),
+    *([], [float("nan")], [1.0, "x"], [[1.0], [1.0, 2.0]], [None], [True], {"a": 1}),
+    *(
+        torch.tensor([1j]),
+        torch.tensor([]),
+        torch.tensor(float("inf")),
+        torch.ones(2, requires_grad=True) * 2,
+    ),
+]
 BAD_SIZES = ["3", 3.0, None, True, 0, -1, 10**30, float("nan"), 1j, torch.tensor(3)]
 BAD_WEIGHTS = ["1", True, 1j, float("nan"), [], ["a"], [float("inf")], {}, nn.Parameter(torch.ones(0))]
 BAD_FLAGS = ["no", 1, None, 0.0, "False", torch.tensor(True)]
@@ -430,7 +443,8 @@ def named(
 def neurons(kind: type[neuron.SpikingNeuron]) -> list[Call]:
     """Return bad calls of a neuron: of its constructor and of the neuron itself."""
     return [
-        *named(kind, "v_threshold", [*BAD_NUMBERS, 0.0, -1.0]),
+        *named(kind, "v_threshold", [*BAD_NUMBERS_OF_NEURONS, 0.0, -1.0, [1.0, 0.0], torch.tensor(-1.0)]),
+        *named(kind, "refractory", ["3", 3.0, None, True, -1, 257, 10**30, torch.tensor(3)]),
         *named(kind, "v_reset", [value for value in BAD_NUMBERS if value is not None] + [1.0, 2]),
         *named(kind, "surrogate_function", ["atan", surrogate.ATan, 3]),
         *named(kind, "detach_reset", BAD_FLAGS),
@@ -439,11 +453,37 @@ def neurons(kind: type[neuron.SpikingNeuron]) -> list[Call]:
     ]
 
 
+def taus(kind: Callable[..., nn.Module], name: str) -> list[Call]:
+    """Return bad calls of a time constant: of the constructor, and with steps that it does not fit."""
+    return [
+        *named(
+            kind, name, [*BAD_NUMBERS_OF_NEURONS, 0, 1, 1.0, -2, 0.5, [2.0, 1.0], nn.Parameter(torch.ones(2))]
+        ),
+        lambda: kind(**{name: [2.0] * 3}).forward_sequence(x),
+        lambda: kind(**{name: nn.Parameter(torch.full((2, 4), 2.0))}).forward_sequence(x),
+    ]
+
+
 def leaky(kind: type[neuron.SpikingNeuron]) -> list[Call]:
     return [
         *neurons(kind),
-        *named(kind, "tau", [*BAD_NUMBERS, 0, 1, 1.0, -2, 0.5]),
+        *taus(kind, "tau"),
         *named(kind, "decay_input", BAD_FLAGS),
+    ]
+
+
+def synapses(kind: type[synapse.StatefulSynapse], name: str) -> list[Call]:
+    """Return bad calls of a synapse, of whose time constants this is one."""
+    return [
+        *named(
+            kind, name, ["2", None, 1j, float("nan"), float("inf"), 1, 0, -3, [], [[2.0]], [2.0, 1.0], ["a"]]
+        ),
+        *named(kind, "learnable", BAD_FLAGS),
+        *named(kind, "backend", ["gpu", None]),
+        *each(lambda v: kind()(v), BAD_INPUTS),
+        *each(lambda v: kind().forward_sequence(v), BAD_SEQUENCES),
+        *each(lambda v: kind(**{name: [5.0] * 5}).forward_sequence(v), [x, x[:, :, 0]]),
+        lambda: kind(learnable=True).to("meta").forward_sequence(x),
     ]
 
 
@@ -488,6 +528,8 @@ def delayed(**options: Any) -> nn.Module:
     """Return a container for steps ``[N, 4]`` and delays of up to two steps."""
     good = {"in_features": 4, "out_features": 4, "max_delay": 2}
     return layer.DelayedRecurrentContainer(neuron.IFNode(), **(good | options))
+
+
 def fed_back() -> nn.Module:
     return layer.LinearRecurrentContainer(neuron.IFNode(), 4, 4)
 
@@ -504,10 +546,11 @@ CALLS: dict[str, list[Call]] = {
     "base.CellModule": [*each(lambda v: base.CellModule(v), ["gpu", None, 3])],
     "base.check_input": each(lambda v: base.check_input(nn.Module(), v), BAD_INPUTS),
     "base.check_sequence": each(lambda v: base.check_sequence(nn.Module(), v), BAD_SEQUENCES),
-    "neuron.SpikingNeuron": neurons(neuron.SpikingNeuron),
+    "spiking.SpikingNeuron": neurons(neuron.SpikingNeuron),
     "neuron.ParametricLIFNode": [
         *neurons(neuron.ParametricLIFNode),
         *each(lambda v: neuron.ParametricLIFNode(v), [None, "x", [], 1.0, [2.0, 0.5], float("inf")]),
+        *named(neuron.ParametricLIFNode, "decay_input", BAD_FLAGS),
         lambda: neuron.ParametricLIFNode([2.0] * 3)(torch.rand(2, 4)),
     ],
     "neuron.MultiStepParametricLIFNode": [
@@ -528,6 +571,25 @@ CALLS: dict[str, list[Call]] = {
         *leaky(neuron.MultiStepLIFNode),
         *each(lambda v: neuron.MultiStepLIFNode()(v), BAD_SEQUENCES),
     ],
+    **{f"neuron.{multi}AdaptiveLIFNode": [
+        *leaky(kind),
+        *taus(kind, "tau_adaptation"),
+        *named(kind, "beta", BAD_NUMBERS_OF_NEURONS),
+        lambda kind=kind: kind(beta=[1.0] * 3).forward_sequence(x),
+        *each(lambda v, kind=kind: kind().forward_sequence(v), BAD_SEQUENCES),
+        lambda kind=kind: kind(nosuch=1),
+    ] for multi, kind in (("", neuron.AdaptiveLIFNode), ("MultiStep", neuron.MultiStepAdaptiveLIFNode))},
+    **{f"neuron.{multi}CUBALIFNode": [
+        *leaky(kind),
+        *taus(kind, "tau_synapse"),
+        *each(lambda v, kind=kind: kind().forward_sequence(v), BAD_SEQUENCES),
+    ] for multi, kind in (("", neuron.CUBALIFNode), ("MultiStep", neuron.MultiStepCUBALIFNode))},
+    **{f"neuron.{multi}LINode": [
+        *taus(kind, "tau"),
+        *named(kind, "decay_input", BAD_FLAGS),
+        *named(kind, "backend", ["gpu", None, 3]),
+        *each(lambda v, kind=kind: kind().forward_sequence(v), BAD_SEQUENCES),
+    ] for multi, kind in (("", neuron.LINode), ("MultiStep", neuron.MultiStepLINode))},
     "element_wise.ElementWiseRecurrentContainer": [
         *containers(layer.ElementWiseRecurrentContainer, torch.add),
         *each(lambda v: layer.ElementWiseRecurrentContainer(neuron.IFNode(), v), [None, "add", 3, x]),
@@ -592,15 +654,24 @@ CALLS: dict[str, list[Call]] = {
         *each(lambda v: delays.delayed_weight(v, torch.ones(2, 4)), BAD_OPERANDS),
         lambda: delays.delayed_weight(torch.ones(3, 4), torch.ones(2, 5)),
     ],
-    "layer.SynapseFilter": [
-        *each(layer.SynapseFilter, ["2", None, 1j, float("nan"), float("inf"), 1, 0, -3]),
-        *each(layer.SynapseFilter, [[], [[2.0]], [2.0, 1.0], ["a"]]),
-        *named(layer.SynapseFilter, "learnable", BAD_FLAGS, 2.0),
-        *named(layer.SynapseFilter, "backend", ["gpu", None], 2.0),
-        *each(lambda v: layer.SynapseFilter()(v), BAD_INPUTS),
-        *each(lambda v: layer.SynapseFilter().forward_sequence(v), BAD_SEQUENCES),
-        *each(lambda v: layer.SynapseFilter([2.0] * 5).forward_sequence(v), [x, x[:, :, 0]]),
-        lambda: layer.SynapseFilter(learnable=True).to("meta").forward_sequence(x),
+    "synapse.SynapseFilter": synapses(synapse.SynapseFilter, "tau"),
+    "synapse.LowPassSynapse": synapses(synapse.LowPassSynapse, "tau"),
+    "synapse.DoubleExponentialSynapse": [
+        *synapses(synapse.DoubleExponentialSynapse, "tau_rise"),
+        *synapses(synapse.DoubleExponentialSynapse, "tau_decay"),
+        *named(synapse.DoubleExponentialSynapse, "tau_rise", [10.0, 11, [2.0, 12.0], 9.9999]),
+        lambda: synapse.DoubleExponentialSynapse([2.0] * 2, [4.0] * 3),
+    ],
+    "synapse.StatefulSynapse": [
+        *each(lambda v: synapse.StatefulSynapse(tau=v), ["2", None, 1, [], [[2.0]], float("nan")]),
+        *each(lambda v: synapse.StatefulSynapse(v), BAD_FLAGS),
+        *each(lambda v: synapse.StatefulSynapse(False, v), ["gpu", None]),
+    ],
+    "parameters.NumbersModule": [
+        *each(parameters.NumbersModule, ["gpu", None, 3]),
+        *each(lambda v: parameters.NumbersModule().keep("number", v), BAD_NUMBERS_OF_NEURONS),
+        *each(lambda v: parameters.NumbersModule().keep("number", v, above=0), [0, [1.0, 0.0], -1.0]),
+        *each(lambda v: parameters.NumbersModule().keep_tau("tau", v), [*BAD_NUMBERS_OF_NEURONS, 1, [1.0]]),
     ],
     "layer.MultiStepContainer": [
         *each(layer.MultiStepContainer, ["x", neuron.IFNode]),
@@ -622,6 +693,12 @@ CALLS: dict[str, list[Call]] = {
     ],
     "cells.Cell": [lambda: cells.Cell(1)],
     "cells.IF": [lambda: cells.IF(), *each(lambda v: cells.IF(1.0, 0.0, atan, False).step(step, (v,)), [None, "x"])],
+    "cells.AdaptiveLIF": [lambda: cells.AdaptiveLIF(1.0, 0.0, atan, False, 0.5)],
+    "cells.CUBALIF": [lambda: cells.CUBALIF(1.0, 0.0, atan, False, 0.5)],
+    "cells.LI": [lambda: cells.LI(0.5)],
+    "cells.DoubleExponential": [lambda: cells.DoubleExponential(0.5, 0.75)],
+    "cells.leaky_charge": each(lambda v: cells.leaky_charge(v, step, 0.5), BAD_OPERANDS),
+    "cells.rest": [lambda: cells.rest()],
     "cells.LIF": [lambda: cells.LIF(1.0, 0.0, atan, False)],
     "cells.ParametricLIF": [lambda: cells.ParametricLIF(1.0, 0.0, atan, False)],
     "cells.Synapse": [lambda: cells.Synapse()],
@@ -630,11 +707,11 @@ CALLS: dict[str, list[Call]] = {
         lambda v: checks.check_taus("tau", v), [None, "x", [], [1.0], 0.5, float("nan"), [2.0, "x"]]
     ),
     "checks.check_numbers": [
-        *each(lambda v: checks.check_numbers("weight", v), BAD_WEIGHTS),
+        *each(lambda v: checks.check_numbers("weight", v), [*BAD_WEIGHTS, *BAD_NUMBERS_OF_NEURONS]),
         *each(lambda v: checks.check_numbers("weight", v, 1), [0.5, 1, [1.0, 7.0], torch.zeros(2), None]),
     ],
     "checks.check_per_neuron": each(
-        lambda v: checks.check_per_neuron("IFNode: weight", v, step), [torch.ones(3), torch.ones(4, device="meta")]
+        lambda v: checks.check_per_neuron("IFNode: weight", v, step), [torch.ones(3), torch.ones(3, 4), torch.ones(4, device="meta")]
     ),
     "functional.scan": [
         *each(lambda v: functional.scan(v, neuron.IFNode()), BAD_SEQUENCES),
