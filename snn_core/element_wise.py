@@ -53,6 +53,7 @@ class ElementWiseRecurrentContainer(Recurrent):
         if not callable(element_wise_function):
             given = type(element_wise_function).__name__
             raise TypeError(f"{name}: element_wise_function must be callable, got {given}")
+        self.sub_module = sub_module
         self.element_wise_function = element_wise_function
         numbers = None if weight is None else check_numbers(f"{name}: weight", weight)
         if isinstance(numbers, Tensor) and not isinstance(numbers, nn.Parameter):

@@ -48,8 +48,7 @@ class Recurrent(MemoryModule):
 
     def __init__(self, sub_module: nn.Module) -> None:
         super().__init__()
-        check_single_step(self, sub_module)
-        self.sub_module = sub_module
+        check_single_step(self, sub_module)  # a class registers it, behind its weights
 
     def part(self, like: Like) -> Part | None:
         raise NotImplementedError
@@ -116,6 +115,7 @@ class LinearFeedback(Recurrent):
             )
         kind = nn.Linear if self_connections else OffDiagonalLinear
         self.rc = kind(self.in_features + self.out_features, self.in_features, bias)
+        self.sub_module = sub_module
 
     def plain_weight(self) -> Tensor | None:
         """Return the weight that ``rc`` multiplies by, or None, and the reason is kept, if it does something else."""
@@ -254,6 +254,7 @@ class ConvRecurrentContainer(Recurrent):
         kind = _CONVOLUTIONS[self.dimensions]
         channels = self.in_channels + self.out_channels
         self.rc = kind(channels, self.in_channels, size, padding=size // 2, bias=bias)
+        self.sub_module = sub_module
         self.register_state("y")
 
     def forward(self, x: Tensor) -> Tensor:

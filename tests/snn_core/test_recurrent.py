@@ -561,6 +561,21 @@ def test_explain_says_that_no_kernel_convolves():
     assert (decision.fused, decision.reason) == (False, "no kernel knows a convolutional feedback")
 
 
+# An optimizer's state in a checkpoint goes by the order of parameters.
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda m: LinearRecurrentContainer(m, 4, 4),
+        lambda m: LinearRecurrentContainer(m, 4, 4, self_connections=False),
+        lambda m: ConvRecurrentContainer(m, 4, 4, 3),
+    ],
+)
+def test_weights_of_the_feedback_come_before_those_within(build):
+    net = build(nn.Linear(4, 4))
+    names = ["rc.weight", "rc.bias", "sub_module.weight", "sub_module.bias"]
+    assert [name for name, _ in net.named_parameters()] == list(net.state_dict()) == names
+
+
 # All of them
 
 NEW = {
