@@ -11,6 +11,7 @@ of :mod:`snn_core.neuron` check them, once.
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -19,7 +20,9 @@ from torch import Tensor, nn
 
 from snn_core import lengths as different_lengths
 from snn_core.backend import check_backend, plan
-from snn_core.backend.decisions import Decision, noting
+from snn_core.backend.decisions import Decision, note, noting
+from snn_core.backend.equations import parse
+from snn_core.backend.limits import MOST_STATES
 from snn_core.base import MemoryModule, check_sequence
 from snn_core.cells import (
     IF,
@@ -31,10 +34,11 @@ from snn_core.cells import (
     reset,
     synapse_filter_step,
 )
-from snn_core.checks import check_floating, check_module, check_place, check_tensor
+from snn_core.checks import Like, check_floating, check_module, check_place, check_tensor
 from snn_core.lengths import last_step, mean_over_time, sequence_mask
 
 __all__ = [
+    "derived",
     "detach_net",
     "explain",
     "fire",
@@ -151,7 +155,9 @@ def scan(x_seq: Tensor, *modules: nn.Module, backend: str = "auto", lengths: Any
         return plan.scan(x_seq, modules, _call_on_sequence, backend)
 
     chain = list(_flattened(modules))
-    return run(x_seq, chain) if lengths is None else different_lengths.scan(x_seq, chain, lengths, run)
+    return (
+        run(x_seq, chain) if lengths is None else different_lengths.scan(x_seq, chain, lengths, run, backend)
+    )
 
 
 def _flattened(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
@@ -291,6 +297,47 @@ def explain(net: nn.Module, *inputs: Any) -> list[Decision]:
     with torch.no_grad(), torch.random.fork_rng(), noting(net) as decisions:
         net(*inputs)
     return decisions
+
+
+def derived(module: nn.Module, x: Tensor) -> str:
+    """Show what kernels compute for one neuron of ``module`` in one time step, derived from its cell's equations.
+
+    ``print(derived(node, x))`` shows the statements of the forward pass and of the backward pass. In them ``x`` is the
+    input, ``v0, v1, ...`` are the states before the step, ``p0, ...`` the parameters; ``g_y, g_v0, ...`` are the
+    gradients of the output and of the states after the step. The last lines of each part are its results. The gradients
+    of parameters are those of one neuron and one step, which kernels add up. What a linear feedback adds to the input
+    is a matrix product before the cell, and not shown.
+
+    Args:
+        module: a neuron, a synapse, or a container around one.
+        x: input of one time step, ``[N, *]``; only its shape, dtype and device count.
+
+    Raises:
+        TypeError: ``module`` is not a module, or ``x`` not a floating-point tensor.
+        ValueError: nothing is derived, since the module takes the loop, for the reason given, or is a linear layer.
+    """
+    check_floating("x", x)
+    with noting(check_module("module", module)) as decisions:
+        part = plan.read(module, Like(x.shape, x.dtype, x.device))
+        note(module, part is not None)
+    if part is None:
+        raise ValueError(f"module: nothing is derived from {type(module).__name__}: {decisions[0].reason}")
+    if part.stage.kernel == "linear":
+        raise ValueError("module: nothing is derived from a linear layer, which has no cell")
+    program = parse(part.stage.kernel)
+    values = {"one": 1.0, "zero": 0.0} | {f"c{k}": c for k, c in enumerate(part.stage.numbers[MOST_STATES:])}
+    states = [f"new v{k}" for k in range(program.states)]
+    gradients = [f"new g_v{k}" for k in range(program.states)] + [
+        f"g_p{k}" for k in range(program.parameters)
+    ]
+    lines = []
+    for title, statements, names, results in (
+        ("forward", program.forward, ["y", *states], program.outputs),
+        ("backward", program.backward, ["g_x", *gradients], program.gradients),
+    ):
+        ends = [f"{name} = {result}" for name, result in zip(names, results, strict=True)]
+        lines += [title, *(f"    {line}" for line in (*statements, *ends))]
+    return re.sub(r"\b(one|zero|c\d+)\b", lambda found: repr(values[found.group()]), "\n".join(lines))
 
 
 def states(net: nn.Module) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import groupby, pairwise
+from itertools import pairwise
 from reprlib import repr as shortened
 from typing import Any
 
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from snn_core.backend import plan
+from snn_core.backend.plan import mask_of
 from snn_core.base import MemoryModule, check_sequence
 from snn_core.checks import check_tensor, check_whole
 
@@ -69,17 +70,13 @@ def _lengths_of_mask(mask: Tensor, T: int) -> Tensor:
     if mask.dim() != 2 or len(mask) != T:
         raise ValueError(f"lengths, given as a mask, must have shape [{T}, N], got {list(mask.shape)}")
     lengths = mask.sum(0)
-    gaps = (mask != _mask(lengths, T)).any(0).nonzero().flatten()
+    gaps = (mask != mask_of(lengths, T)).any(0).nonzero().flatten()
     if len(gaps):
         raise ValueError(
             "lengths, given as a mask, must be True from a sample's first step to its last one and False after it, "
             f"sample {int(gaps[0])} has a gap: move its steps to the front"
         )
     return lengths
-
-
-def _mask(lengths: Tensor, T: int) -> Tensor:
-    return torch.arange(T, device=lengths.device)[:, None] < lengths
 
 
 def sequence_mask(lengths: Any, T: int) -> Tensor:
@@ -96,7 +93,7 @@ def sequence_mask(lengths: Any, T: int) -> Tensor:
         ValueError: T is below 1, or a length does not lie between 0 and T.
     """
     T = check_whole("T", T, 1)
-    return _mask(check_lengths(lengths, T, lowest=0), T)
+    return mask_of(check_lengths(lengths, T, lowest=0), T)
 
 
 def mean_over_time(y_seq: Tensor, lengths: Any = None) -> Tensor:
@@ -122,7 +119,7 @@ def mean_over_time(y_seq: Tensor, lengths: Any = None) -> Tensor:
     lengths = check_lengths(lengths, *y_seq.shape[:2]).to(y_seq.device)
     trailing = [1] * (y_seq.dim() - 2)
     # Not a product: NaN times 0 is NaN.
-    own = torch.where(_mask(lengths, len(y_seq)).view(*y_seq.shape[:2], *trailing), y_seq, 0)
+    own = torch.where(mask_of(lengths, len(y_seq)).view(*y_seq.shape[:2], *trailing), y_seq, 0)
     return own.sum(0) / lengths.view(-1, *trailing)
 
 
@@ -138,18 +135,22 @@ def last_step(y_seq: Tensor, lengths: Any = None) -> Tensor:
     return y_seq[lengths - 1, torch.arange(len(lengths), device=y_seq.device)]
 
 
-def scan(x_seq: Tensor, modules: Sequence[nn.Module], lengths: Any, run: Run) -> Tensor:
+def scan(
+    x_seq: Tensor, modules: Sequence[nn.Module], lengths: Any, run: Run, backend: str = "auto"
+) -> Tensor:
     """Take a sequence through modules, each sample through its own steps only.
 
-    This is the definition, for any modules. Time is cut wherever a sample ends. Between two cuts the samples that are
-    still there go through the modules as an ordinary sequence, and their states are put back in place; those that have
-    ended are not computed. A module without a state is called once, with all steps of all samples in one batch.
+    Modules that kernels know share a scan, which is told the lengths. The others define what it must equal: time is cut
+    wherever a sample ends; between two cuts the samples that are still there go through the module as an ordinary
+    sequence, and their states are put back in place; those that have ended are not computed. A module without a state
+    is called once, with all steps of all samples in one batch.
 
     Args:
         x_seq: ``[T, N, *]``, padded with anything.
         modules: the parts of a network in their order.
         lengths: see :func:`check_lengths`; a length may be 0 where a state continues an earlier sequence.
         run: takes a sequence without padding through modules.
+        backend: for ``nn.Linear``.
 
     Returns:
         ``[T, N, *]``, 0 in the padding.
@@ -160,19 +161,43 @@ def scan(x_seq: Tensor, modules: Sequence[nn.Module], lengths: Any, run: Run) ->
     """
     parts = [part for part in nn.ModuleList(modules).modules() if isinstance(part, MemoryModule)]
     _check_modules(modules, parts)
-    continued = any(getattr(part, name) is not None for part in parts for name in part._state_names)
     T, N = x_seq.shape[:2]
+    before = _states(parts)
+    for part, name, state in before:
+        if state is not None:
+            _check_samples(part, name, state, N)
+    continued = any(state is not None for *_, state in before)
     lengths = check_lengths(lengths, T, N, 0 if continued else 1).cpu()
-    for stateless, group in groupby(modules or [nn.Identity()], _is_stateless):
-        x_seq = (_packed if stateless else _piecewise)(x_seq, list(group), lengths, run)
-    return x_seq
+
+    def call(module: nn.Module, x_seq: Tensor) -> Tensor:
+        return (_packed if _is_stateless(module) else _piecewise)(x_seq, [module], lengths, run)
+
+    with _restored_unless_done(before):
+        y_seq = plan.scan(x_seq, modules or [nn.Identity()], call, backend, lengths)
+        for part, name, state in before if 0 in lengths else ():
+            if state is None and getattr(part, name) is not None:
+                raise ValueError(
+                    f"lengths must be at least 1 where a state begins, {type(part).__name__} has no {name} yet"
+                )
+    return y_seq
+
+
+def _states(parts: Sequence[MemoryModule]) -> list[tuple[MemoryModule, str, Any]]:
+    return [(part, name, getattr(part, name)) for part in parts for name in part._state_names]
+
+
+@contextmanager
+def _restored_unless_done(states: Sequence[tuple[MemoryModule, str, Any]]) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        for part, name, state in states:
+            part.keep_state(name, state)
+        raise
 
 
 def _is_stateless(module: nn.Module) -> bool:
-    """Say whether all steps may be one batch. A linear layer is left to the scan that it can share."""
-    return type(module) is not nn.Linear and not any(
-        isinstance(one, MemoryModule) for one in module.modules()
-    )
+    return not any(isinstance(one, MemoryModule) for one in module.modules())
 
 
 def _check_modules(modules: Sequence[nn.Module], parts: Sequence[MemoryModule]) -> None:
@@ -196,7 +221,7 @@ def _check_modules(modules: Sequence[nn.Module], parts: Sequence[MemoryModule]) 
 def _packed(x_seq: Tensor, modules: Sequence[nn.Module], lengths: Tensor, run: Run) -> Tensor:
     """Call modules without a state on all steps that are some sample's own, as one batch."""
     T, N = x_seq.shape[:2]
-    own = _mask(lengths, T).flatten().nonzero().flatten().to(x_seq.device)
+    own = mask_of(lengths, T).flatten().nonzero().flatten().to(x_seq.device)
     y = run(x_seq.flatten(0, 1).index_select(0, own)[None], modules)[0]
     return y.new_zeros(T * N, *y.shape[1:]).index_copy(0, own, y).unflatten(0, (T, N))
 
@@ -213,7 +238,7 @@ def _piecewise(x_seq: Tensor, modules: Sequence[nn.Module], lengths: Tensor, run
         if len(present) == N:
             y = run(piece, modules)
         else:
-            with _only(parts, present, N):
+            with _only(parts, present):
                 y = run(piece.index_select(1, present), modules)
             y = y.new_zeros(len(piece), N, *y.shape[2:]).index_copy(1, present, y)
         y_seq.append(y)
@@ -221,28 +246,16 @@ def _piecewise(x_seq: Tensor, modules: Sequence[nn.Module], lengths: Tensor, run
 
 
 @contextmanager
-def _only(parts: Sequence[MemoryModule], present: Tensor, N: int) -> Iterator[None]:
+def _only(parts: Sequence[MemoryModule], present: Tensor) -> Iterator[None]:
     """Leave to modules the states of the samples that are present; put them back among those of all N samples."""
-    whole = [(part, name, getattr(part, name)) for part in parts for name in part._state_names]
-    try:
-        for part, name, state in whole:
-            if state is not None:
-                _check_samples(part, name, state, N)
-                part.keep_state(name, state.index_select(0, present))
-        yield
-        for part, name, state in whole:
-            last = getattr(part, name)
-            if state is not None:
-                last = state.index_copy(0, present, last)
-            elif last is not None:
-                raise ValueError(
-                    f"lengths must be at least 1 where a state begins, {type(part).__name__} has no {name} yet"
-                )
-            part.keep_state(name, last)
-    except BaseException:
-        for part, name, state in whole:
-            part.keep_state(name, state)
-        raise
+    whole = _states(parts)
+    for part, name, state in whole:
+        if state is not None:
+            part.keep_state(name, state.index_select(0, present))
+    yield
+    for part, name, state in whole:
+        if state is not None:
+            part.keep_state(name, state.index_copy(0, present, getattr(part, name)))
 
 
 def _check_samples(part: MemoryModule, name: str, state: Any, N: int) -> None:

@@ -18,6 +18,7 @@ from snn_core.backend.decisions import does_only_forward, loop, note
 from snn_core.backend.plan import Part
 from snn_core.base import MemoryModule, check_input, check_sequence
 from snn_core.checks import Like, check_flag, check_module, check_place, check_whole
+from snn_core.parameters import refuse_other_sizes
 
 __all__ = [
     "ConvRecurrentContainer",
@@ -64,16 +65,8 @@ class Recurrent(MemoryModule):
         return torch.stack([self(x) for x in x_seq])
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
-        # Of several numbers for one, some releases of torch silently take the first.
-        for name, own in (*self._parameters.items(), *self._buffers.items()):
-            saved = state_dict.get(prefix + name)
-            if isinstance(saved, Tensor) and isinstance(own, Tensor) and saved.dim() > own.dim() == 0:
-                message = (
-                    f"size mismatch for {prefix}{name}: {list(saved.shape)} saved, {list(own.shape)} here"
-                )
-                arguments[-1].append(message)
-                return
-        super()._load_from_state_dict(state_dict, prefix, *arguments)
+        if not refuse_other_sizes(self, state_dict, prefix, arguments[-1]):
+            super()._load_from_state_dict(state_dict, prefix, *arguments)
 
     def _keep_y(self, y: Tensor, x: Tensor) -> None:
         # A copy, since the output may be changed in place; and autocast may have made it narrower than x.

@@ -221,6 +221,10 @@ __device__ inline void begin(const Block& b, const Stage& s) {
         for (Index k = 0; k < s.parameters; k++)
             b.own(s, s.states + k)[e] = s.parameter[k][s.size[k] == 1 ? 0 : (at + i) % s.size[k]];
         for (Index d = 0; d < s.feedback; d++) b.output(s, -1 - d)[e] = first_output(b, s, d, i);
+        if (!b.plan.last || b.end(n_) > 0) continue;
+        for (Index k = 0; k < s.states; k++) store(b.plan.last + b.at_state(s, k) + i, b.own(s, k)[e]);
+        for (Index d = 0; d < s.feedback; d++)
+            store(b.plan.last + b.at_state(s, s.states + d) + i, b.output(s, -1 - d)[e]);
     }
 }
 

@@ -306,7 +306,7 @@ def run(x_seq: Tensor, parts: Sequence[Part]) -> Tensor:
         return x_seq
     for part in parts:
         if part.has_history:
-            part.module.check_steps(len(x_seq))
+            part.module.check_steps(len(x_seq))  # type: ignore[operator]
     if deferred.defers(x_seq):
         return deferred.extend(x_seq, list(parts), _output_shape(x_seq.shape, parts))
     return run_now(x_seq, parts)
@@ -401,18 +401,28 @@ def scan(
     modules: Sequence[Any],
     call: Callable[[Any, Tensor], Tensor],
     backend_name: str = "auto",
+    lengths: Tensor | None = None,
 ) -> Tensor:
-    """Take ``x_seq`` through modules, those in a row that are known in one scan, the others by ``call``."""
+    """Take ``x_seq`` through modules, those in a row that are known in one scan, the others by ``call``.
+
+    ``lengths``, int64 ``[N]`` on the CPU, say of how many steps each sample is; ``call`` knows them.
+    """
+
+    def flush(x_seq: Tensor, parts: Sequence[Part]) -> Tensor:
+        if lengths is None or not parts or bool((lengths == len(x_seq)).all()):
+            return run(x_seq, parts)
+        return run_with_lengths(x_seq, parts, lengths.to(x_seq.device))
+
     waiting: list[Part] = []
     shape: Sequence[int] = x_seq.shape[1:]
     for module in modules:
         part = read(module, Like(shape, x_seq.dtype, x_seq.device), backend_name)
         note(module, part is not None, bool(waiting))
         if part is None:
-            x_seq, waiting = call(module, run(x_seq, waiting)), []
+            x_seq, waiting = call(module, flush(x_seq, waiting)), []
             shape = x_seq.shape[1:]
         else:
             waiting.append(part)
             if part.stage.kernel == "linear":
                 shape = (*shape[:-1], part.stage.outputs)
-    return run(x_seq, waiting)
+    return flush(x_seq, waiting)

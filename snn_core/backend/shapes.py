@@ -84,8 +84,8 @@ def _check_lengths(lengths: Tensor | None, x_seq: Tensor) -> None:
         raise ValueError(f"lengths is on {lengths.device}, the input on {x_seq.device}")
     if lengths.device.type == "cpu" and N:
         numbers = lengths.numpy()
-        if not (numbers[0] <= T and numbers[-1] >= 1 and (numbers[1:] <= numbers[:-1]).all()):
-            raise ValueError(f"lengths must go down from at most {T} to at least 1, got {numbers}")
+        if not (numbers[0] <= T and numbers[-1] >= 0 and (numbers[1:] <= numbers[:-1]).all()):
+            raise ValueError(f"lengths must go down from at most {T} to at least 0, got {numbers}")
 
 
 def _required(name: str, tensor: Tensor | None, shape: Shape, device: torch.device) -> None:

@@ -1,4 +1,4 @@
-"""Answers of chapter 06: counts of a loop and of scans, a backward pass, and rows of one's own."""
+"""Answers of chapter 06: counts of a loop and of scans, a backward pass, and a neuron of one's own."""
 
 from __future__ import annotations
 
@@ -73,45 +73,43 @@ def _is_that_of_autograd(answer: Callable) -> bool:
     return torch.allclose(answer(h, s, slope, g_s, _TAU), expected, rtol=1e-9, atol=1e-12)
 
 
-class _Saturating(cells.IF):
+class _Quarter(cells.IF):
     def charge(self, x: Tensor, v: Tensor) -> Tensor:
-        return v + x / (1 + x.abs())
+        return v + torch.where(x >= 0, x, x / 4)
 
 
-def _saturating(node: nn.Module) -> tuple[bool, bool, Tensor, Tensor, Tensor]:
-    """Return whether a node is fused, whether its spikes are right, its gradient, the right one, and 1 + abs(x)."""
-    node = copy.deepcopy(node)
+def _quarter(node: nn.Module) -> tuple[bool, Tensor, Tensor, Tensor, Tensor]:
+    """Return whether a node is fused, its spikes and the right ones, and its gradient and the right one."""
+    node = copy.deepcopy(node).double()
     reset_net(node)
-    x = (2 * _drive(28, 4, 8, dtype=torch.float32)).requires_grad_()
+    x = (2 * _drive(28, 4, 8)).requires_grad_()
     (decision,) = explain(MultiStepContainer(node), x.detach())
-    reset_net(node)
-    spikes = node.forward_sequence(x)
+    spikes = node.forward_sequence(x * 1)  # which may be changed in place
     (found,) = torch.autograd.grad(spikes.sum(), x)
-    cell = _Saturating(node.v_threshold, node.v_reset, node.surrogate_function, node.detach_reset)
+    cell = _Quarter(node.v_threshold, node.v_reset, node.surrogate_function, node.detach_reset)
     expected, _ = reference.scan(cell.step, x, (torch.zeros_like(x[0]),))
     (right,) = torch.autograd.grad(expected.sum(), x)
-    return decision.fused, torch.equal(spikes, expected), found, right, 1 + x.detach().abs()
+    return decision.fused, spikes, expected, found, right
 
 
-def _own_rows(node: nn.Module) -> bool:
-    fused, spikes, found, right, _ = _saturating(node)
-    return fused and spikes and torch.allclose(found, right, rtol=1e-4, atol=1e-6)
+def _own_neuron(node: nn.Module) -> bool:
+    fused, spikes, expected, found, right = _quarter(node)
+    return fused and torch.equal(spikes, expected) and torch.allclose(found, right, rtol=1e-9, atol=1e-12)
 
 
 def _takes_the_loop(node: nn.Module) -> bool:
-    fused, spikes, _, _, _ = _saturating(node)
-    return spikes and not fused
+    fused, spikes, expected, _, _ = _quarter(node)
+    return torch.equal(spikes, expected) and not fused
 
 
-def _damped_too_little(node: nn.Module) -> bool:
-    fused, spikes, found, right, damped = _saturating(node)
-    missing = (damped, damped * damped)
-    return fused and spikes and any(torch.allclose(found, right * d, rtol=1e-4, atol=1e-6) for d in missing)
+def _other_gradient(node: nn.Module) -> bool:
+    fused, spikes, expected, _, _ = _quarter(node)
+    return fused and torch.equal(spikes, expected)
 
 
-def _wrong_spikes(node: nn.Module) -> bool:
-    fused, spikes, _, _, _ = _saturating(node)
-    return fused and not spikes
+def _other_spikes(node: nn.Module) -> bool:
+    _, spikes, expected, _, _ = _quarter(node)
+    return not torch.equal(spikes, expected)
 
 
 EXERCISES: dict[str, Exercise] = {
@@ -198,22 +196,19 @@ EXERCISES: dict[str, Exercise] = {
         "The derivatives of h[t] are 1/tau with respect to x[t] and 1 - 1/tau with respect to v[t-1].",
     ),
     "06.5": Exercise(
-        _own_rows,
-        "let `answer` be a node whose cell names the kernel of your two rows, and compare it with SaturatingNode.",
+        _own_neuron,
+        "copy SaturatingCell and SaturatingNode, change the charge, and let `answer` be a node.",
         [
             (
                 _takes_the_loop,
-                "the node is right, but takes the loop: its cell needs `kernel = ...`, and rows.py your two functions.",
+                "the node is right, but takes the loop: `explain` says why, and `torch.where` needs no loop.",
             ),
             (
-                _damped_too_little,
-                "the spikes are right; but the derivative of x / (1 + |x|) is 1 / (1 + |x|) squared.",
+                _other_gradient,
+                "the spikes are right, but not the gradient: does anything cut or change it on its way to x?",
             ),
-            (
-                _wrong_spikes,
-                "the node is in a scan, but its spikes are not those of the loop: look at your forward row.",
-            ),
+            (_other_spikes, "its spikes are not those of the equation: look at the charge."),
         ],
-        "It shares a scan, and its spikes and gradients are those of the loop.",
+        "It is fused, and its spikes and gradients are those of the equation.",
     ),
 }

@@ -10,14 +10,18 @@ import pytest
 import torch
 from support import ROOT
 from support_notebooks import Run, committed, definitions, prose, quick_run
+from torch import nn
 
 from sequential_fmnist.networks import NETWORKS
-from snn_core.backend import cpu, rows
+from snn_core import cells, functional
+from snn_core.backend import cpu, cuda, reference, rows
 from snn_core.backend import scan as kernels
+from snn_core.backend.equations import program_of
 from snn_core.functional import explain
 from snn_core.layer import MultiStepContainer
 from snn_core.neuron import IFNode, LIFNode
-from snn_core.surrogate import ATan, Sigmoid
+from snn_core.surrogate import ATan, FastSigmoid, Sigmoid
+from snn_core.testing import check_cell
 from snn_tutorial.exercises.chapter_06 import EXERCISES
 from snn_tutorial.plot.kernels import STEPS, WAYS
 
@@ -36,15 +40,7 @@ def result(run) -> dict:
 
 @pytest.fixture(scope="module")
 def written() -> dict:
-    names = (
-        "ByHand",
-        "InNumba",
-        "SaturatingCell",
-        "SaturatingNode",
-        "backward_row",
-        "forward_row",
-        "row_function",
-    )
+    names = ("ByHand", "InNumba", "SaturatingCell", "SaturatingNode", "machine_code", "row_of")
     return definitions("06", *names)
 
 
@@ -81,7 +77,7 @@ def test_every_way_gives_the_loop_s_numbers(result):
     steps = [f"{name}, {way}" for name in NETWORKS for way in STEPS if way != "loop"]
     assert result["largest_differences"].keys() == {*by_hand, "our numba scan", *steps}
     assert max(result["largest_differences"].values()) < 1e-12
-    assert result["rows_equal"] == {"spikes": True, "states": True, "derivatives": True}
+    assert result["rows_equal"] == {"spikes": True, "states": True, "gradients": True}
     assert result["same_output"] is True
     assert result["same_bits"] is True
     assert result["stages_in_plan"] == 4
@@ -158,32 +154,55 @@ def test_backward_by_hand_equals_the_package(written, v_reset, detach, surrogate
     torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-14)
 
 
+NODES = {
+    "IF": lambda: IFNode(detach_reset=True, surrogate_function=ATan()),
+    "LIF": lambda: LIFNode(2.0, v_reset=-0.2, surrogate_function=Sigmoid()),
+    "soft": lambda: LIFNode(3.0, v_reset=None, surrogate_function=FastSigmoid()),
+}
+
+
 @pytest.mark.parametrize(("dtype", "rtol"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
-def test_numba_scan_equals_the_package(written, dtype, rtol):
-    x_seq = torch.rand(9, 3, 5, dtype=dtype).requires_grad_()
-    node = IFNode(detach_reset=True, surrogate_function=ATan())
-    runs = node.forward_sequence(x_seq), written["InNumba"].apply(x_seq)
+@pytest.mark.parametrize("build", NODES.values(), ids=NODES)
+def test_numba_scan_equals_the_package(written, dtype, rtol, build):
+    x_seq = (2 * torch.rand(9, 3, 5, dtype=dtype)).requires_grad_()
+    node = build()
+    node.backend = "torch"
+    runs = node.forward_sequence(x_seq), written["InNumba"].apply(x_seq, node.cell(x_seq[0]))
+    assert 0 < runs[0].mean() < 1
     assert torch.equal(*runs)
     weight = torch.randn_like(x_seq)
     theirs, ours = (torch.autograd.grad((s * weight).sum(), x_seq)[0] for s in runs)
     torch.testing.assert_close(ours, theirs, rtol=rtol, atol=rtol)
 
 
-@pytest.mark.parametrize(("name", "arrays"), [("forward_row", 4), ("backward_row", 5)])
-def test_rows_compute_in_the_precision_of_their_arrays(written, name, arrays):
-    function = written[name]
-    function((np.float32(1),) * 5, *(np.ones(3, np.float32) for _ in range(arrays)))
-    (code,) = (function.inspect_llvm(s) for s in function.signatures if "float64" not in str(s))
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_rows_compute_in_the_precision_of_their_arrays(written, direction):
+    program, constants = program_of(IFNode(surrogate_function=ATan()).cell(None))
+    names = {"forward": ("y", "w0"), "backward": ("g_x", "g_v0")}[direction]
+    reads = {"forward": ("x", "v0"), "backward": ("x", "v0", "g_y", "g_v0")}[direction]
+    ends = program.outputs if direction == "forward" else program.gradients
+    results = dict(zip(names, ends, strict=True))
+    function = written["row_of"](reads, getattr(program, direction), results, program.constants)
+    count = len({*reads, *results})
+    function((np.float32(1),) * (2 + len(constants)), *(np.ones(3, np.float32) for _ in range(count)))
+    (code,) = function.inspect_llvm().values()
     assert "fpext" not in code  # the instruction that widens a number
+    assert "fdiv" in code or direction == "forward"
 
 
-def test_row_function_is_the_code_that_kernels_call(written):
+def test_machine_code_is_what_kernels_call(written):
+    """The addresses are those in a kernel's table, and the code behind them has the surrogate's derivative."""
+    program, constants = program_of(IFNode(surrogate_function=ATan(), detach_reset=True).cell(None))
+    forward, backward = written["machine_code"](program)
     u = np.linspace(-2, 2, 9, dtype=np.float32)
-    slope = u.copy()
-    written["row_function"]("atan_derivative", 2)(
-        9, np.float32([1, 0, *[0] * 6, *ATan().kernel_constants()]), slope
-    )
-    torch.testing.assert_close(torch.tensor(slope), ATan().derivative(torch.tensor(u)))
+    y, w, g_x, none = (np.zeros(9, np.float32) for _ in range(4))
+    c = np.float32([1, 0, *[0] * (rows.CONSTANTS - 2), *constants])
+    x, v = u + 1, np.zeros(9, np.float32)
+    forward(9, c, none, x, v, w, y)
+    assert y.tolist() == [0] * 4 + [1] * 5
+    assert w.tolist() == [*(u[:4] + 1), *[0] * 5]
+    backward(9, c, none, x, v, np.ones(9, np.float32), np.zeros(9, np.float32), g_x, none)
+    torch.testing.assert_close(torch.tensor(g_x), ATan().derivative(torch.tensor(u)))
 
 
 def test_shows_the_source_that_runs(run):
@@ -193,9 +212,44 @@ def test_shows_the_source_that_runs(run):
         for output in cell.get("outputs", [])
         if "text/plain" in output.get("data", {})
     )
-    for function in (rows.lif_forward, rows.lif_backward, rows.atan_derivative, kernels._forward):
+    for function in (cells.IF.step, cells.fire, cells.reset, reference.scan, kernels._forward):
         assert inspect.getsource(function).strip() in shown
     assert "item = add(address_of(a, COUNTER), 1)" in shown
+
+
+def test_shows_the_statements_that_run(run, text):
+    """Those of the CPU and of CUDA are printed from the package, and mean what the text says of them."""
+    node = IFNode(surrogate_function=ATan(), detach_reset=True)
+    derived, program = functional.derived(node, torch.zeros(1, 1)), program_of(node.cell(None)).program
+    assert derived in run.printed()
+    statements = dict(line.split(" = ") for line in program.backward)
+    assert "`r3` is the spike without its gradient, `r11` is $g_v[t]\\,(1 - s[t])$, `r17` is $g'$" in text
+    assert statements["r3"] == "r2"
+    assert statements["r2"].startswith("select(r1 >= zero, one, zero)")
+    assert statements["r4"].endswith("- r3")
+    assert statements["r11"] == "g_v0 * r4"
+    assert statements["r18"] == "g_y * r17"
+    assert statements["r20"] == "r11 + r18"
+    assert program.gradients == ("r20", "r20")
+    assert program.backward[:4] == program.forward[:4]
+    printed = run.printed()
+    for line in (
+        cuda.cell_source(0, program).partition("__device__ static void backward")[0].splitlines()[4:-1]
+    ):
+        assert line in printed
+
+
+def test_a_charge_that_saturates_is_differentiated_on_the_page(run):
+    """d/dx of x / (1 + |x|) is 1 / (1 + |x|)^2; the statements are run for a few numbers."""
+    printed = run.printed()
+    text = printed[printed.index("r0 = fabs(x)") :]
+    statements, _, end = text[text.index("\n\n") + 2 :].partition("\ng_x = ")
+    for x in (-3.0, -0.5, 0.0, 2.0):
+        known = {"x": x, "v0": 0.3, "g_h": 1.0, "c0": 1.0, "zero": 0.0, "fabs": abs}
+        known["select"] = lambda condition, a, b: a if condition else b
+        exec(statements, known)
+        assert known[end.partition(",")[0]] == pytest.approx(1 / (1 + abs(x)) ** 2)
+    assert end.startswith("r") and end.splitlines()[0].endswith("g_v = g_h")
 
 
 def test_layers_called_one_by_one_have_a_scan_each_and_a_network_one(run):
@@ -205,13 +259,16 @@ def test_layers_called_one_by_one_have_a_scan_each_and_a_network_one(run):
     assert "sn2              MultiStepIFNode              fused, in scan 1\n" in printed
 
 
-def test_neuron_of_one_s_own_takes_the_loop(run, written):
-    reason = "its cell is not one that kernels know"
-    assert f"sn1              SaturatingNode               not fused: {reason}\n" in run.printed()
+def test_neuron_of_one_s_own_is_fused_and_equals_its_equation(run, written):
+    printed = run.printed()
+    assert "sn1              SaturatingNode               fused, in scan 1\n" in printed
+    assert "sn2              MultiStepIFNode              fused, in scan 1\n" in printed
+    assert "SaturatingNode: single steps, loop and plan agree on a sequence [20, 3, 5]\n" in printed
     node, x = written["SaturatingNode"](), torch.full((2, 1, 1), 1.5)
     (found,) = explain(MultiStepContainer(node), x)
-    assert found.reason == reason
+    assert found.fused
     assert node.forward_sequence(x).flatten().tolist() == [0, 1]  # h = 0.6, 1.2
+    assert set(check_cell(node).runs.values()) == {"fused"}
 
 
 def test_what_the_text_says_of_the_package_holds(text):
@@ -221,10 +278,10 @@ def test_what_the_text_says_of_the_package_holds(text):
 def test_what_takes_the_loop_is_told_apart(run):
     printed = run.printed()
     assert "IFNode()             fused\n" in printed
-    unknown = "its surrogate function is not one that kernels know"
+    assert "a smooth surrogate   fused\n" in printed
     for what, reason in {
-        "your own surrogate": unknown,
-        "a smooth surrogate": unknown,
+        "a bare function": "its surrogate_function is not one that kernels know",
+        "a mean over neurons": "its function is not one that kernels know",
         "store_v_seq=True": "store_v_seq keeps v of every step",
         "a hook": "it has hooks, or a forward of its own",
     }.items():
@@ -235,8 +292,11 @@ def test_solutions_find_what_they_say(run):
     printed = run.printed()
     difference = printed.rpartition("largest difference ")[2].split()[0]
     assert float(difference) < 1e-14
-    assert "sn1              FusedNode                    fused, in scan 1\n" in printed
-    assert "your rows: spikes equal: True, gradients equal: True\n" in printed
+    assert "QuarterNode: single steps, loop and plan agree on a sequence [20, 3, 5]\n" in printed
+    assert all(
+        run.solved(f"06.{number}").endswith(EXERCISES[f"06.{number}"].because + "\n")
+        for number in range(1, 6)
+    )
     assert "torch 12.0 bytes\nnumba 4.0 bytes\n" in printed
     assert "with dropout: 2 scans\n" in printed
 
@@ -376,43 +436,45 @@ def test_exercise_names_the_mistake_in_a_backward_pass(answer, said):
     assert said in reply
 
 
-def _fused(written, monkeypatch, power):
-    """The neuron of section 9 with rows whose derivative is 1 / (1 + |x|) to a power."""
-    name = f"saturating{power}"
+def _neuron(charge):
+    """A node of a cell with this charge."""
 
-    def forward(n, c, p, x, v, w, y, u):
-        k, one = rows.fire_constants(c), c[0]
-        for m in range(n):
-            h = v[m] + x[m] / (one + abs(x[m]))
-            w[m], y[m], u[m] = rows.fire_and_reset(h, k)
-
-    def backward(n, c, p, x, v, y, d, g_y, g_v, g_x, g_p):
-        k, one = rows.fire_constants(c), c[0]
-        for m in range(n):
-            damped = one + abs(x[m])
-            g_v[m] = rows.through_spike(v[m] + x[m] / damped, y[m], d[m], g_y[m], g_v[m], k)
-            g_x[m] = g_v[m]
-            for _ in range(power):
-                g_x[m] /= damped
-
-    monkeypatch.setattr(rows, f"{name}_forward", forward, raising=False)
-    monkeypatch.setattr(rows, f"{name}_backward", backward, raising=False)
-    cell = type("FusedCell", (written["SaturatingCell"],), {"kernel": name})
-
-    class FusedNode(IFNode):
+    class Node(IFNode):
         def cell(self, like):
-            return cell(self.v_threshold, self.v_reset, self.surrogate_function, self.detach_reset)
+            kind = type("Own", (cells.IF,), {"charge": lambda self, x, v: charge(x, v)})
+            return kind(self.v_threshold, self.v_reset, self.surrogate_function, self.detach_reset)
 
-    return FusedNode(surrogate_function=ATan())
-
-
-@pytest.mark.parametrize(("power", "said"), [(0, "squared"), (1, "squared"), (2, "right.")])
-def test_exercise_names_the_mistake_in_a_row(written, monkeypatch, power, said):
-    assert said in EXERCISES["06.5"].reply(_fused(written, monkeypatch, power))[1]
+    return Node(surrogate_function=ATan())
 
 
-def test_exercise_names_the_mistake_in_rows_of_ones_own(written):
+def _in_place(x, v):
+    x[x < 0] /= 4
+    return v + x
+
+
+@pytest.mark.parametrize(
+    ("charge", "said"),
+    [
+        (lambda x, v: v + torch.where(x >= 0, x, x / 4), "right."),
+        (lambda x, v: v + torch.maximum(x, x / 4), "right."),
+        (lambda x, v: v + x.relu() - (-x).relu() / 4, "right."),
+        (_in_place, "Hint"),  # torch refuses it
+        (lambda x, v: v + nn.functional.leaky_relu(x, 0.25), "takes the loop"),
+        (lambda x, v: v + torch.where(x >= 0, x, x.detach() / 4), "not the gradient"),
+        (lambda x, v: v.detach() + torch.maximum(x, x / 4), "not the gradient"),
+        (lambda x, v: v + torch.where(x >= 0, x / 4, x), "not those of the equation"),
+        (lambda x, v: v + x, "not those of the equation"),
+        (lambda x, v: v + x.sort().values, "not those of the equation"),
+    ],
+)
+def test_exercise_names_the_mistake_in_a_neuron_of_ones_own(charge, said):
+    is_right, reply = EXERCISES["06.5"].reply(_neuron(charge))
+    assert is_right is (said == "right.")
+    assert said in reply
+
+
+def test_exercise_takes_only_a_node_of_ones_own(written):
     asked = EXERCISES["06.5"].reply
-    assert "takes the loop" in asked(written["SaturatingNode"]())[1]
-    assert "not those of the loop" in asked(IFNode(surrogate_function=ATan()))[1]
+    for other in (written["SaturatingNode"](surrogate_function=ATan()), IFNode(surrogate_function=ATan())):
+        assert "not those of the equation" in asked(other)[1]
     assert "Hint" in asked(copy.deepcopy)[1]

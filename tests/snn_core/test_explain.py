@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 
 import pytest
 import torch
@@ -10,14 +11,16 @@ from torch import nn
 
 from sequential_fmnist.networks import NETWORKS, make_network
 from snn_core.cells import IF
-from snn_core.functional import explain
+from snn_core.functional import derived, explain
 from snn_core.layer import (
     ElementWiseRecurrentContainer,
     LinearRecurrentContainer,
     MultiStepContainer,
     SeqToANNContainer,
+    SynapseFilter,
 )
 from snn_core.neuron import IFNode, LIFNode, MultiStepIFNode
+from snn_core.surrogate import Triangle
 
 
 class Own(IFNode):
@@ -191,3 +194,75 @@ def test_nothing_is_kept_outside_of_explain():
     assert decisions._noted is None
     MultiStepIFNode()(torch.rand(4, 2, 3))
     assert decisions._noted is None
+
+
+# What is derived ------------------------------------------------------------------------------------------------------
+
+
+def test_statements_are_derived_from_the_equations():
+    """h = v + x; s = h >= 1; v = (1 - s) h + s 0, without gradient through s; triangle: 2 max(0, 1 - 2 |h - 1|)."""
+    node = IFNode(surrogate_function=Triangle(alpha=2.0), detach_reset=True)
+    assert derived(node, torch.zeros(1, 1)).splitlines() == [
+        "forward",
+        "    r0 = v0 + x",
+        "    r1 = r0 - 1.0",
+        "    r2 = select(r1 >= 0.0, 1.0, 0.0)",
+        "    r3 = r2",
+        "    r4 = 1.0 - r3",
+        "    r5 = r4 * r0",
+        "    r6 = r3 * 0.0",
+        "    r7 = r5 + r6",
+        "    y = r2",
+        "    new v0 = r7",
+        "backward",
+        "    r0 = v0 + x",
+        "    r1 = r0 - 1.0",
+        "    r2 = select(r1 >= 0.0, 1.0, 0.0)",
+        "    r3 = r2",
+        "    r4 = 1.0 - r3",
+        "    r11 = g_v0 * r4",
+        "    r14 = fabs(r1)",
+        "    r15 = 2.0 * r14",
+        "    r16 = 1.0 - r15",
+        "    f17 = r16 < 0.0",
+        "    r18 = select(f17, 0.0, r16)",
+        "    r19 = 2.0 * r18",
+        "    r20 = g_y * r19",
+        "    r22 = r11 + r20",
+        "    g_x = r22",
+        "    new g_v0 = r22",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("module", "ends"),
+    [
+        (SynapseFilter(2.0), ["y =", "new v0 =", "g_x =", "new g_v0 =", "g_p0 ="]),
+        (
+            ElementWiseRecurrentContainer(IFNode(), operator.add),
+            ["y =", "new v0 =", "new v1 =", "g_x =", "new g_v0 =", "new g_v1 ="],
+        ),
+        (LinearRecurrentContainer(IFNode(), 3, 3), ["y =", "new v0 =", "g_x =", "new g_v0 ="]),
+        (MultiStepIFNode(), ["y =", "new v0 =", "g_x =", "new g_v0 ="]),
+    ],
+)
+def test_statements_end_in_all_results_and_leave_the_module_as_it_is(module, ends):
+    lines = [line.strip() for line in derived(module, torch.zeros(2, 3)).splitlines()]
+    found = [line for line in lines if " = " in line and line[0] not in "rf"]
+    assert [line[: line.index("=") + 1] for line in found] == ends
+    assert not any(word in " ".join(lines) for word in ("one", "zero", "c0"))
+    assert all(getattr(part, "v", None) is None for part in module.modules())
+
+
+@pytest.mark.parametrize(
+    ("module", "reason"),
+    [
+        (node(SortedIF), "Node: kernels do not know .sort of a tensor"),
+        (IFNode(store_v_seq=True), "IFNode: store_v_seq keeps v of every step"),
+        (nn.ReLU(), "ReLU: no kernel knows ReLU"),
+        (nn.Linear(3, 2), "a linear layer, which has no cell"),
+    ],
+)
+def test_what_takes_the_loop_has_no_statements_and_says_why(module, reason):
+    with pytest.raises(ValueError, match=f"nothing is derived from {re.escape(reason)}"):
+        derived(module, torch.zeros(2, 3))

@@ -78,6 +78,7 @@ from snn_core import (
     regularisation,
     surrogate,
     synapse,
+    testing,
 )
 from snn_tutorial import exercises, measure, probe, ridge
 from snn_tutorial.plot import __main__ as plot_main
@@ -702,6 +703,7 @@ CALLS: dict[str, list[Call]] = {
     "cells.LIF": [lambda: cells.LIF(1.0, 0.0, atan, False)],
     "cells.ParametricLIF": [lambda: cells.ParametricLIF(1.0, 0.0, atan, False)],
     "cells.Synapse": [lambda: cells.Synapse()],
+    "cells.ElementWiseFeedback": [lambda: cells.ElementWiseFeedback()],
     "checks.Like": [lambda: checks.Like()],
     "checks.check_taus": each(
         lambda v: checks.check_taus("tau", v), [None, "x", [], [1.0], 0.5, float("nan"), [2.0, "x"]]
@@ -711,7 +713,8 @@ CALLS: dict[str, list[Call]] = {
         *each(lambda v: checks.check_numbers("weight", v, 1), [0.5, 1, [1.0, 7.0], torch.zeros(2), None]),
     ],
     "checks.check_per_neuron": each(
-        lambda v: checks.check_per_neuron("IFNode: weight", v, step), [torch.ones(3), torch.ones(3, 4), torch.ones(4, device="meta")]
+        lambda v: checks.check_per_neuron("IFNode: weight", v, step),
+        [torch.ones(3), torch.ones(3, 4), torch.ones(4, device="meta")],
     ),
     "functional.scan": [
         *each(lambda v: functional.scan(v, neuron.IFNode()), BAD_SEQUENCES),
@@ -739,6 +742,18 @@ CALLS: dict[str, list[Call]] = {
     "functional.reset_net": each(functional.reset_net, [None, "net", neuron.IFNode, [plain]]),
     "functional.detach_net": each(functional.detach_net, [None, "net", neuron.IFNode, [plain]]),
     "functional.explain": each(functional.explain, [None, "net", neuron.IFNode, [plain]]),
+    "functional.derived": [
+        *each(lambda v: functional.derived(v, x[0]), [None, "net", neuron.IFNode, plain, nn.Linear(4, 2)]),
+        *each(lambda v: functional.derived(neuron.IFNode(), v), BAD_INPUTS),
+        lambda: functional.derived(neuron.IFNode(backend="torch"), x[0]),
+    ],
+    "testing.Report": [],
+    "testing.check_cell": [
+        *each(testing.check_cell, [None, "node", neuron.IFNode, neuron.MultiStepIFNode()]),
+        *each(lambda v: testing.check_cell(neuron.IFNode(), v), [*BAD_SEQUENCES, 5, "345", (3,), (1, 2, 3)]),
+        *each(lambda v: testing.check_cell(neuron.IFNode(), v), [(3, 0, 2), (3, 2.0, 2), (3, True), x[:1]]),
+        *each(lambda v: testing.check_cell(neuron.IFNode(), tolerance=v), [*BAD_NUMBERS, 0, -1.0]),
+    ],
     "functional.states": each(functional.states, [None, "net", neuron.IFNode, [plain]]),
     "functional.seq_to_ann_forward": [
         *each(lambda v: functional.seq_to_ann_forward(v, nn.Linear(4, 2)), BAD_SEQUENCES[:-1]),
