@@ -37,7 +37,7 @@ class OtherIF(IF):
 
 class OwnCell(IFNode):
     def cell(self, like):
-        return OtherIF(*vars(super().cell(like)).values())
+        return OtherIF(**vars(super().cell(like)))
 
 
 def add(x, y):
