@@ -20,8 +20,9 @@ from types import TracebackType
 from typing import Any
 
 from benchmarks.config import Config
+from benchmarks.peers import Peer
 
-__all__ = ["Process", "WorkerError", "busy_core", "ratio", "rounds", "summary", "timed_steps"]
+__all__ = ["Process", "WorkerError", "busy_core", "python_of", "ratio", "rounds", "summary", "timed_steps"]
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Threads that wait for work spin for a few milliseconds before they sleep.
@@ -36,13 +37,16 @@ class Process:
     """A worker in a process of its own.
 
     Args:
-        name: one of :data:`benchmarks.peers.PEERS`.
+        name: one of the PEERS that the module knows.
         python: interpreter of the environment that has the library.
         inputs: the .npz file with images and weights.
         log: file for what the library prints; its last line is shown if the process dies.
+        module: what the process runs.
     """
 
-    def __init__(self, name: str, python: Path, inputs: Path, log: Path) -> None:
+    def __init__(
+        self, name: str, python: Path, inputs: Path, log: Path, module: str = "benchmarks.worker"
+    ) -> None:
         if not python.exists():
             raise WorkerError(f"{name}: {python} is missing: run `make bench`, which builds the environments")
         self.name, self.inputs, self._log = name, inputs, log
@@ -50,7 +54,7 @@ class Process:
         paths = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "support")])
         with log.open("wb") as stderr:
             self._process = subprocess.Popen(
-                [python, "-m", "benchmarks.worker", name, inputs],
+                [python, "-m", module, name, inputs],
                 # Nothing that inductor compiled before shortens its first step.
                 env=os.environ
                 | {"PYTHONPATH": paths, "TORCHINDUCTOR_CACHE_DIR": str(inputs.parent / "inductor")},
@@ -105,6 +109,13 @@ class Process:
         self.close()
 
 
+def python_of(peer: Peer, environments: Path) -> Path:
+    """Return the interpreter of a library: this one, or that of its environment in the folder ``environments``."""
+    if peer.environment == "project":
+        return Path(sys.executable)
+    return environments.absolute() / peer.environment / "bin/python"
+
+
 @contextmanager
 def busy_core() -> Iterator[None]:
     """Keep one core busy with a process that only counts, as on a shared machine."""
@@ -143,7 +154,7 @@ def rounds(
     return results
 
 
-def timed_steps(process: Process, config: Config, seconds: float) -> Callable[[], float]:
+def timed_steps(process: Process, config: Config | str, seconds: float) -> Callable[[], float]:
     """Return a turn: the time of one training step in ms, the mean over as many as take about ``seconds``."""
     once = process.ask("steps", config=config, count=1)["seconds"]
     # The first step of a small configuration is a poor guess, so look again.

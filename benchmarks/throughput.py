@@ -32,7 +32,17 @@ from typing import Any
 import numpy as np
 
 from benchmarks.config import BASE, MODELS, Config, grid
-from benchmarks.driver import ROOT, Process, WorkerError, busy_core, ratio, rounds, summary, timed_steps
+from benchmarks.driver import (
+    ROOT,
+    Process,
+    WorkerError,
+    busy_core,
+    python_of,
+    ratio,
+    rounds,
+    summary,
+    timed_steps,
+)
 from benchmarks.inputs import write_inputs
 from benchmarks.peers import PEERS
 from sequential_fmnist.command import Parser, folder, target
@@ -145,12 +155,7 @@ class Benchmark:
         self.plan, self._environments, self._folder, self._inputs = plan, environments, folder, inputs
 
     def _start(self, name: str, log: str = "") -> Process:
-        place = PEERS[name].environment
-        python = (
-            Path(sys.executable)
-            if place == "project"
-            else self._environments.absolute() / place / "bin/python"
-        )
+        python = python_of(PEERS[name], self._environments)
         return Process(name, python, self._inputs, self._folder / f"{log or name}.log")
 
     def timed(self) -> dict[str, Any]:

@@ -145,27 +145,31 @@ def _memory(field: str) -> int:
     raise RuntimeError(f"/proc/self/status has no {field}: peak memory is read there, on Linux only")
 
 
-def _answer(worker: Worker, command: dict[str, Any]) -> dict[str, Any]:
+def _answer(worker: Any, command: dict[str, Any]) -> dict[str, Any]:
     name = command.pop("do")
     configs = {key: Config(**value) for key, value in command.items() if isinstance(value, dict)}
     return getattr(worker, name)(**(command | configs))
 
 
-def main() -> None:
-    """Say that the library is there, then answer commands until standard input ends."""
+def main(make: Callable[[str, str], Any] = Worker) -> None:
+    """Say that the library is there, then answer commands until standard input ends.
+
+    Args:
+        make: takes the name of the library and the file of inputs, gives what has a method for each command.
+    """
     name, path = sys.argv[1:]
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
-    def reply(make: Callable[[], dict[str, Any]]) -> None:
+    def reply(answer: Callable[[], dict[str, Any]]) -> None:
         try:
-            result = make()
+            result = answer()
         except Exception as error:  # whatever a library raises, the driver shall say it in one line
             result = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(result), file=answers, flush=True)
 
-    workers: list[Worker] = []
-    reply(lambda: workers.append(Worker(name, path)) or {})
+    workers: list[Any] = []
+    reply(lambda: workers.append(make(name, path)) or {})
     for line in sys.stdin:
         reply(lambda line=line: _answer(workers[0], json.loads(line)))
 

@@ -19,6 +19,7 @@ from snn_core.checks import check_choice, check_module, check_shape
 from snn_core.functional import scan
 from snn_core.layer import LinearRecurrentContainer, MultiStepContainer, SynapseFilter
 from snn_core.neuron import IFNode, LIFNode, MultiStepIFNode, MultiStepLIFNode
+from snn_core.regularisation import fold_batch_norm
 
 __all__ = [
     "NETWORKS",
@@ -311,14 +312,11 @@ def build(spec: NetworkSpec) -> nn.Module:
     return GatedNet(spec) if getattr(spec, "kind", None) in _GATED else SpikingNet(spec)
 
 
-@torch.no_grad()
 def fold(net: nn.Module) -> nn.Module:
-    r"""Return a copy of ``net`` without batch normalisation that computes what ``net`` computes in evaluation mode.
+    """Return a copy of ``net`` without batch normalisation that computes what ``net`` computes in evaluation mode.
 
-    .. math:: W' = \tfrac{\gamma}{\sqrt{\sigma^2 + \epsilon}} W \qquad
-        b' = \tfrac{\gamma}{\sqrt{\sigma^2 + \epsilon}} (b - \mu) + \beta
-
-    So the network that is used has the text's number of parameters. A network without it comes back unchanged.
+    See :func:`~snn_core.regularisation.fold_batch_norm`. So the network that is used has the text's number of
+    parameters. A network without it comes back unchanged.
 
     Raises:
         TypeError: ``net`` is not a module.
@@ -327,9 +325,6 @@ def fold(net: nn.Module) -> nn.Module:
     net = copy.deepcopy(net).eval()
     if getattr(net, "bn", None) is None:
         return net
-    norm, layer = net.bn, net.fc1
-    factor = norm.weight / (norm.running_var + norm.eps).sqrt()
-    layer.weight *= factor.unsqueeze(1)
-    layer.bias.copy_((layer.bias - norm.running_mean) * factor + norm.bias)
+    net.fc1 = fold_batch_norm(nn.Sequential(net.fc1, net.bn))[0]
     net.bn, net.spec = None, dataclasses.replace(net.spec, batch_norm=False)
     return net

@@ -226,8 +226,7 @@ class CellModule(MemoryModule):
         """Return what stands for this module in a plan, or None if it takes the loop."""
         if not backend.runs_fused(self.backend, like):
             return None
-        states = tuple(self.kept_state(name, like) for name in self.states)
-        return plan.cell_part(self, self.cell(like), like, states)
+        return plan.cell_part(self, self.cell(like), like, [(self, name) for name in self.states])
 
     def _before(self, cell: Cell, like: Tensor | Like) -> tuple[Tensor, ...]:
         firsts = zip(self.states, cell.initial, strict=True)

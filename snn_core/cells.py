@@ -16,8 +16,7 @@ A neuron does three things in each time step, in this order (tutorial.txt and [1
 Shapes: input, states and output share one shape, ``[N, *]`` or any other down to 0-dim. Quantities are dimensionless;
 time is counted in steps. Nothing is checked here; bare arithmetic raises what torch raises.
 
-A cell that is to run fused names its kernel, whose two parts are in ``backend/rows.py`` for the CPU and in
-``backend/cells.cuh`` for CUDA.
+The kernels for the CPU and for CUDA are made from these equations, see ``backend/equations.py``.
 
 .. [1] W. Fang et al., "Incorporating learnable membrane time constant to enhance learning of spiking neural
    networks", ICCV 2021, eq. 2-4. https://arxiv.org/abs/2007.05785
@@ -27,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -111,27 +110,19 @@ def synapse_filter_step(s: Tensor, i: Tensor, inv_tau: Tensor | float) -> Tensor
 class Cell:
     """Base of all cells.
 
-    Attributes:
-        kernel: name of the fused kernels; a class of your own names kernels of its own, or runs in the loop.
-        tensors: names of the fields that are tensors, learnable parameters of one number or one for each neuron,
-            which kernels take as rows. All other fields are numbers.
-        initial: value of each state before the first step.
+    The fields of a cell are numbers, tensors (parameters of one number, or of one for each neuron of a sample), a
+    surrogate function, other cells, and None, flags and words, on which equations may branch. Equations are arithmetic
+    on each neuron by itself and depend on nothing but fields, input and states. What goes beyond runs in the loop.
     """
 
-    kernel: ClassVar[str]
-    tensors: ClassVar[tuple[str, ...]] = ()
-
     @property
-    def initial(self) -> tuple[float, ...]:
+    def initial(self) -> tuple[float | Tensor, ...]:
+        """The value of each state before the first step."""
         return (0.0,)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Return output y[t] and states after the step, for input x[t] and states before it."""
         raise NotImplementedError
-
-    def numbers(self) -> tuple[float, ...]:
-        """Return the numbers that the kernels of this cell take besides those of firing and reset, six at most."""
-        return ()
 
 
 @dataclass(eq=False)
@@ -148,14 +139,12 @@ class IF(Cell):
     detach_reset: bool
     refractory: int = field(default=0, kw_only=True)
 
-    kernel = "if"
-
     @property
-    def initial(self) -> tuple[float, ...]:
+    def initial(self) -> tuple[float | Tensor, ...]:
         return (rest(self.v_reset), *self.others, *(0.0,) * (self.refractory > 0))
 
     @property
-    def others(self) -> tuple[float, ...]:
+    def others(self) -> tuple[float | Tensor, ...]:
         """First values of the states that a neuron has between v and the refractory steps that are left."""
         return ()
 
@@ -184,15 +173,8 @@ class LIF(IF):
     tau: Number
     decay_input: bool
 
-    @property
-    def kernel(self) -> str:  # type: ignore[override]
-        return "lif" if self.decay_input else "lif_whole_input"
-
     def charge(self, x: Tensor, v: Tensor) -> Tensor:
         return lif_charge(x, v, self.tau, self.v_reset, self.decay_input)
-
-    def numbers(self) -> tuple[float, ...]:
-        return self.initial[0], self.tau  # type: ignore[return-value]
 
 
 @dataclass(eq=False)
@@ -202,14 +184,8 @@ class ParametricLIF(IF):
     inv_tau: Number
     decay_input: bool = field(default=True, kw_only=True)
 
-    kernel = "plif"
-    tensors = ("inv_tau",)
-
     def charge(self, x: Tensor, v: Tensor) -> Tensor:
         return leaky_charge(x, v, self.inv_tau, self.v_reset, self.decay_input)
-
-    def numbers(self) -> tuple[float, ...]:
-        return (self.initial[0],)
 
 
 @dataclass(eq=False)
@@ -225,7 +201,7 @@ class AdaptiveLIF(ParametricLIF):
     beta: Number
 
     @property
-    def others(self) -> tuple[float, ...]:
+    def others(self) -> tuple[float | Tensor, ...]:
         return (0.0,)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
@@ -241,7 +217,7 @@ class CUBALIF(ParametricLIF):
     decay: Number
 
     @property
-    def others(self) -> tuple[float, ...]:
+    def others(self) -> tuple[float | Tensor, ...]:
         return (0.0,)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
@@ -268,9 +244,6 @@ class Synapse(Cell):
 
     inv_tau: Tensor
 
-    kernel = "synapse_filter"
-    tensors = ("inv_tau",)
-
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         i = synapse_filter_step(x, state[0], self.inv_tau)
         return i, (i,)
@@ -288,9 +261,31 @@ class DoubleExponential(Cell):
     scale: Number
 
     @property
-    def initial(self) -> tuple[float, ...]:
+    def initial(self) -> tuple[float | Tensor, ...]:
         return 0.0, 0.0
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         r, d = self.rise * state[0] + x, self.decay * state[1] + x
         return self.scale * (d - r), (r, d)
+
+
+@dataclass(eq=False)
+class ElementWiseFeedback(Cell):
+    r"""A cell that is fed its own output, element by element: :math:`i[t] = f(x[t], w\,y[t-1])`.
+
+    Its states are those of the cell within, and y.
+    """
+
+    cell: Cell
+    function: Callable[[Tensor, Tensor], Tensor]
+    weight: Number | None = None
+
+    @property
+    def initial(self) -> tuple[float | Tensor, ...]:
+        return *self.cell.initial, 0.0
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        *own, y = state
+        i = self.function(x, y if self.weight is None else self.weight * y)
+        y, after = self.cell.step(i, tuple(own))
+        return y, (*after, y)

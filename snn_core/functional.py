@@ -11,12 +11,13 @@ of :mod:`snn_core.neuron` check them, once.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from snn_core import lengths as different_lengths
 from snn_core.backend import check_backend, plan
 from snn_core.backend.decisions import Decision, noting
 from snn_core.base import MemoryModule, check_sequence
@@ -31,6 +32,7 @@ from snn_core.cells import (
     synapse_filter_step,
 )
 from snn_core.checks import check_floating, check_module, check_place, check_tensor
+from snn_core.lengths import last_step, mean_over_time, sequence_mask
 
 __all__ = [
     "detach_net",
@@ -38,12 +40,15 @@ __all__ = [
     "fire",
     "if_charge",
     "if_step",
+    "last_step",
     "lif_charge",
     "lif_step",
+    "mean_over_time",
     "reset",
     "reset_net",
     "scan",
     "seq_to_ann_forward",
+    "sequence_mask",
     "states",
     "synapse_filter_step",
 ]
@@ -105,7 +110,7 @@ def lif_step(
     return s, v
 
 
-def scan(x_seq: Tensor, *modules: nn.Module, backend: str = "auto") -> Tensor:
+def scan(x_seq: Tensor, *modules: nn.Module, backend: str = "auto", lengths: Any = None) -> Tensor:
     """Take a sequence through modules, one after the other, as many as possible in one fused scan.
 
     The result is that of calling each on the whole sequence. Modules for single steps, such as ``IFNode``, go through
@@ -113,23 +118,40 @@ def scan(x_seq: Tensor, *modules: nn.Module, backend: str = "auto") -> Tensor:
     ``nn.Sequential``, ``MultiStepContainer`` or ``SeqToANNContainer`` stands for its modules. :func:`explain` says
     which of them share a scan.
 
+    With ``lengths`` a sample n takes part in its steps ``t < lengths[n]`` only, and everything is as if it had gone
+    through alone: its output is 0 at the other steps, which are not computed; its states afterwards are those of its
+    own last step; whatever its input holds in the padding, NaN too, changes nothing and gets a gradient of 0. What
+    couples the samples of a batch, as batch normalisation while training does, sees each sample's own steps and no
+    padding. States are registered ones, with the samples in dimension 0.
+
     Args:
         x_seq: ``[T, N, *]``.
         modules: the parts of a network in their order.
         backend: one of :data:`snn_core.backend.BACKENDS`, for ``nn.Linear``; other modules have their own.
+        lengths: steps of each sample, whole numbers ``[N]`` from 1 to T, or a bool mask ``[T, N]`` that is True for
+            them; None for T steps each. Where states are there already, from an earlier piece of the sequences, a
+            length may be 0. On the CPU they are read without waiting for a GPU.
 
     Returns:
         ``[T, N, *]`` with the trailing shape that the last module gives.
 
     Raises:
-        TypeError: ``x_seq`` is not a floating-point tensor, or something is not a module.
+        TypeError: ``x_seq`` is not a floating-point tensor, something is not a module, ``lengths`` are not whole
+            numbers, or are given with a module that takes whole sequences and has no registered state.
         ValueError: ``x_seq`` is not ``[T, N, *]`` with T >= 1, an unknown backend, or a shape, dtype or device that
-            does not fit a module.
+            does not fit a module; another number of lengths, one out of its range, a mask with a gap, or a neuron with
+            ``store_v_seq``.
     """
     for module in modules:
         check_module("modules", module)
     check_sequence(None, x_seq)
-    return plan.scan(x_seq, list(_flattened(modules)), _call_on_sequence, check_backend(backend))
+    check_backend(backend)
+
+    def run(x_seq: Tensor, modules: Sequence[nn.Module]) -> Tensor:
+        return plan.scan(x_seq, modules, _call_on_sequence, backend)
+
+    chain = list(_flattened(modules))
+    return run(x_seq, chain) if lengths is None else different_lengths.scan(x_seq, chain, lengths, run)
 
 
 def _flattened(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
@@ -205,6 +227,11 @@ def _check_stateless(module: nn.Module) -> None:
             name = type(part).__name__
             raise TypeError(
                 f"stateless_module must have no state, {name} has one: put it into a MultiStepContainer"
+            )
+        if getattr(type(part), "takes_sequences", False) and "is_chain" not in vars(type(part)):
+            raise TypeError(
+                f"stateless_module must take [T * N, *], {type(part).__name__} takes [T, N, *]: put it into a "
+                "MultiStepContainer or an nn.Sequential"
             )
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from snn_core import surrogate
 from snn_core.backend.decisions import loop
 from snn_core.backend.plan import Part
-from snn_core.cells import ParametricLIF, Reset
+from snn_core.cells import Reset
 from snn_core.checks import Like, check_flag, check_number, check_whole
 from snn_core.parameters import Numbers, NumbersModule
 
@@ -106,10 +106,6 @@ class SpikingNeuron(NumbersModule):
     def part(self, like: Like) -> Part | None:
         if self.store_v_seq:
             return loop("store_v_seq keeps v of every step")
-        cell = self.cell(like)
-        whole_input = isinstance(cell, ParametricLIF) and not cell.decay_input
-        if self.refractory or self.v_reset == "none" or whole_input:
-            return loop("no kernel knows its options")
         return super().part(like)
 
     def fire_fields(self, like: Tensor | Like) -> dict[str, Any]:

@@ -15,7 +15,7 @@ Every class scales its argument by ``alpha``: a larger value gives a narrower an
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -81,13 +81,6 @@ class SurrogateFunction(nn.Module):
         """
         return _Spike.apply(x, self) if self.spiking else self.primitive(check_floating("x", x))
 
-    #: Name of the fused kernels' function; a class of your own names one of its own, or runs in the loop.
-    kernel: ClassVar[str]
-
-    def kernel_constants(self) -> tuple[float, float]:
-        """Return the numbers a, b of the fused kernels' formula for this function."""
-        raise NotImplementedError
-
     def primitive(self, x: Tensor) -> Tensor:
         """Return the smooth function of ``x`` whose derivative is :meth:`derivative`."""
         raise NotImplementedError
@@ -108,13 +101,8 @@ class Sigmoid(SurrogateFunction):
     Source: S. M. Bohte, "Error-backpropagation in networks of fractionally predictive spiking neurons", ICANN 2011.
     """
 
-    kernel = "sigmoid"
-
     def __init__(self, alpha: float = 1.0, spiking: bool = True) -> None:
         super().__init__(alpha, spiking)
-
-    def kernel_constants(self) -> tuple[float, float]:
-        return self.alpha, self.alpha
 
     def primitive(self, x: Tensor) -> Tensor:
         return torch.sigmoid(self.alpha * x)
@@ -135,13 +123,8 @@ class ATan(SurrogateFunction):
     networks", ICCV 2021. https://arxiv.org/abs/2007.05785
     """
 
-    kernel = "atan"
-
     def __init__(self, alpha: float = 2.0, spiking: bool = True) -> None:
         super().__init__(alpha, spiking)
-
-    def kernel_constants(self) -> tuple[float, float]:
-        return math.pi / 2 * self.alpha, self.alpha / 2
 
     def primitive(self, x: Tensor) -> Tensor:
         return torch.atan(math.pi / 2 * self.alpha * x) / math.pi + 0.5
@@ -159,13 +142,8 @@ class Erf(SurrogateFunction):
     Source: S. K. Esser et al., "Backpropagation for energy-efficient neuromorphic computing", NeurIPS 2015.
     """
 
-    kernel = "erf"
-
     def __init__(self, alpha: float = 2.0, spiking: bool = True) -> None:
         super().__init__(alpha, spiking)
-
-    def kernel_constants(self) -> tuple[float, float]:
-        return self.alpha, self.alpha / math.sqrt(math.pi)
 
     def primitive(self, x: Tensor) -> Tensor:
         return torch.erf(self.alpha * x) / 2 + 0.5
@@ -187,13 +165,8 @@ class FastSigmoid(SurrogateFunction):
     T. P. Vogels, Neural Computation 33(4), 2021, found to be robust.
     """
 
-    kernel = "fast_sigmoid"
-
     def __init__(self, alpha: float = 10.0, spiking: bool = True) -> None:
         super().__init__(alpha, spiking)
-
-    def kernel_constants(self) -> tuple[float, float]:
-        return self.alpha, 1.0
 
     def primitive(self, x: Tensor) -> Tensor:
         return x / (1 + self.alpha * x.abs()) + 0.5
@@ -213,13 +186,8 @@ class Triangle(SurrogateFunction):
     113(41), 2016. https://arxiv.org/abs/1603.08270. Also G. Bellec et al., NeurIPS 2018, with a damped peak.
     """
 
-    kernel = "triangle"
-
     def __init__(self, alpha: float = 1.0, spiking: bool = True) -> None:
         super().__init__(alpha, spiking)
-
-    def kernel_constants(self) -> tuple[float, float]:
-        return self.alpha, self.alpha
 
     def primitive(self, x: Tensor) -> Tensor:
         u = (self.alpha * x).clamp(-1, 1)
@@ -241,13 +209,8 @@ class Rectangle(SurrogateFunction):
     Frontiers in Neuroscience 12, 2018. https://arxiv.org/abs/1706.02609 (their width ``a`` is ``1 / alpha``).
     """
 
-    kernel = "rectangle"
-
     def __init__(self, alpha: float = 1.0, spiking: bool = True) -> None:
         super().__init__(alpha, spiking)
-
-    def kernel_constants(self) -> tuple[float, float]:
-        return 0.5 / self.alpha, self.alpha
 
     def primitive(self, x: Tensor) -> Tensor:
         return (self.alpha * x + 0.5).clamp(0, 1)

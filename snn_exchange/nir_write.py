@@ -33,6 +33,7 @@ from snn_core.neuron import (
     SpikingNeuron,
 )
 from snn_core.parameters import NumbersModule
+from snn_core.recurrent import OffDiagonalLinear
 from snn_core.synapse import LowPassSynapse, StatefulSynapse, SynapseFilter
 from snn_exchange.common import (
     DIFFERENCES,
@@ -91,7 +92,8 @@ def to_nir(
       layer before if there is one, and a part for y[t-1], which closes the cycle neuron -> Linear -> neuron. As in all
       of NIR's libraries a cycle takes one time step. The product is rounded to the network's dtype; a note beside it
       keeps both factors, so that :func:`~snn_exchange.from_nir` gives the same network to the last bit.
-    - An ``ElementWiseRecurrentContainer`` of ``torch.add`` is the same with the identity as its weight.
+    - An ``ElementWiseRecurrentContainer`` of ``torch.add`` is the same with a diagonal matrix, the identity where it
+      has no weight. :func:`~snn_exchange.from_nir` reads any other diagonal as a ``LinearRecurrentContainer``.
     - The read-out, a mean over the steps of the output, is not part of the graph: :class:`~snn_exchange.OnImages`.
 
     Args:
@@ -179,7 +181,8 @@ def _array(tensor: Tensor) -> np.ndarray:
 
 
 def _layer_of(module: nn.Linear) -> Layer:
-    return Layer(_array(module.weight), None if module.bias is None else _array(module.bias))
+    weight = module.effective_weight() if isinstance(module, OffDiagonalLinear) else module.weight
+    return Layer(_array(weight), None if module.bias is None else _array(module.bias))
 
 
 class _Graph:
@@ -360,7 +363,15 @@ class _Graph:
                 f"{name}: of the functions f(x, y) NIR knows only the sum, and only torch.add and operator.add are "
                 f"recognised, got {container.element_wise_function}"
             )
-        self._loop(name, container.sub_module, np.eye(self.size, dtype=self.dtype))
+        weight = np.eye(self.size, dtype=self.dtype)
+        if container.weight is not None:
+            own = np.asarray(_array(torch.as_tensor(container.weight)), self.dtype)
+            if own.shape not in ((), (self.size,)):
+                raise ExchangeError(
+                    f"{name}: its weight has shape {list(own.shape)} for {self.size} features"
+                )
+            weight *= own
+        self._loop(name, container.sub_module, weight)
 
     def _input_part(self, name: str, layer: Layer) -> None:
         """Append x W^T + b, or multiply it into the layer before, if that has no other use."""

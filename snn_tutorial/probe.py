@@ -12,6 +12,7 @@ from sequential_fmnist.evaluation import rate_loss
 from sequential_fmnist.networks import columns_as_sequence
 from snn_core.checks import LARGEST, check_flag, check_module, check_shape, check_tensor, check_whole
 from snn_core.functional import detach_net, reset_net
+from snn_core.monitor import Monitor
 from snn_core.neuron import AdaptiveLIFNode, SpikingNeuron
 
 __all__ = ["Activity", "Trace", "gradient_by_column", "record", "trace"]
@@ -124,26 +125,17 @@ def record(net: nn.Module, images: Tensor) -> Activity:
     """
     columns_as_sequence(images)
     check_module("net", net)
-    neurons = {name: _only_neuron(getattr(net, name, None), f"net.{name}") for name in ("sn1", "sn2")}
-    outputs, hooks = {}, []
-    for name in ("sn1", "sn2", "sy1"):
-        if (layer := getattr(net, name, None)) is not None:
-            keep = lambda module, inputs, output, name=name: outputs.update({name: output})  # noqa: E731
-            hooks.append(layer.register_forward_hook(keep))
-    before = {name: neuron.store_v_seq for name, neuron in neurons.items()}
+    neurons = [_only_neuron(getattr(net, name, None), f"net.{name}") for name in ("sn1", "sn2")]
+    synapses = [] if getattr(net, "sy1", None) is None else [net.sy1]
     reset_net(net)
     try:
-        for neuron in neurons.values():
-            neuron.store_v_seq = True
-        net(images)
-        potentials = {name: neuron.v_seq for name, neuron in neurons.items()}
+        with Monitor(net, *neurons, *synapses, v=True) as monitor:
+            net(images)
     finally:
-        for hook in hooks:
-            hook.remove()
-        for name, neuron in neurons.items():
-            neuron.store_v_seq = before[name]
         reset_net(net)
-    return Activity(outputs["sn1"], potentials["sn1"], outputs["sn2"], potentials["sn2"], outputs.get("sy1"))
+    hidden, read_out, *current = monitor.outputs.values()
+    hidden_v, read_out_v = monitor.v.values()
+    return Activity(hidden, hidden_v, read_out, read_out_v, *current)
 
 
 def gradient_by_column(

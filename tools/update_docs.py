@@ -1,4 +1,4 @@
-"""Write the tables of README.md and docs/ from the files in results/."""
+"""Write the tables of README.md and docs/ from the files in results/, and one from the classes of snn_core."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import frame_notebooks
+from states_table import states_table
 
-from experiments.evidence import best_table, cases, conclusions, reproduced_table, verdicts
+from experiments.evidence import best_table, cases, conclusions, interval, reproduced_table, verdicts
 from sequential_fmnist.files import atomic_write
 from sequential_fmnist.networks import NETWORKS
 from snn_tutorial.plot.exchange import peers_table
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").glob("howto/*.md")),
+]
 ABOUT = {
     "tutorial": "sets everything up, executes all chapters and builds the site, into `build/`",
     "test": "sets everything up and runs the tests",
@@ -303,6 +308,52 @@ def _spread(values: Sequence[float], form: str) -> str:
     return low if low == high else f"{low} to {high}"
 
 
+#: How many times ours the readable loop is to take at least, for every cell and feedback.
+WANTED = 5
+
+
+def cells_table(results: dict[str, Any]) -> str:
+    """Return the table of cells and feedbacks: our time, and how many times that the others take."""
+    others = {name: library for name, library in results["libraries"].items() if name != "snn_core"}
+    rows = [
+        f"| layer | snn_core | {' | '.join(_with_version(library) for library in others.values())} |",
+        f"|---|{'---:|' * (1 + len(others))}",
+    ]
+    for entry in results["cells"]:
+        found = entry["libraries"]
+        factors = [_times(found[name]) if name in found else "" for name in others]
+        name = f"{entry['name']} feedback" if entry["kind"] == "feedback" else entry["name"]
+        rows.append(f"| {name} | {found['snn_core']['ms']['median']:.2f} ms | {' | '.join(factors)} |")
+    return "\n".join(rows) + "\n"
+
+
+def cells_section(results: dict[str, Any]) -> str:
+    """Return the table of cells and feedbacks, and what must be said with it."""
+    where, size = results["provenance"], results["size"]
+    loop = {entry["name"]: entry["libraries"]["snn_core-torch"]["ratio"] for entry in results["cells"]}
+    slow = [f"{name} {ratio:.1f}" for name, ratio in loop.items() if ratio < WANTED]
+    told = f"Below {WANTED} times: {_listed(slow)}." if slow else f"No layer is below {WANTED} times."
+    notes = [
+        f"- {library['label']}, {name}: {note}"
+        for library in results["libraries"].values()
+        for name, note in library["notes"].items()
+        if name in loop
+    ]
+    parts = [
+        _filled(PROVISIONAL) if results["is_provisional"] else "",
+        cells_table(results).rstrip(),
+        _filled(
+            f"Median time of forward and backward through one layer at T = {size['T']}, N = {size['N']}, "
+            f"H = {size['H']}, and how many times ours the others take. Feedback is around an IF neuron. All took "
+            f"turns in one run of `python -m benchmarks.cells` on {results['date']}: {where['cores']} cores "
+            f"({where['processor']}), {where['torch_threads']} threads, torch {where['torch']}. The readable loop "
+            f"takes {_spread(list(loop.values()), '.1f')} times ours. {told}"
+        ),
+        _filled("Where a library has something else under the same name:", "", *notes) if notes else "",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
 def _compared(results: dict[str, Any]) -> str:
     """Return a sentence: how many times ours the steps of the closest take, over the three networks."""
     steps = [entry for entry in results["steps"] if entry["config"] == _base(entry["config"]["model"])]
@@ -407,20 +458,50 @@ def reliability_section(found: dict[str, Any]) -> str:
     return f"{table}\n\n{note}\n\n{details}\n"
 
 
+def vowels_section(found: dict[str, Any]) -> str:
+    """Return the table of the networks on JapaneseVowels, and what must be said with it."""
+    where = found["provenance"]
+    rows = ["| network | hidden | parameters | test accuracy | seconds a run |", "|---|---:|---:|---:|---:|"]
+    for kind, network in found["networks"].items():
+        size = f"{network['hidden']} | {network['parameters']:,}"
+        rows.append(f"| {kind} | {size} | {interval(network['mean'])} | {network['seconds']:.0f} |")
+    note = _filled(
+        f"Per cent of the 370 test utterances, mean of {found['seeds']} seeds with its 95 % interval, after "
+        f"{found['epochs']} epochs of Adam with one recipe for all, found without a search: "
+        "`python -m experiments.vowels`. The seconds are those of one thread, beside other processes, on "
+        f"{where['cores']} cores ({where['processor']})."
+    )
+    best, *others = sorted(found["networks"], key=lambda kind: -found["networks"][kind]["mean"]["mean"])
+    low = found["networks"][best]["mean"]["low"]
+    close = [kind for kind in others if found["networks"][kind]["mean"]["high"] >= low]
+    told = (
+        f"Its interval overlaps with that of {_listed(close)}."
+        if close
+        else "Its interval is above the others'."
+    )
+    return "\n".join(rows) + f"\n\n{note}\n\n{_filled(f'Highest: {best}. {told}')}\n"
+
+
 def sections(results: Path) -> dict[str, str]:
     """Return what is generated from the folder ``results``, by the name between whose marks it stands."""
     read = {
         name: json.loads((results / f"{name}.json").read_text())
-        for name in ("ablation", "exchange", "learned_tau", "published", "reliability", "throughput", "times")
-    }
+        for name in (
+            "ablation", "exchange", "learned_tau", "published", "reliability", "throughput", "times", "vowels"
+        )
+    }  # fmt: skip
+    cells = results / "cells.json"  # by a command of its own
     return {
+        **({"cells": cells_section(json.loads(cells.read_text()))} if cells.exists() else {}),
         "chapters": chapters_list(frame_notebooks.paths()),
+        "states": states_table(),
         "times": times_table(read["times"]),
         "results": results_table(read["ablation"], read["published"]),
         "evidence": evidence_section(read["ablation"], read["published"], read["learned_tau"]),
         "throughput": throughput_section(read["throughput"]),
         "exchange": exchange_section(read["exchange"]),
         "reliability": reliability_section(read["reliability"]),
+        "vowels": vowels_section(read["vowels"]),
     }
 
 

@@ -117,24 +117,23 @@ def _layout(plan: Plan, dtype: torch.dtype, T: int, N: int, sizes: tuple[int, ..
         J, K = stage.outputs, stage.states
         values[: 2 + len(stage.numbers)] = (1, 0, *stage.numbers)
         own = [left.pop(0) for _ in range(stage.parameters)]
-        row[[kernels.KIND, kernels.FEEDBACK, kernels.INPUTS, kernels.OUTPUTS, kernels.STATES, kernels.PARAMETERS]] = (
-            stage.kernel != "linear", stage.feedback, stage.inputs, J, K, len(own),
-        )  # fmt: skip
+        D, matrices = stage.feedback, 1 if stage.taps else stage.feedback
+        row[: kernels.FORWARD] = stage.kernel != "linear", D, max(D, 1), matrices, stage.inputs, J
+        row[[kernels.STATES, kernels.PARAMETERS]] = K, len(own)
         row[kernels.SIZE : kernels.SIZE + len(own)] = own
         row[kernels.WEIGHT_T], row[kernels.GRADIENT], row[kernels.STATE] = weights, gradient, states
-        places = [(kernels.Y, (L + 1) * J)]
+        places = [(kernels.Y, (L + max(D, 1)) * J)]
         if stage.is_dense:
             weights += stage.products + J
-            gradient += stage.products + J
+            gradient += stage.products + J + stage.taps * D * J
         if stage.kernel != "linear":
-            name, _, function = stage.kernel.partition(":")
-            row[kernels.FORWARD] = rows.address(f"{name}_forward", number)
-            row[kernels.BACKWARD] = rows.address(f"{name}_backward", number)
-            row[kernels.DERIVATIVE] = rows.address(f"{function}_derivative", number) if function else 0
-            places += [(kernels.V, (L + 1) * K * J), (kernels.U, L * J), (kernels.GV, K * J)]
-            places += [(kernels.P, len(own) * J), (kernels.GP, len(own) * J), (kernels.GY, J)]
-            if stage.feedback:
-                places.append((kernels.CURRENT, L * J))
+            row[[kernels.FORWARD, kernels.BACKWARD]] = rows.addresses(stage.kernel, number)
+            places += [(kernels.V, (L + 1) * K * J), (kernels.GV, K * J)]
+            places += [(kernels.P, len(own) * J), (kernels.GP, len(own) * J)]
+            if D:
+                places += [(kernels.CURRENT, L * J), (kernels.GY, (L + D) * J)]
+            if stage.taps:
+                places += [(kernels.Z, L * J), (kernels.GZ, J)]
         gradient += sum(own)
         states += stage.state_size
         for column, size in places:
@@ -154,10 +153,10 @@ def _columns(stage: Stage) -> list[int]:
     """Return the columns of the table for the tensors of a stage."""
     if stage.kernel == "linear":
         return [kernels.WEIGHT, kernels.BIAS]
-    feedback = [kernels.FIRST + kernels.MOST_STATES, kernels.WEIGHT, kernels.BIAS]
+    feedback = [kernels.FIRST + kernels.MOST_STATES, kernels.WEIGHT, kernels.BIAS, kernels.TAPS]
     return [
         *range(kernels.FIRST, kernels.FIRST + stage.states),
-        *feedback[: (0, 1, 3)[stage.feedback]],
+        *feedback[: (3 + stage.taps) * (stage.feedback > 0)],
         *range(kernels.PARAMETER, kernels.PARAMETER + stage.parameters),
     ]
 
@@ -175,11 +174,15 @@ def _pieces(plan: Plan, N: int, sizes: tuple[int, ...]) -> list[tuple[bool, int,
     found, ends, left = [], [0, 0], list(sizes)
     for stage in plan.stages:
         for column in _columns(stage):
-            is_state = column >= kernels.FIRST
-            size = (
-                N * stage.outputs if is_state else stage.outputs if column == kernels.BIAS else stage.products
-            )
-            size = left.pop(0) if kernels.PARAMETER <= column < kernels.SIZE else size
+            is_state, J = column >= kernels.FIRST, stage.outputs
+            if kernels.PARAMETER <= column < kernels.SIZE:
+                size = left.pop(0)
+            elif column == kernels.FIRST + kernels.MOST_STATES:
+                size = stage.feedback * N * J
+            elif is_state:
+                size = N * J
+            else:
+                size = {kernels.BIAS: J, kernels.TAPS: stage.feedback * J}.get(column, stage.products)
             found.append((is_state, ends[is_state], ends[is_state] + size))
             ends[is_state] += size
     return found
@@ -188,8 +191,10 @@ def _pieces(plan: Plan, N: int, sizes: tuple[int, ...]) -> list[tuple[bool, int,
 class Call:
     """What both directions have in common: the layout of the plan, and the tensors as kernels read them."""
 
-    def __init__(self, x_seq: Tensor, tensors: Sequence[Tensor | None], plan: Plan) -> None:
-        shapes.check_scan(x_seq, tensors, plan)
+    def __init__(
+        self, x_seq: Tensor, tensors: Sequence[Tensor | None], plan: Plan, lengths: Tensor | None = None
+    ) -> None:
+        shapes.check_scan(x_seq, tensors, lengths, plan)
         self.dtype, self.plan = compute_dtype(x_seq.dtype), plan
         self.x = _strided(self.dtype, x_seq)
         self.tensors = [None if one is None else _in(self.dtype, one) for one in tensors]
@@ -244,16 +249,18 @@ class Call:
         return torch.empty(shape, dtype=self.dtype)
 
 
-def scan(x_seq: Tensor, tensors: Sequence[Tensor | None], plan: Plan) -> tuple[Tensor, ...]:
+def scan(
+    x_seq: Tensor, tensors: Sequence[Tensor | None], plan: Plan, lengths: Tensor | None = None
+) -> tuple[Tensor, ...]:
     """Return outputs, last states and states at borders; see :mod:`snn_core.backend.ops`.
 
     Raises:
         TypeError, ValueError: an argument has another dtype, shape or device than the op takes.
     """
-    call = Call(x_seq, tensors, plan)
+    call = Call(x_seq, tensors, plan, lengths)
     y_seq = call.empty(call.T, call.N, plan.stages[-1].outputs)
     last, borders = (call.empty(k * call.N * plan.state_size) for k in (1, call.layout.borders))
-    call.run("scan_forward", Y_SEQ=y_seq, LAST=last, BORDERS=borders)
+    call.run("scan_forward", Y_SEQ=y_seq, LAST=last, BORDERS=borders, LENGTHS=lengths)
     return *_out(x_seq.dtype, y_seq, last), borders
 
 
@@ -265,9 +272,10 @@ def scan_backward(
     tensors: Sequence[Tensor | None],
     plan: Plan,
     needs_x: bool = True,
+    lengths: Tensor | None = None,
 ) -> list[Tensor]:
     """Return the gradients of x_seq and of all tensors; see :func:`scan`."""
-    call = Call(x_seq, tensors, plan)
+    call = Call(x_seq, tensors, plan, lengths)
     shapes.check_backward(grad_y, grad_last, x_seq, plan, borders)
     g_y = None if grad_y is None else _strided(call.dtype, grad_y)
     g_last = None if grad_last is None else _in(call.dtype, grad_last)
@@ -285,6 +293,7 @@ def scan_backward(
         G_LAST=g_last,
         G_X=g_x if needs_x else None,
         G_FIRST=g_first,
+        LENGTHS=lengths,
     )
     # By numpy, in their order: the threads of torch would compete with those of the kernels.
     total = torch.from_numpy(np.add.reduce(sums.numpy(), axis=0))

@@ -25,10 +25,11 @@ from torch import Tensor
 
 from snn_core.backend import shapes
 from snn_core.backend.cpu import compute_dtype, in_memory
-from snn_core.backend.plan import DENSE, Plan, Stage
+from snn_core.backend.equations import Program, parse
+from snn_core.backend.limits import MOST_PARAMETERS, MOST_STATES
+from snn_core.backend.plan import Plan, Stage
 
 SOURCE = Path(__file__).with_name("plan.cu")
-CELLS = Path(__file__).with_name("cells.cuh")
 
 #: What ``plan.cu`` calls each dtype.
 SCALARS = {
@@ -40,8 +41,8 @@ SCALARS = {
 
 # These must be as in plan.cu: limits, and how many words of 64 bits its structures have: `Plan` up to its stages, a
 # `Stage` up to its tensors, and these. The numbers of a stage come last.
-THREADS, SAMPLES, MOST_STAGES, MOST_STATES, MOST_PARAMETERS = 512, 4, 8, 4, 4
-HEAD, LAYOUT, TENSORS = 12, 10, 3 + (MOST_STATES + 1) + 2 * MOST_PARAMETERS + 6
+THREADS, SAMPLES, MOST_STAGES = 512, 4, 6
+HEAD, LAYOUT, TENSORS = 13, 12, 4 + (MOST_STATES + 1) + 2 * MOST_PARAMETERS + 8
 
 #: Threads of a block, and its samples, where no neurons are connected.
 ELEMENTS = 128
@@ -50,29 +51,68 @@ UNASKED_SHARED_BYTES = 48 << 10
 
 
 class Launch(NamedTuple):
-    """A kernel's name, the size of the grid and of a block, and a block's bytes of dynamic shared memory."""
+    """A kernel's name, the size of the grid and of a block, a block's bytes of dynamic shared memory, and its cells."""
 
     kernel: str
     blocks: int
     threads: int
     shared_bytes: int = 0
+    programs: tuple[str, ...] = ()
 
 
-def source() -> str:
-    """Return what is compiled: ``plan.cu`` with ``cells.cuh`` in it, since CuPy's cache knows no other files."""
-    return SOURCE.read_text().replace('#include "cells.cuh"\n', CELLS.read_text())
+def _function(head: str, names: dict[str, str], statements: Sequence[str], results: dict[str, str]) -> str:
+    """Return a function of a cell: what names stand for, its statements, and where results go."""
+    text = " ".join([*names.values(), *statements, *results.values()])
+    used = set(re.findall(r"\w+", text))
+    lines = [
+        f"const Compute {name} = {value};" for name, value in names.items() if name in used and name != value
+    ]
+    for statement in statements:
+        lines.append(f"const {'bool' if statement[0] == 'f' else 'Compute'} {statement};")
+    lines += [f"{place} {value};" for place, value in results.items()]
+    return "\n".join(
+        [f"    __device__ static void {head} {{", *(f"        {line}" for line in lines), "    }"]
+    )
 
 
-@cache
-def numbers_of(names: str) -> dict[str, int]:
-    """Return the number of each name in a list of ``cells.cuh``, CELL or SURROGATE."""
-    return {name: k for k, name in enumerate(re.findall(rf"\b{names}\((\w+), \w+\)", CELLS.read_text()))}
+def cell_source(number: int, program: Program) -> str:
+    """Return the structure of a cell, see ``plan.cu``."""
+    states, parameters = range(program.states), range(program.parameters)
+    names = {"one": "1", "zero": "0"} | {f"v{k}": f"v[{k}]" for k in states}
+    names |= {f"p{k}": f"p[{k}]" for k in parameters} | {
+        f"c{k}": f"n.c[{k}]" for k in range(program.constants)
+    }
+    y, *after = program.outputs
+    forward = _function(
+        "forward(const Numbers& n, const Compute* p, Compute x, Compute* v, Compute& y)",
+        names, program.forward, {"y =": y} | {f"v[{k}] =": value for k, value in enumerate(after)},
+    )  # fmt: skip
+    g_x, *rest = program.gradients
+    results = {"g_x =": g_x} | {f"g_v[{k}] =": value for k, value in enumerate(rest[: program.states])}
+    results |= {f"g_p[{k}] +=": value for k, value in enumerate(rest[program.states :])}
+    backward = _function(
+        "backward(const Numbers& n, const Compute* p, Compute x, const Compute* v, Compute g_y, Compute* g_v, "
+        "Compute& g_x, Compute* g_p)",
+        names | {f"g_v{k}": f"g_v[{k}]" for k in states}, program.backward, results,
+    )  # fmt: skip
+    sizes = f"    enum {{ STATES = {program.states}, PARAMETERS = {program.parameters} }};"
+    return "\n".join([f"struct Cell{number} {{", sizes, forward, backward, "};\n"])
 
 
-def _number(names: str, name: str) -> int:
-    if name not in numbers_of(names):
-        raise ValueError(f"no CUDA kernel knows a {names.lower()} {name!r}")
-    return numbers_of(names)[name]
+def cells(programs: Sequence[str]) -> str:
+    """Return the structures of all cells of a plan and their list, which ``plan.cu`` includes."""
+    structures = [cell_source(number, parse(text)) for number, text in enumerate(programs)]
+    return "\n".join(
+        [
+            *structures,
+            f"#define CELLS(CELL) {' '.join(f'CELL({k}, Cell{k})' for k in range(len(programs)))}\n",
+        ]
+    )
+
+
+def source(programs: Sequence[str]) -> str:
+    """Return what is compiled: ``plan.cu`` with its cells in it, since CuPy's cache knows no other files."""
+    return SOURCE.read_text().replace('#include "cells.cuh"\n', cells(programs))
 
 
 def compile_options(dtype: torch.dtype) -> tuple[str, ...]:
@@ -82,10 +122,10 @@ def compile_options(dtype: torch.dtype) -> tuple[str, ...]:
 
 
 @cache
-def _module(dtype: torch.dtype) -> Any:
+def _module(dtype: torch.dtype, programs: tuple[str, ...]) -> Any:
     import cupy
 
-    return cupy.RawModule(code=source(), options=compile_options(dtype))
+    return cupy.RawModule(code=source(programs), options=compile_options(dtype))
 
 
 class _StreamHandle:
@@ -117,9 +157,11 @@ def _shared_limit(device: torch.device) -> int:
 
 
 @cache
-def _kernel(name: str, dtype: torch.dtype, device: torch.device, much_shared_memory: bool) -> Any:
+def _kernel(
+    name: str, programs: tuple[str, ...], dtype: torch.dtype, device: torch.device, much_shared_memory: bool
+) -> Any:
     """Return a kernel for the current device."""
-    kernel = _module(dtype).get_function(name)
+    kernel = _module(dtype, programs).get_function(name)
     if much_shared_memory:
         kernel.max_dynamic_shared_size_bytes = _shared_limit(device)
     return kernel
@@ -142,7 +184,8 @@ class Device:
             plan: the kernel's argument, a structure that is passed by value, as an array of one element.
         """
         with torch.cuda.device(place), _current_stream(place):
-            kernel = _kernel(launch.kernel, dtype, place, launch.shared_bytes > UNASKED_SHARED_BYTES)
+            much = launch.shared_bytes > UNASKED_SHARED_BYTES
+            kernel = _kernel(launch.kernel, launch.programs, dtype, place, much)
             kernel((launch.blocks,), (launch.threads,), (plan,), shared_mem=launch.shared_bytes)
 
 
@@ -177,13 +220,25 @@ class Group(NamedTuple):
     def state_size(self) -> int:
         return sum(stage.state_size for stage in self.stages)
 
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """The different cells of the group."""
+        return tuple(dict.fromkeys(stage.kernel for stage in self.stages if stage.kernel != "linear"))
+
     def launch(self, direction: str, N: int) -> Launch:
-        return Launch(f"scan_{direction}", _quotient(N, self.samples), self.threads, self.shared_bytes)
+        blocks = _quotient(N, self.samples)
+        return Launch(f"scan_{direction}", blocks, self.threads, self.shared_bytes, self.programs)
+
+
+def _ring(stage: Stage) -> int:
+    """Return how many rows of outputs a stage has in shared memory."""
+    return max(2, 1 + stage.feedback)
 
 
 def _rows(stage: Stage) -> int:
     """Return how many numbers of one sample a stage has in shared memory, see ``Block`` in ``plan.cu``."""
-    return (2 + stage.states + 2 * stage.parameters + bool(stage.feedback)) * stage.outputs
+    own = stage.states + 2 * stage.parameters + stage.feedback + stage.taps * (3 + stage.feedback)
+    return (_ring(stage) + own) * stage.outputs
 
 
 def _numbers(stages: Sequence[Stage]) -> int:
@@ -236,16 +291,12 @@ def _words(group: Group, dtype: torch.dtype) -> np.ndarray:
     number = np.float64 if dtype == torch.float64 else np.float32
     numbers = [np.array(stage.numbers, number).view(np.int64) for stage in group.stages]
     words = np.zeros(HEAD + MOST_STAGES * (LAYOUT + TENSORS + len(numbers[0])), np.int64)
-    source_at, at, state = 0, 2 * group.stages[0].inputs, 0
+    source_at, source_rows, at, state = 0, 2, 2 * group.stages[0].inputs, 0
     for row, stage, values in zip(_stages(words), group.stages, numbers, strict=False):
-        name, _, surrogate = stage.kernel.partition(":")
-        row[:LAYOUT] = (
-            _number("CELL", name),
-            _number("SURROGATE", surrogate) if surrogate else -1,
-            *stage[1:6], source_at, at, state,
-        )  # fmt: skip
+        cell = -1 if stage.kernel == "linear" else group.programs.index(stage.kernel)
+        row[:LAYOUT] = cell, *stage[1:7], source_at, source_rows, at, _ring(stage), state
         row[LAYOUT + TENSORS :] = values
-        source_at, at, state = at, at + _rows(stage), state + stage.state_size
+        source_at, source_rows, at, state = at, _ring(stage), at + _rows(stage), state + stage.state_size
     return words
 
 
@@ -258,11 +309,12 @@ def _word(value: Tensor | int | None) -> int:
 
 
 class _Own(NamedTuple):
-    """The tensors of a stage: states and y before the first step; weight and bias, None where there are none."""
+    """The tensors of a stage, None where there are none: states and outputs before the first step come first."""
 
     first: Sequence[Tensor | None]
     weight: Any
     bias: Any
+    taps: Any
     parameters: Sequence[Any]
 
     def words(self) -> list[Any]:
@@ -271,7 +323,7 @@ class _Own(NamedTuple):
         sizes = [parameter.numel() for parameter in self.parameters]
         lists = ((self.first, MOST_STATES + 1), (self.parameters, MOST_PARAMETERS), (sizes, MOST_PARAMETERS))
         filled = [[*values, *[None] * (length - len(values))] for values, length in lists]
-        return [self.weight, weight_t, self.bias, *itertools.chain.from_iterable(filled)]
+        return [self.weight, weight_t, self.bias, self.taps, *itertools.chain.from_iterable(filled)]
 
 
 class _Kept(NamedTuple):
@@ -281,22 +333,30 @@ class _Kept(NamedTuple):
     v: Any = None
     i: Any = None
     y: Any = None
+    z: Any = None
     g_i: Any = None
     g_p: Any = None
+    g_taps: Any = None
 
 
 class _Call:
     """A group with its input and its tensors."""
 
-    def __init__(self, x: Tensor, tensors: Sequence[Tensor | None], group: Group) -> None:
+    def __init__(
+        self, x: Tensor, tensors: Sequence[Tensor | None], group: Group, lengths: Tensor | None
+    ) -> None:
+        if lengths is not None and group.neurons > 1:
+            lengths = lengths.repeat_interleave(group.neurons)
+        self.lengths = lengths
         self.x, self.group, self.wide = in_memory(x.detach(), x.dtype), group, compute_dtype(x.dtype)
         self.T, self.N = x.shape[0], x.shape[1] * group.neurons
         left = iter([self._widen(tensor) for tensor in tensors])
         self.own = []
         for stage in group.stages:
-            first = [next(left) for _ in range(stage.states + bool(stage.feedback))]
+            first = [next(left) for _ in range(stage.states + (stage.feedback > 0))]
             weight, bias = (next(left), next(left)) if stage.is_dense else (None, None)
-            self.own.append(_Own(first, weight, bias, [next(left) for _ in range(stage.parameters)]))
+            taps = next(left) if stage.taps else None
+            self.own.append(_Own(first, weight, bias, taps, [next(left) for _ in range(stage.parameters)]))
 
     def _widen(self, tensor: Tensor | None) -> Any:
         return None if tensor is None else in_memory(tensor.detach(), self.wide)
@@ -314,7 +374,7 @@ class _Call:
         stages = [
             (*own.words(), *more) for own, more in zip(self.own, kept, strict=True)
         ]  # alive until it starts
-        words[:HEAD] = [_word(value) for value in (*sizes, self.x, *head)]
+        words[:HEAD] = [_word(value) for value in (*sizes, self.x, self.lengths, *head)]
         for row, values in zip(_stages(words), stages, strict=False):
             row[LAYOUT : LAYOUT + TENSORS] = [_word(value) for value in values]
         device.start(launch, self.x.dtype, self.x.device, words.view(f"V{words.nbytes}"))
@@ -342,7 +402,7 @@ class _Call:
             self._start("backward", (None, None, g_y, self._widen(g_last), g_x, g_first), kept)
         firsts = g_first.split([self.N * stage.state_size for stage in self.group.stages])
         inputs = [self.x.to(self.wide), *(one.y for one in kept)]
-        parts = zip(self.own, kept, inputs, firsts, strict=False)
+        parts = zip(self.group.stages, self.own, kept, inputs, firsts, strict=False)
         return g_x, [gradient for part in parts for gradient in self._gradients(*part)]
 
     def _keep(self) -> list[_Kept]:
@@ -351,27 +411,39 @@ class _Call:
         for k, stage in enumerate(self.group.stages):
             sequence = self.T, self.N, stage.outputs
             i = self._new(*sequence) if stage.feedback else None
-            y = self._new(*sequence) if k + 1 < len(self.own) or stage.feedback == DENSE else None
+            y = self._new(*sequence) if k + 1 < len(self.own) or stage.feedback else None
             g_i = self._new(*sequence) if stage.is_dense else None
             before = found[-1].y if found else None
             v, g_p = self._new(stage.states, *sequence), self._new(stage.parameters, *sequence[1:])
-            found.append(_Kept(before if i is None else i, v, i, y, g_i, g_p))
+            z, g_taps = (
+                (self._new(*sequence), self._new(stage.feedback, *sequence[1:]))
+                if stage.taps
+                else (None, None)
+            )
+            found.append(_Kept(before if i is None else i, v, i, y, z, g_i, g_p, g_taps))
         return found
 
-    def _gradients(self, own: _Own, kept: _Kept, x: Tensor, g_first: Tensor) -> list[Tensor | None]:
+    def _gradients(
+        self, stage: Stage, own: _Own, kept: _Kept, x: Tensor, g_first: Tensor
+    ) -> list[Tensor | None]:
         """Return the gradients of a stage's tensors."""
-        count = len(own.first)
-        tensors = [*own.first, *([] if own.weight is None else (own.weight, own.bias)), *own.parameters]
-        gradients = [*g_first.view(count, g_first.numel() // max(count, 1))]
-        if own.weight is not None:  # g_i belongs to the sum of what comes from x[t] and from y[t-1]
-            g = kept.g_i.flatten(0, 1)
-            weight = g.t() @ x.flatten(0, 1)
-            if count:
-                from_y = g[self.N :].t() @ kept.y[:-1].flatten(0, 1)
-                if own.first[-1] is not None:
-                    from_y += g[: self.N].t() @ own.first[-1]
-                weight = torch.cat([weight, from_y], 1)
-            gradients += [weight, g.sum(0)]
+        N, J, D = self.N, stage.outputs, stage.feedback
+        sizes = [N * J] * stage.states + [D * N * J] * (D > 0)
+        tensors, gradients = [*own.first], [*g_first.split(sizes)] if sizes else []
+        if own.weight is not None:  # g_i belongs to the sum of what comes from x[t] and from earlier outputs
+            g = kept.g_i.flatten(0, 1).t()
+            fed = [x]
+            if D:
+                first = own.first[-1]
+                first = self._new(D, N, J).zero_() if first is None else first.view(D, N, J).flip(0)
+                outputs = torch.cat([first, kept.y])
+                fed += [kept.z] if stage.taps else [outputs[D - 1 - d :][: self.T] for d in range(D)]
+            tensors += [own.weight, own.bias]
+            gradients += [torch.cat([g @ one.flatten(0, 1) for one in fed], 1), g.sum(1)]
+        if stage.taps:
+            tensors.append(own.taps)
+            gradients.append(kept.g_taps.sum(1))
+        tensors += own.parameters
         for parameter, g in zip(own.parameters, kept.g_p, strict=True):
             size = parameter.numel()
             gradients.append(g.view(g.numel() // max(size, 1), size).sum(0))
@@ -379,16 +451,18 @@ class _Call:
 
 
 def _divided(
-    x_seq: Tensor, tensors: Sequence[Tensor | None], plan: Plan
+    x_seq: Tensor, tensors: Sequence[Tensor | None], plan: Plan, lengths: Tensor | None
 ) -> Iterator[tuple[list[Any], Group]]:
     """Yield the groups of a plan, each with its tensors."""
-    shapes.check_scan(x_seq, tensors, plan)
+    shapes.check_scan(x_seq, tensors, lengths, plan)
     left = iter(tensors)
     for group in groups(plan, x_seq.dtype, device.shared_limit(x_seq.device)):
         yield [next(left) for stage in group.stages for _ in range(stage.tensors)], group
 
 
-def scan(x_seq: Tensor, tensors: Sequence[Tensor | None], plan: Plan) -> tuple[Tensor, Tensor, Tensor]:
+def scan(
+    x_seq: Tensor, tensors: Sequence[Tensor | None], plan: Plan, lengths: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return outputs, last states, and no states at borders, which only the CPU keeps; see ``ops.py``.
 
     Raises:
@@ -396,8 +470,8 @@ def scan(x_seq: Tensor, tensors: Sequence[Tensor | None], plan: Plan) -> tuple[T
             neurons for shared memory.
     """
     y_seq, lasts = x_seq, []
-    for own, group in _divided(x_seq, tensors, plan):
-        y_seq, last = _Call(y_seq, own, group).forward()
+    for own, group in _divided(x_seq, tensors, plan, lengths):
+        y_seq, last = _Call(y_seq, own, group, lengths).forward()
         lasts.append(last)
     borders = torch.empty(0, dtype=compute_dtype(x_seq.dtype), device=x_seq.device)
     return y_seq, lasts[0] if len(lasts) == 1 else torch.cat(lasts), borders
@@ -411,12 +485,13 @@ def scan_backward(
     tensors: Sequence[Tensor | None],
     plan: Plan,
     needs_x: bool = True,
+    lengths: Tensor | None = None,
 ) -> list[Tensor]:
     """Return the gradients of x_seq and of all tensors; see :func:`scan`."""
     shapes.check_backward(grad_y, grad_last, x_seq, plan)
     calls: list[_Call] = []
-    for own, group in _divided(x_seq, tensors, plan):
-        calls.append(_Call(calls[-1].forward()[0] if calls else x_seq, own, group))
+    for own, group in _divided(x_seq, tensors, plan, lengths):
+        calls.append(_Call(calls[-1].forward()[0] if calls else x_seq, own, group, lengths))
     sizes = [call.N * call.group.state_size for call in calls]
     lasts = [None] * len(calls) if grad_last is None else grad_last.split(sizes)
     gradient = grad_y

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from torch import nn
+from torch.nn.modules.module import _has_any_global_hook
 
 
 class Decision(NamedTuple):
@@ -25,6 +26,18 @@ class Decision(NamedTuple):
     def __str__(self) -> str:
         how = f"fused, in scan {self.scan}" if self.fused else f"not fused: {self.reason}"
         return f"{self.name:16} {self.kind:28} {how}"
+
+
+def does_only_forward(module: nn.Module) -> bool:
+    """Say whether calling ``module`` does nothing but what its class says: no hooks, no ``forward`` of its own."""
+    hooks = (
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+        or _has_any_global_hook()
+    )
+    return not (hooks or "forward" in module.__dict__)
 
 
 _noted: list[tuple[nn.Module, bool, str, int]] | None = None

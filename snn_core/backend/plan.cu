@@ -1,5 +1,5 @@
-// The scan of a whole plan for CUDA, forward and backward. snn_core/backend/cuda.py puts cells.cuh into this file and
-// compiles it with NVRTC, once for each SCALAR; tests/support/cuda_shim runs it on a CPU.
+// The scan of a whole plan for CUDA, forward and backward. snn_core/backend/cuda.py puts the cells of a plan into this
+// file and compiles it with NVRTC, once for each SCALAR; tests/support/cuda_shim runs it on a CPU.
 //
 // A block takes a few samples through all stages and all time steps, so a whole network is one launch. Samples do not
 // depend on each other: no block waits for another. The rows of a step, a number for each neuron of each of the block's
@@ -7,9 +7,13 @@
 // connected. A cell reads and writes only elements of its thread. Products read those of other threads after a barrier,
 // and use a weight that has been read for all samples.
 //
-// Outputs of a stage have two rows, for even and odd steps. A thread may write the row of the next step while another
-// still reads the last one; the row after that has the same place, and before it is written all threads have met at the
-// barrier of the step between. So one barrier for each product in a step is enough, and a plan without any needs none.
+// Outputs of a stage have a ring of rows: two, for even and odd steps, or one more than go back. A thread may write the
+// row of the next step while another still reads those before; the row after that has the place of the earliest of them,
+// and before it is written all threads have met at the barrier of the step between. So one barrier for each product in a
+// step is enough, and a plan without any needs none.
+//
+// Where sequences have different lengths, a sample keeps its states from its own end on, and its outputs, and all that
+// is kept of it, are 0.
 //
 // The backward kernel computes the forward pass again and keeps in global memory what it needs of each step: states
 // before it, inputs and outputs. It does not sum over samples: gradients of weights are products of torch afterwards.
@@ -64,32 +68,56 @@ __device__ inline void store(BFloat16* p, float x) {
     p->bits = x == x ? (unsigned short)((bits + half_way) >> 16) : 0x7fc0;
 }
 
-#include "cells.cuh"
-
-#define NUMBER_OF(name, Type) NUMBER_OF_##Type,
-enum { CELLS(NUMBER_OF) };
-enum { SURROGATES(NUMBER_OF) };
-
 #define THREADS 512  // most of a block
 #define SAMPLES 4    // of a block, or 1 if shared memory is short; more where no neurons are connected
 
-enum { MOST_STAGES = 8, MOST_STATES = 4, MOST_PARAMETERS = 4 };
+enum { MOST_STAGES = 6, MOST_STATES = 6, MOST_PARAMETERS = 6, MOST_CONSTANTS = 24 };
+
+// The numbers of a stage: the first values of its states, and the constants of its cell.
+struct Numbers {
+    Compute initial[MOST_STATES], c[MOST_CONSTANTS];
+};
+
+// What the statements of cells call besides functions of C.
+__device__ inline Compute select(bool flag, Compute a, Compute b) { return flag ? a : b; }
+__device__ inline Compute maximum(Compute a, Compute b) { return a > b || a != a ? a : b; }  // NaN stays NaN
+__device__ inline Compute minimum(Compute a, Compute b) { return a < b || a != a ? a : b; }
+
+// Each cell is a structure with its numbers of states and parameters, and two functions for one neuron in one step:
+// forward(c, p, x, v, y) takes the input x and the states v before the step, leaves the states after it in v and writes
+// the output y; backward(c, p, x, v, g_y, g_v, g_x, g_p) takes the same and the gradients g_y of the output and g_v of
+// the states after the step, writes the gradient g_x of the input, turns g_v into that of the states before the step,
+// and adds those of parameters to g_p. CELLS lists them with their numbers; see backend/equations.py.
+#include "cells.cuh"
+
+// A linear layer by itself: its output is the sum that other cells take for their input.
+struct Linear {
+    enum { STATES = 0, PARAMETERS = 0 };
+
+    __device__ static void forward(const Numbers&, const Compute*, Compute x, Compute*, Compute& y) { y = x; }
+
+    __device__ static void backward(
+        const Numbers&, const Compute*, Compute, const Compute*, Compute g_y, Compute*, Compute& g_x, Compute*) {
+        g_x = g_y;
+    }
+};
 
 // A stage and its tensors, N samples of J outputs each. Pointers are null where there is nothing to read or to keep.
 // cuda.py fills it as an array of 64-bit words.
 struct Stage {
-    Index cell, surrogate, feedback, inputs, outputs, states, parameters;
-    Index from, at;  // where the rows of its input and its own rows begin in shared memory, in numbers of one sample
-    Index state;     // where its states begin among those of all stages, in numbers of one sample
-    const Compute *weight, *weight_t, *bias;
-    const Compute* first[MOST_STATES + 1];  // states before the first step, and after these y
+    Index cell, feedback, taps, inputs, outputs, states, parameters;
+    Index from, from_rows, at, rows;  // where the rings of its input and its outputs begin in shared memory, in numbers
+                                      // of one sample, and how many rows they have; its own rows follow
+    Index state;                      // where its states begin among those of all stages, in numbers of one sample
+    const Compute *weight, *weight_t, *bias, *tap;
+    const Compute* first[MOST_STATES + 1];  // states before the first step, and after these outputs [D, N, J]
     const Compute* parameter[MOST_PARAMETERS];
     Index size[MOST_PARAMETERS];  // of each parameter
     // Of the backward kernel, [T, N, J] except where noted: the input that was kept; what the forward pass keeps, for
-    // each state, of the sum with the feedback, of the output; the gradient of what goes into the cell; those of
-    // parameters, [P, N, J].
+    // each state, of the sum with the feedback, of the output, of earlier outputs added up by taps; the gradient of what
+    // goes into the cell; those of parameters, [P, N, J], and of taps, [D, N, J].
     const Compute* input;
-    Compute *kept_v, *kept_i, *kept_y, *g_i, *g_p;
+    Compute *kept_v, *kept_i, *kept_y, *kept_z, *g_i, *g_p, *g_taps;
     Numbers c;
 };
 
@@ -97,6 +125,7 @@ struct Stage {
 struct Plan {
     Index T, N, samples, columns, count;  // samples of a block; threads side by side in a row; stages
     const Scalar* x;
+    const Index* lengths;  // of the sequences, null where all have T steps
     Scalar *y, *last;
     const Scalar* g_y;
     const Compute* g_last;
@@ -121,14 +150,25 @@ struct Block {
         by_samples = blockDim.x / columns;
     }
 
-    // The row [width, samples] of step t at this place, and of t = -1 for what was before the first step.
-    __device__ Compute* row(Index place, Index width, Index t) const {
-        return (Compute*)shared_memory + (place + (t & 1) * width) * plan.samples;
+    // The row [width, samples] number t of a ring at this place; t is negative for what was before the first step.
+    __device__ Compute* row(Index place, Index width, Index t, Index rows) const {
+        return (Compute*)shared_memory + (place + (int)(t + rows) % (int)rows * width) * plan.samples;
     }
+    __device__ Compute* input(const Stage& s, Index t) const { return row(s.from, s.inputs, t, s.from_rows); }
+    __device__ Compute* output(const Stage& s, Index t) const { return row(s.at, s.outputs, t, s.rows); }
     // Rows of a stage that only the owner of an element uses, after those of its outputs: states, or their gradients;
-    // parameters; gradients of parameters; that of y[t-1].
-    __device__ Compute* own(const Stage& s, Index k) const { return row(s.at + (2 + k) * s.outputs, 0, 0); }
-    __device__ Compute* own_y(const Stage& s) const { return own(s, s.states + 2 * s.parameters); }
+    // parameters; gradients of parameters; a ring of those of outputs that go back; with taps the sum of earlier outputs
+    // for even and for odd steps, which all read, its gradient, and those of taps.
+    __device__ Compute* own(const Stage& s, Index k) const { return row(s.at + (s.rows + k) * s.outputs, 0, 0, 1); }
+    __device__ Compute* own_y(const Stage& s, Index t) const {
+        return own(s, s.states + 2 * s.parameters + (int)(t + s.feedback) % (int)s.feedback);
+    }
+    __device__ Compute* own_z(const Stage& s, Index k) const {
+        return own(s, s.states + 2 * s.parameters + s.feedback + k);
+    }
+
+    // The number of steps of a sample of the block.
+    __device__ Index end(int n) const { return plan.lengths ? plan.lengths[first + n] : plan.T; }
 
     // Where the block's numbers begin in a tensor [T, N, width].
     __device__ Index at(Index t, Index width) const { return (t * plan.N + first) * width; }
@@ -145,13 +185,6 @@ struct Block {
              n_ < b.samples; n_ += b.by_samples, e += b.by_samples, i += b.by_samples * (int)(width))
 
 __device__ inline bool is_dense(const Stage& s) { return s.weight; }
-
-__device__ inline Compute derivative(const Stage& s, Compute u) {
-#define DERIVATIVE(name, Type) \
-    case NUMBER_OF_##Type: return Type::derivative(s.c, u);
-    switch (s.surrogate) { SURROGATES(DERIVATIVE) }
-    return 0;
-}
 
 // The numbers of a neuron, one for each sample, side by side, so that a thread reads all of them at once.
 template <int N>
@@ -174,44 +207,66 @@ __device__ inline void add(Pack<N>& sum, const Compute* row, const Compute* __re
 // ---------------------------------------------------------------------------------------------------------------
 // Forward
 
+// The output y[-1 - d] before the first step.
+__device__ inline Compute first_output(const Block& b, const Stage& s, Index d, int i) {
+    const Compute* const y = s.first[s.states];
+    return y ? y[b.at(d, s.outputs) + i] : Compute(0);
+}
+
 // Loads the states before the first step, and the parameters.
 __device__ inline void begin(const Block& b, const Stage& s) {
     const Index at = b.first * s.outputs;
     EACH(e, i, s.outputs) {
-        for (Index k = 0; k < s.states; k++) b.own(s, k)[e] = s.first[k] ? s.first[k][at + i] : s.c.v_initial;
+        for (Index k = 0; k < s.states; k++) b.own(s, k)[e] = s.first[k] ? s.first[k][at + i] : s.c.initial[k];
         for (Index k = 0; k < s.parameters; k++)
             b.own(s, s.states + k)[e] = s.parameter[k][s.size[k] == 1 ? 0 : (at + i) % s.size[k]];
-        const Compute* const y = s.first[s.states];
-        if (s.feedback) b.row(s.at, s.outputs, -1)[e] = y ? y[at + i] : Compute(0);
+        for (Index d = 0; d < s.feedback; d++) b.output(s, -1 - d)[e] = first_output(b, s, d, i);
     }
 }
 
-// Writes the sums of what comes from the input and from y[t-1] where the outputs of the step will be.
+// Adds up the outputs before a step by taps.
+__device__ inline void delay(const Block& b, const Stage& s, Index t) {
+    Compute* const z = b.own_z(s, t & 1);
+    EACH(e, i, s.outputs) {
+        Compute sum = 0;
+        for (Index d = 0; d < s.feedback; d++) sum += s.tap[d * s.outputs + j_] * b.output(s, t - 1 - d)[e];
+        z[e] = sum;
+        if (s.kept_z) s.kept_z[b.at(t, s.outputs) + i] = t < b.end(n_) ? sum : Compute(0);
+    }
+}
+
+// Writes the sums of what comes from the input and from earlier outputs where the outputs of the step will be.
 template <int N>
 __device__ inline void sums(const Block& b, const Stage& s, Index t) {
     const int I = (int)s.inputs, J = (int)s.outputs;
     for (int j = b.column; j < J; j += b.columns) {
         Pack<N> sum;
         for (int n = 0; n < N; n++) sum.of[n] = s.bias ? s.bias[j] : Compute(0);
-        add(sum, b.row(s.from, I, t), s.weight_t + j, I, J);
-        if (s.feedback) add(sum, b.row(s.at, J, t - 1), s.weight_t + (Index)I * J + j, J, J);
-        ((Pack<N>*)b.row(s.at, J, t))[j] = sum;
+        add(sum, b.input(s, t), s.weight_t + j, I, J);
+        const Compute* const w = s.weight_t + (Index)I * J + j;
+        if (s.taps) add(sum, b.own_z(s, t & 1), w, J, J);
+        for (Index d = 0; d < (s.taps ? 0 : s.feedback); d++) add(sum, b.output(s, t - 1 - d), w + d * J * J, J, J);
+        ((Pack<N>*)b.output(s, t))[j] = sum;
     }
 }
 
 // What goes into a cell.
 __device__ inline Compute input_of(const Block& b, const Stage& s, Index t, int e) {
-    if (is_dense(s)) return b.row(s.at, s.outputs, t)[e];
-    const Compute x = b.row(s.from, s.inputs, t)[e];
-    return s.feedback ? x + b.row(s.at, s.outputs, t - 1)[e] : x;
+    return is_dense(s) ? b.output(s, t)[e] : b.input(s, t)[e];
 }
 
 template <class Cell>
 __device__ inline void cell_forward(const Block& b, const Stage& s, Index t) {
     const Index at = b.at(t, s.outputs), all = b.plan.T * b.plan.N * s.outputs;
     EACH(e, i, s.outputs) {
+        if (t >= b.end(n_)) {
+            b.output(s, t)[e] = 0;
+            if (s.kept_i) s.kept_i[at + i] = 0;
+            if (s.kept_y) s.kept_y[at + i] = 0;
+            continue;
+        }
         const Compute x = input_of(b, s, t, e);
-        Compute v[Cell::STATES + 1], p[Cell::PARAMETERS + 1], y, u;
+        Compute v[Cell::STATES + 1], p[Cell::PARAMETERS + 1], y;
 #pragma unroll
         for (int k = 0; k < Cell::STATES; k++) {
             v[k] = b.own(s, k)[e];
@@ -219,19 +274,26 @@ __device__ inline void cell_forward(const Block& b, const Stage& s, Index t) {
         }
 #pragma unroll
         for (int k = 0; k < Cell::PARAMETERS; k++) p[k] = b.own(s, Cell::STATES + k)[e];
-        Cell::forward(s.c, p, x, v, y, u);
+        Cell::forward(s.c, p, x, v, y);
 #pragma unroll
         for (int k = 0; k < Cell::STATES; k++) b.own(s, k)[e] = v[k];
-        b.row(s.at, s.outputs, t)[e] = y;
+        b.output(s, t)[e] = y;
         if (s.kept_i) s.kept_i[at + i] = x;
         if (s.kept_y) s.kept_y[at + i] = y;
+        if (!b.plan.last || t + 1 < b.end(n_)) continue;
+        for (int k = 0; k < Cell::STATES; k++) store(b.plan.last + b.at_state(s, k) + i, v[k]);
+        for (Index d = 0; d < s.feedback; d++)
+            store(b.plan.last + b.at_state(s, s.states + d) + i, b.output(s, t - d)[e]);
     }
 }
 
 __device__ inline void stage_forward(const Block& b, const Stage& s, Index t) {
-#define FORWARD(name, Type) \
-    case NUMBER_OF_##Type: return cell_forward<Type>(b, s, t);
-    switch (s.cell) { CELLS(FORWARD) }
+#define FORWARD(number, Type) \
+    case number: return cell_forward<Type>(b, s, t);
+    switch (s.cell) {
+        CELLS(FORWARD)
+        default: cell_forward<Linear>(b, s, t);
+    }
 }
 
 // Takes a block through all steps, up to the outputs where these are wanted.
@@ -240,31 +302,24 @@ __device__ inline void forward(const Block& b) {
     const Stage &head = plan.stages[0], &tail = plan.stages[plan.count - 1];
     for (Index k = 0; k < plan.count; k++) begin(b, plan.stages[k]);
     for (Index t = 0; t < plan.T; t++) {
-        EACH(e, i, head.inputs) b.row(head.from, head.inputs, t)[e] = load(plan.x + b.at(t, head.inputs) + i);
+        EACH(e, i, head.inputs) b.input(head, t)[e] = load(plan.x + b.at(t, head.inputs) + i);
         for (Index k = 0; k < plan.count; k++) {
             const Stage& s = plan.stages[k];
+            if (s.taps) delay(b, s, t);
             if (is_dense(s)) {
-                __syncthreads();  // its inputs and y[t-1] are complete
+                __syncthreads();  // its inputs and earlier outputs are complete
                 plan.samples == SAMPLES ? sums<SAMPLES>(b, s, t) : sums<1>(b, s, t);
             }
             stage_forward(b, s, t);
         }
         if (plan.y)
-            EACH(e, i, tail.outputs) store(plan.y + b.at(t, tail.outputs) + i, b.row(tail.at, tail.outputs, t)[e]);
+            EACH(e, i, tail.outputs) store(plan.y + b.at(t, tail.outputs) + i, b.output(tail, t)[e]);
     }
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS) scan_forward(const __grid_constant__ Plan plan) {
     const Block b(plan);
     forward(b);
-    for (Index k = 0; k < plan.count; k++) {
-        const Stage& s = plan.stages[k];
-        EACH(e, i, s.outputs) {
-            for (Index v = 0; v < s.states; v++) store(plan.last + b.at_state(s, v) + i, b.own(s, v)[e]);
-            if (s.feedback)
-                store(plan.last + b.at_state(s, s.states) + i, b.row(s.at, s.outputs, plan.T - 1)[e]);
-        }
-    }
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -276,7 +331,9 @@ __device__ inline void begin_backward(const Block& b, const Stage& s) {
     EACH(e, i, s.outputs) {
         for (Index k = 0; k < s.states; k++) b.own(s, k)[e] = last ? last[b.at_state(s, k) + i] : Compute(0);
         for (Index k = 0; k < s.parameters; k++) b.own(s, s.states + s.parameters + k)[e] = 0;
-        if (s.feedback) b.own_y(s)[e] = last ? last[b.at_state(s, s.states) + i] : Compute(0);
+        for (Index d = 0; d < s.feedback; d++)
+            b.own_y(s, b.end(n_) - 1 - d)[e] = last ? last[b.at_state(s, s.states + d) + i] : Compute(0);
+        for (Index d = 0; d < s.taps * s.feedback; d++) b.own_z(s, 3 + d)[e] = 0;
     }
 }
 
@@ -285,13 +342,18 @@ template <class Cell>
 __device__ inline void cell_backward(const Block& b, const Stage& s, Index t) {
     const Index at = b.at(t, s.outputs), all = b.plan.T * b.plan.N * s.outputs;
     EACH(e, i, s.outputs) {
+        Compute* const g = b.output(s, t);
+        if (t >= b.end(n_)) {
+            g[e] = 0;
+            continue;
+        }
         Compute x = 0;
         if (Cell::STATES) x = s.input ? s.input[at + i] : load(b.plan.x + at + i);
-        Compute v[Cell::STATES + 1], after[Cell::STATES + 1], p[Cell::PARAMETERS + 1], y, u = 0;
+        Compute v[Cell::STATES + 1], p[Cell::PARAMETERS + 1];
         Compute g_v[Cell::STATES + 1], g_p[Cell::PARAMETERS + 1], g_x;
 #pragma unroll
         for (int k = 0; k < Cell::STATES; k++) {
-            after[k] = v[k] = s.kept_v[k * all + at + i];
+            v[k] = s.kept_v[k * all + at + i];
             g_v[k] = b.own(s, k)[e];
         }
 #pragma unroll
@@ -299,10 +361,8 @@ __device__ inline void cell_backward(const Block& b, const Stage& s, Index t) {
             p[k] = b.own(s, Cell::STATES + k)[e];
             g_p[k] = b.own(s, Cell::STATES + Cell::PARAMETERS + k)[e];
         }
-        Cell::forward(s.c, p, x, after, y, u);  // computed again: arithmetic costs less than keeping y and u
-        Compute* const g = b.row(s.at, s.outputs, t);
-        const Compute g_y = s.feedback ? g[e] + b.own_y(s)[e] : g[e];
-        Cell::backward(s.c, p, x, v, y, derivative(s, u), g_y, g_v, g_x, g_p);
+        const Compute g_y = s.feedback ? g[e] + b.own_y(s, t)[e] : g[e];
+        Cell::backward(s.c, p, x, v, g_y, g_v, g_x, g_p);
 #pragma unroll
         for (int k = 0; k < Cell::STATES; k++) b.own(s, k)[e] = g_v[k];
 #pragma unroll
@@ -312,38 +372,55 @@ __device__ inline void cell_backward(const Block& b, const Stage& s, Index t) {
 }
 
 __device__ inline void stage_backward(const Block& b, const Stage& s, Index t) {
-#define BACKWARD(name, Type) \
-    case NUMBER_OF_##Type: return cell_backward<Type>(b, s, t);
-    switch (s.cell) { CELLS(BACKWARD) }
+#define BACKWARD(number, Type) \
+    case number: return cell_backward<Type>(b, s, t);
+    switch (s.cell) {
+        CELLS(BACKWARD)
+        default: cell_backward<Linear>(b, s, t);
+    }
 }
 
-// Takes the gradients of sums to the inputs and to y[t-1], of which each thread writes its own neurons.
+// Takes the gradients of sums to the inputs and to earlier outputs, of which each thread writes its own neurons. The
+// earliest of the outputs gets its first gradient here.
 template <int N>
 __device__ inline void sums_backward(const Block& b, const Stage& s, Index t) {
-    const int I = (int)s.inputs, J = (int)s.outputs, by = s.feedback ? I + J : I;
-    for (int to_y = 0; to_y <= (s.feedback != 0); to_y++) {
-        const Compute* const w = s.weight + (to_y ? I : 0);
-        Pack<N>* const to = (Pack<N>*)(to_y ? b.own_y(s) : b.row(s.from, I, t));
-        for (int j = b.column; j < (to_y ? J : I); j += b.columns) {
+    const int I = (int)s.inputs, J = (int)s.outputs, matrices = (int)(s.taps ? 1 : s.feedback), by = I + matrices * J;
+    for (int d = -1; d < matrices; d++) {
+        Pack<N>* const to = (Pack<N>*)(d < 0 ? b.input(s, t) : s.taps ? b.own_z(s, 2) : b.own_y(s, t - 1 - d));
+        for (int j = b.column; j < (d < 0 ? I : J); j += b.columns) {
             Pack<N> sum = {};
-            add(sum, b.row(s.at, J, t), w + j, J, by);
+            add(sum, b.output(s, t), s.weight + (d < 0 ? 0 : I + d * J) + j, J, by);
+            for (int n = 0; d >= 0 && !s.taps && n < N; n++)
+                if (n >= b.samples || t >= b.end(n) || d + 1 < s.feedback) sum.of[n] += to[j].of[n];
             to[j] = sum;
         }
     }
 }
 
-__device__ inline void input_backward(const Block& b, const Stage& s, Index t) {
+// Takes the gradient of the sum of earlier outputs to these and to the taps.
+__device__ inline void delay_backward(const Block& b, const Stage& s, Index t) {
     EACH(e, i, s.outputs) {
-        const Compute g = b.row(s.at, s.outputs, t)[e];
-        b.row(s.from, s.inputs, t)[e] = g;
-        if (s.feedback) b.own_y(s)[e] = g;
+        if (t >= b.end(n_)) continue;
+        const Compute g = b.own_z(s, 2)[e];
+        for (Index d = 0; d < s.feedback; d++) {
+            const Index before = t - 1 - d;
+            Compute* const to = b.own_y(s, before) + e;
+            *to = g * s.tap[d * s.outputs + j_] + (d + 1 < s.feedback ? *to : Compute(0));
+            const Compute y = before < 0 ? first_output(b, s, -1 - before, i) : s.kept_y[b.at(before, s.outputs) + i];
+            b.own_z(s, 3 + d)[e] += g * y;
+        }
     }
+}
+
+__device__ inline void input_backward(const Block& b, const Stage& s, Index t) {
+    EACH(e, i, s.outputs) b.input(s, t)[e] = b.output(s, t)[e];
 }
 
 __device__ inline void end_backward(const Block& b, const Stage& s) {
     EACH(e, i, s.outputs) {
         for (Index k = 0; k < s.states; k++) b.plan.g_first[b.at_state(s, k) + i] = b.own(s, k)[e];
-        if (s.feedback) b.plan.g_first[b.at_state(s, s.states) + i] = b.own_y(s)[e];
+        for (Index d = 0; d < s.feedback; d++) b.plan.g_first[b.at_state(s, s.states + d) + i] = b.own_y(s, -1 - d)[e];
+        for (Index d = 0; d < s.taps * s.feedback; d++) s.g_taps[b.at(d, s.outputs) + i] = b.own_z(s, 3 + d)[e];
         for (Index k = 0; k < s.parameters; k++)
             s.g_p[b.at(k, s.outputs) + i] = b.own(s, s.states + s.parameters + k)[e];
     }
@@ -358,19 +435,20 @@ extern "C" __global__ void __launch_bounds__(THREADS) scan_backward(const __grid
     for (Index k = 0; k < plan.count; k++) begin_backward(b, plan.stages[k]);
     for (Index t = plan.T - 1; t >= 0; t--) {
         const Index at = b.at(t, tail.outputs);
-        EACH(e, i, tail.outputs) b.row(tail.at, tail.outputs, t)[e] = plan.g_y ? load(plan.g_y + at + i) : Compute(0);
+        EACH(e, i, tail.outputs) b.output(tail, t)[e] = plan.g_y ? load(plan.g_y + at + i) : Compute(0);
         for (Index k = plan.count - 1; k >= 0; k--) {
             const Stage& s = plan.stages[k];
             stage_backward(b, s, t);
-            if (s.g_i) EACH(e, i, s.outputs) s.g_i[b.at(t, s.outputs) + i] = b.row(s.at, s.outputs, t)[e];
+            if (s.g_i) EACH(e, i, s.outputs) s.g_i[b.at(t, s.outputs) + i] = b.output(s, t)[e];
             if (is_dense(s)) {
                 __syncthreads();  // the gradients of its sums are complete
                 plan.samples == SAMPLES ? sums_backward<SAMPLES>(b, s, t) : sums_backward<1>(b, s, t);
+                if (s.taps) delay_backward(b, s, t);
             } else {
                 input_backward(b, s, t);
             }
         }
-        EACH(e, i, head.inputs) store(plan.g_x + b.at(t, head.inputs) + i, b.row(head.from, head.inputs, t)[e]);
+        EACH(e, i, head.inputs) store(plan.g_x + b.at(t, head.inputs) + i, b.input(head, t)[e]);
     }
     for (Index k = 0; k < plan.count; k++) end_backward(b, plan.stages[k]);
 }

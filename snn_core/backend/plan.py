@@ -15,21 +15,16 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import _has_any_global_hook
 
 from snn_core import backend
-from snn_core.backend.decisions import loop, loop_within, note
-from snn_core.cells import IF, Cell
+from snn_core.backend.decisions import does_only_forward, loop, loop_within, note
+from snn_core.backend.equations import NotScalarError, parameters_of, program_of
+from snn_core.backend.limits import MOST_CONSTANTS, MOST_PARAMETERS, MOST_STATES
+from snn_core.cells import Cell
 from snn_core.checks import Like
-from snn_core.surrogate import SurrogateFunction
 
-NONE, ELEMENT_WISE, DENSE = range(3)
-#: Numbers of a stage, in the order in which kernels take them: ``keep`` and ``jump`` write both resets as
-#: v = (1 - keep s) h + jump s, and ``slope_1 + slope_h h`` is the derivative of v to s, 0 where the reset is detached;
-#: ``a`` and ``b`` are the surrogate's. The cell's own follow.
-FIRE = ("v_initial", "v_threshold", "keep", "jump", "slope_1", "slope_h", "a", "b")
-MOST_OWN = 6
-_LENGTH = len(FIRE) + MOST_OWN
+#: Numbers of a stage: the first values of its states, and the constants of its program.
+NUMBERS = MOST_STATES + MOST_CONSTANTS
 #: Samples of a block on the CPU, twice as many where a matrix of this many numbers is too large for a core's cache and
 #: is read anew for each; neurons of a block where none are connected.
 SAMPLES, LARGE, COLUMNS = 16, 1 << 18, 1024
@@ -40,13 +35,16 @@ SCRATCH, FEWEST_STEPS = 1 << 20, 8
 class Stage(NamedTuple):
     """What a kernel must know about a stage besides its tensors.
 
-    ``kernel`` is "linear" or the name of a cell's kernel, followed by ":" and that of its surrogate function if it has
-    one; ``states`` and ``parameters`` are the numbers of the cell's. Tensors of a linear stage are weight and bias;
-    those of a cell its states, y[t-1] with feedback, weight and bias of the feedback if that is dense, its parameters.
+    ``kernel`` is "linear" or the text of a cell's program. ``feedback`` says how many outputs y[t-1], ..., y[t-D] go
+    back through a linear layer; those of each neuron are first added up by ``taps`` [D, J] if this is 1, else the
+    weight [J, (1 + D) J] has a matrix for each. ``states`` and ``parameters`` are the numbers of the cell's. Tensors of
+    a linear stage are weight and bias; those of a cell its states, with feedback the outputs [D, N, J], weight, bias
+    and, if there are, taps; then its parameters.
     """
 
     kernel: str
     feedback: int
+    taps: int
     inputs: int
     outputs: int
     states: int
@@ -57,29 +55,29 @@ class Stage(NamedTuple):
     def tensors(self) -> int:
         if self.kernel == "linear":
             return 2
-        return self.states + (0, 1, 3)[self.feedback] + self.parameters
+        return self.states + (3 + self.taps) * (self.feedback > 0) + self.parameters
 
     @property
     def is_dense(self) -> bool:
-        return self.kernel == "linear" or self.feedback == DENSE
+        return self.kernel == "linear" or self.feedback > 0
 
     @property
     def products(self) -> int:
         """Numbers of its weight matrix, which are multiplications of one sample in one step, too."""
         if self.kernel == "linear":
             return self.inputs * self.outputs
-        return 2 * self.outputs**2 if self.feedback == DENSE else 0
+        matrices = 1 if self.taps else self.feedback
+        return (1 + matrices) * self.outputs**2 if self.feedback else 0
 
     @property
     def state_size(self) -> int:
-        """Numbers of one sample's states, y[t-1] among them."""
-        return (self.states + bool(self.feedback)) * self.outputs
+        """Numbers of one sample's states, the outputs that go back among them."""
+        return (self.states + self.feedback) * self.outputs
 
     @property
     def width(self) -> int:
         """Numbers that the backward pass must know of one sample and step: the output; of cells the state, too."""
-        own = 0 if self.kernel == "linear" else self.states + 1 + bool(self.feedback)
-        return (1 + own) * self.outputs
+        return (1 + self.states + 2 * (self.feedback > 0) + self.taps) * self.outputs
 
 
 class Plan:
@@ -92,7 +90,7 @@ class Plan:
     def __init__(self, kernels: tuple[str, ...], sizes: tuple[int, ...], numbers: tuple[float, ...]) -> None:
         self.flat = kernels, sizes, numbers
         self.stages = [
-            Stage._make((kernel, *sizes[5 * k : 5 * k + 5], numbers[_LENGTH * k : _LENGTH * (k + 1)]))
+            Stage._make((kernel, *sizes[6 * k : 6 * k + 6], numbers[NUMBERS * k : NUMBERS * (k + 1)]))
             for k, kernel in enumerate(kernels)
         ]
         self.tensors = sum(stage.tensors for stage in self.stages)
@@ -126,24 +124,16 @@ def plan_of(kernels: tuple[str, ...], sizes: tuple[int, ...], numbers: tuple[flo
 
 
 class Part(NamedTuple):
-    """A stage with its tensors, see :class:`Stage`, and where its states are kept: modules and names."""
+    """A stage with its tensors, see :class:`Stage`, and where its states are kept: modules and names.
+
+    ``has_history`` says that outputs that go back are kept with a dimension of their own behind that of samples.
+    """
 
     stage: Stage
     tensors: tuple[Tensor | None, ...]
     owners: tuple[tuple[Any, str], ...]
     module: nn.Module
-
-
-def does_only_forward(module: nn.Module) -> bool:
-    """Say whether calling ``module`` does nothing but what its class says: no hooks, no ``forward`` of its own."""
-    hooks = (
-        module._forward_hooks
-        or module._forward_pre_hooks
-        or module._backward_hooks
-        or module._backward_pre_hooks
-        or _has_any_global_hook()
-    )
-    return not (hooks or "forward" in module.__dict__)
+    has_history: bool = False
 
 
 def is_heard(tensor: Tensor) -> bool:
@@ -187,71 +177,125 @@ def _linear(module: nn.Linear, like: Like, backend_name: str) -> Part | None:
     left_to_torch = torch.is_autocast_enabled(like.device.type)
     if not fits or left_to_torch or like.dtype not in (torch.float32, torch.float64):
         return loop(f"torch's own product for {like.dtype} on {like.device.type}, or autocast")
-    stage = Stage("linear", NONE, module.in_features, module.out_features, 0, 0, (0.0,) * _LENGTH)
+    stage = Stage("linear", 0, 0, module.in_features, module.out_features, 0, 0, (0.0,) * NUMBERS)
     return Part(stage, (weight, bias), (), module)
 
 
-def cell_part(module: Any, cell: Cell, like: Like, states: tuple[Tensor | None, ...]) -> Part | None:
-    """Return the part of a module's cell, None if no kernel knows it; a state is None where it is still to be made."""
-    if "kernel" not in vars(type(cell)):  # a subclass may compute something else
-        return loop("its cell is not one that kernels know")
-    rows = cell.tensors
-    tensors = [name for name, value in vars(cell).items() if isinstance(value, Tensor) and name not in rows]
-    if tensors:  # which may want a gradient
-        return loop(f"{', '.join(tensors)} is a tensor, kernels take numbers")
-    kernel, fire = cell.kernel, (0.0,) * 7
-    if isinstance(cell, IF):
-        surrogate: Any = cell.surrogate_function
-        if not _is_known(surrogate):
-            return loop("its surrogate function is not one that kernels know")
-        kernel, fire = f"{kernel}:{surrogate.kernel}", (*_reset(cell), *surrogate.kernel_constants())
-    own = cell.numbers()
-    numbers = (cell.initial[0], *fire, *own, *(0.0,) * (MOST_OWN - len(own)))
-    parameters = [_row(getattr(cell, name), like.shape) for name in rows]
+def cell_part(module: Any, cell: Cell, like: Like, owners: Sequence[tuple[Any, str]]) -> Part | None:
+    """Return the part of a module's cell, or None if kernels do not know its equations.
+
+    Args:
+        module: what the part stands for.
+        cell: its equations.
+        like: what a time step is like.
+        owners: who keeps each state, and its name.
+    """
+    try:
+        program, constants = program_of(cell)
+    except NotScalarError as error:
+        return loop(str(error))
+    found = [len(cell.initial), program.parameters, len(constants)]
+    if any(
+        have > most for have, most in zip(found, (MOST_STATES, MOST_PARAMETERS, MOST_CONSTANTS), strict=True)
+    ):
+        return loop(
+            f"kernels take {MOST_STATES} states, {MOST_PARAMETERS} parameters and {MOST_CONSTANTS} numbers at most, it "
+            f"has {found[0]}, {found[1]} and {found[2]}"
+        )
+    parameters = [_row(parameter, like) for parameter in parameters_of(cell)]
+    if any(one is None for one in parameters):
+        return loop("a parameter has another dtype, or does not fit the neurons of a sample")
+    initial = cell.initial
+    states = [
+        owner.checked_state(name, like, first) if isinstance(first, Tensor) else owner.kept_state(name, like)
+        for (owner, name), first in zip(owners, initial, strict=True)
+    ]
+    numbers = [
+        *(0.0 if isinstance(first, Tensor) else first for first in initial),
+        *(0.0,) * (MOST_STATES - len(initial)),
+    ]
+    numbers += [*constants, *(0.0,) * (MOST_CONSTANTS - len(constants))]
     features = like.shape[-1] if like.shape else 1
-    stage = Stage(kernel, NONE, features, features, len(states), len(parameters), numbers)
-    return Part(stage, (*states, *parameters), tuple((module, name) for name in module.states), module)
+    stage = Stage(program.text(), 0, 0, features, features, len(states), len(parameters), tuple(numbers))
+    return Part(stage, (*states, *parameters), tuple(owners), module)
 
 
-def _is_known(surrogate: Any) -> bool:
-    """Say whether the kernels compute this surrogate function: its class's, with nothing replaced."""
-    return (
-        isinstance(surrogate, SurrogateFunction)
-        and "kernel" in vars(type(surrogate))  # a subclass may compute something else
-        and surrogate.spiking
-        and not isinstance(surrogate.alpha, Tensor)
-        and does_only_forward(surrogate)
-        and not vars(surrogate).keys() & {"derivative", "primitive"}
+def _row(parameter: Tensor, like: Like) -> Tensor | None:
+    """Return a parameter as one number, or as one for each neuron of a sample; None if it is neither."""
+    if parameter.numel() == 1 and parameter.dim() == 0:
+        return parameter.reshape(1)
+    neurons = tuple(like.shape[1:])
+    fits = parameter.dtype == like.dtype and parameter.dim() <= len(neurons)
+    fits = fits and all(
+        have in (1, want) for have, want in zip(reversed(parameter.shape), reversed(neurons), strict=False)
     )
+    if not fits:
+        return None
+    return parameter.reshape(1) if parameter.numel() == 1 else parameter.expand(neurons).reshape(-1)
 
 
-def _reset(cell: IF) -> tuple[float, ...]:
-    """Return v_threshold, keep, jump, slope_1 and slope_h, see :data:`FIRE`."""
-    keep, jump = (0.0, -cell.v_threshold) if cell.v_reset is None else (1.0, cell.v_reset)
-    slope = (0.0, 0.0) if cell.detach_reset else (jump, -keep)
-    return cell.v_threshold, keep, jump, *slope  # type: ignore[return-value]
-
-
-def _row(parameter: Tensor, step: Sequence[int]) -> Tensor:
-    """Return a parameter as one number, or as one for each neuron of a sample ``step[1:]``."""
-    return parameter.reshape(1) if parameter.numel() == 1 else parameter.expand(step[1:]).reshape(-1)
-
-
-def with_feedback(module: Any, sub_module: Any, like: Like, linear: nn.Linear | None = None) -> Part | None:
-    """Return the part of a container: its neuron, fed back element by element or through a linear layer."""
+def _single_cell(sub_module: Any, like: Like) -> Part | None:
+    """Return the part of a container's sub_module, if that is a single cell."""
     part = read(sub_module, like)
     if part is None:
         return loop_within("its sub_module")
-    if part.stage.kernel == "linear" or part.stage.feedback:
+    if part.stage.is_dense or part.module is not sub_module or not hasattr(sub_module, "cell"):
         return loop("its sub_module is not a single cell")
+    return part
+
+
+def with_element_wise_feedback(
+    module: Any, sub_module: Any, like: Like, around: Callable[[Cell], Cell]
+) -> Part | None:
+    """Return the part of a container that feeds its neuron back element by element, ``around`` the neuron's cell."""
+    part = _single_cell(sub_module, like)
+    if part is None:
+        return None
+    return cell_part(module, around(sub_module.cell(like)), like, [*part.owners, (module, "y")])
+
+
+def with_linear_feedback(
+    module: Any,
+    sub_module: Any,
+    like: Like,
+    weight: Tensor,
+    bias: Tensor | None,
+    history: tuple[str, int] | None = None,
+    taps: Tensor | None = None,
+) -> Part | None:
+    """Return the part of a container that feeds its neuron back through a linear layer, see :class:`Stage`.
+
+    Args:
+        module: the container.
+        sub_module: its neuron.
+        like: what a time step is like.
+        weight: of the layer.
+        bias: of the layer.
+        history: the state ``[N, D, *, J]`` that holds the outputs that go back, and D; None for y[t-1] in ``y``.
+        taps: factors ``[D, J]`` of each neuron's earlier outputs.
+    """
+    part = _single_cell(sub_module, like)
+    if part is None:
+        return None
     own, parameters = part.tensors[: part.stage.states], part.tensors[part.stage.states :]
-    weights = () if linear is None else (linear.weight, linear.bias)
+    name, depth = history or ("y", 1)
+    at = _place_of_history(like.shape)
+    shape = (*like.shape[:at], depth, *like.shape[at:]) if history else like.shape
+    kept = module.kept_state(name, like._replace(shape=shape))
+    if kept is not None and history:
+        kept = kept.movedim(at, 0)
     return Part(
-        part.stage._replace(feedback=ELEMENT_WISE if linear is None else DENSE),
-        (*own, module.kept_state("y", like), *weights, *parameters),
-        (*part.owners, (module, "y")),
+        part.stage._replace(feedback=depth, taps=int(taps is not None)),
+        (*own, kept, weight, bias, *([] if taps is None else [taps]), *parameters),
+        (*part.owners, (module, name)),
         module,
+        history is not None,
     )
+
+
+def _place_of_history(step: Sequence[int]) -> int:
+    """Return the dimension of a state that is D, behind that of samples."""
+    return min(1, len(step) - 1)
 
 
 def run(x_seq: Tensor, parts: Sequence[Part]) -> Tensor:
@@ -260,6 +304,9 @@ def run(x_seq: Tensor, parts: Sequence[Part]) -> Tensor:
 
     if not parts:
         return x_seq
+    for part in parts:
+        if part.has_history:
+            part.module.check_steps(len(x_seq))
     if deferred.defers(x_seq):
         return deferred.extend(x_seq, list(parts), _output_shape(x_seq.shape, parts))
     return run_now(x_seq, parts)
@@ -279,13 +326,47 @@ def prepared(x_seq: Tensor, parts: Sequence[Part]) -> tuple[Tensor, tuple[Any, .
         stages = [stage._replace(inputs=1, outputs=1) for stage in stages]
         samples, features = math.prod(x_seq.shape[1:]), 1
     kernels = tuple([stage.kernel for stage in stages])
-    sizes = tuple([size for stage in stages for size in stage[1:6]])
+    sizes = tuple([size for stage in stages for size in stage[1:7]])
     numbers = tuple([number for stage in stages for number in stage.numbers])
     return x_seq.reshape(len(x_seq), samples, features), (kernels, sizes, numbers)
 
 
-def run_now(x_seq: Tensor, parts: Sequence[Part]) -> Tensor:
-    """Take ``x_seq`` through the parts in one scan, and keep the last states where they belong."""
+def run_with_lengths(x_seq: Tensor, parts: Sequence[Part], lengths: Tensor) -> Tensor:
+    """Take ``x_seq`` through the parts, each sample only as many steps as it is long; see :func:`run_now`.
+
+    Samples are sorted by length, so that those of a block end together, and steps that nobody takes cost nothing.
+    """
+    order = lengths.argsort(descending=True, stable=True)
+    back = order.argsort()
+    padding = mask_of(lengths, len(x_seq)).logical_not()
+    padding = padding.view(*padding.shape, *[1] * (x_seq.dim() - 2))
+
+    def picked(part: Part, k: int, tensor: Tensor | None, by: Tensor) -> Tensor | None:
+        is_state = k < len(part.owners) and tensor is not None
+        return tensor.index_select(len(_deep(part, k)), by) if is_state else tensor  # type: ignore[union-attr]
+
+    sorted_parts = [
+        part._replace(tensors=tuple(picked(part, k, one, order) for k, one in enumerate(part.tensors)))
+        for part in parts
+    ]
+    x_seq = x_seq.masked_fill(padding, 0)
+    y_seq = run_now(x_seq.index_select(1, order), sorted_parts, lengths[order])
+    for part in parts:
+        for owner, name in part.owners:
+            owner.keep_state(name, getattr(owner, name).index_select(0, back))
+    return y_seq.index_select(1, back).masked_fill(padding, 0)
+
+
+def mask_of(lengths: Tensor, T: int) -> Tensor:
+    """Return which steps sequences of these lengths have, bool ``[T, N]``."""
+    return torch.arange(T, device=lengths.device)[:, None] < lengths
+
+
+def run_now(x_seq: Tensor, parts: Sequence[Part], lengths: Tensor | None = None) -> Tensor:
+    """Take ``x_seq`` through the parts in one scan, and keep the last states where they belong.
+
+    ``lengths``, in descending order, say of how many steps each sample is.
+    """
     from snn_core.backend import ops  # here and not above, because importing numba takes half a second
 
     rows, flat = prepared(x_seq, parts)
@@ -293,18 +374,26 @@ def run_now(x_seq: Tensor, parts: Sequence[Part]) -> Tensor:
     for part in parts:
         for k, tensor in enumerate(part.tensors):
             if k < len(part.owners) and tensor is not None:
-                tensor = tensor.reshape(N, part.stage.outputs if is_dense else 1)
+                tensor = tensor.reshape(-1, part.stage.outputs if is_dense else 1)
             tensors.append(tensor)
-    y_seq, last = ops.scan(rows, tensors, flat)
+    if lengths is not None and len(lengths) != N:
+        lengths = lengths.repeat_interleave(N // max(len(lengths), 1))
+    y_seq, last = ops.scan(rows, tensors, flat, lengths)
     at, step = 0, x_seq.shape[1:]
     for part in parts:
-        size = N * (part.stage.outputs if is_dense else 1)
-        for owner, name in part.owners:
-            owner.keep_state(
-                name, last[at : at + size].view((*step[:-1], part.stage.outputs) if is_dense else step)
-            )
+        shape = (*step[:-1], part.stage.outputs) if is_dense else step
+        for k, (owner, name) in enumerate(part.owners):
+            deep = (*_deep(part, k), *shape)
+            size = math.prod(deep)
+            state = last[at : at + size].view(deep)
+            owner.keep_state(name, state.movedim(0, _place_of_history(shape)) if _deep(part, k) else state)
             at += size
     return y_seq.view(_output_shape(x_seq.shape, parts))
+
+
+def _deep(part: Part, k: int) -> tuple[int, ...]:
+    """Return the dimension that state ``k`` has in addition, of the earlier outputs."""
+    return (part.stage.feedback,) if k == part.stage.states and part.has_history else ()
 
 
 def scan(

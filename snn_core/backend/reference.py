@@ -29,17 +29,6 @@ def scan(step: Step, x_seq: Tensor, state: State) -> tuple[Tensor, State]:
     return torch.stack(y_seq), state
 
 
-def element_wise_feedback(step: Step) -> Step:
-    """Return the step of a layer with the input x[t] + y[t-1]; its last state is y."""
-
-    def fed(x: Tensor, state: State) -> tuple[Tensor, State]:
-        *own, before = state
-        y, after = step(x + before, tuple(own))
-        return y, (*after, y)
-
-    return fed
-
-
 def linear_feedback(step: Step, weight: Tensor, bias: Tensor | None) -> Step:
     """Return the step of a layer with the input [x[t]; y[t-1]] W^T + b; its last state is y."""
 

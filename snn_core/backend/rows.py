@@ -1,185 +1,175 @@
-"""The CPU's part of every cell and surrogate function, compiled by numba on first use.
+"""The CPU's functions of a cell: its program, see :mod:`snn_core.backend.equations`, as loops over a row of neurons.
 
-A cell has a forward and a backward function, found by its name. They go through a row of ``n`` neurons that lie side
-by side, and get pointers:
+``n`` neurons lie side by side, and the functions get pointers:
 
-``NAME_forward(n, c, p, x, v, w, y, u)``
-    reads the input ``x`` and the states ``v`` before the step, writes the states ``w`` after it, the output ``y`` and,
-    if the cell fires, the distance ``u`` = h - v_threshold.
-``NAME_backward(n, c, p, x, v, y, d, g_y, g_v, g_x, g_p)``
-    reads the same, the surrogate derivative ``d`` and the gradients ``g_y`` of the output and ``g_v`` of the states
-    after the step; writes the gradient ``g_x`` of the input, turns ``g_v`` into that of the states before the step,
-    and adds the gradients of the parameters to ``g_p``.
-``NAME_derivative(n, c, u)``
-    replaces each ``u`` by the derivative of a surrogate function there.
+``forward(n, step, c, p, x, v, w, y)``
+    reads the input ``x`` and the states ``v`` before the step; writes the states ``w`` after it and the output ``y``.
+``backward(n, step, c, p, x, v, g_y, g_v, g_x, g_p)``
+    reads the same and the gradients ``g_y`` of the output and ``g_v`` of the states after the step; writes the
+    gradient ``g_x`` of the input, turns ``g_v`` into that of the states before the step, and adds those of parameters
+    to ``g_p``.
 
-``c`` are 1, 0, the numbers of :data:`snn_core.backend.plan.FIRE`, and from :data:`OWN` on those of the cell itself.
-``p``, ``v``, ``w``, ``g_v`` and ``g_p`` hold one row of ``n`` numbers for each parameter or state, one after the other.
+``c`` are one, zero, the first values of states, and from :data:`CONSTANTS` on the program's constants. ``p``, ``v``,
+``w``, ``g_v`` and ``g_p`` hold a row for each parameter or state, ``step`` numbers apart.
 
-The arithmetic is that of :mod:`snn_core.cells`, in its order and without fused multiply-add, so spikes equal those of
-the torch loop to the bit. Constants such as 1 come from ``c``: Python's would widen everything to double precision.
+LLVM turns the loops into vector instructions. It takes each operation as it stands, without fused multiply-add, so that
+spikes equal those of the torch loop to the bit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ast
 from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import types
+from llvmlite import ir
+from numba.core import cgutils
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.registry import cpu_target
 
-from snn_core.backend.compiled import function_at, row
-from snn_core.backend.plan import FIRE
+from snn_core.backend.equations import Program, parse
+from snn_core.backend.limits import MOST_STATES
 
-#: Where the numbers of the cell itself begin: after 1, 0 and those of :data:`snn_core.backend.plan.FIRE`.
-OWN = 2 + len(FIRE)
+#: Where the constants of a program begin.
+CONSTANTS = 2 + MOST_STATES
 
-
-@row
-def fire_constants(c):
-    return c[0], c[1], c[3], c[4], c[5], c[6], c[7]
-
-
-@row
-def fire_and_reset(h, k):
-    """Return v after the step, the spike, and the distance from the threshold."""
-    one, zero, threshold, keep, jump, _, _ = k
-    u = h - threshold
-    s = one if u >= zero else zero
-    return (one - keep * s) * h + jump * s, s, u
-
-
-@row
-def through_spike(h, s, d, g_s, g_v, k):
-    """Return the gradient of h from those of s and v, given the surrogate derivative d."""
-    one, _, _, keep, _, slope_1, slope_h = k
-    return (g_s + g_v * (slope_1 + slope_h * h)) * d + g_v * (one - keep * s)
+_INT = ir.IntType(64)
+_ARITHMETIC = {
+    ast.Add: "fadd",
+    ast.Sub: "fsub",
+    ast.Mult: "fmul",
+    ast.Div: "fdiv",
+    ast.BitAnd: "and_",
+    ast.BitOr: "or_",
+}
+_COMPARISONS = {ast.GtE: ">=", ast.Gt: ">", ast.LtE: "<=", ast.Lt: "<", ast.Eq: "=="}
+#: Functions of which LLVM knows something; the others are those of C.
+_INTRINSICS = ("exp", "log", "sqrt", "fabs")
+_libraries: list[Any] = []
 
 
-def if_forward(n, c, p, x, v, w, y, u):
-    k = fire_constants(c)
-    for m in range(n):
-        w[m], y[m], u[m] = fire_and_reset(v[m] + x[m], k)
+class _Emitter:
+    """Writes statements as LLVM instructions for one precision."""
+
+    def __init__(self, builder: Any, number: Any, names: dict[str, Any]) -> None:
+        self.builder, self.number, self.names = builder, number, names
+
+    def assign(self, statement: str) -> None:
+        name, _, expression = statement.partition(" = ")
+        self.names[name] = self.value(ast.parse(expression, mode="eval").body)
+
+    def value(self, node: Any) -> Any:
+        build = self.builder
+        if isinstance(node, ast.Name):
+            return self.names[node.id]
+        if isinstance(node, ast.UnaryOp):
+            return build.fneg(self.value(node.operand))
+        if isinstance(node, ast.BinOp):
+            return getattr(build, _ARITHMETIC[type(node.op)])(self.value(node.left), self.value(node.right))
+        if isinstance(node, ast.Compare):
+            return self.compare(node.ops[0], self.value(node.left), self.value(node.comparators[0]))
+        name, arguments = node.func.id, [self.value(one) for one in node.args]
+        if name == "select":
+            return build.select(*arguments)
+        if name in ("maximum", "minimum"):  # NaN stays NaN
+            a, b = arguments
+            is_first = build.fcmp_ordered(">" if name == "maximum" else "<", a, b)
+            return build.select(build.or_(is_first, build.fcmp_unordered("uno", a, a)), a, b)
+        return self.call(name, arguments)
+
+    def compare(self, kind: Any, a: Any, b: Any) -> Any:
+        if isinstance(kind, ast.NotEq):
+            return self.builder.fcmp_unordered("!=", a, b)
+        return self.builder.fcmp_ordered(_COMPARISONS[type(kind)], a, b)
+
+    def call(self, name: str, arguments: list[Any]) -> Any:
+        is_single = isinstance(self.number, ir.FloatType)
+        if name in _INTRINSICS:
+            name = f"llvm.{name}.f{32 if is_single else 64}"
+        elif is_single:
+            name += "f"
+        kind = ir.FunctionType(self.number, [self.number] * len(arguments))
+        return self.builder.call(cgutils.get_or_insert_function(self.builder.module, kind, name), arguments)
 
 
-def if_backward(n, c, p, x, v, y, d, g_y, g_v, g_x, g_p):
-    k = fire_constants(c)
-    for m in range(n):
-        g_h = through_spike(v[m] + x[m], y[m], d[m], g_y[m], g_v[m], k)
-        g_x[m] = g_h
-        g_v[m] = g_h
+def _rows(module: Any, number: Any, program: Program, direction: str) -> Any:
+    """Write the loop: a function of n, the constants, and a pointer to each row."""
+    states, parameters = range(program.states), range(program.parameters)
+    read = ["x", *(f"v{k}" for k in states), *(f"p{k}" for k in parameters)]
+    if direction == "forward":
+        statements, results = program.forward, program.outputs
+        written = ["y", *(f"w{k}" for k in states)]
+    else:
+        statements, results = program.backward, program.gradients
+        read += ["g_y", *(f"g_v{k}" for k in states)]
+        written = ["g_x", *(f"g_v{k}" for k in states), *(f"g_p{k}" for k in parameters)]
+    rows = list(dict.fromkeys([*read, *written]))
+    pointer = number.as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [_INT, pointer, *[pointer] * len(rows)])
+    function = ir.Function(module, kind, f"{direction}_rows")
+    function.linkage = "internal"
+    for argument in function.args[1:]:
+        argument.add_attribute("noalias")
+    builder = ir.IRBuilder(function.append_basic_block())
+    n, constants, *pointers = function.args
+    at = dict(zip(rows, pointers, strict=True))
+
+    def constant(k: int) -> Any:
+        return builder.load(builder.gep(constants, [ir.Constant(_INT, k)]))
+
+    names = {"one": constant(0), "zero": constant(1)}
+    names |= {f"c{k}": constant(CONSTANTS + k) for k in range(program.constants)}
+    with cgutils.for_range(builder, n) as loop:
+        here = {name: builder.gep(place, [loop.index]) for name, place in at.items()}
+        emitter = _Emitter(builder, number, names | {name: builder.load(here[name]) for name in read})
+        for statement in statements:
+            emitter.assign(statement)
+        values = [emitter.names[name] for name in results]
+        for name, value in zip(written, values, strict=True):
+            if name.startswith("g_p"):
+                value = builder.fadd(builder.load(here[name]), value)
+            builder.store(value, here[name])
+    builder.ret_void()
+    return function, rows
 
 
-def lif_forward(n, c, p, x, v, w, y, u):
-    k, rest, tau = fire_constants(c), c[OWN], c[OWN + 1]
-    for m in range(n):
-        w[m], y[m], u[m] = fire_and_reset(v[m] + (x[m] - (v[m] - rest)) / tau, k)
-
-
-def lif_backward(n, c, p, x, v, y, d, g_y, g_v, g_x, g_p):
-    k, rest, tau = fire_constants(c), c[OWN], c[OWN + 1]
-    for m in range(n):
-        g_h = through_spike(v[m] + (x[m] - (v[m] - rest)) / tau, y[m], d[m], g_y[m], g_v[m], k)
-        g_x[m] = g_h / tau
-        g_v[m] = g_h - g_h / tau
-
-
-def lif_whole_input_forward(n, c, p, x, v, w, y, u):
-    k, rest, tau = fire_constants(c), c[OWN], c[OWN + 1]
-    for m in range(n):
-        w[m], y[m], u[m] = fire_and_reset(v[m] - (v[m] - rest) / tau + x[m], k)
-
-
-def lif_whole_input_backward(n, c, p, x, v, y, d, g_y, g_v, g_x, g_p):
-    k, rest, tau = fire_constants(c), c[OWN], c[OWN + 1]
-    for m in range(n):
-        g_h = through_spike(v[m] - (v[m] - rest) / tau + x[m], y[m], d[m], g_y[m], g_v[m], k)
-        g_x[m] = g_h
-        g_v[m] = g_h - g_h / tau
-
-
-def plif_forward(n, c, p, x, v, w, y, u):
-    k, rest = fire_constants(c), c[OWN]
-    for m in range(n):
-        w[m], y[m], u[m] = fire_and_reset(v[m] + (x[m] - (v[m] - rest)) * p[m], k)
-
-
-def plif_backward(n, c, p, x, v, y, d, g_y, g_v, g_x, g_p):
-    k, rest = fire_constants(c), c[OWN]
-    for m in range(n):
-        gap = x[m] - (v[m] - rest)
-        g_h = through_spike(v[m] + gap * p[m], y[m], d[m], g_y[m], g_v[m], k)
-        g_p[m] += g_h * gap
-        g_x[m] = g_h * p[m]
-        g_v[m] = g_h - g_h * p[m]
-
-
-def synapse_filter_forward(n, c, p, x, v, w, y, u):
-    one = c[0]
-    for m in range(n):
-        i = v[m] - (one - x[m]) * v[m] * p[m] + x[m]
-        w[m] = i
-        y[m] = i
-
-
-def synapse_filter_backward(n, c, p, x, v, y, d, g_y, g_v, g_x, g_p):
-    one = c[0]
-    for m in range(n):
-        g_i = g_y[m] + g_v[m]
-        quiet = g_i * (one - x[m])
-        g_x[m] = g_i + g_i * p[m] * v[m]
-        g_p[m] -= quiet * v[m]
-        g_v[m] = g_i - quiet * p[m]
-
-
-def sigmoid_derivative(n, c, u):
-    one, a, b = c[0], c[8], c[9]
-    for m in range(n):
-        sigma = one / (one + np.exp(-a * u[m]))
-        u[m] = b * sigma * (one - sigma)
-
-
-def atan_derivative(n, c, u):
-    one, a, b = c[0], c[8], c[9]
-    for m in range(n):
-        u[m] = b / (one + (a * u[m]) * (a * u[m]))
-
-
-def erf_derivative(n, c, u):
-    a, b = c[8], c[9]
-    for m in range(n):
-        u[m] = b * np.exp(-((a * u[m]) * (a * u[m])))
-
-
-def fast_sigmoid_derivative(n, c, u):
-    one, a, b = c[0], c[8], c[9]
-    for m in range(n):
-        u[m] = b / ((one + a * abs(u[m])) * (one + a * abs(u[m])))
-
-
-def triangle_derivative(n, c, u):
-    one, zero, a, b = c[0], c[1], c[8], c[9]
-    for m in range(n):
-        height = one - a * abs(u[m])
-        u[m] = zero if height < zero else b * height  # NaN stays NaN
-
-
-def rectangle_derivative(n, c, u):
-    zero, a, b = c[1], c[8], c[9]
-    for m in range(n):
-        u[m] = b if abs(u[m]) < a else zero
+def _entry(module: Any, number: Any, program: Program, direction: str) -> None:
+    """Write the function that kernels call."""
+    rows_function, rows = _rows(module, number, program, direction)
+    groups = ["c", "p", "x", "v", *(["w", "y"] if direction == "forward" else ["g_y", "g_v", "g_x", "g_p"])]
+    pointer = number.as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [_INT, _INT, *[pointer] * len(groups)])
+    function = ir.Function(module, kind, direction)
+    builder = ir.IRBuilder(function.append_basic_block())
+    n, step, *pointers = function.args
+    groups_at = dict(zip(groups, pointers, strict=True))
+    places = []
+    for name in rows:
+        if name in groups_at:
+            places.append(groups_at[name])
+        else:
+            group, k = name.rstrip("0123456789"), int(name.lstrip("g_pvw"))
+            places.append(builder.gep(groups_at[group], [builder.mul(step, ir.Constant(_INT, k))]))
+    builder.call(rows_function, [n, groups_at["c"], *places])
+    builder.ret_void()
 
 
 @cache
-def address(name: str, dtype: Any) -> int:
-    """Return where the compiled row function ``name`` for numbers of this numpy dtype lies.
+@global_compiler_lock
+def addresses(text: str, dtype: Any) -> tuple[int, int]:
+    """Return where the forward and the backward function of a program for numbers of this numpy dtype lie.
 
     Raises:
-        ValueError: there is none of this name.
+        ValueError: ``text`` is not a program.
     """
-    function: Callable[..., None] | None = globals().get(name)
-    if function is None:
-        raise ValueError(f"no CPU kernel has a row function {name!r}")
-    pointer = types.CPointer(types.float64 if dtype == np.float64 else types.float32)
-    return function_at(function, types.void(types.intp, *[pointer] * (function.__code__.co_argcount - 1)))
+    program = parse(text)
+    number = ir.DoubleType() if dtype == np.float64 else ir.FloatType()
+    library = cpu_target.target_context.codegen().create_library("snn_core")
+    module = library.create_ir_module("rows")
+    for direction in ("forward", "backward"):
+        _entry(module, number, program, direction)
+    library.add_ir_module(module)
+    library.finalize()
+    _libraries.append(library)  # its code is freed with it
+    return library.get_pointer_to_function("forward"), library.get_pointer_to_function("backward")

@@ -10,7 +10,12 @@ input and, for long sequences, the states at the borders of segments of ``L`` st
 its own, which are summed in their order: the result does not depend on the number of threads.
 
 A stage is a row of the table of :mod:`snn_core.backend.cpu`; its columns are the constants below. Offsets in scratch
-are counted in numbers for each sample. Slot 0 of outputs and states is the one before the segment's first step.
+are counted in numbers for each sample. Slot 0 of states is the one before the segment's first step. So is slot D - 1 of
+outputs, of which ``BEFORE`` = D go back, at least one; slots before hold those of earlier steps. ``MATRICES`` of
+the weight are for outputs that go back: one if those of each neuron are first added up by taps, to the sum Z, else D.
+
+Where sequences have different lengths, samples are in descending order of these. So those that take part in a step
+are the first of a block; for the others the states stay what they were at their own end, outputs and gradients are 0.
 """
 
 from __future__ import annotations
@@ -19,27 +24,24 @@ from typing import Any
 
 import numpy as np
 
+from snn_core.backend import plan
 from snn_core.backend.compiled import kernel_at, row
-from snn_core.backend.plan import DENSE, ELEMENT_WISE, MOST_OWN, NONE
+from snn_core.backend.limits import MOST_PARAMETERS, MOST_STATES
 from snn_core.backend.products import add_product
-from snn_core.backend.rows import OWN
 from snn_core.backend.threads import SCRATCH, add
 from snn_core.backend.tile import address_of, array_at, call, copy
 
 LINEAR, CELL = range(2)
 NO_LOSS, MSE, CROSS_ENTROPY = range(3)
-#: Largest number of states and of parameters of a cell.
-MOST_STATES, MOST_PARAMETERS = 4, 4
-
 (
-    KIND, FEEDBACK, INPUTS, OUTPUTS, FORWARD, BACKWARD, DERIVATIVE, STATES, PARAMETERS,
-    Y, V, U, CURRENT, P, GP, GV, GY, WEIGHT_T, GRADIENT, STATE, WEIGHT, BIAS,
-) = range(22)  # fmt: skip
-PARAMETER = 22
+    KIND, FEEDBACK, BEFORE, MATRICES, INPUTS, OUTPUTS, FORWARD, BACKWARD, STATES, PARAMETERS,
+    Y, V, CURRENT, Z, GZ, P, GP, GV, GY, WEIGHT_T, GRADIENT, STATE, WEIGHT, BIAS, TAPS, PARAMETER,
+) = range(26)  # fmt: skip
 SIZE = PARAMETER + MOST_PARAMETERS
 FIRST = SIZE + MOST_PARAMETERS  # states, then y
 COLUMNS = FIRST + MOST_STATES + 1
-NUMBERS = OWN + MOST_OWN
+#: Numbers of a stage: one, zero, and those of :mod:`snn_core.backend.plan`.
+NUMBERS = 2 + plan.NUMBERS
 
 
 @row
@@ -71,10 +73,10 @@ def _transpose(table, K, one, out):
     """Write the transposed weights of every stage, each followed by its bias."""
     for k in range(K):
         st = table[k]
-        if st[KIND] != LINEAR and st[FEEDBACK] != DENSE:
+        if st[KIND] != LINEAR and st[FEEDBACK] == 0:
             continue
         J, at = st[OUTPUTS], st[WEIGHT_T]
-        columns = st[INPUTS] if st[KIND] == LINEAR else 2 * J
+        columns = st[INPUTS] if st[KIND] == LINEAR else (1 + st[MATRICES]) * J
         weight = array_at(st[WEIGHT], (J, columns), one)
         for j in range(J):
             for i in range(columns):
@@ -126,12 +128,29 @@ def _begin(table, K, numbers, N, lo, n, one, w):
             if st[FIRST + s]:
                 copy(array_at(st[FIRST + s], (N * J,), one), lo * J, to, w, count)
             else:
-                _fill(w, to, count, numbers[k * NUMBERS + 2])
-        if st[FEEDBACK]:
+                _fill(w, to, count, numbers[k * NUMBERS + 2 + s])
+        D = st[FEEDBACK]
+        for d in range(D):
+            to = st[Y] * n + (D - 1 - d) * count
             if st[FIRST + MOST_STATES]:
-                copy(array_at(st[FIRST + MOST_STATES], (N * J,), one), lo * J, st[Y] * n, w, count)
+                copy(array_at(st[FIRST + MOST_STATES], (D * N * J,), one), (d * N + lo) * J, to, w, count)
             else:
-                _fill(w, st[Y] * n, count, one - one)
+                _fill(w, to, count, one - one)
+
+
+@row
+def _taking_part(lengths, t, n):
+    """Return how many samples of a block, the first, take part in a step; all where there are no lengths."""
+    while len(lengths) and n > 0 and lengths[n - 1] <= t:
+        n -= 1
+    return n
+
+
+@row
+def _lengths_of(a, lo, n):
+    """Return the lengths of a block's samples, none where all take all steps, and the number of its steps."""
+    lengths = array_at(a[LENGTHS], (lo + n,), n)[lo : lo + (n if a[LENGTHS] else 0)]
+    return lengths, lengths[0] if a[LENGTHS] else a[STEPS]
 
 
 @row
@@ -140,10 +159,10 @@ def _load_states(table, K, states, N, lo, n, w):
     for k in range(K):
         st = table[k]
         J, count = st[OUTPUTS], n * st[OUTPUTS]
-        for s in range(st[STATES]):
-            copy(states, (st[STATE] + s * J) * N + lo * J, st[V] * n + s * count, w, count)
-        if st[FEEDBACK]:
-            copy(states, (st[STATE] + st[STATES] * J) * N + lo * J, st[Y] * n, w, count)
+        S, D = st[STATES], st[FEEDBACK]
+        for s in range(S + D):
+            to = (st[V] * n + s * count) if s < S else (st[Y] * n + (D - 1 - s + S) * count)
+            copy(states, (st[STATE] + s * J) * N + lo * J, to, w, count)
 
 
 @row
@@ -152,40 +171,88 @@ def _store_states(table, K, states, N, lo, n, w):
     for k in range(K):
         st = table[k]
         J, count = st[OUTPUTS], n * st[OUTPUTS]
-        for s in range(st[STATES]):
-            copy(w, st[V] * n + s * count, (st[STATE] + s * J) * N + lo * J, states, count)
-        if st[FEEDBACK]:
-            copy(w, st[Y] * n, (st[STATE] + st[STATES] * J) * N + lo * J, states, count)
+        S, D = st[STATES], st[FEEDBACK]
+        for s in range(S + D):
+            at = (st[V] * n + s * count) if s < S else (st[Y] * n + (D - 1 - s + S) * count)
+            copy(w, at, (st[STATE] + s * J) * N + lo * J, states, count)
 
 
 @row
-def _carry(table, K, steps, n, w):
-    """Make the states after a segment those before the next."""
+def _carry(table, K, t0, steps, n, lengths, w):
+    """Make the states after a segment, or after each sample's own end in it, those before the next."""
     for k in range(K):
         st = table[k]
-        count = n * st[OUTPUTS]
-        size = st[STATES] * count
-        at = st[V] * n
-        copy(w, at + steps * size, at, w, size)
-        if st[FEEDBACK]:
-            at = st[Y] * n
-            copy(w, at + steps * count, at, w, count)
+        J, S, count = st[OUTPUTS], st[STATES], n * st[OUTPUTS]
+        size, v, y = S * count, st[V] * n, st[Y] * n
+        if len(lengths) == 0 or lengths[n - 1] >= t0 + steps:
+            copy(w, v + steps * size, v, w, size)
+            for d in range(st[FEEDBACK]):
+                copy(w, y + (steps + d) * count, y + d * count, w, count)
+            continue
+        for m in range(_taking_part(lengths, t0, n)):
+            end = min(lengths[m] - t0, steps)
+            for s in range(S):
+                copy(w, v + end * size + s * count + m * J, v + s * count + m * J, w, J)
+            for d in range(st[FEEDBACK]):
+                copy(w, y + (end + d) * count + m * J, y + d * count + m * J, w, J)
 
 
 @row
 def _input_of(table, k, n):
     """Return where the input of stage k begins in scratch."""
-    return 0 if k == 0 else table[k - 1, Y] * n + n * table[k - 1, OUTPUTS]
+    return 0 if k == 0 else table[k - 1, Y] * n + n * table[k - 1, OUTPUTS] * table[k - 1, BEFORE]
 
 
 @row
-def _forward(table, K, numbers, steps, n, weights, w):
+def _delay(w, y, taps, D, count, samples, J, to):
+    """Write the sum of each neuron's outputs y[t-1], y[t-2], ... times its taps; y[t-1] begins at ``y``."""
+    for m in range(samples):
+        target = w[to + m * J : to + (m + 1) * J]
+        for d in range(D):
+            outputs, factors = (
+                w[y - d * count + m * J : y - d * count + (m + 1) * J],
+                taps[d * J : (d + 1) * J],
+            )
+            if d == 0:
+                for j in range(J):
+                    target[j] = factors[j] * outputs[j]
+            else:
+                for j in range(J):
+                    target[j] += factors[j] * outputs[j]
+
+
+@row
+def _delay_backward(w, y, g_y, g_z, taps, D, count, samples, J, g_taps):
+    """Take the gradient of the sum to the outputs, of which the earliest has none yet, and to the taps."""
+    for m in range(samples):
+        g = w[g_z + m * J : g_z + (m + 1) * J]
+        for d in range(D):
+            at = m * J - d * count
+            outputs, factors, sums = (
+                w[y + at : y + at + J],
+                taps[d * J : (d + 1) * J],
+                g_taps[d * J : (d + 1) * J],
+            )
+            target = w[g_y + at : g_y + at + J]
+            for j in range(J):
+                sums[j] += g[j] * outputs[j]
+            if d == D - 1:
+                for j in range(J):
+                    target[j] = g[j] * factors[j]
+            else:
+                for j in range(J):
+                    target[j] += g[j] * factors[j]
+
+
+@row
+def _forward(table, K, numbers, t0, steps, n, lengths, weights, w):
     """Take a block through some steps of all stages."""
+    zero = numbers[1]
     for k in range(K):
         st = table[k]
         I_, J, x = st[INPUTS], st[OUTPUTS], _input_of(table, k, n)
-        count = n * J
-        y = st[Y] * n + count
+        count, D, matrices = n * J, st[FEEDBACK], st[MATRICES]
+        y = st[Y] * n + count * st[BEFORE]
         if st[KIND] == LINEAR:
             at = st[WEIGHT_T]
             add_product(
@@ -193,31 +260,72 @@ def _forward(table, K, numbers, steps, n, weights, w):
             )  # fmt: skip
             continue
         at = st[WEIGHT_T]
-        if st[FEEDBACK] == DENSE:
+        if D:
+            bias = at + (1 + matrices) * J * J
             add_product(
-                w, x, J, 1, steps * n, J, weights, at, J, J, weights, at + 2 * J * J, 0, w, st[CURRENT] * n, J
+                w, x, J, 1, steps * n, J, weights, at, J, J, weights, bias, 0, w, st[CURRENT] * n, J
             )  # fmt: skip
+        taps = array_at(st[TAPS], (D * J,), zero)
         for t in range(steps):
-            i, before = x + t * count, y + (t - 1) * count
-            if st[FEEDBACK]:
+            i, before, live = x + t * count, y + (t - 1) * count, _taking_part(lengths, t0 + t, n)
+            if D:
                 i = st[CURRENT] * n + t * count
-                if st[FEEDBACK] == DENSE:
-                    add_product(w, before, J, 1, n, J, weights, at + J * J, J, J, w, i, J, w, i, J)
-                else:
-                    _add(w, x + t * count, before, i, count)
+                if st[TAPS]:
+                    z = st[Z] * n + t * count
+                    _delay(w, before, taps, D, count, live, J, z)
+                    _fill(w, z + live * J, count - live * J, zero)
+                    before = z
+                for d in range(matrices):
+                    matrix = at + (1 + d) * J * J
+                    add_product(w, before - d * count, J, 1, live, J, weights, matrix, J, J, w, i, J, w, i, J)
+            _fill(w, y + t * count + live * J, count - live * J, zero)
             v = st[V] * n + t * st[STATES] * count
             call(
                 st[FORWARD],
                 (
-                    count, address_of(numbers, k * NUMBERS), address_of(w, st[P] * n), address_of(w, i),
-                    address_of(w, v), address_of(w, v + st[STATES] * count),
-                    address_of(w, y + t * count), address_of(w, st[U] * n + t * count),
+                    live * J, count, address_of(numbers, k * NUMBERS), address_of(w, st[P] * n), address_of(w, i),
+                    address_of(w, v), address_of(w, v + st[STATES] * count), address_of(w, y + t * count),
                 ),
             )  # fmt: skip
 
 
 @row
-def _backward(table, K, numbers, steps, n, one, zeros, gradient, needs_x, a, b, w):
+def _feedback_backward(st, weight, g_i, slot, n, live, one, zeros, gradient, at_taps, w):
+    """Take the gradient of a step's input to the outputs that went into it, of which the last has this slot.
+
+    The earliest of them gets its first gradient here.
+    """
+    J, D, matrices = st[OUTPUTS], st[FEEDBACK], st[MATRICES]
+    count, by = n * J, (1 + matrices) * J
+    to = st[GY] * n + slot * count
+    if st[TAPS]:
+        taps, g_z = array_at(st[TAPS], (D * J,), one), st[GZ] * n
+        add_product(w, g_i, J, 1, live, J, weight, J, by, J, zeros, 0, 0, w, g_z, J)
+        g_taps = gradient[at_taps : at_taps + D * J]
+        _delay_backward(w, st[Y] * n + slot * count, to, g_z, taps, D, count, live, J, g_taps)
+        return
+    for d in range(D - 1):
+        at = to - d * count
+        add_product(w, g_i, J, 1, live, J, weight, (1 + d) * J, by, J, w, at, J, w, at, J)
+    at = to - (D - 1) * count
+    add_product(w, g_i, J, 1, live, J, weight, D * J, by, J, zeros, 0, 0, w, at, J)
+
+
+@row
+def _carry_back(table, K, t0, steps, n, lengths, w):
+    """Make the gradients of the outputs before a segment those at the end of the one before, or at samples' ends."""
+    for k in range(K):
+        st = table[k]
+        J, D, g_y = st[OUTPUTS], st[FEEDBACK], st[GY] * n
+        count = n * J
+        for m in range(_taking_part(lengths, t0, n) if D else 0):
+            end = min(lengths[m] - t0, steps) if len(lengths) else steps
+            for d in range(D - 1, -1, -1):
+                copy(w, g_y + d * count + m * J, g_y + (end + d) * count + m * J, w, J)
+
+
+@row
+def _backward(table, K, numbers, t0, steps, n, lengths, one, zeros, gradient, needs_x, a, b, w):
     """Take the gradient of a block's outputs at ``a`` back through all stages; return where that of its input is.
 
     ``zeros`` ends with a 1, by which rows are summed.
@@ -238,36 +346,37 @@ def _backward(table, K, numbers, steps, n, one, zeros, gradient, needs_x, a, b, 
                 add_product(w, a, J, 1, rows, J, weight, 0, I_, I_, zeros, 0, 0, w, b, I_)
                 a, b = b, a
             continue
-        c, y, u, feedback = address_of(numbers, k * NUMBERS), st[Y] * n, st[U] * n, st[FEEDBACK]
-        weight = array_at(st[WEIGHT], (2 * J * J,), one)
-        if st[DERIVATIVE]:
-            call(st[DERIVATIVE], (rows * J, c, address_of(w, u)))
-        i = st[CURRENT] * n if feedback else x
-        g_y = st[GY] * n
+        c, y, D, matrices = address_of(numbers, k * NUMBERS), st[Y] * n, st[FEEDBACK], st[MATRICES]
+        by = (1 + matrices) * J
+        weight, bias = array_at(st[WEIGHT], (by * J,), one), g + by * J
+        i = st[CURRENT] * n if D else x
         for t in range(steps - 1, -1, -1):
-            out = a + t * count
-            if feedback:
-                _add(w, out, g_y, out, count)
+            out, live = a + t * count, _taking_part(lengths, t0 + t, n)
+            if D:
+                _add(w, out, st[GY] * n + (D + t) * count, out, live * J)
             v = st[V] * n + t * st[STATES] * count
             call(
                 st[BACKWARD],
                 (
-                    count, c, address_of(w, st[P] * n), address_of(w, i + t * count), address_of(w, v),
-                    address_of(w, y + (t + 1) * count), address_of(w, u + t * count), address_of(w, out),
-                    address_of(w, st[GV] * n), address_of(w, b + t * count), address_of(w, st[GP] * n),
+                    live * J, count, c, address_of(w, st[P] * n), address_of(w, i + t * count), address_of(w, v),
+                    address_of(w, out), address_of(w, st[GV] * n), address_of(w, b + t * count),
+                    address_of(w, st[GP] * n),
                 ),
             )  # fmt: skip
-            if feedback == ELEMENT_WISE:
-                copy(w, b + t * count, g_y, w, count)
-            elif feedback == DENSE:
-                add_product(w, b + t * count, J, 1, n, J, weight, J, 2 * J, J, zeros, 0, 0, w, g_y, J)
-        if feedback == DENSE:
-            add_product(w, b, 1, J, J, rows, w, x, J, J, gradient, g, 2 * J, gradient, g, 2 * J)
-            add_product(w, b, 1, J, J, rows, w, y, J, J, gradient, g + J, 2 * J, gradient, g + J, 2 * J)
-            bias = g + 2 * J * J
+            _fill(w, b + t * count + live * J, count - live * J, one - one)
+            if D:
+                _feedback_backward(
+                    st, weight, b + t * count, D + t - 1, n, live, one, zeros, gradient, bias + J, w
+                )
+        if D:
+            add_product(w, b, 1, J, J, rows, w, x, J, J, gradient, g, by, gradient, g, by)
+            for d in range(matrices):
+                before = st[Z] * n if st[TAPS] else y + (D - 1 - d) * count
+                to = g + (1 + d) * J
+                add_product(w, b, 1, J, J, rows, w, before, J, J, gradient, to, by, gradient, to, by)
             add_product(zeros, last, 0, 0, 1, rows, w, b, J, J, gradient, bias, 0, gradient, bias, 0)
             if k > 0 or needs_x:
-                add_product(w, b, J, 1, rows, J, weight, 0, 2 * J, J, zeros, 0, 0, w, a, J)
+                add_product(w, b, J, 1, rows, J, weight, 0, by, J, zeros, 0, 0, w, a, J)
         else:
             a, b = b, a
     return a
@@ -283,8 +392,9 @@ def _begin_backward(table, K, N, lo, n, one, size, g_last, w):
             continue
         J, count = st[OUTPUTS], n * st[OUTPUTS]
         _fill(w, st[GP] * n, st[PARAMETERS] * count, one - one)
-        for s in range(st[STATES] + (st[FEEDBACK] != NONE)):
-            to = (st[GV] * n + s * count) if s < st[STATES] else st[GY] * n
+        S, D = st[STATES], st[FEEDBACK]
+        for s in range(S + D):
+            to = (st[GV] * n + s * count) if s < S else (st[GY] * n + (D - 1 - s + S) * count)
             if g_last:
                 copy(last, (st[STATE] + s * J) * N + lo * J, to, w, count)
             else:
@@ -300,15 +410,16 @@ def _end_backward(table, K, N, lo, n, one, size, g_first, gradient, w):
         if st[KIND] != CELL:
             continue
         J, count = st[OUTPUTS], n * st[OUTPUTS]
-        g = st[GRADIENT] + (2 * J * J + J if st[FEEDBACK] == DENSE else 0)
+        S, D = st[STATES], st[FEEDBACK]
+        g = st[GRADIENT] + (((1 + st[MATRICES]) * J + 1) * J + (D * J if st[TAPS] else 0) if D else 0)
         for p in range(st[PARAMETERS]):
             size, at = st[SIZE + p], st[GP] * n + p * count
             for m in range(count):
                 gradient[g + (lo * J + m) % size] += w[at + m]
             g += size
         if g_first:
-            for s in range(st[STATES] + (st[FEEDBACK] != NONE)):
-                at = (st[GV] * n + s * count) if s < st[STATES] else st[GY] * n
+            for s in range(S + D):
+                at = (st[GV] * n + s * count) if s < S else (st[GY] * n + (D - 1 - s + S) * count)
                 copy(w, at, (st[STATE] + s * J) * N + lo * J, first, count)
 
 
@@ -317,8 +428,8 @@ def _end_backward(table, K, N, lo, n, one, size, g_first, gradient, w):
     COUNTER, THREADS, _SCRATCH, NUMBER_BYTES, ITEMS, STAGES_OF, STEPS, SAMPLES_OF, SEGMENT, BLOCK, PER_ITEM,
     X, X_T, X_N, X_I, TABLE, CONSTANTS, SCRATCH_SIZE, TRANSPOSED, TRANSPOSED_SIZE, STATE_SIZE, WIDEST, BORDERS, Y_SEQ,
     LAST, G_Y, G_T, G_N, G_I, G_LAST, G_X, G_FIRST, SUMS, SUM_SIZE, LOSS, SKIP, SCALE, LABELS, OUT, ZEROS, INDEX,
-    ARGUMENTS,
-) = range(42)  # fmt: skip
+    LENGTHS, ARGUMENTS,
+) = range(43)  # fmt: skip
 
 
 @row
@@ -358,9 +469,9 @@ def transpose_weights(arguments, numbers):
 def scan_forward(arguments, numbers):
     """Take samples through all stages; write outputs ``[T, N, J]``, the last states and those at borders."""
     a, one, K, T, N, L, S, st, c, weights, size = _open(arguments, numbers)
-    features, J, segments = st[0, INPUTS], st[K - 1, OUTPUTS], (T + L - 1) // L
+    features, J = st[0, INPUTS], st[K - 1, OUTPUTS]
     out, states = array_at(a[Y_SEQ], (T * N * J,), one), array_at(a[LAST], (size,), one)
-    between = array_at(a[BORDERS], ((segments - 1) * size,), one)
+    between = array_at(a[BORDERS], (((T + L - 1) // L - 1) * size,), one)
     w = _scratch(a, one)
     while True:
         item = add(address_of(a, COUNTER), 1)
@@ -370,18 +481,18 @@ def scan_forward(arguments, numbers):
         for block in range(first, end):
             lo = block * S
             n = min(S, N - lo)
+            lengths, end = _lengths_of(a, lo, n)
             _begin(st, K, c, N, lo, n, one, w)
-            for segment in range(segments):
-                t0 = segment * L
-                steps = min(L, T - t0)
-                if segment:
-                    _store_states(st, K, between[(segment - 1) * size :], N, lo, n, w)
+            for t0 in range(0, end, L):
+                steps = min(L, end - t0)
+                if t0:
+                    _store_states(st, K, between[(t0 // L - 1) * size :], N, lo, n, w)
                 _load_input(a, t0, steps, lo, n, features, one, w)
-                _forward(st, K, c, steps, n, weights, w)
-                y = st[K - 1, Y] * n + n * J
+                _forward(st, K, c, t0, steps, n, lengths, weights, w)
+                y = st[K - 1, Y] * n + n * J * st[K - 1, BEFORE]
                 for t in range(steps):
                     copy(w, y + t * n * J, ((t0 + t) * N + lo) * J, out, n * J)
-                _carry(st, K, steps, n, w)
+                _carry(st, K, t0, steps, n, lengths, w)
             _store_states(st, K, states, N, lo, n, w)
 
 
@@ -455,17 +566,17 @@ def _read_out(a, table, K, c, weights, lo, n, one, scale, between, g, w):
     Afterwards the last segment is in scratch, and the states before each are kept.
     """
     T, N, L, J, features = a[STEPS], a[SAMPLES_OF], a[SEGMENT], table[K - 1, OUTPUTS], table[0, INPUTS]
-    size = a[STATE_SIZE] * N
+    size, (lengths, _) = a[STATE_SIZE] * N, _lengths_of(a, lo, n)
     total = array_at(a[OUT], (N * J,), one)[lo * J : (lo + n) * J]
     _fill(total, 0, n * J, one - one)
     for t0 in range(0, T, L):
         steps = min(L, T - t0)
         if t0:
-            _carry(table, K, L, n, w)
+            _carry(table, K, t0 - L, L, n, lengths, w)
             _store_states(table, K, between[(t0 // L - 1) * size :], N, lo, n, w)
         _load_input(a, t0, steps, lo, n, features, one, w)
-        _forward(table, K, c, steps, n, weights, w)
-        _add_up(table[K - 1, Y] * n + n * J, max(a[SKIP] - t0, 0), steps, J, w, total)
+        _forward(table, K, c, t0, steps, n, lengths, weights, w)
+        _add_up(table[K - 1, Y] * n + n * J * table[K - 1, BEFORE], max(a[SKIP] - t0, 0), steps, J, w, total)
     return _loss(a, scale, lo, n, J, one, total, g)
 
 
@@ -498,8 +609,8 @@ def scan_backward(arguments, numbers):
     on; the sum of the losses and the number of samples that are right follow the gradients of weights and parameters.
     """
     a, one, K, T, N, L, S, st, c, weights, size = _open(arguments, numbers)
-    features, J, segments = st[0, INPUTS], st[K - 1, OUTPUTS], (T + L - 1) // L
-    between = array_at(a[BORDERS], ((segments - 1) * size,), one)
+    features, J = st[0, INPUTS], st[K - 1, OUTPUTS]
+    between = array_at(a[BORDERS], (((T + L - 1) // L - 1) * size,), one)
     zeros, scale = array_at(a[ZEROS], (a[WIDEST] + 1,), one), array_at(a[SCALE], (1,), one)
     sums = array_at(a[SUMS], (a[ITEMS], a[SUM_SIZE]), one)
     g_input = array_at(a[G_X], (T * N * features,), one)
@@ -521,17 +632,18 @@ def scan_backward(arguments, numbers):
             if a[LOSS]:
                 more = _read_out(a, st, K, c, weights, lo, n, one, scale[0], between, mean, w)
                 lost, right = lost + more[0], right + more[1]
-            for back in range(segments):
-                segment = segments - 1 - back
-                t0 = segment * L
-                steps = min(L, T - t0)
-                if back > 0 or a[LOSS] == NO_LOSS:
-                    if segment:
-                        _load_states(st, K, between[(segment - 1) * size :], N, lo, n, w)
-                    elif segments > 1:
+            lengths, end = _lengths_of(a, lo, n)
+            first_of_last = (end - 1) // L * L
+            for t0 in range(first_of_last, -1, -L):
+                steps = min(L, end - t0)
+                if t0 < first_of_last or a[LOSS] == NO_LOSS:
+                    if t0:
+                        _load_states(st, K, between[(t0 // L - 1) * size :], N, lo, n, w)
+                    elif first_of_last:
                         _begin(st, K, c, N, lo, n, one, w)
                     _load_input(a, t0, steps, lo, n, features, one, w)
-                    _forward(st, K, c, steps, n, weights, w)
+                    _forward(st, K, c, t0, steps, n, lengths, weights, w)
+                _carry_back(st, K, t0, steps, n, lengths, w)
                 if a[LOSS]:
                     skipped = min(max(a[SKIP] - t0, 0), steps)
                     _fill(w, one_side, skipped * n * J, one - one)
@@ -541,7 +653,9 @@ def scan_backward(arguments, numbers):
                     _load_output_gradient(
                         a[G_Y], a[G_T], a[G_N], a[G_I], t0, steps, lo, n, J, one, one_side, w
                     )  # fmt: skip
-                g = _backward(st, K, c, steps, n, one, zeros, gradient, a[G_X] != 0, one_side, other, w)
+                g = _backward(
+                    st, K, c, t0, steps, n, lengths, one, zeros, gradient, a[G_X] != 0, one_side, other, w
+                )  # fmt: skip
                 if a[G_X]:
                     for t in range(steps):
                         copy(w, g + t * n * features, ((t0 + t) * N + lo) * features, g_input, n * features)

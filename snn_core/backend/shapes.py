@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from snn_core.backend.plan import DENSE, Plan
+from snn_core.backend.plan import Plan
 from snn_core.checks import FLOATING
 
 Shape = tuple[int, ...]
@@ -29,7 +29,7 @@ def _fit(name: str, tensor: Tensor | None, shape: Shape, device: torch.device) -
     raise TypeError(f"{name} must have a floating-point dtype, got {tensor.dtype}")
 
 
-def check_scan(x_seq: Tensor, tensors: Sequence[Tensor | None], plan: Plan) -> None:
+def check_scan(x_seq: Tensor, tensors: Sequence[Tensor | None], lengths: Tensor | None, plan: Plan) -> None:
     """Refuse what does not fit the plan of a scan.
 
     Raises:
@@ -42,6 +42,7 @@ def check_scan(x_seq: Tensor, tensors: Sequence[Tensor | None], plan: Plan) -> N
         raise ValueError(
             f"x_seq must have shape [T, N, K] with at least one time step, got {list(x_seq.shape)}"
         )
+    _check_lengths(lengths, x_seq)
     device, N, features, left = x_seq.device, x_seq.shape[1], x_seq.shape[2], list(tensors)
     if len(left) != plan.tensors:
         raise ValueError(f"tensors must be {plan.tensors} for this plan, got {len(left)}")
@@ -55,10 +56,12 @@ def check_scan(x_seq: Tensor, tensors: Sequence[Tensor | None], plan: Plan) -> N
         for s in range(stage.states):
             _fit(f"state {s} of stage {k}", left.pop(0), (N, J), device)
         if stage.feedback:
-            _fit(f"y of stage {k}", left.pop(0), (N, J), device)
-        if stage.feedback == DENSE:
-            _required(f"weight of stage {k}", left.pop(0), (J, 2 * J), device)
+            D = stage.feedback
+            _fit(f"y of stage {k}", left.pop(0), (D * N, J), device)
+            _required(f"weight of stage {k}", left.pop(0), (J, stage.products // J), device)
             _fit(f"bias of stage {k}", left.pop(0), (J,), device)
+            if stage.taps:
+                _required(f"taps of stage {k}", left.pop(0), (D, J), device)
         for p in range(stage.parameters):
             parameter = left.pop(0)
             _required(f"parameter {p} of stage {k}", parameter, (-1,), device)
@@ -67,6 +70,22 @@ def check_scan(x_seq: Tensor, tensors: Sequence[Tensor | None], plan: Plan) -> N
                     f"parameter {p} of stage {k} must have at least one number, got an empty tensor"
                 )
         features = J
+
+
+def _check_lengths(lengths: Tensor | None, x_seq: Tensor) -> None:
+    if lengths is None:
+        return
+    T, N, _ = x_seq.shape
+    if lengths.dtype != torch.int64 or lengths.shape != (N,) or not lengths.is_contiguous():
+        raise TypeError(
+            f"lengths must be {N} contiguous numbers of int64, got {lengths.dtype} {list(lengths.shape)}"
+        )
+    if lengths.device != x_seq.device:
+        raise ValueError(f"lengths is on {lengths.device}, the input on {x_seq.device}")
+    if lengths.device.type == "cpu" and N:
+        numbers = lengths.numpy()
+        if not (numbers[0] <= T and numbers[-1] >= 1 and (numbers[1:] <= numbers[:-1]).all()):
+            raise ValueError(f"lengths must go down from at most {T} to at least 1, got {numbers}")
 
 
 def _required(name: str, tensor: Tensor | None, shape: Shape, device: torch.device) -> None:

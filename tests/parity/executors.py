@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from snn_core import backend as backends
 from snn_core.backend import cpu, cuda, descent, ops, plan, products, rows, scan, steps, threads
+from snn_core.backend.equations import parse
 
 Results = dict[str, Tensor]
 #: Relative Euclidean error of a gradient that rounding explains.
@@ -250,6 +251,35 @@ def _add_tile(a, p, row, step, terms, b, q, b_row, first, f, f_row, out, o, out_
     out[_places(o, rows, out_row, columns, 1)] = total
 
 
+def _row(text: str, direction: str) -> Callable[..., None]:
+    """Return a function of :mod:`rows` as Python, whose statements are those of a program."""
+    program = parse(text)
+    statements, results = program[3:5] if direction == "forward" else program[5:7]
+
+    def row(n: int, step: int, c: Any, p: Any, x: Any, v: Any, *others: Any) -> None:
+        def rows_of(name: str, array: Any, count: int) -> dict[str, Any]:
+            return {f"{name}{k}": array[k * step : k * step + n] for k in range(count)}
+
+        S, P = program.states, program.parameters
+        names = {"one": c[0], "zero": c[1], "x": x[:n]} | rows_of("v", v, S) | rows_of("p", p, P)
+        names |= {f"c{k}": c[rows.CONSTANTS + k] for k in range(program.constants)}
+        if direction == "forward":
+            written = {"y": others[1][:n]} | rows_of("w", others[0], S)
+        else:
+            g_y, g_v, g_x, g_p = others
+            written = {"g_x": g_x[:n]} | rows_of("g_v", g_v, S) | rows_of("g_p", g_p, P)
+            names |= {"g_y": g_y[:n]} | rows_of("g_v", g_v, S)
+        names |= {"select": np.where, "exp": np.exp, "fabs": np.abs}
+        for statement in statements:
+            exec(statement, {}, names)
+        values = [names[result] + np.zeros_like(x[:n]) for result in results]
+        for (name, array), value in zip(written.items(), values, strict=True):
+            assert len(array) == len(value)
+            array[:] = array + value if name.startswith("g_p") else value
+
+    return row
+
+
 @contextmanager
 def interpreted() -> Iterator[None]:
     """Let Python itself run the source of the CPU kernels.
@@ -260,10 +290,10 @@ def interpreted() -> Iterator[None]:
     """
     require(backends.NUMBA_IS_INSTALLED, "numba")
     with pytest.MonkeyPatch.context() as patch:
-        ends = ("_forward", "_backward", "_derivative", "_weights", "_out", "_steps", "_gradients", "descend")
-        functions = {
+        ends = ("_forward", "_backward", "_weights", "_out", "_steps", "_gradients", "descend")
+        functions: dict[Any, Any] = {
             name: function
-            for module in (rows, scan, descent)
+            for module in (scan, descent)
             for name, function in vars(module).items()
             if name.endswith(ends) and not name.startswith("_")
         }
@@ -278,11 +308,17 @@ def interpreted() -> Iterator[None]:
             numbers.append(_numbers_at(arguments, address))
             call(*((number, arguments) if lead is None else lead))
 
-        for module in (scan, products, rows, descent):
+        def addresses(text: str, dtype: Any) -> list[int]:
+            keys = [(text, direction) for direction in ("forward", "backward")]
+            functions.update({key: _row(*key) for key in keys if key not in functions})
+            return [list(functions).index(key) + 1 for key in keys]
+
+        patch.setattr(rows, "addresses", addresses)
+        for module in (scan, products, descent):
             for name, kernel in vars(module).copy().items():
                 if isinstance(getattr(kernel, "py_func", None), types.FunctionType):
                     patch.setattr(module, name, kernel.py_func)
-        for module in (rows, scan, descent):
+        for module in (scan, descent):
             patch.setattr(module, "address", lambda name, dtype: list(functions).index(name) + 1)
         patch.setattr(threads, "run", run)
         patch.setattr(descent, "share", lambda job, number, arguments, *_: call(number, arguments))

@@ -15,14 +15,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from cases import Case, currents, recurrent, rotating
+from cases import NEURONS, SURROGATES, Case, currents, recurrent, rotating
 from executors import SHIM, assert_equals_the_loop
 from support import require
 from support_cuda import Nvrtc, on_the_shim
 from torch import nn
 
 from snn_core import backend as backends
-from snn_core.backend import cpu, cuda, ops, rows
+from snn_core import neuron as neurons
+from snn_core import surrogate
+from snn_core.backend import cpu, cuda, ops
 from snn_core.backend.plan import Plan, plan_of, read
 from snn_core.checks import Like
 from snn_core.layer import LinearRecurrentContainer, SynapseFilter
@@ -50,7 +52,7 @@ def planned(modules: list[nn.Module], x_seq: torch.Tensor) -> tuple[list[torch.T
     stages = [part.stage for part in parts]
     plan = plan_of(
         tuple(stage.kernel for stage in stages),
-        tuple(size for stage in stages for size in stage[1:6]),
+        tuple(size for stage in stages for size in stage[1:7]),
         tuple(number for stage in stages for number in stage.numbers),
     )
     return [tensor for part in parts for tensor in part.tensors], plan
@@ -287,17 +289,10 @@ def test_launch_says_when_a_layer_is_too_wide():
         cuda.groups(plan, torch.float32, 10_000)
 
 
-def test_every_row_function_of_the_cpu_has_its_part_for_cuda():
-    for names, ending in (("CELL", "_forward"), ("SURROGATE", "_derivative")):
-        expected = {name.removesuffix(ending) for name in vars(rows) if name.endswith(ending)}
-        assert set(cuda.numbers_of(names)) - {"linear"} == expected
-
-
-@pytest.mark.parametrize("kernel", ["nosuch:atan", "if:nosuch"])
-def test_a_name_that_is_not_known_is_refused(shim, kernel):
+def test_a_text_that_is_no_program_is_refused(shim):
     tensors, plan = planned(neuron(), random(2, 3, 1))
-    unknown = plan_of((kernel,), *plan.flat[1:])
-    with pytest.raises(ValueError, match=r"no CUDA kernel knows a .* 'nosuch'"):
+    unknown = plan_of(("nosuch",), *plan.flat[1:])
+    with pytest.raises(ValueError, match=r"no kernel knows a cell 'nosuch'"):
         cuda.scan(random(2, 3, 1), tensors, unknown)
 
 
@@ -306,8 +301,19 @@ def test_structure_has_the_size_that_the_compiler_gives_it(shim, dtype):
     _, plan = planned(neuron(), random(2, 3, 1))
     (group,) = cuda.groups(plan, dtype, shim.limit)
     words = cuda._words(group, dtype)
-    assert words.nbytes == shim.library(dtype).shim_plan_bytes()
+    assert words.nbytes == shim.library(dtype, group.programs).shim_plan_bytes()
     assert words.nbytes <= 4096  # the most that a kernel takes by value
+
+
+def every_program() -> tuple[str, ...]:
+    """Return the programs of all cells and surrogate functions."""
+    like = Like((2, 3), torch.float32, torch.device("cpu"))
+    modules = [
+        getattr(neurons, name)(surrogate_function=getattr(surrogate, kind)(), v_reset=v_reset, **options)
+        for name, options in NEURONS.values()
+        for kind, v_reset in zip(SURROGATES, [0.0, None] * 3, strict=True)
+    ]
+    return tuple(dict.fromkeys(read(one, like).stage.kernel for one in (*modules, SynapseFilter())))
 
 
 @pytest.fixture(scope="session")
@@ -328,7 +334,7 @@ def nvrtc():
 def test_nvrtc_compiles_every_kernel(nvrtc, dtype, architecture):
     # The last two as CuPy does.
     options = [*cuda.compile_options(dtype), "-ftz=true", f"-arch={architecture}"]
-    code, _, log = nvrtc.compile(cuda.source(), [*options, "--ptxas-options=-v"])
+    code, _, log = nvrtc.compile(cuda.source(every_program()), [*options, "--ptxas-options=-v"])
     compiled = re.findall(r"Compiling entry function '(\w+)'", log)
     assert sorted(compiled) == ["scan_backward", "scan_forward"]
     assert code.startswith(b"\x7fELF")
@@ -345,7 +351,7 @@ def test_nvrtc_compiles_every_kernel(nvrtc, dtype, architecture):
 def test_cells_are_compiled_without_fused_multiply_add(nvrtc):
     """Spikes equal those of the loop to the bit only so; the products ask for it, here under another name."""
     options = [*cuda.compile_options(torch.float32), "-Dfma(a,b,c)=((a)-(b)-(c))"]
-    _, ptx, _ = nvrtc.compile(cuda.source(), [*options, "-arch=sm_80"])
+    _, ptx, _ = nvrtc.compile(cuda.source(every_program()), [*options, "-arch=sm_80"])
     (forward,) = re.findall(r"\.entry scan_forward\(.*?^}", ptx, re.DOTALL | re.MULTILINE)
     assert ("fma" in forward, "mul" in forward, "div.rn" in forward) == (False, True, True)
 
@@ -353,7 +359,7 @@ def test_cells_are_compiled_without_fused_multiply_add(nvrtc):
 def test_nvrtc_refuses_a_mistake(nvrtc):
     with pytest.raises(AssertionError, match="undefined"):
         nvrtc.compile(
-            cuda.source().replace("return v + x;", "return v + nothing;"),
+            cuda.source(every_program()).replace(" = v0 + x;", " = v0 + nothing;"),
             cuda.compile_options(torch.float32),
         )
 

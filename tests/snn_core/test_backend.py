@@ -27,7 +27,7 @@ from snn_core.layer import (
     SynapseFilter,
 )
 from snn_core.neuron import IFNode, LIFNode
-from snn_core.surrogate import ATan, SurrogateFunction
+from snn_core.surrogate import ATan, Erf, FastSigmoid, Rectangle, Sigmoid, SurrogateFunction, Triangle
 
 
 @pytest.fixture(autouse=True)
@@ -104,9 +104,10 @@ class _DoublingNode(IFNode):
 
 
 @pytest.mark.parametrize("recurrent", [False, True])
-def test_a_cell_of_one_s_own_takes_the_loop(recurrent):
+def test_a_cell_of_one_s_own_is_fused(recurrent):
     x_seq, node = random(6, 3, 4), _DoublingNode()
     layer = LinearRecurrentContainer(node, 4, 4).double() if recurrent else node
+    assert layer.part(Like(x_seq.shape[1:], x_seq.dtype, x_seq.device)) is not None
     y_seq = layer.forward_sequence(x_seq)
     reset_net(layer)
     assert torch.equal(y_seq, torch.stack([layer(x) for x in x_seq]))
@@ -119,15 +120,55 @@ class _Own(SurrogateFunction):
         return torch.exp(-x.abs())
 
 
+class _Randomly(SurrogateFunction):
+    def derivative(self, x):
+        return torch.rand_like(x) * 0
+
+
+@pytest.mark.parametrize("recurrent", [False, True])
+@pytest.mark.parametrize(
+    "surrogate_function",
+    [
+        _Own(1.5),
+        *(kind(spiking=False) for kind in (ATan, Erf, FastSigmoid, Rectangle, Sigmoid, Triangle)),
+        torch.sigmoid,
+        lambda x: 0.3 * x,
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_a_surrogate_function_of_one_s_own_is_fused(surrogate_function, recurrent):
+    found = []
+    for backend in ("torch", "auto"):
+        torch.manual_seed(0)
+        x_seq = (2 * random(6, 3, 4)).requires_grad_()
+        node = IFNode(surrogate_function=surrogate_function, backend=backend)
+        fused = node.part(Like(x_seq.shape[1:], x_seq.dtype, x_seq.device)) is not None
+        assert fused == (backend == "auto")
+        module = LinearRecurrentContainer(node, 4, 4).double() if recurrent else node
+        y_seq = module.forward_sequence(x_seq)
+        (y_seq * random(6, 3, 4)).sum().backward()
+        found.append([y_seq.detach(), x_seq.grad, *(weight.grad for weight in module.parameters())])
+    assert found[0][1].any()
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-13)
+
+
+def _scaled(x):
+    return SCALE * x
+
+
+SCALE = 0.5
+
+
 @pytest.mark.parametrize(
     "neuron",
     [
-        lambda backend: IFNode(surrogate_function=_Own(1.0), backend=backend),
-        lambda backend: IFNode(surrogate_function=ATan(spiking=False), backend=backend),
-        lambda backend: IFNode(surrogate_function=torch.sigmoid, backend=backend),
+        lambda backend: IFNode(surrogate_function=_Randomly(1.0), backend=backend),
+        lambda backend: IFNode(surrogate_function=_scaled, backend=backend),
+        lambda backend: IFNode(surrogate_function=nn.Softsign(), backend=backend),
         lambda backend: IFNode(store_v_seq=True, backend=backend),
     ],
-    ids=["own surrogate", "smooth surrogate", "function", "recording"],
+    ids=["not of its argument alone", "function with a global", "module", "recording"],
 )
 @pytest.mark.parametrize("recurrent", [False, True])
 def test_what_no_kernel_knows_takes_the_loop(neuron, recurrent):
@@ -142,8 +183,17 @@ def test_what_no_kernel_knows_takes_the_loop(neuron, recurrent):
     assert torch.equal(*outputs)
 
 
-@pytest.mark.parametrize("function", [torch.sub, lambda x, y: x + y], ids=["another function", "lambda"])
-def test_function_that_no_kernel_knows_takes_the_loop(function):
+@pytest.mark.parametrize(
+    "function",
+    [
+        torch.sub,
+        torch.maximum,
+        lambda x, y: x + y,
+        lambda x, y: x - 0.5 * y + x * y,
+        lambda x, y: SCALE * x + y,
+    ],
+)
+def test_any_element_wise_function_gives_what_the_loop_gives(function):
     x_seq = random(6, 3, 4)
     fused, loop = (
         MultiStepContainer(ElementWiseRecurrentContainer(IFNode(backend=backend), function))
@@ -267,7 +317,7 @@ def _parts() -> list[plan.Part]:
 def _flat(parts: list[plan.Part]) -> tuple[tuple[object, ...], ...]:
     return (
         tuple(part.stage.kernel for part in parts),
-        tuple(size for part in parts for size in part.stage[1:6]),
+        tuple(size for part in parts for size in part.stage[1:7]),
         tuple(number for part in parts for number in part.stage.numbers),
     )
 

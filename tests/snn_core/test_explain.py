@@ -18,7 +18,6 @@ from snn_core.layer import (
     SeqToANNContainer,
 )
 from snn_core.neuron import IFNode, LIFNode, MultiStepIFNode
-from snn_core.surrogate import ATan
 
 
 class Own(IFNode):
@@ -35,14 +34,42 @@ class OtherIF(IF):
         return super().step(2 * x, state)
 
 
-class OwnCell(IFNode):
-    def cell(self, like):
-        return OtherIF(**vars(super().cell(like)))
+class SortedIF(IF):
+    """A cell whose neurons depend on each other."""
+
+    def step(self, x, state):
+        return super().step(x.sort().values, state)
+
+
+class BranchingIF(IF):
+    """A cell that looks at its input."""
+
+    def step(self, x, state):
+        return super().step(2 * x if x.mean() > 0 else x, state)
+
+
+class DrawingIF(IF):
+    """A cell with noise."""
+
+    def step(self, x, state):
+        return super().step(x + torch.rand(3), state)
+
+
+def node(cell):
+    class Node(IFNode):
+        def cell(self, like):
+            return cell(**vars(super().cell(like)))
+
+    return Node()
 
 
 def add(x, y):
     """Add, as the text does."""
     return x + y
+
+
+def add_by_name(x, y):
+    return torch.add(x, y)
 
 
 def reason(net: nn.Module, x: torch.Tensor | None = None) -> str:
@@ -66,18 +93,39 @@ def test_the_three_networks_run_fused(kind):
     assert torch.equal(random, torch.random.get_rng_state())
 
 
-@pytest.mark.parametrize("function", [torch.add, operator.add, add, lambda a, b: a + b])
-def test_an_addition_is_known_under_any_name(function):
+@pytest.mark.parametrize(
+    "function",
+    [
+        torch.add,
+        operator.add,
+        add,
+        torch.sub,
+        lambda x, y: x - y,
+        lambda x, y: x + x,
+        lambda x, y: x + y + 0,
+    ],
+)
+def test_arithmetic_is_known_under_any_name(function):
     assert reason(MultiStepContainer(ElementWiseRecurrentContainer(IFNode(), function))) == ""
+
+
+def closure(scale):
+    return lambda x, y: x + scale * y
 
 
 @pytest.mark.parametrize(
     "function",
-    [torch.sub, lambda x, y: x - y, lambda x, y: x + x, lambda *x: x[0] + x[1], lambda x, y: x + y + 0],
+    [
+        lambda *x: x[0] + x[1],
+        lambda x, y, scale=1.0: x + scale * y,
+        closure(0.5),
+        add_by_name,
+        nn.Bilinear(3, 3, 3),
+    ],
 )
 def test_another_function_takes_the_loop(function):
     layer = MultiStepContainer(ElementWiseRecurrentContainer(IFNode(), function))
-    assert "not a plain addition" in reason(layer)
+    assert "its element-wise function is not arithmetic on its arguments alone" in reason(layer)
     x, y, expected = torch.rand(4, 2, 3), torch.zeros(2, 3), []
     node = IFNode()
     for each in x:
@@ -92,29 +140,37 @@ def hooked() -> nn.Module:
     return node
 
 
-def with_parameter() -> nn.Module:
-    node = LIFNode()
-    node.tau = nn.Parameter(torch.tensor(2.0))
-    return node
-
-
 CASES = {
     "backend='torch' asks for it": lambda: MultiStepIFNode(backend="torch"),
     "store_v_seq keeps v of every step": lambda: MultiStepIFNode(store_v_seq=True),
-    "its surrogate function is not one that kernels know": lambda: MultiStepIFNode(
-        surrogate_function=ATan(spiking=False)
+    "its surrogate_function is not one that kernels know": lambda: MultiStepIFNode(
+        surrogate_function=nn.Softsign()
     ),
-    "tau is a tensor, kernels take numbers": lambda: MultiStepContainer(with_parameter()),
+    "kernels do not know .sort of a tensor": lambda: MultiStepContainer(node(SortedIF)),
+    "kernels do not know .mean of a tensor": lambda: MultiStepContainer(node(BranchingIF)),
+    "kernels take numbers, not Tensor": lambda: MultiStepContainer(node(DrawingIF)),
     "it has hooks, or a forward of its own": lambda: MultiStepContainer(hooked()),
     "its sub_module: it has hooks, or a forward of its own": lambda: MultiStepContainer(
         LinearRecurrentContainer(Own(), 3, 3)
     ),
-    "its sub_module: its cell is not": lambda: MultiStepContainer(LinearRecurrentContainer(OwnCell(), 3, 3)),
+    "its sub_module: kernels do not know .sort": lambda: MultiStepContainer(
+        LinearRecurrentContainer(node(SortedIF), 3, 3)
+    ),
     "in_features differs from out_features": lambda: MultiStepContainer(
         LinearRecurrentContainer(nn.Linear(3, 2), 3, 2)
     ),
     "no kernel knows Conv1d": lambda: SeqToANNContainer(nn.Conv1d(2, 2, 1)),
 }
+
+
+def test_a_cell_of_one_s_own_is_fused():
+    assert reason(MultiStepContainer(LinearRecurrentContainer(node(OtherIF), 3, 3))) == ""
+
+
+def test_a_parameter_in_the_place_of_a_number_is_fused():
+    lif = LIFNode()
+    lif.tau = nn.Parameter(torch.tensor(2.0))
+    assert reason(MultiStepContainer(lif)) == ""
 
 
 @pytest.mark.parametrize("expected", CASES)

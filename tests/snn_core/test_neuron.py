@@ -689,10 +689,12 @@ def test_neuron_fires_less_as_it_adapts():
     assert spikes[:10].sum() > spikes[-10:].sum() > 0
 
 
-def test_steps_in_the_loop_are_explained():
-    for node in (MultiStepIFNode(refractory=1), MultiStepIFNode(v_reset="none")):
-        (decision,) = explain(node, torch.zeros(3, 2, 2))
-        assert "no kernel knows its options" in str(decision)
+@pytest.mark.parametrize(
+    "options", [{"refractory": 1}, {"v_reset": "none"}, {"v_threshold": [1.0, 2.0]}], ids=str
+)
+def test_options_are_fused(options):
+    (decision,) = explain(MultiStepIFNode(**options), torch.zeros(3, 2, 2))
+    assert decision.fused
 
 
 def test_record_of_neurons_with_more_than_one_state():

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from snn_core.backend import reference
+from snn_core.cells import ElementWiseFeedback
 from snn_core.checks import Like
 from snn_core.layer import ElementWiseRecurrentContainer, LinearRecurrentContainer, MultiStepContainer
 from snn_core.neuron import IFNode, LIFNode, ParametricLIFNode
@@ -24,7 +25,7 @@ def test_a_container_is_its_cell_with_feedback(feedback, node, backend):
         step = reference.linear_feedback(cell.step, container.rc.weight, container.rc.bias)
     else:
         container = ElementWiseRecurrentContainer(inner, torch.add)
-        step = reference.element_wise_feedback(cell.step)
+        step = ElementWiseFeedback(cell, torch.add).step
     expected, (v, y) = reference.scan(step, x_seq, (zero + cell.initial[0], zero))
     assert torch.equal(MultiStepContainer(container)(x_seq), expected)
     assert torch.equal(container.y, y)

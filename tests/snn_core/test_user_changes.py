@@ -14,6 +14,8 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 from sequential_fmnist.networks import NETWORKS, make_network
+from snn_core.backend.equations import program_of
+from snn_core.cells import Synapse
 from snn_core.functional import reset_net, seq_to_ann_forward
 from snn_core.layer import (
     ElementWiseRecurrentContainer,
@@ -354,14 +356,15 @@ def test_an_unknown_cell_or_surrogate_function_is_refused(kernel):
     from snn_core.backend import ops  # noqa: F401, defines the op
 
     x_seq = torch.rand(3, 2, 1)
-    with pytest.raises(ValueError, match="no CPU kernel has a row function 'wave_"):
-        torch.ops.snn_core.scan(x_seq, [None], [kernel], [0, 1, 1, 1, 0], [0.0] * 14)
+    with pytest.raises(ValueError, match=f"no kernel knows a cell '{kernel}'"):
+        torch.ops.snn_core.scan(x_seq, [None], [kernel], [0, 0, 1, 1, 1, 0], [0.0] * 30)
 
 
 def test_an_empty_parameter_is_refused():
     from snn_core.backend import ops  # noqa: F401, defines the op
 
+    text = program_of(Synapse(torch.tensor(0.5))).program.text()
     with pytest.raises(ValueError, match="parameter 0 of stage 0 must have at least one number"):
         torch.ops.snn_core.scan(
-            torch.rand(3, 2, 1), [None, torch.empty(0)], ["synapse_filter"], [0, 1, 1, 1, 1], [0.0] * 14
+            torch.rand(3, 2, 1), [None, torch.empty(0)], [text], [0, 0, 1, 1, 1, 1], [0.0] * 30
         )

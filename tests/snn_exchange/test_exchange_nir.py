@@ -19,8 +19,9 @@ from sequential_fmnist import pretrained
 from sequential_fmnist.data import SequentialFashionMNIST
 from sequential_fmnist.networks import NETWORKS, NetworkSpec, build, make_network
 from sequential_fmnist.training import evaluate
-from snn_core.functional import reset_net
+from snn_core.functional import reset_net, scan
 from snn_core.layer import (
+    DelayedRecurrentContainer,
     ElementWiseRecurrentContainer,
     LinearRecurrentContainer,
     MultiStepContainer,
@@ -177,6 +178,34 @@ def test_element_wise_container_is_a_cycle_through_the_identity():
     back = from_nir(graph)[1][0]
     assert isinstance(back, ElementWiseRecurrentContainer)
     assert back.element_wise_function is torch.add
+
+
+@pytest.mark.parametrize(
+    ("container", "feedback"),
+    [
+        (ElementWiseRecurrentContainer(IFNode(), torch.add, 0.5), 0.5 * np.eye(3)),
+        (
+            ElementWiseRecurrentContainer(IFNode(), torch.add, nn.Parameter(torch.tensor([0.5, -1, 0.25]))),
+            np.diag([0.5, -1, 0.25]),
+        ),
+        (LinearRecurrentContainer(IFNode(), 3, 3, self_connections=False), None),
+    ],
+    ids=["a number", "trained", "off-diagonal"],
+)
+def test_weights_of_feedback_are_written_as_they_act(container, feedback):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(2, 3), MultiStepContainer(container))
+    nn.init.normal_(net[0].weight, 0, 3)
+    graph = to_nir(net)
+    written = graph.nodes["layer_1_recurrent"].weight
+    if feedback is None:
+        feedback = container.rc.effective_weight().detach()[:, 3:]
+        assert np.diag(written).tolist() == [0, 0, 0]
+    np.testing.assert_allclose(written, feedback)
+    x_seq = torch.rand(9, 4, 2)
+    spikes, back = scan(x_seq, *net), from_nir(graph)
+    assert torch.equal(scan(x_seq, *back), spikes)
+    assert 0 < spikes.mean() < 1
 
 
 def test_tutorials_snippet_on_recurrence_survives():
@@ -534,6 +563,14 @@ def test_synapse_filter_without_our_note_is_a_leaky_integrator():
         (
             nn.Sequential(nn.Linear(2, 2), LinearRecurrentContainer(IFNode(), 3, 3)),
             "layer_1: takes 3 features, what comes before gives 2",
+        ),
+        (
+            nn.Sequential(nn.Linear(2, 3), ElementWiseRecurrentContainer(IFNode(), torch.add, [0.5, 1.0])),
+            r"layer_1: its weight has shape \[2\] for 3 features",
+        ),
+        (
+            nn.Sequential(nn.Linear(2, 2), DelayedRecurrentContainer(IFNode(), 2, 2, 3)),
+            "layer_1: NIR has no node for a DelayedRecurrentContainer",
         ),
         (nn.Sequential(), "the network has no layers"),
         (nn.Sequential(IFNode()), "begins with IFNode, so say the size"),

@@ -41,11 +41,14 @@ class ShimDevice(cuda.Device):
         self.launches: list[cuda.Launch] = []
         self.library = cache(self._build)
 
-    def _build(self, dtype: torch.dtype) -> ctypes.CDLL:
-        path = self.folder / f"{cuda.SCALARS[dtype]}.so"
+    def _build(self, dtype: torch.dtype, programs: tuple[str, ...]) -> ctypes.CDLL:
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        (folder / "cells.cuh").write_text(cuda.cells(programs))
+        path = folder / f"{cuda.SCALARS[dtype]}.so"
         options = ["-std=c++17", "-O1", "-ffp-contract=off", "-shared", "-fPIC", "-Wno-unknown-pragmas"]
         names = [f"-DSCALAR={cuda.SCALARS[dtype]}", f'-DKERNELS="{cuda.SOURCE}"']
-        subprocess.run(["g++", *options, *names, SHIM / "cuda_shim.cpp", "-o", path], check=True)
+        command = ["g++", *options, *names, f"-I{folder}", SHIM / "cuda_shim.cpp", "-o", path]
+        subprocess.run(command, check=True)
         return ctypes.CDLL(str(path))
 
     def shared_limit(self, place: torch.device) -> int:
@@ -53,7 +56,7 @@ class ShimDevice(cuda.Device):
 
     def start(self, launch: cuda.Launch, dtype: torch.dtype, place: torch.device, plan: np.ndarray) -> None:
         self.launches.append(launch)
-        failure = self.library(dtype).shim_launch(
+        failure = self.library(dtype, launch.programs).shim_launch(
             launch.kernel.encode(), launch.blocks, launch.threads, launch.shared_bytes, self.seed, self.removed_line,
             (ctypes.c_void_p * 1)(plan.ctypes.data),
         )  # fmt: skip
@@ -66,9 +69,9 @@ class OnTheShim(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kernel = getattr(cuda, func._schema.name.partition("::")[2], None)
         if func.namespace == "snn_core" and kernel:
-            args, needs_x = (args[:-1], args[-1:]) if isinstance(args[-1], bool) else (args, ())
-            *tensors, names, sizes, numbers = args
-            return kernel(*tensors, plan_of(tuple(names), tuple(sizes), tuple(numbers)), *needs_x)
+            at = 2 if kernel is cuda.scan else 5
+            plan = plan_of(*map(tuple, args[at : at + 3]))
+            return kernel(*args[:at], plan, *args[at + 3 :])
         return func(*args, **(kwargs or {}))
 
 

@@ -12,7 +12,9 @@ from sequential_fmnist.train import make_parser
 
 GUIDES = sorted((ROOT / "docs" / "howto").glob("*.md"))
 ASKED = {
-    "my_data", "my_neuron", "my_loss", "variable_length", "truncated_bptt", "record", "resume", "several_processes"
+    "my_data", "my_neuron", "my_loss", "variable_length", "truncated_bptt", "record", "resume", "several_processes",
+    "delays",
+    "training_tools", "which_memory",
 }  # fmt: skip
 
 

@@ -180,6 +180,39 @@ def test_table_of_training_steps_by_hand():
         writer["throughput_section"]({"is_subset": True})
 
 
+def test_table_of_cells_by_hand():
+    def timed(name, kind, ours, loop, **peers):
+        found = {name: {"ratio": ratio} for name, ratio in ({"snn_core-torch": loop} | peers).items()}
+        return {"name": name, "kind": kind, "libraries": {"snn_core": {"ms": {"median": ours}}, **found}}
+
+    results = {
+        "is_provisional": False,
+        "date": "2026-01-02",
+        "size": {"T": 100, "N": 64, "H": 128},
+        "provenance": {"cores": 2, "processor": "P", "torch": "2.6", "torch_threads": 2},
+        "libraries": {
+            "snn_core": {"label": "snn_core", "versions": {"snn-core": "0.1.0"}, "notes": {}},
+            "snn_core-torch": {"label": "torch loop", "versions": {"snn-core": "0.1.0"}, "notes": {}},
+            "peer": {
+                "label": "Peer",
+                "versions": {"peer": "3.2"},
+                "notes": {"IF": "none", "LI": "never timed"},
+            },
+        },
+        "cells": [
+            timed("IF", "neuron", 0.5, 12.0, peer=3.0),
+            timed("linear", "feedback", 1.25, 4.0),
+        ],
+    }
+    rows = writer["cells_table"](results).splitlines()
+    assert rows[0] == "| layer | snn_core | torch loop 0.1.0 | Peer 3.2 |"
+    assert rows[2:] == ["| IF | 0.50 ms | 12.0x | 3.0x |", "| linear feedback | 1.25 ms | 4.0x |  |"]
+    section = " ".join(writer["cells_section"](results).split())
+    assert "at T = 100, N = 64, H = 128" in section and "takes 4.0 to 12.0 times ours" in section
+    assert "Below 5 times: linear 4.0." in section
+    assert "- Peer, IF: none" in section and "never timed" not in section
+
+
 def test_table_of_other_sizes_by_hand():
     steps = [
         _measured(1.0, 3.0, name="spyx"),

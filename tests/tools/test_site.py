@@ -113,7 +113,16 @@ def test_formulas_are_drawn_without_internet(build):
 
 def test_reference_holds_every_public_name_with_shapes_equations_and_sources(build):
     site, _ = build
-    for module in ("neuron", "layer", "surrogate", "functional", "cells", "base"):
+    for module in (
+        "neuron",
+        "layer",
+        "surrogate",
+        "functional",
+        "monitor",
+        "regularisation",
+        "cells",
+        "base",
+    ):
         page = unescape((site / "docs" / "api" / f"{module}.html").read_text())
         public = getattr(importlib.import_module(f"snn_core.{module}"), "__all__", [])
         assert [name for name in public if f'id="snn_core.{module}.{name}"' not in page] == []

@@ -22,6 +22,7 @@ from typing import Any
 from unittest import mock
 
 import make_embedded_subset
+import make_japanese_vowels
 import numpy as np
 import pytest
 import run_notebooks
@@ -32,11 +33,13 @@ from support import ROOT
 from torch import nn
 
 import experiments.__main__ as experiments_main
+import experiments.vowels as vowels_main
 import sequential_fmnist
 import snn_core
 import snn_exchange as exchange
 import snn_tutorial
 from benchmarks import throughput
+from benchmarks.cells import __main__ as cells_main
 from experiments import evidence, ship
 from sequential_fmnist import (
     batches,
@@ -56,9 +59,26 @@ from sequential_fmnist import (
     train,
     trainer,
     training,
+    vowels,
 )
 from sequential_fmnist import networks as network
-from snn_core import backend, base, cells, checks, functional, layer, neuron, parameters, surrogate, synapse
+from snn_core import (
+    backend,
+    base,
+    cells,
+    checks,
+    delays,
+    functional,
+    layer,
+    lengths,
+    monitor,
+    neuron,
+    parameters,
+    recurrent,
+    regularisation,
+    surrogate,
+    synapse,
+)
 from snn_tutorial import exercises, measure, probe, ridge
 from snn_tutorial.plot import __main__ as plot_main
 
@@ -133,6 +153,10 @@ LINES: dict[str, tuple[Callable[[list[str]], Any], dict[str, list[str]]]] = {
         experiments_main.main,
         {"--jobs": [*WHOLE, "0", "1025"], "--runs": TARGET, "": ["nosuch", "ünïcode ☃", "best,size"]},
     ),
+    "python -m experiments.vowels": (
+        vowels_main.main,
+        {"--seeds": [*WHOLE, "0"], "--epochs": [*WHOLE, "0"], "--out": TARGET},
+    ),
     "python -m experiments.ship": (
         ship.main,
         {"--runs": ["", "{folder}", "{folder}/missing"], "--folder": FOLDER},
@@ -147,9 +171,17 @@ LINES: dict[str, tuple[Callable[[list[str]], Any], dict[str, list[str]]]] = {
         },
     ),
     "make_embedded_subset": (make_embedded_subset.main, {"--out": FOLDER}),
+    "make_japanese_vowels": (
+        make_japanese_vowels.main,
+        {"--out": TARGET, "": ["", "\0", "{folder}", "{file}", "{folder}/missing"]},
+    ),
     "python -m benchmarks.throughput": (
         throughput.main,
         {"--out": TARGET, "--envs": [*FOLDER], "--source": [*WORD, "auto"], "--libraries": [*WORD, "numpy"]},
+    ),
+    "python -m benchmarks.cells": (
+        cells_main.main,
+        {"--out": TARGET, "--envs": [*FOLDER], "--libraries": [*WORD, "sinabs"]},
     ),
 }
 
@@ -375,11 +407,25 @@ BAD_NUMBERS_OF_NEURONS = [
     ),
 ]
 BAD_SIZES = ["3", 3.0, None, True, 0, -1, 10**30, float("nan"), 1j, torch.tensor(3)]
+BAD_WEIGHTS = ["1", True, 1j, float("nan"), [], ["a"], [float("inf")], {}, nn.Parameter(torch.ones(0))]
 BAD_FLAGS = ["no", 1, None, 0.0, "False", torch.tensor(True)]
 BAD_INPUTS = [
     None, "x", 1.0, [[1.0]], np.zeros((2, 3, 4), np.float32), x.long(), x.bool(), x.to(torch.complex64), x.to_sparse(),
 ]  # fmt: skip
 BAD_SEQUENCES = [*BAD_INPUTS, torch.zeros(()), torch.zeros(3), torch.zeros(0, 3, 4)]
+#: For x: T = 2, N = 3.
+BAD_LENGTHS = [
+    "x",
+    3,
+    [1, 2],
+    [1, 2, 3],
+    [0, 1, 2],
+    [1.0, 2.0, 2.0],
+    ["a"] * 3,
+    [None] * 3,
+    step > 0,
+    torch.ones(2, 3),
+]
 
 
 def each(function: Callable[..., Any], values: list[Any], **fixed: Any) -> list[Call]:
@@ -463,13 +509,29 @@ def networks(kind: type[nn.Module]) -> list[Call]:
     ]
 
 
-def recurrent(kind: Callable[..., nn.Module], *more: Any) -> list[Call]:
+def containers(kind: Callable[..., nn.Module], *more: Any) -> list[Call]:
     build = lambda: kind(neuron.IFNode(), *more)  # noqa: E731
     return [
         *each(lambda value: kind(value, *more), [None, "x", neuron.IFNode, neuron.MultiStepIFNode()]),
         *each(lambda value: build()(value), BAD_INPUTS),
         *each(lambda value: build().forward_sequence(value), BAD_SEQUENCES),
     ]
+
+
+def convolutional(**options: Any) -> nn.Module:
+    """Return a container for steps ``[N, 2, H, W]``."""
+    good = {"sub_module": neuron.IFNode(), "in_channels": 2, "out_channels": 2, "kernel_size": 3}
+    return layer.ConvRecurrentContainer(**(good | options))
+
+
+def delayed(**options: Any) -> nn.Module:
+    """Return a container for steps ``[N, 4]`` and delays of up to two steps."""
+    good = {"in_features": 4, "out_features": 4, "max_delay": 2}
+    return layer.DelayedRecurrentContainer(neuron.IFNode(), **(good | options))
+
+
+def fed_back() -> nn.Module:
+    return layer.LinearRecurrentContainer(neuron.IFNode(), 4, 4)
 
 
 #: Parts of a step are bare arithmetic, as the module says: what they cannot add up is torch's error.
@@ -528,16 +590,23 @@ CALLS: dict[str, list[Call]] = {
         *named(kind, "backend", ["gpu", None, 3]),
         *each(lambda v, kind=kind: kind().forward_sequence(v), BAD_SEQUENCES),
     ] for multi, kind in (("", neuron.LINode), ("MultiStep", neuron.MultiStepLINode))},
-    "layer.ElementWiseRecurrentContainer": [
-        *recurrent(layer.ElementWiseRecurrentContainer, torch.add),
+    "element_wise.ElementWiseRecurrentContainer": [
+        *containers(layer.ElementWiseRecurrentContainer, torch.add),
         *each(lambda v: layer.ElementWiseRecurrentContainer(neuron.IFNode(), v), [None, "add", 3, x]),
         lambda: layer.ElementWiseRecurrentContainer(nn.Linear(4, 5), torch.add)(step),
+        *named(layer.ElementWiseRecurrentContainer, "weight", BAD_WEIGHTS, neuron.IFNode(), torch.add),
+        *each(
+            lambda v: layer.ElementWiseRecurrentContainer(neuron.IFNode(), torch.add, v)(step),
+            [[1.0] * 3, [[1.0] * 4] * 3, nn.Parameter(torch.ones(3))],
+        ),
     ],
-    "layer.LinearRecurrentContainer": [
-        *recurrent(layer.LinearRecurrentContainer, 4, 4),
+    "recurrent.LinearRecurrentContainer": [
+        *containers(layer.LinearRecurrentContainer, 4, 4),
         *named(layer.LinearRecurrentContainer, "in_features", BAD_SIZES, neuron.IFNode(), out_features=4),
         *named(layer.LinearRecurrentContainer, "out_features", BAD_SIZES, neuron.IFNode(), in_features=4),
         *named(layer.LinearRecurrentContainer, "bias", BAD_FLAGS, neuron.IFNode(), 4, 4),
+        *named(layer.LinearRecurrentContainer, "self_connections", BAD_FLAGS, neuron.IFNode(), 4, 4),
+        lambda: layer.LinearRecurrentContainer(neuron.IFNode(), 4, 3, self_connections=False),
         *each(lambda v: layer.LinearRecurrentContainer(neuron.IFNode(), 4, 4)(v), [x[..., :3], x.double()]),
         *each(
             lambda v: layer.LinearRecurrentContainer(neuron.IFNode(), 4, 4).forward_sequence(v),
@@ -545,6 +614,45 @@ CALLS: dict[str, list[Call]] = {
         ),
         lambda: layer.LinearRecurrentContainer(neuron.IFNode(), 4, 4).to("meta").forward_sequence(x),
         lambda: layer.LinearRecurrentContainer(neuron.IFNode(), 4, 4).to("meta")(step),
+    ],
+    "recurrent.OffDiagonalLinear": [lambda: recurrent.OffDiagonalLinear(2, 3)(torch.ones(1, 2))],
+    "recurrent.ConvRecurrentContainer": [
+        *named(convolutional, "sub_module", [None, "x", neuron.IFNode, neuron.MultiStepIFNode()]),
+        *[call for size in ("in_channels", "out_channels") for call in named(convolutional, size, BAD_SIZES)],
+        *named(convolutional, "kernel_size", [*BAD_SIZES, 2, 4, (3, 3)]),
+        *named(convolutional, "dimensions", [*BAD_SIZES, 3]),
+        *named(convolutional, "bias", BAD_FLAGS),
+        *each(lambda v: convolutional()(v), [*BAD_INPUTS, x, x[0], x[:, :2].double(), x[:, :2, None].to("meta")]),
+        *each(lambda v: convolutional().forward_sequence(v), [*BAD_SEQUENCES, x, x[:, :, None]]),
+        lambda: convolutional(out_channels=3)(torch.ones(1, 2, 4, 4)),
+    ],
+    "delays.DelayedRecurrentContainer": [
+        *containers(layer.DelayedRecurrentContainer, 4, 4, 2),
+        *[
+            call
+            for size in ("in_features", "out_features", "max_delay")
+            for call in named(delayed, size, BAD_SIZES)
+        ],
+        *named(delayed, "delays", [*BAD_WEIGHTS, 0.5, 9, [1.0] * 3, [[1.0] * 4] * 4]),
+        *named(delayed, "per", ["synapse", None, 3]),
+        *[
+            call
+            for flag in ("learn_delays", "bias", "self_connections")
+            for call in named(delayed, flag, BAD_FLAGS)
+        ],
+        lambda: delayed(out_features=3, self_connections=False),
+        *each(lambda v: setattr(delayed(), "sigma", v), [*BAD_NUMBERS, -1.0]),
+        *each(lambda v: delayed()(v), [step[:, :3], step.double(), step.to("meta")]),
+        lambda: delayed(max_delay=len(x) + 1).forward_sequence(x),
+    ],
+    "delays.delay_taps": [
+        *each(lambda v: delays.delay_taps(v, 3), [None, "x", [1.0]]),
+        *each(lambda v: delays.delay_taps(step, v), BAD_SIZES),
+        *each(lambda v: delays.delay_taps(step, 3, v), [None, "x"]),
+    ],
+    "delays.delayed_weight": [
+        *each(lambda v: delays.delayed_weight(v, torch.ones(2, 4)), BAD_OPERANDS),
+        lambda: delays.delayed_weight(torch.ones(3, 4), torch.ones(2, 5)),
     ],
     "synapse.SynapseFilter": synapses(synapse.SynapseFilter, "tau"),
     "synapse.LowPassSynapse": synapses(synapse.LowPassSynapse, "tau"),
@@ -595,19 +703,31 @@ CALLS: dict[str, list[Call]] = {
     "cells.ParametricLIF": [lambda: cells.ParametricLIF(1.0, 0.0, atan, False)],
     "cells.Synapse": [lambda: cells.Synapse()],
     "checks.Like": [lambda: checks.Like()],
-    "checks.check_numbers": each(lambda v: checks.check_numbers("beta", v), BAD_NUMBERS_OF_NEURONS),
-    "checks.check_per_neuron": each(
-        lambda v: checks.check_per_neuron("IFNode: v_threshold", v, step), [torch.ones(3), torch.ones(3, 4)]
-    ),
     "checks.check_taus": each(
         lambda v: checks.check_taus("tau", v), [None, "x", [], [1.0], 0.5, float("nan"), [2.0, "x"]]
+    ),
+    "checks.check_numbers": [
+        *each(lambda v: checks.check_numbers("weight", v), [*BAD_WEIGHTS, *BAD_NUMBERS_OF_NEURONS]),
+        *each(lambda v: checks.check_numbers("weight", v, 1), [0.5, 1, [1.0, 7.0], torch.zeros(2), None]),
+    ],
+    "checks.check_per_neuron": each(
+        lambda v: checks.check_per_neuron("IFNode: weight", v, step), [torch.ones(3), torch.ones(3, 4), torch.ones(4, device="meta")]
     ),
     "functional.scan": [
         *each(lambda v: functional.scan(v, neuron.IFNode()), BAD_SEQUENCES),
         *each(lambda v: functional.scan(x, v), [None, "x", neuron.IFNode]),
         *each(lambda v: functional.scan(x, neuron.IFNode(), backend=v), ["gpu", None, 3]),
+        *each(lambda v: functional.scan(x, neuron.IFNode(), lengths=v), BAD_LENGTHS),
         lambda: functional.scan(x, nn.Linear(3, 2)),
     ],
+    "lengths.sequence_mask": [
+        *each(lambda v: lengths.sequence_mask(v, 5), [None, "x", 3, [6, 1], [-1], [1.5], torch.zeros(2, 2)]),
+        *each(lambda v: lengths.sequence_mask([1], v), BAD_SIZES),
+    ],
+    **{f"lengths.{function.__name__}": [
+        *each(function, BAD_SEQUENCES),
+        *each(lambda v, function=function: function(x, v), BAD_LENGTHS),
+    ] for function in (lengths.mean_over_time, lengths.last_step)},
     "cells.if_charge": each(lambda v: functional.if_charge(step, v), BAD_OPERANDS),
     "cells.lif_charge": each(lambda v: functional.lif_charge(v, step, 2.0), BAD_OPERANDS),
     "cells.fire": [
@@ -627,6 +747,40 @@ CALLS: dict[str, list[Call]] = {
         *each(lambda v: functional.seq_to_ann_forward(x, nn.Linear(4, 2), v), ["gpu", None]),
         lambda: functional.seq_to_ann_forward(x, nn.Flatten(0)),
         lambda: functional.seq_to_ann_forward(x, nn.Linear(4, 2, device="meta")),
+    ],
+    "monitor.LayerActivity": [lambda: monitor.LayerActivity()],
+    "monitor.Monitor": [
+        *each(monitor.Monitor, [None, "net", neuron.IFNode, [plain], nn.Linear(2, 2)]),
+        *each(lambda v: monitor.Monitor(plain, v), [None, 3, "fc3", "fc1", neuron.IFNode(), neuron.IFNode, ["sn1"]]),
+        *named(monitor.Monitor, "v", BAD_FLAGS, plain),
+        *named(monitor.Monitor, "gradient", BAD_FLAGS, plain),
+    ],
+    "regularisation.rate_penalty": [
+        *each(lambda v: regularisation.rate_penalty(v, 0.1), BAD_SEQUENCES),
+        *each(lambda v: regularisation.rate_penalty(x, v), [*BAD_NUMBERS, -0.1, 1.1, (0.1,), (0.2, 0.1), (0, None)]),
+    ],
+    "regularisation.voltage_penalty": [
+        *each(regularisation.voltage_penalty, BAD_SEQUENCES),
+        *each(lambda v: regularisation.voltage_penalty(x, v), [*BAD_NUMBERS[:-1], 0, -1.0, -step[0], step[0, :3]]),
+    ],
+    "regularisation.RecurrentDropout": [
+        *each(regularisation.RecurrentDropout, [None, "x", neuron.IFNode, neuron.IFNode(), nn.Linear(4, 4), plain]),
+        *named(regularisation.RecurrentDropout, "p", [*BAD_NUMBERS, 1, -0.1], fed_back()),
+        *named(regularisation.RecurrentDropout, "each_step", BAD_FLAGS, fed_back()),
+        *each(lambda v: regularisation.RecurrentDropout(fed_back())(v), BAD_INPUTS),
+        *each(lambda v: regularisation.RecurrentDropout(fed_back()).forward_sequence(v), BAD_SEQUENCES),
+        *each(lambda v: regularisation.RecurrentDropout(fed_back()).eval().forward_sequence(v), BAD_SEQUENCES),
+    ],
+    "regularisation.MultiStepBatchNorm": [
+        *named(regularisation.MultiStepBatchNorm, "num_features", BAD_SIZES),
+        *named(regularisation.MultiStepBatchNorm, "scale", [*BAD_NUMBERS, 0, -1.0], 4),
+        *named(regularisation.MultiStepBatchNorm, "eps", [*BAD_NUMBERS, 0, -1.0], 4),
+        *named(regularisation.MultiStepBatchNorm, "momentum", [*BAD_NUMBERS, -0.1, 1.1], 4),
+        *each(lambda v: regularisation.MultiStepBatchNorm(4)(v), [*BAD_SEQUENCES, x[..., :3], step, x[:1, :1]]),
+    ],
+    "regularisation.fold_batch_norm": [
+        *each(regularisation.fold_batch_norm, [None, "net", nn.Linear, [plain], regularisation.MultiStepBatchNorm(4)]),
+        lambda: regularisation.fold_batch_norm(nn.Sequential(regularisation.MultiStepBatchNorm(4)).eval()),
     ],
     "surrogate.heaviside": each(surrogate.heaviside, BAD_INPUTS),
     "surrogate.SurrogateFunction": [
@@ -771,6 +925,11 @@ CALLS: dict[str, list[Call]] = {
         lambda: data.SequentialFashionMNIST("/nonexistent"),
         lambda: data.SequentialFashionMNIST("/tmp", source="embedded"),
     ],
+    "vowels.JapaneseVowels": [
+        *each(vowels.JapaneseVowels, BAD_FLAGS),
+        *named(vowels.JapaneseVowels, "standardised", BAD_FLAGS),
+        *each(lambda v: next(vowels.JapaneseVowels().batches(v)), BAD_SIZES),
+    ],
     "data.main": [],  # command lines are tried above
     "train.main": [],
     "train.make_parser": [lambda: train.make_parser(1)],
@@ -859,6 +1018,8 @@ CALLS: dict[str, list[Call]] = {
 #: Bare arithmetic, and names whose calls end with another documented exception.
 OTHERS: dict[str, tuple[type[Exception], ...]] = {
     **dict.fromkeys(["cells.if_charge", "cells.lif_charge", "cells.reset"], TORCH_SAYS),
+    **dict.fromkeys(["delays.delay_taps", "delays.delayed_weight"], (*TORCH_SAYS, ValueError)),
+    "recurrent.OffDiagonalLinear": TORCH_SAYS,
     "cells.synapse_filter_step": TORCH_SAYS,
     **dict.fromkeys(["command.whole", "command.number", "command.choice"], (argparse.ArgumentTypeError,)),
     "exchange.from_spikingjelly": (TypeError, ValueError, OSError),

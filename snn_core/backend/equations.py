@@ -1,0 +1,454 @@
+"""A cell's equations as a program of scalar statements, and their derivative.
+
+:func:`program_of` calls a cell's ``step`` once with symbols instead of tensors. What it does with them is recorded, one
+statement for each operation, and differentiated in reverse. The result is a :class:`Program`, from which
+:mod:`snn_core.backend.rows` makes the functions of the CPU kernels and :mod:`snn_core.backend.cuda` those for CUDA. So
+a cell, a user's own too, is written once, in torch.
+
+A statement is Python and C at the same time, such as ``r3 = r1 * c0`` or ``r5 = select(f4, r3, zero)``; names that
+begin with f are flags. Others are the input x, states v0, v1, ..., parameters p0, ..., constants c0, ... with one and
+zero, and in the derivative the gradients g_y of the output and g_v0, ... of the states after the step. A spike is a
+step forward and the surrogate function's derivative backward. Numbers of the cell become constants in the order in
+which they are met, so that cells that differ only in numbers share a program.
+"""
+
+from __future__ import annotations
+
+import copy
+import dis
+import operator
+import types
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from inspect import CO_VARARGS, CO_VARKEYWORDS
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from snn_core.backend.decisions import does_only_forward
+from snn_core.cells import Cell
+from snn_core.surrogate import SurrogateFunction
+
+
+class NotScalarError(Exception):
+    """The equations do something else than arithmetic on each neuron by itself; the message says what."""
+
+
+class Program(NamedTuple):
+    """What one neuron computes in one time step, and its gradients.
+
+    ``outputs`` are the names of y and of the states after the step; ``gradients`` those of the gradients to x, to the
+    states before the step and to the parameters. ``backward`` holds all that these need.
+    """
+
+    states: int
+    parameters: int
+    constants: int
+    forward: tuple[str, ...]
+    outputs: tuple[str, ...]
+    backward: tuple[str, ...]
+    gradients: tuple[str, ...]
+
+    def text(self) -> str:
+        """Return the program in one string, from which :func:`parse` makes it again."""
+        sizes, *parts = self[:3], *self[3:]
+        return "\n\n".join([" ".join(map(str, sizes)), *("\n".join(part) for part in parts)])
+
+
+@lru_cache(maxsize=1024)
+def parse(text: str) -> Program:
+    """Return the program that :meth:`Program.text` wrote.
+
+    Raises:
+        ValueError: ``text`` is none.
+    """
+    try:
+        sizes, *parts = text.split("\n\n")
+        states, parameters, constants = map(int, sizes.split())
+        forward, outputs, backward, gradients = (tuple(part.split("\n")) if part else () for part in parts)
+    except ValueError:
+        raise ValueError(f"no kernel knows a cell {text!r}") from None
+    return Program(states, parameters, constants, forward, outputs, backward, gradients)
+
+
+class Symbol:
+    """A number of one neuron while equations are recorded, or a flag, which is True or False."""
+
+    __array_ufunc__ = None
+
+    def __init__(self, tape: Tape, name: str) -> None:
+        self.tape, self.name = tape, name
+
+    @property
+    def is_flag(self) -> bool:
+        return self.name[0] == "f"
+
+    @classmethod
+    def __torch_function__(cls, function: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = _ALIASES.get(function.__name__, function.__name__)
+        if not (name in _METHODS and all(isinstance(one, (Symbol, int, float, type(None))) for one in args)):
+            raise NotScalarError(f"kernels do not know torch.{name} of these arguments")
+        return _METHODS[name](*args, **(kwargs or {}))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        method = _METHODS.get(_ALIASES.get(name, name))
+        if method is None:
+            raise NotScalarError(f"kernels do not know .{name} of a tensor")
+        return lambda *args, **kwargs: method(self, *args, **kwargs)
+
+    def __bool__(self) -> bool:
+        raise NotScalarError("a kernel cannot branch on the value of a tensor: use torch.where")
+
+    def to(self, other: Any) -> Symbol:
+        if not isinstance(other, Symbol):
+            raise NotScalarError("a kernel computes in one precision")
+        return self.tape.number(self)
+
+    type_as = to
+
+
+class Tape:
+    """Statements in their order: what is assigned to which name, and from what."""
+
+    def __init__(self) -> None:
+        self.statements: list[tuple[Symbol, str, tuple[Symbol, ...], Any]] = []
+        self.constants: list[float] = []
+        self.one, self.zero = Symbol(self, "one"), Symbol(self, "zero")
+
+    def symbol(self, value: Any) -> Symbol:
+        """Return ``value`` as a symbol; a number becomes a constant."""
+        if isinstance(value, Symbol):
+            return value
+        if not isinstance(value, (int, float)):
+            raise NotScalarError(f"kernels take numbers, not {type(value).__name__}")
+        self.constants.append(float(value))
+        return Symbol(self, f"c{len(self.constants) - 1}")
+
+    def number(self, value: Symbol) -> Symbol:
+        """Return a flag as 1 or 0, anything else as it is."""
+        return self.record("where", value, self.one, self.zero) if value.is_flag else value
+
+    def record(self, name: str, *values: Any, rule: Any = None) -> Symbol:
+        """Add a statement; ``rule`` is what its derivative needs besides."""
+        operation = _OPERATIONS[name]
+        arguments = tuple(map(self.symbol, values))
+        if not operation.takes_flags:
+            arguments = tuple(map(self.number, arguments))
+        result = Symbol(self, f"{'f' if operation.derivative is None else 'r'}{len(self.statements)}")
+        self.statements.append((result, name, arguments, rule))
+        # As torch does, for equations that switch the gradient off in between.
+        return result if torch.is_grad_enabled() or result.is_flag else self.record_detached(result)
+
+    def record_detached(self, value: Symbol) -> Symbol:
+        result = Symbol(self, f"r{len(self.statements)}")
+        self.statements.append((result, "detach", (value,), None))
+        return result
+
+    def differentiate(self, seeds: Sequence[tuple[Symbol, Symbol]], wanted: Sequence[Symbol]) -> list[Symbol]:
+        """Return the gradients to the symbols ``wanted``, given those of results."""
+        gradients: dict[str, Any] = {}
+
+        def add(to: Symbol, gradient: Symbol) -> None:
+            known = gradients.get(to.name)
+            gradients[to.name] = gradient if known is None else known + gradient
+
+        for result, seed in seeds:
+            add(result, seed)
+        for result, name, arguments, rule in reversed(self.statements.copy()):
+            gradient, derivative = gradients.get(result.name), _OPERATIONS[name].derivative
+            if gradient is None or derivative is None:
+                continue
+            for argument, found in zip(
+                arguments, derivative(gradient, result, *arguments, rule), strict=True
+            ):
+                if found is not None and argument.name[0] != "c" and not argument.is_flag:
+                    add(argument, found)
+        return [gradients.get(one.name, self.zero) for one in wanted]
+
+    def needed(self, results: Sequence[Symbol]) -> tuple[str, ...]:
+        """Return the statements that ``results`` need, as text."""
+        names, lines = {one.name for one in results}, []
+        for result, name, arguments, _ in reversed(self.statements):
+            if result.name in names:
+                names |= {argument.name for argument in arguments}
+                lines.append(f"{result.name} = {_OPERATIONS[name].text.format(*(a.name for a in arguments))}")
+        return tuple(reversed(lines))
+
+
+class _Operation(NamedTuple):
+    """How a statement is written, and the gradients to its arguments, None where there is none; flags have none."""
+
+    text: str
+    derivative: Callable[..., tuple[Symbol | None, ...]] | None = None
+    takes_flags: bool = False
+
+
+def _select(condition: Symbol, a: Symbol, b: Symbol) -> Symbol:
+    tape = condition.tape
+    return tape.record("where", condition, tape.number(a), tape.number(b))
+
+
+def _of_larger(g: Any, larger: Any, a: Any, b: Any) -> tuple[Symbol, Symbol]:
+    """Return the gradients of max or min: whole to one of the two, half to each where they are equal."""
+    zero = g.tape.zero
+    half = _select(a == b, g / (g.tape.one + g.tape.one), zero)
+    return _select(larger, g, half), _select(larger | (a == b), half, g)
+
+
+_OPERATIONS = {
+    "add": _Operation("{0} + {1}", lambda g, r, a, b, _: (g, g)),
+    "sub": _Operation("{0} - {1}", lambda g, r, a, b, _: (g, -g)),
+    "mul": _Operation("{0} * {1}", lambda g, r, a, b, _: (g * b, g * a)),
+    "div": _Operation("{0} / {1}", lambda g, r, a, b, _: (g / b, -(g * r / b))),
+    "neg": _Operation("-{0}", lambda g, r, a, _: (-g,)),
+    "exp": _Operation("exp({0})", lambda g, r, a, _: (g * r,)),
+    "log": _Operation("log({0})", lambda g, r, a, _: (g / a,)),
+    "sqrt": _Operation("sqrt({0})", lambda g, r, a, _: (g / (r + r),)),
+    "tanh": _Operation("tanh({0})", lambda g, r, a, _: (g * (a.tape.one - r * r),)),
+    "atan": _Operation("atan({0})", lambda g, r, a, _: (g / (a.tape.one + a * a),)),
+    "erf": _Operation("erf({0})", lambda g, r, a, _: (g * 1.1283791670955126 * (-(a * a)).exp(),)),
+    "sigmoid": _Operation("one / (one + exp(-{0}))", lambda g, r, a, _: (g * (r * (a.tape.one - r)),)),
+    "abs": _Operation(
+        "fabs({0})",
+        lambda g, r, a, _: (_select(a < g.tape.zero, -g, _select(a == g.tape.zero, g.tape.zero, g)),),
+    ),
+    "where": _Operation(
+        "select({0}, {1}, {2})",
+        lambda g, r, c, a, b, _: (None, _select(c, g, g.tape.zero), _select(c, g.tape.zero, g)),
+        takes_flags=True,
+    ),
+    "maximum": _Operation("maximum({0}, {1})", lambda g, r, a, b, _: _of_larger(g, a > b, a, b)),
+    "minimum": _Operation("minimum({0}, {1})", lambda g, r, a, b, _: _of_larger(g, a < b, a, b)),
+    "detach": _Operation("{0}", lambda g, r, a, _: (None,)),
+    "spike": _Operation("select({0} >= zero, one, zero)", lambda g, r, a, derivative: (g * derivative(a),)),
+    "ge": _Operation("{0} >= {1}"),
+    "gt": _Operation("{0} > {1}"),
+    "le": _Operation("{0} <= {1}"),
+    "lt": _Operation("{0} < {1}"),
+    "eq": _Operation("{0} == {1}"),
+    "ne": _Operation("{0} != {1}"),
+    "and": _Operation("{0} & {1}", takes_flags=True),
+    "or": _Operation("{0} | {1}", takes_flags=True),
+}
+
+
+def _recorder(name: str) -> Callable[..., Symbol]:
+    def record(*arguments: Any) -> Symbol:
+        tape = next(one for one in arguments if isinstance(one, Symbol)).tape
+        return tape.record(name, *arguments)
+
+    return record
+
+
+def _clamp(x: Any, min: Any = None, max: Any = None) -> Symbol:
+    if min is not None:
+        x = _METHODS["where"](x < min, min, x)
+    return x if max is None else _METHODS["where"](x > max, max, x)
+
+
+def _power(x: Any, exponent: Any) -> Symbol:
+    if exponent not in (2, 3):
+        raise NotScalarError(f"kernels know the powers 2 and 3, not {exponent}")
+    return x * x if exponent == 2 else x * x * x
+
+
+_METHODS: dict[str, Callable[..., Any]] = {
+    name: _recorder(name) for name in _OPERATIONS if name != "spike"
+} | {
+    "clamp": _clamp,
+    "pow": _power,
+    "square": lambda x: x * x,
+    "reciprocal": lambda x: x.tape.record("div", x.tape.one, x),
+    "relu": lambda x: _METHODS["where"](x <= x.tape.zero, x.tape.zero, x),  # NaN stays NaN
+    "logical_not": lambda x: x.tape.number(x) == x.tape.zero,
+    "ones_like": lambda x: x.tape.one,
+    "zeros_like": lambda x: x.tape.zero,
+    "to": Symbol.to,
+    "type_as": Symbol.to,
+}
+_ALIASES = {
+    "absolute": "abs", "clip": "clamp", "divide": "div", "true_divide": "div", "multiply": "mul", "negative": "neg",
+    "subtract": "sub", "arctan": "atan", "greater": "gt", "greater_equal": "ge", "less": "lt", "less_equal": "le",
+    "not_equal": "ne", "logical_and": "and", "logical_or": "or", "bitwise_and": "and", "bitwise_or": "or",
+}  # fmt: skip
+for _operator, _name in {
+    "add": "add", "sub": "sub", "mul": "mul", "truediv": "div", "ge": "ge", "gt": "gt", "le": "le", "lt": "lt",
+    "eq": "eq", "ne": "ne", "and": "and", "or": "or",
+}.items():  # fmt: skip
+    setattr(Symbol, f"__{_operator}__", _recorder(_name))
+    if _operator in ("add", "sub", "mul", "truediv", "and", "or"):
+        setattr(
+            Symbol, f"__r{_operator}__", lambda self, other, name=_name: self.tape.record(name, other, self)
+        )
+for _operator, _name in {"neg": "neg", "abs": "abs", "pow": "pow", "invert": "logical_not"}.items():
+    setattr(Symbol, f"__{_operator}__", _METHODS[_name])
+
+
+class Recorded(NamedTuple):
+    """A cell's program, and the numbers that stand for its constants."""
+
+    program: Program
+    constants: tuple[float, ...]
+
+
+class _Spike:
+    """A surrogate function for symbols."""
+
+    def __init__(self, surrogate: SurrogateFunction) -> None:
+        self.surrogate = surrogate
+
+    def __call__(self, x: Symbol) -> Symbol:
+        if not self.surrogate.spiking:
+            return self.surrogate.primitive(x)  # type: ignore[arg-type, return-value]
+        return x.tape.record("spike", x, rule=self.surrogate.derivative)
+
+
+#: What equations may hold besides tensors, surrogate functions and other cells; they may branch on it.
+_PLAIN = (bool, int, float, str, type(None))
+
+
+def _fields(cell: Cell) -> Iterator[tuple[Cell, str, Any]]:
+    """Yield the fields of a cell, and of cells that it holds: owner, name and value."""
+    for name, value in vars(cell).items():
+        if isinstance(value, Cell):
+            yield from _fields(value)
+        yield cell, name, value
+
+
+def parameters_of(cell: Cell) -> list[Tensor]:
+    """Return the tensors of a cell in the order in which its program has them."""
+    return [value for _, _, value in _fields(cell) if isinstance(value, Tensor)]
+
+
+#: Instructions of Python's that only compute with a function's own arguments, variables and constants.
+_COMPUTING = (
+    "RESUME", "NOP", "CACHE", "LOAD_FAST", "STORE_FAST", "LOAD_CONST", "LOAD_SMALL_INT", "COPY", "SWAP", "POP_TOP",
+    "BINARY_OP", "UNARY_NEGATIVE", "COMPARE_OP", "RETURN_VALUE",
+)  # fmt: skip
+
+
+@torch.compiler.assume_constant_result
+def is_pure(function: Any) -> bool:
+    """Say whether a function is arithmetic on its arguments and nothing else, so that a kernel may take its place.
+
+    True for functions of torch and ``operator`` that kernels know, and for a function or lambda written in Python
+    without defaults that uses only its arguments, numbers, ``+ - * /`` and comparisons: no call, global name, closure,
+    branch, or change in place. Any other one may do something else in each step.
+    """
+    if isinstance(function, types.FunctionType):
+        return function.__defaults__ is None and _computes(function.__code__)
+    name = getattr(function, "__name__", "")
+    known = function is getattr(torch, name, None) or function is getattr(operator, name, None)
+    return known and _ALIASES.get(name, name) in _METHODS
+
+
+@lru_cache(maxsize=256)
+def _computes(code: types.CodeType) -> bool:
+    steps = [
+        step
+        for step in dis.get_instructions(code)
+        if step.opname != "BINARY_OP" or step.argrepr not in "+-*/"
+    ]
+    return not (code.co_kwonlyargcount or code.co_flags & (CO_VARARGS | CO_VARKEYWORDS)) and all(
+        step.opname.startswith(_COMPUTING) and step.opname != "BINARY_OP" for step in steps
+    )
+
+
+def _known_surrogate(value: Any) -> bool:
+    """Say whether a surrogate function is what its class says, without tensors."""
+    return (
+        isinstance(value, SurrogateFunction)
+        and type(value).forward is SurrogateFunction.forward
+        and type(value).__call__ is nn.Module.__call__
+        and does_only_forward(value)
+        and not vars(value).keys() & {"derivative", "primitive"}
+        and not (value._parameters or value._buffers or value._modules)
+    )
+
+
+_MODULE = frozenset(vars(nn.Module()))
+
+
+def _key(name: str, value: Any) -> Any:
+    """Return what stands for a field: equal for fields that give equal programs and constants.
+
+    Raises:
+        NotScalarError: the field is something that a program cannot hold.
+    """
+    if isinstance(value, Tensor):
+        return Tensor
+    if isinstance(value, _PLAIN) or is_pure(value):
+        return type(value), value
+    if isinstance(value, Cell):
+        return type(value)
+    if not _known_surrogate(value):
+        raise NotScalarError(f"its {name} is not one that kernels know")
+    own = [(key, one) for key, one in vars(value).items() if key not in _MODULE]
+    if not all(isinstance(one, _PLAIN) for _, one in own):
+        raise NotScalarError(f"its {name} holds something else than numbers")
+    return type(value), *own
+
+
+def program_of(cell: Cell) -> Recorded:
+    """Return the program of a cell's equations.
+
+    Raises:
+        NotScalarError: they do something that kernels do not know.
+    """
+    fields = list(_fields(cell))
+    key = (type(cell), *[(name, _key(name, value)) for _, name, value in fields])
+    found = _recorded.get(key)
+    if found is None:
+        try:
+            found = _record(cell)
+        except NotScalarError as error:
+            found = error
+        except Exception as error:  # equations are anybody's
+            found = NotScalarError(f"its equations fail without tensors: {error}")
+        if len(_recorded) >= 4096:
+            _recorded.clear()
+        _recorded[key] = found
+    if isinstance(found, NotScalarError):
+        raise found
+    return found
+
+
+_recorded: dict[Any, Recorded | NotScalarError] = {}
+
+
+def _with_symbols(cell: Cell, tape: Tape, names: Iterator[int]) -> Cell:
+    """Return a copy of a cell with symbols for its tensors."""
+    made = copy.copy(cell)
+    for name, value in vars(cell).items():
+        if isinstance(value, Cell):
+            made.__dict__[name] = _with_symbols(value, tape, names)
+        elif isinstance(value, Tensor):
+            made.__dict__[name] = Symbol(tape, f"p{next(names)}")
+        elif isinstance(value, SurrogateFunction):
+            made.__dict__[name] = _Spike(value)
+    return made
+
+
+@torch.enable_grad()
+def _record(cell: Cell) -> Recorded:
+    tape = Tape()
+    count = len(cell.initial)
+    x, states = Symbol(tape, "x"), tuple(Symbol(tape, f"v{k}") for k in range(count))
+    parameters = [Symbol(tape, f"p{k}") for k in range(len(parameters_of(cell)))]
+    y, after = _with_symbols(cell, tape, iter(range(len(parameters)))).step(x, states)  # type: ignore[arg-type]
+    results = [tape.number(tape.symbol(one)) for one in (y, *after)]
+    if len(results) != 1 + count:
+        raise NotScalarError(f"its step gives {len(results) - 1} states, its initial has {count}")
+    forward = tape.needed(results)
+    seeds = zip(
+        results, (Symbol(tape, name) for name in ("g_y", *(f"g_v{k}" for k in range(count)))), strict=True
+    )
+    gradients = tape.differentiate(list(seeds), [x, *states, *parameters])
+    program = Program(
+        count, len(parameters), len(tape.constants), forward, tuple(one.name for one in results),
+        tape.needed(gradients), tuple(one.name for one in gradients),
+    )  # fmt: skip
+    return Recorded(program, tuple(tape.constants))

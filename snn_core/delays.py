@@ -1,0 +1,281 @@
+r"""Recurrent connections with delays, fixed or learned: a spike reaches its target some steps later.
+
+An output y_j reaches input i after a delay of d steps, a real number of at least 1. Between whole steps it is
+interpolated: it counts with the tap a_k(d) after k steps,
+
+.. math::
+    a_k(d) = \frac{\max(0,\ 1 - |k - d| / (1 + \sigma))}{\sum_{l=1}^{D} \max(0,\ 1 - |l - d| / (1 + \sigma))},
+    \qquad k = 1 \dots D
+
+With :math:`\sigma = 0` that is linear interpolation between the two whole steps around d, and a whole d has a single
+tap of 1. A larger :math:`\sigma` spreads a delay over more steps, so that its gradient sees further; training lowers it
+to 0 and rounds the delays at the end [1]_ [2]_.
+
+.. [1] I. Khalfaoui-Hassani, T. Pellegrini, T. Masquelier, "Dilated convolution with learnable spacings", ICLR 2023.
+   https://arxiv.org/abs/2112.03740
+.. [2] A. Queant, U. Rançon, B. R. Cottereau, T. Masquelier, "DelRec: learning delays in recurrent spiking neural
+   networks", 2025. https://arxiv.org/abs/2509.24852
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from snn_core.backend import plan
+from snn_core.backend.decisions import does_only_forward
+from snn_core.backend.plan import Part
+from snn_core.base import check_input, check_sequence
+from snn_core.checks import (
+    Like,
+    check_choice,
+    check_flag,
+    check_floating,
+    check_number,
+    check_numbers,
+    check_whole,
+)
+from snn_core.recurrent import LinearFeedback, OffDiagonalLinear
+
+__all__ = ["DelayedRecurrentContainer", "delay_taps", "delayed_weight"]
+
+
+def delay_taps(delay: Tensor, max_delay: int, sigma: float = 0.0) -> Tensor:
+    r"""Return the taps :math:`a_1 \dots a_D` of delays, differentiable to the delays.
+
+    A delay outside of 1 to D counts as the nearer of the two, with the gradient that it has there, so that it can
+    return. The gradient at a whole delay, where :math:`\sigma = 0` has a corner, is the mean of those on both sides.
+
+    Args:
+        delay: delays d in steps, any shape ``[*]``.
+        max_delay: D, the largest delay.
+        sigma: how far a delay is spread, 0 for linear interpolation.
+
+    Returns:
+        ``[D, *]``, with a sum of 1 over D.
+
+    Raises:
+        TypeError: ``delay`` is not a floating-point tensor, or ``max_delay`` not a whole number.
+        ValueError: ``max_delay`` is below 1.
+    """
+    check_floating("delay", delay)
+    check_whole("max_delay", max_delay, 1)
+    inside = delay.detach().clamp(1, max_delay) + (delay - delay.detach())
+    k = torch.arange(1, max_delay + 1, dtype=delay.dtype, device=delay.device)
+    distance = (k.view(-1, *[1] * delay.dim()) - inside).abs()
+    # torch.maximum shares the gradient of a tie among both, which gives the mean at a corner.
+    taps = torch.maximum(1 - distance / (1 + sigma), torch.zeros_like(distance))
+    return taps / taps.sum(0)
+
+
+def delayed_weight(weight: Tensor, taps: Tensor) -> Tensor:
+    r"""Return the weights of the outputs of the last D steps, :math:`W_{kij} = a_k(d_{ij})\,W_{ij}`.
+
+    Args:
+        weight: feedback weights W, ``[I, J]``, from J outputs to I inputs.
+        taps: of one delay for each output, ``[D, J]``, or for each connection, ``[D, I, J]``; see :func:`delay_taps`.
+
+    Returns:
+        ``[D, I, J]``: its part k = 0 is that of y[t-1].
+    """
+    return weight * (taps.unsqueeze(1) if taps.dim() == 2 else taps)
+
+
+class DelayedRecurrentContainer(LinearFeedback):
+    r"""Feeds outputs back to all inputs through a linear layer, each with a delay of its own.
+
+    .. math::
+        i[t] = W_x\,x[t] + \sum_j W_y[i, j]\,z_{ij}[t] + b, \qquad
+        z_{ij}[t] = \sum_{k=1}^{D} a_k(d_{ij})\,y_j[t-k], \qquad y[t] = \text{sub\_module}(i[t])
+
+    with the taps a_k of :func:`delay_taps` and y[t] = 0 for t < 0. ``W = [W_x, W_y]`` and ``b`` are those of ``rc``, an
+    ``nn.Linear(in_features + out_features, in_features, bias)``. With all delays 1 this is a
+    :class:`~snn_core.layer.LinearRecurrentContainer`.
+
+    Args:
+        sub_module: any module that maps ``[N, *, in_features]`` to ``[N, *, out_features]``.
+        in_features: size of x[t] and of the sub_module's input, I.
+        out_features: size of y[t], J.
+        max_delay: D, the largest delay in steps; outputs of so many steps are kept.
+        delays: delays in steps, each from 1 to D: a number for all; a list or tensor, ``[J]`` or ``[I, J]`` as ``per``
+            says; an ``nn.Parameter`` of one number or of that shape, which is trained; or None for random ones, uniform
+            from 1 to D.
+        per: "neuron" for one delay of each output to all its targets, "connection" for one of each connection.
+        learn_delays: whether delays are trained that are not an ``nn.Parameter`` already.
+        bias, self_connections: see :class:`~snn_core.layer.LinearRecurrentContainer`.
+
+    Attributes:
+        delay: the delays, a parameter or a buffer; what lies outside of 1 to D counts as the nearer of the two.
+        sigma: how far delays are spread, 0 at first; training may begin with some steps, and lower it to 0. It is not
+            part of ``state_dict``.
+        y_history: the last D outputs, ``[N, D, *, out_features]``, the newest first; None before the first step.
+
+    Raises:
+        TypeError: ``sub_module`` is not a module for single steps, a size is not a whole number, ``delays`` is not made
+            of numbers, a flag is not a bool.
+        ValueError: a size below 1, two sizes without self-connections, another ``per``, delays of another shape or
+            outside of 1 to D.
+    """
+
+    delay: Tensor
+
+    def __init__(
+        self,
+        sub_module: nn.Module,
+        in_features: int,
+        out_features: int,
+        max_delay: int,
+        delays: float | Sequence[float] | Sequence[Sequence[float]] | Tensor | None = None,
+        per: str = "neuron",
+        learn_delays: bool = False,
+        bias: bool = True,
+        self_connections: bool = True,
+    ) -> None:
+        super().__init__(sub_module, in_features, out_features, bias, self_connections)
+        name = type(self).__name__
+        self.max_delay = check_whole(f"{name}: max_delay", max_delay, 1)
+        self.per = check_choice(f"{name}: per", per, ("neuron", "connection"))
+        self.sigma = 0.0
+        delay = self._first_delays(delays)
+        if check_flag(f"{name}: learn_delays", learn_delays) and not isinstance(delay, nn.Parameter):
+            delay = nn.Parameter(delay)
+        if isinstance(delay, nn.Parameter):
+            self.delay = delay
+        else:
+            self.register_buffer("delay", delay)
+        self.register_state("y_history")
+
+    def _first_delays(
+        self, delays: float | Sequence[float] | Sequence[Sequence[float]] | Tensor | None
+    ) -> Tensor:
+        name = type(self).__name__
+        J = self.out_features
+        shape = (J,) if self.per == "neuron" else (self.in_features, J)
+        if delays is None:
+            return torch.empty(shape).uniform_(1, self.max_delay)
+        delay = check_numbers(f"{name}: delays", delays)
+        given = torch.as_tensor(delay).detach()
+        if not bool(((given >= 1) & (given <= self.max_delay)).all()):
+            span = f"{given.min():g} to {given.max():g}"
+            raise ValueError(f"{name}: delays must lie between 1 and max_delay={self.max_delay}, got {span}")
+        if not isinstance(delay, Tensor):
+            return torch.full(shape, delay)
+        if delay.shape != shape and not (isinstance(delay, nn.Parameter) and delay.dim() == 0):
+            raise ValueError(
+                f"{name}: delays must have shape {list(shape)} with per={self.per!r}, got {list(delay.shape)}"
+            )
+        return delay
+
+    @property
+    def sigma(self) -> float:
+        return self._sigma
+
+    @sigma.setter
+    def sigma(self, value: float) -> None:
+        sigma = check_number(f"{type(self).__name__}: sigma", value)
+        if sigma < 0:
+            raise ValueError(f"{type(self).__name__}: sigma must be at least 0, got {value}")
+        self._sigma = sigma
+
+    def taps(self) -> Tensor:
+        """Return the taps of all delays, ``[D, J]`` or ``[D, I, J]``, see :func:`delay_taps`."""
+        shape = (self.out_features,) if self.per == "neuron" else (self.in_features, self.out_features)
+        return delay_taps(self.delay.expand(shape), self.max_delay, self.sigma)
+
+    @torch.no_grad()
+    def round_delays(self) -> None:
+        """Round the delays to whole steps and set ``sigma`` to 0: each connection then has a single tap of 1."""
+        self.sigma = 0.0
+        self.delay.copy_(self.delay.clamp(1, self.max_delay).round())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Take one time step.
+
+        Args:
+            x: x[t], ``[N, *, in_features]``.
+
+        Returns:
+            y[t], ``[N, *, out_features]``.
+
+        Raises:
+            TypeError: ``x`` is not a floating-point tensor, or has another dtype than the weights; or ``rc`` is not an
+                ``nn.Linear`` without hooks, where each connection has a delay.
+            ValueError: a last dimension that does not fit, another device than that of the weights, or a state from
+                another shape, device or dtype.
+        """
+        check_input(self, x)
+        return self._step(x, self._feed(x))
+
+    def forward_sequence(self, x_seq: Tensor) -> Tensor:
+        """Take T time steps; equals T calls of the single step.
+
+        Raises:
+            ValueError: ``max_delay`` is larger than T, and there is no state of earlier steps.
+        """
+        check_sequence(self, x_seq)
+        self.check_steps(len(x_seq))
+        return super().forward_sequence(x_seq)
+
+    def check_steps(self, T: int) -> None:
+        """Refuse a sequence of T steps that ends before the largest delay does, unless earlier outputs are kept."""
+        if self.y_history is None and self.max_delay > T:
+            raise ValueError(
+                f"{type(self).__name__}: max_delay={self.max_delay} is beyond the T={T} steps of x_seq: use longer "
+                "sequences or a smaller max_delay"
+            )
+
+    def _loop(self, x_seq: Tensor) -> Tensor:
+        feed = self._feed(x_seq[0])
+        return torch.stack([self._step(x, feed) for x in x_seq])
+
+    def _feed(self, like: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        """Return i[t] as a function of x[t] and the last outputs ``[N, *, D, J]``; taps are the same in all steps."""
+        self._check_fits(like)
+        taps = self.taps().to(like.dtype)
+        if self.per == "neuron":
+            return lambda x, past: self.rc(torch.cat([x, (taps * past).sum(-2)], dim=-1))
+        of_x, of_y = self._weight()
+        weight = torch.cat([of_x, delayed_weight(of_y, taps).movedim(0, 1).flatten(1)], dim=1)
+        return lambda x, past: F.linear(torch.cat([x, past.flatten(-2)], dim=-1), weight, self.rc.bias)
+
+    def _weight(self) -> tuple[Tensor, ...]:
+        """Return the weights of x and of y."""
+        rc = self.rc
+        is_plain = type(rc).forward in (nn.Linear.forward, OffDiagonalLinear.forward)
+        if not (is_plain and does_only_forward(rc)):
+            raise TypeError(
+                f"{type(self).__name__}: rc must be nn.Linear without hooks if per='connection', since its weights are "
+                f"used one by one, got {type(rc).__name__}"
+            )
+        weight = rc.effective_weight() if isinstance(rc, OffDiagonalLinear) else rc.weight
+        return weight.split([self.in_features, self.out_features], dim=1)
+
+    def _step(self, x: Tensor, feed: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        at = min(1, x.dim() - 1)  # the place of D, behind N
+        shape = (*x.shape[:at], self.max_delay, *x.shape[at:-1], self.out_features)
+        history = self.checked_state("y_history", Like(shape, x.dtype, x.device), 0.0)
+        y = self.sub_module(feed(x, history.movedim(at, -2)))
+        self._check_last_dimension("sub_module's output", y.shape, "out_features", self.out_features)
+        newest = y.to(x.dtype).unsqueeze(at)
+        self.keep_state("y_history", torch.cat([newest, history.narrow(at, 0, self.max_delay - 1)], dim=at))
+        return y
+
+    def part(self, like: Like) -> Part | None:
+        """Return what stands for this container in a plan: its neuron, and the outputs of the last D steps."""
+        weight = self.plain_weight()
+        if weight is None:
+            return None
+        self._check_fits(like)
+        taps, history = self.taps().to(like.dtype), ("y_history", self.max_delay)
+        if self.per == "neuron":
+            return plan.with_linear_feedback(self, self.sub_module, like, weight, self.rc.bias, history, taps)
+        of_x, of_y = weight.split([self.in_features, self.out_features], dim=1)
+        weight = torch.cat([of_x, delayed_weight(of_y, taps).movedim(0, 1).flatten(1)], dim=1)
+        return plan.with_linear_feedback(self, self.sub_module, like, weight, self.rc.bias, history)
+
+    def extra_repr(self) -> str:
+        kind = "learned" if isinstance(self.delay, nn.Parameter) else "fixed"
+        return f"max_delay={self.max_delay}, per={self.per}, delays={kind}"

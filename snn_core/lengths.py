@@ -1,0 +1,254 @@
+r"""Sequences of different length in one batch: each sample takes part in its own steps only.
+
+A batch is padded at the end, ``x_seq`` ``[T, N, *]``, and ``lengths`` says how many steps each sample has. It is int64
+``[N]``, or anything that torch makes such a tensor of; a bool mask ``[T, N]``, True for a sample's own steps, is taken
+too, if it is True from the first step to the sample's last one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import groupby, pairwise
+from reprlib import repr as shortened
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from snn_core.backend import plan
+from snn_core.base import MemoryModule, check_sequence
+from snn_core.checks import check_tensor, check_whole
+
+__all__ = ["last_step", "mean_over_time", "sequence_mask"]
+
+#: Takes a sequence ``[T, N, *]`` through modules, all samples through all steps.
+Run = Callable[[Tensor, Sequence[nn.Module]], Tensor]
+
+
+def check_lengths(lengths: Any, T: int, N: int | None = None, lowest: int = 1) -> Tensor:
+    """Return lengths as int64 ``[N]``, on the device where they are.
+
+    Args:
+        lengths: whole numbers ``[N]``, or a bool mask ``[T, N]``.
+        T: the largest length allowed.
+        N: number of samples; None takes any.
+        lowest: the smallest length allowed.
+
+    Raises:
+        TypeError: they are not whole numbers.
+        ValueError: another number of them, one out of its range, or a mask with a gap.
+    """
+    if isinstance(lengths, Tensor):
+        check_tensor("lengths", lengths)
+    else:
+        try:
+            lengths = torch.as_tensor(lengths)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise TypeError(
+                f"lengths must be whole numbers, one for each sample, got {shortened(lengths)}"
+            ) from error
+    if lengths.dtype == torch.bool:
+        lengths = _lengths_of_mask(lengths, T)
+    if lengths.is_floating_point() or lengths.is_complex():
+        raise TypeError(f"lengths must be whole numbers, got {lengths.dtype}: call lengths.long()")
+    if lengths.dim() != 1 or N not in (None, len(lengths)):
+        number = "one number for each sample" if N is None else f"{N} numbers, one for each sample"
+        raise ValueError(f"lengths must be {number}, got shape {list(lengths.shape)}")
+    lengths = lengths.long()
+    bad = ((lengths < lowest) | (lengths > T)).nonzero().flatten()
+    if len(bad):
+        n = int(bad[0])
+        raise ValueError(
+            f"lengths must lie between {lowest} and T = {T}, got {int(lengths[n])} for sample {n}"
+        )
+    return lengths
+
+
+def _lengths_of_mask(mask: Tensor, T: int) -> Tensor:
+    if mask.dim() != 2 or len(mask) != T:
+        raise ValueError(f"lengths, given as a mask, must have shape [{T}, N], got {list(mask.shape)}")
+    lengths = mask.sum(0)
+    gaps = (mask != _mask(lengths, T)).any(0).nonzero().flatten()
+    if len(gaps):
+        raise ValueError(
+            "lengths, given as a mask, must be True from a sample's first step to its last one and False after it, "
+            f"sample {int(gaps[0])} has a gap: move its steps to the front"
+        )
+    return lengths
+
+
+def _mask(lengths: Tensor, T: int) -> Tensor:
+    return torch.arange(T, device=lengths.device)[:, None] < lengths
+
+
+def sequence_mask(lengths: Any, T: int) -> Tensor:
+    """Return which steps are a sample's own: a bool mask ``[T, N]``, True at ``[t, n]`` where ``t < lengths[n]``.
+
+    With it a loss on every step is right: ``loss(y_seq[mask], target_seq[mask])`` sees a row for each of them.
+
+    Args:
+        lengths: steps of each sample, ``[N]``, from 0 to T.
+        T: number of steps.
+
+    Raises:
+        TypeError: ``lengths`` or T are not whole numbers.
+        ValueError: T is below 1, or a length does not lie between 0 and T.
+    """
+    T = check_whole("T", T, 1)
+    return _mask(check_lengths(lengths, T, lowest=0), T)
+
+
+def mean_over_time(y_seq: Tensor, lengths: Any = None) -> Tensor:
+    r"""Return each sample's mean over its own steps, :math:`\bar y_n = \frac{1}{T_n} \sum_{t < T_n} y_n[t]`.
+
+    Of spikes it is the firing rate. What ``y_seq`` holds in the padding changes nothing.
+
+    Args:
+        y_seq: ``[T, N, *]``.
+        lengths: :math:`T_n`, ``[N]``, from 1 to T, or a mask ``[T, N]``; None for T steps each.
+
+    Returns:
+        ``[N, *]``.
+
+    Raises:
+        TypeError: ``y_seq`` is not a floating-point tensor, or ``lengths`` are not whole numbers.
+        ValueError: ``y_seq`` is not ``[T, N, *]`` with T >= 1, another number of lengths, one out of its range, or a
+            mask with a gap.
+    """
+    check_sequence(None, y_seq)
+    if lengths is None:
+        return y_seq.mean(0)
+    lengths = check_lengths(lengths, *y_seq.shape[:2]).to(y_seq.device)
+    trailing = [1] * (y_seq.dim() - 2)
+    # Not a product: NaN times 0 is NaN.
+    own = torch.where(_mask(lengths, len(y_seq)).view(*y_seq.shape[:2], *trailing), y_seq, 0)
+    return own.sum(0) / lengths.view(-1, *trailing)
+
+
+def last_step(y_seq: Tensor, lengths: Any = None) -> Tensor:
+    r"""Return what each sample has at its own last step, :math:`y_n[T_n - 1]`, counted from 0.
+
+    Arguments, shapes and what is raised are those of :func:`mean_over_time`.
+    """
+    check_sequence(None, y_seq)
+    if lengths is None:
+        return y_seq[-1]
+    lengths = check_lengths(lengths, *y_seq.shape[:2]).to(y_seq.device)
+    return y_seq[lengths - 1, torch.arange(len(lengths), device=y_seq.device)]
+
+
+def scan(x_seq: Tensor, modules: Sequence[nn.Module], lengths: Any, run: Run) -> Tensor:
+    """Take a sequence through modules, each sample through its own steps only.
+
+    This is the definition, for any modules. Time is cut wherever a sample ends. Between two cuts the samples that are
+    still there go through the modules as an ordinary sequence, and their states are put back in place; those that have
+    ended are not computed. A module without a state is called once, with all steps of all samples in one batch.
+
+    Args:
+        x_seq: ``[T, N, *]``, padded with anything.
+        modules: the parts of a network in their order.
+        lengths: see :func:`check_lengths`; a length may be 0 where a state continues an earlier sequence.
+        run: takes a sequence without padding through modules.
+
+    Returns:
+        ``[T, N, *]``, 0 in the padding.
+
+    Raises:
+        TypeError, ValueError: see :func:`check_lengths`; a module that cannot be cut in time, or records its states; a
+            state that does not have its samples in dimension 0.
+    """
+    parts = [part for part in nn.ModuleList(modules).modules() if isinstance(part, MemoryModule)]
+    _check_modules(modules, parts)
+    continued = any(getattr(part, name) is not None for part in parts for name in part._state_names)
+    T, N = x_seq.shape[:2]
+    lengths = check_lengths(lengths, T, N, 0 if continued else 1).cpu()
+    for stateless, group in groupby(modules or [nn.Identity()], _is_stateless):
+        x_seq = (_packed if stateless else _piecewise)(x_seq, list(group), lengths, run)
+    return x_seq
+
+
+def _is_stateless(module: nn.Module) -> bool:
+    """Say whether all steps may be one batch. A linear layer is left to the scan that it can share."""
+    return type(module) is not nn.Linear and not any(
+        isinstance(one, MemoryModule) for one in module.modules()
+    )
+
+
+def _check_modules(modules: Sequence[nn.Module], parts: Sequence[MemoryModule]) -> None:
+    for module in modules:
+        sees_time = getattr(type(module), "takes_sequences", False) or plan.defines(
+            module, "forward_sequence"
+        )
+        if sees_time and _is_stateless(module) and not getattr(type(module), "is_chain", False):
+            raise TypeError(
+                f"lengths: {type(module).__name__} takes whole sequences and registers no state, so it cannot be "
+                "stopped where a sample ends: call it on each sequence alone"
+            )
+    for part in parts:
+        if getattr(part, "store_v_seq", False):
+            raise ValueError(
+                f"lengths: {type(part).__name__} has store_v_seq=True, which records steps of whole batches: run the "
+                "sequence to be recorded alone, without lengths, which gives the same v"
+            )
+
+
+def _packed(x_seq: Tensor, modules: Sequence[nn.Module], lengths: Tensor, run: Run) -> Tensor:
+    """Call modules without a state on all steps that are some sample's own, as one batch."""
+    T, N = x_seq.shape[:2]
+    own = _mask(lengths, T).flatten().nonzero().flatten().to(x_seq.device)
+    y = run(x_seq.flatten(0, 1).index_select(0, own)[None], modules)[0]
+    return y.new_zeros(T * N, *y.shape[1:]).index_copy(0, own, y).unflatten(0, (T, N))
+
+
+def _piecewise(x_seq: Tensor, modules: Sequence[nn.Module], lengths: Tensor, run: Run) -> Tensor:
+    """Run the pieces between two cuts, each with the samples that are still there."""
+    T, N = x_seq.shape[:2]
+    parts = [part for part in nn.ModuleList(modules).modules() if isinstance(part, MemoryModule)]
+    ends = sorted({*lengths.tolist()} - {0}) or [T]
+    *pieces, padding = x_seq.split([stop - start for start, stop in pairwise([0, *ends, T])])
+    y_seq = []
+    for start, piece in zip([0, *ends[:-1]], pieces, strict=True):
+        present = (lengths > start).nonzero().flatten().to(x_seq.device)
+        if len(present) == N:
+            y = run(piece, modules)
+        else:
+            with _only(parts, present, N):
+                y = run(piece.index_select(1, present), modules)
+            y = y.new_zeros(len(piece), N, *y.shape[2:]).index_copy(1, present, y)
+        y_seq.append(y)
+    return torch.cat([*y_seq, y.new_zeros(len(padding), *y.shape[1:])])
+
+
+@contextmanager
+def _only(parts: Sequence[MemoryModule], present: Tensor, N: int) -> Iterator[None]:
+    """Leave to modules the states of the samples that are present; put them back among those of all N samples."""
+    whole = [(part, name, getattr(part, name)) for part in parts for name in part._state_names]
+    try:
+        for part, name, state in whole:
+            if state is not None:
+                _check_samples(part, name, state, N)
+                part.keep_state(name, state.index_select(0, present))
+        yield
+        for part, name, state in whole:
+            last = getattr(part, name)
+            if state is not None:
+                last = state.index_copy(0, present, last)
+            elif last is not None:
+                raise ValueError(
+                    f"lengths must be at least 1 where a state begins, {type(part).__name__} has no {name} yet"
+                )
+            part.keep_state(name, last)
+    except BaseException:
+        for part, name, state in whole:
+            part.keep_state(name, state)
+        raise
+
+
+def _check_samples(part: MemoryModule, name: str, state: Any, N: int) -> None:
+    shape = check_tensor(f"{type(part).__name__}: state {name}", state).shape
+    if shape[:1] != (N,):
+        raise ValueError(
+            f"{type(part).__name__}: state {name} has shape {list(shape)}, with lengths its dimension 0 must be the "
+            f"{N} samples: call reset_net(net) between batches"
+        )

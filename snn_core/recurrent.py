@@ -1,0 +1,318 @@
+"""Recurrent containers: what a layer's output of the last step does to its next input.
+
+Each holds a module for single steps, its ``sub_module``, and feeds y[t-1] back through a matrix of weights or through a
+convolution; :mod:`snn_core.element_wise` feeds it back to the same element, :mod:`snn_core.delays` older outputs too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from snn_core.backend import plan
+from snn_core.backend.decisions import does_only_forward, loop, note
+from snn_core.backend.plan import Part
+from snn_core.base import MemoryModule, check_input, check_sequence
+from snn_core.checks import Like, check_flag, check_module, check_place, check_whole
+
+__all__ = [
+    "ConvRecurrentContainer",
+    "LinearRecurrentContainer",
+    "OffDiagonalLinear",
+]
+
+
+def check_single_step(owner: nn.Module, module: nn.Module) -> None:
+    """Refuse a module that cannot be fed one time step after the other.
+
+    A neuron for sequences would take the N samples of a step for T time steps, without any error.
+    """
+    name = type(owner).__name__
+    check_module(f"{name}: sub_module", module)
+    for part in module.modules():
+        if getattr(type(part), "takes_sequences", False):
+            raise TypeError(
+                f"{name}: {type(part).__name__} takes whole sequences, here one step at a time is fed: use a module "
+                "for single steps, such as IFNode"
+            )
+
+
+class Recurrent(MemoryModule):
+    """Base of the recurrent containers: a sequence is fused around a neuron that kernels know."""
+
+    sub_module: Any
+
+    def __init__(self, sub_module: nn.Module) -> None:
+        super().__init__()
+        check_single_step(self, sub_module)  # a class registers it, behind its weights
+
+    def part(self, like: Like) -> Part | None:
+        raise NotImplementedError
+
+    def forward_sequence(self, x_seq: Tensor) -> Tensor:
+        """Take T time steps; equals T calls of the single step."""
+        check_sequence(self, x_seq)
+        part = self.part(Like(x_seq.shape[1:], x_seq.dtype, x_seq.device))
+        note(self, part is not None)
+        return self._loop(x_seq) if part is None else plan.run(x_seq, [part])
+
+    def _loop(self, x_seq: Tensor) -> Tensor:
+        return torch.stack([self(x) for x in x_seq])
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
+        # Of several numbers for one, some releases of torch silently take the first.
+        for name, own in (*self._parameters.items(), *self._buffers.items()):
+            saved = state_dict.get(prefix + name)
+            if isinstance(saved, Tensor) and isinstance(own, Tensor) and saved.dim() > own.dim() == 0:
+                message = (
+                    f"size mismatch for {prefix}{name}: {list(saved.shape)} saved, {list(own.shape)} here"
+                )
+                arguments[-1].append(message)
+                return
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
+
+    def _keep_y(self, y: Tensor, x: Tensor) -> None:
+        # A copy, since the output may be changed in place; and autocast may have made it narrower than x.
+        self.keep_state("y", y.to(x.dtype, copy=True))
+
+
+class OffDiagonalLinear(nn.Linear):
+    r"""A linear layer ``[x; y]`` to ``i`` for H outputs y and H inputs i, in which no y[k] reaches its own i[k].
+
+    The diagonal of the right half of ``weight``, ``[H, K + H]``, counts as 0 and has the gradient 0; the numbers that
+    are stored there stay as they are.
+    """
+
+    def effective_weight(self) -> Tensor:
+        """Return ``weight`` with zeros where self-connections would be."""
+        zeros = self.weight.new_zeros(self.out_features)
+        return self.weight.diagonal_scatter(zeros, self.in_features - self.out_features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.effective_weight(), self.bias)
+
+
+class LinearFeedback(Recurrent):
+    """Base of the containers with an ``nn.Linear``, ``rc``, from x[t] and what is fed back to the input."""
+
+    def __init__(
+        self, sub_module: nn.Module, in_features: int, out_features: int, bias: bool, self_connections: bool
+    ) -> None:
+        super().__init__(sub_module)
+        name = type(self).__name__
+        self.in_features = check_whole(f"{name}: in_features", in_features, 1)
+        self.out_features = check_whole(f"{name}: out_features", out_features, 1)
+        bias = check_flag(f"{name}: bias", bias)
+        self.self_connections = check_flag(f"{name}: self_connections", self_connections)
+        if not self_connections and self.in_features != self.out_features:
+            raise ValueError(
+                f"{name}: self_connections=False needs in_features equal to out_features, got {in_features} and "
+                f"{out_features}"
+            )
+        kind = nn.Linear if self_connections else OffDiagonalLinear
+        self.rc = kind(self.in_features + self.out_features, self.in_features, bias)
+        self.sub_module = sub_module
+
+    def plain_weight(self) -> Tensor | None:
+        """Return the weight that ``rc`` multiplies by, or None, and the reason is kept, if it does something else."""
+        if self.in_features != self.out_features:
+            return loop("in_features differs from out_features")
+        if type(self.rc) not in (nn.Linear, OffDiagonalLinear) or not does_only_forward(self.rc):
+            return loop("rc is not nn.Linear itself, or has hooks")
+        return self.rc.effective_weight() if isinstance(self.rc, OffDiagonalLinear) else self.rc.weight
+
+    def _check_fits(self, x: Tensor | Like) -> None:
+        self._check_last_dimension("input", x.shape, "in_features", self.in_features)
+        if isinstance(self.rc, nn.Linear):
+            check_place(f"{type(self).__name__}: x", x, self.rc.weight)
+
+    def _check_last_dimension(self, what: str, shape: Sequence[int], argument: str, size: int) -> None:
+        if len(shape) == 0 or shape[-1] != size:
+            raise ValueError(
+                f"{type(self).__name__}: {what} has shape {list(shape)}, its last dimension must be "
+                f"{argument}={size}"
+            )
+
+
+class LinearRecurrentContainer(LinearFeedback):
+    r"""Feeds all outputs back to all inputs through a linear layer.
+
+    .. math:: i[t] = [x[t]; y[t-1]]\,W^T + b, \qquad y[t] = \text{sub\_module}(i[t]), \qquad y[-1] = 0
+
+    ``W`` and ``b`` are those of ``rc``, an ``nn.Linear(in_features + out_features, in_features, bias)``.
+
+    Args:
+        sub_module: any module that maps ``[N, *, in_features]`` to ``[N, *, out_features]``.
+        in_features: size of x[t] and of the sub_module's input.
+        out_features: size of y[t].
+        bias: whether ``rc`` has a bias.
+        self_connections: False for a layer in which no neuron is connected to itself: ``rc`` is then an
+            :class:`OffDiagonalLinear`, with the same weights under the same names.
+
+    Attributes:
+        y: last output y[t-1], ``[N, *, out_features]``; None before the first step.
+
+    Raises:
+        TypeError: ``sub_module`` is not a module for single steps, a size is not a whole number, a flag not a bool.
+        ValueError: a size below 1, or two sizes without self-connections.
+    """
+
+    def __init__(
+        self,
+        sub_module: nn.Module,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        self_connections: bool = True,
+    ) -> None:
+        super().__init__(sub_module, in_features, out_features, bias, self_connections)
+        self.register_state("y")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Take one time step.
+
+        Args:
+            x: x[t], ``[N, *, in_features]``.
+
+        Returns:
+            y[t], ``[N, *, out_features]``.
+
+        Raises:
+            TypeError: ``x`` is not a floating-point tensor, or has another dtype than the weights.
+            ValueError: a last dimension that does not fit, another device than that of the weights, or a state from
+                another shape, device or dtype.
+        """
+        check_input(self, x)
+        self._check_fits(x)
+        previous = self.checked_state("y", x.new_empty(()).expand(*x.shape[:-1], self.out_features), 0.0)
+        y = self.sub_module(self.rc(torch.cat([x, previous], dim=-1)))
+        self._check_last_dimension("sub_module's output", y.shape, "out_features", self.out_features)
+        self._keep_y(y, x)
+        return y
+
+    def part(self, like: Like) -> Part | None:
+        """Return what stands for this container in a plan: its neuron with a linear feedback."""
+        weight = self.plain_weight()
+        if weight is None:
+            return None
+        self._check_fits(like)
+        return plan.with_linear_feedback(self, self.sub_module, like, weight, self.rc.bias)
+
+
+_CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d}
+
+
+class ConvRecurrentContainer(Recurrent):
+    r"""Feeds all outputs back to the inputs around them through a convolution.
+
+    .. math:: i[t] = [x[t]; y[t-1]] * W + b, \qquad y[t] = \text{sub\_module}(i[t]), \qquad y[-1] = 0
+
+    ``W`` and ``b`` are those of ``rc``, an ``nn.Conv2d(in_channels + out_channels, in_channels, kernel_size,
+    padding=kernel_size // 2, bias=bias)``, which keeps height and width. A sequence is convolved with the part of ``W``
+    for x at once, before its first step; only that of y is left for each step.
+
+    Args:
+        sub_module: any module that maps ``[N, in_channels, H, W]`` to ``[N, out_channels, H, W]``.
+        in_channels: channels of x[t] and of the sub_module's input.
+        out_channels: channels of y[t].
+        kernel_size: size of the kernel, an odd number.
+        bias: whether ``rc`` has a bias.
+        dimensions: 2 for steps ``[N, C, H, W]``, 1 for ``[N, C, L]`` and ``nn.Conv1d``.
+
+    Attributes:
+        y: last output y[t-1], ``[N, out_channels, H, W]``; None before the first step.
+
+    Raises:
+        TypeError: ``sub_module`` is not a module for single steps, a size is not a whole number, ``bias`` not a bool.
+        ValueError: a size below 1, an even ``kernel_size``, or other ``dimensions``.
+    """
+
+    def __init__(
+        self,
+        sub_module: nn.Module,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        bias: bool = True,
+        dimensions: int = 2,
+    ) -> None:
+        super().__init__(sub_module)
+        name = type(self).__name__
+        self.in_channels = check_whole(f"{name}: in_channels", in_channels, 1)
+        self.out_channels = check_whole(f"{name}: out_channels", out_channels, 1)
+        size = check_whole(f"{name}: kernel_size", kernel_size, 1)
+        if size % 2 == 0:
+            raise ValueError(
+                f"{name}: kernel_size must be odd, so that y[t] keeps the size of x[t], got {size}"
+            )
+        self.dimensions = check_whole(f"{name}: dimensions", dimensions, 1, 2)
+        bias = check_flag(f"{name}: bias", bias)
+        kind = _CONVOLUTIONS[self.dimensions]
+        channels = self.in_channels + self.out_channels
+        self.rc = kind(channels, self.in_channels, size, padding=size // 2, bias=bias)
+        self.sub_module = sub_module
+        self.register_state("y")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Take one time step.
+
+        Args:
+            x: x[t], ``[N, in_channels, H, W]``, or ``[N, in_channels, L]`` with ``dimensions=1``.
+
+        Returns:
+            y[t], the same with ``out_channels``.
+
+        Raises:
+            TypeError: ``x`` is not a floating-point tensor, or has another dtype than the weights.
+            ValueError: a shape that does not fit, another device than that of the weights, or a state from another
+                shape, device or dtype.
+        """
+        check_input(self, x)
+        previous = self._previous(x)
+        return self._feed(self.rc(torch.cat([x, previous], dim=1)), x)
+
+    def forward_sequence(self, x_seq: Tensor) -> Tensor:
+        """Take T time steps; equals T calls of the single step within rounding."""
+        return super().forward_sequence(x_seq)  # of this class, so that it stands for its forward
+
+    def _loop(self, x_seq: Tensor) -> Tensor:
+        rc: Any = self.rc
+        is_own = type(rc) is _CONVOLUTIONS[self.dimensions] and does_only_forward(rc) and rc.groups == 1
+        if not is_own:
+            return super()._loop(x_seq)
+        previous, y_seq = self._previous(x_seq[0]), []
+        of_x, of_y = rc.weight.split([self.in_channels, self.out_channels], dim=1)
+        from_x = rc._conv_forward(x_seq.flatten(0, 1), of_x, rc.bias).unflatten(0, x_seq.shape[:2])
+        for x, current in zip(x_seq, from_x, strict=True):
+            y_seq.append(self._feed(current + rc._conv_forward(previous, of_y, None), x))
+            previous = self.y
+        return torch.stack(y_seq)
+
+    def _feed(self, i: Tensor, x: Tensor) -> Tensor:
+        y = self.sub_module(i)
+        self._check_channels("sub_module's output", y.shape, "out_channels", self.out_channels)
+        self._keep_y(y, x)
+        return y
+
+    def _previous(self, x: Tensor) -> Tensor:
+        """Return y[t-1] for the input x[t]."""
+        self._check_channels("input", x.shape, "in_channels", self.in_channels)
+        if isinstance(self.rc, _CONVOLUTIONS[self.dimensions]):
+            check_place(f"{type(self).__name__}: x", x, self.rc.weight)
+        shape = len(x), self.out_channels, *x.shape[2:]
+        return self.checked_state("y", Like(shape, x.dtype, x.device), 0.0)
+
+    def _check_channels(self, what: str, shape: Sequence[int], argument: str, channels: int) -> None:
+        if len(shape) != self.dimensions + 2 or shape[1] != channels:
+            wanted = ", ".join([f"{argument}={channels}", *("HW" if self.dimensions == 2 else "L")])
+            raise ValueError(
+                f"{type(self).__name__}: {what} has shape {list(shape)}, it must be [N, {wanted}]"
+            )
+
+    def part(self, like: Like) -> Part | None:
+        """Return None: no kernel knows a convolution."""
+        return loop("no kernel knows a convolutional feedback")

@@ -1,0 +1,480 @@
+"""Sequences of different length: a batch with padding against each sequence alone, and against numbers by hand.
+
+Inputs and weights of chains are multiples of 1/16, so that sums are exact in any order and no spike depends on it.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support_networks import weighted_sum
+from torch import nn
+
+from snn_core.backend import deferred
+from snn_core.base import MemoryModule
+from snn_core.functional import (
+    detach_net,
+    explain,
+    last_step,
+    mean_over_time,
+    reset_net,
+    scan,
+    sequence_mask,
+    states,
+)
+from snn_core.layer import (
+    ElementWiseRecurrentContainer,
+    LinearRecurrentContainer,
+    MultiStepContainer,
+    SeqToANNContainer,
+    SynapseFilter,
+)
+from snn_core.neuron import IFNode, LIFNode, MultiStepIFNode, MultiStepLIFNode, ParametricLIFNode
+from snn_core.surrogate import ATan
+
+F = 4  # features of all inputs
+
+
+def options(backend):
+    return {"surrogate_function": ATan(), "backend": backend}
+
+
+class Traces(MemoryModule):
+    """A module of a user's own with two states, one of which has more dimensions than its input."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_state("sum")
+        self.register_state("outer")
+
+    def forward(self, x):
+        total = self.checked_state("sum", x, 1.0) + x
+        outer = self.checked_state("outer", x.new_empty(()).expand(*x.shape, x.shape[-1]), 0.0)
+        outer = outer / 2 + x[..., None] * total[..., None, :]
+        self.keep_state("sum", total)
+        self.keep_state("outer", outer)
+        return outer.sum(-1)
+
+
+class Fails(MemoryModule):
+    def forward(self, x):
+        return 1 / 0
+
+
+CHAINS = {
+    "IF": lambda b: [IFNode(**options(b))],
+    "multi-step LIF, soft": lambda b: [MultiStepLIFNode(tau=4.0, v_reset=None, **options(b))],
+    "parametric": lambda b: [nn.Linear(F, 3), ParametricLIFNode(**options(b))],
+    "synapse": lambda b: [IFNode(**options(b)), SynapseFilter(4.0, backend=b)],
+    "element-wise": lambda b: [ElementWiseRecurrentContainer(LIFNode(tau=4.0, **options(b)), torch.add)],
+    "feedback": lambda b: [
+        nn.Linear(F, 5),
+        MultiStepContainer(LinearRecurrentContainer(IFNode(**options(b)), 5, 5)),
+        nn.Linear(5, 3),
+    ],
+    "deep": lambda b: [
+        SeqToANNContainer(nn.Linear(F, 6), nn.ReLU()),
+        MultiStepIFNode(**options(b)),
+        MultiStepContainer(SynapseFilter([2.0] * 6, backend=b)),
+        nn.Linear(6, 3),
+        MultiStepIFNode(**options(b)),
+    ],
+    "own states": lambda b: [nn.Linear(F, 3), Traces()],
+    "stateless": lambda b: [nn.Linear(F, 3), nn.Sequential(nn.ReLU(), nn.Linear(3, 2))],
+}
+BACKENDS = ["torch", "auto"]
+
+
+def dyadic(generator, *shape):
+    return torch.randint(-24, 40, shape, generator=generator).double() / 16
+
+
+def chain_of(name, backend, generator):
+    net = nn.ModuleList(CHAINS[name](backend)).double()
+    with torch.no_grad():
+        for key, parameter in net.named_parameters():
+            if not key.endswith("w"):  # of time constants
+                parameter.copy_(dyadic(generator, *parameter.shape))
+    return net
+
+
+def each_alone(net, x_seq, lengths, backend):
+    """Return what each sequence gives alone, its states afterwards among it."""
+    outputs, afterwards = [], []
+    for n, length in enumerate(lengths):
+        reset_net(net)
+        outputs.append(scan(x_seq[:length, n : n + 1], *net, backend=backend))
+        afterwards.append(states(net))
+    reset_net(net)
+    return outputs, {name: torch.cat([one[name] for one in afterwards]) for name in afterwards[0]}
+
+
+def padded(outputs, T):
+    return torch.cat([torch.cat([y, y.new_zeros(T - len(y), *y.shape[1:])]) for y in outputs], 1)
+
+
+def gradients(y, last, x, net):
+    """Return the gradients of a sum in which every output and every state after the sequence counts."""
+    loss = weighted_sum(y) + sum(weighted_sum(state) for state in last.values())
+    return torch.autograd.grad(loss, [x, *net.parameters()], allow_unused=True)
+
+
+def assert_as_alone(name, backend, x, lengths):
+    net = chain_of(name, backend, torch.Generator().manual_seed(1))
+    own = sequence_mask(lengths, len(x))
+    dirty = torch.where(own[..., None], x, math.nan).requires_grad_()
+    y = scan(dirty, *net, backend=backend, lengths=lengths)
+    last = states(net)
+    found = gradients(y, last, dirty, net)
+    clean = x.clone().requires_grad_()
+    alone, last_alone = each_alone(net, clean, lengths, backend)
+    expected_y = padded(alone, len(x))
+    assert torch.equal(y, expected_y)
+    assert last.keys() == last_alone.keys()
+    for key in last:
+        assert torch.equal(last[key], last_alone[key]), key
+    expected = gradients(expected_y, last_alone, clean, net)
+    assert found[0][~own].abs().sum() == 0
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", CHAINS)
+def test_a_batch_is_each_sequence_alone(name, backend):
+    x = dyadic(torch.Generator().manual_seed(0), 6, 7, F)
+    assert_as_alone(name, backend, x, [4, 6, 1, 3, 6, 1, 2])
+
+
+@pytest.mark.parametrize("lengths", [[5, 5, 5], [1, 1, 1], [2, 2, 4], [3]])
+def test_all_of_one_length_and_none_as_long_as_the_batch(lengths):
+    x = dyadic(torch.Generator().manual_seed(0), 5, len(lengths), F)
+    assert_as_alone("feedback", "auto", x, lengths)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    st.sampled_from(sorted(CHAINS)),
+    st.sampled_from(BACKENDS),
+    st.integers(1, 7).flatmap(lambda T: st.tuples(st.just(T), st.lists(st.integers(1, T), min_size=1, max_size=6))),
+    st.integers(0, 2**31),
+)  # fmt: skip
+def test_any_lengths(name, backend, sizes, seed):
+    T, lengths = sizes
+    assert_as_alone(name, backend, dyadic(torch.Generator().manual_seed(seed), T, len(lengths), F), lengths)
+
+
+def test_by_hand():
+    """Integrate and fire at 1: v = 0.75, then 0.75 + 0.5 fires, then 0.25; the second sample ends after one step."""
+    neuron = IFNode(surrogate_function=ATan())
+    x = torch.tensor([[0.75, 0.75], [0.5, 8.0], [0.25, -8.0]])[..., None]
+    y = scan(x, neuron, lengths=[3, 1])
+    assert y[..., 0].tolist() == [[0, 0], [1, 0], [0, 0]]
+    assert neuron.v[:, 0].tolist() == [0.25, 0.75]
+    neuron.reset()
+    x = torch.tensor([[1.0, 0.5], [math.inf, 1.5]])[..., None]
+    assert scan(x, neuron, lengths=[1, 2])[..., 0].tolist() == [[1, 0], [0, 1]]
+    assert neuron.v[:, 0].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_nothing_of_the_padding_is_computed(backend):
+    """A bias gives an output for an input of 0, and a neuron that drifts fires without input: none of it shows."""
+    net = [nn.Linear(F, F), IFNode(**options(backend))]
+    nn.init.constant_(net[0].bias, 5.0)
+    seen = []
+    net[0].register_forward_hook(lambda module, given, y: seen.append(y.numel() // F))
+    y = scan(torch.zeros(4, 3, F), *net, backend=backend, lengths=[1, 2, 4])
+    assert y.sum((0, 2)).tolist() == [F, 2 * F, 4 * F]
+    assert sum(seen) == 7
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", ["feedback", "deep", "own states"])
+def test_pieces_of_a_sequence_of_which_some_samples_have_ended(name, backend):
+    net = chain_of(name, backend, torch.Generator().manual_seed(1))
+    x, lengths = dyadic(torch.Generator().manual_seed(0), 9, 4, F), torch.tensor([2, 9, 3, 5])
+    whole = scan(x, *net, backend=backend, lengths=lengths)
+    expected, after = whole.detach(), {key: state.detach() for key, state in states(net).items()}
+    reset_net(net)
+    y_seq = []
+    for start in (0, 3, 6):
+        y = scan(x[start : start + 3], *net, backend=backend, lengths=(lengths - start).clamp(0, 3))
+        weighted_sum(y).backward()  # truncated BPTT: the graph of the piece before is gone
+        detach_net(net)
+        y_seq.append(y.detach())
+    assert torch.equal(torch.cat(y_seq), expected)
+    for key, state in states(net).items():
+        assert torch.equal(state, after[key])
+
+
+def test_the_gradient_crosses_the_border_of_pieces_that_are_not_detached():
+    net = chain_of("feedback", "auto", torch.Generator().manual_seed(1))
+    x, lengths = dyadic(torch.Generator().manual_seed(0), 6, 3, F), torch.tensor([2, 6, 3])
+    want = torch.autograd.grad(weighted_sum(scan(x, *net, lengths=lengths)), net.parameters())
+    reset_net(net)
+    halves = [scan(x[at : at + 3], *net, lengths=(lengths - at).clamp(0, 3)) for at in (0, 3)]
+    have = torch.autograd.grad(weighted_sum(torch.cat(halves)), net.parameters())
+    for a, b in zip(have, want, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-12)
+
+
+def test_batch_normalisation_sees_every_step_but_no_padding():
+    torch.manual_seed(0)
+    x, lengths = torch.randn(5, 3, F, dtype=torch.float64), [5, 2, 3]
+    own = sequence_mask(lengths, 5)
+    norm = nn.BatchNorm1d(F).double()
+    want_norm = copy.deepcopy(norm)
+    y = scan(
+        torch.where(own[..., None], x, math.nan), norm, MultiStepIFNode(), nn.Identity(), lengths=lengths
+    )
+    want = want_norm(x[own])
+    assert torch.equal(norm.running_mean, want_norm.running_mean)
+    assert norm.num_batches_tracked == 1
+    alone = [scan(want[rows][:, None], MultiStepIFNode()) for rows in rows_of(own)]
+    assert torch.equal(y, padded(alone, 5))
+
+
+def rows_of(own):
+    """Return for each sample the places of its steps among all, in the order of ``x_seq[own]``."""
+    number = torch.cumsum(own.flatten(), 0).view(own.shape) - 1
+    return [number[own[:, n], n].tolist() for n in range(own.shape[1])]
+
+
+def test_dropout_leaves_the_padding_at_zero():
+    torch.manual_seed(0)
+    y = scan(torch.ones(6, 5, F), nn.Dropout(0.5), lengths=[6, 1, 2, 3, 4])
+    own = sequence_mask([6, 1, 2, 3, 4], 6)
+    assert set(y[own].unique().tolist()) == {0, 2}
+    assert y[~own].unique().tolist() == [0]
+
+
+def test_without_modules_the_padding_is_cleared():
+    x = torch.tensor([[1.0, 2.0], [3.0, math.nan]])[..., None]
+    assert scan(x, lengths=[2, 1])[..., 0].tolist() == [[1, 2], [3, 0]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_other_dtypes(dtype):
+    x = (torch.randint(-8, 24, (5, 3, F)) / 8).to(dtype)
+    neuron = MultiStepIFNode()
+    y = scan(x, neuron, lengths=[5, 2, 3])
+    assert y.dtype == neuron.v.dtype == dtype
+    other = MultiStepIFNode()
+    assert torch.equal(y[:2, 1:2], scan(x[:2, 1:2], other))
+    assert torch.equal(neuron.v[1:2], other.v)
+
+
+def test_more_dimensions_and_no_samples():
+    x = torch.rand(3, 2, 1, 6, 6)
+    net = [nn.Conv2d(1, 2, 3), IFNode(), nn.Flatten()]
+    assert scan(x, *net, lengths=[1, 3]).shape == (3, 2, 32)
+    reset_net(nn.ModuleList(net))
+    for backend in BACKENDS:
+        y = scan(torch.rand(3, 0, F), nn.Linear(F, 2), IFNode(backend=backend), lengths=torch.zeros(0).long())
+        assert y.shape == (3, 0, 2)
+
+
+def test_a_piece_in_which_every_sample_has_ended():
+    net = [nn.Linear(F, 2), LinearRecurrentContainer(IFNode(), 2, 2)]
+    scan(torch.rand(3, 2, F), *net, lengths=[1, 3])
+    before = {name: state.clone() for name, state in states(nn.ModuleList(net)).items()}
+    y = scan(torch.rand(3, 2, F), *net, lengths=[0, 0])
+    assert y.shape == (3, 2, 2)
+    assert not y.any()
+    for name, state in states(nn.ModuleList(net)).items():
+        assert torch.equal(state, before[name])
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [
+        (2, 1),
+        np.array([2, 1]),
+        torch.tensor([2, 1], dtype=torch.int32),
+        torch.tensor([2, 1], dtype=torch.uint8),
+        torch.tensor([[True, True], [True, False], [False, False]]),
+        [[True, True], [True, False], [False, False]],
+    ],
+    ids=["tuple", "numpy", "int32", "uint8", "mask", "list of lists"],
+)
+def test_forms_of_lengths(lengths):
+    x = torch.ones(3, 2, F)
+    assert torch.equal(scan(x, lengths=lengths), scan(x, lengths=[2, 1]))
+    assert torch.equal(mean_over_time(x, lengths), torch.ones(2, F))
+    assert sequence_mask(lengths, 3).tolist() == [[True, True], [True, False], [False, False]]
+
+
+# Read-outs and losses ------------------------------------------------------------------------------------------------
+
+
+def test_read_outs_by_hand():
+    y = torch.tensor([[1.0, 5.0], [2.0, 7.0], [6.0, math.nan]])[..., None].requires_grad_()
+    assert mean_over_time(y, [3, 2])[:, 0].tolist() == [3, 6]
+    assert last_step(y, [3, 2])[:, 0].tolist() == [6, 7]
+    assert last_step(y, [1, 2])[:, 0].tolist() == [1, 7]
+    (grad,) = torch.autograd.grad(mean_over_time(y, [3, 2]).sum(), y)
+    assert grad[..., 0].tolist() == [
+        [pytest.approx(1 / 3), 0.5],
+        [pytest.approx(1 / 3), 0.5],
+        [pytest.approx(1 / 3), 0],
+    ]
+    (grad,) = torch.autograd.grad(last_step(y, [3, 2]).sum(), y)
+    assert grad[..., 0].tolist() == [[0, 0], [0, 1], [1, 0]]
+    full = torch.rand(4, 3, 2)
+    assert torch.equal(mean_over_time(full), full.mean(0))
+    assert torch.equal(last_step(full), full[-1])
+
+
+@pytest.mark.parametrize("read_out", [mean_over_time, last_step])
+def test_a_loss_on_the_read_out_has_the_gradient_of_each_sequence_alone(read_out):
+    net = chain_of("feedback", "auto", torch.Generator().manual_seed(1))
+    x, lengths = dyadic(torch.Generator().manual_seed(0), 6, 4, F), [6, 1, 4, 3]
+    labels = torch.tensor([0, 1, 2, 1])
+    loss = nn.functional.cross_entropy(read_out(scan(x, *net, lengths=lengths), lengths), labels)
+    alone = [read_out(y) for y in each_alone(net, x, lengths, "auto")[0]]
+    want = (
+        sum(nn.functional.cross_entropy(y, label[None]) for y, label in zip(alone, labels, strict=True)) / 4
+    )
+    torch.testing.assert_close(loss, want, rtol=1e-12, atol=1e-12)
+    for a, b in zip(*(torch.autograd.grad(one, net.parameters()) for one in (loss, want)), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-12)
+
+
+def test_a_loss_on_every_step_is_the_mean_over_all_own_steps():
+    torch.manual_seed(0)
+    lengths = [3, 1, 2]
+    y, target = torch.randn(3, 3, 5, dtype=torch.float64), torch.randint(5, (3, 3))
+    y[1:, 1] = math.nan
+    target[2, 1:] = -1  # no class: it must not be looked at
+    own = sequence_mask(lengths, 3)
+    loss = nn.functional.cross_entropy(y[own], target[own])
+    each = [
+        nn.functional.cross_entropy(y[t, n], target[t, n])
+        for n, length in enumerate(lengths)
+        for t in range(length)
+    ]
+    torch.testing.assert_close(loss, torch.stack(each).mean())
+
+
+def test_mask_by_hand():
+    assert sequence_mask([2, 0, 3], 3).tolist() == [
+        [True, False, True],
+        [True, False, True],
+        [False, False, True],
+    ]
+
+
+def test_explain_takes_a_network_that_reads_lengths():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.hidden = IFNode()
+
+        def forward(self, x_seq, lengths):
+            return mean_over_time(scan(x_seq, self.hidden, lengths=lengths), lengths)
+
+    decisions = explain(Net(), torch.rand(3, 2, F), [3, 1])
+    assert {decision.name for decision in decisions} == {"hidden"}
+    assert all(decision.fused for decision in decisions)
+
+
+def test_a_network_that_defers_its_scans_gives_the_same():
+    net = chain_of("feedback", "auto", torch.Generator().manual_seed(1))
+    x, lengths = dyadic(torch.Generator().manual_seed(0), 6, 4, F), [6, 1, 4, 3]
+
+    def forward(x):
+        return mean_over_time(scan(scan(x, net[0]), *net[1:], lengths=lengths), lengths)
+
+    want = forward(x)
+    last = states(net)
+    reset_net(net)
+    assert torch.equal(deferred.value_of(deferred.call(forward, x)), want)
+    for name, state in states(net).items():
+        assert torch.equal(state, last[name])
+
+
+# Errors --------------------------------------------------------------------------------------------------------------
+
+GAP = torch.tensor([[True, True], [True, False], [True, True]])
+
+
+@pytest.mark.parametrize("function", [lambda x, v: scan(x, IFNode(), lengths=v), mean_over_time, last_step])
+@pytest.mark.parametrize(
+    ("lengths", "error", "message"),
+    [
+        ([4, 1], ValueError, r"^lengths must lie between 1 and T = 3, got 4 for sample 0$"),
+        ([3, 0], ValueError, r"^lengths must lie between 1 and T = 3, got 0 for sample 1$"),
+        ([-1, 1], ValueError, r"^lengths must lie between 1 and T = 3, got -1 for sample 0$"),
+        ([1, 2, 3], ValueError, r"^lengths must be 2 numbers, one for each sample, got shape \[3\]$"),
+        (3, ValueError, r"^lengths must be 2 numbers, one for each sample, got shape \[\]$"),
+        ([[1], [2]], ValueError, r"got shape \[2, 1\]$"),
+        ([1.0, 2.0], TypeError, r"^lengths must be whole numbers, got torch.float32: call lengths.long\(\)$"),
+        (torch.ones(2, dtype=torch.complex64), TypeError, "got torch.complex64"),
+        (["a", "b"], TypeError, r"^lengths must be whole numbers, one for each sample, got \['a', 'b'\]$"),
+        ([None, 1], TypeError, "must be whole numbers"),
+        (GAP, ValueError, "sample 1 has a gap: move its steps to the front$"),
+        (~GAP, ValueError, "sample 1 has a gap"),
+        (GAP[:2], ValueError, r"as a mask, must have shape \[3, N\], got \[2, 2\]$"),
+        (torch.ones(3, 3, dtype=torch.bool), ValueError, "must be 2 numbers"),
+        (torch.tensor([True, False]), ValueError, r"as a mask, must have shape \[3, N\], got \[2\]$"),
+        (torch.tensor([[True, False]] * 3), ValueError, "got 0 for sample 1"),
+    ],
+)
+def test_bad_lengths(function, lengths, error, message):
+    with pytest.raises(error, match=message):
+        function(torch.rand(3, 2, F), lengths)
+
+
+def test_a_mask_of_steps_takes_whole_numbers_up_to_its_size():
+    with pytest.raises(ValueError, match=r"^lengths must lie between 0 and T = 2, got 3 for sample 0$"):
+        sequence_mask([3], 2)
+    with pytest.raises(ValueError, match=r"^T must be at least 1, got 0$"):
+        sequence_mask([1], 0)
+    with pytest.raises(ValueError, match=r"^lengths must be one number for each sample, got shape \[\]$"):
+        sequence_mask(1, 2)
+
+
+def test_a_length_of_zero_needs_a_state_to_keep():
+    net = nn.ModuleList([IFNode(), SynapseFilter()])
+    scan(torch.rand(2, 2, F), net[0])
+    with pytest.raises(ValueError, match=r"at least 1 where a state begins, SynapseFilter has no out_i yet$"):
+        scan(torch.rand(2, 2, F), *net, lengths=[0, 2])
+
+
+def test_a_failure_leaves_the_states_as_they_were():
+    neuron = IFNode()
+    scan(torch.rand(2, 3, F), neuron)
+    before = neuron.v.clone()
+    with pytest.raises(ZeroDivisionError):  # in a module behind the neuron
+        scan(torch.rand(2, 3, F), neuron, Fails(), lengths=[0, 2, 1])
+    assert torch.equal(neuron.v, before)
+
+
+def test_states_of_another_batch():
+    neuron = IFNode()
+    scan(torch.rand(2, 3, F), neuron)
+    message = r"IFNode: state v has shape \[3, 4\], with lengths its dimension 0 must be the 2 samples: call reset_net"
+    with pytest.raises(ValueError, match=message):
+        scan(torch.rand(2, 2, F), neuron, lengths=[0, 2])
+    with pytest.raises(ValueError, match="call reset_net"):
+        scan(torch.rand(2, 2, F), neuron, lengths=[1, 2])
+
+
+def test_what_cannot_be_cut_in_time_or_records_whole_batches():
+    class Smooth(nn.Module):
+        takes_sequences = True
+
+        def forward(self, x_seq):
+            return x_seq - x_seq.mean(0)
+
+    with pytest.raises(TypeError, match=r"^lengths: Smooth takes whole sequences and registers no state"):
+        scan(torch.rand(3, 2, F), Smooth(), lengths=[1, 3])
+    with pytest.raises(ValueError, match=r"^lengths: IFNode has store_v_seq=True"):
+        scan(torch.rand(3, 2, F), MultiStepContainer(IFNode(store_v_seq=True)), lengths=[1, 3])
