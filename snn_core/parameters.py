@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from snn_core.checks import Like, check_numbers, check_per_neuron
 __all__ = ["Numbers", "NumbersModule"]
 
 #: A number, which is fixed, or a list or tensor, one for each neuron and fixed, or an ``nn.Parameter``, trained.
-Numbers = float | list[float] | tuple[float, ...] | Tensor
+Numbers = float | Sequence[float] | Tensor
 
 
 class NumbersModule(CellModule):

@@ -13,7 +13,7 @@ from sequential_fmnist.networks import columns_as_sequence
 from snn_core.checks import LARGEST, check_flag, check_module, check_shape, check_tensor, check_whole
 from snn_core.functional import detach_net, reset_net
 from snn_core.monitor import Monitor
-from snn_core.neuron import SpikingNeuron
+from snn_core.neuron import AdaptiveLIFNode, SpikingNeuron
 
 __all__ = ["Activity", "Trace", "gradient_by_column", "record", "trace"]
 
@@ -81,12 +81,15 @@ def trace(net: nn.Module, x_seq: Tensor) -> Trace:
 
     Raises:
         TypeError: ``net`` or its neuron's surrogate function is not a module, or ``x_seq`` not a tensor.
-        ValueError: ``net`` does not hold exactly one spiking neuron, or ``x_seq`` has no time step.
+        ValueError: ``net`` does not hold exactly one spiking neuron, or one whose threshold is not a single number, or
+            ``x_seq`` has no time step.
     """
     if check_tensor("x_seq", x_seq).dim() == 0 or len(x_seq) == 0:
         raise ValueError(f"x_seq must have at least one time step, got shape {list(x_seq.shape)}")
     neuron = _only_neuron(check_module("net", net), "net")
     check_module("surrogate_function", neuron.surrogate_function)
+    if isinstance(neuron, AdaptiveLIFNode) or isinstance(neuron.v_threshold, Tensor):
+        raise ValueError(f"net must have one threshold that stays, {type(neuron).__name__} does not")
     i_seq, h_seq, s_seq, v_seq = [], [], [], []
     hooks = [
         neuron.register_forward_pre_hook(lambda _, inputs: i_seq.append(inputs[0])),

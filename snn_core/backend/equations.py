@@ -383,13 +383,65 @@ def _key(name: str, value: Any) -> Any:
     if isinstance(value, _PLAIN) or is_pure(value):
         return type(value), value
     if isinstance(value, Cell):
-        return type(value)
+        return _class_key(type(value))
     if not _known_surrogate(value):
         raise NotScalarError(f"its {name} is not one that kernels know")
     own = [(key, one) for key, one in vars(value).items() if key not in _MODULE]
     if not all(isinstance(one, _PLAIN) for _, one in own):
         raise NotScalarError(f"its {name} holds something else than numbers")
-    return type(value), *own
+    return _class_key(type(value)), *own
+
+
+def _class_key(kind: type) -> Any:
+    """Return what stands for a class: with what its user may change of it, numbers and methods.
+
+    Raises:
+        NotScalarError: its methods read something that may change unseen.
+    """
+    own = [
+        (name, value)
+        for each in kind.__mro__
+        if not each.__module__.startswith(("snn_core.", "torch.", "builtins"))
+        for name, value in vars(each).items()
+        if not name.startswith("__") and isinstance(value, (*_PLAIN, types.FunctionType, property))
+    ]
+    if own and (outside := _reads_outside(tuple(own))):
+        raise NotScalarError(f"its equations read {outside}, which may change: make it a field")
+    return kind, *own
+
+
+@lru_cache(maxsize=256)
+def _reads_outside(members: tuple[tuple[str, Any], ...]) -> str:
+    """Return the name of a variable that methods read, of their module or of a function around; "" if there is none."""
+    waiting, seen = [value for _, value in members], set()
+    while waiting:
+        function = waiting.pop()
+        function = function.fget if isinstance(function, property) else function
+        is_own = isinstance(function, types.FunctionType) and not function.__module__.startswith(
+            ("snn_core.", "torch.")
+        )
+        if not is_own or function in seen:
+            continue
+        seen.add(function)
+        free = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+        outside = function.__globals__ | {name: cell.cell_contents for name, cell in free}
+        for name in _variables(function.__code__):
+            value = outside.get(name)
+            if isinstance(value, types.FunctionType):
+                waiting.append(value)
+            elif not (
+                value is None or isinstance(value, (type, types.ModuleType, types.BuiltinFunctionType))
+            ):
+                return name
+    return ""
+
+
+def _variables(code: types.CodeType) -> Iterator[str]:
+    for step in dis.get_instructions(code):
+        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF"):
+            yield step.argval
+        elif isinstance(step.argval, types.CodeType):
+            yield from _variables(step.argval)
 
 
 def program_of(cell: Cell) -> Recorded:
@@ -399,7 +451,7 @@ def program_of(cell: Cell) -> Recorded:
         NotScalarError: they do something that kernels do not know.
     """
     fields = list(_fields(cell))
-    key = (type(cell), *[(name, _key(name, value)) for _, name, value in fields])
+    key = (_class_key(type(cell)), *[(name, _key(name, value)) for _, name, value in fields])
     found = _recorded.get(key)
     if found is None:
         try:

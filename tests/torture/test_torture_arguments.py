@@ -879,6 +879,8 @@ CALLS: dict[str, list[Call]] = {
         *each(lambda v: probe.trace(v, x), [None, "x", plain, nn.Linear(2, 2), neuron.IFNode]),
         *each(lambda v: probe.trace(neuron.IFNode(), v), [None, [1.0], x.long(), x[:0], torch.zeros(())]),
         lambda: probe.trace(neuron.IFNode(surrogate_function=torch.sign), x),
+        lambda: probe.trace(neuron.AdaptiveLIFNode(), x),
+        lambda: probe.trace(neuron.IFNode(v_threshold=[1.0] * 4), x),
     ],
     "ridge.LinearReaders": [
         *named(ridge.LinearReaders, "penalty", [*BAD_NUMBERS, 0, -1], step, torch.tensor([0, 1, 2])),
