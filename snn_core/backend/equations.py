@@ -392,6 +392,10 @@ def _key(name: str, value: Any) -> Any:
     return _class_key(type(value)), *own
 
 
+#: Where classes and functions are that users do not change.
+_PACKAGES = "snn_core.", "torch.", "builtins"
+
+
 def _class_key(kind: type) -> Any:
     """Return what stands for a class: with what its user may change of it, numbers and methods.
 
@@ -401,7 +405,7 @@ def _class_key(kind: type) -> Any:
     own = [
         (name, value)
         for each in kind.__mro__
-        if not each.__module__.startswith(("snn_core.", "torch.", "builtins"))
+        if not each.__module__.startswith(_PACKAGES)
         for name, value in vars(each).items()
         if not name.startswith("__") and isinstance(value, (*_PLAIN, types.FunctionType, property))
     ]
@@ -413,14 +417,12 @@ def _class_key(kind: type) -> Any:
 @lru_cache(maxsize=256)
 def _reads_outside(members: tuple[tuple[str, Any], ...]) -> str:
     """Return the name of a variable that methods read, of their module or of a function around; "" if there is none."""
-    waiting, seen = [value for _, value in members], set()
+    waiting: list[Any] = [value.fget if isinstance(value, property) else value for _, value in members]
+    seen = set()
     while waiting:
         function = waiting.pop()
-        function = function.fget if isinstance(function, property) else function
-        is_own = isinstance(function, types.FunctionType) and not function.__module__.startswith(
-            ("snn_core.", "torch.")
-        )
-        if not is_own or function in seen:
+        is_function = isinstance(function, types.FunctionType)
+        if not is_function or function in seen or function.__module__.startswith(_PACKAGES):
             continue
         seen.add(function)
         free = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
