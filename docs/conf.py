@@ -56,7 +56,7 @@ MATHJAX = (
     "output/chtml/fonts/tex",
     "a11y/assistive-mml",
 )
-TEX = ("ams", "configmacros", "newcommand", "noundefined")
+TEX = ("ams", "configmacros", "newcommand", "noundefined", "textmacros")
 mathjax3_config = {
     "loader": {"load": [*MATHJAX[1:4], MATHJAX[5], *(f"[tex]/{name}" for name in TEX)]},
     "tex": {"packages": {"[+]": list(TEX)}},

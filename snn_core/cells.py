@@ -9,9 +9,9 @@ A neuron does three things in each time step, in this order (tutorial.txt and [1
 .. math::
     \text{charge:}\quad & h[t] = f(v[t-1], x[t]) \\
     \text{fire:}\quad   & s[t] = \Theta(h[t] - v_{threshold}) \\
-    \text{reset:}\quad  & v[t] = (1 - s[t])\,h[t] + s[t]\,v_{reset} \text{ (hard)},\quad
-                          v[t] = h[t] - s[t]\,v_{threshold} \text{ (soft)},\quad
-                          v[t] = h[t] \text{ (none)}
+    \text{reset:}\quad  & v[t] = (1 - s[t])\,h[t] + s[t]\,v_{reset} \text{ (hard)} \\
+                        & v[t] = h[t] - s[t]\,v_{threshold} \text{ (soft)} \\
+                        & v[t] = h[t] \text{ (none)}
 
 Shapes: input, states and output share one shape, ``[N, *]`` or any other down to 0-dim. Quantities are dimensionless;
 time is counted in steps. Nothing is checked here; bare arithmetic raises what torch raises.
@@ -53,8 +53,8 @@ def lif_charge(x: Tensor, v: Tensor, tau: Number, v_reset: Reset = 0.0, decay_in
     r"""Charge a leaky integrate-and-fire neuron.
 
     .. math::
-        h[t] = v[t-1] + \tfrac{1}{\tau}(x[t] - (v[t-1] - v_{rest})) \quad\text{(decay\_input)}, \qquad
-        h[t] = v[t-1] - \tfrac{1}{\tau}(v[t-1] - v_{rest}) + x[t] \quad\text{(else)}
+        h[t] &= v[t-1] + \tfrac{1}{\tau}(x[t] - (v[t-1] - v_{rest})) \quad\text{(decay\_input)} \\
+        h[t] &= v[t-1] - \tfrac{1}{\tau}(v[t-1] - v_{rest}) + x[t] \quad\text{(else)}
 
     with :math:`v_{rest} = v_{reset}` for the hard reset and 0 for the soft one (``v_reset=None``) and for ``"none"``.
     ``tau`` is the membrane time constant in time steps.

@@ -88,8 +88,9 @@ class DelayedRecurrentContainer(LinearFeedback):
     r"""Feeds outputs back to all inputs through a linear layer, each with a delay of its own.
 
     .. math::
-        i[t] = W_x\,x[t] + \sum_j W_y[i, j]\,z_{ij}[t] + b, \qquad
-        z_{ij}[t] = \sum_{k=1}^{D} a_k(d_{ij})\,y_j[t-k], \qquad y[t] = \text{sub\_module}(i[t])
+        i[t] &= W_x\,x[t] + \sum_j W_y[i, j]\,z_{ij}[t] + b \\
+        z_{ij}[t] &= \sum_{k=1}^{D} a_k(d_{ij})\,y_j[t-k] \\
+        y[t] &= \text{sub\_module}(i[t])
 
     with the taps a_k of :func:`delay_taps` and y[t] = 0 for t < 0. ``W = [W_x, W_y]`` and ``b`` are those of ``rc``, an
     ``nn.Linear(in_features + out_features, in_features, bias)``. With all delays 1 this is a

@@ -22,7 +22,9 @@ __all__ = ["ElementWiseRecurrentContainer"]
 class ElementWiseRecurrentContainer(Recurrent):
     r"""Feeds each output back to the same element of the next input.
 
-    .. math:: i[t] = f(x[t], w\,y[t-1]), \qquad y[t] = \text{sub\_module}(i[t]), \qquad y[-1] = 0
+    .. math::
+        i[t] &= f(x[t], w\,y[t-1]) \\
+        y[t] &= \text{sub\_module}(i[t]), \quad y[-1] = 0
 
     Args:
         sub_module: any module whose output has the shape of its input, usually a spiking neuron.

@@ -208,8 +208,8 @@ class CUBALIFNode(Leaky, SpikingNeuron):
 
     .. math::
         i[t] &= (1 - 1/\tau_{synapse})\,i[t-1] + x[t] \\
-        h[t] &= v[t-1] + \tfrac{1}{\tau}(i[t] - (v[t-1] - v_{rest})) \quad\text{(decay\_input)}, \qquad
-        h[t] = v[t-1] - \tfrac{1}{\tau}(v[t-1] - v_{rest}) + i[t] \quad\text{(else)}
+        h[t] &= v[t-1] + \tfrac{1}{\tau}(i[t] - (v[t-1] - v_{rest})) \quad\text{(decay\_input)} \\
+        h[t] &= v[t-1] - \tfrac{1}{\tau}(v[t-1] - v_{rest}) + i[t] \quad\text{(else)}
 
     Other libraries' numbers: with ``decay_input=False``, ``1 - 1/tau_synapse`` and ``1 - 1/tau`` are alpha and beta of
     snnTorch's ``Synaptic`` (whose ``reset_delay=False`` resets as we do) and of Spyx's ``CuBaLIF`` (whose spikes come
@@ -259,8 +259,8 @@ class LINode(Leaky, NumbersModule):
     r"""Leaky integrator, one step at a time: a membrane that never fires, for a read-out. Its output is v.
 
     .. math::
-        v[t] = v[t-1] + \tfrac{1}{\tau}(x[t] - v[t-1]) \quad\text{(decay\_input)}, \qquad
-        v[t] = v[t-1] - \tfrac{1}{\tau} v[t-1] + x[t] \quad\text{(else)}
+        v[t] &= v[t-1] + \tfrac{1}{\tau}(x[t] - v[t-1]) \quad\text{(decay\_input)} \\
+        v[t] &= v[t-1] - \tfrac{1}{\tau} v[t-1] + x[t] \quad\text{(else)}
 
     Args:
         tau: membrane time constant in time steps, > 1, one of :data:`~snn_core.parameters.Numbers`; kept as ``w`` if it

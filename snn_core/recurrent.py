@@ -134,7 +134,9 @@ class LinearFeedback(Recurrent):
 class LinearRecurrentContainer(LinearFeedback):
     r"""Feeds all outputs back to all inputs through a linear layer.
 
-    .. math:: i[t] = [x[t]; y[t-1]]\,W^T + b, \qquad y[t] = \text{sub\_module}(i[t]), \qquad y[-1] = 0
+    .. math::
+        i[t] &= [x[t]; y[t-1]]\,W^T + b \\
+        y[t] &= \text{sub\_module}(i[t]), \quad y[-1] = 0
 
     ``W`` and ``b`` are those of ``rc``, an ``nn.Linear(in_features + out_features, in_features, bias)``.
 
@@ -202,7 +204,9 @@ _CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d}
 class ConvRecurrentContainer(Recurrent):
     r"""Feeds all outputs back to the inputs around them through a convolution.
 
-    .. math:: i[t] = [x[t]; y[t-1]] * W + b, \qquad y[t] = \text{sub\_module}(i[t]), \qquad y[-1] = 0
+    .. math::
+        i[t] &= [x[t]; y[t-1]] * W + b \\
+        y[t] &= \text{sub\_module}(i[t]), \quad y[-1] = 0
 
     ``W`` and ``b`` are those of ``rc``, an ``nn.Conv2d(in_channels + out_channels, in_channels, kernel_size,
     padding=kernel_size // 2, bias=bias)``, which keeps height and width. A sequence is convolved with the part of ``W``

@@ -179,8 +179,9 @@ class DoubleExponentialSynapse(StatefulSynapse):
     r"""Stateful synapse: a current that rises after each spike and then decays.
 
     .. math::
-        r[t] = q\,r[t-1] + s[t], \quad q = 1 - 1/\tau_{rise}, \qquad
-        d[t] = p\,d[t-1] + s[t], \quad p = 1 - 1/\tau_{decay}, \qquad I[t] = c\,(d[t] - r[t])
+        r[t] &= q\,r[t-1] + s[t], \quad q = 1 - 1/\tau_{rise} \\
+        d[t] &= p\,d[t-1] + s[t], \quad p = 1 - 1/\tau_{decay} \\
+        I[t] &= c\,(d[t] - r[t])
 
     n steps after a single spike the current is :math:`c\,(p^n - q^n)`: 0 in the step of the spike, and largest at
     :math:`n = \lceil \ln(\tau_{decay} / \tau_{rise}) / \ln(p / q) \rceil`, where c makes it 1.

@@ -144,7 +144,7 @@ def fused(kind: type[MemoryModule]) -> str:
 
 
 def states_table() -> str:
-    """Return the table: a row for each class."""
+    """Return the table: a row for each class, with a line for each of its equations."""
     rows = ["| class | equation | states | parameters | source | fused |", "|---|---|---|---|---|---|"]
     for kind in kinds():
         names = [kind.__name__]
@@ -156,6 +156,7 @@ def states_table() -> str:
             ", ".join(f"`{name}`" for name in listed)
             for listed in (names, build(kind)._state_names, parameters(kind))
         ]
-        cells_of_row = [code[0], f"${equation(kind)}$", code[1], code[2], source(kind), fused(kind)]
+        lines = "<br>".join(f"${line}$" for line in re.split(r",? *\\qquad *", equation(kind)))
+        cells_of_row = [code[0], lines, code[1], code[2], source(kind), fused(kind)]
         rows.append(f"| {' | '.join(cells_of_row)} |")
     return "\n".join(rows) + "\n"
