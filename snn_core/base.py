@@ -163,7 +163,7 @@ class MemoryModule(nn.Module):
 class CellModule(MemoryModule):
     """Base of the modules whose equations are those of a cell: they run it, and keep its states.
 
-    A class of its own names its states in ``states``, registers nothing else, and builds the cell in :meth:`cell`.
+    A subclass names its states in ``states``, in the order of the cell's, and builds the cell in :meth:`cell`.
     """
 
     states: tuple[str, ...] = ()

@@ -1,8 +1,9 @@
 r"""Cells: the equations of everything with a state, one time step at a time, as pure functions.
 
-A cell takes the input x[t] and the states before the step to the output and the states after it. What it holds are its
-numbers and parameters; the state is the caller's. The modules of :mod:`snn_core.neuron` and :mod:`snn_core.layer` build
-one for each sequence, and everything else reads it: the single step, the readable loop, and the plan of a fused scan.
+A cell maps the input x[t] and the states before a step to the output and the states after it. It holds numbers and
+parameters; the state belongs to the caller. The modules of :mod:`snn_core.neuron`, :mod:`snn_core.synapse` and
+:mod:`snn_core.layer` build one for each sequence, and everything else follows from it: the single step, the readable
+loop, and the plan of a fused scan.
 
 A neuron does three things in each time step, in this order (tutorial.txt and [1]_):
 
@@ -16,7 +17,8 @@ A neuron does three things in each time step, in this order (tutorial.txt and [1
 Shapes: input, states and output share one shape, ``[N, *]`` or any other down to 0-dim. Quantities are dimensionless;
 time is counted in steps. Nothing is checked here; bare arithmetic raises what torch raises.
 
-The kernels for the CPU and for CUDA are made from these equations, see ``backend/equations.py``.
+The kernels for the CPU and for CUDA and their gradients are derived from these equations, see
+``backend/equations.py``.
 
 .. [1] W. Fang et al., "Incorporating learnable membrane time constant to enhance learning of spiking neural
    networks", ICCV 2021, eq. 2-4. https://arxiv.org/abs/2007.05785
@@ -111,8 +113,9 @@ class Cell:
     """Base of all cells.
 
     The fields of a cell are numbers, tensors (parameters of one number, or of one for each neuron of a sample), a
-    surrogate function, other cells, and None, flags and words, on which equations may branch. Equations are arithmetic
-    on each neuron by itself and depend on nothing but fields, input and states. What goes beyond runs in the loop.
+    surrogate function, other cells, and None, flags and strings, on which equations may branch. Equations depend on
+    nothing but fields, input and states. Where they are arithmetic on each neuron by itself, sequences are fused; any
+    others run in the loop.
     """
 
     @property
@@ -130,7 +133,7 @@ class IF(Cell):
     """Integrate-and-fire neuron; its states are v and, with a refractory period, the steps left of it.
 
     In the ``refractory`` steps after a spike the neuron neither charges nor fires: v[t] = v[t-1] and s[t] = 0. No
-    gradient passes through these spikes, all of it through v. Every other state, such as a synaptic current, goes on.
+    gradient passes through these spikes, all of it through v. Other states, such as a synaptic current, change as ever.
     """
 
     v_threshold: Number
@@ -251,7 +254,7 @@ class Synapse(Cell):
 
 @dataclass(eq=False)
 class DoubleExponential(Cell):
-    r"""Synapse whose current rises and decays; its states are two low-passes of the spikes, the faster one first.
+    r"""Synapse whose current rises and decays; its states are two low-pass filtered spike trains, the faster one first.
 
     .. math:: r[t] = q\,r[t-1] + s[t], \qquad d[t] = p\,d[t-1] + s[t], \qquad I[t] = c\,(d[t] - r[t])
     """

@@ -44,7 +44,7 @@ __all__ = ["DelayedRecurrentContainer", "delay_taps", "delayed_weight"]
 
 
 def delay_taps(delay: Tensor, max_delay: int, sigma: float = 0.0) -> Tensor:
-    r"""Return the taps :math:`a_1 \dots a_D` of delays, differentiable to the delays.
+    r"""Return the taps :math:`a_1 \dots a_D` of delays, differentiable with respect to the delays.
 
     A delay outside of 1 to D counts as the nearer of the two, with the gradient that it has there, so that it can
     return. The gradient at a whole delay, where :math:`\sigma = 0` has a corner, is the mean of those on both sides.
@@ -110,8 +110,8 @@ class DelayedRecurrentContainer(LinearFeedback):
 
     Attributes:
         delay: the delays, a parameter or a buffer; what lies outside of 1 to D counts as the nearer of the two.
-        sigma: how far delays are spread, 0 at first; training may begin with some steps, and lower it to 0. It is not
-            part of ``state_dict``.
+        sigma: by how many steps delays are spread, 0 at first; set it at the beginning of training, and lower it to 0.
+            It is not part of ``state_dict``.
         y_history: the last D outputs, ``[N, D, *, out_features]``, the newest first; None before the first step.
 
     Raises:
@@ -119,6 +119,8 @@ class DelayedRecurrentContainer(LinearFeedback):
             of numbers, a flag is not a bool.
         ValueError: a size below 1, two sizes without self-connections, another ``per``, delays of another shape or
             outside of 1 to D.
+
+    Source: DelRec, https://arxiv.org/abs/2509.24852, and DCLS, https://arxiv.org/abs/2112.03740.
     """
 
     delay: Tensor

@@ -134,7 +134,7 @@ def scan(x_seq: Tensor, *modules: nn.Module, backend: str = "auto", lengths: Any
         backend: one of :data:`snn_core.backend.BACKENDS`, for ``nn.Linear``; other modules have their own.
         lengths: steps of each sample, whole numbers ``[N]`` from 1 to T, or a bool mask ``[T, N]`` that is True for
             them; None for T steps each. Where states are there already, from an earlier piece of the sequences, a
-            length may be 0. On the CPU they are read without waiting for a GPU.
+            length may be 0. Lengths that are on the CPU are read without waiting for a GPU.
 
     Returns:
         ``[T, N, *]`` with the trailing shape that the last module gives.
@@ -290,8 +290,7 @@ def explain(net: nn.Module, *inputs: Any) -> list[Decision]:
         A :class:`~snn_core.backend.decisions.Decision` for each part that was asked to run a sequence, in their order.
 
     Raises:
-        TypeError: ``net`` is not a module.
-        What ``net`` itself raises for ``inputs``.
+        TypeError: ``net`` is not a module. What ``net`` itself raises for ``inputs`` passes, too.
     """
     net = copy.deepcopy(check_module("net", net))
     with torch.no_grad(), torch.random.fork_rng(), noting(net) as decisions:

@@ -32,9 +32,9 @@ __all__ = [
 class MultiStepContainer(nn.Sequential):
     """Turns modules that take one time step into a module that takes a sequence ``[T, N, *]``.
 
-    Modules are applied one after the other, as in ``nn.Sequential``. Those in a row that kernels know, ``nn.Linear``
-    among them, run in one fused scan. Of the others, each is asked for its own ``forward_sequence``; one that has none,
-    or has hooks, or whose class overrides ``forward``, is called step by step.
+    Modules are applied one after the other, as in ``nn.Sequential``. Neighbours that can be fused, ``nn.Linear`` among
+    them, run in one scan. Each of the others runs its own ``forward_sequence``; one that has none, or has hooks, or
+    whose class overrides ``forward``, is called step by step.
 
     Raises:
         TypeError, ValueError: from ``forward``, if the input is not a floating-point ``[T, N, *]`` with T >= 1.

@@ -1,8 +1,8 @@
 r"""Sequences of different length in one batch: each sample takes part in its own steps only.
 
-A batch is padded at the end, ``x_seq`` ``[T, N, *]``, and ``lengths`` says how many steps each sample has. It is int64
-``[N]``, or anything that torch makes such a tensor of; a bool mask ``[T, N]``, True for a sample's own steps, is taken
-too, if it is True from the first step to the sample's last one.
+A batch ``x_seq`` ``[T, N, *]`` is padded at the end, and ``lengths`` says how many steps each sample has. It is int64
+``[N]``, or anything that torch can make such a tensor of; or a bool mask ``[T, N]``, True from a sample's first step to
+its last one.
 """
 
 from __future__ import annotations
@@ -140,10 +140,10 @@ def scan(
 ) -> Tensor:
     """Take a sequence through modules, each sample through its own steps only.
 
-    Modules that kernels know share a scan, which is told the lengths. The others define what it must equal: time is cut
-    wherever a sample ends; between two cuts the samples that are still there go through the module as an ordinary
-    sequence, and their states are put back in place; those that have ended are not computed. A module without a state
-    is called once, with all steps of all samples in one batch.
+    Neighbours that can be fused share one scan, which takes the lengths. For any other module time is cut wherever a
+    sample ends; between two cuts the samples that are still there go through the module as an ordinary sequence, and
+    their states are put back in place; those that have ended are not computed. This defines what a scan must equal. A
+    module without a state is called once, with the own steps of all samples in one batch.
 
     Args:
         x_seq: ``[T, N, *]``, padded with anything.

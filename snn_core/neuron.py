@@ -1,9 +1,9 @@
 """Neurons: one step at a time (``IFNode``, ``LIFNode``, ...) or a whole sequence (``MultiStep...``).
 
-The equations are those of :mod:`snn_core.cells`; a module adds state and parameters' checks. Thresholds, time constants
-and whatever else :data:`~snn_core.parameters.Numbers` stands for are a number, fixed; a list or tensor in the shape of
-a sample, as ``[2.0] * 32`` for steps ``[N, 32]``, one for each neuron and fixed; or an ``nn.Parameter``, 0-dim or one
-for each neuron, which is trained.
+The equations are those of :mod:`snn_core.cells`; a module holds the state and the parameters, and checks them.
+Thresholds, time constants and all other :data:`~snn_core.parameters.Numbers` are given as a number, fixed; as a list or
+tensor in the shape of a sample, such as ``[2.0] * 32`` for steps ``[N, 32]``, one for each neuron and fixed; or as an
+``nn.Parameter``, 0-dim or one for each neuron, which is trained.
 """
 
 from __future__ import annotations
@@ -273,6 +273,9 @@ class LINode(Leaky, NumbersModule):
 
     Raises:
         TypeError, ValueError: a ``tau`` not above 1, a ``decay_input`` that is not a bool, or an unknown backend.
+
+    Source: the read-out of G. Bellec et al., "A solution to the learning dilemma for recurrent networks of spiking
+    neurons", Nature Communications 11, 2020. https://doi.org/10.1038/s41467-020-17236-y
     """
 
     states = ("v",)

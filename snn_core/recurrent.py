@@ -1,7 +1,7 @@
-"""Recurrent containers: what a layer's output of the last step does to its next input.
+"""Recurrent containers: a layer's output returns to its next input.
 
 Each holds a module for single steps, its ``sub_module``, and feeds y[t-1] back through a matrix of weights or through a
-convolution; :mod:`snn_core.element_wise` feeds it back to the same element, :mod:`snn_core.delays` older outputs too.
+convolution; :mod:`snn_core.element_wise` feeds it back to the same element, :mod:`snn_core.delays` older outputs, too.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = [
 def check_single_step(owner: nn.Module, module: nn.Module) -> None:
     """Refuse a module that cannot be fed one time step after the other.
 
-    A neuron for sequences would take the N samples of a step for T time steps, without any error.
+    A neuron for sequences would silently take the N samples of a step for T time steps.
     """
     name = type(owner).__name__
     check_module(f"{name}: sub_module", module)
@@ -43,7 +43,7 @@ def check_single_step(owner: nn.Module, module: nn.Module) -> None:
 
 
 class Recurrent(MemoryModule):
-    """Base of the recurrent containers: a sequence is fused around a neuron that kernels know."""
+    """Base of the recurrent containers: a sequence is fused where :meth:`part` returns what stands for it in a plan."""
 
     sub_module: Any
 

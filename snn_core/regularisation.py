@@ -1,7 +1,4 @@
-r"""What helps a spiking network to train: penalties on its activity, dropout of feedback, batch normalisation.
-
-Each is added by hand, where it is wanted; nothing here changes what a network computes that does not use it.
-"""
+"""What helps a spiking network to train: penalties on its activity, dropout of feedback, batch normalisation."""
 
 from __future__ import annotations
 
@@ -65,8 +62,8 @@ def voltage_penalty(v: Tensor, v_threshold: float | Tensor = 1.0) -> Tensor:
         L = \frac{1}{T N} \sum_{t, n, j} \max(0, v_{j, n}[t] - v_{threshold})^2
             + \max(0, -v_{j, n}[t] - v_{threshold})^2
 
-    A recorded v[t] is that after the reset. A hard reset leaves none above the threshold, so that only the second
-    term is at work; after a soft one a neuron lies above it that was charged to more than twice the threshold.
+    A recorded v[t] is that after the reset. A hard reset leaves none above the threshold, so that only the second term
+    acts; after a soft one, a neuron that was charged to more than twice the threshold is still above it.
 
     Args:
         v: ``[T, N, *]``, as ``Monitor(net, v=True, gradient=True)`` records it.

@@ -31,23 +31,23 @@ class SpikingNeuron(NumbersModule):
 
     Args:
         v_threshold: membrane potential from which the neuron fires, one of :data:`~snn_core.parameters.Numbers`.
-        v_reset: value after a spike (hard reset), where the neuron rests, too; None for the soft reset, which subtracts
-            the threshold; or ``"none"`` for no reset. Without a hard reset the neuron rests at 0.
+        v_reset: value after a spike (hard reset), which is also where the neuron rests; None for the soft reset, which
+            subtracts the threshold; or ``"none"`` for no reset. Without a hard reset the neuron rests at 0.
         surrogate_function: maps ``h - v_threshold`` to spikes and defines the gradient.
         detach_reset: whether the gradient through the spike is cut in the reset.
         store_v_seq: record v[t] of every step since the last reset in :attr:`v_seq`. This also works inside a
             recurrent container: ask the container's ``sub_module`` for its ``v_seq``.
         backend: how sequences run, one of :data:`snn_core.backend.BACKENDS`.
         refractory: steps after a spike in which the neuron neither charges nor fires, 256 at most; v keeps the value
-            that the reset gave it, and synaptic currents and adaptation go on, as in Norse's ``LIFRefrac``. A spike
-            that the period forces to 0 has no gradient, while that of v passes.
+            that the reset gave it, while synaptic currents and adaptation continue, as in Norse's ``LIFRefrac``. No
+            gradient passes through a spike that the period suppresses; that through v passes.
 
     Attributes:
         v: membrane potential ``[N, *]``; None before the first step. May be set, to a tensor, to start elsewhere.
         refractory_left: steps that are left of the refractory period, a state of neurons that have one.
 
     Raises:
-        TypeError: a number or a flag that is none, or ``surrogate_function`` is a class or cannot be called.
+        TypeError: an argument is not a number, or not a bool, or ``surrogate_function`` is a class or cannot be called.
         ValueError: a number that is not finite, ``v_reset >= v_threshold``, ``refractory`` out of its range, or an
             unknown backend; from ``forward``, numbers for each neuron that do not fit the shape of a step.
     """

@@ -1,4 +1,4 @@
-"""Stateful synapses: currents that spikes leave behind, for each channel with its own time constants.
+"""Stateful synapses: currents that spikes leave behind, with time constants for the whole layer or for each channel.
 
 Put one after a stateless synapse, ``nn.Sequential(nn.Conv2d(...), SynapseFilter(...))``, or after spikes. They take one
 time step, as neurons do; ``MultiStepContainer`` and :func:`snn_core.functional.scan` take them through a sequence.
@@ -26,9 +26,9 @@ CLOSEST = 0.999
 class StatefulSynapse(CellModule):
     """Base of the synapses: their time constants, fixed or trained.
 
-    A fixed time constant ``tau`` is the buffer ``fixed_tau``. A trained one is kept as the parameter ``w``, of which it
-    is a function whose values are allowed, whatever the optimizer does. A class of its own names its states, gives
-    its time constants, each by its name, and builds the cell of :meth:`inverse`.
+    A fixed time constant ``tau`` is the buffer ``fixed_tau``. A trained one follows from the parameter ``w``, so that
+    it stays valid whatever the optimizer does. A subclass names its states, passes its time constants by their names, and
+    builds the cell from what :meth:`inverse` returns.
 
     Args:
         learnable: whether the time constants are trained; an ``nn.Parameter`` among them asks for it, too.
@@ -112,7 +112,7 @@ class SynapseFilter(StatefulSynapse):
     Args:
         tau: time constant in time steps, > 1: one number, or one for each channel (dimension 1 of ``[N, C, *]``).
             Kept in torch's default dtype.
-        learnable: whether tau is trained; a tau that is an ``nn.Parameter`` is.
+        learnable: whether tau is trained; a tau that is an ``nn.Parameter`` always is.
         backend: how sequences run, one of :data:`snn_core.backend.BACKENDS`.
 
     Attributes:

@@ -53,18 +53,18 @@ def check_cell(
     """Check that a module with a state computes the same step by step, in the loop, and fused.
 
     A copy of ``module`` in fp64 is compared in four places: alone, in an ``ElementWiseRecurrentContainer``, in a
-    ``LinearRecurrentContainer``, and between two ``nn.Linear``; alone only if its output has another shape than its
-    input. In each place a sequence is taken from the beginning, again after ``reset_net``, from states set by hand, and
-    in two pieces with ``detach_net`` between them, as in truncated BPTT. Compared are outputs (spikes bit for bit), all
-    states, and the gradients to the input, the first states and every parameter. Besides, the equations of a cell must
-    depend on its fields, the input and the states alone.
+    ``LinearRecurrentContainer``, and between two ``nn.Linear``; only alone if its output does not have the shape of its
+    input. In each place a sequence runs from the beginning, again after ``reset_net``, from states set by hand, and in
+    two pieces with ``detach_net`` between them, as in truncated BPTT. Compared are outputs (spikes bit for bit), all
+    states, and the gradients with respect to the input, the first states and every parameter. The equations of a cell
+    must also depend on its fields, the input and the states alone.
 
     ``print(check_cell(module))`` shows what was fused, and why the rest was not. A module in the loop passes too.
 
     Args:
         module: takes one time step, ``[N, *]``; usually a :class:`~snn_core.base.CellModule`. It stays as it is.
-        x_seq: the input ``[T, N, *]`` with T >= 2, or its shape. Of a shape, the input is drawn from a normal
-            distribution with mean 1 and standard deviation 1.5, always the same.
+        x_seq: the input ``[T, N, *]`` with T >= 2, or its shape. For a shape, the input is drawn from a normal
+            distribution with mean 1 and standard deviation 1.5, with a fixed seed.
         tolerance: largest difference of numbers that are not spikes, relative to the largest of them.
 
     Raises:
@@ -74,7 +74,7 @@ def check_cell(
 
     Warns:
         UserWarning: the output is the same number everywhere, a gradient is zero, or something is not finite, so that
-            the check says little. Another ``x_seq`` may help.
+            the check proves little. Another ``x_seq`` may help.
     """
     tolerance = check_number("tolerance", tolerance, above=0)
     kind = type(check_module("module", module)).__name__

@@ -1,9 +1,10 @@
-"""How T time steps run: in the readable torch loop, or in one fused scan through as many layers as are known.
+"""How T time steps run: in the readable torch loop, or in one fused scan through as many layers as possible.
 
 :mod:`~snn_core.backend.reference` is the loop, the definition of everything. :mod:`~snn_core.backend.plan` reads the
-stages of a scan off modules, :mod:`~snn_core.backend.ops` makes it an op of torch, and behind that are the kernels for
-the CPU and for CUDA. A layer takes the loop where no kernel runs on the device, the cell or the surrogate function is
-one of your own, a transform of ``torch.func`` is at work, or the loop was asked for.
+stages of a scan off modules, :mod:`~snn_core.backend.equations` derives what kernels compute from the equations of
+cells, :mod:`~snn_core.backend.ops` makes the scan an op of torch, and behind that are the kernels for the CPU and for
+CUDA. A layer takes the loop where no kernel runs on the device, its equations or its surrogate function do something
+that kernels do not know, it has hooks, a transform of ``torch.func`` is at work, or the loop was asked for.
 
 Kernels have no second derivative: ``create_graph=True`` raises RuntimeError, where the loop gives the right one.
 """

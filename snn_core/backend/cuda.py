@@ -1,9 +1,9 @@
 """The scan of a plan on a GPU: the kernels of ``plan.cu``, compiled by CuPy on first use and cached on disk.
 
-How a kernel works is told at the head of ``plan.cu``. Here is what surrounds it: which stages one launch takes, on how
-many blocks of how many threads (:class:`Launch`), and the tensors it reads and writes. Outputs come from torch's
-allocator and kernels go onto torch's current stream without waiting for anything, so a training step can be captured
-in a CUDA graph, once its kernels have been compiled by an ordinary step.
+The head of ``plan.cu`` explains how a kernel works. This module puts the cells of a plan into it (:func:`source`) and
+decides which stages one launch takes, on how many blocks of how many threads (:class:`Launch`), and which tensors it
+reads and writes. Outputs come from torch's allocator and kernels go onto torch's current stream without waiting for
+anything, so a training step can be captured in a CUDA graph, once its kernels have been compiled by an ordinary step.
 
 Half precisions are widened in registers: all arithmetic and the states that are passed in are float32, for float64
 float64. CuPy compiles everything with ``-ftz=true``: single-precision numbers below 1.2e-38 count as 0.
@@ -168,7 +168,7 @@ def _kernel(
 
 
 class Device:
-    """Starts kernels on GPUs. The tests put another in the place of :data:`device`, which runs them on a CPU."""
+    """Starts kernels on GPUs. Tests replace :data:`device` by another, which runs them on a CPU."""
 
     def shared_limit(self, place: torch.device) -> int:
         """Return the bytes of shared memory that a block may ask for."""

@@ -3,7 +3,7 @@
 :func:`program_of` calls a cell's ``step`` once with symbols instead of tensors. What it does with them is recorded, one
 statement for each operation, and differentiated in reverse. The result is a :class:`Program`, from which
 :mod:`snn_core.backend.rows` makes the functions of the CPU kernels and :mod:`snn_core.backend.cuda` those for CUDA. So
-a cell, a user's own too, is written once, in torch.
+a cell, a user's own included, is written once, in torch.
 
 A statement is Python and C at the same time, such as ``r3 = r1 * c0`` or ``r5 = select(f4, r3, zero)``; names that
 begin with f are flags. Others are the input x, states v0, v1, ..., parameters p0, ..., constants c0, ... with one and
@@ -32,7 +32,7 @@ from snn_core.surrogate import SurrogateFunction
 
 
 class NotScalarError(Exception):
-    """The equations do something else than arithmetic on each neuron by itself; the message says what."""
+    """The equations do something other than arithmetic on each neuron by itself; the message says what."""
 
 
 class Program(NamedTuple):
@@ -61,7 +61,7 @@ def parse(text: str) -> Program:
     """Return the program that :meth:`Program.text` wrote.
 
     Raises:
-        ValueError: ``text`` is none.
+        ValueError: ``text`` is not a program.
     """
     try:
         sizes, *parts = text.split("\n\n")

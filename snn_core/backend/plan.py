@@ -332,7 +332,7 @@ def prepared(x_seq: Tensor, parts: Sequence[Part]) -> tuple[Tensor, tuple[Any, .
 
 
 def run_with_lengths(x_seq: Tensor, parts: Sequence[Part], lengths: Tensor) -> Tensor:
-    """Take ``x_seq`` through the parts, each sample only as many steps as it is long; see :func:`run_now`.
+    """Take ``x_seq`` through the parts, each sample through as many steps as it has; see :func:`run_now`.
 
     Samples are sorted by length, so that those of a block end together, and steps that nobody takes cost nothing.
     """
@@ -365,7 +365,7 @@ def mask_of(lengths: Tensor, T: int) -> Tensor:
 def run_now(x_seq: Tensor, parts: Sequence[Part], lengths: Tensor | None = None) -> Tensor:
     """Take ``x_seq`` through the parts in one scan, and keep the last states where they belong.
 
-    ``lengths``, in descending order, say of how many steps each sample is.
+    ``lengths``, in descending order, say how many steps each sample has.
     """
     from snn_core.backend import ops  # here and not above, because importing numba takes half a second
 
@@ -403,9 +403,9 @@ def scan(
     backend_name: str = "auto",
     lengths: Tensor | None = None,
 ) -> Tensor:
-    """Take ``x_seq`` through modules, those in a row that are known in one scan, the others by ``call``.
+    """Take ``x_seq`` through modules, neighbours that have a part in one scan, the others by ``call``.
 
-    ``lengths``, int64 ``[N]`` on the CPU, say of how many steps each sample is; ``call`` knows them.
+    ``lengths``, int64 ``[N]`` on the CPU, say how many steps each sample has; ``call`` knows them.
     """
 
     def flush(x_seq: Tensor, parts: Sequence[Part]) -> Tensor:

@@ -14,8 +14,8 @@ are counted in numbers for each sample. Slot 0 of states is the one before the s
 outputs, of which ``BEFORE`` = D go back, at least one; slots before hold those of earlier steps. ``MATRICES`` of
 the weight are for outputs that go back: one if those of each neuron are first added up by taps, to the sum Z, else D.
 
-Where sequences have different lengths, samples are in descending order of these. So those that take part in a step
-are the first of a block; for the others the states stay what they were at their own end, outputs and gradients are 0.
+Where sequences have different lengths, samples are sorted, the longest first. So those that take part in a step are the
+first of a block; for the others the states stay what they were at their own end, outputs and gradients are 0.
 """
 
 from __future__ import annotations
