@@ -27,8 +27,8 @@ class StatefulSynapse(CellModule):
     """Base of the synapses: their time constants, fixed or trained.
 
     A fixed time constant ``tau`` is the buffer ``fixed_tau``. A trained one follows from the parameter ``w``, so that
-    it stays valid whatever the optimizer does. A subclass names its states, passes its time constants by their names, and
-    builds the cell from what :meth:`inverse` returns.
+    it stays valid whatever the optimizer does. A subclass names its states, passes its time constants by their names,
+    and builds the cell from what :meth:`inverse` returns.
 
     Args:
         learnable: whether the time constants are trained; an ``nn.Parameter`` among them asks for it, too.
