@@ -27,7 +27,7 @@ from snn_core.checks import Like
 NUMBERS = MOST_STATES + MOST_CONSTANTS
 #: Samples of a block on the CPU, twice as many where a matrix of this many numbers is too large for a core's cache and
 #: is read anew for each; neurons of a block where none are connected.
-SAMPLES, LARGE, COLUMNS = 16, 1 << 18, 1024
+SAMPLES, LARGE, COLUMNS = 16, 1 << 18, 256
 #: Numbers that a block may have in a core's cache, and the fewest steps of a segment nevertheless.
 SCRATCH, FEWEST_STEPS = 1 << 20, 8
 
