@@ -6,6 +6,7 @@ convolution; :mod:`snn_core.element_wise` feeds it back to the same element, :mo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -198,6 +199,8 @@ class LinearRecurrentContainer(LinearFeedback):
         return plan.with_linear_feedback(self, self.sub_module, like, weight, self.rc.bias)
 
 
+#: Numbers of a sample up to which the product with a matrix is faster than the convolution of each step.
+LARGEST_MAPS = 512
 _CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d}
 
 
@@ -210,7 +213,8 @@ class ConvRecurrentContainer(Recurrent):
 
     ``W`` and ``b`` are those of ``rc``, an ``nn.Conv2d(in_channels + out_channels, in_channels, kernel_size,
     padding=kernel_size // 2, bias=bias)``, which keeps height and width. A sequence is convolved with the part of ``W``
-    for x at once, before its first step; only that of y is left for each step.
+    for x at once, before its first step; only that of y is left for each step. Samples of up to 512 numbers are fused:
+    their convolution is the product with a matrix, made of the same weights.
 
     Args:
         sub_module: any module that maps ``[N, in_channels, H, W]`` to ``[N, out_channels, H, W]``.
@@ -278,8 +282,7 @@ class ConvRecurrentContainer(Recurrent):
 
     def _loop(self, x_seq: Tensor) -> Tensor:
         rc: Any = self.rc
-        is_own = type(rc) is _CONVOLUTIONS[self.dimensions] and does_only_forward(rc) and rc.groups == 1
-        if not is_own:
+        if not self._is_own():
             return super()._loop(x_seq)
         previous, y_seq = self._previous(x_seq[0]), []
         of_x, of_y = rc.weight.split([self.in_channels, self.out_channels], dim=1)
@@ -289,18 +292,23 @@ class ConvRecurrentContainer(Recurrent):
             previous = self.y
         return torch.stack(y_seq)
 
+    def _is_own(self) -> bool:
+        """Say whether ``rc`` is the convolution that was made here."""
+        rc: Any = self.rc
+        return type(rc) is _CONVOLUTIONS[self.dimensions] and does_only_forward(rc) and rc.groups == 1
+
     def _feed(self, i: Tensor, x: Tensor) -> Tensor:
         y = self.sub_module(i)
         self._check_channels("sub_module's output", y.shape, "out_channels", self.out_channels)
         self._keep_y(y, x)
         return y
 
-    def _previous(self, x: Tensor) -> Tensor:
+    def _previous(self, x: Tensor | Like) -> Tensor:
         """Return y[t-1] for the input x[t]."""
         self._check_channels("input", x.shape, "in_channels", self.in_channels)
         if isinstance(self.rc, _CONVOLUTIONS[self.dimensions]):
             check_place(f"{type(self).__name__}: x", x, self.rc.weight)
-        shape = len(x), self.out_channels, *x.shape[2:]
+        shape = x.shape[0], self.out_channels, *x.shape[2:]
         return self.checked_state("y", Like(shape, x.dtype, x.device), 0.0)
 
     def _check_channels(self, what: str, shape: Sequence[int], argument: str, channels: int) -> None:
@@ -311,5 +319,18 @@ class ConvRecurrentContainer(Recurrent):
             )
 
     def part(self, like: Like) -> Part | None:
-        """Return None: no kernel knows a convolution."""
-        return loop("no kernel knows a convolutional feedback")
+        """Return what stands for this container in a plan: small maps have a linear feedback, by the same weights."""
+        rc: Any = self.rc
+        self._previous(like)
+        size = math.prod(like.shape[1:])
+        if not self._is_own() or self.in_channels != self.out_channels:
+            return loop("rc is not nn.Conv itself, or has hooks, or in_channels differs from out_channels")
+        if size > LARGEST_MAPS:
+            return loop(f"samples of {size} numbers are too large for a matrix, {LARGEST_MAPS} is the most")
+        if plan.single_cell(self.sub_module, like) is None:
+            return None
+        maps = torch.eye(size, dtype=rc.weight.dtype, device=rc.weight.device).view(size, *like.shape[1:])
+        parts = rc.weight.split([self.in_channels, self.out_channels], dim=1)
+        weight = torch.cat([rc._conv_forward(maps, one, None).flatten(1).t() for one in parts], dim=1)
+        bias = None if rc.bias is None else rc.bias.repeat_interleave(size // self.in_channels)
+        return plan.with_linear_feedback(self, self.sub_module, like, weight, bias, whole=True)

@@ -63,9 +63,11 @@ def arrays_of(wheel: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 def main(arguments: list[str] | None = None) -> None:
     """Write the embedded file."""
     parser = Parser(description=main.__doc__)
-    parser.add_argument("wheel", type=path, help="the wheel of aeon, a file")
+    parser.add_argument("wheel", type=path, nargs="?", help="the wheel of aeon, a file")
     parser.add_argument("--out", type=target, default=PATH, help="the file to write")
     options = parser.parse_args(arguments)
+    if options.wheel is None:
+        parser.error("wheel is missing: pip download --no-deps aeon==1.6.0 fetches it")
     try:
         arrays = arrays_of(options.wheel)
         if digest(arrays) != SHA256:

@@ -458,6 +458,8 @@ def program_of(cell: Cell) -> Recorded:
     if found is None:
         try:
             found = _record(cell)
+            if _record(cell) != found:
+                raise NotScalarError("its equations give something else each time")
         except NotScalarError as error:
             found = error
         except Exception as error:  # equations are anybody's
@@ -492,7 +494,11 @@ def _record(cell: Cell) -> Recorded:
     count = len(cell.initial)
     x, states = Symbol(tape, "x"), tuple(Symbol(tape, f"v{k}") for k in range(count))
     parameters = [Symbol(tape, f"p{k}") for k in range(len(parameters_of(cell)))]
-    y, after = _with_symbols(cell, tape, iter(range(len(parameters)))).step(x, states)  # type: ignore[arg-type]
+    recorded = _with_symbols(cell, tape, iter(range(len(parameters))))
+    fields = list(vars(recorded).values())
+    y, after = recorded.step(x, states)  # type: ignore[arg-type]
+    if list(map(id, vars(recorded).values())) != list(map(id, fields)):
+        raise NotScalarError("its step changes the cell, which only states may remember")
     results = [tape.number(tape.symbol(one)) for one in (y, *after)]
     if len(results) != 1 + count:
         raise NotScalarError(f"its step gives {len(results) - 1} states, its initial has {count}")

@@ -27,7 +27,7 @@ from snn_core.checks import Like
 NUMBERS = MOST_STATES + MOST_CONSTANTS
 #: Samples of a block on the CPU, twice as many where a matrix of this many numbers is too large for a core's cache and
 #: is read anew for each; neurons of a block where none are connected.
-SAMPLES, LARGE, COLUMNS = 16, 1 << 18, 1024
+SAMPLES, LARGE, COLUMNS = 16, 1 << 18, 256
 #: Numbers that a block may have in a core's cache, and the fewest steps of a segment nevertheless.
 SCRATCH, FEWEST_STEPS = 1 << 20, 8
 
@@ -126,7 +126,8 @@ def plan_of(kernels: tuple[str, ...], sizes: tuple[int, ...], numbers: tuple[flo
 class Part(NamedTuple):
     """A stage with its tensors, see :class:`Stage`, and where its states are kept: modules and names.
 
-    ``has_history`` says that outputs that go back are kept with a dimension of their own behind that of samples.
+    ``has_history`` says that outputs that go back are kept with a dimension of their own behind that of samples, and
+    ``is_whole`` that a sample of any shape is one row of connected neurons, which no other stage knows.
     """
 
     stage: Stage
@@ -134,6 +135,7 @@ class Part(NamedTuple):
     owners: tuple[tuple[Any, str], ...]
     module: nn.Module
     has_history: bool = False
+    is_whole: bool = False
 
 
 def is_heard(tensor: Tensor) -> bool:
@@ -234,7 +236,7 @@ def _row(parameter: Tensor, like: Like) -> Tensor | None:
     return parameter.reshape(1) if parameter.numel() == 1 else parameter.expand(neurons).reshape(-1)
 
 
-def _single_cell(sub_module: Any, like: Like) -> Part | None:
+def single_cell(sub_module: Any, like: Like) -> Part | None:
     """Return the part of a container's sub_module, if that is a single cell."""
     part = read(sub_module, like)
     if part is None:
@@ -248,7 +250,7 @@ def with_element_wise_feedback(
     module: Any, sub_module: Any, like: Like, around: Callable[[Cell], Cell]
 ) -> Part | None:
     """Return the part of a container that feeds its neuron back element by element, ``around`` the neuron's cell."""
-    part = _single_cell(sub_module, like)
+    part = single_cell(sub_module, like)
     if part is None:
         return None
     return cell_part(module, around(sub_module.cell(like)), like, [*part.owners, (module, "y")])
@@ -262,6 +264,7 @@ def with_linear_feedback(
     bias: Tensor | None,
     history: tuple[str, int] | None = None,
     taps: Tensor | None = None,
+    whole: bool = False,
 ) -> Part | None:
     """Return the part of a container that feeds its neuron back through a linear layer, see :class:`Stage`.
 
@@ -273,8 +276,9 @@ def with_linear_feedback(
         bias: of the layer.
         history: the state ``[N, D, *, J]`` that holds the outputs that go back, and D; None for y[t-1] in ``y``.
         taps: factors ``[D, J]`` of each neuron's earlier outputs.
+        whole: whether the neurons of a sample are all connected, and not those along its last dimension.
     """
-    part = _single_cell(sub_module, like)
+    part = single_cell(sub_module, like)
     if part is None:
         return None
     own, parameters = part.tensors[: part.stage.states], part.tensors[part.stage.states :]
@@ -284,12 +288,14 @@ def with_linear_feedback(
     kept = module.kept_state(name, like._replace(shape=shape))
     if kept is not None and history:
         kept = kept.movedim(at, 0)
+    features = len(weight) if whole else part.stage.outputs
     return Part(
-        part.stage._replace(feedback=depth, taps=int(taps is not None)),
+        part.stage._replace(feedback=depth, taps=int(taps is not None), inputs=features, outputs=features),
         (*own, kept, weight, bias, *([] if taps is None else [taps]), *parameters),
         (*part.owners, (module, name)),
         module,
         history is not None,
+        whole,
     )
 
 
@@ -307,7 +313,7 @@ def run(x_seq: Tensor, parts: Sequence[Part]) -> Tensor:
     for part in parts:
         if part.has_history:
             part.module.check_steps(len(x_seq))  # type: ignore[operator]
-    if deferred.defers(x_seq):
+    if deferred.defers(x_seq) and not any(part.is_whole for part in parts):
         return deferred.extend(x_seq, list(parts), _output_shape(x_seq.shape, parts))
     return run_now(x_seq, parts)
 
@@ -321,7 +327,8 @@ def prepared(x_seq: Tensor, parts: Sequence[Part]) -> tuple[Tensor, tuple[Any, .
     """Return ``x_seq`` as ``[T, N, K]`` and the plan in flat lists; unless connected, each neuron is a sample."""
     stages = [part.stage for part in parts]
     if any(stage.is_dense for stage in stages):
-        samples, features = math.prod(x_seq.shape[1:-1]), stages[0].inputs
+        features = stages[0].inputs
+        samples = math.prod(x_seq.shape[1:]) // features if features else math.prod(x_seq.shape[1:-1])
     else:
         stages = [stage._replace(inputs=1, outputs=1) for stage in stages]
         samples, features = math.prod(x_seq.shape[1:]), 1
@@ -381,7 +388,7 @@ def run_now(x_seq: Tensor, parts: Sequence[Part], lengths: Tensor | None = None)
     y_seq, last = ops.scan(rows, tensors, flat, lengths)
     at, step = 0, x_seq.shape[1:]
     for part in parts:
-        shape = (*step[:-1], part.stage.outputs) if is_dense else step
+        shape = (*step[:-1], part.stage.outputs) if is_dense and not part.is_whole else step
         for k, (owner, name) in enumerate(part.owners):
             deep = (*_deep(part, k), *shape)
             size = math.prod(deep)
@@ -417,11 +424,15 @@ def scan(
     shape: Sequence[int] = x_seq.shape[1:]
     for module in modules:
         part = read(module, Like(shape, x_seq.dtype, x_seq.device), backend_name)
-        note(module, part is not None, bool(waiting))
+        note(
+            module, part is not None, bool(waiting) and not (part and (part.is_whole or waiting[-1].is_whole))
+        )
         if part is None:
             x_seq, waiting = call(module, flush(x_seq, waiting)), []
             shape = x_seq.shape[1:]
         else:
+            if part.is_whole or any(one.is_whole for one in waiting):
+                x_seq, waiting = flush(x_seq, waiting), []
             waiting.append(part)
             if part.stage.kernel == "linear":
                 shape = (*shape[:-1], part.stage.outputs)

@@ -281,7 +281,7 @@ def test_what_takes_the_loop_is_told_apart(run):
     assert "a smooth surrogate   fused\n" in printed
     for what, reason in {
         "a bare function": "its surrogate_function is not one that kernels know",
-        "a mean over neurons": "its function is not one that kernels know",
+        "a mean over neurons": "its element-wise function is not arithmetic on its arguments alone",
         "store_v_seq=True": "store_v_seq keeps v of every step",
         "a hook": "it has hooks, or a forward of its own",
     }.items():

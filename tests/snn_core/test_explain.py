@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import random
 import re
 
 import pytest
@@ -58,6 +59,21 @@ class DrawingIF(IF):
         return super().step(x + torch.rand(3), state)
 
 
+class NoisyIF(IF):
+    """A cell with a number that nobody can foresee."""
+
+    def step(self, x, state):
+        return super().step(x + random.random(), state)
+
+
+class CountingIF(IF):
+    """A cell that remembers more than its states."""
+
+    def step(self, x, state):
+        self.v_threshold = self.v_threshold + 1
+        return super().step(x, state)
+
+
 def node(cell):
     class Node(IFNode):
         def cell(self, like):
@@ -84,7 +100,7 @@ def reason(net: nn.Module, x: torch.Tensor | None = None) -> str:
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_the_three_networks_run_fused(kind):
     net, images = make_network(kind), torch.rand(2, 1, 28, 28)
-    random = torch.random.get_rng_state()
+    state = torch.random.get_rng_state()
     decisions = explain(net, images)
     assert all(decision.fused for decision in decisions)
     assert [decision.name.partition(".")[0] for decision in decisions] == [
@@ -93,7 +109,7 @@ def test_the_three_networks_run_fused(kind):
     assert {decision.scan for decision in decisions} == {1}
     assert str(decisions[0]) == f"{'fc1':16} {'Linear':28} fused, in scan 1"
     assert net.sn2.v is None
-    assert torch.equal(random, torch.random.get_rng_state())
+    assert torch.equal(state, torch.random.get_rng_state())
 
 
 @pytest.mark.parametrize(
@@ -152,6 +168,8 @@ CASES = {
     "kernels do not know .sort of a tensor": lambda: MultiStepContainer(node(SortedIF)),
     "kernels do not know .mean of a tensor": lambda: MultiStepContainer(node(BranchingIF)),
     "kernels take numbers, not Tensor": lambda: MultiStepContainer(node(DrawingIF)),
+    "its equations give something else each time": lambda: MultiStepContainer(node(NoisyIF)),
+    "its step changes the cell": lambda: MultiStepContainer(node(CountingIF)),
     "it has hooks, or a forward of its own": lambda: MultiStepContainer(hooked()),
     "its sub_module: it has hooks, or a forward of its own": lambda: MultiStepContainer(
         LinearRecurrentContainer(Own(), 3, 3)

@@ -443,8 +443,9 @@ def test_convolutional_feedback_worked_out_by_hand():
 @every_dimensions
 @pytest.mark.parametrize("kernel_size", [1, 5])
 @pytest.mark.parametrize("bias", [True, False])
-def test_convolved_sequence_equals_steps(dimensions, kernel_size, bias):
-    net = convolutional(dimensions, kernel_size=kernel_size, bias=bias)
+@pytest.mark.parametrize("backend", ["auto", "torch"])
+def test_convolved_sequence_equals_steps(dimensions, kernel_size, bias, backend):
+    net = convolutional(dimensions, LIFNode(tau=1.5, backend=backend), kernel_size=kernel_size, bias=bias)
     x_seq = random_currents(8, 3, 2, *SHAPES[dimensions])
     expected = output_and_gradients(lambda x: step_by_step(net, x), x_seq, net.parameters())
     last = states(net)
@@ -463,7 +464,8 @@ class Doubled(ConvRecurrentContainer):
 
 @pytest.mark.parametrize("outer", [MultiStepContainer, lambda net: lambda x_seq: scan(x_seq, net)])
 def test_inputs_are_convolved_at_once_in_a_chain_too(outer):
-    net, x_seq, shapes = convolutional(), random_currents(7, 3, 2, 5, 6), []
+    net = convolutional(sub_module=LIFNode(tau=1.5, backend="torch"))
+    x_seq, shapes = random_currents(7, 3, 2, 5, 6), []
     own = nn.Conv2d._conv_forward
 
     def listening(self, x, weight, bias):
@@ -556,9 +558,32 @@ def test_wrong_channels_and_dimensions_are_named(call):
         getattr(net, call)(torch.zeros(*lead, 3, 2, 5, 6).double())
 
 
-def test_explain_says_that_no_kernel_convolves():
-    (decision,) = explain(MultiStepContainer(convolutional()), random_currents(4, 3, 2, 5, 6))
-    assert (decision.fused, decision.reason) == (False, "no kernel knows a convolutional feedback")
+def test_small_maps_are_fused_and_large_ones_are_not():
+    (decision,) = explain(MultiStepContainer(convolutional()), random_currents(4, 3, 2, 16, 16))
+    assert decision.fused
+    (decision,) = explain(MultiStepContainer(convolutional()), random_currents(4, 3, 2, 16, 17))
+    assert decision.reason == "samples of 544 numbers are too large for a matrix, 512 is the most"
+
+
+def test_a_convolution_that_changes_channels_takes_the_loop():
+    net = convolutional(sub_module=nn.Sequential(nn.Conv2d(2, 3, 1), LIFNode()), channels=(2, 3))
+    (decision,) = explain(MultiStepContainer(net), random_currents(4, 3, 2, 5, 6))
+    assert "in_channels differs from out_channels" in decision.reason
+
+
+def test_a_convolution_between_neurons_has_a_scan_of_its_own():
+    first, last = (LIFNode(tau=1.5, v_threshold=0.1) for _ in range(2))
+    net = MultiStepContainer(first, convolutional(), last).double()
+    loop = copy.deepcopy(net)
+    for part in loop.modules():
+        if isinstance(part, LIFNode):
+            part.backend = "torch"
+    x_seq = 9 * random_currents(7, 3, 2, 5, 6)
+    assert [decision.scan for decision in explain(net, x_seq)] == [1, 2, 3]
+    found, expected = (output_and_gradients(one, x_seq, one.parameters()) for one in (net, loop))
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(states(net), states(loop), rtol=1e-12, atol=1e-12)
+    assert expected[0].any()
 
 
 # An optimizer's state in a checkpoint goes by the order of parameters.
