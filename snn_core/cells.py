@@ -133,7 +133,7 @@ class IF(Cell):
     """Integrate-and-fire neuron; its states are v and, with a refractory period, the steps left of it.
 
     In the ``refractory`` steps after a spike the neuron neither charges nor fires: v[t] = v[t-1] and s[t] = 0. No
-    gradient passes through these spikes, all of it through v. Other states, such as a synaptic current, change as usual.
+    gradient passes through these spikes, all of it through v. Other states, such as a current, change as usual.
     """
 
     v_threshold: Number
