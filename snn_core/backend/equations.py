@@ -19,7 +19,7 @@ import dis
 import operator
 import types
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from inspect import CO_VARARGS, CO_VARKEYWORDS
 from typing import Any, NamedTuple
 
@@ -103,7 +103,7 @@ class Symbol:
         raise NotScalarError("a kernel cannot branch on the value of a tensor: use torch.where")
 
     def to(self, other: Any) -> Symbol:
-        if not isinstance(other, Symbol):
+        if not isinstance(other, Symbol) or other.is_flag:
             raise NotScalarError("a kernel computes in one precision")
         return self.tape.number(self)
 
@@ -134,9 +134,15 @@ class Tape:
     def record(self, name: str, *values: Any, rule: Any = None) -> Symbol:
         """Add a statement; ``rule`` is what its derivative needs besides."""
         operation = _OPERATIONS[name]
-        arguments = tuple(map(self.symbol, values))
-        if not operation.takes_flags:
-            arguments = tuple(map(self.number, arguments))
+        conditions, numbers = values[: operation.conditions], values[operation.conditions :]
+        if not all(isinstance(one, Symbol) and one.is_flag for one in conditions):
+            raise NotScalarError(f"kernels know torch.{name} of comparisons alone")
+        # Of these torch makes a flag again: True + True is True.
+        if operation.derivative and all(
+            isinstance(one, bool) or getattr(one, "is_flag", False) for one in numbers
+        ):
+            raise NotScalarError(f"kernels do not know torch.{name} of comparisons: write flag.to(x)")
+        arguments = *conditions, *(self.number(self.symbol(one)) for one in numbers)
         result = Symbol(self, f"{'f' if operation.derivative is None else 'r'}{len(self.statements)}")
         self.statements.append((result, name, arguments, rule))
         # As torch does, for equations that switch the gradient off in between.
@@ -168,6 +174,14 @@ class Tape:
                     add(argument, found)
         return [gradients.get(one.name, self.zero) for one in wanted]
 
+    def is_of_step(self, value: Symbol) -> bool:
+        """Say whether a value has the shape and dtype of a step: it is no flag, and not made of parameters alone."""
+        names = {value.name}
+        for result, _, arguments, _ in reversed(self.statements):
+            if result.name in names:
+                names |= {argument.name for argument in arguments}
+        return not value.is_flag and any(name in ("x", "one", "zero") or name[0] == "v" for name in names)
+
     def needed(self, results: Sequence[Symbol]) -> tuple[str, ...]:
         """Return the statements that ``results`` need, as text."""
         names, lines = {one.name for one in results}, []
@@ -179,11 +193,14 @@ class Tape:
 
 
 class _Operation(NamedTuple):
-    """How a statement is written, and the gradients to its arguments, None where there is none; flags have none."""
+    """How a statement is written, and the gradients to its arguments, None where there is none; flags have none.
+
+    The first ``conditions`` arguments are flags, the others numbers.
+    """
 
     text: str
     derivative: Callable[..., tuple[Symbol | None, ...]] | None = None
-    takes_flags: bool = False
+    conditions: int = 0
 
 
 def _select(condition: Symbol, a: Symbol, b: Symbol) -> Symbol:
@@ -191,11 +208,10 @@ def _select(condition: Symbol, a: Symbol, b: Symbol) -> Symbol:
     return tape.record("where", condition, tape.number(a), tape.number(b))
 
 
-def _of_larger(g: Any, larger: Any, a: Any, b: Any) -> tuple[Symbol, Symbol]:
+def _of_one(g: Any, is_second: Any, is_first: Any, a: Any, b: Any) -> tuple[Symbol, Symbol]:
     """Return the gradients of max or min: whole to one of the two, half to each where they are equal."""
-    zero = g.tape.zero
-    half = _select(a == b, g / (g.tape.one + g.tape.one), zero)
-    return _select(larger, g, half), _select(larger | (a == b), half, g)
+    shared = _select(a == b, g / (g.tape.one + g.tape.one), g)
+    return _select(is_second, g.tape.zero, shared), _select(is_first, g.tape.zero, shared)
 
 
 _OPERATIONS = {
@@ -213,15 +229,15 @@ _OPERATIONS = {
     "sigmoid": _Operation("one / (one + exp(-{0}))", lambda g, r, a, _: (g * (r * (a.tape.one - r)),)),
     "abs": _Operation(
         "fabs({0})",
-        lambda g, r, a, _: (_select(a < g.tape.zero, -g, _select(a == g.tape.zero, g.tape.zero, g)),),
+        lambda g, r, a, _: (_select(a < g.tape.zero, -g, _select(a > g.tape.zero, g, g.tape.zero)),),
     ),
     "where": _Operation(
         "select({0}, {1}, {2})",
         lambda g, r, c, a, b, _: (None, _select(c, g, g.tape.zero), _select(c, g.tape.zero, g)),
-        takes_flags=True,
+        conditions=1,
     ),
-    "maximum": _Operation("maximum({0}, {1})", lambda g, r, a, b, _: _of_larger(g, a > b, a, b)),
-    "minimum": _Operation("minimum({0}, {1})", lambda g, r, a, b, _: _of_larger(g, a < b, a, b)),
+    "maximum": _Operation("maximum({0}, {1})", lambda g, r, a, b, _: _of_one(g, a < b, a > b, a, b)),
+    "minimum": _Operation("minimum({0}, {1})", lambda g, r, a, b, _: _of_one(g, a > b, a < b, a, b)),
     "detach": _Operation("{0}", lambda g, r, a, _: (None,)),
     "spike": _Operation("select({0} >= zero, one, zero)", lambda g, r, a, derivative: (g * derivative(a),)),
     "ge": _Operation("{0} >= {1}"),
@@ -230,8 +246,8 @@ _OPERATIONS = {
     "lt": _Operation("{0} < {1}"),
     "eq": _Operation("{0} == {1}"),
     "ne": _Operation("{0} != {1}"),
-    "and": _Operation("{0} & {1}", takes_flags=True),
-    "or": _Operation("{0} | {1}", takes_flags=True),
+    "and": _Operation("{0} & {1}", conditions=2),
+    "or": _Operation("{0} | {1}", conditions=2),
 }
 
 
@@ -244,9 +260,14 @@ def _recorder(name: str) -> Callable[..., Symbol]:
 
 
 def _clamp(x: Any, min: Any = None, max: Any = None) -> Symbol:
-    if min is not None:
-        x = _METHODS["where"](x < min, min, x)
-    return x if max is None else _METHODS["where"](x > max, max, x)
+    for border, inside, outside in ((min, "ge", "lt"), (max, "le", "gt")):
+        if border is None:
+            continue
+        kept, is_outside = x, x.tape.record(outside, x, border)
+        if isinstance(border, Symbol):  # which may be NaN, too
+            kept = _select(x.tape.record(inside, x, border), x, (x + border).detach())
+        x = x.tape.record("where", is_outside, border, kept)
+    return x
 
 
 def _power(x: Any, exponent: Any) -> Symbol:
@@ -255,10 +276,15 @@ def _power(x: Any, exponent: Any) -> Symbol:
     return x * x if exponent == 2 else x * x * x
 
 
+def _refuse_change(*_: Any) -> Symbol:
+    raise NotScalarError("kernels know no change in place: write v = v + x for v += x")
+
+
 _METHODS: dict[str, Callable[..., Any]] = {
     name: _recorder(name) for name in _OPERATIONS if name != "spike"
 } | {
     "clamp": _clamp,
+    "detach": lambda x: x if x.is_flag else x.tape.record("detach", x),
     "pow": _power,
     "square": lambda x: x * x,
     "reciprocal": lambda x: x.tape.record("div", x.tape.one, x),
@@ -283,6 +309,8 @@ for _operator, _name in {
         setattr(
             Symbol, f"__r{_operator}__", lambda self, other, name=_name: self.tape.record(name, other, self)
         )
+for _operator in ("iadd", "isub", "imul", "itruediv", "iand", "ior"):
+    setattr(Symbol, f"__{_operator}__", _refuse_change)
 for _operator, _name in {"neg": "neg", "abs": "abs", "pow": "pow", "invert": "logical_not"}.items():
     setattr(Symbol, f"__{_operator}__", _METHODS[_name])
 
@@ -369,7 +397,7 @@ def _known_surrogate(value: Any) -> bool:
     )
 
 
-_MODULE = frozenset(vars(nn.Module()))
+_MODULE = frozenset(vars(nn.Module())) - {"training"}
 
 
 def _key(name: str, value: Any) -> Any:
@@ -392,58 +420,79 @@ def _key(name: str, value: Any) -> Any:
     return _class_key(type(value)), *own
 
 
-#: Where classes and functions are that users do not change.
-_PACKAGES = "snn_core.", "torch.", "builtins"
+#: Where classes, functions and modules are that users do not change.
+_PACKAGES = "snn_core.", "torch.", "builtins.", "math.", "operator."
+#: What tells a tensor from anything else.
+_ASKS = "isinstance", "type", "is_tensor"
+#: What is found of members of a class by the functions in them.
+_WRAPPED = {property: "fget", staticmethod: "__func__", classmethod: "__func__", cached_property: "func"}
+
+
+def _is_fixed(value: Any) -> bool:
+    """Say whether this is a class, a function or a module that users do not change."""
+    if isinstance(value, types.BuiltinFunctionType):
+        value = value.__self__
+    if isinstance(value, (type, types.FunctionType)):
+        return f"{value.__module__}.".startswith(_PACKAGES)
+    return isinstance(value, types.ModuleType) and f"{value.__name__}.".startswith(_PACKAGES)
 
 
 def _class_key(kind: type) -> Any:
-    """Return what stands for a class: with what its user may change of it, numbers and methods.
+    """Return what stands for a class: with what its user may change of it, numbers, methods, and functions they call.
 
     Raises:
         NotScalarError: its methods read something that may change unseen.
     """
-    own = [
-        (name, value)
-        for each in kind.__mro__
-        if not each.__module__.startswith(_PACKAGES)
-        for name, value in vars(each).items()
-        if not name.startswith("__") and isinstance(value, (*_PLAIN, types.FunctionType, property))
-    ]
-    if own and (outside := _reads_outside(tuple(own))):
-        raise NotScalarError(f"its equations read {outside}, which may change: make it a field")
-    return kind, *own
+    own = []
+    for each in kind.__mro__:
+        for name, value in () if _is_fixed(each) else vars(each).items():
+            value = getattr(value, _WRAPPED.get(type(value), ""), value)
+            if name == "__slots__" and value:
+                raise NotScalarError("it has slots: kernels read fields from __dict__")
+            if name.startswith(("__", "_abc_impl")) or isinstance(value, types.MemberDescriptorType):
+                continue
+            if not isinstance(value, (*_PLAIN, types.FunctionType)):
+                raise NotScalarError(f"its class holds {name}, which may change: make it a field")
+            own.append((name, type(value), value))
+    return kind, *own, *_outside(kind, [value for *_, value in own])
 
 
-@lru_cache(maxsize=256)
-def _reads_outside(members: tuple[tuple[str, Any], ...]) -> str:
-    """Return the name of a variable that methods read, of their module or of a function around; "" if there is none."""
-    waiting: list[Any] = [value.fget if isinstance(value, property) else value for _, value in members]
+def _outside(kind: type, waiting: list[Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the variables that functions read, of their module or of a function around, by name and value.
+
+    Raises:
+        NotScalarError: one is neither a function nor something that nobody changes.
+    """
     seen = set()
     while waiting:
         function = waiting.pop()
-        is_function = isinstance(function, types.FunctionType)
-        if not is_function or function in seen or function.__module__.startswith(_PACKAGES):
+        if not isinstance(function, types.FunctionType) or function in seen or _is_fixed(function):
             continue
         seen.add(function)
-        free = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-        outside = function.__globals__ | {name: cell.cell_contents for name, cell in free}
-        for name in _variables(function.__code__):
-            value = outside.get(name)
+        code = function.__code__
+        around = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
+        for name in _variables(code):
+            if name in _ASKS:
+                raise NotScalarError(
+                    f"its equations ask {name}, which a symbol would answer otherwise than a tensor"
+                )
+            value = around[name].cell_contents if name in around else function.__globals__.get(name)
             if isinstance(value, types.FunctionType):
                 waiting.append(value)
-            elif not (
-                value is None or isinstance(value, (type, types.ModuleType, types.BuiltinFunctionType))
-            ):
-                return name
-    return ""
+            elif not (value is None or any(value is one for one in kind.__mro__) or _is_fixed(value)):
+                raise NotScalarError(f"its equations read {name}, which may change: make it a field")
+            yield name, value
 
 
-def _variables(code: types.CodeType) -> Iterator[str]:
+@lru_cache(maxsize=1024)
+def _variables(code: types.CodeType) -> tuple[str, ...]:
+    found: list[str] = []
     for step in dis.get_instructions(code):
-        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF"):
-            yield step.argval
+        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF") or step.argval == "is_tensor":
+            found.append(step.argval)
         elif isinstance(step.argval, types.CodeType):
-            yield from _variables(step.argval)
+            found += _variables(step.argval)
+    return tuple(dict.fromkeys(found))
 
 
 def program_of(cell: Cell) -> Recorded:
@@ -494,14 +543,18 @@ def _record(cell: Cell) -> Recorded:
     count = len(cell.initial)
     x, states = Symbol(tape, "x"), tuple(Symbol(tape, f"v{k}") for k in range(count))
     parameters = [Symbol(tape, f"p{k}") for k in range(len(parameters_of(cell)))]
-    recorded = _with_symbols(cell, tape, iter(range(len(parameters))))
-    fields = list(vars(recorded).values())
-    y, after = recorded.step(x, states)  # type: ignore[arg-type]
-    if list(map(id, vars(recorded).values())) != list(map(id, fields)):
-        raise NotScalarError("its step changes the cell, which only states may remember")
-    results = [tape.number(tape.symbol(one)) for one in (y, *after)]
+    made = _with_symbols(cell, tape, iter(range(len(parameters))))
+    before = list(_fields(made))
+    y, after = made.step(x, states)  # type: ignore[arg-type]
+    for owner, name, value in _fields(made):
+        is_known = any(owner is one and name == known and value is held for one, known, held in before)
+        if not (is_known or isinstance(getattr(type(owner), name, None), cached_property)):
+            raise NotScalarError(f"its step changes {name}, which is no state")
+    results = [tape.symbol(one) for one in (y, *after)]
     if len(results) != 1 + count:
         raise NotScalarError(f"its step gives {len(results) - 1} states, its initial has {count}")
+    if not all(map(tape.is_of_step, results)):
+        raise NotScalarError("its step gives something of another shape or dtype than x")
     forward = tape.needed(results)
     seeds = zip(
         results, (Symbol(tape, name) for name in ("g_y", *(f"g_v{k}" for k in range(count)))), strict=True

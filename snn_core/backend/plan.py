@@ -224,7 +224,7 @@ def cell_part(module: Any, cell: Cell, like: Like, owners: Sequence[tuple[Any, s
 
 def _row(parameter: Tensor, like: Like) -> Tensor | None:
     """Return a parameter as one number, or as one for each neuron of a sample; None if it is neither."""
-    if parameter.numel() == 1 and parameter.dim() == 0:
+    if parameter.dim() == 0 and parameter.is_floating_point():
         return parameter.reshape(1)
     neurons = tuple(like.shape[1:])
     fits = parameter.dtype == like.dtype and parameter.dim() <= len(neurons)

@@ -169,7 +169,7 @@ CASES = {
     "kernels do not know .mean of a tensor": lambda: MultiStepContainer(node(BranchingIF)),
     "kernels take numbers, not Tensor": lambda: MultiStepContainer(node(DrawingIF)),
     "its equations give something else each time": lambda: MultiStepContainer(node(NoisyIF)),
-    "its step changes the cell": lambda: MultiStepContainer(node(CountingIF)),
+    "its step changes v_threshold, which is no state": lambda: MultiStepContainer(node(CountingIF)),
     "it has hooks, or a forward of its own": lambda: MultiStepContainer(hooked()),
     "its sub_module: it has hooks, or a forward of its own": lambda: MultiStepContainer(
         LinearRecurrentContainer(Own(), 3, 3)
