@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import random
 import re
 
 import pytest
@@ -63,6 +62,8 @@ class NoisyIF(IF):
     """A cell with a number that nobody can foresee."""
 
     def step(self, x, state):
+        import random
+
         return super().step(x + random.random(), state)
 
 
