@@ -50,6 +50,7 @@ class Program(NamedTuple):
     backward: tuple[str, ...]
     gradients: tuple[str, ...]
 
+    @lru_cache(maxsize=1024)
     def text(self) -> str:
         """Return the program in one string, from which :func:`parse` makes it again."""
         sizes, *parts = self[:3], *self[3:]
@@ -437,6 +438,11 @@ def _is_fixed(value: Any) -> bool:
     return isinstance(value, types.ModuleType) and f"{value.__name__}.".startswith(_PACKAGES)
 
 
+@lru_cache(maxsize=1024)
+def _classes_of_users(kind: type) -> tuple[type, ...]:
+    return tuple(each for each in kind.__mro__ if not _is_fixed(each))
+
+
 def _class_key(kind: type) -> Any:
     """Return what stands for a class: with what its user may change of it, numbers, methods, and functions they call.
 
@@ -444,8 +450,8 @@ def _class_key(kind: type) -> Any:
         NotScalarError: its methods read something that may change unseen.
     """
     own = []
-    for each in kind.__mro__:
-        for name, value in () if _is_fixed(each) else vars(each).items():
+    for each in _classes_of_users(kind):
+        for name, value in vars(each).items():
             value = getattr(value, _WRAPPED.get(type(value), ""), value)
             if name == "__slots__" and value:
                 raise NotScalarError("it has slots: kernels read fields from __dict__")
@@ -454,7 +460,7 @@ def _class_key(kind: type) -> Any:
             if not isinstance(value, (*_PLAIN, types.FunctionType)):
                 raise NotScalarError(f"its class holds {name}, which may change: make it a field")
             own.append((name, type(value), value))
-    return kind, *own, *_outside(kind, [value for *_, value in own])
+    return (kind, *own, *_outside(kind, [value for *_, value in own])) if own else kind
 
 
 def _outside(kind: type, waiting: list[Any]) -> Iterator[tuple[str, Any]]:
