@@ -50,11 +50,15 @@ class Program(NamedTuple):
     backward: tuple[str, ...]
     gradients: tuple[str, ...]
 
-    @lru_cache(maxsize=1024)
     def text(self) -> str:
         """Return the program in one string, from which :func:`parse` makes it again."""
-        sizes, *parts = self[:3], *self[3:]
-        return "\n\n".join([" ".join(map(str, sizes)), *("\n".join(part) for part in parts)])
+        return _text(self)
+
+
+@lru_cache(maxsize=1024)
+def _text(program: Program) -> str:
+    sizes, *parts = program[:3], *program[3:]
+    return "\n\n".join([" ".join(map(str, sizes)), *("\n".join(part) for part in parts)])
 
 
 @lru_cache(maxsize=1024)
