@@ -142,6 +142,7 @@ class DelayedRecurrentContainer(LinearFeedback):
         self.max_delay = check_whole(f"{name}: max_delay", max_delay, 1)
         self.per = check_choice(f"{name}: per", per, ("neuron", "connection"))
         self.sigma = 0.0
+        self.steps_of_all_pieces = 0
         delay = self._first_delays(delays)
         if check_flag(f"{name}: learn_delays", learn_delays) and not isinstance(delay, nn.Parameter):
             delay = nn.Parameter(delay)
@@ -223,7 +224,11 @@ class DelayedRecurrentContainer(LinearFeedback):
         return super().forward_sequence(x_seq)
 
     def check_steps(self, T: int) -> None:
-        """Refuse a sequence of T steps that ends before the largest delay does, unless earlier outputs are kept."""
+        """Refuse a sequence of T steps that ends before the largest delay does, unless earlier outputs are kept.
+
+        With ``lengths`` time is cut where a sample ends, and T is that of all pieces together.
+        """
+        T = max(T, self.steps_of_all_pieces)
         if self.y_history is None and self.max_delay > T:
             raise ValueError(
                 f"{type(self).__name__}: max_delay={self.max_delay} is beyond the T={T} steps of x_seq: use longer "

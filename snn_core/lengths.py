@@ -233,16 +233,30 @@ def _piecewise(x_seq: Tensor, modules: Sequence[nn.Module], lengths: Tensor, run
     ends = sorted({*lengths.tolist()} - {0}) or [T]
     *pieces, padding = x_seq.split([stop - start for start, stop in pairwise([0, *ends, T])])
     y_seq = []
-    for start, piece in zip([0, *ends[:-1]], pieces, strict=True):
-        present = (lengths > start).nonzero().flatten().to(x_seq.device)
-        if len(present) == N:
-            y = run(piece, modules)
-        else:
-            with _only(parts, present):
-                y = run(piece.index_select(1, present), modules)
-            y = y.new_zeros(len(piece), N, *y.shape[2:]).index_copy(1, present, y)
-        y_seq.append(y)
+    with _as_pieces_of(T, parts):
+        for start, piece in zip([0, *ends[:-1]], pieces, strict=True):
+            present = (lengths > start).nonzero().flatten().to(x_seq.device)
+            if len(present) == N:
+                y = run(piece, modules)
+            else:
+                with _only(parts, present):
+                    y = run(piece.index_select(1, present), modules)
+                y = y.new_zeros(len(piece), N, *y.shape[2:]).index_copy(1, present, y)
+            y_seq.append(y)
     return torch.cat([*y_seq, y.new_zeros(len(padding), *y.shape[1:])])
+
+
+@contextmanager
+def _as_pieces_of(T: int, parts: Sequence[MemoryModule]) -> Iterator[None]:
+    """Let delays be as long as the whole sequence: a piece may be shorter."""
+    delayed: list[Any] = [part for part in parts if hasattr(part, "steps_of_all_pieces")]
+    for part in delayed:
+        part.steps_of_all_pieces = T
+    try:
+        yield
+    finally:
+        for part in delayed:
+            part.steps_of_all_pieces = 0
 
 
 @contextmanager

@@ -310,12 +310,16 @@ def run(x_seq: Tensor, parts: Sequence[Part]) -> Tensor:
 
     if not parts:
         return x_seq
-    for part in parts:
-        if part.has_history:
-            part.module.check_steps(len(x_seq))  # type: ignore[operator]
+    _check_steps(x_seq, parts)
     if deferred.defers(x_seq) and not any(part.is_whole for part in parts):
         return deferred.extend(x_seq, list(parts), _output_shape(x_seq.shape, parts))
     return run_now(x_seq, parts)
+
+
+def _check_steps(x_seq: Tensor, parts: Sequence[Part]) -> None:
+    for part in parts:
+        if part.has_history:
+            part.module.check_steps(len(x_seq))  # type: ignore[operator]
 
 
 def _output_shape(shape: Sequence[int], parts: Sequence[Part]) -> tuple[int, ...]:
@@ -343,6 +347,7 @@ def run_with_lengths(x_seq: Tensor, parts: Sequence[Part], lengths: Tensor) -> T
 
     Samples are sorted by length, so that those of a block end together, and steps that nobody takes cost nothing.
     """
+    _check_steps(x_seq, parts)
     order = lengths.argsort(descending=True, stable=True)
     back = order.argsort()
     padding = mask_of(lengths, len(x_seq)).logical_not()

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from sequential_fmnist.data import SequentialFashionMNIST
 from sequential_fmnist.networks import NETWORKS
+from snn_core import functional
 
 F32, F64 = torch.float32, torch.float64
 NEURONS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -39,6 +40,10 @@ RESETS = {
 }
 SURROGATES = ["ATan", "Erf", "FastSigmoid", "Rectangle", "Sigmoid", "Triangle"]
 DTYPES = {"float64": F64, "float32": F32}
+#: Attributes that are states; the place of one seeds its first values.
+STATES = ["v", "y", "out_i", "a", "i", "i_rise", "i_decay", "refractory_left", "y_history"]
+#: Steps that are enough for every delay.
+LONG = 32
 
 
 def random(shape: tuple[int, ...], seed: int = 0) -> Tensor:
@@ -83,12 +88,15 @@ class Case:
         build: makes it from the parts of a library.
         shape: of the input, ``[T, N, *]`` or ``[N, 1, 28, W]``.
         draw: makes an fp64 input of this shape.
-        states: names of the first states that are random, each in the shape of a step; the others are at rest.
+        states: names of the states that are compared, each in the shape of a step; None for all that there are.
+        charged: whether these begin with random numbers; the others, and else all, begin at rest.
+        lengths: of the samples, as ``[N]`` for T and N; then the input is NaN after them. None for T.
         dtype: precision of everything.
         fused: whether kernels know all of it; then they must run.
         output: "spikes" or "rates", which must be equal bit for bit, or "numbers".
         peer: whether SpikingJelly has these parts.
         tolerance: relative error that SpikingJelly may have, where it keeps a constant in another precision.
+        rounding: relative error that a gradient may have in addition, where terms of a sum cancel.
         differentiated: results of which a weighted sum is differentiated, such as "output" or "last v"; empty for all.
         layout: how tensors lie in memory.
         often: whether it is one of the cases for every day.
@@ -98,22 +106,27 @@ class Case:
     build: Callable[[Library], nn.Module]
     shape: tuple[int, ...]
     draw: Callable[[tuple[int, ...]], Tensor]
-    states: tuple[str, ...] = ()
+    states: tuple[str, ...] | None = ()
     dtype: torch.dtype = F64
     fused: bool = False
     output: str = "spikes"
     peer: bool = True
     tolerance: float = 1e-9
+    rounding: float = 0.0
     differentiated: tuple[str, ...] = ()
     layout: Callable[[Tensor], Tensor] = as_it_is
     often: bool = True
+    charged: bool = True
+    lengths: Callable[[int, int], list[int]] | None = None
 
     @cached_property
     def weights(self) -> dict[str, Tensor]:
-        """Weights that make the module fire, in fp64; a synapse filter has the tau that it was given."""
+        """Weights of linear layers that make the module fire, in fp64; all other numbers are as they were given."""
         module = self.build(our_library("torch"))
         own = {
-            name: weight.detach() for name, weight in module.named_parameters() if name.split(".")[-1] == "w"
+            name: weight.detach()
+            for name, weight in module.named_parameters()
+            if not isinstance(module.get_submodule(name.rpartition(".")[0]), nn.Linear)
         }
         return seeded_weights(module) | {name: weight.double() for name, weight in own.items()}
 
@@ -124,8 +137,24 @@ class Case:
             weight.data = layout(self.weights[name].to(device, self.dtype))
         return module
 
+    @cached_property
+    def state_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of the states that are compared, by their names or their paths in the module."""
+        if self.states is not None:
+            return dict.fromkeys(self.states, self.shape[1:])
+        module = self.module(our_library("torch"))
+        module(self.draw((LONG, *self.shape[1:])).to(self.dtype))
+        return {name: tuple(state.shape) for name, state in functional.states(module).items()}
+
     def first_state(self, name: str) -> Tensor:
-        return random(self.shape[1:], seed=1 + ["v", "y", "out_i"].index(name))
+        return random(self.state_shapes[name], seed=1 + STATES.index(name.rpartition(".")[2]))
+
+    def input(self) -> Tensor:
+        x = self.draw(self.shape)
+        if self.lengths is None:
+            return x
+        own = functional.sequence_mask(self.lengths(*self.shape[:2]), self.shape[0])
+        return torch.where(own.view(*own.shape, *[1] * (x.dim() - 2)), x, math.nan)
 
 
 # What builds a module from the parts of a library

@@ -28,6 +28,7 @@ from executors import (
     owner_of,
     results,
 )
+from memory_cases import MEMORY
 from torch import nn
 
 from snn_core.functional import reset_net
@@ -46,7 +47,7 @@ BUILDS = {
     [
         pytest.param(executor, case, id=f"{executor.name}: {case.name}", marks=marks(executor, case.often))
         for executor in EXECUTORS
-        for case in TABLE.values()
+        for case in (TABLE | MEMORY).values()
         if executor.takes(case)
     ],
 )

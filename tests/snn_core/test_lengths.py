@@ -29,6 +29,7 @@ from snn_core.functional import (
     states,
 )
 from snn_core.layer import (
+    DelayedRecurrentContainer,
     ElementWiseRecurrentContainer,
     LinearRecurrentContainer,
     MultiStepContainer,
@@ -455,6 +456,23 @@ def test_a_failure_leaves_the_states_as_they_were():
     with pytest.raises(ZeroDivisionError):  # in a module behind the neuron
         scan(torch.rand(2, 3, F), neuron, Fails(), lengths=[0, 2, 1])
     assert torch.equal(neuron.v, before)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_delay_may_be_longer_than_a_sample_but_not_than_the_sequence(backend):
+    """The first output comes back after three steps, when the second sample has ended."""
+    net = DelayedRecurrentContainer(IFNode(**options(backend)), 1, 1, 3, 3.0)
+    with torch.no_grad():
+        net.rc.weight.copy_(torch.tensor([[1.0, -5.0]]))
+        net.rc.bias.zero_()
+    x = torch.tensor([[1.0, 1.0], [1.0, 1.0], [1.0, 9.0], [1.0, 9.0]])[..., None]
+    y = scan(x, net, backend=backend, lengths=[4, 2])
+    assert y[..., 0].tolist() == [[1, 1], [1, 1], [1, 0], [0, 0]]
+    assert net.sub_module.v[:, 0].tolist() == [-4, 0]
+    assert net.y_history[..., 0].tolist() == [[0, 1, 1], [1, 1, 0]]
+    net.reset()
+    with pytest.raises(ValueError, match=r"max_delay=3 is beyond the T=2 steps of x_seq"):
+        scan(x[:2], net, backend=backend, lengths=[2, 1])
 
 
 def test_states_of_another_batch():

@@ -7,7 +7,7 @@ built from either. Weights and inputs come from numpy's RandomState, whose numbe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from sequential_fmnist import networks as network
-from snn_core import layer, neuron, surrogate
+from snn_core import layer, neuron, surrogate, synapse
 from snn_core.functional import scan, seq_to_ann_forward
 
 ElementWise = Callable[[Tensor, Tensor], Tensor]
@@ -85,6 +85,8 @@ class Library:
     linear: Callable[..., nn.Module]  # [T, N, *]
     network: Callable[[str, int], nn.Module]  # model, hidden
     chain: Callable[..., nn.Module] | None = None  # modules for one time step, one after the other
+    synapses: Mapping[str, Callable[..., nn.Module]] = field(default_factory=dict)  # one time step
+    delayed_recurrent: Callable[..., nn.Module] | None = None
 
 
 class OverTime(nn.Module):
@@ -105,20 +107,17 @@ class Chain(nn.Sequential):
         super().__init__(*modules)
         self.backend = backend
 
-    def forward(self, x_seq: Tensor) -> Tensor:
-        return scan(x_seq, *self, backend=self.backend)
+    def forward(self, x_seq: Tensor, lengths: Tensor | None = None) -> Tensor:
+        return scan(x_seq, *self, backend=self.backend, lengths=lengths)
 
 
 def our_library(backend: str = "auto") -> Library:
     """Return the parts of snn_core with one of its backends."""
+    neurons = [name for name in neuron.__all__ if f"MultiStep{name}" in neuron.__all__]
     return Library(
-        neurons={
-            name: partial(getattr(neuron, name), backend=backend)
-            for name in ("IFNode", "LIFNode", "ParametricLIFNode")
-        },
+        neurons={name: partial(getattr(neuron, name), backend=backend) for name in neurons},
         sequence_neurons={
-            name: partial(getattr(neuron, f"MultiStep{name}"), backend=backend)
-            for name in ("IFNode", "LIFNode", "ParametricLIFNode")
+            name: partial(getattr(neuron, f"MultiStep{name}"), backend=backend) for name in neurons
         },
         surrogates={
             name: getattr(surrogate, name)
@@ -131,6 +130,11 @@ def our_library(backend: str = "auto") -> Library:
         linear=partial(OverTime, partial(seq_to_ann_forward, backend=backend)),
         network=partial(network.make_network, backend=backend),
         chain=partial(Chain, backend),
+        synapses={
+            name: partial(getattr(synapse, name), backend=backend)
+            for name in ("SynapseFilter", "LowPassSynapse", "DoubleExponentialSynapse")
+        },
+        delayed_recurrent=layer.DelayedRecurrentContainer,
     )
 
 
