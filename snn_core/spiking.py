@@ -68,9 +68,10 @@ class SpikingNeuron(NumbersModule):
         super().__init__(backend)
         name = type(self).__name__
         self.keep("v_threshold", v_threshold)
-        self.v_reset: Reset = "none"
-        if not (isinstance(v_reset, str) and v_reset == "none"):
-            self.v_reset = None if v_reset is None else check_number(f"{name}: v_reset", v_reset)
+        if isinstance(v_reset, str) and v_reset != "none":
+            raise TypeError(f"{name}: v_reset must be a number, None or 'none', got {v_reset!r}")
+        is_number = not (v_reset is None or isinstance(v_reset, str))
+        self.v_reset: Reset = check_number(f"{name}: v_reset", v_reset) if is_number else v_reset
         lowest = self.v_threshold
         if isinstance(lowest, Tensor):
             lowest = math.inf if lowest.is_meta else float(lowest.detach().min())

@@ -742,7 +742,7 @@ def test_wrong_number_of_the_new_options_is_named(build, message):
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: IFNode(v_reset="None"), "IFNode: v_reset must be a number, got 'None'"),
+        (lambda: IFNode(v_reset="None"), "IFNode: v_reset must be a number, None or 'none', got 'None'"),
         (
             lambda: IFNode(v_threshold=["a"]),
             "IFNode: v_threshold must be a number or one number for each neuron, got",
