@@ -484,7 +484,7 @@ def test_nvrtc_compiles_every_kernel(nvrtc, dtype, part, architecture):
 def test_cells_are_compiled_without_fused_multiply_add(nvrtc, part):
     """Spikes equal those of the loop to the bit only so; the products ask for it, here under another name.
 
-    Of the neurons only LIF ones with a tau that is not trained divide; it must be a division that rounds to the nearest.
+    Only LIF neurons with a tau that is not trained divide, and that must round to the nearest.
     """
     options = [*cuda.compile_options(torch.float32), "-Dfma(a,b,c)=((a)-(b)-(c))"]
     _, ptx, _ = nvrtc.compile(cuda.source(programs(part)), [*options, "-arch=sm_80"])
