@@ -278,9 +278,12 @@ def groups(plan: Plan, dtype: torch.dtype, limit: int) -> tuple[Group, ...]:
     found.append(_group(rest, itemsize, limit))
     for group in found:
         if group.shared_bytes > limit and not group.is_linear:
+            stage = group.stages[0]
+            has_delays = stage.feedback > 1
             raise ValueError(
-                f"{group.stages[0].outputs} recurrent neurons need {group.shared_bytes:,} bytes of shared memory, the "
-                f"device has {limit:,}: use backend 'torch'"
+                f"{stage.outputs} recurrent neurons{f' with delays up to {stage.feedback} steps' * has_delays} need "
+                f"{group.shared_bytes:,} bytes of shared memory, the device has {limit:,}: use "
+                f"{'a smaller max_delay or ' * has_delays}backend 'torch'"
             )
     return tuple(found)
 

@@ -9,27 +9,39 @@ from __future__ import annotations
 import itertools
 import re
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
+from functools import cache
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from cases import NEURONS, SURROGATES, Case, currents, recurrent, rotating
 from executors import SHIM, assert_equals_the_loop
+from memory_cases import FILTERS, FUNCTIONS, filtering, numbers, spiking
 from support import require
 from support_cuda import Nvrtc, on_the_shim
+from support_networks import our_library
 from torch import nn
 
 from snn_core import backend as backends
 from snn_core import neuron as neurons
-from snn_core import surrogate
+from snn_core import surrogate, synapse
 from snn_core.backend import cpu, cuda, ops
+from snn_core.backend.equations import parse
+from snn_core.backend.limits import MOST_CONSTANTS, MOST_PARAMETERS, MOST_STATES
 from snn_core.backend.plan import Plan, plan_of, read
 from snn_core.checks import Like
-from snn_core.layer import LinearRecurrentContainer, SynapseFilter
-from snn_core.neuron import IFNode, LIFNode
+from snn_core.layer import (
+    DelayedRecurrentContainer,
+    LinearRecurrentContainer,
+    SynapseFilter,
+)
+from snn_core.neuron import AdaptiveLIFNode, CUBALIFNode, IFNode, LIFNode
 from snn_core.surrogate import ATan
+from snn_core.synapse import LowPassSynapse
 
 SOURCE = cuda.SOURCE.read_text()
 HALVES = [torch.float16, torch.bfloat16]
@@ -76,6 +88,33 @@ def network() -> list[nn.Module]:
     ]
 
 
+def delayed_network() -> list[nn.Module]:
+    """Return the same with delays of each neuron and of each connection."""
+    torch.manual_seed(0)
+    options = {"surrogate_function": ATan(), "v_reset": None}
+    neurons = torch.linspace(1, 3, 20)
+    connections = torch.linspace(1, 2, 35 * 35).view(35, 35)
+    return [
+        nn.Linear(9, 20),
+        DelayedRecurrentContainer(AdaptiveLIFNode(**options), 20, 20, 3, neurons, learn_delays=True),
+        LowPassSynapse(tau=torch.linspace(2, 5, 20), learnable=True),
+        DelayedRecurrentContainer(IFNode(**options), 20, 20, 3, neurons.flip(0), bias=False),
+        nn.Linear(20, 35, bias=False),
+        DelayedRecurrentContainer(CUBALIFNode(**options), 35, 35, 2, connections, "connection"),
+    ]
+
+
+def delayed_alone() -> list[nn.Module]:
+    """Return a layer between whose steps lies no barrier of another one."""
+    torch.manual_seed(0)
+    neuron = IFNode(surrogate_function=ATan())
+    return [DelayedRecurrentContainer(neuron, 9, 9, 3, torch.linspace(1, 3, 9), learn_delays=True)]
+
+
+NETWORKS = {"last outputs": network, "delays": delayed_network, "delays alone": delayed_alone}
+each_network = pytest.mark.parametrize("build", NETWORKS.values(), ids=NETWORKS)
+
+
 def results(modules: list[nn.Module], x_seq: torch.Tensor) -> list[torch.Tensor]:
     """Return all results of a scan forward and back."""
     tensors, plan = planned(modules, x_seq)
@@ -85,8 +124,9 @@ def results(modules: list[nn.Module], x_seq: torch.Tensor) -> list[torch.Tensor]
     return [y_seq, last, *cuda.scan_backward(grad_y, grad_last, x_seq, borders, tensors, plan)]
 
 
-def network_results() -> list[torch.Tensor]:
-    return results([module.double() for module in network()], 3 * random(3, 5, 9))
+def network_results(build: Callable[[], list[nn.Module]] = network) -> list[torch.Tensor]:
+    with torch.no_grad():  # taps are calculated from delays before a scan
+        return results([module.double() for module in build()], 3 * random(5, 5, 9))
 
 
 def equal(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
@@ -109,17 +149,21 @@ def wide_case(steps: int, batch: int, size: int) -> Case:
     )  # fmt: skip
 
 
-def test_a_network_is_one_launch(shim):
-    network_results()
+@each_network
+def test_a_network_is_one_launch(shim, build):
+    network_results(build)
     assert [launch.kernel for launch in shim.launches] == ["scan_forward", "scan_backward"]
 
 
-@pytest.mark.parametrize("limit", [4000, 3000, 1800])
-def test_a_plan_that_does_not_fit_is_taken_in_groups(shim, monkeypatch, limit):
-    whole = network_results()
+@pytest.mark.parametrize(
+    ("build", "limit"),
+    [(network, 4000), (network, 3000), (network, 1800), *((delayed_network, n) for n in (7000, 5000, 4000))],
+)
+def test_a_plan_that_does_not_fit_is_taken_in_groups(shim, monkeypatch, build, limit):
+    whole = network_results(build)
     shim.launches.clear()
     monkeypatch.setattr(shim, "limit", limit)
-    for found, expected in zip(network_results(), whole, strict=True):
+    for found, expected in zip(network_results(build), whole, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
     assert len(shim.launches) > 2
     assert all(launch.shared_bytes <= limit for launch in shim.launches)
@@ -185,18 +229,43 @@ def test_more_neurons_than_threads(shim):
     assert {launch.threads for launch in shim.launches} == {cuda.THREADS}
 
 
-def test_order_in_which_threads_run_does_not_change_a_bit(shim, monkeypatch):
-    expected = network_results()
+@each_network
+def test_order_in_which_threads_run_does_not_change_a_bit(shim, monkeypatch, build):
+    expected = network_results(build)
     for seed in range(1, 6):
         monkeypatch.setattr(shim, "seed", seed)
-        assert equal(network_results(), expected)
+        assert equal(network_results(build), expected)
 
 
+@each_network
 @pytest.mark.parametrize("line", BARRIERS)
-def test_every_barrier_is_needed(shim, monkeypatch, line):
-    expected = network_results()
+def test_every_barrier_is_needed(shim, monkeypatch, line, build):
+    expected = network_results(build)
     monkeypatch.setattr(shim, "removed_line", line)
-    assert not equal(network_results(), expected)
+    assert not equal(network_results(build), expected)
+
+
+def test_sums_of_delayed_outputs_need_a_row_for_even_and_one_for_odd_steps(shim, monkeypatch, tmp_path):
+    """A thread that has passed the barrier writes those of the next step while another still reads."""
+    expected = network_results(delayed_alone)
+    source = tmp_path / "plan.cu"
+    source.write_text(SOURCE.replace("own_z(s, t & 1)", "own_z(s, 0)"))
+    assert SOURCE.count("own_z(s, t & 1)") == 2
+    monkeypatch.setattr(cuda, "SOURCE", source)
+    monkeypatch.setattr(shim, "library", cache(shim._build))
+    assert not equal(network_results(delayed_alone), expected)
+
+
+def test_a_ring_of_outputs_needs_a_row_more_than_go_back(shim, monkeypatch):
+    def layer() -> list[nn.Module]:
+        torch.manual_seed(0)
+        return [DelayedRecurrentContainer(IFNode(surrogate_function=ATan()), 9, 9, 3, per="connection")]
+
+    expected = network_results(layer)
+    monkeypatch.setattr(cuda, "_ring", lambda stage: max(2, stage.feedback))
+    for cached in (cuda.groups, cuda._words):
+        monkeypatch.setattr(cuda, cached.__name__, cached.__wrapped__)
+    assert not equal(network_results(layer), expected)
 
 
 def test_barriers_were_found():
@@ -289,6 +358,21 @@ def test_launch_says_when_a_layer_is_too_wide():
         cuda.groups(plan, torch.float32, 10_000)
 
 
+@pytest.mark.parametrize(("per", "needed"), [("neuron", "77,600"), ("connection", "51,200")])
+def test_launch_says_when_delays_are_too_long(shim, monkeypatch, per, needed):
+    monkeypatch.setattr(shim, "limit", 48 << 10)
+    module, x_seq = DelayedRecurrentContainer(IFNode(), 200, 200, 30, per=per), torch.zeros(30, 1, 200)
+    with torch.no_grad():
+        tensors, plan = planned([module], x_seq)
+    message = (
+        f"^200 recurrent neurons with delays up to 30 steps need {needed} bytes of shared memory, the device has "
+        "49,152: use a smaller max_delay or backend 'torch'$"
+    )
+    with pytest.raises(ValueError, match=message):
+        cuda.scan(x_seq, tensors, plan)
+    assert shim.launches == []
+
+
 def test_a_text_that_is_no_program_is_refused(shim):
     tensors, plan = planned(neuron(), random(2, 3, 1))
     unknown = plan_of(("nosuch",), *plan.flat[1:])
@@ -305,15 +389,59 @@ def test_structure_has_the_size_that_the_compiler_gives_it(shim, dtype):
     assert words.nbytes <= 4096  # the most that a kernel takes by value
 
 
-def every_program() -> tuple[str, ...]:
-    """Return the programs of all cells and surrogate functions."""
-    like = Like((2, 3), torch.float32, torch.device("cpu"))
-    modules = [
+def neurons_in_every_setting() -> list[nn.Module]:
+    return [
         getattr(neurons, name)(surrogate_function=getattr(surrogate, kind)(), v_reset=v_reset, **options)
         for name, options in NEURONS.values()
         for kind, v_reset in zip(SURROGATES, [0.0, None] * 3, strict=True)
     ]
-    return tuple(dict.fromkeys(read(one, like).stage.kernel for one in (*modules, SynapseFilter())))
+
+
+def cells_with_memory() -> list[nn.Module]:
+    """Return neurons with as many parameters and states as they may have, synapses, and feedback to the same neuron."""
+    library = our_library()
+    settings: list[dict[str, Any]] = [
+        {"how": "each trained", "v_reset": None, "refractory": 2},
+        {"how": "number", "v_reset": "none", "decay_input": False},
+        {"how": "trained", "v_reset": -0.3, "refractory": 2, "detach_reset": True},
+    ]
+    firing = [
+        spiking(library, kind, shape=(3,), surrogate=name, **options)
+        for kind, names in (("CUBALIF", SURROGATES[:3]), ("ALIF", SURROGATES[3:]))
+        for name, options in zip(names, settings, strict=True)
+    ]
+    fed_back = [
+        library.element_wise_recurrent(
+            spiking(library, "ALIF", "trained", refractory=1), function, numbers(how, (0.1, 0.5), (3,))
+        )
+        for function, how in zip(FUNCTIONS.values(), ("number", "each trained", "trained"), strict=True)
+    ]
+    synapses = [filtering(library, kind, how, (3,)) for kind in FILTERS for how in ("number", "each trained")]
+    return [*firing, *fed_back, *synapses, SynapseFilter()]
+
+
+#: What is compiled at once: of twice as many cells it would take four times as long.
+PARTS = {"neurons": neurons_in_every_setting, "memory": cells_with_memory}
+
+
+def programs(part: str) -> tuple[str, ...]:
+    """Return the programs of cells."""
+    like = Like((2, 3), torch.float32, torch.device("cpu"))
+    return tuple(dict.fromkeys(read(one, like).stage.kernel for one in PARTS[part]()))
+
+
+def every_program() -> tuple[str, ...]:
+    return tuple(dict.fromkeys(program for part in PARTS for program in programs(part)))
+
+
+def test_every_class_has_a_program_that_is_compiled():
+    kinds = {type(part) for build in PARTS.values() for module in build() for part in module.modules()}
+    names = {name for name in neurons.__all__ if not name.startswith("MultiStep")} | {*synapse.__all__}
+    assert names - {"SpikingNeuron", "StatefulSynapse"} <= {kind.__name__ for kind in kinds}
+    parsed = [parse(text) for text in every_program()]
+    assert max(program.parameters for program in parsed) == 5 <= MOST_PARAMETERS
+    assert max(program.states for program in parsed) == 4 <= MOST_STATES
+    assert max(program.constants for program in parsed) <= MOST_CONSTANTS
 
 
 @pytest.fixture(scope="session")
@@ -323,18 +451,22 @@ def nvrtc():
 
 
 @pytest.mark.parametrize(
-    ("dtype", "architecture"),
+    ("dtype", "part", "architecture"),
     [
         pytest.param(
-            dtype, architecture, marks=[pytest.mark.nightly] * (not often), id=f"{dtype} {architecture}"
+            dtype,
+            part,
+            architecture,
+            marks=[pytest.mark.nightly] * (not often),
+            id=f"{part} {dtype} {architecture}",
         )
-        for often, (dtype, _, architecture) in rotating(cuda.SCALARS, [0], ARCHITECTURES)
+        for often, (dtype, part, architecture) in rotating(cuda.SCALARS, PARTS, ARCHITECTURES)
     ],
 )
-def test_nvrtc_compiles_every_kernel(nvrtc, dtype, architecture):
+def test_nvrtc_compiles_every_kernel(nvrtc, dtype, part, architecture):
     # The last two as CuPy does.
     options = [*cuda.compile_options(dtype), "-ftz=true", f"-arch={architecture}"]
-    code, _, log = nvrtc.compile(cuda.source(every_program()), [*options, "--ptxas-options=-v"])
+    code, _, log = nvrtc.compile(cuda.source(programs(part)), [*options, "--ptxas-options=-v"])
     compiled = re.findall(r"Compiling entry function '(\w+)'", log)
     assert sorted(compiled) == ["scan_backward", "scan_forward"]
     assert code.startswith(b"\x7fELF")
@@ -348,18 +480,22 @@ def test_nvrtc_compiles_every_kernel(nvrtc, dtype, architecture):
     assert all(int(size) <= 128 for size in re.findall(r"(\d+) bytes (?:stack frame|spill stores)", log))
 
 
-def test_cells_are_compiled_without_fused_multiply_add(nvrtc):
-    """Spikes equal those of the loop to the bit only so; the products ask for it, here under another name."""
+@pytest.mark.parametrize("part", PARTS)
+def test_cells_are_compiled_without_fused_multiply_add(nvrtc, part):
+    """Spikes equal those of the loop to the bit only so; the products ask for it, here under another name.
+
+    Only LIF neurons with a tau that is not trained divide, and that must round to the nearest.
+    """
     options = [*cuda.compile_options(torch.float32), "-Dfma(a,b,c)=((a)-(b)-(c))"]
-    _, ptx, _ = nvrtc.compile(cuda.source(every_program()), [*options, "-arch=sm_80"])
+    _, ptx, _ = nvrtc.compile(cuda.source(programs(part)), [*options, "-arch=sm_80"])
     (forward,) = re.findall(r"\.entry scan_forward\(.*?^}", ptx, re.DOTALL | re.MULTILINE)
-    assert ("fma" in forward, "mul" in forward, "div.rn" in forward) == (False, True, True)
+    assert ("fma" in forward, "mul" in forward, "div.rn" in forward) == (False, True, part == "neurons")
 
 
 def test_nvrtc_refuses_a_mistake(nvrtc):
     with pytest.raises(AssertionError, match="undefined"):
         nvrtc.compile(
-            cuda.source(every_program()).replace(" = v0 + x;", " = v0 + nothing;"),
+            cuda.source(programs("neurons")).replace(" = v0 + x;", " = v0 + nothing;"),
             cuda.compile_options(torch.float32),
         )
 

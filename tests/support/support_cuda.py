@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from unittest import mock
@@ -23,6 +23,7 @@ from snn_core.backend import cuda
 from snn_core.backend.plan import plan_of
 
 SHIM = ROOT / "tests" / "support" / "cuda_shim"
+GCC = ["g++", "-std=c++17", "-O1", "-ffp-contract=off", "-fPIC", "-Wno-unknown-pragmas"]
 
 
 class ShimDevice(cuda.Device):
@@ -45,11 +46,17 @@ class ShimDevice(cuda.Device):
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         (folder / "cells.cuh").write_text(cuda.cells(programs))
         path = folder / f"{cuda.SCALARS[dtype]}.so"
-        options = ["-std=c++17", "-O1", "-ffp-contract=off", "-shared", "-fPIC", "-Wno-unknown-pragmas"]
         names = [f"-DSCALAR={cuda.SCALARS[dtype]}", f'-DKERNELS="{cuda.SOURCE}"']
-        command = ["g++", *options, *names, f"-I{folder}", SHIM / "cuda_shim.cpp", "-o", path]
+        command = [*GCC, "-shared", *names, f"-I{folder}", SHIM / "kernels.cpp", self.driver, "-o", path]
         subprocess.run(command, check=True)
         return ctypes.CDLL(str(path))
+
+    @cached_property
+    def driver(self) -> Path:
+        """What runs kernels, compiled."""
+        path = self.folder / "driver.o"
+        subprocess.run([*GCC, "-c", SHIM / "cuda_shim.cpp", "-o", path], check=True)
+        return path
 
     def shared_limit(self, place: torch.device) -> int:
         return self.limit

@@ -1,4 +1,4 @@
-// Runs the kernels of plan.cu on a CPU. Compiled with -DKERNELS="path of plan.cu" and -DSCALAR as for NVRTC.
+// Runs kernels on a CPU; kernels.cpp has those of plan.cu, which are compiled for each plan, and this is compiled once.
 //
 // A block's threads are fibers on one thread of the system. Each runs until it waits at a barrier; which one is next is
 // drawn by chance, so that a kernel which lacks a barrier reads what has not been written yet. Shared memory starts as
@@ -9,11 +9,8 @@
 #include <ucontext.h>
 
 #include <algorithm>
-#include <map>
 #include <numeric>
 #include <random>
-#include <string>
-#include <utility>
 #include <vector>
 
 Dim3 threadIdx, blockIdx, blockDim, gridDim;
@@ -50,6 +47,7 @@ bool release_barrier() {
     return true;
 }
 
+void** arguments;
 void (*thread_body)();
 
 void start() {
@@ -93,48 +91,13 @@ bool run_block(std::mt19937& random) {
 
 }  // namespace shim
 
-#include KERNELS
-
-// Shows that a barrier which some threads do not reach is noticed.
-void shim_waits_for_ever(Plan) {
-    if (threadIdx.x == 0) __syncthreads();
-}
-
-namespace shim {
-
-void** arguments;
-
-template <auto kernel>
-struct Body;
-template <class... P, void (*kernel)(P...)>
-struct Body<kernel> {
-    template <size_t... I>
-    static void call(std::index_sequence<I...>) {
-        kernel(*static_cast<P*>(arguments[I])...);
-    }
-    static void run() { call(std::index_sequence_for<P...>()); }
-};
-
-#define KERNEL(name) {#name, Body<name>::run}
-const std::map<std::string, void (*)()> kernels = {
-    KERNEL(scan_forward),
-    KERNEL(scan_backward),
-    KERNEL(shim_waits_for_ever),
-};
-
-}  // namespace shim
-
-// Bytes of the structure that kernels take.
-extern "C" size_t shim_plan_bytes() { return sizeof(Plan); }
-
 // Takes arguments as cuLaunchKernel does, one pointer to each. Returns 0, or what went wrong: 1 unknown kernel,
 // 2 a thread waits for ever, 3 shared memory was written outside of what the launch asked for.
 extern "C" int shim_launch(
     const char* kernel, unsigned blocks, unsigned threads, unsigned shared_bytes, unsigned seed, int removed_line,
     void** arguments) {
-    const auto found = shim::kernels.find(kernel);
-    if (found == shim::kernels.end()) return 1;
-    shim::thread_body = found->second;
+    shim::thread_body = shim::kernel_of(kernel);
+    if (!shim::thread_body) return 1;
     shim::arguments = arguments;
     shim::removed_line = removed_line;
     shim::fibers.resize(threads);

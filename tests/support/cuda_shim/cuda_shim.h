@@ -1,5 +1,5 @@
 // The part of CUDA C++ that plan.cu uses, for a CPU. A CUDA thread is a fiber; it runs until it waits at a barrier.
-// cuda_shim.cpp holds what runs the fibers.
+// cuda_shim.cpp holds what runs the fibers, kernels.cpp the kernels.
 #pragma once
 
 #include <math.h>
@@ -18,7 +18,9 @@ struct Dim3 {
 extern Dim3 threadIdx, blockIdx, blockDim, gridDim;
 
 namespace shim {
+extern void** arguments;  // of the launch
 void sync_threads(int line);
+void (*kernel_of(const char* name))();  // what a thread runs, or null
 }  // namespace shim
 
 // A barrier is known by its line, so that a test can take it away.

@@ -1,0 +1,32 @@
+// The kernels of plan.cu for a CPU. Compiled with -DKERNELS="path of plan.cu" and -DSCALAR as for NVRTC.
+
+#include "cuda_shim.h"
+
+#include KERNELS
+
+// Shows that a barrier which some threads do not reach is noticed.
+void shim_waits_for_ever(Plan) {
+    if (threadIdx.x == 0) __syncthreads();
+}
+
+namespace shim {
+
+template <void (*kernel)(Plan)>
+void run() {
+    kernel(*(Plan*)arguments[0]);
+}
+
+#define KERNEL(kernel) \
+    if (!strcmp(name, #kernel)) return run<kernel>;
+
+void (*kernel_of(const char* name))() {
+    KERNEL(scan_forward)
+    KERNEL(scan_backward)
+    KERNEL(shim_waits_for_ever)
+    return nullptr;
+}
+
+}  // namespace shim
+
+// Bytes of the structure that kernels take.
+extern "C" size_t shim_plan_bytes() { return sizeof(Plan); }
