@@ -121,6 +121,8 @@ class DelayedRecurrentContainer(LinearFeedback):
     """
 
     delay: Tensor
+    #: Steps of the whole sequence while pieces of it are shown, see ``lengths.py``.
+    whole_steps = 0
 
     def __init__(
         self,
@@ -221,6 +223,7 @@ class DelayedRecurrentContainer(LinearFeedback):
 
     def check_steps(self, T: int) -> None:
         """Refuse a sequence of T steps that ends before the largest delay does, unless earlier outputs are kept."""
+        T = max(T, self.whole_steps)
         if self.y_history is None and self.max_delay > T:
             raise ValueError(
                 f"{type(self).__name__}: max_delay={self.max_delay} is beyond the T={T} steps of x_seq: use longer "

@@ -172,7 +172,7 @@ def scan(
     def call(module: nn.Module, x_seq: Tensor) -> Tensor:
         return (_packed if _is_stateless(module) else _piecewise)(x_seq, [module], lengths, run)
 
-    with _restored_unless_done(before):
+    with _restored_unless_done(before), _whole(parts, T):
         y_seq = plan.scan(x_seq, modules or [nn.Identity()], call, backend, lengths)
         for part, name, state in before if 0 in lengths else ():
             if state is None and getattr(part, name) is not None:
@@ -194,6 +194,21 @@ def _restored_unless_done(states: Sequence[tuple[MemoryModule, str, Any]]) -> It
         for part, name, state in states:
             part.keep_state(name, state)
         raise
+
+
+@contextmanager
+def _whole(parts: Sequence[Any], T: int) -> Iterator[None]:
+    """Compare delays with T, and not with the steps between two cuts."""
+    delayed = [part for part in parts if hasattr(type(part), "check_steps")]
+    for part in delayed:
+        part.check_steps(T)
+    for part in delayed:
+        part.whole_steps = T
+    try:
+        yield
+    finally:
+        for part in delayed:
+            part.whole_steps = 0
 
 
 def _is_stateless(module: nn.Module) -> bool:
