@@ -212,13 +212,18 @@ def backward(result: Tensor, labels: Tensor, loss: str) -> tuple[Tensor, Tensor]
 
     found = steps.take(_task(result, labels, loss), None, None)
     _forget_states(result)
+    made: list[Tensor] = []
+    theirs: list[Tensor] = []
     for one, gradient in zip(result.run.tensors, found.gradients, strict=True):
         if one is None or gradient is None or not one.requires_grad:
             continue
         if one.is_leaf:
             one.grad = gradient if one.grad is None else one.grad + gradient
         else:
-            torch.autograd.backward(one, gradient)
+            made.append(one)
+            theirs.append(gradient)
+    if made:  # at once, since they may come from the same weight
+        torch.autograd.backward(made, theirs)
     return found.losses[0].to(result.dtype), found.outputs
 
 

@@ -15,6 +15,7 @@ from snn_core.backend import deferred
 from snn_core.functional import reset_net, seq_to_ann_forward, states
 from snn_core.layer import MultiStepContainer, SeqToANNContainer, SynapseFilter
 from snn_core.neuron import IFNode, MultiStepIFNode, MultiStepParametricLIFNode
+from snn_core.synapse import DoubleExponentialSynapse
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +62,14 @@ class ReadsState(Hand):
     def forward(self, x: Tensor) -> Tensor:
         rate = super().forward(x)
         return rate + self.sn1.v.mean()
+
+
+class Rising(Hand):
+    """Three numbers of its synapse are made of the same two weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sy1 = MultiStepContainer(DoubleExponentialSynapse(2.0, 8.0, learnable=True))
 
 
 class Columns(nn.Module):
@@ -152,9 +161,9 @@ def made(make, dtype: torch.dtype) -> tuple[nn.Module, nn.Module]:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("name", ONE_KERNEL)
+@pytest.mark.parametrize("name", [*ONE_KERNEL, "numbers made of one weight"])
 def test_one_kernel_gives_the_loss_and_gradients_of_autograd(name, loss, dtype):
-    one, other = made(ONE_KERNEL[name], dtype)
+    one, other = made(ONE_KERNEL.get(name, Rising), dtype)
     images, labels = batch(dtype)
     found = deferred.backward(deferred.call(one, images), labels, loss)
     expected = other(images)

@@ -171,6 +171,24 @@ def test_any_lengths(name, backend, sizes, seed):
     assert_as_alone(name, backend, dyadic(torch.Generator().manual_seed(seed), T, len(lengths), F), lengths)
 
 
+@pytest.mark.parametrize("backend", ["torch", "auto"])
+@pytest.mark.parametrize("per", ["neuron", "connection"])
+def test_delays_may_be_longer_than_a_sample_but_not_than_the_batch(per, backend):
+    torch.manual_seed(0)
+    module = DelayedRecurrentContainer(IFNode(backend=backend), F, F, max_delay=4, per=per)
+    x_seq = 2 * torch.rand(6, 2, F)
+    y_seq = scan(x_seq, module, lengths=[2, 6])
+    reset_net(module)
+    expected = torch.stack([module(x) for x in x_seq])
+    torch.testing.assert_close(y_seq[:2, 0], expected[:2, 0])
+    torch.testing.assert_close(y_seq[:, 1], expected[:, 1])
+    reset_net(module)
+    with pytest.raises(ValueError, match="max_delay=4 is beyond the T=3 steps"):
+        scan(x_seq[:3], module, lengths=[2, 3])
+    with pytest.raises(ValueError, match="max_delay=4 is beyond the T=3 steps"):
+        module.forward_sequence(x_seq[:3])
+
+
 def test_by_hand():
     """Integrate and fire at 1: v = 0.75, then 0.75 + 0.5 fires, then 0.25; the second sample ends after one step."""
     neuron = IFNode(surrogate_function=ATan())
