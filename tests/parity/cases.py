@@ -42,6 +42,7 @@ SURROGATES = ["ATan", "Erf", "FastSigmoid", "Rectangle", "Sigmoid", "Triangle"]
 DTYPES = {"float64": F64, "float32": F32}
 #: Attributes that are states; the place of one seeds its first values.
 STATES = ["v", "y", "out_i", "a", "i", "i_rise", "i_decay", "refractory_left", "y_history"]
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
 #: Steps that are enough for every delay.
 LONG = 32
 
@@ -121,12 +122,12 @@ class Case:
 
     @cached_property
     def weights(self) -> dict[str, Tensor]:
-        """Weights of linear layers that make the module fire, in fp64; all other numbers are as they were given."""
+        """Weights of layers that make the module fire, in fp64; all other numbers are as they were given."""
         module = self.build(our_library("torch"))
         own = {
             name: weight.detach()
             for name, weight in module.named_parameters()
-            if not isinstance(module.get_submodule(name.rpartition(".")[0]), nn.Linear)
+            if not isinstance(module.get_submodule(name.rpartition(".")[0]), LAYERS)
         }
         return seeded_weights(module) | {name: weight.double() for name, weight in own.items()}
 

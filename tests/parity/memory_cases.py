@@ -185,6 +185,27 @@ def delays() -> Iterator[Case]:
         )  # fmt: skip
 
 
+def convolution(library: Library, kind: str, how: str, step: tuple[int, ...], **options: Any) -> nn.Module:
+    """Return a convolutional feedback for steps of channels and one or two dimensions, small enough to be fused."""
+    return library.chain(
+        library.conv_recurrent(
+            spiking(library, kind, how, step), step[0], step[0], 3, dimensions=len(step) - 1, **options
+        )
+    )
+
+
+def convolutions() -> Iterator[Case]:
+    """Feedback through a convolution."""
+    for often, (step, kind, how, bias, dtype) in rotating(
+        [(2, 4), (2, 3, 4)], KINDS, HOW, [True, False], DTYPES
+    ):
+        yield Case(
+            f"convolution: {step}, {kind}, {how}{'' if bias else ', no bias'}, {dtype}",
+            lambda library, a=(kind, how, step), b=bias: convolution(library, *a, bias=b),
+            (STEPS, 5, *step), currents(2.0, 0.5), None, fused=True, peer=False, often=often, **PRECISIONS[dtype],
+        )  # fmt: skip
+
+
 def chain_of_neurons(library: Library) -> nn.Module:
     return library.chain(
         nn.Linear(5, 6),
@@ -256,6 +277,10 @@ def lengths() -> Iterator[Case]:
         (28, 40, 60), currents(2.0, 0.5), None, fused=True, peer=False, lengths=LENGTHS["one ends late"],
     )  # fmt: skip
     yield Case(
+        "lengths: convolution", lambda library: convolution(library, "ALIF", "each trained", (2, 3, 4)),
+        (STEPS, 5, 2, 3, 4), currents(2.0, 0.5), None, fused=True, peer=False, lengths=LENGTHS["any, and 0"],
+    )  # fmt: skip
+    yield Case(
         "lengths: several segments of several blocks",
         lambda library: library.chain(delayed(library, spiking(library, "ALIF"), 40, 12, "connection")),
         (300, 20, 40), currents(2.0, 0.5), None, fused=True, peer=False, charged=False, lengths=LENGTHS["any"],
@@ -264,6 +289,6 @@ def lengths() -> Iterator[Case]:
 
 MEMORY = {
     case.name: case
-    for family in (cells, filters, element_wise_functions, delays, mixed_chains, lengths)
+    for family in (cells, filters, element_wise_functions, delays, convolutions, mixed_chains, lengths)
     for case in family()
 }

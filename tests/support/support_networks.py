@@ -87,6 +87,7 @@ class Library:
     chain: Callable[..., nn.Module] | None = None  # modules for one time step, one after the other
     synapses: Mapping[str, Callable[..., nn.Module]] = field(default_factory=dict)  # one time step
     delayed_recurrent: Callable[..., nn.Module] | None = None
+    conv_recurrent: Callable[..., nn.Module] | None = None
 
 
 class OverTime(nn.Module):
@@ -135,6 +136,7 @@ def our_library(backend: str = "auto") -> Library:
             for name in ("SynapseFilter", "LowPassSynapse", "DoubleExponentialSynapse")
         },
         delayed_recurrent=layer.DelayedRecurrentContainer,
+        conv_recurrent=layer.ConvRecurrentContainer,
     )
 
 
