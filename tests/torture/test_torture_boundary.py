@@ -28,8 +28,15 @@ from torture import Torture
 
 from sequential_fmnist.networks import NETWORKS, make_network
 from snn_core import backend as backends
+from snn_core.backend.plan import prepared, read
+from snn_core.checks import Like
 from snn_core.functional import seq_to_ann_forward
-from snn_core.layer import ElementWiseRecurrentContainer, LinearRecurrentContainer, SynapseFilter
+from snn_core.layer import (
+    DelayedRecurrentContainer,
+    ElementWiseRecurrentContainer,
+    LinearRecurrentContainer,
+    SynapseFilter,
+)
 from snn_core.neuron import IFNode, LIFNode, SpikingNeuron
 from snn_core.surrogate import ATan, FastSigmoid, Rectangle, Sigmoid, SurrogateFunction, Triangle
 
@@ -238,24 +245,77 @@ def loop_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if dtype in HALF else dtype
 
 
-def ops_calls() -> dict[str, tuple[list[Tensor], Callable[..., object]]]:
-    """Return fitting tensors for both ops that kernels stand behind, and a function of them."""
-    T, N, H = 3, 4, 5
-    kernels = ("linear", "lif:atan", "if:sigmoid", "synapse_filter")
-    sizes = (0, H, H, 0, 0, 2, H, H, 1, 0, 1, H, H, 1, 0, 0, H, H, 1, 1)
-    numbers = [*(0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 2.0, 1.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0)] * 4
-    shapes = [(H, H), (H,), (N, H), (N, H), (H, 2 * H), (H,), (N, H), (N, H), (N, H), (H,)]
-    tensors, x_seq, states = [torch.rand(shape) for shape in shapes], torch.rand(T, N, H), 5 * N * H
-    op = torch.ops.snn_core
+def ops_calls() -> dict[str, tuple[list[Any], set[int], Callable[..., object]]]:
+    """Return for both ops fitting tensors, the places of parameters among them, and a function of them.
+
+    The plan has every kind of stage; a parameter may have any length, and the last tensor is the lengths.
+    """
+    T, N, H, D = 3, 4, 5, 2
+    like = Like((N, H), torch.float32, torch.device("cpu"))
+    layers = [
+        nn.Linear(H, H),
+        LIFNode(tau=[2.0] * H),
+        LinearRecurrentContainer(IFNode(), H, H),
+        DelayedRecurrentContainer(IFNode(), H, H, D, learn_delays=True),
+        DelayedRecurrentContainer(IFNode(), H, H, D, per="connection", bias=False),
+        SynapseFilter([2.0] * H),
+    ]
+    parts = [part for part in (read(layer, like) for layer in layers) if part is not None]
+    assert len(parts) == len(layers)
+    x_seq = torch.rand(T, N, H)
+    _, flat = prepared(x_seq, parts)
+    tensors, parameters = [], set()
+    for part in parts:
+        places = range(len(tensors), len(tensors) + len(part.tensors))
+        parameters |= {*places[len(places) - part.stage.parameters :]}
+        first_y = part.stage.states if part.stage.feedback else -1
+        for k, tensor in enumerate(part.tensors):
+            rows = part.stage.feedback * N if k == first_y else N
+            is_state = k < len(part.owners)
+            tensors.append(torch.rand(rows, H) if is_state else None if tensor is None else tensor.detach())
+    states = sum(part.stage.state_size for part in parts) * N
+    lengths, op = torch.tensor([T, 2, 2, 0]), torch.ops.snn_core
+
+    def backward(g: Tensor, last: Tensor, x: Tensor, borders: Tensor, *rest: Any) -> object:
+        return op.scan_backward(g, last, x, borders, rest[:-1], *flat, True, rest[-1])
+
     return {
-        "scan": ([x_seq, *tensors], lambda x, *rest: op.scan(x, rest, kernels, sizes, numbers)),
+        "scan": (
+            [x_seq, *tensors, lengths],
+            {1 + place for place in parameters},
+            lambda x, *rest: op.scan(x, rest[:-1], *flat, rest[-1]),
+        ),
         "scan_backward": (
-            [torch.rand(T, N, H), torch.rand(states), x_seq, torch.rand(0), *tensors],
-            lambda g, last, x, borders, *rest: op.scan_backward(
-                g, last, x, borders, rest, kernels, sizes, numbers, True
-            ),
+            [torch.rand(T, N, H), torch.rand(states), x_seq, torch.rand(0), *tensors, lengths],
+            {4 + place for place in parameters},
+            backward,
         ),
     }
+
+
+def spoiled_lengths(lengths: Tensor, chance: random.Random) -> tuple[str, Tensor]:
+    """Return lengths with one thing wrong, and what is wrong."""
+    ways: dict[str, Callable[[], Tensor]] = {
+        "in another order": lambda: lengths.flip(0),
+        "beyond T": lambda: lengths + 1,
+        "far beyond T": lambda: torch.where(lengths == lengths[0], 2**62, lengths),
+        "below 0": lambda: lengths - 1,
+        "far below 0": lambda: lengths - 2**62,
+        "one longer": lambda: torch.cat([lengths, lengths[-1:]]),
+        "one shorter": lambda: lengths[1:],
+        "empty": lambda: lengths[:0],
+        "of two dimensions": lambda: lengths[:, None],
+        "0-dim": lambda: lengths[0],
+        "not contiguous": lambda: torch.stack([lengths, lengths], 1)[:, 0],
+        "on another device": lambda: lengths.to("meta"),
+        "sparse": lambda: lengths.to_sparse(),
+        **{
+            f"of {dtype}": lambda dtype=dtype: lengths.to(dtype)
+            for dtype in (torch.int32, torch.uint8, torch.float32, torch.float64, *BAD_DTYPES[1:])
+        },
+    }
+    name = chance.choice(sorted(ways))
+    return name, ways[name]()
 
 
 def spoiled(tensor: Tensor, chance: random.Random) -> tuple[str, Tensor]:
@@ -285,16 +345,23 @@ def misfits(seed: int, count: int) -> dict[str, object]:
     from snn_core.backend import ops  # noqa: F401  defines them
 
     told: Counter[str] = Counter()
-    for arguments, function in ops_calls().values():
+    calls = ops_calls()
+    for arguments, _, function in calls.values():
         function(*arguments)
+        function(*arguments[:-1], None)
     for case in range(count):
         chance = random.Random(f"{seed} {case}")
-        name, (arguments, function) = chance.choice(sorted(ops_calls().items()))
-        at = chance.choice([place for place, tensor in enumerate(arguments) if tensor.numel()])
-        wrong, arguments[at] = spoiled(arguments[at], chance)
+        name, (given, parameters, function) = chance.choice(sorted(calls.items()))
+        arguments = list(given)
+        last = len(arguments) - 1
+        at = chance.choice(
+            [place for place, tensor in enumerate(arguments) if tensor is not None and tensor.numel()]
+            + [last] * 4
+        )
+        wrong, arguments[at] = (spoiled_lengths if at == last else spoiled)(arguments[at], chance)
         said = f"case {case} of seed {seed}: {name}, argument {at} {wrong}"
-        if chance.random() < 0.5 and arguments[-1].is_floating_point():
-            arguments[-1] = arguments[-1].detach().requires_grad_(name == "scan")
+        if chance.random() < 0.5 and arguments[-2].is_floating_point():
+            arguments[-2] = arguments[-2].detach().requires_grad_(name == "scan")
         try:
             result = function(*arguments)
         except (TypeError, ValueError):
@@ -307,11 +374,7 @@ def misfits(seed: int, count: int) -> dict[str, object]:
             meta = any(out.is_meta for out in outputs)
             # T of a sequence that nothing else has is its own; a parameter may have any length.
             fits = at == 0 and name == "scan" and wrong in ("one longer", "one shorter")
-            fits |= at == len(arguments) - 1 and wrong in (
-                "one longer",
-                "one shorter",
-                "a wider last dimension",
-            )
+            fits |= at in parameters and wrong in ("one longer", "one shorter", "a wider last dimension")
             assert meta or fits, f"{said}: accepted"
             told["fits after all, or only shapes were worked out"] += 1
     return dict(told)
