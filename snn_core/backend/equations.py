@@ -52,13 +52,8 @@ class Program(NamedTuple):
 
     def text(self) -> str:
         """Return the program in one string, from which :func:`parse` makes it again."""
-        return _text(self)
-
-
-@lru_cache(maxsize=1024)
-def _text(program: Program) -> str:
-    sizes, *parts = program[:3], *program[3:]
-    return "\n\n".join([" ".join(map(str, sizes)), *("\n".join(part) for part in parts)])
+        sizes, *parts = self[:3], *self[3:]
+        return "\n\n".join([" ".join(map(str, sizes)), *("\n".join(part) for part in parts)])
 
 
 @lru_cache(maxsize=1024)
@@ -442,9 +437,16 @@ def _is_fixed(value: Any) -> bool:
     return isinstance(value, types.ModuleType) and f"{value.__name__}.".startswith(_PACKAGES)
 
 
-@lru_cache(maxsize=1024)
+_fixed: set[type] = set()
+
+
 def _classes_of_users(kind: type) -> tuple[type, ...]:
-    return tuple(each for each in kind.__mro__ if not _is_fixed(each))
+    if kind in _fixed:
+        return ()
+    found = tuple(each for each in kind.__mro__ if not _is_fixed(each))
+    if not found:
+        _fixed.add(kind)
+    return found
 
 
 def _class_key(kind: type) -> Any:
