@@ -224,6 +224,25 @@ def test_tensors_without_memory_of_their_own(shim):
         assert equal(*with_gradient)
 
 
+@pytest.mark.parametrize("kernels", [cpu, cuda], ids=["cpu", "cuda"])
+@each_network
+def test_gradients_of_what_lies_after_the_end_of_a_sample_change_nothing(shim, kernels, build):
+    """The op leaves open what the output is there."""
+    lengths, x_seq = torch.tensor([5, 4, 4, 2, 0]), 3 * random(5, 5, 9)
+    padding = (torch.arange(5)[:, None] >= lengths)[..., None]
+    x_seq = x_seq.masked_fill(padding, 0)
+    with torch.no_grad():
+        tensors, plan = planned([module.double() for module in build()], x_seq)
+    y_seq, last, borders = kernels.scan(x_seq, tensors, plan, lengths)
+    grad_y, found = random(*y_seq.shape), []
+    for beyond in (0, 7.0, torch.nan):
+        given = grad_y.masked_fill(padding, beyond)
+        found.append(kernels.scan_backward(given, last, x_seq, borders, tensors, plan, True, lengths))
+    assert found[0][0].any()
+    assert equal(found[1], found[0])
+    assert equal(found[2], found[0])
+
+
 def test_more_neurons_than_threads(shim):
     assert_equals_the_loop(SHIM, wide_case(3, 2, 1030))
     assert {launch.threads for launch in shim.launches} == {cuda.THREADS}
