@@ -299,6 +299,16 @@ class Helped(Arithmetic):
         return charge(x, v)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.compile itself
+def test_a_cell_of_ones_own_is_compiled_as_a_whole() -> None:
+    module, x_seq = Node(Helped), torch.randn(4, 3, 2)
+    compiled = torch.compile(module.forward_sequence, backend="aot_eager", fullgraph=True)
+    y_seq = compiled(x_seq)
+    module.reset()
+
+    torch.testing.assert_close(y_seq, module.forward_sequence(x_seq))
+
+
 def test_a_helper_function_that_is_defined_anew_is_read_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     assert outputs_of(Helped) == (2.0, "")
     monkeypatch.setattr(sys.modules[__name__], "charge", lambda x, v: 3.0 * x + v)
