@@ -342,3 +342,23 @@ def test_a_surrogate_function_may_depend_on_training() -> None:
     node.eval().reset()
     assert node.forward_sequence(x_seq).item() == 0.5
     assert reason(node, x_seq) == ""
+
+
+class Previous(Arithmetic):
+    def step(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        return x - state[0], (x,)
+
+
+@pytest.mark.parametrize("backend", ["torch", "auto"])
+def test_a_state_that_is_the_input_outlives_it(backend: str) -> None:
+    module, x_seq = Node(Previous), torch.ones(2, 3, 1)
+    module.backend = backend
+    module.forward_sequence(x_seq)
+    assert module(x_seq[0]).tolist() == [[0.0]] * 3
+
+    x_seq.zero_()  # a buffer that is filled anew
+    assert module(x_seq[0]).tolist() == [[-1.0]] * 3
+    module.reset()
+    module.forward_sequence(x_seq.fill_(1))
+    x_seq.zero_()
+    assert module.v.tolist() == [[1.0]] * 3
