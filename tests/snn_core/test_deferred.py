@@ -210,6 +210,17 @@ def test_weights_of_inference_mode_can_wait():
     torch.testing.assert_close(found, expected)
 
 
+def test_kernels_for_the_cpu_take_memory_of_the_cpu_whatever_the_default_device_is():
+    images, labels = batch(torch.float32)
+    one, other = made(Hand, torch.float32)
+    with torch.device("meta"):
+        found = deferred.backward(deferred.call(one, images), labels, "mse")
+        other(images).sum().backward()
+    assert found is not None
+    reset_net(other)
+    torch.testing.assert_close(found[1], other(images).detach())
+
+
 def test_a_chain_is_one_scan(monkeypatch):
     from snn_core.backend import cpu
 
