@@ -450,7 +450,33 @@ def _classes_of_users(kind: type) -> tuple[type, ...]:
 
 
 def _class_key(kind: type) -> Any:
-    """Return what stands for a class: with what its user may change of it, numbers, methods, and functions they call.
+    """Return what stands for a class: a number, another one when what its user may change of it has changed.
+
+    Raises:
+        NotScalarError: its methods read something that may change unseen.
+    """
+    if not _classes_of_users(kind):
+        return kind
+    found = _class_number(kind)
+    if isinstance(found, str):
+        raise NotScalarError(found)
+    return found
+
+
+@torch.compiler.assume_constant_result
+def _class_number(kind: type) -> int | str:
+    """Return the number of a class, or why it has none."""
+    try:
+        return _numbers.setdefault(_members(kind), len(_numbers))
+    except NotScalarError as error:
+        return str(error)
+
+
+_numbers: dict[Any, int] = {}
+
+
+def _members(kind: type) -> Any:
+    """Return what a user may change of a class: numbers, methods, and functions that these call.
 
     Raises:
         NotScalarError: its methods read something that may change unseen.
