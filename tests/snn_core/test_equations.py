@@ -280,8 +280,31 @@ class OfCachedProperty(Arithmetic):
         return self.gain * x
 
 
-@pytest.mark.parametrize("kind", [OfModule, OfClass, OfStaticMethod, OfCachedProperty])
+class OfImport(Arithmetic):
+    def of(self, x: Tensor, v: Tensor) -> Tensor:
+        import settings
+
+        return settings.gain * x
+
+
+class OfGetattr(Arithmetic):
+    def __getattr__(self, name: str) -> float:
+        return getattr(Settings, name)
+
+    def of(self, x: Tensor, v: Tensor) -> Tensor:
+        return self.gain * x
+
+
+class OfDefault(Arithmetic):
+    def of(self, x: Tensor, v: Tensor, owner: Any = Settings) -> Tensor:
+        return owner.gain * x
+
+
+@pytest.mark.parametrize(
+    "kind", [OfModule, OfClass, OfStaticMethod, OfCachedProperty, OfImport, OfGetattr, OfDefault]
+)
 def test_what_equations_read_elsewhere_takes_the_loop(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "settings", settings)
     first = outputs_of(kind)
     monkeypatch.setattr(settings, "gain", 3.0)
     monkeypatch.setattr(Settings, "gain", 3.0)
