@@ -219,7 +219,7 @@ def backward(result: Tensor, labels: Tensor, loss: str) -> tuple[Tensor, Tensor]
     for one, gradient in zip(result.run.tensors, found.gradients, strict=True):
         if one is None or gradient is None or not one.requires_grad:
             continue
-        if one.is_leaf:
+        if one.is_leaf and one.is_contiguous():  # else autograd lays the gradient out as the weight is
             one.grad = gradient if one.grad is None else one.grad + gradient
         else:
             made.append(one)

@@ -281,6 +281,18 @@ def test_gradients_are_added_to_those_that_are_there():
     torch.testing.assert_close(net.fc1.weight.grad, 2 * first)
 
 
+def test_a_gradient_lies_in_memory_as_its_weight_does():
+    """A fused optimizer of torch goes through both side by side."""
+    net, (images, labels) = Hand(), batch(torch.float32)
+    net.fc2.weight = nn.Parameter(net.fc2.weight.detach().t().contiguous().t())
+    assert deferred.backward(deferred.call(net, images), labels, "mse") is not None
+    weight, gradient = net.fc2.weight, net.fc2.weight.grad
+    assert gradient.stride() == weight.stride() != weight.contiguous().stride()
+    net.zero_grad()
+    LOSSES["mse"](net(images), labels).backward()
+    torch.testing.assert_close(gradient, net.fc2.weight.grad)
+
+
 def test_frozen_weights_get_no_gradient():
     net = build(NetworkSpec("plain"))
     net.fc1.requires_grad_(False)
