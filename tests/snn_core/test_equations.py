@@ -51,7 +51,7 @@ def results(module: Any, x_seq: Tensor, v: Tensor, backend: str) -> dict[str, Te
     y_seq = module.forward_sequence(leaves["x"])
     found = {"y": y_seq, "last v": module.v}
     weights = torch.linspace(-1, 1, y_seq.numel(), dtype=y_seq.dtype).view(y_seq.shape)
-    total = (y_seq * weights).sum() + (module.v * weights[0].flip(0)).sum()
+    total = (y_seq * weights).sum() + (module.v * weights[0].square()).sum()
     grads = torch.autograd.grad(total, list(leaves.values()), allow_unused=True, materialize_grads=True)
     return found | dict(zip(leaves, grads, strict=True))
 
