@@ -226,10 +226,22 @@ class CellModule(MemoryModule):
         """Return what stands for this module in a plan, or None if it takes the loop."""
         if not backend.runs_fused(self.backend, like):
             return None
-        return plan.cell_part(self, self.cell(like), like, [(self, name) for name in self.states])
+        cell = self.cell(like)
+        self._firsts(cell)
+        return plan.cell_part(self, cell, like, [(self, name) for name in self.states])
+
+    def _firsts(self, cell: Cell) -> tuple[float | Tensor, ...]:
+        """Return the first value of each state."""
+        firsts, name = cell.initial, type(self).__name__
+        if len(firsts) != len(self.states):
+            raise ValueError(
+                f"{name}: its cell has {len(firsts)} states, the module names {len(self.states)}, "
+                f"{', '.join(self.states)}: options that add a state cannot change"
+            )
+        return firsts
 
     def _before(self, cell: Cell, like: Tensor | Like) -> tuple[Tensor, ...]:
-        firsts = zip(self.states, cell.initial, strict=True)
+        firsts = zip(self.states, self._firsts(cell), strict=True)
         return tuple(self.checked_state(name, like, first) for name, first in firsts)
 
     def _keep(self, state: tuple[Tensor, ...], y: Tensor) -> None:

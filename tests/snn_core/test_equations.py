@@ -51,7 +51,7 @@ def results(module: Any, x_seq: Tensor, v: Tensor, backend: str) -> dict[str, Te
     y_seq = module.forward_sequence(leaves["x"])
     found = {"y": y_seq, "last v": module.v}
     weights = torch.linspace(-1, 1, y_seq.numel(), dtype=y_seq.dtype).view(y_seq.shape)
-    total = (y_seq * weights).sum() + (module.v * weights[0].flip(0)).sum()
+    total = (y_seq * weights).sum() + (module.v * weights[0].square()).sum()
     grads = torch.autograd.grad(total, list(leaves.values()), allow_unused=True, materialize_grads=True)
     return found | dict(zip(leaves, grads, strict=True))
 
@@ -385,3 +385,16 @@ def test_a_state_that_is_the_input_outlives_it(backend: str) -> None:
     module.forward_sequence(x_seq.fill_(1))
     x_seq.zero_()
     assert module.v.tolist() == [[1.0]] * 3
+
+
+@pytest.mark.parametrize("backend", ["torch", "auto"])
+def test_an_option_that_adds_a_state_cannot_change(backend: str) -> None:
+    node = IFNode(refractory=2, backend=backend)
+    node.refractory = 0
+    message = (
+        "^IFNode: its cell has 1 states, the module names 2, v, refractory_left: options that add a state"
+    )
+    with pytest.raises(ValueError, match=message):
+        node.forward_sequence(torch.zeros(2, 1, 1))
+    with pytest.raises(ValueError, match=message):
+        node(torch.zeros(1, 1))
