@@ -195,7 +195,7 @@ class CellModule(MemoryModule):
         check_input(self, x)
         cell = self.cell(x)
         y, state = cell.step(x, self._before(cell, x))
-        self._keep(state, y)
+        self._keep(reference.apart(state, x), y)
         return y
 
     def forward_sequence(self, x_seq: Tensor) -> Tensor:

@@ -234,7 +234,8 @@ def _run(net: nn.ModuleDict, x_seq: Tensor, way: str) -> Tensor:
 def _drawn(like: Tensor, seed: int) -> Tensor:
     """Return normal numbers, the same every time."""
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(like.shape, generator=generator, dtype=torch.float64).to(like.device)
+    drawn = torch.randn(like.shape, generator=generator, dtype=torch.float64, device="cpu")
+    return drawn.to(like.device)
 
 
 def _differentiated(

@@ -246,7 +246,7 @@ class Call:
         return _pieces(self.plan, self.N, self.sizes)
 
     def empty(self, *shape: int) -> Tensor:
-        return torch.empty(shape, dtype=self.dtype)
+        return torch.empty(shape, dtype=self.dtype, device="cpu")  # whatever torch's default device is
 
 
 def scan(

@@ -49,7 +49,9 @@ class _Run:
         self.result: Tensor | None = None
 
     def _versions(self) -> list[int]:
-        return [one._version for one in (self.source, *self.tensors) if one is not None]
+        # Tensors of torch.inference_mode have no version.
+        known = [one for one in (self.source, *self.tensors) if one is not None]
+        return [one._version for one in known if not one.is_inference()]
 
     def value(self) -> Tensor:
         """Run the scan, once, and return its result; the states are then where they belong.

@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import copy
 import dis
+import itertools
 import operator
+import sys
 import types
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, lru_cache
@@ -424,6 +426,8 @@ def _key(name: str, value: Any) -> Any:
 _PACKAGES = "snn_core.", "torch.", "builtins.", "math.", "operator."
 #: What tells a tensor from anything else.
 _ASKS = "isinstance", "type", "is_tensor"
+#: Special methods that equations may call.
+_CALLED = "__call__", "__getattr__", "__getattribute__"
 #: What is found of members of a class by the functions in them.
 _WRAPPED = {property: "fget", staticmethod: "__func__", classmethod: "__func__", cached_property: "func"}
 
@@ -450,7 +454,34 @@ def _classes_of_users(kind: type) -> tuple[type, ...]:
 
 
 def _class_key(kind: type) -> Any:
-    """Return what stands for a class: with what its user may change of it, numbers, methods, and functions they call.
+    """Return what stands for a class: a number, another one when what its user may change of it has changed.
+
+    Raises:
+        NotScalarError: its methods read something that may change unseen.
+    """
+    if not _classes_of_users(kind):
+        return kind
+    found = _class_number(kind)
+    if isinstance(found, str):
+        raise NotScalarError(found)
+    return found
+
+
+@torch.compiler.assume_constant_result
+def _class_number(kind: type) -> int | str:
+    """Return the number of a class, or why it has none."""
+    try:
+        return _numbers.setdefault(_members(kind), next(_next_number))
+    except NotScalarError as error:
+        return str(error)
+
+
+_numbers: dict[Any, int] = {}
+_next_number = itertools.count()  # no two threads get the same
+
+
+def _members(kind: type) -> Any:
+    """Return what a user may change of a class: numbers, methods, and functions that these call.
 
     Raises:
         NotScalarError: its methods read something that may change unseen.
@@ -461,7 +492,8 @@ def _class_key(kind: type) -> Any:
             value = getattr(value, _WRAPPED.get(type(value), ""), value)
             if name == "__slots__" and value:
                 raise NotScalarError("it has slots: kernels read fields from __dict__")
-            if name.startswith(("__", "_abc_impl")) or isinstance(value, types.MemberDescriptorType):
+            is_read = name in _CALLED or not name.startswith(("__", "_abc_impl"))
+            if not is_read or isinstance(value, types.MemberDescriptorType):
                 continue
             if not isinstance(value, (*_PLAIN, types.FunctionType)):
                 raise NotScalarError(f"its class holds {name}, which may change: make it a field")
@@ -482,13 +514,20 @@ def _outside(kind: type, waiting: list[Any]) -> Iterator[tuple[str, Any]]:
             continue
         seen.add(function)
         code = function.__code__
+        for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
+            if not isinstance(value, _PLAIN):
+                raise NotScalarError(
+                    f"its equations read a default of {function.__name__}, which may change: make it a field"
+                )
+            yield "", value
         around = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
         for name in _variables(code):
             if name in _ASKS:
                 raise NotScalarError(
                     f"its equations ask {name}, which a symbol would answer otherwise than a tensor"
                 )
-            value = around[name].cell_contents if name in around else function.__globals__.get(name)
+            value = function.__globals__.get(name, sys.modules.get(name))
+            value = around[name].cell_contents if name in around else value
             if isinstance(value, types.FunctionType):
                 waiting.append(value)
             elif not (value is None or any(value is one for one in kind.__mro__) or _is_fixed(value)):
@@ -500,7 +539,10 @@ def _outside(kind: type, waiting: list[Any]) -> Iterator[tuple[str, Any]]:
 def _variables(code: types.CodeType) -> tuple[str, ...]:
     found: list[str] = []
     for step in dis.get_instructions(code):
-        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF") or step.argval == "is_tensor":
+        if (
+            step.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "IMPORT_NAME")
+            or step.argval == "is_tensor"
+        ):
             found.append(step.argval)
         elif isinstance(step.argval, types.CodeType):
             found += _variables(step.argval)

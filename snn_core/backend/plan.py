@@ -348,6 +348,8 @@ def run_with_lengths(x_seq: Tensor, parts: Sequence[Part], lengths: Tensor) -> T
     Samples are sorted by length, so that those of a block end together, and steps that nobody takes cost nothing.
     """
     _check_steps(x_seq, parts)
+    if x_seq.dim() == 2 and any(part.stage.is_dense for part in parts):
+        raise ValueError(f"with lengths x_seq must be [T, N, features], got {list(x_seq.shape)}")
     order = lengths.argsort(descending=True, stable=True)
     back = order.argsort()
     padding = mask_of(lengths, len(x_seq)).logical_not()

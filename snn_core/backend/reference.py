@@ -26,7 +26,12 @@ def scan(step: Step, x_seq: Tensor, state: State) -> tuple[Tensor, State]:
     for x in x_seq:
         y, state = step(x, state)
         y_seq.append(y)
-    return torch.stack(y_seq), state
+    return torch.stack(y_seq), apart(state, x)
+
+
+def apart(state: State, x: Tensor) -> State:
+    """Return states of which none is the input itself, whose memory may soon hold the next one."""
+    return tuple(one.clone() if one is x else one for one in state)
 
 
 def linear_feedback(step: Step, weight: Tensor, bias: Tensor | None) -> Step:

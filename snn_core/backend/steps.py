@@ -161,7 +161,7 @@ class Task(NamedTuple):
         return {
             "BORDERS": call.empty(call.layout.borders * call.N * self.plan.state_size),
             "OUT": call.empty(call.N, self.plan.stages[-1].outputs),
-            "SCALE": torch.tensor([self.scale], dtype=call.dtype),
+            "SCALE": torch.tensor([self.scale], dtype=call.dtype, device="cpu"),
             "LOSS": LOSSES[self.loss],
             "SKIP": self.skip,
             "LABELS": self.labels,

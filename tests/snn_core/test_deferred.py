@@ -201,6 +201,26 @@ def test_what_is_deferred_is_what_a_call_gives(name):
             torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-9, atol=1e-12)
 
 
+def test_weights_of_inference_mode_can_wait():
+    net, images = Hand(), batch(torch.float32)[0]
+    expected = net(images).detach()
+    reset_net(net)
+    with torch.inference_mode():
+        found = deferred.value_of(deferred.call(net, images))
+    torch.testing.assert_close(found, expected)
+
+
+def test_kernels_for_the_cpu_take_memory_of_the_cpu_whatever_the_default_device_is():
+    images, labels = batch(torch.float32)
+    one, other = made(Hand, torch.float32)
+    with torch.device("meta"):
+        found = deferred.backward(deferred.call(one, images), labels, "mse")
+        other(images).sum().backward()
+    assert found is not None
+    reset_net(other)
+    torch.testing.assert_close(found[1], other(images).detach())
+
+
 def test_a_chain_is_one_scan(monkeypatch):
     from snn_core.backend import cpu
 

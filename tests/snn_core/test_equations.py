@@ -280,8 +280,31 @@ class OfCachedProperty(Arithmetic):
         return self.gain * x
 
 
-@pytest.mark.parametrize("kind", [OfModule, OfClass, OfStaticMethod, OfCachedProperty])
+class OfImport(Arithmetic):
+    def of(self, x: Tensor, v: Tensor) -> Tensor:
+        import settings
+
+        return settings.gain * x
+
+
+class OfGetattr(Arithmetic):
+    def __getattr__(self, name: str) -> float:
+        return getattr(Settings, name)
+
+    def of(self, x: Tensor, v: Tensor) -> Tensor:
+        return self.gain * x
+
+
+class OfDefault(Arithmetic):
+    def of(self, x: Tensor, v: Tensor, owner: Any = Settings) -> Tensor:
+        return owner.gain * x
+
+
+@pytest.mark.parametrize(
+    "kind", [OfModule, OfClass, OfStaticMethod, OfCachedProperty, OfImport, OfGetattr, OfDefault]
+)
 def test_what_equations_read_elsewhere_takes_the_loop(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "settings", settings)
     first = outputs_of(kind)
     monkeypatch.setattr(settings, "gain", 3.0)
     monkeypatch.setattr(Settings, "gain", 3.0)
@@ -297,6 +320,16 @@ def charge(x: Tensor, v: Tensor) -> Tensor:
 class Helped(Arithmetic):
     def of(self, x: Tensor, v: Tensor) -> Tensor:
         return charge(x, v)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.compile itself
+def test_a_cell_of_ones_own_is_compiled_as_a_whole() -> None:
+    module, x_seq = Node(Helped), torch.randn(4, 3, 2)
+    compiled = torch.compile(module.forward_sequence, backend="aot_eager", fullgraph=True)
+    y_seq = compiled(x_seq)
+    module.reset()
+
+    torch.testing.assert_close(y_seq, module.forward_sequence(x_seq))
 
 
 def test_a_helper_function_that_is_defined_anew_is_read_anew(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -332,3 +365,23 @@ def test_a_surrogate_function_may_depend_on_training() -> None:
     node.eval().reset()
     assert node.forward_sequence(x_seq).item() == 0.5
     assert reason(node, x_seq) == ""
+
+
+class Previous(Arithmetic):
+    def step(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        return x - state[0], (x,)
+
+
+@pytest.mark.parametrize("backend", ["torch", "auto"])
+def test_a_state_that_is_the_input_outlives_it(backend: str) -> None:
+    module, x_seq = Node(Previous), torch.ones(2, 3, 1)
+    module.backend = backend
+    module.forward_sequence(x_seq)
+    assert module(x_seq[0]).tolist() == [[0.0]] * 3
+
+    x_seq.zero_()  # a buffer that is filled anew
+    assert module(x_seq[0]).tolist() == [[-1.0]] * 3
+    module.reset()
+    module.forward_sequence(x_seq.fill_(1))
+    x_seq.zero_()
+    assert module.v.tolist() == [[1.0]] * 3

@@ -62,9 +62,7 @@ class NoisyIF(IF):
     """A cell with a number that nobody can foresee."""
 
     def step(self, x, state):
-        import random
-
-        return super().step(x + random.random(), state)
+        return super().step(x + torch.rand(()).item(), state)
 
 
 class CountingIF(IF):

@@ -451,6 +451,12 @@ def test_bad_lengths(function, lengths, error, message):
         function(torch.rand(3, 2, F), lengths)
 
 
+def test_features_are_no_samples():
+    message = r"^with lengths x_seq must be \[T, N, features\], got \[3, 4\]$"
+    with pytest.raises(ValueError, match=message):
+        scan(torch.zeros(3, F), LinearRecurrentContainer(IFNode(), F, F), lengths=[1, 2, 3, 3])
+
+
 def test_a_mask_of_steps_takes_whole_numbers_up_to_its_size():
     with pytest.raises(ValueError, match=r"^lengths must lie between 0 and T = 2, got 3 for sample 0$"):
         sequence_mask([3], 2)
