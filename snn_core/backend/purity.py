@@ -1,0 +1,184 @@
+"""What a program may stand for: functions and classes whose equations depend on nothing that may change unseen.
+
+A program is recorded once and kept. Numbers and methods that belong to a class are looked at whenever it is used; what
+cannot be looked at, such as a variable of a module, leaves the equations to the loop.
+"""
+
+from __future__ import annotations
+
+import dis
+import itertools
+import operator
+import sys
+import types
+from collections.abc import Iterator
+from functools import cached_property, lru_cache
+from inspect import CO_VARARGS, CO_VARKEYWORDS
+from typing import Any
+
+import torch
+
+from snn_core.backend.symbols import KNOWN, NotScalarError
+
+#: What equations may hold besides tensors, surrogate functions and other cells; they may branch on it.
+PLAIN = (bool, int, float, str, type(None))
+
+#: Instructions of Python's that only compute with a function's own arguments, variables and constants.
+_COMPUTING = (
+    "RESUME", "NOP", "CACHE", "LOAD_FAST", "STORE_FAST", "LOAD_CONST", "LOAD_SMALL_INT", "COPY", "SWAP", "POP_TOP",
+    "BINARY_OP", "UNARY_NEGATIVE", "COMPARE_OP", "RETURN_VALUE",
+)  # fmt: skip
+
+
+@torch.compiler.assume_constant_result
+def is_pure(function: Any) -> bool:
+    """Say whether a function is arithmetic on its arguments and nothing else, so that a kernel may take its place.
+
+    True for functions of torch and ``operator`` that kernels know, and for a function or lambda written in Python
+    without defaults that uses only its arguments, numbers, ``+ - * /`` and comparisons: no call, global name, closure,
+    branch, or change in place. Any other one may do something else in each step.
+    """
+    if isinstance(function, types.FunctionType):
+        return function.__defaults__ is None and _computes(function.__code__)
+    name = getattr(function, "__name__", "")
+    known = function is getattr(torch, name, None) or function is getattr(operator, name, None)
+    return known and name in KNOWN
+
+
+@lru_cache(maxsize=256)
+def _computes(code: types.CodeType) -> bool:
+    steps = [
+        step
+        for step in dis.get_instructions(code)
+        if step.opname != "BINARY_OP" or step.argrepr not in "+-*/"
+    ]
+    return not (code.co_kwonlyargcount or code.co_flags & (CO_VARARGS | CO_VARKEYWORDS)) and all(
+        step.opname.startswith(_COMPUTING) and step.opname != "BINARY_OP" for step in steps
+    )
+
+
+#: Where classes, functions and modules are that users do not change.
+_PACKAGES = "snn_core.", "torch.", "builtins.", "math.", "operator."
+#: What tells a tensor from anything else.
+_ASKS = "isinstance", "type", "is_tensor"
+#: Special methods that equations may call.
+_CALLED = "__call__", "__getattr__", "__getattribute__"
+#: What is found of members of a class by the functions in them.
+_WRAPPED = {property: "fget", staticmethod: "__func__", classmethod: "__func__", cached_property: "func"}
+
+
+def _is_fixed(value: Any) -> bool:
+    """Say whether this is a class, a function or a module that users do not change."""
+    if isinstance(value, types.BuiltinFunctionType):
+        value = value.__self__
+    if isinstance(value, (type, types.FunctionType)):
+        return f"{value.__module__}.".startswith(_PACKAGES)
+    return isinstance(value, types.ModuleType) and f"{value.__name__}.".startswith(_PACKAGES)
+
+
+_fixed: set[type] = set()
+
+
+def _classes_of_users(kind: type) -> tuple[type, ...]:
+    if kind in _fixed:
+        return ()
+    found = tuple(each for each in kind.__mro__ if not _is_fixed(each))
+    if not found:
+        _fixed.add(kind)
+    return found
+
+
+def class_key(kind: type) -> Any:
+    """Return what stands for a class: a number, another one when what its user may change of it has changed.
+
+    Raises:
+        NotScalarError: its methods read something that may change unseen.
+    """
+    if not _classes_of_users(kind):
+        return kind
+    found = _class_number(kind)
+    if isinstance(found, str):
+        raise NotScalarError(found)
+    return found
+
+
+@torch.compiler.assume_constant_result
+def _class_number(kind: type) -> int | str:
+    """Return the number of a class, or why it has none."""
+    try:
+        return _numbers.setdefault(_members(kind), next(_next_number))
+    except NotScalarError as error:
+        return str(error)
+
+
+_numbers: dict[Any, int] = {}
+_next_number = itertools.count()  # no two threads get the same
+
+
+def _members(kind: type) -> Any:
+    """Return what a user may change of a class: numbers, methods, and functions that these call.
+
+    Raises:
+        NotScalarError: its methods read something that may change unseen.
+    """
+    own = []
+    for each in _classes_of_users(kind):
+        for name, value in vars(each).items():
+            value = getattr(value, _WRAPPED.get(type(value), ""), value)
+            if name == "__slots__" and value:
+                raise NotScalarError("it has slots: kernels read fields from __dict__")
+            is_read = name in _CALLED or not name.startswith(("__", "_abc_impl"))
+            if not is_read or isinstance(value, types.MemberDescriptorType):
+                continue
+            if not isinstance(value, (*PLAIN, types.FunctionType)):
+                raise NotScalarError(f"its class holds {name}, which may change: make it a field")
+            own.append((name, type(value), value))
+    return (kind, *own, *_outside(kind, [value for *_, value in own])) if own else kind
+
+
+def _outside(kind: type, waiting: list[Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the variables that functions read, of their module or of a function around, by name and value.
+
+    Raises:
+        NotScalarError: one is neither a function nor something that nobody changes.
+    """
+    seen = set()
+    while waiting:
+        function = waiting.pop()
+        if not isinstance(function, types.FunctionType) or function in seen or _is_fixed(function):
+            continue
+        seen.add(function)
+        code = function.__code__
+        for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
+            if not isinstance(value, PLAIN):
+                raise NotScalarError(
+                    f"its equations read a default of {function.__name__}, which may change: make it a field"
+                )
+            yield "", value
+        around = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
+        for name in _variables(code):
+            if name in _ASKS:
+                raise NotScalarError(
+                    f"its equations ask {name}, which a symbol would answer otherwise than a tensor"
+                )
+            value = function.__globals__.get(name, sys.modules.get(name))
+            value = around[name].cell_contents if name in around else value
+            if isinstance(value, types.FunctionType):
+                waiting.append(value)
+            elif not (value is None or any(value is one for one in kind.__mro__) or _is_fixed(value)):
+                raise NotScalarError(f"its equations read {name}, which may change: make it a field")
+            yield name, value
+
+
+@lru_cache(maxsize=1024)
+def _variables(code: types.CodeType) -> tuple[str, ...]:
+    found: list[str] = []
+    for step in dis.get_instructions(code):
+        if (
+            step.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "IMPORT_NAME")
+            or step.argval == "is_tensor"
+        ):
+            found.append(step.argval)
+        elif isinstance(step.argval, types.CodeType):
+            found += _variables(step.argval)
+    return tuple(dict.fromkeys(found))

@@ -1,0 +1,302 @@
+"""Numbers of one neuron that record what is done with them, and derive it.
+
+A statement is Python and C at the same time, such as ``r3 = r1 * c0`` or ``r5 = select(f4, r3, zero)``; names that
+begin with f are flags. Others are the input x, states v0, v1, ..., parameters p0, ..., constants c0, ... with one and
+zero, and in the derivative the gradients g_y of the output and g_v0, ... of the states after the step. A spike is a
+step forward and the surrogate function's derivative backward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import torch
+
+
+class NotScalarError(Exception):
+    """The equations do something other than arithmetic on each neuron by itself; the message says what."""
+
+
+class Program(NamedTuple):
+    """What one neuron computes in one time step, and its gradients.
+
+    ``outputs`` are the names of y and of the states after the step; ``gradients`` those of the gradients to x, to the
+    states before the step and to the parameters. ``backward`` holds all that these need.
+    """
+
+    states: int
+    parameters: int
+    constants: int
+    forward: tuple[str, ...]
+    outputs: tuple[str, ...]
+    backward: tuple[str, ...]
+    gradients: tuple[str, ...]
+
+    def text(self) -> str:
+        """Return the program in one string, from which :func:`parse` makes it again."""
+        sizes, *parts = self[:3], *self[3:]
+        return "\n\n".join([" ".join(map(str, sizes)), *("\n".join(part) for part in parts)])
+
+
+@lru_cache(maxsize=1024)
+def parse(text: str) -> Program:
+    """Return the program that :meth:`Program.text` wrote.
+
+    Raises:
+        ValueError: ``text`` is not a program.
+    """
+    try:
+        sizes, *parts = text.split("\n\n")
+        states, parameters, constants = map(int, sizes.split())
+        forward, outputs, backward, gradients = (tuple(part.split("\n")) if part else () for part in parts)
+    except ValueError:
+        raise ValueError(f"no kernel knows a cell {text!r}") from None
+    return Program(states, parameters, constants, forward, outputs, backward, gradients)
+
+
+class Symbol:
+    """A number of one neuron while equations are recorded, or a flag, which is True or False."""
+
+    __array_ufunc__ = None
+
+    def __init__(self, tape: Tape, name: str) -> None:
+        self.tape, self.name = tape, name
+
+    @property
+    def is_flag(self) -> bool:
+        return self.name[0] == "f"
+
+    @classmethod
+    def __torch_function__(cls, function: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = _ALIASES.get(function.__name__, function.__name__)
+        if not (name in _METHODS and all(isinstance(one, (Symbol, int, float, type(None))) for one in args)):
+            raise NotScalarError(f"kernels do not know torch.{name} of these arguments")
+        return _METHODS[name](*args, **(kwargs or {}))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        method = _METHODS.get(_ALIASES.get(name, name))
+        if method is None:
+            raise NotScalarError(f"kernels do not know .{name} of a tensor")
+        return lambda *args, **kwargs: method(self, *args, **kwargs)
+
+    def __bool__(self) -> bool:
+        raise NotScalarError("a kernel cannot branch on the value of a tensor: use torch.where")
+
+    def to(self, other: Any) -> Symbol:
+        if not isinstance(other, Symbol) or other.is_flag:
+            raise NotScalarError("a kernel computes in one precision")
+        return self.tape.number(self)
+
+    type_as = to
+
+
+class Tape:
+    """Statements in their order: what is assigned to which name, and from what."""
+
+    def __init__(self) -> None:
+        self.statements: list[tuple[Symbol, str, tuple[Symbol, ...], Any]] = []
+        self.constants: list[float] = []
+        self.one, self.zero = Symbol(self, "one"), Symbol(self, "zero")
+
+    def symbol(self, value: Any) -> Symbol:
+        """Return ``value`` as a symbol; a number becomes a constant."""
+        if isinstance(value, Symbol):
+            return value
+        if not isinstance(value, (int, float)):
+            raise NotScalarError(f"kernels take numbers, not {type(value).__name__}")
+        self.constants.append(float(value))
+        return Symbol(self, f"c{len(self.constants) - 1}")
+
+    def number(self, value: Symbol) -> Symbol:
+        """Return a flag as 1 or 0, anything else as it is."""
+        return self.record("where", value, self.one, self.zero) if value.is_flag else value
+
+    def record(self, name: str, *values: Any, rule: Any = None) -> Symbol:
+        """Add a statement; ``rule`` is what its derivative needs besides."""
+        operation = _OPERATIONS[name]
+        conditions, numbers = values[: operation.conditions], values[operation.conditions :]
+        if not all(isinstance(one, Symbol) and one.is_flag for one in conditions):
+            raise NotScalarError(f"kernels know torch.{name} of comparisons alone")
+        # Of these torch makes a flag again: True + True is True.
+        if operation.derivative and all(
+            isinstance(one, bool) or getattr(one, "is_flag", False) for one in numbers
+        ):
+            raise NotScalarError(f"kernels do not know torch.{name} of comparisons: write flag.to(x)")
+        arguments = *conditions, *(self.number(self.symbol(one)) for one in numbers)
+        result = Symbol(self, f"{'f' if operation.derivative is None else 'r'}{len(self.statements)}")
+        self.statements.append((result, name, arguments, rule))
+        # As torch does, for equations that switch the gradient off in between.
+        return result if torch.is_grad_enabled() or result.is_flag else self.record_detached(result)
+
+    def record_detached(self, value: Symbol) -> Symbol:
+        result = Symbol(self, f"r{len(self.statements)}")
+        self.statements.append((result, "detach", (value,), None))
+        return result
+
+    def differentiate(self, seeds: Sequence[tuple[Symbol, Symbol]], wanted: Sequence[Symbol]) -> list[Symbol]:
+        """Return the gradients to the symbols ``wanted``, given those of results."""
+        gradients: dict[str, Any] = {}
+
+        def add(to: Symbol, gradient: Symbol) -> None:
+            known = gradients.get(to.name)
+            gradients[to.name] = gradient if known is None else known + gradient
+
+        for result, seed in seeds:
+            add(result, seed)
+        for result, name, arguments, rule in reversed(self.statements.copy()):
+            gradient, derivative = gradients.get(result.name), _OPERATIONS[name].derivative
+            if gradient is None or derivative is None:
+                continue
+            for argument, found in zip(
+                arguments, derivative(gradient, result, *arguments, rule), strict=True
+            ):
+                if found is not None and argument.name[0] != "c" and not argument.is_flag:
+                    add(argument, found)
+        return [gradients.get(one.name, self.zero) for one in wanted]
+
+    def is_of_step(self, value: Symbol) -> bool:
+        """Say whether a value has the shape and dtype of a step: it is no flag, and not made of parameters alone."""
+        names = {value.name}
+        for result, _, arguments, _ in reversed(self.statements):
+            if result.name in names:
+                names |= {argument.name for argument in arguments}
+        return not value.is_flag and any(name in ("x", "one", "zero") or name[0] == "v" for name in names)
+
+    def needed(self, results: Sequence[Symbol]) -> tuple[str, ...]:
+        """Return the statements that ``results`` need, as text."""
+        names, lines = {one.name for one in results}, []
+        for result, name, arguments, _ in reversed(self.statements):
+            if result.name in names:
+                names |= {argument.name for argument in arguments}
+                lines.append(f"{result.name} = {_OPERATIONS[name].text.format(*(a.name for a in arguments))}")
+        return tuple(reversed(lines))
+
+
+class _Operation(NamedTuple):
+    """How a statement is written, and the gradients to its arguments, None where there is none; flags have none.
+
+    The first ``conditions`` arguments are flags, the others numbers.
+    """
+
+    text: str
+    derivative: Callable[..., tuple[Symbol | None, ...]] | None = None
+    conditions: int = 0
+
+
+def _select(condition: Symbol, a: Symbol, b: Symbol) -> Symbol:
+    tape = condition.tape
+    return tape.record("where", condition, tape.number(a), tape.number(b))
+
+
+def _of_one(g: Any, is_second: Any, is_first: Any, a: Any, b: Any) -> tuple[Symbol, Symbol]:
+    """Return the gradients of max or min: whole to one of the two, half to each where they are equal."""
+    shared = _select(a == b, g / (g.tape.one + g.tape.one), g)
+    return _select(is_second, g.tape.zero, shared), _select(is_first, g.tape.zero, shared)
+
+
+_OPERATIONS = {
+    "add": _Operation("{0} + {1}", lambda g, r, a, b, _: (g, g)),
+    "sub": _Operation("{0} - {1}", lambda g, r, a, b, _: (g, -g)),
+    "mul": _Operation("{0} * {1}", lambda g, r, a, b, _: (g * b, g * a)),
+    "div": _Operation("{0} / {1}", lambda g, r, a, b, _: (g / b, -(g * r / b))),
+    "neg": _Operation("-{0}", lambda g, r, a, _: (-g,)),
+    "exp": _Operation("exp({0})", lambda g, r, a, _: (g * r,)),
+    "log": _Operation("log({0})", lambda g, r, a, _: (g / a,)),
+    "sqrt": _Operation("sqrt({0})", lambda g, r, a, _: (g / (r + r),)),
+    "tanh": _Operation("tanh({0})", lambda g, r, a, _: (g * (a.tape.one - r * r),)),
+    "atan": _Operation("atan({0})", lambda g, r, a, _: (g / (a.tape.one + a * a),)),
+    "erf": _Operation("erf({0})", lambda g, r, a, _: (g * 1.1283791670955126 * (-(a * a)).exp(),)),
+    "sigmoid": _Operation("one / (one + exp(-{0}))", lambda g, r, a, _: (g * (r * (a.tape.one - r)),)),
+    "abs": _Operation(
+        "fabs({0})",
+        lambda g, r, a, _: (_select(a < g.tape.zero, -g, _select(a > g.tape.zero, g, g.tape.zero)),),
+    ),
+    "where": _Operation(
+        "select({0}, {1}, {2})",
+        lambda g, r, c, a, b, _: (None, _select(c, g, g.tape.zero), _select(c, g.tape.zero, g)),
+        conditions=1,
+    ),
+    "maximum": _Operation("maximum({0}, {1})", lambda g, r, a, b, _: _of_one(g, a < b, a > b, a, b)),
+    "minimum": _Operation("minimum({0}, {1})", lambda g, r, a, b, _: _of_one(g, a > b, a < b, a, b)),
+    "detach": _Operation("{0}", lambda g, r, a, _: (None,)),
+    "spike": _Operation("select({0} >= zero, one, zero)", lambda g, r, a, derivative: (g * derivative(a),)),
+    "ge": _Operation("{0} >= {1}"),
+    "gt": _Operation("{0} > {1}"),
+    "le": _Operation("{0} <= {1}"),
+    "lt": _Operation("{0} < {1}"),
+    "eq": _Operation("{0} == {1}"),
+    "ne": _Operation("{0} != {1}"),
+    "and": _Operation("{0} & {1}", conditions=2),
+    "or": _Operation("{0} | {1}", conditions=2),
+}
+
+
+def _recorder(name: str) -> Callable[..., Symbol]:
+    def record(*arguments: Any) -> Symbol:
+        tape = next(one for one in arguments if isinstance(one, Symbol)).tape
+        return tape.record(name, *arguments)
+
+    return record
+
+
+def _clamp(x: Any, min: Any = None, max: Any = None) -> Symbol:
+    for border, inside, outside in ((min, "ge", "lt"), (max, "le", "gt")):
+        if border is None:
+            continue
+        kept, is_outside = x, x.tape.record(outside, x, border)
+        if isinstance(border, Symbol):  # which may be NaN, too
+            kept = _select(x.tape.record(inside, x, border), x, (x + border).detach())
+        x = x.tape.record("where", is_outside, border, kept)
+    return x
+
+
+def _power(x: Any, exponent: Any) -> Symbol:
+    if exponent not in (2, 3):
+        raise NotScalarError(f"kernels know the powers 2 and 3, not {exponent}")
+    return x * x if exponent == 2 else x * x * x
+
+
+def _refuse_change(*_: Any) -> Symbol:
+    raise NotScalarError("kernels know no change in place: write v = v + x for v += x")
+
+
+_METHODS: dict[str, Callable[..., Any]] = {
+    name: _recorder(name) for name in _OPERATIONS if name != "spike"
+} | {
+    "clamp": _clamp,
+    "detach": lambda x: x if x.is_flag else x.tape.record("detach", x),
+    "pow": _power,
+    "square": lambda x: x * x,
+    "reciprocal": lambda x: x.tape.record("div", x.tape.one, x),
+    "relu": lambda x: _METHODS["where"](x <= x.tape.zero, x.tape.zero, x),  # NaN stays NaN
+    "logical_not": lambda x: x.tape.number(x) == x.tape.zero,
+    "ones_like": lambda x: x.tape.one,
+    "zeros_like": lambda x: x.tape.zero,
+    "to": Symbol.to,
+    "type_as": Symbol.to,
+}
+_ALIASES = {
+    "absolute": "abs", "clip": "clamp", "divide": "div", "true_divide": "div", "multiply": "mul", "negative": "neg",
+    "subtract": "sub", "arctan": "atan", "greater": "gt", "greater_equal": "ge", "less": "lt", "less_equal": "le",
+    "not_equal": "ne", "logical_and": "and", "logical_or": "or", "bitwise_and": "and", "bitwise_or": "or",
+}  # fmt: skip
+for _operator, _name in {
+    "add": "add", "sub": "sub", "mul": "mul", "truediv": "div", "ge": "ge", "gt": "gt", "le": "le", "lt": "lt",
+    "eq": "eq", "ne": "ne", "and": "and", "or": "or",
+}.items():  # fmt: skip
+    setattr(Symbol, f"__{_operator}__", _recorder(_name))
+    if _operator in ("add", "sub", "mul", "truediv", "and", "or"):
+        setattr(
+            Symbol, f"__r{_operator}__", lambda self, other, name=_name: self.tape.record(name, other, self)
+        )
+for _operator in ("iadd", "isub", "imul", "itruediv", "iand", "ior"):
+    setattr(Symbol, f"__{_operator}__", _refuse_change)
+for _operator, _name in {"neg": "neg", "abs": "abs", "pow": "pow", "invert": "logical_not"}.items():
+    setattr(Symbol, f"__{_operator}__", _METHODS[_name])
+
+#: Names of the functions and methods of torch that symbols have.
+KNOWN = frozenset([*_METHODS, *_ALIASES])
