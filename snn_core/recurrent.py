@@ -81,10 +81,17 @@ class OffDiagonalLinear(nn.Linear):
     are stored there stay as they are.
     """
 
+    is_self_connection: Tensor
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, **options: Any) -> None:
+        super().__init__(in_features, out_features, bias, **options)
+        place = in_features - out_features
+        of_weight = torch.ones(out_features, in_features, dtype=torch.bool, device=self.weight.device)
+        self.register_buffer("is_self_connection", of_weight.tril(place).triu(place), persistent=False)
+
     def effective_weight(self) -> Tensor:
         """Return ``weight`` with zeros where self-connections would be."""
-        zeros = self.weight.new_zeros(self.out_features)
-        return self.weight.diagonal_scatter(zeros, self.in_features - self.out_features)
+        return self.weight.masked_fill(self.is_self_connection, 0)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.effective_weight(), self.bias)

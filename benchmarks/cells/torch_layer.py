@@ -11,6 +11,10 @@ from torch import Tensor, nn
 __all__ = ["InLoop", "TorchLayer", "fed_back"]
 
 
+#: Numbers of a block larger than any tensor here, and below the size that glibc maps in any case.
+BLOCK = 5 << 20
+
+
 class TorchLayer:
     """One layer with its input ``[T, N, *]`` and the gradient that comes back to its output.
 
@@ -27,6 +31,9 @@ class TorchLayer:
         gradient: Any,
         reset: Callable[[nn.Module], object] = lambda layer: None,
     ) -> None:
+        # glibc gives large blocks back, to be mapped page by page again, until a larger one has been freed: a program
+        # that trains has freed one long before.
+        torch.empty(BLOCK).fill_(0)
         torch.manual_seed(0)
         self._layer, self._reset = make(), reset
         self._x, self._gradient = torch.from_numpy(x).requires_grad_(), torch.from_numpy(gradient)
