@@ -79,11 +79,18 @@ class OffDiagonalLinear(nn.Linear):
 
     The diagonal of the right half of ``weight``, ``[H, K + H]``, counts as 0 and has the gradient 0; the numbers that
     are stored there stay as they are.
+
+    Raises:
+        ValueError: ``in_features`` is below ``out_features``.
     """
 
     is_self_connection: Tensor
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, **options: Any) -> None:
+        if in_features < out_features:
+            raise ValueError(
+                f"OffDiagonalLinear: in_features must be at least out_features={out_features}, got {in_features}"
+            )
         super().__init__(in_features, out_features, bias, **options)
         place = in_features - out_features
         of_weight = torch.ones(out_features, in_features, dtype=torch.bool, device=self.weight.device)
