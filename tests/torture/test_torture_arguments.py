@@ -1034,7 +1034,6 @@ CALLS: dict[str, list[Call]] = {
 OTHERS: dict[str, tuple[type[Exception], ...]] = {
     **dict.fromkeys(["cells.if_charge", "cells.lif_charge", "cells.reset"], TORCH_SAYS),
     **dict.fromkeys(["delays.delay_taps", "delays.delayed_weight"], (*TORCH_SAYS, ValueError)),
-    "recurrent.OffDiagonalLinear": TORCH_SAYS,
     "cells.synapse_filter_step": TORCH_SAYS,
     **dict.fromkeys(["command.whole", "command.number", "command.choice"], (argparse.ArgumentTypeError,)),
     "exchange.from_spikingjelly": (TypeError, ValueError, OSError),
