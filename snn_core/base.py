@@ -147,6 +147,16 @@ class MemoryModule(nn.Module):
         self._map_state(fn)
         return super()._apply(fn, recurse)
 
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
+        # Of several saved numbers for one, some releases of torch silently take the first.
+        for name, own in (*self._parameters.items(), *self._buffers.items()):
+            saved = state_dict.get(prefix + name)
+            if isinstance(saved, Tensor) and isinstance(own, Tensor) and saved.dim() > own.dim() == 0:
+                sizes = f"{list(saved.shape)} saved, {list(own.shape)} here"
+                arguments[-1].append(f"size mismatch for {prefix}{name}: {sizes}")
+                return
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
+
     def __getstate__(self) -> dict[str, Any]:
         # deepcopy and pickle refuse tensors in the middle of a graph: a copy holds the values, not the history.
         self.settle()
@@ -158,6 +168,11 @@ class MemoryModule(nn.Module):
         """Apply the module to ``x_seq`` of shape ``[T, N, *]``, one time step after the other."""
         check_sequence(self, x_seq)
         return torch.stack([self(x) for x in x_seq])
+
+
+def has_state(module: nn.Module) -> bool:
+    """Say whether a module, or a part of it, has a state."""
+    return any(isinstance(part, MemoryModule) for part in module.modules())
 
 
 class CellModule(MemoryModule):

@@ -38,7 +38,7 @@ from snn_core.checks import (
     check_numbers,
     check_whole,
 )
-from snn_core.recurrent import LinearFeedback, OffDiagonalLinear
+from snn_core.recurrent import LinearFeedback, OffDiagonalLinear, weight_that_acts
 
 __all__ = ["DelayedRecurrentContainer", "delay_taps", "delayed_weight"]
 
@@ -245,12 +245,16 @@ class DelayedRecurrentContainer(LinearFeedback):
         taps = self.taps().to(like.dtype)
         if self.per == "neuron":
             return lambda x, past: self.rc(torch.cat([x, (taps * past).sum(-2)], dim=-1))
-        of_x, of_y = self._weight()
-        weight = torch.cat([of_x, delayed_weight(of_y, taps).movedim(0, 1).flatten(1)], dim=1)
+        weight = self._whole_weight(self._weight(), taps)
         return lambda x, past: F.linear(torch.cat([x, past.flatten(-2)], dim=-1), weight, self.rc.bias)
 
-    def _weight(self) -> tuple[Tensor, ...]:
-        """Return the weights of x and of y."""
+    def _whole_weight(self, weight: Tensor, taps: Tensor) -> Tensor:
+        """Return the weights of x and of the last D outputs, ``[I, I + D J]``, from those of ``rc``."""
+        of_x, of_y = weight.split([self.in_features, self.out_features], dim=1)
+        return torch.cat([of_x, delayed_weight(of_y, taps).movedim(0, 1).flatten(1)], dim=1)
+
+    def _weight(self) -> Tensor:
+        """Return the weight of ``rc``, which is used without it."""
         rc = self.rc
         is_plain = type(rc).forward in (nn.Linear.forward, OffDiagonalLinear.forward)
         if not (is_plain and does_only_forward(rc)):
@@ -258,11 +262,10 @@ class DelayedRecurrentContainer(LinearFeedback):
                 f"{type(self).__name__}: rc must be nn.Linear without hooks if per='connection', since its weights are "
                 f"used one by one, got {type(rc).__name__}"
             )
-        weight = rc.effective_weight() if isinstance(rc, OffDiagonalLinear) else rc.weight
-        return weight.split([self.in_features, self.out_features], dim=1)
+        return weight_that_acts(rc)
 
     def _step(self, x: Tensor, feed: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        at = min(1, x.dim() - 1)  # the place of D, behind N
+        at = plan.place_of_history(x.shape)
         shape = (*x.shape[:at], self.max_delay, *x.shape[at:-1], self.out_features)
         history = self.checked_state("y_history", Like(shape, x.dtype, x.device), 0.0)
         y = self.sub_module(feed(x, history.movedim(at, -2)))
@@ -280,8 +283,7 @@ class DelayedRecurrentContainer(LinearFeedback):
         taps, history = self.taps().to(like.dtype), ("y_history", self.max_delay)
         if self.per == "neuron":
             return plan.with_linear_feedback(self, self.sub_module, like, weight, self.rc.bias, history, taps)
-        of_x, of_y = weight.split([self.in_features, self.out_features], dim=1)
-        weight = torch.cat([of_x, delayed_weight(of_y, taps).movedim(0, 1).flatten(1)], dim=1)
+        weight = self._whole_weight(weight, taps)
         return plan.with_linear_feedback(self, self.sub_module, like, weight, self.rc.bias, history)
 
     def extra_repr(self) -> str:

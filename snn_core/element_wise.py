@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from snn_core.backend import plan
 from snn_core.backend.decisions import loop
-from snn_core.backend.equations import is_pure
 from snn_core.backend.plan import Part
+from snn_core.backend.purity import is_pure
 from snn_core.base import check_input
 from snn_core.cells import ElementWiseFeedback
 from snn_core.checks import Like, check_numbers, check_per_neuron

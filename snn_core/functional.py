@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from snn_core import lengths as different_lengths
 from snn_core.backend import check_backend, plan
 from snn_core.backend.decisions import Decision, note, noting
-from snn_core.backend.equations import parse
 from snn_core.backend.limits import MOST_STATES
-from snn_core.base import MemoryModule, check_sequence
+from snn_core.backend.symbols import parse
+from snn_core.base import MemoryModule, check_sequence, has_state
 from snn_core.cells import (
     IF,
     LIF,
@@ -162,8 +162,7 @@ def scan(x_seq: Tensor, *modules: nn.Module, backend: str = "auto", lengths: Any
 
 def _flattened(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
     for module in modules:
-        is_chain = type(module) is nn.Sequential or "is_chain" in vars(type(module))
-        if is_chain and plan.does_only_forward(module):
+        if plan.is_chain(module):
             yield from _flattened(module.children())
         else:
             yield module
@@ -174,7 +173,7 @@ def _call_on_sequence(module: Any, x_seq: Tensor) -> Tensor:
         return module(x_seq)
     if plan.defines(module, "forward_sequence"):
         return module.forward_sequence(x_seq)
-    if any(isinstance(part, MemoryModule) for part in module.modules()):
+    if has_state(module):
         return torch.stack([module(x) for x in x_seq])
     return _call_once(module, x_seq)
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from snn_core.backend import plan
 from snn_core.backend.plan import mask_of
-from snn_core.base import MemoryModule, check_sequence
+from snn_core.base import MemoryModule, check_sequence, has_state
 from snn_core.checks import check_tensor, check_whole
 
 __all__ = ["last_step", "mean_over_time", "sequence_mask"]
@@ -170,7 +170,7 @@ def scan(
     lengths = check_lengths(lengths, T, N, 0 if continued else 1).cpu()
 
     def call(module: nn.Module, x_seq: Tensor) -> Tensor:
-        return (_packed if _is_stateless(module) else _piecewise)(x_seq, [module], lengths, run)
+        return (_piecewise if has_state(module) else _packed)(x_seq, module, lengths, run)
 
     with _restored_unless_done(before):
         y_seq = plan.scan(x_seq, modules or [nn.Identity()], call, backend, lengths)
@@ -196,16 +196,12 @@ def _restored_unless_done(states: Sequence[tuple[MemoryModule, str, Any]]) -> It
         raise
 
 
-def _is_stateless(module: nn.Module) -> bool:
-    return not any(isinstance(one, MemoryModule) for one in module.modules())
-
-
 def _check_modules(modules: Sequence[nn.Module], parts: Sequence[MemoryModule]) -> None:
     for module in modules:
         sees_time = getattr(type(module), "takes_sequences", False) or plan.defines(
             module, "forward_sequence"
         )
-        if sees_time and _is_stateless(module) and not getattr(type(module), "is_chain", False):
+        if sees_time and not has_state(module) and not getattr(type(module), "is_chain", False):
             raise TypeError(
                 f"lengths: {type(module).__name__} takes whole sequences and registers no state, so it cannot be "
                 "stopped where a sample ends: call it on each sequence alone"
@@ -218,18 +214,18 @@ def _check_modules(modules: Sequence[nn.Module], parts: Sequence[MemoryModule]) 
             )
 
 
-def _packed(x_seq: Tensor, modules: Sequence[nn.Module], lengths: Tensor, run: Run) -> Tensor:
-    """Call modules without a state on all steps that are some sample's own, as one batch."""
+def _packed(x_seq: Tensor, module: nn.Module, lengths: Tensor, run: Run) -> Tensor:
+    """Call a module without a state on all steps that are some sample's own, as one batch."""
     T, N = x_seq.shape[:2]
     own = mask_of(lengths, T).flatten().nonzero().flatten().to(x_seq.device)
-    y = run(x_seq.flatten(0, 1).index_select(0, own)[None], modules)[0]
+    y = run(x_seq.flatten(0, 1).index_select(0, own)[None], [module])[0]
     return y.new_zeros(T * N, *y.shape[1:]).index_copy(0, own, y).unflatten(0, (T, N))
 
 
-def _piecewise(x_seq: Tensor, modules: Sequence[nn.Module], lengths: Tensor, run: Run) -> Tensor:
+def _piecewise(x_seq: Tensor, module: nn.Module, lengths: Tensor, run: Run) -> Tensor:
     """Run the pieces between two cuts, each with the samples that are still there."""
     T, N = x_seq.shape[:2]
-    parts = [part for part in nn.ModuleList(modules).modules() if isinstance(part, MemoryModule)]
+    parts = [part for part in module.modules() if isinstance(part, MemoryModule)]
     ends = sorted({*lengths.tolist()} - {0}) or [T]
     *pieces, padding = x_seq.split([stop - start for start, stop in pairwise([0, *ends, T])])
     y_seq = []
@@ -237,10 +233,10 @@ def _piecewise(x_seq: Tensor, modules: Sequence[nn.Module], lengths: Tensor, run
         for start, piece in zip([0, *ends[:-1]], pieces, strict=True):
             present = (lengths > start).nonzero().flatten().to(x_seq.device)
             if len(present) == N:
-                y = run(piece, modules)
+                y = run(piece, [module])
             else:
                 with _only(parts, present):
-                    y = run(piece.index_select(1, present), modules)
+                    y = run(piece.index_select(1, present), [module])
                 y = y.new_zeros(len(piece), N, *y.shape[2:]).index_copy(1, present, y)
             y_seq.append(y)
     return torch.cat([*y_seq, y.new_zeros(len(padding), *y.shape[1:])])

@@ -96,19 +96,3 @@ class NumbersModule(CellModule):
         if name in self.__dict__.get("_trained", ()):
             return 1 / torch.sigmoid(getattr(self, self._trained[name]))
         return super().__getattr__(name)
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
-        if not refuse_other_sizes(self, state_dict, prefix, arguments[-1]):
-            super()._load_from_state_dict(state_dict, prefix, *arguments)
-
-
-def refuse_other_sizes(module: nn.Module, saved: dict[str, Any], prefix: str, errors: list[str]) -> bool:
-    """Say whether ``saved`` holds several numbers for one, of which some releases of torch silently take the first."""
-    for name, own in (*module._parameters.items(), *module._buffers.items()):
-        value = saved.get(prefix + name)
-        if isinstance(value, Tensor) and isinstance(own, Tensor) and value.dim() > own.dim() == 0:
-            errors.append(
-                f"size mismatch for {prefix}{name}: {list(value.shape)} saved, {list(own.shape)} here"
-            )
-            return True
-    return False

@@ -19,7 +19,6 @@ from snn_core.backend.decisions import does_only_forward, loop, note
 from snn_core.backend.plan import Part
 from snn_core.base import MemoryModule, check_input, check_sequence
 from snn_core.checks import Like, check_flag, check_module, check_place, check_whole
-from snn_core.parameters import refuse_other_sizes
 
 __all__ = [
     "ConvRecurrentContainer",
@@ -65,10 +64,6 @@ class Recurrent(MemoryModule):
     def _loop(self, x_seq: Tensor) -> Tensor:
         return torch.stack([self(x) for x in x_seq])
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
-        if not refuse_other_sizes(self, state_dict, prefix, arguments[-1]):
-            super()._load_from_state_dict(state_dict, prefix, *arguments)
-
     def _keep_y(self, y: Tensor, x: Tensor) -> None:
         # A copy, since the output may be changed in place; and autocast may have made it narrower than x.
         self.keep_state("y", y.to(x.dtype, copy=True))
@@ -104,6 +99,11 @@ class OffDiagonalLinear(nn.Linear):
         return F.linear(x, self.effective_weight(), self.bias)
 
 
+def weight_that_acts(layer: nn.Linear) -> Tensor:
+    """Return what a linear layer multiplies by, with zeros in the places of self-connections that it leaves out."""
+    return layer.effective_weight() if isinstance(layer, OffDiagonalLinear) else layer.weight
+
+
 class LinearFeedback(Recurrent):
     """Base of the containers with an ``nn.Linear``, ``rc``, from x[t] and what is fed back to the input."""
 
@@ -131,7 +131,7 @@ class LinearFeedback(Recurrent):
             return loop("in_features differs from out_features")
         if type(self.rc) not in (nn.Linear, OffDiagonalLinear) or not does_only_forward(self.rc):
             return loop("rc is not nn.Linear itself, or has hooks")
-        return self.rc.effective_weight() if isinstance(self.rc, OffDiagonalLinear) else self.rc.weight
+        return weight_that_acts(self.rc)
 
     def _check_fits(self, x: Tensor | Like) -> None:
         self._check_last_dimension("input", x.shape, "in_features", self.in_features)

@@ -154,7 +154,9 @@ class RecurrentDropout(MemoryModule):
         (name,) = self.container._state_names
         y = getattr(self.container, name)
         if self._drops and y is not None:
-            self.container.keep_state(name, self._dropped(y, None if name == "y" else min(1, x.dim() - 1)))
+            self.container.keep_state(
+                name, self._dropped(y, None if name == "y" else plan.place_of_history(x.shape))
+            )
         return self.container(x)
 
     def _dropped(self, y: Tensor, at: int | None) -> Tensor:
@@ -267,10 +269,10 @@ def fold_batch_norm(net: nn.Module) -> nn.Module:
     paths: dict[nn.Module, list[str]] = {}
     for path, module in net.named_modules(remove_duplicate=False):
         paths.setdefault(module, []).append(path)
-    inside = {child for module in paths if _is_chain(module) for child in module.children()}
+    inside = {child for module in paths if plan.is_chain(module) for child in module.children()}
     chained: dict[nn.Module, tuple[nn.Module, str, nn.Module | None]] = {}
     for chain in paths:
-        if _is_chain(chain) and chain not in inside:
+        if plan.is_chain(chain) and chain not in inside:
             before = None
             for parent, name, module in _in_order(chain):
                 chained[module] = parent, name, before
@@ -288,16 +290,11 @@ def fold_batch_norm(net: nn.Module) -> nn.Module:
     return net
 
 
-def _is_chain(module: nn.Module) -> bool:
-    known = type(module) is nn.Sequential or "is_chain" in vars(type(module))
-    return known and plan.does_only_forward(module)
-
-
 def _in_order(chain: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Module]]:
     """Give the modules of a chain in the order of their calls, each with its parent and its name there."""
     children: Any = chain._modules  # named_children leaves out a module that comes again
     for name, module in children.items():
-        if _is_chain(module):
+        if plan.is_chain(module):
             yield from _in_order(module)
         else:
             yield chain, name, module

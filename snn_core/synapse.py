@@ -6,15 +6,13 @@ time step, as neurons do; ``MultiStepContainer`` and :func:`snn_core.functional.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from snn_core.base import CellModule
 from snn_core.cells import LI, DoubleExponential, Synapse
 from snn_core.checks import Like, check_flag, check_place, check_taus
-from snn_core.parameters import Numbers, refuse_other_sizes
+from snn_core.parameters import Numbers
 
 __all__ = ["DoubleExponentialSynapse", "LowPassSynapse", "StatefulSynapse", "SynapseFilter"]
 
@@ -62,10 +60,6 @@ class StatefulSynapse(CellModule):
                 setattr(self, self._taus[argument], nn.Parameter(-torch.log(first - 1)))
             else:
                 self.register_buffer(self._taus[argument], first)
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
-        if not refuse_other_sizes(self, state_dict, prefix, arguments[-1]):
-            super()._load_from_state_dict(state_dict, prefix, *arguments)
 
     def time_constant(self, name: str) -> Tensor:
         """Return a time constant, 0-dim or ``[C]``."""

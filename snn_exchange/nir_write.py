@@ -33,7 +33,7 @@ from snn_core.neuron import (
     SpikingNeuron,
 )
 from snn_core.parameters import NumbersModule
-from snn_core.recurrent import OffDiagonalLinear
+from snn_core.recurrent import weight_that_acts
 from snn_core.synapse import LowPassSynapse, StatefulSynapse, SynapseFilter
 from snn_exchange.common import (
     DIFFERENCES,
@@ -181,7 +181,7 @@ def _array(tensor: Tensor) -> np.ndarray:
 
 
 def _layer_of(module: nn.Linear) -> Layer:
-    weight = module.effective_weight() if isinstance(module, OffDiagonalLinear) else module.weight
+    weight = weight_that_acts(module)
     return Layer(_array(weight), None if module.bias is None else _array(module.bias))
 
 

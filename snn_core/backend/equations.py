@@ -6,8 +6,8 @@ statement for each operation, and differentiated in reverse. The result is a :cl
 a cell, a user's own included, is written once, in torch.
 
 Statements and their derivative are those of :mod:`snn_core.backend.symbols`; :mod:`snn_core.backend.purity` says which
-equations may be recorded. Numbers of the cell become constants in the order in
-which they are met, so that cells that differ only in numbers share a program.
+equations may be recorded. Numbers of the cell become constants in the order in which they are met, so that cells that
+differ only in numbers share a program.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from torch import Tensor, nn
 
 from snn_core.backend.decisions import does_only_forward
 from snn_core.backend.purity import PLAIN, class_key, is_pure
-from snn_core.backend.symbols import NotScalarError, Program, Symbol, Tape, parse
+from snn_core.backend.symbols import NotScalarError, Program, Symbol, Tape
 from snn_core.cells import Cell
 from snn_core.surrogate import SurrogateFunction
 
-__all__ = ["NotScalarError", "Program", "Symbol", "Tape", "is_pure", "parameters_of", "parse", "program_of"]
+__all__ = ["parameters_of", "program_of"]
 
 
 class Recorded(NamedTuple):

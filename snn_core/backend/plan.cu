@@ -12,8 +12,7 @@
 // and before it is written all threads have met at the barrier of the step between. So one barrier for each product in a
 // step is enough, and a plan without any needs none.
 //
-// Where sequences have different lengths, a sample keeps its states from its own end on, and its outputs, and all that
-// is kept of it, are 0.
+// Where sequences have different lengths, a sample keeps its states from its own end on, and its outputs are 0 there.
 //
 // The backward kernel computes the forward pass again and keeps in global memory what it needs of each step: states
 // before it, inputs and outputs. It does not sum over samples: gradients of weights are products of torch afterwards.
@@ -265,7 +264,6 @@ __device__ inline void cell_forward(const Block& b, const Stage& s, Index t) {
     EACH(e, i, s.outputs) {
         if (t >= b.end(n_)) {
             b.output(s, t)[e] = 0;
-            if (s.kept_i) s.kept_i[at + i] = 0;
             if (s.kept_y) s.kept_y[at + i] = 0;
             continue;
         }

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from snn_core import backend
 from snn_core.backend.decisions import does_only_forward, loop, loop_within, note
-from snn_core.backend.equations import NotScalarError, parameters_of, program_of
+from snn_core.backend.equations import parameters_of, program_of
 from snn_core.backend.limits import MOST_CONSTANTS, MOST_PARAMETERS, MOST_STATES
+from snn_core.backend.symbols import NotScalarError
 from snn_core.cells import Cell
 from snn_core.checks import Like
 
@@ -153,6 +154,12 @@ def defines(module: nn.Module, method: str, *overridden: str) -> bool:
     return False
 
 
+def is_chain(module: nn.Module) -> bool:
+    """Say whether a module stands for its children, one after the other."""
+    known = type(module) is nn.Sequential or "is_chain" in vars(type(module))
+    return known and does_only_forward(module)
+
+
 def read(module: Any, like: Like, backend_name: str = "auto") -> Part | None:
     """Return the part of a plan that stands for ``module`` on a sequence whose steps are like ``like``, or None."""
     if type(module) is nn.Linear:
@@ -283,7 +290,7 @@ def with_linear_feedback(
         return None
     own, parameters = part.tensors[: part.stage.states], part.tensors[part.stage.states :]
     name, depth = history or ("y", 1)
-    at = _place_of_history(like.shape)
+    at = place_of_history(like.shape)
     shape = (*like.shape[:at], depth, *like.shape[at:]) if history else like.shape
     kept = module.kept_state(name, like._replace(shape=shape))
     if kept is not None and history:
@@ -299,8 +306,8 @@ def with_linear_feedback(
     )
 
 
-def _place_of_history(step: Sequence[int]) -> int:
-    """Return the dimension of a state that is D, behind that of samples."""
+def place_of_history(step: Sequence[int]) -> int:
+    """Return the dimension of a state of earlier outputs that counts them, behind that of samples."""
     return min(1, len(step) - 1)
 
 
@@ -400,7 +407,7 @@ def run_now(x_seq: Tensor, parts: Sequence[Part], lengths: Tensor | None = None)
             deep = (*_deep(part, k), *shape)
             size = math.prod(deep)
             state = last[at : at + size].view(deep)
-            owner.keep_state(name, state.movedim(0, _place_of_history(shape)) if _deep(part, k) else state)
+            owner.keep_state(name, state.movedim(0, place_of_history(shape)) if _deep(part, k) else state)
             at += size
     return y_seq.view(_output_shape(x_seq.shape, parts))
 

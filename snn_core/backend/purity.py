@@ -26,7 +26,7 @@ PLAIN = (bool, int, float, str, type(None))
 #: Instructions of Python's that only compute with a function's own arguments, variables and constants.
 _COMPUTING = (
     "RESUME", "NOP", "CACHE", "LOAD_FAST", "STORE_FAST", "LOAD_CONST", "LOAD_SMALL_INT", "COPY", "SWAP", "POP_TOP",
-    "BINARY_OP", "UNARY_NEGATIVE", "COMPARE_OP", "RETURN_VALUE",
+    "UNARY_NEGATIVE", "COMPARE_OP", "RETURN_VALUE",
 )  # fmt: skip
 
 
@@ -47,13 +47,13 @@ def is_pure(function: Any) -> bool:
 
 @lru_cache(maxsize=256)
 def _computes(code: types.CodeType) -> bool:
-    steps = [
-        step
+    if code.co_kwonlyargcount or code.co_flags & (CO_VARARGS | CO_VARKEYWORDS):
+        return False
+    return all(
+        step.argrepr in ("+", "-", "*", "/")
+        if step.opname == "BINARY_OP"
+        else step.opname.startswith(_COMPUTING)
         for step in dis.get_instructions(code)
-        if step.opname != "BINARY_OP" or step.argrepr not in "+-*/"
-    ]
-    return not (code.co_kwonlyargcount or code.co_flags & (CO_VARARGS | CO_VARKEYWORDS)) and all(
-        step.opname.startswith(_COMPUTING) and step.opname != "BINARY_OP" for step in steps
     )
 
 

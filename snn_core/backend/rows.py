@@ -29,8 +29,8 @@ from numba.core import cgutils
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 
-from snn_core.backend.equations import Program, parse
 from snn_core.backend.limits import MOST_STATES
+from snn_core.backend.symbols import Program, parse
 
 #: Where the constants of a program begin.
 CONSTANTS = 2 + MOST_STATES

@@ -86,13 +86,6 @@ class Symbol:
     def __bool__(self) -> bool:
         raise NotScalarError("a kernel cannot branch on the value of a tensor: use torch.where")
 
-    def to(self, other: Any) -> Symbol:
-        if not isinstance(other, Symbol) or other.is_flag:
-            raise NotScalarError("a kernel computes in one precision")
-        return self.tape.number(self)
-
-    type_as = to
-
 
 class Tape:
     """Statements in their order: what is assigned to which name, and from what."""
@@ -260,6 +253,12 @@ def _power(x: Any, exponent: Any) -> Symbol:
     return x * x if exponent == 2 else x * x * x
 
 
+def _to(x: Symbol, other: Any) -> Symbol:
+    if not isinstance(other, Symbol) or other.is_flag:
+        raise NotScalarError("a kernel computes in one precision")
+    return x.tape.number(x)
+
+
 def _refuse_change(*_: Any) -> Symbol:
     raise NotScalarError("kernels know no change in place: write v = v + x for v += x")
 
@@ -276,8 +275,8 @@ _METHODS: dict[str, Callable[..., Any]] = {
     "logical_not": lambda x: x.tape.number(x) == x.tape.zero,
     "ones_like": lambda x: x.tape.one,
     "zeros_like": lambda x: x.tape.zero,
-    "to": Symbol.to,
-    "type_as": Symbol.to,
+    "to": _to,
+    "type_as": _to,
 }
 _ALIASES = {
     "absolute": "abs", "clip": "clamp", "divide": "div", "true_divide": "div", "multiply": "mul", "negative": "neg",

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from snn_core import backend as backends
 from snn_core.backend import cpu, cuda, descent, ops, plan, products, rows, scan, steps, threads
-from snn_core.backend.equations import parse
+from snn_core.backend.symbols import parse
 
 Results = dict[str, Tensor]
 #: Relative Euclidean error of a gradient that rounding explains.

@@ -30,9 +30,9 @@ from snn_core import backend as backends
 from snn_core import neuron as neurons
 from snn_core import surrogate, synapse
 from snn_core.backend import cpu, cuda, ops
-from snn_core.backend.equations import parse
 from snn_core.backend.limits import MOST_CONSTANTS, MOST_PARAMETERS, MOST_STATES
 from snn_core.backend.plan import Plan, plan_of, read
+from snn_core.backend.symbols import parse
 from snn_core.checks import Like
 from snn_core.layer import (
     DelayedRecurrentContainer,

@@ -545,6 +545,7 @@ CALLS: dict[str, list[Call]] = {
         *each(lambda v: base.MemoryModule().forward_sequence(v), BAD_SEQUENCES),
     ],
     "base.CellModule": [*each(lambda v: base.CellModule(v), ["gpu", None, 3])],
+    "base.has_state": [],  # what asks it has checked the module
     "base.check_input": each(lambda v: base.check_input(nn.Module(), v), BAD_INPUTS),
     "base.check_sequence": each(lambda v: base.check_sequence(nn.Module(), v), BAD_SEQUENCES),
     "spiking.SpikingNeuron": neurons(neuron.SpikingNeuron),
