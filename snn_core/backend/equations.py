@@ -22,11 +22,12 @@ from torch import Tensor, nn
 
 from snn_core.backend.decisions import does_only_forward
 from snn_core.backend.purity import PLAIN, class_key, is_pure
-from snn_core.backend.symbols import NotScalarError, Program, Symbol, Tape
+from snn_core.backend.symbols import NotScalarError, Program, Symbol, Tape, parse
 from snn_core.cells import Cell
 from snn_core.surrogate import SurrogateFunction
 
-__all__ = ["parameters_of", "program_of"]
+#: Chapter 06 shows how equations are recorded with these.
+__all__ = ["Symbol", "Tape", "parameters_of", "parse", "program_of"]
 
 
 class Recorded(NamedTuple):
