@@ -378,17 +378,16 @@ def run(plan: Plan, environments: Path, source: str) -> dict[str, Any]:
     }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Parse the command line, run, write the file; return the exit code."""
-    parser = Parser(prog="python -m benchmarks.throughput", description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=target, default=Path("results/throughput.json"))
+def parser_of(name: str, about: str, libraries: Sequence[str]) -> Parser:
+    """Return the command line of a benchmark, ``python -m benchmarks.NAME``, which writes ``results/NAME.json``."""
+    parser = Parser(prog=f"python -m benchmarks.{name}", description=about)
+    parser.add_argument("--out", type=target, default=Path(f"results/{name}.json"))
     parser.add_argument(
         "--envs",
         type=folder,
         default=Path("build/bench"),
         help="folder of the environments (default: %(default)s)",
     )
-    parser.add_argument("--source", choices=("full", "embedded"), default="full", help="which images")
     length = parser.add_mutually_exclusive_group()
     length.add_argument(
         "--quick", action="store_true", help="a few seconds, to see that it runs; the numbers mean nothing"
@@ -401,10 +400,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--libraries",
         nargs="+",
-        choices=tuple(PEERS),
+        choices=tuple(libraries),
         metavar="NAME",
-        help=f"some of {', '.join(PEERS)}; those of snn_core are always there",
+        help=f"some of {', '.join(libraries)}; those of snn_core are always there",
     )
+    return parser
+
+
+def write(out: Path, results: dict[str, Any]) -> None:
+    """Write the results of a benchmark, and warn of what makes them doubtful."""
+    write_json(out, results, width=400)
+    where = results["provenance"]
+    if where["torch_threads"] < where["cores"]:
+        say(
+            f"warning: torch used {where['torch_threads']} of {where['cores']} cores: is OMP_NUM_THREADS set?"
+        )
+    if results["cpu_share_of_others"] > 0.05:
+        say(
+            f"warning: others used {results['cpu_share_of_others']:.0%} of the processor: run it on a quiet machine"
+        )
+    say(f"{out} written after {results['minutes']:.1f} minutes")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line, run, write the file; return the exit code."""
+    parser = parser_of("throughput", __doc__.splitlines()[0], tuple(PEERS))
+    parser.add_argument("--source", choices=("full", "embedded"), default="full", help="which images")
     args = parser.parse_args(argv)
     plan = QUICK if args.quick else SHORT if args.short else FULL
     if args.libraries:
@@ -415,17 +436,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (DataError, WorkerError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    write_json(args.out, results, width=400)
-    where = results["provenance"]
-    if where["torch_threads"] < where["cores"]:
-        say(
-            f"warning: torch used {where['torch_threads']} of {where['cores']} cores: is OMP_NUM_THREADS set?"
-        )
-    if results["cpu_share_of_others"] > 0.05:
-        say(
-            f"warning: others used {results['cpu_share_of_others']:.0%} of the processor: run it on a quiet machine"
-        )
-    say(f"{args.out} written after {results['minutes']:.1f} minutes")
+    write(args.out, results)
     return 0
 
 

@@ -24,9 +24,7 @@ import numpy as np
 from benchmarks.cells import PEERS
 from benchmarks.cells.ours import ROWS, Row
 from benchmarks.driver import Process, WorkerError, python_of, ratio, rounds, summary, timed_steps
-from benchmarks.throughput import Onlooker, say
-from sequential_fmnist.command import Parser, folder, target
-from sequential_fmnist.files import write_json
+from benchmarks.throughput import Onlooker, parser_of, say, write
 from sequential_fmnist.provenance import provenance
 
 OURS, LOOP = "snn_core", "snn_core-torch"
@@ -125,28 +123,7 @@ def run(plan: Plan, environments: Path, libraries: Sequence[str]) -> dict[str, A
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, run, write the file; return the exit code."""
-    parser = Parser(prog="python -m benchmarks.cells", description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=target, default=Path("results/cells.json"))
-    parser.add_argument(
-        "--envs",
-        type=folder,
-        default=Path("build/bench"),
-        help="folder of the environments (default: %(default)s)",
-    )
-    length = parser.add_mutually_exclusive_group()
-    length.add_argument(
-        "--quick", action="store_true", help="a few seconds, to see that it runs; the numbers mean nothing"
-    )
-    length.add_argument(
-        "--short", action="store_true", help="few rounds; the numbers are marked as provisional"
-    )
-    parser.add_argument(
-        "--libraries",
-        nargs="+",
-        choices=tuple(PEERS),
-        metavar="NAME",
-        help=f"some of {', '.join(PEERS)}; those of snn_core are always there",
-    )
+    parser = parser_of("cells", __doc__.splitlines()[0], tuple(PEERS))
     args = parser.parse_args(argv)
     plan = QUICK if args.quick else SHORT if args.short else FULL
     chosen = {OURS, LOOP, *(args.libraries or PEERS)}
@@ -155,8 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except WorkerError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    write_json(args.out, results, width=400)
-    say(f"{args.out} written after {results['minutes']:.1f} minutes")
+    write(args.out, results)
     return 0
 
 
