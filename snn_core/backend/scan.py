@@ -245,8 +245,8 @@ def _delay_backward(w, y, g_y, g_z, taps, D, count, samples, J, g_taps):
 
 
 @row
-def _forward(table, K, numbers, t0, steps, n, lengths, weights, w):
-    """Take a block through some steps of all stages."""
+def _forward(table, K, numbers, t0, steps, skipped, n, lengths, weights, w):
+    """Take a block through some steps of all stages; the outputs of the first steps are not needed if skipped."""
     zero = numbers[1]
     for k in range(K):
         st = table[k]
@@ -254,9 +254,10 @@ def _forward(table, K, numbers, t0, steps, n, lengths, weights, w):
         count, D, matrices = n * J, st[FEEDBACK], st[MATRICES]
         y = st[Y] * n + count * st[BEFORE]
         if st[KIND] == LINEAR:
-            at = st[WEIGHT_T]
+            at, skip = st[WEIGHT_T], skipped * n if k == K - 1 else 0
             add_product(
-                w, x, I_, 1, steps * n, I_, weights, at, J, J, weights, at + I_ * J, 0, w, y, J
+                w, x + skip * I_, I_, 1, steps * n - skip, I_, weights, at, J, J, weights, at + I_ * J, 0,
+                w, y + skip * J, J,
             )  # fmt: skip
             continue
         at = st[WEIGHT_T]
@@ -325,10 +326,10 @@ def _carry_back(table, K, t0, steps, n, lengths, w):
 
 
 @row
-def _backward(table, K, numbers, t0, steps, n, lengths, one, zeros, gradient, needs_x, a, b, w):
+def _backward(table, K, numbers, t0, steps, skipped, n, lengths, one, zeros, gradient, needs_x, a, b, w):
     """Take the gradient of a block's outputs at ``a`` back through all stages; return where that of its input is.
 
-    ``zeros`` ends with a 1, by which rows are summed.
+    It is 0 in the steps that are skipped. ``zeros`` ends with a 1, by which rows are summed.
     """
     last = len(zeros) - 1
     for back in range(K):
@@ -337,13 +338,18 @@ def _backward(table, K, numbers, t0, steps, n, lengths, one, zeros, gradient, ne
         I_, J, x = st[INPUTS], st[OUTPUTS], _input_of(table, k, n)
         count, rows, g = n * J, steps * n, st[GRADIENT]
         if st[KIND] == LINEAR:
-            add_product(w, a, 1, J, J, rows, w, x, I_, I_, gradient, g, I_, gradient, g, I_)
+            skip = skipped * n if back == 0 else 0
+            rows, out = rows - skip, a + skip * J
+            add_product(w, out, 1, J, J, rows, w, x + skip * I_, I_, I_, gradient, g, I_, gradient, g, I_)
             add_product(
-                zeros, last, 0, 0, 1, rows, w, a, J, J, gradient, g + I_ * J, 0, gradient, g + I_ * J, 0
+                zeros, last, 0, 0, 1, rows, w, out, J, J, gradient, g + I_ * J, 0, gradient, g + I_ * J, 0
             )
             if k > 0 or needs_x:
                 weight = array_at(st[WEIGHT], (J * I_,), one)
-                add_product(w, a, J, 1, rows, J, weight, 0, I_, I_, zeros, 0, 0, w, b, I_)
+                _fill(w, b, skip * I_, one - one)
+                add_product(
+                    w, out, J, 1, rows, J, weight, 0, I_, I_, zeros, 0, 0, w, b + skip * I_, I_
+                )  # fmt: skip
                 a, b = b, a
             continue
         c, y, D, matrices = address_of(numbers, k * NUMBERS), st[Y] * n, st[FEEDBACK], st[MATRICES]
@@ -488,7 +494,7 @@ def scan_forward(arguments, numbers):
                 if t0:
                     _store_states(st, K, between[(t0 // L - 1) * size :], N, lo, n, w)
                 _load_input(a, t0, steps, lo, n, features, one, w)
-                _forward(st, K, c, t0, steps, n, lengths, weights, w)
+                _forward(st, K, c, t0, steps, 0, n, lengths, weights, w)
                 y = st[K - 1, Y] * n + n * J * st[K - 1, BEFORE]
                 for t in range(steps):
                     copy(w, y + t * n * J, ((t0 + t) * N + lo) * J, out, n * J)
@@ -560,6 +566,12 @@ def _loss(a, scale, lo, n, J, one, total, g):
 
 
 @row
+def _skipped(a, t0, steps):
+    """Return how many of a segment's first steps the loss leaves out; none without a loss."""
+    return min(max(a[SKIP] - t0, 0), steps) if a[LOSS] else 0
+
+
+@row
 def _read_out(a, table, K, c, weights, lo, n, one, scale, between, g, w):
     """Take a block forward through all segments; return its losses, and how many samples are right, see `_loss`.
 
@@ -574,9 +586,10 @@ def _read_out(a, table, K, c, weights, lo, n, one, scale, between, g, w):
         if t0:
             _carry(table, K, t0 - L, L, n, lengths, w)
             _store_states(table, K, between[(t0 // L - 1) * size :], N, lo, n, w)
+        skipped = _skipped(a, t0, steps)
         _load_input(a, t0, steps, lo, n, features, one, w)
-        _forward(table, K, c, t0, steps, n, lengths, weights, w)
-        _add_up(table[K - 1, Y] * n + n * J * table[K - 1, BEFORE], max(a[SKIP] - t0, 0), steps, J, w, total)
+        _forward(table, K, c, t0, steps, skipped, n, lengths, weights, w)
+        _add_up(table[K - 1, Y] * n + n * J * table[K - 1, BEFORE], skipped, steps, J, w, total)
     return _loss(a, scale, lo, n, J, one, total, g)
 
 
@@ -636,16 +649,16 @@ def scan_backward(arguments, numbers):
             first_of_last = (end - 1) // L * L
             for t0 in range(first_of_last, -1, -L):
                 steps = min(L, end - t0)
+                skipped = _skipped(a, t0, steps)
                 if t0 < first_of_last or a[LOSS] == NO_LOSS:
                     if t0:
                         _load_states(st, K, between[(t0 // L - 1) * size :], N, lo, n, w)
                     elif first_of_last:
                         _begin(st, K, c, N, lo, n, one, w)
                     _load_input(a, t0, steps, lo, n, features, one, w)
-                    _forward(st, K, c, t0, steps, n, lengths, weights, w)
+                    _forward(st, K, c, t0, steps, skipped, n, lengths, weights, w)
                 _carry_back(st, K, t0, steps, n, lengths, w)
                 if a[LOSS]:
-                    skipped = min(max(a[SKIP] - t0, 0), steps)
                     _fill(w, one_side, skipped * n * J, one - one)
                     for t in range(skipped, steps):
                         copy(mean, 0, one_side + t * n * J, w, n * J)
@@ -654,7 +667,8 @@ def scan_backward(arguments, numbers):
                         a[G_Y], a[G_T], a[G_N], a[G_I], t0, steps, lo, n, J, one, one_side, w
                     )  # fmt: skip
                 g = _backward(
-                    st, K, c, t0, steps, n, lengths, one, zeros, gradient, a[G_X] != 0, one_side, other, w
+                    st, K, c, t0, steps, skipped, n, lengths, one, zeros, gradient, a[G_X] != 0, one_side,
+                    other, w,
                 )  # fmt: skip
                 if a[G_X]:
                     for t in range(steps):
