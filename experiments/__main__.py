@@ -7,17 +7,21 @@ from pathlib import Path
 
 from experiments.engine import Store, sweep
 from experiments.grid import GROUPS, cases
+from experiments.long import grid as long
+from experiments.long import report as long_report
 from experiments.report import SUMMARY, write
 from sequential_fmnist.command import Parser, target, whole
 from sequential_fmnist.config import HIGHEST
 
 RUNS = Path("results") / "ablation_runs.jsonl"
+#: Groups of chapter 07, then of chapter 09.
+ALL = GROUPS | long.GROUPS
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the ablation. Runs whose results are there are not repeated; break it off and go on at any time."""
     parser = Parser(prog="python -m experiments", description=main.__doc__)
-    parser.add_argument("groups", nargs="*", metavar="group", help=f"{', '.join(GROUPS)} (default: all)")
+    parser.add_argument("groups", nargs="*", metavar="group", help=f"{', '.join(ALL)} (default: all)")
     parser.add_argument(
         "--jobs", type=whole(1, HIGHEST["workers"]), default=2, help="processes side by side (default: 2)"
     )
@@ -27,16 +31,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--runs", type=target, default=RUNS, help=f"file of results (default: {RUNS})")
     args = parser.parse_args(argv)
     try:
-        chosen = cases(args.groups or None)
+        chosen = cases(args.groups or None, ALL)
     except ValueError as error:
         parser.error(str(error))
     store = Store(args.runs)
     try:
-        for name, group in chosen.items():
-            specs = [spec for case in group for spec in case.runs()]
+        for name in chosen:
+            specs = [
+                spec for case in ALL[name]() for spec in case.runs()
+            ]  # recipes may have been chosen meanwhile
             print(f"{name}: {len(specs)} runs", flush=True)
             sweep(specs, store, args.jobs, args.scheduler)
-            write(store.records(), args.runs.with_name(SUMMARY.name))
+            if name in GROUPS:
+                write(store.records(), args.runs.with_name(SUMMARY.name))
+            else:
+                long_report.write(store.records(), args.runs.with_name(long_report.SUMMARY.name))
     except OSError as error:  # no scheduler, no space on the disk
         parser.fail(error)
 

@@ -12,7 +12,7 @@ from typing import Any
 from joblib import Parallel, delayed, parallel_config
 from tqdm.auto import tqdm
 
-from experiments.runs import RunSpec, execute
+from experiments.runs import Spec, execute
 from sequential_fmnist.files import naming, sha256
 
 Record = dict[str, Any]
@@ -29,6 +29,7 @@ class Store:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        self._places: set[str] = set()  # digests of provenances that are in the file for sure
 
     def records(self) -> dict[str, Record]:
         """Return the results by the keys of their specs, each with its provenance."""
@@ -51,7 +52,7 @@ class Store:
             where = record["provenance"]
             digest = sha256(json.dumps(where, sort_keys=True).encode())[:8]
             lines = [record | {"provenance": digest}]
-            if digest not in _places(self._lines()):
+            if digest not in self._places and digest not in _places(self._lines()):
                 lines.insert(0, {"provenance": {digest: where}})
         text = b"".join(json.dumps(line, allow_nan=False).encode() + b"\n" for line in lines)
         with naming(self.path):
@@ -62,6 +63,8 @@ class Store:
                 file.write(b"\n" + text if torn else text)
                 file.flush()
                 os.fsync(file.fileno())
+        if "provenance" in record:
+            self._places.add(lines[-1]["provenance"])
 
     def _lines(self) -> list[dict[str, Any]]:
         found = []
@@ -93,9 +96,7 @@ def cluster(address: str | None) -> Iterator[None]:
         yield
 
 
-def sweep(
-    specs: Iterable[RunSpec], store: Store, jobs: int = 2, scheduler: str | None = None
-) -> list[Record]:
+def sweep(specs: Iterable[Spec], store: Store, jobs: int = 2, scheduler: str | None = None) -> list[Record]:
     """Execute what is not in ``store`` yet and return the results of all ``specs``, in their order.
 
     Args:
@@ -113,7 +114,7 @@ def sweep(
     return [known[key] for key in wanted]
 
 
-def _execute(missing: Sequence[RunSpec], store: Store, jobs: int, scheduler: str | None) -> None:
+def _execute(missing: Sequence[Spec], store: Store, jobs: int, scheduler: str | None) -> None:
     with cluster(scheduler):
         parallel = Parallel(n_jobs=-1 if scheduler else jobs, return_as="generator_unordered")
         for record in tqdm(

@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from experiments.runs import DataSpec, RunSpec
+from experiments.runs import Case, DataSpec, RunSpec
 from experiments.search import BEST, FULL, REFINED, SEARCH, SECOND
 from sequential_fmnist.config import TrainingConfig
 from sequential_fmnist.networks import NETWORKS, NetworkSpec
@@ -32,32 +32,6 @@ CUTS: dict[str, dict[str, Any]] = {
 }
 DELAYS = (0, 7, 14, 28, 42, 56)
 HIDDEN = (16, 32, 64, 128, 256)
-
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-    """One setting of a group, run once for each seed.
-
-    Args:
-        name: what tells it from the others in its group.
-        kind: the network.
-        spec: the run, with any seed.
-        seeds: number of seeds, counted from 0.
-        at: the number on the x axis where the group is a curve.
-    """
-
-    name: str
-    kind: str
-    spec: RunSpec
-    seeds: int
-    at: int | None = None
-
-    def runs(self) -> list[RunSpec]:
-        """Return the specs of all seeds."""
-        return [
-            dataclasses.replace(self.spec, training=dataclasses.replace(self.spec.training, seed=seed))
-            for seed in range(self.seeds)
-        ]
 
 
 def _case(
@@ -227,8 +201,10 @@ def refined() -> Iterable[Case]:
     yield _case(f"second search, {MATCHED} hidden", "plain", config, 10, network | {"hidden": MATCHED})
 
 
+Groups = Mapping[str, Callable[[], Iterable[Case]]]
+
 #: Every group by its name, in the order in which they run.
-GROUPS: dict[str, Callable[[], Iterable[Case]]] = {
+GROUPS: Groups = {
     function.__name__: function
     for function in (
         search,
@@ -252,13 +228,13 @@ GROUPS: dict[str, Callable[[], Iterable[Case]]] = {
 }
 
 
-def cases(names: Sequence[str] | None = None) -> dict[str, list[Case]]:
-    """Return the cases of the groups ``names``; None takes all.
+def cases(names: Sequence[str] | None = None, groups: Groups = GROUPS) -> dict[str, list[Case]]:
+    """Return the cases of the groups ``names``; None takes all of ``groups``.
 
     Raises:
         ValueError: a group that does not exist.
     """
-    unknown = sorted(set(names or ()) - GROUPS.keys())
+    unknown = sorted(set(names or ()) - groups.keys())
     if unknown:
-        raise ValueError(f"no group {', '.join(unknown)}: there are {', '.join(GROUPS)}")
-    return {name: list(GROUPS[name]()) for name in names or GROUPS}
+        raise ValueError(f"no group {', '.join(unknown)}: there are {', '.join(groups)}")
+    return {name: list(groups[name]()) for name in names or groups}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +110,7 @@ COMPARISONS: dict[str, tuple[Place, Place]] = {
 def summarise(records: Mapping[str, Record]) -> dict[str, Any]:
     """Return the summary of all cases whose runs are there; a group that misses some is left out.
 
-    Accuracies are fractions. A run whose loss was not finite counts as chance, 0.1, and is counted in ``failed``.
+    Accuracies are fractions. A run whose loss was not finite counts as chance and is counted in ``failed``.
 
     Args:
         records: results by the keys of their specs, as :meth:`experiments.engine.Store.records` returns them.
@@ -120,7 +120,7 @@ def summarise(records: Mapping[str, Record]) -> dict[str, Any]:
         done = all(spec.key() in records for case in group for spec in case.runs())
         if done:
             groups[name] = [
-                _summary(case, [records[spec.key()] for spec in case.runs()], (name, case.name) == HISTORIES)
+                summary_of(case, records) | _curves(case, records, (name, case.name) == HISTORIES)
                 for case in group
             ]
     used = {spec.key() for name in groups for case in cases()[name] for spec in case.runs()}
@@ -129,25 +129,27 @@ def summarise(records: Mapping[str, Record]) -> dict[str, Any]:
         "groups": groups,
         "questions": {name: (GROUPS[name].__doc__ or "").strip() for name in groups},
         "comparisons": _comparisons(groups),
-        "provenance": _provenance(records.values()),
+        "provenance": provenance_of(records[key] for key in used),
     }
-    return _rounded(summary)
+    return rounded(summary)
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
     """Return ``value`` with every float in it, at any depth, rounded to ``DIGITS``."""
     if isinstance(value, float):
         return float(f"{value:.{DIGITS}g}")
     if isinstance(value, dict):
-        return {name: _rounded(each) for name, each in value.items()}
-    return [_rounded(each) for each in value] if isinstance(value, list) else value
+        return {name: rounded(each) for name, each in value.items()}
+    return [rounded(each) for each in value] if isinstance(value, list) else value
 
 
-def _summary(case: Case, runs: Sequence[Record], histories: bool) -> dict[str, Any]:
-    values = [0.1 if run["accuracy"] is None else run["accuracy"] for run in runs]
+def summary_of(case: Case, records: Mapping[str, Record]) -> dict[str, Any]:
+    """Return what the runs of a case say, which are all there."""
+    runs = [records[spec.key()] for spec in case.runs()]
+    values = [case.spec.chance if run["accuracy"] is None else run["accuracy"] for run in runs]
     spikes = [run["spikes"] for run in runs if run.get("spikes") is not None]
     learned = [run["train_accuracy"] for run in runs if run.get("train_accuracy") is not None]
-    found = {
+    return {
         "name": case.name,
         "kind": case.kind,
         "at": case.at,
@@ -158,9 +160,13 @@ def _summary(case: Case, runs: Sequence[Record], histories: bool) -> dict[str, A
         "train_accuracy": estimate(learned).mean if learned else None,
         "spikes": dataclasses.asdict(estimate(spikes)) if spikes else None,
     }
-    if histories:
-        found["curves"] = [run.get("curve") and [round(value, 3) for value in run["curve"]] for run in runs]
-    return found
+
+
+def _curves(case: Case, records: Mapping[str, Record], wanted: bool) -> dict[str, Any]:
+    if not wanted:
+        return {}
+    curves = [records[spec.key()].get("curve") for spec in case.runs()]
+    return {"curves": [curve and [round(value, 3) for value in curve] for curve in curves]}
 
 
 def _comparisons(groups: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
@@ -174,7 +180,7 @@ def _comparisons(groups: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
     }
 
 
-def _provenance(records: Sequence[Record]) -> dict[str, list[Any]]:
+def provenance_of(records: Iterable[Record]) -> dict[str, list[Any]]:
     """Return every value that a part of the provenance took over all runs."""
     seen: dict[str, list[Any]] = {}
     for record in records:

@@ -8,7 +8,7 @@ import hashlib
 import json
 import time
 from functools import cache
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -23,6 +23,66 @@ from snn_core.functional import reset_net
 #: Images of the training set that are set aside to choose recipes with, always the same ones.
 VALIDATION = 6_000
 _SPLIT_SEED = 2026
+
+
+class Spec:
+    """Base of what decides a run: a frozen dataclass of dataclasses, one of them ``training`` with a ``seed``.
+
+    Attributes:
+        chance: what a run counts as whose loss was not finite.
+    """
+
+    training: Any
+    chance: float
+
+    def execute(self) -> dict[str, Any]:
+        """Run it and return what is kept, with an ``accuracy`` of None where it failed."""
+        raise NotImplementedError
+
+    def with_seed(self, seed: int) -> Self:
+        """Return the same run with another seed."""
+        own: Any = self
+        return dataclasses.replace(own, training=dataclasses.replace(self.training, seed=seed))
+
+    def key(self) -> str:
+        """Return a short name that is the same for the same run, and for no other.
+
+        Defaults do not enter it, so that an option that is added later leaves it as it is.
+        """
+        text = json.dumps([self.changed(), self.training.seed], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def changed(self) -> dict[str, Any]:
+        """Return only what differs from the defaults, for readers of the file."""
+        given, default = dataclasses.asdict(self), dataclasses.asdict(type(self)())  # type: ignore[call-overload]
+        return {
+            part: values
+            for part in given
+            if (values := {name: v for name, v in given[part].items() if v != default[part][name]})
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One setting of a group, run once for each seed.
+
+    Args:
+        name: what tells it from the others in its group.
+        kind: the network.
+        spec: the run, with any seed.
+        seeds: number of seeds, counted from 0.
+        at: the number on the x axis where the group is a curve.
+    """
+
+    name: str
+    kind: str
+    spec: Spec
+    seeds: int
+    at: int | None = None
+
+    def runs(self) -> list[Any]:
+        """Return the specs of all seeds."""
+        return [self.spec.with_seed(seed) for seed in range(self.seeds)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,28 +106,28 @@ class DataSpec:
 
 
 @dataclasses.dataclass(frozen=True)
-class RunSpec:
-    """Everything that decides a run."""
+class RunSpec(Spec):
+    """Everything that decides a run on Fashion-MNIST."""
 
     network: NetworkSpec = dataclasses.field(default_factory=NetworkSpec)
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
     data: DataSpec = dataclasses.field(default_factory=DataSpec)
 
-    def key(self) -> str:
-        """Return a short name that is the same for the same run, and for no other.
+    chance = 0.1
 
-        Defaults do not enter it, so that an option that is added later leaves it as it is.
-        """
-        text = json.dumps([self.changed(), self.training.seed], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-    def changed(self) -> dict[str, Any]:
-        """Return only what differs from the defaults, for readers of the file."""
-        given, default = dataclasses.asdict(self), dataclasses.asdict(RunSpec())
+    def execute(self) -> dict[str, Any]:
+        """Train and return the accuracy after every epoch, and the number of parameters and of spikes."""
+        try:
+            net, history = train(self)
+        except FloatingPointError as error:
+            return {"accuracy": None, "error": str(error)}
+        test = splits(self.data)[1]
         return {
-            part: values
-            for part in given
-            if (values := {name: v for name, v in given[part].items() if v != default[part][name]})
+            "parameters": sum(p.numel() for p in net.parameters()),
+            "accuracy": evaluate(net, test, 1000, loss=self.training.loss)[1],
+            "train_accuracy": history[-1]["train_accuracy"],
+            "curve": [round(epoch["test_accuracy"], 4) for epoch in history],
+            "spikes": _spikes_per_image(net, test) if hasattr(net, "hidden_spikes") else None,
         }
 
 
@@ -120,25 +180,12 @@ def train(spec: RunSpec) -> tuple[torch.nn.Module, list[Any]]:
     return fold(net), history
 
 
-def execute(spec: RunSpec) -> dict[str, Any]:
-    """Train and return what is kept: what was changed, the accuracy after every epoch, versions, the time.
+def execute(spec: Spec) -> dict[str, Any]:
+    """Run a spec and return its record: what was changed, the outcome, the time, versions.
 
     A run that ends with a loss that is not finite is kept too, with an accuracy of None.
     """
     torch.set_num_threads(1)  # runs share the cores
     started = time.perf_counter()
-    record = {"key": spec.key(), "changed": spec.changed(), "seed": spec.training.seed}
-    try:
-        net, history = train(spec)
-    except FloatingPointError as error:
-        return record | {"accuracy": None, "error": str(error), "provenance": provenance()}
-    test = splits(spec.data)[1]
-    return record | {
-        "parameters": sum(p.numel() for p in net.parameters()),
-        "accuracy": evaluate(net, test, 1000, loss=spec.training.loss)[1],
-        "train_accuracy": history[-1]["train_accuracy"],
-        "curve": [round(epoch["test_accuracy"], 4) for epoch in history],
-        "spikes": _spikes_per_image(net, test) if hasattr(net, "hidden_spikes") else None,
-        "seconds": round(time.perf_counter() - started, 2),
-        "provenance": provenance(),
-    }
+    record = {"key": spec.key(), "changed": spec.changed(), "seed": spec.training.seed} | spec.execute()
+    return record | {"seconds": round(time.perf_counter() - started, 2), "provenance": provenance()}

@@ -298,7 +298,7 @@ def test_two_jobs_give_exactly_the_results_of_one(alone, tmp_path):
 @pytest.mark.nightly
 def test_the_command_sends_the_same_grid_to_a_dask_scheduler(alone, tmp_path, monkeypatch, capsys):
     group = [Case(kind, kind, quick(kind), 2) for kind in NETWORKS]
-    monkeypatch.setattr(command, "cases", lambda names: {"tiny": group})
+    monkeypatch.setattr(command, "cases", lambda names, groups: {"tiny": group})
     path = tmp_path / "runs.jsonl"
     with loopback_cluster() as local:
         address = local.scheduler_address
@@ -577,10 +577,12 @@ def test_sweep_over_the_whole_grid_executes_each_run_once(tmp_path, monkeypatch)
     executed = []
     monkeypatch.setattr(engine, "execute", lambda spec: executed.append(spec.key()) or fake(spec))
     monkeypatch.setattr(engine.os, "fsync", lambda descriptor: None)  # 700 waits for the disk
-    monkeypatch.setattr(command, "write", lambda records, path: None)  # 32 summaries
+    monkeypatch.setattr(command, "write", lambda records, path: None)  # 45 summaries
+    monkeypatch.setattr(command.long_report, "write", lambda records, path: None)
     path = tmp_path / "runs.jsonl"
     command.main(["--jobs", "1", "--runs", str(path)])
-    wanted = {spec.key() for group in cases().values() for case in group for spec in case.runs()}
+    every = cases(groups=command.ALL)
+    wanted = {spec.key() for group in every.values() for case in group for spec in case.runs()}
     assert sorted(executed) == sorted(wanted)
     assert Store(path).records().keys() == wanted
     command.main(["--jobs", "1", "--runs", str(path)])

@@ -1,0 +1,107 @@
+"""What the runs on tasks that need memory say, written to one file that figures and chapter 09 read."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from experiments.engine import Record
+from experiments.long import grid
+from experiments.long.grid import DRAWS, GROUPS, NETWORKS, QUESTIONS, searched
+from experiments.report import provenance_of, rounded, summary_of
+from experiments.runs import Case
+from experiments.statistics import compare
+from sequential_fmnist.files import write_json
+
+SUMMARY = Path("results") / "long.json"
+
+
+def summarise(records: Mapping[str, Record]) -> dict[str, Any]:
+    """Return the summary of all cases whose runs are there, and how many runs are missing.
+
+    Args:
+        records: results by the keys of their specs, as :meth:`experiments.engine.Store.records` returns them.
+    """
+    groups: dict[str, list[dict[str, Any]]] = {}
+    used, missing = set(), 0
+    for name in GROUPS:
+        for case in GROUPS[name]():
+            keys = [spec.key() for spec in case.runs()]
+            missing += sum(key not in records for key in keys)
+            used |= {key for key in keys if key in records}
+            if name != "long-search" and all(key in records for key in keys):
+                groups.setdefault(name, []).append(summary_of(case, records) | _more(case, records))
+    return rounded(
+        {
+            "runs": len(used),
+            "missing": missing,
+            "hours": sum(records[key].get("seconds", 0) for key in used) / 3600,
+            "tasks": {name: _facts(name) for name in QUESTIONS},
+            "recipes": DRAWS,
+            "search": {name: _search(name, records) for name in QUESTIONS},
+            "groups": groups,
+            "comparisons": _comparisons(groups),
+            "provenance": provenance_of(records[key] for key in sorted(used)),
+        }
+    )
+
+
+def _more(case: Case, records: Mapping[str, Record]) -> dict[str, Any]:
+    """Return the number of hidden neurons, and the steps of training that the runs took."""
+    ends = [records[spec.key()]["curve"][-1][0] for spec in case.runs() if records[spec.key()].get("curve")]
+    spec: Any = case.spec
+    return {"hidden": spec.network.hidden, "steps": float(np.mean(ends)) if ends else None}
+
+
+def _facts(name: str) -> dict[str, Any]:
+    question = QUESTIONS[name]
+    task = question.task_spec(None).task()
+    facts = {"chance": task.chance, "optimum": task.optimum, "solved": task.solved, "window": task.window}
+    return facts | {
+        key: getattr(question, key) for key in ("points", "steps", "search_steps", "batch_size", "seeds")
+    }
+
+
+def _search(name: str, records: Mapping[str, Record]) -> dict[str, Any]:
+    """Return for each network the scores of all recipes, the mean over the points, and the number of the chosen one."""
+    numbers = grid.chosen().get(name)
+    if numbers is None:
+        return {}
+    scores: dict[str, list[list[float | None]]] = {kind: [[] for _ in DRAWS] for kind in NETWORKS}
+    for kind, number, spec in searched(name):
+        scores[kind][number].append(records[spec.key()]["accuracy"] if spec.key() in records else None)
+    return {kind: {"chosen": numbers[kind], "scores": scores[kind]} for kind in NETWORKS}
+
+
+def _comparisons(groups: Mapping[str, Sequence[dict[str, Any]]]) -> dict[str, Any]:
+    """Compare every network with the plain one at the last point of each group, and with the GRU where there is one."""
+    found = {}
+    for name, group in groups.items():
+        last = [case for case in group if case["at"] == group[-1]["at"]]
+        values = {case["kind"]: case["values"] for case in last}
+        for other in ("plain", "GRU"):
+            for kind in values if other in values else ():
+                if kind not in (other, "plain", "LSTM"):
+                    found[f"{kind} over {other}, {name}"] = _compare(values[other], values[kind])
+    return found
+
+
+def _compare(a: Sequence[float], b: Sequence[float]) -> dict[str, Any]:
+    """Compare runs seed by seed; differences that are all the same have no t-test, and count by Wilcoxon's alone."""
+    difference = np.subtract(b, a)
+    if np.ptp(difference) == 0 and difference.any():
+        p, mean = float(stats.wilcoxon(difference).pvalue), float(difference[0])
+        gain = {"mean": mean, "low": mean, "high": mean, "n": len(a)}
+        return {"gain": gain, "p_t": p, "p_wilcoxon": p}
+    return dataclasses.asdict(compare(a, b))
+
+
+def write(records: Mapping[str, Record], path: Path = SUMMARY) -> None:
+    """Choose the recipes of every search that is complete, and write the summary to ``path``, a line for each case."""
+    grid.choose(records)
+    write_json(path, summarise(records), width=400)

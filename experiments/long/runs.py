@@ -1,0 +1,178 @@
+"""One run on a task that needs memory: what decides it, how it is trained, and what is kept of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from experiments.long.networks import MemoryNet, MemorySpec, learned, parameters_of
+from experiments.long.tasks import TASKS, Batch, Task
+from experiments.runs import Spec
+from sequential_fmnist.command import check_options, choice, flag, number, option, whole
+from sequential_fmnist.memory import keep_freed_memory
+from sequential_fmnist.trainer import set_seed
+from snn_core.backend import deferred
+
+__all__ = ["LongRun", "LongTraining", "TaskSpec", "build", "measure", "train"]
+
+#: Steps of training between two looks at the validation set.
+BETWEEN = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskSpec:
+    """What a network is shown.
+
+    Args:
+        name: one of :data:`~experiments.long.tasks.TASKS`.
+        at: delay of recall and copying, steps of the adding problem.
+        permuted: of the pixels.
+        split: ``"validation"`` leaves the test set alone, see :mod:`experiments.long.tasks`.
+        source: of the pixels.
+    """
+
+    name: str = option("recall", choice(*TASKS))
+    at: int | None = option(None, whole(0))
+    permuted: bool = option(False, flag)
+    split: str = option("test", choice("validation", "test"))
+    source: str = option("full", choice("full", "embedded"))
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    def task(self) -> Task:
+        if self.name == "pixels":
+            return TASKS[self.name](self.permuted, self.source)  # type: ignore[call-arg]
+        return TASKS[self.name](*([] if self.at is None else [self.at]))
+
+
+@dataclasses.dataclass(frozen=True)
+class LongTraining:
+    """Adam, with a learning rate that falls to 0 as a cosine, and a gradient of limited norm.
+
+    Args:
+        steps: of training; a task of new sequences ends before if it is solved on the validation set.
+        batch_size: sequences of a step.
+        lr: initial learning rate.
+        clip: largest norm of the gradient.
+        seed: of weights and sequences.
+    """
+
+    steps: int = option(1_500, whole(1))
+    batch_size: int = option(64, whole(1))
+    lr: float = option(0.01, number(0, exclusive=True))
+    clip: float = option(1.0, number(0, exclusive=True))
+    seed: int = option(0, whole(0))
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class LongRun(Spec):
+    """Everything that decides a run."""
+
+    network: MemorySpec = dataclasses.field(default_factory=MemorySpec)
+    training: LongTraining = dataclasses.field(default_factory=LongTraining)
+    task: TaskSpec = dataclasses.field(default_factory=TaskSpec)
+
+    @property
+    def chance(self) -> float:
+        """Score of a run that failed."""
+        return self.task.task().chance
+
+    def changed(self) -> dict[str, Any]:
+        found = super().changed()
+        return found | {"task": {"name": self.task.name} | found.get("task", {})}
+
+    def execute(self) -> dict[str, Any]:
+        """Train and return the score on the test set, or what it failed with, parameters, spikes and scores so far."""
+        try:
+            net, curve = train(self)
+        except FloatingPointError as error:
+            return {"accuracy": None, "error": str(error)}
+        score, spikes = measure(net, self.task.task(), self.task.split)
+        if not math.isfinite(score):
+            return {"accuracy": None, "error": f"the score is {score}"}
+        return {
+            "parameters": parameters_of(net),
+            "accuracy": score,
+            "curve": [(step, round(value, 4)) for step, value in curve],
+            "spikes": spikes,
+            "learned": {name: _quantiles(values) for name, values in learned(net).items()},
+        }
+
+
+def _quantiles(values: Tensor) -> list[float]:
+    """Return the numbers that 0, 5, ..., 100 % of the values do not exceed."""
+    return [round(value, 2) for value in values.quantile(torch.linspace(0, 1, 21)).tolist()]
+
+
+def build(spec: LongRun) -> MemoryNet:
+    """Return the network of a run, with the weights that its seed draws."""
+    task = spec.task.task()
+    set_seed(spec.training.seed)
+    return MemoryNet(spec.network, task.inputs, task.outputs, task.window, task.each)
+
+
+@torch.no_grad()
+def measure(net: MemoryNet, task: Task, split: str) -> tuple[float, float | None]:
+    """Return the mean score on a fixed set, and the mean number of hidden spikes of a sequence."""
+    scores, spikes = [], []
+    for batch in task.fixed(split):
+        scores.append(task.score(net(batch.x_seq, batch.lengths), batch.target).flatten())
+        if net.is_spiking:
+            spikes.append(net.spikes(batch.x_seq, batch.lengths).sum((0, 2)))
+    return torch.cat(scores).mean().item(), torch.cat(spikes).mean().item() if spikes else None
+
+
+def _step(net: MemoryNet, task: Task, batch: Batch, optimizer: torch.optim.Optimizer, clip: float) -> Tensor:
+    """Take one step of training and return its loss."""
+    outputs = deferred.call(net, batch.x_seq, *([] if batch.lengths is None else [batch.lengths]))
+    if batch.target.dtype == torch.int64 and batch.target.dim() == 1:
+        found = deferred.train(outputs, batch.target, "cross-entropy", optimizer, clip)
+        if found is not None:
+            return found.losses[0]
+    optimizer.zero_grad()
+    loss = task.loss(deferred.value_of(outputs), batch.target)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(net.parameters(), clip)
+    optimizer.step()
+    return loss.detach()
+
+
+def train(spec: LongRun) -> tuple[MemoryNet, list[tuple[int, float]]]:
+    """Train the network of a run; return it with its scores on the validation set after some of the steps.
+
+    A run on the test set of a data set has no validation set: its scores are the training loss.
+
+    Raises:
+        FloatingPointError: a loss is not finite.
+    """
+    training, task = spec.training, spec.task.task()
+    keep_freed_memory()
+    net = build(spec)
+    optimizer = torch.optim.Adam(net.parameters(), lr=training.lr, foreach=True)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, training.steps)
+    curve, losses = [], []
+    batches = task.training(training.seed, training.batch_size, spec.task.split)
+    for step in range(1, training.steps + 1):
+        losses.append(_step(net, task, next(batches), optimizer, training.clip))
+        scheduler.step()
+        if step % BETWEEN and step < training.steps:
+            continue
+        loss = torch.stack(losses).mean().item()
+        losses.clear()
+        if not math.isfinite(loss):
+            raise FloatingPointError(f"step {step}: the training loss is {loss}: try a smaller lr")
+        if task.is_generated:
+            curve.append((step, measure(net, task, "validation")[0]))
+            if task.is_solved(curve[-1][1]):
+                break
+        else:
+            curve.append((step, loss))
+    return net, curve
