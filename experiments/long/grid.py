@@ -34,6 +34,9 @@ NETWORKS = (*KINDS, *GATED)
 #: Most parameters of a network: as many as the text's feedback network has, and about five times as many.
 SIZES = (3_338, 16_000)
 
+#: Largest delay of a feedback connection, in time steps, or the shortest sequence if that is shorter.
+MOST_DELAY = 32
+
 _SPACE: dict[str, tuple[Any, ...]] = {
     "lr": (0.003, 0.01, 0.03),
     "tau": (0.3, 1.0, 4.0),  # times as long as what is to be bridged
@@ -121,6 +124,8 @@ def spec_of(
     lr = used.pop("lr")
     if "tau" in used:
         used["tau"] *= at or question.longest
+    if "delays" in kind:
+        used["max_delay"] = min(MOST_DELAY, task.shortest)
     network = MemorySpec(kind, hidden_for(kind, task.inputs, task.outputs, size), **used)
     steps = question.steps if split == "test" else question.search_steps
     return LongRun(network, LongTraining(steps, question.batch_size, lr), spec)

@@ -28,8 +28,6 @@ __all__ = ["GATED", "KINDS", "MemoryNet", "MemorySpec", "hidden_for", "learned",
 SHORTEST = 2.0
 #: Rise of an adaptive threshold by a spike.
 BETA = 0.2
-#: Largest delay of a feedback connection, in time steps: outputs of so many steps are kept.
-MOST_DELAY = 32
 
 
 def _spread(spec: MemorySpec) -> list[float]:
@@ -72,7 +70,7 @@ def _feedback(spec: MemorySpec, neuron: SpikingNeuron) -> LinearRecurrentContain
 
 def _delayed(spec: MemorySpec) -> DelayedRecurrentContainer:
     neuron = _neuron(spec, spec.membrane)
-    return DelayedRecurrentContainer(neuron, spec.hidden, spec.hidden, MOST_DELAY, learn_delays=True)
+    return DelayedRecurrentContainer(neuron, spec.hidden, spec.hidden, spec.max_delay, learn_delays=True)
 
 
 #: The layers between the two linear ones, for each kind of memory.
@@ -113,6 +111,7 @@ class MemorySpec:
         gain: factor on the initial weights and biases of the first layer.
         recurrent_gain: factor on the initial weights from y[t-1].
         readout_gain: factor on the initial weights of the last layer.
+        max_delay: largest delay of a feedback connection, in time steps: outputs of so many steps are kept.
         gate: added to the initial biases of the gates that keep the state, so that it is kept for longer at first.
         detach_reset: whether the gradient through the spike is cut in the reset.
         alpha: steepness of the surrogate function, ATan.
@@ -129,6 +128,7 @@ class MemorySpec:
     gain: float = option(1.0, number())
     recurrent_gain: float = option(1.0, number())
     readout_gain: float = option(1.0, number())
+    max_delay: int = option(32, whole(1))
     gate: float = option(0.0, number())
     detach_reset: bool = option(True, flag)
     alpha: float = option(2.0, number(0, exclusive=True))

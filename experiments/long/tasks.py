@@ -40,6 +40,7 @@ class Task:
     Attributes:
         inputs: K, features of a time step.
         outputs: J, classes, or 1 where the target is a number.
+        shortest: steps of the shortest sequence.
         window: the last steps, which the read-out sees; None takes all.
         each: whether each step of the window has a target of its own.
         chance: score of guessing without looking.
@@ -50,6 +51,7 @@ class Task:
 
     inputs: int
     outputs: int
+    shortest: int
     window: int | None = 5
     each = False
     chance: float
@@ -98,9 +100,13 @@ class Recall(Task):
     inputs, outputs, chance = 9, 8, 1 / 8
     SHOWN = 5
 
+    @property
+    def shortest(self) -> int:  # type: ignore[override]
+        return self.delay + 2 * self.SHOWN
+
     def draw(self, generator: torch.Generator, size: int) -> Batch:
         target = torch.randint(self.outputs, (size,), generator=generator)
-        x_seq = torch.zeros(self.delay + 2 * self.SHOWN, size, self.inputs)
+        x_seq = torch.zeros(self.shortest, size, self.inputs)
         x_seq[: self.SHOWN, torch.arange(size), target] = 1
         x_seq[-self.SHOWN :, :, -1] = 1
         return Batch(x_seq, target)
@@ -124,10 +130,14 @@ class Copying(Task):
     window, each = 8, True
     SYMBOLS, SHOWN = 4, 2
 
+    @property
+    def shortest(self) -> int:  # type: ignore[override]
+        return self.delay + 2 * self.window
+
     def draw(self, generator: torch.Generator, size: int) -> Batch:
         symbols = torch.randint(self.outputs, (self.SYMBOLS, size), generator=generator)
         target = symbols.repeat_interleave(self.SHOWN, 0)  # [window, N]
-        x_seq = torch.zeros(self.delay + 2 * self.window, size, self.inputs)
+        x_seq = torch.zeros(self.shortest, size, self.inputs)
         x_seq[: self.window, :, : self.outputs] = F.one_hot(target, self.outputs).float()
         x_seq[-self.window :, :, -1] = 1
         return Batch(x_seq, target)
@@ -148,6 +158,10 @@ class Adding(Task):
     steps: int = 100
 
     inputs, outputs, chance, optimum, solved = 2, 1, 1 / 6, 0.0, 0.002
+
+    @property
+    def shortest(self) -> int:  # type: ignore[override]
+        return self.steps
 
     def draw(self, generator: torch.Generator, size: int) -> Batch:
         values = torch.rand(self.steps, size, generator=generator)
@@ -194,7 +208,7 @@ class Pixels(Task):
     permuted: bool = False
     source: str = "full"
 
-    inputs, outputs, window, chance = 1, 10, 28, 1 / 10
+    inputs, outputs, shortest, window, chance = 1, 10, 784, 28, 1 / 10
     is_generated = False
     VALIDATION = 6_000
 
@@ -237,7 +251,7 @@ class Vowels(Task):
     There are 270 utterances to train with, of which 27 can be set aside for validation, and 370 to test with.
     """
 
-    inputs, outputs, window, chance = CHANNELS, SPEAKERS, None, 1 / SPEAKERS
+    inputs, outputs, shortest, window, chance = CHANNELS, SPEAKERS, 7, None, 1 / SPEAKERS
     is_generated = False
 
     @staticmethod
