@@ -42,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             ]  # recipes may have been chosen meanwhile
             print(f"{name}: {len(specs)} runs", flush=True)
             sweep(specs, store, args.jobs, args.scheduler)
+            if name == "long-search":
+                long.choose(store.records())
             if name in GROUPS:
                 write(store.records(), args.runs.with_name(SUMMARY.name))
             else:

@@ -76,6 +76,7 @@ class Question:
         steps: of training, and of the search.
         batch_size: sequences of a step.
         seeds: runs of each network.
+        noise: on the inputs of recall.
         permuted: of the pixels.
         longest: steps to bridge, where ``points`` do not say it.
     """
@@ -87,15 +88,17 @@ class Question:
     search_steps: int
     batch_size: int
     seeds: int = 10
+    noise: float = 0.0
     permuted: bool = False
     longest: int = 0
 
     def task_spec(self, at: int | None, split: str = "test") -> TaskSpec:
-        return TaskSpec(self.task, at, self.permuted, split)
+        return TaskSpec(self.task, at, self.noise, self.permuted, split)
 
 
 QUESTIONS: dict[str, Question] = {
     "recall": Question("recall", (20, 50, 100, 200, 500, 1000), (50, 200), 1_000, 400, 32),
+    "noisy-recall": Question("recall", (20, 50, 100, 200, 500, 1000), (50, 200), 1_000, 400, 32, noise=0.1),
     "copying": Question("copying", (10, 20, 50, 100, 200), (10, 50), 1_500, 500, 64),
     "adding": Question("adding", (50, 100, 200, 400), (50, 200), 1_500, 500, 32),
     "pixels": Question("pixels", (None,), (None,), 2_800, 400, 64, 5, longest=784),

@@ -102,6 +102,5 @@ def _compare(a: Sequence[float], b: Sequence[float]) -> dict[str, Any]:
 
 
 def write(records: Mapping[str, Record], path: Path = SUMMARY) -> None:
-    """Choose the recipes of every search that is complete, and write the summary to ``path``, a line for each case."""
-    grid.choose(records)
+    """Write the summary to ``path``, a line for each case."""
     write_json(path, summarise(records), width=400)

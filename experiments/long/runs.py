@@ -30,6 +30,7 @@ class TaskSpec:
     Args:
         name: one of :data:`~experiments.long.tasks.TASKS`.
         at: delay of recall and copying, steps of the adding problem.
+        noise: on the inputs of recall.
         permuted: of the pixels.
         split: ``"validation"`` leaves the test set alone, see :mod:`experiments.long.tasks`.
         source: of the pixels.
@@ -37,6 +38,7 @@ class TaskSpec:
 
     name: str = option("recall", choice(*TASKS))
     at: int | None = option(None, whole(0))
+    noise: float = option(0.0, number(0))
     permuted: bool = option(False, flag)
     split: str = option("test", choice("validation", "test"))
     source: str = option("full", choice("full", "embedded"))
@@ -47,7 +49,8 @@ class TaskSpec:
     def task(self) -> Task:
         if self.name == "pixels":
             return TASKS[self.name](self.permuted, self.source)  # type: ignore[call-arg]
-        return TASKS[self.name](*([] if self.at is None else [self.at]))
+        point = [] if self.at is None else [self.at]
+        return TASKS[self.name](*point, **({"noise": self.noise} if self.name == "recall" else {}))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -93,9 +93,12 @@ class Recall(Task):
 
     Args:
         delay: D; T = D + 10.
+        noise: standard deviation of normal noise on all inputs in all steps. Without it the state of a network takes
+            one of 8 values, which a linear layer can tell apart however close they lie.
     """
 
     delay: int = 50
+    noise: float = 0.0
 
     inputs, outputs, chance = 9, 8, 1 / 8
     SHOWN = 5
@@ -109,6 +112,8 @@ class Recall(Task):
         x_seq = torch.zeros(self.shortest, size, self.inputs)
         x_seq[: self.SHOWN, torch.arange(size), target] = 1
         x_seq[-self.SHOWN :, :, -1] = 1
+        if self.noise:
+            x_seq += self.noise * torch.randn(x_seq.shape, generator=generator)
         return Batch(x_seq, target)
 
 

@@ -579,6 +579,7 @@ def test_sweep_over_the_whole_grid_executes_each_run_once(tmp_path, monkeypatch)
     monkeypatch.setattr(engine.os, "fsync", lambda descriptor: None)  # 700 waits for the disk
     monkeypatch.setattr(command, "write", lambda records, path: None)  # 45 summaries
     monkeypatch.setattr(command.long_report, "write", lambda records, path: None)
+    monkeypatch.setattr(command.long, "choose", lambda records: None)
     path = tmp_path / "runs.jsonl"
     command.main(["--jobs", "1", "--runs", str(path)])
     every = cases(groups=command.ALL)

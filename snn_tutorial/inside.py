@@ -1,0 +1,148 @@
+"""``python -m snn_tutorial.inside``: how long trained and untrained networks hold a cue, and a gradient.
+
+The networks are those of the group ``long-noisy-recall`` at a delay of 100 steps, trained again, since a record keeps
+no weights. They are asked for up to 1,000 steps after the cue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from experiments.long.grid import DRAWS, NETWORKS, QUESTIONS, chosen, spec_of
+from experiments.long.networks import MemoryNet
+from experiments.long.runs import LongRun, build, train
+from experiments.long.tasks import Recall
+from experiments.statistics import estimate
+from sequential_fmnist.command import Parser, target, whole
+from sequential_fmnist.files import write_json
+from sequential_fmnist.provenance import provenance
+from snn_tutorial.ridge import LinearReaders
+
+PATH = Path("results") / "long_inside.json"
+DELAY, SEEDS = 100, 3
+#: Steps between the end of the cue and the state that the probe reads.
+AFTER = (1, 5, 10, 20, 50, 100, 200, 500, 1000)
+NAME = "noisy-recall"
+QUESTION = QUESTIONS[NAME]
+SAMPLES = 400
+#: Samples whose states are kept for the picture: the first two principal components.
+SHOWN = 64
+
+
+def cues(seed: int, delay: int = AFTER[-1], samples: int = SAMPLES) -> tuple[Tensor, Tensor]:
+    """Return sequences of the recall task with noise, ``[T, samples, 9]``, and their symbols."""
+    x_seq, target, _ = Recall(delay, QUESTION.noise).draw(torch.Generator().manual_seed(seed), samples)
+    return x_seq, target
+
+
+@torch.no_grad()
+def held(net: MemoryNet) -> tuple[list[float], list[list[list[float]]]]:
+    """Return how many of the cues a linear probe reads from the state after each of :data:`AFTER` steps, as a fraction.
+
+    The probe is fitted to other sequences than it is asked about. The state is what the network's own read-out would
+    get, the mean over 5 steps. Also returned are the states in their first two principal components,
+    ``[AFTER, SHOWN, 2]``, each in units of the larger one's standard deviation.
+    """
+    (fitted, asked), pictures, rates = (cues(seed) for seed in (1, 2)), [], []
+    states = [net.hidden_seq(x_seq) for x_seq, _ in (fitted, asked)]
+    for k in AFTER:
+        first = Recall.SHOWN + k - 1
+        begin = max(0, first - Recall.SHOWN + 1)
+        known, shown = (state[begin : first + 1].mean(0) for state in states)
+        scale = known.std().clamp_min(1e-6)
+        readers = LinearReaders(known / scale, fitted[1], classes=Recall.outputs)
+        weights = readers.weights(torch.eye(known.shape[1]))
+        rates.append(readers.accuracy(weights, shown / scale, asked[1]))
+        pictures.append(_plane(known, shown[:SHOWN]))
+    return rates, pictures
+
+
+def _plane(known: Tensor, shown: Tensor) -> list[list[float]]:
+    """Return states in the first two principal components of the known ones, in units of the first one's deviation."""
+    mean = known.mean(0)
+    _, values, axes = torch.linalg.svd(known - mean, full_matrices=False)
+    scale = (values[0] / len(known) ** 0.5).clamp_min(1e-6)
+    return [[round(value, 2) for value in row] for row in ((shown - mean) @ axes[:2].T / scale).tolist()]
+
+
+def reach(net: MemoryNet, samples: int = 50) -> list[float]:
+    """Return the norm of the gradient of the loss to the input after each of :data:`AFTER` steps back from the answer.
+
+    It is the mean over sequences of each one's norm, ``E ||dL/dx[T - 5 - k]||``, with the loss after 1,000 steps.
+    """
+    x_seq, symbols = cues(3, samples=samples)
+    x_seq.requires_grad_()
+    torch.nn.functional.cross_entropy(net(x_seq), symbols, reduction="sum").backward()
+    norms = x_seq.grad.norm(dim=2).mean(1)  # type: ignore[union-attr]
+    return [norms[len(norms) - Recall.SHOWN - k].item() for k in AFTER]
+
+
+def look(spec: LongRun) -> dict[str, Any]:
+    """Return what can be seen of the network of a run before and after training."""
+    found = {}
+    for name, net in (("random", build(spec)), ("trained", train(spec)[0])):
+        rates, plane = held(net)
+        found[name] = {"held": rates, "reach": reach(net), "plane": plane}
+    return found
+
+
+def _interval(values: Sequence[float]) -> list[float | None]:
+    found = estimate(values)
+    return [found.mean, found.low, found.high]
+
+
+def run(kinds: Sequence[str] = NETWORKS, seeds: int = SEEDS) -> dict[str, Any]:
+    """Return for every network, untrained and trained, means over seeds; the states are those of seed 0."""
+    found = {}
+    for kind in kinds:
+        spec = spec_of(NAME, kind, DRAWS[chosen()[NAME][kind]], DELAY)
+        each = [look(spec.with_seed(seed)) for seed in range(seeds)]
+        found[kind] = {
+            state: {
+                "held": [
+                    list(vars(estimate(at)).values())[:3]
+                    for at in zip(*(e[state]["held"] for e in each), strict=True)
+                ],
+                "reach": [sum(at) / seeds for at in zip(*(e[state]["reach"] for e in each), strict=True)],
+                "plane": each[0][state]["plane"] if state == "trained" else None,
+            }
+            for state in ("random", "trained")
+        }
+        print(
+            f"{kind:34} holds {found[kind]['trained']['held'][-1][0]:.0%} of cues for {AFTER[-1]} steps",
+            flush=True,
+        )
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train the networks and write what can be seen inside."""
+    parser = Parser(prog="python -m snn_tutorial.inside", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "--seeds", type=whole(1, 1000), default=SEEDS, help=f"runs of each (default: {SEEDS})"
+    )
+    parser.add_argument("--out", type=target, default=PATH, help=f"file to write (default: {PATH})")
+    args = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    settings = {
+        "delay": DELAY,
+        "after": AFTER,
+        "noise": QUESTION.noise,
+        "samples": SAMPLES,
+        "seeds": args.seeds,
+    }
+    symbols = cues(2)[1][:SHOWN].tolist()
+    write_json(
+        args.out,
+        settings | {"symbols": symbols, "networks": run(seeds=args.seeds), "provenance": provenance()},
+        width=400,
+    )
+
+
+if __name__ == "__main__":
+    main()
