@@ -130,7 +130,7 @@ class Trainer:
         else:
             scheduler = torch.optim.lr_scheduler.StepLR(self.optimizer, config.step_size, config.step_gamma)
         for _ in range(epoch):
-            _advance(scheduler)
+            advance(scheduler)
         return scheduler
 
     @property
@@ -178,7 +178,7 @@ class Trainer:
             if after_step is not None:
                 after_step()
         if self.scheduler:
-            _advance(self.scheduler)
+            advance(self.scheduler)
         self.epoch += 1
         mean.check(self.epoch, self.ranks)
         self._check_moments()
@@ -356,7 +356,8 @@ class Trainer:
             check_shapes(tensors, dict.fromkeys(tensors, self.weights[number]), f"optimizer {number}")
 
 
-def _advance(scheduler: torch.optim.lr_scheduler.LRScheduler) -> None:
+def advance(scheduler: torch.optim.lr_scheduler.LRScheduler) -> None:
+    """Take a step of the schedule, without torch's warning where no step of the optimizer was its own."""
     with warnings.catch_warnings():
         # Its steps without a call of the optimizer's are meant: kernels take those.
         warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)

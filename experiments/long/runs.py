@@ -14,7 +14,7 @@ from experiments.long.tasks import TASKS, Batch, Task
 from experiments.runs import Spec
 from sequential_fmnist.command import check_options, choice, flag, number, option, whole
 from sequential_fmnist.memory import keep_freed_memory
-from sequential_fmnist.trainer import set_seed
+from sequential_fmnist.trainer import advance, set_seed
 from snn_core.backend import deferred
 
 __all__ = ["LongRun", "LongTraining", "TaskSpec", "build", "measure", "train"]
@@ -165,7 +165,7 @@ def train(spec: LongRun) -> tuple[MemoryNet, list[tuple[int, float]]]:
     batches = task.training(training.seed, training.batch_size, spec.task.split)
     for step in range(1, training.steps + 1):
         losses.append(_step(net, task, next(batches), optimizer, training.clip))
-        scheduler.step()
+        advance(scheduler)
         if step % BETWEEN and step < training.steps:
             continue
         loss = torch.stack(losses).mean().item()
