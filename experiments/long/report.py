@@ -52,10 +52,19 @@ def summarise(records: Mapping[str, Record]) -> dict[str, Any]:
 
 
 def _more(case: Case, records: Mapping[str, Record]) -> dict[str, Any]:
-    """Return the number of hidden neurons, and the steps of training that the runs took."""
-    ends = [records[spec.key()]["curve"][-1][0] for spec in case.runs() if records[spec.key()].get("curve")]
+    """Return the number of hidden neurons, the steps that runs took, and the quantiles of what they learned.
+
+    Of the latter those of all runs, by the name of what is learned.
+    """
+    runs: list[Any] = [records[spec.key()] for spec in case.runs()]
+    ends = [run["curve"][-1][0] for run in runs if run.get("curve")]
+    quantiles = [run.get("learned") or {} for run in runs]
     spec: Any = case.spec
-    return {"hidden": spec.network.hidden, "steps": float(np.mean(ends)) if ends else None}
+    return {
+        "hidden": spec.network.hidden,
+        "steps": float(np.mean(ends)) if ends else None,
+        "learned": {name: [one[name] for one in quantiles if name in one] for name in quantiles[0]},
+    }
 
 
 def _facts(name: str) -> dict[str, Any]:
