@@ -51,6 +51,11 @@ class MemoryModule(nn.Module):
         super().__init__()
         self._state_names: list[str] = []
 
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """The names of the attributes that are states, in the order in which they were registered."""
+        return tuple(self._state_names)
+
     def register_state(self, name: str) -> None:
         """Declare the attribute ``name`` to be a state, None for now."""
         self.keep_state(name, None)

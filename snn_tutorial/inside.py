@@ -6,7 +6,7 @@ no weights. They are asked for up to 1,000 steps after the cue.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from experiments.statistics import estimate
 from sequential_fmnist.command import Parser, target, whole
 from sequential_fmnist.files import write_json
 from sequential_fmnist.provenance import provenance
+from snn_core.base import MemoryModule
+from snn_core.functional import reset_net
 from snn_tutorial.ridge import LinearReaders
 
 PATH = Path("results") / "long_inside.json"
@@ -29,7 +31,8 @@ DELAY, SEEDS = 100, 3
 AFTER = (1, 5, 10, 20, 50, 100, 200, 500, 1000)
 NAME = "noisy-recall"
 QUESTION = QUESTIONS[NAME]
-SAMPLES = 400
+#: Sequences that the probe is fitted to, and asked about.
+FITTED, SAMPLES = 1_500, 400
 #: Samples whose states are kept for the picture: the first two principal components.
 SHOWN = 64
 
@@ -41,24 +44,42 @@ def cues(seed: int, delay: int = AFTER[-1], samples: int = SAMPLES) -> tuple[Ten
 
 
 @torch.no_grad()
+def states(net: MemoryNet, x_seq: Tensor) -> Iterator[Tensor]:
+    """Yield the whole state of the hidden layer after each of :data:`AFTER` steps, ``[N, features]``.
+
+    Of spiking layers that is what their neurons, synapses and loops keep from step to step; of gated ones h, and c.
+    """
+    kept, begin = None, 0
+    reset_net(net)
+    for k in AFTER:
+        end = Recall.SHOWN + k
+        if net.is_spiking:
+            for x in x_seq[begin:end]:  # step by step, since pieces may be shorter than a delay
+                for layer in (net.fc1, *net.memory):
+                    x = layer(x)
+            owners = [module for module in net.memory.modules() if isinstance(module, MemoryModule)]
+            parts = [getattr(owner, name) for owner in owners for name in owner.state_names]
+        else:
+            _, kept = net.rnn(x_seq[begin:end], kept)
+            parts = [part[0] for part in (kept if isinstance(kept, tuple) else (kept,))]
+        # Each kind of number in units of its own deviation.
+        yield torch.cat([part.flatten(1) / part.std().clamp_min(1e-6) for part in parts], 1)
+        begin = end
+    reset_net(net)
+
+
 def held(net: MemoryNet) -> tuple[list[float], list[list[list[float]]]]:
     """Return how many of the cues a linear probe reads from the state after each of :data:`AFTER` steps, as a fraction.
 
-    The probe is fitted to other sequences than it is asked about. The state is what the network's own read-out would
-    get, the mean over 5 steps. Also returned are the states in their first two principal components,
-    ``[AFTER, SHOWN, 2]``, each in units of the larger one's standard deviation.
+    The probe is fitted to other sequences than it is asked about. Also returned are some of the states in their first
+    two principal components, ``[AFTER, SHOWN, 2]``.
     """
-    (fitted, asked), pictures, rates = (cues(seed) for seed in (1, 2)), [], []
-    states = [net.hidden_seq(x_seq) for x_seq, _ in (fitted, asked)]
-    for k in AFTER:
-        first = Recall.SHOWN + k - 1
-        begin = max(0, first - Recall.SHOWN + 1)
-        known, shown = (state[begin : first + 1].mean(0) for state in states)
-        scale = known.std().clamp_min(1e-6)
-        readers = LinearReaders(known / scale, fitted[1], classes=Recall.outputs)
-        weights = readers.weights(torch.eye(known.shape[1]))
-        rates.append(readers.accuracy(weights, shown / scale, asked[1]))
-        pictures.append(_plane(known, shown[:SHOWN]))
+    (known_seq, known), (asked_seq, asked) = cues(1, samples=FITTED), cues(2)
+    pictures, rates = [], []
+    for fitted, shown in zip(states(net, known_seq), list(states(net, asked_seq)), strict=True):
+        readers = LinearReaders(fitted, known, penalty=0.1, classes=Recall.outputs)
+        rates.append(readers.accuracy(readers.weights(torch.eye(fitted.shape[1])), shown, asked))
+        pictures.append(_plane(fitted, shown[:SHOWN]))
     return rates, pictures
 
 

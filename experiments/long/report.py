@@ -13,12 +13,15 @@ from scipy import stats
 from experiments.engine import Record
 from experiments.long import grid
 from experiments.long.grid import DRAWS, GROUPS, NETWORKS, QUESTIONS, searched
+from experiments.long.networks import KINDS
 from experiments.report import provenance_of, rounded, summary_of
 from experiments.runs import Case
 from experiments.statistics import compare
 from sequential_fmnist.files import write_json
 
 SUMMARY = Path("results") / "long.json"
+#: The delay or length of which it is kept what the networks learned beside their weights.
+LEARNED_AT = 100
 
 
 def summarise(records: Mapping[str, Record]) -> dict[str, Any]:
@@ -63,7 +66,9 @@ def _more(case: Case, records: Mapping[str, Record]) -> dict[str, Any]:
     return {
         "hidden": spec.network.hidden,
         "steps": float(np.mean(ends)) if ends else None,
-        "learned": {name: [one[name] for one in quantiles if name in one] for name in quantiles[0]},
+        "learned": {name: [one[name] for one in quantiles if name in one] for name in quantiles[0]}
+        if case.at in (None, LEARNED_AT)
+        else None,
     }
 
 
@@ -88,15 +93,22 @@ def _search(name: str, records: Mapping[str, Record]) -> dict[str, Any]:
 
 
 def _comparisons(groups: Mapping[str, Sequence[dict[str, Any]]]) -> dict[str, Any]:
-    """Compare every network with the plain one at the last point of each group, and with the GRU where there is one."""
+    """Compare every network with the plain one at the last point of each group, and every spiking one with the GRU.
+
+    A positive gain is better: of errors it is what they fall by.
+    """
     found = {}
     for name, group in groups.items():
+        question = name.removeprefix("long-")
+        facts = _facts(question.split("-16000")[0])
+        sign = 1 if facts["optimum"] > facts["chance"] else -1
         last = [case for case in group if case["at"] == group[-1]["at"]]
-        values = {case["kind"]: case["values"] for case in last}
+        values = {case["kind"]: [sign * value for value in case["values"]] for case in last}
+        where = question if last[0]["at"] is None else f"{question} over {last[0]['at']} steps"
         for other in ("plain", "GRU"):
             for kind in values if other in values else ():
-                if kind not in (other, "plain", "LSTM"):
-                    found[f"{kind} over {other}, {name}"] = _compare(values[other], values[kind])
+                if kind not in (other, "plain") and (other == "plain" or kind in KINDS):
+                    found[f"{kind} over {other}: {where}"] = _compare(values[other], values[kind])
     return found
 
 

@@ -17,7 +17,7 @@ from sequential_fmnist.memory import keep_freed_memory
 from sequential_fmnist.trainer import advance, set_seed
 from snn_core.backend import deferred
 
-__all__ = ["LongRun", "LongTraining", "TaskSpec", "build", "measure", "train"]
+__all__ = ["LongRun", "LongTraining", "TaskSpec", "build", "count_spikes", "measure", "train"]
 
 #: Steps of training between two looks at the validation set.
 BETWEEN = 100
@@ -98,14 +98,15 @@ class LongRun(Spec):
             net, curve = train(self)
         except FloatingPointError as error:
             return {"accuracy": None, "error": str(error)}
-        score, spikes = measure(net, self.task.task(), self.task.split)
+        task, split = self.task.task(), self.task.split
+        score = measure(net, task, split)
         if not math.isfinite(score):
             return {"accuracy": None, "error": f"the score is {score}"}
         return {
             "parameters": parameters_of(net),
             "accuracy": score,
             "curve": [(step, round(value, 4)) for step, value in curve],
-            "spikes": spikes,
+            "spikes": count_spikes(net, task, split),
             "learned": {name: _quantiles(values) for name, values in learned(net).items()},
         }
 
@@ -123,14 +124,21 @@ def build(spec: LongRun) -> MemoryNet:
 
 
 @torch.no_grad()
-def measure(net: MemoryNet, task: Task, split: str) -> tuple[float, float | None]:
-    """Return the mean score on a fixed set, and the mean number of hidden spikes of a sequence."""
-    scores, spikes = [], []
-    for batch in task.fixed(split):
-        scores.append(task.score(net(batch.x_seq, batch.lengths), batch.target).flatten())
-        if net.is_spiking:
-            spikes.append(net.spikes(batch.x_seq, batch.lengths).sum((0, 2)))
-    return torch.cat(scores).mean().item(), torch.cat(spikes).mean().item() if spikes else None
+def measure(net: MemoryNet, task: Task, split: str) -> float:
+    """Return the mean score on a fixed set."""
+    scores = [
+        task.score(net(batch.x_seq, batch.lengths), batch.target).flatten() for batch in task.fixed(split)
+    ]
+    return torch.cat(scores).mean().item()
+
+
+@torch.no_grad()
+def count_spikes(net: MemoryNet, task: Task, split: str) -> float | None:
+    """Return the mean number of hidden spikes of a sequence of a fixed set; None for a network that does not spike."""
+    if not net.is_spiking:
+        return None
+    spikes = [net.spikes(batch.x_seq, batch.lengths).sum((0, 2)) for batch in task.fixed(split, size=100)]
+    return torch.cat(spikes).mean().item()
 
 
 def _step(net: MemoryNet, task: Task, batch: Batch, optimizer: torch.optim.Optimizer, clip: float) -> Tensor:
@@ -173,7 +181,7 @@ def train(spec: LongRun) -> tuple[MemoryNet, list[tuple[int, float]]]:
         if not math.isfinite(loss):
             raise FloatingPointError(f"step {step}: the training loss is {loss}: try a smaller lr")
         if task.is_generated:
-            curve.append((step, measure(net, task, "validation")[0]))
+            curve.append((step, measure(net, task, "validation")))
             if task.is_solved(curve[-1][1]):
                 break
         else:

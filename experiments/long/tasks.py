@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 import torch
@@ -71,9 +71,11 @@ class Task:
 
     def fixed(self, split: str, size: int = 500) -> Iterator[Batch]:
         """Yield the batches of a fixed set."""
-        generator = torch.Generator().manual_seed(2**32 + SPLITS.index(split))
-        for _ in range(0, FIXED, size):
-            yield self.draw(generator, size)
+        whole = _fixed(self, split)
+        for parts in zip(
+            whole.x_seq.split(size, 1), whole.target.split(size, whole.target.dim() - 1), strict=True
+        ):
+            yield Batch(*parts)
 
     def loss(self, outputs: Tensor, target: Tensor) -> Tensor:
         """Return the mean cross-entropy of outputs ``[*, J]``."""
@@ -85,6 +87,14 @@ class Task:
 
     def is_solved(self, score: float) -> bool:
         return score >= self.solved
+
+
+@lru_cache(maxsize=4)
+def _fixed(task: Task, split: str) -> Batch:
+    """Return the fixed set of a task whose sequences are generated."""
+    generator = torch.Generator().manual_seed(2**32 + SPLITS.index(split))
+    drawn = [task.draw(generator, 500) for _ in range(0, FIXED, 500)]
+    return Batch(torch.cat([one.x_seq for one in drawn], 1), torch.cat([one.target for one in drawn], -1))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -54,7 +54,8 @@ def _unique(values: Iterable[str]) -> list[str]:
 
 
 @plt.rc_context(RC)
-def _nothing() -> Figure:
+def nothing() -> Figure:
+    """Return a figure that says that there are no runs to show."""
     figure = plt.figure(figsize=(7.5, 1.2))
     figure.text(0.5, 0.5, "no runs to show", ha="center", va="center")
     return figure
@@ -80,7 +81,7 @@ def strips(
         label: label of the x axis.
     """
     if not cases:
-        return _nothing()
+        return nothing()
     in_order = sorted(cases, key=lambda case: list(LOOKS).index(case["kind"]))
     panels, rows = _unique(map(panel, in_order)), _unique(map(row, cases))
     values = 100 * np.concatenate([case["values"] for case in cases])
@@ -156,7 +157,7 @@ def curves(cases: Sequence[CaseSummary], xlabel: str, log: bool = False) -> Figu
         log: whether the x axis is logarithmic.
     """
     if not cases:
-        return _nothing()
+        return nothing()
     figure, axes = plt.subplots(figsize=(7.5, 3.8))
     for kind in _unique(map(_kind, cases)):
         mine = sorted((case for case in cases if case["kind"] == kind), key=lambda case: case["at"])
@@ -192,7 +193,7 @@ def histories(cases: Sequence[CaseSummary]) -> Figure:
         cases: one case for each network, with ``curves``; without any the figure says that there are none.
     """
     if not cases:
-        return _nothing()
+        return nothing()
     figure, all_axes = plt.subplots(1, len(cases), figsize=(9, 2.9), sharex=True, sharey=True, squeeze=False)
     for axes, case in zip(all_axes[0], cases, strict=True):
         for curve in filter(None, case["curves"]):
@@ -212,7 +213,7 @@ def differences(verdicts: Sequence[Verdict]) -> Figure:
         verdicts: answers, drawn from top to bottom; without any the figure says that there are none.
     """
     if not verdicts:
-        return _nothing()
+        return nothing()
     figure, axes = plt.subplots(figsize=(9, 1.0 + 0.3 * len(verdicts)))
     axes.axvline(0, color="black", linewidth=1)
     for y, verdict in enumerate(verdicts):
@@ -236,7 +237,7 @@ def costs(cases: Sequence[CaseSummary]) -> Figure:
     """
     spiking = [case for case in cases if case["spikes"]]
     if not spiking:
-        return _nothing()
+        return nothing()
     figure, axes = plt.subplots(figsize=(7.5, 3.6))
     for kind in _unique(map(_kind, spiking)):
         mine = [case for case in spiking if case["kind"] == kind]

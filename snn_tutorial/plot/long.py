@@ -13,6 +13,7 @@ from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 from torch import Tensor
 
 from experiments.evidence import CaseSummary, Summary
+from snn_tutorial.plot.ablation import nothing
 from snn_tutorial.plot.style import OKABE_ITO, RC
 
 __all__ = [
@@ -110,6 +111,8 @@ def curves(
         y_label: what the score is.
         scale: factor on scores; with 1 they are errors, on a logarithmic axis.
     """
+    if not group:
+        return nothing()
     found = _by_kind(group)
     families = {name: [kind for kind in kinds if kind in found] for name, kinds in FAMILIES.items()}
     families = {name: kinds for name, kinds in families.items() if kinds}
@@ -136,6 +139,8 @@ def curves(
 @plt.rc_context(RC | {"font.size": 10})
 def strips(groups: Mapping[str, Sequence[CaseSummary]], chance: float) -> Figure:
     """Draw every run of each network as a point, and the mean with its 95 % interval; a panel for each task."""
+    if not any(groups.values()):
+        return nothing()
     kinds = [kind for family in FAMILIES.values() for kind in family]
     shown = [
         kind for kind in kinds if any(case["kind"] == kind for group in groups.values() for case in group)
@@ -226,6 +231,8 @@ def learned(summaries: Mapping[str, CaseSummary]) -> Figure:
         for title, case in summaries.items()
         for name, values in (case.get("learned") or {}).items()
     ]
+    if not shown:
+        return nothing()
     figure, grid = plt.subplots(-(-len(shown) // 2), 2, figsize=(8, 2.2 * -(-len(shown) // 2)), squeeze=False)
     for axes, (title, name, runs) in zip(grid.flat, shown, strict=False):
         values = np.array([value for run in runs for value in run])

@@ -269,7 +269,7 @@ def test_scores_are_means_over_the_whole_fixed_set():
     net = build(quick())
     scores = [task.score(net(b.x_seq), b.target) for b in task.fixed("test")]
     assert len(torch.cat(scores)) == 2_000
-    assert measure(net, task, "test")[0] == pytest.approx(torch.cat(scores).mean().item())
+    assert measure(net, task, "test") == pytest.approx(torch.cat(scores).mean().item())
 
 
 # Search and summary
@@ -362,7 +362,7 @@ def test_summary_says_what_the_runs_say(recipes):
     assert group["plain"]["spikes"]["mean"] == 12
     assert summary["hours"] == pytest.approx(len(NETWORKS) * 10 * 36 / 3600)
     assert summary["missing"] > 0
-    question = "stateful synapse over GRU, long-vowels"
+    question = "stateful synapse over GRU: vowels"
     assert summary["comparisons"][question]["gain"]["mean"] == pytest.approx(-0.02)
     # Ten equal differences have no spread, and Wilcoxon's test alone decides.
     assert summary["comparisons"][question]["p_t"] == summary["comparisons"][question]["p_wilcoxon"]

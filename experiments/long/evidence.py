@@ -1,0 +1,340 @@
+"""What the runs on tasks that need memory say, in tables and sentences with their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from experiments.evidence import CaseSummary, Summary, Verdict, holm, interval
+from experiments.long.networks import GATED, KINDS
+
+__all__ = [
+    "HELD",
+    "aims",
+    "best_spiking",
+    "budget",
+    "conclusions",
+    "farthest",
+    "farthest_table",
+    "group_of",
+    "score_table",
+    "task_table",
+    "verdicts",
+]
+
+#: Share of answers that counts as holding a cue.
+HELD = 0.95
+
+
+def group_of(summary: Summary, name: str) -> list[CaseSummary]:
+    """Return the cases of a group that have all their runs; an empty list where there is none."""
+    return list(summary["groups"].get(f"long-{name}", []))
+
+
+def verdicts(summary: Summary) -> dict[str, Verdict]:
+    """Return the answers to all questions with a yes or no, corrected for their number.
+
+    Gains are in points; of the adding problem's error they are in hundredths, and positive where it falls.
+    """
+    found = summary["comparisons"]
+    answers = {}
+    for (question, each), p in zip(found.items(), holm([one["p_t"] for one in found.values()]), strict=True):
+        gain = tuple(100 * each["gain"][name] for name in ("mean", "low", "high"))
+        answers[question] = Verdict(question, gain, each["gain"]["n"], p, each["p_wilcoxon"])
+    return answers
+
+
+def farthest(group: Iterable[CaseSummary], level: float = HELD) -> dict[str, int]:
+    """Return for each network the longest delay up to which its mean accuracy is at least ``level``, 0 if none is."""
+    found: dict[str, int] = {}
+    ended = set()
+    for case in sorted(group, key=lambda case: case["at"]):
+        kind = case["kind"]
+        found.setdefault(kind, 0)
+        if case["accuracy"]["mean"] < level:
+            ended.add(kind)
+        if kind not in ended:
+            found[kind] = case["at"]
+    return found
+
+
+def farthest_table(groups: Mapping[str, Iterable[CaseSummary]], level: float = HELD) -> str:
+    """Return the longest delays that networks bridge as a table in Markdown, a column for each task."""
+    columns = {name: farthest(group, level) for name, group in groups.items()}
+    rows = [f"| network | {' | '.join(columns)} |", f"|---|{'---:|' * len(columns)}"]
+    for kind in (*KINDS, *GATED):
+        cells = [f"{found[kind] or 'none'}" if kind in found else "" for found in columns.values()]
+        if any(cells):
+            rows.append(f"| {kind} | {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+def task_table(summary: Summary) -> str:
+    """Return the tasks with what guessing and knowing score, as a table in Markdown."""
+    names = {
+        "recall": "recall",
+        "noisy-recall": "recall through noise",
+        "copying": "copying",
+        "adding": "adding problem",
+        "pixels": "pixel by pixel",
+        "permuted": "pixels permuted",
+        "vowels": "JapaneseVowels",
+    }
+    rows = [
+        "| task | steps to bridge | chance | optimum | read-out sees | sequences to train with, at most | seeds |",
+        "|---|---|---:|---:|---|---:|---:|",
+    ]
+    for name, facts in summary["tasks"].items():
+        points = ", ".join(str(at) for at in facts["points"] if at is not None)
+        points = points or {"vowels": "up to 29"}.get(name, "up to 784")
+        window = "all steps" if facts["window"] is None else f"the last {facts['window']} steps"
+        if name == "adding":
+            scores = "error 1/6", "error 0"
+        else:
+            scores = f"{100 * facts['chance']:.1f} %", f"{100 * facts['optimum']:.0f} %"
+        shown = f"{facts['steps'] * facts['batch_size']:,}"
+        rows.append(
+            f"| {names[name]} | {points} | {scores[0]} | {scores[1]} | {window} | {shown} | {facts['seeds']} |"
+        )
+    return "\n".join(rows) + "\n"
+
+
+def score_table(group: Sequence[CaseSummary], scale: float = 100, digits: int = 1) -> str:
+    """Return cases as a table in Markdown: network, size, score with its interval, spikes, runs that failed."""
+    rows = [
+        "| network | hidden | parameters | score | spikes of a sequence | not finite |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for case in group:
+        spikes = interval(case["spikes"], scale=1, digits=0) if case["spikes"] else "none: not spiking"
+        name = case["kind"] if case["at"] is None else f"{case['kind']}, {case['at']} steps"
+        score = interval(case["accuracy"], scale, digits)
+        rows.append(
+            f"| {name} | {case['hidden']} | {case['parameters']:,} | {score} | {spikes} | {case['failed'] or ''} |"
+        )
+    return "\n".join(rows) + "\n"
+
+
+def best_spiking(group: Iterable[CaseSummary], least: bool = False) -> CaseSummary:
+    """Return the case of a spiking network with the highest mean score, or the least."""
+    spiking = [case for case in group if case["kind"] in KINDS]
+    return (min if least else max)(spiking, key=lambda case: case["accuracy"]["mean"])
+
+
+def _case(group: Iterable[CaseSummary], kind: str) -> CaseSummary:
+    return next(case for case in group if case["kind"] == kind)
+
+
+def aims(summary: Summary) -> list[str]:
+    """Return for each aim whether it is met, in a sentence of Markdown with its figures."""
+    found = []
+    sizes = {"": "3,300", "-16000": "16,000"}
+    for task, title in (("pixels", "Pixel by pixel"), ("permuted", "Permuted pixels")):
+        for suffix, size in sizes.items():
+            group = group_of(summary, task + suffix)
+            if not any(case["kind"] == "GRU" for case in group) or not any(
+                case["kind"] in KINDS for case in group
+            ):
+                continue
+            gru, best = _case(group, "GRU"), best_spiking(group)
+            points = 100 * (best["accuracy"]["mean"] - gru["accuracy"]["mean"])
+            found.append(
+                f"**{title}, at most {size} parameters, within 3 points of the GRU: "
+                f"{'met' if points >= -3 else 'missed'}.** The best spiking network, {best['kind']}, reaches "
+                f"{interval(best['accuracy'])} %, the GRU {interval(gru['accuracy'])} %: {points:+.1f} points."
+            )
+    for name, title in (("noisy-recall", "through noise"), ("recall", "without noise")):
+        at = [case for case in group_of(summary, name) if case["at"] == 500]
+        if at:
+            solved = [
+                case["kind"] for case in at if case["kind"] in KINDS and case["accuracy"]["mean"] >= HELD
+            ]
+            found.append(
+                f"**Recall after 500 steps, {title}, at 95 %: {'met' if solved else 'missed'}**"
+                + (f" by {listed(solved)}." if solved else f": the best is {best_spiking(at)['kind']} with "
+                   f"{interval(best_spiking(at)['accuracy'])} %.")
+            )  # fmt: skip
+    at = [case for case in group_of(summary, "adding") if case["at"] == 400]
+    if at:
+        best = best_spiking(at, least=True)
+        met = best["accuracy"]["mean"] < 1 / 60
+        found.append(
+            f"**The adding problem over 400 steps, below a tenth of the trivial error, 1/60 = 0.0167: "
+            f"{'met' if met else 'missed'}.** The best spiking network, {best['kind']}, ends with an error of "
+            f"{interval(best['accuracy'], scale=1, digits=4)}."
+        )
+    return found
+
+
+def budget(summary: Summary) -> str:
+    """Return what the search and the runs took, in a sentence."""
+    return (
+        f"{summary['runs']:,} runs, {summary['hours']:.1f} hours on one core each; for every network and task "
+        f"{len(summary['recipes'])} recipes were tried."
+    )
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as in "a, b and c"; those with a comma of their own are separated by semicolons."""
+    comma = "; " if any("," in name for name in names) else ", "
+    return comma.join([*names[:-2], " and ".join(names[-2:])])
+
+
+def conclusions(summary: Summary, inside: Mapping[str, Any]) -> list[str]:
+    """Return what follows for the text's claim, in ten sentences of Markdown with their numbers.
+
+    A sentence whose runs are not all made is left out.
+
+    Args:
+        summary: ``results/long.json``.
+        inside: ``results/long_inside.json``.
+    """
+    sentences = (
+        _on_noise(summary), _on_phase(summary), _on_gradients(inside), _on_probes(inside), _on_order(summary),
+        _on_amounts(summary), _on_images(summary, "pixels"), _on_images(summary, "permuted"), _on_vowels(summary),
+        _on_the_claim(summary),
+    )  # fmt: skip
+    return [sentence for sentence in sentences if sentence]
+
+
+def _is_complete(summary: Summary, *names: str) -> bool:
+    """Say whether all cases of some groups are there."""
+    wanted = {name: len(summary["tasks"][name]["points"]) * len((*KINDS, *GATED)) for name in names}
+    return all(len(group_of(summary, name)) == number for name, number in wanted.items())
+
+
+def _per_cent(group: Iterable[CaseSummary], kind: str, at: int | None = None) -> str:
+    case = next(case for case in group if (case["kind"], case["at"]) == (kind, at))
+    return f"{100 * case['accuracy']['mean']:.0f} %"
+
+
+def _on_noise(summary: Summary) -> str | None:
+    if not _is_complete(summary, "noisy-recall"):
+        return None
+    steps = farthest(group_of(summary, "noisy-recall"))
+    longest = max(steps[kind] for kind in KINDS)
+    best = [kind for kind in KINDS if steps[kind] == longest]
+    return (
+        f"**Through noise, a plain network and one with feedback hold a cue for {_steps(steps['plain'])} and "
+        f"{_steps(steps['feedback'])}**, an adaptive threshold for {_steps(steps['adaptive threshold'])}, a stateful "
+        f"synapse for {_steps(steps['stateful synapse'])}, a GRU for {_steps(steps['GRU'])}; the longest, "
+        f"{_steps(longest)}, by {listed(best)}."
+    )
+
+
+def _steps(steps: int) -> str:
+    return f"{steps:,} steps" if steps else "none of the delays"
+
+
+def _on_phase(summary: Summary) -> str | None:
+    if not _is_complete(summary, "recall", "noisy-recall"):
+        return None
+    with_noise, without = farthest(group_of(summary, "noisy-recall")), farthest(group_of(summary, "recall"))
+    return (
+        f"**Memory by phase is no memory**: without noise the plain network recalls after {_steps(without['plain'])}, "
+        f"in the phase of its rhythm; with noise after {_steps(with_noise['plain'])}."
+    )
+
+
+def _on_gradients(inside: Mapping[str, Any]) -> str:
+    at = inside["after"].index(inside["delay"])
+
+    def lost(kind: str) -> float:
+        norms = inside["networks"][kind]["random"]["reach"]
+        return norms[at] / norms[0] if norms[0] else 0.0
+
+    return (
+        f"**A loop fails at the gradient**: {inside['delay']} steps back, before training, it has fallen to "
+        f"{lost('feedback'):.0e} of what it is one step back in the feedback network and to {lost('plain'):.0e} in the "
+        f"plain one, but to {lost('stateful synapse'):.1f} of it behind a stateful synapse and to {lost('GRU'):.1f} in "
+        "a GRU."
+    )
+
+
+def _on_probes(inside: Mapping[str, Any]) -> str:
+    at = inside["after"].index(inside["delay"])
+
+    def read(kind: str, state: str) -> str:
+        return f"{100 * inside['networks'][kind][state]['held'][at][0]:.0f} %"
+
+    names = ("stateful synapse", "feedback, learned delays", "GRU")
+    pairs = [f"{kind} {read(kind, 'random')} and {read(kind, 'trained')}" for kind in names]
+    return (
+        f"**Training makes some memories and only uses others**: {inside['delay']} steps after the cue a linear probe "
+        f"reads, before and after training: {'; '.join(pairs)}."
+    )
+
+
+def _on_order(summary: Summary) -> str | None:
+    if not _is_complete(summary, "copying"):
+        return None
+    group = group_of(summary, "copying")
+    steps, first = farthest(group), min(case["at"] for case in group)
+    able = [kind for kind in KINDS if steps[kind]]
+    most = max(steps[kind] for kind in KINDS)
+    who = listed([kind for kind in able if steps[kind] == most])
+    best = best_spiking([case for case in group if case["at"] == first])
+    order = (
+        f"{who} copies it over {_steps(most)}"
+        if able
+        else f"the best, {best['kind']}, does not over {first} steps"
+    )
+    return (
+        f"**Order is another matter than presence**: of four symbols in their order a stateful synapse repeats "
+        f"{_per_cent(group, 'stateful synapse', first)} after {first} steps, where guessing gives 25 %, and {order}."
+    )
+
+
+def _on_amounts(summary: Summary) -> str | None:
+    if not _is_complete(summary, "adding"):
+        return None
+    group = [case for case in group_of(summary, "adding") if case["at"] == 400]
+    best, gru = best_spiking(group, least=True), _case(group, "GRU")
+    return (
+        f"**Amounts are hard for spikes**: over 400 steps the adding problem is solved with an error of "
+        f"{best['accuracy']['mean']:.4f} at best, by {best['kind']}; a GRU ends at {gru['accuracy']['mean']:.4f}, "
+        "guessing at 0.1667."
+    )
+
+
+def _on_images(summary: Summary, task: str) -> str | None:
+    if not _is_complete(summary, task):
+        return None
+    group = group_of(summary, task)
+    best, gru, plain, feedback = (
+        best_spiking(group),
+        *(_case(group, kind) for kind in ("GRU", "plain", "feedback")),
+    )
+    title = {"pixels": "Pixel by pixel", "permuted": "With permuted pixels"}[task]
+    return (
+        f"**{title} the best spiking network reaches {interval(best['accuracy'])} %**, {best['kind']}; a GRU of its "
+        f"size {interval(gru['accuracy'])} %, the plain network {interval(plain['accuracy'])} % and feedback "
+        f"{interval(feedback['accuracy'])} %."
+    )
+
+
+def _on_vowels(summary: Summary) -> str | None:
+    if not _is_complete(summary, "vowels"):
+        return None
+    group = group_of(summary, "vowels")
+    means = {case["kind"]: 100 * case["accuracy"]["mean"] for case in group if case["kind"] in KINDS}
+    low, high = min(means, key=lambda kind: means[kind]), max(means, key=lambda kind: means[kind])
+    return (
+        f"**Where memory is not the question its kind matters little**: on JapaneseVowels the spiking networks reach "
+        f"{means[low]:.1f} % ({low}) to {means[high]:.1f} % ({high})."
+    )
+
+
+def _on_the_claim(summary: Summary) -> str | None:
+    if not _is_complete(summary, "noisy-recall"):
+        return None
+    longest = max(case["at"] for case in group_of(summary, "noisy-recall"))
+    end = [case for case in group_of(summary, "noisy-recall") if case["at"] == longest]
+    answers = verdicts(summary)
+    kinds = ("plain", "stateful synapse", "feedback")
+    plain, synapse, feedback = (_per_cent(end, kind, longest) for kind in kinds)
+    words = [answers[f"{kind} over plain: noisy-recall over {longest} steps"].word for kind in kinds[1:]]
+    return (
+        f"**Of the claim one half holds**: after {longest} steps of noise a plain network recalls {plain}; a stateful "
+        f"synapse {synapse}, which is {words[0]}; the text's feedback {feedback}, which is {words[1]}."
+    )
