@@ -25,6 +25,9 @@ from snn_core.base import MemoryModule
 from snn_core.functional import reset_net
 from snn_tutorial.ridge import LinearReaders
 
+#: A command: it has no functions for others.
+__all__ = ["PATH"]
+
 PATH = Path("results") / "long_inside.json"
 DELAY, SEEDS = 100, 3
 #: Steps between the end of the cue and the state that the probe reads.
