@@ -49,6 +49,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "06_inside_the_fused_kernels": {"lengths": [28, 56], "repeats": 2},
     "07_what_does_memory_buy": {"epochs": 1},
     "08_take_your_network_elsewhere": {"source": "embedded", "images_to_run": 300},
+    "09_how_long_is_long": {"live_steps": 100},
 }
 
 

@@ -10,13 +10,12 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 
-from experiments.evidence import cases
 from sequential_fmnist.command import Parser, folder
 from sequential_fmnist.data import SequentialFashionMNIST
 from sequential_fmnist.files import atomic_write
 from sequential_fmnist.sources import DataError
 from snn_tutorial.page import save_figure
-from snn_tutorial.plot.ablation import draw_group
+from snn_tutorial.plot.long import headline
 from snn_tutorial.plot.overview import overview
 from snn_tutorial.plot.reading import column_gif, reading_gif
 from snn_tutorial.plot.throughput import throughput
@@ -37,7 +36,7 @@ def _draw_all(results: Path, folder: Path) -> list[Path]:
     test = SequentialFashionMNIST(train=False, source="embedded", verbose=False)
     image, title = test.images[0, 0].numpy(), test.classes[int(test.labels[0])]
     figures["overview"] = overview(image)
-    figures["memory"] = draw_group("delay", cases(_load(results / "ablation.json"), "delay"))
+    figures["memory"] = headline(_load(results / "ablation.json"), _load(results / "long.json"))
     figures["throughput"] = throughput(_load(results / "throughput.json"))
     for name, figure in figures.items():
         save_figure(figure, folder / f"{name}.png")
