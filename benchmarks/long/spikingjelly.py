@@ -93,4 +93,4 @@ class _Run(TorchRun):
 def session(kind: str, batch: int, inputs: Inputs) -> TorchRun:
     """Return a network with its optimizer and batches."""
     hidden = len(weights_of(inputs, kind)["fc1.bias"])
-    return _Run(Network(kind, hidden), kind, batch, inputs, functional.reset_net)
+    return _Run(Network(kind, hidden), kind, batch, inputs, functional.reset_net, threads=1)

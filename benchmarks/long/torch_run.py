@@ -24,6 +24,7 @@ class TorchRun:
         net: takes ``[T, N, 1]``; its hidden neurons are ``net.memory[0]``.
         kind: of the network, whose initial weights are copied from ``inputs``.
         reset: called after each step, to forget the state.
+        threads: of torch, until :meth:`tune` chooses.
     """
 
     def __init__(
@@ -33,8 +34,9 @@ class TorchRun:
         batch: int,
         inputs: Inputs,
         reset: Callable[[nn.Module], object] = lambda net: None,
+        threads: int = CORES,
     ) -> None:
-        self._set_threads(CORES)
+        self._set_threads(threads)
         keep_freed_memory()  # as our trainer does; without it page faults would slow all of them down
         copy_weights(net, weights_of(inputs, kind))
         self.net, self._reset = net, reset
