@@ -372,6 +372,64 @@ def cells_section(results: dict[str, Any]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+#: Minutes that a long run is to take at most.
+LONG_RUN_MINUTES = 5
+
+
+def _run_time(library: dict[str, Any]) -> str:
+    factor = "" if library["ratio"] == 1 else f" ({_times(library)})"
+    return f"{library['run_seconds'] / 60:.1f} min{factor}"
+
+
+def long_cost_table(results: dict[str, Any]) -> str:
+    """Return the table of long runs: the time of each library, and how many times ours it is."""
+    libraries = results["libraries"]
+    rows = [
+        f"| network | parameters | batch | {' | '.join(map(_with_version, libraries.values()))} |",
+        f"|---|---:|---:|{'---:|' * len(libraries)}",
+    ]
+    for entry in results["runs"]:
+        times = [_run_time(entry["libraries"][name]) for name in libraries]
+        cells = [entry["network"], f"{entry['parameters']:,}", str(entry["batch"]), *times]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+def long_cost_section(results: dict[str, Any]) -> str:
+    """Return the table of long runs, and what must be said with it."""
+    where, task = results["provenance"], results["task"]
+    steps = [entry["libraries"]["snn_core"]["ms"]["median"] for entry in results["runs"]]
+    over = [
+        f"{entry['network']} with batch {entry['batch']}"
+        for entry in results["runs"]
+        if entry["libraries"]["snn_core"]["run_seconds"] > 60 * LONG_RUN_MINUTES
+    ]
+    told = (
+        f"Ours takes longer than {LONG_RUN_MINUTES} minutes for {_listed(over)}."
+        if over
+        else (f"Ours takes at most {LONG_RUN_MINUTES} minutes for each.")
+    )
+    notes = [
+        f"- {library['label']}, {name}: {note}"
+        for library in results["libraries"].values()
+        for name, note in library["notes"].items()
+    ]
+    parts = [
+        _filled(PROVISIONAL) if results["is_provisional"] else "",
+        long_cost_table(results).rstrip(),
+        _filled(
+            f"Time of {task['epochs']} epochs over {task['images']:,} images, T = {task['T']}, and how many times ours "
+            "it is, worked out from the median time of a training step (a new batch, forward, backward, a gradient of "
+            f"limited norm, Adam); ours takes {_spread(steps, '.0f')} ms. Nothing is added for measuring. All took "
+            f"turns in one run of `python -m benchmarks.long_run` on {results['date']}, on two cores "
+            f"({where['processor']}), torch {where['torch']}; SpikingJelly with one thread or two, whichever is "
+            f"faster. {told}"
+        ),
+        _filled("What the others are:", "", *notes) if notes else "",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
 def _compared(results: dict[str, Any]) -> str:
     """Return a sentence: how many times ours the steps of the closest take, over the three networks."""
     steps = [entry for entry in results["steps"] if entry["config"] == _base(entry["config"]["model"])]
@@ -509,9 +567,13 @@ def sections(results: Path) -> dict[str, str]:
             "times", "vowels",
         )
     }  # fmt: skip
-    cells = results / "cells.json"  # by a command of its own
+    own = {"cells": cells_section, "long_cost": long_cost_section}  # by commands of their own
     return {
-        **({"cells": cells_section(json.loads(cells.read_text()))} if cells.exists() else {}),
+        **{
+            name: section(json.loads((results / f"{name}.json").read_text()))
+            for name, section in own.items()
+            if (results / f"{name}.json").exists()
+        },
         "chapters": chapters_list(frame_notebooks.paths()),
         "states": states_table(),
         "times": times_table(read["times"]),

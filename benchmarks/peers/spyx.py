@@ -90,7 +90,8 @@ class SynapseFilter(nnx.Module):
         return jnp.zeros((batch_size, *self.shape))
 
 
-def _linear(weights: Inputs, name: str) -> nnx.Linear:
+def linear(weights: Inputs, name: str) -> nnx.Linear:
+    """Return a linear layer with the weights that ``name`` has in torch."""
     weight = weights[f"{name}.weight"]
     layer = nnx.Linear(*reversed(weight.shape), rngs=nnx.Rngs(0))
     layer.kernel[...], layer.bias[...] = jnp.asarray(weight.T), jnp.asarray(weights[f"{name}.bias"])
@@ -106,18 +107,18 @@ def _network(variant: str, config: Config, inputs: Inputs) -> tuple[snn.Sequenti
     def neurons(shape: tuple[int, ...]) -> nnx.Module:
         return IF(shape) if same else snn.IF(shape, activation=own_spike)
 
-    hidden = [_linear(weights, "fc1")]
+    hidden = [linear(weights, "fc1")]
     if config.model == "feedback":
         recurrent = RIF(shape) if same else snn.RIF(shape, activation=own_spike, rngs=nnx.Rngs(0))
         recurrent.recurrent_w[...] = jnp.asarray(weights["rc_y.weight"].T)
-        hidden += [_linear(weights, "rc_x"), recurrent]
+        hidden += [linear(weights, "rc_x"), recurrent]
     else:
         hidden += [neurons(shape)]
     synapse = []
     if config.model == "stateful-synapse":
         synapse = [SynapseFilter(shape)]
         synapse[0].w[...] = jnp.asarray(weights["w"])
-    readout = [_linear(weights, "fc2"), neurons((CLASSES,))]
+    readout = [linear(weights, "fc2"), neurons((CLASSES,))]
     return snn.Sequential(*hidden, *synapse, *readout), len(hidden)
 
 

@@ -15,7 +15,7 @@ from sequential_fmnist.memory import keep_freed_memory, saved_bytes
 from snn_core.backend.reference import scan
 from snn_core.cells import Synapse
 
-__all__ = ["ExactSynapseFilter", "TorchSession"]
+__all__ = ["ExactSynapseFilter", "TorchSession", "copy_weights"]
 
 CLASSES = 10
 #: Torch's implementations of SGD on the CPU, as the settings of an optimizer's group.
@@ -163,12 +163,20 @@ def load_weights(net: nn.Module, config: Config, inputs: Inputs) -> None:
         KeyError: a parameter of ``net`` has no counterpart among the weights.
     """
     prefix = f"{config.model}/{config.hidden}/"
-    names = [name.removeprefix(prefix) for name in inputs if name.startswith(prefix)]
+    copy_weights(net, {name.removeprefix(prefix): inputs[name] for name in inputs if name.startswith(prefix)})
+
+
+def copy_weights(net: nn.Module, weights: Inputs) -> None:
+    """Copy weights into the parameters of ``net`` whose names end with theirs.
+
+    Raises:
+        KeyError: a parameter of ``net`` has no counterpart among the weights.
+    """
     with torch.no_grad():
         for name, parameter in net.named_parameters():
             if not parameter.requires_grad:
                 continue
-            end = next((n for n in names if name == n or name.endswith("." + n)), None)
+            end = next((n for n in weights if name == n or name.endswith("." + n)), None)
             if end is None:
-                raise KeyError(f"no initial weights for {name}, only for {', '.join(names)}")
-            parameter.copy_(torch.from_numpy(inputs[prefix + end]))
+                raise KeyError(f"no initial weights for {name}, only for {', '.join(weights)}")
+            parameter.copy_(torch.from_numpy(weights[end]))

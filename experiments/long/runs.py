@@ -17,7 +17,7 @@ from sequential_fmnist.memory import keep_freed_memory
 from sequential_fmnist.trainer import advance, set_seed
 from snn_core.backend import deferred
 
-__all__ = ["LongRun", "LongTraining", "TaskSpec", "build", "count_spikes", "measure", "train"]
+__all__ = ["LongRun", "LongTraining", "TaskSpec", "build", "count_spikes", "measure", "take_step", "train"]
 
 #: Steps of training between two looks at the validation set.
 BETWEEN = 100
@@ -141,7 +141,9 @@ def count_spikes(net: MemoryNet, task: Task, split: str) -> float | None:
     return torch.cat(spikes).mean().item()
 
 
-def _step(net: MemoryNet, task: Task, batch: Batch, optimizer: torch.optim.Optimizer, clip: float) -> Tensor:
+def take_step(
+    net: MemoryNet, task: Task, batch: Batch, optimizer: torch.optim.Optimizer, clip: float
+) -> Tensor:
     """Take one step of training and return its loss."""
     outputs = deferred.call(net, batch.x_seq, *([] if batch.lengths is None else [batch.lengths]))
     if batch.target.dtype == torch.int64 and batch.target.dim() == 1:
@@ -172,7 +174,7 @@ def train(spec: LongRun) -> tuple[MemoryNet, list[tuple[int, float]]]:
     curve, losses = [], []
     batches = task.training(training.seed, training.batch_size, spec.task.split)
     for step in range(1, training.steps + 1):
-        losses.append(_step(net, task, next(batches), optimizer, training.clip))
+        losses.append(take_step(net, task, next(batches), optimizer, training.clip))
         advance(scheduler)
         if step % BETWEEN and step < training.steps:
             continue

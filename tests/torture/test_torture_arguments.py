@@ -38,7 +38,7 @@ import sequential_fmnist
 import snn_core
 import snn_exchange as exchange
 import snn_tutorial
-from benchmarks import throughput
+from benchmarks import long_run, throughput
 from benchmarks.cells import __main__ as cells_main
 from experiments import evidence, ship
 from sequential_fmnist import (
@@ -183,6 +183,10 @@ LINES: dict[str, tuple[Callable[[list[str]], Any], dict[str, list[str]]]] = {
     "python -m benchmarks.cells": (
         cells_main.main,
         {"--out": TARGET, "--envs": [*FOLDER], "--libraries": [*WORD, "sinabs"]},
+    ),
+    "python -m benchmarks.long_run": (
+        long_run.main,
+        {"--out": TARGET, "--envs": [*FOLDER], "--source": [*WORD, "auto"], "--libraries": [*WORD, "norse"]},
     ),
 }
 

@@ -1,0 +1,198 @@
+"""What would a long run cost, here and in other libraries: 20 epochs over 60,000 images pixel by pixel, T = 784?
+
+The networks of :mod:`experiments.long` are timed for some training steps: a new batch, forward, backward, a gradient of
+limited norm and Adam, state forgotten afterwards. All libraries start from the same weights, see the same images in
+the same order, have two cores and take turns in one run; the time of the whole run is worked out from the median step.
+Ours is timed as :func:`experiments.long.runs.take_step` takes a step, with two threads; SpikingJelly in a loop over
+its layers, with one thread or two, whichever is faster; Spyx compiled by XLA, with the nearest neurons that it has.
+Nothing is added for measuring on the test set, nor for compiling.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.driver import Process, WorkerError, python_of, ratio, rounds, summary, timed_steps
+from benchmarks.long import CORES, KINDS, PEERS, WINDOW
+from benchmarks.long.ours import network
+from benchmarks.throughput import Onlooker, parser_of, say, write
+from experiments.long.networks import MemoryNet, parameters_of
+from sequential_fmnist.data import SequentialFashionMNIST
+from sequential_fmnist.provenance import provenance
+from sequential_fmnist.sources import DataError
+from sequential_fmnist.trainer import set_seed
+
+OURS = "snn_core"
+#: The run whose time is worked out.
+EPOCHS, IMAGES = 20, 60_000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured."""
+
+    T: int
+    batches: tuple[int, ...]
+    rounds: int
+    seconds: float  # of one turn, about
+    budget: float  # seconds of all turns of a library with one network and batch
+
+
+FULL = Plan(T=784, batches=(64, 256), rounds=7, seconds=0.5, budget=30.0)
+#: The same in a few minutes; what comes of it is marked as provisional.
+SHORT = Plan(T=784, batches=(64, 256), rounds=2, seconds=0.1, budget=2.0)
+#: Seconds in all, to see that everything runs; its numbers mean nothing.
+QUICK = Plan(T=56, batches=(8,), rounds=2, seconds=0.001, budget=0.1)
+
+
+def initial_weights(net: MemoryNet) -> dict[str, np.ndarray]:
+    """Return a network's weights under names that do not depend on a library.
+
+    The weights ``rc`` of a recurrent layer are there whole, and as the halves for input (``rc_x``, with the bias) and
+    for returning spikes (``rc_y``).
+    """
+    weights = {}
+    for name, parameter in net.named_parameters():
+        weights[name.removeprefix("memory.0.").removeprefix("memory.1.")] = parameter.detach().numpy()
+    if "rc.weight" in weights:
+        weights["rc_x.weight"], weights["rc_y.weight"] = np.split(weights["rc.weight"], 2, axis=1)
+        weights["rc_x.bias"] = weights["rc.bias"]
+    return weights
+
+
+def networks() -> dict[str, MemoryNet]:
+    """Return the networks with the weights that all libraries start from."""
+    nets = {}
+    for kind in KINDS:
+        set_seed(0)
+        nets[kind] = network(kind)
+    return nets
+
+
+def write_inputs(path: Path, data: SequentialFashionMNIST, nets: Mapping[str, MemoryNet], plan: Plan) -> None:
+    """Write the file that every worker reads: the first T pixels of all images, labels and weights."""
+    arrays = {"pixels": data.images.flatten(1)[:, : plan.T].numpy(), "labels": data.labels.numpy()}
+    for kind, net in nets.items():
+        arrays |= {f"{kind}/{name}": values for name, values in initial_weights(net).items()}
+    np.savez(path, **arrays)
+
+
+def run_seconds(milliseconds: float, batch: int) -> float:
+    """Return how long the whole run takes with steps of so many milliseconds."""
+    return EPOCHS * IMAGES / batch * milliseconds / 1000
+
+
+def check_losses(kind: str, losses: Mapping[str, float]) -> None:
+    """Compare the losses before training with ours.
+
+    Raises:
+        WorkerError: SpikingJelly's, whose network is the same, is another.
+    """
+    name = "spikingjelly"  # Spyx fires one step later
+    if name in losses and abs(losses[name] - losses[OURS]) > 0.001 * losses[OURS]:
+        raise WorkerError(f"{name}: {kind}: the first loss is {losses[name]}, ours is {losses[OURS]}")
+
+
+def time_network(
+    workers: Mapping[str, Process], kind: str, net: MemoryNet, batch: int, plan: Plan
+) -> dict[str, Any]:
+    """Return what a training step takes in each library, and what a run would.
+
+    Raises:
+        WorkerError: a library cannot train its network, or it is not the one it should be.
+    """
+    name = f"{kind}, batch {batch}"
+    say(name)
+    found = {
+        library: worker.ask("prepare", config=name, kind=kind, batch=batch)
+        for library, worker in workers.items()
+    }
+    check_losses(kind, {library: each["first_loss"] for library, each in found.items()})
+    turns = {library: timed_steps(worker, name, plan.seconds) for library, worker in workers.items()}
+    times = rounds(turns, plan.rounds, plan.budget)
+    for library, worker in workers.items():
+        ms = summary(times[library])
+        found[library] |= worker.ask("finish", config=name) | {
+            "ms": ms,
+            "run_seconds": run_seconds(ms["median"], batch),
+            "ratio": ratio(times[library], times[OURS]),
+        }
+    return {
+        "network": kind,
+        "hidden": net.spec.hidden,
+        "parameters": parameters_of(net),
+        "batch": batch,
+        "libraries": found,
+    }
+
+
+def run(plan: Plan, environments: Path, libraries: Sequence[str], source: str) -> dict[str, Any]:
+    """Measure everything and return what is written to results/long_cost.json.
+
+    Raises:
+        WorkerError: a library cannot do what it should; the message says which and why.
+    """
+    started, onlooker = time.perf_counter(), Onlooker()
+    data, nets = SequentialFashionMNIST(train=True, source=source, verbose=False), networks()
+    with tempfile.TemporaryDirectory(prefix="snn_core-bench-") as place, ExitStack() as stack:
+        inputs = Path(place) / "inputs.npz"
+        write_inputs(inputs, data, nets, plan)
+        start = partial(Process, module="benchmarks.long.worker")
+        workers = {
+            name: stack.enter_context(
+                start(name, python_of(PEERS[name], environments), inputs, Path(place) / f"{name}.log")
+            )
+            for name in libraries
+        }
+        about = {name: {"label": PEERS[name].label} | worker.ask("about") for name, worker in workers.items()}
+        runs = [
+            time_network(workers, kind, net, batch, plan)
+            for kind, net in nets.items()
+            for batch in plan.batches
+        ]
+    return {
+        "is_provisional": plan is not FULL,
+        "date": datetime.now(UTC).date().isoformat(),
+        "data": data.source,
+        "task": {"T": plan.T, "epochs": EPOCHS, "images": IMAGES, "window": WINDOW},
+        "cpu_share_of_others": onlooker.others(),
+        "minutes": (time.perf_counter() - started) / 60,
+        "provenance": provenance() | {"torch_threads": CORES},  # of the workers
+        "libraries": about,
+        "runs": runs,
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line, run, write the file; return the exit code."""
+    parser = parser_of("long_run", __doc__.splitlines()[0], tuple(PEERS))
+    parser.set_defaults(out=Path("results/long_cost.json"))
+    parser.add_argument("--source", choices=("full", "embedded"), default="full", help="which images")
+    args = parser.parse_args(argv)
+    plan = QUICK if args.quick else SHORT if args.short else FULL
+    chosen = {OURS, *(args.libraries or PEERS)}
+    try:
+        results = run(plan, args.envs, [name for name in PEERS if name in chosen], args.source)
+    except (DataError, WorkerError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    write(args.out, results)
+    return 0
+
+
+if __name__ == "__main__":
+    # Leave by way of the context managers, which end the workers and remove their files.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    sys.exit(main())
