@@ -146,13 +146,18 @@ def take_step(
 ) -> Tensor:
     """Take one step of training and return its loss."""
     outputs = deferred.call(net, batch.x_seq, *([] if batch.lengths is None else [batch.lengths]))
-    if batch.target.dtype == torch.int64 and batch.target.dim() == 1:
-        found = deferred.train(outputs, batch.target, "cross-entropy", optimizer, clip)
-        if found is not None:
-            return found.losses[0]
+    is_classes = batch.target.dtype == torch.int64 and batch.target.dim() == 1
+    if is_classes:
+        step = deferred.train(outputs, batch.target, "cross-entropy", optimizer, clip)
+        if step is not None:
+            return step.losses[0]
     optimizer.zero_grad()
-    loss = task.loss(deferred.value_of(outputs), batch.target)
-    loss.backward()
+    found = deferred.backward(outputs, batch.target, "cross-entropy") if is_classes else None
+    if found is None:
+        loss = task.loss(deferred.value_of(outputs), batch.target)
+        loss.backward()
+    else:
+        loss, _ = found
     torch.nn.utils.clip_grad_norm_(net.parameters(), clip)
     optimizer.step()
     return loss.detach()
