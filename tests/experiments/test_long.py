@@ -16,6 +16,7 @@ from experiments.long.networks import GATED, KINDS, MemoryNet, MemorySpec, learn
 from experiments.long.runs import LongRun, LongTraining, TaskSpec, build, measure, train
 from experiments.long.tasks import TASKS, Adding, Copying, Pixels, Recall, Vowels
 from experiments.runs import execute
+from snn_core.backend import deferred
 from snn_core.functional import explain
 
 pytestmark = pytest.mark.xdist_group("experiments")
@@ -235,21 +236,21 @@ def test_the_same_spec_gives_the_same_run():
         assert first[name] == second[name]
 
 
-def test_the_read_out_in_one_kernel_learns_as_autograd_does(monkeypatch):
-    net, _ = train(quick(steps=100))
-    from snn_core.backend import deferred
-
+# A step of the first in one kernel, of the second with the gradient in one, since its 1 - sigmoid is another node.
+@pytest.mark.parametrize("kind", ["stateful synapse", "adaptive threshold"])
+def test_kernels_learn_as_autograd_does(kind, monkeypatch):
+    net, _ = train(quick(kind, steps=100))
     monkeypatch.setattr(deferred, "train", lambda *args: None)
-    slow, _ = train(quick(steps=100))
+    monkeypatch.setattr(deferred, "backward", lambda *args: None)
+    slow, _ = train(quick(kind, steps=100))
     for a, b in zip(net.parameters(), slow.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
 
 
 def test_a_run_that_fails_is_kept_with_what_went_wrong(monkeypatch):
     monkeypatch.setattr(Recall, "loss", lambda self, outputs, target: outputs.sum() * math.nan)
-    from snn_core.backend import deferred
-
     monkeypatch.setattr(deferred, "train", lambda *args: None)
+    monkeypatch.setattr(deferred, "backward", lambda *args: None)
     record = execute(quick(steps=100))
     assert record["accuracy"] is None
     assert "not finite" in record["error"] or "nan" in record["error"]
