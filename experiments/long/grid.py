@@ -97,8 +97,8 @@ class Question:
 
 
 QUESTIONS: dict[str, Question] = {
-    "recall": Question("recall", (20, 50, 100, 200, 500), (50, 200), 1_000, 400, 32),
-    "noisy-recall": Question("recall", (20, 50, 100, 200, 500), (50, 200), 1_000, 400, 32, noise=0.1),
+    "recall": Question("recall", (20, 50, 100, 200, 500), (20, 50, 200), 1_000, 400, 32),
+    "noisy-recall": Question("recall", (20, 50, 100, 200, 500), (20, 50, 200), 1_000, 400, 32, noise=0.1),
     "copying": Question("copying", (10, 20, 50, 100), (10, 50), 1_500, 500, 64),
     "adding": Question("adding", (50, 100, 200, 400), (50, 200), 1_500, 500, 32),
     "pixels": Question("pixels", (None,), (None,), 2_800, 400, 64, 5, longest=784),

@@ -111,9 +111,14 @@ class LongRun(Spec):
         }
 
 
+#: Time constants beyond this are as good as none.
+_ENDLESS = 1e6
+
+
 def _quantiles(values: Tensor) -> list[float]:
     """Return the numbers that 0, 5, ..., 100 % of the values do not exceed."""
-    return [round(value, 2) for value in values.quantile(torch.linspace(0, 1, 21)).tolist()]
+    found = values.clamp(max=_ENDLESS).quantile(torch.linspace(0, 1, 21))
+    return [round(value, 2) for value in found.tolist()]
 
 
 def build(spec: LongRun) -> MemoryNet:
@@ -169,7 +174,7 @@ def train(spec: LongRun) -> tuple[MemoryNet, list[tuple[int, float]]]:
     A run on the test set of a data set has no validation set: its scores are the training loss.
 
     Raises:
-        FloatingPointError: a loss is not finite.
+        FloatingPointError: a loss or a weight is not finite.
     """
     training, task = spec.training, spec.task.task()
     keep_freed_memory()
@@ -187,6 +192,9 @@ def train(spec: LongRun) -> tuple[MemoryNet, list[tuple[int, float]]]:
         losses.clear()
         if not math.isfinite(loss):
             raise FloatingPointError(f"step {step}: the training loss is {loss}: try a smaller lr")
+        # Spikes hide it: a membrane potential that is not a number never reaches the threshold.
+        if not all(bool(parameter.isfinite().all()) for parameter in net.parameters()):
+            raise FloatingPointError(f"step {step}: weights are not finite: try a smaller lr")
         if task.is_generated:
             curve.append((step, measure(net, task, "validation")))
             if task.is_solved(curve[-1][1]):

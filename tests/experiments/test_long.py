@@ -10,7 +10,7 @@ from itertools import islice
 import pytest
 import torch
 
-from experiments.long import grid, report
+from experiments.long import grid, report, runs
 from experiments.long.grid import DRAWS, GROUPS, NETWORKS, QUESTIONS, SIZES, choose, searched, spec_of
 from experiments.long.networks import GATED, KINDS, MemoryNet, MemorySpec, learned, parameters_of
 from experiments.long.runs import LongRun, LongTraining, TaskSpec, build, measure, train
@@ -254,6 +254,25 @@ def test_a_run_that_fails_is_kept_with_what_went_wrong(monkeypatch):
     record = execute(quick(steps=100))
     assert record["accuracy"] is None
     assert "not finite" in record["error"] or "nan" in record["error"]
+
+
+def test_weights_that_are_not_finite_are_a_failure_though_the_loss_is_finite(monkeypatch):
+    def step(net, *_):
+        net.fc1.weight.data.fill_(math.nan)
+        return torch.zeros(())
+
+    monkeypatch.setattr(runs, "take_step", step)
+    record = execute(quick(steps=100))
+    assert record["accuracy"] is None
+    assert record["error"] == "step 100: weights are not finite: try a smaller lr"
+
+
+def test_a_time_constant_without_end_can_be_kept():
+    net = build(quick())
+    net.memory[1].w.data.fill_(-1e4)
+    (values,) = learned(net).values()
+    assert values.isinf().all()
+    assert json.loads(json.dumps(runs._quantiles(values), allow_nan=False)) == [1e6] * 21
 
 
 def test_keys_tell_runs_apart_and_ignore_defaults():
