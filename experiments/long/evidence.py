@@ -214,11 +214,14 @@ def _on_noise(summary: Summary) -> str | None:
     steps = farthest(group_of(summary, "noisy-recall"))
     longest = max(steps[kind] for kind in KINDS)
     best = [kind for kind in KINDS if steps[kind] == longest]
+    both = " and ".join(dict.fromkeys(_steps(steps[kind]) for kind in ("plain", "feedback")))
+    others = [
+        f"{words} for {_steps(steps[kind])}"
+        for words, kind in (("an adaptive threshold", "adaptive threshold"), ("a GRU", "GRU"))
+    ]
     return (
-        f"**Through noise, a plain network and one with feedback hold a cue for {_steps(steps['plain'])} and "
-        f"{_steps(steps['feedback'])}**, an adaptive threshold for {_steps(steps['adaptive threshold'])}, a stateful "
-        f"synapse for {_steps(steps['stateful synapse'])}, a GRU for {_steps(steps['GRU'])}; the longest, "
-        f"{_steps(longest)}, by {listed(best)}."
+        f"**Through noise, a plain network and one with feedback hold a cue for {both}**, {', '.join(others)}; the "
+        f"longest, {_steps(longest)}, by {listed(best)}."
     )
 
 
