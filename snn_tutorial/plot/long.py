@@ -331,11 +331,14 @@ def headline(ablation: Summary, long: Summary) -> Figure:
         ablation: ``results/ablation.json``.
         long: ``results/long.json``.
     """
+    blank = _by_kind(ablation["groups"].get("delay", []))
+    found = _by_kind(long["groups"].get("long-noisy-recall", []))
+    if not (blank and found):
+        return nothing()
     figure, (left, right) = plt.subplots(1, 2, figsize=(8.5, 3.6), width_ratios=[2, 3])
     names = {"plain": "plain", "stateful-synapse": "stateful synapse", "feedback": "feedback"}
-    for kind, cases in _by_kind(ablation["groups"].get("delay", [])).items():
+    for kind, cases in blank.items():
         _line(left, cases, LOOKS[names[kind]], None)
-    found = _by_kind(long["groups"].get("long-noisy-recall", []))
     for kind in _HEADLINE:
         if kind in found:
             _line(right, found[kind], LOOKS[kind] | {"linestyle": _LINES[_HEADLINE.index(kind) % 3]}, kind)
@@ -343,8 +346,7 @@ def headline(ablation: Summary, long: Summary) -> Figure:
     left.set_xlabel("blank columns before the answer")
     right.set_title("a cue among 8, through noise", fontsize=10)
     right.set_xlabel("steps before the answer")
-    if found:
-        _steps(right, long["tasks"]["noisy-recall"]["points"])
+    _steps(right, long["tasks"]["noisy-recall"]["points"])
     for axes, chance in ((left, 10), (right, 12.5)):
         axes.axhline(chance, color=_GREY, linestyle="--", linewidth=1)
         axes.set_ylim(0, 103)

@@ -117,6 +117,7 @@ def test_command_draws_every_figure(tmp_path, capsys):
     training = {"is_subset": False, "networks": {name: {"history": h} for name, h in HISTORIES.items()}}
     (tmp_path / "training.json").write_text(json.dumps(training))
     (tmp_path / "ablation.json").write_text(json.dumps({"groups": {}}))
+    (tmp_path / "long.json").write_text(json.dumps({"groups": {}}))
     (tmp_path / "throughput.json").write_text(json.dumps(THROUGHPUT))
     command.main(["--results", str(tmp_path), "--figures", str(tmp_path / "figures")])
     names = sorted(path.name for path in (tmp_path / "figures").iterdir())

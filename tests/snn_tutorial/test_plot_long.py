@@ -1,4 +1,4 @@
-"""Figures and the view of chapter 09, and what its command sees inside networks."""
+"""Figures of chapter 09, and what its command sees inside networks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from experiments.long.tasks import Recall
 from snn_tutorial import inside
 from snn_tutorial.page import png
 from snn_tutorial.plot import long as draw
-from snn_tutorial.widgets.long import SHOWN, cue_explorer
+from snn_tutorial.widgets.long import SHOWN
 
 POINTS = (20, 50, 100)
 
@@ -125,14 +125,6 @@ def test_headline_has_both_chapters(group):
 
 def test_figures_are_the_same_every_time(seen):
     assert png(draw.plane(seen, 10, SHOWN)) == png(draw.plane(seen, 10, SHOWN))
-
-
-def test_explorer_begins_where_the_networks_were_trained(seen):
-    box = cue_explorer(seen)
-    (slider,) = box.children[0].children
-    assert (slider.value, list(slider.options)) == (100, [1, 10, 100])
-    with pytest.raises(ValueError, match="k must be one of 1, 10, 100, got 7"):
-        cue_explorer(seen, k=7)
 
 
 # What the command sees
