@@ -28,26 +28,31 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--scheduler", metavar="ADDRESS", help="dask scheduler to send the runs to, as in tcp://host:8786"
     )
-    parser.add_argument("--runs", type=target, default=RUNS, help=f"file of results (default: {RUNS})")
+    parser.add_argument(
+        "--runs",
+        type=target,
+        default=RUNS,
+        help=f"file of results (default: {RUNS}); those of chapter 09 stand beside it",
+    )
     args = parser.parse_args(argv)
     try:
         chosen = cases(args.groups or None, ALL)
     except ValueError as error:
         parser.error(str(error))
-    store = Store(args.runs)
     try:
         for name in chosen:
-            specs = [
-                spec for case in ALL[name]() for spec in case.runs()
-            ]  # recipes may have been chosen meanwhile
+            is_long = name in long.GROUPS
+            store = Store(args.runs.with_name(long_report.RUNS.name) if is_long else args.runs)
+            group = cases([name], ALL)[name]  # again, since a search may have chosen its recipes meanwhile
+            specs = [spec for case in group for spec in case.runs()]
             print(f"{name}: {len(specs)} runs", flush=True)
             sweep(specs, store, args.jobs, args.scheduler)
             if name == "long-search":
                 long.choose(store.records())
-            if name in GROUPS:
-                write(store.records(), args.runs.with_name(SUMMARY.name))
-            else:
+            if is_long:
                 long_report.write(store.records(), args.runs.with_name(long_report.SUMMARY.name))
+            else:
+                write(store.records(), args.runs.with_name(SUMMARY.name))
     except OSError as error:  # no scheduler, no space on the disk
         parser.fail(error)
 

@@ -19,7 +19,8 @@ from experiments.runs import Case
 from experiments.statistics import compare
 from sequential_fmnist.files import write_json
 
-SUMMARY = Path("results") / "long.json"
+#: The runs, and what they say.
+RUNS, SUMMARY = Path("results") / "long_runs.jsonl", Path("results") / "long.json"
 #: The delay or length of which it is kept what the networks learned beside their weights.
 LEARNED_AT = 100
 

@@ -9,7 +9,9 @@ from itertools import islice
 
 import pytest
 import torch
+from support import ROOT
 
+from experiments.engine import Store
 from experiments.long import grid, report, runs
 from experiments.long.grid import DRAWS, GROUPS, NETWORKS, QUESTIONS, SIZES, choose, searched, spec_of
 from experiments.long.networks import GATED, KINDS, MemoryNet, MemorySpec, learned, parameters_of
@@ -389,15 +391,30 @@ def test_summary_says_what_the_runs_say(recipes):
 
 
 def test_committed_recipes_are_what_the_records_say(recipes, monkeypatch):
-    from support import ROOT
-
-    from experiments.engine import Store
-
-    records = Store(ROOT / "results" / "ablation_runs.jsonl").records()
+    records = Store(ROOT / "results" / "long_runs.jsonl").records()
     choose(records)
     monkeypatch.undo()
     committed = json.loads(grid.RECIPES.read_text())
     assert committed == json.loads(recipes.read_text())
+
+
+def test_results_in_the_repository_carry_the_names_of_their_runs():
+    for key, record in Store(ROOT / "results" / "long_runs.jsonl").records().items():
+        changed = record["changed"]
+        spec = LongRun(
+            MemorySpec(**changed.get("network", {})),
+            LongTraining(**changed.get("training", {})),
+            TaskSpec(**changed["task"]),
+        )
+        assert spec.key() == key
+        assert spec.training.seed == record["seed"]
+        assert record["provenance"]["torch"]
+        assert spec.task.source == "full"
+
+
+def test_summary_in_the_repository_is_that_of_the_runs(tmp_path):
+    report.write(Store(ROOT / "results" / "long_runs.jsonl").records(), tmp_path / "long.json")
+    assert (tmp_path / "long.json").read_bytes() == (ROOT / "results" / "long.json").read_bytes()
 
 
 def test_every_task_has_a_name():
