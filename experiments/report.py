@@ -129,7 +129,7 @@ def summarise(records: Mapping[str, Record]) -> dict[str, Any]:
         "groups": groups,
         "questions": {name: (GROUPS[name].__doc__ or "").strip() for name in groups},
         "comparisons": _comparisons(groups),
-        "provenance": provenance_of(records[key] for key in used),
+        "provenance": provenance_of(record for key, record in records.items() if key in used),
     }
     return rounded(summary)
 

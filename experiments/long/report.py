@@ -50,7 +50,7 @@ def summarise(records: Mapping[str, Record]) -> dict[str, Any]:
             "search": {name: _search(name, records) for name in QUESTIONS},
             "groups": groups,
             "comparisons": _comparisons(groups),
-            "provenance": provenance_of(records[key] for key in sorted(used)),
+            "provenance": provenance_of(record for key, record in records.items() if key in used),
         }
     )
 
