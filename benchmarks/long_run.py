@@ -10,8 +10,6 @@ Nothing is added for measuring on the test set, nor for compiling.
 
 from __future__ import annotations
 
-import signal
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -27,11 +25,10 @@ import numpy as np
 from benchmarks.driver import Process, WorkerError, python_of, ratio, rounds, summary, timed_steps
 from benchmarks.long import CORES, KINDS, PEERS, WINDOW
 from benchmarks.long.ours import network
-from benchmarks.throughput import Onlooker, parser_of, say, write
+from benchmarks.throughput import Onlooker, carry_out, leave, parser_of, say
 from experiments.long.networks import MemoryNet, parameters_of
 from sequential_fmnist.data import SequentialFashionMNIST
 from sequential_fmnist.provenance import provenance
-from sequential_fmnist.sources import DataError
 from sequential_fmnist.trainer import set_seed
 
 OURS = "snn_core"
@@ -183,16 +180,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     plan = QUICK if args.quick else SHORT if args.short else FULL
     chosen = {OURS, *(args.libraries or PEERS)}
-    try:
-        results = run(plan, args.envs, [name for name in PEERS if name in chosen], args.source)
-    except (DataError, WorkerError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    write(args.out, results)
-    return 0
+    libraries = [name for name in PEERS if name in chosen]
+    return carry_out(args.out, lambda: run(plan, args.envs, libraries, args.source))
 
 
 if __name__ == "__main__":
-    # Leave by way of the context managers, which end the workers and remove their files.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    sys.exit(main())
+    leave(main)

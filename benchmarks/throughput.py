@@ -21,13 +21,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -422,6 +422,23 @@ def write(out: Path, results: dict[str, Any]) -> None:
     say(f"{out} written after {results['minutes']:.1f} minutes")
 
 
+def carry_out(out: Path, measured: Callable[[], dict[str, Any]]) -> int:
+    """Measure, write the file; return the exit code."""
+    try:
+        results = measured()
+    except (DataError, WorkerError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    write(out, results)
+    return 0
+
+
+def leave(main: Callable[[], int]) -> NoReturn:
+    """Run a benchmark's command; a SIGTERM leaves by the context managers, which end workers and remove files."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    sys.exit(main())
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, run, write the file; return the exit code."""
     parser = parser_of("throughput", __doc__.splitlines()[0], tuple(PEERS))
@@ -431,16 +448,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.libraries:
         chosen = {OURS, *KEPT, *args.libraries}
         plan = replace(plan, libraries=tuple(name for name in PEERS if name in chosen))
-    try:
-        results = run(plan, args.envs, args.source)
-    except (DataError, WorkerError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    write(args.out, results)
-    return 0
+    return carry_out(args.out, lambda: run(plan, args.envs, args.source))
 
 
 if __name__ == "__main__":
-    # Leave by way of the context managers, which end the workers and remove their files.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    sys.exit(main())
+    leave(main)

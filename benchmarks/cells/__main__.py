@@ -7,8 +7,6 @@ compiled by XLA. Where a library's layer computes something else under the same 
 
 from __future__ import annotations
 
-import signal
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -24,7 +22,7 @@ import numpy as np
 from benchmarks.cells import PEERS
 from benchmarks.cells.ours import ROWS, Row
 from benchmarks.driver import Process, WorkerError, python_of, ratio, rounds, summary, timed_steps
-from benchmarks.throughput import Onlooker, parser_of, say, write
+from benchmarks.throughput import Onlooker, carry_out, leave, parser_of, say
 from sequential_fmnist.provenance import provenance
 
 OURS, LOOP = "snn_core", "snn_core-torch"
@@ -127,16 +125,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     plan = QUICK if args.quick else SHORT if args.short else FULL
     chosen = {OURS, LOOP, *(args.libraries or PEERS)}
-    try:
-        results = run(plan, args.envs, [name for name in PEERS if name in chosen])
-    except WorkerError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    write(args.out, results)
-    return 0
+    return carry_out(args.out, lambda: run(plan, args.envs, [name for name in PEERS if name in chosen]))
 
 
 if __name__ == "__main__":
-    # Leave by way of the context managers, which end the workers and remove their files.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    sys.exit(main())
+    leave(main)
