@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -345,18 +345,20 @@ def cells_table(results: dict[str, Any]) -> str:
     return "\n".join(rows) + "\n"
 
 
+def _notes(results: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the name of each thing that a library has otherwise, and a line that says how."""
+    for library in results["libraries"].values():
+        for name, note in library["notes"].items():
+            yield name, f"- {library['label']}, {name}: {note}"
+
+
 def cells_section(results: dict[str, Any]) -> str:
     """Return the table of cells and feedbacks, and what must be said with it."""
     where, size = results["provenance"], results["size"]
     loop = {entry["name"]: entry["libraries"]["snn_core-torch"]["ratio"] for entry in results["cells"]}
     slow = [f"{name} {ratio:.1f}" for name, ratio in loop.items() if ratio < WANTED]
     told = f"Below {WANTED} times: {_listed(slow)}." if slow else f"No layer is below {WANTED} times."
-    notes = [
-        f"- {library['label']}, {name}: {note}"
-        for library in results["libraries"].values()
-        for name, note in library["notes"].items()
-        if name in loop
-    ]
+    notes = [note for name, note in _notes(results) if name in loop]
     parts = [
         _filled(PROVISIONAL) if results["is_provisional"] else "",
         cells_table(results).rstrip(),
@@ -409,11 +411,7 @@ def long_cost_section(results: dict[str, Any]) -> str:
         if over
         else (f"Ours takes at most {LONG_RUN_MINUTES} minutes for each.")
     )
-    notes = [
-        f"- {library['label']}, {name}: {note}"
-        for library in results["libraries"].values()
-        for name, note in library["notes"].items()
-    ]
+    notes = [note for _, note in _notes(results)]
     parts = [
         _filled(PROVISIONAL) if results["is_provisional"] else "",
         long_cost_table(results).rstrip(),
