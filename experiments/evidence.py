@@ -215,7 +215,7 @@ def conclusions(summary: Summary, published: Mapping[str, Any], taus: Mapping[st
         return next(case for case in cases(summary, group) if (case["name"], case["kind"]) == (name, kind))
 
     def reached(group: str, name: str, *kinds: str) -> str:
-        return _listed(
+        return listed(
             f"{100 * found(group, name, kind)['accuracy']['mean']:.1f}" for kind in kinds or NETWORKS
         )
 
@@ -225,7 +225,7 @@ def conclusions(summary: Summary, published: Mapping[str, Any], taus: Mapping[st
 
     same = reached("reset", "64 epochs, cut nowhere")
     run = published["runs"]["64 epochs"]
-    theirs = _listed(f"{100 * run['right'][kind] / run['images']:.1f}" for kind in NETWORKS)
+    theirs = listed(f"{100 * run['right'][kind] / run['images']:.1f}" for kind in NETWORKS)
     everywhere = found("reset", "64 epochs, cut everywhere", "feedback")
     plain = found("reset", "64 epochs, cut everywhere", "plain")["accuracy"]["mean"]
     below = sum(value < plain for value in everywhere["values"])
@@ -235,7 +235,7 @@ def conclusions(summary: Summary, published: Mapping[str, Any], taus: Mapping[st
         for name, kind in (("second search", "feedback"), ("second search, 86 hidden", "plain"))
     )
     delay = cases(summary, "delay")
-    fallen = _listed(f"{points:.1f}" for points in lost(delay).values())
+    fallen = listed(f"{points:.1f}" for points in lost(delay).values())
     learned = [sorted(taus["delays"][columns]["tau"]) for columns in ("0", "56")]
     order = [
         100 * (found("order", "permuted columns", kind)["accuracy"]["mean"]
@@ -269,16 +269,18 @@ def conclusions(summary: Summary, published: Mapping[str, Any], taus: Mapping[st
         f"{fallen} points, and tau, 2 at the start, grows to {learned[0][0]:.1f} to {learned[0][-1]:.1f} time steps "
         f"without a delay and to {learned[1][0]:.1f} to {learned[1][-1]:.1f} with it.",
         f"**The order of the columns hardly matters**: in one fixed random order they change the accuracy by "
-        f"{_listed(f'{points:+z.1f}' for points in order)} points, and leaving the recurrent weights random costs "
+        f"{listed(f'{points:+z.1f}' for points in order)} points, and leaving the recurrent weights random costs "
         f"{answers['learned over frozen recurrent weights'].gain[0]:.1f} points.",
         f"**A GRU of the same size reaches {reached('gated', 'stable', 'gru')} %**, "
         f"{gain('GRU over the best feedback network')} over the best feedback network.",
     ]
 
 
-def _listed(values: Iterable[str]) -> str:
+def listed(values: Iterable[str]) -> str:
+    """Return values as in "a, b and c"; those with a comma of their own are separated by semicolons."""
     *first, last = values
-    return f"{', '.join(first)} and {last}" if first else last
+    between = "; " if any("," in value for value in (*first, last)) else ", "
+    return f"{between.join(first)} and {last}" if first else last
 
 
 def _cell(case: CaseSummary | None) -> str:

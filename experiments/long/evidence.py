@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from experiments.evidence import CaseSummary, Summary, Verdict, holm, interval
+from experiments.evidence import CaseSummary, Summary, interval, listed, verdicts
 from experiments.long.networks import GATED, KINDS
 
 __all__ = [
@@ -19,7 +19,6 @@ __all__ = [
     "group_of",
     "score_table",
     "task_table",
-    "verdicts",
 ]
 
 #: Share of answers that counts as holding a cue.
@@ -29,19 +28,6 @@ HELD = 0.95
 def group_of(summary: Summary, name: str) -> list[CaseSummary]:
     """Return the cases of a group that have all their runs; an empty list where there is none."""
     return list(summary["groups"].get(f"long-{name}", []))
-
-
-def verdicts(summary: Summary) -> dict[str, Verdict]:
-    """Return the answers to all questions with a yes or no, corrected for their number.
-
-    Gains are in points; of the adding problem's error they are in hundredths, and positive where it falls.
-    """
-    found = summary["comparisons"]
-    answers = {}
-    for (question, each), p in zip(found.items(), holm([one["p_t"] for one in found.values()]), strict=True):
-        gain = tuple(100 * each["gain"][name] for name in ("mean", "low", "high"))
-        answers[question] = Verdict(question, gain, each["gain"]["n"], p, each["p_wilcoxon"])
-    return answers
 
 
 def farthest(group: Iterable[CaseSummary], level: float = HELD) -> dict[str, int]:
@@ -174,12 +160,6 @@ def budget(summary: Summary) -> str:
     )
 
 
-def listed(names: Sequence[str]) -> str:
-    """Return names as in "a, b and c"; those with a comma of their own are separated by semicolons."""
-    comma = "; " if any("," in name for name in names) else ", "
-    return comma.join([*names[:-2], " and ".join(names[-2:])])
-
-
 def conclusions(summary: Summary, inside: Mapping[str, Any]) -> list[str]:
     """Return what follows for the text's claim, in ten sentences of Markdown with their numbers.
 
@@ -189,12 +169,19 @@ def conclusions(summary: Summary, inside: Mapping[str, Any]) -> list[str]:
         summary: ``results/long.json``.
         inside: ``results/long_inside.json``.
     """
-    sentences = (
-        _on_noise(summary), _on_phase(summary), _on_gradients(inside), _on_probes(inside), _on_order(summary),
-        _on_amounts(summary), _on_images(summary, "pixels"), _on_images(summary, "permuted"), _on_vowels(summary),
-        _on_the_claim(summary),
-    )  # fmt: skip
-    return [sentence for sentence in sentences if sentence]
+    told: tuple[tuple[tuple[str, ...], Callable[[Summary], str]], ...] = (
+        (("noisy-recall",), _on_noise),
+        (("recall", "noisy-recall"), _on_phase),
+        ((), lambda _: _on_gradients(inside)),
+        ((), lambda _: _on_probes(inside)),
+        (("copying",), _on_order),
+        (("adding",), _on_amounts),
+        (("pixels",), lambda summary: _on_images(summary, "pixels")),
+        (("permuted",), lambda summary: _on_images(summary, "permuted")),
+        (("vowels",), _on_vowels),
+        (("noisy-recall",), _on_the_claim),
+    )
+    return [tell(summary) for names, tell in told if _is_complete(summary, *names)]
 
 
 def _is_complete(summary: Summary, *names: str) -> bool:
@@ -208,9 +195,7 @@ def _per_cent(group: Iterable[CaseSummary], kind: str, at: int | None = None) ->
     return f"{100 * case['accuracy']['mean']:.0f} %"
 
 
-def _on_noise(summary: Summary) -> str | None:
-    if not _is_complete(summary, "noisy-recall"):
-        return None
+def _on_noise(summary: Summary) -> str:
     steps = farthest(group_of(summary, "noisy-recall"))
     longest = max(steps[kind] for kind in KINDS)
     best = [kind for kind in KINDS if steps[kind] == longest]
@@ -229,9 +214,7 @@ def _steps(steps: int) -> str:
     return f"{steps:,} steps" if steps else "none of the delays"
 
 
-def _on_phase(summary: Summary) -> str | None:
-    if not _is_complete(summary, "recall", "noisy-recall"):
-        return None
+def _on_phase(summary: Summary) -> str:
     with_noise, without = farthest(group_of(summary, "noisy-recall")), farthest(group_of(summary, "recall"))
     return (
         f"**Memory by phase is no memory**: without noise the plain network recalls after {_steps(without['plain'])}, "
@@ -268,9 +251,7 @@ def _on_probes(inside: Mapping[str, Any]) -> str:
     )
 
 
-def _on_order(summary: Summary) -> str | None:
-    if not _is_complete(summary, "copying"):
-        return None
+def _on_order(summary: Summary) -> str:
     group = group_of(summary, "copying")
     steps, first = farthest(group), min(case["at"] for case in group)
     able = [kind for kind in KINDS if steps[kind]]
@@ -288,9 +269,7 @@ def _on_order(summary: Summary) -> str | None:
     )
 
 
-def _on_amounts(summary: Summary) -> str | None:
-    if not _is_complete(summary, "adding"):
-        return None
+def _on_amounts(summary: Summary) -> str:
     group = [case for case in group_of(summary, "adding") if case["at"] == 400]
     best, gru = best_spiking(group, least=True), _case(group, "GRU")
     return (
@@ -300,9 +279,7 @@ def _on_amounts(summary: Summary) -> str | None:
     )
 
 
-def _on_images(summary: Summary, task: str) -> str | None:
-    if not _is_complete(summary, task):
-        return None
+def _on_images(summary: Summary, task: str) -> str:
     group = group_of(summary, task)
     best, gru, plain, feedback = (
         best_spiking(group),
@@ -316,9 +293,7 @@ def _on_images(summary: Summary, task: str) -> str | None:
     )
 
 
-def _on_vowels(summary: Summary) -> str | None:
-    if not _is_complete(summary, "vowels"):
-        return None
+def _on_vowels(summary: Summary) -> str:
     group = group_of(summary, "vowels")
     means = {case["kind"]: 100 * case["accuracy"]["mean"] for case in group if case["kind"] in KINDS}
     low, high = min(means, key=lambda kind: means[kind]), max(means, key=lambda kind: means[kind])
@@ -328,9 +303,7 @@ def _on_vowels(summary: Summary) -> str | None:
     )
 
 
-def _on_the_claim(summary: Summary) -> str | None:
-    if not _is_complete(summary, "noisy-recall"):
-        return None
+def _on_the_claim(summary: Summary) -> str:
     longest = max(case["at"] for case in group_of(summary, "noisy-recall"))
     end = [case for case in group_of(summary, "noisy-recall") if case["at"] == longest]
     answers = verdicts(summary)

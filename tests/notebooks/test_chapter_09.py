@@ -9,6 +9,7 @@ import pytest
 from support import ROOT
 from support_notebooks import Run, committed, prose, quick_run
 
+from experiments.evidence import verdicts
 from experiments.long import evidence
 from experiments.long.grid import GROUPS
 from experiments.long.networks import GATED, KINDS
@@ -132,6 +133,15 @@ class TestWhatTheTextSays:
         both = inside["networks"]["feedback and adaptive threshold"]["trained"]["reach"]
         assert "it *grows*" in text or "it grows" in text
         assert both[far] > both[0]
+
+    def test_of_the_claim_one_half_holds(self, summary, inside):
+        assert any("Of the claim one half holds" in said for said in evidence.conclusions(summary, inside))
+        answers = verdicts(summary)
+        words = [
+            answers[f"{kind} over plain: noisy-recall over 500 steps"].word
+            for kind in ("stateful synapse", "feedback")
+        ]
+        assert words == ["a gain", "undecided"]
 
     def test_thresholds_learn_not_to_leak(self, text, summary):
         cases = {c["kind"]: c for c in evidence.group_of(summary, "noisy-recall") if c["at"] == 100}
