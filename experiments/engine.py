@@ -12,10 +12,8 @@ from typing import Any
 from joblib import Parallel, delayed, parallel_config
 from tqdm.auto import tqdm
 
-from experiments.runs import Spec, execute
+from experiments.runs import Record, Spec, execute
 from sequential_fmnist.files import naming, sha256
-
-Record = dict[str, Any]
 
 
 class Store:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.engine import Record
 from experiments.grid import DELAYS, GROUPS, MATCHED, Case, cases
+from experiments.runs import Record
 from experiments.statistics import compare, estimate
 from sequential_fmnist.files import write_json
 

@@ -24,6 +24,9 @@ from snn_core.functional import reset_net
 VALIDATION = 6_000
 _SPLIT_SEED = 2026
 
+#: What is kept of a run.
+Record = dict[str, Any]
+
 
 class Spec:
     """Base of what decides a run: a frozen dataclass of dataclasses, one of them ``training`` with a ``seed``.
@@ -35,7 +38,7 @@ class Spec:
     training: Any
     chance: float
 
-    def execute(self) -> dict[str, Any]:
+    def execute(self) -> Record:
         """Run it and return what is kept, with an ``accuracy`` of None where it failed."""
         raise NotImplementedError
 
@@ -115,7 +118,7 @@ class RunSpec(Spec):
 
     chance = 0.1
 
-    def execute(self) -> dict[str, Any]:
+    def execute(self) -> Record:
         """Train and return the accuracy after every epoch, and the number of parameters and of spikes."""
         try:
             net, history = train(self)
@@ -180,7 +183,7 @@ def train(spec: RunSpec) -> tuple[torch.nn.Module, list[Any]]:
     return fold(net), history
 
 
-def execute(spec: Spec) -> dict[str, Any]:
+def execute(spec: Spec) -> Record:
     """Run a spec and return its record: what was changed, the outcome, the time, versions.
 
     A run that ends with a loss that is not finite is kept too, with an accuracy of None.

@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import save
 
 from experiments.__main__ import RUNS
-from experiments.engine import Record, Store
+from experiments.engine import Store
 from experiments.grid import Case, cases
-from experiments.runs import RunSpec, splits, train
+from experiments.runs import Record, RunSpec, splits, train
 from experiments.statistics import estimate
 from sequential_fmnist.command import Parser, folder, path
 from sequential_fmnist.files import atomic_write, sha256, write_json

@@ -10,11 +10,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from experiments.engine import Record
 from experiments.grid import Groups
 from experiments.long.networks import GATED, KINDS, MemorySpec, hidden_for
 from experiments.long.runs import LongRun, LongTraining, TaskSpec
-from experiments.runs import Case
+from experiments.runs import Case, Record
 from sequential_fmnist.files import write_json
 
 __all__ = [

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from experiments.engine import Record
 from experiments.long import grid
 from experiments.long.grid import DRAWS, GROUPS, NETWORKS, QUESTIONS, searched
 from experiments.long.networks import KINDS
 from experiments.report import provenance_of, rounded, summary_of
-from experiments.runs import Case
+from experiments.runs import Case, Record
 from experiments.statistics import compare
 from sequential_fmnist.files import write_json
 
