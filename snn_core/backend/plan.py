@@ -20,7 +20,7 @@ from snn_core import backend
 from snn_core.backend.decisions import does_only_forward, loop, loop_within, note
 from snn_core.backend.equations import parameters_of, program_of
 from snn_core.backend.limits import MOST_CONSTANTS, MOST_PARAMETERS, MOST_STATES
-from snn_core.backend.symbols import NotScalarError
+from snn_core.backend.symbols import NotScalarError, Program, parse
 from snn_core.cells import Cell
 from snn_core.checks import Like
 
@@ -203,13 +203,10 @@ def cell_part(module: Any, cell: Cell, like: Like, owners: Sequence[tuple[Any, s
         program, constants = program_of(cell)
     except NotScalarError as error:
         return loop(str(error))
-    found = [len(cell.initial), program.parameters, len(constants)]
-    if any(
-        have > most for have, most in zip(found, (MOST_STATES, MOST_PARAMETERS, MOST_CONSTANTS), strict=True)
-    ):
+    if not _fits(program):
         return loop(
             f"kernels take {MOST_STATES} states, {MOST_PARAMETERS} parameters and {MOST_CONSTANTS} numbers at most, it "
-            f"has {found[0]}, {found[1]} and {found[2]}"
+            f"has {program.states}, {program.parameters} and {program.constants}"
         )
     parameters = [_row(parameter, like) for parameter in parameters_of(cell)]
     if any(one is None for one in parameters):
@@ -227,6 +224,61 @@ def cell_part(module: Any, cell: Cell, like: Like, owners: Sequence[tuple[Any, s
     features = like.shape[-1] if like.shape else 1
     stage = Stage(program.text(), 0, 0, features, features, len(states), len(parameters), tuple(numbers))
     return Part(stage, (*states, *parameters), tuple(owners), module)
+
+
+def _fits(program: Program) -> bool:
+    """Say whether kernels have room for a cell."""
+    return (
+        program.states <= MOST_STATES
+        and program.parameters <= MOST_PARAMETERS
+        and program.constants <= MOST_CONSTANTS
+    )
+
+
+@lru_cache(maxsize=1024)
+def _joined(first: str, second: str) -> tuple[str, int, int] | None:
+    """Return the program of two cells in one and the numbers of their constants; None if kernels lack the room."""
+    programs = parse(first), parse(second)
+    both = programs[0].then(programs[1])
+    return (both.text(), programs[0].constants, programs[1].constants) if _fits(both) else None
+
+
+@torch.compiler.assume_constant_result
+def _programs_in_series(first: str, second: str) -> tuple[str, int, int] | None:
+    return _joined(first, second)
+
+
+def _in_series(first: Stage, second: Stage) -> Stage | None:
+    """Return two cells as one, so that what lies between them stays in registers; None if that is not possible."""
+    if "linear" in (first.kernel, second.kernel) or first.feedback or second.feedback:
+        return None
+    found = _programs_in_series(first.kernel, second.kernel)
+    if found is None:
+        return None
+    text, constants, more = found
+    a, b = first.states, second.states
+    numbers = (
+        *first.numbers[:a], *second.numbers[:b], *(0.0,) * (MOST_STATES - a - b),
+        *first.numbers[MOST_STATES : MOST_STATES + constants], *second.numbers[MOST_STATES : MOST_STATES + more],
+        *(0.0,) * (MOST_CONSTANTS - constants - more),
+    )  # fmt: skip
+    parameters = first.parameters + second.parameters
+    return first._replace(kernel=text, states=a + b, parameters=parameters, numbers=numbers)
+
+
+def merged(parts: Sequence[Part]) -> list[Part]:
+    """Return the parts with neighbours that are cells, without feedback, as one."""
+    found: list[Part] = []
+    for part in parts:
+        stage = _in_series(found[-1].stage, part.stage) if found else None
+        if stage is None:
+            found.append(part)
+            continue
+        before = found.pop()
+        (a, b), ours, theirs = (len(before.owners), len(part.owners)), before.tensors, part.tensors
+        tensors = (*ours[:a], *theirs[:b], *ours[a:], *theirs[b:])
+        found.append(Part(stage, tensors, before.owners + part.owners, before.module))
+    return found
 
 
 def _row(parameter: Tensor, like: Like) -> Tensor | None:
@@ -318,8 +370,9 @@ def run(x_seq: Tensor, parts: Sequence[Part]) -> Tensor:
     if not parts:
         return x_seq
     _check_steps(x_seq, parts)
+    parts = merged(parts)
     if deferred.defers(x_seq) and not any(part.is_whole for part in parts):
-        return deferred.extend(x_seq, list(parts), _output_shape(x_seq.shape, parts))
+        return deferred.extend(x_seq, parts, _output_shape(x_seq.shape, parts))
     return run_now(x_seq, parts)
 
 
@@ -357,6 +410,7 @@ def run_with_lengths(x_seq: Tensor, parts: Sequence[Part], lengths: Tensor) -> T
     _check_steps(x_seq, parts)
     if x_seq.dim() == 2 and any(part.stage.is_dense for part in parts):
         raise ValueError(f"with lengths x_seq must be [T, N, features], got {list(x_seq.shape)}")
+    parts = merged(parts)
     order = lengths.argsort(descending=True, stable=True)
     back = order.argsort()
     padding = mask_of(lengths, len(x_seq)).logical_not()

@@ -8,6 +8,7 @@ step forward and the surrogate function's derivative backward.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -17,6 +18,10 @@ import torch
 
 class NotScalarError(Exception):
     """The equations do something other than arithmetic on each neuron by itself; the message says what."""
+
+
+#: Names that another program may have too: the input, and what is numbered.
+_NAME = re.compile(r"\bx\b|\b(g_)?([vpcrf])(\d+)\b")
 
 
 class Program(NamedTuple):
@@ -38,6 +43,38 @@ class Program(NamedTuple):
         """Return the program in one string, from which :func:`parse` makes it again."""
         sizes, *parts = self[:3], *self[3:]
         return "\n\n".join([" ".join(map(str, sizes)), *("\n".join(part) for part in parts)])
+
+    def then(self, second: Program) -> Program:
+        """Return the program of two cells of which the second takes the output of the first."""
+        results = [int(line.split(" = ")[0][1:]) for line in self.forward + self.backward]
+        shift = {"v": self.states, "p": self.parameters, "c": self.constants}
+        shift["r"] = shift["f"] = 1 + max(results, default=-1)
+
+        def renamed(lines: tuple[str, ...]) -> tuple[str, ...]:
+            def name(found: re.Match[str]) -> str:
+                own = found.group()
+                return (
+                    self.outputs[0]
+                    if own == "x"
+                    else f"{found[1] or ''}{found[2]}{int(found[3]) + shift[found[2]]}"
+                )
+
+            return tuple(_NAME.sub(name, line) for line in lines)
+
+        y, *after = renamed(second.outputs)
+        g_x, *g_second = renamed(second.gradients)
+        own = [re.sub(r"\bg_y\b", g_x, line) for line in (*self.backward, *self.gradients)]
+        backward, g_first = own[: len(self.backward)], own[len(self.backward) :]
+        return Program(
+            self.states + second.states, self.parameters + second.parameters, self.constants + second.constants,
+            self.forward + renamed(second.forward),
+            (y, *self.outputs[1:], *after),
+            tuple(dict.fromkeys((*self.forward, *renamed(second.backward), *backward))),
+            (
+                *g_first[: 1 + self.states], *g_second[: second.states],
+                *g_first[1 + self.states :], *g_second[second.states :],
+            ),
+        )  # fmt: skip
 
 
 @lru_cache(maxsize=1024)

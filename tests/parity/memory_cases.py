@@ -244,6 +244,21 @@ def mixed_chains() -> Iterator[Case]:
         )  # fmt: skip
 
 
+def neighbours() -> Iterator[Case]:
+    """Cells of which one takes what the other gives: kernels have them as one where both have room in it."""
+    for often, (kind, other, how, order, dtype) in rotating(KINDS, FILTERS, HOW, [1, -1], DTYPES):
+
+        def build(library: Library, kind=kind, other=other, how=how, order=order) -> nn.Module:
+            pair = [spiking(library, kind, how, (6,)), filtering(library, other, how, (6,))][::order]
+            return library.chain(*pair, filtering(library, "LI", "trained", (6,)))
+
+        yield Case(
+            f"neighbours: {kind} {'before' if order == 1 else 'after'} {other}, {how}, {dtype}",
+            build, (STEPS, 5, 6), currents(4.0, 1.0), None, fused=True, output="numbers", peer=False,
+            **PRECISIONS[dtype], often=often,
+        )  # fmt: skip
+
+
 #: Lengths of N samples of at most T steps; of 0 only where states begin with numbers.
 LENGTHS: dict[str, Callable[[int, int], list[int]]] = {
     "any, and 0": lambda T, N: [5 * n % (T + 1) for n in range(N)],
@@ -289,6 +304,15 @@ def lengths() -> Iterator[Case]:
 
 MEMORY = {
     case.name: case
-    for family in (cells, filters, element_wise_functions, delays, convolutions, mixed_chains, lengths)
+    for family in (
+        cells,
+        filters,
+        element_wise_functions,
+        delays,
+        convolutions,
+        mixed_chains,
+        neighbours,
+        lengths,
+    )
     for case in family()
 }

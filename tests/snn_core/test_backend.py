@@ -17,6 +17,7 @@ from torch import nn
 from sequential_fmnist.networks import NETWORKS, make_network
 from snn_core import backend as backends
 from snn_core.backend import cpu, plan
+from snn_core.backend.limits import MOST_PARAMETERS, MOST_STATES
 from snn_core.cells import IF
 from snn_core.checks import Like
 from snn_core.functional import reset_net, seq_to_ann_forward
@@ -26,7 +27,7 @@ from snn_core.layer import (
     MultiStepContainer,
     SynapseFilter,
 )
-from snn_core.neuron import IFNode, LIFNode
+from snn_core.neuron import IFNode, LIFNode, LINode
 from snn_core.surrogate import ATan, Erf, FastSigmoid, Rectangle, Sigmoid, SurrogateFunction, Triangle
 
 
@@ -322,8 +323,19 @@ def _flat(parts: list[plan.Part]) -> tuple[tuple[object, ...], ...]:
     )
 
 
+def test_neighbours_are_one_stage_as_far_as_a_kernel_has_room():
+    assert [part.stage.states for part in plan.merged(_parts())] == [0, 2, 1, 2, 0]
+    like = Like((2, 5), torch.float32, torch.device("cpu"))
+    seven = [plan.read(LINode(), like) for _ in range(MOST_STATES + 1)]
+    assert [part.stage.states for part in plan.merged(seven)] == [MOST_STATES, 1]
+    learned = [plan.read(SynapseFilter([2.0] * 5, learnable=True), like) for _ in range(MOST_PARAMETERS + 2)]
+    assert [part.stage.parameters for part in plan.merged(learned)] == [MOST_PARAMETERS, 2]
+
+
 @pytest.mark.parametrize("gradient", [False, True])
 def test_opcheck(gradient):
+    from snn_core.backend import ops  # noqa: F401, defines the ops
+
     parts = _parts()
     tensors = [None if one is None else one.detach() for part in parts for one in part.tensors]
     x_seq, flat = torch.randn(4, 2, 7), _flat(parts)
