@@ -91,12 +91,21 @@ TWO := --numprocesses 2 --dist loadgroup
 # A plain pytest leaves out what takes long; with this it leaves out only what needs a GPU.
 ALL := -m 'not gpu'
 
+# What checks the scripts of the chapters' views. Readers need none of it.
+JAVASCRIPT := tools/javascript
+WITH_NODE := PATH="$(abspath $(BIN)):$$PATH"
+$(JAVASCRIPT)/node_modules: $(JAVASCRIPT)/package-lock.json | $(VENV)/.dev
+	$(WITH_NODE) npm ci --prefix $(JAVASCRIPT) --no-audit --no-fund --silent
+	touch $@
+
 .PHONY: check
-check: $(VENV)/.dev ## check style, types, imports and the core, in a minute
+check: $(VENV)/.dev $(JAVASCRIPT)/node_modules ## check style, types, imports and the core, in a minute
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(JAVASCRIPT)/node_modules/.bin/biome ci --config-path=$(JAVASCRIPT)/biome.json snn_tutorial/live/js
+	$(WITH_NODE) $(JAVASCRIPT)/node_modules/.bin/tsc --project $(JAVASCRIPT)
 	$(TEST_ENV) $(BIN)/python -m pytest tests/snn_core $(TWO) $(ARGS)
 
 .PHONY: test

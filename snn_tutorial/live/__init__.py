@@ -1,0 +1,82 @@
+"""Views that run in the reader's browser, with a kernel or without: on the site, in JupyterLab, VS Code and on Colab.
+
+A view is a cell's output: HTML with a static figure and a script that puts the controls in its place. Nothing is loaded
+from elsewhere. The scripts are the files in ``js/``, one for each view, and what they import.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from IPython.display import HTML
+from matplotlib.figure import Figure
+
+from snn_tutorial.live.javascript import PRELUDE
+from snn_tutorial.page import png
+
+_JS = Path(__file__).with_name("js")
+_IMPORT = re.compile(r'^import [^;]*? from "\./(\w+)\.js";\n', re.MULTILINE)
+
+
+def bundle(*names: str) -> str:
+    """Return modules of ``js/`` with all that they import as one classic script, without comments.
+
+    A page that is opened from a file may not load modules.
+    """
+    found: dict[str, str] = {}
+
+    def add(module: str) -> None:
+        if module in found:
+            return
+        found[module] = ""  # marks it as known, should modules import each other
+        source = (_JS / f"{module}.js").read_text()
+        for other in _IMPORT.findall(source):
+            add(other)
+        del found[module]  # its place is behind what it needs
+        source = re.sub(r"/\*\*.*?\*/\n?", "", _IMPORT.sub("", source), flags=re.DOTALL)
+        source = re.sub(r"^\s+(?=\S)|^\s*//.*\n", "", source, flags=re.MULTILINE)
+        found[module] = re.sub(r"^export ", "", source, flags=re.MULTILINE)
+
+    for name in names:
+        add(name)
+    return "".join(found.values())
+
+
+class Code(str):
+    """JavaScript within a view's data, which is written as it is."""
+
+
+def literal(value: Any) -> str:
+    """Return ``value`` as JavaScript: what JSON knows, and :class:`Code`."""
+    if isinstance(value, Code):
+        return str(value)
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)}: {literal(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(literal, value)) + "]"
+    return json.dumps(value, allow_nan=False)
+
+
+def view(name: str, data: dict[str, Any], figure: Figure, alt: str) -> HTML:
+    """Return a view for a notebook.
+
+    Args:
+        name: the module of ``js/``, which exports a function of this name.
+        data: what the function gets.
+        figure: what stands there without JavaScript, and in a notebook that nobody has trusted; it is closed.
+        alt: what the view shows, for readers who cannot see it.
+    """
+    picture = base64.b64encode(png(figure)).decode()
+    script = f"{PRELUDE}{bundle('view', name)}start({json.dumps(name)}, {literal(data)}, {name});"
+    script = script.replace("</", "<\\/")  # the end of a script ends it within a string, too
+    return HTML(
+        f'<figure class="snn-live" data-view="{name}"><img alt="{html.escape(alt)}" '
+        f'src="data:image/png;base64,{picture}"></figure>\n'
+        f"<style>{(_JS / 'view.css').read_text()}</style>\n"
+        f"<script>(() => {{\n{script}\n}})()</script>"
+    )

@@ -1,0 +1,37 @@
+/** Puts a view in the place of the static figure that stands there without JavaScript. */
+
+import { make } from "./controls.js";
+
+/**
+ * What a reader can change, what is shown, and the numbers that are shown, for tests.
+ * @typedef {{controls: HTMLElement[][], figures: HTMLElement[], update: () => string, numbers: () => unknown}} View
+ *   `update` draws anew and returns a sentence that says what is seen.
+ */
+
+/**
+ * Start the view of the script that runs now, or, where the page does not say which that is, of the first figure left.
+ * If it cannot be started, the static figure stays.
+ * @template D
+ * @param {string} name
+ * @param {D} data
+ * @param {(data: D) => View} build
+ */
+export function start(name, data, build) {
+  const waiting = `figure[data-view="${name}"]:not([data-live])`;
+  const near = document.currentScript?.parentElement?.querySelector(waiting);
+  const figure = near ?? document.querySelector(waiting);
+  if (!(figure instanceof HTMLElement)) return;
+  figure.dataset.live = "";
+  const view = build(data);
+  const said = make("output", { className: "said" });
+  const update = () => {
+    said.value = view.update();
+  };
+  const rows = view.controls.map((row) => make("div", { className: "row" }, ...row));
+  const panel = make("div", { className: "controls" }, ...rows);
+  panel.addEventListener("input", update);
+  panel.addEventListener("change", update);
+  figure.querySelector("img")?.replaceWith(panel, ...view.figures, said);
+  Object.assign(figure, { view });
+  update();
+}

@@ -1,0 +1,104 @@
+"""Views in a browser: what they show is what the library computes, and each control does what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from IPython.display import HTML
+from support_browser import chromium
+from support_live import dead_controls, live
+
+from snn_core.layer import ElementWiseRecurrentContainer
+from snn_core.neuron import IFNode
+from snn_tutorial.live.neuron import driven_neuron
+from snn_tutorial.probe import trace
+
+pytestmark = pytest.mark.xdist_group("browser_live")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as running:
+        yield running
+
+
+#: Every view, as its chapter shows it.
+VIEWS: dict[str, Callable[[], HTML]] = {
+    "neuron": driven_neuron,
+}
+#: A view with a slider that nothing reads.
+DEAD = """
+function broken() {
+  const [one, other] = [slider("read", { value: 0, max: 3 }), slider("not read", { value: 0, max: 3 })];
+  return {
+    controls: [[one.element, other.element]], figures: [], numbers: () => one.value, update: () => `${one.value}`,
+  };
+}"""
+
+
+@pytest.mark.parametrize("name", VIEWS)
+class TestEveryView:
+    def test_each_control_changes_what_is_seen(self, browser, tmp_path, name):
+        with live(browser, VIEWS[name](), tmp_path) as view:
+            assert dead_controls(view) == []
+
+    def test_fits_a_telephone_and_takes_the_colours_of_the_page(self, browser, tmp_path, name):
+        small = {"width": 390, "height": 800}
+        with live(browser, VIEWS[name](), tmp_path, viewport=small, has_touch=True, is_mobile=True) as view:
+            assert view.page.evaluate("document.documentElement.scrollWidth") <= 390
+            light = view.picture()
+            assert light
+            view.page.evaluate("document.body.style.cssText = 'background: #111; color: #ddd'")
+            view.page.wait_for_function(
+                "light => document.querySelector('canvas').toDataURL() !== light", arg=light[0]
+            )
+
+    def test_says_what_it_is_to_those_who_do_not_see_it(self, browser, tmp_path, name):
+        with live(browser, VIEWS[name](), tmp_path) as view:
+            for part in view.figure.locator("input, select, button, canvas").all():
+                assert part.get_attribute("aria-label") or part.inner_text()
+            assert view.said()
+
+    def test_leaves_a_picture_where_no_script_runs(self, browser, tmp_path, name):
+        with live(browser, VIEWS[name](), tmp_path, java_script_enabled=False) as view:
+            assert view.figure.locator("img").get_attribute("alt")
+            assert view.figure.locator("input, canvas").count() == 0
+
+
+def test_control_that_does_nothing_is_noticed(browser, tmp_path):
+    html = driven_neuron().data
+    broken = html.replace("function neuron(", DEAD + "\nfunction neuron(").replace(
+        ", neuron);\n", ", broken);\n"
+    )
+    with live(browser, HTML(broken), tmp_path) as view:
+        assert dead_controls(view) == ["not read"]
+
+
+def test_view_that_fails_leaves_its_picture_and_an_error(browser, tmp_path):
+    html = driven_neuron().data.replace("function neuron(", "function neuron() { null.x; }\nfunction old(")
+    with pytest.raises(AssertionError, match="null"), live(browser, HTML(html), tmp_path) as view:
+        assert view.figure.locator("img").count() == 1
+
+
+def test_neuron_is_that_of_the_library(browser, tmp_path):
+    with live(browser, driven_neuron(steps=9), tmp_path) as view:
+        for v_reset, name in ((None, "soft, v_reset=None"), (0.0, "hard, v_reset=0")):
+            for threshold in (0.5, 1.0, 1.75):
+                for first in (0.0, 0.75, 1.5, 3.0):
+                    for is_fed_back in (False, True):
+                        view.set("reset", name)
+                        view.set("threshold v_threshold", threshold)
+                        view.set("input x[0]", first)
+                        view.set("feed the spike back", is_fed_back)
+                        node = IFNode(v_threshold=threshold, v_reset=v_reset)
+                        x_seq = torch.tensor([first, *[0.0] * 8], dtype=torch.float64)
+                        record = trace(
+                            ElementWiseRecurrentContainer(node, torch.add) if is_fed_back else node, x_seq
+                        )
+                        assert view.numbers() == {
+                            "i": record.i.tolist(), "v": record.v.tolist(), "s": record.s.tolist(),
+                        }  # fmt: skip
+                        spikes = int(record.s.sum())
+                        assert view.said() == f"{spikes} {'spike' if spikes == 1 else 'spikes'} in 9 steps"

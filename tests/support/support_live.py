@@ -1,0 +1,122 @@
+"""Views of snn_tutorial.live in a browser, as a reader has them: opened from a file, with no other host to ask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from IPython.display import HTML
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Locator, Page
+
+_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>A view</title><body>{}</body></html>"""
+
+
+class LiveView:
+    """A view on a page of its own.
+
+    Attributes:
+        page: the page.
+        figure: the view.
+        problems: what the page has reported so far: errors, and requests to other hosts.
+    """
+
+    def __init__(self, page: Page, problems: list[str]) -> None:
+        self.page, self.problems = page, problems
+        self.figure = page.locator("figure.snn-live")
+
+    def control(self, label: str) -> Locator:
+        """Return the control with this label."""
+        return self.figure.get_by_label(label, exact=True)
+
+    def set(self, label: str, value: Any) -> None:
+        """Give a control a value as a script would: a number for a slider, a name for a menu, or whether it is on."""
+        control = self.control(label)
+        kind = control.evaluate("input => input.type")
+        if kind == "range":
+            # The value of a slider with stops is what it shows.
+            control.evaluate(
+                """(input, value) => {
+                    for (input.value = input.min; ; input.stepUp()) {
+                        input.dispatchEvent(new Event("input", {bubbles: true}));
+                        if (parseFloat(input.ariaValueText) === value || input.value === input.max) break;
+                    }
+                }""",
+                value,
+            )
+            assert float(control.get_attribute("aria-valuetext").split()[0]) == value
+        elif kind == "select-one":
+            control.select_option(value)
+        elif kind == "checkbox":
+            control.set_checked(value)
+        elif (control.get_attribute("aria-pressed") == "true") != value:
+            control.click()
+
+    def numbers(self) -> Any:
+        """Return the numbers that are shown."""
+        return self.figure.evaluate("figure => figure.view.numbers()")
+
+    def said(self) -> str:
+        """Return the sentence under the view."""
+        return self.figure.locator(".said").inner_text()
+
+    def picture(self) -> list[str]:
+        """Return what is drawn."""
+        return self.figure.locator("canvas").evaluate_all("all => all.map(canvas => canvas.toDataURL())")
+
+
+@contextmanager
+def live(browser: Browser, view: HTML, folder: Path, **options: Any) -> Iterator[LiveView]:
+    """Open a view from a file; at the end, nothing may have gone wrong on the page.
+
+    Args:
+        browser: Chromium.
+        view: what a chapter's cell returns.
+        folder: where the file goes.
+        options: of the page, as in ``color_scheme="dark"``.
+    """
+    path = folder / "view.html"
+    path.write_text(_PAGE.format(view.data))
+    page = browser.new_page(**({"viewport": {"width": 1280, "height": 900}} | options))
+    problems: list[str] = []
+    page.on("console", lambda message: message.type == "error" and problems.append(message.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("request", lambda request: request.url.startswith("http") and problems.append(request.url))
+    try:
+        page.goto(path.as_uri())
+        yield LiveView(page, problems)
+    finally:
+        page.close()
+    assert not problems, problems
+
+
+#: What makes a control of each kind change, from the keyboard.
+KEYS = {
+    "range": "ArrowRight",
+    "select-one": "ArrowDown",
+    "checkbox": "Space",
+    "number": "ArrowUp",
+    "button": "Enter",
+}
+
+
+def dead_controls(view: LiveView) -> list[str]:
+    """Move every control with the keyboard, and return the names of those that change nothing that is seen."""
+    dead = []
+    for control in view.figure.locator("input, select, button").all():
+        before = (view.numbers(), view.said(), view.picture())
+        kind = control.evaluate("control => control.type")
+        is_last = control.evaluate(
+            "control => control.value === control.max || control.selectedIndex === control.length - 1"
+        )
+        control.focus()
+        view.page.keyboard.press(
+            {"ArrowRight": "ArrowLeft", "ArrowDown": "ArrowUp"}[KEYS[kind]] if is_last else KEYS[kind]
+        )
+        if (view.numbers(), view.said(), view.picture()) == before:
+            dead.append(control.get_attribute("aria-label") or control.inner_text())
+    return dead
