@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -61,18 +61,33 @@ def _literal(number: float) -> str:
     return json.dumps(number) if number >= 0 else f"({json.dumps(number)})"
 
 
-def network_stages(modules: Iterable[nn.Module], inputs: int) -> tuple[list[dict[str, Any]], dict[str, str]]:
+def network_stages(
+    modules: Iterable[nn.Module], inputs: int, written: Callable[[Tensor], Any] = lambda weight: None
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Return layers as ``scan.js`` takes them, and the functions of their cells by name.
 
     Args:
         modules: the layers, in their order; in fp64, so that what is derived from their parameters is exact.
         inputs: features of a time step.
+        written: what is written for a weight, or a cell's parameter; None for its numbers.
 
     Raises:
         ValueError: a layer that the page does not know, such as a feedback with delays.
     """
+
+    def numbers(tensor: Tensor | None) -> Any:
+        if tensor is None:
+            return None
+        found = written(tensor)
+        return tensor.detach().flatten().tolist() if found is None else found
+
+    def weights(weight: Tensor | None, bias: Tensor | None) -> dict[str, Any]:
+        return {"weight": numbers(weight), "bias": numbers(bias)}
+
     stages, functions, like = [], {}, Like((1, inputs), torch.float64, torch.device("cpu"))
     for module in modules:
+        while plan.is_chain(module) and len(module) == 1:
+            module = module[0]
         part = plan.read(module, like)
         if part is None or part.stage.feedback > 1 or part.is_whole:
             raise ValueError(f"the page does not know {type(module).__name__}")
@@ -80,7 +95,7 @@ def network_stages(modules: Iterable[nn.Module], inputs: int) -> tuple[list[dict
         if stage.kernel == "linear":
             weight, bias = part.tensors
             stages.append(
-                {"kind": "linear", "inputs": stage.inputs, "outputs": stage.outputs, **_weights(weight, bias)}
+                {"kind": "linear", "inputs": stage.inputs, "outputs": stage.outputs, **weights(weight, bias)}
             )
         else:
             program = parse(stage.kernel)
@@ -97,17 +112,9 @@ def network_stages(modules: Iterable[nn.Module], inputs: int) -> tuple[list[dict
                     "cell": name,
                     "outputs": stage.outputs,
                     "initial": list(stage.numbers[: stage.states]),
-                    "parameters": [_numbers(one) for one in parameters if one is not None],
-                    "feedback": _weights(*feedback) if feedback else None,
+                    "parameters": [numbers(one) for one in parameters],
+                    "feedback": weights(*feedback) if feedback else None,
                 }
             )
         like = like._replace(shape=(1, stage.outputs))
     return stages, functions
-
-
-def _weights(weight: Tensor | None, bias: Tensor | None) -> dict[str, Any]:
-    return {"weight": _numbers(weight), "bias": None if bias is None else _numbers(bias)}
-
-
-def _numbers(tensor: Tensor | None) -> list[float]:
-    return [] if tensor is None else tensor.detach().flatten().tolist()

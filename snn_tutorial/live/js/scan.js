@@ -65,6 +65,8 @@ export class Cells {
     this.isFedBack = stage.feedback !== null;
     this.y = new Float64Array(stage.outputs);
     this.i = new Float64Array(stage.outputs);
+    /** What the last outputs add to the input. */
+    this.loop = new Float64Array(stage.outputs);
     this.v = stage.initial.map((first) => new Float64Array(stage.outputs).fill(first));
   }
 
@@ -77,10 +79,11 @@ export class Cells {
   step(x) {
     const { feedback, outputs } = this.stage;
     if (feedback) {
-      if (feedback.bias) this.i.set(feedback.bias);
-      else this.i.fill(0);
+      this.loop.fill(0);
+      if (this.isFedBack) addProduct(feedback.weight, 2 * outputs, outputs, this.y, this.loop);
+      this.i.set(this.loop);
+      if (feedback.bias) for (let j = 0; j < outputs; j++) this.i[j] += feedback.bias[j];
       addProduct(feedback.weight, 2 * outputs, 0, x, this.i);
-      if (this.isFedBack) addProduct(feedback.weight, 2 * outputs, outputs, this.y, this.i);
     } else this.i.set(x);
     this.cell(outputs, this.i, this.v, this.parameters, this.y);
   }
@@ -107,11 +110,11 @@ export class Network {
    * @param {Numbers} x
    */
   step(x) {
-    let y = x;
+    let input = x;
     for (const layer of this.layers) {
-      layer.step(y);
-      y = layer.y;
+      layer.step(input);
+      input = layer.y;
     }
-    return y;
+    return this.layers[this.layers.length - 1].y;
   }
 }

@@ -29,8 +29,8 @@ export function start(name, data, build) {
   };
   const rows = view.controls.map((row) => make("div", { className: "row" }, ...row));
   const panel = make("div", { className: "controls" }, ...rows);
-  panel.addEventListener("input", update);
-  panel.addEventListener("change", update);
+  figure.addEventListener("input", update);
+  figure.addEventListener("change", update);
   figure.querySelector("img")?.replaceWith(panel, ...view.figures, said);
   Object.assign(figure, { view });
   update();

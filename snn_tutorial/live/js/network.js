@@ -1,0 +1,308 @@
+/** The trained networks: a picture enters column by column, and everything that happens inside is seen. */
+
+import { answers, columnsOf, run, SIDE } from "./activity.js";
+import { bytes } from "./bytes.js";
+import { BLUE, Chart, GREY, ORANGE, PURPLE, VERMILION } from "./chart.js";
+import { box, button, make, menu, slider } from "./controls.js";
+import { Pad } from "./pad.js";
+import { readTensors, sha256 } from "./safetensors.js";
+import { Network } from "./scan.js";
+
+/**
+ * @typedef {import("./activity.js").Trained} Trained
+ * @typedef {import("./activity.js").Activity} Activity
+ * @typedef {{networks: Trained[], cells: Record<string, import("./scan.js").CellStep>, classes: string[],
+ *   images: string, labels: number[], first: {network: number, image: number}}} NetworkData
+ */
+
+const ORDERS = ["left to right", "right to left", "every 11th column"];
+const STEP_MS = [400, 160, 60];
+
+/**
+ * @param {NetworkData} data
+ * @returns {import("./view.js").View}
+ */
+export function network(data) {
+  const images = bytes(data.images);
+  const nets = data.networks.map(
+    (trained) => new Network(trained.stages(readTensors(bytes(trained.file))), data.cells),
+  );
+  const checked = make("small", { className: "weights" });
+  const which = menu(
+    "network",
+    data.networks.map(({ name }) => name),
+    data.first.network,
+  );
+  const names = data.labels.map((label, k) => `${k}: ${data.classes[label]}`);
+  const image = menu("picture", [...names, "your drawing"], data.first.image);
+  const order = menu("columns", ORDERS);
+  const blank = slider("blank columns after it", { min: 0, max: 56, value: 0 });
+  const threshold = slider("threshold", { min: 0.5, max: 2, step: 0.05, value: 1 });
+  const tau = slider("tau of the synapse", {
+    min: 1.1,
+    max: 100,
+    step: 0.1,
+    value: data.networks.find((one) => one.tau)?.tau ?? 2,
+    unit: "steps",
+  });
+  const loop = box("feedback", true);
+  const time = slider("columns read", { min: 0, max: SIDE, value: SIDE });
+  const speed = menu("speed", ["slow", "normal", "fast"], 1);
+  const brush = slider("brush", { min: 1, max: 4, step: 0.5, value: 2, unit: "pixels" });
+  const eraser = box("erase", false);
+
+  const pad = new Pad("the picture", () => {
+    image.value = data.labels.length;
+    image.input.dispatchEvent(new Event("change", { bubbles: true }));
+  });
+  let shown = -1;
+  const clear = button("clear", () => {
+    pad.set(new Uint8Array(SIDE * SIDE));
+    pad.changed();
+  });
+
+  /** @type {number | undefined} */
+  let playing;
+  const play = button("play", () => (playing === undefined ? begin() : stop()));
+  const forward = button("step", () => {
+    stop();
+    move(time.value >= steps() ? 0 : time.value + 1);
+  });
+  const steps = () => SIDE + blank.value;
+
+  /** @param {number} t */
+  function move(t) {
+    time.value = t;
+    time.input.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+  function begin() {
+    if (time.value >= steps()) move(0);
+    // Who has asked for less motion gets the end at once.
+    if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
+      move(steps());
+      return;
+    }
+    play.textContent = "pause";
+    const next = () => {
+      move(time.value + 1);
+      if (time.value >= steps()) stop();
+      else playing = window.setTimeout(next, STEP_MS[speed.value]);
+    };
+    playing = window.setTimeout(next, 0);
+  }
+  function stop() {
+    window.clearTimeout(playing);
+    playing = undefined;
+    play.textContent = "play";
+  }
+
+  /** @type {Activity} */
+  let activity = { spikes: [], potentials: [], currents: [], columns: [], outputs: [] };
+  const rows = data.classes.map((name) => {
+    const meter = make("meter", { max: 1, ariaLabel: name });
+    const percent = make("span");
+    return { meter, percent, element: make("div", { className: "answer" }, make("span", {}, name), meter, percent) };
+  });
+
+  function compute() {
+    const trained = data.networks[which.value];
+    const net = nets[which.value];
+    const hidden = /** @type {import("./scan.js").Cells} */ (net.layers[trained.hidden]);
+    hidden.parameters = [[threshold.value]];
+    hidden.isFedBack = loop.value && hidden.stage.feedback !== null;
+    if (trained.synapse !== null) {
+      const synapse = /** @type {import("./scan.js").Cells} */ (net.layers[trained.synapse]);
+      synapse.parameters = tau.value === trained.tau ? synapse.stage.parameters : [[1 / tau.value]];
+    }
+    activity = run(net, trained, columnsOf(pad.pixels, order.value, blank.value));
+  }
+
+  const chart = new Chart("columns, spikes, membrane potentials, currents and outputs of the network over time", () =>
+    panelsOf(activity, time.value, data.networks[which.value]),
+  );
+
+  /** @param {Trained} trained */
+  async function check(trained) {
+    const found = await sha256(bytes(trained.file));
+    if (found !== null && found !== trained.sha256) {
+      throw new Error(`weights of the ${trained.name} network: SHA-256 ${found} is not ${trained.sha256}`);
+    }
+    checked.textContent = `Weights: SHA-256 ${trained.sha256.slice(0, 16)}\u2026${found ? ", checked" : ""}.`;
+  }
+
+  return {
+    controls: [
+      [which.element, image.element],
+      [play, forward, time.element, speed.element],
+      [order.element, blank.element, threshold.element],
+      [tau.element, loop.element],
+    ],
+    figures: [
+      make(
+        "div",
+        { className: "sides" },
+        make(
+          "div",
+          { className: "side" },
+          pad.canvas,
+          make("div", { className: "row" }, brush.element, eraser.element, clear),
+          make("div", { className: "answers" }, ...rows.map((row) => row.element)),
+        ),
+        make("div", { className: "main" }, chart.canvas),
+      ),
+      checked,
+    ],
+    numbers: () => ({
+      ...Object.fromEntries(Object.entries(activity).map(([name, seq]) => [name, seq.map((one) => Array.from(one))])),
+      ...answers(activity.outputs, time.value, data.networks[which.value].scale),
+    }),
+    update() {
+      const trained = data.networks[which.value];
+      if (image.value !== shown && image.value < data.labels.length) {
+        pad.set(images.subarray(image.value * SIDE * SIDE, (image.value + 1) * SIDE * SIDE));
+      }
+      shown = image.value;
+      [pad.size, pad.isErasing] = [brush.value, eraser.value];
+      const most = `${steps()}`;
+      if (time.input.getAttribute("max") !== most) {
+        const isWhole = `${time.value}` === time.input.getAttribute("max");
+        time.input.setAttribute("max", most);
+        if (isWhole) time.value = steps();
+      }
+      tau.element.hidden = trained.synapse === null;
+      loop.element.hidden = !("feedback" in nets[which.value].layers[trained.hidden].stage);
+      check(trained);
+      compute();
+      chart.draw();
+      const { shares } = answers(activity.outputs, time.value, trained.scale);
+      const best = shares.indexOf(Math.max(...shares));
+      for (const [k, { meter, percent, element }] of rows.entries()) {
+        meter.value = shares[k];
+        percent.textContent = `${Math.round(100 * shares[k])} %`;
+        element.classList.toggle("best", k === best && time.value > 0);
+      }
+      return said(
+        trained.name,
+        time.value,
+        activity.spikes,
+        data.classes[best],
+        data.classes[data.labels[image.value]],
+      );
+    },
+  };
+}
+
+/**
+ * @param {string} name
+ * @param {number} steps
+ * @param {Float64Array[]} spikes
+ * @param {string} answer
+ * @param {string | undefined} truth
+ */
+function said(name, steps, spikes, answer, truth) {
+  if (steps === 0) return "No column has been read.";
+  const count = spikes.slice(0, steps).reduce((sum, step) => sum + step.reduce((a, b) => a + b, 0), 0);
+  const judged = truth ? (truth === answer ? ", which is right" : `; it is: ${truth}`) : "";
+  return `After ${steps} columns and ${count} hidden spikes, the ${name} network answers: ${answer}${judged}.`;
+}
+
+/**
+ * Return steps as rows of a grid, of which only the first `until` columns are filled.
+ * @param {Float64Array[]} seq
+ * @param {number} until
+ * @param {number} [sign]
+ */
+function grid(seq, until, sign = 1) {
+  const rows = seq[0]?.length ?? 0;
+  const values = new Float64Array(rows * seq.length);
+  for (let t = 0; t < until; t++) for (let j = 0; j < rows; j++) values[j * seq.length + t] = sign * seq[t][j];
+  return values;
+}
+
+/**
+ * @param {Activity} activity
+ * @param {number} until
+ * @param {Trained} trained
+ * @returns {import("./chart.js").Panel[]}
+ */
+function panelsOf(activity, until, trained) {
+  const columns = activity.columns.length;
+  /** @type {[number, number]} */
+  const x = [0, columns];
+  /** @param {Float64Array[]} seq @returns {[number, number]} */
+  const y = (seq) => [seq[0]?.length ?? 1, 0];
+  const time = Array.from({ length: until }, (_, t) => t + 0.5);
+  const high = Math.max(1e-9, ...activity.currents.flatMap((step) => Array.from(step, Math.abs)));
+  const sums = activity.outputs.map((_, t) => answers(activity.outputs, t + 1, trained.scale).means);
+  const all = sums.flatMap((means) => Array.from(means));
+  const best = until ? sums[until - 1].indexOf(Math.max(...sums[until - 1])) : -1;
+  /** @type {import("./chart.js").Panel[]} */
+  const panels = [
+    {
+      height: 84,
+      x,
+      y: [SIDE, 0],
+      title: "columns as they enter",
+      yLabel: "row",
+      yTicks: [],
+      marks: [{ kind: "grid", values: grid(activity.columns, until), columns, high: 1 }],
+    },
+    {
+      height: 96,
+      x,
+      y: y(activity.spikes),
+      title: "hidden spikes",
+      yLabel: "neuron",
+      marks: [{ kind: "grid", values: grid(activity.spikes, until), columns, high: 1, color: VERMILION }],
+    },
+    {
+      height: 96,
+      x,
+      y: y(activity.potentials),
+      title: "membrane potentials",
+      yLabel: "neuron",
+      marks: [
+        { kind: "grid", values: grid(activity.potentials, until), columns, high: 1, color: BLUE, label: "above 0" },
+        {
+          kind: "grid",
+          values: grid(activity.potentials, until, -1),
+          columns,
+          high: 3,
+          color: ORANGE,
+          label: "below 0",
+        },
+      ],
+    },
+  ];
+  if (activity.currents.length) {
+    panels.push({
+      height: 96,
+      x,
+      y: y(activity.currents),
+      yLabel: "neuron",
+      title: trained.synapse === null ? "what the loop brings back" : "currents of the synapses",
+      marks: [
+        { kind: "grid", values: grid(activity.currents, until), columns, high, color: PURPLE, label: "above 0" },
+        { kind: "grid", values: grid(activity.currents, until, -1), columns, high, color: ORANGE, label: "below 0" },
+      ],
+    });
+  }
+  panels.push({
+    height: 110,
+    x,
+    y: [Math.min(0, ...all), Math.max(1, ...all)],
+    xLabel: "time step",
+    title: "evidence for each class",
+    yLabel: "mean output",
+    marks: sums[0]
+      ? Array.from(sums[0], (_, j) => ({
+          kind: /** @type {const} */ ("line"),
+          x: time,
+          y: time.map((_, t) => sums[t][j]),
+          color: j === best ? VERMILION : GREY,
+          ...(j === best ? { label: "the answer" } : {}),
+        }))
+      : [],
+  });
+  return panels;
+}

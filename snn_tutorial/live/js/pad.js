@@ -1,0 +1,88 @@
+/** A small grey picture that can be drawn on, by mouse, finger or keyboard. */
+
+import { SIDE } from "./activity.js";
+import { make } from "./controls.js";
+
+/** Grey of a stroke at its middle, and how much it loses with each pixel's distance. */
+const INK = 230;
+const FALL = 90;
+
+export class Pad {
+  /**
+   * @param {string} description
+   * @param {() => void} changed  called after every stroke
+   */
+  constructor(description, changed) {
+    this.pixels = new Uint8Array(SIDE * SIDE);
+    this.isErasing = false;
+    /** Radius of the brush in pixels. */
+    this.size = 2;
+    this.cursor = [SIDE / 2, SIDE / 2];
+    this.canvas = make("canvas", { className: "pad", width: SIDE, height: SIDE, tabIndex: 0 });
+    this.canvas.setAttribute("role", "application");
+    this.canvas.ariaLabel = `${description}: draw with the pointer, or move with the arrow keys and draw with the space bar`;
+    this.changed = changed;
+    this.canvas.addEventListener("pointerdown", (event) => this.#stroke(event));
+    this.canvas.addEventListener("pointermove", (event) => event.buttons && this.#stroke(event));
+    this.canvas.addEventListener("keydown", (event) => this.#key(event));
+    this.canvas.addEventListener("blur", () => this.draw());
+  }
+
+  /** @param {ArrayLike<number>} pixels  rows from the top, each from the left */
+  set(pixels) {
+    this.pixels.set(pixels);
+    this.draw();
+  }
+
+  /**
+   * Draw at a place in pixels.
+   * @param {number} x
+   * @param {number} y
+   */
+  ink(x, y) {
+    for (let k = 0; k < this.pixels.length; k++) {
+      const distance = Math.hypot((k % SIDE) + 0.5 - x, Math.floor(k / SIDE) + 0.5 - y);
+      if (distance > this.size) continue;
+      const grey = Math.max(0, INK - FALL * Math.max(0, distance - this.size + 1));
+      this.pixels[k] = this.isErasing ? 0 : Math.max(this.pixels[k], grey);
+    }
+  }
+
+  draw() {
+    const pen = /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext("2d"));
+    const image = pen.createImageData(SIDE, SIDE);
+    for (const [k, grey] of this.pixels.entries()) image.data.set([grey, grey, grey, 255], 4 * k);
+    pen.putImageData(image, 0, 0);
+    if (document.activeElement === this.canvas) {
+      pen.fillStyle = "#E69F00";
+      pen.fillRect(Math.floor(this.cursor[0]), Math.floor(this.cursor[1]), 1, 1);
+    }
+  }
+
+  /** @param {PointerEvent} event */
+  #stroke(event) {
+    event.preventDefault();
+    if (event.type === "pointerdown") this.canvas.setPointerCapture(event.pointerId);
+    const box = this.canvas.getBoundingClientRect();
+    // A fast pointer reports several places at once.
+    const events = event.getCoalescedEvents?.() ?? [];
+    for (const { clientX, clientY } of events.length ? events : [event]) {
+      this.ink(((clientX - box.left) / box.width) * SIDE, ((clientY - box.top) / box.height) * SIDE);
+    }
+    this.draw();
+    this.changed();
+  }
+
+  /** @param {KeyboardEvent} event */
+  #key(event) {
+    /** @type {Record<string, [number, number]>} */
+    const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1], " ": [0, 0] };
+    const move = moves[event.key];
+    if (!move) return;
+    event.preventDefault();
+    this.cursor = this.cursor.map((at, k) => Math.min(SIDE - 1, Math.max(0, at + move[k])));
+    if (event.key === " ") this.ink(this.cursor[0] + 0.5, this.cursor[1] + 0.5);
+    this.draw();
+    if (event.key === " ") this.changed();
+  }
+}
