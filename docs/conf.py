@@ -18,6 +18,10 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tools")]  # docstrings and 
 
 import site_figures  # noqa: E402
 
+from sequential_fmnist.data import SequentialFashionMNIST  # noqa: E402
+from snn_tutorial.live.network import network_explorer  # noqa: E402
+from snn_tutorial.plot.overview import overview  # noqa: E402
+
 project = html_title = "Recurrent connections and stateful synapses"
 language = "en"
 extensions = [
@@ -72,6 +76,7 @@ html_theme_options = {
     "show_toc_level": 2,
     "use_download_button": False,  # the chapters' first lines open them on Binder, Colab or nbviewer
 }
+html_context = {"default_mode": "auto"}
 html_static_path = ["site.css", "slides.css"]
 html_css_files = ["site.css"]
 html_show_sphinx = False
@@ -98,6 +103,19 @@ def chapters(app: Sphinx) -> list[Path]:
     return sorted((Path(app.srcdir) / "notebooks").glob("[0-9]*.ipynb"))
 
 
+def write_landing(app: Sphinx) -> None:
+    """Write the view with which the site begins, the trained networks and an empty pad to draw on."""
+    test = SequentialFashionMNIST(train=False, source="embedded", verbose=False)
+    page = network_explorer(
+        test.images[:PICTURES].reshape(-1, 28, 28).numpy(),
+        test.labels[:PICTURES].tolist(),
+        test.classes,
+        overview(test.images[0].reshape(28, 28).numpy()),
+        draws_first=True,
+    )
+    (Path(app.srcdir) / "landing.html").write_text(page.data)
+
+
 def say_where_figures_come_from(app: Sphinx, docname: str, source: list[str]) -> None:
     """Fill the page of the figures' provenance from the chapters that the site shows."""
     if docname == "docs/figures":
@@ -111,6 +129,9 @@ def write_slides(app: Sphinx, error: Exception | None) -> None:
             chapters(app), Path(app.outdir), json.dumps(app.config.mathjax3_config), app.config.mathjax_path
         )
 
+
+#: Test images that the landing page offers besides the reader's own drawing.
+PICTURES = 20
 
 #: An icon of Font Awesome in the theme's script: name, size, other names, code, path.
 ICON = re.compile(r'(?:"([\w-]+)"|([\w$]+)):\[\d+,\d+,\[[^\]]*\],"[0-9a-f]*",(?:"[^"]*"|\[[^\]]*\])\],?')
@@ -160,6 +181,7 @@ def lighten(app: Sphinx, error: Exception | None) -> None:
 def setup(app: Sphinx) -> None:
     """Register the hooks."""
     app.config.mathjax_path = f"mathjax/{MATHJAX[0]}.js"
+    app.connect("builder-inited", write_landing)
     app.connect("source-read", describe_pictures)
     app.connect("source-read", say_where_figures_come_from)
     app.connect("build-finished", write_slides)

@@ -73,7 +73,12 @@ def _tau(net: nn.Module) -> float:
 
 
 def network_explorer(
-    images: np.ndarray, labels: Sequence[int], classes: Sequence[str], figure: Figure, first: str = "feedback"
+    images: np.ndarray,
+    labels: Sequence[int],
+    classes: Sequence[str],
+    figure: Figure,
+    first: str = "feedback",
+    draws_first: bool = False,
 ) -> HTML:
     """Return a view of the three trained networks with a choice of pictures and a pad to draw on.
 
@@ -83,6 +88,7 @@ def network_explorer(
         classes: names of the classes.
         figure: what stands there without JavaScript.
         first: the network that is shown first.
+        draws_first: whether the view begins with an empty pad, and reads each stroke at once.
     """
     networks, functions = [], {}
     for kind in NETWORKS:
@@ -99,6 +105,7 @@ def network_explorer(
         "classes": list(classes),
         "images": packed(images),
         "labels": [int(label) for label in labels],
-        "first": {"network": list(NETWORKS).index(first), "image": 0},
+        "network": list(NETWORKS).index(first),
+        "drawsFirst": draws_first,
     }
     return view("network", data, figure, ALT)

@@ -182,7 +182,7 @@ def test_reader_draws_a_picture(browser, data, tmp_path, how):
     with live(browser, explorer(data), tmp_path, has_touch=True) as view:
         view.page.get_by_role("button", name="clear").click()
         assert not np.any(view.numbers()["columns"])
-        pad = view.figure.locator("canvas.pad")
+        pad = view.figure.locator("canvas.snn-pad")
         pad.scroll_into_view_if_needed()
         box = pad.bounding_box()
         across = [box["x"] + part * box["width"] for part in (0.2, 0.8)]
@@ -214,7 +214,7 @@ def test_columns_enter_one_by_one(browser, data, tmp_path):
         play = view.page.get_by_role("button", name="play")
         play.click()
         view.page.wait_for_function(
-            "() => document.querySelector('.said').value.startsWith('After 3 columns')"
+            "() => document.querySelector('.snn-said').value.startsWith('After 3 columns')"
         )
         view.page.get_by_role("button", name="pause").click()
         stopped = view.control("columns read").input_value()
@@ -222,7 +222,7 @@ def test_columns_enter_one_by_one(browser, data, tmp_path):
         assert view.control("columns read").input_value() == stopped
         play.click()
         view.page.wait_for_function(
-            "() => document.querySelector('.said').value.startsWith('After 28 columns')"
+            "() => document.querySelector('.snn-said').value.startsWith('After 28 columns')"
         )
         assert play.is_visible()
         view.page.get_by_role("button", name="step").click()

@@ -62,7 +62,7 @@ class LiveView:
 
     def said(self) -> str:
         """Return the sentence under the view."""
-        return self.figure.locator(".said").inner_text()
+        return self.figure.locator(".snn-said").inner_text()
 
     def picture(self) -> list[str]:
         """Return what is drawn."""

@@ -12,7 +12,8 @@ import { Network } from "./scan.js";
  * @typedef {import("./activity.js").Trained} Trained
  * @typedef {import("./activity.js").Activity} Activity
  * @typedef {{networks: Trained[], cells: Record<string, import("./scan.js").CellStep>, classes: string[],
- *   images: string, labels: number[], first: {network: number, image: number}}} NetworkData
+ *   images: string, labels: number[], network: number, drawsFirst: boolean}} NetworkData
+ *   The network that is shown first; `drawsFirst`: there is no picture yet, and each stroke is read at once.
  */
 
 const ORDERS = ["left to right", "right to left", "every 11th column"];
@@ -27,14 +28,14 @@ export function network(data) {
   const nets = data.networks.map(
     (trained) => new Network(trained.stages(readTensors(bytes(trained.file))), data.cells),
   );
-  const checked = make("small", { className: "weights" });
+  const checked = make("small", { className: "snn-weights" });
   const which = menu(
     "network",
     data.networks.map(({ name }) => name),
-    data.first.network,
+    data.network,
   );
   const names = data.labels.map((label, k) => `${k}: ${data.classes[label]}`);
-  const image = menu("picture", [...names, "your drawing"], data.first.image);
+  const image = menu("picture", [...names, "your drawing"], data.drawsFirst ? data.labels.length : 0);
   const order = menu("columns", ORDERS);
   const blank = slider("blank columns after it", { min: 0, max: 56, value: 0 });
   const threshold = slider("threshold", { min: 0.5, max: 2, step: 0.05, value: 1 });
@@ -46,15 +47,21 @@ export function network(data) {
     unit: "steps",
   });
   const loop = box("feedback", true);
-  const time = slider("columns read", { min: 0, max: SIDE, value: SIDE });
+  const time = slider("columns read", { min: 0, max: SIDE, value: data.drawsFirst ? 0 : SIDE });
   const speed = menu("speed", ["slow", "normal", "fast"], 1);
   const brush = slider("brush", { min: 1, max: 4, step: 0.5, value: 2, unit: "pixels" });
   const eraser = box("erase", false);
 
-  const pad = new Pad("the picture", () => {
-    image.value = data.labels.length;
-    image.input.dispatchEvent(new Event("change", { bubbles: true }));
-  });
+  const pad = new Pad(
+    "the picture",
+    () => {
+      image.value = data.labels.length;
+      image.input.dispatchEvent(new Event("change", { bubbles: true }));
+    },
+    () => {
+      if (data.drawsFirst && !eraser.value) begin(0);
+    },
+  );
   let shown = -1;
   const clear = button("clear", () => {
     pad.set(new Uint8Array(SIDE * SIDE));
@@ -75,8 +82,9 @@ export function network(data) {
     time.value = t;
     time.input.dispatchEvent(new Event("input", { bubbles: true }));
   }
-  function begin() {
-    if (time.value >= steps()) move(0);
+  function begin(from = time.value >= steps() ? 0 : time.value) {
+    stop();
+    move(from);
     // Who has asked for less motion gets the end at once.
     if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
       move(steps());
@@ -101,7 +109,11 @@ export function network(data) {
   const rows = data.classes.map((name) => {
     const meter = make("meter", { max: 1, ariaLabel: name });
     const percent = make("span");
-    return { meter, percent, element: make("div", { className: "answer" }, make("span", {}, name), meter, percent) };
+    return {
+      meter,
+      percent,
+      element: make("div", { className: "snn-answer" }, make("span", {}, name), meter, percent),
+    };
   });
 
   function compute() {
@@ -134,23 +146,25 @@ export function network(data) {
     controls: [
       [which.element, image.element],
       [play, forward, time.element, speed.element],
-      [order.element, blank.element, threshold.element],
-      [tau.element, loop.element],
     ],
     figures: [
       make(
         "div",
-        { className: "sides" },
+        { className: "snn-sides" },
         make(
           "div",
-          { className: "side" },
+          { className: "snn-side" },
           pad.canvas,
-          make("div", { className: "row" }, brush.element, eraser.element, clear),
-          make("div", { className: "answers" }, ...rows.map((row) => row.element)),
+          make("div", { className: "snn-row" }, brush.element, eraser.element, clear),
+          make("div", { className: "snn-answers" }, ...rows.map((row) => row.element)),
         ),
-        make("div", { className: "main" }, chart.canvas),
+        make("div", { className: "snn-main" }, chart.canvas),
       ),
       checked,
+    ],
+    more: [
+      [order.element, blank.element, threshold.element],
+      [tau.element, loop.element],
     ],
     numbers: () => ({
       ...Object.fromEntries(Object.entries(activity).map(([name, seq]) => [name, seq.map((one) => Array.from(one))])),
@@ -172,8 +186,13 @@ export function network(data) {
       tau.element.hidden = trained.synapse === null;
       loop.element.hidden = !("feedback" in nets[which.value].layers[trained.hidden].stage);
       check(trained);
+      pad.draw();
       compute();
       chart.draw();
+      if (!pad.pixels.some((grey) => grey > 0)) {
+        for (const { meter, percent } of rows) [meter.value, percent.textContent] = [0, ""];
+        return "Draw a garment on the black square: a shoe, a shirt, a bag.";
+      }
       const { shares } = answers(activity.outputs, time.value, trained.scale);
       const best = shares.indexOf(Math.max(...shares));
       for (const [k, { meter, percent, element }] of rows.entries()) {

@@ -10,20 +10,22 @@ const FALL = 90;
 export class Pad {
   /**
    * @param {string} description
-   * @param {() => void} changed  called after every stroke
+   * @param {() => void} changed  called after every change
+   * @param {() => void} finished  called when a stroke ends
    */
-  constructor(description, changed) {
+  constructor(description, changed, finished) {
     this.pixels = new Uint8Array(SIDE * SIDE);
     this.isErasing = false;
     /** Radius of the brush in pixels. */
     this.size = 2;
     this.cursor = [SIDE / 2, SIDE / 2];
-    this.canvas = make("canvas", { className: "pad", width: SIDE, height: SIDE, tabIndex: 0 });
+    this.canvas = make("canvas", { className: "snn-pad", width: SIDE, height: SIDE, tabIndex: 0 });
     this.canvas.setAttribute("role", "application");
     this.canvas.ariaLabel = `${description}: draw with the pointer, or move with the arrow keys and draw with the space bar`;
     this.changed = changed;
     this.canvas.addEventListener("pointerdown", (event) => this.#stroke(event));
     this.canvas.addEventListener("pointermove", (event) => event.buttons && this.#stroke(event));
+    this.canvas.addEventListener("pointerup", finished);
     this.canvas.addEventListener("keydown", (event) => this.#key(event));
     this.canvas.addEventListener("blur", () => this.draw());
   }

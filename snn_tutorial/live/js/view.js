@@ -4,7 +4,8 @@ import { make } from "./controls.js";
 
 /**
  * What a reader can change, what is shown, and the numbers that are shown, for tests.
- * @typedef {{controls: HTMLElement[][], figures: HTMLElement[], update: () => string, numbers: () => unknown}} View
+ * @typedef {{controls: HTMLElement[][], figures: HTMLElement[], more?: HTMLElement[][], update: () => string,
+ *   numbers: () => unknown}} View  Rows of controls above the figures and, if there are `more`, below them.
  *   `update` draws anew and returns a sentence that says what is seen.
  */
 
@@ -23,15 +24,15 @@ export function start(name, data, build) {
   if (!(figure instanceof HTMLElement)) return;
   figure.dataset.live = "";
   const view = build(data);
-  const said = make("output", { className: "said" });
+  const said = make("output", { className: "snn-said" });
   const update = () => {
     said.value = view.update();
   };
-  const rows = view.controls.map((row) => make("div", { className: "row" }, ...row));
-  const panel = make("div", { className: "controls" }, ...rows);
+  /** @param {HTMLElement[][]} controls */
+  const rows = (controls) => controls.map((row) => make("div", { className: "snn-row" }, ...row));
   figure.addEventListener("input", update);
   figure.addEventListener("change", update);
-  figure.querySelector("img")?.replaceWith(panel, ...view.figures, said);
+  figure.querySelector("img")?.replaceWith(...rows(view.controls), ...view.figures, said, ...rows(view.more ?? []));
   Object.assign(figure, { view });
   update();
 }
