@@ -17,7 +17,7 @@ _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="view
 
 
 class LiveView:
-    """A view on a page of its own.
+    """A view on a page, the first one or that of another number.
 
     Attributes:
         page: the page.
@@ -25,9 +25,9 @@ class LiveView:
         problems: what the page has reported so far: errors, and requests to other hosts.
     """
 
-    def __init__(self, page: Page, problems: list[str]) -> None:
+    def __init__(self, page: Page, problems: list[str], number: int = 0) -> None:
         self.page, self.problems = page, problems
-        self.figure = page.locator("figure.snn-live")
+        self.figure = page.locator("figure.snn-live").nth(number)
 
     def control(self, label: str) -> Locator:
         """Return the control with this label."""
@@ -69,6 +69,18 @@ class LiveView:
         return self.figure.locator("canvas").evaluate_all("all => all.map(canvas => canvas.toDataURL())")
 
 
+def problems_of(page: Page) -> list[str]:
+    """Return a list that will hold what the page reports: errors, and requests to other hosts."""
+    problems: list[str] = []
+    page.on("console", lambda message: message.type == "error" and problems.append(message.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on(
+        "request",
+        lambda request: request.url.startswith("http") and problems.append(f"asks for {request.url}"),
+    )
+    return problems
+
+
 @contextmanager
 def live(browser: Browser, view: HTML, folder: Path, **options: Any) -> Iterator[LiveView]:
     """Open a view from a file; at the end, nothing may have gone wrong on the page.
@@ -82,10 +94,7 @@ def live(browser: Browser, view: HTML, folder: Path, **options: Any) -> Iterator
     path = folder / "view.html"
     path.write_text(_PAGE.format(view.data))
     page = browser.new_page(**({"viewport": {"width": 1280, "height": 900}} | options))
-    problems: list[str] = []
-    page.on("console", lambda message: message.type == "error" and problems.append(message.text))
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("request", lambda request: request.url.startswith("http") and problems.append(request.url))
+    problems = problems_of(page)
     try:
         page.goto(path.as_uri())
         yield LiveView(page, problems)

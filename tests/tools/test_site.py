@@ -16,6 +16,7 @@ import pytest
 from nbformat.v4 import new_markdown_cell, new_notebook
 from support import ROOT
 from support_browser import chromium
+from support_live import LiveView, dead_controls, problems_of
 from support_notebooks import NOTEBOOKS
 
 pytestmark = pytest.mark.xdist_group("site")
@@ -227,3 +228,44 @@ def test_nothing_leaves_a_small_screen_and_no_box_is_white_in_dark_mode(build):
             assert page.evaluate(LOST) == [], path
             assert page.evaluate(LIGHT) == [], path
             page.close()
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_control_of_a_chapter_works_on_its_page(build, path):
+    site, _ = build
+    with chromium() as browser:
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        problems = problems_of(page)
+        page.goto((site / "notebooks" / f"{path.stem}.html").as_uri())
+        views = page.locator("figure.snn-live")
+        assert views.count() == page.locator("figure.snn-live[data-live]").count()
+        for number in range(views.count()):
+            assert dead_controls(LiveView(page, problems, number)) == []
+        assert problems == []
+
+
+def test_visitor_draws_a_shoe_and_the_network_reads_it(build):
+    site, _ = build
+    with chromium() as browser:
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        problems = problems_of(page)
+        page.goto((site / "index.html").as_uri())
+        view = LiveView(page, problems)
+        assert view.said().startswith("Draw a garment")
+        box = view.figure.locator("canvas.snn-pad").bounding_box()
+        view.set("brush", 3)
+        view.set("speed", "fast")
+        # A flat sneaker that looks to the left.
+        for stroke in [[(4, 19), (24, 19)], [(4, 17), (13, 13), (14, 17), (23, 13), (24, 17)]]:
+            for k, (x, y) in enumerate(stroke):
+                page.mouse.move(box["x"] + x / 28 * box["width"], box["y"] + y / 28 * box["height"], steps=12)
+                if k == 0:
+                    page.mouse.down()
+            page.mouse.up()
+        page.wait_for_function(
+            "() => document.querySelector('.snn-said').value.startsWith('After 28 columns')"
+        )
+        assert view.said().endswith("answers: Sneaker.")
+        page.get_by_role("link", name="How does it remember?").click()
+        assert page.url.endswith("notebooks/01_spiking_neurons.html")
+        assert problems == []
