@@ -92,7 +92,8 @@ def test_spikes_are_drawn_with_the_mouse(browser, tmp_path, width):
         mouse.move(*place(view, 3))
         mouse.down()
         mouse.move(*place(view, 9))  # at once: no step between may be left out
-        mouse.move(*place(view, 10, panel=1))  # a drag that leaves the panel is still one
+        x, y = place(view, 10)
+        mouse.move(x, y + 500)  # a drag that leaves the canvas is still one
         mouse.up()
         mouse.move(*place(view, 15))
         train = [int(t in (0, 19) or 3 <= t <= 10) for t in range(20)]
