@@ -23,7 +23,7 @@ FOLDED = {
 OPEN = {
     "a computation": "y = net(x)",
     "a figure and what it computes": "y = net(x)\nshow(draw.traces(y), alt='b')",
-    "an import and a widget": "from snn_tutorial.widgets.neuron import driven_neuron\n\ndriven_neuron()",
+    "an import and a widget": "from snn_tutorial.live.neuron import driven_neuron\n\ndriven_neuron()",
     "what other objects show": "plt.show()",
     "a line for IPython": "%pip install x",
     "nothing": "",

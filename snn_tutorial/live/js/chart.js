@@ -90,13 +90,44 @@ export class Chart {
       top += heights[k];
     }
   }
+
+  /**
+   * Return where a pointer is: the panel that is nearest, by its number, and the place in the units of its axes.
+   * @param {MouseEvent} event
+   */
+  at(event) {
+    const frame = this.canvas.getBoundingClientRect();
+    const panels = this.panels();
+    let [panel, top] = [0, 0];
+    const y = event.clientY - frame.top;
+    while (panel < panels.length - 1 && y >= top + frameHeight(panels[panel])) top += frameHeight(panels[panel++]);
+    const { x: ends, y: limits, height } = panels[panel];
+    const right = (event.clientX - frame.left - LEFT) / axisWidth(panels[panel], this.canvas.clientWidth);
+    const down = (y - top - headHeight(panels[panel])) / height;
+    return { panel, x: ends[0] + right * (ends[1] - ends[0]), y: limits[1] - down * (limits[1] - limits[0]) };
+  }
 }
 
 /** @typedef {{text: string, isDark: boolean, colors: string[]}} Theme */
 
 /** @param {Panel} panel */
+function headHeight(panel) {
+  return panel.title || panel.marks.some((mark) => mark.label) ? 24 : 8;
+}
+
+/** @param {Panel} panel */
 function frameHeight(panel) {
-  return panel.height + (panel.title || panel.marks.some((mark) => mark.label) ? 24 : 8) + (panel.xLabel ? 36 : 22);
+  return headHeight(panel) + panel.height + (panel.xLabel ? 36 : 22);
+}
+
+/**
+ * Return the length of a panel's x axis.
+ * @param {Panel} panel
+ * @param {number} width  of the canvas
+ */
+function axisWidth({ height, x, y, isSquare }, width) {
+  const free = width - LEFT - RIGHT;
+  return isSquare ? Math.min(free, (height * (x[1] - x[0])) / Math.abs(y[1] - y[0])) : free;
 }
 
 /**
@@ -107,12 +138,10 @@ function frameHeight(panel) {
  * @param {Theme} theme
  */
 function drawPanel(pen, panel, top, width, theme) {
-  const head = frameHeight(panel) - panel.height - (panel.xLabel ? 36 : 22);
+  const head = headHeight(panel);
   const [x0, x1] = panel.x;
   const [y0, y1] = panel.y;
-  const wide = panel.isSquare
-    ? Math.min(width - LEFT - RIGHT, (panel.height * (x1 - x0)) / Math.abs(y1 - y0))
-    : width - LEFT - RIGHT;
+  const wide = axisWidth(panel, width);
   /** @param {number} x */
   const across = (x) => LEFT + ((x - x0) / (x1 - x0)) * wide;
   /** @param {number} y */

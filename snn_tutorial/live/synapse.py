@@ -1,0 +1,80 @@
+"""Draw a spike train, and see the currents that synapses make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from IPython.display import HTML
+
+from snn_core.backend.equations import parameters_of
+from snn_core.cells import Cell
+from snn_core.checks import Like, check_number, check_numbers
+from snn_core.synapse import DoubleExponentialSynapse, LowPassSynapse, SynapseFilter
+from snn_tutorial.live import Code, view
+from snn_tutorial.live.javascript import cell_function
+from snn_tutorial.plot.synapses import currents, traces
+
+_LOWEST, _HIGHEST = 1.1, 50.0
+
+
+def rise(tau: float) -> float:
+    """Return the rise of the double-exponential synapse whose decay is ``tau``: 2 steps, less for a tau below 3."""
+    return min(2.0, (1 + tau) / 2)
+
+
+def synapse_explorer(s: Sequence[int], tau: float = 5.0) -> HTML:
+    """Return a view where spikes are drawn, with a slider for tau, and the currents of the synapses.
+
+    Args:
+        s: spikes at the start, ``[T]``, 0 or 1.
+        tau: time constant at the start, in steps, from 1.1 to 50.
+
+    Raises:
+        TypeError: ``s`` or ``tau`` is not made of numbers.
+        ValueError: they are not within these limits.
+    """
+    given = torch.as_tensor(check_numbers("synapse_explorer: s", s))
+    train = [int(spike) for spike in given.flatten()]
+    if given.dim() != 1 or given.tolist() != train or not {0, 1}.issuperset(train):
+        raise ValueError(f"synapse_explorer: s must be a 0 or a 1 for each time step, got {s!r}")
+    tau = check_number("synapse_explorer: tau", tau)
+    if not _LOWEST <= tau <= _HIGHEST:
+        raise ValueError(f"synapse_explorer: tau must lie between {_LOWEST} and {_HIGHEST:g}, got {tau:g}")
+    # Steps of 0.1 up to 10, of 1 above.
+    taus = sorted({*(k / 10 for k in range(11, 100)), *range(10, 51), tau})
+    return view(
+        "synapse",
+        {
+            "spikes": train,
+            "tau": tau,
+            "filters": {
+                name: {"cell": Code(cell_function(cell)), "states": len(cell.initial)}
+                for name, cell in _cells(tau).items()
+            },
+            "stops": [
+                {
+                    "tau": stop,
+                    "rise": rise(stop),
+                    "parameters": {
+                        name: [one.item() for one in parameters_of(cell)]
+                        for name, cell in _cells(stop).items()
+                    },
+                }
+                for stop in taus
+            ],
+        },
+        traces(train, currents(train, tau), title=rf"$\tau$ = {tau:g} steps"),
+        "spike train, and the currents of the synapse filter and of the low-pass",
+    )
+
+
+def _cells(tau: float) -> dict[str, Cell]:
+    """Return the cell of each synapse, in double precision."""
+    synapses = {
+        "synapse filter": SynapseFilter(tau),
+        "low-pass": LowPassSynapse(tau),
+        "double-exponential": DoubleExponentialSynapse(rise(tau), tau),
+    }
+    like = Like((1, 1), torch.float64, torch.device("cpu"))
+    return {name: synapse.double().cell(like) for name, synapse in synapses.items()}
