@@ -28,7 +28,7 @@ export function cue({ after, first, symbols, networks }) {
       const points = network.points[at()];
       const end = Math.max(1, ...points.map(Math.abs)) * 1.1;
       /** @type {[number, string][]} */
-      const marked = ticks(-end, end, 3).map((value) => [value, `${value}`.replace("-", "\u2212")]);
+      const marked = ticks(-end, end, 4).map((value) => [value, `${value}`.replace("-", "\u2212")]);
       const side = Math.max(100, Math.min(200, chart.canvas.clientWidth - 64));
       return [
         {
@@ -38,8 +38,8 @@ export function cue({ after, first, symbols, networks }) {
           isSquare: true,
           xTicks: marked,
           yTicks: marked,
-          xLabel: "first component (SD)",
-          yLabel: "second component (SD)",
+          xLabel: "1st component (SD)",
+          yLabel: "2nd component (SD)",
           marks: cues.map((symbol) => {
             const mine = symbols.flatMap((one, k) => (one === symbol ? [k] : []));
             return {
