@@ -14,9 +14,9 @@ from experiments.long.networks import GATED, KINDS, MemoryNet, MemorySpec
 from experiments.long.runs import build
 from experiments.long.tasks import Recall
 from snn_tutorial import inside
+from snn_tutorial.live.cue import SHOWN
 from snn_tutorial.page import png
 from snn_tutorial.plot import long as draw
-from snn_tutorial.widgets.long import SHOWN
 
 POINTS = (20, 50, 100)
 

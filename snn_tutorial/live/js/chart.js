@@ -8,10 +8,12 @@ import { make } from "./controls.js";
  * @typedef {{kind: "dots", x: number[], y: Values, color: number | number[], label?: string, size?: number,
  *   low?: Values, high?: Values}} Dots
  * @typedef {{kind: "bars", x: number[], y: Values, color: number | number[], label?: string}} Bars
+ * @typedef {{kind: "rows", x: number[], y: number[], color: number | number[], label?: string}} Rows
+ *   Bars to the right, for axes whose y counts rows.
  * @typedef {{kind: "grid", values: Values, columns: number, high: number, color?: number, label?: string}} Grid
  *   Rows of squares from white or black (0) to the colour (high), one row for each unit of y, the first one on top.
  * @typedef {{kind: "words", x: number[], y: Values, text: string[], color: number, label?: string}} Words
- * @typedef {Line | Stems | Dots | Bars | Grid | Words} Mark
+ * @typedef {Line | Stems | Dots | Bars | Rows | Grid | Words} Mark
  * @typedef {ArrayLike<number>} Values
  * @typedef {{height: number, x: [number, number], y: [number, number], xLabel?: string, yLabel?: string,
  *   title?: string, xTicks?: [number, string][], yTicks?: [number, string][], isSquare?: boolean, marks: Mark[]}} Panel
@@ -232,6 +234,9 @@ function drawMark(pen, mark, across, down, theme) {
     if (mark.kind === "bars") {
       const half = 0.35 * (across(1) - across(0));
       pen.fillRect(at - half, Math.min(y, down(0)), 2 * half, Math.abs(down(0) - y));
+    } else if (mark.kind === "rows") {
+      const half = 0.35 * Math.abs(down(1) - down(0));
+      pen.fillRect(across(0), y - half, at - across(0), 2 * half);
     } else if (mark.kind === "words") {
       pen.textAlign = "center";
       pen.fillText(mark.text[k], at, y);

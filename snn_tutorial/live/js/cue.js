@@ -1,0 +1,84 @@
+/** States of trained networks as points in a plane, some steps after a cue. */
+
+import { Chart, ticks } from "./chart.js";
+import { make, slider } from "./controls.js";
+
+/**
+ * @typedef {{name: string, probe: number[], points: number[][]}} Seen
+ *   A network: for each choice of steps the share of cues that a probe reads, and its points as x, y, x, y, ...
+ * @typedef {{after: number[], first: number, symbols: number[], networks: Seen[]}} CueData
+ *   `symbols` are the cues of the points, from 0.
+ */
+
+const COLORS = 8;
+
+/**
+ * @param {CueData} data
+ * @returns {import("./view.js").View}
+ */
+export function cue({ after, first, symbols, networks }) {
+  const steps = slider("steps since the cue", { values: after, value: first });
+  const count = Math.max(...symbols) + 1;
+  const cues = Array.from({ length: count }, (_, symbol) => symbol);
+  const at = () => after.indexOf(steps.value);
+  const percent = (/** @type {Seen} */ network) => `${(100 * network.probe[at()]).toFixed(0)} %`;
+
+  const panels = networks.map((network) => {
+    const chart = new Chart(`states of the network "${network.name}", each the number of its cue`, () => {
+      const points = network.points[at()];
+      const end = Math.max(1, ...points.map(Math.abs)) * 1.1;
+      /** @type {[number, string][]} */
+      const marked = ticks(-end, end, 4).map((value) => [value, `${value}`.replace("-", "\u2212")]);
+      const side = Math.max(100, Math.min(200, chart.canvas.clientWidth - 64));
+      return [
+        {
+          height: side,
+          x: [-end, end],
+          y: [-end, end],
+          isSquare: true,
+          xTicks: marked,
+          yTicks: marked,
+          xLabel: "1st component (SD)",
+          yLabel: "2nd component (SD)",
+          marks: cues.map((symbol) => {
+            const mine = symbols.flatMap((one, k) => (one === symbol ? [k] : []));
+            return {
+              kind: "words",
+              x: mine.map((k) => points[2 * k]),
+              y: mine.map((k) => points[2 * k + 1]),
+              text: mine.map(() => `${symbol + 1}`),
+              color: symbol % COLORS,
+            };
+          }),
+        },
+      ];
+    });
+    const said = make("div");
+    const head = make("div", { className: "head" }, make("strong", {}, network.name), said);
+    return {
+      element: make("div", {}, head, chart.canvas),
+      update() {
+        said.textContent = `a probe reads ${percent(network)}`;
+        chart.draw();
+      },
+    };
+  });
+
+  return {
+    controls: [[steps.element]],
+    figures: [make("div", { className: "panels" }, ...panels.map((panel) => panel.element))],
+    numbers: () => ({
+      after: steps.value,
+      cues: symbols.map((symbol) => symbol + 1),
+      networks: Object.fromEntries(
+        networks.map(({ name, probe, points }) => [name, { probe: probe[at()], points: points[at()] }]),
+      ),
+    }),
+    update() {
+      for (const panel of panels) panel.update();
+      const read = networks.map((network) => `${network.name} ${percent(network)}`).join("; ");
+      const ago = `${steps.value} ${steps.value === 1 ? "step" : "steps"} after the cue`;
+      return `${ago} a linear probe reads this share of the cues: ${read}. Guessing is right in ${100 / count} %.`;
+    },
+  };
+}

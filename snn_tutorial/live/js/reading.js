@@ -1,0 +1,170 @@
+/** How a picture arrives at a network: one column or one row of it in each time step. */
+
+import { bytes } from "./bytes.js";
+import { Chart, GREEN } from "./chart.js";
+import { button, make, menu, slider } from "./controls.js";
+
+/**
+ * @typedef {{images: string, names: string[], first: number}} ReadingData
+ *   `images` [n, 28, 28] packed, 0 to 255, as they are seen; `names` of their classes; `first` is the step shown at first.
+ */
+
+const SIDE = 28;
+const LAST = SIDE - 1;
+/** How long a step is shown, in milliseconds. */
+const PACE = 200;
+/** How dark the ground is on which pixels lie that have not been read, and how much of their ink is shown. */
+const GROUND = 0.08;
+const DIM = 0.22;
+/** @type {[number, number]} */
+const ACROSS = [0, SIDE];
+/** @type {[number, number]} */
+const DOWN = [SIDE, 0];
+/** @type {[number, string][]} */
+const TICKS = [0, 9, 18, 27].map((k) => [k + 0.5, `${k}`]);
+
+/**
+ * @param {ReadingData} data
+ * @returns {import("./view.js").View}
+ */
+export function reading({ images, names, first }) {
+  const pixels = bytes(images);
+  const picture = menu(
+    "image",
+    names.map((name, k) => `${k}: ${name}`),
+  );
+  const order = menu("read by", ["column", "row"]);
+  const step = slider("time step t", { max: LAST, value: first });
+  let timer = 0; // of the play, 0 while it rests
+  const isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  const play = button(isStill ? "next step" : "play", () => {
+    if (timer) pause();
+    else {
+      if (!isStill) {
+        play.textContent = "pause";
+        timer = setInterval(() => {
+          next();
+          draw();
+        }, PACE);
+      }
+      next();
+    }
+    draw();
+  });
+  const draw = () => play.dispatchEvent(new Event("change", { bubbles: true }));
+
+  function next() {
+    step.value = step.value === LAST ? 0 : step.value + 1;
+    if (step.value === LAST) pause();
+  }
+
+  function pause() {
+    clearInterval(timer);
+    timer = 0;
+    if (!isStill) play.textContent = "play";
+  }
+
+  step.input.addEventListener("input", pause);
+
+  /**
+   * Return the grey value, 0 to 1, of feature i in step t.
+   * @param {number} t
+   * @param {number} i
+   */
+  function grey(t, i) {
+    const [row, column] = order.value === 0 ? [i, t] : [t, i];
+    return pixels[(picture.value * SIDE + row) * SIDE + column] / 255;
+  }
+  const all = Array.from({ length: SIDE }, (_, k) => k);
+  const input = () => all.map((i) => grey(step.value, i));
+  /** What has come, features below each other and time to the right, and null for what has not. */
+  const come = () => all.flatMap((i) => all.map((t) => (t <= step.value ? grey(t, i) : null)));
+
+  /**
+   * Return a frame around column or row t.
+   * @param {boolean} isColumn
+   * @returns {import("./chart.js").Line}
+   */
+  function frame(isColumn) {
+    const [along, over] = [
+      [step.value, step.value + 1, step.value + 1, step.value, step.value],
+      [0, 0, SIDE, SIDE, 0],
+    ];
+    return { kind: "line", x: isColumn ? along : over, y: isColumn ? over : along, color: GREEN };
+  }
+
+  /** The side of both pictures in pixels of the page, as large as there is room beside the axis. */
+  const side = () => Math.max(100, Math.min(210, seen.canvas.clientWidth - 64));
+  const common = { x: ACROSS, y: DOWN, xTicks: TICKS, yTicks: TICKS, isSquare: true };
+  const line = () => ["column", "row"][order.value];
+
+  const seen = new Chart("the picture, with a frame around what is read in this step", () => {
+    const isColumn = order.value === 0;
+    const values = all.flatMap((row) =>
+      all.map((column) => {
+        const [t, i] = isColumn ? [column, row] : [row, column];
+        return t <= step.value ? grey(t, i) : GROUND + DIM * grey(t, i);
+      }),
+    );
+    return [
+      {
+        ...common,
+        height: side(),
+        title: `${names[picture.value]}, ${line()} ${step.value}`,
+        xLabel: "column of the picture",
+        yLabel: "row of the picture",
+        marks: [{ kind: "grid", values, columns: SIDE, high: 1 }, frame(isColumn)],
+      },
+    ];
+  });
+
+  const now = new Chart("the 28 grey values of this step as bars", () => [
+    {
+      height: side(),
+      x: [0, 1],
+      y: DOWN,
+      xTicks: [0, 0.5, 1].map((x) => [x, `${x}`]),
+      yTicks: TICKS,
+      title: `input at t = ${step.value}`,
+      xLabel: "grey value x[t, i]",
+      yLabel: "feature i",
+      marks: [{ kind: "rows", x: input(), y: all.map((i) => i + 0.5), color: GREEN }],
+    },
+  ]);
+
+  const sofar = new Chart("the inputs of all steps so far, side by side", () => [
+    {
+      ...common,
+      height: side(),
+      title: "what has come so far",
+      xLabel: "time step t",
+      yLabel: "feature i",
+      marks: [{ kind: "grid", values: come().map((x) => x ?? GROUND), columns: SIDE, high: 1 }, frame(true)],
+    },
+  ]);
+  const charts = [seen, now, sofar];
+  for (const [k, basis] of ["12.5rem", "8rem", "12.5rem"].entries()) charts[k].canvas.style.flexBasis = basis;
+
+  return {
+    controls: [
+      [picture.element, order.element],
+      [step.element, play],
+    ],
+    figures: [make("div", { className: "panels" }, ...charts.map((chart) => chart.canvas))],
+    numbers: () => ({ image: picture.value, order: line(), t: step.value, input: input(), come: come() }),
+    update() {
+      for (const chart of charts) chart.draw();
+      // While it plays, nothing new is said, for the sake of those who hear it.
+      if (timer) return `${names[picture.value]}: one ${line()} in each step.`;
+      const ink = input().filter((x) => x > 0).length;
+      const sum = (/** @type {(number | null)[]} */ values) =>
+        values.reduce((/** @type {number} */ a, b) => a + (b ?? 0), 0);
+      const whole = sum(all.flatMap((t) => all.map((i) => grey(t, i))));
+      const share = whole ? sum(come()) / whole : 0;
+      return (
+        `Step ${step.value} is ${line()} ${step.value} of image ${picture.value} (${names[picture.value]}): ` +
+        `${ink} of its 28 pixels are not 0. So far ${(100 * share).toFixed(0)} % of the picture's ink has come.`
+      );
+    },
+  };
+}

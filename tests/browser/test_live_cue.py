@@ -1,0 +1,66 @@
+"""The view of chapter 09: what it shows are the numbers of its file."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from support import ROOT
+from support_browser import chromium
+from support_live import live
+
+from snn_tutorial.live.cue import SHOWN, cue_explorer
+
+pytestmark = pytest.mark.xdist_group("browser_live")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def inside() -> dict:
+    return json.loads((ROOT / "results" / "long_inside.json").read_text())
+
+
+def test_numbers_are_those_of_the_file(browser, tmp_path, inside):
+    with live(browser, cue_explorer(inside), tmp_path) as view:
+        assert view.numbers()["after"] == inside["delay"]
+        assert view.numbers()["cues"] == [symbol + 1 for symbol in inside["symbols"]]
+        for at, k in enumerate(inside["after"]):
+            view.set("steps since the cue", k)
+            shown = view.numbers()
+            assert shown["after"] == k
+            assert tuple(shown["networks"]) == SHOWN
+            assert view.said().startswith(f"{k} step{'s' * (k != 1)} after the cue a linear probe reads")
+            assert view.said().endswith("Guessing is right in 12.5 %.")
+            for kind, network in shown["networks"].items():
+                trained = inside["networks"][kind]["trained"]
+                share = f"{100 * trained['held'][at][0]:.0f} %"
+                assert network["probe"] == trained["held"][at][0]
+                points = [value for point in trained["plane"][at] for value in point]
+                assert network["points"] == pytest.approx(points, abs=5e-5)
+                assert f"{kind} {share}" in view.said()
+                panel = view.figure.locator(".panels > div").filter(
+                    has=view.page.get_by_text(kind, exact=True)
+                )
+                assert panel.locator(".head div").inner_text() == f"a probe reads {share}"
+
+
+def test_begins_where_it_is_asked_to(browser, tmp_path, inside):
+    with live(browser, cue_explorer(inside, k=5), tmp_path) as view:
+        assert view.numbers()["after"] == 5
+        assert view.control("steps since the cue").get_attribute("aria-valuetext") == "5"
+
+
+@pytest.mark.parametrize(("width", "columns"), [(1280, 3), (390, 2), (320, 1)])
+def test_panels_stand_in_as_many_columns_as_there_is_room_for(browser, tmp_path, inside, width, columns):
+    with live(browser, cue_explorer(inside), tmp_path, viewport={"width": width, "height": 800}) as view:
+        boxes = [panel.bounding_box() for panel in view.figure.locator("canvas").all()]
+        assert len(boxes) == 6
+        assert len({round(box["x"]) for box in boxes}) == columns
+        # In a row the axes stand at one height, however long the names above.
+        assert len({round(box["y"]) for box in boxes}) == 6 // columns
+        assert view.page.evaluate("document.documentElement.scrollWidth") <= width
