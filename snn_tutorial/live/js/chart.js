@@ -8,15 +8,20 @@ import { make } from "./controls.js";
  * @typedef {{kind: "dots", x: number[], y: Values, color: number | number[], label?: string, size?: number,
  *   low?: Values, high?: Values}} Dots
  * @typedef {{kind: "bars", x: number[], y: Values, color: number | number[], label?: string}} Bars
- * @typedef {{kind: "rows", x: number[], y: number[], color: number | number[], label?: string}} Rows
- *   Bars to the right, for axes whose y counts rows.
+ * @typedef {{kind: "rows", x: number[], y: Values, color: number | number[], label?: string}} Rows
+ *   Bars that lie: from 0 to x, one unit of y apart.
  * @typedef {{kind: "grid", values: Values, columns: number, high: number, color?: number, label?: string}} Grid
  *   Rows of squares from white or black (0) to the colour (high), one row for each unit of y, the first one on top.
- * @typedef {{kind: "words", x: number[], y: Values, text: string[], color: number, label?: string}} Words
+ * @typedef {{kind: "words", x: number[], y: Values, text: string[], color?: number, label?: string,
+ *   align?: CanvasTextAlign}} Words
+ *   Without a colour they have the page's.
  * @typedef {Line | Stems | Dots | Bars | Rows | Grid | Words} Mark
  * @typedef {ArrayLike<number>} Values
  * @typedef {{height: number, x: [number, number], y: [number, number], xLabel?: string, yLabel?: string,
- *   title?: string, xTicks?: [number, string][], yTicks?: [number, string][], isSquare?: boolean, marks: Mark[]}} Panel
+ *   title?: string, xTicks?: [number, string][], yTicks?: [number, string][], isSquare?: boolean, marks: Mark[],
+ *   left?: number, upright?: number, isBare?: boolean}} Panel
+ *   `left` is the room left of the axes. With `upright`, names of ticks on x are written upwards, in so much room. A bare
+ *   panel has no lines at its ticks.
  */
 
 /** Colours that stay apart in every form of colour blindness (Okabe and Ito, 2008), on a light and on a dark page. */
@@ -60,6 +65,11 @@ export class Chart {
     this.canvas = make("canvas", { ariaLabel: description });
     this.canvas.setAttribute("role", "img");
     this.panels = panels;
+    /**
+     * Where each panel ends, and from pixels of the canvas to units of its axes.
+     * @type {{end: number, place: (left: number, top: number) => [number, number]}[]}
+     */
+    this.places = [];
     const again = () => this.draw();
     new ResizeObserver(again).observe(this.canvas);
     const observer = new MutationObserver(again);
@@ -87,9 +97,11 @@ export class Chart {
     const [r, g, b] = (text.match(/[\d.]+/g) ?? ["0", "0", "0"]).map(Number);
     const isDark = 0.3 * r + 0.6 * g + 0.1 * b > 128;
     let top = 0;
+    this.places = [];
     for (const [k, panel] of panels.entries()) {
-      drawPanel(pen, panel, top, width, { text, isDark, colors: isDark ? DARK : LIGHT });
+      const place = drawPanel(pen, panel, top, width, { text, isDark, colors: isDark ? DARK : LIGHT });
       top += heights[k];
+      this.places.push({ end: top, place });
     }
   }
 
@@ -99,37 +111,24 @@ export class Chart {
    */
   at(event) {
     const frame = this.canvas.getBoundingClientRect();
-    const panels = this.panels();
-    let [panel, top] = [0, 0];
-    const y = event.clientY - frame.top;
-    while (panel < panels.length - 1 && y >= top + frameHeight(panels[panel])) top += frameHeight(panels[panel++]);
-    const { x: ends, y: limits, height } = panels[panel];
-    const right = (event.clientX - frame.left - LEFT) / axisWidth(panels[panel], this.canvas.clientWidth);
-    const down = (y - top - headHeight(panels[panel])) / height;
-    return { panel, x: ends[0] + right * (ends[1] - ends[0]), y: limits[1] - down * (limits[1] - limits[0]) };
+    const [left, top] = [event.clientX - frame.left, event.clientY - frame.top];
+    const found = this.places.findIndex(({ end }) => top < end);
+    const panel = found < 0 ? this.places.length - 1 : found;
+    const [x, y] = this.places[panel].place(left, top);
+    return { panel, x, y };
   }
 }
 
 /** @typedef {{text: string, isDark: boolean, colors: string[]}} Theme */
 
 /** @param {Panel} panel */
-function headHeight(panel) {
-  return panel.title || panel.marks.some((mark) => mark.label) ? 24 : 8;
+function frameHeight(panel) {
+  return panel.height + (panel.title || panel.marks.some((mark) => mark.label) ? 24 : 8) + footHeight(panel);
 }
 
 /** @param {Panel} panel */
-function frameHeight(panel) {
-  return headHeight(panel) + panel.height + (panel.xLabel ? 36 : 22);
-}
-
-/**
- * Return the length of a panel's x axis.
- * @param {Panel} panel
- * @param {number} width  of the canvas
- */
-function axisWidth({ height, x, y, isSquare }, width) {
-  const free = width - LEFT - RIGHT;
-  return isSquare ? Math.min(free, (height * (x[1] - x[0])) / Math.abs(y[1] - y[0])) : free;
+function footHeight(panel) {
+  return (panel.upright ?? 14) + (panel.xLabel ? 22 : 8);
 }
 
 /**
@@ -138,14 +137,18 @@ function axisWidth({ height, x, y, isSquare }, width) {
  * @param {number} top
  * @param {number} width
  * @param {Theme} theme
+ * @returns {(left: number, top: number) => [number, number]}  from pixels of the canvas to units of the axes
  */
 function drawPanel(pen, panel, top, width, theme) {
-  const head = headHeight(panel);
+  const head = frameHeight(panel) - panel.height - footHeight(panel);
+  const left = panel.left ?? LEFT;
   const [x0, x1] = panel.x;
   const [y0, y1] = panel.y;
-  const wide = axisWidth(panel, width);
+  const wide = panel.isSquare
+    ? Math.min(width - left - RIGHT, (panel.height * (x1 - x0)) / Math.abs(y1 - y0))
+    : width - left - RIGHT;
   /** @param {number} x */
-  const across = (x) => LEFT + ((x - x0) / (x1 - x0)) * wide;
+  const across = (x) => left + ((x - x0) / (x1 - x0)) * wide;
   /** @param {number} y */
   const down = (y) => top + head + ((y1 - y) / (y1 - y0)) * panel.height;
   const bottom = top + head + panel.height;
@@ -154,19 +157,20 @@ function drawPanel(pen, panel, top, width, theme) {
   pen.fillStyle = pen.strokeStyle = theme.text;
   pen.textBaseline = "middle";
   pen.textAlign = "left";
-  pen.fillText(panel.title ?? "", LEFT, top + 12);
+  pen.fillText(panel.title ?? "", left, top + 12);
   pen.textAlign = "right";
   for (const [y, name] of panel.yTicks ??
     ticks(Math.min(y0, y1), Math.max(y0, y1), Math.max(2, panel.height / 40)).map(named)) {
-    pen.fillText(name, LEFT - 6, down(y));
-    rule(pen, LEFT, down(y), LEFT + wide, down(y));
+    pen.fillText(name, left - 6, down(y));
+    if (!panel.isBare) rule(pen, left, down(y), left + wide, down(y));
   }
   pen.textAlign = "center";
   for (const [x, name] of panel.xTicks ?? ticks(x0, x1, wide / 60).map(named)) {
-    pen.fillText(name, across(x), bottom + 12);
-    rule(pen, across(x), top + head, across(x), bottom);
+    if (panel.upright) writeUpwards(pen, name, across(x), bottom + 6);
+    else pen.fillText(name, across(x), bottom + 12);
+    if (!panel.isBare) rule(pen, across(x), top + head, across(x), bottom);
   }
-  pen.fillText(panel.xLabel ?? "", LEFT + wide / 2, bottom + 27);
+  pen.fillText(panel.xLabel ?? "", left + wide / 2, bottom + (panel.upright ?? 14) + 13);
   pen.save();
   pen.translate(10, top + head + panel.height / 2);
   pen.rotate(-Math.PI / 2);
@@ -175,11 +179,28 @@ function drawPanel(pen, panel, top, width, theme) {
 
   pen.save();
   pen.beginPath();
-  pen.rect(LEFT - 5, top + head - 5, wide + 10, panel.height + 10);
+  pen.rect(left - 5, top + head - 5, wide + 10, panel.height + 10);
   pen.clip();
   for (const mark of panel.marks) drawMark(pen, mark, across, down, theme);
   pen.restore();
-  drawLegend(pen, panel, top, LEFT + wide, theme);
+  drawLegend(pen, panel, top, left + wide, theme);
+  return (x, y) => [x0 + ((x - left) / wide) * (x1 - x0), y1 - ((y - top - head) / panel.height) * (y1 - y0)];
+}
+
+/**
+ * Write a text that ends below a point.
+ * @param {CanvasRenderingContext2D} pen
+ * @param {string} text
+ * @param {number} x
+ * @param {number} y
+ */
+function writeUpwards(pen, text, x, y) {
+  pen.save();
+  pen.translate(x, y);
+  pen.rotate(-Math.PI / 2);
+  pen.textAlign = "right";
+  pen.fillText(text, 0, 0);
+  pen.restore();
 }
 
 /**
@@ -217,7 +238,10 @@ function drawMark(pen, mark, across, down, theme) {
     return;
   }
   /** @param {number} k */
-  const color = (k) => theme.colors[typeof mark.color === "number" ? mark.color : mark.color[k]];
+  const color = (k) => {
+    if (mark.color === undefined) return theme.text;
+    return theme.colors[typeof mark.color === "number" ? mark.color : mark.color[k]];
+  };
   pen.lineWidth = 2;
   if (mark.kind === "line") {
     pen.strokeStyle = color(0);
@@ -236,9 +260,9 @@ function drawMark(pen, mark, across, down, theme) {
       pen.fillRect(at - half, Math.min(y, down(0)), 2 * half, Math.abs(down(0) - y));
     } else if (mark.kind === "rows") {
       const half = 0.35 * Math.abs(down(1) - down(0));
-      pen.fillRect(across(0), y - half, at - across(0), 2 * half);
+      pen.fillRect(Math.min(at, across(0)), y - half, Math.abs(at - across(0)), 2 * half);
     } else if (mark.kind === "words") {
-      pen.textAlign = "center";
+      pen.textAlign = mark.align ?? "center";
       pen.fillText(mark.text[k], at, y);
     } else {
       pen.beginPath();
