@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from IPython.display import HTML
 from matplotlib.figure import Figure
 
@@ -60,6 +61,19 @@ def literal(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(literal, value)) + "]"
     return json.dumps(value, allow_nan=False)
+
+
+def packed(array: np.ndarray) -> str:
+    """Return an array of whole numbers from 0 to 255 as base64, which ``bytes`` in ``bytes.js`` reads.
+
+    Raises:
+        ValueError: it holds other numbers.
+    """
+    with np.errstate(invalid="ignore"):
+        small = np.asarray(array).astype(np.uint8)
+    if not np.array_equal(small, array):
+        raise ValueError("packed takes whole numbers from 0 to 255")
+    return base64.b64encode(small.tobytes()).decode()
 
 
 def view(name: str, data: dict[str, Any], figure: Figure, alt: str) -> HTML:
