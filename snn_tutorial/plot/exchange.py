@@ -18,7 +18,7 @@ from snn_tutorial.plot.style import OKABE_ITO, QUANTITY, RC
 if TYPE_CHECKING:
     import nir
 
-__all__ = ["LIBRARIES", "graph_step", "leak_and_filter", "nir_graph", "peers_table"]
+__all__ = ["LIBRARIES", "chain_of", "graph_step", "leak_and_filter", "nir_graph", "peers_table", "ways_back"]
 
 _WIDTH, _HEIGHT, _STEP = 1.5, 0.95, 2.0
 #: What a node does decides about its frame: colour, and line style for black and white.
@@ -42,9 +42,9 @@ def nir_graph(graph: nir.NIRGraph, values: Mapping[str, str] | None = None) -> F
     Raises:
         ValueError: a node outside the chain does not lead from one node of the chain to another.
     """
-    chain = _chain(graph)
+    chain = chain_of(graph)
     place = {name: (_STEP * number, 0.0) for number, name in enumerate(chain)}
-    ways = _ways_back(graph, chain)
+    ways = ways_back(graph, chain)
     for number, (name, (source, target)) in enumerate(ways.items()):
         place[name] = ((place[source][0] + place[target][0]) / 2, 1.75 + 0.4 * number)
     figure, axes = plt.subplots(figsize=(9, 3.1 if ways else 1.75))
@@ -61,8 +61,12 @@ def nir_graph(graph: nir.NIRGraph, values: Mapping[str, str] | None = None) -> F
     return figure
 
 
-def _chain(graph: nir.NIRGraph) -> list[str]:
-    """Return the names from "input" to "output"."""
+def chain_of(graph: nir.NIRGraph) -> list[str]:
+    """Return the names of the nodes from "input" to "output".
+
+    Raises:
+        ValueError: the graph branches or ends elsewhere.
+    """
     chain = ["input"]
     while chain[-1] != "output":
         targets = [target for source, target in graph.edges if source == chain[-1] and target not in chain]
@@ -78,7 +82,8 @@ def _leads_back(graph: nir.NIRGraph, name: str, chain: Sequence[str]) -> bool:
     return bool(targets) and all(target in chain for target in targets)
 
 
-def _ways_back(graph: nir.NIRGraph, chain: Sequence[str]) -> dict[str, tuple[str, str]]:
+def ways_back(graph: nir.NIRGraph, chain: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Return the nodes outside the chain, each with the node it comes from and the one it leads to."""
     ways = {}
     for name in graph.nodes:
         if name not in chain:

@@ -85,9 +85,24 @@ export class Chart {
     if (width === 0) return;
     const panels = this.panels();
     const heights = panels.map((panel) => frameHeight(panel));
+    const { pen, theme } = this.clear(heights.reduce((a, b) => a + b, 0));
+    let top = 0;
+    this.places = [];
+    for (const [k, panel] of panels.entries()) {
+      const place = drawPanel(pen, panel, top, width, theme);
+      top += heights[k];
+      this.places.push({ end: top, place });
+    }
+  }
+
+  /**
+   * Give the canvas this height and its page's resolution, and return what to draw with.
+   * @param {number} height
+   */
+  clear(height) {
+    const { canvas } = this;
     const scale = devicePixelRatio || 1;
-    const height = heights.reduce((a, b) => a + b, 0);
-    canvas.width = Math.round(width * scale);
+    canvas.width = Math.round(canvas.clientWidth * scale);
     canvas.height = Math.round(height * scale);
     canvas.style.height = `${height}px`;
     const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
@@ -96,13 +111,7 @@ export class Chart {
     const text = getComputedStyle(canvas).color;
     const [r, g, b] = (text.match(/[\d.]+/g) ?? ["0", "0", "0"]).map(Number);
     const isDark = 0.3 * r + 0.6 * g + 0.1 * b > 128;
-    let top = 0;
-    this.places = [];
-    for (const [k, panel] of panels.entries()) {
-      const place = drawPanel(pen, panel, top, width, { text, isDark, colors: isDark ? DARK : LIGHT });
-      top += heights[k];
-      this.places.push({ end: top, place });
-    }
+    return { pen, theme: { text, isDark, colors: isDark ? DARK : LIGHT } };
   }
 
   /**
