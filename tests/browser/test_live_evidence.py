@@ -151,7 +151,7 @@ def test_errors_and_tasks_without_a_distance_are_drawn_too(browser, tmp_path, lo
 def test_switches_work_by_touch_and_keep_their_place(browser, tmp_path, ablation):
     small = {"width": 390, "height": 800}
     with live(browser, control_explorer(ablation), tmp_path, viewport=small, has_touch=True) as view:
-        view.figure.locator("label").filter(has_text="plain").tap()
+        view.control("plain").locator("xpath=..").tap()
         assert {view.figure.evaluate("(f, k) => f.view.numbers().cases[k].network", k) for k in range(12)} == {
             1, 2,
         }  # fmt: skip
