@@ -10,6 +10,7 @@ from experiments.long.networks import GATED, KINDS
 
 __all__ = [
     "HELD",
+    "TITLES",
     "aims",
     "best_spiking",
     "budget",
@@ -23,6 +24,16 @@ __all__ = [
 
 #: Share of answers that counts as holding a cue.
 HELD = 0.95
+#: What tasks are called.
+TITLES = {
+    "recall": "recall",
+    "noisy-recall": "recall through noise",
+    "copying": "copying",
+    "adding": "adding problem",
+    "pixels": "pixel by pixel",
+    "permuted": "pixels permuted",
+    "vowels": "JapaneseVowels",
+}
 
 
 def group_of(summary: Summary, name: str) -> list[CaseSummary]:
@@ -57,15 +68,6 @@ def farthest_table(groups: Mapping[str, Iterable[CaseSummary]], level: float = H
 
 def task_table(summary: Summary) -> str:
     """Return the tasks with what guessing and knowing score, as a table in Markdown."""
-    names = {
-        "recall": "recall",
-        "noisy-recall": "recall through noise",
-        "copying": "copying",
-        "adding": "adding problem",
-        "pixels": "pixel by pixel",
-        "permuted": "pixels permuted",
-        "vowels": "JapaneseVowels",
-    }
     rows = [
         "| task | steps to bridge | chance | optimum | read-out sees | sequences to train with, at most | seeds |",
         "|---|---|---:|---:|---|---:|---:|",
@@ -80,7 +82,7 @@ def task_table(summary: Summary) -> str:
             scores = f"{100 * facts['chance']:.1f} %", f"{100 * facts['optimum']:.0f} %"
         shown = f"{facts['steps'] * facts['batch_size']:,}"
         rows.append(
-            f"| {names[name]} | {points} | {scores[0]} | {scores[1]} | {window} | {shown} | {facts['seeds']} |"
+            f"| {TITLES[name]} | {points} | {scores[0]} | {scores[1]} | {window} | {shown} | {facts['seeds']} |"
         )
     return "\n".join(rows) + "\n"
 

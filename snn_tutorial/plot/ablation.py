@@ -35,8 +35,8 @@ ON_VALIDATION = ("search", "finalists", "refinement")
 
 _ACCURACY = "test accuracy (%)"
 _VALIDATION = "validation accuracy (%)"
-#: Accuracies that lie further below the median, in points, are drawn at the edge.
-_FAR = 12.0
+#: Accuracies that lie further below the median, in points, are drawn at the edge of a strip.
+FAR = 12.0
 
 Name = Callable[[CaseSummary], str]
 
@@ -86,7 +86,7 @@ def strips(
     panels, rows = _unique(map(panel, in_order)), _unique(map(row, cases))
     values = 100 * np.concatenate([case["values"] for case in cases])
     marks = [100 * value for value in (published or {}).values()]
-    low = min([max(values.min(), np.median(values) - _FAR), *marks])
+    low = min([max(values.min(), np.median(values) - FAR), *marks])
     high = max([values.max(), *marks])
     margin = 0.06 * (high - low) + 0.2
     height = 0.34 if max(len(case["values"]) for case in cases) > 1 else 0.24

@@ -43,10 +43,10 @@ def test_numbers_are_those_of_the_file(browser, tmp_path, inside):
                 points = [value for point in trained["plane"][at] for value in point]
                 assert network["points"] == pytest.approx(points, abs=5e-5)
                 assert f"{kind} {share}" in view.said()
-                panel = view.figure.locator(".panels > div").filter(
+                panel = view.figure.locator(".snn-panels > div").filter(
                     has=view.page.get_by_text(kind, exact=True)
                 )
-                assert panel.locator(".head div").inner_text() == f"a probe reads {share}"
+                assert panel.locator(".snn-head div").inner_text() == f"a probe reads {share}"
 
 
 def test_begins_where_it_is_asked_to(browser, tmp_path, inside):

@@ -6,15 +6,15 @@ import { make } from "./controls.js";
  * @typedef {{kind: "line", x: number[], y: Values, color: number, label?: string, dashed?: boolean}} Line
  * @typedef {{kind: "stems", x: number[], y: Values, color: number, label?: string}} Stems
  * @typedef {{kind: "dots", x: number[], y: Values, color: number | number[], label?: string, size?: number,
- *   low?: Values, high?: Values}} Dots
+ *   alpha?: number, low?: Values, high?: Values}} Dots
  * @typedef {{kind: "bars", x: number[], y: Values, color: number | number[], label?: string}} Bars
  * @typedef {{kind: "rows", x: number[], y: Values, color: number | number[], label?: string}} Rows
  *   Bars that lie: from 0 to x, one unit of y apart.
  * @typedef {{kind: "grid", values: Values, columns: number, high: number, color?: number, label?: string}} Grid
  *   Rows of squares from white or black (0) to the colour (high), one row for each unit of y, the first one on top.
  * @typedef {{kind: "words", x: number[], y: Values, text: string[], color?: number, label?: string,
- *   align?: CanvasTextAlign}} Words
- *   Without a colour they have the page's.
+ *   align?: CanvasTextAlign, up?: number}} Words
+ *   `up` is in pixels. Without a colour they have the page's.
  * @typedef {Line | Stems | Dots | Bars | Rows | Grid | Words} Mark
  * @typedef {ArrayLike<number>} Values
  * @typedef {{height: number, x: [number, number], y: [number, number], xLabel?: string, yLabel?: string,
@@ -108,10 +108,7 @@ export class Chart {
     const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
     pen.scale(scale, scale);
     pen.font = FONT;
-    const text = getComputedStyle(canvas).color;
-    const [r, g, b] = (text.match(/[\d.]+/g) ?? ["0", "0", "0"]).map(Number);
-    const isDark = 0.3 * r + 0.6 * g + 0.1 * b > 128;
-    return { pen, theme: { text, isDark, colors: isDark ? DARK : LIGHT } };
+    return { pen, theme: themeOf(canvas) };
   }
 
   /**
@@ -129,6 +126,18 @@ export class Chart {
 }
 
 /** @typedef {{text: string, isDark: boolean, colors: string[]}} Theme */
+
+/**
+ * Return the colours that an element is drawn in, by the colour of its text.
+ * @param {Element} element
+ * @returns {Theme}
+ */
+export function themeOf(element) {
+  const text = getComputedStyle(element).color;
+  const [r, g, b] = (text.match(/[\d.]+/g) ?? ["0", "0", "0"]).map(Number);
+  const isDark = 0.3 * r + 0.6 * g + 0.1 * b > 128;
+  return { text, isDark, colors: isDark ? DARK : LIGHT };
+}
 
 /** @param {Panel} panel */
 function frameHeight(panel) {
@@ -272,7 +281,7 @@ function drawMark(pen, mark, across, down, theme) {
       pen.fillRect(Math.min(at, across(0)), y - half, Math.abs(at - across(0)), 2 * half);
     } else if (mark.kind === "words") {
       pen.textAlign = mark.align ?? "center";
-      pen.fillText(mark.text[k], at, y);
+      pen.fillText(mark.text[k], at, y - (mark.up ?? 0));
     } else {
       pen.beginPath();
       if (mark.kind === "stems") {
@@ -286,7 +295,9 @@ function drawMark(pen, mark, across, down, theme) {
       if (mark.kind === "stems" && mark.y[k] === 0) continue;
       pen.beginPath();
       pen.arc(at, y, mark.kind === "dots" ? (mark.size ?? 3.5) : 3.5, 0, 7);
+      pen.globalAlpha = mark.kind === "dots" ? (mark.alpha ?? 1) : 1;
       pen.fill();
+      pen.globalAlpha = 1;
     }
   }
 }

@@ -122,10 +122,10 @@ export function confusion({ classes, networks, counts, shown, images, numbers, f
     });
   });
 
-  const halves = [matrix, gallery].map(({ canvas }) => make("div", { className: "half" }, canvas));
+  const halves = [matrix, gallery].map(({ canvas }) => make("div", { className: "snn-half" }, canvas));
   return {
     controls: [[network.element], [truth.element, answer.element]],
-    figures: [make("div", { className: "row" }, ...halves)],
+    figures: [make("div", { className: "snn-row" }, ...halves)],
     numbers: () => ({
       counts: counts[network.value],
       count: count(),

@@ -54,7 +54,7 @@ export function cue({ after, first, symbols, networks }) {
       ];
     });
     const said = make("div");
-    const head = make("div", { className: "head" }, make("strong", {}, network.name), said);
+    const head = make("div", { className: "snn-head" }, make("strong", {}, network.name), said);
     return {
       element: make("div", {}, head, chart.canvas),
       update() {
@@ -66,7 +66,7 @@ export function cue({ after, first, symbols, networks }) {
 
   return {
     controls: [[steps.element]],
-    figures: [make("div", { className: "panels" }, ...panels.map((panel) => panel.element))],
+    figures: [make("div", { className: "snn-panels" }, ...panels.map((panel) => panel.element))],
     numbers: () => ({
       after: steps.value,
       cues: symbols.map((symbol) => symbol + 1),

@@ -150,7 +150,7 @@ export function reading({ images, names, first }) {
       [picture.element, order.element],
       [step.element, play],
     ],
-    figures: [make("div", { className: "panels" }, ...charts.map((chart) => chart.canvas))],
+    figures: [make("div", { className: "snn-panels" }, ...charts.map((chart) => chart.canvas))],
     numbers: () => ({ image: picture.value, order: line(), t: step.value, input: input(), come: come() }),
     update() {
       for (const chart of charts) chart.draw();

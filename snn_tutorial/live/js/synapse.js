@@ -26,7 +26,7 @@ export function synapse({ spikes, tau, filters, stops }) {
   const steps = time.map((t) => toggle(`${t}`, `spike in step ${t}`, spikes[t] === 1));
   const group = make(
     "div",
-    { className: "toggles", ariaLabel: "spikes" },
+    { className: "snn-toggles", ariaLabel: "spikes" },
     "spikes",
     ...steps.map((step) => step.element),
   );
