@@ -107,14 +107,19 @@ def test_sentence_says_the_means_of_what_is_shown(browser, tmp_path, ablation):
             assert (f"{text(case)} ({case['name']})" in view.said()) == (case["kind"] != "plain")
 
 
-def test_sentence_of_many_networks_says_the_far_end(browser, tmp_path, long):
-    with live(browser, task_explorer(long), tmp_path) as view:
-        cases = long["groups"]["long-noisy-recall"]
-        far = max(case["at"] for case in cases)
-        for case in cases:
-            said = f"{case['kind']} {interval(case['accuracy'])} % at {case['at']}"
-            parts = view.said().rstrip(".").split(": ")[-1].split("; ")
-            assert (said in parts) == (case["at"] == far)
+def test_sentence_of_many_networks_says_the_far_end_of_each(browser, tmp_path, long):
+    """Of some networks the runs with the longest delays may be missing."""
+    cases = [
+        case
+        for case in long["groups"]["long-noisy-recall"]
+        if (case["kind"], case["at"]) != ("feedback", 500)
+    ]
+    far = {case["kind"]: case for case in sorted(cases, key=lambda case: case["at"])}
+    with live(browser, task_explorer(long | {"groups": {"long-noisy-recall": cases}}), tmp_path) as view:
+        said = view.said().rstrip(".").split(": ")[-1].split("; ")
+        assert sorted(said) == sorted(
+            f"{kind} {interval(case['accuracy'])} % at {case['at']}" for kind, case in far.items()
+        )
 
 
 def test_table_holds_every_number(browser, tmp_path, ablation):

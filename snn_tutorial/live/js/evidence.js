@@ -69,9 +69,9 @@ function lines(group, shown, networks) {
   const places = [...new Set(group.cases.map((one) => one.at ?? 0))].sort((a, b) => a - b);
   const [left, right] = extent(places.map(across));
   const present = networks.map((_, k) => k).filter((k) => group.cases.some((one) => one.network === k));
-  // Networks stand beside each other at each place, so that none hides another.
+  // Networks stand beside each other at each place, and runs beside their mean, so that none hides another.
   const wide = right - left || 1;
-  const apart = wide * Math.min(0.01, 0.05 / present.length);
+  const apart = wide * Math.min(0.016, 0.06 / present.length);
 
   let [low, high] = extent(shown.flatMap(reach).map(down));
   const chance = down(group.chance);
@@ -97,7 +97,7 @@ function lines(group, shown, networks) {
     const at = (one) => across(one.at ?? 0) + apart * (n - (present.length - 1) / 2);
     marks.push({
       kind: "dots",
-      x: cases.flatMap((one) => one.values.map(() => at(one))),
+      x: cases.flatMap((one) => one.values.map(() => at(one) + apart / 2)),
       y: cases.flatMap((one) => one.values.map(down)),
       color,
       size: 2,
@@ -187,7 +187,7 @@ function key(shown) {
 
 /**
  * Choose what the sentence says of the cases of each network, and name the choice: all, or, of many, both ends, or, of
- * many networks, the far end.
+ * many networks, the far end of each, where runs may be missing.
  * @param {Group} group
  * @param {Case[][]} ofEach
  * @returns {[Case[][], string]}
@@ -195,8 +195,7 @@ function key(shown) {
 function choice(group, ofEach) {
   if (ofEach.flat().length <= MOST_SAID || Math.max(...ofEach.map((cases) => cases.length)) < 3) return [ofEach, ""];
   if (group.axis && 2 * ofEach.length > MOST_SAID) {
-    const far = Math.max(...ofEach.flat().map((one) => one.at ?? 0));
-    return [ofEach.map((cases) => cases.filter((one) => one.at === far)), ", at the far end"];
+    return [ofEach.map((cases) => cases.slice(-1)), ", each at its far end"];
   }
   const ends = ofEach.map((cases) => {
     const inOrder = group.axis ? cases : cases.toSorted((a, b) => a.mean - b.mean);
@@ -218,16 +217,14 @@ function sentence(group, shown, networks) {
   if (group.axis) for (const cases of ofEach) cases.sort((a, b) => (a.at ?? 0) - (b.at ?? 0));
   const [chosen, which] = choice(group, ofEach);
   const unit = group.unit && ` ${group.unit}`;
-  const words = chosen
-    .filter((cases) => cases.length)
-    .map((cases) => {
-      const { name } = networks[cases[0].network];
-      const numbers = cases.map((one) => {
-        const where = group.axis ? ` at ${one.at}` : one.name === name ? "" : ` (${one.name})`;
-        return `${one.text}${unit}${where}`;
-      });
-      return `${name} ${numbers.join(", ")}`;
+  const words = chosen.map((cases) => {
+    const { name } = networks[cases[0].network];
+    const numbers = cases.map((one) => {
+      const where = group.axis ? ` at ${one.at}` : one.name === name ? "" : ` (${one.name})`;
+      return `${one.text}${unit}${where}`;
     });
+    return `${name} ${numbers.join(", ")}`;
+  });
   const score = group.score.replace(" (%)", "");
   return `${group.question} ${score[0].toUpperCase()}${score.slice(1)}, ${what}${which}: ${words.join("; ")}.`.trim();
 }
