@@ -4,15 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from IPython.display import HTML
+from support import ROOT
 from support_browser import chromium
 from support_live import dead_controls, live
+from test_live_confusion import CLASSES, GUESSES, IMAGES, LABELS
+from test_live_graph import walker
+from test_live_network import explorer
+from test_live_timing import RECORDED
 
+from sequential_fmnist.data import SequentialFashionMNIST
 from snn_core.layer import ElementWiseRecurrentContainer
 from snn_core.neuron import IFNode
+from snn_tutorial import load_results
+from snn_tutorial.live.confusion import confused_images
+from snn_tutorial.live.cue import cue_explorer
+from snn_tutorial.live.evidence import control_explorer, task_explorer
 from snn_tutorial.live.neuron import driven_neuron
+from snn_tutorial.live.reading import column_reader
+from snn_tutorial.live.synapse import synapse_explorer
+from snn_tutorial.live.timing import recorded_times
 from snn_tutorial.probe import trace
 
 pytestmark = pytest.mark.xdist_group("browser_live")
@@ -27,6 +41,15 @@ def browser():
 #: Every view, as its chapter shows it.
 VIEWS: dict[str, Callable[[], HTML]] = {
     "neuron": driven_neuron,
+    "synapse": lambda: synapse_explorer([int(t % 3 == 0) for t in range(20)], tau=10),
+    "reading": lambda: column_reader(np.stack([np.full((28, 28), k) for k in (0, 200)]), [0, 1], ("a", "b")),
+    "network": lambda: explorer(SequentialFashionMNIST(train=False, source="embedded", verbose=False)),
+    "confusion": lambda: confused_images(IMAGES, LABELS, GUESSES, CLASSES),
+    "timing": lambda: recorded_times(RECORDED),
+    "evidence": lambda: control_explorer(load_results(ROOT / "results", "ablation")),
+    "evidence, tasks": lambda: task_explorer(load_results(ROOT / "results", "long")),
+    "graph": lambda: walker()[0],
+    "cue": lambda: cue_explorer(load_results(ROOT / "results", "long_inside")),
 }
 #: A view with a slider that nothing reads.
 DEAD = """
@@ -52,7 +75,9 @@ class TestEveryView:
             assert light
             view.page.evaluate("document.body.style.cssText = 'background: #111; color: #ddd'")
             view.page.wait_for_function(
-                "light => document.querySelector('canvas').toDataURL() !== light", arg=light[0]
+                """light => [...document.querySelectorAll("canvas:not(.snn-pad)")].every(
+                    canvas => !light.includes(canvas.toDataURL()))""",
+                arg=light,
             )
 
     def test_says_what_it_is_to_those_who_do_not_see_it(self, browser, tmp_path, name):

@@ -114,9 +114,16 @@ KEYS = {
 
 
 def dead_controls(view: LiveView) -> list[str]:
-    """Move every control with the keyboard, and return the names of those that change nothing that is seen."""
+    """Move every control with the keyboard, and return the names of those that change nothing that is seen.
+
+    Left out are those that say to work with another, such as the size of a brush; each has a test of its own.
+    """
     dead = []
-    for control in view.figure.locator("input, select, button").all():
+    # Buttons come last, since one may clear what others change.
+    kinds = [view.figure.locator(f"{kind}:not([data-with-another])") for kind in (":is(input, select)", "button")]
+    for control in [control for kind in kinds for control in kind.all()]:
+        if not control.is_visible():
+            continue
         before = (view.numbers(), view.said(), view.picture())
         kind = control.evaluate("control => control.type")
         is_last = control.evaluate(

@@ -253,10 +253,10 @@ def test_visitor_draws_a_shoe_and_the_network_reads_it(build):
         view = LiveView(page, problems)
         assert view.said().startswith("Draw a garment")
         box = view.figure.locator("canvas.snn-pad").bounding_box()
-        view.set("brush", 3)
         view.set("speed", "fast")
         # A flat sneaker that looks to the left.
-        for stroke in [[(4, 19), (24, 19)], [(4, 17), (13, 13), (14, 17), (23, 13), (24, 17)]]:
+        sole, upper = [(3, 19), (25, 19)], [(3, 18), (10, 16), (17, 13), (25, 12)]
+        for stroke in [sole, upper, [(10, 17), (25, 16)], [(17, 14), (25, 14)]]:
             for k, (x, y) in enumerate(stroke):
                 page.mouse.move(box["x"] + x / 28 * box["width"], box["y"] + y / 28 * box["height"], steps=12)
                 if k == 0:

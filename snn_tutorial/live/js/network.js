@@ -52,6 +52,7 @@ export function network(data) {
   const brush = slider("brush", { min: 1, max: 4, step: 0.5, value: 2, unit: "pixels" });
   const eraser = box("erase", false);
 
+  for (const { input } of [speed, brush, eraser]) input.dataset.withAnother = "";
   const pad = new Pad(
     "the picture",
     () => {
