@@ -120,7 +120,9 @@ def dead_controls(view: LiveView) -> list[str]:
     """
     dead = []
     # Buttons come last, since one may clear what others change.
-    kinds = [view.figure.locator(f"{kind}:not([data-with-another])") for kind in (":is(input, select)", "button")]
+    kinds = [
+        view.figure.locator(f"{kind}:not([data-with-another])") for kind in (":is(input, select)", "button")
+    ]
     for control in [control for kind in kinds for control in kind.all()]:
         if not control.is_visible():
             continue

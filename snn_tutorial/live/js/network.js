@@ -117,10 +117,13 @@ export function network(data) {
     };
   });
 
+  /** @param {number} k */
+  const hiddenOf = (k) => /** @type {import("./scan.js").Cells} */ (nets[k].layers[data.networks[k].hidden]);
+
   function compute() {
     const trained = data.networks[which.value];
     const net = nets[which.value];
-    const hidden = /** @type {import("./scan.js").Cells} */ (net.layers[trained.hidden]);
+    const hidden = hiddenOf(which.value);
     hidden.parameters = [[threshold.value]];
     hidden.isFedBack = loop.value && hidden.stage.feedback !== null;
     if (trained.synapse !== null) {
@@ -185,7 +188,7 @@ export function network(data) {
         if (isWhole) time.value = steps();
       }
       tau.element.hidden = trained.synapse === null;
-      loop.element.hidden = !("feedback" in nets[which.value].layers[trained.hidden].stage);
+      loop.element.hidden = hiddenOf(which.value).stage.feedback === null;
       check(trained);
       pad.draw();
       compute();
