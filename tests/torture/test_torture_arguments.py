@@ -1050,6 +1050,7 @@ OTHERS: dict[str, tuple[type[Exception], ...]] = {
 ELSEWHERE = (
     "snn_core.backend.",
     "snn_exchange.",
+    "snn_tutorial.live",
     "snn_tutorial.page",
     "snn_tutorial.plot",
     "snn_tutorial.widgets",
