@@ -50,7 +50,8 @@ _ERRORS = ":is([data-mime-type$='jupyter.error'], [data-mime-type$='jupyter.stde
 _READY = f"""() => {{
     const said = [...document.querySelectorAll("{_ERRORS}")].map(element => element.innerText.trim());
     const outputs = [...document.querySelectorAll('.widget-output')];
-    const drawn = outputs.length > 0 && outputs.every(output => output.querySelector('img'));
+    const live = document.querySelectorAll('figure.snn-live[data-live]');
+    const drawn = outputs.length + live.length > 0 && outputs.every(output => output.querySelector('img'));
     return drawn || said.some(text => text && !text.includes({json.dumps(COMPILING)}));
 }}"""
 # The picture, and whether it was drawn after the last mark was set; a new picture is a new element.
@@ -126,16 +127,6 @@ def _wait_for(server: subprocess.Popen[bytes], port: int, log: Path, seconds: fl
     raise RuntimeError(f"no server on port {port}:\n{log.read_text()}")
 
 
-def voila(folder: Path, home: Path) -> Any:
-    """Serve the notebooks in ``folder`` as Voila shows them."""
-    argv = ["voila", "--no-browser", "--port={port}", "--token={token}", "--Voila.ip=127.0.0.1"]
-    argv += [
-        "--show_tracebacks=True",
-        "--MultiKernelManager.kernel_manager_class=voila_kernel.PatientServerManager",
-    ]
-    return serving([*argv, str(folder)], home)
-
-
 def lab(folder: Path, home: Path) -> Any:
     """Serve ``folder`` in JupyterLab, without its questions about news, with all cells of a notebook on the page."""
     settings = {
@@ -158,22 +149,22 @@ def lab(folder: Path, home: Path) -> Any:
     return serving(["jupyterlab", "--no-browser", "--allow-root", *argv], home)
 
 
-def widget_names(notebook: NotebookNode) -> set[str]:
-    """Return the names that a notebook imports from snn_tutorial.widgets."""
-    code = "\n".join(cell.source for cell in notebook.cells if "snn_tutorial.widgets" in cell.source)
+def view_names(notebook: NotebookNode, package: str) -> set[str]:
+    """Return the names that a notebook imports from a package of views, snn_tutorial.live or snn_tutorial.widgets."""
+    code = "\n".join(cell.source for cell in notebook.cells if package in cell.source)
     imports = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.ImportFrom)]
-    return {n.name for node in imports if node.module.startswith("snn_tutorial.widgets") for n in node.names}
+    return {n.name for node in imports if node.module.startswith(package) for n in node.names}
 
 
 def quick_copy(path: Path, folder: Path) -> Path:
-    """Write a copy of a chapter that runs in quick mode up to its last widget; return it.
+    """Write a copy of a chapter that runs in quick mode up to its last view; return it.
 
     It goes into ``folder``/notebooks, records into a folder of its own, and finds the committed results and the
     experiments where chapters look for them, in ../results and ../experiments.
     """
     parameters = runner["QUICK"].get(path.stem, {}) | runner["folders"](path, folder / path.stem)
     notebook = parameterize_notebook(load_notebook_node(str(path)), parameters)
-    names = widget_names(notebook)
+    names = view_names(notebook, "snn_tutorial.live") | view_names(notebook, "snn_tutorial.widgets")
     last = max(n for n, cell in enumerate(notebook.cells) if any(f"{name}(" in cell.source for name in names))
     notebook.cells = notebook.cells[: last + 1]
     for cell in notebook.cells:
@@ -192,27 +183,24 @@ def save(notebook: NotebookNode, path: Path) -> Path:
     return path
 
 
-def open_in_voila(browser: Browser, server: tuple[str, str], name: str) -> Page:
-    """Return the page of the notebook ``name`` in Voila, after it has run."""
-    address, token = server
-    page = _new_page(browser)
-    page.goto(f"{address}/voila/render/{name}?token={token}", timeout=RUN, wait_until="commit")
-    page.wait_for_function(_READY, timeout=RUN)
-    return page
-
-
 def open_in_lab(browser: Browser, server: tuple[str, str], name: str) -> Page:
     """Return the page of the notebook ``name`` in JupyterLab, after all of its cells were run from the menu."""
-    address, token = server
-    page = _new_page(browser)
-    page.goto(f"{address}/lab/tree/{name}?token={token}", timeout=RUN)
-    # The mark in the notebook's toolbar says idle before there is a kernel; what is asked of it then is lost.
+    page = open_unrun_in_lab(browser, server, name)
     status = page.locator("#jp-main-statusbar")
-    status.get_by_text("| Idle").wait_for(timeout=RUN)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     page.wait_for_function(_READY, timeout=RUN)
     status.get_by_text("| Idle").wait_for(timeout=RUN)
+    return page
+
+
+def open_unrun_in_lab(browser: Browser, server: tuple[str, str], name: str) -> Page:
+    """Return the page of the notebook ``name`` in JupyterLab, when it has a kernel."""
+    address, token = server
+    page = _new_page(browser)
+    page.goto(f"{address}/lab/tree/{name}?token={token}", timeout=RUN)
+    # The mark in the notebook's toolbar says idle before there is a kernel; what is asked of it then is lost.
+    page.locator("#jp-main-statusbar").get_by_text("| Idle").wait_for(timeout=RUN)
     return page
 
 
@@ -270,53 +258,10 @@ def _select(element: Locator) -> list[Move]:
     ]
 
 
-def _buttons(element: Locator) -> list[Move]:
-    buttons = element.locator("button").all()
-    chosen = next(b for b in buttons if "mod-active" in b.get_attribute("class"))
-    return [(b.click, chosen.click) for b in buttons if "mod-active" not in b.get_attribute("class")]
-
-
-def _radio(element: Locator) -> list[Move]:
-    buttons = element.locator("input").all()
-    chosen = next(b for b in buttons if b.is_checked())
-    return [(b.check, chosen.check) for b in buttons if not b.is_checked()]
-
-
-def _toggle(element: Locator) -> list[Move]:
-    box = element.locator("input")
-    target = box if box.count() else element
-    return [(target.click, target.click)]
-
-
-def _text(element: Locator) -> list[Move]:
-    field = element.locator("input")
-    if field.get_attribute("type") == "number":
-        up, down = (lambda: field.press("ArrowUp")), (lambda: field.press("ArrowDown"))
-        return [(up, down), (down, up)]
-    before = field.input_value()
-
-    def enter(value: str) -> None:
-        field.fill(value)
-        field.press("Enter")
-
-    return [(lambda: enter(f"{before}1"), lambda: enter(before))]
-
-
-def _play(element: Locator) -> list[Move]:
-    return [(element.locator("button").nth(0).click, element.locator("button").nth(1).click)]
-
-
 #: Rules by the class of a control's element; the first that fits counts.
 RULES: dict[str, Callable[[Locator], list[Move]]] = {
     "widget-slider": _slider,
     "widget-dropdown": _select,
-    "widget-select": _select,
-    "widget-toggle-buttons": _buttons,
-    "widget-radio": _radio,
-    "widget-checkbox": _toggle,
-    "widget-toggle-button": _toggle,
-    "widget-text": _text,
-    "widget-play": _play,
 }
 _PASSIVE = ("widget-box", "widget-output", "widget-html", "widget-label", "widget-valid", "widget-image")
 _LABEL = "element => (element.querySelector('.widget-label')?.innerText || element.innerText).trim()"

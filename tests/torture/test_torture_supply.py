@@ -18,7 +18,7 @@ import yaml
 from nbformat.v4 import new_code_cell, new_notebook
 from packaging.requirements import Requirement
 from support import ROOT, tracked
-from support_browser import lab, save, voila
+from support_browser import lab, save
 from support_servers import listening, loopback_cluster
 from support_shell import LOOPBACK, listeners, python, shell_strings
 from support_torchrun import finished, torchrun
@@ -196,10 +196,8 @@ LAB = [
     ("GET", "/api/terminals"),
     ("POST", "/api/terminals"),
     ("GET", "/api/status"),
-    ("GET", "/voila/render/secret.ipynb"),
     ("POST", "/api/shutdown"),
 ]
-VOILA = [("GET", "/"), ("GET", "/voila/tree"), ("GET", "/voila/render/secret.ipynb")]
 
 
 def wrong_tokens(token: str, count: int, chance: random.Random) -> list[str | None]:
@@ -213,31 +211,30 @@ def wrong_tokens(token: str, count: int, chance: random.Random) -> list[str | No
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize(("start", "addresses"), [(lab, LAB), (voila, VOILA)], ids=["JupyterLab", "Voila"])
-def test_server_of_notebooks_refuses_who_has_no_token(start, addresses, torture, tmp_path):
+def test_server_of_notebooks_refuses_who_has_no_token(torture, tmp_path):
     seed = 0
     folder = tmp_path / "notebooks"
     folder.mkdir()
     save(new_notebook(cells=[new_code_cell("1")]), folder / "secret.ipynb")
-    with start(folder, tmp_path) as (address, token):
+    with lab(folder, tmp_path) as (address, token):
         wrong = wrong_tokens(token, torture.count(fast=1, full=20), random.Random(seed))
         answers = {
             (method, path, given): ask(address + path, method, given)
             for given in wrong
-            for method, path in addresses
+            for method, path in LAB
         }
         assert {case: answer for case, answer in answers.items() if not refused(answer)} == {}, f"seed {seed}"
-        assert all(refused(ask(f"{address}{path}?token={wrong[-1]}", method)) for method, path in addresses)
+        assert all(refused(ask(f"{address}{path}?token={wrong[-1]}", method)) for method, path in LAB)
         # The right token opens what was refused, and the notebook's kernel listens as the server does.
-        assert ask(f"{address}/voila/render/secret.ipynb", token=token)[0] == 200
+        assert ask(f"{address}/nbconvert/html/secret.ipynb", token=token)[0] == 200
         ports = listening(psutil.Process())
     assert {host for host, _ in ports} == {"127.0.0.1"}
     assert len(ports) > 1
     torture.figure(
         item=7,
-        what=f"Requests to the tests' {'JupyterLab' if start is lab else 'Voila'} without its token, refused",
-        requests=len(answers) + len(addresses),
-        refused=len(answers) + len(addresses),
+        what="Requests to the tests' JupyterLab without its token, refused",
+        requests=len(answers) + len(LAB),
+        refused=len(answers) + len(LAB),
         sockets_on_loopback=len(ports),
         sockets_elsewhere=0,
         seed=seed,

@@ -33,6 +33,9 @@ export function start(name, data, build) {
   figure.addEventListener("input", update);
   figure.addEventListener("change", update);
   figure.querySelector("img")?.replaceWith(...rows(view.controls), ...view.figures, said, ...rows(view.more ?? []));
+  for (const control of figure.querySelectorAll("input, select, button, canvas")) {
+    control.setAttribute("data-lm-suppress-shortcuts", "true"); // else JupyterLab takes the arrow keys
+  }
   Object.assign(figure, { view });
   update();
 }
