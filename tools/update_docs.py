@@ -532,37 +532,13 @@ def reliability_section(found: dict[str, Any]) -> str:
     return f"{table}\n\n{note}\n\n{details}\n"
 
 
-def vowels_section(found: dict[str, Any]) -> str:
-    """Return the table of the networks on JapaneseVowels, and what must be said with it."""
-    where = found["provenance"]
-    rows = ["| network | hidden | parameters | test accuracy | seconds a run |", "|---|---:|---:|---:|---:|"]
-    for kind, network in found["networks"].items():
-        size = f"{network['hidden']} | {network['parameters']:,}"
-        rows.append(f"| {kind} | {size} | {interval(network['mean'])} | {network['seconds']:.0f} |")
-    note = _filled(
-        f"Per cent of the 370 test utterances, mean of {found['seeds']} seeds with its 95 % interval, after "
-        f"{found['epochs']} epochs of Adam with one recipe for all, found without a search: "
-        "`python -m experiments.vowels`. The seconds are those of one thread, beside other processes, on "
-        f"{where['cores']} cores ({where['processor']})."
-    )
-    best, *others = sorted(found["networks"], key=lambda kind: -found["networks"][kind]["mean"]["mean"])
-    low = found["networks"][best]["mean"]["low"]
-    close = [kind for kind in others if found["networks"][kind]["mean"]["high"] >= low]
-    told = (
-        f"Its interval overlaps with that of {_listed(close)}."
-        if close
-        else "Its interval is above the others'."
-    )
-    return "\n".join(rows) + f"\n\n{note}\n\n{_filled(f'Highest: {best}. {told}')}\n"
-
-
 def sections(results: Path) -> dict[str, str]:
     """Return what is generated from the folder ``results``, by the name between whose marks it stands."""
     read = {
         name: json.loads((results / f"{name}.json").read_text())
         for name in (
             "ablation", "exchange", "learned_tau", "long", "long_inside", "published", "reliability", "throughput",
-            "times", "vowels",
+            "times",
         )
     }  # fmt: skip
     own = {"cells": cells_section, "long_cost": long_cost_section}  # by commands of their own
@@ -581,7 +557,6 @@ def sections(results: Path) -> dict[str, str]:
         "throughput": throughput_section(read["throughput"]),
         "exchange": exchange_section(read["exchange"]),
         "reliability": reliability_section(read["reliability"]),
-        "vowels": vowels_section(read["vowels"]),
     }
 
 

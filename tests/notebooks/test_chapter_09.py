@@ -134,6 +134,13 @@ class TestWhatTheTextSays:
         assert "it *grows*" in text or "it grows" in text
         assert both[far] > both[0]
 
+    def test_gated_networks_are_below_those_without_a_loop_on_speech(self, text, summary):
+        mean = {case["kind"]: case["accuracy"]["mean"] for case in evidence.group_of(summary, "vowels")}
+        spiking = [kind for kind in KINDS if "feedback" not in kind]
+        assert "GRU and LSTM are below every spiking network without a loop" in text
+        assert max(mean[kind] for kind in GATED) < min(mean[kind] for kind in spiking)
+        assert max(mean, key=lambda kind: mean[kind]) == "adaptive threshold"
+
     def test_of_the_claim_one_half_holds(self, summary, inside):
         assert any("Of the claim one half holds" in said for said in evidence.conclusions(summary, inside))
         answers = verdicts(summary)

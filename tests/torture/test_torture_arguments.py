@@ -33,7 +33,6 @@ from support import ROOT
 from torch import nn
 
 import experiments.__main__ as experiments_main
-import experiments.vowels as vowels_main
 import sequential_fmnist
 import snn_core
 import snn_exchange as exchange
@@ -153,10 +152,6 @@ LINES: dict[str, tuple[Callable[[list[str]], Any], dict[str, list[str]]]] = {
     "python -m experiments": (
         experiments_main.main,
         {"--jobs": [*WHOLE, "0", "1025"], "--runs": TARGET, "": ["nosuch", "ünïcode ☃", "best,size"]},
-    ),
-    "python -m experiments.vowels": (
-        vowels_main.main,
-        {"--seeds": [*WHOLE, "0"], "--epochs": [*WHOLE, "0"], "--out": TARGET},
     ),
     "python -m experiments.ship": (
         ship.main,
