@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from snn_core.backend import plan
-from snn_core.backend.equations import program_of
+from snn_core.backend.equations import Recorded, program_of
 from snn_core.backend.limits import MOST_STATES
-from snn_core.backend.symbols import Program, parse
+from snn_core.backend.symbols import parse
 from snn_core.cells import Cell
 from snn_core.checks import Like
 
@@ -34,27 +34,49 @@ def cell_function(cell: Cell) -> str:
     Raises:
         NotScalarError: its equations do something other than arithmetic on each neuron by itself.
     """
-    program, constants = program_of(cell)
-    return _function(program, constants)
+    return step_function(program_of(cell))
 
 
-def _function(program: Program, constants: Iterable[float]) -> str:
+def step_function(recorded: Recorded) -> str:
+    """Return a program's forward pass as a JavaScript function, see ``CellStep`` in ``scan.js``."""
+    program = recorded.program
+    results = ["y[j]", *(f"v[{k}][j]" for k in range(program.states))]
+    return _function("x, v, p, y", recorded, [], program.forward, results, program.outputs)
+
+
+def back_function(recorded: Recorded) -> str:
+    """Return a program's backward pass, but for parameters, as in JavaScript: see ``CellBack`` in ``backward.js``."""
+    program = recorded.program
+    states = range(program.states)
+    given = ["const g_y = gY[j];", *(f"const g_v{k} = gV[{k}][j];" for k in states)]
+    results = ["gX[j]", *(f"gV[{k}][j]" for k in states)]
+    gradients = program.gradients[: len(results)]
+    return _function("x, v, p, gY, gV, gX", recorded, given, program.backward, results, gradients)
+
+
+def _function(
+    arguments: str,
+    recorded: Recorded,
+    given: Iterable[str],
+    statements: Sequence[str],
+    results: Sequence[str],
+    names: Sequence[str],
+) -> str:
+    program, constants = recorded
     values = {"one": "1", "zero": "0"} | {f"c{k}": _literal(c) for k, c in enumerate(constants)}
-    if any("erf(" in line for line in program.forward):
+    if any("erf(" in line for line in statements):
         raise ValueError("JavaScript has no function erf")
-    states, parameters = range(program.states), range(program.parameters)
     lines = [
         "const x = inputs[j];",
-        *(f"const v{k} = v[{k}][j];" for k in states),
-        *(f"const p{k} = p[{k}][j % p[{k}].length];" for k in parameters),
-        *(f"const {line};" for line in program.forward),
-        *(
-            f"{to} = {name};"
-            for to, name in zip(["y[j]", *(f"v[{k}][j]" for k in states)], program.outputs, strict=True)
-        ),
+        *(f"const v{k} = v[{k}][j];" for k in range(program.states)),
+        *(f"const p{k} = p[{k}][j % p[{k}].length];" for k in range(program.parameters)),
+        *given,
+        *(f"const {line};" for line in statements),
+        *(f"{to} = {name};" for to, name in zip(results, names, strict=True)),
     ]
     body = re.sub(r"\b(one|zero|c\d+)\b", lambda found: values[found.group()], "\n    ".join(lines))
-    return f"(n, inputs, v, p, y) => {{\n  for (let j = 0; j < n; j++) {{\n    {body}\n  }}\n}}"
+    arguments = arguments.replace("x,", "inputs,", 1)
+    return f"(n, {arguments}) => {{\n  for (let j = 0; j < n; j++) {{\n    {body}\n  }}\n}}"
 
 
 def _literal(number: float) -> str:
@@ -62,13 +84,17 @@ def _literal(number: float) -> str:
 
 
 def network_stages(
-    modules: Iterable[nn.Module], inputs: int, written: Callable[[Tensor], Any] = lambda weight: None
-) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Return layers as ``scan.js`` takes them, and the functions of their cells by name.
+    modules: Iterable[nn.Module],
+    inputs: int,
+    cells: dict[str, Recorded],
+    written: Callable[[Tensor], Any] = lambda weight: None,
+) -> list[dict[str, Any]]:
+    """Return layers as ``scan.js`` takes them.
 
     Args:
         modules: the layers, in their order; in fp64, so that what is derived from their parameters is exact.
         inputs: features of a time step.
+        cells: programs of cells by their names; those of the layers are added.
         written: what is written for a weight, or a cell's parameter; None for its numbers.
 
     Raises:
@@ -84,7 +110,7 @@ def network_stages(
     def weights(weight: Tensor | None, bias: Tensor | None) -> dict[str, Any]:
         return {"weight": numbers(weight), "bias": numbers(bias)}
 
-    stages, functions, like = [], {}, Like((1, inputs), torch.float64, torch.device("cpu"))
+    stages, like = [], Like((1, inputs), torch.float64, torch.device("cpu"))
     for module in modules:
         while plan.is_chain(module) and len(module) == 1:
             module = module[0]
@@ -99,11 +125,9 @@ def network_stages(
             )
         else:
             program = parse(stage.kernel)
-            function = _function(program, stage.numbers[MOST_STATES:])
-            name = next(
-                (name for name, known in functions.items() if known == function), f"cell{len(functions)}"
-            )
-            functions[name] = function
+            recorded = Recorded(program, stage.numbers[MOST_STATES : MOST_STATES + program.constants])
+            name = next((name for name, known in cells.items() if known == recorded), f"cell{len(cells)}")
+            cells[name] = recorded
             feedback = part.tensors[stage.states + 1 : stage.states + 3] if stage.feedback else None
             parameters = part.tensors[len(part.tensors) - stage.parameters :]
             stages.append(
@@ -117,4 +141,4 @@ def network_stages(
                 }
             )
         like = like._replace(shape=(1, stage.outputs))
-    return stages, functions
+    return stages

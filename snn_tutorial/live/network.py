@@ -10,32 +10,36 @@ import numpy as np
 import torch
 from IPython.display import HTML
 from matplotlib.figure import Figure
-from torch import nn
+from torch import Tensor, nn
 
 from sequential_fmnist import pretrained
 from sequential_fmnist.networks import IN_FEATURES, NETWORKS, SpikingNet
+from snn_core.backend.equations import Recorded
 from snn_core.layer import SynapseFilter
 from snn_core.spiking import SpikingNeuron
 from snn_tutorial.live import Code, literal, packed, view
-from snn_tutorial.live.javascript import network_stages
+from snn_tutorial.live.javascript import back_function, network_stages, step_function
 
 ALT = "a picture, the columns as they enter, the spikes, potentials and currents of hidden neurons, and the answer"
 
 
-def trained(kind: str, folder: Path = pretrained.PRETRAINED_FOLDER) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return a network that comes with the package as ``network.js`` takes it, and the functions of its cells.
+def trained(
+    kind: str, cells: dict[str, Recorded], folder: Path = pretrained.PRETRAINED_FOLDER
+) -> dict[str, Any]:
+    """Return a network that comes with the package as the page's scripts take it.
 
     Its weights are those of the file, whole, in base64; the page reads them, and checks the SHA-256 of the card.
 
     Args:
         kind: as for :func:`sequential_fmnist.pretrained.load`.
-        folder: likewise.
+        cells: see :func:`~snn_tutorial.live.javascript.network_stages`.
+        folder: as for :func:`sequential_fmnist.pretrained.load`.
 
     Raises:
         PretrainedError, ValueError: see there; or the network has parts that the page does not know.
     """
-    net, card = pretrained.load(kind, folder)
-    net = cast(SpikingNet, net).double()
+    loaded, card = pretrained.load(kind, folder)
+    net = cast(SpikingNet, loaded).double()
     spec = net.spec
     if spec.readout != "membrane" or spec.last is not None or spec.standardised:
         raise ValueError(f"the page does not know the {kind} network's read-out or input")
@@ -44,32 +48,46 @@ def trained(kind: str, folder: Path = pretrained.PRETRAINED_FOLDER) -> tuple[dic
         torch.tensor(1.0, dtype=torch.float64)
     )  # so that the page can change it
     names = {id(weight): name for name, weight in net.named_parameters()}
-    parts = [(name, part) for name, part in net.named_children() if name != "bn"]
-    stages, cells = network_stages(
-        [part for _, part in parts],
-        IN_FEATURES,
-        lambda weight: (
-            Code(f"tensors[{names[id(weight)]!r}]") if id(weight) in names and weight.dim() else None
-        ),
-    )
-    places = [name for name, _ in parts]
+
+    def written(weight: Tensor) -> Code | None:
+        return Code(f"tensors[{names[id(weight)]!r}]") if id(weight) in names and weight.dim() else None
+
+    parts = {name: part for name, part in net.named_children() if name != "bn"}
+    backs = []
+    for neurons.detach_reset in (False, True):
+        stages = network_stages(parts.values(), IN_FEATURES, cells, written)
+        backs.append(
+            [Code(back_function(cells[stage["cell"]])) if "cell" in stage else None for stage in stages]
+        )
+    places = list(parts)
     synapse = places.index("sy1") if "sy1" in places else None
     file = (Path(folder) / card["file"]).read_bytes()
-    described = {
+    return {
         "name": kind.replace("-", " "),
         "file": packed(np.frombuffer(file, np.uint8)),
         "sha256": card["sha256"],
         "stages": Code(f"(tensors) => {literal(stages)}"),
+        "backs": backs,
         "hidden": places.index("sn1"),
         "synapse": synapse,
         "tau": None if synapse is None else _tau(net),
         "scale": spec.scale,
     }
-    return described, cells
 
 
 def _tau(net: nn.Module) -> float:
     return float(next(part for part in net.modules() if isinstance(part, SynapseFilter)).tau.detach())
+
+
+def _networks() -> dict[str, Any]:
+    cells: dict[str, Recorded] = {}
+    networks = [trained(kind, cells) for kind in NETWORKS]
+    steps = {name: Code(step_function(recorded)) for name, recorded in cells.items()}
+    return {"networks": networks, "cells": steps}
+
+
+def _pictures(images: np.ndarray, labels: Sequence[int], classes: Sequence[str]) -> dict[str, Any]:
+    return {"images": packed(images), "labels": [int(label) for label in labels], "classes": list(classes)}
 
 
 def network_explorer(
@@ -90,22 +108,21 @@ def network_explorer(
         first: the network that is shown first.
         draws_first: whether the view begins with an empty pad, and reads each stroke at once.
     """
-    networks, functions = [], {}
-    for kind in NETWORKS:
-        described, cells = trained(kind)
-        # Names of cells are unique within a network only.
-        renamed = described["stages"]
-        for name, function in cells.items():
-            renamed = Code(renamed.replace(f'"cell": "{name}"', f'"cell": "{kind} {name}"'))
-            functions[f"{kind} {name}"] = Code(function)
-        networks.append(described | {"stages": renamed})
     data = {
-        "networks": networks,
-        "cells": functions,
-        "classes": list(classes),
-        "images": packed(images),
-        "labels": [int(label) for label in labels],
+        **_networks(),
+        **_pictures(images, labels, classes),
         "network": list(NETWORKS).index(first),
         "drawsFirst": draws_first,
     }
     return view("network", data, figure, ALT)
+
+
+def gradient_explorer(
+    images: np.ndarray, labels: Sequence[int], classes: Sequence[str], figure: Figure
+) -> HTML:
+    """Return a view of how far back the gradient of an output reaches in each of the three trained networks.
+
+    Arguments are those of :func:`network_explorer`.
+    """
+    alt = "gradient of an output to each pixel and to each hidden neuron, and its norm by column"
+    return view("gradient", {**_networks(), **_pictures(images, labels, classes)}, figure, alt)

@@ -13,7 +13,7 @@ from support_browser import chromium
 from support_live import dead_controls, live
 from test_live_confusion import CLASSES, GUESSES, IMAGES, LABELS
 from test_live_graph import walker
-from test_live_network import explorer
+from test_live_network import explorer, gradients
 from test_live_timing import RECORDED
 
 from sequential_fmnist.data import SequentialFashionMNIST
@@ -44,6 +44,7 @@ VIEWS: dict[str, Callable[[], HTML]] = {
     "synapse": lambda: synapse_explorer([int(t % 3 == 0) for t in range(20)], tau=10),
     "reading": lambda: column_reader(np.stack([np.full((28, 28), k) for k in (0, 200)]), [0, 1], ("a", "b")),
     "network": lambda: explorer(SequentialFashionMNIST(train=False, source="embedded", verbose=False)),
+    "gradient": lambda: gradients(SequentialFashionMNIST(train=False, source="embedded", verbose=False)),
     "confusion": lambda: confused_images(IMAGES, LABELS, GUESSES, CLASSES),
     "timing": lambda: recorded_times(RECORDED),
     "evidence": lambda: control_explorer(load_results(ROOT / "results", "ablation")),

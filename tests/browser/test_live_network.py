@@ -17,8 +17,8 @@ from sequential_fmnist.data import SequentialFashionMNIST
 from sequential_fmnist.networks import NETWORKS
 from snn_core.functional import reset_net
 from snn_tutorial.live import Code, bundle, literal, packed
-from snn_tutorial.live.javascript import PRELUDE
-from snn_tutorial.live.network import network_explorer, trained
+from snn_tutorial.live.javascript import PRELUDE, step_function
+from snn_tutorial.live.network import gradient_explorer, network_explorer, trained
 
 pytestmark = pytest.mark.xdist_group("browser_live")
 
@@ -88,10 +88,17 @@ def in_the_library(kind, images):
     return answers.numpy(), spikes.numpy()
 
 
+def gradients(data, count=4) -> HTML:
+    return gradient_explorer(
+        pictures(data, count), data.labels[:count].tolist(), data.classes, Figure(figsize=(1, 1))
+    )
+
+
 def page_of(browser, kind):
     page = browser.new_page()
-    described, cells = trained(kind)
-    functions = literal({name: Code(function) for name, function in cells.items()})
+    cells: dict = {}
+    described = trained(kind, cells)
+    functions = literal({name: Code(step_function(recorded)) for name, recorded in cells.items()})
     scripts = bundle("activity", "scan", "safetensors", "bytes") + CLASSIFY
     page.add_script_tag(content=f"{PRELUDE}{scripts}var trained = {literal(described)}, cells = {functions};")
     return page
@@ -248,3 +255,27 @@ def test_a_step_takes_less_than_a_frame(browser, data, tmp_path):
             }"""
         )
         assert spent < 1000, "the whole of it hangs"  # measured in the closing note, never a bar in a test
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_gradients_are_those_of_autograd(browser, data, tmp_path, kind):
+    with live(browser, gradients(data), tmp_path) as view:
+        view.set("network", kind.replace("-", " "))
+        for k, label in enumerate(data.labels[:4].tolist()):
+            view.set("picture", f"{k}: {data.classes[label]}")
+            for is_cut in (False, True):
+                view.set("cut the gradient through the reset", is_cut)
+                net = pretrained.load(kind)[0].double()
+                for part in net.modules():
+                    if hasattr(part, "detach_reset"):
+                        part.detach_reset = is_cut
+                x = (torch.from_numpy(pictures(data, 4)[k])[None, None].double() / 255).requires_grad_()
+                outputs = net._scan(x, "fc1", "bn", "sn1", "sy1", "fc2", "sn2")[:, 0, label] * net.spec.scale
+                for output, total in (
+                    ("of the last step alone", outputs[-1]),
+                    ("mean of all steps", outputs.mean()),
+                ):
+                    view.set("output", output)
+                    (expected,) = torch.autograd.grad(total, x, retain_graph=True)
+                    found = torch.tensor(view.numbers()["columns"], dtype=torch.float64)
+                    torch.testing.assert_close(found, expected[0, 0].T, rtol=1e-9, atol=1e-12)
