@@ -18,6 +18,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from support import ROOT
 from support_notebooks import NOTEBOOKS, chapter, course, runner
 
+from snn_tutorial.live import bundle
+
 framer = runpy.run_path(str(ROOT / "tools" / "frame_notebooks.py"))
 
 
@@ -67,6 +69,17 @@ def test_chapters_need_no_package_of_the_ablation():
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 class TestCommitted:
+    def test_views_hold_the_scripts_of_the_package(self, path):
+        outputs = [
+            "".join(output["data"]["text/html"])
+            for cell in nbformat.read(path, as_version=4).cells
+            for output in cell.get("outputs", [])
+            if "snn-live" in output.get("data", {}).get("text/html", "")
+        ]
+        assert outputs
+        for html in outputs:
+            assert bundle("view", re.search(r'data-view="(\w+)"', html)[1]) in html
+
     def test_has_the_outputs_of_a_complete_run(self, path):
         notebook = nbformat.read(path, as_version=4)
         runner["check_outputs"](notebook, path.name)

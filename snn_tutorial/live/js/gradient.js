@@ -82,7 +82,7 @@ export function gradient(data) {
           x,
           y: [hidden[0].length, 0],
           yLabel: "neuron",
-          title: "to each hidden neuron's input",
+          title: "to each hidden neuron",
           marks: signed(hidden),
         },
         {
