@@ -12,7 +12,8 @@ from IPython.display import HTML
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
-_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+#: What is around a view.
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>A view</title><body>{}</body></html>"""
 
 
@@ -92,7 +93,7 @@ def live(browser: Browser, view: HTML, folder: Path, **options: Any) -> Iterator
         options: of the page, as in ``color_scheme="dark"``.
     """
     path = folder / "view.html"
-    path.write_text(_PAGE.format(view.data))
+    path.write_text(PAGE.format(view.data))
     page = browser.new_page(**({"viewport": {"width": 1280, "height": 900}} | options))
     problems = problems_of(page)
     try:

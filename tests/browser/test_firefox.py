@@ -1,0 +1,73 @@
+"""The view of the trained networks in Firefox: another JavaScript engine, and another way from keys to events."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from support_firefox import WAIT, firefox
+from support_live import PAGE
+from test_live_network import explorer, in_the_library, pictures
+
+from sequential_fmnist.networks import NETWORKS
+
+pytestmark = [pytest.mark.nightly, pytest.mark.xdist_group("browser_live")]
+
+#: The view, and a control by its label.
+FIGURE = "document.querySelector('figure.snn-live')"
+CONTROL = "document.querySelector('[aria-label=\"{}\"]')"
+SAID = "document.querySelector('.snn-said').value"
+PAD = "document.querySelector('canvas.snn-pad')"
+
+
+def test_view_of_the_networks_works_in_firefox(embedded, tmp_path):
+    data = embedded[1]
+    path = tmp_path / "view.html"
+    path.write_text(PAGE.format(explorer(data).data))
+    home = tmp_path / "home"
+    home.mkdir()
+    with firefox(home) as page:
+        page.ask("browsingContext.navigate", context=page.page, url=path.as_uri(), wait="complete")
+        assert page.value(f"'live' in {FIGURE}.dataset")
+
+        menu = CONTROL.format("network")
+        page.value(f"{menu}.focus()")
+        for _ in NETWORKS:
+            page.press("ArrowUp")
+        for place, kind in enumerate(NETWORKS):
+            if place:
+                page.press("ArrowDown")
+            assert page.value(f"{menu}.value") == kind.replace("-", " ")
+            answers, spikes = in_the_library(kind, pictures(data, 1))
+            numbers = page.value(f"{FIGURE}.view.numbers()")
+            assert spikes.any() and np.array_equal(numbers["spikes"], spikes[:, 0])
+            means = numbers["means"].values()  # JSON makes an object of a typed array
+            assert np.argmax(list(means)) == answers[0]
+
+        assert page.value(SAID).startswith("After 28 columns")
+        page.value(f"{CONTROL.format('columns read')}.focus()")
+        page.press("ArrowLeft")
+        assert page.value(SAID).startswith("After 27 columns")
+
+        page.value(f"{PAD}.scrollIntoView({{block: 'center'}})")
+        box = page.value(f"{PAD}.getBoundingClientRect()")
+        before = page.value(f"[{FIGURE}.view.numbers().columns, {PAD}.toDataURL()]")
+        y = round(box["y"] + box["height"] / 2)
+        moves = [
+            {"type": "pointerMove", "x": round(box["x"] + part / 10 * box["width"]), "y": y}
+            for part in range(2, 9)
+        ]
+        down, up = ({"type": kind, "button": 0} for kind in ("pointerDown", "pointerUp"))
+        page.act("pointer", moves[0], down, *moves[1:], up)
+        after = page.value(f"[{FIGURE}.view.numbers().columns, {PAD}.toDataURL()]")
+        assert page.value(f"{CONTROL.format('picture')}.value") == "your drawing"
+        assert all(one != other for one, other in zip(before, after, strict=True))
+        assert (np.array(after[0])[8:20, 13:15] > 0.5).all()
+
+        # Errors come in their order: with this one, all before it have come.
+        page.value("setTimeout(() => { throw new Error('on purpose'); })")
+        end = time.monotonic() + WAIT
+        while "Error: on purpose" not in page.problems and time.monotonic() < end:
+            page.value("0")
+        assert page.problems == ["Error: on purpose"]
