@@ -11,7 +11,7 @@ from typing import Any
 import frame_notebooks
 from states_table import states_table
 
-from experiments.evidence import best_table, cases, conclusions, interval, reproduced_table, verdicts
+from experiments.evidence import best_table, cases, conclusions, reproduced_table, verdicts
 from experiments.long import evidence as long
 from sequential_fmnist.files import atomic_write
 from sequential_fmnist.networks import NETWORKS
