@@ -1,6 +1,5 @@
 """How Sphinx builds the site: `make site` copies docs/, README, figures and chapters to build/pages, and calls it."""
 
-import io
 import json
 import re
 import shutil
@@ -8,7 +7,6 @@ import sys
 import tomllib
 from pathlib import Path
 
-from PIL import Image
 from sphinx.application import Sphinx
 
 HERE = Path(__file__).resolve().parent
@@ -20,6 +18,7 @@ import site_figures  # noqa: E402
 
 from sequential_fmnist.data import SequentialFashionMNIST  # noqa: E402
 from snn_tutorial.live.network import network_explorer  # noqa: E402
+from snn_tutorial.page import with_palette  # noqa: E402
 from snn_tutorial.plot.overview import overview  # noqa: E402
 
 project = html_title = "Recurrent connections and stateful synapses"
@@ -138,19 +137,10 @@ ICON = re.compile(r'(?:"([\w-]+)"|([\w$]+)):\[\d+,\d+,\[[^\]]*\],"[0-9a-f]*",(?:
 
 
 def smaller(picture: Path) -> None:
-    """Give a PNG file a palette of 256 colours if that makes it smaller; the colour of its corner stays exact."""
-    with Image.open(picture) as image:
-        if image.mode == "P" or image.convert("RGBA").getextrema()[3][0] < 255:
-            return
-        opaque = image.convert("RGB")
-    reduced = opaque.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    palette, ground = reduced.getpalette(), reduced.getpixel((0, 0))
-    palette[3 * ground : 3 * ground + 3] = opaque.getpixel((0, 0))
-    reduced.putpalette(palette)
-    buffer = io.BytesIO()
-    reduced.save(buffer, "PNG", optimize=True)
-    if len(buffer.getvalue()) < picture.stat().st_size:
-        picture.write_bytes(buffer.getvalue())
+    """Give a PNG file a palette of 256 colours if that makes it smaller."""
+    data = with_palette(picture.read_bytes())
+    if len(data) < picture.stat().st_size:
+        picture.write_bytes(data)
 
 
 def lighten(app: Sphinx, error: Exception | None) -> None:

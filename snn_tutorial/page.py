@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
+import PIL.Image
 from IPython.display import Image, Markdown
 from matplotlib.figure import Figure
 
@@ -45,6 +46,21 @@ def png(figure: Figure) -> bytes:
         # Without the version of matplotlib in it, the same picture is the same file.
         figure.savefig(buffer, format="png", metadata={"Software": None})
     plt.close(figure)
+    return buffer.getvalue()
+
+
+def with_palette(data: bytes) -> bytes:
+    """Return a PNG file with a palette of 256 colours, that of its corner exact; a transparent one as it is."""
+    with PIL.Image.open(io.BytesIO(data)) as image:
+        if image.mode == "P" or image.convert("RGBA").getextrema()[3][0] < 255:
+            return data
+        opaque = image.convert("RGB")
+    reduced = opaque.quantize(256, PIL.Image.Quantize.MEDIANCUT, dither=PIL.Image.Dither.NONE)
+    palette, ground = reduced.getpalette(), reduced.getpixel((0, 0))
+    palette[3 * ground : 3 * ground + 3] = opaque.getpixel((0, 0))
+    reduced.putpalette(palette)
+    buffer = io.BytesIO()
+    reduced.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 
