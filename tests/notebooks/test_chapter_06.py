@@ -373,7 +373,8 @@ def test_times_are_in_the_order_that_the_text_says(recorded, text):
         times["torch loop"] / times["fused scan"]
         for times in (recorded["one_layer_seconds"][size] for size in ("small", "large"))
     )
-    assert large < small / 2
+    assert "large layers gain less" in text
+    assert large < small
 
 
 def test_round_trips_are_what_the_text_says(recorded):
