@@ -64,9 +64,10 @@ function broken() {
 
 @pytest.mark.parametrize("name", VIEWS)
 class TestEveryView:
-    def test_each_control_changes_what_is_seen(self, browser, tmp_path, name):
-        with live(browser, VIEWS[name](), tmp_path) as view:
-            assert dead_controls(view) == []
+    @pytest.mark.parametrize("how", ["keyboard", "mouse", "touch"])
+    def test_each_control_changes_what_is_seen(self, browser, tmp_path, name, how):
+        with live(browser, VIEWS[name](), tmp_path, has_touch=how == "touch") as view:
+            assert dead_controls(view, how) == []
 
     def test_fits_a_telephone_and_takes_the_colours_of_the_page(self, browser, tmp_path, name):
         small = {"width": 390, "height": 800}

@@ -104,7 +104,7 @@ def live(browser: Browser, view: HTML, folder: Path, **options: Any) -> Iterator
     assert not problems, problems
 
 
-#: What makes a control of each kind change, from the keyboard.
+#: What makes a control of each kind change, from the keyboard, and at its end.
 KEYS = {
     "range": "ArrowRight",
     "select-one": "ArrowDown",
@@ -112,12 +112,33 @@ KEYS = {
     "number": "ArrowUp",
     "button": "Enter",
 }
+BACK = {"ArrowRight": "ArrowLeft", "ArrowDown": "ArrowUp", "ArrowUp": "ArrowDown"}
 
 
-def dead_controls(view: LiveView) -> list[str]:
-    """Move every control with the keyboard, and return the names of those that change nothing that is seen.
+def _move(view: LiveView, control: Locator, how: str) -> None:
+    kind, is_last = control.evaluate(
+        """control => [control.type, control.value === control.max
+            || control.tagName === "SELECT" && control.selectedIndex === control.length - 1]"""
+    )
+    if how == "keyboard" or kind in ("select-one", "number"):  # a menu opens outside of the page
+        control.focus()
+        view.page.keyboard.press(BACK[KEYS[kind]] if is_last else KEYS[kind])
+        return
+    control.scroll_into_view_if_needed()
+    box = control.bounding_box()
+    place = (0.2 if is_last else 0.9) if kind == "range" else 0.5
+    x, y = box["x"] + place * box["width"], box["y"] + box["height"] / 2
+    view.page.mouse.click(x, y) if how == "mouse" else view.page.touchscreen.tap(x, y)
+
+
+def dead_controls(view: LiveView, how: str = "keyboard") -> list[str]:
+    """Move every control, and return the names of those that change nothing that is seen.
 
     Left out are those that say to work with another, such as the size of a brush; each has a test of its own.
+
+    Args:
+        view: the view.
+        how: by "keyboard", "mouse" or "touch".
     """
     dead = []
     # Buttons come last, since one may clear what others change.
@@ -128,14 +149,7 @@ def dead_controls(view: LiveView) -> list[str]:
         if not control.is_visible():
             continue
         before = (view.numbers(), view.said(), view.picture())
-        kind = control.evaluate("control => control.type")
-        is_last = control.evaluate(
-            "control => control.value === control.max || control.selectedIndex === control.length - 1"
-        )
-        control.focus()
-        view.page.keyboard.press(
-            {"ArrowRight": "ArrowLeft", "ArrowDown": "ArrowUp"}[KEYS[kind]] if is_last else KEYS[kind]
-        )
+        _move(view, control, how)
         if (view.numbers(), view.said(), view.picture()) == before:
             dead.append(control.get_attribute("aria-label") or control.inner_text())
     return dead
