@@ -202,6 +202,10 @@ LIGHT = """() => [...document.querySelectorAll('body *')].filter(element => {
     const is_picture = element.tagName == 'IMG' && element.closest('article, section');
     return style.visibility != 'hidden' && (is_light || is_picture && !style.filter.includes('invert'));
 }).map(element => element.tagName + ' ' + element.className)"""
+#: Views whose text is dark in dark mode.
+DIM = """() => [...document.querySelectorAll('figure.snn-live')].filter(
+    figure => Math.max(...getComputedStyle(figure).color.match(/[0-9.]+/g).slice(0, 3).map(Number)) < 150
+).map(figure => figure.dataset.view)"""
 SHOWN = (
     "index",
     "notebooks/02_",
@@ -227,6 +231,7 @@ def test_nothing_leaves_a_small_screen_and_no_box_is_white_in_dark_mode(build):
             assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
             assert page.evaluate(LOST) == [], path
             assert page.evaluate(LIGHT) == [], path
+            assert page.evaluate(DIM) == [], path
             page.close()
 
 

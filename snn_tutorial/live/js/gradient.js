@@ -137,6 +137,6 @@ function signed(seq) {
     columns: seq.length,
     high,
     color: sign > 0 ? BLUE : ORANGE,
-    label: sign > 0 ? "above 0" : "below 0",
+    label: sign > 0 ? "> 0" : "< 0",
   }));
 }

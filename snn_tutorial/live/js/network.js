@@ -285,14 +285,14 @@ function panelsOf(activity, until, trained) {
       title: "membrane potentials",
       yLabel: "neuron",
       marks: [
-        { kind: "grid", values: grid(activity.potentials, until), columns, high: 1, color: BLUE, label: "above 0" },
+        { kind: "grid", values: grid(activity.potentials, until), columns, high: 1, color: BLUE, label: "> 0" },
         {
           kind: "grid",
           values: grid(activity.potentials, until, -1),
           columns,
           high: 3,
           color: ORANGE,
-          label: "below 0",
+          label: "< 0",
         },
       ],
     },
@@ -305,8 +305,8 @@ function panelsOf(activity, until, trained) {
       yLabel: "neuron",
       title: trained.synapse === null ? "what the loop brings back" : "currents of the synapses",
       marks: [
-        { kind: "grid", values: grid(activity.currents, until), columns, high, color: PURPLE, label: "above 0" },
-        { kind: "grid", values: grid(activity.currents, until, -1), columns, high, color: ORANGE, label: "below 0" },
+        { kind: "grid", values: grid(activity.currents, until), columns, high, color: PURPLE, label: "> 0" },
+        { kind: "grid", values: grid(activity.currents, until, -1), columns, high, color: ORANGE, label: "< 0" },
       ],
     });
   }
