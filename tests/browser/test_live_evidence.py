@@ -77,7 +77,9 @@ def test_every_task_shows_its_runs_and_the_networks_that_are_on(browser, tmp_pat
         for title, cases in zip(names, long["groups"].values(), strict=True):
             view.set("task", title)
             check(view.numbers()["cases"], cases)
-            kept = ("plain", "feedback, learned delays", "GRU")
+            kept = list(dict.fromkeys(case["kind"] for case in cases))[
+                ::3
+            ]  # a group may still lack some networks
             view.figure.get_by_role("button", name="none").click()
             assert view.said() == "No network is switched on."
             for kind in kept:
