@@ -43,8 +43,8 @@ class _Run:
     """A scan that has still to run: its input and its stages."""
 
     def __init__(self, source: Tensor, parts: list[plan.Part]) -> None:
-        self.source, self.parts = source, parts
-        self.tensors = [one for part in parts for one in part.tensors]
+        self.source, self.parts = source, plan.merged(parts)
+        self.tensors = [one for part in self.parts for one in part.tensors]
         self.versions, self.with_grad = self._versions(), torch.is_grad_enabled()
         self.result: Tensor | None = None
 
@@ -155,7 +155,7 @@ def extend(x_seq: Tensor, parts: list[plan.Part], shape: tuple[int, ...]) -> Def
     """Return the deferred result of more stages on a sequence, whose modules will ask its run for their states."""
     waiting = x_seq.run if isinstance(x_seq, Deferred) and x_seq.run.result is None else None
     if waiting is not None and waiting.with_grad == torch.is_grad_enabled():
-        run = _Run(waiting.source, plan.merged(waiting.parts + parts))
+        run = _Run(waiting.source, waiting.parts + parts)
     else:
         run = _Run(value_of(x_seq), parts)
     for part in run.parts:

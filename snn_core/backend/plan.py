@@ -243,7 +243,7 @@ def _joined(first: str, second: str) -> tuple[str, int, int] | None:
     return (both.text(), programs[0].constants, programs[1].constants) if _fits(both) else None
 
 
-@torch.compiler.assume_constant_result
+@torch.compiler.assume_constant_result  # else torch.compile follows the function behind the cache, and warns
 def _programs_in_series(first: str, second: str) -> tuple[str, int, int] | None:
     return _joined(first, second)
 
@@ -370,10 +370,9 @@ def run(x_seq: Tensor, parts: Sequence[Part]) -> Tensor:
     if not parts:
         return x_seq
     _check_steps(x_seq, parts)
-    parts = merged(parts)
     if deferred.defers(x_seq) and not any(part.is_whole for part in parts):
-        return deferred.extend(x_seq, parts, _output_shape(x_seq.shape, parts))
-    return run_now(x_seq, parts)
+        return deferred.extend(x_seq, list(parts), _output_shape(x_seq.shape, parts))
+    return run_now(x_seq, merged(parts))
 
 
 def _check_steps(x_seq: Tensor, parts: Sequence[Part]) -> None:
