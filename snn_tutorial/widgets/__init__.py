@@ -1,8 +1,8 @@
-"""Interactive views for the chapters, a module each; they draw with :mod:`snn_tutorial.plot` and need ipywidgets."""
+"""Views that need a kernel, since they run Python on the reader's machine; :mod:`snn_tutorial.live` has all others."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from IPython.display import display
@@ -15,12 +15,7 @@ from snn_tutorial.page import show
 WIDE = {"description_width": "initial"}
 
 
-def explorer(
-    draw: Callable[..., Figure],
-    controls: Mapping[str, Widget],
-    alt: str,
-    rows: Sequence[Sequence[Widget]] | None = None,
-) -> VBox:
+def explorer(draw: Callable[..., Figure], controls: Mapping[str, Widget], alt: str) -> VBox:
     """Return controls above a figure that is drawn again whenever one of them changes.
 
     Works with ipywidgets 7 and 8. An error in ``draw`` appears in place of the figure.
@@ -29,12 +24,10 @@ def explorer(
         draw: takes the controls' values by name and returns a figure.
         controls: name of each argument of ``draw`` to the widget that gives its value.
         alt: what the figure shows, for readers who cannot see it.
-        rows: the controls as they are laid out, a list for each row; None puts all into one that wraps.
     """
 
     def update(**values: Any) -> None:
         display(show(draw(**values), alt=alt))
 
     wrap = Layout(flex_flow="row wrap", align_items="center")
-    boxes = [HBox(list(row), layout=wrap) for row in rows or [controls.values()]]
-    return VBox([*boxes, interactive_output(update, dict(controls))])
+    return VBox([HBox(list(controls.values()), layout=wrap), interactive_output(update, dict(controls))])

@@ -1,4 +1,4 @@
-"""Servers that show notebooks in a browser, and a check of every control on a page, whatever kind of widget it is."""
+"""JupyterLab in a browser, and a check of every slider and menu of ipywidgets on a page."""
 
 from __future__ import annotations
 
