@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from IPython.display import HTML
+from matplotlib.figure import Figure
 
 from experiments.evidence import CaseSummary, Summary, interval
 from experiments.long.evidence import TITLES
@@ -59,16 +60,13 @@ def control_explorer(summary: Summary, group: str = "delay") -> HTML:
                 "cases": [_case(case, kinds, case["name"]) for case in cases],
             }
         )
-    return view(
-        "evidence",
-        {
-            "label": "control",
-            "networks": _networks(kinds, ablation.LOOKS),
-            "groups": groups,
-            "first": list(found).index(first),
-        },
+    return _explorer(
+        "control",
+        groups,
+        list(found).index(first),
+        _networks(kinds, ablation.LOOKS),
         ablation.draw_group(first, found[first]),
-        "accuracy of the control's cases: every run, means and 95 % intervals",
+        "accuracy of the control's cases",
     )
 
 
@@ -92,17 +90,26 @@ def task_explorer(summary: Summary, task: str = "noisy-recall") -> HTML:
         figure = long.curves(found[first], shown["axis"], chance, shown["score"], 100 if shown["unit"] else 1)
     else:
         figure = long.strips({shown["name"]: found[first]}, chance)
-    return view(
-        "evidence",
-        {
-            "label": "task",
-            "networks": _networks(kinds, long.LOOKS),
-            "groups": groups,
-            "first": list(found).index(first),
-        },
+    return _explorer(
+        "task",
+        groups,
+        list(found).index(first),
+        _networks(kinds, long.LOOKS),
         figure,
-        f"scores of each network, {shown['name']}: every run, means and 95 % intervals",
+        f"scores of each network, {shown['name']}",
     )
+
+
+def _explorer(
+    label: str,
+    groups: Sequence[Mapping[str, Any]],
+    first: int,
+    networks: Sequence[Mapping[str, Any]],
+    figure: Figure,
+    shown: str,
+) -> HTML:
+    data = {"label": label, "networks": networks, "groups": groups, "first": first}
+    return view("evidence", data, figure, f"{shown}: every run, means and 95 % intervals")
 
 
 def _found(summary: Summary) -> dict[str, list[CaseSummary]]:

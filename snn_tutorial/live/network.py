@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -23,9 +22,7 @@ from snn_tutorial.live.javascript import back_function, network_stages, step_fun
 ALT = "a picture, the columns as they enter, the spikes, potentials and currents of hidden neurons, and the answer"
 
 
-def trained(
-    kind: str, cells: dict[str, Recorded], folder: Path = pretrained.PRETRAINED_FOLDER
-) -> dict[str, Any]:
+def trained(kind: str, cells: dict[str, Recorded]) -> dict[str, Any]:
     """Return a network that comes with the package as the page's scripts take it.
 
     Its weights are those of the file, whole, in base64; the page reads them, and checks the SHA-256 of the card.
@@ -33,20 +30,18 @@ def trained(
     Args:
         kind: as for :func:`sequential_fmnist.pretrained.load`.
         cells: see :func:`~snn_tutorial.live.javascript.network_stages`.
-        folder: as for :func:`sequential_fmnist.pretrained.load`.
 
     Raises:
         PretrainedError, ValueError: see there; or the network has parts that the page does not know.
     """
-    loaded, card = pretrained.load(kind, folder)
+    loaded, card = pretrained.load(kind)
     net = cast(SpikingNet, loaded).double()
     spec = net.spec
     if spec.readout != "membrane" or spec.last is not None or spec.standardised:
         raise ValueError(f"the page does not know the {kind} network's read-out or input")
     neurons = next(part for part in net.sn1.modules() if isinstance(part, SpikingNeuron))
-    neurons.v_threshold = nn.Parameter(
-        torch.tensor(1.0, dtype=torch.float64)
-    )  # so that the page can change it
+    # A parameter, so that the page can change it.
+    neurons.v_threshold = nn.Parameter(torch.tensor(1.0, dtype=torch.float64))
     names = {id(weight): name for name, weight in net.named_parameters()}
 
     def written(weight: Tensor) -> Code | None:
@@ -54,14 +49,15 @@ def trained(
 
     parts = {name: part for name, part in net.named_children() if name != "bn"}
     backs = []
-    for neurons.detach_reset in (False, True):
+    for is_cut in (False, True):
+        neurons.detach_reset = is_cut
         stages = network_stages(parts.values(), IN_FEATURES, cells, written)
         backs.append(
             [Code(back_function(cells[stage["cell"]])) if "cell" in stage else None for stage in stages]
         )
     places = list(parts)
     synapse = places.index("sy1") if "sy1" in places else None
-    file = (Path(folder) / card["file"]).read_bytes()
+    file = (pretrained.PRETRAINED_FOLDER / card["file"]).read_bytes()
     return {
         "name": kind.replace("-", " "),
         "file": packed(np.frombuffer(file, np.uint8)),

@@ -1,4 +1,8 @@
-/** What a trained network does with a picture, step by step. */
+/** Trained networks from their files, and what one does with a picture, step by step. */
+
+import { bytes } from "./bytes.js";
+import { readTensors, sha256 } from "./safetensors.js";
+import { Network } from "./scan.js";
 
 /**
  * @typedef {{name: string, file: string, sha256: string, stages: (tensors: Record<string, Float32Array>) =>
@@ -9,6 +13,32 @@
  */
 
 export const SIDE = 28;
+
+/**
+ * Build networks from their files. Whether a file could be checked against its SHA-256 is known later; a file that is
+ * another is an error.
+ * @template {Trained} T
+ * @param {T[]} networks
+ * @param {Record<string, import("./scan.js").CellStep>} cells
+ */
+export function load(networks, cells) {
+  return networks.map((trained) => {
+    const file = bytes(trained.file);
+    return { trained, net: new Network(trained.stages(readTensors(file)), cells), isChecked: check(trained, file) };
+  });
+}
+
+/**
+ * @param {Trained} trained
+ * @param {Uint8Array<ArrayBuffer>} file
+ */
+async function check(trained, file) {
+  const found = await sha256(file);
+  if (found !== null && found !== trained.sha256) {
+    throw new Error(`weights of the ${trained.name} network: SHA-256 ${found} is not ${trained.sha256}`);
+  }
+  return found !== null;
+}
 
 /**
  * Return the columns of a picture in an order, with blank ones behind them, in [0, 1].
@@ -27,7 +57,7 @@ export function columnsOf(pixels, order, blank) {
 
 /**
  * Take columns through a network and return what happens; the answer is the largest mean output.
- * @param {import("./scan.js").Network} net
+ * @param {Network} net
  * @param {Trained} trained
  * @param {Float64Array[]} columns
  * @returns {Activity}

@@ -2,6 +2,7 @@
 
 import { Chart, GREY, themeOf } from "./chart.js";
 import { box, button, make, menu } from "./controls.js";
+import { logTicks } from "./logarithm.js";
 
 /**
  * @typedef {{network: number, name: string, at: number | null, values: number[], mean: number, low: number | null,
@@ -17,8 +18,6 @@ import { box, button, make, menu } from "./controls.js";
 
 /** The sentence says up to so many means. */
 const MOST_SAID = 12;
-/** Digits of exponents. */
-const RAISED = "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079";
 /** Groups of more networks have buttons for all of them. */
 const MANY = 4;
 
@@ -33,27 +32,6 @@ const extent = (values) => [Math.min(...values), Math.max(...values)];
 
 /** @param {Case} one */
 const reach = (one) => [...one.values, one.low ?? one.mean, one.high ?? one.mean];
-
-/**
- * Return the numbers of a logarithmic axis between 10 ** low and 10 ** high: powers of ten, or, of few, more.
- * @param {number} low
- * @param {number} high
- * @returns {[number, string][]}
- */
-function logTicks(low, high) {
-  const hasPowers = high - low > 1.2;
-  /** @type {[number, string][]} */
-  const found = [];
-  for (let power = Math.floor(low); power <= high; power++) {
-    for (const times of hasPowers ? [1] : [1, 2, 5]) {
-      const place = Math.log10(times) + power;
-      const digits = `${power}`.replace("-", "\u207b").replace(/\d/g, (digit) => RAISED[Number(digit)]);
-      const name = hasPowers ? `10${digits}` : `${Number(`${times}e${power}`)}`;
-      if (place >= low && place <= high) found.push([place, name]);
-    }
-  }
-  return found;
-}
 
 /**
  * Draw cases that differ in a number: a line for each network.

@@ -1,12 +1,11 @@
 /** How far back the gradient of an output reaches, in each of the trained networks. */
 
-import { columnsOf, SIDE } from "./activity.js";
+import { columnsOf, load, SIDE } from "./activity.js";
 import { backward } from "./backward.js";
 import { bytes } from "./bytes.js";
 import { BLUE, Chart, ORANGE, VERMILION } from "./chart.js";
 import { box, menu } from "./controls.js";
-import { readTensors } from "./safetensors.js";
-import { Network } from "./scan.js";
+import { logTicks } from "./logarithm.js";
 
 /**
  * @typedef {import("./activity.js").Trained & {backs: (import("./backward.js").CellBack | null)[][]}} Traced
@@ -21,9 +20,7 @@ import { Network } from "./scan.js";
  */
 export function gradient(data) {
   const images = bytes(data.images);
-  const nets = data.networks.map(
-    (trained) => new Network(trained.stages(readTensors(bytes(trained.file))), data.cells),
-  );
+  const loaded = load(data.networks, data.cells);
   const names = data.networks.map(({ name }) => name);
   const which = menu("network", names, names.length - 1);
   const picture = menu(
@@ -42,7 +39,7 @@ export function gradient(data) {
   let norms = [];
 
   function compute() {
-    const [net, trained] = [nets[which.value], data.networks[which.value]];
+    const { net, trained } = loaded[which.value];
     const layer = /** @type {import("./scan.js").Cells} */ (net.layers[trained.hidden]);
     layer.isFedBack = loop.value && layer.stage.feedback !== null;
     loop.element.hidden = layer.stage.feedback === null;
@@ -66,7 +63,6 @@ export function gradient(data) {
       const x = [0, SIDE];
       const logs = norms.map((norm) => Math.log10(Math.max(norm, 1e-12)));
       const [low, high] = [Math.floor(Math.min(...logs)), Math.ceil(Math.max(...logs) + 1e-9)];
-      const powers = Array.from({ length: high - low + 1 }, (_, k) => low + k);
       return [
         {
           height: 112,
@@ -92,7 +88,7 @@ export function gradient(data) {
           xLabel: "column t",
           yLabel: "norm",
           title: "norm of the gradient to each column",
-          yTicks: powers.map((power) => /** @type {[number, string]} */ ([power, `1e${power}`])),
+          yTicks: logTicks(low, high),
           marks: [
             { kind: "line", x: time, y: logs, color: VERMILION },
             { kind: "dots", x: time, y: logs, color: VERMILION },

@@ -1,12 +1,10 @@
 /** The trained networks: a picture enters column by column, and everything that happens inside is seen. */
 
-import { answers, columnsOf, run, SIDE } from "./activity.js";
+import { answers, columnsOf, load, run, SIDE } from "./activity.js";
 import { bytes } from "./bytes.js";
 import { BLUE, Chart, GREY, ORANGE, PURPLE, VERMILION } from "./chart.js";
 import { box, button, make, menu, slider } from "./controls.js";
 import { Pad } from "./pad.js";
-import { readTensors, sha256 } from "./safetensors.js";
-import { Network } from "./scan.js";
 
 /**
  * @typedef {import("./activity.js").Trained} Trained
@@ -25,9 +23,7 @@ const STEP_MS = [400, 160, 60];
  */
 export function network(data) {
   const images = bytes(data.images);
-  const nets = data.networks.map(
-    (trained) => new Network(trained.stages(readTensors(bytes(trained.file))), data.cells),
-  );
+  const loaded = load(data.networks, data.cells);
   const checked = make("small", { className: "snn-weights" });
   const which = menu(
     "network",
@@ -118,11 +114,10 @@ export function network(data) {
   });
 
   /** @param {number} k */
-  const hiddenOf = (k) => /** @type {import("./scan.js").Cells} */ (nets[k].layers[data.networks[k].hidden]);
+  const hiddenOf = (k) => /** @type {import("./scan.js").Cells} */ (loaded[k].net.layers[loaded[k].trained.hidden]);
 
   function compute() {
-    const trained = data.networks[which.value];
-    const net = nets[which.value];
+    const { trained, net } = loaded[which.value];
     const hidden = hiddenOf(which.value);
     hidden.parameters = [[threshold.value]];
     hidden.isFedBack = loop.value && hidden.stage.feedback !== null;
@@ -136,15 +131,6 @@ export function network(data) {
   const chart = new Chart("columns, spikes, membrane potentials, currents and outputs of the network over time", () =>
     panelsOf(activity, time.value, data.networks[which.value]),
   );
-
-  /** @param {Trained} trained */
-  async function check(trained) {
-    const found = await sha256(bytes(trained.file));
-    if (found !== null && found !== trained.sha256) {
-      throw new Error(`weights of the ${trained.name} network: SHA-256 ${found} is not ${trained.sha256}`);
-    }
-    checked.textContent = `Weights: SHA-256 ${trained.sha256.slice(0, 16)}\u2026${found ? ", checked" : ""}.`;
-  }
 
   return {
     controls: [
@@ -175,7 +161,7 @@ export function network(data) {
       ...answers(activity.outputs, time.value, data.networks[which.value].scale),
     }),
     update() {
-      const trained = data.networks[which.value];
+      const { trained, isChecked } = loaded[which.value];
       if (image.value !== shown && image.value < data.labels.length) {
         pad.set(images.subarray(image.value * SIDE * SIDE, (image.value + 1) * SIDE * SIDE));
       }
@@ -189,7 +175,9 @@ export function network(data) {
       }
       tau.element.hidden = trained.synapse === null;
       loop.element.hidden = hiddenOf(which.value).stage.feedback === null;
-      check(trained);
+      isChecked.then((is) => {
+        checked.textContent = `Weights: SHA-256 ${trained.sha256.slice(0, 16)}\u2026${is ? ", checked" : ""}.`;
+      });
       pad.draw();
       compute();
       chart.draw();
