@@ -9,7 +9,6 @@ from nbformat.v4 import new_code_cell, new_notebook
 from support import ROOT
 from support_browser import (
     RUN,
-    chromium,
     errors,
     lab,
     open_in_lab,
@@ -53,12 +52,6 @@ explorer(draw, controls, alt="nothing")
 )
 
 pytestmark = pytest.mark.xdist_group("browser_lab")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ import pytest
 import torch
 from IPython.display import HTML
 from support import ROOT
-from support_browser import chromium
 from support_live import dead_controls, live
 from test_live_confusion import CLASSES, GUESSES, IMAGES, LABELS
 from test_live_graph import walker
@@ -30,12 +29,6 @@ from snn_tutorial.live.timing import recorded_times
 from snn_tutorial.probe import trace
 
 pytestmark = pytest.mark.xdist_group("browser_live")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 #: Every view, as its chapter shows it.

@@ -6,7 +6,6 @@ from itertools import product
 
 import numpy as np
 import pytest
-from support_browser import chromium
 from support_live import live
 
 from snn_tutorial.live.confusion import confused_images
@@ -21,12 +20,6 @@ GUESSES = {
     "plain": np.where(DRAWN.random(60) < 0.5, LABELS, DRAWN.integers(0, 4, 60)),
     "feedback": np.where(LABELS == 1, 2, LABELS),
 }
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 def fits(network: str, truth: int, answer: int) -> list[int]:

@@ -6,18 +6,11 @@ import json
 
 import pytest
 from support import ROOT
-from support_browser import chromium
 from support_live import live
 
 from snn_tutorial.live.cue import SHOWN, cue_explorer
 
 pytestmark = pytest.mark.xdist_group("browser_live")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

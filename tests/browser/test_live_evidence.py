@@ -9,19 +9,12 @@ from typing import Any
 
 import pytest
 from support import ROOT
-from support_browser import chromium
 from support_live import live
 
 from experiments.evidence import interval
 from snn_tutorial.live.evidence import control_explorer, task_explorer
 
 pytestmark = pytest.mark.xdist_group("browser_live")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import warnings
 import numpy as np
 import pytest
 from IPython.display import HTML
-from support_browser import chromium
 from support_live import live
 
 from sequential_fmnist.networks import NETWORKS, make_network
@@ -15,12 +14,6 @@ from snn_exchange import DIFFERENCES, to_nir
 from snn_tutorial.live.graph import graph_walker
 
 pytestmark = pytest.mark.xdist_group("browser_live")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 def walker(model: str = "feedback", images: int = 3, **options) -> tuple[HTML, dict[str, np.ndarray]]:

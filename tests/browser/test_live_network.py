@@ -9,7 +9,6 @@ import pytest
 import torch
 from IPython.display import HTML
 from matplotlib.figure import Figure
-from support_browser import chromium
 from support_live import live
 
 from sequential_fmnist import pretrained
@@ -40,12 +39,6 @@ function classify(trained, cells, pixels) {
 """
 #: Pictures that are taken through a network in one call.
 BATCH = 200
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import re
 
 import numpy as np
 import pytest
-from support_browser import chromium
 from support_live import live
 
 from snn_tutorial.live.reading import column_reader
@@ -15,12 +14,6 @@ pytestmark = pytest.mark.xdist_group("browser_live")
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 28, 28)) * (np.arange(28) % 3 > 0)
 LABELS = [1, 0, 1]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support_browser import chromium
 from support_live import live
 
 from snn_core.synapse import DoubleExponentialSynapse, LowPassSynapse, SynapseFilter
@@ -14,12 +13,6 @@ pytestmark = pytest.mark.xdist_group("browser_live")
 
 TAU = "time constant τ (steps)"
 DOUBLE = "double-exponential synapse"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 def library(train, tau, is_double):

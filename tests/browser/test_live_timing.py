@@ -6,7 +6,6 @@ from itertools import product
 
 import numpy as np
 import pytest
-from support_browser import chromium
 from support_live import live
 
 from snn_tutorial.live.timing import recorded_times
@@ -23,12 +22,6 @@ RECORDED = {
     "milliseconds": dict(zip(LAYERS, TIMES.tolist(), strict=True)),
     "provenance": {"processor": "a <fast> one", "torch": "2.13.0", "snn_core": "0.1.0"},
 }
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 def test_times_are_those_of_the_file(browser, tmp_path):
