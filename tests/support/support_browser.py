@@ -198,7 +198,8 @@ def open_unrun_in_lab(browser: Browser, server: tuple[str, str], name: str) -> P
     """Return the page of the notebook ``name`` in JupyterLab, when it has a kernel."""
     address, token = server
     page = _new_page(browser)
-    page.goto(f"{address}/lab/tree/{name}?token={token}", timeout=RUN)
+    # With reset no notebook of a page before is opened, too, whose kernel might be taken for this one's.
+    page.goto(f"{address}/lab/tree/{name}?token={token}&reset", timeout=RUN)
     # The mark in the notebook's toolbar says idle before there is a kernel; what is asked of it then is lost.
     page.locator("#jp-main-statusbar").get_by_text("| Idle").wait_for(timeout=RUN)
     return page
