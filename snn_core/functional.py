@@ -160,10 +160,10 @@ def scan(x_seq: Tensor, *modules: nn.Module, backend: str = "auto", lengths: Any
     )
 
 
-def _flattened(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
+def _flattened(modules: Iterable[Any]) -> Iterator[nn.Module]:
     for module in modules:
         if plan.is_chain(module):
-            yield from _flattened(module.children())
+            yield from _flattened(module)  # children() would leave out what is there twice
         else:
             yield module
 

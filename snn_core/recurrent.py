@@ -341,7 +341,7 @@ class ConvRecurrentContainer(Recurrent):
             return loop("rc is not nn.Conv itself, or has hooks, or in_channels differs from out_channels")
         if size > LARGEST_MAPS:
             return loop(f"samples of {size} numbers are too large for a matrix, {LARGEST_MAPS} is the most")
-        if plan.single_cell(self.sub_module, like) is None:
+        if plan.cells_in_series(self.sub_module, like) is None:
             return None
         maps = torch.eye(size, dtype=rc.weight.dtype, device=rc.weight.device).view(size, *like.shape[1:])
         parts = rc.weight.split([self.in_channels, self.out_channels], dim=1)

@@ -12,13 +12,14 @@ from collections.abc import Callable
 from functools import cache
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sequential_fmnist.command import check_options, choice, flag, number, option, whole
 from snn_core.delays import DelayedRecurrentContainer
 from snn_core.functional import mean_over_time, reset_net, scan
 from snn_core.layer import LinearRecurrentContainer, SynapseFilter
-from snn_core.neuron import AdaptiveLIFNode, LIFNode, SpikingNeuron
+from snn_core.neuron import AdaptiveLIFNode, LIFNode, LINode
 from snn_core.surrogate import ATan
 from snn_core.synapse import DoubleExponentialSynapse
 
@@ -28,6 +29,8 @@ __all__ = ["GATED", "KINDS", "MemoryNet", "MemorySpec", "hidden_for", "learned",
 SHORTEST = 2.0
 #: Rise of an adaptive threshold by a spike.
 BETA = 0.2
+#: Factor on the initial weights of a read-out of means of spikes, which are smaller than spikes and sums of spikes.
+OF_MEANS = 10.0
 
 
 def _spread(spec: MemorySpec) -> list[float]:
@@ -61,8 +64,8 @@ def _double_exponential(spec: MemorySpec) -> DoubleExponentialSynapse:
     return DoubleExponentialSynapse([1 + (tau - 1) / 4 for tau in decay], decay, learnable=True)
 
 
-def _feedback(spec: MemorySpec, neuron: SpikingNeuron) -> LinearRecurrentContainer:
-    container = LinearRecurrentContainer(neuron, spec.hidden, spec.hidden)
+def _feedback(spec: MemorySpec, cells: nn.Module) -> LinearRecurrentContainer:
+    container = LinearRecurrentContainer(cells, spec.hidden, spec.hidden)
     with torch.no_grad():
         container.rc.weight[:, spec.hidden :] *= spec.recurrent_gain
     return container
@@ -71,6 +74,16 @@ def _feedback(spec: MemorySpec, neuron: SpikingNeuron) -> LinearRecurrentContain
 def _delayed(spec: MemorySpec) -> DelayedRecurrentContainer:
     neuron = _neuron(spec, spec.membrane)
     return DelayedRecurrentContainer(neuron, spec.hidden, spec.hidden, spec.max_delay, learn_delays=True)
+
+
+def _slow_feedback(spec: MemorySpec) -> LinearRecurrentContainer:
+    """Return neurons whose spikes are fed back, and read out, as what they leave in a stateful synapse.
+
+    The synapse is of unit area, I[t] = (1 - 1/tau) I[t-1] + s[t] / tau, a mean of the last spikes: a sum would be as
+    large as tau, and a feedback through it far too strong.
+    """
+    cells = nn.Sequential(_neuron(spec, spec.membrane), LINode(_spread(spec)))
+    return _feedback(spec, cells)
 
 
 #: The layers between the two linear ones, for each kind of memory.
@@ -86,6 +99,7 @@ KINDS: dict[str, Callable[[MemorySpec], list[nn.Module]]] = {
     "double-exponential synapse": lambda spec: [_neuron(spec, spec.membrane), _double_exponential(spec)],
     "feedback": lambda spec: [_feedback(spec, _neuron(spec, spec.membrane))],
     "feedback, learned delays": lambda spec: [_delayed(spec)],
+    "feedback through a stateful synapse": lambda spec: [_slow_feedback(spec)],
     "feedback and parametric LIF": lambda spec: [_feedback(spec, _learned_membranes(spec))],
     "feedback and adaptive threshold": lambda spec: [_feedback(spec, _adaptive(spec))],
     "feedback and stateful synapse": lambda spec: [
@@ -172,11 +186,15 @@ class MemoryNet(nn.Module):
                 self.fc1.bias *= spec.gain
         self.fc2 = nn.Linear(spec.hidden, outputs)
         with torch.no_grad():
-            self.fc2.weight *= spec.readout_gain
+            self.fc2.weight *= spec.readout_gain * (OF_MEANS if self._means() is not None else 1)
 
     @property
     def is_spiking(self) -> bool:
         return self.spec.kind in KINDS
+
+    def _means(self) -> LINode | None:
+        """Return what takes means of spikes within the loop, if something does."""
+        return next((module for module in self.modules() if isinstance(module, LINode)), None)
 
     def hidden_seq(self, x_seq: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Return what the read-out sees of the hidden layer, ``[T, N, hidden]``, from fresh states."""
@@ -188,7 +206,13 @@ class MemoryNet(nn.Module):
     def spikes(self, x_seq: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Return the spikes of the hidden layer, ``[T, N, hidden]``, from fresh states."""
         reset_net(self)
-        return scan(x_seq, self.fc1, self.memory[0], lengths=lengths)
+        y_seq, means = scan(x_seq, self.fc1, self.memory[0], lengths=lengths), self._means()
+        if means is None:
+            return y_seq
+        before = F.pad(y_seq[:-1], (0, 0, 0, 0, 1, 0))
+        return (
+            (before + means.tau * (y_seq - before)).round().clamp(0, 1)
+        )  # the means' equation, solved for spikes
 
     def forward(self, x_seq: Tensor, lengths: Tensor | None = None) -> Tensor:
         if self.is_spiking:

@@ -305,6 +305,22 @@ def single_cell(sub_module: Any, like: Like) -> Part | None:
     return part
 
 
+def cells_in_series(sub_module: Any, like: Like) -> Part | None:
+    """Return the part of a container's sub_module, if that is a single cell, or an ``nn.Sequential`` of cells."""
+    if type(sub_module) is not nn.Sequential:
+        return single_cell(sub_module, like)
+    if not is_chain(sub_module):
+        return loop("its sub_module has hooks")
+    cells = list(sub_module)  # and not children(), which leaves out what is there twice
+    parts = [cells_in_series(cell, like) for cell in cells]
+    if None in parts:
+        return None
+    found = merged([part for part in parts if part is not None])
+    if len(found) != 1 or len(set(found[0].owners)) < len(found[0].owners):
+        return loop("its sub_module is not a chain of different cells, few enough for a kernel")
+    return found[0]
+
+
 def with_element_wise_feedback(
     module: Any, sub_module: Any, like: Like, around: Callable[[Cell], Cell]
 ) -> Part | None:
@@ -325,11 +341,11 @@ def with_linear_feedback(
     taps: Tensor | None = None,
     whole: bool = False,
 ) -> Part | None:
-    """Return the part of a container that feeds its neuron back through a linear layer, see :class:`Stage`.
+    """Return the part of a container that feeds its cells back through a linear layer, see :class:`Stage`.
 
     Args:
         module: the container.
-        sub_module: its neuron.
+        sub_module: its neuron, or a neuron and what it gives its spikes to, in an ``nn.Sequential``.
         like: what a time step is like.
         weight: of the layer.
         bias: of the layer.
@@ -337,7 +353,7 @@ def with_linear_feedback(
         taps: factors ``[D, J]`` of each neuron's earlier outputs.
         whole: whether the neurons of a sample are all connected, and not those along its last dimension.
     """
-    part = single_cell(sub_module, like)
+    part = cells_in_series(sub_module, like)
     if part is None:
         return None
     own, parameters = part.tensors[: part.stage.states], part.tensors[part.stage.states :]
@@ -491,6 +507,10 @@ def scan(
     shape: Sequence[int] = x_seq.shape[1:]
     for module in modules:
         part = read(module, Like(shape, x_seq.dtype, x_seq.device), backend_name)
+        if part is not None and any(not set(part.owners).isdisjoint(one.owners) for one in waiting):
+            # It goes on from the states that it has at the end of its first time.
+            x_seq, waiting = flush(x_seq, waiting), []
+            part = read(module, Like(shape, x_seq.dtype, x_seq.device), backend_name)
         note(
             module, part is not None, bool(waiting) and not (part and (part.is_whole or waiting[-1].is_whole))
         )

@@ -33,7 +33,7 @@ __all__ = [
 FAMILIES: dict[str, tuple[str, ...]] = {
     "in the neuron": ("plain", "parametric LIF", "adaptive threshold"),
     "in the synapse": ("stateful synapse", "stateful synapse, tau per neuron", "double-exponential synapse"),
-    "in the loop": ("feedback", "feedback, learned delays"),
+    "in the loop": ("feedback", "feedback, learned delays", "feedback through a stateful synapse"),
     "in two places": (
         "feedback and parametric LIF",
         "feedback and adaptive threshold",
@@ -50,6 +50,7 @@ _COLOURS = {
     "double-exponential synapse": "orange",
     "feedback": "blue",
     "feedback, learned delays": "green",
+    "feedback through a stateful synapse": "vermilion",
     "feedback and parametric LIF": "sky blue",
     "feedback and adaptive threshold": "orange",
     "feedback and stateful synapse": "purple",

@@ -20,6 +20,7 @@ from experiments.long.tasks import TASKS, Adding, Copying, Pixels, Recall, Vowel
 from experiments.runs import execute
 from snn_core.backend import deferred
 from snn_core.functional import explain
+from snn_core.monitor import Monitor
 
 pytestmark = pytest.mark.xdist_group("experiments")
 
@@ -129,9 +130,8 @@ def test_networks_are_as_large_as_they_may_be(kind, name):
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_spiking_network_is_one_scan_and_equals_the_loop(kind):
     net = MemoryNet(MemorySpec(kind, 6, tau=8.0, max_delay=4), 3, 4, window=5).double()
-    parts = [net.fc1, *net.memory, net.fc2]
     x_seq = torch.rand(12, 5, 3, dtype=torch.float64)
-    assert "fused" in str(explain(*parts, like=x_seq)) if "like" in explain.__code__.co_varnames else True
+    assert {(part.fused, part.scan) for part in explain(net, x_seq)} == {(True, 1)}
     out = net(x_seq)
     out.sum().backward()
     gradients = [p.grad.clone() for p in net.parameters()]
@@ -151,8 +151,20 @@ def test_a_second_batch_starts_from_fresh_states(kind):
     net = MemoryNet(MemorySpec(kind, 6, max_delay=4), 3, 4, window=5)
     x_seq = torch.rand(12, 5, 3)
     assert torch.equal(net(x_seq), net(x_seq))
-    if net.is_spiking:
-        assert set(net.spikes(x_seq).unique().tolist()) <= {0.0, 1.0}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("tau", [8.0, 3_136.0])
+def test_spikes_are_those_of_the_neurons(kind, tau):
+    net = MemoryNet(MemorySpec(kind, 20, tau=tau, max_delay=4), 3, 4, window=5)
+    x_seq, lengths = torch.rand(300, 5, 3), torch.tensor([300, 7, 20, 299, 150])
+    with torch.no_grad(), Monitor(net) as monitor:
+        net(x_seq)
+    (expected,) = monitor.outputs.values()
+    assert 0 < expected.mean() < 1
+    assert torch.equal(net.spikes(x_seq), expected)
+    padding = torch.arange(300)[:, None] >= lengths
+    assert torch.equal(net.spikes(x_seq, lengths), expected.masked_fill(padding[..., None], 0))
 
 
 def test_read_out_sees_the_window_only():

@@ -259,6 +259,28 @@ def neighbours() -> Iterator[Case]:
         )  # fmt: skip
 
 
+def through_synapses() -> Iterator[Case]:
+    """Feedback, in each kind of loop, of what spikes leave behind in a synapse that is part of the loop."""
+    for often, (kind, other, how, place, dtype) in rotating(
+        KINDS, FILTERS, HOW, ["recurrent", "delayed", "convolution"], DTYPES
+    ):
+        if (kind, other) == ("ALIF", "double exponential"):  # more parameters than kernels have room for
+            continue
+
+        def build(library: Library, kind=kind, other=other, how=how, place=place) -> nn.Module:
+            shape = (2, 3) if place == "convolution" else (6,)
+            cells = nn.Sequential(spiking(library, kind, how, shape), filtering(library, other, how, shape))
+            if place == "convolution":
+                return library.chain(library.conv_recurrent(cells, 2, 2, 3, dimensions=1))
+            return library.chain(PLACES[place](library, cells, 6))
+
+        yield Case(
+            f"through synapses: {place}, {kind} and {other}, {how}, {dtype}",
+            build, (STEPS, 5, 2, 3) if place == "convolution" else (STEPS, 5, 6), currents(2.0, 0.5), None,
+            fused=True, output="numbers", peer=False, **PRECISIONS[dtype], often=often,
+        )  # fmt: skip
+
+
 #: Lengths of N samples of at most T steps; of 0 only where states begin with numbers.
 LENGTHS: dict[str, Callable[[int, int], list[int]]] = {
     "any, and 0": lambda T, N: [5 * n % (T + 1) for n in range(N)],
@@ -273,6 +295,11 @@ WITH_LENGTHS: dict[str, Callable[[Library], nn.Module]] = {
     "delayed beyond": lambda library: library.chain(
         delayed(library, spiking(library, "CUBALIF"), 5, STEPS, "connection", sigma=1.0)
     ),
+    "recurrent through a synapse": lambda library: library.chain(
+        PLACES["recurrent"](
+            library, nn.Sequential(spiking(library, "ALIF"), filtering(library, "LI", "each", (5,))), 5
+        )
+    ),
     **CHAINS,
 }
 
@@ -283,8 +310,8 @@ def lengths() -> Iterator[Case]:
         yield Case(
             f"lengths: {what}, {kind}, {samples} samples, {dtype}",
             WITH_LENGTHS[what], (STEPS, samples, 5), currents(2.0, 0.5), None, fused=True,
-            output="numbers" if what in CHAINS else "spikes", peer=False, **PRECISIONS[dtype], often=often,
-            charged="0" in kind, lengths=LENGTHS[kind],
+            output="numbers" if what in CHAINS or "synapse" in what else "spikes", peer=False,
+            **PRECISIONS[dtype], often=often, charged="0" in kind, lengths=LENGTHS[kind],
         )  # fmt: skip
     yield Case(
         "lengths: several blocks of neurons that are not connected",
@@ -312,6 +339,7 @@ MEMORY = {
         convolutions,
         mixed_chains,
         neighbours,
+        through_synapses,
         lengths,
     )
     for case in family()

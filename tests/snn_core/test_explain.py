@@ -11,7 +11,7 @@ from torch import nn
 
 from sequential_fmnist.networks import NETWORKS, make_network
 from snn_core.cells import IF
-from snn_core.functional import derived, explain
+from snn_core.functional import derived, explain, reset_net
 from snn_core.layer import (
     ElementWiseRecurrentContainer,
     LinearRecurrentContainer,
@@ -19,8 +19,9 @@ from snn_core.layer import (
     SeqToANNContainer,
     SynapseFilter,
 )
-from snn_core.neuron import IFNode, LIFNode, MultiStepIFNode
+from snn_core.neuron import IFNode, LIFNode, LINode, MultiStepIFNode
 from snn_core.surrogate import Triangle
+from snn_core.synapse import LowPassSynapse
 
 
 class Own(IFNode):
@@ -152,10 +153,10 @@ def test_another_function_takes_the_loop(function):
     assert torch.equal(layer(x), torch.stack(expected))
 
 
-def hooked() -> nn.Module:
-    node = IFNode()
-    node.register_forward_hook(lambda *_: None)
-    return node
+def hooked(module: nn.Module | None = None) -> nn.Module:
+    module = module or IFNode()
+    module.register_forward_hook(lambda *_: None)
+    return module
 
 
 CASES = {
@@ -176,6 +177,12 @@ CASES = {
     "its sub_module: kernels do not know .sort": lambda: MultiStepContainer(
         LinearRecurrentContainer(node(SortedIF), 3, 3)
     ),
+    "its sub_module has hooks": lambda: MultiStepContainer(
+        LinearRecurrentContainer(hooked(nn.Sequential(IFNode(), LowPassSynapse(2.0))), 3, 3)
+    ),
+    "its sub_module is not a chain of different cells, few enough for a kernel": lambda: MultiStepContainer(
+        LinearRecurrentContainer(nn.Sequential(*[LowPassSynapse(2.0)] * 2), 3, 3)
+    ),
     "in_features differs from out_features": lambda: MultiStepContainer(
         LinearRecurrentContainer(nn.Linear(3, 2), 3, 2)
     ),
@@ -185,6 +192,42 @@ CASES = {
 
 def test_a_cell_of_one_s_own_is_fused():
     assert reason(MultiStepContainer(LinearRecurrentContainer(node(OtherIF), 3, 3))) == ""
+
+
+def test_a_neuron_and_its_synapse_are_fused_within_a_loop():
+    cells = nn.Sequential(IFNode(), nn.Sequential(LowPassSynapse(2.0), LINode()))
+    assert reason(MultiStepContainer(LinearRecurrentContainer(cells, 3, 3))) == ""
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        lambda: [IFNode(), nn.Linear(3, 3)],
+        lambda: [nn.Linear(3, 3), IFNode()],
+        lambda: [IFNode(), hooked()],
+        lambda: [IFNode(), nn.Dropout()],
+        lambda: [LowPassSynapse(2.0) for _ in range(7)],
+        lambda: [LinearRecurrentContainer(IFNode(), 3, 3), LowPassSynapse(2.0)],
+        lambda: [],
+    ],
+)
+def test_what_is_not_a_few_cells_takes_the_loop_within_a_loop(cells):
+    modules = cells()
+    container = LinearRecurrentContainer(nn.Sequential(*modules), 3, 3)
+    assert reason(MultiStepContainer(container)).startswith("its sub_module")
+    x_seq = 2 * torch.rand(4, 2, 3)
+    y, expected = torch.zeros(2, 3), []
+    torch.manual_seed(0)
+    reset_net(container)
+    y_seq = MultiStepContainer(container)(x_seq)
+    torch.manual_seed(0)
+    reset_net(container)
+    for x in x_seq:
+        y = container.rc(torch.cat([x, y], -1))
+        for module in modules:
+            y = module(y)
+        expected.append(y)
+    assert torch.equal(y_seq, torch.stack(expected))
 
 
 def test_a_parameter_in_the_place_of_a_number_is_fused():

@@ -325,6 +325,28 @@ def test_reset_net_and_detach_net_pass_by_what_has_no_state():
     assert net(torch.zeros(1, 2)).requires_grad
 
 
+@pytest.mark.parametrize(
+    "of", [lambda synapse: synapse, lambda synapse: LinearRecurrentContainer(synapse, 3, 3)]
+)
+@pytest.mark.parametrize("in_one", [True, False])
+def test_scan_goes_on_from_the_states_of_a_module_that_comes_twice(of, in_one):
+    synapse, x_seq = SynapseFilter(2.0), torch.rand(5, 2, 3).round()
+    modules = [synapse, nn.Linear(3, 3), of(synapse)]
+    twice = functional.scan(x_seq, *([nn.Sequential(*modules)] if in_one else modules))
+    reset_net(nn.Sequential(*modules))
+    one_by_one = x_seq
+    for module in modules:
+        one_by_one = torch.stack([module(x) for x in one_by_one])
+    torch.testing.assert_close(twice, one_by_one)
+
+
+def test_a_sequential_that_holds_a_module_twice_applies_it_twice():
+    filtered, x_seq = SynapseFilter(2.0), torch.rand(5, 2, 3).round()
+    twice = functional.scan(x_seq, nn.Sequential(filtered, filtered))
+    reset_net(filtered)
+    assert torch.equal(twice, functional.scan(functional.scan(x_seq, filtered), filtered))
+
+
 def test_reset_net_calls_the_reset_of_a_module_of_ones_own():
     class Counter(nn.Module):
         count = 3
