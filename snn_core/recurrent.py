@@ -156,7 +156,8 @@ class LinearRecurrentContainer(LinearFeedback):
     ``W`` and ``b`` are those of ``rc``, an ``nn.Linear(in_features + out_features, in_features, bias)``.
 
     Args:
-        sub_module: any module that maps ``[N, *, in_features]`` to ``[N, *, out_features]``.
+        sub_module: any module that maps ``[N, *, in_features]`` to ``[N, *, out_features]``; what is fused is a neuron,
+            or an ``nn.Sequential`` of a neuron and synapses, whose currents are then fed back.
         in_features: size of x[t] and of the sub_module's input.
         out_features: size of y[t].
         bias: whether ``rc`` has a bias.

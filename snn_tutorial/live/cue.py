@@ -17,7 +17,7 @@ SHOWN = (
     "adaptive threshold",
     "stateful synapse",
     "feedback",
-    "feedback, learned delays",
+    "feedback through a stateful synapse",
     "GRU",
 )
 

@@ -81,11 +81,13 @@ def task_explorer(summary: Summary, task: str = "noisy-recall") -> HTML:
         ValueError: the summary has no group.
     """
     found = {name.removeprefix("long-"): cases for name, cases in _found(summary).items()}
+    tasks = summary["tasks"]
+    found = {name: cases for name, cases in found.items() if _task_of(tasks, name) in tasks}
     first = task if task in found else next(iter(found))
     kinds = _kinds(found, long.LOOKS)
-    groups = [_task(summary["tasks"], name, cases, kinds) for name, cases in found.items()]
+    groups = [_task(tasks, name, cases, kinds) for name, cases in found.items()]
     shown = groups[list(found).index(first)]
-    chance = summary["tasks"][_task_of(summary["tasks"], first)]["chance"]
+    chance = tasks[_task_of(tasks, first)]["chance"]
     if shown["axis"]:
         figure = long.curves(found[first], shown["axis"], chance, shown["score"], 100 if shown["unit"] else 1)
     else:

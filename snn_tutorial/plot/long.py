@@ -50,7 +50,7 @@ _COLOURS = {
     "double-exponential synapse": "orange",
     "feedback": "blue",
     "feedback, learned delays": "green",
-    "feedback through a stateful synapse": "vermilion",
+    "feedback through a stateful synapse": "purple",
     "feedback and parametric LIF": "sky blue",
     "feedback and adaptive threshold": "orange",
     "feedback and stateful synapse": "purple",
@@ -316,7 +316,7 @@ _HEADLINE = (
     "stateful synapse",
     "feedback",
     "feedback, learned delays",
-    "feedback and stateful synapse",
+    "feedback through a stateful synapse",
     "GRU",
 )
 

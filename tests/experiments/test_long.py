@@ -316,7 +316,7 @@ def test_every_network_has_the_same_budget_of_search():
             assert sum(k == kind for k, _ in runs) == len(DRAWS) * len(question.searched_at)
         assert all(spec.task.split == "validation" for _, _, spec in searched(name))
         assert {spec.training.steps for _, _, spec in searched(name)} == {question.search_steps}
-        assert question.seeds >= (5 if question.task == "pixels" else 10)
+        assert question.seeds >= (5 if question.task in ("pixels", "adding") else 10)
 
 
 def test_options_of_a_recipe_are_drawn_evenly():
