@@ -13,6 +13,7 @@ from states_table import states_table
 
 from experiments.evidence import best_table, cases, conclusions, reproduced_table, verdicts
 from experiments.long import evidence as long
+from experiments.long.grid import NEAREST
 from sequential_fmnist.files import atomic_write
 from sequential_fmnist.networks import NETWORKS
 from snn_tutorial.plot.exchange import peers_table
@@ -164,6 +165,23 @@ def long_section(summary: dict[str, Any], inside: dict[str, Any]) -> str:
         _filled(long.budget(summary)),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def memory_section(summary: dict[str, Any]) -> str:
+    """Return what the figure of kinds of memory says, and what that is good for, in two sentences."""
+    steps = long.farthest(long.group_of(summary, "noisy-recall"))
+    pixels = {case["kind"]: case for case in long.group_of(summary, "pixels")}
+    best = long.best_spiking([*pixels.values(), *long.searched_longer(summary, "pixels")])
+    read, gated = (f"{100 * case['accuracy']['mean']:.0f} %" for case in (best, pixels["GRU"]))
+    return (
+        _filled(
+            f"Through noise the tutorial's loop holds a cue for {steps['feedback']} steps, its stateful synapse for "
+            f"{steps['stateful synapse']}, and the loop for {steps[NEAREST]} once the synapse is part of it. When "
+            f"Fashion-MNIST is read pixel by pixel, in 784 steps, the best spiking network here is {best['kind']} with "
+            f"{read}; a GRU of its size gets {gated}."
+        )
+        + "\n"
+    )
 
 
 def _base(model: str) -> dict[str, Any]:
@@ -553,6 +571,7 @@ def sections(results: Path) -> dict[str, str]:
         "times": times_table(read["times"]),
         "results": results_table(read["ablation"], read["published"]),
         "evidence": evidence_section(read["ablation"], read["published"], read["learned_tau"]),
+        "memory": memory_section(read["long"]),
         "long": long_section(read["long"], read["long_inside"]),
         "throughput": throughput_section(read["throughput"]),
         "exchange": exchange_section(read["exchange"]),

@@ -20,6 +20,7 @@ __all__ = [
     "farthest_table",
     "group_of",
     "score_table",
+    "searched_longer",
     "task_table",
 ]
 
@@ -114,9 +115,13 @@ def _case(group: Iterable[CaseSummary], kind: str) -> CaseSummary:
     return next(case for case in group if case["kind"] == kind)
 
 
-def _with_tuned(summary: Summary, task: str) -> list[CaseSummary]:
-    """Return the cases of a task, those of the longer search among them, which are of the smaller size."""
-    return group_of(summary, task) + [case for case in group_of(summary, "tuned") if case["name"] == task]
+def searched_longer(summary: Summary, task: str) -> list[CaseSummary]:
+    """Return the cases of a task whose recipe was searched for longer, which are of the smaller size."""
+    return [case for case in group_of(summary, "tuned") if case["name"] == task]
+
+
+def _all(summary: Summary, task: str) -> list[CaseSummary]:
+    return group_of(summary, task) + searched_longer(summary, task)
 
 
 def _searched(summary: Summary, case: CaseSummary) -> str:
@@ -141,7 +146,7 @@ def aims(summary: Summary) -> list[str]:
         _nearness(summary, task, size, group)
         for task in ("pixels", "permuted")
         for size, group in (
-            ("3,300", _with_tuned(summary, task)),
+            ("3,300", _all(summary, task)),
             ("16,000", group_of(summary, f"{task}-16000")),
         )
         if any(case["kind"] == "GRU" for case in group) and any(case["kind"] in KINDS for case in group)
@@ -299,7 +304,7 @@ def _on_amounts(summary: Summary) -> str:
 def _on_images(summary: Summary, task: str) -> str:
     group = group_of(summary, task)
     best, gru, plain, feedback = (
-        best_spiking(_with_tuned(summary, task)),
+        best_spiking(_all(summary, task)),
         *(_case(group, kind) for kind in ("GRU", "plain", "feedback")),
     )
     title = {"pixels": "Pixel by pixel", "permuted": "With permuted pixels"}[task]

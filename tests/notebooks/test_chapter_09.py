@@ -135,6 +135,38 @@ class TestWhatTheTextSays:
         assert min(without, key=lambda kind: without[kind]) == "stateful synapse"
         assert max(without, key=lambda kind: without[kind]) == "parametric LIF"
 
+    def test_pixels_in_order(self, text, summary):
+        mean = {
+            case["kind"]: 100 * case["accuracy"]["mean"] for case in evidence.group_of(summary, "pixels")
+        }
+        assert "The plain one reads 36 %, the text's loop 45 %, a synapse with one time constant 49 %" in text
+        assert [round(mean[kind]) for kind in ("plain", "feedback", "stateful synapse")] == [36, 45, 49]
+        assert "bring a synapse to 63 %, and a loop through it no further" in text
+        assert round(mean["stateful synapse, tau per neuron"]) == 63
+        assert abs(mean[NEAREST] - mean["stateful synapse, tau per neuron"]) < 1
+        assert "The GRU reads 84 %" in text
+        assert int(mean["GRU"]) == 84
+        assert "no network of the search comes near the GRU" in text
+        assert max(mean[kind] for kind in KINDS) < 65
+
+    def test_a_longer_search(self, text, summary):
+        cases = {case["kind"]: case for case in evidence.searched_longer(summary, "pixels")}
+        mean = {kind: 100 * case["accuracy"]["mean"] for kind, case in cases.items()}
+        (gru,) = [case for case in evidence.group_of(summary, "pixels") if case["kind"] == "GRU"]
+        assert "the network reads 78 %, six points below the GRU" in text
+        assert round(mean[NEAREST]) == 78
+        assert round(100 * gru["accuracy"]["mean"] - mean[NEAREST]) == 6
+        assert cases[NEAREST]["failed"] == 0
+        assert "the synapse alone reads 57 %" in text
+        assert round(mean["stateful synapse, tau per neuron"]) == 57
+        assert "the loop alone fails in four of five runs" in text
+        assert cases["feedback"]["failed"] == 4
+        assert "read 74 % in four runs and fail in the fifth" in text
+        chance, *values = sorted(cases["feedback and stateful synapse"]["values"])
+        assert cases["feedback and stateful synapse"]["failed"] == 1
+        assert chance == 0.1
+        assert round(100 * sum(values) / 4) == 74
+
     def test_without_noise_a_plain_network_recalls_by_phase(self, text, summary):
         plain = evidence.farthest(evidence.group_of(summary, "recall"))["plain"]
         assert "It can, and far longer than its leak allows" in text
