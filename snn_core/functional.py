@@ -163,7 +163,7 @@ def scan(x_seq: Tensor, *modules: nn.Module, backend: str = "auto", lengths: Any
 def _flattened(modules: Iterable[Any]) -> Iterator[nn.Module]:
     for module in modules:
         if plan.is_chain(module):
-            yield from _flattened(module)  # children() would leave out what is there twice
+            yield from _flattened(module._modules.values())  # children() leaves out what is there twice
         else:
             yield module
 

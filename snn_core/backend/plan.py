@@ -311,13 +311,17 @@ def cells_in_series(sub_module: Any, like: Like) -> Part | None:
         return single_cell(sub_module, like)
     if not is_chain(sub_module):
         return loop("its sub_module has hooks")
-    cells = list(sub_module)  # and not children(), which leaves out what is there twice
-    parts = [cells_in_series(cell, like) for cell in cells]
-    if None in parts:
-        return None
-    found = merged([part for part in parts if part is not None])
-    if len(found) != 1 or len(set(found[0].owners)) < len(found[0].owners):
-        return loop("its sub_module is not a chain of different cells, few enough for a kernel")
+    parts: list[Part] = []
+    for cell in sub_module._modules.values():  # children() leaves out what is there twice
+        part = cells_in_series(cell, like)
+        if part is None:
+            return None
+        if _shares_state(part, parts):
+            return loop("its sub_module has a cell twice")
+        parts.append(part)
+    found = merged(parts)
+    if len(found) != 1:
+        return loop("its sub_module is not a chain of cells, few enough for a kernel")
     return found[0]
 
 
@@ -486,6 +490,12 @@ def _deep(part: Part, k: int) -> tuple[int, ...]:
     return (part.stage.feedback,) if k == part.stage.states and part.has_history else ()
 
 
+def _shares_state(part: Part, others: Sequence[Part]) -> bool:
+    """Say whether a module keeps a state for ``part`` and for one of the others, too."""
+    theirs = [owner for other in others for owner, _ in other.owners]
+    return any(owner is other for owner, _ in part.owners for other in theirs)
+
+
 def scan(
     x_seq: Tensor,
     modules: Sequence[Any],
@@ -507,7 +517,7 @@ def scan(
     shape: Sequence[int] = x_seq.shape[1:]
     for module in modules:
         part = read(module, Like(shape, x_seq.dtype, x_seq.device), backend_name)
-        if part is not None and any(not set(part.owners).isdisjoint(one.owners) for one in waiting):
+        if part is not None and _shares_state(part, waiting):
             # It goes on from the states that it has at the end of its first time.
             x_seq, waiting = flush(x_seq, waiting), []
             part = read(module, Like(shape, x_seq.dtype, x_seq.device), backend_name)

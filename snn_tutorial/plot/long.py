@@ -147,8 +147,9 @@ def strips(groups: Mapping[str, Sequence[CaseSummary]], chance: float) -> Figure
         kind for kind in kinds if any(case["kind"] == kind for group in groups.values() for case in group)
     ]
     figure, grid = plt.subplots(
-        1, len(groups), figsize=(8, 0.32 * len(shown) + 1.0), sharey=True, squeeze=False
+        1, len(groups), figsize=(8, 0.32 * len(shown) + 1.0), sharex=True, sharey=True, squeeze=False
     )
+    grid[0, 0].set_xlim(0, 103)
     for axes, (name, group) in zip(grid.flat, groups.items(), strict=True):
         axes.axvline(100 * chance, color=_GREY, linestyle="--", linewidth=1)
         for case in group:
@@ -191,7 +192,7 @@ def held(inside: Mapping[str, Any]) -> Figure:
         axes.set_title(name, fontsize=10)
         axes.set_xlabel("steps since the cue")
         axes.set_ylabel("cues that a probe reads (%)")
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=8, loc="lower left")
     return figure
 
 
@@ -213,7 +214,7 @@ def reach(inside: Mapping[str, Any]) -> Figure:
         axes.set_title(name, fontsize=10)
         axes.set_xlabel("steps back from the answer")
         axes.set_ylabel("norm of the gradient")
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=8, loc="lower left")
     return figure
 
 

@@ -92,10 +92,13 @@ def test_finger_chooses_a_column(browser, tmp_path):
 
 def test_plays_until_it_is_paused_and_begins_again_at_the_end(browser, tmp_path):
     with live(browser, walker()[0], tmp_path) as view:
-        view.set("time step t", 26)
-        play = view.figure.get_by_role("button")
+        view.set("time step t", 24)
+        play = view.figure.get_by_role("button").first
         play.click()
         assert play.inner_text() == "pause"
+        view.page.wait_for_function("document.querySelector('figure').view.numbers().t === 27")
+        assert play.inner_text() == "play"
+        play.click()
         view.page.wait_for_function("document.querySelector('figure').view.numbers().t === 2")
         assert view.said() == "Test image 0 is read."
         play.click()
@@ -108,17 +111,17 @@ def test_plays_until_it_is_paused_and_begins_again_at_the_end(browser, tmp_path)
 
 def test_nothing_moves_by_itself_for_those_who_ask_for_it(browser, tmp_path):
     with live(browser, walker()[0], tmp_path, reduced_motion="reduce") as view:
-        step = view.figure.get_by_role("button")
-        assert step.inner_text() == "next step"
         for t in (10, 11):
-            step.click()
+            view.figure.get_by_role("button", name="step").click()
             view.page.wait_for_timeout(400)
             assert view.numbers()["t"] == t
+        view.figure.get_by_role("button", name="play").click()
+        assert view.numbers()["t"] == 27
 
 
 def test_playing_ends_when_the_view_is_taken_away(browser, tmp_path):
     with live(browser, walker()[0], tmp_path) as view:
-        view.figure.get_by_role("button").click()
+        view.figure.get_by_role("button", name="play").click()
         moved = view.page.evaluate(
             """async () => {
                 const figure = document.querySelector("figure");

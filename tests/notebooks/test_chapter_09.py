@@ -136,9 +136,7 @@ class TestWhatTheTextSays:
         assert max(without, key=lambda kind: without[kind]) == "parametric LIF"
 
     def test_pixels_in_order(self, text, summary):
-        mean = {
-            case["kind"]: 100 * case["accuracy"]["mean"] for case in evidence.group_of(summary, "pixels")
-        }
+        mean = {case["kind"]: 100 * case["accuracy"]["mean"] for case in evidence.group_of(summary, "pixels")}
         assert "The plain one reads 36 %, the text's loop 45 %, a synapse with one time constant 49 %" in text
         assert [round(mean[kind]) for kind in ("plain", "feedback", "stateful synapse")] == [36, 45, 49]
         assert "bring a synapse to 63 %, and a loop through it no further" in text
@@ -185,6 +183,14 @@ class TestWhatTheTextSays:
         assert "little is left after 100 steps, trained or not" in text
         for kind in ("plain", "feedback"):
             assert max(held[kind][state][after.index(100)] for state in ("random", "trained")) < 0.3
+        assert "trained it has every cue after 200 steps and three in four after 1,000" in text
+        far, farther = after.index(200), after.index(1000)
+        assert held[NEAREST]["trained"][far] > 0.99
+        assert 0.7 < held[NEAREST]["trained"][farther] < 0.8
+        assert "untrained that network loses the cue as the loop does" in text
+        assert all(
+            abs(a - b) < 0.2 for a, b in zip(held[NEAREST]["random"], held["feedback"]["random"], strict=True)
+        )
         assert "has the cue in its current whatever its weights are" in text
         assert held["stateful synapse"]["random"][after.index(100)] > 0.9
 
@@ -194,6 +200,8 @@ class TestWhatTheTextSays:
         assert "is a thousandth, or less, of the one that reaches back one step" in text
         assert all(reach[kind][far] < 1e-3 * reach[kind][0] for kind in ("plain", "feedback"))
         assert reach["stateful synapse"][far] > 0.5 * reach["stateful synapse"][0]
+        assert "with the synapse inside the loop a fortieth of it is left" in text
+        assert reach[NEAREST][far] * 40 == pytest.approx(reach[NEAREST][0], rel=0.1)
         both = inside["networks"]["feedback and adaptive threshold"]["trained"]["reach"]
         assert "it *grows*" in text or "it grows" in text
         assert both[far] > both[0]

@@ -223,7 +223,7 @@ class _Doubled(nn.Linear):
         lambda layer: layer.sub_module.register_forward_pre_hook(lambda module, inputs: (2 * inputs[0],)),
         lambda layer: setattr(layer, "rc", _Doubled(8, 4)),
         lambda layer: setattr(layer, "rc", nn.utils.parametrizations.weight_norm(layer.rc)),
-        lambda layer: setattr(layer, "sub_module", nn.Sequential(layer.sub_module)),
+        lambda layer: setattr(layer, "sub_module", nn.Sequential(layer.sub_module, nn.Identity())),
     ],
     ids=["hook on the weights", "hook on the neuron", "other weights", "parametrization", "another module"],
 )

@@ -180,7 +180,7 @@ CASES = {
     "its sub_module has hooks": lambda: MultiStepContainer(
         LinearRecurrentContainer(hooked(nn.Sequential(IFNode(), LowPassSynapse(2.0))), 3, 3)
     ),
-    "its sub_module is not a chain of different cells, few enough for a kernel": lambda: MultiStepContainer(
+    "its sub_module has a cell twice": lambda: MultiStepContainer(
         LinearRecurrentContainer(nn.Sequential(*[LowPassSynapse(2.0)] * 2), 3, 3)
     ),
     "in_features differs from out_features": lambda: MultiStepContainer(

@@ -2,7 +2,8 @@
 
 import { bytes } from "./bytes.js";
 import { BLUE, Chart, GREEN, GREY, PURPLE, ticks, VERMILION } from "./chart.js";
-import { button, menu, slider } from "./controls.js";
+import { menu, slider } from "./controls.js";
+import { player } from "./player.js";
 
 /**
  * @typedef {{name: string, kind: string, size: number, values: string}} PackedNode  values: float32 [T, N, size]
@@ -362,28 +363,14 @@ export function graph({ steps, rows, first, pictures, nodes: packedNodes, edges 
   canvas.addEventListener("pointerdown", drag);
   canvas.addEventListener("pointermove", drag);
 
-  let timer = 0;
-  function stop() {
-    clearInterval(timer);
-    timer = 0;
-  }
-  function advance() {
-    if (canvas.isConnected) go((time.value + 1) % steps);
-    else stop();
-  }
-  const still = matchMedia("(prefers-reduced-motion: reduce)");
-  const play = button("play", () => {
-    if (timer) {
-      stop();
-      go(time.value);
-    } else {
-      if (!still.matches) timer = setInterval(advance, FRAME_MS);
-      advance();
-    }
-  });
+  const plays = player(
+    time,
+    () => steps - 1,
+    () => FRAME_MS,
+  );
 
   return {
-    controls: [[image.element, time.element, play]],
+    controls: [[image.element, time.element, ...plays.buttons]],
     figures: [canvas],
     numbers: () => ({
       t: time.value,
@@ -393,9 +380,8 @@ export function graph({ steps, rows, first, pictures, nodes: packedNodes, edges 
     }),
     update() {
       chart.draw();
-      play.textContent = still.matches ? "next step" : timer ? "pause" : "play";
       // Screen readers read each new sentence, which would not end while steps follow each other.
-      if (timer) return `Test image ${image.value} is read.`;
+      if (plays.isPlaying()) return `Test image ${image.value} is read.`;
       const means = mean();
       const fire = nodes
         .filter((node) => SPIKING.includes(node.kind))

@@ -5,6 +5,7 @@ import { bytes } from "./bytes.js";
 import { BLUE, Chart, GREY, ORANGE, PURPLE, VERMILION } from "./chart.js";
 import { box, button, make, menu, slider } from "./controls.js";
 import { Pad } from "./pad.js";
+import { player } from "./player.js";
 
 /**
  * @typedef {import("./activity.js").Trained} Trained
@@ -56,7 +57,7 @@ export function network(data) {
       image.input.dispatchEvent(new Event("change", { bubbles: true }));
     },
     () => {
-      if (data.drawsFirst && !eraser.value) begin(0);
+      if (data.drawsFirst && !eraser.value) plays.begin(0);
     },
   );
   let shown = -1;
@@ -65,41 +66,8 @@ export function network(data) {
     pad.changed();
   });
 
-  /** @type {number | undefined} */
-  let playing;
-  const play = button("play", () => (playing === undefined ? begin() : stop()));
-  const forward = button("step", () => {
-    stop();
-    move(time.value >= steps() ? 0 : time.value + 1);
-  });
   const steps = () => SIDE + blank.value;
-
-  /** @param {number} t */
-  function move(t) {
-    time.value = t;
-    time.input.dispatchEvent(new Event("input", { bubbles: true }));
-  }
-  function begin(from = time.value >= steps() ? 0 : time.value) {
-    stop();
-    move(from);
-    // Who has asked for less motion gets the end at once.
-    if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
-      move(steps());
-      return;
-    }
-    play.textContent = "pause";
-    const next = () => {
-      move(time.value + 1);
-      if (time.value >= steps()) stop();
-      else playing = window.setTimeout(next, STEP_MS[speed.value]);
-    };
-    playing = window.setTimeout(next, 0);
-  }
-  function stop() {
-    window.clearTimeout(playing);
-    playing = undefined;
-    play.textContent = "play";
-  }
+  const plays = player(time, steps, () => STEP_MS[speed.value]);
 
   /** @type {Activity} */
   let activity = { spikes: [], potentials: [], currents: [], columns: [], outputs: [] };
@@ -135,7 +103,7 @@ export function network(data) {
   return {
     controls: [
       [which.element, image.element],
-      [play, forward, time.element, speed.element],
+      [...plays.buttons, time.element, speed.element],
     ],
     figures: [
       make(

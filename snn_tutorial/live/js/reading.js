@@ -2,7 +2,8 @@
 
 import { bytes } from "./bytes.js";
 import { Chart, GREEN } from "./chart.js";
-import { button, make, menu, slider } from "./controls.js";
+import { make, menu, slider } from "./controls.js";
+import { player } from "./player.js";
 
 /**
  * @typedef {{images: string, names: string[], first: number}} ReadingData
@@ -35,36 +36,11 @@ export function reading({ images, names, first }) {
   );
   const order = menu("read by", ["column", "row"]);
   const step = slider("time step t", { max: LAST, value: first });
-  let timer = 0; // of the play, 0 while it rests
-  const isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  const play = button(isStill ? "next step" : "play", () => {
-    if (timer) pause();
-    else {
-      if (!isStill) {
-        play.textContent = "pause";
-        timer = setInterval(() => {
-          next();
-          draw();
-        }, PACE);
-      }
-      next();
-    }
-    draw();
-  });
-  const draw = () => play.dispatchEvent(new Event("change", { bubbles: true }));
-
-  function next() {
-    step.value = step.value === LAST ? 0 : step.value + 1;
-    if (step.value === LAST) pause();
-  }
-
-  function pause() {
-    clearInterval(timer);
-    timer = 0;
-    if (!isStill) play.textContent = "play";
-  }
-
-  step.input.addEventListener("input", pause);
+  const plays = player(
+    step,
+    () => LAST,
+    () => PACE,
+  );
 
   /**
    * Return the grey value, 0 to 1, of feature i in step t.
@@ -148,14 +124,14 @@ export function reading({ images, names, first }) {
   return {
     controls: [
       [picture.element, order.element],
-      [step.element, play],
+      [step.element, ...plays.buttons],
     ],
     figures: [make("div", { className: "snn-panels" }, ...charts.map((chart) => chart.canvas))],
     numbers: () => ({ image: picture.value, order: line(), t: step.value, input: input(), come: come() }),
     update() {
       for (const chart of charts) chart.draw();
       // While it plays, nothing new is said, for the sake of those who hear it.
-      if (timer) return `${names[picture.value]}: one ${line()} in each step.`;
+      if (plays.isPlaying()) return `${names[picture.value]}: one ${line()} in each step.`;
       const ink = input().filter((x) => x > 0).length;
       const sum = (/** @type {(number | null)[]} */ values) =>
         values.reduce((/** @type {number} */ a, b) => a + (b ?? 0), 0);
