@@ -138,8 +138,14 @@ def curves(
 
 
 @plt.rc_context(RC | {"font.size": 10})
-def strips(groups: Mapping[str, Sequence[CaseSummary]], chance: float) -> Figure:
-    """Draw every run of each network as a point, and the mean with its 95 % interval; a panel for each task."""
+def strips(groups: Mapping[str, Sequence[CaseSummary]], chance: float, is_error: bool = False) -> Figure:
+    """Draw every run of each network as a point, and the mean with its 95 % interval; a panel for each group.
+
+    Args:
+        groups: a title, and cases of ``results/long.json``.
+        chance: score of guessing, a dashed grey line.
+        is_error: whether scores are errors, on a logarithmic axis, and not accuracies.
+    """
     if not any(groups.values()):
         return nothing()
     kinds = [kind for family in FAMILIES.values() for kind in family]
@@ -149,14 +155,18 @@ def strips(groups: Mapping[str, Sequence[CaseSummary]], chance: float) -> Figure
     figure, grid = plt.subplots(
         1, len(groups), figsize=(8, 0.32 * len(shown) + 1.0), sharex=True, sharey=True, squeeze=False
     )
-    grid[0, 0].set_xlim(0, 103)
+    scale = 1 if is_error else 100
+    if is_error:
+        grid[0, 0].set_xscale("log")
+    else:
+        grid[0, 0].set_xlim(0, 103)
     for axes, (name, group) in zip(grid.flat, groups.items(), strict=True):
-        axes.axvline(100 * chance, color=_GREY, linestyle="--", linewidth=1)
+        axes.axvline(scale * chance, color=_GREY, linestyle="--", linewidth=1)
         for case in group:
             y, look = shown.index(case["kind"]), LOOKS[case["kind"]]
-            values = 100 * np.array(case["values"])
+            values = scale * np.array(case["values"])
             axes.plot(values, np.full(len(values), y), "o", color=look["color"], alpha=0.4, markersize=4)
-            mean, low, high = (100 * case["accuracy"][part] for part in ("mean", "low", "high"))
+            mean, low, high = (scale * case["accuracy"][part] for part in ("mean", "low", "high"))
             axes.errorbar(
                 mean,
                 y,
@@ -166,7 +176,7 @@ def strips(groups: Mapping[str, Sequence[CaseSummary]], chance: float) -> Figure
                 capsize=3,
             )
         axes.set_title(name, fontsize=10)
-        axes.set_xlabel("test accuracy (%)")
+        axes.set_xlabel("mean squared error" if is_error else "test accuracy (%)")
         axes.set_yticks(range(len(shown)), shown)
     grid[0, 0].invert_yaxis()
     return figure

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 
+import numpy as np
 import pytest
 from support import ROOT
 from support_notebooks import Run, committed, prose, quick_run
 
 from experiments.evidence import verdicts
 from experiments.long import evidence
-from experiments.long.grid import GROUPS, NEAREST
+from experiments.long.grid import DRAWS, GROUPS, NEAREST, TUNED
 from experiments.long.networks import GATED, KINDS
 from snn_tutorial.exercises.chapter_09 import EXERCISES
 
@@ -135,6 +136,38 @@ class TestWhatTheTextSays:
         assert min(without, key=lambda kind: without[kind]) == "stateful synapse"
         assert max(without, key=lambda kind: without[kind]) == "parametric LIF"
 
+    def test_adding(self, text, summary):
+        group = evidence.group_of(summary, "adding")
+        error = {case["kind"]: case["accuracy"]["mean"] * 6 for case in group}  # of the trivial one
+        runs = {case["kind"]: 6 * np.array(case["values"]) for case in group}
+        assert "With the eight recipes only the GRU solves it" in text
+        assert error.pop("GRU") < 0.01
+        assert min(error.values()) > 0.2
+        with_synapse = [kind for kind in error if "synapse" in kind]
+        assert "Networks without a synapse stay at the error of always answering 1" in text
+        assert all(abs(error[kind] - 1) < 0.02 for kind in error if kind not in with_synapse)
+        assert "bring it to a quarter, or with one time constant for all to two fifths" in text
+        for kind in ("stateful synapse, tau per neuron", "double-exponential synapse"):
+            assert error[kind] == pytest.approx(1 / 4, rel=0.15)
+        assert error["stateful synapse"] == pytest.approx(2 / 5, rel=0.05)
+        assert "with a loop that happens in some runs only" in text
+        for kind in with_synapse[3:]:
+            assert "feedback" in kind
+            assert 0 < (runs[kind] < 0.6).sum() < 5
+
+    def test_a_fast_neuron_and_a_slow_synapse(self, text, summary):
+        cases = {case["kind"]: case for case in evidence.searched_longer(summary, "adding")}
+        error = {kind: case["accuracy"]["mean"] * 6 for kind, case in cases.items()}
+        assert "The one more recipe has a membrane of 1.1 steps" in text
+        assert TUNED["adding"][0]["membrane"] == 1.1
+        assert TUNED["adding"][0] | {"membrane": 2.0} == DRAWS[5]
+        assert "the error is below a twentieth" in text
+        for kind in ("stateful synapse, tau per neuron", "double-exponential synapse"):
+            assert max(cases[kind]["values"]) * 6 < 0.06
+            assert error[kind] < 1 / 20
+        assert "Without a synapse the same recipe gives nothing" in text
+        assert error["plain"] > 0.98
+
     def test_pixels_in_order(self, text, summary):
         mean = {case["kind"]: 100 * case["accuracy"]["mean"] for case in evidence.group_of(summary, "pixels")}
         assert "The plain one reads 36 %, the text's loop 45 %, a synapse with one time constant 49 %" in text
@@ -164,6 +197,19 @@ class TestWhatTheTextSays:
         assert cases["feedback and stateful synapse"]["failed"] == 1
         assert chance == 0.1
         assert round(100 * sum(values) / 4) == 74
+
+    def test_permuted_pixels(self, text, summary):
+        (drawn,), (tuned,) = (
+            [case["accuracy"]["mean"] for case in group if case["kind"] == NEAREST]
+            for group in (
+                evidence.group_of(summary, "permuted"),
+                evidence.searched_longer(summary, "permuted"),
+            )
+        )
+        assert "it reads 61 % with its recipe of the eight and 69 % with the other one" in text
+        assert (round(100 * drawn), round(100 * tuned)) == (61, 69)
+        assert "with this network alone so far" in text
+        assert len(evidence.group_of(summary, "permuted")) == 1
 
     def test_without_noise_a_plain_network_recalls_by_phase(self, text, summary):
         plain = evidence.farthest(evidence.group_of(summary, "recall"))["plain"]
