@@ -82,7 +82,7 @@ def _steps(axes: Axes, values: Sequence[float]) -> None:
     axes.xaxis.set_major_formatter(ScalarFormatter())
 
 
-def _panels(number: int, height: float = 3.0) -> tuple[Figure, list[Axes]]:
+def _panels(number: int, height: float = 2.6) -> tuple[Figure, list[Axes]]:
     columns = 2 if number > 1 else 1
     rows = -(-number // columns)
     figure, grid = plt.subplots(
