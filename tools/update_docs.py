@@ -170,15 +170,15 @@ def long_section(summary: dict[str, Any], inside: dict[str, Any]) -> str:
 def memory_section(summary: dict[str, Any]) -> str:
     """Return what the figure of kinds of memory says, and what that is good for, in two sentences."""
     steps = long.farthest(long.group_of(summary, "noisy-recall"))
-    pixels = {case["kind"]: case for case in long.group_of(summary, "pixels")}
-    best = long.best_spiking([*pixels.values(), *long.searched_longer(summary, "pixels")])
-    read, gated = (f"{100 * case['accuracy']['mean']:.0f} %" for case in (best, pixels["GRU"]))
+    best = long.best_spiking(long.all_of(summary, "pixels"))
+    (gru,) = (case for case in long.group_of(summary, "pixels") if case["kind"] == "GRU")
+    read, gated = (f"{100 * case['accuracy']['mean']:.0f} %" for case in (best, gru))
     return (
         _filled(
             f"Through noise the tutorial's loop holds a cue for {steps['feedback']} steps, its stateful synapse for "
             f"{steps['stateful synapse']}, and the loop for {steps[NEAREST]} once the synapse is part of it. When "
             f"Fashion-MNIST is read pixel by pixel, in 784 steps, the best spiking network here is {best['kind']} with "
-            f"{read}; a GRU of its size gets {gated}."
+            f"{read}{long.how_searched(summary, best)}; a GRU of its size gets {gated}."
         )
         + "\n"
     )

@@ -13,12 +13,14 @@ __all__ = [
     "HELD",
     "TITLES",
     "aims",
+    "all_of",
     "best_spiking",
     "budget",
     "conclusions",
     "farthest",
     "farthest_table",
     "group_of",
+    "how_searched",
     "score_table",
     "searched_longer",
     "task_table",
@@ -120,11 +122,13 @@ def searched_longer(summary: Summary, task: str) -> list[CaseSummary]:
     return [case for case in group_of(summary, "tuned") if case["name"] == task]
 
 
-def _all(summary: Summary, task: str) -> list[CaseSummary]:
+def all_of(summary: Summary, task: str) -> list[CaseSummary]:
+    """Return the cases of a task with the recipes of the search and with one that was searched for longer."""
     return group_of(summary, task) + searched_longer(summary, task)
 
 
-def _searched(summary: Summary, case: CaseSummary) -> str:
+def how_searched(summary: Summary, case: CaseSummary) -> str:
+    """Return words to be put behind the score of a case, empty if its recipe is one of the search."""
     return " after a longer search" * (case in group_of(summary, "tuned"))
 
 
@@ -132,7 +136,7 @@ def _nearness(summary: Summary, task: str, size: str, group: Sequence[CaseSummar
     gru, best = _case(group, "GRU"), best_spiking(group)
     points = 100 * (best["accuracy"]["mean"] - gru["accuracy"]["mean"])
     title = {"pixels": "Pixel by pixel", "permuted": "Permuted pixels"}[task]
-    searched = _searched(summary, best)
+    searched = how_searched(summary, best)
     return (
         f"**{title}, at most {size} parameters, within 3 points of the GRU: {'met' if points >= -3 else 'missed'}.** "
         f"The best spiking network, {best['kind']}, reaches {interval(best['accuracy'])} %{searched}, the GRU "
@@ -146,7 +150,7 @@ def aims(summary: Summary) -> list[str]:
         _nearness(summary, task, size, group)
         for task in ("pixels", "permuted")
         for size, group in (
-            ("3,300", _all(summary, task)),
+            ("3,300", all_of(summary, task)),
             ("16,000", group_of(summary, f"{task}-16000")),
         )
         if any(case["kind"] == "GRU" for case in group) and any(case["kind"] in KINDS for case in group)
@@ -163,12 +167,12 @@ def aims(summary: Summary) -> list[str]:
                    f"{interval(best_spiking(at)['accuracy'])} %.")
             )  # fmt: skip
     if group_of(summary, "adding"):
-        best = best_spiking(_all(summary, "adding"), least=True)
+        best = best_spiking(all_of(summary, "adding"), least=True)
         met = best["accuracy"]["mean"] < 1 / 60
         found.append(
             f"**The adding problem over 400 steps, below a tenth of the trivial error, 1/60 = 0.0167: "
             f"{'met' if met else 'missed'}.** The best spiking network, {best['kind']}, ends with an error of "
-            f"{interval(best['accuracy'], scale=1, digits=4)}{_searched(summary, best)}."
+            f"{interval(best['accuracy'], scale=1, digits=4)}{how_searched(summary, best)}."
         )
     return found
 
@@ -293,24 +297,24 @@ def _on_order(summary: Summary) -> str:
 def _on_amounts(summary: Summary) -> str:
     group = group_of(summary, "adding")
     drawn, gru = best_spiking(group, least=True), _case(group, "GRU")
-    best = best_spiking(_all(summary, "adding"), least=True)
+    best = best_spiking(all_of(summary, "adding"), least=True)
     return (
         f"**An amount, kept for 400 steps**: the adding problem ends with an error of {best['accuracy']['mean']:.4f} "
-        f"at best, by {best['kind']}{_searched(summary, best)}, and with {drawn['accuracy']['mean']:.4f} by the best "
-        f"of the eight recipes; a GRU ends at {gru['accuracy']['mean']:.4f}, guessing at 0.1667."
+        f"at best, by {best['kind']}{how_searched(summary, best)}, and with {drawn['accuracy']['mean']:.4f} by the "
+        f"best of the eight recipes; a GRU ends at {gru['accuracy']['mean']:.4f}, guessing at 0.1667."
     )
 
 
 def _on_images(summary: Summary, task: str) -> str:
     group = group_of(summary, task)
     best, gru, plain, feedback = (
-        best_spiking(_all(summary, task)),
+        best_spiking(all_of(summary, task)),
         *(_case(group, kind) for kind in ("GRU", "plain", "feedback")),
     )
     title = {"pixels": "Pixel by pixel", "permuted": "With permuted pixels"}[task]
     return (
         f"**{title} the best spiking network reaches {interval(best['accuracy'])} %"
-        f"{_searched(summary, best)}**, {best['kind']}; a GRU of its size {interval(gru['accuracy'])} %, the plain "
+        f"{how_searched(summary, best)}**, {best['kind']}; a GRU of its size {interval(gru['accuracy'])} %, the plain "
         f"network {interval(plain['accuracy'])} % and feedback {interval(feedback['accuracy'])} %."
     )
 

@@ -210,9 +210,8 @@ class MemoryNet(nn.Module):
         if means is None:
             return y_seq
         before = F.pad(y_seq[:-1], (0, 0, 0, 0, 1, 0))
-        return (
-            (before + means.tau * (y_seq - before)).round().clamp(0, 1)
-        )  # the means' equation, solved for spikes
+        # The means' equation, solved for spikes; it gives less than 0 where padding begins.
+        return (before + means.tau * (y_seq - before)).round().clamp(0, 1)
 
     def forward(self, x_seq: Tensor, lengths: Tensor | None = None) -> Tensor:
         if self.is_spiking:

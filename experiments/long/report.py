@@ -100,9 +100,10 @@ def _comparisons(groups: Mapping[str, Sequence[dict[str, Any]]]) -> dict[str, An
     found = {}
     for name, group in groups.items():
         question = name.removeprefix("long-")
-        if question.split("-16000")[0] not in QUESTIONS:
+        task = question.split("-16000")[0]
+        if task not in QUESTIONS:
             continue
-        facts = _facts(question.split("-16000")[0])
+        facts = _facts(task)
         sign = 1 if facts["optimum"] > facts["chance"] else -1
         last = [case for case in group if case["at"] == group[-1]["at"]]
         values = {case["kind"]: [sign * value for value in case["values"]] for case in last}

@@ -91,7 +91,7 @@ def task_explorer(summary: Summary, task: str = "noisy-recall") -> HTML:
     if shown["axis"]:
         figure = long.curves(found[first], shown["axis"], chance, shown["score"], 100 if shown["unit"] else 1)
     else:
-        figure = long.strips({shown["name"]: found[first]}, chance)
+        figure = long.strips({shown["name"]: found[first]}, chance, is_error=not shown["unit"])
     return _explorer(
         "task",
         groups,

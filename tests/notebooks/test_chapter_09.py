@@ -158,13 +158,15 @@ class TestWhatTheTextSays:
     def test_a_fast_neuron_and_a_slow_synapse(self, text, summary):
         cases = {case["kind"]: case for case in evidence.searched_longer(summary, "adding")}
         error = {kind: case["accuracy"]["mean"] * 6 for kind, case in cases.items()}
-        assert "The one more recipe has a membrane of 1.1 steps" in text
+        assert "The added recipe has a membrane of 1.1 steps" in text
         assert TUNED["adding"][0]["membrane"] == 1.1
         assert TUNED["adding"][0] | {"membrane": 2.0} == DRAWS[5]
         assert "the error is below a twentieth" in text
         for kind in ("stateful synapse, tau per neuron", "double-exponential synapse"):
             assert max(cases[kind]["values"]) * 6 < 0.06
             assert error[kind] < 1 / 20
+        assert "with a loop through the synapse, in two runs of five" in text
+        assert sum(6 * value < 1 / 20 for value in cases[NEAREST]["values"]) == 2
         assert "Without a synapse the same recipe gives nothing" in text
         assert error["plain"] > 0.98
 
