@@ -18,7 +18,6 @@ import site_figures  # noqa: E402
 
 from sequential_fmnist.data import SequentialFashionMNIST  # noqa: E402
 from snn_tutorial.live.network import network_explorer  # noqa: E402
-from snn_tutorial.page import with_palette  # noqa: E402
 from snn_tutorial.plot.overview import overview  # noqa: E402
 
 project = html_title = "Recurrent connections and stateful synapses"
@@ -136,15 +135,8 @@ PICTURES = 20
 ICON = re.compile(r'(?:"([\w-]+)"|([\w$]+)):\[\d+,\d+,\[[^\]]*\],"[0-9a-f]*",(?:"[^"]*"|\[[^\]]*\])\],?')
 
 
-def smaller(picture: Path) -> None:
-    """Give a PNG file a palette of 256 colours if that makes it smaller."""
-    data = with_palette(picture.read_bytes())
-    if len(data) < picture.stat().st_size:
-        picture.write_bytes(data)
-
-
 def lighten(app: Sphinx, error: Exception | None) -> None:
-    """Remove what no page loads: source maps, most of MathJax, icons that are not shown, needless colours."""
+    """Remove what no page loads: source maps, most of MathJax, icons that are not shown."""
     if error is not None:
         return
     out = Path(app.outdir)
@@ -164,8 +156,6 @@ def lighten(app: Sphinx, error: Exception | None) -> None:
     shutil.rmtree(static / "vendor" / "fontawesome")
     icons = static / "scripts" / "fontawesome.js"
     icons.write_text(ICON.sub(lambda icon: icon[0] * ((icon[1] or icon[2]) in shown), icons.read_text()))
-    for picture in (out / "_images").glob("*.png"):
-        smaller(picture)
 
 
 def setup(app: Sphinx) -> None:

@@ -1,7 +1,8 @@
 """``python -m snn_tutorial.inside``: how long trained and untrained networks hold a cue, and a gradient.
 
 The networks are those of the group ``long-noisy-recall`` at a delay of 100 steps, trained again, since a record keeps
-no weights. They are asked for up to 1,000 steps after the cue.
+no weights. They are asked for up to 1,000 steps after the cue. Beside them stands what a linear reader says of an image
+that sees only the last pixels.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ QUESTION = QUESTIONS[NAME]
 FITTED, SAMPLES = 1_500, 400
 #: Samples whose states are kept for the picture: the first two principal components.
 SHOWN = 64
+#: Images that the reader without memory is fitted to.
+IMAGES = 20_000
 
 
 def cues(seed: int, delay: int = AFTER[-1], samples: int = SAMPLES) -> tuple[Tensor, Tensor]:
@@ -106,6 +109,23 @@ def reach(net: MemoryNet, samples: int = 50) -> list[float]:
     return [norms[len(norms) - Recall.SHOWN - k].item() for k in AFTER]
 
 
+def window(name: str) -> float:
+    """Return how well a linear reader does that sees the inputs of the read-out's window only, so without any memory.
+
+    Args:
+        name: a question about images, ``"pixels"`` or ``"permuted"``; its reader is fitted to training images and asked
+            about all test images.
+    """
+    task = QUESTIONS[name].task_spec(None).task()
+    last = task.window or task.shortest
+    (known, classes), (asked, answers) = (
+        (batch.x_seq[-last:].squeeze(2).t(), batch.target)
+        for batch in (next(task.training(0, IMAGES, "test")), next(task.fixed("test", IMAGES)))
+    )
+    readers = LinearReaders(known, classes)
+    return readers.accuracy(readers.weights(torch.eye(last)), asked, answers)
+
+
 def look(spec: LongRun) -> dict[str, Any]:
     """Return what can be seen of the network of a run before and after training."""
     found = {}
@@ -163,7 +183,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     symbols = cues(2)[1][:SHOWN].tolist()
     write_json(
         args.out,
-        settings | {"symbols": symbols, "networks": run(seeds=args.seeds), "provenance": provenance()},
+        settings
+        | {"window": {name: round(window(name), 4) for name in ("pixels", "permuted")}}
+        | {"symbols": symbols, "networks": run(seeds=args.seeds), "provenance": provenance()},
         width=400,
     )
 

@@ -40,19 +40,22 @@ def load_results(folder: str | os.PathLike[str], name: str) -> dict[str, Any]:
 
 
 def png(figure: Figure) -> bytes:
-    """Return ``figure`` as the bytes of a PNG file, and close it. The same figure gives the same bytes."""
+    """Return ``figure`` as the bytes of a PNG file, the same for the same figure, and close it."""
     buffer = io.BytesIO()
     with plt.rc_context(RC):
         # Without the version of matplotlib in it, the same picture is the same file.
         figure.savefig(buffer, format="png", metadata={"Software": None})
     plt.close(figure)
-    return buffer.getvalue()
+    return _with_palette(buffer.getvalue())
 
 
-def with_palette(data: bytes) -> bytes:
-    """Return a PNG file with a palette of 256 colours, that of its corner exact; a transparent one as it is."""
+def _with_palette(data: bytes) -> bytes:
+    """Return a PNG file with a palette, which has a third of the bytes; a transparent one as it is.
+
+    The colour of the corner, which is the ground, stays exact; others change where many blend into each other.
+    """
     with PIL.Image.open(io.BytesIO(data)) as image:
-        if image.mode == "P" or image.convert("RGBA").getextrema()[3][0] < 255:
+        if image.convert("RGBA").getextrema()[3][0] < 255:
             return data
         opaque = image.convert("RGB")
     reduced = opaque.quantize(256, PIL.Image.Quantize.MEDIANCUT, dither=PIL.Image.Dither.NONE)

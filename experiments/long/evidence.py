@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from experiments.evidence import CaseSummary, Summary, interval, listed, verdicts
-from experiments.long.grid import NEAREST
+from experiments.long.grid import NEAREST, SIZES, group_name
 from experiments.long.networks import GATED, KINDS
 
 __all__ = [
@@ -40,9 +40,9 @@ TITLES = {
 }
 
 
-def group_of(summary: Summary, name: str) -> list[CaseSummary]:
+def group_of(summary: Summary, name: str, size: int = SIZES[0]) -> list[CaseSummary]:
     """Return the cases of a group that have all their runs; an empty list where there is none."""
-    return list(summary["groups"].get(f"long-{name}", []))
+    return list(summary["groups"].get(group_name(name, size), []))
 
 
 def farthest(group: Iterable[CaseSummary], level: float = HELD) -> dict[str, int]:
@@ -98,7 +98,10 @@ def score_table(group: Sequence[CaseSummary], scale: float = 100, digits: int = 
         "|---|---:|---:|---:|---:|---:|",
     ]
     for case in group:
-        spikes = interval(case["spikes"], scale=1, digits=0) if case["spikes"] else "none: not spiking"
+        if case["spikes"]:
+            spikes = interval(case["spikes"], scale=1, digits=0)
+        else:
+            spikes = "not known" if case["kind"] in KINDS else "none: not spiking"
         name = case["kind"] if case["at"] is None else f"{case['kind']}, {case['at']} steps"
         score = interval(case["accuracy"], scale, digits)
         rows.append(
@@ -117,28 +120,28 @@ def _case(group: Iterable[CaseSummary], kind: str) -> CaseSummary:
     return next(case for case in group if case["kind"] == kind)
 
 
-def searched_longer(summary: Summary, task: str) -> list[CaseSummary]:
-    """Return the cases of a task with a recipe that was searched for longer, all of the smaller size."""
-    return [case for case in group_of(summary, "tuned") if case["name"] == task]
+def searched_longer(summary: Summary, task: str, size: int = SIZES[0]) -> list[CaseSummary]:
+    """Return the cases of a task with a recipe that was searched for longer."""
+    return [case for case in group_of(summary, "tuned", size) if case["name"] == task]
 
 
-def all_of(summary: Summary, task: str) -> list[CaseSummary]:
+def all_of(summary: Summary, task: str, size: int = SIZES[0]) -> list[CaseSummary]:
     """Return the cases of a task with the recipes of the search and with one that was searched for longer."""
-    return group_of(summary, task) + searched_longer(summary, task)
+    return group_of(summary, task, size) + searched_longer(summary, task, size)
 
 
 def how_searched(summary: Summary, case: CaseSummary) -> str:
     """Return words to be put behind the score of a case, empty if its recipe is one of the search."""
-    return " after a longer search" * (case in group_of(summary, "tuned"))
+    return " after a longer search" * any(case in group_of(summary, "tuned", size) for size in SIZES)
 
 
-def _nearness(summary: Summary, task: str, size: str, group: Sequence[CaseSummary]) -> str:
+def _nearness(summary: Summary, task: str, size: int, group: Sequence[CaseSummary]) -> str:
     gru, best = _case(group, "GRU"), best_spiking(group)
     points = 100 * (best["accuracy"]["mean"] - gru["accuracy"]["mean"])
     title = {"pixels": "Pixel by pixel", "permuted": "Permuted pixels"}[task]
     searched = how_searched(summary, best)
     return (
-        f"**{title}, at most {size} parameters, within 3 points of the GRU: {'met' if points >= -3 else 'missed'}.** "
+        f"**{title}, at most {size:,} parameters, within 3 points of the GRU: {'met' if points >= -3 else 'missed'}.** "
         f"The best spiking network, {best['kind']}, reaches {interval(best['accuracy'])} %{searched}, the GRU "
         f"{interval(gru['accuracy'])} %: {points:+.1f} points."
     )
@@ -149,10 +152,8 @@ def aims(summary: Summary) -> list[str]:
     found = [
         _nearness(summary, task, size, group)
         for task in ("pixels", "permuted")
-        for size, group in (
-            ("3,300", all_of(summary, task)),
-            ("16,000", group_of(summary, f"{task}-16000")),
-        )
+        for size in SIZES
+        for group in [all_of(summary, task, size)]
         if any(case["kind"] == "GRU" for case in group) and any(case["kind"] in KINDS for case in group)
     ]
     for name, title in (("noisy-recall", "through noise"), ("recall", "without noise")):
@@ -201,8 +202,8 @@ def conclusions(summary: Summary, inside: Mapping[str, Any]) -> list[str]:
         ((), lambda _: _on_probes(inside)),
         (("copying",), _on_order),
         (("adding",), _on_amounts),
-        (("pixels",), lambda summary: _on_images(summary, "pixels")),
-        (("permuted",), lambda summary: _on_images(summary, "permuted")),
+        (("pixels",), lambda summary: _on_images(summary, inside, "pixels")),
+        (("permuted",), lambda summary: _on_images(summary, inside, "permuted")),
         (("vowels",), _on_vowels),
         (("noisy-recall",), _on_the_claim),
     )
@@ -305,7 +306,7 @@ def _on_amounts(summary: Summary) -> str:
     )
 
 
-def _on_images(summary: Summary, task: str) -> str:
+def _on_images(summary: Summary, inside: Mapping[str, Any], task: str) -> str:
     group = group_of(summary, task)
     best, gru, plain, feedback = (
         best_spiking(all_of(summary, task)),
@@ -315,7 +316,8 @@ def _on_images(summary: Summary, task: str) -> str:
     return (
         f"**{title} the best spiking network reaches {interval(best['accuracy'])} %"
         f"{how_searched(summary, best)}**, {best['kind']}; a GRU of its size {interval(gru['accuracy'])} %, the plain "
-        f"network {interval(plain['accuracy'])} % and feedback {interval(feedback['accuracy'])} %."
+        f"network {interval(plain['accuracy'])} % and feedback {interval(feedback['accuracy'])} %; a linear reader of "
+        f"the last {summary['tasks'][task]['window']} pixels, without memory, {100 * inside['window'][task]:.1f} %."
     )
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "Question",
     "choose",
     "chosen",
+    "group_name",
     "searched",
     "spec_of",
 ]
@@ -237,22 +238,27 @@ def _asked(name: str, size: int) -> Callable[[], Iterable[Case]]:
     return group
 
 
-def _tuned() -> Iterable[Case]:
-    """What does a longer search find, and is it the recipe or the network?"""
-    for name, (recipe, kinds) in TUNED.items():
-        question = QUESTIONS[name]
-        for kind in kinds:
-            at = question.points[-1]
-            yield Case(name, kind, spec_of(name, kind, recipe, at), question.seeds, at)
+def _tuned(size: int) -> Callable[[], Iterable[Case]]:
+    """Return the group of what a longer search found: is it the recipe or the network?"""
+
+    def group() -> Iterable[Case]:
+        for name, (recipe, kinds) in TUNED.items():
+            question = QUESTIONS[name]
+            for kind in kinds:
+                at = question.points[-1]
+                yield Case(name, kind, spec_of(name, kind, recipe, at, size), question.seeds, at)
+
+    return group
+
+
+def group_name(name: str, size: int = SIZES[0]) -> str:
+    """Return the name of the group of a question, or of ``"tuned"``, with networks of a size."""
+    return f"long-{name}" if size == SIZES[0] else f"long-{name}-{size}"
 
 
 #: Every group by its name, in the order in which they run.
 GROUPS: Groups = (
     {"long-search": _search}
-    | {
-        f"long-{name}" + f"-{size}" * (size != SIZES[0]): _asked(name, size)
-        for size in SIZES
-        for name in QUESTIONS
-    }
-    | {"long-tuned": _tuned}
+    | {group_name(name, size): _asked(name, size) for size in SIZES for name in QUESTIONS}
+    | {group_name("tuned", size): _tuned(size) for size in SIZES}
 )

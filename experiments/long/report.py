@@ -11,8 +11,9 @@ import numpy as np
 from scipy import stats
 
 from experiments.long import grid
-from experiments.long.grid import DRAWS, GROUPS, NETWORKS, QUESTIONS, searched
-from experiments.long.networks import KINDS
+from experiments.long.grid import DRAWS, GROUPS, NETWORKS, QUESTIONS, SIZES, searched
+from experiments.long.networks import KINDS, parameters_of
+from experiments.long.runs import build
 from experiments.report import provenance_of, rounded, summary_of
 from experiments.runs import Case, Record
 from experiments.statistics import compare
@@ -55,9 +56,9 @@ def summarise(records: Mapping[str, Record]) -> dict[str, Any]:
 
 
 def _more(case: Case, records: Mapping[str, Record]) -> dict[str, Any]:
-    """Return the number of hidden neurons, the steps that runs took, and the quantiles of what they learned.
+    """Return the numbers of hidden neurons and parameters, the steps that runs took, and what they learned.
 
-    Of the latter those of all runs, by the name of what is learned.
+    Of the latter the quantiles of all runs, by the name of what is learned.
     """
     runs: list[Any] = [records[spec.key()] for spec in case.runs()]
     ends = [run["curve"][-1][0] for run in runs if run.get("curve")]
@@ -65,6 +66,7 @@ def _more(case: Case, records: Mapping[str, Record]) -> dict[str, Any]:
     spec: Any = case.spec
     return {
         "hidden": spec.network.hidden,
+        "parameters": parameters_of(build(spec)),  # of runs that all failed there is no record of it
         "steps": float(np.mean(ends)) if ends else None,
         "learned": {name: [one[name] for one in quantiles if name in one] for name in quantiles[0]}
         if case.at in (None, LEARNED_AT)
@@ -100,7 +102,7 @@ def _comparisons(groups: Mapping[str, Sequence[dict[str, Any]]]) -> dict[str, An
     found = {}
     for name, group in groups.items():
         question = name.removeprefix("long-")
-        task = question.split("-16000")[0]
+        task = question.removesuffix(f"-{SIZES[1]}")
         if task not in QUESTIONS:
             continue
         facts = _facts(task)

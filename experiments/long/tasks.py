@@ -241,6 +241,8 @@ class Pixels(Task):
 
     def training(self, seed: int, size: int, split: str) -> Iterator[Batch]:
         pixels, labels = self._part(True, split)
+        if size > len(labels):
+            raise ValueError(f"size must be at most {len(labels)}, the number of images, got {size}")
         generator = torch.Generator().manual_seed(seed)
         while True:
             for part in torch.randperm(len(labels), generator=generator).split(size):

@@ -18,7 +18,7 @@ from IPython.display import HTML
 from matplotlib.figure import Figure
 
 from snn_tutorial.live.javascript import PRELUDE
-from snn_tutorial.page import png, with_palette
+from snn_tutorial.page import png
 
 _JS = Path(__file__).with_name("js")
 _IMPORT = re.compile(r'^import [^;]*? from "\./(\w+)\.js";\n', re.MULTILINE)
@@ -85,7 +85,7 @@ def view(name: str, data: dict[str, Any], figure: Figure, alt: str) -> HTML:
         figure: what stands there without JavaScript, and in a notebook that nobody has trusted; it is closed.
         alt: what the view shows, for readers who cannot see it.
     """
-    picture = base64.b64encode(with_palette(png(figure))).decode()
+    picture = base64.b64encode(png(figure)).decode()
     script = f"{PRELUDE}{bundle('view', name)}start({json.dumps(name)}, {literal(data)}, {name});"
     script = script.replace("</", "<\\/")  # the end of a script ends it within a string, too
     return HTML(

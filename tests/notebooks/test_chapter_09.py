@@ -200,18 +200,40 @@ class TestWhatTheTextSays:
         assert chance == 0.1
         assert round(100 * sum(values) / 4) == 74
 
-    def test_permuted_pixels(self, text, summary):
-        (drawn,), (tuned,) = (
-            [case["accuracy"]["mean"] for case in group if case["kind"] == NEAREST]
-            for group in (
-                evidence.group_of(summary, "permuted"),
-                evidence.searched_longer(summary, "permuted"),
-            )
-        )
-        assert "it reads 61 % with its recipe of the eight and 69 % with the other one" in text
-        assert (round(100 * drawn), round(100 * tuned)) == (61, 69)
-        assert "with this network alone so far" in text
-        assert len(evidence.group_of(summary, "permuted")) == 1
+    def test_permuted_pixels(self, text, summary, inside):
+        group = evidence.group_of(summary, "permuted")
+        values = {case["kind"]: 100 * np.array(case["values"]) for case in group}
+        mean = {kind: values[kind].mean() for kind in values}
+        in_order = {
+            case["kind"]: 100 * case["accuracy"]["mean"] for case in evidence.group_of(summary, "pixels")
+        }
+        alone = 100 * inside["window"]["permuted"]
+        assert "loop reads 57 %, twelve points more than in order" in text
+        assert (round(mean["feedback"]), round(mean["feedback"] - in_order["feedback"])) == (57, 12)
+        assert "a synapse with one time constant 32 %, seventeen fewer" in text
+        lost = in_order["stateful synapse"] - mean["stateful synapse"]
+        assert (round(mean["stateful synapse"]), round(lost)) == (32, 17)
+        assert "no spiking network with a recipe of the eight reaches the 65 % of the linear reader" in text
+        assert round(alone) == 65
+        assert all(values[kind].max() < alone for kind in KINDS)
+        assert "the GRU with 80 %, the LSTM in four of five runs" in text
+        assert round(mean["GRU"]) == 80
+        assert values["GRU"].min() > alone
+        assert (values["LSTM"] > alone).sum() == 4
+        (tuned,) = evidence.searched_longer(summary, "permuted")
+        assert "the loop through a synapse with the other recipe, 69 %" in text
+        assert round(100 * tuned["accuracy"]["mean"]) == 69
+        assert 100 * min(tuned["values"]) > alone
+
+    def test_what_the_last_pixels_tell(self, run, text, summary, inside):
+        assert inside["window"].keys() == {"pixels", "permuted"}
+        printed = run.printed()
+        for name, title in (("pixels", "in order"), ("permuted", "permuted")):
+            assert f"{title:8}: a linear reader names {inside['window'][name]:.1%}" in printed
+        mean = {case["kind"]: case["accuracy"]["mean"] for case in evidence.group_of(summary, "pixels")}
+        assert "the last pixels alone tell 40 %" in text
+        assert f"{inside['window']['pixels']:.0%}" == "40%"
+        assert [kind for kind in KINDS if mean[kind] < inside["window"]["pixels"]][:1] == ["plain"]
 
     def test_without_noise_a_plain_network_recalls_by_phase(self, text, summary):
         plain = evidence.farthest(evidence.group_of(summary, "recall"))["plain"]

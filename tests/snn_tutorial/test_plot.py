@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import io
 import json
 from itertools import pairwise
 
 import matplotlib.colors
 import matplotlib.pyplot as plt
+import numpy as np
+import PIL.Image
 import pytest
 from IPython.display import Image
 
-from snn_tutorial.page import save_figure, show
+from snn_tutorial.page import png, save_figure, show
 from snn_tutorial.plot import __main__ as command
 from snn_tutorial.plot.style import STYLE
 from snn_tutorial.plot.throughput import throughput
@@ -132,3 +135,28 @@ def test_command_draws_every_figure(tmp_path, capsys):
         *curves[1:],
     ]
     assert len(capsys.readouterr().out.splitlines()) == 8
+
+
+def pixels(figure, ground):
+    figure.set_facecolor(ground)
+    with PIL.Image.open(io.BytesIO(png(figure))) as picture:
+        return picture.mode, np.asarray(picture.convert("RGBA"))
+
+
+def test_a_picture_has_a_palette_that_keeps_the_ground_and_the_colours_of_lines():
+    figure = training_curves(HISTORIES, "train_accuracy")
+    colours = {line.get_color() for line in figure.axes[0].get_lines()}
+    mode, found = pixels(figure, "#fdfcfb")
+    assert mode == "P"
+    assert tuple(found[0, 0]) == (0xFD, 0xFC, 0xFB, 255)
+    shown = {tuple(colour) for colour in found[..., :3].reshape(-1, 3)}
+    assert len(shown) <= 256
+    for colour in colours:
+        wanted = np.array(matplotlib.colors.to_rgb(colour)) * 255
+        assert min(np.abs(wanted - one).max() for one in shown) <= 4
+
+
+def test_a_transparent_picture_stays_transparent():
+    mode, found = pixels(training_curves(HISTORIES, "train_accuracy"), "none")
+    assert mode == "RGBA"
+    assert found[0, 0, 3] == 0

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from itertools import islice
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from support import ROOT
 
 from experiments.long.grid import DRAWS, NETWORKS, spec_of
 from experiments.long.networks import GATED, KINDS, MemoryNet, MemorySpec
 from experiments.long.runs import build
 from experiments.long.tasks import Recall
+from sequential_fmnist import sources
 from snn_tutorial import inside
 from snn_tutorial.live.cue import SHOWN
 from snn_tutorial.page import png
@@ -83,6 +86,14 @@ def test_strips_show_every_run():
         points = [x for line in axes.get_lines() if line.get_marker() == "o" and line.get_linestyle() == "None"
                   for x in line.get_xdata() if len(line.get_xdata()) == 3]  # fmt: skip
         assert len(points) == 3 * len(NETWORKS)
+
+
+def test_strips_mark_what_needs_no_memory_where_it_is_known():
+    groups = {name: [case("plain", None, 0.5)] for name in ("in order", "permuted")}
+    figure = draw.strips(groups, 0.1, without={"permuted": 0.65})
+    dotted = [[line for line in axes.get_lines() if line.get_linestyle() == ":"] for axes in figure.axes]
+    assert [len(lines) for lines in dotted] == [0, 1]
+    assert list(dotted[1][0].get_xdata()) == [65, 65]
 
 
 @pytest.mark.parametrize("figure", [lambda: draw.curves([], "", 0.1), lambda: draw.strips({"a": []}, 0.1),
@@ -187,3 +198,10 @@ def test_cues_are_those_of_the_task():
     x_seq, symbols = inside.cues(4, delay=20, samples=6)
     assert x_seq.shape == (30, 6, 9)
     assert (x_seq[: Recall.SHOWN, :, :8].mean(0).argmax(1) == symbols).all()
+
+
+def test_what_the_last_pixels_tell_is_what_the_file_says(full_folder, monkeypatch):
+    monkeypatch.setattr(sources, "DEBIAN_FOLDER", full_folder)
+    kept = json.loads((ROOT / "results" / "long_inside.json").read_text())["window"]
+    assert kept == {name: pytest.approx(inside.window(name), abs=1e-3) for name in ("pixels", "permuted")}
+    assert 0.1 < kept["pixels"] < kept["permuted"] - 0.2
