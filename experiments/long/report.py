@@ -62,8 +62,8 @@ def _more(case: Case, records: Mapping[str, Record]) -> dict[str, Any]:
     """
     runs: list[Any] = [records[spec.key()] for spec in case.runs()]
     ends = [run["curve"][-1][0] for run in runs if run.get("curve")]
-    quantiles = [run.get("learned") or {} for run in runs]
     spec: Any = case.spec
+    quantiles = [_effective(run.get("learned") or {}, spec.network.max_delay) for run in runs]
     return {
         "hidden": spec.network.hidden,
         "parameters": parameters_of(build(spec)),  # of runs that all failed there is no record of it
@@ -71,6 +71,14 @@ def _more(case: Case, records: Mapping[str, Record]) -> dict[str, Any]:
         "learned": {name: [one[name] for one in quantiles if name in one] for name in quantiles[0]}
         if case.at in (None, LEARNED_AT)
         else None,
+    }
+
+
+def _effective(learned: Mapping[str, list[float]], max_delay: int) -> dict[str, list[float]]:
+    """Return quantiles of what was learned, of delays as the feedback takes them: from 1 to the largest."""
+    return {
+        name: [min(max(value, 1.0), max_delay) for value in values] if name == "delay" else values
+        for name, values in learned.items()
     }
 
 

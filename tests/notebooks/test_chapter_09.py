@@ -125,8 +125,11 @@ class TestWhatTheTextSays:
         assert min(delayed, mean["GRU", 50]) > 0.99
         assert "no other spiking network comes near" in text
         assert max(at_50.values()) < 0.85
+        assert "it still has five symbols in six, where the GRU has all and the LSTM less than half" in text
+        assert abs(mean["feedback, learned delays", 100] - 5 / 6) < 0.02
+        assert mean["GRU", 100] > 0.99 > 0.5 > mean["LSTM", 100]
         assert "without delays is the worst of all" in text
-        assert all(min(KINDS, key=lambda kind: mean[kind, at]) == "feedback" for at in (10, 20, 50))
+        assert all(min(KINDS, key=lambda kind: mean[kind, at]) == "feedback" for at in (10, 20, 50, 100))
         assert "over 10 steps it gets four symbols in five, over 50 little more than chance" in text
         assert 0.75 < mean["feedback", 10] < 0.85
         assert 0.25 < at_50["feedback"] < 0.4
@@ -299,6 +302,18 @@ class TestWhatTheTextSays:
         assert 0.085 < sum(tau > 10_000 for tau in taus) / len(taus) < 0.1
         number = summary["search"]["noisy-recall"]["adaptive threshold"]["chosen"]
         assert 100 * summary["recipes"][number]["tau"] == pytest.approx(30)
+
+    def test_delays_are_those_that_the_feedback_takes(self, text, summary):
+        assert "Delays began anywhere from 1 to 32, and 32 is the largest" in text
+        for name in ("noisy-recall", "copying"):
+            (case,) = [
+                case
+                for case in evidence.group_of(summary, name)
+                if (case["kind"], case["at"]) == ("feedback, learned delays", 100)
+            ]
+            delays = [delay for run in case["learned"]["delay"] for delay in run]
+            assert 1 <= min(delays) < 5
+            assert 28 < max(delays) <= 32
 
     def test_every_network_is_in_every_figure(self, summary, inside):
         assert inside["networks"].keys() == {*KINDS, *GATED}
