@@ -12,8 +12,18 @@ import torch
 from support import ROOT
 
 from experiments.engine import Store
-from experiments.long import grid, report, runs
-from experiments.long.grid import DRAWS, GROUPS, NETWORKS, QUESTIONS, SIZES, choose, searched, spec_of
+from experiments.long import evidence, grid, report, runs
+from experiments.long.grid import (
+    DRAWS,
+    GROUPS,
+    NEAREST,
+    NETWORKS,
+    QUESTIONS,
+    SIZES,
+    choose,
+    searched,
+    spec_of,
+)
 from experiments.long.networks import GATED, KINDS, MemoryNet, MemorySpec, learned, parameters_of
 from experiments.long.runs import LongRun, LongTraining, TaskSpec, build, measure, train
 from experiments.long.tasks import TASKS, Adding, Copying, Pixels, Recall, Vowels
@@ -432,6 +442,30 @@ def test_results_in_the_repository_carry_the_names_of_their_runs():
 def test_summary_in_the_repository_is_that_of_the_runs(tmp_path):
     report.write(Store(ROOT / "results" / "long_runs.jsonl").records(), tmp_path / "long.json")
     assert (tmp_path / "long.json").read_bytes() == (ROOT / "results" / "long.json").read_bytes()
+
+
+def test_the_aim_is_held_against_the_best_gru_of_at_most_a_size():
+    def case(kind: str, mean: float, parameters: int, failed: int = 0) -> dict:
+        accuracy = {"mean": mean, "low": mean - 0.01, "high": mean + 0.01, "n": 5}
+        more = {"parameters": parameters, "failed": failed, "values": [mean] * 5}
+        return {"kind": kind, "name": "pixels", "at": None, "accuracy": accuracy} | more
+
+    groups = {
+        "long-pixels": [case("GRU", 0.845, 3_200), case(NEAREST, 0.6, 3_300)],
+        "long-tuned": [case(NEAREST, 0.83, 3_300)],
+        "long-pixels-16000": [case("GRU", 0.4, 15_600, failed=2)],
+    }
+    small = evidence.aims({"groups": groups})
+    assert len(small) == 1
+    assert "at most 3,338 parameters, within 3 points of the GRU: met" in small[0]
+    assert "after a longer search, the GRU 84.5 [83.5, 85.5] % with 3,200 parameters: -1.5 points" in small[0]
+    groups["long-tuned-16000"] = [case(NEAREST, 0.81, 15_900)]
+    both = evidence.aims({"groups": groups})
+    assert both[0] == small[0]
+    assert "reaches 83.0" in both[1]  # a small network is of at most the larger size, too
+    assert "; with 15,600 parameters 2 of its 5 runs are not finite: -1.5 points" in both[1]
+    # The larger GRU may do better with a recipe that does not fail.
+    assert "at most 16,000 parameters, within 3 points of the GRU: not decided" in both[1]
 
 
 def test_every_task_has_a_name():

@@ -12,7 +12,7 @@ from support_notebooks import Run, committed, prose, quick_run
 
 from experiments.evidence import verdicts
 from experiments.long import evidence
-from experiments.long.grid import DRAWS, GROUPS, NEAREST, TUNED
+from experiments.long.grid import DRAWS, GROUPS, NEAREST, SIZES, TUNED
 from experiments.long.networks import GATED, KINDS
 from snn_tutorial.exercises.chapter_09 import EXERCISES
 
@@ -202,6 +202,27 @@ class TestWhatTheTextSays:
         assert cases["feedback and stateful synapse"]["failed"] == 1
         assert chance == 0.1
         assert round(100 * sum(values) / 4) == 74
+
+    def test_larger_networks(self, text, summary):
+        (large,) = evidence.searched_longer(summary, "pixels", SIZES[1])
+        (small,) = [case for case in evidence.searched_longer(summary, "pixels") if case["kind"] == NEAREST]
+        gru, large_gru = (
+            next(case for case in evidence.group_of(summary, "pixels", size) if case["kind"] == "GRU")
+            for size in SIZES
+        )
+        mean, before, gated = (100 * case["accuracy"]["mean"] for case in (large, small, gru))
+        assert "the loop through a synapse reads 82 %, three points more" in text
+        assert (round(mean), round(mean - before)) == (82, 3)
+        assert large["kind"] == NEAREST
+        assert large["failed"] == 0
+        assert (
+            "within three points of the *small* GRU" in text or "within three points of the small GRU" in text
+        )
+        assert 0 < gated - mean < 3
+        assert "two of five runs are not finite, and the others read 81 to 83 %" in text
+        finite = sorted(100 * value for value in large_gru["values"])[2:]
+        assert (large_gru["failed"], round(finite[0]), round(finite[-1])) == (2, 81, 83)
+        assert any("at most 16,000" in said and "not decided" in said for said in evidence.aims(summary))
 
     def test_permuted_pixels(self, text, summary, inside):
         group = evidence.group_of(summary, "permuted")
