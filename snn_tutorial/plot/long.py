@@ -80,13 +80,14 @@ def _steps(axes: Axes, values: Sequence[float]) -> None:
     axes.xaxis.set_major_locator(FixedLocator(list(values)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.tick_params(axis="x", labelsize=8.5)
 
 
-def _panels(number: int, height: float = 2.6) -> tuple[Figure, list[Axes]]:
+def _panels(number: int) -> tuple[Figure, list[Axes]]:
     columns = 2 if number > 1 else 1
     rows = -(-number // columns)
     figure, grid = plt.subplots(
-        rows, columns, figsize=(8, height * rows), sharex=True, sharey=True, squeeze=False
+        rows, columns, figsize=(8, 2.3 * rows), sharex=True, sharey=True, squeeze=False
     )
     for axes in grid.flat[number:]:
         axes.remove()
@@ -209,7 +210,7 @@ def held(inside: Mapping[str, Any]) -> Figure:
         _steps(axes, inside["after"])
         axes.set_title(name, fontsize=10)
         axes.set_xlabel("steps since the cue")
-        axes.set_ylabel("cues that a probe reads (%)")
+        axes.set_ylabel("cues read (%)")
         axes.legend(fontsize=8, loc="lower left")
     return figure
 
