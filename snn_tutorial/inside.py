@@ -179,13 +179,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "noise": QUESTION.noise,
         "samples": SAMPLES,
         "seeds": args.seeds,
+        "window": {name: round(window(name), 4) for name in ("pixels", "permuted")},
     }
     symbols = cues(2)[1][:SHOWN].tolist()
     write_json(
         args.out,
-        settings
-        | {"window": {name: round(window(name), 4) for name in ("pixels", "permuted")}}
-        | {"symbols": symbols, "networks": run(seeds=args.seeds), "provenance": provenance()},
+        settings | {"symbols": symbols, "networks": run(seeds=args.seeds), "provenance": provenance()},
         width=400,
     )
 

@@ -80,8 +80,9 @@ _PIXELS: dict[str, Any] = {
     "alpha": 1.0,
 }
 _SYNAPSE = "stateful synapse, tau per neuron"
-#: For some tasks a recipe that is none of the draws, and who is trained by it: the network that it was searched for,
-#: and parts of it. They were found by hand, in about fifty more runs on validation sequences.
+#: For some tasks a recipe that is none of the draws, and the networks that are trained with it: the one that it was
+#: searched for, and parts of that one. The recipes were found by hand, in about fifty more runs on validation
+#: sequences.
 TUNED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "adding": (DRAWS[5] | {"membrane": 1.1}, ("plain", _SYNAPSE, "double-exponential synapse", NEAREST)),
     "pixels": (_PIXELS, ("feedback", _SYNAPSE, "feedback and stateful synapse", NEAREST)),

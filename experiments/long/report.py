@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from scipy import stats
 
 from experiments.long import grid
-from experiments.long.grid import DRAWS, GROUPS, NETWORKS, QUESTIONS, SIZES, searched
+from experiments.long.grid import DRAWS, GROUPS, NETWORKS, QUESTIONS, SIZES, group_name, searched
 from experiments.long.networks import KINDS, parameters_of
 from experiments.long.runs import build
 from experiments.report import provenance_of, rounded, summary_of
@@ -108,12 +109,11 @@ def _comparisons(groups: Mapping[str, Sequence[dict[str, Any]]]) -> dict[str, An
     A positive gain is better: of errors it is what they fall by.
     """
     found = {}
-    for name, group in groups.items():
-        question = name.removeprefix("long-")
-        task = question.removesuffix(f"-{SIZES[1]}")
-        if task not in QUESTIONS:
+    for size, task in product(SIZES, QUESTIONS):
+        name = group_name(task, size)
+        if name not in groups:
             continue
-        facts = _facts(task)
+        group, question, facts = groups[name], name.removeprefix("long-"), _facts(task)
         sign = 1 if facts["optimum"] > facts["chance"] else -1
         last = [case for case in group if case["at"] == group[-1]["at"]]
         values = {case["kind"]: [sign * value for value in case["values"]] for case in last}

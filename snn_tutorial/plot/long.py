@@ -143,7 +143,7 @@ def strips(
     groups: Mapping[str, Sequence[CaseSummary]],
     chance: float,
     is_error: bool = False,
-    without: Mapping[str, float] | None = None,
+    memoryless: Mapping[str, float] | None = None,
 ) -> Figure:
     """Draw every run of each network as a point, and the mean with its 95 % interval; a panel for each group.
 
@@ -151,7 +151,7 @@ def strips(
         groups: a title, and cases of ``results/long.json``.
         chance: score of guessing, a dashed grey line.
         is_error: whether scores are errors, on a logarithmic axis, and not accuracies.
-        without: score without memory by the title of a group, a dotted black line.
+        memoryless: score of a reader without memory by the title of a group, a dotted black line.
     """
     if not any(groups.values()):
         return nothing()
@@ -169,8 +169,8 @@ def strips(
         grid[0, 0].set_xlim(0, 103)
     for axes, (name, group) in zip(grid.flat, groups.items(), strict=True):
         axes.axvline(scale * chance, color=_GREY, linestyle="--", linewidth=1)
-        if without and name in without:
-            axes.axvline(scale * without[name], color="black", linestyle=":", linewidth=1.2)
+        if memoryless and name in memoryless:
+            axes.axvline(scale * memoryless[name], color="black", linestyle=":", linewidth=1.2)
         for case in group:
             y, look = shown.index(case["kind"]), LOOKS[case["kind"]]
             values = scale * np.array(case["values"])

@@ -68,19 +68,17 @@ def test_every_control_shows_its_runs_and_the_networks_that_are_on(browser, tmp_
 def test_every_task_shows_its_runs_and_the_networks_that_are_on(browser, tmp_path, long):
     with live(browser, task_explorer(long), tmp_path) as view:
         names = options(view, "task")
-        groups = {
-            name: cases for name, cases in long["groups"].items() if not name.startswith("long-tuned")
-        }  # of several tasks
+        # What was searched for longer is of several tasks.
+        groups = {name: cases for name, cases in long["groups"].items() if not name.startswith("long-tuned")}
         assert len(names) == len(groups)
         for title, (name, cases) in zip(names, groups.items(), strict=True):
             view.set("task", title)
             is_error = name == "long-adding"
             check(view.numbers()["cases"], cases, is_error)
-            kept = list(dict.fromkeys(case["kind"] for case in cases))[
-                ::3
-            ]  # a group may still lack some networks
+            kinds = list(dict.fromkeys(case["kind"] for case in cases))  # some groups lack networks
+            kept = kinds[::3]
             none = view.figure.get_by_role("button", name="none")
-            if len({case["kind"] for case in cases}) == 1:  # nothing to choose from
+            if len(kinds) == 1:  # nothing to choose from
                 assert none.count() == 0
                 continue
             none.click()

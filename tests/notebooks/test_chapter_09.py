@@ -331,6 +331,13 @@ class TestWhatTheTextSays:
         ]
         assert words == ["a gain", "undecided", "a gain"]
 
+    def test_five_seeds_decide_nothing(self, text, summary):
+        few = [answer for answer in verdicts(summary).values() if answer.seeds == 5]
+        assert "so that no comparison with five seeds is decided" in text
+        assert few
+        assert min(answer.p_wilcoxon for answer in few) == pytest.approx(1 / 16, abs=1e-4)
+        assert not any(answer.decided for answer in few)
+
     def test_thresholds_learn_not_to_leak(self, text, summary):
         cases = {c["kind"]: c for c in evidence.group_of(summary, "noisy-recall") if c["at"] == 100}
         taus = [tau for run in cases["adaptive threshold"]["learned"]["tau_adaptation"] for tau in run]

@@ -90,7 +90,7 @@ def test_strips_show_every_run():
 
 def test_strips_mark_what_needs_no_memory_where_it_is_known():
     groups = {name: [case("plain", None, 0.5)] for name in ("in order", "permuted")}
-    figure = draw.strips(groups, 0.1, without={"permuted": 0.65})
+    figure = draw.strips(groups, 0.1, memoryless={"permuted": 0.65})
     dotted = [[line for line in axes.get_lines() if line.get_linestyle() == ":"] for axes in figure.axes]
     assert [len(lines) for lines in dotted] == [0, 1]
     assert list(dotted[1][0].get_xdata()) == [65, 65]
