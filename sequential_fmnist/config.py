@@ -10,8 +10,8 @@ import torch
 from sequential_fmnist.command import Kind, check_options, choice, flag, number, option, whole
 from sequential_fmnist.evaluation import LOSSES
 from sequential_fmnist.networks import NETWORKS
-from snn_core.backend import BACKENDS, check_backend
 from snn_core.checks import check_device
+from snn_core.kernels import BACKENDS, check_backend
 
 __all__ = ["HIGHEST", "TrainingConfig"]
 

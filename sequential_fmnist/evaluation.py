@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from sequential_fmnist.batches import ImageData, all_images, batches
 from sequential_fmnist.distributed import ALONE, Ranks
-from snn_core.backend import deferred
-from snn_core.backend.plan import defines
 from snn_core.checks import check_shape
 from snn_core.functional import reset_net
+from snn_core.kernels import deferred
+from snn_core.kernels.plan import defines
 
 __all__ = ["LOSSES", "evaluate", "predict", "rate_loss"]
 

@@ -150,7 +150,7 @@ class SpikingNet(nn.Module):
 
     Args:
         spec: the network.
-        backend: how sequences run, one of :data:`snn_core.backend.BACKENDS`.
+        backend: how sequences run, one of :data:`snn_core.kernels.BACKENDS`.
 
     Shapes: images ``[N, 1, 28, T]`` to outputs ``[N, 10]``.
 
@@ -234,7 +234,7 @@ class PlainNet(SpikingNet):
 
     Args:
         hidden: number of hidden neurons.
-        backend: how sequences run, one of :data:`snn_core.backend.BACKENDS`.
+        backend: how sequences run, one of :data:`snn_core.kernels.BACKENDS`.
 
     Shapes: images ``[N, 1, 28, 28]`` to firing rates ``[N, 10]``.
 

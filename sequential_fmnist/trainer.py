@@ -21,12 +21,12 @@ from sequential_fmnist.distributed import ALONE, Ranks
 from sequential_fmnist.evaluation import LOSSES, Mean, at_least_single, autocast, is_fixed
 from sequential_fmnist.memory import keep_freed_memory
 from sequential_fmnist.networks import make_network
-from snn_core.backend import deferred
 from snn_core.checks import check_whole
 from snn_core.functional import reset_net
+from snn_core.kernels import deferred
 
 if TYPE_CHECKING:
-    from snn_core.backend.steps import Found
+    from snn_core.kernels.cpu.steps import Found
 
 __all__ = ["Trainer", "set_seed"]
 

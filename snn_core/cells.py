@@ -18,7 +18,7 @@ Shapes: input, states and output share one shape, ``[N, *]`` or any other down t
 time is counted in steps. Nothing is checked here; bare arithmetic raises what torch raises.
 
 The kernels for the CPU and for CUDA and their gradients are derived from these equations, see
-``backend/equations.py``.
+``kernels/record/equations.py``.
 
 .. [1] W. Fang et al., "Incorporating learnable membrane time constant to enhance learning of spiking neural
    networks", ICCV 2021, eq. 2-4. https://arxiv.org/abs/2007.05785

@@ -25,10 +25,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from snn_core.backend import plan
-from snn_core.backend.decisions import does_only_forward
-from snn_core.backend.plan import Part
-from snn_core.base import check_input, check_sequence
 from snn_core.checks import (
     Like,
     check_choice,
@@ -38,7 +34,11 @@ from snn_core.checks import (
     check_numbers,
     check_whole,
 )
+from snn_core.kernels import plan
+from snn_core.kernels.decisions import does_only_forward
+from snn_core.kernels.plan import Part
 from snn_core.recurrent import LinearFeedback, OffDiagonalLinear, weight_that_acts
+from snn_core.state import check_input, check_sequence
 
 __all__ = ["DelayedRecurrentContainer", "delay_taps", "delayed_weight"]
 

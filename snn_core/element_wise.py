@@ -7,14 +7,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from snn_core.backend import plan
-from snn_core.backend.decisions import loop
-from snn_core.backend.plan import Part
-from snn_core.backend.purity import is_pure
-from snn_core.base import check_input
 from snn_core.cells import ElementWiseFeedback
 from snn_core.checks import Like, check_numbers, check_per_neuron
+from snn_core.kernels import plan
+from snn_core.kernels.decisions import loop
+from snn_core.kernels.plan import Part
+from snn_core.kernels.record.purity import is_pure
 from snn_core.recurrent import Recurrent
+from snn_core.state import check_input
 
 __all__ = ["ElementWiseRecurrentContainer"]
 

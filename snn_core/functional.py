@@ -19,11 +19,6 @@ import torch
 from torch import Tensor, nn
 
 from snn_core import lengths as different_lengths
-from snn_core.backend import check_backend, plan
-from snn_core.backend.decisions import Decision, note, noting
-from snn_core.backend.limits import MOST_STATES
-from snn_core.backend.symbols import parse
-from snn_core.base import MemoryModule, check_sequence, has_state
 from snn_core.cells import (
     IF,
     LIF,
@@ -35,7 +30,12 @@ from snn_core.cells import (
     synapse_filter_step,
 )
 from snn_core.checks import Like, check_floating, check_module, check_place, check_tensor
+from snn_core.kernels import check_backend, plan
+from snn_core.kernels.decisions import Decision, note, noting
+from snn_core.kernels.limits import MOST_STATES
+from snn_core.kernels.record.symbols import parse
 from snn_core.lengths import last_step, mean_over_time, sequence_mask
+from snn_core.state import MemoryModule, check_sequence, has_state
 
 __all__ = [
     "derived",
@@ -131,7 +131,7 @@ def scan(x_seq: Tensor, *modules: nn.Module, backend: str = "auto", lengths: Any
     Args:
         x_seq: ``[T, N, *]``.
         modules: the parts of a network in their order.
-        backend: one of :data:`snn_core.backend.BACKENDS`, for ``nn.Linear``; other modules have their own.
+        backend: one of :data:`snn_core.kernels.BACKENDS`, for ``nn.Linear``; other modules have their own.
         lengths: steps of each sample, whole numbers ``[N]`` from 1 to T, or a bool mask ``[T, N]`` that is True for
             them; None for T steps each. Where states are there already, from an earlier piece of the sequences, a
             length may be 0. Lengths that are on the CPU are read without waiting for a GPU.
@@ -188,7 +188,7 @@ def seq_to_ann_forward(
     Args:
         x_seq: ``[T, N, *]``.
         stateless_module: a module, or several that are applied one after the other.
-        backend: one of :data:`snn_core.backend.BACKENDS`; on the CPU an ``nn.Linear`` runs in a kernel made for
+        backend: one of :data:`snn_core.kernels.BACKENDS`; on the CPU an ``nn.Linear`` runs in a kernel made for
             small layers, unless it is ``"torch"``.
 
     Returns:
@@ -286,7 +286,7 @@ def explain(net: nn.Module, *inputs: Any) -> list[Decision]:
     they are. ``print(*explain(net, x), sep="\\n")`` shows a line for each part.
 
     Returns:
-        A :class:`~snn_core.backend.decisions.Decision` for each part that was asked to run a sequence, in their order.
+        A :class:`~snn_core.kernels.decisions.Decision` for each part that was asked to run a sequence, in their order.
 
     Raises:
         TypeError: ``net`` is not a module. What ``net`` itself raises for ``inputs`` passes, too.

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snn_core.backend import plan
-from snn_core.base import check_sequence
 from snn_core.delays import DelayedRecurrentContainer
 from snn_core.element_wise import ElementWiseRecurrentContainer
 from snn_core.functional import seq_to_ann_forward
+from snn_core.kernels import plan
 from snn_core.recurrent import ConvRecurrentContainer, LinearRecurrentContainer, check_single_step
+from snn_core.state import check_sequence
 from snn_core.synapse import SynapseFilter
 
 __all__ = [

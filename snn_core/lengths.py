@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snn_core.backend import plan
-from snn_core.backend.plan import mask_of
-from snn_core.base import MemoryModule, check_sequence, has_state
 from snn_core.checks import check_tensor, check_whole
+from snn_core.kernels import plan
+from snn_core.kernels.plan import mask_of
+from snn_core.state import MemoryModule, check_sequence, has_state
 
 __all__ = ["last_step", "mean_over_time", "sequence_mask"]
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from snn_core.base import MemoryModule
 from snn_core.checks import check_flag, check_module, check_tensor
 from snn_core.neuron import SpikingNeuron
+from snn_core.state import MemoryModule
 
 __all__ = ["LayerActivity", "Monitor"]
 

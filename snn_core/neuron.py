@@ -1,7 +1,7 @@
 """Neurons: one step at a time (``IFNode``, ``LIFNode``, ...) or a whole sequence (``MultiStep...``).
 
 The equations are those of :mod:`snn_core.cells`; a module holds the state and the parameters, and checks them.
-Thresholds, time constants and all other :data:`~snn_core.parameters.Numbers` are given as a number, fixed; as a list or
+Thresholds, time constants and all other :data:`~snn_core.numbers.Numbers` are given as a number, fixed; as a list or
 tensor in the shape of a sample, such as ``[2.0] * 32`` for steps ``[N, 32]``, one for each neuron and fixed; or as an
 ``nn.Parameter``, 0-dim or one for each neuron, which is trained.
 """
@@ -13,10 +13,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from snn_core.backend.plan import Part
 from snn_core.cells import CUBALIF, IF, LI, LIF, AdaptiveLIF, ParametricLIF, Reset
 from snn_core.checks import Like, check_flag, check_taus
-from snn_core.parameters import Numbers, NumbersModule
+from snn_core.kernels.plan import Part
+from snn_core.numbers import Numbers, NumbersModule
 from snn_core.spiking import Leaky, SpikingNeuron
 from snn_core.spiking import NotRecordedError as NotRecordedError
 
@@ -53,7 +53,7 @@ class LIFNode(Leaky, SpikingNeuron):
     .. math:: h[t] = v[t-1] + \tfrac{1}{\tau}(x[t] - (v[t-1] - v_{rest}))
 
     Args:
-        tau: membrane time constant in time steps, > 1, one of :data:`~snn_core.parameters.Numbers`. If it is trained it
+        tau: membrane time constant in time steps, > 1, one of :data:`~snn_core.numbers.Numbers`. If it is trained it
             is kept as ``w``, as :class:`ParametricLIFNode` does.
         decay_input: whether the input is divided by ``tau`` too (as above), see
             :func:`snn_core.functional.lif_charge`.
@@ -165,7 +165,7 @@ class AdaptiveLIFNode(Leaky, SpikingNeuron):
     Args:
         tau: membrane time constant in time steps, > 1; kept as ``w`` if it is trained.
         tau_adaptation: time constant of the adaptation in time steps, > 1; kept as ``w_adaptation`` if it is trained.
-        beta: rise of the threshold by a spike. These three are :data:`~snn_core.parameters.Numbers`.
+        beta: rise of the threshold by a spike. These three are :data:`~snn_core.numbers.Numbers`.
         decay_input: see :class:`LIFNode`.
         options: the arguments of :class:`SpikingNeuron`.
 
@@ -220,7 +220,7 @@ class CUBALIFNode(Leaky, SpikingNeuron):
     Args:
         tau: membrane time constant in time steps, > 1; kept as ``w`` if it is trained.
         tau_synapse: time constant of the current in time steps, > 1; kept as ``w_synapse`` if it is trained. Both are
-            :data:`~snn_core.parameters.Numbers`.
+            :data:`~snn_core.numbers.Numbers`.
         decay_input: whether the current is divided by ``tau`` too.
         options: the arguments of :class:`SpikingNeuron`.
 
@@ -263,10 +263,10 @@ class LINode(Leaky, NumbersModule):
         v[t] &= v[t-1] - \tfrac{1}{\tau} v[t-1] + x[t] \quad\text{(else)}
 
     Args:
-        tau: membrane time constant in time steps, > 1, one of :data:`~snn_core.parameters.Numbers`; kept as ``w`` if it
+        tau: membrane time constant in time steps, > 1, one of :data:`~snn_core.numbers.Numbers`; kept as ``w`` if it
             is trained.
         decay_input: whether the input is divided by ``tau`` too.
-        backend: how sequences run, one of :data:`snn_core.backend.BACKENDS`.
+        backend: how sequences run, one of :data:`snn_core.kernels.BACKENDS`.
 
     Attributes:
         v: membrane potential ``[N, *]``; None before the first step.

@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from snn_core.backend import plan
-from snn_core.backend.decisions import does_only_forward, loop, note
-from snn_core.backend.plan import Part
-from snn_core.base import MemoryModule, check_input, check_sequence
 from snn_core.checks import Like, check_flag, check_module, check_place, check_whole
+from snn_core.kernels import plan
+from snn_core.kernels.decisions import does_only_forward, loop, note
+from snn_core.kernels.plan import Part
+from snn_core.state import MemoryModule, check_input, check_sequence
 
 __all__ = [
     "ConvRecurrentContainer",

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from snn_core.backend import plan
-from snn_core.backend.decisions import loop
-from snn_core.backend.plan import Part
-from snn_core.base import MemoryModule, check_input, check_sequence
 from snn_core.checks import Like, check_flag, check_floating, check_module, check_number, check_whole
+from snn_core.kernels import plan
+from snn_core.kernels.decisions import loop
+from snn_core.kernels.plan import Part
+from snn_core.state import MemoryModule, check_input, check_sequence
 
 __all__ = ["MultiStepBatchNorm", "RecurrentDropout", "fold_batch_norm", "rate_penalty", "voltage_penalty"]
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from snn_core import surrogate
-from snn_core.backend.decisions import loop
-from snn_core.backend.plan import Part
 from snn_core.cells import Reset
 from snn_core.checks import Like, check_flag, check_number, check_whole
-from snn_core.parameters import Numbers, NumbersModule
+from snn_core.kernels.decisions import loop
+from snn_core.kernels.plan import Part
+from snn_core.numbers import Numbers, NumbersModule
 
 __all__ = ["SpikingNeuron"]
 
@@ -30,14 +30,14 @@ class SpikingNeuron(NumbersModule):
     """Base of all neurons that fire: the parameters and the state that they share.
 
     Args:
-        v_threshold: membrane potential from which the neuron fires, one of :data:`~snn_core.parameters.Numbers`.
+        v_threshold: membrane potential from which the neuron fires, one of :data:`~snn_core.numbers.Numbers`.
         v_reset: value after a spike (hard reset), which is also where the neuron rests; None for the soft reset, which
             subtracts the threshold; or ``"none"`` for no reset. Without a hard reset the neuron rests at 0.
         surrogate_function: maps ``h - v_threshold`` to spikes and defines the gradient.
         detach_reset: whether the gradient through the spike is cut in the reset.
         store_v_seq: record v[t] of every step since the last reset in :attr:`v_seq`. This also works inside a
             recurrent container: ask the container's ``sub_module`` for its ``v_seq``.
-        backend: how sequences run, one of :data:`snn_core.backend.BACKENDS`.
+        backend: how sequences run, one of :data:`snn_core.kernels.BACKENDS`.
         refractory: steps after a spike in which the neuron neither charges nor fires, 256 at most; v keeps the value
             that the reset gave it, while synaptic currents and adaptation continue, as in Norse's ``LIFRefrac``. No
             gradient passes through a spike that the period suppresses; that through v passes.

@@ -9,10 +9,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from snn_core.base import CellModule
 from snn_core.cells import LI, DoubleExponential, Synapse
 from snn_core.checks import Like, check_flag, check_place, check_taus
-from snn_core.parameters import Numbers
+from snn_core.numbers import Numbers
+from snn_core.state import CellModule
 
 __all__ = ["DoubleExponentialSynapse", "LowPassSynapse", "StatefulSynapse", "SynapseFilter"]
 
@@ -30,7 +30,7 @@ class StatefulSynapse(CellModule):
 
     Args:
         learnable: whether the time constants are trained; an ``nn.Parameter`` among them asks for it, too.
-        backend: how sequences run, one of :data:`snn_core.backend.BACKENDS`.
+        backend: how sequences run, one of :data:`snn_core.kernels.BACKENDS`.
         taus: time constants in time steps, > 1: for each name one number, or one for each channel (dimension 1 of
             ``[N, C, *]``). Kept in torch's default dtype.
 
@@ -107,7 +107,7 @@ class SynapseFilter(StatefulSynapse):
         tau: time constant in time steps, > 1: one number, or one for each channel (dimension 1 of ``[N, C, *]``).
             Kept in torch's default dtype.
         learnable: whether tau is trained; a tau that is an ``nn.Parameter`` always is.
-        backend: how sequences run, one of :data:`snn_core.backend.BACKENDS`.
+        backend: how sequences run, one of :data:`snn_core.kernels.BACKENDS`.
 
     Attributes:
         out_i: current I[t], shape of the input; None before the first step.
@@ -187,7 +187,7 @@ class DoubleExponentialSynapse(StatefulSynapse):
         tau_rise: time constant of the rise in time steps, > 1, one number or one for each channel.
         tau_decay: that of the decay, above ``tau_rise``.
         learnable: whether both are trained; if one of them is an ``nn.Parameter``, both are.
-        backend: how sequences run, one of :data:`snn_core.backend.BACKENDS`.
+        backend: how sequences run, one of :data:`snn_core.kernels.BACKENDS`.
 
     Attributes:
         i_rise: r[t], shape of the input; None before the first step.

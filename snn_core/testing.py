@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from snn_core.base import CellModule, MemoryModule, check_sequence
 from snn_core.cells import Cell
 from snn_core.checks import Like, check_module, check_number, check_whole
 from snn_core.functional import detach_net, explain, reset_net, scan, states
 from snn_core.layer import ElementWiseRecurrentContainer, LinearRecurrentContainer, MultiStepContainer
+from snn_core.state import CellModule, MemoryModule, check_sequence
 
 __all__ = ["Report", "check_cell"]
 
@@ -62,7 +62,7 @@ def check_cell(
     ``print(check_cell(module))`` shows what was fused, and why the rest was not. A module in the loop passes too.
 
     Args:
-        module: takes one time step, ``[N, *]``; usually a :class:`~snn_core.base.CellModule`. It stays as it is.
+        module: takes one time step, ``[N, *]``; usually a :class:`~snn_core.state.CellModule`. It stays as it is.
         x_seq: the input ``[T, N, *]`` with T >= 2, or its shape. For a shape, the input is drawn from a normal
             distribution with mean 1 and standard deviation 1.5, with a fixed seed.
         tolerance: largest difference of numbers that are not spikes, relative to the largest of them.

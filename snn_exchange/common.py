@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sequential_fmnist.networks import columns_as_sequence
-from snn_core.base import MemoryModule, check_input
+from snn_core.state import MemoryModule, check_input
 
 __all__ = [
     "DIFFERENCES",

@@ -32,7 +32,7 @@ from snn_core.neuron import (
     ParametricLIFNode,
     SpikingNeuron,
 )
-from snn_core.parameters import NumbersModule
+from snn_core.numbers import NumbersModule
 from snn_core.recurrent import weight_that_acts
 from snn_core.synapse import LowPassSynapse, StatefulSynapse, SynapseFilter
 from snn_exchange.common import (

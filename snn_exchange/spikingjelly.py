@@ -44,7 +44,7 @@ def from_spikingjelly(source: Mapping[str, Any] | str | os.PathLike[str], backen
         source: a state dict, a checkpoint that holds one as ``"net"``, or a file of either, which is read with
             ``torch.load(weights_only=True)``: nothing is executed from it. The names in it tell which network it is,
             those of SpikingJelly 2.0 and those of its tutorial's text alike.
-        backend: how our network runs, one of :data:`snn_core.backend.BACKENDS`.
+        backend: how our network runs, one of :data:`snn_core.kernels.BACKENDS`.
 
     Raises:
         ExchangeError: the file is damaged, names or shapes are those of no such network, or a number is not finite.

@@ -22,8 +22,8 @@ from experiments.statistics import estimate
 from sequential_fmnist.command import Parser, target, whole
 from sequential_fmnist.files import write_json
 from sequential_fmnist.provenance import provenance
-from snn_core.base import MemoryModule
 from snn_core.functional import reset_net
+from snn_core.state import MemoryModule
 from snn_tutorial.ridge import LinearReaders
 
 #: A command: it has no functions for others.

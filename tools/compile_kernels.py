@@ -11,8 +11,8 @@ import time
 import torch
 
 from sequential_fmnist.networks import NETWORKS, make_network
-from snn_core.backend import deferred
 from snn_core.functional import reset_net
+from snn_core.kernels import deferred
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ from patient_kernel import PatientManager
 from sequential_fmnist.command import Parser, folder, whole
 from sequential_fmnist.files import atomic_write, sha256, write_json
 from sequential_fmnist.provenance import provenance
-from snn_core.backend.cpu import COMPILING
+from snn_core.kernels.cpu.launch import COMPILING
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 ROOT = Path(__file__).resolve().parent.parent

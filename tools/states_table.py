@@ -15,10 +15,10 @@ from torch import nn
 
 import snn_core
 from snn_core import cells
-from snn_core.base import CellModule, MemoryModule
 from snn_core.functional import explain, reset_net
 from snn_core.layer import MultiStepContainer
 from snn_core.neuron import IFNode, SpikingNeuron
+from snn_core.state import CellModule, MemoryModule
 from snn_core.surrogate import ATan
 
 #: What arguments without a default are given, by their names.
@@ -35,7 +35,7 @@ GIVEN: dict[str, Any] = {
 }
 STEPS = (torch.ones(2, SIZE), torch.ones(2, SIZE, 5, 5))
 #: Modules of snn_core that hold no memory of a network, though their classes have states.
-ELSEWHERE = ("snn_core.base", "snn_core.regularisation", "snn_core.backend")
+ELSEWHERE = ("snn_core.state", "snn_core.regularisation", "snn_core.kernels")
 
 
 def arguments(kind: type) -> dict[str, Any]:

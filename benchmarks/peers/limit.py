@@ -14,8 +14,8 @@ import torch
 
 from benchmarks.config import COLUMNS, Config
 from benchmarks.peers import Inputs
-from snn_core.backend.compiled import entry
-from snn_core.backend.products import add_product
+from snn_core.kernels.cpu.compiled import entry
+from snn_core.kernels.cpu.products import add_product
 
 PACKAGES = ("torch", "numba", "numpy")
 CLASSES = 10

@@ -1,6 +1,6 @@
 """What a user with a C++ compiler can do instead: the readable torch loop, compiled by inductor.
 
-The loop is the definition of our own networks, :func:`snn_core.backend.reference.scan` over :mod:`snn_core.cells`,
+The loop is the definition of our own networks, :func:`snn_core.reference.scan` over :mod:`snn_core.cells`,
 whose states are values and not attributes of modules. So all steps and the loss are one graph without breaks, and
 autograd's part of it another. Compiling it takes most of a minute for 28 steps, and much longer for more: a sequence
 of 784 steps is not tried.
@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from benchmarks.config import Config
 from benchmarks.peers import Inputs
 from benchmarks.peers.torch_session import SequenceNetwork, TorchSession
-from snn_core.backend.reference import linear_feedback, scan
 from snn_core.cells import IF
+from snn_core.reference import linear_feedback, scan
 from snn_core.surrogate import ATan
 
 PACKAGES = ("torch", "numpy")

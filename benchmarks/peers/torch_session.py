@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from benchmarks.config import COLUMNS, MOMENTUM, Config
 from benchmarks.peers import Inputs
 from sequential_fmnist.memory import keep_freed_memory, saved_bytes
-from snn_core.backend.reference import scan
 from snn_core.cells import Synapse
+from snn_core.reference import scan
 
 __all__ = ["ExactSynapseFilter", "TorchSession", "copy_weights"]
 

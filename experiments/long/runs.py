@@ -15,7 +15,7 @@ from experiments.runs import Spec
 from sequential_fmnist.command import check_options, choice, flag, number, option, whole
 from sequential_fmnist.memory import keep_freed_memory
 from sequential_fmnist.trainer import advance, set_seed
-from snn_core.backend import deferred
+from snn_core.kernels import deferred
 
 __all__ = ["LongRun", "LongTraining", "TaskSpec", "build", "count_spikes", "measure", "take_step", "train"]
 

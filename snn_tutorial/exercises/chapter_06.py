@@ -8,8 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from snn_core import cells
-from snn_core.backend import reference
+from snn_core import cells, reference
 from snn_core.functional import explain, reset_net
 from snn_core.layer import MultiStepContainer
 from snn_core.neuron import LIFNode

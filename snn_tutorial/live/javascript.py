@@ -1,6 +1,6 @@
 """Cells and networks as JavaScript: a cell's function is written from the same program that the kernels run.
 
-See :mod:`snn_core.backend.equations`. So a neuron, a user's own included, has its equations once, in torch, and what
+See :mod:`snn_core.kernels.record`. So a neuron, a user's own included, has its equations once, in torch, and what
 moves on a page computes what the library computes, in double precision.
 """
 
@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snn_core.backend import plan
-from snn_core.backend.equations import Recorded, program_of
-from snn_core.backend.limits import MOST_STATES
-from snn_core.backend.symbols import parse
 from snn_core.cells import Cell
 from snn_core.checks import Like
+from snn_core.kernels import plan
+from snn_core.kernels.limits import MOST_STATES
+from snn_core.kernels.record.equations import Recorded, program_of
+from snn_core.kernels.record.symbols import parse
 
 #: What the statements of a program call.
 PRELUDE = """const {exp, log, sqrt, tanh, atan, abs: fabs} = Math;

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sequential_fmnist import pretrained
 from sequential_fmnist.networks import IN_FEATURES, NETWORKS, SpikingNet
-from snn_core.backend.equations import Recorded
+from snn_core.kernels.record.equations import Recorded
 from snn_core.layer import SynapseFilter
 from snn_core.spiking import SpikingNeuron
 from snn_tutorial.live import Code, literal, packed, view

@@ -24,8 +24,8 @@ from benchmarks.config import BASE, MODELS, Config, grid
 from benchmarks.inputs import initial_weights, write_inputs
 from benchmarks.peers import PEERS, Inputs, Session, limit, torch_compile, torch_session
 from sequential_fmnist.networks import make_network
-from snn_core.backend import steps
 from snn_core.functional import reset_net
+from snn_core.kernels.cpu import steps
 
 HERE = [name for name, peer in PEERS.items() if peer.environment == "project" and peer.trains]
 every_model = pytest.mark.parametrize("model", MODELS)

@@ -82,7 +82,7 @@ def test_spikingjelly_gives_our_outputs_and_trains_as_ours(kind, inputs):
 
 @every_kind
 def test_our_step_takes_the_fast_way(kind, inputs, monkeypatch):
-    from snn_core.backend import deferred
+    from snn_core.kernels import deferred
 
     found = []
 

@@ -28,8 +28,8 @@ from experiments.long.networks import GATED, KINDS, MemoryNet, MemorySpec, learn
 from experiments.long.runs import LongRun, LongTraining, TaskSpec, build, measure, train
 from experiments.long.tasks import TASKS, Adding, Copying, Pixels, Recall, Vowels
 from experiments.runs import execute
-from snn_core.backend import deferred
 from snn_core.functional import explain
+from snn_core.kernels import deferred
 from snn_core.monitor import Monitor
 
 pytestmark = pytest.mark.xdist_group("experiments")

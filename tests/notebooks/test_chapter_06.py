@@ -13,11 +13,13 @@ from support_notebooks import Run, committed, definitions, prose, quick_run
 from torch import nn
 
 from sequential_fmnist.networks import NETWORKS
-from snn_core import cells, functional
-from snn_core.backend import cpu, cuda, reference, rows
-from snn_core.backend import scan as kernels
-from snn_core.backend.equations import program_of
+from snn_core import cells, functional, reference
 from snn_core.functional import explain
+from snn_core.kernels.cpu import launch as cpu
+from snn_core.kernels.cpu import rows
+from snn_core.kernels.cpu import scan as kernels
+from snn_core.kernels.cuda import launch as cuda
+from snn_core.kernels.record.equations import program_of
 from snn_core.layer import MultiStepContainer
 from snn_core.neuron import IFNode, LIFNode
 from snn_core.surrogate import ATan, FastSigmoid, Sigmoid

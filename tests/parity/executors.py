@@ -22,9 +22,13 @@ from support_cuda import on_the_shim
 from support_networks import Library, our_library, spikingjelly_library
 from torch import Tensor, nn
 
-from snn_core import backend as backends
-from snn_core.backend import cpu, cuda, descent, ops, plan, products, rows, scan, steps, threads
-from snn_core.backend.symbols import parse
+from snn_core import kernels as backends
+from snn_core.kernels import op as ops
+from snn_core.kernels import plan
+from snn_core.kernels.cpu import descent, products, rows, scan, steps, threads
+from snn_core.kernels.cpu import launch as cpu
+from snn_core.kernels.cuda import launch as cuda
+from snn_core.kernels.record.symbols import parse
 
 Results = dict[str, Tensor]
 #: Relative Euclidean error of a gradient that rounding explains.

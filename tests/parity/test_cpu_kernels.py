@@ -14,10 +14,10 @@ from support_networks import output_and_gradients
 from torch import nn
 
 from sequential_fmnist.evaluation import LOSSES
-from snn_core.backend import deferred
-from snn_core.backend import scan as kernels
-from snn_core.backend import threads as workers
 from snn_core.functional import reset_net, seq_to_ann_forward
+from snn_core.kernels import deferred
+from snn_core.kernels.cpu import scan as kernels
+from snn_core.kernels.cpu import threads as workers
 from snn_core.layer import LinearRecurrentContainer, MultiStepContainer, SeqToANNContainer, SynapseFilter
 from snn_core.neuron import IFNode, MultiStepIFNode
 

@@ -13,9 +13,10 @@ from test_cuda_shim import network, planned, random, wide_case
 from sequential_fmnist.config import TrainingConfig
 from sequential_fmnist.networks import NETWORKS
 from sequential_fmnist.training import fit
-from snn_core.backend import CUPY_IS_INSTALLED, cuda
-from snn_core.backend.decisions import noting
 from snn_core.functional import reset_net
+from snn_core.kernels import CUPY_IS_INSTALLED
+from snn_core.kernels.cuda import launch as cuda
+from snn_core.kernels.decisions import noting
 from snn_core.layer import LinearRecurrentContainer, MultiStepContainer
 from snn_core.neuron import IFNode, MultiStepIFNode
 from snn_core.surrogate import ATan

@@ -26,14 +26,16 @@ from support_cuda import Nvrtc, on_the_shim
 from support_networks import our_library
 from torch import nn
 
-from snn_core import backend as backends
+from snn_core import kernels as backends
 from snn_core import neuron as neurons
 from snn_core import surrogate, synapse
-from snn_core.backend import cpu, cuda, ops
-from snn_core.backend.limits import MOST_CONSTANTS, MOST_PARAMETERS, MOST_STATES
-from snn_core.backend.plan import Plan, plan_of, read
-from snn_core.backend.symbols import parse
 from snn_core.checks import Like
+from snn_core.kernels import op as ops
+from snn_core.kernels.cpu import launch as cpu
+from snn_core.kernels.cuda import launch as cuda
+from snn_core.kernels.limits import MOST_CONSTANTS, MOST_PARAMETERS, MOST_STATES
+from snn_core.kernels.plan import Plan, plan_of, read
+from snn_core.kernels.record.symbols import parse
 from snn_core.layer import (
     DelayedRecurrentContainer,
     LinearRecurrentContainer,

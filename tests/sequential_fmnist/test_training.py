@@ -11,8 +11,8 @@ from sequential_fmnist.batches import on_device
 from sequential_fmnist.config import TrainingConfig
 from sequential_fmnist.networks import NETWORKS, NetworkSpec, PlainNet, build
 from sequential_fmnist.training import Trainer, evaluate, fit, predict, rate_loss, set_seed
-from snn_core.backend import deferred
 from snn_core.functional import reset_net, states
+from snn_core.kernels import deferred
 
 
 def test_rate_loss_by_hand():

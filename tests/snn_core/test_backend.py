@@ -15,12 +15,13 @@ from support import require
 from torch import nn
 
 from sequential_fmnist.networks import NETWORKS, make_network
-from snn_core import backend as backends
-from snn_core.backend import cpu, plan
-from snn_core.backend.limits import MOST_PARAMETERS, MOST_STATES
+from snn_core import kernels as backends
 from snn_core.cells import IF
 from snn_core.checks import Like
 from snn_core.functional import reset_net, seq_to_ann_forward
+from snn_core.kernels import plan
+from snn_core.kernels.cpu import launch as cpu
+from snn_core.kernels.limits import MOST_PARAMETERS, MOST_STATES
 from snn_core.layer import (
     ElementWiseRecurrentContainer,
     LinearRecurrentContainer,
@@ -334,7 +335,7 @@ def test_neighbours_are_one_stage_as_far_as_a_kernel_has_room():
 
 @pytest.mark.parametrize("gradient", [False, True])
 def test_opcheck(gradient):
-    from snn_core.backend import ops  # noqa: F401, defines the ops
+    from snn_core.kernels import op as ops  # noqa: F401, defines the ops
 
     parts = _parts()
     tensors = [None if one is None else one.detach() for part in parts for one in part.tensors]

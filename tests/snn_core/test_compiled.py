@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from support import require
 
-from snn_core import backend as backends
+from snn_core import kernels as backends
 
 
 @pytest.fixture
 def compiled(monkeypatch, tmp_path):
     """The module, with two sources in a folder of their own and no folder of numba's for its cache."""
     require(backends.NUMBA_IS_INSTALLED, "numba")
-    from snn_core.backend import compiled
+    from snn_core.kernels.cpu import compiled
 
     for name in ("one.py", "two.py"):
         (tmp_path / name).write_text(name)

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from sequential_fmnist.evaluation import LOSSES
 from sequential_fmnist.networks import NetworkSpec, build
-from snn_core import backend as backends
-from snn_core.backend import deferred
+from snn_core import kernels as backends
 from snn_core.functional import reset_net, seq_to_ann_forward, states
+from snn_core.kernels import deferred
 from snn_core.layer import MultiStepContainer, SeqToANNContainer, SynapseFilter
 from snn_core.neuron import IFNode, MultiStepIFNode, MultiStepParametricLIFNode
 from snn_core.synapse import DoubleExponentialSynapse
@@ -222,7 +222,7 @@ def test_kernels_for_the_cpu_take_memory_of_the_cpu_whatever_the_default_device_
 
 
 def test_a_chain_is_one_scan(monkeypatch):
-    from snn_core.backend import cpu
+    from snn_core.kernels.cpu import launch as cpu
 
     calls = []
     real = cpu.scan

@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from snn_core.base import CellModule
 from snn_core.cells import Cell
 from snn_core.functional import explain
 from snn_core.layer import MultiStepContainer
 from snn_core.neuron import IFNode
+from snn_core.state import CellModule
 from snn_core.surrogate import SurrogateFunction
 
 NAN, INF = float("nan"), float("inf")

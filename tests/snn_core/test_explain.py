@@ -247,7 +247,7 @@ def test_a_device_without_kernels():
 
 
 def test_nothing_is_kept_outside_of_explain():
-    from snn_core.backend import decisions
+    from snn_core.kernels import decisions
 
     with pytest.raises(ValueError, match="last dimension must be 3"):
         explain(SeqToANNContainer(nn.Linear(3, 2)), torch.rand(4, 2, 5))

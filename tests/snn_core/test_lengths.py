@@ -16,8 +16,6 @@ from hypothesis import strategies as st
 from support_networks import weighted_sum
 from torch import nn
 
-from snn_core.backend import deferred
-from snn_core.base import MemoryModule
 from snn_core.functional import (
     detach_net,
     explain,
@@ -28,6 +26,7 @@ from snn_core.functional import (
     sequence_mask,
     states,
 )
+from snn_core.kernels import deferred
 from snn_core.layer import (
     DelayedRecurrentContainer,
     ElementWiseRecurrentContainer,
@@ -37,6 +36,7 @@ from snn_core.layer import (
     SynapseFilter,
 )
 from snn_core.neuron import IFNode, LIFNode, MultiStepIFNode, MultiStepLIFNode, ParametricLIFNode
+from snn_core.state import MemoryModule
 from snn_core.surrogate import ATan
 
 F = 4  # features of all inputs

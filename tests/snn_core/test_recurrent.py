@@ -13,10 +13,10 @@ import torch
 from support_networks import all_equal, output_and_gradients, random_currents, step_by_step
 from torch import Tensor, nn
 
-from snn_core.backend.purity import is_pure
 from snn_core.cells import IF, LIF, Cell, ElementWiseFeedback
 from snn_core.element_wise import ElementWiseRecurrentContainer
 from snn_core.functional import explain, reset_net, scan, states
+from snn_core.kernels.record.purity import is_pure
 from snn_core.layer import ConvRecurrentContainer, LinearRecurrentContainer, MultiStepContainer
 from snn_core.neuron import IFNode, LIFNode
 from snn_core.recurrent import OffDiagonalLinear

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from snn_core.backend import reference
+from snn_core import reference
 from snn_core.cells import ElementWiseFeedback
 from snn_core.checks import Like
 from snn_core.layer import ElementWiseRecurrentContainer, LinearRecurrentContainer, MultiStepContainer

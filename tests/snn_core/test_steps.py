@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from sequential_fmnist.evaluation import LOSSES
 from sequential_fmnist.networks import NetworkSpec, build
-from snn_core import backend as backends
-from snn_core.backend import deferred
+from snn_core import kernels as backends
 from snn_core.functional import reset_net, seq_to_ann_forward, states
+from snn_core.kernels import deferred
 from snn_core.neuron import MultiStepIFNode, MultiStepParametricLIFNode
 
 OPTIMIZERS = {
@@ -103,7 +103,7 @@ def test_steps_are_those_of_torch(name, optimizer, clip, dtype):
 @pytest.mark.parametrize("name", ["plain", "feedback", "last steps", "membrane"])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_long_sequence_goes_in_segments(name, loss, monkeypatch):
-    from snn_core.backend import plan
+    from snn_core.kernels import plan
 
     monkeypatch.setattr(plan, "SCRATCH", 1 << 15)
     plan.plan_of.cache_clear()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from snn_core import cells, layer, neuron, testing
-from snn_core.base import CellModule, MemoryModule
+from snn_core.state import CellModule, MemoryModule
 from snn_core.surrogate import ATan
 from snn_core.testing import check_cell
 

@@ -14,7 +14,6 @@ from support_networks import output_and_gradients, random_images
 from torch import nn
 
 from sequential_fmnist.networks import NETWORKS, make_network
-from snn_core.base import MemoryModule
 from snn_core.functional import detach_net, explain, reset_net, scan, states
 from snn_core.layer import (
     ElementWiseRecurrentContainer,
@@ -32,6 +31,7 @@ from snn_core.regularisation import (
     rate_penalty,
     voltage_penalty,
 )
+from snn_core.state import MemoryModule
 from snn_core.surrogate import ATan
 
 

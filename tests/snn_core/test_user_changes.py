@@ -14,9 +14,9 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 from sequential_fmnist.networks import NETWORKS, make_network
-from snn_core.backend.equations import program_of
 from snn_core.cells import Synapse
 from snn_core.functional import reset_net, seq_to_ann_forward
+from snn_core.kernels.record.equations import program_of
 from snn_core.layer import (
     ElementWiseRecurrentContainer,
     LinearRecurrentContainer,
@@ -353,7 +353,7 @@ class TestNetworks:
 
 @pytest.mark.parametrize("kernel", ["if:wave", "wave:atan"])
 def test_an_unknown_cell_or_surrogate_function_is_refused(kernel):
-    from snn_core.backend import ops  # noqa: F401, defines the op
+    from snn_core.kernels import op as ops  # noqa: F401, defines the op
 
     x_seq = torch.rand(3, 2, 1)
     with pytest.raises(ValueError, match=f"no kernel knows a cell '{kernel}'"):
@@ -361,7 +361,7 @@ def test_an_unknown_cell_or_surrogate_function_is_refused(kernel):
 
 
 def test_an_empty_parameter_is_refused():
-    from snn_core.backend import ops  # noqa: F401, defines the op
+    from snn_core.kernels import op as ops  # noqa: F401, defines the op
 
     text = program_of(Synapse(torch.tensor(0.5))).program.text()
     with pytest.raises(ValueError, match="parameter 0 of stage 0 must have at least one number"):

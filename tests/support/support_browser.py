@@ -25,7 +25,7 @@ from papermill.parameterize import parameterize_notebook
 from support import ROOT, require
 from support_notebooks import runner
 
-from snn_core.backend.cpu import COMPILING
+from snn_core.kernels.cpu.launch import COMPILING
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page

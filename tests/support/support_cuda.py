@@ -19,15 +19,15 @@ import torch
 from support import ROOT, require
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from snn_core.backend import cuda
-from snn_core.backend.plan import plan_of
+from snn_core.kernels.cuda import launch as cuda
+from snn_core.kernels.plan import plan_of
 
 SHIM = ROOT / "tests" / "support" / "cuda_shim"
 GCC = ["g++", "-std=c++17", "-O1", "-ffp-contract=off", "-fPIC", "-Wno-unknown-pragmas"]
 
 
 class ShimDevice(cuda.Device):
-    """Runs ``plan.cu`` on the CPU, as :data:`snn_core.backend.cuda.device` runs it on a GPU.
+    """Runs ``plan.cu`` on the CPU, as :data:`snn_core.kernels.cuda.launch.device` runs it on a GPU.
 
     Attributes:
         limit: bytes of shared memory that a block may ask for.

@@ -1043,7 +1043,7 @@ OTHERS: dict[str, tuple[type[Exception], ...]] = {
 #: Not for arguments of users: kernels' insides (test_torture_boundary.py), and views of the package's results.
 #: The package exchange names what its modules hold for users.
 ELSEWHERE = (
-    "snn_core.backend.",
+    "snn_core.kernels.",
     "snn_exchange.",
     "snn_tutorial.live",
     "snn_tutorial.page",

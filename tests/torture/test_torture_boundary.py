@@ -27,10 +27,10 @@ from torch import Tensor, nn
 from torture import Torture
 
 from sequential_fmnist.networks import NETWORKS, make_network
-from snn_core import backend as backends
-from snn_core.backend.plan import prepared, read
+from snn_core import kernels as backends
 from snn_core.checks import Like
 from snn_core.functional import seq_to_ann_forward
+from snn_core.kernels.plan import prepared, read
 from snn_core.layer import (
     DelayedRecurrentContainer,
     ElementWiseRecurrentContainer,
@@ -342,7 +342,7 @@ def spoiled(tensor: Tensor, chance: random.Random) -> tuple[str, Tensor]:
 
 def misfits(seed: int, count: int) -> dict[str, object]:
     """Call the ops with one argument that does not fit the others."""
-    from snn_core.backend import ops  # noqa: F401  defines them
+    from snn_core.kernels import op as ops  # noqa: F401  defines them
 
     told: Counter[str] = Counter()
     calls = ops_calls()

@@ -15,7 +15,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from snn_core.backend import plan
+from snn_core.kernels import plan
 
 #: What may be asked of a deferred sequence without running it.
 _METADATA = {
@@ -210,7 +210,7 @@ def backward(result: Tensor, labels: Tensor, loss: str) -> tuple[Tensor, Tensor]
     """
     if not (isinstance(result, Deferred) and _can_learn(result, labels)):
         return None
-    from snn_core.backend import steps
+    from snn_core.kernels.cpu import steps
 
     found = steps.take(_task(result, labels, loss), None, None)
     _forget_states(result)
@@ -237,7 +237,7 @@ def train(
     clip: float | None = None,
     index: Tensor | None = None,
 ) -> Any:
-    """Take steps of an optimizer in one call, reset the states, and return :class:`snn_core.backend.steps.Found`.
+    """Take steps of an optimizer in one call, reset the states, and return :class:`snn_core.kernels.cpu.steps.Found`.
 
     Each weight's ``grad`` is that of the last step. Returns None, and does nothing, where torch must do it: for outputs
     that are not a deferred mean over time, weights with hooks, an input that needs a gradient, an optimizer that the
@@ -247,7 +247,7 @@ def train(
         result: outputs ``[n, classes]`` of :func:`call`.
         labels: int64 ``[n]``.
         loss: ``"mse"`` or ``"cross-entropy"``.
-        optimizer: see :func:`snn_core.backend.steps.descent_of`.
+        optimizer: see :func:`snn_core.kernels.cpu.steps.descent_of`.
         clip: likewise.
         index: the samples of each step, int64 ``[steps, N]``, contiguous; None is one step with all of them.
 
@@ -258,7 +258,7 @@ def train(
         return None
     if index is not None and index.shape[1] > len(labels):
         return None
-    from snn_core.backend import steps
+    from snn_core.kernels.cpu import steps
 
     by = steps.descent_of(optimizer, result.run.tensors, clip)
     if by is None:
@@ -275,7 +275,7 @@ def evaluate(result: Tensor, labels: Tensor, loss: str) -> tuple[float, Tensor] 
     """Return the mean loss and the outputs, without a gradient, and reset the states; None as in :func:`train`."""
     if not (isinstance(result, Deferred) and _can_read_out(result, labels)):
         return None
-    from snn_core.backend import steps
+    from snn_core.kernels.cpu import steps
 
     found = steps.read_out(_task(result, labels, loss))
     _forget_states(result)
@@ -312,7 +312,7 @@ def _can_learn(result: Deferred, labels: Tensor) -> bool:
 
 def _task(result: Deferred, labels: Tensor, loss: str) -> Any:
     """Return the loss of a result, which :func:`_can_read_out` has let through, as kernels take it."""
-    from snn_core.backend import steps
+    from snn_core.kernels.cpu import steps
 
     x_seq, flat = plan.prepared(result.run.source, result.run.parts)
     own = plan.plan_of(*flat)

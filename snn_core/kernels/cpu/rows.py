@@ -1,4 +1,4 @@
-"""The CPU's functions of a cell: its program, see :mod:`snn_core.backend.equations`, as loops over a row of neurons.
+"""The CPU's functions of a cell: its program, see :mod:`snn_core.kernels.record`, as loops over a row of neurons.
 
 ``n`` neurons lie side by side, and the functions get pointers:
 
@@ -29,8 +29,8 @@ from numba.core import cgutils
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 
-from snn_core.backend.limits import MOST_STATES
-from snn_core.backend.symbols import Program, parse
+from snn_core.kernels.limits import MOST_STATES
+from snn_core.kernels.record.symbols import Program, parse
 
 #: Where the constants of a program begin.
 CONSTANTS = 2 + MOST_STATES

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snn_core.backend import cpu, descent
-from snn_core.backend import scan as kernels
-from snn_core.backend.plan import Plan, is_heard
+from snn_core.kernels.cpu import descent
+from snn_core.kernels.cpu import launch as cpu
+from snn_core.kernels.cpu import scan as kernels
+from snn_core.kernels.plan import Plan, is_heard
 
 #: Losses that a kernel knows, each a mean over samples: squared error to the one-hot label, and cross-entropy.
 LOSSES = {"mse": kernels.MSE, "cross-entropy": kernels.CROSS_ENTROPY}

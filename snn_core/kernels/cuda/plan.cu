@@ -1,4 +1,4 @@
-// The scan of a whole plan for CUDA, forward and backward. snn_core/backend/cuda.py puts the cells of a plan into this
+// The scan of a whole plan for CUDA, forward and backward. snn_core/kernels/cuda.py puts the cells of a plan into this
 // file and compiles it with NVRTC, once for each SCALAR; tests/support/cuda_shim runs it on a CPU.
 //
 // A block takes a few samples through all stages and all time steps, so a whole network is one launch. Samples do not

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snn_core.backend import rows, shapes, threads
-from snn_core.backend import scan as kernels
-from snn_core.backend.plan import Plan, Stage
+from snn_core.kernels import shapes
+from snn_core.kernels.cpu import rows, threads
+from snn_core.kernels.cpu import scan as kernels
+from snn_core.kernels.plan import Plan, Stage
 
 #: Seconds after which a reader is told what keeps him waiting.
 PATIENCE = 1.0
@@ -81,7 +82,7 @@ def _out(dtype: torch.dtype, *tensors: Tensor) -> tuple[Tensor, ...]:
 
 
 class Layout(NamedTuple):
-    """Where everything of a plan lies, for one shape and dtype of its input; see :mod:`snn_core.backend.scan`."""
+    """Where everything of a plan lies, for one shape and dtype of its input; see :mod:`snn_core.kernels.cpu.scan`."""
 
     table: np.ndarray
     numbers: np.ndarray
@@ -252,7 +253,7 @@ class Call:
 def scan(
     x_seq: Tensor, tensors: Sequence[Tensor | None], plan: Plan, lengths: Tensor | None = None
 ) -> tuple[Tensor, ...]:
-    """Return outputs, last states and states at borders; see :mod:`snn_core.backend.ops`.
+    """Return outputs, last states and states at borders; see :mod:`snn_core.kernels.op`.
 
     Raises:
         TypeError, ValueError: an argument has another dtype, shape or device than the op takes.

@@ -19,8 +19,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from snn_core.backend.compiled import entry, row
-from snn_core.backend.tile import address_of, call
+from snn_core.kernels.cpu.compiled import entry, row
+from snn_core.kernels.cpu.tile import address_of, call
 
 #: What the threads know of a job: its number while it is open, else 0; the addresses of function, arguments and
 #: numbers; how many threads may still join the caller; and how many have come and not yet left. Then what the caller

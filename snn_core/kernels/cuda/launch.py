@@ -23,11 +23,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snn_core.backend import shapes
-from snn_core.backend.cpu import compute_dtype, in_memory
-from snn_core.backend.limits import MOST_PARAMETERS, MOST_STATES
-from snn_core.backend.plan import Plan, Stage
-from snn_core.backend.symbols import Program, parse
+from snn_core.kernels import shapes
+from snn_core.kernels.cpu.launch import compute_dtype, in_memory
+from snn_core.kernels.limits import MOST_PARAMETERS, MOST_STATES
+from snn_core.kernels.plan import Plan, Stage
+from snn_core.kernels.record.symbols import Program, parse
 
 SOURCE = Path(__file__).with_name("plan.cu")
 

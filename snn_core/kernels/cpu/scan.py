@@ -9,7 +9,7 @@ The backward kernel computes the forward pass of its block again, so nothing is 
 input and, for long sequences, the states at the borders of segments of ``L`` steps. Each item of work has gradients of
 its own, which are summed in their order: the result does not depend on the number of threads.
 
-A stage is a row of the table of :mod:`snn_core.backend.cpu`; its columns are the constants below. Offsets in scratch
+A stage is a row of the table of ``launch.py``; its columns are the constants below. Offsets in scratch
 are counted in numbers for each sample. Slot 0 of states is the one before the segment's first step. So is slot D - 1 of
 outputs, of which ``BEFORE`` = D go back, at least one; slots before hold those of earlier steps. ``MATRICES`` of
 the weight are for outputs that go back: one if those of each neuron are first added up by taps, to the sum Z, else D.
@@ -24,12 +24,12 @@ from typing import Any
 
 import numpy as np
 
-from snn_core.backend import plan
-from snn_core.backend.compiled import kernel_at, row
-from snn_core.backend.limits import MOST_PARAMETERS, MOST_STATES
-from snn_core.backend.products import add_product
-from snn_core.backend.threads import SCRATCH, add
-from snn_core.backend.tile import address_of, array_at, call, copy
+from snn_core.kernels import plan
+from snn_core.kernels.cpu.compiled import kernel_at, row
+from snn_core.kernels.cpu.products import add_product
+from snn_core.kernels.cpu.threads import SCRATCH, add
+from snn_core.kernels.cpu.tile import address_of, array_at, call, copy
+from snn_core.kernels.limits import MOST_PARAMETERS, MOST_STATES
 
 LINEAR, CELL = range(2)
 NO_LOSS, MSE, CROSS_ENTROPY = range(3)
@@ -40,7 +40,7 @@ NO_LOSS, MSE, CROSS_ENTROPY = range(3)
 SIZE = PARAMETER + MOST_PARAMETERS
 FIRST = SIZE + MOST_PARAMETERS  # states, then y
 COLUMNS = FIRST + MOST_STATES + 1
-#: Numbers of a stage: one, zero, and those of :mod:`snn_core.backend.plan`.
+#: Numbers of a stage: one, zero, and those of :mod:`snn_core.kernels.plan`.
 NUMBERS = 2 + plan.NUMBERS
 
 

@@ -1,4 +1,4 @@
-"""Steps of training in the threads of :mod:`snn_core.backend.threads`, without Python in between.
+"""Steps of training in the threads of :mod:`snn_core.kernels.cpu.threads`, without Python in between.
 
 A step is three jobs: the scan backward, :func:`sum_gradients`, and :func:`descend`, with the equations of SGD and Adam
 in ``torch.optim``. The latter two take pieces of at most :data:`PIECE` numbers of a weight. The norm for clipping is
@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from snn_core.backend import scan as kernels
-from snn_core.backend.compiled import kernel_at, row
-from snn_core.backend.threads import HELPERS, JOB, SIZE, add, share
-from snn_core.backend.tile import address_of, array_at, call
+from snn_core.kernels.cpu import scan as kernels
+from snn_core.kernels.cpu.compiled import kernel_at, row
+from snn_core.kernels.cpu.threads import HELPERS, JOB, SIZE, add, share
+from snn_core.kernels.cpu.tile import address_of, array_at, call
 
 PIECE = 4096
 NO_STEP, SGD, ADAM = range(3)
-#: The arguments of the kernels, integers and addresses; the first three as :mod:`snn_core.backend.threads` wants them.
+#: The arguments of the kernels, integers and addresses; the first three as ``threads.py`` wants them.
 (
     COUNTER, _JOB, _HELPERS, SCAN, STEPS, PIECES, TABLE, PARTS, SETTINGS, RECORD, OPTIMIZER,
     TRANSPOSE, BACKWARD, SUM, DESCEND, ARGUMENTS,

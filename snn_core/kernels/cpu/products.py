@@ -1,13 +1,13 @@
 """Matrix products for the CPU kernels.
 
 A layer here has tens of neurons: its products are so small that a library's call costs as much as its work. They are
-computed in tiles, see :mod:`snn_core.backend.tile`. Each sum runs over its terms in their order, whatever its tile.
+computed in tiles, see :mod:`snn_core.kernels.cpu.tile`. Each sum runs over its terms in their order, whatever its tile.
 """
 
 from __future__ import annotations
 
-from snn_core.backend.compiled import row
-from snn_core.backend.tile import ROWS, VECTORS, add_tile, lanes
+from snn_core.kernels.cpu.compiled import row
+from snn_core.kernels.cpu.tile import ROWS, VECTORS, add_tile, lanes
 
 
 @row

@@ -1,8 +1,8 @@
 """How T time steps run: in the readable torch loop, or in one fused scan through as many layers as possible.
 
-:mod:`~snn_core.backend.reference` is the loop, the definition of everything. :mod:`~snn_core.backend.plan` reads the
-stages of a scan off modules, :mod:`~snn_core.backend.equations` derives what kernels compute from the equations of
-cells, :mod:`~snn_core.backend.ops` makes the scan an op of torch, and behind that are the kernels for the CPU and for
+:mod:`~snn_core.reference` is the loop, the definition of everything. :mod:`~snn_core.kernels.plan` reads the
+stages of a scan off modules, :mod:`~snn_core.kernels.record` derives what kernels compute from the equations of
+cells, :mod:`~snn_core.kernels.op` makes the scan an op of torch, and behind that are the kernels for the CPU and for
 CUDA. A layer takes the loop where no kernel runs on the device, its equations or its surrogate function do something
 that kernels do not know, it has hooks, a transform of ``torch.func`` is at work, or the loop was asked for.
 
@@ -17,8 +17,8 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
-from snn_core.backend.decisions import loop
 from snn_core.checks import FLOATING, Like
+from snn_core.kernels.decisions import loop
 
 __all__ = [
     "BACKENDS",

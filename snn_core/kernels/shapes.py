@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from snn_core.backend.plan import Plan
 from snn_core.checks import FLOATING
+from snn_core.kernels.plan import Plan
 
 Shape = tuple[int, ...]
 

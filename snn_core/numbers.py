@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snn_core.base import CellModule
 from snn_core.cells import Number
 from snn_core.checks import Like, check_numbers, check_per_neuron
+from snn_core.state import CellModule
 
 __all__ = ["Numbers", "NumbersModule"]
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from snn_core.backend.symbols import KNOWN, NotScalarError
+from snn_core.kernels.record.symbols import KNOWN, NotScalarError
 
 #: What equations may hold besides tensors, surrogate functions and other cells; they may branch on it.
 PLAIN = (bool, int, float, str, type(None))

@@ -1,7 +1,7 @@
 """The plan of a scan: which stages a kernel takes a sequence through, read off modules.
 
 A stage is a linear layer, or a cell, with or without feedback. A module that can be planned offers a method
-``part(like)``, which returns a :class:`Part`, or None, whose reason :func:`~snn_core.backend.decisions.loop` keeps. A
+``part(like)``, which returns a :class:`Part`, or None, whose reason :func:`~snn_core.kernels.decisions.loop` keeps. A
 plan takes exactly what it knows: a module that has hooks, or whose class overrides what a plan would not call, is
 called as it is.
 """
@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from snn_core import backend
-from snn_core.backend.decisions import does_only_forward, loop, loop_within, note
-from snn_core.backend.equations import parameters_of, program_of
-from snn_core.backend.limits import MOST_CONSTANTS, MOST_PARAMETERS, MOST_STATES
-from snn_core.backend.symbols import NotScalarError, Program, parse
+from snn_core import kernels as backend
 from snn_core.cells import Cell
 from snn_core.checks import Like
+from snn_core.kernels.decisions import does_only_forward, loop, loop_within, note
+from snn_core.kernels.limits import MOST_CONSTANTS, MOST_PARAMETERS, MOST_STATES
+from snn_core.kernels.record.equations import parameters_of, program_of
+from snn_core.kernels.record.symbols import NotScalarError, Program, parse
 
 #: Numbers of a stage: the first values of its states, and the constants of its program.
 NUMBERS = MOST_STATES + MOST_CONSTANTS
@@ -385,7 +385,7 @@ def place_of_history(step: Sequence[int]) -> int:
 
 def run(x_seq: Tensor, parts: Sequence[Part]) -> Tensor:
     """Take ``x_seq`` through the parts in one scan, at once or as a part of one that is deferred."""
-    from snn_core.backend import deferred
+    from snn_core.kernels import deferred
 
     if not parts:
         return x_seq
@@ -461,7 +461,7 @@ def run_now(x_seq: Tensor, parts: Sequence[Part], lengths: Tensor | None = None)
 
     ``lengths``, in descending order, say how many steps each sample has.
     """
-    from snn_core.backend import ops  # here and not above, because importing numba takes half a second
+    from snn_core.kernels import op as ops  # here and not above, because importing numba takes half a second
 
     rows, flat = prepared(x_seq, parts)
     is_dense, N, tensors = any(part.stage.is_dense for part in parts), rows.shape[1], []

@@ -1,7 +1,7 @@
 """The scan of a plan as an op of torch: a tensor's device picks the kernel, autograd and torch.compile pass through.
 
 ``scan`` takes x_seq ``[T, N, K]``, the tensors of all stages in their order, see
-:class:`snn_core.backend.plan.Stage`, and the plan in flat lists. It returns y_seq ``[T, N, J]``, the last states of all
+:class:`snn_core.kernels.plan.Stage`, and the plan in flat lists. It returns y_seq ``[T, N, J]``, the last states of all
 stages, each ``[N, J]``, one after the other in one flat tensor, and those at the borders of segments, which
 ``scan_backward`` needs; that returns the gradients of x_seq, empty unless it needs one, and of all tensors. A tensor
 may be None: states that begin at their initial value, a bias that is not there, gradients that are zero. ``lengths``,
@@ -22,8 +22,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 from torch.utils.flop_counter import register_flop_formula
 
-from snn_core.backend import cpu, cuda
-from snn_core.backend.plan import Plan, plan_of
+from snn_core.kernels.cpu import launch as cpu
+from snn_core.kernels.cuda import launch as cuda
+from snn_core.kernels.plan import Plan, plan_of
 
 _PLAN = "Tensor?[] tensors, str[] kernels, int[] sizes, float[] numbers"
 SCHEMAS = {

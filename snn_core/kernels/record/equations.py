@@ -2,12 +2,11 @@
 
 :func:`program_of` calls a cell's ``step`` once with symbols instead of tensors. What it does with them is recorded, one
 statement for each operation, and differentiated in reverse. The result is a :class:`Program`, from which
-:mod:`snn_core.backend.rows` makes the functions of the CPU kernels and :mod:`snn_core.backend.cuda` those for CUDA. So
-a cell, a user's own included, is written once, in torch.
+``cpu/rows.py`` makes the functions of the CPU kernels and ``cuda/launch.py`` those for CUDA. So a cell, a user's own
+included, is written once, in torch.
 
-Statements and their derivative are those of :mod:`snn_core.backend.symbols`; :mod:`snn_core.backend.purity` says which
-equations may be recorded. Numbers of the cell become constants in the order in which they are met, so that cells that
-differ only in numbers share a program.
+``symbols.py`` has the statements and their derivatives; ``purity.py`` says which equations may be recorded. Numbers of
+the cell become constants in the order in which they are met, so that cells that differ only in numbers share a program.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from snn_core.backend.decisions import does_only_forward
-from snn_core.backend.purity import PLAIN, class_key, is_pure
-from snn_core.backend.symbols import NotScalarError, Program, Symbol, Tape, parse
 from snn_core.cells import Cell
+from snn_core.kernels.decisions import does_only_forward
+from snn_core.kernels.record.purity import PLAIN, class_key, is_pure
+from snn_core.kernels.record.symbols import NotScalarError, Program, Symbol, Tape, parse
 from snn_core.surrogate import SurrogateFunction
 
 #: Chapter 06 shows how equations are recorded with these.

@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snn_core import backend
-from snn_core.backend import plan, reference
-from snn_core.backend.decisions import note
+from snn_core import kernels as backend
+from snn_core import reference
 from snn_core.cells import Cell
 from snn_core.checks import Like, check_floating
+from snn_core.kernels import plan
+from snn_core.kernels.decisions import note
 
 
 def check_input(owner: nn.Module | None, x: Tensor) -> None:
@@ -115,7 +116,7 @@ class MemoryModule(nn.Module):
         self.__dict__[name] = value
 
     def defer_states(self, run: Any) -> None:
-        """Leave the states to a scan that has still to run; who asks for one runs it, see ``backend/deferred.py``."""
+        """Leave the states to a scan that has still to run; who asks for one runs it, see ``kernels/deferred.py``."""
         self.__dict__["_run"] = run
         for name in self._state_names:
             self.__dict__.pop(name, None)

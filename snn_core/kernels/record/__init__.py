@@ -1,0 +1,1 @@
+"""Equations of cells as programs, and their derivatives."""
