@@ -5,18 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sequential_fmnist.batches import ImageData, all_images, batches
+from sequential_fmnist.batches import ImageData, batches
 from sequential_fmnist.distributed import ALONE, Ranks
 from snn_core.checks import check_shape
 from snn_core.functional import reset_net
-from snn_core.kernels import deferred
-from snn_core.kernels.plan import defines
 
 __all__ = ["LOSSES", "evaluate", "predict", "rate_loss"]
 
@@ -86,14 +83,6 @@ class Mean:
         return loss / images, hits / images
 
 
-def is_fixed(net: Any) -> bool:
-    """Say whether many images can be shown to ``net`` at once, or in any order, with the same outputs for each.
-
-    That is what its ``is_fixed`` says: its forward calls the same layers every time, and treats each image by itself.
-    """
-    return defines(net, "is_fixed") and net.is_fixed
-
-
 @torch.no_grad()
 def _run(
     net: nn.Module,
@@ -109,14 +98,7 @@ def _run(
     was_training = net.training
     net.eval()
     mean, function = Mean(), LOSSES[loss]
-    left, shown = torch.arange(len(data)), all_images(data)
-    if where.type == "cpu" and ranks.size == 1 and not amp and shown is not None and is_fixed(net):
-        found = deferred.evaluate(deferred.call(net, shown), data.labels, loss)
-        reset_net(net)
-        if found is not None:
-            mean.add(torch.tensor(found[0], dtype=torch.float64), found[1], data.labels)
-            left = left[:0]
-    for images, labels in batches(data, left, batch_size, where, 0, ranks):
+    for images, labels in batches(data, torch.arange(len(data)), batch_size, where, 0, ranks):
         if not len(labels):
             continue
         with autocast(where, amp):

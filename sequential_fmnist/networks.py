@@ -175,9 +175,15 @@ class SpikingNet(nn.Module):
             self.fc1.weight *= spec.gain
 
     @property
-    def is_fixed(self) -> bool:
-        """Whether ``forward`` does the same with every image, whatever came before and is beside it."""
-        return self.bn is None
+    def chain(self) -> nn.Sequential | None:
+        """The layers whose mean output over time is this network's output; None where it computes something else."""
+        spec = self.spec
+        is_mean = spec.readout == "rate" and spec.last is None and spec.scale == 1
+        if self.bn is not None or spec.standardised or not is_mean:
+            return None
+        return nn.Sequential(
+            *[part for part in (self.fc1, self.sn1, self.sy1, self.fc2, self.sn2) if part is not None]
+        )
 
     def hidden_spikes(self, images: Tensor) -> Tensor:
         """Return the spikes of the hidden layer, ``[T, N, hidden]``."""

@@ -18,15 +18,15 @@ from sequential_fmnist.batches import ImageData, all_images, batches
 from sequential_fmnist.checkpoint import CheckpointError, check_shapes, restore_rng, rng_state
 from sequential_fmnist.config import TrainingConfig
 from sequential_fmnist.distributed import ALONE, Ranks
-from sequential_fmnist.evaluation import LOSSES, Mean, at_least_single, autocast, is_fixed
+from sequential_fmnist.evaluation import LOSSES, Mean, at_least_single, autocast
 from sequential_fmnist.memory import keep_freed_memory
-from sequential_fmnist.networks import make_network
+from sequential_fmnist.networks import columns_as_sequence, make_network
 from snn_core.checks import check_whole
-from snn_core.functional import reset_net
-from snn_core.kernels import deferred
+from snn_core.functional import reset_net, train_steps
+from snn_core.fuse import defines
 
 if TYPE_CHECKING:
-    from snn_core.kernels.cpu.steps import Found
+    from snn_core.kernels.cpu.steps import Steps
 
 __all__ = ["Trainer", "set_seed"]
 
@@ -203,22 +203,21 @@ class Trainer:
             count = max(1, min(2 * count, int(count * MOST_SECONDS / seconds)))
         return len(indices) // size * size - left.numel()
 
-    def take_steps(self, images: Tensor, labels: Tensor, index: Tensor) -> Found | None:
-        """Take several steps at once, each with ``index[step]`` of the images; None, and nothing is done, if none can.
+    def take_steps(self, images: Tensor, labels: Tensor, index: Tensor) -> Steps | None:
+        """Take steps in one call, each with ``index[step]`` of the images; None if that is impossible.
 
-        That takes a network that :func:`sequential_fmnist.evaluation.is_fixed` knows, of layers that the kernels know.
+        See :func:`snn_core.functional.train_steps`.
         """
-        if not (self._is_alone() and is_fixed(self.net)):
+        config, chain = self.config, self.net.chain if defines(self.net, "chain") else None
+        if chain is None or not self._is_alone():
             return None
-        first = deferred.call(self.net, images[:1])
-        reset_net(self.net)
-        if not deferred.reads(first, images):  # it computes something of the images first
-            images, labels = images[index.flatten()], labels[index.flatten()]
-            index = torch.arange(index.numel()).view_as(index)
-        outputs = deferred.call(self.net, images)
-        found = deferred.train(outputs, labels, self.config.loss, self.optimizer, self.config.clip, index)
-        reset_net(self.net)
-        return found
+        x_seq = columns_as_sequence(images)
+        try:
+            return train_steps(chain, x_seq, labels, self.optimizer, config.loss, index, config.clip)
+        except (
+            ValueError
+        ):  # a hook, a backend, an optimizer that kernels do not know: an ordinary step takes them
+            return None
 
     def _is_alone(self) -> bool:
         """Say whether nothing comes between the gradients and the optimizer."""
@@ -254,18 +253,10 @@ class Trainer:
             weight.grad = None
         if len(labels):
             with autocast(self.device, self.config.amp):
-                outputs = deferred.call(self.net, images)
-            if self._is_alone():
-                step = deferred.train(outputs, labels, self.config.loss, self.optimizer, self.config.clip)
-                if step is not None:
-                    return step.losses[0].to(step.outputs.dtype), step.outputs
-            found = deferred.backward(outputs, labels, self.config.loss)
-            if found is None:
-                rate = at_least_single(deferred.value_of(outputs))
-                loss = self.loss(rate, labels)
-                self.scaler.scale(loss).backward()
-            else:
-                loss, rate = found
+                outputs = self.net(images)
+            rate = at_least_single(outputs)
+            loss = self.loss(rate, labels)
+            self.scaler.scale(loss).backward()
         else:  # the last batch was too small for a share
             loss, rate = images.new_zeros(()), images.new_zeros(0, 1)
         self.ranks.average_gradients(self.weights, len(labels))

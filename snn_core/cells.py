@@ -26,9 +26,9 @@ The kernels for the CPU and for CUDA and their gradients are derived from these 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -126,6 +126,19 @@ class Cell:
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Return output y[t] and states after the step, for input x[t] and states before it."""
         raise NotImplementedError
+
+
+def fields(cell: Cell) -> Iterator[tuple[Cell, str, Any]]:
+    """Yield the fields of a cell, and of cells that it holds: owner, name and value."""
+    for name, value in vars(cell).items():
+        if isinstance(value, Cell):
+            yield from fields(value)
+        yield cell, name, value
+
+
+def parameters_of(cell: Cell) -> list[Tensor]:
+    """Return the tensors of a cell in the order in which its program has them."""
+    return [value for _, _, value in fields(cell) if isinstance(value, Tensor)]
 
 
 @dataclass(eq=False)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
 
 #: Largest size of anything: what a 32-bit integer holds.
 LARGEST = 2**31 - 1
@@ -158,6 +159,18 @@ def check_module(name: str, value: Any) -> nn.Module:
     if not isinstance(value, nn.Module):
         raise TypeError(f"{name} must be a torch.nn.Module, got {_shown(value)}")
     return value
+
+
+def does_only_forward(module: nn.Module) -> bool:
+    """Say whether calling ``module`` does nothing but what its class says: no hooks, no ``forward`` of its own."""
+    hooks = (
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+        or _has_any_global_hook()
+    )
+    return not (hooks or "forward" in module.__dict__)
 
 
 def check_tensor(name: str, value: Any) -> Tensor:

@@ -25,6 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from snn_core import fuse
 from snn_core.checks import (
     Like,
     check_choice,
@@ -33,10 +34,9 @@ from snn_core.checks import (
     check_number,
     check_numbers,
     check_whole,
+    does_only_forward,
 )
-from snn_core.kernels import plan
-from snn_core.kernels.decisions import does_only_forward
-from snn_core.kernels.plan import Part
+from snn_core.fuse import Part
 from snn_core.recurrent import LinearFeedback, OffDiagonalLinear, weight_that_acts
 from snn_core.state import check_input, check_sequence
 
@@ -265,7 +265,7 @@ class DelayedRecurrentContainer(LinearFeedback):
         return weight_that_acts(rc)
 
     def _step(self, x: Tensor, feed: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        at = plan.place_of_history(x.shape)
+        at = fuse.place_of_history(x.shape)
         shape = (*x.shape[:at], self.max_delay, *x.shape[at:-1], self.out_features)
         history = self.checked_state("y_history", Like(shape, x.dtype, x.device), 0.0)
         y = self.sub_module(feed(x, history.movedim(at, -2)))
@@ -274,17 +274,17 @@ class DelayedRecurrentContainer(LinearFeedback):
         self.keep_state("y_history", torch.cat([newest, history.narrow(at, 0, self.max_delay - 1)], dim=at))
         return y
 
-    def part(self, like: Like) -> Part | None:
-        """Return what stands for this container in a plan: its neuron, and the outputs of the last D steps."""
-        weight = self.plain_weight()
-        if weight is None:
-            return None
+    def part(self, like: Like) -> Part | str:
+        """Return what stands for this container in a fused scan: its neuron, and the outputs of the last D steps."""
+        weight = self.plain_weight(like)
+        if isinstance(weight, str):
+            return weight
         self._check_fits(like)
         taps, history = self.taps().to(like.dtype), ("y_history", self.max_delay)
         if self.per == "neuron":
-            return plan.with_linear_feedback(self, self.sub_module, like, weight, self.rc.bias, history, taps)
+            return fuse.with_linear_feedback(self, self.sub_module, like, weight, self.rc.bias, history, taps)
         weight = self._whole_weight(weight, taps)
-        return plan.with_linear_feedback(self, self.sub_module, like, weight, self.rc.bias, history)
+        return fuse.with_linear_feedback(self, self.sub_module, like, weight, self.rc.bias, history)
 
     def extra_repr(self) -> str:
         kind = "learned" if isinstance(self.delay, nn.Parameter) else "fixed"

@@ -7,11 +7,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from snn_core import fuse
 from snn_core.cells import ElementWiseFeedback
 from snn_core.checks import Like, check_numbers, check_per_neuron
-from snn_core.kernels import plan
-from snn_core.kernels.decisions import loop
-from snn_core.kernels.plan import Part
+from snn_core.fuse import Part
 from snn_core.kernels.record.purity import is_pure
 from snn_core.recurrent import Recurrent
 from snn_core.state import check_input
@@ -99,12 +98,12 @@ class ElementWiseRecurrentContainer(Recurrent):
             return weight
         return check_per_neuron(f"{type(self).__name__}: weight", weight, x)
 
-    def part(self, like: Like) -> Part | None:
-        """Return what stands for this container in a plan: its neuron with an element-wise feedback."""
+    def part(self, like: Like) -> Part | str:
+        """Return what stands for this container in a fused scan: its neuron with an element-wise feedback."""
         if not is_pure(self.element_wise_function):
-            return loop("its element-wise function is not arithmetic on its arguments alone")
+            return "its element-wise function is not arithmetic on its arguments alone"
         weight = self.weight_for(like)
-        return plan.with_element_wise_feedback(
+        return fuse.with_element_wise_feedback(
             self,
             self.sub_module,
             like,

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from snn_core import fuse
 from snn_core import lengths as different_lengths
 from snn_core.cells import (
     IF,
@@ -29,13 +30,20 @@ from snn_core.cells import (
     reset,
     synapse_filter_step,
 )
-from snn_core.checks import Like, check_floating, check_module, check_place, check_tensor
-from snn_core.kernels import check_backend, plan
-from snn_core.kernels.decisions import Decision, note, noting
-from snn_core.kernels.limits import MOST_STATES
-from snn_core.kernels.record.symbols import parse
+from snn_core.checks import (
+    Like,
+    check_floating,
+    check_module,
+    check_number,
+    check_place,
+    check_shape,
+    check_tensor,
+)
+from snn_core.fuse import Decision
+from snn_core.kernels import check_backend, steps
 from snn_core.lengths import last_step, mean_over_time, sequence_mask
 from snn_core.state import MemoryModule, check_sequence, has_state
+from snn_core.surrogate import SurrogateFunction
 
 __all__ = [
     "derived",
@@ -55,6 +63,7 @@ __all__ = [
     "sequence_mask",
     "states",
     "synapse_filter_step",
+    "train_steps",
 ]
 
 
@@ -152,26 +161,95 @@ def scan(x_seq: Tensor, *modules: nn.Module, backend: str = "auto", lengths: Any
     check_backend(backend)
 
     def run(x_seq: Tensor, modules: Sequence[nn.Module]) -> Tensor:
-        return plan.scan(x_seq, modules, _call_on_sequence, backend)
+        return fuse.scan(x_seq, modules, _call_on_sequence, backend)
 
-    chain = list(_flattened(modules))
+    chain = list(fuse.flattened(modules))
     return (
         run(x_seq, chain) if lengths is None else different_lengths.scan(x_seq, chain, lengths, run, backend)
     )
 
 
-def _flattened(modules: Iterable[Any]) -> Iterator[nn.Module]:
-    for module in modules:
-        if plan.is_chain(module):
-            yield from _flattened(module._modules.values())  # children() leaves out what is there twice
-        else:
-            yield module
+def train_steps(
+    net: nn.Module,
+    x_seq: Tensor,
+    labels: Tensor,
+    optimizer: torch.optim.Optimizer,
+    loss: str = "mse",
+    index: Tensor | None = None,
+    clip: float | None = None,
+) -> steps.Steps:
+    """Train: forward pass, loss, backward pass and optimizer, many steps in one kernel call on the CPU.
+
+    A step does to the weights and to the optimizer's state what these lines do, within rounding::
+
+        y = functional.scan(x_seq[:, index[step]], *net).mean(0)
+        optimizer.zero_grad(), loss(y, labels[index[step]]).backward(), optimizer.step(), reset_net(net)
+
+    The weights' ``grad`` stays as it is. What comes between these lines, such as a hook, another loss or a list of
+    parameter groups, needs the lines themselves.
+
+    Args:
+        net: an ``nn.Sequential`` or ``MultiStepContainer`` that one fused scan takes as a whole, see :func:`explain`,
+            with an ``nn.Linear`` or a linear feedback in it, and without state from before.
+        x_seq: ``[T, n, K]`` on the CPU, fp32 or fp64.
+        labels: classes, int64 ``[n]``.
+        optimizer: ``torch.optim.SGD`` or ``Adam`` with one group of weights.
+        loss: of the mean output over time ``[N, J]``: ``"mse"`` to the one-hot label, or ``"cross-entropy"``.
+        index: which samples each step takes, int64 ``[steps, N]``; None is one step with all.
+        clip: largest norm of the gradient, see ``torch.nn.utils.clip_grad_norm_``; None leaves it.
+
+    Returns:
+        :class:`~snn_core.kernels.cpu.steps.Steps`, for each step its loss and how many samples were right.
+
+    Raises:
+        TypeError: an argument is not of the kind above.
+        ValueError: a shape, a label or an index that does not fit; or the network or the optimizer is none that kernels
+            know, for the reason given.
+    """
+    modules = list(fuse.flattened([check_module("net", net)]))
+    check_shape("x_seq", check_floating("x_seq", x_seq), "T", "n", "K")
+    _check_classes("labels", check_shape("labels", labels, x_seq.shape[1]), None)
+    if loss not in steps.LOSSES:
+        raise ValueError(f"loss must be one of {', '.join(steps.LOSSES)}, got {loss!r}")
+    if clip is not None:
+        check_number("clip", clip, above=0)
+    if index is None:
+        index = torch.arange(x_seq.shape[1])[None]
+    _check_classes("index", check_shape("index", index, "steps", "N"), x_seq.shape[1])
+    if x_seq.device.type != "cpu" or x_seq.dtype not in (torch.float32, torch.float64) or x_seq.requires_grad:
+        raise ValueError(
+            f"x_seq must be on the CPU, fp32 or fp64, and without a gradient, got {x_seq.dtype} on {x_seq.device}"
+        )
+    found = fuse.whole(modules, x_seq)
+    if isinstance(found, str):
+        raise ValueError(f"net cannot be trained in one call: {found}")
+    run, tensors = found
+    _check_classes("labels", labels, run.step_after[-1])
+    by = steps.descent_of(optimizer, tensors, clip)
+    if isinstance(by, str):
+        raise ValueError(f"net cannot be trained in one call: {by}")
+    return steps.take_steps(
+        x_seq, run.stages, run.numbers, tensors, labels.contiguous(), loss, by, index.contiguous()
+    )
+
+
+def _check_classes(name: str, numbers: Tensor, end: int | None) -> None:
+    """Refuse numbers that are not int64 on the CPU, or not from 0 to ``end`` - 1."""
+    if numbers.dtype != torch.int64 or numbers.device.type != "cpu" or numbers.numel() == 0:
+        raise TypeError(
+            f"{name} must be int64 on the CPU, at least one number, got {numbers.numel()} of {numbers.dtype} on "
+            f"{numbers.device}"
+        )
+    lowest, highest = int(numbers.min()), int(numbers.max())
+    if lowest < 0 or (end is not None and highest >= end):
+        most = "" if end is None else f" to {end - 1}"
+        raise ValueError(f"{name} must be from 0{most}, got {lowest} to {highest}")
 
 
 def _call_on_sequence(module: Any, x_seq: Tensor) -> Tensor:
     if getattr(type(module), "takes_sequences", False):
         return module(x_seq)
-    if plan.defines(module, "forward_sequence"):
+    if fuse.defines(module, "forward_sequence"):
         return module.forward_sequence(x_seq)
     if has_state(module):
         return torch.stack([module(x) for x in x_seq])
@@ -208,7 +286,7 @@ def seq_to_ann_forward(
     modules = list(modules)
     for module in modules:
         _check_stateless(module)
-    return plan.scan(x_seq, modules, _call_once, backend)
+    return fuse.scan(x_seq, modules, _call_once, backend)
 
 
 def _call_once(module: nn.Module, x_seq: Tensor) -> Tensor:
@@ -286,15 +364,23 @@ def explain(net: nn.Module, *inputs: Any) -> list[Decision]:
     they are. ``print(*explain(net, x), sep="\\n")`` shows a line for each part.
 
     Returns:
-        A :class:`~snn_core.kernels.decisions.Decision` for each part that was asked to run a sequence, in their order.
+        A :class:`~snn_core.fuse.Decision` for each part that was asked to run a sequence, in their order.
 
     Raises:
         TypeError: ``net`` is not a module. What ``net`` itself raises for ``inputs`` passes, too.
     """
     net = copy.deepcopy(check_module("net", net))
-    with torch.no_grad(), torch.random.fork_rng(), noting(net) as decisions:
+    seen: list[tuple[nn.Module, bool, str, int]] = []
+    for module in net.modules():
+        if not isinstance(module, SurrogateFunction):  # whose attributes belong to its equations
+            vars(module)["_decisions"] = seen
+    with torch.no_grad(), torch.random.fork_rng():
         net(*inputs)
-    return decisions
+    names = {module: name for name, module in net.named_modules()}
+    return [
+        Decision(names.get(module, ""), type(module).__name__, fused, reason, scan)
+        for module, fused, reason, scan in dict.fromkeys(seen)
+    ]
 
 
 def derived(module: nn.Module, x: Tensor) -> str:
@@ -315,15 +401,13 @@ def derived(module: nn.Module, x: Tensor) -> str:
         ValueError: nothing is derived, since the module takes the loop, for the reason given, or is a linear layer.
     """
     check_floating("x", x)
-    with noting(check_module("module", module)) as decisions:
-        part = plan.read(module, Like(x.shape, x.dtype, x.device))
-        note(module, part is not None)
-    if part is None:
-        raise ValueError(f"module: nothing is derived from {type(module).__name__}: {decisions[0].reason}")
-    if part.stage.kernel == "linear":
+    part = fuse.read(check_module("module", module), Like(x.shape, x.dtype, x.device))
+    if isinstance(part, str):
+        raise ValueError(f"module: nothing is derived from {type(module).__name__}: {part}")
+    program = part.stage.program
+    if program is None:
         raise ValueError("module: nothing is derived from a linear layer, which has no cell")
-    program = parse(part.stage.kernel)
-    values = {"one": 1.0, "zero": 0.0} | {f"c{k}": c for k, c in enumerate(part.stage.numbers[MOST_STATES:])}
+    values = {"one": 1.0, "zero": 0.0} | {f"c{k}": c for k, c in enumerate(part.constants)}
     states = [f"new v{k}" for k in range(program.states)]
     gradients = [f"new g_v{k}" for k in range(program.states)] + [
         f"g_p{k}" for k in range(program.parameters)

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from snn_core import fuse
 from snn_core.delays import DelayedRecurrentContainer
 from snn_core.element_wise import ElementWiseRecurrentContainer
 from snn_core.functional import seq_to_ann_forward
-from snn_core.kernels import plan
 from snn_core.recurrent import ConvRecurrentContainer, LinearRecurrentContainer, check_single_step
 from snn_core.state import check_sequence
 from snn_core.synapse import SynapseFilter
@@ -44,14 +44,14 @@ class MultiStepContainer(nn.Sequential):
 
     def forward(self, x_seq: Tensor) -> Tensor:
         check_sequence(self, x_seq)
-        return plan.scan(x_seq, list(self), self._sequence)
+        return fuse.scan(x_seq, list(self), self._sequence)
 
     def _sequence(self, module: Any, x_seq: Tensor) -> Tensor:
         if getattr(type(module), "takes_sequences", False) and not isinstance(
             module, (MultiStepContainer, SeqToANNContainer)
         ):
             return module(x_seq)
-        if plan.defines(module, "forward_sequence"):
+        if fuse.defines(module, "forward_sequence"):
             return module.forward_sequence(x_seq)
         check_single_step(self, module)
         return torch.stack([module(x) for x in x_seq])

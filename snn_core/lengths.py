@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from snn_core import fuse
 from snn_core.checks import check_tensor, check_whole
-from snn_core.kernels import plan
-from snn_core.kernels.plan import mask_of
+from snn_core.fuse import mask_of
 from snn_core.state import MemoryModule, check_sequence, has_state
 
 __all__ = ["last_step", "mean_over_time", "sequence_mask"]
@@ -173,7 +173,7 @@ def scan(
         return (_piecewise if has_state(module) else _packed)(x_seq, module, lengths, run)
 
     with _restored_unless_done(before):
-        y_seq = plan.scan(x_seq, modules or [nn.Identity()], call, backend, lengths)
+        y_seq = fuse.scan(x_seq, modules or [nn.Identity()], call, backend, lengths)
         for part, name, state in before if 0 in lengths else ():
             if state is None and getattr(part, name) is not None:
                 raise ValueError(
@@ -198,7 +198,7 @@ def _restored_unless_done(states: Sequence[tuple[MemoryModule, str, Any]]) -> It
 
 def _check_modules(modules: Sequence[nn.Module], parts: Sequence[MemoryModule]) -> None:
     for module in modules:
-        sees_time = getattr(type(module), "takes_sequences", False) or plan.defines(
+        sees_time = getattr(type(module), "takes_sequences", False) or fuse.defines(
             module, "forward_sequence"
         )
         if sees_time and not has_state(module) and not getattr(type(module), "is_chain", False):

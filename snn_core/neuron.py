@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from snn_core.cells import CUBALIF, IF, LI, LIF, AdaptiveLIF, ParametricLIF, Reset
 from snn_core.checks import Like, check_flag, check_taus
-from snn_core.kernels.plan import Part
+from snn_core.fuse import Part
 from snn_core.numbers import Numbers, NumbersModule
 from snn_core.spiking import Leaky, SpikingNeuron
 from snn_core.spiking import NotRecordedError as NotRecordedError
@@ -293,7 +293,7 @@ class _MultiStep(NumbersModule):
 
     takes_sequences = True
 
-    def part(self, like: Like) -> Part | None:
+    def part(self, like: Like) -> Part | str:
         return super().part(like)
 
     def forward(self, x_seq: Tensor) -> Tensor:

@@ -14,10 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from snn_core.checks import Like, check_flag, check_module, check_place, check_whole
-from snn_core.kernels import plan
-from snn_core.kernels.decisions import does_only_forward, loop, note
-from snn_core.kernels.plan import Part
+from snn_core import fuse
+from snn_core.checks import Like, check_flag, check_module, check_place, check_whole, does_only_forward
+from snn_core.fuse import Part
 from snn_core.state import MemoryModule, check_input, check_sequence
 
 __all__ = [
@@ -43,7 +42,7 @@ def check_single_step(owner: nn.Module, module: nn.Module) -> None:
 
 
 class Recurrent(MemoryModule):
-    """Base of the recurrent containers: a sequence is fused where :meth:`part` returns what stands for it in a plan."""
+    """Base of the recurrent containers: a sequence is fused where :meth:`part` says how."""
 
     sub_module: Any
 
@@ -51,15 +50,13 @@ class Recurrent(MemoryModule):
         super().__init__()
         check_single_step(self, sub_module)  # a class registers it, behind its weights
 
-    def part(self, like: Like) -> Part | None:
+    def part(self, like: Like) -> Part | str:
         raise NotImplementedError
 
     def forward_sequence(self, x_seq: Tensor) -> Tensor:
         """Take T time steps; equals T calls of the single step."""
         check_sequence(self, x_seq)
-        part = self.part(Like(x_seq.shape[1:], x_seq.dtype, x_seq.device))
-        note(self, part is not None)
-        return self._loop(x_seq) if part is None else plan.run(x_seq, [part])
+        return fuse.alone(self, x_seq, self._loop)
 
     def _loop(self, x_seq: Tensor) -> Tensor:
         return torch.stack([self(x) for x in x_seq])
@@ -125,12 +122,14 @@ class LinearFeedback(Recurrent):
         self.rc = kind(self.in_features + self.out_features, self.in_features, bias)
         self.sub_module = sub_module
 
-    def plain_weight(self) -> Tensor | None:
-        """Return the weight that ``rc`` multiplies by, or None, and the reason is kept, if it does something else."""
+    def plain_weight(self, like: Like) -> Tensor | str:
+        """Return the weight that ``rc`` multiplies by, or why a kernel cannot take its place."""
         if self.in_features != self.out_features:
-            return loop("in_features differs from out_features")
+            return "in_features differs from out_features"
         if type(self.rc) not in (nn.Linear, OffDiagonalLinear) or not does_only_forward(self.rc):
-            return loop("rc is not nn.Linear itself, or has hooks")
+            return "rc is not nn.Linear itself, or has hooks"
+        if torch.is_autocast_enabled(like.device.type):
+            return "autocast gives rc another precision"
         return weight_that_acts(self.rc)
 
     def _check_fits(self, x: Tensor | Like) -> None:
@@ -205,13 +204,13 @@ class LinearRecurrentContainer(LinearFeedback):
         self._keep_y(y, x)
         return y
 
-    def part(self, like: Like) -> Part | None:
-        """Return what stands for this container in a plan: its neuron with a linear feedback."""
-        weight = self.plain_weight()
-        if weight is None:
-            return None
+    def part(self, like: Like) -> Part | str:
+        """Return what stands for this container in a fused scan: its neuron with a linear feedback."""
+        weight = self.plain_weight(like)
+        if isinstance(weight, str):
+            return weight
         self._check_fits(like)
-        return plan.with_linear_feedback(self, self.sub_module, like, weight, self.rc.bias)
+        return fuse.with_linear_feedback(self, self.sub_module, like, weight, self.rc.bias)
 
 
 #: Numbers of a sample up to which the product with a matrix is faster than the convolution of each step.
@@ -299,7 +298,8 @@ class ConvRecurrentContainer(Recurrent):
         rc: Any = self.rc
         if not self._is_own():
             return super()._loop(x_seq)
-        previous, y_seq = self._previous(x_seq[0]), []
+        previous: Any = self._previous(x_seq[0])
+        y_seq = []
         of_x, of_y = rc.weight.split([self.in_channels, self.out_channels], dim=1)
         from_x = rc._conv_forward(x_seq.flatten(0, 1), of_x, rc.bias).unflatten(0, x_seq.shape[:2])
         for x, current in zip(x_seq, from_x, strict=True):
@@ -333,19 +333,20 @@ class ConvRecurrentContainer(Recurrent):
                 f"{type(self).__name__}: {what} has shape {list(shape)}, it must be [N, {wanted}]"
             )
 
-    def part(self, like: Like) -> Part | None:
-        """Return what stands for this container in a plan: small maps have a linear feedback, by the same weights."""
+    def part(self, like: Like) -> Part | str:
+        """Return what stands for this container in a fused scan: small maps have a linear feedback."""
         rc: Any = self.rc
         self._previous(like)
         size = math.prod(like.shape[1:])
         if not self._is_own() or self.in_channels != self.out_channels:
-            return loop("rc is not nn.Conv itself, or has hooks, or in_channels differs from out_channels")
+            return "rc is not nn.Conv itself, or has hooks, or in_channels differs from out_channels"
         if size > LARGEST_MAPS:
-            return loop(f"samples of {size} numbers are too large for a matrix, {LARGEST_MAPS} is the most")
-        if plan.cells_in_series(self.sub_module, like) is None:
-            return None
+            return f"samples of {size} numbers are too large for a matrix, {LARGEST_MAPS} is the most"
+        part = fuse.cells_in_series(self.sub_module, like)
+        if isinstance(part, str):
+            return part
         maps = torch.eye(size, dtype=rc.weight.dtype, device=rc.weight.device).view(size, *like.shape[1:])
         parts = rc.weight.split([self.in_channels, self.out_channels], dim=1)
         weight = torch.cat([rc._conv_forward(maps, one, None).flatten(1).t() for one in parts], dim=1)
         bias = None if rc.bias is None else rc.bias.repeat_interleave(size // self.in_channels)
-        return plan.with_linear_feedback(self, self.sub_module, like, weight, bias, whole=True)
+        return fuse.with_linear_feedback(self, self.sub_module, like, weight, bias, whole=True)

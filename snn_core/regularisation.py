@@ -11,10 +11,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from snn_core import fuse
 from snn_core.checks import Like, check_flag, check_floating, check_module, check_number, check_whole
-from snn_core.kernels import plan
-from snn_core.kernels.decisions import loop
-from snn_core.kernels.plan import Part
+from snn_core.fuse import Part
 from snn_core.state import MemoryModule, check_input, check_sequence
 
 __all__ = ["MultiStepBatchNorm", "RecurrentDropout", "fold_batch_norm", "rate_penalty", "voltage_penalty"]
@@ -155,7 +154,7 @@ class RecurrentDropout(MemoryModule):
         y = getattr(self.container, name)
         if self._drops and y is not None:
             self.container.keep_state(
-                name, self._dropped(y, None if name == "y" else plan.place_of_history(x.shape))
+                name, self._dropped(y, None if name == "y" else fuse.place_of_history(x.shape))
             )
         return self.container(x)
 
@@ -176,12 +175,12 @@ class RecurrentDropout(MemoryModule):
 
     def forward_sequence(self, x_seq: Tensor) -> Tensor:
         """Take T time steps; equals T calls of the single step."""
-        alone = not self._drops and plan.defines(self.container, "forward_sequence")
+        alone = not self._drops and fuse.defines(self.container, "forward_sequence")
         return self.container.forward_sequence(x_seq) if alone else super().forward_sequence(x_seq)
 
-    def part(self, like: Like) -> Part | None:
+    def part(self, like: Like) -> Part | str:
         """Return what stands for the container in a plan, unless its feedback is dropped."""
-        return loop("it drops feedback in training") if self._drops else plan.read(self.container, like)
+        return "it drops feedback in training" if self._drops else fuse.read(self.container, like)
 
     def extra_repr(self) -> str:
         return f"p={self.p}, each_step={self.each_step}"
@@ -269,10 +268,10 @@ def fold_batch_norm(net: nn.Module) -> nn.Module:
     paths: dict[nn.Module, list[str]] = {}
     for path, module in net.named_modules(remove_duplicate=False):
         paths.setdefault(module, []).append(path)
-    inside = {child for module in paths if plan.is_chain(module) for child in module.children()}
+    inside = {child for module in paths if fuse.is_chain(module) for child in module.children()}
     chained: dict[nn.Module, tuple[nn.Module, str, nn.Module | None]] = {}
     for chain in paths:
-        if plan.is_chain(chain) and chain not in inside:
+        if fuse.is_chain(chain) and chain not in inside:
             before = None
             for parent, name, module in _in_order(chain):
                 chained[module] = parent, name, before
@@ -294,7 +293,7 @@ def _in_order(chain: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Module]]:
     """Give the modules of a chain in the order of their calls, each with its parent and its name there."""
     children: Any = chain._modules  # named_children leaves out a module that comes again
     for name, module in children.items():
-        if plan.is_chain(module):
+        if fuse.is_chain(module):
             yield from _in_order(module)
         else:
             yield chain, name, module
@@ -308,11 +307,11 @@ def _fold_into(norm: Any, layer: Any, paths: dict[nn.Module, list[str]]) -> None
     shown = _shown(paths, norm)
     if norm.training:
         raise ValueError(f"{shown} must be in evaluation mode: call net.eval() before fold_batch_norm(net)")
-    if type(norm) not in _FOLDED or not plan.does_only_forward(norm):
+    if type(norm) not in _FOLDED or not fuse.does_only_forward(norm):
         raise ValueError(f"{shown} must be a BatchNorm of torch or MultiStepBatchNorm, without hooks")
     if norm.running_mean is None:
         raise ValueError(f"{shown} must keep running statistics: build it with track_running_stats=True")
-    if type(layer) not in _FOLDED_INTO or not plan.does_only_forward(layer):
+    if type(layer) not in _FOLDED_INTO or not fuse.does_only_forward(layer):
         given = "nothing" if layer is None else _shown(paths, layer)
         raise ValueError(f"{shown} must come right after an nn.Linear or nn.Conv without hooks, got {given}")
     if len(layer.weight) != norm.num_features:

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from snn_core import surrogate
 from snn_core.cells import Reset
 from snn_core.checks import Like, check_flag, check_number, check_whole
-from snn_core.kernels.decisions import loop
-from snn_core.kernels.plan import Part
+from snn_core.fuse import Part
 from snn_core.numbers import Numbers, NumbersModule
 
 __all__ = ["SpikingNeuron"]
@@ -104,9 +103,9 @@ class SpikingNeuron(NumbersModule):
             return super()._loop(x_seq, like)
         return torch.stack([SpikingNeuron.forward(self, x) for x in x_seq])
 
-    def part(self, like: Like) -> Part | None:
+    def part(self, like: Like) -> Part | str:
         if self.store_v_seq:
-            return loop("store_v_seq keeps v of every step")
+            return "store_v_seq keeps v of every step"
         return super().part(like)
 
     def fire_fields(self, like: Tensor | Like) -> dict[str, Any]:

@@ -8,12 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snn_core import kernels as backend
-from snn_core import reference
+from snn_core import fuse, kernels, reference
 from snn_core.cells import Cell
 from snn_core.checks import Like, check_floating
-from snn_core.kernels import plan
-from snn_core.kernels.decisions import note
 
 
 def check_input(owner: nn.Module | None, x: Tensor) -> None:
@@ -51,6 +48,8 @@ class MemoryModule(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self._state_names: list[str] = []
+        #: What fuse.py has read off this module and its neighbours.
+        self._runs: dict[Any, Any] = {}
 
     @property
     def state_names(self) -> tuple[str, ...]:
@@ -115,26 +114,8 @@ class MemoryModule(nn.Module):
         """Set the state ``name``, without the checks of ``nn.Module``, which take longer than a small kernel."""
         self.__dict__[name] = value
 
-    def defer_states(self, run: Any) -> None:
-        """Leave the states to a scan that has still to run; who asks for one runs it, see ``kernels/deferred.py``."""
-        self.__dict__["_run"] = run
-        for name in self._state_names:
-            self.__dict__.pop(name, None)
-
-    def settle(self, unless: Any = None) -> None:
-        """Run the scan that the states wait for, if there is one, and it is not ``unless``."""
-        if self.__dict__.get("_run", unless) is not unless:
-            self.__dict__.pop("_run").value()
-
-    def __getattr__(self, name: str) -> Any:
-        if "_run" in self.__dict__ and name in self._state_names:
-            self.settle()
-            return getattr(self, name)
-        return super().__getattr__(name)
-
     def reset(self) -> None:
         """Forget all state; the next input starts afresh."""
-        self.__dict__.pop("_run", None)
         for name in self._state_names:
             self.keep_state(name, None)
 
@@ -143,7 +124,6 @@ class MemoryModule(nn.Module):
         self._map_state(Tensor.detach)
 
     def _map_state(self, function: Callable[[Tensor], Tensor]) -> None:
-        self.settle()
         for name in self._state_names:
             state = self.__dict__.get(name)  # a parameter set as the first state is torch's to move
             if state is not None:
@@ -165,8 +145,7 @@ class MemoryModule(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         # deepcopy and pickle refuse tensors in the middle of a graph: a copy holds the values, not the history.
-        self.settle()
-        state = dict(self.__dict__)
+        state = dict(self.__dict__) | {"_runs": {}}
         kept = {name: state[name] for name in self._state_names if state.get(name) is not None}
         return state | {name: value.detach() for name, value in kept.items()}
 
@@ -192,7 +171,7 @@ class CellModule(MemoryModule):
 
     def __init__(self, backend_name: str = "auto") -> None:
         super().__init__()
-        self.backend = backend.check_backend(backend_name)
+        self.backend = kernels.check_backend(backend_name)
         for name in self.states:
             self.register_state(name)
 
@@ -233,9 +212,7 @@ class CellModule(MemoryModule):
         """
         check_sequence(self, x_seq)
         like = Like(x_seq.shape[1:], x_seq.dtype, x_seq.device)
-        part = self.part(like)
-        note(self, part is not None)
-        return self._loop(x_seq, like) if part is None else plan.run(x_seq, [part])
+        return fuse.alone(self, x_seq, lambda x_seq: self._loop(x_seq, like))
 
     def _loop(self, x_seq: Tensor, like: Like) -> Tensor:
         cell = self.cell(like)
@@ -243,13 +220,14 @@ class CellModule(MemoryModule):
         self._keep(state, y_seq)
         return y_seq
 
-    def part(self, like: Like) -> plan.Part | None:
-        """Return what stands for this module in a plan, or None if it takes the loop."""
-        if not backend.runs_fused(self.backend, like):
-            return None
+    def part(self, like: Like) -> fuse.Part | str:
+        """Return what stands for this module in a fused scan, or why it takes the loop."""
+        reason = kernels.why_not(self.backend, like)
+        if reason:
+            return reason
         cell = self.cell(like)
         self._firsts(cell)
-        return plan.cell_part(self, cell, like, [(self, name) for name in self.states])
+        return fuse.of_cell(self, cell, like, [(self, name) for name in self.states])
 
     def _firsts(self, cell: Cell) -> tuple[float | Tensor, ...]:
         """Return the first value of each state."""

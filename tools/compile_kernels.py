@@ -10,13 +10,12 @@ import time
 
 import torch
 
-from sequential_fmnist.networks import NETWORKS, make_network
-from snn_core.functional import reset_net
-from snn_core.kernels import deferred
+from sequential_fmnist.networks import NETWORKS, columns_as_sequence, make_network
+from snn_core.functional import reset_net, train_steps
 
 
 def main() -> None:
-    """Train each network for a step, by autograd and as `fit` does, in the precision that the command line names."""
+    """Train each network for a step, by autograd and by train_steps, in the precision that the command line names."""
     dtype = getattr(torch, sys.argv[1] if len(sys.argv) > 1 else "float32")
     for name in NETWORKS:
         started = time.perf_counter()
@@ -24,7 +23,7 @@ def main() -> None:
         net(images).sum().backward()
         reset_net(net)
         optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-        deferred.train(deferred.call(net, images), torch.tensor([0, 1]), "mse", optimizer)
+        train_steps(net.chain, columns_as_sequence(images), torch.tensor([0, 1]), optimizer)
         print(f"{name}, {dtype}: {time.perf_counter() - started:.0f} s", flush=True)
 
 

@@ -15,7 +15,6 @@ from experiments.runs import Spec
 from sequential_fmnist.command import check_options, choice, flag, number, option, whole
 from sequential_fmnist.memory import keep_freed_memory
 from sequential_fmnist.trainer import advance, set_seed
-from snn_core.kernels import deferred
 
 __all__ = ["LongRun", "LongTraining", "TaskSpec", "build", "count_spikes", "measure", "take_step", "train"]
 
@@ -150,19 +149,9 @@ def take_step(
     net: MemoryNet, task: Task, batch: Batch, optimizer: torch.optim.Optimizer, clip: float
 ) -> Tensor:
     """Take one step of training and return its loss."""
-    outputs = deferred.call(net, batch.x_seq, *([] if batch.lengths is None else [batch.lengths]))
-    is_classes = batch.target.dtype == torch.int64 and batch.target.dim() == 1
-    if is_classes:
-        step = deferred.train(outputs, batch.target, "cross-entropy", optimizer, clip)
-        if step is not None:
-            return step.losses[0]
     optimizer.zero_grad()
-    found = deferred.backward(outputs, batch.target, "cross-entropy") if is_classes else None
-    if found is None:
-        loss = task.loss(deferred.value_of(outputs), batch.target)
-        loss.backward()
-    else:
-        loss, _ = found
+    loss = task.loss(net(batch.x_seq, batch.lengths), batch.target)
+    loss.backward()
     torch.nn.utils.clip_grad_norm_(net.parameters(), clip)
     optimizer.step()
     return loss.detach()

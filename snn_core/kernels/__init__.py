@@ -1,10 +1,8 @@
-"""How T time steps run: in the readable torch loop, or in one fused scan through as many layers as possible.
+"""The engine: a sequence through stages in one fused scan, on the CPU or on an NVIDIA GPU.
 
-:mod:`~snn_core.reference` is the loop, the definition of everything. :mod:`~snn_core.kernels.plan` reads the
-stages of a scan off modules, :mod:`~snn_core.kernels.record` derives what kernels compute from the equations of
-cells, :mod:`~snn_core.kernels.op` makes the scan an op of torch, and behind that are the kernels for the CPU and for
-CUDA. A layer takes the loop where no kernel runs on the device, its equations or its surrogate function do something
-that kernels do not know, it has hooks, a transform of ``torch.func`` is at work, or the loop was asked for.
+This is its whole interface; it knows no module of a network. :func:`program` records the equations of a cell, which
+become kernels and their gradients, :class:`Stage` is a cell or a linear layer in a scan, :func:`scan` runs a plan of
+stages, and ``steps`` trains with one. ``README.md`` beside this file draws what lies where.
 
 Kernels have no second derivative: ``create_graph=True`` raises RuntimeError, where the loop gives the right one.
 """
@@ -18,22 +16,18 @@ import torch
 from torch import Tensor
 
 from snn_core.checks import FLOATING, Like
-from snn_core.kernels.decisions import loop
+from snn_core.kernels.cpu import steps
+from snn_core.kernels.op import Shapes, scan
+from snn_core.kernels.plan import Stage
+from snn_core.kernels.record.equations import program_of as program
 
-__all__ = [
-    "BACKENDS",
-    "NUMBA_IS_INSTALLED",
-    "check_backend",
-    "runs_fused",
-]
+__all__ = ["BACKENDS", "Shapes", "Stage", "check_backend", "program", "scan", "steps", "why_not"]
 
 #: Names that ``backend=`` accepts. ``auto`` is the fastest one that can run here, ``torch`` the readable loop,
 #: ``numba`` the fused kernels for the CPU, ``cupy`` those for NVIDIA GPUs.
 BACKENDS: tuple[str, ...] = ("auto", "torch", "numba", "cupy")
 
 _PLACES = {"numba": ("cpu", "on the CPU"), "cupy": ("cuda", "on an NVIDIA GPU")}
-
-NUMBA_IS_INSTALLED = find_spec("numba") is not None
 
 CUPY_IS_INSTALLED = find_spec("cupy") is not None
 
@@ -47,8 +41,6 @@ def check_backend(backend: str) -> str:
     if not isinstance(backend, str) or backend not in BACKENDS:
         allowed = ", ".join(repr(name) for name in BACKENDS)
         raise ValueError(f"backend must be one of {allowed}, got {backend!r}")
-    if backend == "numba" and not NUMBA_IS_INSTALLED:
-        raise ValueError("backend 'numba' needs numba: pip install numba, or use backend 'auto'")
     if backend == "cupy" and not CUPY_IS_INSTALLED:
         raise ValueError(
             "backend 'cupy' needs CuPy: pip install 'snn-core[cuda12]', or 'snn-core[cuda13]' for CUDA 13, "
@@ -69,8 +61,8 @@ def _cupy_sees_a_gpu() -> bool:
         return False
 
 
-def runs_fused(backend: str, x_seq: Tensor | Like) -> bool:
-    """Say whether kernels may take sequences like ``x_seq``; if not, the reason is kept.
+def why_not(backend: str, x_seq: Tensor | Like) -> str:
+    """Return why no kernel may take sequences like ``x_seq``, "" where one may.
 
     Raises:
         ValueError: backend "numba" and an input that is not on the CPU, or "cupy" and one that is not on a GPU.
@@ -81,17 +73,12 @@ def runs_fused(backend: str, x_seq: Tensor | Like) -> bool:
         raise ValueError(
             f"backend {backend!r} runs {place}, the input is on {x_seq.device}: use backend 'auto'"
         )
-    reason = ""
     if backend == "torch":
-        reason = "backend='torch' asks for it"
-    elif not NUMBA_IS_INSTALLED:
-        reason = "numba is not installed"
-    elif x_seq.dtype not in FLOATING:
-        reason = f"no kernel computes in {x_seq.dtype}"
-    elif torch._C._are_functorch_transforms_active() or torch.jit.is_tracing():
-        reason = "a transform of torch.func or torch.jit.trace is at work"
-    elif not (device == "cpu" or (device == "cuda" and (backend == "cupy" or _cupy_sees_a_gpu()))):
-        reason = f"no kernel runs on {device} here"
-    if reason:
-        loop(reason)
-    return not reason
+        return "backend='torch' asks for it"
+    if x_seq.dtype not in FLOATING:
+        return f"no kernel computes in {x_seq.dtype}"
+    if torch._C._are_functorch_transforms_active() or torch.jit.is_tracing():
+        return "a transform of torch.func or torch.jit.trace is at work"
+    if device == "cpu" or (device == "cuda" and (backend == "cupy" or _cupy_sees_a_gpu())):
+        return ""
+    return f"no kernel runs on {device} here"

@@ -1,21 +1,26 @@
-"""The scan of a plan as an op of torch: a tensor's device picks the kernel, autograd and torch.compile pass through.
+"""The scan of a plan, differentiable: at once on the CPU, and as an op of torch.
 
-``scan`` takes x_seq ``[T, N, K]``, the tensors of all stages in their order, see
-:class:`snn_core.kernels.plan.Stage`, and the plan in flat lists. It returns y_seq ``[T, N, J]``, the last states of all
-stages, each ``[N, J]``, one after the other in one flat tensor, and those at the borders of segments, which
-``scan_backward`` needs; that returns the gradients of x_seq, empty unless it needs one, and of all tensors. A tensor
-may be None: states that begin at their initial value, a bias that is not there, gradients that are zero. ``lengths``,
-int64 ``[N]`` in descending order, says of how many steps each sample is; what y_seq holds after them is left open.
+:func:`scan` is what networks call. On the CPU it is a ``torch.autograd.Function`` straight over the kernels. Elsewhere,
+and where somebody watches, as a compiler does, it is the op ``snn_core::scan``: a tensor's device picks the kernel,
+autograd and torch.compile pass through.
 
-The two are joined by a ``torch.autograd.Function`` under the Autograd key, which costs a tenth of what
+The op takes x_seq ``[T, N, K]``, the tensors of all stages in their order, see :class:`snn_core.kernels.Stage`, and
+the plan and its numbers in flat lists. It returns y_seq ``[T, N, J]``, the last states of all stages, each ``[N, J]``,
+one after the other in one flat tensor, and those at the borders of segments, which ``scan_backward`` needs; that
+returns the gradients of x_seq, empty unless it needs one, and of all tensors. A tensor may be None: states that begin
+at their initial value, a bias that is not there, gradients that are zero. ``lengths``, int64 ``[N]`` in descending
+order, says of how many steps each sample is; what y_seq holds after them is left open.
+
+Autograd is a ``torch.autograd.Function`` under the Autograd key, which costs a tenth of what
 ``torch.library.register_autograd`` does: no zeros are made for outputs that nobody differentiates.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,9 +29,9 @@ from torch.utils.flop_counter import register_flop_formula
 
 from snn_core.kernels.cpu import launch as cpu
 from snn_core.kernels.cuda import launch as cuda
-from snn_core.kernels.plan import Plan, plan_of
+from snn_core.kernels.plan import Plan, Stage, flat, parsed, plan_of
 
-_PLAN = "Tensor?[] tensors, str[] kernels, int[] sizes, float[] numbers"
+_PLAN = "Tensor?[] tensors, str[] programs, int[] sizes, float[] numbers"
 SCHEMAS = {
     "scan": f"(Tensor x_seq, {_PLAN}, Tensor? lengths=None) -> (Tensor y_seq, Tensor last, Tensor borders)",
     "scan_backward": (
@@ -41,16 +46,18 @@ for _name, _schema in SCHEMAS.items():
 _ops = torch.ops.snn_core
 
 
-def _plan(flat: Sequence[Any]) -> Plan:
-    return plan_of(*map(tuple, flat))
+def _plan(programs: Sequence[str], sizes: Sequence[int]) -> Plan:
+    return parsed(tuple(programs), tuple(sizes))
 
 
-def _scan_of(kernels: Any, x_seq: Tensor, tensors: Any, *flat: Any) -> tuple[Tensor, ...]:
-    return kernels.scan(x_seq, tensors, _plan(flat[:3]), *flat[3:])
+def _scan_of(
+    kernels: Any, x_seq: Tensor, tensors: Any, programs: Any, sizes: Any, *rest: Any
+) -> tuple[Tensor, ...]:
+    return kernels.scan(x_seq, tensors, _plan(programs, sizes), *rest)
 
 
 def _scan_backward_of(kernels: Any, *arguments: Any) -> list[Tensor]:
-    found = kernels.scan_backward(*arguments[:5], _plan(arguments[5:8]), *arguments[8:])
+    found = kernels.scan_backward(*arguments[:5], _plan(*arguments[5:7]), *arguments[7:])
     return [one.clone() for one in found]  # an op's results must not share memory, as parts of one sum do
 
 
@@ -66,9 +73,11 @@ def _on_one_device(*tensors: Tensor | None) -> None:
         raise ValueError(f"all tensors must be on one device, got {', '.join(sorted(devices))}")
 
 
-def _fake(x_seq: Tensor, tensors: Sequence[Tensor | None], *flat: Any) -> tuple[Tensor, ...]:
-    _on_one_device(x_seq, *tensors, *flat[3:])
-    plan, (T, N, _) = _plan(flat[:3]), x_seq.shape
+def _fake(
+    x_seq: Tensor, tensors: Sequence[Tensor | None], programs: Any, sizes: Any, numbers: Any, *lengths: Any
+) -> tuple[Tensor, ...]:
+    _on_one_device(x_seq, *tensors, *lengths)
+    plan, (T, N, _) = _plan(programs, sizes), x_seq.shape
     borders = 0 if x_seq.device.type == "cuda" else plan.segments(T)[1]
     return (
         x_seq.new_empty(T, N, plan.stages[-1].outputs),
@@ -83,7 +92,7 @@ def _fake_backward(
     x_seq: Tensor,
     borders: Tensor,
     tensors: Sequence[Tensor | None],
-    kernels: Any,
+    programs: Any,
     sizes: Any,
     numbers: Any,
     needs_x: bool,
@@ -101,47 +110,33 @@ torch.library.register_fake("snn_core::scan_backward", _fake_backward, lib=_libr
 
 
 @register_flop_formula(_ops.scan)
-def _operations(x_shape: Any, tensors: Any, *flat: Any, **_: Any) -> int:
+def _operations(x_shape: Any, tensors: Any, programs: Any, sizes: Any, *_: Any, **__: Any) -> int:
     T, N, _features = x_shape
-    return sum(2 * T * N * stage.products for stage in _plan(flat[:3]).stages)
+    return sum(2 * T * N * stage.products for stage in _plan(programs, sizes).stages)
 
 
 @register_flop_formula(_ops.scan_backward)
 def _operations_backward(
     g: Any, last: Any, x_shape: Any, borders: Any, tensors: Any, *flat: Any, **_: Any
 ) -> int:
-    return 3 * _operations(
-        x_shape, tensors, *flat
-    )  # the forward pass again, gradients of inputs and of weights
+    # The forward pass again, gradients of inputs and of weights.
+    return 3 * _operations(x_shape, tensors, *flat)
 
 
 class _Dispatched:
     """The ops by their names, called below autograd, as the kernels behind them are."""
 
     @staticmethod
-    def scan(x: Tensor, tensors: Any, plan: Plan, lengths: Tensor | None) -> Any:
+    def scan(x: Tensor, tensors: Any, plan: Plan, numbers: Any, lengths: Tensor | None) -> Any:
         with torch._C._AutoDispatchBelowAutograd():
-            return _ops.scan(x, tensors, *plan.flat, lengths)
+            return _ops.scan(x, tensors, *plan.flat, numbers, lengths)
 
     @staticmethod
     def scan_backward(
-        g: Any, last: Any, x: Tensor, borders: Tensor, tensors: Any, plan: Plan, needs_x: bool, lengths: Any
+        g: Any, last: Any, x: Tensor, borders: Tensor, tensors: Any, plan: Plan, numbers: Any, *rest: Any
     ) -> Any:
         with torch._C._AutoDispatchBelowAutograd():
-            return _ops.scan_backward(g, last, x, borders, tensors, *plan.flat, needs_x, lengths)
-
-
-def _kernels(tensor: Tensor) -> Any:
-    """Return the module of kernels for this tensor, or None if somebody watches the ops, as a compiler does.
-
-    The dispatcher costs as much as a small kernel, so it is asked only then.
-    """
-    watched = (
-        type(tensor) not in (Tensor, torch.nn.Parameter)
-        or torch.compiler.is_compiling()
-        or _get_current_dispatch_mode() is not None
-    )
-    return None if watched else {"cpu": cpu, "cuda": cuda}.get(tensor.device.type)
+            return _ops.scan_backward(g, last, x, borders, tensors, *plan.flat, numbers, *rest)
 
 
 def _refuse_second_derivative() -> None:
@@ -153,13 +148,21 @@ def _refuse_second_derivative() -> None:
 
 
 class _Scan(torch.autograd.Function):
+    """The op with its gradient."""
+
     @staticmethod
     def forward(
-        ctx: Any, kernels: Any, plan: Plan, lengths: Tensor | None, x_seq: Tensor, *tensors: Tensor | None
+        ctx: Any,
+        kernels: Any,
+        plan: Plan,
+        numbers: Any,
+        lengths: Tensor | None,
+        x_seq: Tensor,
+        *tensors: Tensor | None,
     ) -> tuple[Tensor, ...]:
-        y_seq, last, borders = kernels.scan(x_seq, tensors, plan, lengths)
+        y_seq, last, borders = kernels.scan(x_seq, tensors, plan, numbers, lengths)
         ctx.save_for_backward(x_seq, borders, lengths, *tensors)
-        ctx.kernels, ctx.plan = kernels, plan
+        ctx.kernels, ctx.plan, ctx.numbers = kernels, plan, numbers
         ctx.mark_non_differentiable(borders)
         ctx.set_materialize_grads(False)
         return y_seq, last, borders
@@ -170,29 +173,122 @@ class _Scan(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         _refuse_second_derivative()
         x_seq, borders, lengths, *tensors = ctx.saved_tensors
-        needed = ctx.needs_input_grad[3:]
+        needed = ctx.needs_input_grad[4:]
         found = ctx.kernels.scan_backward(
-            grad_y, grad_last, x_seq, borders, tensors, ctx.plan, needed[0], lengths
+            grad_y, grad_last, x_seq, borders, tensors, ctx.plan, ctx.numbers, needed[0], lengths
         )
-        return None, None, None, *(g if need else None for g, need in zip(found, needed, strict=True))
+        return None, None, None, None, *(g if need else None for g, need in zip(found, needed, strict=True))
 
 
 def _autograd(
-    x_seq: Tensor, tensors: Any, kernels: Any, sizes: Any, numbers: Any, lengths: Tensor | None = None
+    x_seq: Tensor, tensors: Any, programs: Any, sizes: Any, numbers: Any, lengths: Tensor | None = None
 ) -> tuple[Tensor, ...]:
-    return _Scan.apply(_Dispatched, _plan((kernels, sizes, numbers)), lengths, x_seq, *tensors)
+    return _Scan.apply(_Dispatched, _plan(programs, sizes), numbers, lengths, x_seq, *tensors)
 
 
 _library.impl("scan", _autograd, "Autograd")
 
 
+class Shapes(NamedTuple):
+    """How a scan's tensors lie in the caller's shapes: x_seq as ``[T, N, K]``, y_seq, and each last state."""
+
+    rows: tuple[int, ...]
+    y_seq: tuple[int, ...]
+    states: list[tuple[int, ...]]
+
+
+class _ScanOnCPU(torch.autograd.Function):
+    """The kernels for the CPU with their gradient, in the caller's shapes."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        plan: Plan,
+        numbers: Sequence[float],
+        shapes: Shapes,
+        lengths: Tensor | None,
+        x_seq: Tensor,
+        *tensors: Tensor | None,
+    ) -> tuple[Tensor, ...]:
+        rows = x_seq if x_seq.shape == shapes.rows else x_seq.reshape(shapes.rows)
+        layout = cpu.layout_of(rows, tensors, plan, lengths)
+        lasts = [torch.empty(shape, dtype=layout.dtype, device="cpu") for shape in shapes.states]
+        needed = ctx.needs_input_grad
+        keep = any(needed)
+        y_seq, *kept = cpu.forward(layout, rows, tensors, numbers, lasts, lengths, keep)
+        if keep:
+            ctx.save_for_backward(x_seq, lengths, *kept, *tensors)
+            ctx.known = layout, numbers, shapes
+            ctx.set_materialize_grads(False)
+        dtype = x_seq.dtype
+        results = (y_seq.view(shapes.y_seq), *lasts)
+        return results if dtype is layout.dtype else tuple([one.to(dtype) for one in results])
+
+    @staticmethod
+    def backward(ctx: Any, grad_y: Tensor | None, *grad_lasts: Tensor | None) -> tuple[Tensor | None, ...]:
+        _refuse_second_derivative()
+        x_seq, lengths, weights, borders, kept, *tensors = ctx.saved_tensors
+        (layout, numbers, shapes), needed = ctx.known, ctx.needs_input_grad
+        rows = x_seq if x_seq.shape == shapes.rows else x_seq.reshape(shapes.rows)
+        if (grad_y is not None and grad_y.dim() != 3) or (
+            grad_y is not None and grad_y.shape[1] != shapes.rows[1]
+        ):
+            grad_y = grad_y.reshape(*shapes.rows[:2], -1)
+        grad_last = None
+        if any(one is not None for one in grad_lasts):
+            grad_last = torch.cat(
+                [
+                    torch.zeros(math.prod(shape), dtype=layout.dtype) if one is None else one.reshape(-1)
+                    for shape, one in zip(shapes.states, grad_lasts, strict=True)
+                ]
+            )
+        needs_first = any(need and piece[0] for need, piece in zip(needed[5:], layout.pieces, strict=True))
+        g_x, *found = cpu.backward(
+            layout, rows, tensors, numbers, lengths, weights, borders, kept, grad_y, grad_last, needed[4],
+            needs_first,
+        )  # fmt: skip
+        if g_x is not None:
+            g_x = g_x.view(x_seq.shape)
+        return None, None, None, None, g_x, *found
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Say whether kernels may read a tensor, and nobody watches the ops, as a compiler does."""
+    return (
+        type(tensor) in (Tensor, torch.nn.Parameter)
+        and not torch.compiler.is_compiling()
+        and _get_current_dispatch_mode() is None
+    )
+
+
 def scan(
-    x_seq: Tensor, tensors: Sequence[Tensor | None], flat: tuple[Any, ...], lengths: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Return outputs ``[T, N, J]`` and the last states, flat, of a plan in flat lists for x_seq ``[T, N, K]``."""
-    kernels = _kernels(x_seq)
-    if kernels:
-        y_seq, last, _ = _Scan.apply(kernels, plan_of(*flat), lengths, x_seq, *tensors)
+    x_seq: Tensor,
+    stages: tuple[Stage, ...],
+    numbers: Sequence[float],
+    tensors: Sequence[Tensor | None],
+    shapes: Shapes,
+    lengths: Tensor | None = None,
+) -> tuple[Tensor, ...]:
+    """Return outputs and the last states of all stages, in the caller's shapes.
+
+    Args:
+        x_seq: ``[T, N, *]``.
+        stages: what the sequence goes through.
+        numbers: of all stages, :data:`snn_core.kernels.plan.NUMBERS` each.
+        tensors: of all stages, in their order.
+        shapes: how they lie in memory.
+        lengths: steps of each sample, in descending order; None for all.
+    """
+    if not _is_plain(x_seq):
+        y_seq, last, _ = _ops.scan(x_seq.reshape(shapes.rows), tensors, *flat(stages), numbers, lengths)
+    elif x_seq.device.type == "cpu":
+        return _ScanOnCPU.apply(plan_of(stages), numbers, shapes, lengths, x_seq, *tensors)
     else:
-        y_seq, last, _ = _ops.scan(x_seq, tensors, *flat, lengths)
-    return y_seq, last
+        rows = x_seq.reshape(shapes.rows)
+        y_seq, last, _ = _Scan.apply(cuda, plan_of(stages), numbers, lengths, rows, *tensors)
+    states, at = [], 0
+    for shape in shapes.states:
+        size = math.prod(shape)
+        states.append(last[at : at + size].view(shape))
+        at += size
+    return y_seq.view(shapes.y_seq), *states

@@ -29,7 +29,14 @@ def _fit(name: str, tensor: Tensor | None, shape: Shape, device: torch.device) -
     raise TypeError(f"{name} must have a floating-point dtype, got {tensor.dtype}")
 
 
-def check_scan(x_seq: Tensor, tensors: Sequence[Tensor | None], lengths: Tensor | None, plan: Plan) -> None:
+def _fit_numbers(name: str, tensor: Tensor | None, count: int, device: torch.device) -> None:
+    if tensor is not None and tensor.numel() != count:
+        raise ValueError(f"{name} must have {count} numbers, got shape {list(tensor.shape)}")
+    if tensor is not None:
+        _fit(name, tensor, tuple(tensor.shape), device)
+
+
+def check_scan(x_seq: Tensor, tensors: Sequence[Tensor | None], plan: Plan) -> None:
     """Refuse what does not fit the plan of a scan.
 
     Raises:
@@ -42,7 +49,6 @@ def check_scan(x_seq: Tensor, tensors: Sequence[Tensor | None], lengths: Tensor 
         raise ValueError(
             f"x_seq must have shape [T, N, K] with at least one time step, got {list(x_seq.shape)}"
         )
-    _check_lengths(lengths, x_seq)
     device, N, features, left = x_seq.device, x_seq.shape[1], x_seq.shape[2], list(tensors)
     if len(left) != plan.tensors:
         raise ValueError(f"tensors must be {plan.tensors} for this plan, got {len(left)}")
@@ -50,14 +56,14 @@ def check_scan(x_seq: Tensor, tensors: Sequence[Tensor | None], lengths: Tensor 
         J = stage.outputs
         if stage.inputs != features:
             raise ValueError(f"stage {k} takes {stage.inputs} features, got {features}")
-        if stage.kernel == "linear":
+        if stage.program is None:
             _required(f"weight of stage {k}", left.pop(0), (J, features), device)
             _fit(f"bias of stage {k}", left.pop(0), (J,), device)
         for s in range(stage.states):
-            _fit(f"state {s} of stage {k}", left.pop(0), (N, J), device)
+            _fit_numbers(f"state {s} of stage {k}", left.pop(0), N * J, device)
         if stage.feedback:
             D = stage.feedback
-            _fit(f"y of stage {k}", left.pop(0), (D * N, J), device)
+            _fit_numbers(f"y of stage {k}", left.pop(0), D * N * J, device)
             _required(f"weight of stage {k}", left.pop(0), (J, stage.products // J), device)
             _fit(f"bias of stage {k}", left.pop(0), (J,), device)
             if stage.taps:
@@ -72,9 +78,8 @@ def check_scan(x_seq: Tensor, tensors: Sequence[Tensor | None], lengths: Tensor 
         features = J
 
 
-def _check_lengths(lengths: Tensor | None, x_seq: Tensor) -> None:
-    if lengths is None:
-        return
+def check_lengths(lengths: Tensor, x_seq: Tensor) -> None:
+    """Refuse lengths that are not int64 ``[N]``, contiguous, in descending order, and from 0 to T."""
     T, N, _ = x_seq.shape
     if lengths.dtype != torch.int64 or lengths.shape != (N,) or not lengths.is_contiguous():
         raise TypeError(
@@ -91,7 +96,7 @@ def _check_lengths(lengths: Tensor | None, x_seq: Tensor) -> None:
 def _required(name: str, tensor: Tensor | None, shape: Shape, device: torch.device) -> None:
     if tensor is None:
         raise TypeError(f"{name} must be a tensor, got None")
-    _fit(name, tensor, tuple(tensor.shape) if shape == (-1,) and tensor.dim() == 1 else shape, device)
+    _fit(name, tensor, tuple(tensor.shape) if shape == (-1,) and tensor.dim() <= 1 else shape, device)
 
 
 def check_backward(

@@ -17,7 +17,7 @@ from snn_core.kernels.cpu.threads import HELPERS, JOB, SIZE, add, share
 from snn_core.kernels.cpu.tile import address_of, array_at, call
 
 PIECE = 4096
-NO_STEP, SGD, ADAM = range(3)
+SGD, ADAM = range(1, 3)
 #: The arguments of the kernels, integers and addresses; the first three as ``threads.py`` wants them.
 (
     COUNTER, _JOB, _HELPERS, SCAN, STEPS, PIECES, TABLE, PARTS, SETTINGS, RECORD, OPTIMIZER,
@@ -124,14 +124,13 @@ def take_steps(arguments, numbers):
         share(job, u[SUM], own, constants, helpers)
         found = record[step]
         found[LOSS], found[RIGHT], found[BAD] = sums[at - 2] / type(one)(N), sums[at - 1], 0.0
-        if u[OPTIMIZER]:
-            s[FACTOR] = min(1.0, s[MOST_NORM] / (np.sqrt(np.sum(parts[:-1])) + 1e-6))
-            s[TAKEN] += 1
-            u[COUNTER] = 0
-            u[PIECES] -= 1  # the last is no weight's
-            share(job, u[DESCEND], own, constants, helpers)
-            u[PIECES] += 1
-            found[BAD] = np.sum(parts[:-1])
+        s[FACTOR] = min(1.0, s[MOST_NORM] / (np.sqrt(np.sum(parts[:-1])) + 1e-6))
+        s[TAKEN] += 1
+        u[COUNTER] = 0
+        u[PIECES] -= 1  # the last is no weight's
+        share(job, u[DESCEND], own, constants, helpers)
+        u[PIECES] += 1
+        found[BAD] = np.sum(parts[:-1])
         a[kernels.INDEX] += 8 * N
 
 

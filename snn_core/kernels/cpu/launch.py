@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,13 +16,18 @@ from torch import Tensor
 from snn_core.kernels import shapes
 from snn_core.kernels.cpu import rows, threads
 from snn_core.kernels.cpu import scan as kernels
-from snn_core.kernels.plan import Plan, Stage
+from snn_core.kernels.plan import NUMBERS, Plan, Stage
 
 #: Seconds after which a reader is told what keeps him waiting.
 PATIENCE = 1.0
 
 #: Shown once for each kernel; tools/run_notebooks.py keeps it off the pages.
 COMPILING = "snn_core: compiling a CPU kernel, once; it is kept for the next time"
+
+#: Numbers of gradients that are kept apart until they are summed.
+GRADIENTS = 1 << 22
+#: Bytes up to which what the backward pass needs is kept, and is not computed again.
+MOST_KEPT = 2 << 20
 
 
 def _say_what_takes_long() -> None:
@@ -40,32 +45,18 @@ def patiently() -> Iterator[None]:
         timer.cancel()
 
 
-#: Numbers of gradients that are kept apart until they are summed.
-GRADIENTS = 1 << 22
-
-
 @cache
-def _ready_to_run(dtype: Any) -> None:
-    """Compile the kernels of a scan for a precision, or load them."""
+def _address(name: str, dtype: Any) -> int:
+    """Return the address of a kernel for a precision; all are compiled, or loaded, at the first call."""
     with patiently():
-        for name in ("transpose_weights", "scan_forward", "scan_read_out", "scan_backward"):
-            kernels.address(name, dtype)
+        for other in ("transpose_weights", "scan_forward", "scan_backward"):
+            kernels.address(other, dtype)
+    return kernels.address(name, dtype)
 
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:
     """Return the dtype in which kernels compute for tensors of ``dtype``: half precisions are widened."""
     return torch.float64 if dtype == torch.float64 else torch.float32
-
-
-def _strided(dtype: torch.dtype, tensor: Tensor) -> Tensor:
-    """Return a sequence in the precision of the kernels, which read it however it lies in memory."""
-    is_real = tensor.dtype is dtype and not (tensor.is_neg() or tensor._is_zerotensor())
-    return tensor if is_real else in_memory(tensor, dtype)
-
-
-def _in(dtype: torch.dtype, tensor: Tensor) -> Tensor:
-    """Return an input in the precision of the kernels, with neurons side by side; a copy where it is not so."""
-    return _strided(dtype, tensor).contiguous()
 
 
 def in_memory(tensor: Tensor, dtype: torch.dtype) -> Tensor:
@@ -76,193 +67,297 @@ def in_memory(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     return tensor.resolve_neg().to(dtype).contiguous()
 
 
-def _out(dtype: torch.dtype, *tensors: Tensor) -> tuple[Tensor, ...]:
-    """Return results in the precision that the caller uses."""
-    return tensors if tensors[0].dtype is dtype else tuple(tensor.to(dtype) for tensor in tensors)
+def _strided(dtype: torch.dtype, tensor: Tensor) -> Tensor:
+    """Return a sequence in the precision of the kernels, which read it however it lies in memory."""
+    is_real = tensor.dtype is dtype and not (tensor.is_neg() or tensor._is_zerotensor())
+    return tensor if is_real else in_memory(tensor, dtype)
 
 
-class Layout(NamedTuple):
-    """Where everything of a plan lies, for one shape and dtype of its input; see :mod:`snn_core.kernels.cpu.scan`."""
-
-    table: np.ndarray
-    numbers: np.ndarray
-    steps: int
-    samples: int
-    per: int
-    scratch: int
-    weights: int
-    states: int
-    widest: int
-    gradient: int
-    items: int
-    borders: int
-    zeros: np.ndarray
-    at_numbers: int
-    at_zeros: int
+def _out(dtype: torch.dtype, tensor: Tensor) -> Tensor:
+    """Return a result in the precision that the caller uses."""
+    return tensor if tensor.dtype is dtype else tensor.to(dtype)
 
 
-def _clamp(value: int, lowest: int, highest: int) -> int:
-    return max(lowest, min(value, highest))
+class Layout:
+    """Where everything of a plan lies, for one shape and dtype of its input; see ``scan.py``.
 
+    Args:
+        plan: the stages.
+        dtype: in which kernels compute.
+        T, N: steps and samples.
+        sizes: numbers of elements of the parameters.
+    """
 
-@lru_cache(maxsize=256)
-def _layout(plan: Plan, dtype: torch.dtype, T: int, N: int, sizes: tuple[int, ...]) -> Layout:
-    """Lay a plan out; ``sizes`` are the numbers of elements of its parameters."""
-    number: Any = np.float32 if dtype == torch.float32 else np.float64
-    stages, S = plan.stages, plan.samples
-    L, borders = plan.segments(T)
-    table = np.zeros((len(stages), kernels.COLUMNS), np.int64)
-    numbers = np.zeros((len(stages), kernels.NUMBERS), number)
-    at, weights, gradient, states, left = L * stages[0].inputs, 0, 0, 0, list(sizes)
-    for row, values, stage in zip(table, numbers, stages, strict=True):
-        J, K = stage.outputs, stage.states
-        values[: 2 + len(stage.numbers)] = (1, 0, *stage.numbers)
-        own = [left.pop(0) for _ in range(stage.parameters)]
-        D, matrices = stage.feedback, 1 if stage.taps else stage.feedback
-        row[: kernels.FORWARD] = stage.kernel != "linear", D, max(D, 1), matrices, stage.inputs, J
-        row[[kernels.STATES, kernels.PARAMETERS]] = K, len(own)
-        row[kernels.SIZE : kernels.SIZE + len(own)] = own
-        row[kernels.WEIGHT_T], row[kernels.GRADIENT], row[kernels.STATE] = weights, gradient, states
-        places = [(kernels.Y, (L + max(D, 1)) * J)]
-        if stage.is_dense:
-            weights += stage.products + J
-            gradient += stage.products + J + stage.taps * D * J
-        if stage.kernel != "linear":
-            row[[kernels.FORWARD, kernels.BACKWARD]] = rows.addresses(stage.kernel, number)
-            places += [(kernels.V, (L + 1) * K * J), (kernels.GV, K * J)]
-            places += [(kernels.P, len(own) * J), (kernels.GP, len(own) * J)]
-            if D:
-                places += [(kernels.CURRENT, L * J), (kernels.GY, (L + D) * J)]
-            if stage.taps:
-                places += [(kernels.Z, L * J), (kernels.GZ, J)]
-        gradient += sum(own)
-        states += stage.state_size
-        for column, size in places:
-            row[column] = at
-            at += size + 3
-    scratch = at + (2 * L + 1) * plan.widest
-    blocks = -(-N // S)
-    per = -(-blocks // _clamp(GRADIENTS // max(gradient, 1), 4, 64)) if blocks else 1
-    zeros = np.append(np.zeros(plan.widest, number), number(1))
-    return Layout(
-        table, numbers, L, S, per, scratch, weights, states, plan.widest, gradient, -(-blocks // per), borders,
-        zeros, numbers.ctypes.data, zeros.ctypes.data,
-    )  # fmt: skip
+    def __init__(self, plan: Plan, dtype: torch.dtype, T: int, N: int, sizes: Sequence[int]) -> None:
+        self.plan, self.dtype, self.T, self.N = plan, dtype, T, N
+        self.number: Any = np.float32 if dtype == torch.float32 else np.float64
+        stages, S = plan.stages, plan.samples
+        L, self.borders = plan.segments(T)
+        self.table = np.zeros((len(stages), kernels.COLUMNS), np.int64)
+        #: For each tensor its column in the flat table, whether it is a state, and where its gradient is; those of
+        #: states lie apart from all others.
+        self.columns: list[int] = []
+        self.pieces: list[tuple[bool, int, int]] = []
+        self.last_columns: list[int] = []
+        ends, states, left = [0, 0], 0, list(sizes)
+        at, work, weights = L * stages[0].inputs, 0, 0
+        for k, (row, stage) in enumerate(zip(self.table, stages, strict=True)):
+            J, K, D = stage.outputs, stage.states, stage.feedback
+            own = [left.pop(0) for _ in range(stage.parameters)]
+            row[: kernels.FORWARD] = (
+                stage.program is not None, D, max(D, 1), 1 if stage.taps else D, stage.inputs, J,
+            )  # fmt: skip
+            row[[kernels.STATES, kernels.PARAMETERS]] = K, len(own)
+            row[kernels.SIZE : kernels.SIZE + len(own)] = own
+            row[kernels.WEIGHT_T], row[kernels.GRADIENT], row[kernels.STATE] = weights, ends[False], states
+            places, backward = [(kernels.Y, (L + max(D, 1)) * J)], []
+            if stage.is_dense:
+                weights += stage.products + J
+            if stage.program is not None:
+                row[[kernels.FORWARD, kernels.BACKWARD]] = rows.addresses(stage.program, self.number)
+                places += [(kernels.V, (L + 1) * K * J), (kernels.P, len(own) * J)]
+                backward += [(kernels.GV, K * J), (kernels.GP, len(own) * J)]
+                if D:
+                    places.append((kernels.CURRENT, L * J))
+                    backward.append((kernels.GY, (L + D) * J))
+                if stage.taps:
+                    places.append((kernels.Z, L * J))
+                    backward.append((kernels.GZ, J))
+            states += stage.state_size
+            for column, size in places:
+                row[column], at = at, at + size + 3
+            for column, size in backward:
+                row[column], work = work, work + size + 3
+            self._add_tensors(k, stage, own, ends)
+        blocks = -(-N // S)
+        gradient = ends[False]
+        per = -(-blocks // max(4, min(64, GRADIENTS // max(gradient, 1)))) if blocks else 1
+        self.items, self.gradient, self.states = -(-blocks // per), gradient, states
+        self.weights, self.widest = weights, plan.widest
+        itemsize = np.dtype(self.number).itemsize
+        work += (2 * L + 1) * plan.widest
+        #: Bytes of what a thread needs, forward and backward, and of what all blocks keep.
+        self.forward_bytes, self.backward_bytes = at * S * itemsize, (at + work) * S * itemsize
+        kept = blocks * self.forward_bytes
+        self.kept_bytes = kept if self.borders == 0 and kept <= MOST_KEPT else 0
+        self.zeros = np.append(np.zeros(plan.widest, self.number), self.number(1))
+        self.sizes = itemsize, self.items, len(stages), T, N, L, S, per
+        self.scratch, self.work = at, work
+        self._constants: tuple[Sequence[float] | None, np.ndarray] = (None, np.empty(0))
 
-
-def _columns(stage: Stage) -> list[int]:
-    """Return the columns of the table for the tensors of a stage."""
-    if stage.kernel == "linear":
-        return [kernels.WEIGHT, kernels.BIAS]
-    feedback = [kernels.FIRST + kernels.MOST_STATES, kernels.WEIGHT, kernels.BIAS, kernels.TAPS]
-    return [
-        *range(kernels.FIRST, kernels.FIRST + stage.states),
-        *feedback[: (3 + stage.taps) * (stage.feedback > 0)],
-        *range(kernels.PARAMETER, kernels.PARAMETER + stage.parameters),
-    ]
-
-
-@lru_cache(maxsize=256)
-def _places(plan: Plan) -> tuple[np.ndarray, list[int]]:
-    """Return the places of a plan's tensors in its table, and which of them are parameters."""
-    columns = [(k, column) for k, stage in enumerate(plan.stages) for column in _columns(stage)]
-    parameters = [n for n, (_, column) in enumerate(columns) if kernels.PARAMETER <= column < kernels.SIZE]
-    return np.array([k * kernels.COLUMNS + column for k, column in columns]), parameters
-
-
-@lru_cache(maxsize=256)
-def _pieces(plan: Plan, N: int, sizes: tuple[int, ...]) -> list[tuple[bool, int, int]]:
-    found, ends, left = [], [0, 0], list(sizes)
-    for stage in plan.stages:
-        for column in _columns(stage):
-            is_state, J = column >= kernels.FIRST, stage.outputs
-            if kernels.PARAMETER <= column < kernels.SIZE:
-                size = left.pop(0)
-            elif column == kernels.FIRST + kernels.MOST_STATES:
-                size = stage.feedback * N * J
-            elif is_state:
-                size = N * J
-            else:
-                size = {kernels.BIAS: J, kernels.TAPS: stage.feedback * J}.get(column, stage.products)
-            found.append((is_state, ends[is_state], ends[is_state] + size))
+    def _add_tensors(self, k: int, stage: Stage, own: Sequence[int], ends: list[int]) -> None:
+        """Note where the tensors of a stage and their gradients are."""
+        N, J, D = self.N, stage.outputs, stage.feedback
+        states = [(kernels.FIRST + s, N * J) for s in range(stage.states)]
+        if D:
+            states.append((kernels.FIRST + kernels.MOST_STATES, D * N * J))
+        others = [(kernels.WEIGHT, stage.products), (kernels.BIAS, J)] if stage.is_dense else []
+        others += [(kernels.TAPS, D * J)] if stage.taps else []
+        others += [(kernels.PARAMETER + p, size) for p, size in enumerate(own)]
+        for column, size in (*states, *others):
+            is_state = column >= kernels.FIRST
+            self.columns.append(k * kernels.COLUMNS + column)
+            self.pieces.append((is_state, ends[is_state], ends[is_state] + size))
             ends[is_state] += size
+        self.last_columns += [
+            k * kernels.COLUMNS + kernels.LAST + column - kernels.FIRST for column, _ in states
+        ]
+
+    def constants(self, numbers: Sequence[float]) -> np.ndarray:
+        """Return the numbers of all stages as kernels take them, each after 1 and 0."""
+        known, found = self._constants
+        if known is not numbers:
+            found = np.zeros((len(self.table), kernels.NUMBERS), self.number)
+            found[:, 0], found[:, 2:] = 1, np.reshape(numbers, (-1, NUMBERS))
+            self._constants = numbers, found
+        return found
+
+
+def layout_of(
+    x_seq: Tensor, tensors: Sequence[Tensor | None], plan: Plan, lengths: Tensor | None = None
+) -> Layout:
+    """Return the layout of a plan for these tensors, which are checked the first time.
+
+    Raises:
+        TypeError, ValueError: an argument has another dtype, shape or device than the op takes.
+    """
+    key = (
+        (x_seq.shape, x_seq.dtype, x_seq.device),
+        *[None if one is None else (one.shape, one.dtype, one.device) for one in tensors],
+    )
+    found = plan.layouts.get(key)
+    if lengths is not None:
+        shapes.check_lengths(lengths, x_seq)
+    if found is None:
+        shapes.check_scan(x_seq, tensors, plan)
+        T, N, _ = x_seq.shape
+        sizes, left = [], iter(tensors)
+        for stage in plan.stages:
+            own = [next(left) for _ in range(stage.tensors)]
+            sizes += [one.numel() for one in own[len(own) - stage.parameters :] if one is not None]
+        found = Layout(plan, compute_dtype(x_seq.dtype), T, N, sizes)
+        if len(plan.layouts) >= 64:
+            plan.layouts.clear()
+        plan.layouts[key] = found
     return found
 
 
 class Call:
-    """What both directions have in common: the layout of the plan, and the tensors as kernels read them."""
+    """One call of a kernel: the layout of its plan, and the tensors as kernels read them."""
 
     def __init__(
-        self, x_seq: Tensor, tensors: Sequence[Tensor | None], plan: Plan, lengths: Tensor | None = None
+        self,
+        layout: Layout,
+        x_seq: Tensor,
+        tensors: Sequence[Tensor | None],
+        numbers: Sequence[float],
+        lasts: Sequence[Tensor] = (),
     ) -> None:
-        shapes.check_scan(x_seq, tensors, lengths, plan)
-        self.dtype, self.plan = compute_dtype(x_seq.dtype), plan
-        self.x = _strided(self.dtype, x_seq)
-        self.tensors = [None if one is None else _in(self.dtype, one) for one in tensors]
-        self.T, self.N, _ = x_seq.shape
-        places, parameters = _places(plan)
-        self.sizes = tuple([tensors[n].numel() for n in parameters])  # type: ignore[union-attr]
-        self.layout = own = _layout(plan, self.dtype, self.T, self.N, self.sizes)
-        self.table = own.table.copy()
-        self.table.ravel()[places] = [0 if one is None else one.data_ptr() for one in self.tensors]
-        self.weights = self.empty(own.weights)
-        self.arguments = np.array(
+        self.layout, self.dtype = layout, layout.dtype
+        dtype = layout.dtype
+        self.x = _strided(dtype, x_seq)
+        self.tensors = [None if one is None else _strided(dtype, one).contiguous() for one in tensors]
+        self.constants = layout.constants(numbers)
+        self.table = table = layout.table.copy()
+        table.put(layout.columns, [0 if one is None else one.data_ptr() for one in self.tensors])
+        if lasts:
+            table.put(layout.last_columns, [one.data_ptr() for one in lasts])
+
+    def arguments(self, weights: Tensor, is_backward: bool, **given: Any) -> np.ndarray:
+        """Return the arguments of a kernel; ``given`` must stay alive while it runs.
+
+        ``weights`` is memory for the transposed weights.
+        """
+        own, x = self.layout, self.x
+        arguments = np.array(
             [
-                0, 0, 0, own.numbers.itemsize, own.items, len(plan.stages), self.T, self.N,
-                own.steps, own.samples, own.per,
-                self.x.data_ptr(), *self.x.stride(), self.table.ctypes.data, own.at_numbers,
-                own.scratch, self.weights.data_ptr(), own.weights, own.states, own.widest,
-                *[0] * (kernels.ARGUMENTS - kernels.BORDERS),
+                0, 0, 0, *own.sizes, x.data_ptr(), *x.stride(), self.table.ctypes.data, self.constants.ctypes.data,
+                own.scratch, own.work if is_backward else 0, weights.data_ptr(), own.weights, own.states, own.widest,
+                *_EMPTY,
             ],
             np.int64,
         )  # fmt: skip
+        for argument, value in given.items():
+            if value is not None:
+                arguments[_PLACES[argument]] = value if type(value) is int else value.data_ptr()
+        return arguments
 
-    def run(
-        self, name: str, lead: tuple[int, np.ndarray] | None = None, **arguments: Tensor | int | None
-    ) -> None:
-        """Run a kernel, or ``lead``, see :func:`threads.run`; ``arguments`` keeps what is at their addresses alive."""
+    def run(self, name: str, arguments: np.ndarray, with_transposed: bool) -> None:
+        """Run a kernel, ``with_transposed`` weights, or after writing them."""
         own = self.layout
-        number: Any = own.numbers.dtype.type
-        for argument, value in arguments.items():
-            at = value.data_ptr() if isinstance(value, Tensor) else value or 0
-            self.arguments[getattr(kernels, argument)] = at
-        _ready_to_run(number)
-        if len(self.weights) and lead is None:
-            threads.run(kernels.address("transpose_weights", number), self.arguments, own.at_numbers, 1, 0)
-        size = own.scratch * own.samples * own.numbers.itemsize
-        threads.run(kernels.address(name, number), self.arguments, own.at_numbers, own.items, size, lead)
-
-    def run_backward(
-        self, sums: Tensor, lead: tuple[int, np.ndarray] | None = None, **arguments: Any
-    ) -> None:
-        """Write the gradients of weights and parameters, and two numbers of the loss, into a row for each item."""
-        given: Any = {"ZEROS": self.layout.at_zeros, "SUMS": sums, "SUM_SIZE": sums.shape[1]}
-        self.run("scan_backward", lead, **given, **arguments)
+        size = own.backward_bytes if name == "scan_backward" else own.forward_bytes
+        first = 0 if with_transposed or not own.weights else _address("transpose_weights", own.number)
+        threads.run(_address(name, own.number), arguments, self.constants.ctypes.data, own.items, size, first)
 
     def sums(self) -> Tensor:
+        """Return memory for an item's gradients of weights and parameters and two numbers of the loss, in rows."""
         return self.empty(self.layout.items, self.layout.gradient + 2)
-
-    def pieces(self) -> list[tuple[bool, int, int]]:
-        """Return whether the gradient of each tensor lies among those of first states, and from where to where."""
-        return _pieces(self.plan, self.N, self.sizes)
 
     def empty(self, *shape: int) -> Tensor:
         return torch.empty(shape, dtype=self.dtype, device="cpu")  # whatever torch's default device is
 
 
+_PLACES = {name: getattr(kernels, name) for name in dir(kernels) if name.isupper()}
+_EMPTY = [0] * (kernels.ARGUMENTS - kernels.KEPT)
+
+
+def forward(
+    layout: Layout,
+    x_seq: Tensor,
+    tensors: Sequence[Tensor | None],
+    numbers: Sequence[float],
+    lasts: Sequence[Tensor],
+    lengths: Tensor | None,
+    keep: bool,
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+    """Run a plan; ``lasts`` get the last states.
+
+    Returns outputs ``[T, N, J]``, and for the backward pass the transposed weights, the states at borders, and what is
+    kept, None where it is computed again.
+    """
+    call = Call(layout, x_seq, tensors, numbers, lasts)
+    y_seq = call.empty(layout.T, layout.N, layout.plan.stages[-1].outputs)
+    weights = call.empty(layout.weights)
+    borders = call.empty(layout.borders * layout.N * layout.states) if layout.borders else None
+    kept = (
+        torch.empty(layout.kept_bytes, dtype=torch.uint8, device="cpu")
+        if keep and layout.kept_bytes
+        else None
+    )
+    arguments = call.arguments(weights, False, KEPT=kept, Y_SEQ=y_seq, BORDERS=borders, LENGTHS=lengths)
+    call.run("scan_forward", arguments, with_transposed=False)
+    return y_seq, weights, borders, kept
+
+
+def backward(
+    layout: Layout,
+    x_seq: Tensor,
+    tensors: Sequence[Tensor | None],
+    numbers: Sequence[float],
+    lengths: Tensor | None,
+    weights: Tensor | None,
+    borders: Tensor | None,
+    kept: Tensor | None,
+    grad_y: Tensor | None,
+    grad_last: Tensor | None,
+    needs_x: bool,
+    needs_first: bool,
+) -> list[Tensor | None]:
+    """Return the gradients of x_seq and of all tensors, None where none is needed; see :func:`forward`."""
+    call = Call(layout, x_seq, tensors, numbers)
+    g_y = None if grad_y is None else _strided(call.dtype, grad_y)
+    g_x = call.empty(*x_seq.shape) if needs_x else None
+    g_first = call.empty(layout.N * layout.states) if needs_first else None
+    g_last = None if grad_last is None else _strided(call.dtype, grad_last).contiguous()
+    sums, (by_t, by_n, by_i) = call.sums(), (0, 0, 0) if g_y is None else g_y.stride()
+    transposed = call.empty(layout.weights) if weights is None else weights
+    arguments = call.arguments(
+        transposed, True, KEPT=kept, BORDERS=borders, LENGTHS=lengths, G_Y=g_y, G_T=by_t, G_N=by_n, G_I=by_i,
+        G_LAST=g_last, G_X=g_x, G_FIRST=g_first, SUMS=sums, SUM_SIZE=sums.shape[1],
+        ZEROS=layout.zeros.ctypes.data,
+    )  # fmt: skip
+    call.run("scan_backward", arguments, with_transposed=weights is not None)
+    # By numpy, in their order: the threads of torch would not keep it.
+    total = torch.from_numpy(np.add.reduce(sums.numpy(), axis=0))
+    found: list[Tensor | None] = [None if g_x is None else _out(x_seq.dtype, g_x)]
+    for tensor, (is_state, start, end) in zip(tensors, layout.pieces, strict=True):
+        source = g_first if is_state else total
+        if tensor is None or source is None:
+            found.append(None)
+        else:
+            found.append(_out(tensor.dtype, source[start:end].view(tensor.shape)))
+    return found
+
+
+@lru_cache(maxsize=256)
+def last_shapes(plan: Plan, N: int) -> list[tuple[int, int, int]]:
+    """Return the shape ``[D, N, J]`` of each state, of which D is 1 but for outputs that go back."""
+    found = []
+    for stage in plan.stages:
+        found += [(1, N, stage.outputs)] * stage.states
+        found += [(stage.feedback, N, stage.outputs)] * (stage.feedback > 0)
+    return found
+
+
 def scan(
-    x_seq: Tensor, tensors: Sequence[Tensor | None], plan: Plan, lengths: Tensor | None = None
+    x_seq: Tensor,
+    tensors: Sequence[Tensor | None],
+    plan: Plan,
+    numbers: Sequence[float],
+    lengths: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
     """Return outputs, last states and states at borders; see :mod:`snn_core.kernels.op`.
 
     Raises:
         TypeError, ValueError: an argument has another dtype, shape or device than the op takes.
     """
-    call = Call(x_seq, tensors, plan, lengths)
-    y_seq = call.empty(call.T, call.N, plan.stages[-1].outputs)
-    last, borders = (call.empty(k * call.N * plan.state_size) for k in (1, call.layout.borders))
-    call.run("scan_forward", Y_SEQ=y_seq, LAST=last, BORDERS=borders, LENGTHS=lengths)
-    return *_out(x_seq.dtype, y_seq, last), borders
+    layout = layout_of(x_seq, tensors, plan, lengths)
+    shapes_of_lasts = last_shapes(plan, layout.N)
+    last = torch.empty(layout.N * layout.states, dtype=layout.dtype, device="cpu")
+    lasts = last.split([D * N * J for D, N, J in shapes_of_lasts]) if shapes_of_lasts else ()
+    y_seq, _, borders, _ = forward(layout, x_seq, tensors, numbers, lasts, lengths, keep=False)
+    borders = last.new_empty(0) if borders is None else borders
+    return _out(x_seq.dtype, y_seq), _out(x_seq.dtype, last), borders
 
 
 def scan_backward(
@@ -272,42 +367,14 @@ def scan_backward(
     borders: Tensor,
     tensors: Sequence[Tensor | None],
     plan: Plan,
+    numbers: Sequence[float],
     needs_x: bool = True,
     lengths: Tensor | None = None,
 ) -> list[Tensor]:
     """Return the gradients of x_seq and of all tensors; see :func:`scan`."""
-    call = Call(x_seq, tensors, plan, lengths)
+    layout = layout_of(x_seq, tensors, plan, lengths)
     shapes.check_backward(grad_y, grad_last, x_seq, plan, borders)
-    g_y = None if grad_y is None else _strided(call.dtype, grad_y)
-    g_last = None if grad_last is None else _in(call.dtype, grad_last)
-    g_x = call.empty(*x_seq.shape) if needs_x else call.empty(0)
-    g_first = call.empty(call.N * plan.state_size)
-    by = (0, 0, 0) if g_y is None else g_y.stride()
-    sums = call.sums()
-    call.run_backward(
-        sums,
-        BORDERS=borders,
-        G_Y=g_y,
-        G_T=by[0],
-        G_N=by[1],
-        G_I=by[2],
-        G_LAST=g_last,
-        G_X=g_x if needs_x else None,
-        G_FIRST=g_first,
-        LENGTHS=lengths,
+    found = backward(
+        layout, x_seq, tensors, numbers, lengths, None, borders, None, grad_y, grad_last, needs_x, True
     )
-    # By numpy, in their order: the threads of torch would compete with those of the kernels.
-    total = torch.from_numpy(np.add.reduce(sums.numpy(), axis=0))
-    return [*_out(x_seq.dtype, g_x), *_split(call, tensors, total, g_first)]
-
-
-def _split(call: Call, tensors: Sequence[Tensor | None], sums: Tensor, first: Tensor) -> list[Tensor]:
-    """Return the gradients of a plan's tensors, which lie one after the other in ``sums`` and ``first``."""
-    found = []
-    for tensor, (is_state, start, end) in zip(tensors, call.pieces(), strict=True):
-        if tensor is None:
-            found.append(sums.new_empty(0))
-        else:
-            gradient = (first if is_state else sums)[start:end].view(tensor.shape)
-            found.append(gradient if tensor.dtype is call.dtype else gradient.to(tensor.dtype))
-    return found
+    return [x_seq.new_empty(0) if one is None else one for one in found]

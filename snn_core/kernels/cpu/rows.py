@@ -30,7 +30,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 
 from snn_core.kernels.limits import MOST_STATES
-from snn_core.kernels.record.symbols import Program, parse
+from snn_core.kernels.record.symbols import Program
 
 #: Where the constants of a program begin.
 CONSTANTS = 2 + MOST_STATES
@@ -201,13 +201,8 @@ def _entry(module: Any, number: Any, program: Program, direction: str) -> None:
 
 @cache
 @global_compiler_lock
-def addresses(text: str, dtype: Any) -> tuple[int, int]:
-    """Return where the forward and the backward function of a program for numbers of this numpy dtype lie.
-
-    Raises:
-        ValueError: ``text`` is not a program.
-    """
-    program = parse(text)
+def addresses(program: Program, dtype: Any) -> tuple[int, int]:
+    """Return where the forward and the backward function of a program for numbers of this numpy dtype lie."""
     number = ir.DoubleType() if dtype == np.float64 else ir.FloatType()
     library = cpu_target.target_context.codegen().create_library("snn_core")
     module = library.create_ir_module("rows")

@@ -1,18 +1,20 @@
 """The scan of a whole plan on the CPU, forward and backward, compiled by numba on first use and cached on disk.
 
-A kernel takes a block of samples through all stages and all time steps, with everything it computes in a scratch
-array that stays in the cache; then comes the next block. Threads take blocks from a counter. A linear stage is one
+A kernel takes a block of samples through all stages and all time steps, with everything it computes in an array that
+stays in the cache; then comes the next block. Threads take blocks from a counter. A linear stage is one
 product with the rows of all time steps, a cell goes through them one after the other. Inner loops run over neurons,
 which lie side by side, so that they become vector instructions.
 
-The backward kernel computes the forward pass of its block again, so nothing is kept between the two passes but the
-input and, for long sequences, the states at the borders of segments of ``L`` steps. Each item of work has gradients of
-its own, which are summed in their order: the result does not depend on the number of threads.
+Where that is little, the array of each block is kept for the backward pass (``KEPT``). Else the backward kernel
+computes the forward pass of its block again, and nothing is kept but, for long sequences, the states at the borders of
+segments of ``L`` steps. Each item of work has gradients of its own, which are summed in their order: the result does
+not depend on the number of threads.
 
-A stage is a row of the table of ``launch.py``; its columns are the constants below. Offsets in scratch
-are counted in numbers for each sample. Slot 0 of states is the one before the segment's first step. So is slot D - 1 of
-outputs, of which ``BEFORE`` = D go back, at least one; slots before hold those of earlier steps. ``MATRICES`` of
-the weight are for outputs that go back: one if those of each neuron are first added up by taps, to the sum Z, else D.
+A stage is a row of the table of ``launch.py``; its columns are the constants below. Offsets in ``w``, which holds what
+the forward pass computes, and in ``u``, which holds what the backward pass does, are in numbers for each sample.
+Slot 0 of states is the one before the segment's first step. So is slot D - 1 of outputs, of which ``BEFORE`` = D go
+back, at least one; slots before hold those of earlier steps. ``MATRICES`` of the weight are for outputs that go back:
+one if those of each neuron are first added up by taps, to the sum Z, else D.
 
 Where sequences have different lengths, samples are sorted, the longest first. So those that take part in a step are the
 first of a block; for the others the states stay what they were at their own end, outputs and gradients are 0.
@@ -27,7 +29,7 @@ import numpy as np
 from snn_core.kernels import plan
 from snn_core.kernels.cpu.compiled import kernel_at, row
 from snn_core.kernels.cpu.products import add_product
-from snn_core.kernels.cpu.threads import SCRATCH, add
+from snn_core.kernels.cpu.threads import add
 from snn_core.kernels.cpu.tile import address_of, array_at, call, copy
 from snn_core.kernels.limits import MOST_PARAMETERS, MOST_STATES
 
@@ -38,8 +40,9 @@ NO_LOSS, MSE, CROSS_ENTROPY = range(3)
     Y, V, CURRENT, Z, GZ, P, GP, GV, GY, WEIGHT_T, GRADIENT, STATE, WEIGHT, BIAS, TAPS, PARAMETER,
 ) = range(26)  # fmt: skip
 SIZE = PARAMETER + MOST_PARAMETERS
-FIRST = SIZE + MOST_PARAMETERS  # states, then y
-COLUMNS = FIRST + MOST_STATES + 1
+FIRST = SIZE + MOST_PARAMETERS  # addresses of states before the first step, then of y
+LAST = FIRST + MOST_STATES + 1  # after the last step
+COLUMNS = LAST + MOST_STATES + 1
 #: Numbers of a stage: one, zero, and those of :mod:`snn_core.kernels.plan`.
 NUMBERS = 2 + plan.NUMBERS
 
@@ -62,10 +65,10 @@ def _fill(w, at, count, value):
 
 
 @row
-def _add(w, a, b, to, count):
-    left, right, target = w[a : a + count], w[b : b + count], w[to : to + count]
+def _add(w, at, to, count):
+    more, target = w[at : at + count], w[to : to + count]
     for m in range(count):
-        target[m] = left[m] + right[m]
+        target[m] += more[m]
 
 
 @row
@@ -178,6 +181,29 @@ def _store_states(table, K, states, N, lo, n, w):
 
 
 @row
+def _store_last(table, K, t0, steps, N, lo, n, lengths, one, w):
+    """Store the states after a segment that is the last, or after each sample's own end."""
+    for k in range(K):
+        st = table[k]
+        J, S, count = st[OUTPUTS], st[STATES], n * st[OUTPUTS]
+        together = len(lengths) == 0 or lengths[n - 1] >= t0 + steps
+        for s in range(S + (1 if st[FEEDBACK] else 0)):
+            D = 1 if s < S else st[FEEDBACK]
+            last = array_at(st[LAST + (s if s < S else MOST_STATES)], (D * N * J,), one)
+            for d in range(D):
+                at, by = (
+                    (st[V] * n + s * count, S * count) if s < S else (st[Y] * n + (D - 1 - d) * count, count)
+                )
+                to = (d * N + lo) * J
+                if together:
+                    copy(w, at + steps * by, to, last, count)
+                    continue
+                for m in range(n):
+                    end = max(min(lengths[m] - t0, steps), 0)
+                    copy(w, at + end * by + m * J, to + m * J, last, J)
+
+
+@row
 def _carry(table, K, t0, steps, n, lengths, w):
     """Make the states after a segment, or after each sample's own end in it, those before the next."""
     for k in range(K):
@@ -222,10 +248,10 @@ def _delay(w, y, taps, D, count, samples, J, to):
 
 
 @row
-def _delay_backward(w, y, g_y, g_z, taps, D, count, samples, J, g_taps):
+def _delay_backward(w, u, y, g_y, g_z, taps, D, count, samples, J, g_taps):
     """Take the gradient of the sum to the outputs, of which the earliest has none yet, and to the taps."""
     for m in range(samples):
-        g = w[g_z + m * J : g_z + (m + 1) * J]
+        g = u[g_z + m * J : g_z + (m + 1) * J]
         for d in range(D):
             at = m * J - d * count
             outputs, factors, sums = (
@@ -233,7 +259,7 @@ def _delay_backward(w, y, g_y, g_z, taps, D, count, samples, J, g_taps):
                 taps[d * J : (d + 1) * J],
                 g_taps[d * J : (d + 1) * J],
             )
-            target = w[g_y + at : g_y + at + J]
+            target = u[g_y + at : g_y + at + J]
             for j in range(J):
                 sums[j] += g[j] * outputs[j]
             if d == D - 1:
@@ -245,8 +271,8 @@ def _delay_backward(w, y, g_y, g_z, taps, D, count, samples, J, g_taps):
 
 
 @row
-def _forward(table, K, numbers, t0, steps, skipped, n, lengths, weights, w):
-    """Take a block through some steps of all stages; the outputs of the first steps are not needed if skipped."""
+def _forward(table, K, numbers, t0, steps, n, lengths, weights, w):
+    """Take a block through some steps of all stages."""
     zero = numbers[1]
     for k in range(K):
         st = table[k]
@@ -254,11 +280,8 @@ def _forward(table, K, numbers, t0, steps, skipped, n, lengths, weights, w):
         count, D, matrices = n * J, st[FEEDBACK], st[MATRICES]
         y = st[Y] * n + count * st[BEFORE]
         if st[KIND] == LINEAR:
-            at, skip = st[WEIGHT_T], skipped * n if k == K - 1 else 0
-            add_product(
-                w, x + skip * I_, I_, 1, steps * n - skip, I_, weights, at, J, J, weights, at + I_ * J, 0,
-                w, y + skip * J, J,
-            )  # fmt: skip
+            at = st[WEIGHT_T]
+            add_product(w, x, I_, 1, steps * n, I_, weights, at, J, J, weights, at + I_ * J, 0, w, y, J)
             continue
         at = st[WEIGHT_T]
         if D:
@@ -291,7 +314,7 @@ def _forward(table, K, numbers, t0, steps, skipped, n, lengths, weights, w):
 
 
 @row
-def _feedback_backward(st, weight, g_i, slot, n, live, one, zeros, gradient, at_taps, w):
+def _feedback_backward(st, weight, g_i, slot, n, live, one, zeros, gradient, at_taps, w, u):
     """Take the gradient of a step's input to the outputs that went into it, of which the last has this slot.
 
     The earliest of them gets its first gradient here.
@@ -301,19 +324,19 @@ def _feedback_backward(st, weight, g_i, slot, n, live, one, zeros, gradient, at_
     to = st[GY] * n + slot * count
     if st[TAPS]:
         taps, g_z = array_at(st[TAPS], (D * J,), one), st[GZ] * n
-        add_product(w, g_i, J, 1, live, J, weight, J, by, J, zeros, 0, 0, w, g_z, J)
+        add_product(u, g_i, J, 1, live, J, weight, J, by, J, zeros, 0, 0, u, g_z, J)
         g_taps = gradient[at_taps : at_taps + D * J]
-        _delay_backward(w, st[Y] * n + slot * count, to, g_z, taps, D, count, live, J, g_taps)
+        _delay_backward(w, u, st[Y] * n + slot * count, to, g_z, taps, D, count, live, J, g_taps)
         return
     for d in range(D - 1):
         at = to - d * count
-        add_product(w, g_i, J, 1, live, J, weight, (1 + d) * J, by, J, w, at, J, w, at, J)
+        add_product(u, g_i, J, 1, live, J, weight, (1 + d) * J, by, J, u, at, J, u, at, J)
     at = to - (D - 1) * count
-    add_product(w, g_i, J, 1, live, J, weight, D * J, by, J, zeros, 0, 0, w, at, J)
+    add_product(u, g_i, J, 1, live, J, weight, D * J, by, J, zeros, 0, 0, u, at, J)
 
 
 @row
-def _carry_back(table, K, t0, steps, n, lengths, w):
+def _carry_back(table, K, t0, steps, n, lengths, u):
     """Make the gradients of the outputs before a segment those at the end of the one before, or at samples' ends."""
     for k in range(K):
         st = table[k]
@@ -322,14 +345,14 @@ def _carry_back(table, K, t0, steps, n, lengths, w):
         for m in range(_taking_part(lengths, t0, n) if D else 0):
             end = min(lengths[m] - t0, steps) if len(lengths) else steps
             for d in range(D - 1, -1, -1):
-                copy(w, g_y + d * count + m * J, g_y + (end + d) * count + m * J, w, J)
+                copy(u, g_y + d * count + m * J, g_y + (end + d) * count + m * J, u, J)
 
 
 @row
-def _backward(table, K, numbers, t0, steps, skipped, n, lengths, one, zeros, gradient, needs_x, a, b, w):
+def _backward(table, K, numbers, t0, steps, n, lengths, one, zeros, gradient, needs_x, a, b, w, u):
     """Take the gradient of a block's outputs at ``a`` back through all stages; return where that of its input is.
 
-    It is 0 in the steps that are skipped. ``zeros`` ends with a 1, by which rows are summed.
+    ``zeros`` ends with a 1, by which rows are summed.
     """
     last = len(zeros) - 1
     for back in range(K):
@@ -338,18 +361,12 @@ def _backward(table, K, numbers, t0, steps, skipped, n, lengths, one, zeros, gra
         I_, J, x = st[INPUTS], st[OUTPUTS], _input_of(table, k, n)
         count, rows, g = n * J, steps * n, st[GRADIENT]
         if st[KIND] == LINEAR:
-            skip = skipped * n if back == 0 else 0
-            rows, out = rows - skip, a + skip * J
-            add_product(w, out, 1, J, J, rows, w, x + skip * I_, I_, I_, gradient, g, I_, gradient, g, I_)
-            add_product(
-                zeros, last, 0, 0, 1, rows, w, out, J, J, gradient, g + I_ * J, 0, gradient, g + I_ * J, 0
-            )
+            add_product(u, a, 1, J, J, rows, w, x, I_, I_, gradient, g, I_, gradient, g, I_)
+            bias = g + I_ * J
+            add_product(zeros, last, 0, 0, 1, rows, u, a, J, J, gradient, bias, 0, gradient, bias, 0)
             if k > 0 or needs_x:
                 weight = array_at(st[WEIGHT], (J * I_,), one)
-                _fill(w, b, skip * I_, one - one)
-                add_product(
-                    w, out, J, 1, rows, J, weight, 0, I_, I_, zeros, 0, 0, w, b + skip * I_, I_
-                )  # fmt: skip
+                add_product(u, a, J, 1, rows, J, weight, 0, I_, I_, zeros, 0, 0, u, b, I_)
                 a, b = b, a
             continue
         c, y, D, matrices = address_of(numbers, k * NUMBERS), st[Y] * n, st[FEEDBACK], st[MATRICES]
@@ -359,37 +376,37 @@ def _backward(table, K, numbers, t0, steps, skipped, n, lengths, one, zeros, gra
         for t in range(steps - 1, -1, -1):
             out, live = a + t * count, _taking_part(lengths, t0 + t, n)
             if D:
-                _add(w, out, st[GY] * n + (D + t) * count, out, live * J)
+                _add(u, st[GY] * n + (D + t) * count, out, live * J)
             v = st[V] * n + t * st[STATES] * count
             call(
                 st[BACKWARD],
                 (
                     live * J, count, c, address_of(w, st[P] * n), address_of(w, i + t * count), address_of(w, v),
-                    address_of(w, out), address_of(w, st[GV] * n), address_of(w, b + t * count),
-                    address_of(w, st[GP] * n),
+                    address_of(u, out), address_of(u, st[GV] * n), address_of(u, b + t * count),
+                    address_of(u, st[GP] * n),
                 ),
             )  # fmt: skip
-            _fill(w, b + t * count + live * J, count - live * J, one - one)
+            _fill(u, b + t * count + live * J, count - live * J, one - one)
             if D:
                 _feedback_backward(
-                    st, weight, b + t * count, D + t - 1, n, live, one, zeros, gradient, bias + J, w
+                    st, weight, b + t * count, D + t - 1, n, live, one, zeros, gradient, bias + J, w, u
                 )
         if D:
-            add_product(w, b, 1, J, J, rows, w, x, J, J, gradient, g, by, gradient, g, by)
+            add_product(u, b, 1, J, J, rows, w, x, J, J, gradient, g, by, gradient, g, by)
             for d in range(matrices):
                 before = st[Z] * n if st[TAPS] else y + (D - 1 - d) * count
                 to = g + (1 + d) * J
-                add_product(w, b, 1, J, J, rows, w, before, J, J, gradient, to, by, gradient, to, by)
-            add_product(zeros, last, 0, 0, 1, rows, w, b, J, J, gradient, bias, 0, gradient, bias, 0)
+                add_product(u, b, 1, J, J, rows, w, before, J, J, gradient, to, by, gradient, to, by)
+            add_product(zeros, last, 0, 0, 1, rows, u, b, J, J, gradient, bias, 0, gradient, bias, 0)
             if k > 0 or needs_x:
-                add_product(w, b, J, 1, rows, J, weight, 0, by, J, zeros, 0, 0, w, a, J)
+                add_product(u, b, J, 1, rows, J, weight, 0, by, J, zeros, 0, 0, u, a, J)
         else:
             a, b = b, a
     return a
 
 
 @row
-def _begin_backward(table, K, N, lo, n, one, size, g_last, w):
+def _begin_backward(table, K, N, lo, n, one, size, g_last, u):
     """Load the gradients of the states after the last step, and clear those of parameters."""
     last = array_at(g_last, (size,), one)
     for k in range(K):
@@ -397,18 +414,18 @@ def _begin_backward(table, K, N, lo, n, one, size, g_last, w):
         if st[KIND] != CELL:
             continue
         J, count = st[OUTPUTS], n * st[OUTPUTS]
-        _fill(w, st[GP] * n, st[PARAMETERS] * count, one - one)
+        _fill(u, st[GP] * n, st[PARAMETERS] * count, one - one)
         S, D = st[STATES], st[FEEDBACK]
         for s in range(S + D):
             to = (st[GV] * n + s * count) if s < S else (st[GY] * n + (D - 1 - s + S) * count)
             if g_last:
-                copy(last, (st[STATE] + s * J) * N + lo * J, to, w, count)
+                copy(last, (st[STATE] + s * J) * N + lo * J, to, u, count)
             else:
-                _fill(w, to, count, one - one)
+                _fill(u, to, count, one - one)
 
 
 @row
-def _end_backward(table, K, N, lo, n, one, size, g_first, gradient, w):
+def _end_backward(table, K, N, lo, n, one, size, g_first, gradient, u):
     """Store the gradients of the states before the first step, and add those of parameters."""
     first = array_at(g_first, (size,), one)
     for k in range(K):
@@ -421,21 +438,21 @@ def _end_backward(table, K, N, lo, n, one, size, g_first, gradient, w):
         for p in range(st[PARAMETERS]):
             size, at = st[SIZE + p], st[GP] * n + p * count
             for m in range(count):
-                gradient[g + (lo * J + m) % size] += w[at + m]
+                gradient[g + (lo * J + m) % size] += u[at + m]
             g += size
         if g_first:
             for s in range(S + D):
                 at = (st[GV] * n + s * count) if s < S else (st[GY] * n + (D - 1 - s + S) * count)
-                copy(w, at, (st[STATE] + s * J) * N + lo * J, first, count)
+                copy(u, at, (st[STATE] + s * J) * N + lo * J, first, count)
 
 
 #: The arguments of the kernels, integers and addresses, in their order; ``COUNTER`` is the next item of work.
 (
     COUNTER, THREADS, _SCRATCH, NUMBER_BYTES, ITEMS, STAGES_OF, STEPS, SAMPLES_OF, SEGMENT, BLOCK, PER_ITEM,
-    X, X_T, X_N, X_I, TABLE, CONSTANTS, SCRATCH_SIZE, TRANSPOSED, TRANSPOSED_SIZE, STATE_SIZE, WIDEST, BORDERS, Y_SEQ,
-    LAST, G_Y, G_T, G_N, G_I, G_LAST, G_X, G_FIRST, SUMS, SUM_SIZE, LOSS, SKIP, SCALE, LABELS, OUT, ZEROS, INDEX,
-    LENGTHS, ARGUMENTS,
-) = range(43)  # fmt: skip
+    X, X_T, X_N, X_I, TABLE, CONSTANTS, SCRATCH_SIZE, WORK_SIZE, TRANSPOSED, TRANSPOSED_SIZE, STATE_SIZE, WIDEST, KEPT,
+    BORDERS, LENGTHS, Y_SEQ, G_Y, G_T, G_N, G_I, G_LAST, G_X, G_FIRST, SUMS, SUM_SIZE, ZEROS, LOSS, LABELS, OUT, INDEX,
+    ARGUMENTS,
+) = range(42)  # fmt: skip
 
 
 @row
@@ -460,10 +477,19 @@ def _blocks_of(a, item):
 
 @row
 def _scratch(a, one):
-    """Return a part of the scratch memory that no other thread has."""
+    """Return arrays ``w`` and ``u`` that no other thread has."""
+    size, work = a[SCRATCH_SIZE] * a[BLOCK], a[WORK_SIZE] * a[BLOCK]
+    at = a[_SCRATCH] + add(address_of(a, THREADS), 1) * (size + work) * a[NUMBER_BYTES]
+    return array_at(at, (size,), one), array_at(at + size * a[NUMBER_BYTES], (work,), one)
+
+
+@row
+def _kept(a, block, one, w):
+    """Return the array ``w`` of a block that is kept for the backward pass, or ``w`` itself."""
+    if a[KEPT] == 0:
+        return w
     size = a[SCRATCH_SIZE] * a[BLOCK]
-    thread = add(address_of(a, THREADS), 1)
-    return array_at(a[SCRATCH] + thread * size * a[NUMBER_BYTES], (size,), one)
+    return array_at(a[KEPT] + block * size * a[NUMBER_BYTES], (size,), one)
 
 
 def transpose_weights(arguments, numbers):
@@ -476,72 +502,60 @@ def scan_forward(arguments, numbers):
     """Take samples through all stages; write outputs ``[T, N, J]``, the last states and those at borders."""
     a, one, K, T, N, L, S, st, c, weights, size = _open(arguments, numbers)
     features, J = st[0, INPUTS], st[K - 1, OUTPUTS]
-    out, states = array_at(a[Y_SEQ], (T * N * J,), one), array_at(a[LAST], (size,), one)
+    out = array_at(a[Y_SEQ], (T * N * J,), one)
     between = array_at(a[BORDERS], (((T + L - 1) // L - 1) * size,), one)
-    w = _scratch(a, one)
+    own, _ = _scratch(a, one)
     while True:
         item = add(address_of(a, COUNTER), 1)
         if item >= a[ITEMS]:
             break
         first, end = _blocks_of(a, item)
         for block in range(first, end):
-            lo = block * S
+            lo, w = block * S, _kept(a, block, one, own)
             n = min(S, N - lo)
             lengths, end = _lengths_of(a, lo, n)
             _begin(st, K, c, N, lo, n, one, w)
+            t0, steps = 0, 0
             for t0 in range(0, end, L):
                 steps = min(L, end - t0)
                 if t0:
+                    _carry(st, K, t0 - L, L, n, lengths, w)
                     _store_states(st, K, between[(t0 // L - 1) * size :], N, lo, n, w)
                 _load_input(a, t0, steps, lo, n, features, one, w)
-                _forward(st, K, c, t0, steps, 0, n, lengths, weights, w)
+                _forward(st, K, c, t0, steps, n, lengths, weights, w)
                 y = st[K - 1, Y] * n + n * J * st[K - 1, BEFORE]
                 for t in range(steps):
                     copy(w, y + t * n * J, ((t0 + t) * N + lo) * J, out, n * J)
-                _carry(st, K, t0, steps, n, lengths, w)
-            _store_states(st, K, states, N, lo, n, w)
+            _store_last(st, K, t0, steps, N, lo, n, lengths, one, w)
 
 
 @row
-def _load_output_gradient(g, by_t, by_n, by_i, t0, steps, lo, n, J, one, a, w):
-    last = (t0 + steps - 1) * by_t + (lo + n - 1) * by_n + (J - 1) * by_i
-    source = array_at(g, (last + 1 if g else 0,), one)
-    is_row = by_i == 1 and by_n == J
+def _load_output_gradient(g, by_t, by_n, by_i, t0, steps, lo, n, J, one, a, u):
+    if g == 0:
+        _fill(u, a, steps * n * J, one - one)
+        return
+    source = array_at(g, ((t0 + steps - 1) * by_t + (lo + n - 1) * by_n + (J - 1) * by_i + 1,), one)
     for t in range(steps):
-        if g and is_row:
-            copy(source, (t0 + t) * by_t + lo * by_n, a + t * n * J, w, n * J)
-            continue
-        if g and J == 1:
-            _copy_strided(source, (t0 + t) * by_t + lo * by_n, by_n, a + t * n, w, n)
-            continue
-        for m in range(n):
-            to = a + (t * n + m) * J
-            if g:
-                _copy_strided(source, (t0 + t) * by_t + (lo + m) * by_n, by_i, to, w, J)
-            else:
-                _fill(w, to, J, one - one)
+        at, to = (t0 + t) * by_t + lo * by_n, a + t * n * J
+        if by_i == 1 and by_n == J:
+            copy(source, at, to, u, n * J)
+        elif J == 1:
+            _copy_strided(source, at, by_n, to, u, n)
+        else:
+            for m in range(n):
+                _copy_strided(source, at + m * by_n, by_i, to + m * J, u, J)
 
 
 @row
-def _add_up(y, first, steps, J, w, total):
-    """Add a block's outputs ``y`` of the steps from ``first`` on to ``total``."""
-    count = len(total)
-    for t in range(first, steps):
-        outputs = w[y + t * count : y + (t + 1) * count]
-        for m in range(count):
-            total[m] += outputs[m]
-
-
-@row
-def _loss(a, scale, lo, n, J, one, total, g):
-    """Turn the sum of outputs into their mean; return the sum of the losses and how many samples are right.
+def _loss(a, lo, n, J, one, total, g):
+    """Turn the sum of outputs over time into their mean; return the sum of the losses and how many samples are right.
 
     ``g`` becomes the gradient of the mean loss over all samples to each of the outputs.
     """
-    zero, lost, right, N, taken = one - one, 0.0, 0.0, a[SAMPLES_OF], type(one)(a[STEPS] - a[SKIP])
+    zero, lost, right, N, T = one - one, 0.0, 0.0, a[SAMPLES_OF], type(one)(a[STEPS])
     index = array_at(a[INDEX], (N,), N)
     for m in range(len(total)):
-        total[m] = total[m] / taken * scale
+        total[m] = total[m] / T
     for m in range(n):
         sample = index[lo + m] if a[INDEX] else lo + m
         target = array_at(a[LABELS], (sample + 1,), N)[sample]
@@ -559,23 +573,17 @@ def _loss(a, scale, lo, n, J, one, total, g):
             if a[LOSS] == MSE:
                 error = total[at + j] - goal
                 lost += error * error / J
-                g[at + j] = (error + error) / type(one)(N * J) * scale / taken
+                g[at + j] = (error + error) / type(one)(N * J) / T
             else:
-                g[at + j] = (g[at + j] / exponentials - goal) / type(one)(N) * scale / taken
+                g[at + j] = (g[at + j] / exponentials - goal) / type(one)(N) / T
     return lost, right
 
 
 @row
-def _skipped(a, t0, steps):
-    """Return how many of a segment's first steps the loss leaves out; none without a loss."""
-    return min(max(a[SKIP] - t0, 0), steps) if a[LOSS] else 0
-
-
-@row
-def _read_out(a, table, K, c, weights, lo, n, one, scale, between, g, w):
+def _read_out(a, table, K, c, weights, lo, n, one, between, g, w):
     """Take a block forward through all segments; return its losses, and how many samples are right, see `_loss`.
 
-    Afterwards the last segment is in scratch, and the states before each are kept.
+    Afterwards the last segment is in ``w``, and the states before each are kept.
     """
     T, N, L, J, features = a[STEPS], a[SAMPLES_OF], a[SEGMENT], table[K - 1, OUTPUTS], table[0, INPUTS]
     size, (lengths, _) = a[STATE_SIZE] * N, _lengths_of(a, lo, n)
@@ -586,48 +594,28 @@ def _read_out(a, table, K, c, weights, lo, n, one, scale, between, g, w):
         if t0:
             _carry(table, K, t0 - L, L, n, lengths, w)
             _store_states(table, K, between[(t0 // L - 1) * size :], N, lo, n, w)
-        skipped = _skipped(a, t0, steps)
         _load_input(a, t0, steps, lo, n, features, one, w)
-        _forward(table, K, c, t0, steps, skipped, n, lengths, weights, w)
-        _add_up(table[K - 1, Y] * n + n * J * table[K - 1, BEFORE], skipped, steps, J, w, total)
-    return _loss(a, scale, lo, n, J, one, total, g)
-
-
-def scan_read_out(arguments, numbers):
-    """Take samples forward; write outputs, and for each item the sum of losses and how many samples are right."""
-    a, one, K, T, N, L, S, st, c, weights, size = _open(arguments, numbers)
-    between = array_at(a[BORDERS], (((T + L - 1) // L - 1) * size,), one)
-    scale, sums = array_at(a[SCALE], (1,), one), array_at(a[SUMS], (a[ITEMS], a[SUM_SIZE]), one)
-    w = _scratch(a, one)
-    while True:
-        item = add(address_of(a, COUNTER), 1)
-        if item >= a[ITEMS]:
-            break
-        first, end = _blocks_of(a, item)
-        lost, right = 0.0, 0.0
-        for block in range(first, end):
-            lo = block * S
-            n = min(S, N - lo)
-            _begin(st, K, c, N, lo, n, one, w)
-            mean = w[(a[SCRATCH_SIZE] - a[WIDEST]) * n : a[SCRATCH_SIZE] * n]
-            more = _read_out(a, st, K, c, weights, lo, n, one, scale[0], between, mean, w)
-            lost, right = lost + more[0], right + more[1]
-        sums[item, 0], sums[item, 1] = lost, right
+        _forward(table, K, c, t0, steps, n, lengths, weights, w)
+        y = table[K - 1, Y] * n + n * J * table[K - 1, BEFORE]
+        for t in range(steps):
+            outputs = w[y + t * n * J : y + (t + 1) * n * J]
+            for m in range(n * J):
+                total[m] += outputs[m]
+    return _loss(a, lo, n, J, one, total, g)
 
 
 def scan_backward(arguments, numbers):
-    """Take samples forward again and back: gradients of the input, the first states, weights and parameters.
+    """Take samples back, forward again before unless that was kept: gradients of all that went into the scan.
 
-    With a loss the gradient of the outputs is computed here, from a multiple of their mean over the steps from ``SKIP``
-    on; the sum of the losses and the number of samples that are right follow the gradients of weights and parameters.
+    With a loss the gradient of the outputs is computed here, from their mean over time; the sum of the losses and the
+    number of samples that are right follow the gradients of weights and parameters.
     """
     a, one, K, T, N, L, S, st, c, weights, size = _open(arguments, numbers)
     features, J = st[0, INPUTS], st[K - 1, OUTPUTS]
     between = array_at(a[BORDERS], (((T + L - 1) // L - 1) * size,), one)
-    zeros, scale = array_at(a[ZEROS], (a[WIDEST] + 1,), one), array_at(a[SCALE], (1,), one)
-    sums = array_at(a[SUMS], (a[ITEMS], a[SUM_SIZE]), one)
+    zeros, sums = array_at(a[ZEROS], (a[WIDEST] + 1,), one), array_at(a[SUMS], (a[ITEMS], a[SUM_SIZE]), one)
     g_input = array_at(a[G_X], (T * N * features,), one)
-    w = _scratch(a, one)
+    own, u = _scratch(a, one)
     while True:
         item = add(address_of(a, COUNTER), 1)
         if item >= a[ITEMS]:
@@ -636,44 +624,42 @@ def scan_backward(arguments, numbers):
         gradient, lost, right = sums[item], 0.0, 0.0
         _fill(gradient, 0, a[SUM_SIZE], one - one)
         for block in range(first, end):
-            lo = block * S
+            lo, w = block * S, _kept(a, block, one, own)
             n = min(S, N - lo)
-            _begin(st, K, c, N, lo, n, one, w)
-            _begin_backward(st, K, N, lo, n, one, size, a[G_LAST], w)
-            one_side, other = (a[SCRATCH_SIZE] - 2 * L * a[WIDEST]) * n, (a[SCRATCH_SIZE] - L * a[WIDEST]) * n
-            mean = w[one_side - a[WIDEST] * n : one_side]
+            if a[KEPT] == 0:
+                _begin(st, K, c, N, lo, n, one, w)
+            _begin_backward(st, K, N, lo, n, one, size, a[G_LAST], u)
+            one_side, other = (a[WORK_SIZE] - 2 * L * a[WIDEST]) * n, (a[WORK_SIZE] - L * a[WIDEST]) * n
+            mean = u[one_side - a[WIDEST] * n : one_side]
             if a[LOSS]:
-                more = _read_out(a, st, K, c, weights, lo, n, one, scale[0], between, mean, w)
+                more = _read_out(a, st, K, c, weights, lo, n, one, between, mean, w)
                 lost, right = lost + more[0], right + more[1]
             lengths, end = _lengths_of(a, lo, n)
             first_of_last = (end - 1) // L * L
             for t0 in range(first_of_last, -1, -L):
                 steps = min(L, end - t0)
-                skipped = _skipped(a, t0, steps)
-                if t0 < first_of_last or a[LOSS] == NO_LOSS:
+                if a[KEPT] == 0 and (t0 < first_of_last or a[LOSS] == NO_LOSS):
                     if t0:
                         _load_states(st, K, between[(t0 // L - 1) * size :], N, lo, n, w)
                     elif first_of_last:
                         _begin(st, K, c, N, lo, n, one, w)
                     _load_input(a, t0, steps, lo, n, features, one, w)
-                    _forward(st, K, c, t0, steps, skipped, n, lengths, weights, w)
-                _carry_back(st, K, t0, steps, n, lengths, w)
+                    _forward(st, K, c, t0, steps, n, lengths, weights, w)
+                _carry_back(st, K, t0, steps, n, lengths, u)
                 if a[LOSS]:
-                    _fill(w, one_side, skipped * n * J, one - one)
-                    for t in range(skipped, steps):
-                        copy(mean, 0, one_side + t * n * J, w, n * J)
+                    for t in range(steps):
+                        copy(mean, 0, one_side + t * n * J, u, n * J)
                 else:
                     _load_output_gradient(
-                        a[G_Y], a[G_T], a[G_N], a[G_I], t0, steps, lo, n, J, one, one_side, w
+                        a[G_Y], a[G_T], a[G_N], a[G_I], t0, steps, lo, n, J, one, one_side, u
                     )  # fmt: skip
                 g = _backward(
-                    st, K, c, t0, steps, skipped, n, lengths, one, zeros, gradient, a[G_X] != 0, one_side,
-                    other, w,
-                )  # fmt: skip
+                    st, K, c, t0, steps, n, lengths, one, zeros, gradient, a[G_X] != 0, one_side, other, w, u
+                )
                 if a[G_X]:
                     for t in range(steps):
-                        copy(w, g + t * n * features, ((t0 + t) * N + lo) * features, g_input, n * features)
-            _end_backward(st, K, N, lo, n, one, size, a[G_FIRST], gradient, w)
+                        copy(u, g + t * n * features, ((t0 + t) * N + lo) * features, g_input, n * features)
+            _end_backward(st, K, N, lo, n, one, size, a[G_FIRST], gradient, u)
         gradient[a[SUM_SIZE] - 2], gradient[a[SUM_SIZE] - 1] = lost, right
 
 

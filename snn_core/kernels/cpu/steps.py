@@ -1,4 +1,4 @@
-"""Steps of training on the CPU: a network's plan, a loss and an optimizer in, changed weights out."""
+"""Steps of training on the CPU: a plan, a loss and an optimizer in, changed weights out, without Python in between."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snn_core.kernels.cpu import descent
+from snn_core.kernels.cpu import descent, threads
 from snn_core.kernels.cpu import launch as cpu
 from snn_core.kernels.cpu import scan as kernels
-from snn_core.kernels.plan import Plan, is_heard
+from snn_core.kernels.plan import Stage, plan_of
 
 #: Losses that a kernel knows, each a mean over samples: squared error to the one-hot label, and cross-entropy.
 LOSSES = {"mse": kernels.MSE, "cross-entropy": kernels.CROSS_ENTROPY}
@@ -48,6 +48,17 @@ class Descent(NamedTuple):
     counters: list[Tensor]
 
 
+class Steps(NamedTuple):
+    """What steps gave, a number for each, float64: the mean loss, how many samples were right, and 0 or NaN.
+
+    ``bad`` is NaN where a weight is not finite after the step.
+    """
+
+    losses: Tensor
+    right: Tensor
+    bad: Tensor
+
+
 def _weight_of(tensor: Tensor) -> tuple[Tensor, bool] | None:
     """Return the leaf whose numbers, or their sigmoid, ``tensor`` holds; None if it is computed in another way."""
     node: Any = tensor.grad_fn
@@ -77,23 +88,22 @@ def _kept(optimizer: torch.optim.Optimizer, weight: Tensor) -> dict[str, Tensor]
 
 def descent_of(
     optimizer: torch.optim.Optimizer, tensors: Sequence[Tensor | None], clip: float | None
-) -> Descent | None:
-    """Return what ``optimizer`` does to the weights behind ``tensors``, or None if kernels do not know it.
+) -> Descent | str:
+    """Return what ``optimizer`` does to the weights behind ``tensors``, or why kernels do not know it.
 
-    Args:
-        optimizer: SGD or Adam of ``torch.optim`` with one group of weights; neither it nor they have hooks.
-        tensors: those of a plan.
-        clip: largest norm of all gradients together, see ``torch.nn.utils.clip_grad_norm_``; None leaves them.
+    ``clip`` is the largest norm of all gradients together, see ``torch.nn.utils.clip_grad_norm_``; None leaves them.
     """
     own, is_adam = optimizer.param_groups[0], type(optimizer) is torch.optim.Adam
-    if (
-        type(optimizer) not in (torch.optim.SGD, torch.optim.Adam)
-        or len(optimizer.param_groups) > 1
-        or any(own.get(name) for name in _SWITCHES)
-        or optimizer._optimizer_step_pre_hooks
-        or optimizer._optimizer_step_post_hooks
-    ):
-        return None
+    name = type(optimizer).__name__
+    if type(optimizer) not in (torch.optim.SGD, torch.optim.Adam):
+        return f"optimizer must be torch's SGD or Adam, got {name}"
+    if len(optimizer.param_groups) > 1:
+        return f"optimizer must have one group of weights, got {len(optimizer.param_groups)}"
+    switches = [switch for switch in _SWITCHES if own.get(switch)]
+    if switches:
+        return f"optimizer must be without {switches[0]}"
+    if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
+        return "optimizer has hooks"
     changed: list[Change | None] = []
     counters, known = [], {id(weight) for weight in own["params"]}
     for tensor in tensors:
@@ -101,72 +111,28 @@ def descent_of(
             changed.append(None)
             continue
         weight, is_sigmoid = _weight_of(tensor) or (tensor, False)
-        if id(weight) not in known or is_heard(weight):
-            return None
-        known.remove(id(weight))  # one that is used twice has a sum of gradients
+        if id(weight) not in known:
+            return "the network has weights that the optimizer lacks, are used twice, or are computed from others"
+        if weight._backward_hooks or getattr(weight, "_post_accumulate_grad_hooks", None):
+            return "a weight has hooks"
+        known.remove(id(weight))
         state = _kept(optimizer, weight)
         counters += [state["step"]] if is_adam else []
-        kept = [one for name, one in state.items() if name != "step"]
+        kept = [one for key, one in state.items() if key != "step"]
         if not all(one.is_contiguous() and one.dtype == weight.dtype for one in (tensor, weight, *kept)):
-            return None
+            return "a weight, or what the optimizer keeps of it, is not contiguous or of another dtype"
         changed.append(Change(weight, kept, is_sigmoid))
     taken = {int(counter) for counter in counters} or {0}
     if len(taken) > 1:
-        return None
+        return "the optimizer has taken more steps with some weights than with others"
+    if not any(changed):
+        return "no weight is trained"
     keep = own["betas"] if is_adam else (own["momentum"], 0.0)
     most_norm = np.inf if clip is None else clip
     settings = np.array(
-        [own["lr"], own["weight_decay"], *keep, own.get("eps", 0), *taken, most_norm, 1.0], float
+        [float(own["lr"]), own["weight_decay"], *keep, own.get("eps", 0), *taken, most_norm, 1.0], float
     )
     return Descent(descent.ADAM if is_adam else descent.SGD, settings, changed, counters)
-
-
-class Found(NamedTuple):
-    """What steps gave.
-
-    For each step the mean loss, the number of samples that were right, and NaN if a weight is not finite after it,
-    ``[steps]``; of the last step the outputs ``[N, J]`` and the gradients of the plan's tensors, or of the weights
-    behind them.
-    """
-
-    losses: Tensor
-    right: Tensor
-    bad: Tensor
-    outputs: Tensor
-    gradients: list[Tensor | None]
-
-
-class Task(NamedTuple):
-    """The loss of a network's outputs, which are ``scale`` times the mean of y_seq from time step ``skip`` on.
-
-    Args:
-        x_seq: input ``[T, n, K]``.
-        tensors: of the plan; those that begin a state are None.
-        plan: the network.
-        labels: int64 ``[n]``, contiguous.
-        loss: one of :data:`LOSSES`.
-        skip: see above.
-        scale: see above.
-    """
-
-    x_seq: Tensor
-    tensors: Sequence[Tensor | None]
-    plan: Plan
-    labels: Tensor
-    loss: str
-    skip: int
-    scale: float
-
-    def arguments(self, call: cpu.Call) -> dict[str, Any]:
-        """Return what the kernels of a call take besides."""
-        return {
-            "BORDERS": call.empty(call.layout.borders * call.N * self.plan.state_size),
-            "OUT": call.empty(call.N, self.plan.stages[-1].outputs),
-            "SCALE": torch.tensor([self.scale], dtype=call.dtype, device="cpu"),
-            "LOSS": LOSSES[self.loss],
-            "SKIP": self.skip,
-            "LABELS": self.labels,
-        }
 
 
 @cache
@@ -179,72 +145,67 @@ def _kernels(dtype: Any) -> tuple[int, list[int]]:
 
 
 @torch.no_grad()
-def take(task: Task, index: Tensor | None = None, by: Descent | None = None) -> Found:
-    """Take steps of training.
+def take_steps(
+    x_seq: Tensor,
+    stages: tuple[Stage, ...],
+    numbers: Sequence[float],
+    tensors: Sequence[Tensor | None],
+    labels: Tensor,
+    loss: str,
+    by: Descent,
+    index: Tensor,
+) -> Steps:
+    """Take steps of training on the mean of the outputs over time; states begin at their first values.
 
     Args:
-        task: the network, what it is shown, and the loss.
-        index: which samples each step takes, int64 ``[steps, N]``; None is one step with all of them.
-        by: what changes the weights; None changes none.
-
-    Raises:
-        IndexError: ``index`` is not within the samples.
+        x_seq: ``[T, n, K]``.
+        stages, numbers, tensors: as :func:`snn_core.kernels.scan` takes them.
+        labels: int64 ``[n]``, contiguous, from 0 to J - 1.
+        loss: one of :data:`LOSSES`.
+        by: what changes the weights.
+        index: which samples each step takes, int64 ``[steps, N]``, contiguous, from 0 to n - 1.
     """
-    x_seq, tensors, plan, labels, *_ = task
-    steps, N = (1, x_seq.shape[1]) if index is None else index.shape
-    if index is not None and not (index.min() >= 0 and index.max() < len(labels)):
-        raise IndexError(f"index must be from 0 to {len(labels) - 1}, got {index.min()} to {index.max()}")
-    call = cpu.Call(x_seq[:, :N], tensors, plan)
+    plan, (steps, N) = plan_of(stages), index.shape
+    layout = cpu.layout_of(x_seq[:, :1].expand(-1, N, -1), tensors, plan)
+    call = cpu.Call(layout, x_seq, tensors, numbers)
     sums, record = call.sums(), np.zeros((steps, descent.RECORDS))
-    places = [(start, end) for _, start, end in call.pieces()]
-    table = _pieces(places, call.tensors, by, call.layout.gradient)
-    parts, settings = np.zeros(len(table)), np.zeros(descent.NUMBERS) if by is None else by.settings
-    number: Any = call.layout.numbers.dtype.type
-    leader, called = _kernels(number)
+    places = [(start, end) for _, start, end in layout.pieces]
+    table = _pieces(places, call.tensors, by, layout.gradient)
+    parts, weights = np.zeros(len(table)), call.empty(layout.weights)
+    out = call.empty(N, plan.stages[-1].outputs)
+    borders = call.empty(layout.borders * N * layout.states)
+    arguments = call.arguments(
+        weights, True, SUMS=sums, SUM_SIZE=sums.shape[1], ZEROS=layout.zeros.ctypes.data, LOSS=LOSSES[loss],
+        LABELS=labels, OUT=out, INDEX=index, BORDERS=borders,
+    )  # fmt: skip
+    leader, called = _kernels(layout.number)
     lead = np.array(
         [
-            0, 0, 0, call.arguments.ctypes.data, steps, len(table), table.ctypes.data, parts.ctypes.data,
-            settings.ctypes.data, record.ctypes.data, by.kind if by else descent.NO_STEP, *called,
+            0, 0, 0, arguments.ctypes.data, steps, len(table), table.ctypes.data, parts.ctypes.data,
+            by.settings.ctypes.data, record.ctypes.data, by.kind, *called,
         ],
         np.int64,
     )  # fmt: skip
-    given = task.arguments(call)
-    call.run_backward(sums, (leader, lead), INDEX=index, **given)
-    if by is not None:
-        changed = [change for change in by.changed if change is not None]
-        torch.autograd.graph.increment_version([one for each in changed for one in (each.weight, *each.kept)])
-        for counter in by.counters:
-            counter += steps
-    total = sums[0].clone()  # without the items
-    gradients = [
-        None if tensor is None else total[start:end].view(tensor.shape)
-        for tensor, (start, end) in zip(tensors, places, strict=True)
-    ]
-    losses, right, bad = torch.from_numpy(record).unbind(1)
-    return Found(losses, right, bad, given["OUT"], gradients)
-
-
-def read_out(task: Task) -> tuple[float, Tensor]:
-    """Return the mean loss and the outputs ``[n, J]``, without a gradient."""
-    call = cpu.Call(task.x_seq, task.tensors, task.plan)
-    given, sums = task.arguments(call), call.empty(call.layout.items, 2)
-    call.run("scan_read_out", SUMS=sums, SUM_SIZE=2, **given)
-    return sums[:, 0].double().sum().item() / max(call.N, 1), given["OUT"]
+    constants = call.constants.ctypes.data
+    threads.run(0, arguments, constants, layout.items, layout.backward_bytes, lead=(leader, lead))
+    changed = [change for change in by.changed if change is not None]
+    torch.autograd.graph.increment_version([one for each in changed for one in (each.weight, *each.kept)])
+    for counter in by.counters:
+        counter += steps
+    return Steps(*torch.from_numpy(record).unbind(1))
 
 
 def _pieces(
-    places: Sequence[tuple[int, int]], tensors: Sequence[Tensor | None], by: Descent | None, size: int
+    places: Sequence[tuple[int, int]], tensors: Sequence[Tensor | None], by: Descent, size: int
 ) -> np.ndarray:
-    """Return the table of pieces: of the weights that change, or of all gradients; then one for the loss."""
+    """Return the table of pieces of the weights that change; then one for the loss."""
     table = []
-    for k, ((start, end), tensor) in enumerate(zip(places, tensors, strict=True)):
-        change = None if by is None else by.changed[k]
-        if tensor is None or (by is not None and change is None):
+    for (start, end), tensor, change in zip(places, tensors, by.changed, strict=True):
+        if tensor is None or change is None:
             continue
         own: list[Tensor | None] = [None] * 4
-        if change is not None:
-            own[: 1 + len(change.kept)] = change.weight, *change.kept
-            own[3] = tensor if change.is_sigmoid else None
+        own[: 1 + len(change.kept)] = change.weight, *change.kept
+        own[3] = tensor if change.is_sigmoid else None
         for at in range(start, end, descent.PIECE):
             skipped = (at - start) * tensor.element_size()
             addresses = [0 if one is None else one.data_ptr() + skipped for one in own]

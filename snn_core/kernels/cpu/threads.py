@@ -1,16 +1,19 @@
-"""Threads that share the work of a kernel out among themselves.
+"""The threads of a kernel: those of torch's own OpenMP, so that no two teams compete for the cores.
 
 A job is a function and its arguments at an address. Each thread takes one item of it after the other, from a counter,
-until none is left; the caller works too, and waits only for items that another thread has begun, where the threads of
-OpenMP all have to arrive before any may leave. A thread that finds no job for a while sleeps until the next one. A
-process that was forked has threads of its own.
+until none is left. OpenMP waits for all threads at the end: where one arrives late, because something else keeps its
+core busy, the caller works alone for a while. Where torch brings no OpenMP with the interface of GNU's, and in a
+process that was forked, which has no team, the caller always works alone.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 import time
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,24 +22,22 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from snn_core.kernels.cpu.compiled import entry, row
-from snn_core.kernels.cpu.tile import address_of, call
+from snn_core.kernels.cpu.compiled import entry, function_at, row
+from snn_core.kernels.cpu.tile import address_of, array_at, call
 
-#: What the threads know of a job: its number while it is open, else 0; the addresses of function, arguments and
-#: numbers; how many threads may still join the caller; and how many have come and not yet left. Then what the caller
-#: knows: the number of the last job, until when it works alone in nanoseconds, and the time.
-OPEN, FUNCTION, ARGUMENTS, NUMBERS, PLACES, USERS, LAST, ALONE_UNTIL, SECONDS, NANOSECONDS, SIZE = range(11)
+#: What the threads know of a job: the addresses of function, arguments and numbers, and when the first of them found no
+#: item left. Then what the caller knows: until when it works alone, for how long it did so the last time, both in
+#: nanoseconds, the time, and the addresses of OpenMP's function and of ours that each thread calls.
+FUNCTION, ARGUMENTS, NUMBERS, ENDED, ALONE_UNTIL, ALONE, SECONDS, NANOSECONDS, PARALLEL, MEMBER, SIZE = range(
+    11
+)
 #: Where the arguments of a job say the address of its scratch memory.
 SCRATCH = 2
 #: Where the arguments of a leader say the address of the job and the number of helpers.
 JOB, HELPERS = 1, 2
-#: How often a thread looks for another job at once, for about 0.1 ms, and how often after naps of ``NAP``
-#: microseconds, before it sleeps in Python, where waking it takes the lock of the interpreter.
-LOOKS, NAPS, NAP = 10_000, 1_000, 20
-#: A caller that waits for others for more than half of a job, and for over about 0.3 ms, assumes that something else
-#: keeps their core busy, and does the jobs of the next ``ALONE`` seconds alone. A look takes about ``LOOK`` seconds.
-MOST_LOOKS, ALONE, LOOK = 50_000, 0.015, 7e-9
-_nap = types.ExternalFunction("usleep", types.int32(types.uint32))
+#: A thread is late that ends so many nanoseconds after the first one, and in the second half of the job. The caller
+#: then works alone for the shortest time, twice as long after each further time, up to the longest.
+LATE, SHORTEST, LONGEST = 300_000, 15_000_000, 1_000_000_000
 _clock, _CLOCK = (
     types.ExternalFunction("clock_gettime", types.int32(types.int32, types.intp)),
     time.CLOCK_MONOTONIC,
@@ -54,65 +55,64 @@ def add(typing_context: Any, address: Any, value: Any) -> Any:
     return types.intp(types.intp, types.intp), generate
 
 
-@entry
-def _serve(job: np.ndarray, last: int, looks: int, naps: int) -> int:
-    """Work on jobs after number ``last`` until none comes for a while; return the number of the last one."""
-    idle = 0
-    while idle < looks + naps:
-        number = add(address_of(job, OPEN), 0)
-        if number in (0, last):
-            idle += 1
-            if idle > looks:
-                _nap(NAP)
-            continue
-        add(address_of(job, USERS), 1)
-        # Now the job's arguments stay. Threads that an earlier job woke may be more than this one has scratch for.
-        if add(address_of(job, OPEN), 0) == number and add(address_of(job, PLACES), -1) > 0:
-            call(job[FUNCTION], (job[ARGUMENTS], job[NUMBERS]))
-        add(address_of(job, USERS), -1)
-        last, idle = number, 0
-    return last
-
-
 @row
-def _now(job: Any) -> Any:
-    _clock(_CLOCK, address_of(job, SECONDS))
-    return job[SECONDS] * 1_000_000_000 + job[NANOSECONDS]
+def _now(clock: Any) -> Any:
+    _clock(_CLOCK, address_of(clock, 0))
+    return clock[0] * 1_000_000_000 + clock[1]
+
+
+def _take_part(address: Any, one: Any) -> None:
+    """Take items of the job at an address; this is what OpenMP calls in each thread."""
+    job = array_at(address, (SIZE,), address)
+    call(job[FUNCTION], (job[ARGUMENTS], job[NUMBERS]))
+    if add(address_of(job, ENDED), 0) == 0:
+        clock = np.empty(2, np.int64)
+        add(address_of(job, ENDED), _now(clock))
 
 
 @row
 def share(job: Any, function: Any, arguments: Any, numbers: Any, helpers: Any) -> None:
-    """Run a job together with at most ``helpers`` threads, alone where they are late."""
-    began = _now(job) if helpers else 0
+    """Run a job together with ``helpers`` threads, alone where they were late."""
+    began = _now(job[SECONDS:PARALLEL]) if helpers else 0
     if helpers == 0 or began < job[ALONE_UNTIL]:
         call(function, (arguments, numbers))
         return
-    job[LAST] += 1
-    number, looks = job[LAST], 0
-    job[FUNCTION], job[ARGUMENTS], job[NUMBERS], job[PLACES] = function, arguments, numbers, helpers
-    add(address_of(job, OPEN), number)
-    call(function, (arguments, numbers))
-    add(address_of(job, OPEN), -number)
-    while add(address_of(job, USERS), 0) > 0:
-        looks += 1
-    if looks > MOST_LOOKS:
-        now = _now(job)
-        if 2e9 * LOOK * looks > now - began:
-            job[ALONE_UNTIL] = now + int(1e9 * ALONE)
+    job[FUNCTION], job[ARGUMENTS], job[NUMBERS], job[ENDED] = function, arguments, numbers, 0
+    call(job[PARALLEL], (job[MEMBER], address_of(job, 0), helpers + 1, 0))
+    now = _now(job[SECONDS:PARALLEL])
+    if now - job[ENDED] > max(LATE, (now - began) // 2):
+        job[ALONE] = min(max(2 * job[ALONE], SHORTEST), LONGEST)
+        job[ALONE_UNTIL] = now + job[ALONE]
+    else:
+        job[ALONE] = 0
 
 
 @entry
-def _run(job: np.ndarray, function: int, arguments: int, numbers: int, helpers: int) -> None:
+def _run(job: np.ndarray, first: int, function: int, arguments: int, numbers: int, helpers: int) -> None:
+    if first:
+        call(first, (arguments, numbers))
     share(job, function, arguments, numbers, helpers)
 
 
-class _Threads:
-    """Sleeping threads, and the one job that they work on."""
+@cache
+def _parallel() -> int:
+    """Return the address of ``GOMP_parallel`` of the OpenMP that torch uses, 0 where there is none."""
+    library = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
+    try:
+        # The loader looks for the name in the libraries that torch brought along, too.
+        found = ctypes.CDLL(str(library)).GOMP_parallel
+    except (OSError, AttributeError):
+        return 0
+    return ctypes.cast(found, ctypes.c_void_p).value or 0
 
-    def __init__(self) -> None:
-        self.process, self.lock = os.getpid(), threading.Lock()
+
+class _Team:
+    """The one job that threads share, and memory for it."""
+
+    def __init__(self, parallel: int) -> None:
+        self.lock = threading.Lock()
         self.job = np.zeros(SIZE, np.int64)
-        self.sleeping: list[threading.Lock] = []
+        self.job[[PARALLEL, MEMBER]] = parallel, function_at(_take_part, types.void(types.intp, types.intp))
         self.memory = np.empty(0, np.uint8)
 
     def memory_of(self, size: int) -> np.ndarray:
@@ -121,25 +121,18 @@ class _Threads:
             self.memory = np.empty(size + 64, np.uint8)
         return self.memory
 
-    def wake(self, count: int) -> None:
-        """Let ``count`` threads look for jobs; the lock of one that sleeps is held."""
-        while len(self.sleeping) < count:
-            lock = threading.Lock()
-            lock.acquire()
-            threading.Thread(target=self._work, args=(lock,), daemon=True, name="snn_core").start()
-            self.sleeping.append(lock)
-        for lock in self.sleeping[:count]:
-            if lock.locked():
-                lock.release()
 
-    def _work(self, lock: threading.Lock) -> None:
-        last = 0
-        while True:
-            lock.acquire()
-            last = _serve(self.job, last, LOOKS, NAPS)
+_team: _Team | None = None
 
 
-_threads = _Threads()
+def _lose_team() -> None:
+    """Work alone in a process that was forked."""
+    global _team
+    _team = _Team(0)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_lose_team)
 
 
 def run(
@@ -148,32 +141,31 @@ def run(
     numbers: int,
     items: int,
     scratch: int,
+    first: int = 0,
     lead: tuple[int, np.ndarray] | None = None,
 ) -> None:
     """Call ``function(arguments, numbers)``, the latter an address, in as many threads as torch uses.
 
-    The function takes its items from a counter. Each thread has ``scratch`` bytes, whose address the arguments say.
+    The function takes its items from a counter. ``first``, if given, is called before, in this thread. Each thread has
+    ``scratch`` bytes, whose address the arguments say.
     With ``lead``, another function and its arguments, that one is called instead, in this thread: it is told the
     address of the job and how many helpers there are, and runs ``function`` by :func:`share`.
     """
-    global _threads
-    if _threads.process != os.getpid():
-        _threads = _Threads()
-    threads, job = _threads, _threads.job
-    helpers = min(torch.get_num_threads(), items) - 1
-    is_mine = threads.lock.acquire(blocking=False)  # else another thread of Python has them
+    global _team
+    team = _team = _team or _Team(_parallel())
+    helpers = min(torch.get_num_threads(), items) - 1 if team.job[PARALLEL] else 0
+    is_mine = team.lock.acquire(blocking=False)  # else another thread of Python has it
     try:
         helpers = max(helpers, 0) if is_mine else 0
-        memory = threads.memory_of((helpers + 1) * scratch) if is_mine else np.empty(scratch, np.uint8)
+        memory = team.memory_of((helpers + 1) * scratch) if is_mine else np.empty(scratch, np.uint8)
         arguments[SCRATCH] = memory.ctypes.data
-        if helpers:
-            threads.wake(helpers)
+        job = team.job if is_mine else np.zeros(SIZE, np.int64)
         if lead is None:
-            _run(job, function, arguments.ctypes.data, numbers, helpers)
+            _run(job, first, function, arguments.ctypes.data, numbers, helpers)
         else:
             leader, own = lead
             own[JOB], own[HELPERS] = job.ctypes.data, helpers
-            _run(job, leader, own.ctypes.data, numbers, 0)
+            _run(job, 0, leader, own.ctypes.data, numbers, 0)
     finally:
         if is_mine:
-            threads.lock.release()
+            team.lock.release()

@@ -26,8 +26,8 @@ from torch import Tensor
 from snn_core.kernels import shapes
 from snn_core.kernels.cpu.launch import compute_dtype, in_memory
 from snn_core.kernels.limits import MOST_PARAMETERS, MOST_STATES
-from snn_core.kernels.plan import Plan, Stage
-from snn_core.kernels.record.symbols import Program, parse
+from snn_core.kernels.plan import NUMBERS, Plan, Stage
+from snn_core.kernels.record.symbols import Program
 
 SOURCE = Path(__file__).with_name("plan.cu")
 
@@ -57,7 +57,7 @@ class Launch(NamedTuple):
     blocks: int
     threads: int
     shared_bytes: int = 0
-    programs: tuple[str, ...] = ()
+    programs: tuple[Program, ...] = ()
 
 
 def _function(head: str, names: dict[str, str], statements: Sequence[str], results: dict[str, str]) -> str:
@@ -99,9 +99,9 @@ def cell_source(number: int, program: Program) -> str:
     return "\n".join([f"struct Cell{number} {{", sizes, forward, backward, "};\n"])
 
 
-def cells(programs: Sequence[str]) -> str:
+def cells(programs: Sequence[Program]) -> str:
     """Return the structures of all cells of a plan and their list, which ``plan.cu`` includes."""
-    structures = [cell_source(number, parse(text)) for number, text in enumerate(programs)]
+    structures = [cell_source(number, program) for number, program in enumerate(programs)]
     return "\n".join(
         [
             *structures,
@@ -110,7 +110,7 @@ def cells(programs: Sequence[str]) -> str:
     )
 
 
-def source(programs: Sequence[str]) -> str:
+def source(programs: Sequence[Program]) -> str:
     """Return what is compiled: ``plan.cu`` with its cells in it, since CuPy's cache knows no other files."""
     return SOURCE.read_text().replace('#include "cells.cuh"\n', cells(programs))
 
@@ -122,7 +122,7 @@ def compile_options(dtype: torch.dtype) -> tuple[str, ...]:
 
 
 @cache
-def _module(dtype: torch.dtype, programs: tuple[str, ...]) -> Any:
+def _module(dtype: torch.dtype, programs: tuple[Program, ...]) -> Any:
     import cupy
 
     return cupy.RawModule(code=source(programs), options=compile_options(dtype))
@@ -158,7 +158,11 @@ def _shared_limit(device: torch.device) -> int:
 
 @cache
 def _kernel(
-    name: str, programs: tuple[str, ...], dtype: torch.dtype, device: torch.device, much_shared_memory: bool
+    name: str,
+    programs: tuple[Program, ...],
+    dtype: torch.dtype,
+    device: torch.device,
+    much_shared_memory: bool,
 ) -> Any:
     """Return a kernel for the current device."""
     kernel = _module(dtype, programs).get_function(name)
@@ -214,16 +218,16 @@ class Group(NamedTuple):
     @property
     def is_linear(self) -> bool:
         """Whether this is a linear layer by itself, for which torch has a faster product."""
-        return len(self.stages) == 1 and self.stages[0].kernel == "linear"
+        return len(self.stages) == 1 and self.stages[0].program is None
 
     @property
     def state_size(self) -> int:
         return sum(stage.state_size for stage in self.stages)
 
     @property
-    def programs(self) -> tuple[str, ...]:
+    def programs(self) -> tuple[Program, ...]:
         """The different cells of the group."""
-        return tuple(dict.fromkeys(stage.kernel for stage in self.stages if stage.kernel != "linear"))
+        return tuple(dict.fromkeys(stage.program for stage in self.stages if stage.program))
 
     def launch(self, direction: str, N: int) -> Launch:
         blocks = _quotient(N, self.samples)
@@ -290,15 +294,13 @@ def groups(plan: Plan, dtype: torch.dtype, limit: int) -> tuple[Group, ...]:
 
 @lru_cache(maxsize=256)
 def _words(group: Group, dtype: torch.dtype) -> np.ndarray:
-    """Return the structure ``Plan`` of ``plan.cu`` for a group, still without its tensors."""
-    number = np.float64 if dtype == torch.float64 else np.float32
-    numbers = [np.array(stage.numbers, number).view(np.int64) for stage in group.stages]
-    words = np.zeros(HEAD + MOST_STAGES * (LAYOUT + TENSORS + len(numbers[0])), np.int64)
+    """Return the structure ``Plan`` of ``plan.cu`` for a group, still without its tensors and numbers."""
+    words = np.zeros(HEAD + MOST_STAGES * (LAYOUT + TENSORS + NUMBERS * dtype.itemsize // 8), np.int64)
     source_at, source_rows, at, state = 0, 2, 2 * group.stages[0].inputs, 0
-    for row, stage, values in zip(_stages(words), group.stages, numbers, strict=False):
-        cell = -1 if stage.kernel == "linear" else group.programs.index(stage.kernel)
-        row[:LAYOUT] = cell, *stage[1:7], source_at, source_rows, at, _ring(stage), state
-        row[LAYOUT + TENSORS :] = values
+    for row, stage in zip(_stages(words), group.stages, strict=False):
+        cell = -1 if stage.program is None else group.programs.index(stage.program)
+        sizes = *stage[1:], stage.states, stage.parameters
+        row[:LAYOUT] = cell, *sizes, source_at, source_rows, at, _ring(stage), state
         source_at, source_rows, at, state = at, _ring(stage), at + _rows(stage), state + stage.state_size
     return words
 
@@ -346,13 +348,20 @@ class _Call:
     """A group with its input and its tensors."""
 
     def __init__(
-        self, x: Tensor, tensors: Sequence[Tensor | None], group: Group, lengths: Tensor | None
+        self,
+        x: Tensor,
+        tensors: Sequence[Tensor | None],
+        group: Group,
+        numbers: Sequence[float],
+        lengths: Tensor | None,
     ) -> None:
         if lengths is not None and group.neurons > 1:
             lengths = lengths.repeat_interleave(group.neurons)
         self.lengths = lengths
         self.x, self.group, self.wide = in_memory(x.detach(), x.dtype), group, compute_dtype(x.dtype)
         self.T, self.N = x.shape[0], x.shape[1] * group.neurons
+        number = np.float64 if self.wide == torch.float64 else np.float32
+        self.numbers = np.array(numbers, number).reshape(-1, NUMBERS).view(np.int64)
         left = iter([self._widen(tensor) for tensor in tensors])
         self.own = []
         for stage in group.stages:
@@ -378,8 +387,9 @@ class _Call:
             (*own.words(), *more) for own, more in zip(self.own, kept, strict=True)
         ]  # alive until it starts
         words[:HEAD] = [_word(value) for value in (*sizes, self.x, self.lengths, *head)]
-        for row, values in zip(_stages(words), stages, strict=False):
+        for row, values, numbers in zip(_stages(words), stages, self.numbers, strict=False):
             row[LAYOUT : LAYOUT + TENSORS] = [_word(value) for value in values]
+            row[LAYOUT + TENSORS :] = numbers
         device.start(launch, self.x.dtype, self.x.device, words.view(f"V{words.nbytes}"))
 
     def forward(self) -> tuple[Tensor, Tensor]:
@@ -454,27 +464,39 @@ class _Call:
 
 
 def _divided(
-    x_seq: Tensor, tensors: Sequence[Tensor | None], plan: Plan, lengths: Tensor | None
-) -> Iterator[tuple[list[Any], Group]]:
-    """Yield the groups of a plan, each with its tensors."""
-    shapes.check_scan(x_seq, tensors, lengths, plan)
-    left = iter(tensors)
+    x_seq: Tensor,
+    tensors: Sequence[Tensor | None],
+    plan: Plan,
+    numbers: Sequence[float],
+    lengths: Tensor | None,
+) -> Iterator[tuple[list[Any], Group, Sequence[float]]]:
+    """Yield the groups of a plan, each with its tensors and numbers."""
+    shapes.check_scan(x_seq, tensors, plan)
+    if lengths is not None:
+        shapes.check_lengths(lengths, x_seq)
+    left, at = iter(tensors), 0
     for group in groups(plan, x_seq.dtype, device.shared_limit(x_seq.device)):
-        yield [next(left) for stage in group.stages for _ in range(stage.tensors)], group
+        end = at + NUMBERS * len(group.stages)
+        yield [next(left) for stage in group.stages for _ in range(stage.tensors)], group, numbers[at:end]
+        at = end
 
 
 def scan(
-    x_seq: Tensor, tensors: Sequence[Tensor | None], plan: Plan, lengths: Tensor | None = None
+    x_seq: Tensor,
+    tensors: Sequence[Tensor | None],
+    plan: Plan,
+    numbers: Sequence[float],
+    lengths: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return outputs, last states, and no states at borders, which only the CPU keeps; see ``ops.py``.
+    """Return outputs, last states, and no states at borders, which only the CPU keeps; see ``op.py``.
 
     Raises:
         TypeError, ValueError: an argument has another dtype, shape or device than the op takes, or a stage has too many
             neurons for shared memory.
     """
     y_seq, lasts = x_seq, []
-    for own, group in _divided(x_seq, tensors, plan, lengths):
-        y_seq, last = _Call(y_seq, own, group, lengths).forward()
+    for own, group, its_numbers in _divided(x_seq, tensors, plan, numbers, lengths):
+        y_seq, last = _Call(y_seq, own, group, its_numbers, lengths).forward()
         lasts.append(last)
     borders = torch.empty(0, dtype=compute_dtype(x_seq.dtype), device=x_seq.device)
     return y_seq, lasts[0] if len(lasts) == 1 else torch.cat(lasts), borders
@@ -487,14 +509,16 @@ def scan_backward(
     borders: Tensor,
     tensors: Sequence[Tensor | None],
     plan: Plan,
+    numbers: Sequence[float],
     needs_x: bool = True,
     lengths: Tensor | None = None,
 ) -> list[Tensor]:
     """Return the gradients of x_seq and of all tensors; see :func:`scan`."""
     shapes.check_backward(grad_y, grad_last, x_seq, plan)
     calls: list[_Call] = []
-    for own, group in _divided(x_seq, tensors, plan, lengths):
-        calls.append(_Call(calls[-1].forward()[0] if calls else x_seq, own, group, lengths))
+    for own, group, its_numbers in _divided(x_seq, tensors, plan, numbers, lengths):
+        fed = calls[-1].forward()[0] if calls else x_seq
+        calls.append(_Call(fed, own, group, its_numbers, lengths))
     sizes = [call.N * call.group.state_size for call in calls]
     lasts = [None] * len(calls) if grad_last is None else grad_last.split(sizes)
     gradient = grad_y

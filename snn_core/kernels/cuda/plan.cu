@@ -86,7 +86,7 @@ __device__ inline Compute minimum(Compute a, Compute b) { return a < b || a != a
 // forward(c, p, x, v, y) takes the input x and the states v before the step, leaves the states after it in v and writes
 // the output y; backward(c, p, x, v, g_y, g_v, g_x, g_p) takes the same and the gradients g_y of the output and g_v of
 // the states after the step, writes the gradient g_x of the input, turns g_v into that of the states before the step,
-// and adds those of parameters to g_p. CELLS lists them with their numbers; see backend/equations.py.
+// and adds those of parameters to g_p. CELLS lists them with their numbers; see record/equations.py.
 #include "cells.cuh"
 
 // A linear layer by itself: its output is the sum that other cells take for their input.

@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from snn_core.cells import Cell
-from snn_core.kernels.decisions import does_only_forward
+from snn_core.cells import Cell, fields, parameters_of
+from snn_core.checks import does_only_forward
 from snn_core.kernels.record.purity import PLAIN, class_key, is_pure
-from snn_core.kernels.record.symbols import NotScalarError, Program, Symbol, Tape, parse
+from snn_core.kernels.record.symbols import NotScalarError, Program, Symbol, Tape, interned, parse
 from snn_core.surrogate import SurrogateFunction
 
 #: Chapter 06 shows how equations are recorded with these.
@@ -48,19 +48,6 @@ class _Spike:
         return x.tape.record("spike", x, rule=self.surrogate.derivative)
 
 
-def _fields(cell: Cell) -> Iterator[tuple[Cell, str, Any]]:
-    """Yield the fields of a cell, and of cells that it holds: owner, name and value."""
-    for name, value in vars(cell).items():
-        if isinstance(value, Cell):
-            yield from _fields(value)
-        yield cell, name, value
-
-
-def parameters_of(cell: Cell) -> list[Tensor]:
-    """Return the tensors of a cell in the order in which its program has them."""
-    return [value for _, _, value in _fields(cell) if isinstance(value, Tensor)]
-
-
 def _known_surrogate(value: Any) -> bool:
     """Say whether a surrogate function is what its class says, without tensors."""
     return (
@@ -84,8 +71,12 @@ def _key(name: str, value: Any) -> Any:
     """
     if isinstance(value, Tensor):
         return Tensor
-    if isinstance(value, PLAIN) or is_pure(value):
+    if isinstance(value, float):
+        return value.hex()  # 0.0 and -0.0 are equal and divide to other infinities
+    if isinstance(value, PLAIN):
         return type(value), value
+    if is_pure(value):
+        return value, getattr(value, "__code__", None)  # which an editor's reload replaces in place
     if isinstance(value, Cell):
         return class_key(type(value))
     if not _known_surrogate(value):
@@ -93,36 +84,35 @@ def _key(name: str, value: Any) -> Any:
     own = [(key, one) for key, one in vars(value).items() if key not in _MODULE]
     if not all(isinstance(one, PLAIN) for _, one in own):
         raise NotScalarError(f"its {name} holds something else than numbers")
-    return class_key(type(value)), *own
+    return class_key(type(value)), *[(key, _key(key, one)) for key, one in own]
 
 
-def program_of(cell: Cell) -> Recorded:
-    """Return the program of a cell's equations.
-
-    Raises:
-        NotScalarError: they do something that kernels do not know.
-    """
-    fields = list(_fields(cell))
-    key = (class_key(type(cell)), *[(name, _key(name, value)) for _, name, value in fields])
+def program_of(cell: Cell) -> Recorded | str:
+    """Return the program of a cell's equations, or why kernels do not know them."""
+    own = list(fields(cell))
+    try:
+        key = (class_key(type(cell)), *[(name, _key(name, value)) for _, name, value in own])
+    except NotScalarError as error:
+        return str(error)
     found = _recorded.get(key)
     if found is None:
         try:
             found = _record(cell)
             if _record(cell) != found:
-                raise NotScalarError("its equations give something else each time")
+                found = "its equations give something else each time"
+            elif found.program.misses:
+                found = found.program.misses
         except NotScalarError as error:
-            found = error
+            found = str(error)
         except Exception as error:  # equations are anybody's
-            found = NotScalarError(f"its equations fail without tensors: {error}")
+            found = f"its equations fail without tensors: {error}"
         if len(_recorded) >= 4096:
             _recorded.clear()
         _recorded[key] = found
-    if isinstance(found, NotScalarError):
-        raise found
     return found
 
 
-_recorded: dict[Any, Recorded | NotScalarError] = {}
+_recorded: dict[Any, Recorded | str] = {}
 
 
 def _with_symbols(cell: Cell, tape: Tape, names: Iterator[int]) -> Cell:
@@ -145,9 +135,9 @@ def _record(cell: Cell) -> Recorded:
     x, states = Symbol(tape, "x"), tuple(Symbol(tape, f"v{k}") for k in range(count))
     parameters = [Symbol(tape, f"p{k}") for k in range(len(parameters_of(cell)))]
     made = _with_symbols(cell, tape, iter(range(len(parameters))))
-    before = list(_fields(made))
+    before = list(fields(made))
     y, after = made.step(x, states)  # type: ignore[arg-type]
-    for owner, name, value in _fields(made):
+    for owner, name, value in fields(made):
         is_known = any(owner is one and name == known and value is held for one, known, held in before)
         if not (is_known or isinstance(getattr(type(owner), name, None), cached_property)):
             raise NotScalarError(f"its step changes {name}, which is no state")
@@ -165,4 +155,4 @@ def _record(cell: Cell) -> Recorded:
         count, len(parameters), len(tape.constants), forward, tuple(one.name for one in results),
         tape.needed(gradients), tuple(one.name for one in gradients),
     )  # fmt: skip
-    return Recorded(program, tuple(tape.constants))
+    return Recorded(interned(program), tuple(tape.constants))

@@ -132,8 +132,14 @@ def _members(kind: type) -> Any:
                 continue
             if not isinstance(value, (*PLAIN, types.FunctionType)):
                 raise NotScalarError(f"its class holds {name}, which may change: make it a field")
-            own.append((name, type(value), value))
-    return (kind, *own, *_outside(kind, [value for *_, value in own])) if own else kind
+            # An editor's reload replaces the code of a function in place.
+            own.append((name, type(value), _hex(value), getattr(value, "__code__", None)))
+    return (kind, *own, *_outside(kind, [value for _, _, value, _ in own])) if own else kind
+
+
+def _hex(value: Any) -> Any:
+    """Return what tells a value from others: 0.0 and -0.0 are equal."""
+    return value.hex() if type(value) is float else value
 
 
 def _outside(kind: type, waiting: list[Any]) -> Iterator[tuple[str, Any]]:
@@ -154,7 +160,7 @@ def _outside(kind: type, waiting: list[Any]) -> Iterator[tuple[str, Any]]:
                 raise NotScalarError(
                     f"its equations read a default of {function.__name__}, which may change: make it a field"
                 )
-            yield "", value
+            yield "", _hex(value)
         around = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
         for name in _variables(code):
             if name in _ASKS:
@@ -167,7 +173,7 @@ def _outside(kind: type, waiting: list[Any]) -> Iterator[tuple[str, Any]]:
                 waiting.append(value)
             elif not (value is None or any(value is one for one in kind.__mro__) or _is_fixed(value)):
                 raise NotScalarError(f"its equations read {name}, which may change: make it a field")
-            yield name, value
+            yield name, (value, getattr(value, "__code__", None))
 
 
 @lru_cache(maxsize=1024)

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
+
+from snn_core.kernels.limits import MOST_CONSTANTS, MOST_PARAMETERS, MOST_STATES
 
 
 class NotScalarError(Exception):
@@ -24,8 +27,9 @@ class NotScalarError(Exception):
 _NAME = re.compile(r"\bx\b|\b(g_)?([vpcrf])(\d+)\b")
 
 
-class Program(NamedTuple):
-    """What one neuron computes in one time step, and its gradients.
+@dataclass(frozen=True, eq=False)
+class Program:
+    """What one neuron computes in one time step, and its gradients; :func:`interned` makes equal ones the same.
 
     ``outputs`` are the names of y and of the states after the step; ``gradients`` those of the gradients to x, to the
     states before the step and to the parameters. ``backward`` holds all that these need.
@@ -39,10 +43,26 @@ class Program(NamedTuple):
     backward: tuple[str, ...]
     gradients: tuple[str, ...]
 
+    @cached_property
     def text(self) -> str:
-        """Return the program in one string, from which :func:`parse` makes it again."""
-        sizes, *parts = self[:3], *self[3:]
+        """The program in one string, from which :func:`parse` makes it again."""
+        sizes = self.states, self.parameters, self.constants
+        parts = self.forward, self.outputs, self.backward, self.gradients
         return "\n\n".join([" ".join(map(str, sizes)), *("\n".join(part) for part in parts)])
+
+    @property
+    def misses(self) -> str:
+        """What kernels lack for a cell, "" where they have room for it."""
+        if (
+            self.states <= MOST_STATES
+            and self.parameters <= MOST_PARAMETERS
+            and self.constants <= MOST_CONSTANTS
+        ):
+            return ""
+        return (
+            f"kernels take {MOST_STATES} states, {MOST_PARAMETERS} parameters and {MOST_CONSTANTS} numbers at most, it "
+            f"has {self.states}, {self.parameters} and {self.constants}"
+        )
 
     def then(self, second: Program) -> Program:
         """Return the program of two cells of which the second takes the output of the first."""
@@ -65,7 +85,7 @@ class Program(NamedTuple):
         g_x, *g_second = renamed(second.gradients)
         own = [re.sub(r"\bg_y\b", g_x, line) for line in (*self.backward, *self.gradients)]
         backward, g_first = own[: len(self.backward)], own[len(self.backward) :]
-        return Program(
+        return interned(Program(
             self.states + second.states, self.parameters + second.parameters, self.constants + second.constants,
             self.forward + renamed(second.forward),
             (y, *self.outputs[1:], *after),
@@ -74,23 +94,32 @@ class Program(NamedTuple):
                 *g_first[: 1 + self.states], *g_second[: second.states],
                 *g_first[1 + self.states :], *g_second[second.states :],
             ),
-        )  # fmt: skip
+        ))  # fmt: skip
 
 
-@lru_cache(maxsize=1024)
+_programs: dict[str, Program] = {}
+
+
+def interned(program: Program) -> Program:
+    """Return the one program with this text."""
+    return _programs.setdefault(program.text, program)
+
+
 def parse(text: str) -> Program:
-    """Return the program that :meth:`Program.text` wrote.
+    """Return the program with this text.
 
     Raises:
         ValueError: ``text`` is not a program.
     """
+    if text in _programs:
+        return _programs[text]
     try:
         sizes, *parts = text.split("\n\n")
         states, parameters, constants = map(int, sizes.split())
         forward, outputs, backward, gradients = (tuple(part.split("\n")) if part else () for part in parts)
     except ValueError:
         raise ValueError(f"no kernel knows a cell {text!r}") from None
-    return Program(states, parameters, constants, forward, outputs, backward, gradients)
+    return interned(Program(states, parameters, constants, forward, outputs, backward, gradients))
 
 
 class Symbol:
