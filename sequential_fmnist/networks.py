@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from sequential_fmnist.command import check_options, choice, flag, number, option, whole
 from snn_core import surrogate
 from snn_core.checks import check_choice, check_module, check_shape
-from snn_core.functional import scan
+from snn_core.functional import mean_over_time, scan
 from snn_core.layer import LinearRecurrentContainer, MultiStepContainer, SynapseFilter
 from snn_core.neuron import IFNode, LIFNode, MultiStepIFNode, MultiStepLIFNode
 from snn_core.regularisation import fold_batch_norm
@@ -201,7 +201,7 @@ class SpikingNet(nn.Module):
         x = self._scan(images, "fc1", "bn", "sn1", "sy1", "fc2", "sn2")  # [T, N, 10]
         if self.spec.last is not None:
             x = x[-self.spec.last :]
-        x = x.mean(0)  # [N, 10]
+        x = mean_over_time(x)  # [N, 10]
         return x if self.spec.scale == 1 else self.spec.scale * x
 
 

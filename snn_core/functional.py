@@ -155,6 +155,9 @@ def scan(x_seq: Tensor, *modules: nn.Module, backend: str = "auto", lengths: Any
             does not fit a module; another number of lengths, one out of its range, a mask with a gap, or a neuron with
             ``store_v_seq``.
     """
+    found = None if lengths is not None else fuse.kept_whole(modules, x_seq, backend)
+    if found is not None:
+        return found[0](x_seq, found[1])
     for module in modules:
         check_module("modules", module)
     check_sequence(None, x_seq)
@@ -163,10 +166,9 @@ def scan(x_seq: Tensor, *modules: nn.Module, backend: str = "auto", lengths: Any
     def run(x_seq: Tensor, modules: Sequence[nn.Module]) -> Tensor:
         return fuse.scan(x_seq, modules, _call_on_sequence, backend)
 
-    chain = list(fuse.flattened(modules))
-    return (
-        run(x_seq, chain) if lengths is None else different_lengths.scan(x_seq, chain, lengths, run, backend)
-    )
+    if lengths is None:
+        return run(x_seq, modules)
+    return different_lengths.scan(x_seq, list(fuse.flattened(modules)), lengths, run, backend)
 
 
 def train_steps(

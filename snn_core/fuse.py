@@ -11,12 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, compress
-from operator import attrgetter, is_
+from operator import is_
 from types import FunctionType
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 from torch.nn.modules.module import _has_any_global_hook
 
 from snn_core import kernels
@@ -108,8 +109,13 @@ def flattened(modules: Any) -> Iterator[nn.Module]:
 # What is read off modules.
 
 
-def read(module: Any, like: Like, backend: str = "auto") -> Part | str:
-    """Return what stands for ``module`` on a sequence whose steps are like ``like``, or why it takes the loop."""
+def read(module: Any, like: Like, backend: str = "auto", is_direct: bool = False) -> Part | str:
+    """Return what stands for ``module`` on a sequence whose steps are like ``like``, or why it takes the loop.
+
+    ``is_direct`` says that the module asks for itself: hooks and overriding were its class's responsibility.
+    """
+    if is_direct:
+        return module.part(like)
     if type(module) is nn.Linear:
         return _linear(module, like, backend)
     if not hasattr(type(module), "part"):
@@ -313,36 +319,33 @@ class Watch:
         classes: dict[type, None] = {}
         for one in (*known, *cells):
             classes |= dict.fromkeys(kind for kind in type(one).__mro__ if not _is_torchs(kind))
-        self.views: list[Any] = []
+        views: list[Any] = []
         masks: list[list[bool]] = []
         for module in known:
             own, left_out = vars(module), {"_runs", "_v_records", *getattr(module, "_state_names", ())}
-            self.views.append(own.values())
+            views.append(own.values())
             masks.append([name not in left_out for name in own])
             inside: Any = (module._parameters, module._buffers, module._modules, *_hooks(module))
             for inner in inside:
-                self.views.append(inner.values())
+                views.append(inner.values())
                 masks.append([True] * len(inner))
         for kind in classes:
-            self.views.append(vars(kind).values())
+            views.append(vars(kind).values())
             masks.append([not name.startswith("_abc_") for name in vars(kind)])
-        self.mask = list(chain.from_iterable(masks))
+        # The end is seen at another place if anything was added or taken away.
+        self.views, self.mask = [*views, (_END,)], [*chain.from_iterable(masks), True]
         self.seen = list(compress(chain.from_iterable(self.views), self.mask))
-        self.functions = [value for value in self.seen if isinstance(value, FunctionType)]
-        self.codes = list(map(_code, self.functions))
-        #: Whether all classes are the library's own; others may read what is not looked at here.
-        self.is_own = all(f"{kind.__module__}.".startswith("snn_core.") for kind in classes)
+        #: Whether all classes and functions are the library's own; others may read what is not looked at here.
+        self.is_own = all(f"{kind.__module__}.".startswith("snn_core.") for kind in classes) and not any(
+            isinstance(value, FunctionType) for module in known for value in vars(module).values()
+        )
 
     def holds(self) -> bool:
         """Say whether everything is as it was."""
-        return (
-            sum(map(len, self.views)) == len(self.mask)
-            and all(map(is_, compress(chain.from_iterable(self.views), self.mask), self.seen))
-            and all(map(is_, map(_code, self.functions), self.codes))
-        )
+        return all(map(is_, compress(chain.from_iterable(self.views), self.mask), self.seen))
 
 
-_code = attrgetter("__code__")
+_END = object()
 
 
 def _is_torchs(kind: type) -> bool:
@@ -367,13 +370,6 @@ class _Place(NamedTuple):
     like: Like
     history: int | None = None
 
-    def state(self) -> Tensor | None:
-        """Return the state before the first step, None where it is a number that the scan knows."""
-        if isinstance(self.first, Tensor):
-            return self.owner.checked_state(self.name, self.like, self.first)
-        state = self.owner.kept_state(self.name, self.like)
-        return state if state is None or self.history is None else state.movedim(self.history, 0)
-
     def in_memory(self) -> tuple[int, ...]:
         shape = tuple(self.like.shape)
         if self.history is None:
@@ -394,19 +390,24 @@ class Run:
         self.modules, self.parts, self.likes = modules, parts, likes
         groups = merged(parts)
         joined = [in_series(group) for group in groups]
-        self.groups = [len(group) for group in groups]
+        #: Of each stage how many states it has, and which of the parts are in it.
+        self.layout = []
         stages = [part.stage for part in joined]
         self.is_dense = any(stage.is_dense for stage in stages)
         if not self.is_dense:
             stages = [stage._replace(inputs=1, outputs=1) for stage in stages]
-        self.stages = tuple(stages)
+        self.stages, at = tuple(stages), 0
+        for stage, group in zip(stages, groups, strict=True):
+            self.layout.append((stage.states + (stage.feedback > 0), at, at + len(group)))
+            at += len(group)
         self.numbers = tuple([number for part in joined for number in part.numbers])
         self.states = [
             place for part, like in zip(parts, likes, strict=True) for place in self._places(part, like)
         ]
         self.like_after = after(parts[-1], likes[-1])
         self.step_after = tuple(self.like_after.shape)
-        self._shapes: tuple[int, kernels.Shapes] | None = None
+        self.has_history = any(part.has_history for part in parts)
+        self._shapes: tuple[int, kernels.Shapes] = 0, kernels.Shapes((), (), [])
         #: Parts of which some tensors are computed from others, and so anew for each scan; set by :meth:`keep`.
         self.computed: list[int] = []
         self.watch: Any = None
@@ -423,13 +424,13 @@ class Run:
             else:
                 yield _Place(owner, name, first, like._replace(shape=step))
 
-    def keep(self, stop: Any) -> None:
+    def keep(self, watched: Sequence[nn.Module], stop: Any = None) -> None:
         """Get ready to be used again: note what may change, and let go of what was computed.
 
         ``stop`` is the module behind, None at the end, which may be taken, too, when it has changed.
         """
-        self.stop = stop
-        self.watch = Watch([*self.modules, *([] if stop is None else [stop])], self.parts)
+        self.stop, self.computed = stop, []
+        self.watch = Watch([*watched, *([] if stop is None else [stop])], self.parts)
         own = [tensor for module in self.modules for tensor in (*module.parameters(), *module.buffers())]
         known = {id(tensor) for tensor in own}
         for k, part in enumerate(self.parts):
@@ -440,17 +441,19 @@ class Run:
             _without_graph(part) if k in self.computed else part for k, part in enumerate(self.parts)
         ]
 
-    def parts_now(self, read: Callable[[Any, Like], Part | str]) -> Sequence[Part] | None:
+    def parts_now(self, backend: str, is_direct: bool) -> Sequence[Part] | None:
         """Return the parts with what they compute at this moment; None if anything else has changed."""
         if not self.watch.holds():
             return None
         if not self.computed:
             return self.parts
-        if self.stop is not None and not isinstance(read(self.stop, self.like_after), str):
+        if self.stop is not None and not isinstance(
+            read(self.stop, self.like_after, backend, is_direct), str
+        ):
             return None
         found = list(self.parts)
         for k in self.computed:
-            part = read(self.modules[k], self.likes[k])
+            part = read(self.modules[k], self.likes[k], backend, is_direct)
             if isinstance(part, str) or not _is_same(part, found[k]):
                 return None
             found[k] = part
@@ -458,7 +461,7 @@ class Run:
 
     def shapes(self, T: int) -> kernels.Shapes:
         """Return how T steps lie in memory."""
-        if self._shapes is None or self._shapes[0] != T:
+        if self._shapes[0] != T:
             step, features = self.likes[0].shape, self.stages[0].inputs
             samples = math.prod(step) // features if features else math.prod(step[:-1])
             states = [place.in_memory() for place in self.states]
@@ -470,29 +473,41 @@ class Run:
 
         ``lengths``, in descending order, say how many steps each sample has.
         """
-        for part in parts:
-            if part.has_history:
-                part.module.check_steps(len(x_seq))
+        if self.has_history:
+            for part in parts:
+                if part.has_history:
+                    part.module.check_steps(len(x_seq))
         shapes = self.shapes(len(x_seq))
         if lengths is not None and len(lengths) != shapes.rows[1]:
             lengths = lengths.repeat_interleave(shapes.rows[1] // max(len(lengths), 1))
         y_seq, *states = kernels.scan(x_seq, self.stages, self.numbers, self.tensors(parts), shapes, lengths)
         for (owner, name, _, _, history), state in zip(self.states, states, strict=True):
-            owner.keep_state(name, state if history is None else state.movedim(0, history))
+            vars(owner)[name] = state if history is None else state.movedim(0, history)
         return y_seq
 
     def tensors(self, parts: Sequence[Part]) -> list[Tensor | None]:
         """Return the tensors of all stages, in their order."""
         found: list[Tensor | None] = []
-        states, left = iter(self.states), iter(parts)
-        for stage, count in zip(self.stages, self.groups, strict=True):
-            found += [next(states).state() for _ in range(stage.states + (stage.feedback > 0))]
-            part = next(left)
-            found += part.weights
-            found += part.parameters
-            for _ in range(count - 1):
-                found += next(left).parameters
+        at = 0
+        for states, first, end in self.layout:
+            for owner, name, value, like, history in self.states[at : at + states]:
+                state = vars(owner).get(name)
+                if state is not None or isinstance(value, Tensor) or name in owner._parameters:
+                    state = _state_before(owner, name, value, like)
+                    state = state if history is None else state.movedim(history, 0)
+                found.append(state)
+            at += states
+            found += parts[first].weights
+            for part in parts[first:end]:
+                found += part.parameters
         return found
+
+
+def _state_before(owner: Any, name: str, first: float | Tensor, like: Like) -> Tensor:
+    """Return a state before the first step that is not a number."""
+    return (
+        owner.checked_state(name, like, first) if isinstance(first, Tensor) else owner.kept_state(name, like)
+    )
 
 
 def after(part: Part, like: Like) -> Like:
@@ -529,16 +544,44 @@ Call = Callable[[Any, Tensor], Tensor]
 MOST_RUNS = 16
 
 
+def is_watched() -> bool:
+    """Say whether a compiler, a transform of ``torch.func`` or a mode of torch looks at what is computed."""
+    return (
+        is_compiling()
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._are_functorch_transforms_active()
+        or torch._C._is_tracing()
+    )
+
+
 def _reads_now(x_seq: Tensor) -> bool:
     """Say whether modules are read anew for this call: somebody watches it, or a mode changes what they do."""
     return (
         type(x_seq) not in (Tensor, nn.Parameter)
-        or torch.compiler.is_compiling()
-        or torch._C._are_functorch_transforms_active()
-        or torch._C._is_tracing()
+        or is_watched()
         or torch.is_autocast_enabled(x_seq.device.type)
         or _has_any_global_hook()
     )
+
+
+def _home(modules: Sequence[Any]) -> dict[Any, Any] | None:
+    """Return where runs of these modules are kept: with the first of them that keeps any."""
+    for module in modules:
+        runs = vars(module).get("_runs")
+        if runs is None and isinstance(module, nn.Sequential):
+            runs = _home(list(module._modules.values()))
+        if runs is not None:
+            return runs
+    return None
+
+
+def _kept(runs: dict[Any, Any], key: Any, backend: str, is_direct: bool) -> tuple[Run, Sequence[Part]] | None:
+    """Return a run that was kept under this key, and its parts, if nothing has changed."""
+    run = runs.get(key)
+    if run is None:
+        return None
+    parts = run.parts_now(backend, is_direct)
+    return None if parts is None else (run, parts)
 
 
 def _first_run(
@@ -549,23 +592,19 @@ def _first_run(
     ``is_direct`` says that the module asks for itself: hooks and overriding were its class's responsibility.
     """
     like = Like(x_seq.shape[1:], x_seq.dtype, x_seq.device)
-
-    def read_one(module: Any, like: Like) -> Part | str:
-        return module.part(like) if is_direct else read(module, like, backend)
-
-    decisions = vars(modules[0]).get("_decisions")
-    runs = None
+    decisions, runs = vars(modules[0]).get("_decisions"), None
     if decisions is None and not _reads_now(x_seq):
-        runs = next((vars(module)["_runs"] for module in modules if "_runs" in vars(module)), None)
+        runs = _home(modules)
     if runs is not None:
         key = (like, backend, is_direct, *map(id, modules))
-        run = runs.get(key)
-        parts = None if run is None else run.parts_now(read_one)
-        if parts is not None:
-            return run, parts
-    parts, likes, reason, stop = [], [], "", None
+        found = _kept(runs, key, backend, is_direct)
+        if found is not None:
+            return found
+    parts: list[Part] = []
+    likes: list[Like] = []
+    reason, stop = "", None
     for module in modules:
-        part = read_one(module, like)
+        part = read(module, like, backend, is_direct)
         if isinstance(part, str):
             reason, stop = part, module
             break
@@ -579,11 +618,15 @@ def _first_run(
         return reason
     run = Run(modules[: len(parts)], parts, likes)
     if runs is not None and not any(isinstance(place.first, Tensor) for place in run.states):
-        run.keep(stop)
-        if len(runs) >= MOST_RUNS:
-            runs.clear()
-        runs[key] = run
+        run.keep(run.modules, stop)
+        _add(runs, key, run)
     return run, parts
+
+
+def _add(runs: dict[Any, Any], key: Any, run: Run) -> None:
+    if len(runs) >= MOST_RUNS:
+        runs.clear()
+    runs[key] = run
 
 
 def _note(decisions: Any, modules: Sequence[Any], reason: str) -> None:
@@ -612,12 +655,16 @@ def scan(
     """
     if lengths is not None and bool((lengths == len(x_seq)).all()):
         lengths = None
+    given, modules = modules, list(flattened(modules))
+    count = len(modules)
     while modules:
         found = _first_run(modules, x_seq, backend)
         if isinstance(found, str):
             x_seq, modules = call(modules[0], x_seq), modules[1:]
             continue
         run, parts = found
+        if len(parts) == count and run.watch is not None:
+            _keep_whole(run, given, x_seq, backend)
         if lengths is not None:
             x_seq = _run_with_lengths(run, parts, x_seq, lengths.to(x_seq.device))
         else:
@@ -644,6 +691,26 @@ def whole(modules: Sequence[Any], x_seq: Tensor) -> tuple[Run, list[Tensor | Non
     if any(getattr(owner, name) is not None for owner, name, *_ in run.states):
         return "it has states from before: call reset_net(net)"
     return run, tensors
+
+
+def kept_whole(modules: Sequence[Any], x_seq: Any, backend: str) -> tuple[Run, Sequence[Part]] | None:
+    """Return the run of a whole chain as it is given, and its parts, if it ran before and nothing has changed."""
+    if _reads_now(x_seq) or not modules or "_decisions" in vars(modules[0]):
+        return None
+    runs = _home(modules)
+    if not runs:
+        return None
+    key = (Like(x_seq.shape[1:], x_seq.dtype, x_seq.device), backend, *map(id, modules))
+    return _kept(runs, key, backend, False)
+
+
+def _keep_whole(run: Run, given: Sequence[Any], x_seq: Tensor, backend: str) -> None:
+    """Keep the run of a whole chain, so that the next call need not even look into its containers."""
+    runs = _home(given)
+    if runs is not None:
+        whole = Run(run.modules, run.parts, run.likes)
+        whole.keep(given)
+        _add(runs, (Like(x_seq.shape[1:], x_seq.dtype, x_seq.device), backend, *map(id, given)), whole)
 
 
 def mask_of(lengths: Tensor, T: int) -> Tensor:

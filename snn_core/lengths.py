@@ -13,6 +13,7 @@ from itertools import pairwise
 from reprlib import repr as shortened
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -96,6 +97,19 @@ def sequence_mask(lengths: Any, T: int) -> Tensor:
     return mask_of(check_lengths(lengths, T, lowest=0), T)
 
 
+class _MeanOverTime(torch.autograd.Function):
+    """The mean in this thread: torch's takes all from 32,768 numbers on, and waits where one core is busy."""
+
+    @staticmethod
+    def forward(ctx: Any, y_seq: Tensor) -> Tensor:
+        ctx.shape = y_seq.shape
+        return torch.from_numpy(np.add.reduce(y_seq.detach().numpy(), axis=0)) / len(y_seq)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return (gradient / ctx.shape[0]).expand(ctx.shape)
+
+
 def mean_over_time(y_seq: Tensor, lengths: Any = None) -> Tensor:
     r"""Return each sample's mean over its own steps, :math:`\bar y_n = \frac{1}{T_n} \sum_{t < T_n} y_n[t]`.
 
@@ -115,7 +129,8 @@ def mean_over_time(y_seq: Tensor, lengths: Any = None) -> Tensor:
     """
     check_sequence(None, y_seq)
     if lengths is None:
-        return y_seq.mean(0)
+        is_plain = type(y_seq) is Tensor and y_seq.device.type == "cpu" and not fuse.is_watched()
+        return _MeanOverTime.apply(y_seq) if is_plain else y_seq.mean(0)
     lengths = check_lengths(lengths, *y_seq.shape[:2]).to(y_seq.device)
     trailing = [1] * (y_seq.dim() - 2)
     # Not a product: NaN times 0 is NaN.

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import _get_current_dispatch_mode
+from torch.compiler import is_compiling
 from torch.utils.flop_counter import register_flop_formula
 
 from snn_core.kernels.cpu import launch as cpu
@@ -197,6 +197,26 @@ class Shapes(NamedTuple):
     states: list[tuple[int, ...]]
 
 
+def _on_cpu(
+    plan: Plan,
+    numbers: Sequence[float],
+    shapes: Shapes,
+    lengths: Tensor | None,
+    x_seq: Tensor,
+    tensors: Sequence[Tensor | None],
+    keep: bool,
+) -> tuple[cpu.Layout, tuple[Tensor, ...], Sequence[Tensor | None]]:
+    """Run the kernels; return the layout, outputs and last states, and what the backward pass needs."""
+    rows = x_seq if x_seq.shape == shapes.rows else x_seq.reshape(shapes.rows)
+    layout = cpu.layout_of(rows, tensors, plan, lengths)
+    lasts = [torch.empty(shape, dtype=layout.dtype, device="cpu") for shape in shapes.states]
+    y_seq, *kept = cpu.forward(layout, rows, tensors, numbers, lasts, lengths, keep)
+    results = (y_seq.view(shapes.y_seq), *lasts)
+    if x_seq.dtype is not layout.dtype:
+        results = tuple([one.to(x_seq.dtype) for one in results])
+    return layout, results, kept
+
+
 class _ScanOnCPU(torch.autograd.Function):
     """The kernels for the CPU with their gradient, in the caller's shapes."""
 
@@ -210,19 +230,11 @@ class _ScanOnCPU(torch.autograd.Function):
         x_seq: Tensor,
         *tensors: Tensor | None,
     ) -> tuple[Tensor, ...]:
-        rows = x_seq if x_seq.shape == shapes.rows else x_seq.reshape(shapes.rows)
-        layout = cpu.layout_of(rows, tensors, plan, lengths)
-        lasts = [torch.empty(shape, dtype=layout.dtype, device="cpu") for shape in shapes.states]
-        needed = ctx.needs_input_grad
-        keep = any(needed)
-        y_seq, *kept = cpu.forward(layout, rows, tensors, numbers, lasts, lengths, keep)
-        if keep:
-            ctx.save_for_backward(x_seq, lengths, *kept, *tensors)
-            ctx.known = layout, numbers, shapes
-            ctx.set_materialize_grads(False)
-        dtype = x_seq.dtype
-        results = (y_seq.view(shapes.y_seq), *lasts)
-        return results if dtype is layout.dtype else tuple([one.to(dtype) for one in results])
+        layout, results, kept = _on_cpu(plan, numbers, shapes, lengths, x_seq, tensors, True)
+        ctx.save_for_backward(x_seq, lengths, *kept, *tensors)
+        ctx.known = layout, numbers, shapes
+        ctx.set_materialize_grads(False)
+        return results
 
     @staticmethod
     def backward(ctx: Any, grad_y: Tensor | None, *grad_lasts: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -256,8 +268,8 @@ def _is_plain(tensor: Tensor) -> bool:
     """Say whether kernels may read a tensor, and nobody watches the ops, as a compiler does."""
     return (
         type(tensor) in (Tensor, torch.nn.Parameter)
-        and not torch.compiler.is_compiling()
-        and _get_current_dispatch_mode() is None
+        and not is_compiling()
+        and torch._C._len_torch_dispatch_stack() == 0
     )
 
 
@@ -282,7 +294,12 @@ def scan(
     if not _is_plain(x_seq):
         y_seq, last, _ = _ops.scan(x_seq.reshape(shapes.rows), tensors, *flat(stages), numbers, lengths)
     elif x_seq.device.type == "cpu":
-        return _ScanOnCPU.apply(plan_of(stages), numbers, shapes, lengths, x_seq, *tensors)
+        plan = plan_of(stages)
+        if torch.is_grad_enabled() and any(
+            one is not None and one.requires_grad for one in (x_seq, *tensors)
+        ):
+            return _ScanOnCPU.apply(plan, numbers, shapes, lengths, x_seq, *tensors)
+        return _on_cpu(plan, numbers, shapes, lengths, x_seq, tensors, False)[1]
     else:
         rows = x_seq.reshape(shapes.rows)
         y_seq, last, _ = _Scan.apply(cuda, plan_of(stages), numbers, lengths, rows, *tensors)

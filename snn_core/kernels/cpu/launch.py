@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, lru_cache
@@ -27,7 +28,7 @@ COMPILING = "snn_core: compiling a CPU kernel, once; it is kept for the next tim
 #: Numbers of gradients that are kept apart until they are summed.
 GRADIENTS = 1 << 22
 #: Bytes up to which what the backward pass needs is kept, and is not computed again.
-MOST_KEPT = 2 << 20
+MOST_KEPT = 8 << 20
 
 
 def _say_what_takes_long() -> None:
@@ -93,7 +94,7 @@ class Layout:
         self.number: Any = np.float32 if dtype == torch.float32 else np.float64
         stages, S = plan.stages, plan.samples
         L, self.borders = plan.segments(T)
-        self.table = np.zeros((len(stages), kernels.COLUMNS), np.int64)
+        table = np.zeros((len(stages), kernels.COLUMNS), np.int64)
         #: For each tensor its column in the flat table, whether it is a state, and where its gradient is; those of
         #: states lie apart from all others.
         self.columns: list[int] = []
@@ -101,7 +102,7 @@ class Layout:
         self.last_columns: list[int] = []
         ends, states, left = [0, 0], 0, list(sizes)
         at, work, weights = L * stages[0].inputs, 0, 0
-        for k, (row, stage) in enumerate(zip(self.table, stages, strict=True)):
+        for k, (row, stage) in enumerate(zip(table, stages, strict=True)):
             J, K, D = stage.outputs, stage.states, stage.feedback
             own = [left.pop(0) for _ in range(stage.parameters)]
             row[: kernels.FORWARD] = (
@@ -141,9 +142,11 @@ class Layout:
         kept = blocks * self.forward_bytes
         self.kept_bytes = kept if self.borders == 0 and kept <= MOST_KEPT else 0
         self.zeros = np.append(np.zeros(plan.widest, self.number), self.number(1))
+        self.zeros_address = self.zeros.ctypes.data
+        self.table = array("q", table.tobytes())
         self.sizes = itemsize, self.items, len(stages), T, N, L, S, per
         self.scratch, self.work = at, work
-        self._constants: tuple[Sequence[float] | None, np.ndarray] = (None, np.empty(0))
+        self._constants: tuple[Sequence[float] | None, np.ndarray, int] = None, np.empty(0), 0
 
     def _add_tensors(self, k: int, stage: Stage, own: Sequence[int], ends: list[int]) -> None:
         """Note where the tensors of a stage and their gradients are."""
@@ -163,14 +166,15 @@ class Layout:
             k * kernels.COLUMNS + kernels.LAST + column - kernels.FIRST for column, _ in states
         ]
 
-    def constants(self, numbers: Sequence[float]) -> np.ndarray:
-        """Return the numbers of all stages as kernels take them, each after 1 and 0."""
-        known, found = self._constants
+    def constants(self, numbers: Sequence[float]) -> tuple[np.ndarray, int]:
+        """Return the numbers of all stages as kernels take them, each after 1 and 0, and their address."""
+        known, found, address = self._constants
         if known is not numbers:
-            found = np.zeros((len(self.table), kernels.NUMBERS), self.number)
+            found = np.zeros((len(self.plan.stages), kernels.NUMBERS), self.number)
             found[:, 0], found[:, 2:] = 1, np.reshape(numbers, (-1, NUMBERS))
-            self._constants = numbers, found
-        return found
+            address = found.ctypes.data
+            self._constants = numbers, found, address
+        return found, address
 
 
 def layout_of(
@@ -213,41 +217,40 @@ class Call:
         numbers: Sequence[float],
         lasts: Sequence[Tensor] = (),
     ) -> None:
-        self.layout, self.dtype = layout, layout.dtype
-        dtype = layout.dtype
+        self.layout = layout
+        self.dtype = dtype = layout.dtype
         self.x = _strided(dtype, x_seq)
         self.tensors = [None if one is None else _strided(dtype, one).contiguous() for one in tensors]
-        self.constants = layout.constants(numbers)
-        self.table = table = layout.table.copy()
-        table.put(layout.columns, [0 if one is None else one.data_ptr() for one in self.tensors])
-        if lasts:
-            table.put(layout.last_columns, [one.data_ptr() for one in lasts])
+        self.constants, self.at_constants = layout.constants(numbers)
+        self.table = table = layout.table[:]
+        for column, one in zip(layout.columns, self.tensors, strict=True):
+            if one is not None:
+                table[column] = one.data_ptr()
+        for column, one in zip(layout.last_columns, lasts, strict=False):
+            table[column] = one.data_ptr()
 
-    def arguments(self, weights: Tensor, is_backward: bool, **given: Any) -> np.ndarray:
+    def arguments(self, weights: Tensor, is_backward: bool, **given: Any) -> array[int]:
         """Return the arguments of a kernel; ``given`` must stay alive while it runs.
 
         ``weights`` is memory for the transposed weights.
         """
         own, x = self.layout, self.x
-        arguments = np.array(
-            [
-                0, 0, 0, *own.sizes, x.data_ptr(), *x.stride(), self.table.ctypes.data, self.constants.ctypes.data,
-                own.scratch, own.work if is_backward else 0, weights.data_ptr(), own.weights, own.states, own.widest,
-                *_EMPTY,
-            ],
-            np.int64,
-        )  # fmt: skip
+        arguments = array("q", [
+            0, 0, 0, *own.sizes, x.data_ptr(), *x.stride(), self.table.buffer_info()[0], self.at_constants,
+            own.scratch, own.work if is_backward else 0, weights.data_ptr(), own.weights, own.states, own.widest,
+            *_EMPTY,
+        ])  # fmt: skip
         for argument, value in given.items():
             if value is not None:
                 arguments[_PLACES[argument]] = value if type(value) is int else value.data_ptr()
         return arguments
 
-    def run(self, name: str, arguments: np.ndarray, with_transposed: bool) -> None:
+    def run(self, name: str, arguments: array[int], with_transposed: bool) -> None:
         """Run a kernel, ``with_transposed`` weights, or after writing them."""
         own = self.layout
         size = own.backward_bytes if name == "scan_backward" else own.forward_bytes
         first = 0 if with_transposed or not own.weights else _address("transpose_weights", own.number)
-        threads.run(_address(name, own.number), arguments, self.constants.ctypes.data, own.items, size, first)
+        threads.run(_address(name, own.number), arguments, self.at_constants, own.items, size, first)
 
     def sums(self) -> Tensor:
         """Return memory for an item's gradients of weights and parameters and two numbers of the loss, in rows."""
@@ -314,7 +317,7 @@ def backward(
     arguments = call.arguments(
         transposed, True, KEPT=kept, BORDERS=borders, LENGTHS=lengths, G_Y=g_y, G_T=by_t, G_N=by_n, G_I=by_i,
         G_LAST=g_last, G_X=g_x, G_FIRST=g_first, SUMS=sums, SUM_SIZE=sums.shape[1],
-        ZEROS=layout.zeros.ctypes.data,
+        ZEROS=layout.zeros_address,
     )  # fmt: skip
     call.run("scan_backward", arguments, with_transposed=weights is not None)
     # By numpy, in their order: the threads of torch would not keep it.

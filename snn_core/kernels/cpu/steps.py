@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
@@ -175,19 +176,18 @@ def take_steps(
     out = call.empty(N, plan.stages[-1].outputs)
     borders = call.empty(layout.borders * N * layout.states)
     arguments = call.arguments(
-        weights, True, SUMS=sums, SUM_SIZE=sums.shape[1], ZEROS=layout.zeros.ctypes.data, LOSS=LOSSES[loss],
+        weights, True, SUMS=sums, SUM_SIZE=sums.shape[1], ZEROS=layout.zeros_address, LOSS=LOSSES[loss],
         LABELS=labels, OUT=out, INDEX=index, BORDERS=borders,
     )  # fmt: skip
     leader, called = _kernels(layout.number)
-    lead = np.array(
+    lead = array(
+        "q",
         [
-            0, 0, 0, arguments.ctypes.data, steps, len(table), table.ctypes.data, parts.ctypes.data,
+            0, 0, 0, arguments.buffer_info()[0], steps, len(table), table.ctypes.data, parts.ctypes.data,
             by.settings.ctypes.data, record.ctypes.data, by.kind, *called,
         ],
-        np.int64,
     )  # fmt: skip
-    constants = call.constants.ctypes.data
-    threads.run(0, arguments, constants, layout.items, layout.backward_bytes, lead=(leader, lead))
+    threads.run(0, arguments, call.at_constants, layout.items, layout.backward_bytes, lead=(leader, lead))
     changed = [change for change in by.changed if change is not None]
     torch.autograd.graph.increment_version([one for each in changed for one in (each.weight, *each.kept)])
     for counter in by.counters:

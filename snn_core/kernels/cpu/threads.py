@@ -12,6 +12,7 @@ import ctypes
 import os
 import threading
 import time
+from array import array
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,8 @@ SCRATCH = 2
 #: Where the arguments of a leader say the address of the job and the number of helpers.
 JOB, HELPERS = 1, 2
 #: A thread is late that ends so many nanoseconds after the first one, and in the second half of the job. The caller
-#: then works alone for the shortest time, twice as long after each further time, up to the longest.
+#: then works alone for the shortest time, twice as long after each further time, up to the longest, and half as long
+#: after a job that went well.
 LATE, SHORTEST, LONGEST = 300_000, 15_000_000, 1_000_000_000
 _clock, _CLOCK = (
     types.ExternalFunction("clock_gettime", types.int32(types.int32, types.intp)),
@@ -84,14 +86,14 @@ def share(job: Any, function: Any, arguments: Any, numbers: Any, helpers: Any) -
         job[ALONE] = min(max(2 * job[ALONE], SHORTEST), LONGEST)
         job[ALONE_UNTIL] = now + job[ALONE]
     else:
-        job[ALONE] = 0
+        job[ALONE] //= 2
 
 
 @entry
-def _run(job: np.ndarray, first: int, function: int, arguments: int, numbers: int, helpers: int) -> None:
+def _run(job: int, first: int, function: int, arguments: int, numbers: int, helpers: int) -> None:
     if first:
         call(first, (arguments, numbers))
-    share(job, function, arguments, numbers, helpers)
+    share(array_at(job, (SIZE,), job), function, arguments, numbers, helpers)
 
 
 @cache
@@ -111,15 +113,20 @@ class _Team:
 
     def __init__(self, parallel: int) -> None:
         self.lock = threading.Lock()
-        self.job = np.zeros(SIZE, np.int64)
-        self.job[[PARALLEL, MEMBER]] = parallel, function_at(_take_part, types.void(types.intp, types.intp))
-        self.memory = np.empty(0, np.uint8)
+        self.parallel = parallel
+        self.job = array("q", [0] * SIZE)
+        self.job[PARALLEL], self.job[MEMBER] = (
+            parallel,
+            function_at(_take_part, types.void(types.intp, types.intp)),
+        )
+        self.memory, self.size, self.at_memory = np.empty(0, np.uint8), 0, 0
 
-    def memory_of(self, size: int) -> np.ndarray:
-        """Return scratch memory, which stays: that of a fresh allocation is slow when first touched."""
-        if size > len(self.memory):
-            self.memory = np.empty(size + 64, np.uint8)
-        return self.memory
+    def memory_of(self, size: int) -> int:
+        """Return the address of scratch memory, which stays: that of a fresh allocation is slow when first touched."""
+        if size > self.size:
+            self.memory, self.size = np.empty(size + 64, np.uint8), size
+            self.at_memory = self.memory.ctypes.data
+        return self.at_memory
 
 
 _team: _Team | None = None
@@ -137,35 +144,36 @@ if hasattr(os, "register_at_fork"):
 
 def run(
     function: int,
-    arguments: np.ndarray,
+    arguments: array[int],
     numbers: int,
     items: int,
     scratch: int,
     first: int = 0,
-    lead: tuple[int, np.ndarray] | None = None,
+    lead: tuple[int, array[int]] | None = None,
 ) -> None:
     """Call ``function(arguments, numbers)``, the latter an address, in as many threads as torch uses.
 
     The function takes its items from a counter. ``first``, if given, is called before, in this thread. Each thread has
-    ``scratch`` bytes, whose address the arguments say.
-    With ``lead``, another function and its arguments, that one is called instead, in this thread: it is told the
-    address of the job and how many helpers there are, and runs ``function`` by :func:`share`.
+    ``scratch`` bytes, whose address the arguments say. With ``lead``, another function and its arguments, that one is
+    called instead, in this thread: it is told the address of the job and how many helpers there are, and runs
+    ``function`` by :func:`share`.
     """
     global _team
-    team = _team = _team or _Team(_parallel())
-    helpers = min(torch.get_num_threads(), items) - 1 if team.job[PARALLEL] else 0
-    is_mine = team.lock.acquire(blocking=False)  # else another thread of Python has it
+    team = _team
+    if team is None:
+        team = _team = _Team(_parallel())
+    if not team.lock.acquire(blocking=False):  # another thread of Python has it
+        team = _Team(0)
+        team.lock.acquire()
     try:
-        helpers = max(helpers, 0) if is_mine else 0
-        memory = team.memory_of((helpers + 1) * scratch) if is_mine else np.empty(scratch, np.uint8)
-        arguments[SCRATCH] = memory.ctypes.data
-        job = team.job if is_mine else np.zeros(SIZE, np.int64)
+        helpers = max(min(torch.get_num_threads(), items) - 1, 0) if team.parallel else 0
+        arguments[SCRATCH] = team.memory_of((helpers + 1) * scratch)
+        job, at = team.job.buffer_info()[0], arguments.buffer_info()[0]
         if lead is None:
-            _run(job, first, function, arguments.ctypes.data, numbers, helpers)
+            _run(job, first, function, at, numbers, helpers)
         else:
             leader, own = lead
-            own[JOB], own[HELPERS] = job.ctypes.data, helpers
-            _run(job, 0, leader, own.ctypes.data, numbers, 0)
+            own[JOB], own[HELPERS] = job, helpers
+            _run(job, 0, leader, own.buffer_info()[0], numbers, 0)
     finally:
-        if is_mine:
-            team.lock.release()
+        team.lock.release()
