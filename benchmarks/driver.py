@@ -157,9 +157,9 @@ def rounds(
 def timed_steps(process: Process, config: Config | str, seconds: float) -> Callable[[], float]:
     """Return a turn: the time of one training step in ms, the mean over as many as take about ``seconds``."""
     once = process.ask("steps", config=config, count=1)["seconds"]
-    # The first step of a small configuration is a poor guess, so look again.
-    trial = max(1, min(10, round(seconds / once)))
-    once = process.ask("steps", config=config, count=trial)["seconds"] / trial
+    if once < 10 * seconds:  # the first step of a small configuration is a poor guess, so look again
+        trial = max(1, min(10, round(seconds / once)))
+        once = process.ask("steps", config=config, count=trial)["seconds"] / trial
     count = max(1, round(seconds / once))
     return lambda: 1000 * process.ask("steps", config=config, count=count)["seconds"] / count
 
