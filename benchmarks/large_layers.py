@@ -16,9 +16,8 @@ import numpy as np
 
 from benchmarks.cells import LARGE, PEERS
 from benchmarks.command import carry_out, chosen, leave, parser_of, plan_of, say, workers_of
-from benchmarks.driver import Process, ratio, rounds, summary, timed_steps
+from benchmarks.driver import OURS, Process, compare
 
-OURS = "snn_core"
 TIMED = {name: peer for name, peer in PEERS.items() if name != "spyx"}
 
 
@@ -44,17 +43,10 @@ def time_size(workers: dict[str, Process], n: int, plan: Plan) -> dict[str, Any]
     say(f"{LARGE}: {n}")
     for worker in workers.values():
         worker.ask("prepare", config=str(n), layer=LARGE, shape=[n], x="x", gradient="")
-    turns = {name: timed_steps(worker, str(n), plan.seconds) for name, worker in workers.items()}
-    times = rounds(turns, plan.rounds[n])
+    found = compare(workers, str(n), plan.rounds[n], plan.seconds)
     for worker in workers.values():
         worker.ask("finish", config=str(n))
-    return {
-        "n": n,
-        "libraries": {
-            name: {"ms": summary(values), "ratio": ratio(values, times[OURS])}
-            for name, values in times.items()
-        },
-    }
+    return {"n": n, "libraries": found}
 
 
 def run(plan: Plan, place: Path, environments: Path, libraries: Sequence[str]) -> dict[str, Any]:

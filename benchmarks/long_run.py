@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.command import carry_out, chosen, leave, parser_of, plan_of, say, workers_of
-from benchmarks.driver import Process, WorkerError, ratio, rounds, summary, timed_steps
+from benchmarks.driver import OURS, Process, WorkerError, compare
 from benchmarks.inputs import halves
 from benchmarks.long import CORES, KINDS, PEERS, WINDOW
 from benchmarks.long.ours import network
@@ -27,7 +27,6 @@ from sequential_fmnist.data import SequentialFashionMNIST
 from sequential_fmnist.provenance import provenance
 from sequential_fmnist.trainer import set_seed
 
-OURS = "snn_core"
 #: The run whose time is worked out.
 EPOCHS, IMAGES = 20, 60_000
 
@@ -108,15 +107,10 @@ def time_network(
         for library, worker in workers.items()
     }
     check_losses(kind, {library: each["first_loss"] for library, each in found.items()})
-    turns = {library: timed_steps(worker, name, plan.seconds) for library, worker in workers.items()}
-    times = rounds(turns, plan.rounds, plan.budget)
+    timed = compare(workers, name, plan.rounds, plan.seconds, plan.budget)
     for library, worker in workers.items():
-        ms = summary(times[library])
-        found[library] |= worker.ask("finish", config=name) | {
-            "ms": ms,
-            "run_seconds": run_seconds(ms["median"], batch),
-            "ratio": ratio(times[library], times[OURS]),
-        }
+        found[library] |= worker.ask("finish", config=name) | timed[library]
+        found[library]["run_seconds"] = run_seconds(found[library]["ms"]["median"], batch)
     return {
         "network": kind,
         "hidden": net.spec.hidden,

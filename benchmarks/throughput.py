@@ -29,10 +29,12 @@ import numpy as np
 from benchmarks.command import carry_out, chosen, leave, parser_of, plan_of, say, workers_of
 from benchmarks.config import BASE, MODELS, Config, grid
 from benchmarks.driver import (
+    OURS,
     ROOT,
     Process,
     WorkerError,
     busy_core,
+    compare,
     python_of,
     ratio,
     rounds,
@@ -43,7 +45,7 @@ from benchmarks.inputs import write_inputs
 from benchmarks.peers import PEERS
 from sequential_fmnist.data import SequentialFashionMNIST
 
-OURS, LOOP = "snn_core", "snn_core-torch"
+LOOP = "snn_core-torch"
 
 
 @dataclass(frozen=True)
@@ -151,28 +153,22 @@ class Benchmark:
             name: worker.ask("prepare", config=config, check_steps=check_steps)
             for name, worker in workers.items()
         }
-        times = [self._turns(workers, config)]
+        how = (config, self.plan.rounds, self.plan.seconds, self.plan.budget)
+        times = [compare(workers, *how)]
         if config in self.plan.busy:
             say(f"step: {config}, one core busy")
             with busy_core():
                 shared = {name: worker for name, worker in workers.items() if name in SHARED}
-                times.append(self._turns(shared, config))
+                times.append(compare(shared, *how))
         for name, worker in workers.items():
             checks[name] |= worker.ask("finish", config=config)
         return [
             {
                 "config": config.as_dict(),
-                "libraries": {
-                    name: {"ms": summary(values), "ratio": ratio(values, each[OURS])} | checks[name]
-                    for name, values in each.items()
-                },
+                "libraries": {name: timed | checks[name] for name, timed in each.items()},
             }
             for each in times
         ]
-
-    def _turns(self, workers: dict[str, Process], config: Config) -> dict[str, list[float]]:
-        turns = {name: timed_steps(worker, config, self.plan.seconds) for name, worker in workers.items()}
-        return rounds(turns, self.plan.rounds, self.plan.budget)
 
     def _epochs(self, workers: dict[str, Process], config: Config) -> dict[str, Any]:
         say(f"epoch: {config}")

@@ -17,9 +17,9 @@ import numpy as np
 from benchmarks.cells import PEERS
 from benchmarks.cells.ours import ROWS, Row
 from benchmarks.command import carry_out, chosen, leave, parser_of, plan_of, say, workers_of
-from benchmarks.driver import Process, WorkerError, ratio, rounds, summary, timed_steps
+from benchmarks.driver import OURS, Process, WorkerError, compare
 
-OURS, LOOP = "snn_core", "snn_core-torch"
+LOOP = "snn_core-torch"
 
 
 @dataclass(frozen=True)
@@ -70,14 +70,10 @@ def time_row(workers: dict[str, Process], name: str, row: Row, plan: Plan) -> di
     fused, loop = (checks[library]["mean_output"] for library in (OURS, LOOP))
     if abs(fused - loop) > 0.01 * abs(loop):  # in float32 rounding moves some spikes
         raise WorkerError(f"{name}: the mean output is {fused} fused and {loop} in the loop")
-    turns = {library: timed_steps(worker, name, plan.seconds) for library, worker in workers.items()}
-    times = rounds(turns, plan.rounds, plan.budget)
+    found = compare(workers, name, plan.rounds, plan.seconds, plan.budget)
     for worker in workers.values():
         worker.ask("finish", config=name)
-    libraries = {
-        library: {"ms": summary(values), "ratio": ratio(values, times[OURS])} | checks[library]
-        for library, values in times.items()
-    }
+    libraries = {library: found[library] | checks[library] for library in workers}
     return {"name": name, "kind": row.kind, "libraries": libraries}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from norse.torch import IAF, LI, LIF, LSNN, IAFCell, LIFParameters
+from norse.torch import IAF, LI, LIF, LSNN, IAFCell, LIFBoxCell, LIFBoxParameters, LIFParameters
 from norse.torch.functional.iaf import IAFParameters
 from norse.torch.functional.leaky_integrator import LIParameters
 from norse.torch.functional.lsnn import LSNNParameters
@@ -17,7 +17,7 @@ NOTES = {
     "CUBA-LIF": "LIF, which has a synaptic current",
     "adaptive LIF": "LSNN without recurrence, with a synaptic current besides",
     "leaky integrator": "LI, which has a synaptic current",
-    LARGE: "LIF with its default time constants, which has a synaptic current",
+    LARGE: "LIFBoxCell in a time loop; SuperSpike surrogate, reset not detached",
 }
 
 #: Half of a quantity decays in a step of 1 ms.
@@ -44,6 +44,6 @@ CELLS = {
     "leaky integrator": lambda H, _: First(LI(LIParameters(HALF, HALF))),
     "element-wise": lambda H, _: InLoop(IAFCell(IAF_PARAMETERS), nn.Identity()),
     "linear": lambda H, _: Fed(IAFCell(IAF_PARAMETERS), H),
-    LARGE: lambda H, _: nn.Sequential(nn.Linear(H, H), First(LIF())),
+    LARGE: lambda H, _: nn.Sequential(nn.Linear(H, H), InLoop(LIFBoxCell(LIFBoxParameters(HALF)))),
 }
 session = TorchLayer

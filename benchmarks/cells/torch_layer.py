@@ -8,11 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sequential_fmnist.memory import keep_freed_memory
+
 __all__ = ["Fed", "InLoop", "TorchLayer"]
-
-
-#: Numbers of a block larger than any tensor here, and below the size that glibc maps in any case.
-BLOCK = 5 << 20
 
 
 class TorchLayer:
@@ -32,9 +30,7 @@ class TorchLayer:
         gradient: Any,
         reset: Callable[[nn.Module], object] = lambda layer: None,
     ) -> None:
-        # glibc gives large blocks back, to be mapped page by page again, until a larger one has been freed: a program
-        # that trains has freed one long before.
-        torch.empty(BLOCK).fill_(0)
+        keep_freed_memory()  # as a program that trains does; without it page faults would slow all of them down
         torch.manual_seed(0)
         self._layer, self._reset = make(), reset
         self._x = torch.from_numpy(x).requires_grad_(gradient is not None)
