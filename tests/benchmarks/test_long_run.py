@@ -99,7 +99,7 @@ def test_our_step_takes_the_fast_way(kind, inputs, monkeypatch):
 @pytest.mark.nightly
 @every_kind
 def test_every_worker_does_the_same_task(kind, path, tmp_path):
-    environments = parser_of("long_run", "", ()).get_default("envs")
+    environments = parser_of("long_run", "about", ()).get_default("envs")
     losses = {}
     for name, peer in PEERS.items():
         python = driver.python_of(peer, environments)
