@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cells import LARGE, PEERS
+from benchmarks.cells.__main__ import LOOP, check_outputs
 from benchmarks.command import carry_out, chosen, leave, parser_of, plan_of, say, workers_of
 from benchmarks.driver import OURS, Process, compare
 
@@ -39,10 +40,19 @@ QUICK = Plan(T=20, N=4, rounds={32: 2, 64: 2}, seconds=0.001)
 
 
 def time_size(workers: dict[str, Process], n: int, plan: Plan) -> dict[str, Any]:
-    """Return what a step takes in each library with layers of ``n`` neurons."""
+    """Return what a step takes in each library with layers of ``n`` neurons.
+
+    Raises:
+        WorkerError: ours does not give the same output fused and in the loop; or a library cannot run its layer.
+    """
     say(f"{LARGE}: {n}")
-    for worker in workers.values():
-        worker.ask("prepare", config=str(n), layer=LARGE, shape=[n], x="x", gradient="")
+    check_outputs(
+        f"{LARGE}: {n}",
+        {
+            name: worker.ask("prepare", config=str(n), layer=LARGE, shape=[n], x="x", gradient="")
+            for name, worker in workers.items()
+        },
+    )
     found = compare(workers, str(n), plan.rounds[n], plan.seconds)
     for worker in workers.values():
         worker.ask("finish", config=str(n))
@@ -69,7 +79,7 @@ def run(plan: Plan, place: Path, environments: Path, libraries: Sequence[str]) -
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, run, write the file; return the exit code."""
     args = parser_of("large_layers", __doc__, TIMED).parse_args(argv)
-    plan, names = plan_of(args, FULL, SHORT, QUICK), chosen(args, TIMED, (OURS, "snn_core-torch"))
+    plan, names = plan_of(args, FULL, SHORT, QUICK), chosen(args, TIMED, (OURS, LOOP))
     return carry_out(args.out, plan is FULL, lambda place: run(plan, place, args.envs, names))
 
 

@@ -53,6 +53,17 @@ def write_inputs(path: Path, plan: Plan) -> None:
     np.savez(path, currents=currents, spikes=spikes, gradient=random.normal(size=shape).astype(np.float32))
 
 
+def check_outputs(name: str, checks: dict[str, dict[str, Any]]) -> None:
+    """Compare the mean output of a fused layer with that of the readable loop.
+
+    Raises:
+        WorkerError: they differ.
+    """
+    fused, loop = (checks[library]["mean_output"] for library in (OURS, LOOP))
+    if abs(fused - loop) > 0.01 * abs(loop):  # in float32 rounding moves some spikes
+        raise WorkerError(f"{name}: the mean output is {fused} fused and {loop} in the loop")
+
+
 def time_row(workers: dict[str, Process], name: str, row: Row, plan: Plan) -> dict[str, Any]:
     """Return what one layer takes in each of the libraries that have it.
 
@@ -67,9 +78,7 @@ def time_row(workers: dict[str, Process], name: str, row: Row, plan: Plan) -> di
         )
         for library, worker in workers.items()
     }
-    fused, loop = (checks[library]["mean_output"] for library in (OURS, LOOP))
-    if abs(fused - loop) > 0.01 * abs(loop):  # in float32 rounding moves some spikes
-        raise WorkerError(f"{name}: the mean output is {fused} fused and {loop} in the loop")
+    check_outputs(name, checks)
     found = compare(workers, name, plan.rounds, plan.seconds, plan.budget)
     for worker in workers.values():
         worker.ask("finish", config=name)
