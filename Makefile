@@ -206,6 +206,7 @@ $(BENCH)/%/.done: benchmarks/requirements/%.txt $(BENCH)/constraints.txt
 bench: $(VENV)/.dev $(BENCH)/torch/.done $(BENCH)/jax/.done ## time training against other libraries, for docs/benchmarks.md
 	$(BIN)/python -m benchmarks.throughput $(ARGS)
 	$(BIN)/python -m benchmarks.cells $(filter --quick --short,$(ARGS))
+	$(BIN)/python -m benchmarks.large_layers $(filter --quick --short,$(ARGS))
 	$(BIN)/python -m benchmarks.long_run $(filter --quick --short,$(ARGS))
 	$(BIN)/python -m snn_tutorial.plot
 	$(BIN)/python tools/update_docs.py

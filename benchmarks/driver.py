@@ -22,7 +22,21 @@ from typing import Any
 from benchmarks.config import Config
 from benchmarks.peers import Peer
 
-__all__ = ["Process", "WorkerError", "busy_core", "python_of", "ratio", "rounds", "summary", "timed_steps"]
+__all__ = [
+    "OURS",
+    "Process",
+    "WorkerError",
+    "busy_core",
+    "compare",
+    "python_of",
+    "ratio",
+    "rounds",
+    "summary",
+    "timed_steps",
+]
+
+#: Whose time the others' are divided by.
+OURS = "snn_core"
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Threads that wait for work spin for a few milliseconds before they sleep.
@@ -157,11 +171,28 @@ def rounds(
 def timed_steps(process: Process, config: Config | str, seconds: float) -> Callable[[], float]:
     """Return a turn: the time of one training step in ms, the mean over as many as take about ``seconds``."""
     once = process.ask("steps", config=config, count=1)["seconds"]
-    # The first step of a small configuration is a poor guess, so look again.
-    trial = max(1, min(10, round(seconds / once)))
-    once = process.ask("steps", config=config, count=trial)["seconds"] / trial
+    if once < 10 * seconds:  # the first step of a small configuration is a poor guess, so look again
+        trial = max(1, min(10, round(seconds / once)))
+        once = process.ask("steps", config=config, count=trial)["seconds"] / trial
     count = max(1, round(seconds / once))
     return lambda: 1000 * process.ask("steps", config=config, count=count)["seconds"] / count
+
+
+def compare(
+    workers: Mapping[str, Process], config: Config | str, count: int, seconds: float, budget: float = math.inf
+) -> dict[str, dict[str, Any]]:
+    """Time what workers have prepared as ``config`` in turns; return each one's times in ms, and how many times ours.
+
+    Args:
+        workers: by the names of their libraries.
+        count, budget: as in :func:`rounds`.
+        seconds: of one turn, about.
+    """
+    turns = {name: timed_steps(worker, config, seconds) for name, worker in workers.items()}
+    times = rounds(turns, count, budget)
+    return {
+        name: {"ms": summary(values), "ratio": ratio(values, times[OURS])} for name, values in times.items()
+    }
 
 
 def summary(values: Sequence[float]) -> dict[str, float]:

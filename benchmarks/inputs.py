@@ -12,23 +12,29 @@ from sequential_fmnist.data import SequentialFashionMNIST
 from sequential_fmnist.networks import make_network
 from sequential_fmnist.training import set_seed
 
-__all__ = ["initial_weights", "write_inputs"]
+__all__ = ["halves", "initial_weights", "write_inputs"]
+
+
+def halves(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return weights with those of a recurrent layer, ``rc``, also as two layers.
+
+    These are the halves for the input, ``rc_x``, with the bias, and for the returning spikes, ``rc_y``.
+    """
+    if "rc.weight" not in weights:
+        return weights
+    x, y = np.split(weights["rc.weight"], 2, axis=1)
+    return weights | {"rc_x.weight": x, "rc_x.bias": weights["rc.bias"], "rc_y.weight": y}
 
 
 def initial_weights(model: str, hidden: int) -> dict[str, np.ndarray]:
-    """Return the weights of our network with seed 0 under names that do not depend on a library.
-
-    The recurrent layer's weights ``rc`` are there whole, and as the halves for input (``rc_x``, with the bias) and for
-    returning spikes (``rc_y``).
-    """
+    """Return the weights of our network with seed 0 under names that do not depend on a library."""
     set_seed(0)
-    weights = {}
-    for name, parameter in make_network(model, hidden).named_parameters():
-        weights[name.removeprefix("sn1.0.").removeprefix("sy1.0.")] = parameter.detach().numpy()
-    if model == "feedback":
-        weights["rc_x.weight"], weights["rc_y.weight"] = np.split(weights["rc.weight"], 2, axis=1)
-        weights["rc_x.bias"] = weights["rc.bias"]
-    return weights
+    return halves(
+        {
+            name.removeprefix("sn1.0.").removeprefix("sy1.0."): parameter.detach().numpy()
+            for name, parameter in make_network(model, hidden).named_parameters()
+        }
+    )
 
 
 def write_inputs(path: Path, data: SequentialFashionMNIST, configs: Iterable[Config]) -> None:

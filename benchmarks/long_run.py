@@ -10,28 +10,23 @@ Nothing is added for measuring on the test set, nor for compiling.
 
 from __future__ import annotations
 
-import tempfile
-import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.driver import Process, WorkerError, python_of, ratio, rounds, summary, timed_steps
+from benchmarks.command import carry_out, chosen, leave, parser_of, plan_of, say, workers_of
+from benchmarks.driver import OURS, Process, WorkerError, compare
+from benchmarks.inputs import halves
 from benchmarks.long import CORES, KINDS, PEERS, WINDOW
 from benchmarks.long.ours import network
-from benchmarks.throughput import Onlooker, carry_out, leave, parser_of, say
 from experiments.long.networks import MemoryNet, parameters_of
 from sequential_fmnist.data import SequentialFashionMNIST
 from sequential_fmnist.provenance import provenance
 from sequential_fmnist.trainer import set_seed
 
-OURS = "snn_core"
 #: The run whose time is worked out.
 EPOCHS, IMAGES = 20, 60_000
 
@@ -55,18 +50,13 @@ QUICK = Plan(T=56, batches=(8,), rounds=2, seconds=0.001, budget=0.1)
 
 
 def initial_weights(net: MemoryNet) -> dict[str, np.ndarray]:
-    """Return a network's weights under names that do not depend on a library.
-
-    The weights ``rc`` of a recurrent layer are there whole, and as the halves for input (``rc_x``, with the bias) and
-    for returning spikes (``rc_y``).
-    """
-    weights = {}
-    for name, parameter in net.named_parameters():
-        weights[name.removeprefix("memory.0.").removeprefix("memory.1.")] = parameter.detach().numpy()
-    if "rc.weight" in weights:
-        weights["rc_x.weight"], weights["rc_y.weight"] = np.split(weights["rc.weight"], 2, axis=1)
-        weights["rc_x.bias"] = weights["rc.bias"]
-    return weights
+    """Return a network's weights under names that do not depend on a library."""
+    return halves(
+        {
+            name.removeprefix("memory.0.").removeprefix("memory.1."): parameter.detach().numpy()
+            for name, parameter in net.named_parameters()
+        }
+    )
 
 
 def networks() -> dict[str, MemoryNet]:
@@ -117,15 +107,10 @@ def time_network(
         for library, worker in workers.items()
     }
     check_losses(kind, {library: each["first_loss"] for library, each in found.items()})
-    turns = {library: timed_steps(worker, name, plan.seconds) for library, worker in workers.items()}
-    times = rounds(turns, plan.rounds, plan.budget)
+    timed = compare(workers, name, plan.rounds, plan.seconds, plan.budget)
     for library, worker in workers.items():
-        ms = summary(times[library])
-        found[library] |= worker.ask("finish", config=name) | {
-            "ms": ms,
-            "run_seconds": run_seconds(ms["median"], batch),
-            "ratio": ratio(times[library], times[OURS]),
-        }
+        found[library] |= worker.ask("finish", config=name) | timed[library]
+        found[library]["run_seconds"] = run_seconds(found[library]["ms"]["median"], batch)
     return {
         "network": kind,
         "hidden": net.spec.hidden,
@@ -135,37 +120,24 @@ def time_network(
     }
 
 
-def run(plan: Plan, environments: Path, libraries: Sequence[str], source: str) -> dict[str, Any]:
-    """Measure everything and return what is written to results/long_cost.json.
+def run(plan: Plan, place: Path, environments: Path, libraries: Sequence[str], source: str) -> dict[str, Any]:
+    """Measure everything, with a folder for the workers' files, and return what results/long_cost.json is to hold.
 
     Raises:
         WorkerError: a library cannot do what it should; the message says which and why.
     """
-    started, onlooker = time.perf_counter(), Onlooker()
     data, nets = SequentialFashionMNIST(train=True, source=source, verbose=False), networks()
-    with tempfile.TemporaryDirectory(prefix="snn_core-bench-") as place, ExitStack() as stack:
-        inputs = Path(place) / "inputs.npz"
-        write_inputs(inputs, data, nets, plan)
-        start = partial(Process, module="benchmarks.long.worker")
-        workers = {
-            name: stack.enter_context(
-                start(name, python_of(PEERS[name], environments), inputs, Path(place) / f"{name}.log")
-            )
-            for name in libraries
-        }
-        about = {name: {"label": PEERS[name].label} | worker.ask("about") for name, worker in workers.items()}
+    write_inputs(place / "inputs.npz", data, nets, plan)
+    of = workers_of(PEERS, libraries, environments, place / "inputs.npz", "benchmarks.long.worker")
+    with of as (workers, about):
         runs = [
             time_network(workers, kind, net, batch, plan)
             for kind, net in nets.items()
             for batch in plan.batches
         ]
     return {
-        "is_provisional": plan is not FULL,
-        "date": datetime.now(UTC).date().isoformat(),
         "data": data.source,
         "task": {"T": plan.T, "epochs": EPOCHS, "images": IMAGES, "window": WINDOW},
-        "cpu_share_of_others": onlooker.others(),
-        "minutes": (time.perf_counter() - started) / 60,
         "provenance": provenance() | {"torch_threads": CORES},  # of the workers
         "libraries": about,
         "runs": runs,
@@ -174,14 +146,11 @@ def run(plan: Plan, environments: Path, libraries: Sequence[str], source: str) -
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, run, write the file; return the exit code."""
-    parser = parser_of("long_run", __doc__.splitlines()[0], tuple(PEERS))
+    parser = parser_of("long_run", __doc__, PEERS, images=True)
     parser.set_defaults(out=Path("results/long_cost.json"))
-    parser.add_argument("--source", choices=("full", "embedded"), default="full", help="which images")
     args = parser.parse_args(argv)
-    plan = QUICK if args.quick else SHORT if args.short else FULL
-    chosen = {OURS, *(args.libraries or PEERS)}
-    libraries = [name for name in PEERS if name in chosen]
-    return carry_out(args.out, lambda: run(plan, args.envs, libraries, args.source))
+    plan, names = plan_of(args, FULL, SHORT, QUICK), chosen(args, PEERS, (OURS,))
+    return carry_out(args.out, plan is FULL, lambda place: run(plan, place, args.envs, names, args.source))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,43 +20,60 @@ from typing import Any
 import numpy as np
 
 from benchmarks.config import MODELS, Config
-from benchmarks.peers import PEERS, Library, Session
+from benchmarks.peers import PEERS, Library, Peer, Session
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-class Arrays(Mapping[str, np.ndarray]):
-    """The arrays of an .npz file, each read once when it is first asked for."""
+class Sessions:
+    """What all workers do: they answer commands, a method for each, about sessions that ``prepare`` builds.
 
-    def __init__(self, path: str) -> None:
-        self._file = np.load(path)
-        self._read: dict[str, np.ndarray] = {}
+    Args:
+        package: has a module for each library.
+        peer: which library.
+    """
 
-    def __getitem__(self, name: str) -> np.ndarray:
-        if name not in self._read:
-            self._read[name] = self._file[name]
-        return self._read[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._file.files)
-
-    def __len__(self) -> int:
-        return len(self._file.files)
-
-
-class Worker:
-    """Answers commands: one method for each."""
-
-    def __init__(self, name: str, path: str) -> None:
-        self.peer, self.inputs = PEERS[name], Arrays(path)
-        self.library: Library = importlib.import_module(f"benchmarks.peers.{self.peer.module}")  # type: ignore[assignment]
-        self.sessions: dict[Config, Session] = {}
+    def __init__(self, package: str, peer: Peer) -> None:
+        self.peer, self.sessions = peer, {}
+        self.library: Any = importlib.import_module(f"{package}.{peer.module}")
 
     def about(self) -> dict[str, Any]:
         return {
             "versions": {package: version(package) for package in self.library.PACKAGES},
-            "notes": {model: self.library.note(self.peer.variant, model) for model in MODELS},
+            "notes": self.notes(),
         }
+
+    def notes(self) -> dict[str, str]:
+        """Return what the library has otherwise under the same name."""
+        return self.library.NOTES
+
+    def steps(self, config: Any, count: int) -> dict[str, Any]:
+        """Time ``count`` steps; where they are short, after one that wakes threads and caches."""
+        session = self.sessions[config]
+        if count > 1:
+            session.steps(1)
+        started = time.perf_counter()
+        session.steps(count)
+        return {"seconds": time.perf_counter() - started}
+
+    def finish(self, config: Any) -> dict[str, Any]:
+        """Drop a session."""
+        del self.sessions[config]
+        return {}
+
+
+class Worker(Sessions):
+    """Trains the three networks."""
+
+    library: Library
+    sessions: dict[Config, Session]
+
+    def __init__(self, name: str, path: str) -> None:
+        super().__init__("benchmarks.peers", PEERS[name])
+        self.inputs = dict(np.load(path))
+
+    def notes(self) -> dict[str, str]:
+        return {model: self.library.note(self.peer.variant, model) for model in MODELS}
 
     def prepare(self, config: Config, check_steps: int) -> dict[str, Any]:
         """Build a session, choose its mode, and take some steps to see that the network lives.
@@ -83,15 +100,6 @@ class Worker:
             "mode": session.mode,
             "first_step_seconds": first_step,
         }
-
-    def steps(self, config: Config, count: int) -> dict[str, Any]:
-        """Time ``count`` steps; where they are short, after one that wakes threads and caches."""
-        session = self.sessions[config]
-        if count > 1:
-            session.steps(1)
-        started = time.perf_counter()
-        session.steps(count)
-        return {"seconds": time.perf_counter() - started}
 
     def epoch(self, config: Config) -> dict[str, Any]:
         started = time.perf_counter()

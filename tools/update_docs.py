@@ -227,11 +227,11 @@ def throughput_table(results: dict[str, Any]) -> str:
 
 #: What is compared in other sizes, under short names.
 COMPARED = {
+    "snn_core-train-steps": "train_steps",
     "spyx": "Spyx, same network",
     "spikingjelly": "SpikingJelly",
     "torch-compile": "torch.compile",
     "snn_core-torch": "torch loop",
-    "snn_core-autograd": "with autograd",
     "limit": "limit",
 }
 
@@ -248,7 +248,7 @@ def sizes_table(results: dict[str, Any]) -> str:
         return f"| {size} | {' | '.join([ours, *factors])} |"
 
     rows = [
-        f"| size | snn_core (ms) | {' | '.join(COMPARED.values())} |",
+        f"| size | ours (ms) | {' | '.join(COMPARED.values())} |",
         f"|---|{'---:|' * (len(COMPARED) + 1)}",
     ]
     groups: dict[str, list[dict[str, Any]]] = {}
@@ -256,7 +256,12 @@ def sizes_table(results: dict[str, Any]) -> str:
         config, base = entry["config"], _base(entry["config"]["model"])
         changed = [f"{_SIZES[key]} {config[key]:,}" for key in _SIZES if config[key] != base[key]]
         groups.setdefault(", ".join(changed), []).append(entry)
-    groups.pop("")
+    del groups[""]
+    models = [entry["config"]["model"] for entry in results["steps"]]
+    for size in [*groups]:
+        own = [entry["config"]["model"] for entry in groups[size]]
+        if set(own) < set(models):
+            groups[f"{size}, {_listed(own)}"] = groups.pop(size)
     groups["one core kept busy"] = results["busy"]
     return "\n".join([*rows, *(row(size, entries) for size, entries in groups.items() if entries)]) + "\n"
 
@@ -278,7 +283,7 @@ def memory_table(results: dict[str, Any]) -> str:
         cells = [f"{T}, {batch}"]
         for model in models:
             saved, peak = found[T, batch, model]["saved_bytes"], found[T, batch, model]["peak_bytes"]
-            kept = saved["snn_core-autograd"], saved["snn_core-torch"]
+            kept = saved["snn_core"], saved["snn_core-torch"]
             cells.append(f"{_mib(kept[0])} of {_mib(kept[1])} ({kept[0] / kept[1]:.1%})")
             cells.append(f"{_mib(peak['snn_core'])} of {_mib(peak['snn_core-torch'])}")
         rows.append(f"| {' | '.join(cells)} |")
@@ -329,12 +334,12 @@ def throughput_section(results: dict[str, Any]) -> str:
         "## Memory",
         memory_table(results).rstrip(),
         _filled(
-            "MiB, ours of the torch loop's: what autograd keeps from forward for backward, besides the input and the "
-            "weights, and by how much the process grows at most in a step. "
-            + _peak_growth(results["memory_growth"])
+            "MiB, ours of the readable torch loop's, in the ordinary loop of training: what autograd keeps from "
+            "forward for backward, besides the input and the weights, and by how much the process grows at most in a "
+            "step."
         ),
         "## Growth and first use",
-        _filled(_growth(results["growth"]), _first_use(results)),
+        _filled(_growth(results), _first_use(results)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -368,6 +373,38 @@ def _notes(results: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for library in results["libraries"].values():
         for name, note in library["notes"].items():
             yield name, f"- {library['label']}, {name}: {note}"
+
+
+def large_layers_section(results: dict[str, Any]) -> str:
+    """Return the table of large layers, and what must be said with it."""
+    where, libraries = results["provenance"], results["libraries"]
+    rows = [
+        f"| n | {' | '.join(map(_with_version, libraries.values()))} |",
+        f"|---:|{'---:|' * len(libraries)}",
+    ]
+    for entry in results["sizes"]:
+        rows.append(
+            f"| {entry['n']:,} | {' | '.join(_measured(entry, name, 'ms', 'ms') for name in libraries)} |"
+        )
+    notes = [note for _, note in _notes(results)]
+    parts = [
+        "## Large layers",
+        _filled(PROVISIONAL) if results["is_provisional"] else "",
+        _filled(
+            "`python -m benchmarks.large_layers`, also within `make bench`, repeats the [benchmark of Open "
+            "Neuromorphic](https://open-neuromorphic.org/blog/spiking-neural-network-framework-benchmarking/): a "
+            "linear layer of n inputs and n outputs, and LIF neurons; ours is `functional.scan(x_seq, linear, "
+            "neurons)`. How a recurrent layer of 512 or 1,024 neurons trains is in the table of other sizes above."
+        ),
+        "\n".join(rows),
+        _filled(
+            f"Median time of forward and backward at batch {results['N']} and T = {results['T']}, and how many times "
+            f"ours it is. All took turns in one run of `python -m benchmarks.large_layers` on {results['date']}: "
+            f"{where['cores']} cores ({where['processor']}), {where['torch_threads']} threads, torch {where['torch']}."
+        ),
+        _filled("Where a library has something else under the same name:", "", *notes) if notes else "",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def cells_section(results: dict[str, Any]) -> str:
@@ -457,24 +494,14 @@ def _compared(results: dict[str, Any]) -> str:
     return f"Times ours over the three networks: {'; '.join(told)}." if told else ""
 
 
-def _growth(growth: list[dict[str, Any]]) -> str:
+def _growth(results: dict[str, Any]) -> str:
     told = [
         f"{each['model']}, {each['quantity']} from {each['sizes'][0]} to {each['sizes'][-1]:,}: "
         f"{each['ms_exponent']:.2f}"
-        for each in growth
+        for each in results["growth"]
     ]
-    return f"Exponents of the growth of our time, where 1 is linear: {'; '.join(told)}."
-
-
-def _peak_growth(growth: list[dict[str, Any]]) -> str:
-    told = []
-    for quantity in dict.fromkeys(each["quantity"] for each in growth):
-        own = [each for each in growth if each["quantity"] == quantity]
-        sizes = own[0]["sizes"]
-        told.append(
-            f"from {quantity} {sizes[0]} to {sizes[-1]} {_spread([each['exponent'] for each in own], '.2f')}"
-        )
-    return f"Exponents of the growth of our peak, where 1 is linear: {_listed(told)}." if told else ""
+    name = results["libraries"][results["growth"][0]["library"]]["label"]
+    return f"Exponents of the growth of the time of {name}, where 1 is linear: {'; '.join(told)}."
 
 
 def _first_use(results: dict[str, Any]) -> str:
@@ -559,7 +586,11 @@ def sections(results: Path) -> dict[str, str]:
             "times",
         )
     }  # fmt: skip
-    own = {"cells": cells_section, "long_cost": long_cost_section}  # by commands of their own
+    own = {
+        "cells": cells_section,
+        "large_layers": large_layers_section,
+        "long_cost": long_cost_section,
+    }  # by commands of their own
     return {
         **{
             name: section(json.loads((results / f"{name}.json").read_text()))

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from benchmarks.peers import Peer
 
-__all__ = ["PEERS"]
+__all__ = ["LARGE", "PEERS"]
+
+#: The layer of :mod:`benchmarks.large_layers`, which is no row of the table of cells.
+LARGE = "linear and LIF"
 
 #: ``variant`` is the backend of ours.
 PEERS: dict[str, Peer] = {

@@ -7,13 +7,8 @@ compiled by XLA. Where a library's layer computes something else under the same 
 
 from __future__ import annotations
 
-import tempfile
-import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +16,10 @@ import numpy as np
 
 from benchmarks.cells import PEERS
 from benchmarks.cells.ours import ROWS, Row
-from benchmarks.driver import Process, WorkerError, python_of, ratio, rounds, summary, timed_steps
-from benchmarks.throughput import Onlooker, carry_out, leave, parser_of, say
-from sequential_fmnist.provenance import provenance
+from benchmarks.command import carry_out, chosen, leave, parser_of, plan_of, say, workers_of
+from benchmarks.driver import OURS, Process, WorkerError, compare
 
-OURS, LOOP = "snn_core", "snn_core-torch"
+LOOP = "snn_core-torch"
 
 
 @dataclass(frozen=True)
@@ -59,6 +53,17 @@ def write_inputs(path: Path, plan: Plan) -> None:
     np.savez(path, currents=currents, spikes=spikes, gradient=random.normal(size=shape).astype(np.float32))
 
 
+def check_outputs(name: str, checks: dict[str, dict[str, Any]]) -> None:
+    """Compare the mean output of a fused layer with that of the readable loop.
+
+    Raises:
+        WorkerError: they differ.
+    """
+    fused, loop = (checks[library]["mean_output"] for library in (OURS, LOOP))
+    if abs(fused - loop) > 0.01 * abs(loop):  # in float32 rounding moves some spikes
+        raise WorkerError(f"{name}: the mean output is {fused} fused and {loop} in the loop")
+
+
 def time_row(workers: dict[str, Process], name: str, row: Row, plan: Plan) -> dict[str, Any]:
     """Return what one layer takes in each of the libraries that have it.
 
@@ -68,64 +73,41 @@ def time_row(workers: dict[str, Process], name: str, row: Row, plan: Plan) -> di
     say(f"{row.kind}: {name}")
     x = "spikes" if row.kind == "synapse" else "currents"
     checks = {
-        library: worker.ask("prepare", config=name, shape=row.shape(plan.H), x=x)
+        library: worker.ask(
+            "prepare", config=name, layer=name, shape=row.shape(plan.H), x=x, gradient="gradient"
+        )
         for library, worker in workers.items()
     }
-    fused, loop = (checks[library]["mean_output"] for library in (OURS, LOOP))
-    if abs(fused - loop) > 0.01 * abs(loop):  # in float32 rounding moves some spikes
-        raise WorkerError(f"{name}: the mean output is {fused} fused and {loop} in the loop")
-    turns = {library: timed_steps(worker, name, plan.seconds) for library, worker in workers.items()}
-    times = rounds(turns, plan.rounds, plan.budget)
+    check_outputs(name, checks)
+    found = compare(workers, name, plan.rounds, plan.seconds, plan.budget)
     for worker in workers.values():
         worker.ask("finish", config=name)
-    libraries = {
-        library: {"ms": summary(values), "ratio": ratio(values, times[OURS])} | checks[library]
-        for library, values in times.items()
-    }
+    libraries = {library: found[library] | checks[library] for library in workers}
     return {"name": name, "kind": row.kind, "libraries": libraries}
 
 
-def run(plan: Plan, environments: Path, libraries: Sequence[str]) -> dict[str, Any]:
-    """Measure everything and return what is written to results/cells.json.
+def run(plan: Plan, place: Path, environments: Path, libraries: Sequence[str]) -> dict[str, Any]:
+    """Measure everything, with a folder for the workers' files, and return what results/cells.json is to hold.
 
     Raises:
         WorkerError: a library cannot do what it should; the message says which and why.
     """
-    started, onlooker = time.perf_counter(), Onlooker()
-    with tempfile.TemporaryDirectory(prefix="snn_core-bench-") as place, ExitStack() as stack:
-        inputs = Path(place) / "inputs.npz"
-        write_inputs(inputs, plan)
-        start = partial(Process, module="benchmarks.cells.worker")
-        workers = {
-            name: stack.enter_context(
-                start(name, python_of(PEERS[name], environments), inputs, Path(place) / f"{name}.log")
-            )
-            for name in libraries
-        }
-        about = {name: {"label": PEERS[name].label} | worker.ask("about") for name, worker in workers.items()}
+    write_inputs(place / "inputs.npz", plan)
+    of = workers_of(PEERS, libraries, environments, place / "inputs.npz", "benchmarks.cells.worker")
+    with of as (workers, about):
         cells = []
         for name, row in ROWS.items():
             having = {each: worker for each, worker in workers.items() if name in about[each]["cells"]}
             cells.append(time_row(having, name, row, plan))
-    return {
-        "is_provisional": plan is not FULL,
-        "date": datetime.now(UTC).date().isoformat(),
-        "size": plan.size,
-        "cpu_share_of_others": onlooker.others(),
-        "minutes": (time.perf_counter() - started) / 60,
-        "provenance": provenance(),
-        "libraries": about,
-        "cells": cells,
-    }
+    return {"size": plan.size, "libraries": about, "cells": cells}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, run, write the file; return the exit code."""
-    parser = parser_of("cells", __doc__.splitlines()[0], tuple(PEERS))
-    args = parser.parse_args(argv)
-    plan = QUICK if args.quick else SHORT if args.short else FULL
-    chosen = {OURS, LOOP, *(args.libraries or PEERS)}
-    return carry_out(args.out, lambda: run(plan, args.envs, [name for name in PEERS if name in chosen]))
+    args = parser_of("cells", __doc__, PEERS).parse_args(argv)
+    plan = plan_of(args, FULL, SHORT, QUICK)
+    names = chosen(args, PEERS, (OURS, LOOP))
+    return carry_out(args.out, plan is FULL, lambda place: run(plan, place, args.envs, names))
 
 
 if __name__ == "__main__":

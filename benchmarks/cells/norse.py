@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import torch
-from norse.torch import IAF, LI, LIF, LSNN, IAFCell, LIFParameters
+from norse.torch import IAF, LI, LIF, LSNN, IAFCell, LIFBoxCell, LIFBoxParameters, LIFParameters
 from norse.torch.functional.iaf import IAFParameters
 from norse.torch.functional.leaky_integrator import LIParameters
 from norse.torch.functional.lsnn import LSNNParameters
 from torch import Tensor, nn
 
-from benchmarks.cells.torch_layer import InLoop, TorchLayer, fed_back
+from benchmarks.cells import LARGE
+from benchmarks.cells.torch_layer import Fed, InLoop, TorchLayer
 
 PACKAGES = ("norse", "torch", "numpy")
 NOTES = {
     "CUBA-LIF": "LIF, which has a synaptic current",
     "adaptive LIF": "LSNN without recurrence, with a synaptic current besides",
     "leaky integrator": "LI, which has a synaptic current",
+    LARGE: "LIFBoxCell in a time loop; SuperSpike surrogate, reset not detached",
 }
 
 #: Half of a quantity decays in a step of 1 ms.
 HALF = torch.tensor(500.0)
 
 
-class _First(nn.Module):
+class First(nn.Module):
     """The output of a module that also gives its state."""
 
     def __init__(self, module: nn.Module) -> None:
@@ -33,14 +35,15 @@ class _First(nn.Module):
         return self.module(x_seq)[0]
 
 
-_IAF = IAFParameters(method="super")
+IAF_PARAMETERS = IAFParameters(method="super")
 
 CELLS = {
-    "IF": lambda H, _: _First(IAF(_IAF)),
-    "CUBA-LIF": lambda H, _: _First(LIF(LIFParameters(HALF, HALF))),
-    "adaptive LIF": lambda H, _: _First(LSNN(LSNNParameters(HALF, HALF, torch.tensor(100.0)))),
-    "leaky integrator": lambda H, _: _First(LI(LIParameters(HALF, HALF))),
-    "element-wise": lambda H, _: InLoop(IAFCell(_IAF), nn.Identity()),
-    "linear": lambda H, _: fed_back(IAFCell(_IAF), H),
+    "IF": lambda H, _: First(IAF(IAF_PARAMETERS)),
+    "CUBA-LIF": lambda H, _: First(LIF(LIFParameters(HALF, HALF))),
+    "adaptive LIF": lambda H, _: First(LSNN(LSNNParameters(HALF, HALF, torch.tensor(100.0)))),
+    "leaky integrator": lambda H, _: First(LI(LIParameters(HALF, HALF))),
+    "element-wise": lambda H, _: InLoop(IAFCell(IAF_PARAMETERS), nn.Identity()),
+    "linear": lambda H, _: Fed(IAFCell(IAF_PARAMETERS), H),
+    LARGE: lambda H, _: nn.Sequential(nn.Linear(H, H), InLoop(LIFBoxCell(LIFBoxParameters(HALF)))),
 }
 session = TorchLayer

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from benchmarks.cells import LARGE
 from benchmarks.cells.torch_layer import TorchLayer
-from snn_core.functional import reset_net
+from snn_core.functional import reset_net, scan
 from snn_core.layer import (
     ConvRecurrentContainer,
     DelayedRecurrentContainer,
@@ -18,7 +19,15 @@ from snn_core.layer import (
     LinearRecurrentContainer,
     MultiStepContainer,
 )
-from snn_core.neuron import AdaptiveLIFNode, CUBALIFNode, IFNode, LIFNode, LINode, ParametricLIFNode
+from snn_core.neuron import (
+    AdaptiveLIFNode,
+    CUBALIFNode,
+    IFNode,
+    LIFNode,
+    LINode,
+    MultiStepLIFNode,
+    ParametricLIFNode,
+)
 from snn_core.surrogate import ATan
 from snn_core.synapse import DoubleExponentialSynapse, LowPassSynapse, SynapseFilter
 
@@ -94,7 +103,20 @@ ROWS: dict[str, Row] = {
     "linear": Row(lambda H, backend: LinearRecurrentContainer(_if(backend), H, H), "feedback"),
 }
 
+
+class _Scan(nn.Module):
+    """A linear layer and LIF neurons in one scan."""
+
+    def __init__(self, H: int, backend: str) -> None:
+        super().__init__()
+        self.linear, self.neurons = nn.Linear(H, H), MultiStepLIFNode(TAU, **_fires(backend))
+        self.backend = backend
+
+    def forward(self, x_seq: Tensor) -> Tensor:
+        return scan(x_seq, self.linear, self.neurons, backend=self.backend)
+
+
 CELLS = {
     name: lambda H, backend, row=row: MultiStepContainer(row.make(H, backend)) for name, row in ROWS.items()
-}
+} | {LARGE: _Scan}
 session = partial(TorchLayer, reset=reset_net)

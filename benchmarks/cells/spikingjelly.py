@@ -8,6 +8,7 @@ import torch
 from spikingjelly.activation_based import functional, layer, neuron, surrogate
 from torch import Tensor, nn
 
+from benchmarks.cells import LARGE
 from benchmarks.cells.torch_layer import TorchLayer
 
 PACKAGES = ("spikingjelly", "torch", "numpy")
@@ -46,5 +47,8 @@ CELLS = {
         layer.ElementWiseRecurrentContainer(neuron.IFNode(**_fires()), torch.add)
     ),
     "linear": lambda H, _: _steps(layer.LinearRecurrentContainer(neuron.IFNode(**_fires()), H, H)),
+    LARGE: lambda H, _: nn.Sequential(
+        layer.Linear(H, H, step_mode="m"), neuron.LIFNode(TAU, **_fires(), step_mode="m")
+    ),
 }
 session = partial(TorchLayer, reset=functional.reset_net)

@@ -8,11 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["InLoop", "TorchLayer", "fed_back"]
+from sequential_fmnist.memory import keep_freed_memory
 
-
-#: Numbers of a block larger than any tensor here, and below the size that glibc maps in any case.
-BLOCK = 5 << 20
+__all__ = ["Fed", "InLoop", "TorchLayer"]
 
 
 class TorchLayer:
@@ -20,7 +18,8 @@ class TorchLayer:
 
     Args:
         make: builds the layer, which takes the sequence; its weights are drawn from seed 0.
-        x, gradient: arrays of float32.
+        x: array of float32.
+        gradient: another; None where the outputs are added up, and no gradient to the input is asked for.
         reset: called after each step, to forget the state.
     """
 
@@ -31,12 +30,11 @@ class TorchLayer:
         gradient: Any,
         reset: Callable[[nn.Module], object] = lambda layer: None,
     ) -> None:
-        # glibc gives large blocks back, to be mapped page by page again, until a larger one has been freed: a program
-        # that trains has freed one long before.
-        torch.empty(BLOCK).fill_(0)
+        keep_freed_memory()  # as a program that trains does; without it page faults would slow all of them down
         torch.manual_seed(0)
         self._layer, self._reset = make(), reset
-        self._x, self._gradient = torch.from_numpy(x).requires_grad_(), torch.from_numpy(gradient)
+        self._x = torch.from_numpy(x).requires_grad_(gradient is not None)
+        self._gradient = None if gradient is None else torch.from_numpy(gradient)
 
     def steps(self, count: int) -> float:
         """Take ``count`` forward and backward passes; return the mean output."""
@@ -44,7 +42,7 @@ class TorchLayer:
             for tensor in (self._x, *self._layer.parameters()):
                 tensor.grad = None
             y = self._layer(self._x)
-            y.backward(self._gradient)
+            y.sum().backward() if self._gradient is None else y.backward(self._gradient)
             self._reset(self._layer)
         return y.detach().mean().item()
 
@@ -73,16 +71,13 @@ class InLoop(nn.Module):
         return torch.stack(outputs)
 
 
-class _Fed(nn.Module):
+class Fed(nn.Module):
+    """A cell with a linear layer for the input, at once for all time steps, and one for the feedback."""
+
     def __init__(self, cell: Callable[[Tensor, Any], tuple[Any, ...]], features: int) -> None:
         super().__init__()
-        self.rc_x = nn.Linear(features, features)
-        self.loop = InLoop(cell, nn.Linear(features, features, bias=False))
+        self.rc_x, self.rc_y = nn.Linear(features, features), nn.Linear(features, features, bias=False)
+        self.loop = InLoop(cell, self.rc_y)
 
     def forward(self, x_seq: Tensor) -> Tensor:
         return self.loop(self.rc_x(x_seq))
-
-
-def fed_back(cell: Callable[[Tensor, Any], tuple[Any, ...]], features: int) -> nn.Module:
-    """Return ``cell`` with a linear layer for the input, at once for all time steps, and one for the feedback."""
-    return _Fed(cell, features)

@@ -2,61 +2,50 @@
 
 from __future__ import annotations
 
-import importlib
 import math
-import time
 from functools import partial
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
 from benchmarks.cells import PEERS
-from benchmarks.worker import main
+from benchmarks.worker import Sessions, main
 
 
-class CellWorker:
-    """Answers commands: one method for each."""
+class CellWorker(Sessions):
+    """Takes sequences through layers, forward and backward."""
 
     def __init__(self, name: str, path: str) -> None:
-        self._peer, self._inputs = PEERS[name], np.load(path)
-        self._library: Any = importlib.import_module(f"benchmarks.cells.{self._peer.module}")
-        self._sessions: dict[str, Any] = {}
+        super().__init__("benchmarks.cells", PEERS[name])
+        self._inputs = dict(np.load(path))
 
     def about(self) -> dict[str, Any]:
-        library = self._library
-        return {
-            "versions": {package: version(package) for package in library.PACKAGES},
-            "cells": list(library.CELLS),
-            "notes": library.NOTES,
-        }
+        return super().about() | {"cells": list(self.library.CELLS)}
 
-    def prepare(self, config: str, shape: list[int], x: str) -> dict[str, Any]:
-        """Build the layer ``config`` for samples of ``shape``, fed the array ``x``, and take two steps.
+    def prepare(self, config: str, layer: str, shape: list[int], x: str, gradient: str) -> dict[str, Any]:
+        """Build a layer for samples of ``shape`` under the name ``config``, and take a step.
+
+        Args:
+            layer: its name.
+            x: name of the array that it is fed, of which the first features are taken.
+            gradient: name of the array that comes back to its output; empty where its outputs are just added up, and
+                the input takes no gradient.
 
         Raises:
             RuntimeError: the layer is dead: its mean output is not finite, or 0.
         """
-        make = partial(self._library.CELLS[config], math.prod(shape), self._peer.variant)
-        arrays = (self._inputs[name] for name in (x, "gradient"))
-        sequences = (array.reshape(*array.shape[:2], *shape) for array in arrays)
-        session = self._sessions[config] = self._library.session(make, *sequences)
-        mean = session.steps(2)
+        make = partial(self.library.CELLS[layer], math.prod(shape), self.peer.variant)
+
+        def sequence(name: str) -> np.ndarray:
+            array = self._inputs[name][..., : math.prod(shape)]
+            return np.ascontiguousarray(array).reshape(*array.shape[:2], *shape)
+
+        session = self.library.session(make, sequence(x), sequence(gradient) if gradient else None)
+        self.sessions[config] = session
+        mean = session.steps(1)
         if not math.isfinite(mean) or mean == 0:
             raise RuntimeError(f"{config}: the layer is dead: its mean output is {mean}")
         return {"mean_output": mean}
-
-    def steps(self, config: str, count: int) -> dict[str, Any]:
-        """Time ``count`` forward and backward passes, after one that wakes threads and caches."""
-        session = self._sessions[config]
-        session.steps(1)
-        started = time.perf_counter()
-        session.steps(count)
-        return {"seconds": time.perf_counter() - started}
-
-    def finish(self, config: str) -> dict[str, Any]:
-        del self._sessions[config]
-        return {}
 
 
 if __name__ == "__main__":

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from benchmarks.long import CLASSES, CLIP, WINDOW
-from benchmarks.long.batches import Inputs
+from benchmarks.long import CLASSES, CLIP, WINDOW, Inputs
 from benchmarks.long.torch_run import TorchRun
 from experiments.long.grid import SIZES
 from experiments.long.networks import MemoryNet, MemorySpec, hidden_for

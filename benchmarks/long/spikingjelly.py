@@ -15,8 +15,7 @@ import torch
 from spikingjelly.activation_based import functional, layer, neuron, surrogate
 from torch import Tensor, nn
 
-from benchmarks.long import CLASSES, CORES, WINDOW
-from benchmarks.long.batches import Inputs, weights_of
+from benchmarks.long import CLASSES, CORES, WINDOW, Inputs, weights_of
 from benchmarks.long.torch_run import TorchRun
 
 PACKAGES = ("spikingjelly", "torch", "numpy")

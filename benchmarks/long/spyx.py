@@ -17,8 +17,7 @@ from jax import Array
 from spyx import nn as snn
 from spyx.optimize import backprop
 
-from benchmarks.long import CLIP, CORES, KINDS, LR, WINDOW
-from benchmarks.long.batches import Batches, Inputs, weights_of
+from benchmarks.long import CLIP, CORES, KINDS, LR, WINDOW, Batches, Inputs, weights_of
 from benchmarks.peers.spyx import SynapseFilter, linear, own_spike
 
 PACKAGES = ("spyx", "jax", "jaxlib", "flax", "optax", "numpy")

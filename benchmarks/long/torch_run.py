@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.long import CLIP, CORES, LR
-from benchmarks.long.batches import Batches, Inputs, weights_of
+from benchmarks.long import CLIP, CORES, LR, Batches, Inputs, weights_of
 from benchmarks.peers.torch_session import copy_weights
 from sequential_fmnist.memory import keep_freed_memory
 

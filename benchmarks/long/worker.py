@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import os
-import time
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
 from benchmarks.long import CLASSES, CORES, PEERS
-from benchmarks.worker import Arrays, main
+from benchmarks.worker import Sessions, main
 
 #: Most by which the loss at first may differ from that of a guess, log(10).
 NEAR = 0.5
 
 
-class LongWorker:
-    """Answers commands: one method for each."""
+class LongWorker(Sessions):
+    """Trains the networks of the long tasks."""
 
     def __init__(self, name: str, path: str) -> None:
         if hasattr(os, "sched_setaffinity"):  # before the library counts cores and starts its threads
             os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
-        self._peer, self._inputs = PEERS[name], Arrays(path)
-        self._library: Any = importlib.import_module(f"benchmarks.long.{self._peer.module}")
-        self._sessions: dict[str, Any] = {}
-
-    def about(self) -> dict[str, Any]:
-        library = self._library
-        return {
-            "versions": {package: version(package) for package in library.PACKAGES},
-            "notes": library.NOTES,
-        }
+        super().__init__("benchmarks.long", PEERS[name])
+        self._inputs = dict(np.load(path))
 
     def prepare(self, config: str, kind: str, batch: int) -> dict[str, Any]:
         """Build the network ``kind`` under the name ``config``, see that it does its task, and take a step.
@@ -42,7 +31,7 @@ class LongWorker:
             RuntimeError: outputs of another shape, a loss that is not that of a guess, or neurons that never or
                 always spike.
         """
-        session = self._sessions[config] = self._library.session(kind, batch, self._inputs)
+        session = self.sessions[config] = self.library.session(kind, batch, self._inputs)
         loss, rate = _loss(*session.outputs(), batch), session.firing_rate()
         if not abs(loss - math.log(CLASSES)) < NEAR or not 0 < rate < 1:
             raise RuntimeError(f"{config}: not the network: the first loss is {loss}, the firing rate {rate}")
@@ -50,22 +39,13 @@ class LongWorker:
         session.steps(1)
         return {"first_loss": loss, "hidden_spikes_per_step": rate, "threads": session.threads}
 
-    def steps(self, config: str, count: int) -> dict[str, Any]:
-        """Time ``count`` training steps; where they are short, after one that wakes threads and caches."""
-        session = self._sessions[config]
-        if count > 1:
-            session.steps(1)
-        started = time.perf_counter()
-        session.steps(count)
-        return {"seconds": time.perf_counter() - started}
-
     def finish(self, config: str) -> dict[str, Any]:
         """Drop a session, and say what its last loss is.
 
         Raises:
             RuntimeError: it is not finite.
         """
-        loss = self._sessions.pop(config).steps(1)
+        loss = self.sessions.pop(config).steps(1)
         if not math.isfinite(loss):
             raise RuntimeError(f"{config}: the loss is {loss} after training")
         return {"last_loss": loss}

@@ -62,8 +62,8 @@ class Peer:
 
 
 PEERS: dict[str, Peer] = {
-    "snn_core": Peer("snn_core, as fit trains", "ours", "fit", everywhere=True),
-    "snn_core-autograd": Peer("snn_core, autograd", "ours", "auto", everywhere=True),
+    "snn_core": Peer("snn_core", "ours", "auto", everywhere=True),
+    "snn_core-train-steps": Peer("snn_core, train_steps", "ours", "train_steps", everywhere=True),
     "snn_core-torch": Peer("snn_core, torch loop", "ours", "torch", everywhere=True),
     "torch-compile": Peer("torch.compile of the loop", "torch_compile", "inductor", takes_any_size=False),
     "spikingjelly": Peer("SpikingJelly", "spikingjelly", everywhere=True),

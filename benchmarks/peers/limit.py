@@ -7,8 +7,6 @@ calls, counts as nothing, so no implementation in single precision on these core
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 
@@ -23,33 +21,17 @@ BLOCK = 32
 BLOCK_FLOPS = 2 * BLOCK**3
 
 
-@dataclass(frozen=True)
-class Product:
-    """``count`` products of ``[rows, inner]`` with ``[inner, columns]``."""
+def products_flops(config: Config) -> int:
+    """Return the floating-point operations of a step's matrix products, forward and backward.
 
-    rows: int
-    inner: int
-    columns: int
-    count: int = 1
-
-    @property
-    def flops(self) -> int:
-        return 2 * self.rows * self.inner * self.columns * self.count
-
-
-def matrix_products(config: Config) -> list[Product]:
-    """Return the products of forward and backward, those of a recurrent layer step by step where they must be.
-
-    The gradient to the images is not needed. That to the recurrent weights is one product over all steps.
+    The gradient to the images is not needed, so the first layer has two products for each time step and sample, the
+    others three: the output, and the gradients to weights and input.
     """
-    rows, H = config.T * config.batch, config.hidden
-    first = [Product(rows, COLUMNS, H), Product(H, rows, COLUMNS)]
-    last = [Product(rows, H, CLASSES), Product(CLASSES, rows, H), Product(rows, CLASSES, H)]
-    if config.model != "feedback":
-        return first + last
-    from_input = [Product(rows, H, H), Product(H, rows, H), Product(rows, H, H)]
-    from_output = [Product(config.batch, H, H, config.T), Product(config.batch, H, H, config.T)]
-    return [*first, *from_input, *from_output, Product(H, rows, H), *last]
+    H = config.hidden
+    multiplications = 2 * COLUMNS * H + 3 * H * CLASSES
+    if config.model == "feedback":
+        multiplications += 3 * (2 * H) * H
+    return 2 * config.T * config.batch * multiplications
 
 
 @entry
@@ -64,7 +46,7 @@ class _Session:
 
     def __init__(self, config: Config) -> None:
         # Ours to measure is what one thread has to do of a step.
-        flops = sum(product.flops for product in matrix_products(config)) / torch.get_num_threads()
+        flops = products_flops(config) / torch.get_num_threads()
         self._blocks = flops / BLOCK_FLOPS
         random = np.random.default_rng(0)
         self._a, self._b = (random.uniform(-1, 1, BLOCK**2).astype(np.float32) for _ in range(2))

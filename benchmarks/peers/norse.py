@@ -8,56 +8,25 @@ C++ extension of former versions is gone.
 
 from __future__ import annotations
 
-import torch
 from norse.torch import IAF, IAFCell
-from norse.torch.functional.iaf import IAFParameters
-from torch import Tensor, nn
+from torch import nn
 
-from benchmarks.config import COLUMNS, Config
+from benchmarks.cells.norse import IAF_PARAMETERS, PACKAGES, First
+from benchmarks.cells.torch_layer import Fed
+from benchmarks.config import Config
 from benchmarks.peers import Inputs
-from benchmarks.peers.torch_session import CLASSES, ExactSynapseFilter, TorchSession
+from benchmarks.peers.torch_session import SequenceNetwork, TorchSession
 
-PACKAGES = ("norse", "torch", "numpy")
-
-
-class _Recurrent(nn.Module):
-    """A cell in a loop over time, whose spikes come back through ``rc_y`` one step later."""
-
-    def __init__(self, hidden: int) -> None:
-        super().__init__()
-        self.cell = IAFCell(IAFParameters(method="super"))
-        self.rc_x = nn.Linear(hidden, hidden)
-        self.rc_y = nn.Linear(hidden, hidden, bias=False)
-
-    def forward(self, x_seq: Tensor) -> tuple[Tensor, object]:
-        state = None
-        spikes: list[Tensor] = []
-        for x in self.rc_x(x_seq):
-            if spikes:
-                x = x + self.rc_y(spikes[-1])
-            spike, state = self.cell(x, state)
-            spikes.append(spike)
-        return torch.stack(spikes), state
+__all__ = ["PACKAGES", "note", "session"]
 
 
-class _Network(nn.Module):
-    def __init__(self, model: str, hidden: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(COLUMNS, hidden)
-        self.sn1 = _Recurrent(hidden) if model == "feedback" else IAF(IAFParameters(method="super"))
-        self.sy1 = ExactSynapseFilter() if model == "stateful-synapse" else nn.Identity()
-        self.fc2 = nn.Linear(hidden, CLASSES)
-        self.sn2 = IAF(IAFParameters(method="super"))
-
-    def forward(self, x_seq: Tensor) -> Tensor:
-        spikes, _ = self.sn1(self.fc1(x_seq))
-        out, _ = self.sn2(self.fc2(self.sy1(spikes)))
-        return out.mean(0)
+def _neurons(recurrent: int) -> nn.Module:
+    return Fed(IAFCell(IAF_PARAMETERS), recurrent) if recurrent else First(IAF(IAF_PARAMETERS))
 
 
 def session(variant: str, config: Config, inputs: Inputs) -> TorchSession:
     """Return a session."""
-    return TorchSession(_Network(config.model, config.hidden), config, inputs)
+    return TorchSession(SequenceNetwork(_neurons, config.model, config.hidden), config, inputs)
 
 
 def note(variant: str, model: str) -> str:

@@ -1,4 +1,4 @@
-"""snn_core itself, in three ways: as ``fit`` trains, as a plain loop of torch trains, and the readable loop."""
+"""snn_core itself, in three ways: in the ordinary loop of torch, in calls of many steps, and as the readable loop."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from snn_core.functional import reset_net
 PACKAGES = ("snn-core", "torch", "numba", "numpy")
 
 
+def images_side_by_side(x: Tensor) -> Tensor:
+    """Return the images of ``[T, N, 28]`` one after the other in memory, from which steps are indexed."""
+    return x.transpose(0, 1).contiguous().transpose(1, 2).unsqueeze(1)
+
+
 def images_from_columns(x: Tensor) -> Tensor:
     """View ``[T, N, 28]`` as images ``[N, 1, 28, T]``, which our networks view as ``[T, N, 28]`` again."""
     return x.permute(1, 2, 0).unsqueeze(1)
-
-
-def images_side_by_side(x: Tensor) -> Tensor:
-    """Return the images of ``[T, N, 28]`` one after the other in memory, as the batches of ``fit`` are."""
-    return x.transpose(0, 1).contiguous().transpose(1, 2).unsqueeze(1)
 
 
 class _Images:
@@ -41,8 +41,8 @@ class _Images:
         return self.images[index].float() / 255, int(self.labels[index])
 
 
-class _Fit(TorchSession):
-    """Our own trainer, which takes many steps in one call."""
+class _TrainSteps(TorchSession):
+    """Many steps in one explicit call, through our trainer."""
 
     def __init__(self, config: Config, inputs: Inputs) -> None:
         net = make_network(config.model, config.hidden)
@@ -63,7 +63,7 @@ class _Fit(TorchSession):
         return labels
 
     def tune(self) -> None:
-        """The trainer has chosen."""
+        """There is one mode only."""
 
     def steps(self, count: int) -> float:
         index = torch.arange(self.config.batch).expand(count, -1).contiguous()
@@ -74,9 +74,9 @@ class _Fit(TorchSession):
 
 
 def session(variant: str, config: Config, inputs: Inputs) -> TorchSession:
-    """Return a session that trains with our trainer, "fit", or in torch's own steps on the backend ``variant``."""
-    if variant == "fit":
-        return _Fit(config, inputs)
+    """Return a session that trains in calls of many steps, "train_steps", or step by step on a backend."""
+    if variant == "train_steps":
+        return _TrainSteps(config, inputs)
     net = make_network(config.model, config.hidden, variant)
     return TorchSession(net, config, inputs, reset_net, images_from_columns)
 
@@ -84,7 +84,7 @@ def session(variant: str, config: Config, inputs: Inputs) -> TorchSession:
 def note(variant: str, model: str) -> str:
     """Say what a step is; the network is that with which the others are compared."""
     return {
-        "fit": "all steps in one call, optimizer included",
         "auto": "`net(x)`, `F.mse_loss`, `loss.backward()`, `optimizer.step()`",
+        "train_steps": "many steps in one explicit call, loss and optimizer included",
         "torch": "the same with `backend='torch'`, the loop that defines the kernels",
     }[variant]

@@ -9,42 +9,25 @@ loop.
 from __future__ import annotations
 
 import snntorch
-import torch
-from snntorch import surrogate
-from torch import Tensor, nn
+from torch import nn
 
+from benchmarks.cells.snntorch import PACKAGES, cell_of
+from benchmarks.cells.torch_layer import Fed, InLoop
 from benchmarks.config import Config
 from benchmarks.peers import Inputs
 from benchmarks.peers.torch_session import SequenceNetwork, TorchSession
 
-PACKAGES = ("snntorch", "torch", "numpy")
+__all__ = ["PACKAGES", "note", "session"]
 
 
-class _Neurons(nn.Module):
-    """Neurons in a loop over time; with ``rc_y``, spikes come back through it one step later."""
-
-    def __init__(self, recurrent: int = 0) -> None:
-        super().__init__()
-        self.leaky = snntorch.Leaky(beta=1.0, spike_grad=surrogate.atan(alpha=2.0), reset_mechanism="zero")
-        self.rc_x = nn.Linear(recurrent, recurrent) if recurrent else None
-        self.rc_y = nn.Linear(recurrent, recurrent, bias=False) if recurrent else None
-
-    def forward(self, x_seq: Tensor) -> Tensor:
-        if self.rc_x:
-            x_seq = self.rc_x(x_seq)
-        mem = self.leaky.reset_mem()
-        spikes: list[Tensor] = []
-        for x in x_seq:
-            if self.rc_y and spikes:
-                x = x + self.rc_y(spikes[-1])
-            spike, mem = self.leaky(x, mem)
-            spikes.append(spike)
-        return torch.stack(spikes)
+def _neurons(recurrent: int) -> nn.Module:
+    cell = cell_of(snntorch.Leaky, 1.0)
+    return Fed(cell, recurrent) if recurrent else InLoop(cell)
 
 
 def session(variant: str, config: Config, inputs: Inputs) -> TorchSession:
     """Return a session."""
-    return TorchSession(SequenceNetwork(_Neurons, config.model, config.hidden), config, inputs)
+    return TorchSession(SequenceNetwork(_neurons, config.model, config.hidden), config, inputs)
 
 
 def note(variant: str, model: str) -> str:

@@ -171,12 +171,15 @@ class _Session:
 
     def tune(self) -> None:
         self._one(self._state, self._data)  # compile
+        started = time.perf_counter()
+        self.steps(1)
+        count = max(1, min(10, round(1 / (time.perf_counter() - started))))
         seconds = {}
         for mode in ("one compiled call for each step", "all steps in one compiled loop"):
             self.mode = mode
-            self.steps(3)
+            self.steps(1)
             started = time.perf_counter()
-            self.steps(10)
+            self.steps(count)
             seconds[mode] = time.perf_counter() - started
         self.mode = min(seconds, key=seconds.__getitem__)
 

@@ -140,11 +140,7 @@ class TorchSession:
     @torch.no_grad()
     def firing_rate(self) -> float:
         seen: list[Tensor] = []
-
-        def look(_module: nn.Module, _inputs: object, output: Tensor | tuple[Tensor, object]) -> None:
-            seen.append(output[0] if isinstance(output, tuple) else output)
-
-        with self.net.sn1.register_forward_hook(look):
+        with self.net.sn1.register_forward_hook(lambda _module, _inputs, output: seen.append(output)):
             self.net(self._x)
         self._reset(self.net)
         return seen[0].mean().item()

@@ -58,7 +58,7 @@ def _draw_bars(axes: Axes, times: Mapping[str, Mapping[str, Any]], labels: Mappi
     """Draw a bar from each library's time, with its quartiles and its ratio to the first one."""
     medians = [times[name]["ms"]["median"] for name in labels]
     spread = [[times[n]["ms"][q] for n in labels] for q in ("q1", "q3")]
-    colours = {"snn_core": "#0072B2", "snn_core-autograd": "#56B4E9", "snn_core-torch": "#56B4E9"}
+    colours = {"snn_core": "#0072B2", "snn_core-train-steps": "#56B4E9", "snn_core-torch": "#56B4E9"}
     rows = np.arange(len(labels))
     axes.barh(
         rows,

@@ -6,16 +6,19 @@ import importlib
 import importlib.util
 import json
 import re
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+import update_docs
 from support import require
 
-from benchmarks import driver
+from benchmarks import driver, large_layers
+from benchmarks.cells import LARGE, ours
 from benchmarks.cells import __main__ as cells
 from benchmarks.cells.ours import CELLS, ROWS
-from benchmarks.cells.torch_layer import InLoop, TorchLayer, fed_back
+from benchmarks.cells.torch_layer import Fed, InLoop, TorchLayer
 from snn_core.functional import explain
 
 KINDS = ("neuron", "synapse", "feedback")
@@ -50,13 +53,13 @@ def test_shapes_of_samples():
     assert cells.Row(None, "feedback", side=4).shape(128) == [8, 4, 4]
 
 
-@pytest.mark.parametrize("name", ["IF", "LIF", "parametric LIF", "synapse filter", "element-wise"])
+@pytest.mark.parametrize("name", ["IF", "LIF", "parametric LIF", "synapse filter", "element-wise", LARGE])
 def test_layers_of_spikingjelly_give_what_ours_give(name):
     require(importlib.util.find_spec("spikingjelly") is not None, "spikingjelly==2.0.0")
     theirs, ours = (
         importlib.import_module(f"benchmarks.cells.{module}") for module in ("spikingjelly", "ours")
     )
-    sequences = arrays(ROWS[name])
+    sequences = arrays(ROWS.get(name, ROWS["LIF"]))
     found = [
         library.session(lambda library=library: library.CELLS[name](32, "auto"), *sequences).steps(1)
         for library in (ours, theirs)
@@ -85,7 +88,7 @@ def test_loops_of_other_libraries_by_hand():
     x = torch.ones(3, 2, 1)
     assert InLoop(add)(x)[:, 0, 0].tolist() == [1, 2, 3]
     assert InLoop(add, torch.nn.Identity())(x)[:, 0, 0].tolist() == [1, 3, 7]
-    layer = fed_back(add, 1)
+    layer = Fed(add, 1)
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.fill_(1.0)
@@ -124,6 +127,33 @@ def test_a_tiny_run_writes_a_well_formed_file(tmp_path):
     assert "spikingjelly" in results["cells"][0]["libraries"]
 
 
+def test_a_layer_whose_outputs_are_added_up_gives_gradients_to_parameters_alone():
+    session = ours.session(partial(CELLS[LARGE], 32, "auto"), arrays(ROWS["LIF"])[0], None)
+    session.steps(2)
+    assert session._x.grad is None
+    linear = session._layer.linear
+    y = session._layer(session._x)
+    (gradient,) = torch.autograd.grad(y.sum(), linear.weight)
+    torch.testing.assert_close(linear.weight.grad, gradient)
+    assert gradient.abs().max() > 0
+
+
+def test_a_tiny_run_of_large_layers_writes_a_well_formed_file_and_its_table(tmp_path):
+    require(importlib.util.find_spec("spikingjelly") is not None, "spikingjelly==2.0.0")
+    out = tmp_path / "large_layers.json"
+    assert large_layers.main(["--quick", "--libraries", "spikingjelly", "--out", str(out)]) == 0
+    results = json.loads(out.read_text())
+    assert results["is_provisional"] and results["provenance"]["torch_threads"]
+    assert [entry["n"] for entry in results["sizes"]] == list(large_layers.QUICK.rounds)
+    for entry in results["sizes"]:
+        assert list(entry["libraries"]) == ["snn_core", "snn_core-torch", "spikingjelly"]
+        assert all(measured["ms"]["n"] == 2 for measured in entry["libraries"].values())
+        assert entry["libraries"]["snn_core"]["ratio"] == 1
+    text = update_docs.large_layers_section(results)
+    assert re.search(r"\| 32 \| \d+\.\d\d ms \| \d+\.\d\d ms \(\d+\.\d+x\) \|", text)
+    assert "batch 4 and T = 20" in text
+
+
 def test_a_missing_environment_is_one_line(tmp_path, capsys):
     argv = ["--quick", "--libraries", "spyx", "--envs", str(tmp_path), "--out", str(tmp_path / "out.json")]
     assert cells.main(argv) == 1
@@ -155,4 +185,4 @@ def test_a_dead_layer_is_not_timed(tmp_path):
     np.savez(tmp_path / "inputs.npz", **silent)
     made = worker.CellWorker("snn_core", str(tmp_path / "inputs.npz"))
     with pytest.raises(RuntimeError, match="IF: the layer is dead"):
-        made.prepare("IF", [32], "currents")
+        made.prepare("IF", "IF", [32], "currents", "gradient")

@@ -15,8 +15,8 @@ import update_docs
 from support import require
 
 from benchmarks import driver, long_run
-from benchmarks.long import CLASSES, KINDS, PEERS, WINDOW, worker
-from benchmarks.long.batches import Batches, weights_of
+from benchmarks.command import parser_of
+from benchmarks.long import CLASSES, KINDS, PEERS, WINDOW, Batches, weights_of, worker
 from experiments.long.networks import hidden_for, parameters_of
 from experiments.long.tasks import Pixels
 
@@ -99,7 +99,7 @@ def test_our_step_takes_the_fast_way(kind, inputs, monkeypatch):
 @pytest.mark.nightly
 @every_kind
 def test_every_worker_does_the_same_task(kind, path, tmp_path):
-    environments = long_run.parser_of("long_run", "", ()).get_default("envs")
+    environments = parser_of("long_run", "about", ()).get_default("envs")
     losses = {}
     for name, peer in PEERS.items():
         python = driver.python_of(peer, environments)

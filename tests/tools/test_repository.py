@@ -72,7 +72,8 @@ def test_make_ablation_passes_groups_and_options_on_and_installs_what_it_needs(t
 
 def test_make_bench_uses_the_same_torch_for_every_library():
     dry = make("--dry-run", "--always-make", "bench", "ARGS=--quick")
-    assert "-m benchmarks.throughput --quick" in dry
+    for benchmark in ("throughput", "cells", "large_layers", "long_run"):
+        assert f"-m benchmarks.{benchmark} --quick" in dry
     for name in ("torch", "jax"):
         assert (
             f"--requirement benchmarks/requirements/{name}.txt --constraint build/bench/constraints.txt"
@@ -223,17 +224,17 @@ def test_table_of_other_sizes_by_hand():
     busy = [_measured(2.0, 9.0, name="torch-compile")]
     _, _, *rows = writer["sizes_table"]({"steps": steps, "busy": busy}).splitlines()
     assert rows == [
-        "| batch 1,024 | 0.50, 1.00 | 2.0x, 4.0x |  |  |  |  |  |",
-        "| T = 784, batch 32 | 1.00 | 5.0x |  |  |  |  |  |",
-        "| one core kept busy | 2.00 |  |  | 4.5x |  |  |  |",
+        "| batch 1,024 | 0.50, 1.00 |  | 2.0x, 4.0x |  |  |  |  |",
+        "| T = 784, batch 32, feedback | 1.00 |  | 5.0x |  |  |  |  |",
+        "| one core kept busy | 2.00 |  |  |  | 4.5x |  |  |",
     ]
 
 
 def test_table_of_memory_by_hand():
     entry = {
         "config": {"model": "feedback", "batch": 256, "T": 784, "hidden": 32},
-        "saved_bytes": {"snn_core-autograd": 2**19, "snn_core-torch": 10 * 2**20},
-        "peak_bytes": {"snn_core": 2**20, "snn_core-autograd": 2**20, "snn_core-torch": 3 * 2**20},
+        "saved_bytes": {"snn_core": 2**19, "snn_core-torch": 10 * 2**20},
+        "peak_bytes": {"snn_core": 2**20, "snn_core-torch": 3 * 2**20},
     }
     rows = writer["memory_table"]({"memory": [entry]}).splitlines()
     assert rows[2] == "| 784, 256 | 0.5 of 10.0 (5.0%) | 1.0 of 3.0 |"

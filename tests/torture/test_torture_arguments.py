@@ -37,7 +37,7 @@ import sequential_fmnist
 import snn_core
 import snn_exchange as exchange
 import snn_tutorial
-from benchmarks import long_run, throughput
+from benchmarks import large_layers, long_run, throughput
 from benchmarks.cells import __main__ as cells_main
 from experiments import evidence, ship
 from sequential_fmnist import (
@@ -178,6 +178,10 @@ LINES: dict[str, tuple[Callable[[list[str]], Any], dict[str, list[str]]]] = {
     "python -m benchmarks.cells": (
         cells_main.main,
         {"--out": TARGET, "--envs": [*FOLDER], "--libraries": [*WORD, "sinabs"]},
+    ),
+    "python -m benchmarks.large_layers": (
+        large_layers.main,
+        {"--out": TARGET, "--envs": [*FOLDER], "--libraries": [*WORD, "spyx"]},
     ),
     "python -m benchmarks.long_run": (
         long_run.main,
