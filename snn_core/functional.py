@@ -18,7 +18,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snn_core import lengths as different_lengths
 from snn_core.cells import (
     IF,
     LIF,
@@ -34,7 +33,8 @@ from snn_core.kernels import check_backend, plan
 from snn_core.kernels.decisions import Decision, note, noting
 from snn_core.kernels.limits import MOST_STATES
 from snn_core.kernels.record.symbols import parse
-from snn_core.lengths import last_step, mean_over_time, sequence_mask
+from snn_core.more import lengths as different_lengths
+from snn_core.more.lengths import last_step, mean_over_time, sequence_mask
 from snn_core.state import MemoryModule, check_sequence, has_state
 
 __all__ = [

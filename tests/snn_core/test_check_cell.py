@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from snn_core import cells, layer, neuron, testing
+from snn_core import cells, layer, neuron
+from snn_core.more import check_cell as checking
+from snn_core.more.check_cell import check_cell
 from snn_core.state import CellModule, MemoryModule
 from snn_core.surrogate import ATan
-from snn_core.testing import check_cell
 
 PLACES = [
     "alone",
@@ -148,9 +149,9 @@ def test_a_parameter_without_gradient_and_numbers_that_are_not_finite_are_warned
         def cell(self, like):
             return Trace(self.surrogate_function, self.decay.detach())
 
-    assert warnings_of(Idle()) == [f"Idle: the gradient to module.decay is zero everywhere, {LITTLE}"]
+    assert warnings_of(Idle()) == [f"Idle: the gradient to module.decay is 0 everywhere, {LITTLE}"]
     steps = _node(_cell(lambda self, x, state: ((x > 0).to(x), state)))
-    assert f"Node: the gradient to the input is zero everywhere, {LITTLE}" in warnings_of(steps)
+    assert f"Node: the gradient to the input is 0 everywhere, {LITTLE}" in warnings_of(steps)
 
     class Explodes(Trace):
         def step(self, x, state):
@@ -283,26 +284,32 @@ class Noisy(neuron.IFNode):
 MISTAKES = {
     "initial too short": (
         lambda: _node(_cell(initial=(0.0,))),
-        r"Node: Wrong.initial has 1 values, Node.states names 2: v, a",
+        r"Node: Wrong.initial must be a tuple of a value for each of the states v, a",
     ),
-    "initial is a number": (lambda: _node(_cell(initial=0.0)), "Wrong.initial must be a tuple, got float"),
-    "step returns too few states": (lambda: _node(_cell(forgets)), "step returns 1 states, initial has 2"),
-    "step returns no pair": (lambda: _node(_cell(lambda self, x, state: x)), "must return y and a tuple"),
+    "initial is a number": (lambda: _node(_cell(initial=0.0)), "Wrong.initial must be a tuple of a value"),
+    "step returns too few states": (
+        lambda: _node(_cell(forgets)),
+        "step must return y and a tuple of the states v, a",
+    ),
+    "step returns no pair": (
+        lambda: _node(_cell(lambda self, x, state: x)),
+        "must return y and a tuple of the states v, a",
+    ),
     "states in a list": (
         lambda: _node(_cell(lambda self, x, state: (x, list(state)))),
-        "must return y and a tuple of states",
+        "must return y and a tuple of the states v, a",
     ),
     "y is a number": (
         lambda: _node(_cell(lambda self, x, state: (1.0, state))),
-        "y must be a tensor, got float",
+        "y must be a tensor as the input is",
     ),
     "y of another shape": (
         lambda: _node(_cell(lambda self, x, state: (x.sum(-1), state))),
-        r"y must be as the input, \[3, 5\]",
+        r"y must be a tensor as the input is, \[3, 5\]",
     ),
     "state of another dtype": (
         lambda: _node(_cell(lambda self, x, state: (x, (state[0], state[1].float())))),
-        "state 1 must be as the input, .* of torch.float32",
+        "a must be a tensor as the input is, .* of torch.float64",
     ),
     "cell changes itself": (
         lambda: _node(_cell(remembers)),
@@ -318,21 +325,21 @@ MISTAKES = {
         lambda: _node(_cell(lambda self, x, state: (x + torch.randn_like(x), state))),
         "gives something else the second time",
     ),
-    "module depends on time": (Counted, "Counted.cell gives another decay each time it is called"),
-    "forward is not the cell": (Doubles, "alone: from the beginning, the output in the loop differs"),
+    "module depends on time": (Counted, "the output is not the same after reset_net"),
+    "forward is not the cell": (Doubles, "alone: the output in the loop differs"),
     "an attribute remembers": (Remembers, "single steps: the output is not the same after reset_net"),
-    "a state is not kept": (Unkept, "the loop: in two pieces the output differs from that in one"),
+    "a state is not kept": (Unkept, "the loop: the output in two pieces differs"),
     "a state that nobody knows": (
         ByHand,
-        "the output is not the same after reset_net: something is remembered",
+        "the output is not the same after reset_net: what is remembered must be a registered state",
     ),
-    "a random forward": (Noisy, "or is drawn at random"),
+    "a random forward": (Noisy, "and not random"),
     "a sequence with another gradient": (
         CutsHistory,
-        "from the beginning, the gradient to the input in the loop differs from that in single steps",
+        "alone: the gradient to the input in the loop differs from that in single steps",
     ),
-    "a sequence that begins anew": (Begins, "the loop: in two pieces the output differs from that in one"),
-    "a sequence that forgets": (Hides, "the loop: in two pieces the output differs from that in one"),
+    "a sequence that begins anew": (Begins, "the loop: the output in two pieces differs"),
+    "a sequence that forgets": (Hides, "the loop: the output in two pieces differs"),
 }
 
 
@@ -342,10 +349,15 @@ def test_names_the_mistake(build, message):
         check_cell(build())
 
 
+def _wrong_kernel(monkeypatch):
+    honest = checking.scan
+
+    monkeypatch.setattr(checking, "scan", lambda *given: honest(*given) * (1 + 1e-6))
+
+
 def test_a_wrong_kernel_is_found(monkeypatch):
     """What the plan gives is what is compared, not a second run of the loop."""
-    honest = testing.scan
-    monkeypatch.setattr(testing, "scan", lambda *given: honest(*given) * (1 + 1e-6))
+    _wrong_kernel(monkeypatch)
     with pytest.raises(
         AssertionError, match=r"the output in the plan differs from that in single steps by 1e-06"
     ):
@@ -353,8 +365,7 @@ def test_a_wrong_kernel_is_found(monkeypatch):
 
 
 def test_tolerance_is_for_numbers_that_are_not_spikes(monkeypatch):
-    honest = testing.scan
-    monkeypatch.setattr(testing, "scan", lambda *given: honest(*given) * (1 + 1e-6))
+    _wrong_kernel(monkeypatch)
     assert max(check_cell(layer.SynapseFilter(2.0), tolerance=1e-5).differences.values()) > 1e-7
     with pytest.raises(AssertionError, match="the output in the plan"):
         check_cell(neuron.IFNode(surrogate_function=ATan()), tolerance=1e-5)

@@ -7,8 +7,7 @@ its last one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from reprlib import repr as shortened
 from typing import Any
@@ -28,13 +27,7 @@ Run = Callable[[Tensor, Sequence[nn.Module]], Tensor]
 
 
 def check_lengths(lengths: Any, T: int, N: int | None = None, lowest: int = 1) -> Tensor:
-    """Return lengths as int64 ``[N]``, on the device where they are.
-
-    Args:
-        lengths: whole numbers ``[N]``, or a bool mask ``[T, N]``.
-        T: the largest length allowed.
-        N: number of samples; None takes any.
-        lowest: the smallest length allowed.
+    """Return lengths, or those of a mask, as int64 ``[N]``, each from ``lowest`` to T; N of None is any number.
 
     Raises:
         TypeError: they are not whole numbers.
@@ -57,12 +50,10 @@ def check_lengths(lengths: Any, T: int, N: int | None = None, lowest: int = 1) -
         number = "one number for each sample" if N is None else f"{N} numbers, one for each sample"
         raise ValueError(f"lengths must be {number}, got shape {list(lengths.shape)}")
     lengths = lengths.long()
-    bad = ((lengths < lowest) | (lengths > T)).nonzero().flatten()
-    if len(bad):
-        n = int(bad[0])
-        raise ValueError(
-            f"lengths must lie between {lowest} and T = {T}, got {int(lengths[n])} for sample {n}"
-        )
+    bad = ((lengths < lowest) | (lengths > T)).nonzero().flatten().tolist()
+    if bad:
+        given = f"{int(lengths[bad[0]])} for sample {bad[0]}"
+        raise ValueError(f"lengths must lie between {lowest} and T = {T}, got {given}")
     return lengths
 
 
@@ -70,11 +61,9 @@ def _lengths_of_mask(mask: Tensor, T: int) -> Tensor:
     if mask.dim() != 2 or len(mask) != T:
         raise ValueError(f"lengths, given as a mask, must have shape [{T}, N], got {list(mask.shape)}")
     lengths = mask.sum(0)
-    gaps = (mask != mask_of(lengths, T)).any(0).nonzero().flatten()
-    if len(gaps):
+    if not torch.equal(mask, mask_of(lengths, T)):
         raise ValueError(
-            "lengths, given as a mask, must be True from a sample's first step to its last one and False after it, "
-            f"sample {int(gaps[0])} has a gap: move its steps to the front"
+            "lengths, given as a mask, must be True from a sample's first step to its last one only"
         )
     return lengths
 
@@ -83,10 +72,6 @@ def sequence_mask(lengths: Any, T: int) -> Tensor:
     """Return which steps are a sample's own: a bool mask ``[T, N]``, True at ``[t, n]`` where ``t < lengths[n]``.
 
     With it a loss on every step is right: ``loss(y_seq[mask], target_seq[mask])`` sees a row for each of them.
-
-    Args:
-        lengths: steps of each sample, ``[N]``, from 0 to T.
-        T: number of steps.
 
     Raises:
         TypeError: ``lengths`` or T are not whole numbers.
@@ -145,66 +130,47 @@ def scan(
     their states are put back in place; those that have ended are not computed. This defines what a scan must equal. A
     module without a state is called once, with the own steps of all samples in one batch.
 
-    Args:
-        x_seq: ``[T, N, *]``, padded with anything.
-        modules: the parts of a network in their order.
-        lengths: see :func:`check_lengths`; a length may be 0 where a state continues an earlier sequence.
-        run: takes a sequence without padding through modules.
-        backend: for ``nn.Linear``.
-
-    Returns:
-        ``[T, N, *]``, 0 in the padding.
-
-    Raises:
-        TypeError, ValueError: see :func:`check_lengths`; a module that cannot be cut in time, or records its states; a
-            state that does not have its samples in dimension 0.
+    Arguments, shapes and what is raised are those of :func:`snn_core.functional.scan`; ``run`` takes a sequence without
+    padding through modules.
     """
-    parts = [part for part in nn.ModuleList(modules).modules() if isinstance(part, MemoryModule)]
+    parts = _with_memory(nn.ModuleList(modules))
     _check_modules(modules, parts)
     T, N = x_seq.shape[:2]
-    before = _states(parts)
-    for part, name, state in before:
-        if state is not None:
-            _check_samples(part, name, state, N)
-    continued = any(state is not None for *_, state in before)
-    lengths = check_lengths(lengths, T, N, 0 if continued else 1).cpu()
+    states = [getattr(part, name) for part in parts for name in part.state_names]
+    for part, name, state in _states(parts):
+        shape = check_tensor(f"{type(part).__name__}: state {name}", state).shape
+        if shape[:1] != (N,):
+            raise ValueError(
+                f"{type(part).__name__}: state {name} has shape {list(shape)}, with lengths its dimension 0 must be "
+                f"the {N} samples: call reset_net(net) between batches"
+            )
+    is_begun = bool(states) and all(state is not None for state in states)
+    lengths = check_lengths(lengths, T, N, lowest=0 if is_begun else 1).cpu()
 
     def call(module: nn.Module, x_seq: Tensor) -> Tensor:
         return (_piecewise if has_state(module) else _packed)(x_seq, module, lengths, run)
 
-    with _restored_unless_done(before):
-        y_seq = plan.scan(x_seq, modules or [nn.Identity()], call, backend, lengths)
-        for part, name, state in before if 0 in lengths else ():
-            if state is None and getattr(part, name) is not None:
-                raise ValueError(
-                    f"lengths must be at least 1 where a state begins, {type(part).__name__} has no {name} yet"
-                )
-    return y_seq
+    return plan.scan(x_seq, modules or [nn.Identity()], call, backend, lengths)
+
+
+def _with_memory(module: nn.Module) -> list[MemoryModule]:
+    return [part for part in module.modules() if isinstance(part, MemoryModule)]
 
 
 def _states(parts: Sequence[MemoryModule]) -> list[tuple[MemoryModule, str, Any]]:
-    return [(part, name, getattr(part, name)) for part in parts for name in part._state_names]
-
-
-@contextmanager
-def _restored_unless_done(states: Sequence[tuple[MemoryModule, str, Any]]) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        for part, name, state in states:
-            part.keep_state(name, state)
-        raise
+    """Return the states that there are at this moment."""
+    found = [(part, name, getattr(part, name)) for part in parts for name in part.state_names]
+    return [one for one in found if one[2] is not None]
 
 
 def _check_modules(modules: Sequence[nn.Module], parts: Sequence[MemoryModule]) -> None:
     for module in modules:
-        sees_time = getattr(type(module), "takes_sequences", False) or plan.defines(
-            module, "forward_sequence"
-        )
-        if sees_time and not has_state(module) and not getattr(type(module), "is_chain", False):
+        kind = type(module)
+        sees_time = getattr(kind, "takes_sequences", False) or plan.defines(module, "forward_sequence")
+        if sees_time and not has_state(module) and not getattr(kind, "is_chain", False):
             raise TypeError(
-                f"lengths: {type(module).__name__} takes whole sequences and registers no state, so it cannot be "
-                "stopped where a sample ends: call it on each sequence alone"
+                f"lengths: {kind.__name__} takes whole sequences and registers no state, so it cannot be stopped "
+                "where a sample ends: call it on each sequence alone"
             )
     for part in parts:
         if getattr(part, "store_v_seq", False):
@@ -225,53 +191,32 @@ def _packed(x_seq: Tensor, module: nn.Module, lengths: Tensor, run: Run) -> Tens
 def _piecewise(x_seq: Tensor, module: nn.Module, lengths: Tensor, run: Run) -> Tensor:
     """Run the pieces between two cuts, each with the samples that are still there."""
     T, N = x_seq.shape[:2]
-    parts = [part for part in module.modules() if isinstance(part, MemoryModule)]
+    parts = _with_memory(module)
+    delayed: list[Any] = [part for part in parts if hasattr(part, "steps_of_all_pieces")]
     ends = sorted({*lengths.tolist()} - {0}) or [T]
     *pieces, padding = x_seq.split([stop - start for start, stop in pairwise([0, *ends, T])])
     y_seq = []
-    with _as_pieces_of(T, parts):
+    try:
+        for part in delayed:  # a piece may be shorter than a delay
+            part.steps_of_all_pieces = T
         for start, piece in zip([0, *ends[:-1]], pieces, strict=True):
             present = (lengths > start).nonzero().flatten().to(x_seq.device)
-            if len(present) == N:
-                y = run(piece, [module])
-            else:
-                with _only(parts, present):
-                    y = run(piece.index_select(1, present), [module])
-                y = y.new_zeros(len(piece), N, *y.shape[2:]).index_copy(1, present, y)
+            y = run(piece, [module]) if len(present) == N else _run_only(present, piece, module, parts, run)
             y_seq.append(y)
-    return torch.cat([*y_seq, y.new_zeros(len(padding), *y.shape[1:])])
-
-
-@contextmanager
-def _as_pieces_of(T: int, parts: Sequence[MemoryModule]) -> Iterator[None]:
-    """Let delays be as long as the whole sequence: a piece may be shorter."""
-    delayed: list[Any] = [part for part in parts if hasattr(part, "steps_of_all_pieces")]
-    for part in delayed:
-        part.steps_of_all_pieces = T
-    try:
-        yield
     finally:
         for part in delayed:
             part.steps_of_all_pieces = 0
+    return torch.cat([*y_seq, y.new_zeros(len(padding), *y.shape[1:])])
 
 
-@contextmanager
-def _only(parts: Sequence[MemoryModule], present: Tensor) -> Iterator[None]:
-    """Leave to modules the states of the samples that are present; put them back among those of all N samples."""
+def _run_only(
+    present: Tensor, piece: Tensor, module: nn.Module, parts: Sequence[MemoryModule], run: Run
+) -> Tensor:
+    """Run a piece with the samples that are present, and put their states back among those of all N samples."""
     whole = _states(parts)
     for part, name, state in whole:
-        if state is not None:
-            part.keep_state(name, state.index_select(0, present))
-    yield
+        part.keep_state(name, state.index_select(0, present))
+    y = run(piece.index_select(1, present), [module])
     for part, name, state in whole:
-        if state is not None:
-            part.keep_state(name, state.index_copy(0, present, getattr(part, name)))
-
-
-def _check_samples(part: MemoryModule, name: str, state: Any, N: int) -> None:
-    shape = check_tensor(f"{type(part).__name__}: state {name}", state).shape
-    if shape[:1] != (N,):
-        raise ValueError(
-            f"{type(part).__name__}: state {name} has shape {list(shape)}, with lengths its dimension 0 must be the "
-            f"{N} samples: call reset_net(net) between batches"
-        )
+        part.keep_state(name, state.index_copy(0, present, getattr(part, name)))
+    return y.new_zeros(len(piece), piece.shape[1], *y.shape[2:]).index_copy(1, present, y)

@@ -1,6 +1,6 @@
 r"""Recurrent connections with delays, fixed or learned: a spike reaches its target some steps later.
 
-An output y_j reaches input i after a delay of d steps, a real number of at least 1. Between whole steps it is
+An output y_j reaches all inputs after a delay of d steps, a real number of at least 1. Between whole steps it is
 interpolated: it counts with the tap a_k(d) after k steps,
 
 .. math::
@@ -19,28 +19,18 @@ to 0 and rounds the delays at the end [1]_ [2]_.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from snn_core.checks import (
-    Like,
-    check_choice,
-    check_flag,
-    check_floating,
-    check_number,
-    check_numbers,
-    check_whole,
-)
+from snn_core.checks import Like, check_flag, check_floating, check_number, check_numbers, check_whole
 from snn_core.kernels import plan
-from snn_core.kernels.decisions import does_only_forward
 from snn_core.kernels.plan import Part
-from snn_core.recurrent import LinearFeedback, OffDiagonalLinear, weight_that_acts
+from snn_core.recurrent import LinearFeedback
 from snn_core.state import check_input, check_sequence
 
-__all__ = ["DelayedRecurrentContainer", "delay_taps", "delayed_weight"]
+__all__ = ["DelayedRecurrentContainer", "delay_taps"]
 
 
 def delay_taps(delay: Tensor, max_delay: int, sigma: float = 0.0) -> Tensor:
@@ -58,11 +48,13 @@ def delay_taps(delay: Tensor, max_delay: int, sigma: float = 0.0) -> Tensor:
         ``[D, *]``, with a sum of 1 over D.
 
     Raises:
-        TypeError: ``delay`` is not a floating-point tensor, or ``max_delay`` not a whole number.
-        ValueError: ``max_delay`` is below 1.
+        TypeError: ``delay`` is not a floating-point tensor, ``max_delay`` not a whole number, or ``sigma`` not a number.
+        ValueError: ``max_delay`` is below 1, or ``sigma`` below 0.
     """
     check_floating("delay", delay)
     check_whole("max_delay", max_delay, 1)
+    if check_number("sigma", sigma) < 0:
+        raise ValueError(f"sigma must be at least 0, got {sigma}")
     inside = delay.detach().clamp(1, max_delay) + (delay - delay.detach())
     k = torch.arange(1, max_delay + 1, dtype=delay.dtype, device=delay.device)
     distance = (k.view(-1, *[1] * delay.dim()) - inside).abs()
@@ -71,25 +63,12 @@ def delay_taps(delay: Tensor, max_delay: int, sigma: float = 0.0) -> Tensor:
     return taps / taps.sum(0)
 
 
-def delayed_weight(weight: Tensor, taps: Tensor) -> Tensor:
-    r"""Return the weights of the outputs of the last D steps, :math:`W_{kij} = a_k(d_{ij})\,W_{ij}`.
-
-    Args:
-        weight: feedback weights W, ``[I, J]``, from J outputs to I inputs.
-        taps: of one delay for each output, ``[D, J]``, or for each connection, ``[D, I, J]``; see :func:`delay_taps`.
-
-    Returns:
-        ``[D, I, J]``: its part k = 0 is that of y[t-1].
-    """
-    return weight * (taps.unsqueeze(1) if taps.dim() == 2 else taps)
-
-
 class DelayedRecurrentContainer(LinearFeedback):
-    r"""Feeds outputs back to all inputs through a linear layer, each with a delay of its own.
+    r"""Feeds outputs back to all inputs through a linear layer, each after a delay of its own.
 
     .. math::
-        i[t] &= W_x\,x[t] + \sum_j W_y[i, j]\,z_{ij}[t] + b \\
-        z_{ij}[t] &= \sum_{k=1}^{D} a_k(d_{ij})\,y_j[t-k] \\
+        i[t] &= W_x\,x[t] + \sum_j W_y[i, j]\,z_j[t] + b \\
+        z_j[t] &= \sum_{k=1}^{D} a_k(d_j)\,y_j[t-k] \\
         y[t] &= \text{sub\_module}(i[t])
 
     with the taps a_k of :func:`delay_taps` and y[t] = 0 for t < 0. ``W = [W_x, W_y]`` and ``b`` are those of ``rc``, an
@@ -98,13 +77,11 @@ class DelayedRecurrentContainer(LinearFeedback):
 
     Args:
         sub_module: any module that maps ``[N, *, in_features]`` to ``[N, *, out_features]``.
-        in_features: size of x[t] and of the sub_module's input, I.
+        in_features: size of x[t] and of the sub_module's input.
         out_features: size of y[t], J.
         max_delay: D, the largest delay in steps; outputs of so many steps are kept.
-        delays: delays in steps, each from 1 to D: a number for all; a list or tensor, ``[J]`` or ``[I, J]`` as ``per``
-            says; an ``nn.Parameter`` of one number or of that shape, which is trained; or None for random ones, uniform
-            from 1 to D.
-        per: "neuron" for one delay of each output to all its targets, "connection" for one of each connection.
+        delays: delays in steps, each from 1 to D: a number for all; a list or tensor ``[J]``; an ``nn.Parameter`` of
+            one number or ``[J]``, which is trained; or None for random ones, uniform from 1 to D.
         learn_delays: whether delays are trained that are not an ``nn.Parameter`` already.
         bias, self_connections: see :class:`~snn_core.layer.LinearRecurrentContainer`.
 
@@ -116,9 +93,11 @@ class DelayedRecurrentContainer(LinearFeedback):
 
     Raises:
         TypeError: ``sub_module`` is not a module for single steps, a size is not a whole number, ``delays`` is not made
-            of numbers, a flag is not a bool.
-        ValueError: a size below 1, two sizes without self-connections, another ``per``, delays of another shape or
-            outside of 1 to D.
+            of numbers, a flag is not a bool; from ``forward``, ``x`` is not a floating-point tensor, or has another
+            dtype than the weights.
+        ValueError: a size below 1, two sizes without self-connections, delays of another shape or outside of 1 to D;
+            from ``forward``, a last dimension that does not fit, another device than that of the weights, a state from
+            another shape, device or dtype, or a sequence of fewer than D steps that continues no earlier one.
 
     Source: DelRec, https://arxiv.org/abs/2509.24852, and DCLS, https://arxiv.org/abs/2112.03740.
     """
@@ -131,8 +110,7 @@ class DelayedRecurrentContainer(LinearFeedback):
         in_features: int,
         out_features: int,
         max_delay: int,
-        delays: float | Sequence[float] | Sequence[Sequence[float]] | Tensor | None = None,
-        per: str = "neuron",
+        delays: float | Sequence[float] | Tensor | None = None,
         learn_delays: bool = False,
         bias: bool = True,
         self_connections: bool = True,
@@ -140,7 +118,6 @@ class DelayedRecurrentContainer(LinearFeedback):
         super().__init__(sub_module, in_features, out_features, bias, self_connections)
         name = type(self).__name__
         self.max_delay = check_whole(f"{name}: max_delay", max_delay, 1)
-        self.per = check_choice(f"{name}: per", per, ("neuron", "connection"))
         self.sigma = 0.0
         self.steps_of_all_pieces = 0
         delay = self._first_delays(delays)
@@ -152,73 +129,39 @@ class DelayedRecurrentContainer(LinearFeedback):
             self.register_buffer("delay", delay)
         self.register_state("y_history")
 
-    def _first_delays(
-        self, delays: float | Sequence[float] | Sequence[Sequence[float]] | Tensor | None
-    ) -> Tensor:
-        name = type(self).__name__
-        J = self.out_features
-        shape = (J,) if self.per == "neuron" else (self.in_features, J)
+    def _first_delays(self, delays: float | Sequence[float] | Tensor | None) -> Tensor:
+        name, J = type(self).__name__, self.out_features
         if delays is None:
-            return torch.empty(shape).uniform_(1, self.max_delay)
+            return torch.empty(J).uniform_(1, self.max_delay)
         delay = check_numbers(f"{name}: delays", delays)
         given = torch.as_tensor(delay).detach()
         if not bool(((given >= 1) & (given <= self.max_delay)).all()):
             span = f"{given.min():g} to {given.max():g}"
             raise ValueError(f"{name}: delays must lie between 1 and max_delay={self.max_delay}, got {span}")
         if not isinstance(delay, Tensor):
-            return torch.full(shape, delay)
-        if delay.shape != shape and not (isinstance(delay, nn.Parameter) and delay.dim() == 0):
-            raise ValueError(
-                f"{name}: delays must have shape {list(shape)} with per={self.per!r}, got {list(delay.shape)}"
-            )
+            return torch.full((J,), delay)
+        if delay.shape != (J,) and not (isinstance(delay, nn.Parameter) and delay.dim() == 0):
+            raise ValueError(f"{name}: delays must have shape [{J}], got {list(delay.shape)}")
         return delay
 
-    @property
-    def sigma(self) -> float:
-        return self._sigma
-
-    @sigma.setter
-    def sigma(self, value: float) -> None:
-        sigma = check_number(f"{type(self).__name__}: sigma", value)
-        if sigma < 0:
-            raise ValueError(f"{type(self).__name__}: sigma must be at least 0, got {value}")
-        self._sigma = sigma
-
     def taps(self) -> Tensor:
-        """Return the taps of all delays, ``[D, J]`` or ``[D, I, J]``, see :func:`delay_taps`."""
-        shape = (self.out_features,) if self.per == "neuron" else (self.in_features, self.out_features)
-        return delay_taps(self.delay.expand(shape), self.max_delay, self.sigma)
+        """Return the taps of all delays, ``[D, J]``, see :func:`delay_taps`."""
+        return delay_taps(self.delay.expand(self.out_features), self.max_delay, self.sigma)
 
     @torch.no_grad()
     def round_delays(self) -> None:
-        """Round the delays to whole steps and set ``sigma`` to 0: each connection then has a single tap of 1."""
+        """Round the delays to whole steps and set ``sigma`` to 0: each output then has a single tap of 1."""
         self.sigma = 0.0
         self.delay.copy_(self.delay.clamp(1, self.max_delay).round())
 
     def forward(self, x: Tensor) -> Tensor:
-        """Take one time step.
-
-        Args:
-            x: x[t], ``[N, *, in_features]``.
-
-        Returns:
-            y[t], ``[N, *, out_features]``.
-
-        Raises:
-            TypeError: ``x`` is not a floating-point tensor, or has another dtype than the weights; or ``rc`` is not an
-                ``nn.Linear`` without hooks, where each connection has a delay.
-            ValueError: a last dimension that does not fit, another device than that of the weights, or a state from
-                another shape, device or dtype.
-        """
+        """Take one time step: x[t], ``[N, *, in_features]``, to y[t], ``[N, *, out_features]``."""
         check_input(self, x)
-        return self._step(x, self._feed(x))
+        self._check_fits(x)
+        return self._step(x, self.taps().to(x.dtype))
 
     def forward_sequence(self, x_seq: Tensor) -> Tensor:
-        """Take T time steps; equals T calls of the single step.
-
-        Raises:
-            ValueError: ``max_delay`` is larger than T, and there is no state of earlier steps.
-        """
+        """Take T time steps; equals T calls of the single step."""
         check_sequence(self, x_seq)
         self.check_steps(len(x_seq))
         return super().forward_sequence(x_seq)
@@ -236,39 +179,16 @@ class DelayedRecurrentContainer(LinearFeedback):
             )
 
     def _loop(self, x_seq: Tensor) -> Tensor:
-        feed = self._feed(x_seq[0])
-        return torch.stack([self._step(x, feed) for x in x_seq])
+        self._check_fits(x_seq[0])
+        taps = self.taps().to(x_seq.dtype)
+        return torch.stack([self._step(x, taps) for x in x_seq])
 
-    def _feed(self, like: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-        """Return i[t] as a function of x[t] and the last outputs ``[N, *, D, J]``; taps are the same in all steps."""
-        self._check_fits(like)
-        taps = self.taps().to(like.dtype)
-        if self.per == "neuron":
-            return lambda x, past: self.rc(torch.cat([x, (taps * past).sum(-2)], dim=-1))
-        weight = self._whole_weight(self._weight(), taps)
-        return lambda x, past: F.linear(torch.cat([x, past.flatten(-2)], dim=-1), weight, self.rc.bias)
-
-    def _whole_weight(self, weight: Tensor, taps: Tensor) -> Tensor:
-        """Return the weights of x and of the last D outputs, ``[I, I + D J]``, from those of ``rc``."""
-        of_x, of_y = weight.split([self.in_features, self.out_features], dim=1)
-        return torch.cat([of_x, delayed_weight(of_y, taps).movedim(0, 1).flatten(1)], dim=1)
-
-    def _weight(self) -> Tensor:
-        """Return the weight of ``rc``, which is used without it."""
-        rc = self.rc
-        is_plain = type(rc).forward in (nn.Linear.forward, OffDiagonalLinear.forward)
-        if not (is_plain and does_only_forward(rc)):
-            raise TypeError(
-                f"{type(self).__name__}: rc must be nn.Linear without hooks if per='connection', since its weights are "
-                f"used one by one, got {type(rc).__name__}"
-            )
-        return weight_that_acts(rc)
-
-    def _step(self, x: Tensor, feed: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    def _step(self, x: Tensor, taps: Tensor) -> Tensor:
         at = plan.place_of_history(x.shape)
         shape = (*x.shape[:at], self.max_delay, *x.shape[at:-1], self.out_features)
         history = self.checked_state("y_history", Like(shape, x.dtype, x.device), 0.0)
-        y = self.sub_module(feed(x, history.movedim(at, -2)))
+        z = (taps * history.movedim(at, -2)).sum(-2)
+        y = self.sub_module(self.rc(torch.cat([x, z], dim=-1)))
         self._check_last_dimension("sub_module's output", y.shape, "out_features", self.out_features)
         newest = y.to(x.dtype).unsqueeze(at)
         self.keep_state("y_history", torch.cat([newest, history.narrow(at, 0, self.max_delay - 1)], dim=at))
@@ -281,11 +201,4 @@ class DelayedRecurrentContainer(LinearFeedback):
             return None
         self._check_fits(like)
         taps, history = self.taps().to(like.dtype), ("y_history", self.max_delay)
-        if self.per == "neuron":
-            return plan.with_linear_feedback(self, self.sub_module, like, weight, self.rc.bias, history, taps)
-        weight = self._whole_weight(weight, taps)
-        return plan.with_linear_feedback(self, self.sub_module, like, weight, self.rc.bias, history)
-
-    def extra_repr(self) -> str:
-        kind = "learned" if isinstance(self.delay, nn.Parameter) else "fixed"
-        return f"max_delay={self.max_delay}, per={self.per}, delays={kind}"
+        return plan.with_linear_feedback(self, self.sub_module, like, weight, self.rc.bias, history, taps)
