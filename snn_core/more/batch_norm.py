@@ -23,9 +23,8 @@ class MultiStepBatchNorm(_BatchNorm):
 
     .. math:: y = \gamma\,\frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta
 
-    Put it between a linear or convolutional layer and a neuron; parameters, buffers and their names are those of
-    ``nn.BatchNorm1d``. In training, mean and variance are those of all T steps of the batch together, as for a module
-    in a ``SeqToANNContainer``. After training, :func:`fold_batch_norm` leaves nothing of it.
+    Put it between a linear or convolutional layer and a neuron. In training, mean and variance are those of all T steps
+    of the batch together. Parameters, buffers and their names are those of ``nn.BatchNorm1d``.
 
     Args:
         num_features: C, channels of ``[T, N, C, *]``.
@@ -34,8 +33,8 @@ class MultiStepBatchNorm(_BatchNorm):
 
     Raises:
         TypeError: an argument that is not a number; from ``forward``, ``x_seq`` is not a floating-point tensor.
-        ValueError: ``num_features`` below 1, or ``scale`` not above 0; from ``forward``, ``x_seq`` is not
-            ``[T, N, C, *]``, or in training has only one value for each channel.
+        ValueError: ``num_features`` below 1, ``scale`` not above 0; from ``forward``, ``x_seq`` is not ``[T, N, C, *]``,
+            or has only one value for each channel in training.
 
     Source: H. Zheng et al., "Going deeper with directly-trained larger spiking neural networks", AAAI 2021.
     https://arxiv.org/abs/2011.05280
@@ -73,8 +72,7 @@ def fold_batch_norm(net: nn.Module) -> nn.Module:
 
     Each batch normalisation is folded into the layer right before it in the same ``nn.Sequential``,
     ``MultiStepContainer`` or ``SeqToANNContainer``, which then runs fused again. The names of all other modules stay.
-    Only such a chain says what comes before: a batch normalisation that is called by a ``forward`` of your own is
-    refused. Behind an ``nn.Linear`` the channels must be its outputs, that is, a sample must be ``[C]``.
+    Behind an ``nn.Linear`` the channels must be its outputs, that is, a sample must be ``[C]``.
 
     Raises:
         TypeError: ``net`` is not a module.
@@ -90,18 +88,17 @@ def fold_batch_norm(net: nn.Module) -> nn.Module:
                 delattr(chain, name)
             else:
                 before = name
-    for name, module in net.named_modules():
-        if isinstance(module, _BatchNorm):
-            raise ValueError(
-                f"{type(module).__name__} {name!r} must stand in an nn.Sequential, MultiStepContainer or "
-                "SeqToANNContainer, which says what comes before it"
-            )
+    left = [type(module).__name__ for module in net.modules() if isinstance(module, _BatchNorm)]
+    if left:
+        raise ValueError(
+            f"{left[0]} must stand in a chain such as nn.Sequential, which says what comes before it"
+        )
     return net
 
 
 def _folded(layer: Any, norm: Any) -> nn.Module:
-    kind = type(norm).__name__
-    given = "nothing" if layer is None else type(layer).__name__
+    """Return a copy of the layer, which may stand in another place, too, that does what both do in a row."""
+    kind, given = type(norm).__name__, "nothing" if layer is None else type(layer).__name__
     if type(norm) not in _FOLDED or not does_only_forward(norm):
         raise ValueError(f"{kind} must be a BatchNorm of torch or MultiStepBatchNorm, without hooks")
     if norm.training or norm.running_mean is None:
@@ -112,7 +109,7 @@ def _folded(layer: Any, norm: Any) -> nn.Module:
         raise ValueError(
             f"{kind} must have the {len(layer.weight)} channels of {given}, got {norm.num_features}"
         )
-    layer = copy.deepcopy(layer)  # it may stand in another place, too
+    layer = copy.deepcopy(layer)
     layer.weight, layer.bias = fuse_conv_bn_weights(
         layer.weight, layer.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
     )

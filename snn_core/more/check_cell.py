@@ -11,15 +11,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from snn_core.checks import Like, check_module, check_number
+from snn_core.checks import Like, check_module
 from snn_core.functional import detach_net, explain, reset_net, scan, states
 from snn_core.layer import ElementWiseRecurrentContainer, LinearRecurrentContainer, MultiStepContainer
 from snn_core.state import CellModule, MemoryModule, check_sequence
 
 __all__ = ["Report", "check_cell"]
 
-#: Differences of numbers near zero that count as none.
-_ROUNDING = 1e-12
+#: Differences that count as none: relative to the largest number, and of numbers near zero.
+_TOLERANCE, _ROUNDING = 1e-9, 1e-12
 
 
 class Report(NamedTuple):
@@ -41,9 +41,7 @@ class Report(NamedTuple):
         return "\n".join(lines)
 
 
-def check_cell(
-    module: nn.Module, x_seq: Tensor | Sequence[int] = (20, 3, 5), tolerance: float = 1e-9
-) -> Report:
+def check_cell(module: nn.Module, x_seq: Tensor | Sequence[int] = (20, 3, 5)) -> Report:
     """Check that a module computes the same step by step, which defines it, in the readable loop, and fused.
 
     A copy of ``module`` in fp64 stands alone, in two recurrent containers, and between two ``nn.Linear``; only alone if
@@ -55,18 +53,15 @@ def check_cell(
     Args:
         module: takes one time step, ``[N, *]``; usually a :class:`~snn_core.state.CellModule`. It stays as it is.
         x_seq: the input ``[T, N, *]`` with T >= 2, or its shape, for normal numbers of mean 1 and deviation 1.5.
-        tolerance: largest difference of numbers that are not spikes, relative to the largest of them.
 
     Raises:
         AssertionError: something differs; the message says where, and what.
-        TypeError: ``module`` is not a module for single steps, or ``x_seq`` not a floating-point tensor or a shape.
-        ValueError: ``x_seq`` is not ``[T, N, *]`` with T >= 2, or ``tolerance`` is not positive.
+        TypeError, ValueError: an argument is not what it must be.
 
     Warns:
         UserWarning: the output is the same number everywhere, a gradient is zero, or something is not finite, so that
-            the check proves little. Another ``x_seq`` may help.
+            the check proves little.
     """
-    check_number("tolerance", tolerance, above=0)
     kind = type(check_module("module", module)).__name__
     if getattr(type(module), "takes_sequences", False):
         raise TypeError(f"module must take one time step, {kind} takes whole sequences")
@@ -87,23 +82,24 @@ def check_cell(
             _check_equations(module, x_seq[0])
         for place, net in _places(module, x_seq).items():
             where, differences[place] = f"{kind} {place}", 0.0
-            expected = _results(where, net, x_seq, "single steps", tolerance)
+            expected = _results(where, net, x_seq, "single steps")
             alone = alone or expected
             for way in ("the loop", "the plan"):
-                found = _results(where, net, x_seq, way, tolerance)
+                found = _results(where, net, x_seq, way)
                 for name in expected | found:
                     what = f"{where}: {name} in {way} differs from that in single steps"
-                    apart = _difference(what, expected.get(name), found.get(name), tolerance)
+                    apart = _difference(what, expected.get(name), found.get(name))
                     differences[place] = max(differences[place], apart)
             decisions = explain(MultiStepContainer(*net), x_seq)
             runs[place] = next((f"not fused: {one.reason}" for one in decisions if not one.fused), "fused")
-    _warn_of_what_says_nothing(kind, alone)
+    for name, value in alone.items():
+        if "second piece" in name:
+            continue
+        varies = value.min() < value.max() if name == "the output" else value.any() or "gradient" not in name
+        if not (varies and value.isfinite().all()):
+            problem = f"{kind}: {name} is {value.max().item():g} everywhere, or not finite"
+            warnings.warn(f"{problem}, so that this check says little: try another x_seq", stacklevel=2)
     return Report(kind, tuple(x_seq.shape), runs, differences)
-
-
-def _hold(condition: bool, otherwise: str) -> None:
-    if not condition:
-        raise AssertionError(otherwise)
 
 
 def _same(a: Any, b: Any) -> bool:
@@ -115,33 +111,38 @@ def _same(a: Any, b: Any) -> bool:
 def _check_equations(module: CellModule, x: Tensor) -> None:
     """Refuse a cell whose step is not a pure function of its fields, the input and the states."""
     cell, names = module.cell(Like(x.shape, x.dtype, x.device)), module.states
-    name, initial = f"{type(module).__name__}: {type(cell).__name__}", cell.initial
-    fits = isinstance(initial, tuple) and len(initial) == len(names)
-    _hold(fits, f"{name}.initial must be a tuple of a value for each of the states {', '.join(names)}")
-    given = [x, *(0.3 * torch.randn_like(x) + torch.as_tensor(first).detach().to(x) for first in initial)]
-    copies = [value.clone() for value in given]
-    fields = {
-        key: one.detach().clone() if isinstance(one, Tensor) else one for key, one in vars(cell).items()
+    name, listed = f"{type(module).__name__}: {type(cell).__name__}", ", ".join(names)
+    if not (isinstance(cell.initial, tuple) and len(cell.initial) == len(names)):
+        raise AssertionError(f"{name}.initial must be a tuple of a value for each of the states {listed}")
+    state = tuple(0.3 * torch.randn_like(x) + torch.as_tensor(one).detach().to(x) for one in cell.initial)
+
+    def values() -> dict[str, Any]:
+        fields = {f"the cell's {field}": value for field, value in vars(cell).items()}
+        return {"x": x, **dict(zip(names, state, strict=True)), **fields}
+
+    before = {
+        what: one.detach().clone() if isinstance(one, Tensor) else one for what, one in values().items()
     }
     found: list[list[Any]] = []
     for _ in range(2):
-        result = cell.step(given[0], tuple(given[1:]))
-        fits = isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], tuple)
-        fits = fits and len(result[1]) == len(names)
-        _hold(fits, f"{name}.step must return y and a tuple of the states {', '.join(names)}")
+        result = cell.step(x, state)
+        if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], tuple)):
+            raise AssertionError(f"{name}.step must return y and a tuple of the states {listed}")
         found.append([result[0], *result[1]])
-        for what, value in zip(("y", *names), found[-1], strict=True):
-            fits = isinstance(value, Tensor) and (value.shape, value.dtype) == (x.shape, x.dtype)
-            _hold(fits, f"{name}.step: {what} must be a tensor as the input is, {list(x.shape)} of {x.dtype}")
-    for what, before, after in zip(("x", *names), copies, given, strict=True):
-        _hold(_same(before, after), f"{name}.step changes {what} in place: it must make new tensors")
-    for what, before in fields.items():
-        is_kept = _same(before, getattr(cell, what))
-        _hold(is_kept, f"{name}.step changes the cell's {what}: what it remembers must be a state")
-    _hold(
-        all(map(_same, *found)),
-        f"{name}.step gives something else the second time, from the same x and states",
-    )
+    if len(found[0]) != 1 + len(names):
+        raise AssertionError(f"{name}.step must return y and a tuple of the states {listed}")
+    for what, value in zip(("y", *names), found[0], strict=True):
+        if not isinstance(value, Tensor) or (value.shape, value.dtype) != (x.shape, x.dtype):
+            raise AssertionError(
+                f"{name}.step: {what} must be a tensor as the input is, {list(x.shape)} of {x.dtype}"
+            )
+    for what, after in values().items():
+        if not _same(before.get(what), after):
+            raise AssertionError(
+                f"{name}.step changes {what}: it must make new tensors, and remember in states"
+            )
+    if not all(map(_same, *found)):
+        raise AssertionError(f"{name}.step gives something else the second time, from the same x and states")
 
 
 def _places(module: nn.Module, x_seq: Tensor) -> dict[str, nn.Sequential]:
@@ -152,9 +153,8 @@ def _places(module: nn.Module, x_seq: Tensor) -> dict[str, nn.Sequential]:
         container = ElementWiseRecurrentContainer(module, lambda x, y: x - 0.5 * y)
         made["in ElementWiseRecurrentContainer"] = {"container": container}
     if y.shape == x_seq.shape[1:] and y.dim() > 1:
-        linear, first, last = (
-            LinearRecurrentContainer(module, size, size), nn.Linear(size, size), nn.Linear(size, size)
-        )  # fmt: skip
+        first, last = nn.Linear(size, size), nn.Linear(size, size)
+        linear = LinearRecurrentContainer(module, size, size)
         with torch.no_grad():
             for each in (linear.rc, first, last):
                 each.weight.mul_(0.5).add_(torch.eye(size, each.in_features))
@@ -164,7 +164,7 @@ def _places(module: nn.Module, x_seq: Tensor) -> dict[str, nn.Sequential]:
     return {place: net.to(x_seq.device, torch.float64) for place, net in places.items()}
 
 
-def _results(where: str, net: nn.Sequential, x_seq: Tensor, way: str, tolerance: float) -> dict[str, Tensor]:
+def _results(where: str, net: nn.Sequential, x_seq: Tensor, way: str) -> dict[str, Tensor]:
     """Return what a network gives in one way, on the whole sequence and on its second half after the first."""
     net, where = copy.deepcopy(net), f"{where}, {way}"
     for part in net.modules() if way == "the loop" else ():
@@ -172,21 +172,15 @@ def _results(where: str, net: nn.Sequential, x_seq: Tensor, way: str, tolerance:
             part.backend = "torch"
     whole = _differentiated(net, x_seq, way)
     reset_net(net)
-    for name, value in _differentiated(net, x_seq, way).items():
-        what = f"{where}: {name} is not the same after reset_net"
-        _hold(
-            _same(whole[name], value),
-            f"{what}: what is remembered must be a registered state, and not random",
-        )
-    reset_net(net)
     pieces = []
     for piece in x_seq.tensor_split(2):
         pieces.append(_differentiated(net, piece, way))
         detach_net(net)
-    for name, value in pieces[1].items():
-        if not name.startswith("the gradient"):
-            value = torch.cat([piece[name] for piece in pieces]) if name == "the output" else value
-            _difference(f"{where}: {name} in two pieces differs", whole.get(name), value, tolerance)
+    joined = {name: value for name, value in pieces[1].items() if name.startswith("the last")}
+    joined["the output"] = torch.cat([piece["the output"] for piece in pieces])
+    for name, value in joined.items():
+        what = f"{where}: {name} in two pieces after reset_net differs"
+        _difference(f"{what} (memory must be registered states, nothing random)", whole.get(name), value)
     return whole | {f"{name} of the second piece": value for name, value in pieces[1].items()}
 
 
@@ -222,32 +216,14 @@ def _drawn(like: Tensor, seed: int) -> Tensor:
     return drawn.to(like.device)
 
 
-def _difference(what: str, expected: Tensor | None, found: Tensor | None, tolerance: float) -> float:
+def _difference(what: str, expected: Tensor | None, found: Tensor | None) -> float:
     """Return the largest difference, relative to the largest number; refuse one that is too large."""
     if expected is None or found is None or expected.shape != found.shape:
         raise AssertionError(f"{what}, in its shape or in that it is there")
     is_spikes = "the output" in what and bool(((expected == 0) | (expected == 1)).all())
-    apart = (expected - found).abs().masked_fill(expected.eq(found) | expected.isnan() & found.isnan(), 0.0)
-    largest, scale = (
-        value.nan_to_num(torch.inf).max().item() for value in (apart, expected.nan_to_num().abs())
-    )
-    if largest > (0.0 if is_spikes else max(tolerance * scale, _ROUNDING)):
+    same = (expected == found) | (expected.isnan() & found.isnan())
+    largest = (expected - found).abs().masked_fill(same, 0.0).nan_to_num(torch.inf).max().item()
+    scale = expected.nan_to_num().abs().max().item()
+    if largest > (0.0 if is_spikes else max(_TOLERANCE * scale, _ROUNDING)):
         raise AssertionError(f"{what} by {largest:.3g}, where the largest number is {scale:.3g}")
     return largest / scale if scale > _ROUNDING else 0.0
-
-
-def _warn_of_what_says_nothing(kind: str, results: dict[str, Tensor]) -> None:
-    """Warn where a comparison cannot fail: nothing spikes, or no gradient arrives."""
-    for name, value in results.items():
-        low, high = value.min(), value.max()
-        if name.endswith("of the second piece") or (low < high and value.isfinite().all()):
-            continue
-        if (
-            name == "the output"
-            or (name.startswith("the gradient") and high == 0)
-            or not value.isfinite().all()
-        ):
-            problem = f"is {high.item():g} everywhere" if low == high else "is not finite"
-            warnings.warn(
-                f"{kind}: {name} {problem}, so that this check says little: try another x_seq", stacklevel=3
-            )

@@ -1,21 +1,4 @@
-r"""Recurrent connections with delays, fixed or learned: a spike reaches its target some steps later.
-
-An output y_j reaches all inputs after a delay of d steps, a real number of at least 1. Between whole steps it is
-interpolated: it counts with the tap a_k(d) after k steps,
-
-.. math::
-    a_k(d) = \frac{\max(0,\ 1 - |k - d| / (1 + \sigma))}{\sum_{l=1}^{D} \max(0,\ 1 - |l - d| / (1 + \sigma))},
-    \qquad k = 1 \dots D
-
-With :math:`\sigma = 0` that is linear interpolation between the two whole steps around d, and a whole d has a single
-tap of 1. A larger :math:`\sigma` spreads a delay over more steps, so that its gradient sees further; training lowers it
-to 0 and rounds the delays at the end [1]_ [2]_.
-
-.. [1] I. Khalfaoui-Hassani, T. Pellegrini, T. Masquelier, "Dilated convolution with learnable spacings", ICLR 2023.
-   https://arxiv.org/abs/2112.03740
-.. [2] A. Queant, U. Rançon, B. R. Cottereau, T. Masquelier, "DelRec: learning delays in recurrent spiking neural
-   networks", 2025. https://arxiv.org/abs/2509.24852
-"""
+"""Recurrent connections with delays, fixed or learned: a spike reaches its targets some steps later."""
 
 from __future__ import annotations
 
@@ -34,15 +17,21 @@ __all__ = ["DelayedRecurrentContainer", "delay_taps"]
 
 
 def delay_taps(delay: Tensor, max_delay: int, sigma: float = 0.0) -> Tensor:
-    r"""Return the taps :math:`a_1 \dots a_D` of delays, differentiable with respect to the delays.
+    r"""Return the taps of delays: how much an output counts after 1 to D steps.
 
-    A delay outside of 1 to D counts as the nearer of the two, with the gradient that it has there, so that it can
-    return. The gradient at a whole delay, where :math:`\sigma = 0` has a corner, is the mean of those on both sides.
+    .. math::
+        a_k(d) = \frac{\max(0,\ 1 - |k - d| / (1 + \sigma))}{\sum_{l=1}^{D} \max(0,\ 1 - |l - d| / (1 + \sigma))},
+        \qquad k = 1 \dots D
+
+    With :math:`\sigma = 0` that is linear interpolation between the two whole steps around d, and a whole d has a single
+    tap of 1. A larger :math:`\sigma` spreads a delay over more steps, so that its gradient sees further. A delay outside
+    of 1 to D counts as the nearer of the two, with the gradient that it has there, so that it can return. The gradient
+    at a whole delay, where :math:`\sigma = 0` has a corner, is the mean of those on both sides.
 
     Args:
         delay: delays d in steps, any shape ``[*]``.
         max_delay: D, the largest delay.
-        sigma: how far a delay is spread, 0 for linear interpolation.
+        sigma: how far a delay is spread.
 
     Returns:
         ``[D, *]``, with a sum of 1 over D.
@@ -50,6 +39,9 @@ def delay_taps(delay: Tensor, max_delay: int, sigma: float = 0.0) -> Tensor:
     Raises:
         TypeError: ``delay`` is not a floating-point tensor, ``max_delay`` not a whole number, or ``sigma`` not a number.
         ValueError: ``max_delay`` is below 1, or ``sigma`` below 0.
+
+    Source: I. Khalfaoui-Hassani, T. Pellegrini, T. Masquelier, "Dilated convolution with learnable spacings", ICLR 2023.
+    https://arxiv.org/abs/2112.03740
     """
     check_floating("delay", delay)
     check_whole("max_delay", max_delay, 1)
@@ -99,7 +91,8 @@ class DelayedRecurrentContainer(LinearFeedback):
             from ``forward``, a last dimension that does not fit, another device than that of the weights, a state from
             another shape, device or dtype, or a sequence of fewer than D steps that continues no earlier one.
 
-    Source: DelRec, https://arxiv.org/abs/2509.24852, and DCLS, https://arxiv.org/abs/2112.03740.
+    Source: A. Queant, U. Rançon, B. R. Cottereau, T. Masquelier, "DelRec: learning delays in recurrent spiking neural
+    networks", 2025. https://arxiv.org/abs/2509.24852
     """
 
     delay: Tensor
@@ -120,7 +113,7 @@ class DelayedRecurrentContainer(LinearFeedback):
         self.max_delay = check_whole(f"{name}: max_delay", max_delay, 1)
         self.sigma = 0.0
         self.steps_of_all_pieces = 0
-        delay = self._first_delays(delays)
+        delay = self._checked(delays)
         if check_flag(f"{name}: learn_delays", learn_delays) and not isinstance(delay, nn.Parameter):
             delay = nn.Parameter(delay)
         if isinstance(delay, nn.Parameter):
@@ -129,20 +122,16 @@ class DelayedRecurrentContainer(LinearFeedback):
             self.register_buffer("delay", delay)
         self.register_state("y_history")
 
-    def _first_delays(self, delays: float | Sequence[float] | Tensor | None) -> Tensor:
-        name, J = type(self).__name__, self.out_features
+    def _checked(self, delays: float | Sequence[float] | Tensor | None) -> Tensor:
+        name, J, D = type(self).__name__, self.out_features, self.max_delay
         if delays is None:
-            return torch.empty(J).uniform_(1, self.max_delay)
-        delay = check_numbers(f"{name}: delays", delays)
-        given = torch.as_tensor(delay).detach()
-        if not bool(((given >= 1) & (given <= self.max_delay)).all()):
-            span = f"{given.min():g} to {given.max():g}"
-            raise ValueError(f"{name}: delays must lie between 1 and max_delay={self.max_delay}, got {span}")
-        if not isinstance(delay, Tensor):
-            return torch.full((J,), delay)
-        if delay.shape != (J,) and not (isinstance(delay, nn.Parameter) and delay.dim() == 0):
-            raise ValueError(f"{name}: delays must have shape [{J}], got {list(delay.shape)}")
-        return delay
+            return torch.empty(J).uniform_(1, D)
+        delay = torch.as_tensor(check_numbers(f"{name}: delays", delays))
+        if bool(((delay < 1) | (delay > D)).any()):
+            raise ValueError(f"{name}: delays must lie between 1 and max_delay={D}, got {delay.tolist()}")
+        if delay.shape not in ((), (J,)):
+            raise ValueError(f"{name}: delays must be one number or of shape [{J}], got {list(delay.shape)}")
+        return delay if isinstance(delay, nn.Parameter) else delay.expand(J).clone()
 
     def taps(self) -> Tensor:
         """Return the taps of all delays, ``[D, J]``, see :func:`delay_taps`."""

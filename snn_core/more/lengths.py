@@ -1,13 +1,12 @@
 r"""Sequences of different length in one batch: each sample takes part in its own steps only.
 
-A batch ``x_seq`` ``[T, N, *]`` is padded at the end, and ``lengths`` says how many steps each sample has. It is int64
-``[N]``, or anything that torch can make such a tensor of; or a bool mask ``[T, N]``, True from a sample's first step to
-its last one.
+A batch ``x_seq`` ``[T, N, *]`` is padded at the end. ``lengths`` are whole numbers ``[N]``, or a bool mask ``[T, N]``,
+True from a sample's first step to its last one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from reprlib import repr as shortened
 from typing import Any
@@ -43,7 +42,13 @@ def check_lengths(lengths: Any, T: int, N: int | None = None, lowest: int = 1) -
                 f"lengths must be whole numbers, one for each sample, got {shortened(lengths)}"
             ) from error
     if lengths.dtype == torch.bool:
-        lengths = _lengths_of_mask(lengths, T)
+        mask, lengths = lengths, lengths.sum(0)
+        if mask.dim() != 2 or len(mask) != T:
+            raise ValueError(f"lengths, given as a mask, must have shape [{T}, N], got {list(mask.shape)}")
+        if not torch.equal(mask, mask_of(lengths, T)):
+            raise ValueError(
+                "lengths, given as a mask, must be True from a sample's first step to its last one only"
+            )
     if lengths.is_floating_point() or lengths.is_complex():
         raise TypeError(f"lengths must be whole numbers, got {lengths.dtype}: call lengths.long()")
     if lengths.dim() != 1 or N not in (None, len(lengths)):
@@ -57,21 +62,8 @@ def check_lengths(lengths: Any, T: int, N: int | None = None, lowest: int = 1) -
     return lengths
 
 
-def _lengths_of_mask(mask: Tensor, T: int) -> Tensor:
-    if mask.dim() != 2 or len(mask) != T:
-        raise ValueError(f"lengths, given as a mask, must have shape [{T}, N], got {list(mask.shape)}")
-    lengths = mask.sum(0)
-    if not torch.equal(mask, mask_of(lengths, T)):
-        raise ValueError(
-            "lengths, given as a mask, must be True from a sample's first step to its last one only"
-        )
-    return lengths
-
-
 def sequence_mask(lengths: Any, T: int) -> Tensor:
     """Return which steps are a sample's own: a bool mask ``[T, N]``, True at ``[t, n]`` where ``t < lengths[n]``.
-
-    With it a loss on every step is right: ``loss(y_seq[mask], target_seq[mask])`` sees a row for each of them.
 
     Raises:
         TypeError: ``lengths`` or T are not whole numbers.
@@ -84,14 +76,8 @@ def sequence_mask(lengths: Any, T: int) -> Tensor:
 def mean_over_time(y_seq: Tensor, lengths: Any = None) -> Tensor:
     r"""Return each sample's mean over its own steps, :math:`\bar y_n = \frac{1}{T_n} \sum_{t < T_n} y_n[t]`.
 
-    Of spikes it is the firing rate. What ``y_seq`` holds in the padding changes nothing.
-
-    Args:
-        y_seq: ``[T, N, *]``.
-        lengths: :math:`T_n`, ``[N]``, from 1 to T, or a mask ``[T, N]``; None for T steps each.
-
-    Returns:
-        ``[N, *]``.
+    Of ``y_seq`` ``[T, N, *]`` it is ``[N, *]``; of spikes it is the firing rate. What ``y_seq`` holds in the padding
+    changes nothing. ``lengths`` are :math:`T_n`, from 1 to T, or a mask; None means T steps each.
 
     Raises:
         TypeError: ``y_seq`` is not a floating-point tensor, or ``lengths`` are not whole numbers.
@@ -133,37 +119,8 @@ def scan(
     Arguments, shapes and what is raised are those of :func:`snn_core.functional.scan`; ``run`` takes a sequence without
     padding through modules.
     """
-    parts = _with_memory(nn.ModuleList(modules))
-    _check_modules(modules, parts)
     T, N = x_seq.shape[:2]
-    states = [getattr(part, name) for part in parts for name in part.state_names]
-    for part, name, state in _states(parts):
-        shape = check_tensor(f"{type(part).__name__}: state {name}", state).shape
-        if shape[:1] != (N,):
-            raise ValueError(
-                f"{type(part).__name__}: state {name} has shape {list(shape)}, with lengths its dimension 0 must be "
-                f"the {N} samples: call reset_net(net) between batches"
-            )
-    is_begun = bool(states) and all(state is not None for state in states)
-    lengths = check_lengths(lengths, T, N, lowest=0 if is_begun else 1).cpu()
-
-    def call(module: nn.Module, x_seq: Tensor) -> Tensor:
-        return (_piecewise if has_state(module) else _packed)(x_seq, module, lengths, run)
-
-    return plan.scan(x_seq, modules or [nn.Identity()], call, backend, lengths)
-
-
-def _with_memory(module: nn.Module) -> list[MemoryModule]:
-    return [part for part in module.modules() if isinstance(part, MemoryModule)]
-
-
-def _states(parts: Sequence[MemoryModule]) -> list[tuple[MemoryModule, str, Any]]:
-    """Return the states that there are at this moment."""
-    found = [(part, name, getattr(part, name)) for part in parts for name in part.state_names]
-    return [one for one in found if one[2] is not None]
-
-
-def _check_modules(modules: Sequence[nn.Module], parts: Sequence[MemoryModule]) -> None:
+    parts = [part for part in nn.ModuleList(modules).modules() if isinstance(part, MemoryModule)]
     for module in modules:
         kind = type(module)
         sees_time = getattr(kind, "takes_sequences", False) or plan.defines(module, "forward_sequence")
@@ -178,6 +135,30 @@ def _check_modules(modules: Sequence[nn.Module], parts: Sequence[MemoryModule]) 
                 f"lengths: {type(part).__name__} has store_v_seq=True, which records steps of whole batches: run the "
                 "sequence to be recorded alone, without lengths, which gives the same v"
             )
+    before = _states(parts)
+    for part, name, state in before:
+        shape = check_tensor(f"{type(part).__name__}: state {name}", state).shape
+        if shape[:1] != (N,):
+            raise ValueError(
+                f"{type(part).__name__}: state {name} has shape {list(shape)}, with lengths its dimension 0 must be "
+                f"the {N} samples: call reset_net(net) between batches"
+            )
+    is_begun = 0 < len(before) == sum(len(part.state_names) for part in parts)
+    lengths = check_lengths(lengths, T, N, lowest=0 if is_begun else 1).cpu()
+
+    def call(module: nn.Module, x_seq: Tensor) -> Tensor:
+        return (_piecewise if has_state(module) else _packed)(x_seq, module, lengths, run)
+
+    return plan.scan(x_seq, modules or [nn.Identity()], call, backend, lengths)
+
+
+def _states(parts: Iterable[nn.Module]) -> list[tuple[MemoryModule, str, Any]]:
+    """Return the states that there are at this moment."""
+    found = []
+    for part in parts:
+        if isinstance(part, MemoryModule):
+            found += [(part, name, getattr(part, name)) for name in part.state_names]
+    return [one for one in found if one[2] is not None]
 
 
 def _packed(x_seq: Tensor, module: nn.Module, lengths: Tensor, run: Run) -> Tensor:
@@ -189,10 +170,9 @@ def _packed(x_seq: Tensor, module: nn.Module, lengths: Tensor, run: Run) -> Tens
 
 
 def _piecewise(x_seq: Tensor, module: nn.Module, lengths: Tensor, run: Run) -> Tensor:
-    """Run the pieces between two cuts, each with the samples that are still there."""
+    """Run the pieces between two cuts, each with the samples that are still there, and put their states back."""
     T, N = x_seq.shape[:2]
-    parts = _with_memory(module)
-    delayed: list[Any] = [part for part in parts if hasattr(part, "steps_of_all_pieces")]
+    delayed: list[Any] = [part for part in module.modules() if hasattr(part, "steps_of_all_pieces")]
     ends = sorted({*lengths.tolist()} - {0}) or [T]
     *pieces, padding = x_seq.split([stop - start for start, stop in pairwise([0, *ends, T])])
     y_seq = []
@@ -201,22 +181,14 @@ def _piecewise(x_seq: Tensor, module: nn.Module, lengths: Tensor, run: Run) -> T
             part.steps_of_all_pieces = T
         for start, piece in zip([0, *ends[:-1]], pieces, strict=True):
             present = (lengths > start).nonzero().flatten().to(x_seq.device)
-            y = run(piece, [module]) if len(present) == N else _run_only(present, piece, module, parts, run)
-            y_seq.append(y)
+            whole = _states(module.modules())
+            for part, name, state in whole:
+                part.keep_state(name, state.index_select(0, present))
+            y = run(piece.index_select(1, present), [module])
+            for part, name, state in whole:
+                part.keep_state(name, state.index_copy(0, present, getattr(part, name)))
+            y_seq.append(y.new_zeros(len(piece), N, *y.shape[2:]).index_copy(1, present, y))
     finally:
         for part in delayed:
             part.steps_of_all_pieces = 0
-    return torch.cat([*y_seq, y.new_zeros(len(padding), *y.shape[1:])])
-
-
-def _run_only(
-    present: Tensor, piece: Tensor, module: nn.Module, parts: Sequence[MemoryModule], run: Run
-) -> Tensor:
-    """Run a piece with the samples that are present, and put their states back among those of all N samples."""
-    whole = _states(parts)
-    for part, name, state in whole:
-        part.keep_state(name, state.index_select(0, present))
-    y = run(piece.index_select(1, present), [module])
-    for part, name, state in whole:
-        part.keep_state(name, state.index_copy(0, present, getattr(part, name)))
-    return y.new_zeros(len(piece), piece.shape[1], *y.shape[2:]).index_copy(1, present, y)
+    return torch.cat([*y_seq, y.new_zeros(len(padding), N, *y.shape[2:])])

@@ -19,9 +19,8 @@ __all__ = ["LayerActivity", "Monitor"]
 class LayerActivity(NamedTuple):
     """How active one layer was, see :meth:`Monitor.summary`.
 
-    ``name`` is that of ``named_modules``, ``kind`` its class, ``rate`` the mean output over steps, samples and neurons,
-    which for spikes is their number for each neuron and step. ``silent`` is the share of neurons that never fired,
-    ``saturated`` that of neurons that fired in every step of every sample, both from 0 to 1.
+    ``name`` is that of ``named_modules``, ``kind`` its class, ``rate`` the mean output over steps, samples and neurons;
+    ``silent`` and ``saturated`` are the shares of neurons that fired never, and in every step of every sample.
     """
 
     name: str
@@ -55,10 +54,9 @@ class Monitor:
 
     Raises:
         TypeError: ``net`` is not a module, or ``v`` not a bool.
-        ValueError: a layer is not a part of ``net``, or takes all time steps as one batch, such as ``nn.Linear``; or none
-            is given and ``net`` has no spiking neuron.
-        RuntimeError: it is entered a second time before its end; or, from what it recorded, a layer was not called, or
-            with batches of different shapes.
+        ValueError: a layer is not one of ``net`` that knows time steps, or none is given and ``net`` has no neuron.
+        RuntimeError: it is entered again before its end; or, from its attributes, a layer was not called, or with
+            batches of different shapes.
     """
 
     def __init__(self, net: nn.Module, *layers: nn.Module | str, v: bool = False) -> None:

@@ -139,7 +139,7 @@ def warnings_of(module: nn.Module) -> list[str]:
 
 def test_an_input_of_one_s_own_decides_what_is_seen():
     with pytest.warns(
-        UserWarning, match="IFNode: the output is 0 everywhere, so that this check says little"
+        UserWarning, match="IFNode: the output is 0 everywhere, or not finite, so that this check says little"
     ):
         check_cell(neuron.IFNode(surrogate_function=ATan()), torch.full((4, 2, 3), 0.1))
 
@@ -149,16 +149,16 @@ def test_a_parameter_without_gradient_and_numbers_that_are_not_finite_are_warned
         def cell(self, like):
             return Trace(self.surrogate_function, self.decay.detach())
 
-    assert warnings_of(Idle()) == [f"Idle: the gradient to module.decay is 0 everywhere, {LITTLE}"]
+    assert warnings_of(Idle()) == [f"Idle: the gradient to module.decay is 0 everywhere, or not finite, {LITTLE}"]
     steps = _node(_cell(lambda self, x, state: ((x > 0).to(x), state)))
-    assert f"Node: the gradient to the input is 0 everywhere, {LITTLE}" in warnings_of(steps)
+    assert f"Node: the gradient to the input is 0 everywhere, or not finite, {LITTLE}" in warnings_of(steps)
 
     class Explodes(Trace):
         def step(self, x, state):
             y, (v, a) = super().step(x, state)
             return y, (v / 0.0, a)
 
-    assert f"Node: the last module.v is not finite, {LITTLE}" in warnings_of(_node(Explodes))
+    assert f"Node: the last module.v is nan everywhere, or not finite, {LITTLE}" in warnings_of(_node(Explodes))
 
 
 # Mistakes -----------------------------------------------------------------------------------------------------------
@@ -313,33 +313,33 @@ MISTAKES = {
     ),
     "cell changes itself": (
         lambda: _node(_cell(remembers)),
-        "step changes the cell's decay: what it remembers must be a state",
+        "step changes the cell's decay: it must make new tensors, and remember in states",
     ),
-    "cell changes a state in place": (lambda: _node(_cell(adds_in_place)), "step changes v in place"),
+    "cell changes a state in place": (lambda: _node(_cell(adds_in_place)), "step changes v: it must make new tensors"),
     "cell changes its input in place": (
         lambda: _node(_cell(lambda self, x, state: (x.mul_(2), state))),
-        "step changes x in place",
+        "step changes x: it must make new tensors",
     ),
     "cell counts its calls": (lambda: _node(_cell(counts)), "gives something else the second time"),
     "cell draws at random": (
         lambda: _node(_cell(lambda self, x, state: (x + torch.randn_like(x), state))),
         "gives something else the second time",
     ),
-    "module depends on time": (Counted, "the output is not the same after reset_net"),
+    "module depends on time": (Counted, "in two pieces after reset_net differs"),
     "forward is not the cell": (Doubles, "alone: the output in the loop differs"),
-    "an attribute remembers": (Remembers, "single steps: the output is not the same after reset_net"),
-    "a state is not kept": (Unkept, "the loop: the output in two pieces differs"),
+    "an attribute remembers": (Remembers, "single steps: .* in two pieces after reset_net differs"),
+    "a state is not kept": (Unkept, "the loop: .* in two pieces after reset_net differs"),
     "a state that nobody knows": (
         ByHand,
-        "the output is not the same after reset_net: what is remembered must be a registered state",
+        "in two pieces after reset_net differs .memory must be registered states",
     ),
-    "a random forward": (Noisy, "and not random"),
+    "a random forward": (Noisy, "nothing random"),
     "a sequence with another gradient": (
         CutsHistory,
         "alone: the gradient to the input in the loop differs from that in single steps",
     ),
-    "a sequence that begins anew": (Begins, "the loop: the output in two pieces differs"),
-    "a sequence that forgets": (Hides, "the loop: the output in two pieces differs"),
+    "a sequence that begins anew": (Begins, "the loop: .* in two pieces after reset_net differs"),
+    "a sequence that forgets": (Hides, "the loop: .* in two pieces after reset_net differs"),
 }
 
 
@@ -362,10 +362,3 @@ def test_a_wrong_kernel_is_found(monkeypatch):
         AssertionError, match=r"the output in the plan differs from that in single steps by 1e-06"
     ):
         check_cell(neuron.IFNode(surrogate_function=ATan()))
-
-
-def test_tolerance_is_for_numbers_that_are_not_spikes(monkeypatch):
-    _wrong_kernel(monkeypatch)
-    assert max(check_cell(layer.SynapseFilter(2.0), tolerance=1e-5).differences.values()) > 1e-7
-    with pytest.raises(AssertionError, match="the output in the plan"):
-        check_cell(neuron.IFNode(surrogate_function=ATan()), tolerance=1e-5)

@@ -320,15 +320,15 @@ def test_learned_delays_that_left_their_range_return():
     [
         ({"max_delay": 0}, ValueError, "max_delay must be at least 1, got 0"),
         ({"max_delay": 2.5}, TypeError, "max_delay must be a whole number, got 2.5"),
-        ({"delays": 0.5}, ValueError, "delays must lie between 1 and max_delay=5, got 0.5 to 0.5"),
-        ({"delays": 6}, ValueError, "delays must lie between 1 and max_delay=5, got 6 to 6"),
+        ({"delays": 0.5}, ValueError, "delays must lie between 1 and max_delay=5, got 0.5"),
+        ({"delays": 6}, ValueError, "delays must lie between 1 and max_delay=5, got 6.0"),
         ({"delays": math.nan}, ValueError, "delays must be a finite number, got nan"),
         (
             {"delays": [1.0, 2.0, 3.0, 5.5]},
             ValueError,
-            "delays must lie between 1 and max_delay=5, got 1 to 5.5",
+            r"delays must lie between 1 and max_delay=5, got \[1.0, 2.0, 3.0, 5.5\]",
         ),
-        ({"delays": [1.0, 2.0]}, ValueError, r"delays must have shape \[4\], got \[2\]"),
+        ({"delays": [1.0, 2.0]}, ValueError, r"delays must be one number or of shape \[4\], got \[2\]"),
         ({"delays": "2"}, TypeError, "delays must be a number, got '2'"),
         (
             {"delays": torch.ones(4, requires_grad=True) * 2},

@@ -366,7 +366,7 @@ class OwnNorm(MultiStepBatchNorm):
         (nn.Sequential(nn.Linear(3, 3), OwnNorm(3)), "must be a BatchNorm of torch or MultiStepBatchNorm"),
         (
             Chain(nn.Linear(3, 3), MultiStepBatchNorm(3)),
-            "'modules_in_order.1' must stand in an nn.Sequential",
+            "MultiStepBatchNorm must stand in a chain such as nn.Sequential",
         ),
     ],
 )
