@@ -18,8 +18,8 @@ from snn_core import surrogate
 from snn_core.checks import check_choice, check_module, check_shape
 from snn_core.functional import scan
 from snn_core.layer import LinearRecurrentContainer, MultiStepContainer, SynapseFilter
-from snn_core.neuron import IFNode, LIFNode, MultiStepIFNode, MultiStepLIFNode
 from snn_core.more.batch_norm import fold_batch_norm
+from snn_core.neuron import IFNode, LIFNode, MultiStepIFNode, MultiStepLIFNode
 
 __all__ = [
     "NETWORKS",

@@ -1,7 +1,7 @@
 """The stateful synapse, wrappers that turn a single step into a sequence, and the recurrent containers.
 
-The containers are those of :mod:`snn_core.element_wise`, :mod:`snn_core.recurrent`, :mod:`snn_core.more.convolution` and
-:mod:`snn_core.more.delays`.
+The containers are those of :mod:`snn_core.element_wise`, :mod:`snn_core.recurrent`, :mod:`snn_core.more.convolution`
+and :mod:`snn_core.more.delays`.
 """
 
 from __future__ import annotations

@@ -33,8 +33,8 @@ class MultiStepBatchNorm(_BatchNorm):
 
     Raises:
         TypeError: an argument that is not a number; from ``forward``, ``x_seq`` is not a floating-point tensor.
-        ValueError: ``num_features`` below 1, ``scale`` not above 0; from ``forward``, ``x_seq`` is not ``[T, N, C, *]``,
-            or has only one value for each channel in training.
+        ValueError: ``num_features`` below 1, ``scale`` not above 0; from ``forward``, ``x_seq`` has another shape, or one
+            value only for each channel in training.
 
     Source: H. Zheng et al., "Going deeper with directly-trained larger spiking neural networks", AAAI 2021.
     https://arxiv.org/abs/2011.05280
@@ -76,8 +76,8 @@ def fold_batch_norm(net: nn.Module) -> nn.Module:
 
     Raises:
         TypeError: ``net`` is not a module.
-        ValueError: a batch normalisation is not in a chain, is in training mode, or keeps no running statistics; or what
-            is right before it is not an ``nn.Linear`` or ``nn.Conv`` with as many outputs and without hooks.
+        ValueError: a batch normalisation is not in a chain, is in training mode or keeps no running statistics, or does
+            not come right after an ``nn.Linear`` or ``nn.Conv`` with as many outputs, all without hooks.
     """
     net = copy.deepcopy(check_module("net", net))
     for chain in list(net.modules()):

@@ -75,7 +75,8 @@ def check_cell(module: nn.Module, x_seq: Tensor | Sequence[int] = (20, 3, 5)) ->
     x_seq = x_seq.detach().double()
     module = copy.deepcopy(module).to(x_seq.device, torch.float64)
     reset_net(module)
-    runs, differences, alone = {}, {}, {}
+    runs, differences = {}, {}
+    alone: dict[str, Tensor] = {}
     with torch.enable_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         if isinstance(module, CellModule):
@@ -167,6 +168,7 @@ def _places(module: nn.Module, x_seq: Tensor) -> dict[str, nn.Sequential]:
 def _results(where: str, net: nn.Sequential, x_seq: Tensor, way: str) -> dict[str, Tensor]:
     """Return what a network gives in one way, on the whole sequence and on its second half after the first."""
     net, where = copy.deepcopy(net), f"{where}, {way}"
+    part: Any
     for part in net.modules() if way == "the loop" else ():
         if hasattr(part, "backend"):
             part.backend = "torch"
@@ -189,6 +191,7 @@ def _run(net: nn.Sequential, x_seq: Tensor, way: str) -> Tensor:
         return scan(x_seq, *net)
     if way == "single steps":
         return torch.stack([net(x) for x in x_seq])
+    module: Any
     for module in net:
         is_ours = isinstance(module, MemoryModule)
         x_seq = module.forward_sequence(x_seq) if is_ours else torch.stack([module(x) for x in x_seq])

@@ -23,24 +23,24 @@ def delay_taps(delay: Tensor, max_delay: int, sigma: float = 0.0) -> Tensor:
         a_k(d) = \frac{\max(0,\ 1 - |k - d| / (1 + \sigma))}{\sum_{l=1}^{D} \max(0,\ 1 - |l - d| / (1 + \sigma))},
         \qquad k = 1 \dots D
 
-    With :math:`\sigma = 0` that is linear interpolation between the two whole steps around d, and a whole d has a single
-    tap of 1. A larger :math:`\sigma` spreads a delay over more steps, so that its gradient sees further. A delay outside
-    of 1 to D counts as the nearer of the two, with the gradient that it has there, so that it can return. The gradient
-    at a whole delay, where :math:`\sigma = 0` has a corner, is the mean of those on both sides.
+    With :math:`\sigma = 0` that is linear interpolation between the two whole steps around d; a larger one spreads a
+    delay over more steps, so that its gradient sees further. A delay outside of 1 to D counts as the nearer of the two,
+    with the gradient that it has there. At a whole delay, where :math:`\sigma = 0` has a corner, the gradient is the
+    mean of those on both sides.
 
     Args:
         delay: delays d in steps, any shape ``[*]``.
         max_delay: D, the largest delay.
-        sigma: how far a delay is spread.
+        sigma: how far a delay is spread, at least 0.
 
     Returns:
         ``[D, *]``, with a sum of 1 over D.
 
     Raises:
-        TypeError: ``delay`` is not a floating-point tensor, ``max_delay`` not a whole number, or ``sigma`` not a number.
+        TypeError: ``delay`` is not a floating-point tensor, ``max_delay`` not a whole number, ``sigma`` not a number.
         ValueError: ``max_delay`` is below 1, or ``sigma`` below 0.
 
-    Source: I. Khalfaoui-Hassani, T. Pellegrini, T. Masquelier, "Dilated convolution with learnable spacings", ICLR 2023.
+    Source: I. Khalfaoui-Hassani et al., "Dilated convolution with learnable spacings", ICLR 2023.
     https://arxiv.org/abs/2112.03740
     """
     check_floating("delay", delay)
@@ -64,16 +64,15 @@ class DelayedRecurrentContainer(LinearFeedback):
         y[t] &= \text{sub\_module}(i[t])
 
     with the taps a_k of :func:`delay_taps` and y[t] = 0 for t < 0. ``W = [W_x, W_y]`` and ``b`` are those of ``rc``, an
-    ``nn.Linear(in_features + out_features, in_features, bias)``. With all delays 1 this is a
-    :class:`~snn_core.layer.LinearRecurrentContainer`.
+    ``nn.Linear(in_features + out_features, in_features, bias)``.
 
     Args:
         sub_module: any module that maps ``[N, *, in_features]`` to ``[N, *, out_features]``.
         in_features: size of x[t] and of the sub_module's input.
         out_features: size of y[t], J.
         max_delay: D, the largest delay in steps; outputs of so many steps are kept.
-        delays: delays in steps, each from 1 to D: a number for all; a list or tensor ``[J]``; an ``nn.Parameter`` of
-            one number or ``[J]``, which is trained; or None for random ones, uniform from 1 to D.
+        delays: delays in steps, each from 1 to D: one number, a list or tensor ``[J]``, an ``nn.Parameter`` of either,
+            which is trained; or None for random ones, uniform from 1 to D.
         learn_delays: whether delays are trained that are not an ``nn.Parameter`` already.
         bias, self_connections: see :class:`~snn_core.layer.LinearRecurrentContainer`.
 
@@ -91,8 +90,8 @@ class DelayedRecurrentContainer(LinearFeedback):
             from ``forward``, a last dimension that does not fit, another device than that of the weights, a state from
             another shape, device or dtype, or a sequence of fewer than D steps that continues no earlier one.
 
-    Source: A. Queant, U. Rançon, B. R. Cottereau, T. Masquelier, "DelRec: learning delays in recurrent spiking neural
-    networks", 2025. https://arxiv.org/abs/2509.24852
+    Source: A. Queant et al., "DelRec: learning delays in recurrent spiking neural networks", 2025.
+    https://arxiv.org/abs/2509.24852
     """
 
     delay: Tensor
@@ -156,16 +155,11 @@ class DelayedRecurrentContainer(LinearFeedback):
         return super().forward_sequence(x_seq)
 
     def check_steps(self, T: int) -> None:
-        """Refuse a sequence of T steps that ends before the largest delay does, unless earlier outputs are kept.
-
-        With ``lengths`` time is cut where a sample ends, and T is that of all pieces together.
-        """
-        T = max(T, self.steps_of_all_pieces)
-        if self.y_history is None and self.max_delay > T:
-            raise ValueError(
-                f"{type(self).__name__}: max_delay={self.max_delay} is beyond the T={T} steps of x_seq: use longer "
-                "sequences or a smaller max_delay"
-            )
+        """Refuse a sequence, or all its pieces, of fewer than D steps, unless outputs of an earlier one are kept."""
+        name, D, T = type(self).__name__, self.max_delay, max(T, self.steps_of_all_pieces)
+        if self.y_history is None and D > T:
+            fix = "use longer sequences or a smaller max_delay"
+            raise ValueError(f"{name}: max_delay={D} is beyond the T={T} steps of x_seq: {fix}")
 
     def _loop(self, x_seq: Tensor) -> Tensor:
         self._check_fits(x_seq[0])

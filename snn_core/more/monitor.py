@@ -37,9 +37,9 @@ class LayerActivity(NamedTuple):
 class Monitor:
     """Records the output of layers in every time step, without gradient, while the ``with`` block lasts.
 
-    It works by forward hooks, which change nothing. A module with a hook is not fused, and neither is a container around
-    it: inside the block they take the readable loop, with the same result up to the rounding of sums. Records grow with
-    every call of the network, and stay after the block. :meth:`clear` forgets them, ``reset_net`` does not.
+    It works by forward hooks. A module with a hook is not fused, and neither is a container around it: inside the block
+    they take the readable loop, with the same result up to the rounding of sums. Records grow with every call of the
+    network, and stay after the block. :meth:`clear` forgets them, ``reset_net`` does not.
 
     Args:
         net: any network.

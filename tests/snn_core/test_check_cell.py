@@ -149,7 +149,9 @@ def test_a_parameter_without_gradient_and_numbers_that_are_not_finite_are_warned
         def cell(self, like):
             return Trace(self.surrogate_function, self.decay.detach())
 
-    assert warnings_of(Idle()) == [f"Idle: the gradient to module.decay is 0 everywhere, or not finite, {LITTLE}"]
+    assert warnings_of(Idle()) == [
+        f"Idle: the gradient to module.decay is 0 everywhere, or not finite, {LITTLE}"
+    ]
     steps = _node(_cell(lambda self, x, state: ((x > 0).to(x), state)))
     assert f"Node: the gradient to the input is 0 everywhere, or not finite, {LITTLE}" in warnings_of(steps)
 
@@ -158,7 +160,9 @@ def test_a_parameter_without_gradient_and_numbers_that_are_not_finite_are_warned
             y, (v, a) = super().step(x, state)
             return y, (v / 0.0, a)
 
-    assert f"Node: the last module.v is nan everywhere, or not finite, {LITTLE}" in warnings_of(_node(Explodes))
+    assert f"Node: the last module.v is nan everywhere, or not finite, {LITTLE}" in warnings_of(
+        _node(Explodes)
+    )
 
 
 # Mistakes -----------------------------------------------------------------------------------------------------------
@@ -315,7 +319,10 @@ MISTAKES = {
         lambda: _node(_cell(remembers)),
         "step changes the cell's decay: it must make new tensors, and remember in states",
     ),
-    "cell changes a state in place": (lambda: _node(_cell(adds_in_place)), "step changes v: it must make new tensors"),
+    "cell changes a state in place": (
+        lambda: _node(_cell(adds_in_place)),
+        "step changes v: it must make new tensors",
+    ),
     "cell changes its input in place": (
         lambda: _node(_cell(lambda self, x, state: (x.mul_(2), state))),
         "step changes x: it must make new tensors",
