@@ -33,8 +33,8 @@ class MultiStepBatchNorm(_BatchNorm):
 
     Raises:
         TypeError: an argument that is not a number; from ``forward``, ``x_seq`` is not a floating-point tensor.
-        ValueError: ``num_features`` below 1, ``scale`` not above 0; from ``forward``, ``x_seq`` has another shape, or one
-            value only for each channel in training.
+        ValueError: ``num_features`` below 1, ``scale`` not above 0; from ``forward``, ``x_seq`` has another shape, or
+            in training one value only for each channel.
 
     Source: H. Zheng et al., "Going deeper with directly-trained larger spiking neural networks", AAAI 2021.
     https://arxiv.org/abs/2011.05280
@@ -43,12 +43,8 @@ class MultiStepBatchNorm(_BatchNorm):
     takes_sequences = True
 
     def __init__(self, num_features: int, scale: float = 1.0) -> None:
-        self.scale = check_number("MultiStepBatchNorm: scale", scale, above=0)
         super().__init__(check_whole("MultiStepBatchNorm: num_features", num_features, 1))
-
-    def reset_parameters(self) -> None:
-        super().reset_parameters()
-        nn.init.constant_(self.weight, self.scale)
+        nn.init.constant_(self.weight, check_number("MultiStepBatchNorm: scale", scale, above=0))
 
     def forward(self, x_seq: Tensor) -> Tensor:
         """Normalise ``x_seq``, ``[T, N, C, *]``."""
@@ -103,12 +99,10 @@ def _folded(layer: Any, norm: Any) -> nn.Module:
         raise ValueError(f"{kind} must be a BatchNorm of torch or MultiStepBatchNorm, without hooks")
     if norm.training or norm.running_mean is None:
         raise ValueError(f"{kind} must be in evaluation mode, by net.eval(), and keep running statistics")
-    if type(layer) not in _FOLDED_INTO or not does_only_forward(layer):
-        raise ValueError(f"{kind} must come right after an nn.Linear or nn.Conv without hooks, got {given}")
-    if len(layer.weight) != norm.num_features:
-        raise ValueError(
-            f"{kind} must have the {len(layer.weight)} channels of {given}, got {norm.num_features}"
-        )
+    fits = type(layer) in _FOLDED_INTO and len(layer.weight) == norm.num_features and does_only_forward(layer)
+    if not fits:
+        wanted = f"an nn.Linear or nn.Conv with {norm.num_features} outputs and without hooks"
+        raise ValueError(f"{kind} must come right after {wanted}, got {given}")
     layer = copy.deepcopy(layer)
     layer.weight, layer.bias = fuse_conv_bn_weights(
         layer.weight, layer.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias

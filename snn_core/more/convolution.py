@@ -45,9 +45,9 @@ class ConvRecurrentContainer(Recurrent):
 
     Raises:
         TypeError: ``sub_module`` is not a module for single steps, a size is not a whole number, ``bias`` not a bool;
-            from ``forward``, ``x`` is not a floating-point tensor, or has another dtype than the weights.
-        ValueError: a size below 1, or an even ``kernel_size``; from ``forward``, a shape that does not fit, another
-            device than that of the weights, or a state from another shape, device or dtype.
+            from ``forward``, ``x`` is not a floating-point tensor with the dtype of the weights.
+        ValueError: a size below 1, or an even ``kernel_size``; from ``forward``, a shape or device that does not fit
+            the weights or the state.
     """
 
     def __init__(
@@ -75,10 +75,6 @@ class ConvRecurrentContainer(Recurrent):
         self._check_channels("sub_module's output", y.shape, "out_channels", self.out_channels)
         self._keep_y(y, x)
         return y
-
-    def forward_sequence(self, x_seq: Tensor) -> Tensor:
-        """Take T time steps; equals T calls of the single step within rounding."""
-        return super().forward_sequence(x_seq)  # of this class, so that it stands for its forward
 
     def _is_own(self) -> bool:
         """Say whether ``rc`` is the convolution that was made here."""

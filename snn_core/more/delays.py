@@ -84,11 +84,11 @@ class DelayedRecurrentContainer(LinearFeedback):
 
     Raises:
         TypeError: ``sub_module`` is not a module for single steps, a size is not a whole number, ``delays`` is not made
-            of numbers, a flag is not a bool; from ``forward``, ``x`` is not a floating-point tensor, or has another
-            dtype than the weights.
+            of numbers, a flag is not a bool; from ``forward``, ``x`` is not a floating-point tensor with the dtype of
+            the weights.
         ValueError: a size below 1, two sizes without self-connections, delays of another shape or outside of 1 to D;
-            from ``forward``, a last dimension that does not fit, another device than that of the weights, a state from
-            another shape, device or dtype, or a sequence of fewer than D steps that continues no earlier one.
+            from ``forward``, a shape or device that does not fit the weights or the state, or a sequence of fewer than
+            D steps that continues no earlier one.
 
     Source: A. Queant et al., "DelRec: learning delays in recurrent spiking neural networks", 2025.
     https://arxiv.org/abs/2509.24852
@@ -145,8 +145,7 @@ class DelayedRecurrentContainer(LinearFeedback):
     def forward(self, x: Tensor) -> Tensor:
         """Take one time step: x[t], ``[N, *, in_features]``, to y[t], ``[N, *, out_features]``."""
         check_input(self, x)
-        self._check_fits(x)
-        return self._step(x, self.taps().to(x.dtype))
+        return self._loop(x.unsqueeze(0))[0]
 
     def forward_sequence(self, x_seq: Tensor) -> Tensor:
         """Take T time steps; equals T calls of the single step."""
@@ -162,20 +161,19 @@ class DelayedRecurrentContainer(LinearFeedback):
             raise ValueError(f"{name}: max_delay={D} is beyond the T={T} steps of x_seq: {fix}")
 
     def _loop(self, x_seq: Tensor) -> Tensor:
-        self._check_fits(x_seq[0])
-        taps = self.taps().to(x_seq.dtype)
-        return torch.stack([self._step(x, taps) for x in x_seq])
-
-    def _step(self, x: Tensor, taps: Tensor) -> Tensor:
-        at = plan.place_of_history(x.shape)
-        shape = (*x.shape[:at], self.max_delay, *x.shape[at:-1], self.out_features)
-        history = self.checked_state("y_history", Like(shape, x.dtype, x.device), 0.0)
-        z = (taps * history.movedim(at, -2)).sum(-2)
-        y = self.sub_module(self.rc(torch.cat([x, z], dim=-1)))
-        self._check_last_dimension("sub_module's output", y.shape, "out_features", self.out_features)
-        newest = y.to(x.dtype).unsqueeze(at)
-        self.keep_state("y_history", torch.cat([newest, history.narrow(at, 0, self.max_delay - 1)], dim=at))
-        return y
+        x, D, y_seq = x_seq[0], self.max_delay, []
+        self._check_fits(x)
+        at, taps = plan.place_of_history(x.shape), self.taps().to(x.dtype)
+        shape = (*x.shape[:at], D, *x.shape[at:-1], self.out_features)
+        for x in x_seq:
+            history = self.checked_state("y_history", Like(shape, x.dtype, x.device), 0.0)
+            z = (taps * history.movedim(at, -2)).sum(-2)
+            y = self.sub_module(self.rc(torch.cat([x, z], dim=-1)))
+            self._check_last_dimension("sub_module's output", y.shape, "out_features", self.out_features)
+            newest = y.to(x.dtype).unsqueeze(at)
+            self.keep_state("y_history", torch.cat([newest, history.narrow(at, 0, D - 1)], dim=at))
+            y_seq.append(y)
+        return torch.stack(y_seq)
 
     def part(self, like: Like) -> Part | None:
         """Return what stands for this container in a plan: its neuron, and the outputs of the last D steps."""

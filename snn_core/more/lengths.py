@@ -38,9 +38,8 @@ def check_lengths(lengths: Any, T: int, N: int | None = None, lowest: int = 1) -
         try:
             lengths = torch.as_tensor(lengths)
         except (TypeError, ValueError, RuntimeError) as error:
-            raise TypeError(
-                f"lengths must be whole numbers, one for each sample, got {shortened(lengths)}"
-            ) from error
+            text = f"lengths must be whole numbers, one for each sample, got {shortened(lengths)}"
+            raise TypeError(text) from error
     if lengths.dtype == torch.bool:
         mask, lengths = lengths, lengths.sum(0)
         if mask.dim() != 2 or len(mask) != T:
@@ -69,8 +68,7 @@ def sequence_mask(lengths: Any, T: int) -> Tensor:
         TypeError: ``lengths`` or T are not whole numbers.
         ValueError: T is below 1, or a length does not lie between 0 and T.
     """
-    T = check_whole("T", T, 1)
-    return mask_of(check_lengths(lengths, T, lowest=0), T)
+    return mask_of(check_lengths(lengths, check_whole("T", T, 1), lowest=0), T)
 
 
 def mean_over_time(y_seq: Tensor, lengths: Any = None) -> Tensor:

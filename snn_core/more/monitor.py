@@ -69,9 +69,7 @@ class Monitor:
             raise ValueError(f"{type(net).__name__} has no spiking neuron: name the layers to record")
         if not all(module in known for module in chosen):
             allowed = ", ".join(names[module] for module in known)
-            raise ValueError(
-                f"layers must be neurons, synapses or containers in net, such as {allowed}, got {layers}"
-            )
+            raise ValueError(f"layers must be modules in net that know time steps: {allowed}, got {layers}")
         self._modules = {names[module]: module for module in chosen}
         with_v = check_flag("v", v)
         self._neurons = [name for name, module in self._modules.items() if with_v and module in neurons]
@@ -140,8 +138,6 @@ def _takes_sequences(module: object) -> bool:
 
 def _joined(name: str, records: list[Tensor]) -> Tensor:
     if len({steps.shape[1:] for steps in records}) != 1:
-        raise RuntimeError(
-            f"layer {name} must be called in the block, with one shape of steps until clear(), got "
-            f"{[list(steps.shape) for steps in records]}"
-        )
+        shapes = [list(steps.shape) for steps in records]
+        raise RuntimeError(f"layer {name} must be called in the block, with one shape of steps, got {shapes}")
     return torch.cat(records)

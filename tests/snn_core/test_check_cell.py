@@ -317,15 +317,15 @@ MISTAKES = {
     ),
     "cell changes itself": (
         lambda: _node(_cell(remembers)),
-        "step changes the cell's decay: it must make new tensors, and remember in states",
+        "step changes the cell's decay: make new tensors, and remember in states",
     ),
     "cell changes a state in place": (
         lambda: _node(_cell(adds_in_place)),
-        "step changes v: it must make new tensors",
+        "step changes v: make new tensors",
     ),
     "cell changes its input in place": (
         lambda: _node(_cell(lambda self, x, state: (x.mul_(2), state))),
-        "step changes x: it must make new tensors",
+        "step changes x: make new tensors",
     ),
     "cell counts its calls": (lambda: _node(_cell(counts)), "gives something else the second time"),
     "cell draws at random": (

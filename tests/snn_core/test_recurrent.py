@@ -589,8 +589,7 @@ NEW = {
         lambda: LinearRecurrentContainer(IFNode(), 4, 4, self_connections=False).double(),
         (3, 4),
     ),
-    "convolution 1d": (lambda: convolutional(1), (3, 2, 9)),
-    "convolution 2d": (lambda: convolutional(2), (3, 2, 5, 6)),
+    "convolution": (lambda: convolutional(), (3, 2, 5, 6)),
 }
 every_container = pytest.mark.parametrize(("build", "shape"), NEW.values(), ids=NEW)
 
