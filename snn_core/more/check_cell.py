@@ -155,10 +155,9 @@ def _places(module: nn.Module, x_seq: Tensor) -> dict[str, nn.Sequential]:
     return {place: net.to(x_seq.device, torch.float64) for place, net in places.items()}
 
 
-def _results(where: str, net: nn.Sequential, x_seq: Tensor, way: str) -> dict[str, Tensor]:
+def _results(where: str, net: Any, x_seq: Tensor, way: str) -> dict[str, Tensor]:
     """Return what a network gives in one way, on the whole sequence and on its second half after the first."""
     net, where = copy.deepcopy(net), f"{where}, {way}"
-    part: Any
     for part in net.modules() if way == "the loop" else ():
         if hasattr(part, "backend"):
             part.backend = "torch"
@@ -176,12 +175,11 @@ def _results(where: str, net: nn.Sequential, x_seq: Tensor, way: str) -> dict[st
     return whole | {f"{name} of the second piece": value for name, value in pieces[1].items()}
 
 
-def _run(net: nn.Sequential, x_seq: Tensor, way: str) -> Tensor:
+def _run(net: Any, x_seq: Tensor, way: str) -> Tensor:
     if way == "the plan":
         return scan(x_seq, *net)
     if way == "single steps":
         return torch.stack([net(x) for x in x_seq])
-    module: Any
     for module in net:
         is_ours = isinstance(module, MemoryModule)
         x_seq = module.forward_sequence(x_seq) if is_ours else torch.stack([module(x) for x in x_seq])

@@ -76,10 +76,6 @@ class ConvRecurrentContainer(Recurrent):
         self._keep_y(y, x)
         return y
 
-    def _is_own(self) -> bool:
-        """Say whether ``rc`` is the convolution that was made here."""
-        return type(self.rc) is nn.Conv2d and does_only_forward(self.rc) and self.rc.groups == 1
-
     def _previous(self, x: Tensor | Like) -> Tensor:
         """Return y[t-1] for the input x[t]."""
         self._check_channels("input", x.shape, "in_channels", self.in_channels)
@@ -99,7 +95,8 @@ class ConvRecurrentContainer(Recurrent):
         rc: Any = self.rc
         self._previous(like)
         size = math.prod(like.shape[1:])
-        if not self._is_own() or self.in_channels != self.out_channels:
+        is_own = type(rc) is nn.Conv2d and does_only_forward(rc) and rc.groups == 1
+        if not is_own or self.in_channels != self.out_channels:
             return loop("rc is not nn.Conv itself, or has hooks, or in_channels differs from out_channels")
         if size > LARGEST_MAPS:
             return loop(f"samples of {size} numbers are too large for a matrix, {LARGEST_MAPS} is the most")

@@ -32,32 +32,27 @@ def check_lengths(lengths: Any, T: int, N: int | None = None, lowest: int = 1) -
         TypeError: they are not whole numbers.
         ValueError: another number of them, one out of its range, or a mask with a gap.
     """
-    if isinstance(lengths, Tensor):
-        check_tensor("lengths", lengths)
-    else:
-        try:
-            lengths = torch.as_tensor(lengths)
-        except (TypeError, ValueError, RuntimeError) as error:
-            text = f"lengths must be whole numbers, one for each sample, got {shortened(lengths)}"
-            raise TypeError(text) from error
-    if lengths.dtype == torch.bool:
+    try:
+        lengths = torch.as_tensor(lengths)
+    except (TypeError, ValueError, RuntimeError) as error:
+        text = f"lengths must be whole numbers, one for each sample, got {shortened(lengths)}"
+        raise TypeError(text) from error
+    if check_tensor("lengths", lengths).dtype == torch.bool:
         mask, lengths = lengths, lengths.sum(0)
         if mask.dim() != 2 or len(mask) != T:
             raise ValueError(f"lengths, given as a mask, must have shape [{T}, N], got {list(mask.shape)}")
         if not torch.equal(mask, mask_of(lengths, T)):
-            raise ValueError(
-                "lengths, given as a mask, must be True from a sample's first step to its last one only"
-            )
+            raise ValueError("lengths, given as a mask, must be True in the first steps of a sample only")
     if lengths.is_floating_point() or lengths.is_complex():
         raise TypeError(f"lengths must be whole numbers, got {lengths.dtype}: call lengths.long()")
     if lengths.dim() != 1 or N not in (None, len(lengths)):
-        number = "one number for each sample" if N is None else f"{N} numbers, one for each sample"
-        raise ValueError(f"lengths must be {number}, got shape {list(lengths.shape)}")
+        wanted = "[N]" if N is None else f"[{N}]"
+        raise ValueError(
+            f"lengths must be one number for each sample, {wanted}, got shape {list(lengths.shape)}"
+        )
     lengths = lengths.long()
-    bad = ((lengths < lowest) | (lengths > T)).nonzero().flatten().tolist()
-    if bad:
-        given = f"{int(lengths[bad[0]])} for sample {bad[0]}"
-        raise ValueError(f"lengths must lie between {lowest} and T = {T}, got {given}")
+    if bool(((lengths < lowest) | (lengths > T)).any()):
+        raise ValueError(f"lengths must lie between {lowest} and T = {T}, got {shortened(lengths.tolist())}")
     return lengths
 
 
@@ -123,16 +118,12 @@ def scan(
         kind = type(module)
         sees_time = getattr(kind, "takes_sequences", False) or plan.defines(module, "forward_sequence")
         if sees_time and not has_state(module) and not getattr(kind, "is_chain", False):
-            raise TypeError(
-                f"lengths: {kind.__name__} takes whole sequences and registers no state, so it cannot be stopped "
-                "where a sample ends: call it on each sequence alone"
-            )
+            fix = "call it on each sequence alone"
+            raise TypeError(f"lengths: {kind.__name__} takes whole sequences and registers no state: {fix}")
     for part in parts:
         if getattr(part, "store_v_seq", False):
-            raise ValueError(
-                f"lengths: {type(part).__name__} has store_v_seq=True, which records steps of whole batches: run the "
-                "sequence to be recorded alone, without lengths, which gives the same v"
-            )
+            fix = "run the sequence to be recorded alone, without lengths"
+            raise ValueError(f"lengths: {type(part).__name__} has store_v_seq=True: {fix}")
     before = _states(parts)
     for part, name, state in before:
         shape = check_tensor(f"{type(part).__name__}: state {name}", state).shape
