@@ -59,8 +59,7 @@ def check_cell(module: nn.Module, x_seq: Tensor | Sequence[int] = (20, 3, 5)) ->
         TypeError, ValueError: an argument is not what it must be.
 
     Warns:
-        UserWarning: the output is the same number everywhere, a gradient is zero, or something is not finite, so that
-            the check proves little.
+        UserWarning: the check proves little, since the output is constant, a gradient zero, or something not finite.
     """
     kind = type(check_module("module", module)).__name__
     if getattr(type(module), "takes_sequences", False):

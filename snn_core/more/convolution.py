@@ -44,8 +44,7 @@ class ConvRecurrentContainer(Recurrent):
         y: last output y[t-1], ``[N, out_channels, H, W]``; None before the first step.
 
     Raises:
-        TypeError: ``sub_module`` is not a module for single steps, a size is not a whole number, ``bias`` not a bool;
-            from ``forward``, ``x`` is not a floating-point tensor with the dtype of the weights.
+        TypeError: an argument of another type; from ``forward``, ``x`` is no floating-point tensor like the weights.
         ValueError: a size below 1, or an even ``kernel_size``; from ``forward``, a shape or device that does not fit
             the weights or the state.
     """

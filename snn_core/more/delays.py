@@ -30,11 +30,8 @@ def delay_taps(delay: Tensor, max_delay: int, sigma: float = 0.0) -> Tensor:
 
     Args:
         delay: delays d in steps, any shape ``[*]``.
-        max_delay: D, the largest delay.
+        max_delay: D, the largest delay; the result is ``[D, *]``, with a sum of 1 over D.
         sigma: how far a delay is spread, at least 0.
-
-    Returns:
-        ``[D, *]``, with a sum of 1 over D.
 
     Raises:
         TypeError: ``delay`` is not a floating-point tensor, ``max_delay`` not a whole number, ``sigma`` not a number.
@@ -83,9 +80,7 @@ class DelayedRecurrentContainer(LinearFeedback):
         y_history: the last D outputs, ``[N, D, *, out_features]``, the newest first; None before the first step.
 
     Raises:
-        TypeError: ``sub_module`` is not a module for single steps, a size is not a whole number, ``delays`` is not made
-            of numbers, a flag is not a bool; from ``forward``, ``x`` is not a floating-point tensor with the dtype of
-            the weights.
+        TypeError: an argument of another type; from ``forward``, ``x`` is no floating-point tensor like the weights.
         ValueError: a size below 1, two sizes without self-connections, delays of another shape or outside of 1 to D;
             from ``forward``, a shape or device that does not fit the weights or the state, or a sequence of fewer than
             D steps that continues no earlier one.
