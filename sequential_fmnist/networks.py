@@ -18,8 +18,8 @@ from snn_core import surrogate
 from snn_core.checks import check_choice, check_module, check_shape
 from snn_core.functional import mean_over_time, scan
 from snn_core.layer import LinearRecurrentContainer, MultiStepContainer, SynapseFilter
+from snn_core.more.batch_norm import fold_batch_norm
 from snn_core.neuron import IFNode, LIFNode, MultiStepIFNode, MultiStepLIFNode
-from snn_core.regularisation import fold_batch_norm
 
 __all__ = [
     "NETWORKS",
@@ -321,7 +321,7 @@ def build(spec: NetworkSpec) -> nn.Module:
 def fold(net: nn.Module) -> nn.Module:
     """Return a copy of ``net`` without batch normalisation that computes what ``net`` computes in evaluation mode.
 
-    See :func:`~snn_core.regularisation.fold_batch_norm`. So the network that is used has the text's number of
+    See :func:`~snn_core.more.batch_norm.fold_batch_norm`. So the network that is used has the text's number of
     parameters. A network without it comes back unchanged.
 
     Raises:

@@ -2,6 +2,6 @@
 
 __version__ = "0.1.0"
 
-from snn_core import functional, layer, monitor, neuron, regularisation, surrogate, synapse
+from snn_core import functional, layer, neuron, surrogate, synapse
 
-__all__ = ["functional", "layer", "monitor", "neuron", "regularisation", "surrogate", "synapse"]
+__all__ = ["functional", "layer", "neuron", "surrogate", "synapse"]

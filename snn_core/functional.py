@@ -19,7 +19,6 @@ import torch
 from torch import Tensor, nn
 
 from snn_core import fuse
-from snn_core import lengths as different_lengths
 from snn_core.cells import (
     IF,
     LIF,
@@ -41,7 +40,8 @@ from snn_core.checks import (
 )
 from snn_core.fuse import Decision
 from snn_core.kernels import check_backend, steps
-from snn_core.lengths import last_step, mean_over_time, sequence_mask
+from snn_core.more import lengths as different_lengths
+from snn_core.more.lengths import last_step, mean_over_time, sequence_mask
 from snn_core.state import MemoryModule, check_sequence, has_state
 from snn_core.surrogate import SurrogateFunction
 

@@ -1,6 +1,7 @@
 """The stateful synapse, wrappers that turn a single step into a sequence, and the recurrent containers.
 
-The containers are those of :mod:`snn_core.element_wise`, :mod:`snn_core.recurrent` and :mod:`snn_core.delays`.
+The containers are those of :mod:`snn_core.element_wise`, :mod:`snn_core.recurrent`, :mod:`snn_core.more.convolution`
+and :mod:`snn_core.more.delays`.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from snn_core import fuse
-from snn_core.delays import DelayedRecurrentContainer
 from snn_core.element_wise import ElementWiseRecurrentContainer
 from snn_core.functional import seq_to_ann_forward
-from snn_core.recurrent import ConvRecurrentContainer, LinearRecurrentContainer, check_single_step
+from snn_core.more.convolution import ConvRecurrentContainer
+from snn_core.more.delays import DelayedRecurrentContainer
+from snn_core.recurrent import LinearRecurrentContainer, check_single_step
 from snn_core.state import check_sequence
 from snn_core.synapse import SynapseFilter
 

@@ -1,12 +1,12 @@
 """Recurrent containers: a layer's output returns to its next input.
 
-Each holds a module for single steps, its ``sub_module``, and feeds y[t-1] back through a matrix of weights or through a
-convolution; :mod:`snn_core.element_wise` feeds it back to the same element, :mod:`snn_core.delays` older outputs, too.
+Each holds a module for single steps, its ``sub_module``, and feeds y[t-1] back through a matrix of weights.
+:mod:`snn_core.element_wise` feeds it back to the same element, :mod:`snn_core.more.convolution` through a convolution,
+and :mod:`snn_core.more.delays` feeds older outputs back, too.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,11 +19,7 @@ from snn_core.checks import Like, check_flag, check_module, check_place, check_w
 from snn_core.fuse import Part
 from snn_core.state import MemoryModule, check_input, check_sequence
 
-__all__ = [
-    "ConvRecurrentContainer",
-    "LinearRecurrentContainer",
-    "OffDiagonalLinear",
-]
+__all__ = ["LinearRecurrentContainer", "OffDiagonalLinear"]
 
 
 def check_single_step(owner: nn.Module, module: nn.Module) -> None:
@@ -211,142 +207,3 @@ class LinearRecurrentContainer(LinearFeedback):
             return weight
         self._check_fits(like)
         return fuse.with_linear_feedback(self, self.sub_module, like, weight, self.rc.bias)
-
-
-#: Numbers of a sample up to which the product with a matrix is faster than the convolution of each step.
-LARGEST_MAPS = 512
-_CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d}
-
-
-class ConvRecurrentContainer(Recurrent):
-    r"""Feeds all outputs back to the inputs around them through a convolution.
-
-    .. math::
-        i[t] &= [x[t]; y[t-1]] * W + b \\
-        y[t] &= \text{sub\_module}(i[t]), \quad y[-1] = 0
-
-    ``W`` and ``b`` are those of ``rc``, an ``nn.Conv2d(in_channels + out_channels, in_channels, kernel_size,
-    padding=kernel_size // 2, bias=bias)``, which keeps height and width. A sequence is convolved with the part of ``W``
-    for x at once, before its first step; only that of y is left for each step. Samples of up to 512 numbers are fused:
-    their convolution is the product with a matrix, made of the same weights.
-
-    Args:
-        sub_module: any module that maps ``[N, in_channels, H, W]`` to ``[N, out_channels, H, W]``.
-        in_channels: channels of x[t] and of the sub_module's input.
-        out_channels: channels of y[t].
-        kernel_size: size of the kernel, an odd number.
-        bias: whether ``rc`` has a bias.
-        dimensions: 2 for steps ``[N, C, H, W]``, 1 for ``[N, C, L]`` and ``nn.Conv1d``.
-
-    Attributes:
-        y: last output y[t-1], ``[N, out_channels, H, W]``; None before the first step.
-
-    Raises:
-        TypeError: ``sub_module`` is not a module for single steps, a size is not a whole number, ``bias`` not a bool.
-        ValueError: a size below 1, an even ``kernel_size``, or other ``dimensions``.
-    """
-
-    def __init__(
-        self,
-        sub_module: nn.Module,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int,
-        bias: bool = True,
-        dimensions: int = 2,
-    ) -> None:
-        super().__init__(sub_module)
-        name = type(self).__name__
-        self.in_channels = check_whole(f"{name}: in_channels", in_channels, 1)
-        self.out_channels = check_whole(f"{name}: out_channels", out_channels, 1)
-        size = check_whole(f"{name}: kernel_size", kernel_size, 1)
-        if size % 2 == 0:
-            raise ValueError(
-                f"{name}: kernel_size must be odd, so that y[t] keeps the size of x[t], got {size}"
-            )
-        self.dimensions = check_whole(f"{name}: dimensions", dimensions, 1, 2)
-        bias = check_flag(f"{name}: bias", bias)
-        kind = _CONVOLUTIONS[self.dimensions]
-        channels = self.in_channels + self.out_channels
-        self.rc = kind(channels, self.in_channels, size, padding=size // 2, bias=bias)
-        self.sub_module = sub_module
-        self.register_state("y")
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Take one time step.
-
-        Args:
-            x: x[t], ``[N, in_channels, H, W]``, or ``[N, in_channels, L]`` with ``dimensions=1``.
-
-        Returns:
-            y[t], the same with ``out_channels``.
-
-        Raises:
-            TypeError: ``x`` is not a floating-point tensor, or has another dtype than the weights.
-            ValueError: a shape that does not fit, another device than that of the weights, or a state from another
-                shape, device or dtype.
-        """
-        check_input(self, x)
-        previous = self._previous(x)
-        return self._feed(self.rc(torch.cat([x, previous], dim=1)), x)
-
-    def forward_sequence(self, x_seq: Tensor) -> Tensor:
-        """Take T time steps; equals T calls of the single step within rounding."""
-        return super().forward_sequence(x_seq)  # of this class, so that it stands for its forward
-
-    def _loop(self, x_seq: Tensor) -> Tensor:
-        rc: Any = self.rc
-        if not self._is_own():
-            return super()._loop(x_seq)
-        previous: Any = self._previous(x_seq[0])
-        y_seq = []
-        of_x, of_y = rc.weight.split([self.in_channels, self.out_channels], dim=1)
-        from_x = rc._conv_forward(x_seq.flatten(0, 1), of_x, rc.bias).unflatten(0, x_seq.shape[:2])
-        for x, current in zip(x_seq, from_x, strict=True):
-            y_seq.append(self._feed(current + rc._conv_forward(previous, of_y, None), x))
-            previous = self.y
-        return torch.stack(y_seq)
-
-    def _is_own(self) -> bool:
-        """Say whether ``rc`` is the convolution that was made here."""
-        rc: Any = self.rc
-        return type(rc) is _CONVOLUTIONS[self.dimensions] and does_only_forward(rc) and rc.groups == 1
-
-    def _feed(self, i: Tensor, x: Tensor) -> Tensor:
-        y = self.sub_module(i)
-        self._check_channels("sub_module's output", y.shape, "out_channels", self.out_channels)
-        self._keep_y(y, x)
-        return y
-
-    def _previous(self, x: Tensor | Like) -> Tensor:
-        """Return y[t-1] for the input x[t]."""
-        self._check_channels("input", x.shape, "in_channels", self.in_channels)
-        if isinstance(self.rc, _CONVOLUTIONS[self.dimensions]):
-            check_place(f"{type(self).__name__}: x", x, self.rc.weight)
-        shape = x.shape[0], self.out_channels, *x.shape[2:]
-        return self.checked_state("y", Like(shape, x.dtype, x.device), 0.0)
-
-    def _check_channels(self, what: str, shape: Sequence[int], argument: str, channels: int) -> None:
-        if len(shape) != self.dimensions + 2 or shape[1] != channels:
-            wanted = ", ".join([f"{argument}={channels}", *("HW" if self.dimensions == 2 else "L")])
-            raise ValueError(
-                f"{type(self).__name__}: {what} has shape {list(shape)}, it must be [N, {wanted}]"
-            )
-
-    def part(self, like: Like) -> Part | str:
-        """Return what stands for this container in a fused scan: small maps have a linear feedback."""
-        rc: Any = self.rc
-        self._previous(like)
-        size = math.prod(like.shape[1:])
-        if not self._is_own() or self.in_channels != self.out_channels:
-            return "rc is not nn.Conv itself, or has hooks, or in_channels differs from out_channels"
-        if size > LARGEST_MAPS:
-            return f"samples of {size} numbers are too large for a matrix, {LARGEST_MAPS} is the most"
-        part = fuse.cells_in_series(self.sub_module, like)
-        if isinstance(part, str):
-            return part
-        maps = torch.eye(size, dtype=rc.weight.dtype, device=rc.weight.device).view(size, *like.shape[1:])
-        parts = rc.weight.split([self.in_channels, self.out_channels], dim=1)
-        weight = torch.cat([rc._conv_forward(maps, one, None).flatten(1).t() for one in parts], dim=1)
-        bias = None if rc.bias is None else rc.bias.repeat_interleave(size // self.in_channels)
-        return fuse.with_linear_feedback(self, self.sub_module, like, weight, bias, whole=True)

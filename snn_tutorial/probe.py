@@ -12,7 +12,7 @@ from sequential_fmnist.evaluation import rate_loss
 from sequential_fmnist.networks import columns_as_sequence
 from snn_core.checks import LARGEST, check_flag, check_module, check_shape, check_tensor, check_whole
 from snn_core.functional import detach_net, reset_net
-from snn_core.monitor import Monitor
+from snn_core.more.monitor import Monitor
 from snn_core.neuron import AdaptiveLIFNode, SpikingNeuron
 
 __all__ = ["Activity", "Trace", "gradient_by_column", "record", "trace"]

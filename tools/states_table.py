@@ -35,7 +35,7 @@ GIVEN: dict[str, Any] = {
 }
 STEPS = (torch.ones(2, SIZE), torch.ones(2, SIZE, 5, 5))
 #: Modules of snn_core that hold no memory of a network, though their classes have states.
-ELSEWHERE = ("snn_core.state", "snn_core.regularisation", "snn_core.kernels")
+ELSEWHERE = ("snn_core.state", "snn_core.kernels")
 
 
 def arguments(kind: type) -> dict[str, Any]:

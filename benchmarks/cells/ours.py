@@ -96,10 +96,6 @@ ROWS: dict[str, Row] = {
     "delayed": Row(
         lambda H, backend: DelayedRecurrentContainer(_if(backend), H, H, 8, learn_delays=True), "feedback"
     ),
-    "delayed, each connection": Row(
-        lambda H, backend: DelayedRecurrentContainer(_if(backend), H, H, 8, None, "connection", True),
-        "feedback",
-    ),
     "linear": Row(lambda H, backend: LinearRecurrentContainer(_if(backend), H, H), "feedback"),
 }
 

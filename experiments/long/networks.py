@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sequential_fmnist.command import check_options, choice, flag, number, option, whole
-from snn_core.delays import DelayedRecurrentContainer
 from snn_core.functional import mean_over_time, reset_net, scan
 from snn_core.layer import LinearRecurrentContainer, SynapseFilter
+from snn_core.more.delays import DelayedRecurrentContainer
 from snn_core.neuron import AdaptiveLIFNode, LIFNode, LINode
 from snn_core.surrogate import ATan
 from snn_core.synapse import DoubleExponentialSynapse

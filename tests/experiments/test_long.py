@@ -30,7 +30,7 @@ from experiments.long.tasks import TASKS, Adding, Copying, Pixels, Recall, Vowel
 from experiments.runs import execute
 from snn_core.functional import explain
 from snn_core.kernels import deferred
-from snn_core.monitor import Monitor
+from snn_core.more.monitor import Monitor
 
 pytestmark = pytest.mark.xdist_group("experiments")
 

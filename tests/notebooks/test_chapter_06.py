@@ -21,9 +21,9 @@ from snn_core.kernels.cpu import scan as kernels
 from snn_core.kernels.cuda import launch as cuda
 from snn_core.kernels.record.equations import program_of
 from snn_core.layer import MultiStepContainer
+from snn_core.more.check_cell import check_cell
 from snn_core.neuron import IFNode, LIFNode
 from snn_core.surrogate import ATan, FastSigmoid, Sigmoid
-from snn_core.testing import check_cell
 from snn_tutorial.exercises.chapter_06 import EXERCISES
 from snn_tutorial.plot.kernels import STEPS, WAYS
 

@@ -83,15 +83,13 @@ def delayed(
     inner: nn.Module,
     size: int,
     most: int,
-    per: str = "neuron",
     how: str = "each trained",
     sigma: float = 0.0,
     **options: Any,
 ) -> nn.Module:
     """Return a feedback in which delays from 1 to ``most`` steps, whole and broken ones, lie side by side."""
-    shape = (size, size) if per == "connection" else (size,)
-    delays = numbers(how, (1.0, most), shape)
-    module = library.delayed_recurrent(inner, size, size, most, delays, per, **options)
+    delays = numbers(how, (1.0, most), (size,))
+    module = library.delayed_recurrent(inner, size, size, most, delays, **options)
     module.sigma = sigma
     return module
 
@@ -157,47 +155,40 @@ def element_wise_functions() -> Iterator[Case]:
 
 
 def delays() -> Iterator[Case]:
-    """Delays of each neuron and of each connection, fixed and learned."""
+    """Delays of each neuron, fixed and learned."""
     axes = [
-        ["neuron", "connection"], DELAYS, [0.0, 1.0], ["each", "trained", "each trained"], KINDS, DTYPES,
+        DELAYS, [0.0, 1.0], ["each", "trained", "each trained"], KINDS, DTYPES,
         [True, False], [6, 34],
     ]  # fmt: skip
-    for k, often, (per, most, sigma, how, kind, dtype, connected, size) in thinned(rotating(*axes), 23):
+    for k, often, (most, sigma, how, kind, dtype, connected, size) in thinned(rotating(*axes), 23):
         options = {"self_connections": connected, "bias": k % 3 > 0}
 
-        def build(library: Library, a=(size, most, per, how, sigma), kind=kind, o=options) -> nn.Module:
+        def build(library: Library, a=(size, most, how, sigma), kind=kind, o=options) -> nn.Module:
             return library.chain(delayed(library, spiking(library, kind), *a, **o))
 
         yield Case(
-            f"delays: {per}, {how}, D = {most}, sigma {sigma}, {size} {kind}, {dtype}, {options}",
+            f"delays: {how}, D = {most}, sigma {sigma}, {size} {kind}, {dtype}, {options}",
             build, (STEPS, 5, size), currents(2.0, 0.5), None, fused=True, peer=False, **PRECISIONS[dtype], often=often,
         )  # fmt: skip
-    for per, step in [
-        ("neuron", (2, 3, 4)),
-        ("connection", (3, 2, 2, 4)),
-        ("neuron", (4,)),
-        ("neuron", (0, 4)),
-    ]:
+    for step in [(2, 3, 4), (3, 2, 2, 4), (4,), (0, 4)]:
         yield Case(
-            f"delays: {per}, leading dimensions {step}",
-            lambda library, per=per: library.chain(delayed(library, spiking(library, "ALIF"), 4, 3, per)),
+            f"delays: leading dimensions {step}",
+            lambda library: library.chain(delayed(library, spiking(library, "ALIF"), 4, 3)),
             (6, *step), currents(2.0, 0.5), None, fused=True, peer=False,
         )  # fmt: skip
 
 
 def convolution(library: Library, kind: str, how: str, step: tuple[int, ...], **options: Any) -> nn.Module:
-    """Return a convolutional feedback for steps of channels and one or two dimensions, small enough to be fused."""
+    """Return a convolutional feedback for steps of channels, height and width, small enough to be fused."""
     return library.chain(
-        library.conv_recurrent(
-            spiking(library, kind, how, step), step[0], step[0], 3, dimensions=len(step) - 1, **options
-        )
+        library.conv_recurrent(spiking(library, kind, how, step), step[0], step[0], 3, **options)
     )
 
 
 def convolutions() -> Iterator[Case]:
     """Feedback through a convolution."""
     for often, (step, kind, how, bias, dtype) in rotating(
-        [(2, 4), (2, 3, 4)], KINDS, HOW, [True, False], DTYPES
+        [(2, 1, 4), (2, 3, 4)], KINDS, HOW, [True, False], DTYPES
     ):
         yield Case(
             f"convolution: {step}, {kind}, {how}{'' if bias else ', no bias'}, {dtype}",
@@ -221,7 +212,7 @@ def chain_of_feedback(library: Library) -> nn.Module:
     """Of more stages than a launch on a GPU takes."""
     inner = spiking(library, "IF", "each trained", (6,), v_reset=None)
     return library.chain(
-        delayed(library, spiking(library, "LIF", v_reset="none"), 5, 2, "connection", sigma=1.0),
+        delayed(library, spiking(library, "LIF", v_reset="none"), 5, 2, sigma=1.0),
         nn.Linear(5, 6),
         library.element_wise_recurrent(inner, not_symmetric, numbers("each trained", (-0.5, 0.5), (6,))),
         filtering(library, "double exponential", "trained", (6,)),
@@ -268,15 +259,15 @@ def through_synapses() -> Iterator[Case]:
             continue
 
         def build(library: Library, kind=kind, other=other, how=how, place=place) -> nn.Module:
-            shape = (2, 3) if place == "convolution" else (6,)
+            shape = (2, 1, 3) if place == "convolution" else (6,)
             cells = nn.Sequential(spiking(library, kind, how, shape), filtering(library, other, how, shape))
             if place == "convolution":
-                return library.chain(library.conv_recurrent(cells, 2, 2, 3, dimensions=1))
+                return library.chain(library.conv_recurrent(cells, 2, 2, 3))
             return library.chain(PLACES[place](library, cells, 6))
 
         yield Case(
             f"through synapses: {place}, {kind} and {other}, {how}, {dtype}",
-            build, (STEPS, 5, 2, 3) if place == "convolution" else (STEPS, 5, 6), currents(2.0, 0.5), None,
+            build, (STEPS, 5, 2, 1, 3) if place == "convolution" else (STEPS, 5, 6), currents(2.0, 0.5), None,
             fused=True, output="numbers", peer=False, **PRECISIONS[dtype], often=often,
         )  # fmt: skip
 
@@ -293,7 +284,7 @@ WITH_LENGTHS: dict[str, Callable[[Library], nn.Module]] = {
     for place in PLACES
 } | {
     "delayed beyond": lambda library: library.chain(
-        delayed(library, spiking(library, "CUBALIF"), 5, STEPS, "connection", sigma=1.0)
+        delayed(library, spiking(library, "CUBALIF"), 5, STEPS, sigma=1.0)
     ),
     "recurrent through a synapse": lambda library: library.chain(
         PLACES["recurrent"](
@@ -324,7 +315,7 @@ def lengths() -> Iterator[Case]:
     )  # fmt: skip
     yield Case(
         "lengths: several segments of several blocks",
-        lambda library: library.chain(delayed(library, spiking(library, "ALIF"), 40, 12, "connection")),
+        lambda library: library.chain(delayed(library, spiking(library, "ALIF"), 40, 12)),
         (300, 20, 40), currents(2.0, 0.5), None, fused=True, peer=False, charged=False, lengths=LENGTHS["any"],
     )  # fmt: skip
 

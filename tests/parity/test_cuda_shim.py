@@ -91,18 +91,17 @@ def network() -> list[nn.Module]:
 
 
 def delayed_network() -> list[nn.Module]:
-    """Return the same with delays of each neuron and of each connection."""
+    """Return the same with delays."""
     torch.manual_seed(0)
     options = {"surrogate_function": ATan(), "v_reset": None}
     neurons = torch.linspace(1, 3, 20)
-    connections = torch.linspace(1, 2, 35 * 35).view(35, 35)
     return [
         nn.Linear(9, 20),
         DelayedRecurrentContainer(AdaptiveLIFNode(**options), 20, 20, 3, neurons, learn_delays=True),
         LowPassSynapse(tau=torch.linspace(2, 5, 20), learnable=True),
         DelayedRecurrentContainer(IFNode(**options), 20, 20, 3, neurons.flip(0), bias=False),
         nn.Linear(20, 35, bias=False),
-        DelayedRecurrentContainer(CUBALIFNode(**options), 35, 35, 2, connections, "connection"),
+        DelayedRecurrentContainer(CUBALIFNode(**options), 35, 35, 2, torch.linspace(1, 2, 35)),
     ]
 
 
@@ -277,18 +276,6 @@ def test_sums_of_delayed_outputs_need_a_row_for_even_and_one_for_odd_steps(shim,
     assert not equal(network_results(delayed_alone), expected)
 
 
-def test_a_ring_of_outputs_needs_a_row_more_than_go_back(shim, monkeypatch):
-    def layer() -> list[nn.Module]:
-        torch.manual_seed(0)
-        return [DelayedRecurrentContainer(IFNode(surrogate_function=ATan()), 9, 9, 3, per="connection")]
-
-    expected = network_results(layer)
-    monkeypatch.setattr(cuda, "_ring", lambda stage: max(2, stage.feedback))
-    for cached in (cuda.groups, cuda._words):
-        monkeypatch.setattr(cuda, cached.__name__, cached.__wrapped__)
-    assert not equal(network_results(layer), expected)
-
-
 def test_barriers_were_found():
     assert len(BARRIERS) == len(re.findall(r"__syncthreads\b", SOURCE)) == 2
 
@@ -379,14 +366,13 @@ def test_launch_says_when_a_layer_is_too_wide():
         cuda.groups(plan, torch.float32, 10_000)
 
 
-@pytest.mark.parametrize(("per", "needed"), [("neuron", "77,600"), ("connection", "51,200")])
-def test_launch_says_when_delays_are_too_long(shim, monkeypatch, per, needed):
+def test_launch_says_when_delays_are_too_long(shim, monkeypatch):
     monkeypatch.setattr(shim, "limit", 48 << 10)
-    module, x_seq = DelayedRecurrentContainer(IFNode(), 200, 200, 30, per=per), torch.zeros(30, 1, 200)
+    module, x_seq = DelayedRecurrentContainer(IFNode(), 200, 200, 30), torch.zeros(30, 1, 200)
     with torch.no_grad():
         tensors, plan = planned([module], x_seq)
     message = (
-        f"^200 recurrent neurons with delays up to 30 steps need {needed} bytes of shared memory, the device has "
+        "^200 recurrent neurons with delays up to 30 steps need 77,600 bytes of shared memory, the device has "
         "49,152: use a smaller max_delay or backend 'torch'$"
     )
     with pytest.raises(ValueError, match=message):

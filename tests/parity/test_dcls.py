@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from snn_core.delays import delay_taps, delayed_weight
+from snn_core.more.delays import delay_taps
 
 KEPT = Path(__file__).with_name("dcls_0_1_1.npz")
 D, SPREADS = 7, {"linear": 0.0, "spread": 1.5}
@@ -29,7 +29,7 @@ def kept() -> dict[str, torch.Tensor]:
 def test_delayed_weights_and_their_gradients_equal_those_of_dcls(kept, kind):
     delay = kept["delay"].requires_grad_()
     weight = kept["weight"].requires_grad_()
-    kernel = delayed_weight(weight, delay_taps(delay, D, SPREADS[kind])).movedim(0, -1)
+    kernel = (weight * delay_taps(delay, D, SPREADS[kind])).movedim(0, -1)
     of_delay, of_weight = torch.autograd.grad(kernel, [delay, weight], kept["upstream"])
     same = {"rtol": TOLERANCES[kind], "atol": 1e-12}
     torch.testing.assert_close(kernel, kept[f"{kind} kernel"], **same)

@@ -16,14 +16,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from snn_core.delays import DelayedRecurrentContainer
+from snn_core.layer import DelayedRecurrentContainer
 from snn_core.neuron import LIFNode
 from snn_core.surrogate import ATan
 
 KEPT = Path(__file__).with_name("delrec_e427881.npz")
 T, N, H = 14, 3, 4
 #: With a whole spread DelRec's taps have the sum 1, as ours always have; their first delay is 0, ours 1.
-CASES = [(per, spread) for per in ("neuron", "connection") for spread in (0.0, 2.0)]
+SPREADS = [0.0, 2.0]
 
 
 @pytest.fixture(scope="module")
@@ -32,21 +32,21 @@ def kept() -> dict[str, Tensor]:
         return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
 
 
-@pytest.mark.parametrize(("per", "spread"), CASES)
-def test_outputs_and_gradients_equal_those_of_delrec(kept, per, spread):
-    delay = nn.Parameter(kept[f"{per} delay"] + 1)
+@pytest.mark.parametrize("spread", SPREADS)
+def test_outputs_and_gradients_equal_those_of_delrec(kept, spread):
+    delay = nn.Parameter(kept["neuron delay"] + 1)
     node = LIFNode(tau=2.0, surrogate_function=ATan(), detach_reset=True)
-    net = DelayedRecurrentContainer(node, H, H, 12, delay, per, bias=False).double()
+    net = DelayedRecurrentContainer(node, H, H, 12, delay, bias=False).double()
     net.sigma = spread
     with torch.no_grad():
         net.rc.weight.copy_(torch.cat([torch.eye(H), kept["weight"]], dim=1))
     x_seq = kept["x_seq"].requires_grad_()
     y_seq = net.forward_sequence(x_seq)
     gradients = torch.autograd.grad(y_seq, [x_seq, net.delay, net.rc.weight], kept["upstream"])
-    assert torch.equal(y_seq, kept[f"{per}, {spread}: y_seq"])
+    assert torch.equal(y_seq, kept[f"neuron, {spread}: y_seq"])
     assert 0.05 < y_seq.mean() < 0.95
     for name, ours in zip(("x_seq", "delay", "weight"), gradients, strict=True):
-        theirs = kept[f"{per}, {spread}: gradient of {name}"]
+        theirs = kept[f"neuron, {spread}: gradient of {name}"]
         torch.testing.assert_close(ours[:, H:] if name == "weight" else ours, theirs, rtol=1e-9, atol=1e-13)
 
 
@@ -54,7 +54,7 @@ def write(folder: str) -> None:
     """Ask DelRec for the spikes and gradients of one layer, and keep them."""
     sys.path.insert(0, folder)
     from spikingjelly.activation_based import neuron, surrogate
-    from src.recurrent_neurons import axonal_recdel, synaptic_recdel
+    from src.recurrent_neurons import axonal_recdel
 
     def node(backend: str, **options: Any) -> nn.Module:
         return neuron.LIFNode(**options)
@@ -71,20 +71,19 @@ def write(folder: str) -> None:
         "upstream": random.normal(size=(T, N, H)),
         "weight": random.normal(size=(H, H)),
         "neuron delay": random.uniform(2, 6, H),
-        "connection delay": random.uniform(2, 6, (H, H)),
     }
-    for per, spread in CASES:
-        layer = {"neuron": axonal_recdel, "connection": synaptic_recdel}[per](config, H, node).double()
+    for spread in SPREADS:
+        layer = axonal_recdel(config, H, node).double()
         layer.sigma = spread
         layer.recurrent_weights.data = torch.from_numpy(arrays["weight"])
-        layer.recurrent_delays.data = torch.from_numpy(arrays[f"{per} delay"])
+        layer.recurrent_delays.data = torch.from_numpy(arrays["neuron delay"])
         x_seq = torch.from_numpy(arrays["x_seq"]).requires_grad_()
         y_seq = layer(x_seq)
         leaves = {"x_seq": x_seq, "delay": layer.recurrent_delays, "weight": layer.recurrent_weights}
         gradients = torch.autograd.grad(y_seq, list(leaves.values()), torch.from_numpy(arrays["upstream"]))
-        arrays[f"{per}, {spread}: y_seq"] = y_seq.detach().numpy()
+        arrays[f"neuron, {spread}: y_seq"] = y_seq.detach().numpy()
         for name, gradient in zip(leaves, gradients, strict=True):
-            arrays[f"{per}, {spread}: gradient of {name}"] = gradient.numpy()
+            arrays[f"neuron, {spread}: gradient of {name}"] = gradient.numpy()
     np.savez_compressed(KEPT, **arrays)
 
 

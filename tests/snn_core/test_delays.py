@@ -10,13 +10,11 @@ import torch
 from support_networks import all_equal, output_and_gradients, random_currents, step_by_step, weighted_sum
 from torch import Tensor, nn
 
-from snn_core.delays import DelayedRecurrentContainer, delay_taps, delayed_weight
 from snn_core.functional import detach_net, explain, reset_net, states
-from snn_core.layer import LinearRecurrentContainer, MultiStepContainer
+from snn_core.layer import DelayedRecurrentContainer, LinearRecurrentContainer, MultiStepContainer
+from snn_core.more.delays import delay_taps
 from snn_core.neuron import IFNode, LIFNode
 from snn_core.surrogate import ATan, Sigmoid
-
-every_kind = pytest.mark.parametrize("per", ["neuron", "connection"])
 
 
 def smooth() -> LIFNode:
@@ -24,13 +22,11 @@ def smooth() -> LIFNode:
     return LIFNode(tau=3.0, surrogate_function=Sigmoid(alpha=2.0, spiking=False))
 
 
-def container(
-    per: str = "neuron", sub_module: nn.Module | None = None, **options
-) -> DelayedRecurrentContainer:
+def container(sub_module: nn.Module | None = None, **options) -> DelayedRecurrentContainer:
     """A container in fp64 for four neurons with delays of up to five steps, none of them a whole one."""
     torch.manual_seed(1)
     sub_module = IFNode() if sub_module is None else sub_module
-    return DelayedRecurrentContainer(sub_module, 4, 4, 5, per=per, **options).double()
+    return DelayedRecurrentContainer(sub_module, 4, 4, 5, **options).double()
 
 
 # Taps
@@ -81,18 +77,9 @@ def test_taps_of_many_delays_sum_to_one_and_have_the_gradient_of_differences(sig
     assert torch.autograd.gradcheck(lambda d: delay_taps(d, 6, sigma), delay.requires_grad_())
 
 
-def test_delayed_weights_worked_out_by_hand():
-    weight = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
-    of_neurons = torch.tensor([[1.0, 0.5], [0.0, 0.5]])
-    assert delayed_weight(weight, of_neurons).tolist() == [[[1, 1], [3, 2]], [[0, 1], [0, 2]]]
-    of_connections = torch.tensor([[[1.0, 0.0], [0.5, 1.0]], [[0.0, 1.0], [0.5, 0.0]]])
-    assert delayed_weight(weight, of_connections).tolist() == [[[1, 0], [1.5, 4]], [[0, 2], [1.5, 0]]]
-
-
 # The container
 
 
-@every_kind
 @pytest.mark.parametrize(
     ("delay", "expected"),
     [
@@ -101,8 +88,8 @@ def test_delayed_weights_worked_out_by_hand():
         (2.25, [1, 0, 0.375, 0.125, 9 / 64, 6 / 64, 3 / 8 * 9 / 64 + 1 / 8 * 1 / 8]),
     ],
 )
-def test_echo_of_one_input_worked_out_by_hand(per, delay, expected):
-    net = DelayedRecurrentContainer(nn.Identity(), 1, 1, 3, delay, per, bias=False)
+def test_echo_of_one_input_worked_out_by_hand(delay, expected):
+    net = DelayedRecurrentContainer(nn.Identity(), 1, 1, 3, delay, bias=False)
     nn.init.constant_(net.rc.weight[:, :1].detach(), 1.0)
     nn.init.constant_(net.rc.weight[:, 1:].detach(), 0.5)
     x_seq = torch.zeros(7, 1, 1)
@@ -121,8 +108,9 @@ def straightforward(net: DelayedRecurrentContainer, x_seq: Tensor, delay: Tensor
         for i in range(I):
             total = net.rc.bias[i] + x_seq[t] @ net.rc.weight[i, :I]
             for j in range(J):
-                d = delay[j] if delay.dim() == 1 else delay[i, j]
-                spread = [max(0.0, 1 - abs(k - d) / (1 + net.sigma)) for k in range(1, net.max_delay + 1)]
+                spread = [
+                    max(0.0, 1 - abs(k - delay[j]) / (1 + net.sigma)) for k in range(1, net.max_delay + 1)
+                ]
                 for k, tap in enumerate(spread, start=1):
                     if t >= k:
                         total = total + net.rc.weight[i, I + j] * tap / sum(spread) * y_seq[t - k][:, j]
@@ -131,10 +119,9 @@ def straightforward(net: DelayedRecurrentContainer, x_seq: Tensor, delay: Tensor
     return torch.stack(y_seq)
 
 
-@every_kind
 @pytest.mark.parametrize("sigma", [0.0, 1.5])
-def test_container_equals_the_straightforward_sum(per, sigma):
-    net, x_seq = container(per, smooth(), learn_delays=True), random_currents(8, 3, 4)
+def test_container_equals_the_straightforward_sum(sigma):
+    net, x_seq = container(smooth(), learn_delays=True), random_currents(8, 3, 4)
     net.sigma = sigma
     parameters = [net.delay, net.rc.weight, net.rc.bias]
     expected = output_and_gradients(lambda x: straightforward(net, x, net.delay), x_seq, parameters)
@@ -145,10 +132,9 @@ def test_container_equals_the_straightforward_sum(per, sigma):
     assert expected[2].count_nonzero() == net.delay.numel()
 
 
-@every_kind
 @pytest.mark.parametrize("sigma", [0.0, 0.6])
-def test_gradient_to_delays_equals_differences_of_the_loss(per, sigma):
-    net, x_seq = container(per, smooth(), learn_delays=True), random_currents(9, 3, 4)
+def test_gradient_to_delays_equals_differences_of_the_loss(sigma):
+    net, x_seq = container(smooth(), learn_delays=True), random_currents(9, 3, 4)
     net.sigma = sigma
 
     def loss() -> Tensor:
@@ -169,10 +155,9 @@ def test_gradient_to_delays_equals_differences_of_the_loss(per, sigma):
     assert gradient.count_nonzero() == gradient.numel()
 
 
-@every_kind
 @pytest.mark.parametrize("self_connections", [True, False])
-def test_delays_of_one_step_are_a_linear_recurrence(per, self_connections):
-    net = container(per, delays=1.0, self_connections=self_connections)
+def test_delays_of_one_step_are_a_linear_recurrence(self_connections):
+    net = container(delays=1.0, self_connections=self_connections)
     plain = LinearRecurrentContainer(
         IFNode(backend="torch"), 4, 4, self_connections=self_connections
     ).double()
@@ -184,9 +169,8 @@ def test_delays_of_one_step_are_a_linear_recurrence(per, self_connections):
     assert actual[0].any()
 
 
-@every_kind
-def test_without_self_connections_only_other_neurons_are_heard(per):
-    net = container(per, nn.Identity(), delays=2.0, bias=False, self_connections=False)
+def test_without_self_connections_only_other_neurons_are_heard():
+    net = container(nn.Identity(), delays=2.0, bias=False, self_connections=False)
     x_seq = torch.zeros(5, 1, 4, dtype=torch.float64)
     x_seq[0, 0, 1] = 1
     echo = net.forward_sequence(x_seq)[2, 0]
@@ -196,9 +180,8 @@ def test_without_self_connections_only_other_neurons_are_heard(per):
     assert own.any()
 
 
-@every_kind
-def test_sequence_equals_steps_bit_for_bit_in_pieces_too(per):
-    net, x_seq = container(per, learn_delays=True), random_currents(12, 3, 4)
+def test_sequence_equals_steps_bit_for_bit_in_pieces_too():
+    net, x_seq = container(learn_delays=True), random_currents(12, 3, 4)
     expected = output_and_gradients(lambda x: step_by_step(net, x), x_seq, net.parameters())
     reset_net(net)
     pieces = output_and_gradients(
@@ -220,19 +203,17 @@ def test_history_holds_the_last_outputs_newest_first():
 
 
 @pytest.mark.parametrize("shape", [(4,), (3, 4), (3, 2, 4)])
-@every_kind
-def test_dimensions_between_samples_and_features(shape, per):
+def test_dimensions_between_samples_and_features(shape):
     torch.manual_seed(2)
-    net = DelayedRecurrentContainer(nn.Sequential(nn.Linear(4, 3), LIFNode()), 4, 3, 2, per=per)
+    net = DelayedRecurrentContainer(nn.Sequential(nn.Linear(4, 3), LIFNode()), 4, 3, 2)
     x_seq = random_currents(5, *shape).float()
     y_seq = net.forward_sequence(x_seq)
     assert y_seq.shape == (5, *shape[:-1], 3)
     assert net.y_history.shape == (*shape[:-1][:1], 2, *shape[:-1][1:], 3)
 
 
-@every_kind
-def test_samples_do_not_mix(per):
-    net, x_seq = container(per, smooth()), random_currents(9, 3, 2, 4)
+def test_samples_do_not_mix():
+    net, x_seq = container(smooth()), random_currents(9, 3, 2, 4)
     together = net.forward_sequence(x_seq)
     for n in range(3):
         reset_net(net)
@@ -251,10 +232,9 @@ def test_history_of_another_batch_is_refused_and_detach_cuts_it():
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.compile itself
-@every_kind
-def test_copies_state_dicts_and_compiled_containers_do_the_same(per):
-    net, x_seq = container(per, learn_delays=True), random_currents(6, 3, 4)
-    other = container(per, learn_delays=True, delays=2.0)
+def test_copies_state_dicts_and_compiled_containers_do_the_same():
+    net, x_seq = container(learn_delays=True), random_currents(6, 3, 4)
+    other = container(learn_delays=True, delays=2.0)
     other.load_state_dict(net.state_dict())
     output = net.forward_sequence(x_seq.requires_grad_())
     twin = copy.deepcopy(net)
@@ -284,8 +264,7 @@ def test_copies_state_dicts_and_compiled_containers_do_the_same(per):
         (3, {"learn_delays": True}, True),
         (None, {"learn_delays": True}, True),
         (nn.Parameter(torch.tensor([1.0, 2.0, 3.5, 5.0])), {}, True),
-        (nn.Parameter(torch.tensor(2.5)), {"per": "connection"}, True),
-        (torch.rand(4, 4) + 1, {"per": "connection"}, False),
+        (nn.Parameter(torch.tensor(2.5)), {}, True),
     ],
 )
 def test_delays_are_fixed_or_trained(delays, options, is_learned):
@@ -297,16 +276,15 @@ def test_delays_are_fixed_or_trained(delays, options, is_learned):
         torch.testing.assert_close(
             net.delay.detach(), torch.as_tensor(delays).detach().float().expand(net.delay.shape)
         )
-    assert net.taps().shape == ((5, 4, 4) if "per" in options else (5, 4))
+    assert net.taps().shape == (5, 4)
     net.forward_sequence(torch.rand(5, 2, 4)).sum().backward()
     assert not is_learned or net.delay.grad.shape == net.delay.shape
 
 
-@every_kind
-def test_random_delays_fill_their_range(per):
+def test_random_delays_fill_their_range():
     torch.manual_seed(3)
-    delay = DelayedRecurrentContainer(IFNode(), 40, 40, 9, per=per).delay
-    assert delay.shape == ((40,) if per == "neuron" else (40, 40))
+    delay = DelayedRecurrentContainer(IFNode(), 40, 40, 9).delay
+    assert delay.shape == (40,)
     assert 1 <= delay.min() < 2
     assert 8 < delay.max() <= 9
     assert abs(delay.mean() - 5) < 1
@@ -325,7 +303,7 @@ def test_rounded_delays_have_a_single_tap():
 
 
 def test_learned_delays_that_left_their_range_return():
-    net = container("neuron", smooth(), delays=1.0, learn_delays=True)
+    net = container(smooth(), delays=1.0, learn_delays=True)
     with torch.no_grad():
         net.delay -= 2.0
     x_seq = random_currents(6, 3, 4)
@@ -342,27 +320,21 @@ def test_learned_delays_that_left_their_range_return():
     [
         ({"max_delay": 0}, ValueError, "max_delay must be at least 1, got 0"),
         ({"max_delay": 2.5}, TypeError, "max_delay must be a whole number, got 2.5"),
-        ({"delays": 0.5}, ValueError, "delays must lie between 1 and max_delay=5, got 0.5 to 0.5"),
-        ({"delays": 6}, ValueError, "delays must lie between 1 and max_delay=5, got 6 to 6"),
+        ({"delays": 0.5}, ValueError, "delays must lie between 1 and max_delay=5, got 0.5"),
+        ({"delays": 6}, ValueError, "delays must lie between 1 and max_delay=5, got 6.0"),
         ({"delays": math.nan}, ValueError, "delays must be a finite number, got nan"),
         (
             {"delays": [1.0, 2.0, 3.0, 5.5]},
             ValueError,
-            "delays must lie between 1 and max_delay=5, got 1 to 5.5",
+            r"delays must lie between 1 and max_delay=5, got \[1.0, 2.0, 3.0, 5.5\]",
         ),
-        ({"delays": [1.0, 2.0]}, ValueError, r"delays must have shape \[4\] with per='neuron', got \[2\]"),
-        (
-            {"delays": [1.0] * 4, "per": "connection"},
-            ValueError,
-            r"delays must have shape \[4, 4\] with per='connection', got \[4\]",
-        ),
+        ({"delays": [1.0, 2.0]}, ValueError, r"delays must be one number or of shape \[4\], got \[2\]"),
         ({"delays": "2"}, TypeError, "delays must be a number, got '2'"),
         (
             {"delays": torch.ones(4, requires_grad=True) * 2},
             TypeError,
             r"delays is a tensor with a gradient: write nn.Parameter\(...\)",
         ),
-        ({"per": "synapse"}, ValueError, "per must be one of neuron, connection, got 'synapse'"),
         ({"learn_delays": 1}, TypeError, "learn_delays must be True or False, got 1"),
     ],
 )
@@ -374,8 +346,9 @@ def test_bad_delays_are_named(arguments, error, message):
 @pytest.mark.parametrize(("sigma", "error"), [(-0.5, ValueError), (math.inf, ValueError), ("1", TypeError)])
 def test_bad_spread_is_named(sigma, error):
     net = container()
-    with pytest.raises(error, match="DelayedRecurrentContainer: sigma must be"):
-        net.sigma = sigma
+    net.sigma = sigma
+    with pytest.raises(error, match="sigma must be"):
+        net.forward_sequence(random_currents(6, 3, 4))
 
 
 @pytest.mark.parametrize("outer", [lambda net: net.forward_sequence, MultiStepContainer])
@@ -390,22 +363,16 @@ def test_a_delay_beyond_the_sequence_is_refused_unless_earlier_steps_are_kept(ou
     assert outer(net)(x_seq[:2]).shape == (2, 3, 4)
 
 
-def test_hooks_of_rc_are_called_or_refused():
+def test_hooks_of_rc_are_called():
     net, called = container(), []
     net.rc.register_forward_hook(lambda *_: called.append(1))
     net.forward_sequence(random_currents(6, 3, 4))
     assert len(called) == 6
-    net = container("connection")
-    net.rc.register_forward_hook(lambda *_: called.append(1))
-    with pytest.raises(TypeError, match=r"rc must be nn\.Linear without hooks if per='connection'"):
-        net.forward_sequence(random_currents(6, 3, 4))
 
 
-@pytest.mark.parametrize("per", ["neuron", "connection"])
-def test_delays_are_fused(per):
-    (decision,) = explain(MultiStepContainer(container(per)), random_currents(6, 3, 4))
+def test_delays_are_fused():
+    (decision,) = explain(MultiStepContainer(container()), random_currents(6, 3, 4))
     assert decision.fused
-    assert "max_delay=5, per=neuron, delays=fixed" in repr(container())
 
 
 # Three neurons are to answer a spike again some steps later, as the target does, each by the connection to itself.

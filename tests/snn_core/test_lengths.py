@@ -63,11 +63,6 @@ class Traces(MemoryModule):
         return outer.sum(-1)
 
 
-class Fails(MemoryModule):
-    def forward(self, x):
-        return 1 / 0
-
-
 CHAINS = {
     "IF": lambda b: [IFNode(**options(b))],
     "multi-step LIF, soft": lambda b: [MultiStepLIFNode(tau=4.0, v_reset=None, **options(b))],
@@ -172,10 +167,9 @@ def test_any_lengths(name, backend, sizes, seed):
 
 
 @pytest.mark.parametrize("backend", ["torch", "auto"])
-@pytest.mark.parametrize("per", ["neuron", "connection"])
-def test_delays_may_be_longer_than_a_sample_but_not_than_the_batch(per, backend):
+def test_delays_may_be_longer_than_a_sample_but_not_than_the_batch(backend):
     torch.manual_seed(0)
-    module = DelayedRecurrentContainer(IFNode(backend=backend), F, F, max_delay=4, per=per)
+    module = DelayedRecurrentContainer(IFNode(backend=backend), F, F, max_delay=4)
     x_seq = 2 * torch.rand(6, 2, F)
     y_seq = scan(x_seq, module, lengths=[2, 6])
     reset_net(module)
@@ -428,22 +422,22 @@ GAP = torch.tensor([[True, True], [True, False], [True, True]])
 @pytest.mark.parametrize(
     ("lengths", "error", "message"),
     [
-        ([4, 1], ValueError, r"^lengths must lie between 1 and T = 3, got 4 for sample 0$"),
-        ([3, 0], ValueError, r"^lengths must lie between 1 and T = 3, got 0 for sample 1$"),
-        ([-1, 1], ValueError, r"^lengths must lie between 1 and T = 3, got -1 for sample 0$"),
-        ([1, 2, 3], ValueError, r"^lengths must be 2 numbers, one for each sample, got shape \[3\]$"),
-        (3, ValueError, r"^lengths must be 2 numbers, one for each sample, got shape \[\]$"),
+        ([4, 1], ValueError, r"^lengths must lie between 1 and T = 3, got \[4, 1\]$"),
+        ([3, 0], ValueError, r"^lengths must lie between 1 and T = 3, got \[3, 0\]$"),
+        ([-1, 1], ValueError, r"^lengths must lie between 1 and T = 3, got \[-1, 1\]$"),
+        ([1, 2, 3], ValueError, r"^lengths must be one number for each sample, \[2\], got shape \[3\]$"),
+        (3, ValueError, r"^lengths must be one number for each sample, \[2\], got shape \[\]$"),
         ([[1], [2]], ValueError, r"got shape \[2, 1\]$"),
         ([1.0, 2.0], TypeError, r"^lengths must be whole numbers, got torch.float32: call lengths.long\(\)$"),
         (torch.ones(2, dtype=torch.complex64), TypeError, "got torch.complex64"),
         (["a", "b"], TypeError, r"^lengths must be whole numbers, one for each sample, got \['a', 'b'\]$"),
         ([None, 1], TypeError, "must be whole numbers"),
-        (GAP, ValueError, "sample 1 has a gap: move its steps to the front$"),
-        (~GAP, ValueError, "sample 1 has a gap"),
+        (GAP, ValueError, "must be True in the first steps of a sample only$"),
+        (~GAP, ValueError, "given as a mask, must be True"),
         (GAP[:2], ValueError, r"as a mask, must have shape \[3, N\], got \[2, 2\]$"),
-        (torch.ones(3, 3, dtype=torch.bool), ValueError, "must be 2 numbers"),
+        (torch.ones(3, 3, dtype=torch.bool), ValueError, r"one number for each sample, \[2\], got"),
         (torch.tensor([True, False]), ValueError, r"as a mask, must have shape \[3, N\], got \[2\]$"),
-        (torch.tensor([[True, False]] * 3), ValueError, "got 0 for sample 1"),
+        (torch.tensor([[True, False]] * 3), ValueError, r"got \[3, 0\]"),
     ],
 )
 def test_bad_lengths(function, lengths, error, message):
@@ -458,28 +452,21 @@ def test_features_are_no_samples():
 
 
 def test_a_mask_of_steps_takes_whole_numbers_up_to_its_size():
-    with pytest.raises(ValueError, match=r"^lengths must lie between 0 and T = 2, got 3 for sample 0$"):
+    with pytest.raises(ValueError, match=r"^lengths must lie between 0 and T = 2, got \[3\]$"):
         sequence_mask([3], 2)
     with pytest.raises(ValueError, match=r"^T must be at least 1, got 0$"):
         sequence_mask([1], 0)
-    with pytest.raises(ValueError, match=r"^lengths must be one number for each sample, got shape \[\]$"):
+    with pytest.raises(
+        ValueError, match=r"^lengths must be one number for each sample, \[N\], got shape \[\]$"
+    ):
         sequence_mask(1, 2)
 
 
 def test_a_length_of_zero_needs_a_state_to_keep():
     net = nn.ModuleList([IFNode(), SynapseFilter()])
     scan(torch.rand(2, 2, F), net[0])
-    with pytest.raises(ValueError, match=r"at least 1 where a state begins, SynapseFilter has no out_i yet$"):
+    with pytest.raises(ValueError, match=r"^lengths must lie between 1 and T = 2, got \[0, 2\]$"):
         scan(torch.rand(2, 2, F), *net, lengths=[0, 2])
-
-
-def test_a_failure_leaves_the_states_as_they_were():
-    neuron = IFNode()
-    scan(torch.rand(2, 3, F), neuron)
-    before = neuron.v.clone()
-    with pytest.raises(ZeroDivisionError):  # in a module behind the neuron
-        scan(torch.rand(2, 3, F), neuron, Fails(), lengths=[0, 2, 1])
-    assert torch.equal(neuron.v, before)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

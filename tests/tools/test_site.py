@@ -119,8 +119,6 @@ def test_reference_holds_every_public_name_with_shapes_equations_and_sources(bui
         "layer",
         "surrogate",
         "functional",
-        "monitor",
-        "regularisation",
         "cells",
         "base",
     ):

@@ -66,19 +66,15 @@ from snn_core import (
     base,
     cells,
     checks,
-    delays,
     functional,
     layer,
-    lengths,
-    monitor,
     neuron,
     parameters,
     recurrent,
-    regularisation,
     surrogate,
     synapse,
-    testing,
 )
+from snn_core.more import batch_norm, check_cell, delays, lengths, monitor
 from snn_tutorial import exercises, measure, probe, ridge
 from snn_tutorial.plot import __main__ as plot_main
 
@@ -621,17 +617,16 @@ CALLS: dict[str, list[Call]] = {
         lambda: layer.LinearRecurrentContainer(neuron.IFNode(), 4, 4).to("meta")(step),
     ],
     "recurrent.OffDiagonalLinear": [lambda: recurrent.OffDiagonalLinear(2, 3)(torch.ones(1, 2))],
-    "recurrent.ConvRecurrentContainer": [
+    "more.convolution.ConvRecurrentContainer": [
         *named(convolutional, "sub_module", [None, "x", neuron.IFNode, neuron.MultiStepIFNode()]),
         *[call for size in ("in_channels", "out_channels") for call in named(convolutional, size, BAD_SIZES)],
         *named(convolutional, "kernel_size", [*BAD_SIZES, 2, 4, (3, 3)]),
-        *named(convolutional, "dimensions", [*BAD_SIZES, 3]),
         *named(convolutional, "bias", BAD_FLAGS),
         *each(lambda v: convolutional()(v), [*BAD_INPUTS, x, x[0], x[:, :2].double(), x[:, :2, None].to("meta")]),
         *each(lambda v: convolutional().forward_sequence(v), [*BAD_SEQUENCES, x, x[:, :, None]]),
         lambda: convolutional(out_channels=3)(torch.ones(1, 2, 4, 4)),
     ],
-    "delays.DelayedRecurrentContainer": [
+    "more.delays.DelayedRecurrentContainer": [
         *containers(layer.DelayedRecurrentContainer, 4, 4, 2),
         *[
             call
@@ -639,25 +634,19 @@ CALLS: dict[str, list[Call]] = {
             for call in named(delayed, size, BAD_SIZES)
         ],
         *named(delayed, "delays", [*BAD_WEIGHTS, 0.5, 9, [1.0] * 3, [[1.0] * 4] * 4]),
-        *named(delayed, "per", ["synapse", None, 3]),
         *[
             call
             for flag in ("learn_delays", "bias", "self_connections")
             for call in named(delayed, flag, BAD_FLAGS)
         ],
         lambda: delayed(out_features=3, self_connections=False),
-        *each(lambda v: setattr(delayed(), "sigma", v), [*BAD_NUMBERS, -1.0]),
         *each(lambda v: delayed()(v), [step[:, :3], step.double(), step.to("meta")]),
         lambda: delayed(max_delay=len(x) + 1).forward_sequence(x),
     ],
-    "delays.delay_taps": [
+    "more.delays.delay_taps": [
         *each(lambda v: delays.delay_taps(v, 3), [None, "x", [1.0]]),
         *each(lambda v: delays.delay_taps(step, v), BAD_SIZES),
-        *each(lambda v: delays.delay_taps(step, 3, v), [None, "x"]),
-    ],
-    "delays.delayed_weight": [
-        *each(lambda v: delays.delayed_weight(v, torch.ones(2, 4)), BAD_OPERANDS),
-        lambda: delays.delayed_weight(torch.ones(3, 4), torch.ones(2, 5)),
+        *each(lambda v: delays.delay_taps(step, 3, v), [*BAD_NUMBERS, -1.0]),
     ],
     "synapse.SynapseFilter": synapses(synapse.SynapseFilter, "tau"),
     "synapse.LowPassSynapse": synapses(synapse.LowPassSynapse, "tau"),
@@ -727,11 +716,11 @@ CALLS: dict[str, list[Call]] = {
         *each(lambda v: functional.scan(x, neuron.IFNode(), lengths=v), BAD_LENGTHS),
         lambda: functional.scan(x, nn.Linear(3, 2)),
     ],
-    "lengths.sequence_mask": [
+    "more.lengths.sequence_mask": [
         *each(lambda v: lengths.sequence_mask(v, 5), [None, "x", 3, [6, 1], [-1], [1.5], torch.zeros(2, 2)]),
         *each(lambda v: lengths.sequence_mask([1], v), BAD_SIZES),
     ],
-    **{f"lengths.{function.__name__}": [
+    **{f"more.lengths.{function.__name__}": [
         *each(function, BAD_SEQUENCES),
         *each(lambda v, function=function: function(x, v), BAD_LENGTHS),
     ] for function in (lengths.mean_over_time, lengths.last_step)},
@@ -751,12 +740,11 @@ CALLS: dict[str, list[Call]] = {
         *each(lambda v: functional.derived(neuron.IFNode(), v), BAD_INPUTS),
         lambda: functional.derived(neuron.IFNode(backend="torch"), x[0]),
     ],
-    "testing.Report": [],
-    "testing.check_cell": [
-        *each(testing.check_cell, [None, "node", neuron.IFNode, neuron.MultiStepIFNode()]),
-        *each(lambda v: testing.check_cell(neuron.IFNode(), v), [*BAD_SEQUENCES, 5, "345", (3,), (1, 2, 3)]),
-        *each(lambda v: testing.check_cell(neuron.IFNode(), v), [(3, 0, 2), (3, 2.0, 2), (3, True), x[:1]]),
-        *each(lambda v: testing.check_cell(neuron.IFNode(), tolerance=v), [*BAD_NUMBERS, 0, -1.0]),
+    "more.check_cell.Report": [],
+    "more.check_cell.check_cell": [
+        *each(check_cell.check_cell, [None, "node", neuron.IFNode, neuron.MultiStepIFNode()]),
+        *each(lambda v: check_cell.check_cell(neuron.IFNode(), v), [*BAD_SEQUENCES, "345", (3,), (1, 2, 3)]),
+        *each(lambda v: check_cell.check_cell(neuron.IFNode(), v), [(3, 0, 2), (3, 2.0, 2), x[:1]]),
     ],
     "functional.states": each(functional.states, [None, "net", neuron.IFNode, [plain]]),
     "functional.seq_to_ann_forward": [
@@ -767,39 +755,20 @@ CALLS: dict[str, list[Call]] = {
         lambda: functional.seq_to_ann_forward(x, nn.Flatten(0)),
         lambda: functional.seq_to_ann_forward(x, nn.Linear(4, 2, device="meta")),
     ],
-    "monitor.LayerActivity": [lambda: monitor.LayerActivity()],
-    "monitor.Monitor": [
+    "more.monitor.LayerActivity": [lambda: monitor.LayerActivity()],
+    "more.monitor.Monitor": [
         *each(monitor.Monitor, [None, "net", neuron.IFNode, [plain], nn.Linear(2, 2)]),
         *each(lambda v: monitor.Monitor(plain, v), [None, 3, "fc3", "fc1", neuron.IFNode(), neuron.IFNode, ["sn1"]]),
         *named(monitor.Monitor, "v", BAD_FLAGS, plain),
-        *named(monitor.Monitor, "gradient", BAD_FLAGS, plain),
     ],
-    "regularisation.rate_penalty": [
-        *each(lambda v: regularisation.rate_penalty(v, 0.1), BAD_SEQUENCES),
-        *each(lambda v: regularisation.rate_penalty(x, v), [*BAD_NUMBERS, -0.1, 1.1, (0.1,), (0.2, 0.1), (0, None)]),
+    "more.batch_norm.MultiStepBatchNorm": [
+        *named(batch_norm.MultiStepBatchNorm, "num_features", BAD_SIZES),
+        *named(batch_norm.MultiStepBatchNorm, "scale", [*BAD_NUMBERS, 0, -1.0], 4),
+        *each(lambda v: batch_norm.MultiStepBatchNorm(4)(v), [*BAD_SEQUENCES, x[..., :3], step, x[:1, :1]]),
     ],
-    "regularisation.voltage_penalty": [
-        *each(regularisation.voltage_penalty, BAD_SEQUENCES),
-        *each(lambda v: regularisation.voltage_penalty(x, v), [*BAD_NUMBERS[:-1], 0, -1.0, -step[0], step[0, :3]]),
-    ],
-    "regularisation.RecurrentDropout": [
-        *each(regularisation.RecurrentDropout, [None, "x", neuron.IFNode, neuron.IFNode(), nn.Linear(4, 4), plain]),
-        *named(regularisation.RecurrentDropout, "p", [*BAD_NUMBERS, 1, -0.1], fed_back()),
-        *named(regularisation.RecurrentDropout, "each_step", BAD_FLAGS, fed_back()),
-        *each(lambda v: regularisation.RecurrentDropout(fed_back())(v), BAD_INPUTS),
-        *each(lambda v: regularisation.RecurrentDropout(fed_back()).forward_sequence(v), BAD_SEQUENCES),
-        *each(lambda v: regularisation.RecurrentDropout(fed_back()).eval().forward_sequence(v), BAD_SEQUENCES),
-    ],
-    "regularisation.MultiStepBatchNorm": [
-        *named(regularisation.MultiStepBatchNorm, "num_features", BAD_SIZES),
-        *named(regularisation.MultiStepBatchNorm, "scale", [*BAD_NUMBERS, 0, -1.0], 4),
-        *named(regularisation.MultiStepBatchNorm, "eps", [*BAD_NUMBERS, 0, -1.0], 4),
-        *named(regularisation.MultiStepBatchNorm, "momentum", [*BAD_NUMBERS, -0.1, 1.1], 4),
-        *each(lambda v: regularisation.MultiStepBatchNorm(4)(v), [*BAD_SEQUENCES, x[..., :3], step, x[:1, :1]]),
-    ],
-    "regularisation.fold_batch_norm": [
-        *each(regularisation.fold_batch_norm, [None, "net", nn.Linear, [plain], regularisation.MultiStepBatchNorm(4)]),
-        lambda: regularisation.fold_batch_norm(nn.Sequential(regularisation.MultiStepBatchNorm(4)).eval()),
+    "more.batch_norm.fold_batch_norm": [
+        *each(batch_norm.fold_batch_norm, [None, "net", nn.Linear, [plain], batch_norm.MultiStepBatchNorm(4)]),
+        lambda: batch_norm.fold_batch_norm(nn.Sequential(batch_norm.MultiStepBatchNorm(4)).eval()),
     ],
     "surrogate.heaviside": each(surrogate.heaviside, BAD_INPUTS),
     "surrogate.SurrogateFunction": [
@@ -1037,7 +1006,7 @@ CALLS: dict[str, list[Call]] = {
 #: Bare arithmetic, and names whose calls end with another documented exception.
 OTHERS: dict[str, tuple[type[Exception], ...]] = {
     **dict.fromkeys(["cells.if_charge", "cells.lif_charge", "cells.reset"], TORCH_SAYS),
-    **dict.fromkeys(["delays.delay_taps", "delays.delayed_weight"], (*TORCH_SAYS, ValueError)),
+    "more.delays.delay_taps": (*TORCH_SAYS, ValueError),
     "cells.synapse_filter_step": TORCH_SAYS,
     **dict.fromkeys(["command.whole", "command.number", "command.choice"], (argparse.ArgumentTypeError,)),
     "exchange.from_spikingjelly": (TypeError, ValueError, OSError),

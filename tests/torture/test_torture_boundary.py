@@ -257,7 +257,7 @@ def ops_calls() -> dict[str, tuple[list[Any], set[int], Callable[..., object]]]:
         LIFNode(tau=[2.0] * H),
         LinearRecurrentContainer(IFNode(), H, H),
         DelayedRecurrentContainer(IFNode(), H, H, D, learn_delays=True),
-        DelayedRecurrentContainer(IFNode(), H, H, D, per="connection", bias=False),
+        DelayedRecurrentContainer(IFNode(), H, H, D, bias=False),
         SynapseFilter([2.0] * H),
     ]
     parts = [part for part in (read(layer, like) for layer in layers) if part is not None]

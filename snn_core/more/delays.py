@@ -1,0 +1,180 @@
+"""Recurrent connections with delays, fixed or learned: a spike reaches its targets some steps later."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from snn_core import fuse
+from snn_core.checks import Like, check_flag, check_floating, check_number, check_numbers, check_whole
+from snn_core.fuse import Part
+from snn_core.recurrent import LinearFeedback
+from snn_core.state import check_input, check_sequence
+
+__all__ = ["DelayedRecurrentContainer", "delay_taps"]
+
+
+def delay_taps(delay: Tensor, max_delay: int, sigma: float = 0.0) -> Tensor:
+    r"""Return the taps of delays: how much an output counts after 1 to D steps.
+
+    .. math::
+        a_k(d) = \frac{\max(0,\ 1 - |k - d| / (1 + \sigma))}{\sum_{l=1}^{D} \max(0,\ 1 - |l - d| / (1 + \sigma))},
+        \qquad k = 1 \dots D
+
+    With :math:`\sigma = 0` that is linear interpolation between the two whole steps around d; a larger one spreads a
+    delay over more steps, so that its gradient sees further. A delay outside of 1 to D counts as the nearer of the two,
+    with the gradient that it has there. At a whole delay, where :math:`\sigma = 0` has a corner, the gradient is the
+    mean of those on both sides.
+
+    Args:
+        delay: delays d in steps, any shape ``[*]``.
+        max_delay: D, the largest delay; the result is ``[D, *]``, with a sum of 1 over D.
+        sigma: how far a delay is spread, at least 0.
+
+    Raises:
+        TypeError: ``delay`` is not a floating-point tensor, ``max_delay`` not a whole number, ``sigma`` not a number.
+        ValueError: ``max_delay`` is below 1, or ``sigma`` below 0.
+
+    Source: I. Khalfaoui-Hassani et al., "Dilated convolution with learnable spacings", ICLR 2023.
+    https://arxiv.org/abs/2112.03740
+    """
+    check_floating("delay", delay)
+    check_whole("max_delay", max_delay, 1)
+    if check_number("sigma", sigma) < 0:
+        raise ValueError(f"sigma must be at least 0, got {sigma}")
+    inside = delay.detach().clamp(1, max_delay) + (delay - delay.detach())
+    k = torch.arange(1, max_delay + 1, dtype=delay.dtype, device=delay.device)
+    distance = (k.view(-1, *[1] * delay.dim()) - inside).abs()
+    # torch.maximum shares the gradient of a tie among both, which gives the mean at a corner.
+    taps = torch.maximum(1 - distance / (1 + sigma), torch.zeros_like(distance))
+    return taps / taps.sum(0)
+
+
+class DelayedRecurrentContainer(LinearFeedback):
+    r"""Feeds outputs back to all inputs through a linear layer, each after a delay of its own.
+
+    .. math::
+        i[t] &= W_x\,x[t] + \sum_j W_y[i, j]\,z_j[t] + b \\
+        z_j[t] &= \sum_{k=1}^{D} a_k(d_j)\,y_j[t-k] \\
+        y[t] &= \text{sub\_module}(i[t])
+
+    with the taps a_k of :func:`delay_taps` and y[t] = 0 for t < 0. ``W = [W_x, W_y]`` and ``b`` are those of ``rc``, an
+    ``nn.Linear(in_features + out_features, in_features, bias)``.
+
+    Args:
+        sub_module: any module that maps ``[N, *, in_features]`` to ``[N, *, out_features]``.
+        in_features: size of x[t] and of the sub_module's input.
+        out_features: size of y[t], J.
+        max_delay: D, the largest delay in steps; outputs of so many steps are kept.
+        delays: delays in steps, each from 1 to D: one number, a list or tensor ``[J]``, an ``nn.Parameter`` of either,
+            which is trained; or None for random ones, uniform from 1 to D.
+        learn_delays: whether delays are trained that are not an ``nn.Parameter`` already.
+        bias, self_connections: see :class:`~snn_core.layer.LinearRecurrentContainer`.
+
+    Attributes:
+        delay: the delays, a parameter or a buffer; what lies outside of 1 to D counts as the nearer of the two.
+        sigma: by how many steps delays are spread, 0 at first; set it at the beginning of training, and lower it to 0.
+            It is not part of ``state_dict``.
+        y_history: the last D outputs, ``[N, D, *, out_features]``, the newest first; None before the first step.
+
+    Raises:
+        TypeError: an argument of another type; from ``forward``, ``x`` is no floating-point tensor like the weights.
+        ValueError: a size below 1, two sizes without self-connections, delays of another shape or outside of 1 to D;
+            from ``forward``, a shape or device that does not fit the weights or the state, or a sequence of fewer than
+            D steps that continues no earlier one.
+
+    Source: A. Queant et al., "DelRec: learning delays in recurrent spiking neural networks", 2025.
+    https://arxiv.org/abs/2509.24852
+    """
+
+    delay: Tensor
+
+    def __init__(
+        self,
+        sub_module: nn.Module,
+        in_features: int,
+        out_features: int,
+        max_delay: int,
+        delays: float | Sequence[float] | Tensor | None = None,
+        learn_delays: bool = False,
+        bias: bool = True,
+        self_connections: bool = True,
+    ) -> None:
+        super().__init__(sub_module, in_features, out_features, bias, self_connections)
+        name = type(self).__name__
+        self.max_delay = check_whole(f"{name}: max_delay", max_delay, 1)
+        self.sigma = 0.0
+        self.steps_of_all_pieces = 0
+        delay = self._checked(delays)
+        if check_flag(f"{name}: learn_delays", learn_delays) and not isinstance(delay, nn.Parameter):
+            delay = nn.Parameter(delay)
+        if isinstance(delay, nn.Parameter):
+            self.delay = delay
+        else:
+            self.register_buffer("delay", delay)
+        self.register_state("y_history")
+
+    def _checked(self, delays: float | Sequence[float] | Tensor | None) -> Tensor:
+        name, J, D = type(self).__name__, self.out_features, self.max_delay
+        if delays is None:
+            return torch.empty(J).uniform_(1, D)
+        delay = torch.as_tensor(check_numbers(f"{name}: delays", delays))
+        if bool(((delay < 1) | (delay > D)).any()):
+            raise ValueError(f"{name}: delays must lie between 1 and max_delay={D}, got {delay.tolist()}")
+        if delay.shape not in ((), (J,)):
+            raise ValueError(f"{name}: delays must be one number or of shape [{J}], got {list(delay.shape)}")
+        return delay if isinstance(delay, nn.Parameter) else delay.expand(J).clone()
+
+    def taps(self) -> Tensor:
+        """Return the taps of all delays, ``[D, J]``, see :func:`delay_taps`."""
+        return delay_taps(self.delay.expand(self.out_features), self.max_delay, self.sigma)
+
+    @torch.no_grad()
+    def round_delays(self) -> None:
+        """Round the delays to whole steps and set ``sigma`` to 0: each output then has a single tap of 1."""
+        self.sigma = 0.0
+        self.delay.copy_(self.delay.clamp(1, self.max_delay).round())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Take one time step: x[t], ``[N, *, in_features]``, to y[t], ``[N, *, out_features]``."""
+        check_input(self, x)
+        return self._loop(x.unsqueeze(0))[0]
+
+    def forward_sequence(self, x_seq: Tensor) -> Tensor:
+        """Take T time steps; equals T calls of the single step."""
+        check_sequence(self, x_seq)
+        self.check_steps(len(x_seq))
+        return super().forward_sequence(x_seq)
+
+    def check_steps(self, T: int) -> None:
+        """Refuse a sequence, or all its pieces, of fewer than D steps, unless outputs of an earlier one are kept."""
+        name, D, T = type(self).__name__, self.max_delay, max(T, self.steps_of_all_pieces)
+        if self.y_history is None and D > T:
+            fix = "use longer sequences or a smaller max_delay"
+            raise ValueError(f"{name}: max_delay={D} is beyond the T={T} steps of x_seq: {fix}")
+
+    def _loop(self, x_seq: Tensor) -> Tensor:
+        x, D, y_seq = x_seq[0], self.max_delay, []
+        self._check_fits(x)
+        at, taps = fuse.place_of_history(x.shape), self.taps().to(x.dtype)
+        shape = (*x.shape[:at], D, *x.shape[at:-1], self.out_features)
+        for x in x_seq:
+            history = self.checked_state("y_history", Like(shape, x.dtype, x.device), 0.0)
+            z = (taps * history.movedim(at, -2)).sum(-2)
+            y = self.sub_module(self.rc(torch.cat([x, z], dim=-1)))
+            self._check_last_dimension("sub_module's output", y.shape, "out_features", self.out_features)
+            newest = y.to(x.dtype).unsqueeze(at)
+            self.keep_state("y_history", torch.cat([newest, history.narrow(at, 0, D - 1)], dim=at))
+            y_seq.append(y)
+        return torch.stack(y_seq)
+
+    def part(self, like: Like) -> Part | str:
+        """Return what stands for this container in a fused scan: its neuron, and the outputs of the last D steps."""
+        weight = self.plain_weight(like)
+        if isinstance(weight, str):
+            return weight
+        self._check_fits(like)
+        taps, history = self.taps().to(like.dtype), ("y_history", self.max_delay)
+        return fuse.with_linear_feedback(self, self.sub_module, like, weight, self.rc.bias, history, taps)

@@ -1,0 +1,143 @@
+"""What neurons do while a network runs: their outputs and membrane potentials, step by step."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from snn_core.checks import check_flag, check_module
+from snn_core.spiking import SpikingNeuron
+from snn_core.state import MemoryModule
+
+__all__ = ["LayerActivity", "Monitor"]
+
+
+class LayerActivity(NamedTuple):
+    """How active one layer was, see :meth:`Monitor.summary`.
+
+    ``name`` is that of ``named_modules``, ``kind`` its class, ``rate`` the mean output over steps, samples and neurons;
+    ``silent`` and ``saturated`` are the shares of neurons that fired never, and in every step of every sample.
+    """
+
+    name: str
+    kind: str
+    rate: float
+    silent: float
+    saturated: float
+
+    def __str__(self) -> str:
+        shares = f"silent {self.silent:6.1%}  saturated {self.saturated:6.1%}"
+        return f"{self.name:20} {self.kind:20} rate {self.rate:.4f}  {shares}"
+
+
+class Monitor:
+    """Records the output of layers in every time step, without gradient, while the ``with`` block lasts.
+
+    It works by forward hooks. A module with a hook is not fused, and neither is a container around it: inside the block
+    they take the readable loop, with the same result up to the rounding of sums. Records grow with every call of the
+    network, and stay after the block. :meth:`clear` forgets them, ``reset_net`` does not.
+
+    Args:
+        net: any network.
+        layers: neurons, synapses or containers in ``net`` to record, or their names as in ``net.named_modules()``;
+            without any, every spiking neuron in ``net``.
+        v: whether to record the membrane potential v[t] after the reset, too, of the spiking neurons among them.
+
+    Attributes:
+        outputs: name to outputs ``[T, N, *]``, of neurons their spikes, of all calls one after the other in time.
+        v: name to membrane potentials v[t], ``[T, N, *]``.
+        rates: name to the mean output in each time step, ``[T]``.
+
+    Raises:
+        TypeError: ``net`` is not a module, or ``v`` not a bool.
+        ValueError: a layer is not one of ``net`` that knows time steps, or none is given and ``net`` has no neuron.
+        RuntimeError: it is entered again before its end; or, from its attributes, a layer was not called, or with
+            batches of different shapes.
+    """
+
+    def __init__(self, net: nn.Module, *layers: nn.Module | str, v: bool = False) -> None:
+        by_name = dict(check_module("net", net).named_modules())
+        names = {module: name or type(module).__name__ for name, module in by_name.items()}
+        neurons = [module for module in names if isinstance(module, SpikingNeuron)]
+        known = [module for module in names if isinstance(module, MemoryModule) or _takes_sequences(module)]
+        chosen: list[Any] = [by_name.get(one) if isinstance(one, str) else one for one in layers or neurons]
+        if not chosen:
+            raise ValueError(f"{type(net).__name__} has no spiking neuron: name the layers to record")
+        if not all(module in known for module in chosen):
+            allowed = ", ".join(names[module] for module in known)
+            raise ValueError(f"layers must be modules in net that know time steps: {allowed}, got {layers}")
+        self._modules = {names[module]: module for module in chosen}
+        with_v = check_flag("v", v)
+        self._neurons = [name for name, module in self._modules.items() if with_v and module in neurons]
+        self._handles: list[RemovableHandle] = []
+        self._storing: list[SpikingNeuron] = []  # those that were told to
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all records."""
+        self._outputs: dict[str, list[Tensor]] = {name: [] for name in self._modules}
+        self._v: dict[str, list[Tensor]] = {name: [] for name in self._neurons}
+
+    def __enter__(self) -> Monitor:
+        if self._handles:
+            raise RuntimeError("this Monitor records already: leave its block before the next one")
+        self._storing = [self._modules[name] for name in self._v if not self._modules[name].store_v_seq]
+        for neuron in self._storing:
+            neuron.store_v_seq = True
+        for name, module in self._modules.items():
+            self._handles.append(module.register_forward_hook(partial(self._keep, name)))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+        for neuron in self._storing:
+            neuron.store_v_seq = False
+        self._handles, self._storing = [], []
+
+    def _keep(self, name: str, module: Any, inputs: Any, output: Tensor) -> None:
+        if module is not self._modules[name]:  # a copy of the network, as explain makes one
+            return
+        steps = output if _takes_sequences(module) else output.unsqueeze(0)
+        self._outputs[name].append(steps.detach().clone())  # the output may be changed in place
+        if name in self._v:
+            self._v[name].append(torch.cat(module._v_records[-len(steps) :]).detach())
+            if module in self._storing:
+                module._v_records = []
+
+    @property
+    def outputs(self) -> dict[str, Tensor]:
+        return {name: _joined(name, records) for name, records in self._outputs.items()}
+
+    @property
+    def v(self) -> dict[str, Tensor]:
+        return {name: _joined(name, records) for name, records in self._v.items()}
+
+    @property
+    def rates(self) -> dict[str, Tensor]:
+        return {name: output.reshape(len(output), -1).mean(1) for name, output in self.outputs.items()}
+
+    def summary(self) -> list[LayerActivity]:
+        """Return how active each layer was in all recorded steps; ``print(*monitor.summary(), sep="\\n")`` shows it."""
+        found = []
+        for name, output in self.outputs.items():
+            fired = output.flatten(0, min(1, output.dim() - 1)) != 0  # [T * N, *]
+            shares = [share.float().mean().item() for share in (~fired.any(0), fired.all(0))]
+            kind = type(self._modules[name]).__name__
+            found.append(LayerActivity(name, kind, output.mean().item(), *shares))
+        return found
+
+
+def _takes_sequences(module: object) -> bool:
+    return getattr(type(module), "takes_sequences", False)
+
+
+def _joined(name: str, records: list[Tensor]) -> Tensor:
+    if len({steps.shape[1:] for steps in records}) != 1:
+        shapes = [list(steps.shape) for steps in records]
+        raise RuntimeError(f"layer {name} must be called in the block, with one shape of steps, got {shapes}")
+    return torch.cat(records)
