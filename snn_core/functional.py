@@ -163,12 +163,14 @@ def scan(x_seq: Tensor, *modules: nn.Module, backend: str = "auto", lengths: Any
     check_sequence(None, x_seq)
     check_backend(backend)
 
+    chain = list(fuse.flattened(modules))
+    if lengths is None:
+        return fuse.scan(x_seq, chain, _call_on_sequence, backend, given=modules)
+
     def run(x_seq: Tensor, modules: Sequence[nn.Module]) -> Tensor:
         return fuse.scan(x_seq, modules, _call_on_sequence, backend)
 
-    if lengths is None:
-        return run(x_seq, modules)
-    return different_lengths.scan(x_seq, list(fuse.flattened(modules)), lengths, run, backend)
+    return different_lengths.scan(x_seq, chain, lengths, run, backend)
 
 
 def train_steps(

@@ -22,7 +22,7 @@ from torch.nn.modules.module import _has_any_global_hook
 
 from snn_core import kernels
 from snn_core.cells import Cell, fields, parameters_of
-from snn_core.checks import Like, does_only_forward
+from snn_core.checks import Like, does_only_forward, is_autocast
 
 
 class Decision(NamedTuple):
@@ -138,8 +138,7 @@ def _linear(module: nn.Linear, like: Like, backend: str) -> Part | str:
         and len(like.shape) > 0
         and like.shape[-1] == module.in_features
     )
-    left_to_torch = torch.is_autocast_enabled(like.device.type)
-    if not fits or left_to_torch or like.dtype not in (torch.float32, torch.float64):
+    if not fits or is_autocast(like.device) or like.dtype not in (torch.float32, torch.float64):
         return f"torch's own product for {like.dtype} on {like.device.type}, or autocast"
     stage = kernels.Stage(None, 0, 0, module.in_features, module.out_features)
     return Part(stage, (), (), (weight, bias), (), (), module)
@@ -559,7 +558,7 @@ def _reads_now(x_seq: Tensor) -> bool:
     return (
         type(x_seq) not in (Tensor, nn.Parameter)
         or is_watched()
-        or torch.is_autocast_enabled(x_seq.device.type)
+        or is_autocast(x_seq.device)
         or _has_any_global_hook()
     )
 
@@ -648,14 +647,15 @@ def scan(
     call: Call,
     backend: str = "auto",
     lengths: Tensor | None = None,
+    given: Sequence[Any] = (),
 ) -> Tensor:
     """Take a sequence through modules, neighbours that can be fused in one scan, the others by ``call``.
 
-    ``lengths``, int64 ``[N]`` on the CPU, say how many steps each sample has; ``call`` knows them.
+    ``lengths``, int64 ``[N]`` on the CPU, say how many steps each sample has; ``call`` knows them. ``given`` are what
+    the modules came in, see :func:`kept_whole`.
     """
     if lengths is not None and bool((lengths == len(x_seq)).all()):
         lengths = None
-    given, modules = modules, list(flattened(modules))
     count = len(modules)
     while modules:
         found = _first_run(modules, x_seq, backend)
@@ -663,7 +663,7 @@ def scan(
             x_seq, modules = call(modules[0], x_seq), modules[1:]
             continue
         run, parts = found
-        if len(parts) == count and run.watch is not None:
+        if given and len(parts) == count and run.watch is not None:
             _keep_whole(run, given, x_seq, backend)
         if lengths is not None:
             x_seq = _run_with_lengths(run, parts, x_seq, lengths.to(x_seq.device))
