@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from snn_core import fuse
+from snn_core import fuse, runs
 from snn_core.checks import (
     Like,
     check_flag,
@@ -60,7 +60,7 @@ class Recurrent(MemoryModule):
     def forward_sequence(self, x_seq: Tensor) -> Tensor:
         """Take T time steps; equals T calls of the single step."""
         check_sequence(self, x_seq)
-        return fuse.alone(self, x_seq, self._loop)
+        return runs.alone(self, x_seq, self._loop)
 
     def _loop(self, x_seq: Tensor) -> Tensor:
         return torch.stack([self(x) for x in x_seq])
