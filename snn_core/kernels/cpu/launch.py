@@ -134,6 +134,8 @@ class Layout:
             for column, size in backward:
                 row[column], work = work, work + size + 3
             self._add_tensors(k, stage, own, ends)
+        self.state_sizes = [end - start for is_state, start, end in self.pieces if is_state]
+        self.other_sizes = [end - start for is_state, start, end in self.pieces if not is_state]
         blocks = -(-N // S)
         gradient = ends[False]
         per = -(-blocks // max(4, min(64, GRADIENTS // max(gradient, 1)))) if blocks else 1
@@ -325,13 +327,15 @@ def backward(
     call.run("scan_backward", arguments, with_packed=weights is not None)
     # By numpy, in their order: the threads of torch would not keep it.
     total = torch.from_numpy(np.add.reduce(sums.numpy(), axis=0))
+    states = None if g_first is None else iter(g_first.split_with_sizes(layout.state_sizes))
+    others = iter(total[: layout.gradient].split_with_sizes(layout.other_sizes))
     found: list[Tensor | None] = [None if g_x is None else _out(x_seq.dtype, g_x)]
-    for tensor, (is_state, start, end) in zip(tensors, layout.pieces, strict=True):
-        source = g_first if is_state else total
-        if tensor is None or source is None:
-            found.append(None)
-        else:
-            found.append(_out(tensor.dtype, source[start:end].view(tensor.shape)))
+    for tensor, (is_state, _, _) in zip(tensors, layout.pieces, strict=True):
+        pieces = states if is_state else others
+        piece = None if pieces is None else next(pieces)
+        found.append(
+            None if tensor is None or piece is None else _out(tensor.dtype, piece.view(tensor.shape))
+        )
     return found
 
 
