@@ -277,14 +277,14 @@ def forward(
     lasts: Sequence[Tensor],
     lengths: Tensor | None,
     keep: bool,
-) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-    """Run a plan; ``lasts`` get the last states.
+    y_seq: Tensor,
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Run a plan; ``y_seq`` gets the outputs ``[T, N, J]``, and ``lasts`` the last states.
 
-    Returns outputs ``[T, N, J]``, and for the backward pass the packed weights, the states at borders, and what is
-    kept, None where it is computed again.
+    Returns what the backward pass needs: the packed weights, the states at borders, and what is kept, None where it is
+    computed again.
     """
     call = Call(layout, x_seq, tensors, numbers, lasts)
-    y_seq = call.empty(layout.T, layout.N, layout.plan.stages[-1].outputs)
     weights = call.empty(layout.weights)
     borders = call.empty(layout.borders * layout.N * layout.states) if layout.borders else None
     kept = (
@@ -294,7 +294,7 @@ def forward(
     )
     arguments = call.arguments(weights, False, KEPT=kept, Y_SEQ=y_seq, BORDERS=borders, LENGTHS=lengths)
     call.run("scan_forward", arguments, with_packed=False)
-    return y_seq, weights, borders, kept
+    return weights, borders, kept
 
 
 def backward(
@@ -365,7 +365,8 @@ def scan(
     shapes_of_lasts = last_shapes(plan, layout.N)
     last = torch.empty(layout.N * layout.states, dtype=layout.dtype, device="cpu")
     lasts = last.split([D * N * J for D, N, J in shapes_of_lasts]) if shapes_of_lasts else ()
-    y_seq, _, borders, _ = forward(layout, x_seq, tensors, numbers, lasts, lengths, keep=False)
+    y_seq = last.new_empty(layout.T, layout.N, plan.stages[-1].outputs)
+    _, borders, _ = forward(layout, x_seq, tensors, numbers, lasts, lengths, False, y_seq)
     borders = last.new_empty(0) if borders is None else borders
     return _out(x_seq.dtype, y_seq), _out(x_seq.dtype, last), borders
 
