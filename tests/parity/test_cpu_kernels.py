@@ -69,10 +69,7 @@ def test_a_job_has_as_many_threads_as_torch(taking_part, number):
     for _ in range(20):
         IFNode(backend="numba").forward_sequence(torch.rand(10, 50_000))
     assert taking_part[0] == (number if workers._parallel() else 1)
-    assert set(taking_part) <= {
-        1,
-        number,
-    }  # there is scratch for so many; after one was late, the caller works alone
+    assert set(taking_part) <= {1, number}  # after one was late the caller works alone
     assert torch.get_num_threads() == number
 
 
