@@ -25,7 +25,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from snn_core import kernels as backends
 from snn_core.kernels import plan
-from snn_core.kernels.cpu import descent, products, rows, scan, steps, threads
+from snn_core.kernels.cpu import descent, products, rows, scan, steps, threads, tile
 from snn_core.kernels.cpu import launch as cpu
 from snn_core.kernels.cuda import launch as cuda
 from snn_core.kernels.record.symbols import Program
@@ -302,7 +302,7 @@ def interpreted(keeps: bool = False) -> Iterator[None]:
     Either a scan has many segments, which the backward pass computes again, or it ``keeps`` everything.
     """
     with pytest.MonkeyPatch.context() as patch:
-        names = ("transpose_weights", "scan_forward", "scan_backward")
+        names = ("pack_weights", "scan_forward", "scan_backward")
         functions: list[Any] = [getattr(scan, name) for name in names]
         functions += [getattr(descent, name) for name in ("take_steps", "sum_gradients", "descend")]
         given: list[Any] = []  # the numbers of the plan that runs
@@ -365,6 +365,9 @@ def interpreted(keeps: bool = False) -> Iterator[None]:
         patch.setattr(descent, "PIECE", 5)
         for name, value in {"add_tile": _add_tile, "lanes": _lanes, "ROWS": 3}.items():
             patch.setattr(products, name, value)
+        patch.setattr(scan, "lanes", _lanes)
+        patch.setattr(tile, "width", lambda itemsize: tile.VECTORS * 2)
+        patch.setattr(scan, "PACKED_FROM", 2)
         small = {"SAMPLES": 2, "COLUMNS": 8} | ({} if keeps else {"SCRATCH": 1, "FEWEST_STEPS": 2})
         for name, value in small.items():
             patch.setattr(plan, name, value)
