@@ -229,9 +229,11 @@ def train_steps(
     by = steps.descent_of(optimizer, tensors, clip)
     if isinstance(by, str):
         raise ValueError(f"net cannot be trained in one call: {by}")
-    return steps.take_steps(
+    taken = steps.take_steps(
         x_seq, run.stages, run.numbers, tensors, labels.contiguous(), loss, by, index.contiguous()
     )
+    optimizer._opt_called = True  # type: ignore[attr-defined]  # else torch's schedulers warn that it took no step
+    return taken
 
 
 def _check_classes(name: str, numbers: Tensor, end: int | None) -> None:

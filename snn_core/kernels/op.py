@@ -234,16 +234,17 @@ class _ScanOnCPU(torch.autograd.Function):
         *tensors: Tensor | None,
     ) -> tuple[Tensor, ...]:
         layout, results, kept = _on_cpu(plan, numbers, shapes, lengths, x_seq, tensors, True)
-        ctx.save_for_backward(x_seq, lengths, *kept, *tensors)
-        ctx.known = layout, numbers, shapes
+        ctx.save_for_backward(x_seq, lengths, *tensors, *kept)
+        ctx.known = layout, numbers, shapes, len(tensors)
         ctx.set_materialize_grads(False)
         return results
 
     @staticmethod
     def backward(ctx: Any, grad_y: Tensor | None, *grad_lasts: Tensor | None) -> tuple[Tensor | None, ...]:
         _refuse_second_derivative()
-        x_seq, lengths, weights, borders, kept, *tensors = ctx.saved_tensors
-        (layout, numbers, shapes), needed = ctx.known, ctx.needs_input_grad
+        x_seq, lengths, *rest = ctx.saved_tensors
+        (layout, numbers, shapes, count), needed = ctx.known, ctx.needs_input_grad
+        tensors, (weights, borders, *kept) = rest[:count], rest[count:]
         rows = x_seq if x_seq.shape == shapes.rows else x_seq.reshape(shapes.rows)
         T, N, _ = shapes.rows
         if grad_y is not None and (grad_y.dim() != 3 or grad_y.shape[1] != N):

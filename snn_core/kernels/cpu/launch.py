@@ -27,8 +27,11 @@ COMPILING = "snn_core: compiling a CPU kernel, once; it is kept for the next tim
 
 #: Numbers of gradients that are kept apart until they are summed.
 GRADIENTS = 1 << 22
-#: Bytes up to which what the backward pass needs is kept, and is not computed again.
-MOST_KEPT = 8 << 20
+#: Bytes up to which what the backward pass needs is kept, and is not computed again; of layers from so many neurons on
+#: more, since their products take longer than memory does.
+MOST_KEPT, LARGE, MOST_KEPT_OF_LARGE = 8 << 20, 256, 256 << 20
+#: Bytes of a piece of it.
+PIECE = 16 << 20
 
 
 def _say_what_takes_long() -> None:
@@ -144,8 +147,11 @@ class Layout:
         work += (2 * L + 1) * plan.widest + L * width
         #: Bytes of what a thread needs, forward and backward, and of what all blocks keep.
         self.forward_bytes, self.backward_bytes = at * S * itemsize, (at + work) * S * itemsize
-        kept = blocks * self.forward_bytes
-        self.kept_bytes = kept if self.borders == 0 and kept <= MOST_KEPT else 0
+        #: Bytes that a block keeps, 0 where all would keep too much.
+        self.kept_bytes = (self.borders + 1) * self.forward_bytes
+        if blocks * self.kept_bytes > (MOST_KEPT_OF_LARGE if plan.widest >= LARGE else MOST_KEPT):
+            self.kept_bytes = 0
+        self.blocks = blocks
         self.zeros = np.append(np.zeros(plan.widest, self.number), self.number(1))
         self.zeros_address = self.zeros.ctypes.data
         self.table = array("q", table.tobytes())
@@ -170,6 +176,21 @@ class Layout:
         self.last_columns += [
             k * kernels.COLUMNS + kernels.LAST + column - kernels.FIRST for column, _ in states
         ]
+
+    def make_room(self) -> list[Tensor]:
+        """Return memory for what all blocks keep, in pieces that the C library takes from what was freed before."""
+        if self.kept_bytes == 0:
+            return []
+        most = max(PIECE // self.kept_bytes, 1)
+        counts = [min(most, self.blocks - at) for at in range(0, self.blocks, most)]
+        return [torch.empty(count * self.kept_bytes, dtype=torch.uint8, device="cpu") for count in counts]
+
+    def addresses(self, kept: Sequence[Tensor]) -> array[int]:
+        """Return the address of what each block keeps."""
+        found = array("q")
+        for piece in kept:
+            found.extend(range(piece.data_ptr(), piece.data_ptr() + len(piece), self.kept_bytes))
+        return found
 
     def constants(self, numbers: Sequence[float]) -> tuple[np.ndarray, int]:
         """Return the numbers of all stages as kernels take them, each after 1 and 0, and their address."""
@@ -278,23 +299,27 @@ def forward(
     lengths: Tensor | None,
     keep: bool,
     y_seq: Tensor,
-) -> tuple[Tensor, Tensor | None, Tensor | None]:
+) -> list[Tensor | None]:
     """Run a plan; ``y_seq`` gets the outputs ``[T, N, J]``, and ``lasts`` the last states.
 
-    Returns what the backward pass needs: the packed weights, the states at borders, and what is kept, None where it is
-    computed again.
+    Returns what the backward pass needs: the packed weights, the states at borders, and what is kept, nothing where it
+    is computed again.
     """
     call = Call(layout, x_seq, tensors, numbers, lasts)
     weights = call.empty(layout.weights)
     borders = call.empty(layout.borders * layout.N * layout.states) if layout.borders else None
-    kept = (
-        torch.empty(layout.kept_bytes, dtype=torch.uint8, device="cpu")
-        if keep and layout.kept_bytes
-        else None
+    kept = layout.make_room() if keep else []
+    addresses = layout.addresses(kept)
+    arguments = call.arguments(
+        weights,
+        False,
+        KEPT=addresses.buffer_info()[0] if kept else 0,
+        Y_SEQ=y_seq,
+        BORDERS=borders,
+        LENGTHS=lengths,
     )
-    arguments = call.arguments(weights, False, KEPT=kept, Y_SEQ=y_seq, BORDERS=borders, LENGTHS=lengths)
     call.run("scan_forward", arguments, with_packed=False)
-    return weights, borders, kept
+    return [weights, borders, *kept]
 
 
 def backward(
@@ -305,7 +330,7 @@ def backward(
     lengths: Tensor | None,
     weights: Tensor | None,
     borders: Tensor | None,
-    kept: Tensor | None,
+    kept: Sequence[Tensor],
     grad_y: Tensor | None,
     grad_last: Tensor | None,
     needs_x: bool,
@@ -319,9 +344,10 @@ def backward(
     g_last = None if grad_last is None else _strided(call.dtype, grad_last).contiguous()
     sums, (by_t, by_n, by_i) = call.sums(), (0, 0, 0) if g_y is None else g_y.stride()
     packed = call.empty(layout.weights) if weights is None else weights
+    addresses = layout.addresses(kept)
     arguments = call.arguments(
-        packed, True, KEPT=kept, BORDERS=borders, LENGTHS=lengths, G_Y=g_y, G_T=by_t, G_N=by_n, G_I=by_i,
-        G_LAST=g_last, G_X=g_x, G_FIRST=g_first, SUMS=sums, SUM_SIZE=sums.shape[1],
+        packed, True, KEPT=addresses.buffer_info()[0] if kept else 0, BORDERS=borders, LENGTHS=lengths, G_Y=g_y,
+        G_T=by_t, G_N=by_n, G_I=by_i, G_LAST=g_last, G_X=g_x, G_FIRST=g_first, SUMS=sums, SUM_SIZE=sums.shape[1],
         ZEROS=layout.zeros_address,
     )  # fmt: skip
     call.run("scan_backward", arguments, with_packed=weights is not None)
@@ -366,7 +392,7 @@ def scan(
     last = torch.empty(layout.N * layout.states, dtype=layout.dtype, device="cpu")
     lasts = last.split([D * N * J for D, N, J in shapes_of_lasts]) if shapes_of_lasts else ()
     y_seq = last.new_empty(layout.T, layout.N, plan.stages[-1].outputs)
-    _, borders, _ = forward(layout, x_seq, tensors, numbers, lasts, lengths, False, y_seq)
+    _, borders = forward(layout, x_seq, tensors, numbers, lasts, lengths, False, y_seq)
     borders = last.new_empty(0) if borders is None else borders
     return _out(x_seq.dtype, y_seq), _out(x_seq.dtype, last), borders
 
@@ -386,6 +412,6 @@ def scan_backward(
     layout = layout_of(x_seq, tensors, plan, lengths)
     shapes.check_backward(grad_y, grad_last, x_seq, plan, borders)
     found = backward(
-        layout, x_seq, tensors, numbers, lengths, None, borders, None, grad_y, grad_last, needs_x, True
+        layout, x_seq, tensors, numbers, lengths, None, borders, [], grad_y, grad_last, needs_x, True
     )
     return [x_seq.new_empty(0) if one is None else one for one in found]

@@ -500,12 +500,15 @@ def _scratch(a, one):
 
 
 @row
-def _kept(a, block, one, w):
-    """Return the array ``w`` of a block that is kept for the backward pass, or ``w`` itself."""
+def _kept(a, block, t0, one, w):
+    """Return the array ``w`` of a block and a segment that is kept for the backward pass, or ``w`` itself.
+
+    ``KEPT`` is the address of the addresses of what all blocks keep.
+    """
     if a[KEPT] == 0:
         return w
-    size = a[SCRATCH_SIZE] * a[BLOCK]
-    return array_at(a[KEPT] + block * size * a[NUMBER_BYTES], (size,), one)
+    size, addresses = a[SCRATCH_SIZE] * a[BLOCK], array_at(a[KEPT], (block + 1,), block)
+    return array_at(addresses[block] + t0 // a[SEGMENT] * size * a[NUMBER_BYTES], (size,), one)
 
 
 def pack_weights(arguments, numbers):
@@ -527,7 +530,7 @@ def scan_forward(arguments, numbers):
             break
         first, end = _blocks_of(a, item)
         for block in range(first, end):
-            lo, w = block * S, _kept(a, block, one, own)
+            lo, w = block * S, _kept(a, block, 0, one, own)
             n = min(S, N - lo)
             lengths, end = _lengths_of(a, lo, n)
             _begin(st, K, c, N, lo, n, one, w)
@@ -537,6 +540,10 @@ def scan_forward(arguments, numbers):
                 if t0:
                     _carry(st, K, t0 - L, L, n, lengths, w)
                     _store_states(st, K, between[(t0 // L - 1) * size :], N, lo, n, w)
+                if t0 and a[KEPT]:
+                    w = _kept(a, block, t0, one, own)
+                    _begin(st, K, c, N, lo, n, one, w)
+                    _load_states(st, K, between[(t0 // L - 1) * size :], N, lo, n, w)
                 _load_input(a, t0, steps, lo, n, features, one, w)
                 _forward(st, K, c, t0, steps, n, lengths, weights, w)
                 y = st[K - 1, Y] * n + n * J * st[K - 1, BEFORE]
@@ -640,7 +647,7 @@ def scan_backward(arguments, numbers):
         gradient, lost, right = sums[item], 0.0, 0.0
         _fill(gradient, 0, a[SUM_SIZE], one - one)
         for block in range(first, end):
-            lo, w = block * S, _kept(a, block, one, own)
+            lo, w = block * S, own
             n = min(S, N - lo)
             if a[KEPT] == 0:
                 _begin(st, K, c, N, lo, n, one, w)
@@ -655,13 +662,16 @@ def scan_backward(arguments, numbers):
             first_of_last = (end - 1) // L * L
             for t0 in range(first_of_last, -1, -L):
                 steps = min(L, end - t0)
-                if a[KEPT] == 0 and (t0 < first_of_last or a[LOSS] == NO_LOSS):
+                w = _kept(a, block, t0, one, own)
+                if t0 < first_of_last or a[LOSS] == NO_LOSS:
+                    # The forward pass has put the states at its end where those before the segment were.
                     if t0:
                         _load_states(st, K, between[(t0 // L - 1) * size :], N, lo, n, w)
                     elif first_of_last:
                         _begin(st, K, c, N, lo, n, one, w)
-                    _load_input(a, t0, steps, lo, n, features, one, w)
-                    _forward(st, K, c, t0, steps, n, lengths, weights, w)
+                    if a[KEPT] == 0:
+                        _load_input(a, t0, steps, lo, n, features, one, w)
+                        _forward(st, K, c, t0, steps, n, lengths, weights, w)
                 _carry_back(st, K, t0, steps, n, lengths, u)
                 if a[LOSS]:
                     for t in range(steps):
