@@ -242,10 +242,9 @@ class _ScanOnCPU(torch.autograd.Function):
         x_seq, lengths, weights, borders, kept, *tensors = ctx.saved_tensors
         (layout, numbers, shapes), needed = ctx.known, ctx.needs_input_grad
         rows = x_seq if x_seq.shape == shapes.rows else x_seq.reshape(shapes.rows)
-        if (grad_y is not None and grad_y.dim() != 3) or (
-            grad_y is not None and grad_y.shape[1] != shapes.rows[1]
-        ):
-            grad_y = grad_y.reshape(*shapes.rows[:2], -1)
+        T, N, _ = shapes.rows
+        if grad_y is not None and (grad_y.dim() != 3 or grad_y.shape[1] != N):
+            grad_y = grad_y.reshape(T, N, layout.plan.stages[-1].outputs)
         grad_last = None
         if any(one is not None for one in grad_lasts):
             grad_last = torch.cat(
