@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, compress
-from operator import is_
+from operator import attrgetter, is_
 from types import FunctionType
 from typing import Any, NamedTuple
 
@@ -62,6 +62,7 @@ class Watch:
 
 
 _END = object()
+_dtype = attrgetter("dtype")
 #: Attributes of a module whose contents are looked at, too.
 _INSIDE = (
     "_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre_hooks", "_backward_hooks",
@@ -153,10 +154,14 @@ class Run:
         self.parts = [
             _without_graph(part) if k in self.computed else part for k, part in enumerate(self.parts)
         ]
+        given = [one for part in self.parts for one in (*part.weights, *part.parameters)]
+        self.given = [one for one in given if one is not None]
+        self.dtypes = list(map(_dtype, self.given))
 
     def parts_now(self, backend: str, is_direct: bool) -> Sequence[Part] | None:
         """Return the parts with what they compute at this moment; None if anything else has changed."""
-        if not self.watch.holds():
+        # A parameter stays the same object when its data are replaced, as module.double() does.
+        if not self.watch.holds() or list(map(_dtype, self.given)) != self.dtypes:
             return None
         if not self.computed:
             return self.parts

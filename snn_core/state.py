@@ -116,8 +116,7 @@ class MemoryModule(nn.Module):
 
     def reset(self) -> None:
         """Forget all state; the next input starts afresh."""
-        for name in self._state_names:
-            self.keep_state(name, None)
+        self.__dict__.update(dict.fromkeys(self._state_names))
 
     def detach(self) -> None:
         """Keep the state, cut its history."""
