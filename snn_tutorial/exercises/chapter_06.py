@@ -148,8 +148,15 @@ EXERCISES: dict[str, Exercise] = {
                 [8, 4],
                 "that holds with the detached reset; here the spike that resets has a gradient too, and it needs h[t].",
             ),
-            ([12, 8], "the fused scan computes everything again from its input, whatever the reset."),
-            ([12, 12], "the fused scan computes everything again from its input, whatever the reset."),
+            (
+                [12, 8],
+                "beyond 8 MiB the fused scan keeps its input and computes the rest again, whatever the reset.",
+            ),
+            (
+                [12, 12],
+                "beyond 8 MiB the fused scan keeps its input and computes the rest again, whatever the reset.",
+            ),
+            ([12, 16], "that is about what the fused scan keeps up to 8 MiB; with T = 784 it would be more."),
             ([3, 1], "those are numbers; each is a 32-bit float."),
             ([4, 12], "that is the other way round: the loop comes first."),
         ],

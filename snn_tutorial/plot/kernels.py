@@ -26,7 +26,7 @@ STEPS: dict[str, dict[str, str]] = {
     "loop": {"color": OKABE_ITO["black"], "hatch": ""},
     "layer by layer": {"color": OKABE_ITO["orange"], "hatch": "//"},
     "one scan": {"color": OKABE_ITO["sky blue"], "hatch": ""},
-    "one kernel with loss": {"color": OKABE_ITO["blue"], "hatch": ".."},
+    "train_steps": {"color": OKABE_ITO["blue"], "hatch": ".."},
 }
 
 _GRADIENTS = (
@@ -148,7 +148,7 @@ def trips(milliseconds: Mapping[str, Mapping[str, float]]) -> Figure:
     axes.set_xlim(
         0, 1.06 * max(max(ways.values()) for ways in milliseconds.values())
     )  # room for the longest's label
-    axes.set_xlabel("forward pass, loss and backward pass (ms)")
+    axes.set_xlabel("a training step (ms)")
     figure.legend(loc="outside upper center", ncols=len(STEPS))
     return figure
 
