@@ -291,7 +291,7 @@ def _row(program: Program, direction: str) -> Callable[..., None]:
 
 
 @contextmanager
-def interpreted(keeps: bool = False) -> Iterator[None]:
+def interpreted(keeps: bool = False, segments: bool = True) -> Iterator[None]:
     """Let Python itself run the source of the CPU kernels.
 
     Where numba compiles a kernel, an index outside an array goes unnoticed and no tool sees which lines ran. Here numpy
@@ -299,7 +299,7 @@ def interpreted(keeps: bool = False) -> Iterator[None]:
     run reach into the kernels. Only the tile of a matrix product, written in LLVM's instructions, is replaced. All
     memory that kernels get is NaN at first.
 
-    Either a scan has many segments, which the backward pass computes again, or it ``keeps`` everything.
+    A scan has many ``segments`` or one; the backward pass computes them again, or the forward pass ``keeps`` them.
     """
     with pytest.MonkeyPatch.context() as patch:
         names = ("pack_weights", "scan_forward", "scan_backward")
@@ -323,9 +323,6 @@ def interpreted(keeps: bool = False) -> Iterator[None]:
             if first:
                 call(first, a)
             if lead is None:
-                if a[scan.KEPT] and number == address("scan_forward", None):
-                    blocks = -(-a[scan.SAMPLES_OF] // a[scan.BLOCK])
-                    ctypes.memset(int(a[scan.KEPT]), 255, int(blocks * size))
                 call(number, a)
                 assert (a[scan.THREADS], a[scan.ITEMS]) == (1, items)
             else:
@@ -344,6 +341,12 @@ def interpreted(keeps: bool = False) -> Iterator[None]:
         def empty(self: cpu.Call, *shape: int) -> Tensor:
             return torch.full(shape, torch.nan, dtype=self.dtype, device="cpu")
 
+        make_room = cpu.Layout.make_room
+
+        def room(self: cpu.Layout) -> list[Tensor]:
+            return [piece.fill_(255) for piece in make_room(self)]
+
+        patch.setattr(cpu.Layout, "make_room", room)
         patch.setattr(rows, "addresses", cache(addresses))
         patch.setattr(cpu, "_address", address)
         patch.setattr(cpu.Call, "empty", empty)
@@ -368,12 +371,13 @@ def interpreted(keeps: bool = False) -> Iterator[None]:
         patch.setattr(scan, "lanes", _lanes)
         patch.setattr(tile, "width", lambda itemsize: tile.VECTORS * 2)
         patch.setattr(scan, "PACKED_FROM", 2)
-        small = {"SAMPLES": 2, "COLUMNS": 8} | ({} if keeps else {"SCRATCH": 1, "FEWEST_STEPS": 2})
+        small = {"SAMPLES": 2, "COLUMNS": 8} | ({"SCRATCH": 1, "FEWEST_STEPS": 2} if segments else {})
         for name, value in small.items():
             patch.setattr(plan, name, value)
         patch.setattr(cpu, "GRADIENTS", 1)
-        if not keeps:
-            patch.setattr(cpu, "MOST_KEPT", 0)
+        patch.setattr(cpu, "PIECE", 1)
+        if segments:
+            patch.setattr(cpu, "MOST_KEPT", 1 << 40 if keeps else 0)
         _forget_plans()
         yield
     _forget_plans()

@@ -157,7 +157,7 @@ def test_steps_that_python_runs_are_those_of_torch(keeps, optimizer, clip, loss)
     labels, index = torch.tensor([0, 2, 1, 1, 0]), torch.tensor([[4, 0, 2], [1, 1, 3]])
     settings = {"lr": 0.1, "weight_decay": 0.1} | ({"momentum": 0.9} if optimizer is torch.optim.SGD else {})
     own, theirs = (optimizer(net.parameters(), **settings) for net in (one, other))
-    with interpreted(keeps):
+    with interpreted(keeps, segments=not keeps):
         found = train_steps(one, x_seq, labels, own, loss, index, clip)
     for step, chosen in enumerate(index):
         theirs.zero_grad()
