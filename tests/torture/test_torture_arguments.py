@@ -62,15 +62,15 @@ from sequential_fmnist import (
 )
 from sequential_fmnist import networks as network
 from snn_core import (
-    backend,
-    base,
     cells,
     checks,
     functional,
+    kernels,
     layer,
     neuron,
-    parameters,
+    numbers,
     recurrent,
+    state,
     surrogate,
     synapse,
 )
@@ -540,13 +540,13 @@ BAD_OPERANDS = [None, "x", [1.0], {}]
 
 #: For each public name: calls that must be refused, with TypeError or ValueError unless it says otherwise.
 CALLS: dict[str, list[Call]] = {
-    "base.MemoryModule": [
-        *each(lambda v: base.MemoryModule().forward_sequence(v), BAD_SEQUENCES),
+    "state.MemoryModule": [
+        *each(lambda v: state.MemoryModule().forward_sequence(v), BAD_SEQUENCES),
     ],
-    "base.CellModule": [*each(lambda v: base.CellModule(v), ["gpu", None, 3])],
-    "base.has_state": [],  # what asks it has checked the module
-    "base.check_input": each(lambda v: base.check_input(nn.Module(), v), BAD_INPUTS),
-    "base.check_sequence": each(lambda v: base.check_sequence(nn.Module(), v), BAD_SEQUENCES),
+    "state.CellModule": [*each(lambda v: state.CellModule(v), ["gpu", None, 3])],
+    "state.has_state": [],  # what asks it has checked the module
+    "state.check_input": each(lambda v: state.check_input(nn.Module(), v), BAD_INPUTS),
+    "state.check_sequence": each(lambda v: state.check_sequence(nn.Module(), v), BAD_SEQUENCES),
     "spiking.SpikingNeuron": neurons(neuron.SpikingNeuron),
     "neuron.ParametricLIFNode": [
         *neurons(neuron.ParametricLIFNode),
@@ -661,11 +661,11 @@ CALLS: dict[str, list[Call]] = {
         *each(lambda v: synapse.StatefulSynapse(v), BAD_FLAGS),
         *each(lambda v: synapse.StatefulSynapse(False, v), ["gpu", None]),
     ],
-    "parameters.NumbersModule": [
-        *each(parameters.NumbersModule, ["gpu", None, 3]),
-        *each(lambda v: parameters.NumbersModule().keep("number", v), BAD_NUMBERS_OF_NEURONS),
-        *each(lambda v: parameters.NumbersModule().keep("number", v, above=0), [0, [1.0, 0.0], -1.0]),
-        *each(lambda v: parameters.NumbersModule().keep_tau("tau", v), [*BAD_NUMBERS_OF_NEURONS, 1, [1.0]]),
+    "numbers.NumbersModule": [
+        *each(numbers.NumbersModule, ["gpu", None, 3]),
+        *each(lambda v: numbers.NumbersModule().keep("number", v), BAD_NUMBERS_OF_NEURONS),
+        *each(lambda v: numbers.NumbersModule().keep("number", v, above=0), [0, [1.0, 0.0], -1.0]),
+        *each(lambda v: numbers.NumbersModule().keep_tau("tau", v), [*BAD_NUMBERS_OF_NEURONS, 1, [1.0]]),
     ],
     "layer.MultiStepContainer": [
         *each(layer.MultiStepContainer, ["x", neuron.IFNode]),
@@ -891,8 +891,8 @@ CALLS: dict[str, list[Call]] = {
     "measure.saved_bytes": each(measure.saved_bytes, [None, "x"]),
     "memory.saved_bytes": each(memory.saved_bytes, [None, "x"]),
     "memory.keep_freed_memory": [lambda: memory.keep_freed_memory(1)],
-    "backend.check_backend": each(backend.check_backend, ["gpu", None, 3, "", ["auto"]]),
-    "backend.runs_fused": [lambda: backend.runs_fused("cupy", x), lambda: backend.runs_fused("numba", x.to("meta"))],
+    "kernels.check_backend": each(kernels.check_backend, ["gpu", None, 3, "", ["auto"]]),
+    "kernels.why_not": [lambda: kernels.why_not("cupy", x), lambda: kernels.why_not("numba", x.to("meta"))],
     "batches.ImageData": [lambda: batches.ImageData()],
     "batches.batches": [lambda: list(batches.batches(None, torch.arange(3), 0, "cpu", 0))],
     "batches.on_device": [lambda: batches.on_device()],

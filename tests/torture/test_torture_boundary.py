@@ -22,12 +22,11 @@ from typing import Any
 
 import pytest
 import torch
-from support import environment, require
+from support import environment
 from torch import Tensor, nn
 from torture import Torture
 
 from sequential_fmnist.networks import NETWORKS, make_network
-from snn_core import kernels as backends
 from snn_core.checks import Like
 from snn_core.functional import seq_to_ann_forward
 from snn_core.kernels.plan import prepared, read
@@ -606,11 +605,6 @@ CASES = [fuzz, misfits, in_place, chained, second_derivatives, threads, processe
 
 
 pytestmark = pytest.mark.filterwarnings("ignore:Initializing zero-element tensors:UserWarning")
-
-
-@pytest.fixture(autouse=True)
-def _kernels() -> None:
-    require(backends.NUMBA_IS_INSTALLED, "numba")
 
 
 def child(case: Callable[..., object], count: int, seed: int = 0, **variables: str) -> dict[str, object]:
