@@ -17,6 +17,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -380,6 +381,11 @@ step = torch.zeros(3, 4)
 atan = surrogate.ATan()
 images = torch.zeros(2, 1, 28, 28)
 plain = network.PlainNet()
+linear = nn.Linear(4, 4)
+train_steps = partial(
+    functional.train_steps, net=nn.Sequential(linear), x_seq=x, labels=torch.tensor([0, 1, 3]),
+    optimizer=torch.optim.SGD(linear.parameters()),
+)  # fmt: skip
 cell = {"v_threshold": 1.0, "v_reset": 0.0, "surrogate_function": atan, "detach_reset": False}
 
 Call = Callable[[], Any]
@@ -691,6 +697,9 @@ CALLS: dict[str, list[Call]] = {
     "cells.CUBALIF": [lambda: cells.CUBALIF(1.0, 0.0, atan, False, 0.5)],
     "cells.LI": [lambda: cells.LI(0.5)],
     "cells.DoubleExponential": [lambda: cells.DoubleExponential(0.5, 0.75)],
+    "cells.fields": [],  # of the engine, as the next two
+    "cells.parameters_of": [],
+    "checks.does_only_forward": [],
     "cells.leaky_charge": each(lambda v: cells.leaky_charge(v, step, 0.5), BAD_OPERANDS),
     "cells.rest": [lambda: cells.rest()],
     "cells.LIF": [lambda: cells.LIF(1.0, 0.0, atan, False)],
@@ -735,6 +744,16 @@ CALLS: dict[str, list[Call]] = {
     "functional.reset_net": each(functional.reset_net, [None, "net", neuron.IFNode, [plain]]),
     "functional.detach_net": each(functional.detach_net, [None, "net", neuron.IFNode, [plain]]),
     "functional.explain": each(functional.explain, [None, "net", neuron.IFNode, [plain]]),
+    "functional.train_steps": [
+        *named(train_steps, "net", [None, "net", nn.Linear, neuron.IFNode()]),
+        *named(train_steps, "x_seq", [*BAD_SEQUENCES, step]),
+        *named(train_steps, "labels", [None, [0, 1, 2], torch.zeros(3), torch.tensor([0, 1])]),
+        *named(train_steps, "labels", [torch.tensor([0, 1, -1]), torch.tensor([0, 1, 4])]),
+        *named(train_steps, "optimizer", [None, torch.optim.AdamW(linear.parameters())]),
+        *named(train_steps, "loss", ["hinge", None, 3, ["mse"]]),
+        *named(train_steps, "index", ["all", [[0]], torch.tensor([0]), torch.tensor([[3]]), torch.tensor([[-1]])]),
+        *named(train_steps, "clip", [*(value for value in BAD_NUMBERS if value is not None), 0, -1.0]),
+    ],
     "functional.derived": [
         *each(lambda v: functional.derived(v, x[0]), [None, "net", neuron.IFNode, plain, nn.Linear(4, 2)]),
         *each(lambda v: functional.derived(neuron.IFNode(), v), BAD_INPUTS),
@@ -891,6 +910,10 @@ CALLS: dict[str, list[Call]] = {
     "measure.saved_bytes": each(measure.saved_bytes, [None, "x"]),
     "memory.saved_bytes": each(memory.saved_bytes, [None, "x"]),
     "memory.keep_freed_memory": [lambda: memory.keep_freed_memory(1)],
+    "kernels.Shapes": [],  # of the engine, as the next three
+    "kernels.Stage": [],
+    "kernels.program": [],
+    "kernels.scan": [],
     "kernels.check_backend": each(kernels.check_backend, ["gpu", None, 3, "", ["auto"]]),
     "kernels.why_not": [lambda: kernels.why_not("cupy", x), lambda: kernels.why_not("numba", x.to("meta"))],
     "batches.ImageData": [lambda: batches.ImageData()],
@@ -1016,7 +1039,9 @@ OTHERS: dict[str, tuple[type[Exception], ...]] = {
 #: Not for arguments of users: kernels' insides (test_torture_boundary.py), and views of the package's results.
 #: The package exchange names what its modules hold for users.
 ELSEWHERE = (
+    "snn_core.fuse",
     "snn_core.kernels.",
+    "snn_core.reference",
     "snn_exchange.",
     "snn_tutorial.live",
     "snn_tutorial.page",
