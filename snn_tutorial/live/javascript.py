@@ -14,12 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from snn_core import fuse
 from snn_core.cells import Cell
 from snn_core.checks import Like
-from snn_core.kernels import plan
-from snn_core.kernels.limits import MOST_STATES
-from snn_core.kernels.record.equations import Recorded, program_of
-from snn_core.kernels.record.symbols import parse
+from snn_core.kernels import program as program_of
+from snn_core.kernels.record.equations import Recorded
 
 #: What the statements of a program call.
 PRELUDE = """const {exp, log, sqrt, tanh, atan, abs: fabs} = Math;
@@ -32,9 +31,12 @@ def cell_function(cell: Cell) -> str:
     """Return a cell's time step as a JavaScript function, see ``CellStep`` in ``scan.js``.
 
     Raises:
-        NotScalarError: its equations do something other than arithmetic on each neuron by itself.
+        ValueError: its equations do something other than arithmetic on each neuron by itself.
     """
-    return step_function(program_of(cell))
+    recorded = program_of(cell)
+    if isinstance(recorded, str):
+        raise ValueError(f"{type(cell).__name__}: {recorded}")
+    return step_function(recorded)
 
 
 def step_function(recorded: Recorded) -> str:
@@ -112,32 +114,29 @@ def network_stages(
 
     stages, like = [], Like((1, inputs), torch.float64, torch.device("cpu"))
     for module in modules:
-        while plan.is_chain(module) and len(module) == 1:
+        while fuse.is_chain(module) and len(module) == 1:
             module = module[0]
-        part = plan.read(module, like)
-        if part is None or part.stage.feedback > 1 or part.is_whole:
+        part = fuse.read(module, like)
+        if isinstance(part, str) or part.stage.feedback > 1 or part.is_whole:
             raise ValueError(f"the page does not know {type(module).__name__}")
         stage = part.stage
-        if stage.kernel == "linear":
-            weight, bias = part.tensors
+        if stage.program is None:
+            weight, bias = part.weights
             stages.append(
                 {"kind": "linear", "inputs": stage.inputs, "outputs": stage.outputs, **weights(weight, bias)}
             )
         else:
-            program = parse(stage.kernel)
-            recorded = Recorded(program, stage.numbers[MOST_STATES : MOST_STATES + program.constants])
+            recorded = Recorded(stage.program, part.constants)
             name = next((name for name, known in cells.items() if known == recorded), f"cell{len(cells)}")
             cells[name] = recorded
-            feedback = part.tensors[stage.states + 1 : stage.states + 3] if stage.feedback else None
-            parameters = part.tensors[len(part.tensors) - stage.parameters :]
             stages.append(
                 {
                     "kind": "cell",
                     "cell": name,
                     "outputs": stage.outputs,
-                    "initial": list(stage.numbers[: stage.states]),
-                    "parameters": [numbers(one) for one in parameters],
-                    "feedback": weights(*feedback) if feedback else None,
+                    "initial": list(part.numbers[: stage.states]),
+                    "parameters": [numbers(one) for one in part.parameters],
+                    "feedback": weights(*part.weights[:2]) if stage.feedback else None,
                 }
             )
         like = like._replace(shape=(1, stage.outputs))
