@@ -6,7 +6,8 @@ import copy
 import operator
 import pickle
 from dataclasses import dataclass
-from types import FunctionType
+from functools import reduce
+from types import FunctionType, MethodType
 
 import pytest
 import torch
@@ -14,11 +15,9 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 from torch.nn.utils import parametrizations
 
+from snn_core import layer
 from snn_core.cells import IF
 from snn_core.functional import explain, reset_net, scan
-from snn_core.layer import (
-    ElementWiseRecurrentContainer, LinearRecurrentContainer, MultiStepContainer, SynapseFilter,
-)  # fmt: skip
 from snn_core.neuron import IFNode, LIFNode
 from snn_core.surrogate import ATan, Sigmoid, SurrogateFunction
 
@@ -40,7 +39,9 @@ class OwnNode(IFNode):
 
     def cell(self, like):
         threshold = self.v_threshold if self.training else 2 * self.v_threshold
-        return OwnCell(threshold, self.v_reset, self.surrogate_function, self.detach_reset, factor=self.factor)
+        return OwnCell(
+            threshold, self.v_reset, self.surrogate_function, self.detach_reset, factor=self.factor
+        )
 
 
 class OwnSurrogate(SurrogateFunction):
@@ -48,8 +49,8 @@ class OwnSurrogate(SurrogateFunction):
         return self.alpha * torch.exp(-x.abs())
 
 
-class Others:
-    """Methods that take the place of other ones."""
+class Others(LIFNode):
+    """Whose methods take the place of other ones."""
 
     def charge(self, x, v):
         return v + 0.25 * x
@@ -57,8 +58,6 @@ class Others:
     def derivative(self, x):
         return self.alpha * torch.exp(-2 * x.abs())
 
-
-class Twice(LIFNode):
     def forward(self, x):
         return super().forward(2 * x)
 
@@ -73,45 +72,38 @@ def make(count: int = 6) -> nn.Sequential:
     modules = [
         nn.Linear(5, 4),
         LIFNode(2.0, surrogate_function=ATan(), v_threshold=0.25),
-        LinearRecurrentContainer(IFNode(v_threshold=0.25), 4, 4),
-        SynapseFilter(2.0, learnable=True),
-        ElementWiseRecurrentContainer(IFNode(v_threshold=0.5), joined),
+        layer.LinearRecurrentContainer(IFNode(v_threshold=0.25), 4, 4),
+        layer.SynapseFilter(2.0, learnable=True),
+        layer.ElementWiseRecurrentContainer(IFNode(v_threshold=0.5), joined),
         OwnNode(v_threshold=0.25, surrogate_function=OwnSurrogate(1.0)),
     ]
     return nn.Sequential(*modules[:count]).double()
 
 
 X = 3 * torch.randn(7, 3, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+WAYS = {
+    "one scan": lambda net: scan(X, *net),
+    "container": lambda net: layer.MultiStepContainer(net)(X),
+    "one by one": lambda net: reduce(scan, net, X),
+}
+every_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 
 
-def module_by_module(net: nn.Sequential, x_seq: Tensor) -> Tensor:
-    for module in net:
-        x_seq = scan(x_seq, module)
-    return x_seq
-
-
-def loop(net: nn.Sequential, x_seq: Tensor) -> Tensor:
-    return torch.stack([net(x) for x in x_seq])
-
-
-def in_one_scan(net: nn.Sequential, x_seq: Tensor) -> Tensor:
-    return scan(x_seq, *net)
-
-
-def in_a_container(net: nn.Sequential, x_seq: Tensor) -> Tensor:
-    return MultiStepContainer(net)(x_seq)
+def loop(net: nn.Sequential) -> Tensor:
+    return torch.stack([net(x) for x in X])
 
 
 def results(way, net: nn.Sequential) -> list[Tensor] | str:
     """Return output, gradients and last states; "refused" where the network does not take the input."""
     reset_net(net)
-    x_seq = X.clone().requires_grad_()
     try:
-        y_seq = way(net, x_seq)
+        y_seq = way(net)
     except (RuntimeError, TypeError, ValueError):
         return "refused"
     weights = [weight for _, weight in sorted(net.named_parameters()) if weight.requires_grad]
-    gradients = torch.autograd.grad(y_seq, [x_seq, *weights], torch.linspace(-1, 2, y_seq.numel()).to(y_seq).view_as(y_seq))
+    gradients = torch.autograd.grad(
+        y_seq, weights, torch.linspace(-1, 2, y_seq.numel()).to(y_seq).view_as(y_seq)
+    )
     states = [module.v for module in net.modules() if hasattr(module, "v")]
     return [one.detach() for one in (y_seq, *gradients, *states)]
 
@@ -127,12 +119,16 @@ def same(way, net: nn.Sequential) -> list[Tensor] | str:
 
 
 def of(path, name: str, value):
-    """Return a change of an attribute, of a module or of what is no path, to a value or to a function of it."""
+    """Return a change of an attribute to a value or, in a network, to a function of it; that returns its undoing."""
 
     def change(net):
-        owner = net.get_submodule(path) if isinstance(path, str) else path
+        owner = reduce(getattr, path.split("."), net) if isinstance(path, str) else path
         before = getattr(owner, name)
-        setattr(owner, name, value(before) if isinstance(path, str) and type(value) is FunctionType else value)
+        setattr(
+            owner, name, value(before) if isinstance(path, str) and type(value) is FunctionType else value
+        )
+        if isinstance(before, MethodType):
+            return lambda: delattr(owner, name)
         return lambda: (getattr(owner, "_parameters", {}).pop(name, None), setattr(owner, name, before))
 
     return change
@@ -142,99 +138,68 @@ def hook(path: str):
     return lambda net: net.get_submodule(path).register_forward_hook(lambda module, inputs, y: 2 * y).remove
 
 
-def global_hook(net):
-    return register_module_forward_hook(lambda module, _, y: 2 * y if isinstance(module, nn.Linear) else y).remove
+def child(number: int, module: nn.Module):
+    return lambda net: net.__setitem__(number, module)
 
 
 def forward(path: str):
-    def change(net):
-        module = net.get_submodule(path)
-        real = module.forward
-        module.forward = lambda x: 2 * real(x)
-        return lambda: delattr(module, "forward")
-
-    return change
+    return of(path, "forward", lambda real: lambda x: 2 * real(x))
 
 
-def data(path: str, change_of):
-    def change(net):
-        weight = net.get_parameter(path)
-        before, weight.data = weight.data, change_of(weight.data)
-        return lambda: setattr(weight, "data", before)
-
-    return change
+def added(value):
+    return nn.Parameter(1.0 + torch.as_tensor(value, dtype=torch.float64).detach())
 
 
 def normed(net):
     parametrizations.weight_norm(net[2].rc)
-    net[2].rc.parametrizations.weight.original0.data *= 2
-
-
-def parameter(value):
-    return nn.Parameter(1.0 + torch.as_tensor(value, dtype=torch.float64).detach())
+    nn.init.ones_(net[2].rc.parametrizations.weight.original0)
 
 
 CHANGES = {
-    "threshold": of("1", "v_threshold", 0.5),
-    "threshold in a loop": of("2.sub_module", "v_threshold", 0.5),
-    "soft reset": of("1", "v_reset", None),
-    "tau": of("1", "tau", 3.0),
-    "tau of each neuron": of("1", "tau", torch.tensor([2.0, 3.0, 4.0, 5.0], dtype=torch.float64)),
-    "trained tau": of("1", "tau", parameter),
-    "alpha": of("1.surrogate_function", "alpha", 3.0),
-    "surrogate": of("1", "surrogate_function", Sigmoid(1.0)),
-    "detached reset": of("1", "detach_reset", True),
-    "parameter": of("0", "weight", parameter),
-    "parameter in a loop": of("2.rc", "weight", parameter),
-    "parameter of a synapse": of("3", "w", parameter),
-    "no bias": of("2.rc", "bias", None),
+    "threshold": of("1", "v_threshold", 0.5), "threshold in a loop": of("2.sub_module", "v_threshold", 0.5),
+    "soft reset": of("1", "v_reset", None), "detached reset": of("1", "detach_reset", True),
+    "tau": of("1", "tau", 3.0), "trained tau": of("1", "tau", added),
+    "taus": of("1", "tau", torch.tensor([2.0, 3.0, 4.0, 5.0], dtype=torch.float64)),
+    "alpha": of("1.surrogate_function", "alpha", 3.0), "surrogate": of("1", "surrogate_function", Sigmoid(1.0)),
+    "parameter": of("0", "weight", added), "parameter in a loop": of("2.rc", "weight", added),
+    "parameter of a synapse": of("3", "w", added), "no bias": of("2.rc", "bias", None),
     "in place": lambda net: nn.init.ones_(net[0].weight) is None,
     "in place in a loop": lambda net: nn.init.ones_(net[2].rc.weight) is None,
     "in place in a synapse": lambda net: nn.init.ones_(net[3].w) is None,
-    "data": data("2.rc.weight", lambda weight: weight + 1),
-    "data of another dtype": data("0.weight", Tensor.float),
-    "data of another dtype in a loop": data("2.rc.weight", Tensor.float),
-    "data of another shape": data("2.rc.weight", lambda weight: weight[:, :4]),
-    "frozen": lambda net: net[0].requires_grad_(False).requires_grad_,
-    "hook": hook("0"),
-    "hook on a neuron": hook("1"),
-    "hook on weights in a loop": hook("2.rc"),
-    "hook in a loop": hook("2.sub_module"),
-    "hook on a surrogate": hook("1.surrogate_function"),
-    "hook on everything": global_hook,
-    "forward": forward("0"),
-    "forward of a neuron": forward("1"),
-    "forward in a loop": forward("2.rc"),
+    "data": of("2.rc.weight", "data", lambda weight: weight + 1),
+    "data of another dtype": of("0.weight", "data", lambda weight: weight.float()),
+    "data of another dtype in a loop": of("2.rc.weight", "data", lambda weight: weight.float()),
+    "data of another shape": of("2.rc.weight", "data", lambda weight: weight[:, :4]),
+    "frozen": lambda net: net[0].requires_grad_(False).requires_grad_, "parametrized": normed,
+    "hook": hook("0"), "hook on a neuron": hook("1"), "hook on a surrogate": hook("1.surrogate_function"),
+    "hook on weights in a loop": hook("2.rc"), "hook in a loop": hook("2.sub_module"),
+    "hook on all": lambda _: register_module_forward_hook(lambda m, _, y: 2 * y if type(m) is nn.Linear else y).remove,
+    "forward": forward("0"), "forward of a neuron": forward("1"), "forward in a loop": forward("2.rc"),
     "forward of a surrogate": forward("1.surrogate_function"),
-    "child": of("", "1", IFNode(v_threshold=0.5)),
-    "child in a loop": of("2", "sub_module", LIFNode(3.0)),
-    "child that no kernel knows": of("", "1", nn.ReLU()),
-    "class of a child": of("1", "__class__", Twice),
-    "parametrized": normed,
+    "child": child(1, IFNode(v_threshold=0.5)), "child that no kernel knows": child(1, nn.ReLU()),
+    "child in a loop": of("2", "sub_module", LIFNode(3.0)), "class of a child": of("1", "__class__", Others),
     "class attribute": of(ATan, "derivative", Others.derivative),
-}
+}  # fmt: skip
 OWN = {
-    "own: function": of("4", "element_wise_function", lambda _: operator.sub),
-    "own: training": lambda net: net.eval().train,
-    "own: alpha": of("5.surrogate_function", "alpha", 3.0),
-    "own: number": of("5", "factor", 0.5),
-    "own: hook on a surrogate": hook("5.surrogate_function"),
-    "own: class attribute": of(OwnNode, "factor", 0.5),
-    "own: method of a cell": of(OwnCell, "charge", Others.charge),
-    "own: method of a surrogate": of(OwnSurrogate, "derivative", Others.derivative),
-    "own: code of a function": of(joined, "__code__", (lambda x, y: x - 0.25 * y).__code__),
-    "own: code of a cell": of(OwnCell.charge, "__code__", Others.charge.__code__),
-    "own: code of a surrogate": of(OwnSurrogate.derivative, "__code__", Others.derivative.__code__),
-}
+    "own function": of("4", "element_wise_function", lambda _: operator.sub),
+    "own training": lambda net: net.eval().train, "own alpha": of("5.surrogate_function", "alpha", 3.0),
+    "own number": of("5", "factor", 0.5), "own hook": hook("5.surrogate_function"),
+    "own attribute": of(OwnNode, "factor", 0.5), "own method": of(OwnCell, "charge", Others.charge),
+    "own derivative": of(OwnSurrogate, "derivative", Others.derivative),
+    "own code": of(joined, "__code__", (lambda x, y: x - 0.25 * y).__code__),
+    "own code of a cell": of(OwnCell.charge, "__code__", Others.charge.__code__),
+    "own code of a surrogate": of(OwnSurrogate.derivative, "__code__", Others.derivative.__code__),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("way", [in_one_scan, in_a_container, module_by_module])
-@pytest.mark.parametrize(("name", "count"), [*((name, 4) for name in CHANGES), *((name, 6) for name in CHANGES | OWN)])
+@every_way
+@pytest.mark.parametrize(
+    ("name", "count"), [*((name, 4) for name in CHANGES), *((name, 6) for name in CHANGES | OWN)]
+)
 def test_the_next_call_after_a_change_is_that_of_the_loop(name, count, way):
     net = make(count)
-    assert all(decision.fused for decision in explain(MultiStepContainer(net), X))
+    assert all(decision.fused for decision in explain(layer.MultiStepContainer(net), X))
     before = same(way, net)
-    same(way, net)
     undo = (CHANGES | OWN)[name](net)
     try:
         after = same(way, net)
@@ -246,12 +211,11 @@ def test_the_next_call_after_a_change_is_that_of_the_loop(name, count, way):
     assert not undo or all(map(torch.equal, before, same(way, net)))
 
 
-@pytest.mark.parametrize("way", [in_one_scan, in_a_container, module_by_module])
+@every_way
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
 def test_a_copy_stands_for_itself(copied, way):
     net = make()
-    before = same(way, net)
-    twin = copied(net)
+    before, twin = same(way, net), copied(net)
     assert all(map(torch.equal, before, same(way, twin)))
     twin[1].v_threshold = 0.5
     nn.init.ones_(twin[0].weight)
@@ -259,42 +223,22 @@ def test_a_copy_stands_for_itself(copied, way):
     assert all(map(torch.equal, before, same(way, net)))
 
 
+@every_way
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, lambda: torch.autocast("cpu")])
-@pytest.mark.parametrize("way", [in_one_scan, in_a_container, module_by_module])
-def test_modes_of_torch_change_one_call_alone(way, mode):
-    net, first = make(), make()
+def test_a_mode_of_torch_changes_one_call_alone(way, mode):
+    net, fresh = make(), make()
     for _ in range(2):
-        reset_net(net), reset_net(first)
+        reset_net(net), reset_net(fresh)
         with mode():
-            y_seq, expected = way(net, X), way(first, X)
+            y_seq, expected = way(net), way(fresh)
         assert y_seq.dtype == expected.dtype and torch.equal(y_seq, expected)
         same(way, net)
 
 
-@pytest.mark.parametrize("way", [in_one_scan, in_a_container, module_by_module])
+@every_way
 def test_minus_zero_is_not_zero(way):
     net = nn.Sequential(nn.Linear(5, 4), OwnNode(v_threshold=0.25)).double()
     net[1].factor = 0.0
-    first = same(way, net)
+    before = same(way, net)[0].nan_to_num()
     net[1].factor = -0.0
-    assert torch.equal(same(way, net)[0].nan_to_num(), -first[0].nan_to_num())
-
-
-@pytest.mark.parametrize("way", [in_one_scan, in_a_container, module_by_module])
-def test_weights_of_one_call(way):
-    net = make()
-    before = same(way, net)
-    weights = {f"net.{name}": 0.5 * weight.detach() for name, weight in net.named_parameters()}
-
-    class Called(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.net = net
-
-        def forward(self, way):
-            reset_net(net)
-            return way(net, X)
-
-    found, expected = (torch.func.functional_call(Called(), weights, one) for one in (way, loop))
-    torch.testing.assert_close(found, expected)
-    assert all(map(torch.equal, before, same(way, net)))
+    assert torch.equal(same(way, net)[0].nan_to_num(), -before)
