@@ -193,9 +193,8 @@ class SpikingNet(nn.Module):
         """Take the images' columns through those of its parts that it has."""
         if self.spec.standardised:
             images = (images - PIXEL_MEAN) / PIXEL_STD
-        parts = [getattr(self, name) for name in names]
-        x_seq = columns_as_sequence(images)  # [T, N, 28]
-        return scan(x_seq, *[part for part in parts if part is not None], backend=self.backend)
+        parts = [part for part in map(self._modules.get, names) if part is not None]
+        return scan(columns_as_sequence(images), *parts, backend=self.backend)  # from [T, N, 28]
 
     def forward(self, images: Tensor) -> Tensor:
         x = self._scan(images, "fc1", "bn", "sn1", "sy1", "fc2", "sn2")  # [T, N, 10]

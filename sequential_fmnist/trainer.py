@@ -26,7 +26,7 @@ from snn_core.functional import reset_net, train_steps
 from snn_core.fuse import defines
 
 if TYPE_CHECKING:
-    from snn_core.kernels.cpu.steps import Steps
+    from snn_core.kernels import steps
 
 __all__ = ["Trainer", "set_seed"]
 
@@ -203,7 +203,7 @@ class Trainer:
             count = max(1, min(2 * count, int(count * MOST_SECONDS / seconds)))
         return len(indices) // size * size - left.numel()
 
-    def take_steps(self, images: Tensor, labels: Tensor, index: Tensor) -> Steps | None:
+    def take_steps(self, images: Tensor, labels: Tensor, index: Tensor) -> steps.Steps | None:
         """Take steps in one call, each with ``index[step]`` of the images; None if that is impossible.
 
         See :func:`snn_core.functional.train_steps`.

@@ -161,6 +161,11 @@ def check_module(name: str, value: Any) -> nn.Module:
     return value
 
 
+def is_autocast(device: torch.device) -> bool:
+    """Say whether autocast is on for a device; torch refuses the question for some."""
+    return device.type in ("cpu", "cuda") and torch.is_autocast_enabled(device.type)
+
+
 def does_only_forward(module: nn.Module) -> bool:
     """Say whether calling ``module`` does nothing but what its class says: no hooks, no ``forward`` of its own."""
     hooks = (
@@ -242,7 +247,7 @@ def check_place(name: str, x: Tensor | Like, weight: Tensor, dtype: bool = True)
         raise ValueError(
             f"{name} is on {x.device}, the weights are on {weight.device}: move the module or the input with .to()"
         )
-    if dtype and x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
+    if dtype and x.dtype != weight.dtype and not is_autocast(x.device):
         raise TypeError(
             f"{name} must have the dtype of the weights, {weight.dtype}, got {x.dtype}: call .to({weight.dtype})"
         )

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snn_core import fuse
+from snn_core import fuse, runs
 from snn_core.element_wise import ElementWiseRecurrentContainer
 from snn_core.functional import seq_to_ann_forward
 from snn_core.more.convolution import ConvRecurrentContainer
@@ -46,7 +46,7 @@ class MultiStepContainer(nn.Sequential):
 
     def forward(self, x_seq: Tensor) -> Tensor:
         check_sequence(self, x_seq)
-        return fuse.scan(x_seq, list(self), self._sequence)
+        return runs.scan(x_seq, list(self), self._sequence)
 
     def _sequence(self, module: Any, x_seq: Tensor) -> Tensor:
         if getattr(type(module), "takes_sequences", False) and not isinstance(

@@ -14,8 +14,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from snn_core import fuse
-from snn_core.checks import Like, check_flag, check_module, check_place, check_whole, does_only_forward
+from snn_core import fuse, runs
+from snn_core.checks import (
+    Like,
+    check_flag,
+    check_module,
+    check_place,
+    check_whole,
+    does_only_forward,
+    is_autocast,
+)
 from snn_core.fuse import Part
 from snn_core.state import MemoryModule, check_input, check_sequence
 
@@ -52,7 +60,7 @@ class Recurrent(MemoryModule):
     def forward_sequence(self, x_seq: Tensor) -> Tensor:
         """Take T time steps; equals T calls of the single step."""
         check_sequence(self, x_seq)
-        return fuse.alone(self, x_seq, self._loop)
+        return runs.alone(self, x_seq, self._loop)
 
     def _loop(self, x_seq: Tensor) -> Tensor:
         return torch.stack([self(x) for x in x_seq])
@@ -124,7 +132,7 @@ class LinearFeedback(Recurrent):
             return "in_features differs from out_features"
         if type(self.rc) not in (nn.Linear, OffDiagonalLinear) or not does_only_forward(self.rc):
             return "rc is not nn.Linear itself, or has hooks"
-        if torch.is_autocast_enabled(like.device.type):
+        if is_autocast(like.device):
             return "autocast gives rc another precision"
         return weight_that_acts(self.rc)
 

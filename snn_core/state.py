@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snn_core import fuse, kernels, reference
+from snn_core import fuse, kernels, reference, runs
 from snn_core.cells import Cell
 from snn_core.checks import Like, check_floating
 
@@ -116,8 +116,7 @@ class MemoryModule(nn.Module):
 
     def reset(self) -> None:
         """Forget all state; the next input starts afresh."""
-        for name in self._state_names:
-            self.keep_state(name, None)
+        self.__dict__.update(dict.fromkeys(self._state_names))
 
     def detach(self) -> None:
         """Keep the state, cut its history."""
@@ -212,7 +211,7 @@ class CellModule(MemoryModule):
         """
         check_sequence(self, x_seq)
         like = Like(x_seq.shape[1:], x_seq.dtype, x_seq.device)
-        return fuse.alone(self, x_seq, lambda x_seq: self._loop(x_seq, like))
+        return runs.alone(self, x_seq, lambda x_seq: self._loop(x_seq, like))
 
     def _loop(self, x_seq: Tensor, like: Like) -> Tensor:
         cell = self.cell(like)

@@ -38,7 +38,7 @@ def products_flops(config: Config) -> int:
 def add_products(a: np.ndarray, b: np.ndarray, out: np.ndarray, count: int) -> None:
     """Add the product of the blocks ``a`` and ``b``, both flat, to ``out``, ``count`` times."""
     for _ in range(count):
-        add_product(a, 0, BLOCK, 1, BLOCK, BLOCK, b, 0, BLOCK, BLOCK, out, 0, BLOCK, out, 0, BLOCK)
+        add_product(a, 0, BLOCK, 1, BLOCK, BLOCK, b, 0, BLOCK, 0, BLOCK, out, 0, BLOCK, out, 0, BLOCK)
 
 
 class _Session:

@@ -209,9 +209,12 @@ def _on_cpu(
     """Run the kernels; return the layout, outputs and last states, and what the backward pass needs."""
     rows = x_seq if x_seq.shape == shapes.rows else x_seq.reshape(shapes.rows)
     layout = cpu.layout_of(rows, tensors, plan, lengths)
-    lasts = [torch.empty(shape, dtype=layout.dtype, device="cpu") for shape in shapes.states]
-    y_seq, *kept = cpu.forward(layout, rows, tensors, numbers, lasts, lengths, keep)
-    results = (y_seq.view(shapes.y_seq), *lasts)
+    # Each in its shape: autograd refuses to change a view of another tensor in place.
+    y_seq, *lasts = [
+        torch.empty(shape, dtype=layout.dtype, device="cpu") for shape in (shapes.y_seq, *shapes.states)
+    ]
+    kept = cpu.forward(layout, rows, tensors, numbers, lasts, lengths, keep, y_seq)
+    results = (y_seq, *lasts)
     if x_seq.dtype is not layout.dtype:
         results = tuple([one.to(x_seq.dtype) for one in results])
     return layout, results, kept
@@ -242,10 +245,9 @@ class _ScanOnCPU(torch.autograd.Function):
         x_seq, lengths, weights, borders, kept, *tensors = ctx.saved_tensors
         (layout, numbers, shapes), needed = ctx.known, ctx.needs_input_grad
         rows = x_seq if x_seq.shape == shapes.rows else x_seq.reshape(shapes.rows)
-        if (grad_y is not None and grad_y.dim() != 3) or (
-            grad_y is not None and grad_y.shape[1] != shapes.rows[1]
-        ):
-            grad_y = grad_y.reshape(*shapes.rows[:2], -1)
+        T, N, _ = shapes.rows
+        if grad_y is not None and (grad_y.dim() != 3 or grad_y.shape[1] != N):
+            grad_y = grad_y.reshape(T, N, layout.plan.stages[-1].outputs)
         grad_last = None
         if any(one is not None for one in grad_lasts):
             grad_last = torch.cat(

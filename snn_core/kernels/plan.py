@@ -24,8 +24,8 @@ class Stage(NamedTuple):
     """What a kernel must know about a stage besides its tensors and numbers.
 
     ``program`` is that of a cell, or None for a linear layer. ``feedback`` says how many outputs y[t-1], ..., y[t-D] go
-    back through a linear layer; those of each neuron are first added up by ``taps`` [D, J] if this is 1, else the
-    weight [J, (1 + D) J] has a matrix for each. Tensors of a linear stage are weight and bias; those of a cell its
+    back through a linear layer with the weight [J, 2 J]. If ``taps`` is 1 those of each neuron are first added up by
+    taps [D, J], else D is 1. Tensors of a linear stage are weight and bias; those of a cell its
     states, with feedback the outputs [D, N, J], weight, bias and, if there are, taps; then its parameters.
     """
 
@@ -58,8 +58,7 @@ class Stage(NamedTuple):
         """Numbers of its weight matrix, which are multiplications of one sample in one step, too."""
         if self.program is None:
             return self.inputs * self.outputs
-        matrices = 1 if self.taps else self.feedback
-        return (1 + matrices) * self.outputs * self.outputs if self.feedback else 0
+        return 2 * self.outputs * self.outputs if self.feedback else 0
 
     @property
     def state_size(self) -> int:

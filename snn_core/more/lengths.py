@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snn_core import fuse
+from snn_core import fuse, runs
 from snn_core.checks import check_tensor, check_whole
-from snn_core.fuse import mask_of
+from snn_core.runs import mask_of
 from snn_core.state import MemoryModule, check_sequence, has_state
 
 __all__ = ["last_step", "mean_over_time", "sequence_mask"]
@@ -67,8 +67,12 @@ def sequence_mask(lengths: Any, T: int) -> Tensor:
     return mask_of(check_lengths(lengths, check_whole("T", T, 1), lowest=0), T)
 
 
+#: From so many numbers on torch shares a sum among its threads.
+SHARED = 32768
+
+
 class _MeanOverTime(torch.autograd.Function):
-    """The mean in this thread: torch's takes all from 32,768 numbers on, and waits where one core is busy."""
+    """The mean in this thread: torch's threads wait for each other where something else keeps a core busy."""
 
     @staticmethod
     def forward(ctx: Any, y_seq: Tensor) -> Tensor:
@@ -93,8 +97,9 @@ def mean_over_time(y_seq: Tensor, lengths: Any = None) -> Tensor:
     """
     check_sequence(None, y_seq)
     if lengths is None:
-        is_plain = type(y_seq) is Tensor and y_seq.device.type == "cpu" and not fuse.is_watched()
-        is_plain = is_plain and y_seq.dtype in (torch.float32, torch.float64)
+        if y_seq.numel() < SHARED or y_seq.dtype not in (torch.float32, torch.float64):
+            return y_seq.mean(0)
+        is_plain = type(y_seq) is Tensor and y_seq.device.type == "cpu" and not runs.is_watched()
         return _MeanOverTime.apply(y_seq) if is_plain else y_seq.mean(0)
     lengths = check_lengths(lengths, *y_seq.shape[:2]).to(y_seq.device)
     trailing = [1] * (y_seq.dim() - 2)
@@ -156,7 +161,7 @@ def scan(
 
     everything = [(part, name, getattr(part, name)) for part in parts for name in part.state_names]
     try:
-        return fuse.scan(x_seq, modules or [nn.Identity()], call, backend, lengths)
+        return runs.scan(x_seq, modules or [nn.Identity()], call, backend, lengths)
     except BaseException:
         for part, name, state in everything:
             part.keep_state(name, state)

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snn_core import fuse
 from snn_core.cells import Cell
 from snn_core.checks import Like
+from snn_core.fuse import is_chain, read
 from snn_core.kernels import program as program_of
 from snn_core.kernels.record.equations import Recorded
 
@@ -35,7 +35,7 @@ def cell_function(cell: Cell) -> str:
     """
     recorded = program_of(cell)
     if isinstance(recorded, str):
-        raise ValueError(f"{type(cell).__name__}: {recorded}")
+        raise ValueError(recorded)
     return step_function(recorded)
 
 
@@ -114,16 +114,15 @@ def network_stages(
 
     stages, like = [], Like((1, inputs), torch.float64, torch.device("cpu"))
     for module in modules:
-        while fuse.is_chain(module) and len(module) == 1:
+        while is_chain(module) and len(module) == 1:
             module = module[0]
-        part = fuse.read(module, like)
-        if isinstance(part, str) or part.stage.feedback > 1 or part.is_whole:
+        part = read(module, like)
+        if isinstance(part, str) or part.has_history or part.is_whole:
             raise ValueError(f"the page does not know {type(module).__name__}")
         stage = part.stage
         if stage.program is None:
-            weight, bias = part.weights
             stages.append(
-                {"kind": "linear", "inputs": stage.inputs, "outputs": stage.outputs, **weights(weight, bias)}
+                {"kind": "linear", "inputs": stage.inputs, "outputs": stage.outputs, **weights(*part.weights)}
             )
         else:
             recorded = Recorded(stage.program, part.constants)
@@ -136,7 +135,7 @@ def network_stages(
                     "outputs": stage.outputs,
                     "initial": list(part.numbers[: stage.states]),
                     "parameters": [numbers(one) for one in part.parameters],
-                    "feedback": weights(*part.weights[:2]) if stage.feedback else None,
+                    "feedback": weights(*part.weights) if stage.feedback else None,
                 }
             )
         like = like._replace(shape=(1, stage.outputs))

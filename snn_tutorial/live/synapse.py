@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import torch
 from IPython.display import HTML
 
-from snn_core.cells import Cell
+from snn_core.cells import Cell, parameters_of
 from snn_core.checks import Like, check_number, check_numbers
-from snn_core.kernels.record.equations import parameters_of
 from snn_core.synapse import DoubleExponentialSynapse, LowPassSynapse, SynapseFilter
 from snn_tutorial.live import Code, view
 from snn_tutorial.live.javascript import cell_function

@@ -21,16 +21,18 @@ from support import require
 from support_cuda import on_the_shim
 from support_networks import Library, our_library, spikingjelly_library
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from snn_core import kernels as backends
-from snn_core.kernels import op as ops
 from snn_core.kernels import plan
-from snn_core.kernels.cpu import descent, products, rows, scan, steps, threads
+from snn_core.kernels.cpu import descent, products, rows, scan, steps, threads, tile
 from snn_core.kernels.cpu import launch as cpu
 from snn_core.kernels.cuda import launch as cuda
-from snn_core.kernels.record.symbols import parse
+from snn_core.kernels.record.symbols import Program
 
 Results = dict[str, Tensor]
+#: What runs in a scan forward and back: the kernels for the CPU at once, or those behind the ops of torch.
+AT_ONCE, OPS = ("forward", "backward"), ("scan", "scan_backward")
 #: Relative Euclidean error of a gradient that rounding explains.
 ROUNDING = {torch.float64: 1e-10, torch.float32: 1e-5}
 
@@ -81,19 +83,18 @@ def results(
 
 
 @contextmanager
-def launched(kernels: types.ModuleType) -> Iterator[set[str]]:
-    """Gather the names of the fused operations that run."""
+def launched(kernels: types.ModuleType, operations: tuple[str, str]) -> Iterator[set[str]]:
+    """Gather the names of those operations that run."""
     names: set[str] = set()
     with ExitStack() as stack:
-        for name in ops.SCHEMAS:
-            if hasattr(kernels, name):
-                real = getattr(kernels, name)
+        for name in operations:
+            real = getattr(kernels, name)
 
-                def call(*arguments: object, name: str = name, real: Callable[..., object] = real) -> object:
-                    names.add(name)
-                    return real(*arguments)
+            def call(*given: Any, name: str = name, real: Callable[..., Any] = real, **more: Any) -> Any:
+                names.add(name)
+                return real(*given, **more)
 
-                stack.enter_context(mock.patch.object(kernels, name, call))
+            stack.enter_context(mock.patch.object(kernels, name, call))
         yield names
 
 
@@ -134,6 +135,7 @@ class Kernels(Executor):
         backend: their name in snn_core.
         kernels: the module that launches them.
         running: puts in place what they need.
+        operations: what must run of ``kernels``.
         device: where they run.
         most: largest number of elements of an input.
     """
@@ -146,19 +148,21 @@ class Kernels(Executor):
         backend: str,
         kernels: types.ModuleType,
         running: Callable[[], AbstractContextManager[object]],
+        operations: tuple[str, str],
         device: torch.device | str = "cpu",
         most: float = math.inf,
     ) -> None:
         super().__init__(name, lambda: our_library(backend))
-        self.kernels, self.running, self.device, self.most = kernels, running, device, most
+        self.kernels, self.running, self.operations = kernels, running, operations
+        self.device, self.most = device, most
 
     def takes(self, case: Case) -> bool:
         return case.fused and math.prod(case.shape) <= self.most
 
     def run(self, case: Case) -> Results:
-        with launched(self.kernels) as names:
+        with launched(self.kernels, self.operations) as names:
             found = super().run(case)
-        assert names == {"scan", "scan_backward"}
+        assert names == {*self.operations}
         return found
 
 
@@ -193,10 +197,11 @@ class Stored(Peer):
             }
 
 
-@contextmanager
-def compiled() -> Iterator[None]:
-    require(backends.NUMBA_IS_INSTALLED, "numba")
-    yield
+class _Watcher(TorchDispatchMode):
+    """Somebody who looks at what is computed, as a compiler does: then a scan is an op of torch."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        return func(*args, **(kwargs or {}))
 
 
 def _array_at(address: int | np.ndarray, shape: tuple[int, ...], like: np.floating) -> np.ndarray:
@@ -217,9 +222,10 @@ def _address_of(array: np.ndarray, at: int) -> np.ndarray:
     return array[at:]
 
 
-def _poison(arguments: np.ndarray, one: np.floating) -> np.ndarray:
-    size = arguments[scan.SCRATCH_SIZE] * arguments[scan.BLOCK]
-    return np.full(size, np.nan, one.dtype)
+def _nan(arguments: np.ndarray, one: np.floating) -> tuple[np.ndarray, np.ndarray]:
+    """What ``scan._scratch`` gives a kernel, such that what is read before it is written poisons the results."""
+    sizes = arguments[[scan.SCRATCH_SIZE, scan.WORK_SIZE]] * arguments[scan.BLOCK]
+    return np.full(sizes[0], np.nan, one.dtype), np.full(sizes[1], np.nan, one.dtype)
 
 
 def _add(counter: np.ndarray, value: int) -> int:
@@ -227,12 +233,6 @@ def _add(counter: np.ndarray, value: int) -> int:
     before = counter[0]
     counter[0] += value
     return before
-
-
-def _numbers_at(arguments: np.ndarray, address: int) -> np.ndarray:
-    """What the pointer to a plan's numbers gives a kernel."""
-    like = np.float32(0) if arguments[scan.NUMBER_BYTES] == 4 else np.float64(0)
-    return _array_at(address, (arguments[scan.STAGES_OF] * scan.NUMBERS,), like)
 
 
 def _copy(source: np.ndarray, at: int, to: int, target: np.ndarray, count: int) -> None:
@@ -260,10 +260,11 @@ def _add_tile(a, p, row, step, terms, b, q, b_row, first, f, f_row, out, o, out_
     out[_places(o, rows, out_row, columns, 1)] = total
 
 
-def _row(text: str, direction: str) -> Callable[..., None]:
+def _row(program: Program, direction: str) -> Callable[..., None]:
     """Return a function of :mod:`rows` as Python, whose statements are those of a program."""
-    program = parse(text)
-    statements, results = program[3:5] if direction == "forward" else program[5:7]
+    is_forward = direction == "forward"
+    statements = program.forward if is_forward else program.backward
+    results = program.outputs if is_forward else program.gradients
 
     def row(n: int, step: int, c: Any, p: Any, x: Any, v: Any, *others: Any) -> None:
         def rows_of(name: str, array: Any, count: int) -> dict[str, Any]:
@@ -272,7 +273,7 @@ def _row(text: str, direction: str) -> Callable[..., None]:
         S, P = program.states, program.parameters
         names = {"one": c[0], "zero": c[1], "x": x[:n]} | rows_of("v", v, S) | rows_of("p", p, P)
         names |= {f"c{k}": c[rows.CONSTANTS + k] for k in range(program.constants)}
-        if direction == "forward":
+        if is_forward:
             written = {"y": others[1][:n]} | rows_of("w", others[0], S)
         else:
             g_y, g_v, g_x, g_p = others
@@ -290,75 +291,110 @@ def _row(text: str, direction: str) -> Callable[..., None]:
 
 
 @contextmanager
-def interpreted() -> Iterator[None]:
+def interpreted(keeps: bool = False) -> Iterator[None]:
     """Let Python itself run the source of the CPU kernels.
 
     Where numba compiles a kernel, an index outside an array goes unnoticed and no tool sees which lines ran. Here numpy
     checks every index, blocks are so small that a scan takes several, and the figures of coverage and of the mutation
-    run reach into the kernels. Only the tile of a matrix product, written in LLVM's instructions, is replaced.
-    """
-    require(backends.NUMBA_IS_INSTALLED, "numba")
-    with pytest.MonkeyPatch.context() as patch:
-        ends = ("_forward", "_backward", "_weights", "_out", "_steps", "_gradients", "descend")
-        functions: dict[Any, Any] = {
-            name: function
-            for module in (scan, descent)
-            for name, function in vars(module).items()
-            if name.endswith(ends) and not name.startswith("_")
-        }
-        numbers: list[np.ndarray] = []  # those of the plan that runs
+    run reach into the kernels. Only the tile of a matrix product, written in LLVM's instructions, is replaced. All
+    memory that kernels get is NaN at first.
 
-        def call(number: int, arguments: np.ndarray) -> None:
-            list(functions.values())[number - 1](arguments, numbers[-1])
+    Either a scan has many segments, which the backward pass computes again, or it ``keeps`` everything.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        names = ("pack_weights", "scan_forward", "scan_backward")
+        functions: list[Any] = [getattr(scan, name) for name in names]
+        functions += [getattr(descent, name) for name in ("take_steps", "sum_gradients", "descend")]
+        given: list[Any] = []  # the numbers of the plan that runs
+
+        def address(name: str, dtype: Any) -> int:
+            return 1 + [function.__name__ for function in functions].index(name)
+
+        def call(number: int, arguments: Any, *_: Any) -> None:
+            functions[number - 1](arguments, given)
 
         def run(
-            number: int, arguments: np.ndarray, address: int, items: int, size: int, lead: Any = None
+            number: int, arguments: Any, numbers: int, items: int, size: int, first: int = 0, lead: Any = None
         ) -> None:
-            numbers.append(_numbers_at(arguments, address))
-            call(*((number, arguments) if lead is None else lead))
+            a = np.frombuffer(arguments, np.int64)
+            itemsize = a[scan.NUMBER_BYTES]
+            assert size == (a[scan.SCRATCH_SIZE] + a[scan.WORK_SIZE]) * a[scan.BLOCK] * itemsize
+            given[:] = _array_at(numbers, (1,), np.float32(0) if itemsize == 4 else np.float64(0))
+            if first:
+                call(first, a)
+            if lead is None:
+                if a[scan.KEPT] and number == address("scan_forward", None):
+                    blocks = -(-a[scan.SAMPLES_OF] // a[scan.BLOCK])
+                    ctypes.memset(int(a[scan.KEPT]), 255, int(blocks * size))
+                call(number, a)
+                assert (a[scan.THREADS], a[scan.ITEMS]) == (1, items)
+            else:
+                own, job = np.frombuffer(lead[1], np.int64), np.zeros(threads.SIZE, np.int64)
+                own[threads.JOB] = job.ctypes.data
+                call(lead[0], own)
 
-        def addresses(text: str, dtype: Any) -> list[int]:
-            keys = [(text, direction) for direction in ("forward", "backward")]
-            functions.update({key: _row(*key) for key in keys if key not in functions})
-            return [list(functions).index(key) + 1 for key in keys]
+        def addresses(program: Program, dtype: Any) -> tuple[int, int]:
+            functions.extend(_row(program, direction) for direction in ("forward", "backward"))
+            return len(functions) - 1, len(functions)
 
-        patch.setattr(rows, "addresses", addresses)
+        def scratch(arguments: np.ndarray, one: np.floating) -> tuple[np.ndarray, np.ndarray]:
+            arguments[scan.THREADS] += 1
+            return _nan(arguments, one)
+
+        def empty(self: cpu.Call, *shape: int) -> Tensor:
+            return torch.full(shape, torch.nan, dtype=self.dtype, device="cpu")
+
+        patch.setattr(rows, "addresses", cache(addresses))
+        patch.setattr(cpu, "_address", address)
+        patch.setattr(cpu.Call, "empty", empty)
+        patch.setattr(threads, "run", run)
+        patch.setattr(steps, "_kernels", steps._kernels.__wrapped__)
         for module in (scan, products, descent):
             for name, kernel in vars(module).copy().items():
                 if isinstance(getattr(kernel, "py_func", None), types.FunctionType):
                     patch.setattr(module, name, kernel.py_func)
         for module in (scan, descent):
-            patch.setattr(module, "address", lambda name, dtype: list(functions).index(name) + 1)
-        patch.setattr(threads, "run", run)
+            for name, value in {"address": address, "array_at": _array_at, "address_of": _address_of}.items():
+                patch.setattr(module, name, value)
+            patch.setattr(module, "add", _add)
+        patch.setattr(scan, "_scratch", scratch)
+        patch.setattr(scan, "copy", _copy)
+        patch.setattr(scan, "call", lambda number, arguments: functions[number - 1](*arguments))
+        patch.setattr(descent, "call", lambda number, arguments: call(number, *arguments))
         patch.setattr(descent, "share", lambda job, number, arguments, *_: call(number, arguments))
         patch.setattr(descent, "PIECE", 5)
-        # Scratch that is read before it is written would poison the results.
-        patch.setattr(scan, "_scratch", _poison)
-        patch.setattr(cpu, "_layout", cpu._layout.__wrapped__)
-        patch.setattr(steps, "_kernels", steps._kernels.__wrapped__)
-        for name, value in {"array_at": _array_at, "address_of": _address_of, "add": _add}.items():
-            patch.setattr(scan, name, value)
-            patch.setattr(descent, name, value)
-        patch.setattr(scan, "copy", _copy)
-        patch.setattr(
-            scan, "call", lambda number, arguments: list(functions.values())[number - 1](*arguments)
-        )
-        patch.setattr(descent, "call", lambda number, arguments: call(number, arguments[0]))
         for name, value in {"add_tile": _add_tile, "lanes": _lanes, "ROWS": 3}.items():
             patch.setattr(products, name, value)
-        for name, value in {"SAMPLES": 2, "COLUMNS": 8, "SCRATCH": 1, "FEWEST_STEPS": 2}.items():
+        patch.setattr(scan, "lanes", _lanes)
+        patch.setattr(tile, "width", lambda itemsize: tile.VECTORS * 2)
+        patch.setattr(scan, "PACKED_FROM", 2)
+        small = {"SAMPLES": 2, "COLUMNS": 8} | ({} if keeps else {"SCRATCH": 1, "FEWEST_STEPS": 2})
+        for name, value in small.items():
             patch.setattr(plan, name, value)
+        patch.setattr(cpu, "GRADIENTS", 1)
+        if not keeps:
+            patch.setattr(cpu, "MOST_KEPT", 0)
+        _forget_plans()
         yield
+    _forget_plans()
+
+
+def _forget_plans() -> None:
+    """A plan knows its layouts, and they the addresses of kernels."""
+    plan.plan_of.cache_clear()
+    plan.parsed.cache_clear()
 
 
 LOOP = Executor("loop", lambda: our_library("torch"))
-COMPILED = Kernels("compiled", "numba", cpu, compiled)
-INTERPRETED = Kernels("interpreted", "numba", cpu, interpreted, most=1200)
-SHIM = Kernels("shim", "numba", cuda, on_the_shim)
-GPU = Kernels("gpu", "cupy", cuda, ExitStack, torch.device("cuda", 0))
+COMPILED = Kernels("compiled", "numba", cpu, ExitStack, AT_ONCE)
+OP = Kernels("op", "numba", cpu, _Watcher, OPS, most=1200)
+INTERPRETED = Kernels("interpreted", "numba", cpu, interpreted, AT_ONCE, most=1200)
+KEPT = Kernels("kept", "numba", cpu, lambda: interpreted(keeps=True), AT_ONCE, most=1200)
+SHIM = Kernels("shim", "numba", cuda, on_the_shim, OPS)
+GPU = Kernels("gpu", "cupy", cuda, ExitStack, OPS, torch.device("cuda", 0))
 PEER = Peer("spikingjelly", spikingjelly_library)
 STORED_PEER = Stored("stored", spikingjelly_library)
-KERNELS = [COMPILED, INTERPRETED, SHIM, GPU]
+KERNELS = [COMPILED, OP, INTERPRETED, KEPT, SHIM, GPU]
 EXECUTORS = [*KERNELS, PEER, STORED_PEER]
 
 

@@ -1,21 +1,20 @@
-"""What is special about the kernels for the CPU: their threads."""
+"""What is special about the kernels for the CPU: their threads, and steps of training."""
 
 from __future__ import annotations
 
 import copy
 import os
 from concurrent.futures import ThreadPoolExecutor
-from unittest import mock
 
+import numpy as np
 import pytest
 import torch
-from executors import compiled, interpreted
+from executors import interpreted
 from support_networks import output_and_gradients
 from torch import nn
 
 from sequential_fmnist.evaluation import LOSSES
-from snn_core.functional import reset_net, seq_to_ann_forward
-from snn_core.kernels import deferred
+from snn_core.functional import reset_net, scan, train_steps
 from snn_core.kernels.cpu import scan as kernels
 from snn_core.kernels.cpu import threads as workers
 from snn_core.layer import LinearRecurrentContainer, MultiStepContainer, SeqToANNContainer, SynapseFilter
@@ -23,9 +22,10 @@ from snn_core.neuron import IFNode, MultiStepIFNode
 
 
 @pytest.fixture(autouse=True)
-def _fused():
-    with compiled():
-        yield
+def _same_number_of_threads_afterwards():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(
@@ -38,60 +38,80 @@ def _fused():
     ids=["recurrent", "synapse", "linear"],
 )
 def test_number_of_threads_does_not_change_a_bit(build):
-    before, found = torch.get_num_threads(), []
-    x_seq = 3 * torch.randn(20, 700, 8)
-    try:
-        for threads in (1, 2):
-            torch.set_num_threads(threads)
-            torch.manual_seed(0)
-            module = build()
-            found.append(output_and_gradients(module, x_seq, module.parameters()))
-    finally:
-        torch.set_num_threads(before)
-    assert all(torch.equal(one, two) for one, two in zip(*found, strict=True))
+    found, x_seq = [], 3 * torch.randn(20, 700, 8)
+    for number in (1, 2, 5):
+        torch.set_num_threads(number)
+        torch.manual_seed(0)
+        module = build()
+        found.append(output_and_gradients(module, x_seq, module.parameters()))
+    for other in found[1:]:
+        assert all(torch.equal(one, two) for one, two in zip(found[0], other, strict=True))
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_kernels_leave_the_number_of_threads_of_torch_alone(threads):
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(threads)
-        IFNode(backend="numba").forward_sequence(torch.rand(3, 4000))
-        assert torch.get_num_threads() == threads
-    finally:
-        torch.set_num_threads(before)
-
-
-def test_one_thread_of_torch_is_one_thread():
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        with mock.patch.object(workers._threads, "wake", side_effect=AssertionError):
-            IFNode(backend="numba").forward_sequence(torch.rand(3, 4000))
-    finally:
-        torch.set_num_threads(before)
-
-
-def test_no_more_threads_join_a_job_than_there_is_scratch_for(monkeypatch):
-    """Though an earlier job woke more, which still look for work."""
-    seen, real, before = [], workers.run, torch.get_num_threads()
+@pytest.fixture
+def taking_part(monkeypatch) -> list[int]:
+    """How many threads take part in each job from here on."""
+    seen, real = [], workers.run
 
     def run(function, arguments, *others):
         real(function, arguments, *others)
-        seen.append(int(arguments[kernels.THREADS]))
+        seen.append(arguments[kernels.THREADS])
+        assert arguments[kernels.COUNTER] >= arguments[kernels.ITEMS]
 
     monkeypatch.setattr(workers, "run", run)
-    monkeypatch.setattr(workers, "MOST_LOOKS", 1 << 60)  # nobody works alone
-    try:
-        for number in (4, 2):
-            torch.set_num_threads(number)
-            seen.clear()
-            for _ in range(20):
-                IFNode(backend="numba").forward_sequence(torch.rand(100, 100_000))
-            assert max(seen) <= number
-        assert max(seen) == 2  # others did look
-    finally:
-        torch.set_num_threads(before)
+    monkeypatch.setattr(workers, "_team", None)  # one that nobody was late in
+    return seen
+
+
+@pytest.mark.parametrize("number", [4, 2, 1])
+def test_a_job_has_as_many_threads_as_torch(taking_part, number):
+    torch.set_num_threads(number)
+    for _ in range(20):
+        IFNode(backend="numba").forward_sequence(torch.rand(10, 50_000))
+    assert taking_part[0] == (number if workers._parallel() else 1)
+    assert set(taking_part) <= {1, number}  # after one was late the caller works alone
+    assert torch.get_num_threads() == number
+
+
+def test_a_job_has_no_more_threads_than_items(taking_part):
+    torch.set_num_threads(4)
+    IFNode(backend="numba").forward_sequence(torch.rand(10, 300))
+    assert taking_part == [2 if workers._parallel() else 1]
+
+
+def test_nobody_waits_again_at_once_for_a_thread_that_was_late(monkeypatch):
+    job, times, done = np.zeros(workers.SIZE, np.int64), iter(()), []
+    job[workers.PARALLEL], job[workers.MEMBER] = 7, 8
+    end = 0  # when the first thread found no item left
+
+    def call(function, arguments):
+        done.append(function)
+        job[workers.ENDED] = end
+
+    monkeypatch.setattr(workers, "_now", lambda _: next(times))
+    monkeypatch.setattr(workers, "call", call)
+    monkeypatch.setattr(workers, "address_of", lambda array, at: at)
+
+    def share(began: int, duration: int, first: int) -> int:
+        """Run a job, of which the first thread ends so long before the last; return for how long one works alone."""
+        nonlocal times, end
+        times, end = iter([began, began + duration]), began + duration - first
+        workers.share.py_func(job, 9, 1, 2, 1)
+        return job[workers.ALONE]
+
+    now, late = 1, workers.LATE + 1
+    assert share(now, 10 * late, late) == 0  # of a long job that is little
+    assert share(now, late, workers.LATE) == 0
+    assert done == [7, 7]
+    alone = [share(now := 1 + job[workers.ALONE_UNTIL], late, late) for _ in range(9)]
+    assert alone[:3] == [workers.SHORTEST, 2 * workers.SHORTEST, 4 * workers.SHORTEST]
+    assert alone[-2:] == [workers.LONGEST] * 2
+    done.clear()
+    assert share(now + late, late, late) == workers.LONGEST
+    assert done == [9]  # alone
+    assert share(1 + job[workers.ALONE_UNTIL], late, 0) == workers.LONGEST // 2
+    workers.share.py_func(job, 9, 1, 2, 0)
+    assert done == [9, 7, 9]
 
 
 def test_threads_of_python_run_kernels_side_by_side():
@@ -107,57 +127,52 @@ def test_threads_of_python_run_kernels_side_by_side():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_forked_process_has_threads_of_its_own():
-    """Those of its parent stay behind: waiting for them would never end."""
+def test_a_forked_process_works_alone():
+    """The threads of its parent stay behind: waiting for them would never end."""
+    torch.set_num_threads(2)
     x_seq = torch.rand(20, 5000, 2)
     expected = IFNode(backend="numba").forward_sequence(x_seq)
     process = os.fork()
     if process == 0:
-        torch.set_num_threads(2)
         found = IFNode(backend="numba").forward_sequence(x_seq)
         torch.set_num_threads(1)  # torch's own threads stayed behind as well
-        same = torch.equal(found, expected)
-        os._exit(0 if same and workers._threads.process == os.getpid() else 1)
+        os._exit(0 if torch.equal(found, expected) and workers._team.parallel == 0 else 1)
     assert os.waitpid(process, 0)[1] == 0
 
 
-class Small(nn.Module):
-    """All kinds of stages, on sequences ``[N, T, 3]``."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc1, self.fc2 = nn.Linear(3, 4), nn.Linear(4, 3)
-        self.rc = MultiStepContainer(LinearRecurrentContainer(IFNode(), 4, 4))
-        self.sy = MultiStepContainer(SynapseFilter(2.0, learnable=True))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        hidden = self.sy(self.rc(seq_to_ann_forward(x.transpose(0, 1), self.fc1)))
-        return seq_to_ann_forward(hidden, self.fc2)[1:].mean(0)
+def small() -> nn.Sequential:
+    """Return all kinds of stages."""
+    recurrent = LinearRecurrentContainer(IFNode(), 4, 4)
+    return nn.Sequential(nn.Linear(3, 4), recurrent, SynapseFilter(2.0, learnable=True), nn.Linear(4, 3))
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("clip", [None, 0.01])
 @pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.Adam])
-def test_steps_that_python_runs_are_those_of_torch(optimizer, clip, loss):
-    """Of several segments, blocks and pieces, with every index checked."""
-    torch.manual_seed(0)
-    one = Small().double()
-    other, x = copy.deepcopy(one), 2 * torch.rand(5, 7, 3, dtype=torch.float64)
+@pytest.mark.parametrize("keeps", [False, True], ids=["segments", "whole"])
+def test_steps_that_python_runs_are_those_of_torch(keeps, optimizer, clip, loss):
+    """Of several blocks and pieces, with every index checked."""
+    one = small().double()
+    other, x_seq = copy.deepcopy(one), 2 * torch.rand(7, 5, 3, dtype=torch.float64)
     labels, index = torch.tensor([0, 2, 1, 1, 0]), torch.tensor([[4, 0, 2], [1, 1, 3]])
     settings = {"lr": 0.1, "weight_decay": 0.1} | ({"momentum": 0.9} if optimizer is torch.optim.SGD else {})
     own, theirs = (optimizer(net.parameters(), **settings) for net in (one, other))
-    with interpreted():
-        found = deferred.train(deferred.call(one, x), labels, loss, own, clip, index)
-        lost, _ = deferred.evaluate(deferred.call(one, x), labels, loss)
+    with interpreted(keeps):
+        found = train_steps(one, x_seq, labels, own, loss, index, clip)
     for step, chosen in enumerate(index):
         theirs.zero_grad()
-        expected = LOSSES[loss](other(x[chosen]), labels[chosen])
+        y = scan(x_seq[:, chosen], *other, backend="torch").mean(0)
+        expected = LOSSES[loss](y, labels[chosen])
         expected.backward()
         if clip is not None:
-            nn.utils.clip_grad_norm_(other.parameters(), clip)
+            assert nn.utils.clip_grad_norm_(other.parameters(), clip) > clip
         theirs.step()
         reset_net(other)
         assert found.losses[step].item() == pytest.approx(expected.item())
-    assert lost == pytest.approx(LOSSES[loss](other(x), labels).item())
+        assert found.right[step] == (y.argmax(1) == labels[chosen]).sum()
+    assert not found.bad.any()
     for ours, others in zip(one.parameters(), other.parameters(), strict=True):
         torch.testing.assert_close(ours, others, rtol=1e-9, atol=1e-12)
+        assert own.state[ours].keys() == theirs.state[others].keys()
+        for name, kept in own.state[ours].items():
+            torch.testing.assert_close(kept, theirs.state[others][name], rtol=1e-9, atol=1e-12)

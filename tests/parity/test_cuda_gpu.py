@@ -13,10 +13,9 @@ from test_cuda_shim import network, planned, random, wide_case
 from sequential_fmnist.config import TrainingConfig
 from sequential_fmnist.networks import NETWORKS
 from sequential_fmnist.training import fit
-from snn_core.functional import reset_net
+from snn_core.functional import explain, reset_net
 from snn_core.kernels import CUPY_IS_INSTALLED
 from snn_core.kernels.cuda import launch as cuda
-from snn_core.kernels.decisions import noting
 from snn_core.layer import LinearRecurrentContainer, MultiStepContainer
 from snn_core.neuron import IFNode, MultiStepIFNode
 from snn_core.surrogate import ATan
@@ -62,11 +61,11 @@ def test_a_network_is_one_launch(monkeypatch):
 @pytest.mark.parametrize("limit", [4 << 10, 2 << 10])
 def test_a_plan_that_does_not_fit_is_taken_in_groups(monkeypatch, limit):
     x_seq = 3 * random(4, 5, 9).to(DEVICE)
-    tensors, plan = planned([module.double().to(DEVICE) for module in network()], x_seq)
+    own = planned([module.double().to(DEVICE) for module in network()], x_seq)
 
     def results() -> list[torch.Tensor]:
-        y_seq, last, borders = cuda.scan(x_seq, tensors, plan)
-        return [y_seq, last, *cuda.scan_backward(y_seq + 1, last, x_seq, borders, tensors, plan)]
+        y_seq, last, borders = cuda.scan(x_seq, *own)
+        return [y_seq, last, *cuda.scan_backward(y_seq + 1, last, x_seq, borders, *own)]
 
     expected = results()
     monkeypatch.setattr(cuda.device, "shared_limit", lambda place: limit)
@@ -89,9 +88,7 @@ def step(module: torch.nn.Module, x_seq: torch.Tensor) -> torch.Tensor:
 
 def test_auto_takes_the_kernels():
     net = MultiStepIFNode()
-    with noting(net) as decisions:
-        net(torch.zeros(2, 3, device=DEVICE))
-    assert [decision.fused for decision in decisions] == [True]
+    assert [decision.fused for decision in explain(net, torch.zeros(2, 3, device=DEVICE))] == [True]
 
 
 @pytest.mark.parametrize("size", [20, 40])
@@ -166,8 +163,8 @@ def test_gpu_and_cpu_kernels_agree_in_single_precision():
 
 def test_opcheck():
     x_seq = random(4, 3, 9, dtype=torch.float32).to(DEVICE).requires_grad_()
-    tensors, plan = planned([module.to(DEVICE) for module in network()], x_seq)
-    torch.library.opcheck(torch.ops.snn_core.scan.default, (x_seq, tensors, *plan.flat))
+    tensors, plan, numbers = planned([module.to(DEVICE) for module in network()], x_seq)
+    torch.library.opcheck(torch.ops.snn_core.scan.default, (x_seq, tensors, *plan.flat, numbers))
 
 
 @pytest.mark.parametrize("opt", ["sgd", "adam"])

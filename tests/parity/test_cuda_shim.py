@@ -26,16 +26,16 @@ from support_cuda import Nvrtc, on_the_shim
 from support_networks import our_library
 from torch import nn
 
+from snn_core import fuse, surrogate, synapse
 from snn_core import kernels as backends
 from snn_core import neuron as neurons
-from snn_core import surrogate, synapse
 from snn_core.checks import Like
 from snn_core.kernels import op as ops
 from snn_core.kernels.cpu import launch as cpu
 from snn_core.kernels.cuda import launch as cuda
 from snn_core.kernels.limits import MOST_CONSTANTS, MOST_PARAMETERS, MOST_STATES
-from snn_core.kernels.plan import Plan, plan_of, read
-from snn_core.kernels.record.symbols import parse
+from snn_core.kernels.plan import Plan, parsed, plan_of
+from snn_core.kernels.record.symbols import Program
 from snn_core.layer import (
     DelayedRecurrentContainer,
     LinearRecurrentContainer,
@@ -57,19 +57,17 @@ def random(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> to
     return torch.randn(*shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
 
 
-def planned(modules: list[nn.Module], x_seq: torch.Tensor) -> tuple[list[torch.Tensor | None], Plan]:
-    """Return the tensors and the plan of modules that take ``[T, N, *]`` one after the other."""
+def planned(
+    modules: list[nn.Module], x_seq: torch.Tensor
+) -> tuple[list[torch.Tensor | None], Plan, tuple[float, ...]]:
+    """Return the tensors, the plan and the numbers of modules that take ``[T, N, *]``, a stage for each."""
     like, parts = Like(x_seq.shape[1:], x_seq.dtype, x_seq.device), []
     for module in modules:
-        parts.append(read(module, like))
-        like = like._replace(shape=(*like.shape[:-1], parts[-1].stage.outputs))
-    stages = [part.stage for part in parts]
-    plan = plan_of(
-        tuple(stage.kernel for stage in stages),
-        tuple(size for stage in stages for size in stage[1:7]),
-        tuple(number for stage in stages for number in stage.numbers),
-    )
-    return [tensor for part in parts for tensor in part.tensors], plan
+        parts.append(fuse.read(module, like))
+        like = fuse.after(parts[-1], like)
+    tensors = [one for part in parts for one in (*[None] * len(part.states), *part.weights, *part.parameters)]
+    numbers = tuple(number for part in parts for number in part.numbers)
+    return tensors, plan_of(tuple(part.stage for part in parts)), numbers
 
 
 def neuron(**options: object) -> list[nn.Module]:
@@ -118,11 +116,11 @@ each_network = pytest.mark.parametrize("build", NETWORKS.values(), ids=NETWORKS)
 
 def results(modules: list[nn.Module], x_seq: torch.Tensor) -> list[torch.Tensor]:
     """Return all results of a scan forward and back."""
-    tensors, plan = planned(modules, x_seq)
-    y_seq, last, borders = cuda.scan(x_seq, tensors, plan)
+    own = planned(modules, x_seq)
+    y_seq, last, borders = cuda.scan(x_seq, *own)
     grad_y, grad_last = random(*y_seq.shape, seed=3), random(*last.shape, seed=4)
     assert len(borders) == 0
-    return [y_seq, last, *cuda.scan_backward(grad_y, grad_last, x_seq, borders, tensors, plan)]
+    return [y_seq, last, *cuda.scan_backward(grad_y, grad_last, x_seq, borders, *own)]
 
 
 def network_results(build: Callable[[], list[nn.Module]] = network) -> list[torch.Tensor]:
@@ -187,12 +185,12 @@ def test_more_stages_than_a_launch_takes(shim):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16], ids=str)
 def test_a_linear_layer_alone_is_left_to_torch(shim, dtype):
     layer, x_seq = nn.Linear(4, 3).double(), random(2, 5, 4)
-    tensors, plan = planned([layer], x_seq)
+    own = planned([layer], x_seq)
     expected, grad_y = layer(x_seq), random(2, 5, 3, seed=1)
     gradients = torch.autograd.grad(expected, [layer.weight, layer.bias], grad_y)
     x_seq, grad_y = x_seq.to(dtype), grad_y.to(dtype)
-    y_seq, last, borders = cuda.scan(x_seq, tensors, plan)
-    g_x, *found = cuda.scan_backward(grad_y, None, x_seq, borders, tensors, plan)
+    y_seq, last, borders = cuda.scan(x_seq, *own)
+    g_x, *found = cuda.scan_backward(grad_y, None, x_seq, borders, *own)
     tolerance = {"rtol": 4 * torch.finfo(dtype).eps, "atol": 20 * torch.finfo(dtype).eps}
     assert shim.launches == []
     assert len(last) == 0
@@ -200,14 +198,14 @@ def test_a_linear_layer_alone_is_left_to_torch(shim, dtype):
     torch.testing.assert_close(g_x, grad_y @ layer.weight.to(dtype), **tolerance)
     for ours, theirs in zip(found, gradients, strict=True):
         torch.testing.assert_close(ours, theirs, **tolerance)
-    nothing = cuda.scan_backward(None, None, x_seq, borders, tensors, plan)
+    nothing = cuda.scan_backward(None, None, x_seq, borders, *own)
     assert not any(gradient.count_nonzero() for gradient in nothing)
 
 
 def test_no_gradient_gives_zeros(shim):
     x_seq = random(3, 5, 9)
-    tensors, plan = planned([module.double() for module in network()], x_seq)
-    found = cuda.scan_backward(None, None, x_seq, x_seq.new_empty(0), tensors, plan)
+    own = planned([module.double() for module in network()], x_seq)
+    found = cuda.scan_backward(None, None, x_seq, x_seq.new_empty(0), *own)
     assert not any(gradient.count_nonzero() for gradient in found)
     assert len(shim.launches) == 1
 
@@ -219,9 +217,9 @@ def test_tensors_without_memory_of_their_own(shim):
     assert negative.is_neg()
     plain = torch.zeros(4, 3, 1, dtype=torch.float64)
     for x_seq, same in ((zeros, plain), (negative, negative.resolve_neg())):
-        tensors, plan = planned(neuron(), same)
-        assert equal([*cuda.scan(x_seq, tensors, plan)], [*cuda.scan(same, tensors, plan)])
-        with_gradient = [cuda.scan_backward(x_seq, None, one, plain, tensors, plan) for one in (x_seq, same)]
+        own = planned(neuron(), same)
+        assert equal([*cuda.scan(x_seq, *own)], [*cuda.scan(same, *own)])
+        with_gradient = [cuda.scan_backward(x_seq, None, one, plain, *own) for one in (x_seq, same)]
         assert equal(*with_gradient)
 
 
@@ -233,12 +231,12 @@ def test_gradients_of_what_lies_after_the_end_of_a_sample_change_nothing(shim, k
     padding = (torch.arange(5)[:, None] >= lengths)[..., None]
     x_seq = x_seq.masked_fill(padding, 0)
     with torch.no_grad():
-        tensors, plan = planned([module.double() for module in build()], x_seq)
-    y_seq, last, borders = kernels.scan(x_seq, tensors, plan, lengths)
+        own = planned([module.double() for module in build()], x_seq)
+    y_seq, last, borders = kernels.scan(x_seq, *own, lengths)
     grad_y, found = random(*y_seq.shape), []
     for beyond in (0, 7.0, torch.nan):
         given = grad_y.masked_fill(padding, beyond)
-        found.append(kernels.scan_backward(given, last, x_seq, borders, tensors, plan, True, lengths))
+        found.append(kernels.scan_backward(given, last, x_seq, borders, *own, True, lengths))
     assert found[0][0].any()
     assert equal(found[1], found[0])
     assert equal(found[2], found[0])
@@ -313,13 +311,13 @@ def delicate_numbers(dtype: torch.dtype) -> torch.Tensor:
 def test_halves_are_widened_as_on_the_cpu(shim, dtype):
     modules = [*neuron(), SynapseFilter(tau=3.0, learnable=True)]
     x_seq = (3 * random(6, 40, 1)).to(dtype)
-    tensors, plan = planned([module.to(dtype) for module in modules], x_seq)
+    own = planned([module.to(dtype) for module in modules], x_seq)
     grad_y, grad_last = random(6, 40, 1, seed=1).to(dtype), random(80, seed=2).to(dtype)
     both = []
     for kernels in (cuda, cpu):
-        y_seq, last, borders = kernels.scan(x_seq, tensors, plan)
-        gradients = kernels.scan_backward(grad_y, grad_last, x_seq, borders, tensors, plan)
-        both.append([y_seq, last, *(gradient for gradient in gradients if len(gradient))])
+        y_seq, last, borders = kernels.scan(x_seq, *own)
+        gradients = kernels.scan_backward(grad_y, grad_last, x_seq, borders, *own)
+        both.append([y_seq, last, *(gradient for gradient in gradients if gradient.numel())])
     assert y_seq.float().mean() > 0.1
     for ours, theirs in zip(*both, strict=True):
         assert ours.dtype == theirs.dtype == dtype
@@ -332,10 +330,10 @@ def test_halves_are_rounded_as_torch_rounds_them(shim, dtype):
     numbers = delicate_numbers(dtype)
     numbers = numbers[~(numbers >= 3.4e38)][:, None]
     zeros, expected = torch.zeros_like(numbers), numbers.to(dtype)
-    _, plan = planned(neuron(v_threshold=3.4e38), zeros[None])
-    _, written, _ = cuda.scan(zeros[None].to(dtype), [numbers], plan)
+    _, plan, its_numbers = planned(neuron(v_threshold=3.4e38), zeros[None])
+    _, written, _ = cuda.scan(zeros[None].to(dtype), [numbers], plan, its_numbers)
     torch.testing.assert_close(written, expected.flatten(), rtol=0, atol=0, equal_nan=True)
-    _, read_back, _ = cuda.scan(expected[None], [zeros], plan)
+    _, read_back, _ = cuda.scan(expected[None], [zeros], plan, its_numbers)
     small = expected.isfinite()
     assert torch.equal(read_back[small.flatten()], expected[small])
 
@@ -343,7 +341,7 @@ def test_halves_are_rounded_as_torch_rounds_them(shim, dtype):
 @pytest.mark.parametrize("dtype", [*cuda.SCALARS], ids=str)
 def test_launch_fits_every_size(dtype):
     for size, limit in itertools.product((1, 32, 33, 128, 200, 512, 1024, 2048), (96 << 10, 227 << 10)):
-        _, plan = planned([LinearRecurrentContainer(IFNode(), size, size)], torch.zeros(1, 1, size))
+        _, plan, _ = planned([LinearRecurrentContainer(IFNode(), size, size)], torch.zeros(1, 1, size))
         (group,) = cuda.groups(plan, dtype, limit)
         launch = group.launch("forward", 257)
         assert launch.shared_bytes <= limit
@@ -355,13 +353,13 @@ def test_launch_fits_every_size(dtype):
 
 
 def test_neurons_that_are_not_connected_fit_whatever_their_number(shim):
-    _, plan = planned(neuron(), torch.zeros(1, 1, 10**6))
+    _, plan, _ = planned(neuron(), torch.zeros(1, 1, 10**6))
     (group,) = cuda.groups(plan, torch.float32, 48 << 10)
     assert (group.neurons, group.samples, group.threads) == (10**6, 128, 128)
 
 
 def test_launch_says_when_a_layer_is_too_wide():
-    _, plan = planned([LinearRecurrentContainer(IFNode(), 500, 500)], torch.zeros(1, 1, 500))
+    _, plan, _ = planned([LinearRecurrentContainer(IFNode(), 500, 500)], torch.zeros(1, 1, 500))
     with pytest.raises(ValueError, match="500 recurrent neurons need 12,000 bytes of shared memory"):
         cuda.groups(plan, torch.float32, 10_000)
 
@@ -370,26 +368,26 @@ def test_launch_says_when_delays_are_too_long(shim, monkeypatch):
     monkeypatch.setattr(shim, "limit", 48 << 10)
     module, x_seq = DelayedRecurrentContainer(IFNode(), 200, 200, 30), torch.zeros(30, 1, 200)
     with torch.no_grad():
-        tensors, plan = planned([module], x_seq)
+        own = planned([module], x_seq)
     message = (
         "^200 recurrent neurons with delays up to 30 steps need 77,600 bytes of shared memory, the device has "
         "49,152: use a smaller max_delay or backend 'torch'$"
     )
     with pytest.raises(ValueError, match=message):
-        cuda.scan(x_seq, tensors, plan)
+        cuda.scan(x_seq, *own)
     assert shim.launches == []
 
 
 def test_a_text_that_is_no_program_is_refused(shim):
-    tensors, plan = planned(neuron(), random(2, 3, 1))
-    unknown = plan_of(("nosuch",), *plan.flat[1:])
+    tensors, plan, numbers = planned(neuron(), random(2, 3, 1))
+    assert parsed(*plan.flat).stages == plan.stages
     with pytest.raises(ValueError, match=r"no kernel knows a cell 'nosuch'"):
-        cuda.scan(random(2, 3, 1), tensors, unknown)
+        torch.ops.snn_core.scan(random(2, 3, 1), tensors, ["nosuch"], plan.flat[1], numbers)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_structure_has_the_size_that_the_compiler_gives_it(shim, dtype):
-    _, plan = planned(neuron(), random(2, 3, 1))
+    _, plan, _ = planned(neuron(), random(2, 3, 1))
     (group,) = cuda.groups(plan, dtype, shim.limit)
     words = cuda._words(group, dtype)
     assert words.nbytes == shim.library(dtype, group.programs).shim_plan_bytes()
@@ -431,24 +429,20 @@ def cells_with_memory() -> list[nn.Module]:
 PARTS = {"neurons": neurons_in_every_setting, "memory": cells_with_memory}
 
 
-def programs(part: str) -> tuple[str, ...]:
+def programs(part: str) -> tuple[Program, ...]:
     """Return the programs of cells."""
     like = Like((2, 3), torch.float32, torch.device("cpu"))
-    return tuple(dict.fromkeys(read(one, like).stage.kernel for one in PARTS[part]()))
-
-
-def every_program() -> tuple[str, ...]:
-    return tuple(dict.fromkeys(program for part in PARTS for program in programs(part)))
+    return tuple(dict.fromkeys(fuse.read(one, like).stage.program for one in PARTS[part]()))
 
 
 def test_every_class_has_a_program_that_is_compiled():
     kinds = {type(part) for build in PARTS.values() for module in build() for part in module.modules()}
     names = {name for name in neurons.__all__ if not name.startswith("MultiStep")} | {*synapse.__all__}
     assert names - {"SpikingNeuron", "StatefulSynapse"} <= {kind.__name__ for kind in kinds}
-    parsed = [parse(text) for text in every_program()]
-    assert max(program.parameters for program in parsed) == 5 <= MOST_PARAMETERS
-    assert max(program.states for program in parsed) == 4 <= MOST_STATES
-    assert max(program.constants for program in parsed) <= MOST_CONSTANTS
+    every = [program for part in PARTS for program in programs(part)]
+    assert max(program.parameters for program in every) == 5 <= MOST_PARAMETERS
+    assert max(program.states for program in every) == 4 <= MOST_STATES
+    assert max(program.constants for program in every) <= MOST_CONSTANTS
 
 
 @pytest.fixture(scope="session")
@@ -578,9 +572,9 @@ def test_auto_takes_cupy_only_where_it_sees_a_gpu(monkeypatch, answer):
     backends._cupy_sees_a_gpu.cache_clear()
     on_a_gpu = Like((2, 3), torch.float32, torch.device("cuda", 0))
     try:
-        assert backends.runs_fused("auto", on_a_gpu) == (answer is True)
-        assert not backends.runs_fused("torch", on_a_gpu)
-        assert backends.runs_fused("cupy", on_a_gpu)
+        assert (backends.why_not("auto", on_a_gpu) == "") == (answer is True)
+        assert backends.why_not("torch", on_a_gpu)
+        assert backends.why_not("cupy", on_a_gpu) == ""
     finally:
         backends._cupy_sees_a_gpu.cache_clear()
 

@@ -17,6 +17,7 @@ from cases import STORED, SURROGATES, TABLE, alone, element_wise, random, recurr
 from executors import (
     EXECUTORS,
     INTERPRETED,
+    KEPT,
     KERNELS,
     LOOP,
     PEER,
@@ -102,7 +103,7 @@ def test_nan_in_the_input_is_in_the_gradient(executor, surrogate):
     assert x_seq.grad[:, 1].isfinite().all()
 
 
-@each([one for one in KERNELS if one is not INTERPRETED])
+@each([one for one in KERNELS if one not in (INTERPRETED, KEPT)])
 @pytest.mark.parametrize("half", HALVES, ids=str)
 @pytest.mark.parametrize("layer", ["neuron", "element-wise", "recurrent", "synapse"])
 def test_half_precision_is_widened_inside(executor, half, layer):
@@ -133,7 +134,7 @@ def test_half_precision_is_widened_inside(executor, half, layer):
             assert torch.equal(narrow, found[1][name].to(half)), name
 
 
-@each([one for one in KERNELS if one is not INTERPRETED])
+@each([one for one in KERNELS if one not in (INTERPRETED, KEPT)])
 @pytest.mark.parametrize("size", [6, 34])
 def test_same_input_gives_the_same_bits(executor, size):
     case = TABLE[f"recurrent of {size}: LIF, hard, Sigmoid, float32"]

@@ -357,14 +357,14 @@ def test_an_unknown_cell_or_surrogate_function_is_refused(kernel):
 
     x_seq = torch.rand(3, 2, 1)
     with pytest.raises(ValueError, match=f"no kernel knows a cell '{kernel}'"):
-        torch.ops.snn_core.scan(x_seq, [None], [kernel], [0, 0, 1, 1, 1, 0], [0.0] * 30)
+        torch.ops.snn_core.scan(x_seq, [None], [kernel], [0, 0, 1, 1], [0.0] * 30)
 
 
 def test_an_empty_parameter_is_refused():
     from snn_core.kernels import op as ops  # noqa: F401, defines the op
 
-    text = program_of(Synapse(torch.tensor(0.5))).program.text()
+    text = program_of(Synapse(torch.tensor(0.5))).program.text
     with pytest.raises(ValueError, match="parameter 0 of stage 0 must have at least one number"):
         torch.ops.snn_core.scan(
-            torch.rand(3, 2, 1), [None, torch.empty(0)], [text], [0, 0, 1, 1, 1, 1], [0.0] * 30
+            torch.rand(3, 2, 1), [None, torch.empty(0)], [text], [0, 0, 1, 1], [0.0] * 30
         )

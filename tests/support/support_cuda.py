@@ -20,7 +20,8 @@ from support import ROOT, require
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from snn_core.kernels.cuda import launch as cuda
-from snn_core.kernels.plan import plan_of
+from snn_core.kernels.plan import parsed
+from snn_core.kernels.record.symbols import Program
 
 SHIM = ROOT / "tests" / "support" / "cuda_shim"
 GCC = ["g++", "-std=c++17", "-O1", "-ffp-contract=off", "-fPIC", "-Wno-unknown-pragmas"]
@@ -42,7 +43,7 @@ class ShimDevice(cuda.Device):
         self.launches: list[cuda.Launch] = []
         self.library = cache(self._build)
 
-    def _build(self, dtype: torch.dtype, programs: tuple[str, ...]) -> ctypes.CDLL:
+    def _build(self, dtype: torch.dtype, programs: tuple[Program, ...]) -> ctypes.CDLL:
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         (folder / "cells.cuh").write_text(cuda.cells(programs))
         path = folder / f"{cuda.SCALARS[dtype]}.so"
@@ -77,8 +78,7 @@ class OnTheShim(TorchDispatchMode):
         kernel = getattr(cuda, func._schema.name.partition("::")[2], None)
         if func.namespace == "snn_core" and kernel:
             at = 2 if kernel is cuda.scan else 5
-            plan = plan_of(*map(tuple, args[at : at + 3]))
-            return kernel(*args[:at], plan, *args[at + 3 :])
+            return kernel(*args[:at], parsed(*map(tuple, args[at : at + 2])), *args[at + 2 :])
         return func(*args, **(kwargs or {}))
 
 

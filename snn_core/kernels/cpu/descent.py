@@ -21,7 +21,7 @@ SGD, ADAM = range(1, 3)
 #: The arguments of the kernels, integers and addresses; the first three as ``threads.py`` wants them.
 (
     COUNTER, _JOB, _HELPERS, SCAN, STEPS, PIECES, TABLE, PARTS, SETTINGS, RECORD, OPTIMIZER,
-    TRANSPOSE, BACKWARD, SUM, DESCEND, ARGUMENTS,
+    PACK, BACKWARD, SUM, DESCEND, ARGUMENTS,
 ) = range(16)  # fmt: skip
 #: Columns of the table of pieces: where the gradient begins and how long it is; addresses of the weight, of what the
 #: optimizer keeps, and of the weight's sigmoid if that is what the plan takes.
@@ -119,7 +119,7 @@ def take_steps(arguments, numbers):
     helpers = u[HELPERS] if at > 2 * PIECE else 0
     for step in range(u[STEPS]):
         a[kernels.COUNTER] = a[kernels.THREADS] = u[COUNTER] = 0
-        call(u[TRANSPOSE], (scan, constants))
+        call(u[PACK], (scan, constants))
         share(job, u[BACKWARD], scan, constants, u[HELPERS])
         share(job, u[SUM], own, constants, helpers)
         found = record[step]

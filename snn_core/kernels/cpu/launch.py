@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from snn_core.kernels import shapes
-from snn_core.kernels.cpu import rows, threads
+from snn_core.kernels.cpu import rows, threads, tile
 from snn_core.kernels.cpu import scan as kernels
 from snn_core.kernels.plan import NUMBERS, Plan, Stage
 
@@ -50,7 +50,7 @@ def patiently() -> Iterator[None]:
 def _address(name: str, dtype: Any) -> int:
     """Return the address of a kernel for a precision; all are compiled, or loaded, at the first call."""
     with patiently():
-        for other in ("transpose_weights", "scan_forward", "scan_backward"):
+        for other in ("pack_weights", "scan_forward", "scan_backward"):
             kernels.address(other, dtype)
     return kernels.address(name, dtype)
 
@@ -92,7 +92,8 @@ class Layout:
     def __init__(self, plan: Plan, dtype: torch.dtype, T: int, N: int, sizes: Sequence[int]) -> None:
         self.plan, self.dtype, self.T, self.N = plan, dtype, T, N
         self.number: Any = np.float32 if dtype == torch.float32 else np.float64
-        stages, S = plan.stages, plan.samples
+        stages, S, itemsize = plan.stages, plan.samples, np.dtype(self.number).itemsize
+        width = tile.width(itemsize)
         L, self.borders = plan.segments(T)
         table = np.zeros((len(stages), kernels.COLUMNS), np.int64)
         #: For each tensor its column in the flat table, whether it is a state, and where its gradient is; those of
@@ -106,14 +107,17 @@ class Layout:
             J, K, D = stage.outputs, stage.states, stage.feedback
             own = [left.pop(0) for _ in range(stage.parameters)]
             row[: kernels.FORWARD] = (
-                stage.program is not None, D, max(D, 1), 1 if stage.taps else D, stage.inputs, J,
+                stage.program is not None, D, max(D, 1), stage.inputs, J,
             )  # fmt: skip
             row[[kernels.STATES, kernels.PARAMETERS]] = K, len(own)
             row[kernels.SIZE : kernels.SIZE + len(own)] = own
-            row[kernels.WEIGHT_T], row[kernels.GRADIENT], row[kernels.STATE] = weights, ends[False], states
+            row[kernels.GRADIENT], row[kernels.STATE] = ends[False], states
             places, backward = [(kernels.Y, (L + max(D, 1)) * J)], []
             if stage.is_dense:
-                weights += stage.products + J
+                packed = [(kernels.TO_Y, stage.inputs, J), (kernels.FROM_Y, J, stage.inputs)]
+                packed += [(kernels.OF_Y, J, J), (kernels.FROM_OF_Y, J, J)] if D else []
+                for column, terms, columns in (*packed, (kernels.PACKED_BIAS, 1, J)):
+                    row[column], weights = weights, weights + terms * -(-columns // width) * width
             if stage.program is not None:
                 row[[kernels.FORWARD, kernels.BACKWARD]] = rows.addresses(stage.program, self.number)
                 places += [(kernels.V, (L + 1) * K * J), (kernels.P, len(own) * J)]
@@ -130,13 +134,14 @@ class Layout:
             for column, size in backward:
                 row[column], work = work, work + size + 3
             self._add_tensors(k, stage, own, ends)
+        self.state_sizes = [end - start for is_state, start, end in self.pieces if is_state]
+        self.other_sizes = [end - start for is_state, start, end in self.pieces if not is_state]
         blocks = -(-N // S)
         gradient = ends[False]
         per = -(-blocks // max(4, min(64, GRADIENTS // max(gradient, 1)))) if blocks else 1
         self.items, self.gradient, self.states = -(-blocks // per), gradient, states
         self.weights, self.widest = weights, plan.widest
-        itemsize = np.dtype(self.number).itemsize
-        work += (2 * L + 1) * plan.widest
+        work += (2 * L + 1) * plan.widest + L * width
         #: Bytes of what a thread needs, forward and backward, and of what all blocks keep.
         self.forward_bytes, self.backward_bytes = at * S * itemsize, (at + work) * S * itemsize
         kept = blocks * self.forward_bytes
@@ -232,7 +237,7 @@ class Call:
     def arguments(self, weights: Tensor, is_backward: bool, **given: Any) -> array[int]:
         """Return the arguments of a kernel; ``given`` must stay alive while it runs.
 
-        ``weights`` is memory for the transposed weights.
+        ``weights`` is memory for the packed weights.
         """
         own, x = self.layout, self.x
         arguments = array("q", [
@@ -245,11 +250,11 @@ class Call:
                 arguments[_PLACES[argument]] = value if type(value) is int else value.data_ptr()
         return arguments
 
-    def run(self, name: str, arguments: array[int], with_transposed: bool) -> None:
-        """Run a kernel, ``with_transposed`` weights, or after writing them."""
+    def run(self, name: str, arguments: array[int], with_packed: bool) -> None:
+        """Run a kernel, ``with_packed`` weights, or after packing them."""
         own = self.layout
         size = own.backward_bytes if name == "scan_backward" else own.forward_bytes
-        first = 0 if with_transposed or not own.weights else _address("transpose_weights", own.number)
+        first = 0 if with_packed or not own.weights else _address("pack_weights", own.number)
         threads.run(_address(name, own.number), arguments, self.at_constants, own.items, size, first)
 
     def sums(self) -> Tensor:
@@ -272,14 +277,14 @@ def forward(
     lasts: Sequence[Tensor],
     lengths: Tensor | None,
     keep: bool,
-) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-    """Run a plan; ``lasts`` get the last states.
+    y_seq: Tensor,
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Run a plan; ``y_seq`` gets the outputs ``[T, N, J]``, and ``lasts`` the last states.
 
-    Returns outputs ``[T, N, J]``, and for the backward pass the transposed weights, the states at borders, and what is
-    kept, None where it is computed again.
+    Returns what the backward pass needs: the packed weights, the states at borders, and what is kept, None where it is
+    computed again.
     """
     call = Call(layout, x_seq, tensors, numbers, lasts)
-    y_seq = call.empty(layout.T, layout.N, layout.plan.stages[-1].outputs)
     weights = call.empty(layout.weights)
     borders = call.empty(layout.borders * layout.N * layout.states) if layout.borders else None
     kept = (
@@ -288,8 +293,8 @@ def forward(
         else None
     )
     arguments = call.arguments(weights, False, KEPT=kept, Y_SEQ=y_seq, BORDERS=borders, LENGTHS=lengths)
-    call.run("scan_forward", arguments, with_transposed=False)
-    return y_seq, weights, borders, kept
+    call.run("scan_forward", arguments, with_packed=False)
+    return weights, borders, kept
 
 
 def backward(
@@ -313,22 +318,24 @@ def backward(
     g_first = call.empty(layout.N * layout.states) if needs_first else None
     g_last = None if grad_last is None else _strided(call.dtype, grad_last).contiguous()
     sums, (by_t, by_n, by_i) = call.sums(), (0, 0, 0) if g_y is None else g_y.stride()
-    transposed = call.empty(layout.weights) if weights is None else weights
+    packed = call.empty(layout.weights) if weights is None else weights
     arguments = call.arguments(
-        transposed, True, KEPT=kept, BORDERS=borders, LENGTHS=lengths, G_Y=g_y, G_T=by_t, G_N=by_n, G_I=by_i,
+        packed, True, KEPT=kept, BORDERS=borders, LENGTHS=lengths, G_Y=g_y, G_T=by_t, G_N=by_n, G_I=by_i,
         G_LAST=g_last, G_X=g_x, G_FIRST=g_first, SUMS=sums, SUM_SIZE=sums.shape[1],
         ZEROS=layout.zeros_address,
     )  # fmt: skip
-    call.run("scan_backward", arguments, with_transposed=weights is not None)
+    call.run("scan_backward", arguments, with_packed=weights is not None)
     # By numpy, in their order: the threads of torch would not keep it.
     total = torch.from_numpy(np.add.reduce(sums.numpy(), axis=0))
+    states = None if g_first is None else iter(g_first.split_with_sizes(layout.state_sizes))
+    others = iter(total[: layout.gradient].split_with_sizes(layout.other_sizes))
     found: list[Tensor | None] = [None if g_x is None else _out(x_seq.dtype, g_x)]
-    for tensor, (is_state, start, end) in zip(tensors, layout.pieces, strict=True):
-        source = g_first if is_state else total
-        if tensor is None or source is None:
-            found.append(None)
-        else:
-            found.append(_out(tensor.dtype, source[start:end].view(tensor.shape)))
+    for tensor, (is_state, _, _) in zip(tensors, layout.pieces, strict=True):
+        pieces = states if is_state else others
+        piece = None if pieces is None else next(pieces)
+        found.append(
+            None if tensor is None or piece is None else _out(tensor.dtype, piece.view(tensor.shape))
+        )
     return found
 
 
@@ -358,7 +365,8 @@ def scan(
     shapes_of_lasts = last_shapes(plan, layout.N)
     last = torch.empty(layout.N * layout.states, dtype=layout.dtype, device="cpu")
     lasts = last.split([D * N * J for D, N, J in shapes_of_lasts]) if shapes_of_lasts else ()
-    y_seq, _, borders, _ = forward(layout, x_seq, tensors, numbers, lasts, lengths, keep=False)
+    y_seq = last.new_empty(layout.T, layout.N, plan.stages[-1].outputs)
+    _, borders, _ = forward(layout, x_seq, tensors, numbers, lasts, lengths, False, y_seq)
     borders = last.new_empty(0) if borders is None else borders
     return _out(x_seq.dtype, y_seq), _out(x_seq.dtype, last), borders
 

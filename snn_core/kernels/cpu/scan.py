@@ -13,8 +13,8 @@ not depend on the number of threads.
 A stage is a row of the table of ``launch.py``; its columns are the constants below. Offsets in ``w``, which holds what
 the forward pass computes, and in ``u``, which holds what the backward pass does, are in numbers for each sample.
 Slot 0 of states is the one before the segment's first step. So is slot D - 1 of outputs, of which ``BEFORE`` = D go
-back, at least one; slots before hold those of earlier steps. ``MATRICES`` of the weight are for outputs that go back:
-one if those of each neuron are first added up by taps, to the sum Z, else D.
+back, at least one; slots before hold those of earlier steps. With taps those of each neuron are first added up, to the
+sum Z; without, D is 1. Weights are packed in strips, see ``products.py``, once for both passes.
 
 Where sequences have different lengths, samples are sorted, the longest first. So those that take part in a step are the
 first of a block; for the others the states stay what they were at their own end, outputs and gradients are 0.
@@ -28,21 +28,23 @@ import numpy as np
 
 from snn_core.kernels import plan
 from snn_core.kernels.cpu.compiled import kernel_at, row
-from snn_core.kernels.cpu.products import add_product
+from snn_core.kernels.cpu.products import add_product, pack
 from snn_core.kernels.cpu.threads import add
-from snn_core.kernels.cpu.tile import address_of, array_at, call, copy
+from snn_core.kernels.cpu.tile import VECTORS, address_of, array_at, call, copy, lanes
 from snn_core.kernels.limits import MOST_PARAMETERS, MOST_STATES
 
 LINEAR, CELL = range(2)
 NO_LOSS, MSE, CROSS_ENTROPY = range(3)
 (
-    KIND, FEEDBACK, BEFORE, MATRICES, INPUTS, OUTPUTS, FORWARD, BACKWARD, STATES, PARAMETERS,
-    Y, V, CURRENT, Z, GZ, P, GP, GV, GY, WEIGHT_T, GRADIENT, STATE, WEIGHT, BIAS, TAPS, PARAMETER,
-) = range(26)  # fmt: skip
+    KIND, FEEDBACK, BEFORE, INPUTS, OUTPUTS, FORWARD, BACKWARD, STATES, PARAMETERS, Y, V, CURRENT, Z, GZ, P, GP, GV, GY,
+    TO_Y, FROM_Y, OF_Y, FROM_OF_Y, PACKED_BIAS, GRADIENT, STATE, WEIGHT, BIAS, TAPS, PARAMETER,
+) = range(29)  # fmt: skip
 SIZE = PARAMETER + MOST_PARAMETERS
 FIRST = SIZE + MOST_PARAMETERS  # addresses of states before the first step, then of y
 LAST = FIRST + MOST_STATES + 1  # after the last step
 COLUMNS = LAST + MOST_STATES + 1
+#: A layer has its inputs packed for the gradient of its weights if it has more inputs and outputs than this.
+PACKED_FROM = 128
 #: Numbers of a stage: one, zero, and those of :mod:`snn_core.kernels.plan`.
 NUMBERS = 2 + plan.NUMBERS
 
@@ -72,21 +74,27 @@ def _add(w, at, to, count):
 
 
 @row
-def _transpose(table, K, one, out):
-    """Write the transposed weights of every stage, each followed by its bias."""
+def _pack(table, K, one, out):
+    """Write the weights of every stage in strips, for the forward and for the backward pass, and its bias.
+
+    ``TO_Y`` is where the matrix from the input to the stage's product begins, ``FROM_Y`` its transpose; ``OF_Y`` and
+    ``FROM_OF_Y`` are those of outputs that go back.
+    """
     for k in range(K):
         st = table[k]
         if st[KIND] != LINEAR and st[FEEDBACK] == 0:
             continue
-        J, at = st[OUTPUTS], st[WEIGHT_T]
-        columns = st[INPUTS] if st[KIND] == LINEAR else (1 + st[MATRICES]) * J
-        weight = array_at(st[WEIGHT], (J, columns), one)
+        I_, J = st[INPUTS], st[OUTPUTS]
+        columns = I_ if st[KIND] == LINEAR else 2 * J
+        weight = array_at(st[WEIGHT], (J * columns,), one)
+        pack(weight, 1, columns, I_, J, out, st[TO_Y])
+        pack(weight, columns, 1, J, I_, out, st[FROM_Y])
+        if st[KIND] != LINEAR:
+            pack(weight[J:], 1, columns, J, J, out, st[OF_Y])
+            pack(weight[J:], columns, 1, J, J, out, st[FROM_OF_Y])
+        bias, at = array_at(st[BIAS], (J,), one), st[PACKED_BIAS]
         for j in range(J):
-            for i in range(columns):
-                out[at + i * J + j] = weight[j, i]
-        bias = array_at(st[BIAS], (J,), one)
-        for j in range(J):
-            out[at + columns * J + j] = bias[j] if st[BIAS] else one - one
+            out[at + j] = bias[j] if st[BIAS] else one - one
 
 
 @row
@@ -273,21 +281,20 @@ def _delay_backward(w, u, y, g_y, g_z, taps, D, count, samples, J, g_taps):
 @row
 def _forward(table, K, numbers, t0, steps, n, lengths, weights, w):
     """Take a block through some steps of all stages."""
-    zero = numbers[1]
+    zero, width = numbers[1], VECTORS * lanes(w)
     for k in range(K):
         st = table[k]
         I_, J, x = st[INPUTS], st[OUTPUTS], _input_of(table, k, n)
-        count, D, matrices = n * J, st[FEEDBACK], st[MATRICES]
-        y = st[Y] * n + count * st[BEFORE]
+        count, D, bias = n * J, st[FEEDBACK], st[PACKED_BIAS]
+        y, strip, i = st[Y] * n + count * st[BEFORE], I_ * width, st[CURRENT] * n
         if st[KIND] == LINEAR:
-            at = st[WEIGHT_T]
-            add_product(w, x, I_, 1, steps * n, I_, weights, at, J, J, weights, at + I_ * J, 0, w, y, J)
-            continue
-        at = st[WEIGHT_T]
-        if D:
-            bias = at + (1 + matrices) * J * J
             add_product(
-                w, x, J, 1, steps * n, J, weights, at, J, J, weights, bias, 0, w, st[CURRENT] * n, J
+                w, x, I_, 1, steps * n, I_, weights, st[TO_Y], width, strip, J, weights, bias, 0, w, y, J
+            )  # fmt: skip
+            continue
+        if D:
+            add_product(
+                w, x, J, 1, steps * n, J, weights, st[TO_Y], width, strip, J, weights, bias, 0, w, i, J
             )  # fmt: skip
         taps = array_at(st[TAPS], (D * J,), zero)
         for t in range(steps):
@@ -299,9 +306,7 @@ def _forward(table, K, numbers, t0, steps, n, lengths, weights, w):
                     _delay(w, before, taps, D, count, live, J, z)
                     _fill(w, z + live * J, count - live * J, zero)
                     before = z
-                for d in range(matrices):
-                    matrix = at + (1 + d) * J * J
-                    add_product(w, before - d * count, J, 1, live, J, weights, matrix, J, J, w, i, J, w, i, J)
+                add_product(w, before, J, 1, live, J, weights, st[OF_Y], width, strip, J, w, i, J, w, i, J)
             _fill(w, y + t * count + live * J, count - live * J, zero)
             v = st[V] * n + t * st[STATES] * count
             call(
@@ -314,25 +319,18 @@ def _forward(table, K, numbers, t0, steps, n, lengths, weights, w):
 
 
 @row
-def _feedback_backward(st, weight, g_i, slot, n, live, one, zeros, gradient, at_taps, w, u):
+def _feedback_backward(st, weights, g_i, slot, n, live, one, zeros, g_taps, w, u):
     """Take the gradient of a step's input to the outputs that went into it, of which the last has this slot.
 
     The earliest of them gets its first gradient here.
     """
-    J, D, matrices = st[OUTPUTS], st[FEEDBACK], st[MATRICES]
-    count, by = n * J, (1 + matrices) * J
-    to = st[GY] * n + slot * count
+    J, D, width = st[OUTPUTS], st[FEEDBACK], VECTORS * lanes(w)
+    to = st[GY] * n + slot * n * J
+    target = st[GZ] * n if st[TAPS] else to
+    add_product(u, g_i, J, 1, live, J, weights, st[FROM_OF_Y], width, J * width, J, zeros, 0, 0, u, target, J)
     if st[TAPS]:
-        taps, g_z = array_at(st[TAPS], (D * J,), one), st[GZ] * n
-        add_product(u, g_i, J, 1, live, J, weight, J, by, J, zeros, 0, 0, u, g_z, J)
-        g_taps = gradient[at_taps : at_taps + D * J]
-        _delay_backward(w, u, st[Y] * n + slot * count, to, g_z, taps, D, count, live, J, g_taps)
-        return
-    for d in range(D - 1):
-        at = to - d * count
-        add_product(u, g_i, J, 1, live, J, weight, (1 + d) * J, by, J, u, at, J, u, at, J)
-    at = to - (D - 1) * count
-    add_product(u, g_i, J, 1, live, J, weight, D * J, by, J, zeros, 0, 0, u, at, J)
+        taps = array_at(st[TAPS], (D * J,), one)
+        _delay_backward(w, u, st[Y] * n + slot * n * J, to, target, taps, D, n * J, live, J, g_taps)
 
 
 @row
@@ -349,30 +347,50 @@ def _carry_back(table, K, t0, steps, n, lengths, u):
 
 
 @row
-def _backward(table, K, numbers, t0, steps, n, lengths, one, zeros, gradient, needs_x, a, b, w, u):
+def _weight_gradient(u, g, J, rows, w, x, I_, gradient, at, by, strip):
+    """Add the product of gradients ``[rows, J]`` and inputs ``[rows, I]`` to the gradient ``[J, I]`` of a weight.
+
+    The inputs of large layers are packed first, strip by strip, at ``strip``.
+    """
+    width = VECTORS * lanes(w)
+    if I_ <= PACKED_FROM or J <= PACKED_FROM:
+        add_product(u, g, 1, J, J, rows, w, x, I_, 0, I_, gradient, at, by, gradient, at, by)
+        return
+    for i in range(0, I_, width):
+        wide = min(width, I_ - i)
+        pack(w[x + i :], I_, 1, rows, wide, u, strip)
+        add_product(
+            u, g, 1, J, J, rows, u, strip, width, 0, wide, gradient, at + i, by, gradient, at + i, by
+        )  # fmt: skip
+
+
+@row
+def _backward(
+    table, K, numbers, t0, steps, n, lengths, one, zeros, weights, gradient, needs_x, a, b, strip, w, u
+):
     """Take the gradient of a block's outputs at ``a`` back through all stages; return where that of its input is.
 
     ``zeros`` ends with a 1, by which rows are summed.
     """
-    last = len(zeros) - 1
+    last, width = len(zeros) - 1, VECTORS * lanes(w)
     for back in range(K):
         k = K - 1 - back
         st = table[k]
         I_, J, x = st[INPUTS], st[OUTPUTS], _input_of(table, k, n)
         count, rows, g = n * J, steps * n, st[GRADIENT]
         if st[KIND] == LINEAR:
-            add_product(u, a, 1, J, J, rows, w, x, I_, I_, gradient, g, I_, gradient, g, I_)
+            _weight_gradient(u, a, J, rows, w, x, I_, gradient, g, I_, strip)
             bias = g + I_ * J
-            add_product(zeros, last, 0, 0, 1, rows, u, a, J, J, gradient, bias, 0, gradient, bias, 0)
+            add_product(zeros, last, 0, 0, 1, rows, u, a, J, 0, J, gradient, bias, 0, gradient, bias, 0)
             if k > 0 or needs_x:
-                weight = array_at(st[WEIGHT], (J * I_,), one)
-                add_product(u, a, J, 1, rows, J, weight, 0, I_, I_, zeros, 0, 0, u, b, I_)
+                add_product(
+                    u, a, J, 1, rows, J, weights, st[FROM_Y], width, J * width, I_, zeros, 0, 0, u, b, I_
+                )  # fmt: skip
                 a, b = b, a
             continue
-        c, y, D, matrices = address_of(numbers, k * NUMBERS), st[Y] * n, st[FEEDBACK], st[MATRICES]
-        by = (1 + matrices) * J
-        weight, bias = array_at(st[WEIGHT], (by * J,), one), g + by * J
-        i = st[CURRENT] * n if D else x
+        c, D, bias = address_of(numbers, k * NUMBERS), st[FEEDBACK], g + 2 * J * J
+        y, i = st[Y] * n, st[CURRENT] * n if D else x
+        g_taps = gradient[bias + J : bias + J + (D * J if st[TAPS] else 0)]
         for t in range(steps - 1, -1, -1):
             out, live = a + t * count, _taking_part(lengths, t0 + t, n)
             if D:
@@ -388,18 +406,16 @@ def _backward(table, K, numbers, t0, steps, n, lengths, one, zeros, gradient, ne
             )  # fmt: skip
             _fill(u, b + t * count + live * J, count - live * J, one - one)
             if D:
-                _feedback_backward(
-                    st, weight, b + t * count, D + t - 1, n, live, one, zeros, gradient, bias + J, w, u
-                )
+                _feedback_backward(st, weights, b + t * count, D + t - 1, n, live, one, zeros, g_taps, w, u)
         if D:
-            add_product(u, b, 1, J, J, rows, w, x, J, J, gradient, g, by, gradient, g, by)
-            for d in range(matrices):
-                before = st[Z] * n if st[TAPS] else y + (D - 1 - d) * count
-                to = g + (1 + d) * J
-                add_product(u, b, 1, J, J, rows, w, before, J, J, gradient, to, by, gradient, to, by)
-            add_product(zeros, last, 0, 0, 1, rows, u, b, J, J, gradient, bias, 0, gradient, bias, 0)
+            before = st[Z] * n if st[TAPS] else y + (D - 1) * count
+            _weight_gradient(u, b, J, rows, w, x, J, gradient, g, 2 * J, strip)
+            _weight_gradient(u, b, J, rows, w, before, J, gradient, g + J, 2 * J, strip)
+            add_product(zeros, last, 0, 0, 1, rows, u, b, J, 0, J, gradient, bias, 0, gradient, bias, 0)
             if k > 0 or needs_x:
-                add_product(u, b, J, 1, rows, J, weight, 0, by, J, zeros, 0, 0, u, a, J)
+                add_product(
+                    u, b, J, 1, rows, J, weights, st[FROM_Y], width, J * width, J, zeros, 0, 0, u, a, J
+                )  # fmt: skip
         else:
             a, b = b, a
     return a
@@ -434,7 +450,7 @@ def _end_backward(table, K, N, lo, n, one, size, g_first, gradient, u):
             continue
         J, count = st[OUTPUTS], n * st[OUTPUTS]
         S, D = st[STATES], st[FEEDBACK]
-        g = st[GRADIENT] + (((1 + st[MATRICES]) * J + 1) * J + (D * J if st[TAPS] else 0) if D else 0)
+        g = st[GRADIENT] + ((2 * J + 1) * J + (D * J if st[TAPS] else 0) if D else 0)
         for p in range(st[PARAMETERS]):
             size, at = st[SIZE + p], st[GP] * n + p * count
             for m in range(count):
@@ -449,7 +465,7 @@ def _end_backward(table, K, N, lo, n, one, size, g_first, gradient, u):
 #: The arguments of the kernels, integers and addresses, in their order; ``COUNTER`` is the next item of work.
 (
     COUNTER, THREADS, _SCRATCH, NUMBER_BYTES, ITEMS, STAGES_OF, STEPS, SAMPLES_OF, SEGMENT, BLOCK, PER_ITEM,
-    X, X_T, X_N, X_I, TABLE, CONSTANTS, SCRATCH_SIZE, WORK_SIZE, TRANSPOSED, TRANSPOSED_SIZE, STATE_SIZE, WIDEST, KEPT,
+    X, X_T, X_N, X_I, TABLE, CONSTANTS, SCRATCH_SIZE, WORK_SIZE, PACKED, PACKED_SIZE, STATE_SIZE, WIDEST, KEPT,
     BORDERS, LENGTHS, Y_SEQ, G_Y, G_T, G_N, G_I, G_LAST, G_X, G_FIRST, SUMS, SUM_SIZE, ZEROS, LOSS, LABELS, OUT, INDEX,
     ARGUMENTS,
 ) = range(42)  # fmt: skip
@@ -464,7 +480,7 @@ def _open(arguments, numbers):
         array_at(a[TABLE], (K, COLUMNS), arguments),
         array_at(a[CONSTANTS], (K * NUMBERS,), one),
     )
-    weights = array_at(a[TRANSPOSED], (a[TRANSPOSED_SIZE],), one)
+    weights = array_at(a[PACKED], (a[PACKED_SIZE],), one)
     return a, one, K, a[STEPS], N, a[SEGMENT], a[BLOCK], table, constants, weights, a[STATE_SIZE] * N
 
 
@@ -492,10 +508,10 @@ def _kept(a, block, one, w):
     return array_at(a[KEPT] + block * size * a[NUMBER_BYTES], (size,), one)
 
 
-def transpose_weights(arguments, numbers):
-    """Write the transposed weights of every stage, each followed by its bias."""
+def pack_weights(arguments, numbers):
+    """Write the weights of every stage as products read them."""
     _, one, K, _, _, _, _, table, _, weights, _ = _open(arguments, numbers)
-    _transpose(table, K, one, weights)
+    _pack(table, K, one, weights)
 
 
 def scan_forward(arguments, numbers):
@@ -631,6 +647,7 @@ def scan_backward(arguments, numbers):
             _begin_backward(st, K, N, lo, n, one, size, a[G_LAST], u)
             one_side, other = (a[WORK_SIZE] - 2 * L * a[WIDEST]) * n, (a[WORK_SIZE] - L * a[WIDEST]) * n
             mean = u[one_side - a[WIDEST] * n : one_side]
+            strip = one_side - (a[WIDEST] + L * VECTORS * lanes(u)) * n
             if a[LOSS]:
                 more = _read_out(a, st, K, c, weights, lo, n, one, between, mean, w)
                 lost, right = lost + more[0], right + more[1]
@@ -654,8 +671,9 @@ def scan_backward(arguments, numbers):
                         a[G_Y], a[G_T], a[G_N], a[G_I], t0, steps, lo, n, J, one, one_side, u
                     )  # fmt: skip
                 g = _backward(
-                    st, K, c, t0, steps, n, lengths, one, zeros, gradient, a[G_X] != 0, one_side, other, w, u
-                )
+                    st, K, c, t0, steps, n, lengths, one, zeros, weights, gradient, a[G_X] != 0, one_side, other,
+                    strip, w, u,
+                )  # fmt: skip
                 if a[G_X]:
                     for t in range(steps):
                         copy(u, g + t * n * features, ((t0 + t) * N + lo) * features, g_input, n * features)

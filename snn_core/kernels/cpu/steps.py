@@ -140,7 +140,7 @@ def descent_of(
 def _kernels(dtype: Any) -> tuple[int, list[int]]:
     """Return the addresses of the kernel that takes steps, and of those that it calls."""
     with cpu.patiently():
-        called = [kernels.address(name, dtype) for name in ("transpose_weights", "scan_backward")]
+        called = [kernels.address(name, dtype) for name in ("pack_weights", "scan_backward")]
         called += [descent.address(name, dtype) for name in ("sum_gradients", "descend")]
         return descent.address("take_steps", dtype), called
 

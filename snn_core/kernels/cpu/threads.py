@@ -63,7 +63,7 @@ def _now(clock: Any) -> Any:
     return clock[0] * 1_000_000_000 + clock[1]
 
 
-def _take_part(address: Any, one: Any) -> None:
+def _take_part(address: Any, _: Any) -> None:
     """Take items of the job at an address; this is what OpenMP calls in each thread."""
     job = array_at(address, (SIZE,), address)
     call(job[FUNCTION], (job[ARGUMENTS], job[NUMBERS]))
@@ -108,6 +108,12 @@ def _parallel() -> int:
     return ctypes.cast(found, ctypes.c_void_p).value or 0
 
 
+@cache
+def _member() -> int:
+    """Return the address of :func:`_take_part`."""
+    return function_at(_take_part, types.void(types.intp, types.intp))
+
+
 class _Team:
     """The one job that threads share, and memory for it."""
 
@@ -115,10 +121,7 @@ class _Team:
         self.lock = threading.Lock()
         self.parallel = parallel
         self.job = array("q", [0] * SIZE)
-        self.job[PARALLEL], self.job[MEMBER] = (
-            parallel,
-            function_at(_take_part, types.void(types.intp, types.intp)),
-        )
+        self.job[PARALLEL], self.job[MEMBER] = parallel, _member() if parallel else 0
         self.memory, self.size, self.at_memory = np.empty(0, np.uint8), 0, 0
 
     def memory_of(self, size: int) -> int:

@@ -24,6 +24,12 @@ BYTES = 64 if _AVX512 else 32
 #: Size of a wide tile. AVX-512 has 32 registers, other processors 16; two vectors of b and one number need room too.
 ROWS, VECTORS = (8 if _AVX512 else 6), 2
 
+
+def width(itemsize: int) -> int:
+    """Return how many numbers of so many bytes a row of a wide tile has."""
+    return VECTORS * BYTES // itemsize
+
+
 _INT = ir.IntType(64)
 
 

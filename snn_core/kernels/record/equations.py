@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from snn_core.cells import Cell, fields, parameters_of
 from snn_core.checks import does_only_forward
 from snn_core.kernels.record.purity import PLAIN, class_key, is_pure
-from snn_core.kernels.record.symbols import NotScalarError, Program, Symbol, Tape, interned, parse
+from snn_core.kernels.record.symbols import NotScalarError, Program, Symbol, Tape, parse, program
 from snn_core.surrogate import SurrogateFunction
 
 #: Chapter 06 shows how equations are recorded with these.
@@ -151,8 +151,8 @@ def _record(cell: Cell) -> Recorded:
         results, (Symbol(tape, name) for name in ("g_y", *(f"g_v{k}" for k in range(count)))), strict=True
     )
     gradients = tape.differentiate(list(seeds), [x, *states, *parameters])
-    program = Program(
-        count, len(parameters), len(tape.constants), forward, tuple(one.name for one in results),
+    found = program(
+        (count, len(parameters), len(tape.constants)), forward, tuple(one.name for one in results),
         tape.needed(gradients), tuple(one.name for one in gradients),
     )  # fmt: skip
-    return Recorded(interned(program), tuple(tape.constants))
+    return Recorded(found, tuple(tape.constants))

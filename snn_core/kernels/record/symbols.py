@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -27,42 +25,34 @@ class NotScalarError(Exception):
 _NAME = re.compile(r"\bx\b|\b(g_)?([vpcrf])(\d+)\b")
 
 
-@dataclass(frozen=True, eq=False)
 class Program:
-    """What one neuron computes in one time step, and its gradients; :func:`interned` makes equal ones the same.
+    """What one neuron computes in one time step, and its gradients; :func:`program` makes equal ones the same.
 
     ``outputs`` are the names of y and of the states after the step; ``gradients`` those of the gradients to x, to the
-    states before the step and to the parameters. ``backward`` holds all that these need.
+    states before the step and to the parameters. ``backward`` holds all that these need. ``text`` is the program in one
+    string, from which :func:`parse` makes it again.
     """
 
-    states: int
-    parameters: int
-    constants: int
-    forward: tuple[str, ...]
-    outputs: tuple[str, ...]
-    backward: tuple[str, ...]
-    gradients: tuple[str, ...]
-
-    @cached_property
-    def text(self) -> str:
-        """The program in one string, from which :func:`parse` makes it again."""
-        sizes = self.states, self.parameters, self.constants
-        parts = self.forward, self.outputs, self.backward, self.gradients
-        return "\n\n".join([" ".join(map(str, sizes)), *("\n".join(part) for part in parts)])
-
-    @property
-    def misses(self) -> str:
-        """What kernels lack for a cell, "" where they have room for it."""
-        if (
-            self.states <= MOST_STATES
-            and self.parameters <= MOST_PARAMETERS
-            and self.constants <= MOST_CONSTANTS
-        ):
-            return ""
-        return (
-            f"kernels take {MOST_STATES} states, {MOST_PARAMETERS} parameters and {MOST_CONSTANTS} numbers at most, it "
-            f"has {self.states}, {self.parameters} and {self.constants}"
-        )
+    def __init__(
+        self,
+        text: str,
+        sizes: tuple[int, int, int],
+        forward: tuple[str, ...],
+        outputs: tuple[str, ...],
+        backward: tuple[str, ...],
+        gradients: tuple[str, ...],
+    ) -> None:
+        self.text, (self.states, self.parameters, self.constants) = text, sizes
+        self.forward, self.outputs, self.backward, self.gradients = forward, outputs, backward, gradients
+        most = MOST_STATES, MOST_PARAMETERS, MOST_CONSTANTS
+        #: What kernels lack for a cell, "" where they have room for it.
+        self.misses = ""
+        if any(have > room for have, room in zip(sizes, most, strict=True)):
+            self.misses = (
+                "kernels take {} states, {} parameters and {} numbers at most, it has {}, {} and {}".format(
+                    *most, *sizes
+                )
+            )
 
     def then(self, second: Program) -> Program:
         """Return the program of two cells of which the second takes the output of the first."""
@@ -85,8 +75,8 @@ class Program:
         g_x, *g_second = renamed(second.gradients)
         own = [re.sub(r"\bg_y\b", g_x, line) for line in (*self.backward, *self.gradients)]
         backward, g_first = own[: len(self.backward)], own[len(self.backward) :]
-        return interned(Program(
-            self.states + second.states, self.parameters + second.parameters, self.constants + second.constants,
+        return program(
+            (self.states + second.states, self.parameters + second.parameters, self.constants + second.constants),
             self.forward + renamed(second.forward),
             (y, *self.outputs[1:], *after),
             tuple(dict.fromkeys((*self.forward, *renamed(second.backward), *backward))),
@@ -94,15 +84,19 @@ class Program:
                 *g_first[: 1 + self.states], *g_second[: second.states],
                 *g_first[1 + self.states :], *g_second[second.states :],
             ),
-        ))  # fmt: skip
+        )  # fmt: skip
 
 
 _programs: dict[str, Program] = {}
 
 
-def interned(program: Program) -> Program:
-    """Return the one program with this text."""
-    return _programs.setdefault(program.text, program)
+@torch.compiler.assume_constant_result
+def program(sizes: tuple[int, int, int], *parts: tuple[str, ...]) -> Program:
+    """Return the one program with these numbers of states, parameters and constants, and these statements."""
+    text = "\n\n".join([" ".join(map(str, sizes)), *("\n".join(part) for part in parts)])
+    if text not in _programs:
+        _programs.setdefault(text, Program(text, sizes, *parts))
+    return _programs[text]
 
 
 def parse(text: str) -> Program:
@@ -119,7 +113,7 @@ def parse(text: str) -> Program:
         forward, outputs, backward, gradients = (tuple(part.split("\n")) if part else () for part in parts)
     except ValueError:
         raise ValueError(f"no kernel knows a cell {text!r}") from None
-    return interned(Program(states, parameters, constants, forward, outputs, backward, gradients))
+    return program((states, parameters, constants), forward, outputs, backward, gradients)
 
 
 class Symbol:
