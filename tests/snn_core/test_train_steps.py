@@ -42,13 +42,11 @@ def data(dtype: torch.dtype = torch.float32, T: int = 20) -> tuple[Tensor, Tenso
     return x_seq, torch.randint(0, 10, (50,), generator=torch.Generator().manual_seed(1))
 
 
-def drawn(steps: int, size: int) -> Tensor:
-    """Return samples for each step, some of them twice."""
+def drawn(steps: int, size: int) -> Tensor:  # some samples twice
     return torch.randint(0, 50, (steps, size), generator=torch.Generator().manual_seed(2))
 
 
 def by_hand(net, x_seq, labels, optimizer, loss, index, clip):
-    """Take steps by the ordinary lines; return losses and right guesses."""
     losses, right = [], []
     for chosen in torch.arange(50)[None] if index is None else index:
         y = scan(x_seq[:, chosen], *net).mean(0)
@@ -152,7 +150,7 @@ def with_hook(weights) -> torch.optim.Optimizer:
 
 LAYER, DESCENT = nn.Linear(K, K), OPTIMIZERS["momentum"]
 UNKNOWN = [
-    (lambda: chain(change=lambda net: net[0].register_forward_hook(print)), DESCENT, "Linear: it has hooks"),
+    (lambda: chain(change=lambda net: net[0].register_forward_hook(print)), DESCENT, "it has hooks"),
     (lambda: chain(change=lambda net: net[0].weight.register_hook(print)), DESCENT, "a weight has hooks"),
     (lambda: nn.Sequential(MultiStepIFNode(), nn.ReLU()), DESCENT, "ReLU: no kernel knows ReLU"),
     (nn.Sequential, DESCENT, "it has no modules"),
