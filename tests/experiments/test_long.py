@@ -25,7 +25,7 @@ from experiments.long.grid import (
     spec_of,
 )
 from experiments.long.networks import GATED, KINDS, MemoryNet, MemorySpec, learned, parameters_of
-from experiments.long.runs import LongRun, LongTraining, TaskSpec, build, measure, train
+from experiments.long.runs import LongRun, LongTraining, TaskSpec, build, measure
 from experiments.long.tasks import TASKS, Adding, Copying, Pixels, Recall, Vowels
 from experiments.runs import execute
 from snn_core.functional import explain
