@@ -697,9 +697,10 @@ CALLS: dict[str, list[Call]] = {
     "cells.CUBALIF": [lambda: cells.CUBALIF(1.0, 0.0, atan, False, 0.5)],
     "cells.LI": [lambda: cells.LI(0.5)],
     "cells.DoubleExponential": [lambda: cells.DoubleExponential(0.5, 0.75)],
-    "cells.fields": [],  # of the engine, as the next two
+    "cells.fields": [],  # of the engine, as the next three
     "cells.parameters_of": [],
     "checks.does_only_forward": [],
+    "checks.is_autocast": [],
     "cells.leaky_charge": each(lambda v: cells.leaky_charge(v, step, 0.5), BAD_OPERANDS),
     "cells.rest": [lambda: cells.rest()],
     "cells.LIF": [lambda: cells.LIF(1.0, 0.0, atan, False)],
@@ -1042,6 +1043,7 @@ ELSEWHERE = (
     "snn_core.fuse",
     "snn_core.kernels.",
     "snn_core.reference",
+    "snn_core.runs",
     "snn_exchange.",
     "snn_tutorial.live",
     "snn_tutorial.page",
