@@ -102,10 +102,10 @@ def fit(
     from the end of the last one, bit for bit.
 
     The same configuration, data and torch give the same bits: weights and history, on the CPU for any number of
-    threads and of workers, and where a run is resumed. Two things may depend on the number of threads, in the last
-    digits, with whatever follows from them: torch's own matrix products, which sum in another order
-    (``backend="torch"``, mixed precision, layers of your own); and the loss that is reported, not what is learned,
-    where a batch has over 3,276 images.
+    threads, and where a run is resumed. With workers, or where steps are not taken many at a time for another reason,
+    sums are rounded otherwise, in the last digits, with whatever follows from them. So may two things with another
+    number of threads: torch's own matrix products (``backend="torch"``, mixed precision, layers of your own); and the
+    loss that is reported, not what is learned, where a batch has over 3,276 images.
 
     Args:
         config: the run.

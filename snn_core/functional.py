@@ -214,6 +214,8 @@ def train_steps(
         raise ValueError(f"loss must be one of {', '.join(steps.LOSSES)}, got {loss!r}")
     if clip is not None:
         check_number("clip", clip, above=0)
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise TypeError(f"optimizer must be a torch.optim.Optimizer, got {type(optimizer).__name__}")
     if index is None:
         index = torch.arange(x_seq.shape[1])[None]
     _check_classes("index", check_shape("index", index, "steps", "N"), x_seq.shape[1])

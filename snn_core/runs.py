@@ -48,6 +48,7 @@ class Watch:
         for kind in classes:
             views.append(vars(kind).values())
             masks.append([not name.startswith("_abc_") for name in vars(kind)])
+        self.known, self.types = known, list(map(type, known))
         # The end is seen at another place if anything was added or taken away.
         self.views, self.mask = [*views, (_END,)], [*chain.from_iterable(masks), True]
         self.seen = list(compress(chain.from_iterable(self.views), self.mask))
@@ -58,7 +59,9 @@ class Watch:
 
     def holds(self) -> bool:
         """Say whether everything is as it was."""
-        return all(map(is_, compress(chain.from_iterable(self.views), self.mask), self.seen))
+        return self.types == list(map(type, self.known)) and all(
+            map(is_, compress(chain.from_iterable(self.views), self.mask), self.seen)
+        )
 
 
 _END = object()
@@ -390,7 +393,8 @@ def whole(net: nn.Module, x_seq: Tensor) -> tuple[Run, list[Tensor | None]] | st
     """Return the one run that takes a network without states, and its tensors; or why there is none."""
     found = first_run([net], x_seq)
     if isinstance(found, str):
-        return found
+        first = next(flattened([net]), None)
+        return "it has no modules" if first is None else f"{type(first).__name__}: {found}"
     run, parts = found
     if run.rest:
         rest = first_run(run.rest, x_seq.new_empty(len(x_seq), *run.step_after))

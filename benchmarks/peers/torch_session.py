@@ -93,6 +93,7 @@ class TorchSession:
 
     def tune(self) -> None:
         """Choose the implementation of SGD with which the steps are fastest, one after the other in some rounds."""
+        weights = [weight.detach().clone() for weight in self.net.parameters()]
         started = time.perf_counter()
         self.steps(3)
         count = max(1, round(0.03 / (time.perf_counter() - started)))
@@ -104,6 +105,10 @@ class TorchSession:
                 self.steps(count)
                 seconds[mode] += time.perf_counter() - started
         self._set_mode(min(seconds, key=seconds.__getitem__))
+        with torch.no_grad():
+            for weight, before in zip(self.net.parameters(), weights, strict=True):
+                weight.copy_(before)
+        self.optimizer.state.clear()
 
     def _batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
         columns = self._columns[index].transpose(0, 1).float() / 255

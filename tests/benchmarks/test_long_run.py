@@ -80,22 +80,6 @@ def test_spikingjelly_gives_our_outputs_and_trains_as_ours(kind, inputs):
     assert len(set(losses[0])) == 3  # weights change, and batches
 
 
-@every_kind
-def test_our_step_takes_the_fast_way(kind, inputs, monkeypatch):
-    from snn_core.kernels import deferred
-
-    found = []
-
-    def train(*arguments):
-        found.append(original(*arguments))
-        return found[-1]
-
-    original = deferred.train
-    monkeypatch.setattr(deferred, "train", train)
-    session("snn_core", kind, inputs).steps(2)
-    assert len(found) == 2 and all(found)
-
-
 @pytest.mark.nightly
 @every_kind
 def test_every_worker_does_the_same_task(kind, path, tmp_path):

@@ -25,11 +25,10 @@ from experiments.long.grid import (
     spec_of,
 )
 from experiments.long.networks import GATED, KINDS, MemoryNet, MemorySpec, learned, parameters_of
-from experiments.long.runs import LongRun, LongTraining, TaskSpec, build, measure, train
+from experiments.long.runs import LongRun, LongTraining, TaskSpec, build, measure
 from experiments.long.tasks import TASKS, Adding, Copying, Pixels, Recall, Vowels
 from experiments.runs import execute
 from snn_core.functional import explain
-from snn_core.kernels import deferred
 from snn_core.more.monitor import Monitor
 
 pytestmark = pytest.mark.xdist_group("experiments")
@@ -265,21 +264,8 @@ def test_the_same_spec_gives_the_same_run():
         assert first[name] == second[name]
 
 
-# A step of the first in one kernel, of the second with the gradient in one, since its 1 - sigmoid is another node.
-@pytest.mark.parametrize("kind", ["stateful synapse", "adaptive threshold"])
-def test_kernels_learn_as_autograd_does(kind, monkeypatch):
-    net, _ = train(quick(kind, steps=100))
-    monkeypatch.setattr(deferred, "train", lambda *args: None)
-    monkeypatch.setattr(deferred, "backward", lambda *args: None)
-    slow, _ = train(quick(kind, steps=100))
-    for a, b in zip(net.parameters(), slow.parameters(), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
-
-
 def test_a_run_that_fails_is_kept_with_what_went_wrong(monkeypatch):
     monkeypatch.setattr(Recall, "loss", lambda self, outputs, target: outputs.sum() * math.nan)
-    monkeypatch.setattr(deferred, "train", lambda *args: None)
-    monkeypatch.setattr(deferred, "backward", lambda *args: None)
     record = execute(quick(steps=100))
     assert record["accuracy"] is None
     assert "not finite" in record["error"] or "nan" in record["error"]

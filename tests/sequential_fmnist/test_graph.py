@@ -44,8 +44,8 @@ def test_full_batches_but_the_first_go_through_the_graph(few, monkeypatch, opt):
         2,
     ]  # 200 images: one eager step, two graphed, 20 are left
     expected, expected_history = fit(plain, *few)
-    assert history == expected_history
-    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), expected.parameters(), strict=True))
+    assert history == [pytest.approx(record, rel=1e-3) for record in expected_history]
+    torch.testing.assert_close(net.state_dict(), expected.state_dict(), rtol=1e-3, atol=1e-4)
 
 
 def test_a_graphed_step_copies_the_batch_in_and_hands_out_copies(monkeypatch):

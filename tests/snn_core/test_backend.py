@@ -15,6 +15,7 @@ from support import require
 from torch import nn
 
 from sequential_fmnist.networks import NETWORKS, make_network
+from snn_core import fuse
 from snn_core import kernels as backends
 from snn_core.cells import IF
 from snn_core.checks import Like
@@ -32,18 +33,17 @@ from snn_core.neuron import IFNode, LIFNode, LINode
 from snn_core.surrogate import ATan, Erf, FastSigmoid, Rectangle, Sigmoid, SurrogateFunction, Triangle
 
 
-@pytest.fixture(autouse=True)
-def _fused():
-    require(backends.NUMBA_IS_INSTALLED, "numba")
-
-
 def random(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
 
 
-def spy(kernel: str):
-    """Count the calls of a kernel."""
-    return mock.patch.object(cpu, kernel, wraps=getattr(cpu, kernel))
+def like(x_seq: torch.Tensor) -> Like:
+    return Like(x_seq.shape[1:], x_seq.dtype, x_seq.device)
+
+
+def spy():
+    """Count the calls of the kernels."""
+    return mock.patch.object(cpu, "forward", wraps=cpu.forward)
 
 
 @pytest.mark.parametrize("needed", list(itertools.product((False, True), repeat=2)))
@@ -109,7 +109,7 @@ class _DoublingNode(IFNode):
 def test_a_cell_of_one_s_own_is_fused(recurrent):
     x_seq, node = random(6, 3, 4), _DoublingNode()
     layer = LinearRecurrentContainer(node, 4, 4).double() if recurrent else node
-    assert layer.part(Like(x_seq.shape[1:], x_seq.dtype, x_seq.device)) is not None
+    assert type(fuse.read(layer, like(x_seq))) is fuse.Part
     y_seq = layer.forward_sequence(x_seq)
     reset_net(layer)
     assert torch.equal(y_seq, torch.stack([layer(x) for x in x_seq]))
@@ -144,8 +144,7 @@ def test_a_surrogate_function_of_one_s_own_is_fused(surrogate_function, recurren
         torch.manual_seed(0)
         x_seq = (2 * random(6, 3, 4)).requires_grad_()
         node = IFNode(surrogate_function=surrogate_function, backend=backend)
-        fused = node.part(Like(x_seq.shape[1:], x_seq.dtype, x_seq.device)) is not None
-        assert fused == (backend == "auto")
+        assert isinstance(fuse.read(node, like(x_seq)), fuse.Part if backend == "auto" else str)
         module = LinearRecurrentContainer(node, 4, 4).double() if recurrent else node
         y_seq = module.forward_sequence(x_seq)
         (y_seq * random(6, 3, 4)).sum().backward()
@@ -179,7 +178,7 @@ def test_what_no_kernel_knows_takes_the_loop(neuron, recurrent):
     for backend in ("torch", "auto"):
         torch.manual_seed(0)
         node = neuron(backend)
-        assert node.part(Like(x_seq.shape[1:], x_seq.dtype, x_seq.device)) is None
+        assert type(fuse.read(node, like(x_seq))) is str
         module = LinearRecurrentContainer(node, 4, 4).double() if recurrent else node
         outputs.append(module.forward_sequence(x_seq))
     assert torch.equal(*outputs)
@@ -232,7 +231,7 @@ def test_recurrent_container_that_is_more_than_weights_and_a_neuron_takes_the_lo
     layer = LinearRecurrentContainer(IFNode(), 4, 4)
     change(layer)
     x_seq = torch.rand(6, 3, 4)
-    with spy("scan") as kernel:
+    with spy() as kernel:
         y_seq = layer.forward_sequence(x_seq)
     reset_net(layer)
     assert torch.equal(y_seq, torch.stack([layer(x) for x in x_seq]))
@@ -267,7 +266,7 @@ def test_linear_that_is_more_than_a_product_is_called(change):
     layer = nn.Linear(5, 3)
     change(layer)
     x_seq = random(2, 4, 5).to(layer.weight.dtype)
-    with spy("scan") as kernel:
+    with spy() as kernel:
         y_seq = seq_to_ann_forward(x_seq, layer)
     assert torch.equal(y_seq, layer(x_seq))
     assert not kernel.called
@@ -299,7 +298,7 @@ def test_compiled_network_equals_eager(model, compiler):
         torch.testing.assert_close(ours, theirs)
 
 
-def _parts() -> list[plan.Part]:
+def _parts() -> list[fuse.Part]:
     """Return a plan of everything: 7 features to 3, for samples of two neurons each."""
     modules = [
         nn.Linear(7, 5),
@@ -311,35 +310,33 @@ def _parts() -> list[plan.Part]:
     ]
     shapes = [(2, 7), *[(2, 5)] * 5]
     return [
-        plan.read(module, Like(shape, torch.float32, torch.device("cpu")))
+        fuse.read(module, Like(shape, torch.float32, torch.device("cpu")))
         for module, shape in zip(modules, shapes, strict=True)
     ]
 
 
-def _flat(parts: list[plan.Part]) -> tuple[tuple[object, ...], ...]:
-    return (
-        tuple(part.stage.kernel for part in parts),
-        tuple(size for part in parts for size in part.stage[1:7]),
-        tuple(number for part in parts for number in part.stage.numbers),
-    )
+def merged(parts: list[fuse.Part]) -> list[fuse.Part]:
+    return [fuse.in_series(group) for group in fuse.merged(parts)]
 
 
 def test_neighbours_are_one_stage_as_far_as_a_kernel_has_room():
-    assert [part.stage.states for part in plan.merged(_parts())] == [0, 2, 1, 2, 0]
+    assert [part.stage.states for part in merged(_parts())] == [0, 2, 1, 2, 0]
     like = Like((2, 5), torch.float32, torch.device("cpu"))
-    seven = [plan.read(LINode(), like) for _ in range(MOST_STATES + 1)]
-    assert [part.stage.states for part in plan.merged(seven)] == [MOST_STATES, 1]
-    learned = [plan.read(SynapseFilter([2.0] * 5, learnable=True), like) for _ in range(MOST_PARAMETERS + 2)]
-    assert [part.stage.parameters for part in plan.merged(learned)] == [MOST_PARAMETERS, 2]
+    seven = [fuse.read(LINode(), like) for _ in range(MOST_STATES + 1)]
+    assert [part.stage.states for part in merged(seven)] == [MOST_STATES, 1]
+    learned = [fuse.read(SynapseFilter([2.0] * 5, learnable=True), like) for _ in range(MOST_PARAMETERS + 2)]
+    assert [part.stage.parameters for part in merged(learned)] == [MOST_PARAMETERS, 2]
 
 
 @pytest.mark.parametrize("gradient", [False, True])
 def test_opcheck(gradient):
-    from snn_core.kernels import op as ops  # noqa: F401, defines the ops
-
     parts = _parts()
-    tensors = [None if one is None else one.detach() for part in parts for one in part.tensors]
-    x_seq, flat = torch.randn(4, 2, 7), _flat(parts)
+    tensors: list[torch.Tensor | None] = []
+    for part in parts:
+        tensors += [None] * (part.stage.states + (part.stage.feedback > 0))
+        tensors += [None if one is None else one.detach() for one in (*part.weights, *part.parameters)]
+    numbers = [number for part in parts for number in part.numbers]
+    x_seq, flat = torch.randn(4, 2, 7), (*plan.flat([part.stage for part in parts]), numbers)
     if gradient:
         borders = torch.ops.snn_core.scan(x_seq, tensors, *flat)[2]
         arguments = (torch.randn(4, 2, 3), None, x_seq, borders, tensors, *flat, True)
@@ -354,10 +351,3 @@ def test_numba_backend_refuses_another_device():
         ValueError, match="backend 'numba' runs on the CPU, the input is on meta: use backend 'auto'"
     ):
         IFNode(backend="numba").forward_sequence(torch.zeros(2, 3, device="meta"))
-
-
-def test_numba_backend_says_when_numba_is_missing(monkeypatch):
-    monkeypatch.setattr(backends, "NUMBA_IS_INSTALLED", False)
-    with pytest.raises(ValueError, match="pip install numba"):
-        IFNode(backend="numba")
-    assert torch.equal(IFNode().forward_sequence(torch.ones(2, 3)), torch.ones(2, 3))

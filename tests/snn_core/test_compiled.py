@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support import require
 
-from snn_core import kernels as backends
+from snn_core.kernels.cpu import compiled as real
 
 
 @pytest.fixture
 def compiled(monkeypatch, tmp_path):
     """The module, with two sources in a folder of their own and no folder of numba's for its cache."""
-    require(backends.NUMBA_IS_INSTALLED, "numba")
-    from snn_core.kernels.cpu import compiled
-
     for name in ("one.py", "two.py"):
         (tmp_path / name).write_text(name)
     (tmp_path / "readme.txt").write_text("no source")
-    monkeypatch.setattr(compiled, "_HERE", tmp_path)
-    monkeypatch.setattr(compiled.numba.config, "CACHE_DIR", "")
-    return compiled
+    monkeypatch.setattr(real, "_HERE", tmp_path)
+    monkeypatch.setattr(real.numba.config, "CACHE_DIR", "")
+    return real
 
 
 def folders(tmp_path) -> list[str]:

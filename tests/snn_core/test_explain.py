@@ -246,14 +246,14 @@ def test_a_device_without_kernels():
     assert reason(MultiStepIFNode(), torch.rand(4, 2, 3, device="meta")) == "no kernel runs on meta here"
 
 
-def test_nothing_is_kept_outside_of_explain():
-    from snn_core.kernels import decisions
-
+def test_explain_leaves_the_network_as_it_is_even_if_that_raises():
+    layer = SeqToANNContainer(nn.Linear(3, 2))
     with pytest.raises(ValueError, match="last dimension must be 3"):
-        explain(SeqToANNContainer(nn.Linear(3, 2)), torch.rand(4, 2, 5))
-    assert decisions._noted is None
-    MultiStepIFNode()(torch.rand(4, 2, 3))
-    assert decisions._noted is None
+        explain(layer, torch.rand(4, 2, 5))
+    before = vars(layer).keys()
+    assert explain(layer, torch.rand(4, 2, 3))[0].fused
+    assert vars(layer).keys() == before
+    assert not any("_decisions" in vars(module) for module in layer.modules())
 
 
 # What is derived ------------------------------------------------------------------------------------------------------

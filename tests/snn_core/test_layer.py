@@ -369,9 +369,8 @@ def test_container_can_be_copied_after_a_pass_with_history(container):
     [
         lambda m: ElementWiseRecurrentContainer(m, torch.add),
         lambda m: LinearRecurrentContainer(m, 4, 4),
-        lambda m: MultiStepContainer(nn.Sequential(nn.Linear(4, 4), m)),
     ],
-    ids=["element-wise", "linear", "Sequential in MultiStepContainer"],
+    ids=["element-wise", "linear"],
 )
 def test_sequence_neuron_is_refused_where_one_step_at_a_time_is_fed(build):
     with pytest.raises((TypeError, ValueError), match="MultiStepIFNode"):

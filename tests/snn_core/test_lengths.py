@@ -26,7 +26,6 @@ from snn_core.functional import (
     sequence_mask,
     states,
 )
-from snn_core.kernels import deferred
 from snn_core.layer import (
     DelayedRecurrentContainer,
     ElementWiseRecurrentContainer,
@@ -396,21 +395,6 @@ def test_explain_takes_a_network_that_reads_lengths():
     decisions = explain(Net(), torch.rand(3, 2, F), [3, 1])
     assert {decision.name for decision in decisions} == {"hidden"}
     assert all(decision.fused for decision in decisions)
-
-
-def test_a_network_that_defers_its_scans_gives_the_same():
-    net = chain_of("feedback", "auto", torch.Generator().manual_seed(1))
-    x, lengths = dyadic(torch.Generator().manual_seed(0), 6, 4, F), [6, 1, 4, 3]
-
-    def forward(x):
-        return mean_over_time(scan(scan(x, net[0]), *net[1:], lengths=lengths), lengths)
-
-    want = forward(x)
-    last = states(net)
-    reset_net(net)
-    assert torch.equal(deferred.value_of(deferred.call(forward, x)), want)
-    for name, state in states(net).items():
-        assert torch.equal(state, last[name])
 
 
 # Errors --------------------------------------------------------------------------------------------------------------

@@ -365,6 +365,4 @@ def test_an_empty_parameter_is_refused():
 
     text = program_of(Synapse(torch.tensor(0.5))).program.text
     with pytest.raises(ValueError, match="parameter 0 of stage 0 must have at least one number"):
-        torch.ops.snn_core.scan(
-            torch.rand(3, 2, 1), [None, torch.empty(0)], [text], [0, 0, 1, 1], [0.0] * 30
-        )
+        torch.ops.snn_core.scan(torch.rand(3, 2, 1), [None, torch.empty(0)], [text], [0, 0, 1, 1], [0.0] * 30)

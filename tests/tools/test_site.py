@@ -120,7 +120,7 @@ def test_reference_holds_every_public_name_with_shapes_equations_and_sources(bui
         "surrogate",
         "functional",
         "cells",
-        "base",
+        "state",
     ):
         page = unescape((site / "docs" / "api" / f"{module}.html").read_text())
         public = getattr(importlib.import_module(f"snn_core.{module}"), "__all__", [])

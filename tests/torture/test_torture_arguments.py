@@ -17,6 +17,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -62,15 +63,15 @@ from sequential_fmnist import (
 )
 from sequential_fmnist import networks as network
 from snn_core import (
-    backend,
-    base,
     cells,
     checks,
     functional,
+    kernels,
     layer,
     neuron,
-    parameters,
+    numbers,
     recurrent,
+    state,
     surrogate,
     synapse,
 )
@@ -380,6 +381,11 @@ step = torch.zeros(3, 4)
 atan = surrogate.ATan()
 images = torch.zeros(2, 1, 28, 28)
 plain = network.PlainNet()
+linear = nn.Linear(4, 4)
+train_steps = partial(
+    functional.train_steps, net=nn.Sequential(linear), x_seq=x, labels=torch.tensor([0, 1, 3]),
+    optimizer=torch.optim.SGD(linear.parameters()),
+)  # fmt: skip
 cell = {"v_threshold": 1.0, "v_reset": 0.0, "surrogate_function": atan, "detach_reset": False}
 
 Call = Callable[[], Any]
@@ -540,13 +546,13 @@ BAD_OPERANDS = [None, "x", [1.0], {}]
 
 #: For each public name: calls that must be refused, with TypeError or ValueError unless it says otherwise.
 CALLS: dict[str, list[Call]] = {
-    "base.MemoryModule": [
-        *each(lambda v: base.MemoryModule().forward_sequence(v), BAD_SEQUENCES),
+    "state.MemoryModule": [
+        *each(lambda v: state.MemoryModule().forward_sequence(v), BAD_SEQUENCES),
     ],
-    "base.CellModule": [*each(lambda v: base.CellModule(v), ["gpu", None, 3])],
-    "base.has_state": [],  # what asks it has checked the module
-    "base.check_input": each(lambda v: base.check_input(nn.Module(), v), BAD_INPUTS),
-    "base.check_sequence": each(lambda v: base.check_sequence(nn.Module(), v), BAD_SEQUENCES),
+    "state.CellModule": [*each(lambda v: state.CellModule(v), ["gpu", None, 3])],
+    "state.has_state": [],  # what asks it has checked the module
+    "state.check_input": each(lambda v: state.check_input(nn.Module(), v), BAD_INPUTS),
+    "state.check_sequence": each(lambda v: state.check_sequence(nn.Module(), v), BAD_SEQUENCES),
     "spiking.SpikingNeuron": neurons(neuron.SpikingNeuron),
     "neuron.ParametricLIFNode": [
         *neurons(neuron.ParametricLIFNode),
@@ -661,16 +667,15 @@ CALLS: dict[str, list[Call]] = {
         *each(lambda v: synapse.StatefulSynapse(v), BAD_FLAGS),
         *each(lambda v: synapse.StatefulSynapse(False, v), ["gpu", None]),
     ],
-    "parameters.NumbersModule": [
-        *each(parameters.NumbersModule, ["gpu", None, 3]),
-        *each(lambda v: parameters.NumbersModule().keep("number", v), BAD_NUMBERS_OF_NEURONS),
-        *each(lambda v: parameters.NumbersModule().keep("number", v, above=0), [0, [1.0, 0.0], -1.0]),
-        *each(lambda v: parameters.NumbersModule().keep_tau("tau", v), [*BAD_NUMBERS_OF_NEURONS, 1, [1.0]]),
+    "numbers.NumbersModule": [
+        *each(numbers.NumbersModule, ["gpu", None, 3]),
+        *each(lambda v: numbers.NumbersModule().keep("number", v), BAD_NUMBERS_OF_NEURONS),
+        *each(lambda v: numbers.NumbersModule().keep("number", v, above=0), [0, [1.0, 0.0], -1.0]),
+        *each(lambda v: numbers.NumbersModule().keep_tau("tau", v), [*BAD_NUMBERS_OF_NEURONS, 1, [1.0]]),
     ],
     "layer.MultiStepContainer": [
         *each(layer.MultiStepContainer, ["x", neuron.IFNode]),
         *each(lambda v: layer.MultiStepContainer(neuron.IFNode())(v), BAD_SEQUENCES),
-        lambda: layer.MultiStepContainer(nn.Sequential(neuron.MultiStepIFNode()))(x),
     ],
     "layer.SeqToANNContainer": [
         *each(layer.SeqToANNContainer, ["x", nn.Linear]),
@@ -691,6 +696,10 @@ CALLS: dict[str, list[Call]] = {
     "cells.CUBALIF": [lambda: cells.CUBALIF(1.0, 0.0, atan, False, 0.5)],
     "cells.LI": [lambda: cells.LI(0.5)],
     "cells.DoubleExponential": [lambda: cells.DoubleExponential(0.5, 0.75)],
+    "cells.fields": [],  # of the engine, as the next three
+    "cells.parameters_of": [],
+    "checks.does_only_forward": [],
+    "checks.is_autocast": [],
     "cells.leaky_charge": each(lambda v: cells.leaky_charge(v, step, 0.5), BAD_OPERANDS),
     "cells.rest": [lambda: cells.rest()],
     "cells.LIF": [lambda: cells.LIF(1.0, 0.0, atan, False)],
@@ -735,6 +744,16 @@ CALLS: dict[str, list[Call]] = {
     "functional.reset_net": each(functional.reset_net, [None, "net", neuron.IFNode, [plain]]),
     "functional.detach_net": each(functional.detach_net, [None, "net", neuron.IFNode, [plain]]),
     "functional.explain": each(functional.explain, [None, "net", neuron.IFNode, [plain]]),
+    "functional.train_steps": [
+        *named(train_steps, "net", [None, "net", nn.Linear, neuron.IFNode()]),
+        *named(train_steps, "x_seq", [*BAD_SEQUENCES, step]),
+        *named(train_steps, "labels", [None, [0, 1, 2], torch.zeros(3), torch.tensor([0, 1])]),
+        *named(train_steps, "labels", [torch.tensor([0, 1, -1]), torch.tensor([0, 1, 4])]),
+        *named(train_steps, "optimizer", [None, torch.optim.AdamW(linear.parameters())]),
+        *named(train_steps, "loss", ["hinge", None, 3, ["mse"]]),
+        *named(train_steps, "index", ["all", [[0]], torch.tensor([0]), torch.tensor([[3]]), torch.tensor([[-1]])]),
+        *named(train_steps, "clip", [*(value for value in BAD_NUMBERS if value is not None), 0, -1.0]),
+    ],
     "functional.derived": [
         *each(lambda v: functional.derived(v, x[0]), [None, "net", neuron.IFNode, plain, nn.Linear(4, 2)]),
         *each(lambda v: functional.derived(neuron.IFNode(), v), BAD_INPUTS),
@@ -891,8 +910,12 @@ CALLS: dict[str, list[Call]] = {
     "measure.saved_bytes": each(measure.saved_bytes, [None, "x"]),
     "memory.saved_bytes": each(memory.saved_bytes, [None, "x"]),
     "memory.keep_freed_memory": [lambda: memory.keep_freed_memory(1)],
-    "backend.check_backend": each(backend.check_backend, ["gpu", None, 3, "", ["auto"]]),
-    "backend.runs_fused": [lambda: backend.runs_fused("cupy", x), lambda: backend.runs_fused("numba", x.to("meta"))],
+    "kernels.Shapes": [],  # of the engine, as the next three
+    "kernels.Stage": [],
+    "kernels.program": [],
+    "kernels.scan": [],
+    "kernels.check_backend": each(kernels.check_backend, ["gpu", None, 3, "", ["auto"]]),
+    "kernels.why_not": [lambda: kernels.why_not("cupy", x), lambda: kernels.why_not("numba", x.to("meta"))],
     "batches.ImageData": [lambda: batches.ImageData()],
     "batches.batches": [lambda: list(batches.batches(None, torch.arange(3), 0, "cpu", 0))],
     "batches.on_device": [lambda: batches.on_device()],
@@ -1016,7 +1039,10 @@ OTHERS: dict[str, tuple[type[Exception], ...]] = {
 #: Not for arguments of users: kernels' insides (test_torture_boundary.py), and views of the package's results.
 #: The package exchange names what its modules hold for users.
 ELSEWHERE = (
+    "snn_core.fuse",
     "snn_core.kernels.",
+    "snn_core.reference",
+    "snn_core.runs",
     "snn_exchange.",
     "snn_tutorial.live",
     "snn_tutorial.page",

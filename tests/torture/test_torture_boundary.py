@@ -22,15 +22,15 @@ from typing import Any
 
 import pytest
 import torch
-from support import environment, require
+from support import environment
 from torch import Tensor, nn
 from torture import Torture
 
 from sequential_fmnist.networks import NETWORKS, make_network
-from snn_core import kernels as backends
 from snn_core.checks import Like
 from snn_core.functional import seq_to_ann_forward
-from snn_core.kernels.plan import prepared, read
+from snn_core.fuse import read
+from snn_core.kernels.plan import flat as flat_of
 from snn_core.layer import (
     DelayedRecurrentContainer,
     ElementWiseRecurrentContainer,
@@ -260,20 +260,17 @@ def ops_calls() -> dict[str, tuple[list[Any], set[int], Callable[..., object]]]:
         DelayedRecurrentContainer(IFNode(), H, H, D, bias=False),
         SynapseFilter([2.0] * H),
     ]
-    parts = [part for part in (read(layer, like) for layer in layers) if part is not None]
-    assert len(parts) == len(layers)
-    x_seq = torch.rand(T, N, H)
-    _, flat = prepared(x_seq, parts)
+    parts = [read(layer, like) for layer in layers]
+    stages = [part.stage for part in parts]
+    numbers = [number for part in parts for number in part.numbers]
+    x_seq, flat = torch.rand(T, N, H), (*flat_of(stages), numbers)
     tensors, parameters = [], set()
     for part in parts:
-        places = range(len(tensors), len(tensors) + len(part.tensors))
-        parameters |= {*places[len(places) - part.stage.parameters :]}
-        first_y = part.stage.states if part.stage.feedback else -1
-        for k, tensor in enumerate(part.tensors):
-            rows = part.stage.feedback * N if k == first_y else N
-            is_state = k < len(part.owners)
-            tensors.append(torch.rand(rows, H) if is_state else None if tensor is None else tensor.detach())
-    states = sum(part.stage.state_size for part in parts) * N
+        tensors += [torch.rand(N, H) for _ in range(part.stage.states)]
+        tensors += [torch.rand(part.stage.feedback * N, H)] * (part.stage.feedback > 0)
+        tensors += [None if one is None else one.detach() for one in (*part.weights, *part.parameters)]
+        parameters |= {*range(len(tensors) - len(part.parameters), len(tensors))}
+    states = sum(stage.state_size for stage in stages) * N
     lengths, op = torch.tensor([T, 2, 2, 0]), torch.ops.snn_core
 
     def backward(g: Tensor, last: Tensor, x: Tensor, borders: Tensor, *rest: Any) -> object:
@@ -342,8 +339,6 @@ def spoiled(tensor: Tensor, chance: random.Random) -> tuple[str, Tensor]:
 
 def misfits(seed: int, count: int) -> dict[str, object]:
     """Call the ops with one argument that does not fit the others."""
-    from snn_core.kernels import op as ops  # noqa: F401  defines them
-
     told: Counter[str] = Counter()
     calls = ops_calls()
     for arguments, _, function in calls.values():
@@ -374,7 +369,8 @@ def misfits(seed: int, count: int) -> dict[str, object]:
             meta = any(out.is_meta for out in outputs)
             # T of a sequence that nothing else has is its own; a parameter may have any length.
             fits = at == 0 and name == "scan" and wrong in ("one longer", "one shorter")
-            fits |= at in parameters and wrong in ("one longer", "one shorter", "a wider last dimension")
+            lengths = "one longer", "one shorter", "a wider last dimension", "a dimension less"
+            fits |= at in parameters and wrong in lengths
             assert meta or fits, f"{said}: accepted"
             told["fits after all, or only shapes were worked out"] += 1
     return dict(told)
@@ -606,11 +602,6 @@ CASES = [fuzz, misfits, in_place, chained, second_derivatives, threads, processe
 
 
 pytestmark = pytest.mark.filterwarnings("ignore:Initializing zero-element tensors:UserWarning")
-
-
-@pytest.fixture(autouse=True)
-def _kernels() -> None:
-    require(backends.NUMBA_IS_INSTALLED, "numba")
 
 
 def child(case: Callable[..., object], count: int, seed: int = 0, **variables: str) -> dict[str, object]:

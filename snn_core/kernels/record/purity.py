@@ -94,8 +94,6 @@ def class_key(kind: type) -> Any:
     Raises:
         NotScalarError: its methods read something that may change unseen.
     """
-    if not _classes_of_users(kind):
-        return kind
     found = _class_number(kind)
     if isinstance(found, str):
         raise NotScalarError(found)
@@ -121,6 +119,9 @@ def _members(kind: type) -> Any:
     Raises:
         NotScalarError: its methods read something that may change unseen.
     """
+    if not _classes_of_users(kind):  # whose functions somebody may have replaced all the same
+        values = [value for each in kind.__mro__[:-1] for value in vars(each).values()]
+        return kind, *[value for value in values if isinstance(value, types.FunctionType)]
     own = []
     for each in _classes_of_users(kind):
         for name, value in vars(each).items():

@@ -1,0 +1,200 @@
+"""``train_steps`` does what the ordinary lines of a training loop do, and says why it cannot where it cannot."""
+
+from __future__ import annotations
+
+import copy
+import re
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sequential_fmnist.networks import NETWORKS, NetworkSpec, build, make_network
+from snn_core.functional import reset_net, scan, states, train_steps
+from snn_core.kernels import plan
+from snn_core.layer import LinearRecurrentContainer
+from snn_core.more.delays import DelayedRecurrentContainer
+from snn_core.neuron import IFNode, MultiStepIFNode, ParametricLIFNode
+from snn_core.synapse import DoubleExponentialSynapse, LowPassSynapse
+
+K = 28
+MAKE = {
+    **{name: lambda name=name: make_network(name).chain for name in NETWORKS},
+    "per channel": lambda: build(NetworkSpec("stateful-synapse", tau_mode="per-channel")).chain,
+    "soft reset": lambda: build(NetworkSpec("feedback", neuron="lif", soft_reset=True)).chain,
+    "large": lambda: nn.Sequential(nn.Linear(K, 300), ParametricLIFNode(init_tau=3.0), nn.Linear(300, 10)),
+    "loop": lambda: nn.Sequential(LinearRecurrentContainer(nn.Sequential(IFNode(), LowPassSynapse(2.0)), K, K)),
+}  # fmt: skip
+OPTIMIZERS = {
+    "descent": lambda weights: torch.optim.SGD(weights, lr=0.3),
+    "momentum": lambda weights: torch.optim.SGD(weights, lr=0.3, momentum=0.9, weight_decay=0.01),
+    "Adam": lambda weights: torch.optim.Adam(weights, lr=0.01, betas=(0.8, 0.99), weight_decay=0.01),
+}
+LOSSES = {
+    "mse": lambda y, labels: F.mse_loss(y, F.one_hot(labels, y.shape[1]).to(y)),
+    "cross-entropy": F.cross_entropy,
+}
+
+
+def data(dtype: torch.dtype = torch.float32, T: int = 20) -> tuple[Tensor, Tensor]:
+    x_seq = torch.rand(T, 50, K, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(dtype)
+    return x_seq, torch.randint(0, 10, (50,), generator=torch.Generator().manual_seed(1))
+
+
+def drawn(steps: int, size: int) -> Tensor:  # some samples twice
+    return torch.randint(0, 50, (steps, size), generator=torch.Generator().manual_seed(2))
+
+
+def by_hand(net, x_seq, labels, optimizer, loss, index, clip):
+    losses, right = [], []
+    for chosen in torch.arange(50)[None] if index is None else index:
+        y = scan(x_seq[:, chosen], *net).mean(0)
+        lost = LOSSES[loss](y, labels[chosen])
+        optimizer.zero_grad()
+        lost.backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 1e99 if clip is None else clip)
+        optimizer.step()
+        reset_net(net)
+        losses.append(lost.item())
+        right.append((y.argmax(1) == labels[chosen]).sum().item())
+    return torch.tensor(losses, dtype=torch.float64), right
+
+
+CLOSE = {torch.float64: {"rtol": 1e-9, "atol": 1e-12}, torch.float32: {"rtol": 1e-3, "atol": 1e-5}}
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize(("loss", "clip"), [("mse", None), ("cross-entropy", 0.05)])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("name", MAKE)
+def test_steps_are_those_of_the_ordinary_lines(name, optimizer, loss, clip, dtype):
+    one = MAKE[name]().to(dtype)
+    other = copy.deepcopy(one)
+    own, theirs = (OPTIMIZERS[optimizer](net.parameters()) for net in (one, other))
+    x_seq, labels = data(dtype)
+    for index in (None, drawn(3, 33)):  # what the optimizer keeps comes from the first call
+        found = train_steps(one, x_seq, labels, own, loss, index, clip)
+        losses, right = by_hand(other, x_seq, labels, theirs, loss, index, clip)
+        torch.testing.assert_close(found.losses, losses, **CLOSE[dtype])
+        assert found.right.tolist() == right
+        assert not found.bad.any()
+        assert states(one) == {}
+    for ours, others in zip(one.parameters(), other.parameters(), strict=True):
+        assert ours.grad is None
+        torch.testing.assert_close(ours, others, **CLOSE[dtype])
+        expected = {what: one for what, one in theirs.state[others].items() if one is not None}
+        torch.testing.assert_close(dict(own.state[ours]), expected, **CLOSE[dtype])
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_long_sequence_goes_in_segments(name, monkeypatch):
+    first, found = MAKE[name]().double(), []
+    for most in (1 << 20, 1 << 15):
+        monkeypatch.setattr(plan, "SCRATCH", most)
+        plan.plan_of.cache_clear()
+        net = copy.deepcopy(first)
+        train_steps(net, *data(torch.float64, T=90), OPTIMIZERS["Adam"](net.parameters()), index=drawn(2, 40))
+        found.append(net.state_dict())
+    plan.plan_of.cache_clear()
+    torch.testing.assert_close(*found, **CLOSE[torch.float64])
+
+
+@pytest.mark.parametrize("name", ["feedback", "large"])
+def test_number_of_threads_changes_no_bit(name):
+    before, first, found = torch.get_num_threads(), MAKE[name](), []
+    for threads in (1, 2):
+        net = copy.deepcopy(first)
+        torch.set_num_threads(threads)
+        steps = train_steps(net, *data(), OPTIMIZERS["Adam"](net.parameters()), "mse", drawn(4, 50), 0.05)
+        torch.set_num_threads(before)
+        found.append([*net.parameters(), *steps])
+    assert all(map(torch.equal, *found))
+
+
+def test_autograd_notices_that_weights_and_what_the_optimizer_keeps_change():
+    net, (x_seq, labels) = MAKE["plain"](), data()
+    optimizer = OPTIMIZERS["Adam"](net.parameters())
+    train_steps(net, x_seq, labels, optimizer)
+    kept = [one for state in optimizer.state.values() for one in state.values()]
+    lost = scan(x_seq, *net).sum()
+    reset_net(net)
+    versions = [one._version for one in kept]
+    train_steps(net, x_seq, labels, optimizer, index=drawn(2, 9))
+    assert all(one._version > version for one, version in zip(kept, versions, strict=True))
+    assert {float(state["step"]) for state in optimizer.state.values()} == {3.0}
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        lost.backward()
+
+
+def test_a_weight_that_is_no_longer_finite_is_noted_and_a_frozen_one_stays():
+    net = MAKE["plain"]()
+    net[0].weight.requires_grad_(False)
+    before = net[0].weight.clone()
+    found = train_steps(net, *data(), torch.optim.SGD(net.parameters(), lr=1e60), index=drawn(2, 9))
+    assert found.bad.isnan().all()
+    assert torch.equal(net[0].weight, before)
+
+
+def chain(*modules: nn.Module, change=lambda net: None) -> nn.Sequential:
+    net = nn.Sequential(nn.Linear(K, 10), *modules)
+    change(net)
+    return net
+
+
+def with_hook(weights) -> torch.optim.Optimizer:
+    optimizer = torch.optim.SGD(weights, lr=0.1)
+    optimizer.register_step_pre_hook(lambda *_: None)
+    return optimizer
+
+
+LAYER, DESCENT = nn.Linear(K, K), OPTIMIZERS["momentum"]
+UNKNOWN = [
+    (lambda: chain(change=lambda net: net[0].register_forward_hook(print)), DESCENT, "it has hooks"),
+    (lambda: chain(change=lambda net: net[0].weight.register_hook(print)), DESCENT, "a weight has hooks"),
+    (lambda: nn.Sequential(MultiStepIFNode(), nn.ReLU()), DESCENT, "ReLU: no kernel knows ReLU"),
+    (nn.Sequential, DESCENT, "it has no modules"),
+    (lambda: chain(IFNode(backend="torch")), DESCENT, "backend='torch' asks for it"),
+    (lambda: nn.Sequential(ParametricLIFNode()), DESCENT, "neither an nn.Linear nor a linear feedback"),
+    (lambda: chain(DelayedRecurrentContainer(IFNode(), 10, 10, 2)), DESCENT, "a convolution or delays"),
+    (lambda: chain(*[IFNode()] * 2), DESCENT, "IFNode needs a scan of its own"),
+    (lambda: chain(IFNode(), change=lambda net: scan(data()[0], *net)), DESCENT, "states from before"),
+    (lambda: nn.Sequential(LAYER, LAYER), DESCENT, "used twice"),
+    (lambda: chain(DoubleExponentialSynapse(2.0, 8.0, learnable=True)), DESCENT, "computed from others"),
+    (lambda: nn.Sequential(nn.Linear(K, 10)).requires_grad_(False), DESCENT, "no weight is trained"),
+    (chain, lambda own: torch.optim.SGD(own, 0.1, 0.9, nesterov=True), "must be without nesterov"),
+    (chain, lambda own: torch.optim.Adam(own, amsgrad=True), "must be without amsgrad"),
+    (chain, torch.optim.AdamW, "must be torch's SGD or Adam, got AdamW"),
+    (chain, lambda own: torch.optim.SGD([{"params": [one]} for one in own], 0.1), "must have one group of weights"),
+    (chain, lambda own: torch.optim.SGD(own[:1], lr=0.1), "weights that the optimizer lacks"),
+    (chain, with_hook, "optimizer has hooks"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "optimizer", "reason"), UNKNOWN, ids=[reason for *_, reason in UNKNOWN])
+def test_what_kernels_do_not_know_is_refused_with_the_reason(make, optimizer, reason):
+    net = make()
+    before = copy.deepcopy(net.state_dict())
+    with pytest.raises(ValueError, match=f"net cannot be trained in one call: .*{re.escape(reason)}"):
+        train_steps(net, *data(), optimizer([*net.parameters()] or [torch.zeros(1)]))
+    assert all(torch.equal(before[name], weight) for name, weight in net.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"net": None}, TypeError, "net must be a torch.nn.Module"),
+        ({"x_seq": torch.rand(3, 50)}, ValueError, r"x_seq must have shape \[T, n, K\]"),
+        ({"x_seq": data()[0].half()}, ValueError, "x_seq must be on the CPU, fp32 or fp64"),
+        ({"labels": torch.full((50,), 10)}, ValueError, "labels must be from 0 to 9, got 10 to 10"),
+        ({"index": torch.tensor([[0, 50]])}, ValueError, "index must be from 0 to 49, got 0 to 50"),
+        ({"index": torch.zeros(2, 0, dtype=torch.int64)}, TypeError, "index must be int64 .* at least one"),
+        ({"loss": "hinge"}, ValueError, "loss must be one of mse, cross-entropy, got 'hinge'"),
+        ({"clip": 0.0}, ValueError, "clip must be a positive, finite number"),
+    ],
+)  # fmt: skip
+def test_wrong_arguments_are_refused_by_name(given, error, message):
+    net, (x_seq, labels) = MAKE["plain"](), data()
+    arguments = {"net": net, "x_seq": x_seq, "labels": labels, "optimizer": with_hook(net.parameters())}
+    with pytest.raises(error, match=message):
+        train_steps(**{**arguments, **given})
