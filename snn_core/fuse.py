@@ -138,14 +138,18 @@ def of_cell(module: Any, cell: Cell, like: Like, owners: Sequence[tuple[Any, str
     recorded = kernels.program(cell)
     if isinstance(recorded, str):
         return recorded
-    parameters = [_row(parameter, like) for parameter in parameters_of(cell)]
-    if any(one is None for one in parameters):
+    rows = rows_of(cell, like)
+    if any(one is None for one in rows):
         return "a parameter has another dtype, or does not fit the neurons of a sample"
     features = like.shape[-1] if like.shape else 1
     states = [(*owner, first) for owner, first in zip(owners, cell.initial, strict=True)]
     stage = kernels.Stage(recorded.program, 0, 0, features, features)
-    rows = tuple(parameters)
-    return Part(stage, tuple(states), recorded.constants, (), rows, (cell,), module)  # type: ignore[arg-type]
+    return Part(stage, tuple(states), recorded.constants, (), rows, (cell,), module)
+
+
+def rows_of(cell: Cell, like: Like) -> tuple[Any, ...]:
+    """Return the parameters of a cell as a scan takes them, None for one that it cannot take."""
+    return tuple([_row(parameter, like) for parameter in parameters_of(cell)])
 
 
 def _row(parameter: Tensor, like: Like) -> Tensor | None:
