@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import torch
@@ -18,12 +17,6 @@ from snn_core.reference import scan
 __all__ = ["ExactSynapseFilter", "TorchSession", "copy_weights"]
 
 CLASSES = 10
-#: Torch's implementations of SGD on the CPU, as the settings of an optimizer's group.
-OPTIMIZERS = {
-    "fused SGD": {"fused": True, "foreach": False},
-    "foreach SGD": {"fused": False, "foreach": True},
-    "SGD in a loop": {"fused": False, "foreach": False},
-}
 
 
 class ExactSynapseFilter(nn.Module):
@@ -81,34 +74,14 @@ class TorchSession:
         load_weights(net, config, inputs)
         keep_freed_memory()  # as our trainer does; without it page faults would slow all of them down
         self.optimizer = torch.optim.SGD(net.parameters(), lr=config.learning_rate, momentum=MOMENTUM)
-        self._set_mode(next(iter(OPTIMIZERS)))
+        self.mode = "SGD as it comes"
         # Stored column by column, so that a batch is an index and a transposition.
         self._columns = torch.from_numpy(inputs["images"]).transpose(1, 2).contiguous()
         self._labels = torch.from_numpy(inputs["labels"])
         self._x, self._target = self._batch(torch.arange(config.batch) % len(self._labels))
 
-    def _set_mode(self, mode: str) -> None:
-        self.mode = mode
-        self.optimizer.param_groups[0].update(OPTIMIZERS[mode])
-
     def tune(self) -> None:
-        """Choose the implementation of SGD with which the steps are fastest, one after the other in some rounds."""
-        weights = [weight.detach().clone() for weight in self.net.parameters()]
-        started = time.perf_counter()
-        self.steps(3)
-        count = max(1, round(0.03 / (time.perf_counter() - started)))
-        seconds = dict.fromkeys(OPTIMIZERS, 0.0)
-        for _ in range(7):
-            for mode in OPTIMIZERS:
-                self._set_mode(mode)
-                started = time.perf_counter()
-                self.steps(count)
-                seconds[mode] += time.perf_counter() - started
-        self._set_mode(min(seconds, key=seconds.__getitem__))
-        with torch.no_grad():
-            for weight, before in zip(self.net.parameters(), weights, strict=True):
-                weight.copy_(before)
-        self.optimizer.state.clear()
+        """Steps are taken as a user writes them, by torch's SGD as it comes."""
 
     def _batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
         columns = self._columns[index].transpose(0, 1).float() / 255

@@ -78,7 +78,7 @@ def _fake(
 ) -> tuple[Tensor, ...]:
     _on_one_device(x_seq, *tensors, *lengths)
     plan, (T, N, _) = _plan(programs, sizes), x_seq.shape
-    borders = 0 if x_seq.device.type == "cuda" else plan.segments(T)[1]
+    borders = 0 if x_seq.device.type == "cuda" else plan.segments(T, N)[1]
     return (
         x_seq.new_empty(T, N, plan.stages[-1].outputs),
         x_seq.new_empty(N * plan.state_size),

@@ -13,8 +13,8 @@ from snn_core.kernels.record.symbols import Program, parse
 
 #: Numbers of a stage: the first values of its states, and the constants of its program.
 NUMBERS = MOST_STATES + MOST_CONSTANTS
-#: Samples of a block on the CPU, twice as many where a matrix of this many numbers is too large for a core's cache and
-#: is read anew for each; neurons of a block where none are connected.
+#: Samples of a block on the CPU, two or four times as many where a matrix of this many numbers is too large for a
+#: core's cache and is read anew for each; neurons of a block where none are connected.
 SAMPLES, LARGE, COLUMNS = 16, 1 << 18, 256
 #: Numbers that a block may have in a core's cache, and the fewest steps of a segment nevertheless.
 SCRATCH, FEWEST_STEPS = 1 << 20, 8
@@ -103,25 +103,27 @@ class Plan:
         self.state_size = sum(stage.state_size for stage in stages)
         #: Whether a sample is a row of neurons that are connected, and not a single neuron.
         self.is_dense = any(stage.is_dense for stage in stages)
+        self.is_large = max(stage.products for stage in stages) >= LARGE
         self.widest = max(max(stage.inputs, stage.outputs) for stage in stages)
         self.width = stages[0].inputs + sum(stage.width for stage in stages) + 2 * self.widest
         #: What the kernels for the CPU know of each shape that they have met.
         self.layouts: dict[Any, Any] = {}
         self.flat = flat(stages)
 
-    @property
-    def samples(self) -> int:
-        """How many samples make a block on the CPU."""
+    def samples(self, N: int) -> int:
+        """Return how many of N samples make a block on the CPU."""
         if not self.is_dense:
             return COLUMNS
-        return SAMPLES if max(stage.products for stage in self.stages) < LARGE else 2 * SAMPLES
+        if not self.is_large:
+            return SAMPLES
+        return 4 * SAMPLES if N >= 8 * SAMPLES else 2 * SAMPLES
 
-    def segments(self, T: int) -> tuple[int, int]:
+    def segments(self, T: int, N: int) -> tuple[int, int]:
         """Return the steps of a segment of T, and how many borders there are between segments.
 
         States are kept at the borders, and the backward pass computes a segment forward again.
         """
-        steps = max(min(T, SCRATCH // (self.width * self.samples)), min(T, FEWEST_STEPS))
+        steps = max(min(T, SCRATCH // (self.width * self.samples(N))), min(T, FEWEST_STEPS))
         steps = -(-T // -(-T // steps))
         return steps, -(-T // steps) - 1
 

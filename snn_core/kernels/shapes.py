@@ -104,6 +104,6 @@ def check_backward(
 ) -> None:
     """Refuse gradients, and states at borders, that do not fit; see :func:`check_scan`, which comes first."""
     T, N, _ = x_seq.shape
-    _fit("borders", borders, (plan.segments(T)[1] * N * plan.state_size,), x_seq.device)
+    _fit("borders", borders, (plan.segments(T, N)[1] * N * plan.state_size,), x_seq.device)
     _fit("grad_y", grad_y, (T, N, plan.stages[-1].outputs), x_seq.device)
     _fit("grad_last", grad_last, (N * plan.state_size,), x_seq.device)

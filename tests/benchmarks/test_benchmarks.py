@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import driver, throughput
 from benchmarks.config import BASE, MODELS, Config, grid
 from benchmarks.inputs import initial_weights, write_inputs
-from benchmarks.peers import PEERS, Inputs, Session, limit, torch_compile, torch_session
+from benchmarks.peers import PEERS, Inputs, Session, limit, torch_compile
 from sequential_fmnist.networks import make_network
 from snn_core.functional import reset_net
 from snn_core.kernels.cpu import steps
@@ -94,15 +94,6 @@ def test_steps_of_one_call_are_those_of_one_kernel_and_the_others_are_not(model,
         assert not called
         session(name, Config(model, batch=5), inputs).steps(2)
     assert len(called) == 2
-
-
-def test_choosing_an_optimizer_changes_no_weight(inputs):
-    trained = session("snn_core", Config("plain", batch=5), inputs)
-    trained.steps(1)
-    before = [weight.clone() for weight in trained.net.parameters()]
-    trained.tune()
-    assert all(map(torch.equal, before, trained.net.parameters()))
-    assert trained.mode in torch_session.OPTIMIZERS
 
 
 @every_model

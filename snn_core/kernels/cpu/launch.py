@@ -27,9 +27,9 @@ COMPILING = "snn_core: compiling a CPU kernel, once; it is kept for the next tim
 
 #: Numbers of gradients that are kept apart until they are summed.
 GRADIENTS = 1 << 22
-#: Bytes up to which what the backward pass needs is kept, and is not computed again; of layers from so many neurons on
-#: more, since their products take longer than memory does.
-MOST_KEPT, LARGE, MOST_KEPT_OF_LARGE = 8 << 20, 256, 256 << 20
+#: Bytes up to which what the backward pass needs is kept, and is not computed again; more with a weight matrix that is
+#: large, see ``plan.py``, since its products take longer than memory does.
+MOST_KEPT, MOST_KEPT_OF_LARGE = 8 << 20, 256 << 20
 #: Bytes of a piece of it.
 PIECE = 16 << 20
 
@@ -95,9 +95,9 @@ class Layout:
     def __init__(self, plan: Plan, dtype: torch.dtype, T: int, N: int, sizes: Sequence[int]) -> None:
         self.plan, self.dtype, self.T, self.N = plan, dtype, T, N
         self.number: Any = np.float32 if dtype == torch.float32 else np.float64
-        stages, S, itemsize = plan.stages, plan.samples, np.dtype(self.number).itemsize
+        stages, S, itemsize = plan.stages, plan.samples(N), np.dtype(self.number).itemsize
         width = tile.width(itemsize)
-        L, self.borders = plan.segments(T)
+        L, self.borders = plan.segments(T, N)
         table = np.zeros((len(stages), kernels.COLUMNS), np.int64)
         #: For each tensor its column in the flat table, whether it is a state, and where its gradient is; those of
         #: states lie apart from all others.
@@ -149,7 +149,7 @@ class Layout:
         self.forward_bytes, self.backward_bytes = at * S * itemsize, (at + work) * S * itemsize
         #: Bytes that a block keeps, 0 where all would keep too much.
         self.kept_bytes = (self.borders + 1) * self.forward_bytes
-        if blocks * self.kept_bytes > (MOST_KEPT_OF_LARGE if plan.widest >= LARGE else MOST_KEPT):
+        if blocks * self.kept_bytes > (MOST_KEPT_OF_LARGE if plan.is_large else MOST_KEPT):
             self.kept_bytes = 0
         self.blocks = blocks
         self.zeros = np.append(np.zeros(plan.widest, self.number), self.number(1))
