@@ -369,6 +369,7 @@ def interpreted(keeps: bool = False, segments: bool = True) -> Iterator[None]:
         for name, value in {"add_tile": _add_tile, "lanes": _lanes, "ROWS": 3}.items():
             patch.setattr(products, name, value)
         patch.setattr(scan, "lanes", _lanes)
+        patch.setattr(scan, "ROWS", 3)
         patch.setattr(tile, "width", lambda itemsize: tile.VECTORS * 2)
         patch.setattr(scan, "PACKED_FROM", 2)
         small = {"SAMPLES": 2, "COLUMNS": 8} | ({"SCRATCH": 1, "FEWEST_STEPS": 2} if segments else {})

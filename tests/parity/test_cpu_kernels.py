@@ -176,3 +176,19 @@ def test_steps_that_python_runs_are_those_of_torch(keeps, optimizer, clip, loss)
         assert own.state[ours].keys() == theirs.state[others].keys()
         for name, kept in own.state[ours].items():
             torch.testing.assert_close(kept, theirs.state[others][name], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("features", [129, 144, 520])
+def test_layers_whose_weights_are_packed_for_their_gradient(features):
+    """Of compiled kernels: the table of cases has small layers alone."""
+    torch.manual_seed(0)
+    x_seq, found = 2 * torch.rand(3, 70 if features < 500 else 130, features, dtype=torch.float64), []
+    one = nn.Sequential(nn.Linear(features, features), LinearRecurrentContainer(IFNode(), features, features))
+    for backend in ("auto", "torch"):
+        net = MultiStepContainer(*copy.deepcopy(one).double())
+        net[1].sub_module.backend = backend
+        if backend == "torch":
+            net[0].register_forward_hook(lambda *_: None)  # so torch multiplies
+        found.append(output_and_gradients(net, x_seq, net.parameters()))
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)

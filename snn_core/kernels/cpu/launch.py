@@ -144,7 +144,10 @@ class Layout:
         per = -(-blocks // max(4, min(64, GRADIENTS // max(gradient, 1)))) if blocks else 1
         self.items, self.gradient, self.states = -(-blocks // per), gradient, states
         self.weights, self.widest = weights, plan.widest
-        work += (2 * L + 1) * plan.widest + L * width
+        # A strip of inputs and all gradients of a layer in whole tiles, for the gradient of a large weight.
+        large = max([min(stage.inputs, stage.outputs) for stage in stages if stage.is_dense], default=0)
+        self.packed_work = L * (width + plan.widest + tile.ROWS) if large > kernels.PACKED_FROM else 0
+        work += (2 * L + 1) * plan.widest + self.packed_work
         #: Bytes of what a thread needs, forward and backward, and of what all blocks keep.
         self.forward_bytes, self.backward_bytes = at * S * itemsize, (at + work) * S * itemsize
         #: Bytes that a block keeps, 0 where all would keep too much.
@@ -263,8 +266,8 @@ class Call:
         own, x = self.layout, self.x
         arguments = array("q", [
             0, 0, 0, *own.sizes, x.data_ptr(), *x.stride(), self.table.buffer_info()[0], self.at_constants,
-            own.scratch, own.work if is_backward else 0, weights.data_ptr(), own.weights, own.states, own.widest,
-            *_EMPTY,
+            own.scratch, own.work if is_backward else 0, own.packed_work, weights.data_ptr(), own.weights,
+            own.states, own.widest, *_EMPTY,
         ])  # fmt: skip
         for argument, value in given.items():
             if value is not None:

@@ -12,20 +12,21 @@ from snn_core.kernels.cpu.tile import ROWS, VECTORS, add_tile, lanes
 
 @row
 def add_product(
-    a, p, a_row, step, rows, terms, b, q, b_row, strip, columns, first, f, f_row, out, o, out_row
+    a, p, a_row, step, rows, terms, b, q, b_row, strip, columns, first, f, f_row, out, o, out_row, group=0
 ):  # fmt: skip
     """Write out[r, j] = first[r, j] + sum over k of a[r, k] b[k, j].
 
     All arrays are flat; ``p``, ``q``, ``f`` and ``o`` are where the matrices begin in them, ``a_row``, ``b_row``,
     ``f_row`` and ``out_row`` the distances between rows, ``step`` that between the columns of a. So a may be
     transposed, ``first`` one row for all, and ``first`` and ``out`` the same matrix. ``strip`` is the distance between
-    two strips of b as wide as a tile; 0 where they lie side by side.
+    two strips of b as wide as a tile, ``group`` that between two of a as high as a tile; 0 where they lie side by side.
     """
     width = VECTORS * lanes(out)
     for j in range(0, columns, width):
         at = q + (j // width * strip if strip else j)
         for r in range(0, rows, ROWS):
-            start, source, target = p + r * a_row, f + r * f_row + j, o + r * out_row + j
+            start = p + (r // ROWS * group if group else r * a_row)
+            source, target = f + r * f_row + j, o + r * out_row + j
             high, wide = min(ROWS, rows - r), columns - j
             add_tile(
                 a, start, a_row, step, terms, b, at, b_row, first, source, f_row, out, target, out_row, high, wide
@@ -33,12 +34,12 @@ def add_product(
 
 
 @row
-def pack(source, row, column, terms, columns, out, to):
-    """Write the matrix ``source[k * row + j * column]`` in strips as wide as a tile, one after the other, at ``to``.
+def pack(source, row, column, terms, columns, width, out, to):
+    """Write the matrix ``source[k * row + j * column]`` in strips of ``width``, one after the other, at ``to``.
 
-    So a product reads numbers that lie side by side, and few pages of memory.
+    So a product reads numbers that lie side by side: rows that are thousands of numbers apart share few places in a
+    core's cache.
     """
-    width = VECTORS * lanes(out)
     for j in range(0, columns, width):
         wide = min(width, columns - j)
         for k in range(terms):

@@ -30,7 +30,7 @@ from snn_core.kernels import plan
 from snn_core.kernels.cpu.compiled import kernel_at, row
 from snn_core.kernels.cpu.products import add_product, pack
 from snn_core.kernels.cpu.threads import add
-from snn_core.kernels.cpu.tile import VECTORS, address_of, array_at, call, copy, lanes
+from snn_core.kernels.cpu.tile import ROWS, VECTORS, address_of, array_at, call, copy, lanes
 from snn_core.kernels.limits import MOST_PARAMETERS, MOST_STATES
 
 LINEAR, CELL = range(2)
@@ -84,14 +84,14 @@ def _pack(table, K, one, out):
         st = table[k]
         if st[KIND] != LINEAR and st[FEEDBACK] == 0:
             continue
-        I_, J = st[INPUTS], st[OUTPUTS]
+        I_, J, width = st[INPUTS], st[OUTPUTS], VECTORS * lanes(out)
         columns = I_ if st[KIND] == LINEAR else 2 * J
         weight = array_at(st[WEIGHT], (J * columns,), one)
-        pack(weight, 1, columns, I_, J, out, st[TO_Y])
-        pack(weight, columns, 1, J, I_, out, st[FROM_Y])
+        pack(weight, 1, columns, I_, J, width, out, st[TO_Y])
+        pack(weight, columns, 1, J, I_, width, out, st[FROM_Y])
         if st[KIND] != LINEAR:
-            pack(weight[J:], 1, columns, J, J, out, st[OF_Y])
-            pack(weight[J:], columns, 1, J, J, out, st[FROM_OF_Y])
+            pack(weight[J:], 1, columns, J, J, width, out, st[OF_Y])
+            pack(weight[J:], columns, 1, J, J, width, out, st[FROM_OF_Y])
         bias, at = array_at(st[BIAS], (J,), one), st[PACKED_BIAS]
         for j in range(J):
             out[at + j] = bias[j] if st[BIAS] else one - one
@@ -347,26 +347,29 @@ def _carry_back(table, K, t0, steps, n, lengths, u):
 
 
 @row
-def _weight_gradient(u, g, J, rows, w, x, I_, gradient, at, by, strip):
+def _weight_gradient(u, g, J, rows, w, x, I_, gradient, at, by, packed):
     """Add the product of gradients ``[rows, J]`` and inputs ``[rows, I]`` to the gradient ``[J, I]`` of a weight.
 
-    The inputs of large layers are packed first, strip by strip, at ``strip``.
+    Those of large layers are packed first, at ``packed``: the inputs strip by strip, the gradients at once behind.
     """
     width = VECTORS * lanes(w)
     if I_ <= PACKED_FROM or J <= PACKED_FROM:
         add_product(u, g, 1, J, J, rows, w, x, I_, 0, I_, gradient, at, by, gradient, at, by)
         return
+    gradients, group = packed + rows * width, rows * ROWS
+    pack(u[g:], J, 1, rows, J, ROWS, u, gradients)
     for i in range(0, I_, width):
         wide = min(width, I_ - i)
-        pack(w[x + i :], I_, 1, rows, wide, u, strip)
+        pack(w[x + i :], I_, 1, rows, wide, width, u, packed)
         add_product(
-            u, g, 1, J, J, rows, u, strip, width, 0, wide, gradient, at + i, by, gradient, at + i, by
+            u, gradients, 1, ROWS, J, rows, u, packed, width, 0, wide, gradient, at + i, by, gradient, at + i, by,
+            group,
         )  # fmt: skip
 
 
 @row
 def _backward(
-    table, K, numbers, t0, steps, n, lengths, one, zeros, weights, gradient, needs_x, a, b, strip, w, u
+    table, K, numbers, t0, steps, n, lengths, one, zeros, weights, gradient, needs_x, a, b, packed, w, u
 ):
     """Take the gradient of a block's outputs at ``a`` back through all stages; return where that of its input is.
 
@@ -379,7 +382,7 @@ def _backward(
         I_, J, x = st[INPUTS], st[OUTPUTS], _input_of(table, k, n)
         count, rows, g = n * J, steps * n, st[GRADIENT]
         if st[KIND] == LINEAR:
-            _weight_gradient(u, a, J, rows, w, x, I_, gradient, g, I_, strip)
+            _weight_gradient(u, a, J, rows, w, x, I_, gradient, g, I_, packed)
             bias = g + I_ * J
             add_product(zeros, last, 0, 0, 1, rows, u, a, J, 0, J, gradient, bias, 0, gradient, bias, 0)
             if k > 0 or needs_x:
@@ -409,8 +412,8 @@ def _backward(
                 _feedback_backward(st, weights, b + t * count, D + t - 1, n, live, one, zeros, g_taps, w, u)
         if D:
             before = st[Z] * n if st[TAPS] else y + (D - 1) * count
-            _weight_gradient(u, b, J, rows, w, x, J, gradient, g, 2 * J, strip)
-            _weight_gradient(u, b, J, rows, w, before, J, gradient, g + J, 2 * J, strip)
+            _weight_gradient(u, b, J, rows, w, x, J, gradient, g, 2 * J, packed)
+            _weight_gradient(u, b, J, rows, w, before, J, gradient, g + J, 2 * J, packed)
             add_product(zeros, last, 0, 0, 1, rows, u, b, J, 0, J, gradient, bias, 0, gradient, bias, 0)
             if k > 0 or needs_x:
                 add_product(
@@ -464,11 +467,11 @@ def _end_backward(table, K, N, lo, n, one, size, g_first, gradient, u):
 
 #: The arguments of the kernels, integers and addresses, in their order; ``COUNTER`` is the next item of work.
 (
-    COUNTER, THREADS, _SCRATCH, NUMBER_BYTES, ITEMS, STAGES_OF, STEPS, SAMPLES_OF, SEGMENT, BLOCK, PER_ITEM,
-    X, X_T, X_N, X_I, TABLE, CONSTANTS, SCRATCH_SIZE, WORK_SIZE, PACKED, PACKED_SIZE, STATE_SIZE, WIDEST, KEPT,
-    BORDERS, LENGTHS, Y_SEQ, G_Y, G_T, G_N, G_I, G_LAST, G_X, G_FIRST, SUMS, SUM_SIZE, ZEROS, LOSS, LABELS, OUT, INDEX,
-    ARGUMENTS,
-) = range(42)  # fmt: skip
+    COUNTER, THREADS, _SCRATCH, NUMBER_BYTES, ITEMS, STAGES_OF, STEPS, SAMPLES_OF, SEGMENT, BLOCK, PER_ITEM, X, X_T,
+    X_N, X_I, TABLE, CONSTANTS, SCRATCH_SIZE, WORK_SIZE, PACKED_WORK, PACKED, PACKED_SIZE, STATE_SIZE, WIDEST, KEPT,
+    BORDERS, LENGTHS, Y_SEQ, G_Y, G_T, G_N, G_I, G_LAST, G_X, G_FIRST, SUMS, SUM_SIZE, ZEROS, LOSS, LABELS, OUT,
+    INDEX, ARGUMENTS,
+) = range(43)  # fmt: skip
 
 
 @row
@@ -654,7 +657,7 @@ def scan_backward(arguments, numbers):
             _begin_backward(st, K, N, lo, n, one, size, a[G_LAST], u)
             one_side, other = (a[WORK_SIZE] - 2 * L * a[WIDEST]) * n, (a[WORK_SIZE] - L * a[WIDEST]) * n
             mean = u[one_side - a[WIDEST] * n : one_side]
-            strip = one_side - (a[WIDEST] + L * VECTORS * lanes(u)) * n
+            packed = one_side - (a[WIDEST] + a[PACKED_WORK]) * n
             if a[LOSS]:
                 more = _read_out(a, st, K, c, weights, lo, n, one, between, mean, w)
                 lost, right = lost + more[0], right + more[1]
@@ -682,7 +685,7 @@ def scan_backward(arguments, numbers):
                     )  # fmt: skip
                 g = _backward(
                     st, K, c, t0, steps, n, lengths, one, zeros, weights, gradient, a[G_X] != 0, one_side, other,
-                    strip, w, u,
+                    packed, w, u,
                 )  # fmt: skip
                 if a[G_X]:
                     for t in range(steps):
