@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import torch
-
 from snn_core.kernels.limits import MOST_CONSTANTS, MOST_STATES
-from snn_core.kernels.record.symbols import Program, parse
+from snn_core.kernels.record.symbols import Program, constant_when_compiled, parse
 
 #: Numbers of a stage: the first values of its states, and the constants of its program.
 NUMBERS = MOST_STATES + MOST_CONSTANTS
@@ -83,7 +81,7 @@ class Stage(NamedTuple):
         return (1 + self.states + 2 * (self.feedback > 0) + self.taps) * self.outputs
 
 
-@torch.compiler.assume_constant_result  # else torch.compile follows the cache, and warns
+@constant_when_compiled  # else torch.compile follows the cache, and warns
 def _joined(first: Program, second: Program) -> Program | None:
     return _join(first, second)
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from snn_core.kernels.record.symbols import KNOWN, NotScalarError
+from snn_core.kernels.record.symbols import KNOWN, NotScalarError, constant_when_compiled
 
 #: What equations may hold besides tensors, surrogate functions and other cells; they may branch on it.
 PLAIN = (bool, int, float, str, type(None))
@@ -30,7 +30,7 @@ _COMPUTING = (
 )  # fmt: skip
 
 
-@torch.compiler.assume_constant_result
+@constant_when_compiled
 def is_pure(function: Any) -> bool:
     """Say whether a function is arithmetic on its arguments and nothing else, so that a kernel may take its place.
 
@@ -100,7 +100,7 @@ def class_key(kind: type) -> Any:
     return found
 
 
-@torch.compiler.assume_constant_result
+@constant_when_compiled
 def _class_number(kind: type) -> int | str:
     """Return the number of a class, or why it has none."""
     try:

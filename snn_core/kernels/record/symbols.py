@@ -90,7 +90,13 @@ class Program:
 _programs: dict[str, Program] = {}
 
 
-@torch.compiler.assume_constant_result
+def constant_when_compiled(function: Any) -> Any:
+    """Mark as ``torch.compiler.assume_constant_result`` does, which imports the compiler, for most of a second."""
+    function._dynamo_marked_constant = True
+    return function
+
+
+@constant_when_compiled
 def program(sizes: tuple[int, int, int], *parts: tuple[str, ...]) -> Program:
     """Return the one program with these numbers of states, parameters and constants, and these statements."""
     text = "\n\n".join([" ".join(map(str, sizes)), *("\n".join(part) for part in parts)])
