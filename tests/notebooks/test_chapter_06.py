@@ -302,7 +302,7 @@ def test_times_are_in_the_order_that_the_text_says(recorded):
     """Orders and rough ratios only, and those of the committed page: times of a short run would prove nothing."""
     ratios, seconds = recorded["times_as_fast_as_the_loop"], recorded["seconds"]
     assert sorted(ratios["backward by hand"])[1] > 1.5
-    assert min(ratios["our numba scan"]) > 10
+    assert min(ratios["our numba scan"]) > 8
     assert seconds["our numba scan"][0] < seconds["fused scan"][0]
     small, large = (
         times["torch loop"] / times["fused scan"]
