@@ -97,10 +97,10 @@ def mean_over_time(y_seq: Tensor, lengths: Any = None) -> Tensor:
     """
     check_sequence(None, y_seq)
     if lengths is None:
-        if y_seq.numel() < SHARED or y_seq.dtype not in (torch.float32, torch.float64):
-            return y_seq.mean(0)
+        # A compiler, which is asked about first, would make a condition of the size.
         is_plain = type(y_seq) is Tensor and y_seq.device.type == "cpu" and not runs.is_watched()
-        return _MeanOverTime.apply(y_seq) if is_plain else y_seq.mean(0)
+        is_plain = is_plain and y_seq.dtype in (torch.float32, torch.float64)
+        return _MeanOverTime.apply(y_seq) if is_plain and y_seq.numel() >= SHARED else y_seq.mean(0)
     lengths = check_lengths(lengths, *y_seq.shape[:2]).to(y_seq.device)
     trailing = [1] * (y_seq.dim() - 2)
     # Not a product: NaN times 0 is NaN.

@@ -97,8 +97,9 @@ def program_of(cell: Cell) -> Recorded | str:
     found = _recorded.get(key)
     if found is None:
         try:
-            found = _record(cell)
-            if _record(cell) != found:
+            parts, constants = _record(cell)
+            found = Recorded(program(*parts), constants)
+            if _record(cell) != (parts, constants):
                 found = "its equations give something else each time"
             elif found.program.misses:
                 found = found.program.misses
@@ -129,7 +130,8 @@ def _with_symbols(cell: Cell, tape: Tape, names: Iterator[int]) -> Cell:
 
 
 @torch.enable_grad()
-def _record(cell: Cell) -> Recorded:
+def _record(cell: Cell) -> tuple[Any, tuple[float, ...]]:
+    """Return what makes a cell's program, see ``symbols.program``, and its constants."""
     tape = Tape()
     count = len(cell.initial)
     x, states = Symbol(tape, "x"), tuple(Symbol(tape, f"v{k}") for k in range(count))
@@ -151,8 +153,8 @@ def _record(cell: Cell) -> Recorded:
         results, (Symbol(tape, name) for name in ("g_y", *(f"g_v{k}" for k in range(count)))), strict=True
     )
     gradients = tape.differentiate(list(seeds), [x, *states, *parameters])
-    found = program(
+    parts = (
         (count, len(parameters), len(tape.constants)), forward, tuple(one.name for one in results),
         tape.needed(gradients), tuple(one.name for one in gradients),
     )  # fmt: skip
-    return Recorded(found, tuple(tape.constants))
+    return parts, tuple(tape.constants)

@@ -120,7 +120,8 @@ def _members(kind: type) -> Any:
         NotScalarError: its methods read something that may change unseen.
     """
     if not _classes_of_users(kind):  # whose functions somebody may have replaced all the same
-        values = [value for each in kind.__mro__[:-1] for value in vars(each).values()]
+        ours = [each for each in kind.__mro__ if each.__module__.startswith("snn_core.")]
+        values = [value for each in ours for value in vars(each).values()]
         return kind, *[value for value in values if isinstance(value, types.FunctionType)]
     own = []
     for each in _classes_of_users(kind):
