@@ -51,11 +51,6 @@ class Part(NamedTuple):
         return self.stage.numbers(firsts[: self.stage.states], self.constants)
 
 
-def is_heard(tensor: Tensor) -> bool:
-    """Say whether hooks wait for the gradient of a tensor."""
-    return bool(tensor._backward_hooks or getattr(tensor, "_post_accumulate_grad_hooks", None))
-
-
 def defines(module: nn.Module, method: str, *overridden: str) -> bool:
     """Say whether ``module`` has a ``method`` that stands for its calls: nothing is replaced below its class."""
     for kind in type(module).__mro__:
