@@ -214,9 +214,8 @@ class Trainer:
         x_seq = columns_as_sequence(images)
         try:
             return train_steps(chain, x_seq, labels, self.optimizer, config.loss, index, config.clip)
-        except (
-            ValueError
-        ):  # a hook, a backend, an optimizer that kernels do not know: an ordinary step takes them
+        except ValueError:
+            # A hook, a backend or an optimizer that kernels do not know: an ordinary step takes them.
             return None
 
     def _is_alone(self) -> bool:

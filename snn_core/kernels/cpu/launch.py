@@ -7,7 +7,7 @@ import threading
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -368,16 +368,6 @@ def backward(
     return found
 
 
-@lru_cache(maxsize=256)
-def last_shapes(plan: Plan, N: int) -> list[tuple[int, int, int]]:
-    """Return the shape ``[D, N, J]`` of each state, of which D is 1 but for outputs that go back."""
-    found = []
-    for stage in plan.stages:
-        found += [(1, N, stage.outputs)] * stage.states
-        found += [(stage.feedback, N, stage.outputs)] * (stage.feedback > 0)
-    return found
-
-
 def scan(
     x_seq: Tensor,
     tensors: Sequence[Tensor | None],
@@ -391,9 +381,8 @@ def scan(
         TypeError, ValueError: an argument has another dtype, shape or device than the op takes.
     """
     layout = layout_of(x_seq, tensors, plan, lengths)
-    shapes_of_lasts = last_shapes(plan, layout.N)
     last = torch.empty(layout.N * layout.states, dtype=layout.dtype, device="cpu")
-    lasts = last.split([D * N * J for D, N, J in shapes_of_lasts]) if shapes_of_lasts else ()
+    lasts = last.split_with_sizes(layout.state_sizes) if layout.state_sizes else ()
     y_seq = last.new_empty(layout.T, layout.N, plan.stages[-1].outputs)
     _, borders = forward(layout, x_seq, tensors, numbers, lasts, lengths, False, y_seq)
     borders = last.new_empty(0) if borders is None else borders
