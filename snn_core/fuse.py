@@ -30,6 +30,7 @@ class Part(NamedTuple):
         parameters: of its cells, each one number or one for each neuron of a sample.
         cells: its cells.
         module: the module.
+        outputs: lists that get the outputs of all steps, see :meth:`snn_core.state.MemoryModule.record`.
         has_history: whether the outputs that go back have a dimension of their own, behind that of samples.
         is_whole: whether a sample of any shape is one row of connected neurons, which no other stage knows.
     """
@@ -41,6 +42,7 @@ class Part(NamedTuple):
     parameters: tuple[Tensor, ...]
     cells: tuple[Cell, ...]
     module: Any
+    outputs: tuple[list[Tensor], ...] = ()
     has_history: bool = False
     is_whole: bool = False
 
@@ -138,8 +140,19 @@ def of_cell(module: Any, cell: Cell, like: Like, owners: Sequence[tuple[Any, str
         return "a parameter has another dtype, or does not fit the neurons of a sample"
     features = like.shape[-1] if like.shape else 1
     states = [(*owner, first) for owner, first in zip(owners, cell.initial, strict=True)]
-    stage = kernels.Stage(recorded.program, 0, 0, features, features)
-    return Part(stage, tuple(states), recorded.constants, (), rows, (cell,), module)
+    stored = sum([1 << k for k, owner in enumerate(owners) if records_of(*owner)])
+    stage = kernels.Stage(recorded.program, 0, 0, features, features, stored)
+    part = Part(stage, tuple(states), recorded.constants, (), rows, (cell,), module)
+    return _also_records(part, records_of(module, OUTPUT))
+
+
+#: What :meth:`snn_core.state.MemoryModule.record` calls the outputs of a module.
+OUTPUT = "output"
+
+
+def records_of(module: Any, name: str) -> tuple[list[Tensor], ...]:
+    """Return the lists that get all steps of a module's state, or of its outputs."""
+    return tuple([to for what, to in module._recorders if what == name])
 
 
 def rows_of(cell: Cell, like: Like) -> tuple[Any, ...]:
@@ -188,6 +201,7 @@ def in_series(parts: Sequence[Part]) -> Part:
             constants=found.constants + part.constants,
             parameters=found.parameters + part.parameters,
             cells=found.cells + part.cells,
+            outputs=part.outputs,
         )
     return found
 
@@ -230,7 +244,15 @@ def with_element_wise_feedback(
     if isinstance(part, str):
         return part
     owners = [(owner, name) for owner, name, _ in part.states]
-    return of_cell(module, around(sub_module.cell(like)), like, [*owners, (module, "y")])
+    around_it = of_cell(module, around(sub_module.cell(like)), like, [*owners, (module, "y")])
+    return around_it if isinstance(around_it, str) else _also_records(around_it, part.outputs)
+
+
+def _also_records(part: Part, outputs: tuple[list[Tensor], ...]) -> Part:
+    """Return a part whose outputs also go to these lists."""
+    if not outputs:
+        return part
+    return part._replace(stage=part.stage.with_outputs(), outputs=part.outputs + outputs)
 
 
 def with_linear_feedback(
@@ -260,6 +282,7 @@ def with_linear_feedback(
         return part
     name, depth = history or ("y", 1)
     features = len(weight) if whole else part.stage.outputs
+    part = _also_records(part, records_of(module, OUTPUT))
     return part._replace(
         stage=part.stage._replace(
             feedback=depth, taps=int(taps is not None), inputs=features, outputs=features

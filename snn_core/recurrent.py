@@ -54,6 +54,10 @@ class Recurrent(MemoryModule):
         super().__init__()
         check_single_step(self, sub_module)  # a class registers it, behind its weights
 
+    @property
+    def recordable(self) -> tuple[str, ...]:
+        return (fuse.OUTPUT,)
+
     def part(self, like: Like) -> Part | str:
         raise NotImplementedError
 
@@ -67,7 +71,9 @@ class Recurrent(MemoryModule):
 
     def _keep_y(self, y: Tensor, x: Tensor) -> None:
         # A copy, since the output may be changed in place; and autocast may have made it narrower than x.
-        self.keep_state("y", y.to(x.dtype, copy=True))
+        kept = y.to(x.dtype, copy=True)
+        self.keep_state("y", kept)
+        self._record(fuse.OUTPUT, kept.unsqueeze(0))
 
 
 class OffDiagonalLinear(nn.Linear):

@@ -29,6 +29,7 @@ from snn_core.fuse import (
     merged,
     place_of_history,
     read,
+    records_of,
     rows_of,
     shares_state,
 )
@@ -49,7 +50,7 @@ class Watch:
         views: list[Any] = []
         masks: list[list[bool]] = []
         for module in known:
-            own, left_out = vars(module), {"_runs", "_v_records", *getattr(module, "_state_names", ())}
+            own, left_out = vars(module), {"_runs", *getattr(module, "_state_names", ())}
             views.append(own.values())
             masks.append([name not in left_out for name in own])
             for inner in [own[name] for name in _INSIDE]:
@@ -118,14 +119,23 @@ class Run:
         joined = [in_series(group) for group in groups]
         #: Of each stage how many states it has, and which of the parts are in it.
         self.layout = []
+        #: The lists that get what is stored of all steps, in the order in which a scan returns it.
+        self.recorders: list[tuple[list[Tensor], ...]] = []
+        seqs: list[tuple[int, ...]] = []
         stages = [part.stage for part in joined]
         self.is_dense = any(stage.is_dense for stage in stages)
         if not self.is_dense:
             stages = [stage._replace(inputs=1, outputs=1) for stage in stages]
         self.stages, at = tuple(stages), 0
-        for stage, group in zip(stages, groups, strict=True):
+        for stage, one, group in zip(stages, joined, groups, strict=True):
             self.layout.append((stage.states + (stage.feedback > 0), at, at + len(group)))
+            step = tuple(after(parts[at], likes[at]).shape)
             at += len(group)
+            for k in stage.seqs:
+                owner = one.states[k][:2] if k < stage.states else None
+                self.recorders.append(one.outputs if owner is None else records_of(*owner))
+                seqs.append(step)
+        self._seqs = seqs
         self.numbers = tuple([number for part in joined for number in part.numbers])
         self.states = [
             place for part, like in zip(parts, likes, strict=True) for place in self._places(part, like)
@@ -133,7 +143,7 @@ class Run:
         self.like_after = after(parts[-1], likes[-1])
         self.step_after = tuple(self.like_after.shape)
         self.has_history = any(part.has_history for part in parts)
-        self._shapes: tuple[int, kernels.Shapes] = 0, kernels.Shapes((), (), [])
+        self._shapes: tuple[int, kernels.Shapes] = 0, kernels.Shapes((), (), [], [])
         #: Parts of which some tensors are computed from others, and so anew for each scan; set by :meth:`keep`.
         self.computed: list[int] = []
         self.watch: Any = None
@@ -201,7 +211,8 @@ class Run:
             step, features = self.likes[0].shape, self.stages[0].inputs
             samples = math.prod(step) // features if features else math.prod(step[:-1])
             states = [place.in_memory() for place in self.states]
-            self._shapes = T, kernels.Shapes((T, samples, features), (T, *self.step_after), states)
+            seqs = [(T, *step) for step in self._seqs]
+            self._shapes = T, kernels.Shapes((T, samples, features), (T, *self.step_after), states, seqs)
         return self._shapes[1]
 
     def __call__(self, x_seq: Tensor, parts: Sequence[Part], lengths: Tensor | None = None) -> Tensor:
@@ -217,8 +228,12 @@ class Run:
         if lengths is not None and len(lengths) != shapes.rows[1]:
             lengths = lengths.repeat_interleave(shapes.rows[1] // max(len(lengths), 1))
         y_seq, *states = kernels.scan(x_seq, self.stages, self.numbers, self.tensors(parts), shapes, lengths)
-        for (owner, name, _, _, history), state in zip(self.states, states, strict=True):
+        # What is stored of all steps comes last.
+        for (owner, name, _, _, history), state in zip(self.states, states, strict=False):
             vars(owner)[name] = state if history is None else state.movedim(0, history)
+        for recorders, seq in zip(self.recorders, states[len(self.states) :], strict=True):
+            for to in recorders:
+                to.append(seq)
         return y_seq
 
     def tensors(self, parts: Sequence[Part]) -> list[Tensor | None]:
@@ -419,6 +434,8 @@ def whole(net: nn.Module, x_seq: Tensor) -> tuple[Run, list[Tensor | None]] | st
         return "it has neither an nn.Linear nor a linear feedback"
     if any(part.is_whole or part.has_history for part in parts):
         return "it has a convolution or delays"
+    if run.recorders:
+        return "it records states or outputs of every step"
     if any(getattr(owner, name) is not None for owner, name, *_ in run.states):
         return "it has states from before: call reset_net(net)"
     return run, run.tensors(parts)

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from snn_core import surrogate
 from snn_core.cells import Reset
 from snn_core.checks import Like, check_flag, check_number, check_whole
-from snn_core.fuse import Part
 from snn_core.numbers import Numbers, NumbersModule
+from snn_core.state import NotRecordedError as NotRecordedError
 
 __all__ = ["SpikingNeuron"]
 
 #: Most steps of a refractory period: bf16 counts to it exactly.
 LONGEST_REFRACTORY = 256
-
-
-class NotRecordedError(AttributeError, RuntimeError):
-    """There is no record to return. An AttributeError, so that inspection of a module passes over it."""
 
 
 class SpikingNeuron(NumbersModule):
@@ -34,8 +28,8 @@ class SpikingNeuron(NumbersModule):
             subtracts the threshold; or ``"none"`` for no reset. Without a hard reset the neuron rests at 0.
         surrogate_function: maps ``h - v_threshold`` to spikes and defines the gradient.
         detach_reset: whether the gradient through the spike is cut in the reset.
-        store_v_seq: record v[t] of every step since the last reset in :attr:`v_seq`. This also works inside a
-            recurrent container: ask the container's ``sub_module`` for its ``v_seq``.
+        store_v_seq: record v[t], as ``record("v")`` does. This also works inside a recurrent container: ask the
+            container's ``sub_module`` for its ``v_seq``.
         backend: how sequences run, one of :data:`snn_core.kernels.BACKENDS`.
         refractory: steps after a spike in which the neuron neither charges nor fires, 256 at most; v keeps the value
             that the reset gave it, while synaptic currents and adaptation continue, as in Norse's ``LIFRefrac``. No
@@ -43,6 +37,7 @@ class SpikingNeuron(NumbersModule):
 
     Attributes:
         v: membrane potential ``[N, *]``; None before the first step. May be set, to a tensor, to start elsewhere.
+        v_seq: v[t] of every step since the last reset, ``[T, N, *]``, if it was recorded.
         refractory_left: steps that are left of the refractory period, a state of neurons that have one.
 
     Raises:
@@ -90,23 +85,16 @@ class SpikingNeuron(NumbersModule):
             raise TypeError(f"{name}: surrogate_function must be a function of a tensor, got {given}")
         self.surrogate_function = surrogate.Sigmoid() if surrogate_function is None else surrogate_function
         self.detach_reset = check_flag(f"{name}: detach_reset", detach_reset)
-        self.store_v_seq = check_flag(f"{name}: store_v_seq", store_v_seq)
-        self._v_records: list[Tensor] = []
+        self.store_v_seq = store_v_seq
 
-    def _keep(self, state: tuple[Tensor, ...], y: Tensor) -> None:
-        super()._keep(state, y)
-        if self.store_v_seq:
-            self._v_records.append(state[0].unsqueeze(0))
+    @property
+    def store_v_seq(self) -> bool:
+        return "v" in self._records
 
-    def _loop(self, x_seq: Tensor, like: Like) -> Tensor:
-        if not self.store_v_seq:
-            return super()._loop(x_seq, like)
-        return torch.stack([SpikingNeuron.forward(self, x) for x in x_seq])
-
-    def part(self, like: Like) -> Part | str:
-        if self.store_v_seq:
-            return "store_v_seq keeps v of every step"
-        return super().part(like)
+    @store_v_seq.setter
+    def store_v_seq(self, value: bool) -> None:
+        value = check_flag(f"{type(self).__name__}: store_v_seq", value)
+        self.record(*[name for name in self._records if name != "v"], *["v"] * value)
 
     def fire_fields(self, like: Tensor | Like) -> dict[str, Any]:
         """Return the fields that the cells of all these neurons have."""
@@ -118,33 +106,13 @@ class SpikingNeuron(NumbersModule):
             "refractory": self.refractory,
         }
 
-    @property
-    def v_seq(self) -> Tensor:
-        """Membrane potential v[t] of every step since the last reset, ``[T, N, *]``.
-
-        Raises:
-            NotRecordedError: nothing was recorded.
-        """
-        if not self._v_records:
-            raise AttributeError("v_seq")  # __getattr__ explains it
-        return torch.cat(self._v_records)
-
     def __getattr__(self, name: str) -> Any:
-        if name == "v_seq":
-            fix = "no step since reset" if self.store_v_seq else "build the neuron with store_v_seq=True"
+        if name != "v_seq":
+            return super().__getattr__(name)
+        if not self.store_v_seq:
+            fix = "build the neuron with store_v_seq=True"
             raise NotRecordedError(f"{type(self).__name__}: v_seq was not recorded: {fix}")
-        return super().__getattr__(name)
-
-    def reset(self) -> None:
-        super().reset()
-        self._v_records = []
-
-    def _map_state(self, function: Callable[[Tensor], Tensor]) -> None:
-        super()._map_state(function)
-        self._v_records = [function(v) for v in self._v_records]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return super().__getstate__() | {"_v_records": [v.detach() for v in self._v_records]}
+        return self.recorded("v")
 
     def extra_repr(self) -> str:
         shown = f"{self.shown('v_threshold')}, v_reset={self.v_reset}, detach_reset={self.detach_reset}"

@@ -37,6 +37,10 @@ def check_sequence(owner: nn.Module | None, x_seq: Tensor) -> None:
         raise ValueError(f"{name} must have at least one time step, got shape {list(x_seq.shape)}")
 
 
+class NotRecordedError(AttributeError, RuntimeError):
+    """There is no record to return. An AttributeError, so that inspection of a module passes over it."""
+
+
 class MemoryModule(nn.Module):
     """Base of all modules with state.
 
@@ -50,6 +54,45 @@ class MemoryModule(nn.Module):
         self._state_names: list[str] = []
         #: What fuse.py has read off this module and its neighbours.
         self._runs: dict[Any, Any] = {}
+        #: What :meth:`record` was asked for; and everything that gets steps, these lists and those of monitors.
+        self._records: dict[str, list[Tensor]] = {}
+        self._recorders: tuple[tuple[str, list[Tensor]], ...] = ()
+
+    @property
+    def recordable(self) -> tuple[str, ...]:
+        """The names that :meth:`record` takes."""
+        return ()
+
+    def record(self, *names: str) -> None:
+        """Keep all further steps of some states, and of ``"output"``, for :meth:`recorded`; no name stops it.
+
+        Raises:
+            ValueError: a name that is not one of :attr:`recordable`.
+        """
+        unknown = [name for name in names if name not in self.recordable]
+        if unknown:
+            allowed = ", ".join(map(repr, self.recordable)) or "nothing"
+            raise ValueError(f"{type(self).__name__}: names must be of {allowed}, got {unknown[0]!r}")
+        others = [one for one in self._recorders if not any(one[1] is own for own in self._records.values())]
+        self._records = {name: self._records.get(name, []) for name in names}
+        self._recorders = (*others, *self._records.items())
+
+    def recorded(self, name: str) -> Tensor:
+        """Return every step since the last reset of what :meth:`record` was asked for, ``[T, N, *]``.
+
+        Raises:
+            NotRecordedError: there is none.
+        """
+        found = self._records.get(name)
+        if not found:
+            fix = "no step since reset" if found is not None else f"call record({name!r}) first"
+            raise NotRecordedError(f"{type(self).__name__}: {name} was not recorded: {fix}")
+        return found[0] if len(found) == 1 else torch.cat(found)
+
+    def _record(self, name: str, steps: Tensor) -> None:
+        for what, to in self._recorders:
+            if what == name:
+                to.append(steps)
 
     @property
     def state_names(self) -> tuple[str, ...]:
@@ -117,6 +160,8 @@ class MemoryModule(nn.Module):
     def reset(self) -> None:
         """Forget all state; the next input starts afresh."""
         self.__dict__.update(dict.fromkeys(self._state_names))
+        for records in self._records.values():
+            records.clear()
 
     def detach(self) -> None:
         """Keep the state, cut its history."""
@@ -127,6 +172,8 @@ class MemoryModule(nn.Module):
             state = self.__dict__.get(name)  # a parameter set as the first state is torch's to move
             if state is not None:
                 self.keep_state(name, function(state))
+        for records in self._records.values():
+            records[:] = map(function, records)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
         self._map_state(fn)
@@ -144,7 +191,8 @@ class MemoryModule(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         # deepcopy and pickle refuse tensors in the middle of a graph: a copy holds the values, not the history.
-        state = dict(self.__dict__) | {"_runs": {}}
+        records = {name: [one.detach() for one in kept] for name, kept in self._records.items()}
+        state = dict(self.__dict__) | {"_runs": {}, "_records": records, "_recorders": (*records.items(),)}
         kept = {name: state[name] for name in self._state_names if state.get(name) is not None}
         return state | {name: value.detach() for name, value in kept.items()}
 
@@ -174,6 +222,10 @@ class CellModule(MemoryModule):
         for name in self.states:
             self.register_state(name)
 
+    @property
+    def recordable(self) -> tuple[str, ...]:
+        return (*self.states, fuse.OUTPUT)
+
     def cell(self, like: Tensor | Like) -> Cell:
         """Return the cell for time steps like ``like``: the numbers and parameters of this module at this moment."""
         raise NotImplementedError
@@ -195,6 +247,8 @@ class CellModule(MemoryModule):
         cell = self.cell(x)
         y, state = cell.step(x, self._before(cell, x))
         self._keep(reference.apart(state, x), y)
+        for name, to in self._recorders:
+            to.append((y.clone() if name == fuse.OUTPUT else getattr(self, name)).unsqueeze(0))
         return y
 
     def forward_sequence(self, x_seq: Tensor) -> Tensor:
@@ -214,6 +268,8 @@ class CellModule(MemoryModule):
         return runs.alone(self, x_seq, lambda x_seq: self._loop(x_seq, like))
 
     def _loop(self, x_seq: Tensor, like: Like) -> Tensor:
+        if self._recorders:
+            return torch.stack([CellModule.forward(self, x) for x in x_seq])
         cell = self.cell(like)
         y_seq, state = reference.scan(cell.step, x_seq, self._before(cell, like))
         self._keep(state, y_seq)

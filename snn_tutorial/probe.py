@@ -113,8 +113,6 @@ def trace(net: nn.Module, x_seq: Tensor) -> Trace:
 def record(net: nn.Module, images: Tensor) -> Activity:
     """Show ``net`` a batch of images and return what it did. Its state is reset before and after.
 
-    Recording takes the readable loop instead of a fused kernel; spikes are the same up to rounding.
-
     Args:
         net: one of :data:`sequential_fmnist.networks.NETWORKS`, or a network with layers of the same names.
         images: ``[N, 1, H, W]`` in [0, 1].

@@ -5,8 +5,9 @@ and where somebody watches, as a compiler does, it is the op ``snn_core::scan``:
 autograd and torch.compile pass through.
 
 The op takes x_seq ``[T, N, K]``, the tensors of all stages in their order, see :class:`snn_core.kernels.Stage`, and
-the plan and its numbers in flat lists. It returns y_seq ``[T, N, J]``, the last states of all stages, each ``[N, J]``,
-one after the other in one flat tensor, and those at the borders of segments, which ``scan_backward`` needs; that
+the plan and its numbers in flat lists. It returns y_seq ``[T, N, J]``; the last states of all stages, each ``[N, J]``,
+one after the other in one flat tensor; in another one what stages store of all steps, each ``[T, N, J]``; and the
+states at the borders of segments, which ``scan_backward`` needs. That
 returns the gradients of x_seq, empty unless it needs one, and of all tensors. A tensor may be None: states that begin
 at their initial value, a bias that is not there, gradients that are zero. ``lengths``, int64 ``[N]`` in descending
 order, says of how many steps each sample is; what y_seq holds after them is left open.
@@ -33,10 +34,11 @@ from snn_core.kernels.plan import Plan, Stage, flat, parsed, plan_of
 
 _PLAN = "Tensor?[] tensors, str[] programs, int[] sizes, float[] numbers"
 SCHEMAS = {
-    "scan": f"(Tensor x_seq, {_PLAN}, Tensor? lengths=None) -> (Tensor y_seq, Tensor last, Tensor borders)",
+    "scan": f"(Tensor x_seq, {_PLAN}, Tensor? lengths=None) -> "
+    "(Tensor y_seq, Tensor last, Tensor seqs, Tensor borders)",
     "scan_backward": (
-        f"(Tensor? grad_y, Tensor? grad_last, Tensor x_seq, Tensor borders, {_PLAN}, bool needs_x, "
-        "Tensor? lengths=None) -> Tensor[]"
+        f"(Tensor? grad_y, Tensor? grad_last, Tensor? grad_seqs, Tensor x_seq, Tensor borders, {_PLAN}, "
+        "bool needs_x, Tensor? lengths=None) -> Tensor[]"
     ),
 }
 
@@ -57,7 +59,7 @@ def _scan_of(
 
 
 def _scan_backward_of(kernels: Any, *arguments: Any) -> list[Tensor]:
-    found = kernels.scan_backward(*arguments[:5], _plan(*arguments[5:7]), *arguments[7:])
+    found = kernels.scan_backward(*arguments[:6], _plan(*arguments[6:8]), *arguments[8:])
     return [one.clone() for one in found]  # an op's results must not share memory, as parts of one sum do
 
 
@@ -82,6 +84,7 @@ def _fake(
     return (
         x_seq.new_empty(T, N, plan.stages[-1].outputs),
         x_seq.new_empty(N * plan.state_size),
+        x_seq.new_empty(T * N * sum(plan.seq_sizes)),
         x_seq.new_empty(borders * N * plan.state_size, dtype=cpu.compute_dtype(x_seq.dtype)),
     )
 
@@ -89,6 +92,7 @@ def _fake(
 def _fake_backward(
     grad_y: Tensor | None,
     grad_last: Tensor | None,
+    grad_seqs: Tensor | None,
     x_seq: Tensor,
     borders: Tensor,
     tensors: Sequence[Tensor | None],
@@ -98,7 +102,7 @@ def _fake_backward(
     needs_x: bool,
     lengths: Tensor | None = None,
 ) -> list[Tensor]:
-    _on_one_device(grad_y, grad_last, x_seq, borders, lengths, *tensors)
+    _on_one_device(grad_y, grad_last, grad_seqs, x_seq, borders, lengths, *tensors)
     return [
         x_seq.new_empty(0) if one is None else torch.empty(one.shape, dtype=one.dtype, device=one.device)
         for one in (x_seq if needs_x else None, *tensors)
@@ -117,7 +121,7 @@ def _operations(x_shape: Any, tensors: Any, programs: Any, sizes: Any, *_: Any, 
 
 @register_flop_formula(_ops.scan_backward)
 def _operations_backward(
-    g: Any, last: Any, x_shape: Any, borders: Any, tensors: Any, *flat: Any, **_: Any
+    g: Any, last: Any, seqs: Any, x_shape: Any, borders: Any, tensors: Any, *flat: Any, **_: Any
 ) -> int:
     # The forward pass again, gradients of inputs and of weights.
     return 3 * _operations(x_shape, tensors, *flat)
@@ -133,10 +137,10 @@ class _Dispatched:
 
     @staticmethod
     def scan_backward(
-        g: Any, last: Any, x: Tensor, borders: Tensor, tensors: Any, plan: Plan, numbers: Any, *rest: Any
+        g: Any, last: Any, seqs: Any, x: Tensor, borders: Tensor, tensors: Any, plan: Plan, *rest: Any
     ) -> Any:
         with torch._C._AutoDispatchBelowAutograd():
-            return _ops.scan_backward(g, last, x, borders, tensors, *plan.flat, numbers, *rest)
+            return _ops.scan_backward(g, last, seqs, x, borders, tensors, *plan.flat, *rest)
 
 
 def _refuse_second_derivative() -> None:
@@ -160,22 +164,22 @@ class _Scan(torch.autograd.Function):
         x_seq: Tensor,
         *tensors: Tensor | None,
     ) -> tuple[Tensor, ...]:
-        y_seq, last, borders = kernels.scan(x_seq, tensors, plan, numbers, lengths)
+        y_seq, last, seqs, borders = kernels.scan(x_seq, tensors, plan, numbers, lengths)
         ctx.save_for_backward(x_seq, borders, lengths, *tensors)
         ctx.kernels, ctx.plan, ctx.numbers = kernels, plan, numbers
         ctx.mark_non_differentiable(borders)
         ctx.set_materialize_grads(False)
-        return y_seq, last, borders
+        return y_seq, last, seqs, borders
 
     @staticmethod
     def backward(
-        ctx: Any, grad_y: Tensor | None, grad_last: Tensor | None, _: None
+        ctx: Any, grad_y: Tensor | None, grad_last: Tensor | None, grad_seqs: Tensor | None, _: None
     ) -> tuple[Tensor | None, ...]:
         _refuse_second_derivative()
         x_seq, borders, lengths, *tensors = ctx.saved_tensors
         needed = ctx.needs_input_grad[4:]
         found = ctx.kernels.scan_backward(
-            grad_y, grad_last, x_seq, borders, tensors, ctx.plan, ctx.numbers, needed[0], lengths
+            grad_y, grad_last, grad_seqs, x_seq, borders, tensors, ctx.plan, ctx.numbers, needed[0], lengths
         )
         return None, None, None, None, *(g if need else None for g, need in zip(found, needed, strict=True))
 
@@ -190,11 +194,12 @@ _library.impl("scan", _autograd, "Autograd")
 
 
 class Shapes(NamedTuple):
-    """How a scan's tensors lie in the caller's shapes: x_seq as ``[T, N, K]``, y_seq, and each last state."""
+    """Shapes of x_seq as ``[T, N, K]``, and for the caller of y_seq, last states, and what is stored of all steps."""
 
     rows: tuple[int, ...]
     y_seq: tuple[int, ...]
     states: list[tuple[int, ...]]
+    seqs: list[tuple[int, ...]]
 
 
 def _on_cpu(
@@ -206,15 +211,17 @@ def _on_cpu(
     tensors: Sequence[Tensor | None],
     keep: bool,
 ) -> tuple[cpu.Layout, tuple[Tensor, ...], Sequence[Tensor | None]]:
-    """Run the kernels; return the layout, outputs and last states, and what the backward pass needs."""
+    """Run the kernels; return the layout, what :func:`scan` returns, and what the backward pass needs."""
     rows = x_seq if x_seq.shape == shapes.rows else x_seq.reshape(shapes.rows)
     layout = cpu.layout_of(rows, tensors, plan, lengths)
     # Each in its shape: autograd refuses to change a view of another tensor in place.
-    y_seq, *lasts = [
-        torch.empty(shape, dtype=layout.dtype, device="cpu") for shape in (shapes.y_seq, *shapes.states)
-    ]
-    kept = cpu.forward(layout, rows, tensors, numbers, lasts, lengths, keep, y_seq)
-    results = (y_seq, *lasts)
+    results: tuple[Tensor, ...] = tuple(
+        [
+            torch.empty(shape, dtype=layout.dtype, device="cpu")
+            for shape in (shapes.y_seq, *shapes.states, *shapes.seqs)
+        ]
+    )
+    kept = cpu.forward(layout, rows, tensors, numbers, lengths, keep, results[0], results[1:])
     if x_seq.dtype is not layout.dtype:
         results = tuple([one.to(x_seq.dtype) for one in results])
     return layout, results, kept
@@ -240,7 +247,7 @@ class _ScanOnCPU(torch.autograd.Function):
         return results
 
     @staticmethod
-    def backward(ctx: Any, grad_y: Tensor | None, *grad_lasts: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_y: Tensor | None, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         _refuse_second_derivative()
         x_seq, lengths, *rest = ctx.saved_tensors
         (layout, numbers, shapes, count), needed = ctx.known, ctx.needs_input_grad
@@ -249,7 +256,7 @@ class _ScanOnCPU(torch.autograd.Function):
         T, N, _ = shapes.rows
         if grad_y is not None and (grad_y.dim() != 3 or grad_y.shape[1] != N):
             grad_y = grad_y.reshape(T, N, layout.plan.stages[-1].outputs)
-        grad_last = None
+        grad_last, grad_lasts = None, grads[: len(shapes.states)]
         if any(one is not None for one in grad_lasts):
             grad_last = torch.cat(
                 [
@@ -259,8 +266,8 @@ class _ScanOnCPU(torch.autograd.Function):
             )
         needs_first = any(need and piece[0] for need, piece in zip(needed[5:], layout.pieces, strict=True))
         g_x, *found = cpu.backward(
-            layout, rows, tensors, numbers, lengths, weights, borders, kept, grad_y, grad_last, needed[4],
-            needs_first,
+            layout, rows, tensors, numbers, lengths, weights, borders, kept, grad_y, grad_last,
+            grads[len(grad_lasts) :], needed[4], needs_first,
         )  # fmt: skip
         if g_x is not None:
             g_x = g_x.view(x_seq.shape)
@@ -284,7 +291,7 @@ def scan(
     shapes: Shapes,
     lengths: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
-    """Return outputs and the last states of all stages, in the caller's shapes.
+    """Return outputs, the last states of all stages, and what they store of all steps, in the caller's shapes.
 
     Args:
         x_seq: ``[T, N, *]``.
@@ -295,7 +302,7 @@ def scan(
         lengths: steps of each sample, in descending order; None for all.
     """
     if not _is_plain(x_seq):
-        y_seq, last, _ = _ops.scan(x_seq.reshape(shapes.rows), tensors, *flat(stages), numbers, lengths)
+        y_seq, *others, _ = _ops.scan(x_seq.reshape(shapes.rows), tensors, *flat(stages), numbers, lengths)
     elif x_seq.device.type == "cpu":
         plan = plan_of(stages)
         if torch.is_grad_enabled() and any(
@@ -305,10 +312,12 @@ def scan(
         return _on_cpu(plan, numbers, shapes, lengths, x_seq, tensors, False)[1]
     else:
         rows = x_seq.reshape(shapes.rows)
-        y_seq, last, _ = _Scan.apply(cuda, plan_of(stages), numbers, lengths, rows, *tensors)
-    states, at = [], 0
-    for shape in shapes.states:
-        size = math.prod(shape)
-        states.append(last[at : at + size].view(shape))
-        at += size
-    return y_seq.view(shapes.y_seq), *states
+        y_seq, *others, _ = _Scan.apply(cuda, plan_of(stages), numbers, lengths, rows, *tensors)
+    results = [y_seq.view(shapes.y_seq)]
+    for together, group in zip(others, (shapes.states, shapes.seqs), strict=True):
+        at = 0
+        for shape in group:
+            size = math.prod(shape)
+            results.append(together[at : at + size].view(shape))
+            at += size
+    return tuple(results)

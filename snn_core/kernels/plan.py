@@ -11,6 +11,8 @@ from snn_core.kernels.record.symbols import Program, constant_when_compiled, par
 
 #: Numbers of a stage: the first values of its states, and the constants of its program.
 NUMBERS = MOST_STATES + MOST_CONSTANTS
+#: The bit of :attr:`Stage.stored` that stands for the outputs; that of a state is 1 << its number.
+OUTPUT = 1 << MOST_STATES
 #: Samples of a block on the CPU, two or four times as many where a matrix of this many numbers is too large for a
 #: core's cache and is read anew for each; neurons of a block where none are connected.
 SAMPLES, LARGE, COLUMNS = 16, 1 << 18, 256
@@ -24,7 +26,8 @@ class Stage(NamedTuple):
     ``program`` is that of a cell, or None for a linear layer. ``feedback`` says how many outputs y[t-1], ..., y[t-D] go
     back through a linear layer with the weight [J, 2 J]. If ``taps`` is 1 those of each neuron are first added up by
     taps [D, J], else D is 1. Tensors of a linear stage are weight and bias; those of a cell its
-    states, with feedback the outputs [D, N, J], weight, bias and, if there are, taps; then its parameters.
+    states, with feedback the outputs [D, N, J], weight, bias and, if there are, taps; then its parameters. ``stored``
+    has a bit for each state, and one for the outputs, of which a scan returns all steps.
     """
 
     program: Program | None
@@ -32,6 +35,7 @@ class Stage(NamedTuple):
     taps: int
     inputs: int
     outputs: int
+    stored: int = 0
 
     @property
     def states(self) -> int:
@@ -63,6 +67,15 @@ class Stage(NamedTuple):
         """Numbers of one sample's states, the outputs that go back among them."""
         return (self.states + self.feedback) * self.outputs
 
+    @property
+    def seqs(self) -> list[int]:
+        """The numbers of the states of which a scan returns all steps; the outputs count as MOST_STATES."""
+        return [k for k in range(MOST_STATES + 1) if self.stored >> k & 1]
+
+    def with_outputs(self) -> Stage:
+        """Return the stage that stores its outputs, too."""
+        return self._replace(stored=self.stored | OUTPUT)
+
     def numbers(self, firsts: Sequence[float], constants: Sequence[float]) -> tuple[float, ...]:
         """Return the first values of its states and the constants of its program as a scan takes them."""
         rooms = (0.0,) * (MOST_STATES - len(firsts)), (0.0,) * (MOST_CONSTANTS - len(constants))
@@ -70,10 +83,13 @@ class Stage(NamedTuple):
 
     def then(self, second: Stage) -> Stage | None:
         """Return two cells as one, so that what lies between them stays in registers; None if that is not possible."""
-        if self.is_dense or second.is_dense:
+        if self.is_dense or second.is_dense or self.stored & OUTPUT:
             return None
         program = _joined(self.program, second.program)
-        return program if program is None else self._replace(program=program)
+        if program is None:
+            return None
+        of_second = (second.stored & ~OUTPUT) << self.states | second.stored & OUTPUT
+        return self._replace(program=program, stored=self.stored | of_second)
 
     @property
     def width(self) -> int:
@@ -99,6 +115,8 @@ class Plan:
         self.stages = stages
         self.tensors = sum(stage.tensors for stage in stages)
         self.state_size = sum(stage.state_size for stage in stages)
+        #: Numbers of one sample and step that a scan returns besides its outputs.
+        self.seq_sizes = [stage.outputs for stage in stages for _ in stage.seqs]
         #: Whether a sample is a row of neurons that are connected, and not a single neuron.
         self.is_dense = any(stage.is_dense for stage in stages)
         self.is_large = max(stage.products for stage in stages) >= LARGE
@@ -146,4 +164,4 @@ def parsed(texts: tuple[str, ...], sizes: tuple[int, ...]) -> Plan:
         ValueError: a text is not a program.
     """
     programs = [None if text == "linear" else parse(text) for text in texts]
-    return plan_of(tuple([Stage(program, *sizes[4 * k : 4 * k + 4]) for k, program in enumerate(programs)]))
+    return plan_of(tuple([Stage(program, *sizes[5 * k : 5 * k + 5]) for k, program in enumerate(programs)]))

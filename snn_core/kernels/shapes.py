@@ -100,10 +100,16 @@ def _required(name: str, tensor: Tensor | None, shape: Shape, device: torch.devi
 
 
 def check_backward(
-    grad_y: Tensor | None, grad_last: Tensor | None, x_seq: Tensor, plan: Plan, borders: Tensor | None = None
+    grad_y: Tensor | None,
+    grad_last: Tensor | None,
+    grad_seqs: Tensor | None,
+    x_seq: Tensor,
+    plan: Plan,
+    borders: Tensor | None = None,
 ) -> None:
     """Refuse gradients, and states at borders, that do not fit; see :func:`check_scan`, which comes first."""
     T, N, _ = x_seq.shape
     _fit("borders", borders, (plan.segments(T, N)[1] * N * plan.state_size,), x_seq.device)
     _fit("grad_y", grad_y, (T, N, plan.stages[-1].outputs), x_seq.device)
     _fit("grad_last", grad_last, (N * plan.state_size,), x_seq.device)
+    _fit("grad_seqs", grad_seqs, (T * N * sum(plan.seq_sizes),), x_seq.device)

@@ -168,7 +168,10 @@ class DelayedRecurrentContainer(LinearFeedback):
             newest = y.to(x.dtype).unsqueeze(at)
             self.keep_state("y_history", torch.cat([newest, history.narrow(at, 0, D - 1)], dim=at))
             y_seq.append(y)
-        return torch.stack(y_seq)
+        outputs = torch.stack(y_seq)
+        if self._recorders:
+            self._record(fuse.OUTPUT, outputs.clone())
+        return outputs
 
     def part(self, like: Like) -> Part | str:
         """Return what stands for this container in a fused scan: its neuron, and the outputs of the last D steps."""

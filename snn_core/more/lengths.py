@@ -142,9 +142,9 @@ def scan(
             fix = "call it on each sequence alone"
             raise TypeError(f"lengths: {kind.__name__} takes whole sequences and registers no state: {fix}")
     for part in parts:
-        if getattr(part, "store_v_seq", False):
+        if part._recorders:
             fix = "run the sequence to be recorded alone, without lengths"
-            raise ValueError(f"lengths: {type(part).__name__} has store_v_seq=True: {fix}")
+            raise ValueError(f"lengths: {type(part).__name__} records every step: {fix}")
     before = _states(parts)
     for part, name, state in before:
         shape = check_tensor(f"{type(part).__name__}: state {name}", state).shape

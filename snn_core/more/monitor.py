@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from snn_core import fuse
 from snn_core.checks import check_flag, check_module
 from snn_core.spiking import SpikingNeuron
 from snn_core.state import MemoryModule
@@ -34,12 +35,19 @@ class LayerActivity(NamedTuple):
         return f"{self.name:20} {self.kind:20} rate {self.rate:.4f}  {shares}"
 
 
+class _Records(list[Tensor]):
+    """Tensors without their history."""
+
+    def append(self, steps: Tensor) -> None:
+        super().append(steps.detach())
+
+
 class Monitor:
     """Records the output of layers in every time step, without gradient, while the ``with`` block lasts.
 
-    It works by forward hooks. A module with a hook is not fused, and neither is a container around it: inside the block
-    they take the readable loop, with the same result up to the rounding of sums. Records grow with every call of the
-    network, and stay after the block. :meth:`clear` forgets them, ``reset_net`` does not.
+    Neurons, synapses and recurrent containers stay fused. Other modules, and those whose class replaces ``forward``,
+    are recorded by a forward hook. Records grow with every call of the network, and stay after the block.
+    :meth:`clear` forgets them, ``reset_net`` does not.
 
     Args:
         net: any network.
@@ -73,41 +81,43 @@ class Monitor:
         self._modules = {names[module]: module for module in chosen}
         with_v = check_flag("v", v)
         self._neurons = [name for name, module in self._modules.items() if with_v and module in neurons]
+        self._outputs = {name: _Records() for name in self._modules}
+        self._v = {name: _Records() for name in self._neurons}
         self._handles: list[RemovableHandle] = []
-        self._storing: list[SpikingNeuron] = []  # those that were told to
-        self.clear()
+        self._is_on = False
 
     def clear(self) -> None:
         """Forget all records."""
-        self._outputs: dict[str, list[Tensor]] = {name: [] for name in self._modules}
-        self._v: dict[str, list[Tensor]] = {name: [] for name in self._neurons}
+        for records in (*self._outputs.values(), *self._v.values()):
+            records.clear()
 
     def __enter__(self) -> Monitor:
-        if self._handles:
+        if self._is_on:
             raise RuntimeError("this Monitor records already: leave its block before the next one")
-        self._storing = [self._modules[name] for name in self._v if not self._modules[name].store_v_seq]
-        for neuron in self._storing:
-            neuron.store_v_seq = True
+        self._is_on = True
         for name, module in self._modules.items():
-            self._handles.append(module.register_forward_hook(partial(self._keep, name)))
+            if fuse.defines(module, "part", "forward_sequence") and fuse.OUTPUT in module.recordable:
+                module._recorders += ((fuse.OUTPUT, self._outputs[name]),)
+            else:
+                self._handles.append(module.register_forward_hook(partial(self._keep, name)))
+            if name in self._v:
+                module._recorders += (("v", self._v[name]),)
         return self
 
     def __exit__(self, *_: object) -> None:
+        own = (*self._outputs.values(), *self._v.values())
         for handle in self._handles:
             handle.remove()
-        for neuron in self._storing:
-            neuron.store_v_seq = False
-        self._handles, self._storing = [], []
+        for module in self._modules.values():
+            if isinstance(module, MemoryModule):
+                kept = [one for one in module._recorders if not any(one[1] is records for records in own)]
+                module._recorders = tuple(kept)
+        self._handles, self._is_on = [], False
 
     def _keep(self, name: str, module: Any, inputs: Any, output: Tensor) -> None:
-        if module is not self._modules[name]:  # a copy of the network, as explain makes one
-            return
-        steps = output if _takes_sequences(module) else output.unsqueeze(0)
-        self._outputs[name].append(steps.detach().clone())  # the output may be changed in place
-        if name in self._v:
-            self._v[name].append(torch.cat(module._v_records[-len(steps) :]).detach())
-            if module in self._storing:
-                module._v_records = []
+        if module is self._modules[name]:  # and no copy of it, as explain makes one
+            steps = output if _takes_sequences(module) else output.unsqueeze(0)
+            self._outputs[name].append(steps.clone())  # the output may be changed in place
 
     @property
     def outputs(self) -> dict[str, Tensor]:
@@ -136,7 +146,7 @@ def _takes_sequences(module: object) -> bool:
     return getattr(type(module), "takes_sequences", False)
 
 
-def _joined(name: str, records: list[Tensor]) -> Tensor:
+def _joined(name: str, records: _Records) -> Tensor:
     if len({steps.shape[1:] for steps in records}) != 1:
         shapes = [list(steps.shape) for steps in records]
         raise RuntimeError(f"layer {name} must be called in the block, with one shape of steps, got {shapes}")

@@ -251,7 +251,6 @@ def test_what_takes_the_loop_is_told_apart(run):
     for what, reason in {
         "a bare function": "its surrogate_function is not one that kernels know",
         "a mean over neurons": "its element-wise function is not arithmetic on its arguments alone",
-        "store_v_seq=True": "store_v_seq keeps v of every step",
         "a hook": "it has hooks, or a forward of its own",
     }.items():
         assert f"{what:20} {reason}\n" in printed

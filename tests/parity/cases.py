@@ -101,6 +101,7 @@ class Case:
         differentiated: results of which a weighted sum is differentiated, such as "output" or "last v"; empty for all.
         layout: how tensors lie in memory.
         often: whether it is one of the cases for every day.
+        recorded: whether all steps of all states, and of the outputs of all modules, are compared, too.
     """
 
     name: str
@@ -119,6 +120,7 @@ class Case:
     often: bool = True
     charged: bool = True
     lengths: Callable[[int, int], list[int]] | None = None
+    recorded: bool = False
 
     @cached_property
     def weights(self) -> dict[str, Tensor]:

@@ -70,9 +70,17 @@ def results(
         if listen and hasattr(module, name):
             hook = getattr(module, name).register_forward_hook
             hook(lambda _module, _inputs, output, n=name: found.update({f"spikes {n}": output.detach()}))
+    recording = [part for part in module.modules() if getattr(part, "recordable", ()) and case.recorded]
+    for part in recording:
+        part.record(*part.recordable)
     lengths = {} if case.lengths is None else {"lengths": case.lengths(*case.shape[:2])}
     outputs = {"output": module(leaves["x"], **lengths)}
     outputs |= {f"last {name}": getattr(owner, name.rpartition(".")[2]) for name, owner in owners.items()}
+    outputs |= {
+        f"all of {k}.{name}": part.recorded(name)
+        for k, part in enumerate(recording)
+        for name in part.recordable
+    }
     asked = [outputs[name] for name in case.differentiated or outputs]
     asked = [value for value in asked if value.requires_grad]  # what is left of a refractory period has none
     weights = [there(random(tuple(value.shape), seed=7)) for value in asked]

@@ -64,8 +64,8 @@ def test_a_plan_that_does_not_fit_is_taken_in_groups(monkeypatch, limit):
     own = planned([module.double().to(DEVICE) for module in network()], x_seq)
 
     def results() -> list[torch.Tensor]:
-        y_seq, last, borders = cuda.scan(x_seq, *own)
-        return [y_seq, last, *cuda.scan_backward(y_seq + 1, last, x_seq, borders, *own)]
+        y_seq, last, _, borders = cuda.scan(x_seq, *own)
+        return [y_seq, last, *cuda.scan_backward(y_seq + 1, last, None, x_seq, borders, *own)]
 
     expected = results()
     monkeypatch.setattr(cuda.device, "shared_limit", lambda place: limit)

@@ -117,10 +117,10 @@ each_network = pytest.mark.parametrize("build", NETWORKS.values(), ids=NETWORKS)
 def results(modules: list[nn.Module], x_seq: torch.Tensor) -> list[torch.Tensor]:
     """Return all results of a scan forward and back."""
     own = planned(modules, x_seq)
-    y_seq, last, borders = cuda.scan(x_seq, *own)
+    y_seq, last, _, borders = cuda.scan(x_seq, *own)
     grad_y, grad_last = random(*y_seq.shape, seed=3), random(*last.shape, seed=4)
     assert len(borders) == 0
-    return [y_seq, last, *cuda.scan_backward(grad_y, grad_last, x_seq, borders, *own)]
+    return [y_seq, last, *cuda.scan_backward(grad_y, grad_last, None, x_seq, borders, *own)]
 
 
 def network_results(build: Callable[[], list[nn.Module]] = network) -> list[torch.Tensor]:
@@ -189,8 +189,8 @@ def test_a_linear_layer_alone_is_left_to_torch(shim, dtype):
     expected, grad_y = layer(x_seq), random(2, 5, 3, seed=1)
     gradients = torch.autograd.grad(expected, [layer.weight, layer.bias], grad_y)
     x_seq, grad_y = x_seq.to(dtype), grad_y.to(dtype)
-    y_seq, last, borders = cuda.scan(x_seq, *own)
-    g_x, *found = cuda.scan_backward(grad_y, None, x_seq, borders, *own)
+    y_seq, last, _, borders = cuda.scan(x_seq, *own)
+    g_x, *found = cuda.scan_backward(grad_y, None, None, x_seq, borders, *own)
     tolerance = {"rtol": 4 * torch.finfo(dtype).eps, "atol": 20 * torch.finfo(dtype).eps}
     assert shim.launches == []
     assert len(last) == 0
@@ -198,14 +198,14 @@ def test_a_linear_layer_alone_is_left_to_torch(shim, dtype):
     torch.testing.assert_close(g_x, grad_y @ layer.weight.to(dtype), **tolerance)
     for ours, theirs in zip(found, gradients, strict=True):
         torch.testing.assert_close(ours, theirs, **tolerance)
-    nothing = cuda.scan_backward(None, None, x_seq, borders, *own)
+    nothing = cuda.scan_backward(None, None, None, x_seq, borders, *own)
     assert not any(gradient.count_nonzero() for gradient in nothing)
 
 
 def test_no_gradient_gives_zeros(shim):
     x_seq = random(3, 5, 9)
     own = planned([module.double() for module in network()], x_seq)
-    found = cuda.scan_backward(None, None, x_seq, x_seq.new_empty(0), *own)
+    found = cuda.scan_backward(None, None, None, x_seq, x_seq.new_empty(0), *own)
     assert not any(gradient.count_nonzero() for gradient in found)
     assert len(shim.launches) == 1
 
@@ -219,7 +219,7 @@ def test_tensors_without_memory_of_their_own(shim):
     for x_seq, same in ((zeros, plain), (negative, negative.resolve_neg())):
         own = planned(neuron(), same)
         assert equal([*cuda.scan(x_seq, *own)], [*cuda.scan(same, *own)])
-        with_gradient = [cuda.scan_backward(x_seq, None, one, plain, *own) for one in (x_seq, same)]
+        with_gradient = [cuda.scan_backward(x_seq, None, None, one, plain, *own) for one in (x_seq, same)]
         assert equal(*with_gradient)
 
 
@@ -232,11 +232,11 @@ def test_gradients_of_what_lies_after_the_end_of_a_sample_change_nothing(shim, k
     x_seq = x_seq.masked_fill(padding, 0)
     with torch.no_grad():
         own = planned([module.double() for module in build()], x_seq)
-    y_seq, last, borders = kernels.scan(x_seq, *own, lengths)
+    y_seq, last, _, borders = kernels.scan(x_seq, *own, lengths)
     grad_y, found = random(*y_seq.shape), []
     for beyond in (0, 7.0, torch.nan):
         given = grad_y.masked_fill(padding, beyond)
-        found.append(kernels.scan_backward(given, last, x_seq, borders, *own, True, lengths))
+        found.append(kernels.scan_backward(given, last, None, x_seq, borders, *own, True, lengths))
     assert found[0][0].any()
     assert equal(found[1], found[0])
     assert equal(found[2], found[0])
@@ -315,8 +315,8 @@ def test_halves_are_widened_as_on_the_cpu(shim, dtype):
     grad_y, grad_last = random(6, 40, 1, seed=1).to(dtype), random(80, seed=2).to(dtype)
     both = []
     for kernels in (cuda, cpu):
-        y_seq, last, borders = kernels.scan(x_seq, *own)
-        gradients = kernels.scan_backward(grad_y, grad_last, x_seq, borders, *own)
+        y_seq, last, _, borders = kernels.scan(x_seq, *own)
+        gradients = kernels.scan_backward(grad_y, grad_last, None, x_seq, borders, *own)
         both.append([y_seq, last, *(gradient for gradient in gradients if gradient.numel())])
     assert y_seq.float().mean() > 0.1
     for ours, theirs in zip(*both, strict=True):
@@ -331,9 +331,9 @@ def test_halves_are_rounded_as_torch_rounds_them(shim, dtype):
     numbers = numbers[~(numbers >= 3.4e38)][:, None]
     zeros, expected = torch.zeros_like(numbers), numbers.to(dtype)
     _, plan, its_numbers = planned(neuron(v_threshold=3.4e38), zeros[None])
-    _, written, _ = cuda.scan(zeros[None].to(dtype), [numbers], plan, its_numbers)
+    _, written, *_ = cuda.scan(zeros[None].to(dtype), [numbers], plan, its_numbers)
     torch.testing.assert_close(written, expected.flatten(), rtol=0, atol=0, equal_nan=True)
-    _, read_back, _ = cuda.scan(expected[None], [zeros], plan, its_numbers)
+    _, read_back, *_ = cuda.scan(expected[None], [zeros], plan, its_numbers)
     small = expected.isfinite()
     assert torch.equal(read_back[small.flatten()], expected[small])
 

@@ -167,9 +167,8 @@ SCALE = 0.5
         lambda backend: IFNode(surrogate_function=_Randomly(1.0), backend=backend),
         lambda backend: IFNode(surrogate_function=_scaled, backend=backend),
         lambda backend: IFNode(surrogate_function=nn.Softsign(), backend=backend),
-        lambda backend: IFNode(store_v_seq=True, backend=backend),
     ],
-    ids=["not of its argument alone", "function with a global", "module", "recording"],
+    ids=["not of its argument alone", "function with a global", "module"],
 )
 @pytest.mark.parametrize("recurrent", [False, True])
 def test_what_no_kernel_knows_takes_the_loop(neuron, recurrent):
@@ -336,10 +335,12 @@ def test_opcheck(gradient):
         tensors += [None] * (part.stage.states + (part.stage.feedback > 0))
         tensors += [None if one is None else one.detach() for one in (*part.weights, *part.parameters)]
     numbers = [number for part in parts for number in part.numbers]
-    x_seq, flat = torch.randn(4, 2, 7), (*plan.flat([part.stage for part in parts]), numbers)
+    stages = [part.stage._replace(stored=(1 << part.stage.states) - 1) for part in parts]
+    x_seq, flat = torch.randn(4, 2, 7), (*plan.flat(stages), numbers)
     if gradient:
-        borders = torch.ops.snn_core.scan(x_seq, tensors, *flat)[2]
-        arguments = (torch.randn(4, 2, 3), None, x_seq, borders, tensors, *flat, True)
+        *_, seqs, borders = torch.ops.snn_core.scan(x_seq, tensors, *flat)
+        assert len(seqs) > 0
+        arguments = (torch.randn(4, 2, 3), None, torch.randn_like(seqs), x_seq, borders, tensors, *flat, True)
         torch.library.opcheck(torch.ops.snn_core.scan_backward.default, arguments)
     else:
         leaves = [None if one is None else one.requires_grad_() for one in tensors]

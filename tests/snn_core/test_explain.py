@@ -161,7 +161,6 @@ def hooked(module: nn.Module | None = None) -> nn.Module:
 
 CASES = {
     "backend='torch' asks for it": lambda: MultiStepIFNode(backend="torch"),
-    "store_v_seq keeps v of every step": lambda: MultiStepIFNode(store_v_seq=True),
     "its surrogate_function is not one that kernels know": lambda: MultiStepIFNode(
         surrogate_function=nn.Softsign()
     ),
@@ -318,7 +317,6 @@ def test_statements_end_in_all_results_and_leave_the_module_as_it_is(module, end
     ("module", "reason"),
     [
         (node(SortedIF), "Node: kernels do not know .sort of a tensor"),
-        (IFNode(store_v_seq=True), "IFNode: store_v_seq keeps v of every step"),
         (nn.ReLU(), "ReLU: no kernel knows ReLU"),
         (nn.Linear(3, 2), "a linear layer, which has no cell"),
     ],

@@ -339,7 +339,7 @@ def test_record_is_empty_after_reset():
     node = IFNode(store_v_seq=True)
     node(torch.ones(3))
     reset_net(node)
-    with pytest.raises(RuntimeError, match="v_seq was not recorded: no step since reset"):
+    with pytest.raises(RuntimeError, match="v was not recorded: no step since reset"):
         _ = node.v_seq
 
 

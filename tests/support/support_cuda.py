@@ -77,7 +77,7 @@ class OnTheShim(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kernel = getattr(cuda, func._schema.name.partition("::")[2], None)
         if func.namespace == "snn_core" and kernel:
-            at = 2 if kernel is cuda.scan else 5
+            at = 2 if kernel is cuda.scan else 6
             return kernel(*args[:at], parsed(*map(tuple, args[at : at + 2])), *args[at + 2 :])
         return func(*args, **(kwargs or {}))
 

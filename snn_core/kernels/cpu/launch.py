@@ -103,7 +103,9 @@ class Layout:
         #: states lie apart from all others.
         self.columns: list[int] = []
         self.pieces: list[tuple[bool, int, int]] = []
-        self.last_columns: list[int] = []
+        #: Columns of last states and of what is returned of all steps; of gradients of the latter.
+        self.written: list[int] = []
+        self.of_gradients: list[int] = []
         ends, states, left = [0, 0], 0, list(sizes)
         at, work, weights = L * stages[0].inputs, 0, 0
         for k, (row, stage) in enumerate(zip(table, stages, strict=True)):
@@ -137,7 +139,11 @@ class Layout:
             for column, size in backward:
                 row[column], work = work, work + size + 3
             self._add_tensors(k, stage, own, ends)
+        for k, stage in enumerate(stages):
+            self.written += [k * kernels.COLUMNS + kernels.SEQ + s for s in stage.seqs]
+            self.of_gradients += [k * kernels.COLUMNS + kernels.G_SEQ + s for s in stage.seqs]
         self.state_sizes = [end - start for is_state, start, end in self.pieces if is_state]
+        self.parts_of_seqs = [T * N * size for size in plan.seq_sizes]
         self.other_sizes = [end - start for is_state, start, end in self.pieces if not is_state]
         blocks = -(-N // S)
         gradient = ends[False]
@@ -176,9 +182,7 @@ class Layout:
             self.columns.append(k * kernels.COLUMNS + column)
             self.pieces.append((is_state, ends[is_state], ends[is_state] + size))
             ends[is_state] += size
-        self.last_columns += [
-            k * kernels.COLUMNS + kernels.LAST + column - kernels.FIRST for column, _ in states
-        ]
+        self.written += [k * kernels.COLUMNS + kernels.LAST + column - kernels.FIRST for column, _ in states]
 
     def make_room(self) -> list[Tensor]:
         """Return memory for what all blocks keep, in pieces that the C library takes from what was freed before."""
@@ -236,7 +240,10 @@ def layout_of(
 
 
 class Call:
-    """One call of a kernel: the layout of its plan, and the tensors as kernels read them."""
+    """One call of a kernel: the layout of its plan, and the tensors as kernels read them.
+
+    ``columns`` of the table get the addresses of ``others``, which must stay alive while it runs.
+    """
 
     def __init__(
         self,
@@ -244,7 +251,8 @@ class Call:
         x_seq: Tensor,
         tensors: Sequence[Tensor | None],
         numbers: Sequence[float],
-        lasts: Sequence[Tensor] = (),
+        columns: Sequence[int] = (),
+        others: Sequence[Tensor | None] = (),
     ) -> None:
         self.layout = layout
         self.dtype = dtype = layout.dtype
@@ -252,11 +260,10 @@ class Call:
         self.tensors = [None if one is None else _strided(dtype, one).contiguous() for one in tensors]
         self.constants, self.at_constants = layout.constants(numbers)
         self.table = table = layout.table[:]
-        for column, one in zip(layout.columns, self.tensors, strict=True):
-            if one is not None:
-                table[column] = one.data_ptr()
-        for column, one in zip(layout.last_columns, lasts, strict=False):
-            table[column] = one.data_ptr()
+        for at, given in ((layout.columns, self.tensors), (columns, others)):
+            for column, one in zip(at, given, strict=True):
+                if one is not None:
+                    table[column] = one.data_ptr()
 
     def arguments(self, weights: Tensor, is_backward: bool, **given: Any) -> array[int]:
         """Return the arguments of a kernel; ``given`` must stay alive while it runs.
@@ -298,17 +305,17 @@ def forward(
     x_seq: Tensor,
     tensors: Sequence[Tensor | None],
     numbers: Sequence[float],
-    lasts: Sequence[Tensor],
     lengths: Tensor | None,
     keep: bool,
     y_seq: Tensor,
+    written: Sequence[Tensor],
 ) -> list[Tensor | None]:
-    """Run a plan; ``y_seq`` gets the outputs ``[T, N, J]``, and ``lasts`` the last states.
+    """Run a plan; ``y_seq`` gets the outputs ``[T, N, J]``, ``written`` last states and what is stored of all steps.
 
     Returns what the backward pass needs: the packed weights, the states at borders, and what is kept, nothing where it
     is computed again.
     """
-    call = Call(layout, x_seq, tensors, numbers, lasts)
+    call = Call(layout, x_seq, tensors, numbers, layout.written, written)
     weights = call.empty(layout.weights)
     borders = call.empty(layout.borders * layout.N * layout.states) if layout.borders else None
     kept = layout.make_room() if keep else []
@@ -336,11 +343,13 @@ def backward(
     kept: Sequence[Tensor],
     grad_y: Tensor | None,
     grad_last: Tensor | None,
+    grad_seqs: Sequence[Tensor | None],
     needs_x: bool,
     needs_first: bool,
 ) -> list[Tensor | None]:
     """Return the gradients of x_seq and of all tensors, None where none is needed; see :func:`forward`."""
-    call = Call(layout, x_seq, tensors, numbers)
+    g_seqs = [None if one is None else _strided(layout.dtype, one).contiguous() for one in grad_seqs]
+    call = Call(layout, x_seq, tensors, numbers, layout.of_gradients, g_seqs)
     g_y = None if grad_y is None else _strided(call.dtype, grad_y)
     g_x = call.empty(*x_seq.shape) if needs_x else None
     g_first = call.empty(layout.N * layout.states) if needs_first else None
@@ -375,7 +384,7 @@ def scan(
     numbers: Sequence[float],
     lengths: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
-    """Return outputs, last states and states at borders; see :mod:`snn_core.kernels.op`.
+    """Return outputs, last states, what is stored of all steps, and states at borders; see :mod:`snn_core.kernels.op`.
 
     Raises:
         TypeError, ValueError: an argument has another dtype, shape or device than the op takes.
@@ -384,14 +393,17 @@ def scan(
     last = torch.empty(layout.N * layout.states, dtype=layout.dtype, device="cpu")
     lasts = last.split_with_sizes(layout.state_sizes) if layout.state_sizes else ()
     y_seq = last.new_empty(layout.T, layout.N, plan.stages[-1].outputs)
-    _, borders = forward(layout, x_seq, tensors, numbers, lasts, lengths, False, y_seq)
+    seqs, parts = last.new_empty(layout.T * layout.N * sum(plan.seq_sizes)), layout.parts_of_seqs
+    written = (*lasts, *seqs.split_with_sizes(parts)) if parts else lasts
+    _, borders = forward(layout, x_seq, tensors, numbers, lengths, False, y_seq, written)
     borders = last.new_empty(0) if borders is None else borders
-    return _out(x_seq.dtype, y_seq), _out(x_seq.dtype, last), borders
+    return *[_out(x_seq.dtype, one) for one in (y_seq, last, seqs)], borders
 
 
 def scan_backward(
     grad_y: Tensor | None,
     grad_last: Tensor | None,
+    grad_seqs: Tensor | None,
     x_seq: Tensor,
     borders: Tensor,
     tensors: Sequence[Tensor | None],
@@ -402,8 +414,9 @@ def scan_backward(
 ) -> list[Tensor]:
     """Return the gradients of x_seq and of all tensors; see :func:`scan`."""
     layout = layout_of(x_seq, tensors, plan, lengths)
-    shapes.check_backward(grad_y, grad_last, x_seq, plan, borders)
+    shapes.check_backward(grad_y, grad_last, grad_seqs, x_seq, plan, borders)
+    g_seqs = [None] * len(plan.seq_sizes) if grad_seqs is None else grad_seqs.split(layout.parts_of_seqs)
     found = backward(
-        layout, x_seq, tensors, numbers, lengths, None, borders, [], grad_y, grad_last, needs_x, True
+        layout, x_seq, tensors, numbers, lengths, None, borders, [], grad_y, grad_last, g_seqs, needs_x, True
     )
     return [x_seq.new_empty(0) if one is None else one for one in found]

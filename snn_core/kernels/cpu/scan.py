@@ -42,7 +42,11 @@ NO_LOSS, MSE, CROSS_ENTROPY = range(3)
 SIZE = PARAMETER + MOST_PARAMETERS
 FIRST = SIZE + MOST_PARAMETERS  # addresses of states before the first step, then of y
 LAST = FIRST + MOST_STATES + 1  # after the last step
-COLUMNS = LAST + MOST_STATES + 1
+SEQ = (
+    LAST + MOST_STATES + 1
+)  # addresses of all steps of states and, last, of outputs, where these are returned
+G_SEQ = SEQ + MOST_STATES + 1  # of their gradients
+COLUMNS = G_SEQ + MOST_STATES + 1
 #: A layer has its inputs packed for the gradient of its weights if it has more inputs and outputs than this.
 PACKED_FROM = 128
 #: Numbers of a stage: one, zero, and those of :mod:`snn_core.kernels.plan`.
@@ -212,6 +216,36 @@ def _store_last(table, K, t0, steps, N, lo, n, lengths, one, w):
 
 
 @row
+def _store_seqs(table, K, t0, steps, N, lo, n, one, w):
+    """Store what is returned of each step: states after it, and outputs, ``[T, N, J]``."""
+    for k in range(K):
+        st = table[k]
+        J, S, count = st[OUTPUTS], st[STATES], n * st[OUTPUTS]
+        for s in range(MOST_STATES + 1):
+            if st[SEQ + s] == 0:
+                continue
+            at, by = (
+                (st[V] * n + (S + s) * count, S * count)
+                if s < MOST_STATES
+                else (st[Y] * n + st[BEFORE] * count, count)
+            )
+            target = array_at(st[SEQ + s], ((t0 + steps) * N * J,), one)
+            for t in range(steps):
+                copy(w, at + t * by, ((t0 + t) * N + lo) * J, target, count)
+
+
+@row
+def _add_seq_gradients(st, at, live, count, n, out, one, u):
+    """Add the gradients of what was returned of a step, from ``at`` on, to those of its states and outputs."""
+    for s in range(MOST_STATES + 1):
+        if st[G_SEQ + s]:
+            g, to = array_at(st[G_SEQ + s], (at + live,), one), st[GV] * n + s * count
+            target = u[out if s == MOST_STATES else to :]
+            for m in range(live):
+                target[m] += g[at + m]
+
+
+@row
 def _carry(table, K, t0, steps, n, lengths, w):
     """Make the states after a segment, or after each sample's own end in it, those before the next."""
     for k in range(K):
@@ -369,7 +403,25 @@ def _weight_gradient(u, g, J, rows, w, x, I_, gradient, at, by, packed):
 
 @row
 def _backward(
-    table, K, numbers, t0, steps, n, lengths, one, zeros, weights, gradient, needs_x, a, b, packed, w, u
+    table,
+    K,
+    numbers,
+    t0,
+    steps,
+    N,
+    lo,
+    n,
+    lengths,
+    one,
+    zeros,
+    weights,
+    gradient,
+    needs_x,
+    a,
+    b,
+    packed,
+    w,
+    u,
 ):
     """Take the gradient of a block's outputs at ``a`` back through all stages; return where that of its input is.
 
@@ -398,6 +450,7 @@ def _backward(
             out, live = a + t * count, _taking_part(lengths, t0 + t, n)
             if D:
                 _add(u, st[GY] * n + (D + t) * count, out, live * J)
+            _add_seq_gradients(st, ((t0 + t) * N + lo) * J, live * J, count, n, out, one, u)
             v = st[V] * n + t * st[STATES] * count
             call(
                 st[BACKWARD],
@@ -552,6 +605,7 @@ def scan_forward(arguments, numbers):
                 y = st[K - 1, Y] * n + n * J * st[K - 1, BEFORE]
                 for t in range(steps):
                     copy(w, y + t * n * J, ((t0 + t) * N + lo) * J, out, n * J)
+                _store_seqs(st, K, t0, steps, N, lo, n, one, w)
             _store_last(st, K, t0, steps, N, lo, n, lengths, one, w)
 
 
@@ -684,7 +738,7 @@ def scan_backward(arguments, numbers):
                         a[G_Y], a[G_T], a[G_N], a[G_I], t0, steps, lo, n, J, one, one_side, u
                     )  # fmt: skip
                 g = _backward(
-                    st, K, c, t0, steps, n, lengths, one, zeros, weights, gradient, a[G_X] != 0, one_side, other,
+                    st, K, c, t0, steps, N, lo, n, lengths, one, zeros, weights, gradient, a[G_X] != 0, one_side, other,
                     packed, w, u,
                 )  # fmt: skip
                 if a[G_X]:

@@ -26,7 +26,7 @@ from torch import Tensor
 from snn_core.kernels import shapes
 from snn_core.kernels.cpu.launch import compute_dtype, in_memory
 from snn_core.kernels.limits import MOST_PARAMETERS, MOST_STATES
-from snn_core.kernels.plan import NUMBERS, Plan, Stage
+from snn_core.kernels.plan import NUMBERS, OUTPUT, Plan, Stage
 from snn_core.kernels.record.symbols import Program
 
 SOURCE = Path(__file__).with_name("plan.cu")
@@ -42,7 +42,7 @@ SCALARS = {
 # These must be as in plan.cu: limits, and how many words of 64 bits its structures have: `Plan` up to its stages, a
 # `Stage` up to its tensors, and these. The numbers of a stage come last.
 THREADS, SAMPLES, MOST_STAGES = 512, 4, 6
-HEAD, LAYOUT, TENSORS = 13, 12, 4 + (MOST_STATES + 1) + 2 * MOST_PARAMETERS + 8
+HEAD, LAYOUT, TENSORS = 13, 12, 4 + (MOST_STATES + 1) + 2 * MOST_PARAMETERS + 9
 
 #: Threads of a block, and its samples, where no neurons are connected.
 ELEMENTS = 128
@@ -299,7 +299,7 @@ def _words(group: Group, dtype: torch.dtype) -> np.ndarray:
     source_at, source_rows, at, state = 0, 2, 2 * group.stages[0].inputs, 0
     for row, stage in zip(_stages(words), group.stages, strict=False):
         cell = -1 if stage.program is None else group.programs.index(stage.program)
-        sizes = *stage[1:], stage.states, stage.parameters
+        sizes = *stage[1:5], stage.states, stage.parameters
         row[:LAYOUT] = cell, *sizes, source_at, source_rows, at, _ring(stage), state
         source_at, source_rows, at, state = at, _ring(stage), at + _rows(stage), state + stage.state_size
     return words
@@ -342,6 +342,7 @@ class _Kept(NamedTuple):
     g_i: Any = None
     g_p: Any = None
     g_taps: Any = None
+    g_seq: Any = None
 
 
 class _Call:
@@ -392,21 +393,53 @@ class _Call:
             row[LAYOUT + TENSORS :] = numbers
         device.start(launch, self.x.dtype, self.x.device, words.view(f"V{words.nbytes}"))
 
-    def forward(self) -> tuple[Tensor, Tensor]:
-        """Return outputs and last states."""
+    def forward(self) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Return outputs, last states, and what is stored of all steps."""
         features = self.group.neurons * self.group.stages[-1].outputs
         y = self._new(*self.x.shape[:2], features, dtype=self.x.dtype)
         last = self._new(self.N * self.group.state_size, dtype=self.x.dtype)
         if self.group.is_linear:
             y.copy_(torch.nn.functional.linear(self.x.to(self.wide), self.own[0].weight, self.own[0].bias))
         else:
-            self._start("forward", (y, last, None, None, None, None), [_Kept()] * len(self.own))
-        return y, last
+            kept = [self._stored(stage) for stage in self.group.stages]
+            self._start("forward", (y, last, None, None, None, None), kept)
+            return y, last, self._seqs(last, kept)
+        return y, last, []
 
-    def backward(self, g_y: Tensor | None, g_last: Tensor | None) -> tuple[Tensor, list[Tensor | None]]:
+    def _stored(self, stage: Stage) -> _Kept:
+        """Make room for states before, and outputs of, each step, if any are returned."""
+        sequence = self.T, self.N, stage.outputs
+        return _Kept(
+            v=self._new(stage.states, *sequence) if stage.stored & ~OUTPUT else None,
+            y=self._new(*sequence) if stage.stored & OUTPUT else None,
+        )
+
+    def _seqs(self, last: Tensor, kept: Sequence[_Kept]) -> list[Tensor]:
+        """Return what stages store of all steps: the states after each are those before the next."""
+        found = []
+        ends = last.split([self.N * stage.state_size for stage in self.group.stages])
+        for stage, end, one in zip(self.group.stages, ends, kept, strict=True):
+            own = end.to(self.wide).view(stage.states + stage.feedback, self.N, stage.outputs)
+            for k in stage.seqs:
+                if k == MOST_STATES:
+                    found.append(one.y)
+                    continue
+                seq = torch.cat([one.v[k, 1:], own[k : k + 1]])
+                if self.lengths is not None:
+                    seq[self.lengths - 1, torch.arange(self.N, device=seq.device)] = own[k]
+                found.append(seq)
+        return found
+
+    def seq_sizes(self) -> list[int]:
+        """Return how many numbers there are of each."""
+        return [self.T * self.N * stage.outputs for stage in self.group.stages for _ in stage.seqs]
+
+    def backward(
+        self, g_y: Tensor | None, g_last: Tensor | None, g_seqs: Sequence[Tensor]
+    ) -> tuple[Tensor, list[Tensor | None]]:
         """Return the gradients of the input and of all tensors, None for those that are None."""
         g_x, g_first = self._new(*self.x.shape, dtype=self.x.dtype), self._new(self.N * self.group.state_size)
-        kept = self._keep()
+        kept = self._keep(g_seqs)
         if self.group.is_linear:
             g_i = kept[0].g_i.zero_() if g_y is None else kept[0].g_i.copy_(g_y)
             g_x.copy_(g_i @ self.own[0].weight)
@@ -418,9 +451,10 @@ class _Call:
         parts = zip(self.group.stages, self.own, kept, inputs, firsts, strict=False)
         return g_x, [gradient for part in parts for gradient in self._gradients(*part)]
 
-    def _keep(self) -> list[_Kept]:
+    def _keep(self, g_seqs: Sequence[Tensor]) -> list[_Kept]:
         """Make room for what the backward kernel keeps."""
         found: list[_Kept] = []
+        left = iter(g_seqs)
         for k, stage in enumerate(self.group.stages):
             sequence = self.T, self.N, stage.outputs
             i = self._new(*sequence) if stage.feedback else None
@@ -433,7 +467,12 @@ class _Call:
                 if stage.taps
                 else (None, None)
             )
-            found.append(_Kept(before if i is None else i, v, i, y, z, g_i, g_p, g_taps))
+            g_seq = None
+            if g_seqs and stage.seqs:
+                g_seq = self._new(stage.states + 1, *sequence).zero_()
+                for s in stage.seqs:
+                    g_seq[min(s, stage.states)] = next(left).view(sequence)
+            found.append(_Kept(before if i is None else i, v, i, y, z, g_i, g_p, g_taps, g_seq))
         return found
 
     def _gradients(
@@ -446,11 +485,12 @@ class _Call:
         if own.weight is not None:  # g_i belongs to the sum of what comes from x[t] and from earlier outputs
             g = kept.g_i.flatten(0, 1).t()
             fed = [x]
-            if D:
+            if stage.taps:
+                fed.append(kept.z)
+            elif D:
                 first = own.first[-1]
-                first = self._new(D, N, J).zero_() if first is None else first.view(D, N, J).flip(0)
-                outputs = torch.cat([first, kept.y])
-                fed += [kept.z] if stage.taps else [outputs[D - 1 - d :][: self.T] for d in range(D)]
+                first = self._new(1, N, J).zero_() if first is None else first.view(1, N, J)
+                fed.append(torch.cat([first, kept.y[:-1]]))
             tensors += [own.weight, own.bias]
             gradients += [torch.cat([g @ one.flatten(0, 1) for one in fed], 1), g.sum(1)]
         if stage.taps:
@@ -487,24 +527,26 @@ def scan(
     plan: Plan,
     numbers: Sequence[float],
     lengths: Tensor | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return outputs, last states, and no states at borders, which only the CPU keeps; see ``op.py``.
+) -> tuple[Tensor, ...]:
+    """Return outputs, last states, what is stored of all steps, and no states at borders, which only the CPU keeps.
 
     Raises:
         TypeError, ValueError: an argument has another dtype, shape or device than the op takes, or a stage has too many
             neurons for shared memory.
     """
-    y_seq, lasts = x_seq, []
+    y_seq, lasts, seqs = x_seq, [], [x_seq.new_empty(0)]
     for own, group, its_numbers in _divided(x_seq, tensors, plan, numbers, lengths):
-        y_seq, last = _Call(y_seq, own, group, its_numbers, lengths).forward()
+        y_seq, last, stored = _Call(y_seq, own, group, its_numbers, lengths).forward()
         lasts.append(last)
+        seqs += [one.to(x_seq.dtype).flatten() for one in stored]
     borders = torch.empty(0, dtype=compute_dtype(x_seq.dtype), device=x_seq.device)
-    return y_seq, lasts[0] if len(lasts) == 1 else torch.cat(lasts), borders
+    return y_seq, lasts[0] if len(lasts) == 1 else torch.cat(lasts), torch.cat(seqs), borders
 
 
 def scan_backward(
     grad_y: Tensor | None,
     grad_last: Tensor | None,
+    grad_seqs: Tensor | None,
     x_seq: Tensor,
     borders: Tensor,
     tensors: Sequence[Tensor | None],
@@ -514,18 +556,22 @@ def scan_backward(
     lengths: Tensor | None = None,
 ) -> list[Tensor]:
     """Return the gradients of x_seq and of all tensors; see :func:`scan`."""
-    shapes.check_backward(grad_y, grad_last, x_seq, plan)
+    shapes.check_backward(grad_y, grad_last, grad_seqs, x_seq, plan)
     calls: list[_Call] = []
     for own, group, its_numbers in _divided(x_seq, tensors, plan, numbers, lengths):
         fed = calls[-1].forward()[0] if calls else x_seq
         calls.append(_Call(fed, own, group, its_numbers, lengths))
     sizes = [call.N * call.group.state_size for call in calls]
     lasts = [None] * len(calls) if grad_last is None else grad_last.split(sizes)
+    seqs: list[Any] = [()] * len(calls)
+    if grad_seqs is not None:
+        left = iter(grad_seqs.split([size for call in calls for size in call.seq_sizes()]))
+        seqs = [[next(left) for _ in call.seq_sizes()] for call in calls]
     gradient = grad_y
     found: list[Any] = []
     with torch.autocast(x_seq.device.type, enabled=False):  # no product in half precision
-        for call, last in zip(reversed(calls), reversed(lasts), strict=True):
-            gradient, gradients = call.backward(gradient, last)
+        for call, last, own_seqs in zip(reversed(calls), reversed(lasts), reversed(seqs), strict=True):
+            gradient, gradients = call.backward(gradient, last, own_seqs)
             found[:0] = gradients
     return [
         gradient if needs_x else x_seq.new_empty(0),  # type: ignore[list-item]

@@ -117,6 +117,7 @@ struct Stage {
     // goes into the cell; those of parameters, [P, N, J], and of taps, [D, N, J].
     const Compute* input;
     Compute *kept_v, *kept_i, *kept_y, *kept_z, *g_i, *g_p, *g_taps;
+    const Compute* g_seq;  // gradients of all steps of each state, and then of the outputs
     Numbers c;
 };
 
@@ -247,8 +248,7 @@ __device__ inline void sums(const Block& b, const Stage& s, Index t) {
         for (int n = 0; n < N; n++) sum.of[n] = s.bias ? s.bias[j] : Compute(0);
         add(sum, b.input(s, t), s.weight_t + j, I, J);
         const Compute* const w = s.weight_t + (Index)I * J + j;
-        if (s.taps) add(sum, b.own_z(s, t & 1), w, J, J);
-        for (Index d = 0; d < (s.taps ? 0 : s.feedback); d++) add(sum, b.output(s, t - 1 - d), w + d * J * J, J, J);
+        if (s.feedback) add(sum, s.taps ? b.own_z(s, t & 1) : b.output(s, t - 1), w, J, J);
         ((Pack<N>*)b.output(s, t))[j] = sum;
     }
 }
@@ -356,14 +356,15 @@ __device__ inline void cell_backward(const Block& b, const Stage& s, Index t) {
 #pragma unroll
         for (int k = 0; k < Cell::STATES; k++) {
             v[k] = s.kept_v[k * all + at + i];
-            g_v[k] = b.own(s, k)[e];
+            g_v[k] = b.own(s, k)[e] + (s.g_seq ? s.g_seq[k * all + at + i] : Compute(0));
         }
 #pragma unroll
         for (int k = 0; k < Cell::PARAMETERS; k++) {
             p[k] = b.own(s, Cell::STATES + k)[e];
             g_p[k] = b.own(s, Cell::STATES + Cell::PARAMETERS + k)[e];
         }
-        const Compute g_y = s.feedback ? g[e] + b.own_y(s, t)[e] : g[e];
+        Compute g_y = s.feedback ? g[e] + b.own_y(s, t)[e] : g[e];
+        if (s.g_seq) g_y += s.g_seq[Cell::STATES * all + at + i];
         Cell::backward(s.c, p, x, v, g_y, g_v, g_x, g_p);
 #pragma unroll
         for (int k = 0; k < Cell::STATES; k++) b.own(s, k)[e] = g_v[k];
@@ -386,16 +387,20 @@ __device__ inline void stage_backward(const Block& b, const Stage& s, Index t) {
 // earliest of the outputs gets its first gradient here.
 template <int N>
 __device__ inline void sums_backward(const Block& b, const Stage& s, Index t) {
-    const int I = (int)s.inputs, J = (int)s.outputs, matrices = (int)(s.taps ? 1 : s.feedback), by = I + matrices * J;
-    for (int d = -1; d < matrices; d++) {
-        Pack<N>* const to = (Pack<N>*)(d < 0 ? b.input(s, t) : s.taps ? b.own_z(s, 2) : b.own_y(s, t - 1 - d));
-        for (int j = b.column; j < (d < 0 ? I : J); j += b.columns) {
-            Pack<N> sum = {};
-            add(sum, b.output(s, t), s.weight + (d < 0 ? 0 : I + d * J) + j, J, by);
-            for (int n = 0; d >= 0 && !s.taps && n < N; n++)
-                if (n >= b.samples || t >= b.end(n) || d + 1 < s.feedback) sum.of[n] += to[j].of[n];
-            to[j] = sum;
-        }
+    const int I = (int)s.inputs, J = (int)s.outputs, by = s.feedback ? I + J : I;
+    for (int j = b.column; j < I; j += b.columns) {
+        Pack<N> sum = {};
+        add(sum, b.output(s, t), s.weight + j, J, by);
+        ((Pack<N>*)b.input(s, t))[j] = sum;
+    }
+    if (!s.feedback) return;
+    Pack<N>* const to = (Pack<N>*)(s.taps ? b.own_z(s, 2) : b.own_y(s, t - 1));
+    for (int j = b.column; j < J; j += b.columns) {
+        Pack<N> sum = {};
+        add(sum, b.output(s, t), s.weight + I + j, J, by);
+        for (int n = 0; !s.taps && n < N; n++)
+            if (n >= b.samples || t >= b.end(n)) sum.of[n] += to[j].of[n];
+        to[j] = sum;
     }
 }
 
