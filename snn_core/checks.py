@@ -31,12 +31,12 @@ class Like(NamedTuple):
     device: torch.device
 
 
-def check_number(name: str, value: Any, above: float = -math.inf) -> float:
+def check_number(name: str, value: Any, above: float = -math.inf, finite: bool = True) -> float:
     """Return a number as a float.
 
     Raises:
         TypeError: ``value`` is not a real number.
-        ValueError: it is not finite, or not above ``above``.
+        ValueError: it is not finite, where it must be, or not above ``above``.
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number, got {_shown(value)}")
@@ -44,14 +44,14 @@ def check_number(name: str, value: Any, above: float = -math.inf) -> float:
         number = float(value)
     except OverflowError:
         number = math.inf
-    if not (math.isfinite(number) and number > above):
+    if finite and not (math.isfinite(number) and number > above):
         kind = "a positive, finite number" if above == 0 else "a finite number"
         bound = "" if above in (0, -math.inf) else f" above {above}"
         raise ValueError(f"{name} must be {kind}{bound}, got {_shown(value)}")
     return number
 
 
-def check_numbers(name: str, value: Any, above: float = -math.inf) -> float | Tensor:
+def check_numbers(name: str, value: Any, above: float = -math.inf, finite: bool = True) -> float | Tensor:
     """Return a number as a float, several as a tensor, and an ``nn.Parameter`` as it is.
 
     Several numbers, a list or a tensor, are one for each neuron. They keep the dtype of a floating-point tensor, and
@@ -59,10 +59,10 @@ def check_numbers(name: str, value: Any, above: float = -math.inf) -> float | Te
 
     Raises:
         TypeError: ``value`` is not made of real numbers, or a tensor with a gradient that is no ``nn.Parameter``.
-        ValueError: there is none, or one is not finite, or not above ``above``.
+        ValueError: there is none, or one is not finite, where it must be, or not above ``above``.
     """
     if not isinstance(value, Tensor | Sequence) or isinstance(value, str):
-        return check_number(name, value, above)
+        return check_number(name, value, above, finite)
     if isinstance(value, Tensor) and value.requires_grad and not isinstance(value, nn.Parameter):
         raise TypeError(
             f"{name} is a tensor with a gradient: write nn.Parameter(...) to train it, or .detach() it"
@@ -77,7 +77,7 @@ def check_numbers(name: str, value: Any, above: float = -math.inf) -> float | Te
         raise ValueError(
             f"{name} must be a number or one number for each neuron, got shape {list(given.shape)}"
         )
-    if not given.is_meta and not bool((given.isfinite() & (given > above)).all()):
+    if finite and not given.is_meta and not bool((given.isfinite() & (given > above)).all()):
         bound = "" if above == -math.inf else f" and above {above:g}"
         raise ValueError(f"{name} must be finite{bound}, got {given.tolist()}")
     if isinstance(value, nn.Parameter):
@@ -103,23 +103,19 @@ def check_per_neuron(name: str, numbers: Tensor, x: Tensor | Like) -> Tensor:
     return numbers.to(x.dtype)
 
 
-def check_taus(name: str, value: Any) -> Tensor:
-    """Return time constants, one number or several, as a tensor of torch's default dtype.
+def check_taus(name: str, value: Any, is_trained: bool) -> float | Tensor:
+    """Return time constants in time steps: from 1, no memory, to infinity, no leak; those that are trained, between.
 
     Raises:
-        TypeError: ``value`` is not made of numbers.
-        ValueError: there is none, or one is not finite or not above 1 time step.
+        TypeError, ValueError: one is out of its range, or as :func:`check_numbers`.
     """
-    try:
-        taus = torch.as_tensor(value, dtype=torch.get_default_dtype(), device="cpu").detach().clone()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"{name} must be a number or one number for each channel, got {value!r}") from error
-    if taus.numel() == 0:
+    taus = check_numbers(name, value, finite=False)
+    fits = torch.as_tensor((taus > 1) & (taus < math.inf) if is_trained else taus >= 1)
+    if not fits.is_meta and not bool(fits.all()):
+        allowed = "above 1 and finite, since it is trained" if is_trained else "from 1 to infinity"
         raise ValueError(
-            f"{name} must be a number or one number for each channel, got shape {list(taus.shape)}"
+            f"{name} must be {allowed}, got {taus.tolist() if isinstance(taus, Tensor) else taus}"
         )
-    if not bool(((taus > 1) & taus.isfinite()).all()):
-        raise ValueError(f"{name} must be finite and above 1 time step, got {value}")
     return taus
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from snn_core.cells import CUBALIF, IF, LI, LIF, AdaptiveLIF, ParametricLIF, Reset
-from snn_core.checks import Like, check_flag, check_taus
+from snn_core.checks import Like, check_flag
 from snn_core.fuse import Part
 from snn_core.numbers import Numbers, NumbersModule
 from snn_core.spiking import Leaky, SpikingNeuron
@@ -53,15 +53,16 @@ class LIFNode(Leaky, SpikingNeuron):
     .. math:: h[t] = v[t-1] + \tfrac{1}{\tau}(x[t] - (v[t-1] - v_{rest}))
 
     Args:
-        tau: membrane time constant in time steps, > 1, one of :data:`~snn_core.numbers.Numbers`. If it is trained it
-            is kept as ``w``, as :class:`ParametricLIFNode` does.
+        tau: membrane time constant in time steps, one of :data:`~snn_core.numbers.Numbers`. A fixed one may be 1, a
+            membrane without memory, or ``math.inf``, a perfect integrator (with ``decay_input=False``, else it has no
+            input). A trained one is above 1 and kept as ``w``, as :class:`ParametricLIFNode` does.
         decay_input: whether the input is divided by ``tau`` too (as above), see
             :func:`snn_core.functional.lif_charge`.
         v_threshold, v_reset, surrogate_function, detach_reset, store_v_seq, backend, refractory: see
             :class:`SpikingNeuron`.
 
     Raises:
-        TypeError, ValueError: ``tau <= 1``, or as :class:`SpikingNeuron`.
+        TypeError, ValueError: a ``tau`` out of its range, or as :class:`SpikingNeuron`.
     """
 
     def __init__(
@@ -139,13 +140,15 @@ class ParametricLIFNode(SpikingNeuron):
             backend,
             refractory=refractory,
         )
-        name = type(self).__name__
-        self.decay_input = check_flag(f"{name}: decay_input", decay_input)
-        self.keep_tau("tau", nn.Parameter(check_taus(f"{name}: init_tau", init_tau)))
+        self.decay_input = check_flag(f"{type(self).__name__}: decay_input", decay_input)
+        self.keep_tau("tau", init_tau, is_trained=True, argument="init_tau")
 
     def cell(self, like: Tensor | Like) -> ParametricLIF:
         inv_tau = self.inv_tau("tau", like, "init_tau")
         return ParametricLIF(**self.fire_fields(like), inv_tau=inv_tau, decay_input=self.decay_input)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, {self.shown('tau')}, decay_input={self.decay_input}"
 
 
 class AdaptiveLIFNode(Leaky, SpikingNeuron):
@@ -160,7 +163,8 @@ class AdaptiveLIFNode(Leaky, SpikingNeuron):
     :math:`\beta_{2018}`, is the same with :math:`\beta = (1 - \rho)\,\beta_{2018}`. The :math:`\rho` of both,
     :math:`e^{-\delta t/\tau_a}`, is that of :math:`\tau_{adaptation} = 1 / (1 - \rho)`. The soft reset subtracts the
     threshold that h crossed, :math:`\theta[t]`, as in 2018 and in Spyx; in 2020 it subtracted :math:`v_{threshold}`
-    alone. ``detach_reset`` does not cut the gradient through a.
+    alone. In Spyx, and in snnTorch by default, what a soft reset leaves does not decay in the step of the spike; here
+    it does. ``detach_reset`` does not cut the gradient through a.
 
     Args:
         tau: membrane time constant in time steps, > 1; kept as ``w`` if it is trained.

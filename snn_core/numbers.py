@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from snn_core.cells import Number
-from snn_core.checks import Like, check_numbers, check_per_neuron
+from snn_core.checks import Like, check_numbers, check_per_neuron, check_taus
 from snn_core.state import CellModule
 
 __all__ = ["Numbers", "NumbersModule"]
@@ -25,44 +26,63 @@ class NumbersModule(CellModule):
     A number is an attribute; a list or tensor becomes a buffer, an ``nn.Parameter`` stays one, under the same name. A
     time constant that is trained is kept as another parameter, ``w`` of :math:`1/\tau = \sigma(w)`, so that it stays
     above 1 whatever the optimizer does; the ``nn.Parameter`` gives its first value, and the attribute what it is now.
+    A fixed one may be 1, no memory, or ``math.inf``, no leak.
     """
 
     def __init__(self, backend_name: str = "auto") -> None:
         super().__init__(backend_name)
         #: For each trained time constant the name of the parameter that it is kept as.
         self._trained: dict[str, str] = {}
+        #: What checks a number when it is set.
+        self._checks: dict[str, Callable[[Any], float | Tensor]] = {}
 
-    def keep(self, name: str, value: Any, above: float = -math.inf) -> None:
-        """Check a number, or several, and keep it under its name.
+    def keep(self, name: str, value: Any, above: float = -math.inf, said: str = "") -> None:
+        """Check a number, or several, and keep it under its name; errors call it ``said``.
 
         Raises:
             TypeError, ValueError: see :func:`~snn_core.checks.check_numbers`.
         """
-        self._set(name, check_numbers(f"{type(self).__name__}: {name}", value, above))
+        check = partial(check_numbers, f"{type(self).__name__}: {said or name}", above=above)
+        self._set(name, check(value))
+        self._checks[name] = check
 
-    def keep_tau(self, name: str, value: Any, trained: str = "w") -> None:
+    def keep_tau(
+        self, name: str, value: Any, trained: str = "w", is_trained: bool = False, argument: str = ""
+    ) -> None:
         """Check a time constant, or several, and keep it under its name, or as the parameter ``trained``.
 
+        ``argument`` is what the constructor calls it, if that is not ``name``. An ``nn.Parameter`` is trained.
+
         Raises:
-            TypeError, ValueError: one is not finite or not above 1 time step, or as :meth:`keep`.
+            TypeError, ValueError: see :func:`~snn_core.checks.check_taus`.
         """
-        said = f"{type(self).__name__}: {name}"
-        taus = check_numbers(said, value)
-        if isinstance(taus, float):
-            if taus <= 1:
-                raise ValueError(f"{said} must be above 1 time step, got {value}")
-        elif not taus.is_meta and not bool((taus > 1).all()):
-            raise ValueError(f"{said} must be above 1 time step, got {taus.tolist()}")
-        if isinstance(taus, nn.Parameter):
+        said, is_trained = (
+            f"{type(self).__name__}: {argument or name}",
+            is_trained or isinstance(value, nn.Parameter),
+        )
+        taus = check_taus(said, value, is_trained)
+        if is_trained:
             self._trained[name] = trained
-            name, taus = trained, nn.Parameter(-torch.log(taus.detach() - 1))
-        self._set(name, taus)
+            setattr(self, trained, nn.Parameter(-torch.log(torch.as_tensor(taus).detach() - 1)))
+        else:
+            self._set(name, taus)
+            self._checks[name] = partial(check_taus, said, is_trained=False)
 
     def _set(self, name: str, value: Number) -> None:
         if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
             self.register_buffer(name, value)
         else:
             setattr(self, name, value)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        own = self.__dict__
+        if name in own.get("_trained", ()):
+            kept = own["_trained"][name]
+            raise AttributeError(
+                f"{type(self).__name__}: {name} is trained and follows from {kept}: set {kept}"
+            )
+        check = own.get("_checks", {}).get(name)
+        super().__setattr__(name, value if check is None else check(value))
 
     def number(self, name: str, like: Tensor | Like) -> Number:
         """Return what is kept under a name: a float, or a tensor in the dtype of a step, whose shape it fits.

@@ -61,11 +61,15 @@ class SpikingNeuron(NumbersModule):
     ) -> None:
         super().__init__(backend)
         name = type(self).__name__
-        self.keep("v_threshold", v_threshold)
         if isinstance(v_reset, str) and v_reset != "none":
             raise TypeError(f"{name}: v_reset must be a number, None or 'none', got {v_reset!r}")
         is_number = not (v_reset is None or isinstance(v_reset, str))
         self.v_reset: Reset = check_number(f"{name}: v_reset", v_reset) if is_number else v_reset
+        # Below 0 a soft reset would add to v, for ever.
+        which, above = (
+            ("v_threshold with the soft reset", 0.0) if v_reset is None else ("v_threshold", -math.inf)
+        )
+        self.keep("v_threshold", v_threshold, above, which)
         lowest = self.v_threshold
         if isinstance(lowest, Tensor):
             lowest = math.inf if lowest.is_meta else float(lowest.detach().min())

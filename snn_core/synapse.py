@@ -31,13 +31,12 @@ class StatefulSynapse(CellModule):
     Args:
         learnable: whether the time constants are trained; an ``nn.Parameter`` among them asks for it, too.
         backend: how sequences run, one of :data:`snn_core.kernels.BACKENDS`.
-        taus: time constants in time steps, > 1: for each name one number, or one for each channel (dimension 1 of
-            ``[N, C, *]``). Kept in torch's default dtype.
+        taus: time constants in time steps, from 1 to infinity, trained ones between: for each name one number, or one
+            for each channel (dimension 1 of ``[N, C, *]``). Kept in torch's default dtype.
 
     Raises:
         TypeError: a tau that is not made of numbers, or a ``learnable`` that is not a bool.
-        ValueError: a tau that is not finite or not above 1, or not a number or a flat list of them; an unknown
-            backend.
+        ValueError: a tau out of its range, or not a number or a flat list of them; an unknown backend.
     """
 
     def __init__(self, learnable: bool = False, backend: str = "auto", **taus: Numbers) -> None:
@@ -50,12 +49,12 @@ class StatefulSynapse(CellModule):
             argument: argument.replace("tau", "w" if self.learnable else "fixed_tau") for argument in taus
         }
         for argument, tau in taus.items():
-            first = check_taus(f"{name}: {argument}", tau)
+            checked = check_taus(f"{name}: {argument}", tau, self.learnable)
+            first = torch.as_tensor(checked, dtype=torch.get_default_dtype()).detach().clone()
             if first.dim() > 1:
                 raise ValueError(
                     f"{name}: {argument} must be a number or one number for each channel, got shape {list(first.shape)}"
                 )
-            first = first.to(tau.device if isinstance(tau, Tensor) else torch.get_default_device())
             if self.learnable:
                 setattr(self, self._taus[argument], nn.Parameter(-torch.log(first - 1)))
             else:
@@ -104,8 +103,8 @@ class SynapseFilter(StatefulSynapse):
     A learnable tau is kept as ``w`` with 1/tau = sigmoid(w), so that it stays above 1 whatever the optimizer does.
 
     Args:
-        tau: time constant in time steps, > 1: one number, or one for each channel (dimension 1 of ``[N, C, *]``).
-            Kept in torch's default dtype.
+        tau: time constant in time steps, from 1 to infinity: one number, or one for each channel (dimension 1 of
+            ``[N, C, *]``). Kept in torch's default dtype.
         learnable: whether tau is trained; a tau that is an ``nn.Parameter`` always is.
         backend: how sequences run, one of :data:`snn_core.kernels.BACKENDS`.
 
