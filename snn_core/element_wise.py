@@ -27,7 +27,7 @@ class ElementWiseRecurrentContainer(Recurrent):
 
     Args:
         sub_module: any module whose output has the shape of its input, usually a spiking neuron.
-        element_wise_function: f(x, y), any function of two tensors of one shape.
+        element_wise_function: f(x, y), any function of two tensors of one shape. SpikingJelly 2.0 calls f(y, x).
         weight: w, None for 1. A number is fixed; a list or tensor has a fixed number for each neuron, in the
             shape of a sample, ``[*]`` of ``[N, *]``, and is a buffer; an ``nn.Parameter`` of one number or of that
             shape is trained.

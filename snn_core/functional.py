@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -60,6 +60,7 @@ __all__ = [
     "scan",
     "seq_to_ann_forward",
     "sequence_mask",
+    "set_states",
     "states",
     "synapse_filter_step",
     "train_steps",
@@ -447,6 +448,16 @@ def derived(module: nn.Module, x: Tensor) -> str:
     return re.sub(r"\b(one|zero|c\d+)\b", lambda found: repr(values[found.group()]), "\n".join(lines))
 
 
+def _places(net: nn.Module) -> dict[str, tuple[MemoryModule, str]]:
+    """Return each state of ``net`` by its name: the module that has it, and what that calls it."""
+    return {
+        f"{path}.{name}".lstrip("."): (part, name)
+        for path, part in check_module("net", net).named_modules()
+        if isinstance(part, MemoryModule)
+        for name in part.state_names
+    }
+
+
 def states(net: nn.Module) -> dict[str, Tensor]:
     """Return every state that ``net`` has at this moment, by its name, as in ``"0.sub_module.v"``.
 
@@ -455,9 +466,22 @@ def states(net: nn.Module) -> dict[str, Tensor]:
     Raises:
         TypeError: ``net`` is not a module.
     """
-    found: dict[str, Tensor] = {}
-    for path, part in check_module("net", net).named_modules():
-        for name in getattr(part, "_state_names", ()):
-            if (state := getattr(part, name)) is not None:
-                found[f"{path}.{name}".lstrip(".")] = state
-    return found
+    found = {key: getattr(part, name) for key, (part, name) in _places(net).items()}
+    return {key: state for key, state in found.items() if state is not None}
+
+
+def set_states(net: nn.Module, states: Mapping[str, Tensor]) -> None:
+    """Set the states of ``net`` to what :func:`states` has returned; those that are not there have no value yet.
+
+    Raises:
+        TypeError: ``net`` is not a module, or a state not a tensor.
+        ValueError: ``net`` has no state of a name.
+    """
+    places = _places(net)
+    for key, state in states.items():
+        if key not in places:
+            known = ", ".join(places) or "none"
+            raise ValueError(f"states: {type(net).__name__} has no state {key!r}, it has {known}")
+        check_tensor(f"states[{key!r}]", state)
+    for key, (part, name) in places.items():
+        part.keep_state(name, states.get(key))

@@ -163,12 +163,11 @@ class AdaptiveLIFNode(Leaky, SpikingNeuron):
     :math:`\beta_{2018}`, is the same with :math:`\beta = (1 - \rho)\,\beta_{2018}`. The :math:`\rho` of both,
     :math:`e^{-\delta t/\tau_a}`, is that of :math:`\tau_{adaptation} = 1 / (1 - \rho)`. The soft reset subtracts the
     threshold that h crossed, :math:`\theta[t]`, as in 2018 and in Spyx; in 2020 it subtracted :math:`v_{threshold}`
-    alone. In Spyx, and in snnTorch by default, what a soft reset leaves does not decay in the step of the spike; here
-    it does. ``detach_reset`` does not cut the gradient through a.
+    alone. ``detach_reset`` does not cut the gradient through a.
 
     Args:
-        tau: membrane time constant in time steps, > 1; kept as ``w`` if it is trained.
-        tau_adaptation: time constant of the adaptation in time steps, > 1; kept as ``w_adaptation`` if it is trained.
+        tau: membrane time constant in time steps, see :class:`LIFNode`; kept as ``w`` if it is trained.
+        tau_adaptation: time constant of the adaptation in time steps, as ``tau``; kept as ``w_adaptation`` if it is trained.
         beta: rise of the threshold by a spike. These three are :data:`~snn_core.numbers.Numbers`.
         decay_input: see :class:`LIFNode`.
         options: the arguments of :class:`SpikingNeuron`.
@@ -177,7 +176,7 @@ class AdaptiveLIFNode(Leaky, SpikingNeuron):
         a: adaptation ``[N, *]``; None before the first step.
 
     Raises:
-        TypeError, ValueError: a time constant not above 1, a number that is not finite, or as :class:`SpikingNeuron`.
+        TypeError, ValueError: a time constant out of its range, a number that is not finite, or as :class:`SpikingNeuron`.
 
     Source: G. Bellec et al., "Long short-term memory and learning-to-learn in networks of spiking neurons", NeurIPS
     2018. https://arxiv.org/abs/1803.09574. G. Bellec et al., "A solution to the learning dilemma for recurrent networks
@@ -222,8 +221,8 @@ class CUBALIFNode(Leaky, SpikingNeuron):
     tau_syn = dt tau_synapse, tau_mem = dt tau, w_in = tau_synapse, and r = 1 or, without ``decay_input``, r = tau.
 
     Args:
-        tau: membrane time constant in time steps, > 1; kept as ``w`` if it is trained.
-        tau_synapse: time constant of the current in time steps, > 1; kept as ``w_synapse`` if it is trained. Both are
+        tau: membrane time constant in time steps, see :class:`LIFNode`; kept as ``w`` if it is trained.
+        tau_synapse: time constant of the current in time steps, as ``tau``; kept as ``w_synapse`` if it is trained. Both are
             :data:`~snn_core.numbers.Numbers`.
         decay_input: whether the current is divided by ``tau`` too.
         options: the arguments of :class:`SpikingNeuron`.
@@ -232,7 +231,7 @@ class CUBALIFNode(Leaky, SpikingNeuron):
         i: synaptic current ``[N, *]``; None before the first step.
 
     Raises:
-        TypeError, ValueError: a time constant not above 1, or as :class:`SpikingNeuron`.
+        TypeError, ValueError: a time constant out of its range, or as :class:`SpikingNeuron`.
 
     Source: W. Gerstner, W. M. Kistler, R. Naud, L. Paninski, "Neuronal Dynamics", Cambridge University Press 2014,
     section 1.3. https://neuronaldynamics.epfl.ch/online/Ch1.S3.html
@@ -267,7 +266,7 @@ class LINode(Leaky, NumbersModule):
         v[t] &= v[t-1] - \tfrac{1}{\tau} v[t-1] + x[t] \quad\text{(else)}
 
     Args:
-        tau: membrane time constant in time steps, > 1, one of :data:`~snn_core.numbers.Numbers`; kept as ``w`` if it
+        tau: membrane time constant in time steps, see :class:`LIFNode`; kept as ``w`` if it
             is trained.
         decay_input: whether the input is divided by ``tau`` too.
         backend: how sequences run, one of :data:`snn_core.kernels.BACKENDS`.
@@ -276,7 +275,7 @@ class LINode(Leaky, NumbersModule):
         v: membrane potential ``[N, *]``; None before the first step.
 
     Raises:
-        TypeError, ValueError: a ``tau`` not above 1, a ``decay_input`` that is not a bool, or an unknown backend.
+        TypeError, ValueError: a ``tau`` out of its range, a ``decay_input`` that is not a bool, or an unknown backend.
 
     Source: the read-out of G. Bellec et al., "A solution to the learning dilemma for recurrent networks of spiking
     neurons", Nature Communications 11, 2020. https://doi.org/10.1038/s41467-020-17236-y

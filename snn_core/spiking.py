@@ -25,7 +25,8 @@ class SpikingNeuron(NumbersModule):
     Args:
         v_threshold: membrane potential from which the neuron fires, one of :data:`~snn_core.numbers.Numbers`.
         v_reset: value after a spike (hard reset), which is also where the neuron rests; None for the soft reset, which
-            subtracts the threshold; or ``"none"`` for no reset. Without a hard reset the neuron rests at 0.
+            subtracts the threshold before the next step's leak (Spyx, and snnTorch by default, do it after the leak);
+            or ``"none"`` for no reset. Without a hard reset the neuron rests at 0.
         surrogate_function: maps ``h - v_threshold`` to spikes and defines the gradient.
         detach_reset: whether the gradient through the spike is cut in the reset.
         store_v_seq: record v[t], as ``record("v")`` does. This also works inside a recurrent container: ask the

@@ -9,14 +9,13 @@ import types
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cache
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import numpy as np
 import pytest
 import torch
-from cases import STORED, Case, random
+from cases import Case, random
 from support import require
 from support_cuda import on_the_shim
 from support_networks import Library, our_library, spikingjelly_library
@@ -48,13 +47,8 @@ def owner_of(module: nn.Module, state: str) -> nn.Module:
     )
 
 
-def results(
-    case: Case, module: nn.Module, device: torch.device | str = "cpu", listen: bool = False
-) -> Results:
-    """Return output, last states and, of a weighted sum of them, the gradients to input, first states and weights.
-
-    With ``listen`` also the spikes of a network's layers, which then do not run in one scan.
-    """
+def results(case: Case, module: nn.Module, device: torch.device | str = "cpu") -> Results:
+    """Return output, last states and, of a weighted sum of them, the gradients to input, first states and weights."""
 
     def there(tensor: Tensor) -> Tensor:
         return case.layout(tensor.to(device, case.dtype))
@@ -65,11 +59,6 @@ def results(
         leaves[f"first {name}"] = there(case.first_state(name)).requires_grad_()
         setattr(owner, name.rpartition(".")[2], leaves[f"first {name}"])
     leaves |= module.named_parameters()
-    found: Results = {}
-    for name in ("sn1", "sn2"):
-        if listen and hasattr(module, name):
-            hook = getattr(module, name).register_forward_hook
-            hook(lambda _module, _inputs, output, n=name: found.update({f"spikes {n}": output.detach()}))
     recording = [part for part in module.modules() if getattr(part, "recordable", ()) and case.recorded]
     for part in recording:
         part.record(*part.recordable)
@@ -85,7 +74,7 @@ def results(
     asked = [value for value in asked if value.requires_grad]  # what is left of a refractory period has none
     weights = [there(random(tuple(value.shape), seed=7)) for value in asked]
     gradients = torch.autograd.grad(asked, list(leaves.values()), weights)
-    found |= {name: value.detach() for name, value in outputs.items()}
+    found = {name: value.detach() for name, value in outputs.items()}
     found |= {f"gradient of {name}": value for name, value in zip(leaves, gradients, strict=True)}
     return {name: value.cpu() for name, value in found.items()}
 
@@ -115,7 +104,6 @@ class Executor:
     """
 
     device: torch.device | str = "cpu"
-    listens = True
 
     def __init__(self, name: str, library: Callable[[], Library]) -> None:
         self.name, self.library = name, library
@@ -132,7 +120,7 @@ class Executor:
 
     def run(self, case: Case) -> Results:
         with self.running():
-            return results(case, case.module(self.library(), self.device), self.device, self.listens)
+            return results(case, case.module(self.library(), self.device), self.device)
 
 
 class Kernels(Executor):
@@ -147,8 +135,6 @@ class Kernels(Executor):
         device: where they run.
         most: largest number of elements of an input.
     """
-
-    listens = False
 
     def __init__(
         self,
@@ -186,23 +172,6 @@ class Peer(Executor):
     def running(self) -> AbstractContextManager[object]:
         require(importlib.util.find_spec("spikingjelly") is not None, "spikingjelly==2.0.0")
         return ExitStack()
-
-
-class Stored(Peer):
-    """What SpikingJelly gave once, kept in a file: it need not be installed."""
-
-    path = Path(__file__).with_name("spikingjelly_2_0_0.npz")
-
-    def takes(self, case: Case) -> bool:
-        return case.name in STORED
-
-    def run(self, case: Case) -> Results:
-        with np.load(self.path, allow_pickle=False) as arrays:
-            return {
-                name.partition("/")[2]: torch.from_numpy(arrays[name])
-                for name in arrays.files
-                if name.partition("/")[0] == case.name
-            }
 
 
 class _Watcher(TorchDispatchMode):
@@ -406,9 +375,8 @@ KEPT = Kernels("kept", "numba", cpu, lambda: interpreted(keeps=True), AT_ONCE, m
 SHIM = Kernels("shim", "numba", cuda, on_the_shim, OPS)
 GPU = Kernels("gpu", "cupy", cuda, ExitStack, OPS, torch.device("cuda", 0))
 PEER = Peer("spikingjelly", spikingjelly_library)
-STORED_PEER = Stored("stored", spikingjelly_library)
 KERNELS = [COMPILED, OP, INTERPRETED, KEPT, SHIM, GPU]
-EXECUTORS = [*KERNELS, PEER, STORED_PEER]
+EXECUTORS = [*KERNELS, PEER]
 
 
 @cache
@@ -420,11 +388,11 @@ def expected(case: Case) -> Results:
     return LOOP.run(case)
 
 
-def marks(executor: Executor, often: bool = True) -> list[pytest.MarkDecorator]:
+def marks(executor: Executor) -> list[pytest.MarkDecorator]:
     """Return the marks of a test with an executor."""
     missing = executor is GPU and not (torch.cuda.is_available() and backends.CUPY_IS_INSTALLED)
     found = [pytest.mark.skipif(missing, reason="needs an NVIDIA GPU and CuPy")]
-    return found + [pytest.mark.gpu] * (executor is GPU) + [pytest.mark.nightly] * (not often)
+    return found + [pytest.mark.gpu] * (executor is GPU)
 
 
 def each(executors: list[Executor]) -> pytest.MarkDecorator:
@@ -443,12 +411,11 @@ def assert_equals_the_loop(executor: Executor, case: Case) -> None:
     if case.output != "numbers" and math.prod(case.shape) >= 60:
         assert 0.01 < loop["output"].mean() < 0.99
         assert loop["gradient of x"].any()
-    heard = {name for name in loop if name.startswith("spikes") and not executor.listens}
-    assert found.keys() == loop.keys() - heard
+    assert found.keys() == loop.keys()
     for name, ours in found.items():
         theirs = loop[name]
         assert (ours.shape, ours.dtype) == (theirs.shape, theirs.dtype), name
-        if name.startswith("spikes") or (name == "output" and case.output != "numbers"):
+        if name == "output" and case.output != "numbers":
             assert torch.equal(ours, theirs), name
         tolerance = executor.tolerance(case) + case.rounding * name.startswith("gradient")
         assert (ours - theirs).norm() <= tolerance * theirs.norm(), name

@@ -105,17 +105,10 @@ PLACES: dict[str, Callable[[Library, nn.Module, int], nn.Module]] = {
 }
 
 
-def thinned(often_and_picked: Iterable[tuple[bool, Any]], one_of: int) -> Iterator[tuple[int, bool, Any]]:
-    """Yield what is for every day, and one of so many of the rest, with the place of each."""
-    for k, (often, picked) in enumerate(often_and_picked):
-        if often or k % one_of == 0:
-            yield k, often, picked
-
-
 def cells() -> Iterator[Case]:
     """Every neuron with every reset, refractory or not, its numbers given in every way, in every place."""
     axes = [KINDS, MEMORY_RESETS, HOW, PLACES, DTYPES, [0, 2]]
-    for k, often, (kind, reset, how, place, dtype, refractory) in thinned(rotating(*axes), 11):
+    for k, (kind, reset, how, place, dtype, refractory) in enumerate(rotating(*axes)):
         options = {"surrogate": SURROGATES[k % 6], "refractory": refractory, **MEMORY_RESETS[reset]}
         if kind != "IF":
             options["decay_input"] = k % 5 < 3
@@ -125,24 +118,24 @@ def cells() -> Iterator[Case]:
 
         yield Case(
             f"{place}: {kind}, {reset}, {how}, refractory for {refractory}, {options['surrogate']}, {dtype}",
-            build, (STEPS, 5, 6), currents(2.0, 0.5), None, fused=True, peer=False, **PRECISIONS[dtype], often=often,
+            build, (STEPS, 5, 6), currents(2.0, 0.5), None, fused=True, peer=False, **PRECISIONS[dtype],
         )  # fmt: skip
 
 
 def filters() -> Iterator[Case]:
     """Synapses and the leaky integrator."""
     axes = [FILTERS, HOW, [(STEPS, 5, 3), (6, 2, 3, 4), (1, 2, 3), (2, 0, 3)], DTYPES]
-    for often, (kind, how, shape, dtype) in rotating(*axes):
+    for kind, how, shape, dtype in rotating(*axes):
         yield Case(
             f"{kind}: {how}, {shape}, {dtype}",
             lambda library, a=(kind, how, shape[2:]): library.chain(filtering(library, *a)),
-            shape, spikes, None, fused=True, output="numbers", peer=False, **PRECISIONS[dtype], often=often,
+            shape, spikes, None, fused=True, output="numbers", peer=False, **PRECISIONS[dtype],
         )  # fmt: skip
 
 
 def element_wise_functions() -> Iterator[Case]:
     """Element-wise feedback with a weight given in every way, and with other functions than a sum."""
-    for often, (how, function, kind, dtype) in rotating([*HOW, "no"], FUNCTIONS, KINDS, DTYPES):
+    for how, function, kind, dtype in rotating([*HOW, "no"], FUNCTIONS, KINDS, DTYPES):
 
         def build(library: Library, how=how, function=function, kind=kind) -> nn.Module:
             weight = None if how == "no" else numbers(how, (-0.5, 0.9), (6,))
@@ -151,7 +144,7 @@ def element_wise_functions() -> Iterator[Case]:
 
         yield Case(
             f"element-wise: {function}, {how} weight, {kind}, {dtype}",
-            build, (STEPS, 5, 6), currents(2.0, 0.5), None, fused=True, peer=False, **PRECISIONS[dtype], often=often,
+            build, (STEPS, 5, 6), currents(2.0, 0.5), None, fused=True, peer=False, **PRECISIONS[dtype],
         )  # fmt: skip
 
 
@@ -161,7 +154,7 @@ def delays() -> Iterator[Case]:
         DELAYS, [0.0, 1.0], ["each", "trained", "each trained"], KINDS, DTYPES,
         [True, False], [6, 34],
     ]  # fmt: skip
-    for k, often, (most, sigma, how, kind, dtype, connected, size) in thinned(rotating(*axes), 23):
+    for k, (most, sigma, how, kind, dtype, connected, size) in enumerate(rotating(*axes)):
         options = {"self_connections": connected, "bias": k % 3 > 0}
 
         def build(library: Library, a=(size, most, how, sigma), kind=kind, o=options) -> nn.Module:
@@ -169,7 +162,7 @@ def delays() -> Iterator[Case]:
 
         yield Case(
             f"delays: {how}, D = {most}, sigma {sigma}, {size} {kind}, {dtype}, {options}",
-            build, (STEPS, 5, size), currents(2.0, 0.5), None, fused=True, peer=False, **PRECISIONS[dtype], often=often,
+            build, (STEPS, 5, size), currents(2.0, 0.5), None, fused=True, peer=False, **PRECISIONS[dtype],
         )  # fmt: skip
     for step in [(2, 3, 4), (3, 2, 2, 4), (4,), (0, 4)]:
         yield Case(
@@ -188,13 +181,11 @@ def convolution(library: Library, kind: str, how: str, step: tuple[int, ...], **
 
 def convolutions() -> Iterator[Case]:
     """Feedback through a convolution."""
-    for often, (step, kind, how, bias, dtype) in rotating(
-        [(2, 1, 4), (2, 3, 4)], KINDS, HOW, [True, False], DTYPES
-    ):
+    for step, kind, how, bias, dtype in rotating([(2, 1, 4), (2, 3, 4)], KINDS, HOW, [True, False], DTYPES):
         yield Case(
             f"convolution: {step}, {kind}, {how}{'' if bias else ', no bias'}, {dtype}",
             lambda library, a=(kind, how, step), b=bias: convolution(library, *a, bias=b),
-            (STEPS, 5, *step), currents(2.0, 0.5), None, fused=True, peer=False, often=often, **PRECISIONS[dtype],
+            (STEPS, 5, *step), currents(2.0, 0.5), None, fused=True, peer=False, **PRECISIONS[dtype],
         )  # fmt: skip
 
 
@@ -202,7 +193,7 @@ def chain_of_neurons(library: Library) -> nn.Module:
     return library.chain(
         nn.Linear(5, 6),
         spiking(library, "CUBALIF", "trained", v_reset="none"),
-        filtering(library, "low-pass", "each trained", (6,)),
+        library.synapses["SynapseFilter"](tau=[1.5, 2.0, 2.5, 3.0, 3.5, 4.0], learnable=True),
         delayed(library, spiking(library, "ALIF", "each trained", (6,), refractory=1), 6, 3),
         nn.Linear(6, 3, bias=False),
         filtering(library, "LI", "each", (3,)),
@@ -228,17 +219,17 @@ CHAINS = {"chain of neurons": chain_of_neurons, "chain of feedback": chain_of_fe
 
 def mixed_chains() -> Iterator[Case]:
     axes = [[3, 28, 130], [1, 7, 70], CHAINS, DTYPES, [True, False]]
-    for often, (steps, samples, chain, dtype, charged) in rotating(*axes):
+    for steps, samples, chain, dtype, charged in rotating(*axes):
         yield Case(
             f"{chain}: {steps} steps, {samples} samples, {dtype}{', charged' * charged}",
             CHAINS[chain], (steps, samples, 5), currents(4.0, 1.0), None, fused=True, output="numbers",
-            peer=False, **PRECISIONS[dtype], often=often, charged=charged,
+            peer=False, **PRECISIONS[dtype], charged=charged,
         )  # fmt: skip
 
 
 def neighbours() -> Iterator[Case]:
     """Cells of which one takes what the other gives: kernels have them as one where both have room in it."""
-    for often, (kind, other, how, order, dtype) in rotating(KINDS, FILTERS, HOW, [1, -1], DTYPES):
+    for kind, order, other, how, dtype in rotating(KINDS, [1, -1], FILTERS, HOW, DTYPES):
 
         def build(library: Library, kind=kind, other=other, how=how, order=order) -> nn.Module:
             pair = [spiking(library, kind, how, (6,)), filtering(library, other, how, (6,))][::order]
@@ -247,13 +238,13 @@ def neighbours() -> Iterator[Case]:
         yield Case(
             f"neighbours: {kind} {'before' if order == 1 else 'after'} {other}, {how}, {dtype}",
             build, (STEPS, 5, 6), currents(4.0, 1.0), None, fused=True, output="numbers", peer=False,
-            **PRECISIONS[dtype], often=often,
+            **PRECISIONS[dtype],
         )  # fmt: skip
 
 
 def through_synapses() -> Iterator[Case]:
     """Feedback, in each kind of loop, of what spikes leave behind in a synapse that is part of the loop."""
-    for often, (kind, other, how, place, dtype) in rotating(
+    for kind, other, how, place, dtype in rotating(
         KINDS, FILTERS, HOW, ["recurrent", "delayed", "convolution"], DTYPES
     ):
         if (kind, other) == ("ALIF", "double exponential"):  # more parameters than kernels have room for
@@ -269,7 +260,7 @@ def through_synapses() -> Iterator[Case]:
         yield Case(
             f"through synapses: {place}, {kind} and {other}, {how}, {dtype}",
             build, (STEPS, 5, 2, 1, 3) if place == "convolution" else (STEPS, 5, 6), currents(2.0, 0.5), None,
-            fused=True, output="numbers", peer=False, **PRECISIONS[dtype], often=often,
+            fused=True, output="numbers", peer=False, **PRECISIONS[dtype],
         )  # fmt: skip
 
 
@@ -298,12 +289,12 @@ WITH_LENGTHS: dict[str, Callable[[Library], nn.Module]] = {
 
 def lengths() -> Iterator[Case]:
     """Samples of different length, with NaN in the padding, in one block and in several."""
-    for often, (what, kind, samples, dtype) in rotating(WITH_LENGTHS, LENGTHS, [7, 40], DTYPES):
+    for what, kind, samples, dtype in rotating(WITH_LENGTHS, LENGTHS, [7, 40], DTYPES):
         yield Case(
             f"lengths: {what}, {kind}, {samples} samples, {dtype}",
             WITH_LENGTHS[what], (STEPS, samples, 5), currents(2.0, 0.5), None, fused=True,
             output="numbers" if what in CHAINS or "synapse" in what else "spikes", peer=False,
-            **PRECISIONS[dtype], often=often, charged="0" in kind, lengths=LENGTHS[kind],
+            **PRECISIONS[dtype], charged="0" in kind, lengths=LENGTHS[kind],
         )  # fmt: skip
     yield Case(
         "lengths: several blocks of neurons that are not connected",
@@ -331,7 +322,7 @@ RECORDED = (
 
 def recorded(cases: Iterable[Case]) -> Iterator[Case]:
     for case in cases:
-        if case.name.startswith(RECORDED) and case.often:
+        if case.name.startswith(RECORDED):
             yield replace(case, name=f"recorded: {case.name}", recorded=True)
 
 

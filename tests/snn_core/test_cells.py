@@ -100,28 +100,6 @@ def test_gradient_in_a_refractory_period():
     assert not left.requires_grad
 
 
-def test_adaptive_threshold_by_hand():
-    # Thresholds 1, 1 + 0.5 * 1, 1 + 0.5 * 0.5, 1 + 0.5 * 1.25; each h is x, as 1/tau = 1 forgets v.
-    cell = AdaptiveLIF(**FIRE, inv_tau=1.0, rho=0.5, beta=0.5)
-    s, _, a = run(cell, [1.0, 1.4, 1.25, 1.6])
-    assert s == [1, 0, 1, 0]
-    assert a == [1.0, 0.5, 1.25, 0.625]
-
-
-def test_soft_reset_subtracts_the_threshold_that_was_crossed():
-    # 1/tau = 1/2: h = 1 fires and leaves 0; h = 2 crosses 1.5 and leaves 0.5.
-    cell = AdaptiveLIF(**fire(v_reset=None), inv_tau=0.5, rho=0.5, beta=0.5)
-    s, v, _ = run(cell, [2.0, 4.0])
-    assert (s, v) == ([1, 1], [0.0, 0.5])
-
-
-def test_a_forced_spike_does_not_adapt():
-    cell = AdaptiveLIF(**FIRE, inv_tau=1.0, rho=0.5, beta=0.0, refractory=1)
-    assert cell.initial == (0.0, 0.0, 0.0)
-    s, _, a, left = run(cell, [2.0, 2.0, 2.0])
-    assert (s, a, left) == ([1, 0, 1], [1.0, 0.5, 1.25], [1, 0, 1])
-
-
 @pytest.mark.parametrize(("decay_input", "v"), [(True, [0.5, 0.625, 0.5625]), (False, [2.0, 2.5, 2.375])])
 def test_current_charges_the_membrane(decay_input, v):
     # i = 2, 1, 0.5; v = 0.75 v + i / 4 or + i: 0.5, 0.375 + 0.25, 0.46875 + 0.125 (and 4 times as much)
@@ -190,18 +168,3 @@ def test_adaptive_current_based_neuron_in_plain_python(inputs, v_reset, refracto
     columns = zip(*expected, strict=True)
     for ours, theirs in zip(found, columns, strict=False):
         assert ours == pytest.approx(list(theirs), rel=1e-9, abs=1e-9)
-
-
-def test_numbers_for_each_neuron_of_a_sample():
-    cell = AdaptiveLIF(
-        **fire(v_threshold=numbers(1.0, 2.0)),
-        inv_tau=numbers(1.0, 0.5),
-        rho=numbers(0.5, 0.0),
-        beta=numbers(1.0, 2.0),
-    )
-    s, (v, a) = cell.step(
-        torch.full((3, 2), 3.0, dtype=torch.float64), (torch.zeros(3, 2), torch.zeros(3, 2))
-    )
-    assert s.tolist() == [[1, 0]] * 3
-    assert v.tolist() == [[0, 1.5]] * 3
-    assert a.tolist() == [[1, 0]] * 3

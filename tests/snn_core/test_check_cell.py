@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from dataclasses import dataclass
 
 import pytest
@@ -56,7 +55,6 @@ class TraceNode(CellModule):
 
 
 RIGHT = {
-    "IFNode": lambda: neuron.IFNode(surrogate_function=ATan(), v_reset=None),
     "LIFNode": lambda: neuron.LIFNode(surrogate_function=ATan()),
     "a parameter for each neuron": lambda: neuron.ParametricLIFNode([2.0, 3.0, 4.0, 5.0, 6.0]),
     "SynapseFilter": lambda: layer.SynapseFilter(3.0, learnable=True),
@@ -71,13 +69,6 @@ def test_passes_what_is_right_and_says_that_it_is_fused(build, recwarn):
     assert report.differences.keys() == report.runs.keys()
     assert max(report.differences.values()) < 1e-12
     assert not recwarn.list
-
-
-def test_report_is_short_and_says_what_was_fused():
-    lines = str(check_cell(TraceNode(), (6, 2, 3))).splitlines()
-    assert lines[0] == "TraceNode: single steps, loop and plan agree on a sequence [6, 2, 3]"
-    assert [line[:32].rstrip() for line in lines[1:]] == PLACES
-    assert all(line.endswith(", fused") for line in lines[1:])
 
 
 def test_a_module_in_the_loop_passes_and_the_report_says_why():
@@ -126,43 +117,16 @@ def test_leaves_the_module_and_torch_s_numbers_as_they_are():
     assert all(torch.equal(a, b) for a, b in zip(before.values(), node.state_dict().values(), strict=True))
 
 
-LITTLE = "so that this check says little: try another x_seq"
-
-
-def warnings_of(module: nn.Module) -> list[str]:
-    with warnings.catch_warnings(record=True) as found:
-        warnings.simplefilter("always")
-        check_cell(module)
-    assert {one.filename for one in found} == {__file__}  # they name the caller's line
-    return [str(one.message) for one in found]
-
-
-def test_an_input_of_one_s_own_decides_what_is_seen():
-    with pytest.warns(
-        UserWarning, match="IFNode: the output is 0 everywhere, or not finite, so that this check says little"
-    ):
-        check_cell(neuron.IFNode(surrogate_function=ATan()), torch.full((4, 2, 3), 0.1))
-
-
-def test_a_parameter_without_gradient_and_numbers_that_are_not_finite_are_warned_of():
+def test_what_says_little_is_warned_of():
     class Idle(TraceNode):
         def cell(self, like):
             return Trace(self.surrogate_function, self.decay.detach())
 
-    assert warnings_of(Idle()) == [
-        f"Idle: the gradient to module.decay is 0 everywhere, or not finite, {LITTLE}"
-    ]
-    steps = _node(_cell(lambda self, x, state: ((x > 0).to(x), state)))
-    assert f"Node: the gradient to the input is 0 everywhere, or not finite, {LITTLE}" in warnings_of(steps)
-
-    class Explodes(Trace):
-        def step(self, x, state):
-            y, (v, a) = super().step(x, state)
-            return y, (v / 0.0, a)
-
-    assert f"Node: the last module.v is nan everywhere, or not finite, {LITTLE}" in warnings_of(
-        _node(Explodes)
-    )
+    with pytest.warns(UserWarning, match=r"the gradient to module\.decay is 0 everywhere") as found:
+        check_cell(Idle())
+    assert {one.filename for one in found} == {__file__}  # they name the caller's line
+    with pytest.warns(UserWarning, match="IFNode: the output is 0 everywhere, or not finite"):
+        check_cell(neuron.IFNode(surrogate_function=ATan()), torch.full((4, 2, 3), 0.1))
 
 
 # Mistakes -----------------------------------------------------------------------------------------------------------
@@ -199,16 +163,6 @@ def counts(self, x, state):
 def forgets(self, x, state):
     y, (v, _) = Trace.step(self, x, state)
     return y, (v,)
-
-
-class Counted(TraceNode):
-    """Its threshold depends on how many cells were built: on time."""
-
-    built = 0
-
-    def cell(self, like):
-        self.built += 1
-        return Trace(self.surrogate_function, self.decay.to(like.dtype) / self.built)
 
 
 class Doubles(TraceNode):
@@ -273,80 +227,33 @@ class Begins(CutsHistory):
         return MemoryModule.forward_sequence(self, x_seq)
 
 
-class Hides(CutsHistory):
-    def forward_sequence(self, x_seq):
-        y = MemoryModule.forward_sequence(self, x_seq)
-        self.reset()
-        return y
-
-
-class Noisy(neuron.IFNode):
-    def forward(self, x):
-        return super().forward(x + torch.randn_like(x))
-
-
 MISTAKES = {
     "initial too short": (
         lambda: _node(_cell(initial=(0.0,))),
-        r"Node: Wrong.initial must be a tuple of a value for each of the states v, a",
+        "must be a tuple of a value for each",
     ),
-    "initial is a number": (lambda: _node(_cell(initial=0.0)), "Wrong.initial must be a tuple of a value"),
     "step returns too few states": (
         lambda: _node(_cell(forgets)),
-        "step must return y and a tuple of the states v, a",
-    ),
-    "step returns no pair": (
-        lambda: _node(_cell(lambda self, x, state: x)),
         "must return y and a tuple of the states v, a",
     ),
-    "states in a list": (
-        lambda: _node(_cell(lambda self, x, state: (x, list(state)))),
-        "must return y and a tuple of the states v, a",
-    ),
-    "y is a number": (
-        lambda: _node(_cell(lambda self, x, state: (1.0, state))),
-        "y must be a tensor as the input is",
-    ),
+    "step returns no pair": (lambda: _node(_cell(lambda self, x, state: x)), "must return y and a tuple"),
     "y of another shape": (
         lambda: _node(_cell(lambda self, x, state: (x.sum(-1), state))),
-        r"y must be a tensor as the input is, \[3, 5\]",
+        "y must be a tensor as the input is",
     ),
     "state of another dtype": (
         lambda: _node(_cell(lambda self, x, state: (x, (state[0], state[1].float())))),
-        "a must be a tensor as the input is, .* of torch.float64",
+        "a must be a tensor as the input is",
     ),
-    "cell changes itself": (
-        lambda: _node(_cell(remembers)),
-        "step changes the cell's decay: make new tensors, and remember in states",
-    ),
-    "cell changes a state in place": (
-        lambda: _node(_cell(adds_in_place)),
-        "step changes v: make new tensors",
-    ),
-    "cell changes its input in place": (
-        lambda: _node(_cell(lambda self, x, state: (x.mul_(2), state))),
-        "step changes x: make new tensors",
-    ),
+    "cell changes itself": (lambda: _node(_cell(remembers)), "step changes the cell's decay"),
+    "cell changes a state in place": (lambda: _node(_cell(adds_in_place)), "step changes v"),
     "cell counts its calls": (lambda: _node(_cell(counts)), "gives something else the second time"),
-    "cell draws at random": (
-        lambda: _node(_cell(lambda self, x, state: (x + torch.randn_like(x), state))),
-        "gives something else the second time",
-    ),
-    "module depends on time": (Counted, "in two pieces after reset_net differs"),
     "forward is not the cell": (Doubles, "alone: the output in the loop differs"),
     "an attribute remembers": (Remembers, "single steps: .* in two pieces after reset_net differs"),
     "a state is not kept": (Unkept, "the loop: .* in two pieces after reset_net differs"),
-    "a state that nobody knows": (
-        ByHand,
-        "in two pieces after reset_net differs .memory must be registered states",
-    ),
-    "a random forward": (Noisy, "nothing random"),
-    "a sequence with another gradient": (
-        CutsHistory,
-        "alone: the gradient to the input in the loop differs from that in single steps",
-    ),
+    "a state that nobody knows": (ByHand, "memory must be registered states"),
+    "a sequence with another gradient": (CutsHistory, "the gradient to the input in the loop differs"),
     "a sequence that begins anew": (Begins, "the loop: .* in two pieces after reset_net differs"),
-    "a sequence that forgets": (Hides, "the loop: .* in two pieces after reset_net differs"),
 }
 
 
@@ -356,16 +263,9 @@ def test_names_the_mistake(build, message):
         check_cell(build())
 
 
-def _wrong_kernel(monkeypatch):
-    honest = checking.scan
-
-    monkeypatch.setattr(checking, "scan", lambda *given: honest(*given) * (1 + 1e-6))
-
-
 def test_a_wrong_kernel_is_found(monkeypatch):
     """What the plan gives is what is compared, not a second run of the loop."""
-    _wrong_kernel(monkeypatch)
-    with pytest.raises(
-        AssertionError, match=r"the output in the plan differs from that in single steps by 1e-06"
-    ):
+    honest = checking.scan
+    monkeypatch.setattr(checking, "scan", lambda *given: honest(*given) * (1 + 1e-6))
+    with pytest.raises(AssertionError, match="the output in the plan differs from that in single steps"):
         check_cell(neuron.IFNode(surrogate_function=ATan()))

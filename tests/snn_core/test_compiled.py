@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 from snn_core.kernels.cpu import compiled as real
@@ -42,42 +41,6 @@ def test_the_same_sources_keep_their_kernels(compiled, tmp_path):
     assert (tmp_path / "__pycache__" / folder / "kernel.nbi").exists()
 
 
-def test_a_folder_that_numba_was_told_of_is_taken(compiled, tmp_path, monkeypatch):
-    monkeypatch.setattr(compiled.numba.config, "CACHE_DIR", str(tmp_path / "own"))
-    assert compiled._make_cache() == str(tmp_path / "own")
-    assert not (tmp_path / "__pycache__").exists()
-
-
 def test_where_nothing_can_be_written_numba_chooses(compiled, tmp_path):
     (tmp_path / "__pycache__").write_text("a file where the folder should be")
     assert compiled._make_cache() == ""
-
-
-def test_the_folder_of_other_programs_is_put_back(compiled, monkeypatch):
-    monkeypatch.setattr(compiled, "_cache", "ours")
-    monkeypatch.setattr(compiled.numba.config, "CACHE_DIR", "theirs")
-    with pytest.raises(ZeroDivisionError), compiled._cached():
-        assert compiled.numba.config.CACHE_DIR == "ours"
-        raise ZeroDivisionError
-    assert compiled.numba.config.CACHE_DIR == "theirs"
-
-
-def test_functions_are_cached_and_divide_as_torch_does(compiled, monkeypatch, tmp_path):
-    monkeypatch.setattr(compiled, "_cache", str(tmp_path / "kernels"))
-
-    def divide(x, out):
-        for i in range(len(x)):
-            out[i] = 1 / x[i]
-
-    inner, outer = compiled.row(divide), compiled.entry(divide)
-    for function in (inner, outer):
-        options = function.targetoptions
-        assert options["nogil"]
-        assert options["error_model"] == "numpy"
-        assert type(function._cache).__name__ == "FunctionCache"
-        assert str(tmp_path / "kernels") in function._cache.cache_path
-    assert inner.targetoptions["no_cpython_wrapper"]
-    assert inner.targetoptions["no_cfunc_wrapper"]
-    out = np.zeros(2)
-    outer(np.array([0.0, 2.0]), out)
-    assert out.tolist() == [np.inf, 0.5]

@@ -176,6 +176,7 @@ CHANGES = {
     "hook on all": lambda _: register_module_forward_hook(lambda m, _, y: 2 * y if type(m) is nn.Linear else y).remove,
     "forward": forward("0"), "forward of a neuron": forward("1"), "forward in a loop": forward("2.rc"),
     "forward of a surrogate": forward("1.surrogate_function"),
+    "derivative of a surrogate": of("1.surrogate_function", "derivative", lambda real: lambda x: 2 * real(x)),
     "child": child(1, IFNode(v_threshold=0.5)), "child that no kernel knows": child(1, nn.ReLU()),
     "child in a loop": of("2", "sub_module", LIFNode(3.0)), "class of a child": of("1", "__class__", Others),
     "class attribute": of(ATan, "derivative", Others.derivative),

@@ -93,40 +93,6 @@ def test_hard_reset_leaves_exactly_v_reset_where_there_was_a_spike(neuron, x_seq
     assert (node.v_seq[s_seq == 0] < node.v_threshold).all()
 
 
-def in_other_memory_order(x: Tensor) -> Tensor:
-    """Return a tensor equal to ``x`` whose elements lie in memory in the reverse order of dimensions."""
-    order = list(reversed(range(x.dim())))
-    return x.permute(order).contiguous().permute(order)
-
-
-@law
-@given(neurons(), sequences())
-def test_order_in_memory_does_not_matter(neuron, x_seq):
-    scattered = in_other_memory_order(x_seq)
-    results = [output_and_gradients(neuron.multi(**neuron.arguments), x) for x in (x_seq, scattered)]
-    assert all_equal(*results)
-
-
-def test_order_in_memory_is_another_one_in_the_test_above():
-    assert not in_other_memory_order(torch.zeros(2, 3, 4)).is_contiguous()
-
-
-@law
-@given(neurons(), sequences(batches=st.integers(1, 5)), st.randoms(use_true_random=False))
-def test_permuted_samples_give_permuted_results(neuron, x_seq, random):
-    order = list(range(x_seq.shape[1]))
-    random.shuffle(order)
-    s_seq = neuron.multi(**neuron.arguments)(x_seq)
-    assert torch.equal(neuron.multi(**neuron.arguments)(x_seq[:, order]), s_seq[:, order])
-
-
-@law
-@given(neurons(), sequences(batches=st.integers(2, 4)))
-def test_samples_do_not_see_each_other(neuron, x_seq):
-    s_seq = neuron.multi(**neuron.arguments)(x_seq)
-    assert torch.equal(neuron.multi(**neuron.arguments)(x_seq[:, :1]), s_seq[:, :1])
-
-
 def filter_with_current(tau: float, learnable: bool, i: Tensor) -> SynapseFilter:
     synapse = SynapseFilter(tau, learnable, backend="torch").to(i.dtype)
     synapse.out_i = i

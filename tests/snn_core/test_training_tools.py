@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import importlib.util
-import operator
 
 import pytest
 import torch
@@ -15,11 +14,9 @@ from torch import nn
 from sequential_fmnist.networks import NETWORKS, make_network
 from snn_core.functional import explain, reset_net, scan, states
 from snn_core.layer import (
-    ElementWiseRecurrentContainer,
     LinearRecurrentContainer,
     MultiStepContainer,
     SeqToANNContainer,
-    SynapseFilter,
 )
 from snn_core.more.batch_norm import MultiStepBatchNorm, fold_batch_norm
 from snn_core.more.monitor import LayerActivity, Monitor
@@ -74,10 +71,6 @@ def test_shares_are_over_steps_and_samples():
     assert (layer.rate, layer.silent, layer.saturated) == pytest.approx((0.5, 1 / 3, 1 / 3))
 
 
-def step_by_step(net: nn.Module, x_seq: torch.Tensor) -> torch.Tensor:
-    return torch.stack([net(x) for x in x_seq])
-
-
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_a_network_gives_the_same_bits_with_a_monitor(kind):
     images = 3 * random_images(3).abs().float()
@@ -98,39 +91,6 @@ def test_a_network_gives_the_same_bits_with_a_monitor(kind):
     assert all(map(torch.equal, *runs))
     hidden = monitor.outputs[next(iter(monitor.outputs))]
     assert torch.equal(hidden, net.hidden_spikes(images)) and 0 < hidden.mean() < 1
-
-
-@pytest.mark.parametrize("kind", NETWORKS)
-def test_a_fused_network_gives_the_same_to_rounding(kind):
-    images = 3 * random_images(3).abs().double()
-    torch.manual_seed(0)
-    net = make_network(kind).double()
-    expected = net(images)
-    reset_net(net)
-    with Monitor(net) as monitor:
-        assert all(decision.fused for decision in explain(net, images))  # its copy is not recorded
-        seen = net(images)
-    reset_net(net)
-    torch.testing.assert_close(seen, expected)
-    torch.testing.assert_close(list(monitor.outputs.values())[-1].mean(0), seen)
-    assert all(decision.fused for decision in explain(net, images))
-
-
-@pytest.mark.parametrize("call", [operator.call, step_by_step])
-def test_sums_without_rounding_are_the_same_bits_fused_and_watched(call):
-    """Weights and inputs are whole multiples of 1/8, so that every order of addition gives one result."""
-    torch.manual_seed(0)
-    net = MultiStepContainer(nn.Linear(3, 4), recurrent(), SynapseFilter(2.0))
-    net = net if call is operator.call else recurrent()
-    with torch.no_grad():
-        for weight in net.parameters():
-            weight.copy_((8 * weight).round() / 8)
-    x_seq = torch.randint(-8, 24, (10, 2, 3 if call is operator.call else 4)) / 8
-    expected = call(net, x_seq)
-    reset_net(net)
-    with Monitor(net) as monitor:
-        assert torch.equal(call(net, x_seq), expected)
-    assert 0 < monitor.summary()[0].rate < 1
 
 
 def test_a_monitor_leaves_nothing_behind():
@@ -191,33 +151,15 @@ def test_records_do_not_see_what_happens_to_an_output_later():
 
 def test_a_monitor_refuses():
     net = MultiStepContainer(nn.Linear(3, 4), IFNode())
-    with pytest.raises(ValueError, match="Linear has no spiking neuron: name the layers"):
-        Monitor(nn.Linear(2, 2))
     for wrong in ("sn1", "0", IFNode(), net[0], 1, None):
         with pytest.raises(ValueError, match=r"layers must be modules in net .*: MultiStepContainer, 1, got"):
             Monitor(net, wrong)
-    with pytest.raises(TypeError, match="v must be True or False"):
-        Monitor(net, v=1)
     with Monitor(net) as monitor, pytest.raises(RuntimeError, match="records already"), monitor:
         pass
     assert not net[1]._forward_hooks
-    with pytest.raises(RuntimeError, match="layer 1 must be called in the block"):
-        monitor.summary()
 
 
 # Batch normalisation -------------------------------------------------------------------------------------------------
-
-
-def test_batch_normalisation_through_time_by_hand():
-    """Channel 0 holds 1, 3, 5, 7 over two steps of two samples: mean 4, variance 5."""
-    norm = MultiStepBatchNorm(2, scale=2.0).double()
-    norm.eps = 1e-30
-    x_seq = torch.tensor([[[1.0, 0], [3, 0]], [[5, 0], [7, 4]]]).double()
-    y = norm(x_seq)
-    assert y[..., 0].flatten().tolist() == pytest.approx([2 * v / 5**0.5 for v in (-3, -1, 1, 3)])
-    assert norm.running_mean.tolist() == pytest.approx([0.4, 0.1])
-    assert norm.running_var.tolist() == pytest.approx([0.9 + 0.1 * 20 / 3, 0.9 + 0.1 * 4])
-    assert torch.equal(norm.weight, torch.full((2,), 2.0).double())
 
 
 def test_it_is_batch_normalisation_of_all_steps_as_one_batch():
@@ -260,9 +202,6 @@ def chains() -> dict[str, nn.Module]:
         "container": MultiStepContainer(nn.Linear(3, 5, bias=False), MultiStepBatchNorm(5, 0.7), IFNode()),
         "nested": nn.Sequential(SeqToANNContainer(nn.Linear(3, 5), bare), MultiStepContainer(recurrent(5))),
         "apart": nn.Sequential(nn.Sequential(nn.Linear(3, 5), MultiStepBatchNorm(5)), neuron()),
-        "two": MultiStepContainer(
-            nn.Linear(3, 5), MultiStepBatchNorm(5), IFNode(), nn.Linear(5, 4), MultiStepBatchNorm(4), IFNode()
-        ),
         "twice": nn.Sequential(nn.Linear(3, 5), MultiStepBatchNorm(5), MultiStepBatchNorm(5), neuron()),
         "conv": nn.Sequential(SeqToANNContainer(nn.Conv1d(3, 5, 3), nn.BatchNorm1d(5)), neuron()),
         "conv without bias": nn.Sequential(
@@ -313,13 +252,6 @@ def first_currents(net: nn.Module, x_seq: torch.Tensor) -> torch.Tensor:
     return torch.stack(seen)
 
 
-def test_a_network_without_batch_normalisation_comes_back_as_a_copy():
-    net = MultiStepContainer(nn.Linear(3, 4), IFNode())
-    folded = fold_batch_norm(net)
-    assert folded is not net and torch.equal(folded[0].weight, net[0].weight)
-    assert fold_batch_norm(net.train()).training
-
-
 @pytest.mark.parametrize("what", ["linear", "norm"])
 def test_what_is_used_twice_is_folded_in_each_place(what):
     torch.manual_seed(0)
@@ -349,51 +281,17 @@ class OwnNorm(MultiStepBatchNorm):
     "net, message",
     [
         (nn.Sequential(MultiStepBatchNorm(3)), "come right after an nn.Linear .* got nothing"),
-        (nn.Sequential(MultiStepIFNode(), MultiStepBatchNorm(3)), "got MultiStepIFNode"),
-        (
-            nn.Sequential(nn.Linear(3, 3), nn.Dropout(), MultiStepBatchNorm(3)),
-            "MultiStepBatchNorm must come right after .* got Dropout",
-        ),
-        (nn.Sequential(nn.ConvTranspose1d(3, 3, 1), nn.BatchNorm1d(3)), "got ConvTranspose1d"),
+        (nn.Sequential(nn.Linear(3, 3), nn.Dropout(), MultiStepBatchNorm(3)), "got Dropout"),
         (hooked(), "without hooks, got Linear"),
-        (
-            nn.Sequential(nn.Linear(3, 4), MultiStepBatchNorm(3)),
-            "nn.Conv with 3 outputs and without hooks, got Linear",
-        ),
+        (nn.Sequential(nn.Linear(3, 4), MultiStepBatchNorm(3)), "with 3 outputs"),
         (
             nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3, track_running_stats=False)),
             "keep running statistics",
         ),
         (nn.Sequential(nn.Linear(3, 3), OwnNorm(3)), "must be a BatchNorm of torch or MultiStepBatchNorm"),
-        (
-            Chain(nn.Linear(3, 3), MultiStepBatchNorm(3)),
-            "MultiStepBatchNorm must stand in a chain such as nn.Sequential",
-        ),
+        (Chain(nn.Linear(3, 3), MultiStepBatchNorm(3)), "must stand in a chain"),
     ],
 )
 def test_folding_refuses(net, message):
     with pytest.raises(ValueError, match=message):
         fold_batch_norm(net.eval())
-
-
-def test_folding_refuses_training_mode():
-    net = nn.Sequential(nn.Linear(3, 3), MultiStepBatchNorm(3))
-    with pytest.raises(ValueError, match=r"MultiStepBatchNorm must be in evaluation mode, by net.eval\(\)"):
-        fold_batch_norm(net)
-
-
-def test_batch_normalisation_refuses():
-    norm = MultiStepBatchNorm(3)
-    for shape in ((4, 3), (4, 2, 5), (4, 3, 2)):
-        with pytest.raises(ValueError, match=r"x_seq must have shape \[T, N"):
-            norm(torch.rand(shape))
-    with pytest.raises(TypeError, match="floating-point"):
-        norm(torch.zeros(4, 2, 3, dtype=torch.int64))
-    with pytest.raises(TypeError, match=r"must take \[T \* N, \*\], MultiStepBatchNorm takes"):
-        SeqToANNContainer(nn.Linear(3, 3), norm)(torch.rand(4, 2, 3))
-    with pytest.raises(TypeError, match="takes whole sequences"):
-        ElementWiseRecurrentContainer(norm, torch.add)
-    with pytest.raises(ValueError, match="MultiStepBatchNorm: scale must be"):
-        MultiStepBatchNorm(3, scale=0)
-    with pytest.raises(ValueError, match="num_features must be at least 1"):
-        MultiStepBatchNorm(0)
