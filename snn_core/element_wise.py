@@ -101,7 +101,9 @@ class ElementWiseRecurrentContainer(Recurrent):
     def part(self, like: Like) -> Part | str:
         """Return what stands for this container in a fused scan: its neuron with an element-wise feedback."""
         if not is_pure(self.element_wise_function):
-            return "its element-wise function is not arithmetic on its arguments alone"
+            return (
+                "its element-wise function is not arithmetic on its arguments alone: use + - * / and numbers"
+            )
         weight = self.weight_for(like)
         return fuse.with_element_wise_feedback(
             self,

@@ -38,7 +38,7 @@ from snn_core.checks import (
     check_shape,
     check_tensor,
 )
-from snn_core.kernels import check_backend, steps
+from snn_core.kernels import BACKENDS, check_backend, steps
 from snn_core.more import lengths as different_lengths
 from snn_core.more.lengths import last_step, mean_over_time, sequence_mask
 from snn_core.state import MemoryModule, check_sequence, has_state
@@ -60,6 +60,7 @@ __all__ = [
     "scan",
     "seq_to_ann_forward",
     "sequence_mask",
+    "set_backend",
     "set_states",
     "states",
     "synapse_filter_step",
@@ -384,29 +385,65 @@ class Decision(NamedTuple):
 
 
 def explain(net: nn.Module, *inputs: Any) -> list[Decision]:
-    """Say which parts of ``net`` run fused for these inputs, and why the others do not.
+    """Say which parts of ``net`` run fused for these inputs, and why the others do not and what would change that.
 
     A copy of ``net`` is called with ``inputs``, without gradient; ``net`` itself and torch's random numbers stay as
     they are. ``print(*explain(net, x), sep="\\n")`` shows a line for each part.
 
     Returns:
-        A :class:`~snn_core.functional.Decision` for each part that was asked to run a sequence, in their order.
+        A :class:`~snn_core.functional.Decision` for each part that was asked to run a sequence, in their order, and
+        then for each part with a state that was called step by step.
 
     Raises:
         TypeError: ``net`` is not a module. What ``net`` itself raises for ``inputs`` passes, too.
     """
-    net = copy.deepcopy(check_module("net", net))
+    net = copied(check_module("net", net))
     seen: list[tuple[nn.Module, bool, str, int]] = []
     for module in net.modules():
         if not isinstance(module, SurrogateFunction):  # whose attributes belong to its equations
             vars(module)["_decisions"] = seen
+    before = states(net)
     with torch.no_grad(), torch.random.fork_rng():
         net(*inputs)
+    known = {part for module, *_ in seen for part in module.modules()}
+    for key, (part, name) in _places(net).items():
+        if part not in known and getattr(part, name) is not before.get(key):
+            seen.append((part, False, STEP_BY_STEP, 0))
+            known |= set(part.modules())
     names = {module: name for name, module in net.named_modules()}
     return [
         Decision(names.get(module, ""), type(module).__name__, fused, reason, scan)
         for module, fused, reason, scan in dict.fromkeys(seen)
     ]
+
+
+STEP_BY_STEP = "it is called step by step: give scan, or a MultiStepContainer around it, the whole sequence"
+
+
+def copied(net: nn.Module) -> nn.Module:
+    """Return a copy of a network, also of one with a tensor that was computed from others, as pruning leaves it."""
+    computed = [
+        value
+        for module in net.modules()
+        for value in vars(module).values()
+        if isinstance(value, Tensor) and not value.is_leaf
+    ]
+    return copy.deepcopy(net, {id(value): value.detach() for value in computed})
+
+
+def set_backend(net: nn.Module, backend: str) -> None:
+    """Let all parts of ``net`` run sequences by a backend, as if they had been built with ``backend=``.
+
+    ``"torch"`` takes the readable loop everywhere, which has second derivatives.
+
+    Raises:
+        TypeError: ``net`` is not a module.
+        ValueError: an unknown backend, or one that is not installed.
+    """
+    check_backend(backend)
+    for part in check_module("net", net).modules():
+        if getattr(part, "backend", None) in BACKENDS:
+            setattr(part, "backend", backend)  # noqa: B010  # a name that no nn.Module declares
 
 
 def derived(module: nn.Module, x: Tensor) -> str:

@@ -66,7 +66,8 @@ def defines(module: nn.Module, method: str, *overridden: str) -> bool:
 def is_chain(module: nn.Module) -> bool:
     """Say whether a module stands for its children, one after the other."""
     known = type(module) is nn.Sequential or "is_chain" in vars(type(module))
-    return known and does_only_forward(module)
+    # One that asks for a backend passes it on to its own layers.
+    return known and does_only_forward(module) and getattr(module, "backend", "auto") == "auto"
 
 
 def flattened(modules: Any, chains: list[nn.Module] | None = None) -> Iterator[nn.Module]:
@@ -96,15 +97,23 @@ def read(module: Any, like: Like, backend: str = "auto", is_direct: bool = False
     if type(module) is nn.Linear:
         return _linear(module, like, backend)
     if not hasattr(type(module), "part"):
-        return f"no kernel knows {type(module).__name__}"
+        has_state = any(hasattr(part, "state_names") for part in module.modules())
+        fix = ": write its equations as a Cell" if has_state else ", which is called on all steps at once"
+        return f"no kernel knows {type(module).__name__}{fix}"
     if not defines(module, "part", "forward_sequence"):
-        return "it has hooks, or a forward of its own"
+        return f"it has hooks, or a forward of its own: {WITHOUT_HOOKS}"
     return module.part(like)
+
+
+#: What to do about hooks, and about a class that replaces what a scan would not call.
+WITHOUT_HOOKS = (
+    "record steps by record(), write other equations as a Cell, remove() what prunes or parametrizes"
+)
 
 
 def _linear(module: nn.Linear, like: Like, backend: str) -> Part | str:
     if not does_only_forward(module):
-        return "it has hooks or a forward of its own"
+        return f"it has hooks, or a forward of its own: {WITHOUT_HOOKS}"
     reason = kernels.why_not(backend, like)
     if reason:
         return reason
@@ -212,7 +221,9 @@ def single_cell(sub_module: Any, like: Like) -> Part | str:
     if isinstance(part, str):
         return f"its sub_module: {part}"
     if part.stage.is_dense or part.module is not sub_module or not hasattr(sub_module, "cell"):
-        return "its sub_module is not a single cell"
+        return (
+            "its sub_module is not a single cell: feed back a neuron, or an nn.Sequential of one and synapses"
+        )
     return part
 
 

@@ -38,15 +38,19 @@ class MultiStepContainer(nn.Sequential):
     them, run in one scan. Each of the others runs its own ``forward_sequence``; one that has none, or has hooks, or
     whose class overrides ``forward``, is called step by step.
 
+    Attributes:
+        backend: how its ``nn.Linear`` run, see :func:`~snn_core.functional.set_backend`.
+
     Raises:
         TypeError, ValueError: from ``forward``, if the input is not a floating-point ``[T, N, *]`` with T >= 1.
     """
 
     takes_sequences = is_chain = True
+    backend = "auto"
 
     def forward(self, x_seq: Tensor) -> Tensor:
         check_sequence(self, x_seq)
-        return runs.scan(x_seq, list(self), self._sequence)
+        return runs.scan(x_seq, list(self), self._sequence, self.backend)
 
     def _sequence(self, module: Any, x_seq: Tensor) -> Tensor:
         if getattr(type(module), "takes_sequences", False) and not isinstance(
@@ -63,6 +67,7 @@ class SeqToANNContainer(nn.Sequential):
     """Applies modules without state to all time steps at once, see :func:`~snn_core.functional.seq_to_ann_forward`."""
 
     takes_sequences = is_chain = True
+    backend = "auto"
 
     def forward(self, x_seq: Tensor) -> Tensor:
-        return seq_to_ann_forward(x_seq, list(self))
+        return seq_to_ann_forward(x_seq, list(self), self.backend)

@@ -167,7 +167,7 @@ class AdaptiveLIFNode(Leaky, SpikingNeuron):
 
     Args:
         tau: membrane time constant in time steps, see :class:`LIFNode`; kept as ``w`` if it is trained.
-        tau_adaptation: time constant of the adaptation in time steps, as ``tau``; kept as ``w_adaptation`` if it is trained.
+        tau_adaptation: time constant of the adaptation, as tau; kept as ``w_adaptation`` if it is trained.
         beta: rise of the threshold by a spike. These three are :data:`~snn_core.numbers.Numbers`.
         decay_input: see :class:`LIFNode`.
         options: the arguments of :class:`SpikingNeuron`.
@@ -176,7 +176,7 @@ class AdaptiveLIFNode(Leaky, SpikingNeuron):
         a: adaptation ``[N, *]``; None before the first step.
 
     Raises:
-        TypeError, ValueError: a time constant out of its range, a number that is not finite, or as :class:`SpikingNeuron`.
+        TypeError, ValueError: a time constant out of its range, one that is not finite, or as :class:`SpikingNeuron`.
 
     Source: G. Bellec et al., "Long short-term memory and learning-to-learn in networks of spiking neurons", NeurIPS
     2018. https://arxiv.org/abs/1803.09574. G. Bellec et al., "A solution to the learning dilemma for recurrent networks
@@ -222,7 +222,7 @@ class CUBALIFNode(Leaky, SpikingNeuron):
 
     Args:
         tau: membrane time constant in time steps, see :class:`LIFNode`; kept as ``w`` if it is trained.
-        tau_synapse: time constant of the current in time steps, as ``tau``; kept as ``w_synapse`` if it is trained. Both are
+        tau_synapse: time constant of the current in time steps, as tau; kept as ``w_synapse`` if trained. Both are
             :data:`~snn_core.numbers.Numbers`.
         decay_input: whether the current is divided by ``tau`` too.
         options: the arguments of :class:`SpikingNeuron`.

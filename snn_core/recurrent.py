@@ -135,11 +135,11 @@ class LinearFeedback(Recurrent):
     def plain_weight(self, like: Like) -> Tensor | str:
         """Return the weight that ``rc`` multiplies by, or why a kernel cannot take its place."""
         if self.in_features != self.out_features:
-            return "in_features differs from out_features"
+            return "in_features differs from out_features: give both the size of the neurons"
         if type(self.rc) not in (nn.Linear, OffDiagonalLinear) or not does_only_forward(self.rc):
-            return "rc is not nn.Linear itself, or has hooks"
+            return f"rc is not nn.Linear itself, or has hooks: {fuse.WITHOUT_HOOKS}"
         if is_autocast(like.device):
-            return "autocast gives rc another precision"
+            return "autocast gives rc another precision: call it with autocast off"
         return weight_that_acts(self.rc)
 
     def _check_fits(self, x: Tensor | Like) -> None:

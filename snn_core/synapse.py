@@ -183,7 +183,7 @@ class DoubleExponentialSynapse(StatefulSynapse):
     optimizer does.
 
     Args:
-        tau_rise: time constant of the rise in time steps, > 1, one number or one for each channel.
+        tau_rise: time constant of the rise in time steps, from 1 on, one number or one for each channel.
         tau_decay: that of the decay, above ``tau_rise``.
         learnable: whether both are trained; if one of them is an ``nn.Parameter``, both are.
         backend: how sequences run, one of :data:`snn_core.kernels.BACKENDS`.

@@ -74,7 +74,7 @@ def why_not(backend: str, x_seq: Tensor | Like) -> str:
             f"backend {backend!r} runs {place}, the input is on {x_seq.device}: use backend 'auto'"
         )
     if backend == "torch":
-        return "backend='torch' asks for it"
+        return "backend='torch' asks for it: call functional.set_backend(net, 'auto')"
     if x_seq.dtype not in FLOATING:
         return f"no kernel computes in {x_seq.dtype}"
     if torch._C._are_functorch_transforms_active() or torch.jit.is_tracing():

@@ -147,7 +147,7 @@ def _refuse_second_derivative() -> None:
     """Stop where a gradient is to be differentiated again: autograd would take what a kernel returns for a constant."""
     if torch.is_grad_enabled():
         raise RuntimeError(
-            "the fused kernels have no second derivative (create_graph=True): build the network with backend='torch'"
+            "the fused kernels have no second derivative (create_graph=True): call functional.set_backend(net, 'torch')"
         )
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from snn_core.checks import Like, check_module
-from snn_core.functional import detach_net, explain, reset_net, scan, states
+from snn_core.functional import copied, detach_net, explain, reset_net, scan, set_backend, states
 from snn_core.layer import ElementWiseRecurrentContainer, LinearRecurrentContainer, MultiStepContainer
 from snn_core.state import CellModule, MemoryModule, check_sequence
 
@@ -70,7 +70,7 @@ def check_cell(module: nn.Module, x_seq: Tensor | Sequence[int] = (20, 3, 5)) ->
     if len(x_seq) < 2 or x_seq.numel() == 0:
         raise ValueError(f"x_seq must have at least two time steps of a sample, got {list(x_seq.shape)}")
     x_seq = x_seq.detach().double()
-    module = copy.deepcopy(module).to(x_seq.device, torch.float64)
+    module = copied(module).to(x_seq.device, torch.float64)
     reset_net(module)
     runs, differences = {}, {}
     alone: dict[str, Tensor] = {}
@@ -157,9 +157,8 @@ def _places(module: nn.Module, x_seq: Tensor) -> dict[str, nn.Sequential]:
 def _results(where: str, net: Any, x_seq: Tensor, way: str) -> dict[str, Tensor]:
     """Return what a network gives in one way, on the whole sequence and on its second half after the first."""
     net, where = copy.deepcopy(net), f"{where}, {way}"
-    for part in net.modules() if way == "the loop" else ():
-        if hasattr(part, "backend"):
-            part.backend = "torch"
+    if way == "the loop":
+        set_backend(net, "torch")
     whole = _differentiated(net, x_seq, way)
     reset_net(net)
     pieces = []

@@ -8,10 +8,11 @@ import re
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 from sequential_fmnist.networks import NETWORKS, make_network
 from snn_core.cells import IF
-from snn_core.functional import derived, explain, reset_net
+from snn_core.functional import derived, explain, reset_net, set_backend
 from snn_core.layer import (
     ElementWiseRecurrentContainer,
     LinearRecurrentContainer,
@@ -165,6 +166,83 @@ def test_what_is_not_a_few_cells_takes_the_loop_within_a_loop(cells):
 def test_the_reason_for_the_loop(expected):
     x = torch.rand(4, 2, 2, 3) if "Conv1d" in expected else None
     assert expected in reason(CASES[expected](), x)
+
+
+def recurrent(*arguments):
+    return LinearRecurrentContainer(*(arguments or (IFNode(), 3, 3)))
+
+
+def pruned(net):
+    prune.random_unstructured(net[1].rc, "weight", 0.5)
+    return net
+
+
+ADVICE = {
+    "set_backend(net, 'auto')": (
+        lambda: MultiStepContainer(IFNode(backend="torch")),
+        lambda net: set_backend(net, "auto"),
+    ),
+    "remove() what prunes": (
+        lambda: pruned(MultiStepContainer(nn.Linear(3, 3), recurrent())),
+        lambda net: prune.remove(net[1].rc, "weight"),
+    ),
+    "an nn.Sequential of one and synapses": (
+        lambda: MultiStepContainer(recurrent(recurrent(), 3, 3)),
+        lambda net: setattr(net[0], "sub_module", nn.Sequential(IFNode(), LowPassSynapse(2.0))),
+    ),
+    "give both the size of the neurons": (
+        lambda: MultiStepContainer(recurrent(nn.Sequential(nn.Linear(3, 2), IFNode()), 3, 2)),
+        lambda net: net.__init__(nn.Linear(3, 2), recurrent(IFNode(), 2, 2)),
+    ),
+    "use + - * / and numbers": (
+        lambda: MultiStepContainer(ElementWiseRecurrentContainer(IFNode(), closure(0.5))),
+        lambda net: setattr(net[0], "element_wise_function", lambda x, y: x + 0.5 * y),
+    ),
+}
+
+
+@pytest.mark.parametrize("advice", ADVICE)
+def test_advice_works_when_it_is_followed(advice):
+    build, follow = ADVICE[advice]
+    net, x_seq = build(), torch.rand(4, 2, 3)
+    assert any(advice in decision.reason for decision in explain(net, x_seq))
+    follow(net)
+    reset_net(net)
+    assert all(decision.fused for decision in explain(net, x_seq))
+
+
+class OwnLoop(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc, self.hidden, self.out = nn.Linear(3, 3), recurrent(), IFNode()
+
+    def forward(self, x_seq):
+        return torch.stack([self.out(self.hidden(self.fc(x))) for x in x_seq])
+
+
+@pytest.mark.parametrize(
+    ("net", "names"), [(IFNode(), [""]), (recurrent(), ["", "sub_module"]), (OwnLoop(), ["hidden", "out"])]
+)
+def test_what_is_called_step_by_step_says_so(net, names):
+    x = torch.rand(4, 2, 3) if isinstance(net, OwnLoop) else torch.rand(2, 3)
+    found = explain(net, x)
+    assert [decision.name for decision in found] == names[: len(found)]
+    assert found and all("called step by step" in decision.reason for decision in found)
+    sequence = [net.fc, net.hidden, net.out] if isinstance(net, OwnLoop) else [net]
+    assert all(decision.fused for decision in explain(MultiStepContainer(*sequence), torch.rand(4, 2, 3)))
+
+
+def test_second_derivatives_after_set_backend():
+    torch.manual_seed(0)
+    net = MultiStepContainer(nn.Linear(3, 4), recurrent(IFNode(), 4, 4), SynapseFilter(3.0), nn.Linear(4, 1))
+    x_seq, weight = torch.rand(5, 2, 3), net[0].weight
+    with pytest.raises(RuntimeError, match=r"set_backend\(net, 'torch'\)"):
+        torch.autograd.grad(net(x_seq).sum(), weight, create_graph=True)
+    reset_net(net)
+    set_backend(net, "torch")
+    (gradient,) = torch.autograd.grad(net(x_seq).sum(), weight, create_graph=True)
+    gradient.norm().backward()
+    assert weight.grad.abs().sum() > 0
 
 
 def test_a_device_without_kernels():
