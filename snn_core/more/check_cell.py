@@ -20,6 +20,8 @@ __all__ = ["Report", "check_cell"]
 
 #: Differences that count as none: relative to the largest number, and of numbers near zero.
 _TOLERANCE, _ROUNDING = 1e-9, 1e-12
+#: Relative differences up to which float32 somewhere in fp64 explains them.
+_SINGLE = 1e-6
 
 
 class Report(NamedTuple):
@@ -56,7 +58,7 @@ def check_cell(module: nn.Module, x_seq: Tensor | Sequence[int] = (20, 3, 5)) ->
 
     Raises:
         AssertionError: something differs; the message says where, and what.
-        TypeError, ValueError: an argument is not what it must be.
+        TypeError, ValueError: an argument is not what it must be, or ``module`` takes steps of another shape.
 
     Warns:
         UserWarning: the check proves little, since the output is constant, a gradient zero, or something not finite.
@@ -71,7 +73,18 @@ def check_cell(module: nn.Module, x_seq: Tensor | Sequence[int] = (20, 3, 5)) ->
         raise ValueError(f"x_seq must have at least two time steps of a sample, got {list(x_seq.shape)}")
     x_seq = x_seq.detach().double()
     module = copied(module).to(x_seq.device, torch.float64)
+    for name in set(getattr(module, "state_names", ())) & module._parameters.keys():
+        raise AssertionError(f"{kind}: the state {name} has the name of a parameter: give one another name")
     reset_net(module)
+    try:
+        with torch.no_grad():
+            copy.deepcopy(module)(x_seq[0])
+    except RuntimeError as error:  # as torch says that sizes do not fit
+        size = f"x_seq=({', '.join(map(str, x_seq.shape[:2]))}, 8) for 8 neurons"
+        raise ValueError(
+            f"{kind} does not take a time step {list(x_seq.shape[1:])}: give check_cell the shape that it takes, such "
+            f"as {size} ({error})"
+        ) from error
     runs, differences = {}, {}
     alone: dict[str, Tensor] = {}
     with torch.enable_grad(), torch.random.fork_rng(devices=[]):
@@ -214,5 +227,7 @@ def _difference(what: str, expected: Tensor | None, found: Tensor | None) -> flo
     largest = (expected - found).abs().masked_fill(same, 0.0).nan_to_num(torch.inf).max().item()
     scale = expected.nan_to_num().abs().max().item()
     if largest > (0.0 if is_spikes else max(_TOLERANCE * scale, _ROUNDING)):
-        raise AssertionError(f"{what} by {largest:.3g}, where the largest number is {scale:.3g}")
+        is_rounding = 0 < largest < _SINGLE * scale
+        why = " (as numbers in another dtype than the input's make it: use like.dtype)" if is_rounding else ""
+        raise AssertionError(f"{what} by {largest:.3g}, where the largest number is {scale:.3g}{why}")
     return largest / scale if scale > _ROUNDING else 0.0

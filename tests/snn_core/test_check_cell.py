@@ -269,3 +269,48 @@ def test_a_wrong_kernel_is_found(monkeypatch):
     monkeypatch.setattr(checking, "scan", lambda *given: honest(*given) * (1 + 1e-6))
     with pytest.raises(AssertionError, match="the output in the plan differs from that in single steps"):
         check_cell(neuron.IFNode(surrogate_function=ATan()))
+
+
+@dataclass(eq=False)
+class Weighted(cells.Cell):
+    weight: Tensor
+
+    def step(self, x, state):
+        v = 0.5 * state[0] + self.weight * x
+        return v, (v,)
+
+
+class WeightedNode(CellModule):
+    states = ("v",)
+    of_weight = staticmethod(lambda weight, like: weight.to(like.dtype))
+
+    def __init__(self, neurons=()):
+        super().__init__()
+        self.weight = nn.Parameter(torch.full(neurons, 0.3))
+
+    def cell(self, like):
+        return Weighted(self.of_weight(self.weight, like))
+
+
+def test_another_size_is_explained_and_can_be_given():
+    with pytest.raises(
+        ValueError, match=r"WeightedNode does not take a time step \[3, 5\]: .*x_seq=\(20, 3, 8\)"
+    ):
+        check_cell(WeightedNode((8,)))
+    assert set(check_cell(WeightedNode((8,)), x_seq=(20, 3, 8)).runs.values()) == {"fused"}
+
+
+def test_a_second_precision_is_explained():
+    class Single(WeightedNode):
+        of_weight = staticmethod(lambda weight, like: weight.float())
+
+    with pytest.raises(AssertionError, match=r"use like\.dtype"):
+        check_cell(Single())
+
+
+def test_a_state_named_like_a_parameter_is_explained():
+    class Confused(WeightedNode):
+        states = ("weight",)
+
+    with pytest.raises(AssertionError, match="Confused: the state weight has the name of a parameter"):
+        check_cell(Confused())
