@@ -76,21 +76,21 @@ def check_cell(module: nn.Module, x_seq: Tensor | Sequence[int] = (20, 3, 5)) ->
     for name in set(getattr(module, "state_names", ())) & module._parameters.keys():
         raise AssertionError(f"{kind}: the state {name} has the name of a parameter: give one another name")
     reset_net(module)
-    try:
-        with torch.no_grad():
-            copy.deepcopy(module)(x_seq[0])
-    except RuntimeError as error:  # as torch says that sizes do not fit
-        size = f"x_seq=({', '.join(map(str, x_seq.shape[:2]))}, 8) for 8 neurons"
-        raise ValueError(
-            f"{kind} does not take a time step {list(x_seq.shape[1:])}: give check_cell the shape that it takes, such "
-            f"as {size} ({error})"
-        ) from error
     runs, differences = {}, {}
     alone: dict[str, Tensor] = {}
     with torch.enable_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        if isinstance(module, CellModule):
-            _check_equations(module, x_seq[0])
+        try:
+            if isinstance(module, CellModule):
+                _check_equations(module, x_seq[0])
+            else:
+                copy.deepcopy(module)(x_seq[0])
+        except RuntimeError as error:  # as torch says that sizes do not fit
+            size = f"x_seq=({', '.join(map(str, x_seq.shape[:2]))}, 8) for 8 neurons"
+            raise ValueError(
+                f"{kind} does not take a time step {list(x_seq.shape[1:])}: give check_cell the shape that it takes, "
+                f"such as {size} ({error})"
+            ) from error
         for place, net in _places(module, x_seq).items():
             where, differences[place] = f"{kind} {place}", 0.0
             expected = _results(where, net, x_seq, "single steps")
