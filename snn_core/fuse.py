@@ -294,10 +294,12 @@ def with_linear_feedback(
     name, depth = history or ("y", 1)
     features = len(weight) if whole else part.stage.outputs
     part = _also_records(part, records_of(module, OUTPUT))
+    stage = part.stage._replace(feedback=depth, taps=int(taps is not None), inputs=features, outputs=features)
+    reason = kernels.why_not("auto", like, stage)
+    if reason:
+        return reason
     return part._replace(
-        stage=part.stage._replace(
-            feedback=depth, taps=int(taps is not None), inputs=features, outputs=features
-        ),
+        stage=stage,
         states=(*part.states, (module, name, 0.0)),
         weights=(weight, bias) if taps is None else (weight, bias, taps),
         module=module,

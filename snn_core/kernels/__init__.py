@@ -17,6 +17,7 @@ from torch import Tensor
 
 from snn_core.checks import FLOATING, Like
 from snn_core.kernels.cpu import steps
+from snn_core.kernels.cuda import launch as cuda
 from snn_core.kernels.op import Shapes, scan
 from snn_core.kernels.plan import Stage
 from snn_core.kernels.record.equations import program_of as program
@@ -61,8 +62,8 @@ def _cupy_sees_a_gpu() -> bool:
         return False
 
 
-def why_not(backend: str, x_seq: Tensor | Like) -> str:
-    """Return why no kernel may take sequences like ``x_seq``, "" where one may.
+def why_not(backend: str, x_seq: Tensor | Like, stage: Stage | None = None) -> str:
+    """Return why no kernel may take sequences like ``x_seq``, and through ``stage``, "" where one may.
 
     Raises:
         ValueError: backend "numba" and an input that is not on the CPU, or "cupy" and one that is not on a GPU.
@@ -79,6 +80,8 @@ def why_not(backend: str, x_seq: Tensor | Like) -> str:
         return f"no kernel computes in {x_seq.dtype}"
     if torch._C._are_functorch_transforms_active() or torch.jit.is_tracing():
         return "a transform of torch.func or torch.jit.trace is at work"
-    if device == "cpu" or (device == "cuda" and (backend == "cupy" or _cupy_sees_a_gpu())):
-        return ""
-    return f"no kernel runs on {device} here"
+    if not (device == "cpu" or (device == "cuda" and (backend == "cupy" or _cupy_sees_a_gpu()))):
+        return f"no kernel runs on {device} here"
+    if device == "cuda" and stage is not None:
+        return cuda.too_large(stage, x_seq.dtype, cuda.device.shared_limit(x_seq.device))
+    return ""

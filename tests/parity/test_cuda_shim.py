@@ -329,11 +329,16 @@ def test_launch_says_when_delays_are_too_long(shim, monkeypatch):
         own = planned([module], x_seq)
     message = (
         "^200 recurrent neurons with delays up to 30 steps need 77,600 bytes of shared memory, the device has "
-        "49,152: use a smaller max_delay or backend 'torch'$"
+        "49,152: use fewer, or a smaller max_delay$"
     )
     with pytest.raises(ValueError, match=message):
         cuda.scan(x_seq, *own)
     assert shim.launches == []
+    # Before it comes to that, a network takes the loop.
+    like, (stage,) = Like((1, 200), torch.float32, torch.device("cuda", 0)), own[1].stages
+    assert re.search(message, backends.why_not("cupy", like, stage))
+    monkeypatch.setattr(shim, "limit", 80_000)
+    assert backends.why_not("cupy", like, stage) == ""
 
 
 def test_a_text_that_is_no_program_is_refused(shim):

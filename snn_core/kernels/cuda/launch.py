@@ -264,6 +264,20 @@ def _group(stages: Sequence[Stage], itemsize: int, limit: int) -> Group:
 
 
 @lru_cache(maxsize=256)
+def too_large(stage: Stage, dtype: torch.dtype, limit: int) -> str:
+    """Return why a block has too little shared memory for the neurons of a stage, "" if it has enough."""
+    group = _group([stage], compute_dtype(dtype).itemsize, limit)
+    if group.shared_bytes <= limit or group.is_linear:
+        return ""
+    has_delays = stage.feedback > 1
+    return (
+        f"{stage.outputs} recurrent neurons{f' with delays up to {stage.feedback} steps' * has_delays} need "
+        f"{group.shared_bytes:,} bytes of shared memory, the device has {limit:,}: use fewer"
+        f"{', or a smaller max_delay' * has_delays}"
+    )
+
+
+@lru_cache(maxsize=256)
 def groups(plan: Plan, dtype: torch.dtype, limit: int) -> tuple[Group, ...]:
     """Divide a plan into launches: one, unless it has too many stages or too many neurons for shared memory.
 
@@ -281,14 +295,9 @@ def groups(plan: Plan, dtype: torch.dtype, limit: int) -> tuple[Group, ...]:
         rest.append(stage)
     found.append(_group(rest, itemsize, limit))
     for group in found:
-        if group.shared_bytes > limit and not group.is_linear:
-            stage = group.stages[0]
-            has_delays = stage.feedback > 1
-            raise ValueError(
-                f"{stage.outputs} recurrent neurons{f' with delays up to {stage.feedback} steps' * has_delays} need "
-                f"{group.shared_bytes:,} bytes of shared memory, the device has {limit:,}: use "
-                f"{'a smaller max_delay or ' * has_delays}backend 'torch'"
-            )
+        reason = too_large(group.stages[0], dtype, limit)
+        if reason and len(group.stages) == 1:
+            raise ValueError(reason)
     return tuple(found)
 
 
