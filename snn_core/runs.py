@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain, compress
-from operator import attrgetter, is_
+from itertools import chain, compress, count
+from operator import attrgetter, is_, is_not
 from types import FunctionType
 from typing import Any, NamedTuple
 
@@ -49,6 +49,7 @@ class Watch:
             classes |= dict.fromkeys(kind for kind in type(one).__mro__ if not _is_torchs(kind))
         views: list[Any] = []
         masks: list[list[bool]] = []
+        owners: list[Any] = []
         for module in known:
             own, left_out = vars(module), {"_runs", *getattr(module, "_state_names", ())}
             views.append(own.values())
@@ -56,6 +57,7 @@ class Watch:
             for inner in [own[name] for name in _INSIDE]:
                 views.append(inner.values())
                 masks.append([True] * len(inner))
+            owners += [module] * (sum(map(len, masks)) - len(owners))
         for kind in classes:
             views.append(vars(kind).values())
             masks.append([not name.startswith("_abc_") for name in vars(kind)])
@@ -63,6 +65,8 @@ class Watch:
         # The end is seen at another place if anything was added or taken away.
         self.views, self.mask = [*views, (_END,)], [*chain.from_iterable(masks), True]
         self.seen = list(compress(chain.from_iterable(self.views), self.mask))
+        owners += [None] * (len(self.mask) - len(owners))
+        self.owners = list(compress(owners, self.mask))
         #: Whether all classes and functions are the library's own; others may read what is not looked at here.
         self.is_own = all(f"{kind.__module__}.".startswith("snn_core.") for kind in classes) and not any(
             isinstance(value, FunctionType) for module in known for value in vars(module).values()
@@ -73,6 +77,19 @@ class Watch:
         return self.types == list(map(type, self.known)) and all(
             map(is_, compress(chain.from_iterable(self.views), self.mask), self.seen)
         )
+
+    def changed_numbers(self) -> set[Any] | None:
+        """Return the modules with numbers that have changed, which count as seen then; None if anything else has."""
+        now = list(compress(chain.from_iterable(self.views), self.mask))
+        if len(now) != len(self.seen) or self.types != list(map(type, self.known)):
+            return None
+        found = set()
+        for k in compress(count(), map(is_not, now, self.seen)):
+            if not (type(now[k]) is type(self.seen[k]) is float) or self.owners[k] is None:
+                return None
+            found.add(self.owners[k])
+        self.seen = now
+        return found
 
 
 _END = object()
@@ -136,7 +153,7 @@ class Run:
                 self.recorders.append(one.outputs if owner is None else records_of(*owner))
                 seqs.append(step)
         self._seqs = seqs
-        self.numbers = tuple([number for part in joined for number in part.numbers])
+        self.numbers = self._numbers()
         self.states = [
             place for part, like in zip(parts, likes, strict=True) for place in self._places(part, like)
         ]
@@ -148,6 +165,11 @@ class Run:
         self.computed: list[int] = []
         self.watch: Any = None
         self.stop: Any = None
+
+    def _numbers(self) -> tuple[float, ...]:
+        """Return the numbers of all stages, as a scan takes them."""
+        groups = [in_series(self.parts[first:end]) for _, first, end in self.layout]
+        return tuple([number for group in groups for number in group.numbers])
 
     def _places(self, part: Part, like: Like) -> Iterator[_Place]:
         """Yield where each state is kept and what it must be like."""
@@ -167,12 +189,14 @@ class Run:
         """
         self.stop = stop
         modules = [part.module for part in self.parts]
-        inside = [one for module in (*modules, *([] if stop is None else [stop])) for one in module.modules()]
-        self.watch = Watch(list(dict.fromkeys([*chains, *inside])), self.parts)
-        known = {id(tensor) for module in modules for tensor in (*module.parameters(), *module.buffers())}
+        self.inside = [list(module.modules()) for module in modules]
+        behind = [] if stop is None else stop.modules()
+        known = dict.fromkeys([*chains, *chain.from_iterable(self.inside), *behind])
+        self.watch = Watch(list(known), self.parts)
+        own = {id(tensor) for module in modules for tensor in (*module.parameters(), *module.buffers())}
         for k, part in enumerate(self.parts):
             tensors = [one for one in (*part.weights, *part.parameters) if one is not None]
-            if not (self.watch.is_own and all(id(one) in known for one in tensors)):
+            if not (self.watch.is_own and all(id(one) in own for one in tensors)):
                 self.computed.append(k)
         self.parts = [
             _without_graph(part) if k in self.computed else part for k, part in enumerate(self.parts)
@@ -184,7 +208,9 @@ class Run:
     def parts_now(self, backend: str, is_direct: bool) -> Sequence[Part] | None:
         """Return the parts with what they compute at this moment; None if anything else has changed."""
         # A parameter stays the same object when its data are replaced, as module.double() does.
-        if not self.watch.holds() or list(map(_dtype, self.given)) != self.dtypes:
+        if list(map(_dtype, self.given)) != self.dtypes:
+            return None
+        if not (self.watch.holds() or self._take_numbers(backend, is_direct)):
             return None
         if not self.computed:
             return self.parts
@@ -204,6 +230,23 @@ class Run:
                 return None
             found[k] = part
         return found
+
+    def _take_numbers(self, backend: str, is_direct: bool) -> bool:
+        """Read again the modules of which numbers have changed; say whether nothing else has."""
+        changed = self.watch.changed_numbers()
+        if changed is None:
+            return False
+        parts = list(self.parts)
+        for k, part in enumerate(parts):
+            if changed.isdisjoint(self.inside[k]):
+                continue
+            fresh = read(part.module, self.likes[k], backend, is_direct)
+            if isinstance(fresh, str) or not _is_same(fresh, part, numbers=False):
+                return False
+            parts[k] = part._replace(constants=fresh.constants, cells=fresh.cells)
+        self.parts = parts
+        self.numbers = self._numbers()
+        return True
 
     def shapes(self, T: int) -> kernels.Shapes:
         """Return how T steps lie in memory."""
@@ -266,15 +309,15 @@ def _without_graph(part: Part) -> Part:
     return part._replace(weights=weights, parameters=tuple(one.detach() for one in part.parameters))
 
 
-def _is_same(part: Part, other: Part) -> bool:
-    """Say whether two parts differ in tensors alone."""
+def _is_same(part: Part, other: Part, numbers: bool = True) -> bool:
+    """Say whether two parts differ in tensors alone, or, without ``numbers``, in constants as well."""
     if part.stage != other.stage or len(part.weights) != len(other.weights):
         return False
     if any(a[0] is not b[0] or a[1] != b[1] for a, b in zip(part.states, other.states, strict=True)):
         return False
-    numbers = [(a[2], b[2]) for a, b in zip(part.states, other.states, strict=True)]
-    numbers += zip(part.constants, other.constants, strict=True)
-    return all(a is b or _hex(a) == _hex(b) for a, b in numbers)
+    pairs = [(a[2], b[2]) for a, b in zip(part.states, other.states, strict=True)]
+    pairs += zip(part.constants, other.constants, strict=True) if numbers else ()
+    return all(a is b or _hex(a) == _hex(b) for a, b in pairs)
 
 
 def _hex(number: float | Tensor) -> Any:
