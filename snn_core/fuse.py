@@ -89,15 +89,26 @@ def read(module: Any, like: Like, backend: str = "auto", is_direct: bool = False
 
     ``is_direct`` says that the module asks for itself: hooks and overriding were its class's responsibility.
     """
-    if is_direct:
-        return module.part(like)
-    if type(module) is nn.Linear:
+    if type(module) is nn.Linear and not is_direct:
         return _linear(module, like, backend)
     if not hasattr(type(module), "part"):
         return f"no kernel knows {type(module).__name__}"
-    if not defines(module, "part", "forward_sequence"):
+    if not (is_direct or defines(module, "part", "forward_sequence")):
         return "it has hooks, or a forward of its own"
-    return module.part(like)
+    return _own_states(module) or module.part(like)
+
+
+#: Methods by which modules read and keep their states in each step. A scan does it once, and without them.
+_STATE_METHODS = "checked_state", "kept_state", "keep_state", "_before", "_keep", "_keep_y"
+
+
+def _own_states(module: Any) -> str:
+    """Return which of these methods a user has replaced, "" if none."""
+    for name in _STATE_METHODS:
+        method = vars(module).get(name) or getattr(type(module), name, None)
+        if method is not None and not method.__module__.startswith("snn_core."):
+            return f"it has a {name} of its own"
+    return ""
 
 
 def _linear(module: nn.Linear, like: Like, backend: str) -> Part | str:
