@@ -141,7 +141,7 @@ def of_cell(module: Any, cell: Cell, like: Like, owners: Sequence[tuple[Any, str
         like: what a time step is like.
         owners: who keeps each state, and its name.
     """
-    recorded = kernels.program(cell)
+    recorded = kernels.program(cell, like.dtype)
     if isinstance(recorded, str):
         return recorded
     rows = rows_of(cell, like)

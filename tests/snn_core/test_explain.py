@@ -284,13 +284,12 @@ def test_statements_are_derived_from_the_equations():
         "    r14 = fabs(r1)",
         "    r15 = 2.0 * r14",
         "    r16 = 1.0 - r15",
-        "    f17 = r16 < 0.0",
-        "    r18 = select(f17, 0.0, r16)",
-        "    r19 = 2.0 * r18",
-        "    r20 = g_y * r19",
-        "    r22 = r11 + r20",
-        "    g_x = r22",
-        "    new g_v0 = r22",
+        "    r17 = maximum(0.0, r16)",
+        "    r18 = 2.0 * r17",
+        "    r19 = g_y * r18",
+        "    r21 = r11 + r19",
+        "    g_x = r21",
+        "    new g_v0 = r21",
     ]
 
 

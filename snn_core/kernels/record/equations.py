@@ -87,8 +87,19 @@ def _key(name: str, value: Any) -> Any:
     return class_key(type(value)), *[(key, _key(key, one)) for key, one in own]
 
 
-def program_of(cell: Cell) -> Recorded | str:
-    """Return the program of a cell's equations, or why kernels do not know them."""
+def program_of(cell: Cell, dtype: torch.dtype | None = None) -> Recorded | str:
+    """Return the program of a cell's equations, or why kernels do not know them, for steps of this dtype if given."""
+    found = _known(cell)
+    if isinstance(found, str):
+        return found
+    recorded, in_default_dtype = found
+    if in_default_dtype and dtype not in (None, torch.get_default_dtype()):
+        return f"torch rounds numbers made of comparisons to {torch.get_default_dtype()}: write flag.to(x)"
+    return recorded
+
+
+def _known(cell: Cell) -> tuple[Recorded, bool] | str:
+    """Return a cell's program, and whether torch computes some of it in its default dtype; or why there is none."""
     own = list(fields(cell))
     try:
         key = (class_key(type(cell)), *[(name, _key(name, value)) for _, name, value in own])
@@ -97,12 +108,11 @@ def program_of(cell: Cell) -> Recorded | str:
     found = _recorded.get(key)
     if found is None:
         try:
-            parts, constants = _record(cell)
-            found = Recorded(program(*parts), constants)
-            if _record(cell) != (parts, constants):
+            parts, constants, in_default_dtype = _record(cell)
+            recorded = Recorded(program(*parts), constants)
+            found = recorded.program.misses or (recorded, in_default_dtype)
+            if _record(cell) != (parts, constants, in_default_dtype):
                 found = "its equations give something else each time"
-            elif found.program.misses:
-                found = found.program.misses
         except NotScalarError as error:
             found = str(error)
         except Exception as error:  # equations are anybody's
@@ -113,7 +123,7 @@ def program_of(cell: Cell) -> Recorded | str:
     return found
 
 
-_recorded: dict[Any, Recorded | str] = {}
+_recorded: dict[Any, tuple[Recorded, bool] | str] = {}
 
 
 def _with_symbols(cell: Cell, tape: Tape, names: Iterator[int]) -> Cell:
@@ -130,8 +140,8 @@ def _with_symbols(cell: Cell, tape: Tape, names: Iterator[int]) -> Cell:
 
 
 @torch.enable_grad()
-def _record(cell: Cell) -> tuple[Any, tuple[float, ...]]:
-    """Return what makes a cell's program, see ``symbols.program``, and its constants."""
+def _record(cell: Cell) -> tuple[Any, tuple[float, ...], bool]:
+    """Return what makes a cell's program, see ``symbols.program``, its constants, and see :func:`_known`."""
     tape = Tape()
     count = len(cell.initial)
     x, states = Symbol(tape, "x"), tuple(Symbol(tape, f"v{k}") for k in range(count))
@@ -157,4 +167,4 @@ def _record(cell: Cell) -> tuple[Any, tuple[float, ...]]:
         (count, len(parameters), len(tape.constants)), forward, tuple(one.name for one in results),
         tape.needed(gradients), tuple(one.name for one in gradients),
     )  # fmt: skip
-    return parts, tuple(tape.constants)
+    return parts, tuple(tape.constants), bool(tape.apart)
