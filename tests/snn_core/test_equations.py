@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import types
 from dataclasses import dataclass
@@ -14,10 +15,11 @@ from torch import Tensor, nn
 
 from snn_core.cells import Cell
 from snn_core.functional import explain
+from snn_core.kernels.record import equations
 from snn_core.layer import MultiStepContainer
 from snn_core.neuron import IFNode
 from snn_core.state import CellModule
-from snn_core.surrogate import SurrogateFunction
+from snn_core.surrogate import SurrogateFunction, Triangle
 
 NAN, INF = float("nan"), float("inf")
 #: Every pair of these is an input and a state: ties, zeros of both signs, and what is no number.
@@ -444,6 +446,66 @@ def test_a_cell_of_ones_own_is_compiled_as_a_whole() -> None:
     module.reset()
 
     torch.testing.assert_close(y_seq, module.forward_sequence(x_seq))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.compile itself
+def test_a_compiled_cell_stays_compiled_when_others_are_recorded() -> None:
+    module, x_seq, compiled = Node(Helped), torch.randn(4, 3, 2), []
+
+    def backend(graph: Any, _: Any) -> Any:
+        compiled.append(graph)
+        return graph.forward
+
+    function = torch.compile(module.forward_sequence, backend=backend, fullgraph=True)
+    for gain in (2.0, 3.0, 4.0):
+        function(x_seq)
+        module.reset()
+        Node(lambda gain=gain: Scaled(gain)).forward_sequence(x_seq)
+
+    assert len(compiled) == 1
+
+
+@dataclass(eq=False)
+class Scaled(Arithmetic):
+    gain: float
+
+    def of(self, x: Tensor, v: Tensor) -> Tensor:
+        return (1 - 2 / self.gain) ** 2 * x + torch.where(x > self.gain, v, -abs(self.gain - 1) / 3)
+
+
+@dataclass(eq=False)
+class Branching(Scaled):
+    def of(self, x: Tensor, v: Tensor) -> Tensor:
+        return self.gain * x if self.gain > 1.0 else math.exp(1 / self.gain) * x
+
+
+@pytest.mark.parametrize("kind", [Scaled, Branching])
+def test_a_number_may_change_in_every_step(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    record, recorded = equations._record, []
+    monkeypatch.setattr(equations, "_record", lambda *args: recorded.append(1) or record(*args))
+    x_seq, own = torch.randn(3, 4, 2, dtype=torch.float64), type("Own", (kind,), {})
+    for gain in (0.5, 2.0, 3.0):
+        assert reason(Node(lambda gain=gain: own(gain)), x_seq) == ""
+        assert_as_the_loop(Node(lambda gain=gain: own(gain)), x_seq, torch.zeros(4, 2, dtype=torch.float64))
+
+    assert (len(recorded) == 2) == (kind is Scaled)
+    with pytest.raises(ZeroDivisionError):  # of Python, as in the loop
+        Node(lambda: own(0.0)).forward_sequence(x_seq)
+
+
+def test_a_surrogate_function_may_be_annealed() -> None:
+    x_seq, found = torch.randn(5, 3, 2), {}
+    for backend in ("auto", "torch"):
+        node = IFNode(surrogate_function=Triangle(), backend=backend)
+        for alpha in (0.5, 0.7, 0.9):
+            node.surrogate_function.alpha, node.v_threshold = alpha, alpha
+            x = x_seq.clone().requires_grad_()
+            node.reset()
+            node.forward_sequence(x).sum().backward()
+            found[backend, alpha] = x.grad
+
+    for alpha in (0.5, 0.7, 0.9):
+        torch.testing.assert_close(found["auto", alpha], found["torch", alpha])
 
 
 def test_a_helper_function_that_is_defined_anew_is_read_anew(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ step forward and the surrogate function's derivative backward.
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -144,7 +145,10 @@ class Symbol:
     @classmethod
     def __torch_function__(cls, function: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = _ALIASES.get(function.__name__, function.__name__)
-        if not (name in _METHODS and all(isinstance(one, (Symbol, int, float, type(None))) for one in args)):
+        if not (
+            name in _METHODS
+            and all(isinstance(one, (Symbol, Number, int, float, type(None))) for one in args)
+        ):
             raise NotScalarError(f"kernels do not know torch.{name} of these arguments")
         return _METHODS[name](*args, **(kwargs or {}))
 
@@ -164,6 +168,51 @@ class Symbol:
         raise NotScalarError("a kernel cannot branch on the value of a tensor: use torch.where")
 
 
+class Number:
+    """A cell's number while equations are recorded: what is computed from it follows when the number changes.
+
+    ``of`` computes it from all numbers of the cell. Anything but arithmetic fails; then a program is recorded for each
+    value.
+    """
+
+    __array_ufunc__ = None
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, of: Callable[[Sequence[float]], float]) -> None:
+        self.of = of
+
+    @classmethod
+    def __torch_function__(cls, *arguments: Any) -> Any:
+        return Symbol.__torch_function__(*arguments)
+
+    def _refuse(self, *_: Any) -> Any:
+        raise NotScalarError("its equations branch on a number")
+
+    __bool__ = __float__ = __int__ = __index__ = _refuse
+
+    def _compare(self, other: Any) -> Any:
+        return NotImplemented if isinstance(other, Symbol) else self._refuse()
+
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _compare
+
+
+def _arithmetic(operation: Callable[..., float], is_reversed: bool = False) -> Callable[..., Any]:
+    def compute(self: Number, *others: Any) -> Any:
+        if not all(isinstance(one, (int, float, Number)) for one in others):
+            return NotImplemented
+        terms = [one.of if isinstance(one, Number) else (lambda _, one=one: one) for one in (self, *others)]
+        if is_reversed:
+            terms.reverse()
+        return Number(lambda numbers: operation(*[term(numbers) for term in terms]))
+
+    return compute
+
+
+for _operator in ("add", "sub", "mul", "truediv", "pow", "neg", "abs"):
+    setattr(Number, f"__{_operator}__", _arithmetic(getattr(operator, _operator)))
+    setattr(Number, f"__r{_operator}__", _arithmetic(getattr(operator, _operator), True))
+
+
 class _StepDtype:
     """What equations may only convert to; they cannot ask which dtype it is."""
 
@@ -178,7 +227,7 @@ class Tape:
 
     def __init__(self) -> None:
         self.statements: list[tuple[Symbol, str, tuple[Symbol, ...], Any]] = []
-        self.constants: list[float] = []
+        self.constants: list[float | Number] = []
         #: Values made of flags and Python's numbers alone, and whether they are whole: torch computes these in its
         #: default dtype, or in int64, whatever the dtype of a step is.
         self.apart: dict[str, bool] = {}
@@ -188,9 +237,9 @@ class Tape:
         """Return ``value`` as a symbol; a number becomes a constant."""
         if isinstance(value, Symbol):
             return value
-        if not isinstance(value, (int, float)):
+        if not isinstance(value, (int, float, Number)):
             raise NotScalarError(f"kernels take numbers, not {type(value).__name__}")
-        self.constants.append(float(value))
+        self.constants.append(value if isinstance(value, Number) else float(value))
         return Symbol(self, f"c{len(self.constants) - 1}")
 
     def number(self, value: Symbol) -> Symbol:
@@ -215,7 +264,7 @@ class Tape:
         self.statements.append((result, name, arguments, rule))
         if operation.derivative and all(map(self._is_apart, numbers)):
             self.apart[result.name] = name in _WHOLE and not any(
-                isinstance(one, float) or not self.apart.get(getattr(one, "name", ""), True)
+                isinstance(one, (float, Number)) or not self.apart.get(getattr(one, "name", ""), True)
                 for one in numbers
             )
         # As torch does, for equations that switch the gradient off in between.
