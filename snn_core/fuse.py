@@ -92,17 +92,28 @@ def read(module: Any, like: Like, backend: str = "auto", is_direct: bool = False
 
     ``is_direct`` says that the module asks for itself: hooks and overriding were its class's responsibility.
     """
-    if is_direct:
-        return module.part(like)
-    if type(module) is nn.Linear:
+    if type(module) is nn.Linear and not is_direct:
         return _linear(module, like, backend)
     if not hasattr(type(module), "part"):
         has_state = any(hasattr(part, "state_names") for part in module.modules())
         fix = ": write its equations as a Cell" if has_state else ", which is called on all steps at once"
         return f"no kernel knows {type(module).__name__}{fix}"
-    if not defines(module, "part", "forward_sequence"):
+    if not (is_direct or defines(module, "part", "forward_sequence")):
         return f"it has hooks, or a forward of its own: {WITHOUT_HOOKS}"
-    return module.part(like)
+    return _own_states(module) or module.part(like)
+
+
+#: Methods by which modules read and keep their states in each step. A scan does it once, and without them.
+_STATE_METHODS = "checked_state", "kept_state", "keep_state", "_before", "_keep", "_keep_y"
+
+
+def _own_states(module: Any) -> str:
+    """Return which of these methods a user has replaced, "" if none."""
+    for name in _STATE_METHODS:
+        method = vars(module).get(name) or getattr(type(module), name, None)
+        if method is not None and not method.__module__.startswith("snn_core."):
+            return f"it has a {name} of its own: leave its states to MemoryModule"
+    return ""
 
 
 #: What to do about hooks, and about a class that replaces what a scan would not call.
@@ -141,7 +152,7 @@ def of_cell(module: Any, cell: Cell, like: Like, owners: Sequence[tuple[Any, str
         like: what a time step is like.
         owners: who keeps each state, and its name.
     """
-    recorded = kernels.program(cell)
+    recorded = kernels.program(cell, like.dtype)
     if isinstance(recorded, str):
         return recorded
     rows = rows_of(cell, like)

@@ -376,7 +376,8 @@ def kept(modules: Sequence[Any], x_seq: Any, backend: str = "auto", is_direct: b
     runs = _home(modules)
     if runs is None or "_decisions" in vars(modules[0]):
         return _Kept()
-    key = (x_seq.shape[1:], x_seq.dtype, x_seq.device, backend, is_direct, *map(id, modules))
+    dtypes = x_seq.dtype, torch.get_default_dtype()
+    key = (x_seq.shape[1:], *dtypes, x_seq.device, backend, is_direct, *map(id, modules))
     run = runs.get(key)
     parts = None if run is None else run.parts_now(backend, is_direct)
     return _Kept(runs, key, None if run is None or parts is None else (run, parts))

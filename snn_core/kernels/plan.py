@@ -83,9 +83,10 @@ class Stage(NamedTuple):
 
     def then(self, second: Stage) -> Stage | None:
         """Return two cells as one, so that what lies between them stays in registers; None if that is not possible."""
-        if self.is_dense or second.is_dense or self.stored & OUTPUT:
+        has_feedback = self.feedback > 0 or second.feedback > 0
+        if self.program is None or second.program is None or has_feedback or self.stored & OUTPUT:
             return None
-        program = _joined(self.program, second.program)
+        program = _joined(self.program.text, second.program.text)
         if program is None:
             return None
         of_second = (second.stored & ~OUTPUT) << self.states | second.stored & OUTPUT
@@ -97,14 +98,14 @@ class Stage(NamedTuple):
         return (1 + self.states + 2 * (self.feedback > 0) + self.taps) * self.outputs
 
 
-@constant_when_compiled  # else torch.compile follows the cache, and warns
-def _joined(first: Program, second: Program) -> Program | None:
+@constant_when_compiled  # else torch.compile follows the cache, and warns; it cannot hand on programs
+def _joined(first: str, second: str) -> Program | None:
     return _join(first, second)
 
 
 @lru_cache(maxsize=1024)
-def _join(first: Program, second: Program) -> Program | None:
-    both = first.then(second)
+def _join(first: str, second: str) -> Program | None:
+    both = parse(first).then(parse(second))
     return None if both.misses else both
 
 

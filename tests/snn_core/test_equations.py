@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import types
 from dataclasses import dataclass
@@ -14,10 +15,11 @@ from torch import Tensor, nn
 
 from snn_core.cells import Cell
 from snn_core.functional import explain
+from snn_core.kernels.record import equations
 from snn_core.layer import MultiStepContainer
 from snn_core.neuron import IFNode
 from snn_core.state import CellModule
-from snn_core.surrogate import SurrogateFunction
+from snn_core.surrogate import SurrogateFunction, Triangle
 
 NAN, INF = float("nan"), float("inf")
 #: Every pair of these is an input and a state: ties, zeros of both signs, and what is no number.
@@ -92,16 +94,21 @@ def expression(function: Any) -> Any:
 KNOWN = {
     "maximum": lambda self, x, v: torch.maximum(x, v),
     "minimum": lambda self, x, v: torch.minimum(x, v),
-    "clamp to numbers": lambda self, x, v: torch.where(x == x, x, 0.0).clamp(0, 1) * v,
+    "clamp to numbers": lambda self, x, v: 1 / x.clamp(0.0, 1) * v,
+    "clamp between": lambda self, x, v: torch.clamp(x, min=v, max=v + 1),
     "clamp from below": lambda self, x, v: torch.clamp(x, min=v),
     "clamp from above": lambda self, x, v: torch.clamp(x, max=v),
     "abs": lambda self, x, v: abs(x - v),
-    "relu": lambda self, x, v: torch.relu(x) * v,
+    "relu": lambda self, x, v: 1 / torch.relu(x) * v,
+    "functional.relu": lambda self, x, v: nn.functional.relu(x) * v,
+    "sqrt of abs": lambda self, x, v: torch.sqrt(abs(x)) + v,
     "where": lambda self, x, v: torch.where((x > v) | (v == 0), x, 2.0),
+    "where, the method": lambda self, x, v: (x > 1).where(x > 0, x) * v,
     "not": lambda self, x, v: torch.where(~(x > v) & (x != 1), x, v),
     "div": lambda self, x, v: x / v,
     "pow": lambda self, x, v: x**2 + v**3,
     "flag": lambda self, x, v: (x > v) * v,
+    "flag to the dtype": lambda self, x, v: (x > v).to(v.dtype) * 0.3 * v,
     "detached flag": lambda self, x, v: torch.where((x > v).detach() & (v > 0), x, v),
 }
 #: Flags behave otherwise than numbers in torch, or are refused there, too.
@@ -121,6 +128,57 @@ FLAGS = {
     ),
     "to": (lambda self, x, v: x.to(v > 0) * v, "a kernel computes in one precision"),
 }
+
+
+#: Numbers that torch computes in its default dtype, or as integers, whatever the dtype of a step.
+APART = {
+    "flag times a number": lambda self, x, v: (x > 0) * 0.3 * v,
+    "where of numbers": lambda self, x, v: torch.where(x > v, 0.3, 0.7) * v,
+    "function of a flag": lambda self, x, v: torch.exp(0.3 - 1.0 * (x > v)) + v,
+}
+
+
+@pytest.mark.parametrize("name", APART)
+def test_numbers_of_flags_are_fused_in_the_default_dtype_alone(name: str) -> None:
+    make, (x_seq, v) = expression(APART[name]), pairs()
+    module = Node(make)
+
+    assert reason(Node(make), x_seq).startswith("torch rounds numbers made of comparisons to torch.float32")
+    assert_as_the_loop(module, x_seq, v)
+    assert reason(Node(make), x_seq.float()) == ""
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert reason(Node(make), x_seq) == ""
+        assert_as_the_loop(module, x_seq, v)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert_as_the_loop(module, x_seq, v)
+
+
+@pytest.mark.parametrize("of", [lambda self, x, v: 1 - (x > 0), lambda self, x, v: x - True])
+def test_what_torch_refuses_is_not_fused(of: Any) -> None:
+    with pytest.raises(RuntimeError, match="with a bool tensor is not supported"):
+        Node(expression(of)).forward_sequence(torch.ones(2, 1, 1))
+
+
+def test_a_whole_number_of_flags_is_no_output() -> None:
+    class Counted(Arithmetic):
+        def step(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+            return (x > 0) * 2, state
+
+    assert Node(Counted).forward_sequence(torch.ones(2, 1, 1)).dtype == torch.int64
+
+
+def test_a_state_that_nothing_uses_later_has_no_infinite_gradient() -> None:
+    class Length(Arithmetic):
+        def step(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+            return 0.5 * x, (torch.sqrt(x * x) + torch.log(1 / x),)
+
+    module, x_seq = Node(Length), torch.zeros(3, 2, 1, requires_grad=True)
+    module.forward_sequence(x_seq).sum().backward()
+
+    assert reason(module, x_seq.detach()) == ""
+    assert x_seq.grad.unique().tolist() == [0.5]
 
 
 @pytest.mark.parametrize("name", KNOWN)
@@ -313,6 +371,64 @@ def test_what_equations_read_elsewhere_takes_the_loop(kind: Any, monkeypatch: py
     assert first[1].endswith("which may change: make it a field")
 
 
+class OfMode(Arithmetic):
+    def of(self, x: Tensor, v: Tensor) -> Tensor:
+        return x + v if torch.is_grad_enabled() else x - v
+
+
+class OfDtype(Arithmetic):
+    def of(self, x: Tensor, v: Tensor) -> Tensor:
+        return x + v if x.dtype is torch.float32 else x - v
+
+
+@pytest.mark.parametrize("kind", [OfMode, OfDtype])
+def test_what_equations_ask_takes_the_loop(kind: Any) -> None:
+    module, x_seq = Node(kind), torch.ones(3, 1, 1)
+    assert reason(module, x_seq).startswith("its equations ask")
+    assert module.forward_sequence(x_seq).flatten().tolist() == [1.0, 2.0, 3.0]
+    module.reset()
+    with torch.no_grad():
+        assert module.forward_sequence(x_seq)[1].item() == (0.0 if kind is OfMode else 2.0)
+
+
+@pytest.mark.parametrize(
+    ("owner", "read"),
+    [(torch, lambda self, x, v: torch.gain * x), (IFNode, lambda self, x, v: IFNode.gain * x),
+     (Cell, lambda self, x, v: self.gain * x)],
+)  # fmt: skip
+def test_a_number_added_to_torch_or_to_a_class_of_the_library_is_followed(
+    owner: Any, read: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, x_seq, found = Node(expression(read)), torch.ones(1, 1, 1), []
+    for gain in (2.0, 3.0):
+        monkeypatch.setattr(owner, "gain", gain, raising=False)
+        assert reason(module, x_seq) == ""
+        found.append(module.forward_sequence(x_seq).item())
+
+    assert found == [2.0, 3.0]
+
+
+def test_a_replaced_function_of_torch_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    make = expression(lambda self, x, v: torch.relu(x))
+    assert outputs_of(make)[0] == 1.0
+    monkeypatch.setattr(torch, "relu", lambda x: 3.0 * x)
+    assert outputs_of(make)[0] == 3.0
+
+
+@pytest.mark.parametrize("name", ["checked_state", "kept_state", "keep_state", "_keep"])
+def test_a_method_of_ones_own_that_keeps_states_takes_the_loop(name: str) -> None:
+    def shifted(self: Any, *args: Any) -> Any:
+        found = getattr(IFNode, name)(self, *args)
+        self.v = None if self.v is None else self.v + 0.5
+        return found
+
+    kind, x_seq = type("Own", (IFNode,), {name: shifted}), torch.full((3, 1, 1), 0.4)
+    fused, loop = (kind(backend=backend) for backend in ("auto", "torch"))
+
+    assert torch.equal(fused.forward_sequence(x_seq), loop.forward_sequence(x_seq))
+    assert reason(fused, x_seq).startswith(f"it has a {name} of its own")
+
+
 def charge(x: Tensor, v: Tensor) -> Tensor:
     return 2.0 * x + v
 
@@ -330,6 +446,66 @@ def test_a_cell_of_ones_own_is_compiled_as_a_whole() -> None:
     module.reset()
 
     torch.testing.assert_close(y_seq, module.forward_sequence(x_seq))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.compile itself
+def test_a_compiled_cell_stays_compiled_when_others_are_recorded() -> None:
+    module, x_seq, compiled = Node(Helped), torch.randn(4, 3, 2), []
+
+    def backend(graph: Any, _: Any) -> Any:
+        compiled.append(graph)
+        return graph.forward
+
+    function = torch.compile(module.forward_sequence, backend=backend, fullgraph=True)
+    for gain in (2.0, 3.0, 4.0):
+        function(x_seq)
+        module.reset()
+        Node(lambda gain=gain: Scaled(gain)).forward_sequence(x_seq)
+
+    assert len(compiled) == 1
+
+
+@dataclass(eq=False)
+class Scaled(Arithmetic):
+    gain: float
+
+    def of(self, x: Tensor, v: Tensor) -> Tensor:
+        return (1 - 2 / self.gain) ** 2 * x + torch.where(x > self.gain, v, -abs(self.gain - 1) / 3)
+
+
+@dataclass(eq=False)
+class Branching(Scaled):
+    def of(self, x: Tensor, v: Tensor) -> Tensor:
+        return self.gain * x if self.gain > 1.0 else math.exp(1 / self.gain) * x
+
+
+@pytest.mark.parametrize("kind", [Scaled, Branching])
+def test_a_number_may_change_in_every_step(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    record, recorded = equations._record, []
+    monkeypatch.setattr(equations, "_record", lambda *args: recorded.append(1) or record(*args))
+    x_seq, own = torch.randn(3, 4, 2, dtype=torch.float64), type("Own", (kind,), {})
+    for gain in (0.5, 2.0, 3.0):
+        assert reason(Node(lambda gain=gain: own(gain)), x_seq) == ""
+        assert_as_the_loop(Node(lambda gain=gain: own(gain)), x_seq, torch.zeros(4, 2, dtype=torch.float64))
+
+    assert (len(recorded) == 2) == (kind is Scaled)
+    with pytest.raises(ZeroDivisionError):  # of Python, as in the loop
+        Node(lambda: own(0.0)).forward_sequence(x_seq)
+
+
+def test_a_surrogate_function_may_be_annealed() -> None:
+    x_seq, found = torch.randn(5, 3, 2), {}
+    for backend in ("auto", "torch"):
+        node = IFNode(surrogate_function=Triangle(), backend=backend)
+        for alpha in (0.5, 0.7, 0.9):
+            node.surrogate_function.alpha, node.v_threshold = alpha, alpha
+            x = x_seq.clone().requires_grad_()
+            node.reset()
+            node.forward_sequence(x).sum().backward()
+            found[backend, alpha] = x.grad
+
+    for alpha in (0.5, 0.7, 0.9):
+        torch.testing.assert_close(found["auto", alpha], found["torch", alpha])
 
 
 def test_a_helper_function_that_is_defined_anew_is_read_anew(monkeypatch: pytest.MonkeyPatch) -> None:

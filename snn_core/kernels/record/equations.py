@@ -12,17 +12,21 @@ the cell become constants in the order in which they are met, so that cells that
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+import itertools
+import operator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 
 from snn_core.cells import Cell, fields, parameters_of
 from snn_core.checks import does_only_forward
 from snn_core.kernels.record.purity import PLAIN, class_key, is_pure
-from snn_core.kernels.record.symbols import NotScalarError, Program, Symbol, Tape, parse, program
+from snn_core.kernels.record.symbols import NotScalarError, Number, Program, Symbol, Tape, parse, program
 from snn_core.surrogate import SurrogateFunction
 
 #: Chapter 06 shows how equations are recorded with these.
@@ -64,7 +68,7 @@ _MODULE = frozenset(vars(nn.Module())) - {"training"}
 
 
 def _key(name: str, value: Any) -> Any:
-    """Return what stands for a field: equal for fields that give equal programs and constants.
+    """Return what stands for a field: equal for fields that give equal programs, whatever number one is.
 
     Raises:
         NotScalarError: the field is something that a program cannot hold.
@@ -72,7 +76,7 @@ def _key(name: str, value: Any) -> Any:
     if isinstance(value, Tensor):
         return Tensor
     if isinstance(value, float):
-        return value.hex()  # 0.0 and -0.0 are equal and divide to other infinities
+        return float
     if isinstance(value, PLAIN):
         return type(value), value
     if is_pure(value):
@@ -87,56 +91,121 @@ def _key(name: str, value: Any) -> Any:
     return class_key(type(value)), *[(key, _key(key, one)) for key, one in own]
 
 
-def program_of(cell: Cell) -> Recorded | str:
-    """Return the program of a cell's equations, or why kernels do not know them."""
+def program_of(cell: Cell, dtype: torch.dtype | None = None) -> Recorded | str:
+    """Return the program of a cell's equations, or why kernels do not know them, for steps of this dtype if given."""
+    found = _known(cell)
+    if isinstance(found, str):
+        return found
+    recorded, in_default_dtype = found
+    if in_default_dtype and dtype not in (None, torch.get_default_dtype()):
+        return f"torch rounds numbers made of comparisons to {torch.get_default_dtype()}: write flag.to(x)"
+    return recorded
+
+
+def _known(cell: Cell) -> tuple[Recorded, bool] | str:
+    """Return a cell's program, and whether torch computes some of it in its default dtype; or why there is none."""
     own = list(fields(cell))
     try:
         key = (class_key(type(cell)), *[(name, _key(name, value)) for _, name, value in own])
     except NotScalarError as error:
         return str(error)
-    found = _recorded.get(key)
-    if found is None:
-        try:
-            parts, constants = _record(cell)
-            found = Recorded(program(*parts), constants)
-            if _record(cell) != (parts, constants):
-                found = "its equations give something else each time"
-            elif found.program.misses:
-                found = found.program.misses
-        except NotScalarError as error:
-            found = str(error)
-        except Exception as error:  # equations are anybody's
-            found = f"its equations fail without tensors: {error}"
-        if len(_recorded) >= 4096:
-            _recorded.clear()
-        _recorded[key] = found
-    return found
+    if is_compiling():  # a compiler would watch what is kept here
+        return _recording(cell)
+    numbers = list(_numbers_of(cell))
+    found = _kept(key, lambda: _recording_of_any(cell, numbers))
+    if not isinstance(found, str):
+        with suppress(ArithmeticError, TypeError):
+            return found[0]._replace(constants=_values(found[0].constants, numbers)), found[1]
+    # 0.0 and -0.0 are equal and divide to other infinities.
+    return _kept((key, *[number.hex() for number in numbers]), lambda: _recording(cell))
 
 
-_recorded: dict[Any, Recorded | str] = {}
+def _kept(key: Any, make: Callable[[], Any]) -> Any:
+    if key not in _recorded:
+        if len(_recorded) >= MOST_RECORDED:
+            _recorded.pop(next(iter(_recorded)), None)
+        _recorded[key] = make()
+    return _recorded[key]
 
 
-def _with_symbols(cell: Cell, tape: Tape, names: Iterator[int]) -> Cell:
-    """Return a copy of a cell with symbols for its tensors."""
+_recorded: dict[Any, tuple[Recorded, bool] | str] = {}
+#: Cells of which programs are kept.
+MOST_RECORDED = 1024
+
+
+def _recording(cell: Cell) -> tuple[Recorded, bool] | str:
+    try:
+        parts, constants, in_default_dtype = _record(cell)
+        if _record(cell) != (parts, constants, in_default_dtype):
+            return "its equations give something else each time"
+        recorded = Recorded(program(*parts), constants)
+        return recorded.program.misses or (recorded, in_default_dtype)
+    except NotScalarError as error:
+        return str(error)
+    except Exception as error:  # equations are anybody's
+        return f"its equations fail without tensors: {error}"
+
+
+def _recording_of_any(cell: Cell, numbers: Sequence[float]) -> tuple[Recorded, bool] | str:
+    """Return what :func:`_recording` does, with constants that follow from numbers; or why that cannot be."""
+    try:
+        parts, constants, in_default_dtype = _record(cell, map(_given, itertools.count()))
+        now = _values(constants, numbers)
+        found, known, _ = _record(cell)
+    except Exception as error:
+        return str(error)
+    if found != parts or [one.hex() for one in now] != [one.hex() for one in known]:
+        return "its equations depend on the value of a number"
+    recorded = Recorded(program(*parts), constants)
+    return recorded.program.misses or (recorded, in_default_dtype)
+
+
+def _values(constants: Sequence[float | Number], numbers: Sequence[float]) -> tuple[float, ...]:
+    return tuple([float(one.of(numbers)) if isinstance(one, Number) else one for one in constants])
+
+
+def _given(place: int) -> Number:
+    return Number(operator.itemgetter(place))
+
+
+def _numbers_of(cell: Cell) -> Iterator[float]:
+    """Yield the numbers of a cell, of those within and of their surrogate functions, as they are replaced."""
+    for value in vars(cell).values():
+        if isinstance(value, Cell):
+            yield from _numbers_of(value)
+        elif isinstance(value, SurrogateFunction):
+            yield from [one for one in vars(value).values() if isinstance(one, float)]
+        elif isinstance(value, float):
+            yield value
+
+
+def _with_symbols(cell: Cell, tape: Tape, names: Iterator[int], numbers: Iterator[Number] | None) -> Cell:
+    """Return a copy of a cell with symbols for its tensors, and with these for its numbers."""
     made = copy.copy(cell)
     for name, value in vars(cell).items():
         if isinstance(value, Cell):
-            made.__dict__[name] = _with_symbols(value, tape, names)
+            made.__dict__[name] = _with_symbols(value, tape, names, numbers)
         elif isinstance(value, Tensor):
             made.__dict__[name] = Symbol(tape, f"p{next(names)}")
         elif isinstance(value, SurrogateFunction):
+            if numbers is not None:
+                value = copy.copy(value)
+                own = [key for key, one in vars(value).items() if isinstance(one, float)]
+                value.__dict__.update(zip(own, numbers, strict=False))
             made.__dict__[name] = _Spike(value)
+        elif isinstance(value, float) and numbers is not None:
+            made.__dict__[name] = next(numbers)
     return made
 
 
 @torch.enable_grad()
-def _record(cell: Cell) -> tuple[Any, tuple[float, ...]]:
-    """Return what makes a cell's program, see ``symbols.program``, and its constants."""
+def _record(cell: Cell, numbers: Iterator[Number] | None = None) -> tuple[Any, tuple[Any, ...], bool]:
+    """Return what makes a cell's program, see ``symbols.program``, its constants, and see :func:`_known`."""
     tape = Tape()
     count = len(cell.initial)
     x, states = Symbol(tape, "x"), tuple(Symbol(tape, f"v{k}") for k in range(count))
     parameters = [Symbol(tape, f"p{k}") for k in range(len(parameters_of(cell)))]
-    made = _with_symbols(cell, tape, iter(range(len(parameters))))
+    made = _with_symbols(cell, tape, iter(range(len(parameters))), numbers)
     before = list(fields(made))
     y, after = made.step(x, states)  # type: ignore[arg-type]
     for owner, name, value in fields(made):
@@ -157,4 +226,4 @@ def _record(cell: Cell) -> tuple[Any, tuple[float, ...]]:
         (count, len(parameters), len(tape.constants)), forward, tuple(one.name for one in results),
         tape.needed(gradients), tuple(one.name for one in gradients),
     )  # fmt: skip
-    return parts, tuple(tape.constants)
+    return parts, tuple(tape.constants), bool(tape.apart)

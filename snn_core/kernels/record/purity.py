@@ -6,6 +6,7 @@ cannot be looked at, such as a variable of a module, leaves the equations to the
 
 from __future__ import annotations
 
+import builtins
 import dis
 import itertools
 import operator
@@ -61,6 +62,10 @@ def _computes(code: types.CodeType) -> bool:
 _PACKAGES = "snn_core.", "torch.", "builtins.", "math.", "operator."
 #: What tells a tensor from anything else.
 _ASKS = "isinstance", "type", "is_tensor"
+#: How names of functions of torch begin that tell in which mode it is.
+_MODES = "is_", "are_", "get_"
+#: What is followed where equations read it as an attribute of a module that users do not change, such as math.pi.
+_CONSTANTS = (*PLAIN, torch.dtype, torch.layout, torch.memory_format, types.MethodDescriptorType)
 #: Special methods that equations may call.
 _CALLED = "__call__", "__getattr__", "__getattribute__"
 #: What is found of members of a class by the functions in them.
@@ -69,9 +74,9 @@ _WRAPPED = {property: "fget", staticmethod: "__func__", classmethod: "__func__",
 
 def _is_fixed(value: Any) -> bool:
     """Say whether this is a class, a function or a module that users do not change."""
-    if isinstance(value, types.BuiltinFunctionType):
+    if isinstance(value, types.BuiltinFunctionType) and value.__self__ is not None:
         value = value.__self__
-    if isinstance(value, (type, types.FunctionType)):
+    if isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType)):
         return f"{value.__module__}.".startswith(_PACKAGES)
     return isinstance(value, types.ModuleType) and f"{value.__name__}.".startswith(_PACKAGES)
 
@@ -119,11 +124,16 @@ def _members(kind: type) -> Any:
     Raises:
         NotScalarError: its methods read something that may change unseen.
     """
-    if not _classes_of_users(kind):  # whose functions somebody may have replaced all the same
-        ours = [each for each in kind.__mro__ if each.__module__.startswith("snn_core.")]
-        values = [value for each in ours for value in vars(each).values()]
-        return kind, *[value for value in values if isinstance(value, types.FunctionType)]
-    own = []
+    # Somebody may have replaced functions of the library, or added numbers.
+    ours = [each for each in kind.__mro__ if each.__module__.startswith("snn_core.")]
+    members = [item for each in ours for item in vars(each).items() if not item[0].startswith("__")]
+    own = [
+        (name, type(value), _hex(value), getattr(value, "__code__", None))
+        for name, value in members
+        if isinstance(value, (types.FunctionType, *PLAIN))
+    ]
+    if not _classes_of_users(kind):
+        return kind, *own
     for each in _classes_of_users(kind):
         for name, value in vars(each).items():
             value = getattr(value, _WRAPPED.get(type(value), ""), value)
@@ -164,29 +174,45 @@ def _outside(kind: type, waiting: list[Any]) -> Iterator[tuple[str, Any]]:
                 )
             yield "", _hex(value)
         around = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
-        for name in _variables(code):
-            if name in _ASKS:
-                raise NotScalarError(
-                    f"its equations ask {name}, which a symbol would answer otherwise than a tensor"
-                )
+        for path in _variables(code):
+            name, *attributes = path
             value = function.__globals__.get(name, sys.modules.get(name))
             value = around[name].cell_contents if name in around else value
+            if value is None:
+                value = getattr(builtins, name, None)
+            while attributes and _is_fixed(value) and hasattr(value, attributes[0]):
+                value = getattr(value, attributes.pop(0))
+            last = path[-1]
+            if last in _ASKS or (len(path) > 1 and last.startswith(_MODES)):
+                raise NotScalarError(
+                    f"its equations ask {last}, which a symbol would answer otherwise than a tensor"
+                )
             if isinstance(value, types.FunctionType):
                 waiting.append(value)
-            elif not (value is None or any(value is one for one in kind.__mro__) or _is_fixed(value)):
+            elif not (
+                any(value is one for one in (None, *kind.__mro__))
+                or _is_fixed(value)
+                or (isinstance(value, _CONSTANTS) and len(path) > 1 and not attributes)
+            ):
+                name = ".".join(path) if len(attributes) < len(path) - 1 else name
                 raise NotScalarError(f"its equations read {name}, which may change: make it a field")
-            yield name, (value, getattr(value, "__code__", None))
+            yield ".".join(path), (_hex(value), getattr(value, "__code__", None))
 
 
 @lru_cache(maxsize=1024)
-def _variables(code: types.CodeType) -> tuple[str, ...]:
-    found: list[str] = []
-    for step in dis.get_instructions(code):
-        if (
-            step.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "IMPORT_NAME")
-            or step.argval == "is_tensor"
-        ):
-            found.append(step.argval)
+def _variables(code: types.CodeType) -> tuple[tuple[str, ...], ...]:
+    """Return the variables that a function reads from elsewhere, each with the attributes that it reads of it."""
+    found: list[tuple[str, ...]] = []
+    steps = [step for step in dis.get_instructions(code) if step.opname not in ("CACHE", "PUSH_NULL")]
+    for k, step in enumerate(steps):
+        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "IMPORT_NAME"):
+            is_attribute = (later.opname in ("LOAD_ATTR", "LOAD_METHOD") for later in steps[k + 1 :])
+            count = len(list(itertools.takewhile(bool, is_attribute)))
+            found.append((step.argval, *(later.argval for later in steps[k + 1 : k + 1 + count])))
+        elif step.argval == "is_tensor":
+            found.append((step.argval,))
         elif isinstance(step.argval, types.CodeType):
             found += _variables(step.argval)
+    if "dtype" in code.co_names and any(step.opname == "IS_OP" for step in steps):
+        found.append(("type",))  # x.dtype is torch.float64
     return tuple(dict.fromkeys(found))

@@ -8,6 +8,7 @@ step forward and the surrogate function's derivative backward.
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -134,12 +135,26 @@ class Symbol:
     def is_flag(self) -> bool:
         return self.name[0] == "f"
 
+    @property
+    def dtype(self) -> _StepDtype:
+        """The dtype of a step, in which kernels compute, for ``flag.to(x.dtype)``."""
+        if self.is_flag:
+            raise NotScalarError("kernels do not know .dtype of a comparison")
+        return _StepDtype()
+
     @classmethod
     def __torch_function__(cls, function: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = _ALIASES.get(function.__name__, function.__name__)
-        if not (name in _METHODS and all(isinstance(one, (Symbol, int, float, type(None))) for one in args)):
+        if not (
+            name in _METHODS
+            and all(isinstance(one, (Symbol, Number, int, float, type(None))) for one in args)
+        ):
             raise NotScalarError(f"kernels do not know torch.{name} of these arguments")
         return _METHODS[name](*args, **(kwargs or {}))
+
+    def where(self, condition: Any, other: Any) -> Symbol:
+        """Record the method, whose arguments have another order than those of ``torch.where``."""
+        return self.tape.record("where", condition, self, other)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -153,21 +168,78 @@ class Symbol:
         raise NotScalarError("a kernel cannot branch on the value of a tensor: use torch.where")
 
 
+class Number:
+    """A cell's number while equations are recorded: what is computed from it follows when the number changes.
+
+    ``of`` computes it from all numbers of the cell. Anything but arithmetic fails; then a program is recorded for each
+    value.
+    """
+
+    __array_ufunc__ = None
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, of: Callable[[Sequence[float]], float]) -> None:
+        self.of = of
+
+    @classmethod
+    def __torch_function__(cls, *arguments: Any) -> Any:
+        return Symbol.__torch_function__(*arguments)
+
+    def _refuse(self, *_: Any) -> Any:
+        raise NotScalarError("its equations branch on a number")
+
+    __bool__ = __float__ = __int__ = __index__ = _refuse
+
+    def _compare(self, other: Any) -> Any:
+        return NotImplemented if isinstance(other, Symbol) else self._refuse()
+
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _compare
+
+
+def _arithmetic(operation: Callable[..., float], is_reversed: bool = False) -> Callable[..., Any]:
+    def compute(self: Number, *others: Any) -> Any:
+        if not all(isinstance(one, (int, float, Number)) for one in others):
+            return NotImplemented
+        terms = [one.of if isinstance(one, Number) else (lambda _, one=one: one) for one in (self, *others)]
+        if is_reversed:
+            terms.reverse()
+        return Number(lambda numbers: operation(*[term(numbers) for term in terms]))
+
+    return compute
+
+
+for _operator in ("add", "sub", "mul", "truediv", "pow", "neg", "abs"):
+    setattr(Number, f"__{_operator}__", _arithmetic(getattr(operator, _operator)))
+    setattr(Number, f"__r{_operator}__", _arithmetic(getattr(operator, _operator), True))
+
+
+class _StepDtype:
+    """What equations may only convert to; they cannot ask which dtype it is."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        raise NotScalarError("kernels cannot branch on a dtype")
+
+
 class Tape:
     """Statements in their order: what is assigned to which name, and from what."""
 
     def __init__(self) -> None:
         self.statements: list[tuple[Symbol, str, tuple[Symbol, ...], Any]] = []
-        self.constants: list[float] = []
+        self.constants: list[float | Number] = []
+        #: Values made of flags and Python's numbers alone, and whether they are whole: torch computes these in its
+        #: default dtype, or in int64, whatever the dtype of a step is.
+        self.apart: dict[str, bool] = {}
         self.one, self.zero = Symbol(self, "one"), Symbol(self, "zero")
 
     def symbol(self, value: Any) -> Symbol:
         """Return ``value`` as a symbol; a number becomes a constant."""
         if isinstance(value, Symbol):
             return value
-        if not isinstance(value, (int, float)):
+        if not isinstance(value, (int, float, Number)):
             raise NotScalarError(f"kernels take numbers, not {type(value).__name__}")
-        self.constants.append(float(value))
+        self.constants.append(value if isinstance(value, Number) else float(value))
         return Symbol(self, f"c{len(self.constants) - 1}")
 
     def number(self, value: Symbol) -> Symbol:
@@ -185,37 +257,61 @@ class Tape:
             isinstance(one, bool) or getattr(one, "is_flag", False) for one in numbers
         ):
             raise NotScalarError(f"kernels do not know torch.{name} of comparisons: write flag.to(x)")
+        if name == "sub" and any(isinstance(one, bool) or getattr(one, "is_flag", False) for one in numbers):
+            raise NotScalarError("torch subtracts no comparisons: write flag.to(x)")
         arguments = *conditions, *(self.number(self.symbol(one)) for one in numbers)
         result = Symbol(self, f"{'f' if operation.derivative is None else 'r'}{len(self.statements)}")
         self.statements.append((result, name, arguments, rule))
+        if operation.derivative and all(map(self._is_apart, numbers)):
+            self.apart[result.name] = name in _WHOLE and not any(
+                isinstance(one, (float, Number)) or not self.apart.get(getattr(one, "name", ""), True)
+                for one in numbers
+            )
         # As torch does, for equations that switch the gradient off in between.
         return result if torch.is_grad_enabled() or result.is_flag else self.record_detached(result)
+
+    def _is_apart(self, value: Any) -> bool:
+        return not isinstance(value, Symbol) or value.is_flag or value.name in self.apart
 
     def record_detached(self, value: Symbol) -> Symbol:
         result = Symbol(self, f"r{len(self.statements)}")
         self.statements.append((result, "detach", (value,), None))
+        if value.name in self.apart:
+            self.apart[result.name] = self.apart[value.name]
         return result
 
     def differentiate(self, seeds: Sequence[tuple[Symbol, Symbol]], wanted: Sequence[Symbol]) -> list[Symbol]:
         """Return the gradients to the symbols ``wanted``, given those of results."""
         gradients: dict[str, Any] = {}
+        sources: dict[str, dict[str, Symbol]] = {}  # the seeds that a gradient is made of
 
-        def add(to: Symbol, gradient: Symbol) -> None:
+        def add(to: Symbol, gradient: Symbol, made_of: dict[str, Symbol]) -> None:
             known = gradients.get(to.name)
             gradients[to.name] = gradient if known is None else known + gradient
+            sources[to.name] = sources.get(to.name, {}) | made_of
 
         for result, seed in seeds:
-            add(result, seed)
+            add(result, seed, {seed.name: seed})
         for result, name, arguments, rule in reversed(self.statements.copy()):
             gradient, derivative = gradients.get(result.name), _OPERATIONS[name].derivative
             if gradient is None or derivative is None:
                 continue
+            own = sources[result.name]
+            # A state that nothing uses later has no gradient in torch. Here it is 0, which infinity would make NaN.
+            may_be_infinite = name in ("div", "log", "sqrt") and arguments[-1].name[0] != "c"
+            is_used = self.any_differs_from_zero(own) if may_be_infinite and "g_y" not in own else None
             for argument, found in zip(
                 arguments, derivative(gradient, result, *arguments, rule), strict=True
             ):
                 if found is not None and argument.name[0] != "c" and not argument.is_flag:
-                    add(argument, found)
+                    add(argument, found if is_used is None else _select(is_used, found, self.zero), own)
         return [gradients.get(one.name, self.zero) for one in wanted]
+
+    def any_differs_from_zero(self, values: dict[str, Symbol]) -> Symbol:
+        found, *others = [self.record("ne", value, self.zero) for value in values.values()]
+        for other in others:
+            found = self.record("or", found, other)
+        return found
 
     def is_of_step(self, value: Symbol) -> bool:
         """Say whether a value has the shape and dtype of a step: it is no flag, and not made of parameters alone."""
@@ -223,6 +319,8 @@ class Tape:
         for result, _, arguments, _ in reversed(self.statements):
             if result.name in names:
                 names |= {argument.name for argument in arguments}
+        if self.apart.get(value.name, False):
+            return False
         return not value.is_flag and any(name in ("x", "one", "zero") or name[0] == "v" for name in names)
 
     def needed(self, results: Sequence[Symbol]) -> tuple[str, ...]:
@@ -257,6 +355,11 @@ def _of_one(g: Any, is_second: Any, is_first: Any, a: Any, b: Any) -> tuple[Symb
     return _select(is_second, g.tape.zero, shared), _select(is_first, g.tape.zero, shared)
 
 
+def _of_inside(g: Any, is_inside: Any, is_outside: Any) -> tuple[Symbol, Symbol]:
+    """Return the gradients of a clamp to its argument and to the border, of which NaN gets none."""
+    return _select(is_inside, g, g.tape.zero), _select(is_outside, g, g.tape.zero)
+
+
 _OPERATIONS = {
     "add": _Operation("{0} + {1}", lambda g, r, a, b, _: (g, g)),
     "sub": _Operation("{0} - {1}", lambda g, r, a, b, _: (g, -g)),
@@ -272,7 +375,8 @@ _OPERATIONS = {
     "sigmoid": _Operation("one / (one + exp(-{0}))", lambda g, r, a, _: (g * (r * (a.tape.one - r)),)),
     "abs": _Operation(
         "fabs({0})",
-        lambda g, r, a, _: (_select(a < g.tape.zero, -g, _select(a > g.tape.zero, g, g.tape.zero)),),
+        # g times the sign: infinity times 0 is NaN.
+        lambda g, r, a, _: (_select(a < g.tape.zero, -g, _select(a > g.tape.zero, g, g * g.tape.zero)),),
     ),
     "where": _Operation(
         "select({0}, {1}, {2})",
@@ -281,6 +385,10 @@ _OPERATIONS = {
     ),
     "maximum": _Operation("maximum({0}, {1})", lambda g, r, a, b, _: _of_one(g, a < b, a > b, a, b)),
     "minimum": _Operation("minimum({0}, {1})", lambda g, r, a, b, _: _of_one(g, a > b, a < b, a, b)),
+    # What equals a border is not the border itself, which may be a zero of another sign.
+    "clamp_min": _Operation("maximum({1}, {0})", lambda g, r, a, b, _: _of_inside(g, a >= b, a < b)),
+    "clamp_max": _Operation("minimum({1}, {0})", lambda g, r, a, b, _: _of_inside(g, a <= b, a > b)),
+    "relu": _Operation("maximum(zero, {0})", lambda g, r, a, _: (_select(a <= g.tape.zero, g.tape.zero, g),)),
     "detach": _Operation("{0}", lambda g, r, a, _: (None,)),
     "spike": _Operation("select({0} >= zero, one, zero)", lambda g, r, a, derivative: (g * derivative(a),)),
     "ge": _Operation("{0} >= {1}"),
@@ -294,6 +402,10 @@ _OPERATIONS = {
 }
 
 
+#: Operations that make whole numbers of whole numbers.
+_WHOLE = ("add", "sub", "mul", "neg", "abs", "where", "clamp_min", "clamp_max", "relu", "detach")
+
+
 def _recorder(name: str) -> Callable[..., Symbol]:
     def record(*arguments: Any) -> Symbol:
         tape = next(one for one in arguments if isinstance(one, Symbol)).tape
@@ -303,14 +415,11 @@ def _recorder(name: str) -> Callable[..., Symbol]:
 
 
 def _clamp(x: Any, min: Any = None, max: Any = None) -> Symbol:
-    for border, inside, outside in ((min, "ge", "lt"), (max, "le", "gt")):
-        if border is None:
-            continue
-        kept, is_outside = x, x.tape.record(outside, x, border)
-        if isinstance(border, Symbol):  # which may be NaN, too
-            kept = _select(x.tape.record(inside, x, border), x, (x + border).detach())
-        x = x.tape.record("where", is_outside, border, kept)
-    return x
+    if min is not None:
+        if isinstance(min, Symbol) and max is not None:  # torch gives no gradient to borders that are equal
+            min = _select(min < max, min, min.detach())
+        x = x.tape.record("clamp_min", x, min)
+    return x if max is None else x.tape.record("clamp_max", x, max)
 
 
 def _power(x: Any, exponent: Any) -> Symbol:
@@ -319,10 +428,21 @@ def _power(x: Any, exponent: Any) -> Symbol:
     return x * x if exponent == 2 else x * x * x
 
 
-def _to(x: Symbol, other: Any) -> Symbol:
-    if not isinstance(other, Symbol) or other.is_flag:
+def _to(x: Symbol, other: Any = None, dtype: Any = None) -> Symbol:
+    other = dtype if other is None else other
+    if not isinstance(other, (Symbol, _StepDtype)) or getattr(other, "is_flag", False):
         raise NotScalarError("a kernel computes in one precision")
     return x.tape.number(x)
+
+
+def _number(x: Symbol) -> Symbol:
+    if x.is_flag or x.name in x.tape.apart:
+        raise NotScalarError("kernels know this of numbers in the dtype of a step: write flag.to(x)")
+    return x
+
+
+def _relu(x: Symbol, inplace: bool = False) -> Symbol:
+    return _refuse_change() if inplace else x.tape.record("relu", x)
 
 
 def _refuse_change(*_: Any) -> Symbol:
@@ -336,11 +456,11 @@ _METHODS: dict[str, Callable[..., Any]] = {
     "detach": lambda x: x if x.is_flag else x.tape.record("detach", x),
     "pow": _power,
     "square": lambda x: x * x,
-    "reciprocal": lambda x: x.tape.record("div", x.tape.one, x),
-    "relu": lambda x: _METHODS["where"](x <= x.tape.zero, x.tape.zero, x),  # NaN stays NaN
+    "reciprocal": lambda x: _number(x).tape.record("div", x.tape.one, x),
+    "relu": _relu,
     "logical_not": lambda x: x.tape.number(x) == x.tape.zero,
-    "ones_like": lambda x: x.tape.one,
-    "zeros_like": lambda x: x.tape.zero,
+    "ones_like": lambda x: _number(x).tape.one,
+    "zeros_like": lambda x: _number(x).tape.zero,
     "to": _to,
     "type_as": _to,
 }
