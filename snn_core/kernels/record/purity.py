@@ -62,6 +62,7 @@ def _computes(code: types.CodeType) -> bool:
 _PACKAGES = "snn_core.", "torch.", "builtins.", "math.", "operator."
 #: What tells a tensor from anything else.
 _ASKS = "isinstance", "type", "is_tensor"
+_FOLLOWED = (types.FunctionType, *PLAIN)
 #: How names of functions of torch begin that tell in which mode it is.
 _MODES = "is_", "are_", "get_"
 #: What is followed where equations read it as an attribute of a module that users do not change, such as math.pi.
@@ -126,14 +127,11 @@ def _members(kind: type) -> Any:
     """
     # Somebody may have replaced functions of the library, or added numbers.
     ours = [each for each in kind.__mro__ if each.__module__.startswith("snn_core.")]
-    members = [item for each in ours for item in vars(each).items() if not item[0].startswith("__")]
-    own = [
-        (name, type(value), _hex(value), getattr(value, "__code__", None))
-        for name, value in members
-        if isinstance(value, (types.FunctionType, *PLAIN))
-    ]
+    values = [value for each in ours for value in vars(each).values()]
+    ours = [value for value in values if isinstance(value, _FOLLOWED)]
     if not _classes_of_users(kind):
-        return kind, *own
+        return kind, *ours
+    own: list[Any] = []
     for each in _classes_of_users(kind):
         for name, value in vars(each).items():
             value = getattr(value, _WRAPPED.get(type(value), ""), value)
@@ -142,11 +140,11 @@ def _members(kind: type) -> Any:
             is_read = name in _CALLED or not name.startswith(("__", "_abc_impl"))
             if not is_read or isinstance(value, types.MemberDescriptorType):
                 continue
-            if not isinstance(value, (*PLAIN, types.FunctionType)):
+            if not isinstance(value, _FOLLOWED):
                 raise NotScalarError(f"its class holds {name}, which may change: make it a field")
             # An editor's reload replaces the code of a function in place.
             own.append((name, type(value), _hex(value), getattr(value, "__code__", None)))
-    return (kind, *own, *_outside(kind, [value for _, _, value, _ in own])) if own else kind
+    return kind, *map(_hex, ours), *own, *_outside(kind, [value for _, _, value, _ in own])
 
 
 def _hex(value: Any) -> Any:
