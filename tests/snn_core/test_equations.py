@@ -13,10 +13,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from snn_core import functional
 from snn_core.cells import Cell
 from snn_core.functional import explain
 from snn_core.kernels.record import equations
-from snn_core.layer import MultiStepContainer
+from snn_core.layer import LinearRecurrentContainer, MultiStepContainer
 from snn_core.neuron import IFNode
 from snn_core.state import CellModule
 from snn_core.surrogate import SurrogateFunction, Triangle
@@ -493,19 +494,23 @@ def test_a_number_may_change_in_every_step(kind: Any, monkeypatch: pytest.Monkey
         Node(lambda: own(0.0)).forward_sequence(x_seq)
 
 
-def test_a_surrogate_function_may_be_annealed() -> None:
+@pytest.mark.parametrize("around", [lambda node: node, lambda node: LinearRecurrentContainer(node, 2, 2)])
+def test_numbers_of_a_neuron_may_be_annealed(around: Any) -> None:
     x_seq, found = torch.randn(5, 3, 2), {}
     for backend in ("auto", "torch"):
+        torch.manual_seed(0)
         node = IFNode(surrogate_function=Triangle(), backend=backend)
-        for alpha in (0.5, 0.7, 0.9):
-            node.surrogate_function.alpha, node.v_threshold = alpha, alpha
+        net = MultiStepContainer(around(node))
+        for number in (0.5, 0.7, 0.9):
+            node.surrogate_function.alpha, node.v_threshold, node.v_reset = number, number, -number
             x = x_seq.clone().requires_grad_()
-            node.reset()
-            node.forward_sequence(x).sum().backward()
-            found[backend, alpha] = x.grad
+            functional.reset_net(net)
+            y_seq = net(x)
+            y_seq.sum().backward()
+            found[backend, number] = y_seq, node.v, x.grad
 
-    for alpha in (0.5, 0.7, 0.9):
-        torch.testing.assert_close(found["auto", alpha], found["torch", alpha])
+    for number in (0.5, 0.7, 0.9):
+        torch.testing.assert_close(found["auto", number], found["torch", number])
 
 
 def test_a_helper_function_that_is_defined_anew_is_read_anew(monkeypatch: pytest.MonkeyPatch) -> None:
