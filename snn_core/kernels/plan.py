@@ -48,6 +48,15 @@ class Stage(NamedTuple):
         return self.states + (3 + self.taps) * (self.feedback > 0) + self.parameters
 
     @property
+    def used(self) -> tuple[bool, ...]:
+        """Whether an equation uses each of its tensors. Another one has no gradient, not even 0, as in torch."""
+        if self.program is None:
+            return True, True
+        own = [name != "zero" for name in self.program.gradients[1:]]
+        rest = (True,) * (self.tensors - len(own))
+        return *own[: self.states], *rest, *own[self.states :]
+
+    @property
     def is_dense(self) -> bool:
         return self.program is None or self.feedback > 0
 
@@ -98,6 +107,7 @@ class Plan:
     def __init__(self, stages: tuple[Stage, ...]) -> None:
         self.stages = stages
         self.tensors = sum(stage.tensors for stage in stages)
+        self.used = tuple([used for stage in stages for used in stage.used])
         self.state_size = sum(stage.state_size for stage in stages)
         #: Whether a sample is a row of neurons that are connected, and not a single neuron.
         self.is_dense = any(stage.is_dense for stage in stages)

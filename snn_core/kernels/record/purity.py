@@ -126,8 +126,8 @@ def _members(kind: type) -> Any:
         NotScalarError: its methods read something that may change unseen.
     """
     # Somebody may have replaced functions of the library, or added numbers.
-    ours = [each for each in kind.__mro__ if each.__module__.startswith("snn_core.")]
-    values = [value for each in ours for value in vars(each).values()]
+    library = [each for each in kind.__mro__ if each.__module__.startswith("snn_core.")]
+    values = [value for each in library for value in vars(each).values()]
     ours = [value for value in values if isinstance(value, _FOLLOWED)]
     if not _classes_of_users(kind):
         return kind, *ours
