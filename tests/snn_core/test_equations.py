@@ -579,3 +579,40 @@ def test_an_option_that_adds_a_state_cannot_change(backend: str) -> None:
         node.forward_sequence(torch.zeros(2, 1, 1))
     with pytest.raises(ValueError, match=message):
         node(torch.zeros(1, 1))
+
+
+class Unused(Arithmetic):
+    def __init__(self, used: Tensor, unused: Tensor) -> None:
+        self.used, self.unused = used, unused
+
+    def of(self, x: Tensor, v: Tensor) -> Tensor:
+        return self.used * x + v
+
+
+@pytest.mark.parametrize("backend", ["torch", "auto"])
+def test_a_parameter_that_no_equation_uses_has_no_gradient(backend: str) -> None:
+    module, x_seq = Node(Unused, used=torch.tensor(0.5), unused=torch.tensor(0.5)), torch.randn(3, 4, 2)
+    module.backend = backend
+    net = MultiStepContainer(nn.Linear(2, 2), module)
+    net(x_seq).sum().backward()
+    optimizer = torch.optim.Adam(net.parameters(), weight_decay=0.1)
+    optimizer.step()
+
+    assert (module.used.item() != 0.5, module.unused.grad, module.unused.item()) == (True, None, 0.5)
+    functional.reset_net(net)
+    with pytest.raises(ValueError, match=r"it has a parameter that no equation uses|asks for it"):
+        functional.train_steps(net, x_seq, torch.zeros(4, dtype=torch.int64), optimizer)
+
+
+def test_several_gradients_at_once_are_refused_with_advice_that_works() -> None:
+    node, x_seq = IFNode(surrogate_function=Triangle()), torch.rand(3, 2, 2)
+
+    def run(x_seq: Tensor) -> Tensor:
+        node.reset()
+        return node.forward_sequence(x_seq)
+
+    expected = torch.autograd.functional.jacobian(run, x_seq)
+    with pytest.raises(RuntimeError, match=r"one gradient at a time.*build the network with backend='torch'"):
+        torch.autograd.functional.jacobian(run, x_seq, vectorize=True)
+    node.backend = "torch"
+    torch.testing.assert_close(torch.autograd.functional.jacobian(run, x_seq, vectorize=True), expected)
