@@ -79,9 +79,9 @@ class Stage(NamedTuple):
 
     def then(self, second: Stage) -> Stage | None:
         """Return two cells as one, so that what lies between them stays in registers; None if that is not possible."""
-        if self.is_dense or second.is_dense:
+        if not (self.program and second.program) or self.feedback or second.feedback:
             return None
-        program = _joined(self.program, second.program)
+        program = _joined(self.program.text, second.program.text)
         return program if program is None else self._replace(program=program)
 
     @property
@@ -91,13 +91,13 @@ class Stage(NamedTuple):
 
 
 @constant_when_compiled  # else torch.compile follows the cache, and warns
-def _joined(first: Program, second: Program) -> Program | None:
+def _joined(first: str, second: str) -> Program | None:
     return _join(first, second)
 
 
 @lru_cache(maxsize=1024)
-def _join(first: Program, second: Program) -> Program | None:
-    both = first.then(second)
+def _join(first: str, second: str) -> Program | None:
+    both = parse(first).then(parse(second))
     return None if both.misses else both
 
 
