@@ -465,7 +465,7 @@ def whole(net: nn.Module, x_seq: Tensor) -> tuple[Run, list[Tensor | None]] | st
         return "it has neither an nn.Linear nor a linear feedback"
     if any(part.is_whole or part.has_history for part in parts):
         return "it has a convolution or delays"
-    if not all(all(stage.used[stage.tensors - stage.parameters :]) for stage in run.stages):
+    if not all(all(stage.used) for stage in run.stages):
         return "it has a parameter that no equation uses"
     if any(getattr(owner, name) is not None for owner, name, *_ in run.states):
         return "it has states from before: call reset_net(net)"

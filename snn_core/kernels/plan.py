@@ -49,12 +49,9 @@ class Stage(NamedTuple):
 
     @property
     def used(self) -> tuple[bool, ...]:
-        """Whether an equation uses each of its tensors. Another one has no gradient, not even 0, as in torch."""
-        if self.program is None:
-            return True, True
-        own = [name != "zero" for name in self.program.gradients[1:]]
-        rest = (True,) * (self.tensors - len(own))
-        return *own[: self.states], *rest, *own[self.states :]
+        """Whether an equation uses each of its tensors. A parameter that none uses has no gradient, not even 0."""
+        names = self.program.gradients[1 + self.states :] if self.program else ()
+        return *(True,) * (self.tensors - len(names)), *[name != "zero" for name in names]
 
     @property
     def is_dense(self) -> bool:

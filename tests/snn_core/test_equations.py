@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, is_grad_enabled, nn
 
 from snn_core import functional
 from snn_core.cells import Cell
@@ -377,19 +377,24 @@ class OfMode(Arithmetic):
         return x + v if torch.is_grad_enabled() else x - v
 
 
+class OfImportedMode(Arithmetic):
+    def of(self, x: Tensor, v: Tensor) -> Tensor:
+        return x + v if is_grad_enabled() else x - v
+
+
 class OfDtype(Arithmetic):
     def of(self, x: Tensor, v: Tensor) -> Tensor:
         return x + v if x.dtype is torch.float32 else x - v
 
 
-@pytest.mark.parametrize("kind", [OfMode, OfDtype])
+@pytest.mark.parametrize("kind", [OfMode, OfImportedMode, OfDtype])
 def test_what_equations_ask_takes_the_loop(kind: Any) -> None:
     module, x_seq = Node(kind), torch.ones(3, 1, 1)
     assert reason(module, x_seq).startswith("its equations ask")
     assert module.forward_sequence(x_seq).flatten().tolist() == [1.0, 2.0, 3.0]
     module.reset()
     with torch.no_grad():
-        assert module.forward_sequence(x_seq)[1].item() == (0.0 if kind is OfMode else 2.0)
+        assert module.forward_sequence(x_seq)[1].item() == (2.0 if kind is OfDtype else 0.0)
 
 
 @pytest.mark.parametrize(
@@ -407,6 +412,16 @@ def test_a_number_added_to_torch_or_to_a_class_of_the_library_is_followed(
         found.append(module.forward_sequence(x_seq).item())
 
     assert found == [2.0, 3.0]
+
+
+def test_a_function_with_a_gradient_of_its_own_takes_the_loop() -> None:
+    class Spike(torch.autograd.Function):
+        pass
+
+    make = expression(lambda self, x, v: Spike.apply(x - v))
+    assert equations.program_of(make()).startswith(
+        "kernels cannot derive Spike: make it a surrogate function"
+    )
 
 
 def test_a_replaced_function_of_torch_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:

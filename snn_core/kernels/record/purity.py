@@ -171,30 +171,41 @@ def _outside(kind: type, waiting: list[Any]) -> Iterator[tuple[str, Any]]:
                     f"its equations read a default of {function.__name__}, which may change: make it a field"
                 )
             yield "", _hex(value)
-        around = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
         for path in _variables(code):
-            name, *attributes = path
-            value = function.__globals__.get(name, sys.modules.get(name))
-            value = around[name].cell_contents if name in around else value
-            if value is None:
-                value = getattr(builtins, name, None)
-            while attributes and _is_fixed(value) and hasattr(value, attributes[0]):
-                value = getattr(value, attributes.pop(0))
-            last = path[-1]
-            if last in _ASKS or (len(path) > 1 and last.startswith(_MODES)):
-                raise NotScalarError(
-                    f"its equations ask {last}, which a symbol would answer otherwise than a tensor"
-                )
+            value, rest = _looked_up(function, path)
             if isinstance(value, types.FunctionType):
                 waiting.append(value)
-            elif not (
-                any(value is one for one in (None, *kind.__mro__))
-                or _is_fixed(value)
-                or (isinstance(value, _CONSTANTS) and len(path) > 1 and not attributes)
-            ):
-                name = ".".join(path) if len(attributes) < len(path) - 1 else name
-                raise NotScalarError(f"its equations read {name}, which may change: make it a field")
+            elif not any(value is one for one in (None, *kind.__mro__)):
+                _check_fixed(path, value, rest)
             yield ".".join(path), (_hex(value), getattr(value, "__code__", None))
+
+
+def _looked_up(function: types.FunctionType, path: tuple[str, ...]) -> tuple[Any, list[str]]:
+    """Return what a function finds under a name and its attributes, as far as users do not change what has them."""
+    name, *rest = path
+    around = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
+    value = function.__globals__.get(name, sys.modules.get(name, getattr(builtins, name, None)))
+    value = around[name].cell_contents if name in around else value
+    while rest and _is_fixed(value) and hasattr(value, rest[0]):
+        value = getattr(value, rest.pop(0))
+    return value, rest
+
+
+def _check_fixed(path: tuple[str, ...], value: Any, rest: list[str]) -> None:
+    """Refuse what may change unseen, or would answer a symbol otherwise than a tensor.
+
+    Raises:
+        NotScalarError: with the reason.
+    """
+    name, is_fixed = path[-1], _is_fixed(value)
+    if name in _ASKS or (name.startswith(_MODES) and is_fixed):
+        raise NotScalarError(f"its equations ask {name}, which a symbol would answer otherwise than a tensor")
+    if is_fixed or (len(path) > 1 and not rest and isinstance(value, _CONSTANTS)):
+        return
+    name = ".".join(path[: len(path) - len(rest)])
+    if isinstance(value, type) and issubclass(value, torch.autograd.Function):
+        raise NotScalarError(f"kernels cannot derive {name}: make it a surrogate function")
+    raise NotScalarError(f"its equations read {name}, which may change: make it a field")
 
 
 @lru_cache(maxsize=1024)
