@@ -7,8 +7,7 @@ What was read off modules is kept with them, as a :class:`Run`, and read again o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, compress
 from operator import attrgetter, is_
 from types import FunctionType
@@ -68,23 +67,11 @@ class Watch:
             isinstance(value, FunctionType) for module in known for value in vars(module).values()
         )
 
-    def _now(self) -> Iterator[Any]:
-        return compress(chain.from_iterable(self.views), self.mask)
-
     def holds(self) -> bool:
         """Say whether everything is as it was."""
-        return self.types == list(map(type, self.known)) and all(map(is_, self._now(), self.seen))
-
-    def takes_numbers(self) -> bool:
-        """Say whether nothing but numbers has changed, and take these as known."""
-        now = list(self._now())
-        pairs = zip(now, self.seen, strict=False)
-        changed = [(one, known) for one, known in pairs if one is not known]
-        same = self.types == list(map(type, self.known)) and len(now) == len(self.seen)
-        if not (same and all(type(one) is type(known) is float for one, known in changed)):
-            return False
-        self.seen = now
-        return True
+        return self.types == list(map(type, self.known)) and all(
+            map(is_, compress(chain.from_iterable(self.views), self.mask), self.seen)
+        )
 
 
 _END = object()
@@ -139,7 +126,7 @@ class Run:
         for stage, group in zip(stages, groups, strict=True):
             self.layout.append((stage.states + (stage.feedback > 0), at, at + len(group)))
             at += len(group)
-        self.numbers = _numbers(joined)
+        self.numbers = tuple([number for part in joined for number in part.numbers])
         self.states = [
             place for part, like in zip(parts, likes, strict=True) for place in self._places(part, like)
         ]
@@ -187,11 +174,7 @@ class Run:
     def parts_now(self, backend: str, is_direct: bool) -> Sequence[Part] | None:
         """Return the parts with what they compute at this moment; None if anything else has changed."""
         # A parameter stays the same object when its data are replaced, as module.double() does.
-        if list(map(_dtype, self.given)) != self.dtypes:
-            return None
-        if not self.watch.holds() and not (
-            self.watch.takes_numbers() and self._takes_numbers(backend, is_direct)
-        ):
+        if not self.watch.holds() or list(map(_dtype, self.given)) != self.dtypes:
             return None
         if not self.computed:
             return self.parts
@@ -211,30 +194,6 @@ class Run:
                 return None
             found[k] = part
         return found
-
-    def _takes_numbers(self, backend: str, is_direct: bool) -> bool:
-        """Read the numbers of all cells again; say whether nothing else differs."""
-        found = list(self.parts)
-        for k, (known, like) in enumerate(zip(self.parts, self.likes, strict=True)):
-            if known.cells:
-                part = self._renumbered(known, like) or read(known.module, like, backend, is_direct)
-                if isinstance(part, str) or part.stage != known.stage:
-                    return False
-                found[k] = known._replace(constants=part.constants, states=part.states)
-        self.parts = found
-        self.numbers = _numbers(map(in_series, merged(found)))
-        return True
-
-    def _renumbered(self, part: Part, like: Like) -> Part | None:
-        """Return a part with the numbers that its module has now, without reading it; None if that is not possible."""
-        again = getattr(part.constants, "again", None)
-        if again is None or not (self.watch.is_own and hasattr(part.module, "cell")):
-            return None
-        cell = part.module.cell(like)
-        states = [(*state[:2], first) for state, first in zip(part.states, cell.initial, strict=True)]
-        with suppress(ArithmeticError):
-            return part._replace(constants=again(cell), states=tuple(states))
-        return None
 
     def shapes(self, T: int) -> kernels.Shapes:
         """Return how T steps lie in memory."""
@@ -285,10 +244,6 @@ def _state_before(owner: Any, name: str, first: float | Tensor, like: Like) -> T
     return (
         owner.checked_state(name, like, first) if isinstance(first, Tensor) else owner.kept_state(name, like)
     )
-
-
-def _numbers(parts: Iterable[Part]) -> tuple[float, ...]:
-    return tuple([number for part in parts for number in part.numbers])
 
 
 def _without_graph(part: Part) -> Part:

@@ -40,22 +40,6 @@ class Recorded(NamedTuple):
     constants: tuple[float, ...]
 
 
-class Following(tuple[float, ...]):
-    """Constants that follow from the numbers of a cell."""
-
-    of: tuple[float | Number, ...]
-
-    def again(self, cell: Cell) -> Following:
-        """Return them for a cell that differs in numbers alone."""
-        return _following(self.of, list(_numbers_of(cell)))
-
-
-def _following(constants: tuple[float | Number, ...], numbers: Sequence[float]) -> Following:
-    made = Following([float(one.of(numbers)) if isinstance(one, Number) else one for one in constants])
-    made.of = constants
-    return made
-
-
 class _Spike:
     """A surrogate function for symbols."""
 
@@ -131,7 +115,7 @@ def _known(cell: Cell) -> tuple[Recorded, bool] | str:
     found = _kept(key, lambda: _recording_of_any(cell, numbers))
     if not isinstance(found, str):
         with suppress(ArithmeticError, TypeError):
-            return found[0]._replace(constants=_following(found[0].constants, numbers)), found[1]
+            return found[0]._replace(constants=_values(found[0].constants, numbers)), found[1]
     # 0.0 and -0.0 are equal and divide to other infinities.
     return _kept((key, *[number.hex() for number in numbers]), lambda: _recording(cell))
 
@@ -166,7 +150,7 @@ def _recording_of_any(cell: Cell, numbers: Sequence[float]) -> tuple[Recorded, b
     """Return what :func:`_recording` does, with constants that follow from numbers; or why that cannot be."""
     try:
         parts, constants, in_default_dtype = _record(cell, map(_given, itertools.count()))
-        now = _following(constants, numbers)
+        now = _values(constants, numbers)
         found, known, _ = _record(cell)
     except Exception as error:
         return str(error)
@@ -174,6 +158,10 @@ def _recording_of_any(cell: Cell, numbers: Sequence[float]) -> tuple[Recorded, b
         return "its equations depend on the value of a number"
     recorded = Recorded(program(*parts), constants)
     return recorded.program.misses or (recorded, in_default_dtype)
+
+
+def _values(constants: Sequence[float | Number], numbers: Sequence[float]) -> tuple[float, ...]:
+    return tuple([float(one.of(numbers)) if isinstance(one, Number) else one for one in constants])
 
 
 def _given(place: int) -> Number:
