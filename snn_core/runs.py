@@ -480,6 +480,8 @@ def whole(net: nn.Module, x_seq: Tensor) -> tuple[Run, list[Tensor | None]] | st
         return "it has a convolution or delays"
     if run.recorders:
         return "it records states or outputs of every step"
+    if not all(all(stage.used) for stage in run.stages):
+        return "it has a parameter that no equation uses"
     if any(getattr(owner, name) is not None for owner, name, *_ in run.states):
         return "it has states from before: call reset_net(net)"
     return run, run.tensors(parts)

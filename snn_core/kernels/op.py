@@ -143,8 +143,16 @@ class _Dispatched:
             return _ops.scan_backward(g, last, seqs, x, borders, tensors, *plan.flat, *rest)
 
 
-def _refuse_second_derivative() -> None:
-    """Stop where a gradient is to be differentiated again: autograd would take what a kernel returns for a constant."""
+def _check_gradients(*gradients: Tensor | None) -> None:
+    """Stop where a kernel gives no gradient.
+
+    Where it is to be differentiated again autograd would take it for a constant; several at once are no tensor.
+    """
+    if not all(one is None or torch._C._has_storage(one) for one in gradients):
+        raise RuntimeError(
+            "the fused kernels take one gradient at a time, without is_grads_batched=True or vectorize=True: call "
+            "functional.set_backend(net, 'torch')"
+        )
     if torch.is_grad_enabled():
         raise RuntimeError(
             "the fused kernels have no second derivative (create_graph=True): call functional.set_backend(net, 'torch')"
@@ -175,13 +183,14 @@ class _Scan(torch.autograd.Function):
     def backward(
         ctx: Any, grad_y: Tensor | None, grad_last: Tensor | None, grad_seqs: Tensor | None, _: None
     ) -> tuple[Tensor | None, ...]:
-        _refuse_second_derivative()
+        _check_gradients(grad_y, grad_last, grad_seqs)
         x_seq, borders, lengths, *tensors = ctx.saved_tensors
         needed = ctx.needs_input_grad[4:]
         found = ctx.kernels.scan_backward(
             grad_y, grad_last, grad_seqs, x_seq, borders, tensors, ctx.plan, ctx.numbers, needed[0], lengths
         )
-        return None, None, None, None, *(g if need else None for g, need in zip(found, needed, strict=True))
+        used = zip(found, needed, (True, *ctx.plan.used), strict=True)
+        return None, None, None, None, *(g if need and is_used else None for g, need, is_used in used)
 
 
 def _autograd(
@@ -248,7 +257,7 @@ class _ScanOnCPU(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad_y: Tensor | None, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        _refuse_second_derivative()
+        _check_gradients(grad_y, *grads)
         x_seq, lengths, *rest = ctx.saved_tensors
         (layout, numbers, shapes, count), needed = ctx.known, ctx.needs_input_grad
         tensors, (weights, borders, *kept) = rest[:count], rest[count:]
@@ -271,7 +280,8 @@ class _ScanOnCPU(torch.autograd.Function):
         )  # fmt: skip
         if g_x is not None:
             g_x = g_x.view(x_seq.shape)
-        return None, None, None, None, g_x, *found
+        used = zip(found, layout.plan.used, strict=True)
+        return None, None, None, None, g_x, *[g if is_used else None for g, is_used in used]
 
 
 def _is_plain(tensor: Tensor) -> bool:

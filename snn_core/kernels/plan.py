@@ -52,6 +52,12 @@ class Stage(NamedTuple):
         return self.states + (3 + self.taps) * (self.feedback > 0) + self.parameters
 
     @property
+    def used(self) -> tuple[bool, ...]:
+        """Whether an equation uses each of its tensors. A parameter that none uses has no gradient, not even 0."""
+        names = self.program.gradients[1 + self.states :] if self.program else ()
+        return *(True,) * (self.tensors - len(names)), *[name != "zero" for name in names]
+
+    @property
     def is_dense(self) -> bool:
         return self.program is None or self.feedback > 0
 
@@ -115,6 +121,7 @@ class Plan:
     def __init__(self, stages: tuple[Stage, ...]) -> None:
         self.stages = stages
         self.tensors = sum(stage.tensors for stage in stages)
+        self.used = tuple([used for stage in stages for used in stage.used])
         self.state_size = sum(stage.state_size for stage in stages)
         #: Numbers of one sample and step that a scan returns besides its outputs.
         self.seq_sizes = [stage.outputs for stage in stages for _ in stage.seqs]

@@ -11,12 +11,13 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, is_grad_enabled, nn
 
+from snn_core import functional
 from snn_core.cells import Cell
 from snn_core.functional import explain
 from snn_core.kernels.record import equations
-from snn_core.layer import MultiStepContainer
+from snn_core.layer import LinearRecurrentContainer, MultiStepContainer
 from snn_core.neuron import IFNode
 from snn_core.state import CellModule
 from snn_core.surrogate import SurrogateFunction, Triangle
@@ -376,19 +377,24 @@ class OfMode(Arithmetic):
         return x + v if torch.is_grad_enabled() else x - v
 
 
+class OfImportedMode(Arithmetic):
+    def of(self, x: Tensor, v: Tensor) -> Tensor:
+        return x + v if is_grad_enabled() else x - v
+
+
 class OfDtype(Arithmetic):
     def of(self, x: Tensor, v: Tensor) -> Tensor:
         return x + v if x.dtype is torch.float32 else x - v
 
 
-@pytest.mark.parametrize("kind", [OfMode, OfDtype])
+@pytest.mark.parametrize("kind", [OfMode, OfImportedMode, OfDtype])
 def test_what_equations_ask_takes_the_loop(kind: Any) -> None:
     module, x_seq = Node(kind), torch.ones(3, 1, 1)
     assert reason(module, x_seq).startswith("its equations ask")
     assert module.forward_sequence(x_seq).flatten().tolist() == [1.0, 2.0, 3.0]
     module.reset()
     with torch.no_grad():
-        assert module.forward_sequence(x_seq)[1].item() == (0.0 if kind is OfMode else 2.0)
+        assert module.forward_sequence(x_seq)[1].item() == (2.0 if kind is OfDtype else 0.0)
 
 
 @pytest.mark.parametrize(
@@ -406,6 +412,16 @@ def test_a_number_added_to_torch_or_to_a_class_of_the_library_is_followed(
         found.append(module.forward_sequence(x_seq).item())
 
     assert found == [2.0, 3.0]
+
+
+def test_a_function_with_a_gradient_of_its_own_takes_the_loop() -> None:
+    class Spike(torch.autograd.Function):
+        pass
+
+    make = expression(lambda self, x, v: Spike.apply(x - v))
+    assert equations.program_of(make()).startswith(
+        "kernels cannot derive Spike: make it a surrogate function"
+    )
 
 
 def test_a_replaced_function_of_torch_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -493,19 +509,23 @@ def test_a_number_may_change_in_every_step(kind: Any, monkeypatch: pytest.Monkey
         Node(lambda: own(0.0)).forward_sequence(x_seq)
 
 
-def test_a_surrogate_function_may_be_annealed() -> None:
+@pytest.mark.parametrize("around", [lambda node: node, lambda node: LinearRecurrentContainer(node, 2, 2)])
+def test_numbers_of_a_neuron_may_be_annealed(around: Any) -> None:
     x_seq, found = torch.randn(5, 3, 2), {}
     for backend in ("auto", "torch"):
+        torch.manual_seed(0)
         node = IFNode(surrogate_function=Triangle(), backend=backend)
-        for alpha in (0.5, 0.7, 0.9):
-            node.surrogate_function.alpha, node.v_threshold = alpha, alpha
+        net = MultiStepContainer(around(node))
+        for number in (0.5, 0.7, 0.9):
+            node.surrogate_function.alpha, node.v_threshold, node.v_reset = number, number, -number
             x = x_seq.clone().requires_grad_()
-            node.reset()
-            node.forward_sequence(x).sum().backward()
-            found[backend, alpha] = x.grad
+            functional.reset_net(net)
+            y_seq = net(x)
+            y_seq.sum().backward()
+            found[backend, number] = y_seq, node.v, x.grad
 
-    for alpha in (0.5, 0.7, 0.9):
-        torch.testing.assert_close(found["auto", alpha], found["torch", alpha])
+    for number in (0.5, 0.7, 0.9):
+        torch.testing.assert_close(found["auto", number], found["torch", number])
 
 
 def test_a_helper_function_that_is_defined_anew_is_read_anew(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -574,3 +594,40 @@ def test_an_option_that_adds_a_state_cannot_change(backend: str) -> None:
         node.forward_sequence(torch.zeros(2, 1, 1))
     with pytest.raises(ValueError, match=message):
         node(torch.zeros(1, 1))
+
+
+class Unused(Arithmetic):
+    def __init__(self, used: Tensor, unused: Tensor) -> None:
+        self.used, self.unused = used, unused
+
+    def of(self, x: Tensor, v: Tensor) -> Tensor:
+        return self.used * x + v
+
+
+@pytest.mark.parametrize("backend", ["torch", "auto"])
+def test_a_parameter_that_no_equation_uses_has_no_gradient(backend: str) -> None:
+    module, x_seq = Node(Unused, used=torch.tensor(0.5), unused=torch.tensor(0.5)), torch.randn(3, 4, 2)
+    module.backend = backend
+    net = MultiStepContainer(nn.Linear(2, 2), module)
+    net(x_seq).sum().backward()
+    optimizer = torch.optim.Adam(net.parameters(), weight_decay=0.1)
+    optimizer.step()
+
+    assert (module.used.item() != 0.5, module.unused.grad, module.unused.item()) == (True, None, 0.5)
+    functional.reset_net(net)
+    with pytest.raises(ValueError, match=r"it has a parameter that no equation uses|asks for it"):
+        functional.train_steps(net, x_seq, torch.zeros(4, dtype=torch.int64), optimizer)
+
+
+def test_several_gradients_at_once_are_refused_with_advice_that_works() -> None:
+    node, x_seq = IFNode(surrogate_function=Triangle()), torch.rand(3, 2, 2)
+
+    def run(x_seq: Tensor) -> Tensor:
+        node.reset()
+        return node.forward_sequence(x_seq)
+
+    expected = torch.autograd.functional.jacobian(run, x_seq)
+    with pytest.raises(RuntimeError, match=r"one gradient at a time.*set_backend"):
+        torch.autograd.functional.jacobian(run, x_seq, vectorize=True)
+    node.backend = "torch"
+    torch.testing.assert_close(torch.autograd.functional.jacobian(run, x_seq, vectorize=True), expected)

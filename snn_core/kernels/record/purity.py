@@ -62,6 +62,7 @@ def _computes(code: types.CodeType) -> bool:
 _PACKAGES = "snn_core.", "torch.", "builtins.", "math.", "operator."
 #: What tells a tensor from anything else.
 _ASKS = "isinstance", "type", "is_tensor"
+_FOLLOWED = (types.FunctionType, *PLAIN)
 #: How names of functions of torch begin that tell in which mode it is.
 _MODES = "is_", "are_", "get_"
 #: What is followed where equations read it as an attribute of a module that users do not change, such as math.pi.
@@ -125,15 +126,12 @@ def _members(kind: type) -> Any:
         NotScalarError: its methods read something that may change unseen.
     """
     # Somebody may have replaced functions of the library, or added numbers.
-    ours = [each for each in kind.__mro__ if each.__module__.startswith("snn_core.")]
-    members = [item for each in ours for item in vars(each).items() if not item[0].startswith("__")]
-    own = [
-        (name, type(value), _hex(value), getattr(value, "__code__", None))
-        for name, value in members
-        if isinstance(value, (types.FunctionType, *PLAIN))
-    ]
+    library = [each for each in kind.__mro__ if each.__module__.startswith("snn_core.")]
+    values = [value for each in library for value in vars(each).values()]
+    ours = [value for value in values if isinstance(value, _FOLLOWED)]
     if not _classes_of_users(kind):
-        return kind, *own
+        return kind, *ours
+    own: list[Any] = []
     for each in _classes_of_users(kind):
         for name, value in vars(each).items():
             value = getattr(value, _WRAPPED.get(type(value), ""), value)
@@ -142,11 +140,11 @@ def _members(kind: type) -> Any:
             is_read = name in _CALLED or not name.startswith(("__", "_abc_impl"))
             if not is_read or isinstance(value, types.MemberDescriptorType):
                 continue
-            if not isinstance(value, (*PLAIN, types.FunctionType)):
+            if not isinstance(value, _FOLLOWED):
                 raise NotScalarError(f"its class holds {name}, which may change: make it a field")
             # An editor's reload replaces the code of a function in place.
             own.append((name, type(value), _hex(value), getattr(value, "__code__", None)))
-    return (kind, *own, *_outside(kind, [value for _, _, value, _ in own])) if own else kind
+    return kind, *map(_hex, ours), *own, *_outside(kind, [value for _, _, value, _ in own])
 
 
 def _hex(value: Any) -> Any:
@@ -173,30 +171,41 @@ def _outside(kind: type, waiting: list[Any]) -> Iterator[tuple[str, Any]]:
                     f"its equations read a default of {function.__name__}, which may change: make it a field"
                 )
             yield "", _hex(value)
-        around = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
         for path in _variables(code):
-            name, *attributes = path
-            value = function.__globals__.get(name, sys.modules.get(name))
-            value = around[name].cell_contents if name in around else value
-            if value is None:
-                value = getattr(builtins, name, None)
-            while attributes and _is_fixed(value) and hasattr(value, attributes[0]):
-                value = getattr(value, attributes.pop(0))
-            last = path[-1]
-            if last in _ASKS or (len(path) > 1 and last.startswith(_MODES)):
-                raise NotScalarError(
-                    f"its equations ask {last}, which a symbol would answer otherwise than a tensor"
-                )
+            value, rest = _looked_up(function, path)
             if isinstance(value, types.FunctionType):
                 waiting.append(value)
-            elif not (
-                any(value is one for one in (None, *kind.__mro__))
-                or _is_fixed(value)
-                or (isinstance(value, _CONSTANTS) and len(path) > 1 and not attributes)
-            ):
-                name = ".".join(path) if len(attributes) < len(path) - 1 else name
-                raise NotScalarError(f"its equations read {name}, which may change: make it a field")
+            elif not any(value is one for one in (None, *kind.__mro__)):
+                _check_fixed(path, value, rest)
             yield ".".join(path), (_hex(value), getattr(value, "__code__", None))
+
+
+def _looked_up(function: types.FunctionType, path: tuple[str, ...]) -> tuple[Any, list[str]]:
+    """Return what a function finds under a name and its attributes, as far as users do not change what has them."""
+    name, *rest = path
+    around = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
+    value = function.__globals__.get(name, sys.modules.get(name, getattr(builtins, name, None)))
+    value = around[name].cell_contents if name in around else value
+    while rest and _is_fixed(value) and hasattr(value, rest[0]):
+        value = getattr(value, rest.pop(0))
+    return value, rest
+
+
+def _check_fixed(path: tuple[str, ...], value: Any, rest: list[str]) -> None:
+    """Refuse what may change unseen, or would answer a symbol otherwise than a tensor.
+
+    Raises:
+        NotScalarError: with the reason.
+    """
+    name, is_fixed = path[-1], _is_fixed(value)
+    if name in _ASKS or (name.startswith(_MODES) and is_fixed):
+        raise NotScalarError(f"its equations ask {name}, which a symbol would answer otherwise than a tensor")
+    if is_fixed or (len(path) > 1 and not rest and isinstance(value, _CONSTANTS)):
+        return
+    name = ".".join(path[: len(path) - len(rest)])
+    if isinstance(value, type) and issubclass(value, torch.autograd.Function):
+        raise NotScalarError(f"kernels cannot derive {name}: make it a surrogate function")
+    raise NotScalarError(f"its equations read {name}, which may change: make it a field")
 
 
 @lru_cache(maxsize=1024)
