@@ -28,7 +28,7 @@ class Part(NamedTuple):
         constants: numbers of its program.
         weights: weight, bias and, if there are, taps; none of a cell without feedback.
         parameters: of its cells, each one number or one for each neuron of a sample.
-        cells: its cells.
+        sources: how each of its cells is made, and what was recorded of it.
         module: the module.
         outputs: lists that get the outputs of all steps, see :meth:`snn_core.state.MemoryModule.record`.
         has_history: whether the outputs that go back have a dimension of their own, behind that of samples.
@@ -40,7 +40,7 @@ class Part(NamedTuple):
     constants: tuple[float, ...]
     weights: tuple[Tensor | None, ...]
     parameters: tuple[Tensor, ...]
-    cells: tuple[Cell, ...]
+    sources: tuple[tuple[Callable[[], Cell], Any], ...]
     module: Any
     outputs: tuple[list[Tensor], ...] = ()
     has_history: bool = False
@@ -143,15 +143,18 @@ def _linear(module: nn.Linear, like: Like, backend: str) -> Part | str:
     return Part(stage, (), (), (weight, bias), (), (), module)
 
 
-def of_cell(module: Any, cell: Cell, like: Like, owners: Sequence[tuple[Any, str]]) -> Part | str:
+def of_cell(
+    module: Any, make: Callable[[], Cell], like: Like, owners: Sequence[tuple[Any, str]]
+) -> Part | str:
     """Return what stands for a module with a cell, or why kernels do not know its equations.
 
     Args:
         module: what the part stands for.
-        cell: its equations.
+        make: returns its equations, with its numbers and parameters at this moment.
         like: what a time step is like.
         owners: who keeps each state, and its name.
     """
+    cell = make()
     recorded = kernels.program(cell, like.dtype)
     if isinstance(recorded, str):
         return recorded
@@ -162,7 +165,7 @@ def of_cell(module: Any, cell: Cell, like: Like, owners: Sequence[tuple[Any, str
     states = [(*owner, first) for owner, first in zip(owners, cell.initial, strict=True)]
     stored = sum([1 << k for k, owner in enumerate(owners) if records_of(*owner)])
     stage = kernels.Stage(recorded.program, 0, 0, features, features, stored)
-    part = Part(stage, tuple(states), recorded.constants, (), rows, (cell,), module)
+    part = Part(stage, tuple(states), recorded.constants, (), rows, ((make, recorded),), module)
     return _also_records(part, records_of(module, OUTPUT))
 
 
@@ -195,6 +198,23 @@ def _row(parameter: Tensor, like: Like) -> Tensor | None:
     return parameter if parameter.shape == neurons[-1:] == neurons else parameter.expand(neurons).reshape(-1)
 
 
+def with_numbers(part: Part) -> Part | None:
+    """Return a part with the constants of this moment; None if more than constants may have changed."""
+    found: list[float] = []
+    firsts: list[Any] = []
+    for make, recorded in part.sources:
+        cell = make()
+        constants = recorded.constants_of(cell)
+        if constants is None:
+            return None
+        found += constants
+        firsts += cell.initial
+    # As text, since 0.0 equals -0.0.
+    if repr(firsts) != repr([first for *_, first in part.states[: len(firsts)]]):
+        return None
+    return part._replace(constants=tuple(found))
+
+
 def merged(parts: Sequence[Part]) -> list[list[Part]]:
     """Return the parts in groups: neighbours that are cells, without feedback, are one stage."""
     groups: list[list[Part]] = []
@@ -220,7 +240,7 @@ def in_series(parts: Sequence[Part]) -> Part:
             states=found.states + part.states,
             constants=found.constants + part.constants,
             parameters=found.parameters + part.parameters,
-            cells=found.cells + part.cells,
+            sources=found.sources + part.sources,
             outputs=part.outputs,
         )
     return found
@@ -266,7 +286,7 @@ def with_element_wise_feedback(
     if isinstance(part, str):
         return part
     owners = [(owner, name) for owner, name, _ in part.states]
-    around_it = of_cell(module, around(sub_module.cell(like)), like, [*owners, (module, "y")])
+    around_it = of_cell(module, lambda: around(sub_module.cell(like)), like, [*owners, (module, "y")])
     return around_it if isinstance(around_it, str) else _also_records(around_it, part.outputs)
 
 

@@ -32,6 +32,7 @@ from snn_core.fuse import (
     records_of,
     rows_of,
     shares_state,
+    with_numbers,
 )
 
 
@@ -43,7 +44,7 @@ class Watch:
     """
 
     def __init__(self, known: Sequence[nn.Module], parts: Sequence[Part]) -> None:
-        cells = [owner for part in parts for cell in part.cells for owner, _, _ in fields(cell)]
+        cells = [owner for part in parts for make, _ in part.sources for owner, _, _ in fields(make())]
         classes: dict[type, None] = {}
         for one in (*known, *cells):
             classes |= dict.fromkeys(kind for kind in type(one).__mro__ if not _is_torchs(kind))
@@ -210,7 +211,7 @@ class Run:
         # A parameter stays the same object when its data are replaced, as module.double() does.
         if list(map(_dtype, self.given)) != self.dtypes:
             return None
-        if not (self.watch.holds() or self._take_numbers(backend, is_direct)):
+        if not (self.watch.holds() or self._take_numbers()):
             return None
         if not self.computed:
             return self.parts
@@ -231,8 +232,8 @@ class Run:
             found[k] = part
         return found
 
-    def _take_numbers(self, backend: str, is_direct: bool) -> bool:
-        """Read again the modules of which numbers have changed; say whether nothing else has."""
+    def _take_numbers(self) -> bool:
+        """Take the numbers of modules that have changed; say whether nothing else has."""
         changed = self.watch.changed_numbers()
         if changed is None:
             return False
@@ -240,10 +241,10 @@ class Run:
         for k, part in enumerate(parts):
             if changed.isdisjoint(self.inside[k]):
                 continue
-            fresh = read(part.module, self.likes[k], backend, is_direct)
-            if isinstance(fresh, str) or not _is_same(fresh, part, numbers=False):
+            fresh = with_numbers(part)
+            if fresh is None:
                 return False
-            parts[k] = part._replace(constants=fresh.constants, cells=fresh.cells)
+            parts[k] = fresh
         self.parts = parts
         self.numbers = self._numbers()
         return True
@@ -309,14 +310,14 @@ def _without_graph(part: Part) -> Part:
     return part._replace(weights=weights, parameters=tuple(one.detach() for one in part.parameters))
 
 
-def _is_same(part: Part, other: Part, numbers: bool = True) -> bool:
-    """Say whether two parts differ in tensors alone, or, without ``numbers``, in constants as well."""
+def _is_same(part: Part, other: Part) -> bool:
+    """Say whether two parts differ in tensors alone."""
     if part.stage != other.stage or len(part.weights) != len(other.weights):
         return False
     if any(a[0] is not b[0] or a[1] != b[1] for a, b in zip(part.states, other.states, strict=True)):
         return False
     pairs = [(a[2], b[2]) for a, b in zip(part.states, other.states, strict=True)]
-    pairs += zip(part.constants, other.constants, strict=True) if numbers else ()
+    pairs += zip(part.constants, other.constants, strict=True)
     return all(a is b or _hex(a) == _hex(b) for a, b in pairs)
 
 

@@ -280,9 +280,8 @@ class CellModule(MemoryModule):
         reason = kernels.why_not(self.backend, like)
         if reason:
             return reason
-        cell = self.cell(like)
-        self._firsts(cell)
-        return fuse.of_cell(self, cell, like, [(self, name) for name in self.states])
+        self._firsts(self.cell(like))
+        return fuse.of_cell(self, lambda: self.cell(like), like, [(self, name) for name in self.states])
 
     def _firsts(self, cell: Cell) -> tuple[float | Tensor, ...]:
         """Return the first value of each state."""

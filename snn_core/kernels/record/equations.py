@@ -34,10 +34,19 @@ __all__ = ["Symbol", "Tape", "parameters_of", "parse", "program_of"]
 
 
 class Recorded(NamedTuple):
-    """A cell's program, and the numbers that stand for its constants."""
+    """A cell's program, the numbers that stand for its constants, and how they follow from the cell's own numbers."""
 
     program: Program
     constants: tuple[float, ...]
+    rule: tuple[float | Number, ...] | None = None
+
+    def constants_of(self, cell: Cell) -> tuple[float, ...] | None:
+        """Return the constants of a cell that differs in numbers alone; None if another program may stand for it."""
+        if self.rule is None:
+            return None
+        with suppress(ArithmeticError, TypeError):
+            return _values(self.rule, list(_numbers_of(cell)))
+        return None
 
 
 class _Spike:
@@ -114,8 +123,9 @@ def _known(cell: Cell) -> tuple[Recorded, bool] | str:
     numbers = list(_numbers_of(cell))
     found = _kept(key, lambda: _recording_of_any(cell, numbers))
     if not isinstance(found, str):
-        with suppress(ArithmeticError, TypeError):
-            return found[0]._replace(constants=_values(found[0].constants, numbers)), found[1]
+        constants = found[0].constants_of(cell)
+        if constants is not None:
+            return found[0]._replace(constants=constants), found[1]
     # 0.0 and -0.0 are equal and divide to other infinities.
     return _kept((key, *[number.hex() for number in numbers]), lambda: _recording(cell))
 
@@ -149,14 +159,14 @@ def _recording(cell: Cell) -> tuple[Recorded, bool] | str:
 def _recording_of_any(cell: Cell, numbers: Sequence[float]) -> tuple[Recorded, bool] | str:
     """Return what :func:`_recording` does, with constants that follow from numbers; or why that cannot be."""
     try:
-        parts, constants, in_default_dtype = _record(cell, map(_given, itertools.count()))
-        now = _values(constants, numbers)
+        parts, rule, in_default_dtype = _record(cell, map(_given, itertools.count()))
+        now = _values(rule, numbers)
         found, known, _ = _record(cell)
     except Exception as error:
         return str(error)
     if found != parts or [one.hex() for one in now] != [one.hex() for one in known]:
         return "its equations depend on the value of a number"
-    recorded = Recorded(program(*parts), constants)
+    recorded = Recorded(program(*parts), now, rule)
     return recorded.program.misses or (recorded, in_default_dtype)
 
 
