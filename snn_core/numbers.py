@@ -20,6 +20,16 @@ __all__ = ["Numbers", "NumbersModule"]
 Numbers = float | Sequence[float] | Tensor
 
 
+def weight_of(taus: Tensor) -> nn.Parameter:
+    r"""Return the parameter w as which time constants are trained, :math:`1/\tau = \sigma(w)`: they stay above 1."""
+    return nn.Parameter(-torch.log(taus.detach() - 1))
+
+
+def inverse_of(w: Tensor) -> Tensor:
+    """Return 1/tau of :func:`weight_of`."""
+    return torch.sigmoid(w)
+
+
 class NumbersModule(CellModule):
     r"""Base of the modules that have numbers, for all neurons or for each, fixed or trained.
 
@@ -63,7 +73,7 @@ class NumbersModule(CellModule):
         taus = check_taus(said, value, is_trained)
         if is_trained:
             self._trained[name] = trained
-            setattr(self, trained, nn.Parameter(-torch.log(torch.as_tensor(taus).detach() - 1)))
+            setattr(self, trained, weight_of(torch.as_tensor(taus)))
         else:
             self._set(name, taus)
             self._checks[name] = partial(check_taus, said, is_trained=False)
@@ -98,7 +108,7 @@ class NumbersModule(CellModule):
     def inv_tau(self, name: str, like: Tensor | Like, argument: str = "") -> Number:
         """Return 1/tau of the time constant that is kept under a name, as :meth:`number` does."""
         if name in self._trained:
-            value: Number = torch.sigmoid(getattr(self, self._trained[name]))
+            value: Number = inverse_of(getattr(self, self._trained[name]))
         else:
             value = 1 / getattr(self, name)
         if not isinstance(value, Tensor):
@@ -114,5 +124,5 @@ class NumbersModule(CellModule):
 
     def __getattr__(self, name: str) -> Any:
         if name in self.__dict__.get("_trained", ()):
-            return 1 / torch.sigmoid(getattr(self, self._trained[name]))
+            return 1 / inverse_of(getattr(self, self._trained[name]))
         return super().__getattr__(name)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from snn_core.cells import LI, DoubleExponential, Synapse
 from snn_core.checks import Like, check_flag, check_place, check_taus
-from snn_core.numbers import Numbers
+from snn_core.numbers import Numbers, inverse_of, weight_of
 from snn_core.state import CellModule
 
 __all__ = ["DoubleExponentialSynapse", "LowPassSynapse", "StatefulSynapse", "SynapseFilter"]
@@ -56,14 +56,14 @@ class StatefulSynapse(CellModule):
                     f"{name}: {argument} must be a number or one number for each channel, got shape {list(first.shape)}"
                 )
             if self.learnable:
-                setattr(self, self._taus[argument], nn.Parameter(-torch.log(first - 1)))
+                setattr(self, self._taus[argument], weight_of(first))
             else:
                 self.register_buffer(self._taus[argument], first)
 
     def time_constant(self, name: str) -> Tensor:
         """Return a time constant, 0-dim or ``[C]``."""
         kept = getattr(self, self._taus[name])
-        return 1 / torch.sigmoid(kept) if self.learnable else kept
+        return 1 / inverse_of(kept) if self.learnable else kept
 
     def inverse(self, name: str, x: Tensor | Like) -> Tensor:
         """Return 1/tau in the dtype of ``x``, ``[N, C, *]``, and in a shape that broadcasts to it.
@@ -73,7 +73,7 @@ class StatefulSynapse(CellModule):
         """
         check_place(f"{type(self).__name__}: x", x, getattr(self, self._taus[name]), dtype=False)
         kept = getattr(self, self._taus[name])
-        return self._per_channel(name, torch.sigmoid(kept) if self.learnable else 1 / kept, x)
+        return self._per_channel(name, inverse_of(kept) if self.learnable else 1 / kept, x)
 
     def _per_channel(self, name: str, values: Tensor, x: Tensor | Like) -> Tensor:
         values = values.to(x.dtype)
