@@ -14,16 +14,17 @@ import torch
 from safetensors.torch import save
 
 from experiments.__main__ import RUNS
+from experiments.command import Parser, folder, path
 from experiments.engine import Store
 from experiments.grid import Case, cases
+from experiments.networks import NetworkSpec
+from experiments.results import provenance, write_json
 from experiments.runs import Record, RunSpec, splits, train
 from experiments.statistics import estimate
-from sequential_fmnist.command import Parser, folder, path
-from sequential_fmnist.files import atomic_write, sha256, write_json
-from sequential_fmnist.networks import NETWORKS, NetworkSpec
+from sequential_fmnist.checkpoint import atomic_write, sha256
+from sequential_fmnist.evaluate import evaluate
+from sequential_fmnist.networks import NETWORKS
 from sequential_fmnist.pretrained import CARDS, PRETRAINED_FOLDER, Card, card_digest
-from sequential_fmnist.provenance import provenance
-from sequential_fmnist.training import evaluate
 
 INTENDED_USE = (
     "To look into, to compare with and to start from: what recurrent connections and stateful synapses do in a small "

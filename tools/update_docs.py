@@ -14,7 +14,7 @@ from states_table import states_table
 from experiments.evidence import best_table, cases, conclusions, reproduced_table, verdicts
 from experiments.long import evidence as long
 from experiments.long.grid import NEAREST
-from sequential_fmnist.files import atomic_write
+from sequential_fmnist.checkpoint import atomic_write
 from sequential_fmnist.networks import NETWORKS
 from snn_tutorial.plot.exchange import peers_table
 

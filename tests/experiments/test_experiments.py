@@ -21,12 +21,13 @@ from experiments import __main__ as command
 from experiments import engine, grid, runs
 from experiments.engine import Store, sweep
 from experiments.grid import GROUPS, Case, cases
+from experiments.networks import NetworkSpec, build
 from experiments.report import write
 from experiments.runs import DataSpec, RunSpec, execute, train
 from experiments.statistics import Estimate, compare, estimate
-from sequential_fmnist.config import TrainingConfig
-from sequential_fmnist.networks import NETWORKS, NetworkSpec, build
-from sequential_fmnist.training import evaluate
+from sequential_fmnist.evaluate import evaluate
+from sequential_fmnist.networks import NETWORKS
+from sequential_fmnist.train import TrainingConfig
 from snn_tutorial.plot.ablation import ON_VALIDATION
 
 pytestmark = pytest.mark.xdist_group("experiments")
@@ -115,7 +116,7 @@ import sys, time
 from pathlib import Path
 from experiments import engine
 from experiments.runs import RunSpec
-from sequential_fmnist.config import TrainingConfig
+from sequential_fmnist.train import TrainingConfig
 
 folder, hang = Path(sys.argv[1]), sys.argv[2] == "hang"
 

@@ -8,10 +8,10 @@ import math
 
 import pytest
 import torch
+from sequential_fmnist.training import Trainer
 from support_networks import random_images, weighted_sum
 from torch import Tensor, nn
 
-from sequential_fmnist.config import TrainingConfig
 from sequential_fmnist.networks import (
     NETWORKS,
     SURROGATES,
@@ -26,7 +26,7 @@ from sequential_fmnist.networks import (
     fold,
     make_network,
 )
-from sequential_fmnist.training import Trainer
+from sequential_fmnist.train import TrainingConfig
 from snn_core.functional import reset_net
 from snn_core.neuron import IFNode
 

@@ -9,6 +9,7 @@ import math
 import pytest
 import torch
 from safetensors.torch import save
+from sequential_fmnist.files import sha256
 
 from experiments import ship as shipping
 from experiments.engine import Store
@@ -16,11 +17,10 @@ from experiments.grid import Case
 from experiments.runs import DataSpec, RunSpec, execute
 from experiments.ship import median, ship, ship_median
 from sequential_fmnist import pretrained
-from sequential_fmnist.config import TrainingConfig
-from sequential_fmnist.files import sha256
+from sequential_fmnist.evaluate import evaluate
 from sequential_fmnist.networks import NETWORKS, NetworkSpec, SpikingNet, build
 from sequential_fmnist.pretrained import CARDS, PRETRAINED_FOLDER, PretrainedError, load
-from sequential_fmnist.training import evaluate
+from sequential_fmnist.train import TrainingConfig
 
 pytestmark = pytest.mark.xdist_group("pretrained")
 

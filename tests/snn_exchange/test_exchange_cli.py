@@ -9,9 +9,8 @@ import torch
 
 from sequential_fmnist import pretrained
 from sequential_fmnist.checkpoint import load_checkpoint, save_checkpoint
-from sequential_fmnist.config import TrainingConfig
 from sequential_fmnist.networks import NETWORKS, make_network
-from sequential_fmnist.training import fit
+from sequential_fmnist.train import TrainingConfig, fit
 from snn_core.functional import reset_net
 from snn_exchange import OnImages, from_nir, read_nir
 from snn_exchange.__main__ import main

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from support_networks import random_currents
 from torch import nn
 
+from experiments.networks import NetworkSpec, build
 from sequential_fmnist import pretrained
 from sequential_fmnist.data import SequentialFashionMNIST
-from sequential_fmnist.networks import NETWORKS, NetworkSpec, build, make_network
-from sequential_fmnist.training import evaluate
+from sequential_fmnist.evaluate import evaluate
+from sequential_fmnist.networks import NETWORKS, make_network
 from snn_core.functional import reset_net, scan
 from snn_core.layer import (
     DelayedRecurrentContainer,

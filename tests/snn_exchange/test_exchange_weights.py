@@ -12,8 +12,9 @@ import torch
 from support import require
 from support_networks import spikingjelly_library
 
+from experiments.networks import NetworkSpec, build
 from sequential_fmnist import pretrained
-from sequential_fmnist.networks import NETWORKS, FeedBackNet, NetworkSpec, build, make_network
+from sequential_fmnist.networks import NETWORKS, FeedBackNet, make_network
 from snn_core.functional import reset_net
 from snn_exchange import (
     ExchangeError,

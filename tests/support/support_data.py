@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sequential_fmnist.files import sha256
+from sequential_fmnist.sources import IdxFile
 from support import require
 
 from sequential_fmnist import sources
 from sequential_fmnist.data import SequentialFashionMNIST
-from sequential_fmnist.files import sha256
-from sequential_fmnist.sources import IdxFile
 
 # Read before any test points the cache elsewhere: the full data are only ever read from these folders.
 FULL_FOLDERS = (sources.DEBIAN_FOLDER, sources.cache_dir())

@@ -46,7 +46,7 @@ def few_images(number: int):
 
 def train_with_threads(images: int, epochs: int, threads: list[int], settings: list[dict]) -> None:
     """Print, for each of the settings, the digest of what each number of threads and of workers learns."""
-    from sequential_fmnist.training import TrainingConfig, fit
+    from sequential_fmnist.train import TrainingConfig, fit
 
     data = few_images(images)
     for setting in settings:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import psutil
-
 from sequential_fmnist.distributed import join
 
 

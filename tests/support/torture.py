@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 from support import ROOT
 
-from sequential_fmnist.files import write_json
-from sequential_fmnist.provenance import provenance
+from experiments.results import provenance, write_json
 
 RESULTS = ROOT / "results" / "reliability.json"
 

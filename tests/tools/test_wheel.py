@@ -32,7 +32,7 @@ print(snn_core.__file__, int(y_seq.sum()), *sorted(offered))
 SHIPPED = """
 from sequential_fmnist import pretrained
 from sequential_fmnist.data import SequentialFashionMNIST
-from sequential_fmnist.training import evaluate
+from sequential_fmnist.evaluate import evaluate
 test = SequentialFashionMNIST(train=False, source="embedded", verbose=False)
 for kind in ("plain", "stateful-synapse", "feedback"):
     net, card = pretrained.load(kind)
