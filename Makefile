@@ -219,7 +219,7 @@ exchange: $(VENV)/.dev $(BENCH)/jax/.done ## run the networks in other libraries
 .PHONY: data
 data: $(VENV)/.notebooks ## fetch Fashion-MNIST into the cache
 	tools/fetch_debian_dataset.sh
-	$(BIN)/python -m sequential_fmnist.data
+	$(BIN)/python tools/fetch_data.py
 
 .PHONY: subset
 subset: $(VENV)/.notebooks ## make the embedded subset again from the full data

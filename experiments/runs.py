@@ -14,7 +14,7 @@ import torch
 
 from experiments.networks import NetworkSpec, build, fold
 from experiments.results import provenance
-from sequential_fmnist.data import Columns, ImageData, SequentialFashionMNIST, batches
+from sequential_fmnist.data import ImageData, SequentialFashionMNIST, as_columns, batches
 from sequential_fmnist.evaluate import evaluate
 from sequential_fmnist.train import TrainingConfig, fit, set_seed
 from snn_core.functional import reset_net
@@ -169,7 +169,7 @@ def _shown(data: ImageData, spec: DataSpec) -> ImageData:
 def _spikes_per_image(net: torch.nn.Module, data: ImageData) -> float:
     """Return the hidden layer's spikes for an image, on average over ``data``."""
     total = 0.0
-    for images, _ in batches(Columns(data), torch.arange(len(data)), 1000):
+    for images, _ in batches(as_columns(data), torch.arange(len(data)), 1000):
         total += net.hidden_spikes(images).sum().item()
         reset_net(net)
     return total / len(data)

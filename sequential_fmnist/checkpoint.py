@@ -15,9 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 
-__all__ = [
-    "CheckpointError", "WriteError", "atomic_write", "load", "restore_rng", "rng_state", "save", "sha256", "writing"
-]  # fmt: skip
+__all__ = ["CheckpointError", "WriteError", "atomic_write", "load", "save", "sha256", "writing"]
 
 
 class CheckpointError(ValueError):

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import gzip
-import logging
 import os
 import shutil
-import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from sequential_fmnist.checkpoint import sha256
 from snn_core.checks import check_choice, check_whole
 
-__all__ = ["Columns", "DataError", "ImageData", "SequentialFashionMNIST", "batches", "cache_dir"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["DataError", "ImageData", "SequentialFashionMNIST", "as_columns", "batches", "cache_dir"]
 
 EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
 #: torchvision's layout: where below its root the four files are.
@@ -42,6 +38,10 @@ SUBSET = {
 }
 #: Bytes that images may take as floating-point numbers; larger ones are converted batch by batch.
 MOST_BYTES = 256 << 20
+
+
+#: A data set: ``images``, uint8 ``[n, 1, H, W]``, and ``labels``, int64 ``[n]``; SequentialFashionMNIST is one.
+ImageData = Any
 
 
 class DataError(ValueError):
@@ -68,24 +68,8 @@ def _read(folder: Path, name: str, digest: str, fix: str) -> Tensor:
         raise DataError(f"{path}: {getattr(error, 'strerror', None) or error}. {fix}") from error
     if (found := sha256(content)) != digest:
         raise DataError(f"{path} is damaged: expected SHA-256 {digest}, found {found}. {fix}")
-    header = 16 if "idx3" in name else 8
-    return torch.frombuffer(
-        bytearray(content[header:]), dtype=torch.uint8
-    )  # torch wants to be able to write to it
-
-
-def _download(root: Path) -> None:
-    """Let torchvision download the data into ``root``, where they appear once they are complete.
-
-    Raises:
-        OSError, RuntimeError: the network or the disk fails.
-    """
-    from torchvision.datasets import FashionMNIST  # takes a second, and only a download needs it
-
-    root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=root) as scratch:
-        FashionMNIST(scratch, download=True)
-        shutil.copytree(Path(scratch) / RAW, root / RAW, copy_function=os.replace, dirs_exist_ok=True)
+    body = bytearray(content[16 if "idx3" in name else 8 :])  # torch wants to be able to write to it
+    return torch.frombuffer(body, dtype=torch.uint8)
 
 
 class SequentialFashionMNIST(Dataset[tuple[Tensor, int]]):
@@ -133,21 +117,22 @@ class SequentialFashionMNIST(Dataset[tuple[Tensor, int]]):
         root = cache_dir() if data_path is None else Path(data_path).expanduser()
         if data_path is not None and self.is_subset:
             raise DataError('data_path and source="embedded" exclude each other')
-        if data_path is None and not self.is_subset and not (root / RAW).exists():
+        if (
+            data_path is None
+            and not self.is_subset
+            and not all((root / RAW / name).exists() for name in FULL)
+        ):
+            from torchvision.datasets import FashionMNIST  # takes a second, and only a download needs it
+
             try:
-                _download(root)
+                FashionMNIST(root, download=True)
             except (OSError, RuntimeError) as error:
-                reason = (
-                    f"Fashion-MNIST is not in {root} and cannot be fetched: {' '.join(str(error).split())}"
-                )
+                reason = " ".join(f"Fashion-MNIST is not in {root} and cannot be fetched: {error}".split())
                 if source == "full":
                     raise DataError(f"{reason}. Run `make data`, or give data_path {LAYOUT}") from error
-                logger.info("%s", reason)
                 self.is_subset = True
         folder, digests = (EMBEDDED_FOLDER, SUBSET) if self.is_subset else (root / RAW, FULL)
-        fix = (
-            f"data_path must be {LAYOUT}" if data_path is not None else f"Delete {folder} and run `make data`"
-        )
+        fix = f"Delete {folder} and run `make data`" if data_path is None else f"data_path must be {LAYOUT}"
         images, labels = (
             _read(folder, name, digest, "Install snn_core again" if self.is_subset else fix)
             for name, digest in digests.items()
@@ -179,43 +164,25 @@ class SequentialFashionMNIST(Dataset[tuple[Tensor, int]]):
         return self.images[index].float() / 255, int(self.labels[index])
 
 
-class ImageData(Protocol):
-    """What training needs of a data set; :class:`SequentialFashionMNIST` is one."""
+def as_columns(data: ImageData | TensorDataset, device: torch.device | str = "cpu") -> TensorDataset:
+    """Return the columns of all images, ``[n, W, H]``, and the labels on ``device``; a batch is an index of them.
 
-    images: Tensor  #: uint8 ``[n, 1, H, W]``
-    labels: Tensor  #: int64 ``[n]``
-
-
-class Columns(Dataset[tuple[Tensor, Tensor]]):
-    """Images in one tensor on ``device``, of which a batch is an index.
-
-    Attributes:
-        columns: ``[n, W, H]``, contiguous, so that a column's pixels lie side by side: float32 in [0, 1], or uint8
-            where that would take more than :data:`MOST_BYTES`.
-        labels: int64 ``[n]``.
+    Pixels are float32 in [0, 1], or uint8 where that would take more than :data:`MOST_BYTES`.
     """
-
-    def __init__(self, data: ImageData, device: torch.device | str = "cpu") -> None:
-        self.columns = data.images.squeeze(1).transpose(1, 2).contiguous().to(device)
-        self.labels = data.labels.to(device)
-        if 4 * self.columns.numel() <= MOST_BYTES:
-            self.columns = self.columns / 255
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the images ``[N, 1, H, W]``, float32 in [0, 1], and labels ``[N]`` of ``index``."""
-        index = index.to(self.labels.device)
-        x = self.columns.index_select(0, index)
-        x = x if x.is_floating_point() else x / 255
-        return x.unsqueeze(1).transpose(2, 3), self.labels[index]
+    if isinstance(data, TensorDataset):
+        return data
+    columns = data.images.squeeze(1).transpose(1, 2).contiguous().to(device)
+    columns = columns / 255 if 4 * columns.numel() <= MOST_BYTES else columns
+    return TensorDataset(columns, data.labels.to(device))
 
 
-def batches(data: Columns, order: Tensor, batch_size: int, workers: int = 0) -> Iterator[list[Tensor]]:
+def batches(
+    data: TensorDataset, order: Tensor, size: int, workers: int = 0
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield images ``[N, 1, H, W]``, float32 in [0, 1], and labels ``[N]``, in the order of the indices ``order``."""
-    parts = order.split(check_whole("batch_size", batch_size, 1))
+    parts = order.split(check_whole("size", size, 1)) if len(order) else ()
     # A generator of its own, so that a loader draws none of torch's random numbers.
-    yield from DataLoader(
-        data, batch_size=None, sampler=parts, num_workers=workers, generator=torch.Generator()
-    )
+    loader = DataLoader(data, None, sampler=parts, num_workers=workers, generator=torch.Generator())
+    for columns, labels in loader:
+        x = columns if columns.is_floating_point() else columns / 255
+        yield x.unsqueeze(1).transpose(2, 3), labels

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.data import TensorDataset
 
-from sequential_fmnist.data import Columns, ImageData, batches
+from sequential_fmnist.data import ImageData, as_columns, batches
 from snn_core.checks import check_shape
 from snn_core.functional import reset_net
 
@@ -27,70 +28,50 @@ def rate_loss(rate: Tensor, labels: Tensor) -> Tensor:
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": rate_loss, "cross-entropy": F.cross_entropy}
 
 
-def autocast(device: torch.device, enabled: bool) -> torch.autocast:
-    """Return a context for mixed precision: bfloat16 on the CPU, float16 on a GPU."""
-    dtype = torch.bfloat16 if device.type == "cpu" else torch.float16
-    return torch.autocast(device.type, dtype, enabled)
-
-
-def at_least_single(rate: Tensor) -> Tensor:
-    """Return firing rates in the precision that the loss needs: fp32, or fp64 where the network has it."""
-    return rate if rate.dtype == torch.float64 else rate.float()
+#: What mixed precision means on a kind of device.
+AMP = {"cpu": torch.bfloat16, "cuda": torch.float16}
 
 
 @torch.no_grad()
-def _outputs(
-    net: nn.Module, data: ImageData | Columns, batch_size: int, device: str, amp: bool = False
-) -> tuple[list[Tensor], Tensor]:
-    """Return what ``net`` gives for each batch of ``data`` in evaluation mode, and all labels; its state is reset."""
+def _run(
+    net: nn.Module, data: ImageData | TensorDataset, batch_size: int, device: str, amp: bool, loss: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the sum of the losses of all images, the guess for each and its label; the state of ``net`` is reset."""
     where, was_training = torch.device(device), net.training
-    data = data if isinstance(data, Columns) else Columns(data, where)
+    data, losses, guesses = as_columns(data, where), [], []
     if len(data) == 0:
         raise ValueError("data must hold at least one image")
     net.eval()
-    outputs = []
-    for images, _ in batches(data, torch.arange(len(data)), batch_size):
-        with autocast(where, amp):
-            outputs.append(at_least_single(net(images)))
+    for images, labels in batches(data, torch.arange(len(data)), batch_size):
+        with torch.autocast(where.type, AMP[where.type], amp):
+            rate = net(images)
+            losses.append(LOSSES[loss](rate, labels).double() * len(labels))
+        guesses.append(rate.argmax(1))
         reset_net(net)
     net.train(was_training)
-    return outputs, data.labels
+    return torch.stack(losses).sum(), torch.cat(guesses), data.tensors[1]
 
 
-def predict(net: nn.Module, data: ImageData | Columns, batch_size: int = 256, device: str = "cpu") -> Tensor:
-    """Return the class with the highest output for each image, int64 ``[n]``; of equal ones the first.
-
-    The arguments are those of :func:`evaluate`.
-    """
-    return torch.cat(_outputs(net, data, batch_size, device)[0]).argmax(1)
+def predict(net: nn.Module, data: ImageData, batch_size: int = 256, device: str = "cpu") -> Tensor:
+    """Return the class with the highest output for each image, int64 ``[n]``; arguments as for :func:`evaluate`."""
+    return _run(net, data, batch_size, device, amp=False, loss="cross-entropy")[1]
 
 
 def evaluate(
     net: nn.Module,
-    data: ImageData | Columns,
+    data: ImageData | TensorDataset,
     batch_size: int = 256,
     device: str = "cpu",
     amp: bool = False,
     loss: str = "mse",
 ) -> tuple[float, float]:
-    """Return loss and accuracy (a fraction) of ``net`` on ``data``. The state of ``net`` is reset.
+    """Return loss, one of :data:`LOSSES`, and accuracy (a fraction) of ``net`` on ``data``.
 
-    Args:
-        net: maps images ``[N, 1, H, W]`` in [0, 1] to firing rates ``[N, classes]``.
-        data: images and labels.
-        batch_size: images in a batch.
-        device: where ``net`` is.
-        amp: whether to run in mixed precision.
-        loss: one of :data:`LOSSES`.
+    ``net``, which is on ``device``, maps images ``[N, 1, H, W]`` in [0, 1] to firing rates ``[N, classes]``; its state
+    is reset. With ``amp`` it runs in mixed precision.
 
     Raises:
         ValueError: there are no images.
     """
-    outputs, labels = _outputs(net, data, batch_size, device, amp)
-    # Each batch's loss counts as often as it has images.
-    losses = [
-        LOSSES[loss](rate, part).double() * len(part)
-        for rate, part in zip(outputs, labels.split(batch_size), strict=True)
-    ]
-    right = (torch.cat(outputs).argmax(1) == labels).sum()
-    return torch.stack(losses).sum().item() / len(labels), right.item() / len(labels)
+    loss_sum, guesses, labels = _run(net, data, batch_size, device, amp, loss)
+    return loss_sum.item() / len(labels), (guesses == labels).sum().item() / len(labels)

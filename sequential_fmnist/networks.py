@@ -107,9 +107,5 @@ NETWORKS = {"plain": PlainNet, "stateful-synapse": StatefulSynapseNet, "feedback
 
 
 def make_network(model: str, hidden: int = 32, backend: str = "auto") -> nn.Module:
-    """Build one of :data:`NETWORKS` by its name.
-
-    Raises:
-        TypeError, ValueError: an unknown ``model`` or ``backend``, or ``hidden`` is not a whole number above 0.
-    """
+    """Build one of :data:`NETWORKS` by its name; a ValueError names an unknown one."""
     return NETWORKS[check_choice("model", model, tuple(NETWORKS))](hidden, backend)

@@ -1,8 +1,6 @@
 """Train one of the three networks on sequential Fashion-MNIST: ``python -m sequential_fmnist --help``.
 
-From top to bottom: the options that decide a run, a network in training with the loop, a run with its files, the
-command line. ``torchrun --nproc-per-node 2 -m sequential_fmnist ...`` trains in two processes, each with its share of
-every batch.
+From top to bottom: the options that decide a run, a network in training with the loop, a whole run, the command line.
 """
 
 from __future__ import annotations
@@ -15,7 +13,6 @@ import os
 import random
 import shlex
 import sys
-import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -26,13 +23,13 @@ import numpy as np
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DistributedSampler
+from torch.utils.data import DistributedSampler, TensorDataset
 from tqdm.auto import tqdm
 
 from sequential_fmnist import checkpoint
 from sequential_fmnist.checkpoint import CheckpointError, WriteError, atomic_write, writing
-from sequential_fmnist.data import Columns, DataError, ImageData, SequentialFashionMNIST, batches
-from sequential_fmnist.evaluate import LOSSES, at_least_single, autocast, evaluate
+from sequential_fmnist.data import DataError, ImageData, SequentialFashionMNIST, as_columns, batches
+from sequential_fmnist.evaluate import AMP, LOSSES, evaluate
 from sequential_fmnist.networks import NETWORKS, make_network
 from snn_core.checks import check_choice, check_device, check_flag, check_number, check_whole
 from snn_core.functional import reset_net, train_steps
@@ -42,12 +39,11 @@ from snn_core.spiking import SpikingNeuron
 
 __all__ = ["Trainer", "TrainingConfig", "fit", "main", "make_parser", "set_seed"]
 
-Record = dict[str, float]
-
 CHOICES: dict[str, Sequence[str]] = {
     "model": tuple(NETWORKS), "opt": ("sgd", "adam"), "lrs": ("cosa", "step", "none"), "loss": tuple(LOSSES),
     "detach_reset": ("all", "hidden", "none"), "order": ("column", "row"), "backend": BACKENDS,
 }  # fmt: skip
+LOWEST = {"hidden": 1, "epochs": 1, "batch_size": 1, "step_size": 1, "seed": 0, "workers": 0}
 #: What may differ from the checkpoint's when a run is resumed: how long it trains, and on what.
 FREE = ("epochs", "device", "workers")
 #: Steps in one call of train_steps: few enough that Ctrl-C and the progress bar need not wait.
@@ -57,8 +53,6 @@ STEPS = 64
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
     """Everything that decides the outcome of a run; the defaults are those of the text's comparison.
-
-    The command line has an option for each field, where ``python -m sequential_fmnist --help`` describes it.
 
     Raises:
         TypeError, ValueError: a value of another type or out of its range; the message names the field.
@@ -89,10 +83,8 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         for name, words in CHOICES.items():
             check_choice(name, getattr(self, name), words)
-        for name in ("hidden", "epochs", "batch_size", "step_size"):
-            check_whole(name, getattr(self, name), 1)
-        for name in ("seed", "workers"):
-            check_whole(name, getattr(self, name), 0, 2**32 - 1)  # of a seed NumPy takes no more
+        for name, lowest in LOWEST.items():
+            check_whole(name, getattr(self, name), lowest, 2**32 - 1)  # of a seed NumPy takes no more
         for name in ("lr", "step_gamma"):
             check_number(name, getattr(self, name), above=0)
         for name in ("momentum", "weight_decay"):
@@ -140,13 +132,12 @@ class Trainer:
         else:
             self.optimizer = torch.optim.SGD(self.weights, momentum=config.momentum, **options)
         self.loss = LOSSES[config.loss]
-        self.scaler = torch.amp.GradScaler(
-            self.device.type, enabled=config.amp and self.device.type == "cuda"
-        )
+        is_scaled = config.amp and self.device.type == "cuda"
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=is_scaled)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.epoch = start_epoch
         self.scheduler = self._make_scheduler()
-        self.history: list[Record] = []
+        self.history: list[dict[str, float]] = []
         #: Options, and the epoch from which they held.
         self.options: list[dict[str, Any]] = [{"from_epoch": start_epoch} | dataclasses.asdict(config)]
 
@@ -179,22 +170,19 @@ class Trainer:
 
     def train_epoch(
         self,
-        data: ImageData | Columns,
+        data: ImageData | TensorDataset,
         after_step: Callable[[], Any] | None = None,
         progress: Callable[[int], Any] = lambda steps: None,
     ) -> tuple[float, float]:
         """Train on every image once and return mean loss and accuracy (a fraction) over the epoch.
 
-        Args:
-            data: images and labels.
-            after_step: called after each step.
-            progress: called with a number of steps that were taken.
+        ``after_step`` is called after each step, ``progress`` with a number of steps that were taken.
 
         Raises:
             FloatingPointError: a loss, a weight, or what the optimizer keeps is not finite after the epoch.
         """
         config, size = self.config, max(1, self.config.batch_size // self.processes)
-        data = data if isinstance(data, Columns) else Columns(data, "cpu" if config.workers else self.device)
+        data = as_columns(data, "cpu" if config.workers else self.device)
         order, losses, right, sizes = self._order(len(data)), [], [], []
         self.net.train()
         # The same lines as below, many steps in one kernel call, where nobody looks at each of them.
@@ -206,9 +194,9 @@ class Trainer:
             progress(len(steps.losses))
         for images, labels in batches(data, order, size, config.workers):
             images, labels = images.to(self.device), labels.to(self.device)
-            with autocast(self.device, config.amp):
-                rate = at_least_single(self.model(images))
-            loss = self.loss(rate, labels)
+            with torch.autocast(self.device.type, AMP[self.device.type], config.amp):
+                rate = self.model(images)
+                loss = self.loss(rate, labels)
             self.optimizer.zero_grad()
             self.scaler.scale(loss).backward()
             if config.clip is not None:
@@ -233,21 +221,21 @@ class Trainer:
         loss_sum, hits, images = sums.tolist()
         return loss_sum / images, hits / images
 
-    def _take_steps(self, data: Columns, order: Tensor) -> Any:
+    def _take_steps(self, data: TensorDataset, order: Tensor) -> Any:
         """Take the next steps of :meth:`train_epoch` by :func:`~snn_core.functional.train_steps`.
 
         Return their losses and hits; None where that is impossible: too few images for a batch, a network that is no
         chain, a hook, another backend, mixed precision, a GPU, several processes.
         """
-        config, size = self.config, self.config.batch_size
-        count = min(STEPS, len(order) // size)
-        plain = not (config.amp or config.workers or self.device.type == "cuda" or self.processes > 1)
+        config, (columns, labels) = self.config, data.tensors
+        size, count = config.batch_size, min(STEPS, len(order) // config.batch_size)
+        plain = not (config.amp or config.workers or columns.is_cuda or self.processes > 1)
         chain = self.net.chain if plain and defines(self.net, "chain") else None
-        if count == 0 or chain is None or not data.columns.is_floating_point():
+        if count == 0 or chain is None or not columns.is_floating_point():
             return None
-        x_seq, index = data.columns.transpose(0, 1), order[: count * size].view(count, size)
+        x_seq, index = columns.transpose(0, 1), order[: count * size].view(count, size)
         try:
-            return train_steps(chain, x_seq, data.labels, self.optimizer, config.loss, index, config.clip)
+            return train_steps(chain, x_seq, labels, self.optimizer, config.loss, index, config.clip)
         except ValueError:  # what kernels do not know
             return None
 
@@ -303,15 +291,6 @@ class Trainer:
             raise CheckpointError(f"this run cannot resume from the checkpoint: {what}") from error
 
 
-def _begin(folder: Path, trainer: Trainer, resumed: bool) -> None:
-    """Write config.json, and remove the run that ``folder`` holds if this one does not resume it."""
-    with writing(folder):
-        for name in () if resumed else ("latest.pt", "best.pt", "metrics.jsonl"):
-            (folder / name).unlink(missing_ok=True)
-    with atomic_write(folder / "config.json") as file:
-        file.write(json.dumps(trainer.options, indent=1).encode())
-
-
 def _save(folder: Path, state: dict[str, Any], writer: Any) -> None:
     """Save an epoch, latest.pt last: a run that is killed at any moment resumes, and makes the other files again."""
     *earlier, record = state["history"]
@@ -327,19 +306,18 @@ def _save(folder: Path, state: dict[str, Any], writer: Any) -> None:
     checkpoint.save(folder / "latest.pt", state)
 
 
-def describe(history: list[Record], epochs: int, seconds: float) -> Iterator[str]:
+def describe(history: list[dict[str, float]], epochs: int) -> Iterator[str]:
     """Yield a line for the last epoch, and one if the test accuracy fell by more than five points in it."""
     last = history[-1]
     yield (
-        f"epoch {last['epoch'] + 1:3.0f}/{epochs}  lr {last['lr']:.4f}  "
-        f"train loss {last['train_loss']:.4f} accuracy {last['train_accuracy']:6.2%}  "
-        f"test loss {last['test_loss']:.4f} accuracy {last['test_accuracy']:6.2%}  {seconds:.1f} s"
+        f"epoch {last['epoch'] + 1}/{epochs}: lr {last['lr']:.4f}, train loss {last['train_loss']:.4f} accuracy "
+        f"{last['train_accuracy']:.2%}, test loss {last['test_loss']:.4f} accuracy {last['test_accuracy']:.2%}"
     )
-    before = history[-2]["test_accuracy"] if len(history) > 1 else 0.0
-    if before - last["test_accuracy"] > 0.05:
+    before, now = history[max(0, len(history) - 2)]["test_accuracy"], last["test_accuracy"]
+    if before - now > 0.05:
         yield (
-            f"warning: test accuracy fell from {before:.1%} to {last['test_accuracy']:.1%} in this epoch. The gradient "
-            'may have exploded: try --clip 1 or --detach-reset none, see the chapter "The gradient through time".'
+            f"warning: test accuracy fell from {before:.1%} to {now:.1%}. The gradient may have exploded: try --clip 1 "
+            'or --detach-reset none, and see the chapter "The gradient through time".'
         )
 
 
@@ -355,7 +333,7 @@ def fit(
     tensorboard: bool = False,
     log: Callable[[str], Any] = lambda line: None,
     progress: bool = True,
-) -> tuple[nn.Module, list[Record]]:
+) -> tuple[nn.Module, list[dict[str, float]]]:
     """Train a network; return it as it is after the last epoch, and its history, a record for each epoch.
 
     The same options, data and torch give the same bits on the CPU, for any number of threads, and where a run was
@@ -370,13 +348,12 @@ def fit(
         resume: checkpoint to resume from.
         start_epoch: first epoch, counted from 0, of a run that does not resume.
         tensorboard: also log to ``output_dir/tb``.
-        log: receives a line or two for each epoch, for example ``tqdm.write``.
+        log: receives a line or two for each epoch.
         progress: whether to show a progress bar.
 
     Raises:
-        CheckpointError: ``resume`` cannot be used, or belongs to a run with other options or images.
-        FloatingPointError: a number is not finite after an epoch, which is not saved then.
-        WriteError: ``output_dir`` cannot be written.
+        CheckpointError, FloatingPointError, WriteError: ``resume`` cannot be used, or belongs to another run; a number
+            is not finite after an epoch, which is not saved then; ``output_dir`` cannot be written.
     """
     trainer = Trainer(config, start_epoch, net)
     same = {"images": len(train.labels), "processes": trainer.processes}
@@ -385,37 +362,35 @@ def fit(
     first = _speaks()
     folder, writer = Path(output_dir) if output_dir is not None and first else None, None
     if folder:
-        _begin(folder, trainer, _is_in(resume, folder))
-        if tensorboard:
-            from torch.utils.tensorboard import SummaryWriter
+        if resume is None:
+            with writing(folder):
+                (folder / "latest.pt").unlink(missing_ok=True)  # of an earlier run
+        with atomic_write(folder / "config.json") as file:
+            file.write(json.dumps(trainer.options, indent=1).encode())
+    if folder and tensorboard:
+        from torch.utils.tensorboard import SummaryWriter
 
-            # Events from here on, of an earlier run or a killed one, count no more.
-            with writing(folder / "tb"):
-                writer = SummaryWriter(str(folder / "tb"), purge_step=trainer.epoch)
-    train, test = Columns(train, "cpu" if config.workers else config.device), Columns(test, config.device)
+        with writing(folder / "tb"):  # events from here on, of an earlier run or a killed one, count no more
+            writer = SummaryWriter(str(folder / "tb"), purge_step=trainer.epoch)
+    train = as_columns(train, "cpu" if config.workers else config.device)
+    test = as_columns(test, config.device)
     steps = math.ceil(len(train) / config.batch_size)
     bar = tqdm(total=config.epochs * steps, initial=trainer.epoch * steps, unit="batch", desc=config.model,
                disable=not (progress and first))  # fmt: skip
     with bar, writer or nullcontext():
         while trainer.epoch < config.epochs:
-            began, lr = time.perf_counter(), trainer.optimizer.param_groups[0]["lr"]
-            record = {"epoch": trainer.epoch, "lr": lr}
+            record = {"epoch": trainer.epoch, "lr": trainer.optimizer.param_groups[0]["lr"]}
             record["train_loss"], record["train_accuracy"] = trainer.train_epoch(train, progress=bar.update)
-            seconds = time.perf_counter() - began
             record["test_loss"], record["test_accuracy"] = evaluate(
                 trainer.net, test, config.batch_size, config.device, config.amp, config.loss
             )
             trainer.history.append(record)
             bar.set_postfix_str(f"loss {record['train_loss']:.4f}, accuracy {record['test_accuracy']:.2%}")
-            for line in describe(trainer.history, config.epochs, seconds) if first else ():
+            for line in describe(trainer.history, config.epochs) if first else ():
                 log(line)
             if folder:
                 _save(folder, trainer.state_dict() | same, writer)
     return trainer.net, trainer.history
-
-
-def _is_in(file: str | os.PathLike[str] | None, folder: str | os.PathLike[str]) -> bool:
-    return file is not None and Path(file).resolve().parent == Path(folder).resolve()
 
 
 def _speaks() -> bool:
@@ -430,6 +405,7 @@ def make_parser() -> argparse.ArgumentParser:
         description="PyTorch Classification Training",
         epilog="Defaults: --model plain --epochs 64 -b 256 --opt sgd --lr 0.1 --momentum 0.9 --lrs cosa; with --resume "
         "those of the checkpoint. Ctrl-C prints the command that resumes the run.",
+        argument_default=argparse.SUPPRESS,
     )
     add = parser.add_argument
     add("--data-path")
@@ -444,17 +420,10 @@ def make_parser() -> argparse.ArgumentParser:
     add("--step-gamma", type=float, help="gamma for StepLR")
     add("--cosa-tmax", type=int, help="T_max for CosineAnnealingLR. If none, it will be set to epochs")
     add("--momentum", type=float, metavar="M", help="Momentum for SGD")
-    add(
-        "--wd",
-        "--weight-decay",
-        dest="weight_decay",
-        type=float,
-        metavar="W",
-        help="weight decay (default: 0)",
-    )
+    add("--wd", "--weight-decay", type=float, metavar="W", help="weight decay (default: 0)")
     add("--output-dir", help="path where to save")
     add("--resume", help="resume from checkpoint")
-    add("--start-epoch", type=int, default=0, metavar="N", help="start epoch")
+    add("--start-epoch", type=int, metavar="N", help="start epoch")
     add("--cache-dataset", action="store_true", help="Cache the datasets for quicker initialization")
     add("--amp", action="store_true", help="Use AMP training")
     add("--tb", action="store_true", help="Use TensorBoard to record logs")
@@ -467,71 +436,59 @@ def make_parser() -> argparse.ArgumentParser:
     add("--seed", type=int, help="of weights and of the order of images (default: 0)")
     add("--order", help="how an image is read: column (default) or row")
     add("--backend", help=f"how sequences run: {', '.join(BACKENDS)}")
-    add("--source", default="auto", choices=("auto", "full", "embedded"), help="full refuses the subset")
+    add("--source", choices=("auto", "full", "embedded"), help="full refuses the subset")
     add("--threads", type=int, help="CPU threads of torch (default: torch decides)")
     add("--overwrite", action="store_true", help="replace an earlier run in the output folder")
-    parser.set_defaults(**dataclasses.asdict(TrainingConfig()))
-    parser.set_defaults(device="cuda" if torch.cuda.is_available() else "cpu")
     return parser
 
 
-def _join(device: str) -> str:
-    """Join the processes that torchrun started, if it did, and return this one's device."""
-    if "WORLD_SIZE" not in os.environ:
-        return device
-    if torch.device(device).type == "cuda":
-        device = f"cuda:{os.environ['LOCAL_RANK']}"
-        torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
-    return device
-
-
-def _arguments(words: Sequence[str]) -> tuple[TrainingConfig, argparse.Namespace]:
-    """Return what a command line asks; leave with status 2 and one line if it cannot be done."""
-    parser, fields = make_parser(), [field.name for field in dataclasses.fields(TrainingConfig)]
-    args = parser.parse_args(words)
+def _options(parser: argparse.ArgumentParser, given: dict[str, Any]) -> TrainingConfig:
+    """Return the run that a command line asks for, and take it from ``given``; leave with one line if it cannot be."""
+    fields = {field.name for field in dataclasses.fields(TrainingConfig)}
+    options = {"device": "cuda" if torch.cuda.is_available() else "cpu"}
     try:
-        if args.resume is not None:  # what is not given again is the checkpoint's
-            before = checkpoint.load(args.resume).get("config", {})
-            parser.set_defaults(
-                **{name: before[name] for name in before if name in fields and name != "device"}
-            )
-            args = parser.parse_args(words)
-        config = TrainingConfig(**{name: getattr(args, name) for name in fields})
-        check_whole("start_epoch", args.start_epoch, 0, config.epochs - 1)
+        given |= {"weight_decay": given.pop("wd")} if "wd" in given else {}
+        if "resume" in given:  # what is not given again is the checkpoint's
+            before = checkpoint.load(given["resume"]).get("config", {})
+            options = {name: before[name] for name in before.keys() & fields - {"device"}} | options
+        config = TrainingConfig(**options | {name: given.pop(name) for name in given.keys() & fields})
+        check_whole("start_epoch", given.get("start_epoch", 0), 0, config.epochs - 1)
         torch.empty(0, device=config.device)
-        if args.threads is not None:
-            torch.set_num_threads(check_whole("threads", args.threads, 1, 1024))
+        torch.set_num_threads(check_whole("threads", given.pop("threads", torch.get_num_threads()), 1, 1024))
     except CheckpointError as error:
         parser.exit(1, f"error: {error}\n")
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:  # torch without CUDA asserts it
-        parser.error(str(error).partition("\n")[0])
-    args.output_dir = args.output_dir or os.path.dirname(args.resume or f"runs/{config.model}/")  # noqa: PTH120
-    latest = Path(args.output_dir) / "latest.pt"
-    if latest.exists() and not (args.overwrite or _is_in(args.resume, args.output_dir)):
-        parser.error(
-            f"--output-dir {args.output_dir} holds a run: add --resume {latest} to continue it, or --overwrite"
-        )
-    return config, args
+        parser.exit(2, f"error: {str(error).partition(chr(10))[0]}\n")
+    resumed = Path(given["resume"]).parent if "resume" in given else None
+    folder = Path(given.setdefault("output_dir", resumed or f"runs/{config.model}"))
+    overwrite, latest = given.pop("overwrite", False), folder / "latest.pt"
+    if latest.exists() and not (overwrite or (resumed and folder.samefile(resumed))):
+        parser.exit(2, f"error: {folder} holds a run: --resume {latest} continues it, --overwrite replaces it\n")
+    return config
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status: 1, and one line, for files and numbers that cannot be used."""
     words = ["--help" if word == "--h" else word for word in (sys.argv[1:] if argv is None else argv)]
-    config, args = _arguments(words)
+    given = vars((parser := make_parser()).parse_args(words))
+    config = _options(parser, given)
     try:
-        config = dataclasses.replace(config, device=_join(config.device))
-        options = config.order, args.source, args.cache_dataset, _speaks()
-        train, test = (SequentialFashionMNIST(args.data_path, split, *options) for split in (True, False))
-        run = {"output_dir": args.output_dir, "resume": args.resume, "start_epoch": args.start_epoch}
-        fit(config, train, test, tensorboard=args.tb, log=tqdm.write, **run)
+        if "WORLD_SIZE" in os.environ:  # one of the processes that torchrun started
+            is_cuda = torch.device(config.device).type == "cuda"
+            device = f"cuda:{os.environ['LOCAL_RANK']}" if is_cuda else config.device
+            config = dataclasses.replace(config, device=device)
+            distributed.init_process_group("nccl" if is_cuda else "gloo")
+        data = {"source": given.pop("source", "auto"), "cache": given.pop("cache_dataset", False)}
+        data |= {"data_path": given.pop("data_path", None), "order": config.order, "verbose": _speaks()}
+        train, test = (SequentialFashionMNIST(train=split, **data) for split in (True, False))
+        fit(config, train, test, tensorboard=given.pop("tb", False), log=tqdm.write, **given)
         return 0
     except (CheckpointError, DataError, FloatingPointError, WriteError) as error:
         if _speaks():
             print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        latest = Path(args.output_dir) / "latest.pt"
+        latest = Path(given["output_dir"]) / "latest.pt"
         again = [*words, "--resume", str(latest)] if latest.exists() else words
         if _speaks():
             command = shlex.join(["python", "-m", "sequential_fmnist", *again])

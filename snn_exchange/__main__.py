@@ -75,6 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in options:
         if args.file.suffix not in FLAGS[name]:
             parser.error(f"argument --{name}: is for {' and '.join(FLAGS[name])} files, got {args.file}")
+    if args.columns is not None and args.columns < 1:
+        parser.error(f"argument --columns: must be at least 1, got {args.columns}")
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ExchangeWarning)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Put the four files of Debian's package dataset-fashion-mnist into the cache, in torchvision's layout, where the cache
 # does not have them: from the installed package, or from the archive, without root and without installing it. A failure
-# is reported and no error, since `python -m sequential_fmnist.data`, which comes next, checks the files or lets
+# is reported and no error, since `python tools/fetch_data.py`, which comes next, checks the files or lets
 # torchvision download them.
 set -uo pipefail
 

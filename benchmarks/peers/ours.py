@@ -8,7 +8,7 @@ from torch import Tensor
 from benchmarks.config import MOMENTUM, Config
 from benchmarks.peers import Inputs
 from benchmarks.peers.torch_session import TorchSession
-from sequential_fmnist.data import Columns
+from sequential_fmnist.data import as_columns
 from sequential_fmnist.networks import columns_as_sequence, make_network
 from sequential_fmnist.train import Trainer, TrainingConfig
 from snn_core.functional import reset_net, train_steps
@@ -49,7 +49,7 @@ class _TrainSteps(TorchSession):
             momentum=MOMENTUM,
         )
         self._trainer = Trainer(settings, net=net)
-        self._images = Columns(_Images(inputs))
+        self._images = as_columns(_Images(inputs))
         self.mode = "all steps in one call"
 
     def _target_of(self, labels: Tensor) -> Tensor:
