@@ -113,9 +113,7 @@ def test_damaged_files_are_named_with_the_fix(tiny, tmp_path, how, where):
         flipped = content[:5000] + bytes([content[5000] ^ 1]) + content[5001:]
         damaged = {"cut off": content[:-1], "flipped": flipped, "longer": content + b"x", "empty": b""}
         path.write_bytes(damaged[how])
-    fix = (
-        r"data_path must be a folder in torchvision's layout" if where == "folder" else "Delete .*make data"
-    )
+    fix = r"data_path must be a folder in torchvision's layout" if where == "folder" else "Delete .*make data"
     if how == "missing" and where == "cache":
         fix = "cannot be fetched"
     with pytest.raises(DataError, match=rf"(?s)(t10k-images-idx3-ubyte|Fashion-MNIST).*{fix}"):
