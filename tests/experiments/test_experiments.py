@@ -165,15 +165,15 @@ OTHER = {
     "kind": "feedback", "neuron": "lif", "surrogate_function": "sigmoid", "tau_mode": "frozen",
     "readout": "membrane", "model": "feedback", "opt": "adam", "lrs": "none", "loss": "cross-entropy",
     "order": "row", "device": "cuda", "backend": "torch", "split": "validation", "source": "embedded",
-    "last": 7, "cosa_tmax": 3, "clip": 1.0, "momentum": 0.5, "detach_readout": False,
+    "last": 7, "detach_reset": "none", "cosa_tmax": 3, "clip": 1.0, "momentum": 0.5, "detach_readout": False,
 }  # fmt: skip
 
 
 def other_value(name: str, value: object) -> object:
     """A valid value of a field that is not its default."""
-    if name in OTHER:
-        return OTHER[name]
-    return not value if isinstance(value, bool) else value + 1
+    if isinstance(value, bool):
+        return not value
+    return OTHER[name] if name in OTHER else value + 1
 
 
 def changed_by_one_field() -> dict[str, RunSpec]:
