@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load as read_tensors
 from torch import Tensor, nn
 
 from sequential_fmnist.checkpoint import sha256
 from sequential_fmnist.data import EMBEDDED_FOLDER
 from sequential_fmnist.networks import NETWORKS, columns_as_sequence, make_network
+from snn_core.checks import check_choice
 from snn_core.functional import mean_over_time, scan
 from snn_core.spiking import SpikingNeuron
 from snn_core.surrogate import ATan, Sigmoid
@@ -21,8 +21,7 @@ from snn_core.surrogate import ATan, Sigmoid
 __all__ = ["CARDS", "PRETRAINED_FOLDER", "PretrainedError", "TrainedNet", "card_digest", "load"]
 
 PRETRAINED_FOLDER = EMBEDDED_FOLDER / "pretrained"
-#: The file of cards, by kind of network, beside the files of weights.
-CARDS = "cards.json"
+CARDS = "cards.json"  # by kind of network, beside the files of weights
 
 _SURROGATES = {"atan": ATan, "sigmoid": Sigmoid}
 #: What no shipped network has changed of :class:`experiments.networks.NetworkSpec`.
@@ -66,8 +65,9 @@ def load(kind: str, folder: str | os.PathLike[str] = PRETRAINED_FOLDER) -> tuple
         PretrainedError: a file is missing, or has another SHA-256 than its card says.
         ValueError: no such ``kind``.
     """
-    if kind not in NETWORKS:
-        raise ValueError(f"kind must be one of {', '.join(NETWORKS)}, got {kind!r}")
+    check_choice("kind", kind, tuple(NETWORKS))
+    from safetensors.torch import load as read_tensors  # here, so that TrainedNet needs no package
+
     card = _card(kind, Path(folder))
     path = Path(folder) / f"{kind}.safetensors"
     try:

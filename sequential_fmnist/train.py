@@ -458,12 +458,12 @@ def _options(parser: argparse.ArgumentParser, given: dict[str, Any]) -> Training
     except CheckpointError as error:
         parser.exit(1, f"error: {error}\n")
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:  # torch without CUDA asserts it
-        parser.exit(2, f"error: {str(error).partition(chr(10))[0]}\n")
+        parser.exit(2, f"error: {str(error).splitlines()[0]}\n")
     resumed = Path(given["resume"]).parent if "resume" in given else None
     folder = Path(given.setdefault("output_dir", resumed or f"runs/{config.model}"))
     overwrite, latest = given.pop("overwrite", False), folder / "latest.pt"
     if latest.exists() and not (overwrite or (resumed and folder.samefile(resumed))):
-        parser.exit(2, f"error: {folder} holds a run: --resume {latest} continues it, --overwrite replaces it\n")
+        parser.exit(2, f"error: {folder} holds a run: give --resume {latest}, or --overwrite\n")
     return config
 
 

@@ -13,7 +13,7 @@ from torch import nn
 from sequential_fmnist import checkpoint, pretrained
 from sequential_fmnist.checkpoint import CheckpointError
 from sequential_fmnist.networks import NETWORKS, make_network
-from snn_exchange.common import DIFFERENCES, ExchangeError, ExchangeWarning
+from snn_exchange.common import DIFFERENCES, ExchangeError, ExchangeWarning, need
 from snn_exchange.nir_write import DIALECTS
 from snn_exchange.programs import export
 
@@ -53,6 +53,7 @@ def _network(name: str) -> nn.Module:
         CheckpointError, PretrainedError: there is none, or it is damaged.
     """
     if name in NETWORKS:
+        need("safetensors")
         return pretrained.load(name)[0]
     state = checkpoint.load(name)
     try:
@@ -84,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ExchangeError as error:
         parser.error(str(error))
     except (OSError, ValueError) as error:  # of a checkpoint, or of the weights that come along
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
+        print(f"{parser.prog}: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     for warning in caught:
         print(f"{parser.prog}: warning: {warning.message}", file=sys.stderr)

@@ -8,11 +8,11 @@ import pytest
 import torch
 from cases import TABLE, Case, currents, recurrent
 from executors import COMPILED, GPU, assert_equals_the_loop
-from sequential_fmnist.config import TrainingConfig
-from sequential_fmnist.training import fit
 from test_cuda_shim import network, planned, random, wide_case
 
+from sequential_fmnist.config import TrainingConfig
 from sequential_fmnist.networks import NETWORKS
+from sequential_fmnist.training import fit
 from snn_core.functional import explain, reset_net
 from snn_core.kernels import CUPY_IS_INSTALLED
 from snn_core.kernels.cuda import launch as cuda

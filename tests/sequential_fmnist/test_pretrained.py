@@ -9,7 +9,6 @@ import shutil
 import pytest
 import torch
 
-from sequential_fmnist import pretrained
 from sequential_fmnist.evaluate import evaluate
 from sequential_fmnist.networks import NETWORKS
 from sequential_fmnist.pretrained import CARDS, PRETRAINED_FOLDER, PretrainedError, card_digest, load
@@ -66,7 +65,7 @@ def test_one_flipped_bit_is_found_before_anything_is_read(folder, position, monk
     content = bytearray(path.read_bytes())
     content[position] ^= 1
     path.write_bytes(content)
-    monkeypatch.setattr(pretrained, "read_tensors", lambda data: pytest.fail("read before it was checked"))
+    monkeypatch.setattr("safetensors.torch.load", lambda data: pytest.fail("read before it was checked"))
     with pytest.raises(PretrainedError, match=r"plain\.safetensors are damaged: expected SHA-256 .*, found "):
         load("plain", folder)
 

@@ -318,7 +318,7 @@ def test_an_earlier_run_is_not_lost(run, capsys):
     with pytest.raises(SystemExit, match="2"):
         train.main(["--epochs", "2", "--output-dir", str(folder)])
     assert capsys.readouterr().err == (
-        f"error: {folder} holds a run: --resume {folder}/latest.pt continues it, --overwrite replaces it\n"
+        f"error: {folder} holds a run: give --resume {folder}/latest.pt, or --overwrite\n"
     )
     assert len(records(folder)) == 1
     run("--epochs", "2", "--overwrite")
