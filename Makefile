@@ -117,7 +117,7 @@ test: $(VENV)/.dev ## run the tests, but for those that take long
 nightly: coverage torture bounds mutation ## run all tests and everything else that takes long, in hours
 
 .PHONY: torture
-torture: $(VENV)/.dev ## run the tests of reliability with their full counts and write results/reliability.json
+torture: $(VENV)/.dev ## try many more random faults than make test does
 	$(TEST_ENV) $(BIN)/python -m pytest $(ALL) --torture $(TWO) $(ARGS)
 
 # Compiled anew, so that what writes the kernels runs too; their own source runs in Python, in a test of its own.
@@ -143,7 +143,7 @@ mutation: $(VENV)/.dev ## change the neurons, layers and kernels in many places 
 	$(BIN)/cr-rate --fail-over 20 $(MUTATION)/session.sqlite
 
 # Tests in an environment with one resolution of the packages on one Python. What fails runs once more, alone: beside
-# others some tests are too slow. Left out is what says nothing of packages: the browser, and holes in old releases.
+# others some tests are too slow. Left out is what says nothing of packages: the browser.
 BOUNDS = build/bounds/$(1)
 define try_bounds
 rm -rf $(BOUNDS) && $(BIN)/uv venv --quiet --python $(2) $(BOUNDS)
@@ -151,7 +151,7 @@ $(BIN)/uv pip install --python $(BOUNDS) --resolution $(1) --editable '.[dev,pee
 $(BIN)/uv pip install --python $(BOUNDS) --no-deps spikingjelly==2.0.0
 export $(TEST_ENV) NUMBA_CACHE_DIR=$(CURDIR)/$(BOUNDS)/kernels; \
 run() { $(BOUNDS)/bin/python -m pytest $(ALL) -W default -o cache_dir=$(BOUNDS)/cache --junitxml=$(BOUNDS)/tests.xml \
-    --ignore=tests/browser --ignore=tests/torture/test_torture_supply.py "$$@"; }; \
+    --ignore=tests/browser "$$@"; }; \
 run $(TWO) $(ARGS) || run --last-failed --last-failed-no-failures none
 endef
 
@@ -219,7 +219,7 @@ exchange: $(VENV)/.dev $(BENCH)/jax/.done ## run the networks in other libraries
 .PHONY: data
 data: $(VENV)/.notebooks ## fetch Fashion-MNIST into the cache
 	tools/fetch_debian_dataset.sh
-	$(BIN)/python -m sequential_fmnist.data
+	$(BIN)/python tools/fetch_data.py
 
 .PHONY: subset
 subset: $(VENV)/.notebooks ## make the embedded subset again from the full data

@@ -17,10 +17,9 @@ from typing import Any, NoReturn, TypeVar
 
 from benchmarks.driver import Process, WorkerError, python_of
 from benchmarks.peers import Peer
-from sequential_fmnist.command import Parser, folder, target
-from sequential_fmnist.files import write_json
-from sequential_fmnist.provenance import provenance
-from sequential_fmnist.sources import DataError
+from experiments.command import Parser, folder, target
+from experiments.results import provenance, write_json
+from sequential_fmnist.data import DataError
 
 __all__ = ["carry_out", "chosen", "leave", "parser_of", "plan_of", "say", "workers_of"]
 

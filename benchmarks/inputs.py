@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.config import Config
 from sequential_fmnist.data import SequentialFashionMNIST
 from sequential_fmnist.networks import make_network
-from sequential_fmnist.training import set_seed
+from sequential_fmnist.train import set_seed
 
 __all__ = ["halves", "initial_weights", "write_inputs"]
 

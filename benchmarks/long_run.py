@@ -23,9 +23,9 @@ from benchmarks.inputs import halves
 from benchmarks.long import CORES, KINDS, PEERS, WINDOW
 from benchmarks.long.ours import network
 from experiments.long.networks import MemoryNet, parameters_of
+from experiments.results import provenance
 from sequential_fmnist.data import SequentialFashionMNIST
-from sequential_fmnist.provenance import provenance
-from sequential_fmnist.trainer import set_seed
+from sequential_fmnist.train import set_seed
 
 #: The run whose time is worked out.
 EPOCHS, IMAGES = 20, 60_000

@@ -10,12 +10,10 @@ from importlib.metadata import version
 import torch
 from support_networks import spikingjelly_library
 
-from sequential_fmnist.config import TrainingConfig
+from experiments.results import provenance, write_json
 from sequential_fmnist.data import SequentialFashionMNIST
-from sequential_fmnist.files import write_json
 from sequential_fmnist.networks import make_network
-from sequential_fmnist.provenance import provenance
-from sequential_fmnist.training import fit, set_seed
+from sequential_fmnist.train import TrainingConfig, fit, set_seed
 
 
 def last_accuracy(library: str, seed: int, epochs: int = 64, source: str = "full") -> float:

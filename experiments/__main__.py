@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from experiments.command import Parser, target, whole
 from experiments.engine import Store, sweep
 from experiments.grid import GROUPS, cases
 from experiments.long import grid as long
 from experiments.long import report as long_report
 from experiments.report import SUMMARY, write
-from sequential_fmnist.command import Parser, target, whole
-from sequential_fmnist.config import HIGHEST
 
 RUNS = Path("results") / "ablation_runs.jsonl"
 #: Groups of chapter 07, then of chapter 09.
@@ -22,9 +21,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the ablation. Runs whose results are there are not repeated; break it off and go on at any time."""
     parser = Parser(prog="python -m experiments", description=main.__doc__)
     parser.add_argument("groups", nargs="*", metavar="group", help=f"{', '.join(ALL)} (default: all)")
-    parser.add_argument(
-        "--jobs", type=whole(1, HIGHEST["workers"]), default=2, help="processes side by side (default: 2)"
-    )
+    parser.add_argument("--jobs", type=whole(1, 1024), default=2, help="processes side by side (default: 2)")
     parser.add_argument(
         "--scheduler", metavar="ADDRESS", help="dask scheduler to send the runs to, as in tcp://host:8786"
     )

@@ -13,7 +13,7 @@ from joblib import Parallel, delayed, parallel_config
 from tqdm.auto import tqdm
 
 from experiments.runs import Record, Spec, execute
-from sequential_fmnist.files import naming, sha256
+from sequential_fmnist.checkpoint import sha256, writing
 
 
 class Store:
@@ -53,7 +53,7 @@ class Store:
             if digest not in self._places and digest not in _places(self._lines()):
                 lines.insert(0, {"provenance": {digest: where}})
         text = b"".join(json.dumps(line, allow_nan=False).encode() + b"\n" for line in lines)
-        with naming(self.path):
+        with writing(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a+b") as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - 1))

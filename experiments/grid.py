@@ -11,10 +11,11 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from experiments.networks import NetworkSpec
 from experiments.runs import Case, DataSpec, RunSpec
 from experiments.search import BEST, FULL, REFINED, SEARCH, SECOND
-from sequential_fmnist.config import TrainingConfig
-from sequential_fmnist.networks import NETWORKS, NetworkSpec
+from sequential_fmnist.networks import NETWORKS
+from sequential_fmnist.train import TrainingConfig
 
 TUTORIAL = TrainingConfig()
 STABLE = TrainingConfig(opt="adam", lr=0.01, loss="cross-entropy", clip=1.0, epochs=20)

@@ -10,12 +10,11 @@ from typing import Any
 
 import torch
 
+from experiments.command import Parser, target
 from experiments.grid import delay
+from experiments.results import provenance, write_json
 from experiments.runs import splits, train
-from sequential_fmnist.command import Parser, target
-from sequential_fmnist.files import write_json
-from sequential_fmnist.provenance import provenance
-from sequential_fmnist.training import evaluate
+from sequential_fmnist.evaluate import evaluate
 
 PATH = Path("results") / "learned_tau.json"
 DELAYS, SEEDS = (0, 28, 56), 5

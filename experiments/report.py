@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from experiments.grid import DELAYS, GROUPS, MATCHED, Case, cases
+from experiments.results import write_json
 from experiments.runs import Record
 from experiments.statistics import compare, estimate
-from sequential_fmnist.files import write_json
 
 SUMMARY = Path("results") / "ablation.json"
 #: Significant digits: more than are ever shown, as what is rounded twice may end on another last digit.

@@ -12,12 +12,11 @@ from typing import Any, Self
 
 import torch
 
-from sequential_fmnist.batches import ImageData, batches
-from sequential_fmnist.config import TrainingConfig
-from sequential_fmnist.data import SequentialFashionMNIST
-from sequential_fmnist.networks import NetworkSpec, build, fold
-from sequential_fmnist.provenance import provenance
-from sequential_fmnist.training import evaluate, fit, set_seed
+from experiments.networks import NetworkSpec, build, fold
+from experiments.results import provenance
+from sequential_fmnist.data import ImageData, SequentialFashionMNIST, as_columns, batches
+from sequential_fmnist.evaluate import evaluate
+from sequential_fmnist.train import TrainingConfig, fit, set_seed
 from snn_core.functional import reset_net
 
 #: Images of the training set that are set aside to choose recipes with, always the same ones.
@@ -170,7 +169,7 @@ def _shown(data: ImageData, spec: DataSpec) -> ImageData:
 def _spikes_per_image(net: torch.nn.Module, data: ImageData) -> float:
     """Return the hidden layer's spikes for an image, on average over ``data``."""
     total = 0.0
-    for images, _ in batches(data, torch.arange(len(data)), 1000, torch.device("cpu"), workers=0):
+    for images, _ in batches(as_columns(data), torch.arange(len(data)), 1000):
         total += net.hidden_spikes(images).sum().item()
         reset_net(net)
     return total / len(data)

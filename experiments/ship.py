@@ -9,21 +9,23 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save
 
 from experiments.__main__ import RUNS
+from experiments.command import Parser, folder, path
 from experiments.engine import Store
 from experiments.grid import Case, cases
+from experiments.networks import NetworkSpec
+from experiments.results import provenance, write_json
 from experiments.runs import Record, RunSpec, splits, train
 from experiments.statistics import estimate
-from sequential_fmnist.command import Parser, folder, path
-from sequential_fmnist.files import atomic_write, sha256, write_json
-from sequential_fmnist.networks import NETWORKS, NetworkSpec
-from sequential_fmnist.pretrained import CARDS, PRETRAINED_FOLDER, Card, card_digest
-from sequential_fmnist.provenance import provenance
-from sequential_fmnist.training import evaluate
+from sequential_fmnist.checkpoint import atomic_write, sha256
+from sequential_fmnist.evaluate import evaluate
+from sequential_fmnist.networks import NETWORKS
+from sequential_fmnist.pretrained import CARDS, PRETRAINED_FOLDER, card_digest
 
 INTENDED_USE = (
     "To look into, to compare with and to start from: what recurrent connections and stateful synapses do in a small "
@@ -49,7 +51,7 @@ def median(records: Sequence[Record]) -> Record:
     return sorted(records, key=lambda r: (r["accuracy"], r["seed"]))[(len(records) - 1) // 2]
 
 
-def ship(spec: RunSpec, records: Sequence[Record], folder: str | Path = PRETRAINED_FOLDER) -> Card:
+def ship(spec: RunSpec, records: Sequence[Record], folder: str | Path = PRETRAINED_FOLDER) -> dict[str, Any]:
     """Train the run of ``spec``, write its weights and its card to ``folder``, and return the card.
 
     Each file is written whole or not at all; weights whose card was not written yet are refused by
@@ -110,7 +112,7 @@ def ship(spec: RunSpec, records: Sequence[Record], folder: str | Path = PRETRAIN
     return card
 
 
-def ship_median(case: Case, store: Store, folder: str | Path = PRETRAINED_FOLDER) -> Card:
+def ship_median(case: Case, store: Store, folder: str | Path = PRETRAINED_FOLDER) -> dict[str, Any]:
     """Ship the run of ``case`` whose seed has the median accuracy.
 
     Raises:

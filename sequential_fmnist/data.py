@@ -1,66 +1,102 @@
-"""Fashion-MNIST for networks that read a picture column by column, and the places its bytes may come from.
-
-The command ``python -m sequential_fmnist.data`` fetches the data into the cache and says where they came from.
-"""
+"""Fashion-MNIST as sequences of columns, and its batches."""
 
 from __future__ import annotations
 
-import logging
+import gzip
 import os
-import sys
-from collections.abc import Sequence
+import shutil
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import torch
-from torch.utils.data import Dataset
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from sequential_fmnist import sources
-from sequential_fmnist.command import Parser, path
-from sequential_fmnist.sources import DataError, IdxFile
+from sequential_fmnist.checkpoint import sha256
+from snn_core.checks import check_choice, check_whole
 
-__all__ = ["SequentialFashionMNIST", "main"]
+__all__ = ["DataError", "ImageData", "SequentialFashionMNIST", "as_columns", "batches", "cache_dir"]
+
+EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
+#: torchvision's layout: where below its root the four files are.
+RAW = Path("FashionMNIST") / "raw"
+LAYOUT = f"a folder in torchvision's layout, with {RAW}/train-images-idx3-ubyte and so on"
+#: SHA-256 of the uncompressed files, which are the same from every source: of all images, and of the embedded subset.
+FULL = {
+    "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+}
+SUBSET = {
+    "train-images-idx3-ubyte": "cf313073c7eb485392848071d5c433571d7166043e971e3345b095cc30518084",
+    "train-labels-idx1-ubyte": "097b93fbcf9bd5bc648b1a457ddc55c9e4ab49afb33f9ecae8ce068399a75e3a",
+    "t10k-images-idx3-ubyte": "7cee33c3c6414b1b86c25e665a6c4f41584269de3b7cc9768b1d351922845eef",
+    "t10k-labels-idx1-ubyte": "3128d790775889812b73c4f13923559c8b9e281d112c6ea7862acf60a206a909",
+}
+#: Bytes that images may take as floating-point numbers; larger ones are converted batch by batch.
+MOST_BYTES = 256 << 20
 
 
-def _body(content: bytes, file: IdxFile) -> torch.Tensor:
-    """Return a verified file's values, uint8 of ``file.shape``, without its header."""
-    # A bytearray, since torch wants memory that it may write to.
-    return torch.frombuffer(bytearray(content[len(file.header) :]), dtype=torch.uint8).reshape(file.shape)
+#: A data set: ``images``, uint8 ``[n, 1, H, W]``, and ``labels``, int64 ``[n]``; SequentialFashionMNIST is one.
+ImageData = Any
 
 
-class SequentialFashionMNIST(Dataset[tuple[torch.Tensor, int]]):
+class DataError(ValueError):
+    """The data are missing or damaged; the message names the file and what to do."""
+
+
+def cache_dir() -> Path:
+    """Return the cache folder: $SNN_CORE_CACHE, else $XDG_CACHE_HOME/snn_core, else ~/.cache/snn_core."""
+    shared = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    return Path(os.environ.get("SNN_CORE_CACHE") or shared / "snn_core").expanduser()
+
+
+def _read(folder: Path, name: str, digest: str, fix: str) -> Tensor:
+    """Return the values of an IDX file, plain or else .gz, once its bytes are known to be the right ones.
+
+    Raises:
+        DataError: it is missing, cannot be read, or has another SHA-256; ``fix`` says what to do then.
+    """
+    path = folder / name if (folder / name).exists() else folder / f"{name}.gz"
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            content = file.read(64 << 20)  # the largest has 47 MB: a damaged archive must not fill the memory
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: {getattr(error, 'strerror', None) or error}. {fix}") from error
+    if (found := sha256(content)) != digest:
+        raise DataError(f"{path} is damaged: expected SHA-256 {digest}, found {found}. {fix}")
+    body = bytearray(content[16 if "idx3" in name else 8 :])  # torch wants to be able to write to it
+    return torch.frombuffer(body, dtype=torch.uint8)
+
+
+class SequentialFashionMNIST(Dataset[tuple[Tensor, int]]):
     """Fashion-MNIST as sequences: the last axis of a picture is time.
 
-    A network reads the picture ``[1, 28, 28]`` column by column, 28 steps of 28 pixels. With ``order="row"``
-    each picture is stored transposed, so that what the network takes for columns are the picture's rows.
-
-    The bytes come from ``data_path`` if it is given, and then from nowhere else: a wrong path is an error.
-    Otherwise they come from the first of these that has them: the cache
-    (:func:`sequential_fmnist.sources.cache_dir`), Debian's installed package, torchvision's mirror, whose files go
-    to the cache, and at last the embedded subset. All are checked against SHA-256 every time; a damaged file of the
-    cache is logged as a warning and replaced.
+    The full data are in torchvision's layout, in ``data_path`` or in the cache (:func:`cache_dir`), into which
+    torchvision downloads them. Where that fails, a subset of real images in the package takes their place.
 
     Args:
-        data_path: a torchvision root (``data_path/FashionMNIST/raw/...``), or a folder of the four IDX files,
-            each plain or as .gz.
-        train: the training split (60,000 pictures), else the test split (10,000). Only this one is read.
-        order: ``"column"`` or ``"row"``.
-        source: ``"auto"`` for the order above, ``"full"`` for an error in place of the subset, ``"embedded"``
-            for the subset (6,000 and 1,000 pictures) at once.
-        cache: cache also what came from ``data_path`` or from Debian's installed package.
-        verbose: print one line that says which source was used, and show the progress of a download.
+        data_path: torchvision's root, with ``FashionMNIST/raw/`` in it; nothing else is tried then.
+        train: the training split (60,000 pictures), else the test split (10,000).
+        order: ``"column"``, or ``"row"``: pictures are stored transposed, so that networks read their rows.
+        source: ``"auto"``, ``"full"`` for an error in place of the subset, ``"embedded"`` for the subset (6,000 and
+            1,000 pictures) at once.
+        cache: copy what ``data_path`` holds to the cache.
+        verbose: print one line that says where the data are from.
 
     Attributes:
-        images: uint8 ``[n, 1, 28, 28]``, 0 is background and 255 full ink; contiguous.
+        images: uint8 ``[n, 1, 28, 28]``, 0 is background and 255 full ink.
         labels: int64 ``[n]``, 0 to 9.
-        order: as given.
-        source: where the bytes came from, in words.
+        source: where the data are from, in words.
         is_subset: whether this is the embedded subset.
-        is_cached: whether all of it is in the cache now.
         classes: the names of the ten labels.
 
     Raises:
-        DataError: a file of ``data_path`` is missing or damaged; ``data_path`` is given together with
-            ``source="embedded"``; or no source has the full data and ``source="full"``.
-        ValueError: ``order`` or ``source`` is not one of the words above.
+        DataError: the data are missing or damaged.
+        TypeError, ValueError: an argument is none of those above.
     """
 
     classes: tuple[str, ...] = (
@@ -76,21 +112,46 @@ class SequentialFashionMNIST(Dataset[tuple[torch.Tensor, int]]):
         cache: bool = False,
         verbose: bool = True,
     ) -> None:
-        if order not in ("column", "row"):
-            raise ValueError(f'order must be "column" or "row", not {order!r}')
-        if source not in ("auto", "full", "embedded"):
-            raise ValueError(f'source must be "auto", "full" or "embedded", not {source!r}')
-        split = "training" if train else "test"
-        found = sources.find(data_path, split, source, cache, verbose)
-        images, labels = (sources.SUBSET if found.is_subset else sources.FULL)[split]
-        self.images = _body(found.files[images.name], images).unsqueeze(1)
+        self.order = check_choice("order", order, ("column", "row"))
+        self.is_subset = check_choice("source", source, ("auto", "full", "embedded")) == "embedded"
+        root = cache_dir() if data_path is None else Path(data_path).expanduser()
+        if data_path is not None and self.is_subset:
+            raise DataError('data_path and source="embedded" exclude each other')
+        if (
+            data_path is None
+            and not self.is_subset
+            and not all((root / RAW / name).exists() for name in FULL)
+        ):
+            from torchvision.datasets import FashionMNIST  # takes a second, and only a download needs it
+
+            try:
+                FashionMNIST(root, download=True)
+            except (OSError, RuntimeError) as error:
+                reason = " ".join(f"Fashion-MNIST is not in {root} and cannot be fetched: {error}".split())
+                if source == "full":
+                    raise DataError(f"{reason}. Run `make data`, or give data_path {LAYOUT}") from error
+                self.is_subset = True
+        folder, digests = (EMBEDDED_FOLDER, SUBSET) if self.is_subset else (root / RAW, FULL)
+        fix = f"Delete {folder} and run `make data`" if data_path is None else f"data_path must be {LAYOUT}"
+        images, labels = (
+            _read(folder, name, digest, "Install snn_core again" if self.is_subset else fix)
+            for name, digest in digests.items()
+            if name.startswith("train" if train else "t10k")
+        )
+        self.images, self.labels = images.view(-1, 1, 28, 28), labels.long()
         if order == "row":
             self.images = self.images.transpose(2, 3).contiguous()
-        self.labels = _body(found.files[labels.name], labels).long()
-        self.order = order
-        self.source = found.origin
-        self.is_subset = found.is_subset
-        self.is_cached = found.is_cached
+        if cache and data_path is not None:
+            shutil.copytree(folder, cache_dir() / RAW, dirs_exist_ok=True)
+        split, total = ("training", "60,000") if train else ("test", "10,000")
+        # The home folder as ~, so that a saved notebook does not name anybody's home.
+        shown = str(root).replace(os.path.expanduser("~"), "~", 1)  # noqa: PTH111
+        self.source = f"the cache ({shown})" if data_path is None else f"the folder {shown}"
+        if self.is_subset:
+            self.source = (
+                f"the embedded subset: {len(self):,} of {total} {split} images (a real subset); accuracies are not "
+                "comparable with full-data results"
+            )
         if verbose:
             print(f"Fashion-MNIST, {split} split: {len(self):,} images from {self.source}")
 
@@ -98,36 +159,30 @@ class SequentialFashionMNIST(Dataset[tuple[torch.Tensor, int]]):
         """Return the number of pictures."""
         return len(self.labels)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        """Return a picture, float32 ``[1, 28, 28]`` in [0, 1] (its bytes divided by 255), and its label.
-
-        Raises:
-            IndexError: there is no such picture.
-        """
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """Return a picture, float32 ``[1, 28, 28]`` in [0, 1], and its label."""
         return self.images[index].float() / 255, int(self.labels[index])
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Fetch both splits into the cache and print where they came from; return the exit code.
+def as_columns(data: ImageData | TensorDataset, device: torch.device | str = "cpu") -> TensorDataset:
+    """Return the columns of all images, ``[n, W, H]``, and the labels on ``device``; a batch is an index of them.
 
-    It is 1 where the full data are found but cannot be cached, too: a warning has then said why.
+    Pixels are float32 in [0, 1], or uint8 where that would take more than :data:`MOST_BYTES`.
     """
-    parser = Parser(prog="python -m sequential_fmnist.data", description="Fetch Fashion-MNIST.")
-    parser.add_argument("--data-path", type=path, help="take the data from this folder and from nowhere else")
-    parser.add_argument("--source", choices=("auto", "full", "embedded"), default="auto")
-    options = parser.parse_args(arguments)
-    # Level INFO says why the subset was taken.
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        for train in (True, False):
-            split = SequentialFashionMNIST(options.data_path, train, source=options.source, cache=True)
-            if not (split.is_cached or split.is_subset):
-                return 1
-    except (DataError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    if isinstance(data, TensorDataset):
+        return data
+    columns = data.images.squeeze(1).transpose(1, 2).contiguous().to(device)
+    columns = columns / 255 if 4 * columns.numel() <= MOST_BYTES else columns
+    return TensorDataset(columns, data.labels.to(device))
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def batches(
+    data: TensorDataset, order: Tensor, size: int, workers: int = 0
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield images ``[N, 1, H, W]``, float32 in [0, 1], and labels ``[N]``, in the order of the indices ``order``."""
+    parts = order.split(check_whole("size", size, 1)) if len(order) else ()
+    # A generator of its own, so that a loader draws none of torch's random numbers.
+    loader = DataLoader(data, None, sampler=parts, num_workers=workers, generator=torch.Generator())
+    for columns, labels in loader:
+        x = columns if columns.is_floating_point() else columns / 255
+        yield x.unsqueeze(1).transpose(2, 3), labels

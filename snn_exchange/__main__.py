@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 from torch import nn
 
-from sequential_fmnist.checkpoint import CheckpointError, load_checkpoint
-from sequential_fmnist.command import Parser, path, target, whole
+from sequential_fmnist import checkpoint, pretrained
+from sequential_fmnist.checkpoint import CheckpointError
 from sequential_fmnist.networks import NETWORKS, make_network
 from snn_exchange.common import DIFFERENCES, ExchangeError, ExchangeWarning, need
 from snn_exchange.nir_write import DIALECTS
@@ -21,19 +23,18 @@ __all__ = ["main"]
 FLAGS = {"allow": (".nir",), "dialect": (".nir",), "columns": (".pt2", ".onnx")}
 
 
-def _parser() -> Parser:
-    parser = Parser(
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
         prog="python -m snn_exchange",
         description="Write a trained network to a file for other programs.",
     )
     add = parser.add_argument
     add(
         "network",
-        type=path,
         metavar="NETWORK",
         help=f"a checkpoint, such as runs/plain/latest.pt, or {', '.join(NETWORKS)} for the weights that come along",
     )
-    add("file", type=target, metavar="FILE", help=".nir (NIR), .pt2 (torch.export) or .onnx (ONNX)")
+    add("file", type=Path, metavar="FILE", help=".nir (NIR), .pt2 (torch.export) or .onnx (ONNX)")
     add(
         "--allow",
         action="append",
@@ -41,7 +42,7 @@ def _parser() -> Parser:
         help="take a difference where NIR has no exact words for the network; may be given twice",
     )
     add("--dialect", choices=tuple(DIALECTS), help="who shall read the NIR graph (default: nir)")
-    add("--columns", type=whole(1), help="columns of an image in .pt2 and .onnx (default: 28)")
+    add("--columns", type=int, help="columns of an image in .pt2 and .onnx (default: 28)")
     return parser
 
 
@@ -52,8 +53,9 @@ def _network(name: str) -> nn.Module:
         CheckpointError, PretrainedError: there is none, or it is damaged.
     """
     if name in NETWORKS:
-        return need("sequential_fmnist.pretrained").load(name)[0]
-    state = load_checkpoint(name)
+        need("safetensors")
+        return pretrained.load(name)[0]
+    state = checkpoint.load(name)
     try:
         net = make_network(state["config"]["model"], state["config"]["hidden"])
         net.load_state_dict(state["model"])
@@ -74,6 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in options:
         if args.file.suffix not in FLAGS[name]:
             parser.error(f"argument --{name}: is for {' and '.join(FLAGS[name])} files, got {args.file}")
+    if args.columns is not None and args.columns < 1:
+        parser.error(f"argument --columns: must be at least 1, got {args.columns}")
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ExchangeWarning)
@@ -81,7 +85,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ExchangeError as error:
         parser.error(str(error))
     except (OSError, ValueError) as error:  # of a checkpoint, or of the weights that come along
-        parser.fail(error)
+        print(f"{parser.prog}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
     for warning in caught:
         print(f"{parser.prog}: warning: {warning.message}", file=sys.stderr)
     print(f"{args.network} is in {args.file}")

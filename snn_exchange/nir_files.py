@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sequential_fmnist.files import atomic_write
+from sequential_fmnist.checkpoint import atomic_write
 from snn_exchange.common import ExchangeError, first_line, need
 from snn_exchange.nir_read import MAX_DEPTH
 

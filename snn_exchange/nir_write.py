@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sequential_fmnist.networks import NETWORKS, PIXEL_MEAN, PIXEL_STD, SpikingNet, fold
+from sequential_fmnist.networks import NETWORKS, PARTS
+from sequential_fmnist.pretrained import TrainedNet
 from snn_core import __version__
 from snn_core.layer import (
     ElementWiseRecurrentContainer,
@@ -54,9 +55,6 @@ __all__ = ["DIALECTS", "ENDLESS", "to_nir"]
 #: A membrane time constant in time steps from which a float64 neuron no longer leaks: 1 - 1/tau rounds to 1.
 ENDLESS = 2.0**64
 
-#: The parts of a SpikingNet, which are applied in this order, so far as they are there.
-PARTS = ("fc1", "sn1", "sy1", "fc2", "sn2")
-
 #: Ways to write the same network for readers that do not take every graph that is right.
 DIALECTS: dict[str, str] = {
     "nir": "as NIR defines it; SpikingJelly 2.0 reads this",
@@ -97,14 +95,14 @@ def to_nir(
     - The read-out, a mean over the steps of the output, is not part of the graph: :class:`~snn_exchange.OnImages`.
 
     Args:
-        net: one of the three networks, a :class:`~sequential_fmnist.networks.SpikingNet`, or one made of ``nn.Linear``,
+        net: one of the three networks, a :class:`~sequential_fmnist.pretrained.TrainedNet`, or one of ``nn.Linear``,
             neurons, recurrent containers, ``LINode``, ``LowPassSynapse`` and ``SynapseFilter`` in ``nn.Sequential`` and
             our containers. It is not changed; its state is not part of the graph.
         dt: length of a time step in NIR's seconds.
         allow: names in :data:`~snn_exchange.DIFFERENCES` of what may be converted although NIR cannot say it
             exactly; a warning names the difference. :func:`~snn_exchange.from_nir` finds the exact module again.
         dialect: one of :data:`DIALECTS`: who shall read the graph.
-        integrator: end a SpikingNet with membrane read-out with ``nir.I``, whose potential after the last step, divided
+        integrator: end a TrainedNet with ``nir.I``, whose potential after the last step, divided
             by the number of steps, is the output. Otherwise the graph ends with what these neurons receive.
         in_features: size of x[t], where the network does not begin with a layer that says it.
 
@@ -121,16 +119,15 @@ def to_nir(
     graph.begin(_in_features(modules) if in_features is None else in_features)
     for name, module in modules:
         graph.add(name, module)
-    if integrator and getattr(getattr(net, "spec", None), "readout", None) == "membrane":
+    if integrator and type(net) is TrainedNet:
         graph.add("readout", Integrator())
     return graph.finish()
 
 
 def _parts(net: nn.Module, path: str) -> Iterator[tuple[str, nn.Module]]:
     """Yield the parts of ``net`` that follow one another, with their names."""
-    if type(net) in (SpikingNet, *NETWORKS.values()):
-        net = _without_normalisation(net)
-        children = [(name, part) for name in PARTS if (part := getattr(net, name)) is not None]
+    if type(net) in (*NETWORKS.values(), TrainedNet):
+        children = [(name, getattr(net, name)) for name in PARTS if hasattr(net, name)]
     elif type(net) in (MultiStepContainer, SeqToANNContainer) or _is_sequential(net):
         children = list(net.named_children())
     elif isinstance(net, (nn.Identity, nn.Dropout)):
@@ -150,18 +147,6 @@ def _is_sequential(net: nn.Module) -> bool:
 def _name(name: str) -> str:
     """Return a name for a node: a number would be no name in the code that some libraries generate."""
     return f"layer_{name}" if name.isdigit() else name.replace(".", "_")
-
-
-@torch.no_grad()
-def _without_normalisation(net: SpikingNet) -> SpikingNet:
-    """Return a copy that takes pixels from 0 to 1 and has no batch normalisation, but computes the same."""
-    standardised = net.spec.standardised
-    net = fold(net)  # a copy, whatever the network
-    if standardised:
-        weight, bias = net.fc1.weight.double(), net.fc1.bias.double()
-        net.fc1.bias.copy_(bias - weight.sum(1) * (PIXEL_MEAN / PIXEL_STD))
-        net.fc1.weight.copy_(weight / PIXEL_STD)
-    return net
 
 
 def _in_features(modules: list[tuple[str, nn.Module]]) -> int:

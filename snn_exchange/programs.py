@@ -17,8 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from sequential_fmnist.files import atomic_write
-from sequential_fmnist.networks import IN_FEATURES
+from sequential_fmnist.checkpoint import atomic_write
 from snn_core.checks import check_module
 from snn_core.functional import reset_net
 from snn_exchange.common import ExchangeError, first_line, need
@@ -58,7 +57,7 @@ def to_program(net: nn.Module, columns: int = 28) -> torch.export.ExportedProgra
         TypeError: ``net`` is not a module.
     """
     check_module("net", net)
-    images = torch.zeros(2, 1, IN_FEATURES, columns, dtype=next(net.parameters(), torch.zeros(0)).dtype)
+    images = torch.zeros(2, 1, 28, columns, dtype=next(net.parameters(), torch.zeros(0)).dtype)
     try:
         program = torch.export.export(
             _readable(net), (images,), dynamic_shapes=({0: torch.export.Dim("N", min=1)},)

@@ -14,14 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from experiments.command import Parser, target, whole
 from experiments.long.grid import DRAWS, NETWORKS, QUESTIONS, chosen, spec_of
 from experiments.long.networks import MemoryNet
 from experiments.long.runs import LongRun, build, train
 from experiments.long.tasks import Recall
+from experiments.results import provenance, write_json
 from experiments.statistics import estimate
-from sequential_fmnist.command import Parser, target, whole
-from sequential_fmnist.files import write_json
-from sequential_fmnist.provenance import provenance
 from snn_core.functional import reset_net
 from snn_core.state import MemoryModule
 from snn_tutorial.ridge import LinearReaders

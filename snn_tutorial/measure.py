@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sequential_fmnist.memory import keep_freed_memory, saved_bytes
+from experiments.memory import keep_freed_memory, saved_bytes
 from snn_core.checks import check_number, check_tensor, check_whole
 from snn_core.functional import reset_net
 from snn_core.layer import LinearRecurrentContainer, MultiStepContainer, SynapseFilter

@@ -15,8 +15,8 @@ import PIL.Image
 from IPython.display import Image, Markdown
 from matplotlib.figure import Figure
 
-from sequential_fmnist.files import atomic_write, write_json
-from sequential_fmnist.provenance import provenance
+from experiments.results import provenance, write_json
+from sequential_fmnist.checkpoint import atomic_write
 from snn_tutorial.plot.style import RC
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from sequential_fmnist.evaluation import rate_loss
+from sequential_fmnist.evaluate import rate_loss
 from sequential_fmnist.networks import columns_as_sequence
 from snn_core.checks import LARGEST, check_flag, check_module, check_shape, check_tensor, check_whole
 from snn_core.functional import detach_net, reset_net

@@ -17,7 +17,7 @@ from frame_notebooks import EXERCISE, has_tag, paths
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 
-from sequential_fmnist.command import Parser, folder
+from experiments.command import Parser, folder
 
 OUT = Path("build") / "course"
 _DETAILS = re.compile(r"\s*<details><summary>Solution.*?</details>", re.DOTALL)

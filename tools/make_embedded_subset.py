@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import gzip
 import io
+import struct
 from pathlib import Path
 
 import torch
 
-from sequential_fmnist.command import Parser, folder
-from sequential_fmnist.data import SequentialFashionMNIST
-from sequential_fmnist.files import atomic_write, sha256
-from sequential_fmnist.sources import EMBEDDED_FOLDER, FULL, SUBSET, DataError, IdxFile
+from experiments.command import Parser, folder
+from sequential_fmnist.checkpoint import atomic_write, sha256
+from sequential_fmnist.data import EMBEDDED_FOLDER, SUBSET, DataError, SequentialFashionMNIST
 
 
 def first_of_each_class(labels: torch.Tensor, per_class: int) -> torch.Tensor:
@@ -33,16 +33,17 @@ def compress(content: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def save(folder: Path, file: IdxFile, values: torch.Tensor) -> None:
-    """Write ``values`` as the .gz of ``file``.
+def save(folder: Path, name: str, values: torch.Tensor) -> None:
+    """Write ``values`` as an IDX file of bytes, packed.
 
     Raises:
-        ValueError: they are not what sequential_fmnist.sources expects of the subset.
+        ValueError: they are not what sequential_fmnist.data expects of the subset.
     """
-    content = file.header + values.to(torch.uint8).numpy().tobytes()
-    if sha256(content) != file.sha256:
-        raise ValueError(f"{file.name}: expected SHA-256 {file.sha256}, made {sha256(content)}")
-    with atomic_write(folder / f"{file.name}.gz") as stream:
+    header = struct.pack(f">{1 + values.dim()}I", 0x800 | values.dim(), *values.shape)
+    content = header + values.to(torch.uint8).numpy().tobytes()
+    if sha256(content) != SUBSET[name]:
+        raise ValueError(f"{name}: expected SHA-256 {SUBSET[name]}, made {sha256(content)}")
+    with atomic_write(folder / f"{name}.gz") as stream:
         stream.write(compress(content))
 
 
@@ -51,15 +52,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser = Parser(description=main.__doc__)
     parser.add_argument("--out", type=folder, default=EMBEDDED_FOLDER, help="the folder to write to")
     options = parser.parse_args(arguments)
-    for split in FULL:
+    for prefix, per_class in {"train": 600, "t10k": 100}.items():
         try:
-            data = SequentialFashionMNIST(train=split == "training", source="full")
+            data = SequentialFashionMNIST(train=prefix == "train", source="full")
         except DataError as error:
             parser.fail(error)
-        images, labels = SUBSET[split]
-        chosen = first_of_each_class(data.labels, labels.shape[0] // len(data.classes))
-        save(options.out, images, data.images[chosen])
-        save(options.out, labels, data.labels[chosen])
+        chosen = first_of_each_class(data.labels, per_class)
+        save(options.out, f"{prefix}-images-idx3-ubyte", data.images[chosen, 0])
+        save(options.out, f"{prefix}-labels-idx1-ubyte", data.labels[chosen])
 
 
 if __name__ == "__main__":

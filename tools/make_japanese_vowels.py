@@ -11,9 +11,9 @@ import zipfile
 
 import numpy as np
 
-from sequential_fmnist.command import Parser, path, target
-from sequential_fmnist.files import atomic_write, sha256
-from sequential_fmnist.vowels import CHANNELS, PATH, SHA256, digest
+from experiments.command import Parser, path, target
+from experiments.long.vowels import CHANNELS, PATH, SHA256, digest
+from sequential_fmnist.checkpoint import atomic_write, sha256
 
 FOLDER = "aeon/datasets/data/JapaneseVowels"
 #: Of the two files in the wheel, whatever its release.
@@ -38,7 +38,7 @@ def parse(text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def arrays_of(wheel: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """Return the arrays of both splits, see :func:`sequential_fmnist.vowels.load`.
+    """Return the arrays of both splits, see :func:`experiments.long.vowels.load`.
 
     Raises:
         ValueError: the wheel is none, or its files are not those expected.

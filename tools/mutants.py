@@ -9,8 +9,7 @@ from importlib.metadata import version
 
 from cosmic_ray.work_db import WorkDB, use_db
 
-from sequential_fmnist.files import write_json
-from sequential_fmnist.provenance import provenance
+from experiments.results import provenance, write_json
 
 SEED, MOST = 0, 12
 

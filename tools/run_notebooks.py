@@ -25,9 +25,9 @@ from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from nbformat import NotebookNode
 from patient_kernel import PatientManager
 
-from sequential_fmnist.command import Parser, folder, whole
-from sequential_fmnist.files import atomic_write, sha256, write_json
-from sequential_fmnist.provenance import provenance
+from experiments.command import Parser, folder, whole
+from experiments.results import provenance, write_json
+from sequential_fmnist.checkpoint import atomic_write, sha256
 from snn_core.kernels.cpu.launch import COMPILING
 
 WIDGET = "application/vnd.jupyter.widget-view+json"

@@ -8,8 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from sequential_fmnist.files import write_json
-from sequential_fmnist.provenance import provenance
+from experiments.results import provenance, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -14,7 +14,7 @@ from states_table import states_table
 from experiments.evidence import best_table, cases, conclusions, reproduced_table, verdicts
 from experiments.long import evidence as long
 from experiments.long.grid import NEAREST
-from sequential_fmnist.files import atomic_write
+from sequential_fmnist.checkpoint import atomic_write
 from sequential_fmnist.networks import NETWORKS
 from snn_tutorial.plot.exchange import peers_table
 
@@ -529,61 +529,12 @@ def exchange_section(exchange: dict[str, Any]) -> str:
     return f"{peers_table(exchange['rows'])}\n{note}\n"
 
 
-#: What the tests of reliability are about, by their number in ``results/reliability.json``.
-FAULTS = {
-    1: "kills and interrupts",
-    2: "full disks, files that may not be written, two runs in one folder",
-    3: "damaged data",
-    4: "damaged and hostile checkpoints",
-    5: "bad arguments",
-    6: "numbers: not finite, threads, memory",
-    7: "packages, shells, servers",
-}
-
-
-def _counted(line: dict[str, Any]) -> str:
-    """Return the figures of a test: "kills 50, differences 0"."""
-    told = []
-    for key, value in line.items():
-        if key in ("item", "what", "outcome", "seconds", "test", "seed"):
-            continue
-        words = key.replace("_percent", " in %").replace("_", " ")
-        if isinstance(value, dict):
-            value = "(" + _listed([f"{inner} {count:,}" for inner, count in value.items()]) + ")"
-        told.append(f"{words} {value:,}" if isinstance(value, int) else f"{words} {value}")
-    return _listed(told)
-
-
-def reliability_section(found: dict[str, Any]) -> str:
-    """Return the table of the tests of reliability by what they are about, and below it each with its figures.
-
-    Raises:
-        ValueError: one of the tests failed.
-    """
-    lines, where = found["lines"], found["provenance"]
-    failed = [line["test"] for line in lines if line["outcome"] == "failed"]
-    if failed:
-        raise ValueError(f"results/reliability.json holds tests that failed: {_listed(failed)}")
-    lines = [line for line in lines if line["item"]]
-    rows = ["| what is done to it | tests with figures | time |", "|---|---:|---:|"]
-    for item, about in FAULTS.items():
-        seconds = sum(line["seconds"] for line in lines if line["item"] == item)
-        number = sum(line["item"] == item for line in lines)
-        rows.append(f"| {about} | {number} | {frame_notebooks.duration(max(seconds, 1))} |")
-    each = ["| test | figures |", "|---|---|"]
-    each += [f"| {line['what'][0].upper()}{line['what'][1:]} | {_counted(line)} |" for line in lines]
-    note = f"All passed, with {where['cores']} cores ({where['processor']}) and torch {where['torch']}."
-    table, details = "\n".join(rows), "\n".join(each)
-    return f"{table}\n\n{note}\n\n{details}\n"
-
-
 def sections(results: Path) -> dict[str, str]:
     """Return what is generated from the folder ``results``, by the name between whose marks it stands."""
     read = {
         name: json.loads((results / f"{name}.json").read_text())
         for name in (
-            "ablation", "exchange", "learned_tau", "long", "long_inside", "published", "reliability", "throughput",
-            "times",
+            "ablation", "exchange", "learned_tau", "long", "long_inside", "published", "throughput", "times"
         )
     }  # fmt: skip
     own = {
@@ -606,15 +557,20 @@ def sections(results: Path) -> dict[str, str]:
         "long": long_section(read["long"], read["long_inside"]),
         "throughput": throughput_section(read["throughput"]),
         "exchange": exchange_section(read["exchange"]),
-        "reliability": reliability_section(read["reliability"]),
     }
 
 
 def fill(text: str, parts: dict[str, str]) -> str:
-    """Return ``text`` with each part that it has marks for between them."""
+    """Return ``text`` with each part that it has marks for between them.
+
+    Raises:
+        ValueError: a mark without its end, after which the rest of the page would be lost.
+    """
     for name, part in parts.items():
         start, end = f"<!-- {name}: written by tools/update_docs.py -->\n", f"<!-- end of {name} -->"
         before, mark, rest = text.partition(start)
+        if mark and end not in rest:
+            raise ValueError(f"the page lacks {end}")
         if mark:
             text = f"{before}{start}{part}{end}{rest.partition(end)[2]}"
     return text

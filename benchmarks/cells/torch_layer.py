@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sequential_fmnist.memory import keep_freed_memory
+from experiments.memory import keep_freed_memory
 
 __all__ = ["Fed", "InLoop", "TorchLayer"]
 

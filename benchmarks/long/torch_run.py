@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from benchmarks.long import CLIP, CORES, LR, Batches, Inputs, weights_of
 from benchmarks.peers.torch_session import copy_weights
-from sequential_fmnist.memory import keep_freed_memory
+from experiments.memory import keep_freed_memory
 
 __all__ = ["TorchRun"]
 

@@ -8,11 +8,10 @@ from torch import Tensor
 from benchmarks.config import MOMENTUM, Config
 from benchmarks.peers import Inputs
 from benchmarks.peers.torch_session import TorchSession
-from sequential_fmnist.batches import on_device
-from sequential_fmnist.config import TrainingConfig
-from sequential_fmnist.networks import make_network
-from sequential_fmnist.training import Trainer
-from snn_core.functional import reset_net
+from sequential_fmnist.data import as_columns
+from sequential_fmnist.networks import columns_as_sequence, make_network
+from sequential_fmnist.train import Trainer, TrainingConfig
+from snn_core.functional import reset_net, train_steps
 
 PACKAGES = ("snn-core", "torch", "numba", "numpy")
 
@@ -34,12 +33,6 @@ class _Images:
         self.images = torch.from_numpy(inputs["images"]).unsqueeze(1)
         self.labels = torch.from_numpy(inputs["labels"])
 
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return self.images[index].float() / 255, int(self.labels[index])
-
 
 class _TrainSteps(TorchSession):
     """Many steps in one explicit call, through our trainer."""
@@ -56,7 +49,7 @@ class _TrainSteps(TorchSession):
             momentum=MOMENTUM,
         )
         self._trainer = Trainer(settings, net=net)
-        self._images = on_device(_Images(inputs), "cpu", workers=0)
+        self._images = as_columns(_Images(inputs))
         self.mode = "all steps in one call"
 
     def _target_of(self, labels: Tensor) -> Tensor:
@@ -67,7 +60,8 @@ class _TrainSteps(TorchSession):
 
     def steps(self, count: int) -> float:
         index = torch.arange(self.config.batch).expand(count, -1).contiguous()
-        return self._trainer.take_steps(self._x, self._target, index).losses[-1].item()
+        x_seq, chain = columns_as_sequence(self._x), self._trainer.net.chain
+        return train_steps(chain, x_seq, self._target, self._trainer.optimizer, index=index).losses[-1].item()
 
     def epoch(self) -> float:
         return self._trainer.train_epoch(self._images)[0]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from benchmarks.config import COLUMNS, MOMENTUM, Config
 from benchmarks.peers import Inputs
-from sequential_fmnist.memory import keep_freed_memory, saved_bytes
+from experiments.memory import keep_freed_memory, saved_bytes
 from snn_core.cells import Synapse
 from snn_core.reference import scan
 

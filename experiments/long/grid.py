@@ -13,8 +13,8 @@ from typing import Any
 from experiments.grid import Groups
 from experiments.long.networks import GATED, KINDS, MemorySpec, hidden_for
 from experiments.long.runs import LongRun, LongTraining, TaskSpec
+from experiments.results import write_json
 from experiments.runs import Case, Record
-from sequential_fmnist.files import write_json
 
 __all__ = [
     "DRAWS",

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sequential_fmnist.command import check_options, choice, flag, number, option, whole
+from experiments.command import check_options, choice, flag, number, option, whole
 from snn_core.functional import mean_over_time, reset_net, scan
 from snn_core.layer import LinearRecurrentContainer, SynapseFilter
 from snn_core.more.delays import DelayedRecurrentContainer

@@ -16,9 +16,9 @@ from experiments.long.grid import DRAWS, GROUPS, NETWORKS, QUESTIONS, SIZES, gro
 from experiments.long.networks import KINDS, parameters_of
 from experiments.long.runs import build
 from experiments.report import provenance_of, rounded, summary_of
+from experiments.results import write_json
 from experiments.runs import Case, Record
 from experiments.statistics import compare
-from sequential_fmnist.files import write_json
 
 #: The runs, and what they say.
 RUNS, SUMMARY = Path("results") / "long_runs.jsonl", Path("results") / "long.json"

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from experiments.command import check_options, choice, flag, number, option, whole
 from experiments.long.networks import MemoryNet, MemorySpec, learned, parameters_of
 from experiments.long.tasks import TASKS, Batch, Task
+from experiments.memory import keep_freed_memory
 from experiments.runs import Spec
-from sequential_fmnist.command import check_options, choice, flag, number, option, whole
-from sequential_fmnist.memory import keep_freed_memory
-from sequential_fmnist.trainer import advance, set_seed
+from sequential_fmnist.train import set_seed
 
 __all__ = ["LongRun", "LongTraining", "TaskSpec", "build", "count_spikes", "measure", "take_step", "train"]
 
@@ -174,7 +174,7 @@ def train(spec: LongRun) -> tuple[MemoryNet, list[tuple[int, float]]]:
     batches = task.training(training.seed, training.batch_size, spec.task.split)
     for step in range(1, training.steps + 1):
         losses.append(take_step(net, task, next(batches), optimizer, training.clip))
-        advance(scheduler)
+        scheduler.step()
         if step % BETWEEN and step < training.steps:
             continue
         loss = torch.stack(losses).mean().item()

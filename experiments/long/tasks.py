@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from experiments.long.vowels import CHANNELS, SPEAKERS, JapaneseVowels
 from sequential_fmnist.data import SequentialFashionMNIST
-from sequential_fmnist.vowels import CHANNELS, SPEAKERS, JapaneseVowels
 
 __all__ = ["TASKS", "Adding", "Batch", "Copying", "Pixels", "Recall", "Task", "Vowels"]
 

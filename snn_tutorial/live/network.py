@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from sequential_fmnist import pretrained
-from sequential_fmnist.networks import IN_FEATURES, NETWORKS, SpikingNet
+from sequential_fmnist.networks import NETWORKS
 from snn_core.kernels.record.equations import Recorded
 from snn_core.layer import SynapseFilter
 from snn_core.spiking import SpikingNeuron
@@ -32,13 +32,10 @@ def trained(kind: str, cells: dict[str, Recorded]) -> dict[str, Any]:
         cells: see :func:`~snn_tutorial.live.javascript.network_stages`.
 
     Raises:
-        PretrainedError, ValueError: see there; or the network has parts that the page does not know.
+        PretrainedError, ValueError: see there.
     """
     loaded, card = pretrained.load(kind)
-    net = cast(SpikingNet, loaded).double()
-    spec = net.spec
-    if spec.readout != "membrane" or spec.last is not None or spec.standardised:
-        raise ValueError(f"the page does not know the {kind} network's read-out or input")
+    net = loaded.double()
     neurons = next(part for part in net.sn1.modules() if isinstance(part, SpikingNeuron))
     # A parameter, so that the page can change it.
     neurons.v_threshold = nn.Parameter(torch.tensor(1.0, dtype=torch.float64))
@@ -47,11 +44,11 @@ def trained(kind: str, cells: dict[str, Recorded]) -> dict[str, Any]:
     def written(weight: Tensor) -> Code | None:
         return Code(f"tensors[{names[id(weight)]!r}]") if id(weight) in names and weight.dim() else None
 
-    parts = {name: part for name, part in net.named_children() if name != "bn"}
+    parts = dict(net.named_children())
     backs = []
     for is_cut in (False, True):
         neurons.detach_reset = is_cut
-        stages = network_stages(parts.values(), IN_FEATURES, cells, written)
+        stages = network_stages(parts.values(), net.fc1.in_features, cells, written)
         backs.append(
             [Code(back_function(cells[stage["cell"]])) if "cell" in stage else None for stage in stages]
         )
@@ -67,7 +64,7 @@ def trained(kind: str, cells: dict[str, Recorded]) -> dict[str, Any]:
         "hidden": places.index("sn1"),
         "synapse": synapse,
         "tau": None if synapse is None else _tau(net),
-        "scale": spec.scale,
+        "scale": net.scale,
     }
 
 

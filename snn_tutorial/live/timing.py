@@ -15,9 +15,8 @@ import numpy as np
 import torch
 from IPython.display import HTML
 
-from sequential_fmnist.command import Parser, number, target
-from sequential_fmnist.files import write_json
-from sequential_fmnist.provenance import provenance
+from experiments.command import Parser, number, target
+from experiments.results import provenance, write_json
 from snn_tutorial.live import view
 from snn_tutorial.measure import LAYERS, keep_freed_memory, loop_and_fused
 from snn_tutorial.plot.kernels import bars

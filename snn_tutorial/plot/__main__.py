@@ -10,10 +10,9 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 
-from sequential_fmnist.command import Parser, folder
-from sequential_fmnist.data import SequentialFashionMNIST
-from sequential_fmnist.files import atomic_write
-from sequential_fmnist.sources import DataError
+from experiments.command import Parser, folder
+from sequential_fmnist.checkpoint import atomic_write
+from sequential_fmnist.data import DataError, SequentialFashionMNIST
 from snn_tutorial.page import save_figure
 from snn_tutorial.plot.long import headline
 from snn_tutorial.plot.overview import overview

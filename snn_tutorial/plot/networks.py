@@ -57,9 +57,10 @@ def _draw_network(axes: Axes, y: float, name: str, net: nn.Module) -> None:
     own = {}  # the part that only this network has
     if recurrent is not None:
         labels["rc"] = own["rc"] = _linear(recurrent)
-    if net.sy1 is not None:
+    has_synapse = hasattr(net, "sy1")
+    if has_synapse:
         labels["sy1"] = own["sy1"] = "Synapse\nfilter"
-    counts = {key: part for key in ("fc1", "sy1", "fc2") if (part := getattr(net, key)) is not None}
+    counts = {key: part for key in ("fc1", "sy1", "fc2") if (part := getattr(net, key, None)) is not None}
     for key, label in labels.items():
         _box(axes, _PLACE[key], y, label, colour if key in own else None)
     for key, module in (counts | ({"rc": recurrent} if recurrent is not None else {})).items():
@@ -74,7 +75,7 @@ def _draw_network(axes: Axes, y: float, name: str, net: nn.Module) -> None:
     axes.text((_PLACE["sn2"] + _PLACE["rate"]) / 2 + 0.1, y + 0.12, "mean", ha="center", fontsize=9)
     signal = {"ha": "center", "va": "bottom", "fontsize": 9}
     axes.text((_PLACE["sn1"] + _PLACE["sy1"]) / 2, y + 0.12, "$y[t]$", **signal)
-    if net.sy1 is not None:
+    if has_synapse:
         axes.text((_PLACE["sy1"] + _PLACE["fc2"]) / 2, y + 0.12, "$I[t]$", **signal)
     if recurrent is not None:
         _loop(axes, y, colour)

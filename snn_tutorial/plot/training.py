@@ -31,7 +31,7 @@ def training_curves(histories: Mapping[str, History], key: str, subset: bool = F
     """Draw one quantity of several runs against the epoch.
 
     Args:
-        histories: name of a network, or of a run, to its history, as :func:`sequential_fmnist.training.fit` returns it.
+        histories: name of a network, or of a run, to its history, as :func:`sequential_fmnist.train.fit` returns it.
         key: one of :data:`CURVES`.
         subset: whether the networks saw only the embedded subset; the figure then says so.
 

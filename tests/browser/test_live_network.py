@@ -13,8 +13,8 @@ from support_live import live
 
 from sequential_fmnist import pretrained
 from sequential_fmnist.data import SequentialFashionMNIST
-from sequential_fmnist.networks import NETWORKS
-from snn_core.functional import reset_net
+from sequential_fmnist.networks import NETWORKS, columns_as_sequence
+from snn_core.functional import reset_net, scan
 from snn_tutorial.live import Code, bundle, literal, packed
 from snn_tutorial.live.javascript import PRELUDE, step_function
 from snn_tutorial.live.network import gradient_explorer, network_explorer, trained
@@ -77,7 +77,7 @@ def in_the_library(kind, images):
     with torch.no_grad():
         answers = net.double()(x).argmax(1)
         reset_net(net)
-        spikes = net.hidden_spikes(x)
+        spikes = scan(columns_as_sequence(x), net.fc1, net.sn1)
     return answers.numpy(), spikes.numpy()
 
 
@@ -249,7 +249,7 @@ def test_gradients_are_those_of_autograd(browser, data, tmp_path, kind):
                     if hasattr(part, "detach_reset"):
                         part.detach_reset = is_cut
                 x = (torch.from_numpy(pictures(data, 4)[k])[None, None].double() / 255).requires_grad_()
-                outputs = net._scan(x, "fc1", "bn", "sn1", "sy1", "fc2", "sn2")[:, 0, label] * net.spec.scale
+                outputs = scan(columns_as_sequence(x), *net.children())[:, 0, label] * net.scale
                 for output, total in (
                     ("of the last step alone", outputs[-1]),
                     ("mean of all steps", outputs.mean()),

@@ -21,8 +21,9 @@ from experiments.evidence import (
     verdict_table,
     verdicts,
 )
+from experiments.networks import PIXEL_MEAN, PIXEL_STD, NetworkSpec, build
 from experiments.statistics import compare
-from sequential_fmnist.networks import NETWORKS, PIXEL_MEAN, PIXEL_STD, NetworkSpec, build
+from sequential_fmnist.networks import NETWORKS
 
 PUBLISHED = json.loads((ROOT / "results" / "published.json").read_text())
 

@@ -271,6 +271,7 @@ def test_a_run_that_fails_is_kept_with_what_went_wrong(monkeypatch):
     assert "not finite" in record["error"] or "nan" in record["error"]
 
 
+@pytest.mark.filterwarnings("ignore:Detected call of:UserWarning")  # the step that is replaced takes none
 def test_weights_that_are_not_finite_are_a_failure_though_the_loss_is_finite(monkeypatch):
     def step(net, *_):
         net.fc1.weight.data.fill_(math.nan)

@@ -8,9 +8,8 @@ import torch
 from support import ROOT
 from support_notebooks import Run, committed, definitions, prose, quick_run
 
-from sequential_fmnist.config import TrainingConfig
 from sequential_fmnist.networks import NETWORKS, make_network
-from sequential_fmnist.training import fit
+from sequential_fmnist.train import TrainingConfig, fit
 from snn_tutorial.exercises.chapter_04 import EXERCISES
 from snn_tutorial.probe import record
 

@@ -10,7 +10,7 @@ from support import ROOT
 from support_notebooks import Run, committed, definitions, prose, quick_run
 
 from sequential_fmnist.networks import NETWORKS, make_network
-from sequential_fmnist.training import Trainer, TrainingConfig
+from sequential_fmnist.train import Trainer, TrainingConfig
 from snn_core.functional import reset_net
 from snn_core.surrogate import ATan
 from snn_tutorial.exercises.chapter_04b import EXERCISES

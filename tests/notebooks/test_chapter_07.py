@@ -15,7 +15,7 @@ from support_ablation import LEVELS, summary
 from support_notebooks import Run, chapter, committed, prose, runner
 
 from experiments import grid
-from sequential_fmnist.files import write_json
+from experiments.results import write_json
 from sequential_fmnist.networks import NETWORKS, make_network
 from snn_tutorial.exercises.chapter_07 import EXERCISES
 

@@ -1,106 +1,62 @@
-"""Weights that come with the package: made as a stand-in here, loaded, damaged, refused."""
+"""Weights that come with the package: what they are, and what is said of damaged ones."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
+import shutil
 
 import pytest
 import torch
-from safetensors.torch import save
 
-from experiments import ship as shipping
-from experiments.engine import Store
-from experiments.grid import Case
-from experiments.runs import DataSpec, RunSpec, execute
-from experiments.ship import median, ship, ship_median
-from sequential_fmnist import pretrained
-from sequential_fmnist.config import TrainingConfig
-from sequential_fmnist.files import sha256
-from sequential_fmnist.networks import NETWORKS, NetworkSpec, SpikingNet, build
-from sequential_fmnist.pretrained import CARDS, PRETRAINED_FOLDER, PretrainedError, load
-from sequential_fmnist.training import evaluate
-
-pytestmark = pytest.mark.xdist_group("pretrained")
-
-#: With batch normalisation, so that what is shipped has to be folded.
-NORM = {"readout": "membrane", "scale": 10.0, "batch_norm": True, "hidden": 16}
-RECIPE = TrainingConfig(epochs=1, opt="adam", lr=0.01, loss="cross-entropy")
-
-
-@pytest.fixture(scope="module")
-def case() -> Case:
-    spec = RunSpec(NetworkSpec("feedback", **NORM), RECIPE, DataSpec(source="embedded"))
-    return Case("best recipe", "feedback", spec, 4)
-
-
-@pytest.fixture(scope="module")
-def shipped(case, tmp_path_factory):
-    """The folder that ship_median wrote, its store, and the card."""
-    folder = tmp_path_factory.mktemp("shipped")
-    before = torch.get_num_threads()
-    store = Store(folder / "runs.jsonl")
-    for spec in case.runs():
-        store.add(execute(spec))
-    card = ship_median(case, store, folder / "pretrained")
-    torch.set_num_threads(before)
-    return folder / "pretrained", store, card
+from sequential_fmnist.evaluate import evaluate
+from sequential_fmnist.networks import NETWORKS
+from sequential_fmnist.pretrained import CARDS, PRETRAINED_FOLDER, PretrainedError, card_digest, load
+from snn_core.functional import reset_net
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """A card and weights of each kind, untrained."""
-    cards = {}
-    for kind in NETWORKS:
-        spec = NetworkSpec(kind, hidden=8, readout="membrane")
-        content = save(build(spec).state_dict())
-        (tmp_path / f"{kind}.safetensors").write_bytes(content)
-        cards[kind] = {
-            "file": f"{kind}.safetensors",
-            "sha256": sha256(content),
-            "spec": dataclasses.asdict(spec),
-        }
-    (tmp_path / CARDS).write_text(json.dumps(cards))
-    return tmp_path
-
-
-def change_card(folder, kind="plain", **changes):
-    cards = json.loads((folder / CARDS).read_text())
-    cards[kind] |= changes
-    (folder / CARDS).write_text(
-        json.dumps({k: {n: v for n, v in c.items() if v is not None} for k, c in cards.items()})
-    )
+    """A copy of what the package holds."""
+    return shutil.copytree(PRETRAINED_FOLDER, tmp_path / "pretrained")
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
-def test_load_gives_the_network_of_the_card_with_its_weights(folder, kind, few):
-    net, card = load(kind, folder)
-    assert isinstance(net, SpikingNet)
-    assert net.spec == NetworkSpec(kind, hidden=8, readout="membrane")
+def test_weights_of_the_package_are_what_their_card_says(kind, embedded):
+    net, card = load(kind)
     assert not net.training
-    assert card["file"] == f"{kind}.safetensors"
-    again, _ = load(kind, str(folder))
+    assert card["parameters"] == {"plain": 1258, "stateful-synapse": 1259, "feedback": 3338}[kind]
+    assert sum(p.numel() for p in net.parameters()) == card["parameters"]
+    _, accuracy = evaluate(net, embedded[1])
+    # The embedded test images are a tenth of those on the card: three standard errors.
+    expected = card["accuracy"]["test"]
+    assert abs(accuracy - expected) < 3 * math.sqrt(expected * (1 - expected) / len(embedded[1]))
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_output_is_the_scaled_mean_of_what_the_last_layer_gives(kind, few):
+    net, card = load(kind)
     images = few[1].images.float() / 255
     with torch.no_grad():
-        assert torch.equal(net(images), again(images))
-    net.train()  # and it can be trained further
-    assert all(weight.requires_grad for weight in net.parameters())
+        outputs = net(images)
+        reset_net(net)
+        x = images.squeeze(1).permute(2, 0, 1)
+        for part in net.children():
+            x = part(x)
+    torch.testing.assert_close(outputs, card["spec"]["scale"] * x.mean(0), rtol=1e-4, atol=1e-4)
 
 
-def test_load_leaves_the_random_numbers_alone(folder):
-    torch.manual_seed(3)
-    expected = torch.rand(2)
-    torch.manual_seed(3)
-    load("plain", folder)
-    assert torch.equal(torch.rand(2), expected)
+def test_load_leaves_the_random_numbers_alone():
+    before = torch.get_rng_state()
+    load("plain")
+    assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_unknown_kind_names_the_kinds(folder):
+def test_unknown_kind_names_the_kinds():
     with pytest.raises(
         ValueError, match=r"^kind must be one of plain, stateful-synapse, feedback, got 'gru'$"
     ):
-        load("gru", folder)
+        load("gru")
 
 
 @pytest.mark.parametrize("position", [0, 8, 100, -1])
@@ -109,168 +65,45 @@ def test_one_flipped_bit_is_found_before_anything_is_read(folder, position, monk
     content = bytearray(path.read_bytes())
     content[position] ^= 1
     path.write_bytes(content)
-    monkeypatch.setattr(pretrained, "read_tensors", lambda data: pytest.fail("read before it was checked"))
+    monkeypatch.setattr("safetensors.torch.load", lambda data: pytest.fail("read before it was checked"))
     with pytest.raises(PretrainedError, match=r"plain\.safetensors are damaged: expected SHA-256 .*, found "):
         load("plain", folder)
 
 
-def test_cut_off_and_missing_files_are_clear_errors(folder, tmp_path):
-    path = folder / "plain.safetensors"
-    path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(PretrainedError, match=r"plain\.safetensors are damaged"):
-        load("plain", folder)
-    path.unlink()
-    with pytest.raises(
-        PretrainedError, match=r"plain\.safetensors cannot be read: No such file .*experiments\.ship"
-    ):
-        load("plain", folder)
-    with pytest.raises(PretrainedError, match=r"cards\.json cannot be read: No such file"):
-        load("plain", tmp_path / "nowhere")
-    (folder / CARDS).write_text('{"plain": {')
-    with pytest.raises(PretrainedError, match=r"cards\.json are damaged"):
-        load("plain", folder)
-    (folder / CARDS).write_text("{}")
-    with pytest.raises(PretrainedError, match=r"cards\.json have no file, sha256, spec for plain"):
-        load("plain", folder)
-
-
 @pytest.mark.parametrize(
-    ("spec", "message"),
+    ("cards", "message"),
     [
-        ({"hidden": 9}, "size mismatch"),
-        ({"hidden": 8, "neuron": "lif", "tau_m": 0.5}, "tau_m must be a finite number above 1"),
-        ({"neuron": "spiral"}, "neuron must be one of"),
-        ({"hidden": 8, "colour": "red"}, "colour"),
+        (None, "cannot be read: No such file"),
+        ("{", "have no card of plain that can be used"),
+        ("[]", "have no card of plain that can be used"),
+        ("{}", "have no card of plain that can be used: 'plain'"),
+        ('{"plain": 3}', "have no card of plain that can be used"),
+        ("[" * 100_000, "have no card of plain that can be used"),
     ],
+    ids=["missing", "cut off", "a list", "without it", "no card", "deep"],
 )
-def test_weights_that_do_not_fit_the_card_are_refused(folder, spec, message):
-    change_card(folder, spec=spec)
-    with pytest.raises(PretrainedError, match=rf"(?s)do not fit the network on their card: .*{message}"):
+def test_cards_that_cannot_be_used_are_one_clear_error(folder, cards, message):
+    (folder / CARDS).unlink()
+    if cards is not None:
+        (folder / CARDS).write_text(cards)
+    with pytest.raises(PretrainedError, match=message):
         load("plain", folder)
 
 
-def test_a_file_that_is_not_safetensors_is_refused_whatever_its_digest(folder):
-    content = b"not tensors at all"
-    (folder / "plain.safetensors").write_bytes(content)
-    change_card(folder, sha256=sha256(content))
-    with pytest.raises(PretrainedError, match="do not fit the network on their card"):
+def test_a_changed_card_is_refused_and_one_of_another_network_too(folder):
+    cards = json.loads((folder / CARDS).read_text())
+    cards["plain"]["spec"]["alpha"] = 3.0
+    (folder / CARDS).write_text(json.dumps(cards))
+    with pytest.raises(PretrainedError, match="its SHA-256 does not match"):
+        load("plain", folder)
+    cards["plain"]["spec"] |= {"alpha": 2.0, "neuron": "lif"}
+    cards["plain"]["card_sha256"] = card_digest(cards["plain"])
+    (folder / CARDS).write_text(json.dumps(cards))
+    with pytest.raises(ValueError, match="neuron=lif is none of the options of a shipped network"):
         load("plain", folder)
 
 
-# Shipping
-
-
-def result(seed: int, accuracy: float | None) -> dict:
-    return {"key": str(seed), "seed": seed, "accuracy": accuracy}
-
-
-@pytest.mark.parametrize(
-    ("accuracies", "seed"),
-    [([0.8], 0), ([0.7, 0.9, 0.8], 2), ([0.9, 0.7, 0.8, 0.6], 1), ([0.8, 0.8, 0.8, 0.8], 1), ([0.9, 0.7], 1)],
-)
-def test_median_by_hand(accuracies, seed):
-    records = [result(number, accuracy) for number, accuracy in enumerate(accuracies)]
-    assert median(records)["seed"] == seed
-    assert median(records[::-1])["seed"] == seed
-
-
-def test_median_refuses_failed_runs_and_no_runs():
-    with pytest.raises(ValueError, match=r"seeds \[1\] failed"):
-        median([result(0, 0.5), result(1, None)])
-    with pytest.raises(ValueError, match="no runs"):
-        median([])
-
-
-def test_shipped_weights_are_those_of_the_median_run(case, shipped, embedded):
-    folder, store, card = shipped
-    assert sorted(path.name for path in folder.iterdir()) == [CARDS, "feedback.safetensors"]
-    net, loaded_card = load("feedback", folder)
-    assert loaded_card == card
-    records = store.records()
-    accuracies = [records[spec.key()]["accuracy"] for spec in case.runs()]
-    middle = sorted(accuracies)[1]
-    accuracy = card["accuracy"]
-    assert accuracy["test"] == accuracy["recorded"] == middle
-    assert accuracies[accuracy["seed"]] == middle
-    assert accuracy["seeds"] == 4
-    assert accuracy["mean"] == pytest.approx(sum(accuracies) / 4)
-    assert accuracy["low"] < accuracy["mean"] < accuracy["high"]
-    assert evaluate(net, embedded[1], 1000)[1] == middle
-    assert net.bn is None
-    assert (
-        card["parameters"]
-        == sum(p.numel() for p in net.parameters())
-        == 28 * 16 + 16 + 2 * 16 * 16 + 16 + 170
-    )
-
-
-def test_card_says_what_it_is(case, shipped):
-    _, _, card = shipped
-    assert NetworkSpec(**card["spec"]) == NetworkSpec("feedback", **NORM | {"batch_norm": False})
-    assert NetworkSpec(**card["trained_as"]) == case.spec.network
-    assert TrainingConfig(**card["training"]) == dataclasses.replace(RECIPE, seed=card["accuracy"]["seed"])
-    assert (card["data"]["training_images"], card["data"]["test_images"], card["data"]["is_subset"]) == (
-        6000,
-        1000,
-        True,
-    )
-    assert card["versions"]["torch"] == torch.__version__
-    for name in ("licence", "intended_use", "limits"):
-        assert len(card[name]) >= 3
-
-
-def test_shipping_again_writes_the_same_bytes_and_keeps_other_cards(case, shipped, tmp_path):
-    folder, store, card = shipped
-    (tmp_path / CARDS).write_text(json.dumps({"feedback": "old", "plain": {"file": "kept"}}))
-    records = list(store.records().values())
-    spec = next(spec for spec in case.runs() if spec.training.seed == card["accuracy"]["seed"])
-    before = torch.get_num_threads()
-    assert ship(spec, records, tmp_path) == card
-    torch.set_num_threads(before)
-    cards = json.loads((tmp_path / CARDS).read_text())
-    assert cards == {"plain": {"file": "kept"}, "feedback": card}
-    assert (tmp_path / card["file"]).read_bytes() == (folder / card["file"]).read_bytes()
-
-
-def test_missing_runs_are_named(case, shipped, tmp_path):
-    _, store, _ = shipped
-    some = Store(tmp_path / "runs.jsonl")
-    some.add(store.records()[case.runs()[0].key()])
-    with pytest.raises(ValueError, match=r"3 of 4 runs of feedback are not in .*python -m experiments best"):
-        ship_median(case, some, tmp_path)
-    assert not (tmp_path / CARDS).exists()
-
-
-def test_command(case, shipped, tmp_path, monkeypatch, capsys):
-    _, store, card = shipped
-    monkeypatch.setattr(shipping, "shipped", lambda: [case])
-    before = torch.get_num_threads()
-    shipping.main(["--runs", str(store.path), "--folder", str(tmp_path)])
-    torch.set_num_threads(before)
-    assert f"feedback: seed {card['accuracy']['seed']}, test accuracy" in capsys.readouterr().out
-    assert load("feedback", tmp_path)[1] == card
-    with pytest.raises(SystemExit) as exit_:
-        shipping.main(["--runs", str(tmp_path / "none.jsonl"), "--folder", str(tmp_path)])
-    assert exit_.value.code == 1
-    assert "4 of 4 runs of feedback are not in" in capsys.readouterr().err
-
-
-def test_the_later_recipe_of_each_network_is_shipped_at_its_published_size():
-    later = shipping.cases(["refined"])["refined"]
-    cases = shipping.shipped()
-    assert [case.kind for case in cases] == list(NETWORKS)
-    assert {case.spec.network.hidden for case in cases} == {32}
-    assert [case for case in cases if case in later] == [later[0]]
-
-
-@pytest.mark.skipif(not (PRETRAINED_FOLDER / CARDS).exists(), reason="no weights are shipped yet")
-@pytest.mark.parametrize("kind", NETWORKS)
-def test_weights_of_the_package_are_what_their_card_says(kind, embedded):
-    net, card = load(kind)
-    assert card["parameters"] == {"plain": 1258, "stateful-synapse": 1259, "feedback": 3338}[kind]
-    assert sum(p.numel() for p in net.parameters()) == card["parameters"]
-    assert not card["data"]["is_subset"]
-    _, accuracy = evaluate(net, embedded[1])
-    # The embedded test images are a tenth of those on the card: three standard errors.
-    expected = card["accuracy"]["test"]
-    assert abs(accuracy - expected) < 3 * math.sqrt(expected * (1 - expected) / len(embedded[1]))
+def test_missing_weights_are_named(folder):
+    (folder / "plain.safetensors").unlink()
+    with pytest.raises(PretrainedError, match=r"plain\.safetensors cannot be read: No such file"):
+        load("plain", folder)

@@ -228,13 +228,6 @@ def test_random_damage_is_an_error_or_a_network(path, torture, monkeypatch):
         except Exception as error:
             raise AssertionError(f"seed {seed}, file {number}: {error!r}") from error
     assert 0 < refused < count
-    torture.figure(
-        item=3,
-        what="NIR files with flipped bits: an error that names the file, or a network",
-        files=count,
-        refused=refused,
-        seed=seed,
-    )
 
 
 def test_write_is_whole_or_nothing(path, monkeypatch):

@@ -21,10 +21,9 @@ import torch
 from support import ROOT, require
 from torch import Tensor, nn
 
+from experiments.results import provenance, write_json
 from sequential_fmnist import pretrained
-from sequential_fmnist.files import write_json
 from sequential_fmnist.networks import NETWORKS, columns_as_sequence
-from sequential_fmnist.provenance import provenance
 from snn_core.functional import reset_net
 from snn_core.neuron import IFNode
 from snn_exchange import (

@@ -12,8 +12,9 @@ import torch
 from support import require
 from support_networks import spikingjelly_library
 
+from experiments.networks import NetworkSpec, build
 from sequential_fmnist import pretrained
-from sequential_fmnist.networks import NETWORKS, FeedBackNet, NetworkSpec, build, make_network
+from sequential_fmnist.networks import NETWORKS, FeedBackNet, make_network
 from snn_core.functional import reset_net
 from snn_exchange import (
     ExchangeError,
@@ -159,13 +160,8 @@ def images(torture, embedded) -> torch.Tensor:
     return embedded[1].images[..., start : start + columns].float() / 255
 
 
-def tell(torture, model: str, kind: str, images: torch.Tensor) -> None:
-    what = f"trained {model} network as a program of {kind}: the same answer for every test image"
-    torture.figure(item=6, what=what, images=len(images), columns=images.shape[3], differing=0)
-
-
 @every_model
-def test_exported_program_gives_the_same_outputs(model, images, tmp_path, torture):
+def test_exported_program_gives_the_same_outputs(model, images, tmp_path):
     net, _ = pretrained.load(model)
     export(net, tmp_path / "net.pt2", columns=images.shape[3])
     loaded = torch.export.load(tmp_path / "net.pt2")
@@ -178,11 +174,10 @@ def test_exported_program_gives_the_same_outputs(model, images, tmp_path, tortur
     assert torch.equal(
         program(images[:1]), program(images[:3])[:1]
     )  # any number of images, and no state is kept
-    tell(torture, model, "torch.export", images)
 
 
 @every_model
-def test_onnx_gives_the_same_outputs(model, images, torture):
+def test_onnx_gives_the_same_outputs(model, images):
     onnxruntime = pytest.importorskip("onnxruntime")
     net, _ = pretrained.load(model)
     content = to_onnx(net, images.shape[3])
@@ -193,7 +188,6 @@ def test_onnx_gives_the_same_outputs(model, images, torture):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
     assert b"site-packages" not in content  # nor any folder of this machine
     assert b"snn_core" not in content
-    tell(torture, model, "ONNX", images)
 
 
 def test_network_and_its_state_are_not_changed():

@@ -15,7 +15,6 @@ from experiments.long.grid import DRAWS, NETWORKS, spec_of
 from experiments.long.networks import GATED, KINDS, MemoryNet, MemorySpec
 from experiments.long.runs import build
 from experiments.long.tasks import Recall
-from sequential_fmnist import sources
 from snn_tutorial import inside
 from snn_tutorial.live.cue import SHOWN
 from snn_tutorial.page import png
@@ -201,7 +200,7 @@ def test_cues_are_those_of_the_task():
 
 
 def test_what_the_last_pixels_tell_is_what_the_file_says(full_folder, monkeypatch):
-    monkeypatch.setattr(sources, "DEBIAN_FOLDER", full_folder)
+    monkeypatch.setenv("SNN_CORE_CACHE", str(full_folder))
     kept = json.loads((ROOT / "results" / "long_inside.json").read_text())["window"]
     assert kept == {name: pytest.approx(inside.window(name), abs=1e-3) for name in ("pixels", "permuted")}
     assert 0.1 < kept["pixels"] < kept["permuted"] - 0.2

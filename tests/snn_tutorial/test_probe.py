@@ -38,9 +38,9 @@ def step_by_step(net: nn.Module, images: torch.Tensor) -> dict[str, torch.Tensor
         if hasattr(net.sn1, "0"):
             charge = net.sn1[0].rc(torch.cat([charge, y], 1))
         y, v1 = if_step(charge, v1, **IF)
-        if net.sy1 is not None:
+        if hasattr(net, "sy1"):
             i = synapse_filter_step(y, i, 1 / net.sy1[0].tau)
-        s2, v2 = if_step(net.fc2(i if net.sy1 is not None else y), v2, **IF)
+        s2, v2 = if_step(net.fc2(i if hasattr(net, "sy1") else y), v2, **IF)
         for name, value in {
             "hidden_spikes": y,
             "hidden_v": v1,

@@ -1,28 +1,10 @@
-"""Which sockets a process and its children listen on. Run by torchrun, the first process prints those of all."""
+"""A dask cluster for tests, which only this machine can reach."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from typing import Any
-
-import psutil
-
-from sequential_fmnist.distributed import join
-
-
-def listening(root: psutil.Process) -> set[tuple[str, int]]:
-    """Return address and port of every socket on which a process or one below it listens."""
-    found = set()
-    for process in (root, *root.children(recursive=True)):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            found |= {
-                (one.laddr.ip, one.laddr.port)
-                for one in process.net_connections("inet")
-                if one.status == psutil.CONN_LISTEN
-            }
-    return found
 
 
 @contextlib.contextmanager
@@ -43,13 +25,3 @@ def loopback_cluster() -> Iterator[Any]:
         memory_limit=None,
     ) as local:
         yield local
-
-
-if __name__ == "__main__":
-    with join("cpu") as ranks:
-        import torch
-
-        torch.distributed.barrier()
-        if ranks.first:
-            print(json.dumps(sorted(listening(psutil.Process().parent()))), flush=True)
-        torch.distributed.barrier()  # the second process stays until it has been seen

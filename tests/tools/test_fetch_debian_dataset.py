@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
 import subprocess
 from pathlib import Path
 
+import fetch_data
 import pytest
 from support import ROOT, require
-from support_data import TINY_FILES, assert_is_tiny, cached, gz_names, quiet, write
+from support_data import TINY_FILES, write
 
-from sequential_fmnist import sources
-
-pytestmark = pytest.mark.usefixtures("nothing_outside")
+from sequential_fmnist.data import RAW, cache_dir
 
 
 @pytest.fixture
 def programs(tmp_path) -> Path:
-    """A folder of programs that are found first: Debian's package is not installed, and there is no network."""
+    """A folder of programs that are found first: there is no network."""
     require(shutil.which("dpkg-deb") is not None, "dpkg-deb")
     folder = tmp_path / "bin"
     folder.mkdir()
-    program(folder, "dpkg", "exit 1")
     program(folder, "apt-get", "echo 'E: Unable to locate package' >&2; exit 100")
     return folder
 
@@ -32,11 +31,16 @@ def program(folder: Path, name: str, script: str) -> None:
     (folder / name).chmod(0o755)
 
 
+def installed(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    for name, content in TINY_FILES.items():
+        (folder / f"{name}.gz").write_bytes(gzip.compress(content))
+    return folder
+
+
 def package(tmp_path: Path) -> Path:
     tree = tmp_path / "tree"
-    write(tree / sources.DEBIAN_FOLDER.name, gz_names())
-    (tree / "usr/share/datasets").mkdir(parents=True)
-    (tree / sources.DEBIAN_FOLDER.name).rename(tree / "usr/share/datasets/fashion-mnist")
+    installed(tree / "usr/share/datasets/fashion-mnist")
     (tree / "DEBIAN").mkdir()
     control = (
         "Package: dataset-fashion-mnist\nVersion: 1\nArchitecture: all\nMaintainer: no\nDescription: -\n"
@@ -51,10 +55,11 @@ def fetch(tmp_path: Path, programs: Path, **variables: str) -> str:
     # A name that a shell would act on.
     temporary = tmp_path / "a b; touch c $(touch d)"
     temporary.mkdir(exist_ok=True)
-    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    path = {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "TMPDIR": str(temporary)}
+    nowhere = {"DEBIAN_FOLDER": str(tmp_path / "not installed")}
     done = subprocess.run(
         [ROOT / "tools" / "fetch_debian_dataset.sh"],
-        env=os.environ | {"PATH": path, "TMPDIR": str(temporary)} | variables,
+        env=os.environ | path | nowhere | variables,
         capture_output=True,
         text=True,
     )
@@ -63,17 +68,22 @@ def fetch(tmp_path: Path, programs: Path, **variables: str) -> str:
     return done.stdout
 
 
-def test_the_package_is_unpacked_once_into_the_cache(tiny, tmp_path, programs):
-    program(programs, "apt-get", f'cp "{package(tmp_path)}" x.deb; echo "$@" >> "{tmp_path}/calls"')
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("where", ["the archive", "the system"])
+def test_the_package_is_unpacked_once_into_the_cache(tmp_path, programs, where, capsys):
+    variables = {}
+    if where == "the archive":
+        program(programs, "apt-get", f'cp "{package(tmp_path)}" x.deb; echo "$@" >> "{tmp_path}/calls"')
+    else:
+        variables["DEBIAN_FOLDER"] = str(installed(tmp_path / "installed"))
+    assert fetch(tmp_path, programs, **variables) == ""
+    folder = cache_dir() / RAW
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == TINY_FILES
+    fetch_data.main()
+    assert capsys.readouterr().out.count("from the cache") == 2
+    program(programs, "apt-get", f': > "{tmp_path}/called again"')
     assert fetch(tmp_path, programs) == ""
-    assert cached(tmp_path) == gz_names()
-    for train, split in ((True, "training"), (False, "test")):
-        dataset = quiet(train=train, source="full")
-        assert_is_tiny(dataset, split)
-        assert dataset.source.startswith("the cache")
-    fetch(tmp_path, programs)
-    (call,) = (tmp_path / "calls").read_text().splitlines()
-    assert call.endswith(" download dataset-fashion-mnist")
+    assert not (tmp_path / "called again").exists()
 
 
 @pytest.mark.parametrize(
@@ -85,45 +95,30 @@ def test_the_package_is_unpacked_once_into_the_cache(tiny, tmp_path, programs):
     ],
 )
 def test_the_cache_folder_is_that_of_the_package(tmp_path, programs, monkeypatch, variables, folder):
-    program(programs, "apt-get", f'cp "{package(tmp_path)}" x.deb')
     variables = {name: value.format(tmp_path) for name, value in variables.items()}
-    fetch(tmp_path, programs, **variables)
+    there = {"DEBIAN_FOLDER": str(installed(tmp_path / "installed"))}
+    fetch(tmp_path, programs, **there | variables)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert sources.cache_dir() == tmp_path / folder
-    assert {path.name for path in (tmp_path / folder).iterdir()} == gz_names().keys()
-
-
-@pytest.mark.parametrize("where", ["installed", "cached", "cached as .gz"])
-def test_nothing_is_fetched_that_is_there(tmp_path, programs, where):
-    program(programs, "apt-get", f': > "{tmp_path}/called"')
-    if where == "installed":
-        program(programs, "dpkg", "exit 0")
-    else:
-        write(tmp_path / "cache", gz_names() if "gz" in where else TINY_FILES)
-    assert fetch(tmp_path, programs) == ""
-    assert not (tmp_path / "called").exists()
+    assert cache_dir() == tmp_path / folder
+    assert {path.name for path in (tmp_path / folder / RAW).iterdir()} == TINY_FILES.keys()
 
 
 @pytest.mark.parametrize(
-    "script",
-    [
-        "echo first; echo 'E: no network' >&2; exit 100",
-        "exit 1",
-        "exit 127",
-        "echo this is no package > x.deb",
-        ":",
-    ],
+    "script", ["echo first; echo 'E: no network' >&2; exit 100", "exit 127", "echo no package > x.deb", ":"]
 )
 def test_a_failure_is_reported_and_leaves_nothing(tmp_path, programs, script):
     program(programs, "apt-get", script)
     assert "could not be fetched" in fetch(tmp_path, programs).splitlines()[-1]
-    assert cached(tmp_path) == {}
-    program(programs, "apt-get", f'cp "{package(tmp_path)}" x.deb')
-    (tmp_path / "cache").write_text("a file where a folder would have to be")
-    assert "could not be fetched" in fetch(tmp_path, programs)
+    assert list(cache_dir().rglob("*ubyte*")) == []
+
+
+def test_fetched_data_that_are_damaged_are_one_line(tmp_path, monkeypatch):
+    write(cache_dir())  # not those whose SHA-256 are known
+    with pytest.raises(SystemExit, match=r"^error: .*train-images-idx3-ubyte is damaged: expected SHA-256"):
+        fetch_data.main()
 
 
 def test_make_data_asks_debian_first():
     makefile = (ROOT / "Makefile").read_text()
-    assert "\n\ttools/fetch_debian_dataset.sh\n\t$(BIN)/python -m sequential_fmnist.data\n" in makefile
+    assert "\n\ttools/fetch_debian_dataset.sh\n\t$(BIN)/python tools/fetch_data.py\n" in makefile

@@ -32,7 +32,7 @@ print(snn_core.__file__, int(y_seq.sum()), *sorted(offered))
 SHIPPED = """
 from sequential_fmnist import pretrained
 from sequential_fmnist.data import SequentialFashionMNIST
-from sequential_fmnist.training import evaluate
+from sequential_fmnist.evaluate import evaluate
 test = SequentialFashionMNIST(train=False, source="embedded", verbose=False)
 for kind in ("plain", "stateful-synapse", "feedback"):
     net, card = pretrained.load(kind)
@@ -100,7 +100,7 @@ def test_wheel_holds_every_file_of_the_packages(wheel):
 def test_the_core_asks_for_three_packages_and_uses_no_others(run):
     names = sorted(entry.partition(">")[0] for entry in PROJECT["dependencies"])
     assert names == ["numba", "numpy", "torch"]
-    absent = ("IPython", "filelock", "matplotlib", "safetensors", "tensorboard", "torchvision", "tqdm")
+    absent = ("IPython", "matplotlib", "safetensors", "tensorboard", "torchvision", "tqdm")
     done = run("python", "-c", USE.format(absent=absent))
     assert done.returncode == 0, done.stderr
     where, spikes, *modules = done.stdout.split()
@@ -135,10 +135,3 @@ def test_the_command_exports(run, tmp_path):
     done = run("snn-exchange", "plain", str(tmp_path / "net.nir"))
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "net.nir").exists()
-
-
-def test_the_command_names_the_extra_that_it_lacks(run):
-    lacking = "import sys; sys.modules['tqdm'] = None; from sequential_fmnist.__main__ import main; sys.exit(main())"
-    done = run("python", "-c", lacking)
-    assert done.returncode == 1
-    assert done.stderr == "error: this command needs tqdm: pip install 'snn-core[experiment]'\n"

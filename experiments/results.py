@@ -1,7 +1,8 @@
-"""Where a number comes from: versions, processor and settings, to be stored beside every result."""
+"""How a result is kept: as JSON that a person can read, with where it comes from: versions, processor, settings."""
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
@@ -10,7 +11,9 @@ from typing import Any
 
 import torch
 
-__all__ = ["provenance"]
+from sequential_fmnist.checkpoint import atomic_write
+
+__all__ = ["provenance", "write_json"]
 
 PACKAGES = ("numpy",)
 
@@ -44,3 +47,24 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def write_json(path: str | os.PathLike[str], value: Any, width: int = 120) -> None:
+    """Write ``value`` to ``path`` as JSON, whole or not at all.
+
+    What fits on a line of ``width`` characters stands on one, and so do numbers alone; the rest is indented.
+    """
+    text = _laid_out(json.loads(json.dumps(value, allow_nan=False)), width) + "\n"
+    with atomic_write(path) as file:
+        file.write(text.encode())
+
+
+def _laid_out(value: Any, width: int, indent: str = "") -> str:
+    line, inner = json.dumps(value), indent + " "
+    parts = list(value.values() if isinstance(value, dict) else value if isinstance(value, list) else ())
+    if len(indent + line) <= width or not any(isinstance(part, str | list | dict) for part in parts):
+        return line
+    parts = [_laid_out(part, width, inner) for part in parts]
+    if isinstance(value, dict):
+        parts = [f"{json.dumps(name)}: {part}" for name, part in zip(value, parts, strict=True)]
+    return line[0] + ",".join(f"\n{inner}{part}" for part in parts) + f"\n{indent}{line[-1]}"

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from sequential_fmnist import vowels
-from sequential_fmnist.sources import DataError
-from sequential_fmnist.vowels import JapaneseVowels
+from experiments.long import vowels
+from experiments.long.vowels import JapaneseVowels
+from sequential_fmnist.data import DataError
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import torch
 
-from sequential_fmnist import provenance as module
-from sequential_fmnist.provenance import provenance
+from experiments import results as module
+from experiments.results import provenance
 
 
 def test_says_versions_processor_and_threads():

@@ -1,6 +1,6 @@
 """JapaneseVowels: who of nine men says /ae/? Real speech in sequences of 7 to 29 steps, beside Fashion-MNIST.
 
-The data are in the package, in ``embedded/japanese_vowels.npz``: nothing is downloaded. The README there says where
+The data are in the package, in ``japanese_vowels.npz``: nothing is downloaded. The README there says where
 they come from, and ``tools/make_japanese_vowels.py`` makes the file again.
 
 Source: M. Kudo, J. Toyama and M. Shimbo, "Multidimensional curve classification using passing-through regions", Pattern
@@ -19,13 +19,13 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
-from sequential_fmnist.files import sha256
-from sequential_fmnist.sources import EMBEDDED_FOLDER, DataError
+from sequential_fmnist.checkpoint import sha256
+from sequential_fmnist.data import DataError
 from snn_core.checks import check_flag, check_whole
 
 __all__ = ["JapaneseVowels"]
 
-PATH = EMBEDDED_FOLDER / "japanese_vowels.npz"
+PATH = Path(__file__).with_name("japanese_vowels.npz")
 #: Of all arrays, see :func:`digest`.
 SHA256 = "0105e655abfb122f9415b0d6588ea43aaf9326542bae193d8e4bfcd7a647698c"
 #: The most steps of an utterance, coefficients, speakers.

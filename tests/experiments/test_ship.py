@@ -1,0 +1,147 @@
+"""Which run is shipped, and what is written of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from experiments import ship as shipping
+from experiments.engine import Store
+from experiments.grid import Case
+from experiments.networks import NetworkSpec
+from experiments.runs import DataSpec, RunSpec, execute
+from experiments.ship import median, ship, ship_median
+from sequential_fmnist.evaluate import evaluate
+from sequential_fmnist.networks import NETWORKS
+from sequential_fmnist.pretrained import CARDS, load
+from sequential_fmnist.train import TrainingConfig
+
+pytestmark = pytest.mark.xdist_group("ship")
+
+#: With batch normalisation, so that what is shipped has to be folded.
+NORM = {"readout": "membrane", "scale": 10.0, "batch_norm": True, "hidden": 16}
+RECIPE = TrainingConfig(epochs=1, opt="adam", lr=0.01, loss="cross-entropy")
+
+
+@pytest.fixture(scope="module")
+def case() -> Case:
+    spec = RunSpec(NetworkSpec("feedback", **NORM), RECIPE, DataSpec(source="embedded"))
+    return Case("best recipe", "feedback", spec, 4)
+
+
+@pytest.fixture(scope="module")
+def shipped(case, tmp_path_factory):
+    """The folder that ship_median wrote, its store, and the card."""
+    folder = tmp_path_factory.mktemp("shipped")
+    before = torch.get_num_threads()
+    store = Store(folder / "runs.jsonl")
+    for spec in case.runs():
+        store.add(execute(spec))
+    card = ship_median(case, store, folder / "pretrained")
+    torch.set_num_threads(before)
+    return folder / "pretrained", store, card
+
+
+def result(seed: int, accuracy: float | None) -> dict:
+    return {"key": str(seed), "seed": seed, "accuracy": accuracy}
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "seed"),
+    [([0.8], 0), ([0.7, 0.9, 0.8], 2), ([0.9, 0.7, 0.8, 0.6], 1), ([0.8, 0.8, 0.8, 0.8], 1), ([0.9, 0.7], 1)],
+)
+def test_median_by_hand(accuracies, seed):
+    records = [result(number, accuracy) for number, accuracy in enumerate(accuracies)]
+    assert median(records)["seed"] == seed
+    assert median(records[::-1])["seed"] == seed
+
+
+def test_median_refuses_failed_runs_and_no_runs():
+    with pytest.raises(ValueError, match=r"seeds \[1\] failed"):
+        median([result(0, 0.5), result(1, None)])
+    with pytest.raises(ValueError, match="no runs"):
+        median([])
+
+
+def test_shipped_weights_are_those_of_the_median_run(case, shipped, embedded):
+    folder, store, card = shipped
+    assert sorted(path.name for path in folder.iterdir()) == [CARDS, "feedback.safetensors"]
+    net, loaded_card = load("feedback", folder)
+    assert loaded_card == card
+    records = store.records()
+    accuracies = [records[spec.key()]["accuracy"] for spec in case.runs()]
+    middle = sorted(accuracies)[1]
+    accuracy = card["accuracy"]
+    assert accuracy["test"] == accuracy["recorded"] == middle
+    assert accuracies[accuracy["seed"]] == middle
+    assert accuracy["seeds"] == 4
+    assert accuracy["mean"] == pytest.approx(sum(accuracies) / 4)
+    assert accuracy["low"] < accuracy["mean"] < accuracy["high"]
+    assert evaluate(net, embedded[1], 1000)[1] == middle
+    assert (
+        card["parameters"]
+        == sum(p.numel() for p in net.parameters())
+        == 28 * 16 + 16 + 2 * 16 * 16 + 16 + 170
+    )
+
+
+def test_card_says_what_it_is(case, shipped):
+    _, _, card = shipped
+    assert NetworkSpec(**card["spec"]) == NetworkSpec("feedback", **NORM | {"batch_norm": False})
+    assert NetworkSpec(**card["trained_as"]) == case.spec.network
+    assert TrainingConfig(**card["training"]) == dataclasses.replace(RECIPE, seed=card["accuracy"]["seed"])
+    assert (card["data"]["training_images"], card["data"]["test_images"], card["data"]["is_subset"]) == (
+        6000,
+        1000,
+        True,
+    )
+    assert card["versions"]["torch"] == torch.__version__
+    for name in ("licence", "intended_use", "limits"):
+        assert len(card[name]) >= 3
+
+
+def test_shipping_again_writes_the_same_bytes_and_keeps_other_cards(case, shipped, tmp_path):
+    folder, store, card = shipped
+    (tmp_path / CARDS).write_text(json.dumps({"feedback": "old", "plain": {"file": "kept"}}))
+    records = list(store.records().values())
+    spec = next(spec for spec in case.runs() if spec.training.seed == card["accuracy"]["seed"])
+    before = torch.get_num_threads()
+    assert ship(spec, records, tmp_path) == card
+    torch.set_num_threads(before)
+    cards = json.loads((tmp_path / CARDS).read_text())
+    assert cards == {"plain": {"file": "kept"}, "feedback": card}
+    assert (tmp_path / card["file"]).read_bytes() == (folder / card["file"]).read_bytes()
+
+
+def test_missing_runs_are_named(case, shipped, tmp_path):
+    _, store, _ = shipped
+    some = Store(tmp_path / "runs.jsonl")
+    some.add(store.records()[case.runs()[0].key()])
+    with pytest.raises(ValueError, match=r"3 of 4 runs of feedback are not in .*python -m experiments best"):
+        ship_median(case, some, tmp_path)
+    assert not (tmp_path / CARDS).exists()
+
+
+def test_command(case, shipped, tmp_path, monkeypatch, capsys):
+    _, store, card = shipped
+    monkeypatch.setattr(shipping, "shipped", lambda: [case])
+    before = torch.get_num_threads()
+    shipping.main(["--runs", str(store.path), "--folder", str(tmp_path)])
+    torch.set_num_threads(before)
+    assert f"feedback: seed {card['accuracy']['seed']}, test accuracy" in capsys.readouterr().out
+    assert load("feedback", tmp_path)[1] == card
+    with pytest.raises(SystemExit) as exit_:
+        shipping.main(["--runs", str(tmp_path / "none.jsonl"), "--folder", str(tmp_path)])
+    assert exit_.value.code == 1
+    assert "4 of 4 runs of feedback are not in" in capsys.readouterr().err
+
+
+def test_the_later_recipe_of_each_network_is_shipped_at_its_published_size():
+    later = shipping.cases(["refined"])["refined"]
+    cases = shipping.shipped()
+    assert [case.kind for case in cases] == list(NETWORKS)
+    assert {case.spec.network.hidden for case in cases} == {32}
+    assert [case for case in cases if case in later] == [later[0]]

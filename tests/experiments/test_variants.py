@@ -1,0 +1,353 @@
+"""Networks with one part changed: every option of a spec by its effect, by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from experiments.networks import SURROGATES, GatedNet, NetworkSpec, build, fold
+from sequential_fmnist.networks import NETWORKS, make_network
+from sequential_fmnist.train import Trainer, TrainingConfig
+from snn_core.functional import reset_net
+from snn_core.neuron import IFNode
+
+
+def primitive(name: str, x: Tensor, alpha: float) -> Tensor:
+    """The smooth step whose derivative the surrogate function ``name`` takes."""
+    if name == "atan":
+        return torch.atan(math.pi / 2 * alpha * x) / math.pi
+    if name == "sigmoid":
+        return torch.tanh(alpha * x / 2) / 2  # the logistic function less 1/2, without its overflow
+    if name == "fast-sigmoid":
+        return x / (1 + alpha * x.abs())
+    u = (alpha * x).clamp(-1, 1)
+    return u - u * u.abs() / 2
+
+
+def by_hand(net: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return outputs ``[N, 10]`` and hidden spikes ``[T, N, hidden]``, step by step and without any module."""
+    spec, weights = net.spec, dict(net.named_parameters()) | dict(net.named_buffers())
+
+    def fire(h: Tensor, soft: bool) -> tuple[Tensor, Tensor]:
+        smooth = primitive(spec.surrogate_function, h - 1, spec.alpha)
+        s = (h >= 1).to(h) + (smooth - smooth.detach())
+        r = s.detach() if spec.detach_reset else s
+        return s, h - r if soft else (1 - r) * h
+
+    v_hidden = v_out = current = total = spike = 0.0
+    outputs, spikes = [], []
+    for t in range(images.shape[-1]):
+        x = images[:, 0, :, t] @ weights["fc1.weight"].T + weights["fc1.bias"]
+        if spec.batch_norm:
+            scale = weights["bn.weight"] / (weights["bn.running_var"] + 1e-5).sqrt()
+            x = (x - weights["bn.running_mean"]) * scale + weights["bn.bias"]
+        if spec.kind == "feedback":
+            previous = spike if t else torch.zeros_like(x)
+            w_x, w_y = weights["sn1.0.rc.weight"].split(spec.hidden, dim=1)
+            x = x @ w_x.T + previous @ w_y.T + weights["sn1.0.rc.bias"]
+        leak = v_hidden / spec.tau_m if spec.neuron == "lif" else 0.0
+        spike, v_hidden = fire(v_hidden - leak + x, spec.soft_reset)
+        spikes.append(spike)
+        arriving = spike
+        if spec.kind == "stateful-synapse":
+            decay = 1 / weights["sy1.0.fixed_tau"] if spec.tau_mode == "frozen" else None
+            decay = torch.sigmoid(weights["sy1.0.w"]) if decay is None else decay
+            current = arriving = current - (1 - spike) * decay * current + spike
+        out = arriving @ weights["fc2.weight"].T + weights["fc2.bias"]
+        if spec.readout == "rate":
+            out, v_out = fire(v_out + out, soft=False)
+        outputs.append(out)
+    kept = outputs[-spec.last :] if spec.last else outputs
+    total = sum(kept) / len(kept)
+    return spec.scale * total, torch.stack(spikes)
+
+
+def double(spec: NetworkSpec, seed: int = 3) -> nn.Module:
+    """The network of ``spec`` in fp64, where rounding moves no spike, firing more than one does untrained."""
+    torch.manual_seed(seed)
+    net = build(spec).double()
+    with torch.no_grad():
+        net.fc1.weight *= 4
+        net.fc2.weight *= 4
+    return net
+
+
+@pytest.fixture(scope="module")
+def images(embedded) -> Tensor:
+    return embedded[1].images[:40].double() / 255
+
+
+FORWARD = [
+    {},
+    {"soft_reset": True},
+    {"neuron": "lif"},
+    {"neuron": "lif", "tau_m": 5.0},
+    {"neuron": "lif", "tau_m": 3.0, "soft_reset": True},
+    {"last": 3},
+    {"readout": "membrane"},
+    {"readout": "membrane", "last": 7},
+    {"scale": 10.0},
+    {"gain": 1.5},
+    {"hidden": 17},
+]
+KINDS = {
+    "feedback": [{"recurrent_gain": 3.0}],
+    "stateful-synapse": [{"tau": 6.0}, {"tau": 6.0, "tau_mode": "frozen"}],
+}
+ALL = [(kind, options) for kind in NETWORKS for options in FORWARD + KINDS.get(kind, [])]
+
+
+def described(case: object) -> str | None:
+    return ", ".join(f"{k}={v}" for k, v in case.items()) if isinstance(case, dict) else None
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_default_spec_is_the_texts_network(kind):
+    torch.manual_seed(7)
+    ours = build(NetworkSpec(kind))
+    torch.manual_seed(7)
+    theirs = make_network(kind)
+    assert ours.spec == NetworkSpec(kind)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    assert all(torch.equal(weight, ours.state_dict()[name]) for name, weight in theirs.state_dict().items())
+
+
+@pytest.mark.parametrize(("kind", "options"), ALL, ids=described)
+def test_option_changes_the_output_as_it_says(kind, options, images):
+    net = double(NetworkSpec(kind, **options))
+    with torch.no_grad():
+        output = net(images)
+        reset_net(net)
+        spikes = net.hidden_spikes(images)
+        expected, expected_spikes = by_hand(net, images)
+        torch.testing.assert_close(output, expected, rtol=1e-9, atol=1e-9)
+        assert torch.equal(spikes, expected_spikes)
+        assert 0.02 < spikes.mean() < 0.9
+        if (
+            options and options.get("tau_mode") != "frozen"
+        ):  # the values of tau are the same, only their training differs
+            assert not torch.allclose(output, double(NetworkSpec(kind))(images))
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_images_may_be_wider_and_need_not_be(kind, images):
+    net = double(NetworkSpec(kind, last=7))
+    wide = torch.nn.functional.pad(images, (0, 14))
+    for given in (wide, images[..., :5]):
+        with torch.no_grad():
+            torch.testing.assert_close(net(given), by_hand(net, given)[0], rtol=1e-9, atol=1e-9)
+        reset_net(net)
+
+
+BACKWARD = [
+    {},
+    {"detach_reset": False},
+    {"detach_reset": False, "soft_reset": True},
+    {"detach_reset": False, "neuron": "lif", "tau_m": 3.0},
+    {"detach_reset": False, "readout": "membrane"},
+    {"alpha": 1.0},
+    *({"surrogate_function": name, "alpha": 1.5} for name in SURROGATES),
+]
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("options", BACKWARD, ids=described)
+def test_gradient_goes_where_the_options_say(kind, options, images):
+    net = double(NetworkSpec(kind, **options))
+    weights = list(net.parameters())
+    factors = torch.linspace(-1, 2, 400, dtype=torch.float64).view(40, 10)
+    ours = torch.autograd.grad((net(images) * factors).sum(), weights)
+    expected = torch.autograd.grad((by_hand(net, images)[0] * factors).sum(), weights)
+    for name, a, b in zip(dict(net.named_parameters()), ours, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-9, msg=name)
+    if options:
+        default = double(NetworkSpec(kind))
+        (before,) = torch.autograd.grad((default(images) * factors).sum(), [default.fc1.weight])
+        assert not torch.allclose(ours[0], before, rtol=1e-3)
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_membrane_readout_is_a_neuron_that_never_fires(kind, images):
+    net = double(NetworkSpec(kind, readout="membrane"))
+    arriving = []
+    net.fc2.register_forward_hook(lambda module, given, output: arriving.append(output.detach()))
+    with torch.no_grad():
+        output = net(images)
+    x_seq = torch.cat(arriving).view(images.shape[-1], len(images), 10)
+    neuron = IFNode(v_threshold=1e9)
+    for x in x_seq:
+        assert not neuron(x).any()
+    torch.testing.assert_close(output, neuron.v / len(x_seq))
+    torch.testing.assert_close(output, x_seq.mean(0))
+
+
+def trained(spec: NetworkSpec, few, **options) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return the network's state before and after an epoch on 200 images."""
+    torch.manual_seed(1)
+    net = build(spec)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    Trainer(TrainingConfig(epochs=1, batch_size=50, **options), net=net).train_epoch(few[0])
+    return before, net.state_dict()
+
+
+@pytest.mark.parametrize("options", [{}, {"opt": "adam", "lr": 0.01, "clip": 0.1}], ids=described)
+@pytest.mark.parametrize("frozen", [True, False])
+def test_frozen_recurrent_weights_stay_to_the_bit_while_the_others_move(few, options, frozen):
+    before, after = trained(NetworkSpec("feedback", frozen_recurrent=frozen, gain=4.0), few, **options)
+    (w_x, w_y), (new_x, new_y) = (s["sn1.0.rc.weight"].split(32, dim=1) for s in (before, after))
+    assert torch.equal(w_y, new_y) is frozen
+    assert not torch.equal(w_x, new_x)
+    for name in before.keys() - {"sn1.0.rc.weight"}:
+        assert not torch.equal(before[name], after[name]), name
+
+
+def test_frozen_recurrent_weights_still_count_and_start_as_the_learned_ones():
+    torch.manual_seed(1)
+    frozen = build(NetworkSpec("feedback", frozen_recurrent=True))
+    torch.manual_seed(1)
+    learned = build(NetworkSpec("feedback"))
+    assert torch.equal(frozen.sn1[0].rc.weight, learned.sn1[0].rc.weight)
+
+
+def test_frozen_recurrent_weights_may_be_trained_on_another_device():
+    weight = build(NetworkSpec("feedback", frozen_recurrent=True)).sn1[0].rc.weight
+    (hook,) = weight._backward_hooks.values()
+    assert hook(torch.ones(32, 64, device="meta")).device.type == "meta"
+
+
+def test_tau_modes(few):
+    spec = NetworkSpec("stateful-synapse", tau=4.0, gain=4.0)
+    before, after = trained(spec, few)
+    assert before["sy1.0.w"].shape == ()
+    assert 1 + torch.exp(-before["sy1.0.w"]).item() == pytest.approx(4.0)
+    assert not torch.equal(before["sy1.0.w"], after["sy1.0.w"])
+
+    before, after = trained(dataclasses.replace(spec, tau_mode="frozen"), few)
+    assert "sy1.0.w" not in before
+    assert before["sy1.0.fixed_tau"].item() == after["sy1.0.fixed_tau"].item() == 4.0
+    assert not torch.equal(before["fc1.weight"], after["fc1.weight"])
+
+    before, after = trained(dataclasses.replace(spec, tau_mode="per-channel"), few)
+    tau = 1 + torch.exp(-after["sy1.0.w"])
+    torch.testing.assert_close(1 + torch.exp(-before["sy1.0.w"]), torch.full((32,), 4.0))
+    assert len(tau.unique()) > 16
+
+
+def test_tau_of_each_channel_is_used_for_its_channel(images):
+    net = double(NetworkSpec("stateful-synapse", tau_mode="per-channel", readout="membrane"))
+    with torch.no_grad():
+        net.sy1[0].w.copy_(torch.linspace(-3, 3, 32))
+        torch.testing.assert_close(net(images), by_hand(net, images)[0], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_gains_are_factors_on_initial_weights_and_on_nothing_else(kind):
+    states = []
+    for options in ({}, {"gain": 3.0, "recurrent_gain": 0.5}):
+        torch.manual_seed(2)
+        states.append(build(NetworkSpec(kind, **options)).state_dict())
+    default, scaled = states
+    torch.testing.assert_close(scaled.pop("fc1.weight"), 3 * default["fc1.weight"])
+    if kind == "feedback":
+        (w_x, w_y), (new_x, new_y) = (s["sn1.0.rc.weight"].split(32, dim=1) for s in states)
+        assert torch.equal(new_x, w_x)
+        torch.testing.assert_close(new_y, 0.5 * w_y)
+        del scaled["sn1.0.rc.weight"]
+    assert all(torch.equal(value, default[name]) for name, value in scaled.items())
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters"), [("plain", 1258), ("stateful-synapse", 1259), ("feedback", 3338)]
+)
+def test_fold_gives_the_same_network_with_the_tutorials_number_of_parameters(kind, parameters, few):
+    torch.manual_seed(4)
+    net = build(NetworkSpec(kind, batch_norm=True, readout="membrane", scale=10.0))
+    Trainer(TrainingConfig(epochs=1, batch_size=20, opt="adam", lr=0.01), net=net).train_epoch(few[0])
+    with torch.no_grad():  # far from where they start, so that each of them counts
+        net.bn.weight.uniform_(0.5, 2.0)
+        net.bn.bias.uniform_(-0.5, 0.5)
+    state = {name: value.clone() for name, value in net.state_dict().items()}
+    folded = fold(net)
+    assert sum(p.numel() for p in folded.parameters()) == parameters
+    assert sum(p.numel() for p in net.parameters()) == parameters + 2 * 32
+    assert folded.spec == NetworkSpec(kind, readout="membrane", scale=10.0)
+    assert all(torch.equal(value, state[name]) for name, value in net.state_dict().items())
+    assert net.training
+    net.eval()
+    # In fp64: in fp32 a potential a hair below the threshold may be rounded onto it, and then a spike differs.
+    pictures = few[1].images.double() / 255
+    with torch.no_grad():
+        output = fold(net.double())(pictures)
+        expected = net(pictures)
+        torch.testing.assert_close(output, expected, rtol=1e-5, atol=1e-5)
+        assert torch.equal(output.argmax(1), expected.argmax(1))
+        torch.testing.assert_close(expected, by_hand(net, pictures)[0], rtol=1e-9, atol=1e-9)
+        reset_net(folded)
+        same = (folded(pictures.float()) - output).abs().amax(1) < 1e-5
+    assert same.double().mean() > 0.9
+
+
+def test_fold_leaves_a_network_without_batch_normalisation_as_it_is(few):
+    pictures = few[1].images.float() / 255
+    for kind in ("feedback", "gru"):
+        net = build(NetworkSpec(kind))
+        other = fold(net)
+        assert other is not net
+        with torch.no_grad():
+            assert torch.equal(net(pictures), other(pictures))
+
+
+def test_batch_norm_normalises_over_batch_and_time_while_training(images):
+    net = double(NetworkSpec(batch_norm=True))
+    net.bn.momentum = 1.0
+    net.hidden_spikes(images)
+    x = torch.stack([images[:, 0, :, t] @ net.fc1.weight.T + net.fc1.bias for t in range(28)]).flatten(0, 1)
+    torch.testing.assert_close(net.bn.running_mean, x.mean(0))
+    torch.testing.assert_close(net.bn.running_var, x.var(0))
+
+
+@pytest.mark.parametrize(("kind", "hidden", "parameters"), [("gru", 20, 3210), ("lstm", 17, 3376)])
+def test_gated_networks_read_out_after_the_last_column(kind, hidden, parameters, few):
+    net = build(NetworkSpec(kind, hidden=hidden))
+    assert isinstance(net, GatedNet)
+    assert sum(p.numel() for p in net.parameters()) == parameters
+    pictures = few[1].images.float() / 255
+    x_seq = pictures.squeeze(1).permute(2, 0, 1)
+    with torch.no_grad():
+        _, state = net.rnn(x_seq)
+        h = state[0] if kind == "lstm" else state
+        torch.testing.assert_close(net(pictures), h[0] @ net.fc2.weight.T + net.fc2.bias)
+        other = pictures.clone()
+        other[..., 0] = 0.5
+        assert not torch.equal(net(pictures), net(other))
+
+
+@pytest.mark.parametrize(
+    ("field", "last"),
+    [
+        ("kind", "lstm"),
+        ("neuron", "lif"),
+        ("surrogate_function", "triangle"),
+        ("tau_mode", "per-channel"),
+        ("readout", "membrane"),
+    ],
+)
+def test_wrong_name_is_one_clear_error(field, last):
+    with pytest.raises(ValueError, match=f"^{field} must be one of .*{last}, got 'wrong'$"):
+        NetworkSpec(**{field: "wrong"})
+
+
+@pytest.mark.parametrize("field", ["hidden", "last"])
+def test_size_below_one_is_an_error(field):
+    with pytest.raises(ValueError, match=f"^{field} must be at least 1, got 0$"):
+        NetworkSpec(**{field: 0})
+
+
+@pytest.mark.parametrize(("field", "value"), [("alpha", 0.0), ("tau", 1.0), ("tau_m", 0.5)])
+def test_number_out_of_its_range_is_an_error_when_the_network_is_built(field, value):
+    with pytest.raises(ValueError, match=field.removesuffix("_m")):
+        build(NetworkSpec("stateful-synapse", neuron="lif", **{field: value}))

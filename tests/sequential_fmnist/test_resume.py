@@ -1,0 +1,383 @@
+"""What a run leaves behind: killed at any moment, resumed with other options, damaged, or on a full disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pickle
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from support import environment, records
+
+from sequential_fmnist import checkpoint, train
+from sequential_fmnist.checkpoint import CheckpointError, WriteError, atomic_write
+from sequential_fmnist.train import TrainingConfig, fit
+
+CLI = ("--source", "embedded", "--epochs", "4", "-b", "500", "--tb")
+
+
+def same(one, other) -> bool:
+    """Say whether two states are the same bit for bit, at any depth."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other) and one.dtype == other.dtype
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other
+
+
+def interrupted(config, data, folder, epochs) -> Path:
+    """Run until some epochs are saved and the next one has been trained, and return the checkpoint."""
+    lines = []
+
+    def stop(line):
+        lines.append(line)
+        if len([one for one in lines if one.startswith("epoch")]) == epochs + 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(config, *data, output_dir=folder, log=stop)
+    assert len(records(folder)) == epochs
+    return folder / "latest.pt"
+
+
+@pytest.mark.parametrize(
+    ("opt", "lrs", "amp", "workers"),
+    [("sgd", "cosa", False, 0), ("adam", "step", True, 0), ("sgd", "none", False, 1)],
+)
+def test_resume_is_exact_to_the_bit(few, tmp_path, opt, lrs, amp, workers):
+    config = TrainingConfig(
+        model="feedback", epochs=4, batch_size=64, opt=opt, lrs=lrs, amp=amp, step_size=1, workers=workers
+    )
+    fit(config, *few, output_dir=tmp_path / "whole")
+    latest = interrupted(config, few, tmp_path / "parts", epochs=2)
+    fit(config, *few, output_dir=tmp_path / "parts", resume=latest)
+    whole, parts = (checkpoint.load(tmp_path / name / "latest.pt") for name in ("whole", "parts"))
+    assert same(whole, parts)
+    for name in ("metrics.jsonl", "config.json"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
+    assert same(*(checkpoint.load(tmp_path / name / "best.pt") for name in ("whole", "parts")))
+
+
+def test_random_numbers_of_python_numpy_and_torch_go_on(few, tmp_path):
+    class Noisy(torch.nn.Module):
+        """A network that draws from all three."""
+
+        def __init__(self):
+            super().__init__()
+            self.fc = torch.nn.Linear(784, 10)
+
+        def forward(self, images):
+            noise = random.random() + np.random.random() + torch.rand(())
+            return self.fc(images.flatten(1)) + noise * self.training
+
+    config = TrainingConfig(epochs=3, batch_size=64)
+    torch.manual_seed(0)
+    fit(config, *few, net=Noisy(), output_dir=tmp_path / "whole")
+    for epochs, resume in ((1, None), (3, tmp_path / "parts" / "latest.pt")):
+        torch.manual_seed(0)
+        part = dataclasses.replace(config, epochs=epochs, cosa_tmax=3)
+        if resume is None:
+            fit(part, *few, net=Noisy(), output_dir=tmp_path / "parts")
+        else:
+            fit(part, *few, net=Noisy(), output_dir=tmp_path / "parts", resume=resume)
+    assert records(tmp_path / "whole") == records(tmp_path / "parts")
+
+
+def start(folder: Path, *more: str) -> subprocess.Popen[bytes]:
+    argv = [sys.executable, "-m", "sequential_fmnist", *CLI, "--output-dir", str(folder), *more]
+    return subprocess.Popen(argv, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def finish(folder: Path) -> int:
+    """Resume the run in a folder, or begin it, and return the exit status at its end."""
+    latest = folder / "latest.pt"
+    process = start(folder, *(["--resume", str(latest)] if latest.exists() else []))
+    process.communicate()
+    return process.returncode
+
+
+def result(folder: Path):
+    files = [(folder / name).read_bytes() for name in ("metrics.jsonl", "config.json")]
+    return files, *(checkpoint.load(folder / name) for name in ("latest.pt", "best.pt"))
+
+
+def test_killed_again_and_again_and_resumed_is_the_run_undisturbed(tmp_path, torture):
+    assert finish(tmp_path / "whole") == 0
+    expected, seed = result(tmp_path / "whole"), 1
+    generator, folder = random.Random(seed), tmp_path / "killed"
+    kills = torture.count(fast=3, full=50)
+    for _ in range(kills):
+        latest = folder / "latest.pt"
+        (folder / "config.json").unlink(missing_ok=True)  # is written when the run begins
+        process = start(folder, *(["--resume", str(latest)] if latest.exists() else []))
+        while process.poll() is None and not (folder / "config.json").exists():
+            time.sleep(0.01)
+        time.sleep(generator.uniform(0, 1))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        for name in ("latest.pt", "best.pt"):
+            if (folder / name).exists():
+                checkpoint.load(folder / name)
+        if latest.exists() and checkpoint.load(latest)["epoch"] == 4:
+            assert same(result(folder), expected)
+            shutil.rmtree(folder)
+    if folder.exists():
+        assert finish(folder) == 0
+        assert same(result(folder), expected)
+
+
+def test_ctrl_c_prints_the_command_that_resumes(tmp_path):
+    folder = tmp_path / "a run"
+    process = start(folder, "--epochs", "5000")
+    while not (folder / "latest.pt").exists():
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
+    assert process.returncode == 130
+    *_, said, command = errors.decode().splitlines()
+    assert said.endswith("stopped; this command resumes the run:")
+    assert command.startswith("python -m sequential_fmnist --source embedded")
+    assert command.endswith(f"--resume '{folder}/latest.pt'")
+    assert "Traceback" not in errors.decode()
+
+
+# Options that are given again
+
+
+@pytest.fixture
+def run(few, monkeypatch, tmp_path):
+    """Run the command line on a few images in a folder, and return its exit status."""
+    data = {True: few[0], False: few[1]}
+    monkeypatch.setattr(train, "SequentialFashionMNIST", lambda train, **options: data[train])
+    return lambda *argv: train.main([*argv, "--output-dir", str(tmp_path / "run")])
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "before"),
+    [
+        ("model", "feedback", "plain"), ("hidden", 7, 32), ("batch_size", 9, 256), ("lr", 0.9, 0.1),
+        ("opt", "adam", "sgd"), ("lrs", "none", "cosa"), ("momentum", 0.1, 0.9), ("weight_decay", 0.5, 0.0),
+        ("loss", "cross-entropy", "mse"), ("clip", 1.0, None), ("detach_reset", "none", "all"), ("seed", 3, 0),
+        ("order", "row", "column"), ("backend", "torch", "auto"), ("amp", True, False), ("cosa_tmax", 4, None),
+        ("step_size", 3, 32), ("step_gamma", 0.5, 0.1),
+    ],
+)  # fmt: skip
+def test_other_options_are_refused_in_a_line_that_names_both_values(
+    few, run, tmp_path, capsys, option, value, before
+):
+    assert run("--epochs", "1") == 0
+    capsys.readouterr()
+    flag = f"--{option.replace('_', '-')}"
+    argv = [flag] if value is True else [flag, str(value)]
+    assert run("--epochs", "2", "--resume", str(tmp_path / "run" / "latest.pt"), *argv) == 1
+    error = capsys.readouterr().err
+    assert f"it was made with {option}={before}, not {option}={value}\n" in error
+    assert error.count("\n") == 1
+    assert len(records(tmp_path / "run")) == 1
+
+
+def test_every_option_but_three_is_held():
+    """The list above has all others, so that an option that is added later is thought of."""
+    listed = next(
+        mark.args[1]
+        for mark in test_other_options_are_refused_in_a_line_that_names_both_values.pytestmark
+        if mark.name == "parametrize"
+    )
+    fields = {field.name for field in dataclasses.fields(TrainingConfig)}
+    assert {case[0] for case in listed} == fields - {"epochs", "device", "workers"}
+
+
+def test_what_is_not_given_again_is_the_checkpoints(run, tmp_path):
+    assert (
+        run("--epochs", "1", "--lr", "0.03", "--model", "feedback", "--hidden", "5", "--cosa-tmax", "3") == 0
+    )
+    assert run("--epochs", "3", "--resume", str(tmp_path / "run" / "latest.pt")) == 0
+    config = checkpoint.load(tmp_path / "run" / "latest.pt")["config"]
+    assert (config["lr"], config["model"], config["hidden"]) == (0.03, "feedback", 5)
+
+
+def test_more_epochs_and_workers_may_be_given_and_config_says_from_when(run, tmp_path):
+    assert run("--epochs", "2") == 0
+    latest = str(tmp_path / "run" / "latest.pt")
+    assert run("--epochs", "4", "-j", "1", "--resume", latest) == 0
+    done = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert [(one["from_epoch"], one["epochs"], one["workers"]) for one in done] == [(0, 2, 0), (2, 4, 1)]
+    # The cosine is that of the new length, in all epochs that are left.
+    lrs = [record["lr"] for record in records(tmp_path / "run")]
+    assert lrs == pytest.approx([0.1, 0.05, 0.05, 0.0146447], abs=1e-7)
+    assert run("--epochs", "4", "--resume", latest) == 1
+
+
+def test_other_images_and_other_folders(few, run, tmp_path, capsys):
+    assert run("--epochs", "1") == 0
+    latest = tmp_path / "run" / "latest.pt"
+    with pytest.raises(CheckpointError, match="made with images=200, not images=100"):
+        fit(TrainingConfig(epochs=2), few[1], few[1], resume=latest)
+    fit(TrainingConfig(epochs=2), *few, resume=latest, output_dir=tmp_path / "other")
+    assert len(records(tmp_path / "run")) == 1
+    assert len(records(tmp_path / "other")) == 2
+
+
+# Damaged and hostile files
+
+
+def test_every_damage_of_a_checkpoint_is_one_line(few, tmp_path, torture, capsys):
+    fit(TrainingConfig(epochs=1, hidden=4), *few, output_dir=tmp_path)
+    path = tmp_path / "latest.pt"
+    good, expected, seed = path.read_bytes(), checkpoint.load(path), 3
+    generator, refused = random.Random(seed), 0
+    for number in range(torture.count(fast=60, full=5000)):
+        damaged = bytearray(good)
+        if number % 3 == 0:
+            del damaged[generator.randrange(len(good)) :]
+        else:
+            damaged[generator.randrange(len(good))] ^= 1 << generator.randrange(8)
+        path.write_bytes(damaged)
+        try:
+            assert same(checkpoint.load(path), expected)  # a bit between the records, which changes nothing
+        except CheckpointError as error:
+            refused += 1
+            assert str(path) in str(error) and "\n" not in str(error)
+    assert refused > 40
+    path.write_bytes(good[:-100])
+    capsys.readouterr()
+    with pytest.raises(SystemExit, match="1"):
+        train.main(["--resume", str(path)])
+    assert capsys.readouterr().err.startswith(f"error: checkpoint {path} cannot be used: ")
+
+
+class Hostile:
+    """Runs code when it is unpickled."""
+
+    def __reduce__(self):
+        return os.mkdir, ("executed",)
+
+
+@pytest.mark.parametrize("how", ["torch", "pickle", "within"])
+def test_hostile_pickles_are_refused_and_not_executed(few, tmp_path, monkeypatch, how):
+    monkeypatch.chdir(tmp_path)
+    content = {"model": {}, "rng": Hostile()} if how == "within" else Hostile()
+    if how == "pickle":
+        Path("bad.pt").write_bytes(pickle.dumps(content))
+    else:
+        torch.save(content, "bad.pt")
+    with pytest.raises(CheckpointError, match=r"^checkpoint bad\.pt cannot be used: "):
+        fit(TrainingConfig(), *few, resume="bad.pt")
+    assert not Path("executed").exists()
+
+
+@pytest.mark.parametrize("lacks", ["config", "model", "optimizer", "options", "rng", "epoch", "images"])
+def test_checkpoint_that_lacks_something_is_refused(few, tmp_path, lacks):
+    fit(TrainingConfig(epochs=1), *few, output_dir=tmp_path)
+    state = checkpoint.load(tmp_path / "latest.pt")
+    del state[lacks]
+    checkpoint.save(tmp_path / "other.pt", state)
+    with pytest.raises(CheckpointError, match=f"it has no '{lacks}'"):
+        fit(TrainingConfig(epochs=2), *few, resume=tmp_path / "other.pt")
+
+
+def test_missing_checkpoint_and_folder_in_its_place(few, tmp_path):
+    with pytest.raises(CheckpointError, match="No such file"):
+        fit(TrainingConfig(), *few, resume=tmp_path / "none.pt")
+    with pytest.raises(CheckpointError, match="Is a directory"):
+        fit(TrainingConfig(), *few, resume=tmp_path)
+
+
+# Disks and folders
+
+
+@pytest.fixture
+def small_files():
+    """Let no file grow beyond 4 kB, as on a full disk; Python ignores the signal that would end the process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_full_disk_is_one_line_and_leaves_what_was_there(run, few, tmp_path, capsys, request):
+    assert run("--epochs", "1") == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    request.getfixturevalue("small_files")
+    capsys.readouterr()
+    assert run("--epochs", "2", "--resume", str(tmp_path / "run" / "latest.pt")) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"error: cannot write {tmp_path}/run/") and error.endswith(": File too large")
+    after = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    assert after.keys() == before.keys()
+    assert after["latest.pt"] == before["latest.pt"] and after["best.pt"] == before["best.pt"]
+
+
+@pytest.mark.parametrize("where", ["/proc/run", "file/run"])
+def test_folder_that_cannot_be_written_is_one_line(few, monkeypatch, tmp_path, capsys, where):
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("a file where a folder would have to be")
+    data = {True: few[0], False: few[1]}
+    monkeypatch.setattr(train, "SequentialFashionMNIST", lambda train, **options: data[train])
+    assert train.main(["--epochs", "1", "--output-dir", where]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: cannot write {where}") and error.count("\n") == 1
+
+
+def test_write_is_whole_or_not_there_at_all(tmp_path):
+    path = tmp_path / "deep" / "file"
+    for content, fails in ((b"first", False), (b"second", True), (b"third", False)):
+        try:
+            with atomic_write(path) as file:
+                file.write(content)
+                if fails:
+                    raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            assert path.read_bytes() == b"first"
+    assert path.read_bytes() == b"third"
+    assert [one.name for one in path.parent.iterdir()] == ["file"]
+    with (
+        pytest.raises(WriteError, match=rf"^cannot write {path}/below: File exists"),
+        atomic_write(path / "below"),
+    ):
+        pass
+
+
+def test_training_that_is_not_finite_is_one_line_and_keeps_the_last_epoch(
+    run, few, tmp_path, capsys, monkeypatch
+):
+    assert run("--epochs", "1") == 0
+    capsys.readouterr()
+    step = torch.optim.SGD.step
+    monkeypatch.setattr(train, "train_steps", lambda *given: (_ for _ in ()).throw(ValueError("not here")))
+    monkeypatch.setattr(
+        torch.optim.SGD,
+        "step",
+        lambda self: [w.fill_(torch.nan) for g in self.param_groups for w in map(torch.detach, g["params"])],
+    )
+    assert run("--epochs", "2", "--resume", str(tmp_path / "run" / "latest.pt")) == 1
+    assert (
+        capsys.readouterr()
+        .err.splitlines()[-1]
+        .startswith("error: epoch 2: the loss, a weight or what sgd keeps")
+    )
+    monkeypatch.setattr(torch.optim.SGD, "step", step)
+    assert checkpoint.load(tmp_path / "run" / "latest.pt")["epoch"] == 1
+    assert run("--epochs", "2", "--resume", str(tmp_path / "run" / "latest.pt")) == 0
+
+
+def test_a_fault_of_our_own_keeps_its_traceback(run, monkeypatch):
+    monkeypatch.setattr(train, "evaluate", lambda *given: {}["a fault"])
+    with pytest.raises(KeyError, match="a fault"):
+        run("--epochs", "1")
+    monkeypatch.setattr(train, "evaluate", lambda *given: (_ for _ in ()).throw(ValueError("another")))
+    with pytest.raises(ValueError, match="another"):
+        run("--epochs", "1", "--overwrite")
