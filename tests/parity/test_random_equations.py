@@ -23,6 +23,8 @@ from snn_core.layer import ElementWiseRecurrentContainer, LinearRecurrentContain
 from snn_core.state import CellModule
 
 F64 = torch.float64
+#: Inputs at which comparisons are ties, and derivatives jump.
+TIES = torch.tensor([0.0, -0.0, 1.0, -1.0, 0.5, 2.0], dtype=F64)
 SAMPLES, NEURONS = 3, 4
 
 # What a line may be: {n} is a number, {s} one of each sample, since torch fails to clamp others between tensors, {f} a
@@ -34,7 +36,7 @@ NUMBERS = """
     torch.sqrt(abs({n}) + 0.2) | abs({n}) | torch.relu({n}) | {n}.relu() - {n} | {n}.clamp(-0.83, 1.13)
     {s}.clamp(min={n}) | torch.clamp({s}, max={n}) | torch.clamp({s}, {n}, {n}) | torch.maximum({n}, {n})
     torch.minimum({n}, {n}) | torch.where({f}, {n}, {n}) | torch.where({f}, {c}, {n}) | {n}.where({f}, {n})
-    {f} * {n} | {f}.where({f}, {n}) | {f}.to(x) | {f}.to(x.dtype) - {n} | {n}.detach() | self.fire({n})
+    {f} * {n} | ({n} > {c}).where({f}, {n}) | {f}.to(x) | {f}.to(x.dtype) - {n} | {n}.detach() | self.fire({n})
     self.fire({n} - {c}) | torch.zeros_like({n}) + {n} | (1 - self.fire({n})) * {n}
 """
 FLAGS = "{n} > {n} | {n} >= {c} | {n} < {c} | {n} <= {n} | {n} == 0 | {f} & {f} | {f} | ({f}) | ~({f}) | {n} != {n}"
@@ -48,9 +50,7 @@ PLACES = {
     "alone": lambda node: node(),
     "element-wise": lambda node: ElementWiseRecurrentContainer(node(), lambda x, y: x - 0.5 * y),
     "linear": lambda node: LinearRecurrentContainer(node(), NEURONS, NEURONS),
-    "linear around two": lambda node: LinearRecurrentContainer(
-        nn.Sequential(node(), node()), NEURONS, NEURONS
-    ),
+    "two": lambda node: LinearRecurrentContainer(nn.Sequential(node(), node()), NEURONS, NEURONS),
     "nn.Linear": lambda node: nn.Linear(NEURONS, NEURONS),
 }
 
@@ -65,6 +65,7 @@ class Case:
     places: list[str]
     lengths: list[list[int]]
     is_padded: bool
+    is_at_ties: bool
     seed: int
 
 
@@ -72,12 +73,8 @@ class Case:
 def cases(draw: Any) -> Case:
     states = draw(st.integers(1, 3))
     before = [f"v{k}" for k in range(states)]
-    numbers, of_step = (
-        ["self.a", "self.b", *before, "x"],
-        [*before, "x"],
-    )  # parameters know nothing of samples
-    flags, lines = ["(x > v0)"], []
-    flags_of_step = flags[:]
+    numbers, flags, lines = ["self.a", "self.b", *before, "x"], ["(x > v0)"], []
+    of_step, flags_of_step = [*before, "x"], [*flags]  # what is made of parameters alone knows no samples
     constants = st.one_of(
         st.sampled_from(["self.c", "2", "-1"]), st.integers(-30, 30).map(lambda k: f"{k / 17 + 0.011:.4f}")
     )
@@ -120,16 +117,13 @@ def cases(draw: Any) -> Case:
         *(f"        {line}" for line in lines),
         f"        return {y}, ({', '.join(after)},)",
     ])  # fmt: skip
-    places = [
-        draw(st.sampled_from(list(PLACES)[:-1])),
-        *draw(st.lists(st.sampled_from(list(PLACES)), max_size=2)),
-    ]
+    is_at_ties = draw(st.integers(0, 3)) == 1
+    any_cell, others = st.sampled_from(list(PLACES)[:-1]), st.lists(st.sampled_from(list(PLACES)), max_size=2)
+    places = ["alone"] if is_at_ties else [draw(any_cell), *draw(others)]
     T = draw(st.integers(1, 4))
     first = draw(st.lists(st.integers(1, T), min_size=SAMPLES, max_size=SAMPLES))
-    second = [
-        *draw(st.lists(st.integers(0, 3), min_size=SAMPLES - 1, max_size=SAMPLES - 1)),
-        draw(st.integers(1, 3)),
-    ]
+    second = draw(st.lists(st.integers(0, 3), min_size=SAMPLES, max_size=SAMPLES))
+    second[-1] += not any(second)
     return Case(
         source,
         states,
@@ -137,6 +131,7 @@ def cases(draw: Any) -> Case:
         places,
         [first, second],
         draw(st.booleans()),
+        is_at_ties,
         draw(st.integers(0, 99)),
     )
 
@@ -180,7 +175,11 @@ def results(case: Case, kind: Any, run: Any, nudge: float = 0.0) -> dict[str, Te
     torch.manual_seed(case.seed)
     net = nn.Sequential(*(PLACES[place](lambda: Node(case, kind)) for place in case.places)).double()
     lengths = case.lengths if case.is_padded else [[max(own)] * SAMPLES for own in case.lengths]
-    x_seqs = [torch.randn(max(own), SAMPLES, NEURONS, dtype=F64, requires_grad=True) for own in lengths]
+    x_seqs = [torch.randn(max(own), SAMPLES, NEURONS, dtype=F64) for own in lengths]
+    if case.is_at_ties:
+        x_seqs = [TIES[torch.randint(len(TIES), x_seq.shape)] for x_seq in x_seqs]
+    for x_seq in x_seqs:
+        x_seq.requires_grad_()
     leaves = {"x": x_seqs[0], "later x": x_seqs[1]} | dict(net.named_parameters())
     with torch.no_grad():
         for leaf in leaves.values():
@@ -198,10 +197,11 @@ def results(case: Case, kind: Any, run: Any, nudge: float = 0.0) -> dict[str, Te
 
 def differences(found: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, float]:
     """Return what differs by more than rounding, relative to the largest number."""
-    scales = {name: 1 + value.abs().max() for name, value in expected.items()}
-    apart = {
-        name: float((found[name] - value).abs().max() / scales[name]) for name, value in expected.items()
-    }
+    apart = {}
+    for name, value in expected.items():
+        scale, is_nan = 1 + value.nan_to_num(0, 0, 0).abs().max(), value.isnan() & found[name].isnan()
+        is_same = (found[name] == value) | is_nan
+        apart[name] = float(((found[name] - value).abs() / scale).masked_fill(is_same, 0).max())
     return {name: value for name, value in apart.items() if not value < 1e-9}
 
 
@@ -211,17 +211,18 @@ def check(case: Case, executor: Any = nullcontext) -> None:
     exec(case.source, namespace)
     kind = namespace["Drawn"]
     expected = results(case, kind, defined)
-    assume(all(bool((value.abs() < 1e6).all()) for value in expected.values()))
+    limited = [value for name, value in expected.items() if not case.is_at_ties or name.startswith("result")]
+    assume(all(bool((value.abs() < 1e6).all()) for value in limited))
     with executor():
         found = differences(results(case, kind, fused), expected)
-    if found:
+    if found and not case.is_at_ties:
         # A spike that hangs on the last bit is nobody's fault: nothing is said of what rounding alone changes.
         assume(not differences(results(case, kind, defined, nudge=1e-13), expected))
     assert not found
 
 
 random_equations = settings(
-    deadline=None, database=None, derandomize=True, max_examples=400, suppress_health_check=list(HealthCheck)
+    deadline=None, database=None, derandomize=True, max_examples=300, suppress_health_check=list(HealthCheck)
 )
 
 
@@ -232,7 +233,7 @@ def test_random_equations(case: Case) -> None:
 
 
 @pytest.mark.nightly
-@settings(random_equations, derandomize=False, max_examples=12000)
+@settings(random_equations, derandomize=False, max_examples=6000)
 @given(cases())
 def test_random_equations_by_night(case: Case) -> None:
     check(case)

@@ -173,7 +173,7 @@ def test_a_whole_number_of_flags_is_no_output() -> None:
 def test_a_state_that_nothing_uses_later_has_no_infinite_gradient() -> None:
     class Length(Arithmetic):
         def step(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-            return 0.5 * x, (torch.sqrt(x * x) + torch.log(1 / x),)
+            return 0.5 * x, (torch.sqrt(x * x) + torch.log(1 / x) + torch.exp(x + 800),)
 
     module, x_seq = Node(Length), torch.zeros(3, 2, 1, requires_grad=True)
     module.forward_sequence(x_seq).sum().backward()

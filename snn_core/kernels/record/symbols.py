@@ -298,7 +298,7 @@ class Tape:
                 continue
             own = sources[result.name]
             # A state that nothing uses later has no gradient in torch. Here it is 0, which infinity would make NaN.
-            may_be_infinite = name in ("div", "log", "sqrt") and arguments[-1].name[0] != "c"
+            may_be_infinite = name in ("div", "exp", "log", "sqrt") and arguments[-1].name[0] != "c"
             is_used = self.any_differs_from_zero(own) if may_be_infinite and "g_y" not in own else None
             for argument, found in zip(
                 arguments, derivative(gradient, result, *arguments, rule), strict=True
