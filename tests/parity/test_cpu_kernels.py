@@ -73,12 +73,6 @@ def test_a_job_has_as_many_threads_as_torch(taking_part, number):
     assert torch.get_num_threads() == number
 
 
-def test_a_job_has_no_more_threads_than_items(taking_part):
-    torch.set_num_threads(4)
-    IFNode(backend="numba").forward_sequence(torch.rand(10, 300))
-    assert taking_part == [2 if workers._parallel() else 1]
-
-
 def test_nobody_waits_again_at_once_for_a_thread_that_was_late(monkeypatch):
     job, times, done = np.zeros(workers.SIZE, np.int64), iter(()), []
     job[workers.PARALLEL], job[workers.MEMBER] = 7, 8

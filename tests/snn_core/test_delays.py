@@ -123,19 +123,6 @@ def test_without_self_connections_only_other_neurons_are_heard():
     assert own.any()
 
 
-def test_sequence_equals_steps_bit_for_bit_in_pieces_too():
-    net, x_seq = container(learn_delays=True), random_currents(12, 3, 4)
-    expected = output_and_gradients(lambda x: step_by_step(net, x), x_seq, net.parameters())
-    reset_net(net)
-    pieces = output_and_gradients(
-        lambda x: torch.cat([net.forward_sequence(x[:7]), step_by_step(net, x[7:9]), net.forward_sequence(x[9:])]),
-        x_seq, net.parameters(),
-    )  # fmt: skip
-    assert torch.equal(pieces[0], expected[0])
-    torch.testing.assert_close(pieces[1:], expected[1:], rtol=1e-12, atol=1e-14)
-    assert expected[0].any()
-
-
 def test_history_holds_the_last_outputs_newest_first():
     net, x_seq = container(), random_currents(7, 3, 4)
     y_seq = net.forward_sequence(x_seq)

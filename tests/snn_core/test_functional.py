@@ -10,12 +10,8 @@ from functools import partial
 import pytest
 import torch
 from support_networks import (
-    all_equal,
-    load_weights,
     random_currents,
-    seeded_weights,
     step_by_step,
-    weighted_sum,
 )
 from torch import nn
 
@@ -30,12 +26,10 @@ from snn_core.functional import (
     synapse_filter_step,
 )
 from snn_core.layer import (
-    ElementWiseRecurrentContainer,
     LinearRecurrentContainer,
-    MultiStepContainer,
     SynapseFilter,
 )
-from snn_core.neuron import IFNode, LIFNode, MultiStepIFNode, MultiStepLIFNode
+from snn_core.neuron import IFNode
 from snn_core.surrogate import Sigmoid
 
 LIF = partial(lif_step, tau=4.0, decay_input=True)
@@ -169,43 +163,6 @@ def test_seq_to_ann_forward_of_an_empty_batch(stateless_module, features):
     assert y_seq.shape == apply_in_a_loop(torch.zeros(3, 1, *features), stateless_module)[:, :0].shape
 
 
-def memory_networks() -> dict[str, nn.Module]:
-    """Return networks for ``[T, N, 4]`` that hold every kind of state; the linear layer comes first."""
-    memories = {
-        "IF": MultiStepIFNode(),
-        "IF, soft, detached": MultiStepIFNode(v_reset=None, detach_reset=True),
-        "LIF": MultiStepLIFNode(tau=1.5),
-        "element-wise": MultiStepContainer(ElementWiseRecurrentContainer(IFNode(), torch.add)),
-        "linear": MultiStepContainer(LinearRecurrentContainer(LIFNode(tau=1.5), 4, 4)),
-        "synapse": nn.Sequential(MultiStepIFNode(), MultiStepContainer(SynapseFilter(2.0, learnable=True))),
-    }
-    return {name: nn.Sequential(nn.Linear(4, 4), memory) for name, memory in memories.items()}
-
-
-def seeded(name: str) -> nn.Module:
-    net = memory_networks()[name].double()
-    load_weights(net, seeded_weights(net))
-    return net
-
-
-def states(net: nn.Module) -> list[torch.Tensor | None]:
-    return [getattr(module, name) for module in net.modules() for name in getattr(module, "_state_names", [])]
-
-
-every_memory = pytest.mark.parametrize("name", memory_networks())
-
-
-@every_memory
-def test_reset_net_forgets_all_state(name):
-    net, x_seq = seeded(name), random_currents(6, 5, 4)
-    first = net(x_seq)
-    assert all(state is not None and state.any() for state in states(net))
-    reset_net(net)
-    assert states(net)
-    assert all(state is None for state in states(net))
-    assert torch.equal(net(x_seq), first)
-
-
 def test_states_are_named_by_their_place():
     net = nn.Sequential(LinearRecurrentContainer(IFNode(), 4, 4), SynapseFilter(2.0))
     assert functional.states(net) == {}
@@ -215,27 +172,6 @@ def test_states_are_named_by_their_place():
     assert list(functional.states(net[0].sub_module)) == ["v"]
     reset_net(net)
     assert functional.states(net) == {}
-
-
-@every_memory
-def test_after_detach_net_gradients_are_those_of_a_start_from_constants(name):
-    net, x_seq = seeded(name), random_currents(6, 5, 4)
-    weighted_sum(net(x_seq)).backward()
-    detach_net(net)
-    constants = [state.clone() for state in states(net)]
-    net.zero_grad()
-    second = net(x_seq)
-    weighted_sum(second).backward()
-
-    fresh = seeded(name)
-    owners = [(m, state) for m in fresh.modules() for state in getattr(m, "_state_names", [])]
-    for (module, state), constant in zip(owners, constants, strict=True):
-        setattr(module, state, constant)
-    expected = fresh(x_seq)
-    weighted_sum(expected).backward()
-    assert torch.equal(second, expected)
-    assert any(constant.any() for constant in constants)
-    assert all_equal([p.grad for p in net.parameters()], [p.grad for p in fresh.parameters()])
 
 
 def test_reset_net_and_detach_net_pass_by_what_has_no_state():

@@ -159,6 +159,7 @@ CHANGES = {
     "threshold": of("1", "v_threshold", 0.5), "threshold in a loop": of("2.sub_module", "v_threshold", 0.5),
     "soft reset": of("1", "v_reset", None), "detached reset": of("1", "detach_reset", True),
     "tau": of("1", "tau", 3.0), "trained tau": of("1", "tau", added),
+    "trained threshold": of("1", "v_threshold", added), "trained rest": of("1", "v_reset", lambda _: added(-2.0)),
     "taus": of("1", "tau", torch.tensor([2.0, 3.0, 4.0, 5.0], dtype=torch.float64)),
     "alpha": of("1.surrogate_function", "alpha", 3.0), "surrogate": of("1", "surrogate_function", Sigmoid(1.0)),
     "parameter": of("0", "weight", added), "parameter in a loop": of("2.rc", "weight", added),

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import re
 
 import pytest
 import torch
 from support_networks import (
-    output_and_gradients,
     random_currents,
     random_spikes,
     step_by_step,
@@ -17,7 +15,7 @@ from support_networks import (
 from torch import nn
 
 from snn_core import neuron
-from snn_core.functional import reset_net, seq_to_ann_forward
+from snn_core.functional import seq_to_ann_forward
 from snn_core.layer import (
     ElementWiseRecurrentContainer,
     LinearRecurrentContainer,
@@ -25,7 +23,7 @@ from snn_core.layer import (
     SeqToANNContainer,
     SynapseFilter,
 )
-from snn_core.neuron import IFNode, LIFNode, MultiStepIFNode
+from snn_core.neuron import IFNode, MultiStepIFNode
 from snn_core.surrogate import Sigmoid
 
 
@@ -130,13 +128,6 @@ def test_linear_recurrence_of_other_sizes_worked_out_by_hand():
     assert step_by_step(net, x_seq).flatten().tolist() == [4.0, 6.0, 4.5]
 
 
-@pytest.mark.parametrize("shape", [(4,), (5, 4), (5, 2, 4)])
-def test_linear_recurrence_takes_dimensions_between_batch_and_features(shape):
-    net = LinearRecurrentContainer(nn.Sequential(nn.Linear(4, 3), LIFNode()), 4, 3)
-    assert net(torch.zeros(shape)).shape == (*shape[:-1], 3)
-    assert net(torch.zeros(shape)).shape == (*shape[:-1], 3)
-
-
 # Gradient derived by hand for one neuron, T = 3, threshold 1, loss L = c[0] s[0] + c[1] s[1] + c[2] s[2]:
 #
 #   i[t] = a x[t] + b s[t-1] + d,   h[t] = v[t-1] + i[t],   s[t] = step(h[t] - 1) with derivative g[t]
@@ -181,31 +172,6 @@ def test_gradient_of_linear_recurrence_derived_by_hand(v_reset, detach_reset):
 
 
 # Both recurrent containers
-
-CONTAINERS = {
-    "element-wise": lambda: ElementWiseRecurrentContainer(LIFNode(tau=1.5), torch.sub),
-    "linear": lambda: LinearRecurrentContainer(IFNode(), 4, 4),
-}
-every_container = pytest.mark.parametrize("container", CONTAINERS.values(), ids=CONTAINERS)
-
-
-@every_container
-def test_feedback_is_forgotten_on_reset(container):
-    net, x_seq = container().double(), random_currents(6, 5, 4)
-    first = step_by_step(net, x_seq)
-    assert not torch.equal(step_by_step(net, x_seq), first)
-    reset_net(net)
-    assert net.y is None
-    assert torch.equal(step_by_step(net, x_seq), first)
-
-
-@every_container
-def test_feedback_works_under_autocast(container):
-    net, x_seq = container(), random_currents(3, 5, 4).float()
-    with torch.autocast("cpu", torch.bfloat16):
-        assert step_by_step(net, x_seq).shape == (3, 5, 4)
-    assert net.y.dtype == torch.float32
-
 
 # SynapseFilter
 
@@ -299,50 +265,6 @@ def test_state_dict_restores_tau(saved, other):
 
 
 # MultiStepContainer and SeqToANNContainer
-
-
-class Spy(nn.Module):
-    """Doubles its input and remembers how it was called."""
-
-    def __init__(self):
-        super().__init__()
-        self.shapes = []
-
-    def forward(self, x):
-        self.shapes.append(list(x.shape))
-        return 2 * x
-
-
-class SequenceSpy(Spy):
-    def forward_sequence(self, x_seq):
-        return self.forward(x_seq)
-
-
-def test_multi_step_container_applies_several_modules_one_after_the_other():
-    first, second = Spy(), SequenceSpy()
-    x_seq = random_currents(3, 2, 4)
-    assert torch.equal(MultiStepContainer(first, nn.ReLU(), second)(x_seq), 4 * x_seq.relu())
-    assert (first.shapes, second.shapes) == ([[2, 4]] * 3, [[3, 2, 4]])
-
-
-MEMORIES = {
-    "IFNode": lambda: IFNode(),
-    "LIFNode": lambda: LIFNode(tau=1.5),
-    "SynapseFilter": lambda: SynapseFilter(2.0, learnable=True),
-    "Linear and IFNode": lambda: nn.Sequential(nn.Linear(4, 4), IFNode()),
-    **CONTAINERS,
-}
-
-
-@pytest.mark.parametrize("memory", MEMORIES.values(), ids=MEMORIES)
-def test_multi_step_container_equals_a_loop(memory):
-    one_step = memory().double()
-    container = MultiStepContainer(copy.deepcopy(one_step))
-    x_seq = random_currents(6, 5, 4)
-    expected = output_and_gradients(lambda x: step_by_step(one_step, x), x_seq, one_step.parameters())
-    actual = output_and_gradients(container, x_seq, container.parameters())
-    assert torch.equal(actual[0], expected[0])
-    torch.testing.assert_close(actual[1:], expected[1:], rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize(

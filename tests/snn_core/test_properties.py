@@ -120,13 +120,3 @@ def test_with_a_spike_in_each_step_the_current_rises_by_exactly_one(x_seq, tau, 
     for current in i_seq:
         i = i + 1
         assert torch.equal(current, i)
-
-
-@law
-@given(sequences(), taus, st.booleans())
-def test_sequence_of_a_synapse_filter_equals_a_loop_of_steps_bit_for_bit(x_seq, tau, learnable):
-    spikes = (x_seq > 1).to(x_seq.dtype)
-    i = torch.zeros_like(spikes[0])
-    sequence, one_step = (filter_with_current(tau, learnable, i) for _ in range(2))
-    assert torch.equal(sequence.forward_sequence(spikes), step_by_step(one_step, spikes))
-    assert torch.equal(sequence.out_i, one_step.out_i)

@@ -16,7 +16,7 @@ from snn_core.element_wise import ElementWiseRecurrentContainer
 from snn_core.functional import explain, reset_net, states
 from snn_core.kernels.record.purity import is_pure
 from snn_core.layer import ConvRecurrentContainer, LinearRecurrentContainer, MultiStepContainer
-from snn_core.neuron import IFNode, LIFNode
+from snn_core.neuron import LIFNode
 from snn_core.recurrent import OffDiagonalLinear
 
 # Pure functions
@@ -146,9 +146,6 @@ def test_gradient_of_a_weight_derived_by_hand():
     assert net.weight.grad.item() == pytest.approx(c[1] * x[0] + c[2] * ((x[1] + w * x[0]) + w * x[0]))
 
 
-# The same as a cell
-
-
 # Linear feedback without self-connections
 
 
@@ -199,22 +196,6 @@ def test_convolutional_feedback_worked_out_by_hand():
     reset_net(net)
     assert net.forward_sequence(x_seq)[:, 0, 0, 0].tolist() == expected
     assert net.y[0, 0, 0].tolist() == expected[-1]
-
-
-@pytest.mark.parametrize("kernel_size", [1, 5])
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("backend", ["auto", "torch"])
-def test_convolved_sequence_equals_steps(kernel_size, bias, backend):
-    net = convolutional(LIFNode(tau=1.5, backend=backend), kernel_size=kernel_size, bias=bias)
-    x_seq = random_currents(8, 3, 2, 5, 6)
-    expected = output_and_gradients(lambda x: step_by_step(net, x), x_seq, net.parameters())
-    last = states(net)
-    reset_net(net)
-    pieces = lambda x: torch.cat([net.forward_sequence(x[:5]), net.forward_sequence(x[5:])])  # noqa: E731
-    actual = output_and_gradients(pieces, x_seq, net.parameters())
-    torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(states(net), last, rtol=1e-12, atol=1e-12)
-    assert 0.05 < expected[0].mean() < 0.95
 
 
 def test_convolution_of_other_channels_equals_the_definition():
@@ -285,40 +266,3 @@ def test_weights_of_the_feedback_come_before_those_within(build):
     net = build(nn.Linear(4, 4))
     names = ["rc.weight", "rc.bias", "sub_module.weight", "sub_module.bias"]
     assert [name for name, _ in net.named_parameters()] == list(net.state_dict()) == names
-
-
-# All of them
-
-NEW = {
-    "weight": (lambda: container(nn.Parameter(torch.rand(4).double()), torch.sub, IFNode()), (3, 4)),
-    "function": (lambda: container(None, lambda x, y: x - 2 * y, IFNode()), (3, 4)),
-    "off-diagonal": (
-        lambda: LinearRecurrentContainer(IFNode(), 4, 4, self_connections=False).double(),
-        (3, 4),
-    ),
-    "convolution": (lambda: convolutional(), (3, 2, 5, 6)),
-}
-every_container = pytest.mark.parametrize(("build", "shape"), NEW.values(), ids=NEW)
-
-
-@every_container
-def test_copies_and_state_dicts_do_the_same(build, shape):
-    net, other, x_seq = build(), build(), random_currents(6, *shape)
-    other.load_state_dict(net.state_dict())
-    output = net.forward_sequence(x_seq.requires_grad_())
-    twin = copy.deepcopy(net)
-    assert set(states(twin)) == {"y", "sub_module.v"}
-    assert not twin.y.requires_grad
-    assert torch.equal(other.forward_sequence(x_seq), output)
-    assert torch.equal(twin.forward_sequence(x_seq), net.forward_sequence(x_seq))
-    assert output.any()
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.compile itself
-@every_container
-def test_compiled_containers_do_the_same(build, shape):
-    net, x_seq = build(), random_currents(5, *shape)
-    expected = output_and_gradients(net.forward_sequence, x_seq, net.parameters())
-    reset_net(net)
-    compiled = torch.compile(net.forward_sequence, backend="aot_eager", fullgraph=True)
-    torch.testing.assert_close(output_and_gradients(compiled, x_seq, net.parameters()), expected)

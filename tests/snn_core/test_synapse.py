@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import pickle
-
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support_networks import output_and_gradients, random_spikes, step_by_step
+from support_networks import random_spikes
 from torch import nn
 
 from snn_core.functional import reset_net, scan
-from snn_core.layer import MultiStepContainer
 from snn_core.neuron import LINode
 from snn_core.synapse import DoubleExponentialSynapse, LowPassSynapse, SynapseFilter
 
@@ -77,24 +74,6 @@ def test_each_channel_has_its_own_time_constants(kind, names):
     for channel in range(3):
         alone = kind(**{name: values[channel] for name, values in taus.items()}).double()
         torch.testing.assert_close(found[:, :, channel], scan(x_seq[:, :, channel], alone))
-
-
-@every_kind
-@pytest.mark.parametrize("learnable", [False, True])
-def test_sequence_equals_steps_and_goes_on(kind, names, learnable):
-    x_seq = random_spikes(9, 4, 3)
-    one, other, pieces = (kind(learnable=learnable, backend="torch").double() for _ in range(3))
-    expected = output_and_gradients(lambda x: step_by_step(one, x), x_seq, one.parameters())
-    found = output_and_gradients(MultiStepContainer(other), x_seq, other.parameters())
-    for ours, by_steps in zip(found, expected, strict=True):
-        torch.testing.assert_close(ours, by_steps, rtol=1e-12, atol=1e-13)
-    assert all(gradient.any() for gradient in found[1:])
-    with torch.no_grad():
-        assert torch.equal(torch.cat([scan(x_seq[:4], pieces), scan(x_seq[4:], pieces)]), expected[0])
-    twin = pickle.loads(pickle.dumps(pieces))
-    assert torch.equal(twin(x_seq[0]), pieces(x_seq[0]))
-    reset_net(pieces)
-    assert all(getattr(pieces, name) is None for name in pieces.states)
 
 
 @every_kind

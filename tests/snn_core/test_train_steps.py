@@ -178,23 +178,3 @@ def test_what_kernels_do_not_know_is_refused_with_the_reason(make, optimizer, re
     with pytest.raises(ValueError, match=f"net cannot be trained in one call: .*{re.escape(reason)}"):
         train_steps(net, *data(), optimizer([*net.parameters()] or [torch.zeros(1)]))
     assert all(torch.equal(before[name], weight) for name, weight in net.state_dict().items())
-
-
-@pytest.mark.parametrize(
-    ("given", "error", "message"),
-    [
-        ({"net": None}, TypeError, "net must be a torch.nn.Module"),
-        ({"x_seq": torch.rand(3, 50)}, ValueError, r"x_seq must have shape \[T, n, K\]"),
-        ({"x_seq": data()[0].half()}, ValueError, "x_seq must be on the CPU, fp32 or fp64"),
-        ({"labels": torch.full((50,), 10)}, ValueError, "labels must be from 0 to 9, got 10 to 10"),
-        ({"index": torch.tensor([[0, 50]])}, ValueError, "index must be from 0 to 49, got 0 to 50"),
-        ({"index": torch.zeros(2, 0, dtype=torch.int64)}, TypeError, "index must be int64 .* at least one"),
-        ({"loss": "hinge"}, ValueError, "loss must be one of mse, cross-entropy, got 'hinge'"),
-        ({"clip": 0.0}, ValueError, "clip must be a positive, finite number"),
-    ],
-)  # fmt: skip
-def test_wrong_arguments_are_refused_by_name(given, error, message):
-    net, (x_seq, labels) = MAKE["plain"](), data()
-    arguments = {"net": net, "x_seq": x_seq, "labels": labels, "optimizer": with_hook(net.parameters())}
-    with pytest.raises(error, match=message):
-        train_steps(**{**arguments, **given})

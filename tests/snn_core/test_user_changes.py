@@ -20,7 +20,7 @@ from snn_core.layer import (
     MultiStepContainer,
     SynapseFilter,
 )
-from snn_core.neuron import IFNode, MultiStepIFNode, MultiStepLIFNode
+from snn_core.neuron import IFNode, MultiStepIFNode
 from snn_core.surrogate import ATan
 
 LAYERS = {
@@ -80,23 +80,6 @@ def test_alpha_may_become_a_parameter():
 
 
 # Parameters --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["v_threshold", "v_reset", "tau"])
-def test_a_number_may_become_a_parameter(name):
-    node = MultiStepLIFNode(tau=1.5, v_threshold=0.6, v_reset=0.1, surrogate_function=ATan())
-    x = x_seq()
-    before = node(x)
-    reset_net(node)
-    setattr(node, name, nn.Parameter(torch.tensor(getattr(node, name))))
-    out = node(x)
-    assert torch.equal(out, before)
-    out.sum().backward()
-    assert getattr(node, name).grad.abs() > 0
-    reset_net(node)
-    with torch.no_grad():
-        getattr(node, name).fill_({"v_threshold": 9.0, "v_reset": -9.0, "tau": 9.0}[name])
-    assert not torch.equal(node(x), before)
 
 
 # Own forward passes and hooks --------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from snn_core.kernels.plan import parsed
 from snn_core.kernels.record.symbols import Program
 
 SHIM = ROOT / "tests" / "support" / "cuda_shim"
-GCC = ["g++", "-std=c++17", "-O1", "-ffp-contract=off", "-fPIC", "-Wno-unknown-pragmas"]
+GCC = ["g++", "-std=c++17", "-O0", "-ffp-contract=off", "-fPIC", "-Wno-unknown-pragmas"]
 
 
 class ShimDevice(cuda.Device):
