@@ -61,22 +61,6 @@ def test_linear_recurrent_container_under_autocast_takes_a_wider_input(backend):
     assert container.y.dtype == torch.float32
 
 
-class _OwnTensor(torch.Tensor):
-    pass
-
-
-def test_subclass_of_tensor():
-    x_seq = 3 * random(5, 3, 4)
-    found = []
-    for x in (x_seq, x_seq.as_subclass(_OwnTensor)):
-        torch.manual_seed(0)
-        x = x.clone().requires_grad_()
-        y_seq = LinearRecurrentContainer(IFNode(backend="numba"), 4, 4).double().forward_sequence(x)
-        y_seq.sum().backward()
-        found.append([y_seq.detach().as_subclass(torch.Tensor), x.grad.as_subclass(torch.Tensor)])
-    assert all(torch.equal(one, two) for one, two in zip(*found, strict=True))
-
-
 class _Own(SurrogateFunction):
     def derivative(self, x):
         return torch.exp(-x.abs())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import re
 
 import pytest
 import torch
@@ -161,15 +160,3 @@ def test_statements_end_in_all_results_and_leave_the_module_as_it_is(module, end
     assert [line[: line.index("=") + 1] for line in found] == ends
     assert not any(word in " ".join(lines) for word in ("one", "zero", "c0"))
     assert all(getattr(part, "v", None) is None for part in module.modules())
-
-
-@pytest.mark.parametrize(
-    ("module", "reason"),
-    [
-        (IFNode(store_v_seq=True), "IFNode: store_v_seq keeps v of every step"),
-        (nn.Linear(3, 2), "a linear layer, which has no cell"),
-    ],
-)
-def test_what_takes_the_loop_has_no_statements_and_says_why(module, reason):
-    with pytest.raises(ValueError, match=f"nothing is derived from {re.escape(reason)}"):
-        derived(module, torch.zeros(2, 3))

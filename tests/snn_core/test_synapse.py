@@ -7,7 +7,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support_networks import random_spikes
-from torch import nn
 
 from snn_core.functional import reset_net, scan
 from snn_core.neuron import LINode
@@ -86,14 +85,6 @@ def test_learnable_time_constants_give_the_same_at_first(kind, names):
     assert not list(fixed.parameters())
     assert len(list(trained.parameters())) == len(names)
     assert len(fixed.state_dict()) == len(names)
-
-
-@every_kind
-def test_an_nn_parameter_asks_for_training(kind, names):
-    taus = {name: 2.0 + k for k, name in enumerate(names)}
-    one = kind(**taus | {names[0]: nn.Parameter(torch.tensor(2.0))})
-    assert one.learnable
-    assert len(list(one.parameters())) == len(names)
 
 
 @every_kind

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 
 import pytest
 import torch
@@ -186,15 +185,6 @@ def test_a_state_is_no_buffer_that_processes_would_share():
 
 @pytest.mark.parametrize("kind", NETWORKS)
 class TestNetworks:
-    def test_trace(self, kind):
-        net, images = make_network(kind), torch.rand(2, 1, 28, 28)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            traced = torch.jit.trace(net, images, check_trace=False)
-        reset_net(net)
-        other = torch.rand(2, 1, 28, 28)
-        torch.testing.assert_close(traced(other), net(other))
-
     def test_inference_then_training(self, kind):
         net, images = make_network(kind), torch.rand(2, 1, 28, 28)
         with torch.inference_mode():
