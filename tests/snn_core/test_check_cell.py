@@ -163,18 +163,6 @@ class Doubles(TraceNode):
         return 2 * super().forward(x)
 
 
-class Remembers(TraceNode):
-    """Keeps something in an attribute that `reset` does not know."""
-
-    def __init__(self):
-        super().__init__()
-        self.bias = 0.0
-
-    def forward(self, x):
-        self.bias += 0.1
-        return super().forward(x + self.bias)
-
-
 class ByHand(nn.Module):
     """A module of plain torch that keeps v where nobody finds it."""
 
@@ -226,7 +214,6 @@ MISTAKES = {
     "cell changes a state in place": (lambda: _node(_cell(adds_in_place)), "step changes v"),
     "cell counts its calls": (lambda: _node(_cell(counts)), "gives something else the second time"),
     "forward is not the cell": (Doubles, "alone: the output in the loop differs"),
-    "an attribute remembers": (Remembers, "single steps: .* in two pieces after reset_net differs"),
     "a state that nobody knows": (ByHand, "memory must be registered states"),
     "a sequence with another gradient": (CutsHistory, "the gradient to the input in the loop differs"),
 }

@@ -17,7 +17,6 @@ from torch import nn
 
 from snn_core import functional
 from snn_core.functional import (
-    detach_net,
     if_step,
     lif_step,
     reset,
@@ -145,14 +144,6 @@ def test_states_are_named_by_their_place():
     assert list(functional.states(net[0].sub_module)) == ["v"]
     reset_net(net)
     assert functional.states(net) == {}
-
-
-def test_reset_net_and_detach_net_pass_by_what_has_no_state():
-    net = nn.Sequential(nn.Linear(2, 2), nn.Tanh())
-    net.reset = "not a method"
-    reset_net(net)
-    detach_net(net)
-    assert net(torch.zeros(1, 2)).requires_grad
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,10 @@ from support_networks import (
 from torch import nn
 
 from snn_core import neuron
-from snn_core.functional import seq_to_ann_forward
 from snn_core.layer import (
     ElementWiseRecurrentContainer,
     LinearRecurrentContainer,
     MultiStepContainer,
-    SeqToANNContainer,
     SynapseFilter,
 )
 from snn_core.neuron import IFNode, MultiStepIFNode
@@ -176,19 +174,6 @@ def test_gradient_of_linear_recurrence_derived_by_hand(v_reset, detach_reset):
 # SynapseFilter
 
 
-def test_stateful_convolution_of_the_tutorial():
-    stateful_conv = nn.Sequential(
-        nn.Conv2d(3, 16, kernel_size=3, padding=1, stride=1),
-        SynapseFilter(tau=100, learnable=True),
-    )
-    x = random_spikes(2, 3, 8, 8).float()
-    spikes = stateful_conv[0](x)
-    first, second = stateful_conv(x), stateful_conv(x)
-    assert first.shape == (2, 16, 8, 8)
-    assert torch.equal(first, spikes)
-    torch.testing.assert_close(second, first - (1 - spikes) * first / 100 + spikes)
-
-
 every_learnable = pytest.mark.parametrize("learnable", [False, True], ids=["fixed", "learnable"])
 every_stateless_synapse = pytest.mark.parametrize(
     ("synapse", "shape"),
@@ -265,18 +250,6 @@ def test_state_dict_restores_tau(saved, other):
 
 
 # MultiStepContainer and SeqToANNContainer
-
-
-@pytest.mark.parametrize(
-    ("modules", "features"),
-    [
-        pytest.param([nn.Linear(4, 3)], (4,), id="one module"),
-        pytest.param([nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Flatten()], (2, 4, 5), id="several modules"),
-    ],
-)
-def test_seq_to_ann_container_equals_the_function(modules, features):
-    x_seq = random_spikes(3, 5, *features).float()
-    assert torch.equal(SeqToANNContainer(*modules)(x_seq), seq_to_ann_forward(x_seq, modules))
 
 
 def test_sequence_neuron_can_stand_in_a_multi_step_container():

@@ -14,7 +14,6 @@ from support_networks import (
 from torch import nn
 
 from snn_core.functional import detach_net
-from snn_core.layer import LinearRecurrentContainer
 from snn_core.neuron import (
     AdaptiveLIFNode,
     IFNode,
@@ -28,9 +27,6 @@ from snn_core.neuron import (
 from snn_core.surrogate import Sigmoid
 from snn_core.synapse import DoubleExponentialSynapse
 
-ALL = [IFNode, LIFNode, MultiStepIFNode, MultiStepLIFNode]
-
-every_class = pytest.mark.parametrize("neuron", ALL)
 every_neuron = pytest.mark.parametrize(("single", "multi", "options"), NEURONS)
 every_v_reset = pytest.mark.parametrize("v_reset", [0.0, -0.5, None])
 every_detach_reset = pytest.mark.parametrize("detach_reset", [False, True])
@@ -134,24 +130,6 @@ def test_record_goes_on_over_several_calls_until_reset(single, multi, options):
     pieces.reset()
     pieces(x_seq[:2])
     assert torch.equal(pieces.v_seq, whole.v_seq[:2])
-
-
-def test_potentials_are_recorded_inside_a_linear_recurrent_container():
-    net = LinearRecurrentContainer(IFNode(v_reset=None, store_v_seq=True), 1, 1, bias=False)
-    with torch.no_grad():
-        net.rc.weight.copy_(torch.tensor([[1.0, -0.5]]))
-    # i = x - y / 2 = 1.5, 0 - 0.5, 1; h = 1.5 (spike), 0.0, 1.0 (spike)
-    step_by_step(net, torch.tensor([[[1.5]], [[0.0]], [[1.0]]]))
-    assert net.sub_module.v_seq.flatten().tolist() == [0.5, 0.0, 0.0]
-
-
-@every_class
-def test_recorded_potentials_have_a_gradient(neuron):
-    node = neuron(store_v_seq=True, detach_reset=True, v_threshold=9.0)
-    x = torch.full((3, 2), 0.25, requires_grad=True)
-    node(x)
-    node.v_seq.sum().backward()
-    assert (x.grad > 0).all()
 
 
 def test_detach_net_cuts_the_history_of_the_record_too():

@@ -56,14 +56,6 @@ def neurons(draw, v_resets=v_resets):
 
 @law
 @given(neurons(), sequences())
-def test_spikes_are_zero_or_one_in_shape_and_dtype_of_the_input(neuron, x_seq):
-    s_seq = neuron.multi(**neuron.arguments)(x_seq)
-    assert ((s_seq == 0) | (s_seq == 1)).all()
-    assert (s_seq.shape, s_seq.dtype) == (x_seq.shape, x_seq.dtype)
-
-
-@law
-@given(neurons(), sequences())
 def test_sequence_equals_a_loop_of_steps_bit_for_bit(neuron, x_seq):
     single, multi = neuron.single(**neuron.arguments), neuron.multi(backend="torch", **neuron.arguments)
     expected = output_and_gradients(lambda x: step_by_step(single, x), x_seq)

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 from sequential_fmnist.networks import NETWORKS, make_network
-from snn_core.functional import reset_net, seq_to_ann_forward
+from snn_core.functional import reset_net
 from snn_core.layer import (
     ElementWiseRecurrentContainer,
     LinearRecurrentContainer,
@@ -128,17 +128,6 @@ def test_hooks_are_called_in_every_step(where, kind, backend):
     finally:
         handle.remove()
     assert len(called) == 5
-
-
-@pytest.mark.parametrize("kind", HOOKS)
-def test_hooks_of_a_stateless_layer_are_called(kind):
-    linear, called = nn.Linear(3, 4), []
-    handle = HOOKS[kind](linear, called)
-    try:
-        seq_to_ann_forward(x_seq(requires_grad=True), linear).sum().backward()
-    finally:
-        handle.remove()
-    assert called == [1]
 
 
 # States ------------------------------------------------------------------------------------------------------------
