@@ -8,8 +8,6 @@ import re
 import pytest
 import torch
 from support_networks import (
-    random_currents,
-    random_spikes,
     step_by_step,
 )
 from torch import nn
@@ -18,10 +16,9 @@ from snn_core import neuron
 from snn_core.layer import (
     ElementWiseRecurrentContainer,
     LinearRecurrentContainer,
-    MultiStepContainer,
     SynapseFilter,
 )
-from snn_core.neuron import IFNode, MultiStepIFNode
+from snn_core.neuron import IFNode
 from snn_core.surrogate import Sigmoid
 
 
@@ -174,29 +171,6 @@ def test_gradient_of_linear_recurrence_derived_by_hand(v_reset, detach_reset):
 # SynapseFilter
 
 
-every_learnable = pytest.mark.parametrize("learnable", [False, True], ids=["fixed", "learnable"])
-every_stateless_synapse = pytest.mark.parametrize(
-    ("synapse", "shape"),
-    [
-        pytest.param(nn.Linear(6, 3), (5, 6), id="Linear"),
-        pytest.param(nn.Conv2d(2, 3, 3, padding=1), (5, 2, 4, 3), id="Conv2d"),
-    ],
-)
-
-
-@every_learnable
-@pytest.mark.parametrize("tau", [2.0, [2.0, 4.0, 8.0], torch.tensor([2.0, 4.0, 8.0])])
-@every_stateless_synapse
-def test_synapse_filter_after_a_stateless_synapse(synapse, shape, tau, learnable):
-    net = nn.Sequential(synapse, SynapseFilter(tau, learnable))
-    x = random_spikes(*shape).float()
-    current, jump = torch.zeros(()), synapse(x)
-    for _ in range(3):
-        inv_tau = (1 / torch.as_tensor(tau)).reshape(-1, *[1] * (jump.dim() - 2))
-        current = current - (1 - jump) * current * inv_tau + jump
-        torch.testing.assert_close(net(x), current)
-
-
 @pytest.mark.parametrize("w", [-8.0, 0.0, 8.0])
 def test_learnable_tau_stays_above_one_whatever_the_optimizer_does(w):
     synapse = SynapseFilter(learnable=True)
@@ -250,8 +224,3 @@ def test_state_dict_restores_tau(saved, other):
 
 
 # MultiStepContainer and SeqToANNContainer
-
-
-def test_sequence_neuron_can_stand_in_a_multi_step_container():
-    x_seq = random_currents(6, 5, 4)
-    assert torch.equal(MultiStepContainer(MultiStepIFNode())(x_seq), MultiStepIFNode()(x_seq))

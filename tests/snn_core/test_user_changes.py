@@ -160,15 +160,6 @@ def test_the_state_keeps_one_step_alive_and_no_more():
             assert getattr(container, name).untyped_storage().nbytes() <= 2 * 2 * 3 * 8  # v and y
 
 
-def test_a_state_is_no_buffer_that_processes_would_share():
-    net = make_network("feedback")
-    net(torch.rand(2, 1, 28, 28))
-    assert list(net.buffers()) == []
-    assert net.sn1[0].y is not None
-    net.to(torch.float32)
-    assert net.sn1[0].y.dtype == net.sn1[0].sub_module.v.dtype == torch.float32
-
-
 # torch's own tools -------------------------------------------------------------------------------------------------
 
 
