@@ -34,11 +34,7 @@ from snn_core.kernels.cuda import launch as cuda
 from snn_core.kernels.limits import MOST_CONSTANTS, MOST_PARAMETERS, MOST_STATES
 from snn_core.kernels.plan import Plan, parsed, plan_of
 from snn_core.kernels.record.symbols import Program
-from snn_core.layer import (
-    DelayedRecurrentContainer,
-    LinearRecurrentContainer,
-    SynapseFilter,
-)
+from snn_core.layer import DelayedRecurrentContainer, LinearRecurrentContainer, SynapseFilter
 from snn_core.neuron import AdaptiveLIFNode, CUBALIFNode, IFNode, LIFNode
 from snn_core.surrogate import ATan
 from snn_core.synapse import LowPassSynapse

@@ -18,11 +18,7 @@ from snn_core.checks import Like
 from snn_core.functional import reset_net, seq_to_ann_forward
 from snn_core.kernels import plan
 from snn_core.kernels.limits import MOST_PARAMETERS, MOST_STATES
-from snn_core.layer import (
-    ElementWiseRecurrentContainer,
-    LinearRecurrentContainer,
-    SynapseFilter,
-)
+from snn_core.layer import ElementWiseRecurrentContainer, LinearRecurrentContainer, SynapseFilter
 from snn_core.neuron import IFNode, LIFNode, LINode
 from snn_core.surrogate import ATan, Erf, FastSigmoid, Rectangle, Sigmoid, SurrogateFunction, Triangle
 

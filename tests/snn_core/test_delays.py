@@ -1,4 +1,4 @@
-"""Recurrent connections with delays: taps, the container, gradients to delays, and a task that needs one."""
+"""Recurrent connections with delays: taps, the container, and gradients to delays."""
 
 from __future__ import annotations
 

@@ -9,25 +9,12 @@ from functools import partial
 
 import pytest
 import torch
-from support_networks import (
-    random_currents,
-    step_by_step,
-)
+from support_networks import random_currents, step_by_step
 from torch import nn
 
 from snn_core import functional
-from snn_core.functional import (
-    if_step,
-    lif_step,
-    reset,
-    reset_net,
-    seq_to_ann_forward,
-    synapse_filter_step,
-)
-from snn_core.layer import (
-    LinearRecurrentContainer,
-    SynapseFilter,
-)
+from snn_core.functional import if_step, lif_step, reset, reset_net, seq_to_ann_forward, synapse_filter_step
+from snn_core.layer import LinearRecurrentContainer, SynapseFilter
 from snn_core.neuron import IFNode
 from snn_core.surrogate import Sigmoid
 

@@ -1,4 +1,4 @@
-"""Recurrent containers, the synapse filter, and the wrappers that turn one step into a sequence."""
+"""Recurrent containers and the synapse filter, worked out by hand."""
 
 from __future__ import annotations
 
@@ -7,17 +7,11 @@ import re
 
 import pytest
 import torch
-from support_networks import (
-    step_by_step,
-)
+from support_networks import step_by_step
 from torch import nn
 
 from snn_core import neuron
-from snn_core.layer import (
-    ElementWiseRecurrentContainer,
-    LinearRecurrentContainer,
-    SynapseFilter,
-)
+from snn_core.layer import ElementWiseRecurrentContainer, LinearRecurrentContainer, SynapseFilter
 from snn_core.neuron import IFNode
 from snn_core.surrogate import Sigmoid
 
@@ -166,8 +160,6 @@ def test_gradient_of_linear_recurrence_derived_by_hand(v_reset, detach_reset):
     assert net.rc.bias.grad.item() == pytest.approx(dh0 + dh1 + dh2, rel=1e-12)
 
 
-# Both recurrent containers
-
 # SynapseFilter
 
 
@@ -221,6 +213,3 @@ def test_state_dict_restores_tau(saved, other):
     x = torch.ones(1, 2)
     target(x)
     assert torch.equal(target(0 * x), source(x) * (1 - 1 / source.tau))
-
-
-# MultiStepContainer and SeqToANNContainer

@@ -1,4 +1,4 @@
-"""Neurons with state: one step, whole sequences, what is recorded, and what is refused."""
+"""Neurons: gradients worked out by hand, what is recorded, and numbers that are fixed, of each neuron or trained."""
 
 from __future__ import annotations
 
@@ -6,11 +6,7 @@ import math
 
 import pytest
 import torch
-from support_networks import (
-    NEURONS,
-    random_currents,
-    step_by_step,
-)
+from support_networks import NEURONS, random_currents, step_by_step
 from torch import nn
 
 from snn_core.functional import detach_net

@@ -6,15 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from snn_core.surrogate import (
-    ATan,
-    Erf,
-    FastSigmoid,
-    Rectangle,
-    Sigmoid,
-    SurrogateFunction,
-    Triangle,
-)
+from snn_core.surrogate import ATan, Erf, FastSigmoid, Rectangle, Sigmoid, SurrogateFunction, Triangle
 
 ALL = [Sigmoid, ATan, Erf, FastSigmoid, Triangle, Rectangle]
 

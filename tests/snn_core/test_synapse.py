@@ -1,4 +1,4 @@
-"""Synapses with state: their currents, their time constants for each channel, and what is refused."""
+"""Synapses with state: their currents, and their time constants for each channel."""
 
 from __future__ import annotations
 

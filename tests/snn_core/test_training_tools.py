@@ -13,11 +13,7 @@ from torch import nn
 
 from sequential_fmnist.networks import NETWORKS, make_network
 from snn_core.functional import explain, reset_net, scan, states
-from snn_core.layer import (
-    LinearRecurrentContainer,
-    MultiStepContainer,
-    SeqToANNContainer,
-)
+from snn_core.layer import LinearRecurrentContainer, MultiStepContainer, SeqToANNContainer
 from snn_core.more.batch_norm import MultiStepBatchNorm, fold_batch_norm
 from snn_core.more.monitor import LayerActivity, Monitor
 from snn_core.neuron import IFNode, MultiStepIFNode

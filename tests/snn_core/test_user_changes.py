@@ -78,9 +78,6 @@ def test_alpha_may_become_a_parameter():
     torch.testing.assert_close(x.grad, y.grad)
 
 
-# Parameters --------------------------------------------------------------------------------------------------------
-
-
 # Own forward passes and hooks --------------------------------------------------------------------------------------
 
 
