@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 from executors import interpreted
+from sequential_fmnist.evaluation import LOSSES
 from support_networks import output_and_gradients
 from torch import nn
 
-from sequential_fmnist.evaluation import LOSSES
 from snn_core.functional import reset_net, scan, train_steps
 from snn_core.kernels.cpu import scan as kernels
 from snn_core.kernels.cpu import threads as workers
@@ -71,12 +71,6 @@ def test_a_job_has_as_many_threads_as_torch(taking_part, number):
     assert taking_part[0] == (number if workers._parallel() else 1)
     assert set(taking_part) <= {1, number}  # after one was late the caller works alone
     assert torch.get_num_threads() == number
-
-
-def test_a_job_has_no_more_threads_than_items(taking_part):
-    torch.set_num_threads(4)
-    IFNode(backend="numba").forward_sequence(torch.rand(10, 300))
-    assert taking_part == [2 if workers._parallel() else 1]
 
 
 def test_nobody_waits_again_at_once_for_a_thread_that_was_late(monkeypatch):

@@ -6,17 +6,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from cases import TABLE, Case, currents, recurrent
-from executors import COMPILED, GPU, assert_equals_the_loop
-from test_cuda_shim import network, planned, random, wide_case
-
 from sequential_fmnist.config import TrainingConfig
-from sequential_fmnist.networks import NETWORKS
 from sequential_fmnist.training import fit
+from test_cuda_shim import random
+
+from sequential_fmnist.networks import NETWORKS
 from snn_core.functional import explain, reset_net
 from snn_core.kernels import CUPY_IS_INSTALLED
-from snn_core.kernels.cuda import launch as cuda
-from snn_core.layer import LinearRecurrentContainer, MultiStepContainer
+from snn_core.layer import LinearRecurrentContainer
 from snn_core.neuron import IFNode, MultiStepIFNode
 from snn_core.surrogate import ATan
 
@@ -28,49 +25,6 @@ pytestmark = [
         not (torch.cuda.is_available() and CUPY_IS_INSTALLED), reason="needs an NVIDIA GPU and CuPy"
     ),
 ]
-
-
-@pytest.mark.parametrize(("batch", "size"), [(65, 512), (33, 1024), (3, 1500)])
-def test_many_neurons(batch, size):
-    case = Case(
-        "many", lambda library: recurrent(library, size, kind="IF", surrogate="ATan"),
-        (4, batch, size), currents(3.0), ("v", "y"), fused=True,
-    )  # fmt: skip
-    assert_equals_the_loop(GPU, case)
-
-
-@pytest.mark.parametrize("limit", [227 << 10, 96 << 10, 8 << 10])
-def test_every_number_of_samples_in_a_block(monkeypatch, limit):
-    monkeypatch.setattr(cuda.device, "shared_limit", lambda place: limit)
-    for steps, batch in ((1, 1), (2, 4), (28, 9)):
-        assert_equals_the_loop(GPU, wide_case(steps, batch, 40))
-
-
-def test_a_network_is_one_launch(monkeypatch):
-    started = []
-    honest = cuda.device.start
-    monkeypatch.setattr(
-        cuda.device, "start", lambda *given: started.append(given[0].kernel) or honest(*given)
-    )
-    net = MultiStepContainer(*network()).to(DEVICE)
-    net(3 * random(4, 5, 9, dtype=torch.float32).to(DEVICE)).sum().backward()
-    assert started == ["scan_forward", "scan_backward"]
-    assert all(parameter.grad.isfinite().all() for parameter in net.parameters())
-
-
-@pytest.mark.parametrize("limit", [4 << 10, 2 << 10])
-def test_a_plan_that_does_not_fit_is_taken_in_groups(monkeypatch, limit):
-    x_seq = 3 * random(4, 5, 9).to(DEVICE)
-    own = planned([module.double().to(DEVICE) for module in network()], x_seq)
-
-    def results() -> list[torch.Tensor]:
-        y_seq, last, _, borders = cuda.scan(x_seq, *own)
-        return [y_seq, last, *cuda.scan_backward(y_seq + 1, last, None, x_seq, borders, *own)]
-
-    expected = results()
-    monkeypatch.setattr(cuda.device, "shared_limit", lambda place: limit)
-    for ours, theirs in zip(results(), expected, strict=True):
-        torch.testing.assert_close(ours, theirs)
 
 
 def layer(size: int = 40) -> LinearRecurrentContainer:
@@ -152,19 +106,6 @@ def test_autocast(dtype):
         out = step(module, x_seq)
     assert out.dtype == dtype
     assert all(p.grad.dtype == torch.float32 and p.grad.isfinite().all() for p in module.parameters())
-
-
-def test_gpu_and_cpu_kernels_agree_in_single_precision():
-    case = replace(TABLE["recurrent of 34: LIF, hard, Sigmoid, float32"], shape=(28, 64, 34))
-    cpu = COMPILED.run(case)
-    for name, ours in GPU.run(case).items():
-        assert (ours - cpu[name]).norm() <= 1e-5 * cpu[name].norm()
-
-
-def test_opcheck():
-    x_seq = random(4, 3, 9, dtype=torch.float32).to(DEVICE).requires_grad_()
-    tensors, plan, numbers = planned([module.to(DEVICE) for module in network()], x_seq)
-    torch.library.opcheck(torch.ops.snn_core.scan.default, (x_seq, tensors, *plan.flat, numbers))
 
 
 @pytest.mark.parametrize("opt", ["sgd", "adam"])

@@ -19,15 +19,12 @@ from executors import (
     KERNELS,
     LOOP,
     PEER,
-    Executor,
     assert_equals_the_loop,
     each,
     marks,
-    owner_of,
     results,
 )
 from memory_cases import MEMORY
-from torch import nn
 
 from snn_core.functional import reset_net
 
@@ -51,29 +48,6 @@ BUILDS = {
 )
 def test_equals_the_loop(executor, case):
     assert_equals_the_loop(executor, case)
-
-
-def layers(executor: Executor, size: int) -> list[nn.Module]:
-    """Return neurons alone, and with recurrent weights that pass the input on: i = x."""
-    library = executor.library()
-    modules = [
-        alone(library, "IF", "ATan"),
-        recurrent(library, size, kind="IF", surrogate="ATan"),
-    ]
-    for weight in modules[1].parameters():
-        weight.data = torch.eye(size, 2 * size) if weight.dim() > 1 else torch.zeros(size)
-    return [module.to(executor.device) for module in modules]
-
-
-@each([LOOP, *KERNELS])
-@pytest.mark.parametrize("size", [1, 5, 40])
-def test_nan_gives_no_spike_and_stays_in_the_potential(executor, size):
-    x_seq = torch.full((3, 1, size), 2.0, device=executor.device)
-    x_seq[1] = torch.nan
-    with executor.running():
-        for module in layers(executor, size):
-            assert module(x_seq).flatten(1).mean(1).tolist() == [1, 0, 0]
-            assert owner_of(module, "v").v.isnan().all()
 
 
 @each(KERNELS)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from snn_core.functional import scan
-from snn_core.neuron import AdaptiveLIFNode, CUBALIFNode, LIFNode, LINode
+from snn_core.neuron import AdaptiveLIFNode, CUBALIFNode, LINode
 from snn_core.surrogate import ATan, Sigmoid
 from snn_core.synapse import DoubleExponentialSynapse, LowPassSynapse
 
@@ -224,31 +224,6 @@ def test_snntorch_synaptic(reset, per_neuron):
     torch.testing.assert_close(weights["w"], node.w)  # what the module makes of the time constants
     found = stepped(node, weights, x)
     found = with_gradients({"s": found["output"], "v": found["v"], "i": found["i"]}, leaves)
-    assert 0.05 < found["s"].mean() < 0.95
-    assert_agree(found, expected)
-
-
-@pytest.mark.parametrize("reset", RESETS)
-def test_snntorch_leaky_with_a_learnable_threshold(reset):
-    library, options = snntorch()
-    beta, threshold = torch.tensor(0.75, dtype=torch.float64), torch.tensor(0.9, dtype=torch.float64)
-    theirs = library.Leaky(
-        beta, threshold=threshold, learn_beta=True, reset_mechanism=reset, reset_delay=False, **options
-    )
-    x, mem, outputs = moderate_x(0.25), theirs.reset_mem(), []
-    for step in x:
-        s, mem = theirs(step, mem)
-        outputs.append((s, mem))
-    outputs = dict(zip("sv", map(torch.stack, zip(*outputs, strict=True)), strict=True))
-    if reset == "subtract":
-        assert (outputs["v"] < threshold).all()
-    expected = with_gradients(outputs, {"x": x, "beta": theirs.beta, "threshold": theirs.threshold})
-
-    x = moderate_x(0.25)
-    leaves = {"x": x, "beta": leaf(0.75), "threshold": leaf(0.9)}
-    node = LIFNode(trained(), False, trained(), RESETS[reset], ATan())
-    found = stepped(node, {"w": torch.logit(1 - leaves["beta"]), "v_threshold": leaves["threshold"]}, x)
-    found = with_gradients({"s": found["output"], "v": found["v"]}, leaves)
     assert 0.05 < found["s"].mean() < 0.95
     assert_agree(found, expected)
 

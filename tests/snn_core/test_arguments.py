@@ -12,7 +12,6 @@ from torch import nn
 
 from snn_core import layer, neuron, surrogate, synapse
 from snn_core.functional import reset_net, scan, seq_to_ann_forward
-from snn_core.more.batch_norm import MultiStepBatchNorm
 from snn_core.neuron import IFNode, MultiStepIFNode
 
 NAN, INF = math.nan, math.inf
@@ -42,9 +41,7 @@ BUILDS: dict[str, tuple[Callable[..., nn.Module], dict[str, list[Any]]]] = {
     "MultiStepLIFNode": (neuron.MultiStepLIFNode, {"tau": TAUS, "decay_input": FLAGS}),
     "ParametricLIFNode": (neuron.ParametricLIFNode, {"init_tau": [*TAUS_AT_FIRST, 1.0, INF]}),
     "AdaptiveLIFNode": (neuron.AdaptiveLIFNode, {"tau_adaptation": TAUS, "beta": NUMBERS}),
-    "CUBALIFNode": (neuron.CUBALIFNode, {"tau": TAUS, "tau_synapse": TAUS}),
     "LINode": (neuron.LINode, {"tau": [*TAUS, nn.Parameter(torch.tensor(0.5))], "backend": ["gpu"]}),
-    "ATan": (surrogate.ATan, {"alpha": [0, -1, NAN, INF, "2"], "spiking": FLAGS}),
     "SynapseFilter": (
         synapse.SynapseFilter,
         {"tau": [*TAUS_AT_FIRST, [[2.0]]], "learnable": FLAGS, "backend": ["gpu"]},
@@ -74,19 +71,9 @@ BUILDS: dict[str, tuple[Callable[..., nn.Module], dict[str, list[Any]]]] = {
             "bias": FLAGS,
         },
     ),
-    "ConvRecurrentContainer": (
-        lambda **options: layer.ConvRecurrentContainer(
-            IFNode(), **({"in_channels": 2, "out_channels": 2, "kernel_size": 3} | options)
-        ),
-        {"in_channels": SIZES, "kernel_size": [*SIZES, 4, (3, 3)], "bias": FLAGS},
-    ),
     "DelayedRecurrentContainer": (
         lambda max_delay=5, **options: layer.DelayedRecurrentContainer(IFNode(), 4, 4, max_delay, **options),
         {"max_delay": SIZES, "delays": [*NUMBERS, 0.5, 6, [1.0, 2.0]], "learn_delays": FLAGS},
-    ),
-    "MultiStepBatchNorm": (
-        lambda num_features=3, **options: MultiStepBatchNorm(num_features, **options),
-        {"num_features": SIZES, "scale": [0, NAN, "1"]},
     ),
 }
 
@@ -167,8 +154,7 @@ CALLS = [
         lambda: layer.ElementWiseRecurrentContainer(IFNode(), torch.add, [0.5, 1.0]).forward_sequence(X),
         r"weight has shape \[2\]",
     ),
-    (lambda: BUILDS["ConvRecurrentContainer"][0]()(X[0]), r"it must be \[N, in_channels=2, H, W\]"),
-    (lambda: MultiStepBatchNorm(5)(X), "x_seq must have shape"),
+    (lambda: layer.ConvRecurrentContainer(IFNode(), 2, 2, 3)(X[0]), r"it must be \[N, in_channels=2, H, W\]"),
     (lambda: layer.SeqToANNContainer(nn.Sequential(nn.Linear(3, 3), IFNode()))(X), "must have no state"),
     (lambda: seq_to_ann_forward(X[0, 0], nn.Tanh()), "x_seq must have shape"),
     (lambda: IFNode(backend="numba").forward_sequence(X.to("meta")), "the input is on meta: use backend 'auto'"),

@@ -18,11 +18,7 @@ from snn_core.checks import Like
 from snn_core.functional import reset_net, seq_to_ann_forward
 from snn_core.kernels import plan
 from snn_core.kernels.limits import MOST_PARAMETERS, MOST_STATES
-from snn_core.layer import (
-    ElementWiseRecurrentContainer,
-    LinearRecurrentContainer,
-    SynapseFilter,
-)
+from snn_core.layer import ElementWiseRecurrentContainer, LinearRecurrentContainer, SynapseFilter
 from snn_core.neuron import IFNode, LIFNode, LINode
 from snn_core.surrogate import ATan, Erf, FastSigmoid, Rectangle, Sigmoid, SurrogateFunction, Triangle
 
@@ -59,22 +55,6 @@ def test_linear_recurrent_container_under_autocast_takes_a_wider_input(backend):
     y_seq.float().sum().backward()
     assert (x_seq.grad.dtype, container.rc.weight.grad.dtype) == (torch.float32, torch.float32)
     assert container.y.dtype == torch.float32
-
-
-class _OwnTensor(torch.Tensor):
-    pass
-
-
-def test_subclass_of_tensor():
-    x_seq = 3 * random(5, 3, 4)
-    found = []
-    for x in (x_seq, x_seq.as_subclass(_OwnTensor)):
-        torch.manual_seed(0)
-        x = x.clone().requires_grad_()
-        y_seq = LinearRecurrentContainer(IFNode(backend="numba"), 4, 4).double().forward_sequence(x)
-        y_seq.sum().backward()
-        found.append([y_seq.detach().as_subclass(torch.Tensor), x.grad.as_subclass(torch.Tensor)])
-    assert all(torch.equal(one, two) for one, two in zip(*found, strict=True))
 
 
 class _Own(SurrogateFunction):

@@ -12,7 +12,6 @@ from snn_core.cells import (
     CUBALIF,
     IF,
     LI,
-    LIF,
     AdaptiveLIF,
     DoubleExponential,
     ParametricLIF,
@@ -58,13 +57,6 @@ def test_each_reset():
     assert reset(h, s, numbers(1.25, 0.25), None, False).tolist() == [0.25, 0.5]
 
 
-def test_without_a_reset_the_neuron_rests_at_0_and_goes_on_firing():
-    # h = 1, 0.75 (v decays by 1/4 to 0), 0.75 + (2 - 0.75) / 4 = 1.0625
-    cell = LIF(**fire(v_reset="none"), tau=4.0, decay_input=True)
-    s, v = run(cell, [4.0, 0.0, 2.0])
-    assert (s, v) == ([1, 0, 1], [1.0, 0.75, 1.0625])
-
-
 @pytest.mark.parametrize("decay_input", [True, False])
 @pytest.mark.parametrize("v_reset", [0.0, -0.5, None, "none"])
 def test_a_charge_of_tau_is_that_of_its_inverse(v_reset, decay_input):
@@ -75,16 +67,6 @@ def test_a_charge_of_tau_is_that_of_its_inverse(v_reset, decay_input):
     by_hand = v + (x - v + at) / 4 if decay_input else v - (v - at) / 4 + x
     assert torch.equal(cell.charge(x, v), expected)
     torch.testing.assert_close(expected, by_hand, rtol=0, atol=1e-15)
-
-
-def test_refractory_steps_neither_charge_nor_fire():
-    # Soft reset: h = 1.5 fires and leaves 0.5; two steps pass; 0.5 + 0.25; 0.75 + 0.5 fires and leaves 0.25.
-    cell = IF(**fire(v_reset=None), refractory=2)
-    assert cell.initial == (0.0, 0.0)
-    s, v, left = run(cell, [1.5, 9.0, 9.0, 0.25, 0.5, 9.0])
-    assert s == [1, 0, 0, 0, 1, 0]
-    assert v == [0.5, 0.5, 0.5, 0.75, 0.25, 0.25]
-    assert left == [2, 1, 0, 0, 2, 1]
 
 
 def test_gradient_in_a_refractory_period():

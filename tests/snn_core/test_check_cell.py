@@ -84,13 +84,6 @@ def test_a_module_in_the_loop_passes_and_the_report_says_why():
     assert report.runs["alone"] == "not fused: kernels do not know .sin of a tensor"
 
 
-@pytest.mark.parametrize("shape", [(5, 3), (4, 2, 3, 2, 2), [2, 1, 1]])
-def test_takes_any_shape(shape):
-    report = check_cell(neuron.LIFNode(surrogate_function=ATan()), shape)
-    assert report.shape == tuple(shape)
-    assert list(report.runs) == (PLACES if len(shape) > 2 else PLACES[:2])
-
-
 def test_a_container_passes_and_one_that_changes_the_size_is_checked_alone():
     container = layer.LinearRecurrentContainer(neuron.LIFNode(surrogate_function=ATan()), 5, 5)
     report = check_cell(container)
@@ -170,26 +163,6 @@ class Doubles(TraceNode):
         return 2 * super().forward(x)
 
 
-class Remembers(TraceNode):
-    """Keeps something in an attribute that `reset` does not know."""
-
-    def __init__(self):
-        super().__init__()
-        self.bias = 0.0
-
-    def forward(self, x):
-        self.bias += 0.1
-        return super().forward(x + self.bias)
-
-
-class Unkept(TraceNode):
-    """Keeps its first state only."""
-
-    def _keep(self, state, y):
-        self.keep_state("v", state[0])
-        self.keep_state("a", None)
-
-
 class ByHand(nn.Module):
     """A module of plain torch that keeps v where nobody finds it."""
 
@@ -219,14 +192,6 @@ class CutsHistory(MemoryModule):
         return y.detach() + x_seq - x_seq.detach()
 
 
-class Begins(CutsHistory):
-    """A sequence begins anew, whatever state there is."""
-
-    def forward_sequence(self, x_seq):
-        self.reset()
-        return MemoryModule.forward_sequence(self, x_seq)
-
-
 MISTAKES = {
     "initial too short": (
         lambda: _node(_cell(initial=(0.0,))),
@@ -249,11 +214,8 @@ MISTAKES = {
     "cell changes a state in place": (lambda: _node(_cell(adds_in_place)), "step changes v"),
     "cell counts its calls": (lambda: _node(_cell(counts)), "gives something else the second time"),
     "forward is not the cell": (Doubles, "alone: the output in the loop differs"),
-    "an attribute remembers": (Remembers, "single steps: .* in two pieces after reset_net differs"),
-    "a state is not kept": (Unkept, "the loop: .* in two pieces after reset_net differs"),
     "a state that nobody knows": (ByHand, "memory must be registered states"),
     "a sequence with another gradient": (CutsHistory, "the gradient to the input in the loop differs"),
-    "a sequence that begins anew": (Begins, "the loop: .* in two pieces after reset_net differs"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Where compiled kernels are kept, and what numba is told about them."""
+"""Where compiled kernels are kept."""
 
 from __future__ import annotations
 

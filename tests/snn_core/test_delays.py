@@ -1,4 +1,4 @@
-"""Recurrent connections with delays: taps, the container, gradients to delays, and a task that needs one."""
+"""Recurrent connections with delays: taps, the container, and gradients to delays."""
 
 from __future__ import annotations
 
@@ -66,16 +66,6 @@ def test_gradient_of_taps_worked_out_by_hand(delay, gradient):
     assert actual.tolist() == pytest.approx(gradient)
 
 
-@pytest.mark.parametrize("sigma", [0.0, 0.7, 3.0])
-def test_taps_of_many_delays_sum_to_one_and_have_the_gradient_of_differences(sigma):
-    delay = torch.rand(4, 3, dtype=torch.float64) * 5 + 1.0001
-    taps = delay_taps(delay, 6, sigma)
-    assert taps.shape == (6, 4, 3)
-    assert (taps >= 0).all()
-    torch.testing.assert_close(taps.sum(0), torch.ones(4, 3, dtype=torch.float64))
-    assert torch.autograd.gradcheck(lambda d: delay_taps(d, 6, sigma), delay.requires_grad_())
-
-
 # The container
 
 
@@ -121,19 +111,6 @@ def test_without_self_connections_only_other_neurons_are_heard():
     own = net.rc.weight[:, 4:].diagonal() * (net.rc.weight[:, :4] @ x_seq[0, 0])
     torch.testing.assert_close(echo, expected - own)
     assert own.any()
-
-
-def test_sequence_equals_steps_bit_for_bit_in_pieces_too():
-    net, x_seq = container(learn_delays=True), random_currents(12, 3, 4)
-    expected = output_and_gradients(lambda x: step_by_step(net, x), x_seq, net.parameters())
-    reset_net(net)
-    pieces = output_and_gradients(
-        lambda x: torch.cat([net.forward_sequence(x[:7]), step_by_step(net, x[7:9]), net.forward_sequence(x[9:])]),
-        x_seq, net.parameters(),
-    )  # fmt: skip
-    assert torch.equal(pieces[0], expected[0])
-    torch.testing.assert_close(pieces[1:], expected[1:], rtol=1e-12, atol=1e-14)
-    assert expected[0].any()
 
 
 def test_history_holds_the_last_outputs_newest_first():

@@ -534,21 +534,6 @@ def test_a_helper_function_that_is_defined_anew_is_read_anew(monkeypatch: pytest
     assert outputs_of(Helped) == (3.0, "")
 
 
-def test_a_step_that_changes_its_cell_takes_the_loop() -> None:
-    class Counting(Arithmetic):
-        def __init__(self) -> None:
-            self.count = 0
-
-        def of(self, x: Tensor, v: Tensor) -> Tensor:
-            self.count += 1
-            return self.count * x
-
-    module, x_seq = Node(Counting), torch.ones(3, 1, 1)
-
-    assert reason(module, x_seq) == "its step changes count, which is no state"
-    assert module.forward_sequence(x_seq).flatten().tolist() == [1.0, 2.0, 3.0]
-
-
 def test_a_surrogate_function_may_depend_on_training() -> None:
     class Annealed(SurrogateFunction):
         def primitive(self, x: Tensor) -> Tensor:

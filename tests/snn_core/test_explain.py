@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import re
 
 import pytest
 import torch
@@ -86,21 +85,6 @@ def closure(scale):
     return lambda x, y: x + scale * y
 
 
-@pytest.mark.parametrize(
-    "function",
-    [lambda x, y, scale=1.0: x + scale * y, closure(0.5), nn.Bilinear(3, 3, 3)],
-)
-def test_another_function_takes_the_loop(function):
-    layer = MultiStepContainer(ElementWiseRecurrentContainer(IFNode(), function))
-    assert "its element-wise function is not arithmetic on its arguments alone" in reason(layer)
-    x, y, expected = torch.rand(4, 2, 3), torch.zeros(2, 3), []
-    node = IFNode()
-    for each in x:
-        y = node(function(each, y))
-        expected.append(y)
-    assert torch.equal(layer(x), torch.stack(expected))
-
-
 def hooked(module: nn.Module | None = None) -> nn.Module:
     module = module or IFNode()
     module.register_forward_hook(lambda *_: None)
@@ -120,6 +104,9 @@ CASES = {
     "its sub_module: kernels do not know .sort": lambda: MultiStepContainer(
         LinearRecurrentContainer(node(SortedIF), 3, 3)
     ),
+    "its element-wise function is not arithmetic on its arguments alone": lambda: MultiStepContainer(
+        ElementWiseRecurrentContainer(IFNode(), closure(0.5))
+    ),
     "its sub_module has hooks": lambda: MultiStepContainer(
         LinearRecurrentContainer(hooked(nn.Sequential(IFNode(), LowPassSynapse(2.0))), 3, 3)
     ),
@@ -131,35 +118,6 @@ CASES = {
     ),
     "no kernel knows Conv1d": lambda: SeqToANNContainer(nn.Conv1d(2, 2, 1)),
 }
-
-
-@pytest.mark.parametrize(
-    "cells",
-    [
-        lambda: [IFNode(), nn.Linear(3, 3)],
-        lambda: [IFNode(), hooked()],
-        lambda: [LowPassSynapse(2.0) for _ in range(7)],
-        lambda: [LinearRecurrentContainer(IFNode(), 3, 3), LowPassSynapse(2.0)],
-        lambda: [],
-    ],
-)
-def test_what_is_not_a_few_cells_takes_the_loop_within_a_loop(cells):
-    modules = cells()
-    container = LinearRecurrentContainer(nn.Sequential(*modules), 3, 3)
-    assert reason(MultiStepContainer(container)).startswith("its sub_module")
-    x_seq = 2 * torch.rand(4, 2, 3)
-    y, expected = torch.zeros(2, 3), []
-    torch.manual_seed(0)
-    reset_net(container)
-    y_seq = MultiStepContainer(container)(x_seq)
-    torch.manual_seed(0)
-    reset_net(container)
-    for x in x_seq:
-        y = container.rc(torch.cat([x, y], -1))
-        for module in modules:
-            y = module(y)
-        expected.append(y)
-    assert torch.equal(y_seq, torch.stack(expected))
 
 
 @pytest.mark.parametrize("expected", CASES)
@@ -279,14 +237,3 @@ def test_statements_end_in_all_results_and_leave_the_module_as_it_is(module, end
     assert [line[: line.index("=") + 1] for line in found] == ends
     assert not any(word in " ".join(lines) for word in ("one", "zero", "c0"))
     assert all(getattr(part, "v", None) is None for part in module.modules())
-
-
-@pytest.mark.parametrize(
-    ("module", "reason"),
-    [
-        (nn.Linear(3, 2), "a linear layer, which has no cell"),
-    ],
-)
-def test_what_takes_the_loop_has_no_statements_and_says_why(module, reason):
-    with pytest.raises(ValueError, match=f"nothing is derived from {re.escape(reason)}"):
-        derived(module, torch.zeros(2, 3))

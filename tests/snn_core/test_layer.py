@@ -1,31 +1,18 @@
-"""Recurrent containers, the synapse filter, and the wrappers that turn one step into a sequence."""
+"""Recurrent containers and the synapse filter, worked out by hand."""
 
 from __future__ import annotations
 
-import copy
 import math
 import re
 
 import pytest
 import torch
-from support_networks import (
-    output_and_gradients,
-    random_currents,
-    random_spikes,
-    step_by_step,
-)
+from support_networks import step_by_step
 from torch import nn
 
 from snn_core import neuron
-from snn_core.functional import reset_net, seq_to_ann_forward
-from snn_core.layer import (
-    ElementWiseRecurrentContainer,
-    LinearRecurrentContainer,
-    MultiStepContainer,
-    SeqToANNContainer,
-    SynapseFilter,
-)
-from snn_core.neuron import IFNode, LIFNode, MultiStepIFNode
+from snn_core.layer import ElementWiseRecurrentContainer, LinearRecurrentContainer, SynapseFilter
+from snn_core.neuron import IFNode
 from snn_core.surrogate import Sigmoid
 
 
@@ -130,13 +117,6 @@ def test_linear_recurrence_of_other_sizes_worked_out_by_hand():
     assert step_by_step(net, x_seq).flatten().tolist() == [4.0, 6.0, 4.5]
 
 
-@pytest.mark.parametrize("shape", [(4,), (5, 4), (5, 2, 4)])
-def test_linear_recurrence_takes_dimensions_between_batch_and_features(shape):
-    net = LinearRecurrentContainer(nn.Sequential(nn.Linear(4, 3), LIFNode()), 4, 3)
-    assert net(torch.zeros(shape)).shape == (*shape[:-1], 3)
-    assert net(torch.zeros(shape)).shape == (*shape[:-1], 3)
-
-
 # Gradient derived by hand for one neuron, T = 3, threshold 1, loss L = c[0] s[0] + c[1] s[1] + c[2] s[2]:
 #
 #   i[t] = a x[t] + b s[t-1] + d,   h[t] = v[t-1] + i[t],   s[t] = step(h[t] - 1) with derivative g[t]
@@ -180,70 +160,7 @@ def test_gradient_of_linear_recurrence_derived_by_hand(v_reset, detach_reset):
     assert net.rc.bias.grad.item() == pytest.approx(dh0 + dh1 + dh2, rel=1e-12)
 
 
-# Both recurrent containers
-
-CONTAINERS = {
-    "element-wise": lambda: ElementWiseRecurrentContainer(LIFNode(tau=1.5), torch.sub),
-    "linear": lambda: LinearRecurrentContainer(IFNode(), 4, 4),
-}
-every_container = pytest.mark.parametrize("container", CONTAINERS.values(), ids=CONTAINERS)
-
-
-@every_container
-def test_feedback_is_forgotten_on_reset(container):
-    net, x_seq = container().double(), random_currents(6, 5, 4)
-    first = step_by_step(net, x_seq)
-    assert not torch.equal(step_by_step(net, x_seq), first)
-    reset_net(net)
-    assert net.y is None
-    assert torch.equal(step_by_step(net, x_seq), first)
-
-
-@every_container
-def test_feedback_works_under_autocast(container):
-    net, x_seq = container(), random_currents(3, 5, 4).float()
-    with torch.autocast("cpu", torch.bfloat16):
-        assert step_by_step(net, x_seq).shape == (3, 5, 4)
-    assert net.y.dtype == torch.float32
-
-
 # SynapseFilter
-
-
-def test_stateful_convolution_of_the_tutorial():
-    stateful_conv = nn.Sequential(
-        nn.Conv2d(3, 16, kernel_size=3, padding=1, stride=1),
-        SynapseFilter(tau=100, learnable=True),
-    )
-    x = random_spikes(2, 3, 8, 8).float()
-    spikes = stateful_conv[0](x)
-    first, second = stateful_conv(x), stateful_conv(x)
-    assert first.shape == (2, 16, 8, 8)
-    assert torch.equal(first, spikes)
-    torch.testing.assert_close(second, first - (1 - spikes) * first / 100 + spikes)
-
-
-every_learnable = pytest.mark.parametrize("learnable", [False, True], ids=["fixed", "learnable"])
-every_stateless_synapse = pytest.mark.parametrize(
-    ("synapse", "shape"),
-    [
-        pytest.param(nn.Linear(6, 3), (5, 6), id="Linear"),
-        pytest.param(nn.Conv2d(2, 3, 3, padding=1), (5, 2, 4, 3), id="Conv2d"),
-    ],
-)
-
-
-@every_learnable
-@pytest.mark.parametrize("tau", [2.0, [2.0, 4.0, 8.0], torch.tensor([2.0, 4.0, 8.0])])
-@every_stateless_synapse
-def test_synapse_filter_after_a_stateless_synapse(synapse, shape, tau, learnable):
-    net = nn.Sequential(synapse, SynapseFilter(tau, learnable))
-    x = random_spikes(*shape).float()
-    current, jump = torch.zeros(()), synapse(x)
-    for _ in range(3):
-        inv_tau = (1 / torch.as_tensor(tau)).reshape(-1, *[1] * (jump.dim() - 2))
-        current = current - (1 - jump) * current * inv_tau + jump
-        torch.testing.assert_close(net(x), current)
 
 
 @pytest.mark.parametrize("w", [-8.0, 0.0, 8.0])
@@ -296,67 +213,3 @@ def test_state_dict_restores_tau(saved, other):
     x = torch.ones(1, 2)
     target(x)
     assert torch.equal(target(0 * x), source(x) * (1 - 1 / source.tau))
-
-
-# MultiStepContainer and SeqToANNContainer
-
-
-class Spy(nn.Module):
-    """Doubles its input and remembers how it was called."""
-
-    def __init__(self):
-        super().__init__()
-        self.shapes = []
-
-    def forward(self, x):
-        self.shapes.append(list(x.shape))
-        return 2 * x
-
-
-class SequenceSpy(Spy):
-    def forward_sequence(self, x_seq):
-        return self.forward(x_seq)
-
-
-def test_multi_step_container_applies_several_modules_one_after_the_other():
-    first, second = Spy(), SequenceSpy()
-    x_seq = random_currents(3, 2, 4)
-    assert torch.equal(MultiStepContainer(first, nn.ReLU(), second)(x_seq), 4 * x_seq.relu())
-    assert (first.shapes, second.shapes) == ([[2, 4]] * 3, [[3, 2, 4]])
-
-
-MEMORIES = {
-    "IFNode": lambda: IFNode(),
-    "LIFNode": lambda: LIFNode(tau=1.5),
-    "SynapseFilter": lambda: SynapseFilter(2.0, learnable=True),
-    "Linear and IFNode": lambda: nn.Sequential(nn.Linear(4, 4), IFNode()),
-    **CONTAINERS,
-}
-
-
-@pytest.mark.parametrize("memory", MEMORIES.values(), ids=MEMORIES)
-def test_multi_step_container_equals_a_loop(memory):
-    one_step = memory().double()
-    container = MultiStepContainer(copy.deepcopy(one_step))
-    x_seq = random_currents(6, 5, 4)
-    expected = output_and_gradients(lambda x: step_by_step(one_step, x), x_seq, one_step.parameters())
-    actual = output_and_gradients(container, x_seq, container.parameters())
-    assert torch.equal(actual[0], expected[0])
-    torch.testing.assert_close(actual[1:], expected[1:], rtol=1e-12, atol=1e-14)
-
-
-@pytest.mark.parametrize(
-    ("modules", "features"),
-    [
-        pytest.param([nn.Linear(4, 3)], (4,), id="one module"),
-        pytest.param([nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Flatten()], (2, 4, 5), id="several modules"),
-    ],
-)
-def test_seq_to_ann_container_equals_the_function(modules, features):
-    x_seq = random_spikes(3, 5, *features).float()
-    assert torch.equal(SeqToANNContainer(*modules)(x_seq), seq_to_ann_forward(x_seq, modules))
-
-
-def test_sequence_neuron_can_stand_in_a_multi_step_container():
-    x_seq = random_currents(6, 5, 4)
-    assert torch.equal(MultiStepContainer(MultiStepIFNode())(x_seq), MultiStepIFNode()(x_seq))

@@ -140,13 +140,6 @@ def assert_as_alone(name, backend, x, lengths):
         torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-12)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("name", CHAINS)
-def test_a_batch_is_each_sequence_alone(name, backend):
-    x = dyadic(torch.Generator().manual_seed(0), 6, 7, F)
-    assert_as_alone(name, backend, x, [4, 6, 1, 3, 6, 1, 2])
-
-
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     st.sampled_from(sorted(CHAINS)),

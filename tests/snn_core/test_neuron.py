@@ -1,27 +1,17 @@
-"""Neurons with state: one step, whole sequences, what is recorded, and what is refused."""
+"""Neurons: gradients worked out by hand, what is recorded, and numbers that are fixed, of each neuron or trained."""
 
 from __future__ import annotations
 
-import copy
 import math
-import pickle
 
 import pytest
 import torch
-from support_networks import (
-    NEURONS,
-    output_and_gradients,
-    random_currents,
-    step_by_step,
-    weighted_sum,
-)
+from support_networks import NEURONS, random_currents, step_by_step
 from torch import nn
 
-from snn_core.functional import detach_net, reset_net
-from snn_core.layer import LinearRecurrentContainer
+from snn_core.functional import detach_net
 from snn_core.neuron import (
     AdaptiveLIFNode,
-    CUBALIFNode,
     IFNode,
     LIFNode,
     MultiStepAdaptiveLIFNode,
@@ -29,15 +19,10 @@ from snn_core.neuron import (
     MultiStepIFNode,
     MultiStepLIFNode,
     MultiStepLINode,
-    MultiStepParametricLIFNode,
-    ParametricLIFNode,
 )
 from snn_core.surrogate import Sigmoid
 from snn_core.synapse import DoubleExponentialSynapse
 
-ALL = [IFNode, LIFNode, MultiStepIFNode, MultiStepLIFNode]
-
-every_class = pytest.mark.parametrize("neuron", ALL)
 every_neuron = pytest.mark.parametrize(("single", "multi", "options"), NEURONS)
 every_v_reset = pytest.mark.parametrize("v_reset", [0.0, -0.5, None])
 every_detach_reset = pytest.mark.parametrize("detach_reset", [False, True])
@@ -48,24 +33,11 @@ def sigmoid_slope(x: float) -> float:
     return math.exp(-x) / (1 + math.exp(-x)) ** 2
 
 
-# One step
-
-
 def test_defaults():
     node = LIFNode()
     constants = (node.tau, node.decay_input, node.v_threshold, node.v_reset, node.detach_reset, node.backend)
     assert constants == (2.0, True, 1.0, 0.0, False, "auto")
     assert repr(node.surrogate_function) == "Sigmoid(alpha=1.0, spiking=True)"
-
-
-def test_a_surrogate_is_not_shared_between_neurons():
-    assert IFNode().surrogate_function is not IFNode().surrogate_function
-
-
-# Whole sequences
-
-
-# The initial state
 
 
 # Gradients derived by hand. One neuron, T = 3, threshold 1, loss L = c[0] s[0] + c[1] s[1] + c[2] s[2]:
@@ -156,24 +128,6 @@ def test_record_goes_on_over_several_calls_until_reset(single, multi, options):
     assert torch.equal(pieces.v_seq, whole.v_seq[:2])
 
 
-def test_potentials_are_recorded_inside_a_linear_recurrent_container():
-    net = LinearRecurrentContainer(IFNode(v_reset=None, store_v_seq=True), 1, 1, bias=False)
-    with torch.no_grad():
-        net.rc.weight.copy_(torch.tensor([[1.0, -0.5]]))
-    # i = x - y / 2 = 1.5, 0 - 0.5, 1; h = 1.5 (spike), 0.0, 1.0 (spike)
-    step_by_step(net, torch.tensor([[[1.5]], [[0.0]], [[1.0]]]))
-    assert net.sub_module.v_seq.flatten().tolist() == [0.5, 0.0, 0.0]
-
-
-@every_class
-def test_recorded_potentials_have_a_gradient(neuron):
-    node = neuron(store_v_seq=True, detach_reset=True, v_threshold=9.0)
-    x = torch.full((3, 2), 0.25, requires_grad=True)
-    node(x)
-    node.v_seq.sum().backward()
-    assert (x.grad > 0).all()
-
-
 def test_detach_net_cuts_the_history_of_the_record_too():
     node = MultiStepIFNode(store_v_seq=True)
     node(torch.ones(3, 2, requires_grad=True))
@@ -182,136 +136,6 @@ def test_detach_net_cuts_the_history_of_the_record_too():
     detach_net(node)
     assert not node.v_seq.requires_grad
     assert torch.equal(node.v_seq, values)
-
-
-@every_class
-def test_missing_record_names_the_argument(neuron):
-    node = neuron()
-    node(torch.ones(3, 2))
-    with pytest.raises(RuntimeError, match=f"{neuron.__name__}: v_seq was not recorded: .*store_v_seq=True"):
-        _ = node.v_seq
-
-
-# What is refused
-
-
-def after_a_step(neuron, x):
-    node = neuron()
-    node(x)
-    return node
-
-
-@every_class
-@pytest.mark.parametrize(
-    ("other", "message"),
-    [
-        (torch.zeros(3, 4, 2), r"state v has shape \[(3, )?2, 2\], input needs \[(3, )?4, 2\]"),
-        (
-            torch.zeros(3, 2, 2, dtype=torch.float64),
-            "state v has dtype torch.float32, input needs torch.float64",
-        ),
-        (torch.zeros(3, 2, 2, device="meta"), "state v has device cpu, input needs meta"),
-    ],
-    ids=["shape", "dtype", "device"],
-)
-def test_state_of_another_kind_of_input_is_refused(neuron, other, message):
-    node = after_a_step(neuron, torch.zeros(3, 2, 2))
-    with pytest.raises(
-        ValueError, match=rf"^{neuron.__name__}: {message}: call reset_net\(net\) between batches$"
-    ):
-        node(other)
-    reset_net(node)
-    assert node(other).shape == other.shape
-
-
-# Copies, moves and text
-
-
-@every_neuron
-@pytest.mark.parametrize(
-    "duplicate", [copy.deepcopy, lambda node: pickle.loads(pickle.dumps(node))], ids=["deepcopy", "pickle"]
-)
-def test_copy_after_a_pass_with_history_holds_values_and_goes_on_alike(single, multi, options, duplicate):
-    x_seq = random_currents(6, 5, 4)
-    node = multi(store_v_seq=True, **options)
-    first = node(x_seq.clone().requires_grad_())
-    twin = duplicate(node)
-    assert torch.equal(twin.v, node.v)
-    assert torch.equal(twin.v_seq, node.v_seq)
-    assert not twin.v.requires_grad
-    assert not twin.v_seq.requires_grad
-    assert torch.equal(twin(x_seq), node(x_seq))
-    assert torch.equal(twin.v_seq, node.v_seq)
-    weighted_sum(first).backward()  # the original still has its history
-
-
-@every_class
-def test_state_moves_with_the_module(neuron):
-    node = neuron(store_v_seq=True)
-    x = torch.full((3, 2), 0.25)
-    node(x)
-    node.to(torch.float64)
-    assert node.v.dtype == torch.float64
-    assert node.v_seq.dtype == torch.float64
-    assert node(x.double()).dtype == torch.float64
-    assert node.v_seq.dtype == torch.float64
-    node.to("meta")
-    assert node.v.device.type == node.v_seq.device.type == "meta"
-
-
-@every_class
-def test_state_is_not_part_of_state_dict(neuron):
-    assert after_a_step(neuron, torch.ones(3, 2)).state_dict() == {}
-
-
-# Thresholds, time constants and other numbers: fixed, one for each neuron, or trained. Everything that follows runs in
-# the readable loop.
-
-OPTIONS = [
-    pytest.param({}, id="hard"),
-    pytest.param({"v_reset": None, "refractory": 2}, id="soft, refractory"),
-    pytest.param({"v_reset": "none", "detach_reset": True}, id="none"),
-    pytest.param({"v_reset": -0.5, "v_threshold": [0.5, 1.0, 1.5], "refractory": 1}, id="per neuron"),
-]
-PAIRS = [
-    pytest.param(IFNode, MultiStepIFNode, id="IF"),
-    pytest.param(LIFNode, MultiStepLIFNode, id="LIF"),
-    pytest.param(ParametricLIFNode, MultiStepParametricLIFNode, id="PLIF"),
-    pytest.param(AdaptiveLIFNode, MultiStepAdaptiveLIFNode, id="ALIF"),
-    pytest.param(CUBALIFNode, MultiStepCUBALIFNode, id="CUBA-LIF"),
-]
-every_pair = pytest.mark.parametrize(("single", "multi"), PAIRS)
-every_option = pytest.mark.parametrize("options", OPTIONS)
-
-
-@every_pair
-@every_option
-def test_new_options_in_steps_in_a_sequence_and_in_two(single, multi, options):
-    x_seq = random_currents(9, 4, 3)
-    one, whole, pieces = single(**options), multi(**options), multi(**options)
-    expected = output_and_gradients(lambda x: step_by_step(one, x), x_seq)
-    found = output_and_gradients(whole, x_seq)
-    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
-    assert 0 < expected[0].mean() < 1
-    with torch.no_grad():
-        assert torch.equal(torch.cat([pieces(x_seq[:4]), pieces(x_seq[4:])]), expected[0])
-    assert {name for name in pieces.states if getattr(pieces, name) is None} == set()
-    assert ("refractory_left" in pieces.states) == bool(options.get("refractory"))
-    twin = pickle.loads(pickle.dumps(pieces))
-    assert torch.equal(twin(x_seq), pieces(x_seq))
-    pieces.reset()
-    assert {getattr(pieces, name) for name in pieces.states} == {None}
-    assert torch.equal(pieces(x_seq), expected[0])
-
-
-@every_pair
-def test_threshold_of_each_neuron(single, multi):
-    """Equals neurons of their own."""
-    x_seq, thresholds = random_currents(9, 4, 3), [0.5, 1.0, 2.0]
-    found = multi(v_threshold=thresholds)(x_seq)
-    for at, threshold in enumerate(thresholds):
-        alone = multi(v_threshold=threshold, backend="torch")
-        assert torch.equal(found[:, :, at], alone(x_seq[:, :, at].contiguous()))
 
 
 def test_gradient_of_a_trained_threshold_by_hand():
@@ -355,22 +179,10 @@ def test_time_constant_fixed_of_each_neuron_and_trained(neuron, name, kept, deca
     assert (getattr(trained, name) > 1).all()
 
 
-def test_record_of_neurons_with_more_than_one_state():
-    node = MultiStepCUBALIFNode(
-        tau_synapse=2.0, v_threshold=9.0, decay_input=False, store_v_seq=True, refractory=1
-    )
-    node(torch.tensor([[2.0], [0.0]]))
-    assert node.v_seq.tolist() == [[2.0], [2.0]]
-    assert node.i.tolist() == [1.0]
-
-
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_longest_refractory_period_in_half_precision(dtype):
     node = MultiStepIFNode(refractory=256)
     assert node(torch.ones(259, 1, dtype=dtype)).flatten().nonzero().flatten().tolist() == [0, 257]
-
-
-# What is refused of them
 
 
 def test_numbers_can_be_made_on_the_meta_device_and_get_their_values_later():

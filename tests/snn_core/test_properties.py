@@ -9,9 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support_networks import all_equal, output_and_gradients, step_by_step
-from torch import Tensor
 
-from snn_core.layer import SynapseFilter
 from snn_core.neuron import IFNode, LIFNode, MultiStepIFNode, MultiStepLIFNode, SpikingNeuron
 from snn_core.surrogate import ATan, FastSigmoid, Rectangle, Sigmoid, Triangle
 
@@ -58,14 +56,6 @@ def neurons(draw, v_resets=v_resets):
 
 @law
 @given(neurons(), sequences())
-def test_spikes_are_zero_or_one_in_shape_and_dtype_of_the_input(neuron, x_seq):
-    s_seq = neuron.multi(**neuron.arguments)(x_seq)
-    assert ((s_seq == 0) | (s_seq == 1)).all()
-    assert (s_seq.shape, s_seq.dtype) == (x_seq.shape, x_seq.dtype)
-
-
-@law
-@given(neurons(), sequences())
 def test_sequence_equals_a_loop_of_steps_bit_for_bit(neuron, x_seq):
     single, multi = neuron.single(**neuron.arguments), neuron.multi(backend="torch", **neuron.arguments)
     expected = output_and_gradients(lambda x: step_by_step(single, x), x_seq)
@@ -91,42 +81,3 @@ def test_hard_reset_leaves_exactly_v_reset_where_there_was_a_spike(neuron, x_seq
     v_after_spikes = node.v_seq[s_seq == 1]
     assert torch.equal(v_after_spikes, torch.full_like(v_after_spikes, node.v_reset))
     assert (node.v_seq[s_seq == 0] < node.v_threshold).all()
-
-
-def filter_with_current(tau: float, learnable: bool, i: Tensor) -> SynapseFilter:
-    synapse = SynapseFilter(tau, learnable, backend="torch").to(i.dtype)
-    synapse.out_i = i
-    return synapse
-
-
-taus = st.sampled_from([1.25, 2.0, 100.0])
-
-
-@law
-@given(sequences(dtypes=st.just(torch.float64)), taus, st.booleans())
-def test_without_spikes_the_current_decays_geometrically(x_seq, tau, learnable):
-    i = x_seq[0]
-    i_seq = filter_with_current(tau, learnable, i).forward_sequence(torch.zeros_like(x_seq))
-    expected = torch.stack([i * (1 - 1 / tau) ** (t + 1) for t in range(len(x_seq))])
-    # a learnable tau is made in float32
-    torch.testing.assert_close(i_seq.detach(), expected, rtol=1e-5, atol=1e-12)
-
-
-@law
-@given(sequences(), taus, st.booleans())
-def test_with_a_spike_in_each_step_the_current_rises_by_exactly_one(x_seq, tau, learnable):
-    i = x_seq[0]
-    i_seq = filter_with_current(tau, learnable, i).forward_sequence(torch.ones_like(x_seq))
-    for current in i_seq:
-        i = i + 1
-        assert torch.equal(current, i)
-
-
-@law
-@given(sequences(), taus, st.booleans())
-def test_sequence_of_a_synapse_filter_equals_a_loop_of_steps_bit_for_bit(x_seq, tau, learnable):
-    spikes = (x_seq > 1).to(x_seq.dtype)
-    i = torch.zeros_like(spikes[0])
-    sequence, one_step = (filter_with_current(tau, learnable, i) for _ in range(2))
-    assert torch.equal(sequence.forward_sequence(spikes), step_by_step(one_step, spikes))
-    assert torch.equal(sequence.out_i, one_step.out_i)

@@ -1,18 +1,14 @@
-"""Synapses with state: their currents, their time constants for each channel, and what is refused."""
+"""Synapses with state: their currents, and their time constants for each channel."""
 
 from __future__ import annotations
-
-import pickle
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support_networks import output_and_gradients, random_spikes, step_by_step
-from torch import nn
+from support_networks import random_spikes
 
 from snn_core.functional import reset_net, scan
-from snn_core.layer import MultiStepContainer
 from snn_core.neuron import LINode
 from snn_core.synapse import DoubleExponentialSynapse, LowPassSynapse, SynapseFilter
 
@@ -80,24 +76,6 @@ def test_each_channel_has_its_own_time_constants(kind, names):
 
 
 @every_kind
-@pytest.mark.parametrize("learnable", [False, True])
-def test_sequence_equals_steps_and_goes_on(kind, names, learnable):
-    x_seq = random_spikes(9, 4, 3)
-    one, other, pieces = (kind(learnable=learnable, backend="torch").double() for _ in range(3))
-    expected = output_and_gradients(lambda x: step_by_step(one, x), x_seq, one.parameters())
-    found = output_and_gradients(MultiStepContainer(other), x_seq, other.parameters())
-    for ours, by_steps in zip(found, expected, strict=True):
-        torch.testing.assert_close(ours, by_steps, rtol=1e-12, atol=1e-13)
-    assert all(gradient.any() for gradient in found[1:])
-    with torch.no_grad():
-        assert torch.equal(torch.cat([scan(x_seq[:4], pieces), scan(x_seq[4:], pieces)]), expected[0])
-    twin = pickle.loads(pickle.dumps(pieces))
-    assert torch.equal(twin(x_seq[0]), pieces(x_seq[0]))
-    reset_net(pieces)
-    assert all(getattr(pieces, name) is None for name in pieces.states)
-
-
-@every_kind
 def test_learnable_time_constants_give_the_same_at_first(kind, names):
     x_seq = random_spikes(9, 4, 3).float()
     fixed, trained = kind(), kind(learnable=True)
@@ -107,14 +85,6 @@ def test_learnable_time_constants_give_the_same_at_first(kind, names):
     assert not list(fixed.parameters())
     assert len(list(trained.parameters())) == len(names)
     assert len(fixed.state_dict()) == len(names)
-
-
-@every_kind
-def test_an_nn_parameter_asks_for_training(kind, names):
-    taus = {name: 2.0 + k for k, name in enumerate(names)}
-    one = kind(**taus | {names[0]: nn.Parameter(torch.tensor(2.0))})
-    assert one.learnable
-    assert len(list(one.parameters())) == len(names)
 
 
 @every_kind

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 
 import pytest
 import torch
@@ -13,14 +12,14 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 from sequential_fmnist.networks import NETWORKS, make_network
-from snn_core.functional import reset_net, seq_to_ann_forward
+from snn_core.functional import reset_net
 from snn_core.layer import (
     ElementWiseRecurrentContainer,
     LinearRecurrentContainer,
     MultiStepContainer,
     SynapseFilter,
 )
-from snn_core.neuron import IFNode, MultiStepIFNode, MultiStepLIFNode
+from snn_core.neuron import IFNode, MultiStepIFNode
 from snn_core.surrogate import ATan
 
 LAYERS = {
@@ -79,26 +78,6 @@ def test_alpha_may_become_a_parameter():
     torch.testing.assert_close(x.grad, y.grad)
 
 
-# Parameters --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["v_threshold", "v_reset", "tau"])
-def test_a_number_may_become_a_parameter(name):
-    node = MultiStepLIFNode(tau=1.5, v_threshold=0.6, v_reset=0.1, surrogate_function=ATan())
-    x = x_seq()
-    before = node(x)
-    reset_net(node)
-    setattr(node, name, nn.Parameter(torch.tensor(getattr(node, name))))
-    out = node(x)
-    assert torch.equal(out, before)
-    out.sum().backward()
-    assert getattr(node, name).grad.abs() > 0
-    reset_net(node)
-    with torch.no_grad():
-        getattr(node, name).fill_({"v_threshold": 9.0, "v_reset": -9.0, "tau": 9.0}[name])
-    assert not torch.equal(node(x), before)
-
-
 # Own forward passes and hooks --------------------------------------------------------------------------------------
 
 
@@ -148,17 +127,6 @@ def test_hooks_are_called_in_every_step(where, kind, backend):
     assert len(called) == 5
 
 
-@pytest.mark.parametrize("kind", HOOKS)
-def test_hooks_of_a_stateless_layer_are_called(kind):
-    linear, called = nn.Linear(3, 4), []
-    handle = HOOKS[kind](linear, called)
-    try:
-        seq_to_ann_forward(x_seq(requires_grad=True), linear).sum().backward()
-    finally:
-        handle.remove()
-    assert called == [1]
-
-
 # States ------------------------------------------------------------------------------------------------------------
 
 
@@ -189,29 +157,11 @@ def test_the_state_keeps_one_step_alive_and_no_more():
             assert getattr(container, name).untyped_storage().nbytes() <= 2 * 2 * 3 * 8  # v and y
 
 
-def test_a_state_is_no_buffer_that_processes_would_share():
-    net = make_network("feedback")
-    net(torch.rand(2, 1, 28, 28))
-    assert list(net.buffers()) == []
-    assert net.sn1[0].y is not None
-    net.to(torch.float32)
-    assert net.sn1[0].y.dtype == net.sn1[0].sub_module.v.dtype == torch.float32
-
-
 # torch's own tools -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
 class TestNetworks:
-    def test_trace(self, kind):
-        net, images = make_network(kind), torch.rand(2, 1, 28, 28)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            traced = torch.jit.trace(net, images, check_trace=False)
-        reset_net(net)
-        other = torch.rand(2, 1, 28, 28)
-        torch.testing.assert_close(traced(other), net(other))
-
     def test_inference_then_training(self, kind):
         net, images = make_network(kind), torch.rand(2, 1, 28, 28)
         with torch.inference_mode():

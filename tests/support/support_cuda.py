@@ -24,7 +24,7 @@ from snn_core.kernels.plan import parsed
 from snn_core.kernels.record.symbols import Program
 
 SHIM = ROOT / "tests" / "support" / "cuda_shim"
-GCC = ["g++", "-std=c++17", "-O1", "-ffp-contract=off", "-fPIC", "-Wno-unknown-pragmas"]
+GCC = ["g++", "-std=c++17", "-O0", "-ffp-contract=off", "-fPIC", "-Wno-unknown-pragmas"]
 
 
 class ShimDevice(cuda.Device):
@@ -33,13 +33,12 @@ class ShimDevice(cuda.Device):
     Attributes:
         limit: bytes of shared memory that a block may ask for.
         seed: draws the order in which the threads of a block run.
-        removed_line: line of a barrier in ``plan.cu`` that is taken away; 0 for none.
         launches: all launches so far.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.limit, self.seed, self.removed_line = 160 << 10, 0, 0
+        self.limit, self.seed = 160 << 10, 0
         self.launches: list[cuda.Launch] = []
         self.library = cache(self._build)
 
@@ -65,7 +64,7 @@ class ShimDevice(cuda.Device):
     def start(self, launch: cuda.Launch, dtype: torch.dtype, place: torch.device, plan: np.ndarray) -> None:
         self.launches.append(launch)
         failure = self.library(dtype, launch.programs).shim_launch(
-            launch.kernel.encode(), launch.blocks, launch.threads, launch.shared_bytes, self.seed, self.removed_line,
+            launch.kernel.encode(), launch.blocks, launch.threads, launch.shared_bytes, self.seed,
             (ctypes.c_void_p * 1)(plan.ctypes.data),
         )  # fmt: skip
         assert failure == 0, f"{launch} failed with {failure}, see cuda_shim.cpp"

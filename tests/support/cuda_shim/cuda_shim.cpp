@@ -31,10 +31,8 @@ std::vector<Fiber> fibers;
 std::vector<unsigned char> stacks;
 ucontext_t scheduler;
 size_t running;
-int removed_line;
 
-void sync_threads(int line) {
-    if (line == removed_line) return;
+void sync_threads() {
     fibers[running].state = AT_BARRIER;
     swapcontext(&fibers[running].context, &scheduler);
 }
@@ -94,12 +92,10 @@ bool run_block(std::mt19937& random) {
 // Takes arguments as cuLaunchKernel does, one pointer to each. Returns 0, or what went wrong: 1 unknown kernel,
 // 2 a thread waits for ever, 3 shared memory was written outside of what the launch asked for.
 extern "C" int shim_launch(
-    const char* kernel, unsigned blocks, unsigned threads, unsigned shared_bytes, unsigned seed, int removed_line,
-    void** arguments) {
+    const char* kernel, unsigned blocks, unsigned threads, unsigned shared_bytes, unsigned seed, void** arguments) {
     shim::thread_body = shim::kernel_of(kernel);
     if (!shim::thread_body) return 1;
     shim::arguments = arguments;
-    shim::removed_line = removed_line;
     shim::fibers.resize(threads);
     gridDim = {blocks, 1, 1};
     blockDim = {threads, 1, 1};

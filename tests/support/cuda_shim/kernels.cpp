@@ -4,11 +4,6 @@
 
 #include KERNELS
 
-// Shows that a barrier which some threads do not reach is noticed.
-void shim_waits_for_ever(Plan) {
-    if (threadIdx.x == 0) __syncthreads();
-}
-
 namespace shim {
 
 template <void (*kernel)(Plan)>
@@ -22,7 +17,6 @@ void run() {
 void (*kernel_of(const char* name))() {
     KERNEL(scan_forward)
     KERNEL(scan_backward)
-    KERNEL(shim_waits_for_ever)
     return nullptr;
 }
 
