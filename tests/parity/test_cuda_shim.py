@@ -245,6 +245,31 @@ def test_order_in_which_threads_run_does_not_change_a_bit(shim, monkeypatch, bui
         assert equal(network_results(build), expected)
 
 
+def delicate_numbers(dtype: torch.dtype) -> torch.Tensor:
+    """Return float32 numbers: all of ``dtype`` and what lies half-way, too small, too large, infinite or NaN for it."""
+    values = torch.arange(-(2**15), 2**15, dtype=torch.int16).view(dtype).float()
+    finite = values[values.isfinite()]
+    ties = (finite[1:] + finite[:-1]) / 2
+    large = torch.tensor([65519.0, 65520.0, 65536.0, 3.395e38])
+    nan = torch.tensor([0x7FFFFFFF, 0x7F800001, -1], dtype=torch.int32).view(torch.float32)
+    small = random(1000, dtype=torch.float32) * 1e-7
+    return torch.cat([values, ties, ties * (1 + 2e-7), small, large, -large, nan])
+
+
+@pytest.mark.parametrize("dtype", HALVES, ids=str)
+def test_halves_are_rounded_as_torch_rounds_them(shim, dtype):
+    """The last potential of a neuron that never fires is its first one, rounded."""
+    numbers = delicate_numbers(dtype)
+    numbers = numbers[~(numbers >= 3.4e38)][:, None]
+    zeros, expected = torch.zeros_like(numbers), numbers.to(dtype)
+    _, plan, its_numbers = planned(neuron(v_threshold=3.4e38), zeros[None])
+    _, written, _ = cuda.scan(zeros[None].to(dtype), [numbers], plan, its_numbers)
+    torch.testing.assert_close(written, expected.flatten(), rtol=0, atol=0, equal_nan=True)
+    _, read_back, _ = cuda.scan(expected[None], [zeros], plan, its_numbers)
+    small = expected.isfinite()
+    assert torch.equal(read_back[small.flatten()], expected[small])
+
+
 @pytest.mark.parametrize("dtype", [*cuda.SCALARS], ids=str)
 def test_launch_fits_every_size(dtype):
     for size, limit in itertools.product((1, 32, 33, 128, 200, 512, 1024, 2048), (96 << 10, 227 << 10)):

@@ -59,12 +59,12 @@ def test_a_monitor_by_hand():
 
 def test_shares_are_over_steps_and_samples():
     """A neuron that fires for one sample only is neither silent nor saturated."""
-    x_seq = torch.tensor([[1.0, 0.0, 1.0], [1.0, 0.0, 0.0]]).expand(4, 2, 3)
+    x_seq = torch.tensor([[1.0, 0.0, 1.0, 0.0], [1.0, 0.0, 0.0, 0.0]]).expand(5, 2, 4)
     net = MultiStepIFNode()
     with Monitor(net) as monitor:
         net(x_seq)
     (layer,) = monitor.summary()
-    assert (layer.rate, layer.silent, layer.saturated) == pytest.approx((0.5, 1 / 3, 1 / 3))
+    assert (layer.rate, layer.silent, layer.saturated) == (0.375, 0.5, 0.25)
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
