@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 from executors import interpreted
-from sequential_fmnist.evaluation import LOSSES
 from support_networks import output_and_gradients
 from torch import nn
 
+from sequential_fmnist.evaluate import LOSSES
 from snn_core.functional import reset_net, scan, train_steps
 from snn_core.kernels.cpu import scan as kernels
 from snn_core.kernels.cpu import threads as workers

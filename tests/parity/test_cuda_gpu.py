@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
-from sequential_fmnist.config import TrainingConfig
-from sequential_fmnist.training import fit
 from test_cuda_shim import random
 
-from sequential_fmnist.networks import NETWORKS
 from snn_core.functional import explain, reset_net
 from snn_core.kernels import CUPY_IS_INSTALLED
 from snn_core.layer import LinearRecurrentContainer
@@ -106,16 +101,3 @@ def test_autocast(dtype):
         out = step(module, x_seq)
     assert out.dtype == dtype
     assert all(p.grad.dtype == torch.float32 and p.grad.isfinite().all() for p in module.parameters())
-
-
-@pytest.mark.parametrize("opt", ["sgd", "adam"])
-@pytest.mark.parametrize("model", NETWORKS)
-def test_training_through_a_graph_equals_training_without(few, model, opt):
-    config = TrainingConfig(model=model, epochs=3, batch_size=60, opt=opt, lr=0.01, device="cuda")
-    net, history = fit(config, *few)
-    graphed, graphed_history = fit(replace(config, cuda_graph=True), *few)
-    assert [record["train_loss"] for record in graphed_history] == pytest.approx(
-        [record["train_loss"] for record in history], rel=1e-4
-    )
-    for ours, theirs in zip(graphed.parameters(), net.parameters(), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)

@@ -11,7 +11,7 @@ from support import require
 from support_networks import output_and_gradients, random_images
 from torch import nn
 
-from sequential_fmnist.networks import NETWORKS, make_network
+from sequential_fmnist.networks import NETWORKS, columns_as_sequence, make_network
 from snn_core.functional import explain, reset_net, scan, states
 from snn_core.layer import LinearRecurrentContainer, MultiStepContainer, SeqToANNContainer
 from snn_core.more.batch_norm import MultiStepBatchNorm, fold_batch_norm
@@ -86,7 +86,8 @@ def test_a_network_gives_the_same_bits_with_a_monitor(kind):
         reset_net(net)
     assert all(map(torch.equal, *runs))
     hidden = monitor.outputs[next(iter(monitor.outputs))]
-    assert torch.equal(hidden, net.hidden_spikes(images)) and 0 < hidden.mean() < 1
+    expected = scan(columns_as_sequence(images), net.fc1, net.sn1, backend="torch")
+    assert torch.equal(hidden, expected) and 0 < hidden.mean() < 1
 
 
 def test_a_monitor_leaves_nothing_behind():
