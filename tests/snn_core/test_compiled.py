@@ -44,12 +44,3 @@ def test_the_same_sources_keep_their_kernels(compiled, tmp_path):
 def test_where_nothing_can_be_written_numba_chooses(compiled, tmp_path):
     (tmp_path / "__pycache__").write_text("a file where the folder should be")
     assert compiled._make_cache() == ""
-
-
-def test_the_folder_of_other_programs_is_put_back(compiled, monkeypatch):
-    monkeypatch.setattr(compiled, "_cache", "ours")
-    monkeypatch.setattr(compiled.numba.config, "CACHE_DIR", "theirs")
-    with pytest.raises(ZeroDivisionError), compiled._cached():
-        assert compiled.numba.config.CACHE_DIR == "ours"
-        raise ZeroDivisionError
-    assert compiled.numba.config.CACHE_DIR == "theirs"

@@ -20,7 +20,7 @@ from snn_core.kernels.record import equations
 from snn_core.layer import LinearRecurrentContainer, MultiStepContainer
 from snn_core.neuron import IFNode
 from snn_core.state import CellModule
-from snn_core.surrogate import SurrogateFunction, Triangle
+from snn_core.surrogate import Triangle
 
 NAN, INF = float("nan"), float("inf")
 #: Every pair of these is an input and a state: ties, zeros of both signs, and what is no number.
@@ -162,14 +162,6 @@ def test_what_torch_refuses_is_not_fused(of: Any) -> None:
         Node(expression(of)).forward_sequence(torch.ones(2, 1, 1))
 
 
-def test_a_whole_number_of_flags_is_no_output() -> None:
-    class Counted(Arithmetic):
-        def step(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-            return (x > 0) * 2, state
-
-    assert Node(Counted).forward_sequence(torch.ones(2, 1, 1)).dtype == torch.int64
-
-
 def test_a_state_that_nothing_uses_later_has_no_infinite_gradient() -> None:
     class Length(Arithmetic):
         def step(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -278,19 +270,6 @@ def test_equations_that_ask_whether_a_field_is_a_tensor_take_the_loop() -> None:
 def outputs_of(make: Any) -> tuple[float, str]:
     module, x_seq = Node(make), torch.ones(1, 1, 1)
     return module.forward_sequence(x_seq).item(), reason(module, x_seq)
-
-
-def test_cells_with_slots_take_the_loop() -> None:
-    @dataclass(eq=False, slots=True)
-    class Slotted(Arithmetic):
-        gain: float
-
-        def of(self, x: Tensor, v: Tensor) -> Tensor:
-            return self.gain * x
-
-    assert [outputs_of(lambda gain=gain: Slotted(gain)) for gain in (2.0, 3.0)] == [
-        (gain, "it has slots: kernels read fields from __dict__") for gain in (2.0, 3.0)
-    ]
 
 
 def test_what_a_class_holds_that_may_change_takes_the_loop() -> None:
@@ -532,20 +511,6 @@ def test_a_helper_function_that_is_defined_anew_is_read_anew(monkeypatch: pytest
     assert outputs_of(Helped) == (2.0, "")
     monkeypatch.setattr(sys.modules[__name__], "charge", lambda x, v: 3.0 * x + v)
     assert outputs_of(Helped) == (3.0, "")
-
-
-def test_a_surrogate_function_may_depend_on_training() -> None:
-    class Annealed(SurrogateFunction):
-        def primitive(self, x: Tensor) -> Tensor:
-            return x * 0.5 if self.training else x * 0.25
-
-    node = IFNode(surrogate_function=Annealed(1.0, spiking=False), v_reset=None)
-    x_seq = torch.full((1, 1, 1), 3.0)
-
-    assert node.forward_sequence(x_seq).item() == 1.0
-    node.eval().reset()
-    assert node.forward_sequence(x_seq).item() == 0.5
-    assert reason(node, x_seq) == ""
 
 
 class Previous(Arithmetic):
