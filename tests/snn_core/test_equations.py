@@ -533,19 +533,6 @@ def test_a_state_that_is_the_input_outlives_it(backend: str) -> None:
     assert module.v.tolist() == [[1.0]] * 3
 
 
-@pytest.mark.parametrize("backend", ["torch", "auto"])
-def test_an_option_that_adds_a_state_cannot_change(backend: str) -> None:
-    node = IFNode(refractory=2, backend=backend)
-    node.refractory = 0
-    message = (
-        "^IFNode: its cell has 1 states, the module names 2, v, refractory_left: options that add a state"
-    )
-    with pytest.raises(ValueError, match=message):
-        node.forward_sequence(torch.zeros(2, 1, 1))
-    with pytest.raises(ValueError, match=message):
-        node(torch.zeros(1, 1))
-
-
 class Unused(Arithmetic):
     def __init__(self, used: Tensor, unused: Tensor) -> None:
         self.used, self.unused = used, unused
