@@ -91,7 +91,7 @@ class Case:
         rounding: relative error that a gradient may have in addition, where terms of a sum cancel.
         differentiated: results of which a weighted sum is differentiated, such as "output" or "last v"; empty for all.
         layout: how tensors lie in memory.
-        recorded: whether all steps of all states, and of the outputs of all modules, are compared, too.
+        recorded: of what all steps are compared, too: "states", or "all", with the outputs of all modules.
     """
 
     name: str
@@ -109,7 +109,7 @@ class Case:
     layout: Callable[[Tensor], Tensor] = as_it_is
     charged: bool = True
     lengths: Callable[[int, int], list[int]] | None = None
-    recorded: bool = False
+    recorded: str = ""
 
     @cached_property
     def weights(self) -> dict[str, Tensor]:

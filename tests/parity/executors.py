@@ -8,7 +8,7 @@ import math
 import types
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from functools import cache
+from functools import cache, partial
 from typing import Any
 from unittest import mock
 
@@ -59,17 +59,18 @@ def results(case: Case, module: nn.Module, device: torch.device | str = "cpu") -
         leaves[f"first {name}"] = there(case.first_state(name)).requires_grad_()
         setattr(owner, name.rpartition(".")[2], leaves[f"first {name}"])
     leaves |= module.named_parameters()
-    recording = [part for part in module.modules() if getattr(part, "recordable", ()) and case.recorded]
-    for part in recording:
-        part.record(*part.recordable)
+    recorded: dict[str, Callable[[], Tensor]] = {}
+    for k, part in enumerate(module.modules() if case.recorded else ()):
+        names = [
+            name for name in getattr(part, "recordable", ()) if case.recorded == "all" or name != "output"
+        ]
+        recorded |= {f"all of {k}.{name}": partial(part.recorded, name) for name in names}
+        if names:
+            part.record(*names)
     lengths = {} if case.lengths is None else {"lengths": case.lengths(*case.shape[:2])}
     outputs = {"output": module(leaves["x"], **lengths)}
     outputs |= {f"last {name}": getattr(owner, name.rpartition(".")[2]) for name, owner in owners.items()}
-    outputs |= {
-        f"all of {k}.{name}": part.recorded(name)
-        for k, part in enumerate(recording)
-        for name in part.recordable
-    }
+    outputs |= {name: recorded() for name, recorded in recorded.items()}
     asked = [outputs[name] for name in case.differentiated or outputs]
     asked = [value for value in asked if value.requires_grad]  # what is left of a refractory period has none
     weights = [there(random(tuple(value.shape), seed=7)) for value in asked]

@@ -323,7 +323,10 @@ RECORDED = (
 def recorded(cases: Iterable[Case]) -> Iterator[Case]:
     for case in cases:
         if case.name.startswith(RECORDED):
-            yield replace(case, name=f"recorded: {case.name}", recorded=True)
+            yield replace(case, name=f"recorded: {case.name}", recorded="all")
+            # Without its output a neuron may share a stage with what follows it.
+            if case.name.startswith(("neighbours", "chain of neurons")):
+                yield replace(case, name=f"recorded states: {case.name}", recorded="states")
 
 
 MEMORY = {
