@@ -80,7 +80,7 @@ def test_dialect_is_passed_on(tmp_path):
     ("arguments", "status", "message"),
     [
         (["plain", "net.h5"], 2, "net.h5: the suffix must be one of .nir, .pt2, .onnx, got '.h5'"),
-        (["", "net.nir"], 1, "checkpoint  cannot be used"),
+        (["", "net.nir"], 1, "checkpoint cannot be used: Is a directory"),
         (["plain"], 2, "the following arguments are required: FILE"),
         (["stateful-synapse", "net.nir"], 2, "sy1: NIR cannot say it exactly: a SynapseFilter"),
         (["plain", "net.nir", "--allow", "all"], 2, "argument --allow: invalid choice: 'all'"),

@@ -731,9 +731,9 @@ BROKEN = {
         chain(neurons(v_threshold=np.inf)),
         r"node 'n0' \(IF\): v_threshold holds NaN or infinity",
     ),
-    "tau of one step": (
-        chain(neurons(nir.LIF, tau=1e-4)),
-        r"node 'n0' \(LIF\): LIFNode: tau must be above 1",
+    "tau below one step": (
+        chain(neurons(nir.LIF, tau=0.5e-4)),
+        r"node 'n0' \(LIF\): LIFNode: tau must be from 1 to infinity",
     ),
     "leak elsewhere": (chain(neurons(nir.LIF, v_leak=0.5)), r"node 'n0' \(LIF\): v_leak must be v_reset = 0"),
     "current-based": (
