@@ -18,7 +18,6 @@ from torch import nn
 
 from snn_core.functional import (
     detach_net,
-    explain,
     last_step,
     mean_over_time,
     reset_net,
@@ -263,20 +262,6 @@ def test_read_outs_by_hand():
     full = torch.rand(4, 3, 2)
     assert torch.equal(mean_over_time(full), full.mean(0))
     assert torch.equal(last_step(full), full[-1])
-
-
-def test_explain_takes_a_network_that_reads_lengths():
-    class Net(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.hidden = IFNode()
-
-        def forward(self, x_seq, lengths):
-            return mean_over_time(scan(x_seq, self.hidden, lengths=lengths), lengths)
-
-    decisions = explain(Net(), torch.rand(3, 2, F), [3, 1])
-    assert {decision.name for decision in decisions} == {"hidden"}
-    assert all(decision.fused for decision in decisions)
 
 
 # Errors --------------------------------------------------------------------------------------------------------------

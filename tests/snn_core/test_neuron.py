@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -10,6 +11,7 @@ from support_networks import NEURONS, random_currents, step_by_step
 from torch import nn
 
 from snn_core.functional import detach_net
+from snn_core.layer import MultiStepContainer
 from snn_core.neuron import (
     AdaptiveLIFNode,
     IFNode,
@@ -126,6 +128,33 @@ def test_record_goes_on_over_several_calls_until_reset(single, multi, options):
     pieces.reset()
     pieces(x_seq[:2])
     assert torch.equal(pieces.v_seq, whole.v_seq[:2])
+
+
+def test_recording_begins_and_ends_between_calls_and_a_copy_records_for_itself():
+    node = IFNode()
+    net, x_seq = MultiStepContainer(nn.Linear(3, 4), node), torch.rand(5, 2, 3)
+    net(x_seq)
+    node.record("v", "output")
+    y_seq = net(x_seq)
+    twin = copy.deepcopy(net)
+    twin(x_seq)
+    assert len(twin[1].recorded("v")) == 10 and len(node.recorded("v")) == 5
+    assert torch.equal(node.recorded("output"), y_seq)
+    node.record()
+    net(x_seq)
+    with pytest.raises(RuntimeError, match="call record"):
+        node.recorded("v")
+
+
+def test_a_reset_value_that_is_set_is_the_first_potential_too():
+    x_seq, found = torch.rand(5, 2, 3), {}
+    for backend in ("torch", "auto"):
+        node = MultiStepIFNode(backend=backend)
+        node(x_seq)
+        node.v_reset = -0.4
+        node.reset()
+        found[backend] = node(x_seq), node.v
+    assert all(map(torch.equal, *found.values()))
 
 
 def test_detach_net_cuts_the_history_of_the_record_too():

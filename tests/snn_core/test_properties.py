@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support_networks import all_equal, output_and_gradients, step_by_step
 
 from snn_core.neuron import IFNode, LIFNode, MultiStepIFNode, MultiStepLIFNode, SpikingNeuron
 from snn_core.surrogate import ATan, FastSigmoid, Rectangle, Sigmoid, Triangle
@@ -52,15 +51,6 @@ def neurons(draw, v_resets=v_resets):
         return Neurons(IFNode, MultiStepIFNode, arguments)
     arguments |= {"tau": draw(st.sampled_from([1.1, 2.0, 7.0])), "decay_input": draw(st.booleans())}
     return Neurons(LIFNode, MultiStepLIFNode, arguments)
-
-
-@law
-@given(neurons(), sequences())
-def test_sequence_equals_a_loop_of_steps_bit_for_bit(neuron, x_seq):
-    single, multi = neuron.single(**neuron.arguments), neuron.multi(backend="torch", **neuron.arguments)
-    expected = output_and_gradients(lambda x: step_by_step(single, x), x_seq)
-    assert all_equal(output_and_gradients(multi, x_seq), expected)
-    assert torch.equal(multi.v, single.v)
 
 
 @law
