@@ -8,21 +8,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sequential_fmnist.networks import IN_FEATURES, NetworkSpec, SpikingNet
+from sequential_fmnist.networks import IN_FEATURES, make_network
 from snn_core.cells import Cell, State, Synapse, synapse_filter_step
 from snn_core.checks import Like
 from snn_core.kernels import program
 from snn_core.kernels.record.equations import Recorded
 from snn_core.layer import MultiStepContainer, SynapseFilter
+from snn_core.spiking import SpikingNeuron
 from snn_tutorial.live import Code, literal
 from snn_tutorial.live.javascript import back_function, cell_function, network_stages, step_function
 
-#: Where the gradient through the reset is cut, and the options of a :class:`NetworkSpec` for it.
-CUTS: dict[str, dict[str, bool]] = {
-    "in all neurons": {"detach_reset": True},
-    "in hidden neurons": {"detach_reset": True, "detach_readout": False},
-    "nowhere": {"detach_reset": False},
+#: Where the gradient through the reset is cut: ``detach_reset`` of the hidden and of the read-out neurons.
+CUTS: dict[str, tuple[bool, bool]] = {
+    "in all neurons": (True, True),
+    "in hidden neurons": (True, False),
+    "nowhere": (False, False),
 }
+#: The names of optimizers, and their first learning rates.
+OPTIMIZERS = {"SGD with momentum": 0.1, "Adam": 0.005}
 
 
 @dataclass(eq=False)
@@ -146,12 +149,13 @@ def _sized(size: int) -> Code | int:
     return size if rest else Code("hidden" if share == 1 else f"{share} * hidden")
 
 
-def untrained(kind: str, cut: str = "in all neurons") -> SpikingNet:
-    """Return a network of the text in double precision, with a synapse that :func:`kind_of` can write."""
-    net = SpikingNet(NetworkSpec(kind, hidden=_HIDDEN, **CUTS[cut]))
-    if net.sy1 is not None:
-        net.sy1 = MultiStepContainer(LearnedFilter(net.spec.tau, learnable=True))
-    return net.double()
+def with_cut(net: nn.Module, cut: str) -> nn.Module:
+    """Cut the gradient through the reset where one of :data:`CUTS` says, and return the network."""
+    for name, is_cut in zip(("sn1", "sn2"), CUTS[cut], strict=True):
+        for part in net.get_submodule(name).modules():
+            if isinstance(part, SpikingNeuron):
+                part.detach_reset = is_cut
+    return net
 
 
 def kind_of(kind: str, cells: dict[str, Recorded]) -> dict[str, Any]:
@@ -163,20 +167,25 @@ def kind_of(kind: str, cells: dict[str, Recorded]) -> dict[str, Any]:
     """
     stages = []
     for cut in CUTS:
-        net = untrained(kind, cut)
+        net = with_cut(make_network(kind, _HIDDEN), cut)
+        if kind == "stateful-synapse":
+            net.sy1 = MultiStepContainer(LearnedFilter(2.0, learnable=True))
+        net.double()
         names = {id(weight): name for name, weight in net.named_parameters()}
 
         def written(weight: Tensor, names: dict[int, str] = names) -> Code:
             return Code(f"tensors[{names[id(weight)]!r}]")
 
-        parts = [part for part in net.children() if part is not None]
-        found = network_stages(parts, IN_FEATURES, cells, written)
+        found = network_stages(net.children(), IN_FEATURES, cells, written)
         sizes = ("inputs", "outputs")
         stages.append(
             [{key: _sized(one) if key in sizes else one for key, one in stage.items()} for stage in found]
         )
+    places = [name for name, _ in net.named_children()]
     return {
         "name": kind.replace("-", " "),
+        "hidden": places.index("sn1"),
+        "synapse": places.index("sy1") if "sy1" in places else None,
         "tensors": Code(f"(hidden) => {literal(_tensors(net))}"),
         "stages": Code(f"(tensors, hidden) => {literal(stages)}"),
     }

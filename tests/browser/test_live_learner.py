@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from sequential_fmnist.networks import NETWORKS, NetworkSpec, SpikingNet
+from sequential_fmnist.networks import NETWORKS, make_network
 from snn_core.functional import reset_net
 from snn_tutorial.live import bundle, literal, packed
 from snn_tutorial.live.javascript import PRELUDE
-from snn_tutorial.live.learner import CUTS, equations, kind_of
+from snn_tutorial.live.learner import CUTS, equations, kind_of, with_cut
 
 pytestmark = pytest.mark.xdist_group("browser_live")
 
@@ -64,7 +64,7 @@ def check(page, embedded, kind, opt, cut, steps, clip=1e9, hidden=32, blank=0, o
     data, count = embedded[0], 200
     generator = torch.Generator().manual_seed(1)
     batches = [torch.randint(count, (size,), generator=generator).tolist() for _ in range(steps)]
-    net = SpikingNet(NetworkSpec(kind, hidden=hidden, **CUTS[cut])).double()
+    net = with_cut(make_network(kind, hidden), cut).double()
     before = {name: weight.detach().flatten().tolist() for name, weight in net.named_parameters()}
     images, labels = data.images[:count], data.labels[:count]
     x = torch.cat([images[..., list(order)], images.new_zeros(count, 1, SIDE, blank)], 3).double() / 255

@@ -1,6 +1,6 @@
 /** A network in training. What it computes, its loss and its optimizer are generated from equations in torch. */
 
-import { Backward, tensorsOf } from "./backward.js";
+import { Backward } from "./backward.js";
 import { Network } from "./scan.js";
 
 /**
@@ -37,7 +37,7 @@ export class Learner {
     this.lr = settings.lr;
     this.net = new Network(stages, equations.cells, batch);
     this.taken = new Backward(this.net, backs, order.length + blank);
-    this.weights = this.net.layers.flatMap((layer) => /** @type {Float64Array[]} */ (tensorsOf(layer)));
+    this.weights = this.net.layers.flatMap(({ tensors: own }) => /** @type {Float64Array[]} */ (own));
     this.moments = this.weights.map((weight) =>
       this.optimizer.initial.slice(1).map((first) => new Float64Array(weight.length).fill(first)),
     );
@@ -95,6 +95,7 @@ export class Learner {
     const gradients = this.taken.gradients.flat();
     let squares = 0;
     for (const gradient of gradients) for (const g of gradient) squares += g * g;
+    if (!Number.isFinite(squares)) throw new Error("the gradient is no longer finite: try a smaller learning rate");
     const scale = new Float64Array(1);
     this.equations.limit(1, [squares], [], [[this.settings.clip]], scale);
     for (const [k, weight] of this.weights.entries()) {
@@ -152,4 +153,18 @@ export function drawn(kind, hidden, inverse, random) {
     tensors[name] = Float64Array.from({ length: size }, draw);
   }
   return tensors;
+}
+
+/**
+ * Return numbers below `count` in a random order.
+ * @param {number} count
+ * @param {() => number} random
+ */
+export function shuffled(count, random) {
+  const found = Array.from({ length: count }, (_, k) => k);
+  for (let k = count - 1; k > 0; k--) {
+    const other = Math.floor(random() * (k + 1));
+    [found[k], found[other]] = [found[other], found[k]];
+  }
+  return found;
 }

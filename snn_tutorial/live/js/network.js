@@ -6,6 +6,7 @@ import { BLUE, Chart, GREY, ORANGE, PURPLE, VERMILION } from "./chart.js";
 import { box, button, make, menu, slider } from "./controls.js";
 import { Pad } from "./pad.js";
 import { player } from "./player.js";
+import { Network } from "./scan.js";
 
 /**
  * @typedef {import("./activity.js").Trained} Trained
@@ -24,6 +25,7 @@ const STEP_MS = [400, 160, 60];
  */
 export function network(data) {
   const images = bytes(data.images);
+  /** @type {import("./activity.js").Loaded[]} */
   const loaded = load(data.networks, data.cells);
   const checked = make("small", { className: "snn-weights" });
   const which = menu(
@@ -87,18 +89,40 @@ export function network(data) {
   function compute() {
     const { trained, net } = loaded[which.value];
     const hidden = hiddenOf(which.value);
-    hidden.parameters = [[threshold.value]];
+    if (hidden.stage.parameters.length) hidden.parameters = [[threshold.value]];
     hidden.isFedBack = loop.value && hidden.stage.feedback !== null;
-    if (trained.synapse !== null) {
+    if (trained.synapse !== null && trained.tau !== null) {
       const synapse = /** @type {import("./scan.js").Cells} */ (net.layers[trained.synapse]);
       synapse.parameters = tau.value === trained.tau ? synapse.stage.parameters : [[1 / tau.value]];
     }
     activity = run(net, trained, columnsOf(pad.pixels, order.value, blank.value));
   }
 
+  /** Return what all others answer at the end, once there are networks of the reader's own. */
+  function othersSaid() {
+    if (!loaded.some(({ trained }) => trained.about)) return "";
+    const seen = columnsOf(pad.pixels, order.value, blank.value);
+    const others = loaded.filter((_, k) => k !== which.value);
+    const answered = others.map(({ trained, net }) => {
+      const { means } = answers(run(net, trained, seen).outputs, seen.length, trained.scale);
+      return `${trained.name}: ${data.classes[means.indexOf(Math.max(...means))]}`;
+    });
+    return ` At the end the others answer ${answered.join(", ")}.`;
+  }
+
   const chart = new Chart("columns, spikes, membrane potentials, currents and outputs of the network over time", () =>
-    panelsOf(activity, time.value, data.networks[which.value]),
+    panelsOf(activity, time.value, loaded[which.value].trained),
   );
+
+  // A network that is trained on this page comes after those of the package, and again after each epoch.
+  document.addEventListener("snn-trained", (event) => {
+    const { trained, cells } = /** @type {CustomEvent} */ (event).detail;
+    const own = { trained, net: new Network(trained.stages({}), cells), isChecked: Promise.resolve(true) };
+    const place = loaded.findIndex((one) => one.trained.name === trained.name);
+    if (place < 0) which.input.append(make("option", {}, trained.name));
+    loaded[place < 0 ? loaded.length : place] = own;
+    if (loaded[which.value] === own) which.input.dispatchEvent(new Event("change", { bubbles: true }));
+  });
 
   return {
     controls: [
@@ -126,7 +150,7 @@ export function network(data) {
     ],
     numbers: () => ({
       ...Object.fromEntries(Object.entries(activity).map(([name, seq]) => [name, seq.map((one) => Array.from(one))])),
-      ...answers(activity.outputs, time.value, data.networks[which.value].scale),
+      ...answers(activity.outputs, time.value, loaded[which.value].trained.scale),
     }),
     update() {
       const { trained, isChecked } = loaded[which.value];
@@ -141,10 +165,13 @@ export function network(data) {
         time.input.setAttribute("max", most);
         if (isWhole) time.value = steps();
       }
-      tau.element.hidden = trained.synapse === null;
-      loop.element.hidden = hiddenOf(which.value).stage.feedback === null;
+      const { stage } = hiddenOf(which.value);
+      tau.element.hidden = trained.tau === null;
+      threshold.element.hidden = stage.parameters.length === 0;
+      loop.element.hidden = stage.feedback === null;
       isChecked.then((is) => {
-        checked.textContent = `Weights: SHA-256 ${trained.sha256.slice(0, 16)}\u2026${is ? ", checked" : ""}.`;
+        const weights = `Weights: SHA-256 ${trained.sha256.slice(0, 16)}\u2026${is ? ", checked" : ""}.`;
+        if (trained === loaded[which.value].trained) checked.textContent = trained.about ?? weights;
       });
       pad.draw();
       compute();
@@ -160,13 +187,8 @@ export function network(data) {
         percent.textContent = `${Math.round(100 * shares[k])} %`;
         element.classList.toggle("best", k === best && time.value > 0);
       }
-      return said(
-        trained.name,
-        time.value,
-        activity.spikes,
-        data.classes[best],
-        data.classes[data.labels[image.value]],
-      );
+      const truth = data.classes[data.labels[image.value]];
+      return said(trained.name, time.value, activity.spikes, data.classes[best], truth) + othersSaid();
     },
   };
 }

@@ -16,32 +16,31 @@
  */
 
 /**
- * Numbers as a matrix. `row` lies between the beginnings of its rows, `step` between its columns, and `first` before it.
+ * Numbers as a matrix: `row` lies between the beginnings of its rows, `step` between those of its columns.
  * @template {Numbers} V
+ * @typedef {{values: V, rows: number, columns: number, row: number, step: number}} Matrix
  */
-export class Matrix {
-  /**
-   * @param {V} values
-   * @param {number} rows
-   * @param {number} columns
-   * @param {number} [row]
-   * @param {number} [step]
-   * @param {number} [first]
-   */
-  constructor(values, rows, columns, row = columns, step = 1, first = 0) {
-    this.values = values;
-    this.rows = rows;
-    this.columns = columns;
-    this.row = row;
-    this.step = step;
-    this.first = first;
-  }
 
-  /** Return the same numbers with rows for columns. */
-  turned() {
-    return new Matrix(this.values, this.columns, this.rows, this.step, this.row, this.first);
-  }
-}
+/**
+ * @template {Numbers} V
+ * @param {V} values
+ * @param {number} rows
+ * @param {number} columns
+ * @returns {Matrix<V>}
+ */
+export const matrix = (values, rows, columns) => ({ values, rows, columns, row: columns, step: 1 });
+
+/**
+ * Return the same numbers with rows for columns.
+ * @param {Matrix<Numbers>} matrix
+ */
+export const turned = ({ values, rows, columns, row, step }) => ({
+  values,
+  rows: columns,
+  columns: rows,
+  row: step,
+  step: row,
+});
 
 /**
  * Add a product, out[m, q] += sum over i of a[m, i] b[q, i], in blocks of 4 x 2 with their sums in registers.
@@ -51,19 +50,19 @@ export class Matrix {
  */
 export function addProduct(out, a, b) {
   const [c, x, w] = [out.values, a.values, b.values];
-  const { row: cRow, step: cStep } = out;
+  const cRow = out.row;
   const { row: xRow, step: xStep, columns: inner } = a;
   const { row: wRow, step: wStep } = b;
   const tall = out.rows - (out.rows % 4);
   const wide = out.columns - (out.columns % 2);
   for (let m = 0; m < tall; m += 4) {
     for (let q = 0; q < wide; q += 2) {
-      const at = out.first + m * cRow + q * cStep;
+      const at = m * cRow + q;
       const [p0, p1, p2, p3] = [at, at + cRow, at + 2 * cRow, at + 3 * cRow];
       let [s0, s1, s2, s3] = [c[p0], c[p1], c[p2], c[p3]];
-      let [r0, r1, r2, r3] = [c[p0 + cStep], c[p1 + cStep], c[p2 + cStep], c[p3 + cStep]];
-      let xi = a.first + m * xRow;
-      let wi = b.first + q * wRow;
+      let [r0, r1, r2, r3] = [c[p0 + 1], c[p1 + 1], c[p2 + 1], c[p3 + 1]];
+      let xi = m * xRow;
+      let wi = q * wRow;
       for (let i = 0; i < inner; i++) {
         const w0 = w[wi];
         const w1 = w[wi + wRow];
@@ -83,41 +82,34 @@ export function addProduct(out, a, b) {
         wi += wStep;
       }
       [c[p0], c[p1], c[p2], c[p3]] = [s0, s1, s2, s3];
-      [c[p0 + cStep], c[p1 + cStep], c[p2 + cStep], c[p3 + cStep]] = [r0, r1, r2, r3];
+      [c[p0 + 1], c[p1 + 1], c[p2 + 1], c[p3 + 1]] = [r0, r1, r2, r3];
     }
   }
   for (let m = 0; m < out.rows; m++) {
     for (let q = m < tall ? wide : 0; q < out.columns; q++) {
-      let sum = c[out.first + m * cRow + q * cStep];
-      for (let i = 0; i < inner; i++) sum += x[a.first + m * xRow + i * xStep] * w[b.first + q * wRow + i * wStep];
-      c[out.first + m * cRow + q * cStep] = sum;
+      let sum = c[m * cRow + q];
+      for (let i = 0; i < inner; i++) sum += x[m * xRow + i * xStep] * w[q * wRow + i * wStep];
+      c[m * cRow + q] = sum;
     }
   }
-}
-
-/**
- * Add a bias to each sample.
- * @param {Matrix<Float64Array>} out
- * @param {Numbers | null} bias
- */
-function addBias({ values, rows, columns }, bias) {
-  if (bias) for (let k = 0; k < rows * columns; k++) values[k] += bias[k % columns];
 }
 
 /** A linear layer. */
 export class Linear {
   /**
-   * @param {LinearStage} stage
+   * @param {Omit<LinearStage, "kind">} stage
    * @param {number} samples
    */
-  constructor(stage, samples) {
-    this.stage = stage;
-    this.samples = samples;
-    this.y = new Float64Array(samples * stage.outputs);
+  constructor({ inputs, outputs, weight, bias }, samples) {
+    this.inputs = inputs;
+    this.bias = bias;
+    this.weight = matrix(weight, outputs, inputs);
+    this.x = new Float64Array(samples * inputs);
+    this.y = new Float64Array(samples * outputs);
+    this.out = matrix(this.y, samples, outputs);
     /** @type {Float64Array[]} */
     this.v = [];
-    this.weight = new Matrix(stage.weight, stage.outputs, stage.inputs);
-    this.out = new Matrix(this.y, samples, stage.outputs);
+    this.tensors = bias ? [weight, bias] : [weight];
   }
 
   reset() {
@@ -126,9 +118,10 @@ export class Linear {
 
   /** @param {Numbers} x */
   step(x) {
-    this.y.fill(0);
-    addBias(this.out, this.stage.bias);
-    addProduct(this.out, new Matrix(x, this.samples, this.stage.inputs), this.weight);
+    this.x.set(x);
+    const { y, bias, out } = this;
+    for (let k = 0; k < y.length; k++) y[k] = bias ? bias[k % out.columns] : 0;
+    addProduct(out, matrix(this.x, out.rows, this.inputs), this.weight);
   }
 }
 
@@ -140,23 +133,23 @@ export class Cells {
    * @param {number} samples
    */
   constructor(stage, cell, samples) {
-    const { outputs, feedback } = stage;
-    const size = samples * outputs;
+    const { outputs, feedback, parameters, initial } = stage;
     this.stage = stage;
-    this.samples = samples;
     this.cell = cell;
-    this.parameters = stage.parameters;
-    /** Whether the outputs go back. */
+    this.parameters = parameters;
+    this.inputs = outputs;
+    /** The layer that outputs go back through, and whether they do. */
+    this.loop = feedback && new Linear({ inputs: 2 * outputs, outputs, ...feedback }, samples);
     this.isFedBack = feedback !== null;
-    this.y = new Float64Array(size);
-    this.i = new Float64Array(size);
-    /** What the last outputs add to the input. */
-    this.loop = new Float64Array(size);
-    this.v = stage.initial.map((first) => new Float64Array(size).fill(first));
-    /** The two halves of the weight, of x[t] and of y[t-1]. */
-    this.halves = [0, outputs].map(
-      (first) => feedback && new Matrix(feedback.weight, outputs, outputs, 2 * outputs, 1, first),
-    );
+    this.y = new Float64Array(samples * outputs);
+    this.x = new Float64Array(samples * outputs * (feedback ? 2 : 1));
+    this.v = initial.map((first) => new Float64Array(samples * outputs).fill(first));
+    this.tensors = [...(this.loop?.tensors ?? []), ...parameters];
+  }
+
+  /** What comes into the cells, [x[t]; y[t-1]] after the product or x[t]. */
+  get i() {
+    return this.loop ? this.loop.y : this.x;
   }
 
   reset() {
@@ -166,19 +159,17 @@ export class Cells {
 
   /** @param {Numbers} x */
   step(x) {
-    const { feedback, outputs } = this.stage;
-    const [ofInput, ofLoop] = this.halves;
-    if (feedback && ofInput && ofLoop) {
-      /** @param {Numbers} values */
-      const matrix = (values) => new Matrix(values, this.samples, outputs);
-      const out = new Matrix(this.i, this.samples, outputs);
-      this.loop.fill(0);
-      if (this.isFedBack) addProduct(new Matrix(this.loop, this.samples, outputs), matrix(this.y), ofLoop);
-      this.i.set(this.loop);
-      addBias(out, feedback.bias);
-      addProduct(out, matrix(x), ofInput);
-    } else this.i.set(x);
-    this.cell(this.y.length, this.i, this.v, this.parameters, this.y);
+    const { loop, y } = this;
+    const n = this.stage.outputs;
+    if (loop) {
+      for (let k = 0; k < y.length; k++) {
+        const at = k + n * Math.floor(k / n);
+        this.x[at] = x[k];
+        this.x[at + n] = this.isFedBack ? y[k] : 0;
+      }
+      loop.step(this.x);
+    } else this.x.set(x);
+    this.cell(y.length, this.i, this.v, this.parameters, y);
   }
 }
 
@@ -190,6 +181,7 @@ export class Network {
    * @param {number} [samples]  which it takes at once, one behind the other in each array
    */
   constructor(stages, cells, samples = 1) {
+    this.samples = samples;
     this.layers = stages.map((stage) =>
       stage.kind === "linear" ? new Linear(stage, samples) : new Cells(stage, cells[stage.cell], samples),
     );
