@@ -116,12 +116,12 @@ export function network(data) {
 
   // A network that is trained on this page comes after those of the package, and again after each epoch.
   document.addEventListener("snn-trained", (event) => {
-    const { trained, cells } = /** @type {CustomEvent} */ (event).detail;
+    const { trained, cells, isLast } = /** @type {CustomEvent} */ (event).detail;
     const own = { trained, net: new Network(trained.stages({}), cells), isChecked: Promise.resolve(true) };
     const place = loaded.findIndex((one) => one.trained.name === trained.name);
     if (place < 0) which.input.append(make("option", {}, trained.name));
     loaded[place < 0 ? loaded.length : place] = own;
-    if (loaded[which.value] === own) which.input.dispatchEvent(new Event("change", { bubbles: true }));
+    if (isLast || loaded[which.value] === own) which.input.dispatchEvent(new Event("change", { bubbles: true }));
   });
 
   return {

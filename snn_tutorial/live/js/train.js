@@ -152,7 +152,9 @@ export function train(data) {
       stages: () => stages(tensors, size)[0],
       about: `Trained on this page; its weights after ${epoch} epochs.`,
     };
-    document.dispatchEvent(new CustomEvent("snn-trained", { detail: { trained, cells: data.cells } }));
+    document.dispatchEvent(
+      new CustomEvent("snn-trained", { detail: { trained, cells: data.cells, isLast: epoch === epochs } }),
+    );
   }
 
   const percent = (/** @type {number} */ share) => `${(100 * share).toFixed(1)} %`;
