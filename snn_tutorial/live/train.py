@@ -40,8 +40,70 @@ PATH = Path("results") / "page_training.json"
 #: Images of the embedded subset that the page holds: to train with, and to test.
 TRAINED, TESTED = 2_000, 500
 EPOCHS, BATCH, LR = 30, 32, OPTIMIZERS["Adam"]
-#: Time constants of the synapse that a reader may choose.
+#: Time constants of the synapse that a reader may choose, and limits of the gradient's norm; the first is none.
 TAUS = (1.5, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+LIMITS = {"as it is": 1e9, "at most 1": 1.0, "at most 0.1": 0.1}
+#: Firing rates are from 0 to 1; so much more of them makes the bars of answers differ.
+SCALE = 10
+#: What a reader may change, and what to look for: see ``Option`` in ``train.js``. A menu begins with a choice's number.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "optimizer": {
+        "label": "optimizer",
+        "choices": list(OPTIMIZERS),
+        "rates": list(OPTIMIZERS.values()),
+        "first": 1,
+        "hint": "SGD with momentum is the text's, Adam gives each weight a step of its own: which is ahead?",
+    },
+    "lr": {
+        "label": "learning rate",
+        "values": [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5],
+        "first": LR,
+        "hint": "A larger step learns faster at first: from where on does a curve jump, or stay low?",
+    },
+    "clip": {
+        "label": "norm of the gradient",
+        "choices": list(LIMITS),
+        "first": 0,
+        "hint": "A limit keeps steps small where the gradient explodes: do cliffs in the curves vanish?",
+    },
+    "cut": {
+        "label": "gradient through the reset is cut",
+        "choices": list(CUTS),
+        "first": 0,
+        "hint": "Look for cliffs in the feedback network's curve: do they vanish where the gradient is let through?",
+    },
+    "hidden": {
+        "label": "hidden neurons",
+        "values": list(range(8, 65, 8)),
+        "first": 32,
+        "hint": "Do more neurons bring the three networks closer together, or is it the kind of memory that counts?",
+    },
+    "tau": {
+        "label": "tau of the synapse",
+        "values": list(TAUS),
+        "first": 2.0,
+        "unit": "steps",
+        "hint": "Only the stateful synapse has it: does a longer memory help where all is over after 28 columns?",
+    },
+    "images": {
+        "label": "training images",
+        "values": [250, 500, 1000, TRAINED],
+        "first": TRAINED,
+        "hint": "With fewer images the loss falls further, and the test accuracy stays behind: that is overfitting.",
+    },
+    "order": {
+        "label": "columns",
+        "choices": ["left to right", "shuffled"],
+        "first": 0,
+        "hint": "Neighbours are torn apart, in the same way for each picture: which network loses most?",
+    },
+    "blank": {
+        "label": "blank columns before the answer",
+        "values": list(range(0, 57, 7)),
+        "first": 0,
+        "hint": "The answer is the mean over the empty steps, too: which network still knows what it saw?",
+    },
+}
 #: Test images beyond those, which no network on the page has seen.
 PICTURES = 12
 
@@ -86,21 +148,24 @@ def train_on_page(recorded: Mapping[str, Any]) -> HTML:
     kinds = [kind_of(kind, cells) for kind in NETWORKS]
     all_equations = equations(cells)
     script = f"{PRELUDE}{bundle('worker')}work({literal(kinds)}, {literal(all_equations)});"
-    data = {
-        "worker": script,
+    lesson = {
         "images": deflated(images.numpy()),
         "labels": packed(torch.cat([learned.labels, tested.labels]).numpy()),
-        "sizes": [TRAINED, TRAINED],
+        "sizes": [TRAINED, TESTED],
         "side": images.shape[-1],
-        "classes": list(learned.classes),
+        "classes": len(learned.classes),
+        "batch": BATCH,
+        "schedule": _schedule(),
+        "limits": list(LIMITS.values()),
+        "taus": [[tau, SynapseFilter(tau, learnable=True).double().w.item()] for tau in TAUS],
+    }
+    data = {
+        "worker": script,
+        "lesson": lesson,
+        "options": OPTIONS,
+        "scale": SCALE,
         "kinds": kinds,
         "cells": all_equations["cells"],
-        "batch": BATCH,
-        "optimizers": list(OPTIMIZERS),
-        "rates": list(OPTIMIZERS.values()),
-        "cuts": list(CUTS),
-        "taus": [[tau, SynapseFilter(tau, learnable=True).double().w.item()] for tau in TAUS],
-        "schedule": _schedule(),
         "recorded": [recorded["networks"][kind] for kind in NETWORKS],
     }
     others = _split(False, TESTED, PICTURES)

@@ -6,22 +6,17 @@ import { button, make, menu, slider } from "./controls.js";
 /**
  * @typedef {import("./worker.js").Report} Report
  * @typedef {{name: string, history: Omit<Report, "tensors">[], failed: string, worker?: Worker}} Run
- * @typedef {{loss: number, accuracy: number}[]} Curve
- * @typedef {{worker: string, images: string, labels: string, sizes: [number, number], side: number, classes: string[],
- *   kinds: (import("./learner.js").Kind & {hidden: number, synapse: number | null})[], batch: number,
- *   cells: Record<string, import("./scan.js").CellStep>, optimizers: string[], rates: number[], cuts: string[],
- *   taus: [number, number][], schedule: number[], recorded: Curve[]}} TrainData
- *   `worker` is its script, `rates` are the optimizers' first learning rates, `taus` time constants and how they are
- *   kept, `schedule` factors on the learning rate for each epoch, `recorded` the curves of Python.
+ * @typedef {{label: string, first: number, hint: string, choices?: string[], values?: number[], unit?: string,
+ *   rates?: number[]}} Option  A menu or a slider; `rates` are the learning rates that its choices begin with.
+ * @typedef {{worker: string, lesson: import("./worker.js").Lesson, options: Record<string, Option>, scale: number,
+ *   kinds: (import("./learner.js").Kind & {hidden: number, synapse: number | null})[],
+ *   cells: Record<string, import("./scan.js").CellStep>, recorded: {loss: number, accuracy: number}[][]}} TrainData
+ *   `worker` is its script, `recorded` are the curves of Python, `scale` is that of answers.
  */
 
 const COLORS = [GREY, VERMILION, BLUE];
-const RATES = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1];
-const LIMITS = [1e9, 1, 0.1];
 /** After so many epochs progress is said again. */
 const SAID = 5;
-/** Firing rates are from 0 to 1; so much more of them makes the answer's bars differ. */
-const SCALE = 10;
 
 /**
  * @param {TrainData} data
@@ -29,33 +24,13 @@ const SCALE = 10;
  */
 export function train(data) {
   const names = data.kinds.map(({ name }) => name);
-  const epochs = data.schedule.length;
-  const optimizer = menu("optimizer", data.optimizers, data.optimizers.length - 1);
-  const rate = slider("learning rate", { values: RATES, value: data.rates[data.rates.length - 1] });
-  const clip = menu("norm of the gradient", ["as it is", "at most 1", "at most 0.1"]);
-  const cut = menu("gradient through the reset is cut", data.cuts);
-  const hidden = slider("hidden neurons", { min: 8, max: 64, step: 8, value: 32 });
-  const tau = slider("tau of the synapse", { values: data.taus.map(([value]) => value), value: 2, unit: "steps" });
-  const images = slider("training images", { values: [250, 500, 1000, data.sizes[0]], value: data.sizes[0] });
-  const order = menu("columns", ["left to right", "shuffled"]);
-  const blank = slider("blank columns before the answer", { min: 0, max: 56, step: 7, value: 0 });
-  /** @type {[import("./controls.js").Control<number>, string][]} */
-  const hints = [
-    [optimizer, "SGD with momentum is the text's optimizer, Adam gives each weight a step of its own: which is ahead?"],
-    [rate, "A larger step learns faster at first: from where on does a curve jump, or stay at 10 %?"],
-    [clip, "A limit keeps a step small where the gradient explodes: do cliffs in the curves vanish?"],
-    [
-      cut,
-      "Look for cliffs in the feedback network's curve with SGD, and whether they vanish with the gradient let through.",
-    ],
-    [hidden, "Do more neurons bring the three closer together, or is it memory that counts?"],
-    [tau, "Only the stateful synapse has it: is a longer memory an advantage when all is over after 28 columns?"],
-    [images, "With fewer images the loss falls further, but the test accuracy stays behind: that is overfitting."],
-    [order, "Neighbours are torn apart, in the same way for each picture: which network loses most?"],
-    [blank, "The answer counts the empty steps, too: which network still knows what it saw?"],
-  ];
-  const idle = `Train starts ${names.length} networks on ${data.sizes[0]} real images, each in a worker of its own.`;
-  let said = idle;
+  const epochs = data.lesson.schedule.length;
+  const url = URL.createObjectURL(new Blob([data.worker], { type: "text/javascript" }));
+  const controls = Object.entries(data.options).map(([key, { label, choices, first, ...range }]) => ({
+    key,
+    control: choices ? menu(label, choices, first) : slider(label, { ...range, value: first }),
+  }));
+  let said = `Train starts ${names.length} networks on ${data.lesson.sizes[0]} real images, side by side.`;
   let seed = 0;
   let isPaused = false;
   /** @type {Run[]} */
@@ -75,14 +50,14 @@ export function train(data) {
     for (const run of runs) run.worker?.terminate();
     if (runs.some(({ history }) => history.length)) before = runs.map(({ history }) => history);
     isPaused = false;
-    const url = URL.createObjectURL(new Blob([data.worker], { type: "text/javascript" }));
+    const settings = Object.fromEntries(controls.map(({ key, control }) => [key, control.value]));
     runs = names.map((name) => ({ name, history: [], failed: "" }));
     for (const [kind, run] of runs.entries()) {
       try {
         run.worker = new Worker(url);
         run.worker.onerror = (event) => fail(run, event.message || "its worker could not run");
         run.worker.onmessage = ({ data: found }) => (found.failed ? fail(run, found.failed) : take(kind, run, found));
-        run.worker.postMessage(jobOf(kind));
+        run.worker.postMessage({ ...data.lesson, kind, seed, settings });
       } catch (error) {
         fail(run, `${error}`);
       }
@@ -90,23 +65,6 @@ export function train(data) {
     said = `Seed ${seed}: training has begun.`;
     show();
   }
-
-  /**
-   * @param {number} kind
-   * @returns {import("./worker.js").Job}
-   */
-  const jobOf = (kind) => ({
-    ...{ kind, seed, images: data.images, labels: data.labels, side: data.side, classes: data.classes.length },
-    sizes: [images.value, data.sizes[0]],
-    inverse: data.taus.find(([value]) => value === tau.value)?.[1] ?? 0,
-    rates: data.schedule.map((factor) => factor * rate.value),
-    isShuffled: order.value === 1,
-    settings: {
-      ...{ hidden: hidden.value, cut: cut.value, optimizer: optimizer.value, lr: rate.value, batch: data.batch },
-      clip: LIMITS[clip.value],
-      blank: blank.value,
-    },
-  });
 
   function pause() {
     isPaused = !isPaused;
@@ -148,7 +106,7 @@ export function train(data) {
     const { stages, hidden: place, synapse, name } = data.kinds[kind];
     const size = tensors["fc1.bias"].length;
     const trained = {
-      ...{ name: `${name} (yours)`, hidden: place, synapse, tau: null, scale: SCALE, sha256: "", file: "" },
+      ...{ name: `${name} (yours)`, hidden: place, synapse, tau: null, scale: data.scale, sha256: "", file: "" },
       stages: () => stages(tensors, size)[0],
       about: `Trained on this page; its weights after ${epoch} epochs.`,
     };
@@ -175,7 +133,7 @@ export function train(data) {
     if (run.failed) return `stopped: ${run.failed}`;
     if (!report) return run.worker ? "first epoch" : "not trained yet";
     const left = Math.ceil((epochs - report.epoch) * report.seconds);
-    const speed = `${Math.round(images.value / report.seconds)} images a second, ${left} s left`;
+    const speed = `${Math.round(report.images / report.seconds)} images a second, ${left} s left`;
     return `epoch ${report.epoch} of ${epochs}, loss ${report.loss.toFixed(4)}, test ${percent(report.accuracy)}${run.worker ? `, ${speed}` : ""}`;
   }
 
@@ -221,11 +179,12 @@ export function train(data) {
     table.replaceChildren(cells("th", head), ...rows.map((row) => cells("td", row)));
   }
 
-  for (const [control, hint] of hints) {
+  for (const { key, control } of controls) {
+    const { hint, rates } = data.options[key];
     control.input.addEventListener("input", () => {
-      if (control === optimizer) rate.value = data.rates[optimizer.value];
-      const later = runs.some((run) => run.worker) ? " It counts from the next start on." : "";
-      said = `${hint}${later}`;
+      const rate = controls.find((one) => one.key === "lr")?.control;
+      if (rates && rate) rate.value = rates[control.value];
+      said = `${hint}${runs.some((run) => run.worker) ? " It counts from the next start on." : ""}`;
     });
   }
 
@@ -233,10 +192,7 @@ export function train(data) {
     controls: [[go, again]],
     figures: [chart.canvas, ...states],
     more: [
-      [optimizer.element, rate.element],
-      [clip.element, cut.element],
-      [hidden.element, tau.element, images.element],
-      [order.element, blank.element],
+      controls.map(({ control }) => control.element),
       [make("details", {}, make("summary", {}, "the curves as a table"), table)],
     ],
     numbers: () => ({ runs: runs.map(({ history, failed }) => ({ history, failed })), seed, isPaused }),
