@@ -30,7 +30,7 @@ from snn_tutorial.live import bundle, deflated, literal, packed, view
 from snn_tutorial.live.javascript import PRELUDE
 from snn_tutorial.live.learner import CUTS, OPTIMIZERS, equations, kind_of
 from snn_tutorial.live.network import network_explorer
-from snn_tutorial.plot.overview import overview
+from snn_tutorial.plot.confusion import pictures
 from snn_tutorial.plot.style import RC, STYLE
 
 #: The rest is the command's.
@@ -89,13 +89,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "label": "training images",
         "values": [250, 500, 1000, TRAINED],
         "first": TRAINED,
-        "hint": "With fewer images the loss falls further, and the test accuracy stays behind: that is overfitting.",
+        "hint": "An epoch of fewer images has fewer steps, too: how much have the curves lost at the end?",
     },
     "order": {
         "label": "columns",
         "choices": ["left to right", "shuffled"],
         "first": 0,
-        "hint": "Neighbours are torn apart, in the same way for each picture: which network loses most?",
+        "hint": "Neighbours are torn apart, in the same way for each picture: does any network mind, or gain?",
     },
     "blank": {
         "label": "blank columns before the answer",
@@ -169,8 +169,9 @@ def train_on_page(recorded: Mapping[str, Any]) -> HTML:
         "recorded": [recorded["networks"][kind] for kind in NETWORKS],
     }
     others = _split(False, TESTED, PICTURES)
-    pictures = others.images[:, 0].numpy()
-    explorer = network_explorer(pictures, others.labels.tolist(), others.classes, overview(pictures[0]))
+    images, labels = others.images[:, 0].numpy(), others.labels.tolist()
+    still = pictures(images[:5], [others.classes[label] for label in labels[:5]])
+    explorer = network_explorer(images, labels, others.classes, still)
     return HTML(view("train", data, _figure(recorded["networks"]), ALT).data + explorer.data)
 
 
