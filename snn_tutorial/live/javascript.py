@@ -42,18 +42,21 @@ def cell_function(cell: Cell) -> str:
 def step_function(recorded: Recorded) -> str:
     """Return a program's forward pass as a JavaScript function, see ``CellStep`` in ``scan.js``."""
     program = recorded.program
-    results = ["y[j]", *(f"v[{k}][j]" for k in range(program.states))]
+    results = ["y[j] =", *(f"v[{k}][j] =" for k in range(program.states))]
     return _function("x, v, p, y", recorded, [], program.forward, results, program.outputs)
 
 
 def back_function(recorded: Recorded) -> str:
-    """Return a program's backward pass, but for parameters, as in JavaScript: see ``CellBack`` in ``backward.js``."""
+    """Return a program's backward pass as a JavaScript function, see ``CellBack`` in ``backward.js``."""
     program = recorded.program
-    states = range(program.states)
+    states, parameters = range(program.states), range(program.parameters)
     given = ["const g_y = gY[j];", *(f"const g_v{k} = gV[{k}][j];" for k in states)]
-    results = ["gX[j]", *(f"gV[{k}][j]" for k in states)]
-    gradients = program.gradients[: len(results)]
-    return _function("x, v, p, gY, gV, gX", recorded, given, program.backward, results, gradients)
+    results = [
+        "gX[j] =",
+        *(f"gV[{k}][j] =" for k in states),
+        *(f"gP[{k}][j % gP[{k}].length] +=" for k in parameters),
+    ]
+    return _function("x, v, p, gY, gV, gX, gP", recorded, given, program.backward, results, program.gradients)
 
 
 def _function(
@@ -74,7 +77,7 @@ def _function(
         *(f"const p{k} = p[{k}][j % p[{k}].length];" for k in range(program.parameters)),
         *given,
         *(f"const {line};" for line in statements),
-        *(f"{to} = {name};" for to, name in zip(results, names, strict=True)),
+        *(f"{to} {name};" for to, name in zip(results, names, strict=True)),
     ]
     body = re.sub(r"\b(one|zero|c\d+)\b", lambda found: values[found.group()], "\n    ".join(lines))
     arguments = arguments.replace("x,", "inputs,", 1)

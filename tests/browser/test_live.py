@@ -26,6 +26,7 @@ from snn_tutorial.live.neuron import driven_neuron
 from snn_tutorial.live.reading import column_reader
 from snn_tutorial.live.synapse import synapse_explorer
 from snn_tutorial.live.timing import recorded_times
+from snn_tutorial.live.train import train_on_page
 from snn_tutorial.probe import trace
 
 pytestmark = pytest.mark.xdist_group("browser_live")
@@ -43,6 +44,7 @@ VIEWS: dict[str, Callable[[], HTML]] = {
     "evidence": lambda: control_explorer(load_results(ROOT / "results", "ablation")),
     "evidence, tasks": lambda: task_explorer(load_results(ROOT / "results", "long")),
     "graph": lambda: walker()[0],
+    "train": lambda: train_on_page(load_results(ROOT / "results", "page_training")),
     "cue": lambda: cue_explorer(load_results(ROOT / "results", "long_inside")),
 }
 #: A view with a slider that nothing reads.

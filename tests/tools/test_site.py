@@ -254,7 +254,10 @@ def test_visitor_draws_a_shoe_and_the_network_reads_it(build):
         problems = problems_of(page)
         page.goto((site / "index.html").as_uri())
         view = LiveView(page, problems)
-        assert view.said().startswith("Draw a garment")
+        page.wait_for_function(
+            "() => document.querySelector('.snn-said').value.startsWith('After 28 columns')"
+        )
+        assert view.said().endswith("answers: Ankle boot, which is right.")
         box = view.figure.locator("canvas.snn-pad").bounding_box()
         view.set("speed", "fast")
         # A flat sneaker that looks to the left.

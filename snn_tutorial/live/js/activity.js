@@ -6,8 +6,11 @@ import { Network } from "./scan.js";
 
 /**
  * @typedef {{name: string, file: string, sha256: string, stages: (tensors: Record<string, Float32Array>) =>
- *   import("./scan.js").Stage[], hidden: number, synapse: number | null, tau: number | null, scale: number}} Trained
- *   `hidden` and `synapse` are the places of the neurons and of the synapses among the stages.
+ *   import("./scan.js").Stage[], hidden: number, synapse: number | null, tau: number | null, scale: number,
+ *   about?: string}} Trained
+ *   `hidden` and `synapse` are the places of the neurons and of the synapses among the stages; `about` says where weights
+ *   are from that are not a file's.
+ * @typedef {{trained: Trained, net: Network, isChecked: Promise<boolean>}} Loaded
  * @typedef {{spikes: Float64Array[], potentials: Float64Array[], currents: Float64Array[], columns: Float64Array[],
  *   outputs: Float64Array[]}} Activity  Of each time step; `currents` of synapses or of the loop, empty without either.
  */
@@ -73,9 +76,19 @@ export function run(net, trained, columns) {
     found.spikes.push(hidden.y.slice());
     found.potentials.push(hidden.v[0].slice());
     if (synapse) found.currents.push(synapse.y.slice());
-    else if (hidden.stage.feedback) found.currents.push(hidden.loop.slice());
+    else if (hidden.loop) found.currents.push(broughtBack(hidden));
   }
   return found;
+}
+
+/**
+ * Return what the loop has added to the inputs of the last step.
+ * @param {import("./scan.js").Cells} cells
+ */
+function broughtBack({ x, y, stage, loop }) {
+  const weight = loop?.weight.values ?? [];
+  const n = stage.outputs;
+  return y.map((_, j) => x.subarray(n).reduce((sum, back, i) => sum + weight[(2 * j + 1) * n + i] * back, 0));
 }
 
 /**

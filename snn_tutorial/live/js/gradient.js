@@ -1,7 +1,7 @@
 /** How far back the gradient of an output reaches, in each of the trained networks. */
 
 import { columnsOf, load, SIDE } from "./activity.js";
-import { backward } from "./backward.js";
+import { Backward } from "./backward.js";
 import { bytes } from "./bytes.js";
 import { BLUE, Chart, ORANGE, VERMILION } from "./chart.js";
 import { box, menu } from "./controls.js";
@@ -50,9 +50,11 @@ export function gradient(data) {
       g[data.labels[picture.value]] = share * trained.scale;
       return g;
     });
-    const found = backward(net, trained.backs[Number(cut.value)], columnsOf(pixels, 0, 0), given);
-    columns = found.map((layers) => layers[0]);
-    hidden = found.map((layers) => layers[trained.hidden]);
+    const taken = new Backward(net, trained.backs[Number(cut.value)], SIDE);
+    taken.forward(columnsOf(pixels, 0, 0));
+    taken.backward(given);
+    columns = taken.kept.map((layers) => layers[0].g);
+    hidden = taken.kept.map((layers) => layers[trained.hidden].g);
     norms = columns.map((column) => Math.hypot(...column));
   }
 

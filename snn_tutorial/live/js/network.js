@@ -6,6 +6,7 @@ import { BLUE, Chart, GREY, ORANGE, PURPLE, VERMILION } from "./chart.js";
 import { box, button, make, menu, slider } from "./controls.js";
 import { Pad } from "./pad.js";
 import { player } from "./player.js";
+import { Network } from "./scan.js";
 
 /**
  * @typedef {import("./activity.js").Trained} Trained
@@ -24,6 +25,7 @@ const STEP_MS = [400, 160, 60];
  */
 export function network(data) {
   const images = bytes(data.images);
+  /** @type {import("./activity.js").Loaded[]} */
   const loaded = load(data.networks, data.cells);
   const checked = make("small", { className: "snn-weights" });
   const which = menu(
@@ -32,7 +34,7 @@ export function network(data) {
     data.network,
   );
   const names = data.labels.map((label, k) => `${k}: ${data.classes[label]}`);
-  const image = menu("picture", [...names, "your drawing"], data.drawsFirst ? data.labels.length : 0);
+  const image = menu("picture", [...names, "your drawing"]);
   const order = menu("columns", ORDERS);
   const blank = slider("blank columns after it", { min: 0, max: 56, value: 0 });
   const threshold = slider("threshold", { min: 0.5, max: 2, step: 0.05, value: 1 });
@@ -60,6 +62,13 @@ export function network(data) {
       if (data.drawsFirst && !eraser.value) plays.begin(0);
     },
   );
+  if (data.drawsFirst) {
+    // A picture is read until the first stroke, which begins a drawing.
+    requestAnimationFrame(() => plays.begin(0));
+    const begin = () => image.value < data.labels.length && pad.set(new Uint8Array(SIDE * SIDE));
+    pad.canvas.addEventListener("pointerdown", begin, { capture: true });
+    pad.canvas.addEventListener("keydown", ({ key }) => key === " " && begin(), { capture: true });
+  }
   let shown = -1;
   const clear = button("clear", () => {
     pad.set(new Uint8Array(SIDE * SIDE));
@@ -84,21 +93,47 @@ export function network(data) {
   /** @param {number} k */
   const hiddenOf = (k) => /** @type {import("./scan.js").Cells} */ (loaded[k].net.layers[loaded[k].trained.hidden]);
 
-  function compute() {
-    const { trained, net } = loaded[which.value];
-    const hidden = hiddenOf(which.value);
-    hidden.parameters = [[threshold.value]];
+  /**
+   * Take the picture through a network with what the reader has set.
+   * @param {number} k
+   */
+  function activityOf(k) {
+    const { trained, net } = loaded[k];
+    const hidden = hiddenOf(k);
+    if (hidden.stage.parameters.length) hidden.parameters = [[threshold.value]];
     hidden.isFedBack = loop.value && hidden.stage.feedback !== null;
-    if (trained.synapse !== null) {
+    if (trained.synapse !== null && trained.tau !== null) {
       const synapse = /** @type {import("./scan.js").Cells} */ (net.layers[trained.synapse]);
       synapse.parameters = tau.value === trained.tau ? synapse.stage.parameters : [[1 / tau.value]];
     }
-    activity = run(net, trained, columnsOf(pad.pixels, order.value, blank.value));
+    return run(net, trained, columnsOf(pad.pixels, order.value, blank.value));
+  }
+
+  /** Return what all others answer at the end, once there are networks of the reader's own. */
+  function othersSaid() {
+    if (!loaded.some(({ trained }) => trained.about)) return "";
+    const answered = loaded.flatMap(({ trained: { name, scale } }, k) => {
+      if (k === which.value) return [];
+      const { outputs } = activityOf(k);
+      const { means } = answers(outputs, outputs.length, scale);
+      return [`${name}: ${data.classes[means.indexOf(Math.max(...means))]}`];
+    });
+    return ` At the end the others answer ${answered.join(", ")}.`;
   }
 
   const chart = new Chart("columns, spikes, membrane potentials, currents and outputs of the network over time", () =>
-    panelsOf(activity, time.value, data.networks[which.value]),
+    panelsOf(activity, time.value, loaded[which.value].trained, data.classes),
   );
+
+  // A network that is trained on this page comes after those of the package, and again after each epoch.
+  document.addEventListener("snn-trained", (event) => {
+    const { trained, cells, isLast } = /** @type {CustomEvent} */ (event).detail;
+    const own = { trained, net: new Network(trained.stages({}), cells), isChecked: Promise.resolve(true) };
+    const place = loaded.findIndex((one) => one.trained.name === trained.name);
+    if (place < 0) which.input.append(make("option", {}, trained.name));
+    loaded[place < 0 ? loaded.length : place] = own;
+    if (isLast || loaded[which.value] === own) which.input.dispatchEvent(new Event("change", { bubbles: true }));
+  });
 
   return {
     controls: [
@@ -113,8 +148,8 @@ export function network(data) {
           "div",
           { className: "snn-side" },
           pad.canvas,
-          make("div", { className: "snn-row" }, brush.element, eraser.element, clear),
           make("div", { className: "snn-answers" }, ...rows.map((row) => row.element)),
+          make("div", { className: "snn-row" }, brush.element, eraser.element, clear),
         ),
         make("div", { className: "snn-main" }, chart.canvas),
       ),
@@ -126,7 +161,7 @@ export function network(data) {
     ],
     numbers: () => ({
       ...Object.fromEntries(Object.entries(activity).map(([name, seq]) => [name, seq.map((one) => Array.from(one))])),
-      ...answers(activity.outputs, time.value, data.networks[which.value].scale),
+      ...answers(activity.outputs, time.value, loaded[which.value].trained.scale),
     }),
     update() {
       const { trained, isChecked } = loaded[which.value];
@@ -141,13 +176,16 @@ export function network(data) {
         time.input.setAttribute("max", most);
         if (isWhole) time.value = steps();
       }
-      tau.element.hidden = trained.synapse === null;
-      loop.element.hidden = hiddenOf(which.value).stage.feedback === null;
+      const { stage } = hiddenOf(which.value);
+      tau.element.hidden = trained.tau === null;
+      threshold.element.hidden = stage.parameters.length === 0;
+      loop.element.hidden = stage.feedback === null;
       isChecked.then((is) => {
-        checked.textContent = `Weights: SHA-256 ${trained.sha256.slice(0, 16)}\u2026${is ? ", checked" : ""}.`;
+        const weights = `Its weights are those of the package${is ? ", checked by their SHA-256" : ""}.`;
+        if (trained === loaded[which.value].trained) checked.textContent = trained.about ?? weights;
       });
       pad.draw();
-      compute();
+      activity = activityOf(which.value);
       chart.draw();
       if (!pad.pixels.some((grey) => grey > 0)) {
         for (const { meter, percent } of rows) [meter.value, percent.textContent] = [0, ""];
@@ -160,13 +198,9 @@ export function network(data) {
         percent.textContent = `${Math.round(100 * shares[k])} %`;
         element.classList.toggle("best", k === best && time.value > 0);
       }
-      return said(
-        trained.name,
-        time.value,
-        activity.spikes,
-        data.classes[best],
-        data.classes[data.labels[image.value]],
-      );
+      const truth = data.classes[data.labels[image.value]];
+      const blanks = blank.value && !trained.about ? " It was trained without blank columns." : "";
+      return said(trained.name, time.value, activity.spikes, data.classes[best], truth) + blanks + othersSaid();
     },
   };
 }
@@ -202,9 +236,10 @@ function grid(seq, until, sign = 1) {
  * @param {Activity} activity
  * @param {number} until
  * @param {Trained} trained
+ * @param {string[]} classes
  * @returns {import("./chart.js").Panel[]}
  */
-function panelsOf(activity, until, trained) {
+function panelsOf(activity, until, trained, classes) {
   const columns = activity.columns.length;
   /** @type {[number, number]} */
   const x = [0, columns];
@@ -214,7 +249,12 @@ function panelsOf(activity, until, trained) {
   const high = Math.max(1e-9, ...activity.currents.flatMap((step) => Array.from(step, Math.abs)));
   const sums = activity.outputs.map((_, t) => answers(activity.outputs, t + 1, trained.scale).means);
   const all = sums.flatMap((means) => Array.from(means));
-  const best = until ? sums[until - 1].indexOf(Math.max(...sums[until - 1])) : -1;
+  /** Classes from the largest mean output on. */
+  const ranks = until ? Array.from(classes.keys()).sort((j, k) => sums[until - 1][k] - sums[until - 1][j]) : [];
+  const spikes = activity.spikes
+    .slice(0, until)
+    .flatMap((step, t) => Array.from(step.keys(), (j) => [t, j]).filter(([, j]) => step[j]));
+  const lowest = Math.min(-1, ...activity.potentials.flatMap((step) => Array.from(step)));
   /** @type {import("./chart.js").Panel[]} */
   const panels = [
     {
@@ -232,7 +272,30 @@ function panelsOf(activity, until, trained) {
       y: y(activity.spikes),
       title: "hidden spikes",
       yLabel: "neuron",
-      marks: [{ kind: "grid", values: grid(activity.spikes, until), columns, high: 1, color: VERMILION }],
+      marks: [
+        {
+          kind: "dots",
+          x: spikes.map(([t]) => t + 0.5),
+          y: spikes.map(([, j]) => j + 0.5),
+          color: VERMILION,
+          size: 1.8,
+        },
+      ],
+    },
+    {
+      height: 110,
+      x,
+      y: [Math.min(0, ...all), Math.max(1, ...all)],
+      yLabel: "mean output",
+      marks: ranks
+        .map((j, rank) => ({
+          kind: /** @type {const} */ ("line"),
+          x: time,
+          y: time.map((_, t) => sums[t][j]),
+          color: [VERMILION, BLUE, PURPLE][rank] ?? GREY,
+          label: rank < 3 ? classes[j] : "",
+        }))
+        .reverse(),
     },
     {
       height: 96,
@@ -241,14 +304,14 @@ function panelsOf(activity, until, trained) {
       title: "membrane potentials",
       yLabel: "neuron",
       marks: [
-        { kind: "grid", values: grid(activity.potentials, until), columns, high: 1, color: BLUE, label: "> 0" },
+        { kind: "grid", values: grid(activity.potentials, until), columns, high: 1, color: BLUE, label: "to 1" },
         {
           kind: "grid",
-          values: grid(activity.potentials, until, -1),
+          values: grid(activity.potentials, until, -1).map((value) => Math.sqrt(Math.max(0, value))),
           columns,
-          high: 3,
+          high: Math.sqrt(-lowest),
           color: ORANGE,
-          label: "< 0",
+          label: `to \u2212${(-lowest).toFixed(0)} (by its root)`,
         },
       ],
     },
@@ -266,22 +329,6 @@ function panelsOf(activity, until, trained) {
       ],
     });
   }
-  panels.push({
-    height: 110,
-    x,
-    y: [Math.min(0, ...all), Math.max(1, ...all)],
-    xLabel: "time step",
-    title: "evidence for each class",
-    yLabel: "mean output",
-    marks: sums[0]
-      ? Array.from(sums[0], (_, j) => ({
-          kind: /** @type {const} */ ("line"),
-          x: time,
-          y: time.map((_, t) => sums[t][j]),
-          color: j === best ? VERMILION : GREY,
-          ...(j === best ? { label: "the answer" } : {}),
-        }))
-      : [],
-  });
+  panels[panels.length - 1].xLabel = "time step";
   return panels;
 }

@@ -18,6 +18,8 @@ export class Pad {
     this.isErasing = false;
     /** Radius of the brush in pixels. */
     this.size = 2;
+    /** Where the stroke was before. @type {[number, number] | undefined} */
+    this.last = undefined;
     this.cursor = [SIDE / 2, SIDE / 2];
     this.canvas = make("canvas", { className: "snn-pad", width: SIDE, height: SIDE, tabIndex: 0 });
     this.canvas.setAttribute("role", "application");
@@ -69,7 +71,12 @@ export class Pad {
     // A fast pointer reports several places at once.
     const events = event.getCoalescedEvents?.() ?? [];
     for (const { clientX, clientY } of events.length ? events : [event]) {
-      this.ink(((clientX - box.left) / box.width) * SIDE, ((clientY - box.top) / box.height) * SIDE);
+      const [x, y] = [((clientX - box.left) / box.width) * SIDE, ((clientY - box.top) / box.height) * SIDE];
+      const [x0, y0] = event.type === "pointerdown" || !this.last ? [x, y] : this.last;
+      // A fast stroke leaves no gaps.
+      const parts = Math.ceil(Math.hypot(x - x0, y - y0)) || 1;
+      for (let k = 1; k <= parts; k++) this.ink(x0 + ((x - x0) * k) / parts, y0 + ((y - y0) * k) / parts);
+      this.last = [x, y];
     }
     this.draw();
     this.changed();

@@ -1,0 +1,209 @@
+/** Train the three networks on the page, side by side, each in a worker of its own. */
+
+import { BLUE, Chart, GREY, VERMILION } from "./chart.js";
+import { button, make, menu, slider } from "./controls.js";
+
+/**
+ * @typedef {import("./worker.js").Report} Report
+ * @typedef {{name: string, history: Omit<Report, "tensors">[], failed: string, worker?: Worker}} Run
+ * @typedef {{label: string, first: number, hint: string, choices?: string[], values?: number[], unit?: string,
+ *   rates?: number[]}} Option  A menu or a slider; `rates` are the learning rates that its choices begin with.
+ * @typedef {{worker: string, lesson: import("./worker.js").Lesson, options: Record<string, Option>, scale: number,
+ *   kinds: (import("./learner.js").Kind & {hidden: number, synapse: number | null})[],
+ *   cells: Record<string, import("./scan.js").CellStep>, recorded: {loss: number, accuracy: number}[][]}} TrainData
+ *   `worker` is its script, `recorded` are the curves of Python, `scale` is that of answers.
+ */
+
+const COLORS = [GREY, VERMILION, BLUE];
+/** After so many epochs progress is said again. */
+const SAID = 5;
+
+/**
+ * @param {TrainData} data
+ * @returns {import("./view.js").View}
+ */
+export function train(data) {
+  const names = data.kinds.map(({ name }) => name);
+  const epochs = data.lesson.schedule.length;
+  const url = URL.createObjectURL(new Blob([data.worker], { type: "text/javascript" }));
+  const controls = Object.entries(data.options).map(([key, { label, choices, first, ...range }]) => ({
+    key,
+    control: choices ? menu(label, choices, first) : slider(label, { ...range, value: first }),
+  }));
+  let said = `Train starts ${names.length} networks on ${data.lesson.sizes[0]} real images, side by side.`;
+  let seed = 0;
+  let isPaused = false;
+  /** @type {Run[]} */
+  let runs = names.map((name) => ({ name, history: [], failed: "" }));
+  let before = data.recorded;
+
+  const go = button("Train", () => (runs.some((run) => run.worker) ? pause() : begin()));
+  const again = button("again with another seed", () => {
+    seed++;
+    begin();
+  });
+  const table = make("table");
+  const states = names.map(() => make("div"));
+  const show = () => chart.canvas.dispatchEvent(new Event("change", { bubbles: true }));
+
+  function begin() {
+    for (const run of runs) run.worker?.terminate();
+    if (runs.some(({ history }) => history.length)) before = runs.map(({ history }) => history);
+    isPaused = false;
+    const settings = Object.fromEntries(controls.map(({ key, control }) => [key, control.value]));
+    runs = names.map((name) => ({ name, history: [], failed: "" }));
+    for (const [kind, run] of runs.entries()) {
+      try {
+        run.worker = new Worker(url);
+        run.worker.onerror = (event) => fail(run, event.message || "its worker could not run");
+        run.worker.onmessage = ({ data: found }) => (found.failed ? fail(run, found.failed) : take(kind, run, found));
+        run.worker.postMessage({ ...data.lesson, kind, seed, settings });
+      } catch (error) {
+        fail(run, `${error}`);
+      }
+    }
+    said = `Seed ${seed}: training has begun.`;
+    show();
+  }
+
+  function pause() {
+    isPaused = !isPaused;
+    for (const run of runs) run.worker?.postMessage(isPaused);
+    said = isPaused ? "Paused." : "Training continues.";
+    show();
+  }
+
+  /** @param {Run} run @param {string} why */
+  function fail(run, why) {
+    run.worker?.terminate();
+    run.worker = undefined;
+    run.failed = why;
+    said = `The ${run.name} network has stopped: ${why}. The others continue.`;
+    show();
+  }
+
+  /** @param {number} kind @param {Run} run @param {Report} report */
+  function take(kind, run, report) {
+    if (!chart.canvas.isConnected) return run.worker?.terminate();
+    const { tensors, ...numbers } = report;
+    run.history.push(numbers);
+    if (report.epoch === epochs) {
+      run.worker?.terminate();
+      run.worker = undefined;
+    }
+    if (report.epoch === common() && report.epoch % SAID === 0) said = summary();
+    offer(kind, report.epoch, tensors);
+    show();
+  }
+
+  /**
+   * Let the views on this page that run trained networks have this one, too.
+   * @param {number} kind
+   * @param {number} epoch
+   * @param {import("./learner.js").Tensors} tensors
+   */
+  function offer(kind, epoch, tensors) {
+    const { stages, hidden: place, synapse, name } = data.kinds[kind];
+    const size = tensors["fc1.bias"].length;
+    const trained = {
+      ...{ name: `${name} (yours)`, hidden: place, synapse, tau: null, scale: data.scale, sha256: "", file: "" },
+      stages: () => stages(tensors, size)[0],
+      about: `Trained on this page; its weights after ${epoch} epochs.`,
+    };
+    document.dispatchEvent(
+      new CustomEvent("snn-trained", { detail: { trained, cells: data.cells, isLast: epoch === epochs } }),
+    );
+  }
+
+  const percent = (/** @type {number} */ share) => `${(100 * share).toFixed(1)} %`;
+  const last = (/** @type {Run} */ { history }) => history[history.length - 1];
+  /** Return how many epochs all have that have not failed. */
+  const common = () => Math.min(...runs.filter((run) => !run.failed).map(({ history }) => history.length));
+  const summary = () => {
+    const epoch = common();
+    const parts = runs.flatMap(({ name, history: { [epoch - 1]: one } }) =>
+      one ? [`${name} ${percent(one.accuracy)}`] : [],
+    );
+    return `After ${epoch} of ${epochs} epochs these are right on the test images: ${parts.join(", ")}.`;
+  };
+
+  /** @param {Run} run */
+  function stateOf(run) {
+    const report = last(run);
+    if (run.failed) return `stopped: ${run.failed}`;
+    if (!report) return run.worker ? "first epoch" : "not trained yet";
+    const left = Math.ceil((epochs - report.epoch) * report.seconds);
+    const speed = `${Math.round(report.images / report.seconds)} images a second, ${left} s left`;
+    return `epoch ${report.epoch} of ${epochs}, loss ${report.loss.toFixed(4)}, test ${percent(report.accuracy)}${run.worker ? `, ${speed}` : ""}`;
+  }
+
+  const chart = new Chart("train loss and test accuracy of the three networks by epoch", () => {
+    /**
+     * @param {number} height
+     * @param {string} yLabel
+     * @param {number} unit  the ends of the axis are multiples of it
+     * @param {(one: {loss: number, accuracy: number}) => number} value
+     * @param {boolean} isNamed
+     * @returns {import("./chart.js").Panel}
+     */
+    const panel = (height, yLabel, unit, value, isNamed) => {
+      const curves = runs.map(({ history }, k) => [before[k], history].map((curve) => curve.map(value)));
+      const all = curves.flat(2);
+      return {
+        ...{ height, yLabel, x: [0, epochs], xLabel: isNamed ? "" : "epoch" },
+        y: [unit * Math.floor(Math.min(...all) / unit), unit * Math.ceil(Math.max(...all) / unit)],
+        title: isNamed ? "" : `dashed: ${before === data.recorded ? "recorded in Python" : "your training before"}`,
+        marks: curves.flatMap((pair, k) =>
+          pair.map((y, place) => ({
+            kind: /** @type {const} */ ("line"),
+            ...{ x: y.map((_, epoch) => epoch + 1), y, color: COLORS[k], dashed: place === 0 },
+            label: isNamed && place ? runs[k].name : "",
+          })),
+        ),
+      };
+    };
+    return [
+      panel(140, "train loss", 0.01, ({ loss }) => loss, true),
+      panel(160, "test accuracy (%)", 10, ({ accuracy }) => 100 * accuracy, false),
+    ];
+  });
+
+  function fillTable() {
+    const head = ["epoch", ...names.flatMap((name) => [`${name}: loss`, "test"])];
+    const rows = Array.from({ length: Math.max(...runs.map(({ history }) => history.length)) }, (_, k) => [
+      `${k + 1}`,
+      ...runs.flatMap(({ history: { [k]: one } }) => (one ? [one.loss.toFixed(4), percent(one.accuracy)] : ["", ""])),
+    ]);
+    const cells = (/** @type {"th" | "td"} */ tag, /** @type {string[]} */ row) =>
+      make("tr", {}, ...row.map((text) => make(tag, {}, text)));
+    table.replaceChildren(cells("th", head), ...rows.map((row) => cells("td", row)));
+  }
+
+  for (const { key, control } of controls) {
+    const { hint, rates } = data.options[key];
+    control.input.addEventListener("input", () => {
+      const rate = controls.find((one) => one.key === "lr")?.control;
+      if (rates && rate) rate.value = rates[control.value];
+      said = `${hint}${runs.some((run) => run.worker) ? " It counts from the next start on." : ""}`;
+    });
+  }
+
+  return {
+    controls: [[go, again]],
+    figures: [chart.canvas, ...states],
+    more: [
+      controls.map(({ control }) => control.element),
+      [make("details", {}, make("summary", {}, "the curves as a table"), table)],
+    ],
+    numbers: () => ({ runs: runs.map(({ history, failed }) => ({ history, failed })), seed, isPaused }),
+    update() {
+      const isRunning = runs.some((run) => run.worker);
+      go.textContent = isRunning ? (isPaused ? "Resume" : "Pause") : "Train";
+      again.hidden = runs.every(({ history, failed }) => !history.length && !failed);
+      for (const [k, run] of runs.entries()) states[k].textContent = `${run.name}: ${stateOf(run)}`;
+      chart.draw();
+      fillTable();
+      return said;
+    },
+  };
+}

@@ -1,0 +1,234 @@
+"""Train the three networks on the page: the whole experiment in a browser tab.
+
+``python -m snn_tutorial.live.train`` trains the same in Python and records the curves with which the view begins, in
+half a minute.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import torch
+from IPython.display import HTML
+from matplotlib.figure import Figure
+from torch import Tensor
+from torch.nn import functional as F
+
+from sequential_fmnist.command import Parser, target
+from sequential_fmnist.data import SequentialFashionMNIST
+from sequential_fmnist.files import write_json
+from sequential_fmnist.networks import NETWORKS, make_network
+from sequential_fmnist.provenance import provenance
+from snn_core.functional import reset_net
+from snn_core.kernels.record.equations import Recorded
+from snn_core.layer import SynapseFilter
+from snn_tutorial.live import bundle, deflated, literal, packed, view
+from snn_tutorial.live.javascript import PRELUDE
+from snn_tutorial.live.learner import CUTS, OPTIMIZERS, equations, kind_of
+from snn_tutorial.live.network import network_explorer
+from snn_tutorial.plot.confusion import pictures
+from snn_tutorial.plot.style import RC, STYLE
+
+#: The rest is the command's.
+__all__ = ["PATH", "train_on_page"]
+
+PATH = Path("results") / "page_training.json"
+#: Images of the embedded subset that the page holds: to train with, and to test.
+TRAINED, TESTED = 2_000, 500
+EPOCHS, BATCH, LR = 30, 32, OPTIMIZERS["Adam"]
+#: Time constants of the synapse that a reader may choose, and limits of the gradient's norm; the first is none.
+TAUS = (1.5, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+LIMITS = {"as it is": 1e9, "at most 1": 1.0, "at most 0.1": 0.1}
+#: Firing rates are from 0 to 1; so much more of them makes the bars of answers differ.
+SCALE = 10
+#: What a reader may change, and what to look for: see ``Option`` in ``train.js``. A menu begins with a choice's number.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "optimizer": {
+        "label": "optimizer",
+        "choices": list(OPTIMIZERS),
+        "rates": list(OPTIMIZERS.values()),
+        "first": 1,
+        "hint": "SGD with momentum is the text's, Adam gives each weight a step of its own: which is ahead?",
+    },
+    "lr": {
+        "label": "learning rate",
+        "values": [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5],
+        "first": LR,
+        "hint": "A larger step learns faster at first: from where on does a curve jump, or stay low?",
+    },
+    "clip": {
+        "label": "norm of the gradient",
+        "choices": list(LIMITS),
+        "first": 0,
+        "hint": "A limit keeps steps small where the gradient explodes: do cliffs in the curves vanish?",
+    },
+    "cut": {
+        "label": "gradient through the reset is cut",
+        "choices": list(CUTS),
+        "first": 0,
+        "hint": "Look for cliffs in the feedback network's curve: do they vanish where the gradient is let through?",
+    },
+    "hidden": {
+        "label": "hidden neurons",
+        "values": list(range(8, 65, 8)),
+        "first": 32,
+        "hint": "Do more neurons bring the three networks closer together, or is it the kind of memory that counts?",
+    },
+    "tau": {
+        "label": "tau of the synapse",
+        "values": list(TAUS),
+        "first": 2.0,
+        "unit": "steps",
+        "hint": "Only the stateful synapse has it: does a longer memory help where all is over after 28 columns?",
+    },
+    "images": {
+        "label": "training images",
+        "values": [250, 500, 1000, TRAINED],
+        "first": TRAINED,
+        "hint": "An epoch of fewer images has fewer steps, too: how much have the curves lost at the end?",
+    },
+    "order": {
+        "label": "columns",
+        "choices": ["left to right", "shuffled"],
+        "first": 0,
+        "hint": "Neighbours are torn apart, in the same way for each picture: does any network mind, or gain?",
+    },
+    "blank": {
+        "label": "blank columns before the answer",
+        "values": list(range(0, 57, 7)),
+        "first": 0,
+        "hint": "The answer is the mean over the empty steps, too: which network still knows what it saw?",
+    },
+}
+#: Test images beyond those, which no network on the page has seen.
+PICTURES = 12
+
+ALT = "train loss and test accuracy of the plain network, the stateful synapse and the feedback network by epoch"
+
+
+def _split(is_train: bool, first: int, count: int) -> SequentialFashionMNIST:
+    data = copy.copy(SequentialFashionMNIST(train=is_train, source="embedded", verbose=False))
+    data.images, data.labels = data.images[first : first + count], data.labels[first : first + count]
+    return data
+
+
+def _schedule() -> list[float]:
+    """Return the factors on the learning rate of a cosine schedule, for each epoch."""
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS)
+    factors = []
+    for _ in range(EPOCHS):
+        factors += schedule.get_last_lr()
+        optimizer.step()
+        schedule.step()
+    return factors
+
+
+def train_on_page(recorded: Mapping[str, Any]) -> HTML:
+    """Return a view that trains the three networks, and below it one in which they read drawings.
+
+    Args:
+        recorded: ``results/page_training.json``.
+
+    Raises:
+        ValueError: it is not what ``python -m snn_tutorial.live.train`` writes.
+    """
+    missing = sorted(set(NETWORKS) - set(recorded.get("networks", {})))
+    if missing:
+        raise ValueError(
+            f"recorded has no {', '.join(missing)}: `python -m snn_tutorial.live.train` writes them"
+        )
+    learned, tested = _split(True, 0, TRAINED), _split(False, 0, TESTED)
+    images = torch.cat([learned.images, tested.images]).transpose(2, 3)  # column after column
+    cells: dict[str, Recorded] = {}
+    kinds = [kind_of(kind, cells) for kind in NETWORKS]
+    all_equations = equations(cells)
+    script = f"{PRELUDE}{bundle('worker')}work({literal(kinds)}, {literal(all_equations)});"
+    lesson = {
+        "images": deflated(images.numpy()),
+        "labels": packed(torch.cat([learned.labels, tested.labels]).numpy()),
+        "sizes": [TRAINED, TESTED],
+        "side": images.shape[-1],
+        "classes": len(learned.classes),
+        "batch": BATCH,
+        "schedule": _schedule(),
+        "limits": list(LIMITS.values()),
+        "taus": [[tau, SynapseFilter(tau, learnable=True).double().w.item()] for tau in TAUS],
+    }
+    data = {
+        "worker": script,
+        "lesson": lesson,
+        "options": OPTIONS,
+        "scale": SCALE,
+        "kinds": kinds,
+        "cells": all_equations["cells"],
+        "recorded": [recorded["networks"][kind] for kind in NETWORKS],
+    }
+    others = _split(False, TESTED, PICTURES)
+    images, labels = others.images[:, 0].numpy(), others.labels.tolist()
+    still = pictures(images[:5], [others.classes[label] for label in labels[:5]])
+    explorer = network_explorer(images, labels, others.classes, still)
+    return HTML(view("train", data, _figure(recorded["networks"]), ALT).data + explorer.data)
+
+
+@plt.rc_context(RC)
+def _figure(networks: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
+    figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.0))
+    for kind, curve in networks.items():
+        epochs = range(1, len(curve) + 1)
+        for ax, key, scale in zip(axes, ("loss", "accuracy"), (1, 100), strict=True):
+            ax.plot(epochs, [scale * one[key] for one in curve], label=kind, linewidth=2, **STYLE[kind])
+            ax.set_xlabel("epoch")
+    axes[0].set_ylabel("train loss (mean squared error)")
+    axes[1].set_ylabel("test accuracy (%)")
+    axes[1].legend()
+    return figure
+
+
+def _inputs(data: SequentialFashionMNIST) -> tuple[Tensor, Tensor]:
+    return data.images.float() / 255, data.labels
+
+
+def trained(kind: str, epochs: int = EPOCHS, count: int = TRAINED) -> list[dict[str, float]]:
+    """Train as the page does at first, in the ordinary loop; return train loss and test accuracy of each epoch."""
+    torch.manual_seed(0)
+    net = make_network(kind)
+    x, labels = _inputs(_split(True, 0, count))
+    x_test, labels_test = _inputs(_split(False, 0, TESTED))
+    optimizer = torch.optim.Adam(net.parameters(), lr=LR)
+    found = []
+    for factor in _schedule()[:epochs]:
+        optimizer.param_groups[0]["lr"] = factor * LR
+        total = 0.0
+        for which in torch.randperm(count).split(BATCH):
+            loss = F.mse_loss(net(x[which]), F.one_hot(labels[which], 10).float())
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            reset_net(net)
+            total += loss.item() * len(which)
+        with torch.no_grad():
+            right = (net(x_test).argmax(1) == labels_test).float().mean().item()
+        reset_net(net)
+        found.append({"loss": float(f"{total / count:.5g}"), "accuracy": round(right, 4)})
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train, and write the curves."""
+    parser = Parser(prog="python -m snn_tutorial.live.train", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--out", type=target, default=PATH, help=f"file to write (default: {PATH})")
+    args = parser.parse_args(arguments)
+    settings = {"images": TRAINED, "tested": TESTED, "epochs": EPOCHS, "batch": BATCH, "lr": LR, "seed": 0}
+    networks = {kind: trained(kind) for kind in NETWORKS}
+    for kind, curve in networks.items():
+        print(f"{kind:16} test accuracy {curve[-1]['accuracy']:.1%}")
+    write_json(args.out, {**settings, "networks": networks, "provenance": provenance()})
+
+
+if __name__ == "__main__":
+    main()
