@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sequential_fmnist.networks import IN_FEATURES, make_network
+from experiments.networks import IN_FEATURES
+from sequential_fmnist.networks import make_network
 from snn_core.cells import Cell, State, Synapse, synapse_filter_step
 from snn_core.checks import Like
 from snn_core.kernels import program

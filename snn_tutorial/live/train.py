@@ -18,11 +18,10 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
 
-from sequential_fmnist.command import Parser, target
+from experiments.command import Parser, target
+from experiments.results import provenance, write_json
 from sequential_fmnist.data import SequentialFashionMNIST
-from sequential_fmnist.files import write_json
 from sequential_fmnist.networks import NETWORKS, make_network
-from sequential_fmnist.provenance import provenance
 from snn_core.functional import reset_net
 from snn_core.kernels.record.equations import Recorded
 from snn_core.layer import SynapseFilter
