@@ -67,7 +67,7 @@ def _function(
     results: Sequence[str],
     names: Sequence[str],
 ) -> str:
-    program, constants = recorded
+    program, constants = recorded.program, recorded.constants
     values = {"one": "1", "zero": "0"} | {f"c{k}": _literal(c) for k, c in enumerate(constants)}
     if any("erf(" in line for line in statements):
         raise ValueError("JavaScript has no function erf")
