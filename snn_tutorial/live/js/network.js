@@ -303,7 +303,7 @@ function panelsOf(activity, until, trained, classes) {
       height: 96,
       x,
       y: y(activity.potentials),
-      title: "membrane potentials",
+      title: "membranes",
       yLabel: "neuron",
       marks: [
         { kind: "grid", values: grid(activity.potentials, until), columns, high: 1, color: BLUE, label: "to 1" },
@@ -313,7 +313,7 @@ function panelsOf(activity, until, trained, classes) {
           columns,
           high: Math.sqrt(-lowest),
           color: ORANGE,
-          label: `to \u2212${(-lowest).toFixed(0)} (by its root)`,
+          label: `to \u2212${(-lowest).toFixed(0)} (as roots)`,
         },
       ],
     },
