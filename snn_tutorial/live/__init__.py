@@ -74,7 +74,7 @@ def packed(array: np.ndarray) -> str:
 
 
 def deflated(array: np.ndarray) -> str:
-    """Return such an array in base64 after compression, which ``worker.js`` reads.
+    """Return such an array in base64 after compression, which ``inflated`` in ``inflate.js`` reads.
 
     Raises:
         ValueError: it holds other numbers.

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from experiments.networks import IN_FEATURES
 from sequential_fmnist.networks import make_network
 from snn_core.cells import Cell, State, Synapse, synapse_filter_step
 from snn_core.checks import Like
@@ -25,6 +24,8 @@ CUTS: dict[str, tuple[bool, bool]] = {
     "in hidden neurons": (True, False),
     "nowhere": (False, False),
 }
+#: The layers of the networks in their order, of which each has some.
+PARTS = ("fc1", "sn1", "sy1", "fc2", "sn2")
 #: The names of optimizers, and their first learning rates.
 OPTIMIZERS = {"SGD with momentum": 0.1, "Adam": 0.005}
 
@@ -177,12 +178,13 @@ def kind_of(kind: str, cells: dict[str, Recorded]) -> dict[str, Any]:
         def written(weight: Tensor, names: dict[int, str] = names) -> Code:
             return Code(f"tensors[{names[id(weight)]!r}]")
 
-        found = network_stages(net.children(), IN_FEATURES, cells, written)
+        parts = {name: getattr(net, name) for name in PARTS if getattr(net, name, None) is not None}
+        found = network_stages(parts.values(), net.fc1.in_features, cells, written)
         sizes = ("inputs", "outputs")
         stages.append(
             [{key: _sized(one) if key in sizes else one for key, one in stage.items()} for stage in found]
         )
-    places = [name for name, _ in net.named_children()]
+    places = list(parts)
     return {
         "name": kind.replace("-", " "),
         "hidden": places.index("sn1"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from sequential_fmnist.networks import NETWORKS
 from snn_core.kernels.record.equations import Recorded
 from snn_core.layer import SynapseFilter
 from snn_core.spiking import SpikingNeuron
-from snn_tutorial.live import Code, literal, packed, view
+from snn_tutorial.live import Code, drawings, literal, packed, view
 from snn_tutorial.live.javascript import back_function, network_stages, step_function
 
 ALT = "a picture, the columns as they enter, the spikes, potentials and currents of hidden neurons, and the answer"
@@ -24,8 +26,6 @@ ALT = "a picture, the columns as they enter, the spikes, potentials and currents
 
 def trained(kind: str, cells: dict[str, Recorded]) -> dict[str, Any]:
     """Return a network that comes with the package as the page's scripts take it.
-
-    Its weights are those of the file, whole, in base64; the page reads them, and checks the SHA-256 of the card.
 
     Args:
         kind: as for :func:`sequential_fmnist.pretrained.load`.
@@ -35,8 +35,26 @@ def trained(kind: str, cells: dict[str, Recorded]) -> dict[str, Any]:
         PretrainedError, ValueError: see there.
     """
     loaded, card = pretrained.load(kind)
-    net = loaded.double()
-    neurons = next(part for part in net.sn1.modules() if isinstance(part, SpikingNeuron))
+    file = pretrained.PRETRAINED_FOLDER / card["file"]
+    return described(kind.replace("-", " "), loaded, file, loaded.scale, cells)
+
+
+def described(
+    name: str, net: nn.Module, file: Path, scale: float, cells: dict[str, Recorded]
+) -> dict[str, Any]:
+    """Return a network as ``Trained`` in ``activity.js``.
+
+    Its weights are those of the file, whole, in base64; the page reads them, and checks their SHA-256.
+
+    Args:
+        name: what the page calls it.
+        net: the network, a chain of its children; its hidden neurons are ``sn1``, its synapse, if any, ``sy1``.
+        file: its weights.
+        scale: factor on its mean output.
+        cells: see :func:`~snn_tutorial.live.javascript.network_stages`.
+    """
+    net = net.double()
+    neurons = next(part for part in net.get_submodule("sn1").modules() if isinstance(part, SpikingNeuron))
     # A parameter, so that the page can change it.
     neurons.v_threshold = nn.Parameter(torch.tensor(1.0, dtype=torch.float64))
     names = {id(weight): name for name, weight in net.named_parameters()}
@@ -48,23 +66,23 @@ def trained(kind: str, cells: dict[str, Recorded]) -> dict[str, Any]:
     backs = []
     for is_cut in (False, True):
         neurons.detach_reset = is_cut
-        stages = network_stages(parts.values(), net.fc1.in_features, cells, written)
+        stages = network_stages(parts.values(), net.get_submodule("fc1").in_features, cells, written)
         backs.append(
             [Code(back_function(cells[stage["cell"]])) if "cell" in stage else None for stage in stages]
         )
     places = list(parts)
     synapse = places.index("sy1") if "sy1" in places else None
-    file = (pretrained.PRETRAINED_FOLDER / card["file"]).read_bytes()
+    content = file.read_bytes()
     return {
-        "name": kind.replace("-", " "),
-        "file": packed(np.frombuffer(file, np.uint8)),
-        "sha256": card["sha256"],
+        "name": name,
+        "file": packed(np.frombuffer(content, np.uint8)),
+        "sha256": hashlib.sha256(content).hexdigest(),
         "stages": Code(f"(tensors) => {literal(stages)}"),
         "backs": backs,
         "hidden": places.index("sn1"),
         "synapse": synapse,
         "tau": None if synapse is None else _tau(net),
-        "scale": net.scale,
+        "scale": scale,
     }
 
 
@@ -72,9 +90,12 @@ def _tau(net: nn.Module) -> float:
     return float(next(part for part in net.modules() if isinstance(part, SynapseFilter)).tau.detach())
 
 
-def _networks() -> dict[str, Any]:
+def _networks(reads_drawings: bool = False) -> dict[str, Any]:
     cells: dict[str, Recorded] = {}
     networks = [trained(kind, cells) for kind in NETWORKS]
+    if reads_drawings:
+        own = drawings.network()
+        networks.append(described("feedback, for drawings", own, drawings.FILE, drawings.SCALE, cells))
     steps = {name: Code(step_function(recorded)) for name, recorded in cells.items()}
     return {"networks": networks, "cells": steps}
 
@@ -99,12 +120,13 @@ def network_explorer(
         classes: names of the classes.
         figure: what stands there without JavaScript.
         first: the network that is shown first.
-        draws_first: whether the view begins with an empty pad, and reads each stroke at once.
+        draws_first: whether the view invites to draw: it begins with a network that was trained for drawings, too,
+            which reads the first picture, and reads each stroke at once.
     """
     data = {
-        **_networks(),
+        **_networks(draws_first),
         **_pictures(images, labels, classes),
-        "network": list(NETWORKS).index(first),
+        "network": len(NETWORKS) if draws_first else list(NETWORKS).index(first),
         "drawsFirst": draws_first,
     }
     return view("network", data, figure, ALT)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 from IPython.display import HTML
+from torch import Tensor
 
-from snn_core.cells import IF, Cell, ElementWiseFeedback
+from snn_core.cells import IF, Cell, ElementWiseFeedback, State
 from snn_core.layer import ElementWiseRecurrentContainer
 from snn_core.neuron import IFNode
 from snn_core.surrogate import Sigmoid
@@ -15,6 +16,13 @@ from snn_tutorial.plot.neurons import neuron_traces
 from snn_tutorial.probe import trace
 
 _RESETS: dict[str, float | None] = {"soft, v_reset=None": None, "hard, v_reset=0": 0.0}
+
+
+class Charged(IF):
+    """An IF neuron that gives its potential h[t] before the reset in place of its spike."""
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        return self.charge(x, state[0]), state
 
 
 def driven_neuron(steps: int = 12) -> HTML:
@@ -36,6 +44,7 @@ def driven_neuron(steps: int = 12) -> HTML:
         {
             "steps": steps,
             "resets": list(_RESETS),
+            "charge": Code(cell_function(Charged(threshold, None, Sigmoid(), detach_reset=False))),
             "cells": [[Code(cell_function(cell)) for cell in pair] for pair in cells],
         },
         neuron_traces({"i[t] = x[t] + y[t-1]": record}),

@@ -6,9 +6,9 @@ half a minute.
 
 from __future__ import annotations
 
+import argparse
 import copy
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -18,8 +18,6 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
 
-from experiments.command import Parser, target
-from experiments.results import provenance, write_json
 from sequential_fmnist.data import SequentialFashionMNIST
 from sequential_fmnist.networks import NETWORKS, make_network
 from snn_core.functional import reset_net
@@ -29,13 +27,13 @@ from snn_tutorial.live import bundle, deflated, literal, packed, view
 from snn_tutorial.live.javascript import PRELUDE
 from snn_tutorial.live.learner import CUTS, OPTIMIZERS, equations, kind_of
 from snn_tutorial.live.network import network_explorer
+from snn_tutorial.page import save_results
 from snn_tutorial.plot.confusion import pictures
 from snn_tutorial.plot.style import RC, STYLE
 
 #: The rest is the command's.
-__all__ = ["PATH", "train_on_page"]
+__all__ = ["train_on_page"]
 
-PATH = Path("results") / "page_training.json"
 #: Images of the embedded subset that the page holds: to train with, and to test.
 TRAINED, TESTED = 2_000, 500
 EPOCHS, BATCH, LR = 30, 32, OPTIMIZERS["Adam"]
@@ -219,14 +217,18 @@ def trained(kind: str, epochs: int = EPOCHS, count: int = TRAINED) -> list[dict[
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, and write the curves."""
-    parser = Parser(prog="python -m snn_tutorial.live.train", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", type=target, default=PATH, help=f"file to write (default: {PATH})")
+    parser = argparse.ArgumentParser(
+        prog="python -m snn_tutorial.live.train", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument(
+        "--results", default="results", help="folder for page_training.json (default: results)"
+    )
     args = parser.parse_args(arguments)
     settings = {"images": TRAINED, "tested": TESTED, "epochs": EPOCHS, "batch": BATCH, "lr": LR, "seed": 0}
     networks = {kind: trained(kind) for kind in NETWORKS}
     for kind, curve in networks.items():
         print(f"{kind:16} test accuracy {curve[-1]['accuracy']:.1%}")
-    write_json(args.out, {**settings, "networks": networks, "provenance": provenance()})
+    save_results(args.results, "page_training", {**settings, "networks": networks})
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from snn_tutorial.live import packed
+from snn_tutorial.live import deflated
 from snn_tutorial.live.confusion import confused_images
 
 CLASSES = ("Shirt", "T-shirt/top", "Bag")
@@ -50,7 +50,7 @@ def test_each_image_is_there_once_and_six_of_a_cell_at_most():
     labels = np.repeat([0, 1], 10)
     html = confused_images(images, labels, {"one": labels, "other": labels}, ("a", "b")).data
     shown = [*range(6), *range(10, 16)]
-    assert f'"images": "{packed(images[shown])}"' in html
+    assert f'"images": "{deflated(images[shown])}"' in html
     assert f'"numbers": {shown}' in html
 
 

@@ -1,14 +1,14 @@
 /** Which classes a network takes for which, and the images behind a cell of its confusion matrix. */
 
-import { bytes } from "./bytes.js";
 import { BLUE, Chart, GREY, VERMILION } from "./chart.js";
 import { make, menu } from "./controls.js";
+import { inflated } from "./inflate.js";
 
 /**
  * @typedef {{classes: string[], networks: string[], counts: number[][], shown: number[][][], images: string,
  *   numbers: number[], first: [number, number]}} ConfusionData
  *   For each network, by true class times the number of classes plus answer: how many images there are, and which of
- *   the packed ones are shown. `numbers` are those of the packed images in the test set.
+ *   the packed ones are shown. `numbers` are those of the deflated images in the test set.
  */
 
 const SIDE = 28;
@@ -25,7 +25,11 @@ export function confusion({ classes, networks, counts, shown, images, numbers, f
   const network = menu("network", networks);
   const truth = menu("true class", classes, first[0]);
   const answer = menu("answer", classes, first[1]);
-  const pixels = bytes(images);
+  let pixels = new Uint8Array();
+  inflated(images).then((found) => {
+    pixels = found;
+    gallery.draw();
+  });
   const size = classes.length;
   const totals = counts[0].reduce((sums, count, k) => {
     sums[Math.floor(k / size)] += count;

@@ -4,7 +4,7 @@ import { answers, columnsOf, load, run, SIDE } from "./activity.js";
 import { bytes } from "./bytes.js";
 import { BLUE, Chart, GREY, ORANGE, PURPLE, VERMILION } from "./chart.js";
 import { box, button, make, menu, slider } from "./controls.js";
-import { Pad } from "./pad.js";
+import { Pad, prepared } from "./pad.js";
 import { player } from "./player.js";
 import { Network } from "./scan.js";
 
@@ -48,7 +48,7 @@ export function network(data) {
   const loop = box("feedback", true);
   const time = slider("columns read", { min: 0, max: SIDE, value: data.drawsFirst ? 0 : SIDE });
   const speed = menu("speed", ["slow", "normal", "fast"], 1);
-  const brush = slider("brush", { min: 1, max: 4, step: 0.5, value: 2, unit: "pixels" });
+  const brush = slider("brush", { min: 1, max: 4, step: 0.25, value: data.drawsFirst ? 1.5 : 2, unit: "pixels" });
   const eraser = box("erase", false);
 
   for (const { input } of [speed, brush, eraser]) input.dataset.withAnother = "";
@@ -106,7 +106,9 @@ export function network(data) {
       const synapse = /** @type {import("./scan.js").Cells} */ (net.layers[trained.synapse]);
       synapse.parameters = tau.value === trained.tau ? synapse.stage.parameters : [[1 / tau.value]];
     }
-    return run(net, trained, columnsOf(pad.pixels, order.value, blank.value));
+    const isDrawing = data.drawsFirst && image.value === data.labels.length;
+    const pixels = isDrawing ? prepared(pad.pixels) : pad.pixels;
+    return run(net, trained, columnsOf(pixels, order.value, blank.value));
   }
 
   /** Return what all others answer at the end, once there are networks of the reader's own. */
@@ -301,7 +303,7 @@ function panelsOf(activity, until, trained, classes) {
       height: 96,
       x,
       y: y(activity.potentials),
-      title: "membrane potentials",
+      title: "membranes",
       yLabel: "neuron",
       marks: [
         { kind: "grid", values: grid(activity.potentials, until), columns, high: 1, color: BLUE, label: "to 1" },
@@ -311,7 +313,7 @@ function panelsOf(activity, until, trained, classes) {
           columns,
           high: Math.sqrt(-lowest),
           color: ORANGE,
-          label: `to \u2212${(-lowest).toFixed(0)} (by its root)`,
+          label: `to \u2212${(-lowest).toFixed(0)} (as roots)`,
         },
       ],
     },

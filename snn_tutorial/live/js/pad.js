@@ -7,6 +7,45 @@ import { make } from "./controls.js";
 const INK = 230;
 const FALL = 90;
 
+/** What counts as drawn, and the grey of what an outline encloses. */
+const FAINT = 40;
+const FILL = 150;
+
+/**
+ * Return a drawing as the garments were prepared: as large as the square, in its middle, and with outlines filled.
+ * @param {Uint8Array} pixels
+ */
+export function prepared(pixels) {
+  const size = SIDE + 2; // with a margin, from which the ground is reached
+  const ground = new Uint8Array(size * size);
+  const left = [0];
+  for (let k = left.pop(); k !== undefined; k = left.pop()) {
+    const [x, y] = [(k % size) - 1, Math.floor(k / size) - 1];
+    const isWithin = x >= 0 && y >= 0 && x < SIDE && y < SIDE;
+    if (ground[k] || (isWithin && pixels[y * SIDE + x] > FAINT)) continue;
+    ground[k] = 1;
+    left.push(...[k - 1, k + 1, k - size, k + size].filter((one) => one >= 0 && one < size * size));
+  }
+  /** @param {number} x @param {number} y */
+  const at = (x, y) => {
+    if (ground[(y + 1) * size + x + 1] !== 0 || x < 0 || y < 0 || x >= SIDE || y >= SIDE) return 0;
+    return Math.max(FILL, pixels[y * SIDE + x]);
+  };
+  const places = Array.from(pixels.keys()).filter((k) => at(k % SIDE, Math.floor(k / SIDE)) > 0);
+  if (!places.length) return pixels;
+  const [xs, ys] = [places.map((k) => k % SIDE), places.map((k) => Math.floor(k / SIDE))];
+  const [x0, x1, y0, y1] = [Math.min(...xs), Math.max(...xs) + 1, Math.min(...ys), Math.max(...ys) + 1];
+  const scale = Math.max(x1 - x0, y1 - y0) / SIDE;
+  return pixels.map((_, k) => {
+    const x = (x0 + x1 - 1) / 2 + ((k % SIDE) - (SIDE - 1) / 2) * scale;
+    const y = (y0 + y1 - 1) / 2 + (Math.floor(k / SIDE) - (SIDE - 1) / 2) * scale;
+    const [left, top] = [Math.floor(x), Math.floor(y)];
+    const [u, v] = [x - left, y - top];
+    const upper = (1 - u) * at(left, top) + u * at(left + 1, top);
+    return (1 - v) * upper + v * ((1 - u) * at(left, top + 1) + u * at(left + 1, top + 1));
+  });
+}
+
 export class Pad {
   /**
    * @param {string} description

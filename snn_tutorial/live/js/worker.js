@@ -1,6 +1,7 @@
 /** What a worker does: it trains one network, and reports after each epoch. */
 
 import { bytes } from "./bytes.js";
+import { inflated } from "./inflate.js";
 import { drawn, generator, Learner, shuffled } from "./learner.js";
 
 /**
@@ -69,8 +70,7 @@ export function work(kinds, equations) {
  * @param {Lesson} lesson
  */
 async function picturesOf({ images, labels, sizes, side, classes }) {
-  const stream = new Blob([bytes(images)]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
-  const pixels = new Uint8Array(await new Response(stream).arrayBuffer());
+  const pixels = await inflated(images);
   return sizes.map((size, k) => {
     const first = k * sizes[0];
     return {

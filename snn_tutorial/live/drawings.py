@@ -1,0 +1,164 @@
+"""A feedback network that reads drawings: trained on the real images, and on drawings made of them.
+
+``python -m snn_tutorial.live.drawings`` trains it on the full data, in ten minutes, and writes its weights beside this
+file.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sequential_fmnist.data import SequentialFashionMNIST
+from snn_core.functional import reset_net
+from snn_core.layer import LinearRecurrentContainer, MultiStepContainer
+from snn_core.more.batch_norm import MultiStepBatchNorm, fold_batch_norm
+from snn_core.neuron import IFNode
+from snn_core.surrogate import Sigmoid
+from snn_tutorial.page import save_results
+
+#: The rest is the command's.
+__all__ = ["FILE", "SCALE", "network", "outputs"]
+
+FILE = Path(__file__).with_name("drawings.safetensors")
+#: Factor on the mean output, for cross-entropy.
+SCALE = 10.0
+HIDDEN, EPOCHS, BATCH, LR, SEED = 64, 60, 512, 0.01, 0
+#: The part of each batch that is turned into drawings, and the greys of strokes and of what they enclose.
+DRAWN, INK, FILL = 0.45, 230.0, 150.0
+
+
+def network(file: Path | None = FILE) -> nn.Sequential:
+    """Return the network with the weights of a file, or with first weights and batch normalisation to train it with."""
+    neurons = IFNode(surrogate_function=Sigmoid(2.0))
+    layers: OrderedDict[str, nn.Module] = OrderedDict(fc1=nn.Linear(28, HIDDEN))
+    if file is None:
+        layers["bn"] = MultiStepBatchNorm(HIDDEN)
+    layers["sn1"] = MultiStepContainer(LinearRecurrentContainer(neurons, HIDDEN, HIDDEN))
+    layers["fc2"] = nn.Linear(HIDDEN, 10)
+    net = nn.Sequential(layers)
+    if file is not None:
+        net.load_state_dict(load_file(file))
+    return net
+
+
+def outputs(net: nn.Sequential, images: Tensor) -> Tensor:
+    """Return the scaled mean outputs ``[N, 10]`` for images ``[N, 28, 28]`` from 0 to 255."""
+    x_seq = images.permute(2, 0, 1) / 255  # column by column
+    for layer in net:
+        x_seq = layer(x_seq)
+    reset_net(net)
+    return SCALE * x_seq.mean(0)
+
+
+def _grown(mask: Tensor, size: int = 3) -> Tensor:
+    return F.max_pool2d(mask, size, 1, size // 2)
+
+
+def masks_of(images: Tensor) -> Tensor:
+    """Return masks ``[N, 3, 28, 28]`` of images ``[N, 28, 28]``: of the garment, with its holes, and of seams."""
+    images = images[:, None]
+    garment = -_grown(-_grown((images > 25).float()))  # without holes of a pixel
+    ground = F.pad(torch.zeros_like(garment), (1, 1, 1, 1), value=1.0)
+    free = 1 - F.pad(garment, (1, 1, 1, 1))
+    for _ in range(2 * images.shape[-1]):
+        ground = _grown(ground) * free
+    seams = ((images - F.avg_pool2d(images, 3, 1, 1)).abs() > 35) * garment
+    return torch.cat([garment, 1 - ground[:, :, 1:-1, 1:-1], seams], 1)
+
+
+def as_drawings(masks: Tensor) -> Tensor:
+    """Return drawings ``[N, 28, 28]``, from 0 to 255, of garments that :func:`masks_of` has found.
+
+    They are as ``prepared`` in ``pad.js`` leaves a drawing: what the garment covers is filled with a grey, and its
+    outline and some of its seams are strokes.
+    """
+    n = len(masks)
+
+    def between(low: float, high: float) -> Tensor:
+        return torch.empty(n).uniform_(low, high)
+
+    width = masks[:, 0].amax(1).sum(1).clamp(min=1) / masks.shape[-1]
+    angle, size = between(-0.1, 0.1), between(0.9, 1.06)
+    stretch = (
+        between(0, 1) * (1.05 / width).clamp(max=1.6).sub(0.85) + 0.85
+    )  # narrow garments may be drawn wider
+    turn = torch.stack([angle.cos() / stretch, -angle.sin(), angle.sin() / stretch, angle.cos()], 1)
+    place = torch.stack([between(-0.07, 0.07), between(-0.07, 0.07)], 1)
+    affine = torch.cat([turn.view(n, 2, 2) / size.view(n, 1, 1), place[:, :, None]], 2)
+    bent = F.interpolate(0.05 * torch.randn(n, 2, 4, 4), (28, 28), mode="bicubic")  # as by an unsteady hand
+    grid = F.affine_grid(affine, [n, 3, 28, 28], align_corners=False) + bent.permute(0, 2, 3, 1)
+    garment, whole, seams = (F.grid_sample(masks, grid, align_corners=False) > 0.5).float().split(1, 1)
+    has_seams, is_bright, is_wide, is_hatched = torch.rand(4, n, 1, 1, 1) < 0.5
+    outline = garment + torch.where(is_wide, _grown(-garment, 5), _grown(-garment))
+    strokes = torch.where(has_seams, torch.maximum(outline, seams), outline)
+    hatched = torch.where(torch.arange(28)[:, None] % 2 > 0, INK, FILL)
+    inside = garment * torch.where(is_bright, torch.where(is_hatched, hatched, INK), FILL)
+    drawn = torch.maximum(torch.maximum(whole * FILL, inside), strokes * INK)
+    return ((drawn + F.avg_pool2d(drawn, 3, 1, 1)) / 2)[:, 0]
+
+
+def _accuracy(net: nn.Sequential, images: Tensor, labels: Tensor) -> float:
+    with torch.no_grad():
+        right = [
+            outputs(net, some).argmax(1) == of
+            for some, of in zip(images.split(1000), labels.split(1000), strict=True)
+        ]
+    return torch.cat(right).float().mean().item()
+
+
+def trained(train: SequentialFashionMNIST, epochs: int) -> nn.Sequential:
+    """Train the network, and return it with its batch normalisation folded in."""
+    torch.manual_seed(SEED)
+    net = network(None)
+    images, labels = train.images[:, 0].float(), train.labels
+    masks = torch.cat([masks_of(some) for some in images.split(1000)])
+    optimizer = torch.optim.Adam(net.parameters(), lr=LR)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
+    for _ in range(epochs):
+        for which in torch.randperm(len(images)).split(BATCH):
+            some, count = images[which], int(DRAWN * len(which))
+            some = torch.cat([as_drawings(masks[which[:count]]), some[count:]])
+            loss = F.cross_entropy(outputs(net, some), labels[which])
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+            optimizer.step()
+        schedule.step()
+    return fold_batch_norm(net.eval())
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train, and write the weights and how well they do on the test images."""
+    parser = argparse.ArgumentParser(
+        prog="python -m snn_tutorial.live.drawings", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"(default: {EPOCHS})")
+    parser.add_argument("--weights", type=Path, default=FILE, help="file of weights to write")
+    parser.add_argument("--results", default="results", help="folder for drawings.json (default: results)")
+    args = parser.parse_args(arguments)
+    train, test = (SequentialFashionMNIST(train=split) for split in (True, False))
+    net = trained(train, args.epochs)
+    save_file({name: tensor.contiguous() for name, tensor in net.state_dict().items()}, args.weights)
+    accuracy = _accuracy(net, test.images[:, 0].float(), test.labels)
+    print(f"test accuracy {accuracy:.2%}")
+    settings = {
+        "epochs": args.epochs,
+        "batch": BATCH,
+        "lr": LR,
+        "seed": SEED,
+        "hidden": HIDDEN,
+        "drawn": DRAWN,
+    }
+    save_results(args.results, "drawings", {**settings, "test_accuracy": round(accuracy, 4)})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""The landing page's view reads what visitors draw: 30 kept drawings, made again with the mouse."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from matplotlib.figure import Figure
+from support import ROOT
+from support_live import live
+
+from sequential_fmnist.data import SequentialFashionMNIST
+from sequential_fmnist.pretrained import load
+from snn_tutorial import load_results
+from snn_tutorial.live.drawings import network, outputs
+from snn_tutorial.live.network import network_explorer
+
+pytestmark = pytest.mark.xdist_group("browser_live")
+
+DRAWINGS = json.loads(Path(__file__).with_name("drawings.json").read_text())
+
+
+def draw(view, strokes):
+    pad = view.figure.locator("canvas.snn-pad").bounding_box()
+    for stroke in strokes:
+        for k, (x, y) in enumerate(stroke):
+            view.page.mouse.move(pad["x"] + x / 28 * pad["width"], pad["y"] + y / 28 * pad["height"])
+            if k == 0:
+                view.page.mouse.down()
+        view.page.mouse.up()
+
+
+def test_network_of_the_landing_page_reads_drawings(browser, embedded, tmp_path):
+    test = embedded[1]
+    html = network_explorer(
+        test.images[:1, 0].numpy(), test.labels[:1].tolist(), test.classes, Figure(), draws_first=True
+    )
+    read = []
+    with live(browser, html, tmp_path, reduced_motion="reduce") as view:
+        for drawing in DRAWINGS:
+            view.figure.get_by_role("button", name="clear").click()
+            view.set("brush", drawing["brush"])
+            view.figure.locator("canvas.snn-pad").scroll_into_view_if_needed()
+            draw(view, drawing["strokes"])
+            read.append(f"answers: {drawing['class']}." in view.said())
+    assert len(read) == 30
+    print(f"{sum(read)} of 30 drawings")
+    assert sum(read) >= 20
+
+
+def accuracy(test):
+    with torch.no_grad():
+        answers = outputs(network(), test.images[:, 0].float()).argmax(1)
+    return (answers == test.labels).float().mean().item()
+
+
+def test_it_costs_at_most_a_point_on_the_test_images(embedded):
+    recorded = load_results(ROOT / "results", "drawings")["test_accuracy"]
+    assert recorded >= load("feedback")[1]["accuracy"]["test"] - 0.01
+    assert accuracy(embedded[1]) == pytest.approx(recorded, abs=0.04)
+
+
+@pytest.mark.nightly
+def test_accuracy_is_that_of_the_file():
+    test = SequentialFashionMNIST(train=False, verbose=False)
+    assert accuracy(test) == pytest.approx(
+        load_results(ROOT / "results", "drawings")["test_accuracy"], abs=2e-4
+    )
