@@ -164,7 +164,7 @@ def test_numba_scan_equals_the_package(written, dtype, rtol, build):
 
 @pytest.mark.parametrize("direction", ["forward", "backward"])
 def test_rows_compute_in_the_precision_of_their_arrays(written, direction):
-    program, constants = kernels.program(IFNode(surrogate_function=ATan()).cell(None))
+    program, constants, _ = kernels.program(IFNode(surrogate_function=ATan()).cell(None))
     names = {"forward": ("y", "w0"), "backward": ("g_x", "g_v0")}[direction]
     reads = {"forward": ("x", "v0"), "backward": ("x", "v0", "g_y", "g_v0")}[direction]
     ends = program.outputs if direction == "forward" else program.gradients
@@ -179,7 +179,7 @@ def test_rows_compute_in_the_precision_of_their_arrays(written, direction):
 
 def test_machine_code_is_what_kernels_call(written):
     """The addresses are those in a kernel's table, and the code behind them has the surrogate's derivative."""
-    program, constants = kernels.program(IFNode(surrogate_function=ATan(), detach_reset=True).cell(None))
+    program, constants, _ = kernels.program(IFNode(surrogate_function=ATan(), detach_reset=True).cell(None))
     forward, backward = written["machine_code"](program)
     u = np.linspace(-2, 2, 9, dtype=np.float32)
     y, w, g_x, none = (np.zeros(9, np.float32) for _ in range(4))

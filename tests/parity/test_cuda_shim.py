@@ -263,9 +263,9 @@ def test_halves_are_rounded_as_torch_rounds_them(shim, dtype):
     numbers = numbers[~(numbers >= 3.4e38)][:, None]
     zeros, expected = torch.zeros_like(numbers), numbers.to(dtype)
     _, plan, its_numbers = planned(neuron(v_threshold=3.4e38), zeros[None])
-    _, written, _ = cuda.scan(zeros[None].to(dtype), [numbers], plan, its_numbers)
+    _, written, *_ = cuda.scan(zeros[None].to(dtype), [numbers], plan, its_numbers)
     torch.testing.assert_close(written, expected.flatten(), rtol=0, atol=0, equal_nan=True)
-    _, read_back, _ = cuda.scan(expected[None], [zeros], plan, its_numbers)
+    _, read_back, *_ = cuda.scan(expected[None], [zeros], plan, its_numbers)
     small = expected.isfinite()
     assert torch.equal(read_back[small.flatten()], expected[small])
 

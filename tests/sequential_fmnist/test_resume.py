@@ -98,7 +98,14 @@ def test_random_numbers_of_python_numpy_and_torch_go_on(few, tmp_path):
 
 def start(folder: Path, *more: str) -> subprocess.Popen[bytes]:
     argv = [sys.executable, "-m", "sequential_fmnist", *CLI, "--output-dir", str(folder), *more]
-    return subprocess.Popen(argv, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        argv,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        # A shell that runs tests in the background lets its children ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
 
 
 def finish(folder: Path) -> int:

@@ -170,7 +170,7 @@ def test_steps_leave_nothing_behind(few, model, backend, torture):
         return sum(issubclass(type(thing), Tensor) for thing in gc.get_objects())
 
     before = steps(3)
-    assert steps(torture.count(fast=10, full=2000)) == before
+    assert steps(torture.count(fast=10, full=2000)) <= before  # what other tests left may go meanwhile
 
 
 @pytest.mark.parametrize("model", NETWORKS)
