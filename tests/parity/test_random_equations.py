@@ -222,7 +222,7 @@ def check(case: Case, executor: Any = nullcontext) -> None:
 
 
 random_equations = settings(
-    deadline=None, database=None, derandomize=True, max_examples=300, suppress_health_check=list(HealthCheck)
+    deadline=None, database=None, derandomize=True, max_examples=200, suppress_health_check=list(HealthCheck)
 )
 
 
