@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, Phase, assume, given, note, settings
+from hypothesis import Phase, assume, given, note, settings
 from hypothesis import strategies as st
+from support import tries
 from support_cuda import on_the_shim
 from torch import Tensor, nn
 
@@ -221,26 +222,21 @@ def check(case: Case, executor: Any = nullcontext) -> None:
     assert not found
 
 
-random_equations = settings(
-    deadline=None, database=None, derandomize=True, max_examples=200, suppress_health_check=list(HealthCheck)
-)
-
-
-@random_equations
+@tries(200)
 @given(cases())
 def test_random_equations(case: Case) -> None:
     check(case)
 
 
 @pytest.mark.nightly
-@settings(random_equations, derandomize=False, max_examples=6000)
+@settings(tries(6000), derandomize=False)
 @given(cases())
 def test_random_equations_by_night(case: Case) -> None:
     check(case)
 
 
 @pytest.mark.nightly
-@settings(random_equations, derandomize=False, max_examples=60, phases=[Phase.generate])
+@settings(tries(60), derandomize=False, phases=[Phase.generate])
 @given(cases())
 def test_random_equations_in_the_source_for_cuda(case: Case) -> None:
     check(case, on_the_shim)

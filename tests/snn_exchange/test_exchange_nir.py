@@ -11,8 +11,9 @@ import nir
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support import tries
 from support_networks import random_currents
 from torch import nn
 
@@ -455,13 +456,7 @@ def compositions(draw):
 def test_round_trip_of_random_compositions(torture, tmp_path):
     fired = []
 
-    @settings(
-        max_examples=torture.count(fast=25, full=2000),
-        deadline=None,
-        derandomize=True,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
+    @tries(torture.count(fast=25, full=2000))
     @given(compositions(), st.sampled_from(list(DIALECTS)))
     def check(drawn, dialect):
         size, net = drawn

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 #: The repository's root folder.
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,6 +20,17 @@ def require(available: bool, what: str) -> None:
         pytest.fail(f"{what} is missing, and a run in CI must have it")
     if not available:
         pytest.skip(f"{what} is missing")
+
+
+def tries(count: int) -> settings:
+    """Return settings by which Hypothesis tries so many cases, the same in every run, however long one takes."""
+    return settings(
+        max_examples=count,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
 
 
 def tracked() -> list[str]:

@@ -11,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
+from support import tries
 from torch import Tensor, nn
 
 from sequential_fmnist.evaluate import rate_loss
@@ -70,13 +71,7 @@ def test_any_value_of_any_argument_is_taken_or_refused(name, torture):
     """A module that was built, and its call on a step, too: the documented errors, with a message, and no others."""
     function = PUBLIC[name]
 
-    @settings(
-        max_examples=torture.count(fast=6, full=1000),
-        deadline=None,
-        derandomize=True,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
+    @tries(torture.count(fast=6, full=1000))
     @given(st.data())
     def check(data):
         given_ = {}
