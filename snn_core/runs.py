@@ -139,7 +139,7 @@ class Run:
         self.layout = []
         #: The lists that get what is stored of all steps, in the order in which a scan returns it.
         self.recorders: list[tuple[list[Tensor], ...]] = []
-        seqs: list[tuple[int, ...]] = []
+        self._seqs: list[tuple[int, ...]] = []
         stages = [part.stage for part in joined]
         self.is_dense = any(stage.is_dense for stage in stages)
         if not self.is_dense:
@@ -147,13 +147,12 @@ class Run:
         self.stages, at = tuple(stages), 0
         for stage, one, group in zip(stages, joined, groups, strict=True):
             self.layout.append((stage.states + (stage.feedback > 0), at, at + len(group)))
-            step = tuple(after(parts[at], likes[at]).shape)
+            step = tuple(likes[at].shape)  # cells keep it, and linear layers store nothing
             at += len(group)
             for k in stage.seqs:
                 owner = one.states[k][:2] if k < stage.states else None
                 self.recorders.append(one.outputs if owner is None else records_of(*owner))
-                seqs.append(step)
-        self._seqs = seqs
+                self._seqs.append(step)
         self.numbers = self._numbers()
         self.states = [
             place for part, like in zip(parts, likes, strict=True) for place in self._places(part, like)

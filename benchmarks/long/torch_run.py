@@ -36,7 +36,7 @@ class TorchRun:
         threads: int = CORES,
     ) -> None:
         self._set_threads(threads)
-        keep_freed_memory()  # as our trainer does; without it page faults would slow all of them down
+        keep_freed_memory()  # else page faults would slow all of them down
         copy_weights(net, weights_of(inputs, kind))
         self.net, self._reset = net, reset
         self.optimizer = torch.optim.Adam(net.parameters(), lr=LR, foreach=True)

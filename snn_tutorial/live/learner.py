@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sequential_fmnist.networks import make_network
+from sequential_fmnist.networks import PARTS, make_network
 from snn_core.cells import Cell, State, Synapse, synapse_filter_step
 from snn_core.checks import Like
 from snn_core.kernels import program
@@ -24,8 +24,6 @@ CUTS: dict[str, tuple[bool, bool]] = {
     "in hidden neurons": (True, False),
     "nowhere": (False, False),
 }
-#: The layers of the networks in their order, of which each has some.
-PARTS = ("fc1", "sn1", "sy1", "fc2", "sn2")
 #: The names of optimizers, and their first learning rates.
 OPTIMIZERS = {"SGD with momentum": 0.1, "Adam": 0.005}
 

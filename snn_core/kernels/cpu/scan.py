@@ -42,9 +42,7 @@ NO_LOSS, MSE, CROSS_ENTROPY = range(3)
 SIZE = PARAMETER + MOST_PARAMETERS
 FIRST = SIZE + MOST_PARAMETERS  # addresses of states before the first step, then of y
 LAST = FIRST + MOST_STATES + 1  # after the last step
-SEQ = (
-    LAST + MOST_STATES + 1
-)  # addresses of all steps of states and, last, of outputs, where these are returned
+SEQ = LAST + MOST_STATES + 1  # of all steps of states, and last of outputs, where they are returned
 G_SEQ = SEQ + MOST_STATES + 1  # of their gradients
 COLUMNS = G_SEQ + MOST_STATES + 1
 #: A layer has its inputs packed for the gradient of its weights if it has more inputs and outputs than this.
@@ -403,26 +401,8 @@ def _weight_gradient(u, g, J, rows, w, x, I_, gradient, at, by, packed):
 
 @row
 def _backward(
-    table,
-    K,
-    numbers,
-    t0,
-    steps,
-    N,
-    lo,
-    n,
-    lengths,
-    one,
-    zeros,
-    weights,
-    gradient,
-    needs_x,
-    a,
-    b,
-    packed,
-    w,
-    u,
-):
+    table, K, numbers, t0, steps, N, lo, n, lengths, one, zeros, weights, gradient, needs_x, a, b, packed, w, u
+):  # fmt: skip
     """Take the gradient of a block's outputs at ``a`` back through all stages; return where that of its input is.
 
     ``zeros`` ends with a 1, by which rows are summed.
