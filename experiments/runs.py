@@ -72,8 +72,9 @@ class Case:
         name: what tells it from the others in its group.
         kind: the network.
         spec: the run, with any seed.
-        seeds: number of seeds, counted from 0.
+        seeds: number of seeds.
         at: the number on the x axis where the group is a curve.
+        first: the first of the seeds.
     """
 
     name: str
@@ -81,10 +82,11 @@ class Case:
     spec: Spec
     seeds: int
     at: int | None = None
+    first: int = 0
 
     def runs(self) -> list[Any]:
         """Return the specs of all seeds."""
-        return [self.spec.with_seed(seed) for seed in range(self.seeds)]
+        return [self.spec.with_seed(self.first + k) for k in range(self.seeds)]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""A fair start: what can each kind of memory do, told how long or not?"""

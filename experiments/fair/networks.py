@@ -1,0 +1,242 @@
+"""Networks with one hidden layer and one kind of memory, and the three starts from which they are trained.
+
+Linear -> memory -> Linear -> mean over a window. The read-out sees the window only, so what came before it counts only
+if the hidden layer still has it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+
+from snn_core.checks import check_choice
+from snn_core.functional import reset_net, scan
+from snn_core.layer import LinearRecurrentContainer, SynapseFilter
+from snn_core.more.delays import DelayedRecurrentContainer
+from snn_core.neuron import IFNode, LIFNode, LINode
+from snn_core.surrogate import ATan
+
+__all__ = [
+    "GATED",
+    "SPIKING",
+    "STARTS",
+    "MemoryNet",
+    "MemorySpec",
+    "hidden_for",
+    "parameters_of",
+    "time_constants",
+]
+
+SPIKING = (
+    "plain",
+    "stateful synapse",
+    "feedback",
+    "feedback through LINode",
+    "feedback through SynapseFilter",
+    "feedback, learned delays",
+)
+GATED: dict[str, type[nn.RNNBase]] = {"GRU": nn.GRU, "LSTM": nn.LSTM}
+STARTS = ("tutorial", "blind", "informed", "given")
+
+#: Shortest and longest time constant of a blind start, in time steps; the longest is T_max of its gates.
+BLIND = (2, 1_000)
+#: Time constant of the tutorial's synapse at the start, in time steps.
+TUTORIAL = 2.0
+#: Weight of each neuron's own last spike in an informed loop.
+LOOP = 1.2
+
+
+@dataclasses.dataclass(frozen=True)
+class MemorySpec:
+    """What a network's hidden layer is and where training begins.
+
+    Args:
+        kind: one of :data:`SPIKING` or :data:`GATED`.
+        start: ``"tutorial"``: IF neurons with a hard reset, synapses with tau = 2, torch's weights and gates.
+            ``"blind"``: every time constant log-uniform from 2 to 1,000 steps, gates by chrono initialisation with
+            T_max = 1,000. ``"informed"``: synapses 4 D, membranes ``membrane`` D, loops +1.2 times the identity, gates
+            by chrono initialisation with T_max = D. ``"given"``: the one memory of a network begins at ``tau`` steps;
+            membranes beside it have 2. All but the first reset by subtraction.
+        hidden: number of hidden neurons or units.
+        distance: D, the steps to be bridged.
+        membrane: time constant of an informed membrane in units of D; None for IF neurons, which do not leak.
+        tau: of a given start, in time steps.
+        learned: whether a given time constant is trained, as those of all other starts are.
+        max_delay: longest delay of a loop, in time steps; delays begin uniform from 1 to that.
+        gain: factor on the initial weights and biases of the first layer.
+        recurrent_gain: factor on torch's initial weights from y[t-1].
+        readout_gain: factor on the initial weights of the last layer.
+        detach_reset: whether the gradient through the spike is cut in the reset.
+        alpha: steepness of the surrogate function, ATan.
+    """
+
+    kind: str = "plain"
+    start: str = "tutorial"
+    hidden: int = 32
+    distance: int = 50
+    membrane: float | None = None
+    tau: float = 2.0
+    learned: bool = True
+    max_delay: int = 32
+    gain: float = 1.0
+    recurrent_gain: float = 1.0
+    readout_gain: float = 1.0
+    detach_reset: bool = True
+    alpha: float = 2.0
+
+    def __post_init__(self) -> None:
+        check_choice("kind", self.kind, (*SPIKING, *GATED))
+        check_choice("start", self.start, STARTS)
+
+
+def _log_uniform(number: int) -> Tensor:
+    low, high = map(math.log, BLIND)
+    return torch.empty(number).uniform_(low, high).exp()
+
+
+def _neuron(spec: MemorySpec) -> IFNode | LIFNode:
+    """Return the hidden neurons; membranes that leak have a trained time constant for each neuron."""
+    options = {"surrogate_function": ATan(spec.alpha), "detach_reset": spec.detach_reset}
+    if spec.start == "tutorial":
+        return IFNode(**options)
+    options["v_reset"] = None
+    tau: float | Tensor
+    if spec.start == "blind":
+        tau = _log_uniform(spec.hidden)
+    elif spec.start == "informed":
+        tau = torch.full((spec.hidden,), (spec.membrane or 1.0) * spec.distance)
+    else:
+        tau = torch.full((spec.hidden,), spec.tau if spec.kind == "plain" else TUTORIAL)
+    if spec.start == "informed" and spec.membrane is None:
+        return IFNode(**options)
+    is_given = spec.start == "given" and not (spec.learned and spec.kind == "plain")
+    return LIFNode(tau if is_given else nn.Parameter(tau), decay_input=False, **options)
+
+
+def _synapse_tau(spec: MemorySpec) -> Tensor:
+    """Return the time constants of synapses at the start: one for the tutorial's, else one for each neuron."""
+    if spec.start == "tutorial":
+        return torch.tensor(TUTORIAL)
+    if spec.start == "blind":
+        return _log_uniform(spec.hidden)
+    return torch.full((spec.hidden,), 4.0 * spec.distance if spec.start == "informed" else spec.tau)
+
+
+def _memory(spec: MemorySpec) -> list[nn.Module]:
+    """Return the layers between the two linear ones."""
+    neuron, h = _neuron(spec), spec.hidden
+    if spec.kind == "plain":
+        return [neuron]
+    if spec.kind == "feedback, learned delays":
+        loop = DelayedRecurrentContainer(neuron, h, h, spec.max_delay, learn_delays=True)
+        with torch.no_grad():
+            loop.rc.weight[:, h:] *= spec.recurrent_gain
+        return [loop]
+    inner: list[nn.Module] = [neuron]
+    if spec.kind.endswith("LINode"):
+        tau = _synapse_tau(spec)
+        inner.append(LINode(nn.Parameter(tau) if spec.learned else tau))
+    elif spec.kind != "feedback":
+        inner.append(SynapseFilter(_synapse_tau(spec), learnable=spec.learned))
+    if spec.kind == "stateful synapse":
+        return inner
+    container = LinearRecurrentContainer(nn.Sequential(*inner) if inner[1:] else neuron, h, h)
+    with torch.no_grad():
+        container.rc.weight[:, h:] *= spec.recurrent_gain
+        if spec.start == "informed" and spec.kind == "feedback":
+            container.rc.weight[:, h:] += LOOP * torch.eye(h)
+    return [container]
+
+
+@torch.no_grad()
+def _chrono(rnn: nn.RNNBase, t_max: int) -> None:
+    """Begin with gates that keep the state for 1 to T_max steps, whatever the state.
+
+    Source: C. Tallec and Y. Ollivier, "Can recurrent neural networks warp time?", ICLR 2018. For an LSTM b_f = log u,
+    b_i = -b_f with u uniform from 1 to T_max - 1; for torch's GRU, whose z keeps the state, b_z = log u.
+    """
+    h = rnn.hidden_size
+    keep = slice(h, 2 * h)  # z of r, z, n; f of i, f, g, o
+    gates = [keep, slice(0, h)] if isinstance(rnn, nn.LSTM) else [keep]
+    bias = torch.empty(h).uniform_(1, t_max - 1).log()
+    for gate, value in zip(gates, (bias, -bias), strict=False):
+        rnn.bias_ih_l0[gate], rnn.bias_hh_l0[gate], rnn.weight_hh_l0[gate] = value, 0, 0
+
+
+class MemoryNet(nn.Module):
+    """One hidden layer with memory, between two linear ones.
+
+    Args:
+        spec: the hidden layer.
+        inputs: K, features of a time step.
+        outputs: J.
+        window: the last steps, which the read-out sees.
+        each: whether each step of the window gets an answer of its own, or their mean gets one.
+
+    Shapes: ``[T, N, K]`` to ``[N, J]``, or ``[window, N, J]`` with ``each``.
+    """
+
+    def __init__(self, spec: MemorySpec, inputs: int, outputs: int, window: int, each: bool = False) -> None:
+        super().__init__()
+        self.spec, self.window, self.each = spec, window, each
+        if spec.kind in GATED:
+            self.rnn = GATED[spec.kind](inputs, spec.hidden)
+            if spec.start != "tutorial":
+                _chrono(self.rnn, BLIND[1] if spec.start == "blind" else spec.distance)
+        else:
+            self.fc1 = nn.Linear(inputs, spec.hidden)
+            self.memory = nn.Sequential(*_memory(spec))
+            with torch.no_grad():
+                self.fc1.weight *= spec.gain
+                self.fc1.bias *= spec.gain
+        self.fc2 = nn.Linear(spec.hidden, outputs)
+        with torch.no_grad():
+            self.fc2.weight *= spec.readout_gain
+
+    def hidden_seq(self, x_seq: Tensor) -> Tensor:
+        """Return what the read-out sees of the hidden layer, ``[T, N, hidden]``, from fresh states."""
+        if self.spec.kind in GATED:
+            return self.rnn(x_seq)[0]
+        reset_net(self)
+        return scan(x_seq, self.fc1, *self.memory)
+
+    def forward(self, x_seq: Tensor) -> Tensor:
+        if self.spec.kind in GATED:
+            out_seq = self.fc2(self.rnn(x_seq)[0][-self.window :])
+        else:
+            reset_net(self)
+            out_seq = scan(x_seq, self.fc1, *self.memory, self.fc2)[-self.window :]
+        return out_seq if self.each else out_seq.mean(0)
+
+
+def parameters_of(net: nn.Module) -> int:
+    """Return the number of a network's parameters."""
+    return sum(parameter.numel() for parameter in net.parameters())
+
+
+def time_constants(net: MemoryNet) -> dict[str, Tensor]:
+    """Return the time constants and delays that a network trains, in time steps, each ``[number]``."""
+    found = {}
+    for module in net.modules():
+        for name in ("tau", "delay"):
+            value = getattr(module, name, None)
+            if isinstance(value, Tensor) and value.requires_grad:
+                where = {LIFNode: "membrane", LINode: "synapse", SynapseFilter: "synapse"}
+                found[where.get(type(module), name)] = value.detach().flatten()
+    return found
+
+
+@cache
+def hidden_for(kind: str, start: str, inputs: int, outputs: int, most: int) -> int:
+    """Return the largest number of hidden neurons with at most ``most`` parameters."""
+    with torch.random.fork_rng(devices=[]):
+        low, high = 1, most // (inputs + outputs)
+        while low < high:
+            middle = (low + high + 1) // 2
+            net = MemoryNet(MemorySpec(kind, start, middle, membrane=1.0), inputs, outputs, 1)
+            low, high = (low, middle - 1) if parameters_of(net) > most else (middle, high)
+    return low
