@@ -13,7 +13,7 @@ from experiments.long import report as long_report
 from experiments.report import SUMMARY, write
 
 RUNS = Path("results") / "ablation_runs.jsonl"
-#: Groups of chapter 07, then of chapter 09.
+#: Groups of chapter 07, then of chapter 08.
 ALL = GROUPS | long.GROUPS
 
 
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--runs",
         type=target,
         default=RUNS,
-        help=f"file of results (default: {RUNS}); those of chapter 09 stand beside it",
+        help=f"file of results (default: {RUNS}); those of chapter 08 stand beside it",
     )
     args = parser.parse_args(argv)
     try:

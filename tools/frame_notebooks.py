@@ -124,7 +124,7 @@ def paths(folder: Path = NOTEBOOKS) -> list[Path]:
 
 
 def number(path: Path) -> str:
-    """Return the number of a chapter, as in "05" or "04b": what stands before the first "_" of its file name."""
+    """Return the number of a chapter, as in "05": what stands before the first "_" of its file name."""
     return path.name.partition("_")[0]
 
 

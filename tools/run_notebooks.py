@@ -44,12 +44,12 @@ FOLDERS = ("results_dir", "figures_dir", "runs_dir")
 QUICK: dict[str, dict[str, Any]] = {
     "03_reading_column_by_column": {"source": "embedded"},
     "04_three_networks": {"epochs": 1, "source": "embedded"},
-    "04b_the_gradient_through_time": {"epochs": 1, "source": "embedded"},
+    "06_the_gradient_through_time": {"epochs": 1, "source": "embedded"},
     "05_training_curves": {"epochs": 2, "source": "embedded"},
-    "06_inside_the_fused_kernels": {"lengths": [28, 56], "repeats": 2},
+    "09_inside_the_fused_kernels": {"lengths": [28, 56], "repeats": 2},
     "07_what_does_memory_buy": {"epochs": 1},
-    "08_take_your_network_elsewhere": {"source": "embedded", "images_to_run": 300},
-    "09_how_long_is_long": {"live_steps": 100},
+    "10_take_your_network_elsewhere": {"source": "embedded", "images_to_run": 300},
+    "08_how_long_is_long": {"live_steps": 100},
 }
 
 
@@ -154,7 +154,7 @@ def execute(path: Path, output: Path, parameters: dict[str, Any], with_solutions
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = Parser(description=__doc__.splitlines()[0])
-    parser.add_argument("chapters", nargs="*", help="numbers of chapters, as in 01 or 04b (default: all)")
+    parser.add_argument("chapters", nargs="*", help="numbers of chapters, as in 01 or 05 (default: all)")
     parser.add_argument("--epochs", type=whole(1), help="epochs of each training (default: the notebook's)")
     parser.add_argument(
         "--source", choices=("auto", "full", "embedded"), help="data (default: the notebook's)"

@@ -151,7 +151,7 @@ def evidence_section(summary: dict[str, Any], published: dict[str, Any], taus: d
 
 
 def long_section(summary: dict[str, Any], inside: dict[str, Any]) -> str:
-    """Return what chapter 09 found: the longest delays, the aims, and what follows for the text's claim."""
+    """Return what chapter 08 found: the longest delays, the aims, and what follows for the text's claim."""
     tasks = {"without noise": "recall", "through noise": "noisy-recall", "copying": "copying"}
     groups = {title: long.group_of(summary, name) for title, name in tasks.items()}
     parts = [

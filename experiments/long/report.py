@@ -1,4 +1,4 @@
-"""What the runs on tasks that need memory say, written to one file that figures and chapter 09 read."""
+"""What the runs on tasks that need memory say, written to one file that figures and chapter 08 read."""
 
 from __future__ import annotations
 

@@ -1,220 +1,106 @@
-"""Answers of chapter 06: counts of a loop and of scans, a backward pass, and a neuron of one's own."""
+"""Answers of chapter 06: the gradient through time."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
+import math
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from snn_core import cells, reference
-from snn_core.functional import explain, reset_net
-from snn_core.layer import MultiStepContainer
-from snn_core.neuron import LIFNode
-from snn_core.surrogate import ATan
 from snn_tutorial.exercises import Exercise
 
-__all__ = ["EXERCISES"]
-
-_TAU = 4.0
-
-
-def _drive(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
-    """Return the same normal numbers every time, and leave torch's generator as it is."""
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(0), dtype=dtype)
+#: ATan's slope with alpha = 2 at h = 1.1, which is 0.1 above the threshold.
+_SLOPE = 1 / (1 + (0.1 * math.pi) ** 2)
 
 
-def _leaky_pass() -> tuple[Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """Return the gradient of a leaky neuron's input by autograd, and h, s, slope and g_s, each [T, N]."""
-    x = (1 + 2 * _drive(20, 6)).requires_grad_()
-    node = LIFNode(_TAU, surrogate_function=ATan(), detach_reset=True, backend="torch")
-    s = node.forward_sequence(x)
-    g_s = _drive(*s.shape)
-    (g_x,) = torch.autograd.grad((s * g_s).sum(), x)
-    h, v = torch.empty_like(g_x), torch.zeros_like(g_x[0])
-    for t in range(len(h)):
-        h[t] = v + (x[t].detach() - v) / _TAU
-        v = h[t] * (h[t] < 1)
-    return g_x, (h, s.detach(), ATan().derivative(h - 1), g_s)
+def _matrix(answer: Any) -> Tensor:
+    matrix = torch.as_tensor(answer, dtype=torch.float64).detach()
+    if matrix.shape != (32, 32) or not matrix.isfinite().all():
+        raise ValueError(f"W_y must be a finite [32, 32], got {list(matrix.shape)}")
+    return matrix
 
 
-def _backward(
-    s: Tensor,
-    slope: Tensor,
-    g_s: Tensor,
-    to_x: float,
-    to_v: float,
-    resets: bool = True,
-    forward: bool = False,
-) -> Tensor:
-    """Return g_x where h has these derivatives with respect to x and v: the right answer, and each wrong one."""
-    g_x, g_v = torch.empty_like(g_s), torch.zeros_like(g_s[0])
-    for t in range(len(g_s)) if forward else reversed(range(len(g_s))):
-        g_h = g_s[t] * slope[t] + g_v * ((1 - s[t]) if resets else 1)
-        g_x[t], g_v = to_x * g_h, to_v * g_h
-    return g_x
+def _radius(matrix: Tensor) -> float:
+    return torch.linalg.eigvals(matrix).abs().max().item()
 
 
-def _gives(expected: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Callable[[Callable], bool]:
-    """Return whether a backward pass gives what this one gives."""
-
-    def given(answer: Callable) -> bool:
-        _, (h, s, slope, g_s) = _leaky_pass()
-        g_x = answer(h.clone(), s.clone(), slope.clone(), g_s.clone(), _TAU)
-        return torch.allclose(g_x, expected(s, slope, g_s), rtol=1e-9, atol=1e-12)
-
-    return given
+def _is_small(answer: Any) -> bool:
+    return torch.linalg.matrix_norm(_matrix(answer), 2).item() < 0.5 - 1e-6
 
 
-def _is_that_of_autograd(answer: Callable) -> bool:
-    expected, (h, s, slope, g_s) = _leaky_pass()
-    return torch.allclose(answer(h, s, slope, g_s, _TAU), expected, rtol=1e-9, atol=1e-12)
-
-
-class _Quarter(cells.IF):
-    def charge(self, x: Tensor, v: Tensor) -> Tensor:
-        return v + torch.where(x >= 0, x, x / 4)
-
-
-def _quarter(node: nn.Module) -> tuple[bool, Tensor, Tensor, Tensor, Tensor]:
-    """Return whether a node is fused, its spikes and the right ones, and its gradient and the right one."""
-    node = copy.deepcopy(node).double()
-    reset_net(node)
-    x = (2 * _drive(28, 4, 8)).requires_grad_()
-    (decision,) = explain(MultiStepContainer(node), x.detach())
-    spikes = node.forward_sequence(x * 1)  # which may be changed in place
-    (found,) = torch.autograd.grad(spikes.sum(), x)
-    cell = _Quarter(node.v_threshold, node.v_reset, node.surrogate_function, node.detach_reset)
-    expected, _ = reference.scan(cell.step, x, (torch.zeros_like(x[0]),))
-    (right,) = torch.autograd.grad(expected.sum(), x)
-    return decision.fused, spikes, expected, found, right
-
-
-def _own_neuron(node: nn.Module) -> bool:
-    fused, spikes, expected, found, right = _quarter(node)
-    return fused and torch.equal(spikes, expected) and torch.allclose(found, right, rtol=1e-9, atol=1e-12)
-
-
-def _takes_the_loop(node: nn.Module) -> bool:
-    fused, spikes, expected, _, _ = _quarter(node)
-    return torch.equal(spikes, expected) and not fused
-
-
-def _other_gradient(node: nn.Module) -> bool:
-    fused, spikes, expected, _, _ = _quarter(node)
-    return fused and torch.equal(spikes, expected)
-
-
-def _other_spikes(node: nn.Module) -> bool:
-    _, spikes, expected, _, _ = _quarter(node)
-    return not torch.equal(spikes, expected)
+def _loop_radius(answer: Any) -> float:
+    """Return the spectral radius of I + W_y."""
+    return _radius(torch.eye(32, dtype=torch.float64) + _matrix(answer))
 
 
 EXERCISES: dict[str, Exercise] = {
     "06.1": Exercise(
-        5001,
-        "in the table of section 2, how many more nodes does each further step leave? And what is left over?",
-        [
-            (5000, "each step leaves five nodes, but the total is not a multiple of 5: 5 x 28 is not 141."),
-            (
-                5003,
-                "three nodes stand outside the loop, but the reset of the last step, two nodes, reaches no output.",
-            ),
-            (4998, "that leaves out the nodes outside the loop: unbind, stack, and the input."),
-            (
-                lambda n: 5035 <= n <= 5036,
-                "the count is not proportional to T: a few nodes are there once, for any T.",
-            ),
+        right=-1.1 * _SLOPE,
+        hint="the neuron fires, so s = 1; the second term is -(h - v_reset) times the slope at h - 1.",
+        mistakes=[
+            (0, "that is the derivative with detach_reset=True; here the reset's gradient is attached."),
+            (1 - 1.1 * _SLOPE, "1 - s is 0: the potential 1.1 is above the threshold."),
+            (1.1 * _SLOPE, "the sign: a higher potential brings the reset nearer, which lowers v."),
+            (-_SLOPE, "the factor h - v_reset = 1.1 is missing: that is how far the reset moves v."),
+            (-1.1 / (1 + (1.1 * math.pi) ** 2), "the slope is taken at h - v_threshold = 0.1, not at h."),
         ],
-        "Five nodes a step, less two for the last reset, plus three outside the loop: 5 T + 1.",
+        because="the first term is 0, and the reset would move the potential by 1.1 times the slope.",
+        tolerance=1e-3,
     ),
     "06.2": Exercise(
-        2,
-        "which modules do kernels know, and what happens to the modules before and after one they do not know?",
-        [
-            (1, "no kernel knows dropout, so that it cannot lie within a scan."),
-            (3, "dropout is called as it is, between two scans; it is not a scan itself."),
-            (4, "neighbours still share a scan: fc1 with sn1, and fc2 with sn2."),
-            (5, "neighbours still share a scan, and dropout is none."),
+        right=1.5,
+        hint="write I[t] = I[t-1] - (1 - s[t]) I[t-1] / tau + s[t] and differentiate with respect to s[t].",
+        mistakes=[
+            (1, "the spike also stops the decay of its step: (1 - s[t]) multiplies I[t-1] / tau."),
+            (0.5, "that is what the spared decay adds; the spike itself adds 1 more."),
+            (3, "the decay in a step is I[t-1] / tau, not I[t-1]."),
+            (0.75, "that is the factor from current to current in a step without a spike, 1 - 1/tau."),
+            (9, "tau divides the current; it does not multiply it."),
         ],
-        "Dropout ends the first scan, is called on all steps at once, and the second scan begins after it.",
+        because="the spike adds 1 and spares the current a loss of 2 / 4.",
+        tolerance=1e-4,
     ),
     "06.3": Exercise(
-        [12, 4],
-        "which numbers does dL/dh[t] need where the reset is not detached, see section 3? A number has 4 bytes.",
-        [
+        right="grows",
+        hint="build the network three times from the same seed, as in section 2, and print fc1.weight.grad.norm().",
+        mistakes=[
             (
-                [8, 4],
-                "that holds with the detached reset; here the spike that resets has a gradient too, and it needs h[t].",
+                "shrinks",
+                "fewer potentials lie under the slope, but it gets as much higher as it gets narrower.",
             ),
             (
-                [12, 8],
-                "beyond 8 MiB the fused scan keeps its input and computes the rest again, whatever the reset.",
+                lambda answer: str(answer).strip().lower().startswith(("stay", "same", "constant")),
+                "the area below the slope stays the same; a few large slopes weigh more than many small ones.",
             ),
-            (
-                [12, 12],
-                "beyond 8 MiB the fused scan keeps its input and computes the rest again, whatever the reset.",
-            ),
-            ([12, 16], "that is about what the fused scan keeps up to 8 MiB; with T = 784 it would be more."),
-            ([3, 1], "those are numbers; each is a 32-bit float."),
-            ([4, 12], "that is the other way round: the loop comes first."),
         ],
-        "The loop keeps h[t] - v_threshold, 1 - s[t] and h[t], the fused scan x[t] alone.",
+        because="a few potentials at the threshold get a slope of alpha / 2 and dominate the norm.",
     ),
     "06.4": Exercise(
-        _is_that_of_autograd,
-        "only the last equation of section 3 changes: what are the derivatives of h[t] to x[t] and to v[t-1]?",
-        [
+        right="smaller",
+        hint="copy the network, set detach_reset in sn1 and sn2, and compare gradient_by_column at column 0.",
+        mistakes=[
             (
-                _gives(lambda s, slope, g_s: _backward(s, slope, g_s, 1, 1)),
-                "that is the neuron without a leak: h[t] no longer is v[t-1] + x[t].",
+                "larger",
+                "the attached factor has a second term, but a negative one: just below the threshold 1 becomes 0.18.",
             ),
             (
-                _gives(lambda s, slope, g_s: _backward(s, slope, g_s, 1, 1 - 1 / _TAU)),
-                "the leak is right; but the input is divided by tau too.",
-            ),
-            (
-                _gives(lambda s, slope, g_s: _backward(s, slope, g_s, 1 / _TAU, 1)),
-                "the input is right; but of v[t-1] only 1 - 1/tau is left after a step.",
-            ),
-            (
-                _gives(lambda s, slope, g_s: _backward(s, slope, g_s, 1 / _TAU, 1 / _TAU)),
-                "v[t-1] keeps 1 - 1/tau of itself; 1/tau is what it loses.",
-            ),
-            (
-                _gives(lambda s, slope, g_s: _backward(s, slope, g_s, 1 - 1 / _TAU, 1 / _TAU)),
-                "the two factors have changed places.",
-            ),
-            (
-                _gives(lambda s, slope, g_s: _backward(s, slope, g_s, _TAU, 1 - _TAU)),
-                "h[t] has 1/tau in it, not tau.",
-            ),
-            (
-                _gives(lambda s, slope, g_s: _backward(s, slope, g_s, 1 / _TAU, 1 - 1 / _TAU, resets=False)),
-                "where the neuron fired, nothing of h[t] is left in v[t]: the factor 1 - s[t] is missing.",
-            ),
-            (
-                _gives(lambda s, slope, g_s: _backward(s, slope, g_s, 1 / _TAU, 1 - 1 / _TAU, forward=True)),
-                "the factors are right; but g_v[t] comes from step t + 1: begin with the last step.",
+                lambda answer: str(answer).strip().lower().startswith(("same", "equal", "unchanged")),
+                "the spikes are the same in both, the gradient is not.",
             ),
         ],
-        "The derivatives of h[t] are 1/tau with respect to x[t] and 1 - 1/tau with respect to v[t-1].",
+        because="near the threshold the attached factor is less than the 1 that the cut leaves.",
     ),
     "06.5": Exercise(
-        _own_neuron,
-        "copy SaturatingCell and SaturatingNode, change the charge, and let `answer` be a node.",
-        [
+        right=lambda answer: not _is_small(answer) and _loop_radius(answer) <= 1 + 1e-6,
+        hint="the eigenvalues of I + W_y are those of W_y plus 1: where must those of W_y lie?",
+        mistakes=[
+            (_is_small, "that matrix stretches by less than 0.5: almost no feedback at all."),
             (
-                _takes_the_loop,
-                "the node is right, but takes the loop: `explain` says why, and `torch.where` needs no loop.",
+                lambda answer: _radius(_matrix(answer)) <= 1 + 1e-6,
+                "the spectral radius of W_y is at most 1, but that of I + W_y decides, and it is above 1.",
             ),
-            (
-                _other_gradient,
-                "the spikes are right, but not the gradient: does anything cut or change it on its way to x?",
-            ),
-            (_other_spikes, "its spikes are not those of the equation: look at the charge."),
         ],
-        "It is fused, and its spikes and gradients are those of the equation.",
+        because="the loop's factor I + W_y has no eigenvalue above 1 in size.",
     ),
 }

@@ -17,7 +17,7 @@ from snn_tutorial.plot.style import OKABE_ITO
 #: The colours of ``chart.js``, in its order.
 _COLOURS = ("black", "vermilion", "blue", "green", "purple", "orange", "sky blue", "yellow")
 
-#: What is asked in a task of chapter 09.
+#: What is asked in a task of chapter 08.
 _ASKED: dict[str, str] = {
     "recall": "Which of 8 symbols was shown before the delay?",
     "noisy-recall": "Which of 8 symbols was shown, with noise on all inputs?",

@@ -346,7 +346,7 @@ def headline(ablation: Summary, long: Summary) -> Figure:
     """Draw accuracy against how long something must be kept, a line for each kind of memory.
 
     Left the text's three networks on Fashion-MNIST with blank columns after the image, of chapter 07; right delayed
-    recall through noise, of chapter 09.
+    recall through noise, of chapter 08.
 
     Args:
         ablation: ``results/ablation.json``.

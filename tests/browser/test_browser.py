@@ -20,7 +20,7 @@ from support_browser import (
 )
 from support_live import LiveView, dead_controls
 
-LIVE, WITH_WIDGET = "01_spiking_neurons.ipynb", "06_inside_the_fused_kernels.ipynb"
+LIVE, WITH_WIDGET = "01_spiking_neurons.ipynb", "09_inside_the_fused_kernels.ipynb"
 
 _EXPLORER = """
 from ipywidgets import *

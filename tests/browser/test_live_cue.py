@@ -1,4 +1,4 @@
-"""The view of chapter 09: what it shows are the numbers of its file."""
+"""The view of chapter 08: what it shows are the numbers of its file."""
 
 from __future__ import annotations
 

@@ -26,7 +26,6 @@ framer = runpy.run_path(str(ROOT / "tools" / "frame_notebooks.py"))
 def test_notebooks_are_numbered():
     assert NOTEBOOKS
     numbers = [framer["number"](path) for path in NOTEBOOKS]
-    numbers = [name for name in numbers if not name[-1].isalpha()]  # "04b" is the second half of "04"
     assert numbers == [f"{number:02}" for number in range(int(numbers[0]), int(numbers[0]) + len(numbers))]
 
 

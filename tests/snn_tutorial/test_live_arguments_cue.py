@@ -1,4 +1,4 @@
-"""The view of chapter 09."""
+"""The view of chapter 08."""
 
 from __future__ import annotations
 

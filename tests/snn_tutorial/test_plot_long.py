@@ -1,4 +1,4 @@
-"""Figures of chapter 09, and what its command sees inside networks."""
+"""Figures of chapter 08, and what its command sees inside networks."""
 
 from __future__ import annotations
 

@@ -312,8 +312,8 @@ def test_colab_cell_clones_goes_to_the_notebooks_and_installs_what_is_above(path
     assert source == REPOSITORY
     (cd, folder), (pip, arguments) = (call.args for call in shell.method_calls)
     assert (cd, folder) == ("cd", f"{target}/{path.parent.name}")
-    # What chapter 08 needs, which Binder's postBuild fetches too: Colab's images hold the rest.
-    beyond = re.findall(r"'([^']+)'", (ROOT / "postBuild").read_text()) if path.stem.startswith("08") else []
+    # What chapter 10 needs, which Binder's postBuild fetches too: Colab's images hold the rest.
+    beyond = re.findall(r"'([^']+)'", (ROOT / "postBuild").read_text()) if path.stem.startswith("10") else []
     assert (pip, shlex.split(arguments)) == ("pip", ["install", "--quiet", "..[experiment]", *beyond])
 
 

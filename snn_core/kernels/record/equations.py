@@ -29,7 +29,7 @@ from snn_core.kernels.record.purity import PLAIN, class_key, is_pure
 from snn_core.kernels.record.symbols import NotScalarError, Number, Program, Symbol, Tape, parse, program
 from snn_core.surrogate import SurrogateFunction
 
-#: Chapter 06 shows how equations are recorded with these.
+#: Chapter 09 shows how equations are recorded with these.
 __all__ = ["Symbol", "Tape", "parameters_of", "parse", "program_of"]
 
 
