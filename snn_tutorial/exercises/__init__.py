@@ -6,6 +6,7 @@ Each chapter's answers are in a module of their own, ``chapter_01`` and so on, a
 from __future__ import annotations
 
 import importlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,7 +25,7 @@ class Exercise:
 
     Args:
         right: the answer, or a function from an answer to whether it is right.
-        hint: shown with any other answer.
+        hint: shown with any other answer, from the second attempt on.
         mistakes: usual wrong answers, given like ``right``, each with what leads to it. The first that fits is named.
         because: shown with the right answer.
         tolerance: largest relative difference of numbers; a thousandth of it is the largest absolute one near 0.
@@ -36,16 +37,17 @@ class Exercise:
     because: str = ""
     tolerance: float = 1e-6
 
-    def reply(self, answer: Any) -> tuple[bool, str]:
-        """Return whether an answer is right, and what to say of it."""
+    def reply(self, answer: Any, attempt: int = 2) -> tuple[bool, str]:
+        """Return whether an answer is right, and what to say of it at the first, second, ... attempt."""
+        hint = f" Hint: {self.hint}" if attempt > 1 else " Run the cell again for a hint."
         if answer is None or answer is ...:
-            return False, f"no answer yet. Hint: {self.hint}"
+            return False, f"no answer yet.{hint}"
         if self._is(self.right, answer):
             return True, f"right. {self.because}".rstrip()
         for wrong, why in self.mistakes:
             if self._is(wrong, answer):
                 return False, f"not yet: {why}"
-        return False, f"not yet. Hint: {self.hint}"
+        return False, f"not yet.{hint}"
 
     def _is(self, expected: Answer, answer: Any) -> bool:
         """Say whether ``answer`` is ``expected``; one that cannot be compared is another."""
@@ -68,8 +70,12 @@ def _plain(value: Any) -> Any:
     return value.strip().lower() if isinstance(value, str) else value
 
 
+#: How often each exercise was tried in this session.
+_attempts: Counter[str] = Counter()
+
+
 def check(number: str, answer: Any) -> None:
-    """Print whether ``answer`` is right, else the usual mistake that it shows or a hint.
+    """Print whether ``answer`` is right, else the usual mistake that it shows or, from the second attempt on, a hint.
 
     Args:
         number: chapter and exercise, as in "01.2".
@@ -78,7 +84,9 @@ def check(number: str, answer: Any) -> None:
     Raises:
         ValueError: there is no such exercise.
     """
-    print(f"Exercise {number}: {exercise(number).reply(answer)[1]}")
+    asked = exercise(number)
+    _attempts[number] += 1
+    print(f"Exercise {number}: {asked.reply(answer, _attempts[number])[1]}")
 
 
 def exercise(number: str) -> Exercise:

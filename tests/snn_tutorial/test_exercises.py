@@ -10,7 +10,7 @@ import pytest
 import torch
 from support_notebooks import NOTEBOOKS, course
 
-from snn_tutorial.exercises import Exercise, check
+from snn_tutorial.exercises import Exercise, _attempts, check
 
 KNOWN = {
     number: exercise
@@ -29,7 +29,16 @@ def test_every_chapter_asks_at_least_three(path):
     assert asked.keys() == {number for number in KNOWN if number.startswith(f"{chapter}.")}
     assert all("answer = ..." in cell.source for cell in asked.values())
     said = ["".join(out.get("text", "") for out in cell.outputs) for cell in asked.values()]
-    assert all("no answer yet. Hint: " in text for text in said)
+    assert not any("Hint" in text for text in said)  # the first attempt is the reader's own
+
+
+def test_a_hint_comes_with_the_second_attempt(capsys):
+    hint = KNOWN["01.1"].hint
+    _attempts.clear()
+    check("01.1", ...)
+    assert hint not in capsys.readouterr().out
+    check("01.1", 7)
+    assert hint in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("number", KNOWN)
