@@ -15,12 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from experiments.evidence import CaseSummary, Verdict
 from snn_tutorial.plot.style import OKABE_ITO, RC, STYLE
 
-#: The networks' looks, and those of the references that do not spike; a marker tells them apart in black and white.
-LOOKS: dict[str, dict[str, Any]] = {
-    **STYLE,
-    "gru": {"color": OKABE_ITO["green"], "linestyle": "-."},
-    "lstm": {"color": OKABE_ITO["purple"], "linestyle": (0, (5, 1, 1, 1, 1, 1))},
-}
+#: A marker tells the networks apart in black and white.
 MARKERS: dict[str, str] = {"plain": "o", "stateful-synapse": "s", "feedback": "^", "gru": "D", "lstm": "v"}
 
 #: What the number ``at`` of a case means, for the groups that are curves.
@@ -82,7 +77,7 @@ def strips(
     """
     if not cases:
         return nothing()
-    in_order = sorted(cases, key=lambda case: list(LOOKS).index(case["kind"]))
+    in_order = sorted(cases, key=lambda case: list(STYLE).index(case["kind"]))
     panels, rows = _unique(map(panel, in_order)), _unique(map(row, cases))
     values = 100 * np.concatenate([case["values"] for case in cases])
     marks = [100 * value for value in (published or {}).values()]
@@ -131,7 +126,7 @@ _KEY = {
 
 def _strip(axes: Axes, y: int, case: CaseSummary, edge: float) -> None:
     """Draw one case at height ``y``: its runs, and of three or more their mean and its interval."""
-    colour, marker = LOOKS[case["kind"]]["color"], MARKERS[case["kind"]]
+    colour, marker = STYLE[case["kind"]]["color"], MARKERS[case["kind"]]
     values = 100 * np.asarray(case["values"])
     inside = values[values > edge]
     # Points of a case with a mean make room for it; a few points need no mean, and stand out instead.
@@ -165,7 +160,7 @@ def curves(cases: Sequence[CaseSummary], xlabel: str, log: bool = False) -> Figu
         mean, low, high = (
             100 * np.array([case["accuracy"][name] for case in mine]) for name in ("mean", "low", "high")
         )
-        look, marker = LOOKS[kind], MARKERS[kind]
+        look, marker = STYLE[kind], MARKERS[kind]
         axes.errorbar(
             x, mean, [mean - low, high - mean], capsize=3, linewidth=2, marker=marker, label=kind, **look
         )
@@ -197,7 +192,7 @@ def histories(cases: Sequence[CaseSummary]) -> Figure:
     figure, all_axes = plt.subplots(1, len(cases), figsize=(9, 2.9), sharex=True, sharey=True, squeeze=False)
     for axes, case in zip(all_axes[0], cases, strict=True):
         for curve in filter(None, case["curves"]):
-            colour = LOOKS[case["kind"]]["color"]
+            colour = STYLE[case["kind"]]["color"]
             axes.plot(np.arange(1, len(curve) + 1), 100 * np.asarray(curve), color=colour, lw=1, alpha=0.6)
         axes.set_title(f"{case['kind']}, {len(case['values'])} seeds", fontsize=11)
         axes.set_xlabel("epoch")
@@ -243,7 +238,7 @@ def costs(cases: Sequence[CaseSummary]) -> Figure:
         mine = [case for case in spiking if case["kind"] == kind]
         x = [case["spikes"]["mean"] for case in mine]
         y = [100 * case["accuracy"]["mean"] for case in mine]
-        axes.plot(x, y, MARKERS[kind], color=LOOKS[kind]["color"], label=kind, markersize=7)
+        axes.plot(x, y, MARKERS[kind], color=STYLE[kind]["color"], label=kind, markersize=7)
         for case, here, there in zip(mine, x, y, strict=True):
             size = f"{case['parameters']:,} parameters"
             axes.annotate(size, (here, there), xytext=(7, 4), textcoords="offset points", fontsize=9)

@@ -16,20 +16,23 @@ OKABE_ITO: dict[str, str] = {
     "purple": "#CC79A7",
 }
 
-#: The networks; the line style tells them apart in black and white.
-STYLE: dict[str, dict[str, Any]] = {
-    "plain": {"color": OKABE_ITO["black"], "linestyle": ":"},
-    "stateful-synapse": {"color": OKABE_ITO["vermilion"], "linestyle": "--"},
-    "feedback": {"color": OKABE_ITO["blue"], "linestyle": "-"},
-}
-
-#: What flows through a neuron has one colour in every chapter.
+#: One colour for one thing, in every chapter, figure and view. A network has the colour of what its memory is in.
 QUANTITY: dict[str, str] = {
     "input": OKABE_ITO["green"],
-    "membrane": OKABE_ITO["blue"],
+    "membrane": OKABE_ITO["black"],
     "spike": OKABE_ITO["vermilion"],
     "current": OKABE_ITO["purple"],
+    "loop": OKABE_ITO["blue"],
     "threshold": "#666666",
+}
+
+#: The networks; the line style tells them apart in black and white.
+STYLE: dict[str, dict[str, Any]] = {
+    "plain": {"color": QUANTITY["membrane"], "linestyle": ":"},
+    "stateful-synapse": {"color": QUANTITY["current"], "linestyle": "--"},
+    "feedback": {"color": QUANTITY["loop"], "linestyle": "-"},
+    "gru": {"color": OKABE_ITO["orange"], "linestyle": "-."},
+    "lstm": {"color": OKABE_ITO["sky blue"], "linestyle": (0, (5, 1, 1, 1, 1, 1))},
 }
 
 RC: dict[str, Any] = {

@@ -23,7 +23,7 @@ FILTER_STYLE: dict[str, dict[str, Any]] = {
 _SIZED = {"markersize": 4, "linewidth": 1.8}
 
 # Edge and face of what holds each kind of state in the picture of a network.
-_MEMBRANE = (QUANTITY["membrane"], "#D6E6F2")
+_MEMBRANE = (QUANTITY["membrane"], "#E8E8E8")
 _SPIKE = (QUANTITY["spike"], "#F9E0D0")
 _CURRENT = (QUANTITY["current"], "#F3E1EB")
 
