@@ -41,7 +41,7 @@ def control_explorer(summary: Summary, group: str = "delay") -> HTML:
     """
     found = _found(summary)
     first = group if group in found else next(iter(found))
-    kinds = _kinds(found, ablation.LOOKS)
+    kinds = _kinds(found, ablation.STYLE)
     groups = []
     for name, cases in found.items():
         on_validation = name in ablation.ON_VALIDATION
@@ -64,7 +64,7 @@ def control_explorer(summary: Summary, group: str = "delay") -> HTML:
         "control",
         groups,
         list(found).index(first),
-        _networks(kinds, ablation.LOOKS),
+        _networks(kinds, ablation.STYLE),
         ablation.draw_group(first, found[first]),
         "accuracy of the control's cases",
     )

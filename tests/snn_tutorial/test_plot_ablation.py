@@ -9,7 +9,7 @@ from support_ablation import LEVELS, summary
 from experiments.evidence import Verdict, cases
 from snn_tutorial.page import png
 from snn_tutorial.plot.ablation import (
-    LOOKS,
+    STYLE,
     MARKERS,
     costs,
     curves,
@@ -93,7 +93,7 @@ def test_curves_have_a_line_for_each_network_and_chance_where_it_is_near(made_up
     lines = [c.lines[0] for c in axes.containers]
     assert lines[0].get_ydata()[-1] == pytest.approx(16, abs=1)  # 72 points less one for each column of 56
     assert [to_hex(line.get_color()) for line in lines] == [
-        LOOKS[k]["color"].lower() for k in ("plain", "stateful-synapse", "feedback")
+        STYLE[k]["color"].lower() for k in ("plain", "stateful-synapse", "feedback")
     ]
     far = curves(cases(made_up, "hidden"), "hidden neurons", log=True)
     assert far.axes[0].get_xscale() == "log"
