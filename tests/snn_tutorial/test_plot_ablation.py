@@ -9,8 +9,8 @@ from support_ablation import LEVELS, summary
 from experiments.evidence import Verdict, cases
 from snn_tutorial.page import png
 from snn_tutorial.plot.ablation import (
-    STYLE,
     MARKERS,
+    STYLE,
     costs,
     curves,
     differences,
