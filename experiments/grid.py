@@ -138,6 +138,24 @@ def delay() -> Iterable[Case]:
             yield _stable(f"delay {delay}", kind, seeds, {"last": 7}, data={"delay": delay}, at=delay)
 
 
+def controls() -> Iterable[Case]:
+    """Is what a synapse adds at the end a matter of size, or of any slow variable before the answer?"""
+    for name, network in {
+        f"{MATCHED} hidden": {"hidden": MATCHED},
+        "leaky read-out": {"readout": "leaky"},
+    }.items():
+        yield _stable(f"last 1, {name}", "plain", 10, {"last": 1} | network)
+        at = DELAYS[-1]
+        yield _stable(f"delay {at}, {name}", "plain", 10, {"last": 7} | network, data={"delay": at}, at=at)
+
+
+def taus() -> Iterable[Case]:
+    """Which time constant does the synapse learn, without a delay and with one? Seeds of their own."""
+    for at in (DELAYS[0], 28, DELAYS[-1]):
+        case = _stable(f"delay {at}", "stateful-synapse", 5, {"last": 7}, data={"delay": at}, at=at)
+        yield dataclasses.replace(case, first=100)
+
+
 def order() -> Iterable[Case]:
     """Columns, rows, and columns in one fixed random order."""
     for name, data in {
@@ -216,6 +234,8 @@ GROUPS: Groups = {
         size,
         last_steps,
         delay,
+        controls,
+        taus,
         published,
         learned,
         order,

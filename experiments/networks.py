@@ -16,7 +16,7 @@ from snn_core.checks import check_choice, check_module
 from snn_core.functional import mean_over_time, scan
 from snn_core.layer import LinearRecurrentContainer, MultiStepContainer, SynapseFilter
 from snn_core.more.batch_norm import fold_batch_norm
-from snn_core.neuron import IFNode, LIFNode, MultiStepIFNode, MultiStepLIFNode
+from snn_core.neuron import IFNode, LIFNode, MultiStepIFNode, MultiStepLIFNode, MultiStepLINode
 
 __all__ = ["SURROGATES", "GatedNet", "NetworkSpec", "SpikingNet", "build", "fold"]
 
@@ -60,7 +60,8 @@ class NetworkSpec:
         frozen_recurrent: whether the weights from y[t-1] keep their initial values.
         readout: ``"rate"``: IF neurons, their mean firing rate, as in the text; ``"membrane"``: neurons that
             integrate and never fire, their membrane potential after the last step divided by the number of steps,
-            which is the mean of what arrives.
+            which is the mean of what arrives; ``"leaky"``: leaky integrators whose one tau, 2 at first, is trained, the
+            mean of their membrane potentials.
         last: how many of the last steps the read-out takes; None takes all.
         gain: factor on the initial weights of the first layer.
         recurrent_gain: factor on the initial weights from y[t-1].
@@ -87,7 +88,7 @@ class NetworkSpec:
     tau: float = option(2.0, number(1, exclusive=True))
     tau_mode: str = option("learned", choice("learned", "frozen", "per-channel"))
     frozen_recurrent: bool = option(False, flag)
-    readout: str = option("rate", choice("rate", "membrane"))
+    readout: str = option("rate", choice("rate", "membrane", "leaky"))
     last: int | None = option(None, whole(1))
     gain: float = option(1.0, number())
     recurrent_gain: float = option(1.0, number())
@@ -131,7 +132,11 @@ class SpikingNet(nn.Module):
         self.fc2 = nn.Linear(spec.hidden, NUM_CLASSES)
         cut = spec.detach_reset if spec.detach_readout is None else spec.detach_readout
         options = _options(spec, backend) | {"detach_reset": cut}
-        self.sn2 = MultiStepIFNode(**options) if spec.readout == "rate" else None
+        self.sn2: nn.Module | None = None
+        if spec.readout == "rate":
+            self.sn2 = MultiStepIFNode(**options)
+        elif spec.readout == "leaky":
+            self.sn2 = MultiStepLINode(nn.Parameter(torch.tensor(2.0)))
         with torch.no_grad():
             self.fc1.weight *= spec.gain
 

@@ -132,7 +132,7 @@ class RunSpec(Spec):
             "train_accuracy": history[-1]["train_accuracy"],
             "curve": [round(epoch["test_accuracy"], 4) for epoch in history],
             "spikes": _spikes_per_image(net, test) if hasattr(net, "hidden_spikes") else None,
-        }
+        } | _learned_taus(net)
 
 
 @cache
@@ -165,6 +165,20 @@ def _shown(data: ImageData, spec: DataSpec) -> ImageData:
     if spec.delay:
         data.images = torch.nn.functional.pad(data.images, (0, spec.delay))
     return data
+
+
+def _learned_taus(net: torch.nn.Module) -> dict[str, float]:
+    """Return the one time constant that a synapse or a leaky read-out has learned, in time steps, by its layer."""
+    layers = {
+        "synapse": net.sy1[0] if getattr(net, "sy1", None) else None,
+        "read-out": getattr(net, "sn2", None),
+    }
+    found = {name: getattr(layer, "tau", None) for name, layer in layers.items()}
+    return {
+        f"tau of the {name}": round(tau.item(), 3)
+        for name, tau in found.items()
+        if getattr(tau, "requires_grad", False)
+    }
 
 
 @torch.no_grad()
