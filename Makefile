@@ -177,7 +177,6 @@ figures: $(VENV)/.notebooks ## draw all figures from results/
 
 .PHONY: ablation
 ablation: $(VENV)/.ablation ## run what is missing of the ablation, hours in all; break it off and go on at any time
-	[ -e results/learned_tau.json ] || $(TEST_ENV) $(BIN)/python -m experiments.learned
 	$(TEST_ENV) $(BIN)/python -m experiments $(ARGS)
 
 .PHONY: docs
@@ -207,7 +206,6 @@ bench: $(VENV)/.dev $(BENCH)/torch/.done $(BENCH)/jax/.done ## time training aga
 	$(BIN)/python -m benchmarks.throughput $(ARGS)
 	$(BIN)/python -m benchmarks.cells $(filter --quick --short,$(ARGS))
 	$(BIN)/python -m benchmarks.large_layers $(filter --quick --short,$(ARGS))
-	$(BIN)/python -m benchmarks.long_run $(filter --quick --short,$(ARGS))
 	$(BIN)/python -m snn_tutorial.plot
 	$(BIN)/python tools/update_docs.py
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from experiments.command import Parser, target, whole
 from experiments.engine import Store, sweep
-from experiments.grid import GROUPS, cases
-from experiments.long import grid as long
-from experiments.long import report as long_report
+from experiments.fair import plan
+from experiments.fair import report as fair
+from experiments.grid import GROUPS
 from experiments.report import SUMMARY, write
+from experiments.runs import Case, Record
 
 RUNS = Path("results") / "ablation_runs.jsonl"
 #: Groups of chapter 07, then of chapter 08.
-ALL = GROUPS | long.GROUPS
+ALL = (*GROUPS, *plan.GROUPS)
+
+
+def _cases(name: str, records: dict[str, Record]) -> Iterable[Case]:
+    return GROUPS[name]() if name in GROUPS else plan.GROUPS[name](records)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -32,24 +37,19 @@ def main(argv: Sequence[str] | None = None) -> None:
         help=f"file of results (default: {RUNS}); those of chapter 08 stand beside it",
     )
     args = parser.parse_args(argv)
+    if unknown := sorted(set(args.groups) - set(ALL)):
+        parser.error(f"no group {', '.join(unknown)}: there are {', '.join(ALL)}")
     try:
-        chosen = cases(args.groups or None, ALL)
-    except ValueError as error:
-        parser.error(str(error))
-    try:
-        for name in chosen:
-            is_long = name in long.GROUPS
-            store = Store(args.runs.with_name(long_report.RUNS.name) if is_long else args.runs)
-            group = cases([name], ALL)[name]  # again, since a search may have chosen its recipes meanwhile
-            specs = [spec for case in group for spec in case.runs()]
+        for name in args.groups or ALL:
+            store = Store(args.runs if name in GROUPS else args.runs.with_name(fair.RUNS.name))
+            # Cases of chapter 08 depend on what a search before them chose.
+            specs = [spec for case in _cases(name, store.records()) for spec in case.runs()]
             print(f"{name}: {len(specs)} runs", flush=True)
             sweep(specs, store, args.jobs, args.scheduler)
-            if name == "long-search":
-                long.choose(store.records())
-            if is_long:
-                long_report.write(store.records(), args.runs.with_name(long_report.SUMMARY.name))
-            else:
+            if name in GROUPS:
                 write(store.records(), args.runs.with_name(SUMMARY.name))
+            else:
+                fair.write(store.records(), args.runs.with_name(fair.SUMMARY.name))
     except OSError as error:  # no scheduler, no space on the disk
         parser.fail(error)
 

@@ -8,12 +8,11 @@ neurons that integrate, gradient norm at most 1. It was chosen on images set asi
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from experiments.networks import NetworkSpec
 from experiments.runs import Case, DataSpec, RunSpec
-from experiments.search import BEST, FULL, REFINED, SEARCH, SECOND
 from sequential_fmnist.networks import NETWORKS
 from sequential_fmnist.train import TrainingConfig
 
@@ -33,6 +32,18 @@ CUTS: dict[str, dict[str, Any]] = {
 }
 DELAYS = (0, 7, 14, 28, 42, 56)
 HIDDEN = (16, 32, 64, 128, 256)
+
+
+#: What the search on validation images chose: changes of the network and of the training that ``STABLE`` is.
+_NORM: dict[str, Any] = {"readout": "membrane", "scale": 10.0, "batch_norm": True, "detach_reset": False}
+_SIGMOID: dict[str, Any] = _NORM | {"surrogate_function": "sigmoid", "alpha": 2.0}
+BEST: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "plain": (_NORM, {"epochs": 100}),
+    "stateful-synapse": (_NORM | {"alpha": 1.0, "scale": 0.3}, {"epochs": 100}),
+    "feedback": (_SIGMOID, {"epochs": 150}),
+}
+#: What a second search chose, for the feedback network alone, after the test accuracy of the first was known.
+SECOND: tuple[dict[str, Any], dict[str, Any]] = (_SIGMOID, {"batch_size": 512, "epochs": 300})
 
 
 def _case(
@@ -60,29 +71,6 @@ def reproduction() -> Iterable[Case]:
     for epochs in (64, 90):
         for kind in NETWORKS:
             yield _case(f"{epochs} epochs", kind, dataclasses.replace(TUTORIAL, epochs=epochs), 10, at=epochs)
-
-
-def settings() -> Iterable[Case]:
-    """One setting of the recipe changed at a time, 90 epochs: what the published figures depend on."""
-    changes: dict[str, dict[str, Any]] = {
-        "as in the text": {},
-        "batch 128": {"batch_size": 128},
-        "constant learning rate": {"lrs": "none"},
-        "step schedule": {"lrs": "step", "step_size": 32},
-        "Adam, 0.001": {"opt": "adam", "lr": 0.001},
-        "weight decay 0.0001": {"weight_decay": 1e-4},
-        "gradient norm at most 1": {"clip": 1.0},
-    }
-    for name, change in changes.items():
-        for kind in NETWORKS:
-            yield _case(name, kind, dataclasses.replace(TUTORIAL, epochs=90, **change), 2)
-
-
-def published() -> Iterable[Case]:
-    """The settings behind the published curves of 90 epochs, as far as the code behind them tells."""
-    training = dataclasses.replace(TUTORIAL, epochs=90, batch_size=128)
-    for kind in NETWORKS:
-        yield _case("batch 128, standardised pixels", kind, training, 5, {"standardised": True})
 
 
 def size() -> Iterable[Case]:
@@ -146,7 +134,7 @@ def controls() -> Iterable[Case]:
     }.items():
         yield _stable(f"last 1, {name}", "plain", 10, {"last": 1} | network)
         at = DELAYS[-1]
-        yield _stable(f"delay {at}, {name}", "plain", 10, {"last": 7} | network, data={"delay": at}, at=at)
+        yield _stable(f"delay {at}, {name}", "plain", 10, {"last": 7} | network, data={"delay": at})
 
 
 def taus() -> Iterable[Case]:
@@ -182,30 +170,6 @@ def hidden() -> Iterable[Case]:
             yield _stable(f"{number} hidden", kind, 3, {"hidden": number}, at=number)
 
 
-def search() -> Iterable[Case]:
-    """Recipes for each network on images set aside from the training set, the failures too."""
-    for kind, recipes in SEARCH.items():
-        for name, (network, training) in recipes.items():
-            config = dataclasses.replace(STABLE, **({"epochs": 8} | training))
-            yield _case(name, kind, config, 1, network, {"split": "validation"})
-
-
-def finalists() -> Iterable[Case]:
-    """The best few of the search, trained for longer, on the same images."""
-    for kind, recipes in FULL.items():
-        for name, (network, training) in recipes.items():
-            config = dataclasses.replace(STABLE, **training)
-            yield _case(name, kind, config, 2, network, {"split": "validation"})
-
-
-def refinement() -> Iterable[Case]:
-    """Recipes around the finalist of the feedback network, three seeds each, still on the images set aside."""
-    for kind, recipes in REFINED.items():
-        for name, (network, training) in recipes.items():
-            config = dataclasses.replace(STABLE, **training)
-            yield _case(name, kind, config, 3, network, {"split": "validation"})
-
-
 def best() -> Iterable[Case]:
     """The recipe that was chosen, on the test set, once."""
     for kind, (network, training) in BEST.items():
@@ -220,15 +184,10 @@ def refined() -> Iterable[Case]:
     yield _case(f"second search, {MATCHED} hidden", "plain", config, 10, network | {"hidden": MATCHED})
 
 
-Groups = Mapping[str, Callable[[], Iterable[Case]]]
-
 #: Every group by its name, in the order in which they run.
-GROUPS: Groups = {
+GROUPS: dict[str, Callable[[], Iterable[Case]]] = {
     function.__name__: function
     for function in (
-        search,
-        finalists,
-        refinement,
         best,
         reproduction,
         size,
@@ -236,7 +195,6 @@ GROUPS: Groups = {
         delay,
         controls,
         taus,
-        published,
         learned,
         order,
         gated,
@@ -244,18 +202,10 @@ GROUPS: Groups = {
         reset,
         refined,
         hidden,
-        settings,
     )
 }
 
 
-def cases(names: Sequence[str] | None = None, groups: Groups = GROUPS) -> dict[str, list[Case]]:
-    """Return the cases of the groups ``names``; None takes all of ``groups``.
-
-    Raises:
-        ValueError: a group that does not exist.
-    """
-    unknown = sorted(set(names or ()) - groups.keys())
-    if unknown:
-        raise ValueError(f"no group {', '.join(unknown)}: there are {', '.join(groups)}")
-    return {name: list(groups[name]()) for name in names or groups}
+def cases(*names: str) -> dict[str, list[Case]]:
+    """Return the cases of the groups ``names``, of all without any."""
+    return {name: list(GROUPS[name]()) for name in names or GROUPS}

@@ -1,4 +1,4 @@
-"""What the runs say: means with intervals, paired tests, written to one file that figures and chapter 07 read."""
+"""What the runs say: means with intervals and tests, written to one file that figures and chapter 07 read."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from experiments.grid import DELAYS, GROUPS, MATCHED, Case, cases
+from experiments.networks import NetworkSpec
 from experiments.results import write_json
 from experiments.runs import Record
-from experiments.statistics import compare, estimate
+from experiments.statistics import LEVEL, compare, estimate, holm
+from sequential_fmnist.train import TrainingConfig
 
 SUMMARY = Path("results") / "ablation.json"
 #: Significant digits: more than are ever shown, as what is rounded twice may end on another last digit.
@@ -23,14 +25,13 @@ Place = tuple[str, str, str]
 
 _PAIRS = (("plain", "stateful-synapse"), ("plain", "feedback"), ("stateful-synapse", "feedback"))
 
-#: Questions with a yes or no: does the second do better than the first, seed by seed?
+#: Questions with a yes or no: does the second do better than the first?
 COMPARISONS: dict[str, tuple[Place, Place]] = {
     **{
-        f"{b} over {a}, the text's listing, {epochs} epochs": (
-            ("reproduction", f"{epochs} epochs", a),
-            ("reproduction", f"{epochs} epochs", b),
+        f"{b} over {a}, the listing, 64 epochs": (
+            ("reproduction", "64 epochs", a),
+            ("reproduction", "64 epochs", b),
         )
-        for epochs in (64, 90)
         for a, b in _PAIRS
     },
     **{f"{b} over {a}, stable recipe": (("size", "stable", a), ("size", "stable", b)) for a, b in _PAIRS},
@@ -47,6 +48,27 @@ COMPARISONS: dict[str, tuple[Place, Place]] = {
             ("delay", f"delay {DELAYS[-1]}", b),
         )
         for a, b in _PAIRS
+    },
+    **{
+        f"stateful-synapse over plain with {control}, {where}": (
+            ("controls", f"{name}, {control}", "plain"),
+            (group, name, "stateful-synapse"),
+        )
+        for control in (f"{MATCHED} hidden", "leaky read-out")
+        for where, group, name in (
+            ("last step", "last_steps", "last 1"),
+            (f"{DELAYS[-1]} blank columns", "delay", f"delay {DELAYS[-1]}"),
+        )
+    },
+    **{
+        f"feedback over plain with {MATCHED} hidden, {where}": (
+            ("controls", f"{name}, {MATCHED} hidden", "plain"),
+            (group, name, "feedback"),
+        )
+        for where, group, name in (
+            ("last step", "last_steps", "last 1"),
+            (f"{DELAYS[-1]} blank columns", "delay", f"delay {DELAYS[-1]}"),
+        )
     },
     **{
         f"feedback over plain with {MATCHED} hidden neurons, {recipe} recipe": (
@@ -119,16 +141,14 @@ def summarise(records: Mapping[str, Record]) -> dict[str, Any]:
     for name, group in cases().items():
         done = all(spec.key() in records for case in group for spec in case.runs())
         if done:
-            groups[name] = [
-                summary_of(case, records) | _curves(case, records, (name, case.name) == HISTORIES)
-                for case in group
-            ]
+            groups[name] = [summary_of(case, records) | _more(case, records, name) for case in group]
     used = {spec.key() for name in groups for case in cases()[name] for spec in case.runs()}
     summary = {
         "runs": len(used),  # some belong to several groups
         "groups": groups,
         "questions": {name: (GROUPS[name].__doc__ or "").strip() for name in groups},
         "comparisons": _comparisons(groups),
+        "search": _searches(records.values()),
         "provenance": provenance_of(record for key, record in records.items() if key in used),
     }
     return rounded(summary)
@@ -162,22 +182,46 @@ def summary_of(case: Case, records: Mapping[str, Record]) -> dict[str, Any]:
     }
 
 
-def _curves(case: Case, records: Mapping[str, Record], wanted: bool) -> dict[str, Any]:
-    if not wanted:
-        return {}
-    curves = [records[spec.key()].get("curve") for spec in case.runs()]
-    return {"curves": [curve and [round(value, 3) for value in curve] for curve in curves]}
+def _more(case: Case, records: Mapping[str, Record], group: str) -> dict[str, Any]:
+    """Return what only some groups show: curves, train accuracies of every run, learned time constants."""
+    runs = [records[spec.key()] for spec in case.runs()]
+    found: dict[str, Any] = {}
+    if (group, case.name) == HISTORIES:
+        found["curves"] = [[round(value, 3) for value in run["curve"]] for run in runs if run.get("curve")]
+    if group == "reset":
+        found["train_values"] = [run["train_accuracy"] for run in runs]
+    taus = [value for run in runs for name, value in run.items() if name.startswith("tau of")]
+    return found | ({"taus": taus} if taus else {})
 
 
 def _comparisons(groups: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """Return for each question its gain, p, p corrected by Holm for all questions, and whether it is decided."""
     found = {
         (group, case["name"], case["kind"]): case["values"] for group in groups for case in groups[group]
     }
-    return {
-        question: dataclasses.asdict(compare(found[a], found[b]))
+    answers = {
+        question: compare(found[a], found[b])
         for question, (a, b) in COMPARISONS.items()
         if a in found and b in found
     }
+    corrected = holm([answer.p for answer in answers.values()])
+    return {
+        question: dataclasses.asdict(answer) | {"p_holm": p, "decided": p < LEVEL}
+        for (question, answer), p in zip(answers.items(), corrected, strict=True)
+    }
+
+
+def _searches(records: Iterable[Record]) -> dict[str, dict[str, int]]:
+    """Return how many runs on validation images each network had, and how many epochs they took together."""
+    found: dict[str, dict[str, int]] = {}
+    for record in records:
+        changed = record["changed"]
+        if changed.get("data", {}).get("split") == "validation":
+            kind = changed.get("network", {}).get("kind", NetworkSpec().kind)
+            total = found.setdefault(kind, {"runs": 0, "epochs": 0})
+            total["runs"] += 1
+            total["epochs"] += changed.get("training", {}).get("epochs", TrainingConfig().epochs)
+    return found
 
 
 def provenance_of(records: Iterable[Record]) -> dict[str, list[Any]]:

@@ -132,7 +132,7 @@ def ship_median(case: Case, store: Store, folder: str | Path = PRETRAINED_FOLDER
 def shipped() -> list[Case]:
     """Return the cases whose weights are kept: each network of its published size, by its latest recipe."""
     chosen = {}
-    for group in cases(["best", "refined"]).values():
+    for group in cases("best", "refined").values():
         chosen |= {case.kind: case for case in group if case.spec.network.hidden == NetworkSpec().hidden}
     return list(chosen.values())
 

@@ -1,8 +1,7 @@
-"""``python -m snn_tutorial.inside``: how long trained and untrained networks hold a cue, and a gradient.
+"""``python -m snn_tutorial.inside``: what networks of chapter 08 still hold of a cue, and where a gradient reaches.
 
-The networks are those of the group ``long-noisy-recall`` at a delay of 100 steps, trained again, since a record keeps
-no weights. They are asked for up to 1,000 steps after the cue. Beside them stands what a linear reader says of an image
-that sees only the last pixels.
+Networks are trained again, since a record keeps no weights: with the recipes of the informed start, for a distance of
+200 steps. Those of the group ``fair-ratios`` are looked at before training.
 """
 
 from __future__ import annotations
@@ -14,13 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from experiments.command import Parser, target, whole
-from experiments.long.grid import DRAWS, NETWORKS, QUESTIONS, chosen, spec_of
-from experiments.long.networks import MemoryNet
-from experiments.long.runs import LongRun, build, train
-from experiments.long.tasks import Recall
+from experiments.command import Parser, target
+from experiments.engine import Store
+from experiments.fair.networks import MemoryNet
+from experiments.fair.plan import FIRST, GROUPS, RATIOS_AT, final
+from experiments.fair.report import RUNS
+from experiments.fair.runs import build, train
+from experiments.fair.tasks import Recall
 from experiments.results import provenance, write_json
-from experiments.statistics import estimate
 from snn_core.functional import reset_net
 from snn_core.state import MemoryModule
 from snn_tutorial.ridge import LinearReaders
@@ -28,162 +28,111 @@ from snn_tutorial.ridge import LinearReaders
 #: A command: it has no functions for others.
 __all__ = ["PATH"]
 
-PATH = Path("results") / "long_inside.json"
-DELAY, SEEDS = 100, 3
-#: Steps between the end of the cue and the state that the probe reads.
+PATH = Path("results") / "fair_inside.json"
+KINDS = ("plain", "stateful synapse", "feedback", "feedback through SynapseFilter", "GRU", "LSTM")
+#: Steps between the end of the cue and the state that a linear reader classifies.
 AFTER = (1, 5, 10, 20, 50, 100, 200, 500, 1000)
-NAME = "noisy-recall"
-QUESTION = QUESTIONS[NAME]
-#: Sequences that the probe is fitted to, and asked about.
-FITTED, SAMPLES = 1_500, 400
-#: Samples whose states are kept for the picture: the first two principal components.
-SHOWN = 64
-#: Images that the reader without memory is fitted to.
-IMAGES = 20_000
+#: Sequences that the reader is fitted to, and asked about; of so many the states are kept for the picture.
+FITTED, ASKED, SHOWN = 1_500, 400, 64
+#: Seeds of the networks that are looked at before training.
+SEEDS = range(FIRST, FIRST + 3)
 
 
-def cues(seed: int, delay: int = AFTER[-1], samples: int = SAMPLES) -> tuple[Tensor, Tensor]:
-    """Return sequences of the recall task with noise, ``[T, samples, 9]``, and their symbols."""
-    x_seq, target, _ = Recall(delay, QUESTION.noise).draw(torch.Generator().manual_seed(seed), samples)
-    return x_seq, target
+def cues(seed: int, samples: int, distance: int = AFTER[-1]) -> tuple[Tensor, Tensor]:
+    """Return sequences of the recall task, ``[T, samples, 9]``, and their symbols."""
+    return Recall(distance).draw(torch.Generator().manual_seed(seed), samples)
 
 
 @torch.no_grad()
 def states(net: MemoryNet, x_seq: Tensor) -> Iterator[Tensor]:
-    """Yield the whole state of the hidden layer after each of :data:`AFTER` steps, ``[N, features]``.
-
-    Of spiking layers that is what their neurons, synapses and loops keep from step to step; of gated ones h, and c.
-    """
+    """Yield what the hidden layer keeps after each of :data:`AFTER` steps, ``[N, features]``, in units of its SD."""
     kept, begin = None, 0
     reset_net(net)
     for k in AFTER:
-        end = Recall.SHOWN + k
-        if net.is_spiking:
-            for x in x_seq[begin:end]:  # step by step, since pieces may be shorter than a delay
+        end = Recall.window + k
+        if hasattr(net, "rnn"):
+            _, kept = net.rnn(x_seq[begin:end], kept)
+            parts = [part[0] for part in (kept if isinstance(kept, tuple) else (kept,))]
+        else:
+            for x in x_seq[begin:end]:
                 for layer in (net.fc1, *net.memory):
                     x = layer(x)
             owners = [module for module in net.memory.modules() if isinstance(module, MemoryModule)]
             parts = [getattr(owner, name) for owner in owners for name in owner.state_names]
-        else:
-            _, kept = net.rnn(x_seq[begin:end], kept)
-            parts = [part[0] for part in (kept if isinstance(kept, tuple) else (kept,))]
-        # Each kind of number in units of its own deviation.
         yield torch.cat([part.flatten(1) / part.std().clamp_min(1e-6) for part in parts], 1)
         begin = end
     reset_net(net)
 
 
-def held(net: MemoryNet) -> tuple[list[float], list[list[list[float]]]]:
-    """Return how many of the cues a linear probe reads from the state after each of :data:`AFTER` steps, as a fraction.
+def read(fitted: Tensor, known: Tensor, shown: Tensor, asked: Tensor) -> float:
+    """Return the share of ``asked`` that a linear reader, fitted to other sequences, classifies from ``shown``."""
+    readers = LinearReaders(fitted, known, penalty=0.1, classes=Recall.outputs)
+    return readers.accuracy(readers.weights(torch.eye(fitted.shape[1])), shown, asked)
 
-    The probe is fitted to other sequences than it is asked about. Also returned are some of the states in their first
-    two principal components, ``[AFTER, SHOWN, 2]``.
-    """
-    (known_seq, known), (asked_seq, asked) = cues(1, samples=FITTED), cues(2)
-    pictures, rates = [], []
+
+def look(net: MemoryNet) -> dict[str, Any]:
+    """Return what a reader classifies after each of :data:`AFTER` steps, and states in two principal components."""
+    (known_seq, known), (asked_seq, asked) = cues(1, FITTED), cues(2, ASKED)
+    held, planes = [], []
     for fitted, shown in zip(states(net, known_seq), list(states(net, asked_seq)), strict=True):
-        readers = LinearReaders(fitted, known, penalty=0.1, classes=Recall.outputs)
-        rates.append(readers.accuracy(readers.weights(torch.eye(fitted.shape[1])), shown, asked))
-        pictures.append(_plane(fitted, shown[:SHOWN]))
-    return rates, pictures
+        held.append(round(read(fitted, known, shown, asked), 4))
+        _, values, axes = torch.linalg.svd(fitted - fitted.mean(0), full_matrices=False)
+        scale = (values[0] / len(fitted) ** 0.5).clamp_min(1e-6)
+        points = (shown[:SHOWN] - fitted.mean(0)) @ axes[:2].T / scale
+        planes.append([[round(value, 2) for value in point] for point in points.tolist()])
+    return {"held": held, "plane": planes}
 
 
-def _plane(known: Tensor, shown: Tensor) -> list[list[float]]:
-    """Return states in the first two principal components of the known ones, in units of the first one's deviation."""
-    mean = known.mean(0)
-    _, values, axes = torch.linalg.svd(known - mean, full_matrices=False)
-    scale = (values[0] / len(known) ** 0.5).clamp_min(1e-6)
-    return [[round(value, 2) for value in row] for row in ((shown - mean) @ axes[:2].T / scale).tolist()]
-
-
-def reach(net: MemoryNet, samples: int = 50) -> list[float]:
-    """Return the norm of the gradient of the loss to the input after each of :data:`AFTER` steps back from the answer.
-
-    It is the mean over sequences of each one's norm, ``E ||dL/dx[T - 5 - k]||``, with the loss after 1,000 steps.
-    """
-    x_seq, symbols = cues(3, samples=samples)
-    x_seq.requires_grad_()
-    torch.nn.functional.cross_entropy(net(x_seq), symbols, reduction="sum").backward()
-    norms = x_seq.grad.norm(dim=2).mean(1)  # type: ignore[union-attr]
-    return [norms[len(norms) - Recall.SHOWN - k].item() for k in AFTER]
-
-
-def window(name: str) -> float:
-    """Return how well a linear reader does that sees the inputs of the read-out's window only, so without any memory.
-
-    Args:
-        name: a question about images, ``"pixels"`` or ``"permuted"``; its reader is fitted to training images and asked
-            about all test images.
-    """
-    task = QUESTIONS[name].task_spec(None).task()
-    last = task.window or task.shortest
-    (known, classes), (asked, answers) = (
-        (batch.x_seq[-last:].squeeze(2).t(), batch.target)
-        for batch in (next(task.training(0, IMAGES, "test")), next(task.fixed("test", IMAGES)))
+def before(net: MemoryNet) -> tuple[float, float]:
+    """Return what the read-out could classify after D steps, and the gradient at the cue over that at the answer."""
+    (known_seq, known), (asked_seq, asked) = (
+        cues(seed, number, RATIOS_AT) for seed, number in ((1, FITTED), (2, ASKED))
     )
-    readers = LinearReaders(known, classes)
-    return readers.accuracy(readers.weights(torch.eye(last)), asked, answers)
-
-
-def look(spec: LongRun) -> dict[str, Any]:
-    """Return what can be seen of the network of a run before and after training."""
-    found = {}
-    for name, net in (("random", build(spec)), ("trained", train(spec)[0])):
-        rates, plane = held(net)
-        found[name] = {"held": rates, "reach": reach(net), "plane": plane}
-    return found
-
-
-def _interval(values: Sequence[float]) -> list[float | None]:
-    found = estimate(values)
-    return [found.mean, found.low, found.high]
-
-
-def run(kinds: Sequence[str] = NETWORKS, seeds: int = SEEDS) -> dict[str, Any]:
-    """Return for every network, untrained and trained, means over seeds; the states are those of seed 0."""
-    found = {}
-    for kind in kinds:
-        spec = spec_of(NAME, kind, DRAWS[chosen()[NAME][kind]], DELAY)
-        each = [look(spec.with_seed(seed)) for seed in range(seeds)]
-        found[kind] = {
-            state: {
-                "held": [
-                    list(vars(estimate(at)).values())[:3]
-                    for at in zip(*(e[state]["held"] for e in each), strict=True)
-                ],
-                "reach": [sum(at) / seeds for at in zip(*(e[state]["reach"] for e in each), strict=True)],
-                "plane": each[0][state]["plane"] if state == "trained" else None,
-            }
-            for state in ("random", "trained")
-        }
-        print(
-            f"{kind:34} holds {found[kind]['trained']['held'][-1][0]:.0%} of cues for {AFTER[-1]} steps",
-            flush=True,
-        )
-    return found
+    with torch.no_grad():
+        fitted, shown = (net.hidden_seq(x_seq)[-net.window :].mean(0) for x_seq in (known_seq, asked_seq))
+    x_seq = asked_seq[:, :100].clone().requires_grad_()
+    torch.nn.functional.cross_entropy(net(x_seq), asked[:100], reduction="sum").backward()
+    norms = x_seq.grad.norm(dim=2).mean(1)  # type: ignore[union-attr]
+    ratio = norms[: net.window].mean() / norms[-net.window :].mean().clamp_min(1e-30)
+    return read(fitted, known, shown, asked), ratio.item()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train the networks and write what can be seen inside."""
+    """Train the networks, look into them, and write what is seen."""
     parser = Parser(prog="python -m snn_tutorial.inside", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument(
-        "--seeds", type=whole(1, 1000), default=SEEDS, help=f"runs of each (default: {SEEDS})"
-    )
+    parser.add_argument("--runs", type=target, default=RUNS, help=f"file of runs (default: {RUNS})")
     parser.add_argument("--out", type=target, default=PATH, help=f"file to write (default: {PATH})")
     args = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    settings = {
-        "delay": DELAY,
-        "after": AFTER,
-        "noise": QUESTION.noise,
-        "samples": SAMPLES,
-        "seeds": args.seeds,
-        "window": {name: round(window(name), 4) for name in ("pixels", "permuted")},
-    }
-    symbols = cues(2)[1][:SHOWN].tolist()
+    records = Store(args.runs).records()
+    networks = {}
+    for kind in KINDS:
+        spec = final(records, "recall", kind, "informed", RATIOS_AT)
+        if spec is None:
+            parser.fail(
+                f"{args.runs} lacks runs of the search: run `python -m experiments fair-recall-search` first"
+            )
+        net = build(spec.with_seed(FIRST))
+        train(net, spec.with_seed(FIRST))
+        networks[kind] = look(net)
+        print(f"{kind:31} holds {networks[kind]['held'][-1]:.0%} of cues for {AFTER[-1]} steps", flush=True)
+    ratios: dict[str, dict[str, list[float]]] = {}
+    for case in GROUPS["fair-ratios"](records):
+        if case.name.startswith("tau learned"):
+            seen = [before(build(case.spec.with_seed(seed))) for seed in SEEDS]
+            found = ratios.setdefault(case.kind, {"cue": [], "gradient": []})
+            for name, values in zip(found, zip(*seen, strict=True), strict=True):
+                found[name].append(float(f"{sum(values) / len(values):.4g}"))
     write_json(
         args.out,
-        settings | {"symbols": symbols, "networks": run(seeds=args.seeds), "provenance": provenance()},
+        {
+            "distance": RATIOS_AT,
+            "after": AFTER,
+            "symbols": cues(2, ASKED)[1][:SHOWN].tolist(),
+            "networks": networks,
+            "ratios": ratios,
+            "provenance": provenance(),
+        },
         width=400,
     )
 

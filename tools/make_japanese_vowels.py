@@ -12,7 +12,7 @@ import zipfile
 import numpy as np
 
 from experiments.command import Parser, path, target
-from experiments.long.vowels import CHANNELS, PATH, SHA256, digest
+from experiments.vowels import CHANNELS, PATH, SHA256, digest
 from sequential_fmnist.checkpoint import atomic_write, sha256
 
 FOLDER = "aeon/datasets/data/JapaneseVowels"
@@ -38,7 +38,7 @@ def parse(text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def arrays_of(wheel: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """Return the arrays of both splits, see :func:`experiments.long.vowels.load`.
+    """Return the arrays of both splits, see :func:`experiments.vowels.load`.
 
     Raises:
         ValueError: the wheel is none, or its files are not those expected.

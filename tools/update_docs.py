@@ -11,9 +11,7 @@ from typing import Any
 import frame_notebooks
 from states_table import states_table
 
-from experiments.evidence import best_table, cases, conclusions, reproduced_table, verdicts
-from experiments.long import evidence as long
-from experiments.long.grid import NEAREST
+from experiments.evidence import answers, best_table, cases, reproduced_table, verdict_table
 from sequential_fmnist.checkpoint import atomic_write
 from sequential_fmnist.networks import NETWORKS
 from snn_tutorial.plot.exchange import peers_table
@@ -53,54 +51,42 @@ def chapters_list(chapters: Sequence[Path]) -> str:
     return "\n".join(rows) + "\n"
 
 
-#: Networks that stand below the three for comparison: label, group, kind.
-CONTROLS = (("plain, 86 hidden", "refined", "plain"), ("GRU, not spiking", "gated", "gru"))
-
-
 def results_table(summary: dict[str, Any], published: dict[str, Any]) -> str:
-    """Return the README's table: what was published, and what its settings, the best recipe and a delay give."""
+    """Return the README's table: what was published, and means of ten seeds, a column for each recipe."""
+    run = published["runs"]["64 epochs"]
 
-    def accuracy(group: str, kind: str, at: int | None = None, name: str | None = None) -> str:
-        found = [case for case in cases(summary, group) if (case["kind"], case["at"]) == (kind, at)]
-        found = [case for case in found if name in (None, case.get("name"))]
-        if not found:
-            return ""
-        mean, low, high = (100 * found[0]["accuracy"][part] for part in ("mean", "low", "high"))
-        return f"{mean:.1f} ± {(high - low) / 2:.1f}"
+    def accuracy(group: str, name: str, kind: str) -> str:
+        for case in cases(summary, group):
+            if (case["name"], case["kind"]) == (name, kind):
+                mean, low, high = (100 * case["accuracy"][part] for part in ("mean", "low", "high"))
+                return f"{mean:.1f} ± {(high - low) / 2:.1f}"
+        return ""
 
     rows = [
-        "| network | parameters | published | same settings | the text's listing | best recipe | after a delay |",
+        "| network | parameters | published | cut nowhere | tutorial's listing | stable | stable, 56 blanks |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
-    run = published["runs"]["64 epochs"]
-    for label, group, kind in (*((kind, "best", kind) for kind in NETWORKS), *CONTROLS):
-        size = next(case["parameters"] for case in cases(summary, group) if case["kind"] == kind)
-        cells = [label, f"{size:,}", "", "", "", accuracy(group, kind), ""]
-        if group == "best":
+    others = {
+        "plain, 86 neurons": ("size", "stable, 86 hidden", "plain", "delay 56, 86 hidden"),
+        "GRU, not spiking": ("gated", "stable", "gru", ""),
+    }
+    for label, group, name, kind, delayed in (
+        *((kind, "size", "stable", kind, "delay 56") for kind in NETWORKS),
+        *((label, *rest) for label, rest in others.items()),
+    ):
+        size = next(c["parameters"] for c in cases(summary, group) if (c["name"], c["kind"]) == (name, kind))
+        cells = [label, f"{size:,}", "", "", "", accuracy(group, name, kind)]
+        cells.append(accuracy("delay", delayed, kind) or accuracy("controls", delayed, kind))
+        if label in NETWORKS:
             cells[2] = f"{100 * run['right'][kind] / run['images']:.1f}"
-            cells[3] = accuracy("reset", kind, name="64 epochs, cut nowhere")
-            cells[4], cells[6] = accuracy("reproduction", kind, 64), accuracy("delay", kind, 56)
+            cells[3] = accuracy("reset", "64 epochs, cut nowhere", kind)
+            cells[4] = accuracy("reproduction", "64 epochs", kind)
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
 
 
 def _listed(values: list[Any]) -> str:
     return ", ".join(str(value) for value in values)
-
-
-#: The questions whose answers are shown.
-HEADLINES = (
-    "stateful-synapse over plain, gradient through the reset, 64 epochs",
-    "feedback over plain, gradient through the reset, 64 epochs",
-    "feedback over plain, the text's listing, 64 epochs",
-    "clipped over not, cut everywhere, feedback, 64 epochs",
-    "feedback over plain with 86 hidden neurons, stable recipe",
-    "feedback over plain with 86 hidden neurons, best recipe",
-    "stateful-synapse over plain, read out after 56 blank columns",
-    "feedback over plain, read out after 56 blank columns",
-    "stateful-synapse over plain, read out in the last step only",
-    "feedback over plain, read out in the last step only",
-)
 
 
 def _filled(*paragraphs: str) -> str:
@@ -111,77 +97,27 @@ def _filled(*paragraphs: str) -> str:
     )
 
 
-def evidence_section(summary: dict[str, Any], published: dict[str, Any], taus: dict[str, Any]) -> str:
-    """Return the tables of published, reproduced and best accuracies, what must be said with them, the verdicts."""
-    answers = verdicts(summary)
-    parts = [
-        "**What follows for the text's claim**, in ten sentences:",
-        _filled(*(f"- {sentence}" for sentence in conclusions(summary, published, taus))),
-        _filled(
-            "**The published figures are reproduced** with the gradient through the reset cut nowhere. SpikingJelly's "
-            "present example cuts it in the hidden layer of the feedback network, the text's listing everywhere: "
-            "with either cut, training with feedback collapses with some seeds. Test accuracy after 64 epochs:"
-        ),
-        reproduced_table(summary, published).rstrip(),
-        _filled(
-            "Accuracies are those of the last epoch on the 10,000 test images, means over ten seeds with 95 % "
-            "intervals; published are single runs without a seed. The published figures of 90 epochs were measured on "
-            "the 60,000 training images (`results/published.json`), with batches of 128 and standardised pixels; so "
-            "here are train accuracies with these settings:"
-        ),
-        reproduced_table(summary, published, epochs=90).rstrip(),
-        _filled(
-            "No single cut fits the three published runs of 90 epochs: the plain network is as with a cut everywhere, "
-            "feedback closest to none."
-        ),
-        _filled("**The best recipe for each**, and networks to compare with:"),
-        best_table(summary).rstrip(),
-        _filled(
-            "Ten seeds. Recipes were chosen on images set aside from the training set. The second search was made for "
-            "the feedback network alone, after its first result on the test set was known. (2) Of the hidden layer."
-        ),
-        _filled(
-            "**What memory buys.** Differences seed by seed, p-values corrected for the number of questions. "
-            "Undecided: not both tests find p < 0.05; the interval says how large a difference may still be. "
-            "Every run, every control and what did not hold: [chapter 07](../notebooks/07_what_does_memory_buy.ipynb)."
-        ),
-        _filled(*(f"- {answers[question]}." for question in HEADLINES if question in answers)),
-    ]
-    return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def long_section(summary: dict[str, Any], inside: dict[str, Any]) -> str:
-    """Return what chapter 08 found: the longest delays, the aims, and what follows for the text's claim."""
-    tasks = {"without noise": "recall", "through noise": "noisy-recall", "copying": "copying"}
-    groups = {title: long.group_of(summary, name) for title, name in tasks.items()}
-    parts = [
-        _filled(
-            "The longest delay, in time steps, over which at least 95 % of the answers are right. Networks of at most "
-            "3,338 parameters, means over ten seeds:"
-        ),
-        long.farthest_table({title: group for title, group in groups.items() if group}).rstrip(),
-        _filled("What was aimed at, and what follows for the text's claim:"),
-        _filled(*(f"- {sentence}" for sentence in long.aims(summary) + long.conclusions(summary, inside))),
-        _filled(long.budget(summary)),
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
-def memory_section(summary: dict[str, Any]) -> str:
-    """Return what the figure of kinds of memory says, and what that is good for, in two sentences."""
-    steps = long.farthest(long.group_of(summary, "noisy-recall"))
-    best = long.best_spiking(long.all_of(summary, "pixels"))
-    (gru,) = (case for case in long.group_of(summary, "pixels") if case["kind"] == "GRU")
-    read, gated = (f"{100 * case['accuracy']['mean']:.0f} %" for case in (best, gru))
-    return (
-        _filled(
-            f"Through noise the tutorial's loop holds a cue for {steps['feedback']} steps, its stateful synapse for "
-            f"{steps['stateful synapse']}, and the loop for {steps[NEAREST]} once the synapse is part of it. When "
-            f"Fashion-MNIST is read pixel by pixel, in 784 steps, the best spiking network here is {best['kind']} with "
-            f"{read}{long.how_searched(summary, best)}; a GRU of its size gets {gated}."
-        )
-        + "\n"
+def unequal_section(kept: dict[str, Any]) -> str:
+    """Return a table of the older runs that did not start equal: accuracy by network, for some tasks and distances."""
+    columns = (
+        ("noisy-recall", 200),
+        ("noisy-recall", 500),
+        ("copying", 50),
+        ("pixels", None),
+        ("permuted", None),
     )
+    rows = [
+        "| network | cue, 200 steps | cue, 500 steps | copying, 50 | pixel by pixel | permuted |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    groups = kept["groups"]
+    for kind in dict.fromkeys(case["kind"] for case in groups["long-noisy-recall"]):
+        cells = [kind]
+        for name, at in columns:
+            (case,) = (c for c in groups[f"long-{name}"] if (c["kind"], c["at"]) == (kind, at))
+            cells.append(f"{100 * case['accuracy']['mean']:.1f}")
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
 
 
 def _base(model: str) -> dict[str, Any]:
@@ -429,60 +365,6 @@ def cells_section(results: dict[str, Any]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-#: Minutes that a long run is to take at most.
-LONG_RUN_MINUTES = 5
-
-
-def _run_time(library: dict[str, Any]) -> str:
-    factor = "" if library["ratio"] == 1 else f" ({_times(library)})"
-    return f"{library['run_seconds'] / 60:.1f} min{factor}"
-
-
-def long_cost_table(results: dict[str, Any]) -> str:
-    """Return the table of long runs: the time of each library, and how many times ours it is."""
-    libraries = results["libraries"]
-    rows = [
-        f"| network | parameters | batch | {' | '.join(map(_with_version, libraries.values()))} |",
-        f"|---|---:|---:|{'---:|' * len(libraries)}",
-    ]
-    for entry in results["runs"]:
-        times = [_run_time(entry["libraries"][name]) for name in libraries]
-        cells = [entry["network"], f"{entry['parameters']:,}", str(entry["batch"]), *times]
-        rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join(rows) + "\n"
-
-
-def long_cost_section(results: dict[str, Any]) -> str:
-    """Return the table of long runs, and what must be said with it."""
-    where, task = results["provenance"], results["task"]
-    steps = [entry["libraries"]["snn_core"]["ms"]["median"] for entry in results["runs"]]
-    over = [
-        f"{entry['network']} with batch {entry['batch']}"
-        for entry in results["runs"]
-        if entry["libraries"]["snn_core"]["run_seconds"] > 60 * LONG_RUN_MINUTES
-    ]
-    told = (
-        f"Ours takes longer than {LONG_RUN_MINUTES} minutes for {_listed(over)}."
-        if over
-        else (f"Ours takes at most {LONG_RUN_MINUTES} minutes for each.")
-    )
-    notes = [note for _, note in _notes(results)]
-    parts = [
-        _filled(PROVISIONAL) if results["is_provisional"] else "",
-        long_cost_table(results).rstrip(),
-        _filled(
-            f"Time of {task['epochs']} epochs over {task['images']:,} images, T = {task['T']}, and how many times ours "
-            "it is, worked out from the median time of a training step (a new batch, forward, backward, a gradient of "
-            f"limited norm, Adam); ours takes {_spread(steps, '.0f')} ms. Nothing is added for measuring. All took "
-            f"turns in one run of `python -m benchmarks.long_run` on {results['date']}, on two cores "
-            f"({where['processor']}), torch {where['torch']}; SpikingJelly with one thread or two, whichever is "
-            f"faster. {told}"
-        ),
-        _filled("What the others are:", "", *notes) if notes else "",
-    ]
-    return "\n\n".join(part for part in parts if part) + "\n"
-
-
 def _compared(results: dict[str, Any]) -> str:
     """Return a sentence: how many times ours the steps of the closest take, over the three networks."""
     steps = [entry for entry in results["steps"] if entry["config"] == _base(entry["config"]["model"])]
@@ -534,13 +416,12 @@ def sections(results: Path) -> dict[str, str]:
     read = {
         name: json.loads((results / f"{name}.json").read_text())
         for name in (
-            "ablation", "exchange", "learned_tau", "long", "long_inside", "published", "throughput", "times"
+            "ablation", "exchange", "published", "throughput", "times", "unequal"
         )
     }  # fmt: skip
     own = {
         "cells": cells_section,
         "large_layers": large_layers_section,
-        "long_cost": long_cost_section,
     }  # by commands of their own
     return {
         **{
@@ -552,9 +433,12 @@ def sections(results: Path) -> dict[str, str]:
         "states": states_table(),
         "times": times_table(read["times"]),
         "results": results_table(read["ablation"], read["published"]),
-        "evidence": evidence_section(read["ablation"], read["published"], read["learned_tau"]),
-        "memory": memory_section(read["long"]),
-        "long": long_section(read["long"], read["long_inside"]),
+        "reproduced": reproduced_table(read["ablation"], read["published"], 64)
+        + "\n"
+        + reproduced_table(read["ablation"], read["published"], 90),
+        "best": best_table(read["ablation"]),
+        "verdicts": verdict_table(answers(read["ablation"])),
+        "unequal": unequal_section(read["unequal"]),
         "throughput": throughput_section(read["throughput"]),
         "exchange": exchange_section(read["exchange"]),
     }

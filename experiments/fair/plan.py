@@ -84,7 +84,7 @@ def _run(
     recipe: Mapping[str, Any],
     distance: int,
     split: str = "test",
-    **changes: Any,
+    changes: Mapping[str, Any] | None = None,
 ) -> FairRun:
     cls, (steps, batch_size) = TASKS[task], TRAINING[task]
     options = dict(recipe)
@@ -94,7 +94,9 @@ def _run(
     if "delays" in kind:
         told["max_delay"] = distance + 8 if start == "informed" else min(MAX_DELAY, distance + 16)
     hidden = hidden_for(kind, start, cls.inputs, cls.outputs, PARAMETERS)
-    network = MemorySpec(**{"kind": kind, "start": start, "hidden": hidden} | told | options | changes)
+    network = MemorySpec(
+        **{"kind": kind, "start": start, "hidden": hidden} | told | options | dict(changes or {})
+    )
     return FairRun(network, training, TaskSpec(task, distance, split))
 
 
@@ -110,21 +112,29 @@ def _searched(task: str, kind: str, start: str) -> list[list[FairRun]]:
     ]
 
 
-def chosen(records: Records, task: str, kind: str, start: str) -> int | None:
-    """Return the number of the recipe with the highest mean accuracy, of equal ones the one that took fewer steps.
+def scores(records: Records, task: str, kind: str, start: str) -> list[tuple[float, float]] | None:
+    """Return for each recipe the mean accuracy of the search, and the steps that it took, as a negative number.
 
-    None where runs of the search are missing.
+    A run that is not finite counts as guessing. None where runs of the search are missing.
     """
     runs = _searched(task, kind, start)
     if any(spec.key() not in records for specs in runs for spec in specs):
         return None
+    merits = []
+    for specs in runs:
+        found = [records[spec.key()] for spec in specs]
+        right = [specs[0].chance if one["accuracy"] is None else one["accuracy"] for one in found]
+        merits.append((sum(right) / len(right), -sum(one.get("steps", math.inf) for one in found)))
+    return merits
 
-    def merit(number: int) -> tuple[float, int]:
-        found = [records[spec.key()] for spec in runs[number]]
-        scores = [runs[number][0].chance if one["accuracy"] is None else one["accuracy"] for one in found]
-        return sum(scores) / len(scores), -sum(one.get("steps", math.inf) for one in found)
 
-    return max(range(len(runs)), key=merit)
+def chosen(records: Records, task: str, kind: str, start: str) -> int | None:
+    """Return the number of the recipe with the highest score, of equal ones the one that took fewer steps.
+
+    None where runs of the search are missing.
+    """
+    merits = scores(records, task, kind, start)
+    return None if merits is None else max(range(len(merits)), key=lambda number: merits[number])
 
 
 def final(
@@ -139,7 +149,7 @@ def final(
     number = chosen(records, task, kind, start)
     if number is None:
         return None
-    return _run(task, kind, start, recipes_of(kind, start)[number], distance, **changes or {})
+    return _run(task, kind, start, recipes_of(kind, start)[number], distance, changes=changes)
 
 
 def _search(task: str) -> Callable[[Records], Iterable[Case]]:

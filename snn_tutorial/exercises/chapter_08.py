@@ -16,63 +16,58 @@ _FOLDERS = (Path("../results"), Path(__file__).resolve().parents[2] / "results")
 
 
 @cache
-def _groups() -> dict[str, Any]:
-    found = next(folder for folder in _FOLDERS if (folder / "long.json").exists())
-    return json.loads((found / "long.json").read_text())["groups"]
+def _recall() -> dict[tuple[str, int, str], dict[str, Any]]:
+    """Return the cases of recall by start, distance and network."""
+    found = next(folder for folder in _FOLDERS if (folder / "fair.json").exists())
+    cases = json.loads((found / "fair.json").read_text())["groups"]["fair-recall"]
+    return {(case["name"], case["at"], case["kind"]): case for case in cases}
 
 
-def _means(name: str, at: int = 100) -> dict[str, float]:
-    return {c["kind"]: c["accuracy"]["mean"] for c in _groups()[f"long-{name}"] if c["at"] == at}
-
-
-def _ended_by_noise(by: float = 0.5) -> set[str]:
-    noisy = _means("noisy-recall")
-    return {kind for kind, mean in _means("recall").items() if mean - noisy[kind] > by}
+def _needs_to_be_told(level: float = 0.5) -> set[str]:
+    """Return the networks that mostly reach 95 % over 200 steps informed, and mostly do not blind."""
+    kinds = {kind for _, _, kind in _recall()}
+    share = {(s, k): _recall()[s, 200, k]["reached"]["mean"] for s in ("blind", "informed") for k in kinds}
+    return {kind for kind in kinds if share["informed", kind] > level >= share["blind", kind]}
 
 
 def _tau(left: float) -> float:
-    return float(1 / (1 - left ** (1 / 784)))
+    return float(1 / (1 - left ** (1 / 500)))
 
 
 EXERCISES = {
     "08.1": Exercise(
         right=_tau(0.1),
         tolerance=1e-2,
-        hint="solve (1 - 1/tau)^784 = 0.1 for tau.",
+        hint="solve (1 - 1/tau)^500 = 0.1 for tau.",
         mistakes=[
             (_tau(0.9), "that leaves nine tenths; a tenth is to be left."),
-            (784, "after tau steps 37 % are left, not 10."),
-            (784 / 10, "a tenth of the steps is not a tenth of the current."),
+            (500, "after tau steps 37 % are left, not 10."),
+            (500 / 10, "a tenth of the steps is not a tenth of the current."),
         ],
-        because="784 / ln 10 is 340.5, and half a step more since time goes in steps.",
+        because="500 / ln 10 is 217.1, and half a step more since time goes in steps.",
     ),
     "08.2": Exercise(
-        right=1 / 12,
-        hint="the best guess of an unknown number is its mean; the error is then its variance.",
-        mistakes=[
-            (1 / 6, "that is without knowing either of the two."),
-            (1 / 3, "have you answered with the first number alone? Add the mean of the second."),
-        ],
-        because="the variance of a number between 0 and 1 is 1/12, and that of the other is no longer in doubt.",
-    ),
-    "08.3": Exercise(
-        right=lambda answer: set(answer) == _ended_by_noise() and not isinstance(answer, str),
-        hint="take the means of both groups at 100 steps by network, and subtract.",
+        right=lambda answer: not isinstance(answer, str) and set(answer) == _needs_to_be_told(),
+        hint="take the share of runs that reach 95 % for both starts at 200 steps, by network.",
         mistakes=[
             (
-                lambda answer: set(answer) == {k for k, mean in _means("noisy-recall").items() if mean < 0.5},
-                "those fail with noise; some of them fail without it too.",
+                lambda a: (
+                    set(a)
+                    == {k for _, _, k in _recall() if _recall()["blind", 200, k]["reached"]["mean"] <= 0.5}
+                ),
+                "those fail blind; some of them fail informed too.",
             ),
+            (lambda a: "plain" in a and len(a) == 1, "look at every network, the loops too."),
         ],
-        because="what they had was a phase.",
+        because="These can hold the cue, and do not find out by themselves how.",
     ),
-    "08.4": Exercise(
+    "08.3": Exercise(
         right=lambda a: len(a) == 2 and float(a[0]) < 0.5 < 0.9 < float(a[1]) <= 1,
-        hint="spec_of gives a run with the chosen recipe; dataclasses.replace changes its network's tau.",
+        hint="final gives a run; dataclasses.replace changes the start, tau and learned of its network.",
         mistakes=[
             (lambda a: max(map(float, a)) > 1, "as fractions, not in per cent."),
             (lambda a: float(a[0]) > float(a[1]), "the one that starts at 10 steps comes first."),
         ],
-        because="after 200 steps a current of 10 steps is gone, and a gradient to it, too.",
+        because="After 200 steps nothing is left of a current of 10 steps, nor of a gradient through it.",
     ),
 }

@@ -9,53 +9,40 @@ import numpy as np
 from IPython.display import HTML
 
 from snn_tutorial.live import view
-from snn_tutorial.plot.long import plane
-
-#: The networks that are shown, a kind of memory each.
-SHOWN = (
-    "plain",
-    "adaptive threshold",
-    "stateful synapse",
-    "feedback",
-    "feedback through a stateful synapse",
-    "GRU",
-)
+from snn_tutorial.plot.fair import plane
 
 
 def cue_explorer(inside: Mapping[str, Any], k: int | None = None) -> HTML:
     """Return a view of the states of trained networks with a choice of the steps since the cue.
 
     Args:
-        inside: ``results/long_inside.json``.
-        k: what is shown first, one of its ``after``; None takes the delay that the networks were trained on.
+        inside: ``results/fair_inside.json``.
+        k: what is shown first, one of its ``after``; None takes the distance that the networks were trained on.
 
     Raises:
-        ValueError: ``inside`` lacks one of the networks, or ``k`` is not one of its ``after``.
+        ValueError: ``k`` is not one of its ``after``.
     """
     after = list(inside["after"])
-    first = inside["delay"] if k is None else k
+    first = inside["distance"] if k is None else k
     if first not in after:
         raise ValueError(f"k must be one of {', '.join(map(str, after))}, got {first}")
-    missing = [kind for kind in SHOWN if kind not in inside["networks"]]
-    if missing:
-        raise ValueError(f"inside has no networks {missing}")
     return view(
         "cue",
         {
             "after": after,
             "first": first,
             "symbols": list(inside["symbols"]),
-            "networks": [_seen(kind, inside["networks"][kind]["trained"]) for kind in SHOWN],
+            "networks": [_seen(*network) for network in inside["networks"].items()],
         },
-        plane(inside, first, SHOWN),
+        plane(inside, first, list(inside["networks"])),
         "states of six trained networks in two dimensions, each point the number of its cue",
     )
 
 
-def _seen(name: str, trained: Mapping[str, Any]) -> dict[str, Any]:
+def _seen(name: str, network: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is drawn of a network."""
     return {
         "name": name,
-        "probe": [mean for mean, *_ in trained["held"]],
-        "points": np.round(trained["plane"], 4).reshape(len(trained["plane"]), -1).tolist(),
+        "probe": network["held"],
+        "points": np.asarray(network["plane"]).reshape(len(network["plane"]), -1).tolist(),
     }

@@ -14,7 +14,7 @@ from experiments.command import Parser, folder
 from sequential_fmnist.checkpoint import atomic_write
 from sequential_fmnist.data import DataError, SequentialFashionMNIST
 from snn_tutorial.page import save_figure
-from snn_tutorial.plot.long import headline
+from snn_tutorial.plot.fair import headline
 from snn_tutorial.plot.overview import overview
 from snn_tutorial.plot.reading import column_gif, reading_gif
 from snn_tutorial.plot.throughput import throughput
@@ -35,7 +35,7 @@ def _draw_all(results: Path, folder: Path) -> list[Path]:
     test = SequentialFashionMNIST(train=False, source="embedded", verbose=False)
     image, title = test.images[0, 0].numpy(), test.classes[int(test.labels[0])]
     figures["overview"] = overview(image)
-    figures["memory"] = headline(_load(results / "ablation.json"), _load(results / "long.json"))
+    figures["memory"] = headline(_load(results / "ablation.json"), _load(results / "fair.json"))
     figures["throughput"] = throughput(_load(results / "throughput.json"))
     for name, figure in figures.items():
         save_figure(figure, folder / f"{name}.png")

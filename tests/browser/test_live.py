@@ -21,7 +21,6 @@ from snn_core.neuron import IFNode
 from snn_tutorial import load_results
 from snn_tutorial.live.confusion import confused_images
 from snn_tutorial.live.cue import cue_explorer
-from snn_tutorial.live.evidence import control_explorer, task_explorer
 from snn_tutorial.live.neuron import driven_neuron
 from snn_tutorial.live.reading import column_reader
 from snn_tutorial.live.synapse import synapse_explorer
@@ -41,11 +40,9 @@ VIEWS: dict[str, Callable[[], HTML]] = {
     "gradient": lambda: gradients(SequentialFashionMNIST(train=False, source="embedded", verbose=False)),
     "confusion": lambda: confused_images(IMAGES, LABELS, GUESSES, CLASSES),
     "timing": lambda: recorded_times(RECORDED),
-    "evidence": lambda: control_explorer(load_results(ROOT / "results", "ablation")),
-    "evidence, tasks": lambda: task_explorer(load_results(ROOT / "results", "long")),
     "graph": lambda: walker()[0],
     "train": lambda: train_on_page(load_results(ROOT / "results", "page_training")),
-    "cue": lambda: cue_explorer(load_results(ROOT / "results", "long_inside")),
+    "cue": lambda: cue_explorer(load_results(ROOT / "results", "fair_inside")),
 }
 #: A view with a slider that nothing reads.
 DEAD = """

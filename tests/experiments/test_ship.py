@@ -140,7 +140,7 @@ def test_command(case, shipped, tmp_path, monkeypatch, capsys):
 
 
 def test_the_later_recipe_of_each_network_is_shipped_at_its_published_size():
-    later = shipping.cases(["refined"])["refined"]
+    later = shipping.cases("refined")["refined"]
     cases = shipping.shipped()
     assert [case.kind for case in cases] == list(NETWORKS)
     assert {case.spec.network.hidden for case in cases} == {32}

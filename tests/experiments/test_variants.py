@@ -333,7 +333,7 @@ def test_gated_networks_read_out_after_the_last_column(kind, hidden, parameters,
         ("neuron", "lif"),
         ("surrogate_function", "triangle"),
         ("tau_mode", "per-channel"),
-        ("readout", "membrane"),
+        ("readout", "leaky"),
     ],
 )
 def test_wrong_name_is_one_clear_error(field, last):

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from experiments.long import vowels
-from experiments.long.vowels import JapaneseVowels
+from experiments import vowels
+from experiments.vowels import JapaneseVowels
 from sequential_fmnist.data import DataError
 
 

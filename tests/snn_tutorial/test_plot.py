@@ -118,8 +118,11 @@ def test_throughput_shows_base_size_only_with_times_and_ratios():
 def test_command_draws_every_figure(tmp_path, capsys):
     training = {"is_subset": False, "networks": {name: {"history": h} for name, h in HISTORIES.items()}}
     (tmp_path / "training.json").write_text(json.dumps(training))
-    (tmp_path / "ablation.json").write_text(json.dumps({"groups": {}}))
-    (tmp_path / "long.json").write_text(json.dumps({"groups": {}}))
+    (tmp_path / "ablation.json").write_text(json.dumps({"groups": {"delay": []}}))
+    found = {"mean": 0.5, "low": 0.4, "high": 0.6}
+    kinds = ("plain", "stateful synapse", "feedback", "feedback through SynapseFilter", "GRU")
+    recall = [{"name": "blind", "kind": kind, "at": 50, "accuracy": found} for kind in kinds]
+    (tmp_path / "fair.json").write_text(json.dumps({"groups": {"fair-recall": recall}}))
     (tmp_path / "throughput.json").write_text(json.dumps(THROUGHPUT))
     command.main(["--results", str(tmp_path), "--figures", str(tmp_path / "figures")])
     names = sorted(path.name for path in (tmp_path / "figures").iterdir())

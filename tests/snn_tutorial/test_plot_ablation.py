@@ -1,160 +1,91 @@
+"""Figures of chapters 07 and 08: every run is drawn, where it belongs, and collapses are written beside the edge."""
+
 from __future__ import annotations
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from matplotlib.colors import to_hex
-from support_ablation import LEVELS, summary
+import torch
 
-from experiments.evidence import Verdict, cases
-from snn_tutorial.page import png
-from snn_tutorial.plot.ablation import (
-    MARKERS,
-    STYLE,
-    costs,
-    curves,
-    differences,
-    draw_group,
-    histories,
-    strips,
-)
-
-
-@pytest.fixture(scope="module")
-def made_up():
-    return summary()
+from experiments.evidence import cases
+from experiments.fair.plan import LEARNED, RATIOS
+from snn_tutorial.plot import ablation, fair
+from snn_tutorial.plot.style import STYLE
 
 
 @pytest.fixture(autouse=True)
-def _close():
+def close():
     yield
     plt.close("all")
 
 
-def drawn(axes, kind):
-    """Return all points of a network in ``axes``, ``[n, 2]``."""
-    lines = [line for line in axes.lines if line.get_marker() == MARKERS[kind]]
-    return np.concatenate([line.get_xydata() for line in lines]) if lines else np.empty((0, 2))
+def case(kind: str, name: str, values: list[float], at: int | None = None, **more) -> dict:
+    mean = float(np.mean(values))
+    found = {"mean": mean, "low": mean - 0.01, "high": mean + 0.01, "n": len(values)}
+    return {"kind": kind, "name": name, "values": values, "at": at, "accuracy": found} | more
 
 
-def test_strips_show_every_run_and_the_mean(made_up):
-    group = cases(made_up, "reproduction")
-    figure = strips(group)
-    assert [axes.get_title() for axes in figure.axes] == ["plain", "stateful-synapse", "feedback"]
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["64 epochs", "90 epochs"]
-    for axes, kind in zip(figure.axes, ("plain", "stateful-synapse", "feedback"), strict=True):
-        mine = [case for case in group if case["kind"] == kind]
-        expected = [100 * v for case in mine for v in (*case["values"], case["accuracy"]["mean"])]
-        assert sorted(drawn(axes, kind)[:, 0]) == pytest.approx(sorted(expected))
-        assert axes.get_xlabel() == "test accuracy (%)"
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["one run", "mean, 95 % interval"]
+def test_strips_draw_every_run_and_write_collapses_at_the_edge():
+    group = [case("plain", "a", [0.7, 0.72]), case("feedback", "a", [0.75, 0.77, 0.27])]
+    figure = ablation.strips(group, lambda one: one["name"], {("plain", "a"): 0.71})
+    plain, feedback = figure.axes
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["plain", "feedback"]
+    assert sorted(plain.lines[0].get_xdata()) == pytest.approx([70, 72])
+    assert plain.lines[-1].get_xdata()[0] == pytest.approx(71)
+    assert sorted(feedback.lines[0].get_xdata()) == pytest.approx([75, 77])
+    assert [text.get_text() for text in feedback.texts] == ["◁ 27"]
+    assert feedback.lines[0].get_color() == STYLE["feedback"]["color"]
 
 
-def test_strips_keep_the_order_of_the_networks(made_up):
-    figure = strips(cases(made_up, "learned"))
-    assert [axes.get_title() for axes in figure.axes] == ["stateful-synapse", "feedback"]
+def test_curves_have_a_line_for_each_network():
+    group = [case(kind, f"{at}", [0.6, 0.7], at) for kind in ("plain", "gru") for at in (7, 56)]
+    (axes,) = ablation.curves(group, "delay").axes
+    assert axes.get_legend_handles_labels()[1] == ["plain", "gru"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["7", "56"]
 
 
-def test_strips_mark_what_was_published(made_up):
-    figure = strips(cases(made_up, "reproduction"), published={("plain", "90 epochs"): 0.60})
-    (mark,) = [line for line in figure.axes[0].lines if line.get_marker() == "D"]
-    assert mark.get_xydata().tolist() == [[60, 1]]
-    assert figure.axes[0].get_xlim()[0] < 60  # it lies within the axes
-    assert figure.legends[0].get_texts()[-1].get_text() == "published, one run"
+def test_histories_draw_every_seed():
+    (axes,) = ablation.histories([case("plain", "a", [0.5, 0.6], curves=[[0.4, 0.5], [0.5, 0.6]])]).axes
+    assert [list(line.get_ydata()) for line in axes.lines] == [[40, 50], [50, 60]]
 
 
-def test_two_runs_get_no_mean_and_no_interval(made_up):
-    group = [case for case in cases(made_up, "settings") if case["kind"] == "plain"]
-    figure = strips(group)
-    assert len(drawn(figure.axes[0], "plain")) == 2 * len(group)
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["one run"]
+def test_distances_have_a_panel_for_each_start_and_stay_between_0_and_100():
+    group = [case(kind, "blind", [1.0, 1.0], at) for kind in fair.LOOKS for at in (50, 200)]
+    figure = fair.distances({"blind": group, "informed": group}, 1 / 8)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["blind", "informed"]
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == list(fair.LOOKS)
 
 
-def test_far_runs_stand_at_the_edge_with_their_number(made_up):
-    group = [dict(case) for case in cases(made_up, "gated")]
-    group[0]["values"] = [0.27, 0.31, *group[0]["values"][2:]]
-    figure = strips(group)
-    assert [text.get_text() for text in figure.axes[0].texts] == ["◁ 27, 31"]
-    assert figure.axes[0].get_xlim()[0] > 60
-    assert min(drawn(figure.axes[0], "gru")[:, 0]) > 60
-
-
-def test_curves_have_a_line_for_each_network_and_chance_where_it_is_near(made_up):
-    figure = curves(cases(made_up, "delay"), "blank columns")
-    (axes,) = figure.axes
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
-        "plain",
-        "stateful-synapse",
-        "feedback",
+def test_ratios_draw_what_was_trained_and_what_was_there_before():
+    group = [
+        case(kind, f"{name}, D / tau = {ratio}", [0.5, 0.6], 200)
+        for kind in fair.MEMORIES
+        for name in LEARNED.values()
+        for ratio in RATIOS
     ]
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "7", "14", "28", "42", "56"]
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("blank columns", "test accuracy (%)")
-    assert "chance" in [text.get_text() for text in axes.texts]
-    lines = [c.lines[0] for c in axes.containers]
-    assert lines[0].get_ydata()[-1] == pytest.approx(16, abs=1)  # 72 points less one for each column of 56
-    assert [to_hex(line.get_color()) for line in lines] == [
-        STYLE[k]["color"].lower() for k in ("plain", "stateful-synapse", "feedback")
-    ]
-    far = curves(cases(made_up, "hidden"), "hidden neurons", log=True)
-    assert far.axes[0].get_xscale() == "log"
-    assert not far.axes[0].texts
+    seen = {"cue": [0.2] * len(RATIOS), "gradient": [1e-3] * len(RATIOS)}
+    figure = fair.ratios(group, {"ratios": dict.fromkeys(fair.MEMORIES, seen)})
+    titles = [axes.get_title() for axes in figure.axes[:3]]
+    assert titles == list(fair.MEMORIES.values())
+    assert list(figure.axes[3].lines[0].get_ydata()) == [20] * len(RATIOS)
 
 
-def test_histories_have_a_line_for_each_seed(made_up):
-    long = [case for case in cases(made_up, "reproduction") if case["name"] == "90 epochs"]
-    figure = histories(long)
-    assert [len(axes.lines) for axes in figure.axes] == [10, 10, 10]
-    x, y = figure.axes[0].lines[0].get_xydata().T
-    assert x.tolist() == list(range(1, 91))
-    assert y[1] == pytest.approx(100 * long[0]["curves"][0][1])
+def test_examples_and_planes_are_drawn():
+    assert len(fair.examples({"a": torch.zeros(10, 3), "b": torch.ones(5, 2)}).axes) == 3  # and a colour bar
+    inside = {
+        "after": [1, 10],
+        "symbols": [0, 7],
+        "networks": {"plain": {"held": [1, 0.5], "plane": [[[0, 1], [1, 0]]] * 2}},
+    }
+    (axes,) = fair.plane(inside, 10, ["plain"]).axes
+    assert [text.get_text() for text in axes.texts] == ["1", "8"]
+    assert axes.get_title() == "plain: 50 %"
 
 
-def test_run_without_a_curve_is_left_out(made_up):
-    case = dict(next(case for case in cases(made_up, "reproduction") if case["name"] == "90 epochs"))
-    case["curves"] = [None, *case["curves"][1:]]
-    assert len(histories([case]).axes[0].lines) == 9
+def test_planted_summary_draws():
+    from support_ablation import summary
 
-
-def test_differences_are_filled_where_decided():
-    answers = [
-        Verdict("b over a", (2, 1, 3), 10, 0.001, 0.002),
-        Verdict("c over a", (0.1, -1, 1.2), 10, 0.5, 0.6),
-    ]
-    (axes,) = differences(answers).axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["b over a", "c over a"]
-    dots = [line for line in axes.lines if line.get_marker() == "o"]
-    assert [dot.get_xdata()[0] for dot in dots] == [2, 0.1]
-    assert [dot.get_markerfacecolor() == "white" for dot in dots] == [False, True]
-    bars = [list(line.get_xdata()) for line in axes.lines if line.get_marker() == "None"]
-    assert [1, 3] in bars
-    assert [-1, 1.2] in bars
-
-
-def test_costs_leave_out_what_does_not_spike(made_up):
-    group = [case for case in cases(made_up, "size") if case["name"] == "stable"] + cases(made_up, "gated")
-    (axes,) = costs(group).axes
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
-        "plain",
-        "stateful-synapse",
-        "feedback",
-    ]
-    (point,) = drawn(axes, "feedback")
-    assert point == pytest.approx([104.5, 100 * LEVELS["feedback"]], abs=1)
-    assert "spikes" in axes.get_xlabel()
-    assert {text.get_text() for text in axes.texts} == {"1,032 parameters"}
-
-
-def test_groups_choose_their_form(made_up):
-    assert draw_group("delay", cases(made_up, "delay")).axes[0].get_xlabel().startswith("blank columns")
-    assert draw_group("order", cases(made_up, "order")).axes[0].get_xlabel() == "test accuracy (%)"
-    for name in ("search", "finalists"):
-        assert draw_group(name, cases(made_up, name)).axes[0].get_xlabel() == "validation accuracy (%)"
-
-
-@pytest.mark.parametrize(
-    "draw", [strips, histories, differences, costs, lambda none: curves(none, "x")], ids=range(5)
-)
-def test_nothing_to_draw_is_said(draw):
-    figure = draw([])
-    assert [text.get_text() for text in figure.texts] == ["no runs to show"]
-    assert png(figure)
+    found = summary()
+    for name in ("delay", "last_steps", "hidden"):
+        ablation.curves(cases(found, name), ablation.AXES[name])

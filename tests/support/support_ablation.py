@@ -43,6 +43,7 @@ def records(accuracy: Accuracy = level, spread: float = 0.004) -> dict[str, dict
                     "train_accuracy": value + 0.01,
                     "curve": [value * epoch / spec.training.epochs for epoch in range(spec.training.epochs)],
                     "spikes": None if case.kind in ("gru", "lstm") else 100.0 + seed,
+                    "changed": spec.changed(),
                     "provenance": {"torch": "made up"},
                 }
     return made

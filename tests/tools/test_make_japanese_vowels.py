@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from support import require
 
-from experiments.long import vowels
+from experiments import vowels
 
 
 def test_a_text_by_hand():

@@ -72,7 +72,7 @@ def test_make_ablation_passes_groups_and_options_on_and_installs_what_it_needs(t
 
 def test_make_bench_uses_the_same_torch_for_every_library():
     dry = make("--dry-run", "--always-make", "bench", "ARGS=--quick")
-    for benchmark in ("throughput", "cells", "large_layers", "long_run"):
+    for benchmark in ("throughput", "cells", "large_layers"):
         assert f"-m benchmarks.{benchmark} --quick" in dry
     for name in ("torch", "jax"):
         assert (

@@ -1,0 +1,119 @@
+"""What the runs from a fair start say, written to one file that chapter 08 reads: shares, means and six contrasts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from experiments.fair.plan import GROUPS, NETWORKS, RECIPES, STARTS, chosen, scores
+from experiments.report import provenance_of, rounded
+from experiments.results import write_json
+from experiments.runs import Case, Record
+from experiments.statistics import LEVEL, compare, estimate, holm, share
+
+__all__ = ["HELD", "RUNS", "SUMMARY", "summarise", "write"]
+
+RUNS, SUMMARY = Path("results") / "fair_runs.jsonl", Path("results") / "fair.json"
+#: Accuracy from which a run counts as having learned the task.
+HELD = 0.95
+
+_SYNAPSE, _THROUGH = "stateful synapse", "feedback through SynapseFilter"
+#: The contrasts that were named before the runs: start, distance, and two networks. README.md has them in words.
+CONTRASTS: tuple[tuple[str, int, str, str], ...] = (
+    ("tutorial", 200, _SYNAPSE, "plain"),
+    ("blind", 500, _SYNAPSE, "plain"),
+    ("informed", 500, _SYNAPSE, "plain"),
+    ("informed", 50, "feedback", "plain"),
+    ("informed", 200, "feedback", "plain"),
+    ("informed", 500, _THROUGH, "feedback"),
+)
+
+
+def summarise(records: Mapping[str, Record]) -> dict[str, Any]:
+    """Return the summary of all cases whose runs are there.
+
+    A run that is not finite counts as guessing, and is counted in ``failed``.
+
+    Args:
+        records: results by the keys of their specs, as :meth:`experiments.engine.Store.records` returns them.
+    """
+    groups: dict[str, list[dict[str, Any]]] = {}
+    used: set[str] = set()
+    for name, group in GROUPS.items():
+        for case in group(records):
+            keys = {spec.key() for spec in case.runs()}
+            if keys <= records.keys():
+                used |= keys
+                if not name.endswith("search"):
+                    groups.setdefault(name, []).append(_summary(case, records))
+    return rounded(
+        {
+            "runs": len(used),
+            "hours": sum(records[key]["seconds"] for key in used) / 3600,
+            "recipes": RECIPES,
+            "search": _search(records),
+            "groups": groups,
+            "contrasts": _contrasts(groups.get("fair-recall", [])),
+            "provenance": provenance_of(records[key] for key in used),
+        }
+    )
+
+
+def _summary(case: Case, records: Mapping[str, Record]) -> dict[str, Any]:
+    runs = [records[spec.key()] for spec in case.runs()]
+    values = [case.spec.chance if run["accuracy"] is None else run["accuracy"] for run in runs]
+    done = [run for run in runs if run["accuracy"] is not None]
+    learned = {name: [run["learned"][name] for run in done] for name in (done[0]["learned"] if done else ())}
+    return {
+        "name": case.name,
+        "kind": case.kind,
+        "at": case.at,
+        "hidden": case.spec.network.hidden,
+        "parameters": done[0]["parameters"] if done else None,
+        "values": values,
+        "failed": len(runs) - len(done),
+        "accuracy": dataclasses.asdict(estimate(values)),
+        "reached": dataclasses.asdict(share(values, HELD)),
+        # Medians of the time constants of all runs at the start and at the end.
+        "tau": {
+            name: [_middle([run[end][2] for run in found]) for end in (0, 1)]
+            for name, found in learned.items()
+        },
+    }
+
+
+def _middle(values: list[float]) -> float:
+    return sorted(values)[len(values) // 2]
+
+
+def _search(records: Mapping[str, Record]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return for each task, start and network the mean score of each recipe, and the number of the chosen one."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for task, starts in STARTS.items():
+        for start in starts:
+            for kind in NETWORKS[task]:
+                number = chosen(records, task, kind, start)
+                if number is not None:
+                    means = [mean for mean, _ in scores(records, task, kind, start) or []]
+                    found.setdefault(f"{task}, {start}", {})[kind] = {"chosen": number, "scores": means}
+    return found
+
+
+def _contrasts(group: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the contrasts that were named before, with p corrected by Holm for all of them."""
+    values = {(case["name"], case["at"], case["kind"]): case["values"] for case in group}
+    found = []
+    for start, at, b, a in CONTRASTS:
+        if (start, at, a) in values and (start, at, b) in values:
+            answer = compare(values[start, at, a], values[start, at, b])
+            found.append({"start": start, "at": at, "over": a, "kind": b} | dataclasses.asdict(answer))
+    for each, p in zip(found, holm([each["p"] for each in found]), strict=True):
+        each |= {"p_holm": p, "decided": p < LEVEL}
+    return found
+
+
+def write(records: Mapping[str, Record], path: Path = SUMMARY) -> None:
+    """Write the summary to ``path``, a line for each case."""
+    write_json(path, summarise(records), width=400)

@@ -1,0 +1,218 @@
+"""What networks from a fair start hold, and what the start decides: the figures of chapter 08 and of the README."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from experiments.fair.plan import LEARNED, RATIOS
+from snn_tutorial.plot.ablation import MARKERS
+from snn_tutorial.plot.style import QUANTITY, RC, STYLE
+
+__all__ = ["LOOKS", "distances", "examples", "headline", "plane", "ratios"]
+
+CaseSummary = Mapping[str, Any]
+
+#: Every loop has the loop's colour; what stands in it, or beside it, has its own line and marker.
+LOOKS: dict[str, dict[str, Any]] = {
+    "plain": STYLE["plain"] | {"marker": "o"},
+    "stateful synapse": STYLE["stateful-synapse"] | {"marker": "s"},
+    "feedback": STYLE["feedback"] | {"marker": "^"},
+    "feedback through LINode": STYLE["feedback"] | {"linestyle": ":", "marker": "P"},
+    "feedback through SynapseFilter": STYLE["feedback"] | {"linestyle": "--", "marker": "X"},
+    "feedback, learned delays": STYLE["feedback"] | {"linestyle": "-.", "marker": "*"},
+    "GRU": STYLE["gru"] | {"marker": "D"},
+    "LSTM": STYLE["lstm"] | {"marker": "v"},
+}
+
+
+@plt.rc_context(RC)
+def examples(sequences: Mapping[str, Tensor]) -> Figure:
+    """Draw one sequence ``[T, K]`` of each task: channels against time."""
+    figure, all_axes = plt.subplots(len(sequences), 1, figsize=(7, 1.9 * len(sequences)), squeeze=False)
+    for axes, (name, x_seq) in zip(all_axes[:, 0], sequences.items(), strict=True):
+        picture = axes.imshow(
+            x_seq.T.numpy(), aspect="auto", cmap="Greys", vmin=-0.3, vmax=1, interpolation="none"
+        )
+        axes.set_title(name, fontsize=11, loc="left")
+        axes.set_yticks([0, x_seq.shape[1] - 1], ["1", f"{x_seq.shape[1]}"])
+        axes.set_ylabel("input")
+        axes.grid(visible=False)
+    all_axes[-1, 0].set_xlabel("time step")
+    figure.colorbar(picture, ax=all_axes[:, 0], label="x[t]")
+    return figure
+
+
+def _line(
+    axes: Axes, cases: Sequence[CaseSummary], look: Mapping[str, Any], label: str | None = None
+) -> None:
+    """Draw the runs of cases, their means and 95 % intervals of the means, which end at 0 and 100 %."""
+    at = [case["at"] for case in cases]
+    mean, low, high = (
+        np.clip([100 * case["accuracy"][name] for case in cases], 0, 100) for name in ("mean", "low", "high")
+    )
+    axes.errorbar(at, mean, [mean - low, high - mean], capsize=3, linewidth=1.8, label=label, **look)
+
+
+@plt.rc_context(RC)
+def distances(groups: Mapping[str, Iterable[CaseSummary]], chance: float) -> Figure:
+    """Draw mean accuracy against the distance, a panel for each start, a line for each network.
+
+    Args:
+        groups: cases by the name of a panel.
+        chance: accuracy of guessing.
+    """
+    figure, all_axes = plt.subplots(
+        len(groups), 1, figsize=(7, 0.9 + 2.5 * len(groups)), sharex=True, sharey=True, squeeze=False
+    )
+    labels: dict[str, Any] = {}
+    for axes, (name, group) in zip(all_axes[:, 0], groups.items(), strict=True):
+        cases = list(group)
+        kinds = [kind for kind in LOOKS if any(case["kind"] == kind for case in cases)]
+        for k, kind in enumerate(kinds):
+            mine = sorted((case for case in cases if case["kind"] == kind), key=lambda case: case["at"])
+            # Beside each other where they would cover each other.
+            mine = [dict(case) | {"at": case["at"] * 1.035 ** (k - len(kinds) / 2)} for case in mine]
+            _line(axes, mine, LOOKS[kind], kind)
+        labels |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+        axes.axhline(100 * chance, color=QUANTITY["threshold"], linestyle="--", linewidth=1)
+        axes.set_title(name, fontsize=11, loc="left")
+        axes.set_xscale("log")
+        places = sorted({case["at"] for case in cases})
+        axes.set_xticks(places, map(str, places))
+        axes.minorticks_off()
+        axes.set_ylim(0, 104)
+        axes.set_ylabel("accuracy (%)")
+    all_axes[-1, 0].set_xlabel("distance D (time steps)")
+    figure.legend(labels.values(), labels.keys(), loc="outside upper center", ncols=2, fontsize=10)
+    return figure
+
+
+#: The panels of :func:`ratios`: which network shows which memory.
+MEMORIES = {
+    "plain": "membrane",
+    "stateful synapse": "synapse",
+    "feedback through SynapseFilter": "loop through a synapse",
+}
+
+
+@plt.rc_context(RC)
+def ratios(group: Iterable[CaseSummary], inside: Mapping[str, Any]) -> Figure:
+    """Draw accuracy against D over tau at the start for three kinds of memory, tau fixed and learned.
+
+    Below each stands, for the same networks before training, the share of cues that a linear reader still classifies
+    after D steps, and the gradient that reaches the cue.
+
+    Args:
+        group: cases of the group ``fair-ratios``.
+        inside: ``results/fair_inside.json``.
+    """
+    cases = {(case["kind"], case["name"]): case for case in group}
+    figure, all_axes = plt.subplots(
+        3, 3, figsize=(8, 6.6), sharex=True, sharey="row", height_ratios=[3, 2, 2]
+    )
+    for column, (kind, title) in zip(all_axes.T, MEMORIES.items(), strict=True):
+        look = LOOKS[kind]
+        for learned, line in zip(LEARNED.values(), ("-", ":"), strict=True):
+            mine = [dict(cases[kind, f"{learned}, D / tau = {ratio}"]) | {"at": ratio} for ratio in RATIOS]
+            _line(
+                column[0],
+                mine,
+                {"color": look["color"], "marker": look["marker"], "linestyle": line},
+                learned,
+            )
+        seen = inside["ratios"][kind]
+        column[1].plot(
+            RATIOS, [100 * value for value in seen["cue"]], color=look["color"], marker=look["marker"]
+        )
+        column[2].plot(RATIOS, seen["gradient"], color=look["color"], marker=look["marker"])
+        column[0].set_title(title, fontsize=11, color=look["color"], weight="bold")
+        column[0].legend(fontsize=9, loc="lower left")
+        for axes in column[:2]:
+            axes.axhline(12.5, color=QUANTITY["threshold"], linestyle="--", linewidth=1)
+            axes.set_ylim(0, 104)
+        column[2].set_yscale("log")
+        column[2].set_xscale("log")
+        column[2].set_xticks([100, 10, 1, 0.1], ["100", "10", "1", "0.1"])
+        column[2].set_xlabel(r"D / $\tau$ at the start")
+        column[2].invert_xaxis()
+    for axes, label in zip(
+        all_axes[:, 0],
+        ("after training:\naccuracy (%)", "before: cue\nread (%)", "before: gradient\nat the cue"),
+        strict=True,
+    ):
+        axes.set_ylabel(label, fontsize=10)
+    return figure
+
+
+@plt.rc_context(RC)
+def plane(inside: Mapping[str, Any], k: int, kinds: Sequence[str]) -> Figure:
+    """Draw the states of trained networks k steps after the cue, each as the number of its cue.
+
+    Args:
+        inside: ``results/fair_inside.json``.
+        k: one of its ``after``.
+        kinds: its networks to show.
+    """
+    at = inside["after"].index(k)
+    figure, all_axes = plt.subplots(
+        -(-len(kinds) // 2), 2, figsize=(7, 3.4 * -(-len(kinds) // 2)), squeeze=False
+    )
+    for axes in all_axes.flat[len(kinds) :]:
+        axes.remove()
+    for axes, kind in zip(all_axes.flat, kinds, strict=False):
+        network = inside["networks"][kind]
+        points = np.asarray(network["plane"][at])
+        end = max(1.0, np.abs(points).max()) * 1.1
+        axes.set(xlim=(-end, end), ylim=(-end, end))
+        for (x, y), symbol in zip(points, inside["symbols"], strict=True):
+            axes.text(
+                x,
+                y,
+                str(symbol + 1),
+                ha="center",
+                va="center",
+                fontsize=9,
+                color=plt.get_cmap("tab10")(symbol),
+            )
+        axes.set_title(f"{kind}: {100 * network['held'][at]:.0f} %", fontsize=11)
+    figure.supxlabel("1st principal component (SD)", fontsize=11)
+    figure.supylabel("2nd principal component (SD)", fontsize=11)
+    return figure
+
+
+@plt.rc_context(RC)
+def headline(ablation: Mapping[str, Any], fair: Mapping[str, Any]) -> Figure:
+    """Draw accuracy against how long something must be kept: images of chapter 07, and cues of chapter 08.
+
+    Args:
+        ablation: ``results/ablation.json``.
+        fair: ``results/fair.json``.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8.5, 3.6), width_ratios=[2, 3])
+    for kind, look in STYLE.items():
+        cases = [case for case in ablation["groups"]["delay"] if case["kind"] == kind]
+        if cases:
+            _line(left, cases, look | {"marker": MARKERS[kind]})
+    for kind in ("plain", "stateful synapse", "feedback", "feedback through SynapseFilter", "GRU"):
+        cases = [c for c in fair["groups"]["fair-recall"] if (c["kind"], c["name"]) == (kind, "blind")]
+        _line(right, sorted(cases, key=lambda case: case["at"]), LOOKS[kind], kind)
+    left.set_title("an image, from the tutorial's start", fontsize=10)
+    left.set_xlabel("blank columns before the answer")
+    right.set_title("a cue in noise, no network told how long", fontsize=10)
+    right.set_xlabel("steps before the answer")
+    right.set_xscale("log")
+    right.set_xticks([50, 200, 500], ["50", "200", "500"])
+    right.minorticks_off()
+    for axes, chance in ((left, 10), (right, 12.5)):
+        axes.axhline(chance, color=QUANTITY["threshold"], linestyle="--", linewidth=1)
+        axes.set_ylim(0, 104)
+        axes.set_ylabel("accuracy (%)")
+    figure.legend(loc="outside lower center", ncols=3, fontsize=10)
+    return figure

@@ -1,0 +1,186 @@
+"""A fair start: each network begins where its start says, the search is equal, and planted outcomes come out."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+from support import ROOT
+
+from experiments.engine import Store
+from experiments.fair import plan, report
+from experiments.fair.networks import (
+    BLIND,
+    GATED,
+    SPIKING,
+    MemoryNet,
+    MemorySpec,
+    hidden_for,
+    parameters_of,
+    time_constants,
+)
+from experiments.fair.runs import FairRun, TaskSpec, TrainingSpec, build, measure, train
+from experiments.fair.tasks import Copying, Recall
+from snn_core.neuron import IFNode, LIFNode
+
+
+def net(kind: str, start: str, **options) -> MemoryNet:
+    torch.manual_seed(0)
+    return MemoryNet(MemorySpec(kind, start, 8, **options), 9, 8, 5)
+
+
+def neurons(network: MemoryNet) -> torch.nn.Module:
+    return next(module for module in network.modules() if isinstance(module, IFNode | LIFNode))
+
+
+@pytest.mark.parametrize("kind", SPIKING)
+def test_the_tutorial_starts_with_if_neurons_and_tau_2(kind):
+    network = net(kind, "tutorial")
+    assert type(neurons(network)) is IFNode
+    assert neurons(network).v_reset == 0
+    taus = [value for name, value in time_constants(network).items() if name == "synapse"]
+    assert all(tau.tolist() == [2.0] for tau in taus)
+    assert len(taus) == ("synapse" in kind or "LINode" in kind or "SynapseFilter" in kind)
+
+
+@pytest.mark.parametrize("kind", SPIKING)
+def test_blind_time_constants_are_log_uniform_whatever_the_distance(kind):
+    torch.manual_seed(0)
+    found = time_constants(MemoryNet(MemorySpec(kind, "blind", 2_000 if kind == "plain" else 50), 9, 8, 5))
+    found.pop("delay", None)
+    for tau in found.values():
+        assert BLIND[0] * 0.999 <= tau.min() and tau.max() <= BLIND[1] * 1.001
+        assert tau.log().mean().item() == pytest.approx(sum(map(math.log, BLIND)) / 2, rel=0.25)
+    told = (net(kind, "blind", distance=d).state_dict() for d in (50, 500))
+    assert all(torch.equal(a, b) for a, b in zip(*(d.values() for d in told), strict=True))
+
+
+def test_informed_networks_are_told_the_distance():
+    told = {"distance": 70, "membrane": 4.0}
+    assert time_constants(net("stateful synapse", "informed", **told))["synapse"] == pytest.approx(280)
+    assert time_constants(net("plain", "informed", **told))["membrane"] == pytest.approx(280)
+    assert type(neurons(net("plain", "informed", membrane=None))) is IFNode
+    loop = net("feedback", "informed", recurrent_gain=0.0).memory[0].rc.weight[:, 8:]
+    assert torch.equal(loop, 1.2 * torch.eye(8))
+
+
+@pytest.mark.parametrize("kind", GATED)
+def test_chrono_gates_keep_the_state_for_up_to_t_max_steps(kind):
+    """Constant input of 0: a state decays by the gates' 1 - sigmoid(log u) = 1 / (1 + u), u from 1 to T_max - 1."""
+    rnn = net(kind, "informed", distance=100).rnn
+    keep, h = slice(8, 16), 8
+    bias = rnn.bias_ih_l0 + rnn.bias_hh_l0
+    u = bias[keep].exp()
+    assert u.min() >= 1 and u.max() <= 99
+    assert not rnn.weight_hh_l0[keep].any()
+    if kind == "LSTM":
+        assert torch.allclose(bias[:h], -bias[keep])
+        assert not rnn.weight_hh_l0[:h].any()
+    state = torch.ones(1, 1, h)
+    with torch.no_grad():
+        rnn.weight_ih_l0.zero_()
+        rnn.weight_hh_l0.zero_()
+        for gate in range(2, 4 if kind == "LSTM" else 3):
+            (rnn.bias_ih_l0[8 * gate : 8 * gate + 8], rnn.bias_hh_l0[8 * gate : 8 * gate + 8]) = 0, 0
+        kept = rnn(torch.zeros(1, 1, 9), state if kind == "GRU" else (state, state))[1]
+    cell = kept if kind == "GRU" else kept[1]
+    assert torch.allclose(cell.flatten(), u / (1 + u), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [*SPIKING, *GATED])
+@pytest.mark.parametrize("start", ["tutorial", "blind", "informed"])
+def test_sizes_and_recipes_are_equal(kind, start):
+    hidden = hidden_for(kind, start, 9, 8, plan.PARAMETERS)
+    sizes = [
+        parameters_of(MemoryNet(MemorySpec(kind, start, n, membrane=1.0), 9, 8, 5))
+        for n in (hidden, hidden + 1)
+    ]
+    assert sizes[0] <= plan.PARAMETERS < sizes[1]
+    recipes = plan.recipes_of(kind, start)
+    assert len({json.dumps(recipe, sort_keys=True) for recipe in recipes}) == 12
+
+
+@pytest.mark.parametrize("task", [Recall(7), Copying(7)], ids=["recall", "copying"])
+def test_nothing_but_the_cue_tells_the_answer(task):
+    """Without noise the steps after the cue are the same for every sequence, and the fixed sets are two."""
+    x_seq, target = task.clean(torch.Generator().manual_seed(0), 50)
+    after = x_seq[len(x_seq) - task.window - task.distance :]
+    assert (after == after[:, :1]).all()
+    assert len(after[: -task.window]) == 7
+    assert not after[: -task.window].any()
+    assert target.shape == ((task.window, 50) if task.each else (50,))
+    first, second = (next(task.fixed(split))[0] for split in ("validation", "test"))
+    assert not torch.equal(first, second)
+
+
+def test_a_synapse_learns_a_short_recall():
+    spec = FairRun(
+        MemorySpec("stateful synapse", "blind", 40),
+        TrainingSpec(200, 32, 0.01),
+        TaskSpec("recall", 10, "validation"),
+    )
+    network = build(spec)
+    steps = train(network, spec)
+    assert measure(network, spec.task.task(), "test") > 0.9
+    assert steps <= 200
+
+
+def test_the_best_recipe_is_taken_and_the_test_set_chooses_nothing():
+    runs = plan._searched("recall", "feedback", "blind")
+    assert {spec.task.split for specs in runs for spec in specs} == {"validation"}
+    records = {spec.key(): {"accuracy": 0.5, "steps": 1000} for specs in runs for spec in specs}
+    assert plan.chosen(records, "recall", "feedback", "informed") is None
+    for spec in runs[7]:
+        records[spec.key()] = {"accuracy": 0.6, "steps": 1000}
+    for spec in runs[3]:
+        records[spec.key()] = {"accuracy": None}
+    assert plan.chosen(records, "recall", "feedback", "blind") == 7
+    spec = plan.final(records, "recall", "feedback", "blind", 500)
+    assert (spec.task.split, spec.task.distance) == ("test", 500)
+    assert spec.training.lr == plan.RECIPES[7]["lr"]
+
+
+class TestCommitted:
+    """The runs in the repository are those of the plan, and the summary is theirs."""
+
+    @pytest.fixture(scope="class")
+    def records(self):
+        return Store(ROOT / "results" / report.RUNS.name).records()
+
+    def test_keys_are_those_of_the_runs(self, records):
+        for key, record in records.items():
+            changed = record["changed"]
+            spec = FairRun(
+                MemorySpec(**changed.get("network", {})),
+                TrainingSpec(**changed.get("training", {})),
+                TaskSpec(**changed.get("task", {})),
+            )
+            assert spec.key() == key
+
+    def test_summary_is_that_of_the_runs(self, records, tmp_path):
+        report.write(records, tmp_path / "fair.json")
+        assert (tmp_path / "fair.json").read_bytes() == (ROOT / "results" / report.SUMMARY.name).read_bytes()
+
+    def test_seeds_of_the_search_count_nowhere_else(self, records):
+        seeds = {split: set() for split in ("validation", "test")}
+        for record in records.values():
+            seeds[record["changed"].get("task", {}).get("split", "test")].add(record["seed"])
+        assert seeds["validation"] == set(plan.SEARCH_SEEDS)
+        assert min(seeds["test"]) >= plan.FIRST
+
+
+def test_planted_contrasts_come_out():
+    def case(start, at, kind, values):
+        return {"name": start, "at": at, "kind": kind, "values": values}
+
+    low, high = [0.1 + k / 1000 for k in range(20)], [0.9 + k / 1000 for k in range(20)]
+    group = [
+        case(start, at, kind, high if (start, kind) == ("blind", "stateful synapse") else low)
+        for start, at in dict.fromkeys((c[0], c[1]) for c in report.CONTRASTS)
+        for kind in ("plain", "stateful synapse", "feedback", "feedback through SynapseFilter")
+    ]
+    found = report._contrasts(group)
+    assert [each["decided"] for each in found] == [False, True, False, False, False, False]
+    assert found[1]["p_holm"] == pytest.approx(6 * found[1]["p"])
