@@ -4,7 +4,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from matplotlib.colors import to_hex
 
 from snn_core.layer import SynapseFilter
 from snn_tutorial.plot import synapses as plot
@@ -59,35 +58,6 @@ def test_filters_differ_in_line_and_marker_too():
         assert len({style[key] for style in styles}) == 2
 
 
-def test_superposition_fills_only_a_difference():
-    figure = plot.superposition({"synapse filter": ([1, 3.0], [1, 2.0]), "low-pass": ([1, 2.0], [1, 2.0])})
-    left, right = figure.axes
-    assert (len(left.collections), len(right.collections)) == (1, 0)
-    assert line(left, r"$F(s_a + s_b)$").get_ydata()[1] == 3
-    assert line(left, r"$F(s_a) + F(s_b)$").get_ydata()[1] == 2
-
-
-def test_mean_current_draws_what_was_derived_and_what_was_simulated():
-    simulated = {"synapse filter": ([10.2], [0.5]), "low-pass": ([5.1], [0.2])}
-    (axes,) = plot.mean_current([0.5], simulated, tau=10).axes
-    for label, half in ((r"synapse filter: $\tau p\,/\,(1-p)$", 10), (r"low-pass: $\tau p$", 5)):
-        curve = line(axes, label)
-        assert np.interp(0.5, curve.get_xdata(), curve.get_ydata()) == pytest.approx(half, rel=1e-3)
-    marks, _, (bar,) = axes.containers[0]
-    assert marks.get_ydata().tolist() == [10.2]
-    assert bar.get_segments()[0][:, 1].tolist() == pytest.approx([9.7, 10.7])
-
-
-def test_half_lives_are_marked_on_the_curves():
-    (axes,) = plot.half_lives([2, 5], [1, 3.106]).axes
-    curves, marks = [axes.lines[k] for k in (1, 3)], [axes.lines[k] for k in (2, 4)]
-    for curve, mark, half in zip(curves, marks, (1, 3.106), strict=True):
-        assert mark.get_xdata()[0] == half
-        assert np.interp(half, curve.get_xdata(), curve.get_ydata()) == pytest.approx(0.5, abs=1e-3)
-        assert curve.get_color() == mark.get_color()
-    assert [text.get_text() for text in axes.texts] == ["$\\tau$ = 2:\n1 step", "$\\tau$ = 5:\n3.11 steps"]
-
-
 def test_current_maps_show_the_asked_steps_on_one_scale():
     spikes = np.arange(4)[:, None, None] * np.ones((4, 3, 3))
     figure = plot.current_maps(spikes, -2 * spikes, [1, 3], "channel 5")
@@ -100,36 +70,8 @@ def test_current_maps_show_the_asked_steps_on_one_scale():
     assert bar.get_ylabel() == "current I[t]"
 
 
-def test_constant_inputs_have_a_panel_each():
-    walks = {x: plot.currents([x] * 5, tau=10) for x in (-1.0, 1.0)}
-    panels = plot.constant_inputs(walks).axes
-    assert [axes.get_title() for axes in panels] == ["x = -1 in every step", "x = 1 in every step"]
-    assert line(panels[1], "synapse filter").get_ydata().tolist() == [1, 2, 3, 4, 5]
-
-
-def test_tau_fit_shows_loss_tau_and_the_way_down():
-    left, middle, right = plot.tau_fit([4, 1], [2, 3.0], 5, ([2, 5], [4, 0])).axes
-    assert left.lines[0].get_ydata().tolist() == [4, 1]
-    assert middle.lines[0].get_ydata().tolist() == [2, 3]
-    assert middle.lines[1].get_ydata() == [5, 5]
-    assert right.lines[0].get_xdata().tolist() == [2, 5]
-    assert (right.lines[1].get_xdata().tolist(), right.lines[1].get_ydata().tolist()) == ([2, 3], [4, 1])
-
-
-def test_channel_fit_labels_every_line():
-    tau = np.array([[5, 5], [4, 8.0]])
-    (axes,) = plot.channel_fit(tau, [3, 9], [5, 6]).axes
-    assert [text.get_text() for text in axes.texts] == ["channel 0", "channel 1", "one tau for all"]
-    goals = [line.get_ydata() for line in axes.lines if line.get_linestyle() == ":"]
-    assert goals == [[3, 3], [9, 9]]
-    walks = [list(line.get_ydata()) for line in axes.lines if line.get_linestyle() != ":"]
-    assert walks == [[5, 4], [5, 8], [5, 6]]
-
-
-def test_srnn_colours_each_kind_of_state():
-    (axes,) = plot.srnn().axes
-    shown = [text.get_text() for text in axes.texts]
-    assert shown.count("v") == 6
-    assert {"y[t-1]", "y[t]", r"$\tau$:  I[t]", "recurrent layer", "read-out"} <= set(shown)
-    edges = {to_hex(patch.get_edgecolor()).upper() for patch in axes.patches}
-    assert {plot.QUANTITY[name] for name in ("membrane", "spike", "current")} <= edges
+def test_tau_fit_shows_tau_and_loss():
+    top, bottom = plot.tau_fit([4, 1], [2, 3.0], 5).axes
+    assert top.lines[0].get_ydata().tolist() == [2, 3]
+    assert top.lines[1].get_ydata() == [5, 5]
+    assert bottom.lines[0].get_ydata().tolist() == [4, 1]
