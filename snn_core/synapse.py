@@ -115,8 +115,8 @@ class SynapseFilter(StatefulSynapse):
     Raises:
         TypeError, ValueError: as :class:`StatefulSynapse`.
 
-    Source: H. Fang et al., "Exploiting neuron and synapse filter dynamics in spatial temporal learning of deep
-    spiking neural network", IJCAI 2020. https://arxiv.org/abs/2003.02944
+    Source: SpikingJelly's ``SynapseFilter``. Its tutorial names two papers that use stateful synapses: P. Diehl and M. Cook
+    2015, https://doi.org/10.3389/fncom.2015.00099, and H. Fang et al. 2020, https://arxiv.org/abs/2003.02944.
     """
 
     states = ("out_i",)
