@@ -115,7 +115,7 @@ class SynapseFilter(StatefulSynapse):
     Raises:
         TypeError, ValueError: as :class:`StatefulSynapse`.
 
-    Source: SpikingJelly's ``SynapseFilter``. Its tutorial names two papers that use stateful synapses: P. Diehl and M. Cook
+    Source: SpikingJelly's ``SynapseFilter``. Its tutorial names two papers with stateful synapses: P. Diehl and M. Cook
     2015, https://doi.org/10.3389/fncom.2015.00099, and H. Fang et al. 2020, https://arxiv.org/abs/2003.02944.
     """
 
