@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from experiments.command import check_options, choice, flag, number, option, whole
 from sequential_fmnist.networks import NETWORKS, columns_as_sequence
 from snn_core import surrogate
-from snn_core.checks import check_choice, check_module
+from snn_core.checks import check_choice, check_module, check_whole
 from snn_core.functional import mean_over_time, scan
 from snn_core.layer import LinearRecurrentContainer, MultiStepContainer, SynapseFilter
 from snn_core.more.batch_norm import fold_batch_norm
@@ -72,32 +71,38 @@ class NetworkSpec:
             over the training images, as in the code behind the curves that SpikingJelly published for 90 epochs.
 
     Raises:
-        TypeError: a value of another type; the message names the field.
-        ValueError: an unknown name, a size below 1, or a number out of its range; the message names the field.
+        ValueError: an unknown name, or a size below 1; the message names the field. The layers check the other numbers.
     """
 
-    kind: str = option("plain", choice(*NETWORKS, *_GATED))
-    hidden: int = option(32, whole(1))
-    neuron: str = option("if", choice(*_NEURONS))
-    tau_m: float = option(2.0, number(1, exclusive=True))
-    soft_reset: bool = option(False, flag)
-    detach_reset: bool = option(True, flag)
-    detach_readout: bool | None = option(None, flag)
-    surrogate_function: str = option("atan", choice(*SURROGATES))
-    alpha: float = option(2.0, number(0, exclusive=True))
-    tau: float = option(2.0, number(1, exclusive=True))
-    tau_mode: str = option("learned", choice("learned", "frozen", "per-channel"))
-    frozen_recurrent: bool = option(False, flag)
-    readout: str = option("rate", choice("rate", "membrane", "leaky"))
-    last: int | None = option(None, whole(1))
-    gain: float = option(1.0, number())
-    recurrent_gain: float = option(1.0, number())
-    batch_norm: bool = option(False, flag)
-    scale: float = option(1.0, number())
-    standardised: bool = option(False, flag)
+    kind: str = "plain"
+    hidden: int = 32
+    neuron: str = "if"
+    tau_m: float = 2.0
+    soft_reset: bool = False
+    detach_reset: bool = True
+    detach_readout: bool | None = None
+    surrogate_function: str = "atan"
+    alpha: float = 2.0
+    tau: float = 2.0
+    tau_mode: str = "learned"
+    frozen_recurrent: bool = False
+    readout: str = "rate"
+    last: int | None = None
+    gain: float = 1.0
+    recurrent_gain: float = 1.0
+    batch_norm: bool = False
+    scale: float = 1.0
+    standardised: bool = False
 
     def __post_init__(self) -> None:
-        check_options(self)
+        check_choice("kind", self.kind, (*NETWORKS, *_GATED))
+        check_choice("neuron", self.neuron, tuple(_NEURONS))
+        check_choice("surrogate_function", self.surrogate_function, tuple(SURROGATES))
+        check_choice("tau_mode", self.tau_mode, ("learned", "frozen", "per-channel"))
+        check_choice("readout", self.readout, ("rate", "membrane", "leaky"))
+        check_whole("hidden", self.hidden, 1)
+        if self.last is not None:
+            check_whole("last", self.last, 1)
 
 
 def _checked(spec: object, kinds: tuple[str, ...]) -> NetworkSpec:
