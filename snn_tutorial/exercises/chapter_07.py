@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from experiments.evidence import verdicts
 from snn_tutorial.exercises import Exercise
 
 #: Beside the notebooks, where a chapter runs, or beside the package.
@@ -37,12 +36,13 @@ def _is(value: float, answer: Any) -> bool:
     return bool(np.isclose(float(answer), value, atol=1e-6))
 
 
+def _decided() -> list[float]:
+    """Return the p-values, not corrected, of the questions that Holm's method decides."""
+    return [each["p"] for each in _summary()["comparisons"].values() if each["decided"]]
+
+
 def _no_longer_decided() -> int:
-    found, answers = _summary()["comparisons"], verdicts(_summary())
-    return sum(
-        answers[question].decided and not (len(found) * each["p_t"] < 0.05 and each["p_wilcoxon"] < 0.05)
-        for question, each in found.items()
-    )
+    return sum(p * len(_summary()["comparisons"]) >= 0.05 for p in _decided())
 
 
 EXERCISES = {
@@ -75,14 +75,14 @@ EXERCISES = {
     ),
     "07.3": Exercise(
         right=lambda a: a == _no_longer_decided(),
-        hint="multiply each p_t by the number of questions, and count the decided verdicts that become undecided.",
+        hint="multiply each p by the number of questions, and count the decided ones that reach 0.05.",
         mistakes=[
             (
-                lambda a: a == sum(each.decided for each in verdicts(_summary()).values()),
+                lambda a: a == len(_decided()),
                 "that is how many Holm's method decides; how many of them does Bonferroni's lose?",
             ),
             (
-                lambda a: a == sum(not each.decided for each in verdicts(_summary()).values()),
+                lambda a: a == len(_summary()["comparisons"]) - len(_decided()),
                 "those are undecided by Holm's method already.",
             ),
         ],
