@@ -114,7 +114,7 @@ test: $(VENV)/.dev ## run the tests, but for those that take long
 	$(TEST_ENV) $(BIN)/python -m pytest $(TWO) $(ARGS)
 
 .PHONY: nightly
-nightly: coverage torture bounds mutation ## run all tests and everything else that takes long, in hours
+nightly: coverage torture bounds ## run all tests and everything else that takes long, in hours
 
 .PHONY: torture
 torture: $(VENV)/.dev ## try many more random faults than make test does
@@ -129,18 +129,6 @@ coverage: $(VENV)/.dev $(BENCH)/jax/.done ## run all tests and show the lines th
 	    $(ALL) $(TWO) $(ARGS) || status=$$?; \
 	$(BIN)/coverage combine --quiet && $(BIN)/coverage report --skip-covered --show-missing && \
 	$(BIN)/coverage report --include='snn_core/*' --fail-under=98 && exit $$status
-
-# Each change is written into its file, so this happens in a copy of what is staged or committed.
-MUTATION := build/mutation
-.PHONY: mutation
-mutation: $(VENV)/.dev ## change the neurons, layers and kernels in many places and see whether tests notice
-	rm -rf $(MUTATION) && git checkout-index --all --prefix=$(MUTATION)/
-	export PATH="$(abspath $(BIN)):$$PATH" PYTHONPATH="$(CURDIR)/$(MUTATION)" $(TEST_ENV); cd $(MUTATION) && \
-	cosmic-ray init tools/mutation.toml session.sqlite && \
-	cr-filter-operators session.sqlite tools/mutation.toml && python tools/mutants.py sample session.sqlite && \
-	cosmic-ray baseline tools/mutation.toml && nice -n 10 cosmic-ray exec tools/mutation.toml session.sqlite
-	$(BIN)/python tools/mutants.py record $(MUTATION)/session.sqlite
-	$(BIN)/cr-rate --fail-over 20 $(MUTATION)/session.sqlite
 
 # Tests in an environment with one resolution of the packages on one Python. What fails runs once more, alone: beside
 # others some tests are too slow. Left out is what says nothing of packages: the browser.

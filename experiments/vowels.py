@@ -1,7 +1,7 @@
 """JapaneseVowels: who of nine men says /ae/? Real speech in sequences of 7 to 29 steps.
 
-The data are in the package, in ``japanese_vowels.npz``: nothing is downloaded. ``tools/make_japanese_vowels.py`` makes
-the file again from the wheel of aeon 1.6.0.
+The data are in the package, in ``japanese_vowels.npz``: nothing is downloaded. It holds the two
+text files of aeon 1.6.0 (``aeon/datasets/data/JapaneseVowels``) as numbers.
 
 Source: M. Kudo, J. Toyama and M. Shimbo, "Multidimensional curve classification using passing-through regions", Pattern
 Recognition Letters 20 (1999), 1103-1111. UCI Machine Learning Repository, https://doi.org/10.24432/C5NS47, CC BY 4.0.

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import frame_notebooks
-from states_table import states_table
 
 from experiments.evidence import answers, best_table, cases, reproduced_table, verdict_table
 from sequential_fmnist.checkpoint import atomic_write
@@ -430,7 +429,6 @@ def sections(results: Path) -> dict[str, str]:
             if (results / f"{name}.json").exists()
         },
         "chapters": chapters_list(frame_notebooks.paths()),
-        "states": states_table(),
         "times": times_table(read["times"]),
         "results": results_table(read["ablation"], read["published"]),
         "reproduced": reproduced_table(read["ablation"], read["published"], 64)
