@@ -1,4 +1,4 @@
-"""The three networks: how they are built, what their neurons do, and how far back their gradients reach."""
+"""The three networks: how they are built, and what their neurons do."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from snn_core.surrogate import SurrogateFunction, heaviside
 from snn_tutorial.plot.overview import GREY, arrow, frame
-from snn_tutorial.plot.style import OKABE_ITO, QUANTITY, RC, STYLE
+from snn_tutorial.plot.style import QUANTITY, RC, STYLE
 from snn_tutorial.probe import Activity
 
 #: Where each layer stands in the drawing of the networks, in its data units.
@@ -26,8 +24,6 @@ _MEMORY = {
     "stateful-synapse": "remembers with v[t] and the synaptic currents I[t]",
     "feedback": "remembers with v[t] and the last spikes y[t-1]",
 }
-_LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
-_COLOURS = [OKABE_ITO[name] for name in ("blue", "vermilion", "black", "green", "purple")]
 
 
 @plt.rc_context(RC | {"axes.grid": False})
@@ -109,52 +105,6 @@ def _loop(axes: Axes, y: float, colour: str) -> None:
     axes.plot([start, start, end], [y + _HEIGHT / 2, top, top], color=colour, linewidth=1.8)
     arrow(axes, (end, top), (end, y + _HEIGHT / 2), colour)
     axes.text((start + end) / 2, top + 0.07, "$y[t-1]$", ha="center", va="bottom", fontsize=10, color=colour)
-
-
-@plt.rc_context(RC)
-def staircase(values: np.ndarray, losses: np.ndarray, now: float) -> Figure:
-    """Draw a loss against one weight, everything else fixed.
-
-    Args:
-        values: values of the weight, ``[n]``.
-        losses: loss for each value, ``[n]``.
-        now: the value that the weight has.
-    """
-    figure, axes = plt.subplots(figsize=(6.4, 3.2))
-    axes.plot(values, losses, ".", markersize=3, color=OKABE_ITO["blue"])
-    axes.margins(y=0.12)
-    axes.axvline(now, color=QUANTITY["threshold"], linestyle="--", linewidth=1.2, label="the weight now")
-    axes.legend(fontsize=9, loc="upper left")
-    axes.set_xlabel("value of one weight")
-    axes.set_ylabel("loss of one image")
-    return figure
-
-
-@plt.rc_context(RC)
-def surrogates(functions: Sequence[SurrogateFunction]) -> Figure:
-    """Draw surrogate functions g(x) beside the step that they approximate, and their derivatives g'(x).
-
-    Args:
-        functions: up to five surrogate functions.
-    """
-    x = torch.linspace(-2, 2, 801)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
-    left.plot(x, heaviside(x).numpy(), color="#BBBBBB", linewidth=5, label="Heaviside step")
-    for function, line, colour in zip(functions, _LINES, _COLOURS, strict=False):
-        label = f"{type(function).__name__}, alpha = {function.alpha:g}"
-        left.plot(x, function.primitive(x).numpy(), linestyle=line, color=colour, linewidth=1.8)
-        right.plot(
-            x, function.derivative(x).numpy(), linestyle=line, color=colour, linewidth=1.8, label=label
-        )
-    left.set_ylim(-0.15, 1.15)
-    left.set_ylabel("g(x)")
-    right.set_ylabel("g'(x)")
-    for axes in (left, right):
-        axes.set_xlabel("distance to the threshold, x = h - v_threshold")
-    left.legend(fontsize=9, loc="upper left")
-    right.set_ylim(top=1.55)
-    right.legend(fontsize=9, loc="upper left", ncols=1)
-    return figure
 
 
 @plt.rc_context(RC | {"axes.grid": False, "font.size": 9})
@@ -300,113 +250,3 @@ def _draw_trace(axes: Axes, record: Activity, index: int, layer: str, neuron: in
         color=QUANTITY["spike"],
         label="spike",
     )
-
-
-def _label_columns(axes: Axes, title: str) -> None:
-    axes.set_title(title, fontsize=11)
-    axes.set_xlabel("column t")
-    axes.set_xticks([0, 7, 14, 21, 27])
-
-
-def _label_gradients(figure: Figure) -> None:
-    """Name the vertical axis of a row of panels, and put one legend for all of them below."""
-    figure.axes[0].set_ylabel("gradient norm |dL/dx[t]|")
-    handles = figure.axes[-1].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside lower center", ncols=3, fontsize=9)
-
-
-@plt.rc_context(RC | {"font.size": 10})
-def gradient_profiles(
-    panels: Mapping[str, Mapping[str, Tensor]], log: bool = True, cut: int | None = None
-) -> Figure:
-    """Draw the norm of a loss's gradient against the column that it is taken for.
-
-    Args:
-        panels: title of each panel to its curves: a name to the norms of the columns, ``[T]``.
-        log: whether the vertical axis is logarithmic; the panels then share it.
-        cut: column before which the history was cut; None draws no line there.
-    """
-    figure, all_axes = plt.subplots(1, len(panels), figsize=(9, 3.6), sharey=log, squeeze=False)
-    for axes, (title, curves) in zip(all_axes[0], panels.items(), strict=True):
-        for position, (name, norms) in enumerate(curves.items()):
-            style = STYLE.get(name, {"color": _COLOURS[position], "linestyle": _LINES[position]})
-            axes.plot(norms.numpy(), label=name, linewidth=1.8, **style)
-        if log:
-            axes.set_yscale("log")
-        else:
-            axes.set_ylim(bottom=0)
-        if cut is not None:
-            axes.axvline(cut - 0.5, color=QUANTITY["threshold"], linestyle=":", linewidth=1.2)
-        _label_columns(axes, title)
-    _label_gradients(figure)
-    return figure
-
-
-@plt.rc_context(RC | {"font.size": 10})
-def gradient_spread(norms: Mapping[str, Tensor]) -> Figure:
-    """Draw how much the gradient that reaches a column differs from image to image.
-
-    Args:
-        norms: name of each network to the norms for each column and image, ``[T, N]``. Images without any gradient
-            at the last column are left out.
-    """
-    figure, all_axes = plt.subplots(1, len(norms), figsize=(9, 3.6), sharey=True, squeeze=False)
-    for axes, (name, values) in zip(all_axes[0], norms.items(), strict=True):
-        colour, values = STYLE[name]["color"], values[:, values[-1] > 0]
-        low, middle, high = np.quantile(values.numpy(), (0.25, 0.5, 0.75), axis=1)
-        steps = np.arange(len(middle))
-        axes.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0, label="half of the images")
-        axes.plot(middle, color=colour, linewidth=1.8, label="median image")
-        axes.plot(values.max(1).values.numpy(), color=colour, linestyle=":", linewidth=1.8, label="largest")
-        axes.set_yscale("log")
-        _label_columns(axes, name)
-    _label_gradients(figure)
-    return figure
-
-
-@plt.rc_context(RC | {"font.size": 10})
-def step_norms(norms: Mapping[str, Sequence[float]]) -> Figure:
-    """Draw the norm of the gradient of all weights against the training step.
-
-    Args:
-        norms: name of each network, or of each way to train it, to the norm in every step.
-    """
-    figure, all_axes = plt.subplots(1, len(norms), figsize=(9, 3.2), sharey=True, squeeze=False)
-    for axes, (name, values), own in zip(all_axes[0], norms.items(), _COLOURS, strict=False):
-        colour = "#999999" if name == "plain" else STYLE.get(name, {"color": own})["color"]
-        axes.plot(values, ".", markersize=3, color=colour)
-        median = float(np.median(values))
-        axes.axhline(median, color="black", linestyle="--", linewidth=1.4)
-        axes.set_yscale("log")
-        axes.set_title(f"{name}\nmedian {median:.2f}, largest {max(values):.2f}", fontsize=10)
-        axes.set_xlabel("training step")
-    all_axes[0, 0].set_ylabel("gradient norm of all weights")
-    return figure
-
-
-@plt.rc_context(RC)
-def stretch(found: Mapping[str, Tensor]) -> Figure:
-    """Draw by how much the product of a loop's factors stretches at most, against the number of factors.
-
-    Args:
-        found: name of each curve to the stretch for each number of factors and image, ``[steps, N]``.
-    """
-    figure, axes = plt.subplots(figsize=(6.4, 3.4))
-    for (name, values), colour in zip(found.items(), _COLOURS, strict=False):
-        steps = np.arange(1, len(values) + 1)
-        axes.plot(
-            steps, values.median(1).values.numpy(), color=colour, linewidth=1.8, label=f"{name}, median"
-        )
-        axes.plot(
-            steps,
-            values.max(1).values.numpy(),
-            color=colour,
-            linestyle=":",
-            linewidth=1.8,
-            label=f"{name}, largest",
-        )
-    axes.set_yscale("log")
-    axes.set_xlabel("number of time steps back")
-    axes.set_ylabel("largest stretch of a gradient")
-    axes.legend(fontsize=9, loc="upper left")
-    return figure

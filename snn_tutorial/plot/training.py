@@ -1,9 +1,8 @@
-"""Curves of training runs."""
+"""Curves of training runs, and what several seeds end at."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
@@ -16,14 +15,13 @@ CURVES: dict[str, str] = {
     "train_accuracy": "train accuracy (%)",
     "test_accuracy": "test accuracy (%)",
 }
+#: Of ways to train one network, which stand beside the network as listed.
+WAYS = [
+    {"color": OKABE_ITO["orange"], "linestyle": "--"},
+    {"color": OKABE_ITO["sky blue"], "linestyle": "-."},
+]
 
 History = Sequence[Mapping[str, float]]
-
-
-def _look(name: str, k: int) -> dict[str, Any]:
-    """Return the look of a network's curve, or of the curve number ``k`` of something else."""
-    colours = list(OKABE_ITO.values())
-    return STYLE.get(name, {"color": colours[k % len(colours)], "linestyle": ("-", "--", ":")[k % 3]})
 
 
 @plt.rc_context(RC)
@@ -31,7 +29,8 @@ def training_curves(histories: Mapping[str, History], key: str, subset: bool = F
     """Draw one quantity of several runs against the epoch.
 
     Args:
-        histories: name of a network, or of a run, to its history, as :func:`sequential_fmnist.train.fit` returns it.
+        histories: name of a network, or of a way to train one, to its history from
+            :func:`sequential_fmnist.train.fit`.
         key: one of :data:`CURVES`.
         subset: whether the networks saw only the embedded subset; the figure then says so.
 
@@ -42,17 +41,37 @@ def training_curves(histories: Mapping[str, History], key: str, subset: bool = F
         raise ValueError(f"key must be one of {', '.join(CURVES)}, got {key!r}")
     if not histories:
         raise ValueError("histories is empty: train at least one network")
-    scale = 100 if key.endswith("accuracy") else 1
-    figure, axes = plt.subplots(figsize=(6.4, 3.8))
-    for k, (name, history) in enumerate(histories.items()):
-        epochs = [record["epoch"] + 1 for record in history]
-        values = [scale * record[key] for record in history]
+    scale, ways = 100 if key.endswith("accuracy") else 1, iter(WAYS)
+    figure, axes = plt.subplots(figsize=(6.4, 3.9))
+    for name, history in histories.items():
+        look = STYLE[name] if name in STYLE else next(ways)
+        epochs, values = [one["epoch"] + 1 for one in history], [scale * one[key] for one in history]
         marker = "o" if len(history) == 1 else None
-        axes.plot(epochs, values, label=name, linewidth=2, marker=marker, **_look(name, k))
-    axes.set_xlabel("epoch")
-    axes.set_ylabel(CURVES[key])
+        axes.plot(epochs, values, label=name, linewidth=2, marker=marker, **look)
+    axes.set(xlabel="epoch", ylabel=CURVES[key])
     axes.xaxis.get_major_locator().set_params(integer=True)
     if subset:
         axes.set_title("6,000 of 60,000 training images", loc="left", fontsize=11)
-    axes.legend()
+    columns = 3 if all(name in STYLE for name in histories) else 1
+    figure.legend(loc="outside upper center", ncols=columns)
+    return figure
+
+
+@plt.rc_context(RC)
+def accuracy_by_seed(recipes: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+    """Draw the accuracies in which several seeds end as dots, a row for each network, a panel for each recipe.
+
+    Args:
+        recipes: title of each recipe to its networks, and these to the test accuracies, in per cent.
+    """
+    figure, all_axes = plt.subplots(
+        len(recipes), 1, figsize=(6.4, 1.5 * len(recipes) + 0.5), sharex=True, squeeze=False
+    )
+    for axes, (title, networks) in zip(all_axes[:, 0], recipes.items(), strict=True):
+        for row, (name, values) in enumerate(networks.items()):
+            axes.plot(values, [row] * len(values), "o", color=STYLE[name]["color"], alpha=0.6)
+        axes.set_yticks(range(len(networks)), networks)
+        axes.set_ylim(len(networks) - 0.4, -0.6)
+        axes.set_title(title, loc="left", fontsize=11)
+    all_axes[-1, 0].set_xlabel("test accuracy (%)")
     return figure

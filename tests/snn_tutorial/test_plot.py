@@ -16,7 +16,7 @@ from snn_tutorial.page import png, save_figure, show
 from snn_tutorial.plot import __main__ as command
 from snn_tutorial.plot.style import STYLE
 from snn_tutorial.plot.throughput import throughput
-from snn_tutorial.plot.training import training_curves
+from snn_tutorial.plot.training import accuracy_by_seed, training_curves
 
 HISTORY = [
     {
@@ -59,7 +59,22 @@ def test_curves_show_the_numbers_in_the_units_of_the_axis():
     assert list(line.get_xdata()) == [1, 2, 3]
     assert list(line.get_ydata()) == pytest.approx([50, 60, 70])
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "train accuracy (%)")
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == list(HISTORIES)
+    (legend,) = axes.figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == list(HISTORIES)
+
+
+def test_ways_to_train_one_network_have_looks_of_their_own():
+    lines = training_curves({"feedback": HISTORY, "clipped": HISTORY, "attached": HISTORY}, "test_accuracy")
+    assert len({line.get_color() for line in lines.axes[0].get_lines()}) == 3
+
+
+def test_seeds_are_dots_in_the_row_of_their_network():
+    recipes = {"as listed": {"plain": [70.0, 72.0], "feedback": [60.0, 75.0]}, "clipped": {"plain": [71.0]}}
+    listed, clipped = accuracy_by_seed(recipes).axes
+    dots = [(list(line.get_xdata()), list(line.get_ydata())) for line in listed.get_lines()]
+    assert dots == [([70, 72], [0, 0]), ([60, 75], [1, 1])]
+    assert listed.yaxis.get_inverted()
+    assert (listed.get_title(loc="left"), clipped.get_title(loc="left")) == tuple(recipes)
 
 
 def test_loss_is_not_scaled():

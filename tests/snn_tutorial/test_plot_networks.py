@@ -7,7 +7,6 @@ import torch
 from matplotlib.colors import to_hex
 
 from sequential_fmnist.networks import NETWORKS, make_network
-from snn_core.surrogate import ATan, Triangle
 from snn_tutorial.plot import networks as draw
 from snn_tutorial.plot.style import QUANTITY
 from snn_tutorial.probe import Activity
@@ -63,24 +62,6 @@ def test_networks_are_drawn_from_their_modules():
     smaller = texts(draw.three_networks({"feedback": make_network("feedback", hidden=8)}))
     assert {"Linear\n28 → 8", "Linear\n16 → 8", "IF\n8", f"{16 * 8 + 8}"} <= set(smaller)
     assert not {"Synapse\nfilter", "$I[t]$"} & set(smaller)
-
-
-def test_surrogates_show_function_and_derivative():
-    functions = [ATan(), Triangle()]
-    left, right = draw.surrogates(functions).axes
-    for number, function in enumerate(functions):
-        x = torch.as_tensor(right.get_lines()[number].get_xdata())
-        assert right.get_lines()[number].get_ydata() == pytest.approx(function.derivative(x).numpy())
-        assert left.get_lines()[number + 1].get_ydata() == pytest.approx(function.primitive(x).numpy())
-    assert set(left.get_lines()[0].get_ydata()) == {0, 1}
-    labels = [text.get_text() for text in right.get_legend().get_texts()]
-    assert labels == ["ATan, alpha = 2", "Triangle, alpha = 1"]
-
-
-def test_staircase_marks_the_weight():
-    axes = draw.staircase(np.array([0.0, 1.0]), np.array([3.0, 4.0]), now=0.5).axes[0]
-    assert list(axes.get_lines()[0].get_ydata()) == [3, 4]
-    assert list(line(axes, "the weight now").get_xdata()) == [0.5, 0.5]
 
 
 def test_comparison_has_a_column_of_panels_for_each_network():
@@ -139,46 +120,3 @@ def test_current_has_its_own_colour():
 def test_unknown_layer_is_refused():
     with pytest.raises(ValueError, match='layer must be "hidden" or "read-out", got \'output\''):
         draw.activity("plain", RECORDS["plain"], IMAGE, CLASSES, layer="output")
-
-
-def test_profiles_share_a_logarithmic_axis_or_have_their_own():
-    panels = {
-        "a": {"plain": torch.tensor([1.0, 2.0]), "feedback": torch.tensor([3.0, 4.0])},
-        "b": {"plain": torch.tensor([100.0, 5.0]), "feedback": torch.tensor([6.0, 7.0])},
-    }
-    left, right = draw.gradient_profiles(panels).axes
-    assert [list(curve.get_ydata()) for curve in right.get_lines()] == [[100, 5], [6, 7]]
-    assert left.get_yscale() == "log"
-    assert left.get_ylim() == right.get_ylim()
-    left, right = draw.gradient_profiles(panels, log=False, cut=1).axes
-    assert left.get_ylim() != right.get_ylim()
-    assert list(left.get_lines()[-1].get_xdata()) == [0.5, 0.5]
-
-
-def test_spread_leaves_out_images_without_gradient():
-    norms = torch.tensor([[1.0, 2.0, 9.0, 50.0], [1.0, 3.0, 8.0, 0.0]])
-    (axes,) = draw.gradient_spread({"feedback": norms}).axes
-    assert list(line(axes, "median image").get_ydata()) == [2, 3]
-    assert list(line(axes, "largest").get_ydata()) == [9, 8]
-
-
-def test_step_norms_name_median_and_largest():
-    (axes,) = draw.step_norms({"plain": [0.1, 0.4, 0.2]}).axes
-    assert axes.get_title() == "plain\nmedian 0.20, largest 0.40"
-    assert list(axes.get_lines()[0].get_ydata()) == [0.1, 0.4, 0.2]
-    assert axes.get_yscale() == "log"
-
-
-def test_step_norms_take_ways_to_train_too():
-    axes = draw.step_norms({"cut": [0.1, 0.2], "attached": [0.3, 0.4]}).axes
-    assert [list(part.get_lines()[0].get_ydata()) for part in axes] == [[0.1, 0.2], [0.3, 0.4]]
-    assert axes[0].get_lines()[0].get_color() != axes[1].get_lines()[0].get_color()
-
-
-def test_stretch_shows_median_and_largest_of_all_images():
-    found = {"cut": torch.tensor([[1.0, 2.0, 9.0], [2.0, 4.0, 50.0]])}
-    (axes,) = draw.stretch(found).axes
-    assert list(line(axes, "cut, median").get_ydata()) == [2, 4]
-    assert list(line(axes, "cut, largest").get_ydata()) == [9, 50]
-    assert list(line(axes, "cut, median").get_xdata()) == [1, 2]
-    assert axes.get_yscale() == "log"
