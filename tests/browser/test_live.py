@@ -13,7 +13,6 @@ from support_live import dead_controls, live
 from test_live_confusion import CLASSES, GUESSES, IMAGES, LABELS
 from test_live_graph import walker
 from test_live_network import explorer, gradients
-from test_live_timing import RECORDED
 
 from sequential_fmnist.data import SequentialFashionMNIST
 from snn_core.layer import ElementWiseRecurrentContainer
@@ -25,7 +24,6 @@ from snn_tutorial.live.evidence import control_explorer, task_explorer
 from snn_tutorial.live.neuron import driven_neuron
 from snn_tutorial.live.reading import column_reader
 from snn_tutorial.live.synapse import synapse_explorer
-from snn_tutorial.live.timing import recorded_times
 from snn_tutorial.live.train import train_on_page
 from snn_tutorial.probe import trace
 
@@ -40,7 +38,6 @@ VIEWS: dict[str, Callable[[], HTML]] = {
     "network": lambda: explorer(SequentialFashionMNIST(train=False, source="embedded", verbose=False)),
     "gradient": lambda: gradients(SequentialFashionMNIST(train=False, source="embedded", verbose=False)),
     "confusion": lambda: confused_images(IMAGES, LABELS, GUESSES, CLASSES),
-    "timing": lambda: recorded_times(RECORDED),
     "evidence": lambda: control_explorer(load_results(ROOT / "results", "ablation")),
     "evidence, tasks": lambda: task_explorer(load_results(ROOT / "results", "long")),
     "graph": lambda: walker()[0],
