@@ -8,9 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from snn_core.checks import LARGEST, check_number, check_whole
+from snn_core.checks import LARGEST, check_whole
 
-__all__ = ["Parser", "folder", "number", "path", "target", "whole"]
+__all__ = ["Parser", "folder", "path", "target", "whole"]
 
 
 class Parser(argparse.ArgumentParser):
@@ -46,11 +46,6 @@ def _checked(convert: Callable[[str], Any], check: Callable[[Any], Any]) -> Call
 def whole(lowest: int, highest: int = LARGEST) -> Callable[[str], int]:
     """Argparse type for whole numbers from ``lowest`` to ``highest``."""
     return _checked(int, lambda value: check_whole("", value, lowest, highest))
-
-
-def number(above: float) -> Callable[[str], float]:
-    """Argparse type for finite numbers above ``above``."""
-    return _checked(float, lambda value: check_number("", value, above))
 
 
 def path(text: str) -> str:

@@ -44,13 +44,3 @@ def few(embedded) -> tuple[SequentialFashionMNIST, SequentialFashionMNIST]:
     train.images, train.labels = train.images[:200], train.labels[:200]
     test.images, test.labels = test.images[:100], test.labels[:100]
     return train, test
-
-
-@pytest.fixture
-def shown(monkeypatch) -> list[bytes]:
-    """The pictures that a widget shows: an output widget keeps none without a kernel."""
-    import snn_tutorial.widgets
-
-    pictures: list[bytes] = []
-    monkeypatch.setattr(snn_tutorial.widgets, "display", lambda image: pictures.append(image.data))
-    return pictures

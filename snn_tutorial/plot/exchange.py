@@ -18,9 +18,11 @@ from snn_tutorial.plot.style import OKABE_ITO, QUANTITY, RC
 if TYPE_CHECKING:
     import nir
 
-__all__ = ["LIBRARIES", "chain_of", "graph_step", "leak_and_filter", "nir_graph", "peers_table", "ways_back"]
+__all__ = ["chain_of", "graph_step", "leak_and_filter", "nir_graph", "peers_table", "ways_back"]
 
-_WIDTH, _HEIGHT, _STEP = 1.5, 0.95, 2.0
+Place = tuple[float, float]
+
+_WIDTH, _HEIGHT, _STEP = 1.7, 1.3, 2.0
 #: What a node does decides about its frame: colour, and line style for black and white.
 _FRAMES = {
     "IF": (QUANTITY["spike"], "-"),
@@ -28,7 +30,6 @@ _FRAMES = {
     "LI": (QUANTITY["current"], "--"),
     "I": (QUANTITY["current"], "--"),
 }
-LIBRARIES = {"snntorch": "snnTorch", "spikingjelly": "SpikingJelly", "spyx": "Spyx"}
 
 
 @plt.rc_context(RC | {"axes.grid": False})
@@ -46,12 +47,12 @@ def nir_graph(graph: nir.NIRGraph, values: Mapping[str, str] | None = None) -> F
     place = {name: (_STEP * number, 0.0) for number, name in enumerate(chain)}
     ways = ways_back(graph, chain)
     for number, (name, (source, target)) in enumerate(ways.items()):
-        place[name] = ((place[source][0] + place[target][0]) / 2, 1.75 + 0.4 * number)
-    figure, axes = plt.subplots(figsize=(9, 3.1 if ways else 1.75))
+        place[name] = ((place[source][0] + place[target][0]) / 2, 2.5 + 0.4 * number)
+    figure, axes = plt.subplots(figsize=(0.7 * _STEP * len(chain), 3.6 if ways else 1.8))
     axes.set_axis_off()
     axes.set_aspect("equal")
-    axes.set_xlim(-0.85, _STEP * (len(chain) - 1) + 0.85)
-    axes.set_ylim(-1.1, max(y for _, y in place.values()) + 0.75)
+    axes.set_xlim(-0.95, _STEP * (len(chain) - 1) + 0.95)
+    axes.set_ylim(-1.45, max(y for _, y in place.values()) + 0.8)
     for before, after in pairwise(chain):
         arrow(axes, (place[before][0] + _WIDTH / 2, 0), (place[after][0] - _WIDTH / 2, 0), GREY)
     for name, (source, target) in ways.items():
@@ -93,65 +94,41 @@ def ways_back(graph: nir.NIRGraph, chain: Sequence[str]) -> dict[str, tuple[str,
     return ways
 
 
-def _way_back(
-    axes: Axes, source: tuple[float, float], through: tuple[float, float], target: tuple[float, float]
-) -> None:
+def _way_back(axes: Axes, source: Place, through: Place, target: Place) -> None:
     """Draw up from the source on its right, through the node, and down to the target on its left."""
-    colour, top, bottom = OKABE_ITO["blue"], through[1], _HEIGHT / 2
-    right, left = source[0] + 0.45, target[0] - 0.45
-    start, end = through[0] + _WIDTH / 2, through[0] - _WIDTH / 2
-    # Wide enough to stand beside a node above the same neurons.
-    right, left = max(right, start + 0.3), min(left, end - 0.3)
-    axes.plot(
-        [source[0] + 0.45, source[0] + 0.45, right, right, start],
-        [bottom, bottom + 0.3, bottom + 0.3, top, top],
-        color=colour,
-        linewidth=1.8,
-        solid_joinstyle="round",
-    )
-    axes.plot(
-        [end, left, left, target[0] - 0.45],
-        [top, top, bottom + 0.3, bottom + 0.3],
-        color=colour,
-        linewidth=1.8,
-        solid_joinstyle="round",
-    )
-    arrow(axes, (target[0] - 0.45, bottom + 0.3), (target[0] - 0.45, bottom), colour)
-    axes.text(
-        left - 0.1,
-        (top + bottom + 0.3) / 2,
-        "one step\nlater",
-        ha="right",
-        va="center",
-        fontsize=9,
-        color=colour,
-    )
+    start, end = source[0] + 0.45, target[0] - 0.45
+    right, left = through[0] + _WIDTH / 2, through[0] - _WIDTH / 2
+    far_right, far_left = max(start, right + 0.3), min(end, left - 0.3)
+    bottom, shelf, top = _HEIGHT / 2, _HEIGHT / 2 + 0.3, through[1]
+    line: dict[str, Any] = {
+        "color": QUANTITY["loop"],
+        "linewidth": 1.8,
+        "solid_joinstyle": "round",
+    }
+    axes.plot([start, start, far_right, far_right, right], [bottom, shelf, shelf, top, top], **line)
+    axes.plot([left, far_left, far_left, end], [top, top, shelf, shelf], **line)
+    arrow(axes, (end, shelf), (end, bottom), QUANTITY["loop"])
+    middle = (far_left - 0.1, (top + shelf) / 2)
+    axes.text(*middle, "one step\nlater", ha="right", va="center", color=QUANTITY["loop"])
 
 
 def _node(axes: Axes, x: float, y: float, name: str, node: Any, value: str | None) -> None:
     kind = type(node).__name__
     colour, line = _FRAMES.get(kind, (GREY, "-"))
     frame(axes, x, y, (_WIDTH, _HEIGHT), colour if kind in _FRAMES else None, 2.2, linestyle=line)
-    axes.text(x, y + 0.16, kind, ha="center", va="center", fontsize=11, weight="bold", color=colour)
-    axes.text(
-        x,
-        y - 0.2,
-        name.replace("_recurrent", "\nrecurrent"),
-        ha="center",
-        va="center",
-        fontsize=9,
-        linespacing=0.9,
-    )
-    below = {"ha": "center", "va": "top", "fontsize": 9, "color": GREY}
-    axes.text(x, y - _HEIGHT / 2 - 0.1, _size(node) if value is None else value, **below)
+    centre: dict[str, Any] = {"ha": "center", "va": "center"}
+    axes.text(x, y + 0.3, kind, weight="bold", color=colour, **centre)
+    axes.text(x, y - 0.22, name.replace("_recurrent", "\nrecurrent"), linespacing=0.9, **centre)
+    below = _size(node) if value is None else value
+    axes.text(x, y - _HEIGHT / 2 - 0.1, below, ha="center", va="top", color=GREY, linespacing=1.0)
 
 
 def _size(node: Any) -> str:
     """Return the size of a node as text, a weight as outputs x inputs."""
     if hasattr(node, "weight"):
-        return " x ".join(map(str, node.weight.shape)) + (" + bias" if hasattr(node, "bias") else "")
+        return " x ".join(map(str, node.weight.shape)) + ("\n+ bias" if hasattr(node, "bias") else "")
     size = int(np.prod(next(iter(node.input_type.values()))))
-    return f"{size} neurons" if type(node).__name__ in _FRAMES else f"{size} numbers"
+    return f"{size}\nneurons" if type(node).__name__ in _FRAMES else f"{size}\nnumbers"
 
 
 def graph_step(graph: nir.NIRGraph, record: Mapping[str, np.ndarray], t: int, image: np.ndarray) -> Figure:
@@ -164,23 +141,23 @@ def graph_step(graph: nir.NIRGraph, record: Mapping[str, np.ndarray], t: int, im
         image: the picture, ``[H, T]`` in [0, 1].
     """
     figure = nir_graph(graph, {name: _told(graph.nodes[name], values[t]) for name, values in record.items()})
-    axes = figure.axes[0].inset_axes((0.80, 0.62, 0.19, 0.38))
+    axes = figure.axes[0].inset_axes((0.80, 0.60, 0.19, 0.38))
     axes.imshow(image, cmap="gray_r", vmin=0, vmax=1)
     axes.axvspan(t + 0.5, image.shape[1] - 0.5, color="white", alpha=0.75, linewidth=0)
-    axes.axvline(t, color=QUANTITY["spike"], linewidth=1.5)
+    axes.axvline(t, color=QUANTITY["input"], linewidth=1.5)
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.set_xlabel(f"time step t = {t}", fontsize=9, labelpad=2)
+    axes.set_xlabel(f"time step t = {t}", labelpad=2)
     return figure
 
 
 def _told(node: Any, values: np.ndarray) -> str:
     kind = type(node).__name__
     if kind in ("IF", "LIF"):
-        return f"{int(values.sum())} of {values.size} fire"
+        return f"{int(values.sum())} of {values.size}\nfire"
     if kind == "Input":
-        return f"mean {values.mean():.2f}"
-    return f"{values.min():.1f} to {values.max():.1f}"
+        return f"mean\n{values.mean():.2f}"
+    return f"{values.min():.1f} to\n{values.max():.1f}"
 
 
 @plt.rc_context(RC)
@@ -192,8 +169,8 @@ def leak_and_filter(spikes: np.ndarray, currents: Mapping[str, np.ndarray]) -> F
         currents: label of each curve to its current, ``[T]``.
     """
     steps = np.arange(len(spikes))
-    styles = [(QUANTITY["current"], "-", "o"), (OKABE_ITO["black"], "--", "s")]
-    figure, (top, bottom) = plt.subplots(2, 1, figsize=(8, 3.6), sharex=True, height_ratios=(1, 4))
+    styles = [(QUANTITY["current"], "-", "o"), (OKABE_ITO["orange"], "--", "s")]
+    figure, (top, bottom) = plt.subplots(2, 1, figsize=(7, 4), sharex=True, height_ratios=(1, 5))
     top.vlines(steps[spikes > 0], 0, 1, color=QUANTITY["spike"], linewidth=2)
     top.set_yticks([])
     top.grid(visible=False)
@@ -201,40 +178,35 @@ def leak_and_filter(spikes: np.ndarray, currents: Mapping[str, np.ndarray]) -> F
     for (label, current), (colour, line, marker) in zip(currents.items(), styles, strict=False):
         bottom.plot(steps, current, line, color=colour, marker=marker, markersize=4, label=label)
     bottom.xaxis.set_major_locator(MaxNLocator(integer=True))
-    bottom.set_xlabel("time step t")
-    bottom.set_ylabel("current I[t]")
+    bottom.set(xlabel="time step t", ylabel="current I[t]")
     bottom.set_ylim(bottom=0)
-    bottom.legend(fontsize=10, loc="upper left")
+    figure.legend(*bottom.get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
 
 
+_LIBRARIES = {"snntorch": "snnTorch", "spikingjelly": "SpikingJelly", "spyx": "Spyx"}
 _NETWORKS = {
     "scalar": "Leaky as in its manual",
     "zero": "Leaky, a beta for each neuron, reset to 0 at once",
-    "subtract": "the same with the default reset",
+    "subtract": "Leaky, a beta for each neuron, default reset",
     "if": "IF",
     "lif": "LIF",
     "recurrent": "recurrent",
 }
+_LATE = "soft reset, and spikes one step late"
+_TWO = "a cycle of two nodes makes a graph in the graph that it cannot run"
+_SUBTRACTS = "it subtracts the threshold, one step later; the file says a reset to 0"
+_WEIGHTS = "the file sends the input through the recurrent weights, which the network does not"
 #: Why, where it is not in the error: found in each library's source, and by the columns beside it.
 _REASONS = {
-    (
-        "snntorch",
-        "to",
-        "feedback",
-        "spyx",
-    ): "a cycle of two nodes makes a graph in the graph that it cannot run",
-    ("snntorch", "from", "subtract", None): (
-        "it subtracts the threshold, one step later; the file says a reset to 0"
-    ),
-    ("spyx", "to", "plain", "nir"): "soft reset, and spikes one step late",
-    ("spyx", "to", "plain", "spyx"): "soft reset, and spikes one step late",
-    ("spyx", "to", "feedback", "nir"): "its importer goes round the cycle for ever",
-    ("spyx", "to", "feedback", "spyx"): "soft reset, and spikes one step late",
-    ("spyx", "from", "if", None): "soft reset and one step late; the file says a hard reset",
-    ("spyx", "from", "recurrent", None): (
-        "the same; and the file sends the input through the recurrent weights, which the network does not"
-    ),
+    ("snntorch", "to", "feedback", "spyx"): _TWO,
+    ("snntorch", "from", "subtract", None): _SUBTRACTS,
+    ("spyx", "to", "plain", "nir"): _LATE,
+    ("spyx", "to", "plain", "spyx"): _LATE,
+    ("spyx", "to", "feedback", "nir"): "its importer follows the cycle without end",
+    ("spyx", "to", "feedback", "spyx"): _LATE,
+    ("spyx", "from", "if", None): f"{_LATE}; the file says a hard reset",
+    ("spyx", "from", "recurrent", None): f"{_LATE}; {_WEIGHTS}",
 }
 
 
@@ -245,19 +217,20 @@ def peers_table(rows: Sequence[Mapping[str, Any]]) -> str:
         "|---|---|---:|---:|---|",
     ]
     for row in rows:
-        library = f"{LIBRARIES[row['peer']]} {row['version']}"
         dialect = "" if row["dialect"] in (None, "nir") else f", dialect {row['dialect']}"
         name = _NETWORKS.get(row["network"], row["network"])
         network = f"ours: {name}{dialect}" if row["direction"] == "to" else f"theirs: {name}"
-        key = (row["peer"], row["direction"], row["network"], row["dialect"])
+        spikes, accuracy = row["outcome"], ""
         if "differing" in row:
             spikes = f"{row['differing']:,} of {row['chances']:,}"
             accuracy = f"{row['accuracy_ours']:.1%}, {row['accuracy_theirs']:.1%}"
-        else:
-            spikes, accuracy = "refused" if row["outcome"] == "refused" else "refused here", ""
+        elif row["why"].startswith("TimeoutError"):
+            spikes = "never ends"
+        key = (row["peer"], row["direction"], row["network"], row["dialect"])
         why = _REASONS.get(key) or (f"`{_short(row['why'])}`" if "why" in row else "")
         if "differing_soft_and_late" in row:
             why += f"; if ours do so too, {row['differing_soft_and_late']:,} differ"
+        library = f"{_LIBRARIES[row['peer']]} {row['version']}"
         lines.append(f"| {library} | {network} | {spikes} | {accuracy} | {why} |")
     return "\n".join(lines) + "\n"
 

@@ -13,7 +13,6 @@ from support_live import dead_controls, live
 from test_live_confusion import CLASSES, GUESSES, IMAGES, LABELS
 from test_live_graph import walker
 from test_live_network import explorer, gradients
-from test_live_timing import RECORDED
 
 from sequential_fmnist.data import SequentialFashionMNIST
 from snn_core.layer import ElementWiseRecurrentContainer
@@ -24,7 +23,6 @@ from snn_tutorial.live.cue import cue_explorer
 from snn_tutorial.live.neuron import driven_neuron
 from snn_tutorial.live.reading import column_reader
 from snn_tutorial.live.synapse import synapse_explorer
-from snn_tutorial.live.timing import recorded_times
 from snn_tutorial.live.train import train_on_page
 from snn_tutorial.probe import trace
 
@@ -39,7 +37,6 @@ VIEWS: dict[str, Callable[[], HTML]] = {
     "network": lambda: explorer(SequentialFashionMNIST(train=False, source="embedded", verbose=False)),
     "gradient": lambda: gradients(SequentialFashionMNIST(train=False, source="embedded", verbose=False)),
     "confusion": lambda: confused_images(IMAGES, LABELS, GUESSES, CLASSES),
-    "timing": lambda: recorded_times(RECORDED),
     "graph": lambda: walker()[0],
     "train": lambda: train_on_page(load_results(ROOT / "results", "page_training")),
     "cue": lambda: cue_explorer(load_results(ROOT / "results", "fair_inside")),

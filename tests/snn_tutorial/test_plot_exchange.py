@@ -37,9 +37,9 @@ def test_every_node_is_drawn_with_its_type_and_size(model):
     for name, node in graph.nodes.items():
         assert type(node).__name__ in told
         assert name.replace("_recurrent", "\nrecurrent") in told
-    assert "5 x 28 + bias" in told
+    assert "5 x 28\n+ bias" in told
     assert ("5 x 5" in told) == ("one step\nlater" in told) == (model == "feedback")
-    assert "5 neurons" in told
+    assert "5\nneurons" in told
 
 
 def test_nodes_do_not_overlap():
@@ -64,10 +64,10 @@ def test_step_says_what_each_node_gives():
     record["input"][9] = 0.5
     image = np.random.default_rng(0).random((28, 28))
     told = words(graph_step(graph, record, 9, image))
-    assert "2 of 5 fire" in told
-    assert "-1.2 to 2.0" in told
-    assert "mean 0.50" in told
-    assert "0 of 5 fire" in words(graph_step(graph, record, 8, image))
+    assert "2 of 5\nfire" in told
+    assert "-1.2 to\n2.0" in told
+    assert "mean\n0.50" in told
+    assert "0 of 5\nfire" in words(graph_step(graph, record, 8, image))
 
 
 def test_curves_of_leak_and_filter():

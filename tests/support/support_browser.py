@@ -1,4 +1,4 @@
-"""JupyterLab in a browser, and a check of every slider and menu of ipywidgets on a page."""
+"""JupyterLab in a browser."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +27,7 @@ from support_notebooks import runner
 from snn_core.kernels.cpu.launch import COMPILING
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator, Page
+    from playwright.sync_api import Browser, Page
 
 FLAGS = (
     "--no-sandbox",
@@ -43,27 +42,13 @@ FLAGS = (
 )
 #: How long a notebook may take to run, in milliseconds.
 RUN = 120_000
-#: How long a picture may take to be drawn again, and how soon the next follows where several are drawn, in seconds.
-DRAW, SETTLE = 10.0, 0.5
 
 _ERRORS = ":is([data-mime-type$='jupyter.error'], [data-mime-type$='jupyter.stderr'])"
 _READY = f"""() => {{
     const said = [...document.querySelectorAll("{_ERRORS}")].map(element => element.innerText.trim());
-    const outputs = [...document.querySelectorAll('.widget-output')];
     const live = document.querySelectorAll('figure.snn-live[data-live]');
-    const drawn = outputs.length + live.length > 0 && outputs.every(output => output.querySelector('img'));
-    return drawn || said.some(text => text && !text.includes({json.dumps(COMPILING)}));
+    return live.length > 0 || said.some(text => text && !text.includes({json.dumps(COMPILING)}));
 }}"""
-# The picture, and whether it was drawn after the last mark was set; a new picture is a new element.
-_PICTURE = """view => {
-    const images = [...view.querySelectorAll('.widget-output img')];
-    return [images.map(image => image.src).join(), images.every(image => !image.dataset.marked)];
-}"""
-_MARK = """view => {
-    const images = [...view.querySelectorAll('.widget-output img')];
-    for (const image of images) image.dataset.marked = true;
-    return images.map(image => image.src).join();
-}"""
 
 
 @contextmanager
@@ -149,8 +134,9 @@ def lab(folder: Path, home: Path) -> Any:
     return serving(["jupyterlab", "--no-browser", "--allow-root", *argv], home)
 
 
-def view_names(notebook: NotebookNode, package: str) -> set[str]:
-    """Return the names that a notebook imports from a package of views, snn_tutorial.live or snn_tutorial.widgets."""
+def view_names(notebook: NotebookNode) -> set[str]:
+    """Return the names of the views that a notebook imports."""
+    package = "snn_tutorial.live"
     code = "\n".join(cell.source for cell in notebook.cells if package in cell.source)
     imports = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.ImportFrom)]
     return {n.name for node in imports if node.module.startswith(package) for n in node.names}
@@ -164,7 +150,7 @@ def quick_copy(path: Path, folder: Path) -> Path:
     """
     parameters = runner["QUICK"].get(path.stem, {}) | runner["folders"](path, folder / path.stem)
     notebook = parameterize_notebook(load_notebook_node(str(path)), parameters)
-    names = view_names(notebook, "snn_tutorial.live") | view_names(notebook, "snn_tutorial.widgets")
+    names = view_names(notebook)
     last = max(n for n, cell in enumerate(notebook.cells) if any(f"{name}(" in cell.source for name in names))
     notebook.cells = notebook.cells[: last + 1]
     for cell in notebook.cells:
@@ -216,131 +202,3 @@ def errors(page: Page) -> list[str]:
     """Return what went wrong on the page so far: errors and warnings in outputs, exceptions in scripts."""
     texts = [text.strip() for text in page.locator(_ERRORS).all_inner_texts()]
     return [text for text in texts if text and COMPILING not in text] + page.thrown
-
-
-Move = tuple[Callable[[], object], Callable[[], object]]
-
-
-@dataclass
-class Control:
-    """A control as a reader sees it, and moves of it to try, each with the move that takes it back."""
-
-    name: str
-    kind: str
-    moves: list[Move]
-
-
-def _slider(element: Locator) -> list[Move]:
-    moves = []
-    for handle in element.locator(".noUi-handle").all():
-        at, low, high = (float(handle.get_attribute(f"aria-value{name}")) for name in ("now", "min", "max"))
-
-        def press(key: str, times: int, handle: Locator = handle) -> None:
-            for _ in range(times):
-                handle.press(key)
-
-        def back(key: str, handle: Locator = handle, at: str = handle.get_attribute("aria-valuenow")) -> None:
-            for _ in range(10):
-                if handle.get_attribute("aria-valuenow") != at:
-                    handle.press(key)
-
-        ways = [("ArrowRight", "ArrowLeft")] * (at < high) + [("ArrowLeft", "ArrowRight")] * (at > low)
-        for times in (1, 5):
-            moves += [(lambda k=k, n=times: press(k, n), lambda b=b: back(b)) for k, b in ways]
-    return moves
-
-
-def _select(element: Locator) -> list[Move]:
-    menu = element.locator("select")
-    chosen = menu.evaluate("menu => [...menu.options].flatMap((o, index) => o.selected ? [index] : [])")
-    others = [index for index in range(menu.locator("option").count()) if index not in chosen]
-    return [
-        (lambda i=i: menu.select_option(index=i), lambda: menu.select_option(index=chosen)) for i in others
-    ]
-
-
-#: Rules by the class of a control's element; the first that fits counts.
-RULES: dict[str, Callable[[Locator], list[Move]]] = {
-    "widget-slider": _slider,
-    "widget-dropdown": _select,
-}
-_PASSIVE = ("widget-box", "widget-output", "widget-html", "widget-label", "widget-valid", "widget-image")
-_LABEL = "element => (element.querySelector('.widget-label')?.innerText || element.innerText).trim()"
-
-
-def controls(view: Locator) -> list[Control]:
-    """Return the controls of a view.
-
-    Raises:
-        LookupError: there is a widget for which RULES has none.
-    """
-    found = []
-    for element in view.locator(".widget-box > *").all():
-        classes = element.get_attribute("class").split()
-        if set(classes) & set(_PASSIVE):
-            continue
-        kind = next((name for name in RULES if name in classes), None)
-        if kind is None:
-            raise LookupError(f"no rule for a control with the classes {classes}")
-        label = element.evaluate(_LABEL) or kind
-        found.append(Control(label, kind, RULES[kind](element)))
-    return found
-
-
-def views(page: Page) -> list[Locator]:
-    """Return the boxes of controls with a picture on the page."""
-    boxes = page.locator(".widget-vbox").filter(has=page.locator(".widget-output"))
-    return boxes.filter(has_not=page.locator(".widget-vbox .widget-output")).all()
-
-
-def _move(view: Locator, do: Callable[[], object], expected: str | None = None) -> str:
-    """Do something, wait until the view has drawn again, and return its picture.
-
-    Args:
-        view: a box of controls with a picture.
-        do: the move.
-        expected: the picture to wait for; None waits for any other than before, and for a moment more where the first
-            picture is the same, since several may be on their way.
-    """
-    before = view.evaluate(_MARK)
-    end = time.monotonic() + DRAW
-    do()
-    while time.monotonic() < end:
-        picture, drawn_again = view.evaluate(_PICTURE)
-        if drawn_again and (picture != before if expected is None else picture == expected):
-            break
-        if drawn_again:
-            end = min(end, time.monotonic() + SETTLE)
-        time.sleep(0.03)
-    return picture
-
-
-def _moves_picture(page: Page, view: Locator, control: Control, problems: list[str]) -> bool:
-    """Whether a move of the control changes the picture; add what goes wrong on the way to ``problems``."""
-    for do, undo in control.moves:
-        before, _ = view.evaluate(_PICTURE)
-        changed = _move(view, do) != before
-        problems += [f"{control.name}: {error}" for error in errors(page)]
-        _move(view, undo, before)  # no check: a view that measures shows another picture each time
-        if changed:
-            return True
-    return False
-
-
-def problems_of_controls(page: Page) -> list[str]:
-    """Move each control of each view on the page and back; return what is wrong, nothing if all is well.
-
-    A control must change the picture, if not as the page starts, then in some state of a control that is a choice.
-    """
-    problems = errors(page)
-    for view in views(page):
-        found = controls(view)
-        still = [c for c in found if not _moves_picture(page, view, c, problems)]
-        for choice in (c for c in found if c not in still and c.kind != "widget-slider"):
-            for do, undo in choice.moves if still else []:
-                before, _ = view.evaluate(_PICTURE)
-                _move(view, do)
-                still = [c for c in still if not _moves_picture(page, view, c, problems)]
-                _move(view, undo, before)
-        problems += [f"{control.name}: the picture stays as it is" for control in still]
-    return problems if views(page) else [*problems, "no controls with a picture on the page"]

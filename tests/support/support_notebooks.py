@@ -79,5 +79,5 @@ def definitions(number: str, *names: str) -> dict[str, Any]:
         if cell.cell_type == "code" and "colab" not in cell.metadata.get("tags", []):
             code = ast.parse(cell.source)
             code.body = [node for node in code.body if isinstance(node, DEFINING)]
-            exec(compile(code, f"chapter {number}", "exec"), namespace)
+            exec(compile(code, f"chapter {number}", "exec", dont_inherit=True), namespace)
     return {name: namespace[name] for name in names}
