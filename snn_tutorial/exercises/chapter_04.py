@@ -6,51 +6,33 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from sequential_fmnist.networks import PlainNet
-from snn_core.functional import reset_net
+from sequential_fmnist.networks import make_network
 from snn_core.layer import LinearRecurrentContainer, SynapseFilter
 from snn_tutorial.exercises import Exercise
 from snn_tutorial.probe import record
 
-
-def _counts_as(count: Callable[[Tensor], float]) -> Callable[[Any], bool]:
-    """Return whether a function of a network and images counts its hidden spikes ``[T, N, hidden]`` as ``count``."""
-
-    def is_it(answer: Any) -> bool:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            net, images = PlainNet(hidden=6), torch.rand(5, 1, 28, 28)
-        wanted = torch.as_tensor(count(record(net, images).hidden_spikes))
-        found = torch.as_tensor(answer(net, images), dtype=wanted.dtype).detach()
-        return found.shape == wanted.shape and torch.allclose(found, wanted, rtol=1e-4)
-
-    return is_it
+with torch.random.fork_rng(devices=[]):
+    _PLAIN, _LOOP, _IMAGES = make_network("plain"), make_network("feedback"), torch.rand(5, 1, 28, 28)
+_SPIKES = record(_PLAIN, _IMAGES).hidden_spikes
+_FC1, _RC = _LOOP.fc1, _LOOP.sn1[0].rc
+_W, _C = (_RC.weight[:, :32] @ each for each in (_FC1.weight, _FC1.bias))
 
 
-def _parts(net: nn.Module, kind: type[nn.Module]) -> int:
-    return sum(isinstance(module, kind) for module in net.modules())
+def _counts(spikes: Tensor) -> Callable[[Any], bool]:
+    return lambda answer: abs(float(answer(_PLAIN, _IMAGES)) - spikes.item()) < 1e-3
 
 
-def _size(net: nn.Module) -> int:
-    return sum(p.numel() for p in net.parameters())
+def _merges(*wanted: Tensor) -> Callable[[Any], bool]:
+    return lambda answer: all((a - b).abs().max() < 1e-5 for a, b in zip(answer(_LOOP), wanted, strict=True))
 
 
-def _output(net: nn.Module) -> Tensor:
-    """Return the output for two images, with the state reset before and after."""
-    reset_net(net)
-    with torch.no_grad():
-        output = net(torch.full((2, 1, 28, 28), 0.5))
-    reset_net(net)
-    return output
-
-
-def _has_both(net: Any) -> bool:
-    parts = _parts(net, SynapseFilter), _parts(net, LinearRecurrentContainer)
-    output = _output(net)
-    is_rate = output.shape == (2, 10) and bool(((output >= 0) & (output <= 1)).all())
-    return parts == (1, 1) and _size(net) == 3339 and is_rate
+def _parts(net: Any) -> tuple[int, int, int]:
+    """Return the numbers of synapse filters, of recurrent containers and of parameters of a network."""
+    kinds = [type(module) for module in net.modules()]
+    size = sum(p.numel() for p in net.parameters())
+    return kinds.count(SynapseFilter), kinds.count(LinearRecurrentContainer), size
 
 
 EXERCISES: dict[str, Exercise] = {
@@ -60,64 +42,34 @@ EXERCISES: dict[str, Exercise] = {
         mistakes=[
             (10624, "that leaves out the biases: 64 + 64 + 10 of them."),
             (6666, "the recurrent layer sees the 64 inputs and the 64 last spikes: 128 features."),
-            (6676, "that is twice the number for 32; the recurrent weights grow with the square."),
-            (2506, "that is the plain network; the recurrent layer is missing."),
         ],
         because="1,856 + 8,256 + 650; the recurrent layer grows with the square of the number of neurons.",
     ),
     "04.2": Exercise(
-        right=-0.561,
-        hint="write down m after each step, then subtract 0.1 times each of the three.",
+        right=_counts(_SPIKES.sum() / 5),
+        hint="record(net, images).hidden_spikes is [T, N, hidden]: which axes are summed, which averaged?",
         mistakes=[
-            (0.561, "the sign: a positive gradient makes the weight smaller."),
-            (-0.3, "that is without momentum: m keeps 0.9 of its last value in each step."),
-            (-0.271, "that is the change in the third step alone."),
-            (-0.0561, "here the new gradient enters m whole, not with the factor 1 - 0.9."),
-        ],
-        because="m is 1, 1.9 and 2.71, and 0.1 times their sum is subtracted.",
-        tolerance=1e-4,
-    ),
-    "04.3": Exercise(
-        right=_counts_as(lambda spikes: spikes.sum((0, 2)).mean()),
-        hint="record(net, images).hidden_spikes has the shape [T, N, hidden]; which axes are summed, which averaged?",
-        mistakes=[
-            (
-                _counts_as(lambda spikes: spikes.mean()),
-                "that is the rate, spikes per step and neuron: sum over time steps and neurons.",
-            ),
-            (
-                _counts_as(lambda spikes: spikes.sum()),
-                "that is the number for all images together: divide by the number of images.",
-            ),
-            (
-                _counts_as(lambda spikes: spikes.sum(0).mean()),
-                "that is the number for one neuron: sum over the neurons too.",
-            ),
-            (
-                _counts_as(lambda spikes: spikes.sum((0, 2))),
-                "that is a number for each image: take their mean.",
-            ),
+            (_counts(_SPIKES.mean()), "that is the rate."),
+            (_counts(_SPIKES.sum()), "that is all images."),
         ],
         because="spikes are summed over time and neurons, and averaged over images.",
     ),
-    "04.4": Exercise(
-        right=_has_both,
-        hint="start from FeedBackNet and call a learnable SynapseFilter between sn1 and fc2.",
+    "04.3": Exercise(
+        right=lambda net: _parts(net) == (1, 1, 3339),
+        hint="start from FeedBackNet, and call a learnable SynapseFilter between sn1 and fc2.",
         mistakes=[
-            (
-                lambda net: _parts(net, LinearRecurrentContainer) == 0,
-                "it has no feedback: the hidden neurons belong in a LinearRecurrentContainer.",
-            ),
-            (lambda net: _parts(net, SynapseFilter) == 0, "it has no SynapseFilter."),
-            (
-                lambda net: _size(net) == 3338,
-                "the time constant is fixed: SynapseFilter needs learnable=True.",
-            ),
-            (
-                lambda net: _output(net).dim() == 3,
-                "the output still has an axis of time: take the mean over it.",
-            ),
+            (lambda net: 0 in _parts(net), "SynapseFilter or LinearRecurrentContainer is missing."),
+            (lambda net: _parts(net)[2] == 3338, "the time constant is fixed: learnable=True."),
         ],
-        because="it has both parts, firing rates, and 3,338 + 1 parameters.",
+        because="it has both parts, and 3,338 + 1 parameters.",
+    ),
+    "04.4": Exercise(
+        right=_merges(_W, _C + _RC.bias),
+        hint="write i = W_x (W x + c) + b, and multiply it out.",
+        mistakes=[
+            (_merges(_W, _C), "rc's bias is missing."),
+            (_merges(_W, _RC.bias), "fc1's bias passes rc."),
+        ],
+        because="two linear layers without anything between them are one.",
     ),
 }

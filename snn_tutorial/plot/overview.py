@@ -1,4 +1,4 @@
-"""The front page's picture."""
+"""The front page's picture, and the boxes and arrows that drawings of networks share."""
 
 from __future__ import annotations
 
@@ -10,10 +10,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangle
 
-from snn_tutorial.plot.style import RC, STYLE
+from snn_tutorial.plot.style import QUANTITY, RC, STYLE
 
 #: Of lines and words that are no network's.
 GREY = "#555555"
+
+_COLUMN = 9  # the column that is read
+_LAYERS = {"28": 0.6, "32": 3.2, "10": 5.8}  # number of inputs or neurons, and where they stand
+_MEMORY = {
+    "plain": "membrane potentials only",
+    "stateful-synapse": "currents that decay",
+    "feedback": "spikes return a step later",
+}
 
 
 @plt.rc_context(RC | {"axes.grid": False})
@@ -23,53 +31,38 @@ def overview(image: np.ndarray) -> Figure:
     Args:
         image: one grey image ``[28, 28]``.
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), width_ratios=(1, 2.1))
-    _draw_reading(left, image, column=9)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7, 3.2), width_ratios=(1, 1.55))
+    left.imshow(image, cmap="gray_r")
+    left.axvspan(_COLUMN + 0.5, 27.5, color="white", alpha=0.75, linewidth=0)
+    frame_of_column = Rectangle((_COLUMN - 0.5, -0.5), 1, 28, fill=False, edgecolor=QUANTITY["input"])
+    left.add_patch(frame_of_column).set_linewidth(2.5)
+    left.set_title("one column in each step", fontsize=11)
+    left.set(xlabel="column = time step t", ylabel="pixel", xticks=(0, 9, 18, 27), yticks=(0, 9, 18, 27))
     right.set_axis_off()
-    right.set_xlim(0, 10)
-    right.set_ylim(-0.9, 5.4)
-    right.set_title("three ways to remember the columns before", fontsize=11)
-    for row, (name, memory) in enumerate(
-        {
-            "plain": "remembers with its membranes only",
-            "stateful-synapse": "synapses keep a decaying current",
-            "feedback": "spikes come back one step later",
-        }.items()
-    ):
-        _draw_network(right, 4.3 - 2 * row, name, memory)
+    right.set(xlim=(0, 6.6), ylim=(-1.3, 5.3), aspect="equal")
+    for y, (name, memory) in zip((4.1, 2.25, 0.0), _MEMORY.items(), strict=True):
+        _draw_network(right, y, name, memory)
+    right.text(3.2, -0.7, "inputs, hidden and output neurons", ha="center", va="top", color=GREY)
     return figure
 
 
-def _draw_reading(axes: Axes, image: np.ndarray, column: int) -> None:
-    axes.imshow(image, cmap="gray_r")
-    axes.axvspan(column + 0.5, 27.5, color="white", alpha=0.75, linewidth=0)
-    axes.add_patch(Rectangle((column - 0.5, -0.5), 1, 28, fill=False, edgecolor="#D55E00", linewidth=2))
-    axes.set_title(f"one column in each step (t = {column})", fontsize=11)
-    axes.set_xlabel("column = time step t")
-    axes.set_ylabel("pixel = input feature")
-    axes.set_xticks([0, 9, 18, 27])
-    axes.set_yticks([0, 9, 18, 27])
-
-
 def _draw_network(axes: Axes, y: float, name: str, memory: str) -> None:
-    """Draw input -> hidden -> read-out at height ``y``, with the part that this network adds."""
+    """Draw inputs -> hidden -> output neurons at height ``y``, with the part that this network adds."""
     colour = STYLE[name]["color"]
-    stops = {"28 inputs": 0.9, "32 IF": 3.6, "10 IF": 6.3}
-    for label, x in stops.items():
-        axes.add_patch(Circle((x, y), 0.42, facecolor="white", edgecolor=colour, linewidth=1.8))
-        axes.text(x, y - 0.52, label, ha="center", va="top", fontsize=9)
-    for start, end in ((0.9, 3.6), (3.6, 6.3)):
-        arrow(axes, (start + 0.45, y), (end - 0.45, y), colour, shrinkA=2, shrinkB=2)
+    for label, x in _LAYERS.items():
+        axes.add_patch(Circle((x, y), 0.45, facecolor="white", edgecolor=colour, linewidth=1.8))
+        axes.text(x, y, label, ha="center", va="center")
+    for start, end in ((0.6, 3.2), (3.2, 5.8)):
+        arrow(axes, (start + 0.5, y), (end - 0.5, y), colour)
     if name == "stateful-synapse":
-        axes.add_patch(
-            Rectangle((4.6, y - 0.26), 0.66, 0.52, facecolor="white", edgecolor=colour, linewidth=1.8)
-        )
-        axes.text(4.93, y, r"$\tau$", ha="center", va="center", color=colour)
+        axes.add_patch(Rectangle((4.1, y - 0.3), 0.7, 0.6, facecolor="white", edgecolor=colour, zorder=3))
+        axes.text(4.45, y, r"$\tau$", ha="center", va="center", color=colour, zorder=4)
     if name == "feedback":
-        loop = {"connectionstyle": "arc3,rad=1.6", "shrinkA": 2, "shrinkB": 2}
-        arrow(axes, (3.85, y + 0.38), (3.35, y + 0.38), colour, **loop)
-    axes.text(7.1, y + 0.08, name, va="bottom", weight="bold", color=colour, fontsize=10)
-    axes.text(7.1, y - 0.02, memory, va="top", fontsize=8)
+        loop = {"connectionstyle": "arc3,rad=1.7"}
+        arrow(axes, (3.45, y + 0.42), (2.95, y + 0.42), colour, **loop)
+    above = 1.0 if name == "feedback" else 0.6
+    axes.text(0.1, y + above, name, va="bottom", weight="bold", color=colour)
+    axes.text(6.5, y + above, memory, va="bottom", ha="right", fontsize=10)
 
 
 def arrow(
