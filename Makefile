@@ -176,10 +176,6 @@ times: $(VENV)/.notebooks ## time make tutorial and make test in fresh clones, f
 	$(BIN)/python tools/time_commands.py
 	$(BIN)/python tools/update_docs.py
 
-.PHONY: address
-address: $(VENV)/.notebooks ## change the repository's address: make address URL=https://github.com/me/fork
-	$(BIN)/python tools/set_address.py $(URL)
-
 $(BENCH)/constraints.txt: $(VENV)/.dev
 	mkdir -p $(@D)
 	$(BIN)/python -c "import torch; print('torch==' + torch.__version__.partition('+')[0])" > $@

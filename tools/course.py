@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 
 import nbformat
-from frame_notebooks import EXERCISE, has_tag, paths
+from chapters import EXERCISE, has_tag, paths
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 

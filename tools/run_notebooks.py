@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import course
-import frame_notebooks
 import nbformat
 import papermill
 import update_docs
-from frame_notebooks import TAG, has_tag, number
+from chapters import COLAB, NOTEBOOKS, ROOT, has_tag, number, paths
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from nbformat import NotebookNode
 from patient_kernel import PatientManager
@@ -31,8 +30,6 @@ from sequential_fmnist.checkpoint import atomic_write, sha256
 from snn_core.kernels.cpu.launch import COMPILING
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
-ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOKS = ROOT / "notebooks"
 
 #: No cell takes longer, in seconds: a kernel that hangs ends with an error.
 CELL_LIMIT = 900
@@ -86,7 +83,7 @@ def check_outputs(notebook: NotebookNode, name: str) -> None:
 
 def source_digest(notebook: NotebookNode) -> str:
     """Return the SHA-256 of all code cells but Colab's; it stays with the outputs, to tell when they are outdated."""
-    cells = [cell for cell in notebook.cells if cell.cell_type == "code" and not has_tag(cell, TAG)]
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code" and not has_tag(cell, COLAB)]
     return sha256("\0".join(cell.source for cell in cells).encode())
 
 
@@ -168,7 +165,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     }
     if args.parameters and args.out is None:
         parser.error("--epochs and --source need --out: they must not replace the results of a full run")
-    args.paths = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
+    args.paths = paths()
     unknown = sorted(set(args.chapters) - {number(path) for path in args.paths})
     if unknown:
         parser.error(f"no chapter {', '.join(unknown)}: there are {', '.join(map(number, args.paths))}")
@@ -195,7 +192,6 @@ def main(argv: list[str] | None = None) -> None:
         results = (args.out or ROOT) / "results"
         write_json(results / "notebooks.json", {"seconds": seconds, "provenance": provenance()})
     if not args.chapters and args.out is None:
-        frame_notebooks.main()
         update_docs.main()
 
 

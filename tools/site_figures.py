@@ -16,7 +16,7 @@ from html import escape
 from pathlib import Path
 
 import nbformat
-from frame_notebooks import number, title
+from chapters import number, title
 from IPython.core.inputtransformer2 import TransformerManager
 from markdown_it import MarkdownIt
 from mdit_py_plugins.dollarmath import dollarmath_plugin

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import frame_notebooks
+import chapters
 
 from experiments.evidence import answers, best_table, cases, reproduced_table, verdict_table
 from sequential_fmnist.checkpoint import atomic_write
 from sequential_fmnist.networks import NETWORKS
 from snn_tutorial.plot.exchange import peers_table
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = chapters.ROOT
 PAGES = [
     ROOT / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
@@ -40,13 +40,13 @@ def times_table(times: dict[str, Any]) -> str:
     return "\n".join(rows) + f"\n\n{note}\n"
 
 
-def chapters_list(chapters: Sequence[Path]) -> str:
+def chapters_list(paths: Sequence[Path]) -> str:
     """Return a line for each chapter: its title, and the time of the last full run."""
-    seconds = frame_notebooks.measured()["seconds"]
+    seconds = json.loads((ROOT / "results" / "notebooks.json").read_text())["seconds"]
     rows = []
-    for path in chapters:
+    for path in paths:
         time = f" ({seconds[path.stem]:.0f} s)" if path.stem in seconds else ""
-        rows.append(f"- {frame_notebooks.link(path, 'notebooks/')}{time}")
+        rows.append(f"- {chapters.link(path, 'notebooks/')}{time}")
     return "\n".join(rows) + "\n"
 
 
@@ -428,7 +428,7 @@ def sections(results: Path) -> dict[str, str]:
             for name, section in own.items()
             if (results / f"{name}.json").exists()
         },
-        "chapters": chapters_list(frame_notebooks.paths()),
+        "chapters": chapters_list(chapters.paths()),
         "times": times_table(read["times"]),
         "results": results_table(read["ablation"], read["published"]),
         "reproduced": reproduced_table(read["ablation"], read["published"], 64)

@@ -7,11 +7,9 @@ import os
 import re
 import runpy
 import shlex
-import shutil
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 from unittest.mock import MagicMock
 from urllib.parse import unquote
 
@@ -315,33 +313,6 @@ def test_colab_cell_clones_goes_to_the_notebooks_and_installs_what_is_above(path
     # What chapter 10 needs, which Binder's postBuild fetches too: Colab's images hold the rest.
     beyond = re.findall(r"'([^']+)'", (ROOT / "postBuild").read_text()) if path.stem.startswith("10") else []
     assert (pip, shlex.split(arguments)) == ("pip", ["install", "--quiet", "..[experiment]", *beyond])
-
-
-def test_the_address_is_changed_by_one_command(tmp_path):
-    """In a copy: afterwards nothing names the old address, and running the command's opposite restores every file."""
-    names = ["tools", "docs", "notebooks", "results", "README.md", "CITATION.cff", "pyproject.toml"]
-    for name in names:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, tmp_path / name)
-    files = [path for path in tmp_path.rglob("*") if path.suffix in (".md", ".cff", ".toml", ".ipynb", ".py")]
-    before = {path: path.read_text() for path in files}
-
-    def change(address: str) -> subprocess.CompletedProcess[str]:
-        argv = [sys.executable, str(tmp_path / "tools" / "set_address.py"), address]
-        return subprocess.run(argv, capture_output=True, text=True, check=False)
-
-    done = change("https://github.com/me/my-fork")
-    assert done.returncode == 0, done.stderr
-    slug = REPOSITORY.removeprefix("https://github.com/")
-    assert [path.name for path in files if slug in path.read_text()] == []
-    changed = {Path(name).name for name in done.stdout.split()}
-    assert changed == {path.name for path in files if slug in before[path]}
-    assert changed >= {"CITATION.cff", "pyproject.toml", *(path.name for path in NOTEBOOKS)}
-    assert change(REPOSITORY).returncode == 0
-    assert {path: path.read_text() for path in files} == before
-    refused = change("git@github.com:me/my-fork")
-    assert refused.returncode == 1
-    assert "name the address" in refused.stderr
 
 
 def test_every_dependency_has_a_lower_and_an_upper_bound():
