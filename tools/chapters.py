@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
+
+from sequential_fmnist.checkpoint import sha256
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
@@ -36,3 +41,50 @@ def title(notebook: NotebookNode) -> str:
 def link(path: Path, folder: str = "") -> str:
     """Return a link, from the folder that holds ``folder``, to a notebook with its heading."""
     return f"[{title(nbformat.read(path, as_version=4))}]({folder}{path.name})"
+
+
+def source_digest(notebook: NotebookNode) -> str:
+    """Return the SHA-256 of a notebook's code and of all modules of ours that it imports, directly or not.
+
+    It stays with the outputs, to tell when they are outdated. Comments and docstrings do not enter.
+    """
+    cells = [ast.parse(c.source) for c in notebook.cells if c.cell_type == "code" and not has_tag(c, COLAB)]
+    found: set[Path] = set()
+    todo = {path for cell in cells for path in _imported(cell)}
+    while todo:
+        path = todo.pop()
+        found.add(path)
+        todo |= _module(path)[1] - found
+    parts = [ast.dump(cell) for cell in cells] + [_module(path)[0] for path in sorted(found)]
+    return sha256("\0".join(parts).encode())
+
+
+@cache
+def _module(path: Path) -> tuple[str, frozenset[Path]]:
+    """Return the code of a module without docstrings, and the modules of ours that it imports."""
+    tree = ast.parse(path.read_text())
+    imported = frozenset(_imported(tree))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
+            node, clean=False
+        ):
+            del node.body[0]
+    return ast.dump(tree), imported
+
+
+def _imported(tree: ast.AST) -> Iterator[Path]:
+    """Yield the files of ours that a tree imports, with those of the packages around them."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        for name in names:
+            parts = name.split(".")
+            for end in range(1, len(parts) + 1):
+                place = ROOT.joinpath(*parts[:end])
+                yield from (
+                    path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()
+                )

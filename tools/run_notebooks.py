@@ -19,14 +19,14 @@ import course
 import nbformat
 import papermill
 import update_docs
-from chapters import COLAB, NOTEBOOKS, ROOT, has_tag, number, paths
+from chapters import NOTEBOOKS, ROOT, has_tag, number, paths, source_digest
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from nbformat import NotebookNode
 from patient_kernel import PatientManager
 
 from experiments.command import Parser, folder, whole
 from experiments.results import provenance, write_json
-from sequential_fmnist.checkpoint import atomic_write, sha256
+from sequential_fmnist.checkpoint import atomic_write
 from snn_core.kernels.cpu.launch import COMPILING
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -79,12 +79,6 @@ def check_outputs(notebook: NotebookNode, name: str) -> None:
         for output in model.get("state", {}).get("outputs", []):
             if output.get("output_type") == "error":
                 raise RuntimeError(f"{name}: a widget failed: {output['ename']}: {output['evalue']}")
-
-
-def source_digest(notebook: NotebookNode) -> str:
-    """Return the SHA-256 of all code cells but Colab's; it stays with the outputs, to tell when they are outdated."""
-    cells = [cell for cell in notebook.cells if cell.cell_type == "code" and not has_tag(cell, COLAB)]
-    return sha256("\0".join(cell.source for cell in cells).encode())
 
 
 def _is_passing(output: NotebookNode) -> bool:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections import Counter
 
+import chapters
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
@@ -86,7 +87,7 @@ class TestCommitted:
 
     def test_outputs_belong_to_the_code(self, path):
         notebook = nbformat.read(path, as_version=4)
-        assert notebook.metadata["snn_core"]["source_sha256"] == runner["source_digest"](notebook)
+        assert notebook.metadata["snn_core"]["source_sha256"] == chapters.source_digest(notebook)
 
     def test_cells_are_short(self, path):
         lengths = [
@@ -163,9 +164,23 @@ def test_error_inside_a_widget_is_noticed():
         runner["check_outputs"](notebook, "broken")
 
 
-def test_changed_code_changes_the_digest():
-    before, after = (new_notebook(cells=[new_markdown_cell("a"), new_code_cell(code)]) for code in "ab")
-    assert runner["source_digest"](before) != runner["source_digest"](after)
+def test_what_a_page_shows_changes_the_digest_and_a_comment_does_not(monkeypatch, tmp_path):
+    (tmp_path / "ours").mkdir()
+    monkeypatch.setattr(chapters, "ROOT", tmp_path)
+
+    def digest(cell: str, module: str, below: str = "x = 1") -> str:
+        (tmp_path / "ours" / "__init__.py").write_text("")
+        (tmp_path / "ours" / "module.py").write_text(module)
+        (tmp_path / "ours" / "below.py").write_text(below)
+        chapters._module.cache_clear()
+        return chapters.source_digest(new_notebook(cells=[new_markdown_cell("a"), new_code_cell(cell)]))
+
+    cell, module = "from ours import module", "from ours.below import x\n\ndef f():\n    return x"
+    before = digest(cell, module)
+    assert digest(f"# a comment\n{cell}", module.replace("():", "():\n    'A docstring.'")) == before
+    changed = [digest(f"{cell}\n1", module), digest(cell, module + " + 1"), digest(cell, module, "x = 2")]
+    assert len({before, *changed}) == 4
+    chapters._module.cache_clear()
 
 
 EXERCISE = new_code_cell('answer = ...\ncheck("01.1", answer)', metadata={"tags": ["exercise"]})
