@@ -1,8 +1,6 @@
 """How Sphinx builds the site: `make site` copies docs/, README, figures and chapters to build/pages, and calls it."""
 
 import json
-import re
-import shutil
 import sys
 import tomllib
 from pathlib import Path
@@ -25,15 +23,22 @@ language = "en"
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
     "sphinx-mathjax-offline",
 ]
-exclude_patterns = ["README.md", "docs/index.md", "**/.ipynb_checkpoints"]
+exclude_patterns = ["README.md", "docs/index.md", "docs/_templates", "**/.ipynb_checkpoints"]
+templates_path = ["_templates"]
 
 autodoc_member_order = "bysource"
-autodoc_default_options = {"show-inheritance": True}
+autodoc_default_options = {
+    "members": True,
+    "show-inheritance": True,
+    "no-value": True,
+    "exclude-members": "extra_repr, part, reset_parameters",
+}
 autodoc_typehints_format = "short"
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True  # attributes stand in the class's own text
@@ -50,17 +55,10 @@ myst_dmath_double_inline = True  # $$ may follow a line of text at once, as in J
 myst_heading_anchors = 3
 
 # MathJax in parts: the combined file holds menus, speech and packages that no formula here needs.
-MATHJAX = (
-    "startup",
-    "core",
-    "input/tex-base",
-    "output/chtml",
-    "output/chtml/fonts/tex",
-    "a11y/assistive-mml",
-)
+MATHJAX = ("core", "input/tex-base", "output/chtml", "a11y/assistive-mml")
 TEX = ("ams", "configmacros", "newcommand", "noundefined", "textmacros")
 mathjax3_config = {
-    "loader": {"load": [*MATHJAX[1:4], MATHJAX[5], *(f"[tex]/{name}" for name in TEX)]},
+    "loader": {"load": [*MATHJAX, *(f"[tex]/{name}" for name in TEX)]},
     "tex": {"packages": {"[+]": list(TEX)}},
 }
 
@@ -77,10 +75,8 @@ html_theme_options = {
 html_context = {"default_mode": "auto"}
 html_static_path = ["site.css", "slides.css"]
 html_css_files = ["site.css"]
-html_show_sphinx = False
-html_show_copyright = False
-html_use_index = False
-html_copy_source = False
+html_show_sphinx = html_show_copyright = html_copy_source = False
+html_use_index = html_domain_indices = False
 
 
 def describe_pictures(app: Sphinx, docname: str, source: list[str]) -> None:
@@ -96,73 +92,40 @@ def describe_pictures(app: Sphinx, docname: str, source: list[str]) -> None:
     source[0] = json.dumps(notebook)
 
 
-def chapters(app: Sphinx) -> list[Path]:
-    """Return the chapters that the site shows."""
-    return sorted((Path(app.srcdir) / "notebooks").glob("[0-9]*.ipynb"))
-
-
 def write_landing(app: Sphinx) -> None:
     """Write the view with which the site begins, the trained networks and an empty pad to draw on."""
     test = SequentialFashionMNIST(train=False, source="embedded", verbose=False)
-    page = network_explorer(
-        test.images[:PICTURES].reshape(-1, 28, 28).numpy(),
-        test.labels[:PICTURES].tolist(),
-        test.classes,
-        overview(test.images[0].reshape(28, 28).numpy()),
-        draws_first=True,
-    )
+    images, labels = test.images[:20].reshape(-1, 28, 28).numpy(), test.labels[:20].tolist()
+    page = network_explorer(images, labels, test.classes, overview(images[0]), draws_first=True)
     (Path(app.srcdir) / "landing.html").write_text(page.data)
-
-
-def say_where_figures_come_from(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Fill the page of the figures' provenance from the chapters that the site shows."""
-    if docname == "docs/figures":
-        source[0] = source[0].replace("<!-- chapters -->", site_figures.origins(chapters(app)))
 
 
 def write_slides(app: Sphinx, error: Exception | None) -> None:
     """Make slides of the chapters' figures."""
     if error is None:
-        site_figures.write_slides(
-            chapters(app), Path(app.outdir), json.dumps(app.config.mathjax3_config), app.config.mathjax_path
-        )
-
-
-#: Test images that the landing page offers besides the reader's own drawing.
-PICTURES = 20
-
-#: An icon of Font Awesome in the theme's script: name, size, other names, code, path.
-ICON = re.compile(r'(?:"([\w-]+)"|([\w$]+)):\[\d+,\d+,\[[^\]]*\],"[0-9a-f]*",(?:"[^"]*"|\[[^\]]*\])\],?')
+        chapters = sorted((Path(app.srcdir) / "notebooks").glob("[0-9]*.ipynb"))
+        config = json.dumps(app.config.mathjax3_config)
+        site_figures.write_slides(chapters, Path(app.outdir), config, app.config.mathjax_path)
 
 
 def lighten(app: Sphinx, error: Exception | None) -> None:
-    """Remove what no page loads: source maps, most of MathJax, icons that are not shown."""
+    """Remove what no page needs: source maps, most of MathJax, the script that draws icons."""
     if error is not None:
         return
-    out = Path(app.outdir)
-    static, mathjax = out / "_static", out / "_static" / "mathjax"
-    used = {mathjax / f"{name}.js" for name in (*MATHJAX, *(f"input/tex/extensions/{tex}" for tex in TEX))}
+    static = Path(app.outdir) / "_static"
+    mathjax = static / "mathjax"
+    names = ("startup", "output/chtml/fonts/tex", *MATHJAX, *(f"input/tex/extensions/{tex}" for tex in TEX))
+    used = {mathjax / f"{name}.js" for name in names}
     for path in (*static.rglob("*.map"), *mathjax.rglob("*.js*")):
         if path not in used:
             path.unlink()
-    for folder in sorted((path for path in mathjax.rglob("*") if path.is_dir()), reverse=True):
-        if not any(folder.iterdir()):
-            folder.rmdir()
-    texts = [*out.rglob("*.html"), *static.glob("*.js"), *static.glob("scripts/*theme.js")]
-    shown = {name for path in texts for name in re.findall(r"\bfa-([a-z0-9-]+)", path.read_text())}
-    # The script draws icons as SVG: the fonts with the same icons are never seen.
-    style = static / "styles" / "pydata-sphinx-theme.css"
-    style.write_text(re.sub(r"@font-face\{[^}]*?/fa-[^}]*\}", "", style.read_text()))
-    shutil.rmtree(static / "vendor" / "fontawesome")
-    icons = static / "scripts" / "fontawesome.js"
-    icons.write_text(ICON.sub(lambda icon: icon[0] * ((icon[1] or icon[2]) in shown), icons.read_text()))
+    (static / "scripts" / "fontawesome.js").write_text("")  # the theme's fonts have the same icons
 
 
 def setup(app: Sphinx) -> None:
     """Register the hooks."""
-    app.config.mathjax_path = f"mathjax/{MATHJAX[0]}.js"
+    app.config.mathjax_path = "mathjax/startup.js"
     app.connect("builder-inited", write_landing)
     app.connect("source-read", describe_pictures)
-    app.connect("source-read", say_where_figures_come_from)
     app.connect("build-finished", write_slides)
     app.connect("build-finished", lighten, priority=900)

@@ -1,12 +1,7 @@
-"""What the site makes of the chapters' figures: a page that says where each comes from, and slides.
-
-Both are read off the executed notebooks, so nothing is kept twice: docs/conf.py calls :func:`origins` for the page
-docs/figures.md, and :func:`write_slides` when the site is built.
-"""
+"""What the site makes of the figures of the executed chapters: slides. docs/conf.py calls :func:`write_slides`."""
 
 from __future__ import annotations
 
-import ast
 import base64
 import hashlib
 import re
@@ -16,25 +11,17 @@ from html import escape
 from pathlib import Path
 
 import nbformat
-from chapters import number, title
-from IPython.core.inputtransformer2 import TransformerManager
+from chapters import title
 from markdown_it import MarkdownIt
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 from nbformat import NotebookNode
 
 KINDS = {"image/png": "png", "image/gif": "gif"}
-#: Calls in a chapter that bring data or a trained network from elsewhere, and what the page says of them.
-SOURCES = {
-    "SequentialFashionMNIST": "Fashion-MNIST",
-    "pretrained": "the trained networks in the package",
-    "fit": "training in the chapter",
-    "execute": "training in the chapter",
-}
 
 
 @dataclass
 class Figure:
-    """A figure of a chapter: its number, the heading above it, caption, description and bytes, and its cell."""
+    """A figure of a chapter: its number, the heading above it, caption, description and bytes."""
 
     number: str
     heading: str
@@ -42,7 +29,6 @@ class Figure:
     alt: str
     kind: str
     data: bytes
-    cell: int
 
     @property
     def file(self) -> str:
@@ -74,111 +60,7 @@ def figures(notebook: NotebookNode) -> Iterator[Figure]:
                         alt=output.metadata.get(mime, {}).get("alt", ""),
                         kind=kind,
                         data=base64.b64decode(output.data[mime]),
-                        cell=index,
                     )
-
-
-def _parsed(source: str) -> ast.Module:
-    """Parse a cell, with lines that only IPython understands as the calls that they stand for."""
-    return ast.parse(TransformerManager().transform_cell(source))
-
-
-def _names(tree: ast.AST, context: type[ast.expr_context]) -> set[str]:
-    return {
-        node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, context)
-    }
-
-
-def slice_of(notebook: NotebookNode, cell: int) -> list[ast.Module]:
-    """Return the code cells that a code cell may depend on, itself the last, by the names that it reads.
-
-    Cells with only imports and parameters are left out. A cell that calls a method of a name counts as one that
-    writes it, since it may change the object.
-    """
-    trees = [_parsed(c.source) if c.cell_type == "code" else ast.Module([], []) for c in notebook.cells]
-    needed, kept = _names(trees[cell], ast.Load), [trees[cell]]
-    for tree in reversed(trees[:cell]):
-        written = _names(tree, ast.Store)
-        written |= {node.name for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
-        if needed & written:
-            needed |= _names(tree, ast.Load)
-            kept.insert(0, tree)
-    return kept
-
-
-def _files(nodes: Sequence[ast.AST], function: str) -> list[str]:
-    """Return the files in results/ that calls of ``load_results`` or ``save_results`` name, sorted."""
-    calls = [
-        node
-        for node in nodes
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == function
-    ]
-    names = {arg.value for call in calls for arg in call.args[1:2] if isinstance(arg, ast.Constant)}
-    return sorted(f"results/{name}.json" for name in names)
-
-
-def origin(notebook: NotebookNode, figure: Figure) -> dict[str, list[str]]:
-    """Return what draws a figure, what it is drawn from, and the files in results/ that it reads or goes to.
-
-    Args:
-        notebook: the chapter.
-        figure: one of its figures.
-    """
-    modules = {}
-    everything = [
-        node for cell in notebook.cells if cell.cell_type == "code" for node in ast.walk(_parsed(cell.source))
-    ]
-    for node in everything:
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("snn_tutorial"):
-            modules |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
-    trees = slice_of(notebook, figure.cell)
-    nodes = [node for tree in trees for node in ast.walk(tree)]
-    drawn = [
-        f"{modules[node.func.value.id]}.{node.func.attr}"
-        for node in ast.walk(trees[-1])
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
-        and isinstance(node.func.value, ast.Name) and node.func.value.id in modules
-    ]  # fmt: skip
-    drawn += [
-        modules[node.func.id]
-        for node in ast.walk(trees[-1])
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
-        and node.func.id in modules and not node.func.id.startswith(("show", "print", "save"))
-    ]  # fmt: skip
-    read = _files(nodes, "load_results")
-    used = {node.id for node in nodes if isinstance(node, ast.Name)}
-    used |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
-    data = [what for name, what in SOURCES.items() if name in used]
-    return {
-        "drawn by": sorted(set(drawn)),
-        "from": list(dict.fromkeys(data)) or ["recorded runs" if read else "the chapter's own numbers"],
-        "results": read or _files(everything, "save_results"),
-    }
-
-
-def origins(paths: Sequence[Path]) -> str:
-    """Return the part of the page of provenance that is about the chapters, as Markdown."""
-    parts = []
-    for path in paths:
-        notebook = nbformat.read(path, as_version=4)
-        found = list(figures(notebook))
-        if not found:
-            continue
-        rows = ["| figure | shows | drawn by | from |", "|---|---|---|---|"]
-        files: dict[str, None] = {}
-        for figure in found:
-            about = origin(notebook, figure)
-            files |= dict.fromkeys(about["results"])
-            cells = [figure.number, figure.heading.replace("|", "\\|")]
-            cells += [", ".join(f"`{name.removeprefix('snn_tutorial.')}`" for name in about["drawn by"])]
-            own = [name for name in about["results"] if "/chapter_" not in name]
-            cells += [", ".join([*about["from"], *(f"`{name}`" for name in own)])]
-            rows.append(f"| {' | '.join(cells)} |")
-        kept = ", ".join(f"`{name}`" for name in files)
-        lines = f"Run again by `python tools/run_notebooks.py {number(path)}`. Numbers: {kept}."
-        table = "\n".join(rows)
-        parts.append(f"### [{title(notebook)}](../notebooks/{path.name})\n\n{lines}\n\n{table}\n")
-    return "\n".join(parts)
 
 
 PAGE = """<!DOCTYPE html>
