@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from experiments.command import Parser, target, whole
-from experiments.engine import Store, sweep
+from experiments.engine import sweep
 from experiments.fair import plan
 from experiments.fair import report as fair
 from experiments.grid import GROUPS
 from experiments.report import SUMMARY, write
+from experiments.results import Store
 from experiments.runs import Case, Record
 
 RUNS = Path("results") / "ablation_runs.jsonl"

@@ -1,80 +1,15 @@
-"""Runs many specs side by side and keeps each result at once, so that a broken-off sweep goes on where it stopped."""
+"""Runs many specs side by side and keeps each result at once, so that a broken-off sweep resumes where it stopped."""
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Any
+from contextlib import contextmanager
 
 from joblib import Parallel, delayed, parallel_config
 from tqdm.auto import tqdm
 
+from experiments.results import Store
 from experiments.runs import Record, Spec, execute
-from sequential_fmnist.checkpoint import sha256, writing
-
-
-class Store:
-    """Results as JSON lines, one for each run; a line cut off by a kill or a full disk is dropped when it is read.
-
-    Provenance is the same for many runs. It stands on a line of its own, under a digest that its runs name.
-
-    Args:
-        path: the file; made with its folder when the first result comes.
-    """
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-        self._places: set[str] = set()  # digests of provenances that are in the file for sure
-
-    def records(self) -> dict[str, Record]:
-        """Return the results by the keys of their specs, each with its provenance."""
-        lines = self._lines()
-        places = _places(lines)
-        found = {line["key"]: line for line in lines if "key" in line}
-        for record in found.values():
-            if isinstance(record.get("provenance"), str):  # else a line of an older file, which has it whole
-                record["provenance"] = places.get(record["provenance"], {})
-        return found
-
-    def add(self, record: Record) -> None:
-        """Append one result and see it to the disk.
-
-        Raises:
-            WriteError: it cannot be written; the results before it stay.
-        """
-        lines = [record]
-        if "provenance" in record:
-            where = record["provenance"]
-            digest = sha256(json.dumps(where, sort_keys=True).encode())[:8]
-            lines = [record | {"provenance": digest}]
-            if digest not in self._places and digest not in _places(self._lines()):
-                lines.insert(0, {"provenance": {digest: where}})
-        text = b"".join(json.dumps(line, allow_nan=False).encode() + b"\n" for line in lines)
-        with writing(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a+b") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
-                torn = file.read(1) not in (b"", b"\n")
-                file.write(b"\n" + text if torn else text)
-                file.flush()
-                os.fsync(file.fileno())
-        if "provenance" in record:
-            self._places.add(lines[-1]["provenance"])
-
-    def _lines(self) -> list[dict[str, Any]]:
-        found = []
-        for line in self.path.read_text().splitlines() if self.path.exists() else ():
-            with suppress(json.JSONDecodeError):
-                found.append(json.loads(line))
-        return found
-
-
-def _places(lines: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """Return every provenance on a line of its own by its digest."""
-    return {name: where for line in lines if "key" not in line for name, where in line["provenance"].items()}
 
 
 @contextmanager

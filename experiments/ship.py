@@ -16,10 +16,9 @@ from safetensors.torch import save
 
 from experiments.__main__ import RUNS
 from experiments.command import Parser, folder, path
-from experiments.engine import Store
 from experiments.grid import Case, cases
 from experiments.networks import NetworkSpec
-from experiments.results import provenance, write_json
+from experiments.results import Store, provenance, write_json
 from experiments.runs import Record, RunSpec, splits, train
 from experiments.statistics import estimate
 from sequential_fmnist.checkpoint import atomic_write, sha256

@@ -14,13 +14,12 @@ import torch
 from torch import Tensor
 
 from experiments.command import Parser, target
-from experiments.engine import Store
 from experiments.fair.networks import MemoryNet
 from experiments.fair.plan import FIRST, GROUPS, RATIOS_AT, final
 from experiments.fair.report import RUNS
 from experiments.fair.runs import build, train
 from experiments.fair.tasks import Recall
-from experiments.results import provenance, write_json
+from experiments.results import Store, provenance, write_json
 from snn_core.functional import reset_net
 from snn_core.state import MemoryModule
 from snn_tutorial.ridge import LinearReaders

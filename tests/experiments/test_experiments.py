@@ -18,10 +18,10 @@ from support_servers import loopback_cluster
 
 from experiments import __main__ as command
 from experiments import engine, grid, runs
-from experiments.engine import Store, sweep
 from experiments.grid import GROUPS, Case, cases
 from experiments.networks import NetworkSpec, build
 from experiments.report import write
+from experiments.results import Store, sweep
 from experiments.runs import DataSpec, RunSpec, execute, train
 from sequential_fmnist.evaluate import evaluate
 from sequential_fmnist.networks import NETWORKS

@@ -9,7 +9,6 @@ import pytest
 import torch
 from support import ROOT
 
-from experiments.engine import Store
 from experiments.fair import plan, report
 from experiments.fair.networks import (
     BLIND,
@@ -23,6 +22,7 @@ from experiments.fair.networks import (
 )
 from experiments.fair.runs import FairRun, TaskSpec, TrainingSpec, build, measure, train
 from experiments.fair.tasks import Copying, Recall
+from experiments.results import Store
 from snn_core.neuron import IFNode, LIFNode
 
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from experiments import ship as shipping
-from experiments.engine import Store
 from experiments.grid import Case
 from experiments.networks import NetworkSpec
+from experiments.results import Store
 from experiments.runs import DataSpec, RunSpec, execute
 from experiments.ship import median, ship, ship_median
 from sequential_fmnist.evaluate import evaluate
