@@ -18,10 +18,11 @@ from support_servers import loopback_cluster
 
 from experiments import __main__ as command
 from experiments import engine, grid, runs
+from experiments.engine import sweep
 from experiments.grid import GROUPS, Case, cases
 from experiments.networks import NetworkSpec, build
 from experiments.report import write
-from experiments.results import Store, sweep
+from experiments.results import Store
 from experiments.runs import DataSpec, RunSpec, execute, train
 from sequential_fmnist.evaluate import evaluate
 from sequential_fmnist.networks import NETWORKS
@@ -112,6 +113,7 @@ KILLED = """
 import sys, time
 from pathlib import Path
 from experiments import engine
+from experiments.results import Store
 from experiments.runs import RunSpec
 from sequential_fmnist.train import TrainingConfig
 
@@ -127,7 +129,7 @@ def execute(spec):
 
 engine.execute = execute
 specs = [RunSpec(training=TrainingConfig(seed=seed)) for seed in range(8)]
-found = engine.sweep(specs, engine.Store(folder / "runs.jsonl"), jobs=1)
+found = engine.sweep(specs, Store(folder / "runs.jsonl"), jobs=1)
 print([record["seed"] for record in found])
 """
 
@@ -532,7 +534,7 @@ def test_sweep_over_the_whole_grid_executes_each_run_once(tmp_path, monkeypatch)
         return found | {"train_accuracy": 0.5, "spikes": None, "curve": [0.5]}
 
     monkeypatch.setattr(engine, "execute", outcome)
-    monkeypatch.setattr(engine.os, "fsync", lambda descriptor: None)  # 4,000 waits for the disk
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)  # 4,000 waits for the disk
     path = tmp_path / "runs.jsonl"
     command.main(["--jobs", "1", "--runs", str(path)])
     assert len(executed) == len(set(executed)) > 3_500
