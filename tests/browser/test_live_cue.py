@@ -57,3 +57,8 @@ def test_panels_stand_in_as_many_columns_as_there_is_room_for(browser, tmp_path,
         # In a row the axes stand at one height, however long the names above.
         assert len({round(box["y"]) for box in boxes}) == 6 // columns
         assert view.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_real_states_are_small(inside):
+    start, _, rest = cue_explorer(inside).data.partition("base64,")
+    assert len(start) + len(rest.partition('"')[2]) < 100_000

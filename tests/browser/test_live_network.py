@@ -25,10 +25,10 @@ pytestmark = pytest.mark.xdist_group("browser_live")
 CLASSIFY = """
 function classify(trained, cells, pixels) {
   const images = bytes(pixels);
-  const net = new Network(trained.stages(readTensors(bytes(trained.file))), cells);
+  const [loaded] = load([trained], cells);
   const found = { answers: [], spikes: "" };
   for (let at = 0; at < images.length; at += SIDE * SIDE) {
-    const activity = run(net, trained, columnsOf(images.subarray(at, at + SIDE * SIDE), 0, 0));
+    const activity = run(loaded, columnsOf(images.subarray(at, at + SIDE * SIDE), 0, 0));
     const { means } = answers(activity.outputs, SIDE, trained.scale);
     found.answers.push(means.indexOf(Math.max(...means)));
     for (const step of activity.spikes) found.spikes += String.fromCharCode(...step);
@@ -51,10 +51,9 @@ def pictures(data, count):
     return data.images[:count].reshape(-1, 28, 28).numpy()
 
 
-def explorer(data, count=8) -> HTML:
-    return network_explorer(
-        pictures(data, count), data.labels[:count].tolist(), data.classes, Figure(figsize=(1, 1))
-    )
+def explorer(data, count=8, **options) -> HTML:
+    labels = data.labels[:count].tolist()
+    return network_explorer(pictures(data, count), labels, data.classes, Figure(figsize=(1, 1)), **options)
 
 
 def in_the_browser(page, images):
@@ -92,7 +91,7 @@ def page_of(browser, kind):
     cells: dict = {}
     described = trained(kind, cells)
     functions = literal({name: Code(step_function(recorded)) for name, recorded in cells.items()})
-    scripts = bundle("activity", "scan", "safetensors", "bytes") + CLASSIFY
+    scripts = bundle("activity", "scan", "bytes") + CLASSIFY
     page.add_script_tag(content=f"{PRELUDE}{scripts}var trained = {literal(described)}, cells = {functions};")
     return page
 
@@ -121,17 +120,6 @@ def test_answers_and_spikes_of_all_test_images(browser, kind):
     page.close()
 
 
-def test_damaged_weights_are_noticed(browser, data, tmp_path):
-    page = explorer(data).data
-    card = pretrained.load("feedback")[1]
-    assert card["sha256"] in page
-    with (
-        pytest.raises(AssertionError, match="SHA-256"),
-        live(browser, HTML(page.replace(card["sha256"], "0" * 64)), tmp_path) as view,
-    ):
-        view.page.wait_for_timeout(500)
-
-
 def test_every_network_reads_every_picture(browser, data, tmp_path):
     images = pictures(data, 8)
     with live(browser, explorer(data), tmp_path) as view:
@@ -143,10 +131,6 @@ def test_every_network_reads_every_picture(browser, data, tmp_path):
                 numbers = view.numbers()
                 assert np.array_equal(numbers["spikes"], spikes[:, k])
                 assert np.argmax(numbers["means"]) == answers[k]
-                assert f"answers: {data.classes[answers[k]]}" in view.said()
-                assert view.said().endswith(
-                    "which is right." if answers[k] == label else f"it is: {data.classes[label]}."
-                )
 
 
 def test_blank_columns_order_threshold_tau_and_feedback_change_the_network_as_they_say(
@@ -203,37 +187,25 @@ def test_reader_draws_a_picture(browser, data, tmp_path, how):
         drawn = np.array(view.numbers()["columns"])
         assert (drawn[8:20, 13:15] > 0.5).all()
         assert not drawn[:, :8].any()
-        view.set("erase", True)
-        view.page.mouse.click(box["x"] + box["width"] / 2, middle)
-        assert np.array(view.numbers()["columns"]).sum() < drawn.sum()
 
 
-def test_columns_enter_one_by_one(browser, data, tmp_path):
-    with live(browser, explorer(data), tmp_path) as view:
-        view.set("speed", "fast")
-        play = view.page.get_by_role("button", name="play")
-        play.click()
+def test_landing_page_reads_until_it_is_drawn_over_the_outline(browser, data, tmp_path):
+    with live(browser, explorer(data, draws_first=True), tmp_path, reduced_motion="reduce") as view:
         view.page.wait_for_function(
-            "() => document.querySelector('.snn-said').value.startsWith('After 3 columns')"
+            "document.querySelector('.snn-said').value.startsWith('After 28 columns')"
         )
-        view.page.get_by_role("button", name="pause").click()
-        stopped = view.control("columns read").input_value()
-        view.page.wait_for_timeout(300)
-        assert view.control("columns read").input_value() == stopped
-        play.click()
-        view.page.wait_for_function(
-            "() => document.querySelector('.snn-said').value.startsWith('After 28 columns')"
-        )
-        assert play.is_visible()
-        view.page.get_by_role("button", name="step").click()
-        assert view.said() == "No column has been read."
-
-
-def test_whoever_wants_less_motion_gets_the_end_at_once(browser, data, tmp_path):
-    with live(browser, explorer(data), tmp_path, reduced_motion="reduce") as view:
-        view.set("columns read", 3)
-        view.page.get_by_role("button", name="play").click()
-        assert view.said().startswith("After 28 columns")
+        pad = view.figure.locator("canvas.snn-pad")
+        box = pad.bounding_box()
+        view.page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 10)
+        view.page.mouse.down()
+        view.page.mouse.move(box["x"] + 0.8 * box["width"], box["y"] + 10)  # at once: no gap, no dabs
+        view.page.mouse.up()
+        grey = pad.evaluate("canvas => [...canvas.getContext('2d').getImageData(0, 0, 28, 28).data]")
+        grey = np.array(grey).reshape(28, 28, 4)[..., 0]
+        assert np.ptp(grey[1, 7:21]) == 0 and grey[1, 7] > 200
+        # The outline of the boot is faint, and is not read.
+        assert 60 < grey[10:].max() < 80
+        assert view.control("picture").input_value() == "your drawing"
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
