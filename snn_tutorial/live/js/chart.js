@@ -20,7 +20,6 @@ import { make } from "./controls.js";
  *   names on x are written upwards, in so much room. A bare panel has no lines at its ticks.
  * @typedef {{left: number, right: number, top: number, bottom: number, across: (x: number) => number,
  *   down: (y: number) => number}} Place  Of a panel's axes on the canvas; from their units to its pixels.
- * @typedef {{pen: CanvasRenderingContext2D, text: string, paint: (color?: Color) => string}} Sheet
  */
 
 const LEFT = 52;
@@ -50,6 +49,188 @@ export function ticks(low, high, about) {
 /** @param {number} value */
 export const numeral = (value) => `${value}`.replace("-", "\u2212");
 
+/** What is drawn with: a canvas of this height, in its page's resolution and colours. */
+export class Sheet {
+  /**
+   * @param {HTMLCanvasElement} canvas
+   * @param {number} height
+   */
+  constructor(canvas, height) {
+    const scale = devicePixelRatio || 1;
+    canvas.width = Math.round(canvas.clientWidth * scale);
+    canvas.height = Math.round(height * scale);
+    canvas.style.height = `${height}px`;
+    this.pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+    this.pen.scale(scale, scale);
+    this.pen.font = FONT;
+    this.pen.textBaseline = "middle";
+    this.text = getComputedStyle(canvas).color;
+    const [r, g, b] = (this.text.match(/[\d.]+/g) ?? ["0", "0", "0"]).map(Number);
+    this.variant = 0.3 * r + 0.6 * g + 0.1 * b > 128 ? 1 : 0;
+  }
+
+  /** @param {Color} [color]  of what follows, without one that of text */
+  use(color) {
+    this.pen.fillStyle = this.pen.strokeStyle = color ? color[this.variant] : this.text;
+  }
+
+  /**
+   * @param {string} text
+   * @param {number} x
+   * @param {number} y
+   * @param {CanvasTextAlign} align
+   * @param {boolean} [upwards]
+   */
+  write(text, x, y, align, upwards = false) {
+    this.pen.save();
+    this.pen.translate(x, y);
+    if (upwards) this.pen.rotate(-Math.PI / 2);
+    this.pen.textAlign = align;
+    this.pen.fillText(text, 0, 0);
+    this.pen.restore();
+  }
+
+  /**
+   * @param {number[][]} points
+   * @param {number} [width]
+   * @param {boolean} [dashed]
+   */
+  stroke(points, width = 2, dashed = false) {
+    this.pen.lineWidth = width;
+    this.pen.setLineDash(dashed ? [5, 4] : []);
+    this.pen.beginPath();
+    for (const [x, y] of points) this.pen.lineTo(x, y);
+    this.pen.stroke();
+    this.pen.setLineDash([]);
+  }
+
+  /**
+   * @param {number} x
+   * @param {number} y
+   * @param {number} [size]
+   * @param {boolean} [hollow]
+   */
+  dot(x, y, size = 3.5, hollow = false) {
+    this.pen.lineWidth = 2;
+    this.pen.beginPath();
+    this.pen.arc(x, y, size, 0, 7);
+    if (hollow) this.pen.stroke();
+    else this.pen.fill();
+  }
+
+  /**
+   * @param {Panel} panel
+   * @param {Place} place
+   */
+  draw(panel, place) {
+    const { left, right, top, bottom, across, down } = place;
+    const { upright = 0, isBare } = panel;
+    const [low, high] = [Math.min(...panel.y), Math.max(...panel.y)];
+    const xTicks = panel.xTicks ?? ticks(panel.x[0], panel.x[1], (right - left) / 60);
+    const yTicks = panel.yTicks ?? ticks(low, high, Math.max(2, panel.height / 30));
+    this.use();
+    this.write(panel.title ?? "", left, top - 12, "left");
+    this.write(panel.xLabel ?? "", (left + right) / 2, bottom + (upright || 14) + 13, "center");
+    this.write(panel.yLabel ?? "", 10, (top + bottom) / 2, "center", true);
+    for (const [k, y] of yTicks.entries()) {
+      this.write(panel.yNames?.[k] ?? numeral(y), left - 6, down(y), "right");
+    }
+    for (const [k, x] of xTicks.entries()) {
+      const name = panel.xNames?.[k] ?? numeral(x);
+      if (upright) this.write(name, across(x), bottom + 6, "right", true);
+      else this.write(name, across(x), bottom + 12, "center");
+    }
+    this.pen.globalAlpha = isBare ? 0 : 0.15;
+    for (const y of yTicks.map(down))
+      this.stroke(
+        [left, right].map((x) => [x, y]),
+        1,
+      );
+    for (const x of xTicks.map(across))
+      this.stroke(
+        [top, bottom].map((y) => [x, y]),
+        1,
+      );
+    this.pen.globalAlpha = 1;
+
+    this.pen.save();
+    this.pen.beginPath();
+    this.pen.rect(left - 5, top - 5, right - left + 10, panel.height + 10);
+    this.pen.clip();
+    for (const mark of panel.marks) {
+      this.use(mark.color);
+      this.mark(mark, place);
+    }
+    this.pen.restore();
+    this.labels(panel.marks, place);
+  }
+
+  /**
+   * @param {Mark} mark
+   * @param {Place} place
+   */
+  mark(mark, { across, down }) {
+    if (mark.kind === "grid") return this.grid(mark, across, down);
+    const [x0, y0] = [across(0), down(0)];
+    const half = { x: 0.35 * (across(1) - x0), y: 0.35 * (down(1) - y0) };
+    const points = mark.x.map((x, k) => [across(x), down(mark.y[k])]);
+    if (mark.kind === "line") return this.stroke(points, mark.width, mark.dashed);
+    for (const [k, [x, y]] of points.entries()) {
+      if (mark.kind === "bars") this.pen.fillRect(x - half.x, y, 2 * half.x, y0 - y);
+      else if (mark.kind === "rows") this.pen.fillRect(x0, y - half.y, x - x0, 2 * half.y);
+      else if (mark.kind === "words") this.write(mark.text[k], x, y, "center");
+      else if (mark.kind === "dots") this.dot(x, y, mark.size, mark.hollow);
+      else if (mark.y[k] !== 0) {
+        this.stroke([
+          [x, y0],
+          [x, y],
+        ]);
+        this.dot(x, y);
+      }
+    }
+  }
+
+  /**
+   * @param {Grid} grid
+   * @param {Place["across"]} across
+   * @param {Place["down"]} down
+   */
+  grid({ values, columns, high }, across, down) {
+    for (let k = 0; k < values.length; k++) {
+      const [x, y] = [k % columns, Math.floor(k / columns)];
+      const [left, top] = [Math.floor(across(x - 0.5)), Math.floor(down(y - 0.5))];
+      this.pen.globalAlpha = Math.max(0, Math.min(1, values[k] / high));
+      this.pen.fillRect(left, top, Math.floor(across(x + 0.5)) - left, Math.floor(down(y + 0.5)) - top);
+    }
+    this.pen.globalAlpha = 1;
+  }
+
+  /**
+   * Write the labels of marks beside the plot, where the marks end, one below the other.
+   * @param {Mark[]} marks
+   * @param {Place} place
+   */
+  labels(marks, { right, top, bottom, down }) {
+    const labels = marks.flatMap((mark) => {
+      const y = mark.kind === "grid" ? top : down(mark.y[mark.x.length - 1]);
+      return mark.label && !Number.isNaN(y) ? [{ mark, label: mark.label, y }] : [];
+    });
+    labels.sort((a, b) => a.y - b.y);
+    for (const [k, label] of labels.entries()) label.y = Math.max(label.y, top, (labels[k - 1]?.y ?? -LINE) + LINE);
+    for (const [k, label] of labels.entries()) label.y = Math.min(label.y, bottom - (labels.length - 1 - k) * LINE);
+    for (const { mark, label, y } of labels) {
+      this.use(mark.color);
+      this.stroke(
+        [6, STROKE - 5].map((x) => [right + x, y]),
+        3,
+        mark.kind === "line" && mark.dashed,
+      );
+      this.use();
+      this.write(label, right + STROKE, y, "left");
+    }
+  }
+}
+
 /** A figure that is drawn again when the page changes its width or its colours. */
 export class Chart {
   /**
@@ -57,7 +238,7 @@ export class Chart {
    * @param {() => Panel[]} panels  called for each drawing
    * @param {(sheet: Sheet, places: Place[]) => void} [over]  draws what is neither axes nor marks
    */
-  constructor(description, panels, over) {
+  constructor(description, panels, over = () => {}) {
     this.canvas = make("canvas", { ariaLabel: description });
     this.canvas.setAttribute("role", "img");
     Object.assign(this.canvas, { chart: this }); // for tests
@@ -75,37 +256,25 @@ export class Chart {
   }
 
   draw() {
-    const { canvas } = this;
-    const width = canvas.clientWidth;
+    const width = this.canvas.clientWidth;
     if (width === 0) return;
     const panels = this.panels();
-    const height = panels.reduce((sum, panel) => sum + head(panel) + panel.height + foot(panel), 0);
-    const scale = devicePixelRatio || 1;
-    canvas.width = Math.round(width * scale);
-    canvas.height = Math.round(height * scale);
-    canvas.style.height = `${height}px`;
-    const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-    pen.scale(scale, scale);
-    pen.font = FONT;
-    pen.textBaseline = "middle";
-    const text = getComputedStyle(canvas).color;
-    const [r, g, b] = (text.match(/[\d.]+/g) ?? ["0", "0", "0"]).map(Number);
-    const variant = 0.3 * r + 0.6 * g + 0.1 * b > 128 ? 1 : 0;
-    /** @type {Sheet} */
-    const sheet = { pen, text, paint: (color) => (color ? color[variant] : text) };
-    // All panels have the same room for labels, so their axes end at the same place.
-    const labels = panels.flatMap(({ marks }) =>
-      marks.map(({ label }) => (label ? pen.measureText(label).width + STROKE + 2 : 0)),
+    const sheet = new Sheet(
+      this.canvas,
+      panels.reduce((sum, panel) => sum + head(panel) + panel.height + foot(panel), 0),
     );
-    const right = width - Math.max(RIGHT, ...labels);
+    // All panels have the same room for labels, so their axes end at the same place.
+    const names = panels.flatMap(({ marks }) => marks.flatMap(({ label }) => label || []));
+    const room = names.map((name) => sheet.pen.measureText(name).width + STROKE + 2);
     let top = 0;
     this.places = panels.map((panel) => {
-      const place = placeOf(panel, top + head(panel), right);
-      drawPanel(sheet, panel, place);
+      const place = placeOf(panel, top + head(panel), width - Math.max(RIGHT, ...room));
+      sheet.draw(panel, place);
       top = place.bottom + foot(panel);
       return place;
     });
-    this.over?.(sheet, this.places);
+    sheet.use();
+    this.over(sheet, this.places);
   }
 
   /**
@@ -140,168 +309,4 @@ function placeOf({ left = LEFT, height, isSquare, x: [x0, x1], y: [y0, y1] }, to
   const across = (/** @type {number} */ x) => left + ((x - x0) / (x1 - x0)) * (right - left);
   const down = (/** @type {number} */ y) => top + ((y1 - y) / (y1 - y0)) * height;
   return { left, right, top, bottom: top + height, across, down };
-}
-
-/**
- * @param {Sheet} sheet
- * @param {Panel} panel
- * @param {Place} place
- */
-function drawPanel({ pen, text, paint }, panel, place) {
-  const { left, right, top, bottom, across, down } = place;
-  const { title = "", xLabel = "", yLabel = "", upright = 0, isBare } = panel;
-  const [low, high] = [Math.min(...panel.y), Math.max(...panel.y)];
-  const xTicks = panel.xTicks ?? ticks(panel.x[0], panel.x[1], (right - left) / 60);
-  const yTicks = panel.yTicks ?? ticks(low, high, Math.max(2, panel.height / 30));
-  pen.lineWidth = 1;
-  pen.fillStyle = pen.strokeStyle = text;
-  pen.textAlign = "left";
-  pen.fillText(title, left, top - 12);
-  for (const [k, y] of yTicks.entries()) {
-    write(pen, panel.yNames?.[k] ?? numeral(y), left - 6, down(y), "right");
-    if (!isBare) rule(pen, left, down(y), right, down(y));
-  }
-  for (const [k, x] of xTicks.entries()) {
-    const of = panel.xNames?.[k] ?? numeral(x);
-    if (upright) write(pen, of, across(x), bottom + 6, "right", true);
-    else write(pen, of, across(x), bottom + 12, "center");
-    if (!isBare) rule(pen, across(x), top, across(x), bottom);
-  }
-  write(pen, xLabel, (left + right) / 2, bottom + (upright || 14) + 13, "center");
-  write(pen, yLabel, 10, (top + bottom) / 2, "center", true);
-
-  pen.save();
-  pen.beginPath();
-  pen.rect(left - 5, top - 5, right - left + 10, panel.height + 10);
-  pen.clip();
-  for (const mark of panel.marks) {
-    pen.fillStyle = pen.strokeStyle = paint(mark.color);
-    if (mark.kind === "grid") drawGrid(pen, mark, place);
-    else drawMark(pen, mark, place);
-  }
-  pen.restore();
-  drawLabels({ pen, text, paint }, panel.marks, place);
-}
-
-/**
- * @param {CanvasRenderingContext2D} pen
- * @param {string} text
- * @param {number} x
- * @param {number} y
- * @param {CanvasTextAlign} align
- * @param {boolean} [upwards]
- */
-export function write(pen, text, x, y, align, upwards = false) {
-  pen.save();
-  pen.translate(x, y);
-  if (upwards) pen.rotate(-Math.PI / 2);
-  pen.textAlign = align;
-  pen.fillText(text, 0, 0);
-  pen.restore();
-}
-
-/**
- * Draw a faint line.
- * @param {CanvasRenderingContext2D} pen
- * @param {...number} ends
- */
-function rule(pen, ...ends) {
-  pen.globalAlpha = 0.15;
-  pen.beginPath();
-  pen.moveTo(ends[0], ends[1]);
-  pen.lineTo(ends[2], ends[3]);
-  pen.stroke();
-  pen.globalAlpha = 1;
-}
-
-/**
- * @param {CanvasRenderingContext2D} pen
- * @param {Exclude<Mark, Grid>} mark
- * @param {Place} place
- */
-function drawMark(pen, mark, { across, down }) {
-  pen.lineWidth = 2;
-  const zero = { x: across(0), y: down(0) };
-  const half = { x: 0.35 * (across(1) - zero.x), y: 0.35 * (down(1) - zero.y) };
-  if (mark.kind === "line") {
-    pen.lineWidth = mark.width ?? 2;
-    pen.setLineDash(mark.dashed ? [5, 4] : []);
-    pen.beginPath();
-    for (const [k, x] of mark.x.entries()) pen.lineTo(across(x), down(mark.y[k]));
-    pen.stroke();
-    pen.setLineDash([]);
-    return;
-  }
-  for (const [k, value] of mark.x.entries()) {
-    const [x, y] = [across(value), down(mark.y[k])];
-    if (mark.kind === "bars") pen.fillRect(x - half.x, y, 2 * half.x, zero.y - y);
-    else if (mark.kind === "rows") pen.fillRect(zero.x, y - half.y, x - zero.x, 2 * half.y);
-    else if (mark.kind === "words") write(pen, mark.text[k], x, y, "center");
-    else if (mark.kind === "dots") dot(pen, x, y, mark.size, mark.hollow);
-    else if (mark.y[k] !== 0) {
-      pen.beginPath();
-      pen.moveTo(x, zero.y);
-      pen.lineTo(x, y);
-      pen.stroke();
-      dot(pen, x, y);
-    }
-  }
-}
-
-/**
- * @param {CanvasRenderingContext2D} pen
- * @param {number} x
- * @param {number} y
- * @param {number} [size]
- * @param {boolean} [hollow]
- */
-function dot(pen, x, y, size = 3.5, hollow = false) {
-  pen.beginPath();
-  pen.arc(x, y, size, 0, 7);
-  if (hollow) pen.stroke();
-  else pen.fill();
-}
-
-/**
- * @param {CanvasRenderingContext2D} pen
- * @param {Grid} grid
- * @param {Place} place
- */
-function drawGrid(pen, { values, columns, high }, { across, down }) {
-  for (let k = 0; k < values.length; k++) {
-    const [x, y] = [k % columns, Math.floor(k / columns)];
-    const [left, top] = [Math.floor(across(x - 0.5)), Math.floor(down(y - 0.5))];
-    pen.globalAlpha = Math.max(0, Math.min(1, values[k] / high));
-    pen.fillRect(left, top, Math.floor(across(x + 0.5)) - left, Math.floor(down(y + 0.5)) - top);
-  }
-  pen.globalAlpha = 1;
-}
-
-/**
- * Write the labels of marks beside the plot, where the marks end, one below the other.
- * @param {Sheet} sheet
- * @param {Mark[]} marks
- * @param {Place} place
- */
-function drawLabels({ pen, text, paint }, marks, { right, top, bottom, down }) {
-  const labels = marks.flatMap((mark) => {
-    if (!mark.label) return [];
-    const end = mark.kind === "grid" ? top : down(mark.y[mark.x.length - 1]);
-    return Number.isNaN(end) ? [] : [{ mark, label: mark.label, y: end }];
-  });
-  labels.sort((a, b) => a.y - b.y);
-  for (const [k, label] of labels.entries()) label.y = Math.max(label.y, top, (labels[k - 1]?.y ?? -LINE) + LINE);
-  for (const [k, label] of labels.entries()) label.y = Math.min(label.y, bottom - (labels.length - 1 - k) * LINE);
-  for (const { mark, label, y } of labels) {
-    pen.strokeStyle = paint(mark.color);
-    pen.lineWidth = 3;
-    pen.setLineDash(mark.kind === "line" && mark.dashed ? [4, 3] : []);
-    pen.beginPath();
-    pen.moveTo(right + 6, y);
-    pen.lineTo(right + STROKE - 5, y);
-    pen.stroke();
-    pen.setLineDash([]);
-    pen.fillStyle = text;
-    write(pen, label, right + STROKE, y, "left");
-  }
 }

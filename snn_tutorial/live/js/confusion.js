@@ -81,7 +81,6 @@ export function confusion({ classes, networks, counts, shown, images, numbers, f
     answer.input.dispatchEvent(new Event("change", { bubbles: true }));
   });
 
-  const title = make("div");
   const gallery = make("div", { className: "snn-gallery" });
   function fillGallery() {
     const found = fits().map((k) => {
@@ -99,7 +98,7 @@ export function confusion({ classes, networks, counts, shown, images, numbers, f
         "div",
         { className: "snn-sides" },
         make("div", { className: "snn-main" }, matrix.canvas),
-        make("div", { className: "snn-side" }, title, gallery),
+        make("div", { className: "snn-side" }, gallery),
       ),
     ],
     numbers: () => ({
@@ -112,8 +111,6 @@ export function confusion({ classes, networks, counts, shown, images, numbers, f
       matrix.draw();
       fillGallery();
       const [n, seen, name] = [count(), fits().length, networks[network.value]];
-      const pair = `${classes[truth.value]}, answer ${classes[answer.value]}`;
-      title.textContent = `${pair}: ${whole(n)} ${n === 1 ? "image" : "images"}`;
       const part = `Of ${whole(totals[truth.value])} images of the class ${classes[truth.value]}, the network ${name}`;
       const found = n ? whole(n) : "none";
       const what = truth.value === answer.value ? `gets ${found} right` : `takes ${found} for ${classes[answer.value]}`;

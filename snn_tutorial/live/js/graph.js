@@ -1,7 +1,7 @@
 /** A graph of nodes, with what each of them gives in one time step, and the picture that is read meanwhile. */
 
 import { bytes, floats } from "./bytes.js";
-import { Chart, numeral, write } from "./chart.js";
+import { Chart, numeral } from "./chart.js";
 import { COLORS } from "./colors.js";
 import { menu, slider } from "./controls.js";
 import { player } from "./player.js";
@@ -45,21 +45,17 @@ function told({ kind, size }, values) {
 /**
  * @param {Sheet} sheet
  * @param {Color} color
- * @param {...[number, number]} points
+ * @param {...number[]} points
  */
-function drawArrow({ pen, paint }, color, ...points) {
+function drawArrow(sheet, color, ...points) {
   const [[x0, y0], [x, y]] = points.slice(-2);
   const angle = Math.atan2(y - y0, x - x0);
-  pen.strokeStyle = pen.fillStyle = paint(color);
-  pen.lineWidth = 1.8;
-  pen.beginPath();
-  for (const point of points.slice(0, -1)) pen.lineTo(...point);
-  pen.lineTo(x - 6 * Math.cos(angle), y - 6 * Math.sin(angle));
-  pen.stroke();
-  pen.beginPath();
-  pen.moveTo(x, y);
-  for (const turn of [2.7, -2.7]) pen.lineTo(x + 8 * Math.cos(angle + turn), y + 8 * Math.sin(angle + turn));
-  pen.fill();
+  /** @param {number} reach @param {number} turn */
+  const beside = (reach, turn) => [x + reach * Math.cos(angle + turn), y + reach * Math.sin(angle + turn)];
+  sheet.use(color);
+  sheet.stroke([...points.slice(0, -1), beside(-6, 0)], 1.8);
+  sheet.stroke([beside(8, 2.7), [x, y], beside(8, -2.7)], 1);
+  sheet.pen.fill();
 }
 
 /**
@@ -69,18 +65,19 @@ function drawArrow({ pen, paint }, color, ...points) {
  * @param {number} left
  * @param {number} middle
  */
-function drawNode({ pen, text, paint }, { kind, name }, color, left, middle) {
-  pen.strokeStyle = pen.fillStyle = paint(color);
+function drawNode(sheet, { kind, name }, color, left, middle) {
+  const { pen } = sheet;
+  sheet.use(color);
   pen.lineWidth = 2;
   pen.beginPath();
   pen.roundRect(left, middle - BOX_HEIGHT / 2, BOX, BOX_HEIGHT, 6);
   pen.stroke();
   const font = pen.font;
   pen.font = `bold ${font}`;
-  write(pen, kind, left + BOX / 2, middle - 7, "center");
+  sheet.write(kind, left + BOX / 2, middle - 7, "center");
   pen.font = font;
-  pen.fillStyle = text;
-  write(pen, name, left + BOX / 2, middle + 8, "center");
+  sheet.use();
+  sheet.write(name, left + BOX / 2, middle + 8, "center");
 }
 
 /**
@@ -195,7 +192,7 @@ export function graph({ steps, rows, first, pictures, nodes: packedNodes, edges 
       for (const [k, [source, target]] of back.entries()) {
         const [lane, from, to] = [onLeft - LANE * (k + 0.9), level(source), level(target)];
         drawArrow(sheet, COLORS.loop, [onLeft - 1, from], [lane, from], [lane, to], [onLeft - 2, to]);
-        write(sheet.pen, "one step later", lane - 9, (from + to) / 2, "center", true);
+        sheet.write("one step later", lane - 9, (from + to) / 2, "center", true);
       }
     },
   );

@@ -139,18 +139,16 @@ function drawOn(chart, steps) {
     canvas.style.cursor = last >= 0 || chart.at(event).panel === 0 ? "pointer" : "";
     if (last < 0) return;
     const to = step(event);
-    if (to === last) return;
     for (let t = Math.min(last, to); t <= Math.max(last, to); t++) steps[t].value = isOn;
     last = to;
     tell();
   });
-  canvas.addEventListener("pointerup", () => {
-    last = -1;
-  });
-  canvas.addEventListener("pointercancel", () => {
-    // The page is scrolled instead.
-    if (last >= 0) for (const [t, value] of before.entries()) steps[t].value = value;
-    last = -1;
-    tell();
-  });
+  for (const type of ["pointerup", "pointercancel"]) {
+    canvas.addEventListener(type, () => {
+      // If it is cancelled, the page is scrolled instead.
+      if (type === "pointercancel" && last >= 0) for (const [t, value] of before.entries()) steps[t].value = value;
+      last = -1;
+      tell();
+    });
+  }
 }
