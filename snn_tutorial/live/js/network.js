@@ -150,7 +150,7 @@ export function network({ networks, cells, classes, images, labels, network: fir
   return {
     controls: [
       [which.element, image.element],
-      [...plays.buttons, time.element, neuron.element],
+      [...plays.buttons, time.element],
     ],
     figures: [
       make(
@@ -167,8 +167,8 @@ export function network({ networks, cells, classes, images, labels, network: fir
       ),
     ],
     more: [
-      [order.element, blank.element, threshold.element],
-      [tau.element, loop.element],
+      [neuron.element, order.element, blank.element],
+      [threshold.element, tau.element, loop.element],
     ],
     numbers: () => ({
       ...Object.fromEntries(Object.entries(activity).map(([name, seq]) => [name, seq.map((one) => Array.from(one))])),
@@ -251,14 +251,14 @@ function panelsOf({ columns, spikes, potentials, currents, outputs }, { until, n
       marks: [{ kind: "grid", values: rows.flat(), columns: columns.length, high: 1 }],
     },
     {
-      height: Math.max(90, 3.6 * hidden),
+      height: Math.max(96, 3 * hidden),
       x,
       y: [hidden - 0.5, -0.5],
       title: "hidden spikes",
       yLabel: "neuron",
       marks: [
         { kind: "line", x, y: [neuron, neuron], color: COLORS.threshold, width: 1, label: `neuron ${neuron}` },
-        { kind: "dots", x: fired.map(({ t }) => t), y: fired.map(({ j }) => j), color: COLORS.spike, size: 1.4 },
+        { kind: "dots", x: fired.map(({ t }) => t), y: fired.map(({ j }) => j), color: COLORS.spike, size: 1.2 },
       ],
     },
     {
