@@ -53,7 +53,7 @@ export function slider(label, { min = 0, max = 1, step = 1, value, unit = "", va
   const shown = make("output");
   const read = () => (values ? values[input.valueAsNumber] : input.valueAsNumber);
   const show = () => {
-    shown.value = `${read()}${unit && ` ${unit}`}`;
+    shown.value = `${Number(read().toPrecision(4))}${unit && ` ${unit}`}`;
     input.setAttribute("aria-valuetext", shown.value);
   };
   input.addEventListener("input", show);

@@ -20,6 +20,7 @@ import { Network } from "./scan.js";
  *   What the chart shows of an activity.
  */
 
+const TAUS = [1.1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 7, 10, 15, 20, 30, 50, 70, 100];
 const ORDERS = ["left to right", "right to left", "every 11th column"];
 
 /**
@@ -39,7 +40,8 @@ export function network({ networks, cells, classes, images, labels, network: fir
   const blank = slider("blank columns after it", { max: 56, value: 0 });
   const threshold = slider("threshold", { min: 0.5, max: 2, step: 0.05, value: 1 });
   const trainedTau = networks.find((one) => one.tau)?.tau ?? 2;
-  const tau = slider("tau of the synapse", { min: 1.1, max: 100, step: 0.1, value: trainedTau, unit: "steps" });
+  const taus = [trainedTau, ...TAUS].sort((a, b) => a - b);
+  const tau = slider("tau of the synapse", { values: taus, value: trainedTau, unit: "steps" });
   const loop = box("feedback", true);
   const neuron = slider("hidden neuron", { value: 0 });
   const time = slider("columns read", { max: SIDE, value: drawsFirst ? 0 : SIDE });
