@@ -74,13 +74,18 @@ def packed(array: np.ndarray) -> str:
 
 
 def deflated(array: np.ndarray) -> str:
-    """Return such an array in base64 after compression, which ``inflated`` in ``inflate.js`` reads.
+    """Return such an array in base64 after compression, which ``inflated`` in ``bytes.js`` reads.
 
     Raises:
         ValueError: it holds other numbers.
     """
     squeeze = zlib.compressobj(9, wbits=-zlib.MAX_WBITS, memLevel=9)
     return base64.b64encode(squeeze.compress(_small(array)) + squeeze.flush()).decode()
+
+
+def floats(array: np.ndarray) -> str:
+    """Return an array of numbers in single precision as base64, which ``floats`` in ``bytes.js`` reads."""
+    return base64.b64encode(np.asarray(array, "<f4").tobytes()).decode()
 
 
 def _small(array: np.ndarray) -> bytes:

@@ -10,7 +10,7 @@ from IPython.display import HTML
 from snn_tutorial.live import deflated, view
 from snn_tutorial.plot.confusion import pictures
 
-_SIDE, _SHOWN = 28, 6
+_SHOWN = 6
 #: Of the static figure, which has five in a row.
 _IN_A_ROW = 5
 
@@ -27,16 +27,7 @@ def confused_images(
         labels: true class of each image, ``[n]``.
         guesses: network's name to the class that it chose for each image, ``[n]``.
         classes: names of the classes.
-
-    Raises:
-        ValueError: an array has another shape, or there is a class without a name, or no network.
     """
-    if images.shape != (len(images), _SIDE, _SIDE):
-        raise ValueError(f"images must have shape [n, {_SIDE}, {_SIDE}], got {list(images.shape)}")
-    if not guesses:
-        raise ValueError("guesses must hold at least one network")
-    for name, found in {"labels": labels, **{f"guesses[{key!r}]": of for key, of in guesses.items()}}.items():
-        _check_classes(name, found, len(images), len(classes))
     size = len(classes)
     cells = {name: _by_cell(labels, guess, size) for name, guess in guesses.items()}
     shown = sorted({index for found in cells.values() for fits in found for index in fits[:_SHOWN].tolist()})
@@ -65,17 +56,6 @@ def confused_images(
         f"confusion matrix of a network, and images behind one of its cells; drawn are those of the class "
         f"{classes[first // size]} that the network {network} takes for {classes[first % size]}",
     )
-
-
-def _check_classes(name: str, found: np.ndarray, images: int, classes: int) -> None:
-    if found.shape != (images,):
-        raise ValueError(
-            f"{name} must hold one class for each of the {images} images, got shape {list(found.shape)}"
-        )
-    if images and not (found.min() >= 0 and found.max() < classes and np.issubdtype(found.dtype, np.integer)):
-        raise ValueError(
-            f"{name} must hold whole numbers from 0 to {classes - 1}, as there are {classes} classes"
-        )
 
 
 def _by_cell(labels: np.ndarray, guess: np.ndarray, classes: int) -> list[np.ndarray]:

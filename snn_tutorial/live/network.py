@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +16,7 @@ from sequential_fmnist.networks import NETWORKS
 from snn_core.kernels.record.equations import Recorded
 from snn_core.layer import SynapseFilter
 from snn_core.spiking import SpikingNeuron
-from snn_tutorial.live import Code, drawings, literal, packed, view
+from snn_tutorial.live import Code, drawings, floats, literal, packed, view
 from snn_tutorial.live.javascript import back_function, network_stages, step_function
 
 ALT = "a picture, the columns as they enter, the spikes, potentials and currents of hidden neurons, and the answer"
@@ -30,37 +28,28 @@ def trained(kind: str, cells: dict[str, Recorded]) -> dict[str, Any]:
     Args:
         kind: as for :func:`sequential_fmnist.pretrained.load`.
         cells: see :func:`~snn_tutorial.live.javascript.network_stages`.
-
-    Raises:
-        PretrainedError, ValueError: see there.
     """
-    loaded, card = pretrained.load(kind)
-    file = pretrained.PRETRAINED_FOLDER / card["file"]
-    return described(kind.replace("-", " "), loaded, file, loaded.scale, cells)
+    loaded, _ = pretrained.load(kind)
+    return described(kind.replace("-", " "), loaded, loaded.scale, cells)
 
 
-def described(
-    name: str, net: nn.Module, file: Path, scale: float, cells: dict[str, Recorded]
-) -> dict[str, Any]:
+def described(name: str, net: nn.Module, scale: float, cells: dict[str, Recorded]) -> dict[str, Any]:
     """Return a network as ``Trained`` in ``activity.js``.
-
-    Its weights are those of the file, whole, in base64; the page reads them, and checks their SHA-256.
 
     Args:
         name: what the page calls it.
         net: the network, a chain of its children; its hidden neurons are ``sn1``, its synapse, if any, ``sy1``.
-        file: its weights.
         scale: factor on its mean output.
         cells: see :func:`~snn_tutorial.live.javascript.network_stages`.
     """
-    net = net.double()
+    weights = {name: weight for name, weight in net.double().named_parameters() if weight.dim()}
+    names = {id(weight): name for name, weight in weights.items()}
     neurons = next(part for part in net.get_submodule("sn1").modules() if isinstance(part, SpikingNeuron))
     # A parameter, so that the page can change it.
     neurons.v_threshold = nn.Parameter(torch.tensor(1.0, dtype=torch.float64))
-    names = {id(weight): name for name, weight in net.named_parameters()}
 
     def written(weight: Tensor) -> Code | None:
-        return Code(f"tensors[{names[id(weight)]!r}]") if id(weight) in names and weight.dim() else None
+        return Code(f"tensors[{names[id(weight)]!r}]") if id(weight) in names else None
 
     parts = dict(net.named_children())
     backs = []
@@ -71,31 +60,24 @@ def described(
             [Code(back_function(cells[stage["cell"]])) if "cell" in stage else None for stage in stages]
         )
     places = list(parts)
-    synapse = places.index("sy1") if "sy1" in places else None
-    content = file.read_bytes()
+    filters = [part for part in net.modules() if isinstance(part, SynapseFilter)]
     return {
         "name": name,
-        "file": packed(np.frombuffer(content, np.uint8)),
-        "sha256": hashlib.sha256(content).hexdigest(),
+        "tensors": {name: floats(weight.detach().numpy()) for name, weight in weights.items()},
         "stages": Code(f"(tensors) => {literal(stages)}"),
         "backs": backs,
         "hidden": places.index("sn1"),
-        "synapse": synapse,
-        "tau": None if synapse is None else _tau(net),
+        "synapse": places.index("sy1") if "sy1" in places else None,
+        "tau": filters[0].tau.item() if filters else None,
         "scale": scale,
     }
-
-
-def _tau(net: nn.Module) -> float:
-    return float(next(part for part in net.modules() if isinstance(part, SynapseFilter)).tau.detach())
 
 
 def _networks(reads_drawings: bool = False) -> dict[str, Any]:
     cells: dict[str, Recorded] = {}
     networks = [trained(kind, cells) for kind in NETWORKS]
     if reads_drawings:
-        own = drawings.network()
-        networks.append(described("feedback, for drawings", own, drawings.FILE, drawings.SCALE, cells))
+        networks.append(described("feedback, for drawings", drawings.network(), drawings.SCALE, cells))
     steps = {name: Code(step_function(recorded)) for name, recorded in cells.items()}
     return {"networks": networks, "cells": steps}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -37,6 +38,8 @@ __all__ = ["train_on_page"]
 #: Images of the embedded subset that the page holds: to train with, and to test.
 TRAINED, TESTED = 2_000, 500
 EPOCHS, BATCH, LR = 30, 32, OPTIMIZERS["Adam"]
+#: Factors on the learning rate, half a cosine.
+SCHEDULE = [(1 + math.cos(math.pi * epoch / EPOCHS)) / 2 for epoch in range(EPOCHS)]
 #: Time constants of the synapse that a reader may choose, and limits of the gradient's norm; the first is none.
 TAUS = (1.5, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 LIMITS = {"as it is": 1e9, "at most 1": 1.0, "at most 0.1": 0.1}
@@ -113,32 +116,12 @@ def _split(is_train: bool, first: int, count: int) -> SequentialFashionMNIST:
     return data
 
 
-def _schedule() -> list[float]:
-    """Return the factors on the learning rate of a cosine schedule, for each epoch."""
-    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS)
-    factors = []
-    for _ in range(EPOCHS):
-        factors += schedule.get_last_lr()
-        optimizer.step()
-        schedule.step()
-    return factors
-
-
 def train_on_page(recorded: Mapping[str, Any]) -> HTML:
     """Return a view that trains the three networks, and below it one in which they read drawings.
 
     Args:
         recorded: ``results/page_training.json``.
-
-    Raises:
-        ValueError: it is not what ``python -m snn_tutorial.live.train`` writes.
     """
-    missing = sorted(set(NETWORKS) - set(recorded.get("networks", {})))
-    if missing:
-        raise ValueError(
-            f"recorded has no {', '.join(missing)}: `python -m snn_tutorial.live.train` writes them"
-        )
     learned, tested = _split(True, 0, TRAINED), _split(False, 0, TESTED)
     images = torch.cat([learned.images, tested.images]).transpose(2, 3)  # column after column
     cells: dict[str, Recorded] = {}
@@ -152,7 +135,7 @@ def train_on_page(recorded: Mapping[str, Any]) -> HTML:
         "side": images.shape[-1],
         "classes": len(learned.classes),
         "batch": BATCH,
-        "schedule": _schedule(),
+        "schedule": SCHEDULE,
         "limits": list(LIMITS.values()),
         "taus": [[tau, SynapseFilter(tau, learnable=True).double().w.item()] for tau in TAUS],
     }
@@ -198,7 +181,7 @@ def trained(kind: str, epochs: int = EPOCHS, count: int = TRAINED) -> list[dict[
     x_test, labels_test = _inputs(_split(False, 0, TESTED))
     optimizer = torch.optim.Adam(net.parameters(), lr=LR)
     found = []
-    for factor in _schedule()[:epochs]:
+    for factor in SCHEDULE[:epochs]:
         optimizer.param_groups[0]["lr"] = factor * LR
         total = 0.0
         for which in torch.randperm(count).split(BATCH):

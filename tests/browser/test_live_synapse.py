@@ -29,14 +29,6 @@ def library(train, tau, is_double):
     return {"tau": tau, "s": train} | shown
 
 
-def place(view, step, panel=0):
-    """Where a time step is on the page, in the first panel or the second."""
-    frame = view.figure.locator("canvas").bounding_box()
-    steps = len(view.numbers()["s"])
-    across = 52 + (frame["width"] - 62) * (step + 0.5) / steps
-    return frame["x"] + across, frame["y"] + (50, 200)[panel]
-
-
 def test_currents_are_those_of_the_library(browser, tmp_path):
     random = torch.bernoulli(torch.full((12,), 0.5)).int().tolist()
     for train in ([0] * 12, [1] * 12, [1, 0, 0, 1, 1, 0, 0, 0, 1, 0, 1, 1], random):
@@ -59,20 +51,6 @@ def test_button_of_each_step_turns_its_spike_on_and_off(browser, tmp_path):
         assert view.numbers()["s"] == [0, 1, 1, 0]
 
 
-def test_says_what_is_seen(browser, tmp_path):
-    with live(browser, synapse_explorer([1, 0, 1, 1], tau=2), tmp_path) as view:
-        largest = "Largest current: synapse filter 2.50, low-pass 1.63"
-        assert view.said() == f"3 spikes in 4 steps, τ = 2 steps. {largest}."
-        view.set(DOUBLE, True)
-        assert view.said().endswith(
-            "double-exponential 1.53. The double-exponential synapse decays with τ and rises "
-            "with a time constant of 1.5 steps."
-        )
-        for step in (2, 3):
-            view.set(f"spike in step {step}", False)
-        assert view.said().startswith("1 spike in 4 steps, τ = 2 steps.")
-
-
 @pytest.mark.parametrize("width", [1280, 390])
 def test_spikes_are_drawn_with_the_mouse(browser, tmp_path, width):
     with live(
@@ -80,25 +58,25 @@ def test_spikes_are_drawn_with_the_mouse(browser, tmp_path, width):
     ) as view:
         mouse = view.page.mouse
         for step in (0, 7, 19):
-            mouse.click(*place(view, step))
+            mouse.click(*view.place(step, 0.5))
         assert [t for t, spike in enumerate(view.numbers()["s"]) if spike] == [0, 7, 19]
-        mouse.move(*place(view, 3))
+        mouse.move(*view.place(3, 0.5))
         mouse.down()
-        mouse.move(*place(view, 9))  # at once: no step between may be left out
-        x, y = place(view, 10)
+        mouse.move(*view.place(9, 0.5))  # at once: no step between may be left out
+        x, y = view.place(10, 0.5)
         mouse.move(x, y + 500)  # a drag that leaves the canvas is still one
         mouse.up()
-        mouse.move(*place(view, 15))
+        mouse.move(*view.place(15, 0.5))
         train = [int(t in (0, 19) or 3 <= t <= 10) for t in range(20)]
         assert view.numbers() == library(train, 10, False)
         assert view.control("spike in step 5").get_attribute("aria-pressed") == "true"
-        mouse.move(*place(view, 10))  # a drag that begins on a spike erases
+        mouse.move(*view.place(10, 0.5))  # a drag that begins on a spike erases
         mouse.down()
-        mouse.move(*place(view, 0))
+        mouse.move(*view.place(0, 0.5))
         mouse.up()
         assert sum(view.numbers()["s"]) == 1
-        mouse.click(*place(view, 5, panel=1))
-        mouse.click(*place(view, 5), button="right")
+        mouse.click(*view.place(5, 1, panel=1))
+        mouse.click(*view.place(5, 0.5), button="right")
         assert sum(view.numbers()["s"]) == 1
 
 
@@ -112,13 +90,13 @@ def test_finger_draws_along_the_panel_and_scrolls_across_it(browser, tmp_path):
                 where = [{"x": x, "y": y} for x, y in points]
                 session.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": where})
 
-        view.page.touchscreen.tap(*place(view, 1))
+        view.page.touchscreen.tap(*view.place(1, 0.5))
         assert view.numbers()["s"] == [0, 1, *[0] * 10]
-        drag(*(place(view, step) for step in (4, 5, 6, 7, 8)))
+        drag(*(view.place(step, 0.5) for step in (4, 5, 6, 7, 8)))
         train = [int(t == 1 or 4 <= t <= 8) for t in range(12)]
         assert view.numbers()["s"] == train
         assert view.page.evaluate("scrollY") == 0
-        x, y = place(view, 10)
+        x, y = view.place(10, 0.5)
         drag(*((x, y - up) for up in (0, 15, 30, 60, 90)))
         view.page.wait_for_function("scrollY > 20")
         assert view.numbers()["s"] == train

@@ -65,6 +65,17 @@ class LiveView:
         """Return the sentence under the view."""
         return self.figure.locator(".snn-said").inner_text()
 
+    def place(self, x: float, y: float, panel: int = 0) -> tuple[float, float]:
+        """Return where a place in the units of a panel's axes is on the page."""
+        return self.figure.locator("canvas").first.evaluate(
+            """({ chart }, [x, y, panel]) => {
+                const { left, top } = chart.canvas.getBoundingClientRect();
+                const { across, down } = chart.places[panel];
+                return [left + across(x), top + down(y)];
+            }""",
+            [x, y, panel],
+        )
+
     def picture(self) -> list[str]:
         """Return what is drawn."""
         return self.figure.locator("canvas").evaluate_all("all => all.map(canvas => canvas.toDataURL())")

@@ -253,7 +253,6 @@ def test_visitor_draws_a_shoe_and_the_network_reads_it(build):
         )
         assert view.said().endswith("answers: Ankle boot, which is right.")
         box = view.figure.locator("canvas.snn-pad").bounding_box()
-        view.set("speed", "fast")
         # A flat sneaker that looks to the left.
         sole, upper = [(3, 19), (25, 19)], [(3, 18), (10, 16), (17, 13), (25, 12)]
         for stroke in [sole, upper, [(10, 17), (25, 16)], [(17, 14), (25, 14)]]:

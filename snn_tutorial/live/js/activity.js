@@ -1,16 +1,16 @@
-/** Trained networks from their files, and what one does with a picture, step by step. */
+/** Trained networks, and what one does with a picture, step by step. */
 
-import { bytes } from "./bytes.js";
-import { readTensors, sha256 } from "./safetensors.js";
+import { floats } from "./bytes.js";
 import { Network } from "./scan.js";
 
 /**
- * @typedef {{name: string, file: string, sha256: string, stages: (tensors: Record<string, Float32Array>) =>
+ * @typedef {import("./scan.js").Cells} Cells
+ * @typedef {{name: string, tensors: Record<string, string>, stages: (tensors: Record<string, Float32Array>) =>
  *   import("./scan.js").Stage[], hidden: number, synapse: number | null, tau: number | null, scale: number,
- *   about?: string}} Trained
- *   `hidden` and `synapse` are the places of the neurons and of the synapses among the stages; `about` says where weights
- *   are from that are not a file's.
- * @typedef {{trained: Trained, net: Network, isChecked: Promise<boolean>}} Loaded
+ *   epochs?: number}} Trained
+ *   `hidden` and `synapse` are the places of the neurons and of the synapses among the stages; `epochs` is how long it was
+ *   trained on this page.
+ * @typedef {{trained: Trained, net: Network, hidden: Cells, synapse: Cells | null}} Loaded
  * @typedef {{spikes: Float64Array[], potentials: Float64Array[], currents: Float64Array[], columns: Float64Array[],
  *   outputs: Float64Array[]}} Activity  Of each time step; `currents` of synapses or of the loop, empty without either.
  */
@@ -18,29 +18,19 @@ import { Network } from "./scan.js";
 export const SIDE = 28;
 
 /**
- * Build networks from their files. Whether a file could be checked against its SHA-256 is known later; a file that is
- * another is an error.
- * @template {Trained} T
- * @param {T[]} networks
+ * Build networks from their weights.
+ * @param {Trained[]} networks
  * @param {Record<string, import("./scan.js").CellStep>} cells
+ * @returns {Loaded[]}
  */
 export function load(networks, cells) {
   return networks.map((trained) => {
-    const file = bytes(trained.file);
-    return { trained, net: new Network(trained.stages(readTensors(file)), cells), isChecked: check(trained, file) };
+    const tensors = Object.entries(trained.tensors).map(([name, packed]) => [name, floats(packed)]);
+    const net = new Network(trained.stages(Object.fromEntries(tensors)), cells);
+    const layer = (/** @type {number} */ place) => /** @type {Cells} */ (net.layers[place]);
+    const { hidden, synapse } = trained;
+    return { trained, net, hidden: layer(hidden), synapse: synapse === null ? null : layer(synapse) };
   });
-}
-
-/**
- * @param {Trained} trained
- * @param {Uint8Array<ArrayBuffer>} file
- */
-async function check(trained, file) {
-  const found = await sha256(file);
-  if (found !== null && found !== trained.sha256) {
-    throw new Error(`weights of the ${trained.name} network: SHA-256 ${found} is not ${trained.sha256}`);
-  }
-  return found !== null;
 }
 
 /**
@@ -60,14 +50,11 @@ export function columnsOf(pixels, order, blank) {
 
 /**
  * Take columns through a network and return what happens; the answer is the largest mean output.
- * @param {Network} net
- * @param {Trained} trained
+ * @param {Loaded} loaded
  * @param {Float64Array[]} columns
  * @returns {Activity}
  */
-export function run(net, trained, columns) {
-  const hidden = /** @type {import("./scan.js").Cells} */ (net.layers[trained.hidden]);
-  const synapse = trained.synapse === null ? null : net.layers[trained.synapse];
+export function run({ net, hidden, synapse }, columns) {
   /** @type {Activity} */
   const found = { spikes: [], potentials: [], currents: [], columns, outputs: [] };
   net.reset();
@@ -83,7 +70,7 @@ export function run(net, trained, columns) {
 
 /**
  * Return what the loop has added to the inputs of the last step.
- * @param {import("./scan.js").Cells} cells
+ * @param {Cells} cells
  */
 function broughtBack({ x, y, stage, loop }) {
   const weight = loop?.weight.values ?? [];

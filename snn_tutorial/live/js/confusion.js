@@ -1,8 +1,10 @@
 /** Which classes a network takes for which, and the images behind a cell of its confusion matrix. */
 
-import { BLUE, Chart, GREY, VERMILION } from "./chart.js";
+import { inflated } from "./bytes.js";
+import { Chart } from "./chart.js";
+import { colorOf } from "./colors.js";
 import { make, menu } from "./controls.js";
-import { inflated } from "./inflate.js";
+import { paint, picture } from "./pad.js";
 
 /**
  * @typedef {{classes: string[], networks: string[], counts: number[][], shown: number[][][], images: string,
@@ -11,11 +13,7 @@ import { inflated } from "./inflate.js";
  *   the packed ones are shown. `numbers` are those of the deflated images in the test set.
  */
 
-const SIDE = 28;
-const GAP = 4;
-const PER_ROW = 3;
-const ROWS = [0, 1];
-const COLUMNS = PER_ROW * SIDE + (PER_ROW - 1) * GAP;
+const PIXELS = 28 * 28;
 
 /**
  * @param {ConfusionData} data
@@ -28,56 +26,47 @@ export function confusion({ classes, networks, counts, shown, images, numbers, f
   let pixels = new Uint8Array();
   inflated(images).then((found) => {
     pixels = found;
-    gallery.draw();
+    fillGallery();
   });
   const size = classes.length;
-  const totals = counts[0].reduce((sums, count, k) => {
-    sums[Math.floor(k / size)] += count;
-    return sums;
-  }, new Array(size).fill(0));
+  const totals = classes.map((_, k) => counts[0].slice(k * size, (k + 1) * size).reduce((a, b) => a + b, 0));
   const cell = () => truth.value * size + answer.value;
   const count = () => counts[network.value][cell()];
   const fits = () => shown[network.value][cell()];
   /** @param {number} k */
-  const image = (k) => pixels.subarray(k * SIDE * SIDE, (k + 1) * SIDE * SIDE);
-
-  /**
-   * Colour the cells on the diagonal, or the others. The root makes rare errors visible.
-   * @param {boolean} isRight
-   */
-  const shares = (isRight) =>
-    counts[network.value].map((n, k) => {
-      const row = Math.floor(k / size);
-      return (row === k % size) === isRight ? Math.sqrt(n / Math.max(1, totals[row])) : 0;
-    });
+  const image = (k) => pixels.subarray(k * PIXELS, (k + 1) * PIXELS);
 
   const matrix = new Chart("confusion matrix: images by their true class, downwards, and the network's answer", () => {
-    const places = classes.map((_, k) => k + 0.5);
     const all = counts[network.value];
-    const cells = [...all.keys()].filter((k) => all[k] > 0);
+    const places = [...all.keys()];
+    // The root makes rare errors visible; what is right is half as strong.
+    const shares = all.map((n, k) => {
+      const row = Math.floor(k / size);
+      return Math.sqrt(n / Math.max(1, totals[row])) / (row === k % size ? 2 : 1);
+    });
     const [x, y] = [answer.value, truth.value];
     return [
       {
         height: 26 * size,
-        x: [0, size],
-        y: [size, 0],
+        x: [-0.5, size - 0.5],
+        y: [size - 0.5, -0.5],
         xLabel: "network's answer",
         yLabel: "true class",
-        xTicks: classes.map((name, k) => [places[k], name]),
-        yTicks: classes.map((name, k) => [places[k], name]),
-        left: 92,
-        upright: 78,
-        isBare: true,
+        ...{ xTicks: [...classes.keys()], yTicks: [...classes.keys()], xNames: classes, yNames: classes },
+        ...{ left: 92, upright: 78, isBare: true },
         marks: [
-          { kind: "grid", values: shares(true), columns: size, high: 2, color: BLUE, label: "right" },
-          { kind: "grid", values: shares(false), columns: size, high: 1, color: VERMILION, label: "wrong" },
+          { kind: "grid", values: shares, columns: size, high: 1.2, color: colorOf(networks[network.value]) },
           {
             kind: "words",
-            x: cells.map((k) => places[k % size]),
-            y: cells.map((k) => places[Math.floor(k / size)]),
-            text: cells.map((k) => `${all[k]}`),
+            x: places.map((k) => k % size),
+            y: places.map((k) => Math.floor(k / size)),
+            text: all.map((n) => (n ? `${n}` : "")),
           },
-          { kind: "line", x: [x, x + 1, x + 1, x, x], y: [y, y, y + 1, y + 1, y], color: GREY },
+          {
+            kind: "line",
+            x: [-0.5, 0.5, 0.5, -0.5, -0.5].map((d) => x + d),
+            y: [-0.5, -0.5, 0.5, 0.5, -0.5].map((d) => y + d),
+          },
         ],
       },
     ];
@@ -85,51 +74,33 @@ export function confusion({ classes, networks, counts, shown, images, numbers, f
   matrix.canvas.style.cursor = "pointer";
   matrix.canvas.addEventListener("click", (event) => {
     const at = matrix.at(event);
-    const [x, y] = [Math.floor(at.x), Math.floor(at.y)];
+    const [x, y] = [Math.round(at.x), Math.round(at.y)];
     if (Math.min(x, y) < 0 || Math.max(x, y) >= size) return;
     truth.value = y;
     answer.value = x;
     answer.input.dispatchEvent(new Event("change", { bubbles: true }));
   });
 
-  /** @param {number[]} row  up to three of the packed images */
-  function sideBySide(row) {
-    const values = new Uint8Array(SIDE * COLUMNS);
-    for (const [place, k] of row.entries()) {
-      for (let y = 0; y < SIDE; y++) {
-        values.set(image(k).subarray(y * SIDE, (y + 1) * SIDE), y * COLUMNS + place * (SIDE + GAP));
-      }
-    }
-    return values;
+  const gallery = make("div", { className: "snn-gallery" });
+  function fillGallery() {
+    const found = fits().map((k) => {
+      const canvas = picture({ ariaLabel: `image ${numbers[k]}` });
+      paint(canvas, (pixel) => image(k)[pixel]);
+      return make("div", {}, canvas, `image ${numbers[k]}`);
+    });
+    gallery.replaceChildren(...found);
   }
 
-  const gallery = new Chart("images of the true class for which the network gave the answer", () => {
-    const room = gallery.canvas.clientWidth - 14; // within the borders of a panel
-    return ROWS.map((k) => {
-      const row = fits().slice(k * PER_ROW, (k + 1) * PER_ROW);
-      /** @type {[number, string][]} */
-      const names = row.map((one, place) => [place * (SIDE + GAP) + SIDE / 2, `image ${numbers[one]}`]);
-      return {
-        height: (Math.min(room, 342) * SIDE) / COLUMNS,
-        x: [0, COLUMNS],
-        y: [SIDE, 0],
-        title: k
-          ? ""
-          : `${classes[truth.value]}, answer ${classes[answer.value]}: ${whole(count())} ${count() === 1 ? "image" : "images"}`,
-        xTicks: names,
-        yTicks: [],
-        left: 4,
-        isBare: true,
-        isSquare: true,
-        marks: [{ kind: "grid", values: sideBySide(row), columns: COLUMNS, high: 255 }],
-      };
-    });
-  });
-
-  const halves = [matrix, gallery].map(({ canvas }) => make("div", { className: "snn-half" }, canvas));
   return {
     controls: [[network.element], [truth.element, answer.element]],
-    figures: [make("div", { className: "snn-row" }, ...halves)],
+    figures: [
+      make(
+        "div",
+        { className: "snn-sides" },
+        make("div", { className: "snn-main" }, matrix.canvas),
+        make("div", { className: "snn-side" }, gallery),
+      ),
+    ],
     numbers: () => ({
       counts: counts[network.value],
       count: count(),
@@ -138,7 +109,7 @@ export function confusion({ classes, networks, counts, shown, images, numbers, f
     }),
     update() {
       matrix.draw();
-      gallery.draw();
+      fillGallery();
       const [n, seen, name] = [count(), fits().length, networks[network.value]];
       const part = `Of ${whole(totals[truth.value])} images of the class ${classes[truth.value]}, the network ${name}`;
       const found = n ? whole(n) : "none";

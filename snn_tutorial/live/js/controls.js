@@ -2,7 +2,8 @@
 
 /**
  * @template T
- * @typedef {{element: HTMLElement, input: HTMLElement, value: T}} Control  What a reader sets; `value` may be assigned.
+ * @template {HTMLElement} [I=HTMLElement]
+ * @typedef {{element: HTMLElement, input: I, value: T}} Control  What a reader sets; `value` may be assigned.
  */
 
 /**
@@ -20,88 +21,77 @@ export function make(tag, options = {}, ...children) {
 }
 
 /**
- * Return an input with its label before it and, if it has one, what it is set to behind it.
- * @param {string} label
- * @param {HTMLElement} input
- * @param {...(Node | string)} after
+ * @template T
+ * @template {HTMLElement} I
+ * @param {HTMLElement} element
+ * @param {I} input
+ * @param {() => T} read
+ * @param {(given: T) => void} write
+ * @returns {Control<T, I>}
  */
-function labelled(label, input, ...after) {
-  input.ariaLabel = label; // the element around it holds more text
-  return make("label", {}, make("span", {}, label), input, ...after);
+function control(element, input, read, write) {
+  return {
+    element,
+    input,
+    get value() {
+      return read();
+    },
+    set value(given) {
+      write(given);
+    },
+  };
 }
 
 /**
  * A slider. `values`, if given, are what its stops stand for.
  * @param {string} label
  * @param {{min?: number, max?: number, step?: number, value: number, unit?: string, values?: number[]}} options
- * @returns {Control<number>}
  */
 export function slider(label, { min = 0, max = 1, step = 1, value, unit = "", values }) {
   const range = values ? { min: 0, max: values.length - 1, step: 1 } : { min, max, step };
-  const input = make("input", { type: "range" });
-  for (const [name, number] of Object.entries(range)) input.setAttribute(name, `${number}`);
+  const input = make("input", { type: "range", ...range, ariaLabel: label });
   const shown = make("output");
   const read = () => (values ? values[input.valueAsNumber] : input.valueAsNumber);
   const show = () => {
-    shown.value = `${read()}${unit && ` ${unit}`}`;
+    shown.value = `${Number(read().toPrecision(4))}${unit && ` ${unit}`}`;
     input.setAttribute("aria-valuetext", shown.value);
   };
   input.addEventListener("input", show);
-  const control = {
-    element: labelled(label, input, shown),
-    input,
-    get value() {
-      return read();
-    },
-    set value(given) {
-      input.valueAsNumber = values ? values.indexOf(given) : given;
-      show();
-    },
-  };
-  control.value = value;
-  return control;
+  const element = make("label", {}, make("span", {}, label), input, shown);
+  const found = control(element, input, read, (given) => {
+    input.valueAsNumber = values ? values.indexOf(given) : given;
+    show();
+  });
+  found.value = value;
+  return found;
 }
 
 /**
- * A menu; its value is one of `options`, or the number of one.
+ * A menu; its value is the number of one of `options`.
  * @param {string} label
  * @param {string[]} options
  * @param {number} [first]
- * @returns {Control<number>}
  */
 export function menu(label, options, first = 0) {
-  const input = make("select", {}, ...options.map((name) => make("option", {}, name)));
-  input.selectedIndex = first;
-  return {
-    element: labelled(label, input),
-    input,
-    get value() {
-      return input.selectedIndex;
-    },
-    set value(given) {
-      input.selectedIndex = given;
-    },
+  const input = make("select", { ariaLabel: label }, ...options.map((name) => make("option", {}, name)));
+  const set = (/** @type {number} */ given) => {
+    input.selectedIndex = given;
   };
+  set(first);
+  return control(make("label", {}, make("span", {}, label), input), input, () => input.selectedIndex, set);
 }
 
 /**
  * A box to tick.
  * @param {string} label
  * @param {boolean} first
- * @returns {Control<boolean>}
  */
 export function box(label, first) {
   const input = make("input", { type: "checkbox", checked: first, ariaLabel: label });
-  return {
-    element: make("label", {}, input, make("span", {}, label)),
-    input,
-    get value() {
-      return input.checked;
-    },
-    set value(given) {
-      input.checked = given;
-    },
+  const set = (/** @type {boolean} */ given) => {
+    input.checked = given;
   };
+  return control(make("label", {}, input, make("span", {}, label)), input, () => input.checked, set);
 }
 
 /**
@@ -109,27 +99,17 @@ export function box(label, first) {
  * @param {string} label
  * @param {string} description
  * @param {boolean} first
- * @returns {Control<boolean>}
  */
 export function toggle(label, description, first) {
-  const input = make("button", { type: "button", title: description }, label);
-  const control = {
-    element: input,
-    input,
-    get value() {
-      return input.ariaPressed === "true";
-    },
-    set value(given) {
-      input.ariaPressed = `${given}`;
-    },
-  };
-  input.ariaLabel = description;
-  control.value = first;
-  input.addEventListener("click", () => {
-    control.value = !control.value;
+  const input = button(label, () => {
+    input.ariaPressed = `${input.ariaPressed !== "true"}`;
     input.dispatchEvent(new Event("change", { bubbles: true }));
   });
-  return control;
+  Object.assign(input, { title: description, ariaLabel: description, ariaPressed: `${first}` });
+  const set = (/** @type {boolean} */ given) => {
+    input.ariaPressed = `${given}`;
+  };
+  return control(input, input, () => input.ariaPressed === "true", set);
 }
 
 /**

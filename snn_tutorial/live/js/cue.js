@@ -10,7 +10,8 @@ import { make, slider } from "./controls.js";
  *   `symbols` are the cues of the points, from 0.
  */
 
-const COLORS = 8;
+/** Colours of cues, those of plots in Python. */
+const CUES = ["#1F77B4", "#D66A00", "#2B8A2B", "#D62728", "#8457AE", "#8C564B", "#C9559F", "#6B6B6B"];
 
 /**
  * @param {CueData} data
@@ -19,7 +20,6 @@ const COLORS = 8;
 export function cue({ after, first, symbols, networks }) {
   const steps = slider("steps since the cue", { values: after, value: first });
   const count = Math.max(...symbols) + 1;
-  const cues = Array.from({ length: count }, (_, symbol) => symbol);
   const at = () => after.indexOf(steps.value);
   const percent = (/** @type {Seen} */ network) => `${(100 * network.probe[at()]).toFixed(0)} %`;
 
@@ -27,12 +27,10 @@ export function cue({ after, first, symbols, networks }) {
     const chart = new Chart(`states of the network "${network.name}", each the number of its cue`, () => {
       const points = network.points[at()];
       const end = Math.max(1, ...points.map(Math.abs)) * 1.1;
-      /** @type {[number, string][]} */
-      const marked = ticks(-end, end, 4).map((value) => [value, `${value}`.replace("-", "\u2212")]);
-      const side = Math.max(100, Math.min(200, chart.canvas.clientWidth - 64));
+      const marked = ticks(-end, end, 4);
       return [
         {
-          height: side,
+          height: Math.max(100, Math.min(200, chart.canvas.clientWidth - 64)),
           x: [-end, end],
           y: [-end, end],
           isSquare: true,
@@ -40,28 +38,19 @@ export function cue({ after, first, symbols, networks }) {
           yTicks: marked,
           xLabel: "1st component (SD)",
           yLabel: "2nd component (SD)",
-          marks: cues.map((symbol) => {
-            const mine = symbols.flatMap((one, k) => (one === symbol ? [k] : []));
-            return {
-              kind: "words",
-              x: mine.map((k) => points[2 * k]),
-              y: mine.map((k) => points[2 * k + 1]),
-              text: mine.map(() => `${symbol + 1}`),
-              color: symbol % COLORS,
-            };
-          }),
+          marks: symbols.map((symbol, k) => ({
+            kind: "words",
+            x: [points[2 * k]],
+            y: [points[2 * k + 1]],
+            text: [`${symbol + 1}`],
+            color: [CUES[symbol % CUES.length], `color-mix(in srgb, ${CUES[symbol % CUES.length]}, white 45%)`],
+          })),
         },
       ];
     });
     const said = make("div");
     const head = make("div", { className: "snn-head" }, make("strong", {}, network.name), said);
-    return {
-      element: make("div", {}, head, chart.canvas),
-      update() {
-        said.textContent = `a probe reads ${percent(network)}`;
-        chart.draw();
-      },
-    };
+    return { network, chart, said, element: make("div", {}, head, chart.canvas) };
   });
 
   return {
@@ -75,7 +64,10 @@ export function cue({ after, first, symbols, networks }) {
       ),
     }),
     update() {
-      for (const panel of panels) panel.update();
+      for (const { network, chart, said } of panels) {
+        said.textContent = `a probe reads ${percent(network)}`;
+        chart.draw();
+      }
       const read = networks.map((network) => `${network.name} ${percent(network)}`).join("; ");
       const ago = `${steps.value} ${steps.value === 1 ? "step" : "steps"} after the cue`;
       return `${ago} a linear probe reads this share of the cues: ${read}. Guessing is right in ${100 / count} %.`;

@@ -1,6 +1,7 @@
 /** One neuron that gets a single input, with its own spike fed back or not. */
 
-import { BLUE, Chart, GREEN, GREY, VERMILION } from "./chart.js";
+import { Chart } from "./chart.js";
+import { COLORS } from "./colors.js";
 import { box, menu, slider } from "./controls.js";
 
 /**
@@ -25,56 +26,71 @@ export function neuron({ steps, resets, cells, charge }) {
 
   function run() {
     const cell = cells[reset.value][Number(isFedBack.value)];
-    const [v, y] = [[new Float64Array(1), new Float64Array(1)], new Float64Array(1)];
+    const [potential, before, y, h] = [0, 1, 2, 3].map(() => new Float64Array(1));
+    const v = [potential, before]; // with the spike of the step before, which comes back
     trace = { i: [], h: [], v: [], s: [] };
-    const h = new Float64Array(1);
     for (const t of time) {
       const x = t === 0 ? first.value : 0;
       trace.i.push(isFedBack.value ? x + y[0] : x);
-      charge(1, [trace.i[t]], [v[0].slice()], [[threshold.value]], h);
+      charge(1, [trace.i[t]], [potential.slice()], [[threshold.value]], h);
       trace.h.push(h[0]);
       cell(1, [x], v, [[threshold.value]], y);
-      trace.v.push(v[0][0]);
+      trace.v.push(potential[0]);
       trace.s.push(y[0]);
     }
   }
 
   const chart = new Chart("input, membrane potential and spikes of one neuron in each time step", () => {
-    /** @type {[number, number]} */
+    const { i, h, v, s } = trace;
     const x = [-0.5, steps - 0.5];
-    const limits = [...trace.h, ...trace.v, threshold.value];
-    /** @type {[number, number]} */
-    const y = [Math.min(0, ...limits) - 0.1, Math.max(...limits) + 0.1];
+    const limits = [0, ...h, ...v, threshold.value];
+    const given = time.map((t) => (t === 0 ? first.value : 0));
+    const fired = time.filter((t) => s[t] > 0);
     return [
-      { height: 70, x, y: [0, 4], yLabel: "input i", marks: [{ kind: "stems", x: time, y: trace.i, color: GREEN }] },
       {
-        height: 110,
+        height: 76,
         x,
-        y,
-        yLabel: "potential v",
+        y: [0, 4],
+        yLabel: "input",
         marks: [
-          { kind: "line", x, y: [threshold.value, threshold.value], color: GREY, dashed: true, label: "threshold" },
-          {
-            kind: "line",
-            x: time.flatMap((t) => [t, t]),
-            y: time.flatMap((t) => [trace.h[t], trace.v[t]]),
-            color: BLUE,
-            label: "charged, then reset (dot)",
-          },
-          { kind: "dots", x: time, y: trace.v, color: BLUE },
+          { kind: "bars", x: time, y: i, color: COLORS.loop, label: "y[t−1], fed back" },
+          { kind: "bars", x: time, y: given, color: COLORS.input, label: "x[t]" },
         ],
       },
       {
-        height: 50,
+        height: 150,
+        x,
+        y: [Math.min(...limits) - 0.15, Math.max(...limits) + 0.15],
+        yLabel: "membrane",
+        marks: [
+          {
+            kind: "line",
+            x,
+            y: [threshold.value, threshold.value],
+            color: COLORS.threshold,
+            dashed: true,
+            label: "threshold",
+          },
+          ...time.slice(1).map((t) => ({
+            kind: /** @type {const} */ ("line"),
+            ...{ x: [t - 1, t], y: [v[t - 1], h[t]], color: COLORS.membrane, width: 1.5 },
+          })),
+          ...fired.map((t) => ({
+            kind: /** @type {const} */ ("line"),
+            ...{ x: [t, t], y: [h[t], v[t]], color: COLORS.spike, dashed: true },
+          })),
+          { kind: "dots", x: time, y: h, color: COLORS.membrane, hollow: true, size: 4.5, label: "○ h[t], charged" },
+          { kind: "dots", x: time, y: v, color: COLORS.membrane, label: "● v[t], reset" },
+        ],
+      },
+      {
+        height: 40,
         x,
         y: [0, 1.2],
-        yLabel: "spike s",
+        yLabel: "spike",
         xLabel: "time step t",
-        yTicks: [
-          [0, "0"],
-          [1, "1"],
-        ],
-        marks: [{ kind: "stems", x: time, y: trace.s, color: VERMILION }],
+        yTicks: [0, 1],
+        marks: [{ kind: "stems", x: time, y: s, color: COLORS.spike, label: "s[t]" }],
       },
     ];
   });

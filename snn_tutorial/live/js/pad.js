@@ -7,9 +7,10 @@ import { make } from "./controls.js";
 const INK = 230;
 const FALL = 90;
 
-/** What counts as drawn, and the grey of what an outline encloses. */
+/** What counts as drawn, the grey of what an outline encloses, and that of a ghost. */
 const FAINT = 40;
 const FILL = 150;
+const GHOST = 70;
 
 /**
  * Return a drawing as the garments were prepared: as large as the square, in its middle, and with outlines filled.
@@ -46,6 +47,25 @@ export function prepared(pixels) {
   });
 }
 
+/**
+ * Paint a picture on a canvas of its own, white on black.
+ * @param {HTMLCanvasElement} canvas
+ * @param {(k: number) => number} grey  of each pixel
+ */
+export function paint(canvas, grey) {
+  const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  const image = pen.createImageData(SIDE, SIDE);
+  for (let k = 0; k < SIDE * SIDE; k++) image.data.set([grey(k), grey(k), grey(k), 255], 4 * k);
+  pen.putImageData(image, 0, 0);
+  return pen;
+}
+
+/**
+ * Return a canvas for {@link paint}.
+ * @param {Record<string, unknown>} options
+ */
+export const picture = (options) => make("canvas", { className: "snn-picture", width: SIDE, height: SIDE, ...options });
+
 export class Pad {
   /**
    * @param {string} description
@@ -54,15 +74,17 @@ export class Pad {
    */
   constructor(description, changed, finished) {
     this.pixels = new Uint8Array(SIDE * SIDE);
-    this.isErasing = false;
+    /** A picture whose outline lies under a drawing. */
+    this.ghost = new Uint8Array(SIDE * SIDE);
     /** Radius of the brush in pixels. */
     this.size = 2;
-    /** Where the stroke was before. @type {[number, number] | undefined} */
-    this.last = undefined;
+    /** Where the stroke was before. */
+    this.last = [0, 0];
     this.cursor = [SIDE / 2, SIDE / 2];
-    this.canvas = make("canvas", { className: "snn-pad", width: SIDE, height: SIDE, tabIndex: 0 });
+    const keys = "draw with the pointer, or move with the arrow keys and draw with the space bar";
+    this.canvas = picture({ tabIndex: 0, ariaLabel: `${description}: ${keys}` });
+    this.canvas.classList.add("snn-pad");
     this.canvas.setAttribute("role", "application");
-    this.canvas.ariaLabel = `${description}: draw with the pointer, or move with the arrow keys and draw with the space bar`;
     this.changed = changed;
     this.canvas.addEventListener("pointerdown", (event) => this.#stroke(event));
     this.canvas.addEventListener("pointermove", (event) => event.buttons && this.#stroke(event));
@@ -86,16 +108,15 @@ export class Pad {
     for (let k = 0; k < this.pixels.length; k++) {
       const distance = Math.hypot((k % SIDE) + 0.5 - x, Math.floor(k / SIDE) + 0.5 - y);
       if (distance > this.size) continue;
-      const grey = Math.max(0, INK - FALL * Math.max(0, distance - this.size + 1));
-      this.pixels[k] = this.isErasing ? 0 : Math.max(this.pixels[k], grey);
+      this.pixels[k] = Math.max(this.pixels[k], INK - FALL * Math.max(0, distance - this.size + 1));
     }
   }
 
   draw() {
-    const pen = /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext("2d"));
-    const image = pen.createImageData(SIDE, SIDE);
-    for (const [k, grey] of this.pixels.entries()) image.data.set([grey, grey, grey, 255], 4 * k);
-    pen.putImageData(image, 0, 0);
+    const { ghost } = this;
+    const isOutline = (/** @type {number} */ k) =>
+      ghost[k] > FAINT && [k - 1, k + 1, k - SIDE, k + SIDE].some((one) => !(ghost[one] > FAINT));
+    const pen = paint(this.canvas, (k) => this.pixels[k] || (isOutline(k) ? GHOST : 0));
     if (document.activeElement === this.canvas) {
       pen.fillStyle = "#E69F00";
       pen.fillRect(Math.floor(this.cursor[0]), Math.floor(this.cursor[1]), 1, 1);
@@ -105,15 +126,16 @@ export class Pad {
   /** @param {PointerEvent} event */
   #stroke(event) {
     event.preventDefault();
-    if (event.type === "pointerdown") this.canvas.setPointerCapture(event.pointerId);
+    const isFirst = event.type === "pointerdown";
+    if (isFirst) this.canvas.setPointerCapture(event.pointerId);
     const box = this.canvas.getBoundingClientRect();
     // A fast pointer reports several places at once.
     const events = event.getCoalescedEvents?.() ?? [];
     for (const { clientX, clientY } of events.length ? events : [event]) {
       const [x, y] = [((clientX - box.left) / box.width) * SIDE, ((clientY - box.top) / box.height) * SIDE];
-      const [x0, y0] = event.type === "pointerdown" || !this.last ? [x, y] : this.last;
-      // A fast stroke leaves no gaps.
-      const parts = Math.ceil(Math.hypot(x - x0, y - y0)) || 1;
+      const [x0, y0] = isFirst ? [x, y] : this.last;
+      // A fast stroke leaves no gaps and no dabs.
+      const parts = Math.ceil(2 * Math.hypot(x - x0, y - y0)) || 1;
       for (let k = 1; k <= parts; k++) this.ink(x0 + ((x - x0) * k) / parts, y0 + ((y - y0) * k) / parts);
       this.last = [x, y];
     }

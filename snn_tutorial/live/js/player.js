@@ -2,25 +2,22 @@
 
 import { button } from "./controls.js";
 
-/**
- * @typedef {{buttons: HTMLElement[], begin: (from?: number) => void, isPlaying: () => boolean}} Player
- */
+/** How long a step is shown, in milliseconds. */
+const PACE = 200;
 
 /**
- * At the end both go on from the first step. Whoever has asked for less motion gets the end at once.
- * @param {import("./controls.js").Control<number>} time  a slider that begins at 0
- * @param {() => number} last  its largest value
- * @param {() => number} pace  how long a step is shown, in milliseconds
- * @returns {Player}
+ * At the end both continue from the first step. With less motion asked for, the end is shown at once.
+ * @param {import("./controls.js").Control<number, HTMLInputElement>} time  a slider that begins at 0
  */
-export function player(time, last, pace) {
+export function player(time) {
   /** @type {number | undefined} */
   let timer;
   let isOwn = false;
-  const play = button("play", () => (timer === undefined ? begin() : rest()));
+  const last = () => Number(time.input.max);
+  const play = button("play", () => (timer === undefined ? begin() : move(stop())));
   const forward = button("step", () => {
-    stop();
-    move(time.value >= last() ? 0 : time.value + 1);
+    const t = stop();
+    move(t >= last() ? 0 : t + 1);
   });
   time.input.addEventListener("input", () => {
     if (!isOwn) stop();
@@ -37,7 +34,7 @@ export function player(time, last, pace) {
   function next() {
     if (!play.isConnected) return stop();
     if (time.value + 1 >= last()) stop();
-    else timer = window.setTimeout(next, pace());
+    else timer = window.setTimeout(next, PACE);
     move(time.value + 1);
   }
 
@@ -46,7 +43,7 @@ export function player(time, last, pace) {
     if (matchMedia("(prefers-reduced-motion: reduce)").matches) return move(last());
     play.textContent = "pause";
     if (from === time.value) return next();
-    timer = window.setTimeout(next, pace());
+    timer = window.setTimeout(next, PACE);
     move(from);
   }
 
@@ -54,12 +51,7 @@ export function player(time, last, pace) {
     window.clearTimeout(timer);
     timer = undefined;
     play.textContent = "play";
-  }
-
-  /** Stop, and say where it stopped. */
-  function rest() {
-    stop();
-    move(time.value);
+    return time.value;
   }
 
   return { buttons: [play, forward], begin, isPlaying: () => timer !== undefined };

@@ -1,7 +1,8 @@
 /** How a picture arrives at a network: one column or one row of it in each time step. */
 
 import { bytes } from "./bytes.js";
-import { Chart, GREEN } from "./chart.js";
+import { Chart } from "./chart.js";
+import { COLORS } from "./colors.js";
 import { make, menu, slider } from "./controls.js";
 import { player } from "./player.js";
 
@@ -11,18 +12,11 @@ import { player } from "./player.js";
  */
 
 const SIDE = 28;
-const LAST = SIDE - 1;
-/** How long a step is shown, in milliseconds. */
-const PACE = 200;
 /** How dark the ground is on which pixels lie that have not been read, and how much of their ink is shown. */
 const GROUND = 0.08;
 const DIM = 0.22;
-/** @type {[number, number]} */
-const ACROSS = [0, SIDE];
-/** @type {[number, number]} */
-const DOWN = [SIDE, 0];
-/** @type {[number, string][]} */
-const TICKS = [0, 9, 18, 27].map((k) => [k + 0.5, `${k}`]);
+const ENDS = [-0.5, SIDE - 0.5];
+const TICKS = [0, 9, 18, 27];
 
 /**
  * @param {ReadingData} data
@@ -35,12 +29,10 @@ export function reading({ images, names, first }) {
     names.map((name, k) => `${k}: ${name}`),
   );
   const order = menu("read by", ["column", "row"]);
-  const step = slider("time step t", { max: LAST, value: first });
-  const plays = player(
-    step,
-    () => LAST,
-    () => PACE,
-  );
+  const step = slider("time step t", { max: SIDE - 1, value: first });
+  const plays = player(step);
+  const line = () => ["column", "row"][order.value];
+  const all = Array.from({ length: SIDE }, (_, k) => k);
 
   /**
    * Return the grey value, 0 to 1, of feature i in step t.
@@ -51,28 +43,29 @@ export function reading({ images, names, first }) {
     const [row, column] = order.value === 0 ? [i, t] : [t, i];
     return pixels[(picture.value * SIDE + row) * SIDE + column] / 255;
   }
-  const all = Array.from({ length: SIDE }, (_, k) => k);
   const input = () => all.map((i) => grey(step.value, i));
   /** What has come, features below each other and time to the right, and null for what has not. */
   const come = () => all.flatMap((i) => all.map((t) => (t <= step.value ? grey(t, i) : null)));
 
   /**
-   * Return a frame around column or row t.
+   * Return a square with a frame around column or row t.
+   * @param {number[]} values
    * @param {boolean} isColumn
-   * @returns {import("./chart.js").Line}
    */
-  function frame(isColumn) {
-    const [along, over] = [
-      [step.value, step.value + 1, step.value + 1, step.value, step.value],
-      [0, 0, SIDE, SIDE, 0],
-    ];
-    return { kind: "line", x: isColumn ? along : over, y: isColumn ? over : along, color: GREEN };
+  function square(values, isColumn) {
+    const [along, over] = [[-0.5, 0.5, 0.5, -0.5, -0.5].map((d) => step.value + d), [-0.5, -0.5, 27.5, 27.5, -0.5]];
+    const [x, y] = isColumn ? [along, over] : [over, along];
+    return {
+      ...{ x: ENDS, y: ENDS.toReversed(), xTicks: TICKS, yTicks: TICKS, isSquare: true },
+      marks: /** @type {import("./chart.js").Mark[]} */ ([
+        { kind: "grid", values, columns: SIDE, high: 1 },
+        { kind: "line", x, y, color: COLORS.input },
+      ]),
+    };
   }
 
   /** The side of both pictures in pixels of the page, as large as there is room beside the axis. */
-  const side = () => Math.max(100, Math.min(210, seen.canvas.clientWidth - 64));
-  const common = { x: ACROSS, y: DOWN, xTicks: TICKS, yTicks: TICKS, isSquare: true };
-  const line = () => ["column", "row"][order.value];
+  const height = () => Math.max(100, Math.min(210, seen.canvas.clientWidth - 64));
 
   const seen = new Chart("the picture, with a frame around what is read in this step", () => {
     const isColumn = order.value === 0;
@@ -84,38 +77,39 @@ export function reading({ images, names, first }) {
     );
     return [
       {
-        ...common,
-        height: side(),
+        ...square(values, isColumn),
+        height: height(),
         title: `${names[picture.value]}, ${line()} ${step.value}`,
         xLabel: "column of the picture",
         yLabel: "row of the picture",
-        marks: [{ kind: "grid", values, columns: SIDE, high: 1 }, frame(isColumn)],
       },
     ];
   });
 
   const now = new Chart("the 28 grey values of this step as bars", () => [
     {
-      height: side(),
+      height: height(),
       x: [0, 1],
-      y: DOWN,
-      xTicks: [0, 0.5, 1].map((x) => [x, `${x}`]),
+      y: ENDS.toReversed(),
+      xTicks: [0, 0.5, 1],
       yTicks: TICKS,
       title: `input at t = ${step.value}`,
-      xLabel: "grey value x[t, i]",
+      xLabel: "x[t, i]",
       yLabel: "feature i",
-      marks: [{ kind: "rows", x: input(), y: all.map((i) => i + 0.5), color: GREEN }],
+      marks: [{ kind: "rows", x: input(), y: all, color: COLORS.input }],
     },
   ]);
 
   const sofar = new Chart("the inputs of all steps so far, side by side", () => [
     {
-      ...common,
-      height: side(),
+      ...square(
+        come().map((x) => x ?? GROUND),
+        true,
+      ),
+      height: height(),
       title: "what has come so far",
       xLabel: "time step t",
       yLabel: "feature i",
-      marks: [{ kind: "grid", values: come().map((x) => x ?? GROUND), columns: SIDE, high: 1 }, frame(true)],
     },
   ]);
   const charts = [seen, now, sofar];
@@ -133,10 +127,9 @@ export function reading({ images, names, first }) {
       // While it plays, nothing new is said, for the sake of those who hear it.
       if (plays.isPlaying()) return `${names[picture.value]}: one ${line()} in each step.`;
       const ink = input().filter((x) => x > 0).length;
-      const sum = (/** @type {(number | null)[]} */ values) =>
-        values.reduce((/** @type {number} */ a, b) => a + (b ?? 0), 0);
-      const whole = sum(all.flatMap((t) => all.map((i) => grey(t, i))));
-      const share = whole ? sum(come()) / whole : 0;
+      const sum = (/** @type {number[]} */ values) => values.reduce((a, b) => a + b, 0);
+      const inks = all.map((t) => sum(all.map((i) => grey(t, i))));
+      const share = sum(inks.slice(0, step.value + 1)) / (sum(inks) || 1);
       return (
         `Step ${step.value} is ${line()} ${step.value} of image ${picture.value} (${names[picture.value]}): ` +
         `${ink} of its 28 pixels are not 0. So far ${(100 * share).toFixed(0)} % of the picture's ink has come.`

@@ -1,6 +1,7 @@
 /** A spike train that the reader draws, and the currents that synapses make of it. */
 
-import { Chart, GREEN, GREY, PURPLE, VERMILION } from "./chart.js";
+import { Chart } from "./chart.js";
+import { COLORS } from "./colors.js";
 import { box, make, slider, toggle } from "./controls.js";
 
 /**
@@ -13,7 +14,11 @@ import { box, make, slider, toggle } from "./controls.js";
 
 /** @type {Name[]} */
 const ALWAYS = ["synapse filter", "low-pass"];
-const COLORS = { "synapse filter": PURPLE, "low-pass": GREY, "double-exponential": GREEN };
+const OF_SYNAPSES = {
+  "synapse filter": COLORS.current,
+  "low-pass": COLORS.threshold,
+  "double-exponential": COLORS.membrane,
+};
 
 /**
  * @param {SynapseData} data
@@ -52,9 +57,8 @@ export function synapse({ spikes, tau, filters, stops }) {
   }
 
   const chart = new Chart("spike train, and the currents of the synapses in each time step", () => {
-    /** @type {[number, number]} */
     const x = [-0.5, time.length - 0.5];
-    const shown = names().map((name) => ({ name, y: currents[name] ?? [] }));
+    const shown = names().map((name) => ({ name, y: currents[name] ?? [], color: OF_SYNAPSES[name] }));
     return [
       {
         height: 48,
@@ -62,13 +66,10 @@ export function synapse({ spikes, tau, filters, stops }) {
         y: [0, 1.2],
         title: "Press or drag here to change the spikes",
         yLabel: "spike s",
-        yTicks: [
-          [0, "0"],
-          [1, "1"],
-        ],
+        yTicks: [0, 1],
         marks: [
-          { kind: "dots", x: time.filter((t) => !train[t]), y: time.map(() => 0), color: GREY, size: 2 },
-          { kind: "stems", x: time, y: train, color: VERMILION },
+          { kind: "dots", x: time, y: time.map(() => 0), color: COLORS.threshold, size: 2 },
+          { kind: "stems", x: time, y: train, color: COLORS.spike },
         ],
       },
       {
@@ -77,16 +78,13 @@ export function synapse({ spikes, tau, filters, stops }) {
         y: [0, 1.08 * Math.max(1, ...shown.flatMap(({ y }) => y))],
         yLabel: "synaptic current I",
         xLabel: "time step t",
-        marks: shown.flatMap(({ name, y }) => [
+        marks: shown.flatMap(({ name, y, color }) => [
           {
             kind: "line",
-            x: time,
-            y,
-            color: COLORS[name],
+            ...{ x: time, y, color, dashed: name === "low-pass" },
             label: name.replace("exponential", "exp."),
-            dashed: name === "low-pass",
           },
-          { kind: "dots", x: time, y, color: COLORS[name], size: 3 },
+          { kind: "dots", x: time, y, color, size: 3 },
         ]),
       },
     ];
@@ -141,18 +139,16 @@ function drawOn(chart, steps) {
     canvas.style.cursor = last >= 0 || chart.at(event).panel === 0 ? "pointer" : "";
     if (last < 0) return;
     const to = step(event);
-    if (to === last) return;
     for (let t = Math.min(last, to); t <= Math.max(last, to); t++) steps[t].value = isOn;
     last = to;
     tell();
   });
-  canvas.addEventListener("pointerup", () => {
-    last = -1;
-  });
-  canvas.addEventListener("pointercancel", () => {
-    // The page is scrolled instead.
-    if (last >= 0) for (const [t, value] of before.entries()) steps[t].value = value;
-    last = -1;
-    tell();
-  });
+  for (const type of ["pointerup", "pointercancel"]) {
+    canvas.addEventListener(type, () => {
+      // If it is cancelled, the page is scrolled instead.
+      if (type === "pointercancel" && last >= 0) for (const [t, value] of before.entries()) steps[t].value = value;
+      last = -1;
+      tell();
+    });
+  }
 }

@@ -1,6 +1,7 @@
 /** Train the three networks on the page, side by side, each in a worker of its own. */
 
-import { BLUE, Chart, GREY, VERMILION } from "./chart.js";
+import { Chart } from "./chart.js";
+import { colorOf } from "./colors.js";
 import { button, make, menu, slider } from "./controls.js";
 
 /**
@@ -14,7 +15,6 @@ import { button, make, menu, slider } from "./controls.js";
  *   `worker` is its script, `recorded` are the curves of Python, `scale` is that of answers.
  */
 
-const COLORS = [GREY, VERMILION, BLUE];
 /** After so many epochs progress is said again. */
 const SAID = 5;
 
@@ -106,9 +106,8 @@ export function train(data) {
     const { stages, hidden: place, synapse, name } = data.kinds[kind];
     const size = tensors["fc1.bias"].length;
     const trained = {
-      ...{ name: `${name} (yours)`, hidden: place, synapse, tau: null, scale: data.scale, sha256: "", file: "" },
+      ...{ name: `${name} (yours)`, hidden: place, synapse, tau: null, scale: data.scale, epochs: epoch },
       stages: () => stages(tensors, size)[0],
-      about: `Trained on this page; its weights after ${epoch} epochs.`,
     };
     document.dispatchEvent(
       new CustomEvent("snn-trained", { detail: { trained, cells: data.cells, isLast: epoch === epochs } }),
@@ -143,28 +142,28 @@ export function train(data) {
      * @param {string} yLabel
      * @param {number} unit  the ends of the axis are multiples of it
      * @param {(one: {loss: number, accuracy: number}) => number} value
-     * @param {boolean} isNamed
      * @returns {import("./chart.js").Panel}
      */
-    const panel = (height, yLabel, unit, value, isNamed) => {
-      const curves = runs.map(({ history }, k) => [before[k], history].map((curve) => curve.map(value)));
-      const all = curves.flat(2);
+    const panel = (height, yLabel, unit, value) => {
+      const curves = runs.flatMap(({ name, history }, k) => [
+        { name, y: before[k].map(value), dashed: true, isNamed: !history.length },
+        { name, y: history.map(value), dashed: false, isNamed: history.length > 0 },
+      ]);
+      const all = curves.flatMap(({ y }) => y);
       return {
-        ...{ height, yLabel, x: [0, epochs], xLabel: isNamed ? "" : "epoch" },
+        ...{ height, yLabel, x: [0, epochs] },
         y: [unit * Math.floor(Math.min(...all) / unit), unit * Math.ceil(Math.max(...all) / unit)],
-        title: isNamed ? "" : `dashed: ${before === data.recorded ? "recorded in Python" : "your training before"}`,
-        marks: curves.flatMap((pair, k) =>
-          pair.map((y, place) => ({
-            kind: /** @type {const} */ ("line"),
-            ...{ x: y.map((_, epoch) => epoch + 1), y, color: COLORS[k], dashed: place === 0 },
-            label: isNamed && place ? runs[k].name : "",
-          })),
-        ),
+        marks: curves.map(({ name, y, dashed, isNamed }) => ({
+          kind: "line",
+          ...{ x: y.map((_, epoch) => epoch + 1), y, color: colorOf(name), dashed },
+          label: isNamed ? name : "",
+        })),
       };
     };
+    const title = `dashed: ${before === data.recorded ? "recorded in Python" : "your training before"}`;
     return [
-      panel(140, "train loss", 0.01, ({ loss }) => loss, true),
-      panel(160, "test accuracy (%)", 10, ({ accuracy }) => 100 * accuracy, false),
+      { ...panel(140, "train loss", 0.01, ({ loss }) => loss), title },
+      { ...panel(160, "test accuracy (%)", 10, ({ accuracy }) => 100 * accuracy), xLabel: "epoch" },
     ];
   });
 

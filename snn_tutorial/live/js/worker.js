@@ -1,7 +1,6 @@
 /** What a worker does: it trains one network, and reports after each epoch. */
 
-import { bytes } from "./bytes.js";
-import { inflated } from "./inflate.js";
+import { bytes, inflated } from "./bytes.js";
 import { drawn, generator, Learner, shuffled } from "./learner.js";
 
 /**
