@@ -36,39 +36,25 @@ def note_of(first: Layer, second: Layer) -> dict[str, np.ndarray]:
     return {name: array for name, array in named.items() if array is not None}
 
 
-def noted_layers(note: Mapping[str, Any], merged: Layer) -> tuple[Layer, Layer] | None:
-    """Return the two layers that :func:`note_of` noted, or None if they are not those that give ``merged``.
+def noted_layers(note: Mapping[str, Any], merged: Layer) -> tuple[Layer, ...]:
+    """Return the two layers that :func:`note_of` noted, or ``merged`` alone if they are not those that give it.
 
     What a graph computes are its weights. A note that says anything else, be it damaged or older than they are, does
     not count.
     """
-    first, second = (Layer(_array(note, f"weight_{k}"), _array(note, f"bias_{k}")) for k in (1, 2))
-    if not all(map(_fit, (first, second, merged))) or second.weight.shape[1] != first.weight.shape[0]:
-        return None
-    with np.errstate(over="ignore", invalid="ignore"):
+    try:
+        first, second = (Layer(note[f"weight_{k}"], note.get(f"bias_{k}")) for k in (1, 2))
         again, sizes = merge(first, second), merge(first.each(np.abs), second.each(np.abs))
-    same_kind = again.weight.shape == merged.weight.shape and (again.bias is None) == (merged.bias is None)
-    if not same_kind or not _fit(sizes):
-        return None
-    # Not bit for bit: a matrix product is added up in another order on another machine.
-    rounding = np.finfo(merged.weight.dtype).eps * second.weight.shape[1]
-    for one, other, size in zip(again, merged, sizes, strict=True):
-        if one is not None and not (np.abs(one - other) <= rounding * size).all():
-            return None
-    return first, second
-
-
-def _array(note: Mapping[str, Any], name: str) -> np.ndarray | None:
-    return np.asarray(note[name]) if name in note else None
-
-
-def _fit(layer: Layer) -> bool:
-    """Whether arrays, which may come from a file, are a layer of finite numbers."""
-    for array, ndim in zip(layer, (2, 1), strict=True):
-        if array is not None and (
-            array.dtype.kind != "f" or array.ndim != ndim or not np.isfinite(array).all()
-        ):
-            return False
-    if layer.weight is None or not layer.weight.size:
-        return False
-    return layer.bias is None or layer.bias.shape == layer.weight.shape[:1]
+        # Not bit for bit: a matrix product is added up in another order on another machine.
+        rounding = np.finfo(merged.weight.dtype).eps * second.weight.shape[1]
+        fits = [
+            one is other
+            or (
+                one.shape == other.shape
+                and bool((abs(one - other) <= rounding * size).all() and np.isfinite(one).all())
+            )
+            for one, other, size in zip(again, merged, sizes, strict=True)
+        ]
+    except (AttributeError, LookupError, TypeError, ValueError):  # no note, or one that is not made of layers
+        return (merged,)
+    return (first, second) if all(fits) else (merged,)
