@@ -22,26 +22,13 @@ from snn_exchange.common import ExchangeError, first_line, need
 if TYPE_CHECKING:
     import nir
 
-__all__ = ["nir_bytes", "read_nir", "write_nir"]
+__all__ = ["read_nir", "write_nir"]
 
 #: What a file may hold: 256 MiB are the weights of 8,000 x 8,000 recurrent neurons.
 MAX_BYTES = 2**28
 #: How long a file may take to be read: the HDF5 library goes round in circles in some damaged ones.
 READ_LIMIT_S = 30
 _CHILD = Path(__file__).with_name("hdf5_child.py")
-
-
-def nir_bytes(graph: nir.NIRGraph) -> bytes:
-    """Return the content of a NIR file.
-
-    Raises:
-        TypeError: ``graph`` is none of NIR.
-    """
-    library, buffer = need("nir"), io.BytesIO()
-    if not isinstance(graph, library.NIRGraph):
-        raise TypeError(f"graph must be a nir.NIRGraph, got {type(graph).__name__}: to_nir(net) makes one")
-    library.write(buffer, graph)
-    return buffer.getvalue()
 
 
 def write_nir(path: str | os.PathLike[str], graph: nir.NIRGraph) -> None:
@@ -51,9 +38,12 @@ def write_nir(path: str | os.PathLike[str], graph: nir.NIRGraph) -> None:
         OSError: the folder cannot be created or written, or the disk is full.
         TypeError: ``graph`` is none of NIR.
     """
-    content = nir_bytes(graph)
+    library, content = need("nir"), io.BytesIO()
+    if not isinstance(graph, library.NIRGraph):
+        raise TypeError(f"graph must be a nir.NIRGraph, got {type(graph).__name__}: to_nir(net) makes one")
+    library.write(content, graph)
     with atomic_write(path) as file:
-        file.write(content)
+        file.write(content.getvalue())
 
 
 def read_nir(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> nir.NIRGraph:

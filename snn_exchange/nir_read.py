@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["from_nir"]
 
-#: From here on a neuron is an IF neuron: the leak of a step is lost in rounding.
-ENDLESS_FROM = ENDLESS / 2**11
-
 
 def from_nir(graph: nir.NIRGraph, *, dt: float | None = None) -> nn.Sequential:
     """Return the network of a NIR graph, ``[T, N, *]`` to ``[T, N, *]``, made of our modules.
@@ -70,18 +67,15 @@ def from_nir(graph: nir.NIRGraph, *, dt: float | None = None) -> nn.Sequential:
         parts += made
     if not parts:
         raise ExchangeError("the graph has no nodes between its input and its output")
-    for loop in sorted(loops, key=lambda loop: loop.source - loop.target):  # inner ones first
-        back = _Node(loop.through, nodes[loop.through], dt, dtype).parts(0, None)[0] if loop.through else None
+    for source, target, through in sorted(loops, key=lambda loop: loop[0] - loop[1]):  # inner ones first
+        back = _Node(through, nodes[through], dt, dtype).parts(0, None)[0] if through else None
         try:
-            parts = _close(loop, back, parts)
+            parts = _close(source, target, back, parts)
         except ValueError as error:
-            where = f"the way back from {path[loop.source]!r} to {path[loop.target]!r}"
+            where = f"the way back from {path[source]!r} to {path[target]!r}"
             raise ExchangeError(f"{where} {error}") from error
-    return nn.Sequential(*(_for_sequences(part.module) for part in parts))
-
-
-def _for_sequences(module: nn.Module) -> nn.Module:
-    return (layer.SeqToANNContainer if isinstance(module, nn.Linear) else layer.MultiStepContainer)(module)
+    wrap = {True: layer.SeqToANNContainer, False: layer.MultiStepContainer}
+    return nn.Sequential(*(wrap[isinstance(part.module, nn.Linear)](part.module) for part in parts))
 
 
 def _note(node: Any) -> Mapping[str, Any]:
@@ -119,19 +113,13 @@ def _door(doors: Mapping[str, Any]) -> str:
     return next(iter(doors))
 
 
-@dataclass
-class _Loop:
-    """A way back from a place on the chain to an earlier one, through the node of that name or directly."""
-
-    source: int
-    target: int
-    through: str
-
-
 def _chain(
     nodes: Mapping[str, Any], edges: list[tuple[str, str]], first: str, last: str
-) -> tuple[list[str], list[_Loop]]:
-    """Return the names of the nodes on the way from ``first`` to ``last``, and the ways back."""
+) -> tuple[list[str], list[tuple[int, int, str]]]:
+    """Return the names of the nodes on the way from ``first`` to ``last``, and the ways back.
+
+    A way back leads from a place on the way to an earlier one, through the node of that name, or directly.
+    """
     paths = {first: [first]}
     for name in (queue := [first]):  # grows: breadth first, the shortest way
         for target in [target for source, target in edges if source == name]:
@@ -155,7 +143,7 @@ def _chain(
     loops = []
     for source, target, through in ways:
         if through or places[target] != places[source] + 1:
-            loops.append(_Loop(places[source], places[target], through))
+            loops.append((places[source], places[target], through))
             if not 0 < places[target] <= places[source]:
                 raise ExchangeError(
                     f"edge {source} -> {through or target} skips nodes: only ways back are known, no branches"
@@ -213,12 +201,11 @@ class _Node:
         """Return the layer of the node, or the two layers that were multiplied into it."""
         own = Layer(self._numbers("weight"), self._numbers("bias") if self.kind == "Affine" else None)
         layers = []
-        for each in noted_layers(self.note, own):
-            shapes = [list(array.shape) for array in each if array is not None]
+        for arrays in noted_layers(self.note, own):
+            shapes = [list(array.shape) for array in arrays if array is not None]
             if len(shapes[0]) != 2 or shapes[1:] not in ([], [shapes[0][:1]]):
                 raise ValueError(f"weight and bias must have shapes [out, in] and [out], got {shapes}")
-            weight, bias = each.each(lambda array: torch.tensor(array.astype(self.dtype)))
-            layers.append(_linear(weight, bias))
+            layers.append(_linear(*(torch.tensor(a.astype(self.dtype)) for a in arrays if a is not None)))
         return layers
 
     def _each(self, what: str) -> np.ndarray:
@@ -252,10 +239,10 @@ class _Node:
 
     def _has_unit_resistance(self, other: np.ndarray | float, said: str) -> bool:
         """Return whether R is 1, and not the ``other`` value that it may have."""
-        if is_one := bool(np.isclose(self._each("r"), 1, rtol=1e-6).all()):
-            return is_one
-        self._check("r", other, f"1 or {said}")
-        return False
+        is_one = bool(np.isclose(self._each("r"), 1, rtol=1e-6).all())
+        if not is_one:
+            self._check("r", other, f"1 or {said}")
+        return is_one
 
     def _neuron(self) -> nn.Module:
         v_reset = self._each("v_reset")
@@ -280,8 +267,8 @@ class _Node:
             of_current = self._steps("tau_syn")
             self._check("w_in", of_current, "tau_syn / dt")
             return neuron.CUBALIFNode(self._given(steps), self._given(of_current), decay_input, **common)
-        if (steps >= ENDLESS_FROM).all() and not decay_input:
-            return neuron.IFNode(**common)
+        if (steps >= ENDLESS / 2**11).all() and not decay_input:
+            return neuron.IFNode(**common)  # the leak of a step is lost in rounding
         return neuron.LIFNode(self._given(steps), decay_input, **common)
 
     def _integrator(self) -> nn.Module:
@@ -301,7 +288,7 @@ class _Node:
         return neuron.LINode(self._given(steps), self._has_unit_resistance(steps, "tau / dt"))
 
 
-def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+def _linear(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
     made = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, device="meta")
     made.load_state_dict({"weight": weight} | ({} if bias is None else {"bias": bias}), assign=True)
     return made
@@ -310,20 +297,18 @@ def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
 # The loops
 
 
-def _close(loop: _Loop, back: _Part | None, parts: list[_Part]) -> list[_Part]:
-    """Return the parts with those that a loop spans in a recurrent container."""
-    inside = [part for part in parts if part.last >= loop.target and part.first <= loop.source]
+def _close(source: int, target: int, back: _Part | None, parts: list[_Part]) -> list[_Part]:
+    """Return the parts with those from ``target`` to ``source`` in a recurrent container."""
+    inside = [part for part in parts if part.last >= target and part.first <= source]
     if all(isinstance(part.module, nn.Linear) for part in inside):
         raise ValueError("spans no node with a state, so it has no time step")
     start, first, last = parts.index(inside[0]), inside[0].first, inside[-1].last
-    if first < loop.target or last > loop.source:
+    if first < target or last > source:
         raise ValueError("crosses another one: only cycles inside or beside each other are known")
     size_in, size_out = inside[0].size_in, inside[-1].size_out
     sizes = (back.size_in, back.size_out) if back else (size_out, size_out)
     if sizes != (size_out, size_in):
-        raise ValueError(
-            f"must lead from {size_out} features to {size_in}, {loop.through!r} leads from {sizes[0]} to {sizes[1]}"
-        )
+        raise ValueError(f"must lead from {size_out} features to {size_in}, got {sizes[0]} to {sizes[1]}")
     rest = parts[start + len(inside) :]
     if len(inside) > 1 and _is_identity(inside[0].module):
         inside = inside[1:]  # a mere sum

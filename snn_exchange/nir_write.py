@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sequential_fmnist.networks import NETWORKS, PARTS
+from sequential_fmnist.networks import NETWORKS
 from sequential_fmnist.pretrained import TrainedNet
 from snn_core import __version__, neuron
 from snn_core.checks import check_choice, check_number
@@ -108,14 +108,16 @@ def to_nir(
 def _parts(net: nn.Module, path: str) -> Iterator[tuple[str, nn.Module]]:
     """Yield the parts of ``net`` that follow one another, with their names."""
     is_sequential = isinstance(net, nn.Sequential) and type(net).forward is nn.Sequential.forward
-    if type(net) in (*NETWORKS.values(), TrainedNet):
-        children = [(name, getattr(net, name)) for name in PARTS if hasattr(net, name)]
-    elif type(net) in (MultiStepContainer, SeqToANNContainer) or is_sequential:
-        children = list(net.named_children())
-    else:
+    if not is_sequential and type(net) not in (
+        *NETWORKS.values(),
+        TrainedNet,
+        MultiStepContainer,
+        SeqToANNContainer,
+    ):
         if not isinstance(net, (nn.Identity, nn.Dropout)):
             yield path or "layer", net
         return
+    children = list(net.named_children())
     for name, child in children:
         # A number alone would be no name in the code that some libraries generate.
         own = f"layer_{name}" if name.isdigit() else name.replace(".", "_")
@@ -216,10 +218,9 @@ class _Graph:
         self._append(name, self._layer(layer))
 
     def _layer(self, layer: Layer, note: dict[str, Any] | None = None) -> Any:
-        metadata = {"snn_core": note} if note else {}
-        if layer.bias is None:
-            return self.nir.Linear(layer.weight, metadata=metadata)
-        return self.nir.Affine(*layer, metadata=metadata)
+        arrays = [array.astype(self.dtype) for array in layer if array is not None]
+        kind = self.nir.Linear if layer.bias is None else self.nir.Affine
+        return kind(*arrays, metadata={"snn_core": note} if note else {})
 
     def _leave(self, name: str, what: str) -> None:
         """Note a difference, or refuse it."""
@@ -288,8 +289,7 @@ class _Graph:
         is_layer = isinstance(before, (self.nir.Affine, self.nir.Linear))
         if is_layer and not at_loop_start and all(source != self.tail for source, _ in self.edges):
             first = Layer(before.weight, getattr(before, "bias", None))
-            merged = merge(first, layer).each(lambda part: part.astype(self.dtype))
-            self.nodes[self.tail] = self._layer(merged, note_of(first, layer))
+            self.nodes[self.tail] = self._layer(merge(first, layer), note_of(first, layer))
         elif (
             at_loop_start
             or layer.bias is not None

@@ -9,7 +9,6 @@ import copy
 import io
 import os
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from torch import nn
 from sequential_fmnist.checkpoint import atomic_write
 from snn_core.functional import reset_net, set_backend
 from snn_exchange.common import ExchangeError, first_line, need
-from snn_exchange.nir_files import nir_bytes
+from snn_exchange.nir_files import write_nir
 from snn_exchange.nir_write import to_nir
 
 __all__ = ["export", "to_onnx", "to_program"]
@@ -83,19 +82,6 @@ def to_onnx(net: nn.Module, columns: int = 28) -> bytes:
     return model.SerializeToString()
 
 
-def _program_file(net: nn.Module, **options: Any) -> bytes:
-    torch.export.save(to_program(net, **options), buffer := io.BytesIO())
-    return buffer.getvalue()
-
-
-#: What the suffix of a file chooses.
-FORMATS: dict[str, Callable[..., bytes]] = {
-    ".nir": lambda net, **options: nir_bytes(to_nir(net, **options)),
-    ".pt2": _program_file,
-    ".onnx": to_onnx,
-}
-
-
 def export(net: nn.Module, path: str | os.PathLike[str], **options: Any) -> None:
     """Write a network to a file: ``.nir`` for NIR, ``.pt2`` for torch.export, ``.onnx`` for ONNX.
 
@@ -108,9 +94,15 @@ def export(net: nn.Module, path: str | os.PathLike[str], **options: Any) -> None
         ExchangeError: another suffix, a package is missing, or the format cannot say what the network does.
         OSError: the file cannot be written.
     """
-    path = Path(path)
-    if path.suffix not in FORMATS:
-        raise ExchangeError(f"{path}: the suffix must be one of {', '.join(FORMATS)}, got {path.suffix!r}")
-    content = FORMATS[path.suffix](net, **options)
+    suffix, content = Path(path).suffix, io.BytesIO()
+    if suffix == ".nir":
+        write_nir(path, to_nir(net, **options))
+        return
+    if suffix == ".pt2":
+        torch.export.save(to_program(net, **options), content)
+    elif suffix == ".onnx":
+        content.write(to_onnx(net, **options))
+    else:
+        raise ExchangeError(f"{path}: the suffix must be one of .nir, .pt2, .onnx, got {suffix!r}")
     with atomic_write(path) as file:
-        file.write(content)
+        file.write(content.getvalue())
