@@ -276,7 +276,7 @@ class _Node:
             self._has_unit_resistance(1 / self.dt, "1 / dt")
             return neuron.LINode(math.inf, decay_input=False)
         if self.note.get("module") == "SynapseFilter":
-            (kept,) = self.note.keys() & {"w", "fixed_tau"}
+            kept = "w" if "w" in self.note else "fixed_tau"
             values = torch.tensor(self.note[kept])
             synapse = layer.SynapseFilter(torch.full_like(values, 2.0), learnable=kept == "w").to(
                 values.dtype

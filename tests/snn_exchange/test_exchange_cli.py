@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sequential_fmnist import pretrained
 from sequential_fmnist.checkpoint import load as load_checkpoint
 from sequential_fmnist.checkpoint import save as save_checkpoint
 from sequential_fmnist.networks import make_network
@@ -44,15 +43,6 @@ def test_network_of_a_checkpoint_is_written(run, few, tmp_path, capsys):
     assert expected.max() > 0
     assert "sn1_sum" in graph.nodes
     assert capsys.readouterr().err == ""
-
-
-def test_shipped_weights_are_written(few, tmp_path):
-    assert main(["plain", str(tmp_path / "net.pt2")]) == 0
-    images = few[1].images.float() / 255
-    program = torch.export.load(tmp_path / "net.pt2").module()
-    torch.testing.assert_close(
-        program(images), outputs(pretrained.load("plain")[0], images), rtol=1e-5, atol=1e-4
-    )
 
 
 def test_difference_that_is_allowed_is_named(tmp_path, capsys):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 
 import h5py
-import nir
 import numpy as np
 import pytest
 
@@ -37,19 +36,6 @@ def refuse(path, message, **options):
         from_nir(read_nir(path, **options))
     assert "\n" not in str(caught.value)
     return str(caught.value)
-
-
-def test_good_file_is_read_as_nir_reads_it(path):
-    ours, theirs = read_nir(path), nir.read(path)
-    assert ours.edges == theirs.edges
-    assert list(ours.nodes) == list(theirs.nodes)
-    for name, node in ours.nodes.items():
-        other = theirs.nodes[name]
-        assert type(node) is type(other)
-        for what in ("weight", "bias", "r", "v_threshold", "v_reset"):
-            if hasattr(node, what):
-                np.testing.assert_array_equal(getattr(node, what), getattr(other, what), strict=True)
-    assert ours.metadata["snn_core"]["dt"] == theirs.metadata["snn_core"]["dt"] == 1e-4
 
 
 def test_other_and_missing_files(path):

@@ -21,7 +21,7 @@ from torch import nn
 from sequential_fmnist import pretrained
 from sequential_fmnist.data import SequentialFashionMNIST
 from sequential_fmnist.evaluate import evaluate
-from sequential_fmnist.networks import NETWORKS, make_network
+from sequential_fmnist.networks import NETWORKS, columns_as_sequence, make_network
 from snn_core.functional import reset_net, scan
 from snn_core.layer import (
     DelayedRecurrentContainer,
@@ -38,7 +38,6 @@ from snn_core.neuron import (
     LIFNode,
     LINode,
     MultiStepCUBALIFNode,
-    MultiStepIFNode,
     MultiStepLINode,
     MultiStepParametricLIFNode,
 )
@@ -57,8 +56,6 @@ from snn_exchange import (
 
 pytestmark = pytest.mark.xdist_group("exchange")
 
-every_model = pytest.mark.parametrize("model", NETWORKS)
-
 
 def graph_of(net: nn.Module, **options) -> nir.NIRGraph:
     """Convert with every difference allowed, and without its warning."""
@@ -70,26 +67,6 @@ def graph_of(net: nn.Module, **options) -> nir.NIRGraph:
 def through_a_file(graph: nir.NIRGraph, tmp_path) -> nir.NIRGraph:
     write_nir(tmp_path / "net.nir", graph)
     return read_nir(tmp_path / "net.nir")
-
-
-def spikes(net: nn.Module, images: torch.Tensor) -> list[torch.Tensor]:
-    """Return the output of every layer of spiking neurons."""
-    found: list[torch.Tensor] = []
-    hooks = [
-        m.register_forward_hook(lambda _m, _i, output: found.append(output))
-        for m in net.modules()
-        if isinstance(m, MultiStepIFNode)
-        or (
-            isinstance(m, MultiStepContainer)
-            and isinstance(m[0], (IFNode, LIFNode, LinearRecurrentContainer))
-        )
-    ]
-    with torch.no_grad():
-        net(images)
-    for hook in hooks:
-        hook.remove()
-    reset_net(net)
-    return found
 
 
 def equal_weights(one: nn.Module, other: nn.Module) -> bool:
@@ -257,32 +234,21 @@ def test_weights_of_feedback_are_written_as_they_act(make):
 # Round trips
 
 
-@every_model
-@pytest.mark.parametrize("dialect", DIALECTS)
-def test_round_trip_gives_equal_spikes_in_every_dialect(model, dialect, few, tmp_path):
-    net = make_network(model, hidden=16)
-    with torch.no_grad():
-        net.fc1.weight *= 3  # so that they fire
-    back = OnImages(from_nir(through_a_file(graph_of(net, dialect=dialect), tmp_path)))
-    images = few[1].images.float() / 255
-    ours, theirs = spikes(net, images), spikes(back, images)
-    assert len(ours) == len(theirs) == 2
-    assert all(0 < layer.mean() < 1 for layer in ours)
-    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
-
-
-@every_model
+@pytest.mark.parametrize("model", NETWORKS)
 def test_round_trip_of_the_trained_networks(model, embedded, tmp_path, torture):
     """Every spike of the test images in the package, or of all 10,000, and every weight."""
     net, _ = pretrained.load(model)
-    back = OnImages(from_nir(through_a_file(graph_of(net), tmp_path)))
+    back = from_nir(through_a_file(graph_of(net), tmp_path))
     test = SequentialFashionMNIST(train=False, verbose=False) if torture.full else embedded[1]
-    images = test.images.float() / 255
-    (ours,), (theirs,) = spikes(net, images), spikes(back, images)
+    x_seq = columns_as_sequence(test.images.float() / 255)
+    with torch.no_grad():
+        ours, theirs = scan(x_seq, net.fc1, net.sn1), back[:2](x_seq)
     assert 0.1 < ours.mean() < 0.9
     assert torch.equal(ours, theirs)
     assert equal_weights(net, back)
-    right = [evaluate(each, test)[1] for each in (net, back)]
+    reset_net(net)
+    reset_net(back)
+    right = [evaluate(each, test)[1] for each in (net, OnImages(back))]
     assert right[0] == right[1] > 0.75
 
 
@@ -399,17 +365,6 @@ def test_note_that_says_anything_else_does_not_count(change):
     assert not torch.equal(input_part(graph), torch.eye(3))
     graph.nodes["fc1"].metadata["snn_core"] |= change
     assert torch.equal(input_part(graph), torch.eye(3))
-
-
-@pytest.mark.parametrize("biases", [(True, False), (False, True), (False, False)])
-def test_biases_that_are_not_there(biases):
-    net = nn.Sequential(
-        SeqToANNContainer(nn.Linear(28, 3, bias=biases[0])),
-        MultiStepContainer(LinearRecurrentContainer(IFNode(), 3, 3, bias=biases[1])),
-    )
-    graph = to_nir(net)
-    assert isinstance(graph.nodes["layer_0"], nir.Affine if any(biases) else nir.Linear)
-    assert equal_weights(net, from_nir(graph))
 
 
 # What NIR cannot say
