@@ -11,7 +11,6 @@ from pathlib import Path
 from torch import nn
 
 from sequential_fmnist import checkpoint, pretrained
-from sequential_fmnist.checkpoint import CheckpointError
 from sequential_fmnist.networks import NETWORKS, make_network
 from snn_exchange.common import DIFFERENCES, ExchangeError, ExchangeWarning, need
 from snn_exchange.nir_write import DIALECTS
@@ -19,39 +18,35 @@ from snn_exchange.programs import export
 
 __all__ = ["main"]
 
-#: Flags that change what is written, by the suffixes of the files that they are for.
-FLAGS = {"allow": (".nir",), "dialect": (".nir",), "columns": (".pt2", ".onnx")}
-
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m snn_exchange",
         description="Write a trained network to a file for other programs.",
     )
-    add = parser.add_argument
-    add(
+    known = ", ".join(NETWORKS)
+    parser.add_argument(
         "network",
         metavar="NETWORK",
-        help=f"a checkpoint, such as runs/plain/latest.pt, or {', '.join(NETWORKS)} for the weights that come along",
+        help=f"a checkpoint, such as runs/plain/latest.pt, or {known} for the weights that come along",
     )
-    add("file", type=Path, metavar="FILE", help=".nir (NIR), .pt2 (torch.export) or .onnx (ONNX)")
-    add(
+    parser.add_argument(
+        "file", type=Path, metavar="FILE", help=".nir (NIR), .pt2 (torch.export) or .onnx (ONNX)"
+    )
+    parser.add_argument(
         "--allow",
         action="append",
         choices=tuple(DIFFERENCES),
         help="take a difference where NIR has no exact words for the network; may be given twice",
     )
-    add("--dialect", choices=tuple(DIALECTS), help="who shall read the NIR graph (default: nir)")
-    add("--columns", type=int, help="columns of an image in .pt2 and .onnx (default: 28)")
+    parser.add_argument(
+        "--dialect", choices=tuple(DIALECTS), help="who shall read the NIR graph (default: nir)"
+    )
     return parser
 
 
 def _network(name: str) -> nn.Module:
-    """Return one of the networks that come with the package, or that of a checkpoint.
-
-    Raises:
-        CheckpointError, PretrainedError: there is none, or it is damaged.
-    """
+    """Return one of the networks that come with the package, or that of a checkpoint."""
     if name in NETWORKS:
         need("safetensors")
         return pretrained.load(name)[0]
@@ -60,33 +55,26 @@ def _network(name: str) -> nn.Module:
         net = make_network(state["config"]["model"], state["config"]["hidden"])
         net.load_state_dict(state["model"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"checkpoint {name} holds none of {', '.join(NETWORKS)}: {error}") from error
+        raise ExchangeError(f"checkpoint {name} holds none of {', '.join(NETWORKS)}: {error}") from error
     return net
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit status.
+    """Run the command line and return 0, or leave with one line that says why no file was written.
 
-    Bad arguments, and a network that the format cannot hold, end with status 2, unusable files with status 1, each with
-    one line that says why. Differences that ``--allow`` took are named.
+    Differences that ``--allow`` took are named.
     """
     parser = _parser()
     args = parser.parse_args(argv)
-    options = {name: getattr(args, name) for name in FLAGS if getattr(args, name) is not None}
-    for name in options:
-        if args.file.suffix not in FLAGS[name]:
-            parser.error(f"argument --{name}: is for {' and '.join(FLAGS[name])} files, got {args.file}")
-    if args.columns is not None and args.columns < 1:
-        parser.error(f"argument --columns: must be at least 1, got {args.columns}")
+    options = {name: getattr(args, name) for name in ("allow", "dialect") if getattr(args, name)}
+    if options and args.file.suffix != ".nir":
+        parser.error(f"--allow and --dialect are for .nir files, got {args.file}")
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ExchangeWarning)
             export(_network(args.network), args.file, **options)
-    except ExchangeError as error:
-        parser.error(str(error))
-    except (OSError, ValueError) as error:  # of a checkpoint, or of the weights that come along
-        print(f"{parser.prog}: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
+    except (OSError, ValueError) as error:
+        parser.exit(1, f"{parser.prog}: error: {' '.join(str(error).split())}\n")
     for warning in caught:
         print(f"{parser.prog}: warning: {warning.message}", file=sys.stderr)
     print(f"{args.network} is in {args.file}")

@@ -4,47 +4,27 @@ from __future__ import annotations
 
 import operator
 import warnings
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sequential_fmnist.networks import NETWORKS, PARTS
+from sequential_fmnist.networks import NETWORKS
 from sequential_fmnist.pretrained import TrainedNet
-from snn_core import __version__
+from snn_core import __version__, neuron
+from snn_core.checks import check_choice, check_number
 from snn_core.layer import (
     ElementWiseRecurrentContainer,
     LinearRecurrentContainer,
     MultiStepContainer,
     SeqToANNContainer,
 )
-from snn_core.neuron import (
-    CUBALIFNode,
-    IFNode,
-    LIFNode,
-    LINode,
-    MultiStepCUBALIFNode,
-    MultiStepIFNode,
-    MultiStepLIFNode,
-    MultiStepLINode,
-    MultiStepParametricLIFNode,
-    ParametricLIFNode,
-    SpikingNeuron,
-)
-from snn_core.numbers import NumbersModule
+from snn_core.neuron import CUBALIFNode, IFNode, LIFNode, LINode, ParametricLIFNode, SpikingNeuron
 from snn_core.recurrent import weight_that_acts
-from snn_core.synapse import LowPassSynapse, StatefulSynapse, SynapseFilter
-from snn_exchange.common import (
-    DIFFERENCES,
-    DT,
-    ExchangeError,
-    ExchangeWarning,
-    Integrator,
-    check_allowed,
-    need,
-)
+from snn_core.synapse import LowPassSynapse, SynapseFilter
+from snn_exchange.common import DIFFERENCES, DT, ExchangeError, ExchangeWarning, need
 from snn_exchange.merging import Layer, merge, note_of
 
 if TYPE_CHECKING:
@@ -55,6 +35,7 @@ __all__ = ["DIALECTS", "ENDLESS", "to_nir"]
 #: A membrane time constant in time steps from which a float64 neuron no longer leaks: 1 - 1/tau rounds to 1.
 ENDLESS = 2.0**64
 
+NEURONS = (IFNode, LIFNode, ParametricLIFNode, CUBALIFNode, LINode)
 #: Ways to write the same network for readers that do not take every graph that is right.
 DIALECTS: dict[str, str] = {
     "nir": "as NIR defines it; SpikingJelly 2.0 reads this",
@@ -66,6 +47,9 @@ DIALECTS: dict[str, str] = {
     "spyx": "IF neurons as nir.LIF with an endless time constant, since Spyx 1.0 goes round a cycle of nir.IF for ever",
 }
 
+#: The classes of neurons for one step, by those for sequences.
+SINGLE_STEP = {getattr(neuron, f"MultiStep{kind.__name__}"): kind for kind in NEURONS}
+
 
 def to_nir(
     net: nn.Module,
@@ -73,7 +57,6 @@ def to_nir(
     dt: float = DT,
     allow: Collection[str] = (),
     dialect: str = "nir",
-    integrator: bool = False,
     in_features: int | None = None,
 ) -> nir.NIRGraph:
     r"""Return ``net`` as a NIR graph: a chain of nodes, with a cycle for every recurrent container.
@@ -102,63 +85,43 @@ def to_nir(
         allow: names in :data:`~snn_exchange.DIFFERENCES` of what may be converted although NIR cannot say it
             exactly; a warning names the difference. :func:`~snn_exchange.from_nir` finds the exact module again.
         dialect: one of :data:`DIALECTS`: who shall read the graph.
-        integrator: end a TrainedNet with ``nir.I``, whose potential after the last step, divided
-            by the number of steps, is the output. Otherwise the graph ends with what these neurons receive.
         in_features: size of x[t], where the network does not begin with a layer that says it.
 
     Raises:
         ExchangeError: a part that NIR cannot say, or not exactly without leave in ``allow``.
         ValueError: an unknown name in ``allow`` or ``dialect``, or a ``dt`` that is not positive.
     """
-    if not 0 < dt < float("inf"):
-        raise ValueError(f"dt must be a positive number of seconds, got {dt}")
-    if dialect not in DIALECTS:
-        raise ValueError(f"dialect must be one of {', '.join(map(repr, DIALECTS))}, got {dialect!r}")
-    graph = _Graph(dt, check_allowed(allow), dialect)
-    modules = list(_parts(net, ""))
-    graph.begin(_in_features(modules) if in_features is None else in_features)
-    for name, module in modules:
+    check_number("dt", dt, above=0)
+    allow = [allow] if isinstance(allow, str) else allow
+    for name in allow:
+        check_choice("allow", name, tuple(DIFFERENCES))
+    parts = list(_parts(net, ""))
+    if not parts:
+        raise ExchangeError("the network has no layers")
+    size = getattr(parts[0][1], "in_features", 0) if in_features is None else in_features
+    graph = _Graph(dt, allow, check_choice("dialect", dialect, tuple(DIALECTS)), size)
+    for name, module in parts:
         graph.add(name, module)
-    if integrator and type(net) is TrainedNet:
-        graph.add("readout", Integrator())
     return graph.finish()
 
 
 def _parts(net: nn.Module, path: str) -> Iterator[tuple[str, nn.Module]]:
     """Yield the parts of ``net`` that follow one another, with their names."""
-    if type(net) in (*NETWORKS.values(), TrainedNet):
-        children = [(name, getattr(net, name)) for name in PARTS if hasattr(net, name)]
-    elif type(net) in (MultiStepContainer, SeqToANNContainer) or _is_sequential(net):
-        children = list(net.named_children())
-    elif isinstance(net, (nn.Identity, nn.Dropout)):
+    is_sequential = isinstance(net, nn.Sequential) and type(net).forward is nn.Sequential.forward
+    if not is_sequential and type(net) not in (
+        *NETWORKS.values(),
+        TrainedNet,
+        MultiStepContainer,
+        SeqToANNContainer,
+    ):
+        if not isinstance(net, (nn.Identity, nn.Dropout)):
+            yield path or "layer", net
         return
-    else:
-        yield path or "layer", net
-        return
+    children = list(net.named_children())
     for name, child in children:
-        only = len(children) == 1 and path
-        yield from _parts(child, path if only else f"{path}_{name}" if path else _name(name))
-
-
-def _is_sequential(net: nn.Module) -> bool:
-    return isinstance(net, nn.Sequential) and type(net).forward is nn.Sequential.forward
-
-
-def _name(name: str) -> str:
-    """Return a name for a node: a number would be no name in the code that some libraries generate."""
-    return f"layer_{name}" if name.isdigit() else name.replace(".", "_")
-
-
-def _in_features(modules: list[tuple[str, nn.Module]]) -> int:
-    """Return the size of x[t], 0 if a part begins that will be refused anyway."""
-    if not modules:
-        raise ExchangeError("the network has no layers")
-    first = modules[0][1]
-    if isinstance(first, (NumbersModule, ElementWiseRecurrentContainer, StatefulSynapse, Integrator)):
-        raise ExchangeError(
-            f"the network begins with {type(first).__name__}, so say the size of x[t]: in_features=..."
-        )
-    return getattr(first, "in_features", 0)
+        # A number alone would be no name in the code that some libraries generate.
+        own = f"layer_{name}" if name.isdigit() else name.replace(".", "_")
+        yield from _parts(child, (path if len(children) == 1 else f"{path}_{name}") if path else own)
 
 
 def _array(tensor: Tensor) -> np.ndarray:
@@ -166,28 +129,22 @@ def _array(tensor: Tensor) -> np.ndarray:
 
 
 def _layer_of(module: nn.Linear) -> Layer:
-    weight = weight_that_acts(module)
-    return Layer(_array(weight), None if module.bias is None else _array(module.bias))
+    return Layer(_array(weight_that_acts(module)), None if module.bias is None else _array(module.bias))
 
 
 class _Graph:
     """A NIR graph that grows at its end."""
 
-    def __init__(self, dt: float, allow: set[str], dialect: str) -> None:
+    def __init__(self, dt: float, allow: Collection[str], dialect: str, size: int) -> None:
         self.nir = need("nir")
         self.dt, self.allow, self.dialect = dt, allow, dialect
-        self.nodes: dict[str, Any] = {}
+        self.nodes: dict[str, Any] = {"input": self.nir.Input({"input": np.array([size])})}
         self.edges: list[tuple[str, str]] = []
-        self.size = 0  # of what the last node gives
+        self.tail, self.size = "input", size  # the last node, and the size of what it gives
         self.dtype = np.dtype("float32")
         self.inexact: dict[str, str] = {}
-        #: Names of the first nodes of loops that have none yet, so that nothing may be multiplied into the node before.
-        self.open_loops: list[list[str]] = []
-
-    def begin(self, size: int) -> None:
-        self.size = size
-        self.nodes["input"] = self.nir.Input({"input": np.array([size])})
-        self.tail = "input"
+        #: How many nodes there were when the last loop began. The next one is its first.
+        self.loop_start = 0
 
     def finish(self) -> nir.NIRGraph:
         self._append("output", self.nir.Output({"output": np.array([self.size])}))
@@ -208,74 +165,68 @@ class _Graph:
         name = self._name(name, node)
         self.edges.append((self.tail, name))
         self.tail = name
-        for loop in self.open_loops:
-            loop.append(name)
-        self.open_loops = []
 
     def add(self, name: str, module: nn.Module) -> None:
-        writers: dict[type[nn.Module], Callable[[str, Any], None]] = {
-            **dict.fromkeys((IFNode, MultiStepIFNode, LIFNode, MultiStepLIFNode), self._neuron),
-            **dict.fromkeys((ParametricLIFNode, MultiStepParametricLIFNode), self._neuron),
-            **dict.fromkeys((CUBALIFNode, MultiStepCUBALIFNode), self._neuron),
-            **dict.fromkeys((LINode, MultiStepLINode, LowPassSynapse), self._leaky_integrator),
+        """Append a module; what it cannot be written as is an error that names it."""
+        kind = SINGLE_STEP.get(type(module), type(module))
+        writers = {
+            **dict.fromkeys((IFNode, LIFNode, ParametricLIFNode, CUBALIFNode), self._neuron),
+            **dict.fromkeys((LINode, LowPassSynapse), self._leaky_integrator),
             nn.Linear: self._feedforward,
             LinearRecurrentContainer: self._linear_recurrent,
             ElementWiseRecurrentContainer: self._element_wise_recurrent,
             SynapseFilter: self._synapse_filter,
-            Integrator: self._integrator,
         }
-        if type(module) not in writers:
-            raise ExchangeError(
-                f"{name}: NIR has no node for a {type(module).__name__}, or to_nir does not know it: it takes "
-                "nn.Linear, IFNode, LIFNode, ParametricLIFNode, CUBALIFNode, LINode, LinearRecurrentContainer, "
-                "ElementWiseRecurrentContainer, LowPassSynapse and SynapseFilter"
-            )
-        writers[type(module)](name, module)
+        try:
+            if kind not in writers:
+                known = ", ".join(each.__name__ for each in writers)
+                raise ValueError(
+                    f"NIR has no node for a {kind.__name__}, or to_nir does not know it: it takes {known}"
+                )
+            if self.size == 0:
+                raise ValueError("nothing before it says the size of x[t]: add in_features=...")
+            writers[kind](name, module)
+        except ExchangeError:
+            raise  # of a part of it
+        except ValueError as error:
+            raise ExchangeError(f"{name}: {error}") from error
 
-    def _check_size(self, name: str, needed: int) -> None:
-        if needed != self.size:
-            raise ExchangeError(f"{name}: takes {needed} features, what comes before gives {self.size}")
-
-    def _full(self, value: float) -> np.ndarray:
-        return np.full(self.size, value, self.dtype)
-
-    def _each(self, name: str, value: float | Tensor, factor: float = 1.0) -> np.ndarray:
+    def _each(self, value: float | Tensor, factor: float = 1.0) -> np.ndarray:
         """Return the number of all neurons, or that of each, times ``factor``."""
         values = np.asarray(_array(value) if isinstance(value, Tensor) else value, dtype=float)
-        if values.ndim and values.shape != (self.size,):
-            raise ExchangeError(
-                f"{name}: has numbers for neurons in the shape {list(values.shape)}, NIR needs [{self.size}]"
+        if values.shape not in ((), (self.size,)):
+            raise ValueError(
+                f"has numbers for neurons in the shape {list(values.shape)}, NIR needs [{self.size}]"
             )
-        return self._full(1) * (values * factor).astype(self.dtype)
+        return np.full(self.size, np.minimum(values, ENDLESS) * factor).astype(self.dtype)
 
-    def _leak(
-        self, name: str, tau: float | Tensor, decay_input: bool, rest: float = 0.0
-    ) -> dict[str, np.ndarray]:
+    def _leak(self, tau: float | Tensor, decay_input: bool, rest: float = 0.0) -> dict[str, Any]:
         """Return what nir.LIF and nir.LI need for a leak of ``tau`` time steps."""
-        r = self._full(1) if decay_input else self._each(name, tau)
-        return {"tau": self._each(name, tau, self.dt), "r": r, "v_leak": self._full(rest)}
+        r = self._each(1.0 if decay_input else tau)
+        return {"tau": self._each(tau, self.dt), "r": r, "v_leak": self._each(rest)}
+
+    def _check_size(self, needed: int) -> None:
+        if needed != self.size:
+            raise ValueError(f"takes {needed} features, what comes before gives {self.size}")
 
     def _feedforward(self, name: str, module: nn.Linear) -> None:
-        self._check_size(name, module.in_features)
-        layer = _layer_of(module)
-        self.dtype = layer.weight.dtype
-        self._linear(name, layer)
+        self._check_size(module.in_features)
+        self._linear(name, _layer_of(module))
 
     def _linear(self, name: str, layer: Layer) -> None:
-        self.size = layer.weight.shape[0]
+        self.size, self.dtype = layer.weight.shape[0], layer.weight.dtype
         self._append(name, self._layer(layer))
 
     def _layer(self, layer: Layer, note: dict[str, Any] | None = None) -> Any:
-        metadata = {"snn_core": note} if note else {}
-        if layer.bias is None:
-            return self.nir.Linear(layer.weight, metadata=metadata)
-        return self.nir.Affine(*layer, metadata=metadata)
+        arrays = [array.astype(self.dtype) for array in layer if array is not None]
+        kind = self.nir.Linear if layer.bias is None else self.nir.Affine
+        return kind(*arrays, metadata={"snn_core": note} if note else {})
 
     def _leave(self, name: str, what: str) -> None:
         """Note a difference, or refuse it."""
         if what not in self.allow:
-            raise ExchangeError(
-                f"{name}: NIR cannot say it exactly: {DIFFERENCES[what]}: add allow=[{what!r}] (on a command line, "
+            raise ValueError(
+                f"NIR cannot say it exactly: {DIFFERENCES[what]}: add allow=[{what!r}] (on a command line, "
                 f"--allow {what}) to take that"
             )
         self.inexact[name] = what
@@ -283,60 +234,41 @@ class _Graph:
     def _neuron(self, name: str, neuron: SpikingNeuron) -> None:
         if neuron.v_reset == "none" or neuron.refractory:
             what = f"refractory={neuron.refractory}" if neuron.refractory else "v_reset='none'"
-            raise ExchangeError(f"{name}: NIR's neurons reset and have no refractory period, got {what}")
-        metadata: dict[str, Any] = {}
-        if neuron.v_reset is None:
+            raise ValueError(f"NIR's neurons reset and have no refractory period, got {what}")
+        soft = neuron.v_reset is None
+        if soft:
             self._leave(name, "soft-reset")
-            metadata["snn_core"] = {"reset": "soft"}
-        v_reset = 0.0 if neuron.v_reset is None else neuron.v_reset
-        threshold = np.nextafter(self._each(name, neuron.v_threshold), -np.inf, dtype=self.dtype)
-        common = {"v_threshold": threshold, "v_reset": self._full(v_reset), "metadata": metadata}
+        rest = 0.0 if soft else neuron.v_reset
+        common = {
+            # NIR's neurons fire where v > v_threshold, ours where v >= v_threshold.
+            "v_threshold": np.nextafter(self._each(neuron.v_threshold), -np.inf, dtype=self.dtype),
+            "v_reset": self._each(rest),
+            "metadata": {"snn_core": {"reset": "soft"}} if soft else {},
+        }
         if isinstance(neuron, CUBALIFNode):
-            leak = self._leak(name, neuron.tau, neuron.decay_input, v_reset)
-            leak |= {"tau_mem": leak.pop("tau"), "tau_syn": self._each(name, neuron.tau_synapse, self.dt)}
-            node = self.nir.CubaLIF(**leak, **common, w_in=self._each(name, neuron.tau_synapse))
+            leak = self._leak(neuron.tau, neuron.decay_input, rest)
+            leak |= {"tau_mem": leak.pop("tau"), "tau_syn": self._each(neuron.tau_synapse, self.dt)}
+            node = self.nir.CubaLIF(**leak, **common, w_in=self._each(neuron.tau_synapse))
         elif isinstance(neuron, LIFNode | ParametricLIFNode):
-            node = self.nir.LIF(**self._leak(name, neuron.tau, neuron.decay_input, v_reset), **common)
+            node = self.nir.LIF(**self._leak(neuron.tau, neuron.decay_input, rest), **common)
         elif self.dialect != "nir":
-            node = self.nir.LIF(**self._leak(name, ENDLESS, False, v_reset), **common)
+            node = self.nir.LIF(**self._leak(ENDLESS, False, rest), **common)
         else:
-            node = self.nir.IF(r=self._full(1 / self.dt), **common)
+            node = self.nir.IF(r=self._each(1 / self.dt), **common)
         self._append(name, node)
+
+    def _leaky_integrator(self, name: str, module: LINode | LowPassSynapse) -> None:
+        decay_input = isinstance(module, LINode) and module.decay_input
+        self._append(name, self.nir.LI(**self._leak(module.tau, decay_input)))
 
     def _synapse_filter(self, name: str, synapse: SynapseFilter) -> None:
         self._leave(name, "synapse-filter")
-        tau = _array(synapse.tau).astype(float)
-        if tau.size not in (1, self.size):
-            raise ExchangeError(f"{name}: has {tau.size} time constants for {self.size} features")
-        exact = _array(synapse.w if synapse.learnable else synapse.fixed_tau)
-        note = {
-            "module": "SynapseFilter",
-            "learnable": int(synapse.learnable),
-            "channels": exact.ndim,
-            "w" if synapse.learnable else "tau": np.atleast_1d(exact),
-        }
-        node = self.nir.LI(
-            tau=self._full(1) * (tau * self.dt).astype(self.dtype),
-            r=self._full(1) * tau.astype(self.dtype),
-            v_leak=self._full(0),
-            metadata={"snn_core": note},
-        )
-        self._append(name, node)
-
-    def _integrator(self, name: str, integrator: Integrator) -> None:
-        if integrator.tau is None:
-            self._append(name, self.nir.I(r=self._full(1 / self.dt)))
-        else:
-            self._leaky_integrator(name, integrator)
-
-    def _leaky_integrator(self, name: str, module: LINode | LowPassSynapse | Integrator) -> None:
-        is_synapse = isinstance(module, LowPassSynapse)
-        note = {"snn_core": {"module": "LowPassSynapse"}} if is_synapse else {}
-        leak = self._leak(name, module.tau, not is_synapse and module.decay_input)
-        self._append(name, self.nir.LI(**leak, metadata=note))
+        exact = {kept: _array(value)[()] for kept, value in synapse.state_dict().items()}
+        metadata = {"snn_core": {"module": "SynapseFilter"} | exact}
+        self._append(name, self.nir.LI(**self._leak(synapse.tau, False), metadata=metadata))
 
     def _linear_recurrent(self, name: str, container: LinearRecurrentContainer) -> None:
-        self._check_size(name, container.in_features)
+        self._check_size(container.in_features)
         weight, bias = _layer_of(container.rc)
         self.dtype = weight.dtype
         self._input_part(name, Layer(weight[:, : container.in_features], bias))
@@ -344,46 +276,38 @@ class _Graph:
 
     def _element_wise_recurrent(self, name: str, container: ElementWiseRecurrentContainer) -> None:
         if container.element_wise_function not in (torch.add, operator.add):
-            raise ExchangeError(
-                f"{name}: of the functions f(x, y) NIR knows only the sum, and only torch.add and operator.add are "
+            raise ValueError(
+                f"of the functions f(x, y) NIR knows only the sum, and only torch.add and operator.add are "
                 f"recognised, got {container.element_wise_function}"
             )
-        weight = np.eye(self.size, dtype=self.dtype)
-        if container.weight is not None:
-            own = np.asarray(_array(torch.as_tensor(container.weight)), self.dtype)
-            if own.shape not in ((), (self.size,)):
-                raise ExchangeError(
-                    f"{name}: its weight has shape {list(own.shape)} for {self.size} features"
-                )
-            weight *= own
-        self._loop(name, container.sub_module, weight)
+        own = 1.0 if container.weight is None else container.weight
+        self._loop(name, container.sub_module, np.diag(self._each(own)))
 
     def _input_part(self, name: str, layer: Layer) -> None:
         """Append x W^T + b, or multiply it into the layer before, if that has no other use."""
-        before = self.nodes[self.tail]
+        before, at_loop_start = self.nodes[self.tail], len(self.nodes) == self.loop_start
         is_layer = isinstance(before, (self.nir.Affine, self.nir.Linear))
-        if self.open_loops or not is_layer or any(source == self.tail for source, _ in self.edges):
-            identity = layer.bias is None and np.array_equal(layer.weight, np.eye(*layer.weight.shape))
-            if self.open_loops or not identity:
-                self._linear(f"{name}_input", layer)
-            return
-        first = Layer(before.weight, getattr(before, "bias", None))
-        merged = merge(first, layer).each(lambda part: part.astype(self.dtype))
-        self.nodes[self.tail] = self._layer(merged, note_of(first, layer))
+        if is_layer and not at_loop_start and all(source != self.tail for source, _ in self.edges):
+            first = Layer(before.weight, getattr(before, "bias", None))
+            self.nodes[self.tail] = self._layer(merge(first, layer), note_of(first, layer))
+        elif (
+            at_loop_start
+            or layer.bias is not None
+            or not np.array_equal(layer.weight, np.eye(*layer.weight.shape))
+        ):
+            self._linear(f"{name}_input", layer)
 
     def _loop(self, name: str, sub_module: nn.Module, weight: np.ndarray) -> None:
         """Append ``sub_module``, and a layer with ``weight`` from its output to its input."""
-        entry: list[str] = []
-        self.open_loops.append(entry)
+        start = self.loop_start = len(self.nodes)
         if self.dialect == "snntorch":
-            self._linear(f"{name}_sum", Layer(np.eye(self.size, dtype=self.dtype), None))
+            self._linear(f"{name}_sum", Layer(np.eye(self.size, dtype=weight.dtype), None))
         for part, module in _parts(sub_module, name):
             self.add(part, module)
-        if not entry:
-            raise ExchangeError(f"{name}: the recurrent container holds nothing")
+        if len(self.nodes) == start:
+            raise ValueError("the recurrent container holds nothing")
         if weight.shape[1] != self.size:
-            raise ExchangeError(
-                f"{name}: out_features is {weight.shape[1]}, but the sub_module gives {self.size}"
-            )
+            raise ValueError(f"out_features is {weight.shape[1]}, but the sub_module gives {self.size}")
+        entry = list(self.nodes)[start]
         recurrent = self._name(f"{name}_recurrent", self.nir.Linear(weight))
-        self.edges += [(self.tail, recurrent), (recurrent, entry[0])]
+        self.edges += [(self.tail, recurrent), (recurrent, entry)]

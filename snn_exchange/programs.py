@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import copy
 import io
-import logging
 import os
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +16,9 @@ import torch
 from torch import nn
 
 from sequential_fmnist.checkpoint import atomic_write
-from snn_core.checks import check_module
-from snn_core.functional import reset_net
+from snn_core.functional import reset_net, set_backend
 from snn_exchange.common import ExchangeError, first_line, need
-from snn_exchange.nir_files import nir_bytes
+from snn_exchange.nir_files import write_nir
 from snn_exchange.nir_write import to_nir
 
 __all__ = ["export", "to_onnx", "to_program"]
@@ -29,20 +26,6 @@ __all__ = ["export", "to_onnx", "to_program"]
 
 class _Linear(nn.Linear):
     """A layer that no kernel stands for: they know nn.Linear itself and nothing derived from it."""
-
-
-def _readable(net: nn.Module) -> nn.Module:
-    """Return a copy for evaluation, without state, that takes the readable loop."""
-    net = copy.deepcopy(net).cpu().eval()
-    reset_net(net)
-    for module in net.modules():
-        if type(module) is nn.Linear:
-            module.__class__ = _Linear
-        if hasattr(module, "backend"):
-            module.backend = "torch"
-    # A program has no state, and torch.export refuses a module that keeps some.
-    net.register_forward_hook(lambda net, *_: reset_net(net))
-    return net
 
 
 def to_program(net: nn.Module, columns: int = 28) -> torch.export.ExportedProgram:
@@ -56,20 +39,24 @@ def to_program(net: nn.Module, columns: int = 28) -> torch.export.ExportedProgra
         ExchangeError: torch cannot trace ``net``; the message says why.
         TypeError: ``net`` is not a module.
     """
-    check_module("net", net)
+    name, net = type(net).__name__, copy.deepcopy(net)
+    set_backend(net, "torch")
+    for module in net.cpu().eval().modules():
+        if type(module) is nn.Linear:
+            module.__class__ = _Linear
+    reset_net(net)
+    net.register_forward_hook(
+        lambda net, *_: reset_net(net)
+    )  # torch.export refuses a module that keeps a state
     images = torch.zeros(2, 1, 28, columns, dtype=next(net.parameters(), torch.zeros(0)).dtype)
     try:
-        program = torch.export.export(
-            _readable(net), (images,), dynamic_shapes=({0: torch.export.Dim("N", min=1)},)
-        )
+        program = torch.export.export(net, (images,), dynamic_shapes=({0: torch.export.Dim("N", min=1)},))
     except Exception as error:  # tracing calls the network's own code
-        raise ExchangeError(
-            f"torch.export cannot trace a {type(net).__name__}: {first_line(error)}"
-        ) from error
+        raise ExchangeError(f"torch.export cannot trace a {name}: {first_line(error)}") from error
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # names folders of this machine
         if str(node.target).startswith("snn_core"):
-            raise ExchangeError(f"a {type(net).__name__} holds {node.target}, an operation of snn_core alone")
+            raise ExchangeError(f"a {name} holds {node.target}, an operation of snn_core alone")
     return program
 
 
@@ -82,37 +69,17 @@ def to_onnx(net: nn.Module, columns: int = 28) -> bytes:
     for package in ("onnx", "onnxscript"):
         need(package)
     program = to_program(net, columns)
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
+    names: dict[str, Any] = {"input_names": ["images"], "output_names": ["outputs"]}
     try:
-        logger.setLevel(logging.ERROR)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", (FutureWarning, DeprecationWarning))  # of torch's own calls
-            model = torch.onnx.export(
-                program, dynamo=True, input_names=["images"], output_names=["outputs"], verbose=False
-            ).model_proto
+            model = torch.onnx.export(program, dynamo=True, verbose=False, **names).model_proto
     except Exception as error:  # of the exporter, for an operation that ONNX lacks
         reason = first_line(error.__cause__ or error)
         raise ExchangeError(f"ONNX cannot say what a {type(net).__name__} does: {reason}") from error
-    finally:
-        logger.setLevel(level)
     for part in (model.graph, *model.graph.node, *model.graph.value_info, *model.functions):
         del part.metadata_props[:]  # names folders of this machine
     return model.SerializeToString()
-
-
-def _program_file(net: nn.Module, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    torch.export.save(to_program(net, **options), buffer)
-    return buffer.getvalue()
-
-
-def _nir_file(net: nn.Module, **options: Any) -> bytes:
-    return nir_bytes(to_nir(net, **options))
-
-
-#: What the suffix of a file chooses.
-FORMATS: dict[str, Callable[..., bytes]] = {".nir": _nir_file, ".pt2": _program_file, ".onnx": to_onnx}
 
 
 def export(net: nn.Module, path: str | os.PathLike[str], **options: Any) -> None:
@@ -127,9 +94,15 @@ def export(net: nn.Module, path: str | os.PathLike[str], **options: Any) -> None
         ExchangeError: another suffix, a package is missing, or the format cannot say what the network does.
         OSError: the file cannot be written.
     """
-    path = Path(path)
-    if path.suffix not in FORMATS:
-        raise ExchangeError(f"{path}: the suffix must be one of {', '.join(FORMATS)}, got {path.suffix!r}")
-    content = FORMATS[path.suffix](net, **options)
+    suffix, content = Path(path).suffix, io.BytesIO()
+    if suffix == ".nir":
+        write_nir(path, to_nir(net, **options))
+        return
+    if suffix == ".pt2":
+        torch.export.save(to_program(net, **options), content)
+    elif suffix == ".onnx":
+        content.write(to_onnx(net, **options))
+    else:
+        raise ExchangeError(f"{path}: the suffix must be one of .nir, .pt2, .onnx, got {suffix!r}")
     with atomic_write(path) as file:
-        file.write(content)
+        file.write(content.getvalue())
