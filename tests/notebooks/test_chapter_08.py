@@ -30,7 +30,7 @@ def tables(run: Run) -> str:
 def test_each_start_has_a_table_with_every_network(run):
     text = tables(run)
     for task, starts in STARTS.items():
-        for start in starts:
+        for start in starts if f"fair-{task}" in FAIR["groups"] else ():
             head = f"| {start} | {' | '.join(f'D = {at}' for at in DISTANCES[task])} |"
             assert head in text
             rows = text.partition(head)[2].strip().splitlines()[1 : 1 + len(NETWORKS[task])]
