@@ -142,12 +142,13 @@ def test_the_best_recipe_is_taken_and_the_test_set_chooses_nothing():
     assert spec.training.lr == plan.RECIPES[7]["lr"]
 
 
+@pytest.fixture(scope="module")
+def records():
+    return Store(ROOT / "results" / report.RUNS.name).records()
+
+
 class TestCommitted:
     """The runs in the repository are those of the plan, and the summary is theirs."""
-
-    @pytest.fixture(scope="class")
-    def records(self):
-        return Store(ROOT / "results" / report.RUNS.name).records()
 
     def test_keys_are_those_of_the_runs(self, records):
         for key, record in records.items():
