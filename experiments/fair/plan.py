@@ -199,7 +199,7 @@ def _ratios(records: Records) -> Iterable[Case]:
                     "distance": 50,
                 }
                 if spec := final(records, "recall", kind, "informed", RATIOS_AT, given):
-                    yield Case(f"{name}, D / tau = {ratio}", kind, spec, 10, RATIOS_AT, FIRST)
+                    yield Case(f"{name}, D / tau = {ratio}", kind, spec, 5, RATIOS_AT, FIRST)
 
 
 #: Every group by its name, in the order in which they run.
