@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from torch import Tensor
 
 from experiments.fair.plan import LEARNED, RATIOS
@@ -133,7 +134,6 @@ def ratios(group: Iterable[CaseSummary], inside: Mapping[str, Any]) -> Figure:
         )
         column[2].plot(RATIOS, seen["gradient"], color=look["color"], marker=look["marker"])
         column[0].set_title(title, fontsize=11, color=look["color"], weight="bold")
-        column[0].legend(fontsize=9, loc="lower left")
         for axes in column[:2]:
             axes.axhline(12.5, color=QUANTITY["threshold"], linestyle="--", linewidth=1)
             axes.set_ylim(0, 104)
@@ -142,6 +142,8 @@ def ratios(group: Iterable[CaseSummary], inside: Mapping[str, Any]) -> Figure:
         column[2].set_xticks([100, 10, 1, 0.1], ["100", "10", "1", "0.1"])
         column[2].set_xlabel(r"D / $\tau$ at the start")
         column[2].invert_xaxis()
+    lines = [Line2D([], [], color=QUANTITY["threshold"], linestyle=line) for line in ("-", ":")]
+    figure.legend(lines, list(LEARNED.values()), loc="outside upper center", ncols=2, fontsize=11)
     for axes, label in zip(
         all_axes[:, 0],
         ("after training:\naccuracy (%)", "before: cue\nread (%)", "before: gradient\nat the cue"),
