@@ -61,6 +61,12 @@ def _line(
     axes.errorbar(at, mean, [mean - low, high - mean], capsize=3, linewidth=1.8, label=label, **look)
 
 
+def _beside(cases: Iterable[CaseSummary], k: int, number: int) -> list[CaseSummary]:
+    """Return the cases of line ``k`` of ``number`` in order, moved so that no line covers another."""
+    mine = sorted(cases, key=lambda case: case["at"])
+    return [dict(case) | {"at": case["at"] * 1.035 ** (k - number / 2)} for case in mine]
+
+
 @plt.rc_context(RC)
 def distances(groups: Mapping[str, Iterable[CaseSummary]], chance: float) -> Figure:
     """Draw mean accuracy against the distance, a panel for each start, a line for each network.
@@ -77,9 +83,7 @@ def distances(groups: Mapping[str, Iterable[CaseSummary]], chance: float) -> Fig
         cases = list(group)
         kinds = [kind for kind in LOOKS if any(case["kind"] == kind for case in cases)]
         for k, kind in enumerate(kinds):
-            mine = sorted((case for case in cases if case["kind"] == kind), key=lambda case: case["at"])
-            # Beside each other where they would cover each other.
-            mine = [dict(case) | {"at": case["at"] * 1.035 ** (k - len(kinds) / 2)} for case in mine]
+            mine = _beside([case for case in cases if case["kind"] == kind], k, len(kinds))
             _line(axes, mine, LOOKS[kind], kind)
         labels |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
         axes.axhline(100 * chance, color=QUANTITY["threshold"], linestyle="--", linewidth=1)
@@ -202,9 +206,10 @@ def headline(ablation: Mapping[str, Any], fair: Mapping[str, Any]) -> Figure:
         cases = [case for case in ablation["groups"]["delay"] if case["kind"] == kind]
         if cases:
             _line(left, cases, look | {"marker": MARKERS[kind]})
-    for kind in ("plain", "stateful synapse", "feedback", "feedback through SynapseFilter", "GRU"):
+    kinds = ("plain", "stateful synapse", "feedback", "feedback through SynapseFilter", "GRU")
+    for k, kind in enumerate(kinds):
         cases = [c for c in fair["groups"]["fair-recall"] if (c["kind"], c["name"]) == (kind, "blind")]
-        _line(right, sorted(cases, key=lambda case: case["at"]), LOOKS[kind], kind)
+        _line(right, _beside(cases, k, len(kinds)), LOOKS[kind], kind)
     left.set_title("an image, from the tutorial's start", fontsize=10)
     left.set_xlabel("blank columns before the answer")
     right.set_title("a cue in noise, no network told how long", fontsize=10)
