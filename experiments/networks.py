@@ -42,10 +42,10 @@ SURROGATES: dict[str, type[nn.Module]] = {
 class NetworkSpec:
     """All that there is to say about a network, so that a result, or a file of weights, can carry it along.
 
-    The defaults are the text's.
+    The defaults are the tutorial's.
 
     Args:
-        kind: one of the text's three networks, or ``"gru"``, ``"lstm"``, which take only ``hidden`` besides.
+        kind: one of the tutorial's three networks, or ``"gru"``, ``"lstm"``, which take only ``hidden`` besides.
         hidden: number of hidden neurons or units.
         neuron: ``"if"`` or ``"lif"``, of the hidden layer.
         tau_m: membrane time constant of LIF neurons in time steps.
@@ -237,7 +237,7 @@ def build(spec: NetworkSpec) -> nn.Module:
 def fold(net: nn.Module) -> nn.Module:
     """Return a copy of ``net`` without batch normalisation that computes what ``net`` computes in evaluation mode.
 
-    See :func:`~snn_core.more.batch_norm.fold_batch_norm`. So the network that is used has the text's number of
+    See :func:`~snn_core.more.batch_norm.fold_batch_norm`. So the network that is used has the tutorial's number of
     parameters. A network without it comes back unchanged.
 
     Raises:

@@ -11,7 +11,7 @@ from experiments.grid import DELAYS, GROUPS, MATCHED, Case, cases
 from experiments.networks import NetworkSpec
 from experiments.results import write_json
 from experiments.runs import Record
-from experiments.statistics import LEVEL, compare, estimate, holm
+from experiments.statistics import decide, estimate
 from sequential_fmnist.train import TrainingConfig
 
 SUMMARY = Path("results") / "ablation.json"
@@ -195,20 +195,14 @@ def _more(case: Case, records: Mapping[str, Record], group: str) -> dict[str, An
 
 
 def _comparisons(groups: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    """Return for each question its gain, p, p corrected by Holm for all questions, and whether it is decided."""
+    """Return the answer to each question whose runs are made."""
     found = {
         (group, case["name"], case["kind"]): case["values"] for group in groups for case in groups[group]
     }
-    answers = {
-        question: compare(found[a], found[b])
-        for question, (a, b) in COMPARISONS.items()
-        if a in found and b in found
+    asked = {
+        question: pair for question, pair in COMPARISONS.items() if all(place in found for place in pair)
     }
-    corrected = holm([answer.p for answer in answers.values()])
-    return {
-        question: dataclasses.asdict(answer) | {"p_holm": p, "decided": p < LEVEL}
-        for (question, answer), p in zip(answers.items(), corrected, strict=True)
-    }
+    return dict(zip(asked, decide([(found[a], found[b]) for a, b in asked.values()]), strict=True))
 
 
 def _searches(records: Iterable[Record]) -> dict[str, dict[str, int]]:

@@ -27,8 +27,6 @@ __all__ = ["Vowels", "japanese_vowels"]
 PATH = Path(__file__).with_name("japanese_vowels.npz")
 #: Of all arrays, see :func:`digest`.
 SHA256 = "0105e655abfb122f9415b0d6588ea43aaf9326542bae193d8e4bfcd7a647698c"
-#: Coefficients of a step.
-CHANNELS = 12
 
 
 class Vowels(NamedTuple):

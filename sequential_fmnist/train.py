@@ -52,7 +52,7 @@ STEPS = 64
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
-    """Everything that decides the outcome of a run; the defaults are those of the text's comparison.
+    """Everything that decides the outcome of a run; the defaults are those of the tutorial's comparison.
 
     Raises:
         TypeError, ValueError: a value of another type or out of its range; the message names the field.

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from sequential_fmnist.evaluate import rate_loss
 from sequential_fmnist.networks import columns_as_sequence
-from snn_core.checks import LARGEST, check_flag, check_module, check_shape, check_tensor, check_whole
-from snn_core.functional import detach_net, reset_net
+from snn_core.checks import check_flag, check_module, check_shape, check_tensor
+from snn_core.functional import reset_net
 from snn_core.more.monitor import Monitor
 from snn_core.neuron import AdaptiveLIFNode, SpikingNeuron
 
@@ -137,11 +137,7 @@ def record(net: nn.Module, images: Tensor) -> Activity:
 
 
 def gradient_by_column(
-    net: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    last_step_only: bool = False,
-    detach_before: int | None = None,
+    net: nn.Module, images: Tensor, labels: Tensor, last_step_only: bool = False
 ) -> Tensor:
     r"""Return how strongly each image's loss depends on each of its columns, ``[T, N]``.
 
@@ -155,25 +151,20 @@ def gradient_by_column(
         images: ``[N, 1, H, W]`` in [0, 1].
         labels: ``[N]``.
         last_step_only: let L see the spikes of the last step only, in place of the rate over all T steps.
-        detach_before: cut the history of the state before this column (truncated BPTT); None cuts nowhere.
 
     Raises:
         TypeError: an argument of another type.
-        ValueError: ``detach_before`` does not lie between the first and the last column, or labels do not fit images.
+        ValueError: labels do not fit images.
     """
     check_module("net", net)
     check_flag("last_step_only", last_step_only)
     steps = len(columns_as_sequence(images))
     x = images.detach().clone().requires_grad_()
     check_shape("labels", labels, len(x))
-    if detach_before is not None and not 0 < check_whole("detach_before", detach_before, -LARGEST) < steps:
-        raise ValueError(f"detach_before must lie between 1 and {steps - 1}, got {detach_before}")
-    borders = {0, steps} | ({steps - 1} if last_step_only else set()) | {detach_before or 0}
+    borders = {0, steps} | ({steps - 1} if last_step_only else set())
     spikes = []  # number of spikes in each piece, [N, classes]
     reset_net(net)
     for start, end in pairwise(sorted(borders)):
-        if start == detach_before:
-            detach_net(net)
         spikes.append((end - start) * net(x[..., start:end]))
     rate = spikes[-1] if last_step_only else sum(spikes) / steps
     # Times N, since the mean over the batch would make each image's gradient N times smaller.

@@ -58,9 +58,9 @@ class MemorySpec:
         kind: one of :data:`SPIKING` or :data:`GATED`.
         start: ``"tutorial"``: IF neurons with a hard reset, synapses with tau = 2, torch's weights and gates.
             ``"blind"``: every time constant log-uniform from 2 to 1,000 steps, gates by chrono initialisation with
-            T_max = 1,000. ``"informed"``: synapses 4 D, membranes ``membrane`` D, loops +1.2 times the identity, gates
-            by chrono initialisation with T_max = D. ``"given"``: the one memory of a network begins at ``tau`` steps;
-            membranes beside it have 2. All but the first reset by subtraction.
+            T_max = 1,000. ``"informed"``: synapses 4 D, membranes ``membrane`` D, a loop without a synapse +1.2 times
+            the identity, gates by chrono initialisation with T_max = D. ``"given"``: the one memory of a network begins
+            at ``tau`` steps; membranes beside it have 2. All but the first reset by subtraction.
         hidden: number of hidden neurons or units.
         distance: D, the steps to be bridged.
         membrane: time constant of an informed membrane in units of D; None for IF neurons, which do not leak.
@@ -99,22 +99,22 @@ def _log_uniform(number: int) -> Tensor:
 
 
 def _neuron(spec: MemorySpec) -> IFNode | LIFNode:
-    """Return the hidden neurons; membranes that leak have a trained time constant for each neuron."""
+    """Return the hidden neurons; membranes that leak have a time constant for each neuron."""
     options = {"surrogate_function": ATan(spec.alpha), "detach_reset": spec.detach_reset}
     if spec.start == "tutorial":
         return IFNode(**options)
-    options["v_reset"] = None
-    tau: float | Tensor
+    options |= {"v_reset": None}
+    is_trained = True
     if spec.start == "blind":
         tau = _log_uniform(spec.hidden)
-    elif spec.start == "informed":
-        tau = torch.full((spec.hidden,), (spec.membrane or 1.0) * spec.distance)
-    else:
+    elif spec.start == "given":
+        is_trained = spec.learned and spec.kind == "plain"
         tau = torch.full((spec.hidden,), spec.tau if spec.kind == "plain" else TUTORIAL)
-    if spec.start == "informed" and spec.membrane is None:
+    elif spec.membrane is None:
         return IFNode(**options)
-    is_given = spec.start == "given" and not (spec.learned and spec.kind == "plain")
-    return LIFNode(tau if is_given else nn.Parameter(tau), decay_input=False, **options)
+    else:
+        tau = torch.full((spec.hidden,), spec.membrane * spec.distance)
+    return LIFNode(nn.Parameter(tau) if is_trained else tau, decay_input=False, **options)
 
 
 def _synapse_tau(spec: MemorySpec) -> Tensor:
@@ -128,28 +128,25 @@ def _synapse_tau(spec: MemorySpec) -> Tensor:
 
 def _memory(spec: MemorySpec) -> list[nn.Module]:
     """Return the layers between the two linear ones."""
-    neuron, h = _neuron(spec), spec.hidden
-    if spec.kind == "plain":
-        return [neuron]
-    if spec.kind == "feedback, learned delays":
-        loop = DelayedRecurrentContainer(neuron, h, h, spec.max_delay, learn_delays=True)
-        with torch.no_grad():
-            loop.rc.weight[:, h:] *= spec.recurrent_gain
-        return [loop]
-    inner: list[nn.Module] = [neuron]
+    cells: list[nn.Module] = [_neuron(spec)]
     if spec.kind.endswith("LINode"):
         tau = _synapse_tau(spec)
-        inner.append(LINode(nn.Parameter(tau) if spec.learned else tau))
-    elif spec.kind != "feedback":
-        inner.append(SynapseFilter(_synapse_tau(spec), learnable=spec.learned))
-    if spec.kind == "stateful synapse":
-        return inner
-    container = LinearRecurrentContainer(nn.Sequential(*inner) if inner[1:] else neuron, h, h)
+        cells.append(LINode(nn.Parameter(tau) if spec.learned else tau))
+    elif spec.kind.endswith(("SynapseFilter", "synapse")):
+        cells.append(SynapseFilter(_synapse_tau(spec), learnable=spec.learned))
+    if "feedback" not in spec.kind:
+        return cells
+    inner, h = nn.Sequential(*cells) if cells[1:] else cells[0], spec.hidden
+    loop: DelayedRecurrentContainer | LinearRecurrentContainer
+    if spec.kind.endswith("delays"):
+        loop = DelayedRecurrentContainer(inner, h, h, spec.max_delay, learn_delays=True)
+    else:
+        loop = LinearRecurrentContainer(inner, h, h)
     with torch.no_grad():
-        container.rc.weight[:, h:] *= spec.recurrent_gain
+        loop.rc.weight[:, h:] *= spec.recurrent_gain
         if spec.start == "informed" and spec.kind == "feedback":
-            container.rc.weight[:, h:] += LOOP * torch.eye(h)
-    return [container]
+            loop.rc.weight[:, h:] += LOOP * torch.eye(h)
+    return [loop]
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ __all__ = ["GROUPS", "LEARNED", "RECIPES", "chosen", "final", "recipes_of"]
 
 Records = Mapping[str, Record]
 
-#: Most parameters of a network: as many as the text's feedback network has.
+#: Most parameters of a network: as many as the tutorial's feedback network has.
 PARAMETERS = 3_338
 #: Networks of recall, and of copying.
 RECALL = (*SPIKING[:5], *GATED)

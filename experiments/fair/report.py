@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from experiments.fair.plan import GROUPS, NETWORKS, RECIPES, STARTS, chosen, scores
-from experiments.report import provenance_of, rounded
+from experiments.report import provenance_of, rounded, summary_of
 from experiments.results import write_json
 from experiments.runs import Case, Record
-from experiments.statistics import LEVEL, compare, estimate, holm, share
+from experiments.statistics import decide, share
 
 __all__ = ["HELD", "RUNS", "SUMMARY", "summarise", "write"]
 
@@ -62,24 +62,17 @@ def summarise(records: Mapping[str, Record]) -> dict[str, Any]:
 
 
 def _summary(case: Case, records: Mapping[str, Record]) -> dict[str, Any]:
+    """Return what the runs of a case say, how many learned the task, and where time constants began and ended."""
+    found = summary_of(case, records)
     runs = [records[spec.key()] for spec in case.runs()]
-    values = [case.spec.chance if run["accuracy"] is None else run["accuracy"] for run in runs]
-    done = [run for run in runs if run["accuracy"] is not None]
-    learned = {name: [run["learned"][name] for run in done] for name in (done[0]["learned"] if done else ())}
-    return {
-        "name": case.name,
-        "kind": case.kind,
-        "at": case.at,
+    learned = [run["learned"] for run in runs if run["accuracy"] is not None]
+    return found | {
         "hidden": case.spec.network.hidden,
-        "parameters": done[0]["parameters"] if done else None,
-        "values": values,
-        "failed": len(runs) - len(done),
-        "accuracy": dataclasses.asdict(estimate(values)),
-        "reached": dataclasses.asdict(share(values, HELD)),
-        # Medians of the time constants of all runs at the start and at the end.
+        "reached": dataclasses.asdict(share(found["values"], HELD)),
+        # Medians over runs of the medians over neurons, at the start and at the end.
         "tau": {
-            name: [_middle([run[end][2] for run in found]) for end in (0, 1)]
-            for name, found in learned.items()
+            name: [_middle([one[name][end][2] for one in learned]) for end in (0, 1)]
+            for name in (learned[0] if learned else ())
         },
     }
 
@@ -102,18 +95,16 @@ def _search(records: Mapping[str, Record]) -> dict[str, dict[str, dict[str, Any]
 
 
 def _contrasts(group: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the contrasts that were named before, with p corrected by Holm for all of them."""
+    """Return the answers to the contrasts that were named before, as far as their runs are made."""
     values = {(case["name"], case["at"], case["kind"]): case["values"] for case in group}
-    found = []
-    for start, at, b, a in CONTRASTS:
-        if (start, at, a) in values and (start, at, b) in values:
-            answer = compare(values[start, at, a], values[start, at, b])
-            found.append({"start": start, "at": at, "over": a, "kind": b} | dataclasses.asdict(answer))
-    for each, p in zip(found, holm([each["p"] for each in found]), strict=True):
-        each |= {"p_holm": p, "decided": p < LEVEL}
-    return found
+    asked = [one for one in CONTRASTS if all((*one[:2], kind) in values for kind in one[2:])]
+    answers = decide([(values[start, at, a], values[start, at, b]) for start, at, b, a in asked])
+    return [
+        {"start": start, "at": at, "over": a, "kind": b} | answer
+        for (start, at, b, a), answer in zip(asked, answers, strict=True)
+    ]
 
 
 def write(records: Mapping[str, Record], path: Path = SUMMARY) -> None:
     """Write the summary to ``path``, a line for each case."""
-    write_json(path, summarise(records), width=400)
+    write_json(path, summarise(records), width=600)

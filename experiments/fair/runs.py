@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from experiments.fair.networks import MemoryNet, MemorySpec, parameters_of, time_constants
-from experiments.fair.tasks import TASKS, _Task
+from experiments.fair.tasks import TASKS, Task
 from experiments.memory import keep_freed_memory
 from experiments.runs import Spec
 from sequential_fmnist.train import set_seed
@@ -29,7 +29,7 @@ class TaskSpec:
     distance: int = 50
     split: str = "test"
 
-    def task(self) -> _Task:
+    def task(self) -> Task:
         return TASKS[self.name](self.distance)
 
 
@@ -96,7 +96,7 @@ def build(spec: FairRun) -> MemoryNet:
 
 
 @torch.no_grad()
-def measure(net: MemoryNet, task: _Task, split: str) -> float:
+def measure(net: MemoryNet, task: Task, split: str) -> float:
     """Return the share of right answers on a fixed set."""
     right = [(net(x_seq).argmax(-1) == target).float().mean() for x_seq, target in task.fixed(split)]
     return round(torch.stack(right).mean().item(), 5)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["TASKS", "Copying", "Recall"]
+__all__ = ["TASKS", "Copying", "Recall", "Task"]
 
 #: Seeds of the fixed sets. torch keeps 32 bits of a seed, and runs use small ones.
 SEEDS = {"validation": 2**31 + 1, "test": 2**31 + 2}
@@ -21,7 +21,7 @@ FIXED, _PART = 2_000, 500
 
 
 @dataclasses.dataclass(frozen=True)
-class _Task:
+class Task:
     """Sequences ``[T, N, K]`` with targets ``[N]``, or ``[window, N]`` with ``each``.
 
     Args:
@@ -59,13 +59,13 @@ class _Task:
 
 
 @lru_cache(maxsize=4)
-def _fixed(task: _Task, split: str) -> list[tuple[Tensor, Tensor]]:
+def _fixed(task: Task, split: str) -> list[tuple[Tensor, Tensor]]:
     generator = torch.Generator().manual_seed(SEEDS[split])
     return [task.draw(generator, _PART) for _ in range(0, FIXED, _PART)]
 
 
 @dataclasses.dataclass(frozen=True)
-class Recall(_Task):
+class Recall(Task):
     """One of 8 symbols for 5 steps, nothing for D steps, then for 5 steps a signal to answer; T = D + 10."""
 
     inputs, outputs, window = 9, 8, 5
@@ -79,7 +79,7 @@ class Recall(_Task):
 
 
 @dataclasses.dataclass(frozen=True)
-class Copying(_Task):
+class Copying(Task):
     """Four symbols out of 4, for 2 steps each, nothing for D steps, then they are to be repeated; T = D + 16.
 
     A signal is on while the network answers, one symbol every 2 steps, in the order in which they were shown.
@@ -100,4 +100,4 @@ class Copying(_Task):
 
 
 #: Every task by its name.
-TASKS: dict[str, type[_Task]] = {"recall": Recall, "copying": Copying}
+TASKS: dict[str, type[Task]] = {"recall": Recall, "copying": Copying}

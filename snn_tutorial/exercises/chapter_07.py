@@ -23,7 +23,7 @@ def _summary() -> dict[str, Any]:
 
 
 def _gain() -> np.ndarray:
-    """Return what feedback gains over the plain network with the text's listing, a number for each seed."""
+    """Return what feedback gains over the plain network with the tutorial's listing, a number for each seed."""
     last = {c["kind"]: c["values"] for c in _summary()["groups"]["reproduction"] if c["name"] == "64 epochs"}
     return np.subtract(last["feedback"], last["plain"])
 

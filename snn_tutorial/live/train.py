@@ -52,7 +52,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "choices": list(OPTIMIZERS),
         "rates": list(OPTIMIZERS.values()),
         "first": 1,
-        "hint": "SGD with momentum is the text's, Adam gives each weight a step of its own: which is ahead?",
+        "hint": "SGD with momentum is the tutorial's, Adam gives each weight a step of its own: which is ahead?",
     },
     "lr": {
         "label": "learning rate",

@@ -12,24 +12,23 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from torch import Tensor
 
+from experiments.evidence import CaseSummary
 from experiments.fair.plan import LEARNED, RATIOS
 from snn_tutorial.plot.ablation import MARKERS
 from snn_tutorial.plot.style import QUANTITY, RC, STYLE
 
 __all__ = ["LOOKS", "distances", "examples", "headline", "plane", "ratios"]
 
-CaseSummary = Mapping[str, Any]
-
 #: Every loop has the loop's colour; what stands in it, or beside it, has its own line and marker.
 LOOKS: dict[str, dict[str, Any]] = {
-    "plain": STYLE["plain"] | {"marker": "o"},
-    "stateful synapse": STYLE["stateful-synapse"] | {"marker": "s"},
-    "feedback": STYLE["feedback"] | {"marker": "^"},
+    "plain": STYLE["plain"] | {"marker": MARKERS["plain"]},
+    "stateful synapse": STYLE["stateful-synapse"] | {"marker": MARKERS["stateful-synapse"]},
+    "feedback": STYLE["feedback"] | {"marker": MARKERS["feedback"]},
     "feedback through LINode": STYLE["feedback"] | {"linestyle": ":", "marker": "P"},
     "feedback through SynapseFilter": STYLE["feedback"] | {"linestyle": "--", "marker": "X"},
     "feedback, learned delays": STYLE["feedback"] | {"linestyle": "-.", "marker": "*"},
-    "GRU": STYLE["gru"] | {"marker": "D"},
-    "LSTM": STYLE["lstm"] | {"marker": "v"},
+    "GRU": STYLE["gru"] | {"marker": MARKERS["gru"]},
+    "LSTM": STYLE["lstm"] | {"marker": MARKERS["lstm"]},
 }
 
 
@@ -53,7 +52,7 @@ def examples(sequences: Mapping[str, Tensor]) -> Figure:
 def _line(
     axes: Axes, cases: Sequence[CaseSummary], look: Mapping[str, Any], label: str | None = None
 ) -> None:
-    """Draw the runs of cases, their means and 95 % intervals of the means, which end at 0 and 100 %."""
+    """Draw the means of cases and their 95 % intervals, which end at 0 and 100 %."""
     at = [case["at"] for case in cases]
     mean, low, high = (
         np.clip([100 * case["accuracy"][name] for case in cases], 0, 100) for name in ("mean", "low", "high")

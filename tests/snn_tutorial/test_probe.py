@@ -102,8 +102,6 @@ def test_gradient_by_hand():
     for arguments, expected in [
         ({}, [2 / 3 * sum(slopes), 2 / 3 * sum(slopes[1:]), 2 / 3 * slopes[2]]),
         ({"last_step_only": True}, [2 * slopes[2]] * 3),
-        ({"detach_before": 2}, [2 / 3 * sum(slopes[:2]), 2 / 3 * slopes[1], 2 / 3 * slopes[2]]),
-        ({"last_step_only": True, "detach_before": 1}, [0, 2 * slopes[2], 2 * slopes[2]]),
     ]:
         norms = gradient_by_column(OneNeuron(), image, label, **arguments)
         assert norms[:, 0].tolist() == pytest.approx(expected)
@@ -132,14 +130,8 @@ def test_gradient_equals_autograd_through_the_step_functions(model, images):
 def test_gradient_does_not_touch_weights_or_state(model, images):
     net = network(model)
     net(images)
-    gradient_by_column(net, images, LABELS, detach_before=14)
+    gradient_by_column(net, images, LABELS)
     assert all(weight.grad is None for weight in net.parameters())
     rate = net(images)
     reset_net(net)
     assert torch.equal(rate, net(images))
-
-
-@pytest.mark.parametrize("column", [0, 28, -1])
-def test_cut_outside_the_sequence_is_refused(column, images):
-    with pytest.raises(ValueError, match=f"detach_before must lie between 1 and 27, got {column}"):
-        gradient_by_column(network("plain"), images, LABELS, detach_before=column)
