@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from sequential_fmnist.networks import NETWORKS, columns_as_sequence
-from snn_core import surrogate
 from snn_core.checks import check_choice, check_module, check_whole
 from snn_core.functional import mean_over_time, scan
 from snn_core.layer import LinearRecurrentContainer, MultiStepContainer, SynapseFilter
 from snn_core.more.batch_norm import fold_batch_norm
-from snn_core.neuron import IFNode, LIFNode, MultiStepIFNode, MultiStepLIFNode, MultiStepLINode
+from snn_core.neuron import IFNode, MultiStepIFNode, MultiStepLINode
+from snn_core.surrogate import ATan, Sigmoid
 
 __all__ = ["SURROGATES", "GatedNet", "NetworkSpec", "SpikingNet", "build", "fold"]
 
@@ -25,17 +25,12 @@ NUM_CLASSES = 10
 #: Mean and standard deviation of the training images' pixels, from 0 to 1.
 PIXEL_MEAN, PIXEL_STD = 0.2860, 0.3530
 
+#: Initial time constant of synapses, in time steps.
+TAU = 2.0
+
 _GATED: dict[str, type[nn.RNNBase]] = {"gru": nn.GRU, "lstm": nn.LSTM}
 
-#: Hidden neurons for single steps and for sequences.
-_NEURONS = {"if": (IFNode, MultiStepIFNode), "lif": (LIFNode, MultiStepLIFNode)}
-
-SURROGATES: dict[str, type[nn.Module]] = {
-    "atan": surrogate.ATan,
-    "sigmoid": surrogate.Sigmoid,
-    "fast-sigmoid": surrogate.FastSigmoid,
-    "triangle": surrogate.Triangle,
-}
+SURROGATES: dict[str, type[nn.Module]] = {"atan": ATan, "sigmoid": Sigmoid}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,23 +42,17 @@ class NetworkSpec:
     Args:
         kind: one of the tutorial's three networks, or ``"gru"``, ``"lstm"``, which take only ``hidden`` besides.
         hidden: number of hidden neurons or units.
-        neuron: ``"if"`` or ``"lif"``, of the hidden layer.
-        tau_m: membrane time constant of LIF neurons in time steps.
-        soft_reset: whether the hidden neurons are reset by subtraction.
         detach_reset: whether the gradient through the spike is cut in the reset of the hidden neurons.
         detach_readout: likewise of the read-out neurons; None does as ``detach_reset`` says.
         surrogate_function: one of :data:`SURROGATES`.
         alpha: its steepness.
-        tau: initial time constant of the synapse filter in time steps.
-        tau_mode: ``"learned"``, ``"frozen"`` or ``"per-channel"`` (learned, one for each hidden neuron).
+        tau_mode: of the synapse filter: ``"learned"``, ``"frozen"`` or ``"per-channel"``, learned, one for each neuron.
         frozen_recurrent: whether the weights from y[t-1] keep their initial values.
         readout: ``"rate"``: IF neurons, their mean firing rate, as in the text; ``"membrane"``: neurons that
             integrate and never fire, their membrane potential after the last step divided by the number of steps,
             which is the mean of what arrives; ``"leaky"``: leaky integrators whose one tau, 2 at first, is trained, the
             mean of their membrane potentials.
         last: how many of the last steps the read-out takes; None takes all.
-        gain: factor on the initial weights of the first layer.
-        recurrent_gain: factor on the initial weights from y[t-1].
         batch_norm: whether batch normalisation follows the first layer while training; :func:`fold` puts it into
             the weights and biases of that layer.
         scale: factor on the outputs, for cross-entropy.
@@ -76,27 +65,20 @@ class NetworkSpec:
 
     kind: str = "plain"
     hidden: int = 32
-    neuron: str = "if"
-    tau_m: float = 2.0
-    soft_reset: bool = False
     detach_reset: bool = True
     detach_readout: bool | None = None
     surrogate_function: str = "atan"
     alpha: float = 2.0
-    tau: float = 2.0
     tau_mode: str = "learned"
     frozen_recurrent: bool = False
     readout: str = "rate"
     last: int | None = None
-    gain: float = 1.0
-    recurrent_gain: float = 1.0
     batch_norm: bool = False
     scale: float = 1.0
     standardised: bool = False
 
     def __post_init__(self) -> None:
         check_choice("kind", self.kind, (*NETWORKS, *_GATED))
-        check_choice("neuron", self.neuron, tuple(_NEURONS))
         check_choice("surrogate_function", self.surrogate_function, tuple(SURROGATES))
         check_choice("tau_mode", self.tau_mode, ("learned", "frozen", "per-channel"))
         check_choice("readout", self.readout, ("rate", "membrane", "leaky"))
@@ -142,8 +124,6 @@ class SpikingNet(nn.Module):
             self.sn2 = MultiStepIFNode(**options)
         elif spec.readout == "leaky":
             self.sn2 = MultiStepLINode(nn.Parameter(torch.tensor(2.0)))
-        with torch.no_grad():
-            self.fc1.weight *= spec.gain
 
     @property
     def chain(self) -> nn.Sequential | None:
@@ -183,15 +163,10 @@ def _options(spec: NetworkSpec, backend: str) -> dict[str, Any]:
 
 def _hidden_neurons(spec: NetworkSpec, backend: str) -> nn.Module:
     """Return the hidden neurons for sequences; with feedback, single-step neurons in a recurrent container."""
-    options = _options(spec, backend) | {"v_reset": None if spec.soft_reset else 0.0}
-    if spec.neuron == "lif":
-        options |= {"tau": spec.tau_m, "decay_input": False}
-    single_step, multi_step = _NEURONS[spec.neuron]
+    options = _options(spec, backend)
     if spec.kind != "feedback":
-        return multi_step(**options)
-    container = LinearRecurrentContainer(single_step(**options), spec.hidden, spec.hidden)
-    with torch.no_grad():
-        container.rc.weight[:, spec.hidden :] *= spec.recurrent_gain
+        return MultiStepIFNode(**options)
+    container = LinearRecurrentContainer(IFNode(**options), spec.hidden, spec.hidden)
     if spec.frozen_recurrent:
         mask = torch.ones(2 * spec.hidden)
         mask[spec.hidden :] = 0
@@ -201,7 +176,7 @@ def _hidden_neurons(spec: NetworkSpec, backend: str) -> nn.Module:
 
 
 def _synapses(spec: NetworkSpec, backend: str) -> nn.Module:
-    tau = [spec.tau] * spec.hidden if spec.tau_mode == "per-channel" else spec.tau
+    tau = [TAU] * spec.hidden if spec.tau_mode == "per-channel" else TAU
     return MultiStepContainer(SynapseFilter(tau, learnable=spec.tau_mode != "frozen", backend=backend))
 
 
