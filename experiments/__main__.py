@@ -29,9 +29,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("groups", nargs="*", metavar="group", help=f"{', '.join(ALL)} (default: all)")
     parser.add_argument("--jobs", type=whole(1, 1024), default=2, help="processes side by side (default: 2)")
     parser.add_argument(
-        "--scheduler", metavar="ADDRESS", help="dask scheduler to send the runs to, as in tcp://host:8786"
-    )
-    parser.add_argument(
         "--runs",
         type=target,
         default=RUNS,
@@ -46,12 +43,12 @@ def main(argv: Sequence[str] | None = None) -> None:
             # Cases of chapter 08 depend on what a search before them chose.
             specs = [spec for case in _cases(name, store.records()) for spec in case.runs()]
             print(f"{name}: {len(specs)} runs", flush=True)
-            sweep(specs, store, args.jobs, args.scheduler)
+            sweep(specs, store, args.jobs)
             if name in GROUPS:
                 write(store.records(), args.runs.with_name(SUMMARY.name))
             else:
                 fair.write(store.records(), args.runs.with_name(fair.SUMMARY.name))
-    except OSError as error:  # no scheduler, no space on the disk
+    except OSError as error:  # no space on the disk
         parser.fail(error)
 
 

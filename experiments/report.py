@@ -12,6 +12,7 @@ from experiments.networks import NetworkSpec
 from experiments.results import write_json
 from experiments.runs import Record
 from experiments.statistics import decide, estimate
+from sequential_fmnist.networks import NETWORKS
 from sequential_fmnist.train import TrainingConfig
 
 SUMMARY = Path("results") / "ablation.json"
@@ -24,109 +25,67 @@ HISTORIES = ("reproduction", "90 epochs")
 Place = tuple[str, str, str]
 
 _PAIRS = (("plain", "stateful-synapse"), ("plain", "feedback"), ("stateful-synapse", "feedback"))
+#: Where memory is needed: the words, the group, and the case.
+_NEEDED = (
+    ("last step", "last_steps", "last 1"),
+    (f"{DELAYS[-1]} blank columns", "delay", f"delay {DELAYS[-1]}"),
+)
 
-#: Questions with a yes or no: does the second do better than the first?
-COMPARISONS: dict[str, tuple[Place, Place]] = {
-    **{
-        f"{b} over {a}, the listing, 64 epochs": (
-            ("reproduction", "64 epochs", a),
-            ("reproduction", "64 epochs", b),
+
+def _questions() -> dict[str, tuple[Place, Place]]:
+    """Return the questions with a yes or no: does the second do better than the first?"""
+    asked: dict[str, tuple[Place, Place]] = {}
+    for words, group, name in (
+        ("the listing, 64 epochs", "reproduction", "64 epochs"),
+        ("stable recipe", "size", "stable"),
+        ("read out in the last step only", *_NEEDED[0][1:]),
+        (f"read out after {_NEEDED[1][0]}", *_NEEDED[1][1:]),
+    ):
+        for a, b in _PAIRS:
+            asked[f"{b} over {a}, {words}"] = (group, name, a), (group, name, b)
+    for kind, control in (
+        ("stateful-synapse", f"{MATCHED} hidden"),
+        ("stateful-synapse", "leaky read-out"),
+        ("feedback", f"{MATCHED} hidden"),
+    ):
+        for words, group, name in _NEEDED:
+            plain = "controls", f"{name}, {control}", "plain"
+            asked[f"{kind} over plain with {control}, {words}"] = plain, (group, name, kind)
+    for recipe in ("tutorial", "stable"):
+        plain = "size", f"{recipe}, {MATCHED} hidden", "plain"
+        question = f"feedback over plain with {MATCHED} hidden neurons, {recipe} recipe"
+        asked[question] = plain, ("size", recipe, "feedback")
+    for recipe, group, cut, uncut in (
+        ("tutorial", "reset", "64 epochs, cut everywhere", "64 epochs, cut nowhere"),
+        ("stable", "detach", "stable, detach_reset=True", "stable, detach_reset=False"),
+    ):
+        for kind in NETWORKS:
+            question = f"gradient through the reset over detached, {kind}, {recipe} recipe"
+            asked[question] = (group, cut, kind), (group, uncut, kind)
+    cut, uncut = "64 epochs, cut everywhere", "64 epochs, cut nowhere"
+    for a, b in _PAIRS:
+        asked[f"{b} over {a}, gradient through the reset, 64 epochs"] = (
+            ("reset", uncut, a),
+            ("reset", uncut, b),
         )
-        for a, b in _PAIRS
-    },
-    **{f"{b} over {a}, stable recipe": (("size", "stable", a), ("size", "stable", b)) for a, b in _PAIRS},
-    **{
-        f"{b} over {a}, read out in the last step only": (
-            ("last_steps", "last 1", a),
-            ("last_steps", "last 1", b),
-        )
-        for a, b in _PAIRS
-    },
-    **{
-        f"{b} over {a}, read out after {DELAYS[-1]} blank columns": (
-            ("delay", f"delay {DELAYS[-1]}", a),
-            ("delay", f"delay {DELAYS[-1]}", b),
-        )
-        for a, b in _PAIRS
-    },
-    **{
-        f"stateful-synapse over plain with {control}, {where}": (
-            ("controls", f"{name}, {control}", "plain"),
-            (group, name, "stateful-synapse"),
-        )
-        for control in (f"{MATCHED} hidden", "leaky read-out")
-        for where, group, name in (
-            ("last step", "last_steps", "last 1"),
-            (f"{DELAYS[-1]} blank columns", "delay", f"delay {DELAYS[-1]}"),
-        )
-    },
-    **{
-        f"feedback over plain with {MATCHED} hidden, {where}": (
-            ("controls", f"{name}, {MATCHED} hidden", "plain"),
-            (group, name, "feedback"),
-        )
-        for where, group, name in (
-            ("last step", "last_steps", "last 1"),
-            (f"{DELAYS[-1]} blank columns", "delay", f"delay {DELAYS[-1]}"),
-        )
-    },
-    **{
-        f"feedback over plain with {MATCHED} hidden neurons, {recipe} recipe": (
-            ("size", f"{recipe}, {MATCHED} hidden", "plain"),
-            ("size", recipe, "feedback"),
-        )
-        for recipe in ("tutorial", "stable")
-    },
-    **{
-        f"gradient through the reset over detached, {kind}, {recipe} recipe": (
-            (group, f"{name}{detached}", kind),
-            (group, f"{name}{through}", kind),
-        )
-        for recipe, group, name, detached, through in (
-            ("tutorial", "reset", "64 epochs, ", "cut everywhere", "cut nowhere"),
-            ("stable", "detach", "stable, detach_reset=", True, False),
-        )
-        for kind in ("plain", "stateful-synapse", "feedback")
-    },
-    **{
-        f"{b} over {a}, gradient through the reset, 64 epochs": (
-            ("reset", "64 epochs, cut nowhere", a),
-            ("reset", "64 epochs, cut nowhere", b),
-        )
-        for a, b in _PAIRS
-    },
-    "feedback over plain, cut as in SpikingJelly's present example, 64 epochs": (
-        ("reset", "64 epochs, cut nowhere", "plain"),
+    asked["feedback over plain, cut as in SpikingJelly's present example, 64 epochs"] = (
+        ("reset", uncut, "plain"),
         ("reset", "64 epochs, cut in the hidden layer", "feedback"),
-    ),
-    **{
-        f"clipped over not, cut everywhere, {kind}, 64 epochs": (
-            ("reset", "64 epochs, cut everywhere", kind),
-            ("reset", "64 epochs, cut everywhere, gradient norm at most 1", kind),
-        )
-        for kind in ("plain", "stateful-synapse", "feedback")
-    },
-    "learned over frozen recurrent weights": (
-        ("learned", "frozen weights", "feedback"),
-        ("learned", "learned weights", "feedback"),
-    ),
-    "learned over frozen tau": (
-        ("learned", "tau frozen", "stateful-synapse"),
-        ("learned", "tau learned", "stateful-synapse"),
-    ),
-    "tau per channel over one tau": (
-        ("learned", "tau learned", "stateful-synapse"),
-        ("learned", "tau per-channel", "stateful-synapse"),
-    ),
-    f"feedback over plain with {MATCHED} hidden neurons, best recipe": (
-        ("refined", f"second search, {MATCHED} hidden", "plain"),
-        ("refined", "second search", "feedback"),
-    ),
-    "GRU over the best feedback network": (
-        ("refined", "second search", "feedback"),
-        ("gated", "stable", "gru"),
-    ),
-}
+    )
+    for kind in NETWORKS:
+        clipped = "reset", f"{cut}, gradient norm at most 1", kind
+        asked[f"clipped over not, cut everywhere, {kind}, 64 epochs"] = ("reset", cut, kind), clipped
+    for question, kind, a, b in (
+        ("learned over frozen recurrent weights", "feedback", "frozen weights", "learned weights"),
+        ("learned over frozen tau", "stateful-synapse", "tau frozen", "tau learned"),
+        ("tau per channel over one tau", "stateful-synapse", "tau learned", "tau per-channel"),
+    ):
+        asked[question] = ("learned", a, kind), ("learned", b, kind)
+    best = "refined", "second search", "feedback"
+    plain = "refined", f"second search, {MATCHED} hidden", "plain"
+    asked[f"feedback over plain with {MATCHED} hidden neurons, best recipe"] = plain, best
+    asked["GRU over the best feedback network"] = best, ("gated", "stable", "gru")
+    return asked
 
 
 def summarise(records: Mapping[str, Record]) -> dict[str, Any]:
@@ -200,7 +159,7 @@ def _comparisons(groups: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
         (group, case["name"], case["kind"]): case["values"] for group in groups for case in groups[group]
     }
     asked = {
-        question: pair for question, pair in COMPARISONS.items() if all(place in found for place in pair)
+        question: pair for question, pair in _questions().items() if all(place in found for place in pair)
     }
     return dict(zip(asked, decide([(found[a], found[b]) for a, b in asked.values()]), strict=True))
 
