@@ -7,7 +7,7 @@ import os
 import platform
 from collections.abc import Iterable
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,6 @@ from sequential_fmnist.checkpoint import atomic_write, sha256, writing
 
 __all__ = ["Store", "provenance", "write_json"]
 
-PACKAGES = ("numpy",)
-
 
 def provenance() -> dict[str, Any]:
     """Return versions, processor, cores, threads and accelerator of this process, ready for JSON."""
@@ -26,20 +24,13 @@ def provenance() -> dict[str, Any]:
         "python": platform.python_version(),
         "snn_core": version("snn_core"),
         "torch": str(torch.__version__),  # with its build, as in 2.13.0+cpu, which pip may not know of
-        **{package: _version(package) for package in PACKAGES},
+        "numpy": version("numpy"),
         "platform": platform.platform(),
         "processor": _processor(),
         "cores": os.cpu_count(),
         "torch_threads": torch.get_num_threads(),
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _processor() -> str:
@@ -70,7 +61,7 @@ class Store:
         places = _places(lines)
         found = {line["key"]: line for line in lines if "key" in line}
         for record in found.values():
-            if isinstance(record.get("provenance"), str):  # else a line of an older file, which has it whole
+            if "provenance" in record:
                 record["provenance"] = places.get(record["provenance"], {})
         return found
 

@@ -40,40 +40,50 @@ def median(records: Sequence[Record]) -> Record:
     """Return the result with the median accuracy: of two in the middle the lower one, of equal ones the first seed's.
 
     Raises:
-        ValueError: no results, or a run among them failed.
+        ValueError: a run failed.
     """
-    if not records:
-        raise ValueError("there are no runs to choose from")
     failed = [record["seed"] for record in records if record["accuracy"] is None]
     if failed:
         raise ValueError(f"the runs with seeds {failed} failed: a recipe that fails is not one to ship")
     return sorted(records, key=lambda r: (r["accuracy"], r["seed"]))[(len(records) - 1) // 2]
 
 
-def ship(spec: RunSpec, records: Sequence[Record], folder: str | Path = PRETRAINED_FOLDER) -> dict[str, Any]:
-    """Train the run of ``spec``, write its weights and its card to ``folder``, and return the card.
+def ship(case: Case, store: Store, folder: str | Path = PRETRAINED_FOLDER) -> dict[str, Any]:
+    """Train the run of ``case`` whose seed has the median accuracy, write weights and card, and return the card.
 
     Each file is written whole or not at all; weights whose card was not written yet are refused by
     :func:`sequential_fmnist.pretrained.load`, as their SHA-256 is not the card's.
 
     Args:
-        spec: the run, with its seed.
-        records: the results of the same run with every seed, ``spec``'s among them.
+        case: a recipe with its seeds.
+        store: the results of its runs.
         folder: where the files go.
+
+    Raises:
+        ValueError: runs of ``case`` are missing in ``store``, or failed.
     """
-    folder, kind = Path(folder), spec.network.kind
+    specs = {spec.key(): spec for spec in case.runs()}
+    known = store.records()
+    if missing := specs.keys() - known.keys():
+        raise ValueError(
+            f"{len(missing)} of {len(specs)} runs of {case.kind} are not in {store.path}: run "
+            "`python -m experiments best refined` first"
+        )
+    records = [known[key] for key in specs]
+    chosen = median(records)
+    spec: RunSpec = specs[chosen["key"]]
+    folder = Path(folder)
     torch.set_num_threads(1)  # as in the sweep: the same threads round in the same way
     net, _ = train(spec)
     training_images, test_images = splits(spec.data)
     _, accuracy = evaluate(net, test_images, 1000, loss=spec.training.loss)
     weights = save({name: weight.contiguous() for name, weight in net.state_dict().items()})
     seeds = estimate([record["accuracy"] for record in records])
-    (recorded,) = [record["accuracy"] for record in records if record["key"] == spec.key()]
     recipe = dataclasses.asdict(spec.training)
     for name in ("model", "hidden", "order"):  # said by the network and the data
         del recipe[name]
     card = {
-        "file": f"{kind}.safetensors",
+        "file": f"{case.kind}.safetensors",
         "sha256": sha256(weights),
         "spec": dataclasses.asdict(net.spec),
         "trained_as": dataclasses.asdict(spec.network),
@@ -82,7 +92,7 @@ def ship(spec: RunSpec, records: Sequence[Record], folder: str | Path = PRETRAIN
         "accuracy": {
             "test": accuracy,
             "seed": spec.training.seed,
-            "recorded": recorded,
+            "recorded": chosen["accuracy"],
             **{"mean": seeds.mean, "low": seeds.low, "high": seeds.high, "seeds": seeds.n},
             "note": "test: these weights; recorded: the same run in the sweep; mean over seeds with its 95 % interval; "
             "the seed is the one with the median accuracy",
@@ -106,26 +116,9 @@ def ship(spec: RunSpec, records: Sequence[Record], folder: str | Path = PRETRAIN
         file.write(weights)
     path = folder / CARDS
     cards = json.loads(path.read_text()) if path.exists() else {}
-    cards[kind] = card
+    cards[case.kind] = card
     write_json(path, {name: cards[name] for name in NETWORKS if name in cards})
     return card
-
-
-def ship_median(case: Case, store: Store, folder: str | Path = PRETRAINED_FOLDER) -> dict[str, Any]:
-    """Ship the run of ``case`` whose seed has the median accuracy.
-
-    Raises:
-        ValueError: runs of ``case`` are missing in ``store``, or failed.
-    """
-    specs = {spec.key(): spec for spec in case.runs()}
-    known = store.records()
-    if missing := specs.keys() - known.keys():
-        raise ValueError(
-            f"{len(missing)} of {len(specs)} runs of {case.kind} are not in {store.path}: run "
-            "`python -m experiments best refined` first"
-        )
-    records = [known[key] for key in specs]
-    return ship(specs[median(records)["key"]], records, folder)
 
 
 def shipped() -> list[Case]:
@@ -144,7 +137,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     for case in shipped():
         try:
-            card = ship_median(case, Store(args.runs), args.folder)
+            card = ship(case, Store(args.runs), args.folder)
         except (ValueError, OSError) as error:
             parser.fail(error)
         accuracy = card["accuracy"]

@@ -13,7 +13,7 @@ from experiments.grid import Case
 from experiments.networks import NetworkSpec
 from experiments.results import Store
 from experiments.runs import DataSpec, RunSpec, execute
-from experiments.ship import median, ship, ship_median
+from experiments.ship import median, ship
 from sequential_fmnist.evaluate import evaluate
 from sequential_fmnist.networks import NETWORKS
 from sequential_fmnist.pretrained import CARDS, load
@@ -34,13 +34,13 @@ def case() -> Case:
 
 @pytest.fixture(scope="module")
 def shipped(case, tmp_path_factory):
-    """The folder that ship_median wrote, its store, and the card."""
+    """The folder that ship wrote, its store, and the card."""
     folder = tmp_path_factory.mktemp("shipped")
     before = torch.get_num_threads()
     store = Store(folder / "runs.jsonl")
     for spec in case.runs():
         store.add(execute(spec))
-    card = ship_median(case, store, folder / "pretrained")
+    card = ship(case, store, folder / "pretrained")
     torch.set_num_threads(before)
     return folder / "pretrained", store, card
 
@@ -59,11 +59,9 @@ def test_median_by_hand(accuracies, seed):
     assert median(records[::-1])["seed"] == seed
 
 
-def test_median_refuses_failed_runs_and_no_runs():
+def test_median_refuses_failed_runs():
     with pytest.raises(ValueError, match=r"seeds \[1\] failed"):
         median([result(0, 0.5), result(1, None)])
-    with pytest.raises(ValueError, match="no runs"):
-        median([])
 
 
 def test_shipped_weights_are_those_of_the_median_run(case, shipped, embedded):
@@ -106,10 +104,8 @@ def test_card_says_what_it_is(case, shipped):
 def test_shipping_again_writes_the_same_bytes_and_keeps_other_cards(case, shipped, tmp_path):
     folder, store, card = shipped
     (tmp_path / CARDS).write_text(json.dumps({"feedback": "old", "plain": {"file": "kept"}}))
-    records = list(store.records().values())
-    spec = next(spec for spec in case.runs() if spec.training.seed == card["accuracy"]["seed"])
     before = torch.get_num_threads()
-    assert ship(spec, records, tmp_path) == card
+    assert ship(case, store, tmp_path) == card
     torch.set_num_threads(before)
     cards = json.loads((tmp_path / CARDS).read_text())
     assert cards == {"plain": {"file": "kept"}, "feedback": card}
@@ -121,7 +117,7 @@ def test_missing_runs_are_named(case, shipped, tmp_path):
     some = Store(tmp_path / "runs.jsonl")
     some.add(store.records()[case.runs()[0].key()])
     with pytest.raises(ValueError, match=r"3 of 4 runs of feedback are not in .*python -m experiments best"):
-        ship_median(case, some, tmp_path)
+        ship(case, some, tmp_path)
     assert not (tmp_path / CARDS).exists()
 
 
