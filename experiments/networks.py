@@ -25,9 +25,6 @@ NUM_CLASSES = 10
 #: Mean and standard deviation of the training images' pixels, from 0 to 1.
 PIXEL_MEAN, PIXEL_STD = 0.2860, 0.3530
 
-#: Initial time constant of synapses, in time steps.
-TAU = 2.0
-
 _GATED: dict[str, type[nn.RNNBase]] = {"gru": nn.GRU, "lstm": nn.LSTM}
 
 SURROGATES: dict[str, type[nn.Module]] = {"atan": ATan, "sigmoid": Sigmoid}
@@ -46,7 +43,8 @@ class NetworkSpec:
         detach_readout: likewise of the read-out neurons; None does as ``detach_reset`` says.
         surrogate_function: one of :data:`SURROGATES`.
         alpha: its steepness.
-        tau_mode: of the synapse filter: ``"learned"``, ``"frozen"`` or ``"per-channel"``, learned, one for each neuron.
+        tau: initial time constant of the synapse filter in time steps.
+        tau_mode: ``"learned"``, ``"frozen"`` or ``"per-channel"`` (learned, one for each hidden neuron).
         frozen_recurrent: whether the weights from y[t-1] keep their initial values.
         readout: ``"rate"``: IF neurons, their mean firing rate, as in the text; ``"membrane"``: neurons that
             integrate and never fire, their membrane potential after the last step divided by the number of steps,
@@ -69,6 +67,7 @@ class NetworkSpec:
     detach_readout: bool | None = None
     surrogate_function: str = "atan"
     alpha: float = 2.0
+    tau: float = 2.0
     tau_mode: str = "learned"
     frozen_recurrent: bool = False
     readout: str = "rate"
@@ -176,7 +175,7 @@ def _hidden_neurons(spec: NetworkSpec, backend: str) -> nn.Module:
 
 
 def _synapses(spec: NetworkSpec, backend: str) -> nn.Module:
-    tau = [TAU] * spec.hidden if spec.tau_mode == "per-channel" else TAU
+    tau = [spec.tau] * spec.hidden if spec.tau_mode == "per-channel" else spec.tau
     return MultiStepContainer(SynapseFilter(tau, learnable=spec.tau_mode != "frozen", backend=backend))
 
 
