@@ -1,0 +1,127 @@
+"""The tables of README.md and docs/, in Markdown, computed from the files in results/."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import benchmark_tables
+import nbformat
+from chapters import ROOT, paths, title
+
+from experiments.evidence import answers, best_table, cases, reproduced_table, verdict_table
+from sequential_fmnist.networks import NETWORKS
+from snn_tutorial.plot.exchange import peers_table
+
+RESULTS = ROOT / "results"
+
+
+def load(name: str) -> dict[str, Any]:
+    """Return what ``results/name.json`` holds."""
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table whose first column stands to the left, and whose others to the right."""
+    first, *others = (f"| {' | '.join(row)} |\n" for row in (head, *rows))
+    return f"{first}|---|{'---:|' * (len(head) - 1)}\n{''.join(others)}"
+
+
+def times() -> str:
+    """Return the time of each of the two commands, measured in a fresh clone."""
+    found = load("times")
+    where = found["provenance"]
+    about = {
+        "tutorial": "sets everything up, executes all chapters and builds the site, into `build/`",
+        "test": "sets everything up and runs the tests",
+    }
+    rows = [
+        (f"`make {command}`: {what}", f"{found['seconds'][command] / 60:.0f} min")
+        for command, what in about.items()
+    ]
+    return markdown(("command", "time"), rows) + (
+        f"\nMeasured from a fresh clone, packages included, with {where['cores']} cores ({where['processor']}), "
+        f"Python {where['python']}\nand torch {where['torch']} by `make times`.\n"
+    )
+
+
+def chapters() -> str:
+    """Return a link to each chapter, with the time of its last full run."""
+    seconds = load("notebooks")["seconds"]
+    titles = {path: title(nbformat.read(path, as_version=4)) for path in paths()}
+    return "".join(
+        f"- [{name}](notebooks/{path.name}) ({seconds[path.stem]:.0f} s)\n" for path, name in titles.items()
+    )
+
+
+def results() -> str:
+    """Return what was published, and means of ten seeds with half their 95 % interval, a column for each recipe."""
+    summary, published = load("ablation"), load("published")["runs"]["64 epochs"]
+
+    def case(group: str, name: str, kind: str) -> dict[str, Any] | None:
+        found = (case for case in cases(summary, group) if (case["name"], case["kind"]) == (name, kind))
+        return next(found, None)
+
+    def accuracy(group: str, name: str, kind: str) -> str:
+        found = case(group, name, kind)
+        if found is None:
+            return ""
+        mean, low, high = (100 * found["accuracy"][part] for part in ("mean", "low", "high"))
+        return f"{mean:.1f} ± {(high - low) / 2:.1f}"
+
+    def row(label: str, stable: tuple[str, str, str], *others: str) -> list[str]:
+        return [label, f"{case(*stable)['parameters']:,}", *others[:-1], accuracy(*stable), others[-1]]
+
+    rows = [
+        row(
+            kind,
+            ("size", "stable", kind),
+            f"{100 * published['right'][kind] / published['images']:.1f}",
+            accuracy("reset", "64 epochs, cut nowhere", kind),
+            accuracy("reproduction", "64 epochs", kind),
+            accuracy("delay", "delay 56", kind),
+        )
+        for kind in NETWORKS
+    ]
+    larger = accuracy("controls", "delay 56, 86 hidden", "plain")
+    rows.append(row("plain, 86 neurons", ("size", "stable, 86 hidden", "plain"), "", "", "", larger))
+    rows.append(row("GRU, not spiking", ("gated", "stable", "gru"), "", "", "", ""))
+    recipes = ("published", "cut nowhere", "tutorial's listing", "stable", "stable, 56 blanks")
+    return markdown(("network", "parameters", *recipes), rows)
+
+
+def unequal() -> str:
+    """Return the accuracies of earlier runs, which did not start equal, for some tasks and distances."""
+    columns = {
+        "cue, 200 steps": ("noisy-recall", 200),
+        "cue, 500 steps": ("noisy-recall", 500),
+        "copying, 50": ("copying", 50),
+        "pixel by pixel": ("pixels", None),
+        "permuted": ("permuted", None),
+    }
+    groups = load("unequal")["groups"]
+    rows: dict[str, list[str]] = {}
+    for task, at in columns.values():
+        for case in groups[f"long-{task}"]:
+            if case["at"] == at:
+                rows.setdefault(case["kind"], []).append(f"{100 * case['accuracy']['mean']:.1f}")
+    return markdown(("network", *columns), ([kind, *cells] for kind, cells in rows.items()))
+
+
+#: What README.md shows between marks, since GitHub computes nothing.
+README: dict[str, Callable[[], str]] = {"times": times, "chapters": chapters, "results": results}
+
+
+def of_the_site() -> dict[str, str]:
+    """Return what the pages of docs/ show in place of ``{{ name }}``."""
+    summary, published = load("ablation"), load("published")
+    return {
+        "reproduced_64": reproduced_table(summary, published, 64),
+        "reproduced_90": reproduced_table(summary, published, 90),
+        "best": best_table(summary),
+        "verdicts": verdict_table(answers(summary)),
+        "unequal": unequal(),
+        "exchange": peers_table(load("exchange")["rows"]),
+        **benchmark_tables.tables(RESULTS),
+    }
