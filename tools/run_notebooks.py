@@ -42,14 +42,6 @@ def known_parameters(path: Path) -> list[str]:
     return list(papermill.inspect_notebook(str(path)))
 
 
-def check_parameters(path: Path, parameters: dict[str, Any]) -> None:
-    """Raise ValueError if the notebook does not know a parameter; papermill would only warn."""
-    known = known_parameters(path)
-    unknown = sorted(set(parameters) - set(known))
-    if unknown:
-        raise ValueError(f"{path.name} has no parameter {', '.join(unknown)}; it has {', '.join(known)}")
-
-
 def folders(path: Path, out: Path) -> dict[str, str]:
     """Return those of the parameters for folders that the notebook has, set to folders in ``out``."""
     known = known_parameters(path)
@@ -94,7 +86,9 @@ def execute(path: Path, output: Path, parameters: dict[str, Any], with_solutions
         papermill.PapermillExecutionError: a cell failed.
         RuntimeError: a cell did not run.
     """
-    check_parameters(path, parameters)
+    known = known_parameters(path)
+    if unknown := parameters.keys() - set(known):  # papermill would only warn
+        raise ValueError(f"{path.name} has no parameter {', '.join(unknown)}; it has {', '.join(known)}")
     # Debugger checks of frozen modules would put a warning into the page.
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     started = time.perf_counter()

@@ -55,40 +55,36 @@ def chapters() -> str:
     )
 
 
+#: Where the README's results are: the recipe of a column to a group of runs and their name.
+RECIPES = {
+    "cut nowhere": ("reset", "64 epochs, cut nowhere"),
+    "tutorial's listing": ("reproduction", "64 epochs"),
+    "stable": ("size", "stable"),
+    "stable, 56 blanks": ("delay", "delay 56"),
+}
+LARGER = {"stable": ("size", "stable, 86 hidden"), "stable, 56 blanks": ("controls", "delay 56, 86 hidden")}
+
+
 def results() -> str:
     """Return what was published, and means of ten seeds with half their 95 % interval, a column for each recipe."""
     summary, published = load("ablation"), load("published")["runs"]["64 epochs"]
-
-    def case(group: str, name: str, kind: str) -> dict[str, Any] | None:
-        found = (case for case in cases(summary, group) if (case["name"], case["kind"]) == (name, kind))
-        return next(found, None)
-
-    def accuracy(group: str, name: str, kind: str) -> str:
-        found = case(group, name, kind)
-        if found is None:
-            return ""
-        mean, low, high = (100 * found["accuracy"][part] for part in ("mean", "low", "high"))
-        return f"{mean:.1f} ± {(high - low) / 2:.1f}"
-
-    def row(label: str, stable: tuple[str, str, str], *others: str) -> list[str]:
-        return [label, f"{case(*stable)['parameters']:,}", *others[:-1], accuracy(*stable), others[-1]]
-
-    rows = [
-        row(
-            kind,
-            ("size", "stable", kind),
-            f"{100 * published['right'][kind] / published['images']:.1f}",
-            accuracy("reset", "64 epochs, cut nowhere", kind),
-            accuracy("reproduction", "64 epochs", kind),
-            accuracy("delay", "delay 56", kind),
-        )
-        for kind in NETWORKS
+    networks = [(kind, kind, RECIPES) for kind in NETWORKS]
+    networks += [
+        ("plain, 86 neurons", "plain", LARGER),
+        ("GRU, not spiking", "gru", {"stable": ("gated", "stable")}),
     ]
-    larger = accuracy("controls", "delay 56, 86 hidden", "plain")
-    rows.append(row("plain, 86 neurons", ("size", "stable, 86 hidden", "plain"), "", "", "", larger))
-    rows.append(row("GRU, not spiking", ("gated", "stable", "gru"), "", "", "", ""))
-    recipes = ("published", "cut nowhere", "tutorial's listing", "stable", "stable, 56 blanks")
-    return markdown(("network", "parameters", *recipes), rows)
+    rows = []
+    for label, kind, recipes in networks:
+        shown = {}
+        if label in NETWORKS:
+            shown["published"] = f"{100 * published['right'][kind] / published['images']:.1f}"
+        for recipe, (group, name) in recipes.items():
+            (case,) = (c for c in cases(summary, group) if (c["name"], c["kind"]) == (name, kind))
+            mean, low, high = (100 * case["accuracy"][part] for part in ("mean", "low", "high"))
+            shown[recipe] = f"{mean:.1f} ± {(high - low) / 2:.1f}"
+        cells = (shown.get(column, "") for column in ("published", *RECIPES))
+        rows.append([label, f"{case['parameters']:,}", *cells])
+    return markdown(("network", "parameters", "published", *RECIPES), rows)
 
 
 def unequal() -> str:

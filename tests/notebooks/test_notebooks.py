@@ -144,7 +144,7 @@ class TestCommitted:
 
 def test_misspelt_parameter_is_refused(tmp_path):
     with pytest.raises(ValueError, match="has no parameter epoch; it has epochs"):
-        runner["check_parameters"](chapter("05"), {"epoch": 1})
+        runner["execute"](chapter("05"), tmp_path / "05.ipynb", {"epoch": 1})
 
 
 def test_cell_that_did_not_run_is_noticed():
