@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import benchmark_tables
 import nbformat
 from chapters import ROOT, paths, title
 
@@ -110,7 +109,7 @@ README: dict[str, Callable[[], str]] = {"times": times, "chapters": chapters, "r
 
 
 def of_the_site() -> dict[str, str]:
-    """Return what the pages of docs/ show in place of ``{{ name }}``."""
+    """Return what the pages of docs/ show in place of ``{{ name }}``, but for benchmarks."""
     summary, published = load("ablation"), load("published")
     return {
         "reproduced_64": reproduced_table(summary, published, 64),
@@ -119,5 +118,4 @@ def of_the_site() -> dict[str, str]:
         "verdicts": verdict_table(answers(summary)),
         "unequal": unequal(),
         "exchange": peers_table(load("exchange")["rows"]),
-        **benchmark_tables.tables(RESULTS),
     }
