@@ -27,9 +27,7 @@ def run(tmp_path_factory) -> Run:
     evidence = folder / "evidence"
     write_json(evidence / "ablation.json", summary())
     shutil.copy(RESULTS / "published.json", evidence)
-    parameters = (
-        QUICK[path.stem] | runner["folders"](path, folder) | {"evidence_dir": str(evidence)}
-    )
+    parameters = QUICK[path.stem] | runner["folders"](path, folder) | {"evidence_dir": str(evidence)}
     runner["execute"](path, folder / path.name, parameters, with_solutions=True)
     return Run(nbformat.read(folder / path.name, as_version=4), folder)
 
