@@ -7,7 +7,6 @@ place, and write to results/ and figures/. A notebook is written only when it ra
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import tempfile
@@ -136,21 +135,20 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Execute the chapters that the command line names, and keep their times."""
+    """Execute the chapters that the command line names; if it names none, all, and keep their times."""
     args = parse(argv)
     chosen = [path for path in paths() if not args.chapters or number(path) in args.chapters]
     out = ROOT if args.out is None else args.out.resolve()
-    notebooks, times = out / NOTEBOOKS.name, out / "results" / "notebooks.json"
-    seconds = json.loads(times.read_text())["seconds"] if times.exists() else {}
+    seconds = {}
     for place, path in enumerate(chosen, start=1):
         print(f"{place} of {len(chosen)}: {path.name}", flush=True)
         parameters: dict[str, Any] = {} if args.out is None else folders(path, out)
         if args.epochs and "epochs" in known_parameters(path):
             parameters["epochs"] = args.epochs
-        seconds[path.stem] = round(execute(path, notebooks / path.name, parameters), 1)
+        seconds[path.stem] = round(execute(path, out / NOTEBOOKS.name / path.name, parameters), 1)
         print(f"  {seconds[path.stem]:.0f} s", flush=True)
-    seconds = {path.stem: seconds[path.stem] for path in paths() if path.stem in seconds}
-    write_json(times, {"seconds": seconds, "provenance": provenance()})
+    if not args.chapters:
+        write_json(out / "results" / "notebooks.json", {"seconds": seconds, "provenance": provenance()})
 
 
 if __name__ == "__main__":

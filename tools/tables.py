@@ -48,10 +48,11 @@ def times() -> str:
 def chapters() -> str:
     """Return a link to each chapter, with the time of its last full run."""
     seconds = load("notebooks")["seconds"]
-    titles = {path: title(nbformat.read(path, as_version=4)) for path in paths()}
-    return "".join(
-        f"- [{name}](notebooks/{path.name}) ({seconds[path.stem]:.0f} s)\n" for path, name in titles.items()
-    )
+    lines = []
+    for path in paths():
+        time = f" ({seconds[path.stem]:.0f} s)" if path.stem in seconds else ""
+        lines.append(f"- [{title(nbformat.read(path, as_version=4))}](notebooks/{path.name}){time}\n")
+    return "".join(lines)
 
 
 #: Where the README's results are: the recipe of a column to a group of runs and their name.
