@@ -65,23 +65,24 @@ tutorial: ## execute all notebooks and build the site, into build/; with EPOCHS=
 	$(call phase,done: open build/site/index.html)
 
 .PHONY: notebooks
-notebooks: $(VENV)/.notebooks ## execute all notebooks in place; refreshes results, figures, README and docs/
+notebooks: $(VENV)/.notebooks ## execute all notebooks in place, then refresh
 	$(BIN)/python tools/run_notebooks.py
+	$(BIN)/python tools/refresh.py
+
+.PHONY: refresh
+refresh: $(VENV)/.notebooks ## bring up to date what is generated: outdated chapters, figures, tables of README; show what changed
+	$(BIN)/python tools/refresh.py
 
 # A folder whose notebooks/ and figures/ the site shows in place of those committed.
 CHAPTERS :=
 PAGES := build/pages
 SITE := build/site
 .PHONY: site
-site: $(VENV)/.site ## build a static site of the notebooks, as they are, into build/site
+site: $(VENV)/.site ## build the site, with slides, from the notebooks as they are, into build/site
 	rm -rf $(PAGES) $(SITE) && mkdir -p $(PAGES)
 	cp -r README.md CHANGELOG.md CODE_OF_CONDUCT.md CONTRIBUTING.md LICENSE* CITATION.cff docs figures notebooks docs/index.md $(PAGES)
 	$(if $(CHAPTERS),cp -r $(wildcard $(CHAPTERS)/notebooks $(CHAPTERS)/figures) $(PAGES))
 	$(BIN)/sphinx-build -W --keep-going --quiet -c docs -d $(PAGES)/.doctrees $(PAGES) $(SITE)
-
-.PHONY: slides
-slides: site ## make slides of the chapters' figures, with the site: build/site/slides/index.html
-	@echo "open $(SITE)/slides/index.html"
 
 .PHONY: course
 course: $(VENV)/.notebooks ## write the chapters without solutions, and with all solved, into build/course
@@ -159,22 +160,14 @@ lab: $(VENV)/.notebooks build/lab ## open a copy of the notebooks, in build/lab,
 build/lab:
 	mkdir -p $@ && cp -r notebooks results figures docs $@
 
-.PHONY: figures
-figures: $(VENV)/.notebooks ## draw all figures from results/
-	$(BIN)/python -m snn_tutorial.plot
-
 .PHONY: ablation
 ablation: $(VENV)/.ablation ## run what is missing of the ablation, hours in all; break it off and go on at any time
 	$(TEST_ENV) $(BIN)/python -m experiments $(ARGS)
 
-.PHONY: docs
-docs: $(VENV)/.notebooks ## write the tables of README and docs/ from results/
-	$(BIN)/python tools/update_docs.py
-
 .PHONY: times
 times: $(VENV)/.notebooks ## time make tutorial and make test in fresh clones, for README
 	$(BIN)/python tools/time_commands.py
-	$(BIN)/python tools/update_docs.py
+	$(BIN)/python tools/refresh.py
 
 $(BENCH)/constraints.txt: $(VENV)/.dev
 	mkdir -p $(@D)
@@ -190,22 +183,17 @@ bench: $(VENV)/.dev $(BENCH)/torch/.done $(BENCH)/jax/.done ## time training aga
 	$(BIN)/python -m benchmarks.throughput $(ARGS)
 	$(BIN)/python -m benchmarks.cells $(filter --quick --short,$(ARGS))
 	$(BIN)/python -m benchmarks.large_layers $(filter --quick --short,$(ARGS))
-	$(BIN)/python -m snn_tutorial.plot
-	$(BIN)/python tools/update_docs.py
+	$(BIN)/python tools/refresh.py
 
 .PHONY: exchange
 exchange: $(VENV)/.dev $(BENCH)/jax/.done ## run the networks in other libraries, for docs/exchange.md
 	SNN_CORE_WRITE_TABLES=1 $(TEST_ENV) $(BIN)/python -m pytest $(ALL) tests/snn_exchange/test_exchange_peers.py
-	$(BIN)/python tools/update_docs.py
+	$(BIN)/python tools/refresh.py
 
 .PHONY: data
 data: $(VENV)/.notebooks ## fetch Fashion-MNIST into the cache
 	tools/fetch_debian_dataset.sh
 	$(BIN)/python tools/fetch_data.py
-
-.PHONY: subset
-subset: $(VENV)/.notebooks ## make the embedded subset again from the full data
-	$(BIN)/python tools/make_embedded_subset.py
 
 .PHONY: clean
 clean: ## remove the virtual environment and what tools leave behind; data, runs, results and build/lab stay

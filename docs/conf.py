@@ -12,7 +12,9 @@ PROJECT = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]
 
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tools")]  # docstrings and tools of this copy
 
-import site_figures  # noqa: E402
+import benchmark_tables  # noqa: E402
+import slides  # noqa: E402
+import tables  # noqa: E402
 
 from sequential_fmnist.data import SequentialFashionMNIST  # noqa: E402
 from snn_tutorial.live.network import network_explorer  # noqa: E402
@@ -50,7 +52,8 @@ toc_object_entries_show_parents = "hide"
 nb_execution_mode = "off"
 nb_merge_streams = True
 nb_render_markdown_format = "myst"  # the tables that cells return, too
-myst_enable_extensions = ["amsmath", "dollarmath"]
+myst_enable_extensions = ["amsmath", "dollarmath", "substitution"]
+myst_substitutions = tables.of_the_site() | benchmark_tables.tables(tables.RESULTS)
 myst_dmath_double_inline = True  # $$ may follow a line of text at once, as in Jupyter
 myst_heading_anchors = 3
 
@@ -72,7 +75,7 @@ html_theme_options = {
     "show_toc_level": 2,
     "use_download_button": False,  # the chapters' first lines open them on Binder, Colab or nbviewer
 }
-html_context = {"default_mode": "auto"}
+html_context = {"default_mode": "auto", "mathjax": json.dumps(mathjax3_config)}  # the latter for slides
 html_static_path = ["site.css", "slides.css"]
 html_css_files = ["site.css"]
 html_show_sphinx = html_show_copyright = html_copy_source = False
@@ -100,16 +103,8 @@ def write_landing(app: Sphinx) -> None:
     (Path(app.srcdir) / "landing.html").write_text(page.data)
 
 
-def write_slides(app: Sphinx, error: Exception | None) -> None:
-    """Make slides of the chapters' figures."""
-    if error is None:
-        chapters = sorted((Path(app.srcdir) / "notebooks").glob("[0-9]*.ipynb"))
-        config = json.dumps(app.config.mathjax3_config)
-        site_figures.write_slides(chapters, Path(app.outdir), config, app.config.mathjax_path)
-
-
-def lighten(app: Sphinx, error: Exception | None) -> None:
-    """Remove what no page needs: source maps, most of MathJax, the script that draws icons."""
+def leave_out_unused(app: Sphinx, error: Exception | None) -> None:
+    """Remove what no page loads: source maps, and most of the 24 MB of MathJax."""
     if error is not None:
         return
     static = Path(app.outdir) / "_static"
@@ -119,7 +114,6 @@ def lighten(app: Sphinx, error: Exception | None) -> None:
     for path in (*static.rglob("*.map"), *mathjax.rglob("*.js*")):
         if path not in used:
             path.unlink()
-    (static / "scripts" / "fontawesome.js").write_text("")  # the theme's fonts have the same icons
 
 
 def setup(app: Sphinx) -> None:
@@ -127,5 +121,5 @@ def setup(app: Sphinx) -> None:
     app.config.mathjax_path = "mathjax/startup.js"
     app.connect("builder-inited", write_landing)
     app.connect("source-read", describe_pictures)
-    app.connect("build-finished", write_slides)
-    app.connect("build-finished", lighten, priority=900)
+    app.connect("html-collect-pages", slides.pages)
+    app.connect("build-finished", leave_out_unused, priority=900)

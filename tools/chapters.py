@@ -1,4 +1,4 @@
-"""The chapters: where they are, and what their names and cells say."""
+"""The chapters: where they are, and whether their outputs belong to what they show."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-import nbformat
 from nbformat import NotebookNode
 
 from sequential_fmnist.checkpoint import sha256
@@ -38,25 +37,28 @@ def title(notebook: NotebookNode) -> str:
     return notebook.cells[0].source.partition("\n")[0].removeprefix("# ")
 
 
-def link(path: Path, folder: str = "") -> str:
-    """Return a link, from the folder that holds ``folder``, to a notebook with its heading."""
-    return f"[{title(nbformat.read(path, as_version=4))}]({folder}{path.name})"
+def is_outdated(notebook: NotebookNode) -> bool:
+    """Whether the outputs of a notebook belong to other sources than those of today."""
+    return notebook.metadata.get("snn_core", {}).get("source_sha256") != source_digest(notebook)
 
 
 def source_digest(notebook: NotebookNode) -> str:
-    """Return the SHA-256 of a notebook's code and of all modules of ours that it imports, directly or not.
+    """Return the SHA-256 of what a notebook shows: its code, that of all modules of ours that it imports, directly or
+    not, the scripts beside them, and the results that it reads.
 
-    It stays with the outputs, to tell when they are outdated. Comments and docstrings do not enter.
+    It is kept with the outputs. Comments and docstrings of Python do not enter.
     """
     cells = [ast.parse(c.source) for c in notebook.cells if c.cell_type == "code" and not has_tag(c, COLAB)]
-    found: set[Path] = set()
+    modules: set[Path] = set()
     todo = {path for cell in cells for path in _imported(cell)}
     while todo:
         path = todo.pop()
-        found.add(path)
-        todo |= _module(path)[1] - found
-    parts = [ast.dump(cell) for cell in cells] + [_module(path)[0] for path in sorted(found)]
-    return sha256("\0".join(parts).encode())
+        modules.add(path)
+        todo |= _module(path)[1] - modules
+    files = {path for cell in cells for path in _results(cell)}
+    files |= {script for module in modules for script in module.parent.glob("js/*")}
+    parts = [ast.dump(cell) for cell in cells] + [_module(path)[0] for path in sorted(modules)]
+    return sha256("\0".join(parts + [path.read_text() for path in sorted(files)]).encode())
 
 
 @cache
@@ -65,9 +67,8 @@ def _module(path: Path) -> tuple[str, frozenset[Path]]:
     tree = ast.parse(path.read_text())
     imported = frozenset(_imported(tree))
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
-            node, clean=False
-        ):
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        if documented and ast.get_docstring(node, clean=False):
             del node.body[0]
     return ast.dump(tree), imported
 
@@ -85,6 +86,12 @@ def _imported(tree: ast.AST) -> Iterator[Path]:
             parts = name.split(".")
             for end in range(1, len(parts) + 1):
                 place = ROOT.joinpath(*parts[:end])
-                yield from (
-                    path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()
-                )
+                found = place.with_suffix(".py"), place / "__init__.py"
+                yield from (path for path in found if path.is_file())
+
+
+def _results(tree: ast.AST) -> Iterator[Path]:
+    """Yield the files that a tree reads by ``load_results(folder, name)``."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "load_results":
+            yield ROOT / "results" / f"{ast.literal_eval(node.args[1])}.json"

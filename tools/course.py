@@ -17,8 +17,6 @@ from chapters import EXERCISE, has_tag, paths
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 
-from experiments.command import Parser, folder
-
 OUT = Path("build") / "course"
 _DETAILS = re.compile(r"\s*<details><summary>Solution.*?</details>", re.DOTALL)
 _CODE = re.compile(r"```python\n(.*?)```", re.DOTALL)
@@ -84,14 +82,11 @@ def solved(notebook: NotebookNode) -> NotebookNode:
 
 def main() -> None:
     """Write both versions of every notebook."""
-    parser = Parser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=folder, default=OUT, help=f"folder to write to (default: {OUT})")
-    out = parser.parse_args().out
     for name, version in {"student": student, "solutions": solved}.items():
-        (out / name).mkdir(parents=True, exist_ok=True)
+        (OUT / name).mkdir(parents=True, exist_ok=True)
         for path in paths():
-            nbformat.write(version(nbformat.read(path, as_version=4)), out / name / path.name)
-        print(f"written to {out / name}")
+            nbformat.write(version(nbformat.read(path, as_version=4)), OUT / name / path.name)
+        print(f"written to {OUT / name}")
 
 
 if __name__ == "__main__":

@@ -26,14 +26,7 @@ class PatientChannel(AsyncZMQSocketChannel):
     """A channel that asks its socket again and again while it waits."""
 
     async def get_msg(self, timeout: float | None = None) -> dict[str, Any]:
-        """Return the next message.
-
-        Args:
-            timeout: how long to wait, in seconds; None for as long as it takes.
-
-        Raises:
-            queue.Empty: no message came within ``timeout``.
-        """
+        """Return the next message, or raise ``queue.Empty`` if none came within ``timeout`` seconds; None waits."""
         end = time.monotonic() + (math.inf if timeout is None else timeout)
         while True:
             left = end - time.monotonic()

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-import update_docs
+from benchmark_tables import large_layers_section
 from support import require
 
 from benchmarks import driver, large_layers
@@ -149,7 +149,7 @@ def test_a_tiny_run_of_large_layers_writes_a_well_formed_file_and_its_table(tmp_
         assert list(entry["libraries"]) == ["snn_core", "snn_core-torch", "spikingjelly"]
         assert all(measured["ms"]["n"] == 2 for measured in entry["libraries"].values())
         assert entry["libraries"]["snn_core"]["ratio"] == 1
-    text = update_docs.large_layers_section(results)
+    text = large_layers_section(results)
     assert re.search(r"\| 32 \| \d+\.\d\d ms \| \d+\.\d\d ms \(\d+\.\d+x\) \|", text)
     assert "batch 4 and T = 20" in text
 

@@ -10,7 +10,7 @@ import nbformat
 import pytest
 from support import ROOT
 from support_ablation import summary
-from support_notebooks import Run, chapter, runner
+from support_notebooks import QUICK, Run, chapter, runner
 
 from experiments.results import write_json
 from sequential_fmnist.networks import NETWORKS
@@ -27,9 +27,7 @@ def run(tmp_path_factory) -> Run:
     evidence = folder / "evidence"
     write_json(evidence / "ablation.json", summary())
     shutil.copy(RESULTS / "published.json", evidence)
-    parameters = (
-        runner["QUICK"][path.stem] | runner["folders"](path, folder) | {"evidence_dir": str(evidence)}
-    )
+    parameters = QUICK[path.stem] | runner["folders"](path, folder) | {"evidence_dir": str(evidence)}
     runner["execute"](path, folder / path.name, parameters, with_solutions=True)
     return Run(nbformat.read(folder / path.name, as_version=4), folder)
 

@@ -22,7 +22,7 @@ from nbformat import NotebookNode
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 from support import ROOT, require
-from support_notebooks import runner
+from support_notebooks import QUICK, runner
 
 from snn_core.kernels.cpu.launch import COMPILING
 
@@ -148,7 +148,7 @@ def quick_copy(path: Path, folder: Path) -> Path:
     It goes into ``folder``/notebooks, records into a folder of its own, and finds the committed results and the
     experiments where chapters look for them, in ../results and ../experiments.
     """
-    parameters = runner["QUICK"].get(path.stem, {}) | runner["folders"](path, folder / path.stem)
+    parameters = QUICK.get(path.stem, {}) | runner["folders"](path, folder / path.stem)
     notebook = parameterize_notebook(load_notebook_node(str(path)), parameters)
     names = view_names(notebook)
     last = max(n for n, cell in enumerate(notebook.cells) if any(f"{name}(" in cell.source for name in names))

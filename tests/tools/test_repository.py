@@ -1,10 +1,8 @@
-"""What stands outside the code stays true: README, Makefile, environment, continuous integration."""
+"""What stands outside the code works: README, the environments of Binder and Colab, what is generated."""
 
 from __future__ import annotations
 
-import json
 import re
-import runpy
 import shlex
 import subprocess
 import sys
@@ -14,8 +12,11 @@ from urllib.parse import unquote
 
 import nbformat
 import pytest
+import refresh
+import tables
 import yaml
 from IPython.core.inputtransformer2 import TransformerManager
+from packaging.requirements import Requirement
 from support import ROOT
 from support_notebooks import NOTEBOOKS
 
@@ -24,18 +25,11 @@ from snn_core import __version__
 README = (ROOT / "README.md").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 REPOSITORY = PROJECT["urls"]["Repository"]
-writer = runpy.run_path(str(ROOT / "tools" / "update_docs.py"))
 
 
-def requirements(*extras: str) -> dict[str, str]:
-    """Name of each package to its range of versions."""
-    lists = [PROJECT["dependencies"], *(PROJECT["optional-dependencies"][extra] for extra in extras)]
-    pairs = (re.fullmatch(r"([\w-]+)(\[.*\])?(.*)", entry) for entries in lists for entry in entries)
-    return {pair[1].lower(): pair[3] for pair in pairs}
-
-
-def test_version_is_written_once():
-    assert PROJECT["version"] == __version__
+def test_package_and_citation_have_one_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert PROJECT["version"] == __version__ == citation["version"]
 
 
 def test_code_of_the_readme_runs():
@@ -45,61 +39,56 @@ def test_code_of_the_readme_runs():
     assert names["current"].shape == (28, 8, 32)
 
 
-def test_pages_show_what_is_in_results_and_each_part_once():
-    parts, texts = writer["sections"](ROOT / "results"), [page.read_text() for page in writer["PAGES"]]
-    assert [writer["fill"](text, parts) for text in texts] == texts
-    for name in parts:
-        assert sum(text.count(f"<!-- {name}: written by tools/update_docs.py -->\n") for text in texts) == 1
+def test_readme_shows_what_is_in_results():
+    assert refresh.fill(README, tables.README) == README, "run `make refresh`"
 
 
-@pytest.mark.parametrize("name", ["training.json", "throughput.json"])
-def test_results_come_from_the_full_data_and_say_where(name):
-    results = json.loads((ROOT / "results" / name).read_text())
-    assert not results["is_subset"]
-    assert results["provenance"]["torch"]
-    assert results["provenance"]["processor"]
+@pytest.mark.parametrize("mark", ["<!-- times: written", "<!-- end of times", "<!-- end of results"])
+def test_a_misspelt_mark_deletes_nothing(mark):
+    with pytest.raises(ValueError, match="lacks <!--"):
+        refresh.fill(README.replace(mark, mark.replace("s", "z")), tables.README)
 
 
-def test_conda_environment_asks_for_what_the_package_needs():
-    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
-    conda = {}
-    for entry in environment["dependencies"]:
-        name, bounds = re.fullmatch(r"([\w-]+)(.*)", entry).groups()
-        conda[{"pytorch-cpu": "torch", "matplotlib-base": "matplotlib"}.get(name, name)] = bounds
-    by_pip = dict(re.findall(r"'([\w-]+)([<>=][^']+)'", (ROOT / "postBuild").read_text()))
-    needed = requirements("experiment", "notebooks")
-    needed.pop("snn-core")
-    assert needed.items() <= conda.items() | by_pip.items()
+def requirements(*extras: str) -> dict[str, Requirement]:
+    """Each package that the project needs, by its name."""
+    lists = [PROJECT["dependencies"], *(PROJECT["optional-dependencies"][extra] for extra in extras)]
+    found = {one.name.lower(): one for entries in lists for one in map(Requirement, entries)}
+    return {name: one for name, one in found.items() if name != PROJECT["name"]}
 
 
-def test_conda_environment_has_valid_names_and_takes_torch_from_conda_alone():
+def test_every_dependency_has_a_lower_and_an_upper_bound():
+    found = requirements(*PROJECT["optional-dependencies"])
+    assert [
+        name for name, one in found.items() if {part.operator for part in one.specifier} != {">=", "<"}
+    ] == []
+
+
+def test_binder_gets_what_the_chapters_need_and_torch_from_conda_alone():
     """A conda solve cannot be tried here. Torch by pip would bring CUDA into the image."""
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     assert environment["channels"] == ["conda-forge", "nodefaults"]
-    pip = [name for entry in environment["dependencies"] if isinstance(entry, dict) for name in entry["pip"]]
-    conda = [entry for entry in environment["dependencies"] if isinstance(entry, str)]
-    assert [e for e in conda if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*([<>=]=?[\d.]+(,<[\d.]+)?)?", e)] == []
-    assert "pytorch-cpu" in {re.match(r"[\w-]+", entry)[0] for entry in conda}
-    # With nothing for pip, postBuild's `pip install --no-deps` is all that pip does on Binder.
-    assert pip == []
-    installs = re.findall(r"pip install (.*)", (ROOT / "postBuild").read_text())
-    assert all(line.startswith("--no-deps ") for line in installs)
+    conda = [Requirement(entry.replace("python=3", "python==3")) for entry in environment["dependencies"]]
+    other_names = {"pytorch-cpu": "torch", "matplotlib-base": "matplotlib"}
+    installed = {other_names.get(one.name, one.name): one.specifier for one in conda}
+    script = (ROOT / "postBuild").read_text()
+    assert all(line.startswith("--no-deps ") for line in re.findall(r"pip install (.*)", script))
+    installed |= {one.name: one.specifier for one in map(Requirement, re.findall(r"'(.+?)'", script))}
+    needed = {name: one.specifier for name, one in requirements("experiment", "notebooks").items()}
+    assert needed.items() <= installed.items()
 
 
 def test_links_of_chapters_lead_to_files_of_this_repository():
     owner_and_name = REPOSITORY.removeprefix("https://github.com/")
-    patterns = {
-        "mybinder.org": rf"https://mybinder\.org/v2/gh/{owner_and_name}/main\?labpath=(\S+)",
-        "colab.research": rf"https://colab\.research\.google\.com/github/{owner_and_name}/blob/main/(\S+)",
-        "nbviewer.org": rf"https://nbviewer\.org/github/{owner_and_name}/blob/main/(\S+)",
-    }
+    places = [
+        f"https://mybinder.org/v2/gh/{owner_and_name}/main?labpath=",
+        f"https://colab.research.google.com/github/{owner_and_name}/blob/main/",
+        f"https://nbviewer.org/github/{owner_and_name}/blob/main/",
+    ]
     for path in NOTEBOOKS:
         first = nbformat.read(path, as_version=4).cells[0].source
         (line,) = (line for line in first.splitlines() if line.startswith("Open in "))
-        targets = re.findall(r"\]\((https://[^)]+)\)", line)
-        assert len(targets) == len(patterns)
-        for target, pattern in zip(targets, patterns.values(), strict=True):
-            assert unquote(re.fullmatch(pattern, target)[1]) == f"notebooks/{path.name}"
+        targets = [unquote(target) for target in re.findall(r"\]\((https://[^)]+)\)", line)]
+        assert targets == [f"{place}notebooks/{path.name}" for place in places]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -107,19 +96,18 @@ def test_colab_cell_clones_goes_to_the_notebooks_and_installs_what_is_above(path
     (cell,) = (c for c in nbformat.read(path, as_version=4).cells if "colab" in c.metadata.get("tags", []))
     code = TransformerManager().transform_cell(cell.source)
     shell, said, run = MagicMock(), [], MagicMock()
+    names = {"get_ipython": lambda: shell, "print": said.append}
     monkeypatch.setattr(subprocess, "run", run)
     monkeypatch.delitem(sys.modules, "google.colab", raising=False)
-    exec(code, {"get_ipython": lambda: shell})
+    exec(code, names)
     assert shell.mock_calls == run.mock_calls == []
     monkeypatch.setitem(sys.modules, "google.colab", MagicMock())
     run.return_value.returncode = 128
-    with pytest.raises(
-        SystemExit, match=f"Nothing can be fetched from {REPOSITORY}: not published yet, or no"
-    ):
-        exec(code, {"get_ipython": lambda: shell, "print": said.append})
+    with pytest.raises(SystemExit, match=f"Nothing can be fetched from {REPOSITORY}: not published yet"):
+        exec(code, names)
     assert shell.mock_calls == []
     run.return_value.returncode = 0
-    exec(code, {"get_ipython": lambda: shell, "print": said.append})
+    exec(code, names)
     *options, source, target = run.call_args.args[0]
     assert options == ["git", "clone", "--quiet", "--depth", "1", "--branch", "main"]
     assert source == REPOSITORY
@@ -128,9 +116,3 @@ def test_colab_cell_clones_goes_to_the_notebooks_and_installs_what_is_above(path
     # What chapter 10 needs, which Binder's postBuild fetches too: Colab's images hold the rest.
     beyond = re.findall(r"'([^']+)'", (ROOT / "postBuild").read_text()) if path.stem.startswith("10") else []
     assert (pip, shlex.split(arguments)) == ("pip", ["install", "--quiet", "..[experiment]", *beyond])
-
-
-def test_every_dependency_has_a_lower_and_an_upper_bound():
-    bounds = requirements("experiment", "notebooks", "site", "ablation", "dev", "cuda12", "cuda13")
-    bounds.pop("snn-core")
-    assert [name for name, bound in bounds.items() if ">=" not in bound or "<" not in bound] == []

@@ -1,0 +1,60 @@
+"""Bring up to date everything that is generated, and say what changed: ``make refresh``.
+
+First the chapters whose outputs belong to other code, scripts or results, then the figures, then README's tables.
+Tables of docs/ are computed when the site is built.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Mapping
+
+import nbformat
+import run_notebooks
+from chapters import ROOT, is_outdated, number, paths
+from tables import README
+
+from sequential_fmnist.checkpoint import atomic_write
+from snn_tutorial.plot.__main__ import main as draw_figures
+
+GENERATED = ("notebooks", "results", "figures", "README.md")
+
+
+def fill(text: str, parts: Mapping[str, Callable[[], str]]) -> str:
+    """Return ``text`` with each part between its marks.
+
+    Raises:
+        ValueError: a mark or its end is missing; nothing is replaced, so that no text is lost.
+    """
+    for name, part in parts.items():
+        start, end = f"<!-- {name}: written by make refresh -->\n", f"<!-- end of {name} -->"
+        before, mark, rest = text.partition(start)
+        _, end_mark, after = rest.partition(end)
+        if not mark or not end_mark:
+            raise ValueError(f"README.md lacks {start.strip() if not mark else end}")
+        text = f"{before}{start}{part()}{end}{after}"
+    return text
+
+
+def main() -> None:
+    """Execute, draw and write; then show what differs from the last commit."""
+    # One after the other: a chapter may read what an earlier one has just written.
+    for path in paths():
+        if is_outdated(nbformat.read(path, as_version=4)):
+            run_notebooks.main([number(path)])
+    draw_figures(["--results", str(ROOT / "results"), "--figures", str(ROOT / "figures")])
+    page = ROOT / "README.md"
+    text = fill(page.read_text(), README)
+    with atomic_write(page) as file:
+        file.write(text.encode())
+    git = ["git", "diff", "--stat", "HEAD", "--", *GENERATED]
+    done = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=True)
+    print(
+        f"differs from the last commit:\n{done.stdout}"
+        if done.stdout
+        else "nothing differs from the last commit"
+    )
+
+
+if __name__ == "__main__":
+    main()

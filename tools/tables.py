@@ -1,0 +1,122 @@
+"""The tables of README.md and docs/, in Markdown, computed from the files in results/."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import nbformat
+from chapters import ROOT, paths, title
+
+from experiments.evidence import answers, best_table, cases, reproduced_table, verdict_table
+from sequential_fmnist.networks import NETWORKS
+from snn_tutorial.plot.exchange import peers_table
+
+RESULTS = ROOT / "results"
+
+
+def load(name: str) -> dict[str, Any]:
+    """Return what ``results/name.json`` holds."""
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table whose first column stands to the left, and whose others to the right."""
+    first, *others = (f"| {' | '.join(row)} |\n" for row in (head, *rows))
+    return f"{first}|---|{'---:|' * (len(head) - 1)}\n{''.join(others)}"
+
+
+def times() -> str:
+    """Return the time of each of the two commands, measured in a fresh clone."""
+    found = load("times")
+    where = found["provenance"]
+    about = {
+        "tutorial": "sets everything up, executes all chapters and builds the site, into `build/`",
+        "test": "sets everything up and runs the tests",
+    }
+    rows = [
+        (f"`make {command}`: {what}", f"{found['seconds'][command] / 60:.0f} min")
+        for command, what in about.items()
+    ]
+    return markdown(("command", "time"), rows) + (
+        f"\nMeasured from a fresh clone, packages included, with {where['cores']} cores ({where['processor']}), "
+        f"Python {where['python']}\nand torch {where['torch']} by `make times`.\n"
+    )
+
+
+def chapters() -> str:
+    """Return a link to each chapter, with the time of its last full run."""
+    seconds = load("notebooks")["seconds"]
+    lines = []
+    for path in paths():
+        time = f" ({seconds[path.stem]:.0f} s)" if path.stem in seconds else ""
+        lines.append(f"- [{title(nbformat.read(path, as_version=4))}](notebooks/{path.name}){time}\n")
+    return "".join(lines)
+
+
+#: Where the README's results are: the recipe of a column to a group of runs and their name.
+RECIPES = {
+    "cut nowhere": ("reset", "64 epochs, cut nowhere"),
+    "tutorial's listing": ("reproduction", "64 epochs"),
+    "stable": ("size", "stable"),
+    "stable, 56 blanks": ("delay", "delay 56"),
+}
+LARGER = {"stable": ("size", "stable, 86 hidden"), "stable, 56 blanks": ("controls", "delay 56, 86 hidden")}
+
+
+def results() -> str:
+    """Return what was published, and means of ten seeds with half their 95 % interval, a column for each recipe."""
+    summary, published = load("ablation"), load("published")["runs"]["64 epochs"]
+    networks = [(kind, kind, RECIPES) for kind in NETWORKS]
+    networks += [
+        ("plain, 86 neurons", "plain", LARGER),
+        ("GRU, not spiking", "gru", {"stable": ("gated", "stable")}),
+    ]
+    rows = []
+    for label, kind, recipes in networks:
+        shown = {}
+        if label in NETWORKS:
+            shown["published"] = f"{100 * published['right'][kind] / published['images']:.1f}"
+        for recipe, (group, name) in recipes.items():
+            (case,) = (c for c in cases(summary, group) if (c["name"], c["kind"]) == (name, kind))
+            mean, low, high = (100 * case["accuracy"][part] for part in ("mean", "low", "high"))
+            shown[recipe] = f"{mean:.1f} ± {(high - low) / 2:.1f}"
+        cells = (shown.get(column, "") for column in ("published", *RECIPES))
+        rows.append([label, f"{case['parameters']:,}", *cells])
+    return markdown(("network", "parameters", "published", *RECIPES), rows)
+
+
+def unequal() -> str:
+    """Return the accuracies of earlier runs, which did not start equal, for some tasks and distances."""
+    columns = {
+        "cue, 200 steps": ("noisy-recall", 200),
+        "cue, 500 steps": ("noisy-recall", 500),
+        "copying, 50": ("copying", 50),
+        "pixel by pixel": ("pixels", None),
+        "permuted": ("permuted", None),
+    }
+    groups = load("unequal")["groups"]
+    rows: dict[str, list[str]] = {}
+    for task, at in columns.values():
+        for case in groups[f"long-{task}"]:
+            if case["at"] == at:
+                rows.setdefault(case["kind"], []).append(f"{100 * case['accuracy']['mean']:.1f}")
+    return markdown(("network", *columns), ([kind, *cells] for kind, cells in rows.items()))
+
+
+#: What README.md shows between marks, since GitHub computes nothing.
+README: dict[str, Callable[[], str]] = {"times": times, "chapters": chapters, "results": results}
+
+
+def of_the_site() -> dict[str, str]:
+    """Return what the pages of docs/ show in place of ``{{ name }}``, but for benchmarks."""
+    summary, published = load("ablation"), load("published")
+    return {
+        "reproduced_64": reproduced_table(summary, published, 64),
+        "reproduced_90": reproduced_table(summary, published, 90),
+        "best": best_table(summary),
+        "verdicts": verdict_table(answers(summary)),
+        "unequal": unequal(),
+        "exchange": peers_table(load("exchange")["rows"]),
+    }
