@@ -12,6 +12,7 @@ PROJECT = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]
 
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tools")]  # docstrings and tools of this copy
 
+import dark_figures  # noqa: E402
 import site_figures  # noqa: E402
 
 from sequential_fmnist.data import SequentialFashionMNIST  # noqa: E402
@@ -108,6 +109,13 @@ def write_slides(app: Sphinx, error: Exception | None) -> None:
         site_figures.write_slides(chapters, Path(app.outdir), config, app.config.mathjax_path)
 
 
+def darken(app: Sphinx, error: Exception | None) -> None:
+    """Show figures in dark colours on dark pages."""
+    if error is None:
+        for path in Path(app.outdir).rglob("*.html"):
+            dark_figures.add_variants(path)
+
+
 def lighten(app: Sphinx, error: Exception | None) -> None:
     """Remove what no page needs: source maps, most of MathJax, the script that draws icons."""
     if error is not None:
@@ -128,4 +136,5 @@ def setup(app: Sphinx) -> None:
     app.connect("builder-inited", write_landing)
     app.connect("source-read", describe_pictures)
     app.connect("build-finished", write_slides)
+    app.connect("build-finished", darken, priority=800)
     app.connect("build-finished", lighten, priority=900)

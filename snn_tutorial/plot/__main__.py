@@ -15,8 +15,7 @@ from sequential_fmnist.checkpoint import atomic_write
 from sequential_fmnist.data import DataError, SequentialFashionMNIST
 from snn_tutorial.page import save_figure
 from snn_tutorial.plot.fair import headline
-from snn_tutorial.plot.overview import overview
-from snn_tutorial.plot.reading import column_gif, reading_gif
+from snn_tutorial.plot.reading import reading_gif
 from snn_tutorial.plot.throughput import throughput
 from snn_tutorial.plot.training import CURVES, training_curves
 
@@ -34,16 +33,13 @@ def _draw_all(results: Path, folder: Path) -> list[Path]:
     figures = {key: training_curves(histories, key, training["is_subset"]) for key in CURVES}
     test = SequentialFashionMNIST(train=False, source="embedded", verbose=False)
     image, title = test.images[0, 0].numpy(), test.classes[int(test.labels[0])]
-    figures["overview"] = overview(image)
     figures["memory"] = headline(_load(results / "ablation.json"), _load(results / "fair.json"))
     figures["throughput"] = throughput(_load(results / "throughput.json"))
     for name, figure in figures.items():
         save_figure(figure, folder / f"{name}.png")
-    animations = {"reading.gif": reading_gif(image, title), "column.gif": column_gif(image)}
-    for name, data in animations.items():
-        with atomic_write(folder / name) as file:
-            file.write(data)
-    return [folder / f"{name}.png" for name in figures] + [folder / name for name in animations]
+    with atomic_write(folder / "reading.gif") as file:
+        file.write(reading_gif(image, title))
+    return [folder / f"{name}.png" for name in figures] + [folder / "reading.gif"]
 
 
 def main(argv: Sequence[str] | None = None) -> None:

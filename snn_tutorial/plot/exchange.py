@@ -10,15 +10,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from snn_tutorial.plot.overview import GREY, arrow, frame
-from snn_tutorial.plot.style import OKABE_ITO, QUANTITY, RC
+from snn_tutorial.plot.overview import arrow, frame
+from snn_tutorial.plot.style import GREY, NO_GRID, QUANTITY, WIDTH
 
 if TYPE_CHECKING:
     import nir
 
-__all__ = ["chain_of", "graph_step", "leak_and_filter", "nir_graph", "peers_table", "ways_back"]
+__all__ = ["chain_of", "graph_step", "nir_graph", "peers_table", "ways_back"]
 
 Place = tuple[float, float]
 
@@ -32,7 +31,7 @@ _FRAMES = {
 }
 
 
-@plt.rc_context(RC | {"axes.grid": False})
+@plt.rc_context(NO_GRID)
 def nir_graph(graph: nir.NIRGraph, values: Mapping[str, str] | None = None) -> Figure:
     """Draw a graph as :func:`snn_exchange.to_nir` makes it: a chain, with each way back as an arc above it.
 
@@ -48,7 +47,7 @@ def nir_graph(graph: nir.NIRGraph, values: Mapping[str, str] | None = None) -> F
     ways = ways_back(graph, chain)
     for number, (name, (source, target)) in enumerate(ways.items()):
         place[name] = ((place[source][0] + place[target][0]) / 2, 2.5 + 0.4 * number)
-    figure, axes = plt.subplots(figsize=(0.7 * _STEP * len(chain), 3.6 if ways else 1.8))
+    figure, axes = plt.subplots(figsize=(max(WIDTH, 1.2 * len(chain)), 3.2 if ways else 1.6))
     axes.set_axis_off()
     axes.set_aspect("equal")
     axes.set_xlim(-0.95, _STEP * (len(chain) - 1) + 0.95)
@@ -131,6 +130,7 @@ def _size(node: Any) -> str:
     return f"{size}\nneurons" if type(node).__name__ in _FRAMES else f"{size}\nnumbers"
 
 
+@plt.rc_context(NO_GRID)
 def graph_step(graph: nir.NIRGraph, record: Mapping[str, np.ndarray], t: int, image: np.ndarray) -> Figure:
     """Draw one time step in a graph: what each node gives, and above it the part of the picture that has come.
 
@@ -142,11 +142,10 @@ def graph_step(graph: nir.NIRGraph, record: Mapping[str, np.ndarray], t: int, im
     """
     figure = nir_graph(graph, {name: _told(graph.nodes[name], values[t]) for name, values in record.items()})
     axes = figure.axes[0].inset_axes((0.80, 0.60, 0.19, 0.38))
-    axes.imshow(image, cmap="gray_r", vmin=0, vmax=1)
+    axes.imshow(image, vmin=0, vmax=1)
     axes.axvspan(t + 0.5, image.shape[1] - 0.5, color="white", alpha=0.75, linewidth=0)
     axes.axvline(t, color=QUANTITY["input"], linewidth=1.5)
-    axes.set_xticks([])
-    axes.set_yticks([])
+    axes.set(xticks=[], yticks=[])
     axes.set_xlabel(f"time step t = {t}", labelpad=2)
     return figure
 
@@ -158,30 +157,6 @@ def _told(node: Any, values: np.ndarray) -> str:
     if kind == "Input":
         return f"mean\n{values.mean():.2f}"
     return f"{values.min():.1f} to\n{values.max():.1f}"
-
-
-@plt.rc_context(RC)
-def leak_and_filter(spikes: np.ndarray, currents: Mapping[str, np.ndarray]) -> Figure:
-    """Draw what becomes of one train of spikes, in a synapse filter and in what replaces it.
-
-    Args:
-        spikes: ``[T]``, 0 or 1.
-        currents: label of each curve to its current, ``[T]``.
-    """
-    steps = np.arange(len(spikes))
-    styles = [(QUANTITY["current"], "-", "o"), (OKABE_ITO["orange"], "--", "s")]
-    figure, (top, bottom) = plt.subplots(2, 1, figsize=(7, 4), sharex=True, height_ratios=(1, 5))
-    top.vlines(steps[spikes > 0], 0, 1, color=QUANTITY["spike"], linewidth=2)
-    top.set_yticks([])
-    top.grid(visible=False)
-    top.set_ylabel("spikes\ns[t]", rotation=0, ha="right", va="center")
-    for (label, current), (colour, line, marker) in zip(currents.items(), styles, strict=False):
-        bottom.plot(steps, current, line, color=colour, marker=marker, markersize=4, label=label)
-    bottom.xaxis.set_major_locator(MaxNLocator(integer=True))
-    bottom.set(xlabel="time step t", ylabel="current I[t]")
-    bottom.set_ylim(bottom=0)
-    figure.legend(*bottom.get_legend_handles_labels(), loc="outside upper center", ncols=2)
-    return figure
 
 
 _LIBRARIES = {"snntorch": "snnTorch", "spikingjelly": "SpikingJelly", "spyx": "Spyx"}

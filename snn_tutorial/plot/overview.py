@@ -10,10 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangle
 
-from snn_tutorial.plot.style import QUANTITY, RC, STYLE
-
-#: Of lines and words that are no network's.
-GREY = "#555555"
+from snn_tutorial.plot.style import GREY, NO_GRID, QUANTITY, STYLE, WIDTH
 
 _COLUMN = 9  # the column that is read
 _LAYERS = {"28": 0.6, "32": 3.2, "10": 5.8}  # number of inputs or neurons, and where they stand
@@ -24,19 +21,19 @@ _MEMORY = {
 }
 
 
-@plt.rc_context(RC | {"axes.grid": False})
+@plt.rc_context(NO_GRID)
 def overview(image: np.ndarray) -> Figure:
     """Draw the front page's picture: an image read column by column, and what the three networks remember with.
 
     Args:
         image: one grey image ``[28, 28]``.
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(7, 3.2), width_ratios=(1, 1.55))
-    left.imshow(image, cmap="gray_r")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.4), width_ratios=(1, 1.6))
+    left.imshow(image)
     left.axvspan(_COLUMN + 0.5, 27.5, color="white", alpha=0.75, linewidth=0)
     frame_of_column = Rectangle((_COLUMN - 0.5, -0.5), 1, 28, fill=False, edgecolor=QUANTITY["input"])
     left.add_patch(frame_of_column).set_linewidth(2.5)
-    left.set_title("one column in each step", fontsize=11)
+    left.set_title("one column in each step")
     left.set(xlabel="column = time step t", ylabel="pixel", xticks=(0, 9, 18, 27), yticks=(0, 9, 18, 27))
     right.set_axis_off()
     right.set(xlim=(0, 6.6), ylim=(-1.3, 5.3), aspect="equal")
@@ -62,7 +59,7 @@ def _draw_network(axes: Axes, y: float, name: str, memory: str) -> None:
         arrow(axes, (3.45, y + 0.42), (2.95, y + 0.42), colour, **loop)
     above = 1.0 if name == "feedback" else 0.6
     axes.text(0.1, y + above, name, va="bottom", weight="bold", color=colour)
-    axes.text(6.5, y + above, memory, va="bottom", ha="right", fontsize=10)
+    axes.text(6.5, y + above, memory, va="bottom", ha="right")
 
 
 def arrow(

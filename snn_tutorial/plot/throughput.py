@@ -10,10 +10,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from snn_tutorial.plot.style import RC
+from snn_tutorial.plot.style import NO_GRID, OKABE_ITO, stacked
 
 
-@plt.rc_context(RC | {"axes.grid": False, "font.size": 10})
+@plt.rc_context(NO_GRID)
 def throughput(results: Mapping[str, Any]) -> Figure:
     """Draw the time of a training step for every library and network at the base size, our own in colour.
 
@@ -24,23 +24,21 @@ def throughput(results: Mapping[str, Any]) -> Figure:
     panels = [entry for entry in results["steps"] if _size(entry) == _size(results["steps"][0])]
     labels = {name: library["label"] for name, library in results["libraries"].items()}
     size = panels[0]["config"]
-    figure, all_axes = plt.subplots(
-        1, len(panels), figsize=(10, 0.34 * len(labels) + 1.3), sharex=True, sharey=True
-    )
-    for axes, panel in zip(np.atleast_1d(all_axes), panels, strict=True):
+    figure, all_axes = stacked(len(panels), len(panels) * (0.23 * len(labels) + 0.4) + 1)
+    for axes, panel in zip(all_axes, panels, strict=True):
         _draw_bars(axes, panel["libraries"], labels)
-        axes.set_title(panel["config"]["model"], fontsize=11)
-        axes.set_xlabel("training step (ms)")
+        axes.set_title(panel["config"]["model"])
+    axes.set_xlabel("training step (ms); x: times ours")
     shortest, longest = (
         pick(library["ms"]["median"] for panel in panels for library in panel["libraries"].values())
         for pick in (min, max)
     )
-    axes.set_xlim(shortest / 2, longest * 15)  # room for the text of the longest bar
+    axes.set_xlim(shortest / 2, longest * 20)  # room for the text of the longest bar
     figure.suptitle(
-        f"batch {size['batch']}, {size['T']} time steps, {size['hidden']} hidden neurons; "
-        f"{results['provenance']['processor']}, {results['provenance']['cores']} cores; x: times ours"
+        f"batch {size['batch']}, {size['T']} time steps, {size['hidden']} hidden neurons\n"
+        f"{results['provenance']['processor']}, {results['provenance']['cores']} cores"
         + ("; provisional" if results.get("is_provisional") else ""),
-        fontsize=10,
+        fontsize="medium",
     )
     return figure
 
@@ -58,7 +56,8 @@ def _draw_bars(axes: Axes, times: Mapping[str, Mapping[str, Any]], labels: Mappi
     """Draw a bar from each library's time, with its quartiles and its ratio to the first one."""
     medians = [times[name]["ms"]["median"] for name in labels]
     spread = [[times[n]["ms"][q] for n in labels] for q in ("q1", "q3")]
-    colours = {"snn_core": "#0072B2", "snn_core-train-steps": "#56B4E9", "snn_core-torch": "#56B4E9"}
+    colours = dict.fromkeys(("snn_core-train-steps", "snn_core-torch"), OKABE_ITO["sky blue"])
+    colours["snn_core"] = OKABE_ITO["blue"]
     rows = np.arange(len(labels))
     axes.barh(
         rows,
@@ -70,7 +69,7 @@ def _draw_bars(axes: Axes, times: Mapping[str, Mapping[str, Any]], labels: Mappi
     for row, name in enumerate(labels):
         ms, ratio = times[name]["ms"], times[name]["ratio"]
         text = f" {_short(ms['median'])} ms" + (f", {_short(ratio)}x" if row else "")
-        axes.text(ms["q3"], row, text, va="center", fontsize=8)
+        axes.text(ms["q3"], row, text, va="center")
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_yticks(rows, labels.values())
