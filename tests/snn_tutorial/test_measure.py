@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from snn_core.functional import explain
-from snn_core.neuron import MultiStepIFNode
 from snn_tutorial.measure import (
     LAYERS,
     autograd_nodes,
@@ -35,11 +34,6 @@ def test_ops_by_hand_with_those_of_backward():
     ops = torch_ops(lambda x: x.exp(), x)
     assert (ops["exp"], ops["sum"], ops["mul"]) == (1, 1, 1)  # d exp(x) = exp(x) times the gradient
     torch.testing.assert_close(x.grad, x.detach().exp())
-
-
-def test_fused_op_counts_once():
-    ops = torch_ops(MultiStepIFNode(), torch.rand(5, 2, 4).requires_grad_())
-    assert (ops["scan"], ops["scan_backward"]) == (1, 1)
 
 
 def test_bytes_by_hand():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import re
-from itertools import pairwise
 
 import dark_figures
 import matplotlib.colors
@@ -18,7 +17,7 @@ import torch
 from PIL import ImageSequence
 from support import ROOT
 
-from sequential_fmnist.networks import NETWORKS, make_network
+from sequential_fmnist.networks import make_network
 from snn_core.layer import SynapseFilter
 from snn_exchange import to_nir
 from snn_tutorial.page import png, show, show_gif
@@ -27,7 +26,7 @@ from snn_tutorial.plot.exchange import chain_of, peers_table
 from snn_tutorial.plot.gradient import gradient_spread
 from snn_tutorial.plot.networks import typical
 from snn_tutorial.plot.reading import reading_gif
-from snn_tutorial.plot.style import DARK, GROUND, QUANTITY, STYLE
+from snn_tutorial.plot.style import DARK, GROUND, QUANTITY
 from snn_tutorial.plot.synapses import currents
 from snn_tutorial.plot.training import training_curves
 
@@ -38,13 +37,6 @@ HISTORY = [{"epoch": epoch, "train_accuracy": 0.5 + epoch / 10} for epoch in ran
 def _close():
     yield
     plt.close("all")
-
-
-def test_networks_differ_in_line_style_and_in_brightness():
-    assert len({style["linestyle"] for style in STYLE.values()}) == len(STYLE)
-    weights = (0.2126, 0.7152, 0.0722)
-    grey = sorted(float(np.dot(weights, matplotlib.colors.to_rgb(STYLE[kind]["color"]))) for kind in NETWORKS)
-    assert min(b - a for a, b in pairwise(grey)) > 0.1
 
 
 def test_a_figure_is_one_file_with_its_description_and_is_closed(tmp_path):
