@@ -160,7 +160,7 @@ build/lab:
 	mkdir -p $@ && cp -r notebooks results figures docs $@
 
 .PHONY: figures
-figures: $(VENV)/.notebooks ## draw all figures from results/
+figures: $(VENV)/.notebooks ## draw the figures of README from results/
 	$(BIN)/python -m snn_tutorial.plot
 
 .PHONY: ablation
@@ -190,7 +190,6 @@ bench: $(VENV)/.dev $(BENCH)/torch/.done $(BENCH)/jax/.done ## time training aga
 	$(BIN)/python -m benchmarks.throughput $(ARGS)
 	$(BIN)/python -m benchmarks.cells $(filter --quick --short,$(ARGS))
 	$(BIN)/python -m benchmarks.large_layers $(filter --quick --short,$(ARGS))
-	$(BIN)/python -m snn_tutorial.plot
 	$(BIN)/python tools/update_docs.py
 
 .PHONY: exchange

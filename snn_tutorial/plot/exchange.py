@@ -1,4 +1,4 @@
-"""Exchanged networks: a NIR graph as a drawing, one step through it, and the table of other libraries."""
+"""Exchanged networks: a NIR graph as a drawing, and the table of other libraries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from snn_tutorial.plot.style import GREY, NO_GRID, QUANTITY, WIDTH
 if TYPE_CHECKING:
     import nir
 
-__all__ = ["chain_of", "graph_step", "nir_graph", "peers_table", "ways_back"]
+__all__ = ["chain_of", "nir_graph", "peers_table", "ways_back"]
 
 Place = tuple[float, float]
 
@@ -32,12 +32,11 @@ _FRAMES = {
 
 
 @plt.rc_context(NO_GRID)
-def nir_graph(graph: nir.NIRGraph, values: Mapping[str, str] | None = None) -> Figure:
+def nir_graph(graph: nir.NIRGraph) -> Figure:
     """Draw a graph as :func:`snn_exchange.to_nir` makes it: a chain, with each way back as an arc above it.
 
     Args:
         graph: a chain of nodes from "input" to "output"; other nodes lead from one of them back.
-        values: what stands below a node; without it the shapes of weights.
 
     Raises:
         ValueError: a node outside the chain does not lead from one node of the chain to another.
@@ -57,7 +56,7 @@ def nir_graph(graph: nir.NIRGraph, values: Mapping[str, str] | None = None) -> F
     for name, (source, target) in ways.items():
         _way_back(axes, place[source], place[name], place[target])
     for name, (x, y) in place.items():
-        _node(axes, x, y, name, graph.nodes[name], None if values is None else values.get(name, ""))
+        _node(axes, x, y, name, graph.nodes[name])
     return figure
 
 
@@ -99,11 +98,7 @@ def _way_back(axes: Axes, source: Place, through: Place, target: Place) -> None:
     right, left = through[0] + _WIDTH / 2, through[0] - _WIDTH / 2
     far_right, far_left = max(start, right + 0.3), min(end, left - 0.3)
     bottom, shelf, top = _HEIGHT / 2, _HEIGHT / 2 + 0.3, through[1]
-    line: dict[str, Any] = {
-        "color": QUANTITY["loop"],
-        "linewidth": 1.8,
-        "solid_joinstyle": "round",
-    }
+    line: dict[str, Any] = {"color": QUANTITY["loop"], "linewidth": 1.8, "solid_joinstyle": "round"}
     axes.plot([start, start, far_right, far_right, right], [bottom, shelf, shelf, top, top], **line)
     axes.plot([left, far_left, far_left, end], [top, top, shelf, shelf], **line)
     arrow(axes, (end, shelf), (end, bottom), QUANTITY["loop"])
@@ -111,15 +106,14 @@ def _way_back(axes: Axes, source: Place, through: Place, target: Place) -> None:
     axes.text(*middle, "one step\nlater", ha="right", va="center", color=QUANTITY["loop"])
 
 
-def _node(axes: Axes, x: float, y: float, name: str, node: Any, value: str | None) -> None:
+def _node(axes: Axes, x: float, y: float, name: str, node: Any) -> None:
     kind = type(node).__name__
     colour, line = _FRAMES.get(kind, (GREY, "-"))
     frame(axes, x, y, (_WIDTH, _HEIGHT), colour if kind in _FRAMES else None, 2.2, linestyle=line)
     centre: dict[str, Any] = {"ha": "center", "va": "center"}
     axes.text(x, y + 0.3, kind, weight="bold", color=colour, **centre)
     axes.text(x, y - 0.22, name.replace("_recurrent", "\nrecurrent"), linespacing=0.9, **centre)
-    below = _size(node) if value is None else value
-    axes.text(x, y - _HEIGHT / 2 - 0.1, below, ha="center", va="top", color=GREY, linespacing=1.0)
+    axes.text(x, y - _HEIGHT / 2 - 0.1, _size(node), ha="center", va="top", color=GREY, linespacing=1.0)
 
 
 def _size(node: Any) -> str:
@@ -128,35 +122,6 @@ def _size(node: Any) -> str:
         return " x ".join(map(str, node.weight.shape)) + ("\n+ bias" if hasattr(node, "bias") else "")
     size = int(np.prod(next(iter(node.input_type.values()))))
     return f"{size}\nneurons" if type(node).__name__ in _FRAMES else f"{size}\nnumbers"
-
-
-@plt.rc_context(NO_GRID)
-def graph_step(graph: nir.NIRGraph, record: Mapping[str, np.ndarray], t: int, image: np.ndarray) -> Figure:
-    """Draw one time step in a graph: what each node gives, and above it the part of the picture that has come.
-
-    Args:
-        graph: see :func:`nir_graph`.
-        record: what each node gives for one image, ``[T, size]``.
-        t: the step.
-        image: the picture, ``[H, T]`` in [0, 1].
-    """
-    figure = nir_graph(graph, {name: _told(graph.nodes[name], values[t]) for name, values in record.items()})
-    axes = figure.axes[0].inset_axes((0.80, 0.60, 0.19, 0.38))
-    axes.imshow(image, vmin=0, vmax=1)
-    axes.axvspan(t + 0.5, image.shape[1] - 0.5, color="white", alpha=0.75, linewidth=0)
-    axes.axvline(t, color=QUANTITY["input"], linewidth=1.5)
-    axes.set(xticks=[], yticks=[])
-    axes.set_xlabel(f"time step t = {t}", labelpad=2)
-    return figure
-
-
-def _told(node: Any, values: np.ndarray) -> str:
-    kind = type(node).__name__
-    if kind in ("IF", "LIF"):
-        return f"{int(values.sum())} of {values.size}\nfire"
-    if kind == "Input":
-        return f"mean\n{values.mean():.2f}"
-    return f"{values.min():.1f} to\n{values.max():.1f}"
 
 
 _LIBRARIES = {"snntorch": "snnTorch", "spikingjelly": "SpikingJelly", "spyx": "Spyx"}
