@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import PIL.Image
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -30,22 +32,17 @@ _CURVES = (
 
 
 @plt.rc_context(NO_GRID)
-def class_rows(
-    images: np.ndarray, labels: np.ndarray, classes: Sequence[str], per_class: int = 8, seed: int = 0
-) -> Figure:
-    """Draw a row of images for each class, chosen at random.
+def class_rows(images: np.ndarray, labels: np.ndarray, classes: Sequence[str], seed: int = 0) -> Figure:
+    """Draw a row of eight images for each class, chosen at random.
 
     Args:
         images: grey images ``[n, 28, 28]``.
         labels: class of each image, ``[n]``.
         classes: names of the classes.
-        per_class: images in a row; every class needs as many.
         seed: of the choice.
     """
     rng = np.random.default_rng(seed)
-    rows = [
-        rng.choice(np.flatnonzero(labels == label), per_class, replace=False) for label in range(len(classes))
-    ]
+    rows = [rng.choice(np.flatnonzero(labels == label), 8, replace=False) for label in range(len(classes))]
     figure, axes = plt.subplots(figsize=(WIDTH, 0.58 * len(classes)))
     axes.imshow(np.vstack([np.hstack(images[row]) for row in rows]), vmin=0, vmax=255)
     axes.set_yticks(14 + 28 * np.arange(len(classes)), classes)
@@ -147,9 +144,8 @@ def accuracy_by_distance(accuracy: Mapping[int, float], alone: float) -> Figure:
         alone: accuracy of the best column alone, in [0, 1].
     """
     figure, axes = plt.subplots(figsize=(WIDTH, 3.2))
-    axes.plot(
-        accuracy.keys(), 100 * np.array([*accuracy.values()]), "o-", color=QUANTITY["input"], markersize=5
-    )
+    percent = 100 * np.array([*accuracy.values()])
+    axes.plot(accuracy.keys(), percent, "o-", color=QUANTITY["input"], markersize=5)
     axes.axhline(100 * alone, color=GREY, linestyle="--", linewidth=1.2)
     axes.text(1, 100 * alone - 1.5, "best column alone", va="top", color=GREY)
     _accuracy_axes(axes, "distance of the two columns, in time steps")
@@ -214,9 +210,6 @@ def _gif(draw: Callable[[int], Figure]) -> bytes:
 
     Their layout is fixed: one that fits itself to the texts would make the image jump.
     """
-    # Only here, since imageio comes with the extra `notebooks`.
-    import imageio.v3
-
     frames = []
     for t in range(28):
         with plt.rc_context(NO_GRID):
@@ -226,7 +219,8 @@ def _gif(draw: Callable[[int], Figure]) -> bytes:
         plt.close(figure)
         # 32 levels in each channel: so few colours fit into a palette exactly, and what stands still costs no bytes.
         shades = np.round(np.asarray(canvas.buffer_rgba())[..., :3] / 255 * 31)
-        frames.append(np.round(shades / 31 * 255).astype(np.uint8))
-    times = [STEP_MS] * 27 + [PAUSE_MS]
-    options = {"plugin": "pillow", "extension": ".gif", "duration": times, "loop": REPEATS}
-    return imageio.v3.imwrite("<bytes>", np.stack(frames), **options)
+        frames.append(PIL.Image.fromarray(np.round(shades / 31 * 255).astype(np.uint8)))
+    first, *others = frames
+    buffer, times = io.BytesIO(), [STEP_MS] * 27 + [PAUSE_MS]
+    first.save(buffer, "GIF", save_all=True, append_images=others, duration=times, loop=REPEATS)
+    return buffer.getvalue()
