@@ -16,8 +16,9 @@ import dark_figures  # noqa: E402
 import site_figures  # noqa: E402
 
 from sequential_fmnist.data import SequentialFashionMNIST  # noqa: E402
+from sequential_fmnist.networks import NETWORKS, make_network  # noqa: E402
 from snn_tutorial.live.network import network_explorer  # noqa: E402
-from snn_tutorial.plot.overview import overview  # noqa: E402
+from snn_tutorial.plot.networks import three_networks  # noqa: E402
 
 project = html_title = "Recurrent connections and stateful synapses"
 language = "en"
@@ -97,7 +98,8 @@ def write_landing(app: Sphinx) -> None:
     """Write the view with which the site begins, the trained networks and an empty pad to draw on."""
     test = SequentialFashionMNIST(train=False, source="embedded", verbose=False)
     images, labels = test.images[:20].reshape(-1, 28, 28).numpy(), test.labels[:20].tolist()
-    page = network_explorer(images, labels, test.classes, overview(images[0]), draws_first=True)
+    figure = three_networks({name: make_network(name) for name in NETWORKS})
+    page = network_explorer(images, labels, test.classes, figure, draws_first=True)
     (Path(app.srcdir) / "landing.html").write_text(page.data)
 
 

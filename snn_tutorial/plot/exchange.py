@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from snn_tutorial.plot.overview import arrow, frame
+from snn_tutorial.plot.networks import arrow, frame
 from snn_tutorial.plot.style import GREY, NO_GRID, QUANTITY, WIDTH
 
 if TYPE_CHECKING:

@@ -1,17 +1,18 @@
-"""The three networks: how they are built, what their neurons do, and how far back their gradients reach."""
+"""The three networks: how they are built, and what their neurons do."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
 from torch import Tensor, nn
 
-from snn_tutorial.plot.overview import arrow, frame
 from snn_tutorial.plot.style import GREY, NO_GRID, QUANTITY, STYLE, WIDTH
 from snn_tutorial.probe import Activity
 
@@ -19,6 +20,32 @@ from snn_tutorial.probe import Activity
 _PLACE = {"x": 8.0, "fc1": 6.9, "rc": 5.7, "sn1": 4.5, "sy1": 3.3, "fc2": 2.1, "sn2": 1.0, "rate": 0.0}
 _SIZE = (2.45, 0.8)  # of a box
 _COLUMN = 3.0  # from one network to the next
+
+
+def arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], colour: str) -> None:
+    """Draw an arrow from ``start`` to ``end``, in data units."""
+    look = {"arrowstyle": "-|>", "color": colour, "linewidth": 1.8, "shrinkA": 0, "shrinkB": 0}
+    axes.annotate("", end, start, arrowprops=look)
+
+
+def frame(
+    axes: Axes, x: float, y: float, size: tuple[float, float], colour: str | None, width: float, **style: Any
+) -> None:
+    """Draw a frame with round corners about (x, y), in data units: white if it has a colour, else grey and thin.
+
+    ``width`` is the line's where there is a colour; ``style`` goes to matplotlib's FancyBboxPatch.
+    """
+    axes.add_patch(
+        FancyBboxPatch(
+            (x - size[0] / 2, y - size[1] / 2),
+            *size,
+            boxstyle="round,pad=0,rounding_size=0.12",
+            facecolor="#F4F4F4" if colour is None else "white",
+            edgecolor=colour or GREY,
+            linewidth=1.2 if colour is None else width,
+            **style,
+        )
+    )
 
 
 @plt.rc_context(NO_GRID)
