@@ -1,4 +1,4 @@
-"""How the site shows figures: on dark pages in dark colours, and an animation as a still picture to who asks for it."""
+"""How the site shows figures: in dark colours on dark pages, and still where a reader asks for reduced motion."""
 
 from __future__ import annotations
 
@@ -74,5 +74,5 @@ def add_variants(page: Path) -> None:
             shown += f"<picture>{still}{image}</picture>" if kind == "gif" else image
         return shown
 
-    picture = r'(<img [^>]*?src="([^"]*_images/[^"]+\.(?:png|gif))"[^>]*>)'
+    picture = r'(<img (?!class="only)[^>]*?src="([^"]*_images/[^"]+\.(?:png|gif))"[^>]*>)'
     page.write_text(re.sub(picture, both, page.read_text()))

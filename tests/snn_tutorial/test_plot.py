@@ -139,6 +139,8 @@ def test_a_page_gets_both_variants_and_a_still_picture(tmp_path, animation):
     (tmp_path / "page.html").write_text('<p><img alt="a bag" src="_images/a.gif" /></p>')
     dark_figures.add_variants(tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text()
+    dark_figures.add_variants(tmp_path / "page.html")
+    assert (tmp_path / "page.html").read_text() == text  # a second build adds nothing
     for name, only in (("a", "light"), ("a-dark", "dark")):
         assert f'class="only-{only}" loading="lazy" alt="a bag" src="_images/{name}.gif"' in text
         assert f'(prefers-reduced-motion: reduce)" srcset="_images/{name}.png"' in text
