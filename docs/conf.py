@@ -13,12 +13,14 @@ PROJECT = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tools")]  # docstrings and tools of this copy
 
 import benchmark_tables  # noqa: E402
+import dark_figures  # noqa: E402
 import slides  # noqa: E402
 import tables  # noqa: E402
 
 from sequential_fmnist.data import SequentialFashionMNIST  # noqa: E402
+from sequential_fmnist.networks import NETWORKS, make_network  # noqa: E402
 from snn_tutorial.live.network import network_explorer  # noqa: E402
-from snn_tutorial.plot.overview import overview  # noqa: E402
+from snn_tutorial.plot.networks import three_networks  # noqa: E402
 
 project = html_title = "Recurrent connections and stateful synapses"
 language = "en"
@@ -99,8 +101,16 @@ def write_landing(app: Sphinx) -> None:
     """Write the view with which the site begins, the trained networks and an empty pad to draw on."""
     test = SequentialFashionMNIST(train=False, source="embedded", verbose=False)
     images, labels = test.images[:20].reshape(-1, 28, 28).numpy(), test.labels[:20].tolist()
-    page = network_explorer(images, labels, test.classes, overview(images[0]), draws_first=True)
+    figure = three_networks({name: make_network(name) for name in NETWORKS})
+    page = network_explorer(images, labels, test.classes, figure, draws_first=True)
     (Path(app.srcdir) / "landing.html").write_text(page.data)
+
+
+def darken(app: Sphinx, error: Exception | None) -> None:
+    """Show figures in dark colours on dark pages."""
+    if error is None:
+        for path in Path(app.outdir).rglob("*.html"):
+            dark_figures.add_variants(path)
 
 
 def leave_out_unused(app: Sphinx, error: Exception | None) -> None:
@@ -122,4 +132,5 @@ def setup(app: Sphinx) -> None:
     app.connect("builder-inited", write_landing)
     app.connect("source-read", describe_pictures)
     app.connect("html-collect-pages", slides.pages)
+    app.connect("build-finished", darken, priority=800)
     app.connect("build-finished", leave_out_unused, priority=900)

@@ -5,7 +5,6 @@ Times of small things are compared by letting them take turns, so that whatever 
 
 from __future__ import annotations
 
-import math
 import statistics
 import time
 from collections import Counter
@@ -17,8 +16,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from experiments.memory import keep_freed_memory, saved_bytes
-from snn_core.checks import check_number, check_tensor, check_whole
-from snn_core.functional import reset_net
+from snn_core.checks import check_tensor, check_whole
+from snn_core.functional import reset_net, set_backend
 from snn_core.layer import LinearRecurrentContainer, MultiStepContainer, SynapseFilter
 from snn_core.neuron import IFNode, MultiStepIFNode
 from snn_core.surrogate import ATan
@@ -29,7 +28,6 @@ __all__ = [
     "interleaved",
     "keep_freed_memory",
     "loop_and_fused",
-    "make_layer",
     "medians",
     "saved_bytes",
     "torch_ops",
@@ -37,8 +35,15 @@ __all__ = [
 
 Name = TypeVar("Name", bound=Hashable)
 
-#: Layers that a fused scan takes.
-LAYERS: tuple[str, ...] = ("neurons", "recurrent layer", "synapse filter")
+_IF = {"surrogate_function": ATan(), "detach_reset": True}
+#: Layers as the networks of this collection use them, for a number of neurons.
+LAYERS: dict[str, Callable[[int], nn.Module]] = {
+    "neurons": lambda hidden: MultiStepIFNode(**_IF),
+    "recurrent layer": lambda hidden: MultiStepContainer(
+        LinearRecurrentContainer(IFNode(**_IF), hidden, hidden)
+    ),
+    "synapse filter": lambda hidden: MultiStepContainer(SynapseFilter(tau=2.0, learnable=True)),
+}
 
 
 def autograd_nodes(output: Tensor) -> Counter[str]:
@@ -78,30 +83,21 @@ def torch_ops(function: Callable[..., Tensor], *inputs: Tensor) -> Counter[str]:
     return counting.ops
 
 
-def interleaved(
-    runs: Mapping[Name, Callable[[], object]], repeats: int, budget: float = math.inf
-) -> dict[Name, list[float]]:
+def interleaved(runs: Mapping[Name, Callable[[], object]], repeats: int) -> dict[Name, list[float]]:
     """Return the seconds of each run, taken in turns: first all of them once, then all of them again.
 
     Args:
         runs: name to what is timed. Each is called once before, untimed, to compile and to fill caches.
         repeats: rounds, at least 1.
-        budget: seconds after which no other round begins.
 
     Raises:
-        TypeError: ``repeats`` is not a whole number, or ``budget`` not a number.
-        ValueError: ``repeats`` below 1, or a ``budget`` below 0.
+        TypeError, ValueError: ``repeats`` is not a whole number above 0.
     """
     check_whole("repeats", repeats, 1)
-    if budget != math.inf and check_number("budget", budget) < 0:
-        raise ValueError(f"budget must be at least 0 seconds, got {budget}")
     for run in runs.values():
         run()
     seconds: dict[Name, list[float]] = {name: [] for name in runs}
-    begun = time.perf_counter()
-    for done in range(repeats):
-        if done and time.perf_counter() - begun > budget:
-            break
+    for _ in range(repeats):
         for name, run in runs.items():
             started = time.perf_counter()
             run()
@@ -110,55 +106,27 @@ def interleaved(
 
 
 def medians(seconds: Mapping[Name, Sequence[float]]) -> dict[Name, float]:
-    """Return the median of each run's seconds.
-
-    Raises:
-        statistics.StatisticsError: a run has none; it is a ValueError.
-    """
+    """Return the median of each run's seconds."""
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def make_layer(kind: str, hidden: int, backend: str) -> nn.Module:
-    """Build one of :data:`LAYERS` as the networks of this collection use it, ``[T, N, hidden]`` to the same shape.
-
-    Raises:
-        ValueError: an unknown ``kind`` or ``backend``.
-    """
-    options = {"surrogate_function": ATan(), "detach_reset": True, "backend": backend}
-    if kind == "neurons":
-        return MultiStepIFNode(**options)
-    if kind == "recurrent layer":
-        return MultiStepContainer(LinearRecurrentContainer(IFNode(**options), hidden, hidden))
-    if kind == "synapse filter":
-        return MultiStepContainer(SynapseFilter(tau=2.0, learnable=True, backend=backend))
-    raise ValueError(f"kind must be one of {', '.join(map(repr, LAYERS))}, got {kind!r}")
-
-
-def loop_and_fused(
-    kind: str, T: int, N: int, hidden: int, repeats: int = 9, budget: float = 0.5
-) -> dict[str, float]:
+def loop_and_fused(kind: str, T: int, N: int, hidden: int, repeats: int = 9) -> dict[str, float]:
     """Return the median seconds of forward and backward through a layer, in the torch loop and fused on the CPU.
 
     Args:
         kind: one of :data:`LAYERS`.
         T, N, hidden: the input is ``[T, N, hidden]``, drawn evenly from [0, 1), float32.
-        repeats, budget: see :func:`interleaved`.
-
-    Raises:
-        TypeError, ValueError: an unknown ``kind``, a size that is not a whole number above 0, or as
-            :func:`interleaved`.
+        repeats: see :func:`interleaved`.
     """
-    for name, size in {"T": T, "N": N, "hidden": hidden}.items():
-        check_whole(name, size, 1)
     x_seq = torch.rand(T, N, hidden).requires_grad_()
 
     def pass_through(layer: nn.Module) -> None:
         reset_net(layer)
         layer(x_seq).sum().backward()
 
-    layers = {
-        "torch loop": make_layer(kind, hidden, "torch"),
-        "fused scan": make_layer(kind, hidden, "numba"),
-    }
-    runs = {name: lambda layer=layer: pass_through(layer) for name, layer in layers.items()}
-    return medians(interleaved(runs, repeats, budget))
+    runs = {}
+    for name, backend in (("torch loop", "torch"), ("fused scan", "numba")):
+        layer = LAYERS[kind](hidden)
+        set_backend(layer, backend)
+        runs[name] = lambda layer=layer: pass_through(layer)
+    return medians(interleaved(runs, repeats))

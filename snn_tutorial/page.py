@@ -50,13 +50,11 @@ def png(figure: Figure) -> bytes:
 
 
 def _with_palette(data: bytes) -> bytes:
-    """Return a PNG file with a palette, which has a third of the bytes; a transparent one as it is.
+    """Return a PNG file with a palette, which has a third of the bytes.
 
     The colour of the corner, which is the ground, stays exact; others change where many blend into each other.
     """
     with PIL.Image.open(io.BytesIO(data)) as image:
-        if image.convert("RGBA").getextrema()[3][0] < 255:
-            return data
         opaque = image.convert("RGB")
     reduced = opaque.quantize(256, PIL.Image.Quantize.MEDIANCUT, dither=PIL.Image.Dither.NONE)
     palette, ground = reduced.getpalette(), reduced.getpixel((0, 0))

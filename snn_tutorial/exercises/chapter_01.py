@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-from snn_tutorial.exercises import Exercise
+from snn_tutorial.exercises import Exercise, like
 
 #: Inputs x[0] and thresholds that floating point holds exactly, so that no spike depends on rounding.
 _CASES = ((3.0, 1.25), (1.5, 1.25), (3.0, 1.5), (0.5, 1.25), (1.25, 1.25), (5.0, 2.0))
 _IDENTITY, _BEFORE, _AFTER = ("100", "010", "001"), ("001", "100", "010"), ("010", "001", "100")
-
-
-def _like(formula: Callable[[float, float], float]) -> Callable[[Any], bool]:
-    """Return a function that says whether an answer, itself a function, gives what ``formula`` gives."""
-    return lambda answer: all(float(answer(*case)) == formula(*case) for case in _CASES)
 
 
 def _spikes(a: float, theta: float) -> float:  # soft reset, the spike fed back
@@ -42,7 +34,6 @@ EXERCISES: dict[str, Exercise] = {
             ([9, 11], "the spike was added: f(x, y) = x - y subtracts it."),
             ([9, 0], "f was called as y - x, which is SpikingJelly's order."),
             ([6, 4], "this is the hard reset: build the neurons with v_reset=None."),
-            ([9, 4], "the spike in the last step counts, too. It would inhibit one step later."),
         ),
         hint="torch.sub is the f of the container; trace(...).s has the spikes.",
         because="A spike costs 2 instead of 1, so the neuron fires about half as often.",
@@ -58,11 +49,14 @@ EXERCISES: dict[str, Exercise] = {
         because="Neuron k listens to the one before it.",
     ),
     "01.4": Exercise(
-        right=_like(_spikes),
+        right=like(_spikes, _CASES),
         mistakes=(
-            (_like(lambda a, t: max(_spikes(a, t) - 1, 0)), "one is missing: it fires at t = 0, too."),
-            (_like(lambda a, t: (a - t) // (t - 1) + 1), "right for a >= theta. Return 0 below it."),
-            (_like(lambda a, t: a // t), "this ignores the feedback: each spike costs theta and returns 1."),
+            (like(lambda a, t: max(_spikes(a, t) - 1, 0), _CASES), "one is missing: it fires at t = 0, too."),
+            (like(lambda a, t: (a - t) // (t - 1) + 1, _CASES), "right for a >= theta. Return 0 below it."),
+            (
+                like(lambda a, t: a // t, _CASES),
+                "this ignores the feedback: each spike costs theta and returns 1.",
+            ),
         ),
         hint="write down h[0], h[1], h[2] as long as the neuron fires. By how much does h fall in each step?",
         because="h[t] = a - t (theta - 1), and the neuron fires as long as that is at least theta.",

@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
 
-from snn_tutorial.exercises import Exercise
+from snn_tutorial.exercises import Exercise, like
 
 _TAU = 1 / (1 - 0.5**0.1)  # with a half-life of 10 steps
-
-
-def _like(formula: Callable[[float, float], float]) -> Callable[[Any], bool]:
-    """Return a function that says whether an answer, itself a function of tau and p, gives what ``formula`` gives."""
-    cases = ((10.0, 0.1), (2.0, 0.75), (7.0, 0.9))
-    return lambda answer: all(math.isclose(answer(*c), formula(*c), rel_tol=1e-5) for c in cases)
+_CASES = ((10.0, 0.1), (2.0, 0.75), (7.0, 0.9))  # tau and p
 
 
 EXERCISES: dict[str, Exercise] = {
@@ -45,24 +38,17 @@ EXERCISES: dict[str, Exercise] = {
             (math.log(_TAU - 1), "the sign: a large tau belongs to a negative w."),
             (-math.log(_TAU), "tau is 1 + exp(-w), so exp(-w) is tau - 1."),
             (_TAU, "this is tau. Solve tau = 1 + exp(-w) for w."),
-            (1 / _TAU, "this is 1/tau, the value of sigmoid(w)."),
-            (
-                -math.log(10 / math.log(2) - 1),
-                "10 / ln 2 is tau only for a large tau: (1 - 1/tau)**10 is 1/2.",
-            ),
+            (-math.log(10 / math.log(2) - 1), "10 / ln 2 is tau only where tau is large."),
         ),
         hint="solve (1 - 1/tau)**10 = 1/2 for tau, then tau = 1 + exp(-w) for w.",
         because="tau is 14.93.",
         tolerance=5e-4,
     ),
     "02.4": Exercise(
-        right=_like(lambda tau, p: tau * p / (1 - p)),
+        right=like(lambda tau, p: tau * p / (1 - p), _CASES),
         mistakes=(
-            (_like(lambda tau, p: tau * p), "this is the low-pass, which decays in every step."),
-            (
-                _like(lambda tau, p: p / (1 - p)),
-                "this does not depend on tau. What does a silent step remove?",
-            ),
+            (like(lambda tau, p: tau * p, _CASES), "this is the low-pass, which decays in every step."),
+            (like(lambda tau, p: p / (1 - p), _CASES), "what does a silent step remove? It depends on tau."),
         ),
         hint="take the mean of both sides; s[t] does not depend on I[t-1]. Both means of I are the same.",
         because="What silent steps remove, (1 - p) E[I] / tau, is what spikes add, p.",

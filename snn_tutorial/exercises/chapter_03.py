@@ -8,13 +8,9 @@ EXERCISES: dict[str, Exercise] = {
     "03.1": Exercise(
         right=[2, 0, 1],
         mistakes=(
-            (
-                [2, 1, 0],
-                "time is first, but channels and recordings have changed places: N is the second axis.",
-            ),
+            ([2, 1, 0], "time is first, but channels and recordings have changed places."),
             ([1, 2, 0], "this brings [T, N, features] back to [B, C, T]: the other direction is needed."),
             ([0, 2, 1], "this is [B, T, C], batch first. Time is always the first axis here."),
-            ([0, 1, 2], "this changes nothing: time is still last."),
         ),
         hint="permute takes, for each new axis, the number of the old one. Which old axis is time?",
         because="Time is axis 2, the recordings are axis 0, and the channels are axis 1.",
@@ -25,7 +21,6 @@ EXERCISES: dict[str, Exercise] = {
             ([19, 2], "the right numbers in the wrong order: image first, then row."),
             ([3, 12], "this is sample and step. permute takes column 12 of image 3; reshape takes a row."),
             ([2, 16], "this is sample 0: add the number of the sample."),
-            ([2, 20], "off by one: rows, images, steps and samples all count from 0."),
             ([1, 2], "this is row 6 n + t = 30. The samples of one step follow each other: 6 t + n."),
         ),
         hint="number the rows of all images from 0 to 167, as they follow each other in memory. Which is [12, 3]?",
@@ -43,10 +38,7 @@ EXERCISES: dict[str, Exercise] = {
     ),
     "03.4": Exercise(
         right=[13, 0],
-        mistakes=(
-            ([8, 0], "8 is the best column: row i is pick[:, :, i]."),
-            ([14, 0], "off by one: rows count from 0."),
-        ),
+        mistakes=(([8, 0], "8 is the best column: row i is pick[:, :, i]."),),
         hint="pick[:, :, i] picks row i, which is feature i of every column.",
         because="All rows are all columns: the same pixels, so the same classifier.",
     ),
@@ -56,7 +48,6 @@ EXERCISES: dict[str, Exercise] = {
             (1, "one sum of 28 values cannot be taken apart."),
             (2, "two sums give two equations for the 28 unknown values of a pixel."),
             (27, "27 sums leave one of the 28 unknown values of a pixel open."),
-            (784, "the sums of one pixel hold nothing of the others: count the unknown values of one pixel."),
         ),
         hint="for one pixel, each factor gives one linear equation. How many unknown values has that pixel?",
         because="28 different factors give a Vandermonde matrix, which is invertible.",

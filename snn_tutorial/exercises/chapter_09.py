@@ -53,7 +53,6 @@ _LEAKY = "what are the derivatives of h[t] with respect to x[t] and to v[t-1]?"
 _OWN = "copy SmallCell and SmallNeuron, change the charge, and let `answer` be a neuron."
 _LOST: tuple = (4000, "each step leaves four nodes, but 4 x 28 is not 114.")
 _TWICE: tuple = (4003, "the reset of the last step reaches no output.")
-_RATIO: tuple = (lambda n: 4071 <= n <= 4072, "not in proportion to T: a few nodes are there once.")
 _NONE: tuple = (1, "no kernel knows dropout, so it cannot lie within a scan.")
 _MORE: tuple = (lambda n: n in (3, 4, 5), "dropout is no scan, and neighbours on either side share one.")
 _IF: tuple = (_gives(1, 1), "that is the neuron without a leak.")
@@ -63,7 +62,7 @@ _FIRED: tuple = (_gives(0.25, 0.75, False), "after a spike nothing of h[t] is le
 _SLOW: tuple = (_is("right loop"), "right, but it takes the loop; `torch.where` needs none.")
 _OTHER: tuple = (_is("spikes"), "its spikes are not those of the equation.")
 EXERCISES: dict[str, Exercise] = {
-    "09.1": Exercise(4002, _NODES, [_LOST, _TWICE, _RATIO], "Four a step, less one, plus three: 4 T + 2."),
+    "09.1": Exercise(4002, _NODES, [_LOST, _TWICE], "Four a step, less one, plus three: 4 T + 2."),
     "09.2": Exercise(2, _SCANS, [_NONE, _MORE], "Dropout lies between two scans, each of two modules."),
     "09.3": Exercise(_gives(0.25, 0.75), _LEAKY, [_IF, _INPUT, _LEAK, _FIRED], "It is that of autograd."),
     "09.4": Exercise(_is("right"), _OWN, [_SLOW, _OTHER], "It is fused, with the spikes of the equation."),

@@ -43,18 +43,11 @@ _EULER = "a step of Euler's method, a spike above the threshold, then the reset 
 _SAME: tuple = (1, "that holds where both use the same step.")
 _INVERSE: tuple = (0.1, "a shorter step adds less in one step, so the input must be larger, not smaller.")
 _R: tuple = (1000, "that is r; the step adds dt r times the input.")
-_BOTH: tuple = (
-    _share(3.9, 5.5),
-    "that includes what rounding changes: compare two graphs that are both rounded.",
-)
+_BOTH: tuple = (_share(3.9, 5.5), "rounding adds to that: compare two graphs that are both rounded.")
 _FRACTION: tuple = (_share(0.02, 0.06), "that is a share of 1; give percent.")
 _BIAS: tuple = ([0, 0], "the bias of fc1 must be rounded too.")
-_SOFT: tuple = (
-    [1, 1],
-    "with the soft reset 1.5 is left after the first spike, which is above the threshold.",
-)
+_SOFT: tuple = ([1, 1], "the soft reset leaves 1.5 after the first spike, which is above the threshold.")
 _HARD: tuple = ([2, 2], "NIR's neurons are set to 0: after the first spike nothing is left.")
-_ORDER: tuple = ([1, 2], "the soft reset comes first in the list.")
 _AT: tuple = (_lif(at=np.greater_equal), "NIR's neurons fire above the threshold, not at it.")
 _LEAK: tuple = (_lif(leak=0), "the leak v_leak - v is missing.")
 _DRIVE: tuple = (_lif(drive=0), "the input must be multiplied by r.")
@@ -63,6 +56,6 @@ _ONE_BIAS = "A sum of trained weights is hardly ever exactly 1; a rounded bias c
 EXERCISES: dict[str, Exercise] = {
     "10.1": Exercise(10, _STEP, [_SAME, _INVERSE, _R], "dt r is 0.1, so the input must be 10."),
     "10.2": Exercise(_share(2.7, 3.02), _TIES, [_BOTH, _FRACTION, _BIAS], _ONE_BIAS),
-    "10.3": Exercise([2, 1], _PULSE, [_SOFT, _HARD, _ORDER], "The soft reset leaves 1.5, then 0.5."),
+    "10.3": Exercise([2, 1], _PULSE, [_SOFT, _HARD], "The soft reset leaves 1.5, then 0.5."),
     "10.4": Exercise(_lif(), _EULER, [_AT, _LEAK, _DRIVE, _RESET], "The simulator runs the dialect with it."),
 }

@@ -9,7 +9,7 @@ import numpy as np
 from IPython.display import HTML
 
 from snn_tutorial.live import floats, packed, view
-from snn_tutorial.plot.exchange import chain_of, graph_step, ways_back
+from snn_tutorial.plot.exchange import chain_of, nir_graph, ways_back
 
 if TYPE_CHECKING:
     import nir
@@ -49,6 +49,6 @@ def graph_walker(graph: nir.NIRGraph, record: Mapping[str, np.ndarray], images: 
             ],
             "edges": [[names.index(source), names.index(target)] for source, target in graph.edges],
         },
-        graph_step(graph, {name: record[name][:, 0] for name in names}, first, images[0]),
-        "the graph with what each node gives in one time step, and the picture so far",
+        nir_graph(graph),
+        "the graph, in the view with what each node gives in one time step, and the picture so far",
     )

@@ -8,12 +8,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from snn_tutorial.plot.style import RC
+from snn_tutorial.plot.style import NO_GRID, WIDTH
 
 _PER_ROW = 5
 
 
-@plt.rc_context(RC | {"axes.grid": False})
+@plt.rc_context(NO_GRID)
 def pictures(images: np.ndarray, captions: Sequence[str]) -> Figure:
     """Draw images in rows of five, each with a caption above; without any image the figure says so.
 
@@ -23,12 +23,14 @@ def pictures(images: np.ndarray, captions: Sequence[str]) -> Figure:
     """
     rows = max(1, -(-len(images) // _PER_ROW))
     lines = max((caption.count("\n") + 1 for caption in captions), default=1)
-    figure, all_axes = plt.subplots(rows, _PER_ROW, figsize=(7, rows * (1.2 + 0.2 * lines)), squeeze=False)
+    figure, all_axes = plt.subplots(
+        rows, _PER_ROW, figsize=(WIDTH, rows * (1.2 + 0.2 * lines)), squeeze=False
+    )
     for axes in all_axes.flat:
         axes.set_axis_off()
     for axes, image, caption in zip(all_axes.flat, images, captions, strict=False):
-        axes.imshow(image, cmap="gray_r", vmin=0, vmax=255)
-        axes.set_title(caption, fontsize=11)
+        axes.imshow(image, vmin=0, vmax=255)
+        axes.set_title(caption)
     if not len(images):
         figure.text(0.5, 0.5, "no such image", ha="center", va="center")
     return figure

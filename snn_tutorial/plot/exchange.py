@@ -1,4 +1,4 @@
-"""Exchanged networks: a NIR graph as a drawing, one step through it, and the table of other libraries."""
+"""Exchanged networks: a NIR graph as a drawing, and the table of other libraries."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from snn_tutorial.plot.overview import GREY, arrow, frame
-from snn_tutorial.plot.style import OKABE_ITO, QUANTITY, RC
+from snn_tutorial.plot.networks import arrow, frame
+from snn_tutorial.plot.style import GREY, NO_GRID, QUANTITY, WIDTH
 
 if TYPE_CHECKING:
     import nir
 
-__all__ = ["chain_of", "graph_step", "leak_and_filter", "nir_graph", "peers_table", "ways_back"]
+__all__ = ["chain_of", "nir_graph", "peers_table", "ways_back"]
 
 Place = tuple[float, float]
 
@@ -32,13 +31,12 @@ _FRAMES = {
 }
 
 
-@plt.rc_context(RC | {"axes.grid": False})
-def nir_graph(graph: nir.NIRGraph, values: Mapping[str, str] | None = None) -> Figure:
+@plt.rc_context(NO_GRID)
+def nir_graph(graph: nir.NIRGraph) -> Figure:
     """Draw a graph as :func:`snn_exchange.to_nir` makes it: a chain, with each way back as an arc above it.
 
     Args:
         graph: a chain of nodes from "input" to "output"; other nodes lead from one of them back.
-        values: what stands below a node; without it the shapes of weights.
 
     Raises:
         ValueError: a node outside the chain does not lead from one node of the chain to another.
@@ -48,7 +46,7 @@ def nir_graph(graph: nir.NIRGraph, values: Mapping[str, str] | None = None) -> F
     ways = ways_back(graph, chain)
     for number, (name, (source, target)) in enumerate(ways.items()):
         place[name] = ((place[source][0] + place[target][0]) / 2, 2.5 + 0.4 * number)
-    figure, axes = plt.subplots(figsize=(0.7 * _STEP * len(chain), 3.6 if ways else 1.8))
+    figure, axes = plt.subplots(figsize=(max(WIDTH, 1.2 * len(chain)), 3.2 if ways else 1.6))
     axes.set_axis_off()
     axes.set_aspect("equal")
     axes.set_xlim(-0.95, _STEP * (len(chain) - 1) + 0.95)
@@ -58,7 +56,7 @@ def nir_graph(graph: nir.NIRGraph, values: Mapping[str, str] | None = None) -> F
     for name, (source, target) in ways.items():
         _way_back(axes, place[source], place[name], place[target])
     for name, (x, y) in place.items():
-        _node(axes, x, y, name, graph.nodes[name], None if values is None else values.get(name, ""))
+        _node(axes, x, y, name, graph.nodes[name])
     return figure
 
 
@@ -100,11 +98,7 @@ def _way_back(axes: Axes, source: Place, through: Place, target: Place) -> None:
     right, left = through[0] + _WIDTH / 2, through[0] - _WIDTH / 2
     far_right, far_left = max(start, right + 0.3), min(end, left - 0.3)
     bottom, shelf, top = _HEIGHT / 2, _HEIGHT / 2 + 0.3, through[1]
-    line: dict[str, Any] = {
-        "color": QUANTITY["loop"],
-        "linewidth": 1.8,
-        "solid_joinstyle": "round",
-    }
+    line: dict[str, Any] = {"color": QUANTITY["loop"], "linewidth": 1.8, "solid_joinstyle": "round"}
     axes.plot([start, start, far_right, far_right, right], [bottom, shelf, shelf, top, top], **line)
     axes.plot([left, far_left, far_left, end], [top, top, shelf, shelf], **line)
     arrow(axes, (end, shelf), (end, bottom), QUANTITY["loop"])
@@ -112,15 +106,14 @@ def _way_back(axes: Axes, source: Place, through: Place, target: Place) -> None:
     axes.text(*middle, "one step\nlater", ha="right", va="center", color=QUANTITY["loop"])
 
 
-def _node(axes: Axes, x: float, y: float, name: str, node: Any, value: str | None) -> None:
+def _node(axes: Axes, x: float, y: float, name: str, node: Any) -> None:
     kind = type(node).__name__
     colour, line = _FRAMES.get(kind, (GREY, "-"))
     frame(axes, x, y, (_WIDTH, _HEIGHT), colour if kind in _FRAMES else None, 2.2, linestyle=line)
     centre: dict[str, Any] = {"ha": "center", "va": "center"}
     axes.text(x, y + 0.3, kind, weight="bold", color=colour, **centre)
     axes.text(x, y - 0.22, name.replace("_recurrent", "\nrecurrent"), linespacing=0.9, **centre)
-    below = _size(node) if value is None else value
-    axes.text(x, y - _HEIGHT / 2 - 0.1, below, ha="center", va="top", color=GREY, linespacing=1.0)
+    axes.text(x, y - _HEIGHT / 2 - 0.1, _size(node), ha="center", va="top", color=GREY, linespacing=1.0)
 
 
 def _size(node: Any) -> str:
@@ -129,59 +122,6 @@ def _size(node: Any) -> str:
         return " x ".join(map(str, node.weight.shape)) + ("\n+ bias" if hasattr(node, "bias") else "")
     size = int(np.prod(next(iter(node.input_type.values()))))
     return f"{size}\nneurons" if type(node).__name__ in _FRAMES else f"{size}\nnumbers"
-
-
-def graph_step(graph: nir.NIRGraph, record: Mapping[str, np.ndarray], t: int, image: np.ndarray) -> Figure:
-    """Draw one time step in a graph: what each node gives, and above it the part of the picture that has come.
-
-    Args:
-        graph: see :func:`nir_graph`.
-        record: what each node gives for one image, ``[T, size]``.
-        t: the step.
-        image: the picture, ``[H, T]`` in [0, 1].
-    """
-    figure = nir_graph(graph, {name: _told(graph.nodes[name], values[t]) for name, values in record.items()})
-    axes = figure.axes[0].inset_axes((0.80, 0.60, 0.19, 0.38))
-    axes.imshow(image, cmap="gray_r", vmin=0, vmax=1)
-    axes.axvspan(t + 0.5, image.shape[1] - 0.5, color="white", alpha=0.75, linewidth=0)
-    axes.axvline(t, color=QUANTITY["input"], linewidth=1.5)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.set_xlabel(f"time step t = {t}", labelpad=2)
-    return figure
-
-
-def _told(node: Any, values: np.ndarray) -> str:
-    kind = type(node).__name__
-    if kind in ("IF", "LIF"):
-        return f"{int(values.sum())} of {values.size}\nfire"
-    if kind == "Input":
-        return f"mean\n{values.mean():.2f}"
-    return f"{values.min():.1f} to\n{values.max():.1f}"
-
-
-@plt.rc_context(RC)
-def leak_and_filter(spikes: np.ndarray, currents: Mapping[str, np.ndarray]) -> Figure:
-    """Draw what becomes of one train of spikes, in a synapse filter and in what replaces it.
-
-    Args:
-        spikes: ``[T]``, 0 or 1.
-        currents: label of each curve to its current, ``[T]``.
-    """
-    steps = np.arange(len(spikes))
-    styles = [(QUANTITY["current"], "-", "o"), (OKABE_ITO["orange"], "--", "s")]
-    figure, (top, bottom) = plt.subplots(2, 1, figsize=(7, 4), sharex=True, height_ratios=(1, 5))
-    top.vlines(steps[spikes > 0], 0, 1, color=QUANTITY["spike"], linewidth=2)
-    top.set_yticks([])
-    top.grid(visible=False)
-    top.set_ylabel("spikes\ns[t]", rotation=0, ha="right", va="center")
-    for (label, current), (colour, line, marker) in zip(currents.items(), styles, strict=False):
-        bottom.plot(steps, current, line, color=colour, marker=marker, markersize=4, label=label)
-    bottom.xaxis.set_major_locator(MaxNLocator(integer=True))
-    bottom.set(xlabel="time step t", ylabel="current I[t]")
-    bottom.set_ylim(bottom=0)
-    figure.legend(*bottom.get_legend_handles_labels(), loc="outside upper center", ncols=2)
-    return figure
 
 
 _LIBRARIES = {"snntorch": "snnTorch", "spikingjelly": "SpikingJelly", "spyx": "Spyx"}

@@ -11,34 +11,27 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from snn_core.surrogate import SurrogateFunction, heaviside
-from snn_tutorial.plot.style import OKABE_ITO, QUANTITY, RC, STYLE
+from snn_tutorial.plot.style import BROWN, NAVY, OKABE_ITO, QUANTITY, RC, STYLE, WIDTH, legend_above, stacked
 from snn_tutorial.plot.training import WAYS
 
 #: Of surrogate functions, none of which has the colour of a quantity.
 _LOOKS = [
     {"color": OKABE_ITO["orange"], "linestyle": "-"},
     {"color": OKABE_ITO["sky blue"], "linestyle": "--"},
-    {"color": "#8C564B", "linestyle": "-."},
+    {"color": BROWN, "linestyle": "-."},
     {"color": "#7F7F7F", "linestyle": ":"},
-    {"color": "#17365D", "linestyle": (0, (5, 1, 1, 1))},
+    {"color": NAVY, "linestyle": (0, (5, 1, 1, 1))},
 ]
 
 
 @plt.rc_context(RC)
 def staircase(values: np.ndarray, losses: Sequence[float], now: float) -> Figure:
     """Draw the loss of one image for each of the values of one weight, which is ``now`` in the network."""
-    figure, axes = plt.subplots(figsize=(6.4, 3.2))
+    figure, axes = plt.subplots(figsize=(WIDTH, 3.2))
     axes.plot(values, losses, ".", markersize=3, color=OKABE_ITO["orange"])
     axes.margins(y=0.12)
     axes.axvline(now, color=QUANTITY["threshold"], linestyle="--", linewidth=1.2)
-    axes.annotate(
-        "the weight now",
-        (now, 1),
-        (4, -2),
-        xycoords=("data", "axes fraction"),
-        textcoords="offset points",
-        va="top",
-    )
+    axes.text(now, 1, " the weight now", va="top", transform=axes.get_xaxis_transform())
     axes.set(xlabel="value of one weight", ylabel="loss of one image")
     return figure
 
@@ -47,7 +40,7 @@ def staircase(values: np.ndarray, losses: Sequence[float], now: float) -> Figure
 def surrogates(functions: Sequence[SurrogateFunction]) -> Figure:
     """Draw up to five functions g(x) over the step that they approximate, and below them their derivatives g'(x)."""
     x = torch.linspace(-2, 2, 801)
-    figure, (above, below) = plt.subplots(2, 1, figsize=(6.4, 5.6), sharex=True)
+    figure, (above, below) = stacked(2, 5.6)
     above.plot(x, heaviside(x).numpy(), color="#BBBBBB", linewidth=5, label="Heaviside step")
     for function, look in zip(functions, _LOOKS, strict=False):
         label = f"{type(function).__name__}, alpha = {function.alpha:g}"
@@ -55,7 +48,7 @@ def surrogates(functions: Sequence[SurrogateFunction]) -> Figure:
         below.plot(x, function.derivative(x).numpy(), linewidth=1.8, **look)
     above.set_ylabel("g(x)")
     below.set(ylabel="g'(x)", xlabel="distance to the threshold, x = h - v_threshold")
-    figure.legend(loc="outside upper center", ncols=2)
+    legend_above(figure, above, columns=2)
     return figure
 
 
@@ -67,37 +60,29 @@ def gradient_spread(norms: Mapping[str, Tensor]) -> Figure:
         norms: name of each network to the norms for each column and image, ``[T, N]``. Images without any gradient
             at the last column are left out.
     """
-    figure, all_axes = plt.subplots(
-        len(norms), 1, figsize=(6.4, 2.1 * len(norms) + 1), sharex=True, sharey=True
-    )
-    for axes, (name, values) in zip(np.atleast_1d(all_axes), norms.items(), strict=True):
+    figure, panels = stacked(len(norms), 2.1 * len(norms) + 1, sharey=True)
+    for axes, (name, values) in zip(panels, norms.items(), strict=True):
         colour, values = STYLE[name]["color"], values[:, values[-1] > 0]
         low, middle, high = np.quantile(values.numpy(), (0.25, 0.5, 0.75), axis=1)
         steps = np.arange(len(middle))
         axes.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0, label="half of the images")
         axes.plot(middle, color=colour, linewidth=1.8, label="median image")
         axes.plot(values.max(1).values.numpy(), color=colour, linestyle=":", linewidth=1.8, label="largest")
-        axes.set_yscale("log")
-        axes.set_title(name, fontsize=11, loc="left")
-        axes.set(ylabel="G[t]", xticks=[0, 7, 14, 21, 27])
+        axes.set(title=name, yscale="log", ylabel="G[t]", xticks=[0, 7, 14, 21, 27])
     axes.set_xlabel("column t")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    legend_above(figure, axes, columns=3)
     return figure
 
 
 @plt.rc_context(RC)
 def step_norms(norms: Mapping[str, Sequence[float]]) -> Figure:
     """Draw the norm of the gradient in each training step of the feedback network, a panel for each way to train it."""
-    figure, all_axes = plt.subplots(
-        len(norms), 1, figsize=(6.4, 1.9 * len(norms) + 0.4), sharex=True, sharey=True
-    )
+    figure, panels = stacked(len(norms), 1.9 * len(norms) + 0.4, sharey=True)
     looks = [STYLE["feedback"], *WAYS]
-    for axes, (name, values), look in zip(np.atleast_1d(all_axes), norms.items(), looks, strict=False):
+    for axes, (name, values), look in zip(panels, norms.items(), looks, strict=False):
         axes.plot(values, ".", markersize=3, color=look["color"])
         axes.axhline(float(np.median(values)), color=QUANTITY["threshold"], linestyle="--", linewidth=1.4)
-        axes.set_yscale("log")
-        axes.set_ylabel("norm")
-        axes.set_title(name, fontsize=11, loc="left")
+        axes.set(title=name, yscale="log", ylabel="norm")
     axes.set_xlabel("training step")
     return figure
 
@@ -109,13 +94,12 @@ def stretch(found: Mapping[str, Tensor]) -> Figure:
     Args:
         found: ``"cut"`` and other ways to the stretch for each number of factors and image, ``[steps, N]``.
     """
-    figure, axes = plt.subplots(figsize=(6.4, 3.8))
+    figure, axes = plt.subplots()
     for (name, values), look in zip(found.items(), [STYLE["feedback"], WAYS[1]], strict=False):
         steps, colour = np.arange(1, len(values) + 1), look["color"]
         middle, largest = values.median(1).values.numpy(), values.max(1).values.numpy()
         axes.plot(steps, middle, color=colour, linewidth=1.8, label=f"{name}, median")
         axes.plot(steps, largest, ":", color=colour, linewidth=1.8, label=f"{name}, largest")
-    axes.set_yscale("log")
-    axes.set(xlabel="number of time steps back", ylabel="largest stretch of a gradient")
-    figure.legend(loc="outside upper center", ncols=2)
+    axes.set(yscale="log", xlabel="number of time steps back", ylabel="largest stretch of a gradient")
+    legend_above(figure, axes, columns=2)
     return figure

@@ -9,30 +9,22 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from snn_tutorial.plot.style import OKABE_ITO, RC
+from snn_tutorial.plot.style import NO_GRID, OKABE_ITO, WIDTH, legend_above, stacked
 
 #: Ways to take a network through a training step; hatches tell neighbours apart in black and white.
 STEPS: dict[str, dict[str, str]] = {
     "loop": {"color": "#777777", "hatch": ""},
     "layer by layer": {"color": OKABE_ITO["orange"], "hatch": "//"},
     "one scan": {"color": OKABE_ITO["sky blue"], "hatch": ""},
-    "train_steps": {"color": OKABE_ITO["yellow"], "hatch": ".."},
+    "train_steps": {"color": "#DDDDDD", "hatch": ".."},
 }
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Return a table as Markdown: whole numbers with commas, others with two digits, text as it is.
 
-    Args:
-        header: what stands above each column.
-        rows: as many values each; the first column is aligned to the left, the others to the right.
-
-    Raises:
-        ValueError: a row has more or fewer values than the header.
+    The first column is aligned to the left, the others to the right.
     """
-    for row in rows:
-        if len(row) != len(header):
-            raise ValueError(f"each row must have {len(header)} values, got {len(row)}")
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *([_cell(v) for v in row] for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
@@ -43,7 +35,7 @@ def _cell(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
 
 
-@plt.rc_context(RC | {"axes.grid": False})
+@plt.rc_context(NO_GRID)
 def orders(stages: Sequence[str], blocks: int = 4) -> Figure:
     """Draw in which order blocks of samples go through stages: layer by layer, and in one scan.
 
@@ -51,16 +43,16 @@ def orders(stages: Sequence[str], blocks: int = 4) -> Figure:
         stages: names of the stages, drawn downwards.
         blocks: blocks of samples, side by side.
     """
-    figure, both = plt.subplots(2, 1, figsize=(5, 0.9 * len(stages) + 1.6), sharex=True)
-    for axes, title in zip(both, ("layer by layer", "one scan"), strict=True):
-        by_layer = title == "layer by layer"
+    figure, both = stacked(2, 0.9 * len(stages) + 1.6)
+    for axes, by_layer in zip(both, (True, False), strict=True):
         for k in range(len(stages)):
             for block in range(blocks):
                 turn = k * blocks + block if by_layer else block * len(stages) + k
                 shade = (OKABE_ITO["sky blue"], OKABE_ITO["orange"])[(k if by_layer else block) % 2]
-                axes.add_patch(Rectangle((block, k), 1, 1, facecolor=shade, edgecolor="white", linewidth=2))
+                cell = Rectangle((block + 0.03, k + 0.03), 0.94, 0.94, facecolor=shade, alpha=0.35)
+                axes.add_patch(cell)
                 axes.text(block + 0.5, k + 0.5, turn + 1, ha="center", va="center")
-        axes.set(xlim=(0, blocks), ylim=(len(stages), 0), title=title)
+        axes.set(xlim=(0, blocks), ylim=(len(stages), 0), title="layer by layer" if by_layer else "one scan")
         axes.set_xticks(np.arange(blocks) + 0.5, range(blocks))
         axes.set_yticks(np.arange(len(stages)) + 0.5, stages)
         axes.spines[["left", "bottom"]].set_visible(False)
@@ -69,14 +61,14 @@ def orders(stages: Sequence[str], blocks: int = 4) -> Figure:
     return figure
 
 
-@plt.rc_context(RC | {"axes.grid": False})
+@plt.rc_context(NO_GRID)
 def trips(milliseconds: Mapping[str, Mapping[str, float]]) -> Figure:
     """Draw what a training step takes in each way, a group of bars for each network.
 
     Args:
         milliseconds: name of a network to the time of each of :data:`STEPS`.
     """
-    figure, axes = plt.subplots(figsize=(6, 1.3 * len(milliseconds) + 1.4))
+    figure, axes = plt.subplots(figsize=(WIDTH, 1.3 * len(milliseconds) + 1.4))
     height = 0.8 / len(STEPS)
     for k, (name, style) in enumerate(STEPS.items()):
         places = np.arange(len(milliseconds)) + height * (k - (len(STEPS) - 1) / 2)
@@ -87,5 +79,5 @@ def trips(milliseconds: Mapping[str, Mapping[str, float]]) -> Figure:
     axes.set_ylim(len(milliseconds) - 0.5, -0.5)  # the first on top
     axes.margins(x=0.12)  # room for the label of the longest
     axes.set_xlabel("a training step (ms)")
-    figure.legend(loc="outside upper center", ncols=2)
+    legend_above(figure, axes, columns=2)
     return figure

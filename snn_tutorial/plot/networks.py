@@ -1,36 +1,63 @@
-"""The three networks: how they are built, what their neurons do, and how far back their gradients reach."""
+"""The three networks: how they are built, and what their neurons do."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
 from torch import Tensor, nn
 
-from snn_tutorial.plot.overview import GREY, arrow, frame
-from snn_tutorial.plot.style import QUANTITY, RC, STYLE
+from snn_tutorial.plot.style import GREY, NO_GRID, QUANTITY, STYLE, WIDTH
 from snn_tutorial.probe import Activity
 
 #: The layers from the top to the bottom of a drawing, and where each stands.
 _PLACE = {"x": 8.0, "fc1": 6.9, "rc": 5.7, "sn1": 4.5, "sy1": 3.3, "fc2": 2.1, "sn2": 1.0, "rate": 0.0}
-_SIZE = (2.25, 0.8)  # of a box
+_SIZE = (2.45, 0.8)  # of a box
 _COLUMN = 3.0  # from one network to the next
 
 
-@plt.rc_context(RC | {"axes.grid": False})
+def arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], colour: str) -> None:
+    """Draw an arrow from ``start`` to ``end``, in data units."""
+    look = {"arrowstyle": "-|>", "color": colour, "linewidth": 1.8, "shrinkA": 0, "shrinkB": 0}
+    axes.annotate("", end, start, arrowprops=look)
+
+
+def frame(
+    axes: Axes, x: float, y: float, size: tuple[float, float], colour: str | None, width: float, **style: Any
+) -> None:
+    """Draw a frame with round corners about (x, y), in data units: white if it has a colour, else grey and thin.
+
+    ``width`` is the line's where there is a colour; ``style`` goes to matplotlib's FancyBboxPatch.
+    """
+    axes.add_patch(
+        FancyBboxPatch(
+            (x - size[0] / 2, y - size[1] / 2),
+            *size,
+            boxstyle="round,pad=0,rounding_size=0.12",
+            facecolor="#F4F4F4" if colour is None else "white",
+            edgecolor=colour or GREY,
+            linewidth=1.2 if colour is None else width,
+            **style,
+        )
+    )
+
+
+@plt.rc_context(NO_GRID)
 def three_networks(nets: Mapping[str, nn.Module]) -> Figure:
     """Draw each network layer by layer, with sizes and numbers of parameters as they are in its modules.
 
     Args:
         nets: name of each network, one of :data:`sequential_fmnist.networks.NETWORKS`, to the network.
     """
-    figure, axes = plt.subplots(figsize=(7, 7.4))
+    figure, axes = plt.subplots(figsize=(WIDTH, 7.4))
     axes.set_axis_off()
-    axes.set(xlim=(-1.6, _COLUMN * len(nets) - 1.75), ylim=(-0.3, 9.1))
+    axes.set(xlim=(-1.65, _COLUMN * len(nets) - 1.75), ylim=(-0.3, 9.1))
     for column, (name, net) in enumerate(nets.items()):
         _draw_network(axes, _COLUMN * column, name, net)
     return figure
@@ -75,7 +102,7 @@ def _draw_loop(axes: Axes, x: float, colour: str) -> None:
     axes.text(far + 0.07, (start + end) / 2, "$y[t-1]$", va="center", color=colour)
 
 
-@plt.rc_context(RC | {"axes.grid": False})
+@plt.rc_context(NO_GRID)
 def compare_activity(
     records: Mapping[str, Activity], image: Tensor, classes: Sequence[str], index: int = 0
 ) -> Figure:
@@ -91,20 +118,15 @@ def compare_activity(
         index: number of the image in the records.
     """
     figure, rows = plt.subplots(
-        4,
-        len(records),
-        figsize=(7, 9),
-        height_ratios=(1.6, 2, 2, 1.4),
-        sharex=True,
-        sharey="row",
-        squeeze=False,
-    )
+        4, len(records), figsize=(WIDTH, 8), height_ratios=(1.6, 2, 2, 1.4),
+        sharex=True, sharey="row", squeeze=False,
+    )  # fmt: skip
     for column, (name, record) in enumerate(records.items()):
         spikes = record.hidden_spikes[:, index]
-        neuron = _typical(spikes)
+        neuron = typical(spikes)
         picture, hidden, output, trace = rows[:, column]
-        picture.imshow(image.numpy(), cmap="gray_r", vmin=0, vmax=1, aspect="auto")
-        picture.set_title(name, fontsize=11, color=STYLE[name]["color"], weight="bold")
+        picture.imshow(image.numpy(), vmin=0, vmax=1, aspect="auto")
+        picture.set_title(name, loc="center", color=STYLE[name]["color"], weight="bold")
         picture.set(xticks=[0, 9, 18, 27], yticks=[0, 9, 18, 27])
         _draw_raster(hidden, spikes)
         hidden.axhspan(neuron - 0.5, neuron + 0.5, color="#DDDDDD", linewidth=0, zorder=0)
@@ -113,9 +135,7 @@ def compare_activity(
         output.set_yticks(range(len(classes)), classes)
         _draw_trace(trace, record, index, neuron)
         trace.set_xlabel("time step t")
-    for axes, label in zip(
-        rows[:, 0], ("pixel", "hidden neuron", "output neuron", "one neuron"), strict=True
-    ):
+    for axes, label in zip(rows[:, 0], ("pixel", "hidden", "output", "one neuron"), strict=True):
         axes.set_ylabel(label)
     figure.align_ylabels(rows[:, 0])
     legends = [axes.get_legend_handles_labels() for axes in rows[3]]
@@ -123,7 +143,7 @@ def compare_activity(
     return figure
 
 
-def _typical(spikes: Tensor) -> int:
+def typical(spikes: Tensor) -> int:
     """Return the neuron in the middle of those that fire, by their number of spikes ``[T, n]``; 0 if none does."""
     counts = spikes.sum(0)
     firing = counts.argsort(stable=True)[int((counts == 0).sum()) :]

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from snn_tutorial.plot.style import QUANTITY, RC
+from snn_tutorial.plot.style import QUANTITY, RC, stacked
 from snn_tutorial.probe import Trace
 
 
@@ -23,16 +23,13 @@ def neuron_traces(traces: Mapping[str, Trace]) -> Figure:
         traces: title of each neuron to its trace, with values ``[T]``. All have the same input x.
     """
     count, first = len(traces), next(iter(traces.values()))
-    figure, (top, *others) = plt.subplots(
-        1 + 2 * count,
-        figsize=(6.5, 1.9 + 2.3 * count),
-        height_ratios=(1.3, *(2.4, 0.5) * count),
-        sharex=True,
+    figure, (top, *others) = stacked(
+        1 + 2 * count, 1.9 + 2.3 * count, height_ratios=(1.3, *(2.4, 0.5) * count)
     )
     _draw_input(top, first)
     for (title, trace), membrane, spikes in zip(traces.items(), others[::2], others[1::2], strict=True):
         membrane.sharey(others[0])
-        membrane.set_title(title, fontsize=11, loc="left")
+        membrane.set_title(title)
         _draw_membrane(membrane, trace)
         _draw_spikes(spikes, trace)
     levels = np.stack([level.numpy() for trace in traces.values() for level in (trace.v, trace.h)])
@@ -41,12 +38,9 @@ def neuron_traces(traces: Mapping[str, Trace]) -> Figure:
     others[-1].set_xlabel("time step t")
     others[-1].set_xticks(range(0, len(first.x), max(1, len(first.x) // 8)))
     figure.align_ylabels()
-    figure.legend(loc="outside lower center", ncols=3, handles=_handles(top) + _handles(others[0]))
+    handles = [handle for axes in (top, others[0]) for handle in axes.get_legend_handles_labels()[0]]
+    figure.legend(loc="outside lower center", ncols=2, handles=handles)
     return figure
-
-
-def _handles(axes: Axes) -> list:
-    return axes.get_legend_handles_labels()[0]
 
 
 def _draw_input(axes: Axes, trace: Trace) -> None:

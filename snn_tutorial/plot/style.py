@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
 #: Eight colours that stay apart in every form of colour blindness: M. Okabe, K. Ito, "Color universal design", 2008.
 OKABE_ITO: dict[str, str] = {
     "black": "#000000",
@@ -26,6 +30,10 @@ QUANTITY: dict[str, str] = {
     "threshold": "#666666",
 }
 
+#: Of lines and words that are no quantity's.
+GREY = "#555555"
+BROWN, NAVY, PLUM = "#8C564B", "#17365D", "#5B1F4A"
+
 #: The networks; the line style tells them apart in black and white.
 STYLE: dict[str, dict[str, Any]] = {
     "plain": {"color": QUANTITY["membrane"], "linestyle": ":"},
@@ -35,13 +43,48 @@ STYLE: dict[str, dict[str, Any]] = {
     "lstm": {"color": OKABE_ITO["sky blue"], "linestyle": (0, (5, 1, 1, 1, 1, 1))},
 }
 
+#: Each ink on a dark page, and that page's ground; greys follow black. The views have the same.
+DARK: dict[str, str] = {
+    "#000000": "#DDDDDD",
+    QUANTITY["input"]: "#2CC79A",
+    QUANTITY["spike"]: "#FF8A3D",
+    QUANTITY["current"]: "#E39CC4",
+    QUANTITY["loop"]: "#56B4E9",
+    OKABE_ITO["orange"]: "#F5B841",
+    OKABE_ITO["sky blue"]: "#8FD0F5",
+    BROWN: "#D09A8C",
+    NAVY: "#8FA9D6",
+    PLUM: "#FFE6F5",
+}
+GROUND = "#121212"
+
+#: Of every figure, in inches: in a column of 358 pixels, on a phone, letters of 11 points are then 9 pixels high.
+WIDTH = 6.0
+
 RC: dict[str, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.titlelocation": "left",
+    "axes.titlesize": "medium",
     "grid.alpha": 0.3,
     "figure.constrained_layout.use": True,
+    "figure.figsize": (WIDTH, 3.6),
     "font.size": 11,
+    "image.cmap": "gray_r",
     "legend.frameon": False,
     "savefig.dpi": 160,
 }
+#: Of pictures and drawings.
+NO_GRID: dict[str, Any] = RC | {"axes.grid": False}
+
+
+def stacked(panels: int, height: float, **options: Any) -> tuple[Figure, list[Axes]]:
+    """Return a figure, ``height`` inches high, and its panels, one below the other on the same x axis."""
+    figure, axes = plt.subplots(panels, figsize=(WIDTH, height), sharex=True, squeeze=False, **options)
+    return figure, list(axes[:, 0])
+
+
+def legend_above(figure: Figure, axes: Axes, columns: int) -> None:
+    """Put the legend of ``axes`` above all panels, where it hides no curve."""
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=columns)

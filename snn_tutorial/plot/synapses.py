@@ -10,19 +10,17 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, ListedColormap
 from matplotlib.figure import Figure
 
-from snn_tutorial.plot.style import OKABE_ITO, QUANTITY, RC
+from snn_tutorial.plot.style import NO_GRID, OKABE_ITO, PLUM, QUANTITY, RC, WIDTH, legend_above, stacked
 
-#: The two filters that the chapter compares; line and marker tell them apart in black and white.
-FILTER_STYLE: dict[str, dict[str, Any]] = {
-    "synapse filter": {"color": QUANTITY["current"], "linestyle": "-", "marker": "o"},
-    "low-pass": {"color": QUANTITY["threshold"], "linestyle": "--", "marker": "x"},
-}
-
-_SIZED = {"markersize": 4, "linewidth": 1.8}
+#: The synapse filter, and what it is compared with.
+_LOOKS: tuple[dict[str, Any], ...] = (
+    {"color": QUANTITY["current"], "linestyle": "-", "marker": "o"},
+    {"color": QUANTITY["threshold"], "linestyle": "--", "marker": "x"},
+)
 _SPIKES = ListedColormap(["white", QUANTITY["spike"]])
 #: Grey below 0, the colour of currents above it.
 _CURRENT = LinearSegmentedColormap.from_list(
-    "current", [(0, "#333333"), (0.5, "white"), (0.8, QUANTITY["current"]), (1, "#5B1F4A")]
+    "current", [(0, "#333333"), (0.5, "white"), (0.8, QUANTITY["current"]), (1, PLUM)]
 )
 
 
@@ -37,54 +35,42 @@ def currents(s: Sequence[float], tau: float) -> dict[str, np.ndarray]:
         s: spikes or any other input, ``[T]``.
         tau: time constant in steps.
     """
-    runs: dict[str, list[float]] = {name: [] for name in FILTER_STYLE}
-    synapse = low_pass = 0.0
+    synapse, low_pass = [0.0], [0.0]
     for x in s:
-        synapse = synapse - (1 - x) * synapse / tau + x
-        low_pass = (1 - 1 / tau) * low_pass + x
-        runs["synapse filter"].append(synapse)
-        runs["low-pass"].append(low_pass)
-    return {name: np.array(run) for name, run in runs.items()}
+        synapse.append(synapse[-1] - (1 - x) * synapse[-1] / tau + x)
+        low_pass.append((1 - 1 / tau) * low_pass[-1] + x)
+    return {"synapse filter": np.array(synapse[1:]), "low-pass": np.array(low_pass[1:])}
 
 
 @plt.rc_context(RC)
 def traces(s: Sequence[float], both: Mapping[str, Sequence[float]], title: str = "") -> Figure:
-    """Draw a spike train and, below it, what the filters make of it.
+    """Draw a spike train and, below it, what a synapse filter makes of it, and what something else does.
 
     Args:
         s: spikes, ``[T]``.
-        both: a key of :data:`FILTER_STYLE` to its current, ``[T]``.
+        both: label of the filter, and of what it is compared with, to their currents, ``[T]``.
         title: text above.
     """
     steps = np.arange(len(s))
-    figure, (top, bottom) = plt.subplots(2, 1, figsize=(6.5, 4), sharex=True, height_ratios=(1, 4))
+    figure, (top, bottom) = stacked(2, 4, height_ratios=(1, 4))
     fired = steps[np.asarray(s) > 0]
     top.vlines(fired, 0, 1, color=QUANTITY["spike"], linewidth=2.5)
-    top.set_yticks([])
-    top.set_ylim(0, 1.1)
+    top.set(yticks=[], ylim=(0, 1.1), title=title)
     top.set_ylabel("spikes\ns[t]", rotation=0, ha="right", va="center")
     top.grid(False)
     top.tick_params(bottom=False)
     bottom.vlines(fired, 0, 1, color=QUANTITY["spike"], alpha=0.15, transform=bottom.get_xaxis_transform())
-    for name, current in both.items():
-        bottom.plot(steps, current, label=name, **FILTER_STYLE[name], **_SIZED)
-    bottom.set_xlabel("time step t")
-    bottom.set_ylabel("synaptic current I[t]")
+    for (name, current), look in zip(both.items(), _LOOKS, strict=True):
+        bottom.plot(steps, current, label=name, markersize=4, linewidth=1.8, **look)
+    highest = max(1.0, *(np.max(current) for current in both.values()))
+    bottom.set(xlabel="time step t", ylabel="synaptic current I[t]", ylim=(0, 1.08 * highest))
     bottom.set_xlim(-0.5, len(s) - 0.5)
-    bottom.set_ylim(0, max(1.0, *(np.max(current) for current in both.values())) * 1.08)
     bottom.xaxis.get_major_locator().set_params(integer=True)
-    top.set_title(title, loc="left", fontsize=11)
-    top.legend(
-        *bottom.get_legend_handles_labels(),
-        loc="lower right",
-        bbox_to_anchor=(1, 1),
-        borderaxespad=0,
-        ncols=len(both),
-    )
+    legend_above(figure, bottom, columns=2)
     return figure
 
 
-@plt.rc_context(RC | {"axes.grid": False})
+@plt.rc_context(NO_GRID)
 def current_maps(spikes: np.ndarray, current: np.ndarray, steps: Sequence[int], name: str) -> Figure:
     """Draw the spikes of an image in some time steps, and the current of one channel in the same steps.
 
@@ -95,14 +81,13 @@ def current_maps(spikes: np.ndarray, current: np.ndarray, steps: Sequence[int], 
         name: what the current is of, for the label.
     """
     limit = np.abs(current[list(steps)]).max()
-    figure, all_axes = plt.subplots(2, len(steps), figsize=(7, 3.3), squeeze=False)
+    figure, all_axes = plt.subplots(2, len(steps), figsize=(WIDTH, 2.9))
     for (top, bottom), t in zip(all_axes.T, steps, strict=True):
         top.imshow(spikes[t], cmap=_SPIKES, vmin=0, vmax=1)
-        top.set_title(f"t = {t}", fontsize=11)
+        top.set_title(f"t = {t}")
         picture = bottom.imshow(current[t], cmap=_CURRENT, vmin=-limit, vmax=limit)
         for axes in (top, bottom):
-            axes.set_xticks([])
-            axes.set_yticks([])
+            axes.set(xticks=[], yticks=[])
             axes.spines[:].set(visible=True, color=QUANTITY["threshold"], linewidth=0.8)
     all_axes[0, 0].set_ylabel("input spikes")
     all_axes[1, 0].set_ylabel(f"current of\n{name}")
@@ -119,15 +104,12 @@ def tau_fit(loss: Sequence[float], tau: Sequence[float], hidden_tau: float) -> F
         tau: time constant before each step, ``[steps]``.
         hidden_tau: the one to be found.
     """
-    figure, (top, bottom) = plt.subplots(2, figsize=(6, 4.2), sharex=True)
+    figure, (top, bottom) = stacked(2, 4.2)
     top.plot(tau, color=QUANTITY["current"], linewidth=2)
     top.axhline(hidden_tau, color=QUANTITY["threshold"], linestyle=":", linewidth=1.5)
     top.text(0, hidden_tau * 0.97, "hidden time constant", va="top")
-    top.set_ylim(0, None)
-    top.set_ylabel("time constant\n(steps)")
+    top.set(ylim=(0, None), ylabel="time constant\n(steps)")
     bottom.plot(loss, color=OKABE_ITO["orange"], linewidth=2)
-    bottom.set_yscale("log")
-    bottom.set_ylabel("loss (mean\nsquared error)")
-    bottom.set_xlabel("step of gradient descent")
+    bottom.set(yscale="log", ylabel="loss (mean\nsquared error)", xlabel="step of gradient descent")
     figure.align_ylabels()
     return figure

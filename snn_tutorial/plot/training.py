@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from snn_tutorial.plot.style import OKABE_ITO, RC, STYLE
+from snn_tutorial.plot.style import OKABE_ITO, RC, STYLE, legend_above, stacked
 
 #: Key in the history, and the label of its axis with the unit.
 CURVES: dict[str, str] = {
@@ -33,16 +33,9 @@ def training_curves(histories: Mapping[str, History], key: str, subset: bool = F
             :func:`sequential_fmnist.train.fit`.
         key: one of :data:`CURVES`.
         subset: whether the networks saw only the embedded subset; the figure then says so.
-
-    Raises:
-        ValueError: an unknown ``key``, or no history.
     """
-    if key not in CURVES:
-        raise ValueError(f"key must be one of {', '.join(CURVES)}, got {key!r}")
-    if not histories:
-        raise ValueError("histories is empty: train at least one network")
     scale, ways = 100 if key.endswith("accuracy") else 1, iter(WAYS)
-    figure, axes = plt.subplots(figsize=(6.4, 3.9))
+    figure, axes = plt.subplots()
     for name, history in histories.items():
         look = STYLE[name] if name in STYLE else next(ways)
         epochs, values = [one["epoch"] + 1 for one in history], [scale * one[key] for one in history]
@@ -51,9 +44,8 @@ def training_curves(histories: Mapping[str, History], key: str, subset: bool = F
     axes.set(xlabel="epoch", ylabel=CURVES[key])
     axes.xaxis.get_major_locator().set_params(integer=True)
     if subset:
-        axes.set_title("6,000 of 60,000 training images", loc="left", fontsize=11)
-    columns = 3 if all(name in STYLE for name in histories) else 1
-    figure.legend(loc="outside upper center", ncols=columns)
+        axes.set_title("6,000 of 60,000 training images")
+    legend_above(figure, axes, columns=3 if all(name in STYLE for name in histories) else 1)
     return figure
 
 
@@ -64,14 +56,11 @@ def accuracy_by_seed(recipes: Mapping[str, Mapping[str, Sequence[float]]]) -> Fi
     Args:
         recipes: title of each recipe to its networks, and these to the test accuracies, in per cent.
     """
-    figure, all_axes = plt.subplots(
-        len(recipes), 1, figsize=(6.4, 1.5 * len(recipes) + 0.5), sharex=True, squeeze=False
-    )
-    for axes, (title, networks) in zip(all_axes[:, 0], recipes.items(), strict=True):
+    figure, panels = stacked(len(recipes), 1.5 * len(recipes) + 0.5)
+    for axes, (title, networks) in zip(panels, recipes.items(), strict=True):
         for row, (name, values) in enumerate(networks.items()):
             axes.plot(values, [row] * len(values), "o", color=STYLE[name]["color"], alpha=0.6)
         axes.set_yticks(range(len(networks)), networks)
-        axes.set_ylim(len(networks) - 0.4, -0.6)
-        axes.set_title(title, loc="left", fontsize=11)
-    all_axes[-1, 0].set_xlabel("test accuracy (%)")
+        axes.set(ylim=(len(networks) - 0.4, -0.6), title=title)
+    panels[-1].set_xlabel("test accuracy (%)")
     return figure

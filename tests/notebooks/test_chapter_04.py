@@ -1,37 +1,20 @@
 from __future__ import annotations
 
-import json
 import re
 
 import pytest
 import torch
-from support import ROOT
-from support_notebooks import Run, definitions, quick_run
+from support_notebooks import definitions
 
 from sequential_fmnist.networks import make_network
 from sequential_fmnist.train import TrainingConfig, fit
-from snn_tutorial.exercises.chapter_04 import EXERCISES
 from snn_tutorial.probe import record
-
-pytestmark = pytest.mark.xdist_group("chapter_04")
 
 #: SpikingJelly's listings by the names of the package's networks.
 LISTINGS = {"plain": "Net", "stateful-synapse": "StatefulSynapseNet", "feedback": "FeedBackNet"}
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Run:
-    return quick_run("04", tmp_path_factory.mktemp("chapter"))
-
-
-@pytest.fixture(scope="module")
-def full() -> dict:
-    """What the committed full run recorded."""
-    return json.loads((ROOT / "results" / "chapter_04.json").read_text())
-
-
 def test_solutions_are_right(run):
-    assert re.findall(r"Exercise (\S+): right", run.printed()) == list(EXERCISES)
     (equal,) = re.findall(r"([\d.]+)% of the firing rates are equal", run.printed())
     assert float(equal) > 99
 
@@ -56,17 +39,16 @@ def test_prints_every_parameter(run):
         assert line in run.printed()
 
 
-def test_a_step_lowers_the_loss_and_is_the_trainers(run):
+def test_a_step_lowers_the_loss_and_is_the_trainers(run, result):
     losses = [float(loss) for loss in re.findall(r"step \d: loss ([\d.]+)", run.printed())]
     assert losses == sorted(losses, reverse=True)
-    assert run.result("chapter_04.json")["largest_difference"] < 1e-5
+    assert result["largest_difference"] < 1e-5
 
 
-def test_records_what_the_package_says(run, embedded):
+def test_records_what_the_package_says(result, embedded):
     train, test = embedded
     net, history = fit(TrainingConfig(model="feedback", epochs=1, seed=0), train, test, progress=False)
     images = test.images[:1000].float() / 255
-    result = run.result("chapter_04.json")
     assert result["test_accuracy"]["feedback"][0] == pytest.approx(history[-1]["test_accuracy"], abs=0.01)
     rate = record(net, images).hidden_spikes.mean().item()
     assert result["rates"]["feedback"]["hidden"] == pytest.approx(rate, rel=0.01)

@@ -1,21 +1,12 @@
 from __future__ import annotations
 
 import json
-import re
 
 import pytest
 from support import ROOT
-from support_notebooks import Run, quick_run
 
 from sequential_fmnist.networks import NETWORKS
 from snn_tutorial.exercises.chapter_05 import EXERCISES
-
-pytestmark = pytest.mark.xdist_group("chapter_05")
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Run:
-    return quick_run("05", tmp_path_factory.mktemp("chapter"))
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +29,6 @@ def test_trains_the_three_networks_and_logs_them(run):
     assert {"train_loss.png", "train_accuracy.png", "test_accuracy.png"} <= names
     assert list((run.folder / "runs" / "feedback" / "tb").glob("events*"))
     assert "test_accuracy   2 points" in run.printed()
-
-
-def test_solutions_are_right(run):
-    assert re.findall(r"Exercise (\S+): right\. ", run.printed()) == list(EXERCISES)
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,6 @@ from experiments.results import write_json
 from sequential_fmnist.networks import NETWORKS
 from snn_tutorial.exercises.chapter_07 import EXERCISES
 
-pytestmark = pytest.mark.xdist_group("chapter_07")
-
 RESULTS = ROOT / "results"
 
 
@@ -32,22 +30,22 @@ def run(tmp_path_factory) -> Run:
     return Run(nbformat.read(folder / path.name, as_version=4), folder)
 
 
-def test_finds_the_planted_outcome(run):
-    lost = run.result("chapter_07.json")["lost_in_points"]
+def test_finds_the_planted_outcome(result):
+    lost = result["lost_in_points"]
     assert lost["plain"] == pytest.approx(49, abs=1)
     assert abs(lost["stateful-synapse"]) < 1
     assert abs(lost["feedback"]) < 1
 
 
-def test_published_runs_far_from_the_planted_ones_are_excluded(run):
-    found = run.result("chapter_07.json")["reproduced"]["64"]["cut nowhere"]
+def test_published_runs_far_from_the_planted_ones_are_excluded(result):
+    found = result["reproduced"]["64"]["cut nowhere"]
     for kind in NETWORKS:
         value, low, high, p = found[kind]
         assert (low <= value <= high) == (p >= 0.05)
 
 
-def test_live_runs_cover_every_network_and_both_delays(run):
-    live = run.result("chapter_07.json")["live"]
+def test_live_runs_cover_every_network_and_both_delays(result):
+    live = result["live"]
     assert set(live) == {f"{kind}, delay {n}" for kind in NETWORKS for n in (0, 28)}
     assert min(live[f"{kind}, delay 0"] for kind in NETWORKS) > 0.2  # chance is 0.1
 

@@ -1,41 +1,21 @@
 from __future__ import annotations
 
-import json
 import math
 
 import pytest
 import torch
-from support import ROOT
-from support_notebooks import Run, definitions, quick_run
+from support_notebooks import definitions
 from torch import nn
 
+from sequential_fmnist.networks import NETWORKS
 from snn_core.functional import explain
 from snn_core.layer import MultiStepContainer
 from snn_tutorial.exercises.chapter_09 import EXERCISES
 from snn_tutorial.plot.kernels import STEPS
 
-NETWORKS = ("plain", "stateful-synapse", "feedback")
-pytestmark = pytest.mark.xdist_group("chapter_09")
 
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Run:
-    return quick_run("09", tmp_path_factory.mktemp("chapter"))
-
-
-@pytest.fixture(scope="module")
-def result(run) -> dict:
-    return run.result("chapter_09.json")
-
-
-@pytest.fixture(scope="module")
-def recorded() -> dict:
-    """What the committed page shows."""
-    return json.loads((ROOT / "results" / "chapter_09.json").read_text())
-
-
-def test_counts_of_the_loop_grow_with_t_and_those_of_the_fused_scan_do_not(recorded):
-    loop, fused = (recorded["counts"][name] for name in ("loop", "fused scan"))
+def test_counts_of_the_loop_grow_with_t_and_those_of_the_fused_scan_do_not(full):
+    loop, fused = (full["counts"][name] for name in ("loop", "fused scan"))
     assert [found["nodes"] for found in loop] == [4 * found["T"] + 2 for found in loop]
     assert loop[2]["ops"] - loop[1]["ops"] == 16 * (784 - 112)
     assert {(found["ops"], found["nodes"]) for found in fused} == {(12, 2)}
@@ -71,26 +51,21 @@ def test_small_neuron_on_three_steps_worked_out_on_paper():
     assert found.fused
 
 
-def test_times_are_in_the_order_that_the_page_says(recorded):
+def test_times_are_in_the_order_that_the_page_says(full):
     """Orders only, and those of the committed page: times of a short run would prove nothing."""
-    loop, by_hand, fused = (recorded["seconds"][name] for name in ("loop", "by hand", "fused scan"))
+    loop, by_hand, fused = (full["seconds"][name] for name in ("loop", "by hand", "fused scan"))
     assert all(a > b > c for a, b, c in zip(loop, by_hand, fused, strict=True))
-    gains = [row[3] / row[4] for row in recorded["sizes"]]
+    gains = [row[3] / row[4] for row in full["sizes"]]
     assert all(small > large for small, large in zip(gains[::2], gains[1::2], strict=True))
-    for networks in recorded["step_milliseconds"].values():
+    for networks in full["step_milliseconds"].values():
         for ways in networks.values():
             assert sorted(ways.values(), reverse=True) == list(ways.values())
-    small, large = (recorded["step_milliseconds"][size]["plain"] for size in ("32", "256"))
+    small, large = (full["step_milliseconds"][size]["plain"] for size in ("32", "256"))
     assert all(
         large[way] < 4.5 * small[way] for way in list(STEPS)[:3]
     )  # more than half is there for any batch
-    kept, again, forward = recorded["recomputed_seconds"].values()
+    kept, again, forward = full["recomputed_seconds"].values()
     assert again - kept < 1.5 * forward
-
-
-def test_solutions(run):
-    for number, exercise in EXERCISES.items():
-        assert run.solved(number).endswith(f"right. {exercise.because}\n")
 
 
 def test_wrong_neurons_are_told_apart():

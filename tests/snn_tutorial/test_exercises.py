@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
 
 import nbformat
 import pytest
@@ -16,7 +15,7 @@ KNOWN = {
     number: exercise
     for path in NOTEBOOKS
     for number, exercise in importlib.import_module(
-        f"snn_tutorial.exercises.chapter_{path.name.partition('_')[0]}"
+        f"snn_tutorial.exercises.chapter_{path.name[:2]}"
     ).EXERCISES.items()
 }
 
@@ -25,11 +24,7 @@ KNOWN = {
 def test_every_chapter_asks_at_least_three(path):
     asked = course["exercises"](nbformat.read(path, as_version=4))
     assert len(asked) >= 3
-    chapter, _, _ = path.name.partition("_")
-    assert asked.keys() == {number for number in KNOWN if number.startswith(f"{chapter}.")}
-    assert all("answer = ..." in cell.source for cell in asked.values())
-    said = ["".join(out.get("text", "") for out in cell.outputs) for cell in asked.values()]
-    assert not any("Hint" in text for text in said)  # the first attempt is the reader's own
+    assert asked.keys() == {number for number in KNOWN if number.startswith(f"{path.name[:2]}.")}
 
 
 def test_a_hint_comes_with_the_second_attempt(capsys):
@@ -39,21 +34,21 @@ def test_a_hint_comes_with_the_second_attempt(capsys):
     assert hint not in capsys.readouterr().out
     check("01.1", 7)
     assert hint in capsys.readouterr().out
+    for number in ("01.99", "99.1", 3):
+        with pytest.raises(ValueError, match="number must be that of an exercise"):
+            check(number, 1)
 
 
 @pytest.mark.parametrize("number", KNOWN)
-def test_usual_mistakes_are_named(number, capsys):
+def test_usual_mistakes_are_named(number):
     exercise = KNOWN[number]
     assert exercise.mistakes
-    if not isinstance(exercise.right, Callable):
-        check(number, exercise.right)
-        assert capsys.readouterr().out.startswith(f"Exercise {number}: right. ")
-    assert exercise.because
+    if not callable(exercise.right):
+        assert exercise.reply(exercise.right) == (True, f"right. {exercise.because}")
     for wrong, why in exercise.mistakes:
-        if not isinstance(wrong, Callable):
-            check(number, wrong)
-            assert capsys.readouterr().out == f"Exercise {number}: not yet: {why}\n"
-    for nonsense in (object(), [[]], "no such answer", float("nan")):
+        if not callable(wrong):
+            assert exercise.reply(wrong) == (False, f"not yet: {why}")
+    for nonsense in (object(), [[]], "no such answer", float("nan"), ...):
         assert not exercise.reply(nonsense)[0]
 
 
@@ -61,22 +56,8 @@ def test_an_answer_is_compared_as_what_it_is():
     exercise = Exercise([0.5, 1.0], "hint", [([1.0, 0.5], "reversed")])
     assert exercise.reply(torch.tensor([0.5, 1.0])) == (True, "right.")
     assert exercise.reply((0.5, 1 + 1e-9))[0]
-    assert exercise.reply([1, 0.5]) == (False, "not yet: reversed")
-    for other in (0.5, [0.5], [[0.5, 1.0]], None, ..., "a"):
+    for other in (0.5, [0.5], [[0.5, 1.0]], None, "a", True):
         assert exercise.reply(other)[1].endswith("Hint: hint")
     word = Exercise("plain", "hint")
     assert word.reply(" Plain ")[0]
     assert not word.reply(1)[0]
-    flag = Exercise(True, "hint")
-    assert flag.reply(True)[0]
-    assert not flag.reply(1)[0]
-    assert not flag.reply("True")[0]
-    even = Exercise(lambda n: n % 2 == 0, "hint")
-    assert even.reply(4)[0]
-    assert not even.reply("four")[0]
-
-
-def test_a_number_that_no_exercise_has_is_an_error():
-    for number in ("01.99", "99.1", "", 3):
-        with pytest.raises(ValueError, match="number must be that of an exercise"):
-            check(number, 1)

@@ -7,15 +7,11 @@ import pytest
 import torch
 
 from snn_core.functional import explain
-from snn_core.layer import LinearRecurrentContainer, MultiStepContainer, SynapseFilter
-from snn_core.neuron import MultiStepIFNode
-from snn_tutorial import measure
 from snn_tutorial.measure import (
     LAYERS,
     autograd_nodes,
     interleaved,
     loop_and_fused,
-    make_layer,
     medians,
     saved_bytes,
     torch_ops,
@@ -33,20 +29,11 @@ def test_nodes_by_hand():
     }
 
 
-def test_what_has_no_history_has_no_nodes():
-    assert autograd_nodes(torch.ones(3)).total() == 0
-
-
 def test_ops_by_hand_with_those_of_backward():
     x = torch.ones(3, requires_grad=True)
     ops = torch_ops(lambda x: x.exp(), x)
     assert (ops["exp"], ops["sum"], ops["mul"]) == (1, 1, 1)  # d exp(x) = exp(x) times the gradient
     torch.testing.assert_close(x.grad, x.detach().exp())
-
-
-def test_fused_op_counts_once():
-    ops = torch_ops(make_layer("neurons", 4, "numba"), torch.rand(5, 2, 4).requires_grad_())
-    assert (ops["scan"], ops["scan_backward"]) == (1, 1)
 
 
 def test_bytes_by_hand():
@@ -69,40 +56,13 @@ def test_times_are_those_of_the_runs(monkeypatch):
     monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
     seconds = interleaved({"one": lambda: None, "four": lambda: [next(clock) for _ in range(3)]}, repeats=2)
     assert seconds == {"one": [1, 1], "four": [4, 4]}
-
-
-def test_no_round_begins_after_the_budget(monkeypatch):
-    clock = itertools.count()
-    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
-    assert len(interleaved({"a": lambda: None}, repeats=100, budget=5)["a"]) == 2
-    assert len(interleaved({"a": lambda: None}, repeats=100, budget=0)["a"]) == 1
-
-
-def test_median():
-    assert medians({"a": [3, 1, 100], "b": [2]}) == {"a": 3, "b": 2}
-
-
-@pytest.mark.parametrize("backend", ["torch", "numba"])
-def test_layers_keep_the_shape_and_use_the_backend(backend):
-    neurons, recurrent, synapse = (make_layer(kind, 4, backend) for kind in LAYERS)
-    assert type(neurons) is MultiStepIFNode
-    assert type(recurrent) is type(synapse) is MultiStepContainer
-    assert type(recurrent[0]) is LinearRecurrentContainer
-    assert type(synapse[0]) is SynapseFilter
-    for layer in (neurons, recurrent, synapse):
-        assert layer(torch.rand(3, 2, 4)).shape == (3, 2, 4)
-    assert neurons.backend == recurrent[0].sub_module.backend == synapse[0].backend == backend
-
-
-def test_unknown_layer():
-    with pytest.raises(ValueError, match=r"kind must be one of 'neurons', .*, got 'axon'"):
-        make_layer("axon", 4, "torch")
+    assert medians(seconds) == {"one": 1, "four": 4}
 
 
 @pytest.mark.parametrize("kind", LAYERS)
 def test_loop_and_fused_run_what_they_say(kind, monkeypatch):
-    built = []
-    monkeypatch.setattr(measure, "make_layer", lambda *how: built.append(make_layer(*how)) or built[-1])
+    built, make = [], LAYERS[kind]
+    monkeypatch.setitem(LAYERS, kind, lambda hidden: built.append(make(hidden)) or built[-1])
     times = loop_and_fused(kind, 3, 2, 4, repeats=2)
     assert list(times) == ["torch loop", "fused scan"]
     assert min(times.values()) > 0

@@ -1,50 +1,36 @@
+"""Numbers that figures compute, the files that they become, and their colours on dark pages."""
+
 from __future__ import annotations
 
 import io
 import json
-from itertools import pairwise
+import re
 
+import dark_figures
 import matplotlib.colors
 import matplotlib.pyplot as plt
+import nir
 import numpy as np
 import PIL.Image
 import pytest
-from IPython.display import Image
+import torch
+from PIL import ImageSequence
+from support import ROOT
 
-from sequential_fmnist.networks import NETWORKS
-from snn_tutorial.page import png, save_figure, show
+from sequential_fmnist.networks import make_network
+from snn_core.layer import SynapseFilter
+from snn_exchange import to_nir
+from snn_tutorial.page import png, show, show_gif
 from snn_tutorial.plot import __main__ as command
-from snn_tutorial.plot.style import STYLE
-from snn_tutorial.plot.throughput import throughput
-from snn_tutorial.plot.training import accuracy_by_seed, training_curves
+from snn_tutorial.plot.exchange import chain_of, peers_table
+from snn_tutorial.plot.gradient import gradient_spread
+from snn_tutorial.plot.networks import typical
+from snn_tutorial.plot.reading import reading_gif
+from snn_tutorial.plot.style import DARK, GROUND, QUANTITY
+from snn_tutorial.plot.synapses import currents
+from snn_tutorial.plot.training import training_curves
 
-HISTORY = [
-    {
-        "epoch": epoch,
-        "train_loss": 0.1 / (epoch + 1),
-        "train_accuracy": 0.5 + epoch / 10,
-        "test_accuracy": 0.4,
-    }
-    for epoch in range(3)
-]
-HISTORIES = {"plain": HISTORY, "stateful-synapse": HISTORY[:2], "feedback": HISTORY[:1]}
-
-
-def step(ms, ratio):
-    return {"ms": {"median": ms, "q1": 0.9 * ms, "q3": 1.2 * ms, "n": 5}, "ratio": ratio}
-
-
-THROUGHPUT = {
-    "provenance": {"processor": "a processor", "cores": 2},
-    "libraries": {"snn_core": {"label": "ours"}, "peer": {"label": "a peer"}},
-    "steps": [
-        {
-            "config": {"model": model, "batch": batch, "T": 28, "hidden": 32},
-            "libraries": {"snn_core": step(1.5, 1.0), "peer": step(12.0, 8.0)},
-        }
-        for model, batch in [("plain", 256), ("stateful-synapse", 256), ("feedback", 256), ("plain", 32)]
-    ],
-}
+HISTORY = [{"epoch": epoch, "train_accuracy": 0.5 + epoch / 10} for epoch in range(3)]
 
 
 @pytest.fixture(autouse=True)
@@ -53,127 +39,112 @@ def _close():
     plt.close("all")
 
 
-def test_curves_show_the_numbers_in_the_units_of_the_axis():
-    axes = training_curves(HISTORIES, "train_accuracy").axes[0]
-    line = axes.get_lines()[0]
-    assert list(line.get_xdata()) == [1, 2, 3]
-    assert list(line.get_ydata()) == pytest.approx([50, 60, 70])
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "train accuracy (%)")
-    (legend,) = axes.figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == list(HISTORIES)
-
-
-def test_ways_to_train_one_network_have_looks_of_their_own():
-    lines = training_curves({"feedback": HISTORY, "clipped": HISTORY, "attached": HISTORY}, "test_accuracy")
-    assert len({line.get_color() for line in lines.axes[0].get_lines()}) == 3
-
-
-def test_seeds_are_dots_in_the_row_of_their_network():
-    recipes = {"as listed": {"plain": [70.0, 72.0], "feedback": [60.0, 75.0]}, "clipped": {"plain": [71.0]}}
-    listed, clipped = accuracy_by_seed(recipes).axes
-    dots = [(list(line.get_xdata()), list(line.get_ydata())) for line in listed.get_lines()]
-    assert dots == [([70, 72], [0, 0]), ([60, 75], [1, 1])]
-    assert listed.yaxis.get_inverted()
-    assert (listed.get_title(loc="left"), clipped.get_title(loc="left")) == tuple(recipes)
-
-
-def test_loss_is_not_scaled():
-    line = training_curves(HISTORIES, "train_loss").axes[0].get_lines()[0]
-    assert list(line.get_ydata()) == pytest.approx([0.1, 0.05, 0.1 / 3])
-
-
-def test_a_figure_of_the_subset_says_so():
-    assert training_curves(HISTORIES, "train_loss", subset=True).axes[0].get_title(loc="left")
-    assert not training_curves(HISTORIES, "train_loss").axes[0].get_title(loc="left")
-
-
-def test_networks_differ_in_line_style_and_in_brightness():
-    assert len({style["linestyle"] for style in STYLE.values()}) == len(STYLE)
-    weights = (0.2126, 0.7152, 0.0722)
-    grey = sorted(float(np.dot(weights, matplotlib.colors.to_rgb(STYLE[kind]["color"]))) for kind in NETWORKS)
-    assert min(b - a for a, b in pairwise(grey)) > 0.1
-
-
-@pytest.mark.parametrize(
-    ("histories", "key", "message"),
-    [(HISTORIES, "loss", "key must be one of train_loss"), ({}, "train_loss", "histories is empty")],
-)
-def test_errors_name_the_argument(histories, key, message):
-    with pytest.raises(ValueError, match=message):
-        training_curves(histories, key)
-
-
-def test_show_writes_the_file_closes_the_figure_and_gives_the_alt_text(tmp_path):
-    image = show(training_curves(HISTORIES, "train_loss"), alt="loss", path=tmp_path / "a.png")
-    assert isinstance(image, Image)
-    assert image._repr_png_()[1]["alt"] == "loss"
-    assert image.data == (tmp_path / "a.png").read_bytes()
+def test_a_figure_is_one_file_with_its_description_and_is_closed(tmp_path):
+    image, again = (
+        show(training_curves({"plain": HISTORY}, "train_accuracy"), alt="a curve", path=tmp_path / name)
+        for name in ("a.png", "b.png")
+    )
+    assert image._repr_png_()[1]["alt"] == "a curve"
+    assert image.data == again.data == (tmp_path / "a.png").read_bytes()
     assert plt.get_fignums() == []
 
 
-def test_the_same_figure_is_the_same_file(tmp_path):
-    for name in ("a", "b"):
-        save_figure(training_curves(HISTORIES, "train_loss"), tmp_path / f"{name}.png")
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
-
-
-def test_throughput_shows_base_size_only_with_times_and_ratios():
-    figure = throughput(THROUGHPUT)
-    assert [axes.get_title() for axes in figure.axes] == ["plain", "stateful-synapse", "feedback"]
-    for axes in figure.axes:
-        assert [bar.get_width() for bar in axes.patches] == [1.5, 12.0]
-        assert [text.get_text() for text in axes.texts] == [" 1.5 ms", " 12 ms, 8x"]
-        assert axes.get_xlabel() == "training step (ms)"
-        assert axes.get_xscale() == "log"
-        assert axes.yaxis.get_inverted()
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["ours", "a peer"]
-    assert "batch 256" in figure.get_suptitle()
-
-
-def test_command_draws_every_figure(tmp_path, capsys):
-    training = {"is_subset": False, "networks": {name: {"history": h} for name, h in HISTORIES.items()}}
-    (tmp_path / "training.json").write_text(json.dumps(training))
-    (tmp_path / "ablation.json").write_text(json.dumps({"groups": {"delay": []}}))
-    found = {"mean": 0.5, "low": 0.4, "high": 0.6}
-    kinds = ("plain", "stateful synapse", "feedback", "feedback through SynapseFilter", "GRU")
-    recall = [{"name": "blind", "kind": kind, "at": 50, "accuracy": found} for kind in kinds]
-    (tmp_path / "fair.json").write_text(json.dumps({"groups": {"fair-recall": recall}}))
-    (tmp_path / "throughput.json").write_text(json.dumps(THROUGHPUT))
-    command.main(["--results", str(tmp_path), "--figures", str(tmp_path / "figures")])
-    names = sorted(path.name for path in (tmp_path / "figures").iterdir())
-    curves = ["test_accuracy.png", "train_accuracy.png", "train_loss.png"]
-    assert names == [
-        "column.gif",
-        "memory.png",
-        "overview.png",
-        "reading.gif",
-        *curves[:1],
-        "throughput.png",
-        *curves[1:],
-    ]
-    assert len(capsys.readouterr().out.splitlines()) == 8
-
-
-def pixels(figure, ground):
-    figure.set_facecolor(ground)
+def test_a_palette_keeps_the_ground_and_the_colours_of_lines():
+    figure = training_curves({"feedback": HISTORY}, "train_accuracy")
+    figure.set_facecolor("#fdfcfb")
     with PIL.Image.open(io.BytesIO(png(figure))) as picture:
-        return picture.mode, np.asarray(picture.convert("RGBA"))
+        assert picture.mode == "P"
+        pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3)
+    assert tuple(pixels[0]) == (0xFD, 0xFC, 0xFB)
+    wanted = np.array(matplotlib.colors.to_rgb(QUANTITY["loop"])) * 255
+    assert np.abs(pixels - wanted).max(1).min() <= 4
 
 
-def test_a_picture_has_a_palette_that_keeps_the_ground_and_the_colours_of_lines():
-    figure = training_curves(HISTORIES, "train_accuracy")
-    colours = {line.get_color() for line in figure.axes[0].get_lines()}
-    mode, found = pixels(figure, "#fdfcfb")
-    assert mode == "P"
-    assert tuple(found[0, 0]) == (0xFD, 0xFC, 0xFB, 255)
-    shown = {tuple(colour) for colour in found[..., :3].reshape(-1, 3)}
-    assert len(shown) <= 256
-    for colour in colours:
-        wanted = np.array(matplotlib.colors.to_rgb(colour)) * 255
-        assert min(np.abs(wanted - one).max() for one in shown) <= 4
+def test_currents_by_hand_and_of_the_module():
+    both = currents([1, 0, 0, 1, 1, 0], tau=2)
+    assert both["synapse filter"].tolist() == [1, 0.5, 0.25, 1.25, 2.25, 1.125]
+    assert both["low-pass"].tolist() == [1, 0.5, 0.25, 1.125, 1.5625, 0.78125]
+    s = torch.bernoulli(torch.full((60, 1), 0.4, dtype=torch.float64))
+    module = SynapseFilter(tau=6.5).double().forward_sequence(s)[:, 0]
+    np.testing.assert_allclose(currents(s[:, 0].tolist(), 6.5)["synapse filter"], module, rtol=0, atol=1e-6)
 
 
-def test_a_transparent_picture_stays_transparent():
-    mode, found = pixels(training_curves(HISTORIES, "train_accuracy"), "none")
-    assert mode == "RGBA"
-    assert found[0, 0, 3] == 0
+def test_typical_neuron_is_the_middle_one_of_those_that_fire():
+    # Number of spikes: 0, 3, 1, 2, so neurons 2, 3, 1 in their order.
+    spikes = torch.tensor([[0, 1, 1, 1], [0, 1, 0, 1], [0, 1, 0, 0]])
+    assert typical(spikes) == 3
+    assert typical(torch.zeros(3, 4)) == 0
+
+
+def test_spread_leaves_out_images_without_gradient():
+    norms = torch.tensor([[1.0, 2.0, 9.0, 50.0], [1.0, 3.0, 8.0, 0.0]])
+    drawn = {
+        line.get_label(): [*line.get_ydata()] for line in gradient_spread({"plain": norms}).axes[0].lines
+    }
+    assert (drawn["median image"], drawn["largest"]) == ([2, 3], [9, 8])
+
+
+def test_a_branching_graph_is_refused():
+    graph: nir.NIRGraph = to_nir(make_network("plain", hidden=5))
+    assert chain_of(graph) == ["input", "fc1", "sn1", "fc2", "sn2", "output"]
+    graph.edges.append(("fc1", "fc2"))
+    with pytest.raises(ValueError, match="must be a chain; after 'fc1'"):
+        chain_of(graph)
+
+
+def test_table_of_other_libraries_has_a_reason_for_every_difference():
+    rows = json.loads((ROOT / "results" / "exchange.json").read_text())["rows"]
+    for row, line in zip(rows, peers_table(rows).splitlines()[2:], strict=True):
+        assert (line.split("|")[5].strip() == "") == (row["outcome"] == "equal"), line
+
+
+@pytest.fixture(scope="module")
+def animation() -> bytes:
+    return reading_gif(np.random.default_rng(0).integers(0, 256, (28, 28)).astype(float), "bag")
+
+
+def test_an_animation_has_28_steps_and_stops(animation):
+    picture = PIL.Image.open(io.BytesIO(animation))
+    frames = [frame.convert("RGB") for frame in ImageSequence.Iterator(picture)]
+    assert picture.info["loop"] > 0
+    assert len({frame.tobytes() for frame in frames}) == 28
+    assert {frame.getpixel((2, 2)) for frame in frames} == {(255, 255, 255)}
+    assert show_gif(animation, alt="a bag")._repr_mimebundle_()[1]["image/gif"]["alt"] == "a bag"
+
+
+def test_command_draws_the_figures_of_readme(tmp_path):
+    command.main(["--figures", str(tmp_path), "--results", str(ROOT / "results")])
+    shown = set(re.findall(r"\(figures/([^)]+)\)", (ROOT / "README.md").read_text()))
+    assert {path.name for path in tmp_path.iterdir()} == shown
+
+
+def rgb(colours):
+    return np.rint(255 * np.array([matplotlib.colors.to_rgb(colour) for colour in colours]))
+
+
+def test_inks_have_the_colours_of_a_dark_page_which_are_those_of_the_views():
+    assert np.abs(dark_figures.darken(rgb(DARK)) - rgb(DARK.values())).max() <= 8
+    assert dark_figures.darken(rgb(["white"])).tolist() == rgb([GROUND]).tolist()
+    greys = dark_figures.darken(np.linspace(255, 0, 9)[:, None] * np.ones(3))
+    assert (np.diff(greys.astype(int), axis=0) > 0).all()
+    source = (ROOT / "snn_tutorial" / "live" / "js" / "colors.js").read_text()
+    pairs = dict(re.findall(r'"(#\w{6})", "(#\w{6})"', source))
+    del pairs[QUANTITY["threshold"]]
+    assert pairs.items() <= DARK.items()
+
+
+def test_a_page_gets_both_variants_and_a_still_picture(tmp_path, animation):
+    (tmp_path / "_images").mkdir()
+    (tmp_path / "_images" / "a.gif").write_bytes(animation)
+    (tmp_path / "page.html").write_text('<p><img alt="a bag" src="_images/a.gif" /></p>')
+    dark_figures.add_variants(tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    dark_figures.add_variants(tmp_path / "page.html")
+    assert (tmp_path / "page.html").read_text() == text  # a second build adds nothing
+    for name, only in (("a", "light"), ("a-dark", "dark")):
+        assert f'class="only-{only}" loading="lazy" alt="a bag" src="_images/{name}.gif"' in text
+        assert f'(prefers-reduced-motion: reduce)" srcset="_images/{name}.png"' in text
+        with PIL.Image.open(tmp_path / "_images" / f"{name}.png") as still:
+            assert still.convert("RGB").getpixel((2, 2)) == (255, 255, 255) if only == "light" else (18,) * 3
+        with PIL.Image.open(tmp_path / "_images" / f"{name}.gif") as moving:
+            assert moving.n_frames == 28

@@ -8,10 +8,11 @@ from support_networks import random_images
 from torch import nn
 
 from sequential_fmnist.networks import NETWORKS, columns_as_sequence, make_network
-from snn_core.functional import if_step, reset_net, synapse_filter_step
-from snn_core.neuron import MultiStepIFNode
+from snn_core.functional import if_step, lif_charge, reset_net, synapse_filter_step
+from snn_core.layer import ElementWiseRecurrentContainer, LinearRecurrentContainer
+from snn_core.neuron import IFNode, LIFNode, MultiStepIFNode
 from snn_core.surrogate import ATan
-from snn_tutorial.probe import gradient_by_column, record
+from snn_tutorial.probe import gradient_by_column, record, trace
 
 every_model = pytest.mark.parametrize("model", NETWORKS)
 IF = {"v_threshold": 1.0, "v_reset": 0.0, "surrogate_function": ATan(), "detach_reset": True}
@@ -62,21 +63,6 @@ def test_record_equals_the_step_functions(model, images):
         del expected["current"]
     for name, value in expected.items():
         torch.testing.assert_close(getattr(seen, name), value.detach())
-
-
-@every_model
-def test_record_leaves_no_trace(model, images):
-    net = network(model)
-    net(images)  # a state that is not of the recorded images
-    first, second = record(net, images), record(net, images)
-    assert torch.equal(first.hidden_v, second.hidden_v)
-    assert not any(module._forward_hooks for module in net.modules())
-    assert not any(getattr(module, "store_v_seq", False) for module in net.modules())
-    assert not first.hidden_v.requires_grad
-    with pytest.raises(ValueError, match="shape"):
-        record(net, images[0])
-    assert not any(module._forward_hooks for module in net.modules())
-    assert not any(getattr(module, "store_v_seq", False) for module in net.modules())
 
 
 class OneNeuron(nn.Module):
@@ -135,3 +121,48 @@ def test_gradient_does_not_touch_weights_or_state(model, images):
     rate = net(images)
     reset_net(net)
     assert torch.equal(rate, net(images))
+
+
+X = torch.tensor([1.5, 0.0, 0.0])
+
+
+def test_a_neuron_alone_by_hand():
+    record = trace(IFNode(v_reset=None), torch.tensor([0.5, 1.0, 0.25]))
+    assert not record.is_recurrent
+    assert record.i.tolist() == record.x.tolist() == [0.5, 1.0, 0.25]
+    assert record.h.tolist() == [0.5, 1.5, 0.75]
+    assert record.s.tolist() == [0, 1, 0]
+    assert record.v.tolist() == [0.5, 0.5, 0.75]
+    assert record.v_threshold == 1
+
+
+@pytest.mark.parametrize(
+    ("v_reset", "h", "v"), [(None, [1.5, 1.5, 1.5], [0.5] * 3), (0.0, [1.5, 1, 1], [0.0] * 3)]
+)
+def test_a_neuron_with_its_spike_fed_back_by_hand(v_reset, h, v):
+    record = trace(ElementWiseRecurrentContainer(IFNode(v_reset=v_reset), torch.add), X)
+    assert record.is_recurrent
+    assert record.i.tolist() == [1.5, 1, 1]
+    assert record.x.tolist() == X.tolist()
+    assert record.h.tolist() == h
+    assert record.s.tolist() == [1, 1, 1]
+    assert record.v.tolist() == v
+
+
+def test_equals_a_run_without_it_and_goes_on_from_the_state():
+    x_seq = torch.rand(6, 2, 3)
+    seen, alone = (LinearRecurrentContainer(LIFNode(store_v_seq=True), 3, 3) for _ in range(2))
+    alone.load_state_dict(seen.state_dict())
+    expected = torch.stack([alone(x) for x in x_seq])
+    first, second = trace(seen, x_seq[:4]), trace(seen, x_seq[4:])
+    assert torch.equal(torch.cat([first.s, second.s]), expected)
+    assert torch.equal(torch.cat([first.v, second.v]), alone.sub_module.v_seq)
+    v_before = torch.cat([torch.zeros(1, 2, 3), first.v[:-1]])
+    torch.testing.assert_close(first.h, lif_charge(first.i, v_before, tau=2.0))
+    assert not first.v.requires_grad
+
+
+@pytest.mark.parametrize(("net", "count"), [(nn.Linear(1, 1), 0), (nn.Sequential(IFNode(), IFNode()), 2)])
+def test_refuses_a_net_without_exactly_one_neuron(net, count):
+    with pytest.raises(ValueError, match=f"must hold one spiking neuron, .* has {count}"):
+        trace(net, X)

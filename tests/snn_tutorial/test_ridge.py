@@ -48,7 +48,6 @@ def test_accuracy_counts_the_classes_that_are_named_right():
     [
         ((4, 2), 0.0, "penalty must be above zero, got 0.0"),
         ((3, 2), 1.0, r"got \[3, 2\] and \[4\]"),
-        ((4,), 1.0, r"got \[4\] and \[4\]"),
     ],
 )
 def test_errors_name_the_argument(shape, penalty, message):

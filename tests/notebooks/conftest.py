@@ -1,0 +1,45 @@
+"""Each chapter runs once, in quick mode, for the tests of its module test_chapter_NN.py."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import ROOT
+from support_notebooks import Run, quick_run
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+@pytest.fixture(scope="module")
+def number(request: pytest.FixtureRequest) -> str:
+    """The chapter's number, as in "01"."""
+    return request.module.__name__[-2:]
+
+
+@pytest.fixture(scope="module")
+def run(number: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    run = quick_run(number, tmp_path_factory.mktemp("chapter"))
+    exercises = importlib.import_module(f"snn_tutorial.exercises.chapter_{number}").EXERCISES
+    assert re.findall(r"Exercise (\S+): right\.", run.printed()) == list(exercises)
+    return run
+
+
+@pytest.fixture(scope="module")
+def result(run: Run, number: str) -> dict[str, Any]:
+    """What the quick run recorded."""
+    return run.result(f"chapter_{number}.json")
+
+
+@pytest.fixture(scope="module")
+def full(number: str) -> dict[str, Any]:
+    """What the committed full run recorded."""
+    return json.loads((ROOT / "results" / f"chapter_{number}.json").read_text())
