@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from experiments.evidence import CaseSummary
-from snn_tutorial.plot.style import RC, STYLE
+from snn_tutorial.plot.style import RC, STYLE, WIDTH
 
 __all__ = ["AXES", "curves", "histories", "strips"]
 
@@ -70,11 +70,11 @@ def strips(
     margin = 0.06 * (high - low) + 0.2
     heights = [len(group) for group in panels.values()]
     figure, all_axes = plt.subplots(
-        len(panels), 1, figsize=(7, 1.2 + 0.42 * sum(heights) + 0.3 * len(panels)),
+        len(panels), 1, figsize=(WIDTH, 1.2 + 0.42 * sum(heights) + 0.3 * len(panels)),
         sharex=True, squeeze=False, height_ratios=heights,
     )  # fmt: skip
     for axes, (kind, group) in zip(all_axes[:, 0], panels.items(), strict=True):
-        axes.set_title(kind, fontsize=11, loc="left", color=STYLE[kind]["color"], weight="bold")
+        axes.set_title(kind, color=STYLE[kind]["color"], weight="bold")
         axes.set_xlim(low - margin, high + margin)
         axes.set_yticks(range(len(group)), [row(case) for case in group])
         axes.set_ylim(len(group) - 0.4, -0.6)
@@ -85,7 +85,7 @@ def strips(
         axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     all_axes[-1, 0].set_xlabel(_ACCURACY)
     names = ["one run", "mean", *(["published"] if published else [])]
-    figure.legend(handles=[_KEY[name] for name in names], loc="outside upper center", ncols=3, fontsize=10)
+    figure.legend(handles=[_KEY[name] for name in names], loc="outside upper center", ncols=3)
     return figure
 
 
@@ -97,7 +97,7 @@ def _strip(axes: Axes, y: int, case: CaseSummary, edge: float) -> None:
     axes.plot(inside, np.full(len(inside), y + 0.16), marker, color=colour, alpha=0.35, ms=4, mew=0)
     if len(outside):
         text = "◁ " + ", ".join(f"{value:.0f}" for value in outside)
-        axes.text(edge, y + 0.16, text, fontsize=9, va="center", color=colour)
+        axes.text(edge, y + 0.16, text, va="center", color=colour)
     mean, low, high = (100 * case["accuracy"][name] for name in ("mean", "low", "high"))
     axes.plot([low, high], [y - 0.12] * 2, color=colour, linewidth=2)
     axes.plot(mean, y - 0.12, marker, color=colour, markersize=6)
@@ -112,7 +112,7 @@ def curves(cases: Sequence[CaseSummary], xlabel: str, log: bool = False) -> Figu
         xlabel: what ``at`` means, with its unit.
         log: whether the x axis is logarithmic.
     """
-    figure, axes = plt.subplots(figsize=(7, 3.8))
+    figure, axes = plt.subplots(figsize=(WIDTH, 3.8))
     for kind in dict.fromkeys(case["kind"] for case in cases):
         mine = sorted((case for case in cases if case["kind"] == kind), key=lambda case: case["at"])
         x = np.array([case["at"] for case in mine])
@@ -143,12 +143,14 @@ def histories(cases: Sequence[CaseSummary]) -> Figure:
     Args:
         cases: one case for each network, with ``curves``.
     """
-    figure, all_axes = plt.subplots(len(cases), 1, figsize=(7, 5.4), sharex=True, sharey=True, squeeze=False)
+    figure, all_axes = plt.subplots(
+        len(cases), 1, figsize=(WIDTH, 5.4), sharex=True, sharey=True, squeeze=False
+    )
     for axes, case in zip(all_axes[:, 0], cases, strict=True):
         colour = STYLE[case["kind"]]["color"]
         for curve in case["curves"]:
             axes.plot(np.arange(1, len(curve) + 1), 100 * np.asarray(curve), color=colour, lw=1, alpha=0.6)
-        axes.set_title(f"{case['kind']}, {len(case['values'])} seeds", fontsize=11, loc="left", color=colour)
+        axes.set_title(f"{case['kind']}, {len(case['values'])} seeds", color=colour)
     all_axes[-1, 0].set_xlabel("epoch")
-    figure.supylabel(_ACCURACY, fontsize=11)
+    figure.supylabel(_ACCURACY)
     return figure

@@ -15,7 +15,7 @@ from torch import Tensor
 from experiments.evidence import CaseSummary
 from experiments.fair.plan import LEARNED, RATIOS
 from snn_tutorial.plot.ablation import MARKERS
-from snn_tutorial.plot.style import QUANTITY, RC, STYLE
+from snn_tutorial.plot.style import QUANTITY, RC, STYLE, WIDTH
 
 __all__ = ["LOOKS", "distances", "examples", "headline", "plane", "ratios"]
 
@@ -35,12 +35,12 @@ LOOKS: dict[str, dict[str, Any]] = {
 @plt.rc_context(RC)
 def examples(sequences: Mapping[str, Tensor]) -> Figure:
     """Draw one sequence ``[T, K]`` of each task: channels against time."""
-    figure, all_axes = plt.subplots(len(sequences), 1, figsize=(7, 1.9 * len(sequences)), squeeze=False)
+    figure, all_axes = plt.subplots(len(sequences), 1, figsize=(WIDTH, 1.9 * len(sequences)), squeeze=False)
     for axes, (name, x_seq) in zip(all_axes[:, 0], sequences.items(), strict=True):
         picture = axes.imshow(
             x_seq.T.numpy(), aspect="auto", cmap="Greys", vmin=-0.3, vmax=1, interpolation="none"
         )
-        axes.set_title(name, fontsize=11, loc="left")
+        axes.set_title(name)
         axes.set_yticks([0, x_seq.shape[1] - 1], ["1", f"{x_seq.shape[1]}"])
         axes.set_ylabel("input")
         axes.grid(visible=False)
@@ -75,7 +75,7 @@ def distances(groups: Mapping[str, Iterable[CaseSummary]], chance: float) -> Fig
         chance: accuracy of guessing.
     """
     figure, all_axes = plt.subplots(
-        len(groups), 1, figsize=(7, 0.9 + 2.5 * len(groups)), sharex=True, sharey=True, squeeze=False
+        len(groups), 1, figsize=(WIDTH, 0.9 + 2.5 * len(groups)), sharex=True, sharey=True, squeeze=False
     )
     labels: dict[str, Any] = {}
     for axes, (name, group) in zip(all_axes[:, 0], groups.items(), strict=True):
@@ -86,7 +86,7 @@ def distances(groups: Mapping[str, Iterable[CaseSummary]], chance: float) -> Fig
             _line(axes, mine, LOOKS[kind], kind)
         labels |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
         axes.axhline(100 * chance, color=QUANTITY["threshold"], linestyle="--", linewidth=1)
-        axes.set_title(name, fontsize=11, loc="left")
+        axes.set_title(name)
         axes.set_xscale("log")
         places = sorted({case["at"] for case in cases})
         axes.set_xticks(places, map(str, places))
@@ -94,7 +94,7 @@ def distances(groups: Mapping[str, Iterable[CaseSummary]], chance: float) -> Fig
         axes.set_ylim(0, 104)
         axes.set_ylabel("accuracy (%)")
     all_axes[-1, 0].set_xlabel("distance D (time steps)")
-    figure.legend(labels.values(), labels.keys(), loc="outside upper center", ncols=2, fontsize=10)
+    figure.legend(labels.values(), labels.keys(), loc="outside upper center", ncols=2)
     return figure
 
 
@@ -118,9 +118,8 @@ def ratios(group: Iterable[CaseSummary], inside: Mapping[str, Any]) -> Figure:
         inside: ``results/fair_inside.json``.
     """
     cases = {(case["kind"], case["name"]): case for case in group}
-    # Narrow, so that type of 11 points is 9 pixels high on a phone.
     figure, all_axes = plt.subplots(
-        3, 3, figsize=(5.8, 6.6), sharex=True, sharey="row", height_ratios=[3, 2, 2]
+        3, 3, figsize=(WIDTH, 6.6), sharex=True, sharey="row", height_ratios=[3, 2, 2]
     )
     for column, (kind, title) in zip(all_axes.T, MEMORIES.items(), strict=True):
         look = {name: LOOKS[kind][name] for name in ("color", "marker")}
@@ -130,7 +129,7 @@ def ratios(group: Iterable[CaseSummary], inside: Mapping[str, Any]) -> Figure:
         seen = inside["ratios"][kind]
         column[1].plot(RATIOS, [100 * value for value in seen["cue"]], **look)
         column[2].plot(RATIOS, seen["gradient"], **look)
-        column[0].set_title(title, fontsize=11, color=look["color"], weight="bold")
+        column[0].set_title(title, color=look["color"], weight="bold")
         for axes in column[:2]:
             axes.axhline(12.5, color=QUANTITY["threshold"], linestyle="--", linewidth=1)
             axes.set_ylim(0, 104)
@@ -139,9 +138,9 @@ def ratios(group: Iterable[CaseSummary], inside: Mapping[str, Any]) -> Figure:
         column[2].set_xticks([100, 10, 1, 0.1], ["100", "10", "1", ".1"])
         column[2].minorticks_off()
         column[2].invert_xaxis()
-    figure.supxlabel(r"D / $\tau$ at the start", fontsize=11)
+    figure.supxlabel(r"D / $\tau$ at the start")
     lines = [Line2D([], [], color=QUANTITY["threshold"], linestyle=line) for line in ("-", ":")]
-    figure.legend(lines, list(LEARNED.values()), loc="outside upper center", ncols=2, fontsize=11)
+    figure.legend(lines, list(LEARNED.values()), loc="outside upper center", ncols=2)
     labels = ("trained:\naccuracy (%)", "before:\ncue read (%)", "before:\ngradient at cue")
     for axes, label in zip(all_axes[:, 0], labels, strict=True):
         axes.set_ylabel(label)
@@ -159,7 +158,7 @@ def plane(inside: Mapping[str, Any], k: int, kinds: Sequence[str]) -> Figure:
     """
     at = inside["after"].index(k)
     figure, all_axes = plt.subplots(
-        -(-len(kinds) // 2), 2, figsize=(7, 3.4 * -(-len(kinds) // 2)), squeeze=False
+        -(-len(kinds) // 2), 2, figsize=(WIDTH, 3.4 * -(-len(kinds) // 2)), squeeze=False
     )
     for axes in all_axes.flat[len(kinds) :]:
         axes.remove()
@@ -178,9 +177,9 @@ def plane(inside: Mapping[str, Any], k: int, kinds: Sequence[str]) -> Figure:
                 fontsize=12,
                 color=plt.get_cmap("tab10")(symbol),
             )
-        axes.set_title(f"{kind}: {100 * network['held'][at]:.0f} %", fontsize=11)
-    figure.supxlabel("1st principal component (SD)", fontsize=11)
-    figure.supylabel("2nd principal component (SD)", fontsize=11)
+        axes.set_title(f"{kind}: {100 * network['held'][at]:.0f} %")
+    figure.supxlabel("1st principal component (SD)")
+    figure.supylabel("2nd principal component (SD)")
     return figure
 
 
@@ -192,25 +191,25 @@ def headline(ablation: Mapping[str, Any], fair: Mapping[str, Any]) -> Figure:
         ablation: ``results/ablation.json``.
         fair: ``results/fair.json``.
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(8.5, 3.6), width_ratios=[2, 3])
+    figure, (above, below) = plt.subplots(2, 1, figsize=(WIDTH, 6.4), height_ratios=[2, 3])
     for kind, look in STYLE.items():
         cases = [case for case in ablation["groups"]["delay"] if case["kind"] == kind]
         if cases:
-            _line(left, cases, look | {"marker": MARKERS[kind]})
+            _line(above, cases, look | {"marker": MARKERS[kind]})
     kinds = ("plain", "stateful synapse", "feedback", "feedback through SynapseFilter", "GRU")
     for k, kind in enumerate(kinds):
         cases = [c for c in fair["groups"]["fair-recall"] if (c["kind"], c["name"]) == (kind, "blind")]
-        _line(right, _beside(cases, k, len(kinds)), LOOKS[kind], kind)
-    left.set_title("an image, from the tutorial's start", fontsize=10)
-    left.set_xlabel("blank columns before the answer")
-    right.set_title("a cue in noise, no network told how long", fontsize=10)
-    right.set_xlabel("steps before the answer")
-    right.set_xscale("log")
-    right.set_xticks([50, 200, 500], ["50", "200", "500"])
-    right.minorticks_off()
-    for axes, chance in ((left, 10), (right, 12.5)):
+        _line(below, _beside(cases, k, len(kinds)), LOOKS[kind], kind)
+    above.set_title("an image, from the tutorial's start")
+    above.set_xlabel("blank columns before the answer")
+    below.set_title("a cue in noise, no network told how long")
+    below.set_xlabel("steps before the answer")
+    below.set_xscale("log")
+    below.set_xticks([50, 200, 500], ["50", "200", "500"])
+    below.minorticks_off()
+    for axes, chance in ((above, 10), (below, 12.5)):
         axes.axhline(chance, color=QUANTITY["threshold"], linestyle="--", linewidth=1)
         axes.set_ylim(0, 104)
         axes.set_ylabel("accuracy (%)")
-    figure.legend(loc="outside lower center", ncols=3, fontsize=10)
+    figure.legend(loc="outside lower center", ncols=2)
     return figure
