@@ -12,7 +12,7 @@ from torch import nn
 
 from sequential_fmnist import checkpoint, pretrained
 from sequential_fmnist.networks import NETWORKS, make_network
-from snn_exchange.common import DIFFERENCES, ExchangeError, ExchangeWarning, need
+from snn_exchange.common import DIFFERENCES, ExchangeError, ExchangeWarning
 from snn_exchange.nir_write import DIALECTS
 from snn_exchange.programs import export
 
@@ -48,7 +48,6 @@ def _parser() -> argparse.ArgumentParser:
 def _network(name: str) -> nn.Module:
     """Return one of the networks that come with the package, or that of a checkpoint."""
     if name in NETWORKS:
-        need("safetensors")
         return pretrained.load(name)[0]
     state = checkpoint.load(name)
     try:
@@ -73,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ExchangeWarning)
             export(_network(args.network), args.file, **options)
-    except (OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         parser.exit(1, f"{parser.prog}: error: {' '.join(str(error).split())}\n")
     for warning in caught:
         print(f"{parser.prog}: warning: {warning.message}", file=sys.stderr)
