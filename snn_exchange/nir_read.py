@@ -18,7 +18,7 @@ from snn_exchange.nir_nodes import LAYERS, STATEFUL, Layer, module_of, note_besi
 if TYPE_CHECKING:
     import nir
 
-__all__ = ["from_nir"]
+__all__ = ["Loop", "chain_of", "from_nir"]
 
 
 def from_nir(graph: nir.NIRGraph, *, dt: float | None = None) -> nn.Sequential:
@@ -60,7 +60,7 @@ def _dtypes(graph: nir.NIRGraph) -> Iterator[np.dtype]:
             yield from _dtypes(node)
 
 
-class _Loop(NamedTuple):
+class Loop(NamedTuple):
     """A way back from one place on the path to an earlier one, or the same; through a node, or "" if directly."""
 
     source: int
@@ -68,8 +68,12 @@ class _Loop(NamedTuple):
     through: str
 
 
-def _chain(graph: nir.NIRGraph) -> tuple[list[str], list[_Loop]]:
-    """Return the names of the nodes on the path from the input of a graph to its output, and the ways back."""
+def chain_of(graph: nir.NIRGraph) -> tuple[list[str], list[Loop]]:
+    """Return the names of the nodes on the path from the input of a graph to its output, and the ways back.
+
+    Raises:
+        ExchangeError: the graph branches, or has more than one input or output.
+    """
     for doors in (graph.inputs, graph.outputs):
         if len(doors) != 1:
             found = ", ".join(map(repr, doors)) or "none"
@@ -99,7 +103,7 @@ def _chain(graph: nir.NIRGraph) -> tuple[list[str], list[_Loop]]:
             raise ExchangeError(
                 f"edge {source} -> {through or target} skips nodes: only ways back are known, no branches"
             )
-    return paths[last], [_Loop(places[source], places[target], through) for source, target, through in ways]
+    return paths[last], [Loop(places[source], places[target], through) for source, target, through in ways]
 
 
 class _Reader:
@@ -107,12 +111,12 @@ class _Reader:
 
     def __init__(self, graph: nir.NIRGraph, dt: float, dtype: np.dtype) -> None:
         self.nodes, self.dt, self.dtype = graph.nodes, dt, dtype
-        self.path, self.loops = _chain(graph)
+        self.path, self.loops = chain_of(graph)
 
     def all(self) -> list[Any]:
         return self._parts(0, len(self.path) - 1, self.loops)
 
-    def _parts(self, first: int, last: int, loops: list[_Loop]) -> list[Any]:
+    def _parts(self, first: int, last: int, loops: list[Loop]) -> list[Any]:
         """Return the modules for these places on the path."""
         parts: list[Any] = []
         while first <= last:
@@ -150,10 +154,10 @@ class _Reader:
         except (LookupError, RuntimeError, TypeError, ValueError) as error:
             raise ExchangeError(f"node {name!r} ({kind}): {first_line(error)}") from error
 
-    def _named(self, loop: _Loop) -> str:
+    def _named(self, loop: Loop) -> str:
         return f"the way back from {self.path[loop.source]!r} to {self.path[loop.target]!r}"
 
-    def _closed(self, loop: _Loop, before: list[Any], inside: list[Any]) -> list[Any]:
+    def _closed(self, loop: Loop, before: list[Any], inside: list[Any]) -> list[Any]:
         """Return the modules with a recurrent container around those inside a loop."""
         if all(isinstance(module, nn.Linear) for module in inside):
             raise ExchangeError(f"{self._named(loop)} spans no node with a state, so it has no time step")
