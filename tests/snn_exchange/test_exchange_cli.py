@@ -17,7 +17,9 @@ pytestmark = pytest.mark.xdist_group("exchange")
 def test_network_of_a_checkpoint_is_written(few, tmp_path, capsys):
     fit(TrainingConfig(model="feedback", hidden=8, epochs=1), *few, output_dir=tmp_path, progress=False)
     target = tmp_path / "out" / "net.nir"
+    capsys.readouterr()
     assert main([str(tmp_path / "latest.pt"), str(target), "--dialect", "snntorch"]) == 0
+    assert capsys.readouterr().err == ""
     net, images = make_network("feedback", hidden=8), few[1].images.float() / 255
     net.load_state_dict(checkpoint.load(tmp_path / "latest.pt")["model"])
     graph = read_nir(target)
@@ -25,7 +27,6 @@ def test_network_of_a_checkpoint_is_written(few, tmp_path, capsys):
     assert torch.equal(found, expected)
     assert expected.max() > 0
     assert "sn1_sum" in graph.nodes
-    assert capsys.readouterr().err == ""
 
 
 def test_difference_that_is_allowed_is_named(tmp_path, capsys):
