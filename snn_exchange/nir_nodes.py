@@ -25,13 +25,7 @@ __all__ = ["LAYERS", "STATEFUL", "Layer", "array_of", "each", "module_of", "node
 #: A membrane time constant in time steps from which a float64 neuron no longer leaks: 1 - 1/tau rounds to 1.
 ENDLESS = 2.0**64
 #: The modules of the nodes that have a state.
-STATEFUL: dict[str, type[nn.Module]] = {
-    "IF": IFNode,
-    "LIF": LIFNode,
-    "CubaLIF": CUBALIFNode,
-    "I": LINode,
-    "LI": LINode,
-}
+STATEFUL: dict[str, Any] = {"IF": IFNode, "LIF": LIFNode, "CubaLIF": CUBALIFNode, "I": LINode, "LI": LINode}
 #: The nodes without one.
 LAYERS = ("Affine", "Linear")
 

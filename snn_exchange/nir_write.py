@@ -44,8 +44,8 @@ DIALECTS: dict[str, str] = {
     "spyx": "IF neurons as nir.LIF with an endless time constant, since Spyx 1.0 goes round a cycle of nir.IF for ever",
 }
 
-#: What is made of these very classes is a node; a class derived from one may compute something else.
-STATEFUL = {
+#: What is a node; a class derived from one of these may compute something else.
+CELLS = {
     *NEURONS,
     *(getattr(neuron, f"MultiStep{kind.__name__}") for kind in NEURONS),
     LowPassSynapse,
@@ -156,10 +156,10 @@ class _Graph:
     def add(self, name: str, module: nn.Module) -> None:
         """Append a module; what it cannot be written as is an error that names it."""
         writers: dict[type, Any] = {
-            nn.Linear: self._feedforward,
+            nn.Linear: lambda name, module: self._linear(name, Layer.of(module)),
             LinearRecurrentContainer: self._linear_recurrent,
             ElementWiseRecurrentContainer: self._element_wise_recurrent,
-            **dict.fromkeys(STATEFUL, self._stateful),
+            **dict.fromkeys(CELLS, self._stateful),
         }
         try:
             if type(module) not in writers:
@@ -172,9 +172,6 @@ class _Graph:
             raise  # of a part of it
         except ValueError as error:
             raise ExchangeError(f"{name}: {error}") from error
-
-    def _feedforward(self, name: str, module: nn.Linear) -> None:
-        self._linear(name, Layer.of(module))
 
     def _linear(self, name: str, layer: Layer) -> None:
         self.size, self.dtype = layer.weight.shape[0], layer.weight.dtype
@@ -223,10 +220,8 @@ class _Graph:
     def _input_part(self, name: str, layer: Layer) -> None:
         """Append x W^T + b, or multiply it into the layer before, if that has no other use."""
         before = self.nodes[self.tail]
-        has_other_use = len(self.nodes) == self.loop_start or any(
-            source == self.tail for source, _ in self.edges
-        )
-        if isinstance(before, (self.nir.Affine, self.nir.Linear)) and not has_other_use:
+        is_used = len(self.nodes) == self.loop_start or any(source == self.tail for source, _ in self.edges)
+        if isinstance(before, (self.nir.Affine, self.nir.Linear)) and not is_used:
             first = Layer(before.weight, getattr(before, "bias", None))
             self.nodes[self.tail] = layer.after(first).node(self.dtype, first, layer)
         elif not layer.is_identity:

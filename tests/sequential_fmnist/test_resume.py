@@ -21,7 +21,7 @@ import torch
 from support import environment, records
 
 from sequential_fmnist import checkpoint, train
-from sequential_fmnist.checkpoint import CheckpointError, WriteError, atomic_write
+from sequential_fmnist.checkpoint import CheckpointError
 from sequential_fmnist.train import TrainingConfig, fit
 
 CLI = ("--source", "embedded", "--epochs", "4", "-b", "500", "--tb")
@@ -316,25 +316,6 @@ def test_folder_that_cannot_be_written_is_one_line(run, tmp_path, capsys):
     assert run("--epochs", "1") == 1
     error = capsys.readouterr().err
     assert error.startswith(f"error: cannot write {tmp_path}/run") and error.count("\n") == 1
-
-
-def test_write_is_whole_or_not_there_at_all(tmp_path):
-    path = tmp_path / "deep" / "file"
-    for content, fails in ((b"first", False), (b"second", True), (b"third", False)):
-        try:
-            with atomic_write(path) as file:
-                file.write(content)
-                if fails:
-                    raise KeyboardInterrupt
-        except KeyboardInterrupt:
-            assert path.read_bytes() == b"first"
-    assert path.read_bytes() == b"third"
-    assert [one.name for one in path.parent.iterdir()] == ["file"]
-    with (
-        pytest.raises(WriteError, match=rf"^cannot write {path}/below: File exists"),
-        atomic_write(path / "below"),
-    ):
-        pass
 
 
 def test_training_that_is_not_finite_is_one_line_and_keeps_the_last_epoch(

@@ -429,10 +429,6 @@ BROKEN = {
         r"node 'n0' \(Threshold\): snn_core has no module for it",
     ),
     "NaN": (chain(nir.Linear(np.full((2, 2), np.nan))), r"node 'n0' \(Linear\): weight holds NaN"),
-    "weight of the current": (
-        chain(nir.CubaLIF(*(np.full(2, value) for value in (2e-4, 2e-4, 1.0, 0.0, 1.0)))),
-        r"node 'n0' \(CubaLIF\): w_in must be 2, got 1",
-    ),
     "r of one neuron": (chain(neurons(nir.LIF, r=[2.0, 3.0])), r"node 'n0' \(LIF\): r must be 1 or 2, got 3"),
     "two inputs": (chain(linear(), other=nir.Input(np.array([2]))), "one Input node .* got 'input', 'other'"),
 }
