@@ -107,9 +107,7 @@ def plus(one: np.ndarray | None, other: np.ndarray | None) -> np.ndarray | None:
     return one if other is None else other if one is None else one + other
 
 
-def equation(
-    module: nn.Module, dt: float, as_lif: bool = False
-) -> tuple[str, dict[str, float | Tensor | np.ndarray]]:
+def equation(module: nn.Module, dt: float, as_lif: bool = False) -> tuple[str, dict[str, Any]]:
     """Return the node with the equation of a module: its type and its numbers, each one or one for each neuron.
 
     One step of Euler's method, of length ``dt``, makes NIR's equation ours. With ``as_lif`` an IF neuron is a LIF
