@@ -11,7 +11,7 @@ What a format cannot say exactly is refused, or converted if asked, see :data:`D
 ONNX need packages beyond those of snn_core: ``pip install 'snn-core[exchange]'``.
 """
 
-from snn_exchange.common import DIFFERENCES, ExchangeError, ExchangeWarning, OnImages
+from snn_exchange.common import DIFFERENCES, ExchangeError, ExchangeWarning
 from snn_exchange.nir_files import read_nir, write_nir
 from snn_exchange.nir_read import from_nir
 from snn_exchange.nir_write import DIALECTS, to_nir
@@ -23,7 +23,6 @@ __all__ = [
     "DIFFERENCES",
     "ExchangeError",
     "ExchangeWarning",
-    "OnImages",
     "export",
     "from_nir",
     "from_spikingjelly",

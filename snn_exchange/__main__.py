@@ -12,43 +12,16 @@ from torch import nn
 
 from sequential_fmnist import checkpoint, pretrained
 from sequential_fmnist.networks import NETWORKS, make_network
-from snn_exchange.common import DIFFERENCES, ExchangeError, ExchangeWarning, need
+from snn_exchange.common import DIFFERENCES, ExchangeError, ExchangeWarning
 from snn_exchange.nir_write import DIALECTS
 from snn_exchange.programs import export
 
 __all__ = ["main"]
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m snn_exchange",
-        description="Write a trained network to a file for other programs.",
-    )
-    known = ", ".join(NETWORKS)
-    parser.add_argument(
-        "network",
-        metavar="NETWORK",
-        help=f"a checkpoint, such as runs/plain/latest.pt, or {known} for the weights that come along",
-    )
-    parser.add_argument(
-        "file", type=Path, metavar="FILE", help=".nir (NIR), .pt2 (torch.export) or .onnx (ONNX)"
-    )
-    parser.add_argument(
-        "--allow",
-        action="append",
-        choices=tuple(DIFFERENCES),
-        help="take a difference where NIR has no exact words for the network; may be given twice",
-    )
-    parser.add_argument(
-        "--dialect", choices=tuple(DIALECTS), help="who shall read the NIR graph (default: nir)"
-    )
-    return parser
-
-
 def _network(name: str) -> nn.Module:
     """Return one of the networks that come with the package, or that of a checkpoint."""
     if name in NETWORKS:
-        need("safetensors")
         return pretrained.load(name)[0]
     state = checkpoint.load(name)
     try:
@@ -64,7 +37,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Differences that ``--allow`` took are named.
     """
-    parser = _parser()
+    parser = argparse.ArgumentParser(
+        prog="python -m snn_exchange", description="Write a trained network to a file for other programs."
+    )
+    known = (
+        f"a checkpoint, such as runs/plain/latest.pt, or the weights that come along: {', '.join(NETWORKS)}"
+    )
+    allow = "take a difference where NIR has no exact words for the network; may be given twice"
+    parser.add_argument("network", metavar="NETWORK", help=known)
+    parser.add_argument(
+        "file", type=Path, metavar="FILE", help=".nir (NIR), .pt2 (torch.export) or .onnx (ONNX)"
+    )
+    parser.add_argument("--allow", action="append", choices=tuple(DIFFERENCES), help=allow)
+    parser.add_argument(
+        "--dialect", choices=tuple(DIALECTS), help="who shall read the NIR graph (default: nir)"
+    )
     args = parser.parse_args(argv)
     options = {name: getattr(args, name) for name in ("allow", "dialect") if getattr(args, name)}
     if options and args.file.suffix != ".nir":
@@ -73,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ExchangeWarning)
             export(_network(args.network), args.file, **options)
-    except (OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         parser.exit(1, f"{parser.prog}: error: {' '.join(str(error).split())}\n")
     for warning in caught:
         print(f"{parser.prog}: warning: {warning.message}", file=sys.stderr)

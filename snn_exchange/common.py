@@ -1,15 +1,11 @@
-"""What all exchange formats share: errors, named differences, optional packages, and networks that read images."""
+"""What all exchange formats share: errors, named differences and optional packages."""
 
 from __future__ import annotations
 
 import importlib
 from types import ModuleType
 
-from torch import Tensor, nn
-
-from sequential_fmnist.networks import columns_as_sequence
-
-__all__ = ["DIFFERENCES", "DT", "ExchangeError", "ExchangeWarning", "OnImages", "first_line", "need"]
+__all__ = ["DIFFERENCES", "DT", "ExchangeError", "ExchangeWarning", "first_line", "need"]
 
 #: Length of a time step in NIR's seconds, where nobody says another: that of snnTorch, SpikingJelly and others.
 DT = 1e-4
@@ -52,17 +48,3 @@ def need(package: str) -> ModuleType:
 def first_line(error: BaseException) -> str:
     """Return the first line of an error, or its kind if it says nothing."""
     return str(error).strip().partition("\n")[0] or type(error).__name__
-
-
-class OnImages(nn.Module):
-    """Lets a network for sequences, such as one of :func:`snn_exchange.from_nir`, read images column by column.
-
-    Images ``[N, 1, 28, W]`` become outputs ``[N, classes]``, the mean over the W steps of what the network gives.
-    """
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.net(columns_as_sequence(images)).mean(0)

@@ -24,10 +24,6 @@ from snn_exchange.nir_write import to_nir
 __all__ = ["export", "to_onnx", "to_program"]
 
 
-class _Linear(nn.Linear):
-    """A layer that no kernel stands for: they know nn.Linear itself and nothing derived from it."""
-
-
 def to_program(net: nn.Module, columns: int = 28) -> torch.export.ExportedProgram:
     """Return ``net`` as a program of torch.export: call ``program.module()``, or ``torch.export.save`` it.
 
@@ -41,13 +37,12 @@ def to_program(net: nn.Module, columns: int = 28) -> torch.export.ExportedProgra
     """
     name, net = type(net).__name__, copy.deepcopy(net)
     set_backend(net, "torch")
-    for module in net.cpu().eval().modules():
-        if type(module) is nn.Linear:
-            module.__class__ = _Linear
-    reset_net(net)
-    net.register_forward_hook(
-        lambda net, *_: reset_net(net)
-    )  # torch.export refuses a module that keeps a state
+    reset_net(net.cpu().eval())
+    for module in net.modules():
+        if isinstance(module, nn.Linear):
+            module.register_forward_hook(lambda *_: None)  # no kernel takes the place of a layer with a hook
+    # torch.export refuses a module that keeps a state.
+    net.register_forward_hook(lambda net, *_: reset_net(net))
     images = torch.zeros(2, 1, 28, columns, dtype=next(net.parameters(), torch.zeros(0)).dtype)
     try:
         program = torch.export.export(net, (images,), dynamic_shapes=({0: torch.export.Dim("N", min=1)},))
@@ -73,7 +68,8 @@ def to_onnx(net: nn.Module, columns: int = 28) -> bytes:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", (FutureWarning, DeprecationWarning))  # of torch's own calls
-            model = torch.onnx.export(program, dynamo=True, verbose=False, **names).model_proto
+            exported: Any = torch.onnx.export(program, dynamo=True, verbose=False, **names)
+        model = exported.model_proto
     except Exception as error:  # of the exporter, for an operation that ONNX lacks
         reason = first_line(error.__cause__ or error)
         raise ExchangeError(f"ONNX cannot say what a {type(net).__name__} does: {reason}") from error

@@ -42,25 +42,21 @@ def from_spikingjelly(source: Mapping[str, Any] | str | os.PathLike[str]) -> nn.
     state = state["net"] if isinstance(state.get("net"), Mapping) else state
     for model, theirs in NAMES.items():
         ours = list(make_network(model).state_dict())
-        for names in (theirs, ours):
-            if state.keys() == set(names):
-                return _network(model, {our: state[name] for our, name in zip(ours, names, strict=True)})
+        names = next((names for names in (theirs, ours) if state.keys() == set(names)), None)
+        if names is None:
+            continue
+        weights = {our: state[name] for our, name in zip(ours, names, strict=True)}
+        try:
+            net = make_network(model, hidden=len(weights["fc1.weight"])).to(weights["fc1.weight"].dtype)
+            net.load_state_dict(weights)
+        except (AttributeError, RuntimeError, TypeError, ValueError) as error:
+            why = " ".join(str(error).split())
+            raise ExchangeError(f"these are no weights of a {model} network: {why}") from error
+        return net
     raise ExchangeError(
         "these are the weights of none of SpikingJelly's PlainNet, StatefulSynapseNet and FeedBackNet: they have "
         f"{', '.join(map(repr, NAMES['feedback']))} or similar, got {', '.join(map(repr, state)) or 'nothing'}"
     )
-
-
-def _network(model: str, weights: dict[str, Any]) -> nn.Module:
-    first = weights["fc1.weight"]
-    try:
-        net = make_network(model, hidden=len(first)).to(first.dtype)
-        net.load_state_dict(weights)
-    except (AttributeError, RuntimeError, TypeError, ValueError) as error:
-        raise ExchangeError(
-            f"these are no weights of a {model} network: {' '.join(str(error).split())}"
-        ) from error
-    return net
 
 
 def to_spikingjelly(net: nn.Module) -> dict[str, Tensor]:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from IPython.display import HTML
 
+from snn_exchange.nir_read import chain_of
 from snn_tutorial.live import floats, packed, view
-from snn_tutorial.plot.exchange import chain_of, nir_graph, ways_back
+from snn_tutorial.plot.exchange import nir_graph
 
 if TYPE_CHECKING:
     import nir
@@ -27,9 +28,9 @@ def graph_walker(graph: nir.NIRGraph, record: Mapping[str, np.ndarray], images: 
     """
     _, rows, steps = images.shape
     names = []
-    ways = ways_back(graph, chain_of(graph))
-    for name in chain_of(graph):
-        names += [name, *(way for way, (source, _) in ways.items() if source == name)]
+    path, loops = chain_of(graph)
+    for place, name in enumerate(path):
+        names += [name, *(loop.through for loop in loops if loop.source == place)]
     first = min(_FIRST_STEP, steps - 1)
     return view(
         "graph",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -11,13 +12,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from snn_exchange.nir_read import chain_of
 from snn_tutorial.plot.networks import arrow, frame
 from snn_tutorial.plot.style import GREY, NO_GRID, QUANTITY, WIDTH
 
 if TYPE_CHECKING:
     import nir
 
-__all__ = ["chain_of", "nir_graph", "peers_table", "ways_back"]
+__all__ = ["nir_graph", "peers_table"]
 
 Place = tuple[float, float]
 
@@ -39,11 +41,11 @@ def nir_graph(graph: nir.NIRGraph) -> Figure:
         graph: a chain of nodes from "input" to "output"; other nodes lead from one of them back.
 
     Raises:
-        ValueError: a node outside the chain does not lead from one node of the chain to another.
+        ValueError: the graph branches.
     """
-    chain = chain_of(graph)
+    chain, loops = chain_of(graph)
     place = {name: (_STEP * number, 0.0) for number, name in enumerate(chain)}
-    ways = ways_back(graph, chain)
+    ways = {loop.through: (chain[loop.source], chain[loop.target]) for loop in loops}
     for number, (name, (source, target)) in enumerate(ways.items()):
         place[name] = ((place[source][0] + place[target][0]) / 2, 2.5 + 0.4 * number)
     figure, axes = plt.subplots(figsize=(max(WIDTH, 1.2 * len(chain)), 3.2 if ways else 1.6))
@@ -58,38 +60,6 @@ def nir_graph(graph: nir.NIRGraph) -> Figure:
     for name, (x, y) in place.items():
         _node(axes, x, y, name, graph.nodes[name])
     return figure
-
-
-def chain_of(graph: nir.NIRGraph) -> list[str]:
-    """Return the names of the nodes from "input" to "output".
-
-    Raises:
-        ValueError: the graph branches or ends elsewhere.
-    """
-    chain = ["input"]
-    while chain[-1] != "output":
-        targets = [target for source, target in graph.edges if source == chain[-1] and target not in chain]
-        onward = [name for name in targets if not _leads_back(graph, name, chain)]
-        if len(onward) != 1:
-            raise ValueError(f"the graph must be a chain; after {chain[-1]!r} it goes on with {onward}")
-        chain.append(onward[0])
-    return chain
-
-
-def _leads_back(graph: nir.NIRGraph, name: str, chain: Sequence[str]) -> bool:
-    targets = [target for source, target in graph.edges if source == name]
-    return bool(targets) and all(target in chain for target in targets)
-
-
-def ways_back(graph: nir.NIRGraph, chain: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Return the nodes outside the chain, each with the node it comes from and the one it leads to."""
-    ways = {}
-    for name in graph.nodes:
-        if name not in chain:
-            (source,) = (source for source, target in graph.edges if target == name)
-            (target,) = (target for source, target in graph.edges if source == name)
-            ways[name] = (source, target)
-    return ways
 
 
 def _way_back(axes: Axes, source: Place, through: Place, target: Place) -> None:
@@ -133,20 +103,15 @@ _NETWORKS = {
     "lif": "LIF",
     "recurrent": "recurrent",
 }
-_LATE = "soft reset, and spikes one step late"
-_TWO = "a cycle of two nodes makes a graph in the graph that it cannot run"
-_SUBTRACTS = "it subtracts the threshold, one step later; the file says a reset to 0"
-_WEIGHTS = "the file sends the input through the recurrent weights, which the network does not"
-#: Why, where it is not in the error: found in each library's source, and by the columns beside it.
+#: What was found in each library's source, where neither the error nor the columns beside say it.
 _REASONS = {
-    ("snntorch", "to", "feedback", "spyx"): _TWO,
-    ("snntorch", "from", "subtract", None): _SUBTRACTS,
-    ("spyx", "to", "plain", "nir"): _LATE,
-    ("spyx", "to", "plain", "spyx"): _LATE,
-    ("spyx", "to", "feedback", "nir"): "its importer follows the cycle without end",
-    ("spyx", "to", "feedback", "spyx"): _LATE,
-    ("spyx", "from", "if", None): f"{_LATE}; the file says a hard reset",
-    ("spyx", "from", "recurrent", None): f"{_LATE}; {_WEIGHTS}",
+    ("snntorch", "feedback", "spyx"): "a cycle of two nodes makes a graph in the graph that it cannot run",
+    ("snntorch", "subtract", None): "it subtracts the threshold, one step later; the file says a reset to 0",
+    ("spyx", "feedback", "nir"): "its importer follows the cycle without end",
+    ("spyx", "if", None): "the file says a hard reset",
+    ("spyx", "recurrent", None): (
+        "the file sends the input through the recurrent weights, which the network does not"
+    ),
 }
 
 
@@ -160,21 +125,23 @@ def peers_table(rows: Sequence[Mapping[str, Any]]) -> str:
         dialect = "" if row["dialect"] in (None, "nir") else f", dialect {row['dialect']}"
         name = _NETWORKS.get(row["network"], row["network"])
         network = f"ours: {name}{dialect}" if row["direction"] == "to" else f"theirs: {name}"
-        spikes, accuracy = row["outcome"], ""
+        spikes, accuracy, error = row["outcome"], "", row.get("why", "")
         if "differing" in row:
             spikes = f"{row['differing']:,} of {row['chances']:,}"
             accuracy = f"{row['accuracy_ours']:.1%}, {row['accuracy_theirs']:.1%}"
-        elif row["why"].startswith("TimeoutError"):
+        elif error.startswith("TimeoutError"):
             spikes = "never ends"
-        key = (row["peer"], row["direction"], row["network"], row["dialect"])
-        why = _REASONS.get(key) or (f"`{_short(row['why'])}`" if "why" in row else "")
+        reason = _REASONS.get((row["peer"], row["network"], row["dialect"]), error and f"`{_short(error)}`")
+        reasons = [reason] if reason else []
         if "differing_soft_and_late" in row:
-            why += f"; if ours do so too, {row['differing_soft_and_late']:,} differ"
-        library = f"{_LIBRARIES[row['peer']]} {row['version']}"
-        lines.append(f"| {library} | {network} | {spikes} | {accuracy} | {why} |")
+            again = f"if ours do so too, {row['differing_soft_and_late']:,} differ"
+            reasons = ["soft reset, and spikes one step late", *reasons, again]
+        why = "; ".join(reasons)
+        lines.append(
+            f"| {_LIBRARIES[row['peer']]} {row['version']} | {network} | {spikes} | {accuracy} | {why} |"
+        )
     return "\n".join(lines) + "\n"
 
 
-def _short(text: str, length: int = 90) -> str:
-    text = text.replace("|", "/").replace("`", "'")
-    return text if len(text) <= length else text[: length - 1].rsplit(" ", 1)[0] + " …"
+def _short(error: str) -> str:
+    return textwrap.shorten(error.replace("|", "/").replace("`", "'"), 90, placeholder=" …")

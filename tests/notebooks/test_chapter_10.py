@@ -28,7 +28,7 @@ def test_spikes_are_equal_wherever_the_network_runs(run, result):
     assert "W_x is in the first layer: True" in printed
     assert "AssertionError: r != 1 not supported" in printed
     assert f"sy1: NIR cannot say it exactly: {DIFFERENCES['synapse-filter']}" in printed
-    assert "node 'fc2' takes 30 features, what comes before gives 32" in printed
+    assert "type mismatch: sn1.output: [[32]] -> fc2.input: [[30]]" in printed
 
 
 def test_solutions(run):

@@ -10,20 +10,9 @@ from sequential_fmnist import checkpoint, train
 
 pytestmark = pytest.mark.xdist_group("torchrun")
 
-ARGV = (
-    "--source",
-    "embedded",
-    "--model",
-    "stateful-synapse",
-    "--epochs",
-    "4",
-    "-b",
-    "50",
-    "--opt",
-    "adam",
-    "--lr",
-    "0.01",
-)
+ARGV = [
+    "--source", "embedded", "--model", "stateful-synapse", "--epochs", "4", "-b", "50", "--opt", "adam", "--lr", "0.01"
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

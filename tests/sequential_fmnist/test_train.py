@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 import re
@@ -44,13 +43,6 @@ def test_evaluate_and_predict_are_the_plain_computation(few):
     assert loss == pytest.approx(F.mse_loss(rate, F.one_hot(test.labels, 10).float()).item(), rel=1e-6)
     assert net.training
     assert not any(isinstance(value, torch.Tensor) for value in states(net).values())
-
-
-def test_no_images_are_refused(few):
-    none = copy.copy(few[1])
-    none.images, none.labels = none.images[:0], none.labels[:0]
-    with pytest.raises(ValueError, match="at least one image"):
-        evaluate(PlainNet(), none)
 
 
 # The loop
@@ -138,10 +130,8 @@ def test_detach_reset_cuts_where_it_says(model, where, cut):
 
 
 @pytest.mark.parametrize("point", ["loss", "weight", "moment"])
-def test_what_is_not_finite_stops_the_run_and_is_not_saved(few, tmp_path, point):
-    config = TrainingConfig(epochs=2, batch_size=50, opt="adam")
-    fit(config, *few, output_dir=tmp_path)
-    trainer = Trainer(config)
+def test_what_is_not_finite_stops_the_run(few, point):
+    trainer = Trainer(TrainingConfig(epochs=2, batch_size=50, opt="adam"))
     if point == "loss":
         trainer.net.sn2 = nn.Identity()  # NaN reaches the rate only where no step function hides it
         trainer.net.fc2.bias.data.fill_(math.nan)
@@ -156,17 +146,13 @@ def test_what_is_not_finite_stops_the_run_and_is_not_saved(few, tmp_path, point)
         trainer.train_epoch(few[0])
 
 
-def test_fall_of_the_test_accuracy_is_one_line_with_the_remedies():
+def test_fall_of_the_test_accuracy_is_reported():
     def lines(*accuracies):
-        return [*train.describe([{
-            "epoch": 0, "lr": 0.1, "train_loss": 1.0, "train_accuracy": 0.5, "test_loss": 1.0, "test_accuracy": one,
-        } for one in accuracies], 9)]  # fmt: skip
+        record = dict.fromkeys(("epoch", "lr", "train_loss", "train_accuracy", "test_loss"), 0)
+        return [*train.describe([record | {"test_accuracy": accuracy} for accuracy in accuracies], 9)]
 
     assert len(lines(0.6)) == len(lines(0.5, 0.6)) == len(lines(0.6, 0.56)) == 1
-    _, warning = lines(0.7, 0.6, 0.4)
-    assert "fell from 60.0% to 40.0%" in warning
-    for remedy in ("--clip", "--detach-reset", "The gradient through time"):
-        assert remedy in warning
+    assert "fell from 60.0% to 40.0%" in lines(0.7, 0.6, 0.4)[1]
 
 
 @given(st.data())
@@ -184,20 +170,6 @@ def test_any_value_of_an_option_is_taken_or_refused_by_name(data):
     except (TypeError, ValueError) as error:
         assert name in str(error)
         assert value != fields[name] or type(value) is not type(fields[name])
-
-
-@given(
-    st.lists(
-        st.sampled_from(["--lr", "--epochs", "-b", "x", "-1", "0", "nan", "--model", "", "--tb=3", "--"]),
-        min_size=1,
-    )
-)
-@settings(max_examples=60, deadline=None)
-def test_any_words_are_refused_with_status_2_or_taken(words):
-    words = [*words, "--device", "nowhere"]  # so that none of them trains
-    with pytest.raises(SystemExit) as exit_:
-        train.main(words)
-    assert exit_.value.code == 2
 
 
 # The command line
@@ -253,42 +225,18 @@ def test_schedules(run, flags, expected):
     assert lrs(run("--epochs", "4", *flags)) == pytest.approx(expected, abs=1e-7)
 
 
-@pytest.mark.parametrize("flag", ["-b", "--batch-size"])
-def test_batch_size_and_optimizer(run, flag):
-    folder = run("--epochs", "1", "--opt", "adam", flag, "30")
-    assert saved(folder)["optimizer"]["state"][0]["step"].item() == 7  # 200 images
+def test_flags_of_the_optimizer_reach_it(run):
+    state = saved(run("--epochs", "1", "--momentum", "0.3", "--wd", "0.2"))["optimizer"]
+    assert [state["param_groups"][0][name] for name in ("momentum", "weight_decay")] == [0.3, 0.2]
+    state = saved(run("--epochs", "1", "--opt", "adam", "-b", "30", "--overwrite"))["optimizer"]
+    assert state["state"][0]["step"].item() == 7  # 200 images
 
 
-def test_momentum_and_weight_decay_reach_the_optimizer(run):
-    for flag in ("--wd", "--weight-decay"):
-        group = saved(run("--epochs", "1", "--momentum", "0.3", flag, "0.2", "--overwrite"))["optimizer"][
-            "param_groups"
-        ][0]
-        assert (group["momentum"], group["weight_decay"]) == (0.3, 0.2)
-
-
-@pytest.mark.parametrize("flag", ["-j", "--workers"])
-def test_workers_change_nothing_but_the_rounding(run, flag):
+def test_workers_change_nothing_but_the_rounding(run):
     without = run("--epochs", "2", "-b", "64", folder="without")
-    with_workers = run("--epochs", "2", "-b", "64", flag, "2", folder="with")
+    with_workers = run("--epochs", "2", "-b", "64", "-j", "2", folder="with")
     for record, other in zip(records(with_workers), records(without), strict=True):
         assert record == pytest.approx(other, rel=1e-3)
-
-
-def test_clip_limits_how_far_a_step_goes(run):
-    """One step of plain SGD moves the weights by lr times the gradient, whose norm is at most the limit."""
-    flags = ["--epochs", "1", "-b", "200", "--momentum", "0", "--lr", "1", "--lrs", "none", "--overwrite"]
-    torch.manual_seed(0)
-    start = PlainNet().state_dict()
-
-    def moved(*more):
-        after = saved(run(*flags, *more))["model"]
-        return torch.cat([(after[name] - start[name]).flatten() for name in start]).norm().item()
-
-    free = moved()
-    assert free > 0.01
-    assert moved("--clip", "0.005") == pytest.approx(0.005, rel=1e-3)
-    assert moved("--clip", "100") == pytest.approx(free, rel=1e-6)
 
 
 @pytest.mark.parametrize("model", NETWORKS)
@@ -347,67 +295,26 @@ def test_threads(run):
 
 
 @pytest.mark.parametrize(
-    "argv",
-    [
-        ["--epochs", "0"], ["-b", "0"], ["-j", "-1"], ["--lr", "0"], ["--lr", "nan"], ["--opt", "rmsprop"],
-        ["--lrs", "linear"], ["--step-size", "0"], ["--step-gamma", "0"], ["--cosa-tmax", "0"], ["--momentum", "-1"],
-        ["--wd", "-1"], ["--start-epoch", "-1"], ["--start-epoch", "64"], ["--model", "lstm"], ["--hidden", "0"],
-        ["--backend", "fast"], ["--seed", "-1"], ["--order", "spiral"], ["--threads", "0"], ["--clip", "0"],
-        ["--detach-reset", "some"], ["--loss", "l1"], ["--device", "gpu"], ["--device", "meta"],
-    ],
-)  # fmt: skip
+    "argv", [["-b", "0"], ["--start-epoch", "64"], ["--threads", "0"], ["--device", "gpu"]]
+)
 def test_bad_values_end_with_status_2_and_one_line_that_names_them(run, argv, tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         train.main([*argv, "--output-dir", str(tmp_path / "run")])
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1
-    name = {"--wd": "weight_decay", "-b": "batch_size", "-j": "workers"}.get(argv[0], argv[0])
-    assert name.lstrip("-").replace("-", "_") in error
+    assert {"-b": "batch_size"}.get(argv[0], argv[0]).lstrip("-").replace("-", "_") in error
     assert not (tmp_path / "run").exists()
 
 
-USAGE = """
-[-h] [--data-path DATA_PATH] [--device DEVICE] [-b BATCH_SIZE] [--epochs N] [-j N]
-                                 [--lr LR] [--opt OPT] [--lrs LRS] [--step-size STEP_SIZE] [--step-gamma STEP_GAMMA]
-                                 [--cosa-tmax COSA_TMAX] [--momentum M] [--wd W] [--output-dir OUTPUT_DIR]
-                                 [--resume RESUME] [--start-epoch N] [--cache-dataset] [--amp] [--tb] [--model MODEL]
-"""
-LISTED = """
-  -h, --help            show this help message and exit
-  --data-path DATA_PATH
-  --device DEVICE       device
-  -b BATCH_SIZE, --batch-size BATCH_SIZE
-  --epochs N            number of total epochs to run
-  -j N, --workers N     number of data loading workers (default:
-  --lr LR               initial learning rate
-  --opt OPT             optimizer (sgd or adam)
-  --lrs LRS             lr schedule (cosa(CosineAnnealingLR), step(StepLR)) or None
-  --step-size STEP_SIZE step_size for StepLR
-  --step-gamma STEP_GAMMA gamma for StepLR
-  --cosa-tmax COSA_TMAX T_max for CosineAnnealingLR. If none, it will be set to epochs
-  --momentum M          Momentum for SGD
-  --wd W, --weight-decay W weight decay (default: 0)
-  --output-dir OUTPUT_DIR path where to save
-  --resume RESUME       resume from checkpoint
-  --start-epoch N       start epoch
-  --cache-dataset       Cache the datasets for quicker initialization
-  --amp                 Use AMP training
-  --tb                  Use TensorBoard to record logs
-  --model MODEL         "plain", "feedback", or "stateful-synapse"
-"""
-
-
-@pytest.mark.parametrize("flag", ["--h", "--help", "-h"])
-def test_help_is_that_of_the_text(capsys, monkeypatch, flag):
-    """Its flags, metavars and order, and what it says of each; flags of our own come after them."""
-    monkeypatch.setenv("COLUMNS", "200")
+def test_help_of_the_text(capsys):
     with pytest.raises(SystemExit, match="0"):
-        train.main([flag])
-    shown = " ".join(capsys.readouterr().out.split())
-    assert shown.startswith(f"usage: python -m sequential_fmnist {' '.join(USAGE.split())} [--hidden HIDDEN]")
-    listed = shown[shown.index("PyTorch Classification Training") : shown.index("beyond the text:")]
-    for line in LISTED.strip().splitlines():
-        assert " ".join(line.split()) in listed
+        train.main(["--h"])
+    flags = {
+        "data-path", "device", "batch-size", "epochs", "workers", "lr", "opt", "lrs", "step-size", "step-gamma",
+        "cosa-tmax", "momentum", "wd", "weight-decay", "output-dir", "resume", "start-epoch", "cache-dataset", "amp",
+        "tb", "model",
+    }  # fmt: skip
+    assert flags <= {*re.findall(r"--([\w-]+)", capsys.readouterr().out)}
 
 
 @pytest.mark.parametrize("model", NETWORKS)
@@ -422,13 +329,6 @@ def test_the_commands_of_the_text(run, capsys, monkeypatch, model):
         patch.setattr(torch, "empty", lambda *size, device: (_ for _ in ()).throw(AssertionError("no CUDA")))
         train.main(argv)
     assert capsys.readouterr().err == "error: no CUDA\n"
-
-
-def test_unambiguous_prefixes_of_flags_are_taken():
-    given = vars(
-        train.make_parser().parse_args(["--ep", "3", "--mod=feedback", "--step-s", "5", "--out", "x"])
-    )
-    assert given == {"epochs": 3, "model": "feedback", "step_size": 5, "output_dir": "x"}
 
 
 def test_as_a_program(tmp_path):

@@ -25,6 +25,7 @@ from experiments.results import provenance, write_json
 from sequential_fmnist import pretrained
 from sequential_fmnist.networks import columns_as_sequence
 from snn_core.functional import reset_net
+from snn_core.layer import SeqToANNContainer
 from snn_core.neuron import IFNode
 from snn_exchange import (
     DIFFERENCES,
@@ -68,8 +69,6 @@ EXPORTS = {
         ("feedback", "spyx"),
     ],
 }
-#: Seconds of processor time for what is known not to end: Spyx follows the first edge of each node, round and round.
-LIMITS = {("spyx", "feedback", "nir"): 5}
 #: Networks that are built in each library and exported by it, with the trained weights of ours.
 IMPORTS = {
     "snntorch": ["scalar", "zero", "subtract", "recurrent"],
@@ -90,18 +89,12 @@ class Run:
 
 
 def run_ours(layers: nn.Sequential, x_seq: Tensor) -> Run:
-    found: list[Tensor] = []
-    neurons = next(
-        layer
-        for layer in layers
-        if any(isinstance(m, nn.Module) and hasattr(m, "v") for m in layer.modules())
-    )
-    hook = neurons.register_forward_hook(lambda _module, _inputs, output: found.append(output))
+    place = next(k for k, layer in enumerate(layers) if not isinstance(layer, SeqToANNContainer))
     with torch.no_grad():
-        output = layers(x_seq)
-    hook.remove()
+        hidden = layers[: place + 1](x_seq)
+        output = layers[place + 1 :](hidden)
     reset_net(layers)
-    return Run(found[0], output)
+    return Run(hidden, output)
 
 
 def soft_and_late(layers: nn.Sequential, x_seq: Tensor) -> Tensor:
@@ -130,18 +123,12 @@ def run_theirs(peer: str, x_seq: Tensor, folder: Path) -> dict[str, Any]:
     require(python.exists(), f"{python}, which `make nightly` builds,")
     np.save(folder / "x_seq.npy", x_seq.numpy())
     np.savez(folder / "weights.npz", **trained_weights())
-    tasks = [
-        {"name": f"to-{model}-{dialect}", "do": "run", "limit": LIMITS.get((peer, model, dialect), 0)}
-        for model, dialect in EXPORTS[peer]
-    ]
-    tasks += [{"name": f"from-{kind}", "do": "export", "kind": kind} for kind in IMPORTS[peer]]
     for model, dialect in EXPORTS[peer]:
         write_nir(folder / f"to-{model}-{dialect}.nir", graph(model, dialect))
-    (folder / "tasks.json").write_text(json.dumps(tasks))
-    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
-    result = subprocess.run(
-        [python, WORKER, peer, folder], env=environment, capture_output=True, text=True, check=False
-    )
+    names = [f"to-{model}-{dialect}" for model, dialect in EXPORTS[peer]]
+    names += [f"from-{kind}" for kind in IMPORTS[peer]]
+    command, environment = [python, WORKER, peer, folder, *names], os.environ | {"JAX_PLATFORMS": "cpu"}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     return json.loads((folder / "results.json").read_text())
 
@@ -171,25 +158,20 @@ def compare(row: dict[str, Any], ours: Run, theirs: Run, labels: Tensor) -> dict
     }
 
 
-def load_run(folder: Path, name: str) -> Run:
-    with np.load(folder / f"{name}.npz") as arrays:
-        return Run(*(torch.from_numpy(arrays[what]).float() for what in ("hidden", "output")))
-
-
 def rows(peer: str, x_seq: Tensor, labels: Tensor, folder: Path) -> list[dict[str, Any]]:
     """Return the rows of a library: what became of each network."""
-    results = run_theirs(peer, x_seq, folder)
-    errors = {task["name"]: task.get("error") for task in results["tasks"]}
-    tried = [("to", model, dialect, f"to-{model}-{dialect}") for model, dialect in EXPORTS[peer]]
-    tried += [("from", kind, None, f"from-{kind}") for kind in IMPORTS[peer]]
-    made = []
-    for direction, network, dialect, name in tried:
+    results, made = run_theirs(peer, x_seq, folder), []
+    for name, error in results["errors"].items():
+        direction, what = name.split("-", 1)
+        network, dialect = what.rsplit("-", 1) if direction == "to" else (what, None)
         row = {"peer": peer, "version": results["version"], "direction": direction, "network": network}
         row["dialect"] = dialect
-        if errors[name]:
-            made.append(row | {"outcome": "refused", "why": errors[name]})
+        if error:
+            made.append(row | {"outcome": "refused", "why": error})
             continue
-        graph, theirs = read_nir(folder / f"{name}.nir"), load_run(folder, name)
+        with np.load(folder / f"{name}.npz") as arrays:
+            theirs = Run(*(torch.from_numpy(arrays[what]).float() for what in ("hidden", "output")))
+        graph = read_nir(folder / f"{name}.nir")
         row = compare(row, run_ours(from_nir(graph), x_seq), theirs, labels)
         if peer == "spyx":
             layers = from_nir(input_to_neurons(graph) if direction == "from" else graph)

@@ -1,14 +1,15 @@
-"""Loads, runs and exports networks in another library: ``python exchange_peer.py PEER FOLDER``.
+"""Loads, runs and exports networks in another library: ``python exchange_peer.py PEER FOLDER NAME ...``.
 
-A process of its own, since some libraries have environments of their own: the library, nir and NumPy are needed.
-FOLDER holds ``tasks.json``, the graphs, ``x_seq.npy`` of shape [T, N, 28] and ``weights.npz``. For each task
-``NAME.npz`` gets the spikes of the hidden layer, [T, N, hidden], and what the network gives, [T, N, 10];
-``results.json`` says which tasks failed, and why.
+A process of its own, since some libraries have environments of their own: the library, nir and NumPy are needed. FOLDER
+holds ``x_seq.npy`` of shape [T, N, 28] and ``weights.npz``. For a name ``to-...`` the graph of that name is run, for
+``from-KIND`` a network is exported as one. The spikes of the hidden layer, [T, N, hidden], and what the network gives,
+[T, N, 10], go to ``NAME.npz``; ``results.json`` says what failed, and why.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import json
 import signal
@@ -24,41 +25,36 @@ import numpy as np
 Arrays = dict[str, np.ndarray]
 
 
+#: Seconds of processor time, so that a loop without end ends, and a busy machine changes nothing.
+LIMIT = 20
+
+
 class TorchPeer:
     """What libraries on torch share: they run one step after the other and hand a state on."""
 
-    package = ""
-
-    def load(self, graph: nir.NIRGraph):
-        raise NotImplementedError
+    package = importer = ""
 
     def run(self, graph: nir.NIRGraph, x_seq: np.ndarray) -> Arrays:
         import torch
 
-        net = self.load(graph)
-        hidden: list = []
+        net = importlib.import_module(self.importer).import_from_nir(graph)
+        hidden, outputs, state = [], [], None
         neurons = dict(net.named_modules())["sn1"]
-        neurons.register_forward_hook(lambda _module, _inputs, output: hidden.append(first(output)))
-        outputs, state = [], None
+        neurons.register_forward_hook(lambda _module, _inputs, output: hidden.append(spikes_of(output)))
         with torch.no_grad():
             for x in torch.from_numpy(x_seq):
                 output, state = net(x, state)
-                outputs.append(first(output))
+                outputs.append(spikes_of(output))
         return {"hidden": torch.stack(hidden).numpy(), "output": torch.stack(outputs).numpy()}
 
 
-def first(output):
+def spikes_of(output):
     """Return the spikes of what a neuron gives, with or without its potential."""
     return output[0] if isinstance(output, tuple) else output
 
 
 class SnnTorch(TorchPeer):
-    package = "snntorch"
-
-    def load(self, graph: nir.NIRGraph):
-        from snntorch.import_nir import import_from_nir
-
-        return import_from_nir(graph)
+    package, importer = "snntorch", "snntorch.import_nir"
 
     def export(self, kind: str, weights: Arrays, x_seq: np.ndarray) -> tuple[nir.NIRGraph, Arrays]:
         """Build a network of Leaky neurons and return it as snnTorch exports it, and what it does."""
@@ -69,10 +65,7 @@ class SnnTorch(TorchPeer):
 
         size = len(weights["fc1.bias"])
         options = {"beta": 0.9, "init_hidden": True}
-        if kind in (
-            "zero",
-            "subtract",
-        ):  # with one beta for all, as in its manual, the file lacks the layer's size
+        if kind in ("zero", "subtract"):  # with one beta, as in its manual, the file lacks the layer's size
             options |= {"beta": torch.full((size,), 0.9), "threshold": torch.ones(size)}
         if kind in ("zero", "recurrent"):
             options |= {"reset_mechanism": "zero", "reset_delay": False}
@@ -85,14 +78,21 @@ class SnnTorch(TorchPeer):
         else:
             neurons = snn.Leaky(**options)
         net = nn.Sequential(fc1, neurons, fc2)
-        hidden, outputs = [], []
-        with torch.no_grad():
-            for x in torch.from_numpy(x_seq):
-                hidden.append(neurons(fc1(x)))
-                outputs.append(fc2(hidden[-1]))
-        done = {"hidden": torch.stack(hidden).numpy(), "output": torch.stack(outputs).numpy()}
+        done = run_steps(net, x_seq)
         neurons.reset_mem()
         return export_to_nir(net, torch.from_numpy(x_seq[0, :1]), ignore_dims=[0]), done
+
+
+def run_steps(layers, x_seq: np.ndarray) -> Arrays:
+    """Return what the second of three layers and the last one give, one step after the other."""
+    import torch
+
+    hidden, outputs = [], []
+    with torch.no_grad():
+        for x in torch.from_numpy(x_seq):
+            hidden.append(layers[1](layers[0](x)))
+            outputs.append(layers[2](hidden[-1]))
+    return {"hidden": torch.stack(hidden).numpy(), "output": torch.stack(outputs).numpy()}
 
 
 def linear(weight: np.ndarray, bias: np.ndarray):
@@ -104,12 +104,7 @@ def linear(weight: np.ndarray, bias: np.ndarray):
 
 
 class SpikingJelly(TorchPeer):
-    package = "spikingjelly"
-
-    def load(self, graph: nir.NIRGraph):
-        from spikingjelly.activation_based.nir_exchange import import_from_nir
-
-        return import_from_nir(graph)
+    package, importer = "spikingjelly", "spikingjelly.activation_based.nir_exchange"
 
     def export(self, kind: str, weights: Arrays, x_seq: np.ndarray) -> tuple[nir.NIRGraph, Arrays]:
         import torch
@@ -126,12 +121,7 @@ class SpikingJelly(TorchPeer):
         net = nn.Sequential(fc1, neurons, fc2)
         graph = export_to_nir(net, torch.from_numpy(x_seq[0, :1]))
         functional.reset_net(net)
-        hidden, outputs = [], []
-        with torch.no_grad():
-            for x in torch.from_numpy(x_seq):
-                hidden.append(neurons(fc1(x)))
-                outputs.append(fc2(hidden[-1]))
-        return graph, {"hidden": torch.stack(hidden).numpy(), "output": torch.stack(outputs).numpy()}
+        return graph, run_steps(net, x_seq)
 
 
 class Spyx:
@@ -143,9 +133,6 @@ class Spyx:
         import jax.numpy as jnp
         import spyx.nir
 
-        graph = nir.NIRGraph(
-            dict(graph.nodes), list(graph.edges), type_check=False
-        )  # the importer changes it
         model, (outputs, states) = spyx.nir.from_nir(
             graph, jnp.asarray(x_seq), dt=1e-4, return_all_states=True
         )
@@ -191,33 +178,32 @@ def give_up(_signal: int, _frame: object) -> None:
     raise TimeoutError("it does not end")
 
 
-def work(peer, folder: Path) -> list[dict[str, str]]:
-    """Do all tasks; return for each its name, and the error if it failed."""
-    x_seq = np.load(folder / "x_seq.npy")
-    weights = dict(np.load(folder / "weights.npz"))
-    results = []
-    for task in json.loads((folder / "tasks.json").read_text()):
-        name, result = task["name"], {"name": task["name"]}
-        try:
-            # Seconds of processor time, so that a loop without end ends, and a busy machine changes nothing.
-            signal.setitimer(signal.ITIMER_VIRTUAL, task.get("limit", 0))
-            with contextlib.redirect_stdout(io.StringIO()):  # some of them print
-                if task["do"] == "run":
-                    done = peer.run(nir.read(folder / f"{name}.nir"), x_seq)
-                else:
-                    graph, done = peer.export(task["kind"], weights, x_seq)
-                    nir.write(folder / f"{name}.nir", graph)
-            np.savez(folder / f"{name}.npz", **done)
-        except Exception as error:
-            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-            result["error"] = f"{type(error).__name__}: {error}".partition("\n")[0]
-        results.append(result)
-    return results
+def work(peer, folder: Path, name: str) -> str | None:
+    """Do what a name asks for; return the error if it failed."""
+    x_seq, weights = np.load(folder / "x_seq.npy"), dict(np.load(folder / "weights.npz"))
+    direction, _, kind = name.partition("-")
+    try:
+        signal.setitimer(signal.ITIMER_VIRTUAL, LIMIT)
+        with contextlib.redirect_stdout(io.StringIO()):  # some of them print
+            if direction == "to":
+                done = peer.run(nir.read(folder / f"{name}.nir"), x_seq)
+            else:
+                graph, done = peer.export(kind, weights, x_seq)
+                nir.write(folder / f"{name}.nir", graph)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}".partition("\n")[0]
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+    np.savez(folder / f"{name}.npz", **done)
+    return None
 
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     signal.signal(signal.SIGVTALRM, give_up)
     peer, folder = PEERS[sys.argv[1]](), Path(sys.argv[2])
-    results = {"version": version(peer.package), "tasks": work(peer, folder)}
+    results = {
+        "version": version(peer.package),
+        "errors": {name: work(peer, folder, name) for name in sys.argv[3:]},
+    }
     (folder / "results.json").write_text(json.dumps(results))
