@@ -9,7 +9,6 @@ import re
 import dark_figures
 import matplotlib.colors
 import matplotlib.pyplot as plt
-import nir
 import numpy as np
 import PIL.Image
 import pytest
@@ -17,12 +16,10 @@ import torch
 from PIL import ImageSequence
 from support import ROOT
 
-from sequential_fmnist.networks import make_network
 from snn_core.layer import SynapseFilter
-from snn_exchange import to_nir
 from snn_tutorial.page import png, show, show_gif
 from snn_tutorial.plot import __main__ as command
-from snn_tutorial.plot.exchange import chain_of, peers_table
+from snn_tutorial.plot.exchange import peers_table
 from snn_tutorial.plot.gradient import gradient_spread
 from snn_tutorial.plot.networks import typical
 from snn_tutorial.plot.reading import reading_gif
@@ -82,14 +79,6 @@ def test_spread_leaves_out_images_without_gradient():
         line.get_label(): [*line.get_ydata()] for line in gradient_spread({"plain": norms}).axes[0].lines
     }
     assert (drawn["median image"], drawn["largest"]) == ([2, 3], [9, 8])
-
-
-def test_a_branching_graph_is_refused():
-    graph: nir.NIRGraph = to_nir(make_network("plain", hidden=5))
-    assert chain_of(graph) == ["input", "fc1", "sn1", "fc2", "sn2", "output"]
-    graph.edges.append(("fc1", "fc2"))
-    with pytest.raises(ValueError, match="must be a chain; after 'fc1'"):
-        chain_of(graph)
 
 
 def test_table_of_other_libraries_has_a_reason_for_every_difference():
