@@ -31,6 +31,7 @@ def test_strips_draw_every_run_and_write_collapses_at_the_edge():
     plain, feedback = figure.axes
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["plain", "feedback"]
     assert sorted(plain.lines[0].get_xdata()) == pytest.approx([70, 72])
+    assert list(plain.lines[1].get_xdata()) == pytest.approx([70, 72])  # the interval of the mean
     assert plain.lines[-1].get_xdata()[0] == pytest.approx(71)
     assert sorted(feedback.lines[0].get_xdata()) == pytest.approx([75, 77])
     assert [text.get_text() for text in feedback.texts] == ["◁ 27"]
