@@ -28,7 +28,7 @@ BUILDS = {
 }
 
 
-def tests_of(executor: Executor) -> Iterator[Any]:
+def cases_of(executor: Executor) -> Iterator[Any]:
     """Yield the cases that an executor takes, of which most run at night alone if another one does nearly the same."""
     for k, case in enumerate(filter(executor.takes, (TABLE | MEMORY).values())):
         by_night = [pytest.mark.nightly] * (k % executor.every > 0)
@@ -37,7 +37,7 @@ def tests_of(executor: Executor) -> Iterator[Any]:
         )
 
 
-@pytest.mark.parametrize(("executor", "case"), [one for executor in EXECUTORS for one in tests_of(executor)])
+@pytest.mark.parametrize(("executor", "case"), [one for executor in EXECUTORS for one in cases_of(executor)])
 def test_equals_the_loop(executor, case):
     assert_equals_the_loop(executor, case)
 
