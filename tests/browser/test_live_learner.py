@@ -112,7 +112,8 @@ def test_a_few_steps_are_those_of_the_library(page, embedded, kind):
 def test_limit_size_order_and_blank_columns_are_those_of_the_library(page, embedded):
     order = torch.randperm(SIDE, generator=torch.Generator().manual_seed(2)).tolist()
     options = {"clip": 0.1, "hidden": 10, "blank": 5, "order": order, "size": BATCH - 3}
-    check(page, embedded, "feedback", "adam", "in all neurons", steps=5, **options)
+    for opt in OPTIMIZERS:
+        check(page, embedded, "feedback", opt, "in all neurons", steps=5, **options)
 
 
 @pytest.mark.nightly

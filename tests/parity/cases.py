@@ -200,22 +200,19 @@ def is_in_peer(surrogate: str, dtype: torch.dtype) -> bool:
 
 
 def neurons() -> Iterator[Case]:
-    """Neurons alone and in a container, with every reset."""
-    for kind, reset, surrogate, dtype in rotating(NEURONS, RESETS, SURROGATES, DTYPES):
+    """Neurons with every reset, alone or in a container."""
+    # From 33 neurons on a CUDA kernel takes a block of threads for a few samples, not a warp.
+    for kind, reset, size, surrogate, dtype in rotating(NEURONS, RESETS, [None, 34, 6], SURROGATES, DTYPES):
         options = {"kind": kind, "surrogate": surrogate, **RESETS[reset]}
-        name = f"{kind}, {reset}, {surrogate}, {dtype}"
         common = {"dtype": DTYPES[dtype], "peer": is_in_peer(surrogate, DTYPES[dtype]), "fused": True}
+
+        def build(library: Library, size: int | None = size, o: dict[str, Any] = options) -> nn.Module:
+            return alone(library, **o) if size is None else recurrent(library, size, **o)
+
         yield Case(
-            f"neuron: {name}", lambda library, o=options: alone(library, **o),
-            (9, 5, 7), currents(1.5), ("v",), **common,
+            f"{'neuron' if size is None else f'recurrent of {size}'}: {kind}, {reset}, {surrogate}, {dtype}",
+            build, (9, 5, size or 7), currents(3.0 if size else 1.5), ("v", "y") if size else ("v",), **common,
         )  # fmt: skip
-        # From 33 neurons on a CUDA kernel takes a block of threads for a few samples, not a warp.
-        for size in (6, 34):
-            yield Case(
-                f"recurrent of {size}: {name}",
-                lambda library, o=options, size=size: recurrent(library, size, **o),
-                (9, 5, size), currents(3.0), ("v", "y"), **common,
-            )  # fmt: skip
     for kind, function, reset, dtype in rotating(NEURONS, [torch.add, not_symmetric], RESETS, DTYPES):
         options = {"kind": kind, "surrogate": "ATan", "function": function, **RESETS[reset]}
         yield Case(
@@ -269,24 +266,11 @@ def shapes() -> Iterator[Case]:
             shape, currents(2.0), ("v",), fused=True,
         )  # fmt: skip
     sizes = [
-        (*size, dtype, True)
-        for size, dtype in rotating(
-            [
-                (1, 3, 1),
-                (3, 9, 32),
-                (2, 4, 33),
-                (28, 7, 64),
-                (2, 1, 128),
-                (3, 9, 130),
-                (1, 3, 300),
-                (3, 0, 5),
-            ],
-            DTYPES,
-        )
-    ]
-    for shape in [(1, 1, 1), (28, 65, 32), (28, 130, 33), (4, 3, 130), (784, 2, 5), (784, 2, 40)]:
-        sizes += [(*shape, "float64", bias) for bias in (True, False)]
-    for steps, batch, size, dtype, bias in sizes:
+        (1, 3, 1), (3, 9, 32), (2, 4, 33), (28, 7, 64), (2, 1, 128), (3, 9, 130), (1, 3, 300), (3, 0, 5),
+        (1, 1, 1), (28, 65, 32), (28, 130, 33), (4, 3, 130), (784, 2, 5), (784, 2, 40),
+    ]  # fmt: skip
+    for k, (steps, batch, size) in enumerate(sizes):
+        dtype, bias = "float32" if k in (0, 2, 4, 6) else "float64", k % 4 < 2
         yield Case(
             f"recurrent: {steps} steps, {batch} samples of {size}, {dtype}{'' if bias else ', no bias'}",
             lambda library, s=size, b=bias: recurrent(library, s, b, kind="IF", surrogate="ATan"),

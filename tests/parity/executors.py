@@ -105,6 +105,7 @@ class Executor:
     """
 
     device: torch.device | str = "cpu"
+    every = 1
 
     def __init__(self, name: str, library: Callable[[], Library]) -> None:
         self.name, self.library = name, library
@@ -135,6 +136,7 @@ class Kernels(Executor):
         operations: what must run of ``kernels``.
         device: where they run.
         most: largest number of elements of an input.
+        every: by day it runs one of so many cases.
     """
 
     def __init__(
@@ -146,10 +148,11 @@ class Kernels(Executor):
         operations: tuple[str, str],
         device: torch.device | str = "cpu",
         most: float = math.inf,
+        every: int = 1,
     ) -> None:
         super().__init__(name, lambda: our_library(backend))
         self.kernels, self.running, self.operations = kernels, running, operations
-        self.device, self.most = device, most
+        self.device, self.most, self.every = device, most, every
 
     def takes(self, case: Case) -> bool:
         return case.fused and math.prod(case.shape) <= self.most
@@ -370,14 +373,13 @@ def _forget_plans() -> None:
 
 LOOP = Executor("loop", lambda: our_library("torch"))
 COMPILED = Kernels("compiled", "numba", cpu, ExitStack, AT_ONCE)
-OP = Kernels("op", "numba", cpu, _Watcher, OPS, most=1200)
+OP = Kernels("op", "numba", cpu, _Watcher, OPS, most=1200, every=7)
 INTERPRETED = Kernels("interpreted", "numba", cpu, interpreted, AT_ONCE, most=1200)
-KEPT = Kernels("kept", "numba", cpu, lambda: interpreted(keeps=True), AT_ONCE, most=1200)
-SHIM = Kernels("shim", "numba", cuda, on_the_shim, OPS)
+KEPT = Kernels("kept", "numba", cpu, lambda: interpreted(keeps=True), AT_ONCE, most=1200, every=7)
+SHIM = Kernels("shim", "numba", cuda, on_the_shim, OPS, every=3)  # each is compiled, for a second
 GPU = Kernels("gpu", "cupy", cuda, ExitStack, OPS, torch.device("cuda", 0))
 PEER = Peer("spikingjelly", spikingjelly_library)
-KERNELS = [COMPILED, OP, INTERPRETED, KEPT, SHIM, GPU]
-EXECUTORS = [*KERNELS, PEER]
+EXECUTORS = [COMPILED, OP, INTERPRETED, KEPT, SHIM, GPU, PEER]
 
 
 @cache

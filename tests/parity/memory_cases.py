@@ -1,7 +1,6 @@
 """The rest of the table: every neuron, synapse and feedback of snn_core with every option, delays and lengths.
 
-SpikingJelly has none of these; test_peers.py compares them with the libraries that do. In the same style as cases.py:
-:func:`rotating` picks what runs every day, of the rest :func:`thinned` leaves a part for the night.
+SpikingJelly has none of these; test_peers.py compares them with the libraries that do.
 """
 
 from __future__ import annotations
@@ -289,7 +288,7 @@ WITH_LENGTHS: dict[str, Callable[[Library], nn.Module]] = {
 
 def lengths() -> Iterator[Case]:
     """Samples of different length, with NaN in the padding, in one block and in several."""
-    for what, kind, samples, dtype in rotating(WITH_LENGTHS, LENGTHS, [7, 40], DTYPES):
+    for what, _, kind, samples, dtype in rotating(WITH_LENGTHS, range(2), LENGTHS, [7, 40], DTYPES):
         yield Case(
             f"lengths: {what}, {kind}, {samples} samples, {dtype}",
             WITH_LENGTHS[what], (STEPS, samples, 5), currents(2.0, 0.5), None, fused=True,

@@ -1,33 +1,28 @@
-"""Store what Norse and Spyx compute, which the environment of the tests does not have.
+"""Store what Norse computes, which the environment of the tests does not have.
 
-``python tests/parity/store_peers.py norse`` or ``spyx``, in an environment that has the library (and torch or JAX, but
-not snn_core), writes ``tests/parity/norse.npz`` or ``spyx.npz``: for each case outputs, and gradients of a weighted sum
-of them to the input and the parameters, in fp64. ``test_peers.py`` computes the same from the same numbers.
+``python tests/parity/store_peers.py``, in an environment that has the library (and torch, but not snn_core), writes
+``tests/parity/norse.npz``: for each case outputs, and gradients of a weighted sum of them to the input and the
+parameters, in fp64. ``test_peers.py`` computes the same from the same numbers.
 """
 
 from __future__ import annotations
 
-import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+PATH = Path(__file__).with_name("norse.npz")
 T, N, H = 30, 3, 4
 #: Length of Norse's time step, and its parameters: time constants in 1/s, times DT they are in 1/steps.
 DT = 0.001
 NORSE = {"tau_mem_inv": 400.0, "tau_syn_inv": 300.0, "tau_adapt_inv": 100.0, "v_th": 1.0, "beta": 0.7}
 REFRACTORY = 3
-SPYX = {"alpha": 0.7, "beta": 0.6, "gamma": 0.85}
 
 X = np.random.RandomState(11).normal(0.6, 2.0, (T, N, H))
 #: Weights of the outputs in the sum that is differentiated: of spikes, of the potential, of the third output.
 WEIGHTS = np.random.RandomState(12).normal(size=(3, T, N, H))
-
-
-def path(library: str) -> Path:
-    return Path(__file__).with_name(f"{library}.npz")
 
 
 def norse() -> dict[str, Any]:
@@ -90,44 +85,7 @@ def norse() -> dict[str, Any]:
     }
 
 
-def spyx() -> dict[str, Any]:
-    """Return results of Spyx's ALIF, CuBaLIF and LI; surrogate 1 - tanh(2 x)^2."""
-    import jax
-
-    jax.config.update("jax_enable_x64", True)
-    import jax.numpy as jnp
-    from flax import nnx
-    from spyx import axn, nn
-
-    def case(make, names, parts):
-        def run(x, values):
-            layer = make(dict(zip(names, values, strict=True)))
-            state, outputs = layer.initial_state(N).astype(jnp.float64), []
-            for t in range(T):
-                y, state = layer(x[t], state)
-                outputs.append((y, *jnp.split(state, len(parts) - 1, -1)))
-            return [jnp.stack(part) for part in zip(*outputs, strict=True)]
-
-        def loss(x, values):
-            return sum((w * y).sum() for w, y in zip(WEIGHTS, run(x, values), strict=False))
-
-        x, values = jnp.asarray(X), [jnp.float64(SPYX[name]) for name in names]
-        g_x, g_values = jax.grad(loss, argnums=(0, 1))(x, values)
-        found = dict(zip(parts, run(x, values), strict=True)) | {"gradient of x": g_x}
-        found |= {f"gradient of {name}": g for name, g in zip(names, g_values, strict=True)}
-        return {name: np.asarray(value) for name, value in found.items()}
-
-    fires = {"activation": axn.tanh(2.0), "rngs": nnx.Rngs(0)}
-    return {
-        "ALIF": case(lambda p: nn.ALIF((H,), **p, **fires), ("beta", "gamma"), ("z", "v", "t")),
-        "CuBaLIF": case(lambda p: nn.CuBaLIF((H,), **p, **fires), ("alpha", "beta"), ("z", "v", "i")),
-        "LI": case(lambda p: nn.LI((H,), **p, rngs=nnx.Rngs(0)), ("beta",), ("y", "v")),
-    }
-
-
 if __name__ == "__main__":
-    library = sys.argv[1]
-    results = {"norse": norse, "spyx": spyx}[library]()
-    arrays = {f"{case}/{name}": value for case, found in results.items() for name, value in found.items()}
+    arrays = {f"{case}/{name}": value for case, found in norse().items() for name, value in found.items()}
     assert all(value.dtype == np.float64 for value in arrays.values()), arrays
-    np.savez_compressed(path(library), version=np.array(version(library)), **arrays)
+    np.savez_compressed(PATH, version=np.array(version("norse")), **arrays)

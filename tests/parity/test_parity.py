@@ -7,27 +7,18 @@ side; with the fixed inputs of the table that would show as an unequal spike, an
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from cases import SURROGATES, TABLE, alone, element_wise, random, recurrent
-from executors import (
-    EXECUTORS,
-    INTERPRETED,
-    KEPT,
-    KERNELS,
-    LOOP,
-    PEER,
-    assert_equals_the_loop,
-    each,
-    marks,
-    results,
-)
+from executors import COMPILED, EXECUTORS, GPU, SHIM, Executor, assert_equals_the_loop, each, marks, results
 from memory_cases import MEMORY
 
-from snn_core.functional import reset_net
-
+#: One executor for each source of kernels.
+DEVICES = [COMPILED, SHIM, GPU]
 HALVES = [torch.float16, torch.bfloat16]
 BUILDS = {
     "neuron": lambda library: alone(library, "LIF", "ATan"),
@@ -37,20 +28,21 @@ BUILDS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("executor", "case"),
-    [
-        pytest.param(executor, case, id=f"{executor.name}: {case.name}", marks=marks(executor))
-        for executor in EXECUTORS
-        for case in (TABLE | MEMORY).values()
-        if executor.takes(case)
-    ],
-)
+def cases_of(executor: Executor) -> Iterator[Any]:
+    """Yield the cases that an executor takes, of which most run at night alone if another one does nearly the same."""
+    for k, case in enumerate(filter(executor.takes, (TABLE | MEMORY).values())):
+        by_night = [pytest.mark.nightly] * (k % executor.every > 0)
+        yield pytest.param(
+            executor, case, id=f"{executor.name}: {case.name}", marks=marks(executor) + by_night
+        )
+
+
+@pytest.mark.parametrize(("executor", "case"), [one for executor in EXECUTORS for one in cases_of(executor)])
 def test_equals_the_loop(executor, case):
     assert_equals_the_loop(executor, case)
 
 
-@each(KERNELS)
+@each(DEVICES)
 @pytest.mark.parametrize("surrogate", SURROGATES)
 def test_nan_in_the_input_is_in_the_gradient(executor, surrogate):
     """Of that neuron only. The loop hides it where the surrogate's derivative of NaN is 0."""
@@ -65,7 +57,7 @@ def test_nan_in_the_input_is_in_the_gradient(executor, surrogate):
     assert x_seq.grad[:, 1].isfinite().all()
 
 
-@each([one for one in KERNELS if one not in (INTERPRETED, KEPT)])
+@each(DEVICES)
 @pytest.mark.parametrize("half", HALVES, ids=str)
 @pytest.mark.parametrize("layer", ["neuron", "element-wise", "recurrent", "synapse"])
 def test_half_precision_is_widened_inside(executor, half, layer):
@@ -94,20 +86,3 @@ def test_half_precision_is_widened_inside(executor, half, layer):
         # Gradients of weights are sums over all steps; a filter's backward pass reads its rounded currents.
         if "0.rc" not in name and (layer != "synapse" or "gradient" not in name):
             assert torch.equal(narrow, found[1][name].to(half)), name
-
-
-@each([*KERNELS, PEER])
-@pytest.mark.parametrize("kind", ["neuron", "recurrent", "synapse"])
-def test_second_sequence_begins_where_the_first_ended(executor, kind):
-    case = TABLE[f"transposed: {kind}"]
-    loop, other = (case.module(one.library(), one.device) for one in (LOOP, executor))
-    with executor.running():
-        for sign in (1, -1):
-            x_seq = sign * case.draw(case.shape)
-            theirs, ours = loop(x_seq), other(x_seq.to(executor.device)).cpu()
-            if case.output == "spikes":
-                assert torch.equal(ours, theirs)
-            torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=0)
-        if executor is not PEER:
-            reset_net(other)
-            assert not torch.equal(other(x_seq.to(executor.device)).cpu(), theirs)

@@ -222,7 +222,7 @@ def check(case: Case, executor: Any = nullcontext) -> None:
     assert not found
 
 
-@tries(200)
+@tries(100)
 @given(cases())
 def test_random_equations(case: Case) -> None:
     check(case)

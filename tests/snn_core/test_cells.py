@@ -14,10 +14,7 @@ from snn_core.cells import (
     LI,
     AdaptiveLIF,
     DoubleExponential,
-    ParametricLIF,
-    lif_charge,
     reset,
-    rest,
 )
 from snn_core.surrogate import Sigmoid
 
@@ -43,30 +40,12 @@ def fire(**changed) -> dict:
     return FIRE | changed
 
 
-@pytest.mark.parametrize(("v_reset", "expected"), [(0.0, 0.0), (-0.5, -0.5), (None, 0.0), ("none", 0.0)])
-def test_where_a_neuron_rests(v_reset, expected):
-    assert rest(v_reset) == expected
-    assert IF(**fire(v_reset=v_reset)).initial == (expected,)
-
-
 def test_each_reset():
     h, s = numbers(1.5, 0.5), numbers(1, 0)
     assert reset(h, s, 1.0, -0.5, False).tolist() == [-0.5, 0.5]
     assert reset(h, s, 1.0, None, False).tolist() == [0.5, 0.5]
     assert reset(h, s, 1.0, "none", False).tolist() == [1.5, 0.5]
     assert reset(h, s, numbers(1.25, 0.25), None, False).tolist() == [0.25, 0.5]
-
-
-@pytest.mark.parametrize("decay_input", [True, False])
-@pytest.mark.parametrize("v_reset", [0.0, -0.5, None, "none"])
-def test_a_charge_of_tau_is_that_of_its_inverse(v_reset, decay_input):
-    x, v = numbers(3.0, -1.0), numbers(0.25, 0.75)
-    cell = ParametricLIF(**fire(v_reset=v_reset), inv_tau=0.25, decay_input=decay_input)
-    expected = lif_charge(x, v, 4.0, v_reset, decay_input)
-    at = -0.5 if v_reset == -0.5 else 0.0
-    by_hand = v + (x - v + at) / 4 if decay_input else v - (v - at) / 4 + x
-    assert torch.equal(cell.charge(x, v), expected)
-    torch.testing.assert_close(expected, by_hand, rtol=0, atol=1e-15)
 
 
 def test_gradient_in_a_refractory_period():
@@ -95,11 +74,6 @@ def test_current_goes_on_in_a_refractory_period():
     cell = CUBALIF(**fire(), inv_tau=0.5, decay_input=False, decay=0.5, refractory=1)
     s, v, i, _ = run(cell, [1.0, 0.5, 0.0])  # the last charge: 0 + 0.5
     assert (s, v, i) == ([1, 0, 0], [0.0, 0.0, 0.5], [1.0, 1.0, 0.5])
-
-
-@pytest.mark.parametrize(("decay_input", "v"), [(True, [0.5, 0.375, 0.53125]), (False, [2.0, 1.5, 2.125])])
-def test_leaky_integrator_by_hand(decay_input, v):
-    assert run(LI(0.25, decay_input), [2.0, 0.0, 1.0]) == [v, v]
 
 
 def test_double_exponential_by_hand():

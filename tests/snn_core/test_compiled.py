@@ -12,7 +12,6 @@ def compiled(monkeypatch, tmp_path):
     """The module, with two sources in a folder of their own and no folder of numba's for its cache."""
     for name in ("one.py", "two.py"):
         (tmp_path / name).write_text(name)
-    (tmp_path / "readme.txt").write_text("no source")
     monkeypatch.setattr(real, "_HERE", tmp_path)
     monkeypatch.setattr(real.numba.config, "CACHE_DIR", "")
     return real
@@ -36,11 +35,5 @@ def test_each_state_of_the_sources_has_a_folder_and_an_old_one_goes(compiled, tm
 def test_the_same_sources_keep_their_kernels(compiled, tmp_path):
     folder = compiled._make_cache()
     (tmp_path / "__pycache__" / folder / "kernel.nbi").write_text("compiled")
-    (tmp_path / "readme.txt").write_text("changed, but no source")
     assert compiled._make_cache() == folder
     assert (tmp_path / "__pycache__" / folder / "kernel.nbi").exists()
-
-
-def test_where_nothing_can_be_written_numba_chooses(compiled, tmp_path):
-    (tmp_path / "__pycache__").write_text("a file where the folder should be")
-    assert compiled._make_cache() == ""

@@ -15,10 +15,8 @@ from snn_core.neuron import (
     CUBALIFNode,
     LIFNode,
     LINode,
-    MultiStepLIFNode,
-    ParametricLIFNode,
 )
-from snn_core.synapse import DoubleExponentialSynapse, LowPassSynapse, SynapseFilter
+from snn_core.synapse import LowPassSynapse, SynapseFilter
 
 NONE, ALL = 1.0, math.inf
 
@@ -63,26 +61,6 @@ def _ever_harder(x_seq, threshold):
         spikes.append((x >= threshold + fired).double())
         fired = fired + spikes[-1]
     return torch.stack(spikes)
-
-
-def test_a_rise_at_once_is_a_plain_decay():
-    x_seq = torch.zeros(5, 1, dtype=torch.float64)
-    x_seq[0] = 1
-    module = DoubleExponentialSynapse(tau_rise=NONE, tau_decay=2.0)
-    torch.testing.assert_close(scan(x_seq, module)[:, 0], torch.tensor([0, 1, 0.5, 0.25, 0.125]).double())
-
-
-def test_a_number_that_is_set_is_checked_and_used():
-    node, x_seq = MultiStepLIFNode(tau=4.0, v_threshold=9.0), torch.ones(3, 1)
-    node(x_seq)
-    node.tau = 1
-    reset_net(node)
-    node(x_seq)
-    assert node.v.item() == 1
-    trained = ParametricLIFNode(init_tau=4.0)
-    with pytest.raises(AttributeError, match="tau is trained and follows from w"):
-        trained.tau = 7.0
-    assert trained.tau.item() == 4 and "tau=4.0 (trained)" in repr(trained)
 
 
 def network():

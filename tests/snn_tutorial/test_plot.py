@@ -19,6 +19,7 @@ from support import ROOT
 from snn_core.layer import SynapseFilter
 from snn_tutorial.page import png, show, show_gif
 from snn_tutorial.plot import __main__ as command
+from snn_tutorial.plot.ablation import strips
 from snn_tutorial.plot.exchange import peers_table
 from snn_tutorial.plot.gradient import gradient_spread
 from snn_tutorial.plot.networks import typical
@@ -55,6 +56,17 @@ def test_a_palette_keeps_the_ground_and_the_colours_of_lines():
     assert tuple(pixels[0]) == (0xFD, 0xFC, 0xFB)
     wanted = np.array(matplotlib.colors.to_rgb(QUANTITY["loop"])) * 255
     assert np.abs(pixels - wanted).max(1).min() <= 4
+
+
+def test_strips_draw_runs_and_intervals_in_per_cent_and_write_collapses_at_the_edge():
+    group = [
+        {"kind": kind, "values": values, "accuracy": {"mean": mean, "low": mean - 0.01, "high": mean + 0.01}}
+        for kind, values, mean in (("plain", [0.7, 0.72], 0.71), ("feedback", [0.75, 0.77, 0.27], 0.6))
+    ]
+    plain, feedback = strips(group, lambda one: "a").axes
+    assert sorted(plain.lines[0].get_xdata()) == pytest.approx([70, 72])
+    assert list(plain.lines[1].get_xdata()) == pytest.approx([70, 72])  # the interval of the mean
+    assert [text.get_text() for text in feedback.texts] == ["◁ 27"]
 
 
 def test_currents_by_hand_and_of_the_module():

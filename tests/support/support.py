@@ -48,8 +48,3 @@ def environment(**variables: str) -> dict[str, str]:
 def records(folder: Path) -> list[dict[str, float]]:
     """Return the records of a run's metrics.jsonl."""
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-
-
-def visible(folder: Path) -> list[str]:
-    """Return the names in a folder in order, without the hidden lock of a run."""
-    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))

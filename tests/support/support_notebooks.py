@@ -54,11 +54,6 @@ class Run:
         return cell.outputs[0]["text"]
 
 
-def prose(notebook: NotebookNode) -> str:
-    """Return all Markdown of a notebook, without line breaks."""
-    return " ".join(" ".join(c.source for c in notebook.cells if c.cell_type == "markdown").split())
-
-
 def committed(number: str) -> NotebookNode:
     """Return a chapter as it is committed."""
     return nbformat.read(chapter(number), as_version=4)
