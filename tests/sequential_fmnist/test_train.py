@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import re
@@ -44,6 +45,10 @@ def test_evaluate_and_predict_are_the_plain_computation(few):
     assert loss == pytest.approx(F.mse_loss(rate, F.one_hot(test.labels, 10).float()).item(), rel=1e-6)
     assert net.training
     assert not any(isinstance(value, torch.Tensor) for value in states(net).values())
+    test = copy.copy(test)
+    test.images, test.labels = test.images[:0], test.labels[:0]
+    with pytest.raises(ValueError, match="at least one image"):
+        evaluate(net, test)
 
 
 # The loop
@@ -305,6 +310,15 @@ def test_bad_values_end_with_status_2_and_one_line_that_names_them(run, argv, tm
     assert error.startswith("error: ") and error.count("\n") == 1
     assert {"-b": "batch_size"}.get(argv[0], argv[0]).lstrip("-").replace("-", "_") in error
     assert not (tmp_path / "run").exists()
+
+
+def test_an_error_of_ours_keeps_its_traceback(monkeypatch):
+    def broken(*args, **options):
+        raise ValueError("a fault")
+
+    monkeypatch.setattr(train, "fit", broken)
+    with pytest.raises(ValueError, match="a fault"):
+        train.main(["--epochs", "1", "--source", "embedded"])
 
 
 def test_help_of_the_text(capsys):
