@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from experiments.command import Parser, target, whole
 from experiments.engine import sweep
 from experiments.fair import plan
 from experiments.fair import report as fair
@@ -25,16 +25,18 @@ def _cases(name: str, records: dict[str, Record]) -> Iterable[Case]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the ablation. Runs whose results are there are not repeated; break it off and go on at any time."""
-    parser = Parser(prog="python -m experiments", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m experiments", description=main.__doc__)
     parser.add_argument("groups", nargs="*", metavar="group", help=f"{', '.join(ALL)} (default: all)")
-    parser.add_argument("--jobs", type=whole(1, 1024), default=2, help="processes side by side (default: 2)")
+    parser.add_argument("--jobs", type=int, default=2, help="processes side by side (default: 2)")
     parser.add_argument(
         "--runs",
-        type=target,
+        type=Path,
         default=RUNS,
         help=f"file of results (default: {RUNS}); those of chapter 08 stand beside it",
     )
     args = parser.parse_args(argv)
+    if args.jobs < 1:
+        parser.error(f"argument --jobs: must be at least 1, got {args.jobs}")
     if unknown := sorted(set(args.groups) - set(ALL)):
         parser.error(f"no group {', '.join(unknown)}: there are {', '.join(ALL)}")
     try:
@@ -49,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             else:
                 fair.write(store.records(), args.runs.with_name(fair.SUMMARY.name))
     except OSError as error:  # no space on the disk
-        parser.fail(error)
+        raise SystemExit(f"error: {error}") from error
 
 
 if __name__ == "__main__":

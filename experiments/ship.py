@@ -5,6 +5,7 @@ Of the seeds of a recipe, the one with the median accuracy is kept, so that the 
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
 from collections.abc import Sequence
@@ -15,7 +16,6 @@ import torch
 from safetensors.torch import save
 
 from experiments.__main__ import RUNS
-from experiments.command import Parser, folder, path
 from experiments.grid import Case, cases
 from experiments.networks import NetworkSpec
 from experiments.results import Store, provenance, write_json
@@ -131,15 +131,15 @@ def shipped() -> list[Case]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Train the chosen recipe of each network with the seed of the median accuracy, and keep the weights."""
-    parser = Parser(prog="python -m experiments.ship", description=main.__doc__)
-    parser.add_argument("--runs", type=path, default=RUNS, help=f"file of results (default: {RUNS})")
-    parser.add_argument("--folder", type=folder, default=PRETRAINED_FOLDER, help="where weights and cards go")
+    parser = argparse.ArgumentParser(prog="python -m experiments.ship", description=main.__doc__)
+    parser.add_argument("--runs", type=Path, default=RUNS, help=f"file of results (default: {RUNS})")
+    parser.add_argument("--folder", type=Path, default=PRETRAINED_FOLDER, help="where weights and cards go")
     args = parser.parse_args(argv)
     for case in shipped():
         try:
             card = ship(case, Store(args.runs), args.folder)
         except (ValueError, OSError) as error:
-            parser.fail(error)
+            raise SystemExit(f"error: {error}") from error
         accuracy = card["accuracy"]
         print(
             f"{case.kind}: seed {accuracy['seed']}, test accuracy {accuracy['test']:.2%} "

@@ -6,6 +6,7 @@ Networks are trained again, since a record keeps no weights: with the recipes of
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from experiments.command import Parser, target
 from experiments.fair.networks import MemoryNet
 from experiments.fair.plan import FIRST, GROUPS, RATIOS_AT, final
 from experiments.fair.report import RUNS
@@ -98,9 +98,9 @@ def before(net: MemoryNet) -> tuple[float, float]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train the networks, look into them, and write what is seen."""
-    parser = Parser(prog="python -m snn_tutorial.inside", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--runs", type=target, default=RUNS, help=f"file of runs (default: {RUNS})")
-    parser.add_argument("--out", type=target, default=PATH, help=f"file to write (default: {PATH})")
+    parser = argparse.ArgumentParser(prog="python -m snn_tutorial.inside", description=main.__doc__)
+    parser.add_argument("--runs", type=Path, default=RUNS, help=f"file of runs (default: {RUNS})")
+    parser.add_argument("--out", type=Path, default=PATH, help=f"file to write (default: {PATH})")
     args = parser.parse_args(arguments)
     torch.set_num_threads(1)
     records = Store(args.runs).records()
@@ -108,8 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for kind in KINDS:
         spec = final(records, "recall", kind, "informed", RATIOS_AT)
         if spec is None:
-            parser.fail(
-                f"{args.runs} lacks runs of the search: run `python -m experiments fair-recall-search` first"
+            raise SystemExit(
+                f"error: {args.runs} lacks runs: run `python -m experiments fair-recall-search` first"
             )
         net = build(spec.with_seed(FIRST))
         train(net, spec.with_seed(FIRST))

@@ -22,7 +22,6 @@ from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from nbformat import NotebookNode
 from patient_kernel import PatientManager
 
-from experiments.command import Parser, folder, whole
 from experiments.results import provenance, write_json
 from sequential_fmnist.checkpoint import atomic_write
 from snn_core.kernels.cpu.launch import COMPILING
@@ -118,13 +117,15 @@ def execute(path: Path, output: Path, parameters: dict[str, Any], with_solutions
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = Parser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("chapters", nargs="*", help="numbers of chapters, as in 01 or 05 (default: all)")
-    parser.add_argument("--epochs", type=whole(1), help="epochs of each training (default: the notebook's)")
+    parser.add_argument("--epochs", type=int, help="epochs of each training (default: the notebook's)")
     parser.add_argument(
-        "--out", type=folder, help="folder for notebooks, results and figures (default: in place)"
+        "--out", type=Path, help="folder for notebooks, results and figures (default: in place)"
     )
     args = parser.parse_args(argv)
+    if args.epochs is not None and args.epochs < 1:
+        parser.error(f"argument --epochs: must be at least 1, got {args.epochs}")
     if args.epochs and args.out is None:
         parser.error("--epochs needs --out: it must not replace the results of a full run")
     known = [number(path) for path in paths()]

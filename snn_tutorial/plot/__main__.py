@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from experiments.command import Parser, folder
 from sequential_fmnist.checkpoint import atomic_write
 from sequential_fmnist.data import SequentialFashionMNIST
 from snn_tutorial.page import save_figure
@@ -18,9 +18,9 @@ from snn_tutorial.plot.reading import reading_gif
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Draw the figures of the README from the files in ``results/``."""
-    parser = Parser(prog="python -m snn_tutorial.plot", description=main.__doc__)
-    parser.add_argument("--results", type=folder, default=Path("results"), help="folder of the JSON files")
-    parser.add_argument("--figures", type=folder, default=Path("figures"), help="folder to write to")
+    parser = argparse.ArgumentParser(prog="python -m snn_tutorial.plot", description=main.__doc__)
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder of the JSON files")
+    parser.add_argument("--figures", type=Path, default=Path("figures"), help="folder to write to")
     args = parser.parse_args(argv)
     plt.switch_backend("agg")
     test = SequentialFashionMNIST(train=False, source="embedded", verbose=False)
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         with atomic_write(args.figures / "reading.gif") as file:
             file.write(reading)
     except (OSError, ValueError) as error:  # no results, no space on the disk
-        parser.fail(error)
+        raise SystemExit(f"error: {error}") from error
 
 
 if __name__ == "__main__":
