@@ -36,7 +36,7 @@ def _draw_all(results: Path, folder: Path) -> list[Path]:
     image, title = test.images[0, 0].numpy(), test.classes[int(test.labels[0])]
     figures["overview"] = overview(image)
     figures["memory"] = headline(_load(results / "ablation.json"), _load(results / "fair.json"))
-    figures["throughput"] = throughput(_load(results / "throughput.json"))
+    figures["throughput"] = throughput(_load(results / "benchmarks.json"))
     for name, figure in figures.items():
         save_figure(figure, folder / f"{name}.png")
     animations = {"reading.gif": reading_gif(image, title), "column.gif": column_gif(image)}

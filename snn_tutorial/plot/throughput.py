@@ -18,18 +18,17 @@ def throughput(results: Mapping[str, Any]) -> Figure:
     """Draw the time of a training step for every library and network at the base size, our own in colour.
 
     Args:
-        results: what ``make bench`` writes to results/throughput.json. Its first steps are those of the base size,
-            one for each network.
+        results: what ``make bench`` writes to results/benchmarks.json. Its first network has the base size.
     """
-    panels = [entry for entry in results["steps"] if _size(entry) == _size(results["steps"][0])]
+    size = results["networks"][0]
+    panels = [entry for entry in results["networks"] if _size(entry) == _size(size)]
     labels = {name: library["label"] for name, library in results["libraries"].items()}
-    size = panels[0]["config"]
     figure, all_axes = plt.subplots(
         1, len(panels), figsize=(10, 0.34 * len(labels) + 1.3), sharex=True, sharey=True
     )
     for axes, panel in zip(np.atleast_1d(all_axes), panels, strict=True):
         _draw_bars(axes, panel["libraries"], labels)
-        axes.set_title(panel["config"]["model"], fontsize=11)
+        axes.set_title(panel["model"], fontsize=11)
         axes.set_xlabel("training step (ms)")
     shortest, longest = (
         pick(library["ms"]["median"] for panel in panels for library in panel["libraries"].values())
@@ -38,15 +37,14 @@ def throughput(results: Mapping[str, Any]) -> Figure:
     axes.set_xlim(shortest / 2, longest * 15)  # room for the text of the longest bar
     figure.suptitle(
         f"batch {size['batch']}, {size['T']} time steps, {size['hidden']} hidden neurons; "
-        f"{results['provenance']['processor']}, {results['provenance']['cores']} cores; x: times ours"
-        + ("; provisional" if results.get("is_provisional") else ""),
+        f"{results['provenance']['processor']}, {results['provenance']['cores']} cores; x: times ours",
         fontsize=10,
     )
     return figure
 
 
 def _size(entry: Mapping[str, Any]) -> tuple[int, ...]:
-    return tuple(entry["config"][name] for name in ("batch", "T", "hidden"))
+    return tuple(entry[name] for name in ("batch", "T", "hidden", "busy"))
 
 
 def _short(value: float) -> str:

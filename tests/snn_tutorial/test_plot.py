@@ -37,9 +37,9 @@ def step(ms, ratio):
 THROUGHPUT = {
     "provenance": {"processor": "a processor", "cores": 2},
     "libraries": {"snn_core": {"label": "ours"}, "peer": {"label": "a peer"}},
-    "steps": [
+    "networks": [
         {
-            "config": {"model": model, "batch": batch, "T": 28, "hidden": 32},
+            **{"model": model, "batch": batch, "T": 28, "hidden": 32, "busy": False},
             "libraries": {"snn_core": step(1.5, 1.0), "peer": step(12.0, 8.0)},
         }
         for model, batch in [("plain", 256), ("stateful-synapse", 256), ("feedback", 256), ("plain", 32)]
@@ -138,7 +138,7 @@ def test_command_draws_every_figure(tmp_path, capsys):
     kinds = ("plain", "stateful synapse", "feedback", "feedback through SynapseFilter", "GRU")
     recall = [{"name": "blind", "kind": kind, "at": 50, "accuracy": found} for kind in kinds]
     (tmp_path / "fair.json").write_text(json.dumps({"groups": {"fair-recall": recall}}))
-    (tmp_path / "throughput.json").write_text(json.dumps(THROUGHPUT))
+    (tmp_path / "benchmarks.json").write_text(json.dumps(THROUGHPUT))
     command.main(["--results", str(tmp_path), "--figures", str(tmp_path / "figures")])
     names = sorted(path.name for path in (tmp_path / "figures").iterdir())
     curves = ["test_accuracy.png", "train_accuracy.png", "train_loss.png"]
