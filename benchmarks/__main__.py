@@ -57,7 +57,7 @@ FULL = Plan(
     + [Layer(LARGE, T=500, N=16, H=n) for n in (32, 128, 512, 1024, 2048, 4096)],
     effort=Effort(),
 )
-#: A minute in all, to see that everything runs; its numbers mean nothing.
+#: A few minutes in all, to see that everything runs; its numbers mean nothing.
 QUICK = Plan(
     networks=networks({}),
     layers=[Layer(name, T=8, N=4, H=32) for name in LAYERS],
@@ -129,10 +129,9 @@ def measure(plan: Plan, libraries: Sequence[str], environments: Path, cold: bool
     """Return what results/benchmarks.json is to hold; with ``cold``, our kernels are compiled anew."""
     started, load = time.perf_counter(), os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="snn_core-bench-") as name, ExitStack() as stack:
-        write_inputs(Path(name) / "inputs.npz", plan.networks)
-        workers = {
-            each: stack.enter_context(Process(each, environments, Path(name), cold)) for each in libraries
-        }
+        place = Path(name)
+        write_inputs(place / "inputs.npz", plan.networks)
+        workers = {each: stack.enter_context(Process(each, environments, place, cold)) for each in libraries}
         about = {each: worker.ask("about") for each, worker in workers.items()}
         steps, layers = (
             time_all(cases, workers, about, plan.effort) for cases in (plan.networks, plan.layers)
@@ -158,7 +157,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="see that everything runs, in a minute or two; the numbers mean nothing, and go to build/",
+        help="see that everything runs, in a few minutes; the numbers mean nothing, and go to build/",
     )
     parser.add_argument(
         "--libraries",

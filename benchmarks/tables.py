@@ -45,12 +45,12 @@ def _measured(found: Mapping[str, Any]) -> str:
         f"Measured by `make bench` on {found['date']}: {where['cores']} cores ({where['processor']}), Python "
         f"{where['python']}, torch {where['torch']},\n"
         + ", ".join(f"{package} {version}" for package, version in versions.items())
-        + f". The kernels of snn_core compile in {networks[0][OURS]['first_seconds']:.0f} s, once on a machine."
+        + f".\nThe kernels of snn_core compile in {networks[0][OURS]['first_seconds']:.0f} s, once on a machine."
     )
     compiled = [each["torch-compile"]["first_seconds"] for each in networks if "torch-compile" in each]
     if compiled:
         text += (
-            f"\ntorch.compile takes {min(compiled):.0f} to {max(compiled):.0f} s for each network and size."
+            f" torch.compile takes {min(compiled):.0f} to {max(compiled):.0f} s for each network and size."
         )
     return text + "\n"
 
@@ -65,10 +65,7 @@ def _size(entry: Mapping[str, Any]) -> str:
 
 
 def _table(head: str, libraries: Mapping[str, Any], rows: Rows) -> str:
-    """Return a table of our time, and of how many times ours each library takes.
-
-    A cell has a number for each entry of its row.
-    """
+    """Return a table of our time and how many times ours the others take, with a number for each entry of a row."""
     names = [
         name
         for name in libraries

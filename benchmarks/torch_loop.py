@@ -30,9 +30,6 @@ class Training:
         inputs: images, labels, and initial weights.
         reset: called after each step, to forget the state.
         layout: from float images ``[T, N, 28]``, contiguous, to the library's input.
-
-    Raises:
-        KeyError: a parameter of ``net`` has no counterpart among the weights.
     """
 
     def __init__(
@@ -159,9 +156,7 @@ class SynapseFilter(nn.Module):
 class SequenceNetwork(nn.Module):
     """One of the three networks, ``[T, N, 28]`` to rates ``[N, 10]``, of layers that take whole sequences.
 
-    Args:
-        neurons: makes a layer of neurons, with a feedback among as many as it is given, which may be none.
-        network: which network.
+    ``neurons`` makes a layer of neurons, with a feedback among as many as it is given, which may be none.
     """
 
     def __init__(self, neurons: Callable[[int], nn.Module], network: Network) -> None:

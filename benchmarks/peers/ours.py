@@ -91,9 +91,6 @@ def layers(backend: str) -> dict[str, Callable[[int], nn.Module]]:
     def node() -> neuron.IFNode:
         return neuron.IFNode(**fires)
 
-    def half(H: int) -> nn.Parameter:
-        return nn.Parameter(torch.full((H,), 0.5))
-
     one_step = {
         "IF": lambda H: node(),
         "LIF": lambda H: neuron.LIFNode(2.0, **fires),
@@ -109,7 +106,7 @@ def layers(backend: str) -> dict[str, Callable[[int], nn.Module]]:
         "synapse filter": lambda H: synapse.SynapseFilter(2.0, True, backend),
         "element-wise feedback": lambda H: containers.ElementWiseRecurrentContainer(node(), torch.add),
         "weighted element-wise feedback": lambda H: containers.ElementWiseRecurrentContainer(
-            node(), torch.add, half(H)
+            node(), torch.add, nn.Parameter(torch.full((H,), 0.5))
         ),
         "off-diagonal feedback": lambda H: containers.LinearRecurrentContainer(node(), H, H, True, False),
         "convolutional feedback": lambda H: containers.ConvRecurrentContainer(node(), H // 16, H // 16, 3),
