@@ -180,9 +180,7 @@ $(BENCH)/%/.done: benchmarks/requirements/%.txt $(BENCH)/constraints.txt
 
 .PHONY: bench
 bench: $(VENV)/.dev $(BENCH)/torch/.done $(BENCH)/jax/.done ## time training against other libraries, for docs/benchmarks.md
-	$(BIN)/python -m benchmarks.throughput $(ARGS)
-	$(BIN)/python -m benchmarks.cells $(filter --quick --short,$(ARGS))
-	$(BIN)/python -m benchmarks.large_layers $(filter --quick --short,$(ARGS))
+	$(BIN)/python -m benchmarks $(ARGS)
 	$(BIN)/python tools/refresh.py
 
 .PHONY: exchange

@@ -1,7 +1,7 @@
 """Worker processes, and rounds in which they are timed one after the other, while the others sleep.
 
 A turn of one library is followed by a turn of the next, round after round, so that whatever else the machine does
-meets all of them alike. Ratios are taken within a round.
+affects all of them alike. Ratios are taken within a round.
 """
 
 from __future__ import annotations
@@ -13,121 +13,85 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-from benchmarks.config import Config
-from benchmarks.peers import Peer
-
-__all__ = [
-    "OURS",
-    "Process",
-    "WorkerError",
-    "busy_core",
-    "compare",
-    "python_of",
-    "ratio",
-    "rounds",
-    "summary",
-    "timed_steps",
-]
-
-#: Whose time the others' are divided by.
-OURS = "snn_core"
+from benchmarks.cases import LIBRARIES, OTHER_GRADIENT, OURS, Layer, Network
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Threads that wait for work spin for a few milliseconds before they sleep.
 REST_SECONDS = 0.02
+#: By which part what a library computes may differ from ours: in fp32 rounding moves some spikes.
+TOLERANCE = 1e-3
+#: Neurons up to which gradients are compared: in wider networks one spike moves too many others.
+WIDEST = 128
 
 
 class WorkerError(RuntimeError):
-    """A worker could not do what it was told."""
+    """A worker could not do what it was asked."""
 
 
 class Process:
     """A worker in a process of its own.
 
     Args:
-        name: one of the PEERS that the module knows.
-        python: interpreter of the environment that has the library.
-        inputs: the .npz file with images and weights.
-        log: file for what the library prints; its last line is shown if the process dies.
-        module: what the process runs.
+        name: a key of LIBRARIES.
+        environments: folder of the environments of other libraries.
+        place: folder with the inputs, for logs and for what torch compiles.
+        cold: whether our kernels are compiled there too, as at a user's first step.
     """
 
-    def __init__(
-        self, name: str, python: Path, inputs: Path, log: Path, module: str = "benchmarks.worker"
-    ) -> None:
+    def __init__(self, name: str, environments: Path, place: Path, cold: bool = False) -> None:
+        at = LIBRARIES[name].environment
+        python = environments.absolute() / at / "bin/python" if at else Path(sys.executable)
         if not python.exists():
             raise WorkerError(f"{name}: {python} is missing: run `make bench`, which builds the environments")
-        self.name, self.inputs, self._log = name, inputs, log
         # tests/ has the networks built from SpikingJelly's parts.
         paths = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "support")])
-        with log.open("wb") as stderr:
+        environment = os.environ | {"PYTHONPATH": paths, "TORCHINDUCTOR_CACHE_DIR": str(place / "inductor")}
+        if cold:
+            environment["NUMBA_CACHE_DIR"] = str(place / "kernels")
+        self.name, self._log = name, place / f"{name}.log"
+        with self._log.open("wb") as stderr:
             self._process = subprocess.Popen(
-                [python, "-m", module, name, inputs],
-                # Nothing that inductor compiled before shortens its first step.
-                env=os.environ
-                | {"PYTHONPATH": paths, "TORCHINDUCTOR_CACHE_DIR": str(inputs.parent / "inductor")},
+                [python, "-m", "benchmarks.worker", name, place / "inputs.npz"],
+                env=environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,
             )
-        self._ready = False
 
     def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
         """Send one command and return the answer.
 
         Raises:
-            WorkerError: the worker answers with an error, or dies; it says which library and why.
+            WorkerError: the worker answers with an error, or dies; the message says which library and why.
         """
-        if not self._ready:
-            self._read()  # that the library is imported, or why not
-            self._ready = True
-        values = {k: v.as_dict() if isinstance(v, Config) else v for k, v in arguments.items()}
         try:
-            print(json.dumps({"do": do} | values), file=self._process.stdin, flush=True)
+            print(json.dumps({"do": do} | arguments), file=self._process.stdin, flush=True)
+            line = self._process.stdout.readline()
         except BrokenPipeError:
-            raise WorkerError(f"{self.name}: {self._death()}") from None
-        return self._read()
-
-    def _read(self) -> dict[str, Any]:
-        line = self._process.stdout.readline()
-        if not line:
-            raise WorkerError(f"{self.name}: {self._death()}")
-        result = json.loads(line)
-        if "error" in result:
-            raise WorkerError(f"{self.name}: {result['error']}")
-        return result
+            line = ""
+        answer = json.loads(line) if line else {"error": self._death()}
+        if "error" in answer:
+            raise WorkerError(f"{self.name}: {answer['error']}")
+        return answer
 
     def _death(self) -> str:
         code = self._process.wait()
         lines = self._log.read_text(errors="replace").strip().splitlines()
         return f"the worker ended with exit code {code}: {lines[-1] if lines else 'it printed nothing'}"
 
-    def close(self) -> None:
-        """End the process; it may be dead already."""
-        self._process.kill()
-        self._process.communicate()
-
     def __enter__(self) -> Process:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-def python_of(peer: Peer, environments: Path) -> Path:
-    """Return the interpreter of a library: this one, or that of its environment in the folder ``environments``."""
-    if peer.environment == "project":
-        return Path(sys.executable)
-    return environments.absolute() / peer.environment / "bin/python"
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()  # it may be dead already
+        self._process.communicate()
 
 
 @contextmanager
@@ -143,24 +107,26 @@ def busy_core() -> Iterator[None]:
         process.wait()
 
 
-def rounds(
-    turns: Mapping[str, Callable[[], float]], count: int, budget: float = math.inf
-) -> dict[str, list[float]]:
+@dataclass(frozen=True)
+class Effort:
+    """How long a case is timed: rounds at most, about so many seconds a turn, and for all turns of a library."""
+
+    rounds: int = 11
+    seconds: float = 0.1
+    budget: float = 10.0
+
+
+def rounds(turns: Mapping[str, Callable[[], float]], effort: Effort) -> dict[str, list[float]]:
     """Take turns round after round and return what each turn returned.
 
-    Args:
-        turns: takes one turn and returns its time.
-        count: rounds at most.
-        budget: seconds for all turns of one name: whoever has used them up sits out, after at least one turn.
-
-    Returns:
-        Name to the results of its turns; entry i of each belongs to round i.
+    Once the turns of one name have used up their budget, it sits out, after at least one turn. Entry i of each list
+    belongs to round i.
     """
     results: dict[str, list[float]] = {name: [] for name in turns}
     spent = dict.fromkeys(turns, 0.0)
-    for _ in range(count):
+    for _ in range(effort.rounds):
         for name, turn in turns.items():
-            if spent[name] < budget:
+            if spent[name] < effort.budget:
                 time.sleep(REST_SECONDS)
                 started = time.perf_counter()
                 results[name].append(turn())
@@ -168,31 +134,46 @@ def rounds(
     return results
 
 
-def timed_steps(process: Process, config: Config | str, seconds: float) -> Callable[[], float]:
-    """Return a turn: the time of one training step in ms, the mean over as many as take about ``seconds``."""
-    once = process.ask("steps", config=config, count=1)["seconds"]
-    if once < 10 * seconds:  # the first step of a small configuration is a poor guess, so look again
+def _timed_steps(worker: Process, seconds: float) -> Callable[[], float]:
+    """Return a turn: the time of one step in ms, the mean over as many as take about ``seconds``."""
+    once = worker.ask("steps", count=1)["seconds"]
+    if once < 10 * seconds:  # the first step of a small case is a poor guess, so look again
         trial = max(1, min(10, round(seconds / once)))
-        once = process.ask("steps", config=config, count=trial)["seconds"] / trial
+        once = worker.ask("steps", count=trial)["seconds"] / trial
     count = max(1, round(seconds / once))
-    return lambda: 1000 * process.ask("steps", config=config, count=count)["seconds"] / count
+    return lambda: 1000 * worker.ask("steps", count=count)["seconds"] / count
 
 
-def compare(
-    workers: Mapping[str, Process], config: Config | str, count: int, seconds: float, budget: float = math.inf
-) -> dict[str, dict[str, Any]]:
-    """Time what workers have prepared as ``config`` in turns; return each one's times in ms, and how many times ours.
-
-    Args:
-        workers: by the names of their libraries.
-        count, budget: as in :func:`rounds`.
-        seconds: of one turn, about.
-    """
-    turns = {name: timed_steps(worker, config, seconds) for name, worker in workers.items()}
-    times = rounds(turns, count, budget)
+def compare(workers: Mapping[str, Process], effort: Effort) -> dict[str, dict[str, Any]]:
+    """Time what the workers have built, in turns; return each one's times in ms, and how many times ours."""
+    times = rounds({name: _timed_steps(worker, effort.seconds) for name, worker in workers.items()}, effort)
     return {
         name: {"ms": summary(values), "ratio": ratio(values, times[OURS])} for name, values in times.items()
     }
+
+
+def build(
+    workers: Mapping[str, Process], case: Network | Layer, others: Mapping[str, Iterable[str]]
+) -> dict[str, dict[str, float]]:
+    """Let every worker build ``case`` and check that all compute the same; return their answers.
+
+    Args:
+        others: names of layers that are meant to compute something else than ours, by the names of the libraries.
+
+    Raises:
+        WorkerError: a library cannot build it, or computes something else than ours.
+    """
+    kind, config = type(case).__name__, asdict(case)
+    answers = {name: worker.ask("build", kind=kind, config=config) for name, worker in workers.items()}
+    for name, answer in answers.items():
+        if config.get("name") in others.get(name, ()):
+            continue
+        gradients = name not in OTHER_GRADIENT and config.get("hidden", 0) <= WIDEST
+        for key in ("output", "gradient") if gradients else ("output",):
+            theirs, ours = answer[key], answers[OURS][key]
+            if not math.isclose(theirs, ours, rel_tol=TOLERANCE) or not theirs:
+                raise WorkerError(f"{name}: {case}: {key} is {theirs:.6g}, and ours {ours:.6g}")
+    return answers
 
 
 def summary(values: Sequence[float]) -> dict[str, float]:

@@ -12,7 +12,6 @@ PROJECT = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]
 
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tools")]  # docstrings and tools of this copy
 
-import benchmark_tables  # noqa: E402
 import dark_figures  # noqa: E402
 import slides  # noqa: E402
 import tables  # noqa: E402
@@ -55,7 +54,7 @@ nb_execution_mode = "off"
 nb_merge_streams = True
 nb_render_markdown_format = "myst"  # the tables that cells return, too
 myst_enable_extensions = ["amsmath", "dollarmath", "substitution"]
-myst_substitutions = tables.of_the_site() | benchmark_tables.tables(tables.RESULTS)
+myst_substitutions = tables.of_the_site()
 myst_dmath_double_inline = True  # $$ may follow a line of text at once, as in Jupyter
 myst_heading_anchors = 3
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -12,6 +13,10 @@ from chapters import ROOT, paths, title
 from experiments.evidence import answers, best_table, cases, reproduced_table, verdict_table
 from sequential_fmnist.networks import NETWORKS
 from snn_tutorial.plot.exchange import peers_table
+
+sys.path.append(str(ROOT))  # benchmarks/ is not a part of the package
+
+from benchmarks import tables as benchmarks
 
 RESULTS = ROOT / "results"
 
@@ -110,7 +115,7 @@ README: dict[str, Callable[[], str]] = {"times": times, "chapters": chapters, "r
 
 
 def of_the_site() -> dict[str, str]:
-    """Return what the pages of docs/ show in place of ``{{ name }}``, but for benchmarks."""
+    """Return what the pages of docs/ show in place of ``{{ name }}``."""
     summary, published = load("ablation"), load("published")
     return {
         "reproduced_64": reproduced_table(summary, published, 64),
@@ -119,4 +124,5 @@ def of_the_site() -> dict[str, str]:
         "verdicts": verdict_table(answers(summary)),
         "unequal": unequal(),
         "exchange": peers_table(load("exchange")["rows"]),
+        **benchmarks.tables(RESULTS),
     }

@@ -1,38 +1,65 @@
-"""Norse: its integrate-and-fire neuron, IAF for sequences and IAFCell in a loop where spikes come back.
+"""Norse: its modules for sequences, and its cells in a loop where spikes come back, as its documentation shows.
 
-It offers no ATan surrogate and no detached reset for this neuron: the SuperSpike surrogate is taken, which like ours is
-1 at the threshold, and the gradient also flows through the reset. Spikes in forward are the same. It has no recurrent
-integrate-and-fire layer, so the recurrence is a linear layer around its cell, as in the loop of its documentation. Its
-C++ extension of former versions is gone.
+It offers no ATan surrogate and no detached reset for these neurons. Its SuperSpike surrogate is like ours 1 at the
+threshold, and the gradient also flows through the reset; so spikes are the same, and gradients are not. It has no
+recurrent integrate-and-fire layer, so the recurrence is a linear layer around its cell.
 """
 
 from __future__ import annotations
 
-from norse.torch import IAF, IAFCell
-from torch import nn
+import torch
+from norse.torch import IAF, LI, LIF, LSNN, IAFCell, LIFBoxCell, LIFBoxParameters, LIFParameters
+from norse.torch.functional.iaf import IAFParameters
+from norse.torch.functional.leaky_integrator import LIParameters
+from norse.torch.functional.lsnn import LSNNParameters
+from torch import Tensor, nn
 
-from benchmarks.cells.norse import IAF_PARAMETERS, PACKAGES, First
-from benchmarks.cells.torch_layer import Fed
-from benchmarks.config import Config
-from benchmarks.peers import Inputs
-from benchmarks.peers.torch_session import SequenceNetwork, TorchSession
+from benchmarks.cases import LARGE, Inputs, Layer, Network
+from benchmarks.torch_loop import Fed, InLoop, OneLayer, SequenceNetwork, Training
 
-__all__ = ["PACKAGES", "note", "session"]
+PACKAGES = ("norse", "torch", "numpy")
+NOTES = {
+    "every layer": "SuperSpike surrogate, reset not detached",
+    "adaptive LIF": "LSNN without recurrence, with a synaptic current besides",
+    "leaky integrator": "LI, which has a synaptic current",
+}
+
+#: Half of a quantity decays in a step of 1 ms.
+HALF = torch.tensor(500.0)
+IAF_PARAMETERS = IAFParameters(method="super")
+
+
+class _First(nn.Module):
+    """The output of a module that also gives its state."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x_seq: Tensor) -> Tensor:
+        return self.module(x_seq)[0]
 
 
 def _neurons(recurrent: int) -> nn.Module:
-    return Fed(IAFCell(IAF_PARAMETERS), recurrent) if recurrent else First(IAF(IAF_PARAMETERS))
+    return Fed(IAFCell(IAF_PARAMETERS), recurrent) if recurrent else _First(IAF(IAF_PARAMETERS))
 
 
-def session(variant: str, config: Config, inputs: Inputs) -> TorchSession:
-    """Return a session."""
-    return TorchSession(SequenceNetwork(_neurons, config.model, config.hidden), config, inputs)
+def network(variant: str, network: Network, inputs: Inputs) -> Training:
+    """Return one of the three networks."""
+    return Training(SequenceNetwork(_neurons, network), network, inputs)
 
 
-def note(variant: str, model: str) -> str:
-    """Say where the network differs."""
-    difference = "SuperSpike surrogate, reset not detached"
-    if model == "feedback":
-        return f"IAFCell with a torch linear layer around it, in a time loop; {difference}"
-    filtered = ", synapse filter written in torch" if model == "stateful-synapse" else ""
-    return f"IAF{filtered}; {difference}"
+LAYERS = {
+    "IF": lambda H: _neurons(0),
+    "CUBA-LIF": lambda H: _First(LIF(LIFParameters(HALF, HALF))),
+    "adaptive LIF": lambda H: _First(LSNN(LSNNParameters(HALF, HALF, torch.tensor(100.0)))),
+    "leaky integrator": lambda H: _First(LI(LIParameters(HALF, HALF))),
+    "element-wise feedback": lambda H: InLoop(IAFCell(IAF_PARAMETERS), nn.Identity()),
+    "linear feedback": _neurons,
+    LARGE: lambda H: nn.Sequential(nn.Linear(H, H), InLoop(LIFBoxCell(LIFBoxParameters(HALF)))),
+}
+
+
+def layer(variant: str, layer: Layer) -> OneLayer:
+    """Return a layer."""
+    return OneLayer(LAYERS[layer.name], layer)

@@ -1,40 +1,72 @@
-"""snnTorch: its Leaky neuron with beta = 1 and reset to zero is our IF neuron, in the time loop of its tutorials.
+"""snnTorch: its neurons in the time loop of its tutorials.
 
-The linear layers that see no feedback are applied to all time steps at once, which is faster than inside the loop.
-Its faster neurons (LeakyParallel, StateLeaky, AssociativeLeaky) have no reset. Its RLeaky, where it resets to zero,
-also drops the input of that step, and evaluates its recurrent layer twice; so the recurrence is a linear layer in the
-loop.
+Leaky with beta = 1 and reset to zero is our IF neuron. Linear layers that see no feedback are applied to all time steps
+at once, which is faster than inside the loop. Its faster neurons (LeakyParallel, StateLeaky, AssociativeLeaky) have no
+reset. Its RLeaky, where it resets to zero, also drops the input of that step, and evaluates its recurrent layer twice;
+so the recurrence is a linear layer in the loop.
 """
 
 from __future__ import annotations
 
+import inspect
+from typing import Any
+
 import snntorch
-from torch import nn
+import torch
+from snntorch import surrogate
+from torch import Tensor, nn
 
-from benchmarks.cells.snntorch import PACKAGES, cell_of
-from benchmarks.cells.torch_layer import Fed, InLoop
-from benchmarks.config import Config
-from benchmarks.peers import Inputs
-from benchmarks.peers.torch_session import SequenceNetwork, TorchSession
+from benchmarks.cases import LARGE, Inputs, Layer, Network
+from benchmarks.torch_loop import Fed, InLoop, OneLayer, SequenceNetwork, Training
 
-__all__ = ["PACKAGES", "note", "session"]
-
-
-def _neurons(recurrent: int) -> nn.Module:
-    cell = cell_of(snntorch.Leaky, 1.0)
-    return Fed(cell, recurrent) if recurrent else InLoop(cell)
-
-
-def session(variant: str, config: Config, inputs: Inputs) -> TorchSession:
-    """Return a session."""
-    return TorchSession(SequenceNetwork(_neurons, config.model, config.hidden), config, inputs)
+PACKAGES = ("snntorch", "torch", "numpy")
+NOTES = {
+    "LIF": "Leaky; the input is not divided by tau",
+    "parametric LIF": "Leaky with learn_beta; the input is not divided by tau",
+    "CUBA-LIF": "Synaptic; the current is not divided by tau",
+    LARGE: "Leaky; the input is not divided by tau",
+}
 
 
-def note(variant: str, model: str) -> str:
-    """Say which parts are not the library's own."""
-    if model == "feedback":
-        return (
-            "Leaky (beta 1, reset to zero) with a torch linear layer around it, in a time loop; same network"
-        )
-    filtered = ", synapse filter written in torch" if model == "stateful-synapse" else ""
-    return f"Leaky (beta 1, reset to zero) in a time loop{filtered}; same network"
+class _Cell(nn.Module):
+    """A neuron of snnTorch, which takes and gives one tensor for each of its states."""
+
+    def __init__(self, neuron: Any) -> None:
+        super().__init__()
+        self.neuron = neuron
+        self.number = len(inspect.signature(type(neuron).forward).parameters) - 2
+
+    def forward(self, x: Tensor, states: tuple[Tensor, ...] | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        spike, *after = self.neuron(x, *(states or (torch.zeros_like(x),) * self.number))
+        return spike, tuple(after)
+
+
+def _cell(kind: Any, *decays: float, **more: Any) -> _Cell:
+    """Return a neuron with our surrogate and reset, for a loop."""
+    return _Cell(kind(*decays, spike_grad=surrogate.atan(alpha=2.0), reset_mechanism="zero", **more))
+
+
+def _if() -> _Cell:
+    return _cell(snntorch.Leaky, 1.0)
+
+
+def network(variant: str, network: Network, inputs: Inputs) -> Training:
+    """Return one of the three networks."""
+    net = SequenceNetwork(lambda recurrent: Fed(_if(), recurrent) if recurrent else InLoop(_if()), network)
+    return Training(net, network, inputs)
+
+
+LAYERS = {
+    "IF": lambda H: InLoop(_if()),
+    "LIF": lambda H: InLoop(_cell(snntorch.Leaky, 0.5)),
+    "parametric LIF": lambda H: InLoop(_cell(snntorch.Leaky, 0.5, learn_beta=True)),
+    "CUBA-LIF": lambda H: InLoop(_cell(snntorch.Synaptic, 0.5, 0.5)),
+    "element-wise feedback": lambda H: InLoop(_if(), nn.Identity()),
+    "linear feedback": lambda H: Fed(_if(), H),
+    LARGE: lambda H: nn.Sequential(nn.Linear(H, H), InLoop(_cell(snntorch.Leaky, 0.5))),
+}
+
+
+def layer(variant: str, layer: Layer) -> OneLayer:
+    """Return a layer."""
+    return OneLayer(LAYERS[layer.name], layer)
