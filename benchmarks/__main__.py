@@ -8,6 +8,7 @@ what is timed of each library.
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import tempfile
@@ -21,7 +22,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from experiments.command import Parser, folder, target
 
 from benchmarks.cases import BASE, IN_EVERY_SIZE, LARGE, LIBRARIES, LOOP, MODELS, OURS, Layer, Network
 from benchmarks.driver import Effort, Process, WorkerError, build, busy_core, compare
@@ -149,10 +149,10 @@ def measure(plan: Plan, libraries: Sequence[str], environments: Path, cold: bool
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, measure, write the file; return the exit code."""
-    parser = Parser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=target, help="default: results/benchmarks.json")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, help="default: results/benchmarks.json")
     parser.add_argument(
-        "--envs", type=folder, default=Path("build/bench"), help="environments (default: %(default)s)"
+        "--envs", type=Path, default=Path("build/bench"), help="environments (default: %(default)s)"
     )
     parser.add_argument(
         "--quick",
@@ -170,11 +170,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     names = [name for name in LIBRARIES if name in {OURS, LOOP, *args.libraries}]
     out = args.out or Path("build" if args.quick else "results") / "benchmarks.json"
+    if out.is_dir():
+        parser.error(f"argument --out: must be a file to write, got the folder {out}")
     try:
         results = measure(QUICK if args.quick else FULL, names, args.envs, cold=not args.quick)
         write_json(out, {"quick": args.quick} | results, width=400)
     except (WorkerError, OSError) as error:
-        parser.fail(error)
+        raise SystemExit(f"error: {error}") from error
     if results["load_before"] > 0.5:
         say(f"warning: the machine was not quiet: its load was {results['load_before']:.1f} before the run")
     say(f"{out} written after {results['minutes']:.1f} minutes")
