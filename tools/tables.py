@@ -46,7 +46,7 @@ def times() -> str:
     ]
     return markdown(("command", "time"), rows) + (
         f"\nMeasured from a fresh clone, packages included, with {where['cores']} cores ({where['processor']}), "
-        f"Python {where['python']}\nand torch {where['torch']} by `make times`.\n"
+        f"Python {where['python']} and torch {where['torch']} by `make times`.\n"
     )
 
 
@@ -110,8 +110,21 @@ def unequal() -> str:
     return markdown(("network", *columns), ([kind, *cells] for kind, cells in rows.items()))
 
 
+def speed() -> str:
+    """Return how many times ours other libraries' steps take, over the three networks at the base size."""
+    found = load("benchmarks")
+    size = {"batch": 256, "T": 28, "hidden": 32, "busy": False}
+    base = [entry["libraries"] for entry in found["networks"] if size.items() <= entry.items()]
+    parts = []
+    for name, library in found["libraries"].items():
+        if name not in ("snn_core", "snn_core-torch", "snn_core-train-steps"):
+            ratios = [entry[name]["ratio"] for entry in base]
+            parts.append(f"{library['label']} {min(ratios):.1f} to {max(ratios):.1f}")
+    return f"{', '.join(parts[:-1])} and {parts[-1]}\n"
+
+
 #: What README.md shows between marks, since GitHub computes nothing.
-README: dict[str, Callable[[], str]] = {"times": times, "chapters": chapters, "results": results}
+README: dict[str, Callable[[], str]] = {"times": times, "chapters": chapters, "results": results, "speed": speed}
 
 
 def of_the_site() -> dict[str, str]:
