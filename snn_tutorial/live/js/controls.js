@@ -1,12 +1,6 @@
 /** Controls with a label: the browser's own, so that keyboard, touch and screen readers work as everywhere. */
 
 /**
- * @template T
- * @template {HTMLElement} [I=HTMLElement]
- * @typedef {{element: HTMLElement, input: I, value: T}} Control  What a reader sets; `value` may be assigned.
- */
-
-/**
  * Return a new element.
  * @template {keyof HTMLElementTagNameMap} K
  * @param {K} tag
@@ -20,26 +14,36 @@ export function make(tag, options = {}, ...children) {
   return element;
 }
 
+/** Have the view of an element drawn anew. @param {Element} element */
+export const changed = (element) => element.dispatchEvent(new Event("change", { bubbles: true }));
+
 /**
+ * What a reader sets; `value` may be assigned.
  * @template T
- * @template {HTMLElement} I
- * @param {HTMLElement} element
- * @param {I} input
- * @param {() => T} read
- * @param {(given: T) => void} write
- * @returns {Control<T, I>}
+ * @template {HTMLElement} [I=HTMLElement]
  */
-function control(element, input, read, write) {
-  return {
-    element,
-    input,
-    get value() {
-      return read();
-    },
-    set value(given) {
-      write(given);
-    },
-  };
+export class Control {
+  /**
+   * @param {string} label
+   * @param {I} input
+   * @param {() => T} read
+   * @param {(value: T) => void} write
+   * @param {Node[]} [after]
+   */
+  constructor(label, input, read, write, after = []) {
+    this.input = Object.assign(input, { ariaLabel: label });
+    this.read = read;
+    this.write = write;
+    this.element = make("label", {}, make("span", {}, label), input, ...after);
+  }
+
+  get value() {
+    return this.read();
+  }
+
+  set value(value) {
+    this.write(value);
+  }
 }
 
 /**
@@ -48,22 +52,21 @@ function control(element, input, read, write) {
  * @param {{min?: number, max?: number, step?: number, value: number, unit?: string, values?: number[]}} options
  */
 export function slider(label, { min = 0, max = 1, step = 1, value, unit = "", values }) {
-  const range = values ? { min: 0, max: values.length - 1, step: 1 } : { min, max, step };
-  const input = make("input", { type: "range", ...range, ariaLabel: label });
+  const ends = values ? { min: 0, max: values.length - 1, step: 1 } : { min, max, step };
+  const input = make("input", { type: "range", ...ends });
   const shown = make("output");
   const read = () => (values ? values[input.valueAsNumber] : input.valueAsNumber);
   const show = () => {
-    shown.value = `${Number(read().toPrecision(4))}${unit && ` ${unit}`}`;
+    shown.value = `${Number(read().toPrecision(4))} ${unit}`.trim();
     input.setAttribute("aria-valuetext", shown.value);
   };
-  input.addEventListener("input", show);
-  const element = make("label", {}, make("span", {}, label), input, shown);
-  const found = control(element, input, read, (given) => {
+  const write = (/** @type {number} */ given) => {
     input.valueAsNumber = values ? values.indexOf(given) : given;
     show();
-  });
-  found.value = value;
-  return found;
+  };
+  input.addEventListener("input", show);
+  write(value);
+  return new Control(label, input, read, write, [shown]);
 }
 
 /**
@@ -73,12 +76,12 @@ export function slider(label, { min = 0, max = 1, step = 1, value, unit = "", va
  * @param {number} [first]
  */
 export function menu(label, options, first = 0) {
-  const input = make("select", { ariaLabel: label }, ...options.map((name) => make("option", {}, name)));
-  const set = (/** @type {number} */ given) => {
+  const input = make("select", {}, ...options.map((name) => make("option", {}, name)));
+  const write = (/** @type {number} */ given) => {
     input.selectedIndex = given;
   };
-  set(first);
-  return control(make("label", {}, make("span", {}, label), input), input, () => input.selectedIndex, set);
+  write(first);
+  return new Control(label, input, () => input.selectedIndex, write);
 }
 
 /**
@@ -87,29 +90,11 @@ export function menu(label, options, first = 0) {
  * @param {boolean} first
  */
 export function box(label, first) {
-  const input = make("input", { type: "checkbox", checked: first, ariaLabel: label });
-  const set = (/** @type {boolean} */ given) => {
+  const input = make("input", { type: "checkbox", checked: first });
+  const write = (/** @type {boolean} */ given) => {
     input.checked = given;
   };
-  return control(make("label", {}, input, make("span", {}, label)), input, () => input.checked, set);
-}
-
-/**
- * A button that stays pressed until it is pressed again.
- * @param {string} label
- * @param {string} description
- * @param {boolean} first
- */
-export function toggle(label, description, first) {
-  const input = button(label, () => {
-    input.ariaPressed = `${input.ariaPressed !== "true"}`;
-    input.dispatchEvent(new Event("change", { bubbles: true }));
-  });
-  Object.assign(input, { title: description, ariaLabel: description, ariaPressed: `${first}` });
-  const set = (/** @type {boolean} */ given) => {
-    input.ariaPressed = `${given}`;
-  };
-  return control(input, input, () => input.ariaPressed === "true", set);
+  return new Control(label, input, () => input.checked, write);
 }
 
 /**

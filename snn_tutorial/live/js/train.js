@@ -2,7 +2,8 @@
 
 import { Chart } from "./chart.js";
 import { colorOf } from "./colors.js";
-import { button, make, menu, slider } from "./controls.js";
+import { button, changed, make, menu, slider } from "./controls.js";
+import { range } from "./numbers.js";
 
 /**
  * @typedef {import("./worker.js").Report} Report
@@ -44,7 +45,6 @@ export function train(data) {
   });
   const table = make("table");
   const states = names.map(() => make("div"));
-  const show = () => chart.canvas.dispatchEvent(new Event("change", { bubbles: true }));
 
   function begin() {
     for (const run of runs) run.worker?.terminate();
@@ -63,14 +63,14 @@ export function train(data) {
       }
     }
     said = `Seed ${seed}: training has begun.`;
-    show();
+    changed(go);
   }
 
   function pause() {
     isPaused = !isPaused;
     for (const run of runs) run.worker?.postMessage(isPaused);
     said = isPaused ? "Paused." : "Training continues.";
-    show();
+    changed(go);
   }
 
   /** @param {Run} run @param {string} why */
@@ -79,7 +79,7 @@ export function train(data) {
     run.worker = undefined;
     run.failed = why;
     said = `The ${run.name} network has stopped: ${why}. The others continue.`;
-    show();
+    changed(go);
   }
 
   /** @param {number} kind @param {Run} run @param {Report} report */
@@ -93,7 +93,7 @@ export function train(data) {
     }
     if (report.epoch === common() && report.epoch % SAID === 0) said = summary();
     offer(kind, report.epoch, tensors);
-    show();
+    changed(go);
   }
 
   /**
@@ -106,12 +106,11 @@ export function train(data) {
     const { stages, hidden: place, synapse, name } = data.kinds[kind];
     const size = tensors["fc1.bias"].length;
     const trained = {
-      ...{ name: `${name} (yours)`, hidden: place, synapse, tau: null, scale: data.scale, epochs: epoch },
+      ...{ name: `${name} (yours)`, tensors: {}, hidden: place, synapse, tau: null, scale: data.scale, epochs: epoch },
       stages: () => stages(tensors, size)[0],
     };
-    document.dispatchEvent(
-      new CustomEvent("snn-trained", { detail: { trained, cells: data.cells, isLast: epoch === epochs } }),
-    );
+    const detail = { trained, cells: data.cells, isLast: epoch === epochs };
+    document.dispatchEvent(new CustomEvent("snn-trained", { detail }));
   }
 
   const percent = (/** @type {number} */ share) => `${(100 * share).toFixed(1)} %`;
@@ -137,45 +136,38 @@ export function train(data) {
   }
 
   const chart = new Chart("train loss and test accuracy of the three networks by epoch", () => {
-    /**
-     * @param {number} height
-     * @param {string} yLabel
-     * @param {number} unit  the ends of the axis are multiples of it
-     * @param {(one: {loss: number, accuracy: number}) => number} value
-     * @returns {import("./chart.js").Panel}
-     */
-    const panel = (height, yLabel, unit, value) => {
+    /** @param {"loss" | "accuracy"} key @param {number} scale @param {number} unit  of the ends of the axis */
+    const panel = (key, scale, unit) => {
+      const values = (/** @type {{loss: number, accuracy: number}[]} */ curve) => curve.map((one) => scale * one[key]);
       const curves = runs.flatMap(({ name, history }, k) => [
-        { name, y: before[k].map(value), dashed: true, isNamed: !history.length },
-        { name, y: history.map(value), dashed: false, isNamed: history.length > 0 },
+        { name, y: values(before[k]), dashed: true, label: history.length ? "" : name },
+        { name, y: values(history), dashed: false, label: name },
       ]);
       const all = curves.flatMap(({ y }) => y);
       return {
-        ...{ height, yLabel, x: [0, epochs] },
+        x: [0, epochs],
         y: [unit * Math.floor(Math.min(...all) / unit), unit * Math.ceil(Math.max(...all) / unit)],
-        marks: curves.map(({ name, y, dashed, isNamed }) => ({
-          kind: "line",
-          ...{ x: y.map((_, epoch) => epoch + 1), y, color: colorOf(name), dashed },
-          label: isNamed ? name : "",
-        })),
+        marks: curves.map(({ name, y, ...style }) => {
+          const x = y.map((_, epoch) => epoch + 1);
+          return { kind: /** @type {const} */ ("line"), x, y, color: colorOf(name), ...style };
+        }),
       };
     };
     const title = `dashed: ${before === data.recorded ? "recorded in Python" : "your training before"}`;
     return [
-      { ...panel(140, "train loss", 0.01, ({ loss }) => loss), title },
-      { ...panel(160, "test accuracy (%)", 10, ({ accuracy }) => 100 * accuracy), xLabel: "epoch" },
+      { ...panel("loss", 1, 0.01), height: 140, yLabel: "train loss", title },
+      { ...panel("accuracy", 100, 10), height: 160, yLabel: "test accuracy (%)", xLabel: "epoch" },
     ];
   });
 
   function fillTable() {
     const head = ["epoch", ...names.flatMap((name) => [`${name}: loss`, "test"])];
-    const rows = Array.from({ length: Math.max(...runs.map(({ history }) => history.length)) }, (_, k) => [
+    const rows = range(Math.max(...runs.map(({ history }) => history.length))).map((k) => [
       `${k + 1}`,
       ...runs.flatMap(({ history: { [k]: one } }) => (one ? [one.loss.toFixed(4), percent(one.accuracy)] : ["", ""])),
     ]);
-    const cells = (/** @type {"th" | "td"} */ tag, /** @type {string[]} */ row) =>
-      make("tr", {}, ...row.map((text) => make(tag, {}, text)));
-    table.replaceChildren(cells("th", head), ...rows.map((row) => cells("td", row)));
+    const cells = [head, ...rows].map((row, k) => row.map((text) => make(k ? "td" : "th", {}, text)));
+    table.replaceChildren(...cells.map((row) => make("tr", {}, ...row)));
   }
 
   for (const { key, control } of controls) {
