@@ -73,7 +73,7 @@ def test_picture_stays_where_no_script_runs(browser, tmp_path):
 
 
 def test_view_that_fails_leaves_its_picture_and_an_error(browser, tmp_path):
-    html = driven_neuron().data.replace("function neuron(", "function neuron() { null.x; }\nfunction old(")
+    html = driven_neuron().data.replace("const neuron = (", "const neuron = () => null.x;\nconst old = (")
     with pytest.raises(AssertionError, match="null"), live(browser, HTML(html), tmp_path) as view:
         assert view.figure.locator("img").count() == 1
 

@@ -15,11 +15,8 @@ import { paint, picture } from "./pad.js";
 /** @param {number} number */
 const whole = (number) => number.toLocaleString("en");
 
-/**
- * @param {ConfusionData} data
- * @returns {import("./view.js").View}
- */
-export function confusion({ classes, networks, counts, shown, images, numbers, first }) {
+/** @type {import("./view.js").Build<ConfusionData>} */
+export const confusion = ({ classes, networks, counts, shown, images, numbers, first }) => {
   const size = classes.length;
   const network = menu("network", networks);
   const truth = menu("true class", classes, first[0]);
@@ -88,4 +85,4 @@ export function confusion({ classes, networks, counts, shown, images, numbers, f
       return `${part} ${what}${n > seen ? `. The first ${seen} are shown` : ""}.`;
     },
   };
-}
+};

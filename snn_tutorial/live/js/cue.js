@@ -14,11 +14,8 @@ import { counted } from "./numbers.js";
 /** Colours of cues, those of plots in Python. */
 const CUES = ["#1F77B4", "#D66A00", "#2B8A2B", "#D62728", "#8457AE", "#8C564B", "#C9559F", "#6B6B6B"];
 
-/**
- * @param {CueData} data
- * @returns {import("./view.js").View}
- */
-export function cue({ after, first, symbols, networks }) {
+/** @type {import("./view.js").Build<CueData>} */
+export const cue = ({ after, first, symbols, networks }) => {
   const steps = slider("steps since the cue", { values: after, value: first });
   const count = Math.max(...symbols) + 1;
   const at = () => after.indexOf(steps.value);
@@ -63,4 +60,4 @@ export function cue({ after, first, symbols, networks }) {
       return `${ago} a linear probe reads this share of the cues: ${read}. Guessing is right in ${100 / count} %.`;
     },
   };
-}
+};

@@ -15,11 +15,8 @@ import { Cells } from "./scan.js";
 /** Powers of ten below the largest gradient that are still seen. */
 const POWERS = 4;
 
-/**
- * @param {GradientData} data
- * @returns {import("./view.js").View}
- */
-export function gradient({ networks, cells, classes, images, labels }) {
+/** @type {import("./view.js").Build<GradientData>} */
+export const gradient = ({ networks, cells, classes, images, labels }) => {
   const pixels = bytes(images);
   const loaded = networks.map((one) => load(one, cells));
   const names = networks.map(({ name }) => name);
@@ -98,4 +95,4 @@ export function gradient({ networks, cells, classes, images, labels }) {
         : `The gradient of the output for ${classes[labels[picture.value]]} to column 0 is ${of} of that to column 27.`;
     },
   };
-}
+};

@@ -31,11 +31,8 @@ function told({ kind, size }, values) {
   return `${signed(Math.min(...values))} to ${signed(Math.max(...values))}`;
 }
 
-/**
- * @param {GraphData} data
- * @returns {import("./view.js").View}
- */
-export function graph({ steps, rows, first, pictures, nodes: packedNodes, edges }) {
+/** @type {import("./view.js").Build<GraphData>} */
+export const graph = ({ steps, rows, first, pictures, nodes: packedNodes, edges }) => {
   const nodes = packedNodes.map((node) => ({ ...node, values: floats(node.values) }));
   const output = /** @type {GraphNode} */ (nodes.find((node) => node.kind === "Output"));
   const pixels = bytes(pictures);
@@ -134,4 +131,4 @@ export function graph({ steps, rows, first, pictures, nodes: packedNodes, edges 
       return `Step ${time.value} of test image ${image.value}: ${[...fire, leads].join("; ")}.`;
     },
   };
-}
+};

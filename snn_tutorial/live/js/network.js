@@ -21,11 +21,8 @@ import { player } from "./player.js";
 
 const TAUS = [1.1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 7, 10, 15, 20, 30, 50, 70, 100];
 
-/**
- * @param {NetworkData} data
- * @returns {import("./view.js").View}
- */
-export function network({ networks, cells, classes, images, labels, network: first, drawsFirst }) {
+/** @type {import("./view.js").Build<NetworkData>} */
+export const network = ({ networks, cells, classes, images, labels, network: first, drawsFirst }) => {
   const pixels = bytes(images);
   const loaded = networks.map((one) => load(one, cells));
   const names = networks.map(({ name }) => name);
@@ -178,7 +175,7 @@ export function network({ networks, cells, classes, images, labels, network: fir
       return `${read}${classes[best]}${judged}.${blanks}${own}${othersSaid()}`;
     },
   };
-}
+};
 
 /**
  * Return the neuron in the middle of those that fire, by their number of spikes.

@@ -12,11 +12,8 @@ import { counted, range, sum } from "./numbers.js";
  *   before the reset.
  */
 
-/**
- * @param {NeuronData} data
- * @returns {import("./view.js").View}
- */
-export function neuron({ steps, resets, cells, charge }) {
+/** @type {import("./view.js").Build<NeuronData>} */
+export const neuron = ({ steps, resets, cells, charge }) => {
   const first = slider("input x[0]", { min: 0, max: 3, step: 0.25, value: 1.5 });
   const threshold = slider("threshold v_threshold", { min: 0.5, max: 2, step: 0.25, value: 1 });
   const reset = menu("reset", resets);
@@ -94,4 +91,4 @@ export function neuron({ steps, resets, cells, charge }) {
       return `${counted(sum(series("s")), "spike")} in ${steps} steps`;
     },
   };
-}
+};

@@ -18,11 +18,8 @@ const DIM = 0.22;
 const TICKS = [0, 9, 18, 27];
 const ALL = range(SIDE);
 
-/**
- * @param {ReadingData} data
- * @returns {import("./view.js").View}
- */
-export function reading({ images, names, first }) {
+/** @type {import("./view.js").Build<ReadingData>} */
+export const reading = ({ images, names, first }) => {
   const pixels = bytes(images);
   const labels = names.map((name, k) => `${k}: ${name}`);
   const picture = menu("image", labels);
@@ -102,4 +99,4 @@ export function reading({ images, names, first }) {
       );
     },
   };
-}
+};

@@ -19,11 +19,8 @@ const COLOR_OF = {
   "double-exponential": COLORS.membrane,
 };
 
-/**
- * @param {SynapseData} data
- * @returns {import("./view.js").View}
- */
-export function synapse({ spikes, tau, filters, stops }) {
+/** @type {import("./view.js").Build<SynapseData>} */
+export const synapse = ({ spikes, tau, filters, stops }) => {
   const decay = slider("time constant τ (steps)", { values: stops.map((stop) => stop.tau), value: tau });
   const isDouble = box("double-exponential synapse", false);
   const time = range(spikes.length);
@@ -96,4 +93,4 @@ export function synapse({ spikes, tau, filters, stops }) {
       );
     },
   };
-}
+};

@@ -8,9 +8,10 @@ import { range } from "./numbers.js";
 /**
  * @typedef {import("./worker.js").Report} Report
  * @typedef {{name: string, history: Omit<Report, "tensors">[], failed: string, worker?: Worker}} Run
- * @typedef {{label: string, first: number, hint: string, choices?: string[], values?: number[], unit?: string,
+ * @typedef {{label: string, first: number, choices?: string[], values?: number[], unit?: string,
  *   rates?: number[]}} Option  A menu or a slider; `rates` are the learning rates that its choices begin with.
- * @typedef {{worker: string, lesson: import("./worker.js").Lesson, options: Record<string, Option>, scale: number,
+ * @typedef {{worker: string, lesson: import("./worker.js").Lesson, options: Record<string, Option>,
+ *   hints: Record<string, string>, scale: number,
  *   kinds: (import("./learner.js").Kind & {hidden: number, synapse: number | null})[],
  *   cells: Record<string, import("./scan.js").CellStep>, recorded: {loss: number, accuracy: number}[][]}} TrainData
  *   `worker` is its script, `recorded` are the curves of Python, `scale` is that of answers.
@@ -19,11 +20,8 @@ import { range } from "./numbers.js";
 /** After so many epochs progress is said again. */
 const SAID = 5;
 
-/**
- * @param {TrainData} data
- * @returns {import("./view.js").View}
- */
-export function train(data) {
+/** @type {import("./view.js").Build<TrainData>} */
+export const train = (data) => {
   const names = data.kinds.map(({ name }) => name);
   const epochs = data.lesson.schedule.length;
   const url = URL.createObjectURL(new Blob([data.worker], { type: "text/javascript" }));
@@ -50,6 +48,7 @@ export function train(data) {
     for (const run of runs) run.worker?.terminate();
     if (runs.some(({ history }) => history.length)) before = runs.map(({ history }) => history);
     isPaused = false;
+    said = `Seed ${seed}: training has begun.`;
     const settings = Object.fromEntries(controls.map(({ key, control }) => [key, control.value]));
     runs = names.map((name) => ({ name, history: [], failed: "" }));
     for (const [kind, run] of runs.entries()) {
@@ -62,7 +61,6 @@ export function train(data) {
         fail(run, `${error}`);
       }
     }
-    said = `Seed ${seed}: training has begun.`;
     changed(go);
   }
 
@@ -171,11 +169,11 @@ export function train(data) {
   }
 
   for (const { key, control } of controls) {
-    const { hint, rates } = data.options[key];
+    const { rates } = data.options[key];
     control.input.addEventListener("input", () => {
       const rate = controls.find((one) => one.key === "lr")?.control;
       if (rates && rate) rate.value = rates[control.value];
-      said = `${hint}${runs.some((run) => run.worker) ? " It counts from the next start on." : ""}`;
+      said = `${data.hints[key]}${runs.some((run) => run.worker) ? " It counts from the next start on." : ""}`;
     });
   }
 
@@ -197,4 +195,4 @@ export function train(data) {
       return said;
     },
   };
-}
+};
