@@ -74,7 +74,6 @@ def network_explorer(
     labels: Sequence[int],
     classes: Sequence[str],
     figure: Figure,
-    first: str = "feedback",
     draws_first: bool = False,
 ) -> HTML:
     """Return a view of the three trained networks with a choice of pictures and a pad to draw on.
@@ -84,14 +83,13 @@ def network_explorer(
         labels: class of each image, ``[n]``.
         classes: names of the classes.
         figure: what stands there without JavaScript.
-        first: the network that is shown first.
         draws_first: whether the view invites to draw: it begins with a network that was trained for drawings, too,
             which reads the first picture, and reads each stroke at once.
     """
     data = {
         **_networks(draws_first),
         **_pictures(images, labels, classes),
-        "network": len(NETWORKS) if draws_first else list(NETWORKS).index(first),
+        "network": len(NETWORKS) if draws_first else list(NETWORKS).index("feedback"),
         "drawsFirst": draws_first,
     }
     return view("network", data, figure, ALT)

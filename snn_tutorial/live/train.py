@@ -142,18 +142,18 @@ def _figure(networks: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
     return figure
 
 
-def trained(kind: str, epochs: int = EPOCHS, count: int = TRAINED) -> list[dict[str, float]]:
+def trained(kind: str, epochs: int = EPOCHS) -> list[dict[str, float]]:
     """Train as the page does at first, in the ordinary loop; return train loss and test accuracy of each epoch."""
     torch.manual_seed(0)
     net = make_network(kind)
-    learned, tested = _split(True, 0, count), _split(False, 0, TESTED)
+    learned, tested = _split(True, 0, TRAINED), _split(False, 0, TESTED)
     x, x_test = learned.images.float() / 255, tested.images.float() / 255
     optimizer = torch.optim.Adam(net.parameters(), lr=LR)
     found = []
     for factor in SCHEDULE[:epochs]:
         optimizer.param_groups[0]["lr"] = factor * LR
         total = 0.0
-        for which in torch.randperm(count).split(BATCH):
+        for which in torch.randperm(TRAINED).split(BATCH):
             loss = F.mse_loss(net(x[which]), F.one_hot(learned.labels[which], 10).float())
             optimizer.zero_grad()
             loss.backward()
@@ -163,7 +163,7 @@ def trained(kind: str, epochs: int = EPOCHS, count: int = TRAINED) -> list[dict[
         with torch.no_grad():
             right = (net(x_test).argmax(1) == tested.labels).float().mean().item()
         reset_net(net)
-        found.append({"loss": float(f"{total / count:.5g}"), "accuracy": round(right, 4)})
+        found.append({"loss": float(f"{total / TRAINED:.5g}"), "accuracy": round(right, 4)})
     return found
 
 

@@ -41,7 +41,6 @@ def test_network_of_the_landing_page_reads_drawings(browser, embedded, tmp_path)
     with live(browser, html, tmp_path, reduced_motion="reduce") as view:
         for drawing in DRAWINGS:
             view.figure.get_by_role("button", name="clear").click()
-            view.set("brush", drawing["brush"])
             view.figure.locator("canvas.snn-pad").scroll_into_view_if_needed()
             draw(view, drawing["strokes"])
             read.append(f"answers: {drawing['class']}." in view.said())

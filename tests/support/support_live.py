@@ -145,17 +145,13 @@ def _move(view: LiveView, control: Locator, how: str) -> None:
 def dead_controls(view: LiveView, how: str = "keyboard") -> list[str]:
     """Move every control, and return the names of those that change nothing that is seen.
 
-    Left out are those that say to work with another, such as the size of a brush; each has a test of its own.
-
     Args:
         view: the view.
         how: by "keyboard", "mouse" or "touch".
     """
     dead = []
     # Buttons come last, since one may clear what others change.
-    kinds = [
-        view.figure.locator(f"{kind}:not([data-with-another])") for kind in (":is(input, select)", "button")
-    ]
+    kinds = [view.figure.locator(kind) for kind in (":is(input, select)", "button")]
     for control in [control for kind in kinds for control in kind.all()]:
         if not control.is_visible():
             continue

@@ -5,17 +5,14 @@ import { range } from "./numbers.js";
 
 /**
  * @typedef {import("./colors.js").Color} Color  Marks without one have the colour of text.
- * @typedef {{kind: "line", dashed?: boolean, width?: number}} Line  It is broken where y is NaN.
- * @typedef {{kind: "stems" | "bars"}} Bars
- * @typedef {{kind: "dots", size?: number, hollow?: boolean}} Dots
- * @typedef {{kind: "words", text: string[]}} Words
- * @typedef {{kind: "grid", columns: ArrayLike<number>[], high: number}} Grid
- *   Squares from the ground (0) to the colour (high) around whole numbers; the first column lies at x = 0.
- * @typedef {(Line | Bars | Dots | Words | Grid) & {x: number[], y: ArrayLike<number>, color?: Color, label?: string}} Mark
- *   A label stands beside the plot, at the height of the mark's last point.
+ * @typedef {{kind: "line" | "bars" | "dots" | "words" | "grid", x: number[], y: ArrayLike<number>, color?: Color,
+ *   label?: string, dashed?: boolean, width?: number, size?: number, hollow?: boolean, text?: string[],
+ *   columns?: ArrayLike<number>[]}} Mark
+ *   A line is broken where y is NaN; `width` is that of a line in pixels, or of bars in units of x. A label stands beside
+ *   the plot, at the height of the mark's last point. A grid has squares from the ground (0) to the colour (1) around
+ *   whole numbers; the first of its columns lies at x = 0.
  * @typedef {{height: number, x: number[], y: number[], xLabel?: string, yLabel?: string, title?: string,
- *   xTicks?: number[], yTicks?: number[], yNames?: string[], isSquare?: boolean, marks: Mark[]}} Panel
- *   `x` and `y` are the ends of the axes, `yNames` those of ticks.
+ *   isSquare?: boolean, marks: Mark[]}} Panel  `x` and `y` are the ends of the axes.
  * @typedef {{left: number, right: number, top: number, bottom: number, across: (x: number) => number,
  *   down: (y: number) => number}} Place  Of a panel's axes on the canvas; from their units to its pixels.
  */
@@ -29,12 +26,12 @@ const STROKE = 22;
 /**
  * Return a panel with numbers as squares, one column behind the other.
  * @param {ArrayLike<number>[]} columns
- * @param {Omit<Panel, "x" | "y" | "marks"> & {high?: number, color?: Color, over?: Mark[]}} options
+ * @param {Omit<Panel, "x" | "y" | "marks"> & {color?: Color, over?: Mark[]}} options
  * @returns {Panel}
  */
-export function raster(columns, { high = 1, color, over = [], ...options }) {
+export function raster(columns, { color, over = [], ...options }) {
   /** @type {Mark} */
-  const grid = { kind: "grid", columns, high, color, x: [0], y: [0] };
+  const grid = { kind: "grid", columns, color, x: [0], y: [0] };
   return { x: [-0.5, columns.length - 0.5], y: [columns[0].length - 0.5, -0.5], marks: [grid, ...over], ...options };
 }
 
@@ -156,13 +153,13 @@ export class Chart {
   #draw(panel, place) {
     const { pen } = this;
     const { left, right, top, bottom, across, down } = place;
-    const xTicks = panel.xTicks ?? ticks(panel.x[0], panel.x[1], (right - left) / 60);
-    const yTicks = panel.yTicks ?? ticks(Math.min(...panel.y), Math.max(...panel.y), Math.max(2, panel.height / 30));
+    const xTicks = ticks(panel.x[0], panel.x[1], (right - left) / 60);
+    const yTicks = ticks(Math.min(...panel.y), Math.max(...panel.y), Math.max(3, panel.height / 30));
     this.#use();
     this.#write(panel.title ?? "", left, top - 12, "left");
     this.#write(panel.xLabel ?? "", (left + right) / 2, bottom + 27, "center");
     for (const x of xTicks) this.#write(numeral(x), across(x), bottom + 12, "center");
-    for (const [k, y] of yTicks.entries()) this.#write(panel.yNames?.[k] ?? numeral(y), left - 6, down(y), "right");
+    for (const y of yTicks) this.#write(numeral(y), left - 6, down(y), "right");
     pen.save();
     pen.translate(10, (top + bottom) / 2);
     pen.rotate(-Math.PI / 2);
@@ -199,22 +196,15 @@ export class Chart {
    * @param {Place} place
    */
   #mark(mark, { across, down }) {
-    const { pen } = this;
-    if (mark.kind === "grid") return this.#grid(mark, across, down);
+    const { kind, columns = [], text = [], width, dashed } = mark;
     const points = mark.x.map((x, k) => [across(x), down(mark.y[k])]);
-    if (mark.kind === "line") return this.#stroke(points, mark.width, mark.dashed);
-    const [half, ground] = [0.35 * (across(1) - across(0)), down(0)];
+    if (kind === "grid") return this.#grid(columns, across, down);
+    if (kind === "line") return this.#stroke(points, width, dashed);
+    const [half, ground] = [((width ?? 0.7) / 2) * (across(1) - across(0)), down(0)];
     for (const [k, [x, y]] of points.entries()) {
-      if (mark.kind === "bars") pen.fillRect(x - half, y, 2 * half, ground - y);
-      else if (mark.kind === "words") this.#write(mark.text[k], x, y, "center");
-      else if (mark.kind === "dots") this.#dot(x, y, mark.size, mark.hollow);
-      else if (mark.y[k] !== 0) {
-        this.#stroke([
-          [x, ground],
-          [x, y],
-        ]);
-        this.#dot(x, y);
-      }
+      if (kind === "bars") this.pen.fillRect(x - half, y, 2 * half, ground - y);
+      else if (kind === "words") this.#write(text[k], x, y, "center");
+      else this.#dot(x, y, mark.size, mark.hollow);
     }
   }
 
@@ -234,15 +224,15 @@ export class Chart {
   }
 
   /**
-   * @param {Grid} grid
+   * @param {ArrayLike<number>[]} columns
    * @param {Place["across"]} across
    * @param {Place["down"]} down
    */
-  #grid({ columns, high }, across, down) {
+  #grid(columns, across, down) {
     for (const [x, column] of columns.entries()) {
       for (const [y, value] of Array.from(column).entries()) {
         const [left, top] = [Math.floor(across(x - 0.5)), Math.floor(down(y - 0.5))];
-        this.pen.globalAlpha = Math.max(0, Math.min(1, value / high));
+        this.pen.globalAlpha = Math.max(0, Math.min(1, value));
         this.pen.fillRect(left, top, Math.floor(across(x + 0.5)) - left, Math.floor(down(y + 0.5)) - top);
       }
     }
@@ -265,7 +255,7 @@ export class Chart {
     for (const { mark, label, y } of labels) {
       const ends = [right + 6, right + STROKE - 5].map((x) => [x, y]);
       this.#use(mark.color);
-      this.#stroke(ends, 3, mark.kind === "line" && mark.dashed);
+      this.#stroke(ends, 3, mark.dashed);
       this.#use();
       this.#write(label, right + STROKE, y, "left");
     }

@@ -53,9 +53,6 @@ export const gradient = ({ networks, cells, classes, images, labels }) => {
     const x = range(SIDE);
     const y = found.norms.map((norm) => Math.log10(Math.max(norm, 1e-12)));
     const [low, high] = [Math.floor(Math.min(...y)), Math.ceil(Math.max(...y) + 1e-9)];
-    const powers = range(high - low + 1)
-      .map((k) => low + k)
-      .filter((k) => k % 2 === 0 || high - low < 6);
     /** @param {string} title @param {Float64Array[]} seq @param {string} yLabel */
     const sizes = (title, seq, yLabel) => {
       const most = Math.max(1e-300, ...seq.flatMap((step) => Array.from(step, Math.abs)));
@@ -66,10 +63,8 @@ export const gradient = ({ networks, cells, classes, images, labels }) => {
       sizes("gradient to each pixel (faint: 1/10,000)", found.columns, "row"),
       sizes("to each hidden neuron", found.hidden, "neuron"),
       {
-        ...{ height: 120, x: [-0.5, SIDE - 0.5], y: [low, high], xLabel: "column t", yLabel: "norm" },
+        ...{ height: 120, x: [-0.5, SIDE - 0.5], y: [low, high], xLabel: "column t", yLabel: "log\u2081\u2080 norm" },
         title: "norm of the gradient to each column",
-        yTicks: powers,
-        yNames: powers.map((power) => `1e${power}`.replace("-", "\u2212")),
         marks: [
           { kind: "line", x, y, color },
           { kind: "dots", x, y, color },

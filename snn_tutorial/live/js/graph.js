@@ -69,8 +69,6 @@ export const graph = ({ steps, rows, first, pictures, nodes: packedNodes, edges 
     return {
       ...{ height: 42, x: [-0.5, node.size - 0.5], y },
       title: `${told(node, now)}${arrives}${node === output ? "; ● mean so far" : ""}`,
-      xTicks: x.filter((k) => k % Math.ceil(node.size / 8) === 0),
-      yTicks: y,
       marks: [
         { kind: "bars", x, y: now, color: colorOfNode(node) },
         { kind: "dots", x: node === output ? x : [], y: mean(), size: 3 },
@@ -80,11 +78,12 @@ export const graph = ({ steps, rows, first, pictures, nodes: packedNodes, edges 
 
   const picture = new Chart("the picture, with a frame around the column that is read", () => {
     const grey = element(pixels, image.value, rows * steps);
-    const at = (/** @type {number} */ x, /** @type {number} */ y) => (x > time.value ? 0.2 : 1) * grey[y * steps + x];
+    const at = (/** @type {number} */ x, /** @type {number} */ y) =>
+      ((x > time.value ? 0.2 : 1) * grey[y * steps + x]) / 255;
     const columns = range(steps).map((x) => range(rows).map((y) => at(x, y)));
     const over = [frame([time.value, time.value], [0, rows - 1], COLORS.input)];
     const title = `step ${time.value} reads column ${time.value}`;
-    return [raster(columns, { height: 112, high: 255, title, over, isSquare: true, xTicks: [], yTicks: [] })];
+    return [raster(columns, { height: 112, title, over, isSquare: true })];
   });
   const charts = nodes.map((node) => new Chart(`what ${node.name} gives`, () => [panelOf(node)]));
 

@@ -37,8 +37,6 @@ export const network = ({ networks, cells, classes, images, labels, network: fir
   const loop = box("feedback", true);
   const neuron = slider("hidden neuron", { value: 0 });
   const time = slider("columns read", { max: SIDE, value: drawsFirst ? 0 : SIDE });
-  const brush = slider("brush", { min: 1, max: 4, step: 0.25, value: drawsFirst ? 1.5 : 2, unit: "pixels" });
-  brush.input.dataset.withAnother = "";
   const plays = player(time);
   const isDrawing = () => image.value === labels.length;
   const pad = new Pad("the picture", () => {
@@ -119,7 +117,6 @@ export const network = ({ networks, cells, classes, images, labels, network: fir
     time.input.max = `${steps}`;
     time.value = isWhole ? steps : time.value;
     if (image.value !== shown.image && !isDrawing()) pad.set(element(pixels, image.value, SIDE * SIDE));
-    pad.size = brush.value;
     pad.draw();
     activity = activityOf(loaded[which.value]);
     if (which.value !== shown.network) {
@@ -130,7 +127,7 @@ export const network = ({ networks, cells, classes, images, labels, network: fir
   }
 
   const answered = make("div", {}, ...rows.map((row) => row.element));
-  const side = [pad.canvas, make("div", { className: "snn-row" }, brush.element, clear), answered];
+  const side = [pad.canvas, make("div", { className: "snn-row" }, clear), answered];
   return {
     controls: [
       [which.element, image.element],
@@ -212,7 +209,7 @@ function panelsOf({ columns, spikes, potentials, currents, outputs }, { until, n
   return [
     raster(
       columns.map((column, t) => (t < until ? column : new Float64Array(SIDE))),
-      { height: 84, title: "columns as they enter", yLabel: "row", yTicks: [] },
+      { height: 84, title: "columns as they enter", yLabel: "row" },
     ),
     {
       ...{ height: Math.max(96, 3 * hidden), x, y: [hidden - 0.5, -0.5], title: "hidden spikes", yLabel: "neuron" },

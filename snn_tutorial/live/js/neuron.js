@@ -72,8 +72,8 @@ export const neuron = ({ steps, resets, cells, charge }) => {
         ],
       },
       {
-        ...{ height: 40, x, y: [0, 1.2], yLabel: "spike", xLabel: "time step t", yTicks: [0, 1] },
-        marks: [{ kind: "stems", x: time, y: s, color: COLORS.spike, label: "s[t]" }],
+        ...{ height: 40, x, y: [0, 1.2], yLabel: "spike", xLabel: "time step t" },
+        marks: [{ kind: "bars", x: time, y: s, width: 0.15, color: COLORS.spike, label: "s[t]" }],
       },
     ];
   });

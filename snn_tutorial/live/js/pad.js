@@ -4,7 +4,8 @@ import { SIDE } from "./activity.js";
 import { make } from "./controls.js";
 import { range } from "./numbers.js";
 
-/** Grey of a stroke at its middle, and how much it loses with each pixel's distance. */
+/** Radius of a stroke in pixels, its grey in the middle, and how much that loses with each pixel's distance. */
+const RADIUS = 1.5;
 const INK = 230;
 const FALL = 90;
 
@@ -74,8 +75,6 @@ export class Pad {
     this.pixels = new Uint8Array(SIDE * SIDE);
     /** A picture whose outline lies under a drawing. */
     this.ghost = new Uint8Array(SIDE * SIDE);
-    /** Radius of the brush in pixels. */
-    this.size = 2;
     /** Where the stroke was before. */
     this.last = [0, 0];
     this.cursor = [SIDE / 2, SIDE / 2];
@@ -103,8 +102,8 @@ export class Pad {
   #ink(x, y) {
     for (const k of this.pixels.keys()) {
       const distance = Math.hypot((k % SIDE) + 0.5 - x, Math.floor(k / SIDE) + 0.5 - y);
-      if (distance > this.size) continue;
-      this.pixels[k] = Math.max(this.pixels[k], INK - FALL * Math.max(0, distance - this.size + 1));
+      if (distance > RADIUS) continue;
+      this.pixels[k] = Math.max(this.pixels[k], INK - FALL * Math.max(0, distance - RADIUS + 1));
     }
   }
 

@@ -15,7 +15,6 @@ import { player } from "./player.js";
 /** How dark the ground is on which pixels lie that have not been read, and how much of their ink is shown. */
 const GROUND = 0.08;
 const DIM = 0.22;
-const TICKS = [0, 9, 18, 27];
 const ALL = range(SIDE);
 
 /** @type {import("./view.js").Build<ReadingData>} */
@@ -38,7 +37,7 @@ export const reading = ({ images, names, first }) => {
 
   /** The side of both pictures in pixels of the page, as large as there is room beside the axis. */
   const height = () => Math.max(100, Math.min(210, seen.canvas.clientWidth - 64));
-  const axes = () => ({ height: height(), isSquare: true, xTicks: TICKS, yTicks: TICKS });
+  const axes = () => ({ height: height(), isSquare: true });
 
   const seen = new Chart("the picture, with a frame around what is read in this step", () => {
     const shades = sequence().map((x, t) => x.map((grey) => (isRead(t) ? grey : GROUND + DIM * grey)));
@@ -59,7 +58,7 @@ export const reading = ({ images, names, first }) => {
     return [
       {
         ...axes(),
-        ...{ isSquare: false, x: [0, 1], y: [SIDE - 0.5, -0.5], xTicks: [0, 0.5, 1] },
+        ...{ isSquare: false, x: [0, 1], y: [SIDE - 0.5, -0.5] },
         ...{ title: `input at t = ${step.value}`, xLabel: "x[t, i]", yLabel: "feature i" },
         marks: [
           { kind: "line", x: input, y: ALL, color: COLORS.input },
@@ -77,7 +76,6 @@ export const reading = ({ images, names, first }) => {
     ];
   });
   const charts = [seen, now, sofar];
-  for (const [k, basis] of ["12.5rem", "8rem", "12.5rem"].entries()) charts[k].canvas.style.flexBasis = basis;
 
   return {
     controls: [

@@ -49,10 +49,10 @@ export const synapse = ({ spikes, tau, filters, stops }) => {
     const shown = names().map((name) => ({ name, y: current(name), color: COLOR_OF[name] }));
     return [
       {
-        ...{ height: 48, x, y: [0, 1.2], yLabel: "spike s", yTicks: [0, 1], title: "Press here to change the spikes" },
+        ...{ height: 48, x, y: [0, 1.2], yLabel: "spike s", title: "Press here to change the spikes" },
         marks: [
           { kind: "dots", x: time, y: time.map(() => 0), color: COLORS.threshold, size: 2 },
-          { kind: "stems", x: time, y: train(), color: COLORS.spike },
+          { kind: "bars", x: time, y: train(), width: 0.15, color: COLORS.spike },
         ],
       },
       {
