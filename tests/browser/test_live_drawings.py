@@ -1,4 +1,4 @@
-"""The landing page's view reads what visitors draw: 30 kept drawings, made again with the mouse."""
+"""The landing page's view reads drawings: 30 scripted sets of strokes, made with the mouse."""
 
 from __future__ import annotations
 
