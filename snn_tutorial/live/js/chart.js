@@ -1,5 +1,6 @@
 /** Figures on a canvas: panels below each other, each with axes and marks, in the page's own colours. */
 
+import { COLORS } from "./colors.js";
 import { make } from "./controls.js";
 import { range } from "./numbers.js";
 
@@ -24,27 +25,23 @@ const LINE = 14;
 const STROKE = 22;
 
 /**
- * Return a panel with numbers as squares, one column behind the other.
+ * Return a panel with numbers as squares, one column behind the other, and a frame around what is read: a column or a row.
  * @param {ArrayLike<number>[]} columns
- * @param {Omit<Panel, "x" | "y" | "marks"> & {color?: Color, over?: Mark[]}} options
+ * @param {Omit<Panel, "x" | "y" | "marks"> & {color?: Color, column?: number, row?: number}} options
  * @returns {Panel}
  */
-export function raster(columns, { color, over = [], ...options }) {
-  /** @type {Mark} */
-  const grid = { kind: "grid", columns, color, x: [0], y: [0] };
-  return { x: [-0.5, columns.length - 0.5], y: [columns[0].length - 0.5, -0.5], marks: [grid, ...over], ...options };
-}
-
-/**
- * Return a line around some squares.
- * @param {[number, number]} across  the first and the last
- * @param {[number, number]} down
- * @param {Color} [color]
- * @returns {Mark}
- */
-export function frame([left, right], [top, bottom], color) {
-  const [x0, x1, y0, y1] = [left - 0.5, right + 0.5, top - 0.5, bottom + 0.5];
-  return { kind: "line", x: [x0, x1, x1, x0, x0], y: [y0, y0, y1, y1, y0], color };
+export function raster(columns, { color, column, row, ...options }) {
+  const [x, y] = [
+    [-0.5, columns.length - 0.5],
+    [columns[0].length - 0.5, -0.5],
+  ];
+  const [left, right] = column === undefined ? x : [column - 0.5, column + 0.5];
+  const [bottom, top] = row === undefined ? y : [row + 0.5, row - 0.5];
+  const corners = { x: [left, right, right, left, left], y: [top, top, bottom, bottom, top] };
+  /** @type {Mark[]} */
+  const marks = [{ kind: "grid", columns, color, x: [0], y: [0] }];
+  if (column !== undefined || row !== undefined) marks.push({ kind: "line", color: COLORS.input, ...corners });
+  return { x, y, marks, ...options };
 }
 
 /**

@@ -49,7 +49,7 @@ export const confusion = ({ classes, networks, counts, shown, images, numbers, f
   });
 
   return {
-    controls: [[network.element], [truth.element, answer.element]],
+    controls: [[network], [truth, answer]],
     figures: [
       make(
         "div",

@@ -18,32 +18,24 @@ export function make(tag, options = {}, ...children) {
 export const changed = (element) => element.dispatchEvent(new Event("change", { bubbles: true }));
 
 /**
- * What a reader sets; `value` may be assigned.
  * @template T
  * @template {HTMLElement} [I=HTMLElement]
+ * @typedef {HTMLElement & {value: T, input: I}} Control  A label with what a reader sets; `value` may be assigned.
  */
-export class Control {
-  /**
-   * @param {string} label
-   * @param {I} input
-   * @param {() => T} read
-   * @param {(value: T) => void} write
-   * @param {Node[]} [after]
-   */
-  constructor(label, input, read, write, after = []) {
-    this.input = Object.assign(input, { ariaLabel: label });
-    this.read = read;
-    this.write = write;
-    this.element = make("label", {}, make("span", {}, label), input, ...after);
-  }
 
-  get value() {
-    return this.read();
-  }
-
-  set value(value) {
-    this.write(value);
-  }
+/**
+ * @template T
+ * @template {HTMLElement} I
+ * @param {string} label
+ * @param {I} input
+ * @param {{get: () => T, set: (value: T) => void}} value
+ * @param {Node[]} [after]
+ */
+function control(label, input, value, after = []) {
+  input.ariaLabel = label;
+  const element = make("label", {}, make("span", {}, label), input, ...after);
+  Object.defineProperty(Object.assign(element, { input }), "value", value);
+  return /** @type {Control<T, I>} */ (/** @type {unknown} */ (element));
 }
 
 /**
@@ -55,18 +47,18 @@ export function slider(label, { min = 0, max = 1, step = 1, value, unit = "", va
   const ends = values ? { min: 0, max: values.length - 1, step: 1 } : { min, max, step };
   const input = make("input", { type: "range", ...ends });
   const shown = make("output");
-  const read = () => (values ? values[input.valueAsNumber] : input.valueAsNumber);
+  const get = () => (values ? values[input.valueAsNumber] : input.valueAsNumber);
   const show = () => {
-    shown.value = `${Number(read().toPrecision(4))} ${unit}`.trim();
+    shown.value = `${Number(get().toPrecision(4))} ${unit}`.trim();
     input.setAttribute("aria-valuetext", shown.value);
   };
-  const write = (/** @type {number} */ given) => {
+  const set = (/** @type {number} */ given) => {
     input.valueAsNumber = values ? values.indexOf(given) : given;
     show();
   };
   input.addEventListener("input", show);
-  write(value);
-  return new Control(label, input, read, write, [shown]);
+  set(value);
+  return control(label, input, { get, set }, [shown]);
 }
 
 /**
@@ -77,11 +69,11 @@ export function slider(label, { min = 0, max = 1, step = 1, value, unit = "", va
  */
 export function menu(label, options, first = 0) {
   const input = make("select", {}, ...options.map((name) => make("option", {}, name)));
-  const write = (/** @type {number} */ given) => {
+  const set = (/** @type {number} */ given) => {
     input.selectedIndex = given;
   };
-  write(first);
-  return new Control(label, input, () => input.selectedIndex, write);
+  set(first);
+  return control(label, input, { get: () => input.selectedIndex, set });
 }
 
 /**
@@ -91,10 +83,10 @@ export function menu(label, options, first = 0) {
  */
 export function box(label, first) {
   const input = make("input", { type: "checkbox", checked: first });
-  const write = (/** @type {boolean} */ given) => {
+  const set = (/** @type {boolean} */ given) => {
     input.checked = given;
   };
-  return new Control(label, input, () => input.checked, write);
+  return control(label, input, { get: () => input.checked, set });
 }
 
 /**

@@ -42,7 +42,7 @@ export const cue = ({ after, first, symbols, networks }) => {
   });
 
   return {
-    controls: [[steps.element]],
+    controls: [[steps]],
     figures: [make("div", { className: "snn-panels" }, ...panels.map((panel) => panel.element))],
     numbers: () => ({
       ...{ after: steps.value, cues: symbols.map((symbol) => symbol + 1) },

@@ -30,8 +30,8 @@ export const gradient = ({ networks, cells, classes, images, labels }) => {
 
   function compute() {
     const { net, trained, hidden } = loaded[which.value];
-    hidden.isFedBack = loop.value && hidden.loop !== null;
-    loop.element.hidden = hidden.loop === null;
+    hidden.isFedBack = loop.value;
+    loop.hidden = hidden.loop === null;
     for (const [k, back] of networks[which.value].backs[Number(cut.value)].entries()) {
       const layer = net.layers[k];
       if (layer instanceof Cells) layer.back = back;
@@ -75,8 +75,8 @@ export const gradient = ({ networks, cells, classes, images, labels }) => {
 
   return {
     controls: [
-      [which.element, picture.element, what.element],
-      [cut.element, loop.element],
+      [which, picture, what],
+      [cut, loop],
     ],
     figures: [chart.canvas],
     numbers: () => ({ columns: found.columns.map((one) => Array.from(one)), norms: found.norms }),

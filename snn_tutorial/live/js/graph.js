@@ -1,6 +1,6 @@
 /** A graph of nodes, with what each of them gives in one time step, and the picture that is read meanwhile. */
 
-import { Chart, frame, raster } from "./chart.js";
+import { Chart, raster } from "./chart.js";
 import { COLORS } from "./colors.js";
 import { make, menu, slider } from "./controls.js";
 import { bytes, element, floats, largest, range, sum } from "./numbers.js";
@@ -81,9 +81,8 @@ export const graph = ({ steps, rows, first, pictures, nodes: packedNodes, edges 
     const at = (/** @type {number} */ x, /** @type {number} */ y) =>
       ((x > time.value ? 0.2 : 1) * grey[y * steps + x]) / 255;
     const columns = range(steps).map((x) => range(rows).map((y) => at(x, y)));
-    const over = [frame([time.value, time.value], [0, rows - 1], COLORS.input)];
     const title = `step ${time.value} reads column ${time.value}`;
-    return [raster(columns, { height: 112, title, over, isSquare: true })];
+    return [raster(columns, { height: 112, title, column: time.value, isSquare: true })];
   });
   const charts = nodes.map((node) => new Chart(`what ${node.name} gives`, () => [panelOf(node)]));
 
@@ -113,7 +112,7 @@ export const graph = ({ steps, rows, first, pictures, nodes: packedNodes, edges 
   }
 
   return {
-    controls: [[image.element, time.element, ...plays.buttons]],
+    controls: [[image, time, ...plays.buttons]],
     figures: [picture.canvas, figure],
     numbers: () => ({
       ...{ t: time.value, image: image.value, mean: mean() },

@@ -60,9 +60,8 @@ export const network = ({ networks, cells, classes, images, labels, network: fir
   let shown = { image: -1, network: -1 };
   let activity = activityOf(loaded[first]);
   const rows = classes.map((name) => {
-    const [meter, percent] = [make("meter", { max: 1, ariaLabel: name }), make("span")];
-    const parts = [make("span", {}, name), meter, percent];
-    return { meter, percent, element: make("div", { className: "snn-answer" }, ...parts) };
+    const [meter, percent] = [make("meter", { max: 1, ariaLabel: name }), make("td")];
+    return { meter, percent, element: make("tr", {}, make("td", {}, name), make("td", {}, meter), percent) };
   });
 
   /**
@@ -72,7 +71,7 @@ export const network = ({ networks, cells, classes, images, labels, network: fir
   function activityOf(one) {
     const { trained, hidden, synapse } = one;
     if (hidden.parameters.length) hidden.parameters = [[threshold.value]];
-    hidden.isFedBack = loop.value && hidden.loop !== null;
+    hidden.isFedBack = loop.value;
     if (synapse && trained.tau !== null) {
       synapse.parameters = tau.value === trained.tau ? synapse.stage.parameters : [[1 / tau.value]];
     }
@@ -109,9 +108,9 @@ export const network = ({ networks, cells, classes, images, labels, network: fir
   /** Show what the network has, and as many steps as there are. */
   function fit() {
     const { trained, hidden } = loaded[which.value];
-    tau.element.hidden = trained.tau === null;
-    threshold.element.hidden = hidden.parameters.length === 0;
-    loop.element.hidden = hidden.loop === null;
+    tau.hidden = trained.tau === null;
+    threshold.hidden = hidden.parameters.length === 0;
+    loop.hidden = hidden.loop === null;
     const steps = SIDE + blank.value;
     const isWhole = time.value === Number(time.input.max);
     time.input.max = `${steps}`;
@@ -126,12 +125,12 @@ export const network = ({ networks, cells, classes, images, labels, network: fir
     shown = { image: image.value, network: which.value };
   }
 
-  const answered = make("div", {}, ...rows.map((row) => row.element));
-  const side = [pad.canvas, make("div", { className: "snn-row" }, clear), answered];
+  const answered = make("table", { className: "snn-answers" }, ...rows.map((row) => row.element));
+  const side = [pad.canvas, clear, answered];
   return {
     controls: [
-      [which.element, image.element],
-      [...plays.buttons, time.element],
+      [which, image],
+      [...plays.buttons, time],
     ],
     figures: [
       make(
@@ -142,8 +141,8 @@ export const network = ({ networks, cells, classes, images, labels, network: fir
       ),
     ],
     more: [
-      [neuron.element, blank.element],
-      [threshold.element, tau.element, loop.element],
+      [neuron, blank],
+      [threshold, tau, loop],
     ],
     numbers: () => ({
       ...Object.fromEntries(Object.entries(activity).map(([name, seq]) => [name, seq.map((one) => Array.from(one))])),

@@ -80,8 +80,8 @@ export const neuron = ({ steps, resets, cells, charge }) => {
 
   return {
     controls: [
-      [first.element, threshold.element],
-      [reset.element, isFedBack.element],
+      [first, threshold],
+      [reset, isFedBack],
     ],
     figures: [chart.canvas],
     numbers: () => ({ i: series("i"), h: series("h"), v: series("v"), s: series("s") }),

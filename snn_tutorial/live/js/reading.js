@@ -1,7 +1,7 @@
 /** How a picture arrives at a network: one column or one row of it in each time step. */
 
 import { SIDE } from "./activity.js";
-import { Chart, frame, raster } from "./chart.js";
+import { Chart, raster } from "./chart.js";
 import { COLORS } from "./colors.js";
 import { make, menu, slider } from "./controls.js";
 import { bytes, element, range, sum } from "./numbers.js";
@@ -42,15 +42,12 @@ export const reading = ({ images, names, first }) => {
   const seen = new Chart("the picture, with a frame around what is read in this step", () => {
     const shades = sequence().map((x, t) => x.map((grey) => (isRead(t) ? grey : GROUND + DIM * grey)));
     const isColumn = order.value === 0;
-    /** @type {[number, number][]} */
-    const [along, whole] = [
-      [step.value, step.value],
-      [0, SIDE - 1],
-    ];
     const title = `${names[picture.value]}, ${line()} ${step.value}`;
-    const over = [isColumn ? frame(along, whole, COLORS.input) : frame(whole, along, COLORS.input)];
+    const framed = isColumn ? { column: step.value } : { row: step.value };
     const columns = isColumn ? shades : ALL.map((x) => shades.map((row) => row[x]));
-    return [raster(columns, { ...axes(), over, title, xLabel: "column of the picture", yLabel: "row of the picture" })];
+    return [
+      raster(columns, { ...axes(), ...framed, title, xLabel: "column of the picture", yLabel: "row of the picture" }),
+    ];
   });
 
   const now = new Chart("the 28 grey values of this step", () => {
@@ -70,17 +67,22 @@ export const reading = ({ images, names, first }) => {
 
   const sofar = new Chart("the inputs of all steps so far, side by side", () => {
     const columns = sequence().map((x, t) => x.map((grey) => (isRead(t) ? grey : GROUND)));
-    const over = [frame([step.value, step.value], [0, SIDE - 1], COLORS.input)];
     return [
-      raster(columns, { ...axes(), over, title: "what has come so far", xLabel: "time step t", yLabel: "feature i" }),
+      raster(columns, {
+        ...axes(),
+        column: step.value,
+        title: "what has come so far",
+        xLabel: "time step t",
+        yLabel: "feature i",
+      }),
     ];
   });
   const charts = [seen, now, sofar];
 
   return {
     controls: [
-      [picture.element, order.element],
-      [step.element, ...plays.buttons],
+      [picture, order],
+      [step, ...plays.buttons],
     ],
     figures: [make("div", { className: "snn-panels" }, ...charts.map((chart) => chart.canvas))],
     numbers: () => ({ image: picture.value, order: line(), t: step.value, sequence: sequence() }),

@@ -25,9 +25,9 @@ export const synapse = ({ spikes, tau, filters, stops }) => {
   const isDouble = box("double-exponential synapse", false);
   const time = range(spikes.length);
   const steps = time.map((t) => box(`spike in step ${t}`, spikes[t] === 1));
-  for (const [t, { element }] of steps.entries()) element.children[0].textContent = `${t}`;
+  for (const [t, step] of steps.entries()) step.children[0].textContent = `${t}`;
   const group = make("div", { className: "snn-toggles", ariaLabel: "spikes", role: "group" }, "spikes");
-  group.append(...steps.map((step) => step.element));
+  group.append(...steps);
   const train = () => steps.map((step) => Number(step.value));
   const stop = () => /** @type {Stop} */ (stops.find((one) => one.tau === decay.value));
   const names = () => /** @type {Name[]} */ (Object.keys(filters).slice(0, isDouble.value ? 3 : 2));
@@ -77,7 +77,7 @@ export const synapse = ({ spikes, tau, filters, stops }) => {
   });
 
   return {
-    controls: [[decay.element, isDouble.element], [group]],
+    controls: [[decay, isDouble], [group]],
     figures: [chart.canvas],
     numbers: () => ({
       ...{ tau: decay.value, s: train() },

@@ -181,7 +181,7 @@ export const train = (data) => {
     controls: [[go, again]],
     figures: [chart.canvas, ...states],
     more: [
-      controls.map(({ control }) => control.element),
+      controls.map(({ control }) => control),
       [make("details", {}, make("summary", {}, "the curves as a table"), table)],
     ],
     numbers: () => ({ runs: runs.map(({ history, failed }) => ({ history, failed })), seed, isPaused }),
