@@ -52,10 +52,8 @@ class LiveView:
             assert float(control.get_attribute("aria-valuetext").split()[0]) == value
         elif kind == "select-one":
             control.select_option(value)
-        elif kind == "checkbox":
+        else:
             control.set_checked(value)
-        elif (control.get_attribute("aria-pressed") == "true") != value:
-            control.click()
 
     def numbers(self) -> Any:
         """Return the numbers that are shown."""
@@ -116,14 +114,8 @@ def live(browser: Browser, view: HTML, folder: Path, **options: Any) -> Iterator
 
 
 #: What makes a control of each kind change, from the keyboard, and at its end.
-KEYS = {
-    "range": "ArrowRight",
-    "select-one": "ArrowDown",
-    "checkbox": "Space",
-    "number": "ArrowUp",
-    "button": "Enter",
-}
-BACK = {"ArrowRight": "ArrowLeft", "ArrowDown": "ArrowUp", "ArrowUp": "ArrowDown"}
+KEYS = {"range": "ArrowRight", "select-one": "ArrowDown", "checkbox": "Space", "button": "Enter"}
+BACK = {"ArrowRight": "ArrowLeft", "ArrowDown": "ArrowUp"}
 
 
 def _move(view: LiveView, control: Locator, how: str) -> None:
@@ -131,7 +123,7 @@ def _move(view: LiveView, control: Locator, how: str) -> None:
         """control => [control.type, control.value === control.max
             || control.tagName === "SELECT" && control.selectedIndex === control.length - 1]"""
     )
-    if how == "keyboard" or kind in ("select-one", "number"):  # a menu opens outside of the page
+    if how == "keyboard" or kind == "select-one":  # a menu opens outside of the page
         control.focus()
         view.page.keyboard.press(BACK[KEYS[kind]] if is_last else KEYS[kind])
         return
