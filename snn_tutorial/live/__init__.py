@@ -18,7 +18,7 @@ import numpy as np
 from IPython.display import HTML
 from matplotlib.figure import Figure
 
-from snn_tutorial.live.javascript import PRELUDE
+from snn_tutorial.live.javascript import PRELUDE, Code
 from snn_tutorial.page import png
 
 _JS = Path(__file__).with_name("js")
@@ -49,10 +49,6 @@ def bundle(*names: str) -> str:
     return "".join(found.values())
 
 
-class Code(str):
-    """JavaScript within a view's data, which is written as it is."""
-
-
 def literal(value: Any) -> str:
     """Return ``value`` as JavaScript: what JSON knows, and :class:`Code`."""
     if isinstance(value, Code):
@@ -64,36 +60,26 @@ def literal(value: Any) -> str:
     return json.dumps(value, allow_nan=False)
 
 
-def packed(array: np.ndarray) -> str:
-    """Return an array of whole numbers from 0 to 255 as base64, which ``bytes`` in ``bytes.js`` reads.
+def packed(array: np.ndarray, is_deflated: bool = False) -> str:
+    """Return whole numbers from 0 to 255 in base64, for ``bytes`` or, deflated, for ``inflated`` in ``numbers.js``.
 
     Raises:
-        ValueError: it holds other numbers.
+        ValueError: the array holds other numbers.
     """
-    return base64.b64encode(_small(array)).decode()
-
-
-def deflated(array: np.ndarray) -> str:
-    """Return such an array in base64 after compression, which ``inflated`` in ``bytes.js`` reads.
-
-    Raises:
-        ValueError: it holds other numbers.
-    """
-    squeeze = zlib.compressobj(9, wbits=-zlib.MAX_WBITS, memLevel=9)
-    return base64.b64encode(squeeze.compress(_small(array)) + squeeze.flush()).decode()
-
-
-def floats(array: np.ndarray) -> str:
-    """Return an array of numbers in single precision as base64, which ``floats`` in ``bytes.js`` reads."""
-    return base64.b64encode(np.asarray(array, "<f4").tobytes()).decode()
-
-
-def _small(array: np.ndarray) -> bytes:
     with np.errstate(invalid="ignore"):
         small = np.asarray(array).astype(np.uint8)
     if not np.array_equal(small, array):
         raise ValueError("an array must hold whole numbers from 0 to 255")
-    return small.tobytes()
+    content = small.tobytes()
+    if is_deflated:
+        squeeze = zlib.compressobj(9, wbits=-zlib.MAX_WBITS, memLevel=9)
+        content = squeeze.compress(content) + squeeze.flush()
+    return base64.b64encode(content).decode()
+
+
+def floats(array: np.ndarray) -> str:
+    """Return numbers in single precision as base64, for ``floats`` in ``numbers.js``."""
+    return base64.b64encode(np.asarray(array, "<f4").tobytes()).decode()
 
 
 def view(name: str, data: dict[str, Any], figure: Figure, alt: str) -> HTML:

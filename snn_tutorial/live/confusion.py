@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from IPython.display import HTML
 
-from snn_tutorial.live import deflated, view
+from snn_tutorial.live import packed, view
 from snn_tutorial.plot.confusion import pictures
 
 _SHOWN = 6
@@ -48,7 +48,7 @@ def confused_images(
                 [[place[index] for index in fits[:_SHOWN].tolist()] for fits in found]
                 for found in cells.values()
             ],
-            "images": deflated(images[shown]),
+            "images": packed(images[shown], is_deflated=True),
             "numbers": shown,
             "first": divmod(first, size),
         },

@@ -12,24 +12,19 @@ from snn_tutorial.live import view
 from snn_tutorial.plot.fair import plane
 
 
-def cue_explorer(inside: Mapping[str, Any], k: int | None = None) -> HTML:
+def cue_explorer(inside: Mapping[str, Any]) -> HTML:
     """Return a view of the states of trained networks with a choice of the steps since the cue.
+
+    It starts at the distance that the networks were trained on.
 
     Args:
         inside: ``results/fair_inside.json``.
-        k: what is shown first, one of its ``after``; None takes the distance that the networks were trained on.
-
-    Raises:
-        ValueError: ``k`` is not one of its ``after``.
     """
-    after = list(inside["after"])
-    first = inside["distance"] if k is None else k
-    if first not in after:
-        raise ValueError(f"k must be one of {', '.join(map(str, after))}, got {first}")
+    first = inside["distance"]
     return view(
         "cue",
         {
-            "after": after,
+            "after": inside["after"],
             "first": first,
             "symbols": list(inside["symbols"]),
             "networks": [_seen(*network) for network in inside["networks"].items()],

@@ -1,22 +1,22 @@
 """A feedback network that reads drawings: trained on the real images, and on drawings made of them.
 
 ``python -m snn_tutorial.live.drawings`` trains it on the full data, in ten minutes, and writes its weights beside this
-file.
+file. It prints the digest that belongs into :data:`DIGEST`.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections import OrderedDict
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sequential_fmnist.checkpoint import sha256
 from sequential_fmnist.data import SequentialFashionMNIST
+from sequential_fmnist.pretrained import PretrainedError
 from snn_core.functional import reset_net
 from snn_core.layer import LinearRecurrentContainer, MultiStepContainer
 from snn_core.more.batch_norm import MultiStepBatchNorm, fold_batch_norm
@@ -28,6 +28,8 @@ from snn_tutorial.page import save_results
 __all__ = ["FILE", "SCALE", "network", "outputs"]
 
 FILE = Path(__file__).with_name("drawings.safetensors")
+#: SHA-256 of that file.
+DIGEST = "21bbfb4fbaf7206b387fa7a4628b4fdc1d5e6a65afb390beb2e674cc54ef2b04"
 #: Factor on the mean output, for cross-entropy.
 SCALE = 10.0
 HIDDEN, EPOCHS, BATCH, LR, SEED = 64, 60, 512, 0.01, 0
@@ -35,17 +37,24 @@ HIDDEN, EPOCHS, BATCH, LR, SEED = 64, 60, 512, 0.01, 0
 DRAWN, INK, FILL = 0.45, 230.0, 150.0
 
 
-def network(file: Path | None = FILE) -> nn.Sequential:
-    """Return the network with the weights of a file, or with first weights and batch normalisation to train it with."""
+def network(is_trained: bool = True, file: Path = FILE) -> nn.Sequential:
+    """Return the network with its shipped weights, or with first weights and batch normalisation to train it with.
+
+    Raises:
+        PretrainedError: the file of weights is damaged.
+    """
     neurons = IFNode(surrogate_function=Sigmoid(2.0))
     layers: OrderedDict[str, nn.Module] = OrderedDict(fc1=nn.Linear(28, HIDDEN))
-    if file is None:
+    if not is_trained:
         layers["bn"] = MultiStepBatchNorm(HIDDEN)
     layers["sn1"] = MultiStepContainer(LinearRecurrentContainer(neurons, HIDDEN, HIDDEN))
     layers["fc2"] = nn.Linear(HIDDEN, 10)
     net = nn.Sequential(layers)
-    if file is not None:
-        net.load_state_dict(load_file(file))
+    if is_trained:
+        content = file.read_bytes()
+        if (found := sha256(content)) != DIGEST:
+            raise PretrainedError(f"weights {file} are damaged: expected SHA-256 {DIGEST}, found {found}")
+        net.load_state_dict(load(content))
     return net
 
 
@@ -105,19 +114,10 @@ def as_drawings(masks: Tensor) -> Tensor:
     return ((drawn + F.avg_pool2d(drawn, 3, 1, 1)) / 2)[:, 0]
 
 
-def _accuracy(net: nn.Sequential, images: Tensor, labels: Tensor) -> float:
-    with torch.no_grad():
-        right = [
-            outputs(net, some).argmax(1) == of
-            for some, of in zip(images.split(1000), labels.split(1000), strict=True)
-        ]
-    return torch.cat(right).float().mean().item()
-
-
 def trained(train: SequentialFashionMNIST, epochs: int) -> nn.Sequential:
     """Train the network, and return it with its batch normalisation folded in."""
     torch.manual_seed(SEED)
-    net = network(None)
+    net = network(is_trained=False)
     images, labels = train.images[:, 0].float(), train.labels
     masks = torch.cat([masks_of(some) for some in images.split(1000)])
     optimizer = torch.optim.Adam(net.parameters(), lr=LR)
@@ -135,29 +135,16 @@ def trained(train: SequentialFashionMNIST, epochs: int) -> nn.Sequential:
     return fold_batch_norm(net.eval())
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Train, and write the weights and how well they do on the test images."""
-    parser = argparse.ArgumentParser(
-        prog="python -m snn_tutorial.live.drawings", description=(__doc__ or "").splitlines()[0]
-    )
-    parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"(default: {EPOCHS})")
-    parser.add_argument("--weights", type=Path, default=FILE, help="file of weights to write")
-    parser.add_argument("--results", default="results", help="folder for drawings.json (default: results)")
-    args = parser.parse_args(arguments)
+def main() -> None:
+    """Train, and write weights and accuracy."""
     train, test = (SequentialFashionMNIST(train=split) for split in (True, False))
-    net = trained(train, args.epochs)
-    save_file({name: tensor.contiguous() for name, tensor in net.state_dict().items()}, args.weights)
-    accuracy = _accuracy(net, test.images[:, 0].float(), test.labels)
-    print(f"test accuracy {accuracy:.2%}")
-    settings = {
-        "epochs": args.epochs,
-        "batch": BATCH,
-        "lr": LR,
-        "seed": SEED,
-        "hidden": HIDDEN,
-        "drawn": DRAWN,
-    }
-    save_results(args.results, "drawings", {**settings, "test_accuracy": round(accuracy, 4)})
+    net = trained(train, EPOCHS)
+    save_file({name: tensor.contiguous() for name, tensor in net.state_dict().items()}, FILE)
+    print(f"DIGEST = {sha256(FILE.read_bytes())!r}")
+    with torch.no_grad():
+        right = outputs(net, test.images[:, 0].float()).argmax(1) == test.labels
+    settings = {"epochs": EPOCHS, "batch": BATCH, "lr": LR, "seed": SEED, "hidden": HIDDEN, "drawn": DRAWN}
+    save_results("results", "drawings", {**settings, "test_accuracy": round(right.float().mean().item(), 4)})
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,6 +19,11 @@ from snn_core.checks import Like
 from snn_core.fuse import is_chain, read
 from snn_core.kernels import program as program_of
 from snn_core.kernels.record.equations import Recorded
+
+
+class Code(str):
+    """JavaScript within a view's data, which is written as it is."""
+
 
 #: What the statements of a program call.
 PRELUDE = """const {exp, log, sqrt, tanh, atan, abs: fabs} = Math;
@@ -47,7 +52,7 @@ def step_function(recorded: Recorded) -> str:
 
 
 def back_function(recorded: Recorded) -> str:
-    """Return a program's backward pass as a JavaScript function, see ``CellBack`` in ``backward.js``."""
+    """Return a program's backward pass as a JavaScript function, see ``CellBack`` in ``scan.js``."""
     program = recorded.program
     states, parameters = range(program.states), range(program.parameters)
     given = ["const g_y = gY[j];", *(f"const g_v{k} = gV[{k}][j];" for k in states)]
@@ -89,43 +94,49 @@ def _literal(number: float) -> str:
 
 
 def network_stages(
-    modules: Iterable[nn.Module],
-    inputs: int,
+    net: nn.Module,
+    tensors: Mapping[str, Tensor],
     cells: dict[str, Recorded],
-    written: Callable[[Tensor], Any] = lambda weight: None,
+    sized: Callable[[int], Any] = lambda size: size,
 ) -> list[dict[str, Any]]:
-    """Return layers as ``scan.js`` takes them.
+    """Return the layers of a network, its children, as ``scan.js`` takes them.
 
     Args:
-        modules: the layers, in their order; in fp64, so that what is derived from their parameters is exact.
-        inputs: features of a time step.
+        net: the network; in fp64, so that what is derived from its parameters is exact.
+        tensors: parameters that are written as ``tensors[name]``; others are written as their numbers.
         cells: programs of cells by their names; those of the layers are added.
-        written: what is written for a weight, or a cell's parameter; None for its numbers.
+        sized: what is written for a number of inputs or outputs.
 
     Raises:
         ValueError: a layer that the page does not know, such as a feedback with delays.
     """
+    names = {id(tensor): name for name, tensor in tensors.items()}
 
     def numbers(tensor: Tensor | None) -> Any:
-        if tensor is None:
-            return None
-        found = written(tensor)
-        return tensor.detach().flatten().tolist() if found is None else found
+        if tensor is not None and id(tensor) in names:
+            return Code(f"tensors[{names[id(tensor)]!r}]")
+        return None if tensor is None else tensor.detach().flatten().tolist()
 
     def weights(weight: Tensor | None, bias: Tensor | None) -> dict[str, Any]:
         return {"weight": numbers(weight), "bias": numbers(bias)}
 
-    stages, like = [], Like((1, inputs), torch.float64, torch.device("cpu"))
-    for module in modules:
+    stages: list[dict[str, Any]] = []
+    like = Like((1, net.get_submodule("fc1").in_features), torch.float64, torch.device("cpu"))
+    for module in net.children():
         while is_chain(module) and len(module) == 1:
             module = module[0]
         part = read(module, like)
         if isinstance(part, str) or part.has_history or part.is_whole:
             raise ValueError(f"the page does not know {type(module).__name__}")
-        stage = part.stage
+        stage, outputs = part.stage, sized(part.stage.outputs)
         if stage.program is None:
             stages.append(
-                {"kind": "linear", "inputs": stage.inputs, "outputs": stage.outputs, **weights(*part.weights)}
+                {
+                    "kind": "linear",
+                    "inputs": sized(stage.inputs),
+                    "outputs": outputs,
+                    **weights(*part.weights),
+                }
             )
         else:
             recorded = Recorded(stage.program, part.constants)
@@ -135,7 +146,7 @@ def network_stages(
                 {
                     "kind": "cell",
                     "cell": name,
-                    "outputs": stage.outputs,
+                    "outputs": outputs,
                     "initial": list(part.numbers[: stage.states]),
                     "parameters": [numbers(one) for one in part.parameters],
                     "feedback": weights(*part.weights) if stage.feedback else None,
@@ -143,3 +154,9 @@ def network_stages(
             )
         like = like._replace(shape=(1, stage.outputs))
     return stages
+
+
+def places(net: nn.Module) -> dict[str, int | None]:
+    """Return where the hidden neurons, and the synapse if there is one, stand among the layers."""
+    names = [name for name, _ in net.named_children()]
+    return {"hidden": names.index("sn1"), "synapse": names.index("sy1") if "sy1" in names else None}

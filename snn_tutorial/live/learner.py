@@ -8,15 +8,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sequential_fmnist.networks import PARTS, make_network
+from sequential_fmnist.networks import make_network
 from snn_core.cells import Cell, State, Synapse, synapse_filter_step
 from snn_core.checks import Like
 from snn_core.kernels import program
 from snn_core.kernels.record.equations import Recorded
 from snn_core.layer import MultiStepContainer, SynapseFilter
 from snn_core.spiking import SpikingNeuron
-from snn_tutorial.live import Code, literal
-from snn_tutorial.live.javascript import back_function, cell_function, network_stages, step_function
+from snn_tutorial.live import literal
+from snn_tutorial.live.javascript import (
+    Code,
+    back_function,
+    cell_function,
+    network_stages,
+    places,
+    step_function,
+)
 
 #: Where the gradient through the reset is cut: ``detach_reset`` of the hidden and of the read-out neurons.
 CUTS: dict[str, tuple[bool, bool]] = {
@@ -45,30 +52,31 @@ class LearnedFilter(SynapseFilter):
 
 
 @dataclass(eq=False)
-class SquaredError(Cell):
+class Stateless(Cell):
+    """An equation without state."""
+
+    @property
+    def initial(self) -> tuple[float | Tensor, ...]:
+        return ()
+
+
+@dataclass(eq=False)
+class SquaredError(Stateless):
     """Of an output, summed over time steps, its share in the mean squared error of all firing rates."""
 
     target: Tensor
     steps: Tensor
     count: Tensor
 
-    @property
-    def initial(self) -> tuple[float | Tensor, ...]:
-        return ()
-
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         return (x / self.steps - self.target) ** 2 / self.count, ()
 
 
 @dataclass(eq=False)
-class Limit(Cell):
+class Limit(Stateless):
     """The scale that limits a gradient's norm as ``torch.nn.utils.clip_grad_norm_`` does; x is the norm squared."""
 
     norm: Tensor
-
-    @property
-    def initial(self) -> tuple[float | Tensor, ...]:
-        return ()
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         return (self.norm / (torch.sqrt(x) + 1e-6)).clamp(max=1.0), ()
@@ -165,28 +173,15 @@ def kind_of(kind: str, cells: dict[str, Recorded]) -> dict[str, Any]:
         kind: one of :data:`~sequential_fmnist.networks.NETWORKS`.
         cells: programs of cells by their names; those of the network are added.
     """
-    stages = []
-    for cut in CUTS:
-        net = with_cut(make_network(kind, _HIDDEN), cut)
-        if kind == "stateful-synapse":
-            net.sy1 = MultiStepContainer(LearnedFilter(2.0, learnable=True))
-        net.double()
-        names = {id(weight): name for name, weight in net.named_parameters()}
-
-        def written(weight: Tensor, names: dict[int, str] = names) -> Code:
-            return Code(f"tensors[{names[id(weight)]!r}]")
-
-        parts = {name: getattr(net, name) for name in PARTS if getattr(net, name, None) is not None}
-        found = network_stages(parts.values(), net.fc1.in_features, cells, written)
-        sizes = ("inputs", "outputs")
-        stages.append(
-            [{key: _sized(one) if key in sizes else one for key, one in stage.items()} for stage in found]
-        )
-    places = list(parts)
+    net = make_network(kind, _HIDDEN)
+    if kind == "stateful-synapse":
+        net.sy1 = MultiStepContainer(LearnedFilter(2.0, learnable=True))
+    net.double()
+    tensors = dict(net.named_parameters())
+    stages = [network_stages(with_cut(net, cut), tensors, cells, _sized) for cut in CUTS]
     return {
         "name": kind.replace("-", " "),
-        "hidden": places.index("sn1"),
-        "synapse": places.index("sy1") if "sy1" in places else None,
+        **places(net),
         "tensors": Code(f"(hidden) => {literal(_tensors(net))}"),
         "stages": Code(f"(tensors, hidden) => {literal(stages)}"),
     }

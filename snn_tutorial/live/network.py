@@ -9,28 +9,17 @@ import numpy as np
 import torch
 from IPython.display import HTML
 from matplotlib.figure import Figure
-from torch import Tensor, nn
+from torch import nn
 
 from sequential_fmnist import pretrained
 from sequential_fmnist.networks import NETWORKS
 from snn_core.kernels.record.equations import Recorded
 from snn_core.layer import SynapseFilter
 from snn_core.spiking import SpikingNeuron
-from snn_tutorial.live import Code, drawings, floats, literal, packed, view
-from snn_tutorial.live.javascript import back_function, network_stages, step_function
+from snn_tutorial.live import drawings, floats, literal, packed, view
+from snn_tutorial.live.javascript import Code, back_function, network_stages, places, step_function
 
 ALT = "a picture, the columns as they enter, the spikes, potentials and currents of hidden neurons, and the answer"
-
-
-def trained(kind: str, cells: dict[str, Recorded]) -> dict[str, Any]:
-    """Return a network that comes with the package as the page's scripts take it.
-
-    Args:
-        kind: as for :func:`sequential_fmnist.pretrained.load`.
-        cells: see :func:`~snn_tutorial.live.javascript.network_stages`.
-    """
-    loaded, _ = pretrained.load(kind)
-    return described(kind.replace("-", " "), loaded, loaded.scale, cells)
 
 
 def described(name: str, net: nn.Module, scale: float, cells: dict[str, Recorded]) -> dict[str, Any]:
@@ -43,31 +32,24 @@ def described(name: str, net: nn.Module, scale: float, cells: dict[str, Recorded
         cells: see :func:`~snn_tutorial.live.javascript.network_stages`.
     """
     weights = {name: weight for name, weight in net.double().named_parameters() if weight.dim()}
-    names = {id(weight): name for name, weight in weights.items()}
     neurons = next(part for part in net.get_submodule("sn1").modules() if isinstance(part, SpikingNeuron))
     # A parameter, so that the page can change it.
     neurons.v_threshold = nn.Parameter(torch.tensor(1.0, dtype=torch.float64))
 
-    def written(weight: Tensor) -> Code | None:
-        return Code(f"tensors[{names[id(weight)]!r}]") if id(weight) in names else None
-
-    parts = dict(net.named_children())
     backs = []
     for is_cut in (False, True):
         neurons.detach_reset = is_cut
-        stages = network_stages(parts.values(), net.get_submodule("fc1").in_features, cells, written)
+        stages = network_stages(net, weights, cells)
         backs.append(
             [Code(back_function(cells[stage["cell"]])) if "cell" in stage else None for stage in stages]
         )
-    places = list(parts)
     filters = [part for part in net.modules() if isinstance(part, SynapseFilter)]
     return {
         "name": name,
         "tensors": {name: floats(weight.detach().numpy()) for name, weight in weights.items()},
         "stages": Code(f"(tensors) => {literal(stages)}"),
         "backs": backs,
-        "hidden": places.index("sn1"),
-        "synapse": places.index("sy1") if "sy1" in places else None,
+        **places(net),
         "tau": filters[0].tau.item() if filters else None,
         "scale": scale,
     }
@@ -75,7 +57,8 @@ def described(name: str, net: nn.Module, scale: float, cells: dict[str, Recorded
 
 def _networks(reads_drawings: bool = False) -> dict[str, Any]:
     cells: dict[str, Recorded] = {}
-    networks = [trained(kind, cells) for kind in NETWORKS]
+    loaded = {kind: pretrained.load(kind)[0] for kind in NETWORKS}
+    networks = [described(kind.replace("-", " "), net, net.scale, cells) for kind, net in loaded.items()]
     if reads_drawings:
         networks.append(described("feedback, for drawings", drawings.network(), drawings.SCALE, cells))
     steps = {name: Code(step_function(recorded)) for name, recorded in cells.items()}
@@ -91,7 +74,6 @@ def network_explorer(
     labels: Sequence[int],
     classes: Sequence[str],
     figure: Figure,
-    first: str = "feedback",
     draws_first: bool = False,
 ) -> HTML:
     """Return a view of the three trained networks with a choice of pictures and a pad to draw on.
@@ -101,14 +83,13 @@ def network_explorer(
         labels: class of each image, ``[n]``.
         classes: names of the classes.
         figure: what stands there without JavaScript.
-        first: the network that is shown first.
         draws_first: whether the view invites to draw: it begins with a network that was trained for drawings, too,
             which reads the first picture, and reads each stroke at once.
     """
     data = {
         **_networks(draws_first),
         **_pictures(images, labels, classes),
-        "network": len(NETWORKS) if draws_first else list(NETWORKS).index(first),
+        "network": len(NETWORKS) if draws_first else list(NETWORKS).index("feedback"),
         "drawsFirst": draws_first,
     }
     return view("network", data, figure, ALT)

@@ -10,8 +10,8 @@ from snn_core.cells import IF, Cell, ElementWiseFeedback, State
 from snn_core.layer import ElementWiseRecurrentContainer
 from snn_core.neuron import IFNode
 from snn_core.surrogate import Sigmoid
-from snn_tutorial.live import Code, view
-from snn_tutorial.live.javascript import cell_function
+from snn_tutorial.live import view
+from snn_tutorial.live.javascript import Code, cell_function
 from snn_tutorial.plot.neurons import neuron_traces
 from snn_tutorial.probe import trace
 

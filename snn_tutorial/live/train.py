@@ -6,7 +6,6 @@ half a minute.
 
 from __future__ import annotations
 
-import argparse
 import copy
 import math
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,6 @@ import matplotlib.pyplot as plt
 import torch
 from IPython.display import HTML
 from matplotlib.figure import Figure
-from torch import Tensor
 from torch.nn import functional as F
 
 from sequential_fmnist.data import SequentialFashionMNIST
@@ -24,7 +22,7 @@ from sequential_fmnist.networks import NETWORKS, make_network
 from snn_core.functional import reset_net
 from snn_core.kernels.record.equations import Recorded
 from snn_core.layer import SynapseFilter
-from snn_tutorial.live import bundle, deflated, literal, packed, view
+from snn_tutorial.live import bundle, literal, packed, view
 from snn_tutorial.live.javascript import PRELUDE
 from snn_tutorial.live.learner import CUTS, OPTIMIZERS, equations, kind_of
 from snn_tutorial.live.network import network_explorer
@@ -45,64 +43,38 @@ TAUS = (1.5, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 LIMITS = {"as it is": 1e9, "at most 1": 1.0, "at most 0.1": 0.1}
 #: Firing rates are from 0 to 1; so much more of them makes the bars of answers differ.
 SCALE = 10
-#: What a reader may change, and what to look for: see ``Option`` in ``train.js``. A menu begins with a choice's number.
+#: What a reader may change: see ``Option`` in ``train.js``. The first choice is that of :func:`trained`; a menu begins
+#: with a choice's number. The hint says what to look for.
 OPTIONS: dict[str, dict[str, Any]] = {
     "optimizer": {
         "label": "optimizer",
         "choices": list(OPTIMIZERS),
-        "rates": list(OPTIMIZERS.values()),
         "first": 1,
-        "hint": "SGD with momentum is the tutorial's, Adam gives each weight a step of its own: which is ahead?",
+        "rates": list(OPTIMIZERS.values()),
     },
     "lr": {
         "label": "learning rate",
         "values": [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5],
         "first": LR,
-        "hint": "A larger step learns faster at first: from where on does a curve jump, or stay low?",
     },
-    "clip": {
-        "label": "norm of the gradient",
-        "choices": list(LIMITS),
-        "first": 0,
-        "hint": "A limit keeps steps small where the gradient explodes: do cliffs in the curves vanish?",
-    },
-    "cut": {
-        "label": "gradient through the reset is cut",
-        "choices": list(CUTS),
-        "first": 0,
-        "hint": "Look for cliffs in the feedback network's curve: do they vanish where the gradient is let through?",
-    },
-    "hidden": {
-        "label": "hidden neurons",
-        "values": list(range(8, 65, 8)),
-        "first": 32,
-        "hint": "Do more neurons bring the three networks closer together, or is it the kind of memory that counts?",
-    },
-    "tau": {
-        "label": "tau of the synapse",
-        "values": list(TAUS),
-        "first": 2.0,
-        "unit": "steps",
-        "hint": "Only the stateful synapse has it: does a longer memory help where all is over after 28 columns?",
-    },
-    "images": {
-        "label": "training images",
-        "values": [250, 500, 1000, TRAINED],
-        "first": TRAINED,
-        "hint": "An epoch of fewer images has fewer steps, too: how much have the curves lost at the end?",
-    },
-    "order": {
-        "label": "columns",
-        "choices": ["left to right", "shuffled"],
-        "first": 0,
-        "hint": "Neighbours are torn apart, in the same way for each picture: does any network mind, or gain?",
-    },
-    "blank": {
-        "label": "blank columns before the answer",
-        "values": list(range(0, 57, 7)),
-        "first": 0,
-        "hint": "The answer is the mean over the empty steps, too: which network still knows what it saw?",
-    },
+    "clip": {"label": "norm of the gradient", "choices": list(LIMITS), "first": 0},
+    "cut": {"label": "gradient through the reset is cut", "choices": list(CUTS), "first": 0},
+    "hidden": {"label": "hidden neurons", "values": list(range(8, 65, 8)), "first": 32},
+    "tau": {"label": "tau of the synapse", "values": list(TAUS), "first": 2.0, "unit": "steps"},
+    "images": {"label": "training images", "values": [250, 500, 1000, TRAINED], "first": TRAINED},
+    "order": {"label": "columns", "choices": ["left to right", "shuffled"], "first": 0},
+    "blank": {"label": "blank columns before the answer", "values": list(range(0, 57, 7)), "first": 0},
+}
+HINTS = {
+    "optimizer": "SGD with momentum is the tutorial's, Adam gives each weight a step of its own: which is ahead?",
+    "lr": "A larger step learns faster at first: from where on does a curve jump, or stay low?",
+    "clip": "A limit keeps steps small where the gradient explodes: do cliffs in the curves vanish?",
+    "cut": "Look for cliffs in the feedback network's curve: do they vanish where the gradient is let through?",
+    "hidden": "Do more neurons bring the three networks closer together, or is it the kind of memory that counts?",
+    "tau": "Only the stateful synapse has it: does a longer memory help where all is over after 28 columns?",
+    "images": "An epoch of fewer images has fewer steps, too: how much have the curves lost at the end?",
+    "order": "Neighbours are torn apart, in the same way for each picture: does any network mind, or gain?",
+    "blank": "The answer is the mean over the empty steps, too: which network still knows what it saw?",
 }
 #: Test images beyond those, which no network on the page has seen.
 PICTURES = 12
@@ -129,7 +101,7 @@ def train_on_page(recorded: Mapping[str, Any]) -> HTML:
     all_equations = equations(cells)
     script = f"{PRELUDE}{bundle('worker')}work({literal(kinds)}, {literal(all_equations)});"
     lesson = {
-        "images": deflated(images.numpy()),
+        "images": packed(images.numpy(), is_deflated=True),
         "labels": packed(torch.cat([learned.labels, tested.labels]).numpy()),
         "sizes": [TRAINED, TESTED],
         "side": images.shape[-1],
@@ -143,6 +115,7 @@ def train_on_page(recorded: Mapping[str, Any]) -> HTML:
         "worker": script,
         "lesson": lesson,
         "options": OPTIONS,
+        "hints": HINTS,
         "scale": SCALE,
         "kinds": kinds,
         "cells": all_equations["cells"],
@@ -169,49 +142,38 @@ def _figure(networks: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
     return figure
 
 
-def _inputs(data: SequentialFashionMNIST) -> tuple[Tensor, Tensor]:
-    return data.images.float() / 255, data.labels
-
-
-def trained(kind: str, epochs: int = EPOCHS, count: int = TRAINED) -> list[dict[str, float]]:
+def trained(kind: str, epochs: int = EPOCHS) -> list[dict[str, float]]:
     """Train as the page does at first, in the ordinary loop; return train loss and test accuracy of each epoch."""
     torch.manual_seed(0)
     net = make_network(kind)
-    x, labels = _inputs(_split(True, 0, count))
-    x_test, labels_test = _inputs(_split(False, 0, TESTED))
+    learned, tested = _split(True, 0, TRAINED), _split(False, 0, TESTED)
+    x, x_test = learned.images.float() / 255, tested.images.float() / 255
     optimizer = torch.optim.Adam(net.parameters(), lr=LR)
     found = []
     for factor in SCHEDULE[:epochs]:
         optimizer.param_groups[0]["lr"] = factor * LR
         total = 0.0
-        for which in torch.randperm(count).split(BATCH):
-            loss = F.mse_loss(net(x[which]), F.one_hot(labels[which], 10).float())
+        for which in torch.randperm(TRAINED).split(BATCH):
+            loss = F.mse_loss(net(x[which]), F.one_hot(learned.labels[which], 10).float())
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             reset_net(net)
             total += loss.item() * len(which)
         with torch.no_grad():
-            right = (net(x_test).argmax(1) == labels_test).float().mean().item()
+            right = (net(x_test).argmax(1) == tested.labels).float().mean().item()
         reset_net(net)
-        found.append({"loss": float(f"{total / count:.5g}"), "accuracy": round(right, 4)})
+        found.append({"loss": float(f"{total / TRAINED:.5g}"), "accuracy": round(right, 4)})
     return found
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main() -> None:
     """Train, and write the curves."""
-    parser = argparse.ArgumentParser(
-        prog="python -m snn_tutorial.live.train", description=(__doc__ or "").splitlines()[0]
-    )
-    parser.add_argument(
-        "--results", default="results", help="folder for page_training.json (default: results)"
-    )
-    args = parser.parse_args(arguments)
     settings = {"images": TRAINED, "tested": TESTED, "epochs": EPOCHS, "batch": BATCH, "lr": LR, "seed": 0}
     networks = {kind: trained(kind) for kind in NETWORKS}
     for kind, curve in networks.items():
         print(f"{kind:16} test accuracy {curve[-1]['accuracy']:.1%}")
-    save_results(args.results, "page_training", {**settings, "networks": networks})
+    save_results("results", "page_training", {**settings, "networks": networks})
 
 
 if __name__ == "__main__":

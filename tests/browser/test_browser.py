@@ -5,16 +5,8 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook
 from support import ROOT
-from support_browser import (
-    errors,
-    lab,
-    open_in_lab,
-    open_unrun_in_lab,
-    quick_copy,
-    save,
-)
+from support_browser import errors, lab, open_in_lab, open_unrun_in_lab, quick_copy
 from support_live import LiveView, dead_controls
 
 LIVE = "01_spiking_neurons.ipynb"
@@ -29,7 +21,6 @@ def folder(tmp_path_factory):
     quick_copy(ROOT / "notebooks" / LIVE, above)
     folder = above / "notebooks"
     shutil.copy(ROOT / "notebooks" / LIVE, folder / "as_committed.ipynb")
-    save(new_notebook(cells=[new_code_cell("1 / 0")]), folder / "stops.ipynb")
     return folder
 
 
@@ -54,11 +45,4 @@ def test_chapter_that_nobody_has_run_or_trusted_shows_the_picture(browser, serve
     )
     assert figure.locator("img").evaluate("image => image.complete && image.naturalWidth > 0")
     assert figure.locator("input").count() == 0
-    page.close()
-
-
-@pytest.mark.nightly
-def test_error_in_a_cell_is_noticed(browser, server):
-    page = open_in_lab(browser, server, "stops.ipynb")
-    assert any("ZeroDivisionError" in problem for problem in errors(page))
     page.close()

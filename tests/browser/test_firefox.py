@@ -52,7 +52,6 @@ def test_view_of_the_networks_works_in_firefox(embedded, tmp_path):
 
         page.value(f"{PAD}.scrollIntoView({{block: 'center'}})")
         box = page.value(f"{PAD}.getBoundingClientRect()")
-        before = page.value(f"[{FIGURE}.view.numbers().columns, {PAD}.toDataURL()]")
         y = round(box["y"] + box["height"] / 2)
         moves = [
             {"type": "pointerMove", "x": round(box["x"] + part / 10 * box["width"]), "y": y}
@@ -60,10 +59,8 @@ def test_view_of_the_networks_works_in_firefox(embedded, tmp_path):
         ]
         down, up = ({"type": kind, "button": 0} for kind in ("pointerDown", "pointerUp"))
         page.act("pointer", moves[0], down, *moves[1:], up)
-        after = page.value(f"[{FIGURE}.view.numbers().columns, {PAD}.toDataURL()]")
         assert page.value(f"{CONTROL.format('picture')}.value") == "your drawing"
-        assert all(one != other for one, other in zip(before, after, strict=True))
-        assert (np.array(after[0])[8:20, 13:15] > 0.5).all()
+        assert (np.array(page.value(f"{FIGURE}.view.numbers().columns"))[8:20, 13:15] > 0.5).all()
 
         # Errors come in their order: with this one, all before it have come.
         page.value("setTimeout(() => { throw new Error('on purpose'); })")

@@ -9,7 +9,7 @@ import pytest
 from IPython.display import HTML
 from support_live import live
 
-from sequential_fmnist.networks import NETWORKS, make_network
+from sequential_fmnist.networks import make_network
 from snn_exchange import DIFFERENCES, to_nir
 from snn_tutorial.live.graph import graph_walker
 
@@ -31,14 +31,14 @@ def walker(model: str = "feedback", images: int = 3, **options) -> tuple[HTML, d
 
 
 @pytest.mark.parametrize(
-    ("model", "options"), [*((name, {}) for name in NETWORKS), ("feedback", {"dialect": "snntorch"})]
+    ("model", "options"), [("feedback", {}), ("feedback", {"dialect": "snntorch"}), ("stateful-synapse", {})]
 )
 def test_numbers_are_those_of_the_record(browser, tmp_path, model, options):
     html, record = walker(model, **options)
     with live(browser, html, tmp_path) as view:
-        for image in range(3):
+        for image in (0, 2):
             view.set("test image", str(image))
-            for t in (0, 1, 9, 26, 27):
+            for t in (0, 9, 27):
                 view.set("time step t", t)
                 shown = view.numbers()
                 assert (shown["t"], shown["image"]) == (t, image)

@@ -36,7 +36,7 @@ function trained(kind, pixels, labels, settings, weights, batches) {
 def page(browser):
     cells: dict = {}
     kinds = [kind_of(kind, cells) for kind in NETWORKS]
-    scripts = PRELUDE + bundle("learner", "bytes") + TRAIN
+    scripts = PRELUDE + bundle("learner", "numbers") + TRAIN
     page = browser.new_page()
     page.add_script_tag(
         content=f"{scripts}var kinds = {literal(kinds)}, equations = {literal(equations(cells))};"

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
-from snn_tutorial.live.drawings import FILL, INK, as_drawings, masks_of, network, outputs, trained
+from sequential_fmnist.pretrained import PretrainedError
+from snn_tutorial.live.drawings import FILE, FILL, INK, as_drawings, masks_of, network, outputs, trained
 
 
 def ring():
@@ -31,6 +33,12 @@ def test_drawings_are_strokes_with_grey_between_them(embedded):
 
 def test_training_folds_the_batch_normalisation(few):
     net = trained(few[0], epochs=1)
-    fresh = network(None)
+    fresh = network(is_trained=False)
     assert net.state_dict().keys() == {name for name in fresh.state_dict() if not name.startswith("bn")}
     assert torch.isfinite(outputs(net, few[1].images[:, 0].float())).all()
+
+
+def test_damaged_weights_are_refused(tmp_path):
+    (tmp_path / "weights").write_bytes(FILE.read_bytes()[:-1] + b"?")
+    with pytest.raises(PretrainedError, match="damaged"):
+        network(file=tmp_path / "weights")

@@ -52,10 +52,8 @@ class LiveView:
             assert float(control.get_attribute("aria-valuetext").split()[0]) == value
         elif kind == "select-one":
             control.select_option(value)
-        elif kind == "checkbox":
+        else:
             control.set_checked(value)
-        elif (control.get_attribute("aria-pressed") == "true") != value:
-            control.click()
 
     def numbers(self) -> Any:
         """Return the numbers that are shown."""
@@ -116,14 +114,8 @@ def live(browser: Browser, view: HTML, folder: Path, **options: Any) -> Iterator
 
 
 #: What makes a control of each kind change, from the keyboard, and at its end.
-KEYS = {
-    "range": "ArrowRight",
-    "select-one": "ArrowDown",
-    "checkbox": "Space",
-    "number": "ArrowUp",
-    "button": "Enter",
-}
-BACK = {"ArrowRight": "ArrowLeft", "ArrowDown": "ArrowUp", "ArrowUp": "ArrowDown"}
+KEYS = {"range": "ArrowRight", "select-one": "ArrowDown", "checkbox": "Space", "button": "Enter"}
+BACK = {"ArrowRight": "ArrowLeft", "ArrowDown": "ArrowUp"}
 
 
 def _move(view: LiveView, control: Locator, how: str) -> None:
@@ -131,7 +123,7 @@ def _move(view: LiveView, control: Locator, how: str) -> None:
         """control => [control.type, control.value === control.max
             || control.tagName === "SELECT" && control.selectedIndex === control.length - 1]"""
     )
-    if how == "keyboard" or kind in ("select-one", "number"):  # a menu opens outside of the page
+    if how == "keyboard" or kind == "select-one":  # a menu opens outside of the page
         control.focus()
         view.page.keyboard.press(BACK[KEYS[kind]] if is_last else KEYS[kind])
         return
@@ -145,17 +137,13 @@ def _move(view: LiveView, control: Locator, how: str) -> None:
 def dead_controls(view: LiveView, how: str = "keyboard") -> list[str]:
     """Move every control, and return the names of those that change nothing that is seen.
 
-    Left out are those that say to work with another, such as the size of a brush; each has a test of its own.
-
     Args:
         view: the view.
         how: by "keyboard", "mouse" or "touch".
     """
     dead = []
     # Buttons come last, since one may clear what others change.
-    kinds = [
-        view.figure.locator(f"{kind}:not([data-with-another])") for kind in (":is(input, select)", "button")
-    ]
+    kinds = [view.figure.locator(kind) for kind in (":is(input, select)", "button")]
     for control in [control for kind in kinds for control in kind.all()]:
         if not control.is_visible():
             continue

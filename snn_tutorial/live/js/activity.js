@@ -1,52 +1,47 @@
 /** Trained networks, and what one does with a picture, step by step. */
 
-import { floats } from "./bytes.js";
+import { floats } from "./numbers.js";
 import { Network } from "./scan.js";
 
 /**
  * @typedef {import("./scan.js").Cells} Cells
+ * @typedef {Record<string, import("./scan.js").CellStep>} CellSteps
  * @typedef {{name: string, tensors: Record<string, string>, stages: (tensors: Record<string, Float32Array>) =>
- *   import("./scan.js").Stage[], hidden: number, synapse: number | null, tau: number | null, scale: number,
- *   epochs?: number}} Trained
- *   `hidden` and `synapse` are the places of the neurons and of the synapses among the stages; `epochs` is how long it was
- *   trained on this page.
+ *   import("./scan.js").Stage[], backs?: (import("./scan.js").CellBack | null)[][], hidden: number,
+ *   synapse: number | null, tau: number | null, scale: number, epochs?: number}} Trained
+ *   `hidden` and `synapse` are the places of the neurons and of the synapses among the stages; `backs` those of the
+ *   layers with the gradient through the reset, and with it cut; `epochs` is how long it was trained on this page.
  * @typedef {{trained: Trained, net: Network, hidden: Cells, synapse: Cells | null}} Loaded
  * @typedef {{spikes: Float64Array[], potentials: Float64Array[], currents: Float64Array[], columns: Float64Array[],
  *   outputs: Float64Array[]}} Activity  Of each time step; `currents` of synapses or of the loop, empty without either.
  */
 
 export const SIDE = 28;
+/** Blank columns after a picture, at most. */
+export const BLANK = 56;
 
 /**
- * Build networks from their weights.
- * @param {Trained[]} networks
- * @param {Record<string, import("./scan.js").CellStep>} cells
- * @returns {Loaded[]}
+ * Build a network from its weights.
+ * @param {Trained} trained
+ * @param {CellSteps} cells
+ * @returns {Loaded}
  */
-export function load(networks, cells) {
-  return networks.map((trained) => {
-    const tensors = Object.entries(trained.tensors).map(([name, packed]) => [name, floats(packed)]);
-    const net = new Network(trained.stages(Object.fromEntries(tensors)), cells);
-    const layer = (/** @type {number} */ place) => /** @type {Cells} */ (net.layers[place]);
-    const { hidden, synapse } = trained;
-    return { trained, net, hidden: layer(hidden), synapse: synapse === null ? null : layer(synapse) };
-  });
+export function load(trained, cells) {
+  const tensors = Object.entries(trained.tensors).map(([name, packed]) => [name, floats(packed)]);
+  const net = new Network(trained.stages(Object.fromEntries(tensors)), cells, trained.backs?.[0] ?? [], SIDE + BLANK);
+  const [hidden, synapse] = [trained.hidden, trained.synapse ?? -1].map((place) => net.layers[place] ?? null);
+  return /** @type {Loaded} */ ({ trained, net, hidden, synapse });
 }
 
 /**
- * Return the columns of a picture in an order, with blank ones behind them, in [0, 1].
+ * Return the columns of a picture, with blank ones behind them, in [0, 1].
  * @param {ArrayLike<number>} pixels
- * @param {number} order
  * @param {number} blank
  */
-export function columnsOf(pixels, order, blank) {
-  return Array.from({ length: SIDE + blank }, (_, t) => {
-    const column = new Float64Array(SIDE);
-    if (t >= SIDE) return column;
-    const x = [t, SIDE - 1 - t, (11 * t) % SIDE][order];
-    return column.map((_, y) => pixels[y * SIDE + x] / 255);
-  });
-}
+export const columnsOf = (pixels, blank) =>
+  Array.from({ length: SIDE + blank }, (_, x) =>
+    Float64Array.from({ length: SIDE }, (_, y) => (x < SIDE ? pixels[y * SIDE + x] / 255 : 0)),
+  );
 
 /**
  * Take columns through a network and return what happens; the answer is the largest mean output.
@@ -55,27 +50,21 @@ export function columnsOf(pixels, order, blank) {
  * @returns {Activity}
  */
 export function run({ net, hidden, synapse }, columns) {
-  /** @type {Activity} */
-  const found = { spikes: [], potentials: [], currents: [], columns, outputs: [] };
-  net.reset();
-  for (const column of columns) {
-    found.outputs.push(net.step(column).slice());
-    found.spikes.push(hidden.y.slice());
-    found.potentials.push(hidden.v[0].slice());
-    if (synapse) found.currents.push(synapse.y.slice());
-    else if (hidden.loop) found.currents.push(broughtBack(hidden));
-  }
-  return found;
+  const outputs = net.forward(columns).map((y) => y.slice());
+  const kept = (/** @type {Float64Array[]} */ series) => series.slice(0, columns.length).map((one) => one.slice());
+  const potentials = kept(hidden.v.slice(1).map(([v]) => v));
+  const back = hidden.loop ? columns.map((_, t) => broughtBack(hidden, t)) : [];
+  return { columns, outputs, potentials, spikes: kept(hidden.y), currents: synapse ? kept(synapse.y) : back };
 }
 
 /**
- * Return what the loop has added to the inputs of the last step.
+ * Return what the loop adds to the inputs of a step.
  * @param {Cells} cells
+ * @param {number} t
  */
-function broughtBack({ x, y, stage, loop }) {
+function broughtBack({ y, joined, stage: { outputs: n }, loop }, t) {
   const weight = loop?.weight.values ?? [];
-  const n = stage.outputs;
-  return y.map((_, j) => x.subarray(n).reduce((sum, back, i) => sum + weight[(2 * j + 1) * n + i] * back, 0));
+  return y[t].map((_, j) => joined[t].subarray(n).reduce((sum, s, i) => sum + weight[(2 * j + 1) * n + i] * s, 0));
 }
 
 /**
@@ -85,13 +74,9 @@ function broughtBack({ x, y, stage, loop }) {
  * @param {number} scale
  */
 export function answers(outputs, steps, scale) {
-  const means = outputs[0].map((_, j) => {
-    let sum = 0;
-    for (let t = 0; t < steps; t++) sum += outputs[t][j];
-    return (sum / outputs.length) * scale;
-  });
-  const highest = Math.max(...means);
-  const powers = means.map((mean) => Math.exp(mean - highest));
+  const sums = outputs[0].map((_, j) => outputs.slice(0, steps).reduce((sum, output) => sum + output[j], 0));
+  const means = sums.map((sum) => (sum / outputs.length) * scale);
+  const powers = means.map((mean) => Math.exp(mean - Math.max(...means)));
   const total = powers.reduce((a, b) => a + b, 0);
-  return { means, shares: powers.map((power) => power / total) };
+  return { means, shares: powers.map((power) => power / total), best: means.indexOf(Math.max(...means)) };
 }

@@ -9,8 +9,6 @@ export const COLORS = {
   current: ["#CC79A7", "#E39CC4"],
   loop: ["#0072B2", "#56B4E9"],
   threshold: ["#666666", "#A6A6A6"],
-  gru: ["#E69F00", "#F5B841"],
-  lstm: ["#56B4E9", "#8FD0F5"],
 };
 
 /**
@@ -19,7 +17,6 @@ export const COLORS = {
  * @returns {Color}
  */
 export function colorOf(name) {
-  if (/^(gru|lstm)$/i.test(name)) return COLORS[/** @type {"gru" | "lstm"} */ (name.toLowerCase())];
   if (name.startsWith("stateful")) return COLORS.current;
   return name.startsWith("feedback") ? COLORS.loop : COLORS.membrane;
 }

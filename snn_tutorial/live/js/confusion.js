@@ -1,9 +1,8 @@
 /** Which classes a network takes for which, and the images behind a cell of its confusion matrix. */
 
-import { inflated } from "./bytes.js";
-import { Chart } from "./chart.js";
-import { colorOf } from "./colors.js";
-import { make, menu } from "./controls.js";
+import { SIDE } from "./activity.js";
+import { changed, make, menu } from "./controls.js";
+import { element, inflated, range, sum } from "./numbers.js";
 import { paint, picture } from "./pad.js";
 
 /**
@@ -13,113 +12,77 @@ import { paint, picture } from "./pad.js";
  *   the packed ones are shown. `numbers` are those of the deflated images in the test set.
  */
 
-const PIXELS = 28 * 28;
+/** @param {number} number */
+const whole = (number) => number.toLocaleString("en");
 
-/**
- * @param {ConfusionData} data
- * @returns {import("./view.js").View}
- */
-export function confusion({ classes, networks, counts, shown, images, numbers, first }) {
+/** @type {import("./view.js").Build<ConfusionData>} */
+export const confusion = ({ classes, networks, counts, shown, images, numbers, first }) => {
+  const size = classes.length;
   const network = menu("network", networks);
   const truth = menu("true class", classes, first[0]);
   const answer = menu("answer", classes, first[1]);
+  const all = range(size);
+  const totals = all.map((row) => sum(counts[0].slice(row * size, (row + 1) * size)));
+  const cell = () => truth.value * size + answer.value;
+  const fits = () => shown[network.value][cell()];
   let pixels = new Uint8Array();
+  const image = (/** @type {number} */ k) => element(pixels, k, SIDE * SIDE);
+  const table = make("table", { className: "snn-matrix" }, make("caption", {}, "rows: true class; columns: answer"));
+  const gallery = make("div", { className: "snn-gallery" });
   inflated(images).then((found) => {
     pixels = found;
-    fillGallery();
-  });
-  const size = classes.length;
-  const totals = classes.map((_, k) => counts[0].slice(k * size, (k + 1) * size).reduce((a, b) => a + b, 0));
-  const cell = () => truth.value * size + answer.value;
-  const count = () => counts[network.value][cell()];
-  const fits = () => shown[network.value][cell()];
-  /** @param {number} k */
-  const image = (k) => pixels.subarray(k * PIXELS, (k + 1) * PIXELS);
-
-  const matrix = new Chart("confusion matrix: images by their true class, downwards, and the network's answer", () => {
-    const all = counts[network.value];
-    const places = [...all.keys()];
-    // The root makes rare errors visible; what is right is half as strong.
-    const shares = all.map((n, k) => {
-      const row = Math.floor(k / size);
-      return Math.sqrt(n / Math.max(1, totals[row])) / (row === k % size ? 2 : 1);
-    });
-    const [x, y] = [answer.value, truth.value];
-    return [
-      {
-        height: 26 * size,
-        x: [-0.5, size - 0.5],
-        y: [size - 0.5, -0.5],
-        xLabel: "network's answer",
-        yLabel: "true class",
-        ...{ xTicks: [...classes.keys()], yTicks: [...classes.keys()], xNames: classes, yNames: classes },
-        ...{ left: 92, upright: 78, isBare: true },
-        marks: [
-          { kind: "grid", values: shares, columns: size, high: 1.2, color: colorOf(networks[network.value]) },
-          {
-            kind: "words",
-            x: places.map((k) => k % size),
-            y: places.map((k) => Math.floor(k / size)),
-            text: all.map((n) => (n ? `${n}` : "")),
-          },
-          {
-            kind: "line",
-            x: [-0.5, 0.5, 0.5, -0.5, -0.5].map((d) => x + d),
-            y: [-0.5, -0.5, 0.5, 0.5, -0.5].map((d) => y + d),
-          },
-        ],
-      },
-    ];
-  });
-  matrix.canvas.style.cursor = "pointer";
-  matrix.canvas.addEventListener("click", (event) => {
-    const at = matrix.at(event);
-    const [x, y] = [Math.round(at.x), Math.round(at.y)];
-    if (Math.min(x, y) < 0 || Math.max(x, y) >= size) return;
-    truth.value = y;
-    answer.value = x;
-    answer.input.dispatchEvent(new Event("change", { bubbles: true }));
+    changed(table);
   });
 
-  const gallery = make("div", { className: "snn-gallery" });
-  function fillGallery() {
-    const found = fits().map((k) => {
-      const canvas = picture({ ariaLabel: `image ${numbers[k]}` });
-      paint(canvas, (pixel) => image(k)[pixel]);
-      return make("div", {}, canvas, `image ${numbers[k]}`);
+  const names = classes.map((name) => make("th", {}, make("span", { className: "snn-upwards" }, name)));
+  table.append(make("tr", {}, make("td"), ...names));
+  const cells = all.flatMap((row) => {
+    const found = all.map((column) => {
+      const choose = () => {
+        [truth.value, answer.value] = [row, column];
+        changed(table);
+      };
+      return make("td", { onclick: choose });
     });
-    gallery.replaceChildren(...found);
-  }
+    table.append(make("tr", {}, make("th", {}, classes[row]), ...found));
+    return found;
+  });
 
   return {
-    controls: [[network.element], [truth.element, answer.element]],
+    controls: [[network], [truth, answer]],
     figures: [
       make(
         "div",
         { className: "snn-sides" },
-        make("div", { className: "snn-main" }, matrix.canvas),
+        make("div", { className: "snn-main" }, table),
         make("div", { className: "snn-side" }, gallery),
       ),
     ],
     numbers: () => ({
-      counts: counts[network.value],
-      count: count(),
+      ...{ counts: counts[network.value], count: counts[network.value][cell()] },
       images: fits().map((k) => numbers[k]),
       pixels: fits().map((k) => [...image(k)]),
     }),
     update() {
-      matrix.draw();
-      fillGallery();
-      const [n, seen, name] = [count(), fits().length, networks[network.value]];
+      for (const [k, one] of cells.entries()) {
+        const [n, row] = [counts[network.value][k], Math.floor(k / size)];
+        // The root makes rare errors visible; what is right is half as strong.
+        const share = Math.sqrt(n / Math.max(1, totals[row])) / (row === k % size ? 2 : 1);
+        one.textContent = n ? `${n}` : "";
+        one.style.setProperty("--share", `${Math.round(45 * share)}%`);
+        one.ariaCurrent = `${k === cell()}`;
+      }
+      const pictures = fits().map((k) => {
+        const canvas = picture({ ariaLabel: `image ${numbers[k]}` });
+        paint(canvas, (pixel) => image(k)[pixel]);
+        return make("div", {}, canvas, `image ${numbers[k]}`);
+      });
+      gallery.replaceChildren(...pictures);
+      const [n, seen, name] = [counts[network.value][cell()], fits().length, networks[network.value]];
       const part = `Of ${whole(totals[truth.value])} images of the class ${classes[truth.value]}, the network ${name}`;
       const found = n ? whole(n) : "none";
       const what = truth.value === answer.value ? `gets ${found} right` : `takes ${found} for ${classes[answer.value]}`;
       return `${part} ${what}${n > seen ? `. The first ${seen} are shown` : ""}.`;
     },
   };
-}
-
-/** @param {number} number */
-function whole(number) {
-  return number.toLocaleString("en");
-}
+};

@@ -1,12 +1,6 @@
 /** Controls with a label: the browser's own, so that keyboard, touch and screen readers work as everywhere. */
 
 /**
- * @template T
- * @template {HTMLElement} [I=HTMLElement]
- * @typedef {{element: HTMLElement, input: I, value: T}} Control  What a reader sets; `value` may be assigned.
- */
-
-/**
  * Return a new element.
  * @template {keyof HTMLElementTagNameMap} K
  * @param {K} tag
@@ -20,26 +14,28 @@ export function make(tag, options = {}, ...children) {
   return element;
 }
 
+/** Have the view of an element drawn anew. @param {Element} element */
+export const changed = (element) => element.dispatchEvent(new Event("change", { bubbles: true }));
+
+/**
+ * @template T
+ * @template {HTMLElement} [I=HTMLElement]
+ * @typedef {HTMLElement & {value: T, input: I}} Control  A label with what a reader sets; `value` may be assigned.
+ */
+
 /**
  * @template T
  * @template {HTMLElement} I
- * @param {HTMLElement} element
+ * @param {string} label
  * @param {I} input
- * @param {() => T} read
- * @param {(given: T) => void} write
- * @returns {Control<T, I>}
+ * @param {{get: () => T, set: (value: T) => void}} value
+ * @param {Node[]} [after]
  */
-function control(element, input, read, write) {
-  return {
-    element,
-    input,
-    get value() {
-      return read();
-    },
-    set value(given) {
-      write(given);
-    },
-  };
+function control(label, input, value, after = []) {
+  input.ariaLabel = label;
+  const element = make("label", {}, make("span", {}, label), input, ...after);
+  Object.defineProperty(Object.assign(element, { input }), "value", value);
+  return /** @type {Control<T, I>} */ (/** @type {unknown} */ (element));
 }
 
 /**
@@ -48,22 +44,21 @@ function control(element, input, read, write) {
  * @param {{min?: number, max?: number, step?: number, value: number, unit?: string, values?: number[]}} options
  */
 export function slider(label, { min = 0, max = 1, step = 1, value, unit = "", values }) {
-  const range = values ? { min: 0, max: values.length - 1, step: 1 } : { min, max, step };
-  const input = make("input", { type: "range", ...range, ariaLabel: label });
+  const ends = values ? { min: 0, max: values.length - 1, step: 1 } : { min, max, step };
+  const input = make("input", { type: "range", ...ends });
   const shown = make("output");
-  const read = () => (values ? values[input.valueAsNumber] : input.valueAsNumber);
+  const get = () => (values ? values[input.valueAsNumber] : input.valueAsNumber);
   const show = () => {
-    shown.value = `${Number(read().toPrecision(4))}${unit && ` ${unit}`}`;
+    shown.value = `${Number(get().toPrecision(4))} ${unit}`.trim();
     input.setAttribute("aria-valuetext", shown.value);
   };
-  input.addEventListener("input", show);
-  const element = make("label", {}, make("span", {}, label), input, shown);
-  const found = control(element, input, read, (given) => {
+  const set = (/** @type {number} */ given) => {
     input.valueAsNumber = values ? values.indexOf(given) : given;
     show();
-  });
-  found.value = value;
-  return found;
+  };
+  input.addEventListener("input", show);
+  set(value);
+  return control(label, input, { get, set }, [shown]);
 }
 
 /**
@@ -73,12 +68,12 @@ export function slider(label, { min = 0, max = 1, step = 1, value, unit = "", va
  * @param {number} [first]
  */
 export function menu(label, options, first = 0) {
-  const input = make("select", { ariaLabel: label }, ...options.map((name) => make("option", {}, name)));
+  const input = make("select", {}, ...options.map((name) => make("option", {}, name)));
   const set = (/** @type {number} */ given) => {
     input.selectedIndex = given;
   };
   set(first);
-  return control(make("label", {}, make("span", {}, label), input), input, () => input.selectedIndex, set);
+  return control(label, input, { get: () => input.selectedIndex, set });
 }
 
 /**
@@ -87,29 +82,11 @@ export function menu(label, options, first = 0) {
  * @param {boolean} first
  */
 export function box(label, first) {
-  const input = make("input", { type: "checkbox", checked: first, ariaLabel: label });
+  const input = make("input", { type: "checkbox", checked: first });
   const set = (/** @type {boolean} */ given) => {
     input.checked = given;
   };
-  return control(make("label", {}, input, make("span", {}, label)), input, () => input.checked, set);
-}
-
-/**
- * A button that stays pressed until it is pressed again.
- * @param {string} label
- * @param {string} description
- * @param {boolean} first
- */
-export function toggle(label, description, first) {
-  const input = button(label, () => {
-    input.ariaPressed = `${input.ariaPressed !== "true"}`;
-    input.dispatchEvent(new Event("change", { bubbles: true }));
-  });
-  Object.assign(input, { title: description, ariaLabel: description, ariaPressed: `${first}` });
-  const set = (/** @type {boolean} */ given) => {
-    input.ariaPressed = `${given}`;
-  };
-  return control(input, input, () => input.ariaPressed === "true", set);
+  return control(label, input, { get: () => input.checked, set });
 }
 
 /**

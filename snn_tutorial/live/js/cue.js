@@ -1,7 +1,8 @@
 /** States of trained networks as points in a plane, some steps after a cue. */
 
-import { Chart, ticks } from "./chart.js";
+import { Chart } from "./chart.js";
 import { make, slider } from "./controls.js";
+import { counted } from "./numbers.js";
 
 /**
  * @typedef {{name: string, probe: number[], points: number[][]}} Seen
@@ -13,11 +14,8 @@ import { make, slider } from "./controls.js";
 /** Colours of cues, those of plots in Python. */
 const CUES = ["#1F77B4", "#D66A00", "#2B8A2B", "#D62728", "#8457AE", "#8C564B", "#C9559F", "#6B6B6B"];
 
-/**
- * @param {CueData} data
- * @returns {import("./view.js").View}
- */
-export function cue({ after, first, symbols, networks }) {
+/** @type {import("./view.js").Build<CueData>} */
+export const cue = ({ after, first, symbols, networks }) => {
   const steps = slider("steps since the cue", { values: after, value: first });
   const count = Math.max(...symbols) + 1;
   const at = () => after.indexOf(steps.value);
@@ -27,38 +25,27 @@ export function cue({ after, first, symbols, networks }) {
     const chart = new Chart(`states of the network "${network.name}", each the number of its cue`, () => {
       const points = network.points[at()];
       const end = Math.max(1, ...points.map(Math.abs)) * 1.1;
-      const marked = ticks(-end, end, 4);
       return [
         {
           height: Math.max(100, Math.min(200, chart.canvas.clientWidth - 64)),
-          x: [-end, end],
-          y: [-end, end],
-          isSquare: true,
-          xTicks: marked,
-          yTicks: marked,
-          xLabel: "1st component (SD)",
-          yLabel: "2nd component (SD)",
+          ...{ x: [-end, end], y: [-end, end], isSquare: true },
+          ...{ xLabel: "1st component (SD)", yLabel: "2nd component (SD)" },
           marks: symbols.map((symbol, k) => ({
-            kind: "words",
-            x: [points[2 * k]],
-            y: [points[2 * k + 1]],
-            text: [`${symbol + 1}`],
+            ...{ kind: "words", x: [points[2 * k]], y: [points[2 * k + 1]], text: [`${symbol + 1}`] },
             color: [CUES[symbol % CUES.length], `color-mix(in srgb, ${CUES[symbol % CUES.length]}, white 45%)`],
           })),
         },
       ];
     });
     const said = make("div");
-    const head = make("div", { className: "snn-head" }, make("strong", {}, network.name), said);
-    return { network, chart, said, element: make("div", {}, head, chart.canvas) };
+    return { network, chart, said, element: make("div", {}, make("strong", {}, network.name), said, chart.canvas) };
   });
 
   return {
-    controls: [[steps.element]],
+    controls: [[steps]],
     figures: [make("div", { className: "snn-panels" }, ...panels.map((panel) => panel.element))],
     numbers: () => ({
-      after: steps.value,
-      cues: symbols.map((symbol) => symbol + 1),
+      ...{ after: steps.value, cues: symbols.map((symbol) => symbol + 1) },
       networks: Object.fromEntries(
         networks.map(({ name, probe, points }) => [name, { probe: probe[at()], points: points[at()] }]),
       ),
@@ -69,8 +56,8 @@ export function cue({ after, first, symbols, networks }) {
         chart.draw();
       }
       const read = networks.map((network) => `${network.name} ${percent(network)}`).join("; ");
-      const ago = `${steps.value} ${steps.value === 1 ? "step" : "steps"} after the cue`;
+      const ago = `${counted(steps.value, "step")} after the cue`;
       return `${ago} a linear probe reads this share of the cues: ${read}. Guessing is right in ${100 / count} %.`;
     },
   };
-}
+};

@@ -1,11 +1,11 @@
 /** A network in training. What it computes, its loss and its optimizer are generated from equations in torch. */
 
-import { Backward } from "./backward.js";
+import { largest, range } from "./numbers.js";
 import { Network } from "./scan.js";
 
 /**
  * @typedef {import("./scan.js").CellStep} CellStep
- * @typedef {import("./backward.js").CellBack} CellBack
+ * @typedef {import("./scan.js").CellBack} CellBack
  * @typedef {{step: CellStep, initial: number[]}} Optimizer
  *   Its input is a gradient, its first state the weight; its parameters are learning rate and scale of the gradient.
  * @typedef {{cells: Record<string, CellStep>, backs: Record<string, CellBack>, loss: CellStep, lossBack: CellBack,
@@ -31,18 +31,22 @@ export class Learner {
     const { hidden, cut, batch, order, blank } = settings;
     const stages = kind.stages(tensors, hidden)[cut];
     const backs = stages.map((stage) => (stage.kind === "cell" ? equations.backs[stage.cell] : null));
+    const steps = order.length + blank;
     this.equations = equations;
     this.settings = settings;
     this.optimizer = equations.optimizers[settings.optimizer];
     this.lr = settings.lr;
-    this.net = new Network(stages, equations.cells, batch);
-    this.taken = new Backward(this.net, backs, order.length + blank);
-    this.weights = this.net.layers.flatMap(({ tensors: own }) => /** @type {Float64Array[]} */ (own));
-    this.moments = this.weights.map((weight) =>
-      this.optimizer.initial.slice(1).map((first) => new Float64Array(weight.length).fill(first)),
+    this.net = new Network(stages, equations.cells, backs, steps, batch);
+    this.gradients = this.net.layers.flatMap((layer) => layer.gradients);
+    // Of each weight the optimizer's state: itself, and its moments.
+    this.states = this.net.layers.flatMap(({ tensors }) =>
+      tensors.map((weight) => {
+        const moments = this.optimizer.initial.slice(1).map((first) => new Float64Array(weight.length).fill(first));
+        return [/** @type {Float64Array} */ (weight), ...moments];
+      }),
     );
-    this.columns = this.taken.kept.map(() => new Float64Array(batch * side));
-    const [sums, targets, losses, given] = [0, 1, 2, 3].map(() => new Float64Array(batch * classes));
+    this.columns = range(steps).map(() => new Float64Array(batch * side));
+    const [sums, targets, losses, given] = range(4).map(() => new Float64Array(batch * classes));
     this.outputs = { sums, targets, losses, given, ones: new Float64Array(batch * classes).fill(1) };
   }
 
@@ -58,13 +62,8 @@ export class Learner {
         for (let y = 0; y < side; y++) this.columns[t][n * side + y] = pixels[first + y] / 255;
       }
     }
-    const { sums } = this.outputs;
-    sums.fill(0);
-    this.taken.forward(this.columns);
-    for (const layers of this.taken.kept) {
-      const { y } = layers[layers.length - 1];
-      for (let k = 0; k < sums.length; k++) sums[k] += y[k];
-    }
+    const sums = this.outputs.sums.fill(0);
+    for (const y of this.net.forward(this.columns)) for (let k = 0; k < sums.length; k++) sums[k] += y[k];
     return sums;
   }
 
@@ -84,23 +83,20 @@ export class Learner {
     loss(size, sums, [], parameters, losses);
     const unused = parameters.map(({ length }) => new Float64Array(length));
     lossBack(size, sums, [], parameters, ones, [], given.fill(0), unused);
-    this.taken.backward(this.columns.map(() => given));
+    this.net.backward(this.columns.map(() => given));
     this.#update();
-    let total = 0;
-    for (let k = 0; k < size; k++) total += losses[k];
-    return total;
+    return losses.subarray(0, size).reduce((a, b) => a + b);
   }
 
   #update() {
-    const gradients = this.taken.gradients.flat();
     let squares = 0;
-    for (const gradient of gradients) for (const g of gradient) squares += g * g;
+    for (const gradient of this.gradients) for (const g of gradient) squares += g * g;
     if (!Number.isFinite(squares)) throw new Error("the gradient is no longer finite: try a smaller learning rate");
     const scale = new Float64Array(1);
     this.equations.limit(1, [squares], [], [[this.settings.clip]], scale);
-    for (const [k, weight] of this.weights.entries()) {
-      const scratch = new Float64Array(weight.length);
-      this.optimizer.step(weight.length, gradients[k], [weight, ...this.moments[k]], [[this.lr], scale], scratch);
+    for (const [k, gradient] of this.gradients.entries()) {
+      const scratch = new Float64Array(gradient.length);
+      this.optimizer.step(gradient.length, gradient, this.states[k], [[this.lr], scale], scratch);
     }
   }
 
@@ -112,12 +108,10 @@ export class Learner {
     const { labels, classes } = pictures;
     let right = 0;
     for (let first = 0; first < labels.length; first += this.settings.batch) {
-      const last = Math.min(labels.length, first + this.settings.batch);
-      const which = Array.from({ length: last - first }, (_, n) => first + n);
+      const which = range(Math.min(this.settings.batch, labels.length - first)).map((n) => first + n);
       const sums = this.#sum(pictures, which);
       for (const [n, k] of which.entries()) {
-        const own = sums.subarray(n * classes, (n + 1) * classes);
-        if (own.indexOf(Math.max(...own)) === labels[k]) right++;
+        if (largest(sums.subarray(n * classes, (n + 1) * classes)) === labels[k]) right++;
       }
     }
     return right / labels.length;
@@ -161,7 +155,7 @@ export function drawn(kind, hidden, inverse, random) {
  * @param {() => number} random
  */
 export function shuffled(count, random) {
-  const found = Array.from({ length: count }, (_, k) => k);
+  const found = range(count);
   for (let k = count - 1; k > 0; k--) {
     const other = Math.floor(random() * (k + 1));
     [found[k], found[other]] = [found[other], found[k]];

@@ -2,8 +2,10 @@
 
 import { SIDE } from "./activity.js";
 import { make } from "./controls.js";
+import { range } from "./numbers.js";
 
-/** Grey of a stroke at its middle, and how much it loses with each pixel's distance. */
+/** Radius of a stroke in pixels, its grey in the middle, and how much that loses with each pixel's distance. */
+const RADIUS = 1.5;
 const INK = 230;
 const FALL = 90;
 
@@ -18,32 +20,30 @@ const GHOST = 70;
  */
 export function prepared(pixels) {
   const size = SIDE + 2; // with a margin, from which the ground is reached
-  const ground = new Uint8Array(size * size);
+  const grey = new Uint8Array(size * size);
+  for (const [k, one] of pixels.entries()) grey[(Math.floor(k / SIDE) + 1) * size + (k % SIDE) + 1] = one;
+  const filled = grey.map((one) => Math.max(FILL, one));
   const left = [0];
   for (let k = left.pop(); k !== undefined; k = left.pop()) {
-    const [x, y] = [(k % size) - 1, Math.floor(k / size) - 1];
-    const isWithin = x >= 0 && y >= 0 && x < SIDE && y < SIDE;
-    if (ground[k] || (isWithin && pixels[y * SIDE + x] > FAINT)) continue;
-    ground[k] = 1;
+    if (!filled[k] || grey[k] > FAINT) continue;
+    filled[k] = 0;
     left.push(...[k - 1, k + 1, k - size, k + size].filter((one) => one >= 0 && one < size * size));
   }
-  /** @param {number} x @param {number} y */
-  const at = (x, y) => {
-    if (ground[(y + 1) * size + x + 1] !== 0 || x < 0 || y < 0 || x >= SIDE || y >= SIDE) return 0;
-    return Math.max(FILL, pixels[y * SIDE + x]);
-  };
-  const places = Array.from(pixels.keys()).filter((k) => at(k % SIDE, Math.floor(k / SIDE)) > 0);
+  const places = range(size * size).filter((k) => filled[k] > 0);
   if (!places.length) return pixels;
-  const [xs, ys] = [places.map((k) => k % SIDE), places.map((k) => Math.floor(k / SIDE))];
-  const [x0, x1, y0, y1] = [Math.min(...xs), Math.max(...xs) + 1, Math.min(...ys), Math.max(...ys) + 1];
-  const scale = Math.max(x1 - x0, y1 - y0) / SIDE;
+  const [xs, ys] = [places.map((k) => k % size), places.map((k) => Math.floor(k / size))];
+  const [x0, x1, y0, y1] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
+  const scale = Math.max(x1 - x0 + 1, y1 - y0 + 1) / SIDE;
+  /** @param {number} x @param {number} y */
+  const at = (x, y) => (Math.min(x, y) < 0 || Math.max(x, y) >= size ? 0 : filled[y * size + x]);
   return pixels.map((_, k) => {
-    const x = (x0 + x1 - 1) / 2 + ((k % SIDE) - (SIDE - 1) / 2) * scale;
-    const y = (y0 + y1 - 1) / 2 + (Math.floor(k / SIDE) - (SIDE - 1) / 2) * scale;
+    const x = (x0 + x1) / 2 + ((k % SIDE) - (SIDE - 1) / 2) * scale;
+    const y = (y0 + y1) / 2 + (Math.floor(k / SIDE) - (SIDE - 1) / 2) * scale;
     const [left, top] = [Math.floor(x), Math.floor(y)];
-    const [u, v] = [x - left, y - top];
-    const upper = (1 - u) * at(left, top) + u * at(left + 1, top);
-    return (1 - v) * upper + v * ((1 - u) * at(left, top + 1) + u * at(left + 1, top + 1));
+    const [upper, lower] = [top, top + 1].map(
+      (row) => at(left, row) + (x - left) * (at(left + 1, row) - at(left, row)),
+    );
+    return upper + (y - top) * (lower - upper);
   });
 }
 
@@ -69,32 +69,27 @@ export const picture = (options) => make("canvas", { className: "snn-picture", w
 export class Pad {
   /**
    * @param {string} description
-   * @param {() => void} changed  called after every change
-   * @param {() => void} finished  called when a stroke ends
+   * @param {() => void} drawn  called after every change by the reader
    */
-  constructor(description, changed, finished) {
+  constructor(description, drawn) {
     this.pixels = new Uint8Array(SIDE * SIDE);
     /** A picture whose outline lies under a drawing. */
     this.ghost = new Uint8Array(SIDE * SIDE);
-    /** Radius of the brush in pixels. */
-    this.size = 2;
     /** Where the stroke was before. */
     this.last = [0, 0];
     this.cursor = [SIDE / 2, SIDE / 2];
+    this.drawn = drawn;
     const keys = "draw with the pointer, or move with the arrow keys and draw with the space bar";
-    this.canvas = picture({ tabIndex: 0, ariaLabel: `${description}: ${keys}` });
+    this.canvas = picture({ tabIndex: 0, ariaLabel: `${description}: ${keys}`, role: "application" });
     this.canvas.classList.add("snn-pad");
-    this.canvas.setAttribute("role", "application");
-    this.changed = changed;
     this.canvas.addEventListener("pointerdown", (event) => this.#stroke(event));
     this.canvas.addEventListener("pointermove", (event) => event.buttons && this.#stroke(event));
-    this.canvas.addEventListener("pointerup", finished);
     this.canvas.addEventListener("keydown", (event) => this.#key(event));
     this.canvas.addEventListener("blur", () => this.draw());
   }
 
-  /** @param {ArrayLike<number>} pixels  rows from the top, each from the left */
-  set(pixels) {
+  /** @param {ArrayLike<number>} [pixels]  rows from the top, each from the left; without them it is empty */
+  set(pixels = new Uint8Array(SIDE * SIDE)) {
     this.pixels.set(pixels);
     this.draw();
   }
@@ -104,11 +99,11 @@ export class Pad {
    * @param {number} x
    * @param {number} y
    */
-  ink(x, y) {
-    for (let k = 0; k < this.pixels.length; k++) {
+  #ink(x, y) {
+    for (const k of this.pixels.keys()) {
       const distance = Math.hypot((k % SIDE) + 0.5 - x, Math.floor(k / SIDE) + 0.5 - y);
-      if (distance > this.size) continue;
-      this.pixels[k] = Math.max(this.pixels[k], INK - FALL * Math.max(0, distance - this.size + 1));
+      if (distance > RADIUS) continue;
+      this.pixels[k] = Math.max(this.pixels[k], INK - FALL * Math.max(0, distance - RADIUS + 1));
     }
   }
 
@@ -136,11 +131,10 @@ export class Pad {
       const [x0, y0] = isFirst ? [x, y] : this.last;
       // A fast stroke leaves no gaps and no dabs.
       const parts = Math.ceil(2 * Math.hypot(x - x0, y - y0)) || 1;
-      for (let k = 1; k <= parts; k++) this.ink(x0 + ((x - x0) * k) / parts, y0 + ((y - y0) * k) / parts);
+      for (let k = 1; k <= parts; k++) this.#ink(x0 + ((x - x0) * k) / parts, y0 + ((y - y0) * k) / parts);
       this.last = [x, y];
     }
-    this.draw();
-    this.changed();
+    this.drawn();
   }
 
   /** @param {KeyboardEvent} event */
@@ -151,8 +145,8 @@ export class Pad {
     if (!move) return;
     event.preventDefault();
     this.cursor = this.cursor.map((at, k) => Math.min(SIDE - 1, Math.max(0, at + move[k])));
-    if (event.key === " ") this.ink(this.cursor[0] + 0.5, this.cursor[1] + 0.5);
-    this.draw();
-    if (event.key === " ") this.changed();
+    if (event.key !== " ") return this.draw();
+    this.#ink(this.cursor[0] + 0.5, this.cursor[1] + 0.5);
+    this.drawn();
   }
 }

@@ -1,6 +1,6 @@
 /** Two buttons that move a slider over time: one takes it to the end, the other a step further. */
 
-import { button } from "./controls.js";
+import { button, changed } from "./controls.js";
 
 /** How long a step is shown, in milliseconds. */
 const PACE = 200;
@@ -10,49 +10,34 @@ const PACE = 200;
  * @param {import("./controls.js").Control<number, HTMLInputElement>} time  a slider that begins at 0
  */
 export function player(time) {
-  /** @type {number | undefined} */
-  let timer;
-  let isOwn = false;
-  const last = () => Number(time.input.max);
-  const play = button("play", () => (timer === undefined ? begin() : move(stop())));
-  const forward = button("step", () => {
-    const t = stop();
-    move(t >= last() ? 0 : t + 1);
-  });
-  time.input.addEventListener("input", () => {
-    if (!isOwn) stop();
-  });
+  let timer = 0;
+  const isAtEnd = () => time.value >= Number(time.input.max);
+  const play = button("play", () => (timer ? move(stop()) : begin()));
+  const forward = button("step", () => move(isAtEnd() ? 0 : stop() + 1));
+  time.input.addEventListener("input", stop);
 
   /** @param {number} t */
   function move(t) {
     time.value = t;
-    isOwn = true;
-    time.input.dispatchEvent(new Event("input", { bubbles: true }));
-    isOwn = false;
+    if (isAtEnd()) stop();
+    changed(time.input);
   }
 
-  function next() {
-    if (!play.isConnected) return stop();
-    if (time.value + 1 >= last()) stop();
-    else timer = window.setTimeout(next, PACE);
-    move(time.value + 1);
-  }
-
-  function begin(from = time.value >= last() ? 0 : time.value) {
+  function begin(from = isAtEnd() ? 0 : time.value) {
     stop();
-    if (matchMedia("(prefers-reduced-motion: reduce)").matches) return move(last());
+    if (matchMedia("(prefers-reduced-motion: reduce)").matches) return move(Number(time.input.max));
     play.textContent = "pause";
-    if (from === time.value) return next();
-    timer = window.setTimeout(next, PACE);
+    timer = window.setInterval(() => (play.isConnected ? move(time.value + 1) : stop()), PACE);
     move(from);
   }
 
+  /** Return where it has stopped. */
   function stop() {
-    window.clearTimeout(timer);
-    timer = undefined;
+    window.clearInterval(timer);
+    timer = 0;
     play.textContent = "play";
     return time.value;
   }
 
-  return { buttons: [play, forward], begin, isPlaying: () => timer !== undefined };
+  return { buttons: [play, forward], begin, isPlaying: () => timer !== 0 };
 }

@@ -1,13 +1,21 @@
 /**
- * Networks of snn_core in double precision, one time step after the other. What a neuron computes is generated from its
- * equations in torch, see javascript.py; this file adds the products with weights, and the states.
+ * Networks of snn_core in double precision, through all steps of a sequence and back. What a neuron computes, and its
+ * gradient, are generated from its equations in torch, see javascript.py; this file adds products with weights and
+ * the states.
  */
 
+import { addProduct, matrix, turned } from "./product.js";
+
 /**
- * One time step of n neurons, of one sample or several: reads the inputs x, changes the states v, writes the outputs y. Of each parameter in p
- * there is one for all neurons or one for each.
+ * @typedef {import("./product.js").Numbers} Numbers
  * @typedef {(n: number, x: Numbers, v: Float64Array[], p: Numbers[], y: Float64Array) => void} CellStep
- * @typedef {ArrayLike<number>} Numbers
+ *   One time step of n neurons, of one sample or several: reads the inputs x, changes the states v, writes the outputs
+ *   y. Of each parameter in p there is one for all neurons or one for each.
+ * @typedef {(n: number, x: Numbers, v: Float64Array[], p: Numbers[], gY: Float64Array, gV: Float64Array[],
+ *   gX: Float64Array, gP: Float64Array[]) => void} CellBack
+ *   One time step back: reads the input x and the states v before the step, the gradients gY of the output and gV of
+ *   the states after it; writes the gradient gX of the input, turns gV into that of the states before, and adds to gP
+ *   those of the parameters.
  * @typedef {{weight: Numbers, bias: Numbers | null}} Weights
  * @typedef {{kind: "linear", inputs: number, outputs: number} & Weights} LinearStage
  * @typedef {{kind: "cell", cell: string, outputs: number, initial: number[], parameters: Numbers[],
@@ -15,113 +23,54 @@
  * @typedef {LinearStage | CellStage} Stage
  */
 
-/**
- * Numbers as a matrix: `row` lies between the beginnings of its rows, `step` between those of its columns.
- * @template {Numbers} V
- * @typedef {{values: V, rows: number, columns: number, row: number, step: number}} Matrix
- */
+/** @param {{length: number}} array */
+const zeros = ({ length }) => new Float64Array(length);
 
-/**
- * @template {Numbers} V
- * @param {V} values
- * @param {number} rows
- * @param {number} columns
- * @returns {Matrix<V>}
- */
-export const matrix = (values, rows, columns) => ({ values, rows, columns, row: columns, step: 1 });
+/** @param {number} steps @param {number} length */
+const series = (steps, length) => Array.from({ length: steps }, () => new Float64Array(length));
 
-/**
- * Return the same numbers with rows for columns.
- * @param {Matrix<Numbers>} matrix
- */
-export const turned = ({ values, rows, columns, row, step }) => ({
-  values,
-  rows: columns,
-  columns: rows,
-  row: step,
-  step: row,
-});
-
-/**
- * Add a product, out[m, q] += sum over i of a[m, i] b[q, i], in blocks of 4 x 2 with their sums in registers.
- * @param {Matrix<Float64Array>} out
- * @param {Matrix<Numbers>} a
- * @param {Matrix<Numbers>} b
- */
-export function addProduct(out, a, b) {
-  const [c, x, w] = [out.values, a.values, b.values];
-  const cRow = out.row;
-  const { row: xRow, step: xStep, columns: inner } = a;
-  const { row: wRow, step: wStep } = b;
-  const tall = out.rows - (out.rows % 4);
-  const wide = out.columns - (out.columns % 2);
-  for (let m = 0; m < tall; m += 4) {
-    for (let q = 0; q < wide; q += 2) {
-      const at = m * cRow + q;
-      const [p0, p1, p2, p3] = [at, at + cRow, at + 2 * cRow, at + 3 * cRow];
-      let [s0, s1, s2, s3] = [c[p0], c[p1], c[p2], c[p3]];
-      let [r0, r1, r2, r3] = [c[p0 + 1], c[p1 + 1], c[p2 + 1], c[p3 + 1]];
-      let xi = m * xRow;
-      let wi = q * wRow;
-      for (let i = 0; i < inner; i++) {
-        const w0 = w[wi];
-        const w1 = w[wi + wRow];
-        const x0 = x[xi];
-        const x1 = x[xi + xRow];
-        const x2 = x[xi + 2 * xRow];
-        const x3 = x[xi + 3 * xRow];
-        s0 += x0 * w0;
-        s1 += x1 * w0;
-        s2 += x2 * w0;
-        s3 += x3 * w0;
-        r0 += x0 * w1;
-        r1 += x1 * w1;
-        r2 += x2 * w1;
-        r3 += x3 * w1;
-        xi += xStep;
-        wi += wStep;
-      }
-      [c[p0], c[p1], c[p2], c[p3]] = [s0, s1, s2, s3];
-      [c[p0 + 1], c[p1 + 1], c[p2 + 1], c[p3 + 1]] = [r0, r1, r2, r3];
-    }
-  }
-  for (let m = 0; m < out.rows; m++) {
-    for (let q = m < tall ? wide : 0; q < out.columns; q++) {
-      let sum = c[m * cRow + q];
-      for (let i = 0; i < inner; i++) sum += x[m * xRow + i * xStep] * w[q * wRow + i * wStep];
-      c[m * cRow + q] = sum;
-    }
-  }
-}
-
-/** A linear layer. */
+/** A linear layer. It keeps its inputs x, its outputs y and the gradients g of its inputs in all steps. */
 export class Linear {
   /**
    * @param {Omit<LinearStage, "kind">} stage
+   * @param {number} steps
    * @param {number} samples
    */
-  constructor({ inputs, outputs, weight, bias }, samples) {
+  constructor({ inputs, outputs, weight, bias }, steps, samples) {
     this.inputs = inputs;
+    this.outputs = outputs;
+    this.samples = samples;
     this.bias = bias;
     this.weight = matrix(weight, outputs, inputs);
-    this.x = new Float64Array(samples * inputs);
-    this.y = new Float64Array(samples * outputs);
-    this.out = matrix(this.y, samples, outputs);
-    /** @type {Float64Array[]} */
-    this.v = [];
     this.tensors = bias ? [weight, bias] : [weight];
+    this.gradients = this.tensors.map(zeros);
+    /** @type {Numbers[]} */
+    this.x = [];
+    this.y = series(steps, samples * outputs);
+    this.g = series(steps, samples * inputs);
   }
 
-  reset() {
-    this.y.fill(0);
+  begin() {}
+
+  /** @param {number} t @param {Numbers} x */
+  forward(t, x) {
+    const { samples, inputs, outputs, bias } = this;
+    const y = this.y[t];
+    this.x[t] = x;
+    for (let k = 0; k < y.length; k++) y[k] = bias ? bias[k % outputs] : 0;
+    addProduct(matrix(y, samples, outputs), matrix(x, samples, inputs), this.weight);
+    return y;
   }
 
-  /** @param {Numbers} x */
-  step(x) {
-    this.x.set(x);
-    const { y, bias, out } = this;
-    for (let k = 0; k < y.length; k++) y[k] = bias ? bias[k % out.columns] : 0;
-    addProduct(out, matrix(this.x, out.rows, this.inputs), this.weight);
+  /** @param {number} t @param {Float64Array} gY */
+  backward(t, gY) {
+    const { samples, inputs, outputs, bias } = this;
+    const [gWeight, gBias] = this.gradients;
+    const from = matrix(gY, samples, outputs);
+    addProduct(matrix(gWeight, outputs, inputs), turned(from), turned(matrix(this.x[t], samples, inputs)));
+    if (bias) for (let k = 0; k < gY.length; k++) gBias[k % outputs] += gY[k];
+    addProduct(matrix(this.g[t].fill(0), samples, inputs), from, turned(this.weight));
+    return this.g[t];
   }
 }
 
@@ -130,46 +79,72 @@ export class Cells {
   /**
    * @param {CellStage} stage
    * @param {CellStep} cell
+   * @param {CellBack | null} back
+   * @param {number} steps
    * @param {number} samples
    */
-  constructor(stage, cell, samples) {
+  constructor(stage, cell, back, steps, samples) {
     const { outputs, feedback, parameters, initial } = stage;
+    const size = samples * outputs;
     this.stage = stage;
     this.cell = cell;
+    this.back = back;
     this.parameters = parameters;
-    this.inputs = outputs;
     /** The layer that outputs go back through, and whether they do. */
-    this.loop = feedback && new Linear({ inputs: 2 * outputs, outputs, ...feedback }, samples);
+    this.loop = feedback && new Linear({ inputs: 2 * outputs, outputs, ...feedback }, steps, samples);
     this.isFedBack = feedback !== null;
-    this.y = new Float64Array(samples * outputs);
-    this.x = new Float64Array(samples * outputs * (feedback ? 2 : 1));
-    this.v = initial.map((first) => new Float64Array(samples * outputs).fill(first));
     this.tensors = [...(this.loop?.tensors ?? []), ...parameters];
+    this.own = parameters.map(zeros);
+    this.gradients = [...(this.loop?.gradients ?? []), ...this.own];
+    /** What comes into the cells in each step, and the states before it. @type {Numbers[]} */
+    this.i = [];
+    this.v = Array.from({ length: steps + 1 }, () => initial.map((first) => new Float64Array(size).fill(first)));
+    this.joined = series(feedback ? steps : 0, 2 * size);
+    this.y = series(steps, size);
+    this.g = series(steps, size);
+    /** Gradients on their way to the step before, of states and of outputs that go back. */
+    this.carried = { v: series(initial.length, size), y: new Float64Array(size) };
+    this.gI = new Float64Array(size);
   }
 
-  /** What comes into the cells, [x[t]; y[t-1]] after the product or x[t]. */
-  get i() {
-    return this.loop ? this.loop.y : this.x;
+  begin() {
+    for (const array of [...this.carried.v, this.carried.y]) array.fill(0);
   }
 
-  reset() {
-    this.y.fill(0);
-    for (const [k, first] of this.stage.initial.entries()) this.v[k].fill(first);
-  }
-
-  /** @param {Numbers} x */
-  step(x) {
-    const { loop, y } = this;
-    const n = this.stage.outputs;
+  /** @param {number} t @param {Numbers} x */
+  forward(t, x) {
+    const { loop, stage, isFedBack } = this;
+    const [y, v, n] = [this.y[t], this.v[t + 1], stage.outputs];
+    this.i[t] = x;
     if (loop) {
+      const joined = this.joined[t];
       for (let k = 0; k < y.length; k++) {
         const at = k + n * Math.floor(k / n);
-        this.x[at] = x[k];
-        this.x[at + n] = this.isFedBack ? y[k] : 0;
+        joined[at] = x[k];
+        joined[at + n] = isFedBack && t > 0 ? this.y[t - 1][k] : 0;
       }
-      loop.step(this.x);
-    } else this.x.set(x);
-    this.cell(y.length, this.i, this.v, this.parameters, y);
+      this.i[t] = loop.forward(t, joined);
+    }
+    for (const [k, before] of this.v[t].entries()) v[k].set(before);
+    this.cell(y.length, this.i[t], v, this.parameters, y);
+    return y;
+  }
+
+  /** @param {number} t @param {Float64Array} g */
+  backward(t, g) {
+    const { loop, carried, isFedBack, stage } = this;
+    const [gX, gY, n] = [this.g[t], carried.y, stage.outputs];
+    for (let k = 0; k < gY.length; k++) gY[k] += g[k];
+    this.back?.(gY.length, this.i[t], this.v[t], this.parameters, gY, carried.v, loop ? this.gI : gX, this.own);
+    gY.fill(0);
+    if (!loop) return gX;
+    const joined = loop.backward(t, this.gI);
+    for (let k = 0; k < gY.length; k++) {
+      const at = k + n * Math.floor(k / n);
+      gX[k] = joined[at];
+      if (isFedBack) gY[k] = joined[at + n];
+    }
+    return gX;
   }
 }
 
@@ -178,29 +153,42 @@ export class Network {
   /**
    * @param {Stage[]} stages
    * @param {Record<string, CellStep>} cells
+   * @param {(CellBack | null)[]} backs  of each layer, null for linear ones; empty without a backward pass
+   * @param {number} steps  of a sequence at most
    * @param {number} [samples]  which it takes at once, one behind the other in each array
    */
-  constructor(stages, cells, samples = 1) {
-    this.samples = samples;
-    this.layers = stages.map((stage) =>
-      stage.kind === "linear" ? new Linear(stage, samples) : new Cells(stage, cells[stage.cell], samples),
+  constructor(stages, cells, backs, steps, samples = 1) {
+    this.layers = stages.map((stage, k) =>
+      stage.kind === "linear"
+        ? new Linear(stage, steps, samples)
+        : new Cells(stage, cells[stage.cell], backs[k] ?? null, steps, samples),
     );
   }
 
-  reset() {
-    for (const layer of this.layers) layer.reset();
+  /**
+   * Take a sequence through the network and return its outputs, which the next sequence overwrites.
+   * @param {Numbers[]} columns
+   */
+  forward(columns) {
+    return columns.map((column, t) => {
+      let x = /** @type {Float64Array} */ (column);
+      for (const layer of this.layers) x = layer.forward(t, x);
+      return x;
+    });
   }
 
   /**
-   * Take one time step and return the output of the last layer, which the next step overwrites.
-   * @param {Numbers} x
+   * Take gradients of the outputs back.
+   * @param {Float64Array[]} given  for each step
    */
-  step(x) {
-    let input = x;
+  backward(given) {
     for (const layer of this.layers) {
-      layer.step(input);
-      input = layer.y;
+      for (const gradient of layer.gradients) gradient.fill(0);
+      layer.begin();
     }
-    return this.layers[this.layers.length - 1].y;
+    for (let t = given.length - 1; t >= 0; t--) {
+      let g = given[t];
+      for (const layer of this.layers.toReversed()) g = layer.backward(t, g);
+    }
   }
 }

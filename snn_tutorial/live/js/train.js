@@ -2,14 +2,16 @@
 
 import { Chart } from "./chart.js";
 import { colorOf } from "./colors.js";
-import { button, make, menu, slider } from "./controls.js";
+import { button, changed, make, menu, slider } from "./controls.js";
+import { range } from "./numbers.js";
 
 /**
  * @typedef {import("./worker.js").Report} Report
  * @typedef {{name: string, history: Omit<Report, "tensors">[], failed: string, worker?: Worker}} Run
- * @typedef {{label: string, first: number, hint: string, choices?: string[], values?: number[], unit?: string,
+ * @typedef {{label: string, first: number, choices?: string[], values?: number[], unit?: string,
  *   rates?: number[]}} Option  A menu or a slider; `rates` are the learning rates that its choices begin with.
- * @typedef {{worker: string, lesson: import("./worker.js").Lesson, options: Record<string, Option>, scale: number,
+ * @typedef {{worker: string, lesson: import("./worker.js").Lesson, options: Record<string, Option>,
+ *   hints: Record<string, string>, scale: number,
  *   kinds: (import("./learner.js").Kind & {hidden: number, synapse: number | null})[],
  *   cells: Record<string, import("./scan.js").CellStep>, recorded: {loss: number, accuracy: number}[][]}} TrainData
  *   `worker` is its script, `recorded` are the curves of Python, `scale` is that of answers.
@@ -18,11 +20,8 @@ import { button, make, menu, slider } from "./controls.js";
 /** After so many epochs progress is said again. */
 const SAID = 5;
 
-/**
- * @param {TrainData} data
- * @returns {import("./view.js").View}
- */
-export function train(data) {
+/** @type {import("./view.js").Build<TrainData>} */
+export const train = (data) => {
   const names = data.kinds.map(({ name }) => name);
   const epochs = data.lesson.schedule.length;
   const url = URL.createObjectURL(new Blob([data.worker], { type: "text/javascript" }));
@@ -44,12 +43,12 @@ export function train(data) {
   });
   const table = make("table");
   const states = names.map(() => make("div"));
-  const show = () => chart.canvas.dispatchEvent(new Event("change", { bubbles: true }));
 
   function begin() {
     for (const run of runs) run.worker?.terminate();
     if (runs.some(({ history }) => history.length)) before = runs.map(({ history }) => history);
     isPaused = false;
+    said = `Seed ${seed}: training has begun.`;
     const settings = Object.fromEntries(controls.map(({ key, control }) => [key, control.value]));
     runs = names.map((name) => ({ name, history: [], failed: "" }));
     for (const [kind, run] of runs.entries()) {
@@ -62,15 +61,14 @@ export function train(data) {
         fail(run, `${error}`);
       }
     }
-    said = `Seed ${seed}: training has begun.`;
-    show();
+    changed(go);
   }
 
   function pause() {
     isPaused = !isPaused;
     for (const run of runs) run.worker?.postMessage(isPaused);
     said = isPaused ? "Paused." : "Training continues.";
-    show();
+    changed(go);
   }
 
   /** @param {Run} run @param {string} why */
@@ -79,7 +77,7 @@ export function train(data) {
     run.worker = undefined;
     run.failed = why;
     said = `The ${run.name} network has stopped: ${why}. The others continue.`;
-    show();
+    changed(go);
   }
 
   /** @param {number} kind @param {Run} run @param {Report} report */
@@ -93,7 +91,7 @@ export function train(data) {
     }
     if (report.epoch === common() && report.epoch % SAID === 0) said = summary();
     offer(kind, report.epoch, tensors);
-    show();
+    changed(go);
   }
 
   /**
@@ -106,12 +104,11 @@ export function train(data) {
     const { stages, hidden: place, synapse, name } = data.kinds[kind];
     const size = tensors["fc1.bias"].length;
     const trained = {
-      ...{ name: `${name} (yours)`, hidden: place, synapse, tau: null, scale: data.scale, epochs: epoch },
+      ...{ name: `${name} (yours)`, tensors: {}, hidden: place, synapse, tau: null, scale: data.scale, epochs: epoch },
       stages: () => stages(tensors, size)[0],
     };
-    document.dispatchEvent(
-      new CustomEvent("snn-trained", { detail: { trained, cells: data.cells, isLast: epoch === epochs } }),
-    );
+    const detail = { trained, cells: data.cells, isLast: epoch === epochs };
+    document.dispatchEvent(new CustomEvent("snn-trained", { detail }));
   }
 
   const percent = (/** @type {number} */ share) => `${(100 * share).toFixed(1)} %`;
@@ -137,53 +134,46 @@ export function train(data) {
   }
 
   const chart = new Chart("train loss and test accuracy of the three networks by epoch", () => {
-    /**
-     * @param {number} height
-     * @param {string} yLabel
-     * @param {number} unit  the ends of the axis are multiples of it
-     * @param {(one: {loss: number, accuracy: number}) => number} value
-     * @returns {import("./chart.js").Panel}
-     */
-    const panel = (height, yLabel, unit, value) => {
+    /** @param {"loss" | "accuracy"} key @param {number} scale @param {number} unit  of the ends of the axis */
+    const panel = (key, scale, unit) => {
+      const values = (/** @type {{loss: number, accuracy: number}[]} */ curve) => curve.map((one) => scale * one[key]);
       const curves = runs.flatMap(({ name, history }, k) => [
-        { name, y: before[k].map(value), dashed: true, isNamed: !history.length },
-        { name, y: history.map(value), dashed: false, isNamed: history.length > 0 },
+        { name, y: values(before[k]), dashed: true, label: history.length ? "" : name },
+        { name, y: values(history), dashed: false, label: name },
       ]);
       const all = curves.flatMap(({ y }) => y);
       return {
-        ...{ height, yLabel, x: [0, epochs] },
+        x: [0, epochs],
         y: [unit * Math.floor(Math.min(...all) / unit), unit * Math.ceil(Math.max(...all) / unit)],
-        marks: curves.map(({ name, y, dashed, isNamed }) => ({
-          kind: "line",
-          ...{ x: y.map((_, epoch) => epoch + 1), y, color: colorOf(name), dashed },
-          label: isNamed ? name : "",
-        })),
+        marks: curves.map(({ name, y, ...style }) => {
+          const x = y.map((_, epoch) => epoch + 1);
+          return { kind: /** @type {const} */ ("line"), x, y, color: colorOf(name), ...style };
+        }),
       };
     };
     const title = `dashed: ${before === data.recorded ? "recorded in Python" : "your training before"}`;
     return [
-      { ...panel(140, "train loss", 0.01, ({ loss }) => loss), title },
-      { ...panel(160, "test accuracy (%)", 10, ({ accuracy }) => 100 * accuracy), xLabel: "epoch" },
+      { ...panel("loss", 1, 0.01), height: 140, yLabel: "train loss", title },
+      { ...panel("accuracy", 100, 10), height: 160, yLabel: "test accuracy (%)", xLabel: "epoch" },
     ];
   });
 
   function fillTable() {
     const head = ["epoch", ...names.flatMap((name) => [`${name}: loss`, "test"])];
-    const rows = Array.from({ length: Math.max(...runs.map(({ history }) => history.length)) }, (_, k) => [
+    const rows = range(Math.max(...runs.map(({ history }) => history.length))).map((k) => [
       `${k + 1}`,
       ...runs.flatMap(({ history: { [k]: one } }) => (one ? [one.loss.toFixed(4), percent(one.accuracy)] : ["", ""])),
     ]);
-    const cells = (/** @type {"th" | "td"} */ tag, /** @type {string[]} */ row) =>
-      make("tr", {}, ...row.map((text) => make(tag, {}, text)));
-    table.replaceChildren(cells("th", head), ...rows.map((row) => cells("td", row)));
+    const cells = [head, ...rows].map((row, k) => row.map((text) => make(k ? "td" : "th", {}, text)));
+    table.replaceChildren(...cells.map((row) => make("tr", {}, ...row)));
   }
 
   for (const { key, control } of controls) {
-    const { hint, rates } = data.options[key];
+    const { rates } = data.options[key];
     control.input.addEventListener("input", () => {
       const rate = controls.find((one) => one.key === "lr")?.control;
       if (rates && rate) rate.value = rates[control.value];
-      said = `${hint}${runs.some((run) => run.worker) ? " It counts from the next start on." : ""}`;
+      said = `${data.hints[key]}${runs.some((run) => run.worker) ? " It counts from the next start on." : ""}`;
     });
   }
 
@@ -191,7 +181,7 @@ export function train(data) {
     controls: [[go, again]],
     figures: [chart.canvas, ...states],
     more: [
-      controls.map(({ control }) => control.element),
+      controls.map(({ control }) => control),
       [make("details", {}, make("summary", {}, "the curves as a table"), table)],
     ],
     numbers: () => ({ runs: runs.map(({ history, failed }) => ({ history, failed })), seed, isPaused }),
@@ -205,4 +195,4 @@ export function train(data) {
       return said;
     },
   };
-}
+};

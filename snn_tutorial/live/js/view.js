@@ -9,13 +9,15 @@ import { make } from "./controls.js";
  *   `update` draws anew and returns a sentence that says what is seen.
  */
 
+/** @template D @typedef {(data: D) => View} Build */
+
 /**
  * Start the view of the script that runs now, or, where the page does not say which that is, of the first figure left.
  * If it cannot be started, the static figure stays.
  * @template D
  * @param {string} name
  * @param {D} data
- * @param {(data: D) => View} build
+ * @param {Build<D>} build
  */
 export function start(name, data, build) {
   const waiting = `figure[data-view="${name}"]:not([data-live])`;

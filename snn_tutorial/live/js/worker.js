@@ -1,7 +1,7 @@
 /** What a worker does: it trains one network, and reports after each epoch. */
 
-import { bytes, inflated } from "./bytes.js";
 import { drawn, generator, Learner, shuffled } from "./learner.js";
+import { bytes, inflated, range } from "./numbers.js";
 
 /**
  * @typedef {{images: string, labels: string, sizes: [number, number], side: number, classes: number, batch: number,
@@ -37,7 +37,7 @@ export function work(kinds, equations) {
     const { images, hidden, lr } = settings;
     const [learned, tested] = await picturesOf(lesson);
     const random = generator(seed);
-    const order = settings.order ? shuffled(side, generator(1)) : Array.from({ length: side }, (_, t) => t);
+    const order = settings.order ? shuffled(side, generator(1)) : range(side);
     const kept = lesson.taus.find(([tau]) => tau === settings.tau)?.[1] ?? 0;
     const tensors = drawn(kinds[kind], hidden, kept, random);
     const { cut, optimizer, blank } = settings;

@@ -1,0 +1,44 @@
+/** Arrays: those within a view's data, of which the last axis changes fastest, and what all views do with numbers. */
+
+/**
+ * Return the bytes that `packed` in Python has written.
+ * @param {string} packed
+ */
+export const bytes = (packed) => Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0));
+
+/**
+ * Return the numbers that `floats` in Python has written.
+ * @param {string} packed
+ */
+export const floats = (packed) => new Float32Array(bytes(packed).buffer);
+
+/**
+ * Return the bytes that `deflated` in Python has written.
+ * @param {string} packed
+ */
+export async function inflated(packed) {
+  const stream = new Blob([bytes(packed)]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+/**
+ * Return the part of an array in which element `k` of its first axis lies.
+ * @template {Uint8Array | Float32Array} A
+ * @param {A} array
+ * @param {number} k
+ * @param {number} size  of such an element
+ * @returns {A}
+ */
+export const element = (array, k, size) => /** @type {A} */ (array.subarray(k * size, (k + 1) * size));
+
+/** @param {number} count */
+export const range = (count) => Array.from({ length: count }, (_, k) => k);
+
+/** @param {ArrayLike<number>} values */
+export const sum = (values) => Array.from(values).reduce((a, b) => a + b, 0);
+
+/** Return the place of the largest value. @param {ArrayLike<number>} values */
+export const largest = (values) => Array.from(values).indexOf(Math.max(...Array.from(values)));
+
+/** @param {number} count @param {string} what */
+export const counted = (count, what) => `${count} ${what}${count === 1 ? "" : "s"}`;
