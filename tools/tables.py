@@ -124,7 +124,12 @@ def speed() -> str:
 
 
 #: What README.md shows between marks, since GitHub computes nothing.
-README: dict[str, Callable[[], str]] = {"times": times, "chapters": chapters, "results": results, "speed": speed}
+README: dict[str, Callable[[], str]] = {
+    "times": times,
+    "chapters": chapters,
+    "results": results,
+    "speed": speed,
+}
 
 
 def of_the_site() -> dict[str, str]:
