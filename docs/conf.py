@@ -10,7 +10,7 @@ from sphinx.application import Sphinx
 HERE = Path(__file__).resolve().parent
 PROJECT = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]
 
-sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tools")]  # docstrings and tools of this copy
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tools"), str(HERE)]  # docstrings and tools of this copy
 
 import dark_figures  # noqa: E402
 import slides  # noqa: E402

@@ -434,8 +434,7 @@ def test_wider_plain_network_has_about_the_parameters_of_the_feedback_network():
     assert counts == [3364, 3338]
 
 
-def test_sweep_over_the_whole_grid_executes_each_run_once(tmp_path, monkeypatch):
-    """The runs that count follow the search: of chapter 08, too, where recipes are chosen by what the search gave."""
+def test_the_command_executes_each_run_once_and_the_runs_that_count_follow_the_search(tmp_path, monkeypatch):
     executed = []
 
     def outcome(spec):
@@ -450,11 +449,12 @@ def test_sweep_over_the_whole_grid_executes_each_run_once(tmp_path, monkeypatch)
         return found | {"train_accuracy": 0.5, "spikes": None, "curve": [0.5]}
 
     monkeypatch.setattr(engine, "execute", outcome)
-    monkeypatch.setattr("os.fsync", lambda descriptor: None)  # 4,000 waits for the disk
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)  # a thousand waits for the disk
     path = tmp_path / "runs.jsonl"
-    command.main(["--jobs", "1", "--runs", str(path)])
-    assert len(executed) == len(set(executed)) > 3_500
+    argv = ["best", "fair-copying-search", "fair-copying", "--jobs", "1", "--runs", str(path)]
+    command.main(argv)
+    assert len(executed) == len(set(executed)) == 30 + 768 + 480
     before = path.read_text()
-    command.main(["--jobs", "1", "--runs", str(path)])
+    command.main(argv)
     assert path.read_text() == before
     assert len(executed) == len(set(executed))

@@ -15,14 +15,16 @@ from sequential_fmnist.networks import NETWORKS, make_network
 from snn_core.functional import reset_net, scan, states, train_steps
 from snn_core.kernels import plan
 from snn_core.layer import LinearRecurrentContainer
-from snn_core.neuron import IFNode, ParametricLIFNode
+from snn_core.neuron import IFNode, LIFNode, ParametricLIFNode
 from snn_core.synapse import DoubleExponentialSynapse, LowPassSynapse
 
 K = 28
 MAKE = {
     **{name: lambda name=name: make_network(name).chain for name in NETWORKS},
     "per channel": lambda: build(NetworkSpec("stateful-synapse", tau_mode="per-channel")).chain,
-    "soft reset": lambda: build(NetworkSpec("feedback", neuron="lif", soft_reset=True)).chain,
+    "soft reset": lambda: nn.Sequential(
+        nn.Linear(K, 8), LinearRecurrentContainer(LIFNode(tau=2.0, v_reset=None), 8, 8), nn.Linear(8, 10)
+    ),
     "large": lambda: nn.Sequential(nn.Linear(K, 300), ParametricLIFNode(init_tau=3.0), nn.Linear(300, 10)),
     "loop": lambda: nn.Sequential(LinearRecurrentContainer(nn.Sequential(IFNode(), LowPassSynapse(2.0)), K, K)),
 }  # fmt: skip
