@@ -51,8 +51,10 @@ BAD_PICTURES = """async () => {
     const pictures = [...document.querySelectorAll('article img, section img')];
     pictures.forEach(picture => picture.loading = 'eager');
     await Promise.all(pictures.map(picture => picture.decode().catch(() => {})));
-    const described = picture => picture.alt && !/\\.(png|gif)$/.test(picture.alt); // Sphinx puts the file's name there
-    return pictures.filter(picture => !described(picture) || !picture.naturalWidth).map(picture => picture.src.slice(0, 80));
+    // Where nothing describes a picture, Sphinx puts the file's name.
+    const isDescribed = picture => picture.alt && !/\\.(png|gif)$/.test(picture.alt);
+    const bad = pictures.filter(picture => !isDescribed(picture) || !picture.naturalWidth);
+    return bad.map(picture => picture.src.slice(0, 80));
 }"""
 
 
