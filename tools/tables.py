@@ -17,6 +17,7 @@ from snn_tutorial.plot.exchange import peers_table
 sys.path.append(str(ROOT))  # benchmarks/ is not a part of the package
 
 from benchmarks import tables as benchmarks
+from benchmarks.cases import BASE, OURS
 
 RESULTS = ROOT / "results"
 
@@ -113,11 +114,11 @@ def unequal() -> str:
 def speed() -> str:
     """Return how many times ours other libraries' steps take, over the three networks at the base size."""
     found = load("benchmarks")
-    size = {"batch": 256, "T": 28, "hidden": 32, "busy": False}
+    size = {"batch": BASE.batch, "T": BASE.T, "hidden": BASE.hidden, "busy": False}
     base = [entry["libraries"] for entry in found["networks"] if size.items() <= entry.items()]
     parts = []
     for name, library in found["libraries"].items():
-        if name not in ("snn_core", "snn_core-torch", "snn_core-train-steps"):
+        if not name.startswith(OURS):
             ratios = [entry[name]["ratio"] for entry in base]
             parts.append(f"{library['label']} {min(ratios):.1f} to {max(ratios):.1f}")
     return f"{', '.join(parts[:-1])} and {parts[-1]}\n"

@@ -51,7 +51,6 @@ def summarise(records: Mapping[str, Record]) -> dict[str, Any]:
     return rounded(
         {
             "runs": len(used),
-            "hours": sum(records[key]["seconds"] for key in used) / 3600,
             "recipes": RECIPES,
             "search": _search(records),
             "groups": groups,

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from experiments.evidence import CaseSummary
-from snn_tutorial.plot.style import RC, STYLE, WIDTH
+from snn_tutorial.plot.style import RC, STYLE, WIDTH, stacked
 
 __all__ = ["AXES", "curves", "histories", "strips"]
 
@@ -69,11 +69,9 @@ def strips(
     low, high = min([max(values.min(), np.median(values) - FAR), *marks]), max([values.max(), *marks])
     margin = 0.06 * (high - low) + 0.2
     heights = [len(group) for group in panels.values()]
-    figure, all_axes = plt.subplots(
-        len(panels), 1, figsize=(WIDTH, 1.2 + 0.42 * sum(heights) + 0.3 * len(panels)),
-        sharex=True, squeeze=False, height_ratios=heights,
-    )  # fmt: skip
-    for axes, (kind, group) in zip(all_axes[:, 0], panels.items(), strict=True):
+    height = 1.2 + 0.42 * sum(heights) + 0.3 * len(panels)
+    figure, all_axes = stacked(len(panels), height, height_ratios=heights)
+    for axes, (kind, group) in zip(all_axes, panels.items(), strict=True):
         axes.set_title(kind, color=STYLE[kind]["color"], weight="bold")
         axes.set_xlim(low - margin, high + margin)
         axes.set_yticks(range(len(group)), [row(case) for case in group])
@@ -83,7 +81,7 @@ def strips(
             if (value := (published or {}).get((kind, row(case)))) is not None:
                 axes.plot(100 * value, y, **_PUBLISHED)
         axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-    all_axes[-1, 0].set_xlabel(_ACCURACY)
+    all_axes[-1].set_xlabel(_ACCURACY)
     names = ["one run", "mean", *(["published"] if published else [])]
     figure.legend(handles=[_KEY[name] for name in names], loc="outside upper center", ncols=3)
     return figure
@@ -143,14 +141,12 @@ def histories(cases: Sequence[CaseSummary]) -> Figure:
     Args:
         cases: one case for each network, with ``curves``.
     """
-    figure, all_axes = plt.subplots(
-        len(cases), 1, figsize=(WIDTH, 5.4), sharex=True, sharey=True, squeeze=False
-    )
-    for axes, case in zip(all_axes[:, 0], cases, strict=True):
+    figure, all_axes = stacked(len(cases), 5.4, sharey=True)
+    for axes, case in zip(all_axes, cases, strict=True):
         colour = STYLE[case["kind"]]["color"]
         for curve in case["curves"]:
             axes.plot(np.arange(1, len(curve) + 1), 100 * np.asarray(curve), color=colour, lw=1, alpha=0.6)
         axes.set_title(f"{case['kind']}, {len(case['values'])} seeds", color=colour)
-    all_axes[-1, 0].set_xlabel("epoch")
+    all_axes[-1].set_xlabel("epoch")
     figure.supylabel(_ACCURACY)
     return figure

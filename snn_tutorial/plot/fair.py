@@ -15,7 +15,7 @@ from torch import Tensor
 from experiments.evidence import CaseSummary
 from experiments.fair.plan import LEARNED, RATIOS
 from snn_tutorial.plot.ablation import MARKERS
-from snn_tutorial.plot.style import QUANTITY, RC, STYLE, WIDTH
+from snn_tutorial.plot.style import QUANTITY, RC, STYLE, WIDTH, stacked
 
 __all__ = ["LOOKS", "distances", "examples", "headline", "plane", "ratios"]
 
@@ -74,11 +74,9 @@ def distances(groups: Mapping[str, Iterable[CaseSummary]], chance: float) -> Fig
         groups: cases by the name of a panel.
         chance: accuracy of guessing.
     """
-    figure, all_axes = plt.subplots(
-        len(groups), 1, figsize=(WIDTH, 0.9 + 2.5 * len(groups)), sharex=True, sharey=True, squeeze=False
-    )
+    figure, all_axes = stacked(len(groups), 0.9 + 2.5 * len(groups), sharey=True)
     labels: dict[str, Any] = {}
-    for axes, (name, group) in zip(all_axes[:, 0], groups.items(), strict=True):
+    for axes, (name, group) in zip(all_axes, groups.items(), strict=True):
         cases = list(group)
         kinds = [kind for kind in LOOKS if any(case["kind"] == kind for case in cases)]
         for k, kind in enumerate(kinds):
@@ -93,7 +91,7 @@ def distances(groups: Mapping[str, Iterable[CaseSummary]], chance: float) -> Fig
         axes.minorticks_off()
         axes.set_ylim(0, 104)
         axes.set_ylabel("accuracy (%)")
-    all_axes[-1, 0].set_xlabel("distance D (time steps)")
+    all_axes[-1].set_xlabel("distance D (time steps)")
     figure.legend(labels.values(), labels.keys(), loc="outside upper center", ncols=2)
     return figure
 
