@@ -1,9 +1,11 @@
 """How Sphinx builds the site: `make site` copies docs/, README, figures and chapters to build/pages, and calls it."""
 
+import inspect
 import json
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from sphinx.application import Sphinx
 
@@ -28,7 +30,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
-    "sphinx.ext.viewcode",
+    "sphinx.ext.linkcode",
     "sphinx_copybutton",
     "sphinx-mathjax-offline",
 ]
@@ -67,6 +69,7 @@ mathjax3_config = {
 }
 
 html_theme = "sphinx_book_theme"
+html_baseurl = PROJECT["urls"]["Documentation"]
 html_theme_options = {
     "repository_url": PROJECT["urls"]["Repository"],
     "repository_branch": "main",
@@ -81,6 +84,20 @@ html_static_path = ["site.css", "slides.css"]
 html_css_files = ["site.css"]
 html_show_sphinx = html_show_copyright = html_copy_source = False
 html_use_index = html_domain_indices = False
+
+
+def linkcode_resolve(domain: str, info: dict[str, str]) -> str | None:
+    """Return where the repository has the source of what a docstring describes, for ``sphinx.ext.linkcode``."""
+    found: Any = sys.modules[info["module"]]
+    for name in info["fullname"].split("."):
+        found = getattr(found, name, None)
+    found = inspect.unwrap(getattr(found, "fget", found))
+    try:
+        path, line = inspect.getsourcefile(found), inspect.getsourcelines(found)[1]
+    except TypeError:  # a value
+        return None
+    name = Path(path).relative_to(HERE.parent)
+    return f"{PROJECT['urls']['Repository']}/blob/main/{name}#L{line}"
 
 
 def describe_pictures(app: Sphinx, docname: str, source: list[str]) -> None:
@@ -112,17 +129,30 @@ def darken(app: Sphinx, error: Exception | None) -> None:
             dark_figures.add_variants(path)
 
 
+#: What the theme and MathJax bring and no page loads.
+UNUSED = (
+    "**/*.map",
+    "locales/**/*.*",
+    "images/logo_*",
+    "scripts/fontawesome.js",
+    "vendor/fontawesome/webfonts/fa-regular-*",
+    *(
+        f"mathjax/output/chtml/fonts/woff-v2/MathJax_{name}-*"
+        for name in ("Fraktur", "SansSerif", "Script", "Typewriter")
+    ),
+)
+
+
 def leave_out_unused(app: Sphinx, error: Exception | None) -> None:
-    """Remove what no page loads: source maps, and most of the 24 MB of MathJax."""
+    """Remove :data:`UNUSED`, and most of the 24 MB of MathJax's scripts."""
     if error is not None:
         return
     static = Path(app.outdir) / "_static"
     mathjax = static / "mathjax"
     names = ("startup", "output/chtml/fonts/tex", *MATHJAX, *(f"input/tex/extensions/{tex}" for tex in TEX))
     used = {mathjax / f"{name}.js" for name in names}
-    for path in (*static.rglob("*.map"), *mathjax.rglob("*.js*")):
-        if path not in used:
-            path.unlink()
+    for path in {*mathjax.rglob("*.js*"), *(found for name in UNUSED for found in static.glob(name))} - used:
+        path.unlink()
 
 
 def setup(app: Sphinx) -> None:

@@ -1,4 +1,4 @@
-"""How the site shows figures: in dark colours on dark pages, and still where a reader asks for reduced motion."""
+"""How the site shows figures: small, in dark colours on dark pages, still where a reader asks for reduced motion."""
 
 from __future__ import annotations
 
@@ -37,25 +37,28 @@ def darken(colours: np.ndarray) -> np.ndarray:
 def _darkened(image: PIL.Image.Image) -> PIL.Image.Image:
     dark = image.quantize(256, dither=PIL.Image.Dither.NONE)
     dark.putpalette(darken(np.reshape(dark.getpalette(), (-1, 3))).tobytes())
-    return dark
+    return dark.convert("RGB")
 
 
 @cache
 def _write_variants(path: Path) -> None:
-    """Write ``NAME-dark`` beside a picture and, for an animation, the last frame of both as a picture."""
+    """Write a picture without loss as ``NAME-light`` and ``NAME-dark`` in place of its file.
+
+    An animation gets besides ``NAME-light-still`` and ``NAME-dark-still``, its last frame.
+    """
     with PIL.Image.open(path) as image:
         loop, frames, times = image.info.get("loop"), [], []
         for frame in PIL.ImageSequence.Iterator(image):
             frames.append(frame.convert("RGB"))
             times.append(frame.info.get("duration"))
-    first, *others = dark = [_darkened(frame) for frame in frames]
-    to = path.with_stem(f"{path.stem}-dark")
-    if not others:
-        first.save(to, optimize=True)
-        return
-    first.save(to, save_all=True, append_images=others, duration=times, loop=loop)
-    frames[-1].save(path.with_suffix(".png"), optimize=True)
-    dark[-1].save(to.with_suffix(".png"), optimize=True)
+    path.unlink()
+    for variant, shown in (("light", frames), ("dark", [_darkened(frame) for frame in frames])):
+        to = path.with_name(f"{path.stem}-{variant}.webp")
+        if len(shown) == 1:
+            shown[0].save(to, lossless=True, quality=100)
+            continue
+        shown[0].save(to, lossless=True, save_all=True, append_images=shown[1:], duration=times, loop=loop)
+        shown[-1].save(to.with_stem(f"{to.stem}-still"), lossless=True)
 
 
 def add_variants(page: Path) -> None:
@@ -66,13 +69,12 @@ def add_variants(page: Path) -> None:
         _write_variants((page.parent / source).resolve())
         stem, _, kind = source.rpartition(".")
         shown = ""
-        for only, name in (("light", stem), ("dark", f"{stem}-dark")):
-            image = tag.replace(source, f"{name}.{kind}").replace(
-                "<img ", f'<img class="only-{only}" loading="lazy" '
-            )
-            still = f'<source media="(prefers-reduced-motion: reduce)" srcset="{name}.png">'
+        for variant in ("light", "dark"):
+            image = tag.replace(source, f"{stem}-{variant}.webp")
+            image = image.replace("<img ", f'<img class="only-{variant}" loading="lazy" ')
+            still = f'<source media="(prefers-reduced-motion: reduce)" srcset="{stem}-{variant}-still.webp">'
             shown += f"<picture>{still}{image}</picture>" if kind == "gif" else image
         return shown
 
-    picture = r'(<img (?!class="only)[^>]*?src="([^"]*_images/[^"]+\.(?:png|gif))"[^>]*>)'
+    picture = r'((?:<a [^>]*>\s*)?<img [^>]*?src="([^"]*_images/[^"]+\.(?:png|gif))"[^>]*>(?:\s*</a>)?)'
     page.write_text(re.sub(picture, both, page.read_text()))

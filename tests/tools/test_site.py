@@ -15,7 +15,7 @@ from support_notebooks import NOTEBOOKS
 pytestmark = pytest.mark.xdist_group("site")
 
 #: Most that the site, and a page with its pictures, may weigh, in bytes. One page holds images to train with.
-SITE, PAGE, TRAINING_PAGE = 15e6, 1.5e6, 2.5e6
+SITE, PAGE, TRAINING_PAGE = 10e6, 1.5e6, 2.5e6
 
 
 @pytest.fixture(scope="module")
