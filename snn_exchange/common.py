@@ -10,7 +10,7 @@ __all__ = ["DIFFERENCES", "DT", "ExchangeError", "ExchangeWarning", "first_line"
 #: Length of a time step in NIR's seconds, where nobody says another: that of snnTorch, SpikingJelly and others.
 DT = 1e-4
 
-#: What NIR cannot say exactly, by the name that ``allow=`` takes, and what other libraries will compute instead.
+#: What NIR cannot express exactly, by the name that ``allow=`` takes, and what other libraries will compute instead.
 DIFFERENCES: dict[str, str] = {
     "synapse-filter": (
         "a SynapseFilter does not decay in a step that brings a spike; NIR's leaky integrator, which takes its place, "

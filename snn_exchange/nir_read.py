@@ -37,7 +37,7 @@ def from_nir(graph: nir.NIRGraph, *, dt: float | None = None) -> nn.Sequential:
             their dt.
 
     Raises:
-        ExchangeError: the graph is broken or holds what our modules cannot say; the message names the node.
+        ExchangeError: the graph is broken or holds what our modules cannot express; the message names the node.
     """
     nir = need("nir")
     if not isinstance(graph, nir.NIRGraph):

@@ -81,12 +81,12 @@ def to_nir(
             neurons, recurrent containers, ``LINode``, ``LowPassSynapse`` and ``SynapseFilter`` in ``nn.Sequential`` and
             our containers. It is not changed; its state is not part of the graph.
         dt: length of a time step in NIR's seconds.
-        allow: names in :data:`~snn_exchange.DIFFERENCES` of what may be converted although NIR cannot say it
+        allow: names in :data:`~snn_exchange.DIFFERENCES` of what may be converted although NIR cannot express it
             exactly; a warning names the difference. :func:`~snn_exchange.from_nir` finds the exact module again.
         dialect: one of :data:`DIALECTS`: who shall read the graph.
 
     Raises:
-        ExchangeError: a part that NIR cannot say, or not exactly without leave in ``allow``.
+        ExchangeError: a part that NIR cannot express, or not exactly without leave in ``allow``.
         ValueError: an unknown name in ``allow`` or ``dialect``, or a ``dt`` that is not positive.
     """
     check_number("dt", dt, above=0)
@@ -181,8 +181,8 @@ class _Graph:
         """Note a difference, or refuse it."""
         if what not in self.allow:
             raise ValueError(
-                f"NIR cannot say it exactly: {DIFFERENCES[what]}: add allow=[{what!r}] (on a command line, "
-                f"--allow {what}) to take that"
+                f"NIR cannot express it exactly: {DIFFERENCES[what]}: add allow=[{what!r}] (on a command line, "
+                f"--allow {what}) to accept that"
             )
         self.inexact[name] = what
 

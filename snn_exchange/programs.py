@@ -72,7 +72,7 @@ def to_onnx(net: nn.Module, columns: int = 28) -> bytes:
         model = exported.model_proto
     except Exception as error:  # of the exporter, for an operation that ONNX lacks
         reason = first_line(error.__cause__ or error)
-        raise ExchangeError(f"ONNX cannot say what a {type(net).__name__} does: {reason}") from error
+        raise ExchangeError(f"ONNX cannot express what a {type(net).__name__} does: {reason}") from error
     for part in (model.graph, *model.graph.node, *model.graph.value_info, *model.functions):
         del part.metadata_props[:]  # names folders of this machine
     return model.SerializeToString()
@@ -87,7 +87,7 @@ def export(net: nn.Module, path: str | os.PathLike[str], **options: Any) -> None
         options: those of :func:`to_nir`, :func:`to_program` or :func:`to_onnx`.
 
     Raises:
-        ExchangeError: another suffix, a package is missing, or the format cannot say what the network does.
+        ExchangeError: another suffix, a package is missing, or the format cannot express what the network does.
         OSError: the file cannot be written.
     """
     suffix, content = Path(path).suffix, io.BytesIO()

@@ -68,9 +68,9 @@ def _summary(case: Case, records: Mapping[str, Record]) -> dict[str, Any]:
     return found | {
         "hidden": case.spec.network.hidden,
         "reached": dataclasses.asdict(share(found["values"], HELD)),
-        # Medians over runs of the medians over neurons, at the start and at the end.
+        # Medians over runs: of the neurons' median at the start and at the end, and of the longest at the end.
         "tau": {
-            name: [_middle([one[name][end][2] for one in learned]) for end in (0, 1)]
+            name: [_middle([one[name][end][at] for one in learned]) for end, at in ((0, 2), (1, 2), (1, 4))]
             for name in (learned[0] if learned else ())
         },
     }

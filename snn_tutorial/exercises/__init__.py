@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 __all__ = ["Exercise", "check", "exercise", "like"]
 
@@ -49,6 +50,8 @@ class Exercise:
 
     def _is(self, expected: Any, answer: Any) -> bool:
         """Say whether ``answer`` is ``expected``; one that cannot be compared is another."""
+        if isinstance(answer, torch.Tensor):
+            answer = answer.detach()
         try:
             if callable(expected):
                 return bool(expected(answer))

@@ -42,7 +42,7 @@ EXERCISES: dict[str, Exercise] = {
         ),
         hint="solve (1 - 1/tau)**10 = 1/2 for tau, then tau = 1 + exp(-w) for w.",
         because="tau is 14.93.",
-        tolerance=5e-4,
+        tolerance=2e-3,
     ),
     "02.4": Exercise(
         right=like(lambda tau, p: tau * p / (1 - p), _CASES),

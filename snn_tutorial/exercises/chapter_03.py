@@ -6,14 +6,14 @@ from snn_tutorial.exercises import Exercise
 
 EXERCISES: dict[str, Exercise] = {
     "03.1": Exercise(
-        right=[2, 0, 1],
+        right=[1, 0, 2],
         mistakes=(
-            ([2, 1, 0], "time is first, but channels and recordings have changed places."),
-            ([1, 2, 0], "this brings [T, N, features] back to [B, C, T]: the other direction is needed."),
-            ([0, 2, 1], "this is [B, T, C], batch first. Time is always the first axis here."),
+            ([2, 0, 1], "this is for [B, C, T]: here time is axis 1."),
+            ([1, 2, 0], "time is first, but recordings and channels have changed places."),
+            ([0, 1, 2], "time must be the first axis."),
         ),
         hint="permute takes, for each new axis, the number of the old one. Which old axis is time?",
-        because="Time is axis 2, the recordings are axis 0, and the channels are axis 1.",
+        because="Time is axis 1, the recordings are axis 0, and the channels stay last.",
     ),
     "03.2": Exercise(
         right=[2, 19],

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sequential_fmnist.networks import make_network
+from snn_core.functional import reset_net, states
 from snn_core.layer import LinearRecurrentContainer, SynapseFilter
 from snn_tutorial.exercises import Exercise, like
 from snn_tutorial.probe import record
@@ -26,6 +27,14 @@ def _counts(spikes: float) -> Callable[[Any], bool]:
 
 def _merges(*wanted: Tensor) -> Callable[[Any], bool]:
     return lambda answer: all((a - b).abs().max() < 1e-5 for a, b in zip(answer(_LOOP), wanted, strict=True))
+
+
+def _calls_filter(net: Any) -> bool:
+    """Say whether the filter keeps a current for 32 hidden neurons once the network has seen images."""
+    rates = net(_IMAGES)
+    currents = [i.shape for name, i in states(net).items() if name.endswith("out_i")]
+    reset_net(net)
+    return rates.shape == (5, 10) and currents == [(5, 32)]
 
 
 def _parts(net: Any) -> tuple[int, int, int]:
@@ -52,17 +61,18 @@ EXERCISES: dict[str, Exercise] = {
         because="spikes are summed over time and neurons, and averaged over images.",
     ),
     "04.3": Exercise(
-        right=lambda net: _parts(net) == (1, 1, 3339),
+        right=lambda net: _parts(net) == (1, 1, 3339) and _calls_filter(net),
         hint="start from FeedBackNet, and call a learnable SynapseFilter between sn1 and fc2.",
         mistakes=[
             (lambda net: 0 in _parts(net), "SynapseFilter or LinearRecurrentContainer is missing."),
             (lambda net: _parts(net)[2] == 3338, "the time constant is fixed: learnable=True."),
+            (lambda net: not _calls_filter(net), "forward does not call the filter between sn1 and fc2."),
         ],
         because="it has both parts, and 3,338 + 1 parameters.",
     ),
     "04.4": Exercise(
         right=_merges(_W, _C + _RC.bias),
-        hint="write i = W_x (W x + c) + b, and multiply it out.",
+        hint="write i = W_x (W_1 x + b_1) + b, with fc1's W_1 and b_1, and multiply it out.",
         mistakes=[
             (_merges(_W, _C), "rc's bias is missing."),
             (_merges(_W, _RC.bias), "fc1's bias passes rc."),

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from snn_tutorial.exercises import Exercise
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from snn_tutorial.exercises import Exercise, like
+
+#: Labels, and what two networks take them for.
+_CASE = tuple(np.array(list(map(int, digits))) for digits in ("0123456789", "0123400000", "0100050001"))
+
+
+def _fraction(formula: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Callable[[Any], bool]:
+    """Return what compares an answer with a formula of where each network is right."""
+    return like(lambda y, a, b: float(formula(a == y, b == y).mean()), [_CASE])
+
 
 EXERCISES = {
     "05.1": Exercise(
@@ -15,15 +29,23 @@ EXERCISES = {
         because="85 neurons have 3,325 parameters, 13 fewer; 86 have 26 more.",
     ),
     "05.2": Exercise(
-        right=lambda a: 0.01 < a < 0.6,
-        hint="compare, image by image, whether each network is right, and take the mean of where they differ.",
+        right=_fraction(np.not_equal),
+        hint="compare each network's guesses with the labels, and take the mean of where the results differ.",
         mistakes=[
-            (lambda a: a > 1, "that is a number of images; divide it by how many there are."),
-            (lambda a: a == 0, "both networks have the same seed, and so are the same network."),
-            (lambda a: a >= 0.6, "that is the fraction on which they agree."),
-            (lambda a: a <= 0.01, "that is a difference of accuracies; compare image by image."),
+            (
+                like(lambda y, a, b: 4, [_CASE]),
+                "that is a number of images; divide it by how many there are.",
+            ),
+            (like(lambda y, a, b: 0.5, [_CASE]), "that is where the guesses differ; both may be wrong."),
+            (_fraction(np.equal), "that is the fraction on which both are right, or both wrong."),
+            (_fraction(lambda a, b: a & ~b), "the second network may be the one that is right, too."),
+            (_fraction(lambda a, b: b & ~a), "the first network may be the one that is right, too."),
+            (
+                like(lambda y, a, b: 0.2, [_CASE]),
+                "that is a difference of accuracies; compare image by image.",
+            ),
         ],
-        because="Two seeds of one network already differ in that many images.",
+        because="For two seeds of one network it is much more than their accuracies differ.",
     ),
     "05.3": Exercise(
         right=[0.04, 0.52],
@@ -39,10 +61,11 @@ EXERCISES = {
     ),
     "05.4": Exercise(
         right=lambda a: 0.2 <= a < 20,
-        hint="train with `order` set in both places, and take 100 times the difference of the last test accuracies.",
+        hint='give both data sets order="row", and take 100 times the difference of the last test accuracies.',
         mistakes=[
+            (lambda a: a == 0, "nothing changed: the order of the data sets decides what is read."),
             (lambda a: abs(a) < 0.2, "in points, not as a fraction: multiply by 100."),
-            (lambda a: a < 0, "rows minus columns; and does the configuration know the order too?"),
+            (lambda a: a < 0, "rows minus columns."),
         ],
         because="With the stable recipe of chapter 07 all three networks gain from rows too.",
     ),

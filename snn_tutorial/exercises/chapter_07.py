@@ -57,10 +57,11 @@ EXERCISES: dict[str, Exercise] = {
         because="Holm's method never decides fewer questions, and guards against error equally well.",
     ),
     "07.4": Exercise(
-        right=lambda a: len(a) == 2 and all(0.15 < float(each) < 0.95 for each in a),
+        right=lambda a: len(a) == 2 and 0.15 < float(a[0]) < float(a[1]) < 0.95,
         hint="run the case of 28 blank columns twice, with tau=2 and tau=20 in its network, and list both accuracies.",
         mistakes=[
             (lambda a: max(map(float, a)) > 1, "as fractions, not in per cent."),
+            (lambda a: float(a[0]) > float(a[1]), "the start at 2 comes first."),
             (lambda a: min(map(float, a)) < 0.15, "one is at chance, 0.1: is the read-out that of the case?"),
         ],
         because="With one seed look at the size of the difference, not only at its sign.",

@@ -35,7 +35,7 @@ EXERCISES = {
     ),
     "08.3": Exercise(
         right=lambda a: len(a) == 2 and float(a[0]) < 0.5 < 0.9 < float(a[1]) <= 1,
-        hint="final gives a run; dataclasses.replace changes the start, tau and learned of its network.",
+        hint="final gives a run; dataclasses.replace changes the start and tau of its network.",
         mistakes=[
             (lambda a: max(map(float, a)) > 1, "as fractions, not in per cent."),
             (lambda a: float(a[0]) > float(a[1]), "the one that starts at 10 steps comes first."),

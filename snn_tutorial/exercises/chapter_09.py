@@ -61,9 +61,15 @@ _LEAK: tuple = (_gives(0.25, 0.25), "v[t-1] keeps 1 - 1/tau of itself; 1/tau is 
 _FIRED: tuple = (_gives(0.25, 0.75, False), "after a spike nothing of h[t] is left: 1 - s[t] is missing.")
 _SLOW: tuple = (_is("right loop"), "right, but it takes the loop; `torch.where` needs none.")
 _OTHER: tuple = (_is("spikes"), "its spikes are not those of the equation.")
+_SLOPE: tuple = (
+    _is("gradient"),
+    "its spikes are right, its gradient is not: is the spike in the reset detached?",
+)
 EXERCISES: dict[str, Exercise] = {
     "09.1": Exercise(4002, _NODES, [_LOST, _TWICE], "Four a step, less one, plus three: 4 T + 2."),
     "09.2": Exercise(2, _SCANS, [_NONE, _MORE], "Dropout lies between two scans, each of two modules."),
     "09.3": Exercise(_gives(0.25, 0.75), _LEAKY, [_IF, _INPUT, _LEAK, _FIRED], "It is that of autograd."),
-    "09.4": Exercise(_is("right"), _OWN, [_SLOW, _OTHER], "It is fused, with the spikes of the equation."),
+    "09.4": Exercise(
+        _is("right"), _OWN, [_SLOW, _OTHER, _SLOPE], "It is fused, with the spikes of the equation."
+    ),
 }

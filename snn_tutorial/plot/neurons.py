@@ -49,7 +49,7 @@ def _draw_input(axes: Axes, trace: Trace) -> None:
     if trace.is_recurrent:
         added = trace.i.numpy() - x
         axes.bar(
-            t, added, 0.5, x, color=QUANTITY["loop"], hatch="//", edgecolor="white", label="from the loop"
+            t, added, 0.5, x, color=QUANTITY["loop"], hatch="//", edgecolor="white", label="y[t-1], fed back"
         )
     axes.axhline(0, color=QUANTITY["threshold"], linewidth=0.8)
     axes.set_axisbelow(True)

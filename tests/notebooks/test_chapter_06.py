@@ -12,11 +12,6 @@ from snn_core.functional import reset_net
 from snn_tutorial.exercises.chapter_06 import EXERCISES
 
 
-def test_every_solution_is_right(run):
-    first, _, last = map(float, re.search(r"\[(\S+), (\S+), (\S+)\]\n.*06.3", run.printed()).groups())
-    assert last > 5 * first
-
-
 def test_mistakes_in_the_matrix_are_named():
     eye, shear = torch.eye(32), torch.zeros(32, 32)
     shear[0, 1] = 5

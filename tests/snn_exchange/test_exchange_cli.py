@@ -40,7 +40,7 @@ def test_difference_that_is_allowed_is_named(tmp_path, capsys):
     ("arguments", "message"),
     [
         (["plain", "net.h5"], "net.h5: the suffix must be one of .nir, .pt2, .onnx, got '.h5'"),
-        (["stateful-synapse", "net.nir"], "sy1: NIR cannot say it exactly: a SynapseFilter"),
+        (["stateful-synapse", "net.nir"], "sy1: NIR cannot express it exactly: a SynapseFilter"),
         (
             ["plain", "net.pt2", "--allow", "soft-reset"],
             "--allow and --dialect are for .nir files, got net.pt2",

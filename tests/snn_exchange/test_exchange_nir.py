@@ -310,7 +310,7 @@ def test_weights_count_where_the_note_says_anything_else(change):
     np.testing.assert_array_equal(layer.bias.detach(), node.bias)
 
 
-# What NIR cannot say
+# What NIR cannot express
 
 
 @pytest.mark.parametrize(
@@ -321,7 +321,7 @@ def test_weights_count_where_the_note_says_anything_else(change):
     ],
 )
 def test_inexact_parts_are_refused_unless_allowed_and_then_named(make, what):
-    with pytest.raises(ExchangeError, match=rf"NIR cannot say it exactly: .*add allow=\['{what}'\]"):
+    with pytest.raises(ExchangeError, match=rf"NIR cannot express it exactly: .*add allow=\['{what}'\]"):
         to_nir(make(), allow=DIFFERENCES.keys() - {what})
     with pytest.warns(ExchangeWarning, match="not exact in NIR: (sy1|layer_1): ") as caught:
         to_nir(make(), allow=[what])
