@@ -7,8 +7,8 @@
 - :func:`to_program` and :func:`to_onnx` give a network as a graph of torch's or ONNX's own operations.
 - :func:`export` writes any of these files; the suffix chooses.
 
-What a format cannot express exactly is refused, or converted if asked, see :data:`DIFFERENCES`. Only NIR, torch.export and
-ONNX need packages beyond those of snn_core: ``pip install 'snn-core[exchange]'``.
+What a format cannot express exactly is refused, or converted if asked, see :data:`DIFFERENCES`. Only NIR, torch.export
+and ONNX need packages beyond those of snn_core: ``pip install 'snn-core[exchange]'``.
 """
 
 from snn_exchange.common import DIFFERENCES, ExchangeError, ExchangeWarning
