@@ -1,8 +1,8 @@
 """What is run: the groups of the ablation, each a question, with the seeds that answer it.
 
 ``TUTORIAL`` is the recipe of the text: SGD, learning rate 0.1, mean squared error on firing rates. The feedback network
-is not stable with it, so controls are made with ``STABLE``, where one run of feedback collapses: Adam, cross-entropy on read-out
-neurons that integrate, gradient norm at most 1. It was chosen on images set aside from the training set.
+is not stable with it, so controls are made with ``STABLE``, where one run of feedback collapses: Adam, cross-entropy on
+read-out neurons that integrate, gradient norm at most 1. It was chosen on images set aside from the training set.
 """
 
 from __future__ import annotations

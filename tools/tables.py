@@ -10,7 +10,15 @@ from typing import Any
 import nbformat
 from chapters import ROOT, paths, title
 
-from experiments.evidence import answers, best_table, cases, reproduced_table, verdict_table
+from experiments.evidence import (
+    CUTS,
+    PUBLISHED_CUT,
+    answers,
+    best_table,
+    cases,
+    reproduced_table,
+    verdict_table,
+)
 from sequential_fmnist.networks import NETWORKS
 from snn_tutorial.plot.exchange import peers_table
 
@@ -63,7 +71,6 @@ def chapters() -> str:
 
 #: Where the README's results are: the recipe of a column to a group of runs and their name.
 RECIPES = {
-    "cut nowhere": ("reset", "64 epochs, cut nowhere"),
     "tutorial's listing": ("reproduction", "64 epochs"),
     "stable": ("size", "stable"),
     "stable, 56 blanks": ("delay", "delay 56"),
@@ -74,12 +81,15 @@ LARGER = {"stable": ("size", "stable, 86 hidden"), "stable, 56 blanks": ("contro
 def results() -> str:
     """Return what was published, and means of ten seeds with half their 95 % interval, a column for each recipe."""
     summary, published = load("ablation"), load("published")["runs"]["64 epochs"]
-    networks = [(kind, kind, RECIPES) for kind in NETWORKS]
+    cut = CUTS[PUBLISHED_CUT[64]]
+    networks = [
+        (kind, kind, {"same cut": ("reset", f"64 epochs, {cut[kind]}"), **RECIPES}) for kind in NETWORKS
+    ]
     networks += [
         ("plain, 86 neurons", "plain", LARGER),
         ("GRU, not spiking", "gru", {"stable": ("gated", "stable")}),
     ]
-    rows = []
+    columns, rows = ("published", "same cut", *RECIPES), []
     for label, kind, recipes in networks:
         shown = {}
         if label in NETWORKS:
@@ -88,9 +98,9 @@ def results() -> str:
             (case,) = (c for c in cases(summary, group) if (c["name"], c["kind"]) == (name, kind))
             mean, low, high = (100 * case["accuracy"][part] for part in ("mean", "low", "high"))
             shown[recipe] = f"{mean:.1f} ± {(high - low) / 2:.1f}"
-        cells = (shown.get(column, "") for column in ("published", *RECIPES))
+        cells = (shown.get(column, "") for column in columns)
         rows.append([label, f"{case['parameters']:,}", *cells])
-    return markdown(("network", "parameters", "published", *RECIPES), rows)
+    return markdown(("network", "parameters", *columns), rows)
 
 
 def unequal() -> str:
