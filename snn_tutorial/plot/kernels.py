@@ -79,5 +79,5 @@ def trips(milliseconds: Mapping[str, Mapping[str, float]]) -> Figure:
     axes.set_ylim(len(milliseconds) - 0.5, -0.5)  # the first on top
     axes.margins(x=0.12)  # room for the label of the longest
     axes.set_xlabel("a training step (ms)")
-    legend_above(figure, axes, columns=2)
+    legend_above(figure, columns=2)
     return figure

@@ -85,6 +85,10 @@ def stacked(panels: int, height: float, **options: Any) -> tuple[Figure, list[Ax
     return figure, list(axes[:, 0])
 
 
-def legend_above(figure: Figure, axes: Axes, columns: int) -> None:
-    """Put the legend of ``axes`` above all panels, where it hides no curve."""
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=columns)
+def legend_above(figure: Figure, columns: int) -> None:
+    """Put one legend for all panels above them, where it hides no curve; what panels share is in it once."""
+    found: dict[str, Any] = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    figure.legend(found.values(), found.keys(), loc="outside upper center", ncols=columns)

@@ -66,7 +66,7 @@ def traces(s: Sequence[float], both: Mapping[str, Sequence[float]], title: str =
     bottom.set(xlabel="time step t", ylabel="synaptic current I[t]", ylim=(0, 1.08 * highest))
     bottom.set_xlim(-0.5, len(s) - 0.5)
     bottom.xaxis.get_major_locator().set_params(integer=True)
-    legend_above(figure, bottom, columns=2)
+    legend_above(figure, columns=2)
     return figure
 
 

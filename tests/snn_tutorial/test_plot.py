@@ -19,14 +19,13 @@ from support import ROOT
 from snn_core.layer import SynapseFilter
 from snn_tutorial.page import png, show, show_gif
 from snn_tutorial.plot import __main__ as command
-from snn_tutorial.plot.ablation import strips
 from snn_tutorial.plot.exchange import peers_table
 from snn_tutorial.plot.gradient import gradient_spread
 from snn_tutorial.plot.networks import typical
 from snn_tutorial.plot.reading import reading_gif
 from snn_tutorial.plot.style import DARK, GROUND, QUANTITY
 from snn_tutorial.plot.synapses import currents
-from snn_tutorial.plot.training import training_curves
+from snn_tutorial.plot.training import strips, training_curves
 
 HISTORY = [{"epoch": epoch, "train_accuracy": 0.5 + epoch / 10} for epoch in range(3)]
 
@@ -65,7 +64,9 @@ def test_strips_draw_runs_and_intervals_in_per_cent_and_write_collapses_at_the_e
     ]
     plain, feedback = strips(group, lambda one: "a").axes
     assert sorted(plain.lines[0].get_xdata()) == pytest.approx([70, 72])
-    assert list(plain.lines[1].get_xdata()) == pytest.approx([70, 72])  # the interval of the mean
+    (mean,) = plain.containers
+    assert mean.lines[0].get_xdata() == pytest.approx([71])
+    assert mean.lines[2][0].get_segments()[0][:, 0] == pytest.approx([70, 72])  # its interval
     assert [text.get_text() for text in feedback.texts] == ["◁ 27"]
 
 
