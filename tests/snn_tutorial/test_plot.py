@@ -12,13 +12,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import PIL.Image
 import pytest
+import refresh
 import torch
 from PIL import ImageSequence
 from support import ROOT
 
 from snn_core.layer import SynapseFilter
 from snn_tutorial.page import png, show, show_gif
-from snn_tutorial.plot import __main__ as command
 from snn_tutorial.plot.exchange import peers_table
 from snn_tutorial.plot.gradient import gradient_spread
 from snn_tutorial.plot.networks import typical
@@ -114,8 +114,8 @@ def test_an_animation_has_28_steps_and_stops(animation):
     assert show_gif(animation, alt="a bag")._repr_mimebundle_()[1]["image/gif"]["alt"] == "a bag"
 
 
-def test_command_draws_the_figures_of_readme(tmp_path):
-    command.main(["--figures", str(tmp_path), "--results", str(ROOT / "results")])
+def test_refresh_draws_the_figures_of_readme(tmp_path):
+    refresh.draw(tmp_path)
     shown = set(re.findall(r"\(figures/([^)]+)\)", (ROOT / "README.md").read_text()))
     assert {path.name for path in tmp_path.iterdir()} == shown
 
