@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from snn_tutorial.plot.style import QUANTITY, RC, stacked
+from snn_tutorial.plot.style import QUANTITY, RC, legend_above, stacked
 from snn_tutorial.probe import Trace
 
 
@@ -38,8 +38,7 @@ def neuron_traces(traces: Mapping[str, Trace]) -> Figure:
     others[-1].set_xlabel("time step t")
     others[-1].set_xticks(range(0, len(first.x), max(1, len(first.x) // 8)))
     figure.align_ylabels()
-    handles = [handle for axes in (top, others[0]) for handle in axes.get_legend_handles_labels()[0]]
-    figure.legend(loc="outside lower center", ncols=2, handles=handles)
+    legend_above(figure, columns=2)
     return figure
 
 
