@@ -17,7 +17,6 @@ import torch
 from PIL import ImageSequence
 from support import ROOT
 
-from snn_core.layer import SynapseFilter
 from snn_tutorial.page import png, show, show_gif
 from snn_tutorial.plot.exchange import peers_table
 from snn_tutorial.plot.gradient import gradient_spread
@@ -70,13 +69,10 @@ def test_strips_draw_runs_and_intervals_in_per_cent_and_write_collapses_at_the_e
     assert [text.get_text() for text in feedback.texts] == ["◁ 27"]
 
 
-def test_currents_by_hand_and_of_the_module():
+def test_currents_by_hand():
     both = currents([1, 0, 0, 1, 1, 0], tau=2)
     assert both["synapse filter"].tolist() == [1, 0.5, 0.25, 1.25, 2.25, 1.125]
     assert both["low-pass"].tolist() == [1, 0.5, 0.25, 1.125, 1.5625, 0.78125]
-    s = torch.bernoulli(torch.full((60, 1), 0.4, dtype=torch.float64))
-    module = SynapseFilter(tau=6.5).double().forward_sequence(s)[:, 0]
-    np.testing.assert_allclose(currents(s[:, 0].tolist(), 6.5)["synapse filter"], module, rtol=0, atol=1e-6)
 
 
 def test_typical_neuron_is_the_middle_one_of_those_that_fire():
