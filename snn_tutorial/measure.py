@@ -8,7 +8,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, TypeVar
 
 import torch
@@ -25,7 +25,6 @@ from snn_core.surrogate import ATan
 __all__ = [
     "LAYERS",
     "autograd_nodes",
-    "interleaved",
     "keep_freed_memory",
     "loop_and_fused",
     "medians",
@@ -83,8 +82,8 @@ def torch_ops(function: Callable[..., Tensor], *inputs: Tensor) -> Counter[str]:
     return counting.ops
 
 
-def interleaved(runs: Mapping[Name, Callable[[], object]], repeats: int) -> dict[Name, list[float]]:
-    """Return the seconds of each run, taken in turns: first all of them once, then all of them again.
+def medians(runs: Mapping[Name, Callable[[], object]], repeats: int) -> dict[Name, float]:
+    """Return the median seconds of each run, taken in turns: first all of them once, then all of them again.
 
     Args:
         runs: name to what is timed. Each is called once before, untimed, to compile and to fill caches.
@@ -102,11 +101,6 @@ def interleaved(runs: Mapping[Name, Callable[[], object]], repeats: int) -> dict
             started = time.perf_counter()
             run()
             seconds[name].append(time.perf_counter() - started)
-    return seconds
-
-
-def medians(seconds: Mapping[Name, Sequence[float]]) -> dict[Name, float]:
-    """Return the median of each run's seconds."""
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
@@ -116,7 +110,7 @@ def loop_and_fused(kind: str, T: int, N: int, hidden: int, repeats: int = 9) -> 
     Args:
         kind: one of :data:`LAYERS`.
         T, N, hidden: the input is ``[T, N, hidden]``, drawn evenly from [0, 1), float32.
-        repeats: see :func:`interleaved`.
+        repeats: see :func:`medians`.
     """
     x_seq = torch.rand(T, N, hidden).requires_grad_()
 
@@ -129,4 +123,4 @@ def loop_and_fused(kind: str, T: int, N: int, hidden: int, repeats: int = 9) -> 
         layer = LAYERS[kind](hidden)
         set_backend(layer, backend)
         runs[name] = lambda layer=layer: pass_through(layer)
-    return medians(interleaved(runs, repeats))
+    return medians(runs, repeats)
