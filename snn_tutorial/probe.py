@@ -35,15 +35,6 @@ class Activity:
     current: Tensor | None = None
 
 
-def _only_neuron(part: object, where: str) -> SpikingNeuron:
-    """Return the one neuron in ``part`` of a network, however deep in containers."""
-    found = part.modules() if isinstance(part, nn.Module) else ()
-    neurons = [module for module in found if isinstance(module, SpikingNeuron)]
-    if len(neurons) != 1:
-        raise ValueError(f"{where} must hold one spiking neuron, {type(part).__name__} has {len(neurons)}")
-    return neurons[0]
-
-
 @dataclasses.dataclass(frozen=True)
 class Trace:
     """All quantities of a neuron in T time steps, each ``[T, *]``, without history.
@@ -79,7 +70,10 @@ def trace(net: nn.Module, x_seq: Tensor) -> Trace:
         TypeError: the neuron's surrogate function is not a module.
         ValueError: ``net`` does not hold exactly one spiking neuron, or one whose threshold moves.
     """
-    neuron = _only_neuron(net, "net")
+    neurons = [module for module in net.modules() if isinstance(module, SpikingNeuron)]
+    if len(neurons) != 1:
+        raise ValueError(f"net must hold one spiking neuron, {type(net).__name__} has {len(neurons)}")
+    (neuron,) = neurons
     check_module("surrogate_function", neuron.surrogate_function)
     if isinstance(neuron, AdaptiveLIFNode):
         raise ValueError("net must have one threshold that stays, AdaptiveLIFNode does not")
@@ -107,13 +101,11 @@ def record(net: nn.Module, images: Tensor) -> Activity:
     """Show ``net`` a batch of images and return what it did. Its state is reset before and after.
 
     Args:
-        net: one of :data:`sequential_fmnist.networks.NETWORKS`, or a network with layers of the same names.
+        net: one of :data:`sequential_fmnist.networks.NETWORKS`, or another with hidden and output neurons; its stateful
+            synapse, if any, is ``sy1``.
         images: ``[N, 1, H, W]`` in [0, 1].
-
-    Raises:
-        ValueError: ``net`` has no layers ``sn1`` and ``sn2`` with one neuron each.
     """
-    neurons = [_only_neuron(getattr(net, name, None), f"net.{name}") for name in ("sn1", "sn2")]
+    neurons = [module for module in net.modules() if isinstance(module, SpikingNeuron)]
     synapses = [] if getattr(net, "sy1", None) is None else [net.sy1]
     reset_net(net)
     try:

@@ -1,4 +1,4 @@
-"""Stateful synapses: what a filter makes of spikes, and how its time constant is learned."""
+"""Stateful synapses: what a filter makes of spikes, and of an image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from snn_core.synapse import LowPassSynapse, SynapseFilter
 from snn_tutorial.plot.neurons import draw_spikes
-from snn_tutorial.plot.style import NO_GRID, OKABE_ITO, PLUM, QUANTITY, RC, WIDTH, legend_above, stacked
+from snn_tutorial.plot.style import NO_GRID, PLUM, QUANTITY, RC, WIDTH, legend_above, stacked
 
 #: The synapse filter, and what it is compared with.
 _LOOKS: tuple[dict[str, Any], ...] = (
@@ -82,24 +82,4 @@ def current_maps(spikes: np.ndarray, current: np.ndarray, steps: Sequence[int], 
     all_axes[0, 0].set_ylabel("input spikes")
     all_axes[1, 0].set_ylabel(f"current of\n{name}")
     figure.colorbar(picture, ax=all_axes, label="current I[t]", aspect=25)
-    return figure
-
-
-@plt.rc_context(RC)
-def tau_fit(loss: Sequence[float], tau: Sequence[float], hidden_tau: float) -> Figure:
-    """Draw a filter's time constant and its loss against the step of gradient descent.
-
-    Args:
-        loss: mean squared error before each step, ``[steps]``.
-        tau: time constant before each step, ``[steps]``.
-        hidden_tau: the one to be found.
-    """
-    figure, (top, bottom) = stacked(2, 4.2)
-    top.plot(tau, color=QUANTITY["current"], linewidth=2)
-    top.axhline(hidden_tau, color=QUANTITY["threshold"], linestyle=":", linewidth=1.5)
-    top.text(0, hidden_tau * 0.97, "hidden time constant", va="top")
-    top.set(ylim=(0, None), ylabel="time constant\n(steps)")
-    bottom.plot(loss, color=OKABE_ITO["orange"], linewidth=2)
-    bottom.set(yscale="log", ylabel="loss (mean\nsquared error)", xlabel="step of gradient descent")
-    figure.align_ylabels()
     return figure

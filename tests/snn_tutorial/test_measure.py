@@ -3,18 +3,9 @@ from __future__ import annotations
 import itertools
 import time
 
-import pytest
 import torch
 
-from snn_core.functional import explain
-from snn_tutorial.measure import (
-    LAYERS,
-    autograd_nodes,
-    loop_and_fused,
-    medians,
-    saved_bytes,
-    torch_ops,
-)
+from snn_tutorial.measure import autograd_nodes, medians, saved_bytes, torch_ops
 
 
 def test_nodes_by_hand():
@@ -55,13 +46,3 @@ def test_times_are_those_of_the_runs(monkeypatch):
     late = iter([0, 3, 3, 30])  # ticks of the call before the times, and of three calls
     runs = {"one": lambda: None, "four": lambda: [next(clock) for _ in range(next(late))]}
     assert medians(runs, repeats=3) == {"one": 1, "four": 4}
-
-
-@pytest.mark.parametrize("kind", LAYERS)
-def test_loop_and_fused_run_what_they_say(kind, monkeypatch):
-    built, make = [], LAYERS[kind]
-    monkeypatch.setitem(LAYERS, kind, lambda hidden: built.append(make(hidden)) or built[-1])
-    times = loop_and_fused(kind, 3, 2, 4, repeats=2)
-    assert list(times) == ["torch loop", "fused scan"]
-    assert min(times.values()) > 0
-    assert [explain(layer, torch.rand(3, 2, 4))[0].fused for layer in built] == [False, True]
