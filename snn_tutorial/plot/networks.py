@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
@@ -89,26 +90,23 @@ def _draw_network(axes: Axes, x: float, name: str, net: nn.Module) -> None:
 
 
 @plt.rc_context(NO_GRID)
-def compare_activity(
-    records: Mapping[str, Activity], image: Tensor, classes: Sequence[str], index: int = 0
-) -> Figure:
+def compare_activity(records: Mapping[str, Activity], image: Tensor, classes: Sequence[str]) -> Figure:
     """Draw what networks do with one image: a column for each, time from left to right everywhere.
 
     The membrane potential at the bottom belongs to the hidden neuron in the middle of those that fire, when they are
     sorted by their number of spikes.
 
     Args:
-        records: name of each network to its record.
-        image: what they saw, ``[H, T]`` in [0, 1].
+        records: name of each network to its record of a batch.
+        image: the first image of the batch, ``[H, T]`` in [0, 1].
         classes: name of each output neuron.
-        index: number of the image in the records.
     """
     figure, rows = plt.subplots(
         4, len(records), figsize=(WIDTH, 8), height_ratios=(1.6, 2, 2, 1.4),
         sharex=True, sharey="row", squeeze=False,
     )  # fmt: skip
     for column, (name, record) in enumerate(records.items()):
-        spikes = record.hidden_spikes[:, index]
+        spikes = record.hidden_spikes[:, 0]
         neuron = typical(spikes)
         picture, hidden, output, trace = rows[:, column]
         picture.imshow(image.numpy(), vmin=0, vmax=1, aspect="auto")
@@ -117,9 +115,9 @@ def compare_activity(
         _draw_raster(hidden, spikes)
         hidden.axhspan(neuron - 0.5, neuron + 0.5, color="#DDDDDD", linewidth=0, zorder=0)
         hidden.set_yticks(range(0, spikes.shape[1], 10))
-        _draw_raster(output, record.read_out_spikes[:, index])
+        _draw_raster(output, record.read_out_spikes[:, 0])
         output.set_yticks(range(len(classes)), classes)
-        _draw_trace(trace, record, index, neuron)
+        _draw_trace(trace, record, neuron)
         trace.set_xlabel("time step t")
     for axes, label in zip(rows[:, 0], ("pixel", "hidden", "output", "one neuron"), strict=True):
         axes.set_ylabel(label)
@@ -130,9 +128,8 @@ def compare_activity(
 
 def typical(spikes: Tensor) -> int:
     """Return the neuron in the middle of those that fire, by their number of spikes ``[T, n]``; 0 if none does."""
-    counts = spikes.sum(0)
-    firing = counts.argsort(stable=True)[int((counts == 0).sum()) :]
-    return int(firing[len(firing) // 2]) if len(firing) else 0
+    counts = spikes.sum(0).float()
+    return int(counts.masked_fill(counts == 0, torch.nan).nanmedian(0).indices)
 
 
 def _draw_raster(axes: Axes, spikes: Tensor) -> None:
@@ -142,16 +139,16 @@ def _draw_raster(axes: Axes, spikes: Tensor) -> None:
     axes.set_ylim(spikes.shape[1] - 0.5, -0.5)
 
 
-def _draw_trace(axes: Axes, record: Activity, index: int, neuron: int) -> None:
+def _draw_trace(axes: Axes, record: Activity, neuron: int) -> None:
     """Draw the potential of a hidden neuron, its spikes and, with a stateful synapse, the current that it causes."""
     axes.axhline(1, color=QUANTITY["threshold"], linestyle=":", linewidth=1.2, label="threshold")
-    v = record.hidden_v[:, index, neuron].numpy()
+    v = record.hidden_v[:, 0, neuron].numpy()
     axes.plot(v, color=QUANTITY["membrane"], linewidth=1.6, label="membrane potential v")
     if record.current is not None:
-        current = record.current[:, index, neuron].numpy()
+        current = record.current[:, 0, neuron].numpy()
         axes.plot(
             current, color=QUANTITY["current"], linestyle="--", linewidth=1.8, label="synaptic current I"
         )
-    fired = np.flatnonzero(record.hidden_spikes[:, index, neuron].numpy())
+    fired = np.flatnonzero(record.hidden_spikes[:, 0, neuron].numpy())
     ticks = {"linestyle": "", "marker": "|", "markersize": 9, "markeredgewidth": 2, "label": "spike"}
     axes.plot(fired, np.ones(len(fired)), color=QUANTITY["spike"], **ticks)

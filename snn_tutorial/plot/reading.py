@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 import imageio.v3
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from snn_tutorial.plot.style import GREY, NO_GRID, QUANTITY, RC, WIDTH
+from snn_tutorial.plot.style import GREY, NO_GRID, QUANTITY, RC, WIDTH, pixels
 
 #: How long an animation shows a step, and its last step, in milliseconds, and how often it begins again.
 STEP_MS, PAUSE_MS, REPEATS = 110, 1800, 2
@@ -114,12 +113,8 @@ def reading_gif(image: np.ndarray, name: str) -> bytes:
     """
     frames = []
     for t in range(28):
-        figure = reading_step(image, t, name)
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-        plt.close(figure)
         # 32 levels in each channel: so few colours fit into a palette exactly, and what stands still costs no bytes.
-        shades = np.round(np.asarray(canvas.buffer_rgba())[..., :3] / 255 * 31)
+        shades = np.round(pixels(reading_step(image, t, name), dpi=100) / 255 * 31)
         frames.append(np.round(shades / 31 * 255).astype(np.uint8))
     times = [STEP_MS] * 27 + [PAUSE_MS]
     return imageio.v3.imwrite(

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 #: Eight colours that stay apart in every form of colour blindness: M. Okabe, K. Ito, "Color universal design", 2008.
@@ -73,7 +75,6 @@ RC: dict[str, Any] = {
     "font.size": 11,
     "image.cmap": "gray_r",
     "legend.frameon": False,
-    "savefig.dpi": 160,
 }
 #: Of pictures and drawings.
 NO_GRID: dict[str, Any] = RC | {"axes.grid": False}
@@ -92,3 +93,12 @@ def legend_above(figure: Figure, columns: int) -> None:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
     figure.legend(found.values(), found.keys(), loc="outside upper center", ncols=columns)
+
+
+def pixels(figure: Figure, dpi: int) -> np.ndarray:
+    """Return ``figure`` as pixels, ``[height, width, 3]`` from 0 to 255, and close it."""
+    figure.set_dpi(dpi)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    plt.close(figure)
+    return np.asarray(canvas.buffer_rgba())[..., :3]
