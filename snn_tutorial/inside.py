@@ -6,8 +6,7 @@ Networks are trained again, since a record keeps no weights: with the recipes of
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,7 @@ from experiments.fair.report import RUNS
 from experiments.fair.runs import build, train
 from experiments.fair.tasks import Recall
 from experiments.results import Store, provenance, write_json
-from snn_core.functional import reset_net
-from snn_core.state import MemoryModule
+from snn_core import functional
 from snn_tutorial.ridge import LinearReaders
 
 #: A command: it has no functions for others.
@@ -46,7 +44,7 @@ def cues(seed: int, samples: int, distance: int = AFTER[-1]) -> tuple[Tensor, Te
 def states(net: MemoryNet, x_seq: Tensor) -> Iterator[Tensor]:
     """Yield what the hidden layer keeps after each of :data:`AFTER` steps, ``[N, features]``, in units of its SD."""
     kept, begin = None, 0
-    reset_net(net)
+    functional.reset_net(net)
     for k in AFTER:
         end = Recall.window + k
         if hasattr(net, "rnn"):
@@ -56,11 +54,10 @@ def states(net: MemoryNet, x_seq: Tensor) -> Iterator[Tensor]:
             for x in x_seq[begin:end]:
                 for layer in (net.fc1, *net.memory):
                     x = layer(x)
-            owners = [module for module in net.memory.modules() if isinstance(module, MemoryModule)]
-            parts = [getattr(owner, name) for owner in owners for name in owner.state_names]
+            parts = list(functional.states(net.memory).values())
         yield torch.cat([part.flatten(1) / part.std().clamp_min(1e-6) for part in parts], 1)
         begin = end
-    reset_net(net)
+    functional.reset_net(net)
 
 
 def read(fitted: Tensor, known: Tensor, shown: Tensor, asked: Tensor) -> float:
@@ -96,20 +93,16 @@ def before(net: MemoryNet) -> tuple[float, float]:
     return read(fitted, known, shown, asked), ratio.item()
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Train the networks, look into them, and write what is seen."""
-    parser = argparse.ArgumentParser(prog="python -m snn_tutorial.inside", description=main.__doc__)
-    parser.add_argument("--runs", type=Path, default=RUNS, help=f"file of runs (default: {RUNS})")
-    parser.add_argument("--out", type=Path, default=PATH, help=f"file to write (default: {PATH})")
-    args = parser.parse_args(arguments)
+def main() -> None:
+    """Train the networks, look into them, and write what is seen to :data:`PATH`."""
     torch.set_num_threads(1)
-    records = Store(args.runs).records()
+    records = Store(RUNS).records()
     networks = {}
     for kind in KINDS:
         spec = final(records, "recall", kind, "informed", RATIOS_AT)
         if spec is None:
             raise SystemExit(
-                f"error: {args.runs} lacks runs: run `python -m experiments fair-recall-search` first"
+                f"error: {RUNS} lacks runs: run `python -m experiments fair-recall-search` first"
             )
         net = build(spec.with_seed(FIRST))
         train(net, spec.with_seed(FIRST))
@@ -119,21 +112,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for case in GROUPS["fair-ratios"](records):
         if case.name.startswith("tau learned"):
             seen = [before(build(case.spec.with_seed(seed))) for seed in SEEDS]
-            found = ratios.setdefault(case.kind, {"cue": [], "gradient": []})
-            for name, values in zip(found, zip(*seen, strict=True), strict=True):
-                found[name].append(float(f"{sum(values) / len(values):.4g}"))
-    write_json(
-        args.out,
-        {
-            "distance": RATIOS_AT,
-            "after": AFTER,
-            "symbols": cues(2, ASKED)[1][:SHOWN].tolist(),
-            "networks": networks,
-            "ratios": ratios,
-            "provenance": provenance(),
-        },
-        width=400,
-    )
+            means = ratios.setdefault(case.kind, {"cue": [], "gradient": []})
+            for name, values in zip(means, zip(*seen, strict=True), strict=True):
+                means[name].append(float(f"{sum(values) / len(values):.4g}"))
+    found = {
+        "distance": RATIOS_AT,
+        "after": AFTER,
+        "symbols": cues(2, ASKED)[1][:SHOWN].tolist(),
+        "networks": networks,
+        "ratios": ratios,
+        "provenance": provenance(),
+    }
+    write_json(PATH, found, width=400)
 
 
 if __name__ == "__main__":

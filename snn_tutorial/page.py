@@ -10,14 +10,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import PIL.Image
-from IPython.display import Image, Markdown
+from IPython.display import Image
 from matplotlib.figure import Figure
 
 from experiments.results import provenance, write_json
 from sequential_fmnist.checkpoint import atomic_write
-from snn_tutorial.plot.style import RC
+from snn_tutorial.plot.style import pixels
 
 
 def print_versions(*packages: str) -> None:
@@ -40,25 +39,14 @@ def load_results(folder: str | os.PathLike[str], name: str) -> dict[str, Any]:
 
 
 def png(figure: Figure) -> bytes:
-    """Return ``figure`` as the bytes of a PNG file, the same for the same figure, and close it."""
-    buffer = io.BytesIO()
-    with plt.rc_context(RC):
-        # Without the version of matplotlib in it, the same picture is the same file.
-        figure.savefig(buffer, format="png", metadata={"Software": None})
-    plt.close(figure)
-    return _with_palette(buffer.getvalue())
-
-
-def _with_palette(data: bytes) -> bytes:
-    """Return a PNG file with a palette, which has a third of the bytes.
+    """Return ``figure`` as the bytes of a PNG file with a palette, the same for the same figure, and close it.
 
     The colour of the corner, which is the ground, stays exact; others change where many blend into each other.
     """
-    with PIL.Image.open(io.BytesIO(data)) as image:
-        opaque = image.convert("RGB")
-    reduced = opaque.quantize(256, PIL.Image.Quantize.MEDIANCUT, dither=PIL.Image.Dither.NONE)
+    image = PIL.Image.fromarray(pixels(figure, dpi=160))
+    reduced = image.quantize(256, PIL.Image.Quantize.MEDIANCUT, dither=PIL.Image.Dither.NONE)
     palette, ground = reduced.getpalette(), reduced.getpixel((0, 0))
-    palette[3 * ground : 3 * ground + 3] = opaque.getpixel((0, 0))
+    palette[3 * ground : 3 * ground + 3] = image.getpixel((0, 0))
     reduced.putpalette(palette)
     buffer = io.BytesIO()
     reduced.save(buffer, "PNG", optimize=True)
@@ -94,8 +82,3 @@ def show_gif(data: bytes, alt: str) -> Image:
         alt: what the animation shows, for readers who cannot see it.
     """
     return Image(data=data, format="gif", metadata={"alt": alt})
-
-
-def fold(title: str, text: str) -> Markdown:
-    """Return Markdown that is folded away under ``title`` until a reader opens it."""
-    return Markdown(f"<details><summary>{title}</summary>\n\n{text}\n\n</details>")

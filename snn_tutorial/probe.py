@@ -35,27 +35,17 @@ class Activity:
     current: Tensor | None = None
 
 
-def _only_neuron(part: object, where: str) -> SpikingNeuron:
-    """Return the one neuron in ``part`` of a network, however deep in containers."""
-    found = part.modules() if isinstance(part, nn.Module) else ()
-    neurons = [module for module in found if isinstance(module, SpikingNeuron)]
-    if len(neurons) != 1:
-        raise ValueError(f"{where} must hold one spiking neuron, {type(part).__name__} has {len(neurons)}")
-    return neurons[0]
-
-
 @dataclasses.dataclass(frozen=True)
 class Trace:
     """All quantities of a neuron in T time steps, each ``[T, *]``, without history.
 
     Attributes:
         x: what was fed in from outside.
-        i: what reached the neuron.
+        i: what reached the neuron, in a recurrent container not the same as x.
         h: membrane potential after the charge, before the reset.
         s: spikes.
         v: membrane potential after the reset.
         v_threshold: membrane potential from which the neuron fires.
-        is_recurrent: whether the neuron sits in a container, so that ``i`` may differ from ``x``.
     """
 
     x: Tensor
@@ -64,7 +54,6 @@ class Trace:
     s: Tensor
     v: Tensor
     v_threshold: float
-    is_recurrent: bool
 
 
 def trace(net: nn.Module, x_seq: Tensor) -> Trace:
@@ -81,7 +70,10 @@ def trace(net: nn.Module, x_seq: Tensor) -> Trace:
         TypeError: the neuron's surrogate function is not a module.
         ValueError: ``net`` does not hold exactly one spiking neuron, or one whose threshold moves.
     """
-    neuron = _only_neuron(net, "net")
+    neurons = [module for module in net.modules() if isinstance(module, SpikingNeuron)]
+    if len(neurons) != 1:
+        raise ValueError(f"net must hold one spiking neuron, {type(net).__name__} has {len(neurons)}")
+    (neuron,) = neurons
     check_module("surrogate_function", neuron.surrogate_function)
     if isinstance(neuron, AdaptiveLIFNode):
         raise ValueError("net must have one threshold that stays, AdaptiveLIFNode does not")
@@ -101,7 +93,7 @@ def trace(net: nn.Module, x_seq: Tensor) -> Trace:
         for hook in hooks:
             hook.remove()
     recorded = (torch.stack(values) for values in (i_seq, h_seq, s_seq, v_seq))
-    return Trace(x_seq.detach(), *recorded, neuron.v_threshold, is_recurrent=net is not neuron)
+    return Trace(x_seq.detach(), *recorded, neuron.v_threshold)
 
 
 @torch.no_grad()
@@ -109,13 +101,11 @@ def record(net: nn.Module, images: Tensor) -> Activity:
     """Show ``net`` a batch of images and return what it did. Its state is reset before and after.
 
     Args:
-        net: one of :data:`sequential_fmnist.networks.NETWORKS`, or a network with layers of the same names.
+        net: one of :data:`sequential_fmnist.networks.NETWORKS`, or another with hidden and output neurons; its stateful
+            synapse, if any, is ``sy1``.
         images: ``[N, 1, H, W]`` in [0, 1].
-
-    Raises:
-        ValueError: ``net`` has no layers ``sn1`` and ``sn2`` with one neuron each.
     """
-    neurons = [_only_neuron(getattr(net, name, None), f"net.{name}") for name in ("sn1", "sn2")]
+    neurons = [module for module in net.modules() if isinstance(module, SpikingNeuron)]
     synapses = [] if getattr(net, "sy1", None) is None else [net.sy1]
     reset_net(net)
     try:
@@ -128,30 +118,24 @@ def record(net: nn.Module, images: Tensor) -> Activity:
     return Activity(hidden, hidden_v, read_out, read_out_v, *current)
 
 
-def gradient_by_column(
-    net: nn.Module, images: Tensor, labels: Tensor, last_step_only: bool = False
-) -> Tensor:
-    r"""Return how strongly each image's loss depends on each of its columns, ``[T, N]``.
+def gradient_by_column(net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    r"""Return how strongly the loss of the last step alone depends on each column of each image, ``[T, N]``.
 
     .. math:: G[t] = \Big\| \frac{\partial L}{\partial x[t]} \Big\|_2
 
-    L is the mean squared error between an image's firing rates and its one-hot label. The state of ``net`` is reset
-    before and after; the gradients of its weights stay as they are.
+    L is the mean squared error between the spikes of the last step and an image's one-hot label. The state of ``net``
+    is reset before and after; the gradients of its weights stay as they are.
 
     Args:
         net: maps images ``[N, 1, H, W]`` to firing rates ``[N, classes]``, and keeps its state until it is reset.
         images: ``[N, 1, H, W]`` in [0, 1].
         labels: ``[N]``.
-        last_step_only: let L see the spikes of the last step only, in place of the rate over all T steps.
     """
     x = images.detach().clone().requires_grad_()
     reset_net(net)
-    if last_step_only:
-        net(x[..., :-1])  # builds up the state
-        rate = net(x[..., -1:])
-    else:
-        rate = net(x)
+    net(x[..., :-1])  # builds up the state
     # Times N, since the mean over the batch would make each image's gradient N times smaller.
-    (gradient,) = torch.autograd.grad(len(x) * rate_loss(rate, labels), x)
+    loss = len(x) * rate_loss(net(x[..., -1:]), labels)
+    (gradient,) = torch.autograd.grad(loss, x)
     reset_net(net)
     return gradient[:, 0].norm(dim=1).T

@@ -6,8 +6,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from snn_core.checks import check_floating, check_number
-
 __all__ = ["LinearReaders"]
 
 
@@ -34,20 +32,9 @@ class LinearReaders:
     Attributes:
         covariance: Sigma, float64 ``[F, F]``.
         cross: C, float64 ``[F, classes]``.
-
-    Raises:
-        TypeError: features are not floating point.
-        ValueError: ``penalty`` is not above zero, or features and labels do not fit together.
     """
 
     def __init__(self, features: Tensor, labels: Tensor, penalty: float = 1e-3, classes: int = 10) -> None:
-        if check_number("penalty", penalty) <= 0:
-            raise ValueError(f"penalty must be above zero, got {penalty}")
-        check_floating("features", features)
-        if features.dim() != 2 or labels.shape != features.shape[:1]:
-            raise ValueError(
-                f"need features [n, F] and labels [n], got {list(features.shape)} and {list(labels.shape)}"
-            )
         self.penalty = penalty
         targets = one_hot(labels, classes).to(features.dtype)
         self._mean_x, self._mean_y = features.mean(0), targets.mean(0)

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import nbformat
 import run_notebooks
 from chapters import ROOT, is_outdated, number, paths
-from tables import README
+from tables import README, load
 
 from sequential_fmnist.checkpoint import atomic_write
-from snn_tutorial.plot.__main__ import main as draw_figures
+from sequential_fmnist.data import SequentialFashionMNIST
+from snn_tutorial.page import save_figure
+from snn_tutorial.plot.fair import headline
+from snn_tutorial.plot.reading import reading_gif
 
 GENERATED = ("notebooks", "results", "figures", "README.md")
 
@@ -36,13 +40,21 @@ def fill(text: str, parts: Mapping[str, Callable[[], str]]) -> str:
     return text
 
 
+def draw(folder: Path) -> None:
+    """Draw the figures of README that no chapter draws."""
+    save_figure(headline(load("ablation"), load("fair")), folder / "memory.png")
+    test = SequentialFashionMNIST(train=False, source="embedded", verbose=False)
+    with atomic_write(folder / "reading.gif") as file:
+        file.write(reading_gif(test.images[0, 0].numpy(), test.classes[int(test.labels[0])]))
+
+
 def main() -> None:
     """Execute, draw and write; then show what differs from the last commit."""
     # One after the other: a chapter may read what an earlier one has just written.
     for path in paths():
         if is_outdated(nbformat.read(path, as_version=4)):
             run_notebooks.main([number(path)])
-    draw_figures(["--results", str(ROOT / "results"), "--figures", str(ROOT / "figures")])
+    draw(ROOT / "figures")
     page = ROOT / "README.md"
     text = fill(page.read_text(), README)
     with atomic_write(page) as file:

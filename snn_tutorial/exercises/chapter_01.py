@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from snn_tutorial.exercises import Exercise, like
 
 #: Inputs x[0] and thresholds that floating point holds exactly, so that no spike depends on rounding.
 _CASES = ((3.0, 1.25), (1.5, 1.25), (3.0, 1.5), (0.5, 1.25), (1.25, 1.25), (5.0, 2.0))
-_IDENTITY, _BEFORE, _AFTER = ("100", "010", "001"), ("001", "100", "010"), ("010", "001", "100")
+_OWN = np.eye(3)
+_BEFORE = np.roll(_OWN, 1, axis=0)  # row k has its 1 in the column of neuron k - 1
 
 
 def _spikes(a: float, theta: float) -> float:  # soft reset, the spike fed back
     return (a - theta) // (theta - 1) + 1 if a >= theta else 0
-
-
-def _beside(left: tuple[str, ...], right: tuple[str, ...]) -> list[list[int]]:
-    return [[int(digit) for digit in a + b] for a, b in zip(left, right, strict=True)]
 
 
 EXERCISES: dict[str, Exercise] = {
@@ -39,11 +38,11 @@ EXERCISES: dict[str, Exercise] = {
         because="A spike costs 2 instead of 1, so the neuron fires about half as often.",
     ),
     "01.3": Exercise(
-        right=_beside(_IDENTITY, _BEFORE),
+        right=np.hstack([_OWN, _BEFORE]),
         mistakes=(
-            (_beside(_IDENTITY, _AFTER), "the ring turns the other way: row k says what neuron k receives."),
-            (_beside(_BEFORE, _IDENTITY), "the halves are exchanged: the left one weights the input."),
-            (_beside(_IDENTITY, _IDENTITY), "each neuron listens to itself: the spike stays in neuron 0."),
+            (np.hstack([_OWN, _BEFORE.T]), "the wrong way round: row k says what neuron k receives."),
+            (np.hstack([_BEFORE, _OWN]), "the halves are exchanged: the left one weights the input."),
+            (np.hstack([_OWN, _OWN]), "each neuron listens to itself: the spike stays in neuron 0."),
         ),
         hint="i[k] is the sum of W[k, 3 + j] y[j] over j, beside the input's part.",
         because="Neuron k listens to the one before it.",

@@ -15,14 +15,14 @@ _PER_ROW = 5
 
 @plt.rc_context(NO_GRID)
 def pictures(images: np.ndarray, captions: Sequence[str]) -> Figure:
-    """Draw images in rows of five, each with a caption above; without any image the figure says so.
+    """Draw images in rows of five, each with a caption above.
 
     Args:
         images: grey images ``[n, 28, 28]``.
         captions: text for each image, one or more lines.
     """
-    rows = max(1, -(-len(images) // _PER_ROW))
-    lines = max((caption.count("\n") + 1 for caption in captions), default=1)
+    rows = -(-len(images) // _PER_ROW)
+    lines = max(caption.count("\n") + 1 for caption in captions)
     figure, all_axes = plt.subplots(
         rows, _PER_ROW, figsize=(WIDTH, rows * (1.2 + 0.2 * lines)), squeeze=False
     )
@@ -31,6 +31,4 @@ def pictures(images: np.ndarray, captions: Sequence[str]) -> Figure:
     for axes, image, caption in zip(all_axes.flat, images, captions, strict=False):
         axes.imshow(image, vmin=0, vmax=255)
         axes.set_title(caption)
-    if not len(images):
-        figure.text(0.5, 0.5, "no such image", ha="center", va="center")
     return figure

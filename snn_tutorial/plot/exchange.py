@@ -11,17 +11,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
 
 from snn_exchange.nir_read import chain_of
-from snn_tutorial.plot.networks import arrow, frame
+from snn_tutorial.plot.networks import arrow, box
 from snn_tutorial.plot.style import GREY, NO_GRID, QUANTITY, WIDTH
 
 if TYPE_CHECKING:
     import nir
 
 __all__ = ["nir_graph", "peers_table"]
-
-Place = tuple[float, float]
 
 _WIDTH, _HEIGHT, _STEP = 1.7, 1.3, 2.0
 #: What a node does decides about its frame: colour, and line style for black and white.
@@ -53,37 +52,26 @@ def nir_graph(graph: nir.NIRGraph) -> Figure:
     axes.set_aspect("equal")
     axes.set_xlim(-0.95, _STEP * (len(chain) - 1) + 0.95)
     axes.set_ylim(-1.45, max(y for _, y in place.values()) + 0.8)
+    boxes = {name: _node(axes, *at, name, graph.nodes[name]) for name, at in place.items()}
     for before, after in pairwise(chain):
-        arrow(axes, (place[before][0] + _WIDTH / 2, 0), (place[after][0] - _WIDTH / 2, 0), GREY)
+        arrow(axes, boxes[before], boxes[after], GREY)
     for name, (source, target) in ways.items():
-        _way_back(axes, place[source], place[name], place[target])
-    for name, (x, y) in place.items():
-        _node(axes, x, y, name, graph.nodes[name])
+        for start, end in ((source, name), (name, target)):
+            arrow(axes, boxes[start], boxes[end], QUANTITY["loop"], "arc3,rad=0.65")
+        left, middle = place[name][0] - _WIDTH / 2 - 0.1, place[name][1]
+        axes.text(left, middle, "one step\nlater", ha="right", va="center", color=QUANTITY["loop"])
     return figure
 
 
-def _way_back(axes: Axes, source: Place, through: Place, target: Place) -> None:
-    """Draw up from the source on its right, through the node, and down to the target on its left."""
-    start, end = source[0] + 0.45, target[0] - 0.45
-    right, left = through[0] + _WIDTH / 2, through[0] - _WIDTH / 2
-    far_right, far_left = max(start, right + 0.3), min(end, left - 0.3)
-    bottom, shelf, top = _HEIGHT / 2, _HEIGHT / 2 + 0.3, through[1]
-    line: dict[str, Any] = {"color": QUANTITY["loop"], "linewidth": 1.8, "solid_joinstyle": "round"}
-    axes.plot([start, start, far_right, far_right, right], [bottom, shelf, shelf, top, top], **line)
-    axes.plot([left, far_left, far_left, end], [top, top, shelf, shelf], **line)
-    arrow(axes, (end, shelf), (end, bottom), QUANTITY["loop"])
-    middle = (far_left - 0.1, (top + shelf) / 2)
-    axes.text(*middle, "one step\nlater", ha="right", va="center", color=QUANTITY["loop"])
-
-
-def _node(axes: Axes, x: float, y: float, name: str, node: Any) -> None:
+def _node(axes: Axes, x: float, y: float, name: str, node: Any) -> FancyBboxPatch:
     kind = type(node).__name__
     colour, line = _FRAMES.get(kind, (GREY, "-"))
-    frame(axes, x, y, (_WIDTH, _HEIGHT), colour if kind in _FRAMES else None, 2.2, linestyle=line)
+    look = {"facecolor": "white", "edgecolor": colour, "linewidth": 2.2} if kind in _FRAMES else {}
     centre: dict[str, Any] = {"ha": "center", "va": "center"}
     axes.text(x, y + 0.3, kind, weight="bold", color=colour, **centre)
     axes.text(x, y - 0.22, name.replace("_recurrent", "\nrecurrent"), linespacing=0.9, **centre)
     axes.text(x, y - _HEIGHT / 2 - 0.1, _size(node), ha="center", va="top", color=GREY, linespacing=1.0)
+    return box(axes, x, y, (_WIDTH, _HEIGHT), linestyle=line, **look)
 
 
 def _size(node: Any) -> str:

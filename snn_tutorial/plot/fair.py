@@ -7,29 +7,16 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from torch import Tensor
 
 from experiments.evidence import CaseSummary
 from experiments.fair.plan import LEARNED, RATIOS
-from snn_tutorial.plot.ablation import MARKERS
-from snn_tutorial.plot.style import QUANTITY, RC, STYLE, WIDTH, stacked
+from snn_tutorial.plot.style import QUANTITY, RC, WIDTH, legend_above, stacked
+from snn_tutorial.plot.training import LOOKS, line, means
 
-__all__ = ["LOOKS", "distances", "examples", "headline", "plane", "ratios"]
-
-#: Every loop has the loop's colour; what stands in it, or beside it, has its own line and marker.
-LOOKS: dict[str, dict[str, Any]] = {
-    "plain": STYLE["plain"] | {"marker": MARKERS["plain"]},
-    "stateful synapse": STYLE["stateful-synapse"] | {"marker": MARKERS["stateful-synapse"]},
-    "feedback": STYLE["feedback"] | {"marker": MARKERS["feedback"]},
-    "feedback through LINode": STYLE["feedback"] | {"linestyle": ":", "marker": "P"},
-    "feedback through SynapseFilter": STYLE["feedback"] | {"linestyle": "--", "marker": "X"},
-    "feedback, learned delays": STYLE["feedback"] | {"linestyle": "-.", "marker": "*"},
-    "GRU": STYLE["gru"] | {"marker": MARKERS["gru"]},
-    "LSTM": STYLE["lstm"] | {"marker": MARKERS["lstm"]},
-}
+__all__ = ["distances", "examples", "headline", "plane", "ratios"]
 
 
 @plt.rc_context(RC)
@@ -49,23 +36,6 @@ def examples(sequences: Mapping[str, Tensor]) -> Figure:
     return figure
 
 
-def _line(
-    axes: Axes, cases: Sequence[CaseSummary], look: Mapping[str, Any], label: str | None = None
-) -> None:
-    """Draw the means of cases and their 95 % intervals, which end at 0 and 100 %."""
-    at = [case["at"] for case in cases]
-    mean, low, high = (
-        np.clip([100 * case["accuracy"][name] for case in cases], 0, 100) for name in ("mean", "low", "high")
-    )
-    axes.errorbar(at, mean, [mean - low, high - mean], capsize=3, linewidth=1.8, label=label, **look)
-
-
-def _beside(cases: Iterable[CaseSummary], k: int, number: int) -> list[CaseSummary]:
-    """Return the cases of line ``k`` of ``number`` in order, moved so that no line covers another."""
-    mine = sorted(cases, key=lambda case: case["at"])
-    return [dict(case) | {"at": case["at"] * 1.035 ** (k - number / 2)} for case in mine]
-
-
 @plt.rc_context(RC)
 def distances(groups: Mapping[str, Iterable[CaseSummary]], chance: float) -> Figure:
     """Draw mean accuracy against the distance, a panel for each start, a line for each network.
@@ -75,24 +45,11 @@ def distances(groups: Mapping[str, Iterable[CaseSummary]], chance: float) -> Fig
         chance: accuracy of guessing.
     """
     figure, all_axes = stacked(len(groups), 0.9 + 2.5 * len(groups), sharey=True)
-    labels: dict[str, Any] = {}
     for axes, (name, group) in zip(all_axes, groups.items(), strict=True):
-        cases = list(group)
-        kinds = [kind for kind in LOOKS if any(case["kind"] == kind for case in cases)]
-        for k, kind in enumerate(kinds):
-            mine = _beside([case for case in cases if case["kind"] == kind], k, len(kinds))
-            _line(axes, mine, LOOKS[kind], kind)
-        labels |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-        axes.axhline(100 * chance, color=QUANTITY["threshold"], linestyle="--", linewidth=1)
+        means(axes, list(group), chance, log=True)
         axes.set_title(name)
-        axes.set_xscale("log")
-        places = sorted({case["at"] for case in cases})
-        axes.set_xticks(places, map(str, places))
-        axes.minorticks_off()
-        axes.set_ylim(0, 104)
-        axes.set_ylabel("accuracy (%)")
     all_axes[-1].set_xlabel("distance D (time steps)")
-    figure.legend(labels.values(), labels.keys(), loc="outside upper center", ncols=2)
+    legend_above(figure, columns=2)
     return figure
 
 
@@ -121,9 +78,9 @@ def ratios(group: Iterable[CaseSummary], inside: Mapping[str, Any]) -> Figure:
     )
     for column, (kind, title) in zip(all_axes.T, MEMORIES.items(), strict=True):
         look = {name: LOOKS[kind][name] for name in ("color", "marker")}
-        for learned, line in zip(LEARNED.values(), ("-", ":"), strict=True):
-            mine = [dict(cases[kind, f"{learned}, D / tau = {ratio}"]) | {"at": ratio} for ratio in RATIOS]
-            _line(column[0], mine, look | {"linestyle": line})
+        for learned, style in zip(LEARNED.values(), ("-", ":"), strict=True):
+            mine = [cases[kind, f"{learned}, D / tau = {ratio}"] for ratio in RATIOS]
+            line(column[0], RATIOS, mine, linestyle=style, **look)
         seen = inside["ratios"][kind]
         column[1].plot(RATIOS, [100 * value for value in seen["cue"]], **look)
         column[2].plot(RATIOS, seen["gradient"], **look)
@@ -137,7 +94,7 @@ def ratios(group: Iterable[CaseSummary], inside: Mapping[str, Any]) -> Figure:
         column[2].minorticks_off()
         column[2].invert_xaxis()
     figure.supxlabel(r"D / $\tau$ at the start")
-    lines = [Line2D([], [], color=QUANTITY["threshold"], linestyle=line) for line in ("-", ":")]
+    lines = [Line2D([], [], color=QUANTITY["threshold"], linestyle=style) for style in ("-", ":")]
     figure.legend(lines, list(LEARNED.values()), loc="outside upper center", ncols=2)
     labels = ("trained:\naccuracy (%)", "before:\ncue read (%)", "before:\ngradient at cue")
     for axes, label in zip(all_axes[:, 0], labels, strict=True):
@@ -152,29 +109,18 @@ def plane(inside: Mapping[str, Any], k: int, kinds: Sequence[str]) -> Figure:
     Args:
         inside: ``results/fair_inside.json``.
         k: one of its ``after``.
-        kinds: its networks to show.
+        kinds: its networks to show, an even number.
     """
-    at = inside["after"].index(k)
-    figure, all_axes = plt.subplots(
-        -(-len(kinds) // 2), 2, figsize=(WIDTH, 3.4 * -(-len(kinds) // 2)), squeeze=False
-    )
-    for axes in all_axes.flat[len(kinds) :]:
-        axes.remove()
-    for axes, kind in zip(all_axes.flat, kinds, strict=False):
+    at, symbols = inside["after"].index(k), np.asarray(inside["symbols"])
+    rows = len(kinds) // 2
+    figure, all_axes = plt.subplots(rows, 2, figsize=(WIDTH, 3.4 * rows))
+    for axes, kind in zip(all_axes.flat, kinds, strict=True):
         network = inside["networks"][kind]
         points = np.asarray(network["plane"][at])
-        end = max(1.0, np.abs(points).max()) * 1.1
-        axes.set(xlim=(-end, end), ylim=(-end, end))
-        for (x, y), symbol in zip(points, inside["symbols"], strict=True):
-            axes.text(
-                x,
-                y,
-                str(symbol + 1),
-                ha="center",
-                va="center",
-                fontsize=12,
-                color=plt.get_cmap("tab10")(symbol),
-            )
+        for symbol in range(symbols.max() + 1):
+            look = {"marker": f"${symbol + 1}$", "markersize": 8, "color": f"C{symbol}"}
+            axes.plot(*points[symbols == symbol].T, linestyle="", **look)
+        axes.axis("equal")
         axes.set_title(f"{kind}: {100 * network['held'][at]:.0f} %")
     figure.supxlabel("1st principal component (SD)")
     figure.supylabel("2nd principal component (SD)")
@@ -190,24 +136,12 @@ def headline(ablation: Mapping[str, Any], fair: Mapping[str, Any]) -> Figure:
         fair: ``results/fair.json``.
     """
     figure, (above, below) = plt.subplots(2, 1, figsize=(WIDTH, 6.4), height_ratios=[2, 3])
-    for kind, look in STYLE.items():
-        cases = [case for case in ablation["groups"]["delay"] if case["kind"] == kind]
-        if cases:
-            _line(above, cases, look | {"marker": MARKERS[kind]})
+    delay = [dict(case) | {"kind": case["kind"].replace("-", " ")} for case in ablation["groups"]["delay"]]
+    means(above, delay, 1 / 10)
+    above.set(title="an image, from the tutorial's start", xlabel="blank columns before the answer")
     kinds = ("plain", "stateful synapse", "feedback", "feedback through SynapseFilter", "GRU")
-    for k, kind in enumerate(kinds):
-        cases = [c for c in fair["groups"]["fair-recall"] if (c["kind"], c["name"]) == (kind, "blind")]
-        _line(below, _beside(cases, k, len(kinds)), LOOKS[kind], kind)
-    above.set_title("an image, from the tutorial's start")
-    above.set_xlabel("blank columns before the answer")
-    below.set_title("a cue in noise, no network told how long")
-    below.set_xlabel("steps before the answer")
-    below.set_xscale("log")
-    below.set_xticks([50, 200, 500], ["50", "200", "500"])
-    below.minorticks_off()
-    for axes, chance in ((above, 10), (below, 12.5)):
-        axes.axhline(chance, color=QUANTITY["threshold"], linestyle="--", linewidth=1)
-        axes.set_ylim(0, 104)
-        axes.set_ylabel("accuracy (%)")
-    figure.legend(loc="outside lower center", ncols=2)
+    recall = [c for c in fair["groups"]["fair-recall"] if c["name"] == "blind" and c["kind"] in kinds]
+    means(below, recall, 1 / 8, log=True)
+    below.set(title="a cue in noise, no network told how long", xlabel="steps before the answer")
+    legend_above(figure, columns=2)
     return figure

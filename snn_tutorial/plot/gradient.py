@@ -48,7 +48,7 @@ def surrogates(functions: Sequence[SurrogateFunction]) -> Figure:
         below.plot(x, function.derivative(x).numpy(), linewidth=1.8, **look)
     above.set_ylabel("g(x)")
     below.set(ylabel="g'(x)", xlabel="distance to the threshold, x = h - v_threshold")
-    legend_above(figure, above, columns=2)
+    legend_above(figure, columns=2)
     return figure
 
 
@@ -70,7 +70,7 @@ def gradient_spread(norms: Mapping[str, Tensor]) -> Figure:
         axes.plot(values.max(1).values.numpy(), color=colour, linestyle=":", linewidth=1.8, label="largest")
         axes.set(title=name, yscale="log", ylabel="G[t]", xticks=[0, 7, 14, 21, 27])
     axes.set_xlabel("column t")
-    legend_above(figure, axes, columns=3)
+    legend_above(figure, columns=3)
     return figure
 
 
@@ -101,5 +101,5 @@ def stretch(found: Mapping[str, Tensor]) -> Figure:
         axes.plot(steps, middle, color=colour, linewidth=1.8, label=f"{name}, median")
         axes.plot(steps, largest, ":", color=colour, linewidth=1.8, label=f"{name}, largest")
     axes.set(yscale="log", xlabel="number of time steps back", ylabel="largest stretch of a gradient")
-    legend_above(figure, axes, columns=2)
+    legend_above(figure, columns=2)
     return figure

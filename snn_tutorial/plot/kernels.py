@@ -1,4 +1,4 @@
-"""What a fused scan does and what it gains: the order of work, and what a training step takes."""
+"""What a fused scan gains: tables, and what a training step takes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
-from snn_tutorial.plot.style import NO_GRID, OKABE_ITO, WIDTH, legend_above, stacked
+from snn_tutorial.plot.style import NO_GRID, OKABE_ITO, WIDTH, legend_above
 
 #: Ways to take a network through a training step; hatches tell neighbours apart in black and white.
 STEPS: dict[str, dict[str, str]] = {
@@ -36,32 +35,6 @@ def _cell(value: object) -> str:
 
 
 @plt.rc_context(NO_GRID)
-def orders(stages: Sequence[str], blocks: int = 4) -> Figure:
-    """Draw in which order blocks of samples go through stages: layer by layer, and in one scan.
-
-    Args:
-        stages: names of the stages, drawn downwards.
-        blocks: blocks of samples, side by side.
-    """
-    figure, both = stacked(2, 0.9 * len(stages) + 1.6)
-    for axes, by_layer in zip(both, (True, False), strict=True):
-        for k in range(len(stages)):
-            for block in range(blocks):
-                turn = k * blocks + block if by_layer else block * len(stages) + k
-                shade = (OKABE_ITO["sky blue"], OKABE_ITO["orange"])[(k if by_layer else block) % 2]
-                cell = Rectangle((block + 0.03, k + 0.03), 0.94, 0.94, facecolor=shade, alpha=0.35)
-                axes.add_patch(cell)
-                axes.text(block + 0.5, k + 0.5, turn + 1, ha="center", va="center")
-        axes.set(xlim=(0, blocks), ylim=(len(stages), 0), title="layer by layer" if by_layer else "one scan")
-        axes.set_xticks(np.arange(blocks) + 0.5, range(blocks))
-        axes.set_yticks(np.arange(len(stages)) + 0.5, stages)
-        axes.spines[["left", "bottom"]].set_visible(False)
-        axes.tick_params(length=0)
-    both[-1].set_xlabel("block of samples")
-    return figure
-
-
-@plt.rc_context(NO_GRID)
 def trips(milliseconds: Mapping[str, Mapping[str, float]]) -> Figure:
     """Draw what a training step takes in each way, a group of bars for each network.
 
@@ -79,5 +52,5 @@ def trips(milliseconds: Mapping[str, Mapping[str, float]]) -> Figure:
     axes.set_ylim(len(milliseconds) - 0.5, -0.5)  # the first on top
     axes.margins(x=0.12)  # room for the label of the longest
     axes.set_xlabel("a training step (ms)")
-    legend_above(figure, axes, columns=2)
+    legend_above(figure, columns=2)
     return figure

@@ -8,12 +8,13 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from torch import Tensor, nn
 
-from snn_tutorial.plot.style import GREY, NO_GRID, QUANTITY, STYLE, WIDTH
+from snn_tutorial.plot.style import GREY, NO_GRID, QUANTITY, STYLE, WIDTH, legend_above
 from snn_tutorial.probe import Activity
 
 #: The layers from the top to the bottom of a drawing, and where each stands.
@@ -22,30 +23,21 @@ _SIZE = (2.45, 0.8)  # of a box
 _COLUMN = 3.0  # from one network to the next
 
 
-def arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], colour: str) -> None:
-    """Draw an arrow from ``start`` to ``end``, in data units."""
+def box(axes: Axes, x: float, y: float, size: tuple[float, float], **look: Any) -> FancyBboxPatch:
+    """Draw a box with round corners about (x, y), in data units, grey and thin if ``look`` does not say otherwise."""
+    look = {"facecolor": "#F4F4F4", "edgecolor": GREY, "linewidth": 1.2} | look
+    corner = (x - size[0] / 2, y - size[1] / 2)
+    return axes.add_patch(FancyBboxPatch(corner, *size, boxstyle="round,pad=0,rounding_size=0.12", **look))
+
+
+def arrow(axes: Axes, start: FancyBboxPatch, end: FancyBboxPatch, colour: str, way: str = "arc3") -> None:
+    """Draw an arrow from one box to another, on a way that matplotlib knows as a connection style."""
+    centres = [
+        (one.get_x() + one.get_width() / 2, one.get_y() + one.get_height() / 2) for one in (end, start)
+    ]
     look = {"arrowstyle": "-|>", "color": colour, "linewidth": 1.8, "shrinkA": 0, "shrinkB": 0}
-    axes.annotate("", end, start, arrowprops=look)
-
-
-def frame(
-    axes: Axes, x: float, y: float, size: tuple[float, float], colour: str | None, width: float, **style: Any
-) -> None:
-    """Draw a frame with round corners about (x, y), in data units: white if it has a colour, else grey and thin.
-
-    ``width`` is the line's where there is a colour; ``style`` goes to matplotlib's FancyBboxPatch.
-    """
-    axes.add_patch(
-        FancyBboxPatch(
-            (x - size[0] / 2, y - size[1] / 2),
-            *size,
-            boxstyle="round,pad=0,rounding_size=0.12",
-            facecolor="#F4F4F4" if colour is None else "white",
-            edgecolor=colour or GREY,
-            linewidth=1.2 if colour is None else width,
-            **style,
-        )
-    )
+    look |= {"patchA": start, "patchB": end, "connectionstyle": way}  # which end the arrow at the boxes
+    axes.annotate("", *centres, arrowprops=look)
 
 
 @plt.rc_context(NO_GRID)
@@ -75,54 +67,46 @@ def _draw_network(axes: Axes, x: float, name: str, net: nn.Module) -> None:
         kind = f"Linear {part.in_features} → {part.out_features}" if key != "sy1" else "synapse filter"
         number = sum(p.numel() for p in part.parameters())
         labels[key] = f"{kind}\n{number:,} parameter{'s' * (number > 1)}"
-    for key, label in labels.items():
-        y = _PLACE[key]
-        if key not in ("x", "rate"):
-            frame(axes, x, y, _SIZE, colour if key in own else None, 2.4)
-        axes.text(x, y, label, ha="center", va="center", color=colour if key in own else "black")
-    for start, end in pairwise(key for key in _PLACE if key in labels):
-        gaps = [0.2 if key in ("x", "rate") else _SIZE[1] / 2 for key in (start, end)]
-        arrow(axes, (x, _PLACE[start] - gaps[0]), (x, _PLACE[end] + gaps[1]), GREY)
+    boxes = {}
+    for key in (key for key in _PLACE if key in labels):
+        is_own, is_text = key in own, key in ("x", "rate")
+        look = {"facecolor": "white", "edgecolor": colour, "linewidth": 2.4} if is_own else {}
+        look |= {"visible": False} if is_text else {}
+        boxes[key] = box(axes, x, _PLACE[key], (_SIZE[0], _SIZE[1] / (1 + is_text)), **look)
+        label_colour = colour if is_own else "black"
+        axes.text(x, _PLACE[key], labels[key], ha="center", va="center", color=label_colour)
+    for start, end in pairwise(boxes.values()):
+        arrow(axes, start, end, GREY)
     axes.text(x + 0.1, _PLACE["sn1"] - 0.6, "$y[t]$", va="center")
     axes.text(x + 0.1, _PLACE["rate"] + 0.42, "mean over t", va="center")
     if "sy1" in own:
         axes.text(x + 0.1, _PLACE["sy1"] - 0.6, "$I[t]$", va="center", color=colour)
     if "rc" in own:
-        _draw_loop(axes, x, colour)
+        arrow(axes, boxes["sn1"], boxes["rc"], colour, "bar,fraction=-1.1")
+        axes.text(x - 1.45, (_PLACE["sn1"] + _PLACE["rc"]) / 2, "$y[t-1]$", va="center", color=colour)
     total = sum(p.numel() for p in net.parameters())
     axes.text(x, 9.0, name, ha="center", va="top", weight="bold", color=colour)
     axes.text(x, 8.68, f"{total:,} parameters", ha="center", va="top")
 
 
-def _draw_loop(axes: Axes, x: float, colour: str) -> None:
-    """Draw the spikes' way back from the hidden neurons to the linear layer before them."""
-    edge, far, start, end = x - _SIZE[0] / 2, x - _SIZE[0] / 2 - 0.3, _PLACE["sn1"], _PLACE["rc"]
-    axes.plot([edge, far, far], [start, start, end], color=colour, linewidth=1.8)
-    arrow(axes, (far, end), (edge, end), colour)
-    axes.text(far + 0.07, (start + end) / 2, "$y[t-1]$", va="center", color=colour)
-
-
 @plt.rc_context(NO_GRID)
-def compare_activity(
-    records: Mapping[str, Activity], image: Tensor, classes: Sequence[str], index: int = 0
-) -> Figure:
+def compare_activity(records: Mapping[str, Activity], image: Tensor, classes: Sequence[str]) -> Figure:
     """Draw what networks do with one image: a column for each, time from left to right everywhere.
 
     The membrane potential at the bottom belongs to the hidden neuron in the middle of those that fire, when they are
     sorted by their number of spikes.
 
     Args:
-        records: name of each network to its record.
-        image: what they saw, ``[H, T]`` in [0, 1].
+        records: name of each network to its record of a batch.
+        image: the first image of the batch, ``[H, T]`` in [0, 1].
         classes: name of each output neuron.
-        index: number of the image in the records.
     """
     figure, rows = plt.subplots(
         4, len(records), figsize=(WIDTH, 8), height_ratios=(1.6, 2, 2, 1.4),
         sharex=True, sharey="row", squeeze=False,
     )  # fmt: skip
     for column, (name, record) in enumerate(records.items()):
-        spikes = record.hidden_spikes[:, index]
+        spikes = record.hidden_spikes[:, 0]
         neuron = typical(spikes)
         picture, hidden, output, trace = rows[:, column]
         picture.imshow(image.numpy(), vmin=0, vmax=1, aspect="auto")
@@ -131,23 +115,21 @@ def compare_activity(
         _draw_raster(hidden, spikes)
         hidden.axhspan(neuron - 0.5, neuron + 0.5, color="#DDDDDD", linewidth=0, zorder=0)
         hidden.set_yticks(range(0, spikes.shape[1], 10))
-        _draw_raster(output, record.read_out_spikes[:, index])
+        _draw_raster(output, record.read_out_spikes[:, 0])
         output.set_yticks(range(len(classes)), classes)
-        _draw_trace(trace, record, index, neuron)
+        _draw_trace(trace, record, neuron)
         trace.set_xlabel("time step t")
     for axes, label in zip(rows[:, 0], ("pixel", "hidden", "output", "one neuron"), strict=True):
         axes.set_ylabel(label)
     figure.align_ylabels(rows[:, 0])
-    legends = [axes.get_legend_handles_labels() for axes in rows[3]]
-    figure.legend(*max(legends, key=lambda legend: len(legend[1])), loc="outside lower center", ncols=2)
+    legend_above(figure, columns=2)
     return figure
 
 
 def typical(spikes: Tensor) -> int:
     """Return the neuron in the middle of those that fire, by their number of spikes ``[T, n]``; 0 if none does."""
-    counts = spikes.sum(0)
-    firing = counts.argsort(stable=True)[int((counts == 0).sum()) :]
-    return int(firing[len(firing) // 2]) if len(firing) else 0
+    counts = spikes.sum(0).float()
+    return int(counts.masked_fill(counts == 0, torch.nan).nanmedian(0).indices)
 
 
 def _draw_raster(axes: Axes, spikes: Tensor) -> None:
@@ -157,16 +139,16 @@ def _draw_raster(axes: Axes, spikes: Tensor) -> None:
     axes.set_ylim(spikes.shape[1] - 0.5, -0.5)
 
 
-def _draw_trace(axes: Axes, record: Activity, index: int, neuron: int) -> None:
+def _draw_trace(axes: Axes, record: Activity, neuron: int) -> None:
     """Draw the potential of a hidden neuron, its spikes and, with a stateful synapse, the current that it causes."""
     axes.axhline(1, color=QUANTITY["threshold"], linestyle=":", linewidth=1.2, label="threshold")
-    v = record.hidden_v[:, index, neuron].numpy()
+    v = record.hidden_v[:, 0, neuron].numpy()
     axes.plot(v, color=QUANTITY["membrane"], linewidth=1.6, label="membrane potential v")
     if record.current is not None:
-        current = record.current[:, index, neuron].numpy()
+        current = record.current[:, 0, neuron].numpy()
         axes.plot(
             current, color=QUANTITY["current"], linestyle="--", linewidth=1.8, label="synaptic current I"
         )
-    fired = np.flatnonzero(record.hidden_spikes[:, index, neuron].numpy())
+    fired = np.flatnonzero(record.hidden_spikes[:, 0, neuron].numpy())
     ticks = {"linestyle": "", "marker": "|", "markersize": 9, "markeredgewidth": 2, "label": "spike"}
     axes.plot(fired, np.ones(len(fired)), color=QUANTITY["spike"], **ticks)

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from snn_tutorial.plot.style import QUANTITY, RC, stacked
+from snn_tutorial.plot.style import QUANTITY, RC, legend_above, stacked
 from snn_tutorial.probe import Trace
 
 
@@ -31,23 +31,21 @@ def neuron_traces(traces: Mapping[str, Trace]) -> Figure:
         membrane.sharey(others[0])
         membrane.set_title(title)
         _draw_membrane(membrane, trace)
-        _draw_spikes(spikes, trace)
+        draw_spikes(spikes, trace.s.numpy())
     levels = np.stack([level.numpy() for trace in traces.values() for level in (trace.v, trace.h)])
     lowest, highest = min(0, levels.min()), max(levels.max(), *(t.v_threshold for t in traces.values()))
     others[0].set_ylim(lowest - 0.1 * (highest - lowest), highest + 0.1 * (highest - lowest))
     others[-1].set_xlabel("time step t")
     others[-1].set_xticks(range(0, len(first.x), max(1, len(first.x) // 8)))
     figure.align_ylabels()
-    handles = [handle for axes in (top, others[0]) for handle in axes.get_legend_handles_labels()[0]]
-    figure.legend(loc="outside lower center", ncols=2, handles=handles)
+    legend_above(figure, columns=2)
     return figure
 
 
 def _draw_input(axes: Axes, trace: Trace) -> None:
     t, x = np.arange(len(trace.x)), trace.x.numpy()
     axes.bar(t, x, 0.5, color=QUANTITY["input"], label="input x[t]")
-    if trace.is_recurrent:
-        added = trace.i.numpy() - x
+    if (added := trace.i.numpy() - x).any():
         axes.bar(
             t, added, 0.5, x, color=QUANTITY["loop"], hatch="//", edgecolor="white", label="y[t-1], fed back"
         )
@@ -68,9 +66,9 @@ def _draw_membrane(axes: Axes, trace: Trace) -> None:
     axes.set_ylabel("membrane")
 
 
-def _draw_spikes(axes: Axes, trace: Trace) -> None:
-    axes.vlines(np.flatnonzero(trace.s.numpy()), 0, 1, color=QUANTITY["spike"], linewidth=4)
-    axes.set_ylim(0, 1.1)
-    axes.set_yticks([])
+def draw_spikes(axes: Axes, spikes: np.ndarray) -> None:
+    """Draw a spike train ``[T]`` as a row of bars."""
+    axes.vlines(np.flatnonzero(spikes), 0, 1, color=QUANTITY["spike"], linewidth=4)
+    axes.set(ylim=(0, 1.1), yticks=[])
     axes.set_ylabel("spikes", rotation=0, ha="right", va="center")
     axes.grid(False)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 #: Eight colours that stay apart in every form of colour blindness: M. Okabe, K. Ito, "Color universal design", 2008.
@@ -73,7 +75,6 @@ RC: dict[str, Any] = {
     "font.size": 11,
     "image.cmap": "gray_r",
     "legend.frameon": False,
-    "savefig.dpi": 160,
 }
 #: Of pictures and drawings.
 NO_GRID: dict[str, Any] = RC | {"axes.grid": False}
@@ -85,6 +86,19 @@ def stacked(panels: int, height: float, **options: Any) -> tuple[Figure, list[Ax
     return figure, list(axes[:, 0])
 
 
-def legend_above(figure: Figure, axes: Axes, columns: int) -> None:
-    """Put the legend of ``axes`` above all panels, where it hides no curve."""
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=columns)
+def legend_above(figure: Figure, columns: int) -> None:
+    """Put one legend for all panels above them, where it hides no curve; what panels share is in it once."""
+    found: dict[str, Any] = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    figure.legend(found.values(), found.keys(), loc="outside upper center", ncols=columns)
+
+
+def pixels(figure: Figure, dpi: int) -> np.ndarray:
+    """Return ``figure`` as pixels, ``[height, width, 3]`` from 0 to 255, and close it."""
+    figure.set_dpi(dpi)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    plt.close(figure)
+    return np.asarray(canvas.buffer_rgba())[..., :3]

@@ -1,4 +1,4 @@
-"""Stateful synapses: what a filter makes of spikes, and how its time constant is learned."""
+"""Stateful synapses: what a filter makes of spikes, and of an image."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from matplotlib.colors import LinearSegmentedColormap, ListedColormap
 from matplotlib.figure import Figure
 
-from snn_tutorial.plot.style import NO_GRID, OKABE_ITO, PLUM, QUANTITY, RC, WIDTH, legend_above, stacked
+from snn_core.synapse import LowPassSynapse, SynapseFilter
+from snn_tutorial.plot.neurons import draw_spikes
+from snn_tutorial.plot.style import NO_GRID, PLUM, QUANTITY, RC, WIDTH, legend_above, stacked
 
 #: The synapse filter, and what it is compared with.
 _LOOKS: tuple[dict[str, Any], ...] = (
@@ -25,21 +28,10 @@ _CURRENT = LinearSegmentedColormap.from_list(
 
 
 def currents(s: Sequence[float], tau: float) -> dict[str, np.ndarray]:
-    r"""Return the current of the synapse filter and that of a plain low-pass, each ``[T]``, for one input.
-
-    .. math::
-        \text{synapse filter:}\quad & I[t] = I[t-1] - (1 - s[t])\,\tfrac{1}{\tau}\,I[t-1] + s[t] \\
-        \text{low-pass:}\quad       & I[t] = (1 - \tfrac{1}{\tau})\,I[t-1] + s[t]
-
-    Args:
-        s: spikes or any other input, ``[T]``.
-        tau: time constant in steps.
-    """
-    synapse, low_pass = [0.0], [0.0]
-    for x in s:
-        synapse.append(synapse[-1] - (1 - x) * synapse[-1] / tau + x)
-        low_pass.append((1 - 1 / tau) * low_pass[-1] + x)
-    return {"synapse filter": np.array(synapse[1:]), "low-pass": np.array(low_pass[1:])}
+    """Return the current of the synapse filter and that of the low-pass, each ``[T]``, for spikes ``[T]``."""
+    s_seq = torch.tensor(s, dtype=torch.float64)[:, None]
+    synapses = {"synapse filter": SynapseFilter(tau), "low-pass": LowPassSynapse(tau)}
+    return {name: one.double().forward_sequence(s_seq)[:, 0].numpy() for name, one in synapses.items()}
 
 
 @plt.rc_context(RC)
@@ -53,20 +45,18 @@ def traces(s: Sequence[float], both: Mapping[str, Sequence[float]], title: str =
     """
     steps = np.arange(len(s))
     figure, (top, bottom) = stacked(2, 4, height_ratios=(1, 4))
-    fired = steps[np.asarray(s) > 0]
-    top.vlines(fired, 0, 1, color=QUANTITY["spike"], linewidth=2.5)
-    top.set(yticks=[], ylim=(0, 1.1), title=title)
-    top.set_ylabel("spikes\ns[t]", rotation=0, ha="right", va="center")
-    top.grid(False)
-    top.tick_params(bottom=False)
-    bottom.vlines(fired, 0, 1, color=QUANTITY["spike"], alpha=0.15, transform=bottom.get_xaxis_transform())
+    draw_spikes(top, np.asarray(s))
+    top.set_title(title)
+    bottom.vlines(
+        np.flatnonzero(s), 0, 1, color=QUANTITY["spike"], alpha=0.15, transform=bottom.get_xaxis_transform()
+    )
     for (name, current), look in zip(both.items(), _LOOKS, strict=True):
         bottom.plot(steps, current, label=name, markersize=4, linewidth=1.8, **look)
     highest = max(1.0, *(np.max(current) for current in both.values()))
     bottom.set(xlabel="time step t", ylabel="synaptic current I[t]", ylim=(0, 1.08 * highest))
     bottom.set_xlim(-0.5, len(s) - 0.5)
     bottom.xaxis.get_major_locator().set_params(integer=True)
-    legend_above(figure, bottom, columns=2)
+    legend_above(figure, columns=2)
     return figure
 
 
@@ -92,24 +82,4 @@ def current_maps(spikes: np.ndarray, current: np.ndarray, steps: Sequence[int], 
     all_axes[0, 0].set_ylabel("input spikes")
     all_axes[1, 0].set_ylabel(f"current of\n{name}")
     figure.colorbar(picture, ax=all_axes, label="current I[t]", aspect=25)
-    return figure
-
-
-@plt.rc_context(RC)
-def tau_fit(loss: Sequence[float], tau: Sequence[float], hidden_tau: float) -> Figure:
-    """Draw a filter's time constant and its loss against the step of gradient descent.
-
-    Args:
-        loss: mean squared error before each step, ``[steps]``.
-        tau: time constant before each step, ``[steps]``.
-        hidden_tau: the one to be found.
-    """
-    figure, (top, bottom) = stacked(2, 4.2)
-    top.plot(tau, color=QUANTITY["current"], linewidth=2)
-    top.axhline(hidden_tau, color=QUANTITY["threshold"], linestyle=":", linewidth=1.5)
-    top.text(0, hidden_tau * 0.97, "hidden time constant", va="top")
-    top.set(ylim=(0, None), ylabel="time constant\n(steps)")
-    bottom.plot(loss, color=OKABE_ITO["orange"], linewidth=2)
-    bottom.set(yscale="log", ylabel="loss (mean\nsquared error)", xlabel="step of gradient descent")
-    figure.align_ylabels()
     return figure

@@ -1,19 +1,33 @@
-"""Curves of training runs, and what several seeds end at."""
+"""Accuracies of training runs: curves of one run, every seed as a point, and means with 95 % intervals."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from snn_tutorial.plot.style import OKABE_ITO, RC, STYLE, legend_above, stacked
+from experiments.evidence import CaseSummary
+from snn_tutorial.plot.style import OKABE_ITO, QUANTITY, RC, STYLE, WIDTH, legend_above, stacked
 
-#: Key in the history, and the label of its axis with the unit.
-CURVES: dict[str, str] = {
-    "train_loss": "train loss (mean squared error)",
-    "train_accuracy": "train accuracy (%)",
-    "test_accuracy": "test accuracy (%)",
+__all__ = ["LOOKS", "WAYS", "curves", "histories", "line", "means", "strips", "training_curves"]
+
+#: Networks with the marker that tells them apart in black and white.
+LOOKS: dict[str, dict[str, Any]] = {
+    kind: look | {"marker": marker} for (kind, look), marker in zip(STYLE.items(), "os^Dv", strict=True)
+}
+#: Chapter 08 has names of its own. Every loop has the loop's colour; what stands in it has its own line and marker.
+LOOKS |= {
+    "stateful synapse": LOOKS["stateful-synapse"],
+    "feedback through LINode": LOOKS["feedback"] | {"linestyle": ":", "marker": "P"},
+    "feedback through SynapseFilter": LOOKS["feedback"] | {"linestyle": "--", "marker": "X"},
+    "feedback, learned delays": LOOKS["feedback"] | {"linestyle": "-.", "marker": "*"},
+    "GRU": LOOKS["gru"],
+    "LSTM": LOOKS["lstm"],
 }
 #: Of ways to train one network, which stand beside the network as listed.
 WAYS = [
@@ -21,22 +35,40 @@ WAYS = [
     {"color": OKABE_ITO["sky blue"], "linestyle": "-."},
 ]
 
-History = Sequence[Mapping[str, float]]
+_ACCURACY = "test accuracy (%)"
+#: Key in the history of a run, and the label of its axis with the unit.
+CURVES: dict[str, str] = {
+    "train_loss": "train loss (mean squared error)",
+    "train_accuracy": "train accuracy (%)",
+    "test_accuracy": _ACCURACY,
+}
+#: Accuracies that lie further below the median, in points, are drawn at the edge of a strip.
+FAR = 12.0
+_PUBLISHED: dict[str, Any] = {
+    "marker": "D",
+    "markersize": 7,
+    "markerfacecolor": "white",
+    "markeredgecolor": "black",
+    "linestyle": "none",
+    "zorder": 4,
+    "label": "published, one run",
+}
 
 
 @plt.rc_context(RC)
-def training_curves(histories: Mapping[str, History], key: str, subset: bool = False) -> Figure:
+def training_curves(
+    runs: Mapping[str, Sequence[Mapping[str, float]]], key: str, subset: bool = False
+) -> Figure:
     """Draw one quantity of several runs against the epoch.
 
     Args:
-        histories: name of a network, or of a way to train one, to its history from
-            :func:`sequential_fmnist.train.fit`.
+        runs: name of a network, or of a way to train one, to its history from :func:`sequential_fmnist.train.fit`.
         key: one of :data:`CURVES`.
         subset: whether the networks saw only the embedded subset; the figure then says so.
     """
     scale, ways = 100 if key.endswith("accuracy") else 1, iter(WAYS)
     figure, axes = plt.subplots()
-    for name, history in histories.items():
+    for name, history in runs.items():
         look = STYLE[name] if name in STYLE else next(ways)
         epochs, values = [one["epoch"] + 1 for one in history], [scale * one[key] for one in history]
         marker = "o" if len(history) == 1 else None
@@ -45,22 +77,120 @@ def training_curves(histories: Mapping[str, History], key: str, subset: bool = F
     axes.xaxis.get_major_locator().set_params(integer=True)
     if subset:
         axes.set_title("6,000 of 60,000 training images")
-    legend_above(figure, axes, columns=3 if all(name in STYLE for name in histories) else 1)
+    legend_above(figure, columns=3 if all(name in STYLE for name in runs) else 1)
     return figure
 
 
 @plt.rc_context(RC)
-def accuracy_by_seed(recipes: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
-    """Draw the accuracies in which several seeds end as dots, a row for each network, a panel for each recipe.
+def histories(cases: Sequence[CaseSummary]) -> Figure:
+    """Draw the test accuracy of every seed against the epoch, a panel for each network.
 
     Args:
-        recipes: title of each recipe to its networks, and these to the test accuracies, in per cent.
+        cases: one case for each network, with ``curves``.
     """
-    figure, panels = stacked(len(recipes), 1.5 * len(recipes) + 0.5)
-    for axes, (title, networks) in zip(panels, recipes.items(), strict=True):
-        for row, (name, values) in enumerate(networks.items()):
-            axes.plot(values, [row] * len(values), "o", color=STYLE[name]["color"], alpha=0.6)
-        axes.set_yticks(range(len(networks)), networks)
-        axes.set(ylim=(len(networks) - 0.4, -0.6), title=title)
-    panels[-1].set_xlabel("test accuracy (%)")
+    figure, all_axes = stacked(len(cases), 5.4, sharey=True)
+    for axes, case in zip(all_axes, cases, strict=True):
+        colour = STYLE[case["kind"]]["color"]
+        for curve in case["curves"]:
+            axes.plot(np.arange(1, len(curve) + 1), 100 * np.asarray(curve), color=colour, lw=1, alpha=0.6)
+        axes.set_title(f"{case['kind']}, {len(case['values'])} seeds", color=colour)
+    all_axes[-1].set_xlabel("epoch")
+    figure.supylabel(_ACCURACY)
+    return figure
+
+
+@plt.rc_context(RC)
+def strips(
+    cases: Sequence[CaseSummary],
+    row: Callable[[CaseSummary], str],
+    published: Mapping[tuple[str, str], float] | None = None,
+) -> Figure:
+    """Draw every run as a point, and the mean of each case with its 95 % interval; a panel for each network.
+
+    Runs far below the others stand at the left edge with their accuracy written beside them.
+
+    Args:
+        cases: cases of the summary.
+        row: names the row of a case.
+        published: accuracy as a fraction for a network and a row, drawn as a diamond.
+    """
+    panels = {kind: [case for case in cases if case["kind"] == kind] for kind in STYLE}
+    panels = {kind: group for kind, group in panels.items() if group}
+    values = 100 * np.concatenate([case["values"] for case in cases])
+    marks = [100 * value for value in (published or {}).values()]
+    low, high = min([max(values.min(), np.median(values) - FAR), *marks]), max([values.max(), *marks])
+    margin = 0.06 * (high - low) + 0.2
+    heights = [len(group) for group in panels.values()]
+    height = 1.2 + 0.42 * sum(heights) + 0.3 * len(panels)
+    figure, all_axes = stacked(len(panels), height, height_ratios=heights)
+    for axes, (kind, group) in zip(all_axes, panels.items(), strict=True):
+        axes.set_title(kind, color=STYLE[kind]["color"], weight="bold")
+        axes.set_xlim(low - margin, high + margin)
+        axes.set_yticks(range(len(group)), [row(case) for case in group])
+        axes.set_ylim(len(group) - 0.4, -0.6)
+        for y, case in enumerate(group):
+            _strip(axes, y, case, low - margin)
+            if (value := (published or {}).get((kind, row(case)))) is not None:
+                axes.plot(100 * value, y, **_PUBLISHED)
+        axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    all_axes[-1].set_xlabel(_ACCURACY)
+    legend_above(figure, columns=3)
+    return figure
+
+
+def _strip(axes: Axes, y: int, case: CaseSummary, edge: float) -> None:
+    """Draw one case at height ``y``: its runs, their mean and its interval."""
+    look = {name: LOOKS[case["kind"]][name] for name in ("color", "marker")}
+    values = 100 * np.asarray(case["values"])
+    inside, outside = values[values > edge], np.sort(values[values <= edge])
+    dots = {"linestyle": "", "alpha": 0.35, "markersize": 4, "markeredgewidth": 0, "label": "one run"}
+    axes.plot(inside, np.full(len(inside), y + 0.16), **look, **dots)
+    if len(outside):
+        text = "◁ " + ", ".join(f"{value:.0f}" for value in outside)
+        axes.text(edge, y + 0.16, text, va="center", color=look["color"])
+    mean, low, high = (100 * case["accuracy"][name] for name in ("mean", "low", "high"))
+    ends = [[mean - low], [high - mean]]
+    axes.errorbar(mean, y - 0.12, xerr=ends, linewidth=2, label="mean, 95 % interval", **look)
+
+
+def means(axes: Axes, cases: Sequence[CaseSummary], chance: float | None = None, log: bool = False) -> None:
+    """Draw mean accuracies with their 95 % intervals against the cases' number ``at``, a line for each network.
+
+    Args:
+        axes: where to draw.
+        cases: cases with ``at``.
+        chance: accuracy of guessing, dashed; the y axis then has everything from 0 to 100 %.
+        log: whether the x axis is logarithmic; lines that coincide then stand beside each other.
+    """
+    kinds = list(dict.fromkeys(case["kind"] for case in cases))
+    for k, kind in enumerate(kinds):
+        mine = sorted((case for case in cases if case["kind"] == kind), key=lambda case: case["at"])
+        beside = 1.035 ** (k - len(kinds) / 2) if log else 1
+        line(axes, [beside * case["at"] for case in mine], mine, label=kind, **LOOKS[kind])
+    if log:
+        axes.set_xscale("log")
+        axes.minorticks_off()
+    places = sorted({case["at"] for case in cases})
+    axes.set_xticks(places, map(str, places))
+    axes.set_ylabel("accuracy (%)")
+    if chance is not None:
+        axes.axhline(100 * chance, color=QUANTITY["threshold"], linestyle="--", linewidth=1)
+        axes.set_ylim(0, 104)
+
+
+def line(axes: Axes, x: Sequence[float], cases: Sequence[CaseSummary], **look: Any) -> None:
+    """Draw the means of cases at the places ``x`` with their 95 % intervals, which end at 0 and 100 %."""
+    mean, low, high = (
+        np.clip([100 * case["accuracy"][name] for case in cases], 0, 100) for name in ("mean", "low", "high")
+    )
+    axes.errorbar(x, mean, [mean - low, high - mean], capsize=3, linewidth=1.8, **look)
+
+
+@plt.rc_context(RC)
+def curves(cases: Sequence[CaseSummary], xlabel: str, log: bool = False) -> Figure:
+    """Draw mean test accuracy against what ``at`` means in these cases, see :func:`means`."""
+    figure, axes = plt.subplots(figsize=(WIDTH, 3.8))
+    means(axes, cases, log=log)
+    axes.set(xlabel=xlabel, ylabel=_ACCURACY)
+    legend_above(figure, columns=3)
     return figure

@@ -3,19 +3,9 @@ from __future__ import annotations
 import itertools
 import time
 
-import pytest
 import torch
 
-from snn_core.functional import explain
-from snn_tutorial.measure import (
-    LAYERS,
-    autograd_nodes,
-    interleaved,
-    loop_and_fused,
-    medians,
-    saved_bytes,
-    torch_ops,
-)
+from snn_tutorial.measure import autograd_nodes, medians, saved_bytes, torch_ops
 
 
 def test_nodes_by_hand():
@@ -46,24 +36,13 @@ def test_bytes_by_hand():
 
 def test_runs_take_turns_after_a_first_call():
     calls = []
-    seconds = interleaved({name: lambda name=name: calls.append(name) for name in "ab"}, repeats=3)
+    medians({name: lambda name=name: calls.append(name) for name in "ab"}, repeats=3)
     assert "".join(calls) == "ab" + 3 * "ab"
-    assert [len(values) for values in seconds.values()] == [3, 3]
 
 
 def test_times_are_those_of_the_runs(monkeypatch):
     clock = itertools.count()
     monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
-    seconds = interleaved({"one": lambda: None, "four": lambda: [next(clock) for _ in range(3)]}, repeats=2)
-    assert seconds == {"one": [1, 1], "four": [4, 4]}
-    assert medians(seconds) == {"one": 1, "four": 4}
-
-
-@pytest.mark.parametrize("kind", LAYERS)
-def test_loop_and_fused_run_what_they_say(kind, monkeypatch):
-    built, make = [], LAYERS[kind]
-    monkeypatch.setitem(LAYERS, kind, lambda hidden: built.append(make(hidden)) or built[-1])
-    times = loop_and_fused(kind, 3, 2, 4, repeats=2)
-    assert list(times) == ["torch loop", "fused scan"]
-    assert min(times.values()) > 0
-    assert [explain(layer, torch.rand(3, 2, 4))[0].fused for layer in built] == [False, True]
+    late = iter([0, 3, 3, 30])  # ticks of the call before the times, and of three calls
+    runs = {"one": lambda: None, "four": lambda: [next(clock) for _ in range(next(late))]}
+    assert medians(runs, repeats=3) == {"one": 1, "four": 4}

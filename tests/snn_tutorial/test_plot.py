@@ -12,21 +12,19 @@ import matplotlib.pyplot as plt
 import numpy as np
 import PIL.Image
 import pytest
+import refresh
 import torch
 from PIL import ImageSequence
 from support import ROOT
 
-from snn_core.layer import SynapseFilter
 from snn_tutorial.page import png, show, show_gif
-from snn_tutorial.plot import __main__ as command
-from snn_tutorial.plot.ablation import strips
 from snn_tutorial.plot.exchange import peers_table
 from snn_tutorial.plot.gradient import gradient_spread
 from snn_tutorial.plot.networks import typical
 from snn_tutorial.plot.reading import reading_gif
 from snn_tutorial.plot.style import DARK, GROUND, QUANTITY
 from snn_tutorial.plot.synapses import currents
-from snn_tutorial.plot.training import training_curves
+from snn_tutorial.plot.training import strips, training_curves
 
 HISTORY = [{"epoch": epoch, "train_accuracy": 0.5 + epoch / 10} for epoch in range(3)]
 
@@ -65,17 +63,16 @@ def test_strips_draw_runs_and_intervals_in_per_cent_and_write_collapses_at_the_e
     ]
     plain, feedback = strips(group, lambda one: "a").axes
     assert sorted(plain.lines[0].get_xdata()) == pytest.approx([70, 72])
-    assert list(plain.lines[1].get_xdata()) == pytest.approx([70, 72])  # the interval of the mean
+    (mean,) = plain.containers
+    assert mean.lines[0].get_xdata() == pytest.approx([71])
+    assert mean.lines[2][0].get_segments()[0][:, 0] == pytest.approx([70, 72])  # its interval
     assert [text.get_text() for text in feedback.texts] == ["◁ 27"]
 
 
-def test_currents_by_hand_and_of_the_module():
+def test_currents_by_hand():
     both = currents([1, 0, 0, 1, 1, 0], tau=2)
     assert both["synapse filter"].tolist() == [1, 0.5, 0.25, 1.25, 2.25, 1.125]
     assert both["low-pass"].tolist() == [1, 0.5, 0.25, 1.125, 1.5625, 0.78125]
-    s = torch.bernoulli(torch.full((60, 1), 0.4, dtype=torch.float64))
-    module = SynapseFilter(tau=6.5).double().forward_sequence(s)[:, 0]
-    np.testing.assert_allclose(currents(s[:, 0].tolist(), 6.5)["synapse filter"], module, rtol=0, atol=1e-6)
 
 
 def test_typical_neuron_is_the_middle_one_of_those_that_fire():
@@ -113,8 +110,8 @@ def test_an_animation_has_28_steps_and_stops(animation):
     assert show_gif(animation, alt="a bag")._repr_mimebundle_()[1]["image/gif"]["alt"] == "a bag"
 
 
-def test_command_draws_the_figures_of_readme(tmp_path):
-    command.main(["--figures", str(tmp_path), "--results", str(ROOT / "results")])
+def test_refresh_draws_the_figures_of_readme(tmp_path):
+    refresh.draw(tmp_path)
     shown = set(re.findall(r"\(figures/([^)]+)\)", (ROOT / "README.md").read_text()))
     assert {path.name for path in tmp_path.iterdir()} == shown
 

@@ -83,19 +83,14 @@ def slope(x: float) -> float:
 
 def test_gradient_by_hand():
     image, label = torch.tensor([0.4, 0.3, 0.2]).double().view(1, 1, 1, 3), torch.tensor([0])
-    # h = 0.4, 0.7, 0.9: no spike, so the rate is 0, the target 1, and dL/drate = -2.
-    slopes = [slope(-0.6), slope(-0.3), slope(-0.1)]
-    for arguments, expected in [
-        ({}, [2 / 3 * sum(slopes), 2 / 3 * sum(slopes[1:]), 2 / 3 * slopes[2]]),
-        ({"last_step_only": True}, [2 * slopes[2]] * 3),
-    ]:
-        norms = gradient_by_column(OneNeuron(), image, label, **arguments)
-        assert norms[:, 0].tolist() == pytest.approx(expected)
+    # h = 0.4, 0.7, 0.9: no spike, so the last step's is 0, the target 1, and dL/ds = -2.
+    norms = gradient_by_column(OneNeuron(), image, label)
+    assert norms[:, 0].tolist() == pytest.approx([2 * slope(-0.1)] * 3)
 
 
 def test_a_spike_cuts_the_gradient_by_hand():
     image = torch.tensor([1.2, 0.3, 0.2]).double().view(1, 1, 1, 3)
-    norms = gradient_by_column(OneNeuron(), image, torch.tensor([0]), last_step_only=True)
+    norms = gradient_by_column(OneNeuron(), image, torch.tensor([0]))
     assert norms[:, 0].tolist() == pytest.approx([0, 2 * slope(-0.5), 2 * slope(-0.5)])
 
 
@@ -104,12 +99,11 @@ def test_gradient_equals_autograd_through_the_step_functions(model, images):
     net, x = network(model), images.clone().requires_grad_()
     spikes = step_by_step(net, x)["read_out_spikes"]
     target = nn.functional.one_hot(LABELS, 10)
-    for arguments, rate in [({}, spikes.mean(0)), ({"last_step_only": True}, spikes[-1])]:
-        loss = ((rate - target) ** 2).mean(1).sum()
-        (gradient,) = torch.autograd.grad(loss, x, retain_graph=True)
-        norms = gradient_by_column(net, images, LABELS, **arguments)
-        assert norms.shape == (28, 3)
-        torch.testing.assert_close(norms, gradient[:, 0].norm(dim=1).T)
+    loss = ((spikes[-1] - target) ** 2).mean(1).sum()
+    (gradient,) = torch.autograd.grad(loss, x)
+    norms = gradient_by_column(net, images, LABELS)
+    assert norms.shape == (28, 3)
+    torch.testing.assert_close(norms, gradient[:, 0].norm(dim=1).T)
 
 
 @every_model
@@ -128,7 +122,6 @@ X = torch.tensor([1.5, 0.0, 0.0])
 
 def test_a_neuron_alone_by_hand():
     record = trace(IFNode(v_reset=None), torch.tensor([0.5, 1.0, 0.25]))
-    assert not record.is_recurrent
     assert record.i.tolist() == record.x.tolist() == [0.5, 1.0, 0.25]
     assert record.h.tolist() == [0.5, 1.5, 0.75]
     assert record.s.tolist() == [0, 1, 0]
@@ -141,7 +134,6 @@ def test_a_neuron_alone_by_hand():
 )
 def test_a_neuron_with_its_spike_fed_back_by_hand(v_reset, h, v):
     record = trace(ElementWiseRecurrentContainer(IFNode(v_reset=v_reset), torch.add), X)
-    assert record.is_recurrent
     assert record.i.tolist() == [1.5, 1, 1]
     assert record.x.tolist() == X.tolist()
     assert record.h.tolist() == h

@@ -41,15 +41,3 @@ def test_accuracy_counts_the_classes_that_are_named_right():
     weights = readers.weights(torch.eye(1))
     features = torch.tensor([[-3.0], [0.5], [2.0], [1.0]])
     assert readers.accuracy(weights, features, torch.tensor([0, 0, 1, 1])) == 0.75
-
-
-@pytest.mark.parametrize(
-    ("shape", "penalty", "message"),
-    [
-        ((4, 2), 0.0, "penalty must be above zero, got 0.0"),
-        ((3, 2), 1.0, r"got \[3, 2\] and \[4\]"),
-    ],
-)
-def test_errors_name_the_argument(shape, penalty, message):
-    with pytest.raises(ValueError, match=message):
-        LinearReaders(torch.zeros(shape), torch.zeros(4, dtype=torch.int64), penalty)
