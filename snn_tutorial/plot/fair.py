@@ -59,6 +59,8 @@ MEMORIES = {
     "stateful synapse": "synapse",
     "feedback through SynapseFilter": "loop through\na synapse",
 }
+#: Of time constants that are learned, and of fixed ones.
+_HOW: tuple[dict[str, Any], ...] = ({"linestyle": "-"}, {"linestyle": ":", "markerfacecolor": "white"})
 
 
 @plt.rc_context(RC)
@@ -78,9 +80,9 @@ def ratios(group: Iterable[CaseSummary], inside: Mapping[str, Any]) -> Figure:
     )
     for column, (kind, title) in zip(all_axes.T, MEMORIES.items(), strict=True):
         look = {name: LOOKS[kind][name] for name in ("color", "marker")}
-        for learned, style in zip(LEARNED.values(), ("-", ":"), strict=True):
+        for learned, how in zip(LEARNED.values(), _HOW, strict=True):
             mine = [cases[kind, f"{learned}, D / tau = {ratio}"] for ratio in RATIOS]
-            line(column[0], RATIOS, mine, linestyle=style, **look)
+            line(column[0], RATIOS, mine, **look | how)
         seen = inside["ratios"][kind]
         column[1].plot(RATIOS, [100 * value for value in seen["cue"]], **look)
         column[2].plot(RATIOS, seen["gradient"], **look)
@@ -94,7 +96,7 @@ def ratios(group: Iterable[CaseSummary], inside: Mapping[str, Any]) -> Figure:
         column[2].minorticks_off()
         column[2].invert_xaxis()
     figure.supxlabel(r"D / $\tau$ at the start")
-    lines = [Line2D([], [], color=QUANTITY["threshold"], linestyle=style) for style in ("-", ":")]
+    lines = [Line2D([], [], color=QUANTITY["threshold"], marker="o", **how) for how in _HOW]
     figure.legend(lines, list(LEARNED.values()), loc="outside upper center", ncols=2)
     labels = ("trained:\naccuracy (%)", "before:\ncue read (%)", "before:\ngradient at cue")
     for axes, label in zip(all_axes[:, 0], labels, strict=True):
