@@ -65,7 +65,9 @@ def gradient_spread(norms: Mapping[str, Tensor]) -> Figure:
         colour, values = STYLE[name]["color"], values[:, values[-1] > 0]
         low, middle, high = np.quantile(values.numpy(), (0.25, 0.5, 0.75), axis=1)
         steps = np.arange(len(middle))
-        axes.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0, label="middle half of images")
+        axes.fill_between(
+            steps, low, high, color=colour, alpha=0.2, linewidth=0, label="middle half of images"
+        )
         axes.plot(middle, color=colour, linewidth=1.8, label="median image")
         axes.plot(values.max(1).values.numpy(), color=colour, linestyle=":", linewidth=1.8, label="largest")
         axes.set(title=name, yscale="log", ylabel="G[t]", xticks=[0, 7, 14, 21, 27])

