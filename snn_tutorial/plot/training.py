@@ -43,7 +43,7 @@ CURVES: dict[str, str] = {
     "test_accuracy": _ACCURACY,
 }
 #: Accuracies that lie further below the median, in points, are drawn at the edge of a strip.
-FAR = 17.0
+FAR = 20.0
 _PUBLISHED: dict[str, Any] = {
     "marker": "D",
     "markersize": 7,
