@@ -20,11 +20,10 @@ from torch.nn import functional as F
 from sequential_fmnist.data import SequentialFashionMNIST
 from sequential_fmnist.networks import NETWORKS, make_network
 from snn_core.functional import reset_net
-from snn_core.kernels.record.equations import Recorded
 from snn_core.layer import SynapseFilter
 from snn_tutorial.live import bundle, literal, packed, view
-from snn_tutorial.live.javascript import PRELUDE
-from snn_tutorial.live.learner import CUTS, OPTIMIZERS, equations, kind_of
+from snn_tutorial.live.javascript import CUTS, PRELUDE
+from snn_tutorial.live.learner import OPTIMIZERS, equations, kind_of
 from snn_tutorial.live.network import network_explorer
 from snn_tutorial.page import save_results
 from snn_tutorial.plot.confusion import pictures
@@ -96,29 +95,26 @@ def train_on_page(recorded: Mapping[str, Any]) -> HTML:
     """
     learned, tested = _split(True, 0, TRAINED), _split(False, 0, TESTED)
     images = torch.cat([learned.images, tested.images]).transpose(2, 3)  # column after column
-    cells: dict[str, Recorded] = {}
-    kinds = [kind_of(kind, cells) for kind in NETWORKS]
-    all_equations = equations(cells)
-    script = f"{PRELUDE}{bundle('worker')}work({literal(kinds)}, {literal(all_equations)});"
+    cells: dict[str, Any] = {}
+    kinds = [kind_of(kind, OPTIONS["hidden"]["values"], cells) for kind in NETWORKS]
+    worker = f"{PRELUDE}{bundle('learner')}work({literal(kinds)}, {literal(equations(cells))});"
     lesson = {
         "images": packed(images.numpy(), is_deflated=True),
         "labels": packed(torch.cat([learned.labels, tested.labels]).numpy()),
         "sizes": [TRAINED, TESTED],
-        "side": images.shape[-1],
-        "classes": len(learned.classes),
         "batch": BATCH,
         "schedule": SCHEDULE,
         "limits": list(LIMITS.values()),
         "taus": [[tau, SynapseFilter(tau, learnable=True).double().w.item()] for tau in TAUS],
     }
     data = {
-        "worker": script,
+        "worker": worker,
         "lesson": lesson,
         "options": OPTIONS,
         "hints": HINTS,
         "scale": SCALE,
         "kinds": kinds,
-        "cells": all_equations["cells"],
+        "cells": cells,
         "recorded": [recorded["networks"][kind] for kind in NETWORKS],
     }
     others = _split(False, TESTED, PICTURES)

@@ -1,8 +1,7 @@
 /** Which classes a network takes for which, and the images behind a cell of its confusion matrix. */
 
-import { SIDE } from "./activity.js";
 import { changed, make, menu } from "./controls.js";
-import { element, inflated, range, sum } from "./numbers.js";
+import { element, inflated, range, SIDE, sum } from "./numbers.js";
 import { paint, picture } from "./pad.js";
 
 /**

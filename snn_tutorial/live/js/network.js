@@ -1,17 +1,17 @@
 /** The trained networks: a picture enters column by column, and everything that happens inside is seen. */
 
-import { answers, BLANK, columnsOf, load, run, SIDE } from "./activity.js";
+import { answers, BLANK, columnsOf, load, run } from "./activity.js";
 import { Chart, raster } from "./chart.js";
 import { COLORS } from "./colors.js";
 import { box, button, changed, make, menu, slider } from "./controls.js";
-import { bytes, counted, element, range, sum } from "./numbers.js";
+import { bytes, counted, element, range, SIDE, sum } from "./numbers.js";
 import { Pad, prepared } from "./pad.js";
 import { player } from "./player.js";
 
 /**
  * @typedef {import("./activity.js").Trained} Trained
  * @typedef {import("./activity.js").Activity} Activity
- * @typedef {{networks: Trained[], cells: import("./activity.js").CellSteps, classes: string[], images: string,
+ * @typedef {{networks: Trained[], cells: import("./scan.js").Cells, classes: string[], images: string,
  *   labels: number[], network: number, drawsFirst: boolean}} NetworkData
  *   The network that is shown first; `drawsFirst`: the view invites to draw over its picture, and each stroke is read at
  *   once.
@@ -71,10 +71,8 @@ export const network = ({ networks, cells, classes, images, labels, network: fir
   function activityOf(one) {
     const { trained, hidden, synapse } = one;
     if (hidden.parameters.length) hidden.parameters = [[threshold.value]];
-    hidden.isFedBack = loop.value;
-    if (synapse && trained.tau !== null) {
-      synapse.parameters = tau.value === trained.tau ? synapse.stage.parameters : [[1 / tau.value]];
-    }
+    hidden.isFedBack = hidden.hasLoop && loop.value;
+    if (synapse && trained.tau !== null) synapse.parameters = [[1 / tau.value]];
     return run(one, columnsOf(drawsFirst && isDrawing() ? prepared(pad.pixels) : pad.pixels, blank.value));
   }
 
@@ -110,7 +108,7 @@ export const network = ({ networks, cells, classes, images, labels, network: fir
     const { trained, hidden } = loaded[which.value];
     tau.hidden = trained.tau === null;
     threshold.hidden = hidden.parameters.length === 0;
-    loop.hidden = hidden.loop === null;
+    loop.hidden = !hidden.hasLoop;
     const steps = SIDE + blank.value;
     const isWhole = time.value === Number(time.input.max);
     time.input.max = `${steps}`;
@@ -119,7 +117,7 @@ export const network = ({ networks, cells, classes, images, labels, network: fir
     pad.draw();
     activity = activityOf(loaded[which.value]);
     if (which.value !== shown.network) {
-      neuron.input.max = `${hidden.stage.outputs - 1}`;
+      neuron.input.max = `${hidden.outputs - 1}`;
       neuron.value = typical(activity.spikes);
     }
     shown = { image: image.value, network: which.value };

@@ -1,5 +1,8 @@
 /** Arrays: those within a view's data, of which the last axis changes fastest, and what all views do with numbers. */
 
+/** Pixels of a side of a picture. */
+export const SIDE = 28;
+
 /**
  * Return the bytes that `packed` in Python has written.
  * @param {string} packed
@@ -13,7 +16,7 @@ export const bytes = (packed) => Uint8Array.from(atob(packed), (letter) => lette
 export const floats = (packed) => new Float32Array(bytes(packed).buffer);
 
 /**
- * Return the bytes that `deflated` in Python has written.
+ * Return the bytes that `packed` in Python has deflated.
  * @param {string} packed
  */
 export async function inflated(packed) {
@@ -23,7 +26,7 @@ export async function inflated(packed) {
 
 /**
  * Return the part of an array in which element `k` of its first axis lies.
- * @template {Uint8Array | Float32Array} A
+ * @template {Uint8Array | Float32Array | Float64Array} A
  * @param {A} array
  * @param {number} k
  * @param {number} size  of such an element

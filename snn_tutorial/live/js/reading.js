@@ -1,10 +1,9 @@
 /** How a picture arrives at a network: one column or one row of it in each time step. */
 
-import { SIDE } from "./activity.js";
 import { Chart, raster } from "./chart.js";
 import { COLORS } from "./colors.js";
 import { make, menu, slider } from "./controls.js";
-import { bytes, element, range, sum } from "./numbers.js";
+import { bytes, element, range, SIDE, sum } from "./numbers.js";
 import { player } from "./player.js";
 
 /**

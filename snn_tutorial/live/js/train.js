@@ -6,14 +6,13 @@ import { button, changed, make, menu, slider } from "./controls.js";
 import { range } from "./numbers.js";
 
 /**
- * @typedef {import("./worker.js").Report} Report
+ * @typedef {import("./learner.js").Report} Report
  * @typedef {{name: string, history: Omit<Report, "tensors">[], failed: string, worker?: Worker}} Run
  * @typedef {{label: string, first: number, choices?: string[], values?: number[], unit?: string,
  *   rates?: number[]}} Option  A menu or a slider; `rates` are the learning rates that its choices begin with.
- * @typedef {{worker: string, lesson: import("./worker.js").Lesson, options: Record<string, Option>,
+ * @typedef {{worker: string, lesson: import("./learner.js").Lesson, options: Record<string, Option>,
  *   hints: Record<string, string>, scale: number,
- *   kinds: (import("./learner.js").Kind & {hidden: number, synapse: number | null})[],
- *   cells: Record<string, import("./scan.js").CellStep>, recorded: {loss: number, accuracy: number}[][]}} TrainData
+ *   kinds: import("./learner.js").Kind[], cells: import("./scan.js").Cells, recorded: {loss: number, accuracy: number}[][]}} TrainData
  *   `worker` is its script, `recorded` are the curves of Python, `scale` is that of answers.
  */
 
@@ -101,12 +100,8 @@ export const train = (data) => {
    * @param {import("./learner.js").Tensors} tensors
    */
   function offer(kind, epoch, tensors) {
-    const { stages, hidden: place, synapse, name } = data.kinds[kind];
-    const size = tensors["fc1.bias"].length;
-    const trained = {
-      ...{ name: `${name} (yours)`, tensors: {}, hidden: place, synapse, tau: null, scale: data.scale, epochs: epoch },
-      stages: () => stages(tensors, size)[0],
-    };
+    const name = `${data.kinds[kind].name} (yours)`;
+    const trained = { ...data.kinds[kind], name, tensors, tau: null, scale: data.scale, epochs: epoch };
     const detail = { trained, cells: data.cells, isLast: epoch === epochs };
     document.dispatchEvent(new CustomEvent("snn-trained", { detail }));
   }
