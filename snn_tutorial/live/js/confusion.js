@@ -49,14 +49,7 @@ export const confusion = ({ classes, networks, counts, shown, images, numbers, f
 
   return {
     controls: [[network], [truth, answer]],
-    figures: [
-      make(
-        "div",
-        { className: "snn-sides" },
-        make("div", { className: "snn-main" }, table),
-        make("div", { className: "snn-side" }, gallery),
-      ),
-    ],
+    figures: [make("div", { className: "snn-panels" }, make("div", { className: "snn-wide" }, table), gallery)],
     numbers: () => ({
       ...{ counts: counts[network.value], count: counts[network.value][cell()] },
       images: fits().map((k) => numbers[k]),

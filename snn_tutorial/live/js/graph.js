@@ -101,13 +101,10 @@ export const graph = ({ steps, rows, first, pictures, nodes: packedNodes, edges 
   }
   for (const [from, to] of edges) {
     if (to === from + 1) place(make("div", {}, "\u2193"), "node", from, to);
-    else if (to > from) {
-      place(make("div", { className: "snn-skip" }), "skip", from, to);
-      place(make("div", { className: "snn-head" }, "\u25c0"), "skip", to);
-    } else {
+    else if (to > from) place(make("div", { className: "snn-skip" }, "\u25c0"), "skip", from, to);
+    else {
       const said = make("span", { className: "snn-upwards" }, "one step later");
-      place(make("div", { className: "snn-back" }, said), "back", from, to);
-      place(make("div", { className: "snn-head snn-last" }, "\u25b6"), "back", to);
+      place(make("div", { className: "snn-back" }, said, "\u25b6"), "back", from, to);
     }
   }
 

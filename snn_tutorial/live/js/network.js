@@ -123,21 +123,15 @@ export const network = ({ networks, cells, classes, images, labels, network: fir
     shown = { image: image.value, network: which.value };
   }
 
-  const answered = make("table", { className: "snn-answers" }, ...rows.map((row) => row.element));
-  const side = [pad.canvas, clear, answered];
+  const answered = make("table", {}, ...rows.map((row) => row.element));
+  const side = make("div", {}, pad.canvas, clear, answered);
+  const main = make("div", { className: "snn-wide" }, chart.canvas);
   return {
     controls: [
       [which, image],
       [...plays.buttons, time],
     ],
-    figures: [
-      make(
-        "div",
-        { className: "snn-sides" },
-        make("div", { className: "snn-side" }, ...side),
-        make("div", { className: "snn-main" }, chart.canvas),
-      ),
-    ],
+    figures: [make("div", { className: "snn-panels" }, side, main)],
     more: [
       [neuron, blank],
       [threshold, tau, loop],
