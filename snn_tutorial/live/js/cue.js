@@ -27,7 +27,6 @@ export const cue = ({ after, first, symbols, networks }) => {
       const end = Math.max(1, ...points.map(Math.abs)) * 1.1;
       return [
         {
-          height: Math.max(100, Math.min(200, chart.canvas.clientWidth - 64)),
           ...{ x: [-end, end], y: [-end, end], isSquare: true },
           ...{ xLabel: "1st component (SD)", yLabel: "2nd component (SD)" },
           marks: symbols.map((symbol, k) => ({

@@ -9,16 +9,14 @@ import { Pad, prepared } from "./pad.js";
 import { player } from "./player.js";
 
 /**
- * @typedef {import("./activity.js").Trained} Trained
- * @typedef {import("./activity.js").Activity} Activity
- * @typedef {{networks: Trained[], cells: import("./scan.js").Cells, classes: string[], images: string,
+ * @typedef {{networks: import("./activity.js").Trained[], cells: import("./scan.js").Cells, classes: string[], images: string,
  *   labels: number[], network: number, drawsFirst: boolean}} NetworkData
  *   The network that is shown first; `drawsFirst`: the view invites to draw over its picture, and each stroke is read at
  *   once.
- * @typedef {{until: number, neuron: number, threshold: number, trained: Trained, classes: string[]}} Seen
- *   What the chart shows of an activity.
  */
 
+/** How far below 0, in thresholds, a membrane is drawn: inhibition may drive it a hundred times as far. */
+const DEPTH = 4;
 const TAUS = [1.1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 7, 10, 15, 20, 30, 50, 70, 100];
 
 /** @type {import("./view.js").Build<NetworkData>} */
@@ -88,9 +86,50 @@ export const network = ({ networks, cells, classes, images, labels, network: fir
   }
 
   const chart = new Chart("columns, spikes, mean outputs and a hidden neuron of the network over time", () => {
+    const { columns, spikes, potentials, currents, outputs } = activity;
     const { trained } = loaded[which.value];
-    const seen = { until: time.value, neuron: neuron.value, threshold: threshold.value, trained, classes };
-    return panelsOf(activity, seen);
+    const [x, now, chosen, limit] = [[-0.5, columns.length - 0.5], time.value, neuron.value, threshold.value];
+    const steps = range(now);
+    const count = spikes[0].length;
+    const fired = steps.flatMap((t) => range(count).flatMap((j) => (spikes[t][j] ? [{ t, j }] : [])));
+    const own = fired.filter(({ j }) => j === chosen).map(({ t }) => t);
+    const sums = outputs.map((_, t) => answers(outputs, t + 1, trained.scale));
+    const all = sums.flatMap(({ means }) => Array.from(means));
+    const v = potentials.map((step) => step[chosen]);
+    const i = currents.map((step) => step[chosen]);
+    const low = Math.max(-DEPTH * limit, Math.min(0, ...v, ...i) - 0.2);
+    const [color, label] = trained.synapse === null ? [COLORS.loop, "from the loop"] : [COLORS.current, "current I"];
+    const one = { x, y: [chosen, chosen], label: `neuron ${chosen}` };
+    return [
+      raster(
+        columns.map((column, t) => (t < now ? column : new Float64Array(SIDE))),
+        { height: 84, title: "columns as they enter", yLabel: "row" },
+      ),
+      {
+        ...{ height: Math.max(96, 3 * count), x, y: [count - 0.5, -0.5], title: "hidden spikes", yLabel: "neuron" },
+        marks: [
+          { kind: "line", ...one, color: COLORS.threshold, width: 1 },
+          { kind: "dots", x: fired.map(({ t }) => t), y: fired.map(({ j }) => j), color: COLORS.spike, size: 1.2 },
+        ],
+      },
+      {
+        ...{ height: 150, x, y: [Math.min(0, ...all), Math.max(1, ...all)], title: "mean output so far" },
+        marks: classes.map((label, j) => {
+          const style = j === sums[now - 1]?.best ? { width: 3 } : { width: 1, color: COLORS.threshold };
+          return { kind: "line", x: steps, y: sums.map(({ means }) => means[j]), label, ...style };
+        }),
+      },
+      {
+        ...{ height: 120, x, y: [low, Math.max(1.2 * limit, ...v, ...i) + 0.2], xLabel: "time step" },
+        title: `hidden neuron ${chosen}`,
+        marks: [
+          { kind: "line", x, y: [limit, limit], color: COLORS.threshold, dashed: true, label: "threshold" },
+          { kind: "line", x: i.length ? steps : [], y: i, dashed: true, color, label },
+          { kind: "line", x: steps, y: v, label: "potential v" },
+          { kind: "dots", x: own, y: own.map(() => limit), color: COLORS.spike, label: "spike" },
+        ],
+      },
+    ];
   });
 
   // A network that is trained on this page comes after those of the package, and again after each epoch.
@@ -174,58 +213,4 @@ function typical(spikes) {
   const firing = range(counts.length).filter((j) => counts[j]);
   firing.sort((j, k) => counts[j] - counts[k]);
   return firing[Math.floor(firing.length / 2)] ?? 0;
-}
-
-/** How far below 0, in thresholds, a membrane is drawn: inhibition may drive it a hundred times as far. */
-const DEPTH = 4;
-
-/**
- * @param {Activity} activity
- * @param {Seen} seen
- * @returns {import("./chart.js").Panel[]}
- */
-function panelsOf({ columns, spikes, potentials, currents, outputs }, { until, neuron, threshold, trained, classes }) {
-  const x = [-0.5, columns.length - 0.5];
-  const time = range(until);
-  const hidden = spikes[0].length;
-  const fired = time.flatMap((t) => range(hidden).flatMap((j) => (spikes[t][j] ? [{ t, j }] : [])));
-  const own = fired.filter(({ j }) => j === neuron);
-  const sums = outputs.map((_, t) => answers(outputs, t + 1, trained.scale));
-  const all = sums.flatMap(({ means }) => Array.from(means));
-  const v = potentials.map((step) => step[neuron]);
-  const i = currents.map((step) => step[neuron]);
-  const low = Math.max(-DEPTH * threshold, Math.min(0, ...v, ...i) - 0.2);
-  const [color, label] = trained.synapse === null ? [COLORS.loop, "from the loop"] : [COLORS.current, "current I"];
-  const level = [threshold, threshold];
-  return [
-    raster(
-      columns.map((column, t) => (t < until ? column : new Float64Array(SIDE))),
-      { height: 84, title: "columns as they enter", yLabel: "row" },
-    ),
-    {
-      ...{ height: Math.max(96, 3 * hidden), x, y: [hidden - 0.5, -0.5], title: "hidden spikes", yLabel: "neuron" },
-      marks: [
-        { kind: "line", x, y: [neuron, neuron], color: COLORS.threshold, width: 1, label: `neuron ${neuron}` },
-        { kind: "dots", x: fired.map(({ t }) => t), y: fired.map(({ j }) => j), color: COLORS.spike, size: 1.2 },
-      ],
-    },
-    {
-      ...{ height: 150, x, y: [Math.min(0, ...all), Math.max(1, ...all)], title: "mean output so far" },
-      marks: classes.map((label, j) => {
-        const isBest = j === sums[until - 1]?.best;
-        const style = { color: isBest ? COLORS.membrane : COLORS.threshold, width: isBest ? 3 : 1 };
-        return { kind: "line", x: time, y: sums.map(({ means }) => means[j]), label, ...style };
-      }),
-    },
-    {
-      ...{ height: 120, x, y: [low, Math.max(1.2 * threshold, ...v, ...i) + 0.2], xLabel: "time step" },
-      title: `hidden neuron ${neuron}`,
-      marks: [
-        { kind: "line", x, y: level, color: COLORS.threshold, dashed: true, label: "threshold" },
-        { kind: "line", x: i.length ? time : [], y: i, dashed: true, color, label },
-        { kind: "line", x: time, y: v, color: COLORS.membrane, label: "potential v" },
-        { kind: "dots", x: own.map(({ t }) => t), y: own.map(() => threshold), color: COLORS.spike, label: "spike" },
-      ],
-    },
-  ];
 }

@@ -34,31 +34,24 @@ export const reading = ({ images, names, first }) => {
     return ALL.map((t) => ALL.map((i) => (order.value === 0 ? at(i, t) : at(t, i))));
   }
 
-  /** The side of both pictures in pixels of the page, as large as there is room beside the axis. */
-  const height = () => Math.max(100, Math.min(210, seen.canvas.clientWidth - 64));
-  const axes = () => ({ height: height(), isSquare: true });
-
   const seen = new Chart("the picture, with a frame around what is read in this step", () => {
     const shades = sequence().map((x, t) => x.map((grey) => (isRead(t) ? grey : GROUND + DIM * grey)));
     const isColumn = order.value === 0;
-    const title = `${names[picture.value]}, ${line()} ${step.value}`;
-    const framed = isColumn ? { column: step.value } : { row: step.value };
     const columns = isColumn ? shades : ALL.map((x) => shades.map((row) => row[x]));
-    return [
-      raster(columns, { ...axes(), ...framed, title, xLabel: "column of the picture", yLabel: "row of the picture" }),
-    ];
+    const title = `${names[picture.value]}, ${line()} ${step.value}`;
+    const labels = { title, xLabel: "column of the picture", yLabel: "row of the picture" };
+    return [raster(columns, { [line()]: step.value, isSquare: true, ...labels })];
   });
 
   const now = new Chart("the 28 grey values of this step", () => {
-    const input = sequence()[step.value];
+    const points = { x: sequence()[step.value], y: ALL, color: COLORS.input };
     return [
       {
-        ...axes(),
-        ...{ isSquare: false, x: [0, 1], y: [SIDE - 0.5, -0.5] },
+        ...{ x: [0, 1], y: [SIDE - 0.5, -0.5] },
         ...{ title: `input at t = ${step.value}`, xLabel: "x[t, i]", yLabel: "feature i" },
         marks: [
-          { kind: "line", x: input, y: ALL, color: COLORS.input },
-          { kind: "dots", x: input, y: ALL, color: COLORS.input, size: 2.5 },
+          { kind: "line", ...points },
+          { kind: "dots", ...points, size: 2.5 },
         ],
       },
     ];
@@ -66,15 +59,8 @@ export const reading = ({ images, names, first }) => {
 
   const sofar = new Chart("the inputs of all steps so far, side by side", () => {
     const columns = sequence().map((x, t) => x.map((grey) => (isRead(t) ? grey : GROUND)));
-    return [
-      raster(columns, {
-        ...axes(),
-        column: step.value,
-        title: "what has come so far",
-        xLabel: "time step t",
-        yLabel: "feature i",
-      }),
-    ];
+    const labels = { title: "what has come so far", xLabel: "time step t", yLabel: "feature i" };
+    return [raster(columns, { column: step.value, isSquare: true, ...labels })];
   });
   const charts = [seen, now, sofar];
 
