@@ -55,45 +55,33 @@ def cell_code(cell: Cell) -> dict[str, Any]:
 def _code(recorded: Recorded, initial: Iterable[Any]) -> dict[str, Any]:
     program = recorded.program
     states, parameters = range(program.states), range(program.parameters)
+    values = {"one": "1", "zero": "0"} | {f"c{k}": _literal(c) for k, c in enumerate(recorded.constants)}
+
+    def function(arguments: str, given: list[str], statements: Sequence[str], results: Iterable[str]) -> Code:
+        if any("erf(" in line for line in statements):
+            raise ValueError("JavaScript has no function erf")
+        lines = [
+            "const x = inputs[j];",
+            *(f"const v{k} = v[{k}][j];" for k in states),
+            *(f"const p{k} = p[{k}][j % p[{k}].length];" for k in parameters),
+            *given,
+            *(f"const {line};" for line in statements),
+            *results,
+        ]
+        body = re.sub(r"\b(one|zero|c\d+)\b", lambda found: values[found.group()], "\n".join(lines))
+        return Code(f"(n, inputs, v, p, {arguments}) => {{\nfor (let j = 0; j < n; j++) {{\n{body}\n}}\n}}")
+
     after = ["y[j] =", *(f"v[{k}][j] =" for k in states)]
+    before = ["gX[j] =", *(f"gV[{k}][j] =" for k in states)]
+    before += [f"gP[{k}][j % gP[{k}].length] +=" for k in parameters]
     given = ["const g_y = gY[j];", *(f"const g_v{k} = gV[{k}][j];" for k in states)]
-    before = [
-        "gX[j] =",
-        *(f"gV[{k}][j] =" for k in states),
-        *(f"gP[{k}][j % gP[{k}].length] +=" for k in parameters),
-    ]
-    back = _function("gY, gV, gX, gP", recorded, given, program.backward, before, program.gradients)
+    outputs = map("{} {};".format, after, program.outputs)
+    gradients = map("{} {};".format, before, program.gradients)
     return {
-        "step": _function("y", recorded, [], program.forward, after, program.outputs),
-        "back": back,
+        "step": function("y", [], program.forward, outputs),
+        "back": function("gY, gV, gX, gP", given, program.backward, gradients),
         "initial": list(initial),
     }
-
-
-def _function(
-    arguments: str,
-    recorded: Recorded,
-    given: Iterable[str],
-    statements: Sequence[str],
-    results: Sequence[str],
-    names: Sequence[str],
-) -> Code:
-    program, constants = recorded.program, recorded.constants
-    values = {"one": "1", "zero": "0"} | {f"c{k}": _literal(c) for k, c in enumerate(constants)}
-    if any("erf(" in line for line in statements):
-        raise ValueError("JavaScript has no function erf")
-    lines = [
-        "const x = inputs[j];",
-        *(f"const v{k} = v[{k}][j];" for k in range(program.states)),
-        *(f"const p{k} = p[{k}][j % p[{k}].length];" for k in range(program.parameters)),
-        *given,
-        *(f"const {line};" for line in statements),
-        *(f"{to} {name};" for to, name in zip(results, names, strict=True)),
-    ]
-    body = re.sub(r"\b(one|zero|c\d+)\b", lambda found: values[found.group()], "\n    ".join(lines))
-    return Code(
-        f"(n, inputs, v, p, {arguments}) => {{\n  for (let j = 0; j < n; j++) {{\n    {body}\n  }}\n}}"
-    )
 
 
 def _literal(number: float) -> str:

@@ -107,7 +107,7 @@ export class Learner {
 }
 
 /** @param {number[]} all @param {number} size */
-const batchesOf = (all, size) => range(Math.ceil(all.length / size)).map((k) => all.slice(k * size, (k + 1) * size));
+const batchesOf = (all, size) => range(Math.ceil(all.length / size)).map((k) => element(all, k, size));
 
 /**
  * Return a generator of numbers from 0 to 1 (mulberry32).

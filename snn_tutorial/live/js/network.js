@@ -125,7 +125,7 @@ export const network = ({ networks, cells, classes, images, labels, network: fir
         marks: [
           { kind: "line", x, y: [limit, limit], color: COLORS.threshold, dashed: true, label: "threshold" },
           { kind: "line", x: i.length ? steps : [], y: i, dashed: true, color, label },
-          { kind: "line", x: steps, y: v, label: "potential v" },
+          { kind: "line", x: steps, y: v, color: COLORS.membrane, label: "potential v" },
           { kind: "dots", x: own, y: own.map(() => limit), color: COLORS.spike, label: "spike" },
         ],
       },

@@ -26,13 +26,12 @@ export async function inflated(packed) {
 
 /**
  * Return the part of an array in which element `k` of its first axis lies.
- * @template {Uint8Array | Float32Array | Float64Array} A
+ * @template {{slice: (from: number, to: number) => unknown}} A
  * @param {A} array
  * @param {number} k
  * @param {number} size  of such an element
- * @returns {A}
  */
-export const element = (array, k, size) => /** @type {A} */ (array.subarray(k * size, (k + 1) * size));
+export const element = (array, k, size) => /** @type {A} */ (array.slice(k * size, (k + 1) * size));
 
 /** @param {number} count */
 export const range = (count) => Array.from({ length: count }, (_, k) => k);
