@@ -5,8 +5,8 @@ import { make, slider } from "./controls.js";
 import { counted } from "./numbers.js";
 
 /**
- * @typedef {{name: string, probe: number[], points: number[][]}} Seen
- *   A network: for each choice of steps the share of cues that a probe reads, and its points as x, y, x, y, ...
+ * @typedef {{name: string, probe: number[], points: number[][][]}} Seen
+ *   A network: for each choice of steps the share of cues that a probe reads, and its points, each an x and a y.
  * @typedef {{after: number[], first: number, symbols: number[], networks: Seen[]}} CueData
  *   `symbols` are the cues of the points, from 0.
  */
@@ -24,13 +24,13 @@ export const cue = ({ after, first, symbols, networks }) => {
   const panels = networks.map((network) => {
     const chart = new Chart(`states of the network "${network.name}", each the number of its cue`, () => {
       const points = network.points[at()];
-      const end = Math.max(1, ...points.map(Math.abs)) * 1.1;
+      const end = Math.max(1, ...points.flat().map(Math.abs)) * 1.1;
       return [
         {
           ...{ x: [-end, end], y: [-end, end], isSquare: true },
           ...{ xLabel: "1st component (SD)", yLabel: "2nd component (SD)" },
           marks: symbols.map((symbol, k) => ({
-            ...{ kind: "words", x: [points[2 * k]], y: [points[2 * k + 1]], text: [`${symbol + 1}`] },
+            ...{ kind: "words", x: [points[k][0]], y: [points[k][1]], text: [`${symbol + 1}`] },
             color: [CUES[symbol % CUES.length], `color-mix(in srgb, ${CUES[symbol % CUES.length]}, white 45%)`],
           })),
         },
@@ -46,7 +46,7 @@ export const cue = ({ after, first, symbols, networks }) => {
     numbers: () => ({
       ...{ after: steps.value, cues: symbols.map((symbol) => symbol + 1) },
       networks: Object.fromEntries(
-        networks.map(({ name, probe, points }) => [name, { probe: probe[at()], points: points[at()] }]),
+        networks.map(({ name, probe, points }) => [name, { probe: probe[at()], points: points[at()].flat() }]),
       ),
     }),
     update() {
