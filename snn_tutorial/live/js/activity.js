@@ -41,16 +41,15 @@ export const columnsOf = (pixels, blank) =>
   );
 
 /**
- * Take columns through a network and return what happens; the answer is the largest mean output.
+ * Take columns through a network and return what happens; the next columns overwrite it.
  * @param {Loaded} loaded
  * @param {Float64Array[]} columns
  * @returns {Activity}
  */
 export function run({ net, hidden, synapse }, columns) {
-  const outputs = net.forward(columns).map((y) => y.slice());
-  const kept = (/** @type {Float64Array[]} */ series) => series.slice(0, columns.length).map((one) => one.slice());
-  const potentials = kept(hidden.v.slice(1).map(([v]) => v));
-  return { columns, outputs, potentials, spikes: kept(hidden.y), currents: kept(synapse?.y ?? hidden.back) };
+  const outputs = net.forward(columns);
+  const [spikes, currents] = [hidden.y, synapse?.y ?? hidden.back].map((series) => series.slice(0, columns.length));
+  return { columns, outputs, potentials: hidden.v.slice(1, columns.length + 1).map(([v]) => v), spikes, currents };
 }
 
 /**
