@@ -8,8 +8,8 @@ import { Network } from "./scan.js";
  *   scale: number, epochs?: number}} Trained  `epochs` is how long it was trained on this page.
  * @typedef {import("./scan.js").Layer} Layer
  * @typedef {{trained: Trained, net: Network, hidden: Layer, synapse?: Layer}} Loaded
- * @typedef {{spikes: Float64Array[], potentials: Float64Array[], currents: Float64Array[], columns: Float64Array[],
- *   outputs: Float64Array[]}} Activity  Of each time step; `currents` of synapses or of the loop, empty without either.
+ * @typedef {{spikes: Float64Array[], potentials: Float64Array[], currents: Float64Array[], outputs: Float64Array[],
+ *   columns: number[][]}} Activity  Of each time step; `currents` of synapses or of the loop, empty without either.
  */
 
 /** Blank columns after a picture, at most. */
@@ -31,19 +31,9 @@ export function load(trained, cells, cut = 0) {
 }
 
 /**
- * Return the columns of a picture, with blank ones behind them, in [0, 1].
- * @param {ArrayLike<number>} pixels
- * @param {number} blank
- */
-export const columnsOf = (pixels, blank) =>
-  Array.from({ length: SIDE + blank }, (_, x) =>
-    Float64Array.from({ length: SIDE }, (_, y) => (x < SIDE ? pixels[y * SIDE + x] / 255 : 0)),
-  );
-
-/**
  * Take columns through a network and return what happens; the next columns overwrite it.
  * @param {Loaded} loaded
- * @param {Float64Array[]} columns
+ * @param {number[][]} columns
  * @returns {Activity}
  */
 export function run({ net, hidden, synapse }, columns) {

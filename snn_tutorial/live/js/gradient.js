@@ -1,10 +1,10 @@
 /** How far back the gradient of an output reaches, in each of the trained networks. */
 
-import { columnsOf, load } from "./activity.js";
+import { load } from "./activity.js";
 import { Chart, raster } from "./chart.js";
 import { colorOf } from "./colors.js";
 import { box, menu } from "./controls.js";
-import { bytes, element, range, SIDE } from "./numbers.js";
+import { bytes, columnsOf, element, range, SIDE } from "./numbers.js";
 
 /**
  * @typedef {{networks: import("./activity.js").Trained[], cells: import("./scan.js").Cells, classes: string[],
@@ -36,7 +36,7 @@ export const gradient = ({ networks, cells, classes, images, labels }) => {
       g[labels[picture.value]] = trained.scale * (what.value === 0 ? Number(t === SIDE - 1) : 1 / SIDE);
       return g;
     });
-    net.forward(columnsOf(element(pixels, picture.value, SIDE * SIDE), 0));
+    net.forward(columnsOf(element(pixels, picture.value, SIDE * SIDE)));
     net.backward(given);
     const columns = net.layers[0].g.slice(0, SIDE);
     return { columns, hidden: hidden.g.slice(0, SIDE), norms: columns.map((column) => Math.hypot(...column)) };

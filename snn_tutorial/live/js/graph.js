@@ -3,7 +3,7 @@
 import { Chart, raster } from "./chart.js";
 import { COLORS } from "./colors.js";
 import { make, menu, slider } from "./controls.js";
-import { bytes, element, floats, largest, range, sum } from "./numbers.js";
+import { bytes, columnsOf, element, floats, largest, range, sum } from "./numbers.js";
 import { player } from "./player.js";
 
 /**
@@ -77,10 +77,9 @@ export const graph = ({ steps, rows, first, pictures, nodes: packedNodes, edges 
   }
 
   const picture = new Chart("the picture, with a frame around the column that is read", () => {
-    const grey = element(pixels, image.value, rows * steps);
-    const at = (/** @type {number} */ x, /** @type {number} */ y) =>
-      ((x > time.value ? 0.2 : 1) * grey[y * steps + x]) / 255;
-    const columns = range(steps).map((x) => range(rows).map((y) => at(x, y)));
+    const dimmed = (/** @type {number[]} */ column) => column.map((grey) => 0.2 * grey);
+    const read = columnsOf(element(pixels, image.value, rows * steps), rows);
+    const columns = read.map((column, t) => (t > time.value ? dimmed(column) : column));
     const title = `step ${time.value} reads column ${time.value}`;
     return [raster(columns, { height: 112, title, column: time.value, isSquare: true })];
   });

@@ -1,10 +1,10 @@
 /** The trained networks: a picture enters column by column, and everything that happens inside is seen. */
 
-import { answers, BLANK, columnsOf, load, run } from "./activity.js";
+import { answers, BLANK, load, run } from "./activity.js";
 import { Chart, raster } from "./chart.js";
 import { COLORS } from "./colors.js";
 import { box, button, changed, make, menu, slider } from "./controls.js";
-import { bytes, counted, element, range, SIDE, sum } from "./numbers.js";
+import { bytes, columnsOf, counted, element, range, SIDE, sum } from "./numbers.js";
 import { Pad, prepared } from "./pad.js";
 import { player } from "./player.js";
 
@@ -17,6 +17,8 @@ import { player } from "./player.js";
 
 /** How far below 0, in thresholds, a membrane is drawn: inhibition may drive it a hundred times as far. */
 const DEPTH = 4;
+/** A blank column. */
+const NOTHING = range(SIDE).map(() => 0);
 const TAUS = [1.1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 7, 10, 15, 20, 30, 50, 70, 100];
 
 /** @type {import("./view.js").Build<NetworkData>} */
@@ -71,7 +73,8 @@ export const network = ({ networks, cells, classes, images, labels, network: fir
     if (hidden.parameters.length) hidden.parameters = [[threshold.value]];
     hidden.isFedBack = hidden.hasLoop && loop.value;
     if (synapse && trained.tau !== null) synapse.parameters = [[1 / tau.value]];
-    return run(one, columnsOf(drawsFirst && isDrawing() ? prepared(pad.pixels) : pad.pixels, blank.value));
+    const seen = columnsOf(drawsFirst && isDrawing() ? prepared(pad.pixels) : pad.pixels);
+    return run(one, [...seen, ...range(blank.value).map(() => NOTHING)]);
   }
 
   /** Return what all others answer at the end, once there are networks of the reader's own. */
@@ -102,7 +105,7 @@ export const network = ({ networks, cells, classes, images, labels, network: fir
     const one = { x, y: [chosen, chosen], label: `neuron ${chosen}` };
     return [
       raster(
-        columns.map((column, t) => (t < now ? column : new Float64Array(SIDE))),
+        columns.map((column, t) => (t < now ? column : NOTHING)),
         { height: 84, title: "columns as they enter", yLabel: "row" },
       ),
       {

@@ -36,6 +36,16 @@ export const element = (array, k, size) => /** @type {A} */ (array.slice(k * siz
 /** @param {number} count */
 export const range = (count) => Array.from({ length: count }, (_, k) => k);
 
+/**
+ * Return the columns of a picture, in [0, 1].
+ * @param {ArrayLike<number>} pixels  from 0 to 255, row by row
+ * @param {number} [rows]
+ */
+export const columnsOf = (pixels, rows = SIDE) => {
+  const width = pixels.length / rows;
+  return range(width).map((x) => range(rows).map((y) => pixels[y * width + x] / 255));
+};
+
 /** @param {ArrayLike<number>} values */
 export const sum = (values) => Array.from(values).reduce((a, b) => a + b, 0);
 

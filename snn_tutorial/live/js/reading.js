@@ -3,7 +3,7 @@
 import { Chart, raster } from "./chart.js";
 import { COLORS } from "./colors.js";
 import { make, menu, slider } from "./controls.js";
-import { bytes, element, range, SIDE, sum } from "./numbers.js";
+import { bytes, columnsOf, element, range, SIDE, sum } from "./numbers.js";
 import { player } from "./player.js";
 
 /**
@@ -27,20 +27,16 @@ export const reading = ({ images, names, first }) => {
   const line = () => ["column", "row"][order.value];
   const isRead = (/** @type {number} */ t) => t <= step.value;
 
-  /** Return the inputs of all steps, in [0, 1]. */
-  function sequence() {
-    const grey = element(pixels, picture.value, SIDE * SIDE);
-    const at = (/** @type {number} */ row, /** @type {number} */ column) => grey[row * SIDE + column] / 255;
-    return ALL.map((t) => ALL.map((i) => (order.value === 0 ? at(i, t) : at(t, i))));
-  }
+  /** Return columns for rows where a picture is read by rows. @param {number[][]} columns */
+  const inOrder = (columns) => (order.value === 0 ? columns : ALL.map((y) => columns.map((column) => column[y])));
+  /** The inputs of all steps, in [0, 1]. */
+  const sequence = () => inOrder(columnsOf(element(pixels, picture.value, SIDE * SIDE)));
 
   const seen = new Chart("the picture, with a frame around what is read in this step", () => {
     const shades = sequence().map((x, t) => x.map((grey) => (isRead(t) ? grey : GROUND + DIM * grey)));
-    const isColumn = order.value === 0;
-    const columns = isColumn ? shades : ALL.map((x) => shades.map((row) => row[x]));
     const title = `${names[picture.value]}, ${line()} ${step.value}`;
     const labels = { title, xLabel: "column of the picture", yLabel: "row of the picture" };
-    return [raster(columns, { [line()]: step.value, isSquare: true, ...labels })];
+    return [raster(inOrder(shades), { [line()]: step.value, isSquare: true, ...labels })];
   });
 
   const now = new Chart("the 28 grey values of this step", () => {
