@@ -68,7 +68,7 @@ export class Chart {
   constructor(description, panels) {
     this.canvas = make("canvas", { ariaLabel: description });
     this.canvas.setAttribute("role", "img");
-    Object.assign(this.canvas, { chart: this }); // for tests
+    Object.assign(this.canvas, { chart: this }); // for the view, which has it drawn
     this.pen = /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext("2d"));
     this.panels = panels;
     /** @type {Place[]} */

@@ -21,9 +21,10 @@ export const cue = ({ after, first, symbols, networks }) => {
   const at = () => after.indexOf(steps.value);
   const percent = (/** @type {Seen} */ network) => `${(100 * network.probe[at()]).toFixed(0)} %`;
 
-  const panels = networks.map((network) => {
-    const chart = new Chart(`states of the network "${network.name}", each the number of its cue`, () => {
-      const points = network.points[at()];
+  const said = networks.map(() => make("div"));
+  const panels = networks.map(({ name, points: all }, n) => {
+    const chart = new Chart(`states of the network "${name}", each the number of its cue`, () => {
+      const points = all[at()];
       const end = Math.max(1, ...points.flat().map(Math.abs)) * 1.1;
       return [
         {
@@ -36,13 +37,12 @@ export const cue = ({ after, first, symbols, networks }) => {
         },
       ];
     });
-    const said = make("div");
-    return { network, chart, said, element: make("div", {}, make("strong", {}, network.name), said, chart.canvas) };
+    return make("div", {}, make("strong", {}, name), said[n], chart.canvas);
   });
 
   return {
     controls: [[steps]],
-    figures: [make("div", { className: "snn-panels" }, ...panels.map((panel) => panel.element))],
+    figures: [make("div", { className: "snn-panels" }, ...panels)],
     numbers: () => ({
       ...{ after: steps.value, cues: symbols.map((symbol) => symbol + 1) },
       networks: Object.fromEntries(
@@ -50,10 +50,7 @@ export const cue = ({ after, first, symbols, networks }) => {
       ),
     }),
     update() {
-      for (const { network, chart, said } of panels) {
-        said.textContent = `a probe reads ${percent(network)}`;
-        chart.draw();
-      }
+      for (const [n, network] of networks.entries()) said[n].textContent = `a probe reads ${percent(network)}`;
       const read = networks.map((network) => `${network.name} ${percent(network)}`).join("; ");
       const ago = `${counted(steps.value, "step")} after the cue`;
       return `${ago} a linear probe reads this share of the cues: ${read}. Guessing is right in ${100 / count} %.`;

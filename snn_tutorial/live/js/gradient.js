@@ -77,7 +77,6 @@ export const gradient = ({ networks, cells, classes, images, labels }) => {
     numbers: () => ({ columns: found.columns.map((one) => Array.from(one)), norms: found.norms }),
     update() {
       found = compute();
-      chart.draw();
       const [first, last] = [found.norms[0], found.norms[SIDE - 1]];
       const of = `${Number(((100 * first) / last).toPrecision(2))} %`;
       return last === 0

@@ -115,7 +115,6 @@ export const graph = ({ steps, rows, first, pictures, nodes: packedNodes, edges 
       given: Object.fromEntries(nodes.map((node) => [node.name, Array.from(values(node))])),
     }),
     update() {
-      for (const chart of [picture, ...charts]) chart.draw();
       // Screen readers read each new sentence, which would not end while steps follow each other.
       if (plays.isPlaying()) return `Test image ${image.value} is read.`;
       const fire = nodes

@@ -184,7 +184,6 @@ export const network = ({ networks, cells, classes, images, labels, network: fir
     }),
     update() {
       fit();
-      chart.draw();
       const { trained } = loaded[which.value];
       const isEmpty = !pad.pixels.some((grey) => grey > 0);
       const { shares, best } = answers(activity.outputs, time.value, trained.scale);

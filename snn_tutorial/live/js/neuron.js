@@ -80,7 +80,6 @@ export const neuron = ({ steps, resets, cells }) => {
     numbers: () => ({ i: series("i"), h: series("h"), v: series("v"), s: series("s") }),
     update() {
       trace = run();
-      chart.draw();
       return `${counted(sum(series("s")), "spike")} in ${steps} steps`;
     },
   };

@@ -58,17 +58,15 @@ export const reading = ({ images, names, first }) => {
     const labels = { title: "what has come so far", xLabel: "time step t", yLabel: "feature i" };
     return [raster(columns, { column: step.value, isSquare: true, ...labels })];
   });
-  const charts = [seen, now, sofar];
 
   return {
     controls: [
       [picture, order],
       [step, ...plays.buttons],
     ],
-    figures: [make("div", { className: "snn-panels" }, ...charts.map((chart) => chart.canvas))],
+    figures: [make("div", { className: "snn-panels" }, seen.canvas, now.canvas, sofar.canvas)],
     numbers: () => ({ image: picture.value, order: line(), t: step.value, sequence: sequence() }),
     update() {
-      for (const chart of charts) chart.draw();
       // While it plays, nothing new is said, for the sake of those who hear it.
       if (plays.isPlaying()) return `${names[picture.value]}: one ${line()} in each step.`;
       const inks = sequence().map(sum);

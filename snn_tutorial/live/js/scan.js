@@ -95,6 +95,8 @@ export class Layer {
     this.isFedBack = this.hasLoop = weight !== undefined && this.cell !== null;
     this.inputs = inputs;
     this.outputs = bias?.length ?? inputs;
+    /** Of the weight: those of the inputs, then, with a loop, those of the outputs that go back. */
+    this.columns = weight?.length / this.outputs;
     this.samples = samples;
     const size = samples * this.outputs;
     const initial = this.cell?.initial ?? [];
@@ -112,30 +114,20 @@ export class Layer {
     this.gI = new Float64Array(size);
   }
 
-  /**
-   * The weight, from which of its columns on: those of the inputs come before those of the outputs that go back.
-   * @template {Numbers} V
-   * @param {V} values
-   * @param {number} [first]
-   */
-  #matrix(values, first) {
-    return { values, first, row: this.inputs + (this.hasLoop ? this.outputs : 0) };
-  }
-
   /** @param {number} t @param {Numbers} x */
   forward(t, x) {
-    const { inputs, outputs, samples, weight, bias, cell } = this;
+    const { inputs, outputs, columns: row, samples, weight, bias, cell } = this;
     const [i, y, back] = [this.i[t], this.y[t], this.back[t]];
     this.x[t] = x;
     for (let k = 0; k < i.length; k++) i[k] = weight ? bias[k % outputs] : x[k];
     if (weight) {
-      const to = turned(this.#matrix(weight));
+      const to = turned({ values: weight, row });
       addProduct({ values: i, row: outputs }, { values: x, row: inputs }, to, [samples, inputs, outputs]);
     }
     back?.fill(0);
     if (this.isFedBack && t > 0) {
       const from = { values: this.y[t - 1], row: outputs };
-      const to = turned(this.#matrix(weight, inputs));
+      const to = turned({ values: weight, first: inputs, row });
       addProduct({ values: back, row: outputs }, from, to, [samples, outputs, outputs]);
       for (let k = 0; k < i.length; k++) i[k] += back[k];
     }
@@ -148,7 +140,7 @@ export class Layer {
 
   /** @param {number} t @param {Float64Array} g  gradient of the output */
   backward(t, g) {
-    const { inputs, outputs, samples, weight, cell, gI, gY } = this;
+    const { inputs, outputs, columns: row, samples, weight, cell, gI, gY } = this;
     const [gWeight, gBias] = this.gradients;
     const gX = this.g[t];
     const own = this.gradients.slice(weight ? 2 : 0);
@@ -162,12 +154,13 @@ export class Layer {
     }
     const from = { values: gI, row: outputs };
     for (let k = 0; k < gI.length; k++) gBias[k % outputs] += gI[k];
-    addProduct(this.#matrix(gWeight), turned(from), { values: this.x[t], row: inputs }, [outputs, samples, inputs]);
-    addProduct({ values: gX.fill(0), row: inputs }, from, this.#matrix(weight), [samples, outputs, inputs]);
+    addProduct({ values: gWeight, row }, turned(from), { values: this.x[t], row: inputs }, [outputs, samples, inputs]);
+    addProduct({ values: gX.fill(0), row: inputs }, from, { values: weight, row }, [samples, outputs, inputs]);
     if (this.isFedBack && t > 0) {
       const back = { values: this.y[t - 1], row: outputs };
-      addProduct(this.#matrix(gWeight, inputs), turned(from), back, [outputs, samples, outputs]);
-      addProduct({ values: gY, row: outputs }, from, this.#matrix(weight, inputs), [samples, outputs, outputs]);
+      const to = { first: inputs, row };
+      addProduct({ values: gWeight, ...to }, turned(from), back, [outputs, samples, outputs]);
+      addProduct({ values: gY, row: outputs }, from, { values: weight, ...to }, [samples, outputs, outputs]);
     }
     return gX;
   }

@@ -75,7 +75,6 @@ export const synapse = ({ spikes, tau, filters, stops }) => {
       ...Object.fromEntries(names().map((name) => [name, current(name)])),
     }),
     update() {
-      chart.draw();
       const largest = names().map((name) => `${name} ${Math.max(...current(name)).toFixed(2)}`);
       const rises = ` The double-exponential synapse decays with τ and rises with a time constant of ${stop().rise} steps.`;
       return (

@@ -181,7 +181,6 @@ export const train = (data) => {
       go.textContent = isRunning() ? (isPaused ? "Resume" : "Pause") : "Train";
       again.hidden = runs.every(({ history, failed }) => !history.length && !failed);
       for (const [k, run] of runs.entries()) states[k].textContent = `${run.name}: ${stateOf(run)}`;
-      chart.draw();
       fillTable();
       return said;
     },
