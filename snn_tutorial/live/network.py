@@ -30,7 +30,7 @@ def _networks(reads_drawings: bool = False) -> dict[str, Any]:
 
 
 def _trained(name: str, net: pretrained.TrainedNet, cells: dict[str, Any]) -> dict[str, Any]:
-    """Return a network as ``Trained`` in ``activity.js``."""
+    """Return a network as ``Trained`` in ``scan.js``."""
     neurons = next(part for part in net.get_submodule("sn1").modules() if isinstance(part, SpikingNeuron))
     neurons.v_threshold = nn.Parameter(torch.tensor(1.0))  # so that the page can change it
     taus = [part.tau.item() for part in net.modules() if isinstance(part, SynapseFilter)]

@@ -1,13 +1,13 @@
 /** How far back the gradient of an output reaches, in each of the trained networks. */
 
-import { load } from "./activity.js";
 import { Chart, raster } from "./chart.js";
 import { colorOf } from "./colors.js";
 import { box, menu } from "./controls.js";
 import { bytes, columnsOf, element, range, SIDE } from "./numbers.js";
+import { load } from "./scan.js";
 
 /**
- * @typedef {{networks: import("./activity.js").Trained[], cells: import("./scan.js").Cells, classes: string[],
+ * @typedef {{networks: import("./scan.js").Trained[], cells: import("./scan.js").Cells, classes: string[],
  *   images: string, labels: number[]}} GradientData
  */
 
@@ -28,7 +28,7 @@ export const gradient = ({ networks, cells, classes, images, labels }) => {
 
   function compute() {
     const one = networks[which.value];
-    const { net, trained, hidden } = load(one, cells, cut.value ? 0 : one.cuts.length - 1);
+    const { net, trained, hidden } = load(one, cells, SIDE, cut.value ? 0 : one.cuts.length - 1);
     loop.hidden = !hidden.hasLoop;
     hidden.isFedBack = hidden.hasLoop && loop.value;
     const given = range(SIDE).map((t) => {
@@ -38,8 +38,8 @@ export const gradient = ({ networks, cells, classes, images, labels }) => {
     });
     net.forward(columnsOf(element(pixels, picture.value, SIDE * SIDE)));
     net.backward(given);
-    const columns = net.layers[0].g.slice(0, SIDE);
-    return { columns, hidden: hidden.g.slice(0, SIDE), norms: columns.map((column) => Math.hypot(...column)) };
+    const columns = net.layers[0].g;
+    return { columns, hidden: hidden.g, norms: columns.map((column) => Math.hypot(...column)) };
   }
 
   const description = "gradient of an output to each pixel and to each hidden neuron, and its norm by column";

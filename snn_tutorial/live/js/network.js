@@ -1,15 +1,15 @@
 /** The trained networks: a picture enters column by column, and everything that happens inside is seen. */
 
-import { answers, BLANK, load, run } from "./activity.js";
 import { Chart, raster } from "./chart.js";
 import { COLORS } from "./colors.js";
 import { box, button, changed, make, menu, slider } from "./controls.js";
-import { bytes, columnsOf, counted, element, range, SIDE, sum } from "./numbers.js";
+import { bytes, columnsOf, counted, element, largest, range, SIDE, sum } from "./numbers.js";
 import { Pad, prepared } from "./pad.js";
 import { player } from "./player.js";
+import { load } from "./scan.js";
 
 /**
- * @typedef {{networks: import("./activity.js").Trained[], cells: import("./scan.js").Cells, classes: string[], images: string,
+ * @typedef {{networks: import("./scan.js").Trained[], cells: import("./scan.js").Cells, classes: string[], images: string,
  *   labels: number[], network: number, drawsFirst: boolean}} NetworkData
  *   The network that is shown first; `drawsFirst`: the view invites to draw over its picture, and each stroke is read at
  *   once.
@@ -17,6 +17,8 @@ import { player } from "./player.js";
 
 /** How far below 0, in thresholds, a membrane is drawn: inhibition may drive it a hundred times as far. */
 const DEPTH = 4;
+/** Blank columns after a picture, at most. */
+const BLANK = 56;
 /** A blank column. */
 const NOTHING = range(SIDE).map(() => 0);
 const TAUS = [1.1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 7, 10, 15, 20, 30, 50, 70, 100];
@@ -24,7 +26,7 @@ const TAUS = [1.1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 7, 10, 15, 20, 30, 50, 70, 100];
 /** @type {import("./view.js").Build<NetworkData>} */
 export const network = ({ networks, cells, classes, images, labels, network: first, drawsFirst }) => {
   const pixels = bytes(images);
-  const loaded = networks.map((one) => load(one, cells));
+  const loaded = networks.map((one) => load(one, cells, SIDE + BLANK));
   const names = networks.map(({ name }) => name);
   const pictures = [...labels.map((label, k) => `${k}: ${classes[label]}`), "your drawing"];
   const trainedTau = networks.find((one) => one.tau)?.tau ?? 2;
@@ -65,16 +67,19 @@ export const network = ({ networks, cells, classes, images, labels, network: fir
   });
 
   /**
-   * Take the picture through a network with what the reader has set.
-   * @param {import("./activity.js").Loaded} one
+   * Take the picture through a network with what the reader has set, and return what happens in each step. Currents are
+   * those of synapses or of the loop, none without either.
+   * @param {import("./scan.js").Loaded} loaded
    */
-  function activityOf(one) {
-    const { trained, hidden, synapse } = one;
+  function activityOf({ trained, net, hidden, synapse }) {
     if (hidden.parameters.length) hidden.parameters = [[threshold.value]];
     hidden.isFedBack = hidden.hasLoop && loop.value;
     if (synapse && trained.tau !== null) synapse.parameters = [[1 / tau.value]];
     const seen = columnsOf(drawsFirst && isDrawing() ? prepared(pad.pixels) : pad.pixels);
-    return run(one, [...seen, ...range(blank.value).map(() => NOTHING)]);
+    const columns = [...seen, ...range(blank.value).map(() => NOTHING)];
+    const outputs = net.forward(columns);
+    const [spikes, currents] = [hidden.y, synapse?.y ?? hidden.back].map((series) => series.slice(0, columns.length));
+    return { columns, outputs, potentials: hidden.v.slice(1, columns.length + 1).map(([v]) => v), spikes, currents };
   }
 
   /** Return what all others answer at the end, once there are networks of the reader's own. */
@@ -97,7 +102,7 @@ export const network = ({ networks, cells, classes, images, labels, network: fir
     const fired = steps.flatMap((t) => range(count).flatMap((j) => (spikes[t][j] ? [{ t, j }] : [])));
     const own = fired.filter(({ j }) => j === chosen).map(({ t }) => t);
     const sums = outputs.map((_, t) => answers(outputs, t + 1, trained.scale));
-    const all = sums.flatMap(({ means }) => Array.from(means));
+    const all = sums.flatMap(({ means }) => means);
     const v = potentials.map((step) => step[chosen]);
     const i = currents.map((step) => step[chosen]);
     const low = Math.max(-DEPTH * limit, Math.min(0, ...v, ...i) - 0.2);
@@ -141,7 +146,7 @@ export const network = ({ networks, cells, classes, images, labels, network: fir
     const found = loaded.findIndex((one) => one.trained.name === trained.name);
     const place = found < 0 ? loaded.length : found;
     if (found < 0) which.input.append(make("option", {}, trained.name));
-    loaded[place] = load(trained, own);
+    loaded[place] = load(trained, own, SIDE + BLANK);
     if (isLast || place === which.value) changed(which.input);
   });
 
@@ -210,4 +215,18 @@ export const network = ({ networks, cells, classes, images, labels, network: fir
 function typical(spikes) {
   const counts = Array.from(spikes[0], (_, j) => sum(spikes.map((step) => step[j])));
   return range(counts.length).sort((j, k) => counts[j] - counts[k])[Math.floor(0.6 * counts.length)];
+}
+
+/**
+ * Return the mean output of every class over all steps, of which the first `steps` have come, its softmax, and which is
+ * the largest.
+ * @param {Float64Array[]} outputs
+ * @param {number} steps
+ * @param {number} scale
+ */
+function answers(outputs, steps, scale) {
+  const seen = outputs.slice(0, steps);
+  const means = Array.from(outputs[0], (_, j) => (scale * sum(seen.map((output) => output[j]))) / outputs.length);
+  const powers = means.map((mean) => Math.exp(mean - Math.max(...means)));
+  return { means, shares: powers.map((power) => power / sum(powers)), best: largest(means) };
 }

@@ -4,6 +4,8 @@
  * the states.
  */
 
+import { floats, SIDE } from "./numbers.js";
+
 /**
  * @typedef {ArrayLike<number>} Numbers
  * @typedef {{step: CellStep, back: CellBack, initial: number[]}} Cell  `initial` has the first value of each state.
@@ -22,6 +24,9 @@
  * @typedef {{name: string, hidden: number, synapse: number | null, cuts: Stage[][]}} Described
  *   A network; `hidden` and `synapse` are the places of the neurons and of the synapses among the stages, which are
  *   given for each way to cut the gradient through the reset.
+ * @typedef {Described & {tensors: Record<string, string | Float64Array>, tau: number | null, scale: number,
+ *   epochs?: number}} Trained  `epochs` is how long it was trained on this page.
+ * @typedef {{trained: Trained, net: Network, hidden: Layer, synapse?: Layer}} Loaded
  * @typedef {{values: Numbers, first?: number, row: number, step?: number}} Matrix
  *   Numbers of which `first` is the first; rows begin `row` places after each other, columns `step`.
  */
@@ -213,6 +218,22 @@ export class Network {
       for (const layer of this.layers.toReversed()) g = layer.backward(t, g);
     }
   }
+}
+
+/**
+ * Build a network from its weights.
+ * @param {Trained} trained
+ * @param {Cells} cells
+ * @param {number} steps
+ * @param {number} [cut]
+ * @returns {Loaded}
+ */
+export function load(trained, cells, steps, cut = 0) {
+  const tensors = Object.fromEntries(
+    Object.entries(trained.tensors).map(([name, one]) => [name, typeof one === "string" ? floats(one) : one]),
+  );
+  const net = new Network(trained.cuts[cut], tensors, cells, SIDE, steps);
+  return { trained, net, hidden: net.layers[trained.hidden], synapse: net.layers[trained.synapse ?? -1] };
 }
 
 /**
