@@ -129,12 +129,8 @@ def _stages(net: nn.Module, cells: dict[str, Any]) -> list[dict[str, Any]]:
         while is_chain(module) and len(module) == 1:
             module = module[0]
         part = read(module, like)
-        if (
-            isinstance(part, str)
-            or part.has_history
-            or part.is_whole
-            or any(one is None for one in part.weights)
-        ):
+        is_known = not isinstance(part, str) and all(one is not None for one in part.weights)
+        if not is_known or part.has_history or part.is_whole:
             raise ValueError(f"the page does not know {type(module).__name__}")
         cell = None
         if part.stage.program is not None:

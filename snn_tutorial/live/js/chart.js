@@ -14,7 +14,7 @@ import { range } from "./numbers.js";
  *   whole numbers; the first of its columns lies at x = 0.
  * @typedef {{height?: number, x: number[], y: number[], xLabel?: string, yLabel?: string, title?: string,
  *   isSquare?: boolean, marks: Mark[]}} Panel
- *   `x` and `y` are the ends of the axes. Without a height a panel is as high as there is room beside its axis, up to 210.
+ *   `x` and `y` are the ends of the axes. Without a height a panel is as high as it is wide, from 100 to 210.
  * @typedef {{left: number, right: number, top: number, bottom: number, across: (x: number) => number,
  *   down: (y: number) => number}} Place  Of a panel's axes on the canvas; from their units to its pixels.
  */

@@ -10,7 +10,7 @@ import { through } from "./scan.js";
  * @typedef {"synapse filter" | "low-pass" | "double-exponential"} Name
  * @typedef {{tau: number, rise: number, parameters: Record<Name, number[]>}} Stop
  * @typedef {{spikes: number[], tau: number, filters: Record<Name, import("./scan.js").Cell>, stops: Stop[]}} SynapseData
- *    `stops` holds what the slider for tau may be set to, with the parameters of the cells.
+ *   `stops` holds what the slider for tau may be set to, with the parameters of the cells.
  */
 
 const COLOR_OF = {

@@ -11,8 +11,8 @@ import { range } from "./numbers.js";
  * @typedef {{label: string, first: number, choices?: string[], values?: number[], unit?: string,
  *   rates?: number[]}} Option  A menu or a slider; `rates` are the learning rates that its choices begin with.
  * @typedef {{worker: string, lesson: import("./learner.js").Lesson, options: Record<string, Option>,
- *   hints: Record<string, string>, scale: number,
- *   kinds: import("./learner.js").Kind[], cells: import("./scan.js").Cells, recorded: {loss: number, accuracy: number}[][]}} TrainData
+ *   hints: Record<string, string>, scale: number, kinds: import("./learner.js").Kind[],
+ *   cells: import("./scan.js").Cells, recorded: {loss: number, accuracy: number}[][]}} TrainData
  *   `worker` is its script, `recorded` are the curves of Python, `scale` is that of answers.
  */
 
@@ -45,8 +45,8 @@ export const train = (data) => {
   const table = make("table");
   const states = names.map(() => make("div"));
 
-  /** @param {string} [news] */
-  function tell(news = said) {
+  /** @param {string} news */
+  function tell(news) {
     said = news;
     changed(go);
   }
