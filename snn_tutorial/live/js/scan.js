@@ -49,7 +49,7 @@ const turned = ({ row, step = 1, ...rest }) => ({ ...rest, row: step, step: row 
  */
 function addProduct(out, a, b, [rows, inner, columns]) {
   const [y, x, w] = [out.values, a.values, b.values];
-  const [xStep, wRow, wStep] = [a.step ?? 1, b.row, b.step ?? 1];
+  const [xStep, w0, wRow, wStep] = [a.step ?? 1, b.first ?? 0, b.row, b.step ?? 1];
   for (let m = 0; m < rows; m += 4) {
     // After the last row it comes again, with the same sums.
     const four = [m, m + 1, m + 2, m + 3].map((row) => Math.min(row, rows - 1));
@@ -60,7 +60,7 @@ function addProduct(out, a, b, [rows, inner, columns]) {
       let s1 = y[y1 + q];
       let s2 = y[y2 + q];
       let s3 = y[y3 + q];
-      const from = (b.first ?? 0) + q * wStep;
+      const from = w0 + q * wStep;
       for (let i = 0; i < inner; i++) {
         const factor = w[from + i * wRow];
         s0 += x[x0 + i * xStep] * factor;
@@ -101,7 +101,7 @@ export class Layer {
     this.inputs = inputs;
     this.outputs = bias?.length ?? inputs;
     /** Of the weight: those of the inputs, then, with a loop, those of the outputs that go back. */
-    this.columns = weight?.length / this.outputs;
+    this.columns = inputs + (this.hasLoop ? this.outputs : 0);
     this.samples = samples;
     const size = samples * this.outputs;
     const initial = this.cell?.initial ?? [];
