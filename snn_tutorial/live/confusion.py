@@ -32,20 +32,18 @@ def confused_images(
     cells = {name: _by_cell(labels, guess, size) for name, guess in guesses.items()}
     shown = sorted({index for found in cells.values() for fits in found for index in fits[:_SHOWN].tolist()})
     place = {index: k for k, index in enumerate(shown)}
-    counts = {name: [len(fits) for fits in found] for name, found in cells.items()}
 
-    network = next(iter(guesses))
-    errors = np.array(counts[network]).reshape(size, size) * ~np.eye(size, dtype=bool)
+    network, found = next(iter(cells.items()))
+    errors = np.array([len(fits) for fits in found]).reshape(size, size) * ~np.eye(size, dtype=bool)
     first = int(errors.argmax())
-    fits = cells[network][first][:_IN_A_ROW]
+    fits = found[first][:_IN_A_ROW]
     return view(
         "confusion",
         {
             "classes": list(classes),
             "networks": list(guesses),
-            "counts": list(counts.values()),
-            "shown": [
-                [[place[index] for index in fits[:_SHOWN].tolist()] for fits in found]
+            "cells": [
+                [{"count": len(fits), "shown": [place[k] for k in fits[:_SHOWN].tolist()]} for fits in found]
                 for found in cells.values()
             ],
             "images": packed(images[shown], is_deflated=True),

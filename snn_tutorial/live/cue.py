@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from IPython.display import HTML
 
 from snn_tutorial.live import view
@@ -27,17 +26,11 @@ def cue_explorer(inside: Mapping[str, Any]) -> HTML:
             "after": inside["after"],
             "first": first,
             "symbols": list(inside["symbols"]),
-            "networks": [_seen(*network) for network in inside["networks"].items()],
+            "networks": [
+                {"name": name, "probe": network["held"], "points": network["plane"]}
+                for name, network in inside["networks"].items()
+            ],
         },
         plane(inside, first, list(inside["networks"])),
         "states of six trained networks in two dimensions, each point the number of its cue",
     )
-
-
-def _seen(name: str, network: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is drawn of a network."""
-    return {
-        "name": name,
-        "probe": network["held"],
-        "points": np.asarray(network["plane"]).reshape(len(network["plane"]), -1).tolist(),
-    }

@@ -16,7 +16,8 @@ from torch.nn import functional as F
 
 from sequential_fmnist.checkpoint import sha256
 from sequential_fmnist.data import SequentialFashionMNIST
-from sequential_fmnist.pretrained import PretrainedError
+from sequential_fmnist.evaluate import evaluate
+from sequential_fmnist.pretrained import PretrainedError, TrainedNet
 from snn_core.functional import reset_net
 from snn_core.layer import LinearRecurrentContainer, MultiStepContainer
 from snn_core.more.batch_norm import MultiStepBatchNorm, fold_batch_norm
@@ -25,7 +26,7 @@ from snn_core.surrogate import Sigmoid
 from snn_tutorial.page import save_results
 
 #: The rest is the command's.
-__all__ = ["FILE", "SCALE", "network", "outputs"]
+__all__ = ["FILE", "network"]
 
 FILE = Path(__file__).with_name("drawings.safetensors")
 #: SHA-256 of that file.
@@ -37,34 +38,28 @@ HIDDEN, EPOCHS, BATCH, LR, SEED = 64, 60, 512, 0.01, 0
 DRAWN, INK, FILL = 0.45, 230.0, 150.0
 
 
-def network(is_trained: bool = True, file: Path = FILE) -> nn.Sequential:
-    """Return the network with its shipped weights, or with first weights and batch normalisation to train it with.
+def network(file: Path = FILE) -> TrainedNet:
+    """Return the network with its shipped weights.
 
     Raises:
         PretrainedError: the file of weights is damaged.
     """
-    neurons = IFNode(surrogate_function=Sigmoid(2.0))
-    layers: OrderedDict[str, nn.Module] = OrderedDict(fc1=nn.Linear(28, HIDDEN))
-    if not is_trained:
-        layers["bn"] = MultiStepBatchNorm(HIDDEN)
-    layers["sn1"] = MultiStepContainer(LinearRecurrentContainer(neurons, HIDDEN, HIDDEN))
-    layers["fc2"] = nn.Linear(HIDDEN, 10)
-    net = nn.Sequential(layers)
-    if is_trained:
-        content = file.read_bytes()
-        if (found := sha256(content)) != DIGEST:
-            raise PretrainedError(f"weights {file} are damaged: expected SHA-256 {DIGEST}, found {found}")
-        net.load_state_dict(load(content))
+    content = file.read_bytes()
+    if (found := sha256(content)) != DIGEST:
+        raise PretrainedError(f"weights {file} are damaged: expected SHA-256 {DIGEST}, found {found}")
+    net = TrainedNet(_chain(), SCALE)
+    net.load_state_dict(load(content))
     return net
 
 
-def outputs(net: nn.Sequential, images: Tensor) -> Tensor:
-    """Return the scaled mean outputs ``[N, 10]`` for images ``[N, 28, 28]`` from 0 to 255."""
-    x_seq = images.permute(2, 0, 1) / 255  # column by column
-    for layer in net:
-        x_seq = layer(x_seq)
-    reset_net(net)
-    return SCALE * x_seq.mean(0)
+def _chain(*norm: nn.Module) -> nn.Sequential:
+    """Return the layers of the network, with ``norm`` after the first to train it with."""
+    neurons = IFNode(surrogate_function=Sigmoid(2.0))
+    layers: OrderedDict[str, nn.Module] = OrderedDict(fc1=nn.Linear(28, HIDDEN))
+    layers.update((f"bn{k}", one) for k, one in enumerate(norm))
+    layers["sn1"] = MultiStepContainer(LinearRecurrentContainer(neurons, HIDDEN, HIDDEN))
+    layers["fc2"] = nn.Linear(HIDDEN, 10)
+    return nn.Sequential(layers)
 
 
 def _grown(mask: Tensor, size: int = 3) -> Tensor:
@@ -114,37 +109,37 @@ def as_drawings(masks: Tensor) -> Tensor:
     return ((drawn + F.avg_pool2d(drawn, 3, 1, 1)) / 2)[:, 0]
 
 
-def trained(train: SequentialFashionMNIST, epochs: int) -> nn.Sequential:
+def trained(train: SequentialFashionMNIST, epochs: int) -> TrainedNet:
     """Train the network, and return it with its batch normalisation folded in."""
     torch.manual_seed(SEED)
-    net = network(is_trained=False)
-    images, labels = train.images[:, 0].float(), train.labels
-    masks = torch.cat([masks_of(some) for some in images.split(1000)])
+    chain = _chain(MultiStepBatchNorm(HIDDEN))
+    net = TrainedNet(chain, SCALE)
+    images, labels = train.images.float(), train.labels
+    masks = torch.cat([masks_of(some[:, 0]) for some in images.split(1000)])
     optimizer = torch.optim.Adam(net.parameters(), lr=LR)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
     for _ in range(epochs):
         for which in torch.randperm(len(images)).split(BATCH):
             some, count = images[which], int(DRAWN * len(which))
-            some = torch.cat([as_drawings(masks[which[:count]]), some[count:]])
-            loss = F.cross_entropy(outputs(net, some), labels[which])
+            some[:count, 0] = as_drawings(masks[which[:count]])
+            loss = F.cross_entropy(net(some / 255), labels[which])
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(net.parameters(), 1.0)
             optimizer.step()
+            reset_net(net)
         schedule.step()
-    return fold_batch_norm(net.eval())
+    return TrainedNet(fold_batch_norm(chain.eval()), SCALE)
 
 
 def main() -> None:
     """Train, and write weights and accuracy."""
-    train, test = (SequentialFashionMNIST(train=split) for split in (True, False))
-    net = trained(train, EPOCHS)
+    net = trained(SequentialFashionMNIST(train=True), EPOCHS)
     save_file({name: tensor.contiguous() for name, tensor in net.state_dict().items()}, FILE)
     print(f"DIGEST = {sha256(FILE.read_bytes())!r}")
-    with torch.no_grad():
-        right = outputs(net, test.images[:, 0].float()).argmax(1) == test.labels
+    _, accuracy = evaluate(net, SequentialFashionMNIST(train=False))
     settings = {"epochs": EPOCHS, "batch": BATCH, "lr": LR, "seed": SEED, "hidden": HIDDEN, "drawn": DRAWN}
-    save_results("results", "drawings", {**settings, "test_accuracy": round(right.float().mean().item(), 4)})
+    save_results("results", "drawings", {**settings, "test_accuracy": round(accuracy, 4)})
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from snn_core.checks import Like
 from snn_core.fuse import is_chain, read
 from snn_core.kernels import program as program_of
 from snn_core.kernels.record.equations import Recorded
+from snn_core.spiking import SpikingNeuron
 
 
 class Code(str):
@@ -31,9 +32,16 @@ const select = (condition, a, b) => condition ? a : b;
 const maximum = (a, b) => Math.max(a, b), minimum = (a, b) => Math.min(a, b);
 """
 
+#: Where the gradient through the reset is cut: ``detach_reset`` of the hidden and of the read-out neurons.
+CUTS: dict[str, tuple[bool, bool]] = {
+    "in all neurons": (True, True),
+    "in hidden neurons": (True, False),
+    "nowhere": (False, False),
+}
 
-def cell_function(cell: Cell) -> str:
-    """Return a cell's time step as a JavaScript function, see ``CellStep`` in ``scan.js``.
+
+def cell_code(cell: Cell) -> dict[str, Any]:
+    """Return a cell as ``Cell`` in ``scan.js``: functions for a time step and for its gradient, and first states.
 
     Raises:
         ValueError: its equations do something other than arithmetic on each neuron by itself.
@@ -41,84 +49,79 @@ def cell_function(cell: Cell) -> str:
     recorded = program_of(cell)
     if isinstance(recorded, str):
         raise ValueError(recorded)
-    return step_function(recorded)
+    return _code(recorded, cell.initial)
 
 
-def step_function(recorded: Recorded) -> str:
-    """Return a program's forward pass as a JavaScript function, see ``CellStep`` in ``scan.js``."""
-    program = recorded.program
-    results = ["y[j] =", *(f"v[{k}][j] =" for k in range(program.states))]
-    return _function("x, v, p, y", recorded, [], program.forward, results, program.outputs)
-
-
-def back_function(recorded: Recorded) -> str:
-    """Return a program's backward pass as a JavaScript function, see ``CellBack`` in ``scan.js``."""
+def _code(recorded: Recorded, initial: Iterable[Any]) -> dict[str, Any]:
     program = recorded.program
     states, parameters = range(program.states), range(program.parameters)
+    values = {"one": "1", "zero": "0"} | {f"c{k}": _literal(c) for k, c in enumerate(recorded.constants)}
+
+    def function(arguments: str, given: list[str], statements: Sequence[str], results: Iterable[str]) -> Code:
+        if any("erf(" in line for line in statements):
+            raise ValueError("JavaScript has no function erf")
+        lines = [
+            "const x = inputs[j];",
+            *(f"const v{k} = v[{k}][j];" for k in states),
+            *(f"const p{k} = p[{k}][j % p[{k}].length];" for k in parameters),
+            *given,
+            *(f"const {line};" for line in statements),
+            *results,
+        ]
+        body = re.sub(r"\b(one|zero|c\d+)\b", lambda found: values[found.group()], "\n".join(lines))
+        return Code(f"(n, inputs, v, p, {arguments}) => {{\nfor (let j = 0; j < n; j++) {{\n{body}\n}}\n}}")
+
+    after = ["y[j] =", *(f"v[{k}][j] =" for k in states)]
+    before = ["gX[j] =", *(f"gV[{k}][j] =" for k in states)]
+    before += [f"gP[{k}][j % gP[{k}].length] +=" for k in parameters]
     given = ["const g_y = gY[j];", *(f"const g_v{k} = gV[{k}][j];" for k in states)]
-    results = [
-        "gX[j] =",
-        *(f"gV[{k}][j] =" for k in states),
-        *(f"gP[{k}][j % gP[{k}].length] +=" for k in parameters),
-    ]
-    return _function("x, v, p, gY, gV, gX, gP", recorded, given, program.backward, results, program.gradients)
-
-
-def _function(
-    arguments: str,
-    recorded: Recorded,
-    given: Iterable[str],
-    statements: Sequence[str],
-    results: Sequence[str],
-    names: Sequence[str],
-) -> str:
-    program, constants = recorded.program, recorded.constants
-    values = {"one": "1", "zero": "0"} | {f"c{k}": _literal(c) for k, c in enumerate(constants)}
-    if any("erf(" in line for line in statements):
-        raise ValueError("JavaScript has no function erf")
-    lines = [
-        "const x = inputs[j];",
-        *(f"const v{k} = v[{k}][j];" for k in range(program.states)),
-        *(f"const p{k} = p[{k}][j % p[{k}].length];" for k in range(program.parameters)),
-        *given,
-        *(f"const {line};" for line in statements),
-        *(f"{to} {name};" for to, name in zip(results, names, strict=True)),
-    ]
-    body = re.sub(r"\b(one|zero|c\d+)\b", lambda found: values[found.group()], "\n    ".join(lines))
-    arguments = arguments.replace("x,", "inputs,", 1)
-    return f"(n, {arguments}) => {{\n  for (let j = 0; j < n; j++) {{\n    {body}\n  }}\n}}"
+    outputs = map("{} {};".format, after, program.outputs)
+    gradients = map("{} {};".format, before, program.gradients)
+    return {
+        "step": function("y", [], program.forward, outputs),
+        "back": function("gY, gV, gX, gP", given, program.backward, gradients),
+        "initial": list(initial),
+    }
 
 
 def _literal(number: float) -> str:
     return json.dumps(number) if number >= 0 else f"({json.dumps(number)})"
 
 
-def network_stages(
-    net: nn.Module,
-    tensors: Mapping[str, Tensor],
-    cells: dict[str, Recorded],
-    sized: Callable[[int], Any] = lambda size: size,
-) -> list[dict[str, Any]]:
-    """Return the layers of a network, its children, as ``scan.js`` takes them.
+def with_cut(net: nn.Module, cut: str) -> nn.Module:
+    """Cut the gradient through the reset where one of :data:`CUTS` says, and return the network."""
+    for name, part in net.named_modules():
+        if isinstance(part, SpikingNeuron):
+            part.detach_reset = CUTS[cut][name.startswith("sn2")]
+    return net
+
+
+def network_code(name: str, net: nn.Module, cells: dict[str, Any]) -> dict[str, Any]:
+    """Return a network as ``Described`` in ``scan.js``: its layers, its children, for each of :data:`CUTS`.
 
     Args:
-        net: the network; in fp64, so that what is derived from its parameters is exact.
-        tensors: parameters that are written as ``tensors[name]``; others are written as their numbers.
-        cells: programs of cells by their names; those of the layers are added.
-        sized: what is written for a number of inputs or outputs.
+        name: what the page calls it.
+        net: a chain in fp64, so that what is derived from its parameters is exact. Its hidden neurons are ``sn1``, its
+            synapse, if any, ``sy1``.
+        cells: cells by their names; those of the layers are added.
 
     Raises:
         ValueError: a layer that the page does not know, such as a feedback with delays.
     """
-    names = {id(tensor): name for name, tensor in tensors.items()}
+    parts = [part for part, _ in net.named_children()]
+    return {
+        "name": name,
+        "hidden": parts.index("sn1"),
+        "synapse": parts.index("sy1") if "sy1" in parts else None,
+        "cuts": [_stages(with_cut(net, cut), cells) for cut in CUTS],
+    }
 
-    def numbers(tensor: Tensor | None) -> Any:
-        if tensor is not None and id(tensor) in names:
-            return Code(f"tensors[{names[id(tensor)]!r}]")
-        return None if tensor is None else tensor.detach().flatten().tolist()
 
-    def weights(weight: Tensor | None, bias: Tensor | None) -> dict[str, Any]:
-        return {"weight": numbers(weight), "bias": numbers(bias)}
+def _stages(net: nn.Module, cells: dict[str, Any]) -> list[dict[str, Any]]:
+    names = {id(tensor): name for name, tensor in net.named_parameters()}
+
+    def named(tensor: Tensor) -> str | list[float]:
+        return names.get(id(tensor)) or tensor.detach().flatten().tolist()
 
     stages: list[dict[str, Any]] = []
     like = Like((1, net.get_submodule("fc1").in_features), torch.float64, torch.device("cpu"))
@@ -126,37 +129,20 @@ def network_stages(
         while is_chain(module) and len(module) == 1:
             module = module[0]
         part = read(module, like)
-        if isinstance(part, str) or part.has_history or part.is_whole:
+        is_known = not isinstance(part, str) and all(one is not None for one in part.weights)
+        if not is_known or part.has_history or part.is_whole:
             raise ValueError(f"the page does not know {type(module).__name__}")
-        stage, outputs = part.stage, sized(part.stage.outputs)
-        if stage.program is None:
-            stages.append(
-                {
-                    "kind": "linear",
-                    "inputs": sized(stage.inputs),
-                    "outputs": outputs,
-                    **weights(*part.weights),
-                }
-            )
-        else:
-            recorded = Recorded(stage.program, part.constants)
-            name = next((name for name, known in cells.items() if known == recorded), f"cell{len(cells)}")
-            cells[name] = recorded
-            stages.append(
-                {
-                    "kind": "cell",
-                    "cell": name,
-                    "outputs": outputs,
-                    "initial": list(part.numbers[: stage.states]),
-                    "parameters": [numbers(one) for one in part.parameters],
-                    "feedback": weights(*part.weights) if stage.feedback else None,
-                }
-            )
-        like = like._replace(shape=(1, stage.outputs))
+        cell = None
+        if part.stage.program is not None:
+            code = _code(Recorded(part.stage.program, part.constants), part.numbers[: part.stage.states])
+            cell = next((name for name, known in cells.items() if known == code), f"cell{len(cells)}")
+            cells[cell] = code
+        stages.append(
+            {
+                "cell": cell,
+                "parameters": [named(one) for one in part.parameters],
+                "weights": [named(one) for one in part.weights],
+            }
+        )
+        like = like._replace(shape=(1, part.stage.outputs))
     return stages
-
-
-def places(net: nn.Module) -> dict[str, int | None]:
-    """Return where the hidden neurons, and the synapse if there is one, stand among the layers."""
-    names = [name for name, _ in net.named_children()]
-    return {"hidden": names.index("sn1"), "synapse": names.index("sy1") if "sy1" in names else None}

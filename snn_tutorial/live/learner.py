@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,26 +12,9 @@ from torch import Tensor, nn
 from sequential_fmnist.networks import make_network
 from snn_core.cells import Cell, State, Synapse, synapse_filter_step
 from snn_core.checks import Like
-from snn_core.kernels import program
-from snn_core.kernels.record.equations import Recorded
 from snn_core.layer import MultiStepContainer, SynapseFilter
-from snn_core.spiking import SpikingNeuron
-from snn_tutorial.live import literal
-from snn_tutorial.live.javascript import (
-    Code,
-    back_function,
-    cell_function,
-    network_stages,
-    places,
-    step_function,
-)
+from snn_tutorial.live.javascript import cell_code, network_code
 
-#: Where the gradient through the reset is cut: ``detach_reset`` of the hidden and of the read-out neurons.
-CUTS: dict[str, tuple[bool, bool]] = {
-    "in all neurons": (True, True),
-    "in hidden neurons": (True, False),
-    "nowhere": (False, False),
-}
 #: The names of optimizers, and their first learning rates.
 OPTIMIZERS = {"SGD with momentum": 0.1, "Adam": 0.005}
 
@@ -123,76 +107,36 @@ class Adam(Cell):
         return change, (weight - self.lr / (1 - power1) * change, mean, square, power1, power2)
 
 
-def equations(cells: dict[str, Recorded]) -> dict[str, Any]:
-    """Return all equations of training as ``learner.js`` takes them, see ``Equations`` there.
-
-    Args:
-        cells: programs of the networks' cells by their names.
-    """
+def equations(cells: dict[str, Any]) -> dict[str, Any]:
+    """Return all equations of training as ``Equations`` in ``learner.js``, with the networks' ``cells``."""
     one = torch.tensor(1.0)
-    loss = SquaredError(one, one, one)
-    recorded = program(loss)
-    if isinstance(recorded, str):
-        raise ValueError(recorded)
-    optimizers = SGD(one, one), Adam(one, one)
     return {
-        "cells": {name: Code(step_function(found)) for name, found in cells.items()},
-        "backs": {name: Code(back_function(found)) for name, found in cells.items()},
-        "loss": Code(cell_function(loss)),
-        "lossBack": Code(back_function(recorded)),
-        "limit": Code(cell_function(Limit(one))),
-        "optimizers": [
-            {"step": Code(cell_function(cell)), "initial": list(cell.initial)} for cell in optimizers
-        ],
+        "cells": cells,
+        "loss": cell_code(SquaredError(one, one, one)),
+        "limit": cell_code(Limit(one)),
+        "optimizers": [cell_code(SGD(one, one)), cell_code(Adam(one, one))],
     }
 
 
-#: Hidden neurons of the networks that are written as JavaScript for any number of them.
-_HIDDEN = 32
-
-
-def _sized(size: int) -> Code | int:
-    """Return a size as JavaScript, in terms of the number of hidden neurons."""
-    share, rest = divmod(size, _HIDDEN)
-    return size if rest else Code("hidden" if share == 1 else f"{share} * hidden")
-
-
-def with_cut(net: nn.Module, cut: str) -> nn.Module:
-    """Cut the gradient through the reset where one of :data:`CUTS` says, and return the network."""
-    for name, is_cut in zip(("sn1", "sn2"), CUTS[cut], strict=True):
-        for part in net.get_submodule(name).modules():
-            if isinstance(part, SpikingNeuron):
-                part.detach_reset = is_cut
-    return net
-
-
-def kind_of(kind: str, cells: dict[str, Recorded]) -> dict[str, Any]:
-    """Return a network for any number of hidden neurons, as ``Kind`` in ``learner.js``.
+def kind_of(kind: str, hidden: Sequence[int], cells: dict[str, Any]) -> dict[str, Any]:
+    """Return a network as ``Kind`` in ``learner.js``.
 
     Args:
         kind: one of :data:`~sequential_fmnist.networks.NETWORKS`.
-        cells: programs of cells by their names; those of the network are added.
+        hidden: the numbers of hidden neurons that a reader may choose.
+        cells: cells by their names; those of the network are added.
     """
-    net = make_network(kind, _HIDDEN)
+    net = make_network(kind)
     if kind == "stateful-synapse":
         net.sy1 = MultiStepContainer(LearnedFilter(2.0, learnable=True))
-    net.double()
-    tensors = dict(net.named_parameters())
-    stages = [network_stages(with_cut(net, cut), tensors, cells, _sized) for cut in CUTS]
-    return {
-        "name": kind.replace("-", " "),
-        **places(net),
-        "tensors": Code(f"(hidden) => {literal(_tensors(net))}"),
-        "stages": Code(f"(tensors, hidden) => {literal(stages)}"),
-    }
+    tensors = {size: _tensors(make_network(kind, size)) for size in hidden}
+    return {**network_code(kind.replace("-", " "), net.double(), cells), "tensors": tensors}
 
 
-def _tensors(net: nn.Module) -> list[list[Any]]:
+def _tensors(net: nn.Module) -> list[tuple[str, int, int | None]]:
     """Return name, size and inputs of each tensor that is trained."""
     found = []
     for name, weight in net.named_parameters():
         owner = net.get_submodule(name.rpartition(".")[0])
-        inputs = _sized(owner.in_features) if isinstance(owner, nn.Linear) else None
-        sizes = [str(_sized(size)) for size in weight.shape]
-        found.append([name, Code(" * ".join(sizes) or "1"), inputs])
+        found.append((name, weight.numel(), getattr(owner, "in_features", None)))
     return found

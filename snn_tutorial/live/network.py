@@ -13,56 +13,33 @@ from torch import nn
 
 from sequential_fmnist import pretrained
 from sequential_fmnist.networks import NETWORKS
-from snn_core.kernels.record.equations import Recorded
 from snn_core.layer import SynapseFilter
 from snn_core.spiking import SpikingNeuron
-from snn_tutorial.live import drawings, floats, literal, packed, view
-from snn_tutorial.live.javascript import Code, back_function, network_stages, places, step_function
+from snn_tutorial.live import drawings, floats, packed, view
+from snn_tutorial.live.javascript import network_code
 
 ALT = "a picture, the columns as they enter, the spikes, potentials and currents of hidden neurons, and the answer"
 
 
-def described(name: str, net: nn.Module, scale: float, cells: dict[str, Recorded]) -> dict[str, Any]:
-    """Return a network as ``Trained`` in ``activity.js``.
-
-    Args:
-        name: what the page calls it.
-        net: the network, a chain of its children; its hidden neurons are ``sn1``, its synapse, if any, ``sy1``.
-        scale: factor on its mean output.
-        cells: see :func:`~snn_tutorial.live.javascript.network_stages`.
-    """
-    weights = {name: weight for name, weight in net.double().named_parameters() if weight.dim()}
-    neurons = next(part for part in net.get_submodule("sn1").modules() if isinstance(part, SpikingNeuron))
-    # A parameter, so that the page can change it.
-    neurons.v_threshold = nn.Parameter(torch.tensor(1.0, dtype=torch.float64))
-
-    backs = []
-    for is_cut in (False, True):
-        neurons.detach_reset = is_cut
-        stages = network_stages(net, weights, cells)
-        backs.append(
-            [Code(back_function(cells[stage["cell"]])) if "cell" in stage else None for stage in stages]
-        )
-    filters = [part for part in net.modules() if isinstance(part, SynapseFilter)]
-    return {
-        "name": name,
-        "tensors": {name: floats(weight.detach().numpy()) for name, weight in weights.items()},
-        "stages": Code(f"(tensors) => {literal(stages)}"),
-        "backs": backs,
-        **places(net),
-        "tau": filters[0].tau.item() if filters else None,
-        "scale": scale,
-    }
-
-
 def _networks(reads_drawings: bool = False) -> dict[str, Any]:
-    cells: dict[str, Recorded] = {}
-    loaded = {kind: pretrained.load(kind)[0] for kind in NETWORKS}
-    networks = [described(kind.replace("-", " "), net, net.scale, cells) for kind, net in loaded.items()]
+    cells: dict[str, Any] = {}
+    nets = {kind.replace("-", " "): pretrained.load(kind)[0] for kind in NETWORKS}
     if reads_drawings:
-        networks.append(described("feedback, for drawings", drawings.network(), drawings.SCALE, cells))
-    steps = {name: Code(step_function(recorded)) for name, recorded in cells.items()}
-    return {"networks": networks, "cells": steps}
+        nets["feedback, for drawings"] = drawings.network()
+    return {"networks": [_trained(name, net, cells) for name, net in nets.items()], "cells": cells}
+
+
+def _trained(name: str, net: pretrained.TrainedNet, cells: dict[str, Any]) -> dict[str, Any]:
+    """Return a network as ``Trained`` in ``scan.js``."""
+    neurons = next(part for part in net.get_submodule("sn1").modules() if isinstance(part, SpikingNeuron))
+    neurons.v_threshold = nn.Parameter(torch.tensor(1.0))  # so that the page can change it
+    taus = [part.tau.item() for part in net.modules() if isinstance(part, SynapseFilter)]
+    return {
+        **network_code(name, net.double(), cells),
+        "tensors": {name: floats(weight.detach().numpy()) for name, weight in net.named_parameters()},
+        "tau": taus[0] if taus else None,
+        "scale": net.scale,
+    }
 
 
 def _pictures(images: np.ndarray, labels: Sequence[int], classes: Sequence[str]) -> dict[str, Any]:

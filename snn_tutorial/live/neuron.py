@@ -11,18 +11,23 @@ from snn_core.layer import ElementWiseRecurrentContainer
 from snn_core.neuron import IFNode
 from snn_core.surrogate import Sigmoid
 from snn_tutorial.live import view
-from snn_tutorial.live.javascript import Code, cell_function
+from snn_tutorial.live.javascript import cell_code
 from snn_tutorial.plot.neurons import neuron_traces
 from snn_tutorial.probe import trace
 
 _RESETS: dict[str, float | None] = {"soft, v_reset=None": None, "hard, v_reset=0": 0.0}
 
 
-class Charged(IF):
-    """An IF neuron that gives its potential h[t] before the reset in place of its spike."""
+class Watched(IF):
+    """An IF neuron with what comes into it, i[t], and its potential before the reset, h[t], as two more states."""
+
+    @property
+    def others(self) -> tuple[float | Tensor, ...]:
+        return 0.0, 0.0
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        return self.charge(x, state[0]), state
+        s, (v,) = super().step(x, state[:1])
+        return s, (v, x, self.charge(x, state[0]))
 
 
 def driven_neuron(steps: int = 12) -> HTML:
@@ -34,7 +39,7 @@ def driven_neuron(steps: int = 12) -> HTML:
     threshold = torch.tensor(1.0)  # a parameter, so that the page can change it
     cells: list[list[Cell]] = []
     for v_reset in _RESETS.values():
-        cell = IF(threshold, v_reset, Sigmoid(), detach_reset=False)
+        cell = Watched(threshold, v_reset, Sigmoid(), detach_reset=False)
         cells.append([cell, ElementWiseFeedback(cell, torch.add)])
     x_seq = torch.zeros(steps)
     x_seq[0] = 1.5
@@ -44,8 +49,7 @@ def driven_neuron(steps: int = 12) -> HTML:
         {
             "steps": steps,
             "resets": list(_RESETS),
-            "charge": Code(cell_function(Charged(threshold, None, Sigmoid(), detach_reset=False))),
-            "cells": [[Code(cell_function(cell)) for cell in pair] for pair in cells],
+            "cells": [[cell_code(cell) for cell in pair] for pair in cells],
         },
         neuron_traces({"i[t] = x[t] + y[t-1]": record}),
         "input, membrane potential and spikes of one neuron in each time step",

@@ -11,7 +11,7 @@ from snn_core.cells import Cell, parameters_of
 from snn_core.checks import Like
 from snn_core.synapse import DoubleExponentialSynapse, LowPassSynapse, SynapseFilter
 from snn_tutorial.live import view
-from snn_tutorial.live.javascript import Code, cell_function
+from snn_tutorial.live.javascript import cell_code
 from snn_tutorial.plot.synapses import currents, traces
 
 
@@ -35,10 +35,7 @@ def synapse_explorer(s: Sequence[int], tau: float = 5.0) -> HTML:
         {
             "spikes": train,
             "tau": tau,
-            "filters": {
-                name: {"cell": Code(cell_function(cell)), "states": len(cell.initial)}
-                for name, cell in _cells(tau).items()
-            },
+            "filters": {name: cell_code(cell) for name, cell in _cells(tau).items()},
             "stops": [
                 {
                     "tau": stop,

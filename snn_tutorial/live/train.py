@@ -1,34 +1,30 @@
 """Train the three networks on the page: the whole experiment in a browser tab.
 
 ``python -m snn_tutorial.live.train`` trains the same in Python and records the curves with which the view begins, in
-half a minute.
+a few seconds.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import matplotlib.pyplot as plt
 import torch
 from IPython.display import HTML
-from matplotlib.figure import Figure
-from torch.nn import functional as F
 
 from sequential_fmnist.data import SequentialFashionMNIST
-from sequential_fmnist.networks import NETWORKS, make_network
-from snn_core.functional import reset_net
-from snn_core.kernels.record.equations import Recorded
+from sequential_fmnist.networks import NETWORKS
+from sequential_fmnist.train import TrainingConfig, fit
 from snn_core.layer import SynapseFilter
 from snn_tutorial.live import bundle, literal, packed, view
-from snn_tutorial.live.javascript import PRELUDE
-from snn_tutorial.live.learner import CUTS, OPTIMIZERS, equations, kind_of
+from snn_tutorial.live.javascript import CUTS, PRELUDE
+from snn_tutorial.live.learner import OPTIMIZERS, equations, kind_of
 from snn_tutorial.live.network import network_explorer
 from snn_tutorial.page import save_results
 from snn_tutorial.plot.confusion import pictures
-from snn_tutorial.plot.style import RC, STYLE
+from snn_tutorial.plot.training import training_curves
 
 #: The rest is the command's.
 __all__ = ["train_on_page"]
@@ -96,75 +92,44 @@ def train_on_page(recorded: Mapping[str, Any]) -> HTML:
     """
     learned, tested = _split(True, 0, TRAINED), _split(False, 0, TESTED)
     images = torch.cat([learned.images, tested.images]).transpose(2, 3)  # column after column
-    cells: dict[str, Recorded] = {}
-    kinds = [kind_of(kind, cells) for kind in NETWORKS]
-    all_equations = equations(cells)
-    script = f"{PRELUDE}{bundle('worker')}work({literal(kinds)}, {literal(all_equations)});"
+    cells: dict[str, Any] = {}
+    kinds = [kind_of(kind, OPTIONS["hidden"]["values"], cells) for kind in NETWORKS]
+    worker = f"{PRELUDE}{bundle('learner')}work({literal(kinds)}, {literal(equations(cells))});"
     lesson = {
         "images": packed(images.numpy(), is_deflated=True),
         "labels": packed(torch.cat([learned.labels, tested.labels]).numpy()),
         "sizes": [TRAINED, TESTED],
-        "side": images.shape[-1],
-        "classes": len(learned.classes),
         "batch": BATCH,
         "schedule": SCHEDULE,
         "limits": list(LIMITS.values()),
         "taus": [[tau, SynapseFilter(tau, learnable=True).double().w.item()] for tau in TAUS],
     }
+    networks = recorded["networks"]
     data = {
-        "worker": script,
+        "worker": worker,
         "lesson": lesson,
         "options": OPTIONS,
         "hints": HINTS,
         "scale": SCALE,
         "kinds": kinds,
-        "cells": all_equations["cells"],
-        "recorded": [recorded["networks"][kind] for kind in NETWORKS],
+        "cells": cells,
+        "recorded": [
+            [{"loss": one["train_loss"], "accuracy": one["test_accuracy"]} for one in networks[kind]]
+            for kind in NETWORKS
+        ],
     }
     others = _split(False, TESTED, PICTURES)
     images, labels = others.images[:, 0].numpy(), others.labels.tolist()
     still = pictures(images[:5], [others.classes[label] for label in labels[:5]])
     explorer = network_explorer(images, labels, others.classes, still)
-    return HTML(view("train", data, _figure(recorded["networks"]), ALT).data + explorer.data)
-
-
-@plt.rc_context(RC)
-def _figure(networks: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
-    figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.0))
-    for kind, curve in networks.items():
-        epochs = range(1, len(curve) + 1)
-        for ax, key, scale in zip(axes, ("loss", "accuracy"), (1, 100), strict=True):
-            ax.plot(epochs, [scale * one[key] for one in curve], label=kind, linewidth=2, **STYLE[kind])
-            ax.set_xlabel("epoch")
-    axes[0].set_ylabel("train loss (mean squared error)")
-    axes[1].set_ylabel("test accuracy (%)")
-    axes[1].legend()
-    return figure
+    return HTML(view("train", data, training_curves(networks, "test_accuracy"), ALT).data + explorer.data)
 
 
 def trained(kind: str, epochs: int = EPOCHS) -> list[dict[str, float]]:
-    """Train as the page does at first, in the ordinary loop; return train loss and test accuracy of each epoch."""
-    torch.manual_seed(0)
-    net = make_network(kind)
-    learned, tested = _split(True, 0, TRAINED), _split(False, 0, TESTED)
-    x, x_test = learned.images.float() / 255, tested.images.float() / 255
-    optimizer = torch.optim.Adam(net.parameters(), lr=LR)
-    found = []
-    for factor in SCHEDULE[:epochs]:
-        optimizer.param_groups[0]["lr"] = factor * LR
-        total = 0.0
-        for which in torch.randperm(TRAINED).split(BATCH):
-            loss = F.mse_loss(net(x[which]), F.one_hot(learned.labels[which], 10).float())
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            reset_net(net)
-            total += loss.item() * len(which)
-        with torch.no_grad():
-            right = (net(x_test).argmax(1) == tested.labels).float().mean().item()
-        reset_net(net)
-        found.append({"loss": float(f"{total / TRAINED:.5g}"), "accuracy": round(right, 4)})
-    return found
+    """Train as the page does at first; return the history of :func:`~sequential_fmnist.train.fit`."""
+    config = TrainingConfig(kind, epochs=epochs, cosa_tmax=EPOCHS, batch_size=BATCH, lr=LR, opt="adam")
+    _, history = fit(config, _split(True, 0, TRAINED), _split(False, 0, TESTED), progress=False)
+    return [{key: round(value, 5) for key, value in one.items()} for one in history]
 
 
 def main() -> None:
@@ -172,7 +137,7 @@ def main() -> None:
     settings = {"images": TRAINED, "tested": TESTED, "epochs": EPOCHS, "batch": BATCH, "lr": LR, "seed": 0}
     networks = {kind: trained(kind) for kind in NETWORKS}
     for kind, curve in networks.items():
-        print(f"{kind:16} test accuracy {curve[-1]['accuracy']:.1%}")
+        print(f"{kind:16} test accuracy {curve[-1]['test_accuracy']:.1%}")
     save_results("results", "page_training", {**settings, "networks": networks})
 
 

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 from sequential_fmnist.networks import NETWORKS, make_network
 from snn_core.functional import reset_net
 from snn_tutorial.live import bundle, literal, packed
-from snn_tutorial.live.javascript import PRELUDE
-from snn_tutorial.live.learner import CUTS, equations, kind_of, with_cut
+from snn_tutorial.live.javascript import CUTS, PRELUDE, with_cut
+from snn_tutorial.live.learner import equations, kind_of
 
 pytestmark = pytest.mark.xdist_group("browser_live")
 
@@ -23,8 +23,8 @@ OPTIMIZERS = {
 TRAIN = """
 function trained(kind, pixels, labels, settings, weights, batches) {
   const tensors = Object.fromEntries(Object.entries(weights).map(([name, w]) => [name, Float64Array.from(w)]));
-  const pictures = {pixels: bytes(pixels), labels: bytes(labels), side: 28, classes: 10};
-  const learner = new Learner(kinds[kind], equations, pictures, settings, tensors);
+  const pictures = {pixels: bytes(pixels), labels: bytes(labels)};
+  const learner = new Learner(kinds[kind], equations, settings, tensors);
   const losses = batches.map((which) => learner.step(pictures, which));
   const found = Object.fromEntries(Object.entries(tensors).map(([name, w]) => [name, Array.from(w)]));
   return {losses, tensors: found, accuracy: learner.accuracy(pictures)};
@@ -35,8 +35,8 @@ function trained(kind, pixels, labels, settings, weights, batches) {
 @pytest.fixture(scope="module")
 def page(browser):
     cells: dict = {}
-    kinds = [kind_of(kind, cells) for kind in NETWORKS]
-    scripts = PRELUDE + bundle("learner", "numbers") + TRAIN
+    kinds = [kind_of(kind, [], cells) for kind in NETWORKS]
+    scripts = PRELUDE + bundle("learner") + TRAIN
     page = browser.new_page()
     page.add_script_tag(
         content=f"{scripts}var kinds = {literal(kinds)}, equations = {literal(equations(cells))};"
@@ -71,7 +71,6 @@ def check(page, embedded, kind, opt, cut, steps, clip=1e9, hidden=32, blank=0, o
     optimizer = OPTIMIZERS[opt](net.parameters())
     losses, accuracy = in_the_library(net, x, labels, optimizer, clip, batches)
     settings = {
-        "hidden": hidden,
         "cut": list(CUTS).index(cut),
         "optimizer": list(OPTIMIZERS).index(opt),
         "lr": optimizer.param_groups[0]["lr"],

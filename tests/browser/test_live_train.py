@@ -125,4 +125,4 @@ def test_curves_of_python_are_those_of_the_file(recorded):
         "images": TRAINED, "tested": TESTED, "epochs": EPOCHS, "lr": LR,
     }  # fmt: skip
     first = trained("plain", epochs=1)[0]
-    assert first["loss"] == pytest.approx(recorded["networks"]["plain"][0]["loss"], rel=1e-3)
+    assert first["train_loss"] == pytest.approx(recorded["networks"]["plain"][0]["train_loss"], rel=1e-3)

@@ -12,8 +12,9 @@ import { range } from "./numbers.js";
  *   A line is broken where y is NaN; `width` is that of a line in pixels, or of bars in units of x. A label stands beside
  *   the plot, at the height of the mark's last point. A grid has squares from the ground (0) to the colour (1) around
  *   whole numbers; the first of its columns lies at x = 0.
- * @typedef {{height: number, x: number[], y: number[], xLabel?: string, yLabel?: string, title?: string,
- *   isSquare?: boolean, marks: Mark[]}} Panel  `x` and `y` are the ends of the axes.
+ * @typedef {{height?: number, x: number[], y: number[], xLabel?: string, yLabel?: string, title?: string,
+ *   isSquare?: boolean, marks: Mark[]}} Panel
+ *   `x` and `y` are the ends of the axes. Without a height a panel is as high as it is wide, from 100 to 210.
  * @typedef {{left: number, right: number, top: number, bottom: number, across: (x: number) => number,
  *   down: (y: number) => number}} Place  Of a panel's axes on the canvas; from their units to its pixels.
  */
@@ -45,12 +46,12 @@ export function raster(columns, { color, column, row, ...options }) {
 }
 
 /**
- * Return round numbers within a range, about as many as asked for.
- * @param {number} low
- * @param {number} high
+ * Return round numbers between two ends, about as many as asked for.
+ * @param {number[]} ends
  * @param {number} about
  */
-function ticks(low, high, about) {
+function ticks(ends, about) {
+  const [low, high] = [Math.min(...ends), Math.max(...ends)];
   const rough = (high - low) / about;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = power * ([1, 2, 5].find((times) => times * power >= rough) ?? 10);
@@ -67,7 +68,7 @@ export class Chart {
   constructor(description, panels) {
     this.canvas = make("canvas", { ariaLabel: description });
     this.canvas.setAttribute("role", "img");
-    Object.assign(this.canvas, { chart: this }); // for tests
+    Object.assign(this.canvas, { chart: this }); // for the view, which has it drawn
     this.pen = /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext("2d"));
     this.panels = panels;
     /** @type {Place[]} */
@@ -85,7 +86,8 @@ export class Chart {
     const { canvas, pen } = this;
     const width = canvas.clientWidth;
     if (width === 0) return;
-    const panels = this.panels();
+    const side = Math.max(100, Math.min(210, width - LEFT - RIGHT));
+    const panels = this.panels().map((panel) => ({ height: side, ...panel }));
     const height = panels.reduce((sum, panel) => sum + head(panel) + panel.height + foot(panel), 0);
     const scale = devicePixelRatio || 1;
     canvas.width = Math.round(width * scale);
@@ -114,22 +116,13 @@ export class Chart {
     this.pen.fillStyle = this.pen.strokeStyle = color?.[Number(this.isDark)] ?? this.text ?? "";
   }
 
-  /**
-   * @param {string} text
-   * @param {number} x
-   * @param {number} y
-   * @param {CanvasTextAlign} align
-   */
+  /** @param {string} text @param {number} x @param {number} y @param {CanvasTextAlign} align */
   #write(text, x, y, align) {
     this.pen.textAlign = align;
     this.pen.fillText(text, x, y);
   }
 
-  /**
-   * @param {number[][]} points
-   * @param {number} [width]
-   * @param {boolean} [dashed]
-   */
+  /** @param {number[][]} points @param {number} [width] @param {boolean} [dashed] */
   #stroke(points, width = 2, dashed = false) {
     const { pen } = this;
     pen.lineWidth = width;
@@ -143,40 +136,32 @@ export class Chart {
     pen.setLineDash([]);
   }
 
-  /**
-   * @param {Panel} panel
-   * @param {Place} place
-   */
+  /** @param {Panel & {height: number}} panel @param {Place} place */
   #draw(panel, place) {
     const { pen } = this;
     const { left, right, top, bottom, across, down } = place;
-    const xTicks = ticks(panel.x[0], panel.x[1], (right - left) / 60);
-    const yTicks = ticks(Math.min(...panel.y), Math.max(...panel.y), Math.max(3, panel.height / 30));
     this.#use();
     this.#write(panel.title ?? "", left, top - 12, "left");
     this.#write(panel.xLabel ?? "", (left + right) / 2, bottom + 27, "center");
-    for (const x of xTicks) this.#write(numeral(x), across(x), bottom + 12, "center");
-    for (const y of yTicks) this.#write(numeral(y), left - 6, down(y), "right");
     pen.save();
     pen.translate(10, (top + bottom) / 2);
     pen.rotate(-Math.PI / 2);
     this.#write(panel.yLabel ?? "", 0, 0, "center");
     pen.restore();
-
+    /** @type {number[][][]} */
+    const lines = [];
+    for (const x of ticks(panel.x, (right - left) / 60)) {
+      this.#write(numeral(x), across(x), bottom + 12, "center");
+      lines.push([top, bottom].map((y) => [across(x), y]));
+    }
+    for (const y of ticks(panel.y, Math.max(3, panel.height / 30))) {
+      this.#write(numeral(y), left - 6, down(y), "right");
+      lines.push([left, right].map((x) => [x, down(y)]));
+    }
     pen.globalAlpha = 0.15;
-    const lines = [
-      ...yTicks.map(down).map((y) => [left, y, right, y]),
-      ...xTicks.map(across).map((x) => [x, top, x, bottom]),
-    ];
-    for (const [x0, y0, x1, y1] of lines)
-      this.#stroke(
-        [
-          [x0, y0],
-          [x1, y1],
-        ],
-        1,
-      );
+    for (const line of lines) this.#stroke(line, 1);
     pen.globalAlpha = 1;
+
     pen.save();
     pen.beginPath();
     pen.rect(left - 5, top - 5, right - left + 10, panel.height + 10);
@@ -188,52 +173,32 @@ export class Chart {
     pen.restore();
     this.#labels(panel.marks, place);
   }
-  /**
-   * @param {Mark} mark
-   * @param {Place} place
-   */
-  #mark(mark, { across, down }) {
-    const { kind, columns = [], text = [], width, dashed } = mark;
-    const points = mark.x.map((x, k) => [across(x), down(mark.y[k])]);
-    if (kind === "grid") return this.#grid(columns, across, down);
-    if (kind === "line") return this.#stroke(points, width, dashed);
-    const [half, ground] = [((width ?? 0.7) / 2) * (across(1) - across(0)), down(0)];
-    for (const [k, [x, y]] of points.entries()) {
-      if (kind === "bars") this.pen.fillRect(x - half, y, 2 * half, ground - y);
-      else if (kind === "words") this.#write(text[k], x, y, "center");
-      else this.#dot(x, y, mark.size, mark.hollow);
-    }
-  }
 
-  /**
-   * @param {number} x
-   * @param {number} y
-   * @param {number} [size]
-   * @param {boolean} [hollow]
-   */
-  #dot(x, y, size = 3.5, hollow = false) {
+  /** @param {Mark} mark @param {Place} place */
+  #mark({ kind, width, size = 3.5, dashed, columns = [], text = [], ...mark }, { across, down }) {
     const { pen } = this;
-    pen.lineWidth = 2;
-    pen.beginPath();
-    pen.arc(x, y, size, 0, 7);
-    if (hollow) pen.stroke();
-    else pen.fill();
-  }
-
-  /**
-   * @param {ArrayLike<number>[]} columns
-   * @param {Place["across"]} across
-   * @param {Place["down"]} down
-   */
-  #grid(columns, across, down) {
+    const points = mark.x.map((x, k) => [across(x), down(mark.y[k])]);
+    const [half, ground] = [((width ?? 0.7) / 2) * (across(1) - across(0)), down(0)];
+    if (kind === "line") this.#stroke(points, width, dashed);
+    for (const [k, [x, y]] of points.entries()) {
+      if (kind === "bars") pen.fillRect(x - half, y, 2 * half, ground - y);
+      if (kind === "words") this.#write(text[k], x, y, "center");
+      if (kind !== "dots") continue;
+      pen.lineWidth = 2;
+      pen.beginPath();
+      pen.arc(x, y, size, 0, 7);
+      if (mark.hollow) pen.stroke();
+      else pen.fill();
+    }
     for (const [x, column] of columns.entries()) {
-      for (const [y, value] of Array.from(column).entries()) {
-        const [left, top] = [Math.floor(across(x - 0.5)), Math.floor(down(y - 0.5))];
-        this.pen.globalAlpha = Math.max(0, Math.min(1, value));
-        this.pen.fillRect(left, top, Math.floor(across(x + 0.5)) - left, Math.floor(down(y + 0.5)) - top);
+      const [left, right] = [x - 0.5, x + 0.5].map((one) => Math.floor(across(one)));
+      for (let y = 0; y < column.length; y++) {
+        const [top, bottom] = [y - 0.5, y + 0.5].map((one) => Math.floor(down(one)));
+        pen.globalAlpha = Math.max(0, Math.min(1, column[y]));
+        pen.fillRect(left, top, right - left, bottom - top);
       }
     }
-    this.pen.globalAlpha = 1;
+    pen.globalAlpha = 1;
   }
 
   /**
@@ -269,7 +234,7 @@ const head = ({ title }) => (title ? 24 : 8);
 const foot = ({ xLabel }) => (xLabel ? 36 : 22);
 
 /**
- * @param {Panel} panel
+ * @param {Panel & {height: number}} panel
  * @param {number} top
  * @param {number} most  the right end, unless the panel is square
  * @returns {Place}

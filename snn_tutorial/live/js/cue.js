@@ -5,8 +5,8 @@ import { make, slider } from "./controls.js";
 import { counted } from "./numbers.js";
 
 /**
- * @typedef {{name: string, probe: number[], points: number[][]}} Seen
- *   A network: for each choice of steps the share of cues that a probe reads, and its points as x, y, x, y, ...
+ * @typedef {{name: string, probe: number[], points: number[][][]}} Seen
+ *   A network: for each choice of steps the share of cues that a probe reads, and its points, each an x and a y.
  * @typedef {{after: number[], first: number, symbols: number[], networks: Seen[]}} CueData
  *   `symbols` are the cues of the points, from 0.
  */
@@ -21,40 +21,36 @@ export const cue = ({ after, first, symbols, networks }) => {
   const at = () => after.indexOf(steps.value);
   const percent = (/** @type {Seen} */ network) => `${(100 * network.probe[at()]).toFixed(0)} %`;
 
-  const panels = networks.map((network) => {
-    const chart = new Chart(`states of the network "${network.name}", each the number of its cue`, () => {
-      const points = network.points[at()];
-      const end = Math.max(1, ...points.map(Math.abs)) * 1.1;
+  const said = networks.map(() => make("div"));
+  const panels = networks.map(({ name, points: all }, n) => {
+    const chart = new Chart(`states of the network "${name}", each the number of its cue`, () => {
+      const points = all[at()];
+      const end = Math.max(1, ...points.flat().map(Math.abs)) * 1.1;
       return [
         {
-          height: Math.max(100, Math.min(200, chart.canvas.clientWidth - 64)),
           ...{ x: [-end, end], y: [-end, end], isSquare: true },
           ...{ xLabel: "1st component (SD)", yLabel: "2nd component (SD)" },
           marks: symbols.map((symbol, k) => ({
-            ...{ kind: "words", x: [points[2 * k]], y: [points[2 * k + 1]], text: [`${symbol + 1}`] },
+            ...{ kind: "words", x: [points[k][0]], y: [points[k][1]], text: [`${symbol + 1}`] },
             color: [CUES[symbol % CUES.length], `color-mix(in srgb, ${CUES[symbol % CUES.length]}, white 45%)`],
           })),
         },
       ];
     });
-    const said = make("div");
-    return { network, chart, said, element: make("div", {}, make("strong", {}, network.name), said, chart.canvas) };
+    return make("div", {}, make("strong", {}, name), said[n], chart.canvas);
   });
 
   return {
     controls: [[steps]],
-    figures: [make("div", { className: "snn-panels" }, ...panels.map((panel) => panel.element))],
+    figures: [make("div", { className: "snn-panels" }, ...panels)],
     numbers: () => ({
       ...{ after: steps.value, cues: symbols.map((symbol) => symbol + 1) },
       networks: Object.fromEntries(
-        networks.map(({ name, probe, points }) => [name, { probe: probe[at()], points: points[at()] }]),
+        networks.map(({ name, probe, points }) => [name, { probe: probe[at()], points: points[at()].flat() }]),
       ),
     }),
     update() {
-      for (const { network, chart, said } of panels) {
-        said.textContent = `a probe reads ${percent(network)}`;
-        chart.draw();
-      }
+      for (const [n, network] of networks.entries()) said[n].textContent = `a probe reads ${percent(network)}`;
       const read = networks.map((network) => `${network.name} ${percent(network)}`).join("; ");
       const ago = `${counted(steps.value, "step")} after the cue`;
       return `${ago} a linear probe reads this share of the cues: ${read}. Guessing is right in ${100 / count} %.`;

@@ -1,15 +1,14 @@
 /** How far back the gradient of an output reaches, in each of the trained networks. */
 
-import { columnsOf, load, SIDE } from "./activity.js";
 import { Chart, raster } from "./chart.js";
 import { colorOf } from "./colors.js";
 import { box, menu } from "./controls.js";
-import { bytes, element, range } from "./numbers.js";
-import { Cells } from "./scan.js";
+import { bytes, columnsOf, element, range, SIDE } from "./numbers.js";
+import { load } from "./scan.js";
 
 /**
- * @typedef {{networks: (import("./activity.js").Trained & {backs: (import("./scan.js").CellBack | null)[][]})[],
- *   cells: import("./activity.js").CellSteps, classes: string[], images: string, labels: number[]}} GradientData
+ * @typedef {{networks: import("./scan.js").Trained[], cells: import("./scan.js").Cells, classes: string[],
+ *   images: string, labels: number[]}} GradientData
  */
 
 /** Powers of ten below the largest gradient that are still seen. */
@@ -18,7 +17,6 @@ const POWERS = 4;
 /** @type {import("./view.js").Build<GradientData>} */
 export const gradient = ({ networks, cells, classes, images, labels }) => {
   const pixels = bytes(images);
-  const loaded = networks.map((one) => load(one, cells));
   const names = networks.map(({ name }) => name);
   const pictures = labels.map((label, k) => `${k}: ${classes[label]}`);
   const which = menu("network", names, names.length - 1);
@@ -29,22 +27,19 @@ export const gradient = ({ networks, cells, classes, images, labels }) => {
   let found = compute();
 
   function compute() {
-    const { net, trained, hidden } = loaded[which.value];
-    hidden.isFedBack = loop.value;
-    loop.hidden = hidden.loop === null;
-    for (const [k, back] of networks[which.value].backs[Number(cut.value)].entries()) {
-      const layer = net.layers[k];
-      if (layer instanceof Cells) layer.back = back;
-    }
+    const one = networks[which.value];
+    const { net, trained, hidden } = load(one, cells, SIDE, cut.value ? 0 : one.cuts.length - 1);
+    loop.hidden = !hidden.hasLoop;
+    hidden.isFedBack = hidden.hasLoop && loop.value;
     const given = range(SIDE).map((t) => {
       const g = new Float64Array(classes.length);
       g[labels[picture.value]] = trained.scale * (what.value === 0 ? Number(t === SIDE - 1) : 1 / SIDE);
       return g;
     });
-    net.forward(columnsOf(element(pixels, picture.value, SIDE * SIDE), 0));
+    net.forward(columnsOf(element(pixels, picture.value, SIDE * SIDE)));
     net.backward(given);
-    const columns = net.layers[0].g.slice(0, SIDE);
-    return { columns, hidden: hidden.g.slice(0, SIDE), norms: columns.map((column) => Math.hypot(...column)) };
+    const columns = net.layers[0].g;
+    return { columns, hidden: hidden.g, norms: columns.map((column) => Math.hypot(...column)) };
   }
 
   const description = "gradient of an output to each pixel and to each hidden neuron, and its norm by column";
@@ -82,7 +77,6 @@ export const gradient = ({ networks, cells, classes, images, labels }) => {
     numbers: () => ({ columns: found.columns.map((one) => Array.from(one)), norms: found.norms }),
     update() {
       found = compute();
-      chart.draw();
       const [first, last] = [found.norms[0], found.norms[SIDE - 1]];
       const of = `${Number(((100 * first) / last).toPrecision(2))} %`;
       return last === 0

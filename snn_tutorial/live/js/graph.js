@@ -3,7 +3,7 @@
 import { Chart, raster } from "./chart.js";
 import { COLORS } from "./colors.js";
 import { make, menu, slider } from "./controls.js";
-import { bytes, element, floats, largest, range, sum } from "./numbers.js";
+import { bytes, columnsOf, element, floats, largest, range, sum } from "./numbers.js";
 import { player } from "./player.js";
 
 /**
@@ -77,10 +77,9 @@ export const graph = ({ steps, rows, first, pictures, nodes: packedNodes, edges 
   }
 
   const picture = new Chart("the picture, with a frame around the column that is read", () => {
-    const grey = element(pixels, image.value, rows * steps);
-    const at = (/** @type {number} */ x, /** @type {number} */ y) =>
-      ((x > time.value ? 0.2 : 1) * grey[y * steps + x]) / 255;
-    const columns = range(steps).map((x) => range(rows).map((y) => at(x, y)));
+    const dimmed = (/** @type {number[]} */ column) => column.map((grey) => 0.2 * grey);
+    const read = columnsOf(element(pixels, image.value, rows * steps), rows);
+    const columns = read.map((column, t) => (t > time.value ? dimmed(column) : column));
     const title = `step ${time.value} reads column ${time.value}`;
     return [raster(columns, { height: 112, title, column: time.value, isSquare: true })];
   });
@@ -101,13 +100,10 @@ export const graph = ({ steps, rows, first, pictures, nodes: packedNodes, edges 
   }
   for (const [from, to] of edges) {
     if (to === from + 1) place(make("div", {}, "\u2193"), "node", from, to);
-    else if (to > from) {
-      place(make("div", { className: "snn-skip" }), "skip", from, to);
-      place(make("div", { className: "snn-head" }, "\u25c0"), "skip", to);
-    } else {
+    else if (to > from) place(make("div", { className: "snn-skip" }, "\u25c0"), "skip", from, to);
+    else {
       const said = make("span", { className: "snn-upwards" }, "one step later");
-      place(make("div", { className: "snn-back" }, said), "back", from, to);
-      place(make("div", { className: "snn-head snn-last" }, "\u25b6"), "back", to);
+      place(make("div", { className: "snn-back" }, said, "\u25b6"), "back", from, to);
     }
   }
 
@@ -119,7 +115,6 @@ export const graph = ({ steps, rows, first, pictures, nodes: packedNodes, edges 
       given: Object.fromEntries(nodes.map((node) => [node.name, Array.from(values(node))])),
     }),
     update() {
-      for (const chart of [picture, ...charts]) chart.draw();
       // Screen readers read each new sentence, which would not end while steps follow each other.
       if (plays.isPlaying()) return `Test image ${image.value} is read.`;
       const fire = nodes

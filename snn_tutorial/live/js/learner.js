@@ -1,68 +1,65 @@
-/** A network in training. What it computes, its loss and its optimizer are generated from equations in torch. */
+/** A network in training, in a worker of its own. Its loss and its optimizer are generated from equations in torch. */
 
-import { largest, range } from "./numbers.js";
-import { Network } from "./scan.js";
+import { bytes, element, inflated, largest, range, SIDE, sum } from "./numbers.js";
+import { Network, series } from "./scan.js";
 
 /**
- * @typedef {import("./scan.js").CellStep} CellStep
- * @typedef {import("./scan.js").CellBack} CellBack
- * @typedef {{step: CellStep, initial: number[]}} Optimizer
- *   Its input is a gradient, its first state the weight; its parameters are learning rate and scale of the gradient.
- * @typedef {{cells: Record<string, CellStep>, backs: Record<string, CellBack>, loss: CellStep, lossBack: CellBack,
- *   limit: CellStep, optimizers: Optimizer[]}} Equations
- * @typedef {{name: string, tensors: (hidden: number) => [string, number, number | null][],
- *   stages: (tensors: Tensors, hidden: number) => import("./scan.js").Stage[][]}} Kind
- *   Of each tensor its name, its size, and the inputs of its layer, null for a time constant; stages for each cut.
+ * @typedef {import("./scan.js").Cell} Cell
  * @typedef {Record<string, Float64Array>} Tensors
- * @typedef {{pixels: Uint8Array, labels: Uint8Array, side: number, classes: number}} Pictures  Column after column.
- * @typedef {{hidden: number, cut: number, optimizer: number, lr: number, clip: number, batch: number, blank: number,
+ * @typedef {{cells: import("./scan.js").Cells, loss: Cell, limit: Cell, optimizers: Cell[]}} Equations
+ *   The input of an optimizer is a gradient, its first state the weight; its parameters are learning rate and scale of
+ *   the gradient.
+ * @typedef {import("./scan.js").Described & {tensors: Record<number, [string, number, number | null][]>}} Kind
+ *   `tensors` has for a number of hidden neurons the name of each tensor, its size, and the inputs of its layer, null
+ *   for a time constant.
+ * @typedef {{pixels: Uint8Array, labels: Uint8Array}} Pictures  Column after column.
+ * @typedef {{cut: number, optimizer: number, lr: number, clip: number, batch: number, blank: number,
  *   order: number[]}} Settings  `order` of the columns, `blank` ones behind them.
+ * @typedef {{images: string, labels: string, sizes: [number, number], batch: number, schedule: number[],
+ *   limits: number[], taus: [number, number][]}} Lesson
+ *   What all networks learn: images, of which the first of `sizes` are to train with and the others to test, deflated;
+ *   factors on the learning rate for each epoch; limits of the gradient's norm; time constants, and how they are kept.
+ * @typedef {Lesson & {kind: number, seed: number, settings: Record<string, number>}} Job
+ * @typedef {{epoch: number, loss: number, accuracy: number, seconds: number, images: number, tensors: Tensors}} Report
  */
 
 export class Learner {
   /**
    * @param {Kind} kind
    * @param {Equations} equations
-   * @param {Pictures} pictures  for its sizes
    * @param {Settings} settings
    * @param {Tensors} tensors  which it trains
    */
-  constructor(kind, equations, { side, classes }, settings, tensors) {
-    const { hidden, cut, batch, order, blank } = settings;
-    const stages = kind.stages(tensors, hidden)[cut];
-    const backs = stages.map((stage) => (stage.kind === "cell" ? equations.backs[stage.cell] : null));
+  constructor(kind, { cells, loss, limit, optimizers }, settings, tensors) {
+    const { cut, batch, order, blank, optimizer } = settings;
     const steps = order.length + blank;
-    this.equations = equations;
+    this.equations = { loss, limit, optimizer: optimizers[optimizer] };
     this.settings = settings;
-    this.optimizer = equations.optimizers[settings.optimizer];
     this.lr = settings.lr;
-    this.net = new Network(stages, equations.cells, backs, steps, batch);
-    this.gradients = this.net.layers.flatMap((layer) => layer.gradients);
-    // Of each weight the optimizer's state: itself, and its moments.
-    this.states = this.net.layers.flatMap(({ tensors }) =>
-      tensors.map((weight) => {
-        const moments = this.optimizer.initial.slice(1).map((first) => new Float64Array(weight.length).fill(first));
-        return [/** @type {Float64Array} */ (weight), ...moments];
+    this.net = new Network(kind.cuts[cut], tensors, cells, SIDE, steps, batch);
+    // Of each weight its gradient, and the optimizer's states: itself, and its moments.
+    this.weights = this.net.layers.flatMap((layer) =>
+      layer.gradients.map((gradient, k) => {
+        const moments = optimizers[optimizer].initial.slice(1).map((one) => gradient.slice().fill(one));
+        return { gradient, states: [/** @type {Float64Array} */ (layer.tensors[k]), ...moments] };
       }),
     );
-    this.columns = range(steps).map(() => new Float64Array(batch * side));
-    const [sums, targets, losses, given] = range(4).map(() => new Float64Array(batch * classes));
-    this.outputs = { sums, targets, losses, given, ones: new Float64Array(batch * classes).fill(1) };
+    this.columns = series(steps, batch * SIDE);
+    this.classes = this.net.layers[this.net.layers.length - 1].outputs;
   }
 
   /**
-   * Add up the outputs for some pictures over all steps.
+   * Return the sum over all steps of the outputs for some pictures, at most a batch.
    * @param {Pictures} pictures
-   * @param {ArrayLike<number>} which
+   * @param {number[]} which
    */
-  #sum({ pixels, side }, which) {
+  #sums({ pixels }, which) {
     for (const [t, x] of this.settings.order.entries()) {
-      for (let n = 0; n < which.length; n++) {
-        const first = (which[n] * side + x) * side;
-        for (let y = 0; y < side; y++) this.columns[t][n * side + y] = pixels[first + y] / 255;
+      for (const [n, picture] of which.entries()) {
+        for (let y = 0; y < SIDE; y++) this.columns[t][n * SIDE + y] = pixels[(picture * SIDE + x) * SIDE + y] / 255;
       }
     }
-    const sums = this.outputs.sums.fill(0);
+    const sums = new Float64Array(this.settings.batch * this.classes);
     for (const y of this.net.forward(this.columns)) for (let k = 0; k < sums.length; k++) sums[k] += y[k];
     return sums;
   }
@@ -70,34 +67,29 @@ export class Learner {
   /**
    * Take a step and return its loss.
    * @param {Pictures} pictures
-   * @param {ArrayLike<number>} which  as many as a batch has at most
+   * @param {number[]} which
    */
   step(pictures, which) {
-    const { loss, lossBack } = this.equations;
-    const { targets, losses, given, ones } = this.outputs;
-    const sums = this.#sum(pictures, which);
-    const size = which.length * pictures.classes;
-    targets.fill(0);
-    for (let n = 0; n < which.length; n++) targets[n * pictures.classes + pictures.labels[which[n]]] = 1;
+    const { loss, limit, optimizer } = this.equations;
+    const sums = this.#sums(pictures, which);
+    const size = which.length * this.classes;
+    const [targets, losses, given, ones] = series(4, sums.length);
+    for (const [n, picture] of which.entries()) targets[n * this.classes + pictures.labels[picture]] = 1;
     const parameters = [targets, [this.columns.length], [size]];
-    loss(size, sums, [], parameters, losses);
+    loss.step(size, sums, [], parameters, losses);
     const unused = parameters.map(({ length }) => new Float64Array(length));
-    lossBack(size, sums, [], parameters, ones, [], given.fill(0), unused);
+    loss.back(size, sums, [], parameters, ones.fill(1), [], given, unused);
     this.net.backward(this.columns.map(() => given));
-    this.#update();
-    return losses.subarray(0, size).reduce((a, b) => a + b);
-  }
 
-  #update() {
     let squares = 0;
-    for (const gradient of this.gradients) for (const g of gradient) squares += g * g;
+    for (const { gradient } of this.weights) for (const g of gradient) squares += g * g;
     if (!Number.isFinite(squares)) throw new Error("the gradient is no longer finite: try a smaller learning rate");
     const scale = new Float64Array(1);
-    this.equations.limit(1, [squares], [], [[this.settings.clip]], scale);
-    for (const [k, gradient] of this.gradients.entries()) {
-      const scratch = new Float64Array(gradient.length);
-      this.optimizer.step(gradient.length, gradient, this.states[k], [[this.lr], scale], scratch);
+    limit.step(1, [squares], [], [[this.settings.clip]], scale);
+    for (const { gradient, states } of this.weights) {
+      optimizer.step(gradient.length, gradient, states, [[this.lr], scale], gradient.slice());
     }
+    return sum(losses);
   }
 
   /**
@@ -105,24 +97,23 @@ export class Learner {
    * @param {Pictures} pictures
    */
   accuracy(pictures) {
-    const { labels, classes } = pictures;
-    let right = 0;
-    for (let first = 0; first < labels.length; first += this.settings.batch) {
-      const which = range(Math.min(this.settings.batch, labels.length - first)).map((n) => first + n);
-      const sums = this.#sum(pictures, which);
-      for (const [n, k] of which.entries()) {
-        if (largest(sums.subarray(n * classes, (n + 1) * classes)) === labels[k]) right++;
-      }
-    }
-    return right / labels.length;
+    const all = range(pictures.labels.length);
+    const isRight = batchesOf(all, this.settings.batch).flatMap((which) => {
+      const sums = this.#sums(pictures, which);
+      return which.map((picture, n) => Number(largest(element(sums, n, this.classes)) === pictures.labels[picture]));
+    });
+    return sum(isRight) / all.length;
   }
 }
+
+/** @param {number[]} all @param {number} size */
+const batchesOf = (all, size) => range(Math.ceil(all.length / size)).map((k) => element(all, k, size));
 
 /**
  * Return a generator of numbers from 0 to 1 (mulberry32).
  * @param {number} seed
  */
-export function generator(seed) {
+function generator(seed) {
   let state = seed | 0;
   return () => {
     state = (state + 0x6d2b79f5) | 0;
@@ -133,32 +124,67 @@ export function generator(seed) {
 }
 
 /**
- * Return the first tensors of a network, drawn as torch does for linear layers.
- * @param {Kind} kind
- * @param {number} hidden
- * @param {number} inverse  the time constant as it is kept
- * @param {() => number} random
- */
-export function drawn(kind, hidden, inverse, random) {
-  /** @type {Tensors} */
-  const tensors = {};
-  for (const [name, size, inputs] of kind.tensors(hidden)) {
-    const draw = () => (inputs === null ? inverse : (2 * random() - 1) / Math.sqrt(inputs));
-    tensors[name] = Float64Array.from({ length: size }, draw);
-  }
-  return tensors;
-}
-
-/**
- * Return numbers below `count` in a random order.
+ * Return the numbers below `count` in a random order.
  * @param {number} count
  * @param {() => number} random
  */
-export function shuffled(count, random) {
-  const found = range(count);
-  for (let k = count - 1; k > 0; k--) {
-    const other = Math.floor(random() * (k + 1));
-    [found[k], found[other]] = [found[other], found[k]];
+function shuffled(count, random) {
+  const keys = range(count).map(random);
+  return range(count).sort((a, b) => keys[a] - keys[b]);
+}
+
+/** Steps after which the worker looks whether it has to pause. */
+const STEPS = 16;
+
+/**
+ * Train what a message asks for, and report after each epoch; other messages say whether to pause.
+ * @param {Kind[]} kinds
+ * @param {Equations} equations
+ */
+export function work(kinds, equations) {
+  let isPaused = false;
+  /** Let messages in, and return how long that took. */
+  async function rest() {
+    const began = performance.now();
+    do await new Promise((resolve) => setTimeout(resolve, 5));
+    while (isPaused);
+    return performance.now() - began;
   }
-  return found;
+
+  /** @param {Job} job */
+  async function train({ seed, kind, settings, ...lesson }) {
+    const { batch, sizes, limits } = lesson;
+    const { images, hidden, lr, cut, optimizer, blank } = settings;
+    const pixels = await inflated(lesson.images);
+    const parts = [0, sizes[0]].map((first, k) => ({
+      pixels: pixels.subarray(first * SIDE * SIDE),
+      labels: bytes(lesson.labels).subarray(first, first + sizes[k]),
+    }));
+    const random = generator(seed);
+    const order = settings.order ? shuffled(SIDE, generator(1)) : range(SIDE);
+    const kept = lesson.taus.find(([tau]) => tau === settings.tau)?.[1] ?? 0;
+    // As torch draws them for linear layers.
+    const draw = (/** @type {number | null} */ inputs) => (inputs ? (2 * random() - 1) / Math.sqrt(inputs) : kept);
+    const tensors = Object.fromEntries(
+      kinds[kind].tensors[hidden].map(([name, size, inputs]) => [name, new Float64Array(size).map(() => draw(inputs))]),
+    );
+    const given = { cut, optimizer, lr, blank, batch, order, clip: limits[settings.clip] };
+    const learner = new Learner(kinds[kind], equations, given, tensors);
+    for (const [epoch, factor] of lesson.schedule.entries()) {
+      let began = performance.now();
+      let loss = 0;
+      learner.lr = factor * lr;
+      for (const [k, some] of batchesOf(shuffled(images, random), batch).entries()) {
+        loss += (learner.step(parts[0], some) * some.length) / images;
+        if (k % STEPS === 0) began += await rest();
+      }
+      const accuracy = learner.accuracy(parts[1]);
+      postMessage({ epoch: epoch + 1, loss, accuracy, seconds: (performance.now() - began) / 1000, images, tensors });
+    }
+  }
+
+  addEventListener("message", ({ data }) => {
+    if (typeof data === "boolean") isPaused = data;
+    else train(data).catch((error) => postMessage({ failed: `${error.message ?? error}` }));
+  });
 }

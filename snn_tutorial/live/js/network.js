@@ -1,30 +1,32 @@
 /** The trained networks: a picture enters column by column, and everything that happens inside is seen. */
 
-import { answers, BLANK, columnsOf, load, run, SIDE } from "./activity.js";
 import { Chart, raster } from "./chart.js";
 import { COLORS } from "./colors.js";
 import { box, button, changed, make, menu, slider } from "./controls.js";
-import { bytes, counted, element, range, sum } from "./numbers.js";
+import { bytes, columnsOf, counted, element, largest, range, SIDE, sum } from "./numbers.js";
 import { Pad, prepared } from "./pad.js";
 import { player } from "./player.js";
+import { load } from "./scan.js";
 
 /**
- * @typedef {import("./activity.js").Trained} Trained
- * @typedef {import("./activity.js").Activity} Activity
- * @typedef {{networks: Trained[], cells: import("./activity.js").CellSteps, classes: string[], images: string,
+ * @typedef {{networks: import("./scan.js").Trained[], cells: import("./scan.js").Cells, classes: string[], images: string,
  *   labels: number[], network: number, drawsFirst: boolean}} NetworkData
  *   The network that is shown first; `drawsFirst`: the view invites to draw over its picture, and each stroke is read at
  *   once.
- * @typedef {{until: number, neuron: number, threshold: number, trained: Trained, classes: string[]}} Seen
- *   What the chart shows of an activity.
  */
 
+/** How far below 0, in thresholds, a membrane is drawn: inhibition may drive it a hundred times as far. */
+const DEPTH = 4;
+/** Blank columns after a picture, at most. */
+const BLANK = 56;
+/** A blank column. */
+const NOTHING = range(SIDE).map(() => 0);
 const TAUS = [1.1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 7, 10, 15, 20, 30, 50, 70, 100];
 
 /** @type {import("./view.js").Build<NetworkData>} */
 export const network = ({ networks, cells, classes, images, labels, network: first, drawsFirst }) => {
   const pixels = bytes(images);
-  const loaded = networks.map((one) => load(one, cells));
+  const loaded = networks.map((one) => load(one, cells, SIDE + BLANK));
   const names = networks.map(({ name }) => name);
   const pictures = [...labels.map((label, k) => `${k}: ${classes[label]}`), "your drawing"];
   const trainedTau = networks.find((one) => one.tau)?.tau ?? 2;
@@ -65,17 +67,19 @@ export const network = ({ networks, cells, classes, images, labels, network: fir
   });
 
   /**
-   * Take the picture through a network with what the reader has set.
-   * @param {import("./activity.js").Loaded} one
+   * Take the picture through a network with what the reader has set, and return what happens in each step. Currents are
+   * those of synapses or of the loop, none without either.
+   * @param {import("./scan.js").Loaded} loaded
    */
-  function activityOf(one) {
-    const { trained, hidden, synapse } = one;
+  function activityOf({ trained, net, hidden, synapse }) {
     if (hidden.parameters.length) hidden.parameters = [[threshold.value]];
-    hidden.isFedBack = loop.value;
-    if (synapse && trained.tau !== null) {
-      synapse.parameters = tau.value === trained.tau ? synapse.stage.parameters : [[1 / tau.value]];
-    }
-    return run(one, columnsOf(drawsFirst && isDrawing() ? prepared(pad.pixels) : pad.pixels, blank.value));
+    hidden.isFedBack = hidden.hasLoop && loop.value;
+    if (synapse && trained.tau !== null) synapse.parameters = [[1 / tau.value]];
+    const seen = columnsOf(drawsFirst && isDrawing() ? prepared(pad.pixels) : pad.pixels);
+    const columns = [...seen, ...range(blank.value).map(() => NOTHING)];
+    const outputs = net.forward(columns);
+    const [spikes, currents] = [hidden.y, synapse?.y ?? hidden.back].map((series) => series.slice(0, columns.length));
+    return { columns, outputs, potentials: hidden.v.slice(1, columns.length + 1).map(([v]) => v), spikes, currents };
   }
 
   /** Return what all others answer at the end, once there are networks of the reader's own. */
@@ -90,9 +94,50 @@ export const network = ({ networks, cells, classes, images, labels, network: fir
   }
 
   const chart = new Chart("columns, spikes, mean outputs and a hidden neuron of the network over time", () => {
+    const { columns, spikes, potentials, currents, outputs } = activity;
     const { trained } = loaded[which.value];
-    const seen = { until: time.value, neuron: neuron.value, threshold: threshold.value, trained, classes };
-    return panelsOf(activity, seen);
+    const [x, now, chosen, limit] = [[-0.5, columns.length - 0.5], time.value, neuron.value, threshold.value];
+    const steps = range(now);
+    const count = spikes[0].length;
+    const fired = steps.flatMap((t) => range(count).flatMap((j) => (spikes[t][j] ? [{ t, j }] : [])));
+    const own = fired.filter(({ j }) => j === chosen).map(({ t }) => t);
+    const sums = outputs.map((_, t) => answers(outputs, t + 1, trained.scale));
+    const all = sums.flatMap(({ means }) => means);
+    const v = potentials.map((step) => step[chosen]);
+    const i = currents.map((step) => step[chosen]);
+    const low = Math.max(-DEPTH * limit, Math.min(0, ...v, ...i) - 0.2);
+    const [color, label] = trained.synapse === null ? [COLORS.loop, "from the loop"] : [COLORS.current, "current I"];
+    const one = { x, y: [chosen, chosen], label: `neuron ${chosen}` };
+    return [
+      raster(
+        columns.map((column, t) => (t < now ? column : NOTHING)),
+        { height: 84, title: "columns as they enter", yLabel: "row" },
+      ),
+      {
+        ...{ height: Math.max(96, 3 * count), x, y: [count - 0.5, -0.5], title: "hidden spikes", yLabel: "neuron" },
+        marks: [
+          { kind: "line", ...one, color: COLORS.threshold, width: 1 },
+          { kind: "dots", x: fired.map(({ t }) => t), y: fired.map(({ j }) => j), color: COLORS.spike, size: 1.2 },
+        ],
+      },
+      {
+        ...{ height: 150, x, y: [Math.min(0, ...all), Math.max(1, ...all)], title: "mean output so far" },
+        marks: classes.map((label, j) => {
+          const style = j === sums[now - 1]?.best ? { width: 3 } : { width: 1, color: COLORS.threshold };
+          return { kind: "line", x: steps, y: sums.map(({ means }) => means[j]), label, ...style };
+        }),
+      },
+      {
+        ...{ height: 120, x, y: [low, Math.max(1.2 * limit, ...v, ...i) + 0.2], xLabel: "time step" },
+        title: `hidden neuron ${chosen}`,
+        marks: [
+          { kind: "line", x, y: [limit, limit], color: COLORS.threshold, dashed: true, label: "threshold" },
+          { kind: "line", x: i.length ? steps : [], y: i, dashed: true, color, label },
+          { kind: "line", x: steps, y: v, color: COLORS.membrane, label: "potential v" },
+          { kind: "dots", x: own, y: own.map(() => limit), color: COLORS.spike, label: "spike" },
+        ],
+      },
+    ];
   });
 
   // A network that is trained on this page comes after those of the package, and again after each epoch.
@@ -101,7 +146,7 @@ export const network = ({ networks, cells, classes, images, labels, network: fir
     const found = loaded.findIndex((one) => one.trained.name === trained.name);
     const place = found < 0 ? loaded.length : found;
     if (found < 0) which.input.append(make("option", {}, trained.name));
-    loaded[place] = load(trained, own);
+    loaded[place] = load(trained, own, SIDE + BLANK);
     if (isLast || place === which.value) changed(which.input);
   });
 
@@ -110,7 +155,7 @@ export const network = ({ networks, cells, classes, images, labels, network: fir
     const { trained, hidden } = loaded[which.value];
     tau.hidden = trained.tau === null;
     threshold.hidden = hidden.parameters.length === 0;
-    loop.hidden = hidden.loop === null;
+    loop.hidden = !hidden.hasLoop;
     const steps = SIDE + blank.value;
     const isWhole = time.value === Number(time.input.max);
     time.input.max = `${steps}`;
@@ -119,27 +164,21 @@ export const network = ({ networks, cells, classes, images, labels, network: fir
     pad.draw();
     activity = activityOf(loaded[which.value]);
     if (which.value !== shown.network) {
-      neuron.input.max = `${hidden.stage.outputs - 1}`;
+      neuron.input.max = `${hidden.outputs - 1}`;
       neuron.value = typical(activity.spikes);
     }
     shown = { image: image.value, network: which.value };
   }
 
-  const answered = make("table", { className: "snn-answers" }, ...rows.map((row) => row.element));
-  const side = [pad.canvas, clear, answered];
+  const answered = make("table", {}, ...rows.map((row) => row.element));
+  const side = make("div", {}, pad.canvas, clear, answered);
+  const main = make("div", { className: "snn-wide" }, chart.canvas);
   return {
     controls: [
       [which, image],
       [...plays.buttons, time],
     ],
-    figures: [
-      make(
-        "div",
-        { className: "snn-sides" },
-        make("div", { className: "snn-side" }, ...side),
-        make("div", { className: "snn-main" }, chart.canvas),
-      ),
-    ],
+    figures: [make("div", { className: "snn-panels" }, side, main)],
     more: [
       [neuron, blank],
       [threshold, tau, loop],
@@ -150,7 +189,6 @@ export const network = ({ networks, cells, classes, images, labels, network: fir
     }),
     update() {
       fit();
-      chart.draw();
       const { trained } = loaded[which.value];
       const isEmpty = !pad.pixels.some((grey) => grey > 0);
       const { shares, best } = answers(activity.outputs, time.value, trained.scale);
@@ -173,67 +211,22 @@ export const network = ({ networks, cells, classes, images, labels, network: fir
   };
 };
 
-/**
- * Return the neuron in the middle of those that fire, by their number of spikes.
- * @param {Float64Array[]} spikes
- */
+/** Return a neuron that fires more often than most others do. @param {Float64Array[]} spikes */
 function typical(spikes) {
-  const counts = range(spikes[0].length).map((j) => sum(spikes.map((step) => step[j])));
-  const firing = range(counts.length).filter((j) => counts[j]);
-  firing.sort((j, k) => counts[j] - counts[k]);
-  return firing[Math.floor(firing.length / 2)] ?? 0;
+  const counts = Array.from(spikes[0], (_, j) => sum(spikes.map((step) => step[j])));
+  return range(counts.length).sort((j, k) => counts[j] - counts[k])[Math.floor(0.6 * counts.length)];
 }
 
-/** How far below 0, in thresholds, a membrane is drawn: inhibition may drive it a hundred times as far. */
-const DEPTH = 4;
-
 /**
- * @param {Activity} activity
- * @param {Seen} seen
- * @returns {import("./chart.js").Panel[]}
+ * Return the mean output of every class over all steps, of which the first `steps` have come, its softmax, and which is
+ * the largest.
+ * @param {Float64Array[]} outputs
+ * @param {number} steps
+ * @param {number} scale
  */
-function panelsOf({ columns, spikes, potentials, currents, outputs }, { until, neuron, threshold, trained, classes }) {
-  const x = [-0.5, columns.length - 0.5];
-  const time = range(until);
-  const hidden = spikes[0].length;
-  const fired = time.flatMap((t) => range(hidden).flatMap((j) => (spikes[t][j] ? [{ t, j }] : [])));
-  const own = fired.filter(({ j }) => j === neuron);
-  const sums = outputs.map((_, t) => answers(outputs, t + 1, trained.scale));
-  const all = sums.flatMap(({ means }) => Array.from(means));
-  const v = potentials.map((step) => step[neuron]);
-  const i = currents.map((step) => step[neuron]);
-  const low = Math.max(-DEPTH * threshold, Math.min(0, ...v, ...i) - 0.2);
-  const [color, label] = trained.synapse === null ? [COLORS.loop, "from the loop"] : [COLORS.current, "current I"];
-  const level = [threshold, threshold];
-  return [
-    raster(
-      columns.map((column, t) => (t < until ? column : new Float64Array(SIDE))),
-      { height: 84, title: "columns as they enter", yLabel: "row" },
-    ),
-    {
-      ...{ height: Math.max(96, 3 * hidden), x, y: [hidden - 0.5, -0.5], title: "hidden spikes", yLabel: "neuron" },
-      marks: [
-        { kind: "line", x, y: [neuron, neuron], color: COLORS.threshold, width: 1, label: `neuron ${neuron}` },
-        { kind: "dots", x: fired.map(({ t }) => t), y: fired.map(({ j }) => j), color: COLORS.spike, size: 1.2 },
-      ],
-    },
-    {
-      ...{ height: 150, x, y: [Math.min(0, ...all), Math.max(1, ...all)], title: "mean output so far" },
-      marks: classes.map((label, j) => {
-        const isBest = j === sums[until - 1]?.best;
-        const style = { color: isBest ? COLORS.membrane : COLORS.threshold, width: isBest ? 3 : 1 };
-        return { kind: "line", x: time, y: sums.map(({ means }) => means[j]), label, ...style };
-      }),
-    },
-    {
-      ...{ height: 120, x, y: [low, Math.max(1.2 * threshold, ...v, ...i) + 0.2], xLabel: "time step" },
-      title: `hidden neuron ${neuron}`,
-      marks: [
-        { kind: "line", x, y: level, color: COLORS.threshold, dashed: true, label: "threshold" },
-        { kind: "line", x: i.length ? time : [], y: i, dashed: true, color, label },
-        { kind: "line", x: time, y: v, color: COLORS.membrane, label: "potential v" },
-        { kind: "dots", x: own.map(({ t }) => t), y: own.map(() => threshold), color: COLORS.spike, label: "spike" },
-      ],
-    },
-  ];
+function answers(outputs, steps, scale) {
+  const seen = outputs.slice(0, steps);
+  const means = Array.from(outputs[0], (_, j) => (scale * sum(seen.map((output) => output[j]))) / outputs.length);
+  const powers = means.map((mean) => Math.exp(mean - Math.max(...means)));
+  return { means, shares: powers.map((power) => power / sum(powers)), best: largest(means) };
 }

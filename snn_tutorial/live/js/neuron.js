@@ -4,16 +4,16 @@ import { Chart } from "./chart.js";
 import { COLORS } from "./colors.js";
 import { box, menu, slider } from "./controls.js";
 import { counted, range, sum } from "./numbers.js";
+import { through } from "./scan.js";
 
 /**
- * @typedef {import("./scan.js").CellStep} CellStep
- * @typedef {{steps: number, resets: string[], cells: CellStep[][], charge: CellStep}} NeuronData
- *   `cells` for each reset without and with feedback. Their only parameter is the threshold. `charge` gives the potential
- *   before the reset.
+ * @typedef {{steps: number, resets: string[], cells: import("./scan.js").Cell[][]}} NeuronData
+ *   `cells` for each reset without and with feedback. Their only parameter is the threshold; their states are the
+ *   potential, the input of the neuron, and the potential before the reset.
  */
 
 /** @type {import("./view.js").Build<NeuronData>} */
-export const neuron = ({ steps, resets, cells, charge }) => {
+export const neuron = ({ steps, resets, cells }) => {
   const first = slider("input x[0]", { min: 0, max: 3, step: 0.25, value: 1.5 });
   const threshold = slider("threshold v_threshold", { min: 0.5, max: 2, step: 0.25, value: 1 });
   const reset = menu("reset", resets);
@@ -23,15 +23,8 @@ export const neuron = ({ steps, resets, cells, charge }) => {
 
   function run() {
     const cell = cells[reset.value][Number(isFedBack.value)];
-    const [potential, before, y, h] = [0, 1, 2, 3].map(() => new Float64Array(1));
-    const v = [potential, before]; // with the spike of the step before, which comes back
-    return time.map((t) => {
-      const x = t === 0 ? first.value : 0;
-      const i = isFedBack.value ? x + y[0] : x;
-      charge(1, [i], [potential.slice()], [[threshold.value]], h);
-      cell(1, [x], v, [[threshold.value]], y);
-      return { x, i, h: h[0], v: potential[0], s: y[0] };
-    });
+    const inputs = time.map((t) => (t === 0 ? first.value : 0));
+    return through(cell, inputs, [threshold.value]).map(({ x, v: [v, i, h], y }) => ({ x, i, h, v, s: y }));
   }
 
   /** @param {"x" | "i" | "h" | "v" | "s"} name */
@@ -87,7 +80,6 @@ export const neuron = ({ steps, resets, cells, charge }) => {
     numbers: () => ({ i: series("i"), h: series("h"), v: series("v"), s: series("s") }),
     update() {
       trace = run();
-      chart.draw();
       return `${counted(sum(series("s")), "spike")} in ${steps} steps`;
     },
   };

@@ -1,5 +1,8 @@
 /** Arrays: those within a view's data, of which the last axis changes fastest, and what all views do with numbers. */
 
+/** Pixels of a side of a picture. */
+export const SIDE = 28;
+
 /**
  * Return the bytes that `packed` in Python has written.
  * @param {string} packed
@@ -13,7 +16,7 @@ export const bytes = (packed) => Uint8Array.from(atob(packed), (letter) => lette
 export const floats = (packed) => new Float32Array(bytes(packed).buffer);
 
 /**
- * Return the bytes that `deflated` in Python has written.
+ * Return the bytes that `packed` in Python has deflated.
  * @param {string} packed
  */
 export async function inflated(packed) {
@@ -23,16 +26,25 @@ export async function inflated(packed) {
 
 /**
  * Return the part of an array in which element `k` of its first axis lies.
- * @template {Uint8Array | Float32Array} A
+ * @template {{slice: (from: number, to: number) => unknown}} A
  * @param {A} array
  * @param {number} k
  * @param {number} size  of such an element
- * @returns {A}
  */
-export const element = (array, k, size) => /** @type {A} */ (array.subarray(k * size, (k + 1) * size));
+export const element = (array, k, size) => /** @type {A} */ (array.slice(k * size, (k + 1) * size));
 
 /** @param {number} count */
 export const range = (count) => Array.from({ length: count }, (_, k) => k);
+
+/**
+ * Return the columns of a picture, in [0, 1].
+ * @param {ArrayLike<number>} pixels  from 0 to 255, row by row
+ * @param {number} [rows]
+ */
+export const columnsOf = (pixels, rows = SIDE) => {
+  const width = pixels.length / rows;
+  return range(width).map((x) => range(rows).map((y) => pixels[y * width + x] / 255));
+};
 
 /** @param {ArrayLike<number>} values */
 export const sum = (values) => Array.from(values).reduce((a, b) => a + b, 0);

@@ -1,8 +1,7 @@
 /** A small grey picture that can be drawn on, by mouse, finger or keyboard. */
 
-import { SIDE } from "./activity.js";
 import { make } from "./controls.js";
-import { range } from "./numbers.js";
+import { range, SIDE } from "./numbers.js";
 
 /** Radius of a stroke in pixels, its grey in the middle, and how much that loses with each pixel's distance. */
 const RADIUS = 1.5;

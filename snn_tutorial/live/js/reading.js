@@ -1,10 +1,9 @@
 /** How a picture arrives at a network: one column or one row of it in each time step. */
 
-import { SIDE } from "./activity.js";
 import { Chart, raster } from "./chart.js";
 import { COLORS } from "./colors.js";
 import { make, menu, slider } from "./controls.js";
-import { bytes, element, range, sum } from "./numbers.js";
+import { bytes, columnsOf, element, range, SIDE, sum } from "./numbers.js";
 import { player } from "./player.js";
 
 /**
@@ -28,38 +27,27 @@ export const reading = ({ images, names, first }) => {
   const line = () => ["column", "row"][order.value];
   const isRead = (/** @type {number} */ t) => t <= step.value;
 
-  /** Return the inputs of all steps, in [0, 1]. */
-  function sequence() {
-    const grey = element(pixels, picture.value, SIDE * SIDE);
-    const at = (/** @type {number} */ row, /** @type {number} */ column) => grey[row * SIDE + column] / 255;
-    return ALL.map((t) => ALL.map((i) => (order.value === 0 ? at(i, t) : at(t, i))));
-  }
-
-  /** The side of both pictures in pixels of the page, as large as there is room beside the axis. */
-  const height = () => Math.max(100, Math.min(210, seen.canvas.clientWidth - 64));
-  const axes = () => ({ height: height(), isSquare: true });
+  /** Return columns for rows where a picture is read by rows. @param {number[][]} columns */
+  const inOrder = (columns) => (order.value === 0 ? columns : ALL.map((y) => columns.map((column) => column[y])));
+  /** The inputs of all steps, in [0, 1]. */
+  const sequence = () => inOrder(columnsOf(element(pixels, picture.value, SIDE * SIDE)));
 
   const seen = new Chart("the picture, with a frame around what is read in this step", () => {
     const shades = sequence().map((x, t) => x.map((grey) => (isRead(t) ? grey : GROUND + DIM * grey)));
-    const isColumn = order.value === 0;
     const title = `${names[picture.value]}, ${line()} ${step.value}`;
-    const framed = isColumn ? { column: step.value } : { row: step.value };
-    const columns = isColumn ? shades : ALL.map((x) => shades.map((row) => row[x]));
-    return [
-      raster(columns, { ...axes(), ...framed, title, xLabel: "column of the picture", yLabel: "row of the picture" }),
-    ];
+    const labels = { title, xLabel: "column of the picture", yLabel: "row of the picture" };
+    return [raster(inOrder(shades), { [line()]: step.value, isSquare: true, ...labels })];
   });
 
   const now = new Chart("the 28 grey values of this step", () => {
-    const input = sequence()[step.value];
+    const points = { x: sequence()[step.value], y: ALL, color: COLORS.input };
     return [
       {
-        ...axes(),
-        ...{ isSquare: false, x: [0, 1], y: [SIDE - 0.5, -0.5] },
+        ...{ x: [0, 1], y: [SIDE - 0.5, -0.5] },
         ...{ title: `input at t = ${step.value}`, xLabel: "x[t, i]", yLabel: "feature i" },
         marks: [
-          { kind: "line", x: input, y: ALL, color: COLORS.input },
-          { kind: "dots", x: input, y: ALL, color: COLORS.input, size: 2.5 },
+          { kind: "line", ...points },
+          { kind: "dots", ...points, size: 2.5 },
         ],
       },
     ];
@@ -67,27 +55,18 @@ export const reading = ({ images, names, first }) => {
 
   const sofar = new Chart("the inputs of all steps so far, side by side", () => {
     const columns = sequence().map((x, t) => x.map((grey) => (isRead(t) ? grey : GROUND)));
-    return [
-      raster(columns, {
-        ...axes(),
-        column: step.value,
-        title: "what has come so far",
-        xLabel: "time step t",
-        yLabel: "feature i",
-      }),
-    ];
+    const labels = { title: "what has come so far", xLabel: "time step t", yLabel: "feature i" };
+    return [raster(columns, { column: step.value, isSquare: true, ...labels })];
   });
-  const charts = [seen, now, sofar];
 
   return {
     controls: [
       [picture, order],
       [step, ...plays.buttons],
     ],
-    figures: [make("div", { className: "snn-panels" }, ...charts.map((chart) => chart.canvas))],
+    figures: [make("div", { className: "snn-panels" }, seen.canvas, now.canvas, sofar.canvas)],
     numbers: () => ({ image: picture.value, order: line(), t: step.value, sequence: sequence() }),
     update() {
-      for (const chart of charts) chart.draw();
       // While it plays, nothing new is said, for the sake of those who hear it.
       if (plays.isPlaying()) return `${names[picture.value]}: one ${line()} in each step.`;
       const inks = sequence().map(sum);

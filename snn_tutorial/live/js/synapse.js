@@ -4,13 +4,13 @@ import { Chart } from "./chart.js";
 import { COLORS } from "./colors.js";
 import { box, changed, make, slider } from "./controls.js";
 import { counted, range, sum } from "./numbers.js";
+import { through } from "./scan.js";
 
 /**
- * @typedef {import("./scan.js").CellStep} CellStep
  * @typedef {"synapse filter" | "low-pass" | "double-exponential"} Name
  * @typedef {{tau: number, rise: number, parameters: Record<Name, number[]>}} Stop
- * @typedef {{spikes: number[], tau: number, filters: Record<Name, {cell: CellStep, states: number}>, stops: Stop[]}}
- *   SynapseData  `stops` holds what the slider for tau may be set to, with the parameters of the cells.
+ * @typedef {{spikes: number[], tau: number, filters: Record<Name, import("./scan.js").Cell>, stops: Stop[]}} SynapseData
+ *   `stops` holds what the slider for tau may be set to, with the parameters of the cells.
  */
 
 const COLOR_OF = {
@@ -33,16 +33,7 @@ export const synapse = ({ spikes, tau, filters, stops }) => {
   const names = () => /** @type {Name[]} */ (Object.keys(filters).slice(0, isDouble.value ? 3 : 2));
 
   /** @param {Name} name */
-  function current(name) {
-    const { cell, states } = filters[name];
-    const parameters = stop().parameters[name].map((one) => [one]);
-    const v = range(states).map(() => new Float64Array(1));
-    const y = new Float64Array(1);
-    return train().map((spike) => {
-      cell(1, [spike], v, parameters, y);
-      return y[0];
-    });
-  }
+  const current = (name) => through(filters[name], train(), stop().parameters[name]).map(({ y }) => y);
 
   const chart = new Chart("spike train, and the currents of the synapses in each time step", () => {
     const x = [-0.5, time.length - 0.5];
@@ -84,7 +75,6 @@ export const synapse = ({ spikes, tau, filters, stops }) => {
       ...Object.fromEntries(names().map((name) => [name, current(name)])),
     }),
     update() {
-      chart.draw();
       const largest = names().map((name) => `${name} ${Math.max(...current(name)).toFixed(2)}`);
       const rises = ` The double-exponential synapse decays with τ and rises with a time constant of ${stop().rise} steps.`;
       return (

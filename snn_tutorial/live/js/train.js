@@ -6,14 +6,13 @@ import { button, changed, make, menu, slider } from "./controls.js";
 import { range } from "./numbers.js";
 
 /**
- * @typedef {import("./worker.js").Report} Report
+ * @typedef {import("./learner.js").Report} Report
  * @typedef {{name: string, history: Omit<Report, "tensors">[], failed: string, worker?: Worker}} Run
  * @typedef {{label: string, first: number, choices?: string[], values?: number[], unit?: string,
  *   rates?: number[]}} Option  A menu or a slider; `rates` are the learning rates that its choices begin with.
- * @typedef {{worker: string, lesson: import("./worker.js").Lesson, options: Record<string, Option>,
- *   hints: Record<string, string>, scale: number,
- *   kinds: (import("./learner.js").Kind & {hidden: number, synapse: number | null})[],
- *   cells: Record<string, import("./scan.js").CellStep>, recorded: {loss: number, accuracy: number}[][]}} TrainData
+ * @typedef {{worker: string, lesson: import("./learner.js").Lesson, options: Record<string, Option>,
+ *   hints: Record<string, string>, scale: number, kinds: import("./learner.js").Kind[],
+ *   cells: import("./scan.js").Cells, recorded: {loss: number, accuracy: number}[][]}} TrainData
  *   `worker` is its script, `recorded` are the curves of Python, `scale` is that of answers.
  */
 
@@ -32,11 +31,13 @@ export const train = (data) => {
   let said = `Train starts ${names.length} networks on ${data.lesson.sizes[0]} real images, side by side.`;
   let seed = 0;
   let isPaused = false;
-  /** @type {Run[]} */
-  let runs = names.map((name) => ({ name, history: [], failed: "" }));
   let before = data.recorded;
+  /** @returns {Run[]} */
+  const fresh = () => names.map((name) => ({ name, history: [], failed: "" }));
+  let runs = fresh();
+  const isRunning = () => runs.some(({ worker }) => worker);
 
-  const go = button("Train", () => (runs.some((run) => run.worker) ? pause() : begin()));
+  const go = button("Train", () => (isRunning() ? pause() : begin()));
   const again = button("again with another seed", () => {
     seed++;
     begin();
@@ -44,13 +45,19 @@ export const train = (data) => {
   const table = make("table");
   const states = names.map(() => make("div"));
 
+  /** @param {string} news */
+  function tell(news) {
+    said = news;
+    changed(go);
+  }
+
   function begin() {
-    for (const run of runs) run.worker?.terminate();
+    for (const run of runs) end(run);
     if (runs.some(({ history }) => history.length)) before = runs.map(({ history }) => history);
     isPaused = false;
-    said = `Seed ${seed}: training has begun.`;
     const settings = Object.fromEntries(controls.map(({ key, control }) => [key, control.value]));
-    runs = names.map((name) => ({ name, history: [], failed: "" }));
+    runs = fresh();
+    tell(`Seed ${seed}: training has begun.`);
     for (const [kind, run] of runs.entries()) {
       try {
         run.worker = new Worker(url);
@@ -67,70 +74,55 @@ export const train = (data) => {
   function pause() {
     isPaused = !isPaused;
     for (const run of runs) run.worker?.postMessage(isPaused);
-    said = isPaused ? "Paused." : "Training continues.";
-    changed(go);
+    tell(isPaused ? "Paused." : "Training continues.");
+  }
+
+  /** @param {Run} run */
+  function end(run) {
+    run.worker?.terminate();
+    run.worker = undefined;
   }
 
   /** @param {Run} run @param {string} why */
   function fail(run, why) {
-    run.worker?.terminate();
-    run.worker = undefined;
+    end(run);
     run.failed = why;
-    said = `The ${run.name} network has stopped: ${why}. The others continue.`;
-    changed(go);
+    tell(`The ${run.name} network has stopped: ${why}. The others continue.`);
   }
 
   /** @param {number} kind @param {Run} run @param {Report} report */
-  function take(kind, run, report) {
-    if (!chart.canvas.isConnected) return run.worker?.terminate();
-    const { tensors, ...numbers } = report;
-    run.history.push(numbers);
-    if (report.epoch === epochs) {
-      run.worker?.terminate();
-      run.worker = undefined;
-    }
-    if (report.epoch === common() && report.epoch % SAID === 0) said = summary();
-    offer(kind, report.epoch, tensors);
-    changed(go);
-  }
-
-  /**
-   * Let the views on this page that run trained networks have this one, too.
-   * @param {number} kind
-   * @param {number} epoch
-   * @param {import("./learner.js").Tensors} tensors
-   */
-  function offer(kind, epoch, tensors) {
-    const { stages, hidden: place, synapse, name } = data.kinds[kind];
-    const size = tensors["fc1.bias"].length;
-    const trained = {
-      ...{ name: `${name} (yours)`, tensors: {}, hidden: place, synapse, tau: null, scale: data.scale, epochs: epoch },
-      stages: () => stages(tensors, size)[0],
-    };
-    const detail = { trained, cells: data.cells, isLast: epoch === epochs };
-    document.dispatchEvent(new CustomEvent("snn-trained", { detail }));
+  function take(kind, run, { tensors, ...report }) {
+    if (!chart.canvas.isConnected) return end(run);
+    const isLast = report.epoch === epochs;
+    run.history.push(report);
+    if (isLast) end(run);
+    // The views on this page that run trained networks get this one, too.
+    const name = `${run.name} (yours)`;
+    const trained = { ...data.kinds[kind], name, tensors, tau: null, scale: data.scale, epochs: report.epoch };
+    document.dispatchEvent(new CustomEvent("snn-trained", { detail: { trained, cells: data.cells, isLast } }));
+    tell(summary());
   }
 
   const percent = (/** @type {number} */ share) => `${(100 * share).toFixed(1)} %`;
-  const last = (/** @type {Run} */ { history }) => history[history.length - 1];
-  /** Return how many epochs all have that have not failed. */
-  const common = () => Math.min(...runs.filter((run) => !run.failed).map(({ history }) => history.length));
-  const summary = () => {
-    const epoch = common();
-    const parts = runs.flatMap(({ name, history: { [epoch - 1]: one } }) =>
-      one ? [`${name} ${percent(one.accuracy)}`] : [],
-    );
-    return `After ${epoch} of ${epochs} epochs these are right on the test images: ${parts.join(", ")}.`;
-  };
+
+  /** Return what is said when all that have not failed have come to an epoch that is told, else what was said. */
+  function summary() {
+    const going = runs.filter((run) => !run.failed);
+    const epoch = Math.min(...going.map(({ history }) => history.length));
+    if (epoch === 0 || epoch % SAID) return said;
+    const right = going.map(({ name, history }) => `${name} ${percent(history[epoch - 1].accuracy)}`);
+    return `After ${epoch} of ${epochs} epochs these are right on the test images: ${right.join(", ")}.`;
+  }
 
   /** @param {Run} run */
-  function stateOf(run) {
-    const report = last(run);
-    if (run.failed) return `stopped: ${run.failed}`;
-    if (!report) return run.worker ? "first epoch" : "not trained yet";
+  function stateOf({ history, failed, worker }) {
+    const report = history.at(-1);
+    if (failed) return `stopped: ${failed}`;
+    if (!report) return worker ? "first epoch" : "not trained yet";
     const left = Math.ceil((epochs - report.epoch) * report.seconds);
-    const speed = `${Math.round(report.images / report.seconds)} images a second, ${left} s left`;
-    return `epoch ${report.epoch} of ${epochs}, loss ${report.loss.toFixed(4)}, test ${percent(report.accuracy)}${run.worker ? `, ${speed}` : ""}`;
+    const speed = `, ${Math.round(report.images / report.seconds)} images a second, ${left} s left`;
+    const result = `loss ${report.loss.toFixed(4)}, test ${percent(report.accuracy)}`;
+    return `epoch ${report.epoch} of ${epochs}, ${result}${worker ? speed : ""}`;
   }
 
   const chart = new Chart("train loss and test accuracy of the three networks by epoch", () => {
@@ -169,11 +161,11 @@ export const train = (data) => {
   }
 
   for (const { key, control } of controls) {
-    const { rates } = data.options[key];
     control.input.addEventListener("input", () => {
-      const rate = controls.find((one) => one.key === "lr")?.control;
-      if (rates && rate) rate.value = rates[control.value];
-      said = `${data.hints[key]}${runs.some((run) => run.worker) ? " It counts from the next start on." : ""}`;
+      const rate = data.options[key].rates?.[control.value];
+      const lr = controls.find((one) => one.key === "lr")?.control;
+      if (rate && lr) lr.value = rate;
+      said = `${data.hints[key]}${isRunning() ? " It counts from the next start on." : ""}`;
     });
   }
 
@@ -186,11 +178,9 @@ export const train = (data) => {
     ],
     numbers: () => ({ runs: runs.map(({ history, failed }) => ({ history, failed })), seed, isPaused }),
     update() {
-      const isRunning = runs.some((run) => run.worker);
-      go.textContent = isRunning ? (isPaused ? "Resume" : "Pause") : "Train";
+      go.textContent = isRunning() ? (isPaused ? "Resume" : "Pause") : "Train";
       again.hidden = runs.every(({ history, failed }) => !history.length && !failed);
       for (const [k, run] of runs.entries()) states[k].textContent = `${run.name}: ${stateOf(run)}`;
-      chart.draw();
       fillTable();
       return said;
     },

@@ -6,7 +6,8 @@ import { make } from "./controls.js";
  * What a reader can change, what is shown, and the numbers that are shown, for tests.
  * @typedef {{controls: HTMLElement[][], figures: HTMLElement[], more?: HTMLElement[][], update: () => string,
  *   numbers: () => unknown}} View  Rows of controls above the figures and, if there are `more`, below them.
- *   `update` draws anew and returns a sentence that says what is seen.
+ *   `update` returns a sentence that says what is seen; then all charts are drawn.
+ * @typedef {import("./chart.js").Chart} Chart
  */
 
 /** @template D @typedef {(data: D) => View} Build */
@@ -29,6 +30,7 @@ export function start(name, data, build) {
   const said = make("output", { className: "snn-said" });
   const update = () => {
     said.value = view.update();
+    for (const canvas of figure.querySelectorAll("canvas")) /** @type {{chart?: Chart}} */ (canvas).chart?.draw();
   };
   /** @param {HTMLElement[][]} controls */
   const rows = (controls) => controls.map((row) => make("div", { className: "snn-row" }, ...row));
