@@ -27,22 +27,12 @@ EXERCISES: dict[str, Exercise] = {
         because="Step 12 of sample 3 is row 12 * 6 + 3 = 75 in memory, and 75 = 2 * 28 + 19.",
     ),
     "03.3": Exercise(
-        right=13,
-        mistakes=(
-            (12, "this is 8 / ln 2 = 11.5, rounded up. With 12, only 49.9 % are left."),
-            (16, "each step removes 1/tau of what is left, not of the start."),
-            (8, "tau is not the half-life: with tau = 8 only 34 % are left after 8 steps."),
-        ),
-        hint="(1 - 1/tau)**8 must be at least 0.5.",
-        because="(1 - 1/12)**8 is 49.9 %, and (1 - 1/13)**8 is 52.7 %.",
-    ),
-    "03.4": Exercise(
         right=[13, 0],
         mistakes=(([8, 0], "8 is the best column: row i is pick[:, :, i]."),),
         hint="pick[:, :, i] picks row i, which is feature i of every column.",
         because="All rows are all columns: the same pixels, so the same classifier.",
     ),
-    "03.5": Exercise(
+    "03.4": Exercise(
         right=28,
         mistakes=(
             (1, "one sum of 28 values cannot be taken apart."),

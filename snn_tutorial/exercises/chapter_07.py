@@ -25,19 +25,8 @@ _QUESTIONS = len(_SUMMARY["comparisons"])
 #: The p-values, not corrected, of the questions that Holm's method decides.
 _DECIDED = [each["p"] for each in _SUMMARY["comparisons"].values() if each["decided"]]
 
-_CONTINUOUS = "exp(-k/tau) is the decay in continuous time; here each step takes 1/tau of what is there."
-
 EXERCISES: dict[str, Exercise] = {
     "07.1": Exercise(
-        right=44,
-        hint="a share of (1 - 1/tau)^k is left after k steps; look for the first k at which it is below 0.01.",
-        mistakes=[
-            (43, "after 43 steps 1.08 % are left."),
-            (lambda a: a in (46, 47), _CONTINUOUS),
-        ],
-        because="0.9^43 is 1.08 %, and 0.9^44 is 0.97 %.",
-    ),
-    "07.2": Exercise(
         right=_ABOVE,
         hint="take the mean gain of every trio of seeds, and count how many means are above 0.",
         mistakes=[
@@ -47,7 +36,7 @@ EXERCISES: dict[str, Exercise] = {
         ],
         because="Three seeds could have told either story.",
     ),
-    "07.3": Exercise(
+    "07.2": Exercise(
         right=sum(p * _QUESTIONS >= 0.05 for p in _DECIDED),
         hint="multiply each p by the number of questions, and count the decided ones that reach 0.05.",
         mistakes=[
@@ -56,7 +45,7 @@ EXERCISES: dict[str, Exercise] = {
         ],
         because="Holm's method never decides fewer questions, and guards against error equally well.",
     ),
-    "07.4": Exercise(
+    "07.3": Exercise(
         right=lambda a: len(a) == 2 and 0.15 < float(a[0]) < float(a[1]) < 0.95,
         hint="run the case of 28 blank columns twice, with tau=2 and tau=20 in its network, and list both accuracies.",
         mistakes=[

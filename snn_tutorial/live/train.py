@@ -122,7 +122,8 @@ def train_on_page(recorded: Mapping[str, Any]) -> HTML:
     images, labels = others.images[:, 0].numpy(), others.labels.tolist()
     still = pictures(images[:5], [others.classes[label] for label in labels[:5]])
     explorer = network_explorer(images, labels, others.classes, still)
-    return HTML(view("train", data, training_curves(networks, "test_accuracy"), ALT).data + explorer.data)
+    figure = training_curves(networks, "train_loss", "test_accuracy")
+    return HTML(view("train", data, figure, ALT).data + explorer.data)
 
 
 def trained(kind: str, epochs: int = EPOCHS) -> list[dict[str, float]]:

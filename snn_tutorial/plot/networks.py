@@ -127,7 +127,7 @@ def compare_activity(records: Mapping[str, Activity], image: Tensor, classes: Se
 
 
 def typical(spikes: Tensor) -> int:
-    """Return the neuron in the middle of those that fire, by their number of spikes ``[T, n]``; any one if none does."""
+    """Return the neuron in the middle of those that fire, by their spikes ``[T, n]``; any one if none does."""
     counts = spikes.sum(0).float()
     return int(counts.masked_fill(counts == 0, torch.nan).nanmedian(0).indices)
 

@@ -38,7 +38,7 @@ WAYS = [
 _ACCURACY = "test accuracy (%)"
 #: Key in the history of a run, and the label of its axis with the unit.
 CURVES: dict[str, str] = {
-    "train_loss": "train loss (mean squared error)",
+    "train_loss": "train loss\n(mean squared error)",
     "train_accuracy": "train accuracy (%)",
     "test_accuracy": _ACCURACY,
 }
@@ -57,26 +57,28 @@ _PUBLISHED: dict[str, Any] = {
 
 @plt.rc_context(RC)
 def training_curves(
-    runs: Mapping[str, Sequence[Mapping[str, float]]], key: str, subset: bool = False
+    runs: Mapping[str, Sequence[Mapping[str, float]]], *keys: str, subset: bool = False
 ) -> Figure:
-    """Draw one quantity of several runs against the epoch.
+    """Draw quantities of several runs against the epoch, a panel for each quantity.
 
     Args:
         runs: name of a network, or of a way to train one, to its history from :func:`sequential_fmnist.train.fit`.
-        key: one of :data:`CURVES`.
+        *keys: of :data:`CURVES`.
         subset: whether the networks saw only the embedded subset; the figure then says so.
     """
-    scale, ways = 100 if key.endswith("accuracy") else 1, iter(WAYS)
-    figure, axes = plt.subplots()
-    for name, history in runs.items():
-        look = STYLE[name] if name in STYLE else next(ways)
-        epochs, values = [one["epoch"] + 1 for one in history], [scale * one[key] for one in history]
-        marker = "o" if len(history) == 1 else None
-        axes.plot(epochs, values, label=name, linewidth=2, marker=marker, **look)
-    axes.set(xlabel="epoch", ylabel=CURVES[key])
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    figure, panels = stacked(len(keys), 3.6 if len(keys) == 1 else 2.4 * len(keys))
+    for axes, key in zip(panels, keys, strict=True):
+        scale, ways = 100 if key.endswith("accuracy") else 1, iter(WAYS)
+        for name, history in runs.items():
+            look = STYLE[name] if name in STYLE else next(ways)
+            epochs, values = [one["epoch"] + 1 for one in history], [scale * one[key] for one in history]
+            marker = "o" if len(history) == 1 else None
+            axes.plot(epochs, values, label=name, linewidth=2, marker=marker, **look)
+        axes.set_ylabel(CURVES[key])
+    panels[-1].set_xlabel("epoch")
+    panels[-1].xaxis.get_major_locator().set_params(integer=True)
     if subset:
-        axes.set_title("6,000 of 60,000 training images")
+        panels[0].set_title("6,000 of 60,000 training images")
     legend_above(figure, columns=3 if all(name in STYLE for name in runs) else 1)
     return figure
 

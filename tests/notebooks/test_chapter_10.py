@@ -12,7 +12,6 @@ from support_notebooks import definitions
 from sequential_fmnist.networks import columns_as_sequence
 from sequential_fmnist.pretrained import load
 from snn_exchange import DIFFERENCES, ExchangeWarning, from_nir, to_nir
-from snn_tutorial.exercises.chapter_10 import EXERCISES
 
 
 def test_spikes_are_equal_wherever_the_network_runs(run, result):
@@ -69,21 +68,3 @@ def test_verdict_of_the_table_is_that_of_its_rows():
     assert different[-1]["accuracy_ours"] < 0.12
     assert [row.get("differing_soft_and_late") for row in different if row["peer"] == "spyx"] == [0] * 5
     assert [row["why"].startswith("TimeoutError") for row in rows if "why" in row].count(True) == 1
-
-
-def _lif(node, i, v, dt, above=np.greater, leak=1.0, r=1, resets=True):
-    v = v + dt / node.tau * (leak * (node.v_leak - v) + (node.r if r else 1) * i)
-    z = above(v, node.v_threshold)
-    return z.astype(np.float32), np.where(z, node.v_reset, v) if resets else v
-
-
-def test_exercise_names_the_mistake_in_a_neuron():
-    for options, said in (
-        ({}, "right."),
-        ({"above": np.greater_equal}, "not at it"),
-        ({"leak": 0}, "leak"),
-        ({"r": 0}, "multiplied by r"),
-        ({"resets": False}, "must be v_reset"),
-        ({"leak": -1}, "Hint"),
-    ):
-        assert said in EXERCISES["10.4"].reply(lambda *of, options=options: _lif(*of, **options))[1]

@@ -106,7 +106,7 @@ export const network = ({ networks, cells, classes, images, labels, network: fir
     const v = potentials.map((step) => step[chosen]);
     const i = currents.map((step) => step[chosen]);
     const low = Math.max(-DEPTH * limit, Math.min(0, ...v, ...i) - 0.2);
-    const [color, label] = trained.synapse === null ? [COLORS.loop, "from the loop"] : [COLORS.current, "current I"];
+    const [color, label] = trained.synapse === null ? [COLORS.loop, "fed back"] : [COLORS.current, "current I"];
     const one = { x, y: [chosen, chosen], label: `neuron ${chosen}` };
     return [
       raster(
