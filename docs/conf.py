@@ -148,10 +148,9 @@ def leave_out_unused(app: Sphinx, error: Exception | None) -> None:
     if error is not None:
         return
     static = Path(app.outdir) / "_static"
-    mathjax = static / "mathjax"
-    names = ("startup", "output/chtml/fonts/tex", *MATHJAX, *(f"input/tex/extensions/{tex}" for tex in TEX))
-    used = {mathjax / f"{name}.js" for name in names}
-    for path in {*mathjax.rglob("*.js*"), *(found for name in UNUSED for found in static.glob(name))} - used:
+    scripts = ("startup", "output/chtml/fonts/tex", *MATHJAX, *(f"input/tex/extensions/{tex}" for tex in TEX))
+    used = {static / "mathjax" / f"{name}.js" for name in scripts}
+    for path in {found for name in (*UNUSED, "mathjax/**/*.js*") for found in static.glob(name)} - used:
         path.unlink()
 
 
