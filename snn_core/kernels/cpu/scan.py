@@ -100,21 +100,23 @@ def _pack(table, K, one, out):
 
 
 @row
-def _load_input(a, t0, steps, lo, n, features, one, w):
-    """Copy the block's input for some steps to the beginning of scratch, ``[steps, n, features]``."""
-    by_t, by_n, by_i = a[X_T], a[X_N], a[X_I]
-    if a[INDEX] == 0 and by_i == 1 and by_n == features:
-        source = array_at(a[X], ((t0 + steps - 1) * by_t + (lo + n) * features,), one)
+def _load(source, by_t, by_n, by_i, index, t0, steps, lo, n, features, one, to, w):
+    """Copy a block of a sequence for some steps, ``[steps, n, features]``; with an index, its samples."""
+    if index == 0 and (features == 1 or (by_i == 1 and by_n == features)):
+        last = (t0 + steps - 1) * by_t + (lo + n - 1) * by_n + features - 1
+        numbers, by = array_at(source, (last + 1,), one), by_n if features == 1 else 1
         for t in range(steps):
-            copy(source, (t0 + t) * by_t + lo * by_n, t * n * features, w, n * features)
+            at = (t0 + t) * by_t + lo * by_n
+            _copy_strided(numbers, at, by, to + t * n * features, w, n * features)
         return
-    index = array_at(a[INDEX], (lo + n,), by_t)
+    samples = array_at(index, (lo + n,), by_t)
     for m in range(n):  # outside, since the steps of a sample often lie side by side
-        sample = index[lo + m] if a[INDEX] else lo + m
+        sample = samples[lo + m] if index else lo + m
         last = (t0 + steps - 1) * by_t + sample * by_n + (features - 1) * by_i
-        source = array_at(a[X], (last + 1,), one)
+        numbers = array_at(source, (last + 1,), one)
         for t in range(steps):
-            _copy_strided(source, (t0 + t) * by_t + sample * by_n, by_i, (t * n + m) * features, w, features)
+            at = (t0 + t) * by_t + sample * by_n
+            _copy_strided(numbers, at, by_i, to + (t * n + m) * features, w, features)
 
 
 @row
@@ -167,27 +169,22 @@ def _lengths_of(a, lo, n):
 
 
 @row
-def _load_states(table, K, states, N, lo, n, w):
-    """Load the states before a segment, ``[state, N, J]`` of every stage."""
+def _move_states(table, K, v, y, states, is_load, N, lo, n, w):
+    """Load the states of every stage, ``[state, N, J]``, or store them; columns ``v`` and ``y`` say where they are.
+
+    Outputs that go back are the last of a stage's states, the newest of them first.
+    """
     for k in range(K):
         st = table[k]
         J, count = st[OUTPUTS], n * st[OUTPUTS]
         S, D = st[STATES], st[FEEDBACK]
         for s in range(S + D):
-            to = (st[V] * n + s * count) if s < S else (st[Y] * n + (D - 1 - s + S) * count)
-            copy(states, (st[STATE] + s * J) * N + lo * J, to, w, count)
-
-
-@row
-def _store_states(table, K, states, N, lo, n, w):
-    """Store the states before a segment, ``[state, N, J]`` of every stage."""
-    for k in range(K):
-        st = table[k]
-        J, count = st[OUTPUTS], n * st[OUTPUTS]
-        S, D = st[STATES], st[FEEDBACK]
-        for s in range(S + D):
-            at = (st[V] * n + s * count) if s < S else (st[Y] * n + (D - 1 - s + S) * count)
-            copy(w, at, (st[STATE] + s * J) * N + lo * J, states, count)
+            here = (st[v] * n + s * count) if s < S else (st[y] * n + (D - 1 - s + S) * count)
+            there = (st[STATE] + s * J) * N + lo * J
+            if is_load:
+                copy(states, there, here, w, count)
+            else:
+                copy(w, here, there, states, count)
 
 
 @row
@@ -272,42 +269,29 @@ def _input_of(table, k, n):
 @row
 def _delay(w, y, taps, D, count, samples, J, to):
     """Write the sum of each neuron's outputs y[t-1], y[t-2], ... times its taps; y[t-1] begins at ``y``."""
+    _fill(w, to, samples * J, taps[0] - taps[0])
     for m in range(samples):
         target = w[to + m * J : to + (m + 1) * J]
         for d in range(D):
-            outputs, factors = (
-                w[y - d * count + m * J : y - d * count + (m + 1) * J],
-                taps[d * J : (d + 1) * J],
-            )
-            if d == 0:
-                for j in range(J):
-                    target[j] = factors[j] * outputs[j]
-            else:
-                for j in range(J):
-                    target[j] += factors[j] * outputs[j]
+            at = y + m * J - d * count
+            outputs, factors = w[at : at + J], taps[d * J : (d + 1) * J]
+            for j in range(J):
+                target[j] += factors[j] * outputs[j]
 
 
 @row
 def _delay_backward(w, u, y, g_y, g_z, taps, D, count, samples, J, g_taps):
     """Take the gradient of the sum to the outputs, of which the earliest has none yet, and to the taps."""
+    _fill(u, g_y - (D - 1) * count, samples * J, taps[0] - taps[0])
     for m in range(samples):
         g = u[g_z + m * J : g_z + (m + 1) * J]
         for d in range(D):
             at = m * J - d * count
-            outputs, factors, sums = (
-                w[y + at : y + at + J],
-                taps[d * J : (d + 1) * J],
-                g_taps[d * J : (d + 1) * J],
-            )
-            target = u[g_y + at : g_y + at + J]
+            outputs, target = w[y + at : y + at + J], u[g_y + at : g_y + at + J]
+            factors, sums = taps[d * J : (d + 1) * J], g_taps[d * J : (d + 1) * J]
             for j in range(J):
                 sums[j] += g[j] * outputs[j]
-            if d == D - 1:
-                for j in range(J):
-                    target[j] = g[j] * factors[j]
-            else:
-                for j in range(J):
-                    target[j] += g[j] * factors[j]
+                target[j] += g[j] * factors[j]
 
 
 @row
@@ -460,42 +444,31 @@ def _backward(
 @row
 def _begin_backward(table, K, N, lo, n, one, size, g_last, u):
     """Load the gradients of the states after the last step, and clear those of parameters."""
-    last = array_at(g_last, (size,), one)
     for k in range(K):
         st = table[k]
-        if st[KIND] != CELL:
-            continue
-        J, count = st[OUTPUTS], n * st[OUTPUTS]
+        count = n * st[OUTPUTS]
         _fill(u, st[GP] * n, st[PARAMETERS] * count, one - one)
-        S, D = st[STATES], st[FEEDBACK]
-        for s in range(S + D):
-            to = (st[GV] * n + s * count) if s < S else (st[GY] * n + (D - 1 - s + S) * count)
-            if g_last:
-                copy(last, (st[STATE] + s * J) * N + lo * J, to, u, count)
-            else:
-                _fill(u, to, count, one - one)
+        if g_last == 0:
+            _fill(u, st[GV] * n, st[STATES] * count, one - one)
+            _fill(u, st[GY] * n, st[FEEDBACK] * count, one - one)
+    if g_last:
+        _move_states(table, K, GV, GY, array_at(g_last, (size,), one), True, N, lo, n, u)
 
 
 @row
 def _end_backward(table, K, N, lo, n, one, size, g_first, gradient, u):
     """Store the gradients of the states before the first step, and add those of parameters."""
-    first = array_at(g_first, (size,), one)
+    if g_first:
+        _move_states(table, K, GV, GY, array_at(g_first, (size,), one), False, N, lo, n, u)
     for k in range(K):
         st = table[k]
-        if st[KIND] != CELL:
-            continue
-        J, count = st[OUTPUTS], n * st[OUTPUTS]
-        S, D = st[STATES], st[FEEDBACK]
+        J, D, count = st[OUTPUTS], st[FEEDBACK], n * st[OUTPUTS]
         g = st[GRADIENT] + ((2 * J + 1) * J + (D * J if st[TAPS] else 0) if D else 0)
         for p in range(st[PARAMETERS]):
             size, at = st[SIZE + p], st[GP] * n + p * count
             for m in range(count):
                 gradient[g + (lo * J + m) % size] += u[at + m]
             g += size
-        if g_first:
-            for s in range(S + D):
-                at = (st[GV] * n + s * count) if s < S else (st[GY] * n + (D - 1 - s + S) * count)
-                copy(u, at, (st[STATE] + s * J) * N + lo * J, first, count)
 
 
 #: The arguments of the kernels, integers and addresses, in their order; ``COUNTER`` is the next item of work.
@@ -553,10 +526,27 @@ def pack_weights(arguments, numbers):
     _pack(table, K, one, weights)
 
 
+@row
+def _forward_segment(a, table, K, c, weights, between, block, t0, steps, lo, n, lengths, one, own, w):
+    """Take a block through the segment at t0, with the states before it noted; return the array where it is."""
+    N, L, size = a[SAMPLES_OF], a[SEGMENT], a[STATE_SIZE] * a[SAMPLES_OF]
+    if t0:
+        border = between[(t0 // L - 1) * size :]
+        _carry(table, K, t0 - L, L, n, lengths, w)
+        _move_states(table, K, V, Y, border, False, N, lo, n, w)
+        if a[KEPT]:
+            w = _kept(a, block, t0, one, own)
+            _begin(table, K, c, N, lo, n, one, w)
+            _move_states(table, K, V, Y, border, True, N, lo, n, w)
+    _load(a[X], a[X_T], a[X_N], a[X_I], a[INDEX], t0, steps, lo, n, table[0, INPUTS], one, 0, w)
+    _forward(table, K, c, t0, steps, n, lengths, weights, w)
+    return w
+
+
 def scan_forward(arguments, numbers):
     """Take samples through all stages; write outputs ``[T, N, J]``, the last states and those at borders."""
     a, one, K, T, N, L, S, st, c, weights, size = _open(arguments, numbers)
-    features, J = st[0, INPUTS], st[K - 1, OUTPUTS]
+    J = st[K - 1, OUTPUTS]
     out = array_at(a[Y_SEQ], (T * N * J,), one)
     between = array_at(a[BORDERS], (((T + L - 1) // L - 1) * size,), one)
     own, _ = _scratch(a, one)
@@ -573,37 +563,14 @@ def scan_forward(arguments, numbers):
             t0, steps = 0, 0
             for t0 in range(0, end, L):
                 steps = min(L, end - t0)
-                if t0:
-                    _carry(st, K, t0 - L, L, n, lengths, w)
-                    _store_states(st, K, between[(t0 // L - 1) * size :], N, lo, n, w)
-                if t0 and a[KEPT]:
-                    w = _kept(a, block, t0, one, own)
-                    _begin(st, K, c, N, lo, n, one, w)
-                    _load_states(st, K, between[(t0 // L - 1) * size :], N, lo, n, w)
-                _load_input(a, t0, steps, lo, n, features, one, w)
-                _forward(st, K, c, t0, steps, n, lengths, weights, w)
+                w = _forward_segment(
+                    a, st, K, c, weights, between, block, t0, steps, lo, n, lengths, one, own, w
+                )
                 y = st[K - 1, Y] * n + n * J * st[K - 1, BEFORE]
                 for t in range(steps):
                     copy(w, y + t * n * J, ((t0 + t) * N + lo) * J, out, n * J)
                 _store_seqs(st, K, t0, steps, N, lo, n, one, w)
             _store_last(st, K, t0, steps, N, lo, n, lengths, one, w)
-
-
-@row
-def _load_output_gradient(g, by_t, by_n, by_i, t0, steps, lo, n, J, one, a, u):
-    if g == 0:
-        _fill(u, a, steps * n * J, one - one)
-        return
-    source = array_at(g, ((t0 + steps - 1) * by_t + (lo + n - 1) * by_n + (J - 1) * by_i + 1,), one)
-    for t in range(steps):
-        at, to = (t0 + t) * by_t + lo * by_n, a + t * n * J
-        if by_i == 1 and by_n == J:
-            copy(source, at, to, u, n * J)
-        elif J == 1:
-            _copy_strided(source, at, by_n, to, u, n)
-        else:
-            for m in range(n):
-                _copy_strided(source, at + m * by_n, by_i, to + m * J, u, J)
 
 
 @row
@@ -640,22 +607,18 @@ def _loss(a, lo, n, J, one, total, g):
 
 
 @row
-def _read_out(a, table, K, c, weights, lo, n, one, between, g, w):
+def _read_out(a, table, K, c, weights, block, lo, n, one, between, g, w):
     """Take a block forward through all segments; return its losses, and how many samples are right, see `_loss`.
 
     Afterwards the last segment is in ``w``, and the states before each are kept.
     """
-    T, N, L, J, features = a[STEPS], a[SAMPLES_OF], a[SEGMENT], table[K - 1, OUTPUTS], table[0, INPUTS]
-    size, (lengths, _) = a[STATE_SIZE] * N, _lengths_of(a, lo, n)
-    total = array_at(a[OUT], (N * J,), one)[lo * J : (lo + n) * J]
+    T, L, J = a[STEPS], a[SEGMENT], table[K - 1, OUTPUTS]
+    total = array_at(a[OUT], (a[SAMPLES_OF] * J,), one)[lo * J : (lo + n) * J]
+    lengths, _ = _lengths_of(a, lo, n)
     _fill(total, 0, n * J, one - one)
     for t0 in range(0, T, L):
         steps = min(L, T - t0)
-        if t0:
-            _carry(table, K, t0 - L, L, n, lengths, w)
-            _store_states(table, K, between[(t0 // L - 1) * size :], N, lo, n, w)
-        _load_input(a, t0, steps, lo, n, features, one, w)
-        _forward(table, K, c, t0, steps, n, lengths, weights, w)
+        _forward_segment(a, table, K, c, weights, between, block, t0, steps, lo, n, lengths, one, w, w)
         y = table[K - 1, Y] * n + n * J * table[K - 1, BEFORE]
         for t in range(steps):
             outputs = w[y + t * n * J : y + (t + 1) * n * J]
@@ -693,7 +656,7 @@ def scan_backward(arguments, numbers):
             mean = u[one_side - a[WIDEST] * n : one_side]
             packed = one_side - (a[WIDEST] + a[PACKED_WORK]) * n
             if a[LOSS]:
-                more = _read_out(a, st, K, c, weights, lo, n, one, between, mean, w)
+                more = _read_out(a, st, K, c, weights, block, lo, n, one, between, mean, w)
                 lost, right = lost + more[0], right + more[1]
             lengths, end = _lengths_of(a, lo, n)
             first_of_last = (end - 1) // L * L
@@ -703,20 +666,20 @@ def scan_backward(arguments, numbers):
                 if t0 < first_of_last or a[LOSS] == NO_LOSS:
                     # The forward pass has put the states at its end where those before the segment were.
                     if t0:
-                        _load_states(st, K, between[(t0 // L - 1) * size :], N, lo, n, w)
+                        _move_states(st, K, V, Y, between[(t0 // L - 1) * size :], True, N, lo, n, w)
                     elif first_of_last:
                         _begin(st, K, c, N, lo, n, one, w)
                     if a[KEPT] == 0:
-                        _load_input(a, t0, steps, lo, n, features, one, w)
+                        _load(a[X], a[X_T], a[X_N], a[X_I], a[INDEX], t0, steps, lo, n, features, one, 0, w)
                         _forward(st, K, c, t0, steps, n, lengths, weights, w)
                 _carry_back(st, K, t0, steps, n, lengths, u)
                 if a[LOSS]:
                     for t in range(steps):
                         copy(mean, 0, one_side + t * n * J, u, n * J)
+                elif a[G_Y] == 0:
+                    _fill(u, one_side, steps * n * J, one - one)
                 else:
-                    _load_output_gradient(
-                        a[G_Y], a[G_T], a[G_N], a[G_I], t0, steps, lo, n, J, one, one_side, u
-                    )  # fmt: skip
+                    _load(a[G_Y], a[G_T], a[G_N], a[G_I], 0, t0, steps, lo, n, J, one, one_side, u)
                 g = _backward(
                     st, K, c, t0, steps, N, lo, n, lengths, one, zeros, weights, gradient, a[G_X] != 0, one_side, other,
                     packed, w, u,
