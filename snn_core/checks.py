@@ -88,12 +88,16 @@ def check_numbers(name: str, value: Any, above: float = -math.inf, finite: bool 
     return given.detach().to(device, dtype, copy=True)
 
 
-def check_per_neuron(name: str, numbers: Tensor, x: Tensor | Like) -> Tensor:
+def check_per_neuron(name: str, numbers: float | Tensor, x: Tensor | Like) -> float | Tensor:
     """Return numbers in the dtype of a time step ``x``, ``[N, *]``, each of whose neurons has its own, or all one.
+
+    A float is returned as it is.
 
     Raises:
         ValueError: ``numbers`` is neither 0-dim nor of the shape of a sample, or ``x`` is on another device.
     """
+    if not isinstance(numbers, Tensor):
+        return numbers
     check_place(name.split(":")[0] + ": x", x, numbers, dtype=False)
     if numbers.dim() and numbers.shape != x.shape[1:]:
         raise ValueError(

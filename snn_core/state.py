@@ -104,6 +104,13 @@ class MemoryModule(nn.Module):
         self.keep_state(name, None)
         self._state_names.append(name)
 
+    def set_numbers(self, name: str, value: float | Tensor | None) -> None:
+        """Keep numbers under a name: an ``nn.Parameter`` stays one, another tensor becomes a buffer."""
+        if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
+            self.register_buffer(name, value)
+        else:
+            setattr(self, name, value)
+
     def checked_state(self, name: str, like: Tensor | Like, default: float | Tensor) -> Tensor:
         """Return the state ``name``, or a new one filled with ``default`` if there is none yet.
 
