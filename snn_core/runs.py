@@ -25,7 +25,6 @@ from snn_core.fuse import (
     Part,
     after,
     flattened,
-    in_series,
     merged,
     place_of_history,
     read,
@@ -134,21 +133,20 @@ class Run:
     def __init__(self, parts: Sequence[Part], likes: Sequence[Like], rest: Sequence[nn.Module]) -> None:
         self.parts, self.likes, self.rest = parts, likes, rest
         groups = merged(parts)
-        joined = [in_series(group) for group in groups]
         #: Of each stage how many states it has, and which of the parts are in it.
         self.layout = []
         #: The lists that get what is stored of all steps, in the order in which a scan returns it.
         self.recorders: list[tuple[list[Tensor], ...]] = []
         self._seqs: list[tuple[int, ...]] = []
-        stages = [part.stage for part in joined]
+        stages = [part.stage for part, _ in groups]
         self.is_dense = any(stage.is_dense for stage in stages)
         if not self.is_dense:
             stages = [stage._replace(inputs=1, outputs=1) for stage in stages]
         self.stages, at = tuple(stages), 0
-        for stage, one, group in zip(stages, joined, groups, strict=True):
-            self.layout.append((stage.states + (stage.feedback > 0), at, at + len(group)))
+        for stage, (one, parts_in_it) in zip(stages, groups, strict=True):
+            self.layout.append((stage.states + (stage.feedback > 0), at, at + parts_in_it))
             step = tuple(likes[at].shape)  # cells keep it, and linear layers store nothing
-            at += len(group)
+            at += parts_in_it
             for k in stage.seqs:
                 owner = one.states[k][:2] if k < stage.states else None
                 self.recorders.append(one.outputs if owner is None else records_of(*owner))
@@ -168,8 +166,7 @@ class Run:
 
     def _numbers(self) -> tuple[float, ...]:
         """Return the numbers of all stages, as a scan takes them."""
-        groups = [in_series(self.parts[first:end]) for _, first, end in self.layout]
-        return tuple([number for group in groups for number in group.numbers])
+        return tuple([number for part, _ in merged(self.parts) for number in part.numbers])
 
     def _places(self, part: Part, like: Like) -> Iterator[_Place]:
         """Yield where each state is kept and what it must be like."""
