@@ -51,7 +51,7 @@ class Watch:
         masks: list[list[bool]] = []
         owners: list[Any] = []
         for module in known:
-            own, left_out = vars(module), {"_runs", *getattr(module, "_state_names", ())}
+            own, left_out = vars(module), {"_runs", *getattr(module, "state_names", ())}
             views.append(own.values())
             masks.append([name not in left_out for name in own])
             for inner in [own[name] for name in _INSIDE]:

@@ -43,7 +43,7 @@ def owner_of(module: nn.Module, state: str) -> nn.Module:
     return next(
         part
         for part in module.modules()
-        if state in getattr(part, "_state_names", getattr(part, "_memories", ()))
+        if state in getattr(part, "state_names", getattr(part, "_memories", ()))
     )
 
 
