@@ -273,7 +273,9 @@ class _ScanOnCPU(torch.autograd.Function):
                     for shape, one in zip(shapes.states, grad_lasts, strict=True)
                 ]
             )
-        needs_first = any(need and piece[0] for need, piece in zip(needed[5:], layout.pieces, strict=True))
+        needs_first = any(
+            need and is_state for need, is_state in zip(needed[5:], layout.are_states, strict=True)
+        )
         g_x, *found = cpu.backward(
             layout, rows, tensors, numbers, lengths, weights, borders, kept, grad_y, grad_last,
             grads[len(grad_lasts) :], needed[4], needs_first,

@@ -99,24 +99,23 @@ class Layout:
         width = tile.width(itemsize)
         L, self.borders = plan.segments(T, N)
         table = np.zeros((len(stages), kernels.COLUMNS), np.int64)
-        #: For each tensor its column in the flat table, whether it is a state, and where its gradient is; those of
-        #: states lie apart from all others.
+        #: For each tensor its column in the flat table, and whether it is a state; then the sizes of states, and of all
+        #: others, whose gradients lie apart.
         self.columns: list[int] = []
-        self.pieces: list[tuple[bool, int, int]] = []
+        self.are_states: list[bool] = []
+        self.state_sizes: list[int] = []
+        self.other_sizes: list[int] = []
         #: Columns of last states and of what is returned of all steps; of gradients of the latter.
         self.written: list[int] = []
         self.of_gradients: list[int] = []
-        ends, states, left = [0, 0], 0, list(sizes)
-        at, work, weights = L * stages[0].inputs, 0, 0
+        left, states, at, work, weights = list(sizes), 0, L * stages[0].inputs, 0, 0
         for k, (row, stage) in enumerate(zip(table, stages, strict=True)):
             J, K, D = stage.outputs, stage.states, stage.feedback
             own = [left.pop(0) for _ in range(stage.parameters)]
-            row[: kernels.FORWARD] = (
-                stage.program is not None, D, max(D, 1), stage.inputs, J,
-            )  # fmt: skip
+            row[: kernels.FORWARD] = stage.program is not None, D, max(D, 1), stage.inputs, J
             row[[kernels.STATES, kernels.PARAMETERS]] = K, len(own)
             row[kernels.SIZE : kernels.SIZE + len(own)] = own
-            row[kernels.GRADIENT], row[kernels.STATE] = ends[False], states
+            row[kernels.GRADIENT], row[kernels.STATE] = sum(self.other_sizes), states
             places, backward = [(kernels.Y, (L + max(D, 1)) * J)], []
             if stage.is_dense:
                 packed = [(kernels.TO_Y, stage.inputs, J), (kernels.FROM_Y, J, stage.inputs)]
@@ -138,15 +137,12 @@ class Layout:
                 row[column], at = at, at + size + 3
             for column, size in backward:
                 row[column], work = work, work + size + 3
-            self._add_tensors(k, stage, own, ends)
+            self._add_tensors(k, stage, own)
         for k, stage in enumerate(stages):
             self.written += [k * kernels.COLUMNS + kernels.SEQ + s for s in stage.seqs]
             self.of_gradients += [k * kernels.COLUMNS + kernels.G_SEQ + s for s in stage.seqs]
-        self.state_sizes = [end - start for is_state, start, end in self.pieces if is_state]
         self.parts_of_seqs = [T * N * size for size in plan.seq_sizes]
-        self.other_sizes = [end - start for is_state, start, end in self.pieces if not is_state]
-        blocks = -(-N // S)
-        gradient = ends[False]
+        blocks, gradient = -(-N // S), sum(self.other_sizes)
         per = -(-blocks // max(4, min(64, GRADIENTS // max(gradient, 1)))) if blocks else 1
         self.items, self.gradient, self.states = -(-blocks // per), gradient, states
         self.weights, self.widest = weights, plan.widest
@@ -168,8 +164,8 @@ class Layout:
         self.scratch, self.work = at, work
         self._constants: tuple[Sequence[float] | None, np.ndarray, int] = None, np.empty(0), 0
 
-    def _add_tensors(self, k: int, stage: Stage, own: Sequence[int], ends: list[int]) -> None:
-        """Note where the tensors of a stage and their gradients are."""
+    def _add_tensors(self, k: int, stage: Stage, own: Sequence[int]) -> None:
+        """Note the tensors of a stage, of which ``own`` are the sizes of parameters."""
         N, J, D = self.N, stage.outputs, stage.feedback
         states = [(kernels.FIRST + s, N * J) for s in range(stage.states)]
         if D:
@@ -177,11 +173,10 @@ class Layout:
         others = [(kernels.WEIGHT, stage.products), (kernels.BIAS, J)] if stage.is_dense else []
         others += [(kernels.TAPS, D * J)] if stage.taps else []
         others += [(kernels.PARAMETER + p, size) for p, size in enumerate(own)]
-        for column, size in (*states, *others):
-            is_state = column >= kernels.FIRST
-            self.columns.append(k * kernels.COLUMNS + column)
-            self.pieces.append((is_state, ends[is_state], ends[is_state] + size))
-            ends[is_state] += size
+        self.columns += [k * kernels.COLUMNS + column for column, _ in (*states, *others)]
+        self.are_states += [True] * len(states) + [False] * len(others)
+        self.state_sizes += [size for _, size in states]
+        self.other_sizes += [size for _, size in others]
         self.written += [k * kernels.COLUMNS + kernels.LAST + column - kernels.FIRST for column, _ in states]
 
     def make_room(self) -> list[Tensor]:
@@ -368,7 +363,7 @@ def backward(
     states = None if g_first is None else iter(g_first.split_with_sizes(layout.state_sizes))
     others = iter(total[: layout.gradient].split_with_sizes(layout.other_sizes))
     found: list[Tensor | None] = [None if g_x is None else _out(x_seq.dtype, g_x)]
-    for tensor, (is_state, _, _) in zip(tensors, layout.pieces, strict=True):
+    for tensor, is_state in zip(tensors, layout.are_states, strict=True):
         pieces = states if is_state else others
         piece = None if pieces is None else next(pieces)
         found.append(
