@@ -76,30 +76,6 @@ def _add(w, at, to, count):
 
 
 @row
-def _pack(table, K, one, out):
-    """Write the weights of every stage in strips, for the forward and for the backward pass, and its bias.
-
-    ``TO_Y`` is where the matrix from the input to the stage's product begins, ``FROM_Y`` its transpose; ``OF_Y`` and
-    ``FROM_OF_Y`` are those of outputs that go back.
-    """
-    for k in range(K):
-        st = table[k]
-        if st[KIND] != LINEAR and st[FEEDBACK] == 0:
-            continue
-        I_, J, width = st[INPUTS], st[OUTPUTS], VECTORS * lanes(out)
-        columns = I_ if st[KIND] == LINEAR else 2 * J
-        weight = array_at(st[WEIGHT], (J * columns,), one)
-        pack(weight, 1, columns, I_, J, width, out, st[TO_Y])
-        pack(weight, columns, 1, J, I_, width, out, st[FROM_Y])
-        if st[KIND] != LINEAR:
-            pack(weight[J:], 1, columns, J, J, width, out, st[OF_Y])
-            pack(weight[J:], columns, 1, J, J, width, out, st[FROM_OF_Y])
-        bias, at = array_at(st[BIAS], (J,), one), st[PACKED_BIAS]
-        for j in range(J):
-            out[at + j] = bias[j] if st[BIAS] else one - one
-
-
-@row
 def _load(source, by_t, by_n, by_i, index, t0, steps, lo, n, features, one, to, w):
     """Copy a block of a sequence for some steps, ``[steps, n, features]``; with an index, its samples."""
     if index == 0 and (features == 1 or (by_i == 1 and by_n == features)):
@@ -120,12 +96,9 @@ def _load(source, by_t, by_n, by_i, index, t0, steps, lo, n, features, one, to, 
 
 
 @row
-def _begin(table, K, numbers, N, lo, n, one, w):
+def _begin(table, numbers, N, lo, n, one, w):
     """Load the parameters and the states before the first step of a block."""
-    for k in range(K):
-        st = table[k]
-        if st[KIND] != CELL:
-            continue
+    for k, st in enumerate(table):
         J, count = st[OUTPUTS], n * st[OUTPUTS]
         for p in range(st[PARAMETERS]):
             size, to = st[SIZE + p], st[P] * n + p * count
@@ -169,13 +142,12 @@ def _lengths_of(a, lo, n):
 
 
 @row
-def _move_states(table, K, v, y, states, is_load, N, lo, n, w):
+def _move_states(table, v, y, states, is_load, N, lo, n, w):
     """Load the states of every stage, ``[state, N, J]``, or store them; columns ``v`` and ``y`` say where they are.
 
     Outputs that go back are the last of a stage's states, the newest of them first.
     """
-    for k in range(K):
-        st = table[k]
+    for st in table:
         J, count = st[OUTPUTS], n * st[OUTPUTS]
         S, D = st[STATES], st[FEEDBACK]
         for s in range(S + D):
@@ -188,10 +160,9 @@ def _move_states(table, K, v, y, states, is_load, N, lo, n, w):
 
 
 @row
-def _store_last(table, K, t0, steps, N, lo, n, lengths, one, w):
+def _store_last(table, t0, steps, N, lo, n, lengths, one, w):
     """Store the states after a segment that is the last, or after each sample's own end."""
-    for k in range(K):
-        st = table[k]
+    for st in table:
         J, S, count = st[OUTPUTS], st[STATES], n * st[OUTPUTS]
         together = len(lengths) == 0 or lengths[n - 1] >= t0 + steps
         for s in range(S + (1 if st[FEEDBACK] else 0)):
@@ -211,10 +182,9 @@ def _store_last(table, K, t0, steps, N, lo, n, lengths, one, w):
 
 
 @row
-def _store_seqs(table, K, t0, steps, N, lo, n, one, w):
+def _store_seqs(table, t0, steps, N, lo, n, one, w):
     """Store what is returned of each step: states after it, and outputs, ``[T, N, J]``."""
-    for k in range(K):
-        st = table[k]
+    for st in table:
         J, S, count = st[OUTPUTS], st[STATES], n * st[OUTPUTS]
         for s in range(MOST_STATES + 1):
             if st[SEQ + s] == 0:
@@ -241,10 +211,9 @@ def _add_seq_gradients(st, at, live, count, n, out, one, u):
 
 
 @row
-def _carry(table, K, t0, steps, n, lengths, w):
+def _carry(table, t0, steps, n, lengths, w):
     """Make the states after a segment, or after each sample's own end in it, those before the next."""
-    for k in range(K):
-        st = table[k]
+    for st in table:
         J, S, count = st[OUTPUTS], st[STATES], n * st[OUTPUTS]
         size, v, y = S * count, st[V] * n, st[Y] * n
         if len(lengths) == 0 or lengths[n - 1] >= t0 + steps:
@@ -262,7 +231,7 @@ def _carry(table, K, t0, steps, n, lengths, w):
 
 @row
 def _input_of(table, k, n):
-    """Return where the input of stage k begins in scratch."""
+    """Return where the input of stage k, which is the output of the one before, begins in scratch."""
     return 0 if k == 0 else table[k - 1, Y] * n + n * table[k - 1, OUTPUTS] * table[k - 1, BEFORE]
 
 
@@ -295,28 +264,24 @@ def _delay_backward(w, u, y, g_y, g_z, taps, D, count, samples, J, g_taps):
 
 
 @row
-def _forward(table, K, numbers, t0, steps, n, lengths, weights, w):
+def _forward(table, numbers, t0, steps, n, lengths, weights, w):
     """Take a block through some steps of all stages."""
     zero, width = numbers[1], VECTORS * lanes(w)
-    for k in range(K):
-        st = table[k]
-        I_, J, x = st[INPUTS], st[OUTPUTS], _input_of(table, k, n)
-        count, D, bias = n * J, st[FEEDBACK], st[PACKED_BIAS]
-        y, strip, i = st[Y] * n + count * st[BEFORE], I_ * width, st[CURRENT] * n
+    for k, st in enumerate(table):
+        I_, J, D, x = st[INPUTS], st[OUTPUTS], st[FEEDBACK], _input_of(table, k, n)
+        count, y, strip = n * J, _input_of(table, k + 1, n), I_ * width
+        sums, bias = y if st[KIND] == LINEAR else st[CURRENT] * n, st[PACKED_BIAS]
+        if st[KIND] == LINEAR or D:
+            add_product(
+                w, x, I_, 1, steps * n, I_, weights, st[TO_Y], width, strip, J, weights, bias, 0, w, sums, J
+            )  # fmt: skip
         if st[KIND] == LINEAR:
-            add_product(
-                w, x, I_, 1, steps * n, I_, weights, st[TO_Y], width, strip, J, weights, bias, 0, w, y, J
-            )  # fmt: skip
             continue
-        if D:
-            add_product(
-                w, x, J, 1, steps * n, J, weights, st[TO_Y], width, strip, J, weights, bias, 0, w, i, J
-            )  # fmt: skip
         taps = array_at(st[TAPS], (D * J,), zero)
         for t in range(steps):
             i, before, live = x + t * count, y + (t - 1) * count, _taking_part(lengths, t0 + t, n)
             if D:
-                i = st[CURRENT] * n + t * count
+                i = sums + t * count
                 if st[TAPS]:
                     z = st[Z] * n + t * count
                     _delay(w, before, taps, D, count, live, J, z)
@@ -350,10 +315,9 @@ def _feedback_backward(st, weights, g_i, slot, n, live, one, zeros, g_taps, w, u
 
 
 @row
-def _carry_back(table, K, t0, steps, n, lengths, u):
+def _carry_back(table, t0, steps, n, lengths, u):
     """Make the gradients of the outputs before a segment those at the end of the one before, or at samples' ends."""
-    for k in range(K):
-        st = table[k]
+    for st in table:
         J, D, g_y = st[OUTPUTS], st[FEEDBACK], st[GY] * n
         count = n * J
         for m in range(_taking_part(lengths, t0, n) if D else 0):
@@ -385,83 +349,72 @@ def _weight_gradient(u, g, J, rows, w, x, I_, gradient, at, by, packed):
 
 @row
 def _backward(
-    table, K, numbers, t0, steps, N, lo, n, lengths, one, zeros, weights, gradient, needs_x, a, b, packed, w, u
+    table, numbers, t0, steps, N, lo, n, lengths, one, zeros, weights, gradient, needs_x, a, b, packed, w, u
 ):  # fmt: skip
     """Take the gradient of a block's outputs at ``a`` back through all stages; return where that of its input is.
 
     ``zeros`` ends with a 1, by which rows are summed.
     """
     last, width = len(zeros) - 1, VECTORS * lanes(w)
-    for back in range(K):
-        k = K - 1 - back
+    for k in range(len(table) - 1, -1, -1):
         st = table[k]
-        I_, J, x = st[INPUTS], st[OUTPUTS], _input_of(table, k, n)
-        count, rows, g = n * J, steps * n, st[GRADIENT]
-        if st[KIND] == LINEAR:
-            _weight_gradient(u, a, J, rows, w, x, I_, gradient, g, I_, packed)
-            bias = g + I_ * J
-            add_product(zeros, last, 0, 0, 1, rows, u, a, J, 0, J, gradient, bias, 0, gradient, bias, 0)
-            if k > 0 or needs_x:
-                add_product(
-                    u, a, J, 1, rows, J, weights, st[FROM_Y], width, J * width, I_, zeros, 0, 0, u, b, I_
+        I_, J, D, x = st[INPUTS], st[OUTPUTS], st[FEEDBACK], _input_of(table, k, n)
+        count, rows, g, columns = n * J, steps * n, st[GRADIENT], 2 * J if D else I_
+        bias = g + J * columns
+        if st[KIND] == CELL:
+            c, y, i = address_of(numbers, k * NUMBERS), st[Y] * n, st[CURRENT] * n if D else x
+            g_taps = gradient[bias + J : bias + J + (D * J if st[TAPS] else 0)]
+            for t in range(steps - 1, -1, -1):
+                out, live = a + t * count, _taking_part(lengths, t0 + t, n)
+                if D:
+                    _add(u, st[GY] * n + (D + t) * count, out, live * J)
+                _add_seq_gradients(st, ((t0 + t) * N + lo) * J, live * J, count, n, out, one, u)
+                v = st[V] * n + t * st[STATES] * count
+                call(
+                    st[BACKWARD],
+                    (
+                        live * J, count, c, address_of(w, st[P] * n), address_of(w, i + t * count), address_of(w, v),
+                        address_of(u, out), address_of(u, st[GV] * n), address_of(u, b + t * count),
+                        address_of(u, st[GP] * n),
+                    ),
                 )  # fmt: skip
-                a, b = b, a
-            continue
-        c, D, bias = address_of(numbers, k * NUMBERS), st[FEEDBACK], g + 2 * J * J
-        y, i = st[Y] * n, st[CURRENT] * n if D else x
-        g_taps = gradient[bias + J : bias + J + (D * J if st[TAPS] else 0)]
-        for t in range(steps - 1, -1, -1):
-            out, live = a + t * count, _taking_part(lengths, t0 + t, n)
-            if D:
-                _add(u, st[GY] * n + (D + t) * count, out, live * J)
-            _add_seq_gradients(st, ((t0 + t) * N + lo) * J, live * J, count, n, out, one, u)
-            v = st[V] * n + t * st[STATES] * count
-            call(
-                st[BACKWARD],
-                (
-                    live * J, count, c, address_of(w, st[P] * n), address_of(w, i + t * count), address_of(w, v),
-                    address_of(u, out), address_of(u, st[GV] * n), address_of(u, b + t * count),
-                    address_of(u, st[GP] * n),
-                ),
-            )  # fmt: skip
-            _fill(u, b + t * count + live * J, count - live * J, one - one)
-            if D:
-                _feedback_backward(st, weights, b + t * count, D + t - 1, n, live, one, zeros, g_taps, w, u)
-        if D:
+                _fill(u, b + t * count + live * J, count - live * J, one - one)
+                if D:
+                    _feedback_backward(
+                        st, weights, b + t * count, D + t - 1, n, live, one, zeros, g_taps, w, u
+                    )
+            a, b = b, a
+            if D == 0:
+                continue
             before = st[Z] * n if st[TAPS] else y + (D - 1) * count
-            _weight_gradient(u, b, J, rows, w, x, J, gradient, g, 2 * J, packed)
-            _weight_gradient(u, b, J, rows, w, before, J, gradient, g + J, 2 * J, packed)
-            add_product(zeros, last, 0, 0, 1, rows, u, b, J, 0, J, gradient, bias, 0, gradient, bias, 0)
-            if k > 0 or needs_x:
-                add_product(
-                    u, b, J, 1, rows, J, weights, st[FROM_Y], width, J * width, J, zeros, 0, 0, u, a, J
-                )  # fmt: skip
-        else:
+            _weight_gradient(u, a, J, rows, w, before, J, gradient, g + J, columns, packed)
+        _weight_gradient(u, a, J, rows, w, x, I_, gradient, g, columns, packed)
+        add_product(zeros, last, 0, 0, 1, rows, u, a, J, 0, J, gradient, bias, 0, gradient, bias, 0)
+        if k > 0 or needs_x:
+            add_product(u, a, J, 1, rows, J, weights, st[FROM_Y], width, J * width, I_, zeros, 0, 0, u, b, I_)
             a, b = b, a
     return a
 
 
 @row
-def _begin_backward(table, K, N, lo, n, one, size, g_last, u):
+def _begin_backward(table, N, lo, n, one, size, g_last, u):
     """Load the gradients of the states after the last step, and clear those of parameters."""
-    for k in range(K):
-        st = table[k]
+    for st in table:
         count = n * st[OUTPUTS]
         _fill(u, st[GP] * n, st[PARAMETERS] * count, one - one)
         if g_last == 0:
             _fill(u, st[GV] * n, st[STATES] * count, one - one)
             _fill(u, st[GY] * n, st[FEEDBACK] * count, one - one)
     if g_last:
-        _move_states(table, K, GV, GY, array_at(g_last, (size,), one), True, N, lo, n, u)
+        _move_states(table, GV, GY, array_at(g_last, (size,), one), True, N, lo, n, u)
 
 
 @row
-def _end_backward(table, K, N, lo, n, one, size, g_first, gradient, u):
+def _end_backward(table, N, lo, n, one, size, g_first, gradient, u):
     """Store the gradients of the states before the first step, and add those of parameters."""
     if g_first:
-        _move_states(table, K, GV, GY, array_at(g_first, (size,), one), False, N, lo, n, u)
-    for k in range(K):
-        st = table[k]
+        _move_states(table, GV, GY, array_at(g_first, (size,), one), False, N, lo, n, u)
+    for st in table:
         J, D, count = st[OUTPUTS], st[FEEDBACK], n * st[OUTPUTS]
         g = st[GRADIENT] + ((2 * J + 1) * J + (D * J if st[TAPS] else 0) if D else 0)
         for p in range(st[PARAMETERS]):
@@ -484,13 +437,11 @@ def _end_backward(table, K, N, lo, n, one, size, g_first, gradient, u):
 def _open(arguments, numbers):
     """Return what both directions read of the arguments; the last is the number of all samples' states."""
     a, one = array_at(arguments, (ARGUMENTS,), arguments), numbers[0]
-    K, N = a[STAGES_OF], a[SAMPLES_OF]
-    table, constants = (
-        array_at(a[TABLE], (K, COLUMNS), arguments),
-        array_at(a[CONSTANTS], (K * NUMBERS,), one),
-    )
+    table = array_at(a[TABLE], (a[STAGES_OF], COLUMNS), arguments)
+    constants = array_at(a[CONSTANTS], (len(table) * NUMBERS,), one)
     weights = array_at(a[PACKED], (a[PACKED_SIZE],), one)
-    return a, one, K, a[STEPS], N, a[SEGMENT], a[BLOCK], table, constants, weights, a[STATE_SIZE] * N
+    size = a[STATE_SIZE] * a[SAMPLES_OF]
+    return a, one, a[STEPS], a[SAMPLES_OF], a[SEGMENT], a[BLOCK], table, constants, weights, size
 
 
 @row
@@ -521,32 +472,49 @@ def _kept(a, block, t0, one, w):
 
 
 def pack_weights(arguments, numbers):
-    """Write the weights of every stage as products read them."""
-    _, one, K, _, _, _, _, table, _, weights, _ = _open(arguments, numbers)
-    _pack(table, K, one, weights)
+    """Write the weights of every stage in strips, for the forward and for the backward pass, and its bias.
+
+    ``TO_Y`` is where the matrix from the input to the stage's product begins, ``FROM_Y`` its transpose; ``OF_Y`` and
+    ``FROM_OF_Y`` are those of outputs that go back.
+    """
+    _, one, _, _, _, _, table, _, out, _ = _open(arguments, numbers)
+    for st in table:
+        if st[KIND] != LINEAR and st[FEEDBACK] == 0:
+            continue
+        I_, J, width = st[INPUTS], st[OUTPUTS], VECTORS * lanes(out)
+        columns = I_ if st[KIND] == LINEAR else 2 * J
+        weight = array_at(st[WEIGHT], (J * columns,), one)
+        pack(weight, 1, columns, I_, J, width, out, st[TO_Y])
+        pack(weight, columns, 1, J, I_, width, out, st[FROM_Y])
+        if st[KIND] != LINEAR:
+            pack(weight[J:], 1, columns, J, J, width, out, st[OF_Y])
+            pack(weight[J:], columns, 1, J, J, width, out, st[FROM_OF_Y])
+        bias, at = array_at(st[BIAS], (J,), one), st[PACKED_BIAS]
+        for j in range(J):
+            out[at + j] = bias[j] if st[BIAS] else one - one
 
 
 @row
-def _forward_segment(a, table, K, c, weights, between, block, t0, steps, lo, n, lengths, one, own, w):
+def _forward_segment(a, table, c, weights, between, block, t0, steps, lo, n, lengths, one, own, w):
     """Take a block through the segment at t0, with the states before it noted; return the array where it is."""
     N, L, size = a[SAMPLES_OF], a[SEGMENT], a[STATE_SIZE] * a[SAMPLES_OF]
     if t0:
         border = between[(t0 // L - 1) * size :]
-        _carry(table, K, t0 - L, L, n, lengths, w)
-        _move_states(table, K, V, Y, border, False, N, lo, n, w)
+        _carry(table, t0 - L, L, n, lengths, w)
+        _move_states(table, V, Y, border, False, N, lo, n, w)
         if a[KEPT]:
             w = _kept(a, block, t0, one, own)
-            _begin(table, K, c, N, lo, n, one, w)
-            _move_states(table, K, V, Y, border, True, N, lo, n, w)
+            _begin(table, c, N, lo, n, one, w)
+            _move_states(table, V, Y, border, True, N, lo, n, w)
     _load(a[X], a[X_T], a[X_N], a[X_I], a[INDEX], t0, steps, lo, n, table[0, INPUTS], one, 0, w)
-    _forward(table, K, c, t0, steps, n, lengths, weights, w)
+    _forward(table, c, t0, steps, n, lengths, weights, w)
     return w
 
 
 def scan_forward(arguments, numbers):
     """Take samples through all stages; write outputs ``[T, N, J]``, the last states and those at borders."""
-    a, one, K, T, N, L, S, st, c, weights, size = _open(arguments, numbers)
-    J = st[K - 1, OUTPUTS]
+    a, one, T, N, L, S, st, c, weights, size = _open(arguments, numbers)
+    J = st[-1, OUTPUTS]
     out = array_at(a[Y_SEQ], (T * N * J,), one)
     between = array_at(a[BORDERS], (((T + L - 1) // L - 1) * size,), one)
     own, _ = _scratch(a, one)
@@ -559,18 +527,18 @@ def scan_forward(arguments, numbers):
             lo, w = block * S, _kept(a, block, 0, one, own)
             n = min(S, N - lo)
             lengths, end = _lengths_of(a, lo, n)
-            _begin(st, K, c, N, lo, n, one, w)
+            _begin(st, c, N, lo, n, one, w)
             t0, steps = 0, 0
             for t0 in range(0, end, L):
                 steps = min(L, end - t0)
                 w = _forward_segment(
-                    a, st, K, c, weights, between, block, t0, steps, lo, n, lengths, one, own, w
+                    a, st, c, weights, between, block, t0, steps, lo, n, lengths, one, own, w
                 )
-                y = st[K - 1, Y] * n + n * J * st[K - 1, BEFORE]
+                y = _input_of(st, len(st), n)
                 for t in range(steps):
                     copy(w, y + t * n * J, ((t0 + t) * N + lo) * J, out, n * J)
-                _store_seqs(st, K, t0, steps, N, lo, n, one, w)
-            _store_last(st, K, t0, steps, N, lo, n, lengths, one, w)
+                _store_seqs(st, t0, steps, N, lo, n, one, w)
+            _store_last(st, t0, steps, N, lo, n, lengths, one, w)
 
 
 @row
@@ -607,19 +575,19 @@ def _loss(a, lo, n, J, one, total, g):
 
 
 @row
-def _read_out(a, table, K, c, weights, block, lo, n, one, between, g, w):
+def _read_out(a, table, c, weights, block, lo, n, one, between, g, w):
     """Take a block forward through all segments; return its losses, and how many samples are right, see `_loss`.
 
     Afterwards the last segment is in ``w``, and the states before each are kept.
     """
-    T, L, J = a[STEPS], a[SEGMENT], table[K - 1, OUTPUTS]
+    T, L, J = a[STEPS], a[SEGMENT], table[-1, OUTPUTS]
     total = array_at(a[OUT], (a[SAMPLES_OF] * J,), one)[lo * J : (lo + n) * J]
     lengths, _ = _lengths_of(a, lo, n)
     _fill(total, 0, n * J, one - one)
     for t0 in range(0, T, L):
         steps = min(L, T - t0)
-        _forward_segment(a, table, K, c, weights, between, block, t0, steps, lo, n, lengths, one, w, w)
-        y = table[K - 1, Y] * n + n * J * table[K - 1, BEFORE]
+        _forward_segment(a, table, c, weights, between, block, t0, steps, lo, n, lengths, one, w, w)
+        y = _input_of(table, len(table), n)
         for t in range(steps):
             outputs = w[y + t * n * J : y + (t + 1) * n * J]
             for m in range(n * J):
@@ -633,8 +601,8 @@ def scan_backward(arguments, numbers):
     With a loss the gradient of the outputs is computed here, from their mean over time; the sum of the losses and the
     number of samples that are right follow the gradients of weights and parameters.
     """
-    a, one, K, T, N, L, S, st, c, weights, size = _open(arguments, numbers)
-    features, J = st[0, INPUTS], st[K - 1, OUTPUTS]
+    a, one, T, N, L, S, st, c, weights, size = _open(arguments, numbers)
+    features, J = st[0, INPUTS], st[-1, OUTPUTS]
     between = array_at(a[BORDERS], (((T + L - 1) // L - 1) * size,), one)
     zeros, sums = array_at(a[ZEROS], (a[WIDEST] + 1,), one), array_at(a[SUMS], (a[ITEMS], a[SUM_SIZE]), one)
     g_input = array_at(a[G_X], (T * N * features,), one)
@@ -650,13 +618,13 @@ def scan_backward(arguments, numbers):
             lo, w = block * S, own
             n = min(S, N - lo)
             if a[KEPT] == 0:
-                _begin(st, K, c, N, lo, n, one, w)
-            _begin_backward(st, K, N, lo, n, one, size, a[G_LAST], u)
+                _begin(st, c, N, lo, n, one, w)
+            _begin_backward(st, N, lo, n, one, size, a[G_LAST], u)
             one_side, other = (a[WORK_SIZE] - 2 * L * a[WIDEST]) * n, (a[WORK_SIZE] - L * a[WIDEST]) * n
             mean = u[one_side - a[WIDEST] * n : one_side]
             packed = one_side - (a[WIDEST] + a[PACKED_WORK]) * n
             if a[LOSS]:
-                more = _read_out(a, st, K, c, weights, block, lo, n, one, between, mean, w)
+                more = _read_out(a, st, c, weights, block, lo, n, one, between, mean, w)
                 lost, right = lost + more[0], right + more[1]
             lengths, end = _lengths_of(a, lo, n)
             first_of_last = (end - 1) // L * L
@@ -666,13 +634,13 @@ def scan_backward(arguments, numbers):
                 if t0 < first_of_last or a[LOSS] == NO_LOSS:
                     # The forward pass has put the states at its end where those before the segment were.
                     if t0:
-                        _move_states(st, K, V, Y, between[(t0 // L - 1) * size :], True, N, lo, n, w)
+                        _move_states(st, V, Y, between[(t0 // L - 1) * size :], True, N, lo, n, w)
                     elif first_of_last:
-                        _begin(st, K, c, N, lo, n, one, w)
+                        _begin(st, c, N, lo, n, one, w)
                     if a[KEPT] == 0:
                         _load(a[X], a[X_T], a[X_N], a[X_I], a[INDEX], t0, steps, lo, n, features, one, 0, w)
-                        _forward(st, K, c, t0, steps, n, lengths, weights, w)
-                _carry_back(st, K, t0, steps, n, lengths, u)
+                        _forward(st, c, t0, steps, n, lengths, weights, w)
+                _carry_back(st, t0, steps, n, lengths, u)
                 if a[LOSS]:
                     for t in range(steps):
                         copy(mean, 0, one_side + t * n * J, u, n * J)
@@ -681,13 +649,13 @@ def scan_backward(arguments, numbers):
                 else:
                     _load(a[G_Y], a[G_T], a[G_N], a[G_I], 0, t0, steps, lo, n, J, one, one_side, u)
                 g = _backward(
-                    st, K, c, t0, steps, N, lo, n, lengths, one, zeros, weights, gradient, a[G_X] != 0, one_side, other,
+                    st, c, t0, steps, N, lo, n, lengths, one, zeros, weights, gradient, a[G_X] != 0, one_side, other,
                     packed, w, u,
                 )  # fmt: skip
                 if a[G_X]:
                     for t in range(steps):
                         copy(u, g + t * n * features, ((t0 + t) * N + lo) * features, g_input, n * features)
-            _end_backward(st, K, N, lo, n, one, size, a[G_FIRST], gradient, u)
+            _end_backward(st, N, lo, n, one, size, a[G_FIRST], gradient, u)
         gradient[a[SUM_SIZE] - 2], gradient[a[SUM_SIZE] - 1] = lost, right
 
 
