@@ -146,7 +146,7 @@ MOST_RECORDED = 1024
 def _recording(cell: Cell, numbers: Sequence[float] | None = None) -> tuple[Recorded, bool] | str:
     """Return what :func:`_known` does, anew; if its numbers are given, with constants that follow from them."""
     try:
-        given = None if numbers is None else map(_given, itertools.count())
+        given = None if numbers is None else (Number(operator.itemgetter(k)) for k in itertools.count())
         parts, rule, in_default_dtype = _record(cell, given)
         constants = _values(rule, numbers or ())
         again, values, _ = _record(cell)
@@ -162,10 +162,6 @@ def _recording(cell: Cell, numbers: Sequence[float] | None = None) -> tuple[Reco
 
 def _values(constants: Sequence[float | Number], numbers: Sequence[float]) -> tuple[float, ...]:
     return tuple([float(one.of(numbers)) if isinstance(one, Number) else one for one in constants])
-
-
-def _given(place: int) -> Number:
-    return Number(operator.itemgetter(place))
 
 
 def _numbers_of(cell: Cell) -> Iterator[float]:
