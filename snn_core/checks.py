@@ -178,6 +178,11 @@ def does_only_forward(module: nn.Module) -> bool:
     return not (hooks or "forward" in module.__dict__)
 
 
+def takes_sequences(module: nn.Module) -> bool:
+    """Say whether a module takes a whole sequence ``[T, N, *]``, and not one time step."""
+    return getattr(type(module), "takes_sequences", False)
+
+
 def check_tensor(name: str, value: Any) -> Tensor:
     """Return ``value``; raise TypeError if it is not a dense tensor."""
     if not isinstance(value, Tensor):

@@ -141,8 +141,6 @@ class LowPassSynapse(_SingleTau):
 
     .. math:: I[t] = (1 - \tfrac{1}{\tau})\,I[t-1] + s[t]
 
-    A learnable tau is kept as ``w`` with 1/tau = sigmoid(w), so that it stays above 1 whatever the optimizer does.
-
     Args:
         tau, learnable, backend: see :class:`SynapseFilter`.
 

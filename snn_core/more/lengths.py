@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from snn_core import fuse, runs
-from snn_core.checks import check_tensor, check_whole
+from snn_core.checks import check_tensor, check_whole, takes_sequences
 from snn_core.runs import mask_of
 from snn_core.state import MemoryModule, check_sequence, has_state
 
@@ -137,7 +137,7 @@ def scan(
     parts = [part for part in nn.ModuleList(modules).modules() if isinstance(part, MemoryModule)]
     for module in modules:
         kind = type(module)
-        sees_time = getattr(kind, "takes_sequences", False) or fuse.defines(module, "forward_sequence")
+        sees_time = takes_sequences(module) or fuse.defines(module, "forward_sequence")
         if sees_time and not has_state(module) and not getattr(kind, "is_chain", False):
             fix = "call it on each sequence alone"
             raise TypeError(f"lengths: {kind.__name__} takes whole sequences and registers no state: {fix}")
