@@ -281,24 +281,20 @@ class Run:
         found: list[Tensor | None] = []
         at = 0
         for states, first, end in self.layout:
-            for owner, name, value, like, history in self.states[at : at + states]:
+            for owner, name, first_value, like, history in self.states[at : at + states]:
                 state = vars(owner).get(name)
-                if state is not None or isinstance(value, Tensor) or name in owner._parameters:
-                    state = _state_before(owner, name, value, like)
-                    state = state if history is None else state.movedim(history, 0)
+                if isinstance(first_value, Tensor):
+                    state = owner.checked_state(name, like, first_value)
+                elif state is not None or name in owner._parameters:
+                    state = owner.kept_state(name, like)
+                if state is not None and history is not None:
+                    state = state.movedim(history, 0)
                 found.append(state)
             at += states
             found += parts[first].weights
             for part in parts[first:end]:
                 found += part.parameters
         return found
-
-
-def _state_before(owner: Any, name: str, first: float | Tensor, like: Like) -> Tensor:
-    """Return a state before the first step that is not a number."""
-    return (
-        owner.checked_state(name, like, first) if isinstance(first, Tensor) else owner.kept_state(name, like)
-    )
 
 
 def _without_graph(part: Part) -> Part:
