@@ -288,8 +288,8 @@ def interpreted(keeps: bool = False, segments: bool = True) -> Iterator[None]:
         functions += [getattr(descent, name) for name in ("take_steps", "sum_gradients", "descend")]
         given: list[Any] = []  # the numbers of the plan that runs
 
-        def address(name: str, dtype: Any) -> int:
-            return 1 + [function.__name__ for function in functions].index(name)
+        def address(function: Callable[..., None], dtype: Any) -> int:
+            return 1 + functions.index(function)
 
         def call(number: int, arguments: Any, *_: Any) -> None:
             functions[number - 1](arguments, given)
@@ -333,14 +333,14 @@ def interpreted(keeps: bool = False, segments: bool = True) -> Iterator[None]:
         patch.setattr(cpu.Call, "empty", empty)
         patch.setattr(threads, "run", run)
         patch.setattr(steps, "_kernels", steps._kernels.__wrapped__)
+        patch.setattr(steps, "kernel_at", address)
         for module in (scan, products, descent):
             for name, kernel in vars(module).copy().items():
                 if isinstance(getattr(kernel, "py_func", None), types.FunctionType):
                     patch.setattr(module, name, kernel.py_func)
         for module in (scan, descent):
-            for name, value in {"address": address, "array_at": _array_at, "address_of": _address_of}.items():
+            for name, value in {"array_at": _array_at, "address_of": _address_of, "add": _add}.items():
                 patch.setattr(module, name, value)
-            patch.setattr(module, "add", _add)
         patch.setattr(scan, "_scratch", scratch)
         patch.setattr(scan, "copy", _copy)
         patch.setattr(scan, "call", lambda number, arguments: functions[number - 1](*arguments))

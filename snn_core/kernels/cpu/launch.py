@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -17,6 +17,7 @@ from torch import Tensor
 from snn_core.kernels import shapes
 from snn_core.kernels.cpu import rows, threads, tile
 from snn_core.kernels.cpu import scan as kernels
+from snn_core.kernels.cpu.compiled import kernel_at
 from snn_core.kernels.plan import NUMBERS, Plan, Stage
 
 #: Seconds after which a reader is told what keeps him waiting.
@@ -50,12 +51,12 @@ def patiently() -> Iterator[None]:
 
 
 @cache
-def _address(name: str, dtype: Any) -> int:
+def _address(kernel: Callable[..., None], dtype: Any) -> int:
     """Return the address of a kernel for a precision; all are compiled, or loaded, at the first call."""
     with patiently():
-        for other in ("pack_weights", "scan_forward", "scan_backward"):
-            kernels.address(other, dtype)
-    return kernels.address(name, dtype)
+        for each in (kernels.pack_weights, kernels.scan_forward, kernels.scan_backward):
+            kernel_at(each, dtype)
+    return kernel_at(kernel, dtype)
 
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -116,7 +117,6 @@ class Layout:
             row[[kernels.STATES, kernels.PARAMETERS]] = K, len(own)
             row[kernels.SIZE : kernels.SIZE + len(own)] = own
             row[kernels.GRADIENT], row[kernels.STATE] = sum(self.other_sizes), states
-            places, backward = [(kernels.Y, (L + max(D, 1)) * J)], []
             if stage.is_dense:
                 packed = [(kernels.TO_Y, stage.inputs, J), (kernels.FROM_Y, J, stage.inputs)]
                 packed += [(kernels.OF_Y, J, J), (kernels.FROM_OF_Y, J, J)] if D else []
@@ -124,18 +124,17 @@ class Layout:
                     row[column], weights = weights, weights + terms * -(-columns // width) * width
             if stage.program is not None:
                 row[[kernels.FORWARD, kernels.BACKWARD]] = rows.addresses(stage.program, self.number)
-                places += [(kernels.V, (L + 1) * K * J), (kernels.P, len(own) * J)]
-                backward += [(kernels.GV, K * J), (kernels.GP, len(own) * J)]
-                if D:
-                    places.append((kernels.CURRENT, L * J))
-                    backward.append((kernels.GY, (L + D) * J))
-                if stage.taps:
-                    places.append((kernels.Z, L * J))
-                    backward.append((kernels.GZ, J))
             states += stage.state_size
-            for column, size in places:
+            of_feedback = J if D else 0
+            for column, size in (
+                (kernels.Y, (L + max(D, 1)) * J), (kernels.V, (L + 1) * K * J), (kernels.P, len(own) * J),
+                (kernels.CURRENT, L * of_feedback), (kernels.Z, L * J * stage.taps),
+            ):  # fmt: skip
                 row[column], at = at, at + size + 3
-            for column, size in backward:
+            for column, size in (
+                (kernels.GV, K * J), (kernels.GP, len(own) * J),
+                (kernels.GY, (L + D) * of_feedback), (kernels.GZ, J * stage.taps),
+            ):  # fmt: skip
                 row[column], work = work, work + size + 3
             self._add_tensors(k, stage, own)
         for k, stage in enumerate(stages):
@@ -260,10 +259,12 @@ class Call:
                 if one is not None:
                     table[column] = one.data_ptr()
 
-    def arguments(self, weights: Tensor, is_backward: bool, **given: Any) -> array[int]:
-        """Return the arguments of a kernel; ``given`` must stay alive while it runs.
+    def arguments(
+        self, weights: Tensor, is_backward: bool, kept: Sequence[Tensor] = (), **given: Any
+    ) -> array[int]:
+        """Return the arguments of a kernel; all that is given must stay alive while it runs.
 
-        ``weights`` is memory for the packed weights.
+        ``weights`` is memory for the packed weights, ``kept`` for what all blocks keep, see :meth:`Layout.make_room`.
         """
         own, x = self.layout, self.x
         arguments = array("q", [
@@ -271,17 +272,20 @@ class Call:
             own.scratch, own.work if is_backward else 0, own.packed_work, weights.data_ptr(), own.weights,
             own.states, own.widest, *_EMPTY,
         ])  # fmt: skip
+        if kept:
+            self.kept = own.addresses(kept)
+            arguments[kernels.KEPT] = self.kept.buffer_info()[0]
         for argument, value in given.items():
             if value is not None:
                 arguments[_PLACES[argument]] = value if type(value) is int else value.data_ptr()
         return arguments
 
-    def run(self, name: str, arguments: array[int], with_packed: bool) -> None:
+    def run(self, kernel: Callable[..., None], arguments: array[int], with_packed: bool) -> None:
         """Run a kernel, ``with_packed`` weights, or after packing them."""
         own = self.layout
-        size = own.backward_bytes if name == "scan_backward" else own.forward_bytes
-        first = 0 if with_packed or not own.weights else _address("pack_weights", own.number)
-        threads.run(_address(name, own.number), arguments, self.at_constants, own.items, size, first)
+        size = own.backward_bytes if kernel is kernels.scan_backward else own.forward_bytes
+        first = 0 if with_packed or not own.weights else _address(kernels.pack_weights, own.number)
+        threads.run(_address(kernel, own.number), arguments, self.at_constants, own.items, size, first)
 
     def sums(self) -> Tensor:
         """Return memory for an item's gradients of weights and parameters and two numbers of the loss, in rows."""
@@ -314,16 +318,8 @@ def forward(
     weights = call.empty(layout.weights)
     borders = call.empty(layout.borders * layout.N * layout.states) if layout.borders else None
     kept = layout.make_room() if keep else []
-    addresses = layout.addresses(kept)
-    arguments = call.arguments(
-        weights,
-        False,
-        KEPT=addresses.buffer_info()[0] if kept else 0,
-        Y_SEQ=y_seq,
-        BORDERS=borders,
-        LENGTHS=lengths,
-    )
-    call.run("scan_forward", arguments, with_packed=False)
+    arguments = call.arguments(weights, False, kept, Y_SEQ=y_seq, BORDERS=borders, LENGTHS=lengths)
+    call.run(kernels.scan_forward, arguments, with_packed=False)
     return [weights, borders, *kept]
 
 
@@ -351,13 +347,11 @@ def backward(
     g_last = None if grad_last is None else _strided(call.dtype, grad_last).contiguous()
     sums, (by_t, by_n, by_i) = call.sums(), (0, 0, 0) if g_y is None else g_y.stride()
     packed = call.empty(layout.weights) if weights is None else weights
-    addresses = layout.addresses(kept)
     arguments = call.arguments(
-        packed, True, KEPT=addresses.buffer_info()[0] if kept else 0, BORDERS=borders, LENGTHS=lengths, G_Y=g_y,
-        G_T=by_t, G_N=by_n, G_I=by_i, G_LAST=g_last, G_X=g_x, G_FIRST=g_first, SUMS=sums, SUM_SIZE=sums.shape[1],
-        ZEROS=layout.zeros_address,
+        packed, True, kept, BORDERS=borders, LENGTHS=lengths, G_Y=g_y, G_T=by_t, G_N=by_n, G_I=by_i, G_LAST=g_last,
+        G_X=g_x, G_FIRST=g_first, SUMS=sums, SUM_SIZE=sums.shape[1], ZEROS=layout.zeros_address,
     )  # fmt: skip
-    call.run("scan_backward", arguments, with_packed=weights is not None)
+    call.run(kernels.scan_backward, arguments, with_packed=weights is not None)
     # By numpy, in their order: the threads of torch would not keep it.
     total = torch.from_numpy(np.add.reduce(sums.numpy(), axis=0))
     states = None if g_first is None else iter(g_first.split_with_sizes(layout.state_sizes))

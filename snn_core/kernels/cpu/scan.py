@@ -1,20 +1,11 @@
 """The scan of a whole plan on the CPU, forward and backward, compiled by numba on first use and cached on disk.
 
-A kernel takes a block of samples through all stages and all time steps, with everything it computes in an array that
-stays in the cache; then comes the next block. Threads take blocks from a counter. A linear stage is one
-product with the rows of all time steps, a cell goes through them one after the other. Inner loops run over neurons,
-which lie side by side, so that they become vector instructions.
-
-Where that is little, the array of each block is kept for the backward pass (``KEPT``). Else the backward kernel
-computes the forward pass of its block again, and nothing is kept but, for long sequences, the states at the borders of
-segments of ``L`` steps. Each item of work has gradients of its own, which are summed in their order: the result does
-not depend on the number of threads.
-
-A stage is a row of the table of ``launch.py``; its columns are the constants below. Offsets in ``w``, which holds what
-the forward pass computes, and in ``u``, which holds what the backward pass does, are in numbers for each sample.
-Slot 0 of states is the one before the segment's first step. So is slot D - 1 of outputs, of which ``BEFORE`` = D go
-back, at least one; slots before hold those of earlier steps. With taps those of each neuron are first added up, to the
-sum Z; without, D is 1. Weights are packed in strips, see ``products.py``, once for both passes.
+``README.md`` in the folder above draws its three loops, what lies where, and what is kept for the backward pass. A
+stage is a row of the table of ``launch.py``; its columns are the constants below. Offsets in ``w``, which holds what
+the forward pass computes, and in ``u``, which holds what the backward pass does, are in numbers for each sample. Slot 0
+of states is the one before the segment's first step. So is slot D - 1 of outputs, of which ``BEFORE`` = D go back, at
+least one; slots before hold those of earlier steps. With taps those of each neuron are first added up, to the sum Z;
+without, D is 1.
 
 Where sequences have different lengths, samples are sorted, the longest first. So those that take part in a step are the
 first of a block; for the others the states stay what they were at their own end, outputs and gradients are 0.
@@ -22,12 +13,10 @@ first of a block; for the others the states stay what they were at their own end
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from snn_core.kernels import plan
-from snn_core.kernels.cpu.compiled import kernel_at, row
+from snn_core.kernels.cpu.compiled import row
 from snn_core.kernels.cpu.products import add_product, pack
 from snn_core.kernels.cpu.threads import add
 from snn_core.kernels.cpu.tile import ROWS, VECTORS, address_of, array_at, call, copy, lanes
@@ -657,8 +646,3 @@ def scan_backward(arguments, numbers):
                         copy(u, g + t * n * features, ((t0 + t) * N + lo) * features, g_input, n * features)
             _end_backward(st, N, lo, n, one, size, a[G_FIRST], gradient, u)
         gradient[a[SUM_SIZE] - 2], gradient[a[SUM_SIZE] - 1] = lost, right
-
-
-def address(name: str, dtype: Any) -> int:
-    """Return where the compiled kernel ``name`` for numbers of this numpy dtype lies."""
-    return kernel_at(globals()[name], dtype)

@@ -15,6 +15,7 @@ from torch import Tensor
 from snn_core.kernels.cpu import descent, threads
 from snn_core.kernels.cpu import launch as cpu
 from snn_core.kernels.cpu import scan as kernels
+from snn_core.kernels.cpu.compiled import kernel_at
 from snn_core.kernels.plan import Stage, plan_of
 
 #: Losses that a kernel knows, each a mean over samples: squared error to the one-hot label, and cross-entropy.
@@ -141,9 +142,8 @@ def descent_of(
 def _kernels(dtype: Any) -> tuple[int, list[int]]:
     """Return the addresses of the kernel that takes steps, and of those that it calls."""
     with cpu.patiently():
-        called = [kernels.address(name, dtype) for name in ("pack_weights", "scan_backward")]
-        called += [descent.address(name, dtype) for name in ("sum_gradients", "descend")]
-        return descent.address("take_steps", dtype), called
+        called = kernels.pack_weights, kernels.scan_backward, descent.sum_gradients, descent.descend
+        return kernel_at(descent.take_steps, dtype), [kernel_at(each, dtype) for each in called]
 
 
 @torch.no_grad()
