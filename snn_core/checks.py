@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 from torch.nn.modules.module import _has_any_global_hook
 
 #: Largest size of anything: what a 32-bit integer holds.
@@ -164,6 +165,16 @@ def check_module(name: str, value: Any) -> nn.Module:
 def is_autocast(device: torch.device) -> bool:
     """Say whether autocast is on for a device; torch refuses the question for some."""
     return device.type in ("cpu", "cuda") and torch.is_autocast_enabled(device.type)
+
+
+def is_watched() -> bool:
+    """Say whether a compiler, a transform of ``torch.func`` or a mode of torch looks at what is computed."""
+    return (
+        is_compiling()
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._are_functorch_transforms_active()
+        or torch._C._is_tracing()
+    )
 
 
 def does_only_forward(module: nn.Module) -> bool:

@@ -15,12 +15,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.compiler import is_compiling
 from torch.nn.modules.module import _has_any_global_hook
 
 from snn_core import kernels
 from snn_core.cells import fields
-from snn_core.checks import Like, is_autocast
+from snn_core.checks import Like, is_autocast, is_watched
 from snn_core.fuse import (
     Part,
     after,
@@ -47,25 +46,26 @@ class Watch:
         classes: dict[type, None] = {}
         for one in (*known, *cells):
             classes |= dict.fromkeys(kind for kind in type(one).__mro__ if not _is_torchs(kind))
-        views: list[Any] = []
-        masks: list[list[bool]] = []
+        #: What is looked at: values by their owner, and which of them; the others change from step to step.
+        self.views: list[Any] = []
+        self.mask: list[bool] = []
         owners: list[Any] = []
+
+        def look_at(values: Any, owner: Any, is_seen: list[bool] | None = None) -> None:
+            self.views.append(values)
+            self.mask += is_seen or [True] * len(values)
+            owners.extend([owner] * len(values))
+
         for module in known:
             own, left_out = vars(module), {"_runs", *getattr(module, "state_names", ())}
-            views.append(own.values())
-            masks.append([name not in left_out for name in own])
+            look_at(own.values(), module, [name not in left_out for name in own])
             for inner in [own[name] for name in _INSIDE]:
-                views.append(inner.values())
-                masks.append([True] * len(inner))
-            owners += [module] * (sum(map(len, masks)) - len(owners))
+                look_at(inner.values(), module)
         for kind in classes:
-            views.append(vars(kind).values())
-            masks.append([not name.startswith("_abc_") for name in vars(kind)])
+            look_at(vars(kind).values(), None, [not name.startswith("_abc_") for name in vars(kind)])
+        look_at((_END,), None)  # is seen at another place if anything was added or taken away
         self.known, self.types = known, list(map(type, known))
-        # The end is seen at another place if anything was added or taken away.
-        self.views, self.mask = [*views, (_END,)], [*chain.from_iterable(masks), True]
         self.seen = list(compress(chain.from_iterable(self.views), self.mask))
-        owners += [None] * (len(self.mask) - len(owners))
         self.owners = list(compress(owners, self.mask))
         #: Whether all classes and functions are the library's own; others may read what is not looked at here.
         self.is_own = all(f"{kind.__module__}.".startswith("snn_core.") for kind in classes) and not any(
@@ -321,16 +321,6 @@ def _hex(number: float | Tensor) -> Any:
 Call = Callable[[Any, Tensor], Tensor]
 #: Runs that one module keeps.
 MOST_RUNS = 16
-
-
-def is_watched() -> bool:
-    """Say whether a compiler, a transform of ``torch.func`` or a mode of torch looks at what is computed."""
-    return (
-        is_compiling()
-        or torch._C._len_torch_dispatch_stack() > 0
-        or torch._C._are_functorch_transforms_active()
-        or torch._C._is_tracing()
-    )
 
 
 def _reads_now(x_seq: Tensor) -> bool:

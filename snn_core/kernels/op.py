@@ -25,9 +25,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
 from torch.utils.flop_counter import register_flop_formula
 
+from snn_core.checks import is_watched
 from snn_core.kernels.cpu import launch as cpu
 from snn_core.kernels.cuda import launch as cuda
 from snn_core.kernels.plan import Plan, Stage, flat, parsed, plan_of
@@ -286,15 +286,6 @@ class _ScanOnCPU(torch.autograd.Function):
         return None, None, None, None, g_x, *[g if is_used else None for g, is_used in used]
 
 
-def _is_plain(tensor: Tensor) -> bool:
-    """Say whether kernels may read a tensor, and nobody watches the ops, as a compiler does."""
-    return (
-        type(tensor) in (Tensor, torch.nn.Parameter)
-        and not is_compiling()
-        and torch._C._len_torch_dispatch_stack() == 0
-    )
-
-
 def scan(
     x_seq: Tensor,
     stages: tuple[Stage, ...],
@@ -313,7 +304,7 @@ def scan(
         shapes: how they lie in memory.
         lengths: steps of each sample, in descending order; None for all.
     """
-    if not _is_plain(x_seq):
+    if type(x_seq) not in (Tensor, torch.nn.Parameter) or is_watched():
         y_seq, *others, _ = _ops.scan(x_seq.reshape(shapes.rows), tensors, *flat(stages), numbers, lengths)
     elif x_seq.device.type == "cpu":
         plan = plan_of(stages)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from snn_core import fuse, runs
-from snn_core.checks import check_tensor, check_whole, takes_sequences
+from snn_core.checks import check_tensor, check_whole, is_watched, takes_sequences
 from snn_core.runs import mask_of
 from snn_core.state import MemoryModule, check_sequence, has_state
 
@@ -98,7 +98,7 @@ def mean_over_time(y_seq: Tensor, lengths: Any = None) -> Tensor:
     check_sequence(None, y_seq)
     if lengths is None:
         # A compiler, which is asked about first, would make a condition of the size.
-        is_plain = type(y_seq) is Tensor and y_seq.device.type == "cpu" and not runs.is_watched()
+        is_plain = type(y_seq) is Tensor and y_seq.device.type == "cpu" and not is_watched()
         is_plain = is_plain and y_seq.dtype in (torch.float32, torch.float64)
         return _MeanOverTime.apply(y_seq) if is_plain and y_seq.numel() >= SHARED else y_seq.mean(0)
     lengths = check_lengths(lengths, *y_seq.shape[:2]).to(y_seq.device)
