@@ -88,14 +88,13 @@ class Layout:
 
     Args:
         plan: the stages.
-        dtype: in which kernels compute.
-        T, N: steps and samples.
-        sizes: numbers of elements of the parameters.
+        x_seq, tensors: what goes into a scan.
     """
 
-    def __init__(self, plan: Plan, dtype: torch.dtype, T: int, N: int, sizes: Sequence[int]) -> None:
-        self.plan, self.dtype, self.T, self.N = plan, dtype, T, N
-        self.number: Any = np.float32 if dtype == torch.float32 else np.float64
+    def __init__(self, plan: Plan, x_seq: Tensor, tensors: Sequence[Tensor | None]) -> None:
+        self.plan, self.dtype, (T, N, _) = plan, compute_dtype(x_seq.dtype), x_seq.shape
+        self.T, self.N = T, N
+        self.number: Any = np.float32 if self.dtype == torch.float32 else np.float64
         stages, S, itemsize = plan.stages, plan.samples(N), np.dtype(self.number).itemsize
         width = tile.width(itemsize)
         L, self.borders = plan.segments(T, N)
@@ -109,10 +108,11 @@ class Layout:
         #: Columns of last states and of what is returned of all steps; of gradients of the latter.
         self.written: list[int] = []
         self.of_gradients: list[int] = []
-        left, states, at, work, weights = list(sizes), 0, L * stages[0].inputs, 0, 0
+        left, states, at, work, weights = iter(tensors), 0, L * stages[0].inputs, 0, 0
         for k, (row, stage) in enumerate(zip(table, stages, strict=True)):
             J, K, D = stage.outputs, stage.states, stage.feedback
-            own = [left.pop(0) for _ in range(stage.parameters)]
+            of_stage = [next(left) for _ in range(stage.tensors)]
+            own = [one.numel() for one in of_stage[stage.tensors - stage.parameters :] if one is not None]
             row[: kernels.FORWARD] = stage.program is not None, D, max(D, 1), stage.inputs, J
             row[[kernels.STATES, kernels.PARAMETERS]] = K, len(own)
             row[kernels.SIZE : kernels.SIZE + len(own)] = own
@@ -221,12 +221,7 @@ def layout_of(
         shapes.check_lengths(lengths, x_seq)
     if found is None:
         shapes.check_scan(x_seq, tensors, plan)
-        T, N, _ = x_seq.shape
-        sizes, left = [], iter(tensors)
-        for stage in plan.stages:
-            own = [next(left) for _ in range(stage.tensors)]
-            sizes += [one.numel() for one in own[len(own) - stage.parameters :] if one is not None]
-        found = Layout(plan, compute_dtype(x_seq.dtype), T, N, sizes)
+        found = Layout(plan, x_seq, tensors)
         if len(plan.layouts) >= 64:
             plan.layouts.clear()
         plan.layouts[key] = found
