@@ -299,7 +299,11 @@ def seq_to_ann_forward(
 def _call_once(module: nn.Module, x_seq: Tensor) -> Tensor:
     """Call a module on all time steps at once."""
     if type(module) is nn.Linear:
-        _check_features(module, x_seq)
+        if x_seq.shape[-1] != module.in_features:
+            raise ValueError(
+                f"x_seq has shape {list(x_seq.shape)}, its last dimension must be {module.in_features}"
+            )
+        check_place("x_seq", x_seq, module.weight)
     y = module(x_seq.flatten(0, 1))
     if not isinstance(y, Tensor) or y.shape[:1] != (x_seq.shape[0] * x_seq.shape[1],):
         raise ValueError(
@@ -323,14 +327,6 @@ def _check_stateless(module: nn.Module) -> None:
                 f"stateless_module must take [T * N, *], {type(part).__name__} takes [T, N, *]: put it into a "
                 "MultiStepContainer or an nn.Sequential"
             )
-
-
-def _check_features(module: nn.Linear, x_seq: Tensor) -> None:
-    if x_seq.shape[-1] != module.in_features:
-        raise ValueError(
-            f"x_seq has shape {list(x_seq.shape)}, its last dimension must be {module.in_features}"
-        )
-    check_place("x_seq", x_seq, module.weight)
 
 
 def _call_on_all(net: nn.Module, method: str) -> None:
