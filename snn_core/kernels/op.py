@@ -265,20 +265,12 @@ class _ScanOnCPU(torch.autograd.Function):
         T, N, _ = shapes.rows
         if grad_y is not None and (grad_y.dim() != 3 or grad_y.shape[1] != N):
             grad_y = grad_y.reshape(T, N, layout.plan.stages[-1].outputs)
-        grad_last, grad_lasts = None, grads[: len(shapes.states)]
-        if any(one is not None for one in grad_lasts):
-            grad_last = torch.cat(
-                [
-                    torch.zeros(math.prod(shape), dtype=layout.dtype) if one is None else one.reshape(-1)
-                    for shape, one in zip(shapes.states, grad_lasts, strict=True)
-                ]
-            )
         needs_first = any(
             need and is_state for need, is_state in zip(needed[5:], layout.are_states, strict=True)
         )
         g_x, *found = cpu.backward(
-            layout, rows, tensors, numbers, lengths, weights, borders, kept, grad_y, grad_last,
-            grads[len(grad_lasts) :], needed[4], needs_first,
+            layout, rows, tensors, numbers, lengths, weights, borders, kept, grad_y, grads, needed[4],
+            needs_first,
         )  # fmt: skip
         if g_x is not None:
             g_x = g_x.view(x_seq.shape)

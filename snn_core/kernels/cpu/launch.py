@@ -105,9 +105,8 @@ class Layout:
         self.are_states: list[bool] = []
         self.state_sizes: list[int] = []
         self.other_sizes: list[int] = []
-        #: Columns of last states and of what is returned of all steps; of gradients of the latter.
+        #: Columns of last states and of what is returned of all steps.
         self.written: list[int] = []
-        self.of_gradients: list[int] = []
         left, states, at, work, weights = iter(tensors), 0, L * stages[0].inputs, 0, 0
         for k, (row, stage) in enumerate(zip(table, stages, strict=True)):
             J, K, D = stage.outputs, stage.states, stage.feedback
@@ -139,7 +138,8 @@ class Layout:
             self._add_tensors(k, stage, own)
         for k, stage in enumerate(stages):
             self.written += [k * kernels.COLUMNS + kernels.SEQ + s for s in stage.seqs]
-            self.of_gradients += [k * kernels.COLUMNS + kernels.G_SEQ + s for s in stage.seqs]
+        #: Columns of their gradients.
+        self.of_gradients = [column + kernels.G_LAST - kernels.LAST for column in self.written]
         self.parts_of_seqs = [T * N * size for size in plan.seq_sizes]
         blocks, gradient = -(-N // S), sum(self.other_sizes)
         per = -(-blocks // max(4, min(64, GRADIENTS // max(gradient, 1)))) if blocks else 1
@@ -328,23 +328,24 @@ def backward(
     borders: Tensor | None,
     kept: Sequence[Tensor],
     grad_y: Tensor | None,
-    grad_last: Tensor | None,
-    grad_seqs: Sequence[Tensor | None],
+    grads: Sequence[Tensor | None],
     needs_x: bool,
     needs_first: bool,
 ) -> list[Tensor | None]:
-    """Return the gradients of x_seq and of all tensors, None where none is needed; see :func:`forward`."""
-    g_seqs = [None if one is None else _strided(layout.dtype, one).contiguous() for one in grad_seqs]
-    call = Call(layout, x_seq, tensors, numbers, layout.of_gradients, g_seqs)
+    """Return the gradients of x_seq and of all tensors, None where none is needed; see :func:`forward`.
+
+    ``grads`` are those of what :func:`forward` has written besides outputs.
+    """
+    given = [None if one is None else _strided(layout.dtype, one).contiguous() for one in grads]
+    call = Call(layout, x_seq, tensors, numbers, layout.of_gradients, given)
     g_y = None if grad_y is None else _strided(call.dtype, grad_y)
     g_x = call.empty(*x_seq.shape) if needs_x else None
     g_first = call.empty(layout.N * layout.states) if needs_first else None
-    g_last = None if grad_last is None else _strided(call.dtype, grad_last).contiguous()
     sums, (by_t, by_n, by_i) = call.sums(), (0, 0, 0) if g_y is None else g_y.stride()
     packed = call.empty(layout.weights) if weights is None else weights
     arguments = call.arguments(
-        packed, True, kept, BORDERS=borders, LENGTHS=lengths, G_Y=g_y, G_T=by_t, G_N=by_n, G_I=by_i, G_LAST=g_last,
-        G_X=g_x, G_FIRST=g_first, SUMS=sums, SUM_SIZE=sums.shape[1], ZEROS=layout.zeros_address,
+        packed, True, kept, BORDERS=borders, LENGTHS=lengths, G_Y=g_y, G_T=by_t, G_N=by_n, G_I=by_i, G_X=g_x,
+        G_FIRST=g_first, SUMS=sums, SUM_SIZE=sums.shape[1], ZEROS=layout.zeros_address,
     )  # fmt: skip
     call.run(kernels.scan_backward, arguments, with_packed=weights is not None)
     # By numpy, in their order: the threads of torch would not keep it.
@@ -399,8 +400,10 @@ def scan_backward(
     """Return the gradients of x_seq and of all tensors; see :func:`scan`."""
     layout = layout_of(x_seq, tensors, plan, lengths)
     shapes.check_backward(grad_y, grad_last, grad_seqs, x_seq, plan, borders)
-    g_seqs = [None] * len(plan.seq_sizes) if grad_seqs is None else grad_seqs.split(layout.parts_of_seqs)
+    grads: list[Tensor | None] = []
+    for together, sizes in ((grad_last, layout.state_sizes), (grad_seqs, layout.parts_of_seqs)):
+        grads += [None] * len(sizes) if together is None else together.split_with_sizes(sizes)
     found = backward(
-        layout, x_seq, tensors, numbers, lengths, None, borders, [], grad_y, grad_last, g_seqs, needs_x, True
+        layout, x_seq, tensors, numbers, lengths, None, borders, [], grad_y, grads, needs_x, True
     )
     return [x_seq.new_empty(0) if one is None else one for one in found]

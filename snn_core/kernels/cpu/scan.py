@@ -32,7 +32,8 @@ SIZE = PARAMETER + MOST_PARAMETERS
 FIRST = SIZE + MOST_PARAMETERS  # addresses of states before the first step, then of y
 LAST = FIRST + MOST_STATES + 1  # after the last step
 SEQ = LAST + MOST_STATES + 1  # of all steps of states, and last of outputs, where they are returned
-G_SEQ = SEQ + MOST_STATES + 1  # of their gradients
+G_LAST = SEQ + MOST_STATES + 1  # of the gradients of both
+G_SEQ = G_LAST + MOST_STATES + 1
 COLUMNS = G_SEQ + MOST_STATES + 1
 #: A layer has its inputs packed for the gradient of its weights if it has more inputs and outputs than this.
 PACKED_FROM = 128
@@ -85,6 +86,18 @@ def _load(source, by_t, by_n, by_i, index, t0, steps, lo, n, features, one, to, 
 
 
 @row
+def _load_given(st, given, v, y, N, lo, n, one, w):
+    """Load the states of a stage whose addresses are given, from that column on; see :func:`_move_states`."""
+    J, S, count = st[OUTPUTS], st[STATES], n * st[OUTPUTS]
+    for s in range(S + (1 if st[FEEDBACK] else 0)):
+        address, D = st[given + (s if s < S else MOST_STATES)], 1 if s < S else st[FEEDBACK]
+        source = array_at(address, (D * N * J,), one)
+        for d in range(D if address else 0):
+            to = (st[v] * n + s * count) if s < S else (st[y] * n + (D - 1 - d) * count)
+            copy(source, (d * N + lo) * J, to, w, count)
+
+
+@row
 def _begin(table, numbers, N, lo, n, one, w):
     """Load the parameters and the states before the first step of a block."""
     for k, st in enumerate(table):
@@ -101,18 +114,9 @@ def _begin(table, numbers, N, lo, n, one, w):
                 for m in range(count):
                     w[to + m] = parameter[(lo * J + m) % size]
         for s in range(st[STATES]):
-            to = st[V] * n + s * count
-            if st[FIRST + s]:
-                copy(array_at(st[FIRST + s], (N * J,), one), lo * J, to, w, count)
-            else:
-                _fill(w, to, count, numbers[k * NUMBERS + 2 + s])
-        D = st[FEEDBACK]
-        for d in range(D):
-            to = st[Y] * n + (D - 1 - d) * count
-            if st[FIRST + MOST_STATES]:
-                copy(array_at(st[FIRST + MOST_STATES], (D * N * J,), one), (d * N + lo) * J, to, w, count)
-            else:
-                _fill(w, to, count, one - one)
+            _fill(w, st[V] * n + s * count, count, numbers[k * NUMBERS + 2 + s])
+        _fill(w, st[Y] * n, st[FEEDBACK] * count, one - one)
+        _load_given(st, FIRST, V, Y, N, lo, n, one, w)
 
 
 @row
@@ -386,16 +390,14 @@ def _backward(
 
 
 @row
-def _begin_backward(table, N, lo, n, one, size, g_last, u):
+def _begin_backward(table, N, lo, n, one, u):
     """Load the gradients of the states after the last step, and clear those of parameters."""
     for st in table:
         count = n * st[OUTPUTS]
         _fill(u, st[GP] * n, st[PARAMETERS] * count, one - one)
-        if g_last == 0:
-            _fill(u, st[GV] * n, st[STATES] * count, one - one)
-            _fill(u, st[GY] * n, st[FEEDBACK] * count, one - one)
-    if g_last:
-        _move_states(table, GV, GY, array_at(g_last, (size,), one), True, N, lo, n, u)
+        _fill(u, st[GV] * n, st[STATES] * count, one - one)
+        _fill(u, st[GY] * n, st[FEEDBACK] * count, one - one)
+        _load_given(st, G_LAST, GV, GY, N, lo, n, one, u)
 
 
 @row
@@ -417,9 +419,9 @@ def _end_backward(table, N, lo, n, one, size, g_first, gradient, u):
 (
     COUNTER, THREADS, _SCRATCH, NUMBER_BYTES, ITEMS, STAGES_OF, STEPS, SAMPLES_OF, SEGMENT, BLOCK, PER_ITEM, X, X_T,
     X_N, X_I, TABLE, CONSTANTS, SCRATCH_SIZE, WORK_SIZE, PACKED_WORK, PACKED, PACKED_SIZE, STATE_SIZE, WIDEST, KEPT,
-    BORDERS, LENGTHS, Y_SEQ, G_Y, G_T, G_N, G_I, G_LAST, G_X, G_FIRST, SUMS, SUM_SIZE, ZEROS, LOSS, LABELS, OUT,
+    BORDERS, LENGTHS, Y_SEQ, G_Y, G_T, G_N, G_I, G_X, G_FIRST, SUMS, SUM_SIZE, ZEROS, LOSS, LABELS, OUT,
     INDEX, ARGUMENTS,
-) = range(43)  # fmt: skip
+) = range(42)  # fmt: skip
 
 
 @row
@@ -608,7 +610,7 @@ def scan_backward(arguments, numbers):
             n = min(S, N - lo)
             if a[KEPT] == 0:
                 _begin(st, c, N, lo, n, one, w)
-            _begin_backward(st, N, lo, n, one, size, a[G_LAST], u)
+            _begin_backward(st, N, lo, n, one, u)
             one_side, other = (a[WORK_SIZE] - 2 * L * a[WIDEST]) * n, (a[WORK_SIZE] - L * a[WIDEST]) * n
             mean = u[one_side - a[WIDEST] * n : one_side]
             packed = one_side - (a[WIDEST] + a[PACKED_WORK]) * n
