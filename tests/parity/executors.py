@@ -221,9 +221,9 @@ def _copy(source: np.ndarray, at: int, to: int, target: np.ndarray, count: int) 
     target[to : to + count] = source[at : at + count]
 
 
-def _lanes(array: np.ndarray) -> int:
-    """Two numbers in a vector, so that small matrices have edges."""
-    return 2
+def _width_of(array: np.ndarray) -> int:
+    """Four numbers in a row of a tile, so that small matrices have edges."""
+    return 4
 
 
 def _places(start: int, rows: int, row: int, columns: int, column: int) -> np.ndarray:
@@ -234,7 +234,7 @@ def _places(start: int, rows: int, row: int, columns: int, column: int) -> np.nd
 
 def _add_tile(a, p, row, step, terms, b, q, b_row, first, f, f_row, out, o, out_row, rows, columns):
     """What ``tile.add_tile`` computes, with numpy."""
-    columns = min(columns, 2 * _lanes(out))
+    columns = min(columns, _width_of(out))
     left, right = a[_places(p, rows, row, terms, step)], b[_places(q, terms, b_row, columns, 1)]
     with np.errstate(all="ignore"):  # BLAS raised a flag in a few of many runs, whose results were right
         total = first[_places(f, rows, f_row, columns, 1)] + left @ right
@@ -347,11 +347,11 @@ def interpreted(keeps: bool = False, segments: bool = True) -> Iterator[None]:
         patch.setattr(descent, "call", lambda number, arguments: call(number, *arguments))
         patch.setattr(descent, "share", lambda job, number, arguments, *_: call(number, arguments))
         patch.setattr(descent, "PIECE", 5)
-        for name, value in {"add_tile": _add_tile, "lanes": _lanes, "ROWS": 3}.items():
+        for name, value in {"add_tile": _add_tile, "width_of": _width_of, "ROWS": 3}.items():
             patch.setattr(products, name, value)
-        patch.setattr(scan, "lanes", _lanes)
+        patch.setattr(scan, "width_of", _width_of)
         patch.setattr(scan, "ROWS", 3)
-        patch.setattr(tile, "width", lambda itemsize: tile.VECTORS * 2)
+        patch.setattr(tile, "width", _width_of)
         patch.setattr(scan, "PACKED_FROM", 2)
         small = {"SAMPLES": 2, "COLUMNS": 8} | ({"SCRATCH": 1, "FEWEST_STEPS": 2} if segments else {})
         for name, value in small.items():

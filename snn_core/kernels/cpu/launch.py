@@ -376,10 +376,9 @@ def scan(
     """
     layout = layout_of(x_seq, tensors, plan, lengths)
     last = torch.empty(layout.N * layout.states, dtype=layout.dtype, device="cpu")
-    lasts = last.split_with_sizes(layout.state_sizes) if layout.state_sizes else ()
     y_seq = last.new_empty(layout.T, layout.N, plan.stages[-1].outputs)
-    seqs, parts = last.new_empty(layout.T * layout.N * sum(plan.seq_sizes)), layout.parts_of_seqs
-    written = (*lasts, *seqs.split_with_sizes(parts)) if parts else lasts
+    seqs = last.new_empty(layout.T * layout.N * sum(plan.seq_sizes))
+    written = [*last.split_with_sizes(layout.state_sizes), *seqs.split_with_sizes(layout.parts_of_seqs)]
     _, borders = forward(layout, x_seq, tensors, numbers, lengths, False, y_seq, written)
     borders = last.new_empty(0) if borders is None else borders
     return *[_out(x_seq.dtype, one) for one in (y_seq, last, seqs)], borders

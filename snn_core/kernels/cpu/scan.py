@@ -19,7 +19,7 @@ from snn_core.kernels import plan
 from snn_core.kernels.cpu.compiled import row
 from snn_core.kernels.cpu.products import add_product, pack
 from snn_core.kernels.cpu.threads import add
-from snn_core.kernels.cpu.tile import ROWS, VECTORS, address_of, array_at, call, copy, lanes
+from snn_core.kernels.cpu.tile import ROWS, address_of, array_at, call, copy, width_of
 from snn_core.kernels.limits import MOST_PARAMETERS, MOST_STATES
 
 LINEAR, CELL = range(2)
@@ -259,7 +259,7 @@ def _delay_backward(w, u, y, g_y, g_z, taps, D, count, samples, J, g_taps):
 @row
 def _forward(table, numbers, t0, steps, n, lengths, weights, w):
     """Take a block through some steps of all stages."""
-    zero, width = numbers[1], VECTORS * lanes(w)
+    zero, width = numbers[1], width_of(w)
     for k, st in enumerate(table):
         I_, J, D, x = st[INPUTS], st[OUTPUTS], st[FEEDBACK], _input_of(table, k, n)
         count, y, strip = n * J, _input_of(table, k + 1, n), I_ * width
@@ -298,7 +298,7 @@ def _feedback_backward(st, weights, g_i, slot, n, live, one, zeros, g_taps, w, u
 
     The earliest of them gets its first gradient here.
     """
-    J, D, width = st[OUTPUTS], st[FEEDBACK], VECTORS * lanes(w)
+    J, D, width = st[OUTPUTS], st[FEEDBACK], width_of(w)
     to = st[GY] * n + slot * n * J
     target = st[GZ] * n if st[TAPS] else to
     add_product(u, g_i, J, 1, live, J, weights, st[FROM_OF_Y], width, J * width, J, zeros, 0, 0, u, target, J)
@@ -325,7 +325,7 @@ def _weight_gradient(u, g, J, rows, w, x, I_, gradient, at, by, packed):
 
     Those of large layers are packed first, at ``packed``: the inputs strip by strip, the gradients at once behind.
     """
-    width = VECTORS * lanes(w)
+    width = width_of(w)
     if I_ <= PACKED_FROM or J <= PACKED_FROM:
         add_product(u, g, 1, J, J, rows, w, x, I_, 0, I_, gradient, at, by, gradient, at, by)
         return
@@ -348,7 +348,7 @@ def _backward(
 
     ``zeros`` ends with a 1, by which rows are summed.
     """
-    last, width = len(zeros) - 1, VECTORS * lanes(w)
+    last, width = len(zeros) - 1, width_of(w)
     for k in range(len(table) - 1, -1, -1):
         st = table[k]
         I_, J, D, x = st[INPUTS], st[OUTPUTS], st[FEEDBACK], _input_of(table, k, n)
@@ -472,7 +472,7 @@ def pack_weights(arguments, numbers):
     for st in table:
         if st[KIND] != LINEAR and st[FEEDBACK] == 0:
             continue
-        I_, J, width = st[INPUTS], st[OUTPUTS], VECTORS * lanes(out)
+        I_, J, width = st[INPUTS], st[OUTPUTS], width_of(out)
         columns = I_ if st[KIND] == LINEAR else 2 * J
         weight = array_at(st[WEIGHT], (J * columns,), one)
         pack(weight, 1, columns, I_, J, width, out, st[TO_Y])
