@@ -209,13 +209,8 @@ def _carry(table, t0, steps, n, lengths, w):
     for st in table:
         J, S, count = st[OUTPUTS], st[STATES], n * st[OUTPUTS]
         size, v, y = S * count, st[V] * n, st[Y] * n
-        if len(lengths) == 0 or lengths[n - 1] >= t0 + steps:
-            copy(w, v + steps * size, v, w, size)
-            for d in range(st[FEEDBACK]):
-                copy(w, y + (steps + d) * count, y + d * count, w, count)
-            continue
         for m in range(_taking_part(lengths, t0, n)):
-            end = min(lengths[m] - t0, steps)
+            end = min(lengths[m] - t0, steps) if len(lengths) else steps
             for s in range(S):
                 copy(w, v + end * size + s * count + m * J, v + s * count + m * J, w, J)
             for d in range(st[FEEDBACK]):
