@@ -35,14 +35,10 @@ MOST_KEPT, MOST_KEPT_OF_LARGE = 8 << 20, 256 << 20
 PIECE = 16 << 20
 
 
-def _say_what_takes_long() -> None:
-    print(COMPILING, file=sys.stderr, flush=True)
-
-
 @contextmanager
 def patiently() -> Iterator[None]:
     """Report that kernels are compiled if that takes long."""
-    timer = threading.Timer(PATIENCE, _say_what_takes_long)
+    timer = threading.Timer(PATIENCE, print, [COMPILING], {"file": sys.stderr, "flush": True})
     timer.start()
     try:
         yield
