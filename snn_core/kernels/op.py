@@ -33,18 +33,14 @@ from snn_core.kernels.cuda import launch as cuda
 from snn_core.kernels.plan import Plan, Stage, flat, parsed, plan_of
 
 _PLAN = "Tensor?[] tensors, str[] programs, int[] sizes, float[] numbers"
-SCHEMAS = {
-    "scan": f"(Tensor x_seq, {_PLAN}, Tensor? lengths=None) -> "
-    "(Tensor y_seq, Tensor last, Tensor seqs, Tensor borders)",
-    "scan_backward": (
-        f"(Tensor? grad_y, Tensor? grad_last, Tensor? grad_seqs, Tensor x_seq, Tensor borders, {_PLAN}, "
-        "bool needs_x, Tensor? lengths=None) -> Tensor[]"
-    ),
-}
-
 _library = torch.library.Library("snn_core", "DEF")
-for _name, _schema in SCHEMAS.items():
-    _library.define(_name + _schema)
+_library.define(
+    f"scan(Tensor x_seq, {_PLAN}, Tensor? lengths=None) -> (Tensor y_seq, Tensor last, Tensor seqs, Tensor borders)"
+)
+_library.define(
+    "scan_backward(Tensor? grad_y, Tensor? grad_last, Tensor? grad_seqs, Tensor x_seq, Tensor borders, "
+    f"{_PLAN}, bool needs_x, Tensor? lengths=None) -> Tensor[]"
+)
 _ops = torch.ops.snn_core
 
 
