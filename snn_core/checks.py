@@ -24,6 +24,10 @@ LARGEST = 2**31 - 1
 FLOATING = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
+#: Where a module keeps its hooks.
+HOOKS = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"
+
+
 class Like(NamedTuple):
     """What a tensor is to be like."""
 
@@ -179,14 +183,8 @@ def is_watched() -> bool:
 
 def does_only_forward(module: nn.Module) -> bool:
     """Say whether calling ``module`` does nothing but what its class says: no hooks, no ``forward`` of its own."""
-    hooks = (
-        module._forward_hooks
-        or module._forward_pre_hooks
-        or module._backward_hooks
-        or module._backward_pre_hooks
-        or _has_any_global_hook()
-    )
-    return not (hooks or "forward" in module.__dict__)
+    has_hooks = any(vars(module)[name] for name in HOOKS) or _has_any_global_hook()
+    return not (has_hooks or "forward" in module.__dict__)
 
 
 def takes_sequences(module: nn.Module) -> bool:

@@ -19,7 +19,7 @@ from torch.nn.modules.module import _has_any_global_hook
 
 from snn_core import kernels
 from snn_core.cells import fields
-from snn_core.checks import Like, is_autocast, is_watched
+from snn_core.checks import HOOKS, Like, is_autocast, is_watched
 from snn_core.fuse import (
     Part,
     after,
@@ -95,10 +95,7 @@ class Watch:
 _END = object()
 _dtype = attrgetter("dtype")
 #: Attributes of a module whose contents are looked at, too.
-_INSIDE = (
-    "_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre_hooks", "_backward_hooks",
-    "_backward_pre_hooks",
-)  # fmt: skip
+_INSIDE = "_parameters", "_buffers", "_modules", *HOOKS
 
 
 def _is_torchs(kind: type) -> bool:
