@@ -49,11 +49,10 @@ class MemoryModule(nn.Module):
     of one process, so it is not part of ``state_dict``, and DistributedDataParallel does not broadcast it.
     """
 
-    #: The names of the attributes that are states, in the order in which they were registered.
-    state_names: tuple[str, ...] = ()
-
     def __init__(self) -> None:
         super().__init__()
+        #: The names of the attributes that are states, in the order in which they were registered.
+        self.state_names: tuple[str, ...] = ()
         #: What fuse.py has read off this module and its neighbours.
         self._runs: dict[Any, Any] = {}
         #: What :meth:`record` was asked for; and everything that gets steps, these lists and those of monitors.
