@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -154,15 +154,12 @@ class IF(Cell):
     surrogate_function: SpikeFunction
     detach_reset: bool
     refractory: int = field(default=0, kw_only=True)
+    #: First values of the states that a neuron has between v and the refractory steps that are left.
+    others: ClassVar[tuple[float, ...]] = ()
 
     @property
     def initial(self) -> tuple[float | Tensor, ...]:
         return (rest(self.v_reset), *self.others, *(0.0,) * (self.refractory > 0))
-
-    @property
-    def others(self) -> tuple[float | Tensor, ...]:
-        """First values of the states that a neuron has between v and the refractory steps that are left."""
-        return ()
 
     def charge(self, x: Tensor, v: Tensor) -> Tensor:
         return if_charge(x, v)
@@ -216,9 +213,7 @@ class AdaptiveLIF(ParametricLIF):
     rho: Number
     beta: Number
 
-    @property
-    def others(self) -> tuple[float | Tensor, ...]:
-        return (0.0,)
+    others = (0.0,)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         v, a = state[:2]
@@ -232,9 +227,7 @@ class CUBALIF(ParametricLIF):
 
     decay: Number
 
-    @property
-    def others(self) -> tuple[float | Tensor, ...]:
-        return (0.0,)
+    others = (0.0,)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         i = self.decay * state[1] + x

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 from torch.nn.modules.module import _has_any_global_hook
 
 #: Largest size of anything: what a 32-bit integer holds.
@@ -21,6 +22,10 @@ LARGEST = 2**31 - 1
 
 #: Dtypes in which neurons compute.
 FLOATING = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+
+
+#: Where a module keeps its hooks.
+HOOKS = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"
 
 
 class Like(NamedTuple):
@@ -88,12 +93,16 @@ def check_numbers(name: str, value: Any, above: float = -math.inf, finite: bool 
     return given.detach().to(device, dtype, copy=True)
 
 
-def check_per_neuron(name: str, numbers: Tensor, x: Tensor | Like) -> Tensor:
+def check_per_neuron(name: str, numbers: float | Tensor, x: Tensor | Like) -> float | Tensor:
     """Return numbers in the dtype of a time step ``x``, ``[N, *]``, each of whose neurons has its own, or all one.
+
+    A float is returned as it is.
 
     Raises:
         ValueError: ``numbers`` is neither 0-dim nor of the shape of a sample, or ``x`` is on another device.
     """
+    if not isinstance(numbers, Tensor):
+        return numbers
     check_place(name.split(":")[0] + ": x", x, numbers, dtype=False)
     if numbers.dim() and numbers.shape != x.shape[1:]:
         raise ValueError(
@@ -162,16 +171,25 @@ def is_autocast(device: torch.device) -> bool:
     return device.type in ("cpu", "cuda") and torch.is_autocast_enabled(device.type)
 
 
+def is_watched() -> bool:
+    """Say whether a compiler, a transform of ``torch.func`` or a mode of torch looks at what is computed."""
+    return (
+        is_compiling()
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._are_functorch_transforms_active()
+        or torch._C._is_tracing()
+    )
+
+
 def does_only_forward(module: nn.Module) -> bool:
     """Say whether calling ``module`` does nothing but what its class says: no hooks, no ``forward`` of its own."""
-    hooks = (
-        module._forward_hooks
-        or module._forward_pre_hooks
-        or module._backward_hooks
-        or module._backward_pre_hooks
-        or _has_any_global_hook()
-    )
-    return not (hooks or "forward" in module.__dict__)
+    has_hooks = any(vars(module)[name] for name in HOOKS) or _has_any_global_hook()
+    return not (has_hooks or "forward" in module.__dict__)
+
+
+def takes_sequences(module: nn.Module) -> bool:
+    """Say whether a module takes a whole sequence ``[T, N, *]``, and not one time step."""
+    return getattr(type(module), "takes_sequences", False)
 
 
 def check_tensor(name: str, value: Any) -> Tensor:

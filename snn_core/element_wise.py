@@ -12,6 +12,7 @@ from snn_core.cells import ElementWiseFeedback
 from snn_core.checks import Like, check_numbers, check_per_neuron
 from snn_core.fuse import Part
 from snn_core.kernels.record.purity import is_pure
+from snn_core.numbers import text_of
 from snn_core.recurrent import Recurrent
 from snn_core.state import check_input
 
@@ -56,11 +57,7 @@ class ElementWiseRecurrentContainer(Recurrent):
             raise TypeError(f"{name}: element_wise_function must be callable, got {given}")
         self.sub_module = sub_module
         self.element_wise_function = element_wise_function
-        numbers = None if weight is None else check_numbers(f"{name}: weight", weight)
-        if isinstance(numbers, Tensor) and not isinstance(numbers, nn.Parameter):
-            self.register_buffer("weight", numbers)
-        else:
-            self.weight = numbers
+        self.set_numbers("weight", None if weight is None else check_numbers(f"{name}: weight", weight))
         self.register_state("y")
 
     def forward(self, x: Tensor) -> Tensor:
@@ -93,10 +90,9 @@ class ElementWiseRecurrentContainer(Recurrent):
 
     def weight_for(self, x: Tensor | Like) -> float | Tensor | None:
         """Return the weight for steps like ``x``, in the dtype of ``x``."""
-        weight = self.weight
-        if not isinstance(weight, Tensor):
-            return weight
-        return check_per_neuron(f"{type(self).__name__}: weight", weight, x)
+        if self.weight is None:
+            return None
+        return check_per_neuron(f"{type(self).__name__}: weight", self.weight, x)
 
     def part(self, like: Like) -> Part | str:
         """Return what stands for this container in a fused scan: its neuron with an element-wise feedback."""
@@ -114,9 +110,4 @@ class ElementWiseRecurrentContainer(Recurrent):
 
     def extra_repr(self) -> str:
         text = f"element-wise function={self.element_wise_function}"
-        if self.weight is None:
-            return text
-        if not isinstance(self.weight, Tensor):
-            return f"{text}, weight={self.weight}"
-        shown = self.weight.item() if self.weight.dim() == 0 else f"<{list(self.weight.shape)}>"
-        return f"{text}, weight={shown}"
+        return text if self.weight is None else f"{text}, weight={text_of(self.weight)}"

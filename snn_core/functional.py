@@ -37,6 +37,7 @@ from snn_core.checks import (
     check_place,
     check_shape,
     check_tensor,
+    takes_sequences,
 )
 from snn_core.kernels import BACKENDS, check_backend, steps
 from snn_core.more import lengths as different_lengths
@@ -211,7 +212,7 @@ def train_steps(
     """
     check_module("net", net)
     check_shape("x_seq", check_floating("x_seq", x_seq), "T", "n", "K")
-    _check_classes("labels", check_shape("labels", labels, x_seq.shape[1]), None)
+    check_shape("labels", labels, x_seq.shape[1])
     if loss not in steps.LOSSES:
         raise ValueError(f"loss must be one of {', '.join(steps.LOSSES)}, got {loss!r}")
     if clip is not None:
@@ -240,7 +241,7 @@ def train_steps(
     return taken
 
 
-def _check_classes(name: str, numbers: Tensor, end: int | None) -> None:
+def _check_classes(name: str, numbers: Tensor, end: int) -> None:
     """Refuse numbers that are not int64 on the CPU, or not from 0 to ``end`` - 1."""
     if numbers.dtype != torch.int64 or numbers.device.type != "cpu" or numbers.numel() == 0:
         raise TypeError(
@@ -248,13 +249,12 @@ def _check_classes(name: str, numbers: Tensor, end: int | None) -> None:
             f"{numbers.device}"
         )
     lowest, highest = int(numbers.min()), int(numbers.max())
-    if lowest < 0 or (end is not None and highest >= end):
-        most = "" if end is None else f" to {end - 1}"
-        raise ValueError(f"{name} must be from 0{most}, got {lowest} to {highest}")
+    if lowest < 0 or highest >= end:
+        raise ValueError(f"{name} must be from 0 to {end - 1}, got {lowest} to {highest}")
 
 
 def _call_on_sequence(module: Any, x_seq: Tensor) -> Tensor:
-    if getattr(type(module), "takes_sequences", False):
+    if takes_sequences(module):
         return module(x_seq)
     if fuse.defines(module, "forward_sequence"):
         return module.forward_sequence(x_seq)
@@ -299,7 +299,11 @@ def seq_to_ann_forward(
 def _call_once(module: nn.Module, x_seq: Tensor) -> Tensor:
     """Call a module on all time steps at once."""
     if type(module) is nn.Linear:
-        _check_features(module, x_seq)
+        if x_seq.shape[-1] != module.in_features:
+            raise ValueError(
+                f"x_seq has shape {list(x_seq.shape)}, its last dimension must be {module.in_features}"
+            )
+        check_place("x_seq", x_seq, module.weight)
     y = module(x_seq.flatten(0, 1))
     if not isinstance(y, Tensor) or y.shape[:1] != (x_seq.shape[0] * x_seq.shape[1],):
         raise ValueError(
@@ -318,19 +322,11 @@ def _check_stateless(module: nn.Module) -> None:
             raise TypeError(
                 f"stateless_module must have no state, {name} has one: put it into a MultiStepContainer"
             )
-        if getattr(type(part), "takes_sequences", False) and "is_chain" not in vars(type(part)):
+        if takes_sequences(part) and "is_chain" not in vars(type(part)):
             raise TypeError(
                 f"stateless_module must take [T * N, *], {type(part).__name__} takes [T, N, *]: put it into a "
                 "MultiStepContainer or an nn.Sequential"
             )
-
-
-def _check_features(module: nn.Linear, x_seq: Tensor) -> None:
-    if x_seq.shape[-1] != module.in_features:
-        raise ValueError(
-            f"x_seq has shape {list(x_seq.shape)}, its last dimension must be {module.in_features}"
-        )
-    check_place("x_seq", x_seq, module.weight)
 
 
 def _call_on_all(net: nn.Module, method: str) -> None:

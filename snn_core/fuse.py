@@ -215,34 +215,24 @@ def with_numbers(part: Part) -> Part | None:
     return part._replace(constants=tuple(found))
 
 
-def merged(parts: Sequence[Part]) -> list[list[Part]]:
-    """Return the parts in groups: neighbours that are cells, without feedback, are one stage."""
-    groups: list[list[Part]] = []
-    stages: list[kernels.Stage] = []
+def merged(parts: Sequence[Part]) -> list[tuple[Part, int]]:
+    """Return parts of which neighbours that are cells, without feedback, are one, each with how many it stands for."""
+    found: list[tuple[Part, int]] = []
     for part in parts:
-        stage = stages[-1].then(part.stage) if stages else None
+        before, count = found[-1] if found else (part, 0)
+        stage = before.stage.then(part.stage) if found else None
         if stage is None:
-            groups.append([part])
-            stages.append(part.stage)
-        else:
-            groups[-1].append(part)
-            stages[-1] = stage
-    return groups
-
-
-def in_series(parts: Sequence[Part]) -> Part:
-    """Return the parts of a group as one."""
-    found, *rest = parts
-    for part in rest:
-        stage: Any = found.stage.then(part.stage)
-        found = found._replace(
+            found.append((part, 1))
+            continue
+        both = before._replace(
             stage=stage,
-            states=found.states + part.states,
-            constants=found.constants + part.constants,
-            parameters=found.parameters + part.parameters,
-            sources=found.sources + part.sources,
+            states=before.states + part.states,
+            constants=before.constants + part.constants,
+            parameters=before.parameters + part.parameters,
+            sources=before.sources + part.sources,
             outputs=part.outputs,
         )
+        found[-1] = both, count + 1
     return found
 
 
@@ -272,10 +262,10 @@ def cells_in_series(sub_module: Any, like: Like) -> Part | str:
         if shares_state(part, parts):
             return "its sub_module has a cell twice"
         parts.append(part)
-    groups = merged(parts)
-    if len(groups) != 1:
+    found = merged(parts)
+    if len(found) != 1:
         return "its sub_module is not a chain of cells, few enough for a kernel"
-    return in_series(groups[0])
+    return found[0][0]
 
 
 def with_element_wise_feedback(

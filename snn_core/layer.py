@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from snn_core import fuse, runs
+from snn_core.checks import takes_sequences
 from snn_core.element_wise import ElementWiseRecurrentContainer
 from snn_core.functional import seq_to_ann_forward
 from snn_core.more.convolution import ConvRecurrentContainer
@@ -53,9 +54,7 @@ class MultiStepContainer(nn.Sequential):
         return runs.scan(x_seq, list(self), self._sequence, self.backend)
 
     def _sequence(self, module: Any, x_seq: Tensor) -> Tensor:
-        if getattr(type(module), "takes_sequences", False) and not isinstance(
-            module, (MultiStepContainer, SeqToANNContainer)
-        ):
+        if takes_sequences(module) and not isinstance(module, (MultiStepContainer, SeqToANNContainer)):
             return module(x_seq)
         if fuse.defines(module, "forward_sequence"):
             return module.forward_sequence(x_seq)

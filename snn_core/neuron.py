@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from snn_core.cells import CUBALIF, IF, LI, LIF, AdaptiveLIF, ParametricLIF, Reset
-from snn_core.checks import Like, check_flag
+from snn_core.checks import Like
 from snn_core.fuse import Part
 from snn_core.numbers import Numbers, NumbersModule
 from snn_core.spiking import Leaky, SpikingNeuron
@@ -95,7 +95,7 @@ class LIFNode(Leaky, SpikingNeuron):
         return LIF(**self.fire_fields(like), tau=self.number("tau", like), decay_input=self.decay_input)
 
 
-class ParametricLIFNode(SpikingNeuron):
+class ParametricLIFNode(Leaky, SpikingNeuron):
     r"""Leaky integrate-and-fire neuron whose time constant is trained, one step at a time.
 
     .. math:: h[t] = v[t-1] + \tfrac{1}{\tau}(x[t] - (v[t-1] - v_{rest})), \qquad 1/\tau = \sigma(w)
@@ -117,6 +117,8 @@ class ParametricLIFNode(SpikingNeuron):
     Source: W. Fang et al., "Incorporating learnable membrane time constant to enhance learning of spiking neural
     networks", ICCV 2021. https://arxiv.org/abs/2007.05785
     """
+
+    _tau_argument = "init_tau"
 
     def __init__(
         self,
@@ -140,15 +142,10 @@ class ParametricLIFNode(SpikingNeuron):
             backend,
             refractory=refractory,
         )
-        self.decay_input = check_flag(f"{type(self).__name__}: decay_input", decay_input)
-        self.keep_tau("tau", init_tau, is_trained=True, argument="init_tau")
+        self._keep_leak(init_tau, decay_input, is_trained=True)
 
     def cell(self, like: Tensor | Like) -> ParametricLIF:
-        inv_tau = self.inv_tau("tau", like, "init_tau")
-        return ParametricLIF(**self.fire_fields(like), inv_tau=inv_tau, decay_input=self.decay_input)
-
-    def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, {self.shown('tau')}, decay_input={self.decay_input}"
+        return ParametricLIF(**self.fire_fields(like), **self._leak(like))
 
 
 class AdaptiveLIFNode(Leaky, SpikingNeuron):

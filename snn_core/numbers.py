@@ -30,6 +30,13 @@ def inverse_of(w: Tensor) -> Tensor:
     return torch.sigmoid(w)
 
 
+def text_of(value: Number) -> str:
+    """Return a number as text, and of several the shape."""
+    if not isinstance(value, Tensor):
+        return str(value)
+    return f"<{list(value.shape)}>" if value.dim() else str(value.item())
+
+
 class NumbersModule(CellModule):
     r"""Base of the modules that have numbers, for all neurons or for each, fixed or trained.
 
@@ -53,7 +60,7 @@ class NumbersModule(CellModule):
             TypeError, ValueError: see :func:`~snn_core.checks.check_numbers`.
         """
         check = partial(check_numbers, f"{type(self).__name__}: {said or name}", above=above)
-        self._set(name, check(value))
+        self.set_numbers(name, check(value))
         self._checks[name] = check
 
     def keep_tau(
@@ -66,23 +73,15 @@ class NumbersModule(CellModule):
         Raises:
             TypeError, ValueError: see :func:`~snn_core.checks.check_taus`.
         """
-        said, is_trained = (
-            f"{type(self).__name__}: {argument or name}",
-            is_trained or isinstance(value, nn.Parameter),
-        )
+        said = f"{type(self).__name__}: {argument or name}"
+        is_trained = is_trained or isinstance(value, nn.Parameter)
         taus = check_taus(said, value, is_trained)
         if is_trained:
             self._trained[name] = trained
             setattr(self, trained, weight_of(torch.as_tensor(taus)))
         else:
-            self._set(name, taus)
+            self.set_numbers(name, taus)
             self._checks[name] = partial(check_taus, said, is_trained=False)
-
-    def _set(self, name: str, value: Number) -> None:
-        if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
-            self.register_buffer(name, value)
-        else:
-            setattr(self, name, value)
 
     def __setattr__(self, name: str, value: Any) -> None:
         own = self.__dict__
@@ -100,10 +99,7 @@ class NumbersModule(CellModule):
         Raises:
             ValueError: see :func:`~snn_core.checks.check_per_neuron`.
         """
-        value = getattr(self, name)
-        if not isinstance(value, Tensor):
-            return value
-        return check_per_neuron(f"{type(self).__name__}: {name}", value, like)
+        return check_per_neuron(f"{type(self).__name__}: {name}", getattr(self, name), like)
 
     def inv_tau(self, name: str, like: Tensor | Like, argument: str = "") -> Number:
         """Return 1/tau of the time constant that is kept under a name, as :meth:`number` does."""
@@ -111,16 +107,12 @@ class NumbersModule(CellModule):
             value: Number = inverse_of(getattr(self, self._trained[name]))
         else:
             value = 1 / getattr(self, name)
-        if not isinstance(value, Tensor):
-            return value
         return check_per_neuron(f"{type(self).__name__}: {argument or name}", value, like)
 
     def shown(self, name: str) -> str:
         """Return ``name=value``, for ``extra_repr``."""
-        value = getattr(self, name)
-        if isinstance(value, Tensor):
-            value = f"<{list(value.shape)}>" if value.dim() else value.item()
-        return f"{name}={value}{' (trained)' * (name in self._trained or name in self._parameters)}"
+        is_trained = name in self._trained or name in self._parameters
+        return f"{name}={text_of(getattr(self, name))}{' (trained)' * is_trained}"
 
     def __getattr__(self, name: str) -> Any:
         if name in self.__dict__.get("_trained", ()):

@@ -23,6 +23,7 @@ from snn_core.checks import (
     check_whole,
     does_only_forward,
     is_autocast,
+    takes_sequences,
 )
 from snn_core.fuse import Part
 from snn_core.state import MemoryModule, check_input, check_sequence
@@ -38,7 +39,7 @@ def check_single_step(owner: nn.Module, module: nn.Module) -> None:
     name = type(owner).__name__
     check_module(f"{name}: sub_module", module)
     for part in module.modules():
-        if getattr(type(part), "takes_sequences", False):
+        if takes_sequences(part):
             raise TypeError(
                 f"{name}: {type(part).__name__} takes whole sequences, here one step at a time is fed: use a module "
                 "for single steps, such as IFNode"

@@ -32,14 +32,3 @@ def scan(step: Step, x_seq: Tensor, state: State) -> tuple[Tensor, State]:
 def apart(state: State, x: Tensor) -> State:
     """Return states of which none is the input itself, whose memory may soon hold the next one."""
     return tuple(one.clone() if one is x else one for one in state)
-
-
-def linear_feedback(step: Step, weight: Tensor, bias: Tensor | None) -> Step:
-    """Return the step of a layer with the input [x[t]; y[t-1]] W^T + b; its last state is y."""
-
-    def fed(x: Tensor, state: State) -> tuple[Tensor, State]:
-        *own, before = state
-        y, after = step(torch.nn.functional.linear(torch.cat([x, before], dim=-1), weight, bias), tuple(own))
-        return y, (*after, y)
-
-    return fed

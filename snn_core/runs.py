@@ -15,17 +15,15 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.compiler import is_compiling
 from torch.nn.modules.module import _has_any_global_hook
 
 from snn_core import kernels
 from snn_core.cells import fields
-from snn_core.checks import Like, is_autocast
+from snn_core.checks import HOOKS, Like, is_autocast, is_watched
 from snn_core.fuse import (
     Part,
     after,
     flattened,
-    in_series,
     merged,
     place_of_history,
     read,
@@ -48,25 +46,26 @@ class Watch:
         classes: dict[type, None] = {}
         for one in (*known, *cells):
             classes |= dict.fromkeys(kind for kind in type(one).__mro__ if not _is_torchs(kind))
-        views: list[Any] = []
-        masks: list[list[bool]] = []
+        #: What is looked at: values by their owner, and which of them; the others change from step to step.
+        self.views: list[Any] = []
+        self.mask: list[bool] = []
         owners: list[Any] = []
+
+        def look_at(values: Any, owner: Any, is_seen: list[bool] | None = None) -> None:
+            self.views.append(values)
+            self.mask += is_seen or [True] * len(values)
+            owners.extend([owner] * len(values))
+
         for module in known:
-            own, left_out = vars(module), {"_runs", *getattr(module, "_state_names", ())}
-            views.append(own.values())
-            masks.append([name not in left_out for name in own])
+            own, left_out = vars(module), {"_runs", *getattr(module, "state_names", ())}
+            look_at(own.values(), module, [name not in left_out for name in own])
             for inner in [own[name] for name in _INSIDE]:
-                views.append(inner.values())
-                masks.append([True] * len(inner))
-            owners += [module] * (sum(map(len, masks)) - len(owners))
+                look_at(inner.values(), module)
         for kind in classes:
-            views.append(vars(kind).values())
-            masks.append([not name.startswith("_abc_") for name in vars(kind)])
+            look_at(vars(kind).values(), None, [not name.startswith("_abc_") for name in vars(kind)])
+        look_at((_END,), None)  # is seen at another place if anything was added or taken away
         self.known, self.types = known, list(map(type, known))
-        # The end is seen at another place if anything was added or taken away.
-        self.views, self.mask = [*views, (_END,)], [*chain.from_iterable(masks), True]
         self.seen = list(compress(chain.from_iterable(self.views), self.mask))
-        owners += [None] * (len(self.mask) - len(owners))
         self.owners = list(compress(owners, self.mask))
         #: Whether all classes and functions are the library's own; others may read what is not looked at here.
         self.is_own = all(f"{kind.__module__}.".startswith("snn_core.") for kind in classes) and not any(
@@ -96,10 +95,7 @@ class Watch:
 _END = object()
 _dtype = attrgetter("dtype")
 #: Attributes of a module whose contents are looked at, too.
-_INSIDE = (
-    "_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre_hooks", "_backward_hooks",
-    "_backward_pre_hooks",
-)  # fmt: skip
+_INSIDE = "_parameters", "_buffers", "_modules", *HOOKS
 
 
 def _is_torchs(kind: type) -> bool:
@@ -134,21 +130,20 @@ class Run:
     def __init__(self, parts: Sequence[Part], likes: Sequence[Like], rest: Sequence[nn.Module]) -> None:
         self.parts, self.likes, self.rest = parts, likes, rest
         groups = merged(parts)
-        joined = [in_series(group) for group in groups]
         #: Of each stage how many states it has, and which of the parts are in it.
         self.layout = []
         #: The lists that get what is stored of all steps, in the order in which a scan returns it.
         self.recorders: list[tuple[list[Tensor], ...]] = []
         self._seqs: list[tuple[int, ...]] = []
-        stages = [part.stage for part in joined]
+        stages = [part.stage for part, _ in groups]
         self.is_dense = any(stage.is_dense for stage in stages)
         if not self.is_dense:
             stages = [stage._replace(inputs=1, outputs=1) for stage in stages]
         self.stages, at = tuple(stages), 0
-        for stage, one, group in zip(stages, joined, groups, strict=True):
-            self.layout.append((stage.states + (stage.feedback > 0), at, at + len(group)))
+        for stage, (one, parts_in_it) in zip(stages, groups, strict=True):
+            self.layout.append((stage.states + (stage.feedback > 0), at, at + parts_in_it))
             step = tuple(likes[at].shape)  # cells keep it, and linear layers store nothing
-            at += len(group)
+            at += parts_in_it
             for k in stage.seqs:
                 owner = one.states[k][:2] if k < stage.states else None
                 self.recorders.append(one.outputs if owner is None else records_of(*owner))
@@ -168,8 +163,7 @@ class Run:
 
     def _numbers(self) -> tuple[float, ...]:
         """Return the numbers of all stages, as a scan takes them."""
-        groups = [in_series(self.parts[first:end]) for _, first, end in self.layout]
-        return tuple([number for group in groups for number in group.numbers])
+        return tuple([number for part, _ in merged(self.parts) for number in part.numbers])
 
     def _places(self, part: Part, like: Like) -> Iterator[_Place]:
         """Yield where each state is kept and what it must be like."""
@@ -284,24 +278,20 @@ class Run:
         found: list[Tensor | None] = []
         at = 0
         for states, first, end in self.layout:
-            for owner, name, value, like, history in self.states[at : at + states]:
+            for owner, name, first_value, like, history in self.states[at : at + states]:
                 state = vars(owner).get(name)
-                if state is not None or isinstance(value, Tensor) or name in owner._parameters:
-                    state = _state_before(owner, name, value, like)
-                    state = state if history is None else state.movedim(history, 0)
+                if isinstance(first_value, Tensor):
+                    state = owner.checked_state(name, like, first_value)
+                elif state is not None or name in owner._parameters:
+                    state = owner.kept_state(name, like)
+                if state is not None and history is not None:
+                    state = state.movedim(history, 0)
                 found.append(state)
             at += states
             found += parts[first].weights
             for part in parts[first:end]:
                 found += part.parameters
         return found
-
-
-def _state_before(owner: Any, name: str, first: float | Tensor, like: Like) -> Tensor:
-    """Return a state before the first step that is not a number."""
-    return (
-        owner.checked_state(name, like, first) if isinstance(first, Tensor) else owner.kept_state(name, like)
-    )
 
 
 def _without_graph(part: Part) -> Part:
@@ -328,16 +318,6 @@ def _hex(number: float | Tensor) -> Any:
 Call = Callable[[Any, Tensor], Tensor]
 #: Runs that one module keeps.
 MOST_RUNS = 16
-
-
-def is_watched() -> bool:
-    """Say whether a compiler, a transform of ``torch.func`` or a mode of torch looks at what is computed."""
-    return (
-        is_compiling()
-        or torch._C._len_torch_dispatch_stack() > 0
-        or torch._C._are_functorch_transforms_active()
-        or torch._C._is_tracing()
-    )
 
 
 def _reads_now(x_seq: Tensor) -> bool:

@@ -127,12 +127,15 @@ class SpikingNeuron(NumbersModule):
 class Leaky(NumbersModule):
     """What neurons with a membrane time constant share."""
 
-    def _keep_leak(self, tau: Numbers, decay_input: bool) -> None:
-        self.keep_tau("tau", tau)
+    #: What their constructor calls it.
+    _tau_argument = "tau"
+
+    def _keep_leak(self, tau: Numbers, decay_input: bool, is_trained: bool = False) -> None:
+        self.keep_tau("tau", tau, is_trained=is_trained, argument=self._tau_argument)
         self.decay_input = check_flag(f"{type(self).__name__}: decay_input", decay_input)
 
     def _leak(self, like: Tensor | Like) -> dict[str, Any]:
-        return {"inv_tau": self.inv_tau("tau", like), "decay_input": self.decay_input}
+        return {"inv_tau": self.inv_tau("tau", like, self._tau_argument), "decay_input": self.decay_input}
 
     def extra_repr(self) -> str:
         own = f"{self.shown('tau')}, decay_input={self.decay_input}"

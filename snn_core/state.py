@@ -51,7 +51,8 @@ class MemoryModule(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self._state_names: list[str] = []
+        #: The names of the attributes that are states, in the order in which they were registered.
+        self.state_names: tuple[str, ...] = ()
         #: What fuse.py has read off this module and its neighbours.
         self._runs: dict[Any, Any] = {}
         #: What :meth:`record` was asked for; and everything that gets steps, these lists and those of monitors.
@@ -94,15 +95,17 @@ class MemoryModule(nn.Module):
             if what == name:
                 to.append(steps)
 
-    @property
-    def state_names(self) -> tuple[str, ...]:
-        """The names of the attributes that are states, in the order in which they were registered."""
-        return tuple(self._state_names)
-
     def register_state(self, name: str) -> None:
         """Declare the attribute ``name`` to be a state, None for now."""
         self.keep_state(name, None)
-        self._state_names.append(name)
+        self.state_names = (*self.state_names, name)
+
+    def set_numbers(self, name: str, value: float | Tensor | None) -> None:
+        """Keep numbers under a name: an ``nn.Parameter`` stays one, another tensor becomes a buffer."""
+        if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
+            self.register_buffer(name, value)
+        else:
+            setattr(self, name, value)
 
     def checked_state(self, name: str, like: Tensor | Like, default: float | Tensor) -> Tensor:
         """Return the state ``name``, or a new one filled with ``default`` if there is none yet.
@@ -159,7 +162,7 @@ class MemoryModule(nn.Module):
 
     def reset(self) -> None:
         """Forget all state; the next input starts afresh."""
-        self.__dict__.update(dict.fromkeys(self._state_names))
+        self.__dict__.update(dict.fromkeys(self.state_names))
         for records in self._records.values():
             records.clear()
 
@@ -168,7 +171,7 @@ class MemoryModule(nn.Module):
         self._map_state(Tensor.detach)
 
     def _map_state(self, function: Callable[[Tensor], Tensor]) -> None:
-        for name in self._state_names:
+        for name in self.state_names:
             state = self.__dict__.get(name)  # a parameter set as the first state is torch's to move
             if state is not None:
                 self.keep_state(name, function(state))
@@ -193,7 +196,7 @@ class MemoryModule(nn.Module):
         # deepcopy and pickle refuse tensors in the middle of a graph: a copy holds the values, not the history.
         records = {name: [one.detach() for one in kept] for name, kept in self._records.items()}
         state = dict(self.__dict__) | {"_runs": {}, "_records": records, "_recorders": (*records.items(),)}
-        kept = {name: state[name] for name in self._state_names if state.get(name) is not None}
+        kept = {name: state[name] for name in self.state_names if state.get(name) is not None}
         return state | {name: value.detach() for name, value in kept.items()}
 
     def forward_sequence(self, x_seq: Tensor) -> Tensor:

@@ -55,10 +55,7 @@ class StatefulSynapse(CellModule):
                 raise ValueError(
                     f"{name}: {argument} must be a number or one number for each channel, got shape {list(first.shape)}"
                 )
-            if self.learnable:
-                setattr(self, self._taus[argument], weight_of(first))
-            else:
-                self.register_buffer(self._taus[argument], first)
+            self.set_numbers(self._taus[argument], weight_of(first) if self.learnable else first)
 
     def time_constant(self, name: str) -> Tensor:
         """Return a time constant, 0-dim or ``[C]``."""
@@ -71,8 +68,8 @@ class StatefulSynapse(CellModule):
         Raises:
             ValueError: ``x`` is on another device, or does not have as many channels as there are time constants.
         """
-        check_place(f"{type(self).__name__}: x", x, getattr(self, self._taus[name]), dtype=False)
         kept = getattr(self, self._taus[name])
+        check_place(f"{type(self).__name__}: x", x, kept, dtype=False)
         return self._per_channel(name, inverse_of(kept) if self.learnable else 1 / kept, x)
 
     def _per_channel(self, name: str, values: Tensor, x: Tensor | Like) -> Tensor:
@@ -95,7 +92,20 @@ class StatefulSynapse(CellModule):
         return f"{', '.join(shown)}, learnable={self.learnable}"
 
 
-class SynapseFilter(StatefulSynapse):
+class _SingleTau(StatefulSynapse):
+    """Base of the synapses with one time constant, whose state is their output."""
+
+    states = ("out_i",)
+
+    def __init__(self, tau: Numbers = 100.0, learnable: bool = False, backend: str = "auto") -> None:
+        super().__init__(learnable, backend, tau=tau)
+
+    @property
+    def tau(self) -> Tensor:  # 0-dim or [C]
+        return self.time_constant("tau")
+
+
+class SynapseFilter(_SingleTau):
     r"""Stateful synapse: a current that jumps with each spike and decays in steps without one.
 
     .. math:: I[t] = I[t-1] - (1 - s[t])\,\tfrac{1}{\tau}\,I[t-1] + s[t]
@@ -119,27 +129,17 @@ class SynapseFilter(StatefulSynapse):
     2015, https://doi.org/10.3389/fncom.2015.00099, and H. Fang et al. 2020, https://arxiv.org/abs/2003.02944.
     """
 
-    states = ("out_i",)
     w: nn.Parameter
     fixed_tau: Tensor
-
-    def __init__(self, tau: Numbers = 100.0, learnable: bool = False, backend: str = "auto") -> None:
-        super().__init__(learnable, backend, tau=tau)
-
-    @property
-    def tau(self) -> Tensor:  # 0-dim or [C]
-        return self.time_constant("tau")
 
     def cell(self, like: Tensor | Like) -> Synapse:
         return Synapse(self.inverse("tau", like))
 
 
-class LowPassSynapse(StatefulSynapse):
+class LowPassSynapse(_SingleTau):
     r"""Stateful synapse: a current that jumps with each spike and decays in every step.
 
     .. math:: I[t] = (1 - \tfrac{1}{\tau})\,I[t-1] + s[t]
-
-    A learnable tau is kept as ``w`` with 1/tau = sigmoid(w), so that it stays above 1 whatever the optimizer does.
 
     Args:
         tau, learnable, backend: see :class:`SynapseFilter`.
@@ -154,15 +154,6 @@ class LowPassSynapse(StatefulSynapse):
     Source: W. Gerstner, W. M. Kistler, R. Naud, L. Paninski, "Neuronal Dynamics", Cambridge University Press 2014,
     section 3.1. https://neuronaldynamics.epfl.ch/online/Ch3.S1.html
     """
-
-    states = ("out_i",)
-
-    def __init__(self, tau: Numbers = 100.0, learnable: bool = False, backend: str = "auto") -> None:
-        super().__init__(learnable, backend, tau=tau)
-
-    @property
-    def tau(self) -> Tensor:  # 0-dim or [C]
-        return self.time_constant("tau")
 
     def cell(self, like: Tensor | Like) -> LI:
         return LI(self.inverse("tau", like), decay_input=False)

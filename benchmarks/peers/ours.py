@@ -46,8 +46,12 @@ class _Loop(nn.Module):
         zero = torch.zeros_like(x_seq[0])
         if self.rc is None:
             return reference.scan(self.cell.step, x_seq, (zero,))[0]
-        step = reference.linear_feedback(self.cell.step, self.rc.weight, self.rc.bias)
-        return reference.scan(step, x_seq, (zero, zero))[0]
+        return reference.scan(self._step_with_feedback, x_seq, (zero, zero))[0]
+
+    def _step_with_feedback(self, x: Tensor, state: reference.State) -> tuple[Tensor, reference.State]:
+        v, y = state
+        y, (v,) = self.cell.step(self.rc(torch.cat([x, y], dim=-1)), (v,))
+        return y, (v, y)
 
 
 def _compiled(compiler: str, network: Network, inputs: Inputs) -> Training:

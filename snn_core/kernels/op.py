@@ -25,26 +25,22 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
 from torch.utils.flop_counter import register_flop_formula
 
+from snn_core.checks import is_watched
 from snn_core.kernels.cpu import launch as cpu
 from snn_core.kernels.cuda import launch as cuda
 from snn_core.kernels.plan import Plan, Stage, flat, parsed, plan_of
 
 _PLAN = "Tensor?[] tensors, str[] programs, int[] sizes, float[] numbers"
-SCHEMAS = {
-    "scan": f"(Tensor x_seq, {_PLAN}, Tensor? lengths=None) -> "
-    "(Tensor y_seq, Tensor last, Tensor seqs, Tensor borders)",
-    "scan_backward": (
-        f"(Tensor? grad_y, Tensor? grad_last, Tensor? grad_seqs, Tensor x_seq, Tensor borders, {_PLAN}, "
-        "bool needs_x, Tensor? lengths=None) -> Tensor[]"
-    ),
-}
-
 _library = torch.library.Library("snn_core", "DEF")
-for _name, _schema in SCHEMAS.items():
-    _library.define(_name + _schema)
+_library.define(
+    f"scan(Tensor x_seq, {_PLAN}, Tensor? lengths=None) -> (Tensor y_seq, Tensor last, Tensor seqs, Tensor borders)"
+)
+_library.define(
+    "scan_backward(Tensor? grad_y, Tensor? grad_last, Tensor? grad_seqs, Tensor x_seq, Tensor borders, "
+    f"{_PLAN}, bool needs_x, Tensor? lengths=None) -> Tensor[]"
+)
 _ops = torch.ops.snn_core
 
 
@@ -265,32 +261,17 @@ class _ScanOnCPU(torch.autograd.Function):
         T, N, _ = shapes.rows
         if grad_y is not None and (grad_y.dim() != 3 or grad_y.shape[1] != N):
             grad_y = grad_y.reshape(T, N, layout.plan.stages[-1].outputs)
-        grad_last, grad_lasts = None, grads[: len(shapes.states)]
-        if any(one is not None for one in grad_lasts):
-            grad_last = torch.cat(
-                [
-                    torch.zeros(math.prod(shape), dtype=layout.dtype) if one is None else one.reshape(-1)
-                    for shape, one in zip(shapes.states, grad_lasts, strict=True)
-                ]
-            )
-        needs_first = any(need and piece[0] for need, piece in zip(needed[5:], layout.pieces, strict=True))
+        needs_first = any(
+            need and is_state for need, is_state in zip(needed[5:], layout.are_states, strict=True)
+        )
         g_x, *found = cpu.backward(
-            layout, rows, tensors, numbers, lengths, weights, borders, kept, grad_y, grad_last,
-            grads[len(grad_lasts) :], needed[4], needs_first,
+            layout, rows, tensors, numbers, lengths, weights, borders, kept, grad_y, grads, needed[4],
+            needs_first,
         )  # fmt: skip
         if g_x is not None:
             g_x = g_x.view(x_seq.shape)
         used = zip(found, layout.plan.used, strict=True)
         return None, None, None, None, g_x, *[g if is_used else None for g, is_used in used]
-
-
-def _is_plain(tensor: Tensor) -> bool:
-    """Say whether kernels may read a tensor, and nobody watches the ops, as a compiler does."""
-    return (
-        type(tensor) in (Tensor, torch.nn.Parameter)
-        and not is_compiling()
-        and torch._C._len_torch_dispatch_stack() == 0
-    )
 
 
 def scan(
@@ -311,7 +292,7 @@ def scan(
         shapes: how they lie in memory.
         lengths: steps of each sample, in descending order; None for all.
     """
-    if not _is_plain(x_seq):
+    if type(x_seq) not in (Tensor, torch.nn.Parameter) or is_watched():
         y_seq, *others, _ = _ops.scan(x_seq.reshape(shapes.rows), tensors, *flat(stages), numbers, lengths)
     elif x_seq.device.type == "cpu":
         plan = plan_of(stages)

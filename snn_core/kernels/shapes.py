@@ -14,26 +14,30 @@ from torch import Tensor
 from snn_core.checks import FLOATING
 from snn_core.kernels.plan import Plan
 
-Shape = tuple[int, ...]
 
-
-def _fit(name: str, tensor: Tensor | None, shape: Shape, device: torch.device) -> None:
-    if tensor is None or (tensor.shape == shape and tensor.device == device and tensor.dtype in FLOATING):
+def _fit(
+    name: str,
+    tensor: Tensor | None,
+    shape: tuple[int, ...] | int,
+    device: torch.device,
+    required: bool = False,
+) -> None:
+    """Refuse a tensor of another shape, or with another count of numbers, on another device or of another kind."""
+    if tensor is None:
+        if required:
+            raise TypeError(f"{name} must be a tensor, got None")
         return
-    if tensor.shape != shape:
+    if isinstance(shape, int):
+        if tensor.numel() != shape:
+            raise ValueError(f"{name} must have {shape} numbers, got shape {list(tensor.shape)}")
+    elif tensor.shape != shape:
         raise ValueError(f"{name} must have shape {list(shape)}, got {list(tensor.shape)}")
     if tensor.device != device:
         raise ValueError(
             f"{name} is on {tensor.device}, the input on {device}: move the module or the input with .to()"
         )
-    raise TypeError(f"{name} must have a floating-point dtype, got {tensor.dtype}")
-
-
-def _fit_numbers(name: str, tensor: Tensor | None, count: int, device: torch.device) -> None:
-    if tensor is not None and tensor.numel() != count:
-        raise ValueError(f"{name} must have {count} numbers, got shape {list(tensor.shape)}")
-    if tensor is not None:
-        _fit(name, tensor, tuple(tensor.shape), device)
+    if tensor.dtype not in FLOATING:
+        raise TypeError(f"{name} must have a floating-point dtype, got {tensor.dtype}")
 
 
 def check_scan(x_seq: Tensor, tensors: Sequence[Tensor | None], plan: Plan) -> None:
@@ -57,24 +61,23 @@ def check_scan(x_seq: Tensor, tensors: Sequence[Tensor | None], plan: Plan) -> N
         if stage.inputs != features:
             raise ValueError(f"stage {k} takes {stage.inputs} features, got {features}")
         if stage.program is None:
-            _required(f"weight of stage {k}", left.pop(0), (J, features), device)
+            _fit(f"weight of stage {k}", left.pop(0), (J, features), device, required=True)
             _fit(f"bias of stage {k}", left.pop(0), (J,), device)
         for s in range(stage.states):
-            _fit_numbers(f"state {s} of stage {k}", left.pop(0), N * J, device)
+            _fit(f"state {s} of stage {k}", left.pop(0), N * J, device)
         if stage.feedback:
             D = stage.feedback
-            _fit_numbers(f"y of stage {k}", left.pop(0), D * N * J, device)
-            _required(f"weight of stage {k}", left.pop(0), (J, stage.products // J), device)
+            _fit(f"y of stage {k}", left.pop(0), D * N * J, device)
+            _fit(f"weight of stage {k}", left.pop(0), (J, 2 * J), device, required=True)
             _fit(f"bias of stage {k}", left.pop(0), (J,), device)
             if stage.taps:
-                _required(f"taps of stage {k}", left.pop(0), (D, J), device)
+                _fit(f"taps of stage {k}", left.pop(0), (D, J), device, required=True)
         for p in range(stage.parameters):
-            parameter = left.pop(0)
-            _required(f"parameter {p} of stage {k}", parameter, (-1,), device)
-            if N and J and parameter is not None and parameter.numel() == 0:
-                raise ValueError(
-                    f"parameter {p} of stage {k} must have at least one number, got an empty tensor"
-                )
+            name, parameter = f"parameter {p} of stage {k}", left.pop(0)
+            shape = tuple(parameter.shape) if parameter is not None and parameter.dim() <= 1 else (-1,)
+            _fit(name, parameter, shape, device, required=True)
+            if N and J and 0 in shape:
+                raise ValueError(f"{name} must have at least one number, got an empty tensor")
         features = J
 
 
@@ -91,12 +94,6 @@ def check_lengths(lengths: Tensor, x_seq: Tensor) -> None:
         numbers = lengths.numpy()
         if not (numbers[0] <= T and numbers[-1] >= 0 and (numbers[1:] <= numbers[:-1]).all()):
             raise ValueError(f"lengths must go down from at most {T} to at least 0, got {numbers}")
-
-
-def _required(name: str, tensor: Tensor | None, shape: Shape, device: torch.device) -> None:
-    if tensor is None:
-        raise TypeError(f"{name} must be a tensor, got None")
-    _fit(name, tensor, tuple(tensor.shape) if shape == (-1,) and tensor.dim() <= 1 else shape, device)
 
 
 def check_backward(

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from snn_core.checks import Like, check_module
+from snn_core.checks import Like, check_module, takes_sequences
 from snn_core.functional import copied, detach_net, explain, reset_net, scan, set_backend, states
 from snn_core.layer import ElementWiseRecurrentContainer, LinearRecurrentContainer, MultiStepContainer
 from snn_core.state import CellModule, MemoryModule, check_sequence
@@ -64,7 +64,7 @@ def check_cell(module: nn.Module, x_seq: Tensor | Sequence[int] = (20, 3, 5)) ->
         UserWarning: the check proves little, since the output is constant, a gradient zero, or something not finite.
     """
     kind = type(check_module("module", module)).__name__
-    if getattr(type(module), "takes_sequences", False):
+    if takes_sequences(module):
         raise TypeError(f"module must take one time step, {kind} takes whole sequences")
     if not isinstance(x_seq, Tensor):
         x_seq = 1 + 1.5 * _drawn(torch.empty(torch.Size(x_seq)), 0)

@@ -110,10 +110,7 @@ class DelayedRecurrentContainer(LinearFeedback):
         delay = self._checked(delays)
         if check_flag(f"{name}: learn_delays", learn_delays) and not isinstance(delay, nn.Parameter):
             delay = nn.Parameter(delay)
-        if isinstance(delay, nn.Parameter):
-            self.delay = delay
-        else:
-            self.register_buffer("delay", delay)
+        self.set_numbers("delay", delay)
         self.register_state("y_history")
 
     def _checked(self, delays: float | Sequence[float] | Tensor | None) -> Tensor:

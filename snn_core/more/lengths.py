@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from snn_core import fuse, runs
-from snn_core.checks import check_tensor, check_whole
+from snn_core.checks import check_tensor, check_whole, is_watched, takes_sequences
 from snn_core.runs import mask_of
 from snn_core.state import MemoryModule, check_sequence, has_state
 
@@ -98,7 +98,7 @@ def mean_over_time(y_seq: Tensor, lengths: Any = None) -> Tensor:
     check_sequence(None, y_seq)
     if lengths is None:
         # A compiler, which is asked about first, would make a condition of the size.
-        is_plain = type(y_seq) is Tensor and y_seq.device.type == "cpu" and not runs.is_watched()
+        is_plain = type(y_seq) is Tensor and y_seq.device.type == "cpu" and not is_watched()
         is_plain = is_plain and y_seq.dtype in (torch.float32, torch.float64)
         return _MeanOverTime.apply(y_seq) if is_plain and y_seq.numel() >= SHARED else y_seq.mean(0)
     lengths = check_lengths(lengths, *y_seq.shape[:2]).to(y_seq.device)
@@ -137,7 +137,7 @@ def scan(
     parts = [part for part in nn.ModuleList(modules).modules() if isinstance(part, MemoryModule)]
     for module in modules:
         kind = type(module)
-        sees_time = getattr(kind, "takes_sequences", False) or fuse.defines(module, "forward_sequence")
+        sees_time = takes_sequences(module) or fuse.defines(module, "forward_sequence")
         if sees_time and not has_state(module) and not getattr(kind, "is_chain", False):
             fix = "call it on each sequence alone"
             raise TypeError(f"lengths: {kind.__name__} takes whole sequences and registers no state: {fix}")
@@ -145,7 +145,8 @@ def scan(
         if part._recorders:
             fix = "run the sequence to be recorded alone, without lengths"
             raise ValueError(f"lengths: {type(part).__name__} records every step: {fix}")
-    before = _states(parts)
+    everything = _states(parts)
+    before = [one for one in everything if one[2] is not None]
     for part, name, state in before:
         shape = check_tensor(f"{type(part).__name__}: state {name}", state).shape
         if shape[:1] != (N,):
@@ -153,13 +154,12 @@ def scan(
                 f"{type(part).__name__}: state {name} has shape {list(shape)}, with lengths its dimension 0 must be "
                 f"the {N} samples: call reset_net(net) between batches"
             )
-    is_begun = 0 < len(before) == sum(len(part.state_names) for part in parts)
+    is_begun = 0 < len(before) == len(everything)
     lengths = check_lengths(lengths, T, N, lowest=0 if is_begun else 1).cpu()
 
     def call(module: nn.Module, x_seq: Tensor) -> Tensor:
         return (_piecewise if has_state(module) else _packed)(x_seq, module, lengths, run)
 
-    everything = [(part, name, getattr(part, name)) for part in parts for name in part.state_names]
     try:
         return runs.scan(x_seq, modules or [nn.Identity()], call, backend, lengths)
     except BaseException:
@@ -169,12 +169,9 @@ def scan(
 
 
 def _states(parts: Iterable[nn.Module]) -> list[tuple[MemoryModule, str, Any]]:
-    """Return the states that there are at this moment."""
-    found = []
-    for part in parts:
-        if isinstance(part, MemoryModule):
-            found += [(part, name, getattr(part, name)) for name in part.state_names]
-    return [one for one in found if one[2] is not None]
+    """Return the states of this moment, None for those that have none: the module, its name for one, and the state."""
+    known = [part for part in parts if isinstance(part, MemoryModule)]
+    return [(part, name, getattr(part, name)) for part in known for name in part.state_names]
 
 
 def _packed(x_seq: Tensor, module: nn.Module, lengths: Tensor, run: Run) -> Tensor:
@@ -197,7 +194,7 @@ def _piecewise(x_seq: Tensor, module: nn.Module, lengths: Tensor, run: Run) -> T
             part.steps_of_all_pieces = T
         for start, piece in zip([0, *ends[:-1]], pieces, strict=True):
             present = (lengths > start).nonzero().flatten().to(x_seq.device)
-            whole = _states(module.modules())
+            whole = [one for one in _states(module.modules()) if one[2] is not None]
             for part, name, state in whole:
                 part.keep_state(name, state.index_select(0, present))
             y = run(piece.index_select(1, present), [module])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from snn_core import fuse
-from snn_core.checks import check_flag, check_module
+from snn_core.checks import check_flag, check_module, takes_sequences
 from snn_core.spiking import SpikingNeuron
 from snn_core.state import MemoryModule
 
@@ -71,7 +71,7 @@ class Monitor:
         by_name = dict(check_module("net", net).named_modules())
         names = {module: name or type(module).__name__ for name, module in by_name.items()}
         neurons = [module for module in names if isinstance(module, SpikingNeuron)]
-        known = [module for module in names if isinstance(module, MemoryModule) or _takes_sequences(module)]
+        known = [module for module in names if isinstance(module, MemoryModule) or takes_sequences(module)]
         chosen: list[Any] = [by_name.get(one) if isinstance(one, str) else one for one in layers or neurons]
         if not chosen:
             raise ValueError(f"{type(net).__name__} has no spiking neuron: name the layers to record")
@@ -116,7 +116,7 @@ class Monitor:
 
     def _keep(self, name: str, module: Any, inputs: Any, output: Tensor) -> None:
         if module is self._modules[name]:  # and no copy of it, as explain makes one
-            steps = output if _takes_sequences(module) else output.unsqueeze(0)
+            steps = output if takes_sequences(module) else output.unsqueeze(0)
             self._outputs[name].append(steps.clone())  # the output may be changed in place
 
     @property
@@ -140,10 +140,6 @@ class Monitor:
             kind = type(self._modules[name]).__name__
             found.append(LayerActivity(name, kind, output.mean().item(), *shares))
         return found
-
-
-def _takes_sequences(module: object) -> bool:
-    return getattr(type(module), "takes_sequences", False)
 
 
 def _joined(name: str, records: _Records) -> Tensor:

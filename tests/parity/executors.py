@@ -43,7 +43,7 @@ def owner_of(module: nn.Module, state: str) -> nn.Module:
     return next(
         part
         for part in module.modules()
-        if state in getattr(part, "_state_names", getattr(part, "_memories", ()))
+        if state in getattr(part, "state_names", getattr(part, "_memories", ()))
     )
 
 
@@ -221,9 +221,9 @@ def _copy(source: np.ndarray, at: int, to: int, target: np.ndarray, count: int) 
     target[to : to + count] = source[at : at + count]
 
 
-def _lanes(array: np.ndarray) -> int:
-    """Two numbers in a vector, so that small matrices have edges."""
-    return 2
+def _width_of(array: np.ndarray) -> int:
+    """Four numbers in a row of a tile, so that small matrices have edges."""
+    return 4
 
 
 def _places(start: int, rows: int, row: int, columns: int, column: int) -> np.ndarray:
@@ -234,7 +234,7 @@ def _places(start: int, rows: int, row: int, columns: int, column: int) -> np.nd
 
 def _add_tile(a, p, row, step, terms, b, q, b_row, first, f, f_row, out, o, out_row, rows, columns):
     """What ``tile.add_tile`` computes, with numpy."""
-    columns = min(columns, 2 * _lanes(out))
+    columns = min(columns, _width_of(out))
     left, right = a[_places(p, rows, row, terms, step)], b[_places(q, terms, b_row, columns, 1)]
     with np.errstate(all="ignore"):  # BLAS raised a flag in a few of many runs, whose results were right
         total = first[_places(f, rows, f_row, columns, 1)] + left @ right
@@ -288,8 +288,8 @@ def interpreted(keeps: bool = False, segments: bool = True) -> Iterator[None]:
         functions += [getattr(descent, name) for name in ("take_steps", "sum_gradients", "descend")]
         given: list[Any] = []  # the numbers of the plan that runs
 
-        def address(name: str, dtype: Any) -> int:
-            return 1 + [function.__name__ for function in functions].index(name)
+        def address(function: Callable[..., None], dtype: Any) -> int:
+            return 1 + functions.index(function)
 
         def call(number: int, arguments: Any, *_: Any) -> None:
             functions[number - 1](arguments, given)
@@ -333,25 +333,25 @@ def interpreted(keeps: bool = False, segments: bool = True) -> Iterator[None]:
         patch.setattr(cpu.Call, "empty", empty)
         patch.setattr(threads, "run", run)
         patch.setattr(steps, "_kernels", steps._kernels.__wrapped__)
+        patch.setattr(steps, "kernel_at", address)
         for module in (scan, products, descent):
             for name, kernel in vars(module).copy().items():
                 if isinstance(getattr(kernel, "py_func", None), types.FunctionType):
                     patch.setattr(module, name, kernel.py_func)
         for module in (scan, descent):
-            for name, value in {"address": address, "array_at": _array_at, "address_of": _address_of}.items():
+            for name, value in {"array_at": _array_at, "address_of": _address_of, "add": _add}.items():
                 patch.setattr(module, name, value)
-            patch.setattr(module, "add", _add)
         patch.setattr(scan, "_scratch", scratch)
         patch.setattr(scan, "copy", _copy)
         patch.setattr(scan, "call", lambda number, arguments: functions[number - 1](*arguments))
         patch.setattr(descent, "call", lambda number, arguments: call(number, *arguments))
         patch.setattr(descent, "share", lambda job, number, arguments, *_: call(number, arguments))
         patch.setattr(descent, "PIECE", 5)
-        for name, value in {"add_tile": _add_tile, "lanes": _lanes, "ROWS": 3}.items():
+        for name, value in {"add_tile": _add_tile, "width_of": _width_of, "ROWS": 3}.items():
             patch.setattr(products, name, value)
-        patch.setattr(scan, "lanes", _lanes)
+        patch.setattr(scan, "width_of", _width_of)
         patch.setattr(scan, "ROWS", 3)
-        patch.setattr(tile, "width", lambda itemsize: tile.VECTORS * 2)
+        patch.setattr(tile, "width", _width_of)
         patch.setattr(scan, "PACKED_FROM", 2)
         small = {"SAMPLES": 2, "COLUMNS": 8} | ({"SCRATCH": 1, "FEWEST_STEPS": 2} if segments else {})
         for name, value in small.items():

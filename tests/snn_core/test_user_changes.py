@@ -80,7 +80,7 @@ def test_the_state_keeps_one_step_alive_and_no_more():
         SynapseFilter(),
     ):
         MultiStepContainer(container)(torch.rand(500, 2, 3))
-        for name in container._state_names:
+        for name in container.state_names:
             assert getattr(container, name).untyped_storage().nbytes() <= 2 * 2 * 3 * 8  # v and y
 
 

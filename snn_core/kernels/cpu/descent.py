@@ -7,12 +7,10 @@ summed over pieces in their order, so that results do not depend on the number o
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from snn_core.kernels.cpu import scan as kernels
-from snn_core.kernels.cpu.compiled import kernel_at, row
+from snn_core.kernels.cpu.compiled import row
 from snn_core.kernels.cpu.threads import HELPERS, JOB, SIZE, add, share
 from snn_core.kernels.cpu.tile import address_of, array_at, call
 
@@ -132,8 +130,3 @@ def take_steps(arguments, numbers):
         u[PIECES] += 1
         found[BAD] = np.sum(parts[:-1])
         a[kernels.INDEX] += 8 * N
-
-
-def address(name: str, dtype: Any) -> int:
-    """Return where the compiled kernel ``name`` for numbers of this numpy dtype lies."""
-    return kernel_at(globals()[name], dtype)

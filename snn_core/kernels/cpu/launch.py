@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -17,6 +17,7 @@ from torch import Tensor
 from snn_core.kernels import shapes
 from snn_core.kernels.cpu import rows, threads, tile
 from snn_core.kernels.cpu import scan as kernels
+from snn_core.kernels.cpu.compiled import kernel_at
 from snn_core.kernels.plan import NUMBERS, Plan, Stage
 
 #: Seconds after which a reader is told what keeps him waiting.
@@ -34,14 +35,10 @@ MOST_KEPT, MOST_KEPT_OF_LARGE = 8 << 20, 256 << 20
 PIECE = 16 << 20
 
 
-def _say_what_takes_long() -> None:
-    print(COMPILING, file=sys.stderr, flush=True)
-
-
 @contextmanager
 def patiently() -> Iterator[None]:
     """Report that kernels are compiled if that takes long."""
-    timer = threading.Timer(PATIENCE, _say_what_takes_long)
+    timer = threading.Timer(PATIENCE, print, [COMPILING], {"file": sys.stderr, "flush": True})
     timer.start()
     try:
         yield
@@ -50,12 +47,12 @@ def patiently() -> Iterator[None]:
 
 
 @cache
-def _address(name: str, dtype: Any) -> int:
+def _address(kernel: Callable[..., None], dtype: Any) -> int:
     """Return the address of a kernel for a precision; all are compiled, or loaded, at the first call."""
     with patiently():
-        for other in ("pack_weights", "scan_forward", "scan_backward"):
-            kernels.address(other, dtype)
-    return kernels.address(name, dtype)
+        for each in (kernels.pack_weights, kernels.scan_forward, kernels.scan_backward):
+            kernel_at(each, dtype)
+    return kernel_at(kernel, dtype)
 
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -87,37 +84,34 @@ class Layout:
 
     Args:
         plan: the stages.
-        dtype: in which kernels compute.
-        T, N: steps and samples.
-        sizes: numbers of elements of the parameters.
+        x_seq, tensors: what goes into a scan.
     """
 
-    def __init__(self, plan: Plan, dtype: torch.dtype, T: int, N: int, sizes: Sequence[int]) -> None:
-        self.plan, self.dtype, self.T, self.N = plan, dtype, T, N
-        self.number: Any = np.float32 if dtype == torch.float32 else np.float64
+    def __init__(self, plan: Plan, x_seq: Tensor, tensors: Sequence[Tensor | None]) -> None:
+        self.plan, self.dtype, (T, N, _) = plan, compute_dtype(x_seq.dtype), x_seq.shape
+        self.T, self.N = T, N
+        self.number: Any = np.float32 if self.dtype == torch.float32 else np.float64
         stages, S, itemsize = plan.stages, plan.samples(N), np.dtype(self.number).itemsize
         width = tile.width(itemsize)
         L, self.borders = plan.segments(T, N)
         table = np.zeros((len(stages), kernels.COLUMNS), np.int64)
-        #: For each tensor its column in the flat table, whether it is a state, and where its gradient is; those of
-        #: states lie apart from all others.
+        #: For each tensor its column in the flat table, and whether it is a state; then the sizes of states, and of all
+        #: others, whose gradients lie apart.
         self.columns: list[int] = []
-        self.pieces: list[tuple[bool, int, int]] = []
-        #: Columns of last states and of what is returned of all steps; of gradients of the latter.
+        self.are_states: list[bool] = []
+        self.state_sizes: list[int] = []
+        self.other_sizes: list[int] = []
+        #: Columns of last states and of what is returned of all steps.
         self.written: list[int] = []
-        self.of_gradients: list[int] = []
-        ends, states, left = [0, 0], 0, list(sizes)
-        at, work, weights = L * stages[0].inputs, 0, 0
+        left, states, at, work, weights = iter(tensors), 0, L * stages[0].inputs, 0, 0
         for k, (row, stage) in enumerate(zip(table, stages, strict=True)):
             J, K, D = stage.outputs, stage.states, stage.feedback
-            own = [left.pop(0) for _ in range(stage.parameters)]
-            row[: kernels.FORWARD] = (
-                stage.program is not None, D, max(D, 1), stage.inputs, J,
-            )  # fmt: skip
+            of_stage = [next(left) for _ in range(stage.tensors)]
+            own = [one.numel() for one in of_stage[stage.tensors - stage.parameters :] if one is not None]
+            row[: kernels.FORWARD] = stage.program is not None, D, max(D, 1), stage.inputs, J
             row[[kernels.STATES, kernels.PARAMETERS]] = K, len(own)
             row[kernels.SIZE : kernels.SIZE + len(own)] = own
-            row[kernels.GRADIENT], row[kernels.STATE] = ends[False], states
-            places, backward = [(kernels.Y, (L + max(D, 1)) * J)], []
+            row[kernels.GRADIENT], row[kernels.STATE] = sum(self.other_sizes), states
             if stage.is_dense:
                 packed = [(kernels.TO_Y, stage.inputs, J), (kernels.FROM_Y, J, stage.inputs)]
                 packed += [(kernels.OF_Y, J, J), (kernels.FROM_OF_Y, J, J)] if D else []
@@ -125,28 +119,25 @@ class Layout:
                     row[column], weights = weights, weights + terms * -(-columns // width) * width
             if stage.program is not None:
                 row[[kernels.FORWARD, kernels.BACKWARD]] = rows.addresses(stage.program, self.number)
-                places += [(kernels.V, (L + 1) * K * J), (kernels.P, len(own) * J)]
-                backward += [(kernels.GV, K * J), (kernels.GP, len(own) * J)]
-                if D:
-                    places.append((kernels.CURRENT, L * J))
-                    backward.append((kernels.GY, (L + D) * J))
-                if stage.taps:
-                    places.append((kernels.Z, L * J))
-                    backward.append((kernels.GZ, J))
             states += stage.state_size
-            for column, size in places:
+            of_feedback = J if D else 0
+            for column, size in (
+                (kernels.Y, (L + max(D, 1)) * J), (kernels.V, (L + 1) * K * J), (kernels.P, len(own) * J),
+                (kernels.CURRENT, L * of_feedback), (kernels.Z, L * J * stage.taps),
+            ):  # fmt: skip
                 row[column], at = at, at + size + 3
-            for column, size in backward:
+            for column, size in (
+                (kernels.GV, K * J), (kernels.GP, len(own) * J),
+                (kernels.GY, (L + D) * of_feedback), (kernels.GZ, J * stage.taps),
+            ):  # fmt: skip
                 row[column], work = work, work + size + 3
-            self._add_tensors(k, stage, own, ends)
+            self._add_tensors(k, stage, own)
         for k, stage in enumerate(stages):
             self.written += [k * kernels.COLUMNS + kernels.SEQ + s for s in stage.seqs]
-            self.of_gradients += [k * kernels.COLUMNS + kernels.G_SEQ + s for s in stage.seqs]
-        self.state_sizes = [end - start for is_state, start, end in self.pieces if is_state]
+        #: Columns of their gradients.
+        self.of_gradients = [column + kernels.G_LAST - kernels.LAST for column in self.written]
         self.parts_of_seqs = [T * N * size for size in plan.seq_sizes]
-        self.other_sizes = [end - start for is_state, start, end in self.pieces if not is_state]
-        blocks = -(-N // S)
-        gradient = ends[False]
+        blocks, gradient = -(-N // S), sum(self.other_sizes)
         per = -(-blocks // max(4, min(64, GRADIENTS // max(gradient, 1)))) if blocks else 1
         self.items, self.gradient, self.states = -(-blocks // per), gradient, states
         self.weights, self.widest = weights, plan.widest
@@ -168,8 +159,8 @@ class Layout:
         self.scratch, self.work = at, work
         self._constants: tuple[Sequence[float] | None, np.ndarray, int] = None, np.empty(0), 0
 
-    def _add_tensors(self, k: int, stage: Stage, own: Sequence[int], ends: list[int]) -> None:
-        """Note where the tensors of a stage and their gradients are."""
+    def _add_tensors(self, k: int, stage: Stage, own: Sequence[int]) -> None:
+        """Note the tensors of a stage, of which ``own`` are the sizes of parameters."""
         N, J, D = self.N, stage.outputs, stage.feedback
         states = [(kernels.FIRST + s, N * J) for s in range(stage.states)]
         if D:
@@ -177,11 +168,10 @@ class Layout:
         others = [(kernels.WEIGHT, stage.products), (kernels.BIAS, J)] if stage.is_dense else []
         others += [(kernels.TAPS, D * J)] if stage.taps else []
         others += [(kernels.PARAMETER + p, size) for p, size in enumerate(own)]
-        for column, size in (*states, *others):
-            is_state = column >= kernels.FIRST
-            self.columns.append(k * kernels.COLUMNS + column)
-            self.pieces.append((is_state, ends[is_state], ends[is_state] + size))
-            ends[is_state] += size
+        self.columns += [k * kernels.COLUMNS + column for column, _ in (*states, *others)]
+        self.are_states += [True] * len(states) + [False] * len(others)
+        self.state_sizes += [size for _, size in states]
+        self.other_sizes += [size for _, size in others]
         self.written += [k * kernels.COLUMNS + kernels.LAST + column - kernels.FIRST for column, _ in states]
 
     def make_room(self) -> list[Tensor]:
@@ -227,12 +217,7 @@ def layout_of(
         shapes.check_lengths(lengths, x_seq)
     if found is None:
         shapes.check_scan(x_seq, tensors, plan)
-        T, N, _ = x_seq.shape
-        sizes, left = [], iter(tensors)
-        for stage in plan.stages:
-            own = [next(left) for _ in range(stage.tensors)]
-            sizes += [one.numel() for one in own[len(own) - stage.parameters :] if one is not None]
-        found = Layout(plan, compute_dtype(x_seq.dtype), T, N, sizes)
+        found = Layout(plan, x_seq, tensors)
         if len(plan.layouts) >= 64:
             plan.layouts.clear()
         plan.layouts[key] = found
@@ -265,10 +250,12 @@ class Call:
                 if one is not None:
                     table[column] = one.data_ptr()
 
-    def arguments(self, weights: Tensor, is_backward: bool, **given: Any) -> array[int]:
-        """Return the arguments of a kernel; ``given`` must stay alive while it runs.
+    def arguments(
+        self, weights: Tensor, is_backward: bool, kept: Sequence[Tensor] = (), **given: Any
+    ) -> array[int]:
+        """Return the arguments of a kernel; all that is given must stay alive while it runs.
 
-        ``weights`` is memory for the packed weights.
+        ``weights`` is memory for the packed weights, ``kept`` for what all blocks keep, see :meth:`Layout.make_room`.
         """
         own, x = self.layout, self.x
         arguments = array("q", [
@@ -276,17 +263,20 @@ class Call:
             own.scratch, own.work if is_backward else 0, own.packed_work, weights.data_ptr(), own.weights,
             own.states, own.widest, *_EMPTY,
         ])  # fmt: skip
+        if kept:
+            self.kept = own.addresses(kept)
+            arguments[kernels.KEPT] = self.kept.buffer_info()[0]
         for argument, value in given.items():
             if value is not None:
                 arguments[_PLACES[argument]] = value if type(value) is int else value.data_ptr()
         return arguments
 
-    def run(self, name: str, arguments: array[int], with_packed: bool) -> None:
+    def run(self, kernel: Callable[..., None], arguments: array[int], with_packed: bool) -> None:
         """Run a kernel, ``with_packed`` weights, or after packing them."""
         own = self.layout
-        size = own.backward_bytes if name == "scan_backward" else own.forward_bytes
-        first = 0 if with_packed or not own.weights else _address("pack_weights", own.number)
-        threads.run(_address(name, own.number), arguments, self.at_constants, own.items, size, first)
+        size = own.backward_bytes if kernel is kernels.scan_backward else own.forward_bytes
+        first = 0 if with_packed or not own.weights else _address(kernels.pack_weights, own.number)
+        threads.run(_address(kernel, own.number), arguments, self.at_constants, own.items, size, first)
 
     def sums(self) -> Tensor:
         """Return memory for an item's gradients of weights and parameters and two numbers of the loss, in rows."""
@@ -319,16 +309,8 @@ def forward(
     weights = call.empty(layout.weights)
     borders = call.empty(layout.borders * layout.N * layout.states) if layout.borders else None
     kept = layout.make_room() if keep else []
-    addresses = layout.addresses(kept)
-    arguments = call.arguments(
-        weights,
-        False,
-        KEPT=addresses.buffer_info()[0] if kept else 0,
-        Y_SEQ=y_seq,
-        BORDERS=borders,
-        LENGTHS=lengths,
-    )
-    call.run("scan_forward", arguments, with_packed=False)
+    arguments = call.arguments(weights, False, kept, Y_SEQ=y_seq, BORDERS=borders, LENGTHS=lengths)
+    call.run(kernels.scan_forward, arguments, with_packed=False)
     return [weights, borders, *kept]
 
 
@@ -342,33 +324,32 @@ def backward(
     borders: Tensor | None,
     kept: Sequence[Tensor],
     grad_y: Tensor | None,
-    grad_last: Tensor | None,
-    grad_seqs: Sequence[Tensor | None],
+    grads: Sequence[Tensor | None],
     needs_x: bool,
     needs_first: bool,
 ) -> list[Tensor | None]:
-    """Return the gradients of x_seq and of all tensors, None where none is needed; see :func:`forward`."""
-    g_seqs = [None if one is None else _strided(layout.dtype, one).contiguous() for one in grad_seqs]
-    call = Call(layout, x_seq, tensors, numbers, layout.of_gradients, g_seqs)
+    """Return the gradients of x_seq and of all tensors, None where none is needed; see :func:`forward`.
+
+    ``grads`` are those of what :func:`forward` has written besides outputs.
+    """
+    given = [None if one is None else _strided(layout.dtype, one).contiguous() for one in grads]
+    call = Call(layout, x_seq, tensors, numbers, layout.of_gradients, given)
     g_y = None if grad_y is None else _strided(call.dtype, grad_y)
     g_x = call.empty(*x_seq.shape) if needs_x else None
     g_first = call.empty(layout.N * layout.states) if needs_first else None
-    g_last = None if grad_last is None else _strided(call.dtype, grad_last).contiguous()
     sums, (by_t, by_n, by_i) = call.sums(), (0, 0, 0) if g_y is None else g_y.stride()
     packed = call.empty(layout.weights) if weights is None else weights
-    addresses = layout.addresses(kept)
     arguments = call.arguments(
-        packed, True, KEPT=addresses.buffer_info()[0] if kept else 0, BORDERS=borders, LENGTHS=lengths, G_Y=g_y,
-        G_T=by_t, G_N=by_n, G_I=by_i, G_LAST=g_last, G_X=g_x, G_FIRST=g_first, SUMS=sums, SUM_SIZE=sums.shape[1],
-        ZEROS=layout.zeros_address,
+        packed, True, kept, BORDERS=borders, LENGTHS=lengths, G_Y=g_y, G_T=by_t, G_N=by_n, G_I=by_i, G_X=g_x,
+        G_FIRST=g_first, SUMS=sums, SUM_SIZE=sums.shape[1], ZEROS=layout.zeros_address,
     )  # fmt: skip
-    call.run("scan_backward", arguments, with_packed=weights is not None)
+    call.run(kernels.scan_backward, arguments, with_packed=weights is not None)
     # By numpy, in their order: the threads of torch would not keep it.
     total = torch.from_numpy(np.add.reduce(sums.numpy(), axis=0))
     states = None if g_first is None else iter(g_first.split_with_sizes(layout.state_sizes))
     others = iter(total[: layout.gradient].split_with_sizes(layout.other_sizes))
     found: list[Tensor | None] = [None if g_x is None else _out(x_seq.dtype, g_x)]
-    for tensor, (is_state, _, _) in zip(tensors, layout.pieces, strict=True):
+    for tensor, is_state in zip(tensors, layout.are_states, strict=True):
         pieces = states if is_state else others
         piece = None if pieces is None else next(pieces)
         found.append(
@@ -391,10 +372,9 @@ def scan(
     """
     layout = layout_of(x_seq, tensors, plan, lengths)
     last = torch.empty(layout.N * layout.states, dtype=layout.dtype, device="cpu")
-    lasts = last.split_with_sizes(layout.state_sizes) if layout.state_sizes else ()
     y_seq = last.new_empty(layout.T, layout.N, plan.stages[-1].outputs)
-    seqs, parts = last.new_empty(layout.T * layout.N * sum(plan.seq_sizes)), layout.parts_of_seqs
-    written = (*lasts, *seqs.split_with_sizes(parts)) if parts else lasts
+    seqs = last.new_empty(layout.T * layout.N * sum(plan.seq_sizes))
+    written = [*last.split_with_sizes(layout.state_sizes), *seqs.split_with_sizes(layout.parts_of_seqs)]
     _, borders = forward(layout, x_seq, tensors, numbers, lengths, False, y_seq, written)
     borders = last.new_empty(0) if borders is None else borders
     return *[_out(x_seq.dtype, one) for one in (y_seq, last, seqs)], borders
@@ -415,8 +395,10 @@ def scan_backward(
     """Return the gradients of x_seq and of all tensors; see :func:`scan`."""
     layout = layout_of(x_seq, tensors, plan, lengths)
     shapes.check_backward(grad_y, grad_last, grad_seqs, x_seq, plan, borders)
-    g_seqs = [None] * len(plan.seq_sizes) if grad_seqs is None else grad_seqs.split(layout.parts_of_seqs)
+    grads: list[Tensor | None] = []
+    for together, sizes in ((grad_last, layout.state_sizes), (grad_seqs, layout.parts_of_seqs)):
+        grads += [None] * len(sizes) if together is None else together.split_with_sizes(sizes)
     found = backward(
-        layout, x_seq, tensors, numbers, lengths, None, borders, [], grad_y, grad_last, g_seqs, needs_x, True
+        layout, x_seq, tensors, numbers, lengths, None, borders, [], grad_y, grads, needs_x, True
     )
     return [x_seq.new_empty(0) if one is None else one for one in found]

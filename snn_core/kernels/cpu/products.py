@@ -7,7 +7,7 @@ computed in tiles, see :mod:`snn_core.kernels.cpu.tile`. Each sum runs over its 
 from __future__ import annotations
 
 from snn_core.kernels.cpu.compiled import row
-from snn_core.kernels.cpu.tile import ROWS, VECTORS, add_tile, lanes
+from snn_core.kernels.cpu.tile import ROWS, add_tile, width_of
 
 
 @row
@@ -21,7 +21,7 @@ def add_product(
     transposed, ``first`` one row for all, and ``first`` and ``out`` the same matrix. ``strip`` is the distance between
     two strips of b as wide as a tile, ``group`` that between two of a as high as a tile; 0 where they lie side by side.
     """
-    width = VECTORS * lanes(out)
+    width = width_of(out)
     for j in range(0, columns, width):
         at = q + (j // width * strip if strip else j)
         for r in range(0, rows, ROWS):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from functools import cache
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor
 from snn_core.kernels.cpu import descent, threads
 from snn_core.kernels.cpu import launch as cpu
 from snn_core.kernels.cpu import scan as kernels
+from snn_core.kernels.cpu.compiled import kernel_at
 from snn_core.kernels.plan import Stage, plan_of
 
 #: Losses that a kernel knows, each a mean over samples: squared error to the one-hot label, and cross-entropy.
@@ -140,9 +142,8 @@ def descent_of(
 def _kernels(dtype: Any) -> tuple[int, list[int]]:
     """Return the addresses of the kernel that takes steps, and of those that it calls."""
     with cpu.patiently():
-        called = [kernels.address(name, dtype) for name in ("pack_weights", "scan_backward")]
-        called += [descent.address(name, dtype) for name in ("sum_gradients", "descend")]
-        return descent.address("take_steps", dtype), called
+        called = kernels.pack_weights, kernels.scan_backward, descent.sum_gradients, descent.descend
+        return kernel_at(descent.take_steps, dtype), [kernel_at(each, dtype) for each in called]
 
 
 @torch.no_grad()
@@ -170,8 +171,7 @@ def take_steps(
     layout = cpu.layout_of(x_seq[:, :1].expand(-1, N, -1), tensors, plan)
     call = cpu.Call(layout, x_seq, tensors, numbers)
     sums, record = call.sums(), np.zeros((steps, descent.RECORDS))
-    places = [(start, end) for _, start, end in layout.pieces]
-    table = _pieces(places, call.tensors, by, layout.gradient)
+    table = _pieces(layout, call.tensors, by)
     parts, weights = np.zeros(len(table)), call.empty(layout.weights)
     out = call.empty(N, plan.stages[-1].outputs)
     borders = call.empty(layout.borders * N * layout.states)
@@ -195,19 +195,19 @@ def take_steps(
     return Steps(*torch.from_numpy(record).unbind(1))
 
 
-def _pieces(
-    places: Sequence[tuple[int, int]], tensors: Sequence[Tensor | None], by: Descent, size: int
-) -> np.ndarray:
+def _pieces(layout: cpu.Layout, tensors: Sequence[Tensor | None], by: Descent) -> np.ndarray:
     """Return the table of pieces of the weights that change; then one for the loss."""
     table = []
-    for (start, end), tensor, change in zip(places, tensors, by.changed, strict=True):
+    others = [k for k, is_state in enumerate(layout.are_states) if not is_state]
+    for k, size, end in zip(others, layout.other_sizes, accumulate(layout.other_sizes), strict=True):
+        tensor, change = tensors[k], by.changed[k]
         if tensor is None or change is None:
             continue
         own: list[Tensor | None] = [None] * 4
         own[: 1 + len(change.kept)] = change.weight, *change.kept
         own[3] = tensor if change.is_sigmoid else None
-        for at in range(start, end, descent.PIECE):
-            skipped = (at - start) * tensor.element_size()
+        for at in range(0, size, descent.PIECE):
+            skipped = at * tensor.element_size()
             addresses = [0 if one is None else one.data_ptr() + skipped for one in own]
-            table.append((at, min(descent.PIECE, end - at), *addresses))
-    return np.array([*table, (size, 2, 0, 0, 0, 0)], np.int64)
+            table.append((end - size + at, min(descent.PIECE, size - at), *addresses))
+    return np.array([*table, (layout.gradient, 2, 0, 0, 0, 0)], np.int64)

@@ -40,10 +40,8 @@ JOB, HELPERS = 1, 2
 #: then works alone for the shortest time, twice as long after each further time, up to the longest, and half as long
 #: after a job that went well.
 LATE, SHORTEST, LONGEST = 300_000, 15_000_000, 1_000_000_000
-_clock, _CLOCK = (
-    types.ExternalFunction("clock_gettime", types.int32(types.int32, types.intp)),
-    time.CLOCK_MONOTONIC,
-)
+_clock = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.intp))
+_CLOCK = time.CLOCK_MONOTONIC
 
 
 @intrinsic

@@ -172,12 +172,13 @@ def array_at(typing_context: Any, address: Any, shape: Any, like: Any) -> Any:
 
 
 @intrinsic
-def lanes(typing_context: Any, array: Any) -> Any:
-    """Return how many numbers of the array's dtype a vector holds."""
-    count = 8 * BYTES // array.dtype.bitwidth
-    return types.intp(array), lambda context, builder, signature, arguments: context.get_constant(
-        types.intp, count
-    )
+def width_of(typing_context: Any, array: Any) -> Any:
+    """Return how many numbers of the array's dtype a row of a wide tile has."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return context.get_constant(types.intp, width(array.dtype.bitwidth // 8))
+
+    return types.intp(array), generate
 
 
 @intrinsic

@@ -409,11 +409,10 @@ class _Call:
         last = self._new(self.N * self.group.state_size, dtype=self.x.dtype)
         if self.group.is_linear:
             y.copy_(torch.nn.functional.linear(self.x.to(self.wide), self.own[0].weight, self.own[0].bias))
-        else:
-            kept = [self._stored(stage) for stage in self.group.stages]
-            self._start("forward", (y, last, None, None, None, None), kept)
-            return y, last, self._seqs(last, kept)
-        return y, last, []
+            return y, last, []
+        kept = [self._stored(stage) for stage in self.group.stages]
+        self._start("forward", (y, last, None, None, None, None), kept)
+        return y, last, self._seqs(last, kept)
 
     def _stored(self, stage: Stage) -> _Kept:
         """Make room for states before, and outputs of, each step, if any are returned."""

@@ -1,4 +1,4 @@
-// The scan of a whole plan for CUDA, forward and backward. snn_core/kernels/cuda.py puts the cells of a plan into this
+// The scan of a whole plan for CUDA, forward and backward. launch.py, beside this file, puts the cells of a plan into this
 // file and compiles it with NVRTC, once for each SCALAR; tests/support/cuda_shim runs it on a CPU.
 //
 // A block takes a few samples through all stages and all time steps, so a whole network is one launch. Samples do not
@@ -102,7 +102,7 @@ struct Linear {
 };
 
 // A stage and its tensors, N samples of J outputs each. Pointers are null where there is nothing to read or to keep.
-// cuda.py fills it as an array of 64-bit words.
+// launch.py fills it as an array of 64-bit words.
 struct Stage {
     Index cell, feedback, taps, inputs, outputs, states, parameters;
     Index from, from_rows, at, rows;  // where the rings of its input and its outputs begin in shared memory, in numbers

@@ -121,7 +121,7 @@ def _known(cell: Cell) -> tuple[Recorded, bool] | str:
     if is_compiling():  # a compiler would watch what is kept here
         return _recording(cell)
     numbers = list(_numbers_of(cell))
-    found = _kept(key, lambda: _recording_of_any(cell, numbers))
+    found = _kept(key, lambda: _recording(cell, numbers))
     if not isinstance(found, str):
         constants = found[0].constants_of(cell)
         if constants is not None:
@@ -143,12 +143,16 @@ _recorded: dict[Any, tuple[Recorded, bool] | str] = {}
 MOST_RECORDED = 1024
 
 
-def _recording(cell: Cell) -> tuple[Recorded, bool] | str:
+def _recording(cell: Cell, numbers: Sequence[float] | None = None) -> tuple[Recorded, bool] | str:
+    """Return what :func:`_known` does, anew; if its numbers are given, with constants that follow from them."""
     try:
-        parts, constants, in_default_dtype = _record(cell)
-        if _record(cell) != (parts, constants, in_default_dtype):
+        given = None if numbers is None else (Number(operator.itemgetter(k)) for k in itertools.count())
+        parts, rule, in_default_dtype = _record(cell, given)
+        constants = _values(rule, numbers or ())
+        again, values, _ = _record(cell)
+        if again != parts or [one.hex() for one in values] != [one.hex() for one in constants]:
             return "its equations give something else each time"
-        recorded = Recorded(program(*parts), constants)
+        recorded = Recorded(program(*parts), constants, None if numbers is None else rule)
         return recorded.program.misses or (recorded, in_default_dtype)
     except NotScalarError as error:
         return str(error)
@@ -156,26 +160,8 @@ def _recording(cell: Cell) -> tuple[Recorded, bool] | str:
         return f"its equations fail without tensors: {error}"
 
 
-def _recording_of_any(cell: Cell, numbers: Sequence[float]) -> tuple[Recorded, bool] | str:
-    """Return what :func:`_recording` does, with constants that follow from numbers; or why that cannot be."""
-    try:
-        parts, rule, in_default_dtype = _record(cell, map(_given, itertools.count()))
-        now = _values(rule, numbers)
-        found, known, _ = _record(cell)
-    except Exception as error:
-        return str(error)
-    if found != parts or [one.hex() for one in now] != [one.hex() for one in known]:
-        return "its equations depend on the value of a number"
-    recorded = Recorded(program(*parts), now, rule)
-    return recorded.program.misses or (recorded, in_default_dtype)
-
-
 def _values(constants: Sequence[float | Number], numbers: Sequence[float]) -> tuple[float, ...]:
     return tuple([float(one.of(numbers)) if isinstance(one, Number) else one for one in constants])
-
-
-def _given(place: int) -> Number:
-    return Number(operator.itemgetter(place))
 
 
 def _numbers_of(cell: Cell) -> Iterator[float]:

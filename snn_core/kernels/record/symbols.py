@@ -268,17 +268,11 @@ class Tape:
                 for one in numbers
             )
         # As torch does, for equations that switch the gradient off in between.
-        return result if torch.is_grad_enabled() or result.is_flag else self.record_detached(result)
+        keeps = torch.is_grad_enabled() or result.is_flag or name == "detach"
+        return result if keeps else self.record("detach", result)
 
     def _is_apart(self, value: Any) -> bool:
         return not isinstance(value, Symbol) or value.is_flag or value.name in self.apart
-
-    def record_detached(self, value: Symbol) -> Symbol:
-        result = Symbol(self, f"r{len(self.statements)}")
-        self.statements.append((result, "detach", (value,), None))
-        if value.name in self.apart:
-            self.apart[result.name] = self.apart[value.name]
-        return result
 
     def differentiate(self, seeds: Sequence[tuple[Symbol, Symbol]], wanted: Sequence[Symbol]) -> list[Symbol]:
         """Return the gradients to the symbols ``wanted``, given those of results."""
