@@ -23,8 +23,7 @@ SCALE: dict[str, float] = {"plain": 10.0, "stateful-synapse": 1.0, "feedback": 1
 
 #: Plain network with about as many parameters as the feedback network with 32 hidden neurons: 3,364 and 3,338.
 MATCHED = 86
-#: Where the gradient through the reset is cut: as the published logs of 64 epochs fit, as SpikingJelly's present
-#: example does it in the feedback network, and as the tutorial's listing does.
+#: Where the gradient through the reset is cut; ``PUBLISHED_CUT`` in evidence.py says which the published runs have.
 CUTS: dict[str, dict[str, Any]] = {
     "cut nowhere": {"detach_reset": False},
     "cut in the hidden layer": {"detach_readout": False},

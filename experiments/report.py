@@ -68,7 +68,7 @@ def _questions() -> dict[str, tuple[Place, Place]]:
             ("reset", uncut, a),
             ("reset", uncut, b),
         )
-    asked["feedback over plain, cut as in SpikingJelly's present example, 64 epochs"] = (
+    asked["feedback over plain, cut as in SpikingJelly's current example, 64 epochs"] = (
         ("reset", uncut, "plain"),
         ("reset", "64 epochs, cut in the hidden layer", "feedback"),
     )

@@ -37,7 +37,7 @@ EXERCISES: dict[str, Exercise] = {
     ),
     "06.2": Exercise(
         right=[1.5, 0.75],
-        hint="write I[t] = I[t-1] - (1 - s[t]) I[t-1] / tau + s[t] and differentiate it twice.",
+        hint="write I[t] = I[t-1] - (1 - s[t]) I[t-1] / tau + s[t] and differentiate it by s[t] and by I[t-1].",
         mistakes=[
             ([1, 0.75], "a spike would also stop the decay of its step: (1 - s[t]) multiplies I[t-1] / tau."),
             ([1.5, 1], "nothing decays only where a spike arrives, and here s[t] = 0."),
@@ -54,7 +54,7 @@ EXERCISES: dict[str, Exercise] = {
             (lambda a: 0 < a < 1, "a narrower slope is a higher one: what is it at the threshold?"),
             (100, "the height grows a hundredfold, but fewer neurons are within the narrow slope."),
         ],
-        because="at the threshold the slope is alpha / 2, but fewer potentials lie below it.",
+        because="at the threshold the slope is alpha / 2, but fewer potentials lie within it.",
         tolerance=2e-2,
     ),
     "06.4": Exercise(
