@@ -10,11 +10,11 @@ from collections import OrderedDict
 from pathlib import Path
 
 import torch
-from safetensors.torch import load, save_file
+from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sequential_fmnist.checkpoint import sha256
+from sequential_fmnist.checkpoint import atomic_write, sha256
 from sequential_fmnist.data import SequentialFashionMNIST
 from sequential_fmnist.evaluate import evaluate
 from sequential_fmnist.pretrained import PretrainedError, TrainedNet
@@ -135,8 +135,10 @@ def trained(train: SequentialFashionMNIST, epochs: int) -> TrainedNet:
 def main() -> None:
     """Train, and write weights and accuracy."""
     net = trained(SequentialFashionMNIST(train=True), EPOCHS)
-    save_file({name: tensor.contiguous() for name, tensor in net.state_dict().items()}, FILE)
-    print(f"DIGEST = {sha256(FILE.read_bytes())!r}")
+    content = save({name: tensor.contiguous() for name, tensor in net.state_dict().items()})
+    with atomic_write(FILE) as file:
+        file.write(content)
+    print(f"DIGEST = {sha256(content)!r}")
     _, accuracy = evaluate(net, SequentialFashionMNIST(train=False))
     settings = {"epochs": EPOCHS, "batch": BATCH, "lr": LR, "seed": SEED, "hidden": HIDDEN, "drawn": DRAWN}
     save_results("results", "drawings", {**settings, "test_accuracy": round(accuracy, 4)})

@@ -50,8 +50,8 @@ def test_network_of_the_landing_page_reads_drawings(browser, embedded, tmp_path)
 
 
 @pytest.mark.nightly
-def test_it_costs_at_most_a_point_on_the_test_images():
-    test = SequentialFashionMNIST(train=False, verbose=False)
+def test_it_costs_at_most_a_point_on_the_test_images(full_folder):
+    test = SequentialFashionMNIST(full_folder, train=False, verbose=False)
     with torch.no_grad():
         answers = network()(test.images / 255).argmax(1)
     recorded = load_results(ROOT / "results", "drawings")["test_accuracy"]
