@@ -18,8 +18,6 @@ from sequential_fmnist.train import TrainingConfig
 SUMMARY = Path("results") / "ablation.json"
 #: Significant digits: more than are ever shown, as what is rounded twice may end on another last digit.
 DIGITS = 6
-#: The group and the case whose runs are drawn epoch by epoch.
-HISTORIES = ("reproduction", "90 epochs")
 
 #: A case by its group, name and network.
 Place = tuple[str, str, str]
@@ -142,11 +140,9 @@ def summary_of(case: Case, records: Mapping[str, Record]) -> dict[str, Any]:
 
 
 def _more(case: Case, records: Mapping[str, Record], group: str) -> dict[str, Any]:
-    """Return what only some groups show: curves, train accuracies of every run, learned time constants."""
+    """Return what only some groups show: train accuracies of every run, learned time constants."""
     runs = [records[spec.key()] for spec in case.runs()]
     found: dict[str, Any] = {}
-    if (group, case.name) == HISTORIES:
-        found["curves"] = [[round(value, 3) for value in run["curve"]] for run in runs if run.get("curve")]
     if group == "reset":
         found["train_values"] = [run["train_accuracy"] for run in runs]
     taus = [value for run in runs for name, value in run.items() if name.startswith("tau of")]

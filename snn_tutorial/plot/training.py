@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from experiments.evidence import CaseSummary
 from snn_tutorial.plot.style import OKABE_ITO, QUANTITY, RC, STYLE, WIDTH, legend_above, stacked
 
-__all__ = ["LOOKS", "WAYS", "curves", "histories", "line", "means", "strips", "training_curves"]
+__all__ = ["LOOKS", "WAYS", "curves", "line", "means", "strips", "training_curves"]
 
 #: Networks with the marker that tells them apart in black and white.
 LOOKS: dict[str, dict[str, Any]] = {
@@ -80,24 +80,6 @@ def training_curves(
     if subset:
         panels[0].set_title("6,000 of 60,000 training images")
     legend_above(figure, columns=3 if all(name in STYLE for name in runs) else 1)
-    return figure
-
-
-@plt.rc_context(RC)
-def histories(cases: Sequence[CaseSummary]) -> Figure:
-    """Draw the test accuracy of every seed against the epoch, a panel for each network.
-
-    Args:
-        cases: one case for each network, with ``curves``.
-    """
-    figure, all_axes = stacked(len(cases), 5.4, sharey=True)
-    for axes, case in zip(all_axes, cases, strict=True):
-        colour = STYLE[case["kind"]]["color"]
-        for curve in case["curves"]:
-            axes.plot(np.arange(1, len(curve) + 1), 100 * np.asarray(curve), color=colour, lw=1, alpha=0.6)
-        axes.set_title(f"{case['kind']}, {len(case['values'])} seeds", color=colour)
-    all_axes[-1].set_xlabel("epoch")
-    figure.supylabel(_ACCURACY)
     return figure
 
 
