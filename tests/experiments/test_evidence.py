@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from itertools import pairwise
 
 import pytest
 from scipy import stats
@@ -11,6 +12,8 @@ from support import ROOT
 from support_ablation import LEVELS, summary
 
 from experiments.evidence import answers, best_table, case_table, cases, interval, reproduced, verdict_table
+from experiments.grid import GROUPS
+from experiments.results import Store
 from experiments.statistics import Estimate, compare, estimate, further_run, holm, share
 from sequential_fmnist.networks import NETWORKS
 
@@ -113,6 +116,21 @@ def test_the_listing_fits_the_published_90_epochs_and_not_the_64():
         (90, "cut in feedback's hidden layer"): False,
         (90, "cut everywhere"): True,
     }
+
+
+def test_feedback_of_64_epochs_falls_and_ends_unlike_ours_with_the_same_cut():
+    records = Store(ROOT / "results" / "ablation_runs.jsonl").records()
+    falls, ends = {}, {}
+    for case in GROUPS["reset"]():
+        if case.kind == "feedback" and case.name.startswith("64 epochs"):
+            curves = [records[spec.key()]["curve"] for spec in case.runs()]
+            cut = case.name.removeprefix("64 epochs, ")
+            falls[cut] = [max(a - b for a, b in pairwise(curve)) for curve in curves]
+            ends[cut] = [curve[-1] for curve in curves]
+    run = PUBLISHED["runs"]["64 epochs"]
+    assert max(falls["cut nowhere"]) < 0.025 < run["largest_fall"]["feedback"]
+    assert run["largest_fall"]["feedback"] < 0.12 < min(falls["cut in the hidden layer"])
+    assert max(ends["cut in the hidden layer"]) < run["right"]["feedback"] / run["images"]
 
 
 @pytest.mark.parametrize("name", PUBLISHED["runs"])
