@@ -56,7 +56,7 @@ nb_execution_mode = "off"
 nb_merge_streams = True
 nb_render_markdown_format = "myst"  # the tables that cells return, too
 myst_enable_extensions = ["amsmath", "dollarmath", "strikethrough", "substitution"]
-suppress_warnings = ["myst.strikethrough"]  # which is for HTML only
+suppress_warnings = ["myst.strikethrough"]  # it works in HTML only, which is all that is built
 myst_substitutions = tables.of_the_site()
 myst_dmath_double_inline = True  # $$ may follow a line of text at once, as in Jupyter
 myst_heading_anchors = 3
@@ -124,7 +124,7 @@ def write_landing(app: Sphinx) -> None:
 
 
 def darken(app: Sphinx, error: Exception | None) -> None:
-    """Show figures in dark colours on dark pages."""
+    """Put the figures' variants for light and dark pages in their place."""
     if error is None:
         for path in Path(app.outdir).rglob("*.html"):
             dark_figures.add_variants(path)

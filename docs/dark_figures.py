@@ -44,7 +44,7 @@ def _darkened(image: PIL.Image.Image) -> PIL.Image.Image:
 def _write_variants(path: Path) -> None:
     """Write a picture without loss as ``NAME-light`` and ``NAME-dark`` in place of its file.
 
-    An animation gets besides ``NAME-light-still`` and ``NAME-dark-still``, its last frame.
+    For an animation, ``NAME-light-still`` and ``NAME-dark-still`` are its last frame.
     """
     with PIL.Image.open(path) as image:
         loop, frames, times = image.info.get("loop"), [], []

@@ -40,7 +40,10 @@ EXERCISES: dict[str, Exercise] = {
     "01.3": Exercise(
         right=np.hstack([_OWN, _BEFORE]),
         mistakes=(
-            (np.hstack([_OWN, _BEFORE.T]), "the wrong way round: row k says what neuron k receives."),
+            (
+                np.hstack([_OWN, _BEFORE.T]),
+                "the ring turns the other way: row k says what neuron k receives.",
+            ),
             (np.hstack([_BEFORE, _OWN]), "the halves are exchanged: the left one weights the input."),
             (np.hstack([_OWN, _OWN]), "each neuron listens to itself: the spike stays in neuron 0."),
         ),

@@ -13,9 +13,9 @@ from snn_tutorial.exercises import Exercise, like
 _CASE = tuple(np.array(list(map(int, digits))) for digits in ("0123456789", "0123400000", "0100050001"))
 
 
-def _fraction(formula: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Callable[[Any], bool]:
-    """Return what compares an answer with a formula of where each network is right."""
-    return like(lambda y, a, b: float(formula(a == y, b == y).mean()), [_CASE])
+def _is(formula: Callable[[np.ndarray, np.ndarray], Any]) -> Callable[[Any], bool]:
+    """Return whether an answer gives what a formula of where each network is right gives."""
+    return like(lambda y, a, b: formula(a == y, b == y), [_CASE])
 
 
 EXERCISES = {
@@ -29,21 +29,15 @@ EXERCISES = {
         because="85 neurons have 3,325 parameters, 13 fewer; 86 have 26 more.",
     ),
     "05.2": Exercise(
-        right=_fraction(np.not_equal),
+        right=_is(lambda a, b: (a != b).mean()),
         hint="compare each network's guesses with the labels, and take the mean of where the results differ.",
         mistakes=[
-            (
-                like(lambda y, a, b: 4, [_CASE]),
-                "that is a number of images; divide it by how many there are.",
-            ),
-            (like(lambda y, a, b: 0.5, [_CASE]), "that is where the guesses differ; both may be wrong."),
-            (_fraction(np.equal), "that is the fraction on which both are right, or both wrong."),
-            (_fraction(lambda a, b: a & ~b), "the second network may be the one that is right, too."),
-            (_fraction(lambda a, b: b & ~a), "the first network may be the one that is right, too."),
-            (
-                like(lambda y, a, b: 0.2, [_CASE]),
-                "that is a difference of accuracies; compare image by image.",
-            ),
+            (_is(lambda a, b: (a != b).sum()), "that is a number of images; divide by how many there are."),
+            (like(lambda y, a, b: (a != b).mean(), [_CASE]), "there the guesses differ; both may be wrong."),
+            (_is(lambda a, b: (a == b).mean()), "that is where both are right, or both wrong."),
+            (_is(lambda a, b: (a & ~b).mean()), "the second network may be the one that is right, too."),
+            (_is(lambda a, b: (b & ~a).mean()), "the first network may be the one that is right, too."),
+            (_is(lambda a, b: abs(a.mean() - b.mean())), "that compares accuracies; compare image by image."),
         ],
         because="For two seeds of one network it is much more than their accuracies differ.",
     ),

@@ -37,10 +37,10 @@ EXERCISES: dict[str, Exercise] = {
     ),
     "06.2": Exercise(
         right=[1.5, 0.75],
-        hint="write I[t] = I[t-1] - (1 - s[t]) I[t-1] / tau + s[t] and differentiate it by s[t] and by I[t-1].",
+        hint="write I[t] = I[t-1] - (1 - s[t]) I[t-1] / tau + s[t] and take both derivatives.",
         mistakes=[
             ([1, 0.75], "a spike would also stop the decay of its step: (1 - s[t]) multiplies I[t-1] / tau."),
-            ([1.5, 1], "nothing decays only where a spike arrives, and here s[t] = 0."),
+            ([1.5, 1], "only a spike stops the decay, and here s[t] = 0."),
             ([0.75, 1.5], "the other way round."),
         ],
         because="a spike would add 1 and spare the current a loss of 2 / 4; without one a quarter is lost.",
