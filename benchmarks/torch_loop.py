@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from benchmarks.cases import CLASSES, COLUMNS, MOMENTUM, Inputs, Layer, Network
 from experiments.memory import keep_freed_memory
 from snn_core.cells import Synapse
-from snn_core.reference import scan
+from snn_core.reference import loop as scan
 
 #: Forgets the state of a network.
 Reset = Callable[[nn.Module], object]

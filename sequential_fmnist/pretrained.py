@@ -15,7 +15,7 @@ from sequential_fmnist.data import EMBEDDED_FOLDER
 from sequential_fmnist.networks import NETWORKS, columns_as_sequence, make_network
 from snn_core.checks import check_choice
 from snn_core.functional import mean_over_time, scan
-from snn_core.spiking import SpikingNeuron
+from snn_core.neuron import SpikingNeuron
 from snn_core.surrogate import ATan, Sigmoid
 
 __all__ = ["CARDS", "PRETRAINED_FOLDER", "PretrainedError", "TrainedNet", "card_digest", "load"]

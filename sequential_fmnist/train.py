@@ -35,7 +35,7 @@ from snn_core.checks import check_choice, check_device, check_flag, check_number
 from snn_core.functional import reset_net, train_steps
 from snn_core.fuse import defines
 from snn_core.kernels import BACKENDS
-from snn_core.spiking import SpikingNeuron
+from snn_core.neuron import SpikingNeuron
 
 __all__ = ["Trainer", "TrainingConfig", "fit", "main", "make_parser", "set_seed"]
 

@@ -26,9 +26,9 @@ The kernels for the CPU and for CUDA and their gradients are derived from these 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -68,7 +68,7 @@ def lif_charge(x: Tensor, v: Tensor, tau: Number, v_reset: Reset = 0.0, decay_in
 def leaky_charge(
     x: Tensor, v: Tensor, inv_tau: Number, v_reset: Reset = 0.0, decay_input: bool = True
 ) -> Tensor:
-    """Charge as :func:`lif_charge`, for 1/tau: what is trained is a function of 1/tau."""
+    """Charge as :func:`lif_charge`, times 1/tau, which is what is trained; it rounds otherwise than a division."""
     leak = v if v_reset is None or isinstance(v_reset, str) else v - v_reset
     return v + (x - leak) * inv_tau if decay_input else v - leak * inv_tau + x
 
@@ -128,19 +128,6 @@ class Cell:
         raise NotImplementedError
 
 
-def fields(cell: Cell) -> Iterator[tuple[Cell, str, Any]]:
-    """Yield the fields of a cell, and of cells that it holds: owner, name and value."""
-    for name, value in vars(cell).items():
-        if isinstance(value, Cell):
-            yield from fields(value)
-        yield cell, name, value
-
-
-def parameters_of(cell: Cell) -> list[Tensor]:
-    """Return the tensors of a cell in the order in which its program has them."""
-    return [value for _, _, value in fields(cell) if isinstance(value, Tensor)]
-
-
 @dataclass(eq=False)
 class IF(Cell):
     """Integrate-and-fire neuron; its states are v and, with a refractory period, the steps left of it.
@@ -154,29 +141,32 @@ class IF(Cell):
     surrogate_function: SpikeFunction
     detach_reset: bool
     refractory: int = field(default=0, kw_only=True)
-    #: First values of the states that a neuron has between v and the refractory steps that are left.
+    #: Whether h[t] is a state, too, the last one.
+    keeps_h: bool = field(default=False, kw_only=True)
+    #: First values of the states that a neuron has behind v and before those that these options add.
     others: ClassVar[tuple[float, ...]] = ()
 
     @property
     def initial(self) -> tuple[float | Tensor, ...]:
-        return (rest(self.v_reset), *self.others, *(0.0,) * (self.refractory > 0))
+        return (rest(self.v_reset), *self.others, *(0.0,) * ((self.refractory > 0) + self.keeps_h))
 
     def charge(self, x: Tensor, v: Tensor) -> Tensor:
         return if_charge(x, v)
 
     def spike(self, h: Tensor, state: State, v_threshold: Number) -> tuple[Tensor, Tensor, State]:
-        """Fire and reset; return s[t], v[t] and, with a refractory period, the steps that are left of it."""
+        """Fire and reset; return s[t], v[t] and the states that options add: refractory steps that are left, and h."""
         s = fire(h, v_threshold, self.surrogate_function)
         v = reset(h, s, v_threshold, self.v_reset, self.detach_reset)
+        more = (h,) if self.keeps_h else ()
         if not self.refractory:
-            return s, v, ()
-        left = state[-1]
+            return s, v, more
+        left = state[-1 - self.keeps_h]
         s, v = torch.where(left > 0, 0.0, s), torch.where(left > 0, state[0], v)
-        return s, v, (torch.where(left > 0, left - 1, self.refractory * s.detach()),)
+        return s, v, (torch.where(left > 0, left - 1, self.refractory * s.detach()), *more)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        s, v, left = self.spike(self.charge(x, state[0]), state, self.v_threshold)
-        return s, (v, *left)
+        s, v, more = self.spike(self.charge(x, state[0]), state, self.v_threshold)
+        return s, (v, *more)
 
 
 @dataclass(eq=False)
@@ -217,8 +207,8 @@ class AdaptiveLIF(ParametricLIF):
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         v, a = state[:2]
-        s, v, left = self.spike(self.charge(x, v), state, self.v_threshold + self.beta * a)
-        return s, (v, self.rho * a + s, *left)
+        s, v, more = self.spike(self.charge(x, v), state, self.v_threshold + self.beta * a)
+        return s, (v, self.rho * a + s, *more)
 
 
 @dataclass(eq=False)
@@ -231,8 +221,8 @@ class CUBALIF(ParametricLIF):
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         i = self.decay * state[1] + x
-        s, v, left = self.spike(self.charge(i, state[0]), state, self.v_threshold)
-        return s, (v, i, *left)
+        s, v, more = self.spike(self.charge(i, state[0]), state, self.v_threshold)
+        return s, (v, i, *more)
 
 
 @dataclass(eq=False)
@@ -251,31 +241,11 @@ class LI(Cell):
 class Synapse(Cell):
     """Synapse filter; its state is its output, the current I, and ``inv_tau`` broadcasts to a step."""
 
-    inv_tau: Tensor
+    inv_tau: Number
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         i = synapse_filter_step(x, state[0], self.inv_tau)
         return i, (i,)
-
-
-@dataclass(eq=False)
-class DoubleExponential(Cell):
-    r"""Synapse whose current rises and decays; its states are two low-pass filtered spike trains, the faster one first.
-
-    .. math:: r[t] = q\,r[t-1] + s[t], \qquad d[t] = p\,d[t-1] + s[t], \qquad I[t] = c\,(d[t] - r[t])
-    """
-
-    rise: Number
-    decay: Number
-    scale: Number
-
-    @property
-    def initial(self) -> tuple[float | Tensor, ...]:
-        return 0.0, 0.0
-
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        r, d = self.rise * state[0] + x, self.decay * state[1] + x
-        return self.scale * (d - r), (r, d)
 
 
 @dataclass(eq=False)

@@ -14,49 +14,46 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.compiler import is_compiling
-from torch.nn.modules.module import _has_any_global_hook
 
 #: Largest size of anything: what a 32-bit integer holds.
 LARGEST = 2**31 - 1
-
 #: Dtypes in which neurons compute.
 FLOATING = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
-#: Where a module keeps its hooks.
-HOOKS = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"
-
-
 class Like(NamedTuple):
-    """What a tensor is to be like."""
+    """What a time step is like."""
 
     shape: Sequence[int]
     dtype: torch.dtype
     device: torch.device
 
 
-def check_number(name: str, value: Any, above: float = -math.inf, finite: bool = True) -> float:
-    """Return a number as a float.
+def check_number(name: str, value: Any, above: float = -math.inf) -> float:
+    """Return a finite number as a float.
 
     Raises:
         TypeError: ``value`` is not a real number.
-        ValueError: it is not finite, where it must be, or not above ``above``.
+        ValueError: it is not finite, or not above ``above``.
     """
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be a number, got {_shown(value)}")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if finite and not (math.isfinite(number) and number > above):
+    number = _number(name, value)
+    if not (math.isfinite(number) and number > above):
         kind = "a positive, finite number" if above == 0 else "a finite number"
         bound = "" if above in (0, -math.inf) else f" above {above}"
         raise ValueError(f"{name} must be {kind}{bound}, got {_shown(value)}")
     return number
 
 
-def check_numbers(name: str, value: Any, above: float = -math.inf, finite: bool = True) -> float | Tensor:
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a number, got {_shown(value)}")
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def check_numbers(name: str, value: Any, finite: bool = True) -> float | Tensor:
     """Return a number as a float, several as a tensor, and an ``nn.Parameter`` as it is.
 
     Several numbers, a list or a tensor, are one for each neuron. They keep the dtype of a floating-point tensor, and
@@ -64,10 +61,10 @@ def check_numbers(name: str, value: Any, above: float = -math.inf, finite: bool 
 
     Raises:
         TypeError: ``value`` is not made of real numbers, or a tensor with a gradient that is no ``nn.Parameter``.
-        ValueError: there is none, or one is not finite, where it must be, or not above ``above``.
+        ValueError: there is none, or one is not finite, where it must be.
     """
     if not isinstance(value, Tensor | Sequence) or isinstance(value, str):
-        return check_number(name, value, above, finite)
+        return check_number(name, value) if finite else _number(name, value)
     if isinstance(value, Tensor) and value.requires_grad and not isinstance(value, nn.Parameter):
         raise TypeError(
             f"{name} is a tensor with a gradient: write nn.Parameter(...) to train it, or .detach() it"
@@ -79,53 +76,15 @@ def check_numbers(name: str, value: Any, above: float = -math.inf, finite: bool 
     if given.dtype is torch.bool or given.is_complex():
         raise TypeError(f"{name} must be a number or one number for each neuron, got dtype {given.dtype}")
     if given.numel() == 0:
-        raise ValueError(
-            f"{name} must be a number or one number for each neuron, got shape {list(given.shape)}"
-        )
-    if finite and not given.is_meta and not bool((given.isfinite() & (given > above)).all()):
-        bound = "" if above == -math.inf else f" and above {above:g}"
-        raise ValueError(f"{name} must be finite{bound}, got {given.tolist()}")
+        raise ValueError(f"{name} must be a number or one for each neuron, got shape {list(given.shape)}")
+    if finite and not given.is_meta and not bool(given.isfinite().all()):
+        raise ValueError(f"{name} must be finite, got {given.tolist()}")
     if isinstance(value, nn.Parameter):
         return value
     is_floating = isinstance(value, Tensor) and value.is_floating_point()
     dtype = given.dtype if is_floating else torch.get_default_dtype()
     device = given.device if isinstance(value, Tensor) else torch.get_default_device()
     return given.detach().to(device, dtype, copy=True)
-
-
-def check_per_neuron(name: str, numbers: float | Tensor, x: Tensor | Like) -> float | Tensor:
-    """Return numbers in the dtype of a time step ``x``, ``[N, *]``, each of whose neurons has its own, or all one.
-
-    A float is returned as it is.
-
-    Raises:
-        ValueError: ``numbers`` is neither 0-dim nor of the shape of a sample, or ``x`` is on another device.
-    """
-    if not isinstance(numbers, Tensor):
-        return numbers
-    check_place(name.split(":")[0] + ": x", x, numbers, dtype=False)
-    if numbers.dim() and numbers.shape != x.shape[1:]:
-        raise ValueError(
-            f"{name} has shape {list(numbers.shape)}, so a time step must have shape "
-            f"[N, {', '.join(map(str, numbers.shape))}], got {list(x.shape)}"
-        )
-    return numbers.to(x.dtype)
-
-
-def check_taus(name: str, value: Any, is_trained: bool) -> float | Tensor:
-    """Return time constants in time steps: from 1, no memory, to infinity, no leak; those that are trained, between.
-
-    Raises:
-        TypeError, ValueError: one is out of its range, or as :func:`check_numbers`.
-    """
-    taus = check_numbers(name, value, finite=False)
-    fits = torch.as_tensor((taus > 1) & (taus < math.inf) if is_trained else taus >= 1)
-    if not fits.is_meta and not bool(fits.all()):
-        allowed = "above 1 and finite, since it is trained" if is_trained else "from 1 to infinity"
-        raise ValueError(
-            f"{name} must be {allowed}, got {taus.tolist() if isinstance(taus, Tensor) else taus}"
-        )
-    return taus
 
 
 def check_whole(name: str, value: Any, lowest: int, highest: int = LARGEST) -> int:
@@ -138,10 +97,9 @@ def check_whole(name: str, value: Any, lowest: int, highest: int = LARGEST) -> i
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be a whole number, got {_shown(value)}")
     number = operator.index(value)
-    if number < lowest:
-        raise ValueError(f"{name} must be at least {lowest}, got {_shown(value)}")
-    if number > highest:
-        raise ValueError(f"{name} must be at most {highest}, got {_shown(value)}")
+    if not lowest <= number <= highest:
+        bound = f"at least {lowest}" if number < lowest else f"at most {highest}"
+        raise ValueError(f"{name} must be {bound}, got {_shown(value)}")
     return number
 
 
@@ -166,32 +124,6 @@ def check_module(name: str, value: Any) -> nn.Module:
     return value
 
 
-def is_autocast(device: torch.device) -> bool:
-    """Say whether autocast is on for a device; torch refuses the question for some."""
-    return device.type in ("cpu", "cuda") and torch.is_autocast_enabled(device.type)
-
-
-def is_watched() -> bool:
-    """Say whether a compiler, a transform of ``torch.func`` or a mode of torch looks at what is computed."""
-    return (
-        is_compiling()
-        or torch._C._len_torch_dispatch_stack() > 0
-        or torch._C._are_functorch_transforms_active()
-        or torch._C._is_tracing()
-    )
-
-
-def does_only_forward(module: nn.Module) -> bool:
-    """Say whether calling ``module`` does nothing but what its class says: no hooks, no ``forward`` of its own."""
-    has_hooks = any(vars(module)[name] for name in HOOKS) or _has_any_global_hook()
-    return not (has_hooks or "forward" in module.__dict__)
-
-
-def takes_sequences(module: nn.Module) -> bool:
-    """Say whether a module takes a whole sequence ``[T, N, *]``, and not one time step."""
-    return getattr(type(module), "takes_sequences", False)
-
-
 def check_tensor(name: str, value: Any) -> Tensor:
     """Return ``value``; raise TypeError if it is not a dense tensor."""
     if not isinstance(value, Tensor):
@@ -206,15 +138,24 @@ def check_tensor(name: str, value: Any) -> Tensor:
 
 
 def check_floating(name: str, value: Any) -> Tensor:
-    """Return a tensor in which a neuron can compute.
-
-    Raises:
-        TypeError: ``value`` is not a dense tensor of one of :data:`FLOATING`.
-    """
-    check_tensor(name, value)
-    if value.dtype not in FLOATING:
+    """Return a tensor in which a neuron can compute; raise TypeError if it is not dense, or not :data:`FLOATING`."""
+    if check_tensor(name, value).dtype not in FLOATING:
         raise TypeError(f"{name} must have a floating-point dtype, got {value.dtype}: call x.float()")
     return value
+
+
+def check_sequence(name: str, x_seq: Any) -> Tensor:
+    """Return a sequence of shape ``[T, N, *]`` with at least one time step.
+
+    Raises:
+        TypeError: see :func:`check_floating`.
+        ValueError: ``x_seq`` has fewer than two dimensions, or T is 0.
+    """
+    if check_floating(name, x_seq).dim() < 2:
+        raise ValueError(f"{name} must have shape [T, N, *], got {list(x_seq.shape)}")
+    if x_seq.shape[0] == 0:
+        raise ValueError(f"{name} must have at least one time step, got shape {list(x_seq.shape)}")
+    return x_seq
 
 
 def check_shape(name: str, value: Any, *shape: int | str) -> Tensor:
@@ -265,6 +206,16 @@ def check_place(name: str, x: Tensor | Like, weight: Tensor, dtype: bool = True)
         raise TypeError(
             f"{name} must have the dtype of the weights, {weight.dtype}, got {x.dtype}: call .to({weight.dtype})"
         )
+
+
+def is_autocast(device: torch.device) -> bool:
+    """Say whether autocast is on for a device; torch refuses the question for some."""
+    return device.type in ("cpu", "cuda") and torch.is_autocast_enabled(device.type)
+
+
+def takes_sequences(module: nn.Module) -> bool:
+    """Say whether a module takes a whole sequence ``[T, N, *]``, and not one time step."""
+    return getattr(type(module), "takes_sequences", False)
 
 
 def _shown(value: Any) -> str:

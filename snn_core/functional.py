@@ -1,60 +1,47 @@
-"""Functions on neurons and networks: single steps, sequences, states.
+"""Functions on neurons and networks: sequences, states, training, and the parts of a neuron's step.
 
-The equations are those of :mod:`snn_core.cells`. Shapes: ``x``, ``v`` and the spikes share one shape, ``[N, *]`` or any
-other down to 0-dim; sequences are ``[T, N, *]``. Quantities are dimensionless; time is counted in steps.
-
-:func:`if_step` and :func:`lif_step` check that ``x`` and ``v`` fit together. Their parts, and the synapse filter, are
-bare arithmetic, which raises what torch raises, TypeError or RuntimeError. Numbers are taken as they are; the modules
-of :mod:`snn_core.neuron` check them, once.
+The equations are those of :mod:`snn_core.cells`; their parts, and the synapse filter, are bare arithmetic on tensors of
+any one shape, which raises what torch raises. Sequences are ``[T, N, *]``. Quantities are dimensionless; time is counted
+in steps.
 """
 
 from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from reprlib import repr as shortened
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snn_core import fuse, runs
-from snn_core.cells import (
-    IF,
-    LIF,
-    SpikeFunction,
-    fire,
-    if_charge,
-    lif_charge,
-    reset,
-    synapse_filter_step,
-)
+from snn_core import fuse
+from snn_core.cells import fire, if_charge, lif_charge, reset, synapse_filter_step
 from snn_core.checks import (
-    Like,
     check_floating,
     check_module,
     check_number,
-    check_place,
+    check_sequence,
     check_shape,
     check_tensor,
+    check_whole,
     takes_sequences,
 )
-from snn_core.kernels import BACKENDS, check_backend, steps
-from snn_core.more import lengths as different_lengths
-from snn_core.more.lengths import last_step, mean_over_time, sequence_mask
-from snn_core.state import MemoryModule, check_sequence, has_state
+from snn_core.kernels import BACKENDS, check_backend, equations, stages, steps
+from snn_core.module import MemoryModule
 from snn_core.surrogate import SurrogateFunction
 
 __all__ = [
+    "SkipOverflow",
     "derived",
     "detach_net",
     "explain",
     "fire",
     "if_charge",
-    "if_step",
     "last_step",
     "lif_charge",
-    "lif_step",
     "mean_over_time",
     "reset",
     "reset_net",
@@ -68,61 +55,7 @@ __all__ = [
     "train_steps",
 ]
 
-
-def _check_step(x: Tensor, v: Tensor) -> None:
-    """Refuse what arithmetic would silently stretch to fit."""
-    check_floating("x", x)
-    check_floating("v", v)
-    if x.shape != v.shape:
-        raise ValueError(f"v must have the shape of x, {list(x.shape)}, got {list(v.shape)}")
-
-
-def if_step(
-    x: Tensor,
-    v: Tensor,
-    *,
-    v_threshold: float,
-    v_reset: float | None,
-    surrogate_function: SpikeFunction,
-    detach_reset: bool,
-) -> tuple[Tensor, Tensor]:
-    """Take an integrate-and-fire neuron through one time step.
-
-    Args:
-        x: input current x[t], ``[N, *]``.
-        v: membrane potential v[t-1], same shape.
-        v_threshold: membrane potential from which the neuron fires.
-        v_reset: value after a spike (hard reset), or None for the soft reset.
-        surrogate_function: maps ``h - v_threshold`` to spikes.
-        detach_reset: whether the gradient through the spike is cut in the reset.
-
-    Returns:
-        Spikes s[t] and membrane potential v[t], each of the shape of ``x``.
-
-    Raises:
-        TypeError: ``x`` or ``v`` is not a floating-point tensor.
-        ValueError: they have different shapes.
-    """
-    _check_step(x, v)
-    s, (v,) = IF(v_threshold, v_reset, surrogate_function, detach_reset).step(x, (v,))
-    return s, v
-
-
-def lif_step(
-    x: Tensor,
-    v: Tensor,
-    *,
-    tau: float,
-    decay_input: bool,
-    v_threshold: float,
-    v_reset: float | None,
-    surrogate_function: SpikeFunction,
-    detach_reset: bool,
-) -> tuple[Tensor, Tensor]:
-    """Take a leaky integrate-and-fire neuron through one time step: :func:`if_step` with :func:`lif_charge`."""
-    _check_step(x, v)
-    s, (v,) = LIF(v_threshold, v_reset, surrogate_function, detach_reset, tau, decay_input).step(x, (v,))
-    return s, v
+SkipOverflow = steps.SkipOverflow
 
 
 def scan(x_seq: Tensor, *modules: nn.Module, backend: str = "auto", lengths: Any = None) -> Tensor:
@@ -134,15 +67,16 @@ def scan(x_seq: Tensor, *modules: nn.Module, backend: str = "auto", lengths: Any
     which of them share a scan.
 
     With ``lengths`` a sample n takes part in its steps ``t < lengths[n]`` only, and everything is as if it had gone
-    through alone: its output is 0 at the other steps, which are not computed; its states afterwards are those of its
-    own last step; whatever its input holds in the padding, NaN too, changes nothing and gets a gradient of 0. What
-    couples the samples of a batch, as batch normalisation while training does, sees each sample's own steps and no
-    padding. States are registered ones, with the samples in dimension 0.
+    through alone: its output is 0 at the other steps; its states afterwards are those of its own last step; whatever its
+    input holds in the padding, NaN too, changes nothing and gets a gradient of 0. What couples the samples of a batch, as
+    batch normalisation while training does, sees each sample's own steps and no padding. States are registered ones,
+    with the samples in dimension 0. What is recorded in the padding says nothing.
 
     Args:
         x_seq: ``[T, N, *]``.
         modules: the parts of a network in their order.
-        backend: one of :data:`snn_core.kernels.BACKENDS`, for ``nn.Linear``; other modules have their own.
+        backend: one of :data:`snn_core.kernels.BACKENDS`: "torch" takes the loop for all modules, another is for
+            ``nn.Linear``; other modules have their own, see :func:`set_backend`.
         lengths: steps of each sample, whole numbers ``[N]`` from 1 to T, or a bool mask ``[T, N]`` that is True for
             them; None for T steps each. Where states are there already, from an earlier piece of the sequences, a
             length may be 0. Lengths that are on the CPU are read without waiting for a GPU.
@@ -154,23 +88,17 @@ def scan(x_seq: Tensor, *modules: nn.Module, backend: str = "auto", lengths: Any
         TypeError: ``x_seq`` is not a floating-point tensor, something is not a module, ``lengths`` are not whole
             numbers, or are given with a module that takes whole sequences and has no registered state.
         ValueError: ``x_seq`` is not ``[T, N, *]`` with T >= 1, an unknown backend, or a shape, dtype or device that
-            does not fit a module; another number of lengths, one out of its range, a mask with a gap, or a neuron with
-            ``store_v_seq``.
+            does not fit a module; another number of lengths, one out of its range, or a mask with a gap.
     """
-    found = runs.kept(modules, x_seq, backend).found if lengths is None else None
-    if found is not None and not found[0].rest:
-        return found[0](x_seq, found[1])
     for module in modules:
         check_module("modules", module)
-    check_sequence(None, x_seq)
-    check_backend(backend)
-
-    def run(x_seq: Tensor, modules: Sequence[nn.Module]) -> Tensor:
-        return runs.scan(x_seq, modules, _call_on_sequence, backend)
-
+    check_sequence("x_seq", x_seq)
+    check_backend("backend", backend)
     if lengths is None:
-        return run(x_seq, modules)
-    return different_lengths.scan(x_seq, list(fuse.flattened(modules)), lengths, run, backend)
+        return fuse.scan(x_seq, modules, backend)
+    from snn_core.more.lengths import scan_with_lengths
+
+    return scan_with_lengths(x_seq, modules, lengths, backend)
 
 
 def train_steps(
@@ -181,6 +109,7 @@ def train_steps(
     loss: str = "mse",
     index: Tensor | None = None,
     clip: float | None = None,
+    skip_overflow: SkipOverflow | None = None,
 ) -> steps.Steps:
     """Train: forward pass, loss, backward pass and optimizer, many steps in one kernel call on the CPU.
 
@@ -201,9 +130,11 @@ def train_steps(
         loss: of the mean output over time ``[N, J]``: ``"mse"`` to the one-hot label, or ``"cross-entropy"``.
         index: which samples each step takes, int64 ``[steps, N]``; None is one step with all.
         clip: largest norm of the gradient, see ``torch.nn.utils.clip_grad_norm_``; None leaves it.
+        skip_overflow: the rule by which updates are skipped, which changes with them; None skips none.
 
     Returns:
-        :class:`~snn_core.kernels.cpu.steps.Steps`, for each step its loss and how many samples were right.
+        :class:`~snn_core.kernels.cpu.steps.Steps`, for each step its loss, how many samples were
+        right, and whether it was skipped.
 
     Raises:
         TypeError: an argument is not of the kind above.
@@ -226,19 +157,41 @@ def train_steps(
         raise ValueError(
             f"x_seq must be on the CPU, fp32 or fp64, and without a gradient, got {x_seq.dtype} on {x_seq.device}"
         )
-    found = runs.whole(net, x_seq)
-    if isinstance(found, str):
-        raise ValueError(f"net cannot be trained in one call: {found}")
-    run, tensors = found
-    _check_classes("labels", labels, run.step_after[-1])
-    by = steps.descent_of(optimizer, tensors, clip)
+    run = _whole(net, x_seq[:, :1].expand(-1, index.shape[1], -1))
+    _check_classes("labels", labels, run[-1].kind.outputs)
+    by = steps.descent_of(optimizer, stages.plan_for(run, x_seq).arranged(run), clip, skip_overflow)
     if isinstance(by, str):
         raise ValueError(f"net cannot be trained in one call: {by}")
-    taken = steps.take_steps(
-        x_seq, run.stages, run.numbers, tensors, labels.contiguous(), loss, by, index.contiguous()
-    )
+    taken = steps.take_steps(x_seq, run, labels.contiguous(), loss, by, index.contiguous(), skip_overflow)
     optimizer._opt_called = True  # type: ignore[attr-defined]  # else torch's schedulers warn that it took no step
     return taken
+
+
+def _whole(net: nn.Module, x_seq: Tensor) -> list[stages.Stage]:
+    """Return the stages of a network without states, of which one scan takes all.
+
+    Raises:
+        ValueError: there are none, for the reason given.
+    """
+    modules = list(fuse.flattened([net]))
+    run, reason = fuse.read_all(modules, fuse.like_of(x_seq))
+    if not modules:
+        reason = "it has no modules"
+    elif len(run) < len(modules):
+        reason = f"{type(modules[len(run)]).__name__}: {reason}"
+    elif not any(stage.kind.is_dense for stage in run):
+        reason = "it has neither an nn.Linear nor a linear feedback"
+    elif any(fuse._is_whole(stage) or stage.kind.taps for stage in run):
+        reason = "it has a convolution or delays"
+    elif any(stage.recorders for stage in run):
+        reason = "it records states or outputs of every step"
+    elif not all(stages.plan_for(run, x_seq).used):
+        reason = "it has a parameter that no equation uses"
+    elif any(getattr(owner, name) is not None for stage in run for owner, name, _ in stage.places):
+        reason = "it has states from before: call reset_net(net)"
+    if reason:
+        raise ValueError(f"net cannot be trained in one call: {reason}")
+    return run
 
 
 def _check_classes(name: str, numbers: Tensor, end: int) -> None:
@@ -251,16 +204,6 @@ def _check_classes(name: str, numbers: Tensor, end: int) -> None:
     lowest, highest = int(numbers.min()), int(numbers.max())
     if lowest < 0 or highest >= end:
         raise ValueError(f"{name} must be from 0 to {end - 1}, got {lowest} to {highest}")
-
-
-def _call_on_sequence(module: Any, x_seq: Tensor) -> Tensor:
-    if takes_sequences(module):
-        return module(x_seq)
-    if fuse.defines(module, "forward_sequence"):
-        return module.forward_sequence(x_seq)
-    if has_state(module):
-        return torch.stack([module(x) for x in x_seq])
-    return _call_once(module, x_seq)
 
 
 def seq_to_ann_forward(
@@ -287,29 +230,13 @@ def seq_to_ann_forward(
     """
     if check_tensor("x_seq", x_seq).dim() < 2:
         raise ValueError(f"x_seq must have shape [T, N, *], got {list(x_seq.shape)}")
-    check_backend(backend)
+    check_backend("backend", backend)
     one = isinstance(stateless_module, nn.Module) or not isinstance(stateless_module, Iterable)
     modules: Any = [stateless_module] if one else stateless_module
     modules = list(modules)
     for module in modules:
         _check_stateless(module)
-    return runs.scan(x_seq, modules, _call_once, backend)
-
-
-def _call_once(module: nn.Module, x_seq: Tensor) -> Tensor:
-    """Call a module on all time steps at once."""
-    if type(module) is nn.Linear:
-        if x_seq.shape[-1] != module.in_features:
-            raise ValueError(
-                f"x_seq has shape {list(x_seq.shape)}, its last dimension must be {module.in_features}"
-            )
-        check_place("x_seq", x_seq, module.weight)
-    y = module(x_seq.flatten(0, 1))
-    if not isinstance(y, Tensor) or y.shape[:1] != (x_seq.shape[0] * x_seq.shape[1],):
-        raise ValueError(
-            f"stateless_module must give one output for each sample, {type(module).__name__} does not"
-        )
-    return y.unflatten(0, x_seq.shape[:2])
+    return fuse.scan(x_seq, modules, backend, call=fuse.apply_once)
 
 
 def _check_stateless(module: nn.Module) -> None:
@@ -394,22 +321,22 @@ def explain(net: nn.Module, *inputs: Any) -> list[Decision]:
         TypeError: ``net`` is not a module. What ``net`` itself raises for ``inputs`` passes, too.
     """
     net = copied(check_module("net", net))
-    seen: list[tuple[nn.Module, bool, str, int]] = []
-    for module in net.modules():
-        if not isinstance(module, SurrogateFunction):  # whose attributes belong to its equations
-            vars(module)["_decisions"] = seen
     before = states(net)
-    with torch.no_grad(), torch.random.fork_rng():
-        net(*inputs)
-    known = {part for module, *_ in seen for part in module.modules()}
+    fuse.notes = []
+    try:
+        with torch.no_grad(), torch.random.fork_rng():
+            net(*inputs)
+    finally:
+        notes, fuse.notes = fuse.notes, None
+    known = {part for module, *_ in notes for part in module.modules()}
     for key, (part, name) in _places(net).items():
         if part not in known and getattr(part, name) is not before.get(key):
-            seen.append((part, False, STEP_BY_STEP, 0))
+            notes.append((part, False, STEP_BY_STEP, 0))
             known |= set(part.modules())
     names = {module: name for name, module in net.named_modules()}
     return [
         Decision(names.get(module, ""), type(module).__name__, fused, reason, scan)
-        for module, fused, reason, scan in dict.fromkeys(seen)
+        for module, fused, reason, scan in dict.fromkeys(notes)
     ]
 
 
@@ -428,7 +355,7 @@ def copied(net: nn.Module) -> nn.Module:
 
 
 def set_backend(net: nn.Module, backend: str) -> None:
-    """Let all parts of ``net`` run sequences by a backend, as if they had been built with ``backend=``.
+    """Let all parts of ``net`` run sequences by a backend, each ``nn.Linear`` among them.
 
     ``"torch"`` takes the readable loop everywhere, which has second derivatives.
 
@@ -436,10 +363,10 @@ def set_backend(net: nn.Module, backend: str) -> None:
         TypeError: ``net`` is not a module.
         ValueError: an unknown backend, or one that is not installed.
     """
-    check_backend(backend)
+    check_backend("backend", backend)
     for part in check_module("net", net).modules():
-        if getattr(part, "backend", None) in BACKENDS:
-            setattr(part, "backend", backend)  # noqa: B010  # a name that no nn.Module declares
+        if isinstance(part, nn.Linear) or getattr(part, "backend", None) in BACKENDS:
+            part.backend = backend  # type: ignore[assignment]
 
 
 def derived(module: nn.Module, x: Tensor) -> str:
@@ -460,24 +387,23 @@ def derived(module: nn.Module, x: Tensor) -> str:
         ValueError: nothing is derived, since the module takes the loop, for the reason given, or is a linear layer.
     """
     check_floating("x", x)
-    part = fuse.read(check_module("module", module), Like(x.shape, x.dtype, x.device))
-    if isinstance(part, str):
-        raise ValueError(f"module: nothing is derived from {type(module).__name__}: {part}")
-    program = part.stage.program
-    if program is None:
+    stage = fuse.read(check_module("module", module), fuse.like_of(x[None]))
+    if isinstance(stage, str):
+        raise ValueError(f"module: nothing is derived from {type(module).__name__}: {stage}")
+    if stage.kind.program is None:
         raise ValueError("module: nothing is derived from a linear layer, which has no cell")
-    values = {"one": 1.0, "zero": 0.0} | {f"c{k}": c for k, c in enumerate(part.constants)}
-    states = [f"new v{k}" for k in range(program.states)]
-    gradients = [f"new g_v{k}" for k in range(program.states)] + [
-        f"g_p{k}" for k in range(program.parameters)
-    ]
+    code = stage.kind.program.code
+    _, constants = equations.unpacked(stage.numbers, code)
+    values = {"one": 1.0, "zero": 0.0} | {f"c{k}": c for k, c in enumerate(constants)}
+    after = [f"new v{k}" for k in range(code.states)]
+    gradients = [f"new g_v{k}" for k in range(code.states)] + [f"g_p{k}" for k in range(code.parameters)]
     lines = []
     for title, statements, names, results in (
-        ("forward", program.forward, ["y", *states], program.outputs),
-        ("backward", program.backward, ["g_x", *gradients], program.gradients),
+        ("forward", code.forward, ["y", *after], code.outputs),
+        ("backward", code.backward, ["g_x", *gradients], code.gradients),
     ):
         ends = [f"{name} = {result}" for name, result in zip(names, results, strict=True)]
-        lines += [title, *(f"    {line}" for line in (*statements, *ends))]
+        lines += [title, *(f"    {line}" for line in (*map(str, statements), *ends))]
     return re.sub(r"\b(one|zero|c\d+)\b", lambda found: repr(values[found.group()]), "\n".join(lines))
 
 
@@ -518,3 +444,106 @@ def set_states(net: nn.Module, states: Mapping[str, Tensor]) -> None:
         check_tensor(f"states[{key!r}]", state)
     for key, (part, name) in places.items():
         part.keep_state(name, states.get(key))
+
+
+
+# Read-outs over time, of sequences of different length -----------------------------------------------------------
+
+
+def mask_of(lengths: Tensor, T: int) -> Tensor:
+    """Return which steps sequences of these lengths have, bool ``[T, N]``."""
+    return torch.arange(T, device=lengths.device)[:, None] < lengths
+
+
+def check_lengths(lengths: Any, T: int, N: int | None = None, lowest: int = 1) -> Tensor:
+    """Return lengths, or those of a mask, as int64 ``[N]``, each from ``lowest`` to T; N of None is any number.
+
+    Raises:
+        TypeError: they are not whole numbers.
+        ValueError: another number of them, one out of its range, or a mask with a gap.
+    """
+    try:
+        lengths = torch.as_tensor(lengths)
+    except (TypeError, ValueError, RuntimeError) as error:
+        text = f"lengths must be whole numbers, one for each sample, got {shortened(lengths)}"
+        raise TypeError(text) from error
+    if check_tensor("lengths", lengths).dtype == torch.bool:
+        mask, lengths = lengths, lengths.sum(0)
+        if mask.dim() != 2 or len(mask) != T:
+            raise ValueError(f"lengths, given as a mask, must have shape [{T}, N], got {list(mask.shape)}")
+        if not torch.equal(mask, mask_of(lengths, T)):
+            raise ValueError("lengths, given as a mask, must be True in the first steps of a sample only")
+    if lengths.is_floating_point() or lengths.is_complex():
+        raise TypeError(f"lengths must be whole numbers, got {lengths.dtype}: call lengths.long()")
+    if lengths.dim() != 1 or N not in (None, len(lengths)):
+        wanted = "[N]" if N is None else f"[{N}]"
+        raise ValueError(
+            f"lengths must be one number for each sample, {wanted}, got shape {list(lengths.shape)}"
+        )
+    lengths = lengths.long()
+    if bool(((lengths < lowest) | (lengths > T)).any()):
+        raise ValueError(f"lengths must lie between {lowest} and T = {T}, got {shortened(lengths.tolist())}")
+    return lengths
+
+
+def sequence_mask(lengths: Any, T: int) -> Tensor:
+    """Return which steps are a sample's own: a bool mask ``[T, N]``, True at ``[t, n]`` where ``t < lengths[n]``.
+
+    Raises:
+        TypeError: ``lengths`` or T are not whole numbers.
+        ValueError: T is below 1, or a length does not lie between 0 and T.
+    """
+    return mask_of(check_lengths(lengths, check_whole("T", T, 1), lowest=0), T)
+
+
+#: From so many numbers on torch shares a sum among its threads.
+SHARED = 32768
+
+
+class _MeanOverTime(torch.autograd.Function):
+    """The mean in this thread: torch's threads wait for each other where something else keeps a core busy."""
+
+    @staticmethod
+    def forward(ctx: Any, y_seq: Tensor) -> Tensor:
+        ctx.shape = y_seq.shape
+        return torch.from_numpy(np.add.reduce(y_seq.detach().numpy(), axis=0)) / len(y_seq)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return (gradient / ctx.shape[0]).expand(ctx.shape)
+
+
+def mean_over_time(y_seq: Tensor, lengths: Any = None) -> Tensor:
+    r"""Return each sample's mean over its own steps, :math:`\bar y_n = \frac{1}{T_n} \sum_{t < T_n} y_n[t]`.
+
+    Of ``y_seq`` ``[T, N, *]`` it is ``[N, *]``; of spikes it is the firing rate. What ``y_seq`` holds in the padding
+    changes nothing. ``lengths`` are :math:`T_n`, from 1 to T, or a mask; None means T steps each.
+
+    Raises:
+        TypeError: ``y_seq`` is not a floating-point tensor, or ``lengths`` are not whole numbers.
+        ValueError: ``y_seq`` is not ``[T, N, *]`` with T >= 1, another number of lengths, one out of its range, or a
+            mask with a gap.
+    """
+    check_sequence("y_seq", y_seq)
+    if lengths is None:
+        # A compiler, which is asked about first, would make a condition of the size.
+        is_plain = y_seq.device.type == "cpu" and not fuse.why_loop(y_seq)
+        is_plain = is_plain and y_seq.dtype in (torch.float32, torch.float64)
+        return _MeanOverTime.apply(y_seq) if is_plain and y_seq.numel() >= SHARED else y_seq.mean(0)
+    lengths = check_lengths(lengths, *y_seq.shape[:2]).to(y_seq.device)
+    trailing = [1] * (y_seq.dim() - 2)
+    # Not a product: NaN times 0 is NaN.
+    own = torch.where(mask_of(lengths, len(y_seq)).view(*y_seq.shape[:2], *trailing), y_seq, 0)
+    return own.sum(0) / lengths.view(-1, *trailing)
+
+
+def last_step(y_seq: Tensor, lengths: Any = None) -> Tensor:
+    r"""Return what each sample has at its own last step, :math:`y_n[T_n - 1]`, counted from 0.
+
+    Arguments, shapes and what is raised are those of :func:`mean_over_time`.
+    """
+    check_sequence("y_seq", y_seq)
+    if lengths is None:
+        return y_seq[-1]
+    lengths = check_lengths(lengths, *y_seq.shape[:2]).to(y_seq.device)
+    return y_seq[lengths - 1, torch.arange(len(lengths), device=y_seq.device)]

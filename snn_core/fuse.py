@@ -1,193 +1,205 @@
-"""What stands for a module in a fused scan, or why nothing does.
+"""How modules run on a sequence: a fused scan takes what it knows of them, everything else takes the loop.
 
-A module that can be fused has a method ``part(like)``, which returns a :class:`Part`, or the reason why not, a string.
-A scan takes exactly what it knows: a module that has hooks, or whose class overrides what a scan would not call, is
-called as it is.
+Nothing is kept with modules. Each call reads them anew, in one pass: :func:`read` asks a module for its ``stage(like)``,
+which is a :class:`~snn_core.kernels.Stage`, or the reason why there is none. A module that has hooks, or whose class
+replaces a method that a scan would not call, is called as it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.nn.modules.module import _has_any_global_hook
+from torch.nn.utils.prune import BasePruningMethod
 
 from snn_core import kernels
-from snn_core.cells import Cell, parameters_of
-from snn_core.checks import Like, does_only_forward, is_autocast
+from snn_core.cells import Cell
+from snn_core.checks import Like, check_place, is_autocast, takes_sequences
+from snn_core.kernels import Stage, equations, stages
+
+#: What :meth:`~snn_core.module.MemoryModule.record` calls the outputs of a module.
+OUTPUT = "output"
+#: Most weights of a linear layer in a scan: torch is faster with more, on all steps at once.
+MOST_WEIGHTS = 1 << 18
+#: Where :func:`~snn_core.functional.explain` listens: each module, whether it ran fused, why not, and in which scan.
+notes: list[tuple[nn.Module, bool, str, int]] | None = None
 
 
-class Part(NamedTuple):
-    """What stands for a module in a scan.
-
-    Args:
-        stage: see :class:`snn_core.kernels.Stage`.
-        states: of its cells, in their order: the module that keeps a state, its name, and its first value. With
-            feedback the outputs that go back come last.
-        constants: numbers of its program.
-        weights: weight, bias and, if there are, taps; none of a cell without feedback.
-        parameters: of its cells, each one number or one for each neuron of a sample.
-        sources: how each of its cells is made, and what was recorded of it.
-        module: the module.
-        outputs: lists that get the outputs of all steps, see :meth:`snn_core.state.MemoryModule.record`.
-        has_history: whether the outputs that go back have a dimension of their own, behind that of samples.
-        is_whole: whether a sample of any shape is one row of connected neurons, which no other stage knows.
-    """
-
-    stage: kernels.Stage
-    states: tuple[tuple[Any, str, float | Tensor], ...]
-    constants: tuple[float, ...]
-    weights: tuple[Tensor | None, ...]
-    parameters: tuple[Tensor, ...]
-    sources: tuple[tuple[Callable[[], Cell], Any], ...]
-    module: Any
-    outputs: tuple[list[Tensor], ...] = ()
-    has_history: bool = False
-    is_whole: bool = False
-
-    @property
-    def numbers(self) -> tuple[float, ...]:
-        """The first values of its states and its constants, as a scan takes them."""
-        firsts = [0.0 if isinstance(first, Tensor) else first for *_, first in self.states]
-        return self.stage.numbers(firsts[: self.stage.states], self.constants)
+def like_of(x_seq: Tensor) -> Like:
+    """Return what the steps of a sequence are like."""
+    return Like(x_seq.shape[1:], x_seq.dtype, x_seq.device)
 
 
-def defines(module: nn.Module, method: str, *overridden: str) -> bool:
-    """Say whether ``module`` has a ``method`` that stands for its calls: nothing is replaced below its class."""
+# Which modules a scan may take ---------------------------------------------------------------------------------------
+
+#: The methods that a stage stands for.
+_STANDS_FOR = (
+    "forward", "forward_sequence", "loop", "checked_state", "kept_state", "keep_state", "_before", "_keep",
+)  # fmt: skip
+_INSTEAD = "record steps by record(), write other equations as a Cell"
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Say whether calling a module does more than its class says: by hooks, or by a ``forward`` of its own."""
+    own = module.__dict__
+    hooks = own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"] or own["_backward_pre_hooks"]
+    return bool(hooks) or "forward" in own
+
+
+def defines(module: nn.Module, method: str) -> bool:
+    """Say whether ``module`` has a ``method`` that stands for its calls: no hooks, and no ``forward`` below it."""
     for kind in type(module).__mro__:
-        if method in vars(kind):
-            return does_only_forward(module)
-        if "forward" in vars(kind) or any(name in vars(kind) for name in overridden):
+        if method in kind.__dict__:
+            return not has_hooks(module)
+        if "forward" in kind.__dict__:
             return False
     return False
 
 
-def is_chain(module: nn.Module) -> bool:
-    """Say whether a module stands for its children, one after the other."""
-    known = type(module) is nn.Sequential or "is_chain" in vars(type(module))
-    # One that asks for a backend passes it on to its own layers.
-    return known and does_only_forward(module) and getattr(module, "backend", "auto") == "auto"
-
-
-def flattened(modules: Any, chains: list[nn.Module] | None = None) -> Iterator[nn.Module]:
-    """Yield modules, the children of a chain in place of it; ``chains`` gets the chains."""
-    for module in modules:
-        if not is_chain(module):
-            yield module
-            continue
-        if chains is not None:
-            chains.append(module)
-        yield from flattened(module._modules.values(), chains)  # children() leaves out what is there twice
-
-
-# What is read off modules.
-
-#: Most weights of a linear layer in a scan: in fp32 they are 1 MiB, which fits into a core's cache.
-LARGEST = 1 << 18
-
-
-def read(module: Any, like: Like, backend: str = "auto", is_direct: bool = False) -> Part | str:
-    """Return what stands for ``module`` on a sequence whose steps are like ``like``, or why it takes the loop.
-
-    ``is_direct`` says that the module asks for itself: hooks and overriding were its class's responsibility.
-    """
-    if type(module) is nn.Linear and not is_direct:
-        return _linear(module, like, backend)
-    if not hasattr(type(module), "part"):
-        has_state = any(hasattr(part, "state_names") for part in module.modules())
-        fix = ": write its equations as a Cell" if has_state else ", which is called on all steps at once"
-        return f"no kernel knows {type(module).__name__}{fix}"
-    if not (is_direct or defines(module, "part", "forward_sequence")):
-        return f"it has hooks, or a forward of its own: {WITHOUT_HOOKS}"
-    return _own_states(module) or module.part(like)
-
-
-#: Methods by which modules read and keep their states in each step. A scan does it once, and without them.
-_STATE_METHODS = "checked_state", "kept_state", "keep_state", "_before", "_keep", "_keep_y"
-
-
-def _own_states(module: Any) -> str:
-    """Return which of these methods a user has replaced, "" if none."""
-    for name in _STATE_METHODS:
-        method = vars(module).get(name) or getattr(type(module), name, None)
-        if method is not None and not method.__module__.startswith("snn_core."):
-            return f"it has a {name} of its own: leave its states to MemoryModule"
+def replaced(module: nn.Module) -> str:
+    """Return why a module's stage does not stand for its calls, "" if it does."""
+    if has_hooks(module):
+        return f"it has hooks: {_INSTEAD}"
+    for kind in type(module).__mro__:
+        own = kind.__dict__
+        if "stage" in own:
+            break
+        if not own.keys().isdisjoint(_STANDS_FOR):
+            name = next(name for name in _STANDS_FOR if name in own)
+            return f"it has a {name} of its own: {_INSTEAD}"
     return ""
 
 
-#: What to do about hooks, and about a class that replaces what a scan would not call.
-WITHOUT_HOOKS = (
-    "record steps by record(), write other equations as a Cell, remove() what prunes or parametrizes"
-)
+def is_chain(module: nn.Module) -> bool:
+    """Say whether a module stands for its children, one after the other."""
+    return (type(module) is nn.Sequential or "is_chain" in type(module).__dict__) and not has_hooks(module)
 
 
-def _linear(module: nn.Linear, like: Like, backend: str) -> Part | str:
-    if not does_only_forward(module):
-        return f"it has hooks, or a forward of its own: {WITHOUT_HOOKS}"
+def flattened(modules: Any) -> Iterator[nn.Module]:
+    """Yield modules, the children of a chain in place of it."""
+    for module in modules:
+        if is_chain(module):
+            yield from flattened(module._modules.values())  # children() leaves out what is there twice
+        else:
+            yield module
+
+
+def why_loop(x_seq: Tensor) -> str:
+    """Return why everything takes the loop, since somebody watches what is computed; "" if nobody does."""
+    if type(x_seq) not in (Tensor, nn.Parameter):
+        return f"kernels know no {type(x_seq).__name__}"
+    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+        return "a transform of torch.func or forward-mode differentiation is at work"
+    if torch.compiler.is_compiling() or torch._C._is_tracing() or torch._C._len_torch_dispatch_stack():
+        return "torch.export, torch.jit.trace or a mode of torch is at work"
+    return "a hook on all modules is at work" if _has_any_global_hook() else ""
+
+
+# How they are read ---------------------------------------------------------------------------------------------------
+
+
+def read(module: nn.Module, like: Like, backend: str = "auto", is_direct: bool = False) -> Stage | str:
+    """Return what stands for ``module`` on a sequence whose steps are like this, or why it takes the loop.
+
+    ``backend`` is for an ``nn.Linear`` that has none of its own. ``is_direct`` says that the module asks for itself: one
+    that takes sequences is then within its own call.
+    """
+    kind = type(module)
+    if kind is nn.Linear or (is_parametrized(module) and kind.__base__ is nn.Linear):
+        return _linear(module, like, module.__dict__.get("backend", backend))
+    if not hasattr(kind, "stage"):
+        has_state = any(hasattr(part, "state_names") for part in module.modules())
+        fix = ": write its equations as a Cell" if has_state else ", which is called on all steps at once"
+        return f"no kernel knows {kind.__name__}{fix}"
+    reason = "" if is_direct and takes_sequences(module) else replaced(module)
+    return reason or module.stage(like)
+
+
+def is_parametrized(module: nn.Module) -> bool:
+    """Say whether a weight of a module is computed from others, by ``torch.nn.utils.parametrize``."""
+    return "parametrizations" in module._modules
+
+
+def weights_of(linear: nn.Module, like: Like) -> tuple[Tensor, Tensor | None] | str:
+    """Return weight and bias of a linear layer, computed once if it is parametrized or pruned; or why kernels cannot."""
+    kind, own = type(linear), linear.__dict__
+    if kind is not nn.Linear and not (is_parametrized(linear) and kind.__base__ is nn.Linear):
+        return f"{kind.__name__} is not nn.Linear itself"
+    before = own["_forward_pre_hooks"].values()
+    others = own["_forward_hooks"] or own["_backward_hooks"] or own["_backward_pre_hooks"] or "forward" in own
+    if others or not all(isinstance(hook, BasePruningMethod) for hook in before):
+        return f"it has hooks: {_INSTEAD}"
+    if is_autocast(like.device):
+        return "autocast gives it another precision: call it with autocast off"
+    for hook in before:
+        hook(linear, None)
+    weight, bias = linear.weight, linear.bias
+    for one in (weight, bias):
+        if one is not None and not (one.dtype == like.dtype and one.device == like.device):
+            return f"its weights are {one.dtype} on {one.device}, the input is {like.dtype} on {like.device}"
+    return weight, bias
+
+
+def _linear(module: nn.Module, like: Like, backend: str) -> Stage | str:
     reason = kernels.why_not(backend, like)
-    if reason:
-        return reason
-    weight, bias = module.weight, module.bias
-    fits = (
-        like.dtype == weight.dtype
-        and like.device == weight.device
-        and len(like.shape) > 0
-        and like.shape[-1] == module.in_features
-    )
-    if not fits or is_autocast(like.device) or like.dtype not in (torch.float32, torch.float64):
-        return f"torch's own product for {like.dtype} on {like.device.type}, or autocast"
-    if weight.numel() > LARGEST:
-        return f"torch's own product is faster with {weight.numel():,} weights, kernels take {LARGEST:,}"
-    stage = kernels.Stage(None, 0, 0, module.in_features, module.out_features)
-    return Part(stage, (), (), (weight, bias), (), (), module)
+    found = reason or weights_of(module, like)
+    if isinstance(found, str):
+        return found
+    weight, bias = found
+    shape = like.shape
+    if weight.dim() != 2 or not shape or shape[-1] != weight.shape[1] or (bias is not None and len(bias) != len(weight)):
+        return f"weights {list(weight.shape)} do not fit a step {list(shape)}"
+    if like.dtype not in (torch.float32, torch.float64):
+        return f"torch's own product in {like.dtype} rounds otherwise"
+    if weight.numel() > MOST_WEIGHTS:
+        return f"torch's own product is faster with {weight.numel():,} weights, kernels take {MOST_WEIGHTS:,}"
+    outputs, inputs = weight.shape
+    return Stage(stages.Kind(None, (*shape[:-1], outputs), inputs, outputs), stages.NO_NUMBERS, (weight, bias))
 
 
-def of_cell(
-    module: Any, make: Callable[[], Cell], like: Like, owners: Sequence[tuple[Any, str]]
-) -> Part | str:
+#: Where a state is kept: the module, the name, and the dimension of its steps, None for a state of one step.
+Place = tuple[Any, str, int | None]
+
+
+def of_cell(module: Any, cell: Cell, like: Like, places: Sequence[Place]) -> Stage | str:
     """Return what stands for a module with a cell, or why kernels do not know its equations.
 
-    Args:
-        module: what the part stands for.
-        make: returns its equations, with its numbers and parameters at this moment.
-        like: what a time step is like.
-        owners: who keeps each state, and its name.
+    ``places`` say where the cell's states are kept; ``module`` is whose outputs are recorded.
     """
-    cell = make()
-    recorded = kernels.program(cell, like.dtype)
-    if isinstance(recorded, str):
-        return recorded
-    rows = rows_of(cell, like)
-    if any(one is None for one in rows):
-        return "a parameter has another dtype, or does not fit the neurons of a sample"
+    found = equations.program_of(cell, like.dtype)
+    if isinstance(found, str):
+        return found
+    program, numbers, tensors = found
+    if program.code.states != len(places):
+        module.first_values(cell)  # raises
+    parameters = [_parameter(one, like) for one in tensors]
+    if any(one is None for one in parameters):
+        return "a parameter has another dtype or device, or does not fit the neurons of a sample"
+    firsts = cell.initial if program.has_first_tensors else [0.0] * len(places)
+    states = [_state(owner, name, like, first) for (owner, name, _), first in zip(places, firsts, strict=True)]
+    stored, recorders = 0, []
+    for k, (owner, name, _) in enumerate(places):
+        to = _recorders_of(owner, name)
+        if to:
+            stored |= 1 << k
+            recorders.append(to)
     features = like.shape[-1] if like.shape else 1
-    states = [(*owner, first) for owner, first in zip(owners, cell.initial, strict=True)]
-    stored = sum([1 << k for k, owner in enumerate(owners) if records_of(*owner)])
-    stage = kernels.Stage(recorded.program, 0, 0, features, features, stored)
-    part = Part(stage, tuple(states), recorded.constants, (), rows, ((make, recorded),), module)
-    return _also_records(part, records_of(module, OUTPUT))
+    sizes = tuple([one.numel() for one in parameters])  # type: ignore[union-attr]
+    kind = stages.Kind(program, tuple(like.shape), features, features, stored=stored, sizes=sizes)
+    return _recorded(Stage(kind, numbers, (*states, *parameters), places, recorders), _recorders_of(module, OUTPUT))
 
 
-#: What :meth:`snn_core.state.MemoryModule.record` calls the outputs of a module.
-OUTPUT = "output"
-
-
-def records_of(module: Any, name: str) -> tuple[list[Tensor], ...]:
-    """Return the lists that get all steps of a module's state, or of its outputs."""
-    return tuple([to for what, to in module._recorders if what == name])
-
-
-def rows_of(cell: Cell, like: Like) -> tuple[Any, ...]:
-    """Return the parameters of a cell as a scan takes them, None for one that it cannot take."""
-    return tuple([_row(parameter, like) for parameter in parameters_of(cell)])
-
-
-def _row(parameter: Tensor, like: Like) -> Tensor | None:
+def _parameter(parameter: Tensor, like: Like) -> Tensor | None:
     """Return a parameter as one number, or as one for each neuron of a sample; None if it is neither."""
-    if parameter.dim() == 0 and parameter.is_floating_point():
+    if parameter.device != like.device or not parameter.is_floating_point():
+        return None
+    if parameter.dim() == 0:
         return parameter
-    neurons = tuple(like.shape[1:])
+    neurons = like.shape[1:]
     if parameter.dtype != like.dtype or parameter.dim() > len(neurons):
         return None
     pairs = zip(reversed(parameter.shape), reversed(neurons), strict=False)
@@ -195,138 +207,117 @@ def _row(parameter: Tensor, like: Like) -> Tensor | None:
         return None
     if parameter.numel() == 1:
         return parameter.reshape(())
-    return parameter if parameter.shape == neurons[-1:] == neurons else parameter.expand(neurons).reshape(-1)
+    return parameter if len(neurons) == 1 else parameter.expand(neurons).reshape(-1)
 
 
-def with_numbers(part: Part) -> Part | None:
-    """Return a part with the constants of this moment; None if more than constants may have changed."""
-    found: list[float] = []
-    firsts: list[Any] = []
-    for make, recorded in part.sources:
-        cell = make()
-        constants = recorded.constants_of(cell)
-        if constants is None:
-            return None
-        found += constants
-        firsts += cell.initial
-    # As text, since 0.0 equals -0.0.
-    if repr(firsts) != repr([first for *_, first in part.states[: len(firsts)]]):
+def _state(owner: Any, name: str, like: Like, first: float | Tensor = 0.0) -> Tensor | None:
+    """Return a state before the first step, None where it begins at a number."""
+    if isinstance(first, Tensor):
+        return owner.checked_state(name, like, first)
+    if owner.__dict__.get(name) is None and name not in owner._parameters:
         return None
-    return part._replace(constants=tuple(found))
+    return owner.kept_state(name, like)
 
 
-def merged(parts: Sequence[Part]) -> list[tuple[Part, int]]:
-    """Return parts of which neighbours that are cells, without feedback, are one, each with how many it stands for."""
-    found: list[tuple[Part, int]] = []
-    for part in parts:
-        before, count = found[-1] if found else (part, 0)
-        stage = before.stage.then(part.stage) if found else None
-        if stage is None:
-            found.append((part, 1))
-            continue
-        both = before._replace(
-            stage=stage,
-            states=before.states + part.states,
-            constants=before.constants + part.constants,
-            parameters=before.parameters + part.parameters,
-            sources=before.sources + part.sources,
-            outputs=part.outputs,
-        )
-        found[-1] = both, count + 1
-    return found
+def _recorders_of(module: Any, name: str) -> list[list[Tensor]]:
+    """Return the lists that get all steps of a module's state, or of its outputs."""
+    recorders = module._recorders
+    return [to for what, to in recorders if what == name] if recorders else []
 
 
-def single_cell(sub_module: Any, like: Like) -> Part | str:
-    """Return the part of a container's sub_module, if that is a single cell."""
-    part = read(sub_module, like)
-    if isinstance(part, str):
-        return f"its sub_module: {part}"
-    if part.stage.is_dense or part.module is not sub_module or not hasattr(sub_module, "cell"):
-        return (
-            "its sub_module is not a single cell: feed back a neuron, or an nn.Sequential of one and synapses"
-        )
-    return part
+def _recorded(stage: Stage, lists: list[list[Tensor]]) -> Stage:
+    """Return a stage whose outputs also go to these lists."""
+    if not lists:
+        return stage
+    kind, recorders = stage.kind, list(stage.recorders)
+    if kind.stored & stages.OUTPUT:
+        lists = [*recorders.pop(), *lists]
+    kind = kind._replace(stored=kind.stored | stages.OUTPUT)
+    return stage._replace(kind=kind, recorders=[*recorders, lists])
 
 
-def cells_in_series(sub_module: Any, like: Like) -> Part | str:
-    """Return the part of a container's sub_module, if that is a single cell, or an ``nn.Sequential`` of cells."""
-    if type(sub_module) is not nn.Sequential:
-        return single_cell(sub_module, like)
-    if not is_chain(sub_module):
+def single_cell(module: Any, like: Like) -> Stage | str:
+    """Return the stage of a container's sub_module, if that is a single cell."""
+    stage = read(module, like)
+    if isinstance(stage, str):
+        return f"its sub_module: {stage}"
+    if stage.kind.is_dense or not hasattr(module, "cell"):
+        return "its sub_module is not a single cell: feed back a neuron, or an nn.Sequential of one and synapses"
+    return stage
+
+
+def _cells_in_series(module: Any, like: Like) -> Stage | str:
+    """Return the stage of a container's sub_module, if that is a single cell, or an ``nn.Sequential`` of cells."""
+    if type(module) is not nn.Sequential:
+        return single_cell(module, like)
+    if has_hooks(module):
         return "its sub_module has hooks"
-    parts: list[Part] = []
-    for cell in sub_module._modules.values():  # children() leaves out what is there twice
-        part = cells_in_series(cell, like)
-        if isinstance(part, str):
-            return part
-        if shares_state(part, parts):
+    both: Stage | None = None
+    for part in module._modules.values():  # children() leaves out what is there twice
+        stage = _cells_in_series(part, like)
+        if isinstance(stage, str):
+            return stage
+        if both is not None and not _owners(stage).isdisjoint(_owners(both)):
             return "its sub_module has a cell twice"
-        parts.append(part)
-    found = merged(parts)
-    if len(found) != 1:
-        return "its sub_module is not a chain of cells, few enough for a kernel"
-    return found[0][0]
+        both = stage if both is None else stages.in_series(both, stage)
+        if both is None:
+            break
+    return "its sub_module is not a chain of cells, few enough for a kernel" if both is None else both
 
 
-def with_element_wise_feedback(
-    module: Any, sub_module: Any, like: Like, around: Callable[[Cell], Cell]
-) -> Part | str:
-    """Return the part of a container that feeds its neuron back element by element, ``around`` the neuron's cell."""
-    part = single_cell(sub_module, like)
-    if isinstance(part, str):
-        return part
-    owners = [(owner, name) for owner, name, _ in part.states]
-    around_it = of_cell(module, lambda: around(sub_module.cell(like)), like, [*owners, (module, "y")])
-    return around_it if isinstance(around_it, str) else _also_records(around_it, part.outputs)
+def _owners(stage: Stage) -> set[int]:
+    return {id(owner) for owner, _, _ in stage.places}
 
 
-def _also_records(part: Part, outputs: tuple[list[Tensor], ...]) -> Part:
-    """Return a part whose outputs also go to these lists."""
-    if not outputs:
-        return part
-    return part._replace(stage=part.stage.with_outputs(), outputs=part.outputs + outputs)
+def with_element_wise_feedback(module: Any, like: Like) -> Stage | str:
+    """Return the stage of a container that feeds its neuron back element by element, as its ``cell`` does."""
+    inner = single_cell(module.sub_module, like)
+    if isinstance(inner, str):
+        return inner
+    stage = of_cell(module, module.cell(like), like, [*inner.places, (module, "y", None)])
+    if isinstance(stage, str) or not inner.kind.stored & stages.OUTPUT:
+        return stage
+    return _recorded(stage, list(inner.recorders[-1]))
 
 
 def with_linear_feedback(
     module: Any,
-    sub_module: Any,
     like: Like,
     weight: Tensor,
     bias: Tensor | None,
-    history: tuple[str, int] | None = None,
     taps: Tensor | None = None,
-    whole: bool = False,
-) -> Part | str:
-    """Return the part of a container that feeds its cells back through a linear layer.
+    history: tuple[str, int] | None = None,
+) -> Stage | str:
+    """Return the stage of a container that feeds its ``sub_module`` back through a linear layer.
 
     Args:
         module: the container.
-        sub_module: its neuron, or a neuron and what it gives its spikes to, in an ``nn.Sequential``.
         like: what a time step is like.
-        weight: of the layer.
-        bias: of the layer.
-        history: the state ``[N, D, *, J]`` that holds the outputs that go back, and D; None for y[t-1] in ``y``.
+        weight, bias: of the layer. If it has more outputs than the last dimension of a step, it connects all neurons of
+            a sample.
         taps: factors ``[D, J]`` of each neuron's earlier outputs.
-        whole: whether the neurons of a sample are all connected, and not those along its last dimension.
+        history: the state ``[N, D, *, J]`` that holds the outputs that go back, and D; None for y[t-1] in ``y``.
     """
-    part = cells_in_series(sub_module, like)
-    if isinstance(part, str):
-        return part
-    name, depth = history or ("y", 1)
-    features = len(weight) if whole else part.stage.outputs
-    part = _also_records(part, records_of(module, OUTPUT))
-    stage = part.stage._replace(feedback=depth, taps=int(taps is not None), inputs=features, outputs=features)
-    reason = kernels.why_not("auto", like, stage)
+    inner = _cells_in_series(module.sub_module, like)
+    if isinstance(inner, str):
+        return inner
+    inner = _recorded(inner, _recorders_of(module, OUTPUT))
+    features, count = len(weight), inner.kind.states
+    if history is None:
+        (name, depth), axis = ("y", 1), None
+        y = _state(module, name, like)
+    else:
+        (name, depth), axis = history, place_of_history(like.shape)
+        deep = torch.Size((*like.shape[:axis], depth, *like.shape[axis:]))
+        y = _state(module, name, like._replace(shape=deep))
+        y = None if y is None else y.movedim(axis, 0)
+    kind = inner.kind._replace(inputs=features, outputs=features, feedback=depth, taps=int(taps is not None))
+    reason = kernels.why_not("auto", like, kind)
     if reason:
         return reason
-    return part._replace(
-        stage=stage,
-        states=(*part.states, (module, name, 0.0)),
-        weights=(weight, bias) if taps is None else (weight, bias, taps),
-        module=module,
-        has_history=history is not None,
-        is_whole=whole,
-    )
+    weights = (weight, bias) if taps is None else (weight, bias, taps)
+    tensors = (*inner.tensors[:count], y, *weights, *inner.tensors[count:])
+    return Stage(kind, inner.numbers, tensors, (*inner.places, (module, name, axis)), inner.recorders)
 
 
 def place_of_history(step: Sequence[int]) -> int:
@@ -334,13 +325,142 @@ def place_of_history(step: Sequence[int]) -> int:
     return min(1, len(step) - 1)
 
 
-def shares_state(part: Part, others: Sequence[Part]) -> bool:
-    """Say whether a module keeps a state for ``part`` and for one of the others, too."""
-    theirs = [owner for other in others for owner, *_ in other.states]
-    return any(owner is other for owner, *_ in part.states for other in theirs)
+# How they run --------------------------------------------------------------------------------------------------------
 
 
-def after(part: Part, like: Like) -> Like:
-    """Return what a step is like after a part."""
-    is_linear = part.stage.program is None
-    return like._replace(shape=(*like.shape[:-1], part.stage.outputs)) if is_linear else like
+def scan(
+    x_seq: Tensor,
+    modules: Sequence[nn.Module],
+    backend: str = "auto",
+    execute: Callable[[Tensor, list[Stage]], Tensor] | None = None,
+    call: Callable[[nn.Module, Tensor], Tensor] | None = None,
+) -> Tensor:
+    """Take a sequence through modules, neighbours that can be fused in one scan, the others one by one.
+
+    ``execute`` runs stages, ``call`` a module that takes the loop; None for all steps of all samples.
+    """
+    if torch.compiler.is_compiling() and not torch.compiler.is_exporting():
+        return torch._dynamo.disable(_scan)(x_seq, modules, backend, execute, call)
+    return _scan(x_seq, modules, backend, execute, call)
+
+
+def _scan(x_seq: Tensor, modules: Any, backend: str, execute: Any, call: Any) -> Tensor:
+    modules = list(flattened(modules))
+    why, at, count = why_loop(x_seq), 0, 0
+    while at < len(modules):
+        run, reason = ([], why) if why or backend == "torch" else read_all(modules[at:], like_of(x_seq), backend)
+        if run:
+            x_seq, count = (execute or _execute)(x_seq, run), count + 1
+        else:
+            x_seq = (call or apply)(modules[at], x_seq)
+        end = at + max(len(run), 1)
+        if notes is not None:
+            notes.extend([(module, bool(run), "" if run else reason, count * bool(run)) for module in modules[at:end]])
+        at = end
+    return x_seq
+
+
+def read_all(modules: Sequence[nn.Module], like: Like, backend: str = "auto") -> tuple[list[Stage], str]:
+    """Return the stages of as many modules as one scan takes, from the first on, and why it does not take the next."""
+    equations.look_again()
+    found: list[Stage] = []
+    owners: set[int] = set()
+    for module in modules:
+        stage = read(module, like, backend)
+        if isinstance(stage, str):
+            return found, stage
+        own = _owners(stage)
+        if found and not owners.isdisjoint(own):
+            return found, "it shares a state with a module before"
+        if found and (_is_whole(stage) or _is_whole(found[-1])):
+            return found, "a convolution needs a scan of its own"
+        found.append(stage)
+        owners |= own
+        like = like._replace(shape=stage.kind.shape)
+    return found, ""
+
+
+def _is_whole(stage: Stage) -> bool:
+    """Say whether a sample of any shape is one row of connected neurons, which no other stage knows."""
+    return stage.kind.feedback > 0 and stage.kind.outputs != stage.kind.shape[-1]
+
+
+def alone(module: Any, x_seq: Tensor) -> Tensor:
+    """Take a sequence through one module that asks for itself, fused if that is possible, else by its ``loop``."""
+    if torch.compiler.is_compiling() and not torch.compiler.is_exporting():
+        return torch._dynamo.disable(_alone)(module, x_seq)
+    return _alone(module, x_seq)
+
+
+def _alone(module: Any, x_seq: Tensor) -> Tensor:
+    equations.look_again()
+    stage = why_loop(x_seq) or read(module, like_of(x_seq), is_direct=True)
+    reason = stage if isinstance(stage, str) else ""
+    if notes is not None:
+        number = 1 + max((scan for *_, scan in notes), default=0)
+        notes.append((module, not reason, reason, 0 if reason else number))
+    return module.loop(x_seq) if isinstance(stage, str) else _execute(x_seq, [stage])
+
+
+def _execute(x_seq: Tensor, run: list[Stage]) -> Tensor:
+    """Take a sequence through stages; last states go to their modules, and all steps to who records them."""
+    y_seq, lasts, seqs = results(x_seq, run)
+    keep(run, lasts, seqs)
+    return y_seq
+
+
+def results(x_seq: Tensor, run: list[Stage]) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    """Return outputs, last states in memory's order, and what is stored of all steps."""
+    for stage in run:
+        if stage.kind.feedback > 1:
+            stage.places[-1][0].check_steps(len(x_seq))
+    y_seq, *rest = kernels.run(x_seq, run)
+    count = sum([len(stage.places) for stage in run])
+    return y_seq, rest[:count], rest[count:]
+
+
+def keep(run: list[Stage], lasts: Sequence[Tensor], seqs: Sequence[Tensor]) -> None:
+    """Give last states to their modules, and all steps to the lists that record them."""
+    left, stored = iter(lasts), iter(seqs)
+    for stage in run:
+        for owner, name, axis in stage.places:
+            state = next(left)
+            if axis is not None:
+                state = (state if stage.kind.feedback > 1 else state.unsqueeze(0)).movedim(0, axis)
+            owner.keep_state(name, state)
+        for recorders in stage.recorders:
+            steps = next(stored)
+            for to in recorders:
+                to.append(steps)
+
+
+def has_state(module: nn.Module) -> bool:
+    """Say whether a module, or a part of it, has a state."""
+    return any(hasattr(part, "state_names") for part in module.modules())
+
+
+def apply(module: Any, x_seq: Tensor) -> Tensor:
+    """Call a module on a sequence: as a whole, step by step, or, if it has no state, on all steps as one batch."""
+    if takes_sequences(module):
+        return module(x_seq)
+    if defines(module, "forward_sequence"):
+        return module.forward_sequence(x_seq)
+    if has_state(module):
+        return torch.stack([module(x) for x in x_seq])
+    return apply_once(module, x_seq)
+
+
+def apply_once(module: nn.Module, x_seq: Tensor) -> Tensor:
+    """Call a module that has no state on all time steps as one batch."""
+    if isinstance(module, nn.Linear):
+        if x_seq.shape[-1] != module.in_features:
+            raise ValueError(
+                f"x_seq has shape {list(x_seq.shape)}, its last dimension must be {module.in_features}"
+            )
+        check_place("x_seq", x_seq, module.weight)
+    y = module(x_seq.flatten(0, 1))
+    if not isinstance(y, Tensor) or y.shape[:1] != (x_seq.shape[0] * x_seq.shape[1],):
+        raise ValueError(
+            f"stateless_module must give one output for each sample, {type(module).__name__} does not"
+        )
+    return y.unflatten(0, x_seq.shape[:2])

@@ -11,7 +11,7 @@ State = tuple[Tensor, ...]
 Step = Callable[[Tensor, State], tuple[Tensor, State]]
 
 
-def scan(step: Step, x_seq: Tensor, state: State) -> tuple[Tensor, State]:
+def loop(step: Step, x_seq: Tensor, state: State) -> tuple[Tensor, State]:
     """Take a layer through time.
 
     Args:

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from snn_core.neuron import CUBALIFNode, IFNode, LIFNode, LINode
-from snn_core.recurrent import weight_that_acts
-from snn_core.spiking import SpikingNeuron
+from snn_core.neuron import SpikingNeuron
 from snn_core.surrogate import ATan
 from snn_core.synapse import SynapseFilter
 from snn_exchange.common import need
@@ -50,7 +49,7 @@ class Layer(NamedTuple):
 
     @classmethod
     def of(cls, module: nn.Linear) -> Layer:
-        return cls(array_of(weight_that_acts(module)), None if module.bias is None else array_of(module.bias))
+        return cls(array_of(module.weight), None if module.bias is None else array_of(module.bias))
 
     @property
     def is_identity(self) -> bool:
@@ -206,8 +205,10 @@ def _steps(taus: np.ndarray, dt: float) -> np.ndarray:
 
 
 def _noted_synapse(note: Mapping[str, Any]) -> SynapseFilter:
-    kept = "w" if "w" in note else "fixed_tau"
-    values = torch.tensor(note[kept])
-    synapse = SynapseFilter(torch.full_like(values, 2.0), learnable=kept == "w").to(values.dtype)
-    synapse.load_state_dict({kept: values})
+    if "w" not in note:
+        taus = note["tau"] if "tau" in note else note["fixed_tau"]  # as files before version 0.2 call it
+        return SynapseFilter(torch.tensor(taus) if np.ndim(taus) else float(taus))
+    values = torch.tensor(note["w"])
+    synapse = SynapseFilter(torch.full_like(values, 2.0), learnable=True).to(values.dtype)
+    synapse.load_state_dict({"w": values})
     return synapse

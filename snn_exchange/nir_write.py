@@ -22,7 +22,7 @@ from snn_core.layer import (
     SeqToANNContainer,
 )
 from snn_core.neuron import CUBALIFNode, IFNode, LIFNode, LINode, ParametricLIFNode
-from snn_core.spiking import SpikingNeuron
+from snn_core.neuron import SpikingNeuron
 from snn_core.synapse import LowPassSynapse, SynapseFilter
 from snn_exchange.common import DIFFERENCES, DT, ExchangeError, ExchangeWarning, need
 from snn_exchange.nir_nodes import Layer, array_of, each, node_of
@@ -190,8 +190,8 @@ class _Graph:
         note: dict[str, Any] = {}
         if isinstance(module, SynapseFilter):
             self._leave(name, "synapse-filter")
-            exact = {kept: array_of(value)[()] for kept, value in module.state_dict().items()}
-            note = {"module": "SynapseFilter"} | exact
+            kept = "w" if module.learnable else "tau"
+            note = {"module": "SynapseFilter", kept: array_of(torch.as_tensor(getattr(module, kept)))[()]}
         elif isinstance(module, SpikingNeuron):
             if module.v_reset == "none" or module.refractory:
                 what = f"refractory={module.refractory}" if module.refractory else "v_reset='none'"

@@ -16,6 +16,8 @@ from snn_core import layer as containers
 from snn_core import neuron, reference, synapse
 from snn_core.cells import IF
 from snn_core.functional import reset_net, scan, train_steps
+from snn_core.more import convolution, delays
+from snn_core.more import synapse as more_synapse
 from snn_core.surrogate import ATan
 
 PACKAGES = ("snn-core", "torch", "numba", "numpy")
@@ -45,8 +47,8 @@ class _Loop(nn.Module):
     def forward(self, x_seq: Tensor) -> Tensor:
         zero = torch.zeros_like(x_seq[0])
         if self.rc is None:
-            return reference.scan(self.cell.step, x_seq, (zero,))[0]
-        return reference.scan(self._step_with_feedback, x_seq, (zero, zero))[0]
+            return reference.loop(self.cell.step, x_seq, (zero,))[0]
+        return reference.loop(self._step_with_feedback, x_seq, (zero, zero))[0]
 
     def _step_with_feedback(self, x: Tensor, state: reference.State) -> tuple[Tensor, reference.State]:
         v, y = state
@@ -104,7 +106,7 @@ def layers(backend: str) -> dict[str, Callable[[int], nn.Module]]:
         "leaky integrator": lambda H: neuron.LINode(2.0, backend=backend),
         "refractory LIF": lambda H: neuron.LIFNode(2.0, refractory=2, **fires),
         "low-pass synapse": lambda H: synapse.LowPassSynapse(2.0, learnable=True, backend=backend),
-        "double exponential synapse": lambda H: synapse.DoubleExponentialSynapse(
+        "double exponential synapse": lambda H: more_synapse.DoubleExponentialSynapse(
             learnable=True, backend=backend
         ),
         "synapse filter": lambda H: synapse.SynapseFilter(2.0, True, backend),
@@ -113,8 +115,8 @@ def layers(backend: str) -> dict[str, Callable[[int], nn.Module]]:
             node(), torch.add, nn.Parameter(torch.full((H,), 0.5))
         ),
         "off-diagonal feedback": lambda H: containers.LinearRecurrentContainer(node(), H, H, True, False),
-        "convolutional feedback": lambda H: containers.ConvRecurrentContainer(node(), H // 16, H // 16, 3),
-        "delayed feedback": lambda H: containers.DelayedRecurrentContainer(
+        "convolutional feedback": lambda H: convolution.ConvRecurrentContainer(node(), H // 16, H // 16, 3),
+        "delayed feedback": lambda H: delays.DelayedRecurrentContainer(
             node(), H, H, 8, learn_delays=True
         ),
         "linear feedback": lambda H: containers.LinearRecurrentContainer(node(), H, H),

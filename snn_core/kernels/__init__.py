@@ -1,8 +1,8 @@
 """The engine: a sequence through stages in one fused scan, on the CPU or on an NVIDIA GPU.
 
-This is its whole interface; it knows no module of a network. :func:`program` records the equations of a cell, which
-become kernels and their gradients, :class:`Stage` is a cell or a linear layer in a scan, :func:`scan` runs a plan of
-stages, and ``steps`` trains with one. ``README.md`` beside this file draws what lies where.
+This is its whole interface; it knows no module of a network. :func:`program_of` records the equations of a cell, which
+become kernels and their gradients, :class:`Stage` is a cell or a linear layer in a scan, :func:`run` takes a sequence
+through stages, and :mod:`steps <snn_core.kernels.cpu.steps>` trains with them. ``README.md`` draws what lies where.
 
 Kernels have no second derivative: ``create_graph=True`` raises RuntimeError, where the loop gives the right one.
 """
@@ -13,16 +13,16 @@ from functools import cache
 from importlib.util import find_spec
 
 import torch
-from torch import Tensor
 
 from snn_core.checks import FLOATING, Like
+from snn_core.kernels import plan as stages
+from snn_core.kernels.autograd import run
 from snn_core.kernels.cpu import steps
 from snn_core.kernels.cuda import launch as cuda
-from snn_core.kernels.op import Shapes, scan
 from snn_core.kernels.plan import Stage
-from snn_core.kernels.record.equations import program_of as program
+from snn_core.kernels.record import equations
 
-__all__ = ["BACKENDS", "Shapes", "Stage", "check_backend", "program", "scan", "steps", "why_not"]
+__all__ = ["BACKENDS", "Stage", "check_backend", "equations", "run", "stages", "steps", "why_not"]
 
 #: Names that ``backend=`` accepts. ``auto`` is the fastest one that can run here, ``torch`` the readable loop,
 #: ``numba`` the fused kernels for the CPU, ``cupy`` those for NVIDIA GPUs.
@@ -33,18 +33,18 @@ _PLACES = {"numba": ("cpu", "on the CPU"), "cupy": ("cuda", "on an NVIDIA GPU")}
 CUPY_IS_INSTALLED = find_spec("cupy") is not None
 
 
-def check_backend(backend: str) -> str:
-    """Return ``backend`` unchanged if it is known and installed.
+def check_backend(name: str, backend: str) -> str:
+    """Return ``backend`` unchanged if it is known and installed; ``name`` is what errors call it.
 
     Raises:
         ValueError: unknown name, or what it needs is not installed; the message says what to do.
     """
     if not isinstance(backend, str) or backend not in BACKENDS:
         allowed = ", ".join(repr(name) for name in BACKENDS)
-        raise ValueError(f"backend must be one of {allowed}, got {backend!r}")
+        raise ValueError(f"{name} must be one of {allowed}, got {backend!r}")
     if backend == "cupy" and not CUPY_IS_INSTALLED:
         raise ValueError(
-            "backend 'cupy' needs CuPy: pip install 'snn-core[cuda12]', or 'snn-core[cuda13]' for CUDA 13, "
+            f"{name} 'cupy' needs CuPy: pip install 'snn-core[cuda12]', or 'snn-core[cuda13]' for CUDA 13, "
             "or use backend 'auto'"
         )
     return backend
@@ -62,26 +62,25 @@ def _cupy_sees_a_gpu() -> bool:
         return False
 
 
-def why_not(backend: str, x_seq: Tensor | Like, stage: Stage | None = None) -> str:
-    """Return why no kernel may take sequences like ``x_seq``, and through ``stage``, "" where one may.
+def why_not(backend: str, like: Like, kind: stages.Kind | None = None) -> str:
+    """Return why no kernel may take sequences whose steps are like this, and through a stage, "" where one may.
 
     Raises:
         ValueError: backend "numba" and an input that is not on the CPU, or "cupy" and one that is not on a GPU.
     """
-    device = x_seq.device.type
-    needed, place = _PLACES.get(backend, (device, ""))
-    if device != needed:
-        raise ValueError(
-            f"backend {backend!r} runs {place}, the input is on {x_seq.device}: use backend 'auto'"
-        )
-    if backend == "torch":
-        return "backend='torch' asks for it: call functional.set_backend(net, 'auto')"
-    if x_seq.dtype not in FLOATING:
-        return f"no kernel computes in {x_seq.dtype}"
-    if torch._C._are_functorch_transforms_active() or torch.jit.is_tracing():
-        return "a transform of torch.func or torch.jit.trace is at work"
-    if not (device == "cpu" or (device == "cuda" and (backend == "cupy" or _cupy_sees_a_gpu()))):
+    device = like.device.type
+    if backend != "auto":
+        needed, place = _PLACES.get(backend, (device, ""))
+        if device != needed:
+            raise ValueError(
+                f"backend {backend!r} runs {place}, the input is on {like.device}: use backend 'auto'"
+            )
+        if backend == "torch":
+            return "backend='torch' asks for it: call functional.set_backend(net, 'auto')"
+    if like.dtype not in FLOATING:
+        return f"no kernel computes in {like.dtype}"
+    if device == "cpu":
+        return ""
+    if not (device == "cuda" and (backend == "cupy" or _cupy_sees_a_gpu())):
         return f"no kernel runs on {device} here"
-    if device == "cuda" and stage is not None:
-        return cuda.too_large(stage, x_seq.dtype, cuda.device.shared_limit(x_seq.device))
-    return ""
+    return "" if kind is None else cuda.too_large(kind, like.dtype, cuda.device.shared_limit(like.device))

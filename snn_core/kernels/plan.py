@@ -1,61 +1,54 @@
-"""The plan of a scan: the stages through which a kernel takes a sequence, and what follows from them."""
+"""The plan of a scan: the stages through which kernels take a sequence, and what follows from them."""
 
 from __future__ import annotations
 
+import math
+from array import array
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import Any, NamedTuple
 
-from snn_core.kernels.limits import MOST_CONSTANTS, MOST_STATES
-from snn_core.kernels.record.symbols import Program, constant_when_compiled, parse
+import numpy as np
+import torch
+from torch import Tensor
 
-#: Numbers of a stage: the first values of its states, and the constants of its program.
-NUMBERS = MOST_STATES + MOST_CONSTANTS
-#: The bit of :attr:`Stage.stored` that stands for the outputs; that of a state is 1 << its number.
-OUTPUT = 1 << MOST_STATES
-#: Samples of a block on the CPU, two or four times as many where a matrix of this many numbers is too large for a
-#: core's cache and is read anew for each; neurons of a block where none are connected.
-SAMPLES, LARGE, COLUMNS = 16, 1 << 18, 256
-#: Numbers that a block may have in a core's cache, and the fewest steps of a segment nevertheless.
-SCRATCH, FEWEST_STEPS = 1 << 20, 8
+from snn_core.kernels.limits import MOST_STATES
+from snn_core.kernels.record.equations import MOST_KEPT, Program, joined, joined_numbers, pack
+
+#: The bit of :attr:`Kind.stored` that stands for the outputs; that of a state is 1 << its number.
+OUTPUT_NUMBER = MOST_STATES
+OUTPUT = 1 << OUTPUT_NUMBER
 
 
-class Stage(NamedTuple):
-    """What a kernel must know about a stage besides its tensors and numbers.
+#: The packed numbers of a linear layer.
+NO_NUMBERS = pack((), ())
 
-    ``program`` is that of a cell, or None for a linear layer. ``feedback`` says how many outputs y[t-1], ..., y[t-D] go
-    back through a linear layer with the weight [J, 2 J]. If ``taps`` is 1 those of each neuron are first added up by
-    taps [D, J], else D is 1. Tensors of a linear stage are weight and bias; those of a cell its
-    states, with feedback the outputs [D, N, J], weight, bias and, if there are, taps; then its parameters. ``stored``
-    has a bit for each state, and one for the outputs, of which a scan returns all steps.
+
+class Kind(NamedTuple):
+    """What kernels must know about a stage besides its tensors and numbers.
+
+    Args:
+        program: that of a cell; None for a linear layer.
+        shape: of a time step of its outputs and of each state, ``[N, *]``.
+        inputs, outputs: the numbers of a row before and after it; rows are those of the last dimension, or samples.
+        feedback: how many outputs y[t-1], ..., y[t-D] go back through a linear layer with the weight [J, 2 J].
+        taps: 1 if those of each neuron are first added up by taps [D, J]; else D is 1.
+        stored: a bit for each state, and one for the outputs, of which a scan returns all steps.
+        sizes: of its parameters.
     """
 
     program: Program | None
-    feedback: int
-    taps: int
+    shape: tuple[int, ...]
     inputs: int
     outputs: int
+    feedback: int = 0
+    taps: int = 0
     stored: int = 0
+    sizes: tuple[int, ...] = ()
 
     @property
     def states(self) -> int:
-        return self.program.states if self.program else 0
-
-    @property
-    def parameters(self) -> int:
-        return self.program.parameters if self.program else 0
-
-    @property
-    def tensors(self) -> int:
-        if self.program is None:
-            return 2
-        return self.states + (3 + self.taps) * (self.feedback > 0) + self.parameters
-
-    @property
-    def used(self) -> tuple[bool, ...]:
-        """Whether an equation uses each of its tensors. A parameter that none uses has no gradient, not even 0."""
-        names = self.program.gradients[1 + self.states :] if self.program else ()
-        return *(True,) * (self.tensors - len(names)), *[name != "zero" for name in names]
+        return self.program.code.states if self.program else 0
 
     @property
     def is_dense(self) -> bool:
@@ -69,107 +62,204 @@ class Stage(NamedTuple):
         return 2 * self.outputs * self.outputs if self.feedback else 0
 
     @property
-    def state_size(self) -> int:
-        """Numbers of one sample's states, the outputs that go back among them."""
-        return (self.states + self.feedback) * self.outputs
-
-    @property
     def seqs(self) -> list[int]:
         """The numbers of the states of which a scan returns all steps; the outputs count as MOST_STATES."""
         return [k for k in range(MOST_STATES + 1) if self.stored >> k & 1]
-
-    def with_outputs(self) -> Stage:
-        """Return the stage that stores its outputs, too."""
-        return self._replace(stored=self.stored | OUTPUT)
-
-    def numbers(self, firsts: Sequence[float], constants: Sequence[float]) -> tuple[float, ...]:
-        """Return the first values of its states and the constants of its program as a scan takes them."""
-        rooms = (0.0,) * (MOST_STATES - len(firsts)), (0.0,) * (MOST_CONSTANTS - len(constants))
-        return *firsts, *rooms[0], *constants, *rooms[1]
-
-    def then(self, second: Stage) -> Stage | None:
-        """Return two cells as one, so that what lies between them stays in registers; None if that is not possible."""
-        has_feedback = self.feedback > 0 or second.feedback > 0
-        if self.program is None or second.program is None or has_feedback or self.stored & OUTPUT:
-            return None
-        program = _joined(self.program.text, second.program.text)
-        if program is None:
-            return None
-        of_second = (second.stored & ~OUTPUT) << self.states | second.stored & OUTPUT
-        return self._replace(program=program, stored=self.stored | of_second)
 
     @property
     def width(self) -> int:
         """Numbers that the backward pass must know of one sample and step: the output; of cells the state, too."""
         return (1 + self.states + 2 * (self.feedback > 0) + self.taps) * self.outputs
 
+    def tensors(self) -> list[tuple[str, int]]:
+        """Return the tensors of a stage in their order: the field of each, see ``fields.py``, and its place there."""
+        found = [("FIRST", k) for k in range(self.states)]
+        found += [("FIRST", MOST_STATES)] * (self.feedback > 0)
+        found += [("WEIGHT", 0), ("BIAS", 0)] * self.is_dense + [("TAP", 0)] * self.taps
+        return found + [("PARAMETER", k) for k in range(len(self.sizes))]
 
-@constant_when_compiled  # else torch.compile follows the cache, and warns; it cannot hand on programs
-def _joined(first: str, second: str) -> Program | None:
-    return _join(first, second)
+    def then(self, second: Kind) -> Kind | None:
+        """Return two cells as one, so that what lies between them stays in registers; None if that is not possible."""
+        has_feedback = self.feedback > 0 or second.feedback > 0
+        if self.program is None or second.program is None or has_feedback or self.stored & OUTPUT:
+            return None
+        program = joined(self.program, second.program)
+        of_second = (second.stored & ~OUTPUT) << self.states | second.stored & OUTPUT
+        return program and self._replace(
+            program=program, stored=self.stored | of_second, sizes=self.sizes + second.sizes
+        )
 
 
-@lru_cache(maxsize=1024)
-def _join(first: str, second: str) -> Program | None:
-    both = parse(first).then(parse(second))
-    return None if both.misses else both
+class Stage(NamedTuple):
+    """A linear layer or a cell on its way from a module to kernels.
+
+    Args:
+        kind: what a plan depends on.
+        numbers: the first values of its states and the constants of its program, packed; see :data:`NO_NUMBERS`.
+        tensors: in the order of :meth:`Kind.tensors`. States before the first step, of shape ``[N, *]``, and the
+            outputs that go back, ``[D, N, *]``, are None where they begin at their first values; so is a missing bias.
+        places: where its states are kept: the module, the name, and the dimension of its steps for those outputs.
+        recorders: for each state or output of which all steps are returned the lists that get them.
+    """
+
+    kind: Kind
+    numbers: bytes
+    tensors: Sequence[Tensor | None]
+    places: Sequence[tuple[Any, str, int | None]] = ()
+    recorders: Sequence[Sequence[list[Tensor]]] = ()
+
+
+def in_series(first: Stage, second: Stage) -> Stage | None:
+    """Return two cells as one stage, see :meth:`Kind.then`."""
+    kind = first.kind.then(second.kind)
+    if kind is None:
+        return None
+    a, b = first.kind.states, second.kind.states
+    return Stage(
+        kind,
+        joined_numbers(first.kind.program, second.kind.program, first.numbers, second.numbers),  # type: ignore[arg-type]
+        (*first.tensors[:a], *second.tensors[:b], *first.tensors[a:], *second.tensors[b:]),
+        (*first.places, *second.places),
+        (*first.recorders, *second.recorders),
+    )
+
+
+def in_memory(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return ``tensor`` in ``dtype`` as numbers that lie side by side in memory, where a kernel reads them."""
+    # Autograd's zeros have no memory, and a negative view holds the numbers with the other sign.
+    if tensor._is_zerotensor():
+        return torch.zeros(tensor.shape, dtype=dtype, device=tensor.device)
+    return tensor.resolve_neg().to(dtype).contiguous()
 
 
 class Plan:
-    """Stages, and what follows from them; :func:`plan_of` gives the same plan for the same stages."""
+    """Stages for sequences of T steps of one dtype, and what follows from them; :func:`plan_of` makes it once.
 
-    def __init__(self, stages: tuple[Stage, ...]) -> None:
-        self.stages = stages
-        self.tensors = sum(stage.tensors for stage in stages)
-        self.used = tuple([used for stage in stages for used in stage.used])
-        self.state_size = sum(stage.state_size for stage in stages)
-        #: Numbers of one sample and step that a scan returns besides its outputs.
-        self.seq_sizes = [stage.outputs for stage in stages for _ in stage.seqs]
-        #: Whether a sample is a row of neurons that are connected, and not a single neuron.
-        self.is_dense = any(stage.is_dense for stage in stages)
-        self.is_large = max(stage.products for stage in stages) >= LARGE
-        self.widest = max(max(stage.inputs, stage.outputs) for stage in stages)
-        self.width = stages[0].inputs + sum(stage.width for stage in stages) + 2 * self.widest
-        #: What the kernels for the CPU know of each shape that they have met.
-        self.layouts: dict[Any, Any] = {}
-        self.flat = flat(stages)
-
-    def samples(self, N: int) -> int:
-        """Return how many of N samples make a block on the CPU."""
-        if not self.is_dense:
-            return COLUMNS
-        if not self.is_large:
-            return SAMPLES
-        return 4 * SAMPLES if N >= 8 * SAMPLES else 2 * SAMPLES
-
-    def segments(self, T: int, N: int) -> tuple[int, int]:
-        """Return the steps of a segment of T, and how many borders there are between segments.
-
-        States are kept at the borders, and the backward pass computes a segment forward again.
-        """
-        steps = max(min(T, SCRATCH // (self.width * self.samples(N))), min(T, FEWEST_STEPS))
-        steps = -(-T // -(-T // steps))
-        return steps, -(-T // steps) - 1
-
-
-def flat(stages: Sequence[Stage]) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Return stages in flat lists, as an op of torch takes them."""
-    texts = tuple([stage.program.text if stage.program else "linear" for stage in stages])
-    return texts, tuple([size for stage in stages for size in stage[1:]])
-
-
-@lru_cache(maxsize=256)
-def plan_of(stages: tuple[Stage, ...]) -> Plan:
-    """Return the plan of these stages; the same one every time."""
-    return Plan(stages)
-
-
-@lru_cache(maxsize=256)
-def parsed(texts: tuple[str, ...], sizes: tuple[int, ...]) -> Plan:
-    """Return the plan of stages that :func:`flat` wrote.
-
-    Raises:
-        ValueError: a text is not a program.
+    Neighbours that are cells without feedback become one stage, so that what lies between them stays in registers.
     """
-    programs = [None if text == "linear" else parse(text) for text in texts]
-    return plan_of(tuple([Stage(program, *sizes[5 * k : 5 * k + 5]) for k, program in enumerate(programs)]))
+
+    def __init__(self, kinds: tuple[Kind, ...], T: int, dtype: torch.dtype) -> None:
+        self.T, self.dtype = T, dtype
+        #: The dtype in which kernels compute: half precisions are widened.
+        self.compute = torch.float64 if dtype == torch.float64 else torch.float32
+        #: How many of the stages that are given are in each of the plan, and where each of its tensors comes from.
+        self.groups, self.order = _merged(kinds)
+        kinds = tuple([reduce(_then, group) for group in self.groups])
+        #: Whether a sample is a row of neurons that are connected, and not a single neuron.
+        self.is_dense = any(kind.is_dense for kind in kinds)
+        self.kinds = kinds if self.is_dense else tuple([kind._replace(inputs=1, outputs=1) for kind in kinds])
+        first, last = self.kinds[0], self.kinds[-1]
+        self.N = math.prod(last.shape) // last.outputs if last.outputs else math.prod(last.shape[:-1])
+        #: The shapes of the input and the output as kernels have them.
+        self.rows, self.y_rows = (T, self.N, first.inputs), (T, self.N, last.outputs)
+        #: Of each tensor its stage, field and place; the shapes of those that are states; which an equation uses.
+        self.tensors = [(k, *one) for k, kind in enumerate(kinds) for one in kind.tensors()]
+        self.state_shapes = [_state_shape(kinds[k], place) for k, name, place in self.tensors if name == "FIRST"]
+        self.used = [used for kind in kinds for used in _used(kind)]
+        #: The stage and the place of what is returned of all steps; the shapes of all results for the caller.
+        self.seqs = [(k, place) for k, kind in enumerate(kinds) for place in kind.seqs]
+        self.result_shapes = [(T, *last.shape), *self.state_shapes, *[(T, *kinds[k].shape) for k, _ in self.seqs]]
+        self._numbers: dict[Any, np.ndarray] = {}
+
+    def arranged(self, stages: Sequence[Stage]) -> list[Tensor | None]:
+        """Return the tensors of all stages in the order of the plan's."""
+        given = [one for stage in stages for one in stage.tensors]
+        return given if self.order is None else [given[k] for k in self.order]
+
+    def numbers(self, stages: Sequence[Stage]) -> np.ndarray:
+        """Return the numbers of all stages as kernels take them, a row each."""
+        key = tuple([stage.numbers for stage in stages])
+        found = self._numbers.get(key)
+        if found is None:
+            left, rows = iter(key), []
+            for group in self.groups:
+                program, numbers = group[0].program, next(left)
+                for kind in group[1:]:
+                    numbers = joined_numbers(program, kind.program, numbers, next(left))
+                    program = joined(program, kind.program)
+                rows.append(array("d", numbers))
+            found = np.array(rows, np.float64 if self.compute == torch.float64 else np.float32)
+            if len(self._numbers) >= MOST_KEPT:
+                self._numbers.clear()
+            self._numbers[key] = found
+        return found
+
+    def of_states(self, values: Sequence[Any]) -> list[Any]:
+        """Return of values for all tensors those for states."""
+        return [one for one, (_, name, _) in zip(values, self.tensors, strict=True) if name == "FIRST"]
+
+    @lru_cache(maxsize=64)  # noqa: B019  # plans are kept anyway
+    def require_gradients(self, needs: tuple[bool, ...]) -> list[bool]:
+        """Say of each result whether it requires a gradient, as in the loop; ``needs`` says it of x_seq and tensors."""
+        x_needs, *left = needs
+        lasts: list[bool] = []
+        seqs: list[bool] = []
+        for kind in self.kinds:
+            own = dict(zip(kind.tensors(), left, strict=False))
+            left = left[len(own) :]
+            x_needs |= any(own.get((name, 0), False) for name in ("WEIGHT", "BIAS", "TAP"))
+            if kind.program is None:
+                continue
+            known = {f"p{k}": own["PARAMETER", k] for k in range(len(kind.sizes))}
+            now = [own.get(("FIRST", MOST_STATES), False), *[own["FIRST", k] for k in range(kind.states)]]
+            ever = [False] * len(now)
+            for _ in range(self.T):
+                known |= {f"v{k}": need for k, need in enumerate(now[1:])}
+                known["x"] = x_needs or (now[0] and kind.feedback > 0)
+                before, now = now, [any(known[name] for name in names) for names in kind.program.reaches]
+                ever = [a or b for a, b in zip(ever, now, strict=True)]
+                if now == before:
+                    break
+            x_needs = ever[0]
+            lasts += [*now[1:], *[now[0]] * (kind.feedback > 0)]
+            seqs += [ever[0 if k == MOST_STATES else 1 + k] for k in kind.seqs]
+        return [x_needs, *lasts, *seqs]
+
+
+def _then(first: Kind, second: Kind) -> Kind:
+    both = first.then(second)
+    assert both is not None
+    return both
+
+
+def _merged(kinds: Sequence[Kind]) -> tuple[list[list[Kind]], list[int] | None]:
+    """Return neighbours that can be one stage, and from where each tensor comes; None if all stay in their order."""
+    groups: list[list[Kind]] = []
+    places: list[list[list[int]]] = []  # of the states and of the other tensors of each group
+    at, before = 0, None
+    for kind in kinds:
+        count = len(kind.tensors())
+        own = list(range(at, at + count))
+        both = before and before.then(kind)
+        if both:
+            groups[-1].append(kind)
+        else:
+            groups.append([kind])
+            places.append([[], []])
+        places[-1][0] += own[: kind.states]
+        places[-1][1] += own[kind.states :]
+        at, before = at + count, both or kind
+    order = [k for states, others in places for k in (*states, *others)]
+    return groups, None if order == list(range(at)) else order
+
+
+def _state_shape(kind: Kind, place: int) -> tuple[int, ...]:
+    return (kind.feedback, *kind.shape) if place == MOST_STATES and kind.feedback > 1 else kind.shape
+
+
+def _used(kind: Kind) -> list[bool]:
+    """Say of each tensor whether an equation uses it. A parameter that none uses has no gradient, not even 0."""
+    count = len(kind.tensors()) - len(kind.sizes)
+    gradients = kind.program.code.gradients[1 + kind.states :] if kind.program else ()
+    return [True] * count + [name != "zero" for name in gradients]
+
+
+@lru_cache(maxsize=256)
+def plan_of(kinds: tuple[Kind, ...], T: int, dtype: torch.dtype) -> Plan:
+    """Return the plan of these stages; the same one every time."""
+    return Plan(kinds, T, dtype)
+
+
+def plan_for(run: Sequence[Stage], x_seq: Tensor) -> Plan:
+    """Return the plan of stages for a sequence."""
+    return plan_of(tuple([stage.kind for stage in run]), len(x_seq), x_seq.dtype)

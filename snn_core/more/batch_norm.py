@@ -11,8 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from snn_core import fuse
-from snn_core.checks import check_module, check_number, check_whole, does_only_forward
-from snn_core.state import check_sequence
+from snn_core.checks import check_module, check_number, check_sequence, check_whole
 
 __all__ = ["MultiStepBatchNorm", "fold_batch_norm"]
 
@@ -47,7 +46,7 @@ class MultiStepBatchNorm(_BatchNorm):
 
     def forward(self, x_seq: Tensor) -> Tensor:
         """Normalise ``x_seq``, ``[T, N, C, *]``."""
-        check_sequence(self, x_seq)
+        check_sequence("MultiStepBatchNorm: x_seq", x_seq)
         if x_seq.dim() < 3 or x_seq.shape[2] != self.num_features:
             raise ValueError(
                 f"MultiStepBatchNorm: x_seq must have shape [T, N, {self.num_features}, *], got {list(x_seq.shape)}"
@@ -94,11 +93,11 @@ def fold_batch_norm(net: nn.Module) -> nn.Module:
 def _folded(layer: Any, norm: Any) -> nn.Module:
     """Return a copy of the layer, which may stand in another place, too, that does what both do in a row."""
     kind, given = type(norm).__name__, "nothing" if layer is None else type(layer).__name__
-    if type(norm) not in _FOLDED or not does_only_forward(norm):
+    if type(norm) not in _FOLDED or fuse.has_hooks(norm):
         raise ValueError(f"{kind} must be a BatchNorm of torch or MultiStepBatchNorm, without hooks")
     if norm.training or norm.running_mean is None:
         raise ValueError(f"{kind} must be in evaluation mode, by net.eval(), and keep running statistics")
-    fits = type(layer) in _FOLDED_INTO and len(layer.weight) == norm.num_features and does_only_forward(layer)
+    fits = type(layer) in _FOLDED_INTO and len(layer.weight) == norm.num_features and not fuse.has_hooks(layer)
     if not fits:
         wanted = f"an nn.Linear or nn.Conv with {norm.num_features} outputs and without hooks"
         raise ValueError(f"{kind} must come right after {wanted}, got {given}")

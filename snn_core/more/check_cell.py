@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from snn_core.checks import Like, check_module, takes_sequences
+from snn_core.checks import Like, check_module, check_sequence, takes_sequences
 from snn_core.functional import copied, detach_net, explain, reset_net, scan, set_backend, states
 from snn_core.layer import ElementWiseRecurrentContainer, LinearRecurrentContainer, MultiStepContainer
-from snn_core.state import CellModule, MemoryModule, check_sequence
+from snn_core.module import CellModule, MemoryModule
 
 __all__ = ["Report", "check_cell"]
 
@@ -68,7 +68,7 @@ def check_cell(module: nn.Module, x_seq: Tensor | Sequence[int] = (20, 3, 5)) ->
         raise TypeError(f"module must take one time step, {kind} takes whole sequences")
     if not isinstance(x_seq, Tensor):
         x_seq = 1 + 1.5 * _drawn(torch.empty(torch.Size(x_seq)), 0)
-    check_sequence(None, x_seq)
+    check_sequence("x_seq", x_seq)
     if len(x_seq) < 2 or x_seq.numel() == 0:
         raise ValueError(f"x_seq must have at least two time steps of a sample, got {list(x_seq.shape)}")
     x_seq = x_seq.detach().double()
@@ -191,10 +191,7 @@ def _run(net: Any, x_seq: Tensor, way: str) -> Tensor:
         return scan(x_seq, *net)
     if way == "single steps":
         return torch.stack([net(x) for x in x_seq])
-    for module in net:
-        is_ours = isinstance(module, MemoryModule)
-        x_seq = module.forward_sequence(x_seq) if is_ours else torch.stack([module(x) for x in x_seq])
-    return x_seq
+    return scan(x_seq, *net, backend="torch")
 
 
 def _differentiated(net: nn.Sequential, x_seq: Tensor, way: str) -> dict[str, Tensor]:

@@ -9,11 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snn_core import fuse
-from snn_core.checks import Like, check_flag, check_place, check_whole, does_only_forward
-from snn_core.fuse import Part
-from snn_core.recurrent import Recurrent
-from snn_core.state import check_input
+from snn_core import fuse, kernels
+from snn_core.checks import Like, check_flag, check_floating, check_place, check_whole, is_autocast
+from snn_core.recurrent import Recurrent, check_single_step, keep_y
 
 __all__ = ["ConvRecurrentContainer"]
 
@@ -51,7 +49,8 @@ class ConvRecurrentContainer(Recurrent):
     def __init__(
         self, sub_module: nn.Module, in_channels: int, out_channels: int, kernel_size: int, bias: bool = True
     ) -> None:
-        super().__init__(sub_module)
+        super().__init__()
+        check_single_step(self, sub_module)
         name = type(self).__name__
         self.in_channels = check_whole(f"{name}: in_channels", in_channels, 1)
         self.out_channels = check_whole(f"{name}: out_channels", out_channels, 1)
@@ -68,10 +67,10 @@ class ConvRecurrentContainer(Recurrent):
 
     def forward(self, x: Tensor) -> Tensor:
         """Take one time step: x[t], ``[N, in_channels, H, W]``, to y[t], ``[N, out_channels, H, W]``."""
-        check_input(self, x)
+        check_floating(f"{type(self).__name__}: x", x)
         y = self.sub_module(self.rc(torch.cat([x, self._previous(x)], dim=1)))
         self._check_channels("sub_module's output", y.shape, "out_channels", self.out_channels)
-        self._keep_y(y, x)
+        keep_y(self, y, x)
         return y
 
     def _previous(self, x: Tensor | Like) -> Tensor:
@@ -79,7 +78,7 @@ class ConvRecurrentContainer(Recurrent):
         self._check_channels("input", x.shape, "in_channels", self.in_channels)
         if isinstance(self.rc, nn.Conv2d):
             check_place(f"{type(self).__name__}: x", x, self.rc.weight)
-        shape = x.shape[0], self.out_channels, *x.shape[2:]
+        shape = torch.Size((x.shape[0], self.out_channels, *x.shape[2:]))
         return self.checked_state("y", Like(shape, x.dtype, x.device), 0.0)
 
     def _check_channels(self, what: str, shape: Sequence[int], argument: str, channels: int) -> None:
@@ -88,21 +87,21 @@ class ConvRecurrentContainer(Recurrent):
                 f"{type(self).__name__}: {what} has shape {list(shape)}, it must be [N, {argument}={channels}, H, W]"
             )
 
-    def part(self, like: Like) -> Part | str:
+    def stage(self, like: Like) -> kernels.Stage | str:
         """Return what stands for this container in a fused scan: a linear feedback of small maps."""
+        reason = kernels.why_not(self.backend, like)
+        if reason:
+            return reason
         rc: Any = self.rc
         self._previous(like)
         size = math.prod(like.shape[1:])
-        is_own = type(rc) is nn.Conv2d and does_only_forward(rc) and rc.groups == 1
-        if not is_own or self.in_channels != self.out_channels:
-            return "rc is not nn.Conv itself, or has hooks, or in_channels differs from out_channels"
+        is_own = type(rc) is nn.Conv2d and not fuse.has_hooks(rc) and rc.groups == 1
+        if not is_own or self.in_channels != self.out_channels or is_autocast(like.device):
+            return "rc is not nn.Conv2d itself, has hooks, is under autocast, or in_channels differs from out_channels"
         if size > LARGEST_MAPS:
             return f"samples of {size} numbers are too large for a matrix, {LARGEST_MAPS} is the most"
-        part = fuse.cells_in_series(self.sub_module, like)
-        if isinstance(part, str):
-            return part
         maps = torch.eye(size, dtype=rc.weight.dtype, device=rc.weight.device).view(size, *like.shape[1:])
         parts = rc.weight.split([self.in_channels, self.out_channels], dim=1)
         weight = torch.cat([rc._conv_forward(maps, one, None).flatten(1).t() for one in parts], dim=1)
         bias = None if rc.bias is None else rc.bias.repeat_interleave(size // self.in_channels)
-        return fuse.with_linear_feedback(self, self.sub_module, like, weight, bias, whole=True)
+        return fuse.with_linear_feedback(self, like, weight, bias)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from snn_core import fuse
+from snn_core import fuse, kernels
 from snn_core.checks import Like, check_flag, check_floating, check_number, check_numbers, check_whole
-from snn_core.fuse import Part
+from snn_core.module import NumbersModule
 from snn_core.recurrent import LinearFeedback
-from snn_core.state import check_input, check_sequence
 
 __all__ = ["DelayedRecurrentContainer", "delay_taps"]
 
@@ -52,7 +52,7 @@ def delay_taps(delay: Tensor, max_delay: int, sigma: float = 0.0) -> Tensor:
     return taps / taps.sum(0)
 
 
-class DelayedRecurrentContainer(LinearFeedback):
+class DelayedRecurrentContainer(LinearFeedback, NumbersModule):
     r"""Feeds outputs back to all inputs through a linear layer, each after a delay of its own.
 
     .. math::
@@ -71,7 +71,7 @@ class DelayedRecurrentContainer(LinearFeedback):
         delays: delays in steps, each from 1 to D: one number, a list or tensor ``[J]``, an ``nn.Parameter`` of either,
             which is trained; or None for random ones, uniform from 1 to D.
         learn_delays: whether delays are trained that are not an ``nn.Parameter`` already.
-        bias, self_connections: see :class:`~snn_core.layer.LinearRecurrentContainer`.
+        bias: whether ``rc`` has a bias.
 
     Attributes:
         delay: the delays, a parameter or a buffer; what lies outside of 1 to D counts as the nearer of the two.
@@ -81,7 +81,7 @@ class DelayedRecurrentContainer(LinearFeedback):
 
     Raises:
         TypeError: an argument of another type; from ``forward``, ``x`` is no floating-point tensor like the weights.
-        ValueError: a size below 1, two sizes without self-connections, delays of another shape or outside of 1 to D;
+        ValueError: a size below 1, delays of another shape or outside of 1 to D;
             from ``forward``, a shape or device that does not fit the weights or the state, or a sequence of fewer than
             D steps that continues no earlier one.
 
@@ -89,7 +89,10 @@ class DelayedRecurrentContainer(LinearFeedback):
     https://arxiv.org/abs/2509.24852
     """
 
-    delay: Tensor
+    checked = NumbersModule.checked | {
+        "delay": lambda name, value: torch.as_tensor(check_numbers(f"{name}s", value))
+    }
+    delay: Any
 
     def __init__(
         self,
@@ -100,29 +103,27 @@ class DelayedRecurrentContainer(LinearFeedback):
         delays: float | Sequence[float] | Tensor | None = None,
         learn_delays: bool = False,
         bias: bool = True,
-        self_connections: bool = True,
     ) -> None:
-        super().__init__(sub_module, in_features, out_features, bias, self_connections)
+        super().__init__(sub_module, in_features, out_features, bias)
         name = type(self).__name__
         self.max_delay = check_whole(f"{name}: max_delay", max_delay, 1)
         self.sigma = 0.0
-        self.steps_of_all_pieces = 0
-        delay = self._checked(delays)
-        if check_flag(f"{name}: learn_delays", learn_delays) and not isinstance(delay, nn.Parameter):
-            delay = nn.Parameter(delay)
-        self.set_numbers("delay", delay)
+        if delays is None:
+            delays = torch.empty(self.out_features).uniform_(1, self.max_delay)
+        self.delay = delays
+        if check_flag(f"{name}: learn_delays", learn_delays) and not isinstance(delays, nn.Parameter):
+            self.delay = nn.Parameter(self.delay)
         self.register_state("y_history")
 
-    def _checked(self, delays: float | Sequence[float] | Tensor | None) -> Tensor:
-        name, J, D = type(self).__name__, self.out_features, self.max_delay
-        if delays is None:
-            return torch.empty(J).uniform_(1, D)
-        delay = torch.as_tensor(check_numbers(f"{name}: delays", delays))
+    def check_with_others(self, name: str, value: Any) -> None:
+        """Refuse delays of another shape, or outside of 1 to D."""
+        if name != "delay":
+            return
+        kind, J, D, delay = type(self).__name__, self.out_features, self.max_delay, torch.as_tensor(value).detach()
         if bool(((delay < 1) | (delay > D)).any()):
-            raise ValueError(f"{name}: delays must lie between 1 and max_delay={D}, got {delay.tolist()}")
+            raise ValueError(f"{kind}: delays must lie between 1 and max_delay={D}, got {delay.tolist()}")
         if delay.shape not in ((), (J,)):
-            raise ValueError(f"{name}: delays must be one number or of shape [{J}], got {list(delay.shape)}")
-        return delay if isinstance(delay, nn.Parameter) else delay.expand(J).clone()
+            raise ValueError(f"{kind}: delays must be one number or of shape [{J}], got {list(delay.shape)}")
 
     def taps(self) -> Tensor:
         """Return the taps of all delays, ``[D, J]``, see :func:`delay_taps`."""
@@ -136,32 +137,32 @@ class DelayedRecurrentContainer(LinearFeedback):
 
     def forward(self, x: Tensor) -> Tensor:
         """Take one time step: x[t], ``[N, *, in_features]``, to y[t], ``[N, *, out_features]``."""
-        check_input(self, x)
-        return self._loop(x.unsqueeze(0))[0]
-
-    def forward_sequence(self, x_seq: Tensor) -> Tensor:
-        """Take T time steps; equals T calls of the single step."""
-        check_sequence(self, x_seq)
-        self.check_steps(len(x_seq))
-        return super().forward_sequence(x_seq)
+        return self.steps(check_floating(f"{type(self).__name__}: x", x).unsqueeze(0))[0]
 
     def check_steps(self, T: int) -> None:
-        """Refuse a sequence, or all its pieces, of fewer than D steps, unless outputs of an earlier one are kept."""
-        name, D, T = type(self).__name__, self.max_delay, max(T, self.steps_of_all_pieces)
-        if self.y_history is None and D > T:
-            fix = "use longer sequences or a smaller max_delay"
-            raise ValueError(f"{name}: max_delay={D} is beyond the T={T} steps of x_seq: {fix}")
+        """Refuse a sequence of fewer than D steps, unless outputs of an earlier one are kept."""
+        if self.y_history is None and self.max_delay > T:
+            raise ValueError(
+                f"{type(self).__name__}: max_delay={self.max_delay} is beyond the T={T} steps of x_seq: use longer "
+                "sequences or a smaller max_delay"
+            )
 
-    def _loop(self, x_seq: Tensor) -> Tensor:
+    def loop(self, x_seq: Tensor) -> Tensor:
+        self.check_steps(len(x_seq))
+        return super().loop(x_seq)
+
+    def steps(self, x_seq: Tensor) -> Tensor:
+        if fuse.replaced(self):
+            return super().steps(x_seq)
         x, D, y_seq = x_seq[0], self.max_delay, []
-        self._check_fits(x)
+        self.check_fits(x)
         at, taps = fuse.place_of_history(x.shape), self.taps().to(x.dtype)
-        shape = (*x.shape[:at], D, *x.shape[at:-1], self.out_features)
+        shape = torch.Size((*x.shape[:at], D, *x.shape[at:-1], self.out_features))
         for x in x_seq:
             history = self.checked_state("y_history", Like(shape, x.dtype, x.device), 0.0)
             z = (taps * history.movedim(at, -2)).sum(-2)
             y = self.sub_module(self.rc(torch.cat([x, z], dim=-1)))
-            self._check_last_dimension("sub_module's output", y.shape, "out_features", self.out_features)
+            self.check_last_dimension("sub_module's output", y.shape, "out_features", self.out_features)
             newest = y.to(x.dtype).unsqueeze(at)
             self.keep_state("y_history", torch.cat([newest, history.narrow(at, 0, D - 1)], dim=at))
             y_seq.append(y)
@@ -170,11 +171,10 @@ class DelayedRecurrentContainer(LinearFeedback):
             self._record(fuse.OUTPUT, outputs.clone())
         return outputs
 
-    def part(self, like: Like) -> Part | str:
+    def stage(self, like: Like) -> kernels.Stage | str:
         """Return what stands for this container in a fused scan: its neuron, and the outputs of the last D steps."""
-        weight = self.plain_weight(like)
-        if isinstance(weight, str):
-            return weight
-        self._check_fits(like)
+        found = kernels.why_not(self.backend, like) or self.weights(like)
+        if isinstance(found, str):
+            return found
         taps, history = self.taps().to(like.dtype), ("y_history", self.max_delay)
-        return fuse.with_linear_feedback(self, self.sub_module, like, weight, self.rc.bias, history, taps)
+        return fuse.with_linear_feedback(self, like, *found, taps, history)

@@ -11,8 +11,8 @@ from torch.utils.hooks import RemovableHandle
 
 from snn_core import fuse
 from snn_core.checks import check_flag, check_module, takes_sequences
-from snn_core.spiking import SpikingNeuron
-from snn_core.state import MemoryModule
+from snn_core.module import MemoryModule
+from snn_core.neuron import SpikingNeuron
 
 __all__ = ["LayerActivity", "Monitor"]
 
@@ -96,7 +96,7 @@ class Monitor:
             raise RuntimeError("this Monitor records already: leave its block before the next one")
         self._is_on = True
         for name, module in self._modules.items():
-            if fuse.defines(module, "part", "forward_sequence") and fuse.OUTPUT in module.recordable:
+            if isinstance(module, MemoryModule) and fuse.OUTPUT in module.recordable and not fuse.replaced(module):
                 module._recorders += ((fuse.OUTPUT, self._outputs[name]),)
             else:
                 self._handles.append(module.register_forward_hook(partial(self._keep, name)))

@@ -37,7 +37,7 @@ def _is(verdict: str) -> Callable[[nn.Module], bool]:
         generator = torch.Generator().manual_seed(0)
         x = torch.randn(28, 4, 3, generator=generator, dtype=torch.float64).mul_(2).requires_grad_()
         (decision,) = functional.explain(layer.MultiStepContainer(node), x.detach())
-        right, _ = reference.scan(_Quarter(1.0, 0.0, ATan(), True).step, x, (torch.zeros(4, 3).double(),))
+        right, _ = reference.loop(_Quarter(1.0, 0.0, ATan(), True).step, x, (torch.zeros(4, 3).double(),))
         functional.reset_net(node)
         found = node.forward_sequence(x * 1)
         ours, theirs = (torch.autograd.grad(spikes.sum(), x)[0] for spikes in (right, found))

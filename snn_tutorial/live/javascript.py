@@ -19,7 +19,7 @@ from snn_core.checks import Like
 from snn_core.fuse import is_chain, read
 from snn_core.kernels import program as program_of
 from snn_core.kernels.record.equations import Recorded
-from snn_core.spiking import SpikingNeuron
+from snn_core.neuron import SpikingNeuron
 
 
 class Code(str):

@@ -14,7 +14,7 @@ from torch import nn
 from sequential_fmnist import pretrained
 from sequential_fmnist.networks import NETWORKS
 from snn_core.layer import SynapseFilter
-from snn_core.spiking import SpikingNeuron
+from snn_core.neuron import SpikingNeuron
 from snn_tutorial.live import drawings, floats, packed, view
 from snn_tutorial.live.javascript import network_code
 

@@ -9,7 +9,8 @@ from IPython.display import HTML
 
 from snn_core.cells import Cell, parameters_of
 from snn_core.checks import Like
-from snn_core.synapse import DoubleExponentialSynapse, LowPassSynapse, SynapseFilter
+from snn_core.more.synapse import DoubleExponentialSynapse
+from snn_core.synapse import LowPassSynapse, SynapseFilter
 from snn_tutorial.live import view
 from snn_tutorial.live.javascript import cell_code
 from snn_tutorial.plot.synapses import currents, traces

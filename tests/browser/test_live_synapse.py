@@ -6,7 +6,8 @@ import pytest
 import torch
 from support_live import live
 
-from snn_core.synapse import DoubleExponentialSynapse, LowPassSynapse, SynapseFilter
+from snn_core.more.synapse import DoubleExponentialSynapse
+from snn_core.synapse import LowPassSynapse, SynapseFilter
 from snn_tutorial.live.synapse import rise, synapse_explorer
 
 pytestmark = pytest.mark.xdist_group("browser_live")

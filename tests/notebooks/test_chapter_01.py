@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from support_networks import if_step
 from support_notebooks import definitions
 
-from snn_core.functional import if_step
 from snn_core.surrogate import Sigmoid
 from snn_tutorial.exercises import exercise
 

@@ -20,18 +20,17 @@ from support import require
 from support_cuda import on_the_shim
 from support_networks import Library, our_library, spikingjelly_library
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from snn_core import kernels as backends
-from snn_core.kernels import plan
-from snn_core.kernels.cpu import descent, products, rows, scan, steps, threads, tile
+from snn_core.kernels.cpu import descent, passes, products, rows, steps, threads, tile
 from snn_core.kernels.cpu import launch as cpu
 from snn_core.kernels.cuda import launch as cuda
-from snn_core.kernels.record.symbols import Program
+from snn_core.kernels.plan import plan_of
+from snn_core.kernels.record.equations import Code
 
 Results = dict[str, Tensor]
-#: What runs in a scan forward and back: the kernels for the CPU at once, or those behind the ops of torch.
-AT_ONCE, OPS = ("forward", "backward"), ("scan", "scan_backward")
+#: What an executor runs.
+OPERATIONS = ("forward", "backward")
 #: Relative Euclidean error of a gradient that rounding explains.
 ROUNDING = {torch.float64: 1e-10, torch.float32: 1e-5}
 
@@ -81,11 +80,11 @@ def results(case: Case, module: nn.Module, device: torch.device | str = "cpu") -
 
 
 @contextmanager
-def launched(kernels: types.ModuleType, operations: tuple[str, str]) -> Iterator[set[str]]:
-    """Gather the names of those operations that run."""
+def launched(kernels: types.ModuleType) -> Iterator[set[str]]:
+    """Gather the names of the operations of an executor that run."""
     names: set[str] = set()
     with ExitStack() as stack:
-        for name in operations:
+        for name in OPERATIONS:
             real = getattr(kernels, name)
 
             def call(*given: Any, name: str = name, real: Callable[..., Any] = real, **more: Any) -> Any:
@@ -133,7 +132,6 @@ class Kernels(Executor):
         backend: their name in snn_core.
         kernels: the module that launches them.
         running: puts in place what they need.
-        operations: what must run of ``kernels``.
         device: where they run.
         most: largest number of elements of an input.
         every: by day it runs one of so many cases.
@@ -145,22 +143,21 @@ class Kernels(Executor):
         backend: str,
         kernels: types.ModuleType,
         running: Callable[[], AbstractContextManager[object]],
-        operations: tuple[str, str],
         device: torch.device | str = "cpu",
         most: float = math.inf,
         every: int = 1,
     ) -> None:
         super().__init__(name, lambda: our_library(backend))
-        self.kernels, self.running, self.operations = kernels, running, operations
+        self.kernels, self.running = kernels, running
         self.device, self.most, self.every = device, most, every
 
     def takes(self, case: Case) -> bool:
         return case.fused and math.prod(case.shape) <= self.most
 
     def run(self, case: Case) -> Results:
-        with launched(self.kernels, self.operations) as names:
+        with launched(self.kernels) as names:
             found = super().run(case)
-        assert names == {*self.operations}
+        assert names == {*OPERATIONS}
         return found
 
 
@@ -176,13 +173,6 @@ class Peer(Executor):
     def running(self) -> AbstractContextManager[object]:
         require(importlib.util.find_spec("spikingjelly") is not None, "spikingjelly==2.0.0")
         return ExitStack()
-
-
-class _Watcher(TorchDispatchMode):
-    """Somebody who looks at what is computed, as a compiler does: then a scan is an op of torch."""
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        return func(*args, **(kwargs or {}))
 
 
 def _array_at(address: int | np.ndarray, shape: tuple[int, ...], like: np.floating) -> np.ndarray:
@@ -204,8 +194,8 @@ def _address_of(array: np.ndarray, at: int) -> np.ndarray:
 
 
 def _nan(arguments: np.ndarray, one: np.floating) -> tuple[np.ndarray, np.ndarray]:
-    """What ``scan._scratch`` gives a kernel, such that what is read before it is written poisons the results."""
-    sizes = arguments[[scan.SCRATCH_SIZE, scan.WORK_SIZE]] * arguments[scan.BLOCK]
+    """What ``passes._scratch`` gives a kernel, such that what is read before it is written poisons the results."""
+    sizes = arguments[[passes.SCRATCH_SIZE, passes.WORK_SIZE]] * arguments[passes.BLOCK]
     return np.full(sizes[0], np.nan, one.dtype), np.full(sizes[1], np.nan, one.dtype)
 
 
@@ -241,19 +231,19 @@ def _add_tile(a, p, row, step, terms, b, q, b_row, first, f, f_row, out, o, out_
     out[_places(o, rows, out_row, columns, 1)] = total
 
 
-def _row(program: Program, direction: str) -> Callable[..., None]:
+def _row(code: Code, direction: str) -> Callable[..., None]:
     """Return a function of :mod:`rows` as Python, whose statements are those of a program."""
     is_forward = direction == "forward"
-    statements = program.forward if is_forward else program.backward
-    results = program.outputs if is_forward else program.gradients
+    statements = code.forward if is_forward else code.backward
+    results = code.outputs if is_forward else code.gradients
 
     def row(n: int, step: int, c: Any, p: Any, x: Any, v: Any, *others: Any) -> None:
         def rows_of(name: str, array: Any, count: int) -> dict[str, Any]:
             return {f"{name}{k}": array[k * step : k * step + n] for k in range(count)}
 
-        S, P = program.states, program.parameters
+        S, P = code.states, code.parameters
         names = {"one": c[0], "zero": c[1], "x": x[:n]} | rows_of("v", v, S) | rows_of("p", p, P)
-        names |= {f"c{k}": c[rows.CONSTANTS + k] for k in range(program.constants)}
+        names |= {f"c{k}": c[rows.CONSTANTS + k] for k in range(code.constants)}
         if is_forward:
             written = {"y": others[1][:n]} | rows_of("w", others[0], S)
         else:
@@ -262,7 +252,7 @@ def _row(program: Program, direction: str) -> Callable[..., None]:
             names |= {"g_y": g_y[:n]} | rows_of("g_v", g_v, S)
         names |= {"select": np.where, "exp": np.exp, "fabs": np.abs, "maximum": np.maximum}
         for statement in statements:
-            exec(statement, {}, names)
+            exec(str(statement), {}, names)
         values = [names[result] + np.zeros_like(x[:n]) for result in results]
         for (name, array), value in zip(written.items(), values, strict=True):
             assert len(array) == len(value)
@@ -283,8 +273,8 @@ def interpreted(keeps: bool = False, segments: bool = True) -> Iterator[None]:
     A scan has many ``segments`` or one; the backward pass computes them again, or the forward pass ``keeps`` them.
     """
     with pytest.MonkeyPatch.context() as patch:
-        names = ("pack_weights", "scan_forward", "scan_backward")
-        functions: list[Any] = [getattr(scan, name) for name in names]
+        names = ("pack_weights", "forward_pass", "backward_pass")
+        functions: list[Any] = [getattr(passes, name) for name in names]
         functions += [getattr(descent, name) for name in ("take_steps", "sum_gradients", "descend")]
         given: list[Any] = []  # the numbers of the plan that runs
 
@@ -298,29 +288,29 @@ def interpreted(keeps: bool = False, segments: bool = True) -> Iterator[None]:
             number: int, arguments: Any, numbers: int, items: int, size: int, first: int = 0, lead: Any = None
         ) -> None:
             a = np.frombuffer(arguments, np.int64)
-            itemsize = a[scan.NUMBER_BYTES]
-            assert size == (a[scan.SCRATCH_SIZE] + a[scan.WORK_SIZE]) * a[scan.BLOCK] * itemsize
+            itemsize = a[passes.NUMBER_BYTES]
+            assert size == (a[passes.SCRATCH_SIZE] + a[passes.WORK_SIZE]) * a[passes.BLOCK] * itemsize
             given[:] = _array_at(numbers, (1,), np.float32(0) if itemsize == 4 else np.float64(0))
             if first:
                 call(first, a)
             if lead is None:
                 call(number, a)
-                assert (a[scan.THREADS], a[scan.ITEMS]) == (1, items)
+                assert (a[passes.THREADS], a[passes.ITEMS]) == (1, items)
             else:
                 own, job = np.frombuffer(lead[1], np.int64), np.zeros(threads.SIZE, np.int64)
                 own[threads.JOB] = job.ctypes.data
                 call(lead[0], own)
 
-        def addresses(program: Program, dtype: Any) -> tuple[int, int]:
-            functions.extend(_row(program, direction) for direction in ("forward", "backward"))
+        def addresses(code: Code, dtype: Any) -> tuple[int, int]:
+            functions.extend(_row(code, direction) for direction in ("forward", "backward"))
             return len(functions) - 1, len(functions)
 
         def scratch(arguments: np.ndarray, one: np.floating) -> tuple[np.ndarray, np.ndarray]:
-            arguments[scan.THREADS] += 1
+            arguments[passes.THREADS] += 1
             return _nan(arguments, one)
 
-        def empty(self: cpu.Call, *shape: int) -> Tensor:
-            return torch.full(shape, torch.nan, dtype=self.dtype, device="cpu")
+        def empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+            return torch.full(shape, torch.nan, dtype=dtype, device="cpu")
 
         make_room = cpu.Layout.make_room
 
@@ -330,56 +320,49 @@ def interpreted(keeps: bool = False, segments: bool = True) -> Iterator[None]:
         patch.setattr(cpu.Layout, "make_room", room)
         patch.setattr(rows, "addresses", cache(addresses))
         patch.setattr(cpu, "_address", address)
-        patch.setattr(cpu.Call, "empty", empty)
+        patch.setattr(cpu, "empty", empty)
         patch.setattr(threads, "run", run)
         patch.setattr(steps, "_kernels", steps._kernels.__wrapped__)
         patch.setattr(steps, "kernel_at", address)
-        for module in (scan, products, descent):
+        for module in (passes, products, descent):
             for name, kernel in vars(module).copy().items():
                 if isinstance(getattr(kernel, "py_func", None), types.FunctionType):
                     patch.setattr(module, name, kernel.py_func)
-        for module in (scan, descent):
+        for module in (passes, descent):
             for name, value in {"array_at": _array_at, "address_of": _address_of, "add": _add}.items():
                 patch.setattr(module, name, value)
-        patch.setattr(scan, "_scratch", scratch)
-        patch.setattr(scan, "copy", _copy)
-        patch.setattr(scan, "call", lambda number, arguments: functions[number - 1](*arguments))
-        patch.setattr(descent, "call", lambda number, arguments: call(number, *arguments))
+        patch.setattr(passes, "_scratch", scratch)
+        patch.setattr(passes, "copy", _copy)
+        patch.setattr(passes, "invoke", lambda number, arguments: functions[number - 1](*arguments))
+        patch.setattr(descent, "invoke", lambda number, arguments: call(number, *arguments))
         patch.setattr(descent, "share", lambda job, number, arguments, *_: call(number, arguments))
         patch.setattr(descent, "PIECE", 5)
         for name, value in {"add_tile": _add_tile, "width_of": _width_of, "ROWS": 3}.items():
             patch.setattr(products, name, value)
-        patch.setattr(scan, "width_of", _width_of)
-        patch.setattr(scan, "ROWS", 3)
+        patch.setattr(passes, "width_of", _width_of)
+        patch.setattr(passes, "ROWS", 3)
         patch.setattr(tile, "width", _width_of)
-        patch.setattr(scan, "PACKED_FROM", 2)
+        patch.setattr(passes, "PACKED_FROM", 2)
         small = {"SAMPLES": 2, "COLUMNS": 8} | ({"SCRATCH": 1, "FEWEST_STEPS": 2} if segments else {})
         for name, value in small.items():
-            patch.setattr(plan, name, value)
+            patch.setattr(cpu, name, value)
         patch.setattr(cpu, "GRADIENTS", 1)
         patch.setattr(cpu, "PIECE", 1)
         if segments:
             patch.setattr(cpu, "MOST_KEPT", 1 << 40 if keeps else 0)
-        _forget_plans()
+        cpu.layout_of.cache_clear()  # a layout knows the addresses of kernels
         yield
-    _forget_plans()
-
-
-def _forget_plans() -> None:
-    """A plan knows its layouts, and they the addresses of kernels."""
-    plan.plan_of.cache_clear()
-    plan.parsed.cache_clear()
+    cpu.layout_of.cache_clear()
 
 
 LOOP = Executor("loop", lambda: our_library("torch"))
-COMPILED = Kernels("compiled", "numba", cpu, ExitStack, AT_ONCE)
-OP = Kernels("op", "numba", cpu, _Watcher, OPS, most=1200, every=7)
-INTERPRETED = Kernels("interpreted", "numba", cpu, interpreted, AT_ONCE, most=1200)
-KEPT = Kernels("kept", "numba", cpu, lambda: interpreted(keeps=True), AT_ONCE, most=1200, every=7)
-SHIM = Kernels("shim", "numba", cuda, on_the_shim, OPS, every=3)  # each is compiled, for a second
-GPU = Kernels("gpu", "cupy", cuda, ExitStack, OPS, torch.device("cuda", 0))
+COMPILED = Kernels("compiled", "numba", cpu, ExitStack)
+INTERPRETED = Kernels("interpreted", "numba", cpu, interpreted, most=1200)
+KEPT = Kernels("kept", "numba", cpu, lambda: interpreted(keeps=True), most=1200, every=7)
+SHIM = Kernels("shim", "numba", cuda, on_the_shim, every=3)  # each is compiled, for a second
+GPU = Kernels("gpu", "cupy", cuda, ExitStack, torch.device("cuda", 0))
 PEER = Peer("spikingjelly", spikingjelly_library)
-EXECUTORS = [COMPILED, OP, INTERPRETED, KEPT, SHIM, GPU, PEER]
+EXECUTORS = [COMPILED, INTERPRETED, KEPT, SHIM, GPU, PEER]
 
 
 @cache

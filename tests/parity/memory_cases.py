@@ -97,9 +97,7 @@ def delayed(
 PLACES: dict[str, Callable[[Library, nn.Module, int], nn.Module]] = {
     "alone": lambda library, inner, size: inner,
     "element-wise": lambda library, inner, size: library.element_wise_recurrent(inner, torch.add, 0.7),
-    "recurrent": lambda library, inner, size: library.linear_recurrent(
-        inner, size, size, self_connections=False
-    ),
+    "recurrent": lambda library, inner, size: library.linear_recurrent(inner, size, size),
     "delayed": lambda library, inner, size: delayed(library, inner, size, 3),
 }
 
@@ -150,11 +148,10 @@ def element_wise_functions() -> Iterator[Case]:
 def delays() -> Iterator[Case]:
     """Delays of each neuron, fixed and learned."""
     axes = [
-        DELAYS, [0.0, 1.0], ["each", "trained", "each trained"], KINDS, DTYPES,
-        [True, False], [6, 34],
+        DELAYS, [0.0, 1.0], ["each", "trained", "each trained"], KINDS, DTYPES, [6, 34],
     ]  # fmt: skip
-    for k, (most, sigma, how, kind, dtype, connected, size) in enumerate(rotating(*axes)):
-        options = {"self_connections": connected, "bias": k % 3 > 0}
+    for k, (most, sigma, how, kind, dtype, size) in enumerate(rotating(*axes)):
+        options = {"bias": k % 3 > 0}
 
         def build(library: Library, a=(size, most, how, sigma), kind=kind, o=options) -> nn.Module:
             return library.chain(delayed(library, spiking(library, kind), *a, **o))
@@ -207,7 +204,7 @@ def chain_of_feedback(library: Library) -> nn.Module:
         nn.Linear(5, 6),
         library.element_wise_recurrent(inner, not_symmetric, numbers("each trained", (-0.5, 0.5), (6,))),
         filtering(library, "double exponential", "trained", (6,)),
-        library.linear_recurrent(spiking(library, "ALIF", v_reset=None), 6, 6, self_connections=False),
+        library.linear_recurrent(spiking(library, "ALIF", v_reset=None), 6, 6),
         nn.Linear(6, 3),
         spiking(library, "CUBALIF"),
     )

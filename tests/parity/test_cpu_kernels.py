@@ -13,7 +13,7 @@ from torch import nn
 
 from sequential_fmnist.evaluate import LOSSES
 from snn_core.functional import reset_net, scan, train_steps
-from snn_core.kernels.cpu import scan as kernels
+from snn_core.kernels.cpu import passes as kernels
 from snn_core.kernels.cpu import threads as workers
 from snn_core.layer import LinearRecurrentContainer, MultiStepContainer, SynapseFilter
 from snn_core.neuron import IFNode

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from snn_core import functional, surrogate
 from snn_core.cells import Cell
 from snn_core.layer import ElementWiseRecurrentContainer, LinearRecurrentContainer, MultiStepContainer
-from snn_core.state import CellModule
+from snn_core.module import CellModule
 
 F64 = torch.float64
 #: Inputs at which comparisons are ties, and derivatives jump.

@@ -23,7 +23,7 @@ from sequential_fmnist.evaluate import evaluate, predict, rate_loss
 from sequential_fmnist.networks import NETWORKS, PlainNet
 from sequential_fmnist.train import Trainer, TrainingConfig, fit, set_seed
 from snn_core.functional import reset_net, states
-from snn_core.spiking import SpikingNeuron
+from snn_core.neuron import SpikingNeuron
 
 # Loss and accuracy
 

@@ -11,6 +11,9 @@ import torch
 from torch import nn
 
 from snn_core import layer, neuron, surrogate, synapse
+from snn_core.more.convolution import ConvRecurrentContainer
+from snn_core.more.delays import DelayedRecurrentContainer
+from snn_core.more.synapse import DoubleExponentialSynapse
 from snn_core.functional import reset_net, scan
 from snn_core.neuron import IFNode, MultiStepIFNode
 
@@ -43,7 +46,8 @@ GIVEN = {
 KINDS = [getattr(module, name) for module in (neuron, synapse) for name in module.__all__]
 KINDS = [kind for kind in KINDS if kind not in (neuron.SpikingNeuron, synapse.StatefulSynapse)]
 KINDS += [
-    layer.ElementWiseRecurrentContainer, layer.LinearRecurrentContainer, layer.DelayedRecurrentContainer,
+    layer.ElementWiseRecurrentContainer, layer.LinearRecurrentContainer, DelayedRecurrentContainer,
+    DoubleExponentialSynapse,
 ]  # fmt: skip
 
 
@@ -66,7 +70,7 @@ STEPPED = {
     "SynapseFilter": synapse.SynapseFilter,
     "ElementWiseRecurrentContainer": lambda: layer.ElementWiseRecurrentContainer(IFNode(), torch.add),
     "LinearRecurrentContainer": lambda: layer.LinearRecurrentContainer(IFNode(), 4, 4),
-    "DelayedRecurrentContainer": lambda: layer.DelayedRecurrentContainer(IFNode(), 4, 4, 2),
+    "DelayedRecurrentContainer": lambda: DelayedRecurrentContainer(IFNode(), 4, 4, 2),
 }
 each_stepped = pytest.mark.parametrize("name", STEPPED)
 
@@ -102,14 +106,14 @@ def test_a_state_of_another_batch_says_to_call_reset_net(name, run):
 
 X = torch.zeros(5, 2, 3)
 CALLS = [
-    (lambda: IFNode(v_threshold=0.0, v_reset=None), "v_threshold with the soft reset must be .*positive"),
+    (lambda: IFNode(v_threshold=0.0, v_reset=None), "v_threshold must be above 0 with the soft reset"),
     (lambda: setattr(neuron.LIFNode(), "tau", 0.25), "LIFNode: tau must be from 1 to infinity, got 0.25"),
     (lambda: IFNode(v_threshold=[1.0] * 4)(X[0]), r"IFNode: v_threshold has shape \[4\]"),
     (lambda: neuron.LIFNode(nn.Parameter(torch.full((4,), 2.0))).forward_sequence(X), "LIFNode: .* shape"),
-    (lambda: synapse.LowPassSynapse([2.0] * 4)(X[0]), "LowPassSynapse: tau has 4 channels"),
+    (lambda: synapse.LowPassSynapse([2.0] * 4)(X[0]), r"LowPassSynapse: tau has shape \[4\]"),
     (lambda: STEPPED["LinearRecurrentContainer"]()(X[0]), "last dimension must be in_features=4"),
     (lambda: layer.LinearRecurrentContainer(IFNode(), 3, 2)(X[0]), "last dimension must be out_features=2"),
-    (lambda: layer.ConvRecurrentContainer(IFNode(), 2, 2, 3)(X[0]), r"it must be \[N, in_channels=2, H, W\]"),
+    (lambda: ConvRecurrentContainer(IFNode(), 2, 2, 3)(X[0]), r"it must be \[N, in_channels=2, H, W\]"),
     (lambda: layer.SeqToANNContainer(nn.Sequential(nn.Linear(3, 3), IFNode()))(X), "must have no state"),
     (lambda: IFNode(backend="numba").forward_sequence(X.to("meta")), "the input is on meta: use backend 'auto'"),
     (lambda: scan(X, IFNode(), lengths=[6, 1]), "lengths must lie between 1 and T = 5"),

@@ -15,10 +15,11 @@ from sequential_fmnist.networks import make_network
 from snn_core import fuse
 from snn_core.checks import Like
 from snn_core.functional import reset_net, seq_to_ann_forward
-from snn_core.kernels import plan
-from snn_core.layer import ElementWiseRecurrentContainer, LinearRecurrentContainer, SynapseFilter
-from snn_core.neuron import IFNode, LIFNode
-from snn_core.surrogate import ATan, SurrogateFunction, Triangle
+from snn_core.kernels import Stage
+from snn_core.layer import LinearRecurrentContainer
+from snn_core.neuron import IFNode
+from snn_core.more.surrogate import Triangle
+from snn_core.surrogate import ATan, SurrogateFunction
 
 
 def random(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> torch.Tensor:
@@ -75,7 +76,7 @@ def test_a_surrogate_function_of_one_s_own_is_fused(surrogate_function):
         torch.manual_seed(0)
         x_seq = (2 * random(6, 3, 4)).requires_grad_()
         node = IFNode(surrogate_function=surrogate_function, backend=backend)
-        assert isinstance(fuse.read(node, like(x_seq)), fuse.Part if backend == "auto" else str)
+        assert isinstance(fuse.read(node, like(x_seq)), Stage if backend == "auto" else str)
         module = LinearRecurrentContainer(node, 4, 4).double()
         y_seq = module.forward_sequence(x_seq)
         (y_seq * random(6, 3, 4)).sum().backward()
@@ -85,7 +86,7 @@ def test_a_surrogate_function_of_one_s_own_is_fused(surrogate_function):
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-13)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch itself
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:The .grad attribute")  # of torch itself
 def test_compiled_network_equals_eager():
     headers = Path(sysconfig.get_paths()["include"], "Python.h").exists()
     require(headers and shutil.which("g++") is not None, "g++ with Python's headers")
@@ -99,40 +100,3 @@ def test_compiled_network_equals_eager():
         found.append([rate.detach(), *(p.grad.clone() for p in net.parameters())])
     for ours, theirs in zip(*found, strict=True):
         torch.testing.assert_close(ours, theirs)
-
-
-def _parts() -> list[fuse.Part]:
-    """Return a plan of everything: 7 features to 3, for samples of two neurons each."""
-    modules = [
-        nn.Linear(7, 5),
-        LIFNode(surrogate_function=ATan()),
-        SynapseFilter([1.5, 2.0, 3.0, 4.0, 5.0], learnable=True),
-        LinearRecurrentContainer(IFNode(), 5, 5, bias=False),
-        ElementWiseRecurrentContainer(IFNode(v_reset=None), torch.add),
-        nn.Linear(5, 3),
-    ]
-    shapes = [(2, 7), *[(2, 5)] * 5]
-    return [
-        fuse.read(module, Like(shape, torch.float32, torch.device("cpu")))
-        for module, shape in zip(modules, shapes, strict=True)
-    ]
-
-
-@pytest.mark.parametrize("gradient", [False, True])
-def test_opcheck(gradient):
-    parts = _parts()
-    tensors: list[torch.Tensor | None] = []
-    for part in parts:
-        tensors += [None] * (part.stage.states + (part.stage.feedback > 0))
-        tensors += [None if one is None else one.detach() for one in (*part.weights, *part.parameters)]
-    numbers = [number for part in parts for number in part.numbers]
-    stages = [part.stage._replace(stored=(1 << part.stage.states) - 1) for part in parts]
-    x_seq, flat = torch.randn(4, 2, 7), (*plan.flat(stages), numbers)
-    if gradient:
-        *_, seqs, borders = torch.ops.snn_core.scan(x_seq, tensors, *flat)
-        assert len(seqs) > 0
-        arguments = (torch.randn(4, 2, 3), None, torch.randn_like(seqs), x_seq, borders, tensors, *flat, True)
-        torch.library.opcheck(torch.ops.snn_core.scan_backward.default, arguments)
-    else:
-        leaves = [None if one is None else one.requires_grad_() for one in tensors]
-        torch.library.opcheck(torch.ops.snn_core.scan.default, (x_seq.requires_grad_(), leaves, *flat))

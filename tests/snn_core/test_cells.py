@@ -13,9 +13,9 @@ from snn_core.cells import (
     IF,
     LI,
     AdaptiveLIF,
-    DoubleExponential,
     reset,
 )
+from snn_core.more.synapse import DoubleExponential
 from snn_core.surrogate import Sigmoid
 
 

@@ -10,9 +10,10 @@ from snn_core.kernels.cpu import compiled as real
 @pytest.fixture
 def compiled(monkeypatch, tmp_path):
     """The module, with two sources in a folder of their own and no folder of numba's for its cache."""
-    for name in ("one.py", "two.py"):
+    (tmp_path / "cpu").mkdir()
+    for name in ("limits.py", "cpu/two.py"):
         (tmp_path / name).write_text(name)
-    monkeypatch.setattr(real, "_HERE", tmp_path)
+    monkeypatch.setattr(real, "_ENGINE", tmp_path)
     monkeypatch.setattr(real.numba.config, "CACHE_DIR", "")
     return real
 
@@ -26,7 +27,7 @@ def test_each_state_of_the_sources_has_a_folder_and_an_old_one_goes(compiled, tm
     assert folders(tmp_path) == [first]
     assert len(first.rpartition("kernels-")[2]) == 16
     (tmp_path / "__pycache__" / "one.pyc").write_text("kept")
-    (tmp_path / "two.py").write_text("changed")
+    (tmp_path / "limits.py").write_text("changed")
     second = compiled._make_cache()
     assert second != first
     assert folders(tmp_path) == sorted([second, str(tmp_path / "__pycache__" / "one.pyc")])

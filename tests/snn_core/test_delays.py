@@ -10,7 +10,8 @@ from support_networks import output_and_gradients, random_currents, step_by_step
 from torch import Tensor, nn
 
 from snn_core.functional import reset_net, states
-from snn_core.layer import DelayedRecurrentContainer, MultiStepContainer
+from snn_core.layer import MultiStepContainer
+from snn_core.more.delays import DelayedRecurrentContainer
 from snn_core.more.delays import delay_taps
 from snn_core.neuron import IFNode, LIFNode
 from snn_core.surrogate import Sigmoid

@@ -18,7 +18,7 @@ from snn_core.functional import explain
 from snn_core.kernels.record import equations
 from snn_core.layer import MultiStepContainer
 from snn_core.neuron import IFNode
-from snn_core.state import CellModule
+from snn_core.module import CellModule
 
 NAN, INF = float("nan"), float("inf")
 #: Every pair of these is an input and a state: ties, zeros of both signs, and what is no number.
@@ -191,7 +191,7 @@ def test_other_dtypes_and_shapes_than_those_of_a_step_take_the_loop(kind: Any) -
     torch.testing.assert_close(y_seq, expected, rtol=0, atol=0)
     module.backend = "auto"
     assert reason(module, x_seq) in (
-        "a parameter has another dtype, or does not fit the neurons of a sample",
+        "a parameter has another dtype or device, or does not fit the neurons of a sample",
         "its step gives something of another shape or dtype than x",
     )
 

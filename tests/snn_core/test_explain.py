@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import prune
 
 from sequential_fmnist.networks import NETWORKS, make_network
 from snn_core.cells import IF
@@ -87,9 +86,9 @@ CASES = {
     "kernels do not know .sort of a tensor": lambda: MultiStepContainer(node(SortedIF)),
     "kernels take numbers, not Tensor": lambda: MultiStepContainer(node(DrawingIF)),
     "its step changes v_threshold, which is no state": lambda: MultiStepContainer(node(CountingIF)),
-    "it has hooks, or a forward of its own": lambda: MultiStepContainer(hooked()),
-    "its element-wise function is not arithmetic on its arguments alone": lambda: MultiStepContainer(
-        ElementWiseRecurrentContainer(IFNode(), closure(0.5))
+    "it has hooks: record steps": lambda: MultiStepContainer(hooked()),
+    "its equations read scale, which may change": lambda: MultiStepContainer(
+        ElementWiseRecurrentContainer(IFNode(), closure(torch.tensor(0.5)))
     ),
     "its sub_module has hooks": lambda: MultiStepContainer(
         LinearRecurrentContainer(hooked(nn.Sequential(IFNode(), LowPassSynapse(2.0))), 3, 3)
@@ -108,18 +107,9 @@ def recurrent(*arguments):
     return LinearRecurrentContainer(*(arguments or (IFNode(), 3, 3)))
 
 
-def pruned(net):
-    prune.random_unstructured(net[1].rc, "weight", 0.5)
-    return net
-
-
 ADVICE = {
-    "remove() what prunes": (
-        lambda: pruned(MultiStepContainer(nn.Linear(3, 3), recurrent())),
-        lambda net: prune.remove(net[1].rc, "weight"),
-    ),
-    "use + - * / and numbers": (
-        lambda: MultiStepContainer(ElementWiseRecurrentContainer(IFNode(), closure(0.5))),
+    "make it a field": (
+        lambda: MultiStepContainer(ElementWiseRecurrentContainer(IFNode(), closure(torch.tensor(0.5)))),
         lambda net: setattr(net[0], "element_wise_function", lambda x, y: x + 0.5 * y),
     ),
 }

@@ -9,17 +9,17 @@ from functools import partial
 
 import pytest
 import torch
-from support_networks import step_by_step
+from support_networks import if_step, step_by_step
 from torch import nn
 
 from snn_core import functional
-from snn_core.functional import if_step, lif_step, reset_net, seq_to_ann_forward, synapse_filter_step
+from snn_core.functional import reset_net, seq_to_ann_forward, synapse_filter_step
 from snn_core.layer import LinearRecurrentContainer, SynapseFilter
 from snn_core.neuron import IFNode
 from snn_core.surrogate import Sigmoid
 
-LIF = partial(lif_step, tau=4.0, decay_input=True)
-LIF_WHOLE_INPUT = partial(lif_step, tau=4.0, decay_input=False)
+LIF = partial(if_step, tau=4.0, decay_input=True)
+LIF_WHOLE_INPUT = partial(if_step, tau=4.0, decay_input=False)
 
 # step, v_reset, inputs x[t], spikes s[t], potentials v[t]; the potentials h[t] before the spike are for the reader.
 # v[-1] is v_reset, or 0 for the soft reset; the threshold is 1, and it is enough to reach it.

@@ -134,7 +134,8 @@ def of(path, name: str, value):
         )
         if isinstance(before, MethodType):
             return lambda: delattr(owner, name)
-        return lambda: (getattr(owner, "_parameters", {}).pop(name, None), setattr(owner, name, before))
+        names = (name, {"tau": "w"}.get(name))  # what is trained stays trained otherwise
+        return lambda: ([getattr(owner, "_parameters", {}).pop(one, None) for one in names], setattr(owner, name, before))
 
     return change
 
@@ -164,7 +165,7 @@ CHANGES = {
     "threshold": of("1", "v_threshold", 0.5), "threshold in a loop": of("2.sub_module", "v_threshold", 0.5),
     "soft reset": of("1", "v_reset", None), "detached reset": of("1", "detach_reset", True),
     "tau": of("1", "tau", 3.0), "trained tau": of("1", "tau", added),
-    "trained threshold": of("1", "v_threshold", added), "trained rest": of("1", "v_reset", lambda _: added(-2.0)),
+    "trained threshold": of("1", "v_threshold", added),
     "alpha": of("1.surrogate_function", "alpha", 3.0), "surrogate": of("1", "surrogate_function", Sigmoid(1.0)),
     "parameter": of("0", "weight", added), "parameter in a loop": of("2.rc", "weight", added),
     "parameter of a synapse": of("3", "w", added), "no bias": of("2.rc", "bias", None),

@@ -25,13 +25,13 @@ from snn_core.functional import (
     states,
 )
 from snn_core.layer import (
-    DelayedRecurrentContainer,
     ElementWiseRecurrentContainer,
     LinearRecurrentContainer,
     MultiStepContainer,
 )
+from snn_core.more.delays import DelayedRecurrentContainer
 from snn_core.neuron import IFNode, LIFNode, MultiStepLIFNode
-from snn_core.state import MemoryModule
+from snn_core.module import MemoryModule
 from snn_core.surrogate import ATan
 
 F = 4  # features of all inputs

@@ -1,4 +1,4 @@
-"""Weighted and pure element-wise feedback, linear feedback without self-connections, convolutional feedback."""
+"""Element-wise feedback by any function and weight, linear feedback by computed weights, convolutional feedback."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ import copy
 
 import pytest
 import torch
-from support_networks import random_currents, step_by_step
+from support_networks import output_and_gradients, random_currents, step_by_step
 from torch import nn
+from torch.nn.utils import parametrizations, parametrize, prune
 
-from snn_core.element_wise import ElementWiseRecurrentContainer
 from snn_core.functional import explain, reset_net
-from snn_core.kernels.record.purity import is_pure
-from snn_core.layer import ConvRecurrentContainer, LinearRecurrentContainer, MultiStepContainer
+from snn_core.layer import ElementWiseRecurrentContainer, LinearRecurrentContainer, MultiStepContainer
+from snn_core.more.convolution import ConvRecurrentContainer
 from snn_core.neuron import LIFNode
 
-# Pure functions
+# Element-wise functions
 
 OUTSIDE = 2.0
+
+
+class Scale:
+    factor = 2.0
 
 
 def with_a_variable(x, y):
@@ -25,8 +29,12 @@ def with_a_variable(x, y):
     return (z > y) * z - 1.5
 
 
-def reads_a_global(x, y):
-    return x + OUTSIDE * y
+def reads_a_number(x, y):
+    return x + OUTSIDE * torch.tanh(y)
+
+
+def reads_a_class(x, y):
+    return x + Scale.factor * y
 
 
 def in_place(x, y):
@@ -38,12 +46,24 @@ def closing_over(factor):
     return lambda x, y: x + factor * y
 
 
-def test_arithmetic_on_arguments_alone_is_pure():
-    assert is_pure(torch.add) and is_pure(lambda x, y: (x + 1) * -y / 3) and is_pure(with_a_variable)
-    for function in (
-        reads_a_global, in_place, closing_over(2.0), nn.Identity(), lambda x, y: torch.tanh(x + y),
-    ):  # fmt: skip
-        assert not is_pure(function)
+FUNCTIONS = {
+    torch.add: True, with_a_variable: True, reads_a_number: True, closing_over(2.0): True,
+    (lambda x, y: torch.add(x, y)): True, reads_a_class: False, in_place: False,
+    closing_over(torch.tensor(2.0)): False, nn.Bilinear(3, 3, 3): False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("function", "is_fused"), FUNCTIONS.items(), ids=lambda one: getattr(one, "__name__", one))
+def test_an_element_wise_function_is_fused_if_nothing_in_it_may_change_unseen(function, is_fused, monkeypatch):
+    net, x_seq = MultiStepContainer(ElementWiseRecurrentContainer(LIFNode(4.0), function)), torch.randn(6, 2, 3)
+    assert all(decision.fused == is_fused for decision in explain(net, x_seq.clone()))
+    for factor in (2.0, 3.0):
+        monkeypatch.setattr(Scale, "factor", factor)
+        monkeypatch.setitem(globals(), "OUTSIDE", factor)
+        reset_net(net)
+        found = net(x_seq.clone())
+        reset_net(net)
+        assert torch.equal(found, step_by_step(net[0], x_seq.clone()))
 
 
 # Element-wise feedback with a weight
@@ -67,23 +87,45 @@ def test_weighted_feedback_worked_out_by_hand(function, weight, kept_as, expecte
     assert ["buffer" for _ in net.buffers()] + ["parameter" for _ in net.parameters()] == kept_as
 
 
-# Linear feedback without self-connections
+# Recurrent weights that are computed from others
 
 
-def test_no_output_reaches_its_own_input():
-    # Both neurons hear x[t] of their own, and 1/2 or 2 of the other's output; 8 and 9 would be their own outputs.
-    net = LinearRecurrentContainer(nn.Identity(), 2, 2, bias=False, self_connections=False)
-    weight = torch.tensor([[1.0, 0.0, 8.0, 0.5], [0.0, 1.0, 2.0, 9.0]])
-    with torch.no_grad():
-        net.rc.weight.copy_(weight)
-    x_seq = torch.tensor([[1.0, 0.0], [0.0, 3.0], [0.0, 0.0]])[:, None]
-    # y = (1, 0), (0, 3 + 2), (5/2, 0)
-    assert step_by_step(net, x_seq)[:, 0].tolist() == [[1, 0], [0, 5], [2.5, 0]]
-    assert torch.equal(net.rc.weight, weight)
-    reset_net(net)
-    net.forward_sequence(x_seq).sum().backward()
-    assert net.rc.weight.grad[:, 2:].diagonal().tolist() == [0, 0]
-    assert net.rc.weight.grad[0, 3] != 0
+class NoSelfConnection(nn.Module):
+    """What Dale's law and other constraints are made of; counts how often it is computed."""
+
+    count = 0
+
+    def forward(self, weight):
+        NoSelfConnection.count += 1
+        own = torch.eye(len(weight), dtype=torch.bool)
+        return weight * ~torch.cat([torch.zeros_like(own), own], 1)
+
+
+WEIGHTS = {
+    "parametrized": lambda rc: parametrize.register_parametrization(rc, "weight", NoSelfConnection()),
+    "weight norm": parametrizations.weight_norm,
+    "pruned": lambda rc: prune.random_unstructured(rc, "weight", 0.5),
+}
+
+
+@pytest.mark.parametrize("change", WEIGHTS.values(), ids=WEIGHTS)
+def test_a_computed_weight_is_computed_once_a_sequence_and_fused(change):
+    torch.manual_seed(0)
+    net, x_seq = LinearRecurrentContainer(LIFNode(1.5), 3, 3).double(), 2 * torch.randn(6, 2, 3, dtype=torch.float64)
+    change(net.rc)
+    NoSelfConnection.count = 0
+    assert explain(MultiStepContainer(net), x_seq)[0].fused
+    found = []
+    for backend in ("auto", "torch"):
+        net.backend = backend
+        before = NoSelfConnection.count
+        found.append(output_and_gradients(net.forward_sequence, x_seq, net.parameters()))
+        assert NoSelfConnection.count - before == (change is WEIGHTS["parametrized"])
+        reset_net(net)
+    found.append(output_and_gradients(lambda x: step_by_step(net, x), x_seq, net.parameters()))
+    assert found[0][0].any()
+    for other in found[1:]:
+        torch.testing.assert_close(found[0], other)
 
 
 # Convolutional feedback
@@ -150,7 +192,6 @@ def test_small_maps_are_fused_and_large_ones_are_not():
     "build",
     [
         lambda m: LinearRecurrentContainer(m, 4, 4),
-        lambda m: LinearRecurrentContainer(m, 4, 4, self_connections=False),
         lambda m: ConvRecurrentContainer(m, 4, 4, 3),
     ],
 )

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from snn_core.surrogate import ATan, Erf, FastSigmoid, Rectangle, Sigmoid, SurrogateFunction, Triangle
+from snn_core.more.surrogate import Erf, FastSigmoid, Rectangle, Triangle
+from snn_core.surrogate import ATan, Sigmoid, SurrogateFunction
 
 ALL = [Sigmoid, ATan, Erf, FastSigmoid, Triangle, Rectangle]
 

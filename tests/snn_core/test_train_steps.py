@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from experiments.networks import NetworkSpec, build
 from sequential_fmnist.networks import NETWORKS, make_network
 from snn_core.functional import reset_net, scan, states, train_steps
-from snn_core.kernels import plan
+from snn_core.kernels.cpu import launch
 from snn_core.layer import LinearRecurrentContainer
 from snn_core.neuron import IFNode, LIFNode, ParametricLIFNode
-from snn_core.synapse import DoubleExponentialSynapse, LowPassSynapse
+from snn_core.more.synapse import DoubleExponentialSynapse
+from snn_core.synapse import LowPassSynapse
 
 K = 28
 MAKE = {
@@ -94,12 +95,12 @@ def test_steps_are_those_of_the_ordinary_lines(k):
 def test_a_long_sequence_goes_in_segments(name, monkeypatch):
     first, found = MAKE[name]().double(), []
     for most in (1 << 20, 1 << 15):
-        monkeypatch.setattr(plan, "SCRATCH", most)
-        plan.plan_of.cache_clear()
+        monkeypatch.setattr(launch, "SCRATCH", most)
+        launch.layout_of.cache_clear()
         net = copy.deepcopy(first)
         train_steps(net, *data(torch.float64, T=90), OPTIMIZERS["Adam"](net.parameters()), index=drawn(2, 40))
         found.append(net.state_dict())
-    plan.plan_of.cache_clear()
+    launch.layout_of.cache_clear()
     torch.testing.assert_close(*found, **CLOSE[torch.float64])
 
 

@@ -4,11 +4,11 @@ import math
 
 import pytest
 import torch
-from support_networks import random_images
+from support_networks import if_step, random_images
 from torch import nn
 
 from sequential_fmnist.networks import NETWORKS, columns_as_sequence, make_network
-from snn_core.functional import if_step, lif_charge, reset_net, synapse_filter_step
+from snn_core.functional import lif_charge, reset_net, synapse_filter_step
 from snn_core.layer import ElementWiseRecurrentContainer, LinearRecurrentContainer
 from snn_core.neuron import IFNode, LIFNode, MultiStepIFNode
 from snn_core.surrogate import ATan

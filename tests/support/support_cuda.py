@@ -17,11 +17,10 @@ from unittest import mock
 import numpy as np
 import torch
 from support import ROOT, require
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from snn_core.kernels import autograd
 from snn_core.kernels.cuda import launch as cuda
-from snn_core.kernels.plan import parsed
-from snn_core.kernels.record.symbols import Program
+from snn_core.kernels.record.equations import Code
 
 SHIM = ROOT / "tests" / "support" / "cuda_shim"
 GCC = ["g++", "-std=c++17", "-O0", "-ffp-contract=off", "-fPIC", "-Wno-unknown-pragmas"]
@@ -42,11 +41,12 @@ class ShimDevice(cuda.Device):
         self.launches: list[cuda.Launch] = []
         self.library = cache(self._build)
 
-    def _build(self, dtype: torch.dtype, programs: tuple[Program, ...]) -> ctypes.CDLL:
+    def _build(self, dtype: torch.dtype, cells: tuple[Code, ...]) -> ctypes.CDLL:
         folder = Path(tempfile.mkdtemp(dir=self.folder))
-        (folder / "cells.cuh").write_text(cuda.cells(programs))
+        (folder / "cells.cuh").write_text(cuda.cells(cells))
         path = folder / f"{cuda.SCALARS[dtype]}.so"
-        names = [f"-DSCALAR={cuda.SCALARS[dtype]}", f'-DKERNELS="{cuda.SOURCE}"']
+        names = [f"-D{name}={value}" for name, value in cuda.definitions(dtype).items()]
+        names.append(f'-DKERNELS="{cuda.SOURCE}"')
         command = [*GCC, "-shared", *names, f"-I{folder}", SHIM / "kernels.cpp", self.driver, "-o", path]
         subprocess.run(command, check=True)
         return ctypes.CDLL(str(path))
@@ -63,22 +63,11 @@ class ShimDevice(cuda.Device):
 
     def start(self, launch: cuda.Launch, dtype: torch.dtype, place: torch.device, plan: np.ndarray) -> None:
         self.launches.append(launch)
-        failure = self.library(dtype, launch.programs).shim_launch(
+        failure = self.library(dtype, launch.cells).shim_launch(
             launch.kernel.encode(), launch.blocks, launch.threads, launch.shared_bytes, self.seed,
             (ctypes.c_void_p * 1)(plan.ctypes.data),
         )  # fmt: skip
         assert failure == 0, f"{launch} failed with {failure}, see cuda_shim.cpp"
-
-
-class OnTheShim(TorchDispatchMode):
-    """Sends the ops of snn_core on CPU tensors to ``cuda.py``, below autograd."""
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        kernel = getattr(cuda, func._schema.name.partition("::")[2], None)
-        if func.namespace == "snn_core" and kernel:
-            at = 2 if kernel is cuda.scan else 6
-            return kernel(*args[:at], parsed(*map(tuple, args[at : at + 2])), *args[at + 2 :])
-        return func(*args, **(kwargs or {}))
 
 
 @cache
@@ -93,7 +82,7 @@ def shim_device() -> ShimDevice:
 @contextmanager
 def on_the_shim() -> Iterator[ShimDevice]:
     """Run the kernels for CUDA on the CPU."""
-    with mock.patch.object(cuda, "device", shim_device()), OnTheShim():
+    with mock.patch.object(cuda, "device", shim_device()), mock.patch.dict(autograd.EXECUTORS, cpu=cuda):
         yield shim_device()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,10 @@ from torch import Tensor, nn
 
 from sequential_fmnist import networks as network
 from snn_core import layer, neuron, surrogate, synapse
+from snn_core.more import convolution, delays
+from snn_core.more import surrogate as more_surrogate
+from snn_core.more import synapse as more_synapse
+from snn_core.cells import IF, LIF
 from snn_core.functional import scan, seq_to_ann_forward
 
 ElementWise = Callable[[Tensor, Tensor], Tensor]
@@ -49,6 +54,12 @@ def random_images(n: int, columns: int = 28) -> Tensor:
 def step_by_step(module: nn.Module, x_seq: Tensor) -> Tensor:
     """Call a module for one time step T times: ``[T, N, *]`` to ``[T, N, *]``."""
     return torch.stack([module(x) for x in x_seq])
+
+
+def if_step(x: Tensor, v: Tensor, **fields: Any) -> tuple[Tensor, Tensor]:
+    """Take an integrate-and-fire neuron, or with ``tau`` a leaky one, through a step; return s[t] and v[t]."""
+    s, (v,) = (LIF if "tau" in fields else IF)(**fields).step(x, (v,))
+    return s, v
 
 
 def weighted_sum(output: Tensor) -> Tensor:
@@ -121,7 +132,7 @@ def our_library(backend: str = "auto") -> Library:
             name: partial(getattr(neuron, f"MultiStep{name}"), backend=backend) for name in neurons
         },
         surrogates={
-            name: getattr(surrogate, name)
+            name: getattr(surrogate if hasattr(surrogate, name) else more_surrogate, name)
             for name in ("Sigmoid", "ATan", "Erf", "FastSigmoid", "Triangle", "Rectangle")
         },
         element_wise_recurrent=layer.ElementWiseRecurrentContainer,
@@ -132,11 +143,11 @@ def our_library(backend: str = "auto") -> Library:
         network=partial(network.make_network, backend=backend),
         chain=partial(Chain, backend),
         synapses={
-            name: partial(getattr(synapse, name), backend=backend)
+            name: partial(getattr(synapse if hasattr(synapse, name) else more_synapse, name), backend=backend)
             for name in ("SynapseFilter", "LowPassSynapse", "DoubleExponentialSynapse")
         },
-        delayed_recurrent=layer.DelayedRecurrentContainer,
-        conv_recurrent=layer.ConvRecurrentContainer,
+        delayed_recurrent=delays.DelayedRecurrentContainer,
+        conv_recurrent=convolution.ConvRecurrentContainer,
     )
 
 

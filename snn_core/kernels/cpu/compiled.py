@@ -1,15 +1,17 @@
 """How the CPU kernels are compiled, and where the result is kept.
 
 numba keeps a compiled function until the file of that function changes, but a kernel also holds what other files of
-this folder give it. So each state of the folder has a cache of its own.
+the engine give it, such as limits and columns. So each state of the engine has a cache of its own.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,25 +20,27 @@ import numba
 import numpy as np
 from numba import types
 
-__all__ = ["entry", "function_at", "kernel_at", "row"]
+__all__ = ["entry", "function_at", "helper", "kernel_at"]
 
-_HERE = Path(__file__).parent
+_ENGINE = Path(__file__).parents[1]
 
 
 def _make_cache() -> str:
-    """Return the folder for the kernels of these sources, or "" to leave the choice to numba."""
-    if numba.config.CACHE_DIR:
-        return numba.config.CACHE_DIR
-    sources = b"".join(file.read_bytes() for file in sorted(_HERE.glob("*.py")))
-    folder = _HERE / "__pycache__" / f"kernels-{hashlib.sha256(sources).hexdigest()[:16]}"
-    try:
-        if not folder.exists():
-            for stale in folder.parent.glob("kernels-*"):
-                shutil.rmtree(stale, ignore_errors=True)
-            folder.mkdir(parents=True, exist_ok=True)
-    except OSError:  # an installed package that its reader may not write to
-        return ""
-    return str(folder)
+    """Return the folder for the kernels of these sources, in the first place that can be written to."""
+    files = sorted([*_ENGINE.glob("*.py"), *(_ENGINE / "cpu").glob("*.py")])
+    name = f"kernels-{hashlib.sha256(b''.join(file.read_bytes() for file in files)).hexdigest()[:16]}"
+    users = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "snn_core"
+    own = _ENGINE / "__pycache__"
+    for place in [Path(numba.config.CACHE_DIR)] if numba.config.CACHE_DIR else [own, users]:
+        folder = place / name
+        with suppress(OSError):
+            if not folder.exists():
+                for stale in place.glob("kernels-*") if place is own else ():
+                    shutil.rmtree(stale, ignore_errors=True)
+                folder.mkdir(parents=True, exist_ok=True)
+            if os.access(folder, os.W_OK):
+                return str(folder)
+    return tempfile.mkdtemp(prefix="snn_core-")
 
 
 _cache = _make_cache()
@@ -58,7 +62,7 @@ def _compiled(function: Callable[..., Any], **options: Any) -> Any:
         return numba.njit(error_model="numpy", nogil=True, cache=True, **options)(function)
 
 
-def row(function: Callable[..., Any]) -> Any:
+def helper(function: Callable[..., Any]) -> Any:
     """Compile a function that other kernels call."""
     return _compiled(function, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 

@@ -6,11 +6,11 @@ computed in tiles, see :mod:`snn_core.kernels.cpu.tile`. Each sum runs over its 
 
 from __future__ import annotations
 
-from snn_core.kernels.cpu.compiled import row
+from snn_core.kernels.cpu.compiled import helper
 from snn_core.kernels.cpu.tile import ROWS, add_tile, width_of
 
 
-@row
+@helper
 def add_product(
     a, p, a_row, step, rows, terms, b, q, b_row, strip, columns, first, f, f_row, out, o, out_row, group=0
 ):  # fmt: skip
@@ -33,7 +33,7 @@ def add_product(
             )  # fmt: skip
 
 
-@row
+@helper
 def pack(source, row, column, terms, columns, width, out, to):
     """Write the matrix ``source[k * row + j * column]`` in strips of ``width``, one after the other, at ``to``.
 

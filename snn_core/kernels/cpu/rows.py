@@ -18,8 +18,8 @@ spikes equal those of the torch loop to the bit.
 
 from __future__ import annotations
 
-import ast
 import math
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -30,23 +30,21 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 
 from snn_core.kernels.limits import MOST_STATES
-from snn_core.kernels.record.symbols import Program
+from snn_core.kernels.record.equations import Code
+from snn_core.kernels.record.symbols import Statement
 
 #: Where the constants of a program begin.
 CONSTANTS = 2 + MOST_STATES
 
 _INT = ir.IntType(64)
-_ARITHMETIC = {
-    ast.Add: "fadd",
-    ast.Sub: "fsub",
-    ast.Mult: "fmul",
-    ast.Div: "fdiv",
-    ast.BitAnd: "and_",
-    ast.BitOr: "or_",
-}
-_COMPARISONS = {ast.GtE: ">=", ast.Gt: ">", ast.LtE: "<=", ast.Lt: "<", ast.Eq: "=="}
-#: Functions of which LLVM knows something; the others are those of C.
-_INTRINSICS = ("log", "sqrt", "fabs", "rint")
+#: Operations that are one instruction of LLVM, and those that are a function; LLVM knows the first of these.
+_INSTRUCTIONS = {
+    "add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv", "neg": "fneg", "and": "and_", "or": "or_",
+    "where": "select",
+}  # fmt: skip
+_INTRINSICS = {"log": "log", "sqrt": "sqrt", "abs": "fabs", "round": "rint", "floor": "floor", "pow": "pow"}
+_FUNCTIONS = {name: name for name in ("log1p", "sin", "cos", "tanh", "atan", "erf")}
+_COMPARISONS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<", "eq": "=="}
 #: Of exp for 32 and 64 bits: where it is 0 and infinite, ln 2 in two parts of which the first has few digits, bits of
 #: the mantissa, and the coefficients of S. L. Moshier's Cephes library, https://www.netlib.org/cephes/.
 _EXP: dict[int, Any] = {
@@ -69,33 +67,61 @@ class _Emitter:
     def __init__(self, builder: Any, number: Any, names: dict[str, Any]) -> None:
         self.builder, self.number, self.names = builder, number, names
 
-    def assign(self, statement: str) -> None:
-        name, _, expression = statement.partition(" = ")
-        self.names[name] = self.value(ast.parse(expression, mode="eval").body)
+    def assign(self, statement: Statement) -> None:
+        arguments = [self.names[name] for name in statement.arguments]
+        self.names[statement.result] = self.value(statement.operation, *arguments)
 
-    def value(self, node: Any) -> Any:
+    def value(self, operation: str, *arguments: Any) -> Any:
+        if operation in _INSTRUCTIONS:
+            return getattr(self.builder, _INSTRUCTIONS[operation])(*arguments)
+        if operation in _INTRINSICS or operation in _FUNCTIONS:
+            return self.call(operation, arguments)
+        if operation in _COMPARISONS:
+            return self.builder.fcmp_ordered(_COMPARISONS[operation], *arguments)
+        return getattr(self, operation)(*arguments)
+
+    def ne(self, a: Any, b: Any) -> Any:
+        return self.builder.fcmp_unordered("!=", a, b)
+
+    def maximum(self, a: Any, b: Any) -> Any:
+        return self._larger(">", a, b)
+
+    def minimum(self, a: Any, b: Any) -> Any:
+        return self._larger("<", a, b)
+
+    def _larger(self, comparison: str, a: Any, b: Any) -> Any:
+        """Write the one of two that compares so with the other; NaN stays NaN."""
         build = self.builder
-        if isinstance(node, ast.Name):
-            return self.names[node.id]
-        if isinstance(node, ast.UnaryOp):
-            return build.fneg(self.value(node.operand))
-        if isinstance(node, ast.BinOp):
-            return getattr(build, _ARITHMETIC[type(node.op)])(self.value(node.left), self.value(node.right))
-        if isinstance(node, ast.Compare):
-            return self.compare(node.ops[0], self.value(node.left), self.value(node.comparators[0]))
-        name, arguments = node.func.id, [self.value(one) for one in node.args]
-        if name == "select":
-            return build.select(*arguments)
-        if name in ("maximum", "minimum"):  # NaN stays NaN
-            a, b = arguments
-            is_first = build.fcmp_ordered(">" if name == "maximum" else "<", a, b)
-            return build.select(build.or_(is_first, build.fcmp_unordered("uno", a, a)), a, b)
-        return self.exp(*arguments) if name == "exp" else self.call(name, arguments)
+        is_first = build.or_(build.fcmp_ordered(comparison, a, b), build.fcmp_unordered("uno", a, a))
+        return build.select(is_first, a, b)
 
-    def compare(self, kind: Any, a: Any, b: Any) -> Any:
-        if isinstance(kind, ast.NotEq):
-            return self.builder.fcmp_unordered("!=", a, b)
-        return self.builder.fcmp_ordered(_COMPARISONS[type(kind)], a, b)
+    def clamp_min(self, x: Any, border: Any) -> Any:
+        return self.maximum(border, x)
+
+    def clamp_max(self, x: Any, border: Any) -> Any:
+        return self.minimum(border, x)
+
+    def relu(self, x: Any) -> Any:
+        return self.maximum(self.names["zero"], x)
+
+    def detach(self, x: Any) -> Any:
+        return x
+
+    def spike(self, x: Any) -> Any:
+        is_spike = self.builder.fcmp_ordered(">=", x, self.names["zero"])
+        return self.builder.select(is_spike, self.names["one"], self.names["zero"])
+
+    def sigmoid(self, x: Any) -> Any:
+        one = self.names["one"]
+        return self.builder.fdiv(one, self.builder.fadd(one, self.exp(self.builder.fneg(x))))
+
+    def modulo(self, a: Any, b: Any) -> Any:
+        """Write the remainder with the sign of b."""
+        build, zero = self.builder, self.names["zero"]
+        rest = build.frem(a, b)
+        is_other = build.xor(build.fcmp_ordered("<", b, zero), build.fcmp_ordered("<", rest, zero))
+        is_other = build.and_(is_other, build.fcmp_unordered("!=", rest, zero))
+        return build.select(is_other, build.fadd(rest, b), rest)
 
     def polynomial(self, x: Any, coefficients: tuple[float, ...]) -> Any:
         total = self.number(coefficients[0])
@@ -109,7 +135,7 @@ class _Emitter:
         (lowest, highest), (ln_2, rest), mantissa, *coefficients = _EXP[bits]
         for kind, border in (("<", self.number(lowest)), (">", self.number(highest))):
             x = build.select(build.fcmp_ordered(kind, x, border), border, x)
-        n = self.call("rint", [build.fmul(x, self.number(1 / math.log(2)))])
+        n = self.call("round", [build.fmul(x, self.number(1 / math.log(2)))])
         r = build.fsub(build.fsub(x, build.fmul(n, self.number(ln_2))), build.fmul(n, self.number(rest)))
         square, one = build.fmul(r, r), self.number(1.0)
         if bits == 32:
@@ -127,25 +153,25 @@ class _Emitter:
             y = build.fmul(y, build.bitcast(exponent, self.number))
         return y
 
-    def call(self, name: str, arguments: list[Any]) -> Any:
+    def call(self, operation: str, arguments: Sequence[Any]) -> Any:
         is_single = isinstance(self.number, ir.FloatType)
-        if name in _INTRINSICS:
-            name = f"llvm.{name}.f{32 if is_single else 64}"
-        elif is_single:
-            name += "f"
+        if operation in _INTRINSICS:
+            name = f"llvm.{_INTRINSICS[operation]}.f{32 if is_single else 64}"
+        else:
+            name = _FUNCTIONS[operation] + "f" * is_single
         kind = ir.FunctionType(self.number, [self.number] * len(arguments))
         return self.builder.call(cgutils.get_or_insert_function(self.builder.module, kind, name), arguments)
 
 
-def _rows(module: Any, number: Any, program: Program, direction: str) -> Any:
+def _rows(module: Any, number: Any, code: Code, direction: str) -> Any:
     """Write the loop: a function of n, the constants, and a pointer to each row."""
-    states, parameters = range(program.states), range(program.parameters)
+    states, parameters = range(code.states), range(code.parameters)
     read = ["x", *(f"v{k}" for k in states), *(f"p{k}" for k in parameters)]
     if direction == "forward":
-        statements, results = program.forward, program.outputs
+        statements, results = code.forward, code.outputs
         written = ["y", *(f"w{k}" for k in states)]
     else:
-        statements, results = program.backward, program.gradients
+        statements, results = code.backward, code.gradients
         read += ["g_y", *(f"g_v{k}" for k in states)]
         written = ["g_x", *(f"g_v{k}" for k in states), *(f"g_p{k}" for k in parameters)]
     rows = list(dict.fromkeys([*read, *written]))
@@ -163,7 +189,7 @@ def _rows(module: Any, number: Any, program: Program, direction: str) -> Any:
         return builder.load(builder.gep(constants, [ir.Constant(_INT, k)]))
 
     names = {"one": constant(0), "zero": constant(1)}
-    names |= {f"c{k}": constant(CONSTANTS + k) for k in range(program.constants)}
+    names |= {f"c{k}": constant(CONSTANTS + k) for k in range(code.constants)}
     with cgutils.for_range(builder, n) as loop:
         here = {name: builder.gep(place, [loop.index]) for name, place in at.items()}
         emitter = _Emitter(builder, number, names | {name: builder.load(here[name]) for name in read})
@@ -178,9 +204,9 @@ def _rows(module: Any, number: Any, program: Program, direction: str) -> Any:
     return function, rows
 
 
-def _entry(module: Any, number: Any, program: Program, direction: str) -> None:
+def _entry(module: Any, number: Any, code: Code, direction: str) -> None:
     """Write the function that kernels call."""
-    rows_function, rows = _rows(module, number, program, direction)
+    rows_function, rows = _rows(module, number, code, direction)
     groups = ["c", "p", "x", "v", *(["w", "y"] if direction == "forward" else ["g_y", "g_v", "g_x", "g_p"])]
     pointer = number.as_pointer()
     kind = ir.FunctionType(ir.VoidType(), [_INT, _INT, *[pointer] * len(groups)])
@@ -201,13 +227,13 @@ def _entry(module: Any, number: Any, program: Program, direction: str) -> None:
 
 @cache
 @global_compiler_lock
-def addresses(program: Program, dtype: Any) -> tuple[int, int]:
+def addresses(code: Code, dtype: Any) -> tuple[int, int]:
     """Return where the forward and the backward function of a program for numbers of this numpy dtype lie."""
     number = ir.DoubleType() if dtype == np.float64 else ir.FloatType()
     library = cpu_target.target_context.codegen().create_library("snn_core")
     module = library.create_ir_module("rows")
     for direction in ("forward", "backward"):
-        _entry(module, number, program, direction)
+        _entry(module, number, code, direction)
     library.add_ir_module(module)
     library.finalize()
     _libraries.append(library)  # its code is freed with it

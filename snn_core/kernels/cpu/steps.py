@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -12,14 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snn_core.kernels.cpu import descent, threads
+from snn_core.kernels.cpu import descent, passes, threads
 from snn_core.kernels.cpu import launch as cpu
-from snn_core.kernels.cpu import scan as kernels
 from snn_core.kernels.cpu.compiled import kernel_at
-from snn_core.kernels.plan import Stage, plan_of
+from snn_core.kernels.plan import Plan, Stage, plan_for
 
 #: Losses that a kernel knows, each a mean over samples: squared error to the one-hot label, and cross-entropy.
-LOSSES = {"mse": kernels.MSE, "cross-entropy": kernels.CROSS_ENTROPY}
+LOSSES = {"mse": passes.MSE, "cross-entropy": passes.CROSS_ENTROPY}
 
 #: Nodes of autograd that change neither the numbers of a tensor nor their order.
 _VIEWS = ("ViewBackward0", "ReshapeAliasBackward0", "UnsafeViewBackward0", "ExpandBackward0")
@@ -52,14 +51,51 @@ class Descent(NamedTuple):
 
 
 class Steps(NamedTuple):
-    """What steps gave, a number for each, float64: the mean loss, how many samples were right, and 0 or NaN.
+    """What steps gave, a number for each, float64.
 
-    ``bad`` is NaN where a weight is not finite after the step.
+    The mean loss; how many samples were right; 0, or NaN where a weight is not finite after the step; and 1 where the
+    update was skipped, else 0.
     """
 
     losses: Tensor
     right: Tensor
     bad: Tensor
+    skipped: Tensor
+
+
+class SkipOverflow:
+    """The rule by which ``torch.amp.GradScaler`` skips updates, for training in float32.
+
+    An update is skipped where a gradient times the scale is above 65,504, the largest number of float16, or not finite.
+    The scale then halves; after 2,000 updates in a row without a skip it doubles.
+
+    Attributes:
+        scale: 65,536 at first.
+        good_steps: updates since the last change of the scale.
+    """
+
+    def __init__(self, scale: float = 65536.0) -> None:
+        self.scale, self.good_steps = scale, 0
+
+    def allows(self, weights: Iterable[Tensor]) -> bool:
+        """Say whether the gradients of ``weights`` may be used for an update, and change the scale."""
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
+        largest = torch.stack([one.abs().max().double() for one in gradients if one.numel()]).max().item()
+        is_good = largest * self.scale <= descent.MOST_OF_HALF  # not of NaN
+        self.good_steps = self.good_steps + 1 if is_good else 0
+        if not is_good:
+            self.scale *= 0.5
+        elif self.good_steps == descent.INTERVAL:
+            self.scale, self.good_steps = 2 * self.scale, 0
+        return is_good
+
+    def state_dict(self) -> dict[str, float]:
+        """Return what :meth:`load_state_dict` takes."""
+        return {"scale": self.scale, "good_steps": self.good_steps}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Resume from a :meth:`state_dict`."""
+        self.scale, self.good_steps = float(state["scale"]), int(state["good_steps"])
 
 
 def _weight_of(tensor: Tensor) -> tuple[Tensor, bool] | None:
@@ -80,7 +116,7 @@ def _kept(optimizer: torch.optim.Optimizer, weight: Tensor) -> dict[str, Tensor]
     """Return what SGD or Adam keeps of a weight, made as torch does it if this is the first step."""
     if type(optimizer) is torch.optim.SGD and not optimizer.param_groups[0]["momentum"]:
         return {}
-    state = optimizer.state[weight]
+    state = dict(optimizer.state.get(weight, {}))
     if type(optimizer) is torch.optim.Adam and not state:
         state |= {"step": torch.zeros(()), "exp_avg": torch.zeros_like(weight)}
         state["exp_avg_sq"] = torch.zeros_like(weight)
@@ -90,11 +126,15 @@ def _kept(optimizer: torch.optim.Optimizer, weight: Tensor) -> dict[str, Tensor]
 
 
 def descent_of(
-    optimizer: torch.optim.Optimizer, tensors: Sequence[Tensor | None], clip: float | None
+    optimizer: torch.optim.Optimizer,
+    tensors: Sequence[Tensor | None],
+    clip: float | None,
+    skip_overflow: SkipOverflow | None,
 ) -> Descent | str:
     """Return what ``optimizer`` does to the weights behind ``tensors``, or why kernels do not know it.
 
     ``clip`` is the largest norm of all gradients together, see ``torch.nn.utils.clip_grad_norm_``; None leaves them.
+    What the optimizer keeps of a weight is made only if kernels take it.
     """
     own, is_adam = optimizer.param_groups[0], type(optimizer) is torch.optim.Adam
     name = type(optimizer).__name__
@@ -109,6 +149,7 @@ def descent_of(
         return "optimizer has hooks"
     changed: list[Change | None] = []
     counters, known = [], {id(weight) for weight in own["params"]}
+    states: dict[Tensor, dict[str, Tensor]] = {}
     for tensor in tensors:
         if tensor is None or not tensor.requires_grad:
             changed.append(None)
@@ -119,7 +160,7 @@ def descent_of(
         if weight._backward_hooks or getattr(weight, "_post_accumulate_grad_hooks", None):
             return "a weight has hooks"
         known.remove(id(weight))
-        state = _kept(optimizer, weight)
+        state = states[weight] = _kept(optimizer, weight)
         counters += [state["step"]] if is_adam else []
         kept = [one for key, one in state.items() if key != "step"]
         if not all(one.is_contiguous() and one.dtype == weight.dtype for one in (tensor, weight, *kept)):
@@ -130,10 +171,14 @@ def descent_of(
         return "the optimizer has taken more steps with some weights than with others"
     if not any(changed):
         return "no weight is trained"
+    for weight, state in states.items():
+        if state:
+            optimizer.state[weight] = state
     keep = own["betas"] if is_adam else (own["momentum"], 0.0)
+    rule = (skip_overflow.scale, skip_overflow.good_steps) if skip_overflow else (0.0, 0)
     most_norm = np.inf if clip is None else clip
     settings = np.array(
-        [float(own["lr"]), own["weight_decay"], *keep, own.get("eps", 0), *taken, most_norm, 1.0], float
+        [float(own["lr"]), own["weight_decay"], *keep, own.get("eps", 0), *taken, most_norm, 1.0, *rule], float
     )
     return Descent(descent.ADAM if is_adam else descent.SGD, settings, changed, counters)
 
@@ -142,64 +187,69 @@ def descent_of(
 def _kernels(dtype: Any) -> tuple[int, list[int]]:
     """Return the addresses of the kernel that takes steps, and of those that it calls."""
     with cpu.patiently():
-        called = kernels.pack_weights, kernels.scan_backward, descent.sum_gradients, descent.descend
+        called = passes.pack_weights, passes.backward_pass, descent.sum_gradients, descent.descend
         return kernel_at(descent.take_steps, dtype), [kernel_at(each, dtype) for each in called]
 
 
 @torch.no_grad()
 def take_steps(
     x_seq: Tensor,
-    stages: tuple[Stage, ...],
-    numbers: Sequence[float],
-    tensors: Sequence[Tensor | None],
+    stages: Sequence[Stage],
     labels: Tensor,
     loss: str,
     by: Descent,
     index: Tensor,
+    skip_overflow: SkipOverflow | None,
 ) -> Steps:
     """Take steps of training on the mean of the outputs over time; states begin at their first values.
 
     Args:
         x_seq: ``[T, n, K]``.
-        stages, numbers, tensors: as :func:`snn_core.kernels.scan` takes them.
+        stages: of steps ``[N, K]``.
         labels: int64 ``[n]``, contiguous, from 0 to J - 1.
         loss: one of :data:`LOSSES`.
         by: what changes the weights.
         index: which samples each step takes, int64 ``[steps, N]``, contiguous, from 0 to n - 1.
+        skip_overflow: the rule by which updates are skipped, or None.
     """
-    plan, (steps, N) = plan_of(stages), index.shape
-    layout = cpu.layout_of(x_seq[:, :1].expand(-1, N, -1), tensors, plan)
-    call = cpu.Call(layout, x_seq, tensors, numbers)
+    plan, (steps, N) = plan_for(stages, x_seq), index.shape
+    layout = cpu.layout_of(plan)
+    call = cpu.Call(plan, x_seq[:, :1].expand(-1, N, -1), plan.arranged(stages), plan.numbers(stages))
+    call.x = cpu.strided(plan.compute, x_seq)  # of whose samples the index chooses
     sums, record = call.sums(), np.zeros((steps, descent.RECORDS))
-    table = _pieces(layout, call.tensors, by)
-    parts, weights = np.zeros(len(table)), call.empty(layout.weights)
-    out = call.empty(N, plan.stages[-1].outputs)
-    borders = call.empty(layout.borders * N * layout.states)
+    table = _pieces(plan, layout, call.tensors, by)
+    notes, weights = np.zeros((len(table), descent.NOTES)), call.empty(layout.weights)
+    out, borders = call.empty(N, plan.kinds[-1].outputs), call.empty(layout.borders)
     arguments = call.arguments(
-        weights, True, SUMS=sums, SUM_SIZE=sums.shape[1], ZEROS=layout.zeros_address, LOSS=LOSSES[loss],
+        weights, True, SUMS=sums, SUM_SIZE=sums.shape[1], ZEROS=layout.zeros.ctypes.data, LOSS=LOSSES[loss],
         LABELS=labels, OUT=out, INDEX=index, BORDERS=borders,
     )  # fmt: skip
     leader, called = _kernels(layout.number)
     lead = array(
         "q",
         [
-            0, 0, 0, arguments.buffer_info()[0], steps, len(table), table.ctypes.data, parts.ctypes.data,
+            0, 0, 0, arguments.buffer_info()[0], steps, len(table), table.ctypes.data, notes.ctypes.data,
             by.settings.ctypes.data, record.ctypes.data, by.kind, *called,
         ],
     )  # fmt: skip
-    threads.run(0, arguments, call.at_constants, layout.items, layout.backward_bytes, lead=(leader, lead))
+    numbers = arguments[passes.CONSTANTS]
+    threads.run(0, arguments, numbers, layout.items, layout.backward_bytes, lead=(leader, lead))
     changed = [change for change in by.changed if change is not None]
     torch.autograd.graph.increment_version([one for each in changed for one in (each.weight, *each.kept)])
+    taken = int(by.settings[descent.TAKEN])
     for counter in by.counters:
-        counter += steps
+        counter.fill_(taken)
+    if skip_overflow:
+        skip_overflow.scale = float(by.settings[descent.SCALE])
+        skip_overflow.good_steps = int(by.settings[descent.GOOD])
     return Steps(*torch.from_numpy(record).unbind(1))
 
 
-def _pieces(layout: cpu.Layout, tensors: Sequence[Tensor | None], by: Descent) -> np.ndarray:
+def _pieces(plan: Plan, layout: cpu.Layout, tensors: Sequence[Tensor | None], by: Descent) -> np.ndarray:
     """Return the table of pieces of the weights that change; then one for the loss."""
     table = []
-    others = [k for k, is_state in enumerate(layout.are_states) if not is_state]
-    for k, size, end in zip(others, layout.other_sizes, accumulate(layout.other_sizes), strict=True):
+    others = [k for k, (_, name, _) in enumerate(plan.tensors) if name != "FIRST"]
+    for k, size, end in zip(others, layout.sizes, accumulate(layout.sizes), strict=True):
         tensor, change = tensors[k], by.changed[k]
         if tensor is None or change is None:
             continue

@@ -23,8 +23,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from snn_core.kernels.cpu.compiled import entry, function_at, row
-from snn_core.kernels.cpu.tile import address_of, array_at, call
+from snn_core.kernels.cpu.compiled import entry, function_at, helper
+from snn_core.kernels.cpu.tile import address_of, array_at, invoke
 
 #: What the threads know of a job: the addresses of function, arguments and numbers, and when the first of them found no
 #: item left. Then what the caller knows: until when it works alone, for how long it did so the last time, both in
@@ -55,7 +55,7 @@ def add(typing_context: Any, address: Any, value: Any) -> Any:
     return types.intp(types.intp, types.intp), generate
 
 
-@row
+@helper
 def _now(clock: Any) -> Any:
     _clock(_CLOCK, address_of(clock, 0))
     return clock[0] * 1_000_000_000 + clock[1]
@@ -64,21 +64,21 @@ def _now(clock: Any) -> Any:
 def _take_part(address: Any, _: Any) -> None:
     """Take items of the job at an address; this is what OpenMP calls in each thread."""
     job = array_at(address, (SIZE,), address)
-    call(job[FUNCTION], (job[ARGUMENTS], job[NUMBERS]))
+    invoke(job[FUNCTION], (job[ARGUMENTS], job[NUMBERS]))
     if add(address_of(job, ENDED), 0) == 0:
         clock = np.empty(2, np.int64)
         add(address_of(job, ENDED), _now(clock))
 
 
-@row
+@helper
 def share(job: Any, function: Any, arguments: Any, numbers: Any, helpers: Any) -> None:
     """Run a job together with ``helpers`` threads, alone where they were late."""
     began = _now(job[SECONDS:PARALLEL]) if helpers else 0
     if helpers == 0 or began < job[ALONE_UNTIL]:
-        call(function, (arguments, numbers))
+        invoke(function, (arguments, numbers))
         return
     job[FUNCTION], job[ARGUMENTS], job[NUMBERS], job[ENDED] = function, arguments, numbers, 0
-    call(job[PARALLEL], (job[MEMBER], address_of(job, 0), helpers + 1, 0))
+    invoke(job[PARALLEL], (job[MEMBER], address_of(job, 0), helpers + 1, 0))
     now = _now(job[SECONDS:PARALLEL])
     if now - job[ENDED] > max(LATE, (now - began) // 2):
         job[ALONE] = min(max(2 * job[ALONE], SHORTEST), LONGEST)
@@ -90,7 +90,7 @@ def share(job: Any, function: Any, arguments: Any, numbers: Any, helpers: Any) -
 @entry
 def _run(job: int, first: int, function: int, arguments: int, numbers: int, helpers: int) -> None:
     if first:
-        call(first, (arguments, numbers))
+        invoke(first, (arguments, numbers))
     share(array_at(job, (SIZE,), job), function, arguments, numbers, helpers)
 
 

@@ -38,7 +38,7 @@ def _call(builder: Any, name: str, result: Any, *arguments: Any) -> Any:
     return builder.call(cgutils.get_or_insert_function(builder.module, signature, name), arguments)
 
 
-class _Emitter:
+class _Vectors:
     """Writes LLVM instructions on vectors of one dtype."""
 
     def __init__(self, builder: Any, dtype: types.Float) -> None:
@@ -79,7 +79,7 @@ class _Emitter:
         return _call(self.builder, f"llvm.fma.{self.name}", self.vector, self.splat(number), vector, total)
 
 
-def _emit_tile(emitter: _Emitter, vectors: int, arrays: dict[str, Any], numbers: tuple[Any, ...]) -> None:
+def _emit_tile(emitter: _Vectors, vectors: int, arrays: dict[str, Any], numbers: tuple[Any, ...]) -> None:
     """Write the instructions of a tile of ``ROWS`` by ``vectors``; ``numbers`` are the integers of :func:`add_tile`."""
     builder = emitter.builder
     p, row, step, terms, q, b_row, f, f_row, o, out_row, rows, columns = numbers
@@ -124,7 +124,7 @@ def add_tile(
     """Compute a tile of at most ``ROWS`` rows and ``VECTORS`` vectors; see ``products.add_product`` for the rest."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        emitter = _Emitter(builder, out.dtype)
+        emitter = _Vectors(builder, out.dtype)
         places = {"a": 0, "b": 5, "first": 8, "out": 11}
         arrays = {
             name: context.make_array(signature.args[at])(context, builder, arguments[at]).data
@@ -210,7 +210,7 @@ def copy(typing_context: Any, source: Any, at: Any, to: Any, target: Any, count:
 
 
 @intrinsic
-def call(typing_context: Any, function: Any, arguments: Any) -> Any:
+def invoke(typing_context: Any, function: Any, arguments: Any) -> Any:
     """Call the compiled function at an address with integers and addresses."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:

@@ -1,9 +1,10 @@
-"""The scan of a plan on a GPU: the kernels of ``plan.cu``, compiled by CuPy on first use and cached on disk.
+"""The kernels for a GPU, ``plan.cu``, as an executor: :func:`forward` and :func:`backward` of a plan.
 
-The head of ``plan.cu`` explains how a kernel works. This module puts the cells of a plan into it (:func:`source`) and
-decides which stages one launch takes, on how many blocks of how many threads (:class:`Launch`), and which tensors it
-reads and writes. Outputs come from torch's allocator and kernels go onto torch's current stream without waiting for
-anything, so a training step can be captured in a CUDA graph, once its kernels have been compiled by an ordinary step.
+CuPy compiles them on first use and keeps them on disk. The head of ``plan.cu`` explains how a kernel works. This module
+puts the structures and the cells of a plan into it (:func:`source`) and decides which stages one launch takes, on how
+many blocks of how many threads (:class:`Launch`). Outputs come from torch's allocator and kernels go onto torch's current
+stream without waiting for anything, so a training step can be captured in a CUDA graph, once its kernels have been
+compiled by an ordinary step.
 
 Half precisions are widened in registers: all arithmetic and the states that are passed in are float32, for float64
 float64. CuPy compiles everything with ``-ftz=true``: single-precision numbers below 1.2e-38 count as 0.
@@ -11,9 +12,8 @@ float64. CuPy compiles everything with ``-ftz=true``: single-precision numbers b
 
 from __future__ import annotations
 
-import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import cache, lru_cache
 from pathlib import Path
@@ -23,11 +23,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snn_core.kernels import shapes
-from snn_core.kernels.cpu.launch import compute_dtype, in_memory
-from snn_core.kernels.limits import MOST_PARAMETERS, MOST_STATES
-from snn_core.kernels.plan import NUMBERS, OUTPUT, Plan, Stage
-from snn_core.kernels.record.symbols import Program
+from snn_core.kernels import fields
+from snn_core.kernels import limits as most
+from snn_core.kernels.plan import Kind, Plan, in_memory
+from snn_core.kernels.record.equations import Code
+from snn_core.kernels.record.symbols import Statement
 
 SOURCE = Path(__file__).with_name("plan.cu")
 
@@ -39,15 +39,14 @@ SCALARS = {
     torch.bfloat16: "BFloat16",
 }
 
-# These must be as in plan.cu: limits, and how many words of 64 bits its structures have: `Plan` up to its stages, a
-# `Stage` up to its tensors, and these. The numbers of a stage come last.
-THREADS, SAMPLES, MOST_STAGES = 512, 4, 6
-HEAD, LAYOUT, TENSORS = 13, 12, 4 + (MOST_STATES + 1) + 2 * MOST_PARAMETERS + 9
-
+# As in plan.cu: most threads of a block that shares neurons, and its samples.
+THREADS, SAMPLES = 512, 4
 #: Threads of a block, and its samples, where no neurons are connected.
 ELEMENTS = 128
 #: Bytes of shared memory that a block gets without having asked for more.
 UNASKED_SHARED_BYTES = 48 << 10
+#: Columns of the structures that kernels take, in words.
+HEAD, STAGE = fields.columns(fields.HEAD), fields.columns(fields.CUDA)
 
 
 class Launch(NamedTuple):
@@ -57,75 +56,78 @@ class Launch(NamedTuple):
     blocks: int
     threads: int
     shared_bytes: int = 0
-    programs: tuple[Program, ...] = ()
+    cells: tuple[Code, ...] = ()
 
 
-def _function(head: str, names: dict[str, str], statements: Sequence[str], results: dict[str, str]) -> str:
+def _function(head: str, names: dict[str, str], statements: Sequence[Statement], results: dict[str, str]) -> str:
     """Return a function of a cell: what names stand for, its statements, and where results go."""
-    text = " ".join([*names.values(), *statements, *results.values()])
-    used = set(re.findall(r"\w+", text))
+    written = list(map(str, statements))
+    used = set(re.findall(r"\w+", " ".join([*written, *results.values()])))
     lines = [
         f"const Compute {name} = {value};" for name, value in names.items() if name in used and name != value
     ]
-    for statement in statements:
-        lines.append(f"const {'bool' if statement[0] == 'f' else 'Compute'} {statement};")
+    lines += [f"const {'bool' if text[0] == 'f' else 'Compute'} {text};" for text in written]
     lines += [f"{place} {value};" for place, value in results.items()]
     return "\n".join(
         [f"    __device__ static void {head} {{", *(f"        {line}" for line in lines), "    }"]
     )
 
 
-def cell_source(number: int, program: Program) -> str:
+def cell_source(number: int, code: Code) -> str:
     """Return the structure of a cell, see ``plan.cu``."""
-    states, parameters = range(program.states), range(program.parameters)
+    states, parameters = range(code.states), range(code.parameters)
     names = {"one": "1", "zero": "0"} | {f"v{k}": f"v[{k}]" for k in states}
-    names |= {f"p{k}": f"p[{k}]" for k in parameters} | {
-        f"c{k}": f"n.c[{k}]" for k in range(program.constants)
-    }
-    y, *after = program.outputs
+    names |= {f"p{k}": f"p[{k}]" for k in parameters} | {f"c{k}": f"n.c[{k}]" for k in range(code.constants)}
+    y, *after = code.outputs
     forward = _function(
         "forward(const Numbers& n, const Compute* p, Compute x, Compute* v, Compute& y)",
-        names, program.forward, {"y =": y} | {f"v[{k}] =": value for k, value in enumerate(after)},
+        names, code.forward, {"y =": y} | {f"v[{k}] =": value for k, value in enumerate(after)},
     )  # fmt: skip
-    g_x, *rest = program.gradients
-    results = {"g_x =": g_x} | {f"g_v[{k}] =": value for k, value in enumerate(rest[: program.states])}
-    results |= {f"g_p[{k}] +=": value for k, value in enumerate(rest[program.states :])}
+    g_x, *rest = code.gradients
+    results = {"g_x =": g_x} | {f"g_v[{k}] =": value for k, value in enumerate(rest[: code.states])}
+    results |= {f"g_p[{k}] +=": value for k, value in enumerate(rest[code.states :])}
     backward = _function(
         "backward(const Numbers& n, const Compute* p, Compute x, const Compute* v, Compute g_y, Compute* g_v, "
         "Compute& g_x, Compute* g_p)",
-        names | {f"g_v{k}": f"g_v[{k}]" for k in states}, program.backward, results,
+        names | {f"g_v{k}": f"g_v[{k}]" for k in states}, code.backward, results,
     )  # fmt: skip
-    sizes = f"    enum {{ STATES = {program.states}, PARAMETERS = {program.parameters} }};"
+    sizes = f"    enum {{ STATES = {code.states}, PARAMETERS = {code.parameters} }};"
     return "\n".join([f"struct Cell{number} {{", sizes, forward, backward, "};\n"])
 
 
-def cells(programs: Sequence[Program]) -> str:
-    """Return the structures of all cells of a plan and their list, which ``plan.cu`` includes."""
-    structures = [cell_source(number, program) for number, program in enumerate(programs)]
-    return "\n".join(
-        [
-            *structures,
-            f"#define CELLS(CELL) {' '.join(f'CELL({k}, Cell{k})' for k in range(len(programs)))}\n",
-        ]
-    )
+def cells(codes: Sequence[Code]) -> str:
+    """Return what ``plan.cu`` includes: its structures, those of all cells of a plan, and the list of these."""
+    listed = " ".join(f"CELL({k}, Cell{k})" for k in range(len(codes)))
+    structures = [
+        fields.struct("Stage", fields.CUDA, "Numbers c;"),
+        fields.struct("Plan", fields.HEAD, "Stage stages[MOST_STAGES];"),
+        *[cell_source(number, code) for number, code in enumerate(codes)],
+    ]
+    return "\n".join([*structures, f"#define CELLS(CELL) {listed}\n"])
 
 
-def source(programs: Sequence[Program]) -> str:
+def source(codes: Sequence[Code]) -> str:
     """Return what is compiled: ``plan.cu`` with its cells in it, since CuPy's cache knows no other files."""
-    return SOURCE.read_text().replace('#include "cells.cuh"\n', cells(programs))
+    return SOURCE.read_text().replace('#include "cells.cuh"\n', cells(codes))
+
+
+def definitions(dtype: torch.dtype) -> dict[str, Any]:
+    """Return what ``plan.cu`` wants defined."""
+    return {name: value for name, value in vars(most).items() if name.isupper()} | {"SCALAR": SCALARS[dtype]}
 
 
 def compile_options(dtype: torch.dtype) -> tuple[str, ...]:
     """Return NVRTC's options for sequences of ``dtype``; CuPy adds the architecture and ``-ftz=true``."""
     # Without fused multiply-add every step rounds as torch does.
-    return "--std=c++14", "--fmad=false", f"-DSCALAR={SCALARS[dtype]}"
+    defined = [f"-D{name}={value}" for name, value in definitions(dtype).items()]
+    return "--std=c++14", "--fmad=false", *defined
 
 
 @cache
-def _module(dtype: torch.dtype, programs: tuple[Program, ...]) -> Any:
+def _module(dtype: torch.dtype, codes: tuple[Code, ...]) -> Any:
     import cupy
 
-    return cupy.RawModule(code=source(programs), options=compile_options(dtype))
+    return cupy.RawModule(code=source(codes), options=compile_options(dtype))
 
 
 class _StreamHandle:
@@ -159,13 +161,13 @@ def _shared_limit(device: torch.device) -> int:
 @cache
 def _kernel(
     name: str,
-    programs: tuple[Program, ...],
+    codes: tuple[Code, ...],
     dtype: torch.dtype,
     device: torch.device,
     much_shared_memory: bool,
 ) -> Any:
     """Return a kernel for the current device."""
-    kernel = _module(dtype, programs).get_function(name)
+    kernel = _module(dtype, codes).get_function(name)
     if much_shared_memory:
         kernel.max_dynamic_shared_size_bytes = _shared_limit(device)
     return kernel
@@ -189,7 +191,7 @@ class Device:
         """
         with torch.cuda.device(place), _current_stream(place):
             much = launch.shared_bytes > UNASKED_SHARED_BYTES
-            kernel = _kernel(launch.kernel, launch.programs, dtype, place, much)
+            kernel = _kernel(launch.kernel, launch.cells, dtype, place, much)
             kernel((launch.blocks,), (launch.threads,), (plan,), shared_mem=launch.shared_bytes)
 
 
@@ -208,7 +210,7 @@ class Group(NamedTuple):
     sample of its own, ``neurons`` of them; otherwise ``neurons`` is 1.
     """
 
-    stages: tuple[Stage, ...]
+    kinds: tuple[Kind, ...]
     neurons: int
     samples: int
     threads: int
@@ -218,373 +220,263 @@ class Group(NamedTuple):
     @property
     def is_linear(self) -> bool:
         """Whether this is a linear layer by itself, for which torch has a faster product."""
-        return len(self.stages) == 1 and self.stages[0].program is None
+        return len(self.kinds) == 1 and self.kinds[0].program is None
 
     @property
-    def state_size(self) -> int:
-        return sum(stage.state_size for stage in self.stages)
-
-    @property
-    def programs(self) -> tuple[Program, ...]:
+    def cells(self) -> tuple[Code, ...]:
         """The different cells of the group."""
-        return tuple(dict.fromkeys(stage.program for stage in self.stages if stage.program))
-
-    def launch(self, direction: str, N: int) -> Launch:
-        blocks = _quotient(N, self.samples)
-        return Launch(f"scan_{direction}", blocks, self.threads, self.shared_bytes, self.programs)
+        return tuple(dict.fromkeys(kind.program.code for kind in self.kinds if kind.program))
 
 
-def _ring(stage: Stage) -> int:
+def _ring(kind: Kind) -> int:
     """Return how many rows of outputs a stage has in shared memory."""
-    return max(2, 1 + stage.feedback)
+    return max(2, 1 + kind.feedback)
 
 
-def _rows(stage: Stage) -> int:
+def _rows(kind: Kind) -> int:
     """Return how many numbers of one sample a stage has in shared memory, see ``Block`` in ``plan.cu``."""
-    own = stage.states + 2 * stage.parameters + stage.feedback + stage.taps * (3 + stage.feedback)
-    return (_ring(stage) + own) * stage.outputs
+    own = kind.states + 2 * len(kind.sizes) + kind.feedback + kind.taps * (3 + kind.feedback)
+    return (_ring(kind) + own) * kind.outputs
 
 
-def _numbers(stages: Sequence[Stage]) -> int:
-    """Return how many numbers of one sample stages have there, with their input."""
-    return 2 * stages[0].inputs + sum(map(_rows, stages))
-
-
-def _group(stages: Sequence[Stage], itemsize: int, limit: int) -> Group:
-    if not any(stage.is_dense for stage in stages):
-        flat = tuple(stage._replace(inputs=1, outputs=1) for stage in stages)
-        one = itemsize * _numbers(flat)
+def _group(kinds: Sequence[Kind], itemsize: int, limit: int) -> Group:
+    is_dense = any(kind.is_dense for kind in kinds)
+    flat = tuple(kinds) if is_dense else tuple([kind._replace(inputs=1, outputs=1) for kind in kinds])
+    one = itemsize * (2 * flat[0].inputs + sum(map(_rows, flat)))
+    if not is_dense:
         samples = max(1, min(ELEMENTS, limit // one))
-        return Group(flat, stages[0].outputs, samples, ELEMENTS, 1, samples * one)
-    one = itemsize * _numbers(stages)
-    widest = max(1, *(max(stage.inputs, stage.outputs) for stage in stages))
+        return Group(flat, kinds[0].outputs, samples, ELEMENTS, 1, samples * one)
+    widest = max(1, *(max(kind.inputs, kind.outputs) for kind in kinds))
     samples = SAMPLES if SAMPLES * one <= limit else 1
     threads = min(THREADS, 32 * _quotient(widest, 32))
-    return Group(tuple(stages), 1, samples, threads, threads, samples * one)
+    return Group(flat, 1, samples, threads, threads, samples * one)
+
+
+def _itemsize(dtype: torch.dtype) -> int:
+    return 8 if dtype == torch.float64 else 4
 
 
 @lru_cache(maxsize=256)
-def too_large(stage: Stage, dtype: torch.dtype, limit: int) -> str:
+def too_large(kind: Kind, dtype: torch.dtype, limit: int) -> str:
     """Return why a block has too little shared memory for the neurons of a stage, "" if it has enough."""
-    group = _group([stage], compute_dtype(dtype).itemsize, limit)
+    group = _group([kind], _itemsize(dtype), limit)
     if group.shared_bytes <= limit or group.is_linear:
         return ""
-    has_delays = stage.feedback > 1
+    has_delays = kind.feedback > 1
     return (
-        f"{stage.outputs} recurrent neurons{f' with delays up to {stage.feedback} steps' * has_delays} need "
+        f"{kind.outputs} recurrent neurons{f' with delays up to {kind.feedback} steps' * has_delays} need "
         f"{group.shared_bytes:,} bytes of shared memory, the device has {limit:,}: use fewer"
         f"{', or a smaller max_delay' * has_delays}"
     )
 
 
 @lru_cache(maxsize=256)
-def groups(plan: Plan, dtype: torch.dtype, limit: int) -> tuple[Group, ...]:
-    """Divide a plan into launches: one, unless it has too many stages or too many neurons for shared memory.
-
-    Raises:
-        ValueError: the neurons of a single stage are too many.
-    """
-    itemsize = compute_dtype(dtype).itemsize
+def groups(plan: Plan, limit: int) -> tuple[Group, ...]:
+    """Divide a plan into launches: one, unless it has too many stages or too many neurons for shared memory."""
+    itemsize = _itemsize(plan.compute)
     found: list[Group] = []
-    rest: list[Stage] = []
-    for stage in plan.stages:
-        fits = len(rest) < MOST_STAGES and _group([*rest, stage], itemsize, limit).shared_bytes <= limit
+    rest: list[Kind] = []
+    for kind in plan.kinds:
+        fits = len(rest) < most.MOST_STAGES and _group([*rest, kind], itemsize, limit).shared_bytes <= limit
         if rest and not fits:
             found.append(_group(rest, itemsize, limit))
             rest = []
-        rest.append(stage)
-    found.append(_group(rest, itemsize, limit))
-    for group in found:
-        reason = too_large(group.stages[0], dtype, limit)
-        if reason and len(group.stages) == 1:
-            raise ValueError(reason)
-    return tuple(found)
+        rest.append(kind)
+    return *found, _group(rest, itemsize, limit)
 
 
 @lru_cache(maxsize=256)
-def _words(group: Group, dtype: torch.dtype) -> np.ndarray:
-    """Return the structure ``Plan`` of ``plan.cu`` for a group, still without its tensors and numbers."""
-    words = np.zeros(HEAD + MOST_STAGES * (LAYOUT + TENSORS + NUMBERS * dtype.itemsize // 8), np.int64)
-    source_at, source_rows, at, state = 0, 2, 2 * group.stages[0].inputs, 0
-    for row, stage in zip(_stages(words), group.stages, strict=False):
-        cell = -1 if stage.program is None else group.programs.index(stage.program)
-        sizes = *stage[1:5], stage.states, stage.parameters
-        row[:LAYOUT] = cell, *sizes, source_at, source_rows, at, _ring(stage), state
-        source_at, source_rows, at, state = at, _ring(stage), at + _rows(stage), state + stage.state_size
+def _words(group: Group, itemsize: int) -> np.ndarray:
+    """Return the structure ``Plan`` of ``plan.cu`` for a group, still without sequences, tensors and numbers."""
+    numbers = (2 + most.MOST_STATES + most.MOST_CONSTANTS) * itemsize // 8
+    words = np.zeros(HEAD["COLUMNS"] + most.MOST_STAGES * (STAGE["COLUMNS"] + numbers), np.int64)
+    source_at, source_rows, at = 0, 2, 2 * group.kinds[0].inputs
+    for row, kind in zip(_stages(words), group.kinds, strict=False):
+        cell = -1 if kind.program is None else group.cells.index(kind.program.code)
+        sizes = {"FEEDBACK": kind.feedback, "TAPS": kind.taps, "INPUTS": kind.inputs, "OUTPUTS": kind.outputs}
+        sizes |= {"STATES": kind.states, "PARAMETERS": len(kind.sizes), "CELL": cell}
+        sizes |= {"FROM": source_at, "FROM_ROWS": source_rows, "AT": at, "ROWS": _ring(kind)}
+        for name, value in sizes.items():
+            row[STAGE[name]] = value
+        row[STAGE["SIZE"] : STAGE["SIZE"] + len(kind.sizes)] = kind.sizes
+        source_at, source_rows, at = at, _ring(kind), at + _rows(kind)
     return words
 
 
 def _stages(words: np.ndarray) -> np.ndarray:
-    return words[HEAD:].reshape(MOST_STAGES, -1)
+    return words[HEAD["COLUMNS"] :].reshape(most.MOST_STAGES, -1)
 
 
-def _word(value: Tensor | int | None) -> int:
-    return value.data_ptr() if isinstance(value, Tensor) else value or 0
-
-
-class _Own(NamedTuple):
-    """The tensors of a stage, None where there are none: states and outputs before the first step come first."""
-
-    first: Sequence[Tensor | None]
-    weight: Any
-    bias: Any
-    taps: Any
-    parameters: Sequence[Any]
-
-    def words(self) -> list[Any]:
-        """Return what the structure ``Stage`` of ``plan.cu`` takes of them, in its order."""
-        weight_t = None if self.weight is None else self.weight.t().contiguous()
-        sizes = [parameter.numel() for parameter in self.parameters]
-        lists = ((self.first, MOST_STATES + 1), (self.parameters, MOST_PARAMETERS), (sizes, MOST_PARAMETERS))
-        filled = [[*values, *[None] * (length - len(values))] for values, length in lists]
-        return [self.weight, weight_t, self.bias, self.taps, *itertools.chain.from_iterable(filled)]
-
-
-class _Kept(NamedTuple):
-    """What the backward kernel keeps of a stage, and its gradients; as in ``plan.cu``."""
-
-    input: Any = None
-    v: Any = None
-    i: Any = None
-    y: Any = None
-    z: Any = None
-    g_i: Any = None
-    g_p: Any = None
-    g_taps: Any = None
-    g_seq: Any = None
+#: Tensors of a stage by their field and the place in it.
+Own = dict[tuple[str, int], Any]
 
 
 class _Call:
-    """A group with its input and its tensors."""
+    """A group with its input, its tensors and its numbers."""
 
-    def __init__(
-        self,
-        x: Tensor,
-        tensors: Sequence[Tensor | None],
-        group: Group,
-        numbers: Sequence[float],
-        lengths: Tensor | None,
-    ) -> None:
-        if lengths is not None and group.neurons > 1:
-            lengths = lengths.repeat_interleave(group.neurons)
-        self.lengths = lengths
-        self.x, self.group, self.wide = in_memory(x.detach(), x.dtype), group, compute_dtype(x.dtype)
-        self.T, self.N = x.shape[0], x.shape[1] * group.neurons
-        number = np.float64 if self.wide == torch.float64 else np.float32
-        self.numbers = np.array(numbers, number).reshape(-1, NUMBERS).view(np.int64)
-        left = iter([self._widen(tensor) for tensor in tensors])
-        self.own = []
-        for stage in group.stages:
-            first = [next(left) for _ in range(stage.states + (stage.feedback > 0))]
-            weight, bias = (next(left), next(left)) if stage.is_dense else (None, None)
-            taps = next(left) if stage.taps else None
-            self.own.append(_Own(first, weight, bias, taps, [next(left) for _ in range(stage.parameters)]))
-
-    def _widen(self, tensor: Tensor | None) -> Any:
-        return None if tensor is None else in_memory(tensor.detach(), self.wide)
+    def __init__(self, plan: Plan, group: Group, x: Tensor, own: Sequence[Own], numbers: np.ndarray) -> None:
+        self.plan, self.group, self.x, self.own, self.numbers = plan, group, x, own, numbers
+        self.T, self.N = plan.T, plan.N * group.neurons
+        self.y_shape = plan.T, plan.N, group.neurons * group.kinds[-1].outputs
 
     def _new(self, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
-        return torch.empty(shape, dtype=dtype or self.wide, device=self.x.device)
+        return torch.empty(shape, dtype=dtype or self.plan.compute, device=self.x.device)
 
-    def _start(self, direction: str, head: Sequence[Tensor | None], kept: Sequence[_Kept]) -> None:
-        """Start a kernel; ``head`` is what its structure takes after the input."""
-        launch = self.group.launch(direction, self.N)
-        if launch.blocks == 0:
+    def _start(self, kernel: str, head: dict[str, Any], more: Sequence[Own]) -> None:
+        """Start a kernel; ``more`` are tensors of each stage besides its own."""
+        group, words = self.group, _words(self.group, _itemsize(self.plan.compute)).copy()
+        blocks = _quotient(self.N, group.samples)
+        if blocks == 0:
             return
-        words = _words(self.group, self.wide).copy()
-        sizes = self.T, self.N, self.group.samples, self.group.columns, len(self.group.stages)
-        stages = [
-            (*own.words(), *more) for own, more in zip(self.own, kept, strict=True)
-        ]  # alive until it starts
-        words[:HEAD] = [_word(value) for value in (*sizes, self.x, self.lengths, *head)]
-        for row, values, numbers in zip(_stages(words), stages, self.numbers, strict=False):
-            row[LAYOUT : LAYOUT + TENSORS] = [_word(value) for value in values]
-            row[LAYOUT + TENSORS :] = numbers
-        device.start(launch, self.x.dtype, self.x.device, words.view(f"V{words.nbytes}"))
+        head |= {"STEPS": self.T, "ALL": self.N, "SAMPLES": group.samples, "THREADS": group.columns}
+        head |= {"COUNT": len(group.kinds), "X": self.x}
+        for name, value in head.items():
+            words[HEAD[name]] = value.data_ptr() if isinstance(value, Tensor) else value or 0
+        tensors = [one | others for one, others in zip(self.own, more, strict=True)]
+        for own in tensors:  # alive until it starts
+            if own.get(("WEIGHT", 0)) is not None:
+                own["WEIGHT_T", 0] = own["WEIGHT", 0].t().contiguous()
+        for row, own, numbers in zip(_stages(words), tensors, self.numbers.view(np.int64), strict=False):
+            for (name, place), tensor in own.items():
+                if tensor is not None:
+                    row[STAGE[name] + place] = tensor.data_ptr()
+            row[STAGE["COLUMNS"] :] = numbers
+        launch = Launch(kernel, blocks, group.threads, group.shared_bytes, group.cells)
+        device.start(launch, self.plan.dtype, self.x.device, words.view(f"V{words.nbytes}"))
 
-    def forward(self) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """Return outputs, last states, and what is stored of all steps."""
-        features = self.group.neurons * self.group.stages[-1].outputs
-        y = self._new(*self.x.shape[:2], features, dtype=self.x.dtype)
-        last = self._new(self.N * self.group.state_size, dtype=self.x.dtype)
+    def forward(self, results: Sequence[Own]) -> Tensor:
+        """Return outputs; ``results`` get last states and what is stored of all steps."""
+        y = self._new(*self.y_shape, dtype=self.plan.dtype)
         if self.group.is_linear:
-            y.copy_(torch.nn.functional.linear(self.x.to(self.wide), self.own[0].weight, self.own[0].bias))
-            return y, last, []
-        kept = [self._stored(stage) for stage in self.group.stages]
-        self._start("forward", (y, last, None, None, None, None), kept)
-        return y, last, self._seqs(last, kept)
+            weight, bias = self.own[0]["WEIGHT", 0], self.own[0]["BIAS", 0]
+            return y.copy_(torch.nn.functional.linear(self.x.to(self.plan.compute), weight, bias))
+        self._start("forward_pass", {"Y": y}, results)
+        return y
 
-    def _stored(self, stage: Stage) -> _Kept:
-        """Make room for states before, and outputs of, each step, if any are returned."""
-        sequence = self.T, self.N, stage.outputs
-        return _Kept(
-            v=self._new(stage.states, *sequence) if stage.stored & ~OUTPUT else None,
-            y=self._new(*sequence) if stage.stored & OUTPUT else None,
-        )
-
-    def _seqs(self, last: Tensor, kept: Sequence[_Kept]) -> list[Tensor]:
-        """Return what stages store of all steps: the states after each are those before the next."""
-        found = []
-        ends = last.split([self.N * stage.state_size for stage in self.group.stages])
-        for stage, end, one in zip(self.group.stages, ends, kept, strict=True):
-            own = end.to(self.wide).view(stage.states + stage.feedback, self.N, stage.outputs)
-            for k in stage.seqs:
-                if k == MOST_STATES:
-                    found.append(one.y)
-                    continue
-                seq = torch.cat([one.v[k, 1:], own[k : k + 1]])
-                if self.lengths is not None:
-                    seq[self.lengths - 1, torch.arange(self.N, device=seq.device)] = own[k]
-                found.append(seq)
-        return found
-
-    def seq_sizes(self) -> list[int]:
-        """Return how many numbers there are of each."""
-        return [self.T * self.N * stage.outputs for stage in self.group.stages for _ in stage.seqs]
-
-    def backward(
-        self, g_y: Tensor | None, g_last: Tensor | None, g_seqs: Sequence[Tensor]
-    ) -> tuple[Tensor, list[Tensor | None]]:
-        """Return the gradients of the input and of all tensors, None for those that are None."""
-        g_x, g_first = self._new(*self.x.shape, dtype=self.x.dtype), self._new(self.N * self.group.state_size)
-        kept = self._keep(g_seqs)
+    def backward(self, g_y: Tensor | None, grads: Sequence[Own]) -> tuple[Tensor, list[Own]]:
+        """Return the gradients of the input and of all tensors; ``grads`` are those of results besides outputs."""
+        g_x, kept = self._new(*self.x.shape, dtype=self.plan.dtype), self._keep()
         if self.group.is_linear:
-            g_i = kept[0].g_i.zero_() if g_y is None else kept[0].g_i.copy_(g_y)
-            g_x.copy_(g_i @ self.own[0].weight)
+            g_i = kept[0]["G_I", 0]
+            g_i.zero_() if g_y is None else g_i.copy_(g_y)
+            g_x.copy_(g_i @ self.own[0]["WEIGHT", 0])
         else:
-            g_y = None if g_y is None else in_memory(g_y.detach(), self.x.dtype)
-            self._start("backward", (None, None, g_y, self._widen(g_last), g_x, g_first), kept)
-        firsts = g_first.split([self.N * stage.state_size for stage in self.group.stages])
-        inputs = [self.x.to(self.wide), *(one.y for one in kept)]
-        parts = zip(self.group.stages, self.own, kept, inputs, firsts, strict=False)
-        return g_x, [gradient for part in parts for gradient in self._gradients(*part)]
+            more = [one | own for one, own in zip(grads, kept, strict=True)]
+            self._start("backward_pass", {"G_Y": g_y, "G_X": g_x}, more)
+        inputs = [self.x.to(self.plan.compute), *(one["KEPT_Y", 0] for one in kept)]
+        parts = zip(self.group.kinds, self.own, kept, inputs, strict=False)
+        return g_x, [self._gradients(*part) for part in parts]
 
-    def _keep(self, g_seqs: Sequence[Tensor]) -> list[_Kept]:
-        """Make room for what the backward kernel keeps."""
-        found: list[_Kept] = []
-        left = iter(g_seqs)
-        for k, stage in enumerate(self.group.stages):
-            sequence = self.T, self.N, stage.outputs
-            i = self._new(*sequence) if stage.feedback else None
-            y = self._new(*sequence) if k + 1 < len(self.own) or stage.feedback else None
-            g_i = self._new(*sequence) if stage.is_dense else None
-            before = found[-1].y if found else None
-            v, g_p = self._new(stage.states, *sequence), self._new(stage.parameters, *sequence[1:])
-            z, g_taps = (
-                (self._new(*sequence), self._new(stage.feedback, *sequence[1:]))
-                if stage.taps
-                else (None, None)
-            )
-            g_seq = None
-            if g_seqs and stage.seqs:
-                g_seq = self._new(stage.states + 1, *sequence).zero_()
-                for s in stage.seqs:
-                    g_seq[min(s, stage.states)] = next(left).view(sequence)
-            found.append(_Kept(before if i is None else i, v, i, y, z, g_i, g_p, g_taps, g_seq))
+    def _keep(self) -> list[Own]:
+        """Make room for what the backward kernel keeps, and for the gradients that it writes."""
+        found: list[Own] = []
+        before = None
+        for k, kind in enumerate(self.group.kinds):
+            sequence, D = (self.T, self.N, kind.outputs), kind.feedback
+            own: Own = {("KEPT_V", 0): self._new(kind.states, *sequence)}
+            own["G_P", 0] = self._new(len(kind.sizes), *sequence[1:])
+            own["KEPT_I", 0] = self._new(*sequence) if D else None
+            own["KEPT_Y", 0] = self._new(*sequence) if k + 1 < len(self.own) or D else None
+            own["G_I", 0] = self._new(*sequence) if kind.is_dense else None
+            own["INPUT", 0] = own["KEPT_I", 0] if D else before
+            if kind.taps:
+                own["KEPT_Z", 0], own["G_TAPS", 0] = self._new(*sequence), self._new(D, *sequence[1:])
+            for name, place in kind.tensors():
+                if name == "FIRST":
+                    depth = D if place == most.MOST_STATES else 1
+                    own["G_FIRST", place] = self._new(depth, *sequence[1:])
+            before = own["KEPT_Y", 0]
+            found.append(own)
         return found
 
-    def _gradients(
-        self, stage: Stage, own: _Own, kept: _Kept, x: Tensor, g_first: Tensor
-    ) -> list[Tensor | None]:
+    def _gradients(self, kind: Kind, own: Own, kept: Own, x: Tensor) -> Own:
         """Return the gradients of a stage's tensors."""
-        N, J, D = self.N, stage.outputs, stage.feedback
-        sizes = [N * J] * stage.states + [D * N * J] * (D > 0)
-        tensors, gradients = [*own.first], [*g_first.split(sizes)] if sizes else []
-        if own.weight is not None:  # g_i belongs to the sum of what comes from x[t] and from earlier outputs
-            g = kept.g_i.flatten(0, 1).t()
+        N, J, D = self.N, kind.outputs, kind.feedback
+        found: Own = {("FIRST", place): one for (name, place), one in kept.items() if name == "G_FIRST"}
+        if kind.is_dense:  # g_i belongs to the sum of what comes from x[t] and from earlier outputs
+            g = kept["G_I", 0].flatten(0, 1).t()
             fed = [x]
-            if stage.taps:
-                fed.append(kept.z)
+            if kind.taps:
+                fed.append(kept["KEPT_Z", 0])
             elif D:
-                first = own.first[-1]
+                first = own["FIRST", most.MOST_STATES]
                 first = self._new(1, N, J).zero_() if first is None else first.view(1, N, J)
-                fed.append(torch.cat([first, kept.y[:-1]]))
-            tensors += [own.weight, own.bias]
-            gradients += [torch.cat([g @ one.flatten(0, 1) for one in fed], 1), g.sum(1)]
-        if stage.taps:
-            tensors.append(own.taps)
-            gradients.append(kept.g_taps.sum(1))
-        tensors += own.parameters
-        for parameter, g in zip(own.parameters, kept.g_p, strict=True):
-            size = parameter.numel()
-            gradients.append(g.view(g.numel() // max(size, 1), size).sum(0))
-        return [None if one is None else g for one, g in zip(tensors, gradients, strict=True)]
+                fed.append(torch.cat([first, kept["KEPT_Y", 0][:-1]]))
+            found["WEIGHT", 0] = torch.cat([g @ one.flatten(0, 1) for one in fed], 1)
+            found["BIAS", 0] = g.sum(1)
+        if kind.taps:
+            found["TAP", 0] = kept["G_TAPS", 0].sum(1)
+        for k, (size, g) in enumerate(zip(kind.sizes, kept["G_P", 0], strict=True)):
+            found["PARAMETER", k] = g.view(g.numel() // max(size, 1), size).sum(0)
+        return found
 
 
-def _divided(
-    x_seq: Tensor,
-    tensors: Sequence[Tensor | None],
-    plan: Plan,
-    numbers: Sequence[float],
-    lengths: Tensor | None,
-) -> Iterator[tuple[list[Any], Group, Sequence[float]]]:
-    """Yield the groups of a plan, each with its tensors and numbers."""
-    shapes.check_scan(x_seq, tensors, plan)
-    if lengths is not None:
-        shapes.check_lengths(lengths, x_seq)
-    left, at = iter(tensors), 0
-    for group in groups(plan, x_seq.dtype, device.shared_limit(x_seq.device)):
-        end = at + NUMBERS * len(group.stages)
-        yield [next(left) for stage in group.stages for _ in range(stage.tensors)], group, numbers[at:end]
+def _of_stages(plan: Plan, names: Sequence[tuple[int, str, int]], values: Sequence[Any]) -> list[Own]:
+    """Return values by their stage, field and place."""
+    found: list[Own] = [{} for _ in plan.kinds]
+    for (k, name, place), value in zip(names, values, strict=True):
+        found[k][name, place] = value
+    return found
+
+
+def _written(plan: Plan, last: str, seq: str) -> list[tuple[int, str, int]]:
+    """Return stage, field and place of each result besides outputs, or of its gradient."""
+    lasts = [(k, last, place) for k, name, place in plan.tensors if name == "FIRST"]
+    return lasts + [(k, seq, place) for k, place in plan.seqs]
+
+
+def _calls(
+    plan: Plan, x_seq: Tensor, tensors: Sequence[Tensor | None], numbers: np.ndarray, results: Sequence[Own], is_whole: bool
+) -> tuple[list[_Call], Tensor]:
+    """Return the launches of a plan, and the outputs of the last that ran: all, or all but the last."""
+    wide = [None if one is None else in_memory(one.detach(), plan.compute) for one in tensors]
+    own, y, at = _of_stages(plan, plan.tensors, wide), in_memory(x_seq.detach().reshape(plan.rows), plan.dtype), 0
+    calls = []
+    divided = groups(plan, device.shared_limit(x_seq.device))
+    for k, group in enumerate(divided):
+        end = at + len(group.kinds)
+        calls.append(_Call(plan, group, y, own[at:end], numbers[at:end]))
+        if is_whole or k + 1 < len(divided):
+            y = calls[-1].forward(results[at:end])
         at = end
+    return calls, y
 
 
-def scan(
+def forward(
+    plan: Plan, x_seq: Tensor, tensors: Sequence[Tensor | None], numbers: np.ndarray, keep: bool
+) -> tuple[list[Tensor], list[Tensor | None]]:
+    """Run a plan, see :func:`snn_core.kernels.autograd.run`; nothing is kept for the backward pass."""
+    shapes = plan.result_shapes
+    results = [torch.empty(shape, dtype=plan.compute, device=x_seq.device) for shape in shapes[1:]]
+    own = _of_stages(plan, _written(plan, "LAST", "SEQ"), results)
+    _, y = _calls(plan, x_seq, tensors, numbers, own, True)
+    return [y.view(shapes[0]), *[one.to(plan.dtype) for one in results]], []
+
+
+def backward(
+    plan: Plan,
     x_seq: Tensor,
     tensors: Sequence[Tensor | None],
-    plan: Plan,
-    numbers: Sequence[float],
-    lengths: Tensor | None = None,
-) -> tuple[Tensor, ...]:
-    """Return outputs, last states, what is stored of all steps, and no states at borders, which only the CPU keeps.
-
-    Raises:
-        TypeError, ValueError: an argument has another dtype, shape or device than the op takes, or a stage has too many
-            neurons for shared memory.
-    """
-    y_seq, lasts, seqs = x_seq, [], [x_seq.new_empty(0)]
-    for own, group, its_numbers in _divided(x_seq, tensors, plan, numbers, lengths):
-        y_seq, last, stored = _Call(y_seq, own, group, its_numbers, lengths).forward()
-        lasts.append(last)
-        seqs += [one.to(x_seq.dtype).flatten() for one in stored]
-    borders = torch.empty(0, dtype=compute_dtype(x_seq.dtype), device=x_seq.device)
-    return y_seq, lasts[0] if len(lasts) == 1 else torch.cat(lasts), torch.cat(seqs), borders
-
-
-def scan_backward(
-    grad_y: Tensor | None,
-    grad_last: Tensor | None,
-    grad_seqs: Tensor | None,
-    x_seq: Tensor,
-    borders: Tensor,
-    tensors: Sequence[Tensor | None],
-    plan: Plan,
-    numbers: Sequence[float],
-    needs_x: bool = True,
-    lengths: Tensor | None = None,
-) -> list[Tensor]:
-    """Return the gradients of x_seq and of all tensors; see :func:`scan`."""
-    shapes.check_backward(grad_y, grad_last, grad_seqs, x_seq, plan)
-    calls: list[_Call] = []
-    for own, group, its_numbers in _divided(x_seq, tensors, plan, numbers, lengths):
-        fed = calls[-1].forward()[0] if calls else x_seq
-        calls.append(_Call(fed, own, group, its_numbers, lengths))
-    sizes = [call.N * call.group.state_size for call in calls]
-    lasts = [None] * len(calls) if grad_last is None else grad_last.split(sizes)
-    seqs: list[Any] = [()] * len(calls)
-    if grad_seqs is not None:
-        left = iter(grad_seqs.split([size for call in calls for size in call.seq_sizes()]))
-        seqs = [[next(left) for _ in call.seq_sizes()] for call in calls]
-    gradient = grad_y
-    found: list[Any] = []
+    numbers: np.ndarray,
+    kept: Sequence[Tensor | None],
+    grads: Sequence[Tensor | None],
+    needs: Sequence[bool],
+) -> list[Tensor | None]:
+    """Return the gradients of x_seq and of all tensors, see the one for the CPU."""
+    nothing: list[Own] = [{} for _ in plan.kinds]
+    calls, _ = _calls(plan, x_seq, tensors, numbers, nothing, False)
+    grad_y, *others = grads
+    wide = [None if one is None else in_memory(one, plan.compute) for one in others]
+    given = _of_stages(plan, _written(plan, "G_LAST", "G_SEQ"), wide)
+    gradient = None if grad_y is None else in_memory(grad_y.reshape(plan.y_rows), plan.dtype)
+    found: list[Own] = []
     with torch.autocast(x_seq.device.type, enabled=False):  # no product in half precision
-        for call, last, own_seqs in zip(reversed(calls), reversed(lasts), reversed(seqs), strict=True):
-            gradient, gradients = call.backward(gradient, last, own_seqs)
-            found[:0] = gradients
-    return [
-        gradient if needs_x else x_seq.new_empty(0),  # type: ignore[list-item]
-        *(
-            x_seq.new_empty(0) if one is None else g.view(one.shape).to(one.dtype)
-            for g, one in zip(found, tensors, strict=True)
-        ),
-    ]
+        for call in reversed(calls):
+            at = len(plan.kinds) - len(found) - len(call.own)
+            gradient, own = call.backward(gradient, given[at : at + len(call.own)])
+            found[:0] = own
+    assert gradient is not None
+    results: list[Tensor | None] = [gradient.view(x_seq.shape)]
+    for tensor, (k, name, place) in zip(tensors, plan.tensors, strict=True):
+        results.append(None if tensor is None else found[k][name, place].view(tensor.shape).to(tensor.dtype))
+    return results

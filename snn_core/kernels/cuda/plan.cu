@@ -1,5 +1,6 @@
-// The scan of a whole plan for CUDA, forward and backward. launch.py, beside this file, puts the cells of a plan into this
-// file and compiles it with NVRTC, once for each SCALAR; tests/support/cuda_shim runs it on a CPU.
+// The scan of a whole plan for CUDA, forward and backward. launch.py, beside this file, puts structures and the cells of a
+// plan into it, defines the limits, and compiles it with NVRTC, once for each SCALAR; tests/support/cuda_shim runs it on
+// a CPU.
 //
 // A block takes a few samples through all stages and all time steps, so a whole network is one launch. Samples do not
 // depend on each other: no block waits for another. The rows of a step, a number for each neuron of each of the block's
@@ -11,8 +12,6 @@
 // row of the next step while another still reads those before; the row after that has the place of the earliest of them,
 // and before it is written all threads have met at the barrier of the step between. So one barrier for each product in a
 // step is enough, and a plan without any needs none.
-//
-// Where sequences have different lengths, a sample keeps its states from its own end on, and its outputs are 0 there.
 //
 // The backward kernel computes the forward pass again and keeps in global memory what it needs of each step: states
 // before it, inputs and outputs. It does not sum over samples: gradients of weights are products of torch afterwards.
@@ -70,23 +69,27 @@ __device__ inline void store(BFloat16* p, float x) {
 #define THREADS 512  // most of a block
 #define SAMPLES 4    // of a block, or 1 if shared memory is short; more where no neurons are connected
 
-enum { MOST_STAGES = 6, MOST_STATES = 6, MOST_PARAMETERS = 6, MOST_CONSTANTS = 24 };
-
 // The numbers of a stage: the first values of its states, and the constants of its cell.
 struct Numbers {
-    Compute initial[MOST_STATES], c[MOST_CONSTANTS];
+    Compute one, zero, initial[MOST_STATES], c[MOST_CONSTANTS];
 };
 
 // What the statements of cells call besides functions of C.
 __device__ inline Compute select(bool flag, Compute a, Compute b) { return flag ? a : b; }
 __device__ inline Compute maximum(Compute a, Compute b) { return a > b || a != a ? a : b; }  // NaN stays NaN
 __device__ inline Compute minimum(Compute a, Compute b) { return a < b || a != a ? a : b; }
+__device__ inline Compute modulo(Compute a, Compute b) {  // with the sign of b
+    const Compute rest = fmod(a, b);
+    return rest != 0 && (b < 0) != (rest < 0) ? rest + b : rest;
+}
 
 // Each cell is a structure with its numbers of states and parameters, and two functions for one neuron in one step:
 // forward(c, p, x, v, y) takes the input x and the states v before the step, leaves the states after it in v and writes
 // the output y; backward(c, p, x, v, g_y, g_v, g_x, g_p) takes the same and the gradients g_y of the output and g_v of
 // the states after the step, writes the gradient g_x of the input, turns g_v into that of the states before the step,
-// and adds those of parameters to g_p. CELLS lists them with their numbers; see record/equations.py.
+// and adds those of parameters to g_p. CELLS lists them with their numbers; see record/equations.py. Before them stands
+// the structure Stage, whose fields fields.py describes, and after them Plan, with what a kernel takes, by value: a copy
+// to the device would have to be waited for and could not be captured in a graph.
 #include "cells.cuh"
 
 // A linear layer by itself: its output is the sum that other cells take for their input.
@@ -101,39 +104,6 @@ struct Linear {
     }
 };
 
-// A stage and its tensors, N samples of J outputs each. Pointers are null where there is nothing to read or to keep.
-// launch.py fills it as an array of 64-bit words.
-struct Stage {
-    Index cell, feedback, taps, inputs, outputs, states, parameters;
-    Index from, from_rows, at, rows;  // where the rings of its input and its outputs begin in shared memory, in numbers
-                                      // of one sample, and how many rows they have; its own rows follow
-    Index state;                      // where its states begin among those of all stages, in numbers of one sample
-    const Compute *weight, *weight_t, *bias, *tap;
-    const Compute* first[MOST_STATES + 1];  // states before the first step, and after these outputs [D, N, J]
-    const Compute* parameter[MOST_PARAMETERS];
-    Index size[MOST_PARAMETERS];  // of each parameter
-    // Of the backward kernel, [T, N, J] except where noted: the input that was kept; what the forward pass keeps, for
-    // each state, of the sum with the feedback, of the output, of earlier outputs added up by taps; the gradient of what
-    // goes into the cell; those of parameters, [P, N, J], and of taps, [D, N, J].
-    const Compute* input;
-    Compute *kept_v, *kept_i, *kept_y, *kept_z, *g_i, *g_p, *g_taps;
-    const Compute* g_seq;  // gradients of all steps of each state, and then of the outputs
-    Numbers c;
-};
-
-// What a kernel takes, by value: a copy to the device would have to be waited for and could not be captured in a graph.
-struct Plan {
-    Index T, N, samples, columns, count;  // samples of a block; threads side by side in a row; stages
-    const Scalar* x;
-    const Index* lengths;  // of the sequences, null where all have T steps
-    Scalar *y, *last;
-    const Scalar* g_y;
-    const Compute* g_last;
-    Scalar* g_x;
-    Compute* g_first;
-    Stage stages[MOST_STAGES];
-};
-
 extern __shared__ __align__(16) unsigned char shared_memory[];
 
 // The samples of a block, and where their rows lie.
@@ -143,8 +113,8 @@ struct Block {
     int samples, column, columns, sample, by_samples;  // how many; where this thread begins, and its steps
 
     __device__ explicit Block(const Plan& plan) : plan(plan), first(blockIdx.x * plan.samples) {
-        samples = (int)(plan.N - first < plan.samples ? plan.N - first : plan.samples);
-        columns = (int)plan.columns;
+        samples = (int)(plan.all - first < plan.samples ? plan.all - first : plan.samples);
+        columns = (int)plan.threads;
         column = threadIdx.x % columns;
         sample = threadIdx.x / columns;
         by_samples = blockDim.x / columns;
@@ -167,15 +137,8 @@ struct Block {
         return own(s, s.states + 2 * s.parameters + s.feedback + k);
     }
 
-    // The number of steps of a sample of the block.
-    __device__ Index end(int n) const { return plan.lengths ? plan.lengths[first + n] : plan.T; }
-
     // Where the block's numbers begin in a tensor [T, N, width].
-    __device__ Index at(Index t, Index width) const { return (t * plan.N + first) * width; }
-    // Where those of a state begin in the states of all stages.
-    __device__ Index at_state(const Stage& s, Index k) const {
-        return (s.state + k * s.outputs) * plan.N + first * s.outputs;
-    }
+    __device__ Index at(Index t, Index width) const { return (t * plan.all + first) * width; }
 };
 
 // For all elements of a row that belong to this thread: e is its place in shared memory, i that in global memory.
@@ -209,7 +172,7 @@ __device__ inline void add(Pack<N>& sum, const Compute* row, const Compute* __re
 
 // The output y[-1 - d] before the first step.
 __device__ inline Compute first_output(const Block& b, const Stage& s, Index d, int i) {
-    const Compute* const y = s.first[s.states];
+    const Compute* const y = s.first[MOST_STATES];
     return y ? y[b.at(d, s.outputs) + i] : Compute(0);
 }
 
@@ -221,10 +184,6 @@ __device__ inline void begin(const Block& b, const Stage& s) {
         for (Index k = 0; k < s.parameters; k++)
             b.own(s, s.states + k)[e] = s.parameter[k][s.size[k] == 1 ? 0 : (at + i) % s.size[k]];
         for (Index d = 0; d < s.feedback; d++) b.output(s, -1 - d)[e] = first_output(b, s, d, i);
-        if (!b.plan.last || b.end(n_) > 0) continue;
-        for (Index k = 0; k < s.states; k++) store(b.plan.last + b.at_state(s, k) + i, b.own(s, k)[e]);
-        for (Index d = 0; d < s.feedback; d++)
-            store(b.plan.last + b.at_state(s, s.states + d) + i, b.output(s, -1 - d)[e]);
     }
 }
 
@@ -235,7 +194,7 @@ __device__ inline void delay(const Block& b, const Stage& s, Index t) {
         Compute sum = 0;
         for (Index d = 0; d < s.feedback; d++) sum += s.tap[d * s.outputs + j_] * b.output(s, t - 1 - d)[e];
         z[e] = sum;
-        if (s.kept_z) s.kept_z[b.at(t, s.outputs) + i] = t < b.end(n_) ? sum : Compute(0);
+        if (s.kept_z) s.kept_z[b.at(t, s.outputs) + i] = sum;
     }
 }
 
@@ -260,13 +219,8 @@ __device__ inline Compute input_of(const Block& b, const Stage& s, Index t, int 
 
 template <class Cell>
 __device__ inline void cell_forward(const Block& b, const Stage& s, Index t) {
-    const Index at = b.at(t, s.outputs), all = b.plan.T * b.plan.N * s.outputs;
+    const Index at = b.at(t, s.outputs), all = b.plan.steps * b.plan.all * s.outputs;
     EACH(e, i, s.outputs) {
-        if (t >= b.end(n_)) {
-            b.output(s, t)[e] = 0;
-            if (s.kept_y) s.kept_y[at + i] = 0;
-            continue;
-        }
         const Compute x = input_of(b, s, t, e);
         Compute v[Cell::STATES + 1], p[Cell::PARAMETERS + 1], y;
 #pragma unroll
@@ -278,14 +232,17 @@ __device__ inline void cell_forward(const Block& b, const Stage& s, Index t) {
         for (int k = 0; k < Cell::PARAMETERS; k++) p[k] = b.own(s, Cell::STATES + k)[e];
         Cell::forward(s.c, p, x, v, y);
 #pragma unroll
-        for (int k = 0; k < Cell::STATES; k++) b.own(s, k)[e] = v[k];
+        for (int k = 0; k < Cell::STATES; k++) {
+            b.own(s, k)[e] = v[k];
+            if (s.seq[k]) s.seq[k][at + i] = v[k];
+        }
         b.output(s, t)[e] = y;
+        if (s.seq[MOST_STATES]) s.seq[MOST_STATES][at + i] = y;
         if (s.kept_i) s.kept_i[at + i] = x;
         if (s.kept_y) s.kept_y[at + i] = y;
-        if (!b.plan.last || t + 1 < b.end(n_)) continue;
-        for (int k = 0; k < Cell::STATES; k++) store(b.plan.last + b.at_state(s, k) + i, v[k]);
-        for (Index d = 0; d < s.feedback; d++)
-            store(b.plan.last + b.at_state(s, s.states + d) + i, b.output(s, t - d)[e]);
+        if (!b.plan.y || t + 1 < b.plan.steps) continue;
+        for (int k = 0; k < Cell::STATES; k++) s.last[k][b.first * s.outputs + i] = v[k];
+        for (Index d = 0; d < s.feedback; d++) s.last[MOST_STATES][b.at(d, s.outputs) + i] = b.output(s, t - d)[e];
     }
 }
 
@@ -303,7 +260,7 @@ __device__ inline void forward(const Block& b) {
     const Plan& plan = b.plan;
     const Stage &head = plan.stages[0], &tail = plan.stages[plan.count - 1];
     for (Index k = 0; k < plan.count; k++) begin(b, plan.stages[k]);
-    for (Index t = 0; t < plan.T; t++) {
+    for (Index t = 0; t < plan.steps; t++) {
         EACH(e, i, head.inputs) b.input(head, t)[e] = load(plan.x + b.at(t, head.inputs) + i);
         for (Index k = 0; k < plan.count; k++) {
             const Stage& s = plan.stages[k];
@@ -319,7 +276,7 @@ __device__ inline void forward(const Block& b) {
     }
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) scan_forward(const __grid_constant__ Plan plan) {
+extern "C" __global__ void __launch_bounds__(THREADS) forward_pass(const __grid_constant__ Plan plan) {
     const Block b(plan);
     forward(b);
 }
@@ -329,12 +286,13 @@ extern "C" __global__ void __launch_bounds__(THREADS) scan_forward(const __grid_
 
 // Loads the gradients of the states after the last step, and clears those of parameters.
 __device__ inline void begin_backward(const Block& b, const Stage& s) {
-    const Compute* const last = b.plan.g_last;
+    const Index at = b.first * s.outputs;
     EACH(e, i, s.outputs) {
-        for (Index k = 0; k < s.states; k++) b.own(s, k)[e] = last ? last[b.at_state(s, k) + i] : Compute(0);
+        for (Index k = 0; k < s.states; k++) b.own(s, k)[e] = s.g_last[k] ? s.g_last[k][at + i] : Compute(0);
         for (Index k = 0; k < s.parameters; k++) b.own(s, s.states + s.parameters + k)[e] = 0;
+        const Compute* const last = s.g_last[MOST_STATES];
         for (Index d = 0; d < s.feedback; d++)
-            b.own_y(s, b.end(n_) - 1 - d)[e] = last ? last[b.at_state(s, s.states + d) + i] : Compute(0);
+            b.own_y(s, b.plan.steps - 1 - d)[e] = last ? last[b.at(d, s.outputs) + i] : Compute(0);
         for (Index d = 0; d < s.taps * s.feedback; d++) b.own_z(s, 3 + d)[e] = 0;
     }
 }
@@ -342,13 +300,9 @@ __device__ inline void begin_backward(const Block& b, const Stage& s) {
 // Turns the gradient of the output into that of the cell's input, in the same row.
 template <class Cell>
 __device__ inline void cell_backward(const Block& b, const Stage& s, Index t) {
-    const Index at = b.at(t, s.outputs), all = b.plan.T * b.plan.N * s.outputs;
+    const Index at = b.at(t, s.outputs), all = b.plan.steps * b.plan.all * s.outputs;
     EACH(e, i, s.outputs) {
         Compute* const g = b.output(s, t);
-        if (t >= b.end(n_)) {
-            g[e] = 0;
-            continue;
-        }
         Compute x = 0;
         if (Cell::STATES) x = s.input ? s.input[at + i] : load(b.plan.x + at + i);
         Compute v[Cell::STATES + 1], p[Cell::PARAMETERS + 1];
@@ -356,7 +310,7 @@ __device__ inline void cell_backward(const Block& b, const Stage& s, Index t) {
 #pragma unroll
         for (int k = 0; k < Cell::STATES; k++) {
             v[k] = s.kept_v[k * all + at + i];
-            g_v[k] = b.own(s, k)[e] + (s.g_seq ? s.g_seq[k * all + at + i] : Compute(0));
+            g_v[k] = b.own(s, k)[e] + (s.g_seq[k] ? s.g_seq[k][at + i] : Compute(0));
         }
 #pragma unroll
         for (int k = 0; k < Cell::PARAMETERS; k++) {
@@ -364,7 +318,7 @@ __device__ inline void cell_backward(const Block& b, const Stage& s, Index t) {
             g_p[k] = b.own(s, Cell::STATES + Cell::PARAMETERS + k)[e];
         }
         Compute g_y = s.feedback ? g[e] + b.own_y(s, t)[e] : g[e];
-        if (s.g_seq) g_y += s.g_seq[Cell::STATES * all + at + i];
+        if (s.g_seq[MOST_STATES]) g_y += s.g_seq[MOST_STATES][at + i];
         Cell::backward(s.c, p, x, v, g_y, g_v, g_x, g_p);
 #pragma unroll
         for (int k = 0; k < Cell::STATES; k++) b.own(s, k)[e] = g_v[k];
@@ -398,8 +352,6 @@ __device__ inline void sums_backward(const Block& b, const Stage& s, Index t) {
     for (int j = b.column; j < J; j += b.columns) {
         Pack<N> sum = {};
         add(sum, b.output(s, t), s.weight + I + j, J, by);
-        for (int n = 0; !s.taps && n < N; n++)
-            if (n >= b.samples || t >= b.end(n)) sum.of[n] += to[j].of[n];
         to[j] = sum;
     }
 }
@@ -407,7 +359,6 @@ __device__ inline void sums_backward(const Block& b, const Stage& s, Index t) {
 // Takes the gradient of the sum of earlier outputs to these and to the taps.
 __device__ inline void delay_backward(const Block& b, const Stage& s, Index t) {
     EACH(e, i, s.outputs) {
-        if (t >= b.end(n_)) continue;
         const Compute g = b.own_z(s, 2)[e];
         for (Index d = 0; d < s.feedback; d++) {
             const Index before = t - 1 - d;
@@ -425,22 +376,24 @@ __device__ inline void input_backward(const Block& b, const Stage& s, Index t) {
 
 __device__ inline void end_backward(const Block& b, const Stage& s) {
     EACH(e, i, s.outputs) {
-        for (Index k = 0; k < s.states; k++) b.plan.g_first[b.at_state(s, k) + i] = b.own(s, k)[e];
-        for (Index d = 0; d < s.feedback; d++) b.plan.g_first[b.at_state(s, s.states + d) + i] = b.own_y(s, -1 - d)[e];
+        for (Index k = 0; k < s.states; k++)
+            if (s.g_first[k]) s.g_first[k][b.first * s.outputs + i] = b.own(s, k)[e];
+        Compute* const first = s.g_first[MOST_STATES];
+        for (Index d = 0; first && d < s.feedback; d++) first[b.at(d, s.outputs) + i] = b.own_y(s, -1 - d)[e];
         for (Index d = 0; d < s.taps * s.feedback; d++) s.g_taps[b.at(d, s.outputs) + i] = b.own_z(s, 3 + d)[e];
         for (Index k = 0; k < s.parameters; k++)
             s.g_p[b.at(k, s.outputs) + i] = b.own(s, s.states + s.parameters + k)[e];
     }
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) scan_backward(const __grid_constant__ Plan plan) {
+extern "C" __global__ void __launch_bounds__(THREADS) backward_pass(const __grid_constant__ Plan plan) {
     const Block b(plan);
     const Stage &head = plan.stages[0], &tail = plan.stages[plan.count - 1];
     forward(b);
     // Rows of outputs become those of their gradients. This needs no barrier: of the rows that other threads read, only
     // that of the last dense stage is written before the next one, and nobody else reads its outputs of the last step.
     for (Index k = 0; k < plan.count; k++) begin_backward(b, plan.stages[k]);
-    for (Index t = plan.T - 1; t >= 0; t--) {
+    for (Index t = plan.steps - 1; t >= 0; t--) {
         const Index at = b.at(t, tail.outputs);
         EACH(e, i, tail.outputs) b.output(tail, t)[e] = plan.g_y ? load(plan.g_y + at + i) : Compute(0);
         for (Index k = plan.count - 1; k >= 0; k--) {

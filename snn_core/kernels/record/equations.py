@@ -5,7 +5,7 @@ statement for each operation, and differentiated in reverse. The result is a :cl
 ``cpu/rows.py`` makes the functions of the CPU kernels and ``cuda/launch.py`` those for CUDA. So a cell, a user's own
 included, is written once, in torch.
 
-``symbols.py`` has the statements and their derivatives; ``purity.py`` says which equations may be recorded. Numbers of
+``symbols.py`` has the statements and their derivatives; ``sources.py`` says which equations may be recorded. Numbers of
 the cell become constants in the order in which they are met, so that cells that differ only in numbers share a program.
 """
 
@@ -14,39 +14,161 @@ from __future__ import annotations
 import copy
 import itertools
 import operator
+from array import array
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.compiler import is_compiling
 
-from snn_core.cells import Cell, fields, parameters_of
-from snn_core.checks import does_only_forward
-from snn_core.kernels.record.purity import PLAIN, class_key, is_pure
-from snn_core.kernels.record.symbols import NotScalarError, Number, Program, Symbol, Tape, parse, program
+from snn_core.cells import Cell
+from snn_core.kernels.limits import MOST_CONSTANTS, MOST_PARAMETERS, MOST_STATES
+from snn_core.kernels.record.sources import PLAIN, look_again, source_of
+from snn_core.kernels.record.symbols import NotScalarError, Number, Statement, Symbol, Tape
 from snn_core.surrogate import SurrogateFunction
 
-#: Chapter 09 shows how equations are recorded with these.
-__all__ = ["Symbol", "Tape", "parameters_of", "parse", "program_of"]
+
+__all__ = ["Code", "Program", "joined", "joined_numbers", "look_again", "pack", "program_of", "unpacked"]
 
 
-class Recorded(NamedTuple):
-    """A cell's program, the numbers that stand for its constants, and how they follow from the cell's own numbers."""
+class Code(NamedTuple):
+    """What one neuron computes in one time step, and its gradients: all that kernels are compiled from.
 
-    program: Program
-    constants: tuple[float, ...]
-    rule: tuple[float | Number, ...] | None = None
+    ``outputs`` are the names of y and of the states after the step; ``gradients`` those of the gradients to x, to the
+    states before the step and to the parameters. ``backward`` holds all that these need.
+    """
 
-    def constants_of(self, cell: Cell) -> tuple[float, ...] | None:
-        """Return the constants of a cell that differs in numbers alone; None if another program may stand for it."""
-        if self.rule is None:
-            return None
-        with suppress(ArithmeticError, TypeError):
-            return _values(self.rule, list(_numbers_of(cell)))
+    states: int
+    parameters: int
+    constants: int
+    forward: tuple[Statement, ...]
+    outputs: tuple[str, ...]
+    backward: tuple[Statement, ...]
+    gradients: tuple[str, ...]
+
+    def then(self, second: Code) -> Code:
+        """Return the code of two cells of which the second takes the output of the first."""
+        results = [int(line.result[1:]) for line in self.forward + self.backward]
+        shift = {"v": self.states, "p": self.parameters, "c": self.constants}
+        shift["r"] = shift["f"] = 1 + max(results, default=-1)
+
+        def of_second(name: str) -> str:
+            letters = name.rstrip("0123456789")
+            if name == "x":
+                return self.outputs[0]
+            return name if letters == name else f"{letters}{int(name[len(letters) :]) + shift[letters[-1]]}"
+
+        def of_first(name: str) -> str:
+            return g_x if name == "g_y" else name
+
+        def renamed(lines: Sequence[Statement], by: Callable[[str], str]) -> list[Statement]:
+            return [Statement(by(one.result), one.operation, tuple(map(by, one.arguments))) for one in lines]
+
+        y, *after = map(of_second, second.outputs)
+        g_x, *g_second = map(of_second, second.gradients)
+        g_first = list(map(of_first, self.gradients))
+        forward = *self.forward, *renamed(second.forward, of_second)
+        backward = *renamed(second.backward, of_second), *renamed(self.backward, of_first)
+        return Code(
+            self.states + second.states, self.parameters + second.parameters, self.constants + second.constants,
+            forward, (y, *self.outputs[1:], *after), tuple(dict.fromkeys((*self.forward, *backward))),
+            (
+                *g_first[: 1 + self.states], *g_second[: second.states],
+                *g_first[1 + self.states :], *g_second[second.states :],
+            ),
+        )  # fmt: skip
+
+    def misses(self) -> str:
+        """Return what kernels lack for it, "" where they have room."""
+        most, have = (MOST_STATES, MOST_PARAMETERS, MOST_CONSTANTS), self[:3]
+        if all(map(operator.le, have, most)):
+            return ""
+        return "kernels take {} states, {} parameters and {} numbers at most, it has {}, {} and {}".format(*most, *have)
+
+
+class Program:
+    """The equations of a cell, as kernels take them; one object for all cells that differ in numbers alone.
+
+    Attributes:
+        code: what kernels are compiled from.
+        reaches: for y and each state after the step the names of what it has a gradient to.
+        uses_default_dtype: whether torch computes some of it in its default dtype, whatever that of a step is.
+        has_first_tensors: whether a state begins at a parameter.
+    """
+
+    def __init__(
+        self,
+        code: Code,
+        reaches: tuple[frozenset[str], ...],
+        rule: tuple[Sequence[Any], Sequence[Any]],
+        uses_default_dtype: bool = False,
+    ) -> None:
+        self.code, self.reaches, self.uses_default_dtype = code, reaches, uses_default_dtype
+        self._firsts, self._constants = rule
+        self.has_first_tensors = any(map(_is_tensor, self._firsts))
+        self._packed: dict[bytes, bytes] = {}
+
+    def packed(self, scalars: Sequence[float]) -> bytes:
+        """Return the first values of states and the constants that follow from a cell's numbers, see :func:`pack`."""
+        key = array("d", scalars).tobytes()  # in which 0.0 is not -0.0
+        found = self._packed.get(key)
+        if found is None:
+            if len(self._packed) >= MOST_KEPT:
+                self._packed.clear()
+            found = self._packed[key] = pack(
+                [0.0 if _is_tensor(one) else _value(one, scalars) for one in self._firsts],
+                [_value(one, scalars) for one in self._constants],
+            )
+        return found
+
+
+def _is_tensor(value: Any) -> bool:
+    return type(value) is Symbol or isinstance(value, Tensor)
+
+
+def _value(number: float | Number, scalars: Sequence[float]) -> float:
+    return float(number.of(scalars) if isinstance(number, Number) else number)
+
+
+def pack(firsts: Sequence[float], constants: Sequence[float]) -> bytes:
+    """Return the numbers of a stage as kernels take them: one, zero, first values of states, constants."""
+    numbers = array("d", [1.0, 0.0, *[0.0] * (MOST_STATES + MOST_CONSTANTS)])
+    numbers[2 : 2 + len(firsts)] = array("d", firsts)
+    numbers[2 + MOST_STATES : 2 + MOST_STATES + len(constants)] = array("d", constants)
+    return numbers.tobytes()
+
+
+def unpacked(numbers: bytes, code: Code) -> tuple[list[float], list[float]]:
+    """Return the first values of a cell's states and its constants from what :func:`pack` gave."""
+    own = list(array("d", numbers))[2:]
+    return own[: code.states], own[MOST_STATES : MOST_STATES + code.constants]
+
+
+@lru_cache(maxsize=1024)
+def joined(first: Program, second: Program) -> Program | None:
+    """Return the program of two cells in series; None if kernels have no room for it."""
+    code = first.code.then(second.code)
+    if code.misses():
         return None
+    y = first.reaches[0]
+
+    def of_second(names: frozenset[str]) -> frozenset[str]:
+        numbered = {"v": first.code.states, "p": first.code.parameters}
+        shifted = {f"{name[0]}{int(name[1:]) + numbered[name[0]]}" for name in names if name[0] in numbered}
+        return frozenset(shifted) | (y if "x" in names else frozenset())
+
+    y, *after = map(of_second, second.reaches)
+    program = Program(code, (y, *first.reaches[1:], *after), ((), ()))
+    program.has_first_tensors = first.has_first_tensors or second.has_first_tensors
+    return program
+
+
+@lru_cache(maxsize=1024)
+def joined_numbers(first: Program, second: Program, numbers: bytes, others: bytes) -> bytes:
+    """Return the packed numbers of two cells in series."""
+    (firsts, constants), (of_second, more) = unpacked(numbers, first.code), unpacked(others, second.code)
+    return pack(firsts + of_second, constants + more)
 
 
 class _Spike:
@@ -61,124 +183,130 @@ class _Spike:
         return x.tape.record("spike", x, rule=self.surrogate.derivative)
 
 
-def _known_surrogate(value: Any) -> bool:
-    """Say whether a surrogate function is what its class says, without tensors."""
-    return (
-        isinstance(value, SurrogateFunction)
-        and type(value).forward is SurrogateFunction.forward
-        and type(value).__call__ is nn.Module.__call__
-        and does_only_forward(value)
-        and not vars(value).keys() & {"derivative", "primitive"}
-        and not (value._parameters or value._buffers or value._modules)
-    )
-
-
 _MODULE = frozenset(vars(nn.Module())) - {"training"}
+_HOOKS = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"
+_INSTEAD = "forward", "derivative", "primitive"
 
 
-def _key(name: str, value: Any) -> Any:
-    """Return what stands for a field: equal for fields that give equal programs, whatever number one is.
+def _flatten(cell: Cell, key: list[Any], scalars: list[float], tensors: list[Tensor]) -> None:
+    """Append what a cell is: what its program depends on, its numbers, and its tensors.
 
     Raises:
-        NotScalarError: the field is something that a program cannot hold.
+        NotScalarError: a field is something that a program cannot hold.
     """
-    if isinstance(value, Tensor):
-        return Tensor
-    if isinstance(value, float):
-        return float
-    if isinstance(value, PLAIN):
-        return type(value), value
-    if is_pure(value):
-        return value, getattr(value, "__code__", None)  # which an editor's reload replaces in place
-    if isinstance(value, Cell):
-        return class_key(type(value))
-    if not _known_surrogate(value):
+    key.append(source_of(type(cell)))
+    for name, value in cell.__dict__.items():
+        kind = type(value)
+        key.append(name)
+        if isinstance(value, float):
+            scalars.append(value)
+        elif isinstance(value, Tensor):
+            tensors.append(value)
+            key.append(Tensor)
+        elif kind in PLAIN:
+            key.append((kind, value))
+        elif isinstance(value, SurrogateFunction):
+            _flatten_surrogate(name, value, key, scalars)
+        elif isinstance(value, Cell):
+            _flatten(value, key, scalars, tensors)
+        elif callable(value) and not isinstance(value, nn.Module | type):
+            key.append(source_of(value))
+        else:
+            raise NotScalarError(f"its {name} is not one that kernels know")
+
+
+def _flatten_surrogate(name: str, surrogate: SurrogateFunction, key: list[Any], scalars: list[float]) -> None:
+    """Append what a surrogate function is, if it is what its class says, without tensors."""
+    own = surrogate.__dict__
+    is_known = type(surrogate).forward is SurrogateFunction.forward and not (
+        own["_parameters"] or own["_buffers"] or own["_modules"]
+    )
+    if not is_known or any(own[hooks] for hooks in _HOOKS) or any(method in own for method in _INSTEAD):
         raise NotScalarError(f"its {name} is not one that kernels know")
-    own = [(key, one) for key, one in vars(value).items() if key not in _MODULE]
-    if not all(isinstance(one, PLAIN) for _, one in own):
-        raise NotScalarError(f"its {name} holds something else than numbers")
-    return class_key(type(value)), *[(key, _key(key, one)) for key, one in own]
+    key.append(source_of(type(surrogate)))
+    for field, value in own.items():
+        if field in _MODULE:
+            continue
+        if type(value) is float:
+            scalars.append(value)
+        elif type(value) in PLAIN:
+            key.append((field, type(value), value))
+        else:
+            raise NotScalarError(f"its {name} holds something else than numbers")
 
 
-def program_of(cell: Cell, dtype: torch.dtype | None = None) -> Recorded | str:
-    """Return the program of a cell's equations, or why kernels do not know them, for steps of this dtype if given."""
-    found = _known(cell)
+#: Cells of which programs are kept, and numbers of which each program keeps what follows from them.
+MOST_RECORDED, MOST_KEPT = 1024, 64
+_programs: dict[Any, Program | str] = {}
+
+
+def program_of(cell: Cell, dtype: torch.dtype | None = None) -> tuple[Program, bytes, list[Tensor]] | str:
+    """Return the program of a cell's equations, its numbers as :func:`pack` has them, and its tensors.
+
+    Returns:
+        Why kernels do not know its equations, if they do not, for steps of this dtype if one is given.
+    """
+    key: list[Any] = []
+    scalars: list[float] = []
+    tensors: list[Tensor] = []
+    try:
+        _flatten(cell, key, scalars, tensors)
+        known = tuple(key)
+        found = _kept(known, cell, scalars)
+        numbers = b"" if isinstance(found, str) else found.packed(scalars)
+    except (NotScalarError, ArithmeticError, TypeError) as error:
+        found = str(error)
     if isinstance(found, str):
         return found
-    recorded, in_default_dtype = found
-    if in_default_dtype and dtype not in (None, torch.get_default_dtype()):
+    if found.uses_default_dtype and dtype not in (None, torch.get_default_dtype()):
         return f"torch rounds numbers made of comparisons to {torch.get_default_dtype()}: write flag.to(x)"
-    return recorded
+    return found, numbers, tensors
 
 
-def _known(cell: Cell) -> tuple[Recorded, bool] | str:
-    """Return a cell's program, and whether torch computes some of it in its default dtype; or why there is none."""
-    own = list(fields(cell))
+#: Stands for a program in its place where each value of its numbers has one of its own.
+_BY_VALUE = "by value"
+
+
+def _kept(key: tuple[Any, ...], cell: Cell, scalars: Sequence[float]) -> Program | str:
+    found = _programs.get(key)
+    if found is None:
+        if len(_programs) >= MOST_RECORDED:
+            _programs.pop(next(iter(_programs)), None)
+        found = _recording(cell, scalars, True)
+        found = _programs[key] = _BY_VALUE if isinstance(found, str) else found
+    if found is _BY_VALUE:
+        # 0.0 and -0.0 are equal and divide to other infinities.
+        by_value = (key, array("d", scalars).tobytes())
+        found = _programs.get(by_value)
+        if found is None:
+            found = _programs[by_value] = _recording(cell, scalars, False)
+    return found
+
+
+def _recording(cell: Cell, scalars: Sequence[float], follows: bool) -> Program | str:
+    """Return the program of a cell, or why there is none; if it ``follows`` its numbers, for all values of them."""
     try:
-        key = (class_key(type(cell)), *[(name, _key(name, value)) for _, name, value in own])
-    except NotScalarError as error:
-        return str(error)
-    if is_compiling():  # a compiler would watch what is kept here
-        return _recording(cell)
-    numbers = list(_numbers_of(cell))
-    found = _kept(key, lambda: _recording(cell, numbers))
-    if not isinstance(found, str):
-        constants = found[0].constants_of(cell)
-        if constants is not None:
-            return found[0]._replace(constants=constants), found[1]
-    # 0.0 and -0.0 are equal and divide to other infinities.
-    return _kept((key, *[number.hex() for number in numbers]), lambda: _recording(cell))
-
-
-def _kept(key: Any, make: Callable[[], Any]) -> Any:
-    if key not in _recorded:
-        if len(_recorded) >= MOST_RECORDED:
-            _recorded.pop(next(iter(_recorded)), None)
-        _recorded[key] = make()
-    return _recorded[key]
-
-
-_recorded: dict[Any, tuple[Recorded, bool] | str] = {}
-#: Cells of which programs are kept.
-MOST_RECORDED = 1024
-
-
-def _recording(cell: Cell, numbers: Sequence[float] | None = None) -> tuple[Recorded, bool] | str:
-    """Return what :func:`_known` does, anew; if its numbers are given, with constants that follow from them."""
-    try:
-        given = None if numbers is None else (Number(operator.itemgetter(k)) for k in itertools.count())
-        parts, rule, in_default_dtype = _record(cell, given)
-        constants = _values(rule, numbers or ())
-        again, values, _ = _record(cell)
-        if again != parts or [one.hex() for one in values] != [one.hex() for one in constants]:
+        with torch.enable_grad(), torch.random.fork_rng(devices=[]):
+            found = _record(cell, map(_number_at, itertools.count()) if follows else None)
+            again = _record(cell)
+        if found.code != again.code or found.packed(scalars) != again.packed(scalars):
             return "its equations give something else each time"
-        recorded = Recorded(program(*parts), constants, None if numbers is None else rule)
-        return recorded.program.misses or (recorded, in_default_dtype)
+        return found.code.misses() or found
     except NotScalarError as error:
         return str(error)
     except Exception as error:  # equations are anybody's
         return f"its equations fail without tensors: {error}"
 
 
-def _values(constants: Sequence[float | Number], numbers: Sequence[float]) -> tuple[float, ...]:
-    return tuple([float(one.of(numbers)) if isinstance(one, Number) else one for one in constants])
-
-
-def _numbers_of(cell: Cell) -> Iterator[float]:
-    """Yield the numbers of a cell, of those within and of their surrogate functions, as they are replaced."""
-    for value in vars(cell).values():
-        if isinstance(value, Cell):
-            yield from _numbers_of(value)
-        elif isinstance(value, SurrogateFunction):
-            yield from [one for one in vars(value).values() if isinstance(one, float)]
-        elif isinstance(value, float):
-            yield value
+def _number_at(k: int) -> Number:
+    return Number(operator.itemgetter(k))
 
 
 def _with_symbols(cell: Cell, tape: Tape, names: Iterator[int], numbers: Iterator[Number] | None) -> Cell:
     """Return a copy of a cell with symbols for its tensors, and with these for its numbers."""
-    made = copy.copy(cell)
-    for name, value in vars(cell).items():
+    made = object.__new__(type(cell))
+    made.__dict__.update(cell.__dict__)
+    for name, value in cell.__dict__.items():
         if isinstance(value, Cell):
             made.__dict__[name] = _with_symbols(value, tape, names, numbers)
         elif isinstance(value, Tensor):
@@ -186,7 +314,7 @@ def _with_symbols(cell: Cell, tape: Tape, names: Iterator[int], numbers: Iterato
         elif isinstance(value, SurrogateFunction):
             if numbers is not None:
                 value = copy.copy(value)
-                own = [key for key, one in vars(value).items() if isinstance(one, float)]
+                own = [key for key, one in value.__dict__.items() if type(one) is float and key not in _MODULE]
                 value.__dict__.update(zip(own, numbers, strict=False))
             made.__dict__[name] = _Spike(value)
         elif isinstance(value, float) and numbers is not None:
@@ -194,32 +322,37 @@ def _with_symbols(cell: Cell, tape: Tape, names: Iterator[int], numbers: Iterato
     return made
 
 
-@torch.enable_grad()
-def _record(cell: Cell, numbers: Iterator[Number] | None = None) -> tuple[Any, tuple[Any, ...], bool]:
-    """Return what makes a cell's program, see ``symbols.program``, its constants, and see :func:`_known`."""
+def _fields(cell: Cell) -> Iterator[tuple[Cell, str, Any]]:
+    for name, value in cell.__dict__.items():
+        if type(value) is not Symbol and isinstance(value, Cell):
+            yield from _fields(value)
+        yield cell, name, value
+
+
+def _record(cell: Cell, numbers: Iterator[Number] | None = None) -> Program:
+    """Return the program that one call of a cell's step gives."""
     tape = Tape()
-    count = len(cell.initial)
-    x, states = Symbol(tape, "x"), tuple(Symbol(tape, f"v{k}") for k in range(count))
-    parameters = [Symbol(tape, f"p{k}") for k in range(len(parameters_of(cell)))]
-    made = _with_symbols(cell, tape, iter(range(len(parameters))), numbers)
-    before = list(fields(made))
+    made = _with_symbols(cell, tape, parameters := itertools.count(), numbers)
+    firsts, count = made.initial, len(made.initial)
+    x, states = Symbol(tape, "x", True), tuple(Symbol(tape, f"v{k}", True) for k in range(count))
+    before = list(_fields(made))
     y, after = made.step(x, states)  # type: ignore[arg-type]
-    for owner, name, value in fields(made):
+    for owner, name, value in _fields(made):
         is_known = any(owner is one and name == known and value is held for one, known, held in before)
         if not (is_known or isinstance(getattr(type(owner), name, None), cached_property)):
             raise NotScalarError(f"its step changes {name}, which is no state")
     results = [tape.symbol(one) for one in (y, *after)]
     if len(results) != 1 + count:
         raise NotScalarError(f"its step gives {len(results) - 1} states, its initial has {count}")
-    if not all(map(tape.is_of_step, results)):
+    if not all(map(tape.is_result, results)):
         raise NotScalarError("its step gives something of another shape or dtype than x")
     forward = tape.needed(results)
-    seeds = zip(
-        results, (Symbol(tape, name) for name in ("g_y", *(f"g_v{k}" for k in range(count)))), strict=True
-    )
-    gradients = tape.differentiate(list(seeds), [x, *states, *parameters])
-    parts = (
-        (count, len(parameters), len(tape.constants)), forward, tuple(one.name for one in results),
-        tape.needed(gradients), tuple(one.name for one in gradients),
+    reached = tape.reached_from(results)
+    seeds = [Symbol(tape, name, True) for name in ("g_y", *(f"g_v{k}" for k in range(count)))]
+    wanted = [x, *states, *(Symbol(tape, f"p{k}") for k in range(next(parameters)))]
+    gradients = tape.differentiate(list(zip(results, seeds, strict=True)), wanted)
+    code = Code(
+        count, len(wanted) - 1 - count, len(tape.constants), forward, tuple([one.name for one in results]),
+        tape.needed(gradients), tuple([one.name for one in gradients]),
     )  # fmt: skip
-    return parts, tuple(tape.constants), bool(tape.apart)
+    return Program(code, reached, (firsts, tape.constants), bool(tape.apart))

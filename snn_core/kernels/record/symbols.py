@@ -1,126 +1,33 @@
 """Numbers of one neuron that record what is done with them, and derive it.
 
-A statement is Python and C at the same time, such as ``r3 = r1 * c0`` or ``r5 = select(f4, r3, zero)``; names that
-begin with f are flags. Others are the input x, states v0, v1, ..., parameters p0, ..., constants c0, ... with one and
-zero, and in the derivative the gradients g_y of the output and g_v0, ... of the states after the step. A spike is a
-step forward and the surrogate function's derivative backward.
+Names in statements: the input x, states v0, v1, ..., parameters p0, ..., constants c0, ... with one and zero, results
+r0, ... and flags f0, ...; in the derivative also the gradients g_y of the output and g_v0, ... of the states after the
+step. A spike is a step forward and the surrogate function's derivative backward.
 """
 
 from __future__ import annotations
 
 import operator
-import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
-
-from snn_core.kernels.limits import MOST_CONSTANTS, MOST_PARAMETERS, MOST_STATES
 
 
 class NotScalarError(Exception):
     """The equations do something other than arithmetic on each neuron by itself; the message says what."""
 
 
-#: Names that another program may have too: the input, and what is numbered.
-_NAME = re.compile(r"\bx\b|\b(g_)?([vpcrf])(\d+)\b")
+class Statement(NamedTuple):
+    """``result = operation(*arguments)``, with names for numbers; a name that begins with f is a flag."""
 
+    result: str
+    operation: str
+    arguments: tuple[str, ...]
 
-class Program:
-    """What one neuron computes in one time step, and its gradients; :func:`program` makes equal ones the same.
-
-    ``outputs`` are the names of y and of the states after the step; ``gradients`` those of the gradients to x, to the
-    states before the step and to the parameters. ``backward`` holds all that these need. ``text`` is the program in one
-    string, from which :func:`parse` makes it again.
-    """
-
-    def __init__(
-        self,
-        text: str,
-        sizes: tuple[int, int, int],
-        forward: tuple[str, ...],
-        outputs: tuple[str, ...],
-        backward: tuple[str, ...],
-        gradients: tuple[str, ...],
-    ) -> None:
-        self.text, (self.states, self.parameters, self.constants) = text, sizes
-        self.forward, self.outputs, self.backward, self.gradients = forward, outputs, backward, gradients
-        most = MOST_STATES, MOST_PARAMETERS, MOST_CONSTANTS
-        #: What kernels lack for a cell, "" where they have room for it.
-        self.misses = ""
-        if any(have > room for have, room in zip(sizes, most, strict=True)):
-            self.misses = (
-                "kernels take {} states, {} parameters and {} numbers at most, it has {}, {} and {}".format(
-                    *most, *sizes
-                )
-            )
-
-    def then(self, second: Program) -> Program:
-        """Return the program of two cells of which the second takes the output of the first."""
-        results = [int(line.split(" = ")[0][1:]) for line in self.forward + self.backward]
-        shift = {"v": self.states, "p": self.parameters, "c": self.constants}
-        shift["r"] = shift["f"] = 1 + max(results, default=-1)
-
-        def renamed(lines: tuple[str, ...]) -> tuple[str, ...]:
-            def name(found: re.Match[str]) -> str:
-                own = found.group()
-                return (
-                    self.outputs[0]
-                    if own == "x"
-                    else f"{found[1] or ''}{found[2]}{int(found[3]) + shift[found[2]]}"
-                )
-
-            return tuple(_NAME.sub(name, line) for line in lines)
-
-        y, *after = renamed(second.outputs)
-        g_x, *g_second = renamed(second.gradients)
-        own = [re.sub(r"\bg_y\b", g_x, line) for line in (*self.backward, *self.gradients)]
-        backward, g_first = own[: len(self.backward)], own[len(self.backward) :]
-        return program(
-            (self.states + second.states, self.parameters + second.parameters, self.constants + second.constants),
-            self.forward + renamed(second.forward),
-            (y, *self.outputs[1:], *after),
-            tuple(dict.fromkeys((*self.forward, *renamed(second.backward), *backward))),
-            (
-                *g_first[: 1 + self.states], *g_second[: second.states],
-                *g_first[1 + self.states :], *g_second[second.states :],
-            ),
-        )  # fmt: skip
-
-
-_programs: dict[str, Program] = {}
-
-
-def constant_when_compiled(function: Any) -> Any:
-    """Mark as ``torch.compiler.assume_constant_result`` does, which imports the compiler, for most of a second."""
-    function._dynamo_marked_constant = True
-    return function
-
-
-@constant_when_compiled
-def program(sizes: tuple[int, int, int], *parts: tuple[str, ...]) -> Program:
-    """Return the one program with these numbers of states, parameters and constants, and these statements."""
-    text = "\n\n".join([" ".join(map(str, sizes)), *("\n".join(part) for part in parts)])
-    if text not in _programs:
-        _programs.setdefault(text, Program(text, sizes, *parts))
-    return _programs[text]
-
-
-def parse(text: str) -> Program:
-    """Return the program with this text.
-
-    Raises:
-        ValueError: ``text`` is not a program.
-    """
-    if text in _programs:
-        return _programs[text]
-    try:
-        sizes, *parts = text.split("\n\n")
-        states, parameters, constants = map(int, sizes.split())
-        forward, outputs, backward, gradients = (tuple(part.split("\n")) if part else () for part in parts)
-    except ValueError:
-        raise ValueError(f"no kernel knows a cell {text!r}") from None
-    return program((states, parameters, constants), forward, outputs, backward, gradients)
+    def __str__(self) -> str:
+        """Return the statement as text that is Python, C and JavaScript, up to the functions that it calls."""
+        return f"{self.result} = {OPERATIONS[self.operation].text.format(*self.arguments)}"
 
 
 class Symbol:
@@ -128,8 +35,10 @@ class Symbol:
 
     __array_ufunc__ = None
 
-    def __init__(self, tape: Tape, name: str) -> None:
+    def __init__(self, tape: Tape, name: str, is_of_step: bool = False) -> None:
         self.tape, self.name = tape, name
+        #: Whether it has the shape of a step, and is not made of parameters and numbers alone.
+        self.is_of_step = is_of_step
 
     @property
     def is_flag(self) -> bool:
@@ -191,14 +100,14 @@ class Number:
     __bool__ = __float__ = __int__ = __index__ = _refuse
 
     def _compare(self, other: Any) -> Any:
-        return NotImplemented if isinstance(other, Symbol) else self._refuse()
+        return NotImplemented if type(other) is Symbol else self._refuse()
 
     __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _compare
 
 
 def _arithmetic(operation: Callable[..., float], is_reversed: bool = False) -> Callable[..., Any]:
     def compute(self: Number, *others: Any) -> Any:
-        if not all(isinstance(one, (int, float, Number)) for one in others):
+        if not all(type(one) in (int, float, Number) for one in others):
             return NotImplemented
         terms = [one.of if isinstance(one, Number) else (lambda _, one=one: one) for one in (self, *others)]
         if is_reversed:
@@ -208,7 +117,7 @@ def _arithmetic(operation: Callable[..., float], is_reversed: bool = False) -> C
     return compute
 
 
-for _operator in ("add", "sub", "mul", "truediv", "pow", "neg", "abs"):
+for _operator in ("add", "sub", "mul", "truediv", "mod", "pow", "neg", "abs"):
     setattr(Number, f"__{_operator}__", _arithmetic(getattr(operator, _operator)))
     setattr(Number, f"__r{_operator}__", _arithmetic(getattr(operator, _operator), True))
 
@@ -223,7 +132,7 @@ class _StepDtype:
 
 
 class Tape:
-    """Statements in their order: what is assigned to which name, and from what."""
+    """Statements in their order, as symbols: the result, the operation, its arguments, what its derivative needs."""
 
     def __init__(self) -> None:
         self.statements: list[tuple[Symbol, str, tuple[Symbol, ...], Any]] = []
@@ -248,23 +157,24 @@ class Tape:
 
     def record(self, name: str, *values: Any, rule: Any = None) -> Symbol:
         """Add a statement; ``rule`` is what its derivative needs besides."""
-        operation = _OPERATIONS[name]
+        operation = OPERATIONS[name]
         conditions, numbers = values[: operation.conditions], values[operation.conditions :]
         if not all(isinstance(one, Symbol) and one.is_flag for one in conditions):
             raise NotScalarError(f"kernels know torch.{name} of comparisons alone")
         # Of these torch makes a flag again: True + True is True.
         if operation.derivative and all(
-            isinstance(one, bool) or getattr(one, "is_flag", False) for one in numbers
+            type(one) is bool or getattr(one, "is_flag", False) for one in numbers
         ):
             raise NotScalarError(f"kernels do not know torch.{name} of comparisons: write flag.to(x)")
-        if name == "sub" and any(isinstance(one, bool) or getattr(one, "is_flag", False) for one in numbers):
+        if name == "sub" and any(type(one) is bool or getattr(one, "is_flag", False) for one in numbers):
             raise NotScalarError("torch subtracts no comparisons: write flag.to(x)")
         arguments = *conditions, *(self.number(self.symbol(one)) for one in numbers)
-        result = Symbol(self, f"{'f' if operation.derivative is None else 'r'}{len(self.statements)}")
+        letter = "f" if operation.derivative is None else "r"
+        result = Symbol(self, f"{letter}{len(self.statements)}", any(one.is_of_step for one in arguments))
         self.statements.append((result, name, arguments, rule))
         if operation.derivative and all(map(self._is_apart, numbers)):
             self.apart[result.name] = name in _WHOLE and not any(
-                isinstance(one, (float, Number)) or not self.apart.get(getattr(one, "name", ""), True)
+                type(one) in (float, Number) or not self.apart.get(getattr(one, "name", ""), True)
                 for one in numbers
             )
         # As torch does, for equations that switch the gradient off in between.
@@ -287,12 +197,12 @@ class Tape:
         for result, seed in seeds:
             add(result, seed, {seed.name: seed})
         for result, name, arguments, rule in reversed(self.statements.copy()):
-            gradient, derivative = gradients.get(result.name), _OPERATIONS[name].derivative
+            gradient, derivative = gradients.get(result.name), OPERATIONS[name].derivative
             if gradient is None or derivative is None:
                 continue
             own = sources[result.name]
             # A state that nothing uses later has no gradient in torch. Here it is 0, which infinity would make NaN.
-            may_be_infinite = name in ("div", "exp", "log", "sqrt") and arguments[-1].name[0] != "c"
+            may_be_infinite = name in _INFINITE and arguments[0 if name == "pow" else -1].name[0] != "c"
             is_used = self.any_differs_from_zero(own) if may_be_infinite and "g_y" not in own else None
             for argument, found in zip(
                 arguments, derivative(gradient, result, *arguments, rule), strict=True
@@ -307,24 +217,31 @@ class Tape:
             found = self.record("or", found, other)
         return found
 
-    def is_of_step(self, value: Symbol) -> bool:
-        """Say whether a value has the shape and dtype of a step: it is no flag, and not made of parameters alone."""
-        names = {value.name}
-        for result, _, arguments, _ in reversed(self.statements):
-            if result.name in names:
-                names |= {argument.name for argument in arguments}
-        if self.apart.get(value.name, False):
-            return False
-        return not value.is_flag and any(name in ("x", "one", "zero") or name[0] == "v" for name in names)
+    def is_result(self, value: Symbol) -> bool:
+        """Say whether a value has the shape and dtype of a step."""
+        return value.is_of_step and not value.is_flag and not self.apart.get(value.name, False)
 
-    def needed(self, results: Sequence[Symbol]) -> tuple[str, ...]:
-        """Return the statements that ``results`` need, as text."""
-        names, lines = {one.name for one in results}, []
+    def needed(self, results: Sequence[Symbol]) -> tuple[Statement, ...]:
+        """Return the statements that ``results`` need."""
+        names, found = {one.name for one in results}, []
         for result, name, arguments, _ in reversed(self.statements):
             if result.name in names:
                 names |= {argument.name for argument in arguments}
-                lines.append(f"{result.name} = {_OPERATIONS[name].text.format(*(a.name for a in arguments))}")
-        return tuple(reversed(lines))
+                found.append(Statement(result.name, name, tuple([argument.name for argument in arguments])))
+        return tuple(reversed(found))
+
+    def reached_from(self, results: Sequence[Symbol]) -> tuple[frozenset[str], ...]:
+        """Return for each of the results the names of inputs, states and parameters to which it has a gradient."""
+        reached: dict[str, frozenset[str]] = {}
+
+        def of(name: str) -> frozenset[str]:
+            return reached.get(name, frozenset([name] if name == "x" or name[0] in "vp" else []))
+
+        for result, name, arguments, _ in self.statements:
+            operation = OPERATIONS[name]
+            numbers = arguments[operation.conditions :] if operation.derivative and name != "detach" else ()
+            reached[result.name] = frozenset().union(*[of(one.name) for one in numbers])
+        return tuple([of(one.name) for one in results])
 
 
 class _Operation(NamedTuple):
@@ -354,7 +271,7 @@ def _of_inside(g: Any, is_inside: Any, is_outside: Any) -> tuple[Symbol, Symbol]
     return _select(is_inside, g, g.tape.zero), _select(is_outside, g, g.tape.zero)
 
 
-_OPERATIONS = {
+OPERATIONS = {
     "add": _Operation("{0} + {1}", lambda g, r, a, b, _: (g, g)),
     "sub": _Operation("{0} - {1}", lambda g, r, a, b, _: (g, -g)),
     "mul": _Operation("{0} * {1}", lambda g, r, a, b, _: (g * b, g * a)),
@@ -363,6 +280,16 @@ _OPERATIONS = {
     "exp": _Operation("exp({0})", lambda g, r, a, _: (g * r,)),
     "log": _Operation("log({0})", lambda g, r, a, _: (g / a,)),
     "sqrt": _Operation("sqrt({0})", lambda g, r, a, _: (g / (r + r),)),
+    "log1p": _Operation("log1p({0})", lambda g, r, a, _: (g / (a.tape.one + a),)),
+    "sin": _Operation("sin({0})", lambda g, r, a, _: (g * a.cos(),)),
+    "cos": _Operation("cos({0})", lambda g, r, a, _: (g * -a.sin(),)),
+    "pow": _Operation(
+        "pow({0}, {1})", lambda g, r, a, b, _: (g * (b * a.tape.record("pow", a, b - a.tape.one)), None)
+    ),
+    "floor": _Operation("floor({0})", lambda g, r, a, _: (a.tape.zero,)),
+    "round": _Operation("rint({0})", lambda g, r, a, _: (a.tape.zero,)),
+    # The remainder with the sign of the divisor, as Python has it.
+    "modulo": _Operation("modulo({0}, {1})", lambda g, r, a, b, _: (g, -g * ((a - r) / b).round())),
     "tanh": _Operation("tanh({0})", lambda g, r, a, _: (g * (a.tape.one - r * r),)),
     "atan": _Operation("atan({0})", lambda g, r, a, _: (g / (a.tape.one + a * a),)),
     "erf": _Operation("erf({0})", lambda g, r, a, _: (g * 1.1283791670955126 * (-(a * a)).exp(),)),
@@ -396,6 +323,8 @@ _OPERATIONS = {
 }
 
 
+#: Operations whose derivative is infinite somewhere.
+_INFINITE = ("div", "exp", "log", "log1p", "sqrt", "pow", "modulo")
 #: Operations that make whole numbers of whole numbers.
 _WHOLE = ("add", "sub", "mul", "neg", "abs", "where", "clamp_min", "clamp_max", "relu", "detach")
 
@@ -417,9 +346,17 @@ def _clamp(x: Any, min: Any = None, max: Any = None) -> Symbol:
 
 
 def _power(x: Any, exponent: Any) -> Symbol:
-    if exponent not in (2, 3):
-        raise NotScalarError(f"kernels know the powers 2 and 3, not {exponent}")
-    return x * x if exponent == 2 else x * x * x
+    if type(exponent) not in (int, float, Number) or exponent == 0:
+        raise NotScalarError("kernels know powers whose exponent is a number, not 0")
+    if exponent in (2, 3):  # torch multiplies
+        return x * x if exponent == 2 else x * x * x
+    return x.tape.record("pow", x, exponent)
+
+
+def _softplus(x: Any, beta: Any = 1.0, threshold: Any = 20.0) -> Symbol:
+    z = x * beta
+    inside = _clamp(z, max=threshold).exp()  # without the border a gradient would be 0 times infinity
+    return _select(z > threshold, x, inside.log1p() / beta)
 
 
 def _to(x: Symbol, other: Any = None, dtype: Any = None) -> Symbol:
@@ -444,7 +381,7 @@ def _refuse_change(*_: Any) -> Symbol:
 
 
 _METHODS: dict[str, Callable[..., Any]] = {
-    name: _recorder(name) for name in _OPERATIONS if name != "spike"
+    name: _recorder(name) for name in OPERATIONS if name != "spike"
 } | {
     "clamp": _clamp,
     "detach": lambda x: x if x.is_flag else x.tape.record("detach", x),
@@ -453,29 +390,27 @@ _METHODS: dict[str, Callable[..., Any]] = {
     "reciprocal": lambda x: _number(x).tape.record("div", x.tape.one, x),
     "relu": _relu,
     "logical_not": lambda x: x.tape.number(x) == x.tape.zero,
-    "ones_like": lambda x: _number(x).tape.one,
-    "zeros_like": lambda x: _number(x).tape.zero,
+    "ones_like": lambda x: Symbol(x.tape, "one", _number(x).is_of_step),
+    "zeros_like": lambda x: Symbol(x.tape, "zero", _number(x).is_of_step),
+    "softplus": _softplus,
     "to": _to,
     "type_as": _to,
 }
 _ALIASES = {
     "absolute": "abs", "clip": "clamp", "divide": "div", "true_divide": "div", "multiply": "mul", "negative": "neg",
     "subtract": "sub", "arctan": "atan", "greater": "gt", "greater_equal": "ge", "less": "lt", "less_equal": "le",
-    "not_equal": "ne", "logical_and": "and", "logical_or": "or", "bitwise_and": "and", "bitwise_or": "or",
+    "not_equal": "ne", "remainder": "modulo", "logical_and": "and", "logical_or": "or", "bitwise_and": "and", "bitwise_or": "or",
 }  # fmt: skip
 for _operator, _name in {
-    "add": "add", "sub": "sub", "mul": "mul", "truediv": "div", "ge": "ge", "gt": "gt", "le": "le", "lt": "lt",
-    "eq": "eq", "ne": "ne", "and": "and", "or": "or",
+    "add": "add", "sub": "sub", "mul": "mul", "truediv": "div", "mod": "modulo", "ge": "ge", "gt": "gt", "le": "le",
+    "lt": "lt", "eq": "eq", "ne": "ne", "and": "and", "or": "or",
 }.items():  # fmt: skip
     setattr(Symbol, f"__{_operator}__", _recorder(_name))
-    if _operator in ("add", "sub", "mul", "truediv", "and", "or"):
+    if _operator in ("add", "sub", "mul", "truediv", "mod", "and", "or"):
         setattr(
             Symbol, f"__r{_operator}__", lambda self, other, name=_name: self.tape.record(name, other, self)
         )
-for _operator in ("iadd", "isub", "imul", "itruediv", "iand", "ior"):
+for _operator in ("iadd", "isub", "imul", "itruediv", "imod", "iand", "ior"):
     setattr(Symbol, f"__{_operator}__", _refuse_change)
 for _operator, _name in {"neg": "neg", "abs": "abs", "pow": "pow", "invert": "logical_not"}.items():
     setattr(Symbol, f"__{_operator}__", _METHODS[_name])
-
-#: Names of the functions and methods of torch that symbols have.
-KNOWN = frozenset([*_METHODS, *_ALIASES])

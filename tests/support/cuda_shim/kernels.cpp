@@ -15,8 +15,8 @@ void run() {
     if (!strcmp(name, #kernel)) return run<kernel>;
 
 void (*kernel_of(const char* name))() {
-    KERNEL(scan_forward)
-    KERNEL(scan_backward)
+    KERNEL(forward_pass)
+    KERNEL(backward_pass)
     return nullptr;
 }
 

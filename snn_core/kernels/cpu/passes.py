@@ -1,47 +1,32 @@
-"""The scan of a whole plan on the CPU, forward and backward, compiled by numba on first use and cached on disk.
+"""A sequence through a whole plan on the CPU, forward and back, compiled by numba on first use and cached on disk.
 
 ``README.md`` in the folder above draws its three loops, what lies where, and what is kept for the backward pass. A
-stage is a row of the table of ``launch.py``; its columns are the constants below. Offsets in ``w``, which holds what
-the forward pass computes, and in ``u``, which holds what the backward pass does, are in numbers for each sample. Slot 0
-of states is the one before the segment's first step. So is slot D - 1 of outputs, of which ``BEFORE`` = D go back, at
+stage is a row of the table of ``launch.py``, whose columns ``fields.py`` lists. Offsets in ``w``, which holds what the
+forward pass computes, and in ``u``, which holds what the backward pass does, are in numbers for each sample. Slot 0 of
+states is the one before the segment's first step. So is slot D - 1 of outputs, of which ``BEFORE`` = D go back, at
 least one; slots before hold those of earlier steps. With taps those of each neuron are first added up, to the sum Z;
 without, D is 1.
-
-Where sequences have different lengths, samples are sorted, the longest first. So those that take part in a step are the
-first of a block; for the others the states stay what they were at their own end, outputs and gradients are 0.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from snn_core.kernels import plan
-from snn_core.kernels.cpu.compiled import row
+from snn_core.kernels import fields as f
+from snn_core.kernels.cpu.compiled import helper
 from snn_core.kernels.cpu.products import add_product, pack
 from snn_core.kernels.cpu.threads import add
-from snn_core.kernels.cpu.tile import ROWS, address_of, array_at, call, copy, width_of
-from snn_core.kernels.limits import MOST_PARAMETERS, MOST_STATES
+from snn_core.kernels.cpu.tile import ROWS, address_of, array_at, copy, invoke, width_of
+from snn_core.kernels.limits import MOST_CONSTANTS, MOST_STATES
 
-LINEAR, CELL = range(2)
 NO_LOSS, MSE, CROSS_ENTROPY = range(3)
-(
-    KIND, FEEDBACK, BEFORE, INPUTS, OUTPUTS, FORWARD, BACKWARD, STATES, PARAMETERS, Y, V, CURRENT, Z, GZ, P, GP, GV, GY,
-    TO_Y, FROM_Y, OF_Y, FROM_OF_Y, PACKED_BIAS, GRADIENT, STATE, WEIGHT, BIAS, TAPS, PARAMETER,
-) = range(29)  # fmt: skip
-SIZE = PARAMETER + MOST_PARAMETERS
-FIRST = SIZE + MOST_PARAMETERS  # addresses of states before the first step, then of y
-LAST = FIRST + MOST_STATES + 1  # after the last step
-SEQ = LAST + MOST_STATES + 1  # of all steps of states, and last of outputs, where they are returned
-G_LAST = SEQ + MOST_STATES + 1  # of the gradients of both
-G_SEQ = G_LAST + MOST_STATES + 1
-COLUMNS = G_SEQ + MOST_STATES + 1
 #: A layer has its inputs packed for the gradient of its weights if it has more inputs and outputs than this.
 PACKED_FROM = 128
-#: Numbers of a stage: one, zero, and those of :mod:`snn_core.kernels.plan`.
-NUMBERS = 2 + plan.NUMBERS
+#: Numbers of a stage: one, zero, the first values of its states, and the constants of its program.
+NUMBERS = 2 + MOST_STATES + MOST_CONSTANTS
 
 
-@row
+@helper
 def _copy_strided(source, at, by, to, target, count):
     if by == 1:
         copy(source, at, to, target, count)
@@ -50,7 +35,7 @@ def _copy_strided(source, at, by, to, target, count):
             target[to + m] = source[at + m * by]
 
 
-@row
+@helper
 def _fill(w, at, count, value):
     # Of a slice from 0 on numba need not ask whether an index is negative, here and below.
     target = w[at : at + count]
@@ -58,14 +43,14 @@ def _fill(w, at, count, value):
         target[m] = value
 
 
-@row
+@helper
 def _add(w, at, to, count):
     more, target = w[at : at + count], w[to : to + count]
     for m in range(count):
         target[m] += more[m]
 
 
-@row
+@helper
 def _load(source, by_t, by_n, by_i, index, t0, steps, lo, n, features, one, to, w):
     """Copy a block of a sequence for some steps, ``[steps, n, features]``; with an index, its samples."""
     if index == 0 and (features == 1 or (by_i == 1 and by_n == features)):
@@ -85,26 +70,32 @@ def _load(source, by_t, by_n, by_i, index, t0, steps, lo, n, features, one, to, 
             _copy_strided(numbers, at, by_i, to + (t * n + m) * features, w, features)
 
 
-@row
-def _load_given(st, given, v, y, N, lo, n, one, w):
-    """Load the states of a stage whose addresses are given, from that column on; see :func:`_move_states`."""
-    J, S, count = st[OUTPUTS], st[STATES], n * st[OUTPUTS]
-    for s in range(S + (1 if st[FEEDBACK] else 0)):
-        address, D = st[given + (s if s < S else MOST_STATES)], 1 if s < S else st[FEEDBACK]
-        source = array_at(address, (D * N * J,), one)
+@helper
+def _move_given(st, given, v, y, slot, N, lo, n, one, is_load, w):
+    """Load the states of a stage from the addresses that begin in a column, where there are any, or store them there.
+
+    Columns ``v`` and ``y`` say where states and outputs that go back begin in ``w``; those of step ``slot`` move.
+    """
+    J, S, count = st[f.OUTPUTS], st[f.STATES], n * st[f.OUTPUTS]
+    for s in range(S + (1 if st[f.FEEDBACK] else 0)):
+        address, D = st[given + (s if s < S else MOST_STATES)], 1 if s < S else st[f.FEEDBACK]
+        outside = array_at(address, (D * N * J,), one)
         for d in range(D if address else 0):
-            to = (st[v] * n + s * count) if s < S else (st[y] * n + (D - 1 - d) * count)
-            copy(source, (d * N + lo) * J, to, w, count)
+            here = st[v] * n + (slot * S + s) * count if s < S else st[y] * n + (slot + D - 1 - d) * count
+            if is_load:
+                copy(outside, (d * N + lo) * J, here, w, count)
+            else:
+                copy(w, here, (d * N + lo) * J, outside, count)
 
 
-@row
+@helper
 def _begin(table, numbers, N, lo, n, one, w):
     """Load the parameters and the states before the first step of a block."""
     for k, st in enumerate(table):
-        J, count = st[OUTPUTS], n * st[OUTPUTS]
-        for p in range(st[PARAMETERS]):
-            size, to = st[SIZE + p], st[P] * n + p * count
-            parameter = array_at(st[PARAMETER + p], (size,), one)
+        J, count = st[f.OUTPUTS], n * st[f.OUTPUTS]
+        for p in range(st[f.PARAMETERS]):
+            size, to = st[f.SIZE + p], st[f.P] * n + p * count
+            parameter = array_at(st[f.PARAMETER + p], (size,), one)
             if size == 1:
                 _fill(w, to, count, parameter[0])
             elif size == J:
@@ -113,117 +104,77 @@ def _begin(table, numbers, N, lo, n, one, w):
             else:
                 for m in range(count):
                     w[to + m] = parameter[(lo * J + m) % size]
-        for s in range(st[STATES]):
-            _fill(w, st[V] * n + s * count, count, numbers[k * NUMBERS + 2 + s])
-        _fill(w, st[Y] * n, st[FEEDBACK] * count, one - one)
-        _load_given(st, FIRST, V, Y, N, lo, n, one, w)
+        for s in range(st[f.STATES]):
+            _fill(w, st[f.V] * n + s * count, count, numbers[k * NUMBERS + 2 + s])
+        _fill(w, st[f.Y] * n, st[f.FEEDBACK] * count, one - one)
+        _move_given(st, f.FIRST, f.V, f.Y, 0, N, lo, n, one, True, w)
 
 
-@row
-def _taking_part(lengths, t, n):
-    """Return how many samples of a block, the first, take part in a step; all where there are no lengths."""
-    while len(lengths) and n > 0 and lengths[n - 1] <= t:
-        n -= 1
-    return n
-
-
-@row
-def _lengths_of(a, lo, n):
-    """Return the lengths of a block's samples, none where all take all steps, and the number of its steps."""
-    lengths = array_at(a[LENGTHS], (lo + n,), n)[lo : lo + (n if a[LENGTHS] else 0)]
-    return lengths, lengths[0] if a[LENGTHS] else a[STEPS]
-
-
-@row
-def _move_states(table, v, y, states, is_load, N, lo, n, w):
-    """Load the states of every stage, ``[state, N, J]``, or store them; columns ``v`` and ``y`` say where they are.
+@helper
+def _move_states(table, states, is_load, N, lo, n, w):
+    """Load the states of every stage at a border, ``[state, N, J]``, or store them.
 
     Outputs that go back are the last of a stage's states, the newest of them first.
     """
     for st in table:
-        J, count = st[OUTPUTS], n * st[OUTPUTS]
-        S, D = st[STATES], st[FEEDBACK]
+        J, count = st[f.OUTPUTS], n * st[f.OUTPUTS]
+        S, D = st[f.STATES], st[f.FEEDBACK]
         for s in range(S + D):
-            here = (st[v] * n + s * count) if s < S else (st[y] * n + (D - 1 - s + S) * count)
-            there = (st[STATE] + s * J) * N + lo * J
+            here = (st[f.V] * n + s * count) if s < S else (st[f.Y] * n + (D - 1 - s + S) * count)
+            there = (st[f.STATE] + s * J) * N + lo * J
             if is_load:
                 copy(states, there, here, w, count)
             else:
                 copy(w, here, there, states, count)
 
 
-@row
-def _store_last(table, t0, steps, N, lo, n, lengths, one, w):
-    """Store the states after a segment that is the last, or after each sample's own end."""
-    for st in table:
-        J, S, count = st[OUTPUTS], st[STATES], n * st[OUTPUTS]
-        together = len(lengths) == 0 or lengths[n - 1] >= t0 + steps
-        for s in range(S + (1 if st[FEEDBACK] else 0)):
-            D = 1 if s < S else st[FEEDBACK]
-            last = array_at(st[LAST + (s if s < S else MOST_STATES)], (D * N * J,), one)
-            for d in range(D):
-                at, by = (
-                    (st[V] * n + s * count, S * count) if s < S else (st[Y] * n + (D - 1 - d) * count, count)
-                )
-                to = (d * N + lo) * J
-                if together:
-                    copy(w, at + steps * by, to, last, count)
-                    continue
-                for m in range(n):
-                    end = max(min(lengths[m] - t0, steps), 0)
-                    copy(w, at + end * by + m * J, to + m * J, last, J)
-
-
-@row
+@helper
 def _store_seqs(table, t0, steps, N, lo, n, one, w):
     """Store what is returned of each step: states after it, and outputs, ``[T, N, J]``."""
     for st in table:
-        J, S, count = st[OUTPUTS], st[STATES], n * st[OUTPUTS]
+        J, S, count = st[f.OUTPUTS], st[f.STATES], n * st[f.OUTPUTS]
         for s in range(MOST_STATES + 1):
-            if st[SEQ + s] == 0:
+            if st[f.SEQ + s] == 0:
                 continue
             at, by = (
-                (st[V] * n + (S + s) * count, S * count)
+                (st[f.V] * n + (S + s) * count, S * count)
                 if s < MOST_STATES
-                else (st[Y] * n + st[BEFORE] * count, count)
+                else (st[f.Y] * n + st[f.BEFORE] * count, count)
             )
-            target = array_at(st[SEQ + s], ((t0 + steps) * N * J,), one)
+            target = array_at(st[f.SEQ + s], ((t0 + steps) * N * J,), one)
             for t in range(steps):
                 copy(w, at + t * by, ((t0 + t) * N + lo) * J, target, count)
 
 
-@row
-def _add_seq_gradients(st, at, live, count, n, out, one, u):
+@helper
+def _add_seq_gradients(st, at, count, n, out, one, u):
     """Add the gradients of what was returned of a step, from ``at`` on, to those of its states and outputs."""
     for s in range(MOST_STATES + 1):
-        if st[G_SEQ + s]:
-            g, to = array_at(st[G_SEQ + s], (at + live,), one), st[GV] * n + s * count
+        if st[f.G_SEQ + s]:
+            g, to = array_at(st[f.G_SEQ + s], (at + count,), one), st[f.GV] * n + s * count
             target = u[out if s == MOST_STATES else to :]
-            for m in range(live):
+            for m in range(count):
                 target[m] += g[at + m]
 
 
-@row
-def _carry(table, t0, steps, n, lengths, w):
-    """Make the states after a segment, or after each sample's own end in it, those before the next."""
+@helper
+def _carry(table, steps, n, w):
+    """Make the states after a segment those before the next."""
     for st in table:
-        J, S, count = st[OUTPUTS], st[STATES], n * st[OUTPUTS]
-        size, v, y = S * count, st[V] * n, st[Y] * n
-        for m in range(_taking_part(lengths, t0, n)):
-            end = min(lengths[m] - t0, steps) if len(lengths) else steps
-            for s in range(S):
-                copy(w, v + end * size + s * count + m * J, v + s * count + m * J, w, J)
-            for d in range(st[FEEDBACK]):
-                copy(w, y + (end + d) * count + m * J, y + d * count + m * J, w, J)
+        J, S, D, count = st[f.OUTPUTS], st[f.STATES], st[f.FEEDBACK], n * st[f.OUTPUTS]
+        v, y = st[f.V] * n, st[f.Y] * n
+        copy(w, v + steps * S * count, v, w, S * count)
+        for d in range(D):
+            copy(w, y + (steps + d) * count, y + d * count, w, count)
 
 
-@row
+@helper
 def _input_of(table, k, n):
     """Return where the input of stage k, which is the output of the one before, begins in scratch."""
-    return 0 if k == 0 else table[k - 1, Y] * n + n * table[k - 1, OUTPUTS] * table[k - 1, BEFORE]
+    return 0 if k == 0 else table[k - 1, f.Y] * n + n * table[k - 1, f.OUTPUTS] * table[k - 1, f.BEFORE]
 
 
-@row
+@helper
 def _delay(w, y, taps, D, count, samples, J, to):
     """Write the sum of each neuron's outputs y[t-1], y[t-2], ... times its taps; y[t-1] begins at ``y``."""
     _fill(w, to, samples * J, taps[0] - taps[0])
@@ -236,7 +187,7 @@ def _delay(w, y, taps, D, count, samples, J, to):
                 target[j] += factors[j] * outputs[j]
 
 
-@row
+@helper
 def _delay_backward(w, u, y, g_y, g_z, taps, D, count, samples, J, g_taps):
     """Take the gradient of the sum to the outputs, of which the earliest has none yet, and to the taps."""
     _fill(u, g_y - (D - 1) * count, samples * J, taps[0] - taps[0])
@@ -251,70 +202,65 @@ def _delay_backward(w, u, y, g_y, g_z, taps, D, count, samples, J, g_taps):
                 target[j] += g[j] * factors[j]
 
 
-@row
-def _forward(table, numbers, t0, steps, n, lengths, weights, w):
+@helper
+def _forward(table, numbers, steps, n, weights, w):
     """Take a block through some steps of all stages."""
     zero, width = numbers[1], width_of(w)
     for k, st in enumerate(table):
-        I_, J, D, x = st[INPUTS], st[OUTPUTS], st[FEEDBACK], _input_of(table, k, n)
+        I_, J, D, x = st[f.INPUTS], st[f.OUTPUTS], st[f.FEEDBACK], _input_of(table, k, n)
         count, y, strip = n * J, _input_of(table, k + 1, n), I_ * width
-        sums, bias = y if st[KIND] == LINEAR else st[CURRENT] * n, st[PACKED_BIAS]
-        if st[KIND] == LINEAR or D:
+        sums, bias = y if st[f.FORWARD] == 0 else st[f.CURRENT] * n, st[f.PACKED_BIAS]
+        if st[f.FORWARD] == 0 or D:
             add_product(
-                w, x, I_, 1, steps * n, I_, weights, st[TO_Y], width, strip, J, weights, bias, 0, w, sums, J
+                w, x, I_, 1, steps * n, I_, weights, st[f.TO_Y], width, strip, J, weights, bias, 0, w, sums, J
             )  # fmt: skip
-        if st[KIND] == LINEAR:
+        if st[f.FORWARD] == 0:
             continue
-        taps = array_at(st[TAPS], (D * J,), zero)
+        taps = array_at(st[f.TAP], (D * J,), zero)
         for t in range(steps):
-            i, before, live = x + t * count, y + (t - 1) * count, _taking_part(lengths, t0 + t, n)
+            i, before = x + t * count, y + (t - 1) * count
             if D:
                 i = sums + t * count
-                if st[TAPS]:
-                    z = st[Z] * n + t * count
-                    _delay(w, before, taps, D, count, live, J, z)
-                    _fill(w, z + live * J, count - live * J, zero)
+                if st[f.TAP]:
+                    z = st[f.Z] * n + t * count
+                    _delay(w, before, taps, D, count, n, J, z)
                     before = z
-                add_product(w, before, J, 1, live, J, weights, st[OF_Y], width, strip, J, w, i, J, w, i, J)
-            _fill(w, y + t * count + live * J, count - live * J, zero)
-            v = st[V] * n + t * st[STATES] * count
-            call(
-                st[FORWARD],
+                add_product(w, before, J, 1, n, J, weights, st[f.OF_Y], width, strip, J, w, i, J, w, i, J)
+            v = st[f.V] * n + t * st[f.STATES] * count
+            invoke(
+                st[f.FORWARD],
                 (
-                    live * J, count, address_of(numbers, k * NUMBERS), address_of(w, st[P] * n), address_of(w, i),
-                    address_of(w, v), address_of(w, v + st[STATES] * count), address_of(w, y + t * count),
+                    count, count, address_of(numbers, k * NUMBERS), address_of(w, st[f.P] * n), address_of(w, i),
+                    address_of(w, v), address_of(w, v + st[f.STATES] * count), address_of(w, y + t * count),
                 ),
             )  # fmt: skip
 
 
-@row
-def _feedback_backward(st, weights, g_i, slot, n, live, one, zeros, g_taps, w, u):
+@helper
+def _feedback_backward(st, weights, g_i, slot, n, one, zeros, g_taps, w, u):
     """Take the gradient of a step's input to the outputs that went into it, of which the last has this slot.
 
     The earliest of them gets its first gradient here.
     """
-    J, D, width = st[OUTPUTS], st[FEEDBACK], width_of(w)
-    to = st[GY] * n + slot * n * J
-    target = st[GZ] * n if st[TAPS] else to
-    add_product(u, g_i, J, 1, live, J, weights, st[FROM_OF_Y], width, J * width, J, zeros, 0, 0, u, target, J)
-    if st[TAPS]:
-        taps = array_at(st[TAPS], (D * J,), one)
-        _delay_backward(w, u, st[Y] * n + slot * n * J, to, target, taps, D, n * J, live, J, g_taps)
+    J, D, width = st[f.OUTPUTS], st[f.FEEDBACK], width_of(w)
+    to = st[f.GY] * n + slot * n * J
+    target = st[f.GZ] * n if st[f.TAP] else to
+    add_product(u, g_i, J, 1, n, J, weights, st[f.FROM_OF_Y], width, J * width, J, zeros, 0, 0, u, target, J)
+    if st[f.TAP]:
+        taps = array_at(st[f.TAP], (D * J,), one)
+        _delay_backward(w, u, st[f.Y] * n + slot * n * J, to, target, taps, D, n * J, n, J, g_taps)
 
 
-@row
-def _carry_back(table, t0, steps, n, lengths, u):
-    """Make the gradients of the outputs before a segment those at the end of the one before, or at samples' ends."""
+@helper
+def _carry_back(table, steps, n, u):
+    """Make the gradients of the outputs before a segment those at the end of the one before."""
     for st in table:
-        J, D, g_y = st[OUTPUTS], st[FEEDBACK], st[GY] * n
-        count = n * J
-        for m in range(_taking_part(lengths, t0, n) if D else 0):
-            end = min(lengths[m] - t0, steps) if len(lengths) else steps
-            for d in range(D - 1, -1, -1):
-                copy(u, g_y + d * count + m * J, g_y + (end + d) * count + m * J, u, J)
+        D, g_y, count = st[f.FEEDBACK], st[f.GY] * n, n * st[f.OUTPUTS]
+        for d in range(D - 1, -1, -1):
+            copy(u, g_y + d * count, g_y + (steps + d) * count, u, count)
 
 
-@row
+@helper
 def _weight_gradient(u, g, J, rows, w, x, I_, gradient, at, by, packed):
     """Add the product of gradients ``[rows, J]`` and inputs ``[rows, I]`` to the gradient ``[J, I]`` of a weight.
 
@@ -335,10 +281,8 @@ def _weight_gradient(u, g, J, rows, w, x, I_, gradient, at, by, packed):
         )  # fmt: skip
 
 
-@row
-def _backward(
-    table, numbers, t0, steps, N, lo, n, lengths, one, zeros, weights, gradient, needs_x, a, b, packed, w, u
-):  # fmt: skip
+@helper
+def _backward(table, numbers, t0, steps, N, lo, n, one, zeros, weights, gradient, needs_x, a, b, packed, w, u):
     """Take the gradient of a block's outputs at ``a`` back through all stages; return where that of its input is.
 
     ``zeros`` ends with a 1, by which rows are summed.
@@ -346,65 +290,61 @@ def _backward(
     last, width = len(zeros) - 1, width_of(w)
     for k in range(len(table) - 1, -1, -1):
         st = table[k]
-        I_, J, D, x = st[INPUTS], st[OUTPUTS], st[FEEDBACK], _input_of(table, k, n)
-        count, rows, g, columns = n * J, steps * n, st[GRADIENT], 2 * J if D else I_
+        I_, J, D, x = st[f.INPUTS], st[f.OUTPUTS], st[f.FEEDBACK], _input_of(table, k, n)
+        count, rows, g, columns = n * J, steps * n, st[f.GRADIENT], 2 * J if D else I_
         bias = g + J * columns
-        if st[KIND] == CELL:
-            c, y, i = address_of(numbers, k * NUMBERS), st[Y] * n, st[CURRENT] * n if D else x
-            g_taps = gradient[bias + J : bias + J + (D * J if st[TAPS] else 0)]
+        if st[f.FORWARD] != 0:
+            c, y, i = address_of(numbers, k * NUMBERS), st[f.Y] * n, st[f.CURRENT] * n if D else x
+            g_taps = gradient[bias + J : bias + J + (D * J if st[f.TAP] else 0)]
             for t in range(steps - 1, -1, -1):
-                out, live = a + t * count, _taking_part(lengths, t0 + t, n)
+                out = a + t * count
                 if D:
-                    _add(u, st[GY] * n + (D + t) * count, out, live * J)
-                _add_seq_gradients(st, ((t0 + t) * N + lo) * J, live * J, count, n, out, one, u)
-                v = st[V] * n + t * st[STATES] * count
-                call(
-                    st[BACKWARD],
+                    _add(u, st[f.GY] * n + (D + t) * count, out, count)
+                _add_seq_gradients(st, ((t0 + t) * N + lo) * J, count, n, out, one, u)
+                v = st[f.V] * n + t * st[f.STATES] * count
+                invoke(
+                    st[f.BACKWARD],
                     (
-                        live * J, count, c, address_of(w, st[P] * n), address_of(w, i + t * count), address_of(w, v),
-                        address_of(u, out), address_of(u, st[GV] * n), address_of(u, b + t * count),
-                        address_of(u, st[GP] * n),
+                        count, count, c, address_of(w, st[f.P] * n), address_of(w, i + t * count), address_of(w, v),
+                        address_of(u, out), address_of(u, st[f.GV] * n), address_of(u, b + t * count),
+                        address_of(u, st[f.GP] * n),
                     ),
                 )  # fmt: skip
-                _fill(u, b + t * count + live * J, count - live * J, one - one)
                 if D:
-                    _feedback_backward(
-                        st, weights, b + t * count, D + t - 1, n, live, one, zeros, g_taps, w, u
-                    )
+                    _feedback_backward(st, weights, b + t * count, D + t - 1, n, one, zeros, g_taps, w, u)
             a, b = b, a
             if D == 0:
                 continue
-            before = st[Z] * n if st[TAPS] else y + (D - 1) * count
+            before = st[f.Z] * n if st[f.TAP] else y + (D - 1) * count
             _weight_gradient(u, a, J, rows, w, before, J, gradient, g + J, columns, packed)
         _weight_gradient(u, a, J, rows, w, x, I_, gradient, g, columns, packed)
         add_product(zeros, last, 0, 0, 1, rows, u, a, J, 0, J, gradient, bias, 0, gradient, bias, 0)
         if k > 0 or needs_x:
-            add_product(u, a, J, 1, rows, J, weights, st[FROM_Y], width, J * width, I_, zeros, 0, 0, u, b, I_)
+            add_product(u, a, J, 1, rows, J, weights, st[f.FROM_Y], width, J * width, I_, zeros, 0, 0, u, b, I_)
             a, b = b, a
     return a
 
 
-@row
+@helper
 def _begin_backward(table, N, lo, n, one, u):
     """Load the gradients of the states after the last step, and clear those of parameters."""
     for st in table:
-        count = n * st[OUTPUTS]
-        _fill(u, st[GP] * n, st[PARAMETERS] * count, one - one)
-        _fill(u, st[GV] * n, st[STATES] * count, one - one)
-        _fill(u, st[GY] * n, st[FEEDBACK] * count, one - one)
-        _load_given(st, G_LAST, GV, GY, N, lo, n, one, u)
+        count = n * st[f.OUTPUTS]
+        _fill(u, st[f.GP] * n, st[f.PARAMETERS] * count, one - one)
+        _fill(u, st[f.GV] * n, st[f.STATES] * count, one - one)
+        _fill(u, st[f.GY] * n, st[f.FEEDBACK] * count, one - one)
+        _move_given(st, f.G_LAST, f.GV, f.GY, 0, N, lo, n, one, True, u)
 
 
-@row
-def _end_backward(table, N, lo, n, one, size, g_first, gradient, u):
+@helper
+def _end_backward(table, N, lo, n, one, gradient, u):
     """Store the gradients of the states before the first step, and add those of parameters."""
-    if g_first:
-        _move_states(table, GV, GY, array_at(g_first, (size,), one), False, N, lo, n, u)
     for st in table:
-        J, D, count = st[OUTPUTS], st[FEEDBACK], n * st[OUTPUTS]
-        g = st[GRADIENT] + ((2 * J + 1) * J + (D * J if st[TAPS] else 0) if D else 0)
-        for p in range(st[PARAMETERS]):
-            size, at = st[SIZE + p], st[GP] * n + p * count
+        _move_given(st, f.G_FIRST, f.GV, f.GY, 0, N, lo, n, one, False, u)
+        J, D, count = st[f.OUTPUTS], st[f.FEEDBACK], n * st[f.OUTPUTS]
+        g = st[f.GRADIENT] + ((2 * J + 1) * J + (D * J if st[f.TAP] else 0) if D else 0)
+        for p in range(st[f.PARAMETERS]):
+            size, at = st[f.SIZE + p], st[f.GP] * n + p * count
             for m in range(count):
                 gradient[g + (lo * J + m) % size] += u[at + m]
             g += size
@@ -414,30 +354,29 @@ def _end_backward(table, N, lo, n, one, size, g_first, gradient, u):
 (
     COUNTER, THREADS, _SCRATCH, NUMBER_BYTES, ITEMS, STAGES_OF, STEPS, SAMPLES_OF, SEGMENT, BLOCK, PER_ITEM, X, X_T,
     X_N, X_I, TABLE, CONSTANTS, SCRATCH_SIZE, WORK_SIZE, PACKED_WORK, PACKED, PACKED_SIZE, STATE_SIZE, WIDEST, KEPT,
-    BORDERS, LENGTHS, Y_SEQ, G_Y, G_T, G_N, G_I, G_X, G_FIRST, SUMS, SUM_SIZE, ZEROS, LOSS, LABELS, OUT,
-    INDEX, ARGUMENTS,
-) = range(42)  # fmt: skip
+    BORDERS, Y_SEQ, G_Y, G_T, G_N, G_I, G_X, SUMS, SUM_SIZE, ZEROS, LOSS, LABELS, OUT, INDEX, ARGUMENTS,
+) = range(40)  # fmt: skip
 
 
-@row
+@helper
 def _open(arguments, numbers):
     """Return what both directions read of the arguments; the last is the number of all samples' states."""
     a, one = array_at(arguments, (ARGUMENTS,), arguments), numbers[0]
-    table = array_at(a[TABLE], (a[STAGES_OF], COLUMNS), arguments)
+    table = array_at(a[TABLE], (a[STAGES_OF], f.COLUMNS), arguments)
     constants = array_at(a[CONSTANTS], (len(table) * NUMBERS,), one)
     weights = array_at(a[PACKED], (a[PACKED_SIZE],), one)
     size = a[STATE_SIZE] * a[SAMPLES_OF]
     return a, one, a[STEPS], a[SAMPLES_OF], a[SEGMENT], a[BLOCK], table, constants, weights, size
 
 
-@row
+@helper
 def _blocks_of(a, item):
     """Return the first block of an item of work, and the one after its last."""
     per, blocks = a[PER_ITEM], (a[SAMPLES_OF] + a[BLOCK] - 1) // a[BLOCK]
     return item * per, min((item + 1) * per, blocks)
 
 
-@row
+@helper
 def _scratch(a, one):
     """Return arrays ``w`` and ``u`` that no other thread has."""
     size, work = a[SCRATCH_SIZE] * a[BLOCK], a[WORK_SIZE] * a[BLOCK]
@@ -445,7 +384,7 @@ def _scratch(a, one):
     return array_at(at, (size,), one), array_at(at + size * a[NUMBER_BYTES], (work,), one)
 
 
-@row
+@helper
 def _kept(a, block, t0, one, w):
     """Return the array ``w`` of a block and a segment that is kept for the backward pass, or ``w`` itself.
 
@@ -465,42 +404,42 @@ def pack_weights(arguments, numbers):
     """
     _, one, _, _, _, _, table, _, out, _ = _open(arguments, numbers)
     for st in table:
-        if st[KIND] != LINEAR and st[FEEDBACK] == 0:
+        if st[f.FORWARD] != 0 and st[f.FEEDBACK] == 0:
             continue
-        I_, J, width = st[INPUTS], st[OUTPUTS], width_of(out)
-        columns = I_ if st[KIND] == LINEAR else 2 * J
-        weight = array_at(st[WEIGHT], (J * columns,), one)
-        pack(weight, 1, columns, I_, J, width, out, st[TO_Y])
-        pack(weight, columns, 1, J, I_, width, out, st[FROM_Y])
-        if st[KIND] != LINEAR:
-            pack(weight[J:], 1, columns, J, J, width, out, st[OF_Y])
-            pack(weight[J:], columns, 1, J, J, width, out, st[FROM_OF_Y])
-        bias, at = array_at(st[BIAS], (J,), one), st[PACKED_BIAS]
+        I_, J, width = st[f.INPUTS], st[f.OUTPUTS], width_of(out)
+        columns = I_ if st[f.FORWARD] == 0 else 2 * J
+        weight = array_at(st[f.WEIGHT], (J * columns,), one)
+        pack(weight, 1, columns, I_, J, width, out, st[f.TO_Y])
+        pack(weight, columns, 1, J, I_, width, out, st[f.FROM_Y])
+        if st[f.FORWARD] != 0:
+            pack(weight[J:], 1, columns, J, J, width, out, st[f.OF_Y])
+            pack(weight[J:], columns, 1, J, J, width, out, st[f.FROM_OF_Y])
+        bias, at = array_at(st[f.BIAS], (J,), one), st[f.PACKED_BIAS]
         for j in range(J):
-            out[at + j] = bias[j] if st[BIAS] else one - one
+            out[at + j] = bias[j] if st[f.BIAS] else one - one
 
 
-@row
-def _forward_segment(a, table, c, weights, between, block, t0, steps, lo, n, lengths, one, own, w):
+@helper
+def _forward_segment(a, table, c, weights, between, block, t0, steps, lo, n, one, own, w):
     """Take a block through the segment at t0, with the states before it noted; return the array where it is."""
     N, L, size = a[SAMPLES_OF], a[SEGMENT], a[STATE_SIZE] * a[SAMPLES_OF]
     if t0:
         border = between[(t0 // L - 1) * size :]
-        _carry(table, t0 - L, L, n, lengths, w)
-        _move_states(table, V, Y, border, False, N, lo, n, w)
+        _carry(table, L, n, w)
+        _move_states(table, border, False, N, lo, n, w)
         if a[KEPT]:
             w = _kept(a, block, t0, one, own)
             _begin(table, c, N, lo, n, one, w)
-            _move_states(table, V, Y, border, True, N, lo, n, w)
-    _load(a[X], a[X_T], a[X_N], a[X_I], a[INDEX], t0, steps, lo, n, table[0, INPUTS], one, 0, w)
-    _forward(table, c, t0, steps, n, lengths, weights, w)
+            _move_states(table, border, True, N, lo, n, w)
+    _load(a[X], a[X_T], a[X_N], a[X_I], a[INDEX], t0, steps, lo, n, table[0, f.INPUTS], one, 0, w)
+    _forward(table, c, steps, n, weights, w)
     return w
 
 
-def scan_forward(arguments, numbers):
+def forward_pass(arguments, numbers):
     """Take samples through all stages; write outputs ``[T, N, J]``, the last states and those at borders."""
-    a, one, T, N, L, S, st, c, weights, size = _open(arguments, numbers)
-    J = st[-1, OUTPUTS]
+    a, one, T, N, L, S, table, c, weights, size = _open(arguments, numbers)
+    J = table[-1, f.OUTPUTS]
     out = array_at(a[Y_SEQ], (T * N * J,), one)
     between = array_at(a[BORDERS], (((T + L - 1) // L - 1) * size,), one)
     own, _ = _scratch(a, one)
@@ -511,23 +450,20 @@ def scan_forward(arguments, numbers):
         first, end = _blocks_of(a, item)
         for block in range(first, end):
             lo, w = block * S, _kept(a, block, 0, one, own)
-            n = min(S, N - lo)
-            lengths, end = _lengths_of(a, lo, n)
-            _begin(st, c, N, lo, n, one, w)
-            t0, steps = 0, 0
-            for t0 in range(0, end, L):
-                steps = min(L, end - t0)
-                w = _forward_segment(
-                    a, st, c, weights, between, block, t0, steps, lo, n, lengths, one, own, w
-                )
-                y = _input_of(st, len(st), n)
+            n, steps = min(S, N - lo), 0
+            _begin(table, c, N, lo, n, one, w)
+            for t0 in range(0, T, L):
+                steps = min(L, T - t0)
+                w = _forward_segment(a, table, c, weights, between, block, t0, steps, lo, n, one, own, w)
+                y = _input_of(table, len(table), n)
                 for t in range(steps):
                     copy(w, y + t * n * J, ((t0 + t) * N + lo) * J, out, n * J)
-                _store_seqs(st, t0, steps, N, lo, n, one, w)
-            _store_last(st, t0, steps, N, lo, n, lengths, one, w)
+                _store_seqs(table, t0, steps, N, lo, n, one, w)
+            for st in table:
+                _move_given(st, f.LAST, f.V, f.Y, steps, N, lo, n, one, False, w)
 
 
-@row
+@helper
 def _loss(a, lo, n, J, one, total, g):
     """Turn the sum of outputs over time into their mean; return the sum of the losses and how many samples are right.
 
@@ -560,19 +496,18 @@ def _loss(a, lo, n, J, one, total, g):
     return lost, right
 
 
-@row
+@helper
 def _read_out(a, table, c, weights, block, lo, n, one, between, g, w):
     """Take a block forward through all segments; return its losses, and how many samples are right, see `_loss`.
 
     Afterwards the last segment is in ``w``, and the states before each are kept.
     """
-    T, L, J = a[STEPS], a[SEGMENT], table[-1, OUTPUTS]
+    T, L, J = a[STEPS], a[SEGMENT], table[-1, f.OUTPUTS]
     total = array_at(a[OUT], (a[SAMPLES_OF] * J,), one)[lo * J : (lo + n) * J]
-    lengths, _ = _lengths_of(a, lo, n)
     _fill(total, 0, n * J, one - one)
     for t0 in range(0, T, L):
         steps = min(L, T - t0)
-        _forward_segment(a, table, c, weights, between, block, t0, steps, lo, n, lengths, one, w, w)
+        _forward_segment(a, table, c, weights, between, block, t0, steps, lo, n, one, w, w)
         y = _input_of(table, len(table), n)
         for t in range(steps):
             outputs = w[y + t * n * J : y + (t + 1) * n * J]
@@ -581,14 +516,14 @@ def _read_out(a, table, c, weights, block, lo, n, one, between, g, w):
     return _loss(a, lo, n, J, one, total, g)
 
 
-def scan_backward(arguments, numbers):
+def backward_pass(arguments, numbers):
     """Take samples back, forward again before unless that was kept: gradients of all that went into the scan.
 
     With a loss the gradient of the outputs is computed here, from their mean over time; the sum of the losses and the
     number of samples that are right follow the gradients of weights and parameters.
     """
-    a, one, T, N, L, S, st, c, weights, size = _open(arguments, numbers)
-    features, J = st[0, INPUTS], st[-1, OUTPUTS]
+    a, one, T, N, L, S, table, c, weights, size = _open(arguments, numbers)
+    features, J = table[0, f.INPUTS], table[-1, f.OUTPUTS]
     between = array_at(a[BORDERS], (((T + L - 1) // L - 1) * size,), one)
     zeros, sums = array_at(a[ZEROS], (a[WIDEST] + 1,), one), array_at(a[SUMS], (a[ITEMS], a[SUM_SIZE]), one)
     g_input = array_at(a[G_X], (T * N * features,), one)
@@ -604,29 +539,28 @@ def scan_backward(arguments, numbers):
             lo, w = block * S, own
             n = min(S, N - lo)
             if a[KEPT] == 0:
-                _begin(st, c, N, lo, n, one, w)
-            _begin_backward(st, N, lo, n, one, u)
+                _begin(table, c, N, lo, n, one, w)
+            _begin_backward(table, N, lo, n, one, u)
             one_side, other = (a[WORK_SIZE] - 2 * L * a[WIDEST]) * n, (a[WORK_SIZE] - L * a[WIDEST]) * n
             mean = u[one_side - a[WIDEST] * n : one_side]
             packed = one_side - (a[WIDEST] + a[PACKED_WORK]) * n
             if a[LOSS]:
-                more = _read_out(a, st, c, weights, block, lo, n, one, between, mean, w)
+                more = _read_out(a, table, c, weights, block, lo, n, one, between, mean, w)
                 lost, right = lost + more[0], right + more[1]
-            lengths, end = _lengths_of(a, lo, n)
-            first_of_last = (end - 1) // L * L
+            first_of_last = (T - 1) // L * L
             for t0 in range(first_of_last, -1, -L):
-                steps = min(L, end - t0)
+                steps = min(L, T - t0)
                 w = _kept(a, block, t0, one, own)
                 if t0 < first_of_last or a[LOSS] == NO_LOSS:
                     # The forward pass has put the states at its end where those before the segment were.
                     if t0:
-                        _move_states(st, V, Y, between[(t0 // L - 1) * size :], True, N, lo, n, w)
+                        _move_states(table, between[(t0 // L - 1) * size :], True, N, lo, n, w)
                     elif first_of_last:
-                        _begin(st, c, N, lo, n, one, w)
+                        _begin(table, c, N, lo, n, one, w)
                     if a[KEPT] == 0:
                         _load(a[X], a[X_T], a[X_N], a[X_I], a[INDEX], t0, steps, lo, n, features, one, 0, w)
-                        _forward(st, c, t0, steps, n, lengths, weights, w)
-                _carry_back(st, t0, steps, n, lengths, u)
+                        _forward(table, c, steps, n, weights, w)
+                _carry_back(table, steps, n, u)
                 if a[LOSS]:
                     for t in range(steps):
                         copy(mean, 0, one_side + t * n * J, u, n * J)
@@ -635,11 +569,11 @@ def scan_backward(arguments, numbers):
                 else:
                     _load(a[G_Y], a[G_T], a[G_N], a[G_I], 0, t0, steps, lo, n, J, one, one_side, u)
                 g = _backward(
-                    st, c, t0, steps, N, lo, n, lengths, one, zeros, weights, gradient, a[G_X] != 0, one_side, other,
+                    table, c, t0, steps, N, lo, n, one, zeros, weights, gradient, a[G_X] != 0, one_side, other,
                     packed, w, u,
                 )  # fmt: skip
                 if a[G_X]:
                     for t in range(steps):
                         copy(u, g + t * n * features, ((t0 + t) * N + lo) * features, g_input, n * features)
-            _end_backward(st, N, lo, n, one, size, a[G_FIRST], gradient, u)
+            _end_backward(table, N, lo, n, one, gradient, u)
         gradient[a[SUM_SIZE] - 2], gradient[a[SUM_SIZE] - 1] = lost, right

@@ -1,0 +1,82 @@
+"""The structure that kernels take of each stage, described once for all who read or write it.
+
+The kernels for the CPU read a row of integers, in which :data:`CPU` has a column for each field, as a constant of this
+module under its name, such as ``fields.WEIGHT``. Those for CUDA read the structure that :func:`struct` writes in C. All
+fields are 64 bits wide; tensors are addresses, 0 where there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from snn_core.kernels.limits import MOST_PARAMETERS, MOST_STATES
+
+
+class Field(NamedTuple):
+    """A field: its name, in C in small letters, how many words it has, and its type in C."""
+
+    name: str
+    count: int = 1
+    kind: str = "Index"
+
+
+def _fields(names: str, count: int = 1, kind: str = "Index") -> list[Field]:
+    return [Field(name, count, kind) for name in names.split()]
+
+
+#: Outputs that go back, whether by taps, numbers of a row before and after, states and parameters of the cell.
+_SIZES = _fields("FEEDBACK TAPS INPUTS OUTPUTS STATES PARAMETERS")
+#: The weights; parameters and how many numbers each has; for each state, and last for the outputs that go back or are
+#: returned: what is before the first step, after the last, and of all steps, and the gradients of these.
+_TENSORS = [
+    *_fields("WEIGHT BIAS TAP", kind="const Compute*"),
+    *_fields("PARAMETER", MOST_PARAMETERS, "const Compute*"),
+    *_fields("SIZE", MOST_PARAMETERS),
+    *_fields("FIRST G_LAST G_SEQ", MOST_STATES + 1, "const Compute*"),
+    *_fields("LAST SEQ G_FIRST", MOST_STATES + 1, "Compute*"),
+]
+#: On the CPU: outputs before a segment that are kept, at least one; addresses of the cell's functions; offsets in ``w``
+#: and in ``u`` of outputs, states, parameters, currents and sums by taps, and of their gradients; those of packed
+#: weights; of the gradients of weights and parameters; and of its states among those of all stages at a border.
+CPU = [
+    *_SIZES, *_TENSORS,
+    *_fields("BEFORE FORWARD BACKWARD Y V P CURRENT Z GY GV GP GZ TO_Y FROM_Y OF_Y FROM_OF_Y PACKED_BIAS GRADIENT STATE"),
+]  # fmt: skip
+#: On a GPU: the cell; where the rings of its input and its outputs begin in shared memory, in numbers of a sample, and
+#: how many rows they have; the transposed weight. Of the backward kernel, [T, N, J] except where noted: the input that
+#: was kept; what the forward pass keeps, for each state, of the sum with the feedback, of the output, of earlier outputs
+#: added up by taps; the gradient of what goes into the cell; those of parameters, [P, N, J], and of taps, [D, N, J].
+CUDA = [
+    *_SIZES, *_TENSORS, *_fields("CELL FROM FROM_ROWS AT ROWS"), *_fields("WEIGHT_T INPUT", kind="const Compute*"),
+    *_fields("KEPT_V KEPT_I KEPT_Y KEPT_Z G_I G_P G_TAPS", kind="Compute*"),
+]  # fmt: skip
+#: What a kernel for CUDA takes besides its stages: steps, all samples, those of a block, threads side by side in a row,
+#: stages, and sequences.
+HEAD = [
+    *_fields("STEPS ALL SAMPLES THREADS COUNT"), *_fields("X G_Y", kind="const Scalar*"),
+    *_fields("Y G_X", kind="Scalar*"),
+]  # fmt: skip
+
+
+def columns(fields: Sequence[Field]) -> dict[str, int]:
+    """Return the column of each field, or the first of its columns; ``COLUMNS`` is how many there are."""
+    found, at = {}, 0
+    for field in fields:
+        found[field.name], at = at, at + field.count
+    return found | {"COLUMNS": at}
+
+
+def struct(name: str, fields: Sequence[Field], more: str = "") -> str:
+    """Return a structure in C, with ``more`` at its end."""
+    lines = [
+        f"    {field.kind} {field.name.lower()}{f'[{field.count}]' if field.count > 1 else ''};" for field in fields
+    ]
+    return "\n".join([f"struct {name} {{", *lines, *[f"    {more}"] * bool(more), "};\n"])
+
+
+def __getattr__(name: str) -> int:  # for type checkers: the columns follow from the list
+    raise AttributeError(name)
+
+
+globals().update(columns(CPU))
