@@ -114,7 +114,6 @@ def layers(backend: str) -> dict[str, Callable[[int], nn.Module]]:
         "weighted element-wise feedback": lambda H: containers.ElementWiseRecurrentContainer(
             node(), torch.add, nn.Parameter(torch.full((H,), 0.5))
         ),
-        "off-diagonal feedback": lambda H: containers.LinearRecurrentContainer(node(), H, H, True, False),
         "convolutional feedback": lambda H: convolution.ConvRecurrentContainer(node(), H // 16, H // 16, 3),
         "delayed feedback": lambda H: delays.DelayedRecurrentContainer(
             node(), H, H, 8, learn_delays=True

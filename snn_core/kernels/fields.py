@@ -27,28 +27,29 @@ def _fields(names: str, count: int = 1, kind: str = "Index") -> list[Field]:
 
 #: Outputs that go back, whether by taps, numbers of a row before and after, states and parameters of the cell.
 _SIZES = _fields("FEEDBACK TAPS INPUTS OUTPUTS STATES PARAMETERS")
-#: The weights; parameters and how many numbers each has; for each state, and last for the outputs that go back or are
-#: returned: what is before the first step, after the last, and of all steps, and the gradients of these.
+#: The weights; parameters and how many numbers each has; for each state, and last for the outputs that go back, what is
+#: before the first step, and the gradient of what is after the last.
 _TENSORS = [
     *_fields("WEIGHT BIAS TAP", kind="const Compute*"),
     *_fields("PARAMETER", MOST_PARAMETERS, "const Compute*"),
     *_fields("SIZE", MOST_PARAMETERS),
-    *_fields("FIRST G_LAST G_SEQ", MOST_STATES + 1, "const Compute*"),
-    *_fields("LAST SEQ G_FIRST", MOST_STATES + 1, "Compute*"),
+    *_fields("FIRST G_LAST", MOST_STATES + 1, "const Compute*"),
 ]
-#: On the CPU: outputs before a segment that are kept, at least one; addresses of the cell's functions; offsets in ``w``
+#: On the CPU, for each state, and last for outputs: what is after the last step, the gradient of what is before the
+#: first, and of what all steps are returned, with the gradients of these; outputs before a segment that are kept, at least one; addresses of the cell's functions; offsets in ``w``
 #: and in ``u`` of outputs, states, parameters, currents and sums by taps, and of their gradients; those of packed
 #: weights; of the gradients of weights and parameters; and of its states among those of all stages at a border.
 CPU = [
-    *_SIZES, *_TENSORS,
+    *_SIZES, *_TENSORS, *_fields("LAST G_FIRST SEQ G_SEQ", MOST_STATES + 1),
     *_fields("BEFORE FORWARD BACKWARD Y V P CURRENT Z GY GV GP GZ TO_Y FROM_Y OF_Y FROM_OF_Y PACKED_BIAS GRADIENT STATE"),
 ]  # fmt: skip
-#: On a GPU: the cell; where the rings of its input and its outputs begin in shared memory, in numbers of a sample, and
+#: On a GPU: the last states of the forward pass, or the gradients of the first of the backward pass, one after the other;
+#: a bit for each state, and for the outputs, of which all steps are returned, and these, or their gradients; the cell; where the rings of its input and its outputs begin in shared memory, in numbers of a sample, and
 #: how many rows they have; the transposed weight. Of the backward kernel, [T, N, J] except where noted: the input that
 #: was kept; what the forward pass keeps, for each state, of the sum with the feedback, of the output, of earlier outputs
 #: added up by taps; the gradient of what goes into the cell; those of parameters, [P, N, J], and of taps, [D, N, J].
 CUDA = [
-    *_SIZES, *_TENSORS, *_fields("CELL FROM FROM_ROWS AT ROWS"), *_fields("WEIGHT_T INPUT", kind="const Compute*"),
+    *_SIZES, *_TENSORS, *_fields("LAST SEQ", kind="Compute*"), *_fields("STORED CELL FROM FROM_ROWS AT ROWS"), *_fields("WEIGHT_T INPUT", kind="const Compute*"),
     *_fields("KEPT_V KEPT_I KEPT_Y KEPT_Z G_I G_P G_TAPS", kind="Compute*"),
 ]  # fmt: skip
 #: What a kernel for CUDA takes besides its stages: steps, all samples, those of a block, threads side by side in a row,

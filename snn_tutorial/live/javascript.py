@@ -1,6 +1,6 @@
 """Cells and networks as JavaScript: a cell's function is written from the same program that the kernels run.
 
-See :mod:`snn_core.kernels.record`. So a neuron, a user's own included, has its equations once, in torch, and what
+See :mod:`snn_core.kernels`. So a neuron, a user's own included, has its equations once, in torch, and what
 moves on a page computes what the library computes, in double precision.
 """
 
@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from snn_core.cells import Cell
 from snn_core.checks import Like
 from snn_core.fuse import is_chain, read
-from snn_core.kernels import program as program_of
-from snn_core.kernels.record.equations import Recorded
+from snn_core.kernels import equations
 from snn_core.neuron import SpikingNeuron
 
 
@@ -46,19 +45,20 @@ def cell_code(cell: Cell) -> dict[str, Any]:
     Raises:
         ValueError: its equations do something other than arithmetic on each neuron by itself.
     """
-    recorded = program_of(cell)
-    if isinstance(recorded, str):
-        raise ValueError(recorded)
-    return _code(recorded, cell.initial)
+    found = equations.program_of(cell)
+    if isinstance(found, str):
+        raise ValueError(found)
+    program, numbers, _ = found
+    return _code(program.code, numbers)
 
 
-def _code(recorded: Recorded, initial: Iterable[Any]) -> dict[str, Any]:
-    program = recorded.program
-    states, parameters = range(program.states), range(program.parameters)
-    values = {"one": "1", "zero": "0"} | {f"c{k}": _literal(c) for k, c in enumerate(recorded.constants)}
+def _code(code: equations.Code, numbers: bytes) -> dict[str, Any]:
+    states, parameters = range(code.states), range(code.parameters)
+    initial, constants = equations.unpacked(numbers, code)
+    values = {"one": "1", "zero": "0"} | {f"c{k}": _literal(c) for k, c in enumerate(constants)}
 
-    def function(arguments: str, given: list[str], statements: Sequence[str], results: Iterable[str]) -> Code:
-        if any("erf(" in line for line in statements):
+    def function(arguments: str, given: list[str], statements: Sequence[Any], results: Iterable[str]) -> Code:
+        if any(line.operation == "erf" for line in statements):
             raise ValueError("JavaScript has no function erf")
         lines = [
             "const x = inputs[j];",
@@ -75,12 +75,12 @@ def _code(recorded: Recorded, initial: Iterable[Any]) -> dict[str, Any]:
     before = ["gX[j] =", *(f"gV[{k}][j] =" for k in states)]
     before += [f"gP[{k}][j % gP[{k}].length] +=" for k in parameters]
     given = ["const g_y = gY[j];", *(f"const g_v{k} = gV[{k}][j];" for k in states)]
-    outputs = map("{} {};".format, after, program.outputs)
-    gradients = map("{} {};".format, before, program.gradients)
+    outputs = map("{} {};".format, after, code.outputs)
+    gradients = map("{} {};".format, before, code.gradients)
     return {
-        "step": function("y", [], program.forward, outputs),
-        "back": function("gY, gV, gX, gP", given, program.backward, gradients),
-        "initial": list(initial),
+        "step": function("y", [], code.forward, outputs),
+        "back": function("gY, gV, gX, gP", given, code.backward, gradients),
+        "initial": initial,
     }
 
 
@@ -124,25 +124,28 @@ def _stages(net: nn.Module, cells: dict[str, Any]) -> list[dict[str, Any]]:
         return names.get(id(tensor)) or tensor.detach().flatten().tolist()
 
     stages: list[dict[str, Any]] = []
-    like = Like((1, net.get_submodule("fc1").in_features), torch.float64, torch.device("cpu"))
+    like = Like(torch.Size((1, net.get_submodule("fc1").in_features)), torch.float64, torch.device("cpu"))
     for module in net.children():
         while is_chain(module) and len(module) == 1:
             module = module[0]
-        part = read(module, like)
-        is_known = not isinstance(part, str) and all(one is not None for one in part.weights)
-        if not is_known or part.has_history or part.is_whole:
+        stage = read(module, like)
+        if isinstance(stage, str) or stage.kind.taps or stage.kind.outputs != stage.kind.shape[-1]:
             raise ValueError(f"the page does not know {type(module).__name__}")
+        tensors = dict(zip(stage.kind.tensors(), stage.tensors, strict=True))
+        weights = [tensors["WEIGHT", 0], tensors["BIAS", 0]] if stage.kind.is_dense else []
+        if any(one is None for one in weights):
+            raise ValueError(f"the page knows no {type(module).__name__} without bias")
         cell = None
-        if part.stage.program is not None:
-            code = _code(Recorded(part.stage.program, part.constants), part.numbers[: part.stage.states])
+        if stage.kind.program is not None:
+            code = _code(stage.kind.program.code, stage.numbers)
             cell = next((name for name, known in cells.items() if known == code), f"cell{len(cells)}")
             cells[cell] = code
         stages.append(
             {
                 "cell": cell,
-                "parameters": [named(one) for one in part.parameters],
-                "weights": [named(one) for one in part.weights],
+                "parameters": [named(one) for (name, _), one in tensors.items() if name == "PARAMETER"],
+                "weights": [named(one) for one in weights],
             }
         )
-        like = like._replace(shape=(1, part.stage.outputs))
+        like = like._replace(shape=torch.Size((1, stage.kind.outputs)))
     return stages

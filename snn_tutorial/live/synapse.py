@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import torch
 from IPython.display import HTML
+from torch import Tensor
 
-from snn_core.cells import Cell, parameters_of
+from snn_core.cells import Cell
 from snn_core.checks import Like
 from snn_core.more.synapse import DoubleExponentialSynapse
 from snn_core.synapse import LowPassSynapse, SynapseFilter
@@ -42,7 +43,7 @@ def synapse_explorer(s: Sequence[int], tau: float = 5.0) -> HTML:
                     "tau": stop,
                     "rise": rise(stop),
                     "parameters": {
-                        name: [one.item() for one in parameters_of(cell)]
+                        name: [one.item() for one in vars(cell).values() if isinstance(one, Tensor)]
                         for name, cell in _cells(stop).items()
                     },
                 }
@@ -55,11 +56,15 @@ def synapse_explorer(s: Sequence[int], tau: float = 5.0) -> HTML:
 
 
 def _cells(tau: float) -> dict[str, Cell]:
-    """Return the cell of each synapse, in double precision."""
+    """Return the cell of each synapse, whose numbers are parameters that the page changes, in double precision."""
     synapses = {
         "synapse filter": SynapseFilter(tau),
         "low-pass": LowPassSynapse(tau),
         "double-exponential": DoubleExponentialSynapse(rise(tau), tau),
     }
-    like = Like((1, 1), torch.float64, torch.device("cpu"))
-    return {name: synapse.double().cell(like) for name, synapse in synapses.items()}
+    like = Like(torch.Size((1, 1)), torch.float64, torch.device("cpu"))
+    cells = {name: synapse.cell(like) for name, synapse in synapses.items()}
+    for cell in cells.values():
+        numbers = {name: value for name, value in vars(cell).items() if isinstance(value, float)}
+        vars(cell).update({name: torch.tensor(value, dtype=like.dtype) for name, value in numbers.items()})
+    return cells

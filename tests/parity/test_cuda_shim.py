@@ -22,16 +22,16 @@ from support_cuda import Nvrtc, on_the_shim
 from support_networks import our_library
 from torch import nn
 
-from snn_core import fuse, synapse
+from snn_core import functional, fuse, synapse
 from snn_core import kernels as backends
 from snn_core import neuron as neurons
 from snn_core.checks import Like
-from snn_core.kernels.cpu import launch as cpu
 from snn_core.kernels.cuda import launch as cuda
-from snn_core.kernels.limits import MOST_CONSTANTS, MOST_PARAMETERS, MOST_STATES
-from snn_core.kernels.plan import Plan, plan_of
-from snn_core.kernels.record.symbols import Program
-from snn_core.layer import DelayedRecurrentContainer, LinearRecurrentContainer, SynapseFilter
+from snn_core.kernels.limits import MOST_CONSTANTS, MOST_PARAMETERS, MOST_STAGES, MOST_STATES
+from snn_core.kernels.plan import Plan, plan_for
+from snn_core.kernels.record.equations import Code
+from snn_core.layer import LinearRecurrentContainer, SynapseFilter
+from snn_core.more.delays import DelayedRecurrentContainer
 from snn_core.neuron import AdaptiveLIFNode, CUBALIFNode, IFNode, LIFNode
 from snn_core.surrogate import ATan
 from snn_core.synapse import LowPassSynapse
@@ -44,17 +44,11 @@ def random(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> to
     return torch.randn(*shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
 
 
-def planned(
-    modules: list[nn.Module], x_seq: torch.Tensor
-) -> tuple[list[torch.Tensor | None], Plan, tuple[float, ...]]:
-    """Return the tensors, the plan and the numbers of modules that take ``[T, N, *]``, a stage for each."""
-    like, parts = Like(x_seq.shape[1:], x_seq.dtype, x_seq.device), []
-    for module in modules:
-        parts.append(fuse.read(module, like))
-        like = fuse.after(parts[-1], like)
-    tensors = [one for part in parts for one in (*[None] * len(part.states), *part.weights, *part.parameters)]
-    numbers = tuple(number for part in parts for number in part.numbers)
-    return tensors, plan_of(tuple(part.stage for part in parts)), numbers
+def planned(modules: list[nn.Module], x_seq: torch.Tensor) -> Plan:
+    """Return the plan of modules that take ``[T, N, *]``."""
+    run, reason = fuse.read_all(modules, fuse.like_of(x_seq))
+    assert not reason
+    return plan_for(run, x_seq)
 
 
 def neuron(**options: object) -> list[nn.Module]:
@@ -103,16 +97,18 @@ each_network = pytest.mark.parametrize("build", NETWORKS.values(), ids=NETWORKS)
 
 def results(modules: list[nn.Module], x_seq: torch.Tensor) -> list[torch.Tensor]:
     """Return all results of a scan forward and back."""
-    own = planned(modules, x_seq)
-    y_seq, last, _, borders = cuda.scan(x_seq, *own)
-    grad_y, grad_last = random(*y_seq.shape, seed=3), random(*last.shape, seed=4)
-    assert len(borders) == 0
-    return [y_seq, last, *cuda.scan_backward(grad_y, grad_last, None, x_seq, borders, *own)]
+    net = nn.ModuleList(modules)
+    functional.reset_net(net)
+    x_seq = x_seq.detach().requires_grad_()
+    found = [functional.scan(x_seq, *net), *functional.states(net).values()]
+    weights = [random(*one.shape, seed=3) for one in found]
+    leaves = [x_seq, *[one for one in net.parameters() if one.requires_grad]]
+    gradients = torch.autograd.grad(found, leaves, weights)
+    return [one.detach() for one in (*found, *gradients)]
 
 
 def network_results(build: Callable[[], list[nn.Module]] = network) -> list[torch.Tensor]:
-    with torch.no_grad():  # taps are calculated from delays before a scan
-        return results([module.double() for module in build()], 3 * random(5, 5, 9))
+    return results([module.double() for module in build()], 3 * random(5, 5, 9))
 
 
 def equal(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
@@ -130,7 +126,7 @@ def shim(monkeypatch):
 @each_network
 def test_a_network_is_one_launch(shim, build):
     network_results(build)
-    assert [launch.kernel for launch in shim.launches] == ["scan_forward", "scan_backward"]
+    assert [launch.kernel for launch in shim.launches] == ["forward_pass", "backward_pass"]
 
 
 @pytest.mark.parametrize(
@@ -148,36 +144,17 @@ def test_a_plan_that_does_not_fit_is_taken_in_groups(shim, monkeypatch, build, l
 
 
 def test_more_stages_than_a_launch_takes(shim):
-    modules = [IFNode(surrogate_function=ATan(), v_threshold=0.1) for _ in range(cuda.MOST_STAGES + 1)]
+    torch.manual_seed(0)
+    modules = [nn.Linear(3, 3).double() for _ in range(MOST_STAGES + 2)]
+    modules[1::2] = [IFNode(surrogate_function=ATan(), v_threshold=0.1) for _ in modules[1::2]]
     x_seq = 3 * random(4, 2, 3)
     found = results(modules, x_seq)
     assert [launch.kernel for launch in shim.launches] == [
-        "scan_forward", "scan_forward", "scan_forward", "scan_backward", "scan_backward"
+        "forward_pass", "forward_pass", "forward_pass", "backward_pass", "backward_pass"
     ]  # fmt: skip
-    assert 0 < found[0].mean() < 1
-    expected = x_seq
-    for module in [IFNode(surrogate_function=ATan(), v_threshold=0.1, backend="torch") for _ in modules]:
-        expected = module.forward_sequence(expected)
-    assert torch.equal(found[0], expected)
-
-
-@pytest.mark.parametrize("kernels", [cpu, cuda], ids=["cpu", "cuda"])
-@each_network
-def test_gradients_of_what_lies_after_the_end_of_a_sample_change_nothing(shim, kernels, build):
-    """The op leaves open what the output is there."""
-    lengths, x_seq = torch.tensor([5, 4, 4, 2, 0]), 3 * random(5, 5, 9)
-    padding = (torch.arange(5)[:, None] >= lengths)[..., None]
-    x_seq = x_seq.masked_fill(padding, 0)
-    with torch.no_grad():
-        own = planned([module.double() for module in build()], x_seq)
-    y_seq, last, _, borders = kernels.scan(x_seq, *own, lengths)
-    grad_y, found = random(*y_seq.shape), []
-    for beyond in (0, 7.0, torch.nan):
-        given = grad_y.masked_fill(padding, beyond)
-        found.append(kernels.scan_backward(given, last, None, x_seq, borders, *own, True, lengths))
-    assert found[0][0].any()
-    assert equal(found[1], found[0])
-    assert equal(found[2], found[0])
+    functional.reset_net(nn.ModuleList(modules))
+    expected = functional.scan(x_seq, *modules, backend="torch")
+    torch.testing.assert_close(found[0], expected)
 
 
 @each_network
@@ -191,39 +168,33 @@ def test_order_in_which_threads_run_does_not_change_a_bit(shim, monkeypatch, bui
 @pytest.mark.parametrize("dtype", [*cuda.SCALARS], ids=str)
 def test_launch_fits_every_size(dtype):
     for size, limit in itertools.product((1, 32, 33, 128, 200, 512, 1024, 2048), (96 << 10, 227 << 10)):
-        _, plan, _ = planned([LinearRecurrentContainer(IFNode(), size, size)], torch.zeros(1, 1, size))
-        (group,) = cuda.groups(plan, dtype, limit)
-        launch = group.launch("forward", 257)
-        assert launch.shared_bytes <= limit
-        assert launch.threads % 32 == 0
-        assert min(size, cuda.THREADS) <= launch.threads <= cuda.THREADS
-        assert launch.blocks == -(-257 // group.samples)
+        plan = planned([LinearRecurrentContainer(IFNode(), size, size).to(dtype)], torch.zeros(1, 1, size, dtype=dtype))
+        (group,) = cuda.groups(plan, limit)
+        assert group.shared_bytes <= limit
+        assert group.threads % 32 == 0
+        assert min(size, cuda.THREADS) <= group.threads <= cuda.THREADS
         itemsize = 8 if dtype == torch.float64 else 4
         assert group.samples == (4 if 24 * size * itemsize <= limit else 1)
 
 
 def test_launch_says_when_delays_are_too_long(shim, monkeypatch):
+    """Before it comes to that, a network takes the loop."""
     monkeypatch.setattr(shim, "limit", 48 << 10)
     module, x_seq = DelayedRecurrentContainer(IFNode(), 200, 200, 30), torch.zeros(30, 1, 200)
-    with torch.no_grad():
-        own = planned([module], x_seq)
+    (kind,) = planned([module], x_seq).kinds
+    like = Like(torch.Size((1, 200)), torch.float32, torch.device("cuda", 0))
     message = "need 77,600 bytes of shared memory, the device has 49,152: use fewer, or a smaller max_delay$"
-    with pytest.raises(ValueError, match=message):
-        cuda.scan(x_seq, *own)
-    assert shim.launches == []
-    # Before it comes to that, a network takes the loop.
-    like, (stage,) = Like((1, 200), torch.float32, torch.device("cuda", 0)), own[1].stages
-    assert re.search(message, backends.why_not("cupy", like, stage))
+    assert re.search(message, backends.why_not("cupy", like, kind))
     monkeypatch.setattr(shim, "limit", 80_000)
-    assert backends.why_not("cupy", like, stage) == ""
+    assert backends.why_not("cupy", like, kind) == ""
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_structure_has_the_size_that_the_compiler_gives_it(shim, dtype):
-    _, plan, _ = planned(neuron(), random(2, 3, 1))
-    (group,) = cuda.groups(plan, dtype, shim.limit)
-    words = cuda._words(group, dtype)
-    assert words.nbytes == shim.library(dtype, group.programs).shim_plan_bytes()
+    plan = planned(neuron(), random(2, 3, 1, dtype=dtype))
+    (group,) = cuda.groups(plan, shim.limit)
+    words = cuda._words(group, dtype.itemsize)
+    assert words.nbytes == shim.library(dtype, group.cells).shim_plan_bytes()
     assert words.nbytes <= 4096  # the most that a kernel takes by value
 
 
@@ -256,15 +227,16 @@ def cells() -> list[nn.Module]:
     ]
 
 
-def programs() -> tuple[Program, ...]:
-    """Return the programs of cells."""
-    like = Like((2, 3), torch.float32, torch.device("cpu"))
-    return tuple(dict.fromkeys(fuse.read(one, like).stage.program for one in cells()))
+def programs() -> tuple[Code, ...]:
+    """Return the code of cells."""
+    like = Like(torch.Size((2, 3)), torch.float32, torch.device("cpu"))
+    return tuple(dict.fromkeys(fuse.read(one, like).kind.program.code for one in cells()))
 
 
 def test_every_class_has_a_program_that_is_compiled():
     kinds = {type(part) for module in cells() for part in module.modules()}
     names = {name for name in neurons.__all__ if not name.startswith("MultiStep")} | {*synapse.__all__}
+    names |= {"DoubleExponentialSynapse"}
     assert names - {"SpikingNeuron", "StatefulSynapse"} <= {kind.__name__ for kind in kinds}
     every = programs()
     assert max(program.parameters for program in every) == 5 <= MOST_PARAMETERS
@@ -290,7 +262,7 @@ def test_nvrtc_compiles_every_kernel(nvrtc, dtype, architecture):
     options = [*cuda.compile_options(dtype), "-ftz=true", f"-arch={architecture}"]
     code, _, log = nvrtc.compile(cuda.source(programs()), [*options, "--ptxas-options=-v"])
     compiled = re.findall(r"Compiling entry function '(\w+)'", log)
-    assert sorted(compiled) == ["scan_backward", "scan_forward"]
+    assert sorted(compiled) == ["backward_pass", "forward_pass"]
     assert code.startswith(b"\x7fELF")
     assert "error" not in log
     assert [line for line in log.splitlines() if "warning" in line and "deprecated" not in line] == []
@@ -309,7 +281,7 @@ def test_cells_are_compiled_without_fused_multiply_add(nvrtc):
     """
     options = [*cuda.compile_options(torch.float32), "-Dfma(a,b,c)=((a)-(b)-(c))"]
     _, ptx, _ = nvrtc.compile(cuda.source(programs()[::4]), [*options, "-arch=sm_80"])
-    (forward,) = re.findall(r"\.entry scan_forward\(.*?^}", ptx, re.DOTALL | re.MULTILINE)
+    (forward,) = re.findall(r"\.entry forward_pass\(.*?^}", ptx, re.DOTALL | re.MULTILINE)
     assert ("fma" in forward, "mul" in forward, "div.rn" in forward) == (False, True, True)
 
 

@@ -22,6 +22,7 @@ from snn_core import functional, surrogate
 from snn_core.cells import Cell
 from snn_core.layer import ElementWiseRecurrentContainer, LinearRecurrentContainer, MultiStepContainer
 from snn_core.module import CellModule
+from snn_core.more import surrogate as more_surrogate
 
 F64 = torch.float64
 #: Inputs at which comparisons are ties, and derivatives jump.
@@ -143,7 +144,7 @@ class Node(CellModule):
         super().__init__()
         self.a = nn.Parameter(torch.randn((), dtype=F64))
         self.b = nn.Parameter(torch.randn(NEURONS, dtype=F64))
-        self.fire = eval(case.fire, vars(surrogate).copy())
+        self.fire = eval(case.fire, vars(surrogate) | vars(more_surrogate))
 
     def cell(self, like: Any) -> Cell:
         return self.kind(self.a, self.b, 0.613, self.fire)

@@ -227,11 +227,8 @@ def parts(draw, size: int, depth: int = 0):
         else:
             inner, size_out = draw(parts(size, depth + 1))
             inner.append(draw_neuron(draw))  # a loop needs a state
-            options = {
-                "bias": draw(st.booleans()),
-                "self_connections": size != size_out or draw(st.booleans()),
-            }
-            modules.append(LinearRecurrentContainer(nn.Sequential(*inner), size, size_out, **options))
+            bias = draw(st.booleans())
+            modules.append(LinearRecurrentContainer(nn.Sequential(*inner), size, size_out, bias))
             size = size_out
     return modules, size
 

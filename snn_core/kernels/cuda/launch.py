@@ -12,6 +12,7 @@ float64. CuPy compiles everything with ``-ftz=true``: single-precision numbers b
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -288,7 +289,7 @@ def groups(plan: Plan, limit: int) -> tuple[Group, ...]:
 @lru_cache(maxsize=256)
 def _words(group: Group, itemsize: int) -> np.ndarray:
     """Return the structure ``Plan`` of ``plan.cu`` for a group, still without sequences, tensors and numbers."""
-    numbers = (2 + most.MOST_STATES + most.MOST_CONSTANTS) * itemsize // 8
+    numbers = (most.MOST_STATES + most.MOST_CONSTANTS) * itemsize // 8
     words = np.zeros(HEAD["COLUMNS"] + most.MOST_STAGES * (STAGE["COLUMNS"] + numbers), np.int64)
     source_at, source_rows, at = 0, 2, 2 * group.kinds[0].inputs
     for row, kind in zip(_stages(words), group.kinds, strict=False):
@@ -336,16 +337,17 @@ class _Call:
         for own in tensors:  # alive until it starts
             if own.get(("WEIGHT", 0)) is not None:
                 own["WEIGHT_T", 0] = own["WEIGHT", 0].t().contiguous()
-        for row, own, numbers in zip(_stages(words), tensors, self.numbers.view(np.int64), strict=False):
-            for (name, place), tensor in own.items():
-                if tensor is not None:
-                    row[STAGE[name] + place] = tensor.data_ptr()
+        numbers_of = np.ascontiguousarray(self.numbers[:, 2:]).view(np.int64)  # without one and zero
+        for row, own, numbers in zip(_stages(words), tensors, numbers_of, strict=False):
+            for (name, place), value in own.items():
+                if value is not None:
+                    row[STAGE[name] + place] = value.data_ptr() if isinstance(value, Tensor) else value
             row[STAGE["COLUMNS"] :] = numbers
         launch = Launch(kernel, blocks, group.threads, group.shared_bytes, group.cells)
         device.start(launch, self.plan.dtype, self.x.device, words.view(f"V{words.nbytes}"))
 
     def forward(self, results: Sequence[Own]) -> Tensor:
-        """Return outputs; ``results`` get last states and what is stored of all steps."""
+        """Return outputs; ``results`` has memory for last states and for what is stored of all steps."""
         y = self._new(*self.y_shape, dtype=self.plan.dtype)
         if self.group.is_linear:
             weight, bias = self.own[0]["WEIGHT", 0], self.own[0]["BIAS", 0]
@@ -381,10 +383,7 @@ class _Call:
             own["INPUT", 0] = own["KEPT_I", 0] if D else before
             if kind.taps:
                 own["KEPT_Z", 0], own["G_TAPS", 0] = self._new(*sequence), self._new(D, *sequence[1:])
-            for name, place in kind.tensors():
-                if name == "FIRST":
-                    depth = D if place == most.MOST_STATES else 1
-                    own["G_FIRST", place] = self._new(depth, *sequence[1:])
+            own["LAST", 0] = self._new(kind.states + D, *sequence[1:])
             before = own["KEPT_Y", 0]
             found.append(own)
         return found
@@ -392,16 +391,17 @@ class _Call:
     def _gradients(self, kind: Kind, own: Own, kept: Own, x: Tensor) -> Own:
         """Return the gradients of a stage's tensors."""
         N, J, D = self.N, kind.outputs, kind.feedback
-        found: Own = {("FIRST", place): one for (name, place), one in kept.items() if name == "G_FIRST"}
+        first = kept["LAST", 0]
+        found: Own = {("FIRST", k): first[k] for k in range(kind.states)} | {("FIRST", most.MOST_STATES): first[kind.states :]}
         if kind.is_dense:  # g_i belongs to the sum of what comes from x[t] and from earlier outputs
             g = kept["G_I", 0].flatten(0, 1).t()
             fed = [x]
             if kind.taps:
                 fed.append(kept["KEPT_Z", 0])
             elif D:
-                first = own["FIRST", most.MOST_STATES]
-                first = self._new(1, N, J).zero_() if first is None else first.view(1, N, J)
-                fed.append(torch.cat([first, kept["KEPT_Y", 0][:-1]]))
+                y = own["FIRST", most.MOST_STATES]
+                y = self._new(1, N, J).zero_() if y is None else y.view(1, N, J)
+                fed.append(torch.cat([y, kept["KEPT_Y", 0][:-1]]))
             found["WEIGHT", 0] = torch.cat([g @ one.flatten(0, 1) for one in fed], 1)
             found["BIAS", 0] = g.sum(1)
         if kind.taps:
@@ -419,10 +419,10 @@ def _of_stages(plan: Plan, names: Sequence[tuple[int, str, int]], values: Sequen
     return found
 
 
-def _written(plan: Plan, last: str, seq: str) -> list[tuple[int, str, int]]:
-    """Return stage, field and place of each result besides outputs, or of its gradient."""
-    lasts = [(k, last, place) for k, name, place in plan.tensors if name == "FIRST"]
-    return lasts + [(k, seq, place) for k, place in plan.seqs]
+def _alias(memory: Tensor, k: int, shape: tuple[int, ...]) -> Tensor:
+    """Return part k of memory as a tensor of its own: autograd refuses to change a view of another one in place."""
+    offset = memory[k].storage_offset() if memory[k:].numel() else 0
+    return torch.empty(0, dtype=memory.dtype, device=memory.device).set_(memory.untyped_storage(), offset, shape)
 
 
 def _calls(
@@ -446,11 +446,20 @@ def forward(
     plan: Plan, x_seq: Tensor, tensors: Sequence[Tensor | None], numbers: np.ndarray, keep: bool
 ) -> tuple[list[Tensor], list[Tensor | None]]:
     """Run a plan, see :func:`snn_core.kernels.autograd.run`; nothing is kept for the backward pass."""
-    shapes = plan.result_shapes
-    results = [torch.empty(shape, dtype=plan.compute, device=x_seq.device) for shape in shapes[1:]]
-    own = _of_stages(plan, _written(plan, "LAST", "SEQ"), results)
+    own, lasts, seqs = [], [], []
+    for k, kind in enumerate(plan.kinds):
+        N = math.prod(kind.shape) // max(kind.outputs, 1)
+        rows = N, kind.outputs
+        last = torch.empty(kind.states + kind.feedback, *rows, dtype=plan.compute, device=x_seq.device)
+        seq = torch.empty(len(kind.seqs), plan.T, *rows, dtype=plan.compute, device=x_seq.device)
+        own.append({("LAST", 0): last, ("SEQ", 0): seq, ("STORED", 0): kind.stored})
+        places = [min(place, kind.states) for at, name, place in plan.tensors if at == k and name == "FIRST"]
+        lasts += [(last, place) for place in places]
+        seqs += [(seq, n) for n in range(len(kind.seqs))]
     _, y = _calls(plan, x_seq, tensors, numbers, own, True)
-    return [y.view(shapes[0]), *[one.to(plan.dtype) for one in results]], []
+    pieces = zip((*lasts, *seqs), plan.result_shapes[1:], strict=True)
+    results = [_alias(memory, place, shape).to(plan.dtype) for (memory, place), shape in pieces]
+    return [y.view(plan.result_shapes[0]), *results], []
 
 
 def backward(
@@ -466,8 +475,17 @@ def backward(
     nothing: list[Own] = [{} for _ in plan.kinds]
     calls, _ = _calls(plan, x_seq, tensors, numbers, nothing, False)
     grad_y, *others = grads
-    wide = [None if one is None else in_memory(one, plan.compute) for one in others]
-    given = _of_stages(plan, _written(plan, "G_LAST", "G_SEQ"), wide)
+    wide = iter([None if one is None else in_memory(one, plan.compute) for one in others])
+    given: list[Own] = [{} for _ in plan.kinds]
+    for k, name, place in plan.tensors:
+        if name == "FIRST":
+            given[k]["G_LAST", place] = next(wide)
+    for k, kind in enumerate(plan.kinds):
+        of_seqs = [next(wide) for _ in kind.seqs]
+        if any(one is not None for one in of_seqs):
+            zeros = torch.zeros(plan.T, *kind.shape, dtype=plan.compute, device=x_seq.device)
+            seq = torch.stack([zeros if one is None else one for one in of_seqs])
+            given[k] |= {("SEQ", 0): seq, ("STORED", 0): kind.stored}
     gradient = None if grad_y is None else in_memory(grad_y.reshape(plan.y_rows), plan.dtype)
     found: list[Own] = []
     with torch.autocast(x_seq.device.type, enabled=False):  # no product in half precision

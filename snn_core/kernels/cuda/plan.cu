@@ -71,7 +71,7 @@ __device__ inline void store(BFloat16* p, float x) {
 
 // The numbers of a stage: the first values of its states, and the constants of its cell.
 struct Numbers {
-    Compute one, zero, initial[MOST_STATES], c[MOST_CONSTANTS];
+    Compute initial[MOST_STATES], c[MOST_CONSTANTS];
 };
 
 // What the statements of cells call besides functions of C.
@@ -217,6 +217,13 @@ __device__ inline Compute input_of(const Block& b, const Stage& s, Index t, int 
     return is_dense(s) ? b.output(s, t)[e] : b.input(s, t)[e];
 }
 
+// All steps of a state, or of the outputs, of which they are returned.
+__device__ inline Compute* seq_of(const Block& b, const Stage& s, int k) {
+    int before = 0;
+    for (int j = 0; j < k; j++) before += (int)(s.stored >> j & 1);
+    return s.seq + before * b.plan.steps * b.plan.all * s.outputs;
+}
+
 template <class Cell>
 __device__ inline void cell_forward(const Block& b, const Stage& s, Index t) {
     const Index at = b.at(t, s.outputs), all = b.plan.steps * b.plan.all * s.outputs;
@@ -234,15 +241,15 @@ __device__ inline void cell_forward(const Block& b, const Stage& s, Index t) {
 #pragma unroll
         for (int k = 0; k < Cell::STATES; k++) {
             b.own(s, k)[e] = v[k];
-            if (s.seq[k]) s.seq[k][at + i] = v[k];
+            if (b.plan.y && s.stored >> k & 1) seq_of(b, s, k)[at + i] = v[k];
         }
         b.output(s, t)[e] = y;
-        if (s.seq[MOST_STATES]) s.seq[MOST_STATES][at + i] = y;
+        if (b.plan.y && s.stored >> MOST_STATES) seq_of(b, s, MOST_STATES)[at + i] = y;
         if (s.kept_i) s.kept_i[at + i] = x;
         if (s.kept_y) s.kept_y[at + i] = y;
-        if (!b.plan.y || t + 1 < b.plan.steps) continue;
-        for (int k = 0; k < Cell::STATES; k++) s.last[k][b.first * s.outputs + i] = v[k];
-        for (Index d = 0; d < s.feedback; d++) s.last[MOST_STATES][b.at(d, s.outputs) + i] = b.output(s, t - d)[e];
+        if (t + 1 < b.plan.steps || !s.last || !b.plan.y) continue;
+        for (int k = 0; k < Cell::STATES; k++) s.last[b.at(k, s.outputs) + i] = v[k];
+        for (Index d = 0; d < s.feedback; d++) s.last[b.at(Cell::STATES + d, s.outputs) + i] = b.output(s, t - d)[e];
     }
 }
 
@@ -310,7 +317,7 @@ __device__ inline void cell_backward(const Block& b, const Stage& s, Index t) {
 #pragma unroll
         for (int k = 0; k < Cell::STATES; k++) {
             v[k] = s.kept_v[k * all + at + i];
-            g_v[k] = b.own(s, k)[e] + (s.g_seq[k] ? s.g_seq[k][at + i] : Compute(0));
+            g_v[k] = b.own(s, k)[e] + (s.stored >> k & 1 ? seq_of(b, s, k)[at + i] : Compute(0));
         }
 #pragma unroll
         for (int k = 0; k < Cell::PARAMETERS; k++) {
@@ -318,7 +325,7 @@ __device__ inline void cell_backward(const Block& b, const Stage& s, Index t) {
             g_p[k] = b.own(s, Cell::STATES + Cell::PARAMETERS + k)[e];
         }
         Compute g_y = s.feedback ? g[e] + b.own_y(s, t)[e] : g[e];
-        if (s.g_seq[MOST_STATES]) g_y += s.g_seq[MOST_STATES][at + i];
+        if (s.stored >> MOST_STATES) g_y += seq_of(b, s, MOST_STATES)[at + i];
         Cell::backward(s.c, p, x, v, g_y, g_v, g_x, g_p);
 #pragma unroll
         for (int k = 0; k < Cell::STATES; k++) b.own(s, k)[e] = g_v[k];
@@ -376,10 +383,8 @@ __device__ inline void input_backward(const Block& b, const Stage& s, Index t) {
 
 __device__ inline void end_backward(const Block& b, const Stage& s) {
     EACH(e, i, s.outputs) {
-        for (Index k = 0; k < s.states; k++)
-            if (s.g_first[k]) s.g_first[k][b.first * s.outputs + i] = b.own(s, k)[e];
-        Compute* const first = s.g_first[MOST_STATES];
-        for (Index d = 0; first && d < s.feedback; d++) first[b.at(d, s.outputs) + i] = b.own_y(s, -1 - d)[e];
+        for (Index k = 0; k < s.states; k++) s.last[b.at(k, s.outputs) + i] = b.own(s, k)[e];
+        for (Index d = 0; d < s.feedback; d++) s.last[b.at(s.states + d, s.outputs) + i] = b.own_y(s, -1 - d)[e];
         for (Index d = 0; d < s.taps * s.feedback; d++) s.g_taps[b.at(d, s.outputs) + i] = b.own_z(s, 3 + d)[e];
         for (Index k = 0; k < s.parameters; k++)
             s.g_p[b.at(k, s.outputs) + i] = b.own(s, s.states + s.parameters + k)[e];
