@@ -24,7 +24,7 @@ FLOATING = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 class Like(NamedTuple):
     """What a time step is like."""
 
-    shape: Sequence[int]
+    shape: tuple[int, ...]
     dtype: torch.dtype
     device: torch.device
 

@@ -31,7 +31,7 @@ notes: list[tuple[nn.Module, bool, str, int]] | None = None
 
 def like_of(x_seq: Tensor) -> Like:
     """Return what the steps of a sequence are like."""
-    return Like(x_seq.shape[1:], x_seq.dtype, x_seq.device)
+    return Like(tuple(x_seq.shape)[1:], x_seq.dtype, x_seq.device)
 
 
 # Which modules a scan may take ---------------------------------------------------------------------------------------
@@ -129,18 +129,25 @@ def weights_of(linear: nn.Module, like: Like) -> tuple[Tensor, Tensor | None] | 
     kind, own = type(linear), linear.__dict__
     if kind is not nn.Linear and not (is_parametrized(linear) and kind.__base__ is nn.Linear):
         return f"{kind.__name__} is not nn.Linear itself"
-    before = own["_forward_pre_hooks"].values()
-    others = own["_forward_hooks"] or own["_backward_hooks"] or own["_backward_pre_hooks"] or "forward" in own
-    if others or not all(isinstance(hook, BasePruningMethod) for hook in before):
+    if own["_forward_pre_hooks"]:
+        hooks = own["_forward_pre_hooks"].values()
+        if not all(isinstance(hook, BasePruningMethod) for hook in hooks):
+            return f"it has hooks: {_INSTEAD}"
+        for hook in hooks:
+            hook(linear, None)
+    if own["_forward_hooks"] or own["_backward_hooks"] or own["_backward_pre_hooks"] or "forward" in own:
         return f"it has hooks: {_INSTEAD}"
     if is_autocast(like.device):
         return "autocast gives it another precision: call it with autocast off"
-    for hook in before:
-        hook(linear, None)
-    weight, bias = linear.weight, linear.bias
-    for one in (weight, bias):
-        if one is not None and not (one.dtype == like.dtype and one.device == like.device):
-            return f"its weights are {one.dtype} on {one.device}, the input is {like.dtype} on {like.device}"
+    kept = own["_parameters"]  # sooner than by the attributes, which ask for everything else first
+    weight, bias = kept.get("weight"), kept.get("bias")
+    if weight is None or is_parametrized(linear):
+        weight, bias = linear.weight, linear.bias
+    _, dtype, device = like
+    if not (weight.dtype is dtype and weight.device == device):
+        return f"its weights are {weight.dtype} on {weight.device}, the input is {dtype} on {device}"
+    if bias is not None and not (bias.dtype is dtype and bias.device == device and bias.shape == weight.shape[:1]):
+        return f"its bias is {list(bias.shape)} of {bias.dtype} on {bias.device}"
     return weight, bias
 
 
@@ -149,16 +156,15 @@ def _linear(module: nn.Module, like: Like, backend: str) -> Stage | str:
     found = reason or weights_of(module, like)
     if isinstance(found, str):
         return found
-    weight, bias = found
-    shape = like.shape
-    if weight.dim() != 2 or not shape or shape[-1] != weight.shape[1] or (bias is not None and len(bias) != len(weight)):
-        return f"weights {list(weight.shape)} do not fit a step {list(shape)}"
+    shape, sizes = like.shape, tuple(found[0].shape)
+    if len(sizes) != 2 or not shape or shape[-1] != sizes[1]:
+        return f"weights {list(sizes)} do not fit a step {list(shape)}"
+    outputs, inputs = sizes
     if like.dtype not in (torch.float32, torch.float64):
         return f"torch's own product in {like.dtype} rounds otherwise"
-    if weight.numel() > MOST_WEIGHTS:
-        return f"torch's own product is faster with {weight.numel():,} weights, kernels take {MOST_WEIGHTS:,}"
-    outputs, inputs = weight.shape
-    return Stage(stages.Kind(None, (*shape[:-1], outputs), inputs, outputs), stages.NO_NUMBERS, (weight, bias))
+    if outputs * inputs > MOST_WEIGHTS:
+        return f"torch's own product is faster with {outputs * inputs:,} weights, kernels take {MOST_WEIGHTS:,}"
+    return Stage(stages.Kind(None, (*shape[:-1], outputs), inputs, outputs), stages.NO_NUMBERS, found)
 
 
 #: Where a state is kept: the module, the name, and the dimension of its steps, None for a state of one step.
@@ -176,21 +182,22 @@ def of_cell(module: Any, cell: Cell, like: Like, places: Sequence[Place]) -> Sta
     program, numbers, tensors = found
     if program.code.states != len(places):
         module.first_values(cell)  # raises
-    parameters = [_parameter(one, like) for one in tensors]
-    if any(one is None for one in parameters):
-        return "a parameter has another dtype or device, or does not fit the neurons of a sample"
-    firsts = cell.initial if program.has_first_tensors else [0.0] * len(places)
-    states = [_state(owner, name, like, first) for (owner, name, _), first in zip(places, firsts, strict=True)]
+    states: list[Tensor | None] = []
+    firsts = cell.initial if program.has_first_tensors else None
     stored, recorders = 0, []
     for k, (owner, name, _) in enumerate(places):
-        to = _recorders_of(owner, name)
-        if to:
+        states.append(_state(owner, name, like, firsts[k] if firsts else 0.0))
+        if owner._recorders and (to := _recorders_of(owner, name)):
             stored |= 1 << k
             recorders.append(to)
+    parameters = [_parameter(one, like) for one in tensors]
+    if any([one is None for one in parameters]):
+        return "a parameter has another dtype or device, or does not fit the neurons of a sample"
     features = like.shape[-1] if like.shape else 1
     sizes = tuple([one.numel() for one in parameters])  # type: ignore[union-attr]
-    kind = stages.Kind(program, tuple(like.shape), features, features, stored=stored, sizes=sizes)
-    return _recorded(Stage(kind, numbers, (*states, *parameters), places, recorders), _recorders_of(module, OUTPUT))
+    kind = stages.Kind(program, like.shape, features, features, 0, 0, stored, sizes)
+    stage = Stage(kind, numbers, [*states, *parameters], places, recorders)
+    return _recorded(stage, _recorders_of(module, OUTPUT)) if module._recorders else stage
 
 
 def _parameter(parameter: Tensor, like: Like) -> Tensor | None:
@@ -301,17 +308,20 @@ def with_linear_feedback(
     inner = _cells_in_series(module.sub_module, like)
     if isinstance(inner, str):
         return inner
-    inner = _recorded(inner, _recorders_of(module, OUTPUT))
-    features, count = len(weight), inner.kind.states
+    if module._recorders:
+        inner = _recorded(inner, _recorders_of(module, OUTPUT))
+    features, (program, *_, stored, sizes) = len(weight), inner.kind
+    count = inner.kind.states
     if history is None:
         (name, depth), axis = ("y", 1), None
         y = _state(module, name, like)
     else:
         (name, depth), axis = history, place_of_history(like.shape)
-        deep = torch.Size((*like.shape[:axis], depth, *like.shape[axis:]))
-        y = _state(module, name, like._replace(shape=deep))
+        deep = *like.shape[:axis], depth, *like.shape[axis:]
+        y = _state(module, name, Like(deep, like.dtype, like.device))
         y = None if y is None else y.movedim(axis, 0)
-    kind = inner.kind._replace(inputs=features, outputs=features, feedback=depth, taps=int(taps is not None))
+    has_taps = int(taps is not None)
+    kind = stages.Kind(program, like.shape, features, features, depth, has_taps, stored, sizes)
     reason = kernels.why_not("auto", like, kind)
     if reason:
         return reason
@@ -369,14 +379,14 @@ def read_all(modules: Sequence[nn.Module], like: Like, backend: str = "auto") ->
         stage = read(module, like, backend)
         if isinstance(stage, str):
             return found, stage
-        own = _owners(stage)
-        if found and not owners.isdisjoint(own):
-            return found, "it shares a state with a module before"
+        for owner, _, _ in stage.places:
+            if id(owner) in owners:
+                return found, "it shares a state with a module before"
         if found and (_is_whole(stage) or _is_whole(found[-1])):
             return found, "a convolution needs a scan of its own"
         found.append(stage)
-        owners |= own
-        like = like._replace(shape=stage.kind.shape)
+        owners.update([id(owner) for owner, _, _ in stage.places])
+        like = Like(stage.kind.shape, like.dtype, like.device)
     return found, ""
 
 

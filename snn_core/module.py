@@ -314,13 +314,14 @@ class NumbersModule(MemoryModule):
 
     def number(self, name: str, like: Tensor | Like) -> Number:
         """Return a number for a cell: a float, or a tensor in the dtype of a step; see :func:`per_neuron`."""
-        return per_neuron(f"{type(self).__name__}: {name}", getattr(self, name), like)
+        value = getattr(self, name)
+        return value if type(value) is float else per_neuron(f"{type(self).__name__}: {name}", value, like)
 
     def inv_tau(self, name: str, like: Tensor | Like) -> Number:
         """Return 1/tau of a time constant, as :meth:`number` does."""
         trained = self._parameters.get(type(self).taus[name])
         value = 1 / getattr(self, name) if trained is None else torch.sigmoid(trained)
-        return per_neuron(f"{type(self).__name__}: {name}", value, like)
+        return value if type(value) is float else per_neuron(f"{type(self).__name__}: {name}", value, like)
 
     def shown(self, name: str) -> str:
         """Return ``name=value``, for ``extra_repr``; of several numbers the shape."""

@@ -151,10 +151,11 @@ class SpikingNeuron(CellModule):
 
     def fire_fields(self, like: Tensor | Like) -> dict[str, Any]:
         """Return the fields that the cells of all these neurons have."""
+        surrogate_function = self._modules.get("surrogate_function")
         return {
             "v_threshold": self.number("v_threshold", like),
             "v_reset": self.v_reset,
-            "surrogate_function": self.surrogate_function,
+            "surrogate_function": surrogate_function or self.surrogate_function,
             "detach_reset": self.detach_reset,
             "refractory": self.refractory,
             "keeps_h": "h" in self.state_names,

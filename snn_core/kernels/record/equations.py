@@ -183,7 +183,8 @@ class _Spike:
         return x.tape.record("spike", x, rule=self.surrogate.derivative)
 
 
-_MODULE = frozenset(vars(nn.Module())) - {"training"}
+#: What a module has besides its user's attributes, and what stands in the way of a kernel.
+_MODULE = frozenset(vars(nn.Module()))
 _HOOKS = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"
 _INSTEAD = "forward", "derivative", "primitive"
 
@@ -194,17 +195,18 @@ def _flatten(cell: Cell, key: list[Any], scalars: list[float], tensors: list[Ten
     Raises:
         NotScalarError: a field is something that a program cannot hold.
     """
-    key.append(source_of(type(cell)))
-    for name, value in cell.__dict__.items():
+    own = cell.__dict__
+    key += (source_of(type(cell)), *own)
+    for name, value in own.items():
         kind = type(value)
-        key.append(name)
-        if isinstance(value, float):
+        if kind is float:
             scalars.append(value)
+            key.append(float)
+        elif kind in PLAIN:
+            key.append(value if value is None else (kind, value))
         elif isinstance(value, Tensor):
             tensors.append(value)
             key.append(Tensor)
-        elif kind in PLAIN:
-            key.append((kind, value))
         elif isinstance(value, SurrogateFunction):
             _flatten_surrogate(name, value, key, scalars)
         elif isinstance(value, Cell):
@@ -217,16 +219,19 @@ def _flatten(cell: Cell, key: list[Any], scalars: list[float], tensors: list[Ten
 
 def _flatten_surrogate(name: str, surrogate: SurrogateFunction, key: list[Any], scalars: list[float]) -> None:
     """Append what a surrogate function is, if it is what its class says, without tensors."""
-    own = surrogate.__dict__
-    is_known = type(surrogate).forward is SurrogateFunction.forward and not (
-        own["_parameters"] or own["_buffers"] or own["_modules"]
-    )
-    if not is_known or any(own[hooks] for hooks in _HOOKS) or any(method in own for method in _INSTEAD):
+    own, kind = surrogate.__dict__, type(surrogate)
+    is_changed = kind.forward is not SurrogateFunction.forward or own["_parameters"] or own["_buffers"] or own["_modules"]
+    if is_changed or own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"] or own["_backward_pre_hooks"]:
         raise NotScalarError(f"its {name} is not one that kernels know")
-    key.append(source_of(type(surrogate)))
-    for field, value in own.items():
-        if field in _MODULE:
-            continue
+    key.append(source_of(kind))
+    if len(own) == len(_MODULE) + 2 and "alpha" in own and "spiking" in own:  # sooner, for nearly all
+        scalars.append(own["alpha"])
+        key.append(own["spiking"])
+        return
+    for field in sorted(own.keys() - _MODULE):
+        value = own[field]
+        if field in _INSTEAD:
+            raise NotScalarError(f"its {name} is not one that kernels know")
         if type(value) is float:
             scalars.append(value)
         elif type(value) in PLAIN:
@@ -314,10 +319,10 @@ def _with_symbols(cell: Cell, tape: Tape, names: Iterator[int], numbers: Iterato
         elif isinstance(value, SurrogateFunction):
             if numbers is not None:
                 value = copy.copy(value)
-                own = [key for key, one in value.__dict__.items() if type(one) is float and key not in _MODULE]
+                own = sorted([key for key, one in value.__dict__.items() if type(one) is float])
                 value.__dict__.update(zip(own, numbers, strict=False))
             made.__dict__[name] = _Spike(value)
-        elif isinstance(value, float) and numbers is not None:
+        elif type(value) is float and numbers is not None:
             made.__dict__[name] = next(numbers)
     return made
 
