@@ -22,11 +22,12 @@ FLOATING = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
 class Like(NamedTuple):
-    """What a time step is like."""
+    """What a time step is like, and whether autocast is on where it is."""
 
     shape: tuple[int, ...]
     dtype: torch.dtype
     device: torch.device
+    autocast: bool = False
 
 
 def check_number(name: str, value: Any, above: float = -math.inf) -> float:

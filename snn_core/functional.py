@@ -91,7 +91,8 @@ def scan(x_seq: Tensor, *modules: nn.Module, backend: str = "auto", lengths: Any
             does not fit a module; another number of lengths, one out of its range, or a mask with a gap.
     """
     for module in modules:
-        check_module("modules", module)
+        if not isinstance(module, nn.Module):
+            check_module("modules", module)  # raises
     check_sequence("x_seq", x_seq)
     check_backend("backend", backend)
     if lengths is None:
@@ -173,7 +174,7 @@ def _whole(net: nn.Module, x_seq: Tensor) -> list[stages.Stage]:
     Raises:
         ValueError: there are none, for the reason given.
     """
-    modules = list(fuse.flattened([net]))
+    modules = fuse.flattened([net])
     run, reason = fuse.read_all(modules, fuse.like_of(x_seq))
     if not modules:
         reason = "it has no modules"
@@ -259,7 +260,9 @@ def _check_stateless(module: nn.Module) -> None:
 def _call_on_all(net: nn.Module, method: str) -> None:
     waiting: list[Any] = [check_module("net", net)]
     for module in waiting:  # a third of the time of net.modules()
-        waiting += [child for child in module._modules.values() if child is not None]
+        for child in module._modules.values():
+            if child is not None:
+                waiting.append(child)
         # The class is asked: a missing name costs ten times as much on a module itself.
         if callable(getattr(type(module), method, None)):
             getattr(module, method)()
@@ -527,9 +530,9 @@ def mean_over_time(y_seq: Tensor, lengths: Any = None) -> Tensor:
     check_sequence("y_seq", y_seq)
     if lengths is None:
         # A compiler, which is asked about first, would make a condition of the size.
-        is_plain = y_seq.device.type == "cpu" and not fuse.why_loop(y_seq)
-        is_plain = is_plain and y_seq.dtype in (torch.float32, torch.float64)
-        return _MeanOverTime.apply(y_seq) if is_plain and y_seq.numel() >= SHARED else y_seq.mean(0)
+        is_plain = not torch.compiler.is_compiling() and y_seq.numel() >= SHARED and not fuse.why_loop(y_seq)
+        is_plain = is_plain and y_seq.device.type == "cpu" and y_seq.dtype in (torch.float32, torch.float64)
+        return _MeanOverTime.apply(y_seq) if is_plain else y_seq.mean(0)
     lengths = check_lengths(lengths, *y_seq.shape[:2]).to(y_seq.device)
     trailing = [1] * (y_seq.dim() - 2)
     # Not a product: NaN times 0 is NaN.

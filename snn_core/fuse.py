@@ -7,7 +7,8 @@ replaces a method that a scan would not call, is called as it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -31,16 +32,16 @@ notes: list[tuple[nn.Module, bool, str, int]] | None = None
 
 def like_of(x_seq: Tensor) -> Like:
     """Return what the steps of a sequence are like."""
-    return Like(tuple(x_seq.shape)[1:], x_seq.dtype, x_seq.device)
+    device = x_seq.device
+    return Like(tuple(x_seq.shape)[1:], x_seq.dtype, device, is_autocast(device))
 
 
 # Which modules a scan may take ---------------------------------------------------------------------------------------
 
 #: The methods that a stage stands for.
-_STANDS_FOR = (
-    "forward", "forward_sequence", "loop", "checked_state", "kept_state", "keep_state", "_before", "_keep",
-)  # fmt: skip
+_STANDS_FOR = "forward", "forward_sequence", "loop", "checked_state", "kept_state", "keep_state"
 _INSTEAD = "record steps by record(), write other equations as a Cell"
+_methods = attrgetter(*_STANDS_FOR)
 
 
 def has_hooks(module: nn.Module) -> bool:
@@ -64,14 +65,15 @@ def replaced(module: nn.Module) -> str:
     """Return why a module's stage does not stand for its calls, "" if it does."""
     if has_hooks(module):
         return f"it has hooks: {_INSTEAD}"
-    for kind in type(module).__mro__:
-        own = kind.__dict__
-        if "stage" in own:
+    kind = type(module)
+    for owner in kind.__mro__:
+        if "stage" in owner.__dict__:
             break
-        if not own.keys().isdisjoint(_STANDS_FOR):
-            name = next(name for name in _STANDS_FOR if name in own)
-            return f"it has a {name} of its own: {_INSTEAD}"
-    return ""
+    methods, known = _methods(kind), _methods(owner)
+    if methods == known:
+        return ""
+    name = next(name for name, one, other in zip(_STANDS_FOR, methods, known, strict=True) if one is not other)
+    return f"it has a {name} of its own: {_INSTEAD}"
 
 
 def is_chain(module: nn.Module) -> bool:
@@ -79,13 +81,13 @@ def is_chain(module: nn.Module) -> bool:
     return (type(module) is nn.Sequential or "is_chain" in type(module).__dict__) and not has_hooks(module)
 
 
-def flattened(modules: Any) -> Iterator[nn.Module]:
-    """Yield modules, the children of a chain in place of it."""
+def flattened(modules: Iterable[Any]) -> list[nn.Module]:
+    """Return modules, the children of a chain in place of it."""
+    found: list[nn.Module] = []
     for module in modules:
-        if is_chain(module):
-            yield from flattened(module._modules.values())  # children() leaves out what is there twice
-        else:
-            yield module
+        # Not children(), which leaves out what is there twice.
+        found += flattened(module._modules.values()) if is_chain(module) else [module]
+    return found
 
 
 def why_loop(x_seq: Tensor) -> str:
@@ -94,7 +96,7 @@ def why_loop(x_seq: Tensor) -> str:
         return f"kernels know no {type(x_seq).__name__}"
     if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
         return "a transform of torch.func or forward-mode differentiation is at work"
-    if torch.compiler.is_compiling() or torch._C._is_tracing() or torch._C._len_torch_dispatch_stack():
+    if torch._C._is_tracing() or torch._C._len_torch_dispatch_stack():
         return "torch.export, torch.jit.trace or a mode of torch is at work"
     return "a hook on all modules is at work" if _has_any_global_hook() else ""
 
@@ -109,9 +111,9 @@ def read(module: nn.Module, like: Like, backend: str = "auto", is_direct: bool =
     that takes sequences is then within its own call.
     """
     kind = type(module)
-    if kind is nn.Linear or (is_parametrized(module) and kind.__base__ is nn.Linear):
+    if kind is nn.Linear or (kind.__base__ is nn.Linear and is_parametrized(module)):
         return _linear(module, like, module.__dict__.get("backend", backend))
-    if not hasattr(kind, "stage"):
+    if not hasattr(kind, "keep_state"):  # which only a MemoryModule has
         has_state = any(hasattr(part, "state_names") for part in module.modules())
         fix = ": write its equations as a Cell" if has_state else ", which is called on all steps at once"
         return f"no kernel knows {kind.__name__}{fix}"
@@ -127,7 +129,7 @@ def is_parametrized(module: nn.Module) -> bool:
 def weights_of(linear: nn.Module, like: Like) -> tuple[Tensor, Tensor | None] | str:
     """Return weight and bias of a linear layer, computed once if it is parametrized or pruned; or why kernels cannot."""
     kind, own = type(linear), linear.__dict__
-    if kind is not nn.Linear and not (is_parametrized(linear) and kind.__base__ is nn.Linear):
+    if kind is not nn.Linear and not (kind.__base__ is nn.Linear and is_parametrized(linear)):
         return f"{kind.__name__} is not nn.Linear itself"
     if own["_forward_pre_hooks"]:
         hooks = own["_forward_pre_hooks"].values()
@@ -137,13 +139,13 @@ def weights_of(linear: nn.Module, like: Like) -> tuple[Tensor, Tensor | None] | 
             hook(linear, None)
     if own["_forward_hooks"] or own["_backward_hooks"] or own["_backward_pre_hooks"] or "forward" in own:
         return f"it has hooks: {_INSTEAD}"
-    if is_autocast(like.device):
+    _, dtype, device, autocast = like
+    if autocast:
         return "autocast gives it another precision: call it with autocast off"
     kept = own["_parameters"]  # sooner than by the attributes, which ask for everything else first
     weight, bias = kept.get("weight"), kept.get("bias")
-    if weight is None or is_parametrized(linear):
+    if weight is None or "parametrizations" in own["_modules"]:
         weight, bias = linear.weight, linear.bias
-    _, dtype, device = like
     if not (weight.dtype is dtype and weight.device == device):
         return f"its weights are {weight.dtype} on {weight.device}, the input is {dtype} on {device}"
     if bias is not None and not (bias.dtype is dtype and bias.device == device and bias.shape == weight.shape[:1]):
@@ -182,21 +184,23 @@ def of_cell(module: Any, cell: Cell, like: Like, places: Sequence[Place]) -> Sta
     program, numbers, tensors = found
     if program.code.states != len(places):
         module.first_values(cell)  # raises
-    states: list[Tensor | None] = []
+    given: list[Tensor | None] = []
     firsts = cell.initial if program.has_first_tensors else None
-    stored, recorders = 0, []
+    stored, recorders, sizes = 0, [], ()
     for k, (owner, name, _) in enumerate(places):
-        states.append(_state(owner, name, like, firsts[k] if firsts else 0.0))
+        given.append(_state(owner, name, like, firsts[k] if firsts else 0.0))
         if owner._recorders and (to := _recorders_of(owner, name)):
             stored |= 1 << k
             recorders.append(to)
-    parameters = [_parameter(one, like) for one in tensors]
-    if any([one is None for one in parameters]):
-        return "a parameter has another dtype or device, or does not fit the neurons of a sample"
+    for tensor in tensors:
+        parameter = _parameter(tensor, like)
+        if parameter is None:
+            return "a parameter has another dtype or device, or does not fit the neurons of a sample"
+        given.append(parameter)
+        sizes += (parameter.numel(),)
     features = like.shape[-1] if like.shape else 1
-    sizes = tuple([one.numel() for one in parameters])  # type: ignore[union-attr]
     kind = stages.Kind(program, like.shape, features, features, 0, 0, stored, sizes)
-    stage = Stage(kind, numbers, [*states, *parameters], places, recorders)
+    stage = Stage(kind, numbers, given, places, recorders)
     return _recorded(stage, _recorders_of(module, OUTPUT)) if module._recorders else stage
 
 
@@ -305,13 +309,13 @@ def with_linear_feedback(
         taps: factors ``[D, J]`` of each neuron's earlier outputs.
         history: the state ``[N, D, *, J]`` that holds the outputs that go back, and D; None for y[t-1] in ``y``.
     """
-    inner = _cells_in_series(module.sub_module, like)
+    inner = _cells_in_series(module._modules["sub_module"], like)
     if isinstance(inner, str):
         return inner
     if module._recorders:
         inner = _recorded(inner, _recorders_of(module, OUTPUT))
-    features, (program, *_, stored, sizes) = len(weight), inner.kind
-    count = inner.kind.states
+    features, (program, *_, stored, sizes) = weight.shape[0], inner.kind
+    count = len(inner.places)
     if history is None:
         (name, depth), axis = ("y", 1), None
         y = _state(module, name, like)
@@ -349,13 +353,15 @@ def scan(
 
     ``execute`` runs stages, ``call`` a module that takes the loop; None for all steps of all samples.
     """
-    if torch.compiler.is_compiling() and not torch.compiler.is_exporting():
-        return torch._dynamo.disable(_scan)(x_seq, modules, backend, execute, call)
+    if torch.compiler.is_compiling():
+        if not torch.compiler.is_exporting():
+            return torch._dynamo.disable(_scan)(x_seq, modules, backend, execute, call)
+        backend = "torch"
     return _scan(x_seq, modules, backend, execute, call)
 
 
 def _scan(x_seq: Tensor, modules: Any, backend: str, execute: Any, call: Any) -> Tensor:
-    modules = list(flattened(modules))
+    modules = flattened(modules)
     why, at, count = why_loop(x_seq), 0, 0
     while at < len(modules):
         run, reason = ([], why) if why or backend == "torch" else read_all(modules[at:], like_of(x_seq), backend)
@@ -374,19 +380,25 @@ def read_all(modules: Sequence[nn.Module], like: Like, backend: str = "auto") ->
     """Return the stages of as many modules as one scan takes, from the first on, and why it does not take the next."""
     equations.look_again()
     found: list[Stage] = []
-    owners: set[int] = set()
+    states: set[tuple[int, str]] = set()
+    was_whole = False
     for module in modules:
         stage = read(module, like, backend)
         if isinstance(stage, str):
             return found, stage
-        for owner, _, _ in stage.places:
-            if id(owner) in owners:
+        for owner, name, _ in stage.places:
+            state = id(owner), name
+            if state in states:
                 return found, "it shares a state with a module before"
-        if found and (_is_whole(stage) or _is_whole(found[-1])):
+            states.add(state)
+        kind = stage.kind
+        is_whole = kind.feedback > 0 and _is_whole(stage)
+        if found and (is_whole or was_whole):
             return found, "a convolution needs a scan of its own"
         found.append(stage)
-        owners.update([id(owner) for owner, _, _ in stage.places])
-        like = Like(stage.kind.shape, like.dtype, like.device)
+        was_whole = is_whole
+        if kind.shape != like.shape:
+            like = Like(kind.shape, *like[1:])
     return found, ""
 
 
@@ -397,8 +409,8 @@ def _is_whole(stage: Stage) -> bool:
 
 def alone(module: Any, x_seq: Tensor) -> Tensor:
     """Take a sequence through one module that asks for itself, fused if that is possible, else by its ``loop``."""
-    if torch.compiler.is_compiling() and not torch.compiler.is_exporting():
-        return torch._dynamo.disable(_alone)(module, x_seq)
+    if torch.compiler.is_compiling():
+        return module.loop(x_seq) if torch.compiler.is_exporting() else torch._dynamo.disable(_alone)(module, x_seq)
     return _alone(module, x_seq)
 
 
@@ -421,23 +433,24 @@ def _execute(x_seq: Tensor, run: list[Stage]) -> Tensor:
 
 def results(x_seq: Tensor, run: list[Stage]) -> tuple[Tensor, list[Tensor], list[Tensor]]:
     """Return outputs, last states in memory's order, and what is stored of all steps."""
+    count = 0
     for stage in run:
         if stage.kind.feedback > 1:
             stage.places[-1][0].check_steps(len(x_seq))
+        count += len(stage.places)
     y_seq, *rest = kernels.run(x_seq, run)
-    count = sum([len(stage.places) for stage in run])
     return y_seq, rest[:count], rest[count:]
 
 
 def keep(run: list[Stage], lasts: Sequence[Tensor], seqs: Sequence[Tensor]) -> None:
     """Give last states to their modules, and all steps to the lists that record them."""
-    left, stored = iter(lasts), iter(seqs)
+    left, stored, task = iter(lasts), iter(seqs), torch._C._current_graph_task_id()
     for stage in run:
         for owner, name, axis in stage.places:
             state = next(left)
             if axis is not None:
                 state = (state if stage.kind.feedback > 1 else state.unsqueeze(0)).movedim(0, axis)
-            owner.keep_state(name, state)
+            owner.keep_state(name, state, task)
         for recorders in stage.recorders:
             steps = next(stored)
             for to in recorders:

@@ -138,10 +138,14 @@ class MemoryModule(nn.Module):
         # Autograd cannot save a tensor of torch.inference_mode.
         return state.clone() if state.is_inference() and not torch.is_inference_mode_enabled() else state
 
-    def keep_state(self, name: str, value: Tensor | None) -> None:
-        """Set the state ``name``, without the checks of ``nn.Module``, which take longer than a small kernel."""
+    def keep_state(self, name: str, value: Tensor | None, task: int | None = None) -> None:
+        """Set the state ``name``, without the checks of ``nn.Module``, which take longer than a small kernel.
+
+        ``task`` is that of autograd's engine, -1 outside a backward pass; None asks for it.
+        """
         self.__dict__[name] = value
-        task = -1 if torch.compiler.is_compiling() else torch._C._current_graph_task_id()
+        if task is None:
+            task = -1 if torch.compiler.is_compiling() else torch._C._current_graph_task_id()
         if task != -1:  # a recomputation goes on with the states that it has made itself
             self.__dict__["_recomputed_in"] = task
 
@@ -367,8 +371,8 @@ class CellModule(NumbersModule):
             ValueError: the state comes from an input of another shape, device or dtype.
         """
         cell = self.cell(check_floating(f"{type(self).__name__}: x", x))
-        y, state = cell.step(x, self._before(cell, x))
-        self._keep(reference.apart(state, x), y)
+        y, state = cell.step(x, _states_before(self, cell, x))
+        _keep_states(self, reference.apart(state, x), y)
         for name, to in self._recorders:
             to.append((y.clone() if name == fuse.OUTPUT else getattr(self, name)).unsqueeze(0))
         return y
@@ -380,18 +384,13 @@ class CellModule(NumbersModule):
             return torch.stack([CellModule.forward(self, x) for x in x_seq])
         like = fuse.like_of(x_seq)
         cell = self.cell(like)
-        y_seq, state = reference.loop(cell.step, x_seq, self._before(cell, like))
-        self._keep(state, y_seq)
+        y_seq, state = reference.loop(cell.step, x_seq, _states_before(self, cell, like))
+        _keep_states(self, state, y_seq)
         return y_seq
 
     def stage(self, like: Like) -> kernels.Stage | str:
         reason = kernels.why_not(self.backend, like)
         return reason or fuse.of_cell(self, self.cell(like), like, [(self, name, None) for name in self.state_names])
-
-    def _before(self, cell: Cell, like: Tensor | Like) -> tuple[Tensor, ...]:
-        firsts = self.first_values(cell)
-        pairs = zip(self.state_names, firsts, strict=True)
-        return tuple(self.checked_state(name, like, first) for name, first in pairs)
 
     def first_values(self, cell: Cell) -> tuple[float | Tensor, ...]:
         """Return the first value of each state."""
@@ -403,10 +402,16 @@ class CellModule(NumbersModule):
             )
         return firsts
 
-    def _keep(self, state: tuple[Tensor, ...], y: Tensor) -> None:
-        for name, value in zip(self.state_names, state, strict=True):
-            # The output may be changed in place.
-            self.keep_state(name, value.clone() if value is y else value)
+
+def _states_before(module: CellModule, cell: Cell, like: Tensor | Like) -> tuple[Tensor, ...]:
+    pairs = zip(module.state_names, module.first_values(cell), strict=True)
+    return tuple(module.checked_state(name, like, first) for name, first in pairs)
+
+
+def _keep_states(module: CellModule, state: tuple[Tensor, ...], y: Tensor) -> None:
+    for name, value in zip(module.state_names, state, strict=True):
+        # The output may be changed in place.
+        module.keep_state(name, value.clone() if value is y else value)
 
 
 class MultiStep(CellModule):

@@ -177,7 +177,7 @@ class LinearFeedback(Recurrent):
         if self.in_features != self.out_features:
             return "in_features differs from out_features: give both the size of the neurons"
         self.check_last_dimension("input", like.shape, "in_features", self.in_features)
-        found = fuse.weights_of(self.rc, like)
+        found = fuse.weights_of(self._modules["rc"], like)  # an attribute of nn.Module takes far longer
         if isinstance(found, str):
             return f"its rc: {found}"
         J, shape = self.out_features, list(found[0].shape)

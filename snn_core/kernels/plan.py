@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from functools import lru_cache, reduce
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -159,26 +158,25 @@ class Plan:
         #: The stage and the place of what is returned of all steps; the shapes of all results for the caller.
         self.seqs = [(k, place) for k, kind in enumerate(kinds) for place in kind.seqs]
         self.result_shapes = [(T, *last.shape), *self.state_shapes, *[(T, *kinds[k].shape) for k, _ in self.seqs]]
-        self._numbers: dict[Any, np.ndarray] = {}
+        self._numbers: dict[Any, array[float]] = {}
 
     def arranged(self, stages: Sequence[Stage]) -> list[Tensor | None]:
         """Return the tensors of all stages in the order of the plan's."""
         given = [one for stage in stages for one in stage.tensors]
         return given if self.order is None else [given[k] for k in self.order]
 
-    def numbers(self, stages: Sequence[Stage]) -> np.ndarray:
-        """Return the numbers of all stages as kernels take them, a row each."""
+    def numbers(self, stages: Sequence[Stage]) -> array[float]:
+        """Return the numbers of all stages as kernels take them, a row each, one after the other."""
         key = tuple([stage.numbers for stage in stages])
         found = self._numbers.get(key)
         if found is None:
-            left, rows = iter(key), []
+            left, found = iter(key), array("d" if self.compute == torch.float64 else "f")
             for group in self.groups:
                 program, numbers = group[0].program, next(left)
                 for kind in group[1:]:
                     numbers = joined_numbers(program, kind.program, numbers, next(left))
                     program = joined(program, kind.program)
-                rows.append(array("d", numbers))
-            found = np.array(rows, np.float64 if self.compute == torch.float64 else np.float32)
+                found.extend(array("d", numbers).tolist())
             if len(self._numbers) >= MOST_KEPT:
                 self._numbers.clear()
             self._numbers[key] = found
@@ -262,4 +260,4 @@ def plan_of(kinds: tuple[Kind, ...], T: int, dtype: torch.dtype) -> Plan:
 
 def plan_for(run: Sequence[Stage], x_seq: Tensor) -> Plan:
     """Return the plan of stages for a sequence."""
-    return plan_of(tuple([stage.kind for stage in run]), len(x_seq), x_seq.dtype)
+    return plan_of(tuple([stage.kind for stage in run]), x_seq.shape[0], x_seq.dtype)

@@ -30,7 +30,7 @@ def scan_with_lengths(
     the own steps of all samples in one batch.
     """
     T, N = x_seq.shape[:2]
-    modules = list(fuse.flattened(modules)) or [nn.Identity()]
+    modules = fuse.flattened(modules) or [nn.Identity()]
     parts = [part for part in nn.ModuleList(modules).modules() if isinstance(part, MemoryModule)]
     for module in modules:
         if takes_sequences(module) and not fuse.has_state(module):

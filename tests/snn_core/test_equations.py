@@ -272,7 +272,7 @@ def test_a_function_with_a_gradient_of_its_own_takes_the_loop() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["checked_state", "_keep"])
+@pytest.mark.parametrize("name", ["checked_state", "keep_state"])
 def test_a_method_of_ones_own_that_keeps_states_takes_the_loop(name: str) -> None:
     def shifted(self: Any, *args: Any) -> Any:
         found = getattr(IFNode, name)(self, *args)

@@ -142,7 +142,8 @@ class Layout:
         """Return the address of what each block keeps."""
         found = array("q")
         for piece in kept:
-            found.extend(range(piece.data_ptr(), piece.data_ptr() + len(piece), self.kept_bytes))
+            at = piece.data_ptr()
+            found.extend(range(at, at + piece.numel(), self.kept_bytes))
         return found
 
 
@@ -174,9 +175,16 @@ def strided(dtype: torch.dtype, tensor: Tensor) -> Tensor:
     return tensor if is_real else in_memory(tensor, dtype)
 
 
-def empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Return memory for a tensor, whatever torch's default device is."""
-    return torch.empty(shape, dtype=dtype, device="cpu")
+def dense(dtype: torch.dtype, tensors: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """Return tensors in the precision of the kernels, which read their numbers side by side."""
+    found = []
+    for one in tensors:
+        if one is not None and not (
+            one.dtype is dtype and one.is_contiguous() and not one.is_neg() and not one._is_zerotensor()
+        ):
+            one = in_memory(one, dtype)
+        found.append(one)
+    return found
 
 
 class Call:
@@ -187,7 +195,7 @@ class Call:
         x_seq: the input, in the caller's shape.
         tensors: of all stages.
         numbers: of all stages, as :meth:`Plan.numbers` returns them.
-        columns: of the table, which get the addresses of ``others``; these must stay alive while the kernel runs.
+        columns, others: of the table, and the tensors whose addresses they get, see :meth:`enter`.
     """
 
     def __init__(
@@ -195,19 +203,24 @@ class Call:
         plan: Plan,
         x_seq: Tensor,
         tensors: Sequence[Tensor | None],
-        numbers: np.ndarray,
+        numbers: array[float],
         columns: Sequence[int] = (),
         others: Sequence[Tensor | None] = (),
     ) -> None:
         self.layout = layout = layout_of(plan)
         self.dtype = dtype = plan.compute
         self.x = strided(dtype, x_seq if x_seq.shape == plan.rows else x_seq.reshape(plan.rows))
-        self.tensors = [None if one is None else strided(dtype, one).contiguous() for one in tensors]
+        self.tensors = dense(dtype, tensors)
         self.numbers, self.table = numbers, layout.table[:]
-        for at, given in ((layout.columns, self.tensors), (columns, others)):
-            for column, one in zip(at, given, strict=True):
-                if one is not None:
-                    self.table[column] = one.data_ptr()
+        self.enter(layout.columns, self.tensors)
+        self.enter(columns, others)
+
+    def enter(self, columns: Sequence[int], tensors: Sequence[Tensor | None]) -> None:
+        """Write the addresses of tensors, which must stay alive while the kernel runs, into columns of the table."""
+        table = self.table
+        for column, one in zip(columns, tensors, strict=True):
+            if one is not None:
+                table[column] = one.data_ptr()
 
     def arguments(
         self, weights: Tensor, is_backward: bool, kept: Sequence[Tensor] = (), **given: Any
@@ -219,7 +232,7 @@ class Call:
         (scratch, work, packed, size, states, widest), x = self.layout.tail, self.x
         arguments = array("q", [
             0, 0, 0, *self.layout.head, x.data_ptr(), *x.stride(), self.table.buffer_info()[0],
-            self.numbers.ctypes.data, scratch, work if is_backward else 0, packed, weights.data_ptr(), size, states,
+            self.numbers.buffer_info()[0], scratch, work if is_backward else 0, packed, weights.data_ptr(), size, states,
             widest, *_EMPTY,
         ])  # fmt: skip
         if kept:
@@ -242,7 +255,8 @@ class Call:
         return self.empty(self.layout.items, self.layout.gradient + 2)
 
     def empty(self, *shape: int) -> Tensor:
-        return empty(shape, self.dtype)
+        """Return memory for a tensor, whatever torch's default device is."""
+        return torch.empty(shape, dtype=self.dtype, device="cpu")
 
 
 _PLACES = {name: getattr(passes, name) for name in dir(passes) if name.isupper()}
@@ -250,7 +264,7 @@ _EMPTY = [0] * (passes.ARGUMENTS - passes.KEPT)
 
 
 def forward(
-    plan: Plan, x_seq: Tensor, tensors: Sequence[Tensor | None], numbers: np.ndarray, keep: bool
+    plan: Plan, x_seq: Tensor, tensors: Sequence[Tensor | None], numbers: array[float], keep: bool
 ) -> tuple[list[Tensor], list[Tensor | None]]:
     """Run a plan, see :func:`snn_core.kernels.autograd.run`.
 
@@ -259,7 +273,7 @@ def forward(
         states at borders, and what is kept, nothing where it is computed again.
     """
     dtype = plan.compute
-    results = [empty(shape, dtype) for shape in plan.result_shapes]
+    results = [torch.empty(shape, dtype=dtype, device="cpu") for shape in plan.result_shapes]
     layout = layout_of(plan)
     call = Call(plan, x_seq, tensors, numbers, layout.written, results[1:])
     weights = call.empty(layout.weights)
@@ -276,7 +290,7 @@ def backward(
     plan: Plan,
     x_seq: Tensor,
     tensors: Sequence[Tensor | None],
-    numbers: np.ndarray,
+    numbers: array[float],
     kept: Sequence[Tensor | None],
     grads: Sequence[Tensor | None],
     needs: Sequence[bool],
@@ -287,16 +301,13 @@ def backward(
     and of each tensor whether its gradient is needed.
     """
     layout, (weights, borders, *pieces), (grad_y, *others) = layout_of(plan), kept, grads
-    given = [None if one is None else strided(plan.compute, one).contiguous() for one in others]
-    call = Call(plan, x_seq, tensors, numbers, layout.of_gradients, given)
+    call = Call(plan, x_seq, tensors, numbers, layout.of_gradients, given := dense(plan.compute, others))
     g_y = None if grad_y is None else strided(call.dtype, grad_y.reshape(plan.y_rows))
     g_x = call.empty(*plan.rows) if needs[0] else None
     firsts = [
         call.empty(*shape) if need else None for shape, need in zip(plan.state_shapes, plan.of_states(needs[1:]), strict=True)
     ]
-    for column, one in zip(layout.of_firsts, firsts, strict=True):
-        if one is not None:
-            call.table[column] = one.data_ptr()
+    call.enter(layout.of_firsts, firsts)
     sums, (by_t, by_n, by_i) = call.sums(), (0, 0, 0) if g_y is None else g_y.stride()
     arguments = call.arguments(
         weights, True, pieces, BORDERS=borders, G_Y=g_y, G_T=by_t, G_N=by_n, G_I=by_i, G_X=g_x, SUMS=sums,

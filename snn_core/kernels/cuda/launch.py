@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import re
+from array import array
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import cache, lru_cache
@@ -426,16 +427,16 @@ def _alias(memory: Tensor, k: int, shape: tuple[int, ...]) -> Tensor:
 
 
 def _calls(
-    plan: Plan, x_seq: Tensor, tensors: Sequence[Tensor | None], numbers: np.ndarray, results: Sequence[Own], is_whole: bool
+    plan: Plan, x_seq: Tensor, tensors: Sequence[Tensor | None], numbers: array[float], results: Sequence[Own], is_whole: bool
 ) -> tuple[list[_Call], Tensor]:
     """Return the launches of a plan, and the outputs of the last that ran: all, or all but the last."""
     wide = [None if one is None else in_memory(one.detach(), plan.compute) for one in tensors]
     own, y, at = _of_stages(plan, plan.tensors, wide), in_memory(x_seq.detach().reshape(plan.rows), plan.dtype), 0
-    calls = []
+    calls, rows = [], np.frombuffer(numbers, numbers.typecode).reshape(len(plan.kinds), -1)
     divided = groups(plan, device.shared_limit(x_seq.device))
     for k, group in enumerate(divided):
         end = at + len(group.kinds)
-        calls.append(_Call(plan, group, y, own[at:end], numbers[at:end]))
+        calls.append(_Call(plan, group, y, own[at:end], rows[at:end]))
         if is_whole or k + 1 < len(divided):
             y = calls[-1].forward(results[at:end])
         at = end
@@ -443,7 +444,7 @@ def _calls(
 
 
 def forward(
-    plan: Plan, x_seq: Tensor, tensors: Sequence[Tensor | None], numbers: np.ndarray, keep: bool
+    plan: Plan, x_seq: Tensor, tensors: Sequence[Tensor | None], numbers: array[float], keep: bool
 ) -> tuple[list[Tensor], list[Tensor | None]]:
     """Run a plan, see :func:`snn_core.kernels.autograd.run`; nothing is kept for the backward pass."""
     own, lasts, seqs = [], [], []
@@ -466,7 +467,7 @@ def backward(
     plan: Plan,
     x_seq: Tensor,
     tensors: Sequence[Tensor | None],
-    numbers: np.ndarray,
+    numbers: array[float],
     kept: Sequence[Tensor | None],
     grads: Sequence[Tensor | None],
     needs: Sequence[bool],

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from snn_core.cells import Cell
 from snn_core.kernels.limits import MOST_CONSTANTS, MOST_PARAMETERS, MOST_STATES
-from snn_core.kernels.record.sources import PLAIN, look_again, source_of
+from snn_core.kernels.record.sources import PLAIN, look_again, source_of, sources
 from snn_core.kernels.record.symbols import NotScalarError, Number, Statement, Symbol, Tape
 from snn_core.surrogate import SurrogateFunction
 
@@ -196,7 +196,7 @@ def _flatten(cell: Cell, key: list[Any], scalars: list[float], tensors: list[Ten
         NotScalarError: a field is something that a program cannot hold.
     """
     own = cell.__dict__
-    key += (source_of(type(cell)), *own)
+    key += (sources.get(type(cell)) or source_of(type(cell)), *own)
     for name, value in own.items():
         kind = type(value)
         if kind is float:
@@ -223,7 +223,7 @@ def _flatten_surrogate(name: str, surrogate: SurrogateFunction, key: list[Any], 
     is_changed = kind.forward is not SurrogateFunction.forward or own["_parameters"] or own["_buffers"] or own["_modules"]
     if is_changed or own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"] or own["_backward_pre_hooks"]:
         raise NotScalarError(f"its {name} is not one that kernels know")
-    key.append(source_of(kind))
+    key.append(sources.get(kind) or source_of(kind))
     if len(own) == len(_MODULE) + 2 and "alpha" in own and "spiking" in own:  # sooner, for nearly all
         scalars.append(own["alpha"])
         key.append(own["spiking"])
@@ -257,7 +257,9 @@ def program_of(cell: Cell, dtype: torch.dtype | None = None) -> tuple[Program, b
     try:
         _flatten(cell, key, scalars, tensors)
         known = tuple(key)
-        found = _kept(known, cell, scalars)
+        found = _programs.get(known)
+        if type(found) is not Program:
+            found = _kept(known, cell, scalars)
         numbers = b"" if isinstance(found, str) else found.packed(scalars)
     except (NotScalarError, ArithmeticError, TypeError) as error:
         found = str(error)

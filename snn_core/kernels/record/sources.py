@@ -46,32 +46,43 @@ class Source:
     """
 
     def __init__(self, root: Any) -> None:
-        self.lookups, self.reason = [], ""
+        #: The members of each class, and what they were; then how to look up what is outside, and what it was.
+        self.classes: list[tuple[Any, list[Any]]] = []
+        self.outside: list[tuple[Callable[[], Any], Any]] = []
+        self.reason = ""
+        functions = [root] if _is_function(root) else []
         try:
-            for lookup in _read(root):
-                self.lookups.append(lookup)
+            for members, own in _members(root):
+                self.classes.append((members, [*members.values()]))
+                functions += own
+            for lookup in _outside(getattr(root, "__mro__", ()), list(functions)):
+                self.outside.append((lookup, lookup()))
         except NotScalarError as error:
             self.reason = str(error)
-        self.pieces = [lookup() for lookup in self.lookups]
-        inside = map(_inside, self.pieces)
-        self.functions = [one for one in inside if isinstance(one, types.FunctionType)]
-        self.codes = [function.__code__ for function in self.functions]
+        functions += filter(_is_function, [piece for _, piece in self.outside])
+        self.functions = [one for one in functions if not _is_fixed(one)]
+        self.codes = list(map(_code, self.functions))
 
     def is_current(self) -> bool:
         """Say whether nothing has been replaced, neither a piece nor the code of a function in place."""
-        now = [lookup() for lookup in self.lookups]
-        return all(map(is_, now, self.pieces)) and all(map(is_, map(_code, self.functions), self.codes))
+        for members, before in self.classes:
+            if len(members) != len(before) or not all(map(is_, members.values(), before)):
+                return False
+        for lookup, piece in self.outside:
+            if lookup() is not piece:
+                return False
+        return all(map(is_, map(_code, self.functions), self.codes))
 
 
 _code = attrgetter("__code__")
-_sources: dict[Any, Source] = {}
-#: Those that have been compared since :func:`look_again`.
-_current: dict[Any, Source] = {}
+_read_before: dict[Any, Source] = {}
+#: Those without a reason that have been compared since :func:`look_again`.
+sources: dict[Any, Source] = {}
 
 
 def look_again() -> None:
     """Compare each source once more when it is next asked for, as at the beginning of a call."""
-    _current.clear()
+    sources.clear()
 
 
 def source_of(root: Any) -> Source:
@@ -80,14 +91,12 @@ def source_of(root: Any) -> Source:
     Raises:
         NotScalarError: it reads something that may change unseen.
     """
-    found = _current.get(root)
-    if found is None:
-        found = _sources.get(root)
-        if found is None or not found.is_current():
-            found = _sources[root] = Source(root)
-        _current[root] = found
+    found = _read_before.get(root)
+    if found is None or not found.is_current():
+        found = _read_before[root] = Source(root)
     if found.reason:
         raise NotScalarError(found.reason)
+    sources[root] = found
     return found
 
 
@@ -108,39 +117,35 @@ def _is_fixed(value: Any) -> bool:
     return isinstance(value, types.ModuleType) and f"{value.__name__}.".startswith(_PACKAGES)
 
 
-def _read(root: Any) -> Iterator[Callable[[], Any]]:
-    """Yield how to look up each piece of a class or a function.
+def _is_function(value: Any) -> bool:
+    return isinstance(value, types.FunctionType)
+
+
+def _members(root: Any) -> Iterator[tuple[Any, list[Any]]]:
+    """Yield the members of a class and of those above it, each with the functions that equations may use.
 
     Raises:
-        NotScalarError: it reads something that may change unseen.
+        NotScalarError: one may change unseen, or ``root`` is neither a class nor a function.
     """
-    if isinstance(root, types.FunctionType):
-        yield from _outside((), [root])
     if not isinstance(root, type):
-        if not (isinstance(root, types.FunctionType) or _is_fixed(root)):
+        if not (_is_function(root) or _is_fixed(root)):
             raise NotScalarError(f"kernels do not know what {type(root).__name__} computes: use a function")
         return
-    functions = []
     for kind in root.__mro__:
         if f"{kind.__module__}.".startswith(("torch.", "builtins.", "abc.", "typing.")):
             continue
-        members = vars(kind)
-        yield partial(len, members)
-        for name, value in members.items():
+        functions = []
+        for name, value in vars(kind).items():
             if name == "__slots__" and value:
                 raise NotScalarError("it has slots: kernels read fields from __dict__")
             is_read = name in _CALLED or not name.startswith(("__", "_abc_impl"))
             if not is_read or isinstance(value, types.MemberDescriptorType):
                 continue
-            inside = _inside(value)
-            if isinstance(inside, types.FunctionType):
-                functions.append(inside)
-            elif not _is_plain(value):
-                if _is_fixed(kind):
-                    continue
+            if _is_function(_inside(value)):
+                functions.append(_inside(value))
+            elif not (_is_plain(value) or _is_fixed(kind)):
                 raise NotScalarError(f"its class holds {name}, which may change: make it a field")
-            yield partial(members.get, name)
-    yield from _outside(root.__mro__, functions)
+        yield vars(kind), functions
 
 
 def _outside(classes: tuple[Any, ...], waiting: list[Any]) -> Iterator[Callable[[], Any]]:
@@ -152,7 +157,7 @@ def _outside(classes: tuple[Any, ...], waiting: list[Any]) -> Iterator[Callable[
     seen = set()
     while waiting:
         function = waiting.pop()
-        if not isinstance(function, types.FunctionType) or function in seen or _is_fixed(function):
+        if not _is_function(function) or function in seen or _is_fixed(function):
             continue
         seen.add(function)
         yield partial(_itself, function)
@@ -165,7 +170,7 @@ def _outside(classes: tuple[Any, ...], waiting: list[Any]) -> Iterator[Callable[
             value, rest = lookup(), list(path[1:])
             while rest and _is_fixed(value) and hasattr(value, rest[0]):
                 value = getattr(value, rest.pop(0))
-            if isinstance(value, types.FunctionType) and not (rest or _is_fixed(value)):
+            if _is_function(value) and not (rest or _is_fixed(value)):
                 waiting.append(value)
                 yield lookup
             elif _is_plain(value) and len(path) == 1:
