@@ -8,6 +8,7 @@ replaces a method that a scan would not call, is called as it is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -65,15 +66,17 @@ def replaced(module: nn.Module) -> str:
     """Return why a module's stage does not stand for its calls, "" if it does."""
     if has_hooks(module):
         return f"it has hooks: {_INSTEAD}"
-    kind = type(module)
-    for owner in kind.__mro__:
-        if "stage" in owner.__dict__:
-            break
-    methods, known = _methods(kind), _methods(owner)
+    methods, known = _methods(type(module)), _methods_of_stage(type(module))
     if methods == known:
         return ""
     name = next(name for name, one, other in zip(_STANDS_FOR, methods, known, strict=True) if one is not other)
     return f"it has a {name} of its own: {_INSTEAD}"
+
+
+@lru_cache(maxsize=256)
+def _methods_of_stage(kind: type) -> tuple[Any, ...]:
+    """Return the methods for which the stage of a class stands: those of the class that defines it."""
+    return _methods(next(owner for owner in kind.__mro__ if "stage" in owner.__dict__))
 
 
 def is_chain(module: nn.Module) -> bool:

@@ -52,12 +52,16 @@ class _Run(torch.autograd.Function):
         return None, None, None, *[g if need and is_used else None for g, need, is_used in used]
 
 
+#: ``_Run.apply`` without its search for transforms of torch.func, under which no kernel runs.
+_apply = super(torch.autograd.Function, _Run).apply
+
+
 def _check(gradients: Sequence[Tensor | None]) -> None:
     """Stop where a kernel gives no gradient.
 
     Where it is to be differentiated again autograd would take it for a constant; several at once are no tensor.
     """
-    if not all(one is None or torch._C._has_storage(one) for one in gradients):
+    if not all([one is None or torch._C._has_storage(one) for one in gradients]):
         raise RuntimeError(
             "the fused kernels take one gradient at a time, without is_grads_batched=True or vectorize=True: call "
             "functional.set_backend(net, 'torch')"
@@ -79,5 +83,5 @@ def run(x_seq: Tensor, stages: Sequence[Stage]) -> Sequence[Tensor]:
     if torch.is_grad_enabled() and (
         x_seq.requires_grad or any([one is not None and one.requires_grad for one in tensors])
     ):
-        return _Run.apply(executor, plan, numbers, x_seq, *tensors)
+        return _apply(executor, plan, numbers, x_seq, *tensors)
     return executor.forward(plan, x_seq, tensors, numbers, False)[0]

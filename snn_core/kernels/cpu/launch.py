@@ -20,7 +20,7 @@ from snn_core.kernels.cpu.compiled import kernel_at
 from snn_core.kernels.plan import Kind, Plan, in_memory
 
 #: Seconds after which a reader is told what keeps him waiting.
-PATIENCE = 1.0
+PATIENCE = 2.0
 #: Shown once for each kernel; tools/run_notebooks.py keeps it off the pages.
 COMPILING = "snn_core: compiling a CPU kernel, once; it is kept for the next time"
 
@@ -102,8 +102,15 @@ class Layout:
             self.kept_bytes = 0
         self.zeros = np.append(np.zeros(widest, self.number), self.number(1))
         self.table = array("q", table.tobytes())
-        self.head = itemsize, self.items, len(kinds), T, N, L, S, per
-        self.tail = scratch, work, packed, weights, states, widest
+        #: The arguments of a kernel, still without addresses.
+        self.arguments = array("q", [0] * passes.ARGUMENTS)
+        known = {
+            "NUMBER_BYTES": itemsize, "ITEMS": self.items, "STAGES_OF": len(kinds), "STEPS": T, "SAMPLES_OF": N,
+            "SEGMENT": L, "BLOCK": S, "PER_ITEM": per, "SCRATCH_SIZE": scratch, "PACKED_WORK": packed, "PACKED_SIZE": weights, "STATE_SIZE": states, "WIDEST": widest, "ZEROS": self.zeros.ctypes.data,
+        }  # fmt: skip
+        self.work = work
+        for name, value in known.items():
+            self.arguments[getattr(passes, name)] = value
 
     def _fill(
         self, row: np.ndarray, kind: Kind, L: int, at: tuple[int, int, int], width: int
@@ -175,18 +182,6 @@ def strided(dtype: torch.dtype, tensor: Tensor) -> Tensor:
     return tensor if is_real else in_memory(tensor, dtype)
 
 
-def dense(dtype: torch.dtype, tensors: Sequence[Tensor | None]) -> list[Tensor | None]:
-    """Return tensors in the precision of the kernels, which read their numbers side by side."""
-    found = []
-    for one in tensors:
-        if one is not None and not (
-            one.dtype is dtype and one.is_contiguous() and not one.is_neg() and not one._is_zerotensor()
-        ):
-            one = in_memory(one, dtype)
-        found.append(one)
-    return found
-
-
 class Call:
     """One call of a kernel: the layout of its plan, and the tensors as kernels read them.
 
@@ -195,49 +190,47 @@ class Call:
         x_seq: the input, in the caller's shape.
         tensors: of all stages.
         numbers: of all stages, as :meth:`Plan.numbers` returns them.
-        columns, others: of the table, and the tensors whose addresses they get, see :meth:`enter`.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        x_seq: Tensor,
-        tensors: Sequence[Tensor | None],
-        numbers: array[float],
-        columns: Sequence[int] = (),
-        others: Sequence[Tensor | None] = (),
-    ) -> None:
+    def __init__(self, plan: Plan, x_seq: Tensor, tensors: Sequence[Tensor | None], numbers: array[float]) -> None:
         self.layout = layout = layout_of(plan)
-        self.dtype = dtype = plan.compute
-        self.x = strided(dtype, x_seq if x_seq.shape == plan.rows else x_seq.reshape(plan.rows))
-        self.tensors = dense(dtype, tensors)
+        self.dtype = plan.compute
+        self.x = strided(self.dtype, x_seq if x_seq.shape == plan.rows else x_seq.reshape(plan.rows))
         self.numbers, self.table = numbers, layout.table[:]
-        self.enter(layout.columns, self.tensors)
-        self.enter(columns, others)
+        self.tensors = self.enter(layout.columns, tensors)
 
-    def enter(self, columns: Sequence[int], tensors: Sequence[Tensor | None]) -> None:
-        """Write the addresses of tensors, which must stay alive while the kernel runs, into columns of the table."""
-        table = self.table
+    def enter(self, columns: Sequence[int], tensors: Sequence[Tensor | None]) -> list[Tensor | None]:
+        """Write the addresses of tensors into columns of the table.
+
+        Returns:
+            The tensors as kernels read them, which must stay alive while one runs.
+        """
+        table, dtype, found = self.table, self.dtype, []
         for column, one in zip(columns, tensors, strict=True):
             if one is not None:
-                table[column] = one.data_ptr()
+                is_ready = one.dtype is dtype and one.is_contiguous() and not one.is_neg()
+                address = one.data_ptr() if is_ready else 0
+                if address == 0:  # that of autograd's zeros, too
+                    one = in_memory(one, dtype)
+                    address = one.data_ptr()
+                table[column] = address
+            found.append(one)
+        return found
 
-    def arguments(
-        self, weights: Tensor, is_backward: bool, kept: Sequence[Tensor] = (), **given: Any
-    ) -> array[int]:
+    def arguments(self, weights: Tensor, kept: Sequence[Tensor] = (), **given: Any) -> array[int]:
         """Return the arguments of a kernel; all that is given must stay alive while it runs.
 
         ``weights`` is memory for the packed weights, ``kept`` for what all blocks keep, see :meth:`Layout.make_room`.
         """
-        (scratch, work, packed, size, states, widest), x = self.layout.tail, self.x
-        arguments = array("q", [
-            0, 0, 0, *self.layout.head, x.data_ptr(), *x.stride(), self.table.buffer_info()[0],
-            self.numbers.buffer_info()[0], scratch, work if is_backward else 0, packed, weights.data_ptr(), size, states,
-            widest, *_EMPTY,
-        ])  # fmt: skip
+        arguments, x = self.layout.arguments[:], self.x
+        arguments[passes.X] = x.data_ptr()
+        arguments[passes.X_T], arguments[passes.X_N], arguments[passes.X_I] = x.stride()
+        arguments[passes.TABLE], _ = self.table.buffer_info()
+        arguments[passes.CONSTANTS], _ = self.numbers.buffer_info()
+        arguments[passes.PACKED] = weights.data_ptr()
         if kept:
             self.kept = self.layout.addresses(kept)
-            arguments[passes.KEPT] = self.kept.buffer_info()[0]
+            arguments[passes.KEPT], _ = self.kept.buffer_info()
         for argument, value in given.items():
             if value is not None:
                 arguments[_PLACES[argument]] = value if type(value) is int else value.data_ptr()
@@ -260,7 +253,6 @@ class Call:
 
 
 _PLACES = {name: getattr(passes, name) for name in dir(passes) if name.isupper()}
-_EMPTY = [0] * (passes.ARGUMENTS - passes.KEPT)
 
 
 def forward(
@@ -275,11 +267,12 @@ def forward(
     dtype = plan.compute
     results = [torch.empty(shape, dtype=dtype, device="cpu") for shape in plan.result_shapes]
     layout = layout_of(plan)
-    call = Call(plan, x_seq, tensors, numbers, layout.written, results[1:])
+    call = Call(plan, x_seq, tensors, numbers)
+    call.enter(layout.written, results[1:])
     weights = call.empty(layout.weights)
     borders = call.empty(layout.borders) if layout.borders else None
     kept = layout.make_room() if keep else []
-    arguments = call.arguments(weights, False, kept, Y_SEQ=results[0], BORDERS=borders)
+    arguments = call.arguments(weights, kept, Y_SEQ=results[0], BORDERS=borders)
     call.run(passes.forward_pass, arguments, with_packed=False)
     if plan.dtype is not dtype:
         results = [one.to(plan.dtype) for one in results]
@@ -301,7 +294,8 @@ def backward(
     and of each tensor whether its gradient is needed.
     """
     layout, (weights, borders, *pieces), (grad_y, *others) = layout_of(plan), kept, grads
-    call = Call(plan, x_seq, tensors, numbers, layout.of_gradients, given := dense(plan.compute, others))
+    call = Call(plan, x_seq, tensors, numbers)
+    given = call.enter(layout.of_gradients, others)
     g_y = None if grad_y is None else strided(call.dtype, grad_y.reshape(plan.y_rows))
     g_x = call.empty(*plan.rows) if needs[0] else None
     firsts = [
@@ -310,8 +304,8 @@ def backward(
     call.enter(layout.of_firsts, firsts)
     sums, (by_t, by_n, by_i) = call.sums(), (0, 0, 0) if g_y is None else g_y.stride()
     arguments = call.arguments(
-        weights, True, pieces, BORDERS=borders, G_Y=g_y, G_T=by_t, G_N=by_n, G_I=by_i, G_X=g_x, SUMS=sums,
-        SUM_SIZE=sums.shape[1], ZEROS=layout.zeros.ctypes.data,
+        weights, pieces, BORDERS=borders, G_Y=g_y, G_T=by_t, G_N=by_n, G_I=by_i, G_X=g_x, SUMS=sums,
+        SUM_SIZE=sums.shape[1], WORK_SIZE=layout.work,
     )  # type: ignore[arg-type]  # fmt: skip
     call.run(passes.backward_pass, arguments, with_packed=True)
     # By numpy, in their order: the threads of torch would not keep it.
@@ -320,5 +314,9 @@ def backward(
     found: list[Tensor | None] = [None if g_x is None else g_x.view(x_seq.shape).to(x_seq.dtype)]
     for tensor, (_, name, _) in zip(tensors, plan.tensors, strict=True):
         piece = next(states if name == "FIRST" else rest)
-        found.append(None if tensor is None or piece is None else piece.view(tensor.shape).to(tensor.dtype))
+        if tensor is not None and piece is not None:
+            piece = piece.view(tensor.shape)
+            found.append(piece if piece.dtype is tensor.dtype else piece.to(tensor.dtype))
+        else:
+            found.append(None)
     return found

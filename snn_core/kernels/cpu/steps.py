@@ -221,8 +221,7 @@ def take_steps(
     notes, weights = np.zeros((len(table), descent.NOTES)), call.empty(layout.weights)
     out, borders = call.empty(N, plan.kinds[-1].outputs), call.empty(layout.borders)
     arguments = call.arguments(
-        weights, True, SUMS=sums, SUM_SIZE=sums.shape[1], ZEROS=layout.zeros.ctypes.data, LOSS=LOSSES[loss],
-        LABELS=labels, OUT=out, INDEX=index, BORDERS=borders,
+        weights, SUMS=sums, SUM_SIZE=sums.shape[1], WORK_SIZE=layout.work, LOSS=LOSSES[loss], LABELS=labels, OUT=out, INDEX=index, BORDERS=borders,
     )  # fmt: skip
     leader, called = _kernels(layout.number)
     lead = array(

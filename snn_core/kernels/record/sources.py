@@ -8,13 +8,14 @@ next call. Whatever else equations read must be something that nobody changes; o
 from __future__ import annotations
 
 import builtins
+import dataclasses
 import dis
 import itertools
 import sys
 import types
 from collections.abc import Callable, Iterator
 from functools import cached_property, lru_cache, partial
-from operator import attrgetter, is_
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -26,6 +27,8 @@ PLAIN = (bool, int, float, str, type(None))
 
 #: Where classes, functions and modules are that nobody changes.
 _PACKAGES = "snn_core.", "torch.", "numpy.", "builtins.", "math.", "operator.", "_operator."
+#: Those of classes whose methods are no equations.
+_BASES = "torch.", "builtins.", "abc.", "typing."
 #: What members of a class keep their function in.
 _WRAPPED = {property: "fget", staticmethod: "__func__", classmethod: "__func__", cached_property: "func"}
 #: Special methods that equations may call.
@@ -46,32 +49,28 @@ class Source:
     """
 
     def __init__(self, root: Any) -> None:
-        #: The members of each class, and what they were; then how to look up what is outside, and what it was.
-        self.classes: list[tuple[Any, list[Any]]] = []
-        self.outside: list[tuple[Callable[[], Any], Any]] = []
+        #: How to look up what matters, some of it at a time, and what was found.
+        self.found: list[tuple[Callable[[], Any], Any]] = []
         self.reason = ""
-        functions = [root] if _is_function(root) else []
         try:
-            for members, own in _members(root):
-                self.classes.append((members, [*members.values()]))
-                functions += own
-            for lookup in _outside(getattr(root, "__mro__", ()), list(functions)):
-                self.outside.append((lookup, lookup()))
+            for lookup in _read(root):
+                self.found.append((lookup, lookup()))
         except NotScalarError as error:
             self.reason = str(error)
-        functions += filter(_is_function, [piece for _, piece in self.outside])
-        self.functions = [one for one in functions if not _is_fixed(one)]
+        pieces = [piece for _, found in self.found for piece in (found if type(found) is tuple else [found])]
+        functions = map(_inside, [root, *pieces])
+        self.functions = [one for one in functions if isinstance(one, types.FunctionType) and not _is_fixed(one)]
         self.codes = list(map(_code, self.functions))
 
     def is_current(self) -> bool:
         """Say whether nothing has been replaced, neither a piece nor the code of a function in place."""
-        for members, before in self.classes:
-            if len(members) != len(before) or not all(map(is_, members.values(), before)):
-                return False
-        for lookup, piece in self.outside:
-            if lookup() is not piece:
-                return False
-        return all(map(is_, map(_code, self.functions), self.codes))
+        try:
+            for lookup, before in self.found:
+                if lookup() != before:
+                    return False
+        except AttributeError:
+            return False
+        return list(map(_code, self.functions)) == self.codes
 
 
 _code = attrgetter("__code__")
@@ -117,35 +116,37 @@ def _is_fixed(value: Any) -> bool:
     return isinstance(value, types.ModuleType) and f"{value.__name__}.".startswith(_PACKAGES)
 
 
-def _is_function(value: Any) -> bool:
-    return isinstance(value, types.FunctionType)
-
-
-def _members(root: Any) -> Iterator[tuple[Any, list[Any]]]:
-    """Yield the members of a class and of those above it, each with the functions that equations may use.
+def _read(root: Any) -> Iterator[Callable[[], Any]]:
+    """Yield how to look up what a class or a function is made of, some of it at a time.
 
     Raises:
-        NotScalarError: one may change unseen, or ``root`` is neither a class nor a function.
+        NotScalarError: it reads something that may change unseen.
     """
-    if not isinstance(root, type):
-        if not (_is_function(root) or _is_fixed(root)):
-            raise NotScalarError(f"kernels do not know what {type(root).__name__} computes: use a function")
-        return
-    for kind in root.__mro__:
-        if f"{kind.__module__}.".startswith(("torch.", "builtins.", "abc.", "typing.")):
-            continue
-        functions = []
+    functions, names, below = [], [], []
+    if isinstance(root, types.FunctionType):
+        functions.append(root)
+    elif not isinstance(root, type) and not _is_fixed(root):
+        raise NotScalarError(f"kernels do not know what {type(root).__name__} computes: use a function")
+    classes = [kind for kind in getattr(root, "__mro__", ()) if not f"{kind.__module__}.".startswith(_BASES)]
+    for kind in reversed(classes):
+        fields = {field.name for field in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else ()
         for name, value in vars(kind).items():
             if name == "__slots__" and value:
                 raise NotScalarError("it has slots: kernels read fields from __dict__")
-            is_read = name in _CALLED or not name.startswith(("__", "_abc_impl"))
-            if not is_read or isinstance(value, types.MemberDescriptorType):
+            if not (name in _CALLED or not name.startswith(("__", "_abc_impl"))):
                 continue
-            if _is_function(_inside(value)):
+            if isinstance(_inside(value), types.FunctionType):
+                names.append(name)
                 functions.append(_inside(value))
-            elif not (_is_plain(value) or _is_fixed(kind)):
+            elif _is_plain(value):
+                if not (_is_fixed(kind) or name in fields):  # each instance has fields of its own
+                    yield partial(_exactly, partial(vars(kind).get, name))
+            elif not (isinstance(value, types.MemberDescriptorType) or _is_fixed(kind)):
                 raise NotScalarError(f"its class holds {name}, which may change: make it a field")
-        yield vars(kind), functions
+        # Of each class what it inherits, too, since it may get a method of its own.
+        if names:
+            yield partial(attrgetter("__name__", *dict.fromkeys(names)), kind)
+    yield from _outside(tuple(classes), functions)
 
 
 def _outside(classes: tuple[Any, ...], waiting: list[Any]) -> Iterator[Callable[[], Any]]:
@@ -157,7 +158,7 @@ def _outside(classes: tuple[Any, ...], waiting: list[Any]) -> Iterator[Callable[
     seen = set()
     while waiting:
         function = waiting.pop()
-        if not _is_function(function) or function in seen or _is_fixed(function):
+        if not isinstance(function, types.FunctionType) or function in seen or _is_fixed(function):
             continue
         seen.add(function)
         yield partial(_itself, function)
@@ -170,17 +171,23 @@ def _outside(classes: tuple[Any, ...], waiting: list[Any]) -> Iterator[Callable[
             value, rest = lookup(), list(path[1:])
             while rest and _is_fixed(value) and hasattr(value, rest[0]):
                 value = getattr(value, rest.pop(0))
-            if _is_function(value) and not (rest or _is_fixed(value)):
+            if isinstance(value, types.FunctionType) and not (rest or _is_fixed(value)):
                 waiting.append(value)
                 yield lookup
             elif _is_plain(value) and len(path) == 1:
-                yield lookup
+                yield partial(_exactly, lookup)
             elif not any(value is one for one in classes):
                 _check_fixed(path, value, rest)
 
 
 def _itself(value: Any) -> Any:
     return value
+
+
+def _exactly(lookup: Callable[[], Any]) -> Any:
+    """Return what is equal for values that are the same to equations: 0.0 is not -0.0, nor 1 True."""
+    value = lookup()
+    return repr(value) if _is_plain(value) else value
 
 
 def _lookup(function: types.FunctionType, name: str) -> Callable[[], Any]:
