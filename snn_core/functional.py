@@ -1,8 +1,8 @@
 """Functions on neurons and networks: sequences, states, training, and the parts of a neuron's step.
 
-The equations are those of :mod:`snn_core.cells`; their parts, and the synapse filter, are bare arithmetic on tensors of
-any one shape, which raises what torch raises. Sequences are ``[T, N, *]``. Quantities are dimensionless; time is counted
-in steps.
+The equations are those of :mod:`snn_core.cells`; their parts, and the synapse filter, are bare arithmetic on tensors
+of any one shape, which raises what torch raises. Sequences are ``[T, N, *]``. Quantities are dimensionless; time is
+counted in steps.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ from snn_core.checks import (
 )
 from snn_core.kernels import BACKENDS, check_backend, equations, stages, steps
 from snn_core.module import MemoryModule
-from snn_core.surrogate import SurrogateFunction
 
 __all__ = [
     "SkipOverflow",
@@ -67,10 +66,10 @@ def scan(x_seq: Tensor, *modules: nn.Module, backend: str = "auto", lengths: Any
     which of them share a scan.
 
     With ``lengths`` a sample n takes part in its steps ``t < lengths[n]`` only, and everything is as if it had gone
-    through alone: its output is 0 at the other steps; its states afterwards are those of its own last step; whatever its
-    input holds in the padding, NaN too, changes nothing and gets a gradient of 0. What couples the samples of a batch, as
-    batch normalisation while training does, sees each sample's own steps and no padding. States are registered ones,
-    with the samples in dimension 0. What is recorded in the padding says nothing.
+    through alone: its output is 0 at the other steps; its states afterwards are those of its own last step; whatever
+    its input holds in the padding, NaN too, changes nothing and gets a gradient of 0. What couples the samples of a
+    batch, as batch normalisation while training does, sees each sample's own steps and no padding. States are
+    registered ones, with the samples in dimension 0. What is recorded in the padding says nothing.
 
     Args:
         x_seq: ``[T, N, *]``.
@@ -447,7 +446,6 @@ def set_states(net: nn.Module, states: Mapping[str, Tensor]) -> None:
         check_tensor(f"states[{key!r}]", state)
     for key, (part, name) in places.items():
         part.keep_state(name, states.get(key))
-
 
 
 # Read-outs over time, of sequences of different length -----------------------------------------------------------

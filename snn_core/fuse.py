@@ -1,8 +1,8 @@
 """How modules run on a sequence: a fused scan takes what it knows of them, everything else takes the loop.
 
-Nothing is kept with modules. Each call reads them anew, in one pass: :func:`read` asks a module for its ``stage(like)``,
-which is a :class:`~snn_core.kernels.Stage`, or the reason why there is none. A module that has hooks, or whose class
-replaces a method that a scan would not call, is called as it is.
+Nothing is kept with modules. Each call reads them anew, in one pass: :func:`read` asks a module for its
+``stage(like)``, which is a :class:`~snn_core.kernels.Stage`, or the reason why there is none. A module that has hooks,
+or whose class replaces a method that a scan would not call, is called as it is.
 """
 
 from __future__ import annotations
@@ -48,7 +48,12 @@ _methods = attrgetter(*_STANDS_FOR)
 def has_hooks(module: nn.Module) -> bool:
     """Say whether calling a module does more than its class says: by hooks, or by a ``forward`` of its own."""
     own = module.__dict__
-    hooks = own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"] or own["_backward_pre_hooks"]
+    hooks = (
+        own["_forward_hooks"]
+        or own["_forward_pre_hooks"]
+        or own["_backward_hooks"]
+        or own["_backward_pre_hooks"]
+    )
     return bool(hooks) or "forward" in own
 
 
@@ -66,15 +71,18 @@ def replaced(module: nn.Module) -> str:
     """Return why a module's stage does not stand for its calls, "" if it does."""
     if has_hooks(module):
         return f"it has hooks: {_INSTEAD}"
-    methods, known = _methods(type(module)), _methods_of_stage(type(module))
+    kind: Any = type(module)
+    methods, known = _methods(kind), _methods_of_stage(kind)
     if methods == known:
         return ""
-    name = next(name for name, one, other in zip(_STANDS_FOR, methods, known, strict=True) if one is not other)
+    name = next(
+        name for name, one, other in zip(_STANDS_FOR, methods, known, strict=True) if one is not other
+    )
     return f"it has a {name} of its own: {_INSTEAD}"
 
 
 @lru_cache(maxsize=256)
-def _methods_of_stage(kind: type) -> tuple[Any, ...]:
+def _methods_of_stage(kind: Any) -> tuple[Any, ...]:
     """Return the methods for which the stage of a class stands: those of the class that defines it."""
     return _methods(next(owner for owner in kind.__mro__ if "stage" in owner.__dict__))
 
@@ -107,11 +115,11 @@ def why_loop(x_seq: Tensor) -> str:
 # How they are read ---------------------------------------------------------------------------------------------------
 
 
-def read(module: nn.Module, like: Like, backend: str = "auto", is_direct: bool = False) -> Stage | str:
+def read(module: Any, like: Like, backend: str = "auto", is_direct: bool = False) -> Stage | str:
     """Return what stands for ``module`` on a sequence whose steps are like this, or why it takes the loop.
 
-    ``backend`` is for an ``nn.Linear`` that has none of its own. ``is_direct`` says that the module asks for itself: one
-    that takes sequences is then within its own call.
+    ``backend`` is for an ``nn.Linear`` that has none of its own. ``is_direct`` says that the module asks for itself:
+    one that takes sequences is then within its own call.
     """
     kind = type(module)
     if kind is nn.Linear or (kind.__base__ is nn.Linear and is_parametrized(module)):
@@ -130,7 +138,7 @@ def is_parametrized(module: nn.Module) -> bool:
 
 
 def weights_of(linear: nn.Module, like: Like) -> tuple[Tensor, Tensor | None] | str:
-    """Return weight and bias of a linear layer, computed once if it is parametrized or pruned; or why kernels cannot."""
+    """Return weight and bias of a linear layer, computed if it is parametrized or pruned; or why kernels cannot."""
     kind, own = type(linear), linear.__dict__
     if kind is not nn.Linear and not (kind.__base__ is nn.Linear and is_parametrized(linear)):
         return f"{kind.__name__} is not nn.Linear itself"
@@ -151,7 +159,9 @@ def weights_of(linear: nn.Module, like: Like) -> tuple[Tensor, Tensor | None] | 
         weight, bias = linear.weight, linear.bias
     if not (weight.dtype is dtype and weight.device == device):
         return f"its weights are {weight.dtype} on {weight.device}, the input is {dtype} on {device}"
-    if bias is not None and not (bias.dtype is dtype and bias.device == device and bias.shape == weight.shape[:1]):
+    if bias is not None and not (
+        bias.dtype is dtype and bias.device == device and bias.shape == weight.shape[:1]
+    ):
         return f"its bias is {list(bias.shape)} of {bias.dtype} on {bias.device}"
     return weight, bias
 
@@ -168,7 +178,9 @@ def _linear(module: nn.Module, like: Like, backend: str) -> Stage | str:
     if like.dtype not in (torch.float32, torch.float64):
         return f"torch's own product in {like.dtype} rounds otherwise"
     if outputs * inputs > MOST_WEIGHTS:
-        return f"torch's own product is faster with {outputs * inputs:,} weights, kernels take {MOST_WEIGHTS:,}"
+        return (
+            f"torch's own product is faster with {outputs * inputs:,} weights, kernels take {MOST_WEIGHTS:,}"
+        )
     return Stage(stages.Kind(None, (*shape[:-1], outputs), inputs, outputs), stages.NO_NUMBERS, found)
 
 
@@ -189,7 +201,8 @@ def of_cell(module: Any, cell: Cell, like: Like, places: Sequence[Place]) -> Sta
         module.first_values(cell)  # raises
     given: list[Tensor | None] = []
     firsts = cell.initial if program.has_first_tensors else None
-    stored, recorders, sizes = 0, [], ()
+    stored, recorders = 0, []
+    sizes: tuple[int, ...] = ()
     for k, (owner, name, _) in enumerate(places):
         given.append(_state(owner, name, like, firsts[k] if firsts else 0.0))
         if owner._recorders and (to := _recorders_of(owner, name)):
@@ -256,7 +269,9 @@ def single_cell(module: Any, like: Like) -> Stage | str:
     if isinstance(stage, str):
         return f"its sub_module: {stage}"
     if stage.kind.is_dense or not hasattr(module, "cell"):
-        return "its sub_module is not a single cell: feed back a neuron, or an nn.Sequential of one and synapses"
+        return (
+            "its sub_module is not a single cell: feed back a neuron, or an nn.Sequential of one and synapses"
+        )
     return stage
 
 
@@ -367,14 +382,18 @@ def _scan(x_seq: Tensor, modules: Any, backend: str, execute: Any, call: Any) ->
     modules = flattened(modules)
     why, at, count = why_loop(x_seq), 0, 0
     while at < len(modules):
-        run, reason = ([], why) if why or backend == "torch" else read_all(modules[at:], like_of(x_seq), backend)
+        run, reason = (
+            ([], why) if why or backend == "torch" else read_all(modules[at:], like_of(x_seq), backend)
+        )
         if run:
             x_seq, count = (execute or _execute)(x_seq, run), count + 1
         else:
             x_seq = (call or apply)(modules[at], x_seq)
         end = at + max(len(run), 1)
         if notes is not None:
-            notes.extend([(module, bool(run), "" if run else reason, count * bool(run)) for module in modules[at:end]])
+            notes.extend(
+                [(module, bool(run), "" if run else reason, count * bool(run)) for module in modules[at:end]]
+            )
         at = end
     return x_seq
 
@@ -413,7 +432,11 @@ def _is_whole(stage: Stage) -> bool:
 def alone(module: Any, x_seq: Tensor) -> Tensor:
     """Take a sequence through one module that asks for itself, fused if that is possible, else by its ``loop``."""
     if torch.compiler.is_compiling():
-        return module.loop(x_seq) if torch.compiler.is_exporting() else torch._dynamo.disable(_alone)(module, x_seq)
+        return (
+            module.loop(x_seq)
+            if torch.compiler.is_exporting()
+            else torch._dynamo.disable(_alone)(module, x_seq)
+        )
     return _alone(module, x_seq)
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +13,6 @@ from snn_core.cells import Cell, Number
 from snn_core.checks import (
     Like,
     check_floating,
-    check_number,
     check_numbers,
     check_place,
     check_sequence,
@@ -23,9 +21,11 @@ from snn_core.checks import (
 
 __all__ = ["CellModule", "MemoryModule", "NotRecordedError", "Numbers", "NumbersModule"]
 
-#: A number, which is fixed, or a list or tensor, one for each neuron or channel and fixed, or an ``nn.Parameter``, which
-#: is trained.
+#: A number, which is fixed, or a list or tensor, one for each neuron or channel and fixed, or an ``nn.Parameter``,
+#: which is trained.
 Numbers = float | Sequence[float] | Tensor
+#: What checks an attribute, by its name: takes what errors call it, and the value, and returns what is set.
+Checks = dict[str, Callable[[str, Any], Any]]
 
 
 class NotRecordedError(AttributeError, RuntimeError):
@@ -248,15 +248,16 @@ class NumbersModule(MemoryModule):
     r"""Base of the modules that have numbers, for all neurons or for each, fixed or trained.
 
     What ``checked`` names is checked whenever it is set, in the constructor and later. Of the numbers among it a float
-    stays an attribute, several become a buffer, and an ``nn.Parameter`` stays one, under the same name. A trained number
-    stays trained: a number that is set gives its value. A time constant that is trained is kept as another parameter,
-    which ``taus`` names, w of :math:`1/\tau = \sigma(w)`, so that it stays above 1 whatever the optimizer does.
+    stays an attribute, several become a buffer, and an ``nn.Parameter`` stays one, under the same name. A trained
+    number stays trained: a number that is set gives its value. A time constant that is trained is kept as another
+    parameter, which ``taus`` names, w of :math:`1/\tau = \sigma(w)`, so that it stays above 1 whatever the optimizer
+    does.
     """
 
-    #: What checks an attribute when it is set: takes what errors call it, and the value.
-    checked: ClassVar[Mapping[str, Callable[[str, Any], Any]]] = MappingProxyType({"backend": kernels.check_backend})
+    #: What checks an attribute when it is set.
+    checked: Checks = {"backend": kernels.check_backend}
     #: The attributes that are time constants, and the parameters that keep them where they are trained.
-    taus: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    taus: dict[str, str] = {}
 
     def __setattr__(self, name: str, value: Any) -> None:
         kind = type(self)
@@ -303,7 +304,7 @@ class NumbersModule(MemoryModule):
     def __getattr__(self, name: str) -> Any:
         trained = type(self).taus.get(name)
         if trained is not None and trained in self.__dict__.get("_parameters", ()):
-            return 1 / torch.sigmoid(self._parameters[trained])
+            return 1 / torch.sigmoid(self.__dict__["_parameters"][trained])
         return super().__getattr__(name)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
@@ -323,7 +324,7 @@ class NumbersModule(MemoryModule):
 
     def inv_tau(self, name: str, like: Tensor | Like) -> Number:
         """Return 1/tau of a time constant, as :meth:`number` does."""
-        trained = self._parameters.get(type(self).taus[name])
+        trained: Any = self._parameters.get(type(self).taus[name])
         value = 1 / getattr(self, name) if trained is None else torch.sigmoid(trained)
         return value if type(value) is float else per_neuron(f"{type(self).__name__}: {name}", value, like)
 
@@ -390,7 +391,9 @@ class CellModule(NumbersModule):
 
     def stage(self, like: Like) -> kernels.Stage | str:
         reason = kernels.why_not(self.backend, like)
-        return reason or fuse.of_cell(self, self.cell(like), like, [(self, name, None) for name in self.state_names])
+        return reason or fuse.of_cell(
+            self, self.cell(like), like, [(self, name, None) for name in self.state_names]
+        )
 
     def first_values(self, cell: Cell) -> tuple[float | Tensor, ...]:
         """Return the first value of each state."""

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from snn_core import surrogate
 from snn_core.cells import CUBALIF, IF, LI, LIF, AdaptiveLIF, ParametricLIF, Reset
 from snn_core.checks import Like, check_flag, check_number, check_numbers, check_whole
-from snn_core.module import CellModule, MultiStep, NotRecordedError, Numbers, check_taus
+from snn_core.module import CellModule, Checks, MultiStep, NotRecordedError, Numbers, check_taus
 
 __all__ = [
     "AdaptiveLIFNode",
@@ -44,12 +44,14 @@ LONGEST_REFRACTORY = 256
 def _check_reset(name: str, value: Any) -> Reset:
     if isinstance(value, str) and value != "none":
         raise TypeError(f"{name} must be a number, None or 'none', got {value!r}")
-    return value if value is None or isinstance(value, str) else check_number(name, value)
+    return value if value is None or value == "none" else check_number(name, value)
 
 
 def _check_surrogate(name: str, value: Any) -> Any:
     if isinstance(value, type):
-        raise TypeError(f"{name} must be an instance, got the class {value.__name__}: write {value.__name__}()")
+        raise TypeError(
+            f"{name} must be an instance, got the class {value.__name__}: write {value.__name__}()"
+        )
     if not callable(value):
         raise TypeError(f"{name} must be a function of a tensor, got {type(value).__name__}")
     return value
@@ -84,8 +86,8 @@ class SpikingNeuron(CellModule):
             unknown backend; from ``forward``, numbers for each neuron that do not fit the shape of a step.
     """
 
-    states = ("v",)
-    checked = CellModule.checked | {
+    states: tuple[str, ...] = ("v",)
+    checked: Checks = CellModule.checked | {
         "v_threshold": check_numbers,
         "v_reset": _check_reset,
         "surrogate_function": _check_surrogate,
@@ -178,7 +180,7 @@ class LeakyNeuron(SpikingNeuron):
     """Base of the neurons that fire and have a membrane time constant, see :class:`LIFNode`."""
 
     checked = SpikingNeuron.checked | {"decay_input": check_flag}
-    taus = {"tau": "w"}  # noqa: RUF012
+    taus = {"tau": "w"}
 
     def __init__(self, tau: Numbers, decay_input: bool, *others: Any, **options: Any) -> None:
         super().__init__(*others, **options)
@@ -186,7 +188,10 @@ class LeakyNeuron(SpikingNeuron):
 
     def leaky_fields(self, like: Tensor | Like) -> dict[str, Any]:
         """Return the fields that the cells of neurons have that leak by 1/tau."""
-        return self.fire_fields(like) | {"inv_tau": self.inv_tau("tau", like), "decay_input": self.decay_input}
+        return self.fire_fields(like) | {
+            "inv_tau": self.inv_tau("tau", like),
+            "decay_input": self.decay_input,
+        }
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, {self.shown('tau')}, decay_input={self.decay_input}"
@@ -336,7 +341,7 @@ class AdaptiveLIFNode(LeakyNeuron):
 
     states = ("v", "a")
     checked = LeakyNeuron.checked | {"beta": check_numbers}
-    taus = {"tau": "w", "tau_adaptation": "w_adaptation"}  # noqa: RUF012
+    taus = {"tau": "w", "tau_adaptation": "w_adaptation"}
 
     def __init__(
         self,
@@ -366,9 +371,9 @@ class CUBALIFNode(LeakyNeuron):
         h[t] &= v[t-1] - \tfrac{1}{\tau}(v[t-1] - v_{rest}) + i[t] \quad\text{(else)}
 
     Other libraries' numbers: with ``decay_input=False``, ``1 - 1/tau_synapse`` and ``1 - 1/tau`` are alpha and beta of
-    snnTorch's ``Synaptic`` (whose ``reset_delay=False`` resets as our hard reset does) and of Spyx's ``CuBaLIF`` (whose spikes come
-    one step later), and c_decay and v_decay of SpikingJelly's CUBA-LIF nodes; with ``decay_input=True``, ``1/tau`` is
-    dt tau_mem_inv and ``1/tau_synapse`` dt tau_syn_inv of Norse's ``LIF``; ``nir.CubaLIF`` is either, with
+    snnTorch's ``Synaptic`` (whose ``reset_delay=False`` resets as our hard reset does) and of Spyx's ``CuBaLIF`` (whose
+    spikes come one step later), and c_decay and v_decay of SpikingJelly's CUBA-LIF nodes; with ``decay_input=True``,
+    ``1/tau`` is dt tau_mem_inv and ``1/tau_synapse`` dt tau_syn_inv of Norse's ``LIF``; ``nir.CubaLIF`` is either, with
     tau_syn = dt tau_synapse, tau_mem = dt tau, w_in = tau_synapse, and r = 1 or, without ``decay_input``, r = tau.
 
     Args:
@@ -389,7 +394,7 @@ class CUBALIFNode(LeakyNeuron):
     """
 
     states = ("v", "i")
-    taus = {"tau": "w", "tau_synapse": "w_synapse"}  # noqa: RUF012
+    taus = {"tau": "w", "tau_synapse": "w_synapse"}
 
     def __init__(
         self,
@@ -432,9 +437,9 @@ class LINode(CellModule):
     neurons", Nature Communications 11, 2020. https://doi.org/10.1038/s41467-020-17236-y
     """
 
-    states = ("v",)
+    states: tuple[str, ...] = ("v",)
     checked = CellModule.checked | {"decay_input": check_flag}
-    taus = {"tau": "w"}  # noqa: RUF012
+    taus = {"tau": "w"}
 
     def __init__(self, tau: Numbers = 2.0, decay_input: bool = True, backend: str = "auto") -> None:
         super().__init__(backend)

@@ -1,8 +1,8 @@
 """Recurrent containers: a layer's output returns to its next input.
 
-Each holds a module for single steps, its ``sub_module``. :class:`ElementWiseRecurrentContainer` feeds y[t-1] back to the
-same element, :class:`LinearRecurrentContainer` through a matrix of weights. :mod:`snn_core.more.convolution` feeds it
-back through a convolution, and :mod:`snn_core.more.delays` feeds older outputs back, too.
+Each holds a module for single steps, its ``sub_module``. :class:`ElementWiseRecurrentContainer` feeds y[t-1] back to
+the same element, :class:`LinearRecurrentContainer` through a matrix of weights. :mod:`snn_core.more.convolution` feeds
+it back through a convolution, and :mod:`snn_core.more.delays` feeds older outputs back, too.
 """
 
 from __future__ import annotations
@@ -70,6 +70,7 @@ class ElementWiseRecurrentContainer(NumbersModule):
     checked = NumbersModule.checked | {
         "weight": lambda name, value: None if value is None else check_numbers(name, value)
     }
+    sub_module: Any
     weight: Any
 
     def __init__(
@@ -177,7 +178,8 @@ class LinearFeedback(Recurrent):
         if self.in_features != self.out_features:
             return "in_features differs from out_features: give both the size of the neurons"
         self.check_last_dimension("input", like.shape, "in_features", self.in_features)
-        found = fuse.weights_of(self._modules["rc"], like)  # an attribute of nn.Module takes far longer
+        rc: Any = self._modules["rc"]  # an attribute takes far longer
+        found = fuse.weights_of(rc, like)
         if isinstance(found, str):
             return f"its rc: {found}"
         J, shape = self.out_features, list(found[0].shape)
@@ -223,9 +225,7 @@ class LinearRecurrentContainer(LinearFeedback):
         ValueError: a size below 1.
     """
 
-    def __init__(
-        self, sub_module: nn.Module, in_features: int, out_features: int, bias: bool = True
-    ) -> None:
+    def __init__(self, sub_module: nn.Module, in_features: int, out_features: int, bias: bool = True) -> None:
         super().__init__(sub_module, in_features, out_features, bias)
         self.register_state("y")
 

@@ -4,8 +4,8 @@ A neuron spikes where ``x = h - v_threshold >= 0``. The derivative of that step 
 nothing could be learned through it. Each class below keeps the step in the forward pass and defines the function
 that replaces its derivative in the backward pass [1]_.
 
-Every class scales its argument by ``alpha``: a larger value gives a narrower and higher peak at the threshold. One class
-holds everything that a backend needs: ``primitive`` (the smooth step), ``derivative`` and ``alpha``.
+Every class scales its argument by ``alpha``: a larger value gives a narrower and higher peak at the threshold. One
+class holds everything that a backend needs: ``primitive`` (the smooth step), ``derivative`` and ``alpha``.
 :mod:`snn_core.more.surrogate` has more of them.
 
 .. [1] E. O. Neftci, H. Mostafa, F. Zenke, "Surrogate gradient learning in spiking neural networks", IEEE Signal

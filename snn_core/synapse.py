@@ -1,4 +1,4 @@
-"""Stateful synapses: currents that spikes leave behind, with time constants for all neurons, or for each or each channel.
+"""Stateful synapses: currents that spikes leave behind, with one time constant, or one for each neuron or channel.
 
 Put one after a stateless synapse, ``nn.Sequential(nn.Conv2d(...), SynapseFilter(...))``, or after spikes. They take one
 time step, as neurons do; ``MultiStepContainer`` and :func:`snn_core.functional.scan` take them through a sequence.
@@ -19,7 +19,7 @@ __all__ = ["LowPassSynapse", "StatefulSynapse", "SynapseFilter"]
 
 
 def trained(name: str, value: Any, learnable: bool) -> Any:
-    """Return time constants as an ``nn.Parameter`` if they are learnable, else as they are; errors call them ``name``."""
+    """Return time constants as an ``nn.Parameter`` if they are learnable; errors call them ``name``."""
     if not check_flag(f"{name.split(':')[0]}: learnable", learnable) or isinstance(value, nn.Parameter):
         return value
     return nn.Parameter(torch.as_tensor(check_taus(name, value, True), dtype=torch.get_default_dtype()))
@@ -44,7 +44,7 @@ class StatefulSynapse(CellModule):
     """
 
     states = ("out_i",)
-    taus = {"tau": "w"}  # noqa: RUF012
+    taus = {"tau": "w"}
 
     def __init__(self, tau: Numbers = 100.0, learnable: bool = False, backend: str = "auto") -> None:
         super().__init__(backend)

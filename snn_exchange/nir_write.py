@@ -21,8 +21,7 @@ from snn_core.layer import (
     MultiStepContainer,
     SeqToANNContainer,
 )
-from snn_core.neuron import CUBALIFNode, IFNode, LIFNode, LINode, ParametricLIFNode
-from snn_core.neuron import SpikingNeuron
+from snn_core.neuron import CUBALIFNode, IFNode, LIFNode, LINode, ParametricLIFNode, SpikingNeuron
 from snn_core.synapse import LowPassSynapse, SynapseFilter
 from snn_exchange.common import DIFFERENCES, DT, ExchangeError, ExchangeWarning, need
 from snn_exchange.nir_nodes import Layer, array_of, each, node_of

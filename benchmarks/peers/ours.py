@@ -115,9 +115,7 @@ def layers(backend: str) -> dict[str, Callable[[int], nn.Module]]:
             node(), torch.add, nn.Parameter(torch.full((H,), 0.5))
         ),
         "convolutional feedback": lambda H: convolution.ConvRecurrentContainer(node(), H // 16, H // 16, 3),
-        "delayed feedback": lambda H: delays.DelayedRecurrentContainer(
-            node(), H, H, 8, learn_delays=True
-        ),
+        "delayed feedback": lambda H: delays.DelayedRecurrentContainer(node(), H, H, 8, learn_delays=True),
         "linear feedback": lambda H: containers.LinearRecurrentContainer(node(), H, H),
     }
 

@@ -12,8 +12,6 @@ from __future__ import annotations
 from functools import cache
 from importlib.util import find_spec
 
-import torch
-
 from snn_core.checks import FLOATING, Like
 from snn_core.kernels import plan as stages
 from snn_core.kernels.autograd import run

@@ -46,7 +46,9 @@ class _Run(torch.autograd.Function):
             if "second time" not in str(error):
                 raise
             fix = "call reset_net(net) before the next batch, or detach_net(net) before the next piece of a sequence"
-            raise RuntimeError(f"backward through a sequence a second time, from a state that was kept: {fix}") from error
+            raise RuntimeError(
+                f"backward through a sequence a second time, from a state that was kept: {fix}"
+            ) from error
         found = executor.backward(plan, x_seq, rest[:count], numbers, rest[count:], grads, needs)
         used = zip(found, needs, (True, *plan.used), strict=True)
         return None, None, None, *[g if need and is_used else None for g, need, is_used in used]
@@ -61,7 +63,7 @@ def _check(gradients: Sequence[Tensor | None]) -> None:
 
     Where it is to be differentiated again autograd would take it for a constant; several at once are no tensor.
     """
-    if not all([one is None or torch._C._has_storage(one) for one in gradients]):
+    if not all(one is None or torch._C._has_storage(one) for one in gradients):
         raise RuntimeError(
             "the fused kernels take one gradient at a time, without is_grads_batched=True or vectorize=True: call "
             "functional.set_backend(net, 'torch')"
@@ -80,8 +82,9 @@ def run(x_seq: Tensor, stages: Sequence[Stage]) -> Sequence[Tensor]:
     """
     plan = plan_for(stages, x_seq)
     tensors, numbers, executor = plan.arranged(stages), plan.numbers(stages), EXECUTORS[x_seq.device.type]
-    if torch.is_grad_enabled() and (
-        x_seq.requires_grad or any([one is not None and one.requires_grad for one in tensors])
-    ):
+    needs_gradient = x_seq.requires_grad
+    for one in tensors:
+        needs_gradient = needs_gradient or (one is not None and one.requires_grad)
+    if needs_gradient and torch.is_grad_enabled():
         return _apply(executor, plan, numbers, x_seq, *tensors)
     return executor.forward(plan, x_seq, tensors, numbers, False)[0]

@@ -17,12 +17,12 @@ class Field(NamedTuple):
     """A field: its name, in C in small letters, how many words it has, and its type in C."""
 
     name: str
-    count: int = 1
+    words: int = 1
     kind: str = "Index"
 
 
-def _fields(names: str, count: int = 1, kind: str = "Index") -> list[Field]:
-    return [Field(name, count, kind) for name in names.split()]
+def _fields(names: str, words: int = 1, kind: str = "Index") -> list[Field]:
+    return [Field(name, words, kind) for name in names.split()]
 
 
 #: Outputs that go back, whether by taps, numbers of a row before and after, states and parameters of the cell.
@@ -35,23 +35,38 @@ _TENSORS = [
     *_fields("SIZE", MOST_PARAMETERS),
     *_fields("FIRST G_LAST", MOST_STATES + 1, "const Compute*"),
 ]
-#: On the CPU, for each state, and last for outputs: what is after the last step, the gradient of what is before the
-#: first, and of what all steps are returned, with the gradients of these; outputs before a segment that are kept, at least one; addresses of the cell's functions; offsets in ``w``
-#: and in ``u`` of outputs, states, parameters, currents and sums by taps, and of their gradients; those of packed
-#: weights; of the gradients of weights and parameters; and of its states among those of all stages at a border.
+#: Those of a row for the CPU.
 CPU = [
-    *_SIZES, *_TENSORS, *_fields("LAST G_FIRST SEQ G_SEQ", MOST_STATES + 1),
-    *_fields("BEFORE FORWARD BACKWARD Y V P CURRENT Z GY GV GP GZ TO_Y FROM_Y OF_Y FROM_OF_Y PACKED_BIAS GRADIENT STATE"),
-]  # fmt: skip
-#: On a GPU: the last states of the forward pass, or the gradients of the first of the backward pass, one after the other;
-#: a bit for each state, and for the outputs, of which all steps are returned, and these, or their gradients; the cell; where the rings of its input and its outputs begin in shared memory, in numbers of a sample, and
-#: how many rows they have; the transposed weight. Of the backward kernel, [T, N, J] except where noted: the input that
-#: was kept; what the forward pass keeps, for each state, of the sum with the feedback, of the output, of earlier outputs
-#: added up by taps; the gradient of what goes into the cell; those of parameters, [P, N, J], and of taps, [D, N, J].
+    *_SIZES,
+    *_TENSORS,
+    # For each state, and last for outputs: what is after the last step, the gradient of what is before the first, and
+    # what is returned of all steps, with its gradient.
+    *_fields("LAST G_FIRST SEQ G_SEQ", MOST_STATES + 1),
+    # How many outputs before a segment are kept, at least one; the addresses of the cell's functions.
+    *_fields("BEFORE FORWARD BACKWARD"),
+    # Offsets in ``w`` of outputs, states, parameters, currents and sums by taps; in ``u`` of gradients.
+    *_fields("Y V P CURRENT Z GY GV GP GZ"),
+    # Those of packed weights.
+    *_fields("TO_Y FROM_Y OF_Y FROM_OF_Y PACKED_BIAS"),
+    # Those of the gradients of weights and parameters, and of its states among those of all stages at a border.
+    *_fields("GRADIENT STATE"),
+]
+#: Those for a GPU.
 CUDA = [
-    *_SIZES, *_TENSORS, *_fields("LAST SEQ", kind="Compute*"), *_fields("STORED CELL FROM FROM_ROWS AT ROWS"), *_fields("WEIGHT_T INPUT", kind="const Compute*"),
+    *_SIZES,
+    *_TENSORS,
+    # The last states of the forward pass, or the gradients of the first of the backward pass, one after the other; and
+    # what is returned of all steps, or its gradients.
+    *_fields("LAST SEQ", kind="Compute*"),
+    # A bit for each state, and for the outputs, of which all steps are returned; the cell; where the rings of its input
+    # and its outputs begin in shared memory, in numbers of a sample, and how many rows they have.
+    *_fields("STORED CELL FROM FROM_ROWS AT ROWS"),
+    # The transposed weight, and, of the backward kernel, [T, N, J], the input that was kept.
+    *_fields("WEIGHT_T INPUT", kind="const Compute*"),
+    # What the forward pass keeps, for each state, of the sum with the feedback, of the output, and of earlier outputs
+    # added up by taps; the gradient of what goes into the cell; of parameters, [P, N, J], and of taps, [D, N, J].
     *_fields("KEPT_V KEPT_I KEPT_Y KEPT_Z G_I G_P G_TAPS", kind="Compute*"),
-]  # fmt: skip
+]
 #: What a kernel for CUDA takes besides its stages: steps, all samples, those of a block, threads side by side in a row,
 #: stages, and sequences.
 HEAD = [
@@ -64,14 +79,15 @@ def columns(fields: Sequence[Field]) -> dict[str, int]:
     """Return the column of each field, or the first of its columns; ``COLUMNS`` is how many there are."""
     found, at = {}, 0
     for field in fields:
-        found[field.name], at = at, at + field.count
+        found[field.name], at = at, at + field.words
     return found | {"COLUMNS": at}
 
 
 def struct(name: str, fields: Sequence[Field], more: str = "") -> str:
     """Return a structure in C, with ``more`` at its end."""
     lines = [
-        f"    {field.kind} {field.name.lower()}{f'[{field.count}]' if field.count > 1 else ''};" for field in fields
+        f"    {field.kind} {field.name.lower()}{f'[{field.words}]' if field.words > 1 else ''};"
+        for field in fields
     ]
     return "\n".join([f"struct {name} {{", *lines, *[f"    {more}"] * bool(more), "};\n"])
 

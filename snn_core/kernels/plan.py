@@ -83,10 +83,10 @@ class Kind(NamedTuple):
         if self.program is None or second.program is None or has_feedback or self.stored & OUTPUT:
             return None
         program = joined(self.program, second.program)
-        of_second = (second.stored & ~OUTPUT) << self.states | second.stored & OUTPUT
-        return program and self._replace(
-            program=program, stored=self.stored | of_second, sizes=self.sizes + second.sizes
-        )
+        if program is None:
+            return None
+        stored = self.stored | (second.stored & ~OUTPUT) << self.states | second.stored & OUTPUT
+        return self._replace(program=program, stored=stored, sizes=self.sizes + second.sizes)
 
 
 class Stage(NamedTuple):
@@ -116,7 +116,7 @@ def in_series(first: Stage, second: Stage) -> Stage | None:
     a, b = first.kind.states, second.kind.states
     return Stage(
         kind,
-        joined_numbers(first.kind.program, second.kind.program, first.numbers, second.numbers),  # type: ignore[arg-type]
+        joined_numbers(first.kind.program, second.kind.program, first.numbers, second.numbers),
         (*first.tensors[:a], *second.tensors[:b], *first.tensors[a:], *second.tensors[b:]),
         (*first.places, *second.places),
         (*first.recorders, *second.recorders),
@@ -137,13 +137,13 @@ class Plan:
     Neighbours that are cells without feedback become one stage, so that what lies between them stays in registers.
     """
 
-    def __init__(self, kinds: tuple[Kind, ...], T: int, dtype: torch.dtype) -> None:
+    def __init__(self, given: tuple[Kind, ...], T: int, dtype: torch.dtype) -> None:
         self.T, self.dtype = T, dtype
         #: The dtype in which kernels compute: half precisions are widened.
         self.compute = torch.float64 if dtype == torch.float64 else torch.float32
         #: How many of the stages that are given are in each of the plan, and where each of its tensors comes from.
-        self.groups, self.order = _merged(kinds)
-        kinds = tuple([reduce(_then, group) for group in self.groups])
+        self.groups, self.order = _merged(given)
+        kinds: tuple[Kind, ...] = tuple([reduce(Kind.then, group) for group in self.groups])  # type: ignore[arg-type]
         #: Whether a sample is a row of neurons that are connected, and not a single neuron.
         self.is_dense = any(kind.is_dense for kind in kinds)
         self.kinds = kinds if self.is_dense else tuple([kind._replace(inputs=1, outputs=1) for kind in kinds])
@@ -153,11 +153,17 @@ class Plan:
         self.rows, self.y_rows = (T, self.N, first.inputs), (T, self.N, last.outputs)
         #: Of each tensor its stage, field and place; the shapes of those that are states; which an equation uses.
         self.tensors = [(k, *one) for k, kind in enumerate(kinds) for one in kind.tensors()]
-        self.state_shapes = [_state_shape(kinds[k], place) for k, name, place in self.tensors if name == "FIRST"]
+        self.state_shapes = [
+            _state_shape(kinds[k], place) for k, name, place in self.tensors if name == "FIRST"
+        ]
         self.used = [used for kind in kinds for used in _used(kind)]
         #: The stage and the place of what is returned of all steps; the shapes of all results for the caller.
         self.seqs = [(k, place) for k, kind in enumerate(kinds) for place in kind.seqs]
-        self.result_shapes = [(T, *last.shape), *self.state_shapes, *[(T, *kinds[k].shape) for k, _ in self.seqs]]
+        self.result_shapes = [
+            (T, *last.shape),
+            *self.state_shapes,
+            *[(T, *kinds[k].shape) for k, _ in self.seqs],
+        ]
         self._numbers: dict[Any, array[float]] = {}
 
     def arranged(self, stages: Sequence[Stage]) -> list[Tensor | None]:
@@ -212,12 +218,6 @@ class Plan:
             lasts += [*now[1:], *[now[0]] * (kind.feedback > 0)]
             seqs += [ever[0 if k == MOST_STATES else 1 + k] for k in kind.seqs]
         return [x_needs, *lasts, *seqs]
-
-
-def _then(first: Kind, second: Kind) -> Kind:
-    both = first.then(second)
-    assert both is not None
-    return both
 
 
 def _merged(kinds: Sequence[Kind]) -> tuple[list[list[Kind]], list[int] | None]:

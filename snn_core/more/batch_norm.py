@@ -97,7 +97,9 @@ def _folded(layer: Any, norm: Any) -> nn.Module:
         raise ValueError(f"{kind} must be a BatchNorm of torch or MultiStepBatchNorm, without hooks")
     if norm.training or norm.running_mean is None:
         raise ValueError(f"{kind} must be in evaluation mode, by net.eval(), and keep running statistics")
-    fits = type(layer) in _FOLDED_INTO and len(layer.weight) == norm.num_features and not fuse.has_hooks(layer)
+    fits = (
+        type(layer) in _FOLDED_INTO and len(layer.weight) == norm.num_features and not fuse.has_hooks(layer)
+    )
     if not fits:
         wanted = f"an nn.Linear or nn.Conv with {norm.num_features} outputs and without hooks"
         raise ValueError(f"{kind} must come right after {wanted}, got {given}")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from snn_core.checks import Like, check_module, check_sequence, takes_sequences
 from snn_core.functional import copied, detach_net, explain, reset_net, scan, set_backend, states
 from snn_core.layer import ElementWiseRecurrentContainer, LinearRecurrentContainer, MultiStepContainer
-from snn_core.module import CellModule, MemoryModule
+from snn_core.module import CellModule
 
 __all__ = ["Report", "check_cell"]
 

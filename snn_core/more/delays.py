@@ -119,7 +119,12 @@ class DelayedRecurrentContainer(LinearFeedback, NumbersModule):
         """Refuse delays of another shape, or outside of 1 to D."""
         if name != "delay":
             return
-        kind, J, D, delay = type(self).__name__, self.out_features, self.max_delay, torch.as_tensor(value).detach()
+        kind, J, D, delay = (
+            type(self).__name__,
+            self.out_features,
+            self.max_delay,
+            torch.as_tensor(value).detach(),
+        )
         if bool(((delay < 1) | (delay > D)).any()):
             raise ValueError(f"{kind}: delays must lie between 1 and max_delay={D}, got {delay.tolist()}")
         if delay.shape not in ((), (J,)):

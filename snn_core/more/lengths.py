@@ -1,7 +1,8 @@
 """Sequences of different length in one batch: each sample takes part in its own steps only.
 
-A batch ``x_seq`` ``[T, N, *]`` is padded at the end. The padding counts as zeros, all steps of all samples are computed,
-and what comes after a sample's own last step is left out: outputs are 0 there, and states are those of that step.
+A batch ``x_seq`` ``[T, N, *]`` is padded at the end. The padding counts as zeros, all steps of all samples are
+computed, and what comes after a sample's own last step is left out: outputs are 0 there, and states are those of that
+step.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ def scan_with_lengths(
     before = _states(parts)
     known = [state for _, _, state in before if state is not None]
     for part, name, state in before:
-        if state is not None and check_tensor(f"{type(part).__name__}: state {name}", state).shape[:1] != (N,):
+        if state is not None and check_tensor(f"{type(part).__name__}: state {name}", state).shape[:1] != (
+            N,
+        ):
             raise ValueError(
                 f"{type(part).__name__}: state {name} has shape {list(state.shape)}, with lengths its dimension 0 must "
                 f"be the {N} samples: call reset_net(net) between batches"
@@ -105,7 +108,8 @@ def _storing(stage: Stage) -> Stage:
 
 def _loop(module: nn.Module, x_seq: Tensor, mask: Tensor) -> Tensor:
     """Take a module with states step by step; states of samples that have ended stay as they were."""
-    parts, y_seq = [part for part in module.modules() if isinstance(part, MemoryModule)], []
+    parts: list[Any] = [part for part in module.modules() if isinstance(part, MemoryModule)]
+    y_seq = []
     for part in parts:
         if hasattr(part, "check_steps"):
             part.check_steps(len(x_seq))

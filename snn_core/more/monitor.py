@@ -96,7 +96,11 @@ class Monitor:
             raise RuntimeError("this Monitor records already: leave its block before the next one")
         self._is_on = True
         for name, module in self._modules.items():
-            if isinstance(module, MemoryModule) and fuse.OUTPUT in module.recordable and not fuse.replaced(module):
+            if (
+                isinstance(module, MemoryModule)
+                and fuse.OUTPUT in module.recordable
+                and not fuse.replaced(module)
+            ):
                 module._recorders += ((fuse.OUTPUT, self._outputs[name]),)
             else:
                 self._handles.append(module.register_forward_hook(partial(self._keep, name)))

@@ -76,7 +76,7 @@ class DoubleExponentialSynapse(CellModule):
     """
 
     states = ("i_rise", "i_decay")
-    taus = {"tau_decay": "w_decay"}  # noqa: RUF012
+    taus = {"tau_decay": "w_decay"}
 
     def __init__(
         self,
@@ -131,7 +131,9 @@ class DoubleExponentialSynapse(CellModule):
             return DoubleExponential(q.item(), p.item(), scale.item())
         names = ("tau_rise", "tau_decay", "tau_decay")
         pairs = zip(names, (q, p, scale), strict=True)
-        return DoubleExponential(*[per_neuron(f"DoubleExponentialSynapse: {name}", one, like) for name, one in pairs])
+        return DoubleExponential(
+            *[per_neuron(f"DoubleExponentialSynapse: {name}", one, like) for name, one in pairs]
+        )
 
     def extra_repr(self) -> str:
         shown = [f"{name}={self.shown(name).partition('=')[2]}" for name in ("tau_rise", "tau_decay")]

@@ -25,7 +25,6 @@ from snn_core import kernels as backends
 from snn_core.kernels.cpu import descent, passes, products, rows, steps, threads, tile
 from snn_core.kernels.cpu import launch as cpu
 from snn_core.kernels.cuda import launch as cuda
-from snn_core.kernels.plan import plan_of
 from snn_core.kernels.record.equations import Code
 
 Results = dict[str, Tensor]
@@ -309,10 +308,11 @@ def interpreted(keeps: bool = False, segments: bool = True) -> Iterator[None]:
             arguments[passes.THREADS] += 1
             return _nan(arguments, one)
 
-        def empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-            return torch.full(shape, torch.nan, dtype=dtype, device="cpu")
+        def empty(*shape: Any, **options: Any) -> Tensor:
+            found = real_empty(*shape, **options)
+            return found.fill_(torch.nan) if found.is_floating_point() else found
 
-        make_room = cpu.Layout.make_room
+        real_empty, make_room = torch.empty, cpu.Layout.make_room
 
         def room(self: cpu.Layout) -> list[Tensor]:
             return [piece.fill_(255) for piece in make_room(self)]
@@ -320,7 +320,7 @@ def interpreted(keeps: bool = False, segments: bool = True) -> Iterator[None]:
         patch.setattr(cpu.Layout, "make_room", room)
         patch.setattr(rows, "addresses", cache(addresses))
         patch.setattr(cpu, "_address", address)
-        patch.setattr(cpu, "empty", empty)
+        patch.setattr(torch, "empty", empty)
         patch.setattr(threads, "run", run)
         patch.setattr(steps, "_kernels", steps._kernels.__wrapped__)
         patch.setattr(steps, "kernel_at", address)

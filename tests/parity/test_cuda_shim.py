@@ -168,7 +168,9 @@ def test_order_in_which_threads_run_does_not_change_a_bit(shim, monkeypatch, bui
 @pytest.mark.parametrize("dtype", [*cuda.SCALARS], ids=str)
 def test_launch_fits_every_size(dtype):
     for size, limit in itertools.product((1, 32, 33, 128, 200, 512, 1024, 2048), (96 << 10, 227 << 10)):
-        plan = planned([LinearRecurrentContainer(IFNode(), size, size).to(dtype)], torch.zeros(1, 1, size, dtype=dtype))
+        plan = planned(
+            [LinearRecurrentContainer(IFNode(), size, size).to(dtype)], torch.zeros(1, 1, size, dtype=dtype)
+        )
         (group,) = cuda.groups(plan, limit)
         assert group.shared_bytes <= limit
         assert group.threads % 32 == 0

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from snn_core import layer, neuron, surrogate, synapse
+from snn_core.functional import reset_net, scan
 from snn_core.more.convolution import ConvRecurrentContainer
 from snn_core.more.delays import DelayedRecurrentContainer
 from snn_core.more.synapse import DoubleExponentialSynapse
-from snn_core.functional import reset_net, scan
 from snn_core.neuron import IFNode, MultiStepIFNode
 
 NAN, INF = math.nan, math.inf

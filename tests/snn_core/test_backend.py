@@ -17,8 +17,8 @@ from snn_core.checks import Like
 from snn_core.functional import reset_net, seq_to_ann_forward
 from snn_core.kernels import Stage
 from snn_core.layer import LinearRecurrentContainer
-from snn_core.neuron import IFNode
 from snn_core.more.surrogate import Triangle
+from snn_core.neuron import IFNode
 from snn_core.surrogate import ATan, SurrogateFunction
 
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from snn_core import cells, layer, neuron
+from snn_core.module import CellModule, MemoryModule
 from snn_core.more import check_cell as checking
 from snn_core.more.check_cell import check_cell
-from snn_core.module import CellModule, MemoryModule
 from snn_core.surrogate import ATan
 
 PLACES = [
@@ -183,7 +183,9 @@ def test_names_the_mistake(build, message):
 def test_a_wrong_kernel_is_found(monkeypatch):
     """What the plan gives is what is compared, not a second run of the loop."""
     honest = checking.scan
-    monkeypatch.setattr(checking, "scan", lambda *given, **way: honest(*given, **way) * (1 if way else 1 + 1e-6))
+    monkeypatch.setattr(
+        checking, "scan", lambda *given, **way: honest(*given, **way) * (1 if way else 1 + 1e-6)
+    )
     with pytest.raises(AssertionError, match="the output in the plan differs from that in single steps"):
         check_cell(neuron.IFNode(surrogate_function=ATan()))
 

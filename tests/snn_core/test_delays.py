@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from snn_core.functional import reset_net, states
 from snn_core.layer import MultiStepContainer
-from snn_core.more.delays import DelayedRecurrentContainer
-from snn_core.more.delays import delay_taps
+from snn_core.more.delays import DelayedRecurrentContainer, delay_taps
 from snn_core.neuron import IFNode, LIFNode
 from snn_core.surrogate import Sigmoid
 

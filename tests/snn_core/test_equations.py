@@ -17,8 +17,8 @@ from snn_core.cells import Cell
 from snn_core.functional import explain
 from snn_core.kernels.record import equations
 from snn_core.layer import MultiStepContainer
-from snn_core.neuron import IFNode
 from snn_core.module import CellModule
+from snn_core.neuron import IFNode
 
 NAN, INF = float("nan"), float("inf")
 #: Every pair of these is an input and a state: ties, zeros of both signs, and what is no number.

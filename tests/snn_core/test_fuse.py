@@ -135,7 +135,10 @@ def of(path, name: str, value):
         if isinstance(before, MethodType):
             return lambda: delattr(owner, name)
         names = (name, {"tau": "w"}.get(name))  # what is trained stays trained otherwise
-        return lambda: ([getattr(owner, "_parameters", {}).pop(one, None) for one in names], setattr(owner, name, before))
+        return lambda: (
+            [getattr(owner, "_parameters", {}).pop(one, None) for one in names],
+            setattr(owner, name, before),
+        )
 
     return change
 

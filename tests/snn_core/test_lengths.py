@@ -29,9 +29,9 @@ from snn_core.layer import (
     LinearRecurrentContainer,
     MultiStepContainer,
 )
+from snn_core.module import MemoryModule
 from snn_core.more.delays import DelayedRecurrentContainer
 from snn_core.neuron import IFNode, LIFNode, MultiStepLIFNode
-from snn_core.module import MemoryModule
 from snn_core.surrogate import ATan
 
 F = 4  # features of all inputs

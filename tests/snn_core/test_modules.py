@@ -12,10 +12,10 @@ from support_networks import all_equal, output_and_gradients, random_currents, s
 from torch import Tensor, nn
 
 from snn_core import layer, neuron, synapse
+from snn_core.functional import detach_net, reset_net, states
 from snn_core.more.convolution import ConvRecurrentContainer
 from snn_core.more.delays import DelayedRecurrentContainer
 from snn_core.more.synapse import DoubleExponentialSynapse
-from snn_core.functional import detach_net, reset_net, states
 from snn_core.surrogate import ATan
 
 Build = Callable[[str], nn.Module]

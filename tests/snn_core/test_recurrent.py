@@ -53,9 +53,16 @@ FUNCTIONS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("function", "is_fused"), FUNCTIONS.items(), ids=lambda one: getattr(one, "__name__", one))
-def test_an_element_wise_function_is_fused_if_nothing_in_it_may_change_unseen(function, is_fused, monkeypatch):
-    net, x_seq = MultiStepContainer(ElementWiseRecurrentContainer(LIFNode(4.0), function)), torch.randn(6, 2, 3)
+@pytest.mark.parametrize(
+    ("function", "is_fused"), FUNCTIONS.items(), ids=lambda one: getattr(one, "__name__", one)
+)
+def test_an_element_wise_function_is_fused_if_nothing_in_it_may_change_unseen(
+    function, is_fused, monkeypatch
+):
+    net, x_seq = (
+        MultiStepContainer(ElementWiseRecurrentContainer(LIFNode(4.0), function)),
+        torch.randn(6, 2, 3),
+    )
     assert all(decision.fused == is_fused for decision in explain(net, x_seq.clone()))
     for factor in (2.0, 3.0):
         monkeypatch.setattr(Scale, "factor", factor)
@@ -111,7 +118,10 @@ WEIGHTS = {
 @pytest.mark.parametrize("change", WEIGHTS.values(), ids=WEIGHTS)
 def test_a_computed_weight_is_computed_once_a_sequence_and_fused(change):
     torch.manual_seed(0)
-    net, x_seq = LinearRecurrentContainer(LIFNode(1.5), 3, 3).double(), 2 * torch.randn(6, 2, 3, dtype=torch.float64)
+    net, x_seq = (
+        LinearRecurrentContainer(LIFNode(1.5), 3, 3).double(),
+        2 * torch.randn(6, 2, 3, dtype=torch.float64),
+    )
     change(net.rc)
     NoSelfConnection.count = 0
     assert explain(MultiStepContainer(net), x_seq)[0].fused

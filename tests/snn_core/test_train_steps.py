@@ -15,8 +15,8 @@ from sequential_fmnist.networks import NETWORKS, make_network
 from snn_core.functional import reset_net, scan, states, train_steps
 from snn_core.kernels.cpu import launch
 from snn_core.layer import LinearRecurrentContainer
-from snn_core.neuron import IFNode, LIFNode, ParametricLIFNode
 from snn_core.more.synapse import DoubleExponentialSynapse
+from snn_core.neuron import IFNode, LIFNode, ParametricLIFNode
 from snn_core.synapse import LowPassSynapse
 
 K = 28

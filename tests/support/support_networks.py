@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from sequential_fmnist import networks as network
 from snn_core import layer, neuron, surrogate, synapse
+from snn_core.cells import IF, LIF
+from snn_core.functional import scan, seq_to_ann_forward
 from snn_core.more import convolution, delays
 from snn_core.more import surrogate as more_surrogate
 from snn_core.more import synapse as more_synapse
-from snn_core.cells import IF, LIF
-from snn_core.functional import scan, seq_to_ann_forward
 
 ElementWise = Callable[[Tensor, Tensor], Tensor]
 

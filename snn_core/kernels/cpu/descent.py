@@ -48,7 +48,7 @@ def _open(arguments, numbers):
 
 
 def sum_gradients(arguments, numbers):
-    """Sum the gradients over items, in their order, into the first; note each piece's sum of squares, and its largest."""
+    """Sum the gradients over items, in their order, into the first; note each piece's sum of squares and largest."""
     u, a, one, table, parts, s = _open(arguments, numbers)
     sums = array_at(a[passes.SUMS], (a[passes.ITEMS], a[passes.SUM_SIZE]), one)
     while True:

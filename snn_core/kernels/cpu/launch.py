@@ -106,7 +106,8 @@ class Layout:
         self.arguments = array("q", [0] * passes.ARGUMENTS)
         known = {
             "NUMBER_BYTES": itemsize, "ITEMS": self.items, "STAGES_OF": len(kinds), "STEPS": T, "SAMPLES_OF": N,
-            "SEGMENT": L, "BLOCK": S, "PER_ITEM": per, "SCRATCH_SIZE": scratch, "PACKED_WORK": packed, "PACKED_SIZE": weights, "STATE_SIZE": states, "WIDEST": widest, "ZEROS": self.zeros.ctypes.data,
+            "SEGMENT": L, "BLOCK": S, "PER_ITEM": per, "SCRATCH_SIZE": scratch, "PACKED_WORK": packed,
+            "PACKED_SIZE": weights, "STATE_SIZE": states, "WIDEST": widest, "ZEROS": self.zeros.ctypes.data,
         }  # fmt: skip
         self.work = work
         for name, value in known.items():
@@ -133,7 +134,12 @@ class Layout:
             (f.Z, L * J * kind.taps),
         ):  # fmt: skip
             row[column], scratch = scratch, scratch + size + 3
-        for column, size in ((f.GV, K * J), (f.GP, own), (f.GY, (L + D) * of_feedback), (f.GZ, J * kind.taps)):
+        for column, size in (
+            (f.GV, K * J),
+            (f.GP, own),
+            (f.GY, (L + D) * of_feedback),
+            (f.GZ, J * kind.taps),
+        ):
             row[column], work = work, work + size + 3
         return scratch, work, weights
 
@@ -192,19 +198,18 @@ class Call:
         numbers: of all stages, as :meth:`Plan.numbers` returns them.
     """
 
-    def __init__(self, plan: Plan, x_seq: Tensor, tensors: Sequence[Tensor | None], numbers: array[float]) -> None:
+    def __init__(
+        self, plan: Plan, x_seq: Tensor, tensors: Sequence[Tensor | None], numbers: array[float]
+    ) -> None:
         self.layout = layout = layout_of(plan)
         self.dtype = plan.compute
         self.x = strided(self.dtype, x_seq if x_seq.shape == plan.rows else x_seq.reshape(plan.rows))
         self.numbers, self.table = numbers, layout.table[:]
+        self.entered: list[Any] = []  # alive until the kernel has run
         self.tensors = self.enter(layout.columns, tensors)
 
     def enter(self, columns: Sequence[int], tensors: Sequence[Tensor | None]) -> list[Tensor | None]:
-        """Write the addresses of tensors into columns of the table.
-
-        Returns:
-            The tensors as kernels read them, which must stay alive while one runs.
-        """
+        """Write the addresses of tensors into columns of the table; return the tensors as kernels read them."""
         table, dtype, found = self.table, self.dtype, []
         for column, one in zip(columns, tensors, strict=True):
             if one is not None:
@@ -215,6 +220,7 @@ class Call:
                     address = one.data_ptr()
                 table[column] = address
             found.append(one)
+        self.entered.append(found)
         return found
 
     def arguments(self, weights: Tensor, kept: Sequence[Tensor] = (), **given: Any) -> array[int]:
@@ -241,7 +247,9 @@ class Call:
         own = self.layout
         size = own.backward_bytes if kernel is passes.backward_pass else own.forward_bytes
         first = 0 if with_packed or not own.weights else _address(passes.pack_weights, own.number)
-        threads.run(_address(kernel, own.number), arguments, arguments[passes.CONSTANTS], own.items, size, first)
+        threads.run(
+            _address(kernel, own.number), arguments, arguments[passes.CONSTANTS], own.items, size, first
+        )
 
     def sums(self) -> Tensor:
         """Return memory for an item's gradients of weights and parameters and two numbers of the loss, in rows."""
@@ -284,7 +292,7 @@ def backward(
     x_seq: Tensor,
     tensors: Sequence[Tensor | None],
     numbers: array[float],
-    kept: Sequence[Tensor | None],
+    kept: Sequence[Any],
     grads: Sequence[Tensor | None],
     needs: Sequence[bool],
 ) -> list[Tensor | None]:
@@ -293,20 +301,20 @@ def backward(
     ``kept`` is what :func:`forward` returned, ``grads`` are the gradients of its results, and ``needs`` says of x_seq
     and of each tensor whether its gradient is needed.
     """
-    layout, (weights, borders, *pieces), (grad_y, *others) = layout_of(plan), kept, grads
+    layout, (grad_y, *others) = layout_of(plan), grads
+    weights, borders, *pieces = kept
     call = Call(plan, x_seq, tensors, numbers)
-    given = call.enter(layout.of_gradients, others)
+    call.enter(layout.of_gradients, others)
     g_y = None if grad_y is None else strided(call.dtype, grad_y.reshape(plan.y_rows))
     g_x = call.empty(*plan.rows) if needs[0] else None
-    firsts = [
-        call.empty(*shape) if need else None for shape, need in zip(plan.state_shapes, plan.of_states(needs[1:]), strict=True)
-    ]
+    shapes = zip(plan.state_shapes, plan.of_states(needs[1:]), strict=True)
+    firsts = [call.empty(*shape) if need else None for shape, need in shapes]
     call.enter(layout.of_firsts, firsts)
     sums, (by_t, by_n, by_i) = call.sums(), (0, 0, 0) if g_y is None else g_y.stride()
     arguments = call.arguments(
         weights, pieces, BORDERS=borders, G_Y=g_y, G_T=by_t, G_N=by_n, G_I=by_i, G_X=g_x, SUMS=sums,
         SUM_SIZE=sums.shape[1], WORK_SIZE=layout.work,
-    )  # type: ignore[arg-type]  # fmt: skip
+    )  # fmt: skip
     call.run(passes.backward_pass, arguments, with_packed=True)
     # By numpy, in their order: the threads of torch would not keep it.
     total = torch.from_numpy(np.add.reduce(sums.numpy(), axis=0))

@@ -161,7 +161,7 @@ def _add_seq_gradients(st, at, count, n, out, one, u):
 def _carry(table, steps, n, w):
     """Make the states after a segment those before the next."""
     for st in table:
-        J, S, D, count = st[f.OUTPUTS], st[f.STATES], st[f.FEEDBACK], n * st[f.OUTPUTS]
+        S, D, count = st[f.STATES], st[f.FEEDBACK], n * st[f.OUTPUTS]
         v, y = st[f.V] * n, st[f.Y] * n
         copy(w, v + steps * S * count, v, w, S * count)
         for d in range(D):
@@ -282,7 +282,9 @@ def _weight_gradient(u, g, J, rows, w, x, I_, gradient, at, by, packed):
 
 
 @helper
-def _backward(table, numbers, t0, steps, N, lo, n, one, zeros, weights, gradient, needs_x, a, b, packed, w, u):
+def _backward(
+    table, numbers, t0, steps, N, lo, n, one, zeros, weights, gradient, needs_x, a, b, packed, w, u
+):
     """Take the gradient of a block's outputs at ``a`` back through all stages; return where that of its input is.
 
     ``zeros`` ends with a 1, by which rows are summed.
@@ -320,7 +322,9 @@ def _backward(table, numbers, t0, steps, N, lo, n, one, zeros, weights, gradient
         _weight_gradient(u, a, J, rows, w, x, I_, gradient, g, columns, packed)
         add_product(zeros, last, 0, 0, 1, rows, u, a, J, 0, J, gradient, bias, 0, gradient, bias, 0)
         if k > 0 or needs_x:
-            add_product(u, a, J, 1, rows, J, weights, st[f.FROM_Y], width, J * width, I_, zeros, 0, 0, u, b, I_)
+            add_product(
+                u, a, J, 1, rows, J, weights, st[f.FROM_Y], width, J * width, I_, zeros, 0, 0, u, b, I_
+            )
             a, b = b, a
     return a
 

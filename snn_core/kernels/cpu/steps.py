@@ -178,7 +178,8 @@ def descent_of(
     rule = (skip_overflow.scale, skip_overflow.good_steps) if skip_overflow else (0.0, 0)
     most_norm = np.inf if clip is None else clip
     settings = np.array(
-        [float(own["lr"]), own["weight_decay"], *keep, own.get("eps", 0), *taken, most_norm, 1.0, *rule], float
+        [float(own["lr"]), own["weight_decay"], *keep, own.get("eps", 0), *taken, most_norm, 1.0, *rule],
+        float,
     )
     return Descent(descent.ADAM if is_adam else descent.SGD, settings, changed, counters)
 
@@ -221,7 +222,8 @@ def take_steps(
     notes, weights = np.zeros((len(table), descent.NOTES)), call.empty(layout.weights)
     out, borders = call.empty(N, plan.kinds[-1].outputs), call.empty(layout.borders)
     arguments = call.arguments(
-        weights, SUMS=sums, SUM_SIZE=sums.shape[1], WORK_SIZE=layout.work, LOSS=LOSSES[loss], LABELS=labels, OUT=out, INDEX=index, BORDERS=borders,
+        weights, SUMS=sums, SUM_SIZE=sums.shape[1], WORK_SIZE=layout.work, LOSS=LOSSES[loss], LABELS=labels, OUT=out,
+        INDEX=index, BORDERS=borders,
     )  # fmt: skip
     leader, called = _kernels(layout.number)
     lead = array(

@@ -2,9 +2,9 @@
 
 CuPy compiles them on first use and keeps them on disk. The head of ``plan.cu`` explains how a kernel works. This module
 puts the structures and the cells of a plan into it (:func:`source`) and decides which stages one launch takes, on how
-many blocks of how many threads (:class:`Launch`). Outputs come from torch's allocator and kernels go onto torch's current
-stream without waiting for anything, so a training step can be captured in a CUDA graph, once its kernels have been
-compiled by an ordinary step.
+many blocks of how many threads (:class:`Launch`). Outputs come from torch's allocator and kernels go onto torch's
+current stream without waiting for anything, so a training step can be captured in a CUDA graph, once its kernels have
+been compiled by an ordinary step.
 
 Half precisions are widened in registers: all arithmetic and the states that are passed in are float32, for float64
 float64. CuPy compiles everything with ``-ftz=true``: single-precision numbers below 1.2e-38 count as 0.
@@ -61,7 +61,9 @@ class Launch(NamedTuple):
     cells: tuple[Code, ...] = ()
 
 
-def _function(head: str, names: dict[str, str], statements: Sequence[Statement], results: dict[str, str]) -> str:
+def _function(
+    head: str, names: dict[str, str], statements: Sequence[Statement], results: dict[str, str]
+) -> str:
     """Return a function of a cell: what names stand for, its statements, and where results go."""
     written = list(map(str, statements))
     used = set(re.findall(r"\w+", " ".join([*written, *results.values()])))
@@ -393,7 +395,9 @@ class _Call:
         """Return the gradients of a stage's tensors."""
         N, J, D = self.N, kind.outputs, kind.feedback
         first = kept["LAST", 0]
-        found: Own = {("FIRST", k): first[k] for k in range(kind.states)} | {("FIRST", most.MOST_STATES): first[kind.states :]}
+        found: Own = {("FIRST", k): first[k] for k in range(kind.states)} | {
+            ("FIRST", most.MOST_STATES): first[kind.states :]
+        }
         if kind.is_dense:  # g_i belongs to the sum of what comes from x[t] and from earlier outputs
             g = kept["G_I", 0].flatten(0, 1).t()
             fed = [x]
@@ -423,15 +427,25 @@ def _of_stages(plan: Plan, names: Sequence[tuple[int, str, int]], values: Sequen
 def _alias(memory: Tensor, k: int, shape: tuple[int, ...]) -> Tensor:
     """Return part k of memory as a tensor of its own: autograd refuses to change a view of another one in place."""
     offset = memory[k].storage_offset() if memory[k:].numel() else 0
-    return torch.empty(0, dtype=memory.dtype, device=memory.device).set_(memory.untyped_storage(), offset, shape)
+    found = torch.empty(0, dtype=memory.dtype, device=memory.device)
+    return found.set_(memory.untyped_storage(), offset, shape)  # type: ignore[call-overload]
 
 
 def _calls(
-    plan: Plan, x_seq: Tensor, tensors: Sequence[Tensor | None], numbers: array[float], results: Sequence[Own], is_whole: bool
+    plan: Plan,
+    x_seq: Tensor,
+    tensors: Sequence[Tensor | None],
+    numbers: array[float],
+    results: Sequence[Own],
+    is_whole: bool,
 ) -> tuple[list[_Call], Tensor]:
     """Return the launches of a plan, and the outputs of the last that ran: all, or all but the last."""
     wide = [None if one is None else in_memory(one.detach(), plan.compute) for one in tensors]
-    own, y, at = _of_stages(plan, plan.tensors, wide), in_memory(x_seq.detach().reshape(plan.rows), plan.dtype), 0
+    own, y, at = (
+        _of_stages(plan, plan.tensors, wide),
+        in_memory(x_seq.detach().reshape(plan.rows), plan.dtype),
+        0,
+    )
     calls, rows = [], np.frombuffer(numbers, numbers.typecode).reshape(len(plan.kinds), -1)
     divided = groups(plan, device.shared_limit(x_seq.device))
     for k, group in enumerate(divided):
@@ -494,8 +508,7 @@ def backward(
             at = len(plan.kinds) - len(found) - len(call.own)
             gradient, own = call.backward(gradient, given[at : at + len(call.own)])
             found[:0] = own
-    assert gradient is not None
-    results: list[Tensor | None] = [gradient.view(x_seq.shape)]
+    results: list[Tensor | None] = [None if gradient is None else gradient.view(x_seq.shape)]
     for tensor, (k, name, place) in zip(tensors, plan.tensors, strict=True):
         results.append(None if tensor is None else found[k][name, place].view(tensor.shape).to(tensor.dtype))
     return results

@@ -28,7 +28,6 @@ from snn_core.kernels.record.sources import PLAIN, look_again, source_of, source
 from snn_core.kernels.record.symbols import NotScalarError, Number, Statement, Symbol, Tape
 from snn_core.surrogate import SurrogateFunction
 
-
 __all__ = ["Code", "Program", "joined", "joined_numbers", "look_again", "pack", "program_of", "unpacked"]
 
 
@@ -84,7 +83,9 @@ class Code(NamedTuple):
         most, have = (MOST_STATES, MOST_PARAMETERS, MOST_CONSTANTS), self[:3]
         if all(map(operator.le, have, most)):
             return ""
-        return "kernels take {} states, {} parameters and {} numbers at most, it has {}, {} and {}".format(*most, *have)
+        return "kernels take {} states, {} parameters and {} numbers at most, it has {}, {} and {}".format(
+            *most, *have
+        )
 
 
 class Program:
@@ -185,7 +186,10 @@ class _Spike:
 
 #: What a module has besides its user's attributes, and what stands in the way of a kernel.
 _MODULE = frozenset(vars(nn.Module()))
-_HOOKS = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"
+_MUST_BE_EMPTY = (
+    "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_parameters", "_buffers",
+    "_modules",
+)  # fmt: skip
 _INSTEAD = "forward", "derivative", "primitive"
 
 
@@ -220,8 +224,7 @@ def _flatten(cell: Cell, key: list[Any], scalars: list[float], tensors: list[Ten
 def _flatten_surrogate(name: str, surrogate: SurrogateFunction, key: list[Any], scalars: list[float]) -> None:
     """Append what a surrogate function is, if it is what its class says, without tensors."""
     own, kind = surrogate.__dict__, type(surrogate)
-    is_changed = kind.forward is not SurrogateFunction.forward or own["_parameters"] or own["_buffers"] or own["_modules"]
-    if is_changed or own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"] or own["_backward_pre_hooks"]:
+    if kind.forward is not SurrogateFunction.forward or any(map(own.get, _MUST_BE_EMPTY)):
         raise NotScalarError(f"its {name} is not one that kernels know")
     key.append(sources.get(kind) or source_of(kind))
     if len(own) == len(_MODULE) + 2 and "alpha" in own and "spiking" in own:  # sooner, for nearly all

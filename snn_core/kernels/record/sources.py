@@ -59,7 +59,9 @@ class Source:
             self.reason = str(error)
         pieces = [piece for _, found in self.found for piece in (found if type(found) is tuple else [found])]
         functions = map(_inside, [root, *pieces])
-        self.functions = [one for one in functions if isinstance(one, types.FunctionType) and not _is_fixed(one)]
+        self.functions = [
+            one for one in functions if isinstance(one, types.FunctionType) and not _is_fixed(one)
+        ]
         self.codes = list(map(_code, self.functions))
 
     def is_current(self) -> bool:
@@ -122,7 +124,7 @@ def _read(root: Any) -> Iterator[Callable[[], Any]]:
     Raises:
         NotScalarError: it reads something that may change unseen.
     """
-    functions, names, below = [], [], []
+    functions, names = [], []
     if isinstance(root, types.FunctionType):
         functions.append(root)
     elif not isinstance(root, type) and not _is_fixed(root):
@@ -223,7 +225,9 @@ def _variables(code: types.CodeType) -> tuple[tuple[str, ...], ...]:
     steps = [step for step in dis.get_instructions(code) if step.opname not in ("CACHE", "PUSH_NULL")]
     for k, step in enumerate(steps):
         if step.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "IMPORT_NAME"):
-            behind = itertools.takewhile(lambda one: one.opname in ("LOAD_ATTR", "LOAD_METHOD"), steps[k + 1 :])
+            behind = itertools.takewhile(
+                lambda one: one.opname in ("LOAD_ATTR", "LOAD_METHOD"), steps[k + 1 :]
+            )
             found.append((step.argval, *(one.argval for one in behind)))
         elif isinstance(step.argval, types.CodeType):
             found += _variables(step.argval)

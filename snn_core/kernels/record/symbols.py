@@ -399,7 +399,8 @@ _METHODS: dict[str, Callable[..., Any]] = {
 _ALIASES = {
     "absolute": "abs", "clip": "clamp", "divide": "div", "true_divide": "div", "multiply": "mul", "negative": "neg",
     "subtract": "sub", "arctan": "atan", "greater": "gt", "greater_equal": "ge", "less": "lt", "less_equal": "le",
-    "not_equal": "ne", "remainder": "modulo", "logical_and": "and", "logical_or": "or", "bitwise_and": "and", "bitwise_or": "or",
+    "not_equal": "ne", "remainder": "modulo", "logical_and": "and", "logical_or": "or", "bitwise_and": "and",
+    "bitwise_or": "or",
 }  # fmt: skip
 for _operator, _name in {
     "add": "add", "sub": "sub", "mul": "mul", "truediv": "div", "mod": "modulo", "ge": "ge", "gt": "gt", "le": "le",
