@@ -494,6 +494,8 @@ def apply(module: Any, x_seq: Tensor) -> Tensor:
         return module(x_seq)
     if defines(module, "forward_sequence"):
         return module.forward_sequence(x_seq)
+    if hasattr(type(module), "keep_state") and not replaced(module):
+        return module.loop(x_seq)
     if has_state(module):
         return torch.stack([module(x) for x in x_seq])
     return apply_once(module, x_seq)

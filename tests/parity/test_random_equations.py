@@ -40,6 +40,8 @@ NUMBERS = """
     torch.minimum({n}, {n}) | torch.where({f}, {n}, {n}) | torch.where({f}, {c}, {n}) | {n}.where({f}, {n})
     {f} * {n} | ({n} > {c}).where({f}, {n}) | {f}.to(x) | {f}.to(x.dtype) - {n} | {n}.detach() | self.fire({n})
     self.fire({n} - {c}) | torch.zeros_like({n}) + {n} | (1 - self.fire({n})) * {n}
+    torch.sin({n}) | torch.cos({n}) | torch.log1p({n}.square()) | nn.functional.softplus({n}) | {n} % 0.7
+    torch.floor({n}) | {n}.round() | (abs({n}) + 0.4) ** {c}
 """
 FLAGS = "{n} > {n} | {n} >= {c} | {n} < {c} | {n} <= {n} | {n} == 0 | {f} & {f} | {f} | ({f}) | ~({f}) | {n} != {n}"
 NUMBERS, FLAGS = (
@@ -208,7 +210,7 @@ def differences(found: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[s
 
 
 def check(case: Case, executor: Any = nullcontext) -> None:
-    namespace = {"torch": torch, "Cell": Cell, "__name__": "drawn"}
+    namespace = {"torch": torch, "nn": nn, "Cell": Cell, "__name__": "drawn"}
     note(f"\n{case.source}\n")
     exec(case.source, namespace)
     kind = namespace["Drawn"]
