@@ -114,6 +114,14 @@ def test_what_a_page_shows_changes_the_digest_and_a_comment_does_not(monkeypatch
     chapters._module.cache_clear()
 
 
+def test_an_fstring_is_one_token_on_each_python():
+    """From 3.12 on it is several, and the digest must not tell."""
+    code = 'def f(x):  # why\n  "A docstring."\n  return (f"é {x!r:>{4}} {{b}}" +\n    "ö")\n'
+    tokens = "def f ( x ) : . INDENT return ( {} + {} ) . DEDENT".format('f"é {x!r:>{4}} {{b}}"', '"ö"')
+    found = [line.partition(" ")[2] or line for line in chapters.code_only(code).splitlines()]
+    assert " ".join(found).replace("NEWLINE", ".") == tokens
+
+
 EXERCISE = new_code_cell('answer = ...\ncheck("01.1", answer)', metadata={"tags": ["exercise"]})
 SOLUTION = new_markdown_cell(
     "Text.\n```python\nno\n```\n<details><summary>Solution 01.1</summary>\n\n"
