@@ -16,7 +16,6 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tools"), str(HERE)]  # docs
 
 import dark_figures  # noqa: E402
 import slides  # noqa: E402
-import tables  # noqa: E402
 
 from sequential_fmnist.data import SequentialFashionMNIST  # noqa: E402
 from sequential_fmnist.networks import NETWORKS, make_network  # noqa: E402
@@ -55,9 +54,8 @@ toc_object_entries_show_parents = "hide"
 nb_execution_mode = "off"
 nb_merge_streams = True
 nb_render_markdown_format = "myst"  # the tables that cells return, too
-myst_enable_extensions = ["amsmath", "dollarmath", "strikethrough", "substitution"]
+myst_enable_extensions = ["amsmath", "dollarmath", "strikethrough"]
 suppress_warnings = ["myst.strikethrough"]  # it works in HTML only, which is all that is built
-myst_substitutions = tables.of_the_site()
 myst_dmath_double_inline = True  # $$ may follow a line of text at once, as in Jupyter
 myst_heading_anchors = 3
 

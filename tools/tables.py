@@ -1,10 +1,10 @@
-"""The tables of README.md and docs/, in Markdown, computed from the files in results/."""
+"""The tables of README.md and of pages in docs/, in Markdown, computed from the files in results/."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import nbformat
@@ -121,11 +121,16 @@ def unequal() -> str:
     return markdown(("network", *columns), ([kind, *cells] for kind, cells in rows.items()))
 
 
+def base_size(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what ``results/benchmarks.json`` holds of the three networks at the base size."""
+    size = {"batch": BASE.batch, "T": BASE.T, "hidden": BASE.hidden, "busy": False}
+    return [entry for entry in found["networks"] if size.items() <= entry.items()]
+
+
 def speed() -> str:
     """Return how many times ours other libraries' steps take, over the three networks at the base size."""
     found = load("benchmarks")
-    size = {"batch": BASE.batch, "T": BASE.T, "hidden": BASE.hidden, "busy": False}
-    base = [entry["libraries"] for entry in found["networks"] if size.items() <= entry.items()]
+    base = [entry["libraries"] for entry in base_size(found)]
     parts = []
     for name, library in found["libraries"].items():
         if not name.startswith(OURS):
@@ -134,24 +139,25 @@ def speed() -> str:
     return f"{', '.join(parts[:-1])} and {parts[-1]}\n"
 
 
-#: What README.md shows between marks, since GitHub computes nothing.
-README: dict[str, Callable[[], str]] = {
-    "times": times,
-    "chapters": chapters,
-    "results": results,
-    "speed": speed,
-}
+def verdicts() -> str:
+    """Return all comparisons, numbered as in their figure."""
+    head, line, *rows = verdict_table(answers(load("ablation"))).splitlines()
+    rows = [f"| {number} {row}" for number, row in enumerate(rows, start=1)]
+    return "\n".join(["|  " + head, "|---:" + line, *rows]) + "\n"
 
 
-def of_the_site() -> dict[str, str]:
-    """Return what the pages of docs/ show in place of ``{{ name }}``."""
+def pages() -> dict[str, dict[str, str]]:
+    """Return what each page shows between marks, by the page and the name in the mark."""
     summary, published = load("ablation"), load("published")
     return {
-        "reproduced_64": reproduced_table(summary, published, 64),
-        "reproduced_90": reproduced_table(summary, published, 90),
-        "best": best_table(summary),
-        "verdicts": verdict_table(answers(summary)),
-        "unequal": unequal(),
-        "exchange": peers_table(load("exchange")["rows"]),
-        **benchmarks.tables(RESULTS),
+        "README.md": {"times": times(), "chapters": chapters(), "results": results(), "speed": speed()},
+        "docs/benchmarks.md": benchmarks.tables(RESULTS),
+        "docs/evidence.md": {
+            "reproduced_64": reproduced_table(summary, published, 64),
+            "reproduced_90": reproduced_table(summary, published, 90),
+            "best": best_table(summary),
+            "verdicts": verdicts(),
+            "unequal": unequal(),
+        },
+        "docs/exchange.md": {"exchange": peers_table(load("exchange")["rows"])},
     }

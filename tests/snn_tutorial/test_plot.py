@@ -110,9 +110,10 @@ def test_an_animation_has_28_steps_and_stops(animation):
     assert show_gif(animation, alt="a bag")._repr_mimebundle_()[1]["image/gif"]["alt"] == "a bag"
 
 
-def test_refresh_draws_the_figures_of_readme(tmp_path):
+def test_refresh_draws_the_figures_of_readme_and_docs(tmp_path):
     refresh.draw(tmp_path)
-    shown = set(re.findall(r"\(figures/([^)]+)\)", (ROOT / "README.md").read_text()))
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    shown = {name for page in pages for name in re.findall(r"figures/([\w.]+)\)", page.read_text())}
     assert {path.name for path in tmp_path.iterdir()} == shown
 
 
