@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from tabulate import tabulate
 
 from snn_tutorial.plot.style import NO_GRID, OKABE_ITO, RC, STYLE, WIDTH, legend_above, stacked
 
@@ -25,8 +26,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
     The first column is aligned to the left, the others to the right.
     """
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *([_cell(v) for v in row] for row in rows)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    align = ["left"] + ["right"] * (len(header) - 1)
+    cells = [[_cell(value) for value in row] for row in rows]
+    return tabulate(cells, header, "pipe", colalign=align, disable_numparse=True) + "\n"
 
 
 def _cell(value: object) -> str:
