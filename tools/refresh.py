@@ -11,7 +11,7 @@ from pathlib import Path
 
 import nbformat
 import run_notebooks
-from chapters import ROOT, is_outdated, number, paths
+from chapters import ROOT, address, is_outdated, number, paths
 from tables import base_size, load, pages
 
 from sequential_fmnist.checkpoint import atomic_write
@@ -41,6 +41,12 @@ def fill(text: str, parts: Mapping[str, str]) -> str:
     return text
 
 
+def write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    with atomic_write(path) as file:
+        file.write(text.encode())
+
+
 def draw(folder: Path) -> None:
     """Draw the figures of README and docs/ that no chapter draws."""
     ablation, timed = load("ablation"), load("benchmarks")
@@ -57,13 +63,17 @@ def main() -> None:
     """Execute, draw and write; then show what differs from the last commit."""
     # One after the other: a chapter may read what an earlier one has just written.
     for path in paths():
-        if is_outdated(nbformat.read(path, as_version=4)):
+        notebook = nbformat.read(path, as_version=4)
+        address(notebook, path)
+        write(path, nbformat.writes(notebook) + "\n")
+        if is_outdated(notebook):
             run_notebooks.main([number(path)])
     draw(ROOT / "figures")
-    filled = {ROOT / name: fill((ROOT / name).read_text(), parts) for name, parts in pages().items()}
+    filled = {
+        ROOT / name: fill((ROOT / name).read_text(encoding="utf-8"), parts) for name, parts in pages().items()
+    }
     for page, text in filled.items():
-        with atomic_write(page) as file:
-            file.write(text.encode())
+        write(page, text)
     git = ["git", "diff", "--stat", "HEAD", "--", *GENERATED]
     done = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=True)
     print(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import nbformat
-from chapters import ROOT, paths, title
+from chapters import ROOT, URLS, badges, paths, title
+from tabulate import tabulate
 
 from experiments.evidence import (
     CUTS,
@@ -32,13 +33,24 @@ RESULTS = ROOT / "results"
 
 def load(name: str) -> dict[str, Any]:
     """Return what ``results/name.json`` holds."""
-    return json.loads((RESULTS / f"{name}.json").read_text())
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table whose first column stands to the left, and whose others to the right."""
-    first, *others = (f"| {' | '.join(row)} |\n" for row in (head, *rows))
-    return f"{first}|---|{'---:|' * (len(head) - 1)}\n{''.join(others)}"
+    align = ["left"] + ["right"] * (len(head) - 1)
+    return tabulate(rows, head, "pipe", colalign=align, disable_numparse=True) + "\n"
+
+
+def links() -> str:
+    """Return what README begins with: chapter 01 on Colab and on Binder, and the address that its text names."""
+    return f"{badges(paths()[0])}\n\n[the site]: {URLS['Documentation']}\n"
+
+
+def clone() -> str:
+    """Return the command that fetches the repository, without its history."""
+    name = URLS["Repository"].rpartition("/")[2]
+    return f"```sh\ngit clone --depth 1 {URLS['Repository']} && cd {name}\n```\n"
 
 
 def times() -> str:
@@ -49,13 +61,14 @@ def times() -> str:
         "tutorial": "sets everything up, executes all chapters and builds the site, into `build/`",
         "test": "sets everything up and runs the tests",
     }
-    rows = [
-        (f"`make {command}`: {what}", f"{found['seconds'][command] / 60:.0f} min")
-        for command, what in about.items()
-    ]
-    return markdown(("command", "time"), rows) + (
-        f"\nMeasured from a fresh clone, packages included, with {where['cores']} cores ({where['processor']}), "
-        f"Python {where['python']} and torch {where['torch']} by `make times`.\n"
+    rows = []
+    for command, what in about.items():
+        seconds, packages = found["seconds"][command], found["packages"][command]
+        times = [f"{each / 60:.0f} min" for each in (seconds, packages["seconds"])]
+        rows.append((f"`make {command}`: {what}", *times, f"{packages['megabytes']:,} MB"))
+    return markdown(("command", "time", "of it packages", "on disk"), rows) + (
+        f"\nMeasured from a fresh clone by `make times` with {where['cores']} cores ({where['processor']}, load "
+        f"{found['load_before']:.1f} before), Python {where['python']} and torch {where['torch']}.\n"
     )
 
 
@@ -103,24 +116,6 @@ def results() -> str:
     return markdown(("network", "parameters", *columns), rows)
 
 
-def unequal() -> str:
-    """Return the accuracies of earlier runs, which did not start equal, for some tasks and distances."""
-    columns = {
-        "cue, 200 steps": ("noisy-recall", 200),
-        "cue, 500 steps": ("noisy-recall", 500),
-        "copying, 50": ("copying", 50),
-        "pixel by pixel": ("pixels", None),
-        "permuted": ("permuted", None),
-    }
-    groups = load("unequal")["groups"]
-    rows: dict[str, list[str]] = {}
-    for task, at in columns.values():
-        for case in groups[f"long-{task}"]:
-            if case["at"] == at:
-                rows.setdefault(case["kind"], []).append(f"{100 * case['accuracy']['mean']:.1f}")
-    return markdown(("network", *columns), ([kind, *cells] for kind, cells in rows.items()))
-
-
 def base_size(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return what ``results/benchmarks.json`` holds of the three networks at the base size."""
     size = {"batch": BASE.batch, "T": BASE.T, "hidden": BASE.hidden, "busy": False}
@@ -150,14 +145,20 @@ def pages() -> dict[str, dict[str, str]]:
     """Return what each page shows between marks, by the page and the name in the mark."""
     summary, published = load("ablation"), load("published")
     return {
-        "README.md": {"times": times(), "chapters": chapters(), "results": results(), "speed": speed()},
+        "README.md": {
+            "links": links(),
+            "clone": clone(),
+            "times": times(),
+            "chapters": chapters(),
+            "results": results(),
+            "speed": speed(),
+        },
         "docs/benchmarks.md": benchmarks.tables(RESULTS),
         "docs/evidence.md": {
             "reproduced_64": reproduced_table(summary, published, 64),
             "reproduced_90": reproduced_table(summary, published, 90),
             "best": best_table(summary),
             "verdicts": verdicts(),
-            "unequal": unequal(),
         },
         "docs/exchange.md": {"exchange": peers_table(load("exchange")["rows"])},
     }
