@@ -16,6 +16,8 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check
 BRIEFLY := | { grep --line-buffered -E '^(Collecting|Installing)' || true; }
 # Other libraries that are timed, in environments of their own.
 BENCH := build/bench
+# Files are UTF-8, whatever the terminal is.
+export PYTHONUTF8 := 1
 # Small tensors gain nothing from many threads, and tests run side by side.
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
@@ -23,8 +25,11 @@ TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
+# torch and torchvision with the bounds of pyproject.toml, each in quotes.
+TORCH := $(shell sed -nE "s/^ *\"(torch(vision)?>.*)\",$$/'\1'/p" pyproject.toml)
+
 $(BIN)/python:
-	PYTHON="$(PYTHON)" tools/make_venv.sh "$(VENV)"
+	PYTHON="$(PYTHON)" tools/make_venv.sh "$(VENV)" $(TORCH)
 
 $(VENV)/.notebooks: pyproject.toml | $(BIN)/python
 	$(PIP) --editable '.[notebooks]' $(BRIEFLY)
@@ -59,7 +64,7 @@ tutorial: ## execute all notebooks and build the site, into build/; with EPOCHS=
 	$(call phase,3 of 5: kernels)
 	@$(BIN)/python tools/compile_kernels.py
 	$(call phase,4 of 5: chapters)
-	@$(BIN)/python tools/run_notebooks.py --out build $(QUICK)
+	@$(BIN)/python tools/run_notebooks.py --out build $(QUICK) $(ARGS)
 	$(call phase,5 of 5: site)
 	@$(AGAIN) site CHAPTERS=build
 	$(call phase,done: open build/site/index.html)
@@ -99,20 +104,27 @@ $(JAVASCRIPT)/node_modules: $(JAVASCRIPT)/package-lock.json | $(VENV)/.dev
 	$(WITH_NODE) npm ci --prefix $(JAVASCRIPT) --no-audit --no-fund --silent
 	touch $@
 
-.PHONY: check
-check: $(VENV)/.dev $(JAVASCRIPT)/node_modules ## check style, types, imports and the core, in a minute
+.PHONY: lint
+lint: $(VENV)/.dev $(JAVASCRIPT)/node_modules ## check style, types and imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(JAVASCRIPT)/node_modules/.bin/biome ci --config-path=$(JAVASCRIPT)/biome.json snn_tutorial/live/js
 	$(WITH_NODE) $(JAVASCRIPT)/node_modules/.bin/tsc --project $(JAVASCRIPT)
+
+.PHONY: check
+check: lint ## lint, and run the tests of the core, in a minute
 	$(TEST_ENV) $(BIN)/python -m pytest tests/snn_core $(TWO) $(ARGS)
 
 .PHONY: test
 test: $(VENV)/.dev ## run the tests, but for those that take long
 	@for dtype in float32 float64; do $(TEST_ENV) $(BIN)/python tools/compile_kernels.py $$dtype & done; wait
 	$(TEST_ENV) $(BIN)/python -m pytest $(TWO) $(ARGS)
+
+.PHONY: elsewhere
+elsewhere: $(VENV)/.dev ## run chapters in imitations of Colab and Binder
+	$(BIN)/python -m pytest -m nightly tests/tools/test_elsewhere.py $(ARGS)
 
 .PHONY: nightly
 nightly: coverage torture bounds ## run all tests and everything else that takes long, in hours
@@ -126,28 +138,31 @@ COVERAGE := build/coverage
 .PHONY: coverage
 coverage: $(VENV)/.dev $(BENCH)/jax/.done ## run all tests and show the lines that none reaches; fails below 98 % of snn_core's lines and branches
 	rm -rf $(COVERAGE) && mkdir -p $(COVERAGE)
-	status=0; NUMBA_CACHE_DIR=$(CURDIR)/$(COVERAGE)/kernels $(TEST_ENV) $(BIN)/coverage run -m pytest \
+	status=0; NUMBA_CACHE_DIR="$(CURDIR)/$(COVERAGE)/kernels" $(TEST_ENV) $(BIN)/coverage run -m pytest \
 	    $(ALL) $(TWO) $(ARGS) || status=$$?; \
 	$(BIN)/coverage combine --quiet && $(BIN)/coverage report --skip-covered --show-missing && \
 	$(BIN)/coverage report --include='snn_core/*' --fail-under=98 && exit $$status
 
 # Tests in an environment with one resolution of the packages on one Python. What fails runs once more, alone: beside
-# others some tests are too slow. Left out is what says nothing of packages: the browser.
+# others some tests are too slow. The tests in a browser say nothing about packages and are left out.
 BOUNDS = build/bounds/$(1)
 define try_bounds
-rm -rf $(BOUNDS) && $(BIN)/uv venv --quiet --python $(2) $(BOUNDS)
-$(BIN)/uv pip install --python $(BOUNDS) --resolution $(1) --editable '.[dev,peers]'
+rm -rf $(BOUNDS) && $(BIN)/uv venv --quiet --seed --python $(2) $(BOUNDS)
+$(BIN)/uv pip install --python $(BOUNDS) --resolution $(1) --torch-backend cpu --editable '.[dev,peers]' || \
+    $(BIN)/uv pip install --python $(BOUNDS) --resolution $(1) --editable '.[dev,peers]'
 $(BIN)/uv pip install --python $(BOUNDS) --no-deps spikingjelly==2.0.0
-export $(TEST_ENV) NUMBA_CACHE_DIR=$(CURDIR)/$(BOUNDS)/kernels; \
+export $(TEST_ENV) NUMBA_CACHE_DIR="$(CURDIR)/$(BOUNDS)/kernels"; \
 run() { $(BOUNDS)/bin/python -m pytest $(ALL) -W default -o cache_dir=$(BOUNDS)/cache --junitxml=$(BOUNDS)/tests.xml \
     --ignore=tests/browser "$$@"; }; \
 run $(TWO) $(ARGS) || run --last-failed --last-failed-no-failures none
 endef
 
-.PHONY: bounds
-bounds: $(VENV)/.dev ## run the tests with the lowest and the newest packages, each in an environment of its own
+.PHONY: lowest newest bounds
+lowest: $(VENV)/.dev ## run the tests with the oldest packages that pyproject.toml allows
 	$(call try_bounds,lowest-direct,3.11)
+newest: $(VENV)/.dev ## run the tests with the newest packages
 	$(call try_bounds,highest,3.13)
+bounds: lowest newest
 
 .PHONY: train
 train: $(VENV)/.notebooks ## train one network: make train MODEL=feedback EPOCHS=64 ARGS="--tb"
@@ -161,7 +176,7 @@ build/lab:
 	mkdir -p $@ && cp -r notebooks results figures docs $@
 
 .PHONY: ablation
-ablation: $(VENV)/.ablation ## run what is missing of the ablation, hours in all; break it off and go on at any time
+ablation: $(VENV)/.ablation ## run what is missing of the ablation, hours in all; interrupt it and resume at any time
 	$(TEST_ENV) $(BIN)/python -m experiments $(ARGS)
 
 .PHONY: times
@@ -174,7 +189,7 @@ $(BENCH)/constraints.txt: $(VENV)/.dev
 	$(BIN)/python -c "import torch; print('torch==' + torch.__version__.partition('+')[0])" > $@
 
 $(BENCH)/%/.done: benchmarks/requirements/%.txt $(BENCH)/constraints.txt
-	PYTHON="$(PYTHON)" tools/make_venv.sh $(@D)
+	PYTHON="$(PYTHON)" tools/make_venv.sh $(@D) $(if $(findstring torch,$*),"$$(cat $(BENCH)/constraints.txt)")
 	$(@D)/bin/python -m pip install --quiet --requirement $< --constraint $(BENCH)/constraints.txt
 	touch $@
 

@@ -7,6 +7,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import sphinx_revealjs
+from docutils import nodes
 from sphinx.application import Sphinx
 
 HERE = Path(__file__).resolve().parent
@@ -16,7 +18,6 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tools"), str(HERE)]  # docs
 
 import dark_figures  # noqa: E402
 import slides  # noqa: E402
-import tables  # noqa: E402
 
 from sequential_fmnist.data import SequentialFashionMNIST  # noqa: E402
 from sequential_fmnist.networks import NETWORKS, make_network  # noqa: E402
@@ -55,9 +56,8 @@ toc_object_entries_show_parents = "hide"
 nb_execution_mode = "off"
 nb_merge_streams = True
 nb_render_markdown_format = "myst"  # the tables that cells return, too
-myst_enable_extensions = ["amsmath", "dollarmath", "strikethrough", "substitution"]
+myst_enable_extensions = ["amsmath", "dollarmath", "strikethrough"]
 suppress_warnings = ["myst.strikethrough"]  # it works in HTML only, which is all that is built
-myst_substitutions = tables.of_the_site()
 myst_dmath_double_inline = True  # $$ may follow a line of text at once, as in Jupyter
 myst_heading_anchors = 3
 
@@ -75,13 +75,22 @@ html_theme_options = {
     "repository_url": PROJECT["urls"]["Repository"],
     "repository_branch": "main",
     "use_repository_button": True,
+    "use_edit_page_button": True,
+    "use_issues_button": True,
+    "launch_buttons": {
+        "binderhub_url": "https://mybinder.org",
+        "colab_url": "https://colab.research.google.com",
+        "notebook_interface": "jupyterlab",
+    },
     "navbar_persistent": [],  # the field for searching stands in the side bar already
     "footer_content_items": [],
     "show_toc_level": 2,
-    "use_download_button": False,  # the chapters' first lines open them on Binder, Colab or nbviewer
+    "use_download_button": False,
 }
 html_context = {"default_mode": "auto", "mathjax": json.dumps(mathjax3_config)}  # the latter for slides
-html_static_path = ["site.css", "slides.css"]
+REVEAL = Path(sphinx_revealjs.__file__).parent / "_static" / "revealjs" / "dist"
+SLIDES = (REVEAL / "reveal.js", REVEAL / "reveal.css", REVEAL / "theme" / "serif.css")
+html_static_path = ["site.css", "slides.css", *map(str, SLIDES)]
 html_css_files = ["site.css"]
 html_show_sphinx = html_show_copyright = html_copy_source = False
 html_use_index = html_domain_indices = False
@@ -97,8 +106,9 @@ def linkcode_resolve(domain: str, info: dict[str, str]) -> str | None:
         path, line = inspect.getsourcefile(found), inspect.getsourcelines(found)[1]
     except TypeError:  # a value
         return None
-    name = Path(path).relative_to(HERE.parent)
-    return f"{PROJECT['urls']['Repository']}/blob/main/{name}#L{line}"
+    if not Path(path).is_relative_to(HERE.parent):  # a type of Python's own
+        return None
+    return f"{PROJECT['urls']['Repository']}/blob/main/{Path(path).relative_to(HERE.parent)}#L{line}"
 
 
 def describe_pictures(app: Sphinx, docname: str, source: list[str]) -> None:
@@ -112,6 +122,21 @@ def describe_pictures(app: Sphinx, docname: str, source: list[str]) -> None:
                 if "alt" in about:
                     cell["metadata"]["mystnb"] = {"image": {"alt": about["alt"]}}
     source[0] = json.dumps(notebook)
+
+
+def leave_out_badges(app: Sphinx, doctree: nodes.document) -> None:
+    """Remove pictures of other hosts, with their links: the theme's buttons lead to Colab and Binder."""
+    for image in list(doctree.findall(nodes.image)):
+        if "://" in image["uri"]:
+            image.parent.parent.remove(image.parent)
+
+
+def edit_what_is_there(
+    app: Sphinx, name: str, _template: str, context: dict[str, Any], _doctree: Any
+) -> None:
+    """Suggest edits of those pages only that are files of the repository."""
+    if not (HERE.parent / f"{name}{context.get('page_source_suffix')}").is_file():
+        context["page_source_suffix"] = ""
 
 
 def write_landing(app: Sphinx) -> None:
@@ -134,7 +159,7 @@ def darken(app: Sphinx, error: Exception | None) -> None:
 UNUSED = (
     "**/*.map",
     "locales/**/*.*",
-    "images/logo_*",
+    "images/logo_[djw]*",
     "scripts/fontawesome.js",
     "vendor/fontawesome/webfonts/fa-regular-*",
     *(
@@ -160,6 +185,8 @@ def setup(app: Sphinx) -> None:
     app.config.mathjax_path = "mathjax/startup.js"
     app.connect("builder-inited", write_landing)
     app.connect("source-read", describe_pictures)
+    app.connect("doctree-read", leave_out_badges, priority=100)  # before Sphinx collects pictures
+    app.connect("html-page-context", edit_what_is_there, priority=100)
     app.connect("html-collect-pages", slides.pages)
     app.connect("build-finished", darken, priority=800)
     app.connect("build-finished", leave_out_unused, priority=900)

@@ -1,4 +1,4 @@
-"""Slides of the executed chapters: a page of the site for each, with its goal, its figures and what was learned."""
+"""Slides of the executed chapters by reveal.js: for each its goal, its figures and what was learned."""
 
 from __future__ import annotations
 
@@ -63,11 +63,9 @@ def goal_and_lessons(notebook: NotebookNode) -> tuple[str, str]:
 
 def pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
     """Yield the pages in the form of Sphinx's event ``html-collect-pages``: name, values and template."""
-    links = {}
     for path in paths(Path(app.srcdir) / "notebooks"):
         notebook = nbformat.read(path, as_version=4)
         goal, learned = goal_and_lessons(notebook)
-        links[path.stem] = title(notebook)
         values = {
             "title": title(notebook),
             "goal": html(goal),
@@ -75,4 +73,3 @@ def pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
             "learned": html(learned),
         }
         yield f"slides/{path.stem}", values, "slides.html"
-    yield "slides/index", {"title": "Slides", "links": links}, "slides.html"

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DistributedSampler, TensorDataset
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from sequential_fmnist import checkpoint
 from sequential_fmnist.checkpoint import CheckpointError, WriteError, atomic_write, writing

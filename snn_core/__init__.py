@@ -6,7 +6,7 @@ them. You may stop there. ``fuse`` decides what runs in ``kernels/``, whose READ
 does not have.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 from snn_core import functional, layer, neuron, surrogate, synapse
 

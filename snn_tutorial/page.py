@@ -10,13 +10,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import PIL.Image
 from IPython.display import Image
 from matplotlib.figure import Figure
+from PIL.PngImagePlugin import PngInfo
 
 from experiments.results import provenance, write_json
 from sequential_fmnist.checkpoint import atomic_write
-from snn_tutorial.plot.style import pixels
+from snn_tutorial.plot.style import dark_palette, pixels
 
 
 def print_versions(*packages: str) -> None:
@@ -41,15 +43,20 @@ def load_results(folder: str | os.PathLike[str], name: str) -> dict[str, Any]:
 def png(figure: Figure) -> bytes:
     """Return ``figure`` as the bytes of a PNG file with a palette, the same for the same figure, and close it.
 
-    The colour of the corner, which is the ground, stays exact; others change where many blend into each other.
+    The colour of the corner, which is the ground, stays exact; others change where many blend into each other. The
+    text "dark" in the file is the palette of the figure on a dark page, see :func:`dark_palette`.
     """
-    image = PIL.Image.fromarray(pixels(figure, dpi=160))
-    reduced = image.quantize(256, PIL.Image.Quantize.MEDIANCUT, dither=PIL.Image.Dither.NONE)
-    palette, ground = reduced.getpalette(), reduced.getpixel((0, 0))
-    palette[3 * ground : 3 * ground + 3] = image.getpixel((0, 0))
-    reduced.putpalette(palette)
+    light, dark = pixels(figure, dpi=160)
+    reduced = PIL.Image.fromarray(light).quantize(
+        256, PIL.Image.Quantize.MEDIANCUT, dither=PIL.Image.Dither.NONE
+    )
+    palette = np.reshape(reduced.getpalette(), (-1, 3))
+    palette[reduced.getpixel((0, 0))] = light[0, 0]
+    reduced.putpalette(palette.astype(np.uint8).tobytes())
+    about = PngInfo()
+    about.add_text("dark", dark_palette(np.asarray(reduced.convert("RGB")), dark), zip=True)
     buffer = io.BytesIO()
-    reduced.save(buffer, "PNG", optimize=True)
+    reduced.save(buffer, "PNG", optimize=True, pnginfo=about)
     return buffer.getvalue()
 
 

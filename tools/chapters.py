@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import ast
+import re
+import tokenize
+import tomllib
 from collections.abc import Iterator
 from functools import cache
+from io import StringIO
+from itertools import accumulate
 from pathlib import Path
 
 from nbformat import NotebookNode
@@ -13,6 +18,8 @@ from sequential_fmnist.checkpoint import sha256
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
+#: The one place of the addresses of the repository and of the site.
+URLS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]
 #: Tags of the cell that fetches the collection on Colab, and of cells that ask for an answer.
 COLAB, EXERCISE = "colab", "exercise"
 
@@ -37,8 +44,31 @@ def title(notebook: NotebookNode) -> str:
     return notebook.cells[0].source.partition("\n")[0].removeprefix("# ")
 
 
+def badges(path: Path) -> str:
+    """Return links that open a chapter on Colab and on Binder."""
+    name = URLS["Repository"].removeprefix("https://github.com/")
+    colab, binder = "https://colab.research.google.com", "https://mybinder.org"
+    to_colab = f"{colab}/github/{name}/blob/main/notebooks/{path.name}"
+    to_binder = f"{binder}/v2/gh/{name}/main?labpath=notebooks%2F{path.name}"
+    return (
+        f"[![Open in Colab]({colab}/assets/colab-badge.svg)]({to_colab}) "
+        f"[![Open in Binder]({binder}/badge_logo.svg)]({to_binder})"
+    )
+
+
+def address(notebook: NotebookNode, path: Path) -> None:
+    """Put the addresses into a chapter: into its links below the heading and into its cell for Colab."""
+    page, slides = (f"{URLS['Documentation']}{place}/{path.stem}.html" for place in ("notebooks", "slides"))
+    links = f"{badges(path)} [Web page]({page}) · [slides]({slides})"
+    heading, _, rest = notebook.cells[0].source.split("\n\n", 2)
+    notebook.cells[0].source = "\n\n".join([heading, links, rest])
+    for cell in notebook.cells:
+        if has_tag(cell, COLAB):
+            cell.source = re.sub(r'address = ".*"', f'address = "{URLS["Repository"]}"', cell.source)
+
+
 def is_outdated(notebook: NotebookNode) -> bool:
-    """Whether the outputs of a notebook belong to other sources than those of today."""
+    """Whether the sources have changed since the outputs of a notebook were made."""
     return notebook.metadata.get("snn_core", {}).get("source_sha256") != source_digest(notebook)
 
 
@@ -46,31 +76,55 @@ def source_digest(notebook: NotebookNode) -> str:
     """Return the SHA-256 of what a notebook shows: its code, that of all modules of ours that it imports, directly or
     not, the scripts beside them, and the results that it reads.
 
-    It is kept with the outputs. Comments and docstrings of Python do not enter.
+    It is kept with the outputs. Comments, layout and docstrings do not enter, nor does the version of Python.
     """
-    cells = [ast.parse(c.source) for c in notebook.cells if c.cell_type == "code" and not has_tag(c, COLAB)]
+    cells = [c.source for c in notebook.cells if c.cell_type == "code" and not has_tag(c, COLAB)]
+    trees = [ast.parse(cell) for cell in cells]
     modules: set[Path] = set()
-    todo = {path for cell in cells for path in _imported(cell)}
+    todo = {path for tree in trees for path in _imported(tree)}
     while todo:
         path = todo.pop()
         modules.add(path)
         todo |= _module(path)[1] - modules
-    files = {path for cell in cells for path in _results(cell)}
+    files = {path for tree in trees for path in _results(tree)}
     files |= {script for module in modules for script in module.parent.glob("js/*")}
-    parts = [ast.dump(cell) for cell in cells] + [_module(path)[0] for path in sorted(modules)]
-    return sha256("\0".join(parts + [path.read_text() for path in sorted(files)]).encode())
+    parts = [code_only(cell) for cell in cells] + [_module(path)[0] for path in sorted(modules)]
+    return sha256("\0".join(parts + [path.read_text(encoding="utf-8") for path in sorted(files)]).encode())
+
+
+def code_only(source: str) -> str:
+    """Return the tokens of Python code, one on a line, the same on each version of Python.
+
+    Comments, layout and strings that are statements of their own, such as docstrings, are left out. From Python 3.12
+    on an f-string is several tokens; it is put together again.
+    """
+    rows = [0, 0, *accumulate(len(line) for line in source.splitlines(keepends=True))]
+    starts: list[int] = []
+    statement: list[str] = []
+    found: list[str] = []
+    for kind, text, (row, column), (last_row, last_column), _ in tokenize.generate_tokens(
+        StringIO(source).readline
+    ):
+        name = tokenize.tok_name[kind]
+        if name.endswith("STRING_START"):  # of an f-string, which may hold others
+            starts.append(rows[row] + column)
+        elif name.endswith("STRING_END"):
+            name, text = "STRING", source[starts.pop() : rows[last_row] + last_column]
+        if starts or name in ("COMMENT", "NL", "ENDMARKER"):
+            continue
+        statement.append(name if name in ("INDENT", "DEDENT", "NEWLINE") else f"{name} {text}")
+        if name == "NEWLINE":
+            is_text = all(token.startswith(("STRING", "INDENT", "DEDENT", "NEWLINE")) for token in statement)
+            found += [token for token in statement if not is_text or token in ("INDENT", "DEDENT")]
+            statement = []
+    return "\n".join(found + statement)
 
 
 @cache
 def _module(path: Path) -> tuple[str, frozenset[Path]]:
-    """Return the code of a module without docstrings, and the modules of ours that it imports."""
-    tree = ast.parse(path.read_text())
-    imported = frozenset(_imported(tree))
-    for node in ast.walk(tree):
-        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
-        if documented and ast.get_docstring(node, clean=False):
-            del node.body[0]
-    return ast.dump(tree), imported
+    """Return the code of a module, and the modules of ours that it imports."""
+    source = path.read_text(encoding="utf-8")
+    return code_only(source), frozenset(_imported(ast.parse(source)))
 
 
 def _imported(tree: ast.AST) -> Iterator[Path]:

@@ -1,30 +1,31 @@
 """Bring up to date everything that is generated, and say what changed: ``make refresh``.
 
-First the chapters whose outputs belong to other code, scripts or results, then the figures, then README's tables.
-Tables of docs/ are computed when the site is built.
+First the chapters whose sources have changed, then the figures, then the tables of README and docs/.
 """
 
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import nbformat
 import run_notebooks
-from chapters import ROOT, is_outdated, number, paths
-from tables import README, load
+from chapters import ROOT, address, is_outdated, number, paths
+from tables import base_size, load, pages
 
 from sequential_fmnist.checkpoint import atomic_write
 from sequential_fmnist.data import SequentialFashionMNIST
 from snn_tutorial.page import save_figure
 from snn_tutorial.plot.fair import headline
+from snn_tutorial.plot.kernels import libraries
 from snn_tutorial.plot.reading import reading_gif
+from snn_tutorial.plot.training import gains
 
-GENERATED = ("notebooks", "results", "figures", "README.md")
+GENERATED = ("notebooks", "results", "figures", "README.md", "docs")
 
 
-def fill(text: str, parts: Mapping[str, Callable[[], str]]) -> str:
+def fill(text: str, parts: Mapping[str, str]) -> str:
     """Return ``text`` with each part between its marks.
 
     Raises:
@@ -35,14 +36,24 @@ def fill(text: str, parts: Mapping[str, Callable[[], str]]) -> str:
         before, mark, rest = text.partition(start)
         _, end_mark, after = rest.partition(end)
         if not mark or not end_mark:
-            raise ValueError(f"README.md lacks {start.strip() if not mark else end}")
-        text = f"{before}{start}{part()}{end}{after}"
+            raise ValueError(f"the page lacks {start.strip() if not mark else end}")
+        text = f"{before}{start}{part}{end}{after}"
     return text
 
 
+def write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    with atomic_write(path) as file:
+        file.write(text.encode())
+
+
 def draw(folder: Path) -> None:
-    """Draw the figures of README that no chapter draws."""
-    save_figure(headline(load("ablation"), load("fair")), folder / "memory.png")
+    """Draw the figures of README and docs/ that no chapter draws."""
+    ablation, timed = load("ablation"), load("benchmarks")
+    labels = {name: library["label"] for name, library in timed["libraries"].items()}
+    save_figure(headline(ablation, load("fair")), folder / "memory.png")
+    save_figure(gains(list(ablation["comparisons"].values())), folder / "comparisons.png")
+    save_figure(libraries(base_size(timed), labels), folder / "benchmarks.png")
     test = SequentialFashionMNIST(train=False, source="embedded", verbose=False)
     with atomic_write(folder / "reading.gif") as file:
         file.write(reading_gif(test.images[0, 0].numpy(), test.classes[int(test.labels[0])]))
@@ -52,13 +63,17 @@ def main() -> None:
     """Execute, draw and write; then show what differs from the last commit."""
     # One after the other: a chapter may read what an earlier one has just written.
     for path in paths():
-        if is_outdated(nbformat.read(path, as_version=4)):
+        notebook = nbformat.read(path, as_version=4)
+        address(notebook, path)
+        write(path, nbformat.writes(notebook) + "\n")
+        if is_outdated(notebook):
             run_notebooks.main([number(path)])
     draw(ROOT / "figures")
-    page = ROOT / "README.md"
-    text = fill(page.read_text(), README)
-    with atomic_write(page) as file:
-        file.write(text.encode())
+    filled = {
+        ROOT / name: fill((ROOT / name).read_text(encoding="utf-8"), parts) for name, parts in pages().items()
+    }
+    for page, text in filled.items():
+        write(page, text)
     git = ["git", "diff", "--stat", "HEAD", "--", *GENERATED]
     done = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=True)
     print(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import tempfile
 import time
@@ -20,19 +21,34 @@ import papermill
 from chapters import NOTEBOOKS, ROOT, has_tag, number, paths, source_digest
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from nbformat import NotebookNode
-from patient_kernel import PatientManager
+from traitlets.config import Config
 
 from experiments.results import provenance, write_json
 from sequential_fmnist.checkpoint import atomic_write
 from snn_core.kernels.cpu.launch import COMPILING
 
-WIDGET = "application/vnd.jupyter.widget-view+json"
-
 #: No cell takes longer, in seconds: a kernel that hangs ends with an error.
 CELL_LIMIT = 900
 
+#: What a progress bar of tqdm writes: it begins its line again.
+BAR = re.compile(r"\r[^\r\n]*\d%\|[^\r\n]*\n?")
+#: Else a kernel warns that others on the machine could read what it sends.
+MANAGER = Config(KernelManager={"transport_encryption": "auto"})
+
 #: Parameters that say where a chapter writes to.
 FOLDERS = ("results_dir", "figures_dir", "runs_dir")
+
+#: Parameters of a quick run, for each notebook that has more than its folders to set.
+QUICK: dict[str, dict[str, Any]] = {
+    "03_reading_column_by_column": {"source": "embedded"},
+    "04_three_networks": {"epochs": 1, "source": "embedded"},
+    "05_training_curves": {"epochs": 2, "source": "embedded"},
+    "06_the_gradient_through_time": {"epochs": 1, "source": "embedded"},
+    "07_what_does_memory_buy": {"epochs": 1},
+    "08_how_long_is_long": {"live_steps": 100},
+    "09_inside_the_fused_kernels": {"lengths": [28, 56], "repeats": 2},
+    "10_take_your_network_elsewhere": {"source": "embedded", "images_to_run": 300},
+}
 
 
 def known_parameters(path: Path) -> list[str]:
@@ -56,14 +72,12 @@ def check_outputs(notebook: NotebookNode, name: str) -> None:
 def clean(notebook: NotebookNode) -> None:
     """Remove what no later reader needs: papermill's notes, progress bars, the message of a first compilation."""
     notebook.metadata.pop("papermill", None)
-    notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs = [
-                output
-                for output in cell.outputs
-                if WIDGET not in output.get("data", {}) and COMPILING not in output.get("text", "")
-            ]
+            for output in cell.outputs:
+                if output.get("name") == "stderr":
+                    output.text = BAR.sub("", output.text.replace(f"{COMPILING}\n", ""))
+            cell.outputs = [one for one in cell.outputs if one.get("name") != "stderr" or one.text.strip()]
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
     # What one cell prints may arrive in pieces, another number of them in every run.
@@ -101,7 +115,7 @@ def execute(path: Path, output: Path, parameters: dict[str, Any], with_solutions
             parameters,
             cwd=str(path.parent),
             progress_bar=sys.stderr.isatty(),
-            kernel_manager_class=PatientManager,
+            config=MANAGER,
             execution_timeout=CELL_LIMIT,
         )
         notebook = nbformat.read(executed, as_version=4)
@@ -123,11 +137,16 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--out", type=Path, help="folder for notebooks, results and figures (default: in place)"
     )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="few epochs and images, and all exercises solved, as tests need it",
+    )
     args = parser.parse_args(argv)
     if args.epochs is not None and args.epochs < 1:
         parser.error(f"argument --epochs: must be at least 1, got {args.epochs}")
-    if args.epochs and args.out is None:
-        parser.error("--epochs needs --out: it must not replace the results of a full run")
+    if (args.epochs or args.quick) and args.out is None:
+        parser.error("--epochs and --quick need --out: they must not replace the results of a full run")
     known = [number(path) for path in paths()]
     unknown = sorted(set(args.chapters) - set(known))
     if unknown:
@@ -144,9 +163,11 @@ def main(argv: list[str] | None = None) -> None:
     for place, path in enumerate(chosen, start=1):
         print(f"{place} of {len(chosen)}: {path.name}", flush=True)
         parameters: dict[str, Any] = {} if args.out is None else folders(path, out)
+        if args.quick:
+            parameters |= QUICK.get(path.stem, {})
         if args.epochs and "epochs" in known_parameters(path):
             parameters["epochs"] = args.epochs
-        seconds[path.stem] = round(execute(path, out / NOTEBOOKS.name / path.name, parameters), 1)
+        seconds[path.stem] = round(execute(path, out / NOTEBOOKS.name / path.name, parameters, args.quick), 1)
         print(f"  {seconds[path.stem]:.0f} s", flush=True)
     if not args.chapters:
         write_json(out / "results" / "notebooks.json", {"seconds": seconds, "provenance": provenance()})

@@ -1,14 +1,15 @@
-"""The tables of README.md and docs/, in Markdown, computed from the files in results/."""
+"""The tables of README.md and of pages in docs/, in Markdown, computed from the files in results/."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import nbformat
-from chapters import ROOT, paths, title
+from chapters import ROOT, URLS, badges, paths, title
+from tabulate import tabulate
 
 from experiments.evidence import (
     CUTS,
@@ -32,13 +33,24 @@ RESULTS = ROOT / "results"
 
 def load(name: str) -> dict[str, Any]:
     """Return what ``results/name.json`` holds."""
-    return json.loads((RESULTS / f"{name}.json").read_text())
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table whose first column stands to the left, and whose others to the right."""
-    first, *others = (f"| {' | '.join(row)} |\n" for row in (head, *rows))
-    return f"{first}|---|{'---:|' * (len(head) - 1)}\n{''.join(others)}"
+    align = ["left"] + ["right"] * (len(head) - 1)
+    return tabulate(rows, head, "pipe", colalign=align, disable_numparse=True) + "\n"
+
+
+def links() -> str:
+    """Return what README begins with: chapter 01 on Colab and on Binder, and the address that its text names."""
+    return f"{badges(paths()[0])}\n\n[the site]: {URLS['Documentation']}\n"
+
+
+def clone() -> str:
+    """Return the command that fetches the repository, without its history."""
+    name = URLS["Repository"].rpartition("/")[2]
+    return f"```sh\ngit clone --depth 1 {URLS['Repository']} && cd {name}\n```\n"
 
 
 def times() -> str:
@@ -49,12 +61,17 @@ def times() -> str:
         "tutorial": "sets everything up, executes all chapters and builds the site, into `build/`",
         "test": "sets everything up and runs the tests",
     }
-    rows = [
-        (f"`make {command}`: {what}", f"{found['seconds'][command] / 60:.0f} min")
-        for command, what in about.items()
-    ]
-    return markdown(("command", "time"), rows) + (
-        f"\nMeasured from a fresh clone, packages included, with {where['cores']} cores ({where['processor']}), "
+    rows = []
+    for command, what in about.items():
+        row = [f"`make {command}`: {what}", f"{found['seconds'][command] / 60:.0f} min"]
+        if "packages" in found:  # runs before version 0.2 did not time them apart
+            packages = found["packages"][command]
+            row += [f"{packages['seconds'] / 60:.0f} min", f"{packages['megabytes']:,} MB"]
+        rows.append(row)
+    head = ("command", "time", "of it packages", "on disk")[: len(rows[0])]
+    busy = f", load {found['load_before']:.1f} before" if "load_before" in found else ""
+    return markdown(head, rows) + (
+        f"\nMeasured from a fresh clone, packages included, with {where['cores']} cores ({where['processor']}{busy}), "
         f"Python {where['python']} and torch {where['torch']} by `make times`.\n"
     )
 
@@ -103,29 +120,16 @@ def results() -> str:
     return markdown(("network", "parameters", *columns), rows)
 
 
-def unequal() -> str:
-    """Return the accuracies of earlier runs, which did not start equal, for some tasks and distances."""
-    columns = {
-        "cue, 200 steps": ("noisy-recall", 200),
-        "cue, 500 steps": ("noisy-recall", 500),
-        "copying, 50": ("copying", 50),
-        "pixel by pixel": ("pixels", None),
-        "permuted": ("permuted", None),
-    }
-    groups = load("unequal")["groups"]
-    rows: dict[str, list[str]] = {}
-    for task, at in columns.values():
-        for case in groups[f"long-{task}"]:
-            if case["at"] == at:
-                rows.setdefault(case["kind"], []).append(f"{100 * case['accuracy']['mean']:.1f}")
-    return markdown(("network", *columns), ([kind, *cells] for kind, cells in rows.items()))
+def base_size(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what ``results/benchmarks.json`` holds of the three networks at the base size."""
+    size = {"batch": BASE.batch, "T": BASE.T, "hidden": BASE.hidden, "busy": False}
+    return [entry for entry in found["networks"] if size.items() <= entry.items()]
 
 
 def speed() -> str:
     """Return how many times ours other libraries' steps take, over the three networks at the base size."""
     found = load("benchmarks")
-    size = {"batch": BASE.batch, "T": BASE.T, "hidden": BASE.hidden, "busy": False}
-    base = [entry["libraries"] for entry in found["networks"] if size.items() <= entry.items()]
+    base = [entry["libraries"] for entry in base_size(found)]
     parts = []
     for name, library in found["libraries"].items():
         if not name.startswith(OURS):
@@ -134,24 +138,31 @@ def speed() -> str:
     return f"{', '.join(parts[:-1])} and {parts[-1]}\n"
 
 
-#: What README.md shows between marks, since GitHub computes nothing.
-README: dict[str, Callable[[], str]] = {
-    "times": times,
-    "chapters": chapters,
-    "results": results,
-    "speed": speed,
-}
+def verdicts() -> str:
+    """Return all comparisons, numbered as in their figure."""
+    head, line, *rows = verdict_table(answers(load("ablation"))).splitlines()
+    rows = [f"| {number} {row}" for number, row in enumerate(rows, start=1)]
+    return "\n".join(["|  " + head, "|---:" + line, *rows]) + "\n"
 
 
-def of_the_site() -> dict[str, str]:
-    """Return what the pages of docs/ show in place of ``{{ name }}``."""
+def pages() -> dict[str, dict[str, str]]:
+    """Return what each page shows between marks, by the page and the name in the mark."""
     summary, published = load("ablation"), load("published")
     return {
-        "reproduced_64": reproduced_table(summary, published, 64),
-        "reproduced_90": reproduced_table(summary, published, 90),
-        "best": best_table(summary),
-        "verdicts": verdict_table(answers(summary)),
-        "unequal": unequal(),
-        "exchange": peers_table(load("exchange")["rows"]),
-        **benchmarks.tables(RESULTS),
+        "README.md": {
+            "links": links(),
+            "clone": clone(),
+            "times": times(),
+            "chapters": chapters(),
+            "results": results(),
+            "speed": speed(),
+        },
+        "docs/benchmarks.md": benchmarks.tables(RESULTS),
+        "docs/evidence.md": {
+            "reproduced_64": reproduced_table(summary, published, 64),
+            "reproduced_90": reproduced_table(summary, published, 90),
+            "best": best_table(summary),
+            "verdicts": verdicts(),
+        },
+        "docs/exchange.md": {"exchange": peers_table(load("exchange")["rows"])},
     }

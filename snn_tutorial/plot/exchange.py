@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
+from tabulate import tabulate
 
 from snn_exchange.nir_read import chain_of
 from snn_tutorial.plot.networks import arrow, box
@@ -105,10 +106,7 @@ _REASONS = {
 
 def peers_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the rows of ``results/exchange.json`` as a Markdown table."""
-    lines = [
-        "| library | network | hidden spikes that differ, of all chances to fire | accuracy, ours and theirs | why |",
-        "|---|---|---:|---:|---|",
-    ]
+    lines = []
     for row in rows:
         dialect = "" if row["dialect"] in (None, "nir") else f", dialect {row['dialect']}"
         name = _NETWORKS.get(row["network"], row["network"])
@@ -125,10 +123,16 @@ def peers_table(rows: Sequence[Mapping[str, Any]]) -> str:
             again = f"if ours do so too, {row['differing_soft_and_late']:,} differ"
             reasons = ["soft reset, and spikes one step late", *reasons, again]
         why = "; ".join(reasons)
-        lines.append(
-            f"| {_LIBRARIES[row['peer']]} {row['version']} | {network} | {spikes} | {accuracy} | {why} |"
-        )
-    return "\n".join(lines) + "\n"
+        lines.append([f"{_LIBRARIES[row['peer']]} {row['version']}", network, spikes, accuracy, why])
+    head = [
+        "library",
+        "network",
+        "hidden spikes that differ, of all chances to fire",
+        "accuracy, ours and theirs",
+        "why",
+    ]
+    align = ["left", "left", "right", "right", "left"]
+    return tabulate(lines, head, "pipe", colalign=align, disable_numparse=True) + "\n"
 
 
 def _short(error: str) -> str:

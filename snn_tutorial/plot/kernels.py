@@ -1,14 +1,16 @@
-"""What a fused scan gains: tables, and what a training step takes."""
+"""What a fused scan gains: tables, and what a training step takes, here and in other libraries."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from tabulate import tabulate
 
-from snn_tutorial.plot.style import NO_GRID, OKABE_ITO, WIDTH, legend_above
+from snn_tutorial.plot.style import NO_GRID, OKABE_ITO, RC, STYLE, WIDTH, legend_above, stacked
 
 #: Ways to take a network through a training step; hatches tell neighbours apart in black and white.
 STEPS: dict[str, dict[str, str]] = {
@@ -24,8 +26,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
     The first column is aligned to the left, the others to the right.
     """
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *([_cell(v) for v in row] for row in rows)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    align = ["left"] + ["right"] * (len(header) - 1)
+    cells = [[_cell(value) for value in row] for row in rows]
+    return tabulate(cells, header, "pipe", colalign=align, disable_numparse=True) + "\n"
 
 
 def _cell(value: object) -> str:
@@ -53,4 +56,25 @@ def trips(milliseconds: Mapping[str, Mapping[str, float]]) -> Figure:
     axes.margins(x=0.12)  # room for the label of the longest
     axes.set_xlabel("a training step (ms)")
     legend_above(figure, columns=2)
+    return figure
+
+
+@plt.rc_context(RC)
+def libraries(steps: Sequence[Mapping[str, Any]], labels: Mapping[str, str]) -> Figure:
+    """Draw what a training step takes in each library, a panel for each network.
+
+    Args:
+        steps: entries of ``networks`` in ``results/benchmarks.json``, of one size.
+        labels: names of the libraries.
+    """
+    figure, all_axes = stacked(len(steps), 0.9 + (0.5 + 0.22 * len(labels)) * len(steps))
+    for axes, entry in zip(all_axes, steps, strict=True):
+        found = {labels[name]: each["ms"] for name, each in entry["libraries"].items()}
+        axes.barh(list(found), [ms["median"] for ms in found.values()], color=OKABE_ITO["sky blue"])
+        axes.bar_label(axes.containers[0], fmt="%.2g", padding=3)
+        axes.invert_yaxis()
+        axes.set_title(entry["model"], color=STYLE[entry["model"]]["color"], weight="bold")
+        axes.grid(visible=False, axis="y")
+    all_axes[-1].margins(x=0.1)
+    all_axes[-1].set_xlabel("a training step (ms)")
     return figure

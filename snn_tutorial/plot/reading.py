@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 
-import imageio.v3
 import matplotlib.pyplot as plt
 import numpy as np
+import PIL.Image
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from snn_tutorial.plot.style import GREY, NO_GRID, QUANTITY, RC, WIDTH, pixels
+from snn_tutorial.plot.style import GREY, NO_GRID, QUANTITY, RC, WIDTH, dark_palette, pixels
 
 #: How long an animation shows a step, and its last step, in milliseconds, and how often it begins again.
 STEP_MS, PAUSE_MS, REPEATS = 110, 1800, 2
@@ -107,16 +108,19 @@ def accuracies(curves: Mapping[str, Sequence[float]], xlabel: str) -> Figure:
 def reading_gif(image: np.ndarray, name: str) -> bytes:
     """Return all steps of :func:`reading_step` as the bytes of a GIF file, which stops at the last one.
 
+    The comment in the file is its :func:`dark_palette`.
+
     Args:
         image: one grey image ``[28, 28]``, 0 to 255.
         name: its class.
     """
-    frames = []
-    for t in range(28):
-        # 32 levels in each channel: so few colours fit into a palette exactly, and what stands still costs no bytes.
-        shades = np.round(pixels(reading_step(image, t, name), dpi=100) / 255 * 31)
-        frames.append(np.round(shades / 31 * 255).astype(np.uint8))
-    times = [STEP_MS] * 27 + [PAUSE_MS]
-    return imageio.v3.imwrite(
-        "<bytes>", np.stack(frames), plugin="pillow", extension=".gif", duration=times, loop=REPEATS
+    light, dark = map(
+        np.stack, zip(*(pixels(reading_step(image, t, name), dpi=100) for t in range(28)), strict=True)
     )
+    # 32 levels in each channel: so few colours fit into a palette exactly, and what stands still costs no bytes.
+    light = np.round(np.round(light / 255 * 31) / 31 * 255).astype(np.uint8)
+    first, *others = map(PIL.Image.fromarray, light)
+    look = {"duration": [STEP_MS] * 27 + [PAUSE_MS], "loop": REPEATS, "comment": dark_palette(light, dark)}
+    buffer = io.BytesIO()
+    first.save(buffer, "GIF", save_all=True, append_images=others, **look)
+    return buffer.getvalue()

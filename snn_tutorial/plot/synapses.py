@@ -8,12 +8,12 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from matplotlib.colors import LinearSegmentedColormap, ListedColormap
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from snn_core.synapse import LowPassSynapse, SynapseFilter
 from snn_tutorial.plot.neurons import draw_spikes
-from snn_tutorial.plot.style import NO_GRID, PLUM, QUANTITY, RC, WIDTH, legend_above, stacked
+from snn_tutorial.plot.style import NO_GRID, PLUM, QUANTITY, RC, WIDTH, legend_above, ramp, stacked
 
 #: The synapse filter, and what it is compared with.
 _LOOKS: tuple[dict[str, Any], ...] = (
@@ -22,9 +22,7 @@ _LOOKS: tuple[dict[str, Any], ...] = (
 )
 _SPIKES = ListedColormap(["white", QUANTITY["spike"]])
 #: Grey below 0, the colour of currents above it.
-_CURRENT = LinearSegmentedColormap.from_list(
-    "current", [(0, "#333333"), (0.5, "white"), (0.8, QUANTITY["current"]), (1, PLUM)]
-)
+_CURRENT = ramp("current", (0, "#333333"), (0.5, "white"), (0.8, QUANTITY["current"]), (1, PLUM))
 
 
 def currents(s: Sequence[float], tau: float) -> dict[str, np.ndarray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import runpy
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,19 +17,11 @@ from support import ROOT
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 #: Statements that define a name without doing anything else.
 DEFINING = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
-#: Parameters of a quick run, for each notebook that has more than its folders to set.
-QUICK: dict[str, dict[str, Any]] = {
-    "03_reading_column_by_column": {"source": "embedded"},
-    "04_three_networks": {"epochs": 1, "source": "embedded"},
-    "05_training_curves": {"epochs": 2, "source": "embedded"},
-    "06_the_gradient_through_time": {"epochs": 1, "source": "embedded"},
-    "07_what_does_memory_buy": {"epochs": 1},
-    "08_how_long_is_long": {"live_steps": 100},
-    "09_inside_the_fused_kernels": {"lengths": [28, 56], "repeats": 2},
-    "10_take_your_network_elsewhere": {"source": "embedded", "images_to_run": 300},
-}
 runner = runpy.run_path(str(ROOT / "tools" / "run_notebooks.py"))
 course = runpy.run_path(str(ROOT / "tools" / "course.py"))
+QUICK: dict[str, dict[str, Any]] = runner["QUICK"]
+#: Where `make tutorial ARGS=--quick` has already written what tests read, if anywhere.
+BUILT = os.environ.get("SNN_BUILT")
 
 
 @dataclass
@@ -66,8 +59,10 @@ def chapter(number: str) -> Path:
 
 
 def quick_run(number: str, folder: Path) -> Run:
-    """Run a chapter in quick mode, its solutions too, into ``folder``."""
+    """Run a chapter in quick mode, its solutions too, into ``folder``, if that has not been done."""
     path = chapter(number)
+    if BUILT:
+        return Run(nbformat.read(Path(BUILT) / "notebooks" / path.name, as_version=4), Path(BUILT))
     parameters = QUICK.get(path.stem, {}) | runner["folders"](path, folder)
     runner["execute"](path, folder / path.name, parameters, with_solutions=True)
     return Run(nbformat.read(folder / path.name, as_version=4), folder)

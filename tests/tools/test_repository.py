@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 import subprocess
@@ -10,6 +11,7 @@ import tomllib
 from unittest.mock import MagicMock
 from urllib.parse import unquote
 
+import chapters
 import nbformat
 import pytest
 import refresh
@@ -17,7 +19,7 @@ import tables
 import yaml
 from IPython.core.inputtransformer2 import TransformerManager
 from packaging.requirements import Requirement
-from support import ROOT
+from support import ROOT, tracked
 from support_notebooks import NOTEBOOKS
 
 from snn_core import __version__
@@ -27,9 +29,10 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 REPOSITORY = PROJECT["urls"]["Repository"]
 
 
-def test_package_and_citation_have_one_version():
+def test_package_and_citation_agree():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
-    assert PROJECT["version"] == __version__ == citation["version"]
+    assert __version__ == citation["version"]
+    assert citation["repository-code"] == REPOSITORY
 
 
 def test_code_of_the_readme_runs():
@@ -39,14 +42,16 @@ def test_code_of_the_readme_runs():
     assert names["current"].shape == (28, 8, 32)
 
 
-def test_readme_shows_what_is_in_results():
-    assert refresh.fill(README, tables.README) == README, "run `make refresh`"
+def test_pages_show_what_is_in_results():
+    for name, parts in tables.pages().items():
+        text = (ROOT / name).read_text()
+        assert refresh.fill(text, parts) == text, f"{name}: run `make refresh`"
 
 
 @pytest.mark.parametrize("mark", ["<!-- times: written", "<!-- end of times", "<!-- end of results"])
 def test_a_misspelt_mark_deletes_nothing(mark):
     with pytest.raises(ValueError, match="lacks <!--"):
-        refresh.fill(README.replace(mark, mark.replace("s", "z")), tables.README)
+        refresh.fill(README.replace(mark, mark.replace("s", "z")), {"times": "", "results": ""})
 
 
 def requirements(*extras: str) -> dict[str, Requirement]:
@@ -77,18 +82,29 @@ def test_binder_gets_what_the_chapters_need_and_torch_from_conda_alone():
     assert needed.items() <= installed.items()
 
 
-def test_links_of_chapters_lead_to_files_of_this_repository():
-    owner_and_name = REPOSITORY.removeprefix("https://github.com/")
-    places = [
-        f"https://mybinder.org/v2/gh/{owner_and_name}/main?labpath=",
-        f"https://colab.research.google.com/github/{owner_and_name}/blob/main/",
-        f"https://nbviewer.org/github/{owner_and_name}/blob/main/",
-    ]
+def test_the_address_of_the_repository_is_that_of_pyproject():
     for path in NOTEBOOKS:
-        first = nbformat.read(path, as_version=4).cells[0].source
-        (line,) = (line for line in first.splitlines() if line.startswith("Open in "))
-        targets = [unquote(target) for target in re.findall(r"\]\((https://[^)]+)\)", line)]
-        assert targets == [f"{place}notebooks/{path.name}" for place in places]
+        notebook = nbformat.read(path, as_version=4)
+        before = nbformat.writes(notebook)
+        chapters.address(notebook, path)
+        assert nbformat.writes(notebook) == before, "run `make refresh`"
+        for link in re.findall(r"\]\((https://(?:colab|mybinder)[^)]+ipynb)\)", notebook.cells[0].source):
+            assert unquote(link).endswith(f"notebooks/{path.name}")
+    name = REPOSITORY.removeprefix("https://github.com/")
+    texts = {file: (ROOT / file).read_bytes() for file in tracked()}
+    generated = {*tables.pages(), *(f"notebooks/{path.name}" for path in NOTEBOOKS)}
+    by_hand = {file for file, text in texts.items() if name.encode() in text} - generated
+    assert by_hand == {"pyproject.toml", "CITATION.cff"}
+
+
+def test_commands_of_the_pages_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
+        text = page.read_text() if page.name != "CHANGELOG.md" else ""
+        assert set(re.findall(r"(?:`|^)make ([a-z]+)", text, re.MULTILINE)) <= targets, page
+        for module in re.findall(r"python3? -m ([\w.]+)", text):
+            assert importlib.util.find_spec(module), (page, module)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

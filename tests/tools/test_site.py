@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from chapters import URLS
 from support import ROOT
 from support_browser import chromium
 from support_live import LiveView, dead_controls, problems_of
-from support_notebooks import NOTEBOOKS
+from support_notebooks import BUILT, NOTEBOOKS
 
 pytestmark = pytest.mark.xdist_group("site")
 
@@ -21,6 +23,8 @@ SITE, PAGE, TRAINING_PAGE = 10e6, 1.5e6, 2.5e6
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Path:
     """The folder of the site; a warning of Sphinx, as of a broken link, is an error."""
+    if BUILT:
+        return Path(BUILT).resolve() / "site"
     folder = tmp_path_factory.mktemp("site")
     argv = ["make", "site", f"--old-file={sys.prefix}/.site", f"VENV={sys.prefix}"]
     argv += [f"PAGES={folder / 'pages'}", f"SITE={folder / 'html'}"]
@@ -33,6 +37,38 @@ def site(tmp_path_factory) -> Path:
 def browser():
     with chromium() as found:
         yield found
+
+
+def test_all_that_guides_import_is_in_the_api_reference(site):
+    inventory = subprocess.run(
+        [sys.executable, "-m", "sphinx.ext.intersphinx", site / "objects.inv"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    documented = set(re.findall(r"^    ([\w.]+) ", inventory, re.MULTILINE))
+    imported = set()
+    for page in (ROOT / "docs" / "howto").glob("*.md"):
+        for module, names in re.findall(
+            r"^from ((?:snn|sequential)\w+(?:\.\w+)*) import (.+)$", page.read_text(), re.M
+        ):
+            imported |= {f"{module}.{name}" for name in names.split(", ")}
+    assert len(imported) > 20
+    assert sorted(imported - documented) == []
+
+
+def test_chapter_can_be_opened_elsewhere_edited_and_complained_about(site, browser):
+    page = browser.new_page()
+    page.goto((site / "notebooks" / "01_spiking_neurons.html").as_uri())
+    links = page.eval_on_selector_all("a", "all => all.map(link => link.href)")
+    for start in (
+        "https://mybinder.org/v2/gh/",
+        "https://colab.research.google.com/github/",
+        f"{URLS['Repository']}/edit/main/notebooks/01_",
+        f"{URLS['Repository']}/issues/new",
+    ):
+        assert any(link.startswith(start) for link in links), start
+    page.close()
 
 
 def test_site_and_pages_are_light(site):

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tomllib
 import zipfile
 from pathlib import Path
 
@@ -56,10 +55,7 @@ def test_wheel_holds_every_file_of_the_packages(wheel):
     assert files <= {str(path.relative_to(wheel)) for path in wheel.rglob("*")}
 
 
-def test_the_core_asks_for_three_packages_and_uses_no_others(wheel):
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    names = sorted(entry.partition(">")[0] for entry in project["dependencies"])
-    assert names == ["numba", "numpy", "torch"]
+def test_the_core_uses_three_packages_and_no_others(wheel):
     assert run(wheel, "-c", CORE).split() == [str(wheel / "snn_core" / "__init__.py"), "6"]
 
 
