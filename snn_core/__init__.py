@@ -1,8 +1,8 @@
 """Spiking neurons, recurrent containers and stateful synapses for PyTorch, with fused kernels.
 
-To read it in an evening: ``surrogate`` and ``cells`` have the equations, ``reference`` the loop that defines everything,
-``module`` what modules share; ``neuron``, ``synapse``, ``recurrent`` and ``layer`` are the modules, ``functional`` runs
-them. You may stop there. ``fuse`` decides what runs in ``kernels/``, whose README goes on; ``more/`` is what the text
+To read it in an evening: ``surrogate`` and ``cells`` have the equations, ``reference`` the loop that defines
+everything, ``module`` what modules share; ``neuron``, ``synapse``, ``recurrent`` and ``layer`` are the modules,
+``functional`` runs them. You may stop there. ``fuse`` decides what runs in ``kernels/``, whose README goes on; ``more/`` is what the text
 does not have.
 """
 

@@ -53,7 +53,7 @@ def check_cell(module: nn.Module, x_seq: Tensor | Sequence[int] = (20, 3, 5)) ->
     the input and the states alone. A module that is not fused passes too; the report says why it is not.
 
     Args:
-        module: takes one time step, ``[N, *]``; usually a :class:`~snn_core.state.CellModule`. It stays as it is.
+        module: takes one time step, ``[N, *]``; usually a :class:`~snn_core.module.CellModule`. It stays as it is.
         x_seq: the input ``[T, N, *]`` with T >= 2, or its shape, for normal numbers of mean 1 and deviation 1.5.
 
     Raises:
