@@ -2,8 +2,8 @@
 
 To read it in an evening: ``surrogate`` and ``cells`` have the equations, ``reference`` the loop that defines
 everything, ``module`` what modules share; ``neuron``, ``synapse``, ``recurrent`` and ``layer`` are the modules,
-``functional`` runs them. You may stop there. ``fuse`` decides what runs in ``kernels/``, whose README goes on; ``more/``
-is what the text does not have.
+``functional`` runs them. You may stop there. ``fuse`` decides what runs in ``kernels/``, whose README goes on;
+``more/`` is what the text does not have.
 """
 
 __version__ = "0.2.0"
