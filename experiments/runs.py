@@ -14,7 +14,7 @@ import torch
 
 from experiments.networks import NetworkSpec, build, fold
 from experiments.results import provenance
-from sequential_fmnist.data import ImageData, SequentialFashionMNIST, as_columns, batches
+from sequential_fmnist.data import Data, SequentialFashionMNIST, batches, prepared
 from sequential_fmnist.evaluate import evaluate
 from sequential_fmnist.train import TrainingConfig, fit, set_seed
 from snn_core.functional import reset_net
@@ -136,7 +136,7 @@ class RunSpec(Spec):
 
 
 @cache
-def splits(spec: DataSpec) -> tuple[ImageData, ImageData]:
+def splits(spec: DataSpec) -> tuple[Data, Data]:
     """Return the images to train with and to measure with."""
     train = SequentialFashionMNIST(train=True, order=spec.order, source=spec.source, verbose=False)
     if spec.split == "test":
@@ -148,13 +148,13 @@ def splits(spec: DataSpec) -> tuple[ImageData, ImageData]:
     return _shown(train, spec), _shown(test, spec)
 
 
-def _subset(data: ImageData, indices: torch.Tensor) -> ImageData:
+def _subset(data: Data, indices: torch.Tensor) -> Data:
     part = copy.copy(data)
     part.images, part.labels = data.images[indices], data.labels[indices]
     return part
 
 
-def _shown(data: ImageData, spec: DataSpec) -> ImageData:
+def _shown(data: Data, spec: DataSpec) -> Data:
     """Return ``data`` with its columns permuted and followed by blank ones."""
     data = copy.copy(data)
     if spec.permuted:
@@ -182,10 +182,10 @@ def _learned_taus(net: torch.nn.Module) -> dict[str, float]:
 
 
 @torch.no_grad()
-def _spikes_per_image(net: torch.nn.Module, data: ImageData) -> float:
+def _spikes_per_image(net: torch.nn.Module, data: Data) -> float:
     """Return the hidden layer's spikes for an image, on average over ``data``."""
     total = 0.0
-    for images, _ in batches(as_columns(data), torch.arange(len(data)), 1000):
+    for (images,), _ in batches(prepared(data), 1000):
         total += net.hidden_spikes(images).sum().item()
         reset_net(net)
     return total / len(data)
@@ -194,7 +194,9 @@ def _spikes_per_image(net: torch.nn.Module, data: ImageData) -> float:
 def train(spec: RunSpec) -> tuple[torch.nn.Module, list[Any]]:
     """Train the network of ``spec`` and return it, with batch normalisation folded away, and its history."""
     set_seed(spec.training.seed)
-    net, history = fit(spec.training, *splits(spec.data), net=build(spec.network), progress=False)
+    net = build(spec.network)
+    config = dataclasses.replace(spec.training, order=spec.data.order)
+    history = fit(net, *splits(spec.data), config, progress=False)
     return fold(net), history
 
 

@@ -12,29 +12,19 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from sequential_fmnist.checkpoint import sha256
-from sequential_fmnist.data import DataError
+from sequential_fmnist.data import DataError, Sequences
 
-__all__ = ["Vowels", "japanese_vowels"]
+__all__ = ["japanese_vowels"]
 
 PATH = Path(__file__).with_name("japanese_vowels.npz")
 #: Of all arrays, see :func:`digest`.
 SHA256 = "0105e655abfb122f9415b0d6588ea43aaf9326542bae193d8e4bfcd7a647698c"
-
-
-class Vowels(NamedTuple):
-    """``x_seq`` float32 ``[T, n, 12]``, 0 after an utterance's end; ``lengths`` in steps and ``labels``, ``[n]``."""
-
-    x_seq: Tensor
-    lengths: Tensor
-    labels: Tensor
 
 
 def digest(arrays: Mapping[str, np.ndarray]) -> str:
@@ -63,8 +53,8 @@ def load(path: Path = PATH) -> dict[str, np.ndarray]:
     return arrays
 
 
-def japanese_vowels(train: bool) -> Vowels:
-    """Return the 270 utterances for training, 30 of each of nine speakers, or the 370 for testing.
+def japanese_vowels(train: bool) -> Sequences:
+    """Return the 270 utterances for training, 30 of each of nine speakers, or the 370 for testing, ``[T, n, 12]``.
 
     A step is 12 LPC cepstrum coefficients of 25.6 ms of speech, every 6.4 ms. Each coefficient is taken less its mean
     over all steps of the training split, and divided by its standard deviation there.
@@ -78,4 +68,5 @@ def japanese_vowels(train: bool) -> Vowels:
     lengths, labels = (
         torch.from_numpy(arrays[f"{split}_{name}"].astype(np.int64)) for name in ("lengths", "labels")
     )
-    return Vowels(pad_sequence(list(torch.from_numpy(values).split(lengths.tolist()))), lengths, labels)
+    x_seq = pad_sequence(list(torch.from_numpy(values).split(lengths.tolist())))
+    return Sequences(x_seq, labels, lengths)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,9 @@ from torch import Tensor, nn
 
 from sequential_fmnist.checkpoint import sha256
 from sequential_fmnist.data import EMBEDDED_FOLDER
-from sequential_fmnist.networks import NETWORKS, columns_as_sequence, make_network
+from sequential_fmnist.networks import NETWORKS, ColumnNet, make_network
 from snn_core.checks import check_choice
-from snn_core.functional import mean_over_time, scan
-from snn_core.spiking import SpikingNeuron
+from snn_core.neuron import SpikingNeuron
 from snn_core.surrogate import ATan, Sigmoid
 
 __all__ = ["CARDS", "PRETRAINED_FOLDER", "PretrainedError", "TrainedNet", "card_digest", "load"]
@@ -33,18 +33,15 @@ class PretrainedError(ValueError):
     """Weights or their card are missing or damaged; `python -m experiments.ship` makes them again."""
 
 
-class TrainedNet(nn.Module):
-    """One of the three networks, read out by neurons that never fire: ``scale`` times their mean input."""
+class TrainedNet(ColumnNet):
+    """The layers of a network but its output neurons: ``scale`` times the mean over time of what ``fc2`` gives."""
 
-    def __init__(self, net: nn.Module, scale: float) -> None:
-        super().__init__()
+    def __init__(self, net: nn.Sequential, scale: float) -> None:
+        super().__init__(OrderedDict((name, part) for name, part in net.named_children() if name != "sn2"))
         self.scale = scale
-        for name, part in net.named_children():
-            if name != "sn2":
-                self.add_module(name, part)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.scale * mean_over_time(scan(columns_as_sequence(images), *self.children()))
+        return self.scale * super().forward(images)
 
 
 def card_digest(card: dict[str, Any]) -> str:
@@ -86,10 +83,11 @@ def _build(spec: dict[str, Any]) -> TrainedNet:
     """Return the network of a card's ``spec``."""
     if wrong := [name for name, value in _FIXED.items() if spec.get(name, value) != value]:
         raise ValueError(f"{wrong[0]}={spec[wrong[0]]} is none of the options of a shipped network")
-    net = make_network(spec["kind"], spec["hidden"])
-    for neurons in (part for part in net.modules() if isinstance(part, SpikingNeuron)):
-        neurons.surrogate_function = _SURROGATES[spec["surrogate_function"]](spec["alpha"])
-        neurons.detach_reset = spec["detach_reset"]
+    cut = "all" if spec["detach_reset"] else "none"
+    net = make_network(spec["kind"], spec["hidden"], detach_reset=cut)
+    for part in net.modules():
+        if isinstance(part, SpikingNeuron):
+            part.surrogate_function = _SURROGATES[spec["surrogate_function"]](spec["alpha"])
     return TrainedNet(net, spec["scale"])
 
 

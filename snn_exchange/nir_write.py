@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from sequential_fmnist.networks import NETWORKS
+from sequential_fmnist.networks import ColumnNet
 from sequential_fmnist.pretrained import TrainedNet
 from snn_core import __version__, neuron
 from snn_core.checks import check_choice, check_number
@@ -51,8 +51,8 @@ CELLS = {
     LowPassSynapse,
     SynapseFilter,
 }
-#: What only calls its parts one after the other.
-CHAINS = (*NETWORKS.values(), TrainedNet, MultiStepContainer, SeqToANNContainer)
+#: What only calls its parts one after the other, unless a derived class does more.
+CHAINS = (ColumnNet, TrainedNet, nn.Sequential, MultiStepContainer, SeqToANNContainer)
 
 
 def to_nir(
@@ -104,8 +104,7 @@ def to_nir(
 
 def _parts(net: nn.Module, path: str) -> Iterator[tuple[str, nn.Module]]:
     """Yield the parts of ``net`` that follow one another, with their names."""
-    is_sequential = isinstance(net, nn.Sequential) and type(net).forward is nn.Sequential.forward
-    if not is_sequential and type(net) not in CHAINS:
+    if type(net).forward not in [kind.forward for kind in CHAINS]:
         if not isinstance(net, (nn.Identity, nn.Dropout)):
             yield path or "layer", net
         return

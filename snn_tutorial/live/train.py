@@ -129,7 +129,8 @@ def train_on_page(recorded: Mapping[str, Any]) -> HTML:
 def trained(kind: str, epochs: int = EPOCHS) -> list[dict[str, float]]:
     """Train as the page does at first; return the history of :func:`~sequential_fmnist.train.fit`."""
     config = TrainingConfig(kind, epochs=epochs, cosa_tmax=EPOCHS, batch_size=BATCH, lr=LR, opt="adam")
-    _, history = fit(config, _split(True, 0, TRAINED), _split(False, 0, TESTED), progress=False)
+    images = _split(True, 0, TRAINED), _split(False, 0, TESTED)
+    history = fit(config.network(), *images, config, progress=False)
     return [{key: round(value, 5) for key, value in one.items()} for one in history]
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from experiments.networks import SURROGATES, GatedNet, NetworkSpec, build, fold
 from sequential_fmnist.networks import NETWORKS, make_network
-from sequential_fmnist.train import Trainer, TrainingConfig
+from sequential_fmnist.train import TrainingConfig, fit
 from snn_core.functional import reset_net
 
 
@@ -158,7 +158,7 @@ def trained(spec: NetworkSpec, few, **options) -> tuple[dict[str, Tensor], dict[
     with torch.no_grad():
         net.fc1.weight *= 4  # or an untrained layer hardly fires
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    Trainer(TrainingConfig(epochs=1, batch_size=50, **options), net=net).train_epoch(few[0])
+    fit(net, few[0], config=TrainingConfig(epochs=1, batch_size=50, **options))
     return before, net.state_dict()
 
 
@@ -204,7 +204,7 @@ def test_tau_of_each_channel_is_used_for_its_channel(images):
 def test_fold_gives_the_same_network_with_the_tutorials_number_of_parameters(kind, parameters, few):
     torch.manual_seed(4)
     net = build(NetworkSpec(kind, batch_norm=True, readout="membrane", scale=10.0))
-    Trainer(TrainingConfig(epochs=1, batch_size=20, opt="adam", lr=0.01), net=net).train_epoch(few[0])
+    fit(net, few[0], config=TrainingConfig(epochs=1, batch_size=20, opt="adam", lr=0.01))
     with torch.no_grad():  # far from where they start, so that each of them counts
         net.bn.weight.uniform_(0.5, 2.0)
         net.bn.bias.uniform_(-0.5, 0.5)

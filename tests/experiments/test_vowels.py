@@ -18,7 +18,8 @@ from sequential_fmnist.data import DataError
 )
 def test_the_published_numbers(train, of_each, longest, steps):
     """UCI's description: 12 coefficients, 7 to 29 steps, so many utterances of each of nine speakers."""
-    x_seq, lengths, labels = japanese_vowels(train)
+    data = japanese_vowels(train)
+    x_seq, lengths, labels = data.x_seq, data.lengths, data.labels
     assert labels.bincount().tolist() == of_each
     assert (int(lengths.min()), int(lengths.max()), int(lengths.sum())) == (7, longest, steps)
     assert x_seq.shape == (longest, sum(of_each), 12)

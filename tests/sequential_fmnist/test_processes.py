@@ -62,3 +62,25 @@ def test_what_cannot_be_used_is_said_once(tmp_path):
     status, _, errors = finished(torchrun("-m", "sequential_fmnist", "--data-path", tmp_path / "nowhere"))
     assert status == 1
     assert errors.count("No such file or directory. data_path must be") == 1
+
+
+FETCH = """
+import sys, time
+from pathlib import Path
+from torch import distributed
+from sequential_fmnist.checkpoint import first_process_first
+distributed.init_process_group("gloo")
+with first_process_first():
+    is_there = Path(sys.argv[1]).exists()
+    time.sleep(0.3)
+    Path(sys.argv[1]).touch()
+print(is_there, flush=True)
+distributed.destroy_process_group()
+"""
+
+
+def test_data_are_fetched_once(tmp_path):
+    (tmp_path / "fetch.py").write_text(FETCH)
+    status, output, errors = finished(torchrun(tmp_path / "fetch.py", tmp_path / "data"))
+    assert status == 0, errors
+    assert sorted(output.split()) == ["False", "True"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import os
@@ -22,6 +23,7 @@ from support import environment, records
 
 from sequential_fmnist import checkpoint, train
 from sequential_fmnist.checkpoint import CheckpointError
+from sequential_fmnist.networks import PlainNet
 from sequential_fmnist.train import TrainingConfig, fit
 
 CLI = ("--source", "embedded", "--epochs", "4", "-b", "500", "--tb")
@@ -48,22 +50,25 @@ def interrupted(config, data, folder, epochs) -> Path:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit(config, *data, output_dir=folder, log=stop)
+        fit(config.network(), *data, config, output_dir=folder, log=stop)
     assert len(records(folder)) == epochs
     return folder / "latest.pt"
 
 
 @pytest.mark.parametrize(
-    ("opt", "lrs", "amp", "workers"),
-    [("sgd", "cosa", False, 0), ("adam", "step", True, 0), ("sgd", "none", False, 1)],
+    "recipe",
+    [
+        {},
+        {"opt": "adam", "lrs": "step", "amp": True},
+        {"lrs": "none", "workers": 1},
+        {"skip_overflow": True, "drop_last": True},
+    ],
 )
-def test_resume_is_exact_to_the_bit(few, tmp_path, opt, lrs, amp, workers):
-    config = TrainingConfig(
-        model="feedback", epochs=4, batch_size=64, opt=opt, lrs=lrs, amp=amp, step_size=1, workers=workers
-    )
-    fit(config, *few, output_dir=tmp_path / "whole")
+def test_resume_is_exact_to_the_bit(few, tmp_path, recipe):
+    config = TrainingConfig(model="feedback", epochs=4, batch_size=64, step_size=1, **recipe)
+    fit(config.network(), *few, config, output_dir=tmp_path / "whole")
     latest = interrupted(config, few, tmp_path / "parts", epochs=2)
-    fit(config, *few, output_dir=tmp_path / "parts", resume=latest)
+    fit(config.network(), *few, config, output_dir=tmp_path / "parts", resume=latest)
     whole, parts = (checkpoint.load(tmp_path / name / "latest.pt") for name in ("whole", "parts"))
     assert same(whole, parts)
     for name in ("metrics.jsonl", "config.json"):
@@ -89,7 +94,7 @@ def test_random_numbers_of_python_numpy_and_torch_go_on(few, tmp_path):
             torch.manual_seed(0)
             latest = tmp_path / folder / "latest.pt" if epochs > parts[0] else None
             part = dataclasses.replace(config, epochs=epochs)
-            fit(part, *few, net=Noisy(), output_dir=tmp_path / folder, resume=latest)
+            fit(Noisy(), *few, part, output_dir=tmp_path / folder, resume=latest)
     assert records(tmp_path / "whole") == records(tmp_path / "parts")
 
 
@@ -161,6 +166,14 @@ def test_ctrl_c_prints_the_command_that_resumes(tmp_path):
 # Options that are given again
 
 
+def read_as(data, config):
+    """Pass the images off as what the config says."""
+    data = [copy.copy(split) for split in data]
+    for split in data:
+        split.order, split.standardise = config.order, config.standardise
+    return data
+
+
 @pytest.fixture
 def run(few, monkeypatch, tmp_path):
     """Run the command line on a few images in a folder, and return its exit status."""
@@ -175,7 +188,7 @@ def test_other_options_are_refused_in_a_line_that_names_both_values(few, run, tm
     for field in dataclasses.fields(TrainingConfig):
         before = field.default
         if isinstance(before, str):
-            value = next((word for word in train.CHOICES.get(field.name, ()) if word != before), before)
+            value = next((word for word in field.metadata["allowed"] or () if word != before), before)
         else:
             value = not before if isinstance(before, bool) else (before or 0) + 1
         if field.name not in ("epochs", "device", "workers"):  # how long, and where
@@ -183,7 +196,7 @@ def test_other_options_are_refused_in_a_line_that_names_both_values(few, run, tm
             with pytest.raises(
                 CheckpointError, match=f"made with {field.name}={before}, not {field.name}={value}$"
             ):
-                fit(config, *few, resume=latest)
+                fit(TrainingConfig().network(), *read_as(few, config), config, resume=latest)
     capsys.readouterr()
     assert run("--epochs", "2", "--resume", str(latest), "--lr", "0.9") == 1
     error = capsys.readouterr().err
@@ -198,6 +211,16 @@ def test_what_is_not_given_again_is_the_checkpoints(run, tmp_path):
     assert run("--epochs", "3", "--resume", str(tmp_path / "run" / "latest.pt")) == 0
     config = checkpoint.load(tmp_path / "run" / "latest.pt")["config"]
     assert (config["lr"], config["model"], config["hidden"]) == (0.03, "feedback", 5)
+
+
+def test_a_start_epoch_is_not_ignored(run, few, tmp_path, capsys):
+    assert run("--epochs", "1") == 0
+    latest = str(tmp_path / "run" / "latest.pt")
+    with pytest.raises(SystemExit, match="2"):
+        run("--epochs", "3", "--resume", latest, "--start-epoch", "2")
+    assert "start_epoch is the checkpoint's: give --resume without" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="start_epoch is the checkpoint's"):
+        fit(PlainNet(), *few, TrainingConfig(epochs=3), resume=latest, start_epoch=2)
 
 
 def test_more_epochs_and_workers_may_be_given_and_config_says_from_when(run, tmp_path):
@@ -215,9 +238,10 @@ def test_more_epochs_and_workers_may_be_given_and_config_says_from_when(run, tmp
 def test_other_images_and_other_folders(few, run, tmp_path, capsys):
     assert run("--epochs", "1") == 0
     latest = tmp_path / "run" / "latest.pt"
-    with pytest.raises(CheckpointError, match="made with images=200, not images=100"):
-        fit(TrainingConfig(epochs=2), few[1], few[1], resume=latest)
-    fit(TrainingConfig(epochs=2), *few, resume=latest, output_dir=tmp_path / "other")
+    config = TrainingConfig(epochs=2)
+    with pytest.raises(CheckpointError, match="made with samples=200, not samples=100"):
+        fit(config.network(), few[1], few[1], config, resume=latest)
+    fit(config.network(), *few, config, resume=latest, output_dir=tmp_path / "other")
     assert len(records(tmp_path / "run")) == 1
     assert len(records(tmp_path / "other")) == 2
 
@@ -226,7 +250,8 @@ def test_other_images_and_other_folders(few, run, tmp_path, capsys):
 
 
 def test_every_damage_of_a_checkpoint_is_one_line(few, tmp_path, torture, capsys):
-    fit(TrainingConfig(epochs=1, hidden=4), *few, output_dir=tmp_path)
+    config = TrainingConfig(epochs=1, hidden=4)
+    fit(config.network(), *few, config, output_dir=tmp_path)
     path = tmp_path / "latest.pt"
     good, expected, seed = path.read_bytes(), checkpoint.load(path), 3
     generator, refused = random.Random(seed), 0
@@ -265,25 +290,25 @@ def test_hostile_pickles_are_refused_and_not_executed(few, tmp_path, monkeypatch
     else:
         torch.save({"model": {}, "rng": Hostile()}, "bad.pt")
     with pytest.raises(CheckpointError, match=r"^checkpoint bad\.pt cannot be used: "):
-        fit(TrainingConfig(), *few, resume="bad.pt")
+        fit(PlainNet(), *few, resume="bad.pt")
     assert not Path("executed").exists()
 
 
-@pytest.mark.parametrize("lacks", ["config", "model", "optimizer", "options", "rng", "epoch", "images"])
+@pytest.mark.parametrize("lacks", ["config", "model", "optimizer", "options", "rng", "epoch", "samples"])
 def test_checkpoint_that_lacks_something_is_refused(few, tmp_path, lacks):
-    fit(TrainingConfig(epochs=1), *few, output_dir=tmp_path)
+    fit(PlainNet(), *few, TrainingConfig(epochs=1), output_dir=tmp_path)
     state = checkpoint.load(tmp_path / "latest.pt")
     del state[lacks]
     checkpoint.save(tmp_path / "other.pt", state)
     with pytest.raises(CheckpointError, match=f"it has no '{lacks}'"):
-        fit(TrainingConfig(epochs=2), *few, resume=tmp_path / "other.pt")
+        fit(PlainNet(), *few, TrainingConfig(epochs=2), resume=tmp_path / "other.pt")
 
 
 def test_missing_checkpoint_and_folder_in_its_place(few, tmp_path):
     with pytest.raises(CheckpointError, match="No such file"):
-        fit(TrainingConfig(), *few, resume=tmp_path / "none.pt")
+        fit(PlainNet(), *few, resume=tmp_path / "none.pt")
     with pytest.raises(CheckpointError, match="Is a directory"):
-        fit(TrainingConfig(), *few, resume=tmp_path)
+        fit(PlainNet(), *few, resume=tmp_path)
 
 
 # Disks and folders
@@ -324,7 +349,7 @@ def test_training_that_is_not_finite_is_one_line_and_keeps_the_last_epoch(
     assert run("--epochs", "1") == 0
     capsys.readouterr()
     step = torch.optim.SGD.step
-    monkeypatch.setattr(train, "train_steps", lambda *given: (_ for _ in ()).throw(ValueError("not here")))
+    monkeypatch.setattr(train, "many_steps", lambda *given: ())
     monkeypatch.setattr(
         torch.optim.SGD,
         "step",

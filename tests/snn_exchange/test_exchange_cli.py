@@ -15,7 +15,8 @@ pytestmark = pytest.mark.xdist_group("exchange")
 
 
 def test_network_of_a_checkpoint_is_written(few, tmp_path, capsys):
-    fit(TrainingConfig(model="feedback", hidden=8, epochs=1), *few, output_dir=tmp_path, progress=False)
+    config = TrainingConfig(model="feedback", hidden=8, epochs=1)
+    fit(config.network(), *few, config, output_dir=tmp_path, progress=False)
     target = tmp_path / "out" / "net.nir"
     capsys.readouterr()
     assert main([str(tmp_path / "latest.pt"), str(target), "--dialect", "snntorch"]) == 0

@@ -1,0 +1,85 @@
+"""Many steps of the loop in one kernel call, where that is the same: what stands in the loop is what is trained."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sequential_fmnist.checkpoint import restore_rng, rng_state
+from sequential_fmnist.data import Columns, Data
+from sequential_fmnist.networks import ColumnNet
+from snn_core.checks import does_only_forward
+from snn_core.functional import scan, set_backend, train_steps
+
+if TYPE_CHECKING:
+    from sequential_fmnist.train import Trainer
+
+#: Steps in one call: few enough that Ctrl-C and the progress bar need not wait.
+STEPS = 64
+#: Images of the first batch on which the loop is compared.
+COMPARED = 32
+_LOSSES = {
+    "mse": lambda y, labels: F.mse_loss(y, F.one_hot(labels, y.shape[1]).to(y)),
+    "cross-entropy": F.cross_entropy,
+}
+
+
+def many_steps(trainer: Trainer, data: Data, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Take the next steps by :func:`~snn_core.functional.train_steps`, as long as that does what the loop does.
+
+    Yield for some steps at a time their losses, and how many samples were right; nothing where the loop has to take
+    them: another network than layers and their mean, hooks, a loss or a line of the loop that somebody has changed, a
+    GPU, several processes, mixed precision; at the end a batch that is not full.
+    """
+    config, size = trainer.config, trainer.config.batch_size
+    is_plain = type(trainer.net).forward is ColumnNet.forward and all(
+        does_only_forward(part) for part in trainer.net.modules()
+    )
+    elsewhere = config.amp or config.skip_overflow or config.workers or trainer.processes > 1
+    if elsewhere or not is_plain or trainer.loss_name is None or not isinstance(data, Columns):
+        return
+    if data.x_seq.is_cuda or not data.x_seq.is_floating_point() or len(order) < size:
+        return
+    if trainer.is_usual is None:
+        trainer.is_usual = does_the_usual(trainer, *data[order[: min(size, COMPARED)]])
+    while trainer.is_usual and (count := min(STEPS, len(order) // size)):
+        index = order[: count * size].view(count, size)
+        chain, by = nn.Sequential(*trainer.net), (trainer.optimizer, trainer.loss_name)
+        try:
+            taken = train_steps(chain, data.x_seq, data.labels, *by, index, config.clip)
+        except ValueError as error:
+            if "cannot be trained in one call" not in str(error):
+                raise
+            return
+        yield taken.losses, taken.right
+        order = order[count * size :]
+
+
+def does_the_usual(trainer: Trainer, inputs: tuple[Tensor, ...], labels: Tensor) -> bool:
+    """Say whether a step of ``trainer`` is the usual one: it need not be, as anybody may change a line of it.
+
+    Both are taken in fp64, by the readable loop, from the same weights; no random number is used up.
+    """
+    before, config, found = rng_state(), trainer.config, []
+    (images,) = (part.double() for part in inputs)
+    for is_usual in (False, True):
+        net = copy.deepcopy(trainer.net).double()
+        set_backend(net, "torch")
+        start = nn.utils.parameters_to_vector(net.parameters()).detach()
+        twin = type(trainer)(net, config)
+        if is_usual:
+            y = scan(images[:, 0].permute(2, 0, 1), *net, backend="torch").mean(0)
+            loss = _LOSSES[config.loss](y, labels)
+            loss.backward()
+            nn.utils.clip_grad_norm_(twin.weights, torch.inf if config.clip is None else config.clip)
+            twin.optimizer.step()
+        else:
+            loss, y = twin.step((images,), labels)
+        found.append((loss.detach(), y.detach(), nn.utils.parameters_to_vector(net.parameters()) - start))
+    restore_rng(before)
+    return all(bool((one - usual).norm() <= 1e-6 * usual.norm()) for one, usual in zip(*found, strict=True))
