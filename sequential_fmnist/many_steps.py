@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 
 from sequential_fmnist.checkpoint import restore_rng, rng_state
 from sequential_fmnist.data import Columns, Data
@@ -46,7 +48,7 @@ def many_steps(trainer: Trainer, data: Data, order: Tensor) -> Iterator[tuple[Te
     if data.x_seq.is_cuda or not data.x_seq.is_floating_point() or len(order) < size:
         return
     if trainer.is_usual is None:
-        trainer.is_usual = does_the_usual(trainer, *data[order[: min(size, COMPARED)]])
+        trainer.is_usual = does_the_usual(trainer, data, order[: min(size, COMPARED)])
     while trainer.is_usual and (count := min(STEPS, len(order) // size)):
         index = order[: count * size].view(count, size)
         chain, by = nn.Sequential(*trainer.net), (trainer.optimizer, trainer.loss_name)
@@ -60,26 +62,29 @@ def many_steps(trainer: Trainer, data: Data, order: Tensor) -> Iterator[tuple[Te
         order = order[count * size :]
 
 
-def does_the_usual(trainer: Trainer, inputs: tuple[Tensor, ...], labels: Tensor) -> bool:
-    """Say whether a step of ``trainer`` is the usual one: it need not be, as anybody may change a line of it.
+def does_the_usual(trainer: Trainer, data: Columns, chosen: Tensor) -> bool:
+    """Say whether an epoch of ``trainer`` is the usual one: it need not be, as anybody may change a line of it.
 
-    Both are taken in fp64, by the readable loop, from the same weights; no random number is used up.
+    Both take a step with the samples ``chosen``, in fp64 and by the readable loop, from the same weights; no random
+    number is used up.
     """
-    before, config, found = rng_state(), trainer.config, []
-    (images,) = (part.double() for part in inputs)
+    before, found = rng_state(), []
+    x_seq, labels = data.x_seq[:, chosen].double(), data.labels[chosen]
+    config = dataclasses.replace(trainer.config, batch_size=len(chosen), drop_last=False)
     for is_usual in (False, True):
         net = copy.deepcopy(trainer.net).double()
         set_backend(net, "torch")
         start = nn.utils.parameters_to_vector(net.parameters()).detach()
-        twin = type(trainer)(net, config)
+        twin = type(trainer)(net, config)  # at the first learning rate, which is not 0
+        twin.epoch = trainer.epoch
         if is_usual:
-            y = scan(images[:, 0].permute(2, 0, 1), *net, backend="torch").mean(0)
-            loss = _LOSSES[config.loss](y, labels)
+            loss = _LOSSES[config.loss](scan(x_seq, *net, backend="torch").mean(0), labels)
             loss.backward()
             nn.utils.clip_grad_norm_(twin.weights, torch.inf if config.clip is None else config.clip)
             twin.optimizer.step()
         else:
-            loss, y = twin.step((images,), labels)
-        found.append((loss.detach(), y.detach(), nn.utils.parameters_to_vector(net.parameters()) - start))
+            record = twin.train_epoch(Columns(x_seq, labels), tqdm(disable=True), after_step=lambda: None)
+            loss = torch.tensor(record["train_loss"], dtype=torch.float64)
+        found.append((loss.detach(), nn.utils.parameters_to_vector(net.parameters()).detach() - start))
     restore_rng(before)
     return all(bool((one - usual).norm() <= 1e-6 * usual.norm()) for one, usual in zip(*found, strict=True))

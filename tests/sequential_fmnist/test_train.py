@@ -22,7 +22,7 @@ from torch import nn
 
 from sequential_fmnist import many_steps as loop
 from sequential_fmnist import train
-from sequential_fmnist.data import Sequences, SequentialFashionMNIST, prepared
+from sequential_fmnist.data import Columns, Sequences, SequentialFashionMNIST, prepared
 from sequential_fmnist.evaluate import LOSSES, evaluate, predict, rate_loss
 from sequential_fmnist.networks import NETWORKS, ColumnNet, PlainNet, columns_as_sequence
 from sequential_fmnist.overflow import SkipOverflow
@@ -138,6 +138,11 @@ def penalised(self, inputs, labels):
     return loss.detach(), outputs.detach()
 
 
+def mirrored(self, index):
+    (images,), labels = Sequences.__getitem__(self, index)
+    return (images.flip(0).permute(1, 2, 0).unsqueeze(1),), labels
+
+
 @pytest.mark.parametrize("recipe", [{}, {"opt": "adam", "lr": 0.01, "loss": "cross-entropy", "clip": 0.1}])
 @pytest.mark.parametrize("make", [*NETWORKS.values(), Deeper, Forward, Mine])
 def test_what_stands_in_forward_is_what_is_trained(few, make, recipe):
@@ -157,6 +162,7 @@ def test_what_stands_in_forward_is_what_is_trained(few, make, recipe):
         (ColumnNet, "forward", last_week),
         (train, "LOSSES", LOSSES | {"mse": summed}),
         (Trainer, "step", penalised),
+        (Columns, "__getitem__", mirrored),
     ],
 )
 def test_a_line_that_is_changed_in_its_file_is_what_is_trained(few, monkeypatch, where, name, edit):
