@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--allow", action="append", choices=tuple(DIFFERENCES), help=allow)
     parser.add_argument(
-        "--dialect", choices=tuple(DIALECTS), help="who shall read the NIR graph (default: nir)"
+        "--dialect", choices=tuple(DIALECTS), help="for the library that reads the NIR graph (default: nir)"
     )
     args = parser.parse_args(argv)
     options = {name: getattr(args, name) for name in ("allow", "dialect") if getattr(args, name)}

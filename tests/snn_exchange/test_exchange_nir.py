@@ -347,8 +347,12 @@ def test_networks_that_are_refused(module, message):
 
 def test_bad_arguments():
     net = make_network("plain", hidden=2)
-    with pytest.raises(ExchangeError, match="the network must begin with a linear layer"):
-        to_nir(nn.Sequential(IFNode()))
+    for first, message in (
+        (IFNode(), "layer_0: the network must begin with a linear layer"),
+        (nn.Conv2d(1, 2, 3), "layer_0: NIR has no node for a Conv2d"),
+    ):
+        with pytest.raises(ExchangeError, match=message):
+            to_nir(nn.Sequential(first))
     for function, what in ((to_nir, net), (from_nir, to_nir(net))):
         with pytest.raises(ValueError, match="dt must be a positive, finite number, got 0"):
             function(what, dt=0)
@@ -430,6 +434,10 @@ BROKEN = {
     ),
     "NaN": (chain(nir.Linear(np.full((2, 2), np.nan))), r"node 'n0' \(Linear\): weight holds NaN"),
     "r of one neuron": (chain(neurons(nir.LIF, r=[2.0, 3.0])), r"node 'n0' \(LIF\): r must be 1 or 2, got 3"),
+    "rest": (
+        chain(neurons(nir.LIF, v_leak=0.5)),
+        "v_leak must be 0, got 0.5: a neuron here rests where it is reset",
+    ),
     "two inputs": (chain(linear(), other=nir.Input(np.array([2]))), "one Input node .* got 'input', 'other'"),
 }
 
