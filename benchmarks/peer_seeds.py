@@ -25,7 +25,7 @@ def last_accuracy(library: str, seed: int, epochs: int = 64, source: str = "full
         weights = net.state_dict()
         net = spikingjelly_library().network("feedback", 32)
         net.load_state_dict(weights)
-    history = fit(net, train, test, TrainingConfig(model="feedback", epochs=epochs, seed=seed))
+    history = fit(net, train, test, TrainingConfig(epochs=epochs, seed=seed))
     return round(100 * history[-1]["test_accuracy"], 2)
 
 

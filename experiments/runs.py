@@ -195,8 +195,7 @@ def train(spec: RunSpec) -> tuple[torch.nn.Module, list[Any]]:
     """Train the network of ``spec`` and return it, with batch normalisation folded away, and its history."""
     set_seed(spec.training.seed)
     net = build(spec.network)
-    config = dataclasses.replace(spec.training, order=spec.data.order)
-    history = fit(net, *splits(spec.data), config, progress=False)
+    history = fit(net, *splits(spec.data), spec.training, progress=False)
     return fold(net), history
 
 

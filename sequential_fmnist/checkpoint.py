@@ -152,16 +152,13 @@ def resume(trainer: Trainer, path: str | os.PathLike[str]) -> None:
     Raises:
         CheckpointError: it belongs to a run with other options, but for :data:`FREE`, or lacks something.
     """
-    state, own = load(path), dataclasses.asdict(trainer.config)
+    state, own = load(path), trainer.told
     try:
         # An option that is younger than the checkpoint had its default.
         before = dataclasses.asdict(type(trainer.config)()) | state["config"]
         for name, value in own.items():
             if before[name] != value and name not in FREE:
                 raise ValueError(f"it was made with {name}={before[name]}, not {name}={value}")
-        for name, value in trainer.about.items():
-            if state[name] != value:
-                raise ValueError(f"it was made with {name}={state[name]}, not {name}={value}")
         if state["epoch"] >= trainer.config.epochs:
             raise ValueError(f"it has {state['epoch']} epochs already, and epochs={trainer.config.epochs}")
         trainer.net.load_state_dict(state["model"])
@@ -200,8 +197,8 @@ def begin(folder: Path, trainer: Trainer, is_resumed: bool, tensorboard: bool) -
 
 def keep(folder: Path, trainer: Trainer, writer: Any) -> None:
     """Save an epoch, latest.pt last: a run that is killed at any moment resumes, and makes the other files again."""
-    state = trainer.about | {
-        "config": dataclasses.asdict(trainer.config),
+    state = {
+        "config": trainer.told,
         "options": trainer.options,
         "epoch": trainer.epoch,
         "history": trainer.history,

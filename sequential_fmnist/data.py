@@ -16,9 +16,19 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from sequential_fmnist.checkpoint import sha256
+from sequential_fmnist.options import check_options, option
 from snn_core.checks import check_choice, check_flag, check_whole
 
-__all__ = ["Data", "DataError", "Sequences", "SequentialFashionMNIST", "batches", "cache_dir", "prepared"]
+__all__ = [
+    "Data",
+    "DataError",
+    "Images",
+    "Sequences",
+    "SequentialFashionMNIST",
+    "batches",
+    "cache_dir",
+    "prepared",
+]
 
 EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
 #: torchvision's layout: where below its root the four files are.
@@ -165,6 +175,38 @@ class SequentialFashionMNIST(Dataset[tuple[Tensor, int]]):
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         """Return a picture, float32 ``[1, 28, 28]``, and its label."""
         return pixels(self.images[index], self.standardise), int(self.labels[index])
+
+
+@dataclass(frozen=True)
+class Images:
+    """Which images of Fashion-MNIST a command line or an experiment takes; see :class:`SequentialFashionMNIST`.
+
+    Raises:
+        TypeError, ValueError: a value of another type or out of its range; the message names the field.
+    """
+
+    data_path: str | None = option(None, "folder in torchvision's layout; the cache, or a download into it")
+    order: str = option("column", "how an image is read", ("column", "row"))
+    standardise: bool = option(False, "pixels less their mean, divided by their deviation")
+    source: str = option("auto", "full refuses the subset", ("auto", "full", "embedded"))
+    cache: bool = option(False, "Cache the datasets for quicker initialization", flag="--cache-dataset")
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    def load(self, verbose: bool = True) -> tuple[SequentialFashionMNIST, SequentialFashionMNIST]:
+        """Return training and test images."""
+        options = {
+            name: getattr(self, name) for name in ("data_path", "order", "standardise", "source", "cache")
+        }
+        train, test = (
+            SequentialFashionMNIST(train=part, verbose=verbose, **options) for part in (True, False)
+        )
+        return train, test
+
+    def about(self) -> dict[str, Any]:
+        """Return what decides the outcome of a run, wherever the images are."""
+        return {"order": self.order, "standardise": self.standardise}
 
 
 @dataclass

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch.nn as nn
 from torch import Tensor
 
+from sequential_fmnist.options import check_options, option
 from snn_core import layer, neuron
 from snn_core.checks import check_choice, check_shape, check_whole
 from snn_core.functional import mean_over_time, scan
+from snn_core.kernels import BACKENDS
 from snn_core.surrogate import ATan
 
 __all__ = [
     "NETWORKS",
     "ColumnNet",
     "FeedBackNet",
+    "Network",
     "PlainNet",
     "StatefulSynapseNet",
     "columns_as_sequence",
@@ -104,7 +109,36 @@ class FeedBackNet(ColumnNet):
 
 
 #: The networks by the names that the command line uses, in the order of the text.
-NETWORKS = {"plain": PlainNet, "stateful-synapse": StatefulSynapseNet, "feedback": FeedBackNet}
+NETWORKS: dict[str, type[ColumnNet]] = {
+    "plain": PlainNet,
+    "stateful-synapse": StatefulSynapseNet,
+    "feedback": FeedBackNet,
+}
+
+
+#: Where gradients through the reset are cut.
+DETACHED = ("all", "hidden", "none")
+
+
+@dataclass(frozen=True)
+class Network:
+    """What :func:`make_network` is told, so that a command line, a checkpoint or a result can carry it along.
+
+    Raises:
+        TypeError, ValueError: a value of another type or out of its range; the message names the field.
+    """
+
+    model: str = option("plain", '"plain", "feedback", or "stateful-synapse"', NETWORKS)
+    hidden: int = option(32, "number of hidden neurons", 1)
+    backend: str = option("auto", "how sequences run", BACKENDS)
+    detach_reset: str = option("all", "where gradients through resets are cut", DETACHED)
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    def build(self) -> ColumnNet:
+        """Return the network, with new weights."""
+        return make_network(self.model, self.hidden, self.backend, self.detach_reset)
 
 
 def make_network(model: str, hidden: int = 32, backend: str = "auto", detach_reset: str = "all") -> ColumnNet:
@@ -117,7 +151,7 @@ def make_network(model: str, hidden: int = 32, backend: str = "auto", detach_res
         ValueError: an unknown word; the message names the argument and the words that there are.
     """
     net = NETWORKS[check_choice("model", model, tuple(NETWORKS))](hidden, backend)
-    check_choice("detach_reset", detach_reset, ("all", "hidden", "none"))
+    check_choice("detach_reset", detach_reset, DETACHED)
     for where, is_cut in ((net.sn1, detach_reset != "none"), (net.sn2, detach_reset == "all")):
         for part in where.modules():
             if isinstance(part, neuron.SpikingNeuron):

@@ -12,7 +12,7 @@ import os
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -25,37 +25,27 @@ from tqdm.auto import tqdm
 
 from sequential_fmnist import checkpoint
 from sequential_fmnist.checkpoint import CheckpointError, WriteError, is_first_process, set_seed
-from sequential_fmnist.data import Data, DataError, Sequences, SequentialFashionMNIST, batches, prepared
+from sequential_fmnist.data import Data, DataError, Images, Sequences, batches, prepared
 from sequential_fmnist.evaluate import LOSSES, Loss, evaluate
 from sequential_fmnist.many_steps import many_steps
-from sequential_fmnist.networks import NETWORKS, ColumnNet, make_network
-from sequential_fmnist.options import add_options, check_options, option
+from sequential_fmnist.networks import Network
+from sequential_fmnist.options import add_options, check_options, option, take_options
 from sequential_fmnist.overflow import SkipOverflow
 from snn_core.checks import check_whole
 from snn_core.functional import reset_net
-from snn_core.kernels import BACKENDS
 
 __all__ = ["TrainingConfig", "fit", "main", "make_parser", "set_seed"]
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
-    """Everything that decides the outcome of a run; the defaults are those of the tutorial's comparison.
+    """How a network is trained; the defaults are those of the tutorial's comparison.
 
     Raises:
         TypeError, ValueError: a value of another type or out of its range; the message names the field.
     """
 
-    # What :meth:`network` builds.
-    model: str = option("plain", '"plain", "feedback", or "stateful-synapse"', NETWORKS)
-    hidden: int = option(32, "number of hidden neurons", 1)
-    detach_reset: str = option("all", "where gradients are cut at resets", ("all", "hidden", "none"))
-    backend: str = option("auto", "how sequences run", BACKENDS)
-    # How the command line reads images.
-    order: str = option("column", "how an image is read", ("column", "row"))
-    standardise: bool = option(False, "pixels less their mean, divided by their deviation")
-    # How it is trained.
-    seed: int = option(0, "of weights and of the order of images", 0)
+    seed: int = option(0, "of the order of samples; on the command line of weights, too", 0)
     epochs: int = option(64, "number of total epochs to run", 1)
     batch_size: int = option(256, "samples of a step, of all processes together", 1, "-b")
     drop_last: bool = option(False, "leave out a last batch that is not full")
@@ -79,11 +69,6 @@ class TrainingConfig:
         if self.amp and self.skip_overflow:
             raise ValueError("skip_overflow is what amp does already: choose one of them")
 
-    def network(self) -> ColumnNet:
-        """Return the network with the weights that the seed draws."""
-        set_seed(self.seed)
-        return make_network(self.model, self.hidden, self.backend, self.detach_reset)
-
 
 def step_quietly(scheduler: torch.optim.lr_scheduler.LRScheduler) -> None:
     """Take a step of a schedule, also where the optimizer took none, for which torch warns."""
@@ -96,7 +81,12 @@ class Trainer:
     """A network in training, its optimizer and all that must be saved to resume; arguments as for :func:`fit`."""
 
     def __init__(
-        self, net: nn.Module, config: TrainingConfig, loss: Loss | None = None, start_epoch: int = 0
+        self,
+        net: nn.Module,
+        config: TrainingConfig,
+        loss: Loss | None = None,
+        start_epoch: int = 0,
+        about: Mapping[str, Any] | None = None,
     ) -> None:
         self.config, self.device = config, torch.device(config.device)
         self.net = net.to(self.device)
@@ -116,10 +106,10 @@ class Trainer:
         self.epoch = start_epoch
         self.scheduler = self.schedule()
         self.history: list[dict[str, float]] = []
-        #: Options, and the epoch from which they held.
-        self.options = [{"from_epoch": start_epoch} | dataclasses.asdict(config)]
-        #: What else must be the same when the run is resumed.
-        self.about: dict[str, Any] = {"processes": self.processes}
+        #: What must be the same when the run is resumed.
+        self.told = {**(about or {}), "processes": self.processes, **dataclasses.asdict(config)}
+        #: The same, and the epoch from which it held.
+        self.options = [{"from_epoch": start_epoch} | self.told]
         #: Whether a step does what many_steps does, once that is known.
         self.is_usual: bool | None = None
 
@@ -240,6 +230,7 @@ def fit(
     resume: str | os.PathLike[str] | None = None,
     start_epoch: int = 0,
     tensorboard: bool = False,
+    about: Mapping[str, Any] | None = None,
     after_step: Callable[[], Any] | None = None,
     stop: Callable[[], bool] = lambda: False,
     log: Callable[[str], Any] = lambda line: None,
@@ -251,7 +242,7 @@ def fit(
     interrupted: ``resume`` continues from the end of its last whole epoch.
 
     Args:
-        net: any module; ``config.network()`` builds one of the text's.
+        net: any module, such as :func:`~sequential_fmnist.networks.make_network` builds.
         train: images, sequences or batches, see :data:`~sequential_fmnist.data.Data`.
         test: likewise. They choose nothing but ``best.pt``, so report the last epoch, not the best.
         config: the run; None takes the defaults.
@@ -260,6 +251,7 @@ def fit(
         resume: checkpoint to resume from.
         start_epoch: first epoch, counted from 0, of a run that does not resume.
         tensorboard: also log to ``output_dir/tb``.
+        about: what else decides the outcome, such as the network's options; a run that resumes must have the same.
         after_step: called after each step, when weights have their gradients.
         stop: asked after each epoch whether training ends with it.
         log: receives a line or two for each epoch.
@@ -268,18 +260,15 @@ def fit(
     Raises:
         CheckpointError: ``resume`` cannot be used, or belongs to another run.
         FloatingPointError: a number is not finite after an epoch, which is not saved then.
-        ValueError: ``start_epoch`` together with ``resume``, or images that are read otherwise than ``config`` says.
+        ValueError: ``start_epoch`` together with ``resume``.
         WriteError: ``output_dir`` cannot be written.
     """
     config = config or TrainingConfig()
-    for name in ("order", "standardise"):
-        if (found := getattr(train, name, getattr(config, name))) != getattr(config, name):
-            raise ValueError(f"train was made with {name}={found}, config has {name}={getattr(config, name)}")
     if check_whole("start_epoch", start_epoch, 0, config.epochs - 1) and resume is not None:
         raise ValueError("start_epoch is the checkpoint's: give resume without it")
     set_seed(config.seed)
-    trainer = Trainer(net, config, loss, start_epoch)
-    trainer.about["samples"] = samples = len(train) if hasattr(train, "__len__") else None
+    samples = len(train) if hasattr(train, "__len__") else None
+    trainer = Trainer(net, config, loss, start_epoch, {"samples": samples, **(about or {})})
     if resume is not None:
         checkpoint.resume(trainer, resume)
     is_first, writer = is_first_process(), None
@@ -290,7 +279,7 @@ def fit(
     test = test if test is None else prepared(test, config.device)
     size = config.batch_size if isinstance(train, Sequences) else 1
     steps = None if samples is None else math.ceil(samples / size) * (config.epochs - trainer.epoch)
-    bar = tqdm(total=steps, unit="batch", desc=config.model, disable=not (progress and is_first))
+    bar = tqdm(total=steps, unit="batch", desc=type(net).__name__, disable=not (progress and is_first))
     with bar, writer or nullcontext():
         while trainer.epoch < config.epochs:
             record = {"epoch": trainer.epoch, "lr": trainer.optimizer.param_groups[0]["lr"]}
@@ -310,7 +299,7 @@ def fit(
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Return the parser: every option of :class:`TrainingConfig`, and those that decide no outcome."""
+    """Return the parser: the options of the network, of its images and of training, and those of files."""
     parser = argparse.ArgumentParser(
         prog="python -m sequential_fmnist",
         description="PyTorch Classification Training",
@@ -318,29 +307,30 @@ def make_parser() -> argparse.ArgumentParser:
         argument_default=argparse.SUPPRESS,
     )
     add = parser.add_argument
-    add("--data-path")
-    add_options(parser, TrainingConfig)
+    for kind in (Network, Images, TrainingConfig):
+        add_options(parser, kind)
     add("--output-dir", help="path where to save")
     add("--resume", help="resume from checkpoint")
     add("--start-epoch", type=int, metavar="N", help="start epoch")
-    add("--cache-dataset", action="store_true", help="Cache the datasets for quicker initialization")
     add("--tb", action="store_true", help="Use TensorBoard to record logs")
-    add("--source", choices=("auto", "full", "embedded"), help="full refuses the subset")
     add("--overwrite", action="store_true", help="replace an earlier run in the output folder")
     return parser
 
 
-def _options(parser: argparse.ArgumentParser, given: dict[str, Any]) -> TrainingConfig:
-    """Return the run that a command line asks for, and take it from ``given``; leave with one line if it cannot be."""
-    fields = {field.name for field in dataclasses.fields(TrainingConfig)}
-    options = {"device": "cuda" if torch.cuda.is_available() else "cpu"}
+def _options(
+    parser: argparse.ArgumentParser, given: dict[str, Any]
+) -> tuple[Network, Images, TrainingConfig]:
+    """Return what a command line asks for, and take it from ``given``; leave with one line if it cannot be."""
+    before: dict[str, Any] = {}
     try:
         if "resume" in given:  # what is not given again is the checkpoint's
             if "start_epoch" in given:
                 raise ValueError("start_epoch is the checkpoint's: give --resume without --start-epoch")
             before = checkpoint.load(given["resume"]).get("config", {})
-            options = {name: before[name] for name in before.keys() & fields - {"device"}} | options
-        config = TrainingConfig(**options | {name: given.pop(name) for name in given.keys() & fields})
+        options = before | {"device": "cuda" if torch.cuda.is_available() else "cpu"}
+        network, images, config = (
+            take_options(kind, given, options) for kind in (Network, Images, TrainingConfig)
+        )
         check_whole("start_epoch", given.get("start_epoch", 0), 0, config.epochs - 1)
         torch.empty(0, device=config.device)
     except CheckpointError as error:
@@ -348,32 +338,29 @@ def _options(parser: argparse.ArgumentParser, given: dict[str, Any]) -> Training
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:  # torch without CUDA asserts it
         parser.exit(2, f"error: {str(error).splitlines()[0]}\n")
     resumed = Path(given["resume"]).parent if "resume" in given else None
-    folder = Path(given.setdefault("output_dir", resumed or f"runs/{config.model}"))
+    folder = Path(given.setdefault("output_dir", resumed or f"runs/{network.model}"))
     overwrite, latest = given.pop("overwrite", False), folder / "latest.pt"
     if latest.exists() and not (overwrite or (resumed and folder.samefile(resumed))):
         parser.exit(2, f"error: {folder} holds a run: give --resume {latest}, or --overwrite\n")
-    return config
+    return network, images, config
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status: 1, and one line, for files and numbers that cannot be used."""
     words = ["--help" if word == "--h" else word for word in (sys.argv[1:] if argv is None else argv)]
     given = vars((parser := make_parser()).parse_args(words))
-    config = _options(parser, given)
+    network, images, config = _options(parser, given)
     try:
         if "WORLD_SIZE" in os.environ:  # one of the processes that torchrun started
             is_cuda = torch.device(config.device).type == "cuda"
             device = f"cuda:{os.environ['LOCAL_RANK']}" if is_cuda else config.device
             config = dataclasses.replace(config, device=device)
             distributed.init_process_group("nccl" if is_cuda else "gloo")
-        data = {"data_path": given.pop("data_path", None), "source": given.pop("source", "auto")}
-        data |= {"cache": given.pop("cache_dataset", False), "verbose": is_first_process()}
-        data |= {"order": config.order, "standardise": config.standardise}
         with checkpoint.first_process_first():  # it fetches what the others find then
-            train, test = (SequentialFashionMNIST(train=split, **data) for split in (True, False))
-        fit(
-            config.network(), train, test, config, tensorboard=given.pop("tb", False), log=tqdm.write, **given
-        )
+            data = images.load(verbose=is_first_process())
+        set_seed(config.seed)
+        net, about = network.build(), dataclasses.asdict(network) | images.about()
+        fit(net, *data, config, about=about, tensorboard=given.pop("tb", False), log=tqdm.write, **given)
         return 0
     except (CheckpointError, DataError, FloatingPointError, WriteError) as error:
         if is_first_process():

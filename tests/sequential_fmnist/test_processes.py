@@ -40,7 +40,7 @@ def test_each_step_is_taken_together_and_sees_every_image(folders):
     one, two = (checkpoint.load(folder / "latest.pt") for folder in folders)
     steps = [state["optimizer"]["state"][0]["step"].item() for state in (one, two)]
     assert steps == [4 * 120] * 2
-    assert two["processes"] == 2
+    assert two["config"]["processes"] == 2
 
 
 def test_resumed_in_two_processes_and_refused_in_one(folders, tmp_path, capsys):

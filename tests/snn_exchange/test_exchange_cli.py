@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
 from sequential_fmnist import checkpoint
-from sequential_fmnist.networks import columns_as_sequence, make_network
+from sequential_fmnist.networks import Network, columns_as_sequence, make_network
 from sequential_fmnist.train import TrainingConfig, fit
 from snn_exchange import from_nir, read_nir
 from snn_exchange.__main__ import main
@@ -15,8 +17,9 @@ pytestmark = pytest.mark.xdist_group("exchange")
 
 
 def test_network_of_a_checkpoint_is_written(few, tmp_path, capsys):
-    config = TrainingConfig(model="feedback", hidden=8, epochs=1)
-    fit(config.network(), *few, config, output_dir=tmp_path, progress=False)
+    network = Network("feedback", hidden=8)
+    options = {"about": dataclasses.asdict(network), "output_dir": tmp_path, "progress": False}
+    fit(network.build(), *few, TrainingConfig(epochs=1), **options)
     target = tmp_path / "out" / "net.nir"
     capsys.readouterr()
     assert main([str(tmp_path / "latest.pt"), str(target), "--dialect", "snntorch"]) == 0
