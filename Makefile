@@ -162,7 +162,7 @@ build/lab:
 
 .PHONY: ablation
 ablation: $(VENV)/.ablation ## run what is missing of the ablation, hours in all; break it off and go on at any time
-	$(TEST_ENV) $(BIN)/python -m experiments $(ARGS)
+	$(TEST_ENV) $(BIN)/python -m sequential_fmnist.experiments $(ARGS)
 
 .PHONY: times
 times: $(VENV)/.notebooks ## time make tutorial and make test in fresh clones, for README

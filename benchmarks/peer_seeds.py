@@ -10,8 +10,8 @@ from importlib.metadata import version
 import torch
 from support_networks import spikingjelly_library
 
-from experiments.results import provenance, write_json
 from sequential_fmnist.data import SequentialFashionMNIST
+from sequential_fmnist.experiments.results import provenance, write_json
 from sequential_fmnist.networks import make_network
 from sequential_fmnist.train import TrainingConfig, fit, set_seed
 

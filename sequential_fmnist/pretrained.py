@@ -13,35 +13,39 @@ from torch import Tensor, nn
 
 from sequential_fmnist.checkpoint import sha256
 from sequential_fmnist.data import EMBEDDED_FOLDER
-from sequential_fmnist.networks import NETWORKS, ColumnNet, make_network
+from sequential_fmnist.networks import NETWORKS, ColumnNet, columns_as_sequence, make_network
 from snn_core.checks import check_choice
+from snn_core.functional import mean_over_time, scan
 from snn_core.neuron import SpikingNeuron
 from snn_core.surrogate import ATan, Sigmoid
 
-__all__ = ["CARDS", "PRETRAINED_FOLDER", "PretrainedError", "TrainedNet", "card_digest", "load"]
+__all__ = ["CARDS", "PRETRAINED_FOLDER", "SURROGATES", "PretrainedError", "TrainedNet", "card_digest", "load"]
 
 PRETRAINED_FOLDER = EMBEDDED_FOLDER / "pretrained"
 CARDS = "cards.json"  # by kind of network, beside the files of weights
 
-_SURROGATES = {"atan": ATan, "sigmoid": Sigmoid}
-#: What no shipped network has changed of :class:`experiments.networks.NetworkSpec`.
-_FIXED = {"neuron": "if", "soft_reset": False, "tau_mode": "learned", "readout": "membrane", "last": None,
-          "batch_norm": False, "standardised": False}  # fmt: skip
+#: Surrogate functions by the names that cards use.
+SURROGATES: dict[str, type[nn.Module]] = {"atan": ATan, "sigmoid": Sigmoid}
 
 
 class PretrainedError(ValueError):
-    """Weights or their card are missing or damaged; `python -m experiments.ship` makes them again."""
+    """Weights or their card are missing or damaged; `python -m sequential_fmnist.experiments.ship` makes them again."""
 
 
 class TrainedNet(ColumnNet):
-    """The layers of a network but its output neurons: ``scale`` times the mean over time of what ``fc2`` gives."""
+    """Layers as of a :class:`~sequential_fmnist.networks.ColumnNet`; the output is ``scale`` times the mean.
 
-    def __init__(self, net: nn.Sequential, scale: float) -> None:
-        super().__init__(OrderedDict((name, part) for name, part in net.named_children() if name != "sn2"))
-        self.scale = scale
+    With ``last`` it is the mean of so many last time steps. Without neurons after ``fc2``, neurons that integrate and
+    never fire read it out.
+    """
+
+    def __init__(self, layers: OrderedDict[str, nn.Module], scale: float, last: int | None = None) -> None:
+        super().__init__(layers)
+        self.scale, self.last = scale, last
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.scale * super().forward(images)
+        x = scan(columns_as_sequence(images), *self, backend=self.backend)
+        return self.scale * mean_over_time(x if self.last is None else x[-self.last :])
 
 
 def card_digest(card: dict[str, Any]) -> str:
@@ -74,21 +78,21 @@ def load(kind: str, folder: str | os.PathLike[str] = PRETRAINED_FOLDER) -> tuple
     if (found := sha256(content)) != card["sha256"]:
         raise PretrainedError(f"weights {path} are damaged: expected SHA-256 {card['sha256']}, found {found}")
     with torch.random.fork_rng(devices=[]):  # initial weights that are replaced leave no trace
-        net = _build(card["spec"])
+        net = _build(**card["spec"])
     net.load_state_dict(read_tensors(content))
     return net.eval(), card
 
 
-def _build(spec: dict[str, Any]) -> TrainedNet:
+def _build(
+    kind: str, hidden: int, detach_reset: str, surrogate_function: str, alpha: float, scale: float
+) -> TrainedNet:
     """Return the network of a card's ``spec``."""
-    if wrong := [name for name, value in _FIXED.items() if spec.get(name, value) != value]:
-        raise ValueError(f"{wrong[0]}={spec[wrong[0]]} is none of the options of a shipped network")
-    cut = "all" if spec["detach_reset"] else "none"
-    net = make_network(spec["kind"], spec["hidden"], detach_reset=cut)
+    net = make_network(kind, hidden, detach_reset=detach_reset)
     for part in net.modules():
         if isinstance(part, SpikingNeuron):
-            part.surrogate_function = _SURROGATES[spec["surrogate_function"]](spec["alpha"])
-    return TrainedNet(net, spec["scale"])
+            part.surrogate_function = SURROGATES[surrogate_function](alpha)
+    del net.sn2
+    return TrainedNet(OrderedDict(net.named_children()), scale)
 
 
 def _card(kind: str, folder: Path) -> dict[str, Any]:

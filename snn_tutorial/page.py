@@ -14,8 +14,8 @@ import PIL.Image
 from IPython.display import Image
 from matplotlib.figure import Figure
 
-from experiments.results import provenance, write_json
 from sequential_fmnist.checkpoint import atomic_write
+from sequential_fmnist.experiments.results import provenance, write_json
 from snn_tutorial.plot.style import pixels
 
 

@@ -22,8 +22,8 @@ from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from nbformat import NotebookNode
 from patient_kernel import PatientManager
 
-from experiments.results import provenance, write_json
 from sequential_fmnist.checkpoint import atomic_write
+from sequential_fmnist.experiments.results import provenance, write_json
 from snn_core.kernels.cpu.launch import COMPILING
 
 WIDGET = "application/vnd.jupyter.widget-view+json"

@@ -10,7 +10,7 @@ from typing import Any
 import nbformat
 from chapters import ROOT, paths, title
 
-from experiments.evidence import (
+from sequential_fmnist.experiments.evidence import (
     CUTS,
     PUBLISHED_CUT,
     answers,

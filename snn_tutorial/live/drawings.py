@@ -55,11 +55,12 @@ def network(file: Path = FILE) -> TrainedNet:
 
 def _net(*norm: nn.Module) -> TrainedNet:
     """Return the network, with ``norm`` after its first layer to train it with."""
-    layers = dict(make_network("feedback", HIDDEN, detach_reset="none").named_children())
+    layers = OrderedDict(make_network("feedback", HIDDEN, detach_reset="none").named_children())
     (neurons,) = (part for part in layers["sn1"].modules() if isinstance(part, IFNode))
     neurons.surrogate_function = Sigmoid(2.0)
-    first = {"fc1": layers.pop("fc1"), **{f"bn{k}": part for k, part in enumerate(norm)}}
-    return TrainedNet(nn.Sequential(OrderedDict(first | layers)), SCALE)
+    first = {"fc1": layers["fc1"], **{f"bn{k}": part for k, part in enumerate(norm)}}
+    del layers["sn2"]
+    return TrainedNet(OrderedDict(first | layers), SCALE)
 
 
 def _grown(mask: Tensor, size: int = 3) -> Tensor:
@@ -132,7 +133,8 @@ def trained(train: SequentialFashionMNIST, epochs: int) -> TrainedNet:
     net = _net(MultiStepBatchNorm(HIDDEN))
     config = TrainingConfig(epochs=epochs, opt="adam", lr=LR, loss="cross-entropy", clip=1.0, seed=SEED)
     fit(net, Batches(train), config=config)
-    return TrainedNet(fold_batch_norm(nn.Sequential(OrderedDict(net.eval().named_children()))), SCALE)
+    folded = fold_batch_norm(nn.Sequential(OrderedDict(net.eval().named_children())))
+    return TrainedNet(OrderedDict(folded.named_children()), SCALE)
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ from benchmarks.cases import BASE, LARGE, LIBRARIES, LOOP, MODELS, OURS, Layer, 
 from benchmarks.driver import Effort, Process, WorkerError
 from benchmarks.peers import ours
 from benchmarks.torch_loop import Fed, InLoop, OneLayer, Training
-from experiments.memory import saved_bytes
+from sequential_fmnist.experiments.memory import saved_bytes
 from sequential_fmnist.networks import make_network
 from snn_core.functional import explain, reset_net
 

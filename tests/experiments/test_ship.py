@@ -8,13 +8,13 @@ import json
 import pytest
 import torch
 
-from experiments import ship as shipping
-from experiments.grid import Case
-from experiments.networks import NetworkSpec
-from experiments.results import Store
-from experiments.runs import DataSpec, RunSpec, execute
-from experiments.ship import median, ship
 from sequential_fmnist.evaluate import evaluate
+from sequential_fmnist.experiments import ship as shipping
+from sequential_fmnist.experiments.ablation import ABLATION
+from sequential_fmnist.experiments.frame import Case, Spec, Store, execute
+from sequential_fmnist.experiments.images import ImageTask
+from sequential_fmnist.experiments.networks import NetworkSpec
+from sequential_fmnist.experiments.ship import median, ship
 from sequential_fmnist.networks import NETWORKS
 from sequential_fmnist.pretrained import CARDS, load
 from sequential_fmnist.train import TrainingConfig
@@ -28,7 +28,7 @@ RECIPE = TrainingConfig(epochs=1, opt="adam", lr=0.01, loss="cross-entropy")
 
 @pytest.fixture(scope="module")
 def case() -> Case:
-    spec = RunSpec(NetworkSpec("feedback", **NORM), RECIPE, DataSpec(source="embedded"))
+    spec = Spec(NetworkSpec("feedback", **NORM), ImageTask(source="embedded"), RECIPE)
     return Case("best recipe", "feedback", spec, 4)
 
 
@@ -37,7 +37,7 @@ def shipped(case, tmp_path_factory):
     """The folder that ship wrote, its store, and the card."""
     folder = tmp_path_factory.mktemp("shipped")
     before = torch.get_num_threads()
-    store = Store(folder / "runs.jsonl")
+    store = ABLATION.store(folder)
     for spec in case.runs():
         store.add(execute(spec))
     card = ship(case, store, folder / "pretrained")
@@ -88,7 +88,7 @@ def test_shipped_weights_are_those_of_the_median_run(case, shipped, embedded):
 
 def test_card_says_what_it_is(case, shipped):
     _, _, card = shipped
-    assert NetworkSpec(**card["spec"]) == NetworkSpec("feedback", **NORM | {"batch_norm": False})
+    assert card["spec"].keys() == set(shipping.SHIPPED)
     assert NetworkSpec(**card["trained_as"]) == case.spec.network
     assert TrainingConfig(**card["training"]) == dataclasses.replace(RECIPE, seed=card["accuracy"]["seed"])
     assert (card["data"]["training_images"], card["data"]["test_images"], card["data"]["is_subset"]) == (
@@ -116,7 +116,7 @@ def test_missing_runs_are_named(case, shipped, tmp_path):
     _, store, _ = shipped
     some = Store(tmp_path / "runs.jsonl")
     some.add(store.records()[case.runs()[0].key()])
-    with pytest.raises(ValueError, match=r"3 of 4 runs of feedback are not in .*python -m experiments best"):
+    with pytest.raises(ValueError, match=r"3 of 4 runs of feedback are not in .*make ablation"):
         ship(case, some, tmp_path)
     assert not (tmp_path / CARDS).exists()
 
@@ -125,16 +125,16 @@ def test_command(case, shipped, tmp_path, monkeypatch, capsys):
     _, store, card = shipped
     monkeypatch.setattr(shipping, "shipped", lambda: [case])
     before = torch.get_num_threads()
-    shipping.main(["--runs", str(store.path), "--folder", str(tmp_path)])
+    shipping.main(["--results", str(store.path.parent), "--folder", str(tmp_path)])
     torch.set_num_threads(before)
     assert f"feedback: seed {card['accuracy']['seed']}, test accuracy" in capsys.readouterr().out
     assert load("feedback", tmp_path)[1] == card
     with pytest.raises(SystemExit, match="error: 4 of 4 runs of feedback are not in"):
-        shipping.main(["--runs", str(tmp_path / "none.jsonl"), "--folder", str(tmp_path)])
+        shipping.main(["--results", str(tmp_path / "none"), "--folder", str(tmp_path)])
 
 
 def test_the_later_recipe_of_each_network_is_shipped_at_its_published_size():
-    later = shipping.cases("refined")["refined"]
+    later = list(ABLATION.groups["refined"]({}))
     cases = shipping.shipped()
     assert [case.kind for case in cases] == list(NETWORKS)
     assert {case.spec.network.hidden for case in cases} == {32}

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from experiments import vowels
-from experiments.vowels import japanese_vowels
 from sequential_fmnist.data import DataError
+from sequential_fmnist.experiments import vowels
+from sequential_fmnist.experiments.vowels import japanese_vowels
 
 
 @pytest.mark.parametrize(

@@ -583,5 +583,5 @@ def test_as_a_program(tmp_path):
         r"epoch 1/1: lr 0\.1, train loss 0\.\d+, train accuracy \d+\.\d+%, test loss", done.stdout
     )
     loaded = {name.partition(".")[0] for name in done.stdout.splitlines()[-1].split()}
-    assert not loaded & {"tensorboard", "torchvision", "snn_exchange", "snn_tutorial", "experiments"}
+    assert not loaded & {"tensorboard", "torchvision", "snn_exchange", "snn_tutorial", "scipy"}
     assert len(records(tmp_path / "run")) == 1

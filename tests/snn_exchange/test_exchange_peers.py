@@ -21,8 +21,8 @@ import torch
 from support import ROOT, require
 from torch import Tensor, nn
 
-from experiments.results import provenance, write_json
 from sequential_fmnist import pretrained
+from sequential_fmnist.experiments.results import provenance, write_json
 from sequential_fmnist.networks import columns_as_sequence
 from snn_core.functional import reset_net
 from snn_core.layer import SeqToANNContainer
