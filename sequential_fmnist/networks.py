@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch.nn as nn
 from torch import Tensor
 
-from sequential_fmnist.options import check_options, option
 from snn_core import layer, neuron
 from snn_core.checks import check_choice, check_shape, check_whole
 from snn_core.functional import mean_over_time, scan
-from snn_core.kernels import BACKENDS
 from snn_core.surrogate import ATan
 
 __all__ = [
     "NETWORKS",
     "ColumnNet",
     "FeedBackNet",
-    "Network",
     "PlainNet",
     "StatefulSynapseNet",
     "columns_as_sequence",
@@ -118,27 +113,6 @@ NETWORKS: dict[str, type[ColumnNet]] = {
 
 #: Where gradients through the reset are cut.
 DETACHED = ("all", "hidden", "none")
-
-
-@dataclass(frozen=True)
-class Network:
-    """What :func:`make_network` is told, so that a command line, a checkpoint or a result can carry it along.
-
-    Raises:
-        TypeError, ValueError: a value of another type or out of its range; the message names the field.
-    """
-
-    model: str = option("plain", '"plain", "feedback", or "stateful-synapse"', NETWORKS)
-    hidden: int = option(32, "number of hidden neurons", 1)
-    backend: str = option("auto", "how sequences run", BACKENDS)
-    detach_reset: str = option("all", "where gradients through resets are cut", DETACHED)
-
-    def __post_init__(self) -> None:
-        check_options(self)
-
-    def build(self) -> ColumnNet:
-        """Return the network, with new weights."""
-        return make_network(self.model, self.hidden, self.backend, self.detach_reset)
 
 
 def make_network(model: str, hidden: int = 32, backend: str = "auto", detach_reset: str = "all") -> ColumnNet:

@@ -4,48 +4,26 @@ from __future__ import annotations
 
 import json
 import os
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sequential_fmnist.checkpoint import sha256
 from sequential_fmnist.data import EMBEDDED_FOLDER
-from sequential_fmnist.networks import NETWORKS, ColumnNet, columns_as_sequence, make_network
+from sequential_fmnist.networks import NETWORKS
+from sequential_fmnist.variants import NetworkSpec
 from snn_core.checks import check_choice
-from snn_core.functional import mean_over_time, scan
-from snn_core.neuron import SpikingNeuron
-from snn_core.surrogate import ATan, Sigmoid
 
-__all__ = ["CARDS", "PRETRAINED_FOLDER", "SURROGATES", "PretrainedError", "TrainedNet", "card_digest", "load"]
+__all__ = ["CARDS", "PRETRAINED_FOLDER", "PretrainedError", "card_digest", "load"]
 
 PRETRAINED_FOLDER = EMBEDDED_FOLDER / "pretrained"
 CARDS = "cards.json"  # by kind of network, beside the files of weights
 
-#: Surrogate functions by the names that cards use.
-SURROGATES: dict[str, type[nn.Module]] = {"atan": ATan, "sigmoid": Sigmoid}
-
 
 class PretrainedError(ValueError):
     """Weights or their card are missing or damaged; `python -m sequential_fmnist.experiments.ship` makes them again."""
-
-
-class TrainedNet(ColumnNet):
-    """Layers as of a :class:`~sequential_fmnist.networks.ColumnNet`; the output is ``scale`` times the mean.
-
-    With ``last`` it is the mean of so many last time steps. Without neurons after ``fc2``, neurons that integrate and
-    never fire read it out.
-    """
-
-    def __init__(self, layers: OrderedDict[str, nn.Module], scale: float, last: int | None = None) -> None:
-        super().__init__(layers)
-        self.scale, self.last = scale, last
-
-    def forward(self, images: Tensor) -> Tensor:
-        x = scan(columns_as_sequence(images), *self, backend=self.backend)
-        return self.scale * mean_over_time(x if self.last is None else x[-self.last :])
 
 
 def card_digest(card: dict[str, Any]) -> str:
@@ -54,7 +32,7 @@ def card_digest(card: dict[str, Any]) -> str:
     return sha256(json.dumps(said, sort_keys=True).encode())
 
 
-def load(kind: str, folder: str | os.PathLike[str] = PRETRAINED_FOLDER) -> tuple[TrainedNet, dict[str, Any]]:
+def load(kind: str, folder: str | os.PathLike[str] = PRETRAINED_FOLDER) -> tuple[nn.Module, dict[str, Any]]:
     """Return a trained network in evaluation mode, and its card. Nothing is executed from the files.
 
     The network maps images ``[N, 1, 28, 28]`` in [0, 1] to outputs ``[N, 10]``, of which the largest names the class;
@@ -67,9 +45,9 @@ def load(kind: str, folder: str | os.PathLike[str] = PRETRAINED_FOLDER) -> tuple
         ValueError: no such ``kind``.
     """
     check_choice("kind", kind, tuple(NETWORKS))
-    from safetensors.torch import load as read_tensors  # here, so that TrainedNet needs no package
+    from safetensors.torch import load as read_tensors
 
-    card = _card(kind, Path(folder))
+    card, spec = _card(kind, Path(folder))
     path = Path(folder) / f"{kind}.safetensors"
     try:
         content = path.read_bytes()
@@ -78,31 +56,19 @@ def load(kind: str, folder: str | os.PathLike[str] = PRETRAINED_FOLDER) -> tuple
     if (found := sha256(content)) != card["sha256"]:
         raise PretrainedError(f"weights {path} are damaged: expected SHA-256 {card['sha256']}, found {found}")
     with torch.random.fork_rng(devices=[]):  # initial weights that are replaced leave no trace
-        net = _build(**card["spec"])
+        net = spec.build()
     net.load_state_dict(read_tensors(content))
     return net.eval(), card
 
 
-def _build(
-    kind: str, hidden: int, detach_reset: str, surrogate_function: str, alpha: float, scale: float
-) -> TrainedNet:
-    """Return the network of a card's ``spec``."""
-    net = make_network(kind, hidden, detach_reset=detach_reset)
-    for part in net.modules():
-        if isinstance(part, SpikingNeuron):
-            part.surrogate_function = SURROGATES[surrogate_function](alpha)
-    del net.sn2
-    return TrainedNet(OrderedDict(net.named_children()), scale)
-
-
-def _card(kind: str, folder: Path) -> dict[str, Any]:
+def _card(kind: str, folder: Path) -> tuple[dict[str, Any], NetworkSpec]:
     path = folder / CARDS
     try:
         card = json.loads(path.read_text("utf-8"))[kind]
         if card_digest(card) != card["card_sha256"]:
             raise ValueError("its SHA-256 does not match")
+        return card, NetworkSpec(**card["spec"])
     except OSError as error:
         raise PretrainedError(f"cards {path} cannot be read: {error.strerror}") from error
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise PretrainedError(f"cards {path} have no card of {kind} that can be used: {error}") from error
-    return card

@@ -28,9 +28,9 @@ from sequential_fmnist.checkpoint import CheckpointError, WriteError, is_first_p
 from sequential_fmnist.data import Data, DataError, Images, Sequences, batches, prepared
 from sequential_fmnist.evaluate import LOSSES, Loss, evaluate
 from sequential_fmnist.many_steps import many_steps
-from sequential_fmnist.networks import Network
 from sequential_fmnist.options import add_options, check_options, option, take_options
 from sequential_fmnist.overflow import SkipOverflow
+from sequential_fmnist.variants import NetworkSpec
 from snn_core.checks import check_whole
 from snn_core.functional import reset_net
 
@@ -307,7 +307,7 @@ def make_parser() -> argparse.ArgumentParser:
         argument_default=argparse.SUPPRESS,
     )
     add = parser.add_argument
-    for kind in (Network, Images, TrainingConfig):
+    for kind in (NetworkSpec, Images, TrainingConfig):
         add_options(parser, kind)
     add("--output-dir", help="path where to save")
     add("--resume", help="resume from checkpoint")
@@ -319,7 +319,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _options(
     parser: argparse.ArgumentParser, given: dict[str, Any]
-) -> tuple[Network, Images, TrainingConfig]:
+) -> tuple[NetworkSpec, Images, TrainingConfig]:
     """Return what a command line asks for, and take it from ``given``; leave with one line if it cannot be."""
     before: dict[str, Any] = {}
     try:
@@ -329,7 +329,7 @@ def _options(
             before = checkpoint.load(given["resume"]).get("config", {})
         options = before | {"device": "cuda" if torch.cuda.is_available() else "cpu"}
         network, images, config = (
-            take_options(kind, given, options) for kind in (Network, Images, TrainingConfig)
+            take_options(kind, given, options) for kind in (NetworkSpec, Images, TrainingConfig)
         )
         check_whole("start_epoch", given.get("start_epoch", 0), 0, config.epochs - 1)
         torch.empty(0, device=config.device)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from sequential_fmnist.networks import ColumnNet
-from sequential_fmnist.pretrained import TrainedNet
+from sequential_fmnist.variants import TrainedNet
 from snn_core import __version__, neuron
 from snn_core.checks import check_choice, check_number
 from snn_core.layer import (
@@ -77,7 +77,7 @@ def to_nir(
     - The read-out, a mean over the steps of the output, is not part of the graph.
 
     Args:
-        net: one of the three networks, a :class:`~sequential_fmnist.pretrained.TrainedNet`, or one of ``nn.Linear``,
+        net: one of the three networks, a :class:`~sequential_fmnist.variants.TrainedNet`, or one of ``nn.Linear``,
             neurons, recurrent containers, ``LINode``, ``LowPassSynapse`` and ``SynapseFilter`` in ``nn.Sequential`` and
             our containers. It is not changed; its state is not part of the graph.
         dt: length of a time step in NIR's seconds.

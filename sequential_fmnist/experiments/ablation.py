@@ -15,9 +15,9 @@ from typing import Any
 
 from sequential_fmnist.experiments.frame import Case, Group, Place, Record, Records, Spec, Study
 from sequential_fmnist.experiments.images import ImageTask
-from sequential_fmnist.experiments.networks import NetworkSpec
 from sequential_fmnist.networks import NETWORKS
 from sequential_fmnist.train import TrainingConfig
+from sequential_fmnist.variants import NetworkSpec
 
 __all__ = ["ABLATION", "STABLE", "TUTORIAL"]
 

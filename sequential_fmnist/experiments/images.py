@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from sequential_fmnist.data import Data, SequentialFashionMNIST, batches, prepared
 from sequential_fmnist.evaluate import evaluate
 from sequential_fmnist.experiments.frame import Record
-from sequential_fmnist.experiments.networks import fold
 from sequential_fmnist.experiments.statistics import estimate
 from sequential_fmnist.networks import columns_as_sequence
 from sequential_fmnist.options import check_options, option
 from sequential_fmnist.train import TrainingConfig, fit
+from sequential_fmnist.variants import fold
 from snn_core.functional import reset_net, scan
 
 __all__ = ["ImageTask", "hidden_spikes"]

@@ -24,8 +24,6 @@ from sequential_fmnist.experiments.statistics import estimate
 from sequential_fmnist.networks import NETWORKS
 from sequential_fmnist.pretrained import CARDS, PRETRAINED_FOLDER, card_digest
 
-#: What tells a shipped network from another; it is read out by neurons that never fire.
-SHIPPED = ("kind", "hidden", "detach_reset", "surrogate_function", "alpha", "scale")
 INTENDED_USE = (
     "To look into, to compare with and to start from: what recurrent connections and stateful synapses do in a small "
     "spiking network."
@@ -80,12 +78,11 @@ def ship(case: Case, store: Store, folder: str | Path = PRETRAINED_FOLDER) -> di
     _, accuracy = evaluate(net, test_images, 1000, loss=spec.training.loss)
     weights = save({name: weight.contiguous() for name, weight in net.state_dict().items()})
     seeds = estimate([record["accuracy"] for record in records])
-    network = dataclasses.asdict(spec.network)
     card = {
         "file": f"{case.kind}.safetensors",
         "sha256": sha256(weights),
-        "spec": {name: network[name] for name in SHIPPED},
-        "trained_as": network,
+        "spec": dataclasses.asdict(dataclasses.replace(spec.network, batch_norm=False)),
+        "trained_as": dataclasses.asdict(spec.network),
         "training": dataclasses.asdict(spec.training),
         "parameters": sum(weight.numel() for weight in net.parameters()),
         "accuracy": {

@@ -22,6 +22,11 @@ def _is_diagonal(answer: torch.Tensor) -> bool:
     return _stretch(answer - answer.diag().diag()) == 0
 
 
+def _largest_eigenvalue(matrix: torch.Tensor) -> float:
+    # LAPACK may crash on NaN.
+    return torch.linalg.eigvals(matrix).abs().max().item() if matrix.isfinite().all() else float("inf")
+
+
 EXERCISES: dict[str, Exercise] = {
     "06.1": Exercise(
         right=1 - _SLOPE,
@@ -63,7 +68,7 @@ EXERCISES: dict[str, Exercise] = {
         mistakes=[
             (lambda a: _stretch(a) < 0.5, "W_y stretches by less than 0.5: almost no feedback at all."),
             (lambda a: _is_diagonal(a) and _stretch(a, _ONE) <= 1, "I + W_y is right, but W_y is diagonal."),
-            (lambda a: torch.linalg.eigvals(a + _ONE).abs().max() < 1.01, "eigenvalues are not enough."),
+            (lambda a: _largest_eigenvalue(a + _ONE) < 1.01, "eigenvalues are not enough."),
             (lambda a: _stretch(a) <= 1, "W_y lengthens nothing; it is I + W_y that must not."),
         ],
         because="the factor I + W_y lengthens no gradient.",

@@ -6,7 +6,7 @@ file. It prints the digest that belongs into :data:`DIGEST`.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,12 +18,9 @@ from torch.nn import functional as F
 from sequential_fmnist.checkpoint import atomic_write, sha256
 from sequential_fmnist.data import SequentialFashionMNIST
 from sequential_fmnist.evaluate import evaluate
-from sequential_fmnist.networks import make_network
-from sequential_fmnist.pretrained import PretrainedError, TrainedNet
+from sequential_fmnist.pretrained import PretrainedError
 from sequential_fmnist.train import TrainingConfig, fit, set_seed
-from snn_core.more.batch_norm import MultiStepBatchNorm, fold_batch_norm
-from snn_core.neuron import IFNode
-from snn_core.surrogate import Sigmoid
+from sequential_fmnist.variants import NetworkSpec, fold
 from snn_tutorial.page import save_results
 
 #: The rest is the command's.
@@ -32,14 +29,15 @@ __all__ = ["FILE", "network"]
 FILE = Path(__file__).with_name("drawings.safetensors")
 #: SHA-256 of that file.
 DIGEST = "21bbfb4fbaf7206b387fa7a4628b4fdc1d5e6a65afb390beb2e674cc54ef2b04"
-#: Factor on the mean output, for cross-entropy.
-SCALE = 10.0
-HIDDEN, EPOCHS, BATCH, LR, SEED = 64, 60, 512, 0.01, 0
+SPEC = NetworkSpec(
+    "feedback", 64, detach_reset="none", surrogate_function="sigmoid", readout="membrane", scale=10.0
+)
+EPOCHS, BATCH, LR, SEED = 60, 512, 0.01, 0
 #: The part of each batch that is turned into drawings, and the greys of strokes and of what they enclose.
 DRAWN, INK, FILL = 0.45, 230.0, 150.0
 
 
-def network(file: Path = FILE) -> TrainedNet:
+def network(file: Path = FILE) -> nn.Module:
     """Return the network with its shipped weights.
 
     Raises:
@@ -48,19 +46,9 @@ def network(file: Path = FILE) -> TrainedNet:
     content = file.read_bytes()
     if (found := sha256(content)) != DIGEST:
         raise PretrainedError(f"weights {file} are damaged: expected SHA-256 {DIGEST}, found {found}")
-    net = _net()
+    net = SPEC.build()
     net.load_state_dict(load(content))
     return net
-
-
-def _net(*norm: nn.Module) -> TrainedNet:
-    """Return the network, with ``norm`` after its first layer to train it with."""
-    layers = OrderedDict(make_network("feedback", HIDDEN, detach_reset="none").named_children())
-    (neurons,) = (part for part in layers["sn1"].modules() if isinstance(part, IFNode))
-    neurons.surrogate_function = Sigmoid(2.0)
-    first = {"fc1": layers["fc1"], **{f"bn{k}": part for k, part in enumerate(norm)}}
-    del layers["sn2"]
-    return TrainedNet(OrderedDict(first | layers), SCALE)
 
 
 def _grown(mask: Tensor, size: int = 3) -> Tensor:
@@ -127,14 +115,13 @@ class Batches:
             yield some / 255, self.labels[which]
 
 
-def trained(train: SequentialFashionMNIST, epochs: int) -> TrainedNet:
+def trained(train: SequentialFashionMNIST, epochs: int) -> nn.Module:
     """Train the network, and return it with its batch normalisation folded in."""
     set_seed(SEED)
-    net = _net(MultiStepBatchNorm(HIDDEN))
+    net = dataclasses.replace(SPEC, batch_norm=True).build()
     config = TrainingConfig(epochs=epochs, opt="adam", lr=LR, loss="cross-entropy", clip=1.0, seed=SEED)
     fit(net, Batches(train), config=config)
-    folded = fold_batch_norm(nn.Sequential(OrderedDict(net.eval().named_children())))
-    return TrainedNet(OrderedDict(folded.named_children()), SCALE)
+    return fold(net)
 
 
 def main() -> None:
@@ -145,7 +132,14 @@ def main() -> None:
         file.write(content)
     print(f"DIGEST = {sha256(content)!r}")
     _, accuracy = evaluate(net, SequentialFashionMNIST(train=False))
-    settings = {"epochs": EPOCHS, "batch": BATCH, "lr": LR, "seed": SEED, "hidden": HIDDEN, "drawn": DRAWN}
+    settings = {
+        "epochs": EPOCHS,
+        "batch": BATCH,
+        "lr": LR,
+        "seed": SEED,
+        "hidden": SPEC.hidden,
+        "drawn": DRAWN,
+    }
     save_results("results", "drawings", {**settings, "test_accuracy": round(accuracy, 4)})
 
 

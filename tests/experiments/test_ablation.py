@@ -25,9 +25,9 @@ from sequential_fmnist.experiments.evidence import (
 )
 from sequential_fmnist.experiments.frame import Spec, execute, key_of
 from sequential_fmnist.experiments.images import ImageTask, hidden_spikes
-from sequential_fmnist.experiments.networks import NetworkSpec
 from sequential_fmnist.networks import NETWORKS
 from sequential_fmnist.train import TrainingConfig, set_seed
+from sequential_fmnist.variants import NetworkSpec
 from snn_core.functional import reset_net
 
 pytestmark = pytest.mark.xdist_group("experiments")
@@ -152,7 +152,7 @@ def test_every_case_has_a_name_seeds_and_keys_of_its_own():
         members = list(group({}))
         assert len({(case.kind, case.name) for case in members}) == len(members)
         for case in members:
-            assert case.kind == case.spec.network.kind
+            assert case.kind == case.spec.network.model
             assert len({spec.key() for spec in case.runs()}) == case.seeds >= 1
     counts = [
         sum(p.numel() for p in spec.build().parameters())

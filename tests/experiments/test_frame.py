@@ -22,10 +22,10 @@ from sequential_fmnist.experiments.fair.networks import MemorySpec
 from sequential_fmnist.experiments.fair.tasks import Recall
 from sequential_fmnist.experiments.frame import Case, Spec, Store, Study, command, draw, key_of, sweep
 from sequential_fmnist.experiments.images import ImageTask
-from sequential_fmnist.experiments.networks import NetworkSpec
 from sequential_fmnist.experiments.statistics import Estimate, compare, estimate, further_run, holm, share
 from sequential_fmnist.networks import NETWORKS
 from sequential_fmnist.train import TrainingConfig
+from sequential_fmnist.variants import NetworkSpec
 
 pytestmark = pytest.mark.xdist_group("experiments")
 
@@ -54,6 +54,7 @@ def fake(spec: Spec) -> dict[str, Any]:
 
 
 OTHER = {
+    "model": "feedback", "backend": "torch",
     "kind": "feedback", "surrogate_function": "sigmoid", "tau_mode": "frozen", "readout": "membrane", "opt": "adam",
     "lrs": "none", "loss": "cross-entropy", "order": "row", "device": "cuda", "split": "validation", "source": "auto",
     "detach_reset": "none", "cosa_tmax": 3, "clip": 1.0, "last": 7, "start": "blind", "membrane": 2.0,

@@ -23,8 +23,9 @@ from support import environment, records
 from sequential_fmnist import checkpoint, train
 from sequential_fmnist.checkpoint import CheckpointError
 from sequential_fmnist.data import Images
-from sequential_fmnist.networks import Network, PlainNet, make_network
+from sequential_fmnist.networks import PlainNet, make_network
 from sequential_fmnist.train import TrainingConfig, fit
+from sequential_fmnist.variants import NetworkSpec
 
 CLI = ("--source", "embedded", "--epochs", "4", "-b", "500", "--tb")
 
@@ -176,11 +177,11 @@ def run(few, monkeypatch, tmp_path):
     return lambda *argv: train.main([*argv, "--output-dir", str(tmp_path / "run")])
 
 
-@pytest.mark.parametrize("kind", [TrainingConfig, Network, Images])
+@pytest.mark.parametrize("kind", [TrainingConfig, NetworkSpec, Images])
 def test_other_options_are_refused_in_a_line_that_names_both_values(few, run, tmp_path, capsys, kind):
     assert run("--epochs", "1") == 0
     latest = tmp_path / "run" / "latest.pt"
-    about = dataclasses.asdict(Network()) | Images().about()
+    about = dataclasses.asdict(NetworkSpec()) | Images().about()
     for field in dataclasses.fields(kind):
         before = field.default
         if isinstance(before, str):

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sequential_fmnist.experiments.networks import NetworkSpec
 from sequential_fmnist.networks import NETWORKS, make_network
+from sequential_fmnist.variants import NetworkSpec
 from snn_core.functional import reset_net, scan, states, train_steps
 from snn_core.kernels import plan
 from snn_core.layer import LinearRecurrentContainer

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from sequential_fmnist import checkpoint
-from sequential_fmnist.networks import Network, columns_as_sequence, make_network
+from sequential_fmnist.networks import columns_as_sequence, make_network
 from sequential_fmnist.train import TrainingConfig, fit
+from sequential_fmnist.variants import NetworkSpec
 from snn_exchange import from_nir, read_nir
 from snn_exchange.__main__ import main
 
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.xdist_group("exchange")
 
 
 def test_network_of_a_checkpoint_is_written(few, tmp_path, capsys):
-    network = Network("feedback", hidden=8)
+    network = NetworkSpec("feedback", hidden=8)
     options = {"about": dataclasses.asdict(network), "output_dir": tmp_path, "progress": False}
     fit(network.build(), *few, TrainingConfig(epochs=1), **options)
     target = tmp_path / "out" / "net.nir"

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from sequential_fmnist.experiments.images import hidden_spikes
-from sequential_fmnist.experiments.networks import GatedNet, NetworkSpec, fold
 from sequential_fmnist.networks import NETWORKS, make_network
-from sequential_fmnist.pretrained import SURROGATES
 from sequential_fmnist.train import TrainingConfig, fit
+from sequential_fmnist.variants import SURROGATES, GatedNet, NetworkSpec, fold
 from snn_core.functional import reset_net
 
 
@@ -41,14 +40,14 @@ def by_hand(spec: NetworkSpec, net: nn.Module, images: Tensor) -> tuple[Tensor, 
         if spec.batch_norm:
             scale = weights["bn.weight"] / (weights["bn.running_var"] + 1e-5).sqrt()
             x = (x - weights["bn.running_mean"]) * scale + weights["bn.bias"]
-        if spec.kind == "feedback":
+        if spec.model == "feedback":
             previous = spike if t else torch.zeros_like(x)
             w_x, w_y = weights["sn1.0.rc.weight"].split(spec.hidden, dim=1)
             x = x @ w_x.T + previous @ w_y.T + weights["sn1.0.rc.bias"]
         spike, v_hidden = fire(v_hidden + x, spec.detach_reset != "none")
         spikes.append(spike)
         arriving = spike
-        if spec.kind == "stateful-synapse":
+        if spec.model == "stateful-synapse":
             decay = 1 / weights["sy1.0.fixed_tau"] if spec.tau_mode == "frozen" else None
             decay = torch.sigmoid(weights["sy1.0.w"]) if decay is None else decay
             current = arriving = current - (1 - spike) * decay * current + spike
