@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from sequential_fmnist.checkpoint import sha256
 from sequential_fmnist.options import check_options, option
-from snn_core.checks import check_choice, check_flag, check_whole
+from snn_core.checks import check_whole
 
 __all__ = [
     "Data",
@@ -81,6 +81,27 @@ def _read(folder: Path, name: str, digest: str, fix: str) -> Tensor:
     return torch.frombuffer(body, dtype=torch.uint8)
 
 
+@dataclass(frozen=True)
+class Images:
+    """Which images of Fashion-MNIST, and how they are read.
+
+    Raises:
+        TypeError, ValueError: a value of another type or out of its range; the message names the field.
+    """
+
+    #: row: pictures are stored transposed, so that networks read their rows.
+    order: str = option("column", "how an image is read", ("column", "row"))
+    #: Networks get pixels less their mean 0.2860, divided by their deviation 0.3530, in place of pixels in [0, 1].
+    standardise: bool = option(False, "pixels less their mean, divided by their deviation")
+    #: full: an error in place of the subset; embedded: the subset, 6,000 and 1,000 pictures, at once.
+    source: str = option("auto", "full refuses the subset", ("auto", "full", "embedded"))
+    #: Copy what ``data_path`` holds to the cache.
+    cache: bool = option(False, "Cache the datasets for quicker initialization", flag="--cache-dataset")
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
 class SequentialFashionMNIST(Dataset[tuple[Tensor, int]]):
     """Fashion-MNIST as sequences: the last axis of a picture is time.
 
@@ -90,13 +111,8 @@ class SequentialFashionMNIST(Dataset[tuple[Tensor, int]]):
     Args:
         data_path: torchvision's root, with ``FashionMNIST/raw/`` in it; nothing else is tried then.
         train: the training split (60,000 pictures), else the test split (10,000).
-        order: ``"column"``, or ``"row"``: pictures are stored transposed, so that networks read their rows.
-        source: ``"auto"``, ``"full"`` for an error in place of the subset, ``"embedded"`` for the subset (6,000 and
-            1,000 pictures) at once.
-        cache: copy what ``data_path`` holds to the cache.
-        standardise: networks get pixels less their mean 0.2860, divided by their standard deviation 0.3530, in place of
-            pixels in [0, 1]. Stored images are the same.
         verbose: print one line that says where the data are from.
+        options: those of :class:`Images`, such as ``order`` and ``source``.
 
     Attributes:
         images: uint8 ``[n, 1, 28, 28]``, 0 is background and 255 full ink.
@@ -118,15 +134,12 @@ class SequentialFashionMNIST(Dataset[tuple[Tensor, int]]):
         self,
         data_path: str | os.PathLike[str] | None = None,
         train: bool = True,
-        order: str = "column",
-        source: str = "auto",
-        cache: bool = False,
-        standardise: bool = False,
         verbose: bool = True,
+        **options: Any,
     ) -> None:
-        self.standardise = check_flag("standardise", standardise)
-        self.order = check_choice("order", order, ("column", "row"))
-        self.is_subset = check_choice("source", source, ("auto", "full", "embedded")) == "embedded"
+        chosen = Images(**options)
+        self.order, self.standardise, source = chosen.order, chosen.standardise, chosen.source
+        self.is_subset = source == "embedded"
         root = cache_dir() if data_path is None else Path(data_path).expanduser()
         if data_path is not None and self.is_subset:
             raise DataError('data_path and source="embedded" exclude each other')
@@ -152,9 +165,9 @@ class SequentialFashionMNIST(Dataset[tuple[Tensor, int]]):
             if name.startswith("train" if train else "t10k")
         )
         self.images, self.labels = images.view(-1, 1, 28, 28), labels.long()
-        if order == "row":
+        if self.order == "row":
             self.images = self.images.transpose(2, 3).contiguous()
-        if cache and data_path is not None:
+        if chosen.cache and data_path is not None:
             shutil.copytree(folder, cache_dir() / RAW, dirs_exist_ok=True)
         split, total = ("training", "60,000") if train else ("test", "10,000")
         # The home folder as ~, so that a saved notebook does not name anybody's home.
@@ -175,38 +188,6 @@ class SequentialFashionMNIST(Dataset[tuple[Tensor, int]]):
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         """Return a picture, float32 ``[1, 28, 28]``, and its label."""
         return pixels(self.images[index], self.standardise), int(self.labels[index])
-
-
-@dataclass(frozen=True)
-class Images:
-    """Which images of Fashion-MNIST a command line or an experiment takes; see :class:`SequentialFashionMNIST`.
-
-    Raises:
-        TypeError, ValueError: a value of another type or out of its range; the message names the field.
-    """
-
-    data_path: str | None = option(None, "folder in torchvision's layout; the cache, or a download into it")
-    order: str = option("column", "how an image is read", ("column", "row"))
-    standardise: bool = option(False, "pixels less their mean, divided by their deviation")
-    source: str = option("auto", "full refuses the subset", ("auto", "full", "embedded"))
-    cache: bool = option(False, "Cache the datasets for quicker initialization", flag="--cache-dataset")
-
-    def __post_init__(self) -> None:
-        check_options(self)
-
-    def load(self, verbose: bool = True) -> tuple[SequentialFashionMNIST, SequentialFashionMNIST]:
-        """Return training and test images."""
-        options = {
-            name: getattr(self, name) for name in ("data_path", "order", "standardise", "source", "cache")
-        }
-        train, test = (
-            SequentialFashionMNIST(train=part, verbose=verbose, **options) for part in (True, False)
-        )
-        return train, test
-
-    def about(self) -> dict[str, Any]:
-        """Return what decides the outcome of a run, wherever the images are."""
-        return {"order": self.order, "standardise": self.standardise}
 
 
 @dataclass

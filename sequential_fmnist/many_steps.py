@@ -43,7 +43,7 @@ def many_steps(trainer: Trainer, data: Data, order: Tensor) -> Iterator[tuple[Te
         does_only_forward(part) for part in trainer.net.modules()
     )
     elsewhere = config.amp or config.skip_overflow or config.workers or trainer.processes > 1
-    if elsewhere or not is_plain or trainer.loss_name is None or not isinstance(data, Columns):
+    if elsewhere or not is_plain or trainer.loss_name not in _LOSSES or not isinstance(data, Columns):
         return
     if data.x_seq.is_cuda or not data.x_seq.is_floating_point() or len(order) < size:
         return
@@ -69,22 +69,31 @@ def does_the_usual(trainer: Trainer, data: Columns, chosen: Tensor) -> bool:
     number is used up.
     """
     before, found = rng_state(), []
-    x_seq, labels = data.x_seq[:, chosen].double(), data.labels[chosen]
     config = dataclasses.replace(trainer.config, batch_size=len(chosen), drop_last=False)
-    for is_usual in (False, True):
-        net = copy.deepcopy(trainer.net).double()
-        set_backend(net, "torch")
-        start = nn.utils.parameters_to_vector(net.parameters()).detach()
-        twin = type(trainer)(net, config)  # at the first learning rate, which is not 0
-        twin.epoch = trainer.epoch
-        if is_usual:
-            loss = _LOSSES[config.loss](scan(x_seq, *net, backend="torch").mean(0), labels)
-            loss.backward()
-            nn.utils.clip_grad_norm_(twin.weights, torch.inf if config.clip is None else config.clip)
-            twin.optimizer.step()
-        else:
-            record = twin.train_epoch(Columns(x_seq, labels), tqdm(disable=True), after_step=lambda: None)
-            loss = torch.tensor(record["train_loss"], dtype=torch.float64)
-        found.append((loss.detach(), nn.utils.parameters_to_vector(net.parameters()).detach() - start))
-    restore_rng(before)
-    return all(bool((one - usual).norm() <= 1e-6 * usual.norm()) for one, usual in zip(*found, strict=True))
+    try:
+        for step in (_own_step, _usual_step):
+            net = copy.deepcopy(trainer.net).double()
+            set_backend(net, "torch")
+            start = nn.utils.parameters_to_vector(net.parameters()).detach()
+            twin = type(trainer)(net, config)  # at the first learning rate, which is not 0
+            loss = step(twin, Columns(data.x_seq[:, chosen].double(), data.labels[chosen]))
+            moved = nn.utils.parameters_to_vector(net.parameters()).detach() - start
+            found.append((torch.tensor(loss, dtype=torch.float64), moved))
+    except Exception:  # of a layer that fp64 does not suit, or a number that is not finite: the loop will see
+        return False
+    finally:
+        restore_rng(before)
+    return all(bool((own - usual).norm() <= 1e-6 * usual.norm()) for own, usual in zip(*found, strict=True))
+
+
+def _own_step(trainer: Trainer, data: Columns) -> float:
+    return trainer.train_epoch(data, tqdm(disable=True), after_step=lambda: None)["train_loss"]
+
+
+def _usual_step(trainer: Trainer, data: Columns) -> float:
+    loss = _LOSSES[trainer.config.loss](scan(data.x_seq, *trainer.net, backend="torch").mean(0), data.labels)
+    loss.backward()
+    if trainer.config.clip is not None:
+        nn.utils.clip_grad_norm_(trainer.weights, trainer.config.clip)
+    trainer.optimizer.step()
+    return loss.item()

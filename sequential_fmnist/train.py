@@ -25,7 +25,15 @@ from tqdm.auto import tqdm
 
 from sequential_fmnist import checkpoint
 from sequential_fmnist.checkpoint import CheckpointError, WriteError, is_first_process, set_seed
-from sequential_fmnist.data import Data, DataError, Images, Sequences, batches, prepared
+from sequential_fmnist.data import (
+    Data,
+    DataError,
+    Images,
+    Sequences,
+    SequentialFashionMNIST,
+    batches,
+    prepared,
+)
 from sequential_fmnist.evaluate import LOSSES, Loss, evaluate
 from sequential_fmnist.many_steps import many_steps
 from sequential_fmnist.options import add_options, check_options, option, take_options
@@ -307,6 +315,7 @@ def make_parser() -> argparse.ArgumentParser:
         argument_default=argparse.SUPPRESS,
     )
     add = parser.add_argument
+    add("--data-path", help="folder in torchvision's layout (default: the cache, or a download into it)")
     for kind in (NetworkSpec, Images, TrainingConfig):
         add_options(parser, kind)
     add("--output-dir", help="path where to save")
@@ -356,11 +365,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             device = f"cuda:{os.environ['LOCAL_RANK']}" if is_cuda else config.device
             config = dataclasses.replace(config, device=device)
             distributed.init_process_group("nccl" if is_cuda else "gloo")
+        options = {"data_path": given.pop("data_path", None), "verbose": is_first_process(), **vars(images)}
         with checkpoint.first_process_first():  # it fetches what the others find then
-            data = images.load(verbose=is_first_process())
+            data = [SequentialFashionMNIST(train=part, **options) for part in (True, False)]
         set_seed(config.seed)
-        net, about = network.build(), dataclasses.asdict(network) | images.about()
-        fit(net, *data, config, about=about, tensorboard=given.pop("tb", False), log=tqdm.write, **given)
+        about = {**vars(network), "order": images.order, "standardise": images.standardise}
+        given |= {"tensorboard": given.pop("tb", False), "log": tqdm.write, "about": about}
+        fit(network.build(), *data, config, **given)
         return 0
     except (CheckpointError, DataError, FloatingPointError, WriteError) as error:
         if is_first_process():

@@ -9,6 +9,7 @@ import math
 import re
 import subprocess
 import sys
+from collections import OrderedDict
 from types import SimpleNamespace
 
 import pytest
@@ -133,6 +134,18 @@ class Mine(nn.Module):
         return self.last(self.first(images.squeeze(1).transpose(1, 2)).relu().mean(1))
 
 
+class Single(nn.Module):
+    """A layer that computes in fp32 alone."""
+
+    def forward(self, x):
+        return x @ torch.eye(x.shape[-1])
+
+
+class Odd(ColumnNet):
+    def __init__(self):
+        super().__init__(OrderedDict(fc1=nn.Linear(28, 10), single=Single(), sn1=MultiStepIFNode()))
+
+
 def last_week(self, images):
     return scan(columns_as_sequence(images), *self)[-7:].mean(0)
 
@@ -156,7 +169,7 @@ def mirrored(self, index):
 
 
 @pytest.mark.parametrize("recipe", [{}, {"opt": "adam", "lr": 0.01, "loss": "cross-entropy", "clip": 0.1}])
-@pytest.mark.parametrize("make", [*NETWORKS.values(), Deeper, Forward, Mine])
+@pytest.mark.parametrize("make", [*NETWORKS.values(), Deeper, Forward, Mine, Odd])
 def test_what_stands_in_forward_is_what_is_trained(few, make, recipe):
     config = TrainingConfig(epochs=1, batch_size=32, lrs="none", seed=5, **recipe)
     torch.manual_seed(1)
@@ -248,6 +261,15 @@ def test_sequences_and_batches_of_any_kind(lengths):
     assert found[0][0] | expected == found[0][0]
     assert_same_weights(nets[0], nets[2])
     assert_same_weights(nets[1], nets[2])
+
+
+def test_a_loss_of_ones_own_by_its_name(few, monkeypatch):
+    monkeypatch.setitem(LOSSES, "summed", summed)
+    nets = [plain(), plain()]
+    config = TrainingConfig(epochs=1, batch_size=64, seed=5, loss="summed")
+    fit(nets[0], few[0], config=config)
+    by_hand(nets[1], config, in_order(few[0], 5, 64), summed)
+    assert_same_weights(*nets)
 
 
 def test_a_loss_of_ones_own_and_a_state_left_from_before(few):
@@ -418,7 +440,7 @@ def run(few, monkeypatch, tmp_path):
         return tmp_path / folder
 
     loaded = call.loaded = []
-    monkeypatch.setattr("sequential_fmnist.data.SequentialFashionMNIST", load)
+    monkeypatch.setattr(train, "SequentialFashionMNIST", load)
     return call
 
 
@@ -430,8 +452,10 @@ def lrs(folder):
     return [record["lr"] for record in records(folder)]
 
 
-def test_defaults_are_those_of_the_comparison(run):
-    folder = run("--epochs", "1")
+def test_defaults_are_those_of_the_comparison(run, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert train.main(["--epochs", "1"]) == 0
+    folder = tmp_path / "runs" / "plain"
     config = saved(folder)["config"]
     expected = {"model": "plain", "batch_size": 256, "lr": 0.1, "opt": "sgd", "lrs": "cosa", "momentum": 0.9}
     assert {name: config[name] for name in expected} == expected
@@ -455,13 +479,6 @@ def test_schedules(run, flags, expected):
     assert lrs(run("--epochs", "4", *flags)) == pytest.approx(expected, abs=1e-7)
 
 
-def test_flags_of_the_optimizer_reach_it(run):
-    state = saved(run("--epochs", "1", "--momentum", "0.3", "--wd", "0.2"))["optimizer"]
-    assert [state["param_groups"][0][name] for name in ("momentum", "weight_decay")] == [0.3, 0.2]
-    state = saved(run("--epochs", "1", "--opt", "adam", "-b", "30", "--overwrite"))["optimizer"]
-    assert state["state"][0]["step"].item() == 7  # 200 images
-
-
 def test_workers_change_nothing_but_the_rounding(run):
     without = run("--epochs", "2", "-b", "64", folder="without")
     with_workers = run("--epochs", "2", "-b", "64", "-j", "2", folder="with")
@@ -469,37 +486,23 @@ def test_workers_change_nothing_but_the_rounding(run):
         assert record == pytest.approx(other, rel=1e-3)
 
 
-@pytest.mark.parametrize("model", NETWORKS)
-def test_model_hidden_seed_and_backend(run, model):
-    argv = ["--epochs", "1", "--model", model, "--hidden", "7", "--backend", "torch"]
-    one, other = run(*argv), run(*argv, "--seed", "1", folder="other")
-    assert saved(one)["model"]["fc1.weight"].shape == (7, 28)
-    assert ("sn1.0.rc.weight" in saved(one)["model"]) == (model == "feedback")
-    assert records(one) == records(run(*argv, folder="again")) != records(other)
-
-
-def test_flags_of_the_data_reach_the_data(run):
-    run(
-        "--epochs",
-        "1",
-        "--data-path",
-        "somewhere",
-        "--order",
-        "row",
-        "--source",
-        "full",
-        "--cache-dataset",
-        "--standardise",
+def test_options_reach_network_optimizer_and_data(run):
+    argv = (
+        "--epochs 1 --model feedback --hidden 7 --detach-reset hidden --backend torch --momentum 0.3 --wd 0.2"
     )
-    options = {"data_path": "somewhere", "order": "row", "source": "full", "cache": True, "verbose": True}
-    options |= {"standardise": True}
-    assert run.loaded == [{"train": True} | options, {"train": False} | options]
-
-
-def test_output_dir_defaults_to_runs_and_the_model(run, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    assert train.main(["--epochs", "1", "--model", "feedback"]) == 0
-    assert (tmp_path / "runs" / "feedback" / "latest.pt").exists()
+    data = "--data-path somewhere --order row --standardise --source full --cache-dataset"
+    folder = run(*argv.split(), *data.split())
+    state = saved(folder)
+    assert state["model"]["sn1.0.rc.weight"].shape == (7, 14)
+    assert [state["optimizer"]["param_groups"][0][name] for name in ("momentum", "weight_decay")] == [
+        0.3,
+        0.2,
+    ]
+    for part in (True, False):
+        given = {"train": part, "data_path": "somewhere", "order": "row", "source": "full", "cache": True}
+        assert given | {"standardise": True, "verbose": True} in run.loaded
+    again, other = (run("--epochs", "1", "--seed", seed, folder=seed) for seed in "01")
+    assert records(again) == records(run("--epochs", "1", folder="more")) != records(other)
 
 
 def test_an_earlier_run_is_not_lost(run, capsys):
@@ -546,7 +549,8 @@ def test_an_error_of_ours_keeps_its_traceback(monkeypatch):
         train.main(["--epochs", "1", "--source", "embedded"])
 
 
-def test_help_of_the_text(capsys):
+def test_help_and_commands_of_the_text(capsys, monkeypatch):
+    """Where there is such a GPU; where there is none, a line says so."""
     with pytest.raises(SystemExit, match="0"):
         train.main(["--h"])
     flags = {
@@ -555,16 +559,24 @@ def test_help_of_the_text(capsys):
         "tb", "model",
     }  # fmt: skip
     assert flags <= {*re.findall(r"--([\w-]+)", capsys.readouterr().out)}
-
-
-@pytest.mark.parametrize("model", NETWORKS)
-def test_the_commands_of_the_text(run, capsys, monkeypatch, model):
-    """Where there is such a GPU; where there is none, a line says so."""
-    argv = f"--data-path /datasets/FashionMNIST --tb --device cuda:0 --amp --model {model}".split()
-    given = vars(train.make_parser().parse_args(argv))
-    assert given == {
-        "data_path": "/datasets/FashionMNIST", "tb": True, "device": "cuda:0", "amp": True, "model": model
-    }  # fmt: skip
+    argv = [
+        "--data-path",
+        "/datasets/FashionMNIST",
+        "--tb",
+        "--device",
+        "cuda:0",
+        "--amp",
+        "--model",
+        "feedback",
+    ]
+    given = {
+        "data_path": "/datasets/FashionMNIST",
+        "tb": True,
+        "device": "cuda:0",
+        "amp": True,
+        "model": "feedback",
+    }
+    assert vars(train.make_parser().parse_args(argv)) == given
     with monkeypatch.context() as patch, pytest.raises(SystemExit, match="2"):
         patch.setattr(torch, "empty", lambda *size, device: (_ for _ in ()).throw(AssertionError("no CUDA")))
         train.main(argv)
@@ -586,3 +598,13 @@ def test_as_a_program(tmp_path):
     floors = {"snn_exchange", "snn_tutorial", "sequential_fmnist.experiments"}
     assert not loaded & {"tensorboard", "torchvision", *floors}
     assert len(records(tmp_path / "run")) == 1
+
+
+def test_a_package_that_is_missing_is_one_line():
+    block = "import sys; sys.modules['tqdm.auto'] = None"
+    code = f"{block}\nfrom sequential_fmnist.__main__ import main\nmain()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment()
+    )
+    assert done.returncode == 1
+    assert done.stderr == "error: this needs the package tqdm.auto: pip install 'snn-core[experiment]'\n"
