@@ -11,8 +11,8 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -105,12 +105,23 @@ class Case:
         return [self.spec.with_seed(self.first + k) for k in range(self.seeds)]
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread, as runs side by side do: another number of threads rounds in another way."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@one_thread()
 def execute(spec: Spec) -> Record:
     """Run a spec and return its record: what it was, the outcome, when it began, how long it took, and versions.
 
     A run that ends with a number that is not finite is kept too, with an accuracy of None.
     """
-    torch.set_num_threads(1)  # runs share the cores
     began, started = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     record: Record = {"key": spec.key(), "seed": spec.training.seed, "spec": spec.told()}
     set_seed(spec.training.seed)

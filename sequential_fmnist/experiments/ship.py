@@ -12,13 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save
 
 from sequential_fmnist.checkpoint import atomic_write, set_seed, sha256
 from sequential_fmnist.evaluate import evaluate
 from sequential_fmnist.experiments.ablation import ABLATION
-from sequential_fmnist.experiments.frame import Case, Record, Spec, Store
+from sequential_fmnist.experiments.frame import Case, Record, Spec, Store, one_thread
 from sequential_fmnist.experiments.results import provenance, write_json
 from sequential_fmnist.experiments.statistics import estimate
 from sequential_fmnist.networks import NETWORKS
@@ -46,6 +45,7 @@ def median(records: Sequence[Record]) -> Record:
     return sorted(records, key=lambda r: (r["accuracy"], r["seed"]))[(len(records) - 1) // 2]
 
 
+@one_thread()
 def ship(case: Case, store: Store, folder: str | Path = PRETRAINED_FOLDER) -> dict[str, Any]:
     """Train the run of ``case`` whose seed has the median accuracy, write weights and card, and return the card.
 
@@ -71,7 +71,6 @@ def ship(case: Case, store: Store, folder: str | Path = PRETRAINED_FOLDER) -> di
     chosen = median(records)
     spec: Spec = specs[chosen["key"]]
     folder = Path(folder)
-    torch.set_num_threads(1)  # as in the sweep: the same threads round in the same way
     set_seed(spec.training.seed)
     net, _ = spec.task.train(spec.network.build(spec.task), spec.training)
     training_images, test_images = spec.task.splits()

@@ -23,7 +23,7 @@ from sequential_fmnist.experiments.evidence import (
     reproduced,
     verdict_table,
 )
-from sequential_fmnist.experiments.frame import Spec, execute, key_of
+from sequential_fmnist.experiments.frame import Spec, execute, key_of, one_thread
 from sequential_fmnist.experiments.images import ImageTask, hidden_spikes
 from sequential_fmnist.networks import NETWORKS
 from sequential_fmnist.train import TrainingConfig, set_seed
@@ -37,22 +37,15 @@ PUBLISHED = json.loads((RESULTS / "published.json").read_text())
 QUICK = ImageTask(source="embedded")
 
 
-@pytest.fixture
-def one_thread():
-    """Runs take one thread for themselves; give the others theirs back."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
 # One run
 
 
-def test_a_run_keeps_what_it_says(one_thread, embedded):
+def test_a_run_keeps_what_it_says(embedded):
     spec = Spec(NetworkSpec("feedback"), QUICK, TrainingConfig(epochs=1, seed=1))
     record = execute(spec)
-    set_seed(1)
-    net, history = QUICK.train(spec.network.build(), spec.training)
+    with one_thread():
+        set_seed(1)
+        net, history = QUICK.train(spec.network.build(), spec.training)
     test = embedded[1]
     spikes = hidden_spikes(net, test.images.float() / 255).sum().item() / len(test)
     reset_net(net)
@@ -65,7 +58,7 @@ def test_a_run_keeps_what_it_says(one_thread, embedded):
     assert spikes > 1
 
 
-def test_batch_normalisation_is_folded_away_and_a_learned_tau_is_kept(one_thread):
+def test_batch_normalisation_is_folded_away_and_a_learned_tau_is_kept():
     network = NetworkSpec("stateful-synapse", batch_norm=True, readout="leaky")
     record = execute(Spec(network, QUICK, TrainingConfig(epochs=1)))
     assert record["parameters"] == 1260
@@ -73,7 +66,7 @@ def test_batch_normalisation_is_folded_away_and_a_learned_tau_is_kept(one_thread
     assert record["tau of the synapse"] != 2 != record["tau of the read-out"]
 
 
-def test_a_run_that_diverges_is_kept_as_one_that_failed(one_thread):
+def test_a_run_that_diverges_is_kept_as_one_that_failed():
     network = NetworkSpec(readout="membrane", scale=1e40)  # infinite in fp32
     record = execute(Spec(network, QUICK, TrainingConfig(epochs=1, loss="cross-entropy")))
     assert record["accuracy"] is None

@@ -118,9 +118,7 @@ def test_nothing_but_the_cue_tells_the_answer(task):
 
 def test_a_synapse_learns_a_short_recall():
     training = TrainingConfig(epochs=200, batch_size=32, lr=0.01, opt="adam", loss="cross-entropy", clip=1.0)
-    threads = torch.get_num_threads()
     record = execute(Spec(MemorySpec("stateful synapse", "blind", 40), Recall(10), training))
-    torch.set_num_threads(threads)
     assert record["accuracy"] > 0.9
     assert record["steps"] in (100, 200)
     ((start, end),) = [record["learned"]["synapse"]]
