@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import pickle
 import random
 import resource
 import shutil
@@ -188,24 +187,22 @@ def test_other_options_are_refused_in_a_line_that_names_both_values(few, run, tm
             value = next((word for word in field.metadata["allowed"] or () if word != before), before)
         else:
             value = not before if isinstance(before, bool) else (before or 0) + 1
-        if field.name in (
+        if field.name in {
             "epochs",
             "device",
             "workers",
             "data_path",
             "source",
             "cache",
-        ):  # how long, and where
+        }:  # how long, and where
             continue
-        config, others = TrainingConfig(epochs=2), dict(about)
-        if kind is TrainingConfig:
-            config = dataclasses.replace(config, **{field.name: value})
-        else:
-            others[field.name] = value
-        with pytest.raises(
-            CheckpointError, match=f"made with {field.name}={before}, not {field.name}={value}$"
-        ):
-            fit(PlainNet(), *few, config, resume=latest, about=others)
+        ours, others = ({field.name: value}, {}) if kind is TrainingConfig else ({}, {field.name: value})
+        config, message = (
+            TrainingConfig(**{"epochs": 2} | ours),
+            f"{field.name}={before}, not {field.name}={value}$",
+        )
+        with pytest.raises(CheckpointError, match=f"made with {message}"):
+            fit(PlainNet(), *few, config, resume=latest, about=about | others)
     capsys.readouterr()
     assert run("--epochs", "2", "--resume", str(latest), "--lr", "0.9") == 1
     error = capsys.readouterr().err
@@ -214,22 +211,18 @@ def test_other_options_are_refused_in_a_line_that_names_both_values(few, run, tm
 
 
 def test_what_is_not_given_again_is_the_checkpoints(run, tmp_path):
-    assert (
-        run("--epochs", "1", "--lr", "0.03", "--model", "feedback", "--hidden", "5", "--cosa-tmax", "3") == 0
-    )
+    given = "--epochs 1 --lr 0.03 --model feedback --hidden 5 --cosa-tmax 3"
+    assert run(*given.split()) == 0
     assert run("--epochs", "3", "--resume", str(tmp_path / "run" / "latest.pt")) == 0
     config = checkpoint.load(tmp_path / "run" / "latest.pt")["config"]
     assert (config["lr"], config["model"], config["hidden"]) == (0.03, "feedback", 5)
 
 
-def test_a_start_epoch_is_not_ignored(run, few, tmp_path, capsys):
+def test_a_start_epoch_is_not_ignored(run, tmp_path, capsys):
     assert run("--epochs", "1") == 0
-    latest = str(tmp_path / "run" / "latest.pt")
     with pytest.raises(SystemExit, match="2"):
-        run("--epochs", "3", "--resume", latest, "--start-epoch", "2")
+        run("--epochs", "3", "--resume", str(tmp_path / "run" / "latest.pt"), "--start-epoch", "2")
     assert "start_epoch is the checkpoint's: give --resume without" in capsys.readouterr().err
-    with pytest.raises(ValueError, match="start_epoch is the checkpoint's"):
-        fit(PlainNet(), *few, TrainingConfig(epochs=3), resume=latest, start_epoch=2)
 
 
 def test_more_epochs_and_workers_may_be_given_and_config_says_from_when(run, tmp_path):
@@ -290,13 +283,9 @@ class Hostile:
         return os.mkdir, ("executed",)
 
 
-@pytest.mark.parametrize("how", ["pickle", "within"])
-def test_hostile_pickles_are_refused_and_not_executed(few, tmp_path, monkeypatch, how):
+def test_hostile_pickles_are_refused_and_not_executed(few, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    if how == "pickle":
-        Path("bad.pt").write_bytes(pickle.dumps(Hostile()))
-    else:
-        torch.save({"model": {}, "rng": Hostile()}, "bad.pt")
+    torch.save({"model": {}, "rng": Hostile()}, "bad.pt")
     with pytest.raises(CheckpointError, match=r"^checkpoint bad\.pt cannot be used: "):
         fit(PlainNet(), *few, resume="bad.pt")
     assert not Path("executed").exists()
@@ -351,24 +340,14 @@ def test_folder_that_cannot_be_written_is_one_line(run, tmp_path, capsys):
     assert error.startswith(f"error: cannot write {tmp_path}/run") and error.count("\n") == 1
 
 
-def test_training_that_is_not_finite_is_one_line_and_keeps_the_last_epoch(
-    run, few, tmp_path, capsys, monkeypatch
-):
+def test_training_that_is_not_finite_is_one_line_and_keeps_the_last_epoch(run, tmp_path, capsys, monkeypatch):
     assert run("--epochs", "1") == 0
+    latest = tmp_path / "run" / "latest.pt"
     capsys.readouterr()
-    step = torch.optim.SGD.step
-    monkeypatch.setattr(train, "many_steps", lambda *given: ())
-    monkeypatch.setattr(
-        torch.optim.SGD,
-        "step",
-        lambda self: [w.fill_(torch.nan) for g in self.param_groups for w in map(torch.detach, g["params"])],
-    )
-    assert run("--epochs", "2", "--resume", str(tmp_path / "run" / "latest.pt")) == 1
-    assert (
-        capsys.readouterr()
-        .err.splitlines()[-1]
-        .startswith("error: epoch 2: the loss, a weight or what sgd keeps")
-    )
-    monkeypatch.setattr(torch.optim.SGD, "step", step)
-    assert checkpoint.load(tmp_path / "run" / "latest.pt")["epoch"] == 1
-    assert run("--epochs", "2", "--resume", str(tmp_path / "run" / "latest.pt")) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.nn.utils, "get_total_norm", lambda *given: torch.tensor(torch.inf))
+        assert run("--epochs", "2", "--resume", str(latest)) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: epoch 2: the loss, a weight or what sgd keeps")
+    assert checkpoint.load(latest)["epoch"] == 1
+    assert run("--epochs", "2", "--resume", str(latest)) == 0

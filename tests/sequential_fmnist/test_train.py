@@ -460,13 +460,6 @@ def test_schedules(run, flags, expected):
     assert lrs(run("--epochs", "4", *flags)) == pytest.approx(expected, abs=1e-7)
 
 
-def test_workers_change_nothing_but_the_rounding(run):
-    without = run("--epochs", "2", "-b", "64", folder="without")
-    with_workers = run("--epochs", "2", "-b", "64", "-j", "2", folder="with")
-    for record, other in zip(records(with_workers), records(without), strict=True):
-        assert record == pytest.approx(other, rel=1e-3)
-
-
 def test_options_reach_network_optimizer_and_data(run):
     argv = (
         "--epochs 1 --model feedback --hidden 7 --detach-reset none --backend torch --momentum 0.3 --wd 0.2"

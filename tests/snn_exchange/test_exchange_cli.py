@@ -56,7 +56,7 @@ def test_difference_that_is_allowed_is_named(tmp_path, capsys):
 )
 def test_what_cannot_be_written_is_one_line(arguments, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    checkpoint.save("other.pt", {"config": {"model": "gru", "hidden": 8}, "model": {}})
+    checkpoint.save("other.pt", {"config": {"model": "transformer"}, "model": {}})
     (tmp_path / "net.nir").write_text("older")
     with pytest.raises(SystemExit, match=r"[12]"):
         main(arguments)
