@@ -1,1 +1,1 @@
-"""Time snn_core against other libraries: ``make bench``. What is compared, and how, is said in throughput.py."""
+"""Time snn_core against other libraries: ``make bench``. docs/benchmarks.md says what is compared, and how."""

@@ -26,8 +26,8 @@ import torch
 from benchmarks.cases import BASE, IN_EVERY_SIZE, LARGE, LIBRARIES, LOOP, MODELS, OURS, Layer, Network
 from benchmarks.driver import Effort, Process, WorkerError, build, busy_core, compare
 from benchmarks.peers.ours import LAYERS
-from experiments.results import provenance, write_json
 from sequential_fmnist.data import SequentialFashionMNIST
+from sequential_fmnist.experiments.results import provenance, write_json
 from sequential_fmnist.networks import make_network
 
 

@@ -10,8 +10,8 @@ from importlib.metadata import version
 import torch
 from support_networks import spikingjelly_library
 
-from experiments.results import provenance, write_json
 from sequential_fmnist.data import SequentialFashionMNIST
+from sequential_fmnist.experiments.results import provenance, write_json
 from sequential_fmnist.networks import make_network
 from sequential_fmnist.train import TrainingConfig, fit, set_seed
 
@@ -25,7 +25,7 @@ def last_accuracy(library: str, seed: int, epochs: int = 64, source: str = "full
         weights = net.state_dict()
         net = spikingjelly_library().network("feedback", 32)
         net.load_state_dict(weights)
-    _, history = fit(TrainingConfig(model="feedback", epochs=epochs, seed=seed), train, test, net=net)
+    history = fit(net, train, test, TrainingConfig(epochs=epochs, seed=seed))
     return round(100 * history[-1]["test_accuracy"], 2)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cases import BASE, LARGE, OURS
+from sequential_fmnist.experiments.evidence import markdown
 
 #: A row for each key: what was measured with the networks, or with one layer.
 Rows = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -66,24 +67,20 @@ def _size(entry: Mapping[str, Any]) -> str:
 
 def _table(head: str, libraries: Mapping[str, Any], rows: Rows) -> str:
     """Return a table of our time and how many times ours the others take, with a number for each entry of a row."""
-    names = [
-        name
-        for name in libraries
-        if any(name in entry["libraries"] for entries in rows.values() for entry in entries)
-    ]
-    lines = [
-        [head, "ours (ms)", *(libraries[name]["label"] for name in names if name != OURS)],
-        ["---", *["---:"] * len(names)],
-    ]
-    for label, entries in rows.items():
-        cells = [
-            ", ".join(
-                _cell(name, entry["libraries"][name]) for entry in entries if name in entry["libraries"]
-            )
-            for name in names
+    present = {name for entries in rows.values() for entry in entries for name in entry["libraries"]}
+    names = [name for name in libraries if name in present]
+    heads = [head, "ours (ms)", *(libraries[name]["label"] for name in names if name != OURS)]
+    cells = [
+        [
+            label,
+            *(
+                ", ".join(_cell(name, e["libraries"][name]) for e in entries if name in e["libraries"])
+                for name in names
+            ),
         ]
-        lines.append([label, *cells])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+        for label, entries in rows.items()
+    ]
+    return markdown(heads, cells)
 
 
 def _cell(name: str, measured: Mapping[str, Any]) -> str:

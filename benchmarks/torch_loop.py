@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.cases import CLASSES, COLUMNS, MOMENTUM, Inputs, Layer, Network
-from experiments.memory import keep_freed_memory
+from sequential_fmnist.experiments.memory import keep_freed_memory
 from snn_core.cells import Synapse
 from snn_core.reference import loop as scan
 

@@ -7,17 +7,28 @@ import os
 import shutil
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset
 
 from sequential_fmnist.checkpoint import sha256
-from snn_core.checks import check_choice, check_whole
+from sequential_fmnist.options import check_options, option
+from snn_core.checks import check_whole
 
-__all__ = ["DataError", "ImageData", "SequentialFashionMNIST", "as_columns", "batches", "cache_dir"]
+__all__ = [
+    "Data",
+    "DataError",
+    "Images",
+    "Sequences",
+    "SequentialFashionMNIST",
+    "batches",
+    "cache_dir",
+    "prepared",
+]
 
 EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
 #: torchvision's layout: where below its root the four files are.
@@ -38,10 +49,8 @@ SUBSET = {
 }
 #: Bytes that images may take as floating-point numbers; larger ones are converted batch by batch.
 MOST_BYTES = 256 << 20
-
-
-#: A data set: ``images``, uint8 ``[n, 1, H, W]``, and ``labels``, int64 ``[n]``; SequentialFashionMNIST is one.
-ImageData = Any
+#: Mean and standard deviation of the training images' pixels, from 0 to 1.
+PIXEL_MEAN, PIXEL_STD = 0.2860, 0.3530
 
 
 class DataError(ValueError):
@@ -72,6 +81,27 @@ def _read(folder: Path, name: str, digest: str, fix: str) -> Tensor:
     return torch.frombuffer(body, dtype=torch.uint8)
 
 
+@dataclass(frozen=True)
+class Images:
+    """Which images of Fashion-MNIST, and how they are read.
+
+    Raises:
+        TypeError, ValueError: a value of another type or out of its range; the message names the field.
+    """
+
+    #: row: pictures are stored transposed, so that networks read their rows.
+    order: str = option("column", "how an image is read", ("column", "row"))
+    #: Networks get pixels less their mean 0.2860, divided by their deviation 0.3530, in place of pixels in [0, 1].
+    standardise: bool = option(False, "pixels less their mean, divided by their deviation")
+    #: full: an error in place of the subset; embedded: the subset, 6,000 and 1,000 pictures, at once.
+    source: str = option("auto", "full refuses the subset", ("auto", "full", "embedded"))
+    #: Copy what ``data_path`` holds to the cache.
+    cache: bool = option(False, "Cache the datasets for quicker initialization", flag="--cache-dataset")
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
 class SequentialFashionMNIST(Dataset[tuple[Tensor, int]]):
     """Fashion-MNIST as sequences: the last axis of a picture is time.
 
@@ -81,11 +111,8 @@ class SequentialFashionMNIST(Dataset[tuple[Tensor, int]]):
     Args:
         data_path: torchvision's root, with ``FashionMNIST/raw/`` in it; nothing else is tried then.
         train: the training split (60,000 pictures), else the test split (10,000).
-        order: ``"column"``, or ``"row"``: pictures are stored transposed, so that networks read their rows.
-        source: ``"auto"``, ``"full"`` for an error in place of the subset, ``"embedded"`` for the subset (6,000 and
-            1,000 pictures) at once.
-        cache: copy what ``data_path`` holds to the cache.
         verbose: print one line that says where the data are from.
+        options: those of :class:`Images`, such as ``order`` and ``source``.
 
     Attributes:
         images: uint8 ``[n, 1, 28, 28]``, 0 is background and 255 full ink.
@@ -107,13 +134,12 @@ class SequentialFashionMNIST(Dataset[tuple[Tensor, int]]):
         self,
         data_path: str | os.PathLike[str] | None = None,
         train: bool = True,
-        order: str = "column",
-        source: str = "auto",
-        cache: bool = False,
         verbose: bool = True,
+        **options: Any,
     ) -> None:
-        self.order = check_choice("order", order, ("column", "row"))
-        self.is_subset = check_choice("source", source, ("auto", "full", "embedded")) == "embedded"
+        chosen = Images(**options)
+        self.order, self.standardise, source = chosen.order, chosen.standardise, chosen.source
+        self.is_subset = source == "embedded"
         root = cache_dir() if data_path is None else Path(data_path).expanduser()
         if data_path is not None and self.is_subset:
             raise DataError('data_path and source="embedded" exclude each other')
@@ -139,9 +165,9 @@ class SequentialFashionMNIST(Dataset[tuple[Tensor, int]]):
             if name.startswith("train" if train else "t10k")
         )
         self.images, self.labels = images.view(-1, 1, 28, 28), labels.long()
-        if order == "row":
+        if self.order == "row":
             self.images = self.images.transpose(2, 3).contiguous()
-        if cache and data_path is not None:
+        if chosen.cache and data_path is not None:
             shutil.copytree(folder, cache_dir() / RAW, dirs_exist_ok=True)
         split, total = ("training", "60,000") if train else ("test", "10,000")
         # The home folder as ~, so that a saved notebook does not name anybody's home.
@@ -160,29 +186,88 @@ class SequentialFashionMNIST(Dataset[tuple[Tensor, int]]):
         return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        """Return a picture, float32 ``[1, 28, 28]`` in [0, 1], and its label."""
-        return self.images[index].float() / 255, int(self.labels[index])
+        """Return a picture, float32 ``[1, 28, 28]``, and its label."""
+        return pixels(self.images[index], self.standardise), int(self.labels[index])
 
 
-def as_columns(data: ImageData | TensorDataset, device: torch.device | str = "cpu") -> TensorDataset:
-    """Return the columns of all images, ``[n, W, H]``, and the labels on ``device``; a batch is an index of them.
+@dataclass
+class Sequences:
+    """Sequences ``x_seq`` ``[T, n, *]`` with their ``labels`` ``[n]``; a network is called with ``x_seq``.
 
-    Pixels are float32 in [0, 1], or uint8 where that would take more than :data:`MOST_BYTES`.
+    With ``lengths`` ``[n]``, in time steps, what follows the end of a sequence is padding, and a network is called with
+    ``x_seq`` and ``lengths``.
     """
-    if isinstance(data, TensorDataset):
+
+    x_seq: Tensor
+    labels: Tensor
+    lengths: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        more = () if self.lengths is None else (self.lengths[index],)
+        return (self.x_seq[:, index], *more), self.labels[index]
+
+
+@dataclass
+class Columns(Sequences):
+    """Images as sequences of their columns, uint8 or pixels; a network is called with images."""
+
+    standardise: bool = False
+
+    def __getitem__(self, index: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        x = self.x_seq.transpose(0, 1)[index]  # [N, W, H]
+        x = x if x.is_floating_point() else pixels(x, self.standardise)
+        return (x.unsqueeze(1).transpose(2, 3),), self.labels[index]
+
+
+#: What a network can be trained and tested on: images ``data.images``, uint8 ``[n, 1, H, W]``, with ``data.labels``,
+#: int64 ``[n]``; :class:`Sequences`; or an iterable of batches ``(*inputs, labels)``, such as a DataLoader, where
+#: ``net(*inputs)`` gives the outputs.
+Data = Any
+
+
+def pixels(images: Tensor, standardise: bool = False) -> Tensor:
+    """Return uint8 images as float32 in [0, 1]; standardised ones less their mean, divided by their deviation."""
+    x = images / 255
+    return (x - PIXEL_MEAN) / PIXEL_STD if standardise else x
+
+
+def prepared(data: Data, device: torch.device | str = "cpu") -> Data:
+    """Return images and sequences on ``device``, where a batch is an index of them. Other data stay as they are.
+
+    Pixels are float32, or uint8 where that would take more than :data:`MOST_BYTES`.
+    """
+    if isinstance(data, Columns):
         return data
-    columns = data.images.squeeze(1).transpose(1, 2).contiguous().to(device)
-    columns = columns / 255 if 4 * columns.numel() <= MOST_BYTES else columns
-    return TensorDataset(columns, data.labels.to(device))
+    if isinstance(data, Sequences):
+        return Sequences(data.x_seq.to(device), data.labels.to(device), data.lengths)
+    if not hasattr(data, "images"):
+        return data
+    columns = data.images.squeeze(1).transpose(1, 2).contiguous().to(device)  # [n, W, H]
+    standardise = getattr(data, "standardise", False)
+    columns = pixels(columns, standardise) if 4 * columns.numel() <= MOST_BYTES else columns
+    return Columns(columns.transpose(0, 1), data.labels.to(device), standardise=standardise)
 
 
 def batches(
-    data: TensorDataset, order: Tensor, size: int, workers: int = 0
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield images ``[N, 1, H, W]``, float32 in [0, 1], and labels ``[N]``, in the order of the indices ``order``."""
-    parts = order.split(check_whole("size", size, 1)) if len(order) else ()
+    data: Data, size: int, order: Tensor | None = None, workers: int = 0
+) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
+    """Yield the inputs of a network and the labels, batch after batch.
+
+    Args:
+        data: as :func:`prepared` returns it.
+        size: samples of a batch; an iterable of batches has its own.
+        order: indices of the samples to take; None takes all as they come.
+        workers: processes that load.
+    """
+    check_whole("size", size, 1)
+    if not isinstance(data, Sequences):
+        for *inputs, labels in data:
+            yield tuple(inputs), labels
+        return
+    order = torch.arange(len(data)) if order is None else order
+    parts = order.split(size) if len(order) else ()
     # A generator of its own, so that a loader draws none of torch's random numbers.
-    loader = DataLoader(data, None, sampler=parts, num_workers=workers, generator=torch.Generator())
-    for columns, labels in loader:
-        x = columns if columns.is_floating_point() else columns / 255
-        yield x.unsqueeze(1).transpose(2, 3), labels
+    yield from DataLoader(data, None, sampler=parts, num_workers=workers, generator=torch.Generator())

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import TensorDataset
 
-from sequential_fmnist.data import ImageData, as_columns, batches
-from snn_core.checks import check_shape
+from sequential_fmnist.data import Data, batches, prepared
+from snn_core.checks import check_choice, check_shape
 from snn_core.functional import reset_net
 
-__all__ = ["LOSSES", "evaluate", "predict", "rate_loss"]
+__all__ = ["LOSSES", "Loss", "evaluate", "outputs", "predict", "rate_loss"]
+
+#: Of a network's outputs and the labels, a scalar.
+Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def rate_loss(rate: Tensor, labels: Tensor) -> Tensor:
@@ -23,55 +25,64 @@ def rate_loss(rate: Tensor, labels: Tensor) -> Tensor:
     return F.mse_loss(rate, F.one_hot(labels, rate.shape[1]).to(rate.dtype))
 
 
-#: Losses of outputs ``[N, classes]`` and labels ``[N]``, a scalar: mean squared error to the one-hot label, as in the
-#: text, and cross-entropy with the outputs as logits.
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": rate_loss, "cross-entropy": F.cross_entropy}
-
-
-#: What mixed precision means on a kind of device.
-AMP = {"cpu": torch.bfloat16, "cuda": torch.float16}
+#: Losses of outputs ``[N, classes]`` and labels ``[N]``: mean squared error to the one-hot label, as in the text, and
+#: cross-entropy with the outputs as logits.
+LOSSES: dict[str, Loss] = {"mse": rate_loss, "cross-entropy": F.cross_entropy}
 
 
 @torch.no_grad()
-def _run(
-    net: nn.Module, data: ImageData | TensorDataset, batch_size: int, device: str, amp: bool, loss: str
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the sum of the losses of all images, the guess for each and its label; the state of ``net`` is reset."""
+def outputs(
+    net: nn.Module, data: Data, batch_size: int = 256, device: str = "cpu", amp: bool = False
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the outputs of ``net`` and the labels, batch after batch; arguments as for :func:`evaluate`."""
     where, was_training = torch.device(device), net.training
-    data, losses, guesses = as_columns(data, where), [], []
-    if len(data) == 0:
-        raise ValueError("data must hold at least one image")
     net.eval()
-    for images, labels in batches(data, torch.arange(len(data)), batch_size):
-        with torch.autocast(where.type, AMP[where.type], amp):
-            rate = net(images)
-            losses.append(LOSSES[loss](rate, labels).double() * len(labels))
-        guesses.append(rate.argmax(1))
+    try:
+        for inputs, labels in batches(prepared(data, where), batch_size):
+            reset_net(net)
+            with torch.autocast(where.type, torch.float16, amp):
+                found = net(*(part.to(where) for part in inputs))
+            yield found, labels.to(where)
+    finally:
         reset_net(net)
-    net.train(was_training)
-    return torch.stack(losses).sum(), torch.cat(guesses), data.tensors[1]
+        net.train(was_training)
 
 
-def predict(net: nn.Module, data: ImageData, batch_size: int = 256, device: str = "cpu") -> Tensor:
-    """Return the class with the highest output for each image, int64 ``[n]``; arguments as for :func:`evaluate`."""
-    return _run(net, data, batch_size, device, amp=False, loss="cross-entropy")[1]
+def predict(net: nn.Module, data: Data, batch_size: int = 256, device: str = "cpu") -> Tensor:
+    """Return the class with the highest output for each sample, int64 ``[n]``; arguments as for :func:`evaluate`."""
+    return torch.cat([found.argmax(-1) for found, _ in outputs(net, data, batch_size, device)])
 
 
 def evaluate(
     net: nn.Module,
-    data: ImageData | TensorDataset,
+    data: Data,
     batch_size: int = 256,
     device: str = "cpu",
     amp: bool = False,
-    loss: str = "mse",
+    loss: str | Loss = "mse",
 ) -> tuple[float, float]:
-    """Return loss, one of :data:`LOSSES`, and accuracy (a fraction) of ``net`` on ``data``.
+    """Return the mean loss and the accuracy (a fraction) of ``net`` on ``data``, from a fresh state for each batch.
 
-    ``net``, which is on ``device``, maps images ``[N, 1, H, W]`` in [0, 1] to firing rates ``[N, classes]``; its state
-    is reset. With ``amp`` it runs in mixed precision.
+    Args:
+        net: on ``device``; its state is reset.
+        data: images, sequences or batches, see :data:`~sequential_fmnist.data.Data`.
+        batch_size: samples of a batch.
+        device: where it runs.
+        amp: run it in mixed precision, float16 where torch has it.
+        loss: one of :data:`LOSSES`, or a function of outputs and labels.
 
     Raises:
-        ValueError: there are no images.
+        ValueError: there is no sample, or no such loss.
     """
-    loss_sum, guesses, labels = _run(net, data, batch_size, device, amp, loss)
-    return loss_sum.item() / len(labels), (guesses == labels).sum().item() / len(labels)
+    lost_by = LOSSES[check_choice("loss", loss, tuple(LOSSES))] if isinstance(loss, str) else loss
+    sums, seen = torch.zeros(2, dtype=torch.float64, device=device), 0
+    for found, labels in outputs(net, data, batch_size, device, amp):
+        with torch.autocast(torch.device(device).type, torch.float16, amp):
+            lost = lost_by(found, labels)
+        right = (found.argmax(-1) == labels).sum()
+        sums += torch.stack([lost.double() * labels.numel(), right.double()])
+        seen += labels.numel()
+    if seen == 0:
+        raise ValueError("data must hold at least one sample")
+    loss_sum, hits = sums.tolist()
+    return loss_sum / seen, hits / seen

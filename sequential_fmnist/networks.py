@@ -10,7 +10,15 @@ from snn_core.checks import check_choice, check_shape, check_whole
 from snn_core.functional import mean_over_time, scan
 from snn_core.surrogate import ATan
 
-__all__ = ["NETWORKS", "FeedBackNet", "PlainNet", "StatefulSynapseNet", "columns_as_sequence", "make_network"]
+__all__ = [
+    "NETWORKS",
+    "ColumnNet",
+    "FeedBackNet",
+    "PlainNet",
+    "StatefulSynapseNet",
+    "columns_as_sequence",
+    "make_network",
+]
 
 
 def columns_as_sequence(images: Tensor) -> Tensor:
@@ -34,15 +42,28 @@ def columns_as_sequence(images: Tensor) -> Tensor:
     return images.squeeze(1).permute(2, 0, 1)
 
 
-PARTS = ("fc1", "sn1", "sy1", "fc2", "sn2")
-#: The layers of a network in their order; its output is the mean over time of what they give.
-layers = property(lambda net: nn.Sequential(*(getattr(net, name) for name in PARTS if hasattr(net, name))))
+class ColumnNet(nn.Sequential):
+    """A network is its layers in the order in which they were set: images ``[N, 1, H, W]`` to outputs ``[N, classes]``.
+
+    Each layer takes the whole sequence of columns. The output is the mean over time of what the last one gives.
+    """
+
+    backend = "auto"
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = columns_as_sequence(images)  # [W, N, H]
+        # seq_to_ann_forward(x, self.fc1), self.sn1(x), ... one after the other, in one fused scan
+        x = scan(x, *self, backend=self.backend)
+        return mean_over_time(x)  # x.mean(0)
+
+    @property
+    def chain(self) -> nn.Sequential:
+        """The layers alone, ``[T, N, H]`` to ``[T, N, classes]``."""
+        return nn.Sequential(*self)
 
 
-class PlainNet(nn.Module):
+class PlainNet(ColumnNet):
     """Linear -> IF -> Linear -> IF: images ``[N, 1, 28, W]`` to firing rates ``[N, 10]``."""
-
-    chain = layers
 
     def __init__(self, hidden: int = 32, backend: str = "auto") -> None:
         super().__init__()
@@ -52,17 +73,9 @@ class PlainNet(nn.Module):
         self.fc2 = nn.Linear(hidden, 10)
         self.sn2 = neuron.MultiStepIFNode(surrogate_function=ATan(), detach_reset=True, backend=backend)
 
-    def forward(self, images: Tensor) -> Tensor:
-        x = columns_as_sequence(images)  # [W, N, 28]
-        # seq_to_ann_forward(x, self.fc1), self.sn1(x), ... one after the other, in one fused scan
-        x = scan(x, self.fc1, self.sn1, self.fc2, self.sn2, backend=self.backend)
-        return mean_over_time(x)  # x.mean(0)
 
-
-class StatefulSynapseNet(nn.Module):
+class StatefulSynapseNet(ColumnNet):
     """:class:`PlainNet` with a learnable synapse filter after the hidden neurons."""
-
-    chain = layers
 
     def __init__(self, hidden: int = 32, backend: str = "auto") -> None:
         super().__init__()
@@ -73,16 +86,9 @@ class StatefulSynapseNet(nn.Module):
         self.fc2 = nn.Linear(hidden, 10)
         self.sn2 = neuron.MultiStepIFNode(surrogate_function=ATan(), detach_reset=True, backend=backend)
 
-    def forward(self, images: Tensor) -> Tensor:
-        x = columns_as_sequence(images)  # [W, N, 28]
-        x = scan(x, self.fc1, self.sn1, self.sy1, self.fc2, self.sn2, backend=self.backend)
-        return mean_over_time(x)  # x.mean(0)
 
-
-class FeedBackNet(nn.Module):
+class FeedBackNet(ColumnNet):
     """:class:`PlainNet` with a recurrent connection from the hidden neurons to themselves."""
-
-    chain = layers
 
     def __init__(self, hidden: int = 32, backend: str = "auto") -> None:
         super().__init__()
@@ -96,16 +102,32 @@ class FeedBackNet(nn.Module):
         self.fc2 = nn.Linear(hidden, 10)
         self.sn2 = neuron.MultiStepIFNode(surrogate_function=ATan(), detach_reset=True, backend=backend)
 
-    def forward(self, images: Tensor) -> Tensor:
-        x = columns_as_sequence(images)  # [W, N, 28]
-        x = scan(x, self.fc1, self.sn1, self.fc2, self.sn2, backend=self.backend)
-        return mean_over_time(x)  # x.mean(0)
-
 
 #: The networks by the names that the command line uses, in the order of the text.
-NETWORKS = {"plain": PlainNet, "stateful-synapse": StatefulSynapseNet, "feedback": FeedBackNet}
+NETWORKS: dict[str, type[ColumnNet]] = {
+    "plain": PlainNet,
+    "stateful-synapse": StatefulSynapseNet,
+    "feedback": FeedBackNet,
+}
 
 
-def make_network(model: str, hidden: int = 32, backend: str = "auto") -> nn.Module:
-    """Build one of :data:`NETWORKS` by its name; a ValueError names an unknown one."""
-    return NETWORKS[check_choice("model", model, tuple(NETWORKS))](hidden, backend)
+#: Where gradients through the reset are cut.
+DETACHED = ("all", "hidden", "none")
+
+
+def make_network(model: str, hidden: int = 32, backend: str = "auto", detach_reset: str = "all") -> ColumnNet:
+    """Build one of :data:`NETWORKS` by its name.
+
+    ``detach_reset`` says where gradients through the reset are cut: in ``"all"`` neurons, as the text lists them, in
+    the ``"hidden"`` ones or in ``"none"``.
+
+    Raises:
+        ValueError: an unknown word; the message names the argument and the words that there are.
+    """
+    net = NETWORKS[check_choice("model", model, tuple(NETWORKS))](hidden, backend)
+    check_choice("detach_reset", detach_reset, DETACHED)
+    for where, is_cut in ((net.sn1, detach_reset != "none"), (net.sn2, detach_reset == "all")):
+        for part in where.modules():
+            if isinstance(part, neuron.SpikingNeuron):
+                part.detach_reset = is_cut
+    return net

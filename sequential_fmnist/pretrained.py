@@ -8,43 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sequential_fmnist.checkpoint import sha256
 from sequential_fmnist.data import EMBEDDED_FOLDER
-from sequential_fmnist.networks import NETWORKS, columns_as_sequence, make_network
+from sequential_fmnist.networks import NETWORKS
+from sequential_fmnist.variants import NetworkSpec
 from snn_core.checks import check_choice
-from snn_core.functional import mean_over_time, scan
-from snn_core.neuron import SpikingNeuron
-from snn_core.surrogate import ATan, Sigmoid
 
-__all__ = ["CARDS", "PRETRAINED_FOLDER", "PretrainedError", "TrainedNet", "card_digest", "load"]
+__all__ = ["CARDS", "PRETRAINED_FOLDER", "PretrainedError", "card_digest", "load"]
 
 PRETRAINED_FOLDER = EMBEDDED_FOLDER / "pretrained"
 CARDS = "cards.json"  # by kind of network, beside the files of weights
 
-_SURROGATES = {"atan": ATan, "sigmoid": Sigmoid}
-#: What no shipped network has changed of :class:`experiments.networks.NetworkSpec`.
-_FIXED = {"neuron": "if", "soft_reset": False, "tau_mode": "learned", "readout": "membrane", "last": None,
-          "batch_norm": False, "standardised": False}  # fmt: skip
-
 
 class PretrainedError(ValueError):
-    """Weights or their card are missing or damaged; `python -m experiments.ship` makes them again."""
-
-
-class TrainedNet(nn.Module):
-    """One of the three networks, read out by neurons that never fire: ``scale`` times their mean input."""
-
-    def __init__(self, net: nn.Module, scale: float) -> None:
-        super().__init__()
-        self.scale = scale
-        for name, part in net.named_children():
-            if name != "sn2":
-                self.add_module(name, part)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.scale * mean_over_time(scan(columns_as_sequence(images), *self.children()))
+    """Weights or their card are missing or damaged; `python -m sequential_fmnist.experiments.ship` makes them again."""
 
 
 def card_digest(card: dict[str, Any]) -> str:
@@ -53,7 +32,7 @@ def card_digest(card: dict[str, Any]) -> str:
     return sha256(json.dumps(said, sort_keys=True).encode())
 
 
-def load(kind: str, folder: str | os.PathLike[str] = PRETRAINED_FOLDER) -> tuple[TrainedNet, dict[str, Any]]:
+def load(kind: str, folder: str | os.PathLike[str] = PRETRAINED_FOLDER) -> tuple[nn.Module, dict[str, Any]]:
     """Return a trained network in evaluation mode, and its card. Nothing is executed from the files.
 
     The network maps images ``[N, 1, 28, 28]`` in [0, 1] to outputs ``[N, 10]``, of which the largest names the class;
@@ -66,9 +45,9 @@ def load(kind: str, folder: str | os.PathLike[str] = PRETRAINED_FOLDER) -> tuple
         ValueError: no such ``kind``.
     """
     check_choice("kind", kind, tuple(NETWORKS))
-    from safetensors.torch import load as read_tensors  # here, so that TrainedNet needs no package
+    from safetensors.torch import load as read_tensors
 
-    card = _card(kind, Path(folder))
+    card, spec = _card(kind, Path(folder))
     path = Path(folder) / f"{kind}.safetensors"
     try:
         content = path.read_bytes()
@@ -77,30 +56,19 @@ def load(kind: str, folder: str | os.PathLike[str] = PRETRAINED_FOLDER) -> tuple
     if (found := sha256(content)) != card["sha256"]:
         raise PretrainedError(f"weights {path} are damaged: expected SHA-256 {card['sha256']}, found {found}")
     with torch.random.fork_rng(devices=[]):  # initial weights that are replaced leave no trace
-        net = _build(card["spec"])
+        net = spec.build()
     net.load_state_dict(read_tensors(content))
     return net.eval(), card
 
 
-def _build(spec: dict[str, Any]) -> TrainedNet:
-    """Return the network of a card's ``spec``."""
-    if wrong := [name for name, value in _FIXED.items() if spec.get(name, value) != value]:
-        raise ValueError(f"{wrong[0]}={spec[wrong[0]]} is none of the options of a shipped network")
-    net = make_network(spec["kind"], spec["hidden"])
-    for neurons in (part for part in net.modules() if isinstance(part, SpikingNeuron)):
-        neurons.surrogate_function = _SURROGATES[spec["surrogate_function"]](spec["alpha"])
-        neurons.detach_reset = spec["detach_reset"]
-    return TrainedNet(net, spec["scale"])
-
-
-def _card(kind: str, folder: Path) -> dict[str, Any]:
+def _card(kind: str, folder: Path) -> tuple[dict[str, Any], NetworkSpec]:
     path = folder / CARDS
     try:
         card = json.loads(path.read_text("utf-8"))[kind]
         if card_digest(card) != card["card_sha256"]:
             raise ValueError("its SHA-256 does not match")
+        return card, NetworkSpec(**card["spec"])
     except OSError as error:
         raise PretrainedError(f"cards {path} cannot be read: {error.strerror}") from error
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise PretrainedError(f"cards {path} have no card of {kind} that can be used: {error}") from error
-    return card

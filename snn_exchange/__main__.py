@@ -11,7 +11,9 @@ from pathlib import Path
 from torch import nn
 
 from sequential_fmnist import checkpoint, pretrained
-from sequential_fmnist.networks import NETWORKS, make_network
+from sequential_fmnist.networks import NETWORKS
+from sequential_fmnist.options import take_options
+from sequential_fmnist.variants import NetworkSpec, fold
 from snn_exchange.common import DIFFERENCES, ExchangeError, ExchangeWarning
 from snn_exchange.nir_write import DIALECTS
 from snn_exchange.programs import export
@@ -25,11 +27,11 @@ def _network(name: str) -> nn.Module:
         return pretrained.load(name)[0]
     state = checkpoint.load(name)
     try:
-        net = make_network(state["config"]["model"], state["config"]["hidden"])
+        net = take_options(NetworkSpec, {}, state["config"]).build()
         net.load_state_dict(state["model"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ExchangeError(f"checkpoint {name} holds none of {', '.join(NETWORKS)}: {error}") from error
-    return net
+    return fold(net)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--allow", action="append", choices=tuple(DIFFERENCES), help=allow)
     parser.add_argument(
-        "--dialect", choices=tuple(DIALECTS), help="who shall read the NIR graph (default: nir)"
+        "--dialect", choices=tuple(DIALECTS), help="for the library that reads the NIR graph (default: nir)"
     )
     args = parser.parse_args(argv)
     options = {name: getattr(args, name) for name in ("allow", "dialect") if getattr(args, name)}

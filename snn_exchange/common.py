@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from types import ModuleType
 
 __all__ = ["DIFFERENCES", "DT", "ExchangeError", "ExchangeWarning", "first_line", "need"]
@@ -35,14 +36,17 @@ def need(package: str) -> ModuleType:
     """Import an optional package.
 
     Raises:
-        ExchangeError: it is not installed.
+        ExchangeError: it is not installed, or too old.
     """
     try:
-        return importlib.import_module(package)
+        found = importlib.import_module(package)
+        if package == "nir" and "type_check" not in inspect.signature(found.read).parameters:
+            raise ImportError(name=f"nir from 1.0.8 on, and has {found.version}")
     except ImportError as error:
         raise ExchangeError(
             f"this format needs the package {error.name or package}: pip install 'snn-core[exchange]'"
         ) from error
+    return found
 
 
 def first_line(error: BaseException) -> str:

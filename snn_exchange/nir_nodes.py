@@ -24,6 +24,8 @@ __all__ = ["LAYERS", "STATEFUL", "Layer", "array_of", "each", "module_of", "node
 ENDLESS = 2.0**64
 #: The modules of the nodes that have a state.
 STATEFUL: dict[str, Any] = {"IF": IFNode, "LIF": LIFNode, "CubaLIF": CUBALIFNode, "I": LINode, "LI": LINode}
+#: Why a number of a node cannot be ours, where it is not the length of a time step.
+HINTS = {"v_leak": "a neuron here rests where it is reset to"}
 #: The nodes without one.
 LAYERS = ("Affine", "Linear")
 
@@ -188,8 +190,8 @@ def module_of(
             continue
         if (wrong := ~np.isclose(have, wanted, rtol=1e-6, atol=1e-12)).any():
             raise ValueError(
-                f"{name} must be {'1 or ' if name == 'r' else ''}{wanted[wrong][0]:g}, got {have[wrong][0]:g}: is "
-                f"dt={dt:g} the length of its time step?"
+                f"{name} must be {'1 or ' if name == 'r' else ''}{wanted[wrong][0]:g}, got {have[wrong][0]:g}: "
+                + HINTS.get(name, f"is dt={dt:g} the length of its time step?")
             )
     if kind == "LIF" and not has_unit_resistance and (steps[0] >= ENDLESS / 2**11).all():
         return IFNode(**common)  # the leak of a step is lost in rounding

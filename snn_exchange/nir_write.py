@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from sequential_fmnist.networks import NETWORKS
-from sequential_fmnist.pretrained import TrainedNet
+from sequential_fmnist.networks import ColumnNet
+from sequential_fmnist.variants import TrainedNet
 from snn_core import __version__, neuron
 from snn_core.checks import check_choice, check_number
 from snn_core.layer import (
@@ -50,8 +50,8 @@ CELLS = {
     LowPassSynapse,
     SynapseFilter,
 }
-#: What only calls its parts one after the other.
-CHAINS = (*NETWORKS.values(), TrainedNet, MultiStepContainer, SeqToANNContainer)
+#: What only calls its parts one after the other, unless a derived class does more.
+CHAINS = (ColumnNet, TrainedNet, nn.Sequential, MultiStepContainer, SeqToANNContainer)
 
 
 def to_nir(
@@ -76,13 +76,13 @@ def to_nir(
     - The read-out, a mean over the steps of the output, is not part of the graph.
 
     Args:
-        net: one of the three networks, a :class:`~sequential_fmnist.pretrained.TrainedNet`, or one of ``nn.Linear``,
+        net: one of the three networks, a :class:`~sequential_fmnist.variants.TrainedNet`, or one of ``nn.Linear``,
             neurons, recurrent containers, ``LINode``, ``LowPassSynapse`` and ``SynapseFilter`` in ``nn.Sequential`` and
             our containers. It is not changed; its state is not part of the graph.
         dt: length of a time step in NIR's seconds.
         allow: names in :data:`~snn_exchange.DIFFERENCES` of what may be converted although NIR cannot express it
             exactly; a warning names the difference. :func:`~snn_exchange.from_nir` finds the exact module again.
-        dialect: one of :data:`DIALECTS`: who shall read the graph.
+        dialect: one of :data:`DIALECTS`, for the library that reads the graph.
 
     Raises:
         ExchangeError: a part that NIR cannot express, or not exactly without leave in ``allow``.
@@ -91,20 +91,15 @@ def to_nir(
     check_number("dt", dt, above=0)
     for name in allow:
         check_choice("allow", name, tuple(DIFFERENCES))
-    parts = list(_parts(net, ""))
-    size: Any = getattr(parts[0][1], "in_features", None) if parts else None
-    if size is None:
-        raise ExchangeError("the network must begin with a linear layer, which says the size of x[t]")
-    graph = _Graph(dt, allow, check_choice("dialect", dialect, tuple(DIALECTS)), size)
-    for name, module in parts:
+    graph = _Graph(dt, allow, check_choice("dialect", dialect, tuple(DIALECTS)))
+    for name, module in _parts(net, ""):
         graph.add(name, module)
     return graph.finish()
 
 
 def _parts(net: nn.Module, path: str) -> Iterator[tuple[str, nn.Module]]:
     """Yield the parts of ``net`` that follow one another, with their names."""
-    is_sequential = isinstance(net, nn.Sequential) and type(net).forward is nn.Sequential.forward
-    if not is_sequential and type(net) not in CHAINS:
+    if type(net).forward not in [kind.forward for kind in CHAINS]:
         if not isinstance(net, (nn.Identity, nn.Dropout)):
             yield path or "layer", net
         return
@@ -118,18 +113,20 @@ def _parts(net: nn.Module, path: str) -> Iterator[tuple[str, nn.Module]]:
 class _Graph:
     """A NIR graph that grows at its end."""
 
-    def __init__(self, dt: float, allow: Collection[str], dialect: str, size: int) -> None:
+    def __init__(self, dt: float, allow: Collection[str], dialect: str) -> None:
         self.nir = need("nir")
         self.dt, self.allow, self.dialect = dt, allow, dialect
-        self.nodes: dict[str, Any] = {"input": self.nir.Input({"input": np.array([size])})}
+        self.nodes: dict[str, Any] = {}
         self.edges: list[tuple[str, str]] = []
-        self.tail, self.size = "input", size  # the last node, and the size of what it gives
+        self.tail, self.size = "input", 0  # the last node, and the size of what it gives
         self.dtype = np.dtype("float32")
         self.inexact: dict[str, str] = {}
         #: How many nodes there were when the last loop began. The next one is its first.
         self.loop_start = 0
 
     def finish(self) -> nir.NIRGraph:
+        if not self.nodes:
+            raise ExchangeError("the network must begin with a linear layer, it is empty")
         self._append("output", self.nir.Output({"output": np.array([self.size])}))
         if self.inexact:
             parts = "; ".join(f"{name}: {DIFFERENCES[what]}" for name, what in self.inexact.items())
@@ -166,6 +163,13 @@ class _Graph:
                 raise ValueError(
                     f"NIR has no node for a {type(module).__name__}, or to_nir does not know it: {known}"
                 )
+            if not self.nodes:
+                if not hasattr(module, "in_features"):
+                    raise ValueError(
+                        "the network must begin with a linear layer, which says the size of x[t]"
+                    )
+                self.size = module.in_features
+                self.nodes["input"] = self.nir.Input({"input": np.array([self.size])})
             writers[type(module)](name, module)
         except ExchangeError:
             raise  # of a part of it

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from experiments.fair.networks import MemoryNet
-from experiments.fair.plan import FIRST, GROUPS, RATIOS_AT, final
-from experiments.fair.report import RUNS
-from experiments.fair.runs import build, train
-from experiments.fair.tasks import Recall
-from experiments.results import Store, provenance, write_json
+from sequential_fmnist.experiments.fair.networks import MemoryNet
+from sequential_fmnist.experiments.fair.plan import FAIR, FIRST, RATIOS_AT, final
+from sequential_fmnist.experiments.fair.tasks import Recall
+from sequential_fmnist.experiments.frame import Spec
+from sequential_fmnist.experiments.results import provenance, write_json
+from sequential_fmnist.train import set_seed
 from snn_core import functional
 from snn_tutorial.ridge import LinearReaders
 
@@ -93,25 +93,31 @@ def before(net: MemoryNet) -> tuple[float, float]:
     return read(fitted, known, shown, asked), ratio.item()
 
 
+def built(spec: Spec, seed: int) -> MemoryNet:
+    """Return the network of a run with the weights that a seed draws."""
+    set_seed(seed)
+    return spec.network.build(spec.task)
+
+
 def main() -> None:
     """Train the networks, look into them, and write what is seen to :data:`PATH`."""
     torch.set_num_threads(1)
-    records = Store(RUNS).records()
-    networks = {}
+    store = FAIR.store()
+    records, networks = store.records(), {}
     for kind in KINDS:
         spec = final(records, "recall", kind, "informed", RATIOS_AT)
         if spec is None:
             raise SystemExit(
-                f"error: {RUNS} lacks runs: run `python -m experiments fair-recall-search` first"
+                f"error: {store.path} lacks runs: run `make ablation ARGS=fair-recall-search` first"
             )
-        net = build(spec.with_seed(FIRST))
-        train(net, spec.with_seed(FIRST))
+        net = built(spec, FIRST)
+        spec.task.train(net, spec.with_seed(FIRST).training)
         networks[kind] = look(net)
         print(f"{kind:31} holds {networks[kind]['held'][-1]:.0%} of cues for {AFTER[-1]} steps", flush=True)
     ratios: dict[str, dict[str, list[float]]] = {}
-    for case in GROUPS["fair-ratios"](records):
+    for case in FAIR.groups["fair-ratios"](records):
         if case.name.startswith("tau learned"):
-            seen = [before(build(case.spec.with_seed(seed))) for seed in SEEDS]
+            seen = [before(built(case.spec, seed)) for seed in SEEDS]
             means = ratios.setdefault(case.kind, {"cue": [], "gradient": []})
             for name, values in zip(means, zip(*seen, strict=True), strict=True):
                 means[name].append(float(f"{sum(values) / len(values):.4g}"))

@@ -8,13 +8,14 @@ from __future__ import annotations
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from experiments.memory import keep_freed_memory, saved_bytes
+from sequential_fmnist.experiments.memory import keep_freed_memory
 
 __all__ = ["autograd_nodes", "keep_freed_memory", "medians", "saved_bytes", "torch_ops"]
 
@@ -52,6 +53,29 @@ def torch_ops(function: Callable[..., Tensor], *inputs: Tensor) -> Counter[str]:
     with _Counting() as counting:
         function(*inputs).sum().backward()
     return counting.ops
+
+
+def saved_bytes(function: Callable[..., object], *inputs: Tensor, known: Iterable[Tensor] = ()) -> int:
+    """Return the bytes that autograd keeps from forward for backward when ``function(*inputs)`` is called.
+
+    Args:
+        function: returns its output, so that nothing is freed before it is counted.
+        inputs: its arguments.
+        known: tensors that are there anyway and do not count, such as weights.
+    """
+    there = {tensor.untyped_storage().data_ptr() for tensor in known}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in there:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        output = function(*inputs)
+    del output  # until here, or a freed storage might be counted for another
+    return sum(kept.values())
 
 
 def medians(runs: Mapping[Name, Callable[[], object]], repeats: int) -> dict[Name, float]:

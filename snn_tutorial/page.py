@@ -16,8 +16,8 @@ from IPython.display import Image
 from matplotlib.figure import Figure
 from PIL.PngImagePlugin import PngInfo
 
-from experiments.results import provenance, write_json
 from sequential_fmnist.checkpoint import atomic_write
+from sequential_fmnist.experiments.results import provenance, write_json
 from snn_tutorial.plot.style import dark_palette, pixels
 
 

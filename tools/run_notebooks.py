@@ -23,8 +23,8 @@ from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from nbformat import NotebookNode
 from traitlets.config import Config
 
-from experiments.results import provenance, write_json
 from sequential_fmnist.checkpoint import atomic_write
+from sequential_fmnist.experiments.results import provenance, write_json
 from snn_core.kernels.cpu.launch import COMPILING
 
 #: No cell takes longer, in seconds: a kernel that hangs ends with an error.

@@ -11,7 +11,7 @@ import nbformat
 from chapters import ROOT, URLS, badges, paths, title
 from tabulate import tabulate
 
-from experiments.evidence import (
+from sequential_fmnist.experiments.evidence import (
     CUTS,
     PUBLISHED_CUT,
     answers,

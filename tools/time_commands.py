@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from experiments.results import provenance, write_json
+from sequential_fmnist.experiments.results import provenance, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 

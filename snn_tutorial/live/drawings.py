@@ -6,7 +6,8 @@ file. It prints the digest that belongs into :data:`DIGEST`.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -17,12 +18,9 @@ from torch.nn import functional as F
 from sequential_fmnist.checkpoint import atomic_write, sha256
 from sequential_fmnist.data import SequentialFashionMNIST
 from sequential_fmnist.evaluate import evaluate
-from sequential_fmnist.pretrained import PretrainedError, TrainedNet
-from snn_core.functional import reset_net
-from snn_core.layer import LinearRecurrentContainer, MultiStepContainer
-from snn_core.more.batch_norm import MultiStepBatchNorm, fold_batch_norm
-from snn_core.neuron import IFNode
-from snn_core.surrogate import Sigmoid
+from sequential_fmnist.pretrained import PretrainedError
+from sequential_fmnist.train import TrainingConfig, fit, set_seed
+from sequential_fmnist.variants import NetworkSpec, fold
 from snn_tutorial.page import save_results
 
 #: The rest is the command's.
@@ -31,14 +29,15 @@ __all__ = ["FILE", "network"]
 FILE = Path(__file__).with_name("drawings.safetensors")
 #: SHA-256 of that file.
 DIGEST = "21bbfb4fbaf7206b387fa7a4628b4fdc1d5e6a65afb390beb2e674cc54ef2b04"
-#: Factor on the mean output, for cross-entropy.
-SCALE = 10.0
-HIDDEN, EPOCHS, BATCH, LR, SEED = 64, 60, 512, 0.01, 0
+SPEC = NetworkSpec(
+    "feedback", 64, detach_reset="none", surrogate_function="sigmoid", readout="membrane", scale=10.0
+)
+EPOCHS, BATCH, LR, SEED = 60, 512, 0.01, 0
 #: The part of each batch that is turned into drawings, and the greys of strokes and of what they enclose.
 DRAWN, INK, FILL = 0.45, 230.0, 150.0
 
 
-def network(file: Path = FILE) -> TrainedNet:
+def network(file: Path = FILE) -> nn.Module:
     """Return the network with its shipped weights.
 
     Raises:
@@ -47,19 +46,9 @@ def network(file: Path = FILE) -> TrainedNet:
     content = file.read_bytes()
     if (found := sha256(content)) != DIGEST:
         raise PretrainedError(f"weights {file} are damaged: expected SHA-256 {DIGEST}, found {found}")
-    net = TrainedNet(_chain(), SCALE)
+    net = SPEC.build()
     net.load_state_dict(load(content))
     return net
-
-
-def _chain(*norm: nn.Module) -> nn.Sequential:
-    """Return the layers of the network, with ``norm`` after the first to train it with."""
-    neurons = IFNode(surrogate_function=Sigmoid(2.0))
-    layers: OrderedDict[str, nn.Module] = OrderedDict(fc1=nn.Linear(28, HIDDEN))
-    layers.update((f"bn{k}", one) for k, one in enumerate(norm))
-    layers["sn1"] = MultiStepContainer(LinearRecurrentContainer(neurons, HIDDEN, HIDDEN))
-    layers["fc2"] = nn.Linear(HIDDEN, 10)
-    return nn.Sequential(layers)
 
 
 def _grown(mask: Tensor, size: int = 3) -> Tensor:
@@ -109,27 +98,30 @@ def as_drawings(masks: Tensor) -> Tensor:
     return ((drawn + F.avg_pool2d(drawn, 3, 1, 1)) / 2)[:, 0]
 
 
-def trained(train: SequentialFashionMNIST, epochs: int) -> TrainedNet:
+class Batches:
+    """Batches ``(images, labels)`` of the real images, in each of which some are turned into drawings, always anew."""
+
+    def __init__(self, train: SequentialFashionMNIST) -> None:
+        self.real, self.labels = train.images.float(), train.labels
+        self.masks = torch.cat([masks_of(some[:, 0]) for some in self.real.split(1000)])
+
+    def __len__(self) -> int:
+        return -(-len(self.real) // BATCH)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for which in torch.randperm(len(self.real)).split(BATCH):
+            some, count = self.real[which], int(DRAWN * len(which))
+            some[:count, 0] = as_drawings(self.masks[which[:count]])
+            yield some / 255, self.labels[which]
+
+
+def trained(train: SequentialFashionMNIST, epochs: int) -> nn.Module:
     """Train the network, and return it with its batch normalisation folded in."""
-    torch.manual_seed(SEED)
-    chain = _chain(MultiStepBatchNorm(HIDDEN))
-    net = TrainedNet(chain, SCALE)
-    images, labels = train.images.float(), train.labels
-    masks = torch.cat([masks_of(some[:, 0]) for some in images.split(1000)])
-    optimizer = torch.optim.Adam(net.parameters(), lr=LR)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
-    for _ in range(epochs):
-        for which in torch.randperm(len(images)).split(BATCH):
-            some, count = images[which], int(DRAWN * len(which))
-            some[:count, 0] = as_drawings(masks[which[:count]])
-            loss = F.cross_entropy(net(some / 255), labels[which])
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-            optimizer.step()
-            reset_net(net)
-        schedule.step()
-    return TrainedNet(fold_batch_norm(chain.eval()), SCALE)
+    set_seed(SEED)
+    net = dataclasses.replace(SPEC, batch_norm=True).build()
+    config = TrainingConfig(epochs=epochs, opt="adam", lr=LR, loss="cross-entropy", clip=1.0, seed=SEED)
+    fit(net, Batches(train), config=config)
+    return fold(net)
 
 
 def main() -> None:
@@ -140,7 +132,14 @@ def main() -> None:
         file.write(content)
     print(f"DIGEST = {sha256(content)!r}")
     _, accuracy = evaluate(net, SequentialFashionMNIST(train=False))
-    settings = {"epochs": EPOCHS, "batch": BATCH, "lr": LR, "seed": SEED, "hidden": HIDDEN, "drawn": DRAWN}
+    settings = {
+        "epochs": EPOCHS,
+        "batch": BATCH,
+        "lr": LR,
+        "seed": SEED,
+        "hidden": SPEC.hidden,
+        "drawn": DRAWN,
+    }
     save_results("results", "drawings", {**settings, "test_accuracy": round(accuracy, 4)})
 
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from sequential_fmnist import pretrained
 from sequential_fmnist.networks import NETWORKS
+from sequential_fmnist.variants import TrainedNet
 from snn_core.layer import SynapseFilter
 from snn_core.neuron import SpikingNeuron
 from snn_tutorial.live import drawings, floats, packed, view
@@ -29,7 +30,7 @@ def _networks(reads_drawings: bool = False) -> dict[str, Any]:
     return {"networks": [_trained(name, net, cells) for name, net in nets.items()], "cells": cells}
 
 
-def _trained(name: str, net: pretrained.TrainedNet, cells: dict[str, Any]) -> dict[str, Any]:
+def _trained(name: str, net: TrainedNet, cells: dict[str, Any]) -> dict[str, Any]:
     """Return a network as ``Trained`` in ``scan.js``."""
     neurons = next(part for part in net.get_submodule("sn1").modules() if isinstance(part, SpikingNeuron))
     neurons.v_threshold = nn.Parameter(torch.tensor(1.0))  # so that the page can change it

@@ -15,7 +15,7 @@ import torch
 from IPython.display import HTML
 
 from sequential_fmnist.data import SequentialFashionMNIST
-from sequential_fmnist.networks import NETWORKS
+from sequential_fmnist.networks import NETWORKS, make_network
 from sequential_fmnist.train import TrainingConfig, fit
 from snn_core.layer import SynapseFilter
 from snn_tutorial.live import bundle, literal, packed, view
@@ -128,8 +128,10 @@ def train_on_page(recorded: Mapping[str, Any]) -> HTML:
 
 def trained(kind: str, epochs: int = EPOCHS) -> list[dict[str, float]]:
     """Train as the page does at first; return the history of :func:`~sequential_fmnist.train.fit`."""
-    config = TrainingConfig(kind, epochs=epochs, cosa_tmax=EPOCHS, batch_size=BATCH, lr=LR, opt="adam")
-    _, history = fit(config, _split(True, 0, TRAINED), _split(False, 0, TESTED), progress=False)
+    torch.manual_seed(0)
+    net, images = make_network(kind), (_split(True, 0, TRAINED), _split(False, 0, TESTED))
+    config = TrainingConfig(epochs=epochs, cosa_tmax=EPOCHS, batch_size=BATCH, lr=LR, opt="adam")
+    history = fit(net, *images, config, progress=False)
     return [{key: round(value, 5) for key, value in one.items()} for one in history]
 
 

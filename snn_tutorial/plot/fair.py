@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from torch import Tensor
 
-from experiments.evidence import CaseSummary
-from experiments.fair.plan import LEARNED, RATIOS
+from sequential_fmnist.experiments.evidence import CaseSummary
+from sequential_fmnist.experiments.fair.plan import LEARNED, RATIOS
 from snn_tutorial.plot.style import QUANTITY, RC, WIDTH, legend_above, stacked
 from snn_tutorial.plot.training import LOOKS, line, means
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from experiments.evidence import CaseSummary
+from sequential_fmnist.experiments.evidence import CaseSummary
 from snn_tutorial.plot.style import GREY, OKABE_ITO, QUANTITY, RC, STYLE, WIDTH, legend_above, stacked
 
 __all__ = ["LOOKS", "WAYS", "curves", "gains", "line", "means", "strips", "training_curves"]

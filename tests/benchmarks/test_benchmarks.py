@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import itertools
 import json
+import re
 import sysconfig
 import time
 from dataclasses import replace
@@ -23,9 +24,9 @@ from benchmarks.cases import BASE, LARGE, LIBRARIES, LOOP, MODELS, OURS, Layer, 
 from benchmarks.driver import Effort, Process, WorkerError
 from benchmarks.peers import ours
 from benchmarks.torch_loop import Fed, InLoop, OneLayer, Training
-from experiments.memory import saved_bytes
 from sequential_fmnist.networks import make_network
 from snn_core.functional import explain, reset_net
+from snn_tutorial.measure import saved_bytes
 
 HERE = [name for name, library in LIBRARIES.items() if not library.environment]
 
@@ -146,13 +147,11 @@ def test_a_library_that_computes_something_else_is_not_timed(theirs):
         with pytest.raises(WorkerError, match=r"^spikingjelly: .*(output|gradient) is .*, and ours"):
             driver.build(workers, case, {})
     driver.build(workers, layer, {"spikingjelly": ["LIF"]})  # the page says what it computes
+    if theirs == (0.5, 0.3):  # of Norse only the spikes are compared
+        driver.build({OURS: Told(0.5, 0.2), "norse": Told(*theirs)}, BASE, {})
 
 
-def test_only_spikes_of_norse_are_compared_and_dead_layers_not_timed():
-    driver.build({OURS: Told(0.5, 0.2), "norse": Told(0.5, 0.3)}, BASE, {})
-    with pytest.raises(WorkerError, match=r"^norse: .*output is 0\.4, and ours 0\.5"):
-        driver.build({OURS: Told(0.5, 0.2), "norse": Told(0.4, 0.2)}, BASE, {})
-
+def test_a_dead_layer_is_not_timed():
     with pytest.raises(WorkerError, match=r"^snn_core: .*LIF.*output is 0"):
         driver.build({OURS: Told(0.0, 0.0)}, Layer("LIF"), {})
 
@@ -193,7 +192,8 @@ def test_a_tiny_run_writes_results_whole_or_not_at_all(tmp_path, monkeypatch):
         tables.tables(tmp_path)
     kept = json.dumps(results | {"quick": False})
     out.write_text(kept)
-    assert all("| ours (ms) | torch loop |" in text for text in list(tables.tables(tmp_path).values())[1:])
+    for text in list(tables.tables(tmp_path).values())[1:]:
+        assert re.search(r"\| +ours \(ms\) \| +torch loop \|", text)
 
     # An older file stays as it was where the new one cannot be written to its end.
     monkeypatch.setattr(benchmark, "measure", lambda *_, **__: results)

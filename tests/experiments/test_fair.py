@@ -9,8 +9,8 @@ import pytest
 import torch
 from support import ROOT
 
-from experiments.fair import plan, report
-from experiments.fair.networks import (
+from sequential_fmnist.experiments.fair import plan
+from sequential_fmnist.experiments.fair.networks import (
     BLIND,
     GATED,
     SPIKING,
@@ -20,9 +20,10 @@ from experiments.fair.networks import (
     parameters_of,
     time_constants,
 )
-from experiments.fair.runs import FairRun, TaskSpec, TrainingSpec, build, measure, train
-from experiments.fair.tasks import Copying, Recall
-from experiments.results import Store
+from sequential_fmnist.experiments.fair.plan import FAIR
+from sequential_fmnist.experiments.fair.tasks import Copying, Recall
+from sequential_fmnist.experiments.frame import Spec, execute, key_of
+from sequential_fmnist.train import TrainingConfig
 from snn_core.neuron import IFNode, LIFNode
 
 
@@ -111,20 +112,17 @@ def test_nothing_but_the_cue_tells_the_answer(task):
     assert len(after[: -task.window]) == 7
     assert not after[: -task.window].any()
     assert target.shape == ((task.window, 50) if task.each else (50,))
-    first, second = (next(task.fixed(split))[0] for split in ("validation", "test"))
+    first, second = (task.fixed(split)[0][0] for split in ("validation", "test"))
     assert not torch.equal(first, second)
 
 
 def test_a_synapse_learns_a_short_recall():
-    spec = FairRun(
-        MemorySpec("stateful synapse", "blind", 40),
-        TrainingSpec(200, 32, 0.01),
-        TaskSpec("recall", 10, "validation"),
-    )
-    network = build(spec)
-    steps = train(network, spec)
-    assert measure(network, spec.task.task(), "test") > 0.9
-    assert steps <= 200
+    training = TrainingConfig(epochs=200, batch_size=32, lr=0.01, opt="adam", loss="cross-entropy", clip=1.0)
+    record = execute(Spec(MemorySpec("stateful synapse", "blind", 40), Recall(10), training))
+    assert record["accuracy"] > 0.9
+    assert record["steps"] in (100, 200)
+    ((start, end),) = [record["learned"]["synapse"]]
+    assert start != end
 
 
 def test_the_best_recipe_is_taken_and_the_test_set_chooses_nothing():
@@ -142,46 +140,33 @@ def test_the_best_recipe_is_taken_and_the_test_set_chooses_nothing():
     assert spec.training.lr == plan.RECIPES[7]["lr"]
 
 
-@pytest.fixture(scope="module")
-def records():
-    return Store(ROOT / "results" / report.RUNS.name).records()
+def test_the_committed_runs_are_those_of_the_plan_and_the_summary_is_theirs(tmp_path):
+    results = ROOT / "results"
+    records = FAIR.store(results).records()
+    seeds = {split: set() for split in ("validation", "test")}
+    for key, record in records.items():
+        assert key_of(record["spec"], record["seed"]) == key
+        seeds[record["spec"]["task"]["split"]].add(record["seed"])
+    assert seeds["validation"] == set(plan.SEARCH_SEEDS)  # which count nowhere else
+    assert min(seeds["test"]) >= plan.FIRST
+    (tmp_path / "fair_runs.jsonl").write_bytes((results / "fair_runs.jsonl").read_bytes())
+    FAIR.run("fair-copying", folder=tmp_path, jobs=1)  # nothing is missing
+    kept = (results / "fair.json").read_bytes()
+    assert (tmp_path / "fair.json").read_bytes() == kept
+    assert json.loads(kept)["runs"] == len(records)
 
 
-class TestCommitted:
-    """The runs in the repository are those of the plan, and the summary is theirs."""
-
-    def test_keys_are_those_of_the_runs(self, records):
-        for key, record in records.items():
-            changed = record["changed"]
-            spec = FairRun(
-                MemorySpec(**changed.get("network", {})),
-                TrainingSpec(**changed.get("training", {})),
-                TaskSpec(**changed.get("task", {})),
-            )
-            assert spec.key() == key
-
-    def test_summary_is_that_of_the_runs(self, records, tmp_path):
-        report.write(records, tmp_path / "fair.json")
-        assert (tmp_path / "fair.json").read_bytes() == (ROOT / "results" / report.SUMMARY.name).read_bytes()
-
-    def test_seeds_of_the_search_count_nowhere_else(self, records):
-        seeds = {split: set() for split in ("validation", "test")}
-        for record in records.values():
-            seeds[record["changed"].get("task", {}).get("split", "test")].add(record["seed"])
-        assert seeds["validation"] == set(plan.SEARCH_SEEDS)
-        assert min(seeds["test"]) >= plan.FIRST
-
-
-def test_planted_contrasts_come_out():
-    def case(start, at, kind, values):
-        return {"name": start, "at": at, "kind": kind, "values": values}
-
-    low, high = [0.1 + k / 1000 for k in range(20)], [0.9 + k / 1000 for k in range(20)]
-    group = [
-        case(start, at, kind, high if (start, kind) == ("blind", "stateful synapse") else low)
-        for start, at in dict.fromkeys((c[0], c[1]) for c in report.CONTRASTS)
-        for kind in ("plain", "stateful synapse", "feedback", "feedback through SynapseFilter")
-    ]
-    found = report._contrasts(group)
-    assert [each["decided"] for each in found] == [False, True, False, False, False, False]
-    assert found[1]["p_holm"] == pytest.approx(6 * found[1]["p"])
+def test_runs_that_count_follow_the_search_and_planted_contrasts_come_out():
+    records = {}
+    for group in ("fair-recall-search", "fair-recall"):
+        for case in FAIR.groups[group](records):
+            level = 0.9 if (case.name, case.kind) == ("blind", "stateful synapse") else 0.1
+            for spec in case.runs():
+                made = {"accuracy": level + spec.training.seed / 1e4, "steps": 100, "learned": {}}
+                records[spec.key()] = made | {"spec": spec.told(), "provenance": {}}
+    found = FAIR.summary(records)
+    assert found["runs"] == len(records) == 7 * 3 * 48 + 3 * 3 * (5 * 20 + 2 * 10)
+    contrasts = list(found["comparisons"].values())
+    assert [each["decided"] for each in contrasts] == [False, True, False, False, False, False]
+    assert contrasts[1]["p_holm"] == pytest.approx(6 * contrasts[1]["p"])
+    assert "fair-recall-search" not in found["groups"]

@@ -12,7 +12,7 @@ from support import ROOT
 from support_ablation import summary
 from support_notebooks import QUICK, Run, chapter, runner
 
-from experiments.results import write_json
+from sequential_fmnist.experiments.results import write_json
 from sequential_fmnist.networks import NETWORKS
 from snn_tutorial.exercises.chapter_07 import EXERCISES
 

@@ -29,8 +29,8 @@ def test_shares_in_the_table_are_those_of_the_runs(run):
 
 def test_contrasts_are_the_six_that_were_named(result):
     assert set(result["live"]) == {"tutorial", "blind"}
-    found = result["contrasts"]
-    assert [(c["start"], c["at"], c["kind"], c["over"]) for c in found] == [
+    found = result["contrasts"].values()
+    assert [(*c["b"][1::2], c["b"][2], c["a"][2]) for c in found] == [
         ("tutorial", 200, "stateful synapse", "plain"),
         ("blind", 500, "stateful synapse", "plain"),
         ("informed", 500, "stateful synapse", "plain"),

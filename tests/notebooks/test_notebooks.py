@@ -39,7 +39,7 @@ def test_chapters_need_no_package_of_the_ablation():
         for cell in nbformat.read(path, as_version=4).cells
         if cell.cell_type == "code" and "colab" not in cell.metadata.get("tags", [])
         for node in ast.walk(ast.parse(cell.source))
-        if isinstance(node, ast.ImportFrom) and node.module.startswith("experiments")
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("sequential_fmnist.experiments")
     }
     assert imports
     subprocess.run([sys.executable, "-c", blocked + "\n".join(sorted(imports))], check=True)

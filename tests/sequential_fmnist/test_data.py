@@ -12,7 +12,7 @@ import torch
 from support_data import IMAGES, LABELS, offline, write
 
 from sequential_fmnist import data
-from sequential_fmnist.data import DataError, SequentialFashionMNIST, as_columns, batches, cache_dir
+from sequential_fmnist.data import DataError, SequentialFashionMNIST, batches, cache_dir, prepared
 
 
 def quiet(*arguments, **options) -> SequentialFashionMNIST:
@@ -160,11 +160,12 @@ def test_item_is_a_picture_and_its_label(embedded):
 def test_batches_are_the_images_of_the_indices(few, monkeypatch, workers, most):
     monkeypatch.setattr(data, "MOST_BYTES", most)
     wide = SimpleNamespace(images=few[0].images[..., :20], labels=few[0].labels)  # 28 x 20 pixels
-    columns = as_columns(wide)
-    assert columns.tensors[0].dtype == (torch.float32 if most else torch.uint8)
+    columns = prepared(wide)
+    assert columns.x_seq.dtype == (torch.float32 if most else torch.uint8)
+    assert columns.x_seq.shape == (20, 200, 28)
     order, before = torch.randperm(200), torch.get_rng_state()
-    found = list(batches(columns, order, 64, workers))
+    found = list(batches(columns, 64, order, workers))
     assert torch.equal(torch.get_rng_state(), before)
     assert [len(labels) for _, labels in found] == [64, 64, 64, 8]
-    assert torch.equal(torch.cat([x for x, _ in found]), wide.images[order].float() / 255)
+    assert torch.equal(torch.cat([x for (x,), _ in found]), wide.images[order].float() / 255)
     assert torch.equal(torch.cat([labels for _, labels in found]), wide.labels[order])

@@ -1,4 +1,4 @@
-"""The text's networks: sizes, shapes, state, what is refused."""
+"""The text's networks: shapes, state, what is refused."""
 
 from __future__ import annotations
 
@@ -8,15 +8,9 @@ from support_networks import random_images
 
 from sequential_fmnist.networks import NETWORKS, columns_as_sequence, make_network
 from snn_core.functional import reset_net
+from snn_core.neuron import SpikingNeuron
 
 every_model = pytest.mark.parametrize("model", NETWORKS)
-
-
-@pytest.mark.parametrize(
-    ("model", "expected"), [("plain", 1258), ("stateful-synapse", 1259), ("feedback", 3338)]
-)
-def test_number_of_parameters(model, expected):
-    assert sum(p.numel() for p in make_network(model).parameters()) == expected
 
 
 def test_images_become_sequences_of_columns_from_left_to_right():
@@ -59,9 +53,13 @@ def test_next_batch_needs_a_reset(model):
     assert net(random_images(3).float()).shape == (3, 10)
 
 
+@pytest.mark.parametrize(
+    ("where", "cut"), [("all", [True, True]), ("hidden", [True, False]), ("none", [False, False])]
+)
 @every_model
-def test_hidden_and_backend_are_passed_on(model):
-    net = make_network(model, hidden=5, backend="torch")
+def test_every_argument_arrives(model, where, cut):
+    net = make_network(model, hidden=5, backend="torch", detach_reset=where)
+    assert [part.detach_reset for part in net.modules() if isinstance(part, SpikingNeuron)] == cut
     assert net.fc2.in_features == 5
     kept = {vars(module).get("backend") for module in net.modules()}  # a container's own is for nn.Linear
     assert kept - {None} == {"torch"}

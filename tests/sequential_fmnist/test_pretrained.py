@@ -88,7 +88,7 @@ def test_a_changed_card_is_refused_and_one_of_another_network_too(folder):
     cards["plain"]["spec"] |= {"alpha": 2.0, "neuron": "lif"}
     cards["plain"]["card_sha256"] = card_digest(cards["plain"])
     (folder / CARDS).write_text(json.dumps(cards))
-    with pytest.raises(ValueError, match="neuron=lif is none of the options of a shipped network"):
+    with pytest.raises(PretrainedError, match=r"have no card of plain that can be used: .*'neuron'"):
         load("plain", folder)
 
 

@@ -40,7 +40,7 @@ def test_each_step_is_taken_together_and_sees_every_image(folders):
     one, two = (checkpoint.load(folder / "latest.pt") for folder in folders)
     steps = [state["optimizer"]["state"][0]["step"].item() for state in (one, two)]
     assert steps == [4 * 120] * 2
-    assert two["processes"] == 2
+    assert two["config"]["processes"] == 2
 
 
 def test_resumed_in_two_processes_and_refused_in_one(folders, tmp_path, capsys):
@@ -62,3 +62,25 @@ def test_what_cannot_be_used_is_said_once(tmp_path):
     status, _, errors = finished(torchrun("-m", "sequential_fmnist", "--data-path", tmp_path / "nowhere"))
     assert status == 1
     assert errors.count("No such file or directory. data_path must be") == 1
+
+
+FETCH = """
+import sys, time
+from pathlib import Path
+from torch import distributed
+from sequential_fmnist.checkpoint import first_process_first
+distributed.init_process_group("gloo")
+with first_process_first():
+    is_there = Path(sys.argv[1]).exists()
+    time.sleep(0.3)
+    Path(sys.argv[1]).touch()
+print(is_there, flush=True)
+distributed.destroy_process_group()
+"""
+
+
+def test_data_are_fetched_once(tmp_path):
+    (tmp_path / "fetch.py").write_text(FETCH)
+    status, output, errors = finished(torchrun(tmp_path / "fetch.py", tmp_path / "data"))
+    assert status == 0, errors
+    assert sorted(output.split()) == ["False", "True"]

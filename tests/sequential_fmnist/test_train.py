@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import math
 import re
 import subprocess
 import sys
+from collections import OrderedDict
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,12 +21,23 @@ from support import environment, records
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
+from sequential_fmnist import many_steps as loop
 from sequential_fmnist import train
-from sequential_fmnist.evaluate import evaluate, predict, rate_loss
-from sequential_fmnist.networks import NETWORKS, PlainNet
-from sequential_fmnist.train import Trainer, TrainingConfig, fit, set_seed
-from snn_core.functional import reset_net, states
-from snn_core.neuron import SpikingNeuron
+from sequential_fmnist.data import Columns, Images, Sequences, SequentialFashionMNIST, prepared
+from sequential_fmnist.evaluate import LOSSES, evaluate, predict, rate_loss
+from sequential_fmnist.networks import (
+    NETWORKS,
+    ColumnNet,
+    PlainNet,
+    columns_as_sequence,
+    make_network,
+)
+from sequential_fmnist.overflow import SkipOverflow
+from sequential_fmnist.train import Trainer, TrainingConfig, fit
+from sequential_fmnist.variants import NetworkSpec
+from snn_core.functional import mean_over_time, reset_net, scan, states, train_steps
+from snn_core.neuron import MultiStepIFNode, MultiStepLIFNode
+from snn_core.surrogate import ATan
 
 # Loss and accuracy
 
@@ -34,128 +48,340 @@ def test_rate_loss_by_hand():
     assert rate_loss(rate, torch.tensor([0, 1])).item() == pytest.approx((0.25 + 0.0625) / 4)
 
 
-def test_evaluate_and_predict_are_the_plain_computation(few):
+def test_evaluate_and_predict_are_the_plain_computation_whatever_state_is_left(few):
     net, (_, test) = PlainNet(), few
-    rate = net(test.images.float() / 255).detach()
-    reset_net(net)
+    rate = net(test.images.float() / 255).detach()  # leaves a state
     net.fc2 = nn.Sequential(net.fc2, nn.Dropout())  # which evaluation leaves out
-    loss, accuracy = evaluate(net, test, batch_size=33)
-    assert torch.equal(predict(net, test, batch_size=33), rate.argmax(1))
-    assert accuracy == (rate.argmax(1) == test.labels).sum().item() / 100
-    assert loss == pytest.approx(F.mse_loss(rate, F.one_hot(test.labels, 10).float()).item(), rel=1e-6)
-    assert net.training
-    assert not any(isinstance(value, torch.Tensor) for value in states(net).values())
-    test = copy.copy(test)
-    test.images, test.labels = test.images[:0], test.labels[:0]
-    with pytest.raises(ValueError, match="at least one image"):
-        evaluate(net, test)
+    for size in (100, 33):
+        assert torch.equal(predict(net, test, batch_size=size), rate.argmax(1))
+        loss, accuracy = evaluate(net, test, batch_size=size)
+        assert accuracy == (rate.argmax(1) == test.labels).sum().item() / 100
+        assert loss == pytest.approx(F.mse_loss(rate, F.one_hot(test.labels, 10).float()).item(), rel=1e-6)
+        assert net.training
+        assert not states(net)
+        net(test.images[:100].float() / 255)
+    with pytest.raises(ValueError, match="at least one sample"):
+        evaluate(net, Sequences(torch.rand(28, 0, 28), torch.zeros(0)))
 
 
 # The loop
 
 
-@pytest.mark.parametrize("options", [{}, {"opt": "adam", "lr": 0.01, "loss": "cross-entropy", "clip": 0.1}])
-def test_an_epoch_is_the_four_lines_over_the_permutation(few, options):
-    images, _ = few
-    net, history = fit(TrainingConfig(epochs=1, batch_size=64, lrs="none", seed=5, **options), *few)
+def plain(model="plain"):
+    torch.manual_seed(0)
+    return make_network(model)
 
-    set_seed(5)
-    by_hand = PlainNet()
-    if options:
-        optimizer, loss_of = torch.optim.Adam(by_hand.parameters(), lr=0.01), F.cross_entropy
+
+def by_hand(net, config, batches, loss_of):
+    """The ordinary loop, as anybody writes it."""
+    if config.opt == "adam":
+        optimizer = torch.optim.Adam(net.parameters(), config.lr)
     else:
-        optimizer, loss_of = torch.optim.SGD(by_hand.parameters(), lr=0.1, momentum=0.9), rate_loss
-    loss_sum = hits = 0.0
-    order = torch.randperm(200, generator=torch.Generator().manual_seed(5))
-    for part in order.split(64):
-        rate = by_hand(images.images[part].float() / 255)
-        loss = loss_of(rate, images.labels[part])
+        optimizer = torch.optim.SGD(net.parameters(), config.lr, momentum=config.momentum)
+    lost = right = seen = 0
+    for *inputs, labels in batches:
+        outputs = net(*inputs)
+        loss = loss_of(outputs, labels)
         optimizer.zero_grad()
         loss.backward()
-        if options:
-            nn.utils.clip_grad_norm_(by_hand.parameters(), 0.1)
+        if config.clip:
+            nn.utils.clip_grad_norm_(net.parameters(), config.clip)
         optimizer.step()
-        reset_net(by_hand)
-        loss_sum += loss.item() * len(part)
-        hits += (rate.argmax(1) == images.labels[part]).sum().item()
-    for ours, theirs in zip(net.parameters(), by_hand.parameters(), strict=True):
-        torch.testing.assert_close(ours, theirs)
-    assert history[0]["train_loss"] == pytest.approx(loss_sum / 200, rel=1e-5)
-    assert history[0]["train_accuracy"] == hits / 200
+        reset_net(net)
+        lost, seen = lost + loss.item() * labels.numel(), seen + labels.numel()
+        right += (outputs.argmax(-1) == labels).sum().item()
+    return {"train_loss": pytest.approx(lost / seen, rel=1e-4), "train_accuracy": right / seen}
+
+
+def in_order(data, seed, size):
+    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
+    return [(data.images[part].float() / 255, data.labels[part]) for part in order.split(size)]
+
+
+def assert_same_weights(one, other):
+    for name, weight in one.state_dict().items():
+        torch.testing.assert_close(weight, other.state_dict()[name], rtol=1e-4, atol=1e-6, msg=name)
+
+
+class Deeper(PlainNet):
+    """A layer more: the first edit of a learner."""
+
+    def __init__(self):
+        super().__init__(hidden=16)
+        self.fc3, self.sn3 = nn.Linear(10, 10), MultiStepIFNode(surrogate_function=ATan())
+
+
+class Forward(PlainNet):
+    """A layer more in ``forward`` alone, not at the end of the chain."""
+
+    def __init__(self):
+        super().__init__(hidden=16)
+        self.fc3 = nn.Linear(16, 16)
+
+    def forward(self, images):
+        x = columns_as_sequence(images)
+        return scan(x, self.fc1, self.sn1, self.fc3, self.fc2, self.sn2).mean(0)
+
+
+class Mine(nn.Module):
+    """A network without a chain."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(28, 16), nn.Linear(16, 10)
+
+    def forward(self, images):
+        return self.last(self.first(images.squeeze(1).transpose(1, 2)).relu().mean(1))
+
+
+class Single(nn.Module):
+    """A layer that computes in fp32 alone."""
+
+    def forward(self, x):
+        return x @ torch.eye(x.shape[-1])
+
+
+class Odd(ColumnNet):
+    def __init__(self):
+        super().__init__(OrderedDict(fc1=nn.Linear(28, 10), single=Single(), sn1=MultiStepIFNode()))
+
+
+def last_week(self, images):
+    return scan(columns_as_sequence(images), *self)[-7:].mean(0)
+
+
+def summed(rate, labels):
+    return 3 * rate_loss(rate, labels)
+
+
+def penalised(self, inputs, labels):
+    loss = self.loss(outputs := self.model(*inputs), labels) + sum(w.square().sum() for w in self.weights)
+    self.optimizer.zero_grad()
+    loss.backward()
+    self.optimizer.step()
+    reset_net(self.net)
+    return loss.detach(), outputs.detach()
+
+
+def mirrored(self, index):
+    (images,), labels = Sequences.__getitem__(self, index)
+    return (images.flip(0).permute(1, 2, 0).unsqueeze(1),), labels
+
+
+@pytest.mark.parametrize("recipe", [{}, {"opt": "adam", "lr": 0.01, "loss": "cross-entropy", "clip": 0.1}])
+@pytest.mark.parametrize("make", [*NETWORKS.values(), Deeper, Forward, Mine, Odd])
+def test_what_stands_in_forward_is_what_is_trained(few, make, recipe):
+    config = TrainingConfig(epochs=1, batch_size=32, lrs="none", seed=5, **recipe)
+    torch.manual_seed(1)
+    net = make()
+    other = copy.deepcopy(net)
+    history = fit(net, *few, config)
+    found = by_hand(other, config, in_order(few[0], 5, 32), LOSSES[config.loss])
+    assert history[0] | found == history[0]
+    assert_same_weights(net, other)
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "edit"),
+    [
+        (ColumnNet, "forward", last_week),
+        (train, "LOSSES", LOSSES | {"mse": summed}),
+        (Trainer, "step", penalised),
+        (Columns, "__getitem__", mirrored),
+    ],
+)
+def test_a_line_that_is_changed_in_its_file_is_what_is_trained(few, monkeypatch, where, name, edit):
+    config = TrainingConfig(epochs=1, batch_size=32, seed=5)
+    nets = {}
+    for how in ("as it is", "changed", "changed, step by step"):
+        net = nets[how] = plain()
+        if how != "as it is":
+            monkeypatch.setattr(where, name, edit)
+        fit(net, *few, config, after_step=(lambda: None) if how.endswith("step") else None)
+    assert_same_weights(nets["changed"], nets["changed, step by step"])
+    with pytest.raises(AssertionError):
+        assert_same_weights(nets["changed"], nets["as it is"])
 
 
 @pytest.mark.parametrize("model", NETWORKS)
-def test_many_steps_in_one_call_are_the_steps_one_by_one(few, model):
-    losses = []
+def test_many_steps_in_one_call_are_the_steps_one_by_one(few, model, monkeypatch):
+    calls = []
+    monkeypatch.setattr(loop, "train_steps", lambda *given: calls.append(1) or train_steps(*given))
+    histories = []
     for after_step in (None, lambda: None):
-        trainer = Trainer(TrainingConfig(model=model, batch_size=32, epochs=2))
-        losses.append([trainer.train_epoch(few[0], after_step) for _ in range(2)])
-    assert losses[0] == [pytest.approx(each, rel=1e-3) for each in losses[1]]
+        config = TrainingConfig(batch_size=32, epochs=2)
+        histories.append(fit(plain(model), few[0], config=config, after_step=after_step))
+        assert len(calls) == 2  # 6 full batches of each epoch, all by the first of both
+    for one, other in zip(*histories, strict=True):
+        assert one == pytest.approx(other, rel=1e-3)
 
 
-def test_what_comes_between_the_lines_is_not_left_out(few):
-    """A network that overrides forward, a hook, and another backend take the four lines."""
+def test_hooks_are_called_for_each_step(few):
+    config, seen = TrainingConfig(epochs=1, batch_size=50), []
+    for hook in (
+        lambda net: net.fc1.weight.register_hook(lambda gradient: seen.append(1)),
+        lambda net: net.fc1.register_forward_pre_hook(lambda *_: seen.append(1)),
+        lambda net: net.register_forward_hook(lambda *_: seen.append(1)),
+    ):
+        hook(net := plain())
+        seen.clear()
+        fit(net, few[0], config=config)
+        assert len(seen) == 4
 
-    class Mine(PlainNet):
-        def forward(self, images):
-            return 0 * super().forward(images)
 
-    _, history = fit(TrainingConfig(epochs=1, batch_size=50), *few, net=Mine())
-    assert history[0]["train_loss"] == pytest.approx(0.1)
-    trainer, seen = Trainer(TrainingConfig(batch_size=50)), []
-    trainer.net.fc1.weight.register_hook(lambda gradient: seen.append(1))
-    trainer.train_epoch(few[0])
-    assert len(seen) == 4
+def test_a_fault_of_the_data_is_not_taken_for_a_network_that_kernels_do_not_know(few):
+    data = SimpleNamespace(images=few[0].images, labels=few[0].labels + 5)
+    with pytest.raises((ValueError, RuntimeError), match=r"labels must be|Class values must be"):
+        fit(PlainNet(), data)
+
+
+class Speakers(nn.Sequential):
+    """Reads sequences, of different lengths if it is told."""
+
+    def forward(self, x_seq, lengths=None):
+        return mean_over_time(scan(x_seq, *self, lengths=lengths), lengths)
+
+
+@pytest.mark.parametrize("lengths", [None, torch.arange(60) % 5 + 3])
+def test_sequences_and_batches_of_any_kind(lengths):
+    """The same samples as sequences, and as a loader's batches, are trained as by hand."""
+    x_seq, labels = torch.rand(7, 60, 4), torch.arange(60) % 3
+    x_seq[:, labels == 1] += 1
+    config = TrainingConfig(epochs=1, batch_size=16, lr=0.01, opt="adam", loss="cross-entropy", seed=3)
+    order = torch.randperm(60, generator=torch.Generator().manual_seed(3)).split(16)
+    loader = [(x_seq[:, part], *([] if lengths is None else [lengths[part]]), labels[part]) for part in order]
+    torch.manual_seed(0)
+    hidden = MultiStepLIFNode(surrogate_function=ATan(), detach_reset=True)
+    nets = [Speakers(nn.Linear(4, 8), hidden, nn.Linear(8, 3))]
+    nets += [copy.deepcopy(nets[0]) for _ in range(2)]
+    data = Sequences(x_seq, labels, lengths)
+    found = [fit(nets[0], data, data, config), fit(nets[1], loader, loader, config)]
+    expected = by_hand(nets[2], config, loader, F.cross_entropy)
+    assert found[0] == [pytest.approx(found[1][0], rel=1e-5)]
+    assert found[0][0] | expected == found[0][0]
+    assert_same_weights(nets[0], nets[2])
+    assert_same_weights(nets[1], nets[2])
+
+
+@pytest.mark.parametrize("given", [{"loss": summed}, {}], ids=["given", "by its name"])
+def test_a_loss_of_ones_own_and_a_state_left_from_before(few, given, monkeypatch):
+    monkeypatch.setitem(LOSSES, "summed", summed)
+    config = TrainingConfig(epochs=1, batch_size=64, seed=5, loss="mse" if given else "summed")
+    nets = [plain(), plain()]
+    nets[0](few[0].images[:5].float() / 255)  # another number of samples
+    fit(nets[0], *few, config, **given)
+    by_hand(nets[1], config, in_order(few[0], 5, 64), summed)
+    assert_same_weights(*nets)
+
+
+def test_training_stops_when_it_is_told_to(few):
+    config, asked = TrainingConfig(epochs=9, batch_size=100), []
+    history = fit(plain(), few[0], config=config, stop=lambda: asked.append(1) or len(asked) == 3)
+    assert len(history) == 3
+    assert "test_loss" not in history[0]
 
 
 @pytest.mark.parametrize("amp", [False, True])
 @pytest.mark.parametrize("model", NETWORKS)
 def test_each_network_learns_a_few_images(few, model, amp):
-    images, _ = few
-    config = TrainingConfig(model=model, epochs=14, batch_size=50, opt="adam", lr=0.02, amp=amp)
-    _, history = fit(config, images, images)
+    (images, _), net, seen = few, plain(model), set()
+    if amp:
+        net.fc1.register_forward_hook(
+            lambda module, inputs, output: seen.add((module.training, output.dtype))
+        )
+    config = TrainingConfig(epochs=14, batch_size=50, opt="adam", lr=0.02, amp=amp)
+    history = fit(net, images, images, config)
     assert history[-1]["train_loss"] < 0.75 * history[0]["train_loss"]
     assert history[-1]["test_accuracy"] > 0.5
+    assert not amp or (True, torch.float16) in seen
+    assert all(p.dtype == torch.float32 for p in net.parameters())
+    assert history[0].get("skipped_steps") == (0 if amp else None)
 
 
-def test_amp_runs_linear_layers_in_bfloat16(few):
-    trainer, seen = Trainer(TrainingConfig(amp=True)), []
-    trainer.net.fc1.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
-    trainer.train_epoch(few[0])
-    assert set(seen) == {torch.bfloat16}
-    assert all(p.dtype == torch.float32 for p in trainer.net.parameters())
+# What the published recipes need
 
 
-@pytest.mark.parametrize(
-    ("where", "cut"), [("all", [True, True]), ("hidden", [True, False]), ("none", [False, False])]
-)
-@pytest.mark.parametrize("model", NETWORKS)
-def test_detach_reset_cuts_where_it_says(model, where, cut):
-    net = Trainer(TrainingConfig(model=model, detach_reset=where)).net
-    assert [part.detach_reset for part in net.modules() if isinstance(part, SpikingNeuron)] == cut
+def test_an_update_that_overflows_is_skipped_as_torchs_scaler_skips_it():
+    """The same gradients, of which some are too large for float16, through both."""
+    ours, theirs = SkipOverflow(), torch.amp.GradScaler("cpu", growth_interval=2_000)
+    theirs.scale(torch.zeros(()))
+    weights = [nn.Parameter(torch.zeros(3)) for _ in range(2)]
+    optimizers = [torch.optim.SGD([weight], lr=1.0) for weight in weights]
+    torch.manual_seed(0)
+    skipped = 0
+    for step in range(2_500):
+        gradient = torch.rand(3) * {0: 4, 1: 8, 7: 16}.get(step, 0.1)
+        if step == 9:
+            gradient[1] = torch.nan
+        before = ours.get_scale()
+        weights[0].grad = gradient.clone()
+        weights[1].grad = (gradient * theirs.get_scale()).half().float()
+        for scaler, optimizer in zip((ours, theirs), optimizers, strict=True):
+            scaler.unscale_(optimizer)
+            scaler.step(optimizer)
+            scaler.update()
+        assert ours.get_scale() == theirs.get_scale()
+        skipped += ours.get_scale() < before
+    assert skipped == 4
+    assert ours.get_scale() == 2**13  # once doubled
+    torch.testing.assert_close(*weights, rtol=1e-2, atol=0)
+
+
+def test_a_skipped_step_changes_no_weight_and_is_counted(few):
+    config = TrainingConfig(epochs=1, batch_size=50, skip_overflow=True)
+    net = plain()
+    before = copy.deepcopy(net)
+    history = fit(net, few[0], config=config, loss=lambda rate, labels: 1e4 * rate_loss(rate, labels))
+    assert history[0]["skipped_steps"] == 4
+    assert_same_weights(net, before)
+    history = fit(net, few[0], config=config)
+    assert history[0]["skipped_steps"] == 0
+    usual = fit(before, few[0], config=dataclasses.replace(config, skip_overflow=False))
+    assert history[0]["train_loss"] == pytest.approx(usual[0]["train_loss"], rel=1e-3)
+    with pytest.raises(ValueError, match="skip_overflow is what amp does already"):
+        TrainingConfig(amp=True, skip_overflow=True)
+
+
+def test_incomplete_batches_are_left_out(few):
+    config = TrainingConfig(epochs=1, batch_size=64, drop_last=True, opt="adam")
+    steps = []
+    fit(plain(), few[0], config=config, after_step=lambda: steps.append(1))
+    assert len(steps) == 3  # of 200 images
+
+
+def test_standardised_pixels():
+    data = SequentialFashionMNIST(train=False, source="embedded", standardise=True, verbose=False)
+    (images,), _ = prepared(data)[torch.arange(3)]
+    torch.testing.assert_close(images, (data.images[:3].float() / 255 - 0.286) / 0.353)
+    torch.testing.assert_close(images[0], data[0][0])
 
 
 @pytest.mark.parametrize("point", ["loss", "weight", "moment"])
-def test_what_is_not_finite_stops_the_run(few, point):
-    trainer = Trainer(TrainingConfig(epochs=2, batch_size=50, opt="adam"))
+def test_what_is_not_finite_stops_the_run(few, point, monkeypatch):
+    config = TrainingConfig(epochs=2, batch_size=50, opt="adam")
+    net = plain()
     if point == "loss":
-        trainer.net.sn2 = nn.Identity()  # NaN reaches the rate only where no step function hides it
-        trainer.net.fc2.bias.data.fill_(math.nan)
+        net.sn2 = nn.Identity()  # NaN reaches the rate only where no step function hides it
+        net.fc2.bias.data.fill_(math.nan)
     elif point == "weight":
-        trainer.net.fc1.bias.data.fill_(math.nan)
+        net.fc1.bias.data.fill_(math.nan)
     else:
-        trainer.train_epoch(few[0])
-        trainer.optimizer.state[trainer.weights[0]]["exp_avg_sq"].fill_(math.inf)
-    with pytest.raises(
-        FloatingPointError, match=r"epoch [12]: the loss, a weight or .* is not finite: try a"
-    ):
-        trainer.train_epoch(few[0])
+        kept = torch.optim.Adam.step
+
+        def step(self, *given):
+            kept(self, *given)
+            self.state[net.fc1.weight]["exp_avg_sq"].fill_(math.inf)
+
+        monkeypatch.setattr(torch.optim.Adam, "step", step)
+        monkeypatch.setattr(train, "many_steps", lambda *given: ())
+    with pytest.raises(FloatingPointError, match=r"epoch 1: the loss, a weight or .* is not finite: try a"):
+        fit(net, few[0], config=config)
 
 
 def test_fall_of_the_test_accuracy_is_reported():
     def lines(*accuracies):
         record = dict.fromkeys(("epoch", "lr", "train_loss", "train_accuracy", "test_loss"), 0)
-        return [*train.describe([record | {"test_accuracy": accuracy} for accuracy in accuracies], 9)]
+        return [*train.lines([record | {"test_accuracy": accuracy} for accuracy in accuracies], 9)]
 
     assert len(lines(0.6)) == len(lines(0.5, 0.6)) == len(lines(0.6, 0.56)) == 1
     assert "fell from 60.0% to 40.0%" in lines(0.7, 0.6, 0.4)[1]
@@ -165,14 +391,15 @@ def test_fall_of_the_test_accuracy_is_reported():
 @settings(max_examples=150, deadline=None)
 def test_any_value_of_an_option_is_taken_or_refused_by_name(data):
     """Whatever the type: never another exception, and what is refused is named."""
-    fields = vars(TrainingConfig())
+    kind = data.draw(st.sampled_from([TrainingConfig, NetworkSpec, Images]))
+    fields = vars(kind())
     name = data.draw(st.sampled_from(sorted(fields)))
     value = data.draw(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.lists(st.integers())
         | st.sampled_from(["cpu", "cuda:99", "meta", "adam", "none", 2**32, 10**400, -0.0, 1 + 1j])
     )  # fmt: skip
     try:
-        TrainingConfig(**{name: value})
+        kind(**{name: value})
     except (TypeError, ValueError) as error:
         assert name in str(error)
         assert value != fields[name] or type(value) is not type(fields[name])
@@ -206,8 +433,10 @@ def lrs(folder):
     return [record["lr"] for record in records(folder)]
 
 
-def test_defaults_are_those_of_the_comparison(run):
-    folder = run("--epochs", "1")
+def test_defaults_are_those_of_the_comparison(run, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert train.main(["--epochs", "1"]) == 0
+    folder = tmp_path / "runs" / "plain"
     config = saved(folder)["config"]
     expected = {"model": "plain", "batch_size": 256, "lr": 0.1, "opt": "sgd", "lrs": "cosa", "momentum": 0.9}
     assert {name: config[name] for name in expected} == expected
@@ -231,39 +460,21 @@ def test_schedules(run, flags, expected):
     assert lrs(run("--epochs", "4", *flags)) == pytest.approx(expected, abs=1e-7)
 
 
-def test_flags_of_the_optimizer_reach_it(run):
-    state = saved(run("--epochs", "1", "--momentum", "0.3", "--wd", "0.2"))["optimizer"]
-    assert [state["param_groups"][0][name] for name in ("momentum", "weight_decay")] == [0.3, 0.2]
-    state = saved(run("--epochs", "1", "--opt", "adam", "-b", "30", "--overwrite"))["optimizer"]
-    assert state["state"][0]["step"].item() == 7  # 200 images
-
-
-def test_workers_change_nothing_but_the_rounding(run):
-    without = run("--epochs", "2", "-b", "64", folder="without")
-    with_workers = run("--epochs", "2", "-b", "64", "-j", "2", folder="with")
-    for record, other in zip(records(with_workers), records(without), strict=True):
-        assert record == pytest.approx(other, rel=1e-3)
-
-
-@pytest.mark.parametrize("model", NETWORKS)
-def test_model_hidden_seed_and_backend(run, model):
-    argv = ["--epochs", "1", "--model", model, "--hidden", "7", "--backend", "torch"]
-    one, other = run(*argv), run(*argv, "--seed", "1", folder="other")
-    assert saved(one)["model"]["fc1.weight"].shape == (7, 28)
-    assert ("sn1.0.rc.weight" in saved(one)["model"]) == (model == "feedback")
-    assert records(one) == records(run(*argv, folder="again")) != records(other)
-
-
-def test_flags_of_the_data_reach_the_data(run):
-    run("--epochs", "1", "--data-path", "somewhere", "--order", "row", "--source", "full", "--cache-dataset")
-    options = {"data_path": "somewhere", "order": "row", "source": "full", "cache": True, "verbose": True}
-    assert run.loaded == [{"train": True} | options, {"train": False} | options]
-
-
-def test_output_dir_defaults_to_runs_and_the_model(run, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    assert train.main(["--epochs", "1", "--model", "feedback"]) == 0
-    assert (tmp_path / "runs" / "feedback" / "latest.pt").exists()
+def test_options_reach_network_optimizer_and_data(run):
+    argv = (
+        "--epochs 1 --model feedback --hidden 7 --detach-reset none --backend torch --momentum 0.3 --wd 0.2"
+    )
+    data = "--data-path somewhere --order row --standardise --source full --cache-dataset"
+    state = saved(run(*argv.split(), *data.split()))
+    assert state["model"]["sn1.0.rc.weight"].shape == (7, 14)
+    assert (state["config"]["detach_reset"], state["config"]["backend"]) == ("none", "torch")
+    (group,) = state["optimizer"]["param_groups"]
+    assert (group["momentum"], group["weight_decay"]) == (0.3, 0.2)
+    for part in (True, False):
+        given = {"train": part, "data_path": "somewhere", "order": "row", "source": "full", "cache": True}
+        assert given | {"standardise": True, "verbose": True} in run.loaded
+    again, other = (run("--epochs", "1", "--seed", seed, folder=seed) for seed in "01")
+    assert records(again) == records(run("--epochs", "1", folder="more")) != records(other)
 
 
 def test_an_earlier_run_is_not_lost(run, capsys):
@@ -291,18 +502,7 @@ def test_tb_writes_every_scalar_of_every_epoch_once_even_after_resume(run):
     assert len(EventAccumulator(str(folder / "tb")).Reload().Scalars("test_accuracy")) == 1
 
 
-def test_threads(run):
-    before = torch.get_num_threads()
-    try:
-        run("--epochs", "1", "--threads", "2")
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
-
-
-@pytest.mark.parametrize(
-    "argv", [["-b", "0"], ["--start-epoch", "64"], ["--threads", "0"], ["--device", "gpu"]]
-)
+@pytest.mark.parametrize("argv", [["-b", "0"], ["--start-epoch", "64"], ["--device", "gpu"]])
 def test_bad_values_end_with_status_2_and_one_line_that_names_them(run, argv, tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         train.main([*argv, "--output-dir", str(tmp_path / "run")])
@@ -321,7 +521,8 @@ def test_an_error_of_ours_keeps_its_traceback(monkeypatch):
         train.main(["--epochs", "1", "--source", "embedded"])
 
 
-def test_help_of_the_text(capsys):
+def test_help_and_commands_of_the_text(capsys, monkeypatch):
+    """Where there is such a GPU; where there is none, a line says so."""
     with pytest.raises(SystemExit, match="0"):
         train.main(["--h"])
     flags = {
@@ -330,31 +531,38 @@ def test_help_of_the_text(capsys):
         "tb", "model",
     }  # fmt: skip
     assert flags <= {*re.findall(r"--([\w-]+)", capsys.readouterr().out)}
-
-
-@pytest.mark.parametrize("model", NETWORKS)
-def test_the_commands_of_the_text(run, capsys, monkeypatch, model):
-    """Where there is such a GPU; where there is none, a line says so."""
-    argv = f"--data-path /datasets/FashionMNIST --tb --device cuda:0 --amp --model {model}".split()
-    given = vars(train.make_parser().parse_args(argv))
-    assert given == {
-        "data_path": "/datasets/FashionMNIST", "tb": True, "device": "cuda:0", "amp": True, "model": model
-    }  # fmt: skip
+    command = "--data-path /datasets/FashionMNIST --tb --device cuda:0 --amp --model feedback"
+    argv = command.split()
+    given = {"data_path": argv[1], "tb": True, "device": "cuda:0", "amp": True, "model": "feedback"}
+    assert vars(train.make_parser().parse_args(argv)) == given
     with monkeypatch.context() as patch, pytest.raises(SystemExit, match="2"):
         patch.setattr(torch, "empty", lambda *size, device: (_ for _ in ()).throw(AssertionError("no CUDA")))
         train.main(argv)
     assert capsys.readouterr().err == "error: no CUDA\n"
 
 
+def program(code, *argv):
+    return subprocess.run(
+        [sys.executable, "-c", code, *argv], env=environment(), capture_output=True, text=True
+    )
+
+
 def test_as_a_program(tmp_path):
     """It imports neither TensorBoard, which only --tb needs, nor torchvision, nor the floors above."""
     code = "import sys; from sequential_fmnist import train; train.main(sys.argv[1:]); print(*sys.modules)"
     argv = ["--source", "embedded", "--epochs", "1", "-b", "1000", "--output-dir", str(tmp_path / "run")]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *argv], capture_output=True, text=True, check=True, env=environment()
-    )
+    done = program(code, *argv)
     assert "6,000 of 60,000 training images" in done.stdout
-    assert re.search(r"epoch 1/1: lr 0\.1000, train loss 0\.\d+ accuracy \d+\.\d+%, test loss", done.stdout)
-    loaded = {name.partition(".")[0] for name in done.stdout.splitlines()[-1].split()}
-    assert not loaded & {"tensorboard", "torchvision", "snn_exchange", "snn_tutorial", "experiments"}
+    line = r"epoch 1/1: lr 0\.1, train loss 0\.\d+, train accuracy \d+\.\d+%, test loss"
+    assert re.search(line, done.stdout), done.stderr
+    loaded = set(done.stdout.splitlines()[-1].split())
+    floors = {"snn_exchange", "snn_tutorial", "sequential_fmnist.experiments"}
+    assert not loaded & {"tensorboard", "torchvision", *floors}
     assert len(records(tmp_path / "run")) == 1
+
+
+def test_a_package_that_is_missing_is_one_line():
+    block = "import sys; sys.modules['tqdm.auto'] = None"
+    done = program(f"{block}\nfrom sequential_fmnist.__main__ import main\nmain()")
+    assert done.returncode == 1
+    assert done.stderr == "error: this needs the package tqdm.auto: pip install 'snn-core[experiment]'\n"

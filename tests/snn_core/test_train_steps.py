@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from experiments.networks import NetworkSpec, build
 from sequential_fmnist.networks import NETWORKS, make_network
+from sequential_fmnist.variants import NetworkSpec
 from snn_core.functional import reset_net, scan, states, train_steps
 from snn_core.kernels.cpu import launch
 from snn_core.layer import LinearRecurrentContainer
@@ -22,7 +22,7 @@ from snn_core.synapse import LowPassSynapse
 K = 28
 MAKE = {
     **{name: lambda name=name: make_network(name).chain for name in NETWORKS},
-    "per channel": lambda: build(NetworkSpec("stateful-synapse", tau_mode="per-channel")).chain,
+    "per channel": lambda: NetworkSpec("stateful-synapse", tau_mode="per-channel").build().chain,
     "soft reset": lambda: nn.Sequential(
         nn.Linear(K, 8), LinearRecurrentContainer(LIFNode(tau=2.0, v_reset=None), 8, 8), nn.Linear(8, 10)
     ),

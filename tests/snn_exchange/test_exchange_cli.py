@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
 from sequential_fmnist import checkpoint
 from sequential_fmnist.networks import columns_as_sequence, make_network
 from sequential_fmnist.train import TrainingConfig, fit
+from sequential_fmnist.variants import NetworkSpec
 from snn_exchange import from_nir, read_nir
 from snn_exchange.__main__ import main
 
@@ -15,7 +18,9 @@ pytestmark = pytest.mark.xdist_group("exchange")
 
 
 def test_network_of_a_checkpoint_is_written(few, tmp_path, capsys):
-    fit(TrainingConfig(model="feedback", hidden=8, epochs=1), *few, output_dir=tmp_path, progress=False)
+    network = NetworkSpec("feedback", hidden=8)
+    options = {"about": dataclasses.asdict(network), "output_dir": tmp_path, "progress": False}
+    fit(network.build(), *few, TrainingConfig(epochs=1), **options)
     target = tmp_path / "out" / "net.nir"
     capsys.readouterr()
     assert main([str(tmp_path / "latest.pt"), str(target), "--dialect", "snntorch"]) == 0
@@ -51,7 +56,7 @@ def test_difference_that_is_allowed_is_named(tmp_path, capsys):
 )
 def test_what_cannot_be_written_is_one_line(arguments, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    checkpoint.save("other.pt", {"config": {"model": "gru", "hidden": 8}, "model": {}})
+    checkpoint.save("other.pt", {"config": {"model": "transformer"}, "model": {}})
     (tmp_path / "net.nir").write_text("older")
     with pytest.raises(SystemExit, match=r"[12]"):
         main(arguments)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import h5py
+import nir
 import numpy as np
 import pytest
 
@@ -36,6 +37,11 @@ def refuse(path, message, **options):
         from_nir(read_nir(path, **options))
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+def test_an_old_nir_is_not_taken_for_a_damaged_file(path, monkeypatch):
+    monkeypatch.setattr(nir, "read", lambda path: None)
+    refuse(path, r"needs the package nir from 1\.0\.8 on, and has 1\.")
 
 
 def test_other_and_missing_files(path):

@@ -128,22 +128,14 @@ def parameter(*values: float) -> nn.Parameter:
     return nn.Parameter(torch.tensor(values))
 
 
+FIRE = {"v_reset": -0.5, "v_threshold": parameter(0.5, 0.7, 1.0)}
 #: What is written, and the module that is read again.
 MODULES = [
     (lambda: IFNode(v_threshold=[0.5, 0.7, 1.0], v_reset=-0.25), IFNode),
     (lambda: LIFNode(parameter(2.0, 3.0, 7.3), v_reset=-0.5, v_threshold=0.7), LIFNode),
     (lambda: LIFNode(math.inf, False), IFNode),
     (lambda: MultiStepParametricLIFNode([2.0, 3.0, 7.3]), LIFNode),
-    (
-        lambda: MultiStepCUBALIFNode(
-            [2.0, 3.0, 7.3],
-            parameter(5.0, 2.0, 2.5),
-            False,
-            v_reset=-0.5,
-            v_threshold=parameter(0.5, 0.7, 1.0),
-        ),
-        CUBALIFNode,
-    ),
+    (lambda: MultiStepCUBALIFNode([2.0, 3.0, 7.3], parameter(5.0, 2.0, 2.5), False, **FIRE), CUBALIFNode),
     (lambda: LINode(math.inf, False), LINode),
     (lambda: MultiStepLINode([2.0, 3.0, 7.3], False), LINode),
     (lambda: LowPassSynapse([2.0, 3.0, 7.3], learnable=True), LINode),
@@ -326,26 +318,27 @@ def test_inexact_parts_are_refused_unless_allowed_and_then_named(make, what):
     assert caught[0].filename == __file__
 
 
-@pytest.mark.parametrize(
-    ("module", "message"),
-    [
-        (AdaptiveLIFNode(), "layer_1: NIR has no node for a AdaptiveLIFNode"),
-        (IFNode(refractory=2), "layer_1: .*no refractory period, got refractory=2"),
-        (LINode([2.0] * 4), r"layer_1: .*numbers for neurons in the shape \[4\], NIR needs \[3\]"),
-        (nn.Linear(2, 2), r"type mismatch: layer_0.output: \[\[3\]\] -> layer_1.input: \[\[2\]\]"),
-        (ElementWiseRecurrentContainer(IFNode(), torch.mul), "layer_1: .*only torch.add"),
-        (LinearRecurrentContainer(IFNode(), 3, 4), "type mismatch: layer_1.*layer_1_recurrent"),
-    ],
-)
+REFUSED = [
+    (AdaptiveLIFNode(), "layer_1: NIR has no node for a AdaptiveLIFNode"),
+    (IFNode(refractory=2), "layer_1: .*no refractory period, got refractory=2"),
+    (LINode([2.0] * 4), r"layer_1: .*numbers for neurons in the shape \[4\], NIR needs \[3\]"),
+    (nn.Linear(2, 2), r"type mismatch: layer_0.output: \[\[3\]\] -> layer_1.input: \[\[2\]\]"),
+    (ElementWiseRecurrentContainer(IFNode(), torch.mul), "layer_1: .*only torch.add"),
+    (LinearRecurrentContainer(IFNode(), 3, 4), "type mismatch: layer_1.*layer_1_recurrent"),
+    (IFNode(), "layer_0: the network must begin with a linear layer"),
+    (nn.Conv2d(1, 2, 3), "layer_0: NIR has no node for a Conv2d"),
+]
+
+
+@pytest.mark.parametrize(("module", "message"), REFUSED)
 def test_networks_that_are_refused(module, message):
+    before = [] if message.startswith("layer_0") else [nn.Linear(4, 3)]
     with pytest.raises(ExchangeError, match=message):
-        to_nir(nn.Sequential(nn.Linear(4, 3), module))
+        to_nir(nn.Sequential(*before, module))
 
 
-def test_bad_arguments():
+def test_a_step_must_take_time():
     net = make_network("plain", hidden=2)
-    with pytest.raises(ExchangeError, match="the network must begin with a linear layer"):
-        to_nir(nn.Sequential(IFNode()))
     for function, what in ((to_nir, net), (from_nir, to_nir(net))):
         with pytest.raises(ValueError, match="dt must be a positive, finite number, got 0"):
             function(what, dt=0)
@@ -388,12 +381,9 @@ def test_graph_in_the_graph_is_a_part_of_the_network():
     assert container.rc.bias.tolist() == [5, 6]
 
 
-def test_direct_way_back_is_the_sum():
+def test_direct_way_back_is_the_sum_and_integrator_of_others_adds_up():
     net = from_nir(chain(linear(), neurons(), edges=row_and(("n1", "n1"))))
     assert isinstance(net[1][0], ElementWiseRecurrentContainer)
-
-
-def test_integrator_of_others_adds_up():
     net = from_nir(chain(nir.Linear(np.eye(2, dtype=np.float32)), nir.I(np.full(2, 1e4))))
     assert net(torch.tensor([3.0, 0.0, 3.0]).view(3, 1, 1).expand(3, 1, 2))[:, 0, 0].tolist() == [3, 3, 6]
 
@@ -427,6 +417,10 @@ BROKEN = {
     ),
     "NaN": (chain(nir.Linear(np.full((2, 2), np.nan))), r"node 'n0' \(Linear\): weight holds NaN"),
     "r of one neuron": (chain(neurons(nir.LIF, r=[2.0, 3.0])), r"node 'n0' \(LIF\): r must be 1 or 2, got 3"),
+    "rest": (
+        chain(neurons(nir.LIF, v_leak=0.5)),
+        "v_leak must be 0, got 0.5: a neuron here rests where it is reset",
+    ),
     "two inputs": (chain(linear(), other=nir.Input(np.array([2]))), "one Input node .* got 'input', 'other'"),
 }
 

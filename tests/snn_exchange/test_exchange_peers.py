@@ -21,20 +21,13 @@ import torch
 from support import ROOT, require
 from torch import Tensor, nn
 
-from experiments.results import provenance, write_json
 from sequential_fmnist import pretrained
+from sequential_fmnist.experiments.results import provenance, write_json
 from sequential_fmnist.networks import columns_as_sequence
 from snn_core.functional import reset_net
 from snn_core.layer import SeqToANNContainer
 from snn_core.neuron import IFNode
-from snn_exchange import (
-    DIFFERENCES,
-    ExchangeWarning,
-    from_nir,
-    read_nir,
-    to_nir,
-    write_nir,
-)
+from snn_exchange import DIFFERENCES, ExchangeWarning, from_nir, read_nir, to_nir, write_nir
 
 pytestmark = pytest.mark.xdist_group("exchange_peers")
 
@@ -203,9 +196,8 @@ def test_table_is_what_the_library_does(peer, embedded, tmp_path):
     table = json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else []
     if os.environ.get("SNN_CORE_WRITE_TABLES"):
         order = list(PYTHONS)
-        table = sorted(
-            [row for row in table if row["peer"] != peer] + made, key=lambda row: order.index(row["peer"])
-        )
+        table = made + [row for row in table if row["peer"] != peer]
+        table.sort(key=lambda row: order.index(row["peer"]))
         write_json(RESULTS, {"provenance": provenance(), "images": IMAGES, "rows": table}, width=400)
         return
     stored = [row for row in table if row["peer"] == peer]

@@ -145,8 +145,8 @@ def view_names(notebook: NotebookNode) -> set[str]:
 def quick_copy(path: Path, folder: Path) -> Path:
     """Write a copy of a chapter that runs in quick mode up to its last view; return it.
 
-    It goes into ``folder``/notebooks, records into a folder of its own, and finds the committed results and the
-    experiments where chapters look for them, in ../results and ../experiments.
+    It goes into ``folder``/notebooks, records into a folder of its own, and finds the committed results where chapters
+    look for them, in ../results.
     """
     parameters = QUICK.get(path.stem, {}) | runner["folders"](path, folder / path.stem)
     notebook = parameterize_notebook(load_notebook_node(str(path)), parameters)
@@ -156,8 +156,7 @@ def quick_copy(path: Path, folder: Path) -> Path:
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-    for name in ("results", "experiments"):
-        shutil.copytree(ROOT / name, folder / name, dirs_exist_ok=True)
+    shutil.copytree(ROOT / "results", folder / "results", dirs_exist_ok=True)
     (folder / "notebooks").mkdir(exist_ok=True)
     return save(notebook, folder / "notebooks" / path.name)
 

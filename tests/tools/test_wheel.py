@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from support import ROOT, require, tracked
 
-PACKAGES = ("snn_core", "sequential_fmnist", "snn_exchange", "experiments", "snn_tutorial")
+PACKAGES = ("snn_core", "sequential_fmnist", "snn_exchange", "snn_tutorial")
 
 CORE = """
 import sys

@@ -9,11 +9,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from snn_core.checks import check_choice
+from sequential_fmnist.options import check_options, option
 from snn_core.functional import reset_net, scan
 from snn_core.layer import LinearRecurrentContainer, SynapseFilter
 from snn_core.more.delays import DelayedRecurrentContainer
@@ -54,43 +55,37 @@ LOOP = 1.2
 class MemorySpec:
     """What a network's hidden layer is and where training begins.
 
-    Args:
-        kind: one of :data:`SPIKING` or :data:`GATED`.
-        start: ``"tutorial"``: IF neurons with a hard reset, synapses with tau = 2, torch's weights and gates.
-            ``"blind"``: every time constant log-uniform from 2 to 1,000 steps, gates by chrono initialisation with
-            T_max = 1,000. ``"informed"``: synapses 4 D, membranes ``membrane`` D, a loop without a synapse +1.2 times
-            the identity, gates by chrono initialisation with T_max = D. ``"given"``: the one memory of a network begins
-            at ``tau`` steps; membranes beside it have 2. All but the first reset by subtraction.
-        hidden: number of hidden neurons or units.
-        distance: D, the steps to be bridged.
-        membrane: time constant of an informed membrane in units of D; None for IF neurons, which do not leak.
-        tau: of a given start, in time steps.
-        learned: whether a given time constant is trained, as those of all other starts are.
-        max_delay: longest delay of a loop, in time steps; delays begin uniform from 1 to that.
-        gain: factor on the initial weights and biases of the first layer.
-        recurrent_gain: factor on torch's initial weights from y[t-1].
-        readout_gain: factor on the initial weights of the last layer.
-        detach_reset: whether the gradient through the spike is cut in the reset.
-        alpha: steepness of the surrogate function, ATan.
+    ``"tutorial"``: IF neurons with a hard reset, synapses with tau = 2, torch's weights and gates. ``"blind"``: every
+    time constant log-uniform from 2 to 1,000 steps, gates by chrono initialisation with T_max = 1,000. ``"informed"``:
+    synapses 4 D, membranes ``membrane`` D, a loop without a synapse +1.2 times the identity, gates by chrono
+    initialisation with T_max = D. ``"given"``: the one memory of a network begins at ``tau`` steps; membranes beside it
+    have 2. All but the first reset by subtraction.
     """
 
-    kind: str = "plain"
-    start: str = "tutorial"
-    hidden: int = 32
-    distance: int = 50
-    membrane: float | None = None
-    tau: float = 2.0
-    learned: bool = True
-    max_delay: int = 32
-    gain: float = 1.0
-    recurrent_gain: float = 1.0
-    readout_gain: float = 1.0
-    detach_reset: bool = True
-    alpha: float = 2.0
+    kind: str = option("plain", "what remembers", (*SPIKING, *GATED))
+    start: str = option("tutorial", "where training begins", STARTS)
+    hidden: int = option(32, "number of hidden neurons or units", 1)
+    distance: int = option(50, "D, the steps to be bridged", 1)
+    membrane: float | None = option(
+        None, "time constant of an informed membrane in units of D; None for IF neurons", 0
+    )
+    tau: float = option(2.0, "of a given start, in time steps", 0)
+    learned: bool = option(True, "whether a given time constant is trained, as those of all other starts are")
+    max_delay: int = option(
+        32, "longest delay of a loop, in time steps; delays begin uniform from 1 to that", 1
+    )
+    gain: float = option(1.0, "factor on the initial weights and biases of the first layer")
+    recurrent_gain: float = option(1.0, "factor on torch's initial weights from y[t-1]")
+    readout_gain: float = option(1.0, "factor on the initial weights of the last layer")
+    detach_reset: bool = option(True, "whether the gradient through the spike is cut in the reset")
+    alpha: float = option(2.0, "steepness of the surrogate function, ATan", 0)
 
     def __post_init__(self) -> None:
-        check_choice("kind", self.kind, (*SPIKING, *GATED))
-        check_choice("start", self.start, STARTS)
+        check_options(self)
+
+    def build(self, task: Any) -> MemoryNet:
+        """Return the network for a task's inputs and outputs, with new weights."""
+        return MemoryNet(self, task.inputs, task.outputs, task.window, task.each)
 
 
 def _log_uniform(number: int) -> Tensor:

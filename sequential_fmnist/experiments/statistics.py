@@ -6,15 +6,11 @@ import dataclasses
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from scipy import stats
 
-__all__ = ["Difference", "Estimate", "compare", "decide", "estimate", "further_run", "holm", "share"]
-
-#: A question counts as decided below this probability.
-LEVEL = 0.05
+__all__ = ["Difference", "Estimate", "compare", "estimate", "further_run", "holm", "share"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,13 +102,3 @@ def holm(p: Sequence[float]) -> list[float]:
         running = max(running, min(1.0, (len(p) - rank) * p[index]))
         corrected[index] = running
     return corrected
-
-
-def decide(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> list[dict[str, Any]]:
-    """Return for each pair a, b what ``b`` gains, p, p corrected by Holm for all pairs, and whether it is decided."""
-    answers = [compare(a, b) for a, b in pairs]
-    corrected = holm([answer.p for answer in answers])
-    return [
-        dataclasses.asdict(answer) | {"p_holm": p, "decided": p < LEVEL}
-        for answer, p in zip(answers, corrected, strict=True)
-    ]

@@ -1,20 +1,32 @@
-"""What is run: a search for each network and start, the runs that count, and their controls. README.md says why."""
+"""The study of chapter 08: a search for each network and start, the runs that count, and their controls.
+
+README.md says why.
+"""
 
 from __future__ import annotations
 
 import math
-import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
-from experiments.fair.networks import GATED, SPIKING, MemorySpec, hidden_for
-from experiments.fair.runs import FairRun, TaskSpec, TrainingSpec
-from experiments.fair.tasks import TASKS
-from experiments.runs import Case, Record
+from sequential_fmnist.experiments.fair.networks import GATED, SPIKING, MemorySpec, hidden_for
+from sequential_fmnist.experiments.fair.tasks import TASKS
+from sequential_fmnist.experiments.frame import Case, Group, Place, Record, Records, Spec, Study
+from sequential_fmnist.train import TrainingConfig
 
-__all__ = ["GROUPS", "LEARNED", "RECIPES", "chosen", "final", "recipes_of"]
-
-Records = Mapping[str, Record]
+__all__ = [
+    "DISTANCES",
+    "FAIR",
+    "FIRST",
+    "LEARNED",
+    "RATIOS",
+    "RATIOS_AT",
+    "RECIPES",
+    "STARTS",
+    "chosen",
+    "final",
+]
 
 #: Most parameters of a network: as many as the tutorial's feedback network has.
 PARAMETERS = 3_338
@@ -37,30 +49,31 @@ MAX_DELAY = 128
 RATIOS, RATIOS_AT = (100, 30, 10, 3, 1, 0.3, 0.1), 200
 LEARNED = {True: "tau learned", False: "tau fixed"}
 
-_DRAWS = 12
-_SPACE: dict[str, tuple[Any, ...]] = {
-    "lr": tuple(float(f"{0.001 * 30 ** (k / (_DRAWS - 1)):.2g}") for k in range(_DRAWS)),
-    "alpha": (1.0, 2.0),
-    "detach_reset": (True, False),
-    "gain": (1.0, 3.0),
-    "recurrent_gain": (0.1, 1.0),
-    "readout_gain": (0.1, 1.0, 10.0),
-    "membrane": (1.0, 4.0, None),
-}
-
-
-def _draw() -> list[dict[str, Any]]:
-    """Return recipes drawn at random, each value of an option as often as any other: a Latin hypercube."""
-    rng = random.Random(2027)  # noqa: S311
-    columns = {}
-    for name, values in _SPACE.items():
-        columns[name] = [values[k % len(values)] for k in range(_DRAWS)]
-        rng.shuffle(columns[name])
-    return [{name: column[k] for name, column in columns.items()} for k in range(_DRAWS)]
-
-
-#: The twelve recipes, the same ones for every network; of each a network takes the options that it has.
-RECIPES = _draw()
+#: The twelve recipes, the same ones for every network; of each a network takes the options that it has. They were drawn
+#: as a Latin hypercube before :func:`~sequential_fmnist.experiments.frame.draw` did that by scipy, and stay the same.
+RECIPES: list[dict[str, Any]] = [
+    dict(
+        zip(
+            ("lr", "alpha", "detach_reset", "gain", "recurrent_gain", "readout_gain", "membrane"),
+            row,
+            strict=True,
+        )
+    )
+    for row in (
+        (0.0019, 2.0, False, 3.0, 0.1, 10.0, 1.0),
+        (0.0034, 2.0, False, 1.0, 0.1, 10.0, None),
+        (0.012, 1.0, True, 3.0, 1.0, 1.0, 1.0),
+        (0.022, 1.0, False, 1.0, 0.1, 1.0, 4.0),
+        (0.016, 1.0, True, 1.0, 1.0, 10.0, 4.0),
+        (0.0025, 1.0, False, 3.0, 1.0, 0.1, None),
+        (0.0064, 2.0, False, 1.0, 0.1, 0.1, None),
+        (0.0047, 2.0, False, 3.0, 1.0, 0.1, 1.0),
+        (0.001, 2.0, True, 3.0, 0.1, 10.0, 4.0),
+        (0.03, 1.0, True, 1.0, 0.1, 1.0, None),
+        (0.0087, 1.0, True, 1.0, 1.0, 1.0, 1.0),
+        (0.0014, 2.0, True, 3.0, 1.0, 0.1, 4.0),
+    )
+]
 
 
 def recipes_of(kind: str, start: str) -> list[dict[str, Any]]:
@@ -77,34 +90,37 @@ def recipes_of(kind: str, start: str) -> list[dict[str, Any]]:
     return [{name: value for name, value in recipe.items() if name in names} for recipe in RECIPES]
 
 
-def _run(
+def _spec(
     task: str,
     kind: str,
     start: str,
     recipe: Mapping[str, Any],
-    distance: int,
+    at: int,
     split: str = "test",
     changes: Mapping[str, Any] | None = None,
-) -> FairRun:
-    cls, (steps, batch_size) = TASKS[task], TRAINING[task]
+) -> Spec:
+    """Return a run at a distance, with ``changes`` of the network."""
+    shown, (steps, batch_size) = TASKS[task](at, split=split), TRAINING[task]
     options = dict(recipe)
-    training = TrainingSpec(steps, batch_size, options.pop("lr"))
+    training = TrainingConfig(
+        epochs=steps, batch_size=batch_size, lr=options.pop("lr"), opt="adam", loss="cross-entropy", clip=1.0
+    )
     # A network that is not told the distance does not know it.
-    told: dict[str, Any] = {"distance": distance} if start == "informed" else {}
+    told: dict[str, Any] = {"distance": at} if start == "informed" else {}
     if "delays" in kind:
-        told["max_delay"] = distance + 8 if start == "informed" else min(MAX_DELAY, distance + 16)
-    hidden = hidden_for(kind, start, cls.inputs, cls.outputs, PARAMETERS)
+        told["max_delay"] = at + 8 if start == "informed" else min(MAX_DELAY, at + 16)
+    hidden = hidden_for(kind, start, shown.inputs, shown.outputs, PARAMETERS)
     network = MemorySpec(
         **{"kind": kind, "start": start, "hidden": hidden} | told | options | dict(changes or {})
     )
-    return FairRun(network, training, TaskSpec(task, distance, split))
+    return Spec(network, shown, training)
 
 
-def _searched(task: str, kind: str, start: str) -> list[list[FairRun]]:
+def _searched(task: str, kind: str, start: str) -> list[list[Spec]]:
     """Return the runs of each recipe on the validation sequences."""
     return [
         [
-            _run(task, kind, start, recipe, distance, "validation").with_seed(seed)
+            _spec(task, kind, start, recipe, distance, "validation").with_seed(seed)
             for distance in SEARCHED[task]
             for seed in SEARCH_SEEDS
         ]
@@ -123,7 +139,7 @@ def scores(records: Records, task: str, kind: str, start: str) -> list[tuple[flo
     merits = []
     for specs in runs:
         found = [records[spec.key()] for spec in specs]
-        right = [specs[0].chance if one["accuracy"] is None else one["accuracy"] for one in found]
+        right = [specs[0].task.chance if one["accuracy"] is None else one["accuracy"] for one in found]
         merits.append((sum(right) / len(right), -sum(one.get("steps", math.inf) for one in found)))
     return merits
 
@@ -138,34 +154,28 @@ def chosen(records: Records, task: str, kind: str, start: str) -> int | None:
 
 
 def final(
-    records: Records,
-    task: str,
-    kind: str,
-    start: str,
-    distance: int,
-    changes: Mapping[str, Any] | None = None,
-) -> FairRun | None:
-    """Return the first run that counts, by the recipe of the search, with ``changes`` of the network."""
+    records: Records, task: str, kind: str, start: str, at: int, changes: Mapping[str, Any] | None = None
+) -> Spec | None:
+    """Return a run that counts, at a distance, by the recipe of the search, with ``changes`` of the network."""
     number = chosen(records, task, kind, start)
     if number is None:
         return None
-    return _run(task, kind, start, recipes_of(kind, start)[number], distance, changes=changes)
+    return _spec(task, kind, start, recipes_of(kind, start)[number], at, changes=changes)
 
 
-def _search(task: str) -> Callable[[Records], Iterable[Case]]:
+def _search(task: str) -> Group:
     def group(_: Records) -> Iterable[Case]:
         for start in STARTS[task]:
             for kind in NETWORKS[task]:
                 for number, specs in enumerate(_searched(task, kind, start)):
                     for spec in specs:
-                        yield Case(
-                            f"{start}, recipe {number}", kind, spec, 1, spec.task.distance, spec.training.seed
-                        )
+                        at, seed = spec.task.distance, spec.training.seed
+                        yield Case(f"{start}, recipe {number}", kind, spec, 1, at, seed)
 
     return group
 
 
-def _finals(task: str) -> Callable[[Records], Iterable[Case]]:
+def _finals(task: str) -> Group:
     def group(records: Records) -> Iterable[Case]:
         for distance in DISTANCES[task]:
             for start in STARTS[task]:
@@ -191,23 +201,55 @@ def _ratios(records: Records) -> Iterable[Case]:
     for kind in ("plain", "stateful synapse", "feedback through SynapseFilter"):
         for ratio in RATIOS:
             for learned, name in LEARNED.items():
-                given = {
-                    "start": "given",
-                    "tau": RATIOS_AT / ratio,
-                    "learned": learned,
-                    "membrane": None,
-                    "distance": 50,
-                }
+                given = {"start": "given", "tau": RATIOS_AT / ratio, "learned": learned}
+                given |= {"membrane": None, "distance": 50}
                 if spec := final(records, "recall", kind, "informed", RATIOS_AT, given):
                     yield Case(f"{name}, D / tau = {ratio}", kind, spec, 5, RATIOS_AT, FIRST)
 
 
-#: Every group by its name, in the order in which they run.
-GROUPS: dict[str, Callable[[Records], Iterable[Case]]] = {
-    "fair-recall-search": _search("recall"),
-    "fair-recall": _finals("recall"),
-    "fair-ratios": _ratios,
-    "fair-width": _width,
-    "fair-copying-search": _search("copying"),
-    "fair-copying": _finals("copying"),
-}
+_SYNAPSE, _THROUGH = "stateful synapse", "feedback through SynapseFilter"
+#: The contrasts that were named before the runs: start, distance, and two networks. README.md has them in words.
+CONTRASTS: tuple[tuple[str, int, str, str], ...] = (
+    ("tutorial", 200, _SYNAPSE, "plain"),
+    ("blind", 500, _SYNAPSE, "plain"),
+    ("informed", 500, _SYNAPSE, "plain"),
+    ("informed", 50, "feedback", "plain"),
+    ("informed", 200, "feedback", "plain"),
+    ("informed", 500, _THROUGH, "feedback"),
+)
+
+
+def _questions() -> dict[str, tuple[Place, Place]]:
+    return {
+        f"{b} over {a}, {start}, D = {at}": (("fair-recall", start, a, at), ("fair-recall", start, b, at))
+        for start, at, b, a in CONTRASTS
+    }
+
+
+def _choices(records: Records, _: Path) -> Record:
+    """Return the recipes, and for each task, start and network the mean score of each and the number of the chosen."""
+    found: dict[str, dict[str, Record]] = {}
+    for task, starts in STARTS.items():
+        for start in starts:
+            for kind in NETWORKS[task]:
+                number = chosen(records, task, kind, start)
+                if number is not None:
+                    means = [mean for mean, _ in scores(records, task, kind, start) or []]
+                    found.setdefault(f"{task}, {start}", {})[kind] = {"chosen": number, "scores": means}
+    return {"recipes": RECIPES, "search": found}
+
+
+FAIR = Study(
+    "fair",
+    {
+        "fair-recall-search": _search("recall"),
+        "fair-recall": _finals("recall"),
+        "fair-ratios": _ratios,
+        "fair-width": _width,
+        "fair-copying-search": _search("copying"),
+        "fair-copying": _finals("copying"),
+    },
+    _questions(),
+    _choices,
+    searches=("fair-recall-search", "fair-copying-search"),
+)

@@ -1,4 +1,4 @@
-"""Trains the chosen recipes once more and keeps their weights, each with a card: ``python -m experiments.ship``.
+"""``python -m sequential_fmnist.experiments.ship``: train the chosen recipes again, and keep weights, each with a card.
 
 Of the seeds of a recipe, the one with the median accuracy is kept, so that the test set picks nothing in its favour.
 """
@@ -12,17 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save
 
-from experiments.__main__ import RUNS
-from experiments.grid import Case, cases
-from experiments.networks import NetworkSpec
-from experiments.results import Store, provenance, write_json
-from experiments.runs import Record, RunSpec, splits, train
-from experiments.statistics import estimate
-from sequential_fmnist.checkpoint import atomic_write, sha256
+from sequential_fmnist.checkpoint import atomic_write, set_seed, sha256
 from sequential_fmnist.evaluate import evaluate
+from sequential_fmnist.experiments.ablation import ABLATION
+from sequential_fmnist.experiments.frame import Case, Record, Spec, Store, one_thread
+from sequential_fmnist.experiments.results import provenance, write_json
+from sequential_fmnist.experiments.statistics import estimate
 from sequential_fmnist.networks import NETWORKS
 from sequential_fmnist.pretrained import CARDS, PRETRAINED_FOLDER, card_digest
 
@@ -48,6 +45,7 @@ def median(records: Sequence[Record]) -> Record:
     return sorted(records, key=lambda r: (r["accuracy"], r["seed"]))[(len(records) - 1) // 2]
 
 
+@one_thread()
 def ship(case: Case, store: Store, folder: str | Path = PRETRAINED_FOLDER) -> dict[str, Any]:
     """Train the run of ``case`` whose seed has the median accuracy, write weights and card, and return the card.
 
@@ -67,27 +65,24 @@ def ship(case: Case, store: Store, folder: str | Path = PRETRAINED_FOLDER) -> di
     if missing := specs.keys() - known.keys():
         raise ValueError(
             f"{len(missing)} of {len(specs)} runs of {case.kind} are not in {store.path}: run "
-            "`python -m experiments best refined` first"
+            '`make ablation ARGS="best refined"` first'
         )
     records = [known[key] for key in specs]
     chosen = median(records)
-    spec: RunSpec = specs[chosen["key"]]
+    spec: Spec = specs[chosen["key"]]
     folder = Path(folder)
-    torch.set_num_threads(1)  # as in the sweep: the same threads round in the same way
-    net, _ = train(spec)
-    training_images, test_images = splits(spec.data)
+    set_seed(spec.training.seed)
+    net, _ = spec.task.train(spec.network.build(spec.task), spec.training)
+    training_images, test_images = spec.task.splits()
     _, accuracy = evaluate(net, test_images, 1000, loss=spec.training.loss)
     weights = save({name: weight.contiguous() for name, weight in net.state_dict().items()})
     seeds = estimate([record["accuracy"] for record in records])
-    recipe = dataclasses.asdict(spec.training)
-    for name in ("model", "hidden", "order"):  # said by the network and the data
-        del recipe[name]
     card = {
         "file": f"{case.kind}.safetensors",
         "sha256": sha256(weights),
-        "spec": dataclasses.asdict(net.spec),
+        "spec": dataclasses.asdict(dataclasses.replace(spec.network, batch_norm=False)),
         "trained_as": dataclasses.asdict(spec.network),
-        "training": recipe,
+        "training": dataclasses.asdict(spec.training),
         "parameters": sum(weight.numel() for weight in net.parameters()),
         "accuracy": {
             "test": accuracy,
@@ -104,7 +99,7 @@ def ship(case: Case, store: Store, folder: str | Path = PRETRAINED_FOLDER) -> di
             "training_images": len(training_images),
             "test_images": len(test_images),
             "is_subset": test_images.is_subset,
-            **{name: getattr(spec.data, name) for name in ("order", "permuted", "delay")},
+            **{name: getattr(spec.task, name) for name in ("order", "standardise", "permuted", "delay")},
         },
         "versions": provenance(),
         "licence": "MIT",
@@ -123,21 +118,23 @@ def ship(case: Case, store: Store, folder: str | Path = PRETRAINED_FOLDER) -> di
 
 def shipped() -> list[Case]:
     """Return the cases whose weights are kept: each network of its published size, by its latest recipe."""
-    chosen = {}
-    for group in cases("best", "refined").values():
-        chosen |= {case.kind: case for case in group if case.spec.network.hidden == NetworkSpec().hidden}
-    return list(chosen.values())
+    cases = [case for name in ("best", "refined") for case in ABLATION.groups[name]({})]
+    return list({case.kind: case for case in cases if case.spec.network.hidden == 32}.values())
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Train the chosen recipe of each network with the seed of the median accuracy, and keep the weights."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.ship", description=main.__doc__)
-    parser.add_argument("--runs", type=Path, default=RUNS, help=f"file of results (default: {RUNS})")
+    parser = argparse.ArgumentParser(
+        prog="python -m sequential_fmnist.experiments.ship", description=main.__doc__
+    )
+    parser.add_argument(
+        "--results", type=Path, default="results", help="folder of results (default: results)"
+    )
     parser.add_argument("--folder", type=Path, default=PRETRAINED_FOLDER, help="where weights and cards go")
     args = parser.parse_args(argv)
     for case in shipped():
         try:
-            card = ship(case, Store(args.runs), args.folder)
+            card = ship(case, ABLATION.store(args.results), args.folder)
         except (ValueError, OSError) as error:
             raise SystemExit(f"error: {error}") from error
         accuracy = card["accuracy"]

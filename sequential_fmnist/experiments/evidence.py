@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from experiments.statistics import further_run
+from tabulate import tabulate
+
+from sequential_fmnist.experiments.statistics import further_run
 from sequential_fmnist.networks import NETWORKS
 
 __all__ = [
@@ -16,6 +18,7 @@ __all__ = [
     "case_table",
     "cases",
     "interval",
+    "markdown",
     "reproduced",
     "reproduced_table",
     "verdict_table",
@@ -38,8 +41,14 @@ CUTS: dict[str, dict[str, str]] = {
 PUBLISHED_CUT = {64: "cut in feedback's hidden layer", 90: "cut everywhere"}
 
 
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1) -> str:
+    """Return a table in Markdown, whose first columns hold words and whose others hold numbers."""
+    align = ["left"] * words + ["right"] * (len(head) - words)
+    return tabulate(list(rows), head, "pipe", colalign=align, disable_numparse=True) + "\n"
+
+
 def cases(summary: Summary, group: str) -> list[CaseSummary]:
-    """Return the cases of a group; an empty list where its runs are not all made."""
+    """Return the cases of a group whose runs are made."""
     return list(summary["groups"].get(group, []))
 
 
@@ -52,24 +61,14 @@ def interval(estimate: Mapping[str, Any], scale: float = 100, digits: int = 1) -
 
 
 def case_table(group: Iterable[CaseSummary]) -> str:
-    """Return cases as a table in Markdown: name, network, parameters, accuracy with its interval, spikes, seeds."""
-    rows = [
-        "| case | network | parameters | test accuracy | hidden spikes | seeds |",
-        "|---|---|---:|---:|---:|---:|",
-    ]
+    """Return cases as a table: name, network, parameters, accuracy with its interval, spikes, seeds."""
+    rows = []
     for case in group:
         spikes = f"{case['spikes']['mean']:,.0f}" if case["spikes"] else ""
         seeds = f"{len(case['values'])}" + (f", {case['failed']} not finite" if case["failed"] else "")
-        cells = [
-            case["name"],
-            case["kind"],
-            f"{case['parameters']:,}",
-            f"{interval(case['accuracy'])} %",
-            spikes,
-            seeds,
-        ]
-        rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join(rows) + "\n"
+        accuracy = f"{interval(case['accuracy'])} %"
+        rows.append([case["name"], case["kind"], f"{case['parameters']:,}", accuracy, spikes, seeds])
+    return markdown(["case", "network", "parameters", "test accuracy", "hidden spikes", "seeds"], rows, 2)
 
 
 def answers(summary: Summary, *words: str) -> dict[str, Mapping[str, Any]]:
@@ -82,14 +81,14 @@ def answers(summary: Summary, *words: str) -> dict[str, Mapping[str, Any]]:
 
 
 def verdict_table(found: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return comparisons as a table in Markdown."""
-    rows = ["| question | gain in points | p, corrected | verdict |", "|---|---:|---:|---|"]
+    """Return comparisons as a table."""
+    rows = []
     for question, each in found.items():
         mean, low, high = (100 * each["gain"][name] for name in ("mean", "low", "high"))
         word = "undecided" if not each["decided"] else "a gain" if mean > 0 else "a loss"
         p = "< 0.001" if each["p_holm"] < 0.001 else f"{each['p_holm']:.3f}"
-        rows.append(f"| {question} | {mean:+z.1f} [{low:+z.1f}, {high:+z.1f}] | {p} | {word} |")
-    return "\n".join(rows) + "\n"
+        rows.append([question, f"{mean:+z.1f} [{low:+z.1f}, {high:+z.1f}]", p, word])
+    return markdown(["question", "gain in points", "p, corrected", "verdict"], rows)
 
 
 def reproduced(
@@ -116,21 +115,19 @@ def reproduced(
 
 
 def reproduced_table(summary: Summary, published: Mapping[str, Any], epochs: int) -> str:
-    """Return :func:`reproduced` as a table in Markdown; what lies outside of its interval is struck out."""
-    rows = [f"| {epochs} epochs | {' | '.join(NETWORKS)} |", "|---|---:|---:|---:|"]
+    """Return :func:`reproduced` as a table; what lies outside of its interval is struck out."""
     found = reproduced(summary, published, epochs)
     first = next(iter(found.values()))
-    rows.append(f"| published | {' | '.join(f'{100 * first[kind][0]:.1f} %' for kind in NETWORKS)} |")
+    rows = [["published", *(f"{100 * first[kind][0]:.1f} %" for kind in NETWORKS)]]
     for cut, kinds in found.items():
-        cells = []
+        row = [f"**{cut}, as published**" if cut == PUBLISHED_CUT[epochs] else cut]
         for value, low, high, p in kinds.values():
             cell = f"{100 * low:.1f} to {100 * high:.1f}, p {p:.2g}"
-            cells.append(cell if low <= value <= high else f"~~{cell}~~")
-        label = f"**{cut}, as published**" if cut == PUBLISHED_CUT[epochs] else cut
-        rows.append(f"| {label} | {' | '.join(cells)} |")
-    return "\n".join(rows) + "\n"
+            row.append(cell if low <= value <= high else f"~~{cell}~~")
+        rows.append(row)
+    return markdown([f"{epochs} epochs", *NETWORKS], rows)
 
 
 def best_table(summary: Summary) -> str:
-    """Return the best recipe of each network, and the networks to compare with, as a table in Markdown."""
+    """Return the best recipe of each network, and the networks to compare with, as a table."""
     return case_table(case for group in ("best", "refined", "gated") for case in cases(summary, group))

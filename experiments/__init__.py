@@ -1,1 +1,0 @@
-"""The ablation behind chapter 07: many small trainings, kept one by one, and what they say with intervals."""
