@@ -15,8 +15,8 @@ from tqdm.auto import tqdm
 from sequential_fmnist.checkpoint import restore_rng, rng_state
 from sequential_fmnist.data import Columns, Data
 from sequential_fmnist.networks import ColumnNet
-from snn_core.checks import does_only_forward
-from snn_core.functional import scan, set_backend, train_steps
+from snn_core.functional import SkipOverflow, Steps, scan, set_backend, train_steps
+from snn_core.fuse import has_hooks
 
 if TYPE_CHECKING:
     from sequential_fmnist.train import Trainer
@@ -31,18 +31,17 @@ _LOSSES = {
 }
 
 
-def many_steps(trainer: Trainer, data: Data, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+def many_steps(trainer: Trainer, data: Data, order: Tensor) -> Iterator[Steps]:
     """Take the next steps by :func:`~snn_core.functional.train_steps`, as long as that does what the loop does.
 
-    Yield for some steps at a time their losses, and how many samples were right; nothing where the loop has to take
-    them: another network than layers and their mean, hooks, a loss or a line of the loop that somebody has changed, a
-    GPU, several processes, mixed precision; at the end a batch that is not full.
+    Yield what some steps at a time gave; nothing where the loop has to take them: another network than layers and their
+    mean, hooks, a loss or a line of the loop that somebody has changed, a GPU, several processes, mixed precision; at
+    the end a batch that is not full.
     """
     config, size = trainer.config, trainer.config.batch_size
-    is_plain = type(trainer.net).forward is ColumnNet.forward and all(
-        does_only_forward(part) for part in trainer.net.modules()
-    )
-    elsewhere = config.amp or config.skip_overflow or config.workers or trainer.processes > 1
+    is_plain = type(trainer.net).forward is ColumnNet.forward
+    is_plain = is_plain and not any(map(has_hooks, trainer.net.modules()))
+    elsewhere = config.amp or config.workers or trainer.processes > 1
     if elsewhere or not is_plain or trainer.loss_name not in _LOSSES or not isinstance(data, Columns):
         return
     if data.x_seq.is_cuda or not data.x_seq.is_floating_point() or len(order) < size:
@@ -52,13 +51,14 @@ def many_steps(trainer: Trainer, data: Data, order: Tensor) -> Iterator[tuple[Te
     while trainer.is_usual and (count := min(STEPS, len(order) // size)):
         index = order[: count * size].view(count, size)
         chain, by = nn.Sequential(*trainer.net), (trainer.optimizer, trainer.loss_name)
+        rule = trainer.scaler if isinstance(trainer.scaler, SkipOverflow) else None
         try:
-            taken = train_steps(chain, data.x_seq, data.labels, *by, index, config.clip)
+            taken = train_steps(chain, data.x_seq, data.labels, *by, index, config.clip, rule)
         except ValueError as error:
             if "cannot be trained in one call" not in str(error):
                 raise
             return
-        yield taken.losses, taken.right
+        yield taken
         order = order[count * size :]
 
 
@@ -69,7 +69,7 @@ def does_the_usual(trainer: Trainer, data: Columns, chosen: Tensor) -> bool:
     number is used up.
     """
     before, found = rng_state(), []
-    config = dataclasses.replace(trainer.config, batch_size=len(chosen), drop_last=False)
+    config = dataclasses.replace(trainer.config, batch_size=len(chosen), drop_last=False, skip_overflow=False)
     try:
         for step in (_own_step, _usual_step):
             net = copy.deepcopy(trainer.net).double()

@@ -37,10 +37,9 @@ from sequential_fmnist.data import (
 from sequential_fmnist.evaluate import LOSSES, Loss, evaluate
 from sequential_fmnist.many_steps import many_steps
 from sequential_fmnist.options import add_options, check_options, option, take_options
-from sequential_fmnist.overflow import SkipOverflow
 from sequential_fmnist.variants import NetworkSpec
 from snn_core.checks import check_whole
-from snn_core.functional import reset_net
+from snn_core.functional import SkipOverflow, reset_net
 
 __all__ = ["TrainingConfig", "fit", "main", "make_parser", "set_seed"]
 
@@ -164,9 +163,14 @@ class Trainer:
         self.net.train()
         reset_net(self.net)
         # The steps below, many of them in one call, where nobody looks at each and none of their lines was changed.
-        for losses, hits in many_steps(self, data, order) if after_step is None else ():
-            lost, right, seen = lost + losses.sum() * size, right + hits.sum(), seen + len(losses) * size
-            bar.update(len(losses))
+        for taken in many_steps(self, data, order) if after_step is None else ():
+            lost, right, seen = (
+                lost + taken.losses.sum() * size,
+                right + taken.right.sum(),
+                seen + len(taken.right) * size,
+            )
+            skipped += int(taken.skipped.sum())
+            bar.update(len(taken.right))
         order = order if order is None else order[seen:]
         for inputs, labels in batches(data, size, order, self.config.workers):
             inputs, labels = [part.to(self.device) for part in inputs], labels.to(self.device)

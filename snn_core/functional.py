@@ -34,6 +34,7 @@ from snn_core.module import MemoryModule
 
 __all__ = [
     "SkipOverflow",
+    "Steps",
     "derived",
     "detach_net",
     "explain",
@@ -55,6 +56,7 @@ __all__ = [
 ]
 
 SkipOverflow = steps.SkipOverflow
+Steps = steps.Steps
 
 
 def scan(x_seq: Tensor, *modules: nn.Module, backend: str = "auto", lengths: Any = None) -> Tensor:
@@ -133,8 +135,7 @@ def train_steps(
         skip_overflow: the rule by which updates are skipped, which changes with them; None skips none.
 
     Returns:
-        :class:`~snn_core.kernels.cpu.steps.Steps`, for each step its loss, how many samples were
-        right, and whether it was skipped.
+        :class:`Steps`, for each step its loss, how many samples were right, and whether it was skipped.
 
     Raises:
         TypeError: an argument is not of the kind above.
@@ -177,6 +178,8 @@ def _whole(net: nn.Module, x_seq: Tensor) -> list[stages.Stage]:
     run, reason = fuse.read_all(modules, fuse.like_of(x_seq))
     if not modules:
         reason = "it has no modules"
+    elif why := fuse.why_loop(x_seq):
+        reason = why
     elif len(run) < len(modules):
         reason = f"{type(modules[len(run)]).__name__}: {reason}"
     elif not any(stage.kind.is_dense for stage in run):

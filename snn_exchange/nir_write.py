@@ -194,7 +194,7 @@ class _Graph:
         if isinstance(module, SynapseFilter):
             self._leave(name, "synapse-filter")
             kept = "w" if module.learnable else "tau"
-            note = {"module": "SynapseFilter", kept: array_of(torch.as_tensor(getattr(module, kept)))[()]}
+            note = {"module": "SynapseFilter", kept: array_of(getattr(module, kept))[()]}
         elif isinstance(module, SpikingNeuron):
             if module.v_reset == "none" or module.refractory:
                 what = f"refractory={module.refractory}" if module.refractory else "v_reset='none'"

@@ -32,10 +32,9 @@ from sequential_fmnist.networks import (
     columns_as_sequence,
     make_network,
 )
-from sequential_fmnist.overflow import SkipOverflow
 from sequential_fmnist.train import Trainer, TrainingConfig, fit
 from sequential_fmnist.variants import NetworkSpec
-from snn_core.functional import mean_over_time, reset_net, scan, states, train_steps
+from snn_core.functional import SkipOverflow, mean_over_time, reset_net, scan, states, train_steps
 from snn_core.neuron import MultiStepIFNode, MultiStepLIFNode
 from snn_core.surrogate import ATan
 

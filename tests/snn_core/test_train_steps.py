@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sequential_fmnist.networks import NETWORKS, make_network
 from sequential_fmnist.variants import NetworkSpec
-from snn_core.functional import reset_net, scan, states, train_steps
+from snn_core.functional import SkipOverflow, reset_net, scan, states, train_steps
 from snn_core.kernels.cpu import launch
 from snn_core.layer import LinearRecurrentContainer
 from snn_core.more.synapse import DoubleExponentialSynapse
@@ -49,15 +49,19 @@ def drawn(steps: int, size: int) -> Tensor:  # some samples twice
     return torch.randint(0, 50, (steps, size), generator=torch.Generator().manual_seed(2))
 
 
-def by_hand(net, x_seq, labels, optimizer, loss, index, clip):
+def by_hand(net, x_seq, labels, optimizer, loss, index, clip, rule=None):
     losses, right = [], []
     for chosen in torch.arange(50)[None] if index is None else index:
         y = scan(x_seq[:, chosen], *net).mean(0)
         lost = LOSSES[loss](y, labels[chosen])
         optimizer.zero_grad()
         lost.backward()
+        if rule is not None:
+            rule.unscale_(optimizer)
         nn.utils.clip_grad_norm_(net.parameters(), 1e99 if clip is None else clip)
-        optimizer.step()
+        (optimizer if rule is None else rule).step(*[] if rule is None else [optimizer])
+        if rule is not None:
+            rule.update()
         reset_net(net)
         losses.append(lost.item())
         right.append((y.argmax(1) == labels[chosen]).sum().item())
@@ -89,6 +93,29 @@ def test_steps_are_those_of_the_ordinary_lines(k):
         torch.testing.assert_close(ours, others, **CLOSE[dtype])
         expected = {what: one for what, one in theirs.state[others].items() if one is not None}
         torch.testing.assert_close(dict(own.state[ours]), expected, **CLOSE[dtype])
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_updates_that_overflow_are_skipped_as_in_the_loop(optimizer):
+    """The largest gradients are about 1, so 65,536 is too much at first; a scale that is known comes back."""
+    one = MAKE["feedback"]().double()
+    other, index = copy.deepcopy(one), drawn(12, 33)
+    own, theirs = (OPTIMIZERS[optimizer](net.parameters()) for net in (one, other))
+    rule, expected = SkipOverflow(), SkipOverflow()
+    expected.load_state_dict({"scale": 2.0**24, "good": 1_990})
+    rule.load_state_dict(expected.state_dict())
+    x_seq, labels = data(torch.float64)
+    scales = []
+    for k in range(0, 12, 3):
+        found = train_steps(one, x_seq, labels, own, "cross-entropy", index[k : k + 3], 0.1, rule)
+        scales.append(expected.get_scale())
+        by_hand(other, x_seq, labels, theirs, "cross-entropy", index[k : k + 3], 0.1, expected)
+        assert rule.state_dict() == expected.state_dict()
+        assert int(found.skipped.sum()) >= (expected.get_scale() < scales[-1])
+    assert expected.get_scale() < 2.0**24
+    assert not found.skipped.all()
+    for ours, others in zip(one.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(ours, others, **CLOSE[torch.float64])
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -64,38 +64,50 @@ class Steps(NamedTuple):
 
 
 class SkipOverflow:
-    """The rule by which ``torch.amp.GradScaler`` skips updates, for training in float32.
+    """The rule by which ``torch.amp.GradScaler`` skips updates, in float32; it has the methods that a loop calls.
 
-    An update is skipped where a gradient times the scale is above 65,504, the largest number of float16, or not finite.
-    The scale then halves; after 2,000 updates in a row without a skip it doubles.
-
-    Attributes:
-        scale: 65,536 at first.
-        good_steps: updates since the last change of the scale.
+    An update is skipped where an element of the gradient times the scale, before any clipping, is above 65,504, the
+    largest number of float16, or not finite. The scale, 65,536 at first, is then halved; after 2,000 updates in a row
+    without a skip it is doubled.
     """
 
-    def __init__(self, scale: float = 65536.0) -> None:
-        self.scale, self.good_steps = scale, 0
+    def __init__(self) -> None:
+        self._scale, self._good, self._overflows = 65_536.0, 0, False
 
-    def allows(self, weights: Iterable[Tensor]) -> bool:
-        """Say whether the gradients of ``weights`` may be used for an update, and change the scale."""
-        gradients = [weight.grad for weight in weights if weight.grad is not None]
-        largest = torch.stack([one.abs().max().double() for one in gradients if one.numel()]).max().item()
-        is_good = largest * self.scale <= descent.MOST_OF_HALF  # not of NaN
-        self.good_steps = self.good_steps + 1 if is_good else 0
-        if not is_good:
-            self.scale *= 0.5
-        elif self.good_steps == descent.INTERVAL:
-            self.scale, self.good_steps = 2 * self.scale, 0
-        return is_good
+    def scale(self, loss: Tensor) -> Tensor:
+        """Return ``loss`` as it is: in float32 a gradient needs no factor."""
+        return loss
 
-    def state_dict(self) -> dict[str, float]:
-        """Return what :meth:`load_state_dict` takes."""
-        return {"scale": self.scale, "good_steps": self.good_steps}
+    def unscale_(self, optimizer: torch.optim.Optimizer) -> None:
+        """Look at the gradients of ``optimizer``, before they are clipped."""
+        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+        largest = torch.nn.utils.get_total_norm([w.grad for w in weights if w.grad is not None], torch.inf)
+        self._overflows = not (
+            largest.item() * self._scale <= descent.MOST_OF_HALF
+        )  # so that NaN overflows, too
 
-    def load_state_dict(self, state: dict[str, float]) -> None:
-        """Resume from a :meth:`state_dict`."""
-        self.scale, self.good_steps = float(state["scale"]), int(state["good_steps"])
+    def step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Let ``optimizer`` take its step unless the gradient overflows."""
+        if not self._overflows:
+            optimizer.step()
+
+    def update(self) -> None:
+        """Halve or double the scale."""
+        self._good = 0 if self._overflows else self._good + 1
+        if self._overflows or self._good == descent.INTERVAL:
+            self._scale, self._good = self._scale * (0.5 if self._overflows else 2), 0
+
+    def get_scale(self) -> float:
+        """Return the scale of the next update."""
+        return self._scale
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what :meth:`load_state_dict` needs."""
+        return {"scale": self._scale, "good": self._good}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a :meth:`state_dict`."""
+        self._scale, self._good = state["scale"], state["good"]
 
 
 def _weight_of(tensor: Tensor) -> tuple[Tensor, bool] | None:
@@ -175,7 +187,7 @@ def descent_of(
         if state:
             optimizer.state[weight] = state
     keep = own["betas"] if is_adam else (own["momentum"], 0.0)
-    rule = (skip_overflow.scale, skip_overflow.good_steps) if skip_overflow else (0.0, 0)
+    rule = tuple(skip_overflow.state_dict().values()) if skip_overflow else (0.0, 0)
     most_norm = np.inf if clip is None else clip
     settings = np.array(
         [float(own["lr"]), own["weight_decay"], *keep, own.get("eps", 0), *taken, most_norm, 1.0, *rule],
@@ -241,8 +253,8 @@ def take_steps(
     for counter in by.counters:
         counter.fill_(taken)
     if skip_overflow:
-        skip_overflow.scale = float(by.settings[descent.SCALE])
-        skip_overflow.good_steps = int(by.settings[descent.GOOD])
+        scale, good = by.settings[[descent.SCALE, descent.GOOD]].tolist()
+        skip_overflow.load_state_dict({"scale": scale, "good": int(good)})
     return Steps(*torch.from_numpy(record).unbind(1))
 
 
