@@ -105,7 +105,7 @@ check: $(VENV)/.dev $(JAVASCRIPT)/node_modules ## check style, types, imports an
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(JAVASCRIPT)/node_modules/.bin/biome ci --config-path=$(JAVASCRIPT)/biome.json snn_tutorial/live/js
+	$(JAVASCRIPT)/node_modules/.bin/biome ci --config-path=$(JAVASCRIPT)/biome.json snn_tutorial/live/js docs/site.js
 	$(WITH_NODE) $(JAVASCRIPT)/node_modules/.bin/tsc --project $(JAVASCRIPT)
 	$(TEST_ENV) $(BIN)/python -m pytest tests/snn_core $(TWO) $(ARGS)
 

@@ -15,13 +15,9 @@ PROJECT = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tools"), str(HERE)]  # docstrings and tools of this copy
 
 import dark_figures  # noqa: E402
+import pages  # noqa: E402
 import slides  # noqa: E402
 import tables  # noqa: E402
-
-from sequential_fmnist.data import SequentialFashionMNIST  # noqa: E402
-from sequential_fmnist.networks import NETWORKS, make_network  # noqa: E402
-from snn_tutorial.live.network import network_explorer  # noqa: E402
-from snn_tutorial.plot.networks import three_networks  # noqa: E402
 
 project = html_title = "Recurrent connections and stateful synapses"
 language = "en"
@@ -34,7 +30,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx-mathjax-offline",
 ]
-exclude_patterns = ["README.md", "docs/index.md", "docs/_templates", "**/.ipynb_checkpoints"]
+exclude_patterns = ["docs/index.md", "docs/_templates", "**/.ipynb_checkpoints"]
 templates_path = ["_templates"]
 
 autodoc_member_order = "bysource"
@@ -78,10 +74,17 @@ html_theme_options = {
     "navbar_persistent": [],  # the field for searching stands in the side bar already
     "footer_content_items": [],
     "show_toc_level": 2,
+    "secondary_sidebar_items": {"**": ["page-toc"], "index": []},
     "use_download_button": False,  # the chapters' first lines open them on Binder, Colab or nbviewer
 }
-html_context = {"default_mode": "auto", "mathjax": json.dumps(mathjax3_config)}  # the latter for slides
-html_static_path = ["site.css", "slides.css"]
+html_context = {
+    "default_mode": "auto",
+    "html_baseurl": html_baseurl,
+    "mathjax": json.dumps(mathjax3_config),
+}  # the latter for slides
+html_static_path = ["site.css", "site.js", "slides.css", "vendor/gifenc.js", "favicon.svg"]
+html_js_files = [("site.js", {"defer": "defer"})]
+html_favicon = "favicon.svg"
 html_css_files = ["site.css"]
 html_show_sphinx = html_show_copyright = html_copy_source = False
 html_use_index = html_domain_indices = False
@@ -112,15 +115,6 @@ def describe_pictures(app: Sphinx, docname: str, source: list[str]) -> None:
                 if "alt" in about:
                     cell["metadata"]["mystnb"] = {"image": {"alt": about["alt"]}}
     source[0] = json.dumps(notebook)
-
-
-def write_landing(app: Sphinx) -> None:
-    """Write the view with which the site begins, the trained networks and an empty pad to draw on."""
-    test = SequentialFashionMNIST(train=False, source="embedded", verbose=False)
-    images, labels = test.images[:20].reshape(-1, 28, 28).numpy(), test.labels[:20].tolist()
-    figure = three_networks({name: make_network(name) for name in NETWORKS})
-    page = network_explorer(images, labels, test.classes, figure, draws_first=True)
-    (Path(app.srcdir) / "landing.html").write_text(page.data)
 
 
 def darken(app: Sphinx, error: Exception | None) -> None:
@@ -158,7 +152,7 @@ def leave_out_unused(app: Sphinx, error: Exception | None) -> None:
 def setup(app: Sphinx) -> None:
     """Register the hooks."""
     app.config.mathjax_path = "mathjax/startup.js"
-    app.connect("builder-inited", write_landing)
+    pages.setup(app)
     app.connect("source-read", describe_pictures)
     app.connect("html-collect-pages", slides.pages)
     app.connect("build-finished", darken, priority=800)

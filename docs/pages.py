@@ -1,0 +1,135 @@
+"""What pages of the site have beside their source: the views that it begins with, and what is left out of chapters."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from sphinx.application import Sphinx
+
+from experiments.waiting import COUNTED, OTHER_SEED, Waits, drawn
+from sequential_fmnist.data import SequentialFashionMNIST
+from sequential_fmnist.evaluate import predict
+from sequential_fmnist.networks import columns_as_sequence
+from snn_core.functional import reset_net, scan
+from snn_tutorial import load_results
+from snn_tutorial.live.confusion import confused_images
+from snn_tutorial.live.network import network_explorer, waiting_networks
+from snn_tutorial.live.train import laboratory, lesson
+from snn_tutorial.page import save_figure
+from snn_tutorial.plot.style import NO_GRID, QUANTITY, STYLE
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+#: What networks learn from on a page, within a view: the site has it in a file of its own.
+IMAGES = re.compile(r'"images": ("[\w+/=]{99999,}")')
+#: A section that keeps results, at the end of a cell.
+KEPT = re.compile(r"\n*## \d+ (Save the results|Keep the result)\s*$")
+
+
+@plt.rc_context(NO_GRID)
+def question(image: torch.Tensor, blanks: int = 56) -> Figure:
+    """Draw how the networks read an image ``[1, 1, H, W]`` and blank columns: the columns, and spikes below them."""
+    nets = waiting_networks(load_results(RESULTS, "waiting"))
+    x_seq = columns_as_sequence(torch.nn.functional.pad(image, (0, blanks)))
+    figure, rows = plt.subplots(
+        2, len(nets), figsize=(7.5, 3.94), height_ratios=(1, 2), sharex=True, sharey="row"
+    )
+    for (name, net), picture, hidden in zip(nets.items(), *rows, strict=True):
+        with torch.no_grad():
+            spikes = scan(x_seq, net.fc1, net.sn1)[:, 0]
+        reset_net(net)
+        picture.imshow(x_seq[:, 0].T.numpy(), vmin=0, vmax=1)
+        picture.set_title(name, loc="center", color=STYLE[name]["color"], weight="bold")
+        places = [np.flatnonzero(neuron) for neuron in spikes.T.numpy()]
+        hidden.eventplot(places, colors=QUANTITY["spike"], linelengths=0.8, linewidths=1)
+        hidden.set(xlabel="time step", yticks=[])
+    figure.suptitle("Can a spike remember?", fontsize=22)
+    return figure
+
+
+def write_views(app: Sphinx) -> None:
+    """Write the views of the first page, the laboratory, and the page about drawings."""
+    test = SequentialFashionMNIST(train=False, source="embedded", verbose=False)
+    images, labels = test.images[:20].reshape(-1, 28, 28).numpy(), test.labels[:20].tolist()
+    record = load_results(RESULTS, "waiting")
+    nets, folder = waiting_networks(record), Path(app.srcdir)
+    page = network_explorer(images, labels, test.classes, question(test.images[:1] / 255), record)
+    (folder / "landing.html").write_text(page.data)
+    page = laboratory(load_results(RESULTS, "stories"))
+    (folder / "docs" / "laboratory.html").write_text(IMAGES.sub('"images": null', page.data))
+    hands, guesses = drawn(OTHER_SEED, COUNTED), {}
+    for name, net in nets.items():
+        asked = Waits(net)
+        asked.blanks = 0
+        guesses[name] = predict(asked, hands).numpy()
+    page = confused_images(hands.images[:, 0].numpy(), hands.labels.numpy(), guesses, hands.classes)
+    (folder / "docs" / "drawings.html").write_text(_read_drawings(record, hands.classes) + page.data)
+
+
+def _read_drawings(record: dict[str, Any], classes: tuple[str, ...]) -> str:
+    """Return a table of the drawings that each network names when the picture ends."""
+    confusions = [network["confusion"] for network in record["networks"].values()]
+    rows = [["", *(name.replace("-", " ") for name in record["networks"])]]
+    for k, name in enumerate(classes):
+        rows.append([name, *(f"{100 * one[k][k] / sum(one[k]):.0f} %" for one in confusions)])
+    shares = [network["drawings"] for network in record["networks"].values()]
+    rows += [[f"all, {what}", *(f"{100 * share[at]:.1f} %" for share in shares)]
+             for what, at in (("at the end of the picture", "0"), ("56 blank columns later", "56"))]  # fmt: skip
+    cells = ("".join(f"<td>{cell}</td>" for cell in row) for row in rows)
+    return f'<table class="table">{"".join(f"<tr>{row}</tr>" for row in cells)}</table>'
+
+
+def adapt(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Leave out of a chapter what only makes sense where it runs."""
+    if not docname.startswith("notebooks/"):
+        return
+    notebook, cells, is_kept = json.loads(source[0]), [], False
+    for cell in notebook["cells"]:
+        is_text = cell["cell_type"] == "markdown"
+        is_kept = is_kept and not is_text
+        if is_kept:
+            continue
+        if is_text:
+            cell["source"], found = KEPT.subn("", "".join(cell["source"]))
+            is_kept = bool(found)
+        cell["outputs"] = [output for output in cell.get("outputs", []) if not _is_empty_answer(output)]
+        for output in cell["outputs"]:
+            if "text" in output:
+                output["text"] = re.sub(r" at 0x[0-9a-f]+", "", "".join(output["text"]))
+            if html := output.get("data", {}).get("text/html"):
+                output["data"]["text/html"] = IMAGES.sub('"images": null', "".join(html))
+        if is_text:
+            del cell["outputs"]
+        cells.append(cell)
+    source[0] = json.dumps(notebook | {"cells": cells})
+
+
+def _is_empty_answer(output: dict[str, Any]) -> bool:
+    return "no answer yet" in "".join(output.get("text", ""))
+
+
+def finish(app: Sphinx, error: Exception | None) -> None:
+    """Write the images to train with, for pages to load; keep numbers and their units on one line."""
+    if error is not None:
+        return
+    image = SequentialFashionMNIST(train=False, source="embedded", verbose=False).images[:1] / 255
+    save_figure(question(image), Path(app.outdir) / "_static" / "card.png")
+    lines = f"globalThis.snnImages = {json.dumps(lesson()['images'])};\n"
+    (Path(app.outdir) / "_static" / "lesson.js").write_text(lines)
+    for path in Path(app.outdir).rglob("*.html"):
+        path.write_text(
+            re.sub(r"(?<=\d) (?=%)|(?<=\d) (?=of \d)|(?<=\d of) (?=\d)", "\u00a0", path.read_text())
+        )
+
+
+def setup(app: Sphinx) -> None:
+    """Register the hooks."""
+    app.connect("builder-inited", write_views)
+    app.connect("source-read", adapt)
+    app.connect("build-finished", finish, priority=850)
