@@ -36,7 +36,7 @@ LAST, BLANK = 7, 56
 #: The time constant of the synapse is at first as long as the longest wait: the distance is known.
 SPEC = NetworkSpec(hidden=128, surrogate_function="sigmoid", detach_reset=False, readout="membrane", batch_norm=True,
                    tau=float(BLANK))  # fmt: skip
-TRAINING = TrainingConfig(opt="adam", lr=0.01, loss="cross-entropy", clip=1.0, epochs=30, batch_size=512)
+TRAINING = TrainingConfig(opt="adam", lr=0.005, loss="cross-entropy", clip=1.0, epochs=20, batch_size=128)
 #: Drawings to train with, and seed of those; part of the images that are mirrored.
 DRAWN, SEED, MIRRORED = 60_000, 1, 0.3
 #: Drawings that are counted, 40 of each class, and their seed.

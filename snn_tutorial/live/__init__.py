@@ -103,7 +103,7 @@ def view(name: str, data: dict[str, Any], figure: Figure, alt: str) -> HTML:
     return HTML(
         f'<figure class="snn-live" data-view="{name}"><img alt="{html.escape(alt)}" '
         f'src="data:image/png;base64,{picture}">'
-        "<figcaption>Controls need JavaScript and, in JupyterLab, a notebook that was run or trusted.</figcaption></figure>\n"
+        "<figcaption>Controls need JavaScript; in JupyterLab, run or trust the notebook.</figcaption></figure>\n"
         f"<style>{(_JS / 'view.css').read_text()}</style>\n"
         f"<script>(() => {{\n{script}\n}})()</script>"
     )

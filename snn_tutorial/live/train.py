@@ -27,8 +27,8 @@ TRAINED, TESTED = 2_000, 500
 EPOCHS, BATCH = 30, 32
 #: Factors on the learning rate, half a cosine.
 SCHEDULE = [(1 + math.cos(math.pi * epoch / EPOCHS)) / 2 for epoch in range(EPOCHS)]
-#: Time constants of the synapse that a reader may choose, and what is done with updates: limits of the gradient's norm, of
-#: which the first is none, and torch's GradScaler, which skips what would overflow in float16.
+#: Time constants of the synapse that a reader may choose, and what is done with updates: limits of the gradient's norm,
+#: of which the first is none, and torch's GradScaler, which skips what would overflow in float16.
 TAUS = (1.5, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 UPDATES = {"as they are": 1e9, "norm at most 1": 1.0, "norm at most 0.1": 0.1, "skipped as in float16": None}
 #: Firing rates are from 0 to 1; so much more of them makes the bars of answers differ.

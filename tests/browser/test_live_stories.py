@@ -19,7 +19,7 @@ def test_curves_hold_what_is_promised():
     for row, (_, says, story) in zip(RECORDED, STORIES, strict=True):
         assert (row["seed"], row["settings"]) == (story["seed"], settings(story))
         assert row["says"] == told(says, story, row["curves"])
-    collapse, clipped, skipped, wait = ([curve for curve in row["curves"]] for row in RECORDED)
+    collapse, clipped, skipped, wait = (row["curves"] for row in RECORDED)
     assert max(falls(collapse[2])) > 0.25
     assert max(falls(collapse[0])) < 0.1
     for cured in (clipped, skipped):

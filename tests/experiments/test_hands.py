@@ -37,7 +37,7 @@ def test_every_garment_is_drawn_on_the_pad_in_many_ways(name):
     for strokes in found:
         assert all(len(stroke) % 2 == 0 and stroke for stroke in strokes)
         values = np.concatenate(strokes)
-        assert 0 <= values.min() and values.max() <= 255
+        assert values.min() >= 0 and values.max() <= 255
         assert seen(strokes).any()
     assert len({str(strokes) for strokes in found}) == 20
     assert drawing(Hand("test 0"), name) == found[0]

@@ -1,4 +1,4 @@
-"""The stories of the laboratory, trained in Node as a page does: ``python tests/support/support_stories.py`` records them.
+"""Stories of the laboratory, trained in Node as a page does: ``python tests/support/support_stories.py`` records them.
 
 With ``--search SEEDS`` it trains the feedback network with many seeds and both optimizers, as when the first story was
 chosen. A page's arithmetic is that of IEEE 754 in double precision, so a seed gives the same curves in every browser.

@@ -30,9 +30,10 @@ const STROKE = 1200;
 const NOTHING = range(SIDE).map(() => 0);
 const TAUS = [1.1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 50, 100, 200];
 /** Hidden neurons between input and output, a synapse that keeps a current, and the way back. */
-const SIGN = `<svg viewBox="0 0 64 26" aria-hidden="true"><path d="M2 17H20M34 17H62M57 13l5 4-5 4"/>
-<circle class="spike" cx="27" cy="17" r="7"/><circle class="current" cx="46" cy="17" r="5"/>
-<path class="loop" d="M36 11C42-3 12-3 18 10M14 6l4 5 4-5"/></svg>`;
+const SIGN = `<svg viewBox="0 0 64 26" aria-hidden="true" fill="none" stroke="currentColor" stroke-width="2">
+<path d="M2 17H20M34 17H62M57 13l5 4-5 4"/><circle cx="27" cy="17" r="7" style="fill: rgb(213 94 0 / var(--spike))"/>
+<circle cx="46" cy="17" r="5" stroke="none" style="fill: rgb(204 121 167 / var(--current))"/>
+<path d="M36 11C42-3 12-3 18 10M14 6l4 5 4-5" style="stroke: rgb(47 143 208 / var(--loop))"/></svg>`;
 
 const percent = (/** @type {number} */ share) => `${Math.round(100 * share)}\u00a0%`;
 

@@ -18,9 +18,6 @@ import { button, changed, make, menu, number, slider } from "./controls.js";
  *   `worker` is its script, `scale` is that of answers.
  */
 
-/** After so many epochs progress is said again. */
-const SAID = 5;
-
 /** @type {import("./view.js").Build<TrainData>} */
 export const train = (data, signal) => {
   const names = data.kinds.map(({ name }) => name);
@@ -133,19 +130,10 @@ export const train = (data, signal) => {
     const name = `${run.name}, yours`;
     const trained = { ...data.kinds[kind], name, tensors, tau: null, scale: data.scale };
     document.dispatchEvent(new CustomEvent("snn-trained", { detail: { kind, trained, cells: data.cells, isLast } }));
-    tell(summary());
+    changed(go);
   }
 
   const percent = (/** @type {number} */ share) => `${(100 * share).toFixed(1)}\u00a0%`;
-
-  /** Return what is said when all that have not failed have come to an epoch that is told, else what was said. */
-  function summary() {
-    const going = runs.filter((run) => !run.failed);
-    const epoch = Math.min(...going.map(({ history }) => history.length));
-    if (epoch === 0 || epoch % SAID) return said;
-    const right = going.map(({ name, history }) => `${name} ${percent(history[epoch - 1].accuracy)}`);
-    return `After ${epoch} of ${epochs} epochs these are right on the test images: ${right.join(", ")}.`;
-  }
 
   /** @param {Run} run */
   function stateOf({ history, failed, worker }) {
