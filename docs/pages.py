@@ -28,6 +28,8 @@ from snn_tutorial.plot.style import NO_GRID, QUANTITY, STYLE
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 #: What networks learn from on a page, within a view: the site has it in a file of its own.
 IMAGES = re.compile(r'"images": ("[\w+/=]{99999,}")')
+#: Between a number and its unit.
+UNITS = re.compile(r"(?<=\d) (?=%)|(?<=\d) (?=of \d)|(?<=\d of) (?=\d)")
 #: A section that keeps results, at the end of a cell.
 KEPT = re.compile(r"\n*## \d+ (Save the results|Keep the result)\s*$")
 
@@ -123,9 +125,21 @@ def finish(app: Sphinx, error: Exception | None) -> None:
     lines = f"globalThis.snnImages = {json.dumps(lesson()['images'])};\n"
     (Path(app.outdir) / "_static" / "lesson.js").write_text(lines)
     for path in Path(app.outdir).rglob("*.html"):
-        path.write_text(
-            re.sub(r"(?<=\d) (?=%)|(?<=\d) (?=of \d)|(?<=\d of) (?=\d)", "\u00a0", path.read_text())
-        )
+        path.write_text(UNITS.sub("\u00a0", path.read_text()))
+    _trim(Path(app.outdir))
+
+
+def _trim(site: Path) -> None:
+    """Leave out of the theme's 370 kB of style sheet the rules for classes that no page and no script has."""
+    texts = (path.read_text() for kind in ("html", "js") for path in site.rglob(f"*.{kind}"))
+    words = {word for text in texts for word in re.findall(r"[\w-]+", text)}
+
+    def kept(rule: re.Match[str]) -> str:
+        classes = [re.findall(r"\.([\w-]+)", selector) for selector in rule[1].split(",")]
+        return rule[0] if "@" in rule[1] or any(map(words.issuperset, classes)) else ""
+
+    sheet = site / "_static" / "styles" / "pydata-sphinx-theme.css"
+    sheet.write_text(re.sub(r"([^{}]+)\{[^{}]*\}", kept, sheet.read_text()))
 
 
 def setup(app: Sphinx) -> None:

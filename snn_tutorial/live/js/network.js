@@ -63,8 +63,9 @@ export const network = (data, signal) => {
       return isDrawing() ? pad.value : "";
     },
     set value(word) {
-      image.value = labels.length;
+      if (!word) return;
       pad.value = word;
+      image.value = labels.length;
     },
   };
   const undo = button("undo", () => edit(pad.strokes.slice(0, -1)));
