@@ -75,16 +75,19 @@ def write_views(app: Sphinx) -> None:
 
 
 def _read_drawings(record: dict[str, Any], classes: tuple[str, ...]) -> str:
-    """Return a table of the drawings that each network names when the picture ends."""
-    confusions = [network["confusion"] for network in record["networks"].values()]
+    """Return a table of the drawings that each network names when the picture ends, and which are hard."""
+    networks = record["networks"].values()
+    shares = np.array([[row[k] / sum(row) for k, row in enumerate(one["confusion"])] for one in networks])
     rows = [["", *(name.replace("-", " ") for name in record["networks"])]]
-    for k, name in enumerate(classes):
-        rows.append([name, *(f"{100 * one[k][k] / sum(one[k]):.0f} %" for one in confusions)])
-    shares = [network["drawings"] for network in record["networks"].values()]
-    rows += [[f"all, {what}", *(f"{100 * share[at]:.1f} %" for share in shares)]
-             for what, at in (("at the end of the picture", "0"), ("56 blank columns later", "56"))]  # fmt: skip
-    cells = ("".join(f"<td>{cell}</td>" for cell in row) for row in rows)
-    return f'<table class="table">{"".join(f"<tr>{row}</tr>" for row in cells)}</table>'
+    rows += [
+        [name, *(f"{share:.0%}" for share in column)] for name, column in zip(classes, shares.T, strict=True)
+    ]
+    for what, at in (("all, at the end of the picture", "0"), ("all, 56 blank columns later", "56")):
+        rows.append([what, *(f"{one['drawings'][at]:.1%}" for one in networks)])
+    cells = ("".join(f"<td>{cell.replace('%', ' %')}</td>" for cell in row) for row in rows)
+    hard = [classes[k] for k in shares.mean(0).argsort()[:3]]
+    table = f'<table class="table">{"".join(f"<tr>{row}</tr>" for row in cells)}</table>'
+    return f"{table}<p>Hardest to tell are {hard[0]}, {hard[1]} and {hard[2]}.</p>"
 
 
 def adapt(app: Sphinx, docname: str, source: list[str]) -> None:

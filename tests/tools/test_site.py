@@ -236,3 +236,13 @@ def test_chapters_on_the_site_say_nothing_that_needs_a_kernel(site):
         assert not re.search(r"no answer yet|Save the results</|Keep the result</| at 0x[0-9a-f]{6}", text), (
             page
         )
+
+
+def test_pages_say_what_they_are_where_they_are_shared(site):
+    for page in site.glob("**/*.html"):
+        if page.parent.name != "slides":
+            text = page.read_text()
+            assert '<meta name="description"' in text and "og:image" in text and "favicon.svg" in text, page
+    with PIL.Image.open(site / "_static" / "card.png") as card:
+        assert card.size == (1200, 630)
+    assert 'href="slides/index.html"' in (site / "index.html").read_text()

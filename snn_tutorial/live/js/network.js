@@ -54,9 +54,7 @@ export const network = (data, signal) => {
   const pad = new Pad("the picture", (isDone) => {
     image.value = labels.length;
     plays.stop();
-    time.value = Number(time.input.max);
     if (isDone) plays.begin(0, STROKE / Number(time.input.max));
-    else changed(image.input);
   });
   const drawing = {
     get value() {

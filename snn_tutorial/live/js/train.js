@@ -146,7 +146,7 @@ export const train = (data, signal) => {
 
   /** @param {"loss" | "accuracy"} key @param {number} unit  of the ends of the axis @param {string} yLabel */
   const chart = (key, unit, yLabel) =>
-    new Chart(`${yLabel} of the three networks by epoch`, () => {
+    new Chart(`${yLabel} of the three networks by epoch`, (width) => {
       const story = chosen();
       const older = story?.curves ?? before;
       const values = (/** @type {Curve} */ curve) =>
@@ -158,7 +158,7 @@ export const train = (data, signal) => {
       const all = [unit, ...marks.flatMap(({ y }) => y)];
       return [
         {
-          ...{ height: 190, x: [0, epochs], yLabel, xLabel: "epoch" },
+          ...{ height: Math.min(190, 0.36 * width), x: [0, epochs], yLabel, xLabel: "epoch" },
           title: older.length ? `dashed: ${story ? "recorded for this seed" : "your training before"}` : " ",
           y: [unit * Math.floor(Math.min(...all) / unit), unit * Math.ceil(Math.max(...all) / unit)],
           marks: marks.map(({ y, ...style }) => ({ kind: "line", x: y.map((_, epoch) => epoch + 1), y, ...style })),
