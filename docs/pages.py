@@ -26,8 +26,8 @@ from snn_tutorial.page import save_figure
 from snn_tutorial.plot.style import NO_GRID, QUANTITY, STYLE
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
-#: What networks learn from on a page, within a view: the site has it in a file of its own.
-IMAGES = re.compile(r'"images": ("[\w+/=]{99999,}")')
+#: What networks learn from on a page, within its view: the site has it in a file of its own.
+IMAGES = re.compile(r'(?<="lesson": \{)"images": "[\w+/=]+"')
 #: Between a number and its unit.
 UNITS = re.compile(r"(?<=\d) (?=%)|(?<=\d) (?=of \d)|(?<=\d of) (?=\d)")
 #: A section that keeps results, at the end of a cell.
@@ -128,7 +128,8 @@ def finish(app: Sphinx, error: Exception | None) -> None:
     lines = f"globalThis.snnImages = {json.dumps(lesson()['images'])};\n"
     (Path(app.outdir) / "_static" / "lesson.js").write_text(lines)
     for path in Path(app.outdir).rglob("*.html"):
-        path.write_text(UNITS.sub("\u00a0", path.read_text()))
+        text = path.read_text().replace("; in JupyterLab, run or trust the notebook.", ".")
+        path.write_text(UNITS.sub("\u00a0", text))
     _trim(Path(app.outdir))
 
 
