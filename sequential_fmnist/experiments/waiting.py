@@ -1,8 +1,9 @@
 """Three networks that wait, and read drawings: ``python -m sequential_fmnist.experiments.waiting``.
 
-All are told the same: the same images and drawings in the same order, the same recipe, the same waiting. A picture
-enters column by column, blank columns follow, and the mean of the last outputs has to name it: half of the time when
-the picture ends, else after one to 56 blank columns. The command takes an hour on one core; interrupted, it resumes.
+All have the same training: the same images and drawings in the same order, the same recipe, the same waiting. A picture
+enters column by column, blank columns follow, and the mean of the last outputs has to name it: for half of the samples
+when the picture ends, for the others after one to 56 blank columns. The command takes an hour on one core, and resumes
+if it was interrupted.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ LAST, BLANK = 7, 56
 #: The time constant of the synapse is at first as long as the longest wait: the distance is known.
 SPEC = NetworkSpec(hidden=128, surrogate_function="sigmoid", detach_reset="none", readout="membrane", batch_norm=True,
                    tau=float(BLANK))  # fmt: skip
-TRAINING = TrainingConfig(opt="adam", lr=0.005, loss="cross-entropy", clip=1.0, epochs=20, batch_size=128)
+TRAINING = TrainingConfig(opt="adam", lr=0.005, loss="cross-entropy", clip=1.0, epochs=12, batch_size=128)
 #: Images and drawings to train with, and seed of those; part of the images that are mirrored.
 REAL, DRAWN, SEED, MIRRORED = 30_000, 60_000, 1, 0.3
 RUNS = Path("runs") / "waiting"
