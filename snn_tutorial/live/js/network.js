@@ -127,8 +127,11 @@ export const network = (data, signal) => {
       series.map((step, t) => (t < time.value ? step : new Float64Array(step.length)));
     const squares = { ...bare, height: (width * SIDE) / columns.length, title: "what comes in" };
     const burst = { ...bare, height: Math.min(120, 10 + 0.55 * width), title: "spikes", color: COLORS.spike };
+    const blanks = { x: [(SIDE + columns.length - 1) / 2], y: [SIDE / 2], text: ["nothing"] };
+    const read = raster(whole(columns), squares);
+    if (columns.length >= 2 * SIDE && time.value > SIDE) read.marks.push({ kind: "words", ...blanks });
     const found = [
-      raster(whole(columns), squares),
+      read,
       raster(whole(spikes), burst),
       {
         ...{ ...bare, y: [Math.min(0, ...means), Math.max(0.1, ...means)], title: state },
