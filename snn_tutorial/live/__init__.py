@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import html
+import io
 import json
 import re
 import zlib
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 from IPython.display import HTML
 from matplotlib.figure import Figure
 
@@ -95,14 +97,15 @@ def view(name: str, data: dict[str, Any], figure: Figure, alt: str) -> HTML:
         figure: what stands there without JavaScript, and in a notebook that nobody has trusted; it is closed.
         alt: what the view shows, for readers who cannot see it.
     """
-    picture = base64.b64encode(png(figure)).decode()
+    picture = io.BytesIO()
+    PIL.Image.open(io.BytesIO(png(figure))).save(picture, "WEBP", lossless=True)
     script = (
         f"{PRELUDE}{bundle('view', name)}$view.start({json.dumps(name)}, {literal(data)}, ${name}.{name});"
     )
     script = script.replace("</", "<\\/")  # the end of a script ends it within a string, too
     return HTML(
         f'<figure class="snn-live" data-view="{name}"><img alt="{html.escape(alt)}" '
-        f'src="data:image/png;base64,{picture}">'
+        f'src="data:image/webp;base64,{base64.b64encode(picture.getvalue()).decode()}">'
         "<figcaption>Controls need JavaScript; in JupyterLab, run or trust the notebook.</figcaption></figure>\n"
         f"<style>{(_JS / 'view.css').read_text()}</style>\n"
         f"<script>(() => {{\n{script}\n}})()</script>"
