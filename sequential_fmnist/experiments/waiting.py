@@ -35,8 +35,10 @@ RECORD, WEIGHTS = Path("results") / "waiting.json", Path("snn_tutorial") / "live
 #: Outputs whose mean answers, and the most blank columns.
 LAST, BLANK = 7, 56
 #: The time constant of the synapse is at first as long as the longest wait: the distance is known.
-SPEC = NetworkSpec(hidden=128, surrogate_function="sigmoid", detach_reset="none", readout="membrane", batch_norm=True,
+SPEC = NetworkSpec(surrogate_function="sigmoid", detach_reset="none", readout="membrane", batch_norm=True,
                    tau=float(BLANK))  # fmt: skip
+#: Weights between hidden neurons take nearly all the time, so the feedback network has half as many neurons.
+HIDDEN = {"plain": 256, "stateful-synapse": 256, "feedback": 128}
 TRAINING = TrainingConfig(opt="adam", lr=0.005, loss="cross-entropy", clip=1.0, epochs=12, batch_size=128)
 #: Images and drawings to train with, and seed of those; part of the images that are mirrored.
 REAL, DRAWN, SEED, MIRRORED = 30_000, 60_000, 1, 0.3
@@ -106,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     networks: dict[str, Any] = {}
     for kind in NETWORKS:
         torch.manual_seed(training.seed)
-        net = dataclasses.replace(SPEC, model=kind).build()
+        net = dataclasses.replace(SPEC, model=kind, hidden=HIDDEN[kind]).build()
         folder = RUNS / kind
         latest = folder / "latest.pt"
         fit(Waits(net), pictures, config=training, output_dir=folder, log=print, progress=False,
@@ -115,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         weights |= {f"{kind}.{name}": weight.half().contiguous() for name, weight in net.state_dict().items()}
         net.load_state_dict({name: weight.half().float() for name, weight in net.state_dict().items()})
         asked = Waits(net)
-        networks[kind] = {"parameters": sum(weight.numel() for weight in net.parameters()),
+        networks[kind] = {"hidden": HIDDEN[kind], "parameters": sum(weight.numel() for weight in net.parameters()),
                           "test": known(asked, test), "drawings": known(asked, hands)}  # fmt: skip
         asked.blanks = 0
         cells = (hands.labels * len(hands.classes) + predict(asked, hands, 500)).bincount(minlength=100)
@@ -124,15 +126,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     content = save(weights)
     with atomic_write(WEIGHTS) as file:
         file.write(content)
-    recipe = {"spec": dataclasses.asdict(SPEC), "training": dataclasses.asdict(training), "real": REAL, "drawn": DRAWN,
+    spec = dataclasses.asdict(SPEC) | {"model": list(NETWORKS), "hidden": HIDDEN}
+    recipe = {"spec": spec, "training": dataclasses.asdict(training), "real": REAL, "drawn": DRAWN,
               "seed": SEED, "mirrored": MIRRORED, "counted": COUNTED, "other_seed": OTHER_SEED}  # fmt: skip
-    record = {
-        "hidden": SPEC.hidden,
-        "last": LAST,
-        "sha256": sha256(content),
-        "recipe": recipe,
-        "networks": networks,
-    }
+    record = {"last": LAST, "sha256": sha256(content), "recipe": recipe, "networks": networks}
     write_json(RECORD, record | {"provenance": provenance()})
 
 

@@ -42,7 +42,7 @@ def waiting_networks(record: Mapping[str, Any], file: Path = WAITING) -> dict[st
         )
     tensors, nets = load(content), {}
     for kind in NETWORKS:
-        nets[kind] = NetworkSpec(kind, record["hidden"], readout="membrane").build()
+        nets[kind] = NetworkSpec(kind, record["networks"][kind]["hidden"], readout="membrane").build()
         prefix = f"{kind}."
         own = {
             name.removeprefix(prefix): one.float() for name, one in tensors.items() if name.startswith(prefix)
