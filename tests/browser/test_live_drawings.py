@@ -14,6 +14,7 @@ from test_live_network import explorer
 from sequential_fmnist.data import SequentialFashionMNIST
 from sequential_fmnist.experiments.hands import drawings, seen
 from sequential_fmnist.experiments.waiting import COUNTED, OTHER_SEED, Waits, drawn, known
+from snn_core.functional import reset_net
 from snn_tutorial import load_results
 from snn_tutorial.live.network import waiting_networks
 
@@ -59,8 +60,8 @@ def test_networks_see_and_answer_what_they_do_in_python(browser, embedded, tmp_p
 
 
 def predict_double(net, data):
-    images = data.images.double() / 255
-    return [int(k) for some in images.split(100) for k in net.eval()(some).argmax(1)]
+    reset_net(net.eval())
+    return net(data.images.double() / 255).argmax(1).tolist()
 
 
 def test_synapse_names_drawings_of_every_class():
