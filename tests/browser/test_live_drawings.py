@@ -51,7 +51,8 @@ def test_networks_see_and_answer_what_they_do_in_python(browser, embedded, tmp_p
     with live(browser, explorer(embedded[1], record=RECORD), tmp_path, reduced_motion="reduce") as view:
         for k, (_, strokes) in enumerate(drawings(OTHER_SEED, COUNTED)):
             found = view.figure.evaluate(SHOWN, [word(strokes), blanks])
-            assert np.rint(255 * np.array(found[0][0])).T.tolist() == seen(strokes).tolist()
+            # A grey between two whole numbers may be rounded the other way.
+            assert np.abs(255 * np.array(found[0][0]).T - seen(strokes)).max() < 1.01
             assert np.array([best for _, best in found]).T.tolist() == expected[:, :, k].tolist()
     for kind, net in RECORD["networks"].items():
         for place, blank in enumerate(blanks):
