@@ -13,11 +13,13 @@ from support_live import dead_controls, live
 from test_live_confusion import CLASSES, GUESSES, IMAGES, LABELS
 from test_live_graph import walker
 from test_live_network import explorer, gradients
+from test_live_questions import QUESTIONS, field
 
 from sequential_fmnist.data import SequentialFashionMNIST
 from snn_core.layer import ElementWiseRecurrentContainer
 from snn_core.neuron import IFNode
 from snn_tutorial import load_results
+from snn_tutorial.exercises import Exercise
 from snn_tutorial.live.confusion import confused_images
 from snn_tutorial.live.cue import cue_explorer
 from snn_tutorial.live.neuron import driven_neuron
@@ -40,6 +42,8 @@ VIEWS: dict[str, Callable[[], HTML]] = {
     "graph": lambda: walker()[0],
     "train": lambda: train_on_page(load_results(ROOT / "results", "page_training")),
     "cue": lambda: cue_explorer(load_results(ROOT / "results", "fair_inside")),
+    **QUESTIONS,
+    "field": lambda: field(Exercise(8, "hint")),
 }
 
 

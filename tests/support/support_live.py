@@ -114,7 +114,7 @@ def live(browser: Browser, view: HTML, folder: Path, **options: Any) -> Iterator
 
 
 #: What makes a control of each kind change, from the keyboard, and at its end.
-KEYS = {"range": "ArrowRight", "select-one": "ArrowDown", "checkbox": "Space", "button": "Enter"}
+KEYS = {"range": "ArrowRight", "select-one": "ArrowDown", "checkbox": "Space", "button": "Enter", "text": "7"}
 BACK = {"ArrowRight": "ArrowLeft", "ArrowDown": "ArrowUp"}
 
 
@@ -123,7 +123,7 @@ def _move(view: LiveView, control: Locator, how: str) -> None:
         """control => [control.type, control.value === control.max
             || control.tagName === "SELECT" && control.selectedIndex === control.length - 1]"""
     )
-    if how == "keyboard" or kind == "select-one":  # a menu opens outside of the page
+    if how == "keyboard" or kind in ("select-one", "text"):  # a menu opens outside of the page
         control.focus()
         view.page.keyboard.press(BACK[KEYS[kind]] if is_last else KEYS[kind])
         return
