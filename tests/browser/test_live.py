@@ -24,6 +24,7 @@ from snn_tutorial.live.confusion import confused_images
 from snn_tutorial.live.cue import cue_explorer
 from snn_tutorial.live.neuron import driven_neuron
 from snn_tutorial.live.reading import column_reader
+from snn_tutorial.live.step import written_step
 from snn_tutorial.live.synapse import synapse_explorer
 from snn_tutorial.live.train import train_on_page
 from snn_tutorial.probe import trace
@@ -46,6 +47,7 @@ VIEWS: dict[str, Callable[[], HTML]] = {
     "train": lambda: train_on_page(load_results(ROOT / "results", "stories")),
     "cue": lambda: cue_explorer(load_results(ROOT / "results", "fair_inside")),
     **QUESTIONS,
+    "step": written_step,
     "field": lambda: field(Exercise(8, "hint")),
 }
 
@@ -54,7 +56,7 @@ VIEWS: dict[str, Callable[[], HTML]] = {
 class TestEveryView:
     def test_each_control_has_a_name_and_works_from_the_keyboard(self, browser, tmp_path, name):
         with live(browser, VIEWS[name](), tmp_path) as view:
-            for part in view.figure.locator("input, select, button, canvas").all():
+            for part in view.figure.locator("input, select, textarea, button, canvas").all():
                 assert part.get_attribute("aria-label") or part.inner_text()
             assert view.said()
             assert dead_controls(view) == []
