@@ -24,6 +24,7 @@ from snn_tutorial.live.confusion import confused_images
 from snn_tutorial.live.cue import cue_explorer
 from snn_tutorial.live.neuron import driven_neuron
 from snn_tutorial.live.reading import column_reader
+from snn_tutorial.live.schedule import schedule
 from snn_tutorial.live.step import written_step
 from snn_tutorial.live.synapse import synapse_explorer
 from snn_tutorial.live.train import train_on_page
@@ -47,6 +48,7 @@ VIEWS: dict[str, Callable[[], HTML]] = {
     "train": lambda: train_on_page(load_results(ROOT / "results", "stories")),
     "cue": lambda: cue_explorer(load_results(ROOT / "results", "fair_inside")),
     **QUESTIONS,
+    "schedule": lambda: schedule({"fc1": 32, "sn1": 32, "fc2": 10}, 28, 64, 16),
     "step": written_step,
     "field": lambda: field(Exercise(8, "hint")),
 }
