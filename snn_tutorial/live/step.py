@@ -22,7 +22,12 @@ EXAMPLES: dict[str, str] = {
 }
 
 
-def written_step(steps: int = 28) -> HTML:
-    """Return a view in which a step can be written: its forward and backward pass, and a trace of ``steps`` steps."""
-    first = html.escape(next(iter(EXAMPLES.values())))
-    return started("step", {"steps": steps, "examples": EXAMPLES}, f'<pre class="snn-static">{first}</pre>')
+def written_step(recorded: str, steps: int = 28) -> HTML:
+    """Return a view in which a step can be written: its forward and backward pass, and a trace of ``steps`` steps.
+
+    Args:
+        recorded: what :func:`snn_core.functional.derived` gives for the first example, shown where no script runs.
+        steps: time steps T.
+    """
+    inside = f'<pre class="snn-static">{html.escape(recorded)}</pre>'
+    return started("step", {"steps": steps, "examples": EXAMPLES}, inside)

@@ -49,7 +49,7 @@ VIEWS: dict[str, Callable[[], HTML]] = {
     "cue": lambda: cue_explorer(load_results(ROOT / "results", "fair_inside")),
     **QUESTIONS,
     "schedule": lambda: schedule({"fc1": 32, "sn1": 32, "fc2": 10}, 28, 64, 16),
-    "step": written_step,
+    "step": lambda: written_step("forward"),
     "field": lambda: field(Exercise(8, "hint")),
 }
 

@@ -66,7 +66,7 @@ def test_statements_and_numbers_are_the_library_s(browser, tmp_path, text, names
     x_seq.requires_grad_()
     s_seq, _ = reference.loop(cell.step, x_seq, [torch.zeros(1).double() for _ in names.split()])
     (gradient,) = torch.autograd.grad(s_seq.sum(), x_seq)
-    with live(browser, written_step(STEPS), tmp_path) as view:
+    with live(browser, written_step("", STEPS), tmp_path) as view:
         view.set("surrogate", type(surrogate).__name__)
         view.control("the step of a neuron").fill(text)
         found = view.numbers()
@@ -97,7 +97,7 @@ def test_statements_and_numbers_are_the_library_s(browser, tmp_path, text, names
     ],
 )
 def test_what_is_not_understood_is_said_and_the_last_step_stays(browser, tmp_path, text, why):
-    with live(browser, written_step(STEPS), tmp_path) as view:
+    with live(browser, written_step("", STEPS), tmp_path) as view:
         before = view.numbers()
         view.control("the step of a neuron").fill(text)
         assert view.numbers() == before | {"error": why}
