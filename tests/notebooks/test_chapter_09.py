@@ -30,6 +30,7 @@ def test_every_way_gives_the_loop_s_numbers(run, result):
     assert max(differences.values()) < 1e-15
     assert result["same_output"] is result["same_bits"] is True
     assert result["different_sums"] > 1
+    assert result["scans"] == 4
     printed = run.printed()
     assert printed.count("spikes equal: True\n") == 2
     assert printed.count("differences up to") == 8
