@@ -11,6 +11,7 @@ from IPython.display import HTML
 from support import ROOT
 from support_live import dead_controls, live
 from test_live_confusion import CLASSES, GUESSES, IMAGES, LABELS
+from test_live_divergence import CHANGES
 from test_live_graph import walker
 from test_live_network import RECORD, explorer, gradients
 from test_live_questions import QUESTIONS, field
@@ -22,6 +23,7 @@ from snn_tutorial import load_results
 from snn_tutorial.exercises import Exercise
 from snn_tutorial.live.confusion import confused_images
 from snn_tutorial.live.cue import cue_explorer
+from snn_tutorial.live.divergence import side_by_side
 from snn_tutorial.live.neuron import driven_neuron
 from snn_tutorial.live.reading import column_reader
 from snn_tutorial.live.schedule import schedule
@@ -48,6 +50,7 @@ VIEWS: dict[str, Callable[[], HTML]] = {
     "train": lambda: train_on_page(load_results(ROOT / "results", "stories")),
     "cue": lambda: cue_explorer(load_results(ROOT / "results", "fair_inside")),
     **QUESTIONS,
+    "divergence": lambda: side_by_side(CHANGES),
     "schedule": lambda: schedule({"fc1": 32, "sn1": 32, "fc2": 10}, 28, 64, 16),
     "step": lambda: written_step("forward"),
     "field": lambda: field(Exercise(8, "hint")),
