@@ -55,6 +55,43 @@ def three_networks(nets: Mapping[str, nn.Module]) -> Figure:
     return figure
 
 
+@plt.rc_context(NO_GRID)
+def recurrent_network(layers: int = 2) -> Figure:
+    """Draw a recurrent spiking network, once with its loops and once unrolled over three time steps."""
+    figure, axes = plt.subplots(figsize=(WIDTH, 3.2))
+    axes.set_axis_off()
+    axes.set(xlim=(-2.8, 9.8), ylim=(-0.3, 1.5 * layers + 2.3))
+    steps = {0.0: "", 4.1: "t-1", 6.5: "t", 8.9: "t+1"}
+    columns = []
+    for x, t in steps.items():
+        labels = {
+            f"$x[{t or 't'}]$": False,
+            **{f"spiking\nlayer {k}": True for k in range(1, layers + 1)},
+            "output": False,
+        }
+        column = [
+            box(axes, x, 1.5 * k, (1.5, 0.9 if is_box else 0.5), visible=is_box)
+            for k, is_box in enumerate(labels.values())
+        ]
+        for k, label in enumerate(labels):
+            axes.text(x, 1.5 * k, label, ha="center", va="center")
+        for start, end in pairwise(column):
+            arrow(axes, start, end, GREY)
+        columns.append(column)
+    loop = QUANTITY["loop"]
+    look = {"arrowstyle": "-|>", "color": loop, "linewidth": 1.8, "connectionstyle": "arc3,rad=-1.7"}
+    for k in range(1, layers + 1):
+        axes.annotate("", (-0.72, 1.5 * k + 0.27), (-0.72, 1.5 * k - 0.27), arrowprops=look)
+        axes.text(-1.4, 1.5 * k, "$y[t-1]$", ha="right", va="center", color=loop)
+    for before, after in pairwise(columns[1:]):
+        for start, end in zip(before[1:-1], after[1:-1], strict=True):
+            arrow(axes, start, end, loop)
+    top = 1.5 * layers + 2.2
+    axes.text(0, top, "with its loops", ha="center", va="top", weight="bold")
+    axes.text(6.5, top, "unrolled in time", ha="center", va="top", weight="bold")
+    return figure
+
+
 def _draw_network(axes: Axes, x: float, name: str, net: nn.Module) -> None:
     colour = STYLE[name]["color"]
     recurrent = next((part for path, part in net.named_modules() if path.endswith(".rc")), None)
