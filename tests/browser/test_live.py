@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from support import ROOT
 from support_live import dead_controls, live
 from test_live_confusion import CLASSES, GUESSES, IMAGES, LABELS
+from test_live_fit import HIDDEN, spikes
 from test_live_graph import walker
 from test_live_network import RECORD, explorer, gradients
 from test_live_questions import QUESTIONS, field
@@ -20,6 +21,7 @@ from snn_tutorial import load_results
 from snn_tutorial.exercises import Exercise
 from snn_tutorial.live.confusion import confused_images
 from snn_tutorial.live.cue import cue_explorer
+from snn_tutorial.live.fit import tau_fitter
 from snn_tutorial.live.reading import column_reader
 from snn_tutorial.live.ring import ring_explorer
 from snn_tutorial.live.synapse import synapse_explorer
@@ -32,6 +34,7 @@ pytestmark = pytest.mark.xdist_group("browser_live")
 VIEWS: dict[str, Callable[[], HTML]] = {
     "ring": lambda: ring_explorer(Figure()),
     "synapse": lambda: synapse_explorer([int(t % 3 == 0) for t in range(20)], tau=10),
+    "fit": lambda: tau_fitter(spikes(), HIDDEN, 0.03, Figure()),
     "reading": lambda: column_reader(np.stack([np.full((28, 28), k) for k in (0, 200)]), [0, 1], ("a", "b")),
     "network": lambda: explorer(SequentialFashionMNIST(train=False, source="embedded", verbose=False)),
     "waiting": lambda: explorer(
