@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from torch import Tensor, nn
 
-from snn_tutorial.plot.style import GREY, NO_GRID, QUANTITY, STYLE, WIDTH, legend_above
+from snn_tutorial.plot.style import GREY, NO_GRID, QUANTITY, RC, STYLE, WIDTH, legend_above
 from snn_tutorial.probe import Activity
 
 #: The layers from the top to the bottom of a drawing, and where each stands.
@@ -124,6 +124,26 @@ def _draw_network(axes: Axes, x: float, name: str, net: nn.Module) -> None:
     total = sum(p.numel() for p in net.parameters())
     axes.text(x, 9.0, name, ha="center", va="top", weight="bold", color=colour)
     axes.text(x, 8.68, f"{total:,} parameters", ha="center", va="top")
+
+
+@plt.rc_context(RC)
+def answers_by_class(counts: Mapping[str, Sequence[int]], classes: Sequence[str]) -> Figure:
+    """Draw how often a network answers each class, with its loop and once that is cut.
+
+    Args:
+        counts: both names to the number of answers of each class.
+        classes: names of the classes.
+    """
+    figure, axes = plt.subplots(figsize=(WIDTH, 4))
+    rows = np.arange(len(classes))
+    colours = QUANTITY["loop"], QUANTITY["threshold"]
+    for shift, colour, (name, values) in zip((-0.2, 0.2), colours, counts.items(), strict=True):
+        axes.barh(rows + shift, values, 0.38, color=colour, label=name)
+    axes.set_yticks(rows, classes)
+    axes.set(xlabel="number of answers", ylim=(len(classes) - 0.5, -0.5))
+    axes.grid(axis="y", visible=False)
+    legend_above(figure, columns=2)
+    return figure
 
 
 @plt.rc_context(NO_GRID)

@@ -10,8 +10,11 @@ from IPython.display import HTML
 from matplotlib.figure import Figure
 from support import ROOT
 from support_live import dead_controls, live
+from test_live_blank import explorer as blank_halves
+from test_live_blank import nets
 from test_live_confusion import CLASSES, GUESSES, IMAGES, LABELS
 from test_live_fit import HIDDEN, spikes
+from test_live_game import game
 from test_live_graph import walker
 from test_live_network import RECORD, explorer, gradients
 from test_live_questions import QUESTIONS, field
@@ -35,6 +38,8 @@ VIEWS: dict[str, Callable[[], HTML]] = {
     "ring": lambda: ring_explorer(Figure()),
     "synapse": lambda: synapse_explorer([int(t % 3 == 0) for t in range(20)], tau=10),
     "fit": lambda: tau_fitter(spikes(), HIDDEN, 0.03, Figure()),
+    "game": game,
+    "blank": lambda: blank_halves(nets()),
     "reading": lambda: column_reader(np.stack([np.full((28, 28), k) for k in (0, 200)]), [0, 1], ("a", "b")),
     "network": lambda: explorer(SequentialFashionMNIST(train=False, source="embedded", verbose=False)),
     "waiting": lambda: explorer(
