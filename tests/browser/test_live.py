@@ -13,6 +13,7 @@ from support_live import dead_controls, live
 from test_live_blank import explorer as blank_halves
 from test_live_blank import nets
 from test_live_confusion import CLASSES, GUESSES, IMAGES, LABELS
+from test_live_divergence import CHANGES
 from test_live_fit import HIDDEN, spikes
 from test_live_game import game
 from test_live_graph import walker
@@ -24,9 +25,12 @@ from snn_tutorial import load_results
 from snn_tutorial.exercises import Exercise
 from snn_tutorial.live.confusion import confused_images
 from snn_tutorial.live.cue import cue_explorer
+from snn_tutorial.live.divergence import side_by_side
 from snn_tutorial.live.fit import tau_fitter
 from snn_tutorial.live.reading import column_reader
 from snn_tutorial.live.ring import ring_explorer
+from snn_tutorial.live.schedule import schedule
+from snn_tutorial.live.step import written_step
 from snn_tutorial.live.synapse import synapse_explorer
 from snn_tutorial.live.train import train_on_page
 
@@ -51,6 +55,9 @@ VIEWS: dict[str, Callable[[], HTML]] = {
     "train": lambda: train_on_page(load_results(ROOT / "results", "stories")),
     "cue": lambda: cue_explorer(load_results(ROOT / "results", "fair_inside")),
     **QUESTIONS,
+    "divergence": lambda: side_by_side(CHANGES),
+    "schedule": lambda: schedule({"fc1": 32, "sn1": 32, "fc2": 10}, 28, 64, 16),
+    "step": lambda: written_step("forward"),
     "field": lambda: field(Exercise(8, "hint")),
 }
 
@@ -59,7 +66,7 @@ VIEWS: dict[str, Callable[[], HTML]] = {
 class TestEveryView:
     def test_each_control_has_a_name_and_works_from_the_keyboard(self, browser, tmp_path, name):
         with live(browser, VIEWS[name](), tmp_path) as view:
-            for part in view.figure.locator("input, select, button, canvas").all():
+            for part in view.figure.locator("input, select, textarea, button, canvas").all():
                 assert part.get_attribute("aria-label") or part.inner_text()
             assert view.said()
             assert dead_controls(view) == []
