@@ -17,6 +17,7 @@ from snn_tutorial.live.javascript import network_code
 
 def blank_explorer(
     nets: Mapping[str, nn.Module],
+    first: int,
     images: np.ndarray,
     labels: Sequence[int],
     classes: Sequence[str],
@@ -26,6 +27,7 @@ def blank_explorer(
 
     Args:
         nets: each of :data:`sequential_fmnist.networks.NETWORKS` by its name.
+        first: the picture at the start.
         images: grey images ``[n, 28, 28]``, 0 to 255, as they are seen (not transposed); they are part of the page.
         labels: class of each image, ``[n]``.
         classes: names of the classes.
@@ -39,4 +41,4 @@ def blank_explorer(
         networks.append({**code, "tensors": tensors, "tau": None, "scale": 1})
     pictures = {"images": packed(images), "labels": list(map(int, labels)), "classes": list(classes)}
     alt = "what each network gets, its hidden spikes, its output spikes, and the answer so far"
-    return view("blank", {"networks": networks, "cells": cells, **pictures}, figure, alt)
+    return view("blank", {"networks": networks, "cells": cells, "first": first, **pictures}, figure, alt)

@@ -35,7 +35,7 @@ def nets() -> dict[str, torch.nn.Module]:
 def explorer(made: dict[str, torch.nn.Module]) -> HTML:
     test = SequentialFashionMNIST(train=False, source="embedded", verbose=False)
     images, labels = test.images[:3, 0].numpy(), test.labels[:3].tolist()
-    return blank_explorer(made, images, labels, test.classes, Figure())
+    return blank_explorer(made, 0, images, labels, test.classes, Figure())
 
 
 def library(net: torch.nn.Module, image: np.ndarray, start: int, cleared: tuple[str, ...]) -> torch.Tensor:

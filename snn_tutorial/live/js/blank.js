@@ -9,19 +9,20 @@ import { load } from "./scan.js";
 
 /**
  * @typedef {{networks: import("./scan.js").Trained[], cells: import("./scan.js").Cells, images: string,
- *   labels: number[], classes: string[]}} BlankData  `images` [n, 28, 28] are packed.
+ *   first: number, labels: number[], classes: string[]}} BlankData  `images` [n, 28, 28] are packed.
  * @typedef {{hidden: Float64Array[], output: Float64Array[]}} Activity  Spikes in each step.
  */
 
 const NOTHING = range(SIDE).map(() => 0);
 
 /** @type {import("./view.js").Build<BlankData>} */
-export const blank = ({ networks, cells, images, labels, classes }) => {
+export const blank = ({ networks, cells, first, images, labels, classes }) => {
   const pixels = bytes(images);
   const loaded = networks.map((one) => load(one, cells, SIDE));
   const image = menu(
     "picture",
     labels.map((label, k) => `${k}: ${classes[label]}`),
+    first,
   );
   const from = slider("blank from column", { max: SIDE, value: SIDE / 2 });
   const clears = {
@@ -62,8 +63,8 @@ export const blank = ({ networks, cells, images, labels, classes }) => {
 
   /** Count output spikes since the picture began, or since the blank. @param {Activity} activity @param {number} steps */
   function counts({ output }, steps) {
-    const first = steps > from.value ? from.value : 0;
-    return classes.map((_, label) => sum(output.slice(first, steps).map((s) => s[label])));
+    const begin = steps > from.value ? from.value : 0;
+    return classes.map((_, label) => sum(output.slice(begin, steps).map((s) => s[label])));
   }
 
   /** Return the share of the right class in these spikes, and the answer, if there is any spike. @param {number[]} count */
@@ -84,7 +85,7 @@ export const blank = ({ networks, cells, images, labels, classes }) => {
       raster(soFar(activity.hidden), { ...bare, height: width * 0.5, title: "hidden spikes", color: COLORS.spike }),
       raster(soFar(activity.output), { ...bare, height: width * 0.35, title: "output spikes", color: COLORS.spike }),
       {
-        ...{ ...bare, y: [0, 1], height: 44, title: "share of the right class" },
+        ...{ ...bare, y: [0, 1], height: 44, title: "right class" },
         marks: [{ kind: /** @type {const} */ ("bars"), x: range(time.value), y: shares, width: 1, color }],
       },
     ];
