@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import html
+import io
 import json
 import re
 import zlib
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 from IPython.display import HTML
 from matplotlib.figure import Figure
 
@@ -102,7 +104,9 @@ def view(name: str, data: dict[str, Any], figure: Figure, alt: str) -> HTML:
 
 def picture_url(figure: Figure) -> str:
     """Return a figure as the address of a picture that holds it, and close it."""
-    return f"data:image/png;base64,{base64.b64encode(png(figure)).decode()}"
+    picture = io.BytesIO()
+    PIL.Image.open(io.BytesIO(png(figure))).save(picture, "WEBP", lossless=True)
+    return f"data:image/webp;base64,{base64.b64encode(picture.getvalue()).decode()}"
 
 
 def started(name: str, data: dict[str, Any], inside: str) -> HTML:
