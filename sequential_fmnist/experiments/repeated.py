@@ -18,7 +18,6 @@ from sequential_fmnist.data import prepared
 from sequential_fmnist.evaluate import COLLAPSE, evaluate, falls
 from sequential_fmnist.experiments.frame import Case, Place, Record, Records, Spec, Study
 from sequential_fmnist.experiments.images import ImageTask
-from sequential_fmnist.networks import NETWORKS
 from sequential_fmnist.options import option
 from sequential_fmnist.train import Trainer, TrainingConfig
 from sequential_fmnist.variants import NetworkSpec
