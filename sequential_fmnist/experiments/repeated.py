@@ -252,15 +252,15 @@ def listing(_: Records) -> Iterable[Case]:
 
 def random_skips(_: Records) -> Iterable[Case]:
     """Is it these updates, or any five?"""
-    yield _case("random skips", "feedback", A, 10, scaler="random skips")
+    yield _case(f"{A}, random skips", "feedback", A, 10, scaler="random skips")
 
 
 def cures(_: Records) -> Iterable[Case]:
     """What else cures feedback?"""
-    yield _case("gradient norm at most 1", "feedback", A, 3, clip=1.0)
-    yield _case("reset attached", "feedback", A, 3, detach_reset="none")
-    yield _case("learning rate 0.02", "feedback", A, 3, lr=0.02)
-    yield _case("dampened derivative", "feedback", A, 3, dampened=True)
+    yield _case(f"{A}, gradient norm at most 1", "feedback", A, 3, clip=1.0)
+    yield _case(f"{A}, reset attached", "feedback", A, 3, detach_reset="none")
+    yield _case(f"{A}, learning rate 0.02", "feedback", A, 3, lr=0.02)
+    yield _case(f"{A}, dampened derivative", "feedback", A, 3, dampened=True)
 
 
 def replays(_: Records) -> Iterable[Case]:
@@ -277,7 +277,7 @@ def float16(_: Records) -> Iterable[Case]:
 
 def float16_fixed(_: Records) -> Iterable[Case]:
     """Float16 with a scale that never changes, so that no update is skipped."""
-    yield _case("float16, fixed scale", "feedback", A, 1, "fixed scale", amp=True)
+    yield _case(f"{A}, float16 at a fixed scale", "feedback", A, 1, "fixed scale", amp=True)
 
 
 #: Every group in the order in which they run: what matters most comes first, what is slow comes last.
@@ -306,7 +306,7 @@ def _questions() -> dict[str, tuple[Place, Place]]:
         for recipe, group in groups.items()
     }
     usual, rule = (("feedback_64", f"{A}, {name}", "feedback") for name in ("float32", "rule"))
-    random = "random_skips", "random skips", "feedback"
+    random = "random_skips", f"{A}, random skips", "feedback"
     return asked | {
         "random skips over float32, feedback": (usual, random),
         "rule over random skips, feedback": (random, rule),
