@@ -21,7 +21,6 @@ from sequential_fmnist.experiments.images import ImageTask
 from sequential_fmnist.options import option
 from sequential_fmnist.train import Trainer, TrainingConfig
 from sequential_fmnist.variants import NetworkSpec
-from snn_core.functional import SkipOverflow
 from snn_core.surrogate import ATan
 
 __all__ = ["FIRST", "RECIPES", "REPEATED", "replay", "run_until"]
@@ -65,15 +64,16 @@ class DampenedSpec(NetworkSpec):
         return net
 
 
-class SkipAt(SkipOverflow):
-    """Skips the updates with the numbers ``chosen``, whatever their gradients."""
+class SkipsAtRandom(Trainer):
+    """Skips :data:`SKIPS` updates of a run, whatever their gradients: weights and momentum stay, the batch is lost."""
 
-    def __init__(self, chosen: Iterable[int]) -> None:
-        super().__init__()
-        self._chosen, self._taken = {*chosen}, 0
-
-    def unscale_(self, optimizer: torch.optim.Optimizer) -> None:
-        self._overflows, self._taken = self._taken in self._chosen, self._taken + 1
+    def _order(self, data: Any) -> Tensor | None:
+        size, order = self.batch_size, super()._order(data)
+        each = len(data) // size
+        generator = torch.Generator().manual_seed(self.config.seed)
+        chosen = torch.randperm(each * self.config.epochs, generator=generator)[:SKIPS]
+        kept = [k for k in range(each) if k + self.epoch * each not in chosen]
+        return order[: each * size].view(each, size)[kept].flatten()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,12 +83,9 @@ class RepeatedTask(ImageTask):
     scaler: str = option("own", "what skips updates", ("own", "random skips", "fixed scale"))
 
     def train(self, net: nn.Module, training: TrainingConfig) -> tuple[nn.Module, list[dict[str, float]]]:
-        trainer, (train, test) = Trainer(net, training), map(prepared, self.splits())
-        if self.scaler == "random skips":
-            steps = len(train) // training.batch_size * training.epochs
-            generator = torch.Generator().manual_seed(training.seed)
-            trainer.scaler = SkipAt(torch.randperm(steps, generator=generator)[:SKIPS].tolist())
-        elif self.scaler == "fixed scale":
+        kind = SkipsAtRandom if self.scaler == "random skips" else Trainer
+        trainer, (train, test) = kind(net, training), map(prepared, self.splits())
+        if self.scaler == "fixed scale":
             trainer.scaler = torch.amp.GradScaler("cpu", FIXED_SCALE, growth_interval=10**9)
         run_until(trainer, train, test, training.epochs)
         return net, trainer.history
