@@ -16,7 +16,6 @@ from sequential_fmnist.experiments.evidence import (
     best_table,
     cases,
     repeated_table,
-    reproduced_table,
     verdict_table,
 )
 from sequential_fmnist.networks import NETWORKS
@@ -147,7 +146,7 @@ def verdicts() -> str:
 
 def pages() -> dict[str, dict[str, str]]:
     """Return what each page shows between marks, by the page and the name in the mark."""
-    summary, published = load("ablation"), load("published")
+    summary = load("ablation")
     return {
         "README.md": {
             "links": links(),
@@ -159,10 +158,8 @@ def pages() -> dict[str, dict[str, str]]:
         },
         "docs/benchmarks.md": benchmarks.tables(RESULTS),
         "docs/evidence.md": {
-            "repeated": repeated_table(load("repeated"), published, *NETWORKS),
+            "repeated": repeated_table(load("repeated"), load("published"), *NETWORKS),
             "contrasts": verdict_table(load("repeated")["comparisons"]),
-            "reproduced_64": reproduced_table(summary, published, 64),
-            "reproduced_90": reproduced_table(summary, published, 90),
             "best": best_table(summary),
             "verdicts": verdicts(),
         },

@@ -233,7 +233,7 @@ def others_64(_: Records) -> Iterable[Case]:
 
 def feedback_90(_: Records) -> Iterable[Case]:
     """The same for the recipe of the tutorial's curves."""
-    yield from _repeated("feedback", B, 5, "float32", "rule")
+    yield from _repeated("feedback", B, 5, "rule", "float32")
 
 
 def others_90(_: Records) -> Iterable[Case]:
@@ -244,7 +244,7 @@ def others_90(_: Records) -> Iterable[Case]:
 
 def listing(_: Records) -> Iterable[Case]:
     """The tutorial's listing, cut everywhere, trained for 64 epochs."""
-    yield from _repeated("feedback", LISTING, 3, "float32", "rule")
+    yield from _repeated("feedback", LISTING, 3, "rule", "float32")
 
 
 def random_skips(_: Records) -> Iterable[Case]:
