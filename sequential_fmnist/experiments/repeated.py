@@ -249,7 +249,7 @@ def listing(_: Records) -> Iterable[Case]:
 
 def random_skips(_: Records) -> Iterable[Case]:
     """Is it these updates, or any five?"""
-    yield _case(f"{A}, random skips", "feedback", A, 10, scaler="random skips")
+    yield _case(f"{A}, random skips", "feedback", A, 5, scaler="random skips")
 
 
 def cures(_: Records) -> Iterable[Case]:
@@ -264,7 +264,7 @@ def replays(_: Records) -> Iterable[Case]:
     """How often does a collapse come again if the weights before it change by a millionth?"""
     config = TrainingConfig(epochs=64, drop_last=True)
     spec = Spec(NetworkSpec("feedback", detach_reset="hidden"), ReplayTask(), config)
-    yield Case("collapses replayed", "feedback", spec, 10, first=FIRST)
+    yield Case("collapses replayed", "feedback", spec, 5, first=FIRST)
 
 
 def float16(_: Records) -> Iterable[Case]:
