@@ -23,7 +23,7 @@ from sequential_fmnist.train import Trainer, TrainingConfig
 from sequential_fmnist.variants import NetworkSpec
 from snn_core.surrogate import ATan
 
-__all__ = ["FIRST", "RECIPES", "REPEATED", "replay", "run_until"]
+__all__ = ["FIRST", "RECIPES", "REPEATED", "REPLAYED", "replay", "run_until"]
 
 #: The first seed, which no earlier run had.
 FIRST = 100
@@ -281,9 +281,8 @@ def float16_fixed(_: Records) -> Iterable[Case]:
 GROUPS = (
     feedback_64,
     random_skips,
-    replays,
-    others_64,
     feedback_90,
+    others_64,
     cures,
     listing,
     others_90,
@@ -311,3 +310,4 @@ def _questions() -> dict[str, tuple[Place, Place]]:
 
 
 REPEATED = Study("repeated", {group.__name__: group for group in GROUPS}, _questions())
+REPLAYED = Study("replayed", {"replays": replays})

@@ -13,6 +13,7 @@ from sequential_fmnist.experiments.evidence import repeated_table
 from sequential_fmnist.experiments.frame import execute, one_thread
 from sequential_fmnist.experiments.repeated import (
     REPEATED,
+    REPLAYED,
     SKIPS,
     RepeatedTask,
     ReplayTask,
@@ -70,7 +71,7 @@ def test_a_summary_counts_replays_that_fall_again():
 
 
 def test_every_run_that_is_to_be_made_differs_from_the_others():
-    cases = [case for group in REPEATED.groups.values() for case in group({})]
+    cases = [case for study in (REPEATED, REPLAYED) for group in study.groups.values() for case in group({})]
     keys = [spec.key() for case in cases for spec in case.runs()]
     assert len(keys) == len(set(keys))
     assert min(spec.training.seed for case in cases for spec in case.runs()) == 100
