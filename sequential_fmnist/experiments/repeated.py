@@ -97,11 +97,12 @@ class RepeatedTask(ImageTask):
 
     def more(self, runs: list[Record]) -> Record:
         """Return for a summary also skipped updates, largest falls, and the numbers of collapses."""
+        is_random = self.scaler == "random skips"
         largest = [max(falls(run["curve"]), default=0.0) for run in runs]
         collapses = [sum(fall > COLLAPSE for fall in falls(run["curve"])) for run in runs]
         return super().more(runs) | {
             "on_training": [run["accuracy_on_training"] for run in runs],
-            "skipped": [sum(run.get("skipped", ())) for run in runs],
+            "skipped": [SKIPS if is_random else sum(run.get("skipped", ())) for run in runs],
             "largest_fall": [round(fall, 4) for fall in largest],
             "collapses": collapses,
             "curves": [run["curve"] for run in runs],
