@@ -15,6 +15,8 @@ import { counted, range } from "./numbers.js";
 /** Colours of cues, those of plots in Python. */
 const CUES = ["#1F77B4", "#D66A00", "#2B8A2B", "#D62728", "#8457AE", "#8C564B", "#C9559F", "#6B6B6B"];
 const END = 1.5;
+/** What lies farther out is drawn at the edge. @param {number} at */
+const inside = (at) => Math.max(-1.4, Math.min(1.4, at));
 
 /** @type {import("./view.js").Build<CueData>} */
 export const cue = ({ after, first, symbols, networks }) => {
@@ -37,8 +39,8 @@ export const cue = ({ after, first, symbols, networks }) => {
             ...symbols.map((symbol, k) => ({
               ...{
                 kind: /** @type {const} */ ("words"),
-                x: [points[k][0]],
-                y: [points[k][1]],
+                x: [inside(points[k][0])],
+                y: [inside(points[k][1])],
                 text: [`${symbol + 1}`],
               },
               color: [CUES[symbol % CUES.length], `color-mix(in srgb, ${CUES[symbol % CUES.length]}, white 45%)`],
@@ -63,7 +65,7 @@ export const cue = ({ after, first, symbols, networks }) => {
       for (const [n, network] of networks.entries()) said[n].textContent = `reads ${percent(network)}`;
       const read = networks.map((network) => `${network.name} ${percent(network)}`).join("; ");
       const ago = `${counted(steps.value, "step")} after the cue`;
-      const sure = "On the circle it is sure, in the middle it sees nothing";
+      const sure = "On the circle or outside it is sure, in the middle it sees nothing";
       return `${ago} a linear probe reads this share of the cues: ${read}. ${sure}. Guessing: ${100 / count}\u00a0%.`;
     },
   };
