@@ -7,6 +7,7 @@ if __name__ == "__main__":
         from sequential_fmnist.experiments.ablation import ABLATION
         from sequential_fmnist.experiments.fair.plan import FAIR
         from sequential_fmnist.experiments.frame import command
+        from sequential_fmnist.experiments.repeated import REPEATED, REPLAYED
     except ModuleNotFoundError as error:
         sys.exit(f"error: this needs the package {error.name}: pip install 'snn-core[ablation]'")
-    command(ABLATION, FAIR)
+    command(ABLATION, FAIR, REPEATED, REPLAYED)
