@@ -107,12 +107,18 @@ class Case:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute with one thread, as runs side by side do: another number of threads rounds in another way."""
+    """Compute with one thread, as runs side by side do: another number of threads rounds in another way.
+
+    Numbers below 1e-38 count as 0. Gradients that fade over hundreds of steps are full of them, and a processor takes
+    several times as long for each; no run that was tried both ways ended with other bits.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
     try:
         yield
     finally:
+        torch.set_flush_denormal(False)
         torch.set_num_threads(before)
 
 
@@ -213,19 +219,20 @@ class Store:
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """Groups of cases and questions about them. p-values are corrected for the questions of this study alone.
+    """Groups of cases and questions about them.
 
     Args:
         name: of its files.
         groups: each by its name, in the order in which they run.
-        questions: each in words, with two places: does the second do better?
+        questions: families of questions, each by a name. A question is in words, with two places: does the second do
+            better? p-values are corrected for the questions of their family, which are named before its runs are made.
         more: returns what else the summary holds, from the records and the folder of results.
         searches: groups whose cases only choose recipes; the summary counts their runs and leaves their cases out.
     """
 
     name: str
     groups: Mapping[str, Group]
-    questions: Mapping[str, tuple[Place, Place]] = dataclasses.field(default_factory=dict)
+    questions: Mapping[str, Mapping[str, tuple[Place, Place]]] = dataclasses.field(default_factory=dict)
     more: Callable[[Records, Path], Record] = lambda records, folder: {}
     searches: Sequence[str] = ()
 
@@ -273,13 +280,15 @@ class Study:
             for case in cases:
                 place = (group, case["name"], case["kind"])
                 found |= {place: case["values"], (*place, case["at"]): case["values"]}
-        asked = {words: pair for words, pair in self.questions.items() if found.keys() >= {*pair}}
-        answers = [compare(found[a], found[b]) for a, b in asked.values()]
-        corrected = holm([answer.p for answer in answers])
-        return {
-            words: {"a": a, "b": b, **dataclasses.asdict(answer), "p_holm": p, "decided": p < LEVEL}
-            for (words, (a, b)), answer, p in zip(asked.items(), answers, corrected, strict=True)
-        }
+        told: dict[str, Record] = {}
+        for family, questions in self.questions.items():
+            asked = {words: pair for words, pair in questions.items() if found.keys() >= {*pair}}
+            answers = [compare(found[a], found[b]) for a, b in asked.values()]
+            corrected = holm([answer.p for answer in answers])
+            for (words, (a, b)), answer, p in zip(asked.items(), answers, corrected, strict=True):
+                told[words] = {"family": family, "a": a, "b": b, **dataclasses.asdict(answer)}
+                told[words] |= {"p_holm": p, "decided": p < LEVEL}
+        return told
 
 
 def summary_of(case: Case, records: Records) -> Record:
