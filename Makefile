@@ -110,7 +110,7 @@ lint: $(VENV)/.dev $(JAVASCRIPT)/node_modules ## check style, types and imports
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(JAVASCRIPT)/node_modules/.bin/biome ci --config-path=$(JAVASCRIPT)/biome.json snn_tutorial/live/js
+	$(JAVASCRIPT)/node_modules/.bin/biome ci --config-path=$(JAVASCRIPT)/biome.json snn_tutorial/live/js docs/site.js
 	$(WITH_NODE) $(JAVASCRIPT)/node_modules/.bin/tsc --project $(JAVASCRIPT)
 
 .PHONY: check

@@ -17,12 +17,8 @@ PROJECT = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tools"), str(HERE)]  # docstrings and tools of this copy
 
 import dark_figures  # noqa: E402
+import pages  # noqa: E402
 import slides  # noqa: E402
-
-from sequential_fmnist.data import SequentialFashionMNIST  # noqa: E402
-from sequential_fmnist.networks import NETWORKS, make_network  # noqa: E402
-from snn_tutorial.live.network import network_explorer  # noqa: E402
-from snn_tutorial.plot.networks import three_networks  # noqa: E402
 
 project = html_title = "Recurrent connections and stateful synapses"
 language = "en"
@@ -35,7 +31,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx-mathjax-offline",
 ]
-exclude_patterns = ["README.md", "docs/index.md", "docs/_templates", "**/.ipynb_checkpoints"]
+exclude_patterns = ["docs/index.md", "docs/_templates", "**/.ipynb_checkpoints"]
 templates_path = ["_templates"]
 
 autodoc_member_order = "bysource"
@@ -85,12 +81,19 @@ html_theme_options = {
     "navbar_persistent": [],  # the field for searching stands in the side bar already
     "footer_content_items": [],
     "show_toc_level": 2,
+    "secondary_sidebar_items": {"**": ["page-toc"], "index": []},
     "use_download_button": False,
 }
-html_context = {"default_mode": "auto", "mathjax": json.dumps(mathjax3_config)}  # the latter for slides
+html_context = {
+    "default_mode": "auto",
+    "html_baseurl": html_baseurl,
+    "mathjax": json.dumps(mathjax3_config),
+}  # the latter for slides
 REVEAL = Path(sphinx_revealjs.__file__).parent / "_static" / "revealjs" / "dist"
 SLIDES = (REVEAL / "reveal.js", REVEAL / "reveal.css", REVEAL / "theme" / "serif.css")
-html_static_path = ["site.css", "slides.css", *map(str, SLIDES)]
+html_static_path = ["site.css", "site.js", "slides.css", "vendor/gifenc.js", "favicon.svg", *map(str, SLIDES)]
+html_js_files = [("site.js", {"defer": "defer"})]
+html_favicon = "favicon.svg"
 html_css_files = ["site.css"]
 html_show_sphinx = html_show_copyright = html_copy_source = False
 html_use_index = html_domain_indices = False
@@ -139,15 +142,6 @@ def edit_what_is_there(
         context["page_source_suffix"] = ""
 
 
-def write_landing(app: Sphinx) -> None:
-    """Write the view with which the site begins, the trained networks and an empty pad to draw on."""
-    test = SequentialFashionMNIST(train=False, source="embedded", verbose=False)
-    images, labels = test.images[:20].reshape(-1, 28, 28).numpy(), test.labels[:20].tolist()
-    figure = three_networks({name: make_network(name) for name in NETWORKS})
-    page = network_explorer(images, labels, test.classes, figure, draws_first=True)
-    (Path(app.srcdir) / "landing.html").write_text(page.data)
-
-
 def darken(app: Sphinx, error: Exception | None) -> None:
     """Put the figures' variants for light and dark pages in their place."""
     if error is None:
@@ -183,7 +177,7 @@ def leave_out_unused(app: Sphinx, error: Exception | None) -> None:
 def setup(app: Sphinx) -> None:
     """Register the hooks."""
     app.config.mathjax_path = "mathjax/startup.js"
-    app.connect("builder-inited", write_landing)
+    pages.setup(app)
     app.connect("source-read", describe_pictures)
     app.connect("doctree-read", leave_out_badges, priority=100)  # before Sphinx collects pictures
     app.connect("html-page-context", edit_what_is_there, priority=100)

@@ -58,6 +58,8 @@ def add_variants(page: Path) -> None:
         for variant in ("light", "dark"):
             image = tag.replace(source, f"{stem}-{variant}.webp")
             image = image.replace("<img ", f'<img class="only-{variant}" loading="lazy" ')
+            # Nor can the link of the one that is hidden be reached with the tab key.
+            image = image.replace('<a class="', f'<a class="only-{variant} ')
             still = f'<source media="(prefers-reduced-motion: reduce)" srcset="{stem}-{variant}-still.webp">'
             shown += f"<picture>{still}{image}</picture>" if file.endswith(".gif") else image
         return shown

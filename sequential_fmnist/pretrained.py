@@ -41,7 +41,7 @@ def load(kind: str, folder: str | os.PathLike[str] = PRETRAINED_FOLDER) -> tuple
     ``folder`` is where the cards and the weights are; ``kind`` is one of :data:`~sequential_fmnist.networks.NETWORKS`.
 
     Raises:
-        PretrainedError: a file is missing, or has another SHA-256 than its card says.
+        PretrainedError: a file is missing, has another SHA-256 than its card says, or does not fit the network.
         ValueError: no such ``kind``.
     """
     check_choice("kind", kind, tuple(NETWORKS))
@@ -57,7 +57,13 @@ def load(kind: str, folder: str | os.PathLike[str] = PRETRAINED_FOLDER) -> tuple
         raise PretrainedError(f"weights {path} are damaged: expected SHA-256 {card['sha256']}, found {found}")
     with torch.random.fork_rng(devices=[]):  # initial weights that are replaced leave no trace
         net = spec.build()
-    net.load_state_dict(read_tensors(content))
+    try:
+        net.load_state_dict(read_tensors(content))
+    except RuntimeError as error:
+        why = " ".join(str(error).split())
+        raise PretrainedError(
+            f"weights {path} are those of another network than networks.py has: {why}"
+        ) from error
     return net.eval(), card
 
 

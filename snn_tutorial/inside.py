@@ -60,22 +60,26 @@ def states(net: MemoryNet, x_seq: Tensor) -> Iterator[Tensor]:
     functional.reset_net(net)
 
 
-def read(fitted: Tensor, known: Tensor, shown: Tensor, asked: Tensor) -> float:
-    """Return the share of ``asked`` that a linear reader, fitted to other sequences, classifies from ``shown``."""
+def read(fitted: Tensor, known: Tensor, shown: Tensor, asked: Tensor) -> tuple[float, Tensor]:
+    """Return the share of ``asked`` that a linear reader, fitted to other sequences, classifies from ``shown``.
+
+    And where its scores draw each of them in a plane, in which every class has a place on a circle of radius 1.
+    """
     readers = LinearReaders(fitted, known, penalty=0.1, classes=Recall.outputs)
-    return readers.accuracy(readers.weights(torch.eye(fitted.shape[1])), shown, asked)
+    weights = readers.weights(torch.eye(fitted.shape[1]))
+    angles = torch.arange(Recall.outputs) * (2 * torch.pi / Recall.outputs)
+    places = torch.stack([angles.sin(), angles.cos()], 1)
+    return readers.accuracy(weights, shown, asked), readers.scores(weights, shown) @ places
 
 
 def look(net: MemoryNet) -> dict[str, Any]:
-    """Return what a reader classifies after each of :data:`AFTER` steps, and states in two principal components."""
+    """Return what a reader classifies after each of :data:`AFTER` steps, and where it sees the first cues."""
     (known_seq, known), (asked_seq, asked) = cues(1, FITTED), cues(2, ASKED)
     held, planes = [], []
     for fitted, shown in zip(states(net, known_seq), list(states(net, asked_seq)), strict=True):
-        held.append(round(read(fitted, known, shown, asked), 4))
-        _, values, axes = torch.linalg.svd(fitted - fitted.mean(0), full_matrices=False)
-        scale = (values[0] / len(fitted) ** 0.5).clamp_min(1e-6)
-        points = (shown[:SHOWN] - fitted.mean(0)) @ axes[:2].T / scale
-        planes.append([[round(value, 2) for value in point] for point in points.tolist()])
+        share, points = read(fitted, known, shown, asked)
+        held.append(round(share, 4))
+        planes.append([[round(value, 2) for value in point] for point in points[:SHOWN].tolist()])
     return {"held": held, "plane": planes}
 
 
@@ -90,7 +94,7 @@ def before(net: MemoryNet) -> tuple[float, float]:
     torch.nn.functional.cross_entropy(net(x_seq), asked[:100], reduction="sum").backward()
     norms = x_seq.grad.norm(dim=2).mean(1)  # type: ignore[union-attr]
     ratio = norms[: net.window].mean() / norms[-net.window :].mean().clamp_min(1e-30)
-    return read(fitted, known, shown, asked), ratio.item()
+    return read(fitted, known, shown, asked)[0], ratio.item()
 
 
 def built(spec: Spec, seed: int) -> MemoryNet:

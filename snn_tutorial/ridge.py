@@ -49,7 +49,10 @@ class LinearReaders:
         w = torch.linalg.solve(p.T @ self.covariance @ p + self.penalty * eye, p.T @ self.cross)
         return (p @ w).to(self._mean_x.dtype)
 
+    def scores(self, weights: Tensor, features: Tensor) -> Tensor:
+        """Return what the reader with these ``weights`` gives each class, ``[n, classes]``."""
+        return self._mean_y + (features - self._mean_x) @ weights
+
     def accuracy(self, weights: Tensor, features: Tensor, labels: Tensor) -> float:
         """Return the share of samples ``[n, F]`` for which the reader with these ``weights`` names the right class."""
-        scores = self._mean_y + (features - self._mean_x) @ weights
-        return (scores.argmax(1) == labels).float().mean().item()
+        return (self.scores(weights, features).argmax(1) == labels).float().mean().item()

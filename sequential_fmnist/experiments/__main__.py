@@ -1,8 +1,12 @@
 """The command ``python -m sequential_fmnist.experiments``, or ``make ablation``."""
 
-from sequential_fmnist.experiments.ablation import ABLATION
-from sequential_fmnist.experiments.fair.plan import FAIR
-from sequential_fmnist.experiments.frame import command
+import sys
 
 if __name__ == "__main__":
+    try:
+        from sequential_fmnist.experiments.ablation import ABLATION
+        from sequential_fmnist.experiments.fair.plan import FAIR
+        from sequential_fmnist.experiments.frame import command
+    except ModuleNotFoundError as error:
+        sys.exit(f"error: this needs the package {error.name}: pip install 'snn-core[ablation]'")
     command(ABLATION, FAIR)

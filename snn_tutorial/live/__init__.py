@@ -22,13 +22,15 @@ from snn_tutorial.live.javascript import PRELUDE, Code
 from snn_tutorial.page import png
 
 _JS = Path(__file__).with_name("js")
-_IMPORT = re.compile(r'^import [^;]*? from "\./(\w+)\.js";\n', re.MULTILINE)
+_IMPORT = re.compile(r'^import (\{[^}]*\}) from "\./(\w+)\.js";\n', re.MULTILINE)
+_EXPORT = re.compile(r"^export (?:async )?(?:const|class|function) (\w+)", re.MULTILINE)
 
 
 def bundle(*names: str) -> str:
     """Return modules of ``js/`` with all that they import as one classic script, without comments.
 
-    A page that is opened from a file may not load modules.
+    A page that is opened from a file may not load modules. Each becomes an object of its exports, such as
+    ``$chart``, so that names of different modules cannot clash.
     """
     found: dict[str, str] = {}
 
@@ -37,12 +39,14 @@ def bundle(*names: str) -> str:
             return
         found[module] = ""  # marks it as known, should modules import each other
         source = (_JS / f"{module}.js").read_text()
-        for other in _IMPORT.findall(source):
+        for _, other in _IMPORT.findall(source):
             add(other)
         del found[module]  # its place is behind what it needs
-        source = re.sub(r"/\*\*.*?\*/\n?", "", _IMPORT.sub("", source), flags=re.DOTALL)
+        source = re.sub(r"/\*\*.*?\*/\n?", "", source, flags=re.DOTALL)
         source = re.sub(r"^\s+(?=\S)|^\s*//.*\n", "", source, flags=re.MULTILINE)
-        found[module] = re.sub(r"^export ", "", source, flags=re.MULTILINE)
+        exports = ", ".join(_EXPORT.findall(source))
+        source = re.sub(r"^export ", "", _IMPORT.sub(r"const \1 = $\2;\n", source), flags=re.MULTILINE)
+        found[module] = f"const ${module} = (() => {{\n{source}return {{ {exports} }};\n}})();\n"
 
     for name in names:
         add(name)
@@ -77,9 +81,9 @@ def packed(array: np.ndarray, is_deflated: bool = False) -> str:
     return base64.b64encode(content).decode()
 
 
-def floats(array: np.ndarray) -> str:
-    """Return numbers in single precision as base64, for ``floats`` in ``numbers.js``."""
-    return base64.b64encode(np.asarray(array, "<f4").tobytes()).decode()
+def floats(array: np.ndarray, dtype: str = "<f4") -> str:
+    """Return numbers as base64: in single precision for ``floats`` in ``numbers.js``, in ``"<f2"`` for ``halves``."""
+    return base64.b64encode(np.asarray(array, dtype).tobytes()).decode()
 
 
 def view(name: str, data: dict[str, Any], figure: Figure, alt: str) -> HTML:
@@ -92,11 +96,14 @@ def view(name: str, data: dict[str, Any], figure: Figure, alt: str) -> HTML:
         alt: what the view shows, for readers who cannot see it.
     """
     picture = base64.b64encode(png(figure)).decode()
-    script = f"{PRELUDE}{bundle('view', name)}start({json.dumps(name)}, {literal(data)}, {name});"
+    script = (
+        f"{PRELUDE}{bundle('view', name)}$view.start({json.dumps(name)}, {literal(data)}, ${name}.{name});"
+    )
     script = script.replace("</", "<\\/")  # the end of a script ends it within a string, too
     return HTML(
         f'<figure class="snn-live" data-view="{name}"><img alt="{html.escape(alt)}" '
-        f'src="data:image/png;base64,{picture}"></figure>\n'
+        f'src="data:image/png;base64,{picture}">'
+        "<figcaption>Controls need JavaScript; in JupyterLab, run or trust the notebook.</figcaption></figure>\n"
         f"<style>{(_JS / 'view.css').read_text()}</style>\n"
         f"<script>(() => {{\n{script}\n}})()</script>"
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from IPython.display import HTML
 
+from sequential_fmnist.data import SequentialFashionMNIST
 from snn_exchange.nir_read import chain_of
 from snn_tutorial.live import floats, packed, view
 from snn_tutorial.plot.exchange import nir_graph
@@ -39,6 +40,7 @@ def graph_walker(graph: nir.NIRGraph, record: Mapping[str, np.ndarray], images: 
             "rows": rows,
             "first": first,
             "pictures": packed(np.rint(255 * images)),
+            "classes": list(SequentialFashionMNIST.classes),
             "nodes": [
                 {
                     "name": name,

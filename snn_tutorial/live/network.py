@@ -1,43 +1,72 @@
-"""Run the trained networks on a picture, a test image or the reader's own drawing, and see all that happens inside."""
+"""Three networks side by side: a picture enters column by column, a test image or the reader's own drawing."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from IPython.display import HTML
 from matplotlib.figure import Figure
-from torch import nn
+from safetensors.torch import load
 
 from sequential_fmnist import pretrained
+from sequential_fmnist.checkpoint import sha256
 from sequential_fmnist.networks import NETWORKS
-from sequential_fmnist.variants import TrainedNet
+from sequential_fmnist.pretrained import PretrainedError
+from sequential_fmnist.variants import NetworkSpec, TrainedNet
 from snn_core.layer import SynapseFilter
-from snn_core.neuron import SpikingNeuron
-from snn_tutorial.live import drawings, floats, packed, view
+from snn_tutorial.live import floats, packed, view
 from snn_tutorial.live.javascript import network_code
 
-ALT = "a picture, the columns as they enter, the spikes, potentials and currents of hidden neurons, and the answer"
+#: Weights of the networks that wait: ``python -m sequential_fmnist.experiments.waiting`` writes them.
+WAITING = Path(__file__).with_name("waiting.safetensors")
+ALT = "three networks side by side: columns as they enter, hidden spikes, states, and what each network still knows"
 
 
-def _networks(reads_drawings: bool = False) -> dict[str, Any]:
+def waiting_networks(record: Mapping[str, Any], file: Path = WAITING) -> dict[str, TrainedNet]:
+    """Return the networks that were trained to wait, and to read drawings.
+
+    Args:
+        record: ``results/waiting.json``.
+        file: their weights.
+
+    Raises:
+        PretrainedError: the file of weights is damaged, or belongs to another record.
+    """
+    content = file.read_bytes()
+    if (found := sha256(content)) != record["sha256"]:
+        raise PretrainedError(
+            f"weights {file} are damaged: expected SHA-256 {record['sha256']}, found {found}"
+        )
+    tensors, nets = load(content), {}
+    for kind in NETWORKS:
+        nets[kind] = NetworkSpec(kind, record["hidden"], readout="membrane").build()
+        prefix = f"{kind}."
+        own = {
+            name.removeprefix(prefix): one.float() for name, one in tensors.items() if name.startswith(prefix)
+        }
+        nets[kind].load_state_dict(own)
+    return nets
+
+
+def _networks(record: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the networks of the package, or those of a record, which are kept in half precision."""
     cells: dict[str, Any] = {}
-    nets = {kind.replace("-", " "): pretrained.load(kind)[0] for kind in NETWORKS}
-    if reads_drawings:
-        nets["feedback, for drawings"] = drawings.network()
-    return {"networks": [_trained(name, net, cells) for name, net in nets.items()], "cells": cells}
+    nets = waiting_networks(record) if record else {kind: pretrained.load(kind)[0] for kind in NETWORKS}
+    networks = [_trained(kind.replace("-", " "), net, cells, bool(record)) for kind, net in nets.items()]
+    return {"networks": networks, "cells": cells}
 
 
-def _trained(name: str, net: TrainedNet, cells: dict[str, Any]) -> dict[str, Any]:
+def _trained(name: str, net: TrainedNet, cells: dict[str, Any], is_half: bool) -> dict[str, Any]:
     """Return a network as ``Trained`` in ``scan.js``."""
-    neurons = next(part for part in net.get_submodule("sn1").modules() if isinstance(part, SpikingNeuron))
-    neurons.v_threshold = nn.Parameter(torch.tensor(1.0))  # so that the page can change it
     taus = [part.tau.item() for part in net.modules() if isinstance(part, SynapseFilter)]
+    dtype = "<f2" if is_half else "<f4"
     return {
         **network_code(name, net.double(), cells),
-        "tensors": {name: floats(weight.detach().numpy()) for name, weight in net.named_parameters()},
+        "tensors": {name: floats(weight.detach().numpy(), dtype) for name, weight in net.named_parameters()},
+        "isHalf": is_half,
         "tau": taus[0] if taus else None,
         "scale": net.scale,
     }
@@ -52,7 +81,7 @@ def network_explorer(
     labels: Sequence[int],
     classes: Sequence[str],
     figure: Figure,
-    draws_first: bool = False,
+    record: Mapping[str, Any] | None = None,
 ) -> HTML:
     """Return a view of the three trained networks with a choice of pictures and a pad to draw on.
 
@@ -61,16 +90,20 @@ def network_explorer(
         labels: class of each image, ``[n]``.
         classes: names of the classes.
         figure: what stands there without JavaScript.
-        draws_first: whether the view invites to draw: it begins with a network that was trained for drawings, too,
-            which reads the first picture, and reads each stroke at once.
+        record: ``results/waiting.json``: then the view has the networks that wait, begins by itself, and asks to draw.
     """
-    data = {
-        **_networks(draws_first),
-        **_pictures(images, labels, classes),
-        "network": len(NETWORKS) if draws_first else list(NETWORKS).index("feedback"),
-        "drawsFirst": draws_first,
-    }
-    return view("network", data, figure, ALT)
+    data = {**_networks(), "blank": 0, "last": None, "isQuestion": False}
+    if record is not None:
+        blanks = [int(blank) for blank in record["networks"]["plain"]["test"]]
+        data = {
+            **_networks(record),
+            **{"blank": blanks[-1], "last": record["last"], "isQuestion": True},
+            "known": {
+                "blanks": blanks,
+                "shares": [[*one["test"].values()] for one in record["networks"].values()],
+            },
+        }
+    return view("network", {**data, **_pictures(images, labels, classes)}, figure, ALT)
 
 
 def gradient_explorer(

@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Circle
 from torch import Tensor
 
 from sequential_fmnist.experiments.evidence import CaseSummary
@@ -106,7 +107,9 @@ def ratios(group: Iterable[CaseSummary], inside: Mapping[str, Any]) -> Figure:
 
 @plt.rc_context(RC)
 def plane(inside: Mapping[str, Any], k: int, kinds: Sequence[str]) -> Figure:
-    """Draw the states of trained networks k steps after the cue, each as the number of its cue.
+    """Draw what a linear reader sees in trained networks k steps after the cue: each state is the number of its cue.
+
+    Each cue has its place on a circle: there the reader is sure, and in the middle it sees none.
 
     Args:
         inside: ``results/fair_inside.json``.
@@ -122,10 +125,9 @@ def plane(inside: Mapping[str, Any], k: int, kinds: Sequence[str]) -> Figure:
         for symbol in range(symbols.max() + 1):
             look = {"marker": f"${symbol + 1}$", "markersize": 8, "color": f"C{symbol}"}
             axes.plot(*points[symbols == symbol].T, linestyle="", **look)
-        axes.axis("equal")
+        axes.set(xlim=(-1.4, 1.4), ylim=(-1.4, 1.4), aspect="equal", xticks=[], yticks=[])
+        axes.add_patch(Circle((0, 0), 1, fill=False, color=QUANTITY["threshold"], linestyle=":"))
         axes.set_title(f"{kind}: {100 * network['held'][at]:.0f} %")
-    figure.supxlabel("1st principal component (SD)")
-    figure.supylabel("2nd principal component (SD)")
     return figure
 
 

@@ -12,7 +12,7 @@ from support import ROOT
 from support_live import dead_controls, live
 from test_live_confusion import CLASSES, GUESSES, IMAGES, LABELS
 from test_live_graph import walker
-from test_live_network import explorer, gradients
+from test_live_network import RECORD, explorer, gradients
 
 from sequential_fmnist.data import SequentialFashionMNIST
 from snn_core.layer import ElementWiseRecurrentContainer
@@ -35,10 +35,13 @@ VIEWS: dict[str, Callable[[], HTML]] = {
     "synapse": lambda: synapse_explorer([int(t % 3 == 0) for t in range(20)], tau=10),
     "reading": lambda: column_reader(np.stack([np.full((28, 28), k) for k in (0, 200)]), [0, 1], ("a", "b")),
     "network": lambda: explorer(SequentialFashionMNIST(train=False, source="embedded", verbose=False)),
+    "waiting": lambda: explorer(
+        SequentialFashionMNIST(train=False, source="embedded", verbose=False), record=RECORD
+    ),
     "gradient": lambda: gradients(SequentialFashionMNIST(train=False, source="embedded", verbose=False)),
     "confusion": lambda: confused_images(IMAGES, LABELS, GUESSES, CLASSES),
     "graph": lambda: walker()[0],
-    "train": lambda: train_on_page(load_results(ROOT / "results", "page_training")),
+    "train": lambda: train_on_page(load_results(ROOT / "results", "stories")),
     "cue": lambda: cue_explorer(load_results(ROOT / "results", "fair_inside")),
 }
 

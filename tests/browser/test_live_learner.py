@@ -23,11 +23,11 @@ OPTIMIZERS = {
 TRAIN = """
 function trained(kind, pixels, labels, settings, weights, batches) {
   const tensors = Object.fromEntries(Object.entries(weights).map(([name, w]) => [name, Float64Array.from(w)]));
-  const pictures = {pixels: bytes(pixels), labels: bytes(labels)};
-  const learner = new Learner(kinds[kind], equations, settings, tensors);
-  const losses = batches.map((which) => learner.step(pictures, which));
+  const pictures = {pixels: $numbers.bytes(pixels), labels: $numbers.bytes(labels)};
+  const pupil = new $learner.Learner(kinds[kind], equations, settings, tensors);
+  const losses = batches.map((which) => pupil.step(pictures, which));
   const found = Object.fromEntries(Object.entries(tensors).map(([name, w]) => [name, Array.from(w)]));
-  return {losses, tensors: found, accuracy: learner.accuracy(pictures)};
+  return {losses, tensors: found, accuracy: pupil.accuracy(pictures)};
 }
 """
 

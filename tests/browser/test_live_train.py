@@ -10,7 +10,7 @@ from support_live import LiveView, live
 
 from sequential_fmnist.networks import NETWORKS
 from snn_tutorial import load_results
-from snn_tutorial.live.train import EPOCHS, LR, TESTED, TRAINED, train_on_page, trained
+from snn_tutorial.live.train import laboratory, lesson
 
 pytestmark = pytest.mark.xdist_group("browser_live")
 
@@ -18,20 +18,21 @@ NAMES = [kind.replace("-", " ") for kind in NETWORKS]
 
 
 @pytest.fixture(scope="module")
-def recorded():
-    return load_results(ROOT / "results", "page_training")
+def stories():
+    return load_results(ROOT / "results", "stories")
 
 
 @pytest.fixture(scope="module")
-def shown(recorded):
+def shown(stories):
     """A view that is quick: five epochs."""
-    html = train_on_page(recorded).data
+    html = laboratory(stories).data
     first, rest = html.split('"schedule": [', 1)
     return HTML(f'{first}"schedule": [1, 1, 1, 1, 1], "unused": [{rest}')
 
 
-def small(view: LiveView) -> None:
-    view.set("training images", 250)
+def small(view: LiveView, images: int = 250) -> None:
+    view.figure.get_by_text("more settings").click()
+    view.set("training images", images)
     view.set("hidden neurons", 8)
 
 
@@ -61,31 +62,26 @@ def test_three_networks_learn_and_read_beside_the_others(browser, shown, tmp_pat
             losses = [one["loss"] for one in run["history"]]
             assert losses[-1] < losses[0]
             assert run["history"][-1]["accuracy"] > 0.2
-        assert "After 5 of 5 epochs" in view.said()
-        view.figure.get_by_text("the curves as a table").click()
-        assert view.figure.locator("tr").count() == 6
+        assert view.figure.inner_text().count("epoch 5 of 5") == 3
         reader = LiveView(view.page, view.problems, number=1)
-        assert reader.said().count("(yours): ") == len(NETWORKS)
+        numbers = reader.numbers()
+        assert list(numbers) == [f"{name}, yours" for name in NAMES]
         for name in NAMES:
-            reader.set("network", f"{name} (yours)")
-            assert f"the {name} (yours) network answers: " in reader.said()
-            assert np.shape(reader.numbers()["spikes"]) == (28, 8)
-            assert "after 5 epochs" in reader.said()
-        assert not reader.control("tau of the synapse").is_visible()
+            assert np.shape(numbers[f"{name}, yours"]["spikes"]) == (28, 8)
 
 
 def test_the_same_seed_gives_the_same_curves_paused_or_not_and_another_one_others(browser, shown, tmp_path):
     with live(browser, shown, tmp_path) as view:
-        view.set("training images", 500)
-        view.set("hidden neurons", 8)
+        small(view, images=500)
         losses = []
-        for name in ("Train", "Train", "again with another seed"):
-            press(view, name)
+        for seed in (0, 0, 12):
+            view.control("seed").fill(str(seed))
+            press(view, "Train")
             if not losses:
                 wait(view, "runs.some(({history}) => history.length)")
                 press(view, "Pause")
                 assert view.said() == "Paused."
-                view.page.wait_for_timeout(300)  # what was on its way has come
+                view.page.wait_for_timeout(1500)  # what was on its way has come
                 stopped = view.numbers()
                 view.page.wait_for_timeout(500)
                 assert view.numbers() == stopped
@@ -94,6 +90,59 @@ def test_the_same_seed_gives_the_same_curves_paused_or_not_and_another_one_other
             losses.append([one["loss"] for run in view.numbers()["runs"] for one in run["history"]])
         assert losses[0] == losses[1]
         assert not np.isclose(losses[0], losses[2]).any()
+
+
+def test_a_click_begins_a_story_and_its_curves_go_with_its_settings(browser, shown, stories, tmp_path):
+    with live(browser, shown, tmp_path) as view:
+        for number, story in enumerate(stories["stories"]):
+            press(view, story["name"])
+            assert view.said() == story["says"]
+            assert (view.numbers()["story"], view.numbers()["seed"]) == (number, story["seed"])
+            wait(view, "runs.some(({history}) => history.length)")
+        with_curves = view.picture()[:2]
+        view.control("seed").fill("77")
+        assert view.numbers()["story"] == -1
+        assert view.picture()[:2] != with_curves
+
+
+def test_a_page_of_the_site_fetches_the_images(browser, shown, tmp_path):
+    images = lesson()["images"]
+    html = HTML(shown.data.replace(f'"images": "{images}"', '"images": null'))
+    with live(browser, html, tmp_path) as view:
+        small(view)
+        view.page.evaluate(
+            """() => {
+                window.snnLoad = name => new Promise(done => Object.assign(window, {snnAsked: name, snnDone: done}));
+            }"""
+        )
+        press(view, "Train")
+        assert view.page.evaluate("window.snnAsked") == "lesson.js"
+        view.page.evaluate("images => { window.snnImages = images; window.snnDone(); }", images)
+        wait(view, "runs.every(({history}) => history.length)")
+
+
+def test_a_view_ends_when_its_cell_runs_again(browser, shown, tmp_path):
+    with live(browser, shown, tmp_path) as view:
+        small(view)
+        press(view, "Train")
+        wait(view, "runs.some(({history}) => history.length)")
+        old = view.figure.evaluate_handle("figure => figure")
+        view.page.evaluate(
+            """() => {
+                const [figure] = document.querySelectorAll("figure");
+                const script = document.querySelectorAll("script")[0];
+                const again = document.createElement("figure");
+                Object.assign(again, { className: "snn-live", innerHTML: "<img>" }).dataset.view = "train";
+                figure.replaceWith(again);
+                const copy = document.createElement("script");
+                copy.textContent = script.textContent;
+                script.replaceWith(copy);
+            }"""
+        )
+        assert view.page.evaluate("snnRunning.size") == 2
+        before = old.evaluate("figure => figure.view.numbers()")
+        view.page.wait_for_timeout(1500)
+        assert old.evaluate("figure => figure.view.numbers()") == before
 
 
 @pytest.mark.parametrize(
@@ -117,12 +166,3 @@ def test_what_fails_is_said_and_the_others_continue(browser, shown, tmp_path, pa
             assert why in runs[k]["failed"]
             assert f"{NAMES[k]}: stopped: " in view.figure.inner_text()
         view.problems.clear()  # the browser reports it, too
-
-
-def test_curves_of_python_are_those_of_the_file(recorded):
-    """One epoch again; the rest is as long as the command."""
-    assert {name: recorded[name] for name in ("images", "tested", "epochs", "lr")} == {
-        "images": TRAINED, "tested": TESTED, "epochs": EPOCHS, "lr": LR,
-    }  # fmt: skip
-    first = trained("plain", epochs=1)[0]
-    assert first["train_loss"] == pytest.approx(recorded["networks"]["plain"][0]["train_loss"], rel=1e-3)

@@ -36,7 +36,7 @@ NUMBERS = """
     {n} ** 3 | {n}.square() | ({n}.square() + 0.6).reciprocal() | torch.exp(-abs({n})) | torch.exp(0.3 * {n})
     torch.tanh({n}) | torch.sigmoid({n}) | torch.atan({n}) | torch.erf({n}) | torch.log({n}.square() + 0.4)
     torch.sqrt(abs({n}) + 0.2) | abs({n}) | torch.relu({n}) | {n}.relu() - {n} | {n}.clamp(-0.83, 1.13)
-    {s}.clamp(min={n}) | torch.clamp({s}, max={n}) | torch.clamp({s}, {n}, {n}) | torch.maximum({n}, {n})
+    {s}.clamp(min={n}) | torch.clamp({s}, max={n}) | torch.maximum({n}, {n})
     torch.minimum({n}, {n}) | torch.where({f}, {n}, {n}) | torch.where({f}, {c}, {n}) | {n}.where({f}, {n})
     {f} * {n} | ({n} > {c}).where({f}, {n}) | {f}.to(x) | {f}.to(x.dtype) - {n} | {n}.detach() | self.fire({n})
     self.fire({n} - {c}) | torch.zeros_like({n}) + {n} | (1 - self.fire({n})) * {n}

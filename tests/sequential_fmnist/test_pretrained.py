@@ -85,11 +85,15 @@ def test_a_changed_card_is_refused_and_one_of_another_network_too(folder):
     (folder / CARDS).write_text(json.dumps(cards))
     with pytest.raises(PretrainedError, match="its SHA-256 does not match"):
         load("plain", folder)
-    cards["plain"]["spec"] |= {"alpha": 2.0, "neuron": "lif"}
-    cards["plain"]["card_sha256"] = card_digest(cards["plain"])
-    (folder / CARDS).write_text(json.dumps(cards))
-    with pytest.raises(PretrainedError, match=r"have no card of plain that can be used: .*'neuron'"):
-        load("plain", folder)
+    for change, message in (
+        ({"alpha": 2.0, "hidden": 16}, r"another network than networks.py has: .*fc1\.weight"),
+        ({"neuron": "lif"}, "have no card of plain that can be used: .*'neuron'"),
+    ):
+        cards["plain"]["spec"] |= change
+        cards["plain"]["card_sha256"] = card_digest(cards["plain"])
+        (folder / CARDS).write_text(json.dumps(cards))
+        with pytest.raises(PretrainedError, match=message):
+            load("plain", folder)
 
 
 def test_missing_weights_are_named(folder):

@@ -79,7 +79,7 @@ class Node(CellModule):
 # What is differentiated ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch itself
+@pytest.mark.filterwarnings("ignore:.torch.jit.script")  # of torch itself
 def test_forward_mode_keeps_its_tangent():
     found = []
     for backend in ("auto", "torch"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -266,6 +267,18 @@ def _of_one(g: Any, is_second: Any, is_first: Any, a: Any, b: Any) -> tuple[Symb
     return _select(is_second, g.tape.zero, shared), _select(is_first, g.tape.zero, shared)
 
 
+@cache
+def _shares_ties() -> bool:
+    """Say whether torch gives a clamp no gradient at a border that is a number, and half of it at one of tensors."""
+    with torch.inference_mode(False), torch.enable_grad():
+        x = torch.ones((), requires_grad=True)
+        return torch.autograd.grad(x.clamp(max=1.0), x)[0].item() == 0
+
+
+def _above(a: Any, b: Any) -> Any:
+    return a > b if _shares_ties() else a >= b
+
+
 def _of_inside(g: Any, is_inside: Any, is_outside: Any) -> tuple[Symbol, Symbol]:
     """Return the gradients of a clamp to its argument and to the border, of which NaN gets none."""
     return _select(is_inside, g, g.tape.zero), _select(is_outside, g, g.tape.zero)
@@ -307,8 +320,8 @@ OPERATIONS = {
     "maximum": _Operation("maximum({0}, {1})", lambda g, r, a, b, _: _of_one(g, a < b, a > b, a, b)),
     "minimum": _Operation("minimum({0}, {1})", lambda g, r, a, b, _: _of_one(g, a > b, a < b, a, b)),
     # What equals a border is not the border itself, which may be a zero of another sign.
-    "clamp_min": _Operation("maximum({1}, {0})", lambda g, r, a, b, _: _of_inside(g, a >= b, a < b)),
-    "clamp_max": _Operation("minimum({1}, {0})", lambda g, r, a, b, _: _of_inside(g, a <= b, a > b)),
+    "clamp_min": _Operation("maximum({1}, {0})", lambda g, r, a, b, _: _of_inside(g, _above(a, b), a < b)),
+    "clamp_max": _Operation("minimum({1}, {0})", lambda g, r, a, b, _: _of_inside(g, _above(b, a), a > b)),
     "relu": _Operation("maximum(zero, {0})", lambda g, r, a, _: (_select(a <= g.tape.zero, g.tape.zero, g),)),
     "detach": _Operation("{0}", lambda g, r, a, _: (None,)),
     "spike": _Operation("select({0} >= zero, one, zero)", lambda g, r, a, derivative: (g * derivative(a),)),
@@ -338,6 +351,12 @@ def _recorder(name: str) -> Callable[..., Symbol]:
 
 
 def _clamp(x: Any, min: Any = None, max: Any = None) -> Symbol:
+    if _shares_ties() and isinstance(max if min is None else min, Symbol):
+        if min is not None and max is not None:
+            raise NotScalarError(
+                "kernels know a clamp between numbers: write torch.minimum(torch.maximum(x, a), b)"
+            )
+        return x.tape.record("minimum", x, max) if min is None else x.tape.record("maximum", x, min)
     if min is not None:
         if isinstance(min, Symbol) and max is not None:  # torch gives no gradient to borders that are equal
             min = _select(min < max, min, min.detach())
@@ -355,7 +374,7 @@ def _power(x: Any, exponent: Any) -> Symbol:
 
 def _softplus(x: Any, beta: Any = 1.0, threshold: Any = 20.0) -> Symbol:
     z = x * beta
-    inside = _clamp(z, max=threshold).exp()  # without the border a gradient would be 0 times infinity
+    inside = _select(z > threshold, x.tape.zero, z).exp()  # beyond, a gradient would be 0 times infinity
     return _select(z > threshold, x, inside.log1p() / beta)
 
 

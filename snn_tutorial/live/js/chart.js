@@ -9,21 +9,25 @@ import { range } from "./numbers.js";
  * @typedef {{kind: "line" | "bars" | "dots" | "words" | "grid", x: number[], y: ArrayLike<number>, color?: Color,
  *   label?: string, dashed?: boolean, width?: number, size?: number, hollow?: boolean, text?: string[],
  *   columns?: ArrayLike<number>[]}} Mark
- *   A line is broken where y is NaN; `width` is that of a line in pixels, or of bars in units of x. A label stands beside
- *   the plot, at the height of the mark's last point. A grid has squares from the ground (0) to the colour (1) around
+ *   A line is broken where y is NaN; `width` is that of a line in pixels, or of bars in units of x. Where it leaves the
+ *   axes a triangle says so. Labels stand beside the plot. A grid has squares from the ground (0) to the colour (1) around
  *   whole numbers; the first of its columns lies at x = 0.
  * @typedef {{height?: number, x: number[], y: number[], xLabel?: string, yLabel?: string, title?: string,
- *   isSquare?: boolean, marks: Mark[]}} Panel
- *   `x` and `y` are the ends of the axes. Without a height a panel is as high as it is wide, from 100 to 210.
+ *   isSquare?: boolean, isBare?: boolean, marks: Mark[]}} Panel
+ *   `x` and `y` are the ends of the axes. Without a height a panel is as high as it is wide, from 100 to 210. Bare ones
+ *   have no ticks, and take the whole width.
  * @typedef {{left: number, right: number, top: number, bottom: number, across: (x: number) => number,
  *   down: (y: number) => number}} Place  Of a panel's axes on the canvas; from their units to its pixels.
  */
 
+const FONT = "12px system-ui, sans-serif";
 const LEFT = 52;
 const RIGHT = 10;
 /** Of a label beside a plot: the height of its line, and the room for the stroke before it. */
 const LINE = 14;
 const STROKE = 22;
+/** Below this width labels stand above a plot, in columns. */
+const NARROW = 440;
 
 /**
  * Return a panel with numbers as squares, one column behind the other, and a frame around what is read: a column or a row.
@@ -59,11 +63,11 @@ function ticks(ends, about) {
   return range(Math.floor(high / step + 1e-9) - first + 1).map((k) => Number(((first + k) * step).toPrecision(12)));
 }
 
-/** A figure that is drawn again when the page changes its width or its colours. */
+/** A figure on a canvas, which draws itself when its view asks for it. */
 export class Chart {
   /**
    * @param {string} description  for those who do not see it
-   * @param {() => Panel[]} panels  called for each drawing
+   * @param {(width: number) => Panel[]} panels  called for each drawing
    */
   constructor(description, panels) {
     this.canvas = make("canvas", { ariaLabel: description });
@@ -73,13 +77,6 @@ export class Chart {
     this.panels = panels;
     /** @type {Place[]} */
     this.places = [];
-    const again = () => this.draw();
-    new ResizeObserver(again).observe(this.canvas);
-    const observer = new MutationObserver(again);
-    for (const element of [document.documentElement, document.body]) {
-      observer.observe(element, { attributes: true });
-    }
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
   }
 
   draw() {
@@ -87,25 +84,38 @@ export class Chart {
     const width = canvas.clientWidth;
     if (width === 0) return;
     const side = Math.max(100, Math.min(210, width - LEFT - RIGHT));
-    const panels = this.panels().map((panel) => ({ height: side, ...panel }));
-    const height = panels.reduce((sum, panel) => sum + head(panel) + panel.height + foot(panel), 0);
+    const panels = this.panels(width).map((panel) => ({ height: side, ...panel }));
+    pen.font = FONT;
+    // All panels have the same room for labels, so their axes end at the same place.
+    const isBare = panels.every((panel) => panel.isBare);
+    const room = Math.max(
+      0,
+      ...panels.flatMap(labelsOf).map(({ label = "" }) => pen.measureText(label).width + STROKE + 2),
+    );
+    const right = width - Math.max(isBare ? 0 : RIGHT, width < NARROW ? 0 : room);
+    const inRow = width < NARROW ? Math.max(1, Math.floor(width / (room + 8))) : 0;
+    const above = (/** @type {Panel} */ panel) => (inRow ? LINE * Math.ceil(labelsOf(panel).length / inRow) : 0);
+    const height = panels.reduce((sum, panel) => sum + above(panel) + head(panel) + panel.height + foot(panel), 0);
     const scale = devicePixelRatio || 1;
     canvas.width = Math.round(width * scale);
     canvas.height = Math.round(height * scale);
     canvas.style.height = `${height}px`;
     pen.scale(scale, scale);
-    pen.font = "12px system-ui, sans-serif";
+    pen.font = FONT;
     pen.textBaseline = "middle";
     this.text = getComputedStyle(canvas).color;
     const [r, g, b] = (this.text.match(/[\d.]+/g) ?? ["0", "0", "0"]).map(Number);
     this.isDark = 0.3 * r + 0.6 * g + 0.1 * b > 128;
-    // All panels have the same room for labels, so their axes end at the same place.
-    const names = panels.flatMap(({ marks }) => marks.flatMap(({ label }) => label || []));
-    const right = width - Math.max(RIGHT, ...names.map((name) => pen.measureText(name).width + STROKE + 2));
     let top = 0;
     this.places = panels.map((panel) => {
-      const place = placeOf(panel, top + head(panel), right);
+      const place = placeOf(panel, top + above(panel) + head(panel), isBare ? 0 : LEFT, right);
       this.#draw(panel, place);
+      for (const [k, mark] of labelsOf(panel).entries()) {
+        const [x, y] = inRow
+          ? [(k % inRow) * (room + 8), top + LINE * Math.floor(k / inRow)]
+          : [right + 6, place.top + LINE * k];
+        this.#label(mark, x, y + LINE / 2);
+      }
       top = place.bottom + foot(panel);
       return place;
     });
@@ -141,7 +151,9 @@ export class Chart {
     const { pen } = this;
     const { left, right, top, bottom, across, down } = place;
     this.#use();
-    this.#write(panel.title ?? "", left, top - 12, "left");
+    const title = panel.title ?? "";
+    const room = this.canvas.clientWidth - pen.measureText(title).width;
+    this.#write(title, Math.max(0, Math.min(left, room)), top - (panel.isBare ? 9 : 12), "left");
     this.#write(panel.xLabel ?? "", (left + right) / 2, bottom + 27, "center");
     pen.save();
     pen.translate(10, (top + bottom) / 2);
@@ -150,11 +162,11 @@ export class Chart {
     pen.restore();
     /** @type {number[][][]} */
     const lines = [];
-    for (const x of ticks(panel.x, (right - left) / 60)) {
+    for (const x of panel.isBare ? [] : ticks(panel.x, (right - left) / 60)) {
       this.#write(numeral(x), across(x), bottom + 12, "center");
       lines.push([top, bottom].map((y) => [across(x), y]));
     }
-    for (const y of ticks(panel.y, Math.max(3, panel.height / 30))) {
+    for (const y of panel.isBare ? [] : ticks(panel.y, Math.max(3, panel.height / 30))) {
       this.#write(numeral(y), left - 6, down(y), "right");
       lines.push([left, right].map((x) => [x, down(y)]));
     }
@@ -171,11 +183,10 @@ export class Chart {
       this.#mark(mark, place);
     }
     pen.restore();
-    this.#labels(panel.marks, place);
   }
 
   /** @param {Mark} mark @param {Place} place */
-  #mark({ kind, width, size = 3.5, dashed, columns = [], text = [], ...mark }, { across, down }) {
+  #mark({ kind, width, size = 3.5, dashed, columns = [], text = [], ...mark }, { across, down, top, bottom }) {
     const { pen } = this;
     const points = mark.x.map((x, k) => [across(x), down(mark.y[k])]);
     const [half, ground] = [((width ?? 0.7) / 2) * (across(1) - across(0)), down(0)];
@@ -183,6 +194,8 @@ export class Chart {
     for (const [k, [x, y]] of points.entries()) {
       if (kind === "bars") pen.fillRect(x - half, y, 2 * half, ground - y);
       if (kind === "words") this.#write(text[k], x, y, "center");
+      if (kind === "line" && y < top - 1) this.#write("\u25b4", x, top + 3, "center");
+      if (kind === "line" && y > bottom + 1) this.#write("\u25be", x, bottom - 3, "center");
       if (kind !== "dots") continue;
       pen.lineWidth = 2;
       pen.beginPath();
@@ -201,47 +214,41 @@ export class Chart {
     pen.globalAlpha = 1;
   }
 
-  /**
-   * Write the labels of marks beside the plot, where the marks end, one below the other.
-   * @param {Mark[]} marks
-   * @param {Place} place
-   */
-  #labels(marks, { right, top, bottom, down }) {
-    const labels = marks.flatMap((mark) => {
-      const y = down(mark.y[mark.x.length - 1]);
-      return mark.label && !Number.isNaN(y) ? [{ mark, label: mark.label, y }] : [];
-    });
-    labels.sort((a, b) => a.y - b.y);
-    for (const [k, label] of labels.entries()) label.y = Math.max(label.y, top, (labels[k - 1]?.y ?? -LINE) + LINE);
-    for (const [k, label] of labels.entries()) label.y = Math.min(label.y, bottom - (labels.length - 1 - k) * LINE);
-    for (const { mark, label, y } of labels) {
-      const ends = [right + 6, right + STROKE - 5].map((x) => [x, y]);
-      this.#use(mark.color);
-      this.#stroke(ends, 3, mark.dashed);
-      this.#use();
-      this.#write(label, right + STROKE, y, "left");
-    }
+  /** @param {Mark} mark @param {number} x @param {number} y */
+  #label({ label = "", color, dashed }, x, y) {
+    this.#use(color);
+    this.#stroke(
+      [x, x + STROKE - 11].map((end) => [end, y]),
+      3,
+      dashed,
+    );
+    this.#use();
+    this.#write(label, x + STROKE - 6, y, "left");
   }
 }
+
+/** Those marks that have a label, in their order, so that none jumps. @param {Panel} panel */
+const labelsOf = ({ marks }) => marks.filter(({ label }) => label);
 
 /** @param {number} value */
 const numeral = (value) => `${value}`.replace("-", "\u2212");
 
 /** @param {Panel} panel */
-const head = ({ title }) => (title ? 24 : 8);
+const head = ({ title, isBare }) => (isBare ? (title ? 18 : 0) : title ? 24 : 8);
 
 /** @param {Panel} panel */
-const foot = ({ xLabel }) => (xLabel ? 36 : 22);
+const foot = ({ xLabel, isBare }) => (isBare ? 6 : xLabel ? 36 : 22);
 
 /**
  * @param {Panel & {height: number}} panel
  * @param {number} top
+ * @param {number} left
  * @param {number} most  the right end, unless the panel is square
  * @returns {Place}
  */
-function placeOf({ height, isSquare, x: [x0, x1], y: [y0, y1] }, top, most) {
-  const right = isSquare ? Math.min(most, LEFT + (height * (x1 - x0)) / Math.abs(y1 - y0)) : most;
-  const across = (/** @type {number} */ x) => LEFT + ((x - x0) / (x1 - x0)) * (right - LEFT);
+function placeOf({ height, isSquare, x: [x0, x1], y: [y0, y1] }, top, left, most) {
+  const right = isSquare ? Math.min(most, left + (height * (x1 - x0)) / Math.abs(y1 - y0)) : most;
+  const across = (/** @type {number} */ x) => left + ((x - x0) / (x1 - x0)) * (right - left);
   const down = (/** @type {number} */ y) => top + ((y1 - y) / (y1 - y0)) * height;
-  return { left: LEFT, right, top, bottom: top + height, across, down };
+  return { left, right, top, bottom: top + height, across, down };
 }

@@ -49,7 +49,7 @@ export function slider(label, { min = 0, max = 1, step = 1, value, unit = "", va
   const shown = make("output");
   const get = () => (values ? values[input.valueAsNumber] : input.valueAsNumber);
   const show = () => {
-    shown.value = `${Number(get().toPrecision(4))} ${unit}`.trim();
+    shown.value = `${Number(get().toPrecision(3))} ${unit}`.trim();
     input.setAttribute("aria-valuetext", shown.value);
   };
   const set = (/** @type {number} */ given) => {
@@ -74,6 +74,20 @@ export function menu(label, options, first = 0) {
   };
   set(first);
   return control(label, input, { get: () => input.selectedIndex, set });
+}
+
+/**
+ * A field for a whole number from 0 on.
+ * @param {string} label
+ * @param {{value: number, max: number}} options
+ */
+export function number(label, { value, max }) {
+  const input = make("input", { type: "number", min: 0, max, step: 1, required: true });
+  const set = (/** @type {number} */ given) => {
+    input.valueAsNumber = given;
+  };
+  set(value);
+  return control(label, input, { get: () => Math.min(max, Math.max(0, Math.round(input.valueAsNumber || 0))), set });
 }
 
 /**

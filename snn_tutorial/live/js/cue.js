@@ -1,39 +1,49 @@
-/** States of trained networks as points in a plane, some steps after a cue. */
+/** What a linear probe reads in the states of trained networks, some steps after a cue. */
 
 import { Chart } from "./chart.js";
+import { COLORS } from "./colors.js";
 import { make, slider } from "./controls.js";
-import { counted } from "./numbers.js";
+import { counted, range } from "./numbers.js";
 
 /**
  * @typedef {{name: string, probe: number[], points: number[][][]}} Seen
- *   A network: for each choice of steps the share of cues that a probe reads, and its points, each an x and a y.
+ *   A network: for each choice of steps the share of cues that a probe reads, and where it sees them, each an x and a y.
  * @typedef {{after: number[], first: number, symbols: number[], networks: Seen[]}} CueData
- *   `symbols` are the cues of the points, from 0.
+ *   `symbols` are the cues of the points, from 0; each has its place on a circle of radius 1.
  */
 
 /** Colours of cues, those of plots in Python. */
 const CUES = ["#1F77B4", "#D66A00", "#2B8A2B", "#D62728", "#8457AE", "#8C564B", "#C9559F", "#6B6B6B"];
+const END = 1.5;
 
 /** @type {import("./view.js").Build<CueData>} */
 export const cue = ({ after, first, symbols, networks }) => {
   const steps = slider("steps since the cue", { values: after, value: first });
   const count = Math.max(...symbols) + 1;
   const at = () => after.indexOf(steps.value);
-  const percent = (/** @type {Seen} */ network) => `${(100 * network.probe[at()]).toFixed(0)} %`;
+  const percent = (/** @type {Seen} */ network) => `${(100 * network.probe[at()]).toFixed(0)}\u00a0%`;
+  const turns = range(61).map((k) => (Math.PI * k) / 30);
+  const circle = { x: turns.map(Math.sin), y: turns.map(Math.cos), color: COLORS.threshold, dashed: true, width: 1 };
 
   const said = networks.map(() => make("div"));
   const panels = networks.map(({ name, points: all }, n) => {
-    const chart = new Chart(`states of the network "${name}", each the number of its cue`, () => {
+    const chart = new Chart(`what a probe sees in the network "${name}", each point the number of its cue`, (width) => {
       const points = all[at()];
-      const end = Math.max(1, ...points.flat().map(Math.abs)) * 1.1;
       return [
         {
-          ...{ x: [-end, end], y: [-end, end], isSquare: true },
-          ...{ xLabel: "1st component (SD)", yLabel: "2nd component (SD)" },
-          marks: symbols.map((symbol, k) => ({
-            ...{ kind: "words", x: [points[k][0]], y: [points[k][1]], text: [`${symbol + 1}`] },
-            color: [CUES[symbol % CUES.length], `color-mix(in srgb, ${CUES[symbol % CUES.length]}, white 45%)`],
-          })),
+          ...{ isBare: true, height: Math.min(width, 210), x: [-END, END], y: [-END, END], isSquare: true },
+          marks: [
+            { kind: "line", ...circle },
+            ...symbols.map((symbol, k) => ({
+              ...{
+                kind: /** @type {const} */ ("words"),
+                x: [points[k][0]],
+                y: [points[k][1]],
+                text: [`${symbol + 1}`],
+              },
+              color: [CUES[symbol % CUES.length], `color-mix(in srgb, ${CUES[symbol % CUES.length]}, white 45%)`],
+            })),
+          ],
         },
       ];
     });
@@ -50,10 +60,11 @@ export const cue = ({ after, first, symbols, networks }) => {
       ),
     }),
     update() {
-      for (const [n, network] of networks.entries()) said[n].textContent = `a probe reads ${percent(network)}`;
+      for (const [n, network] of networks.entries()) said[n].textContent = `reads ${percent(network)}`;
       const read = networks.map((network) => `${network.name} ${percent(network)}`).join("; ");
       const ago = `${counted(steps.value, "step")} after the cue`;
-      return `${ago} a linear probe reads this share of the cues: ${read}. Guessing is right in ${100 / count} %.`;
+      const sure = "On the circle it is sure, in the middle it sees nothing";
+      return `${ago} a linear probe reads this share of the cues: ${read}. ${sure}. Guessing: ${100 / count}\u00a0%.`;
     },
   };
 };

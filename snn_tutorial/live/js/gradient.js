@@ -1,8 +1,8 @@
-/** How far back the gradient of an output reaches, in each of the trained networks. */
+/** How far back the gradient of an output reaches, in each of the trained networks, side by side. */
 
 import { Chart, raster } from "./chart.js";
 import { colorOf } from "./colors.js";
-import { box, menu } from "./controls.js";
+import { box, make, menu } from "./controls.js";
 import { bytes, columnsOf, element, range, SIDE } from "./numbers.js";
 import { load } from "./scan.js";
 
@@ -11,77 +11,93 @@ import { load } from "./scan.js";
  *   images: string, labels: number[]}} GradientData
  */
 
-/** Powers of ten below the largest gradient that are still seen. */
+/** Powers of ten below the largest gradient that are still seen, and below 1 at the end of the axis of norms. */
 const POWERS = 4;
+const LOWEST = -6;
 
 /** @type {import("./view.js").Build<GradientData>} */
 export const gradient = ({ networks, cells, classes, images, labels }) => {
   const pixels = bytes(images);
-  const names = networks.map(({ name }) => name);
-  const pictures = labels.map((label, k) => `${k}: ${classes[label]}`);
-  const which = menu("network", names, names.length - 1);
-  const picture = menu("picture", pictures);
+  const picture = menu(
+    "picture",
+    labels.map((label, k) => `${k}: ${classes[label]}`),
+  );
   const what = menu("output", ["of the last step alone", "mean of all steps"]);
   const cut = box("cut the gradient through the reset", false);
   const loop = box("feedback", true);
-  let found = compute();
+  let [found, uncut] = [compute(false), compute(false)];
 
-  function compute() {
-    const one = networks[which.value];
-    const { net, trained, hidden } = load(one, cells, SIDE, cut.value ? 0 : one.cuts.length - 1);
-    loop.hidden = !hidden.hasLoop;
-    hidden.isFedBack = hidden.hasLoop && loop.value;
-    const given = range(SIDE).map((t) => {
-      const g = new Float64Array(classes.length);
-      g[labels[picture.value]] = trained.scale * (what.value === 0 ? Number(t === SIDE - 1) : 1 / SIDE);
-      return g;
+  /** @param {boolean} isCut */
+  function compute(isCut) {
+    return networks.map((one) => {
+      const { net, trained, hidden } = load(one, cells, SIDE, isCut ? 0 : one.cuts.length - 1);
+      hidden.isFedBack = hidden.hasLoop && loop.value;
+      const given = range(SIDE).map((t) => {
+        const g = new Float64Array(classes.length);
+        g[labels[picture.value]] = trained.scale * (what.value === 0 ? Number(t === SIDE - 1) : 1 / SIDE);
+        return g;
+      });
+      net.forward(columnsOf(element(pixels, picture.value, SIDE * SIDE)));
+      net.backward(given);
+      const columns = net.layers[0].g;
+      return { columns, norms: columns.map((column) => Math.hypot(...column)) };
     });
-    net.forward(columnsOf(element(pixels, picture.value, SIDE * SIDE)));
-    net.backward(given);
-    const columns = net.layers[0].g;
-    return { columns, hidden: hidden.g, norms: columns.map((column) => Math.hypot(...column)) };
   }
 
-  const description = "gradient of an output to each pixel and to each hidden neuron, and its norm by column";
-  const chart = new Chart(description, () => {
-    const color = colorOf(names[which.value]);
-    const x = range(SIDE);
-    const y = found.norms.map((norm) => Math.log10(Math.max(norm, 1e-12)));
-    const [low, high] = [Math.floor(Math.min(...y)), Math.ceil(Math.max(...y) + 1e-9)];
-    /** @param {string} title @param {Float64Array[]} seq @param {string} yLabel */
-    const sizes = (title, seq, yLabel) => {
-      const most = Math.max(1e-300, ...seq.flatMap((step) => Array.from(step, Math.abs)));
-      const shades = seq.map((step) => step.map((g) => 1 + Math.log10(Math.abs(g) / most) / POWERS));
-      return raster(shades, { height: 110, title, yLabel, color });
-    };
+  const panels = networks.map(({ name }, k) => {
+    const chart = new Chart(`gradient to each pixel, ${name}`, (width) => {
+      const { columns } = found[k];
+      const most = Math.max(1e-300, ...columns.flatMap((step) => Array.from(step, Math.abs)));
+      const shades = columns.map((step) => step.map((g) => 1 + Math.log10(Math.abs(g) / most) / POWERS));
+      return [raster(shades, { isBare: true, height: width, color: colorOf(name) })];
+    });
+    return make("div", {}, make("strong", {}, name), chart.canvas);
+  });
+  const norms = new Chart("norm of the gradient to each column in all networks", () => {
+    const lines = found.map(({ norms }, k) => ({
+      ...{ name: networks[k].name, color: colorOf(networks[k].name) },
+      y: norms.map((norm) => Math.max(LOWEST - 1, Math.log10(norm || 1e-300))),
+    }));
+    const high = Math.max(1, ...lines.map(({ y }) => Math.ceil(Math.max(...y))));
     return [
-      sizes("gradient to each pixel (faint: 1/10,000)", found.columns, "row"),
-      sizes("to each hidden neuron", found.hidden, "neuron"),
       {
-        ...{ height: 120, x: [-0.5, SIDE - 0.5], y: [low, high], xLabel: "column t", yLabel: "log\u2081\u2080 norm" },
+        ...{
+          height: 170,
+          x: [-0.5, SIDE - 0.5],
+          y: [LOWEST, high],
+          xLabel: "column t",
+          yLabel: "log\u2081\u2080 norm",
+        },
         title: "norm of the gradient to each column",
-        marks: [
-          { kind: "line", x, y, color },
-          { kind: "dots", x, y, color },
-        ],
+        marks: lines.map(({ y, color, name }) => ({ kind: "line", x: range(SIDE), y, color, label: name })),
       },
     ];
   });
 
+  /** Return which share of the gradient to the last column the first one gets. @param {{norms: number[]}} one */
+  const reach = ({ norms }) =>
+    norms[SIDE - 1] ? `${Number(((100 * norms[0]) / norms[SIDE - 1]).toPrecision(2))} %` : "none";
+
   return {
     controls: [
-      [which, picture, what],
+      [picture, what],
       [cut, loop],
     ],
-    figures: [chart.canvas],
-    numbers: () => ({ columns: found.columns.map((one) => Array.from(one)), norms: found.norms }),
+    figures: [make("div", { className: "snn-cards" }, ...panels), norms.canvas],
+    numbers: () =>
+      Object.fromEntries(
+        found.map(({ columns, norms }, k) => [networks[k].name, { columns: columns.map((one) => [...one]), norms }]),
+      ),
     update() {
-      found = compute();
-      const [first, last] = [found.norms[0], found.norms[SIDE - 1]];
-      const of = `${Number(((100 * first) / last).toPrecision(2))} %`;
-      return last === 0
-        ? "No gradient reaches the last column."
-        : `The gradient of the output for ${classes[labels[picture.value]]} to column 0 is ${of} of that to column 27.`;
+      uncut = compute(false);
+      found = cut.value ? compute(true) : uncut;
+      const shares = networks.map(({ name }, k) => {
+        const [to, without] = [found[k].norms[0], uncut[k].norms[0]];
+        const change =
+          cut.value && without ? ` (${Number((to / without).toPrecision(2))} times that without the cut)` : "";
+        return `${name} ${reach(found[k])}${change}`;
+      });
+      return `Of the gradient to column 27 this share reaches column 0: ${shares.join(", ")}. Faint pixels get 1/10,000 of the largest.`;
     },
   };
 };

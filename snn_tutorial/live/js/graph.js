@@ -1,4 +1,4 @@
-/** A graph of nodes, with what each of them gives in one time step, and the picture that is read meanwhile. */
+/** A graph of nodes, one below the other, with what each of them gives in one time step, and the picture that is read. */
 
 import { Chart, raster } from "./chart.js";
 import { COLORS } from "./colors.js";
@@ -8,7 +8,7 @@ import { player } from "./player.js";
 
 /**
  * @typedef {{name: string, kind: string, size: number, values: string}} PackedNode  values: floats [T, N, size]
- * @typedef {{steps: number, rows: number, first: number, pictures: string, nodes: PackedNode[],
+ * @typedef {{steps: number, rows: number, first: number, pictures: string, classes: string[], nodes: PackedNode[],
  *   edges: [number, number][]}} GraphData
  *   An edge that does not lead to a later node takes one time step. pictures: bytes [N, rows, T].
  * @typedef {{name: string, kind: string, size: number, values: Float32Array}} GraphNode
@@ -26,13 +26,13 @@ const signed = (value) => value.toFixed(1).replace("-", "\u2212");
  * @param {Float32Array} values
  */
 function told({ kind, size }, values) {
-  if (SPIKING.includes(kind)) return `${values.filter((value) => value > 0).length} of ${size} neurons fire`;
-  if (kind === "Input") return `${size} pixels, mean ${(sum(values) / size).toFixed(2)}`;
+  if (SPIKING.includes(kind)) return `${values.filter((value) => value > 0).length} of ${size} fire`;
+  if (kind === "Input") return `${size} pixels`;
   return `${signed(Math.min(...values))} to ${signed(Math.max(...values))}`;
 }
 
 /** @type {import("./view.js").Build<GraphData>} */
-export const graph = ({ steps, rows, first, pictures, nodes: packedNodes, edges }) => {
+export const graph = ({ steps, rows, first, pictures, classes, nodes: packedNodes, edges }) => {
   const nodes = packedNodes.map((node) => ({ ...node, values: floats(node.values) }));
   const output = /** @type {GraphNode} */ (nodes.find((node) => node.kind === "Output"));
   const pixels = bytes(pictures);
@@ -40,7 +40,6 @@ export const graph = ({ steps, rows, first, pictures, nodes: packedNodes, edges 
   const time = slider("time step t", { max: steps - 1, value: first });
   const image = menu("test image", range(images).map(String));
   const plays = player(time);
-  const isBack = (/** @type {GraphNode} */ node) => edges.some(([from, to]) => to <= from && nodes[from] === node);
   const values = (/** @type {GraphNode} */ node, t = time.value) =>
     element(node.values, t * images + image.value, node.size);
   const mean = () => {
@@ -48,30 +47,35 @@ export const graph = ({ steps, rows, first, pictures, nodes: packedNodes, edges 
     return range(output.size).map((k) => sum(seen.map((step) => step[k])) / seen.length);
   };
 
-  /** @param {GraphNode} node */
-  function colorOfNode(node) {
+  /** @param {GraphNode} node @param {number} k */
+  function colorOfNode(node, k) {
     if (node.kind === "Input") return COLORS.input;
     if (SPIKING.includes(node.kind)) return COLORS.spike;
     if (INTEGRATING.includes(node.kind)) return COLORS.current;
-    return isBack(node) ? COLORS.loop : COLORS.threshold;
+    return edges.some(([from, to]) => from === k && to <= k) ? COLORS.loop : COLORS.threshold;
+  }
+
+  /** Return where what a node gives goes, unless that is the node below. @param {number} k */
+  function goesTo(k) {
+    const others = edges.filter(([from, to]) => from === k && to !== k + 1);
+    return others.map(([, to]) => ` \u2192 ${nodes[to].name}${to <= k ? ", one step later" : ""}`).join("");
   }
 
   /**
    * @param {GraphNode} node
+   * @param {number} k
    * @returns {import("./chart.js").Panel}
    */
-  function panelOf(node) {
-    const now = values(node);
-    const x = range(node.size);
+  function panelOf(node, k) {
+    const [now, x, isLast] = [values(node), range(node.size), node === output];
     const ends = range(steps).flatMap((t) => [Math.min(...values(node, t)), Math.max(...values(node, t))]);
     const y = [Math.min(0, Math.floor(Math.min(...ends))), Math.ceil(Math.max(...ends)) || 1];
-    const arrives = isBack(node) && time.value + 1 < steps ? `, for step ${time.value + 1}` : "";
     return {
-      ...{ height: 42, x: [-0.5, node.size - 0.5], y },
-      title: `${told(node, now)}${arrives}${node === output ? "; ● mean so far" : ""}`,
+      ...{ height: isLast ? 70 : 34, isBare: true, x: [-0.5, node.size - 0.5], y },
+      title: `${node.kind} ${node.name}: ${told(node, now)}${isLast ? "; \u25cf mean so far" : goesTo(k)}`,
       marks: [
-        { kind: "bars", x, y: now, color: colorOfNode(node) },
-        { kind: "dots", x: node === output ? x : [], y: mean(), size: 3 },
+        { kind: "bars", x, y: now, color: colorOfNode(node, k) },
+        { kind: "dots", x: isLast ? x : [], y: mean(), size: 3 },
       ],
     };
   }
@@ -80,36 +84,15 @@ export const graph = ({ steps, rows, first, pictures, nodes: packedNodes, edges 
     const dimmed = (/** @type {number[]} */ column) => column.map((grey) => 0.2 * grey);
     const read = columnsOf(element(pixels, image.value, rows * steps), rows);
     const columns = read.map((column, t) => (t > time.value ? dimmed(column) : column));
-    const title = `step ${time.value} reads column ${time.value}`;
-    return [raster(columns, { height: 112, title, column: time.value, isSquare: true })];
+    return [raster(columns, { isBare: true, height: 112, column: time.value, isSquare: true })];
   });
-  const charts = nodes.map((node) => new Chart(`what ${node.name} gives`, () => [panelOf(node)]));
-
-  // A row for each node: edges to earlier nodes, the node, edges that pass others, what it gives.
-  const figure = make("div", { className: "snn-graph" });
-  /** @param {HTMLElement} part @param {string} column @param {number} from @param {number} [to] */
-  const place = (part, column, from, to = from) => {
-    part.style.gridArea = `${Math.min(from, to) + 1} / ${column} / ${Math.max(from, to) + 2}`;
-    figure.append(part);
-  };
-  for (const [k, node] of nodes.entries()) {
-    const box = make("div", { className: "snn-node" }, make("strong", {}, node.kind), node.name);
-    box.style.borderColor = `color-mix(in srgb, ${colorOfNode(node)[0]}, currentColor 20%)`;
-    place(box, "node", k);
-    place(charts[k].canvas, "chart", k);
-  }
-  for (const [from, to] of edges) {
-    if (to === from + 1) place(make("div", {}, "\u2193"), "node", from, to);
-    else if (to > from) place(make("div", { className: "snn-skip" }, "\u25c0"), "skip", from, to);
-    else {
-      const said = make("span", { className: "snn-upwards" }, "one step later");
-      place(make("div", { className: "snn-back" }, said, "\u25b6"), "back", from, to);
-    }
-  }
+  const chart = new Chart("what each node gives", () => nodes.map(panelOf));
+  const names = make("div", { className: "snn-names" }, ...classes.map((name) => make("span", {}, name)));
+  const flow = make("div", { className: "snn-wide" }, chart.canvas, names);
 
   return {
-    controls: [[image, time, ...plays.buttons]],
-    figures: [picture.canvas, figure],
+    controls: [[image, ...plays.buttons, time]],
+    figures: [make("div", { className: "snn-panels" }, picture.canvas, flow)],
     numbers: () => ({
       ...{ t: time.value, image: image.value, mean: mean() },
       given: Object.fromEntries(nodes.map((node) => [node.name, Array.from(values(node))])),
@@ -120,7 +103,9 @@ export const graph = ({ steps, rows, first, pictures, nodes: packedNodes, edges 
       const fire = nodes
         .filter((node) => SPIKING.includes(node.kind))
         .map((node) => `${told(node, values(node))} in ${node.name}`);
-      const leads = `the mean output so far is largest for class ${largest(mean())}`;
+      const best = largest(mean());
+      for (const [k, name] of [...names.children].entries()) name.classList.toggle("best", k === best);
+      const leads = `the mean output so far is largest for ${classes[best]}`;
       return `Step ${time.value} of test image ${image.value}: ${[...fire, leads].join("; ")}.`;
     },
   };

@@ -13,12 +13,14 @@ import { Network, series } from "./scan.js";
  *   `tensors` has for a number of hidden neurons the name of each tensor, its size, and the inputs of its layer, null
  *   for a time constant.
  * @typedef {{pixels: Uint8Array, labels: Uint8Array}} Pictures  Column after column.
- * @typedef {{cut: number, optimizer: number, lr: number, clip: number, batch: number, blank: number,
- *   order: number[]}} Settings  `order` of the columns, `blank` ones behind them.
+ * @typedef {{cut: number, optimizer: number, lr: number, clip: number, isSkipping: boolean, batch: number,
+ *   blank: number, order: number[]}} Settings
+ *   `order` of the columns, `blank` ones behind them; `isSkipping`: updates that would overflow in float16 are skipped.
  * @typedef {{images: string, labels: string, sizes: [number, number], batch: number, schedule: number[],
- *   limits: number[], taus: [number, number][]}} Lesson
+ *   limits: (number | null)[], taus: [number, number][]}} Lesson
  *   What all networks learn: images, of which the first of `sizes` are to train with and the others to test, deflated;
- *   factors on the learning rate for each epoch; limits of the gradient's norm; time constants, and how they are kept.
+ *   factors on the learning rate for each epoch; limits of the gradient's norm, null for skipped updates; time constants,
+ *   and how they are kept.
  * @typedef {Lesson & {kind: number, seed: number, settings: Record<string, number>}} Job
  * @typedef {{epoch: number, loss: number, accuracy: number, seconds: number, images: number, tensors: Tensors}} Report
  */
@@ -45,6 +47,8 @@ export class Learner {
       }),
     );
     this.columns = series(steps, batch * SIDE);
+    /** As in torch's GradScaler: the factor on gradients, and the steps since it changed. */
+    this.scaler = { scale: 65_536, good: 0 };
     this.classes = this.net.layers[this.net.layers.length - 1].outputs;
   }
 
@@ -81,8 +85,14 @@ export class Learner {
     loss.back(size, sums, [], parameters, ones.fill(1), [], given, unused);
     this.net.backward(this.columns.map(() => given));
 
-    let squares = 0;
-    for (const { gradient } of this.weights) for (const g of gradient) squares += g * g;
+    let [squares, most] = [0, 0];
+    for (const { gradient } of this.weights) {
+      for (const g of gradient) {
+        squares += g * g;
+        most = Math.max(most, Math.abs(g)); // NaN stays
+      }
+    }
+    if (this.settings.isSkipping && this.#skips(most)) return sum(losses);
     if (!Number.isFinite(squares)) throw new Error("the gradient is no longer finite: try a smaller learning rate");
     const scale = new Float64Array(1);
     limit.step(1, [squares], [], [[this.settings.clip]], scale);
@@ -90,6 +100,18 @@ export class Learner {
       optimizer.step(gradient.length, gradient, states, [[this.lr], scale], gradient.slice());
     }
     return sum(losses);
+  }
+
+  /**
+   * Whether an update is skipped, since float16 cannot hold its largest gradient times the scale.
+   * @param {number} most
+   */
+  #skips(most) {
+    const { scaler } = this;
+    const isOver = !(most * scaler.scale <= 65_504); // true for NaN, too
+    if (isOver) Object.assign(scaler, { scale: scaler.scale / 2, good: 0 });
+    else if (++scaler.good === 2000) Object.assign(scaler, { scale: scaler.scale * 2, good: 0 });
+    return isOver;
   }
 
   /**
@@ -168,7 +190,8 @@ export function work(kinds, equations) {
     const tensors = Object.fromEntries(
       kinds[kind].tensors[hidden].map(([name, size, inputs]) => [name, new Float64Array(size).map(() => draw(inputs))]),
     );
-    const given = { cut, optimizer, lr, blank, batch, order, clip: limits[settings.clip] };
+    const clip = limits[settings.updates];
+    const given = { cut, optimizer, lr, blank, batch, order, clip: clip ?? 1e9, isSkipping: clip === null };
     const learner = new Learner(kinds[kind], equations, given, tensors);
     for (const [epoch, factor] of lesson.schedule.entries()) {
       let began = performance.now();

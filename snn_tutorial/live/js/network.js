@@ -1,232 +1,262 @@
-/** The trained networks: a picture enters column by column, and everything that happens inside is seen. */
+/** Three networks side by side: a picture enters them column by column, blank ones follow, and one sees who still knows. */
 
 import { Chart, raster } from "./chart.js";
-import { COLORS } from "./colors.js";
+import { COLORS, colorOf } from "./colors.js";
 import { box, button, changed, make, menu, slider } from "./controls.js";
-import { bytes, columnsOf, counted, element, largest, range, SIDE, sum } from "./numbers.js";
-import { Pad, prepared } from "./pad.js";
+import { bytes, columnsOf, element, largest, range, SIDE, sum } from "./numbers.js";
+import { Pad, paint, picture } from "./pad.js";
 import { player } from "./player.js";
 import { load } from "./scan.js";
 
 /**
- * @typedef {{networks: import("./scan.js").Trained[], cells: import("./scan.js").Cells, classes: string[], images: string,
- *   labels: number[], network: number, drawsFirst: boolean}} NetworkData
- *   The network that is shown first; `drawsFirst`: the view invites to draw over its picture, and each stroke is read at
- *   once.
+ * @typedef {import("./scan.js").Trained} Trained
+ * @typedef {import("./scan.js").Loaded} Loaded
+ * @typedef {{networks: Trained[], cells: import("./scan.js").Cells, classes: string[], images: string, labels: number[],
+ *   blank: number, last: number | null, isQuestion: boolean,
+ *   known?: {blanks: number[], shares: number[][]}}} NetworkData
+ *   `blank` columns follow the picture at first; the `last` outputs answer, without a number all. `isQuestion`: the view
+ *   begins by itself, and asks to draw. `known`: share of the test images that each network knows after so many blanks.
+ * @typedef {{means: number[], shares: number[], best: number}} Answer  Mean outputs, their softmax, the largest's class.
+ * @typedef {{columns: number[][], outputs: Float64Array[], potentials: Float64Array[], spikes: Float64Array[],
+ *   currents: Float64Array[], answers: Answer[]}} Activity
+ *   Of each step; currents are those of synapses or of the loop, if any. Answers begin with the one before all steps.
  */
 
-/** How far below 0, in thresholds, a membrane is drawn: inhibition may drive it a hundred times as far. */
-const DEPTH = 4;
 /** Blank columns after a picture, at most. */
 const BLANK = 56;
-/** A blank column. */
+/** Milliseconds for a step, and for all steps after a stroke. */
+const PACE = 60;
+const STROKE = 1200;
 const NOTHING = range(SIDE).map(() => 0);
-const TAUS = [1.1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 7, 10, 15, 20, 30, 50, 70, 100];
+const TAUS = [1.1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 50, 100, 200];
+/** Hidden neurons between input and output, a synapse that keeps a current, and the way back. */
+const SIGN = `<svg viewBox="0 0 64 26" aria-hidden="true" fill="none" stroke="currentColor" stroke-width="2">
+<path d="M2 17H20M34 17H62M57 13l5 4-5 4"/><circle cx="27" cy="17" r="7" style="fill: rgb(213 94 0 / var(--spike))"/>
+<circle cx="46" cy="17" r="5" stroke="none" style="fill: rgb(204 121 167 / var(--current))"/>
+<path d="M36 11C42-3 12-3 18 10M14 6l4 5 4-5" style="stroke: rgb(47 143 208 / var(--loop))"/></svg>`;
+
+const percent = (/** @type {number} */ share) => `${Math.round(100 * share)}\u00a0%`;
 
 /** @type {import("./view.js").Build<NetworkData>} */
-export const network = ({ networks, cells, classes, images, labels, network: first, drawsFirst }) => {
+export const network = (data, signal) => {
+  const { networks, cells, classes, images, labels, last, known } = data;
   const pixels = bytes(images);
   const loaded = networks.map((one) => load(one, cells, SIDE + BLANK));
-  const names = networks.map(({ name }) => name);
-  const pictures = [...labels.map((label, k) => `${k}: ${classes[label]}`), "your drawing"];
   const trainedTau = networks.find((one) => one.tau)?.tau ?? 2;
-  const taus = [trainedTau, ...TAUS].sort((a, b) => a - b);
-  const which = menu("network", names, first);
-  const image = menu("picture", pictures);
-  const blank = slider("blank columns after it", { max: BLANK, value: 0 });
-  const threshold = slider("threshold", { min: 0.5, max: 2, step: 0.05, value: 1 });
-  const tau = slider("tau of the synapse", { values: taus, value: trainedTau, unit: "steps" });
+  const image = menu("picture", [...labels.map((label, k) => `${k}: ${classes[label]}`), "your drawing"]);
+  const blank = slider("blank columns", { max: BLANK, step: 7, value: data.blank });
   const loop = box("feedback", true);
-  const neuron = slider("hidden neuron", { value: 0 });
-  const time = slider("columns read", { max: SIDE, value: drawsFirst ? 0 : SIDE });
-  const plays = player(time);
+  const taus = [...new Set([trainedTau, ...TAUS])].sort((a, b) => a - b);
+  const tau = slider("tau (steps)", { values: taus, value: trainedTau });
+  const time = slider("columns read", { max: SIDE + BLANK, value: data.isQuestion ? 0 : SIDE + data.blank });
+  const plays = player(time, PACE);
   const isDrawing = () => image.value === labels.length;
-  const pad = new Pad("the picture", () => {
+  const pad = new Pad("the picture", (isDone) => {
     image.value = labels.length;
-    changed(image.input);
+    plays.stop();
+    if (isDone) plays.begin(0, STROKE / Number(time.input.max));
   });
-  const clear = button("clear", () => {
-    pad.set();
-    pad.drawn();
-  });
-  if (drawsFirst) {
-    // A picture is read until the first stroke, which begins a drawing over its outline.
-    requestAnimationFrame(() => plays.begin(0));
-    pad.ghost = pixels.slice(0, SIDE * SIDE);
-    const begin = () => isDrawing() || pad.set();
-    pad.canvas.addEventListener("pointerdown", begin, { capture: true });
-    pad.canvas.addEventListener("keydown", ({ key }) => key === " " && begin(), { capture: true });
-    pad.canvas.addEventListener("pointerup", () => plays.begin(0));
+  const drawing = {
+    get value() {
+      return isDrawing() ? pad.value : "";
+    },
+    set value(word) {
+      if (!word) return;
+      pad.value = word;
+      image.value = labels.length;
+    },
+  };
+  const undo = button("undo", () => edit(pad.strokes.slice(0, -1)));
+  const clear = button("clear", () => edit([]));
+  /** What the networks see, with a line where they read. */
+  const sight = picture({ ariaLabel: "what the networks see", title: "what the networks see" });
+  if (data.isQuestion) requestAnimationFrame(() => plays.begin(0));
+
+  /** @param {import("./pad.js").Stroke[]} strokes */
+  function edit(strokes) {
+    pad.set(null, strokes);
+    pad.drawn(true);
   }
 
-  let shown = { image: -1, network: -1 };
-  let activity = activityOf(loaded[first]);
-  const rows = classes.map((name) => {
-    const [meter, percent] = [make("meter", { max: 1, ariaLabel: name }), make("td")];
-    return { meter, percent, element: make("tr", {}, make("td", {}, name), make("td", {}, meter), percent) };
-  });
+  let shown = { image: -1, settings: "" };
+  /** @type {Activity[]} */
+  let activities = [];
+  const truth = () => labels[image.value];
+  /** The class that a network should keep: of a drawing, what it said when that ended. @param {Activity} activity */
+  const kept = ({ answers }) => truth() ?? answers[SIDE].best;
 
-  /**
-   * Take the picture through a network with what the reader has set, and return what happens in each step. Currents are
-   * those of synapses or of the loop, none without either.
-   * @param {import("./scan.js").Loaded} loaded
-   */
+  /** Take the picture through a network with what the reader has set. @param {Loaded} loaded @returns {Activity} */
   function activityOf({ trained, net, hidden, synapse }) {
-    if (hidden.parameters.length) hidden.parameters = [[threshold.value]];
     hidden.isFedBack = hidden.hasLoop && loop.value;
     if (synapse && trained.tau !== null) synapse.parameters = [[1 / tau.value]];
-    const seen = columnsOf(drawsFirst && isDrawing() ? prepared(pad.pixels) : pad.pixels);
-    const columns = [...seen, ...range(blank.value).map(() => NOTHING)];
-    const outputs = net.forward(columns);
-    const [spikes, currents] = [hidden.y, synapse?.y ?? hidden.back].map((series) => series.slice(0, columns.length));
-    return { columns, outputs, potentials: hidden.v.slice(1, columns.length + 1).map(([v]) => v), spikes, currents };
+    const columns = [...columnsOf(pad.pixels), ...range(blank.value).map(() => NOTHING)];
+    const copies = (/** @type {Float64Array[]} */ series) => series.slice(0, columns.length).map((one) => one.slice());
+    const outputs = copies(net.forward(columns));
+    const potentials = copies(hidden.v.slice(1).map(([v]) => v));
+    const answers = range(columns.length + 1).map((t) => answer(outputs, t, trained.scale, last));
+    return {
+      columns,
+      outputs,
+      potentials,
+      spikes: copies(hidden.y),
+      currents: copies(synapse?.y ?? hidden.back),
+      answers,
+    };
   }
 
-  /** Return what all others answer at the end, once there are networks of the reader's own. */
-  function othersSaid() {
-    if (!loaded.some(({ trained }) => trained.epochs)) return "";
-    const others = loaded.filter((_, k) => k !== which.value);
-    const answered = others.map((one) => {
-      const { outputs } = activityOf(one);
-      return `${one.trained.name}: ${classes[answers(outputs, outputs.length, 1).best]}`;
-    });
-    return ` At the end the others answer ${answered.join(", ")}.`;
-  }
+  const cards = loaded.map((_, k) => {
+    const [name, answered] = ["", "snn-answer"].map((kind) => make("div", { className: `${kind} snn-film` }));
+    const [sign, second] = [
+      make("div", { className: "snn-sign", innerHTML: SIGN }),
+      make("div", { className: "snn-second" }),
+    ];
+    const chart = new Chart("columns, hidden spikes, state and certainty of the network over time", (width) =>
+      panels(loaded[k].trained, activities[k], width),
+    );
+    return { name, sign, answered, second, element: make("div", {}, name, sign, answered, second, chart.canvas) };
+  });
 
-  const chart = new Chart("columns, spikes, mean outputs and a hidden neuron of the network over time", () => {
-    const { columns, spikes, potentials, currents, outputs } = activity;
-    const { trained } = loaded[which.value];
-    const [x, now, chosen, limit] = [[-0.5, columns.length - 0.5], time.value, neuron.value, threshold.value];
-    const steps = range(now);
-    const count = spikes[0].length;
-    const fired = steps.flatMap((t) => range(count).flatMap((j) => (spikes[t][j] ? [{ t, j }] : [])));
-    const own = fired.filter(({ j }) => j === chosen).map(({ t }) => t);
-    const sums = outputs.map((_, t) => answers(outputs, t + 1, trained.scale));
-    const all = sums.flatMap(({ means }) => means);
-    const v = potentials.map((step) => step[chosen]);
-    const i = currents.map((step) => step[chosen]);
-    const low = Math.max(-DEPTH * limit, Math.min(0, ...v, ...i) - 0.2);
-    const [color, label] = trained.synapse === null ? [COLORS.loop, "fed back"] : [COLORS.current, "current I"];
-    const one = { x, y: [chosen, chosen], label: `neuron ${chosen}` };
-    return [
-      raster(
-        columns.map((column, t) => (t < now ? column : NOTHING)),
-        { height: 84, title: "columns as they enter", yLabel: "row" },
-      ),
+  /** @param {Trained} trained @param {Activity} activity @param {number} width @returns {import("./chart.js").Panel[]} */
+  function panels(trained, activity, width) {
+    const { columns, spikes, potentials, currents, answers } = activity;
+    const [steps, color] = [range(time.value), colorOf(trained.name)];
+    const state = trained.synapse !== null ? "current" : currents.length ? "fed back" : "potential";
+    const means = (currents.length ? currents : potentials).map((step) => sum(step) / step.length);
+    const bare = { isBare: true, x: [-0.5, columns.length - 0.5], height: Math.min(44, 12 + 0.14 * width) };
+    const whole = (/** @type {ArrayLike<number>[]} */ series) =>
+      series.map((step, t) => (t < time.value ? step : new Float64Array(step.length)));
+    const squares = { ...bare, height: (width * SIDE) / columns.length, title: "what comes in" };
+    const burst = { ...bare, height: Math.min(120, 10 + 0.55 * width), title: "spikes", color: COLORS.spike };
+    const found = [
+      raster(whole(columns), squares),
+      raster(whole(spikes), burst),
       {
-        ...{ height: Math.max(96, 3 * count), x, y: [count - 0.5, -0.5], title: "hidden spikes", yLabel: "neuron" },
-        marks: [
-          { kind: "line", ...one, color: COLORS.threshold, width: 1 },
-          { kind: "dots", x: fired.map(({ t }) => t), y: fired.map(({ j }) => j), color: COLORS.spike, size: 1.2 },
-        ],
+        ...{ ...bare, y: [Math.min(0, ...means), Math.max(0.1, ...means)], title: state },
+        marks: [{ kind: /** @type {const} */ ("line"), x: steps, y: means.slice(0, time.value), color }],
       },
       {
-        ...{ height: 150, x, y: [Math.min(0, ...all), Math.max(1, ...all)], title: "mean output so far" },
-        marks: classes.map((label, j) => {
-          const style = j === sums[now - 1]?.best ? { width: 3 } : { width: 1, color: COLORS.threshold };
-          return { kind: "line", x: steps, y: sums.map(({ means }) => means[j]), label, ...style };
-        }),
-      },
-      {
-        ...{ height: 120, x, y: [low, Math.max(1.2 * limit, ...v, ...i) + 0.2], xLabel: "time step" },
-        title: `hidden neuron ${chosen}`,
+        ...{ ...bare, y: [0, 1], title: "still knows" },
         marks: [
-          { kind: "line", x, y: [limit, limit], color: COLORS.threshold, dashed: true, label: "threshold" },
-          { kind: "line", x: i.length ? steps : [], y: i, dashed: true, color, label },
-          { kind: "line", x: steps, y: v, color: COLORS.membrane, label: "potential v" },
-          { kind: "dots", x: own, y: own.map(() => limit), color: COLORS.spike, label: "spike" },
+          {
+            ...{ kind: /** @type {const} */ ("bars"), x: steps, width: 1, color },
+            y: answers.slice(1).map(({ shares }) => shares[kept(activity)]),
+          },
         ],
       },
     ];
-  });
+    // Where the picture ends.
+    const look = { kind: /** @type {const} */ ("line"), color: COLORS.threshold, width: 1, dashed: true };
+    const end = [SIDE - 0.5, SIDE - 0.5];
+    return found.map((panel) => ({ ...panel, marks: [...panel.marks, { ...look, x: end, y: panel.y }] }));
+  }
 
-  // A network that is trained on this page comes after those of the package, and again after each epoch.
-  document.addEventListener("snn-trained", (event) => {
-    const { trained, cells: own, isLast } = /** @type {CustomEvent} */ (event).detail;
-    const found = loaded.findIndex((one) => one.trained.name === trained.name);
-    const place = found < 0 ? loaded.length : found;
-    if (found < 0) which.input.append(make("option", {}, trained.name));
-    loaded[place] = load(trained, own, SIDE + BLANK);
-    if (isLast || place === which.value) changed(which.input);
-  });
+  // A network that is trained on this page takes the place of the one of its kind, after each epoch.
+  document.addEventListener(
+    "snn-trained",
+    (event) => {
+      const { kind, trained, cells: own, isLast } = /** @type {CustomEvent} */ (event).detail;
+      loaded[kind] = load(trained, own, SIDE + BLANK);
+      shown.settings = "";
+      if (isLast) changed(image.input);
+    },
+    { signal },
+  );
 
-  /** Show what the network has, and as many steps as there are. */
+  /** Show as many steps as there are, and compute what the reader has changed. */
   function fit() {
-    const { trained, hidden } = loaded[which.value];
-    tau.hidden = trained.tau === null;
-    threshold.hidden = hidden.parameters.length === 0;
-    loop.hidden = !hidden.hasLoop;
+    tau.hidden = loaded.every(({ trained }) => trained.tau === null);
     const steps = SIDE + blank.value;
     const isWhole = time.value === Number(time.input.max);
     time.input.max = `${steps}`;
     time.value = isWhole ? steps : time.value;
     if (image.value !== shown.image && !isDrawing()) pad.set(element(pixels, image.value, SIDE * SIDE));
-    pad.draw();
-    activity = activityOf(loaded[which.value]);
-    if (which.value !== shown.network) {
-      neuron.input.max = `${hidden.outputs - 1}`;
-      neuron.value = typical(activity.spikes);
-    }
-    shown = { image: image.value, network: which.value };
+    const settings = JSON.stringify([image.value, pad.strokes, blank.value, loop.value, tau.value]);
+    if (settings !== shown.settings) activities = loaded.map(activityOf);
+    shown = { image: image.value, settings };
   }
 
-  const answered = make("table", {}, ...rows.map((row) => row.element));
-  const side = make("div", {}, pad.canvas, clear, answered);
-  const main = make("div", { className: "snn-wide" }, chart.canvas);
+  /** Show what a network says, and light up what is active in this step. @param {number} k @param {boolean} isKnown */
+  function tell(k, isKnown) {
+    const [{ name, sign, answered, second }, { trained, hidden, synapse }, activity] = [
+      cards[k],
+      loaded[k],
+      activities[k],
+    ];
+    const { shares, best } = activity.answers[time.value];
+    const next = largest(shares.map((share, c) => (c === best ? -1 : share)));
+    const judged = truth() === undefined ? "" : truth() === best ? "\u2713 " : "\u2717 ";
+    const all = known?.shares[k][known.blanks.indexOf(blank.value)];
+    name.textContent = trained.name;
+    answered.textContent = isKnown ? classes[best] : "\u2013";
+    answered.classList.toggle("wrong", isKnown && best !== kept(activity));
+    const lines = isKnown
+      ? [judged + percent(shares[best]), `then ${classes[next]} ${percent(shares[next])}`]
+      : ["", ""];
+    second.textContent = [...lines, all ? `all images: ${percent(all)}` : ""].join("\n");
+    const glow = (/** @type {Float64Array[]} */ series) => {
+      const sizes = series.map((step) => sum(Array.from(step, Math.abs)));
+      return 0.15 + (0.85 * (sizes[time.value - 1] ?? 0)) / Math.max(1e-9, ...sizes);
+    };
+    sign.style.setProperty("--spike", `${glow(activity.spikes)}`);
+    sign.style.setProperty("--current", `${synapse ? glow(activity.currents) : 0}`);
+    sign.style.setProperty("--loop", `${hidden.isFedBack ? glow(activity.currents) : 0}`);
+    return `${trained.name} ${classes[best]}`;
+  }
+
+  const board = make("div", { className: "snn-board" }, pad.canvas, undo, clear);
+  const hand = make("div", { className: "snn-hand" }, sight, make("div", {}, blank, loop, tau, image));
+  const side = make("div", { className: "snn-side" }, board, hand);
+  const main = make("div", { className: "snn-cards" }, ...cards.map((card) => card.element));
   return {
-    controls: [
-      [which, image],
-      [...plays.buttons, time],
-    ],
-    figures: [make("div", { className: "snn-panels" }, side, main)],
-    more: [
-      [neuron, blank],
-      [threshold, tau, loop],
-    ],
-    numbers: () => ({
-      ...Object.fromEntries(Object.entries(activity).map(([name, seq]) => [name, seq.map((one) => Array.from(one))])),
-      ...answers(activity.outputs, time.value, loaded[which.value].trained.scale),
-    }),
+    controls: [],
+    figures: [make("div", { className: "snn-three" }, side, main)],
+    more: [[...plays.buttons, time]],
+    shared: { picture: image, drawing, blank, feedback: loop, tau },
+    film: {
+      name: "can-a-spike-remember",
+      frames: (SIDE + BLANK) / 2,
+      show(frame) {
+        plays.stop();
+        time.value = Math.min(2 * frame, Number(time.input.max));
+        changed(time.input);
+      },
+    },
+    numbers: () =>
+      Object.fromEntries(
+        activities.map(({ answers, ...activity }, k) => {
+          const series = Object.entries(activity).map(([name, seq]) => [name, seq.map((one) => Array.from(one))]);
+          return [loaded[k].trained.name, { ...Object.fromEntries(series), ...answers[time.value] }];
+        }),
+      ),
     update() {
       fit();
-      const { trained } = loaded[which.value];
-      const isEmpty = !pad.pixels.some((grey) => grey > 0);
-      const { shares, best } = answers(activity.outputs, time.value, trained.scale);
-      for (const [k, { meter, percent, element }] of rows.entries()) {
-        meter.value = isEmpty ? 0 : shares[k];
-        percent.textContent = isEmpty ? "" : `${Math.round(100 * shares[k])} %`;
-        element.classList.toggle("best", k === best && time.value > 0 && !isEmpty);
-      }
+      const isEmpty = isDrawing() && !pad.strokes.length;
+      const [seen, at] = [pad.pixels, time.value < SIDE ? time.value - 1 : SIDE];
+      paint(sight, (k) => (k % SIDE === at ? 255 : k % SIDE < at ? seen[k] : 0.5 * seen[k]));
+      const said = cards.map((_, k) => tell(k, !isEmpty && time.value > 0));
       if (isEmpty) return "Draw a garment on the black square: a shoe, a shirt, a bag.";
       if (time.value === 0) return "No column has been read.";
-      if (plays.isPlaying()) return `The ${trained.name} network is reading.`;
-      const spikes = counted(sum(activity.spikes.slice(0, time.value).map(sum)), "hidden spike");
-      const truth = classes[labels[image.value]];
-      const judged = truth === undefined ? "" : truth === classes[best] ? ", which is right" : `; it is: ${truth}`;
-      const blanks = blank.value && !trained.epochs ? " It was trained without blank columns." : "";
-      const own = trained.epochs ? ` It was trained on this page, and is seen after ${trained.epochs} epochs.` : "";
-      const read = `After ${counted(time.value, "column")} and ${spikes}, the ${trained.name} network answers: `;
-      return `${read}${classes[best]}${judged}.${blanks}${own}${othersSaid()}`;
+      if (plays.isPlaying())
+        return time.value <= SIDE ? "The picture enters." : "The picture has ended. Who still knows?";
+      const blanks = Math.max(0, time.value - SIDE);
+      return `After ${Math.min(time.value, SIDE)} columns and ${blanks} blank ones they answer: ${said.join(", ")}.`;
     },
   };
 };
 
-/** Return a neuron that fires more often than most others do. @param {Float64Array[]} spikes */
-function typical(spikes) {
-  const counts = Array.from(spikes[0], (_, j) => sum(spikes.map((step) => step[j])));
-  return range(counts.length).sort((j, k) => counts[j] - counts[k])[Math.floor(0.6 * counts.length)];
-}
-
 /**
- * Return the mean output of every class over all steps, of which the first `steps` have come, its softmax, and which is
- * the largest.
+ * Return what the last outputs say of those that have come. Without a number of last ones it is the sum of all that have
+ * come, divided by the number of all steps.
  * @param {Float64Array[]} outputs
- * @param {number} steps
+ * @param {number} steps  that have come
  * @param {number} scale
+ * @param {number | null} last
+ * @returns {Answer}
  */
-function answers(outputs, steps, scale) {
-  const seen = outputs.slice(0, steps);
-  const means = Array.from(outputs[0], (_, j) => (scale * sum(seen.map((output) => output[j]))) / outputs.length);
+function answer(outputs, steps, scale, last) {
+  const taken = outputs.slice(last === null ? 0 : Math.max(0, steps - last), steps);
+  const count = last === null ? outputs.length : Math.max(1, taken.length);
+  const means = Array.from(outputs[0], (_, j) => (scale * sum(taken.map((output) => output[j]))) / count);
   const powers = means.map((mean) => Math.exp(mean - Math.max(...means)));
   return { means, shares: powers.map((power) => power / sum(powers)), best: largest(means) };
 }

@@ -12,10 +12,13 @@ import { through } from "./scan.js";
  *   potential, the input of the neuron, and the potential before the reset.
  */
 
+/** Ends of the axis of potentials: the threshold moves on it, it does not move with the threshold. */
+const MEMBRANE = [-1, 4];
+
 /** @type {import("./view.js").Build<NeuronData>} */
 export const neuron = ({ steps, resets, cells }) => {
-  const first = slider("input x[0]", { min: 0, max: 3, step: 0.25, value: 1.5 });
-  const threshold = slider("threshold v_threshold", { min: 0.5, max: 2, step: 0.25, value: 1 });
+  const first = slider("input x[0]", { min: 0, max: 3, step: 0.05, value: 1.5 });
+  const threshold = slider("threshold v_threshold", { min: 0.5, max: 2, step: 0.05, value: 1 });
   const reset = menu("reset", resets);
   const isFedBack = box("feed the spike back", true);
   const time = range(steps);
@@ -33,7 +36,6 @@ export const neuron = ({ steps, resets, cells }) => {
   const chart = new Chart("input, membrane potential and spikes of one neuron in each time step", () => {
     const [h, v, s] = [series("h"), series("v"), series("s")];
     const x = [-0.5, steps - 0.5];
-    const limits = [0, ...h, ...v, threshold.value];
     const fired = time.filter((t) => s[t] > 0);
     const level = [threshold.value, threshold.value];
     return [
@@ -45,7 +47,7 @@ export const neuron = ({ steps, resets, cells }) => {
         ],
       },
       {
-        ...{ height: 150, x, y: [Math.min(...limits) - 0.15, Math.max(...limits) + 0.15], yLabel: "membrane" },
+        ...{ height: 150, x, y: MEMBRANE, yLabel: "membrane" },
         marks: [
           { kind: "line", x, y: level, color: COLORS.threshold, dashed: true, label: "threshold" },
           {

@@ -16,6 +16,17 @@ export const bytes = (packed) => Uint8Array.from(atob(packed), (letter) => lette
 export const floats = (packed) => new Float32Array(bytes(packed).buffer);
 
 /**
+ * Return numbers that Python has packed in half precision.
+ * @param {string} packed
+ */
+export const halves = (packed) =>
+  Float32Array.from(new Uint16Array(bytes(packed).buffer), (word) => {
+    const [exponent, fraction] = [(word >> 10) & 31, word & 1023];
+    const size = exponent ? (1024 + fraction) * 2 ** (exponent - 25) : fraction * 2 ** -24;
+    return word >> 15 ? -size : size;
+  });
+
+/**
  * Return the bytes that `packed` in Python has deflated.
  * @param {string} packed
  */

@@ -1,49 +1,75 @@
-/** A small grey picture that can be drawn on, by mouse, finger or keyboard. */
+/** A pad to draw on, by mouse, finger or keyboard, and what networks see of a drawing: 28 x 28 pixels. */
 
 import { make } from "./controls.js";
-import { range, SIDE } from "./numbers.js";
-
-/** Radius of a stroke in pixels, its grey in the middle, and how much that loses with each pixel's distance. */
-const RADIUS = 1.5;
-const INK = 230;
-const FALL = 90;
-
-/** What counts as drawn, the grey of what an outline encloses, and that of a ghost. */
-const FAINT = 40;
-const FILL = 150;
-const GHOST = 70;
+import { bytes, range, SIDE } from "./numbers.js";
 
 /**
- * Return a drawing as the garments were prepared: as large as the square, in its middle, and with outlines filled.
- * @param {Uint8Array} pixels
+ * Points of a stroke, x and y from 0 to 255, one after the other.
+ * @typedef {number[]} Stroke
  */
-export function prepared(pixels) {
-  const size = SIDE + 2; // with a margin, from which the ground is reached
-  const grey = new Uint8Array(size * size);
-  for (const [k, one] of pixels.entries()) grey[(Math.floor(k / SIDE) + 1) * size + (k % SIDE) + 1] = one;
-  const filled = grey.map((one) => Math.max(FILL, one));
+
+/** The end of both axes of a drawing, and the least distance between points that are kept. */
+const END = 255;
+const NEAR = 5;
+/**
+ * As in strokes.py: pixels that the longer side of a drawing takes, and at most for each of its units; pixels between
+ * dabs; the grey of ink up to a distance, what it loses for each pixel of more, and up to where that matters; the least
+ * grey that encloses, and the grey of what is enclosed.
+ */
+const [ROOM, MOST, STEP, INK, EDGE, FALL, REACH, FAINT, FILL] = [25, 0.9, 0.5, 230, 0.4, 160, 3, 40, 110];
+/** Places around the middle of a 3 x 3 square, in rows of `size`. @param {number} size */
+const around = (size) => [-size - 1, -size, -size + 1, -1, 0, 1, size - 1, size, size + 1];
+
+/**
+ * Return what networks see of a drawing: as large as the square and in its middle, with what it encloses filled. Gaps of
+ * two pixels are taken for closed.
+ * @param {Stroke[]} strokes
+ */
+export function seen(strokes) {
+  const all = strokes.flat();
+  if (!all.length) return new Uint8Array(SIDE * SIDE);
+  const ends = [0, 1].map((axis) => {
+    const values = all.filter((_, k) => k % 2 === axis);
+    return [Math.min(...values), Math.max(...values)];
+  });
+  const scale = Math.min(ROOM / Math.max(...ends.map(([low, high]) => high - low), 1e-9), MOST);
+  const place = (/** @type {number} */ value, /** @type {number} */ axis) =>
+    (value - (ends[axis][0] + ends[axis][1]) / 2) * scale + SIDE / 2;
+  const near = new Float64Array(SIDE * SIDE).fill(SIDE);
+  /** @param {number} x @param {number} y */
+  const dab = (x, y) => {
+    for (let row = Math.floor(y) - REACH; row <= Math.floor(y) + REACH; row++) {
+      for (let column = Math.floor(x) - REACH; column <= Math.floor(x) + REACH; column++) {
+        if (Math.min(row, column) < 0 || Math.max(row, column) >= SIDE) continue;
+        const [dx, dy, k] = [column + 0.5 - x, row + 0.5 - y, row * SIDE + column];
+        near[k] = Math.min(near[k], Math.sqrt(dx * dx + dy * dy));
+      }
+    }
+  };
+  for (const stroke of strokes) {
+    const points = stroke.map((value, k) => place(value, k % 2));
+    for (let k = 0; k < points.length; k += 2) {
+      const [x, y, toX = x, toY = y] = points.slice(k, k + 4);
+      const [dx, dy] = [toX - x, toY - y];
+      const parts = Math.max(1, Math.ceil(Math.sqrt(dx * dx + dy * dy) / STEP));
+      for (let part = 0; part < parts; part++) dab(x + dx * (part / parts), y + dy * (part / parts));
+    }
+  }
+  const greys = near.map((distance) => Math.min(INK, Math.max(0, INK - FALL * (distance - EDGE))));
+  // Whatever can be reached from a corner, between walls that are a pixel wider than the ink, is ground.
+  const size = SIDE + 4;
+  const at = (/** @type {number} */ k) => (Math.floor(k / SIDE) + 2) * size + (k % SIDE) + 2;
+  const [wall, ground, wide] = range(3).map(() => new Uint8Array(size * size));
+  for (const [k, grey] of greys.entries()) if (grey > FAINT) for (const step of around(size)) wall[at(k) + step] = 1;
   const left = [0];
   for (let k = left.pop(); k !== undefined; k = left.pop()) {
-    if (!filled[k] || grey[k] > FAINT) continue;
-    filled[k] = 0;
-    left.push(...[k - 1, k + 1, k - size, k + size].filter((one) => one >= 0 && one < size * size));
+    if (wall[k] || ground[k]) continue;
+    ground[k] = 1;
+    for (const step of around(size)) wide[k + step] = 1;
+    const steps = [k % size ? -1 : 0, (k + 1) % size ? 1 : 0, k < size ? 0 : -size, k + size < size * size ? size : 0];
+    left.push(...steps.map((step) => k + step));
   }
-  const places = range(size * size).filter((k) => filled[k] > 0);
-  if (!places.length) return pixels;
-  const [xs, ys] = [places.map((k) => k % size), places.map((k) => Math.floor(k / size))];
-  const [x0, x1, y0, y1] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
-  const scale = Math.max(x1 - x0 + 1, y1 - y0 + 1) / SIDE;
-  /** @param {number} x @param {number} y */
-  const at = (x, y) => (Math.min(x, y) < 0 || Math.max(x, y) >= size ? 0 : filled[y * size + x]);
-  return pixels.map((_, k) => {
-    const x = (x0 + x1) / 2 + ((k % SIDE) - (SIDE - 1) / 2) * scale;
-    const y = (y0 + y1) / 2 + (Math.floor(k / SIDE) - (SIDE - 1) / 2) * scale;
-    const [left, top] = [Math.floor(x), Math.floor(y)];
-    const [upper, lower] = [top, top + 1].map(
-      (row) => at(left, row) + (x - left) * (at(left + 1, row) - at(left, row)),
-    );
-    return upper + (y - top) * (lower - upper);
-  });
+  return Uint8Array.from(greys, (grey, k) => Math.round(wide[at(k)] && grey <= FAINT ? grey : Math.max(grey, FILL)));
 }
 
 /**
@@ -56,7 +82,6 @@ export function paint(canvas, grey) {
   const image = pen.createImageData(SIDE, SIDE);
   for (let k = 0; k < SIDE * SIDE; k++) image.data.set([grey(k), grey(k), grey(k), 255], 4 * k);
   pen.putImageData(image, 0, 0);
-  return pen;
 }
 
 /**
@@ -65,75 +90,109 @@ export function paint(canvas, grey) {
  */
 export const picture = (options) => make("canvas", { className: "snn-picture", width: SIDE, height: SIDE, ...options });
 
+/** Pixels of a side of the pad, and of a pixel of a picture on it. */
+const WIDE = 560;
+const PIXEL = WIDE / SIDE;
+
 export class Pad {
   /**
    * @param {string} description
-   * @param {() => void} drawn  called after every change by the reader
+   * @param {(isDone: boolean) => void} drawn  called after every change by the reader; a stroke may continue
    */
   constructor(description, drawn) {
-    this.pixels = new Uint8Array(SIDE * SIDE);
-    /** A picture whose outline lies under a drawing. */
-    this.ghost = new Uint8Array(SIDE * SIDE);
-    /** Where the stroke was before. */
-    this.last = [0, 0];
+    /** @type {Stroke[]} */
+    this.strokes = [];
+    /** A picture, which stands there until the first stroke. @type {ArrayLike<number> | null} */
+    this.image = null;
     this.cursor = [SIDE / 2, SIDE / 2];
     this.drawn = drawn;
     const keys = "draw with the pointer, or move with the arrow keys and draw with the space bar";
-    this.canvas = picture({ tabIndex: 0, ariaLabel: `${description}: ${keys}`, role: "application" });
-    this.canvas.classList.add("snn-pad");
-    this.canvas.addEventListener("pointerdown", (event) => this.#stroke(event));
-    this.canvas.addEventListener("pointermove", (event) => event.buttons && this.#stroke(event));
+    this.canvas = make("canvas", { className: "snn-picture snn-pad", width: WIDE, height: WIDE });
+    Object.assign(this.canvas, { tabIndex: 0, ariaLabel: `${description}: ${keys}`, role: "application" });
+    for (const kind of ["pointerdown", "pointermove", "pointerup"]) {
+      this.canvas.addEventListener(kind, (event) => this.#stroke(/** @type {PointerEvent} */ (event)));
+    }
     this.canvas.addEventListener("keydown", (event) => this.#key(event));
     this.canvas.addEventListener("blur", () => this.draw());
   }
 
-  /** @param {ArrayLike<number>} [pixels]  rows from the top, each from the left; without them it is empty */
-  set(pixels = new Uint8Array(SIDE * SIDE)) {
-    this.pixels.set(pixels);
+  /** @param {ArrayLike<number> | null} image @param {Stroke[]} [strokes] */
+  set(image, strokes = []) {
+    this.image = image;
+    this.strokes = strokes;
     this.draw();
   }
 
-  /**
-   * Draw at a place in pixels.
-   * @param {number} x
-   * @param {number} y
-   */
-  #ink(x, y) {
-    for (const k of this.pixels.keys()) {
-      const distance = Math.hypot((k % SIDE) + 0.5 - x, Math.floor(k / SIDE) + 0.5 - y);
-      if (distance > RADIUS) continue;
-      this.pixels[k] = Math.max(this.pixels[k], INK - FALL * Math.max(0, distance - RADIUS + 1));
-    }
+  /** The strokes as a word for an address: of each the number of points, then their places. */
+  get value() {
+    const parts = this.strokes.flatMap((stroke) =>
+      range(Math.ceil(stroke.length / 510)).map((k) => stroke.slice(510 * k, 510 * (k + 1))),
+    );
+    const letters = parts.flatMap((part) => [part.length / 2, ...part]).map((one) => String.fromCharCode(one));
+    return btoa(letters.join("")).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+  }
+
+  set value(word) {
+    const numbers = [...bytes(word.replaceAll("-", "+").replaceAll("_", "/"))];
+    const strokes = [];
+    while (numbers.length) strokes.push(numbers.splice(0, 1 + 2 * numbers[0]).slice(1));
+    this.set(null, strokes);
+  }
+
+  /** What networks see, row by row from the top. */
+  get pixels() {
+    return this.image ?? seen(this.strokes);
   }
 
   draw() {
-    const { ghost } = this;
-    const isOutline = (/** @type {number} */ k) =>
-      ghost[k] > FAINT && [k - 1, k + 1, k - SIDE, k + SIDE].some((one) => !(ghost[one] > FAINT));
-    const pen = paint(this.canvas, (k) => this.pixels[k] || (isOutline(k) ? GHOST : 0));
-    if (document.activeElement === this.canvas) {
-      pen.fillStyle = "#E69F00";
-      pen.fillRect(Math.floor(this.cursor[0]), Math.floor(this.cursor[1]), 1, 1);
+    const { image, strokes, canvas } = this;
+    const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+    pen.fillStyle = "#000";
+    pen.fillRect(0, 0, WIDE, WIDE);
+    for (let k = 0; image && k < image.length; k++) {
+      pen.fillStyle = `rgb(${image[k]} ${image[k]} ${image[k]})`;
+      pen.fillRect((k % SIDE) * PIXEL, Math.floor(k / SIDE) * PIXEL, PIXEL, PIXEL);
     }
+    Object.assign(pen, { strokeStyle: "#eee", lineWidth: 1.2 * PIXEL, lineCap: "round", lineJoin: "round" });
+    for (const stroke of strokes) {
+      pen.beginPath();
+      for (let k = 0; k < stroke.length; k += 2) pen.lineTo(...this.#at(stroke, k));
+      pen.lineTo(...this.#at(stroke, stroke.length - 2));
+      pen.stroke();
+    }
+    if (document.activeElement === canvas && canvas.matches(":focus-visible")) {
+      pen.fillStyle = "#E69F00";
+      pen.fillRect(this.cursor[0] * PIXEL, this.cursor[1] * PIXEL, PIXEL, PIXEL);
+    }
+  }
+
+  /** @param {Stroke} stroke @param {number} k @returns {[number, number]} */
+  #at = (stroke, k) => [(stroke[k] / END) * WIDE, (stroke[k + 1] / END) * WIDE];
+
+  /** Continue the last stroke, or begin one. @param {number[]} point  from 0 to 1 @param {boolean} isNew */
+  #add(point, isNew) {
+    const [x, y] = point.map((part) => Math.round(END * Math.min(1, Math.max(0, part))));
+    const stroke = this.strokes.at(-1);
+    if (isNew || !stroke) {
+      if (this.image) this.set(null);
+      this.strokes.push([x, y]);
+    } else if (Math.hypot(x - stroke[stroke.length - 2], y - stroke[stroke.length - 1]) >= NEAR) stroke.push(x, y);
   }
 
   /** @param {PointerEvent} event */
   #stroke(event) {
-    event.preventDefault();
     const isFirst = event.type === "pointerdown";
+    if (!isFirst && !this.canvas.hasPointerCapture(event.pointerId)) return;
+    event.preventDefault();
     if (isFirst) this.canvas.setPointerCapture(event.pointerId);
     const box = this.canvas.getBoundingClientRect();
     // A fast pointer reports several places at once.
     const events = event.getCoalescedEvents?.() ?? [];
     for (const { clientX, clientY } of events.length ? events : [event]) {
-      const [x, y] = [((clientX - box.left) / box.width) * SIDE, ((clientY - box.top) / box.height) * SIDE];
-      const [x0, y0] = isFirst ? [x, y] : this.last;
-      // A fast stroke leaves no gaps and no dabs.
-      const parts = Math.ceil(2 * Math.hypot(x - x0, y - y0)) || 1;
-      for (let k = 1; k <= parts; k++) this.#ink(x0 + ((x - x0) * k) / parts, y0 + ((y - y0) * k) / parts);
-      this.last = [x, y];
+      this.#add([(clientX - box.left) / box.width, (clientY - box.top) / box.height], isFirst);
     }
-    this.drawn();
+    this.draw();
+    this.drawn(event.type === "pointerup");
   }
 
   /** @param {KeyboardEvent} event */
@@ -144,8 +203,12 @@ export class Pad {
     if (!move) return;
     event.preventDefault();
     this.cursor = this.cursor.map((at, k) => Math.min(SIDE - 1, Math.max(0, at + move[k])));
-    if (event.key !== " ") return this.draw();
-    this.#ink(this.cursor[0] + 0.5, this.cursor[1] + 0.5);
-    this.drawn();
+    if (event.key === " ") {
+      const point = this.cursor.map((at) => (at + 0.5) / SIDE);
+      const last = this.strokes.at(-1)?.slice(-2) ?? [-END, -END];
+      this.#add(point, Math.hypot(...last.map((at, k) => (at / END - point[k]) * SIDE)) > 1.5);
+      this.drawn(true);
+    }
+    this.draw();
   }
 }

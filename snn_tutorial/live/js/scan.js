@@ -4,7 +4,7 @@
  * the states.
  */
 
-import { floats, SIDE } from "./numbers.js";
+import { floats, halves, SIDE } from "./numbers.js";
 
 /**
  * @typedef {ArrayLike<number>} Numbers
@@ -24,8 +24,8 @@ import { floats, SIDE } from "./numbers.js";
  * @typedef {{name: string, hidden: number, synapse: number | null, cuts: Stage[][]}} Described
  *   A network; `hidden` and `synapse` are the places of the neurons and of the synapses among the stages, which are
  *   given for each way to cut the gradient through the reset.
- * @typedef {Described & {tensors: Record<string, string | Float64Array>, tau: number | null, scale: number,
- *   epochs?: number}} Trained  `epochs` is how long it was trained on this page.
+ * @typedef {Described & {tensors: Record<string, string | Float64Array>, isHalf?: boolean, tau: number | null,
+ *   scale: number}} Trained  `isHalf`: tensors are packed in half precision.
  * @typedef {{trained: Trained, net: Network, hidden: Layer, synapse?: Layer}} Loaded
  * @typedef {{values: Numbers, first?: number, row: number, step?: number}} Matrix
  *   Numbers of which `first` is the first; rows begin `row` places after each other, columns `step`.
@@ -230,7 +230,10 @@ export class Network {
  */
 export function load(trained, cells, steps, cut = 0) {
   const tensors = Object.fromEntries(
-    Object.entries(trained.tensors).map(([name, one]) => [name, typeof one === "string" ? floats(one) : one]),
+    Object.entries(trained.tensors).map(([name, one]) => [
+      name,
+      typeof one !== "string" ? one : trained.isHalf ? halves(one) : floats(one),
+    ]),
   );
   const net = new Network(trained.cuts[cut], tensors, cells, SIDE, steps);
   return { trained, net, hidden: net.layers[trained.hidden], synapse: net.layers[trained.synapse ?? -1] };

@@ -2,48 +2,57 @@
 
 import { Chart } from "./chart.js";
 import { colorOf } from "./colors.js";
-import { button, changed, make, menu, slider } from "./controls.js";
-import { range } from "./numbers.js";
+import { button, changed, make, menu, number, slider } from "./controls.js";
 
 /**
  * @typedef {import("./learner.js").Report} Report
+ * @typedef {[number, number][]} Curve  Loss and accuracy by epoch.
  * @typedef {{name: string, history: Omit<Report, "tensors">[], failed: string, worker?: Worker}} Run
- * @typedef {{label: string, first: number, choices?: string[], values?: number[], unit?: string,
- *   rates?: number[]}} Option  A menu or a slider; `rates` are the learning rates that its choices begin with.
- * @typedef {{worker: string, lesson: import("./learner.js").Lesson, options: Record<string, Option>,
- *   hints: Record<string, string>, scale: number, kinds: import("./learner.js").Kind[],
- *   cells: import("./scan.js").Cells, recorded: {loss: number, accuracy: number}[][]}} TrainData
- *   `worker` is its script, `recorded` are the curves of Python, `scale` is that of answers.
+ * @typedef {{label: string, first: number, choices?: string[], values?: number[], unit?: string, rates?: number[],
+ *   isRare?: boolean}} Option
+ *   A menu or a slider; `rates` are the learning rates that its choices begin with; rare ones are folded away.
+ * @typedef {{name: string, says: string, seed: number, settings: Record<string, number>, curves: Curve[]}} Story
+ *   What a click sets, what will be seen, and the curves that were recorded.
+ * @typedef {{worker: string, lesson: import("./learner.js").Lesson, options: Record<string, Option>, stories: Story[],
+ *   scale: number, kinds: import("./learner.js").Kind[], cells: import("./scan.js").Cells}} TrainData
+ *   `worker` is its script, `scale` is that of answers.
  */
 
-/** After so many epochs progress is said again. */
-const SAID = 5;
-
 /** @type {import("./view.js").Build<TrainData>} */
-export const train = (data) => {
+export const train = (data, signal) => {
   const names = data.kinds.map(({ name }) => name);
   const epochs = data.lesson.schedule.length;
   const url = URL.createObjectURL(new Blob([data.worker], { type: "text/javascript" }));
-  const controls = Object.entries(data.options).map(([key, { label, choices, first, ...range }]) => ({
-    key,
-    control: choices ? menu(label, choices, first) : slider(label, { ...range, value: first }),
-  }));
-  let said = `Train starts ${names.length} networks on ${data.lesson.sizes[0]} real images, side by side.`;
-  let seed = 0;
+  const seed = number("seed", { value: 0, max: 9999 });
+  const controls = Object.entries(data.options).map(([key, { label, choices, first, rates, isRare, ...range }]) => {
+    const control = choices ? menu(label, choices, first) : slider(label, { ...range, value: first });
+    return { key, control, rates, isRare };
+  });
+  const settings = () => Object.fromEntries(controls.map(({ key, control }) => [key, control.value]));
+  let said = "";
   let isPaused = false;
-  let before = data.recorded;
+  /** @type {Curve[]} */
+  let before = [];
   /** @returns {Run[]} */
   const fresh = () => names.map((name) => ({ name, history: [], failed: "" }));
   let runs = fresh();
+  /** @param {Run} run @returns {Curve} */
+  const curveOf = ({ history }) => history.map(({ loss, accuracy }) => [loss, accuracy]);
   const isRunning = () => runs.some(({ worker }) => worker);
 
   const go = button("Train", () => (isRunning() ? pause() : begin()));
-  const again = button("again with another seed", () => {
-    seed++;
-    begin();
-  });
-  const table = make("table");
+  const stories = data.stories.map((story) =>
+    button(story.name, () => {
+      choose(story);
+      begin();
+    }),
+  );
   const states = names.map(() => make("div"));
+  choose(data.stories[0]);
+  signal.addEventListener("abort", () => {
+    for (const run of runs) end(run);
+    URL.revokeObjectURL(url);
+  });
 
   /** @param {string} news */
   function tell(news) {
@@ -51,19 +60,40 @@ export const train = (data) => {
     changed(go);
   }
 
-  function begin() {
+  /** @param {Story} story */
+  function choose(story) {
+    seed.value = story.seed;
+    for (const { key, control } of controls) control.value = story.settings[key];
+    said = story.says;
+  }
+
+  /** Return the story that is set, if any. */
+  function chosen() {
+    const now = settings();
+    return data.stories.find(
+      (story) => story.seed === seed.value && controls.every(({ key }) => story.settings[key] === now[key]),
+    );
+  }
+
+  async function begin() {
     for (const run of runs) end(run);
-    if (runs.some(({ history }) => history.length)) before = runs.map(({ history }) => history);
+    if (runs.some(({ history }) => history.length)) before = runs.map(curveOf);
     isPaused = false;
-    const settings = Object.fromEntries(controls.map(({ key, control }) => [key, control.value]));
     runs = fresh();
-    tell(`Seed ${seed}: training has begun.`);
+    const job = { seed: seed.value, settings: settings() };
+    const mine = runs;
+    tell(chosen()?.says ?? `Seed ${job.seed}: training has begun.`);
+    // The site has the images in a file of their own, for all of its pages.
+    const page = /** @type {{snnImages?: string, snnLoad?: (name: string) => Promise<unknown>}} */ (globalThis);
+    if (!data.lesson.images && !page.snnImages) await page.snnLoad?.("lesson.js").catch(({ message }) => tell(message));
+    const lesson = { ...data.lesson, images: data.lesson.images ?? page.snnImages };
+    if (mine !== runs || !lesson.images) return; // it has begun once more
     for (const [kind, run] of runs.entries()) {
       try {
         run.worker = new Worker(url);
         run.worker.onerror = (event) => fail(run, event.message || "its worker could not run");
         run.worker.onmessage = ({ data: found }) => (found.failed ? fail(run, found.failed) : take(kind, run, found));
-        run.worker.postMessage({ ...data.lesson, kind, seed, settings });
+        run.worker.postMessage({ ...lesson, kind, ...job });
       } catch (error) {
         fail(run, `${error}`);
       }
@@ -92,97 +122,99 @@ export const train = (data) => {
 
   /** @param {number} kind @param {Run} run @param {Report} report */
   function take(kind, run, { tensors, ...report }) {
-    if (!chart.canvas.isConnected) return end(run);
-    const isLast = report.epoch === epochs;
+    if (!go.isConnected) return end(run);
     run.history.push(report);
+    const isLast = report.epoch === epochs;
     if (isLast) end(run);
-    // The views on this page that run trained networks get this one, too.
-    const name = `${run.name} (yours)`;
-    const trained = { ...data.kinds[kind], name, tensors, tau: null, scale: data.scale, epochs: report.epoch };
-    document.dispatchEvent(new CustomEvent("snn-trained", { detail: { trained, cells: data.cells, isLast } }));
-    tell(summary());
+    // The view of networks on this page gets this one.
+    const name = `${run.name}, yours`;
+    const trained = { ...data.kinds[kind], name, tensors, tau: null, scale: data.scale };
+    document.dispatchEvent(new CustomEvent("snn-trained", { detail: { kind, trained, cells: data.cells, isLast } }));
+    changed(go);
   }
 
-  const percent = (/** @type {number} */ share) => `${(100 * share).toFixed(1)} %`;
-
-  /** Return what is said when all that have not failed have come to an epoch that is told, else what was said. */
-  function summary() {
-    const going = runs.filter((run) => !run.failed);
-    const epoch = Math.min(...going.map(({ history }) => history.length));
-    if (epoch === 0 || epoch % SAID) return said;
-    const right = going.map(({ name, history }) => `${name} ${percent(history[epoch - 1].accuracy)}`);
-    return `After ${epoch} of ${epochs} epochs these are right on the test images: ${right.join(", ")}.`;
-  }
+  const percent = (/** @type {number} */ share) => `${(100 * share).toFixed(1)}\u00a0%`;
 
   /** @param {Run} run */
   function stateOf({ history, failed, worker }) {
     const report = history.at(-1);
     if (failed) return `stopped: ${failed}`;
     if (!report) return worker ? "first epoch" : "not trained yet";
-    const left = Math.ceil((epochs - report.epoch) * report.seconds);
-    const speed = `, ${Math.round(report.images / report.seconds)} images a second, ${left} s left`;
-    const result = `loss ${report.loss.toFixed(4)}, test ${percent(report.accuracy)}`;
-    return `epoch ${report.epoch} of ${epochs}, ${result}${worker ? speed : ""}`;
+    const left = worker ? `, ${Math.ceil((epochs - report.epoch) * report.seconds)} s left` : "";
+    return `epoch ${report.epoch} of ${epochs}, loss ${report.loss.toFixed(4)}, test ${percent(report.accuracy)}${left}`;
   }
 
-  const chart = new Chart("train loss and test accuracy of the three networks by epoch", () => {
-    /** @param {"loss" | "accuracy"} key @param {number} scale @param {number} unit  of the ends of the axis */
-    const panel = (key, scale, unit) => {
-      const values = (/** @type {{loss: number, accuracy: number}[]} */ curve) => curve.map((one) => scale * one[key]);
-      const curves = runs.flatMap(({ name, history }, k) => [
-        { name, y: values(before[k]), dashed: true, label: history.length ? "" : name },
-        { name, y: values(history), dashed: false, label: name },
+  /** @param {"loss" | "accuracy"} key @param {number} unit  of the ends of the axis @param {string} yLabel */
+  const chart = (key, unit, yLabel) =>
+    new Chart(`${yLabel} of the three networks by epoch`, (width) => {
+      const story = chosen();
+      const older = story?.curves ?? before;
+      const values = (/** @type {Curve} */ curve) =>
+        curve.map(([loss, accuracy]) => (key === "accuracy" ? 100 * accuracy : loss));
+      const marks = runs.flatMap((run, k) => [
+        { y: values(curveOf(run)), color: colorOf(run.name), label: run.name },
+        { y: values(older[k] ?? []), color: colorOf(run.name), dashed: true, width: 1.5 },
       ]);
-      const all = curves.flatMap(({ y }) => y);
-      return {
-        x: [0, epochs],
-        y: [unit * Math.floor(Math.min(...all) / unit), unit * Math.ceil(Math.max(...all) / unit)],
-        marks: curves.map(({ name, y, ...style }) => {
-          const x = y.map((_, epoch) => epoch + 1);
-          return { kind: /** @type {const} */ ("line"), x, y, color: colorOf(name), ...style };
-        }),
-      };
-    };
-    const title = `dashed: ${before === data.recorded ? "recorded in Python" : "your training before"}`;
-    return [
-      { ...panel("loss", 1, 0.01), height: 140, yLabel: "train loss", title },
-      { ...panel("accuracy", 100, 10), height: 160, yLabel: "test accuracy (%)", xLabel: "epoch" },
-    ];
-  });
+      const all = [unit, ...marks.flatMap(({ y }) => y)];
+      return [
+        {
+          ...{ height: Math.min(190, 0.36 * width), x: [0, epochs], yLabel, xLabel: "epoch" },
+          title: older.length ? `dashed: ${story ? "recorded for this seed" : "your training before"}` : " ",
+          y: [unit * Math.floor(Math.min(...all) / unit), unit * Math.ceil(Math.max(...all) / unit)],
+          marks: marks.map(({ y, ...style }) => ({ kind: "line", x: y.map((_, epoch) => epoch + 1), y, ...style })),
+        },
+      ];
+    }).canvas;
 
-  function fillTable() {
-    const head = ["epoch", ...names.flatMap((name) => [`${name}: loss`, "test"])];
-    const rows = range(Math.max(...runs.map(({ history }) => history.length))).map((k) => [
-      `${k + 1}`,
-      ...runs.flatMap(({ history: { [k]: one } }) => (one ? [one.loss.toFixed(4), percent(one.accuracy)] : ["", ""])),
-    ]);
-    const cells = [head, ...rows].map((row, k) => row.map((text) => make(k ? "td" : "th", {}, text)));
-    table.replaceChildren(...cells.map((row) => make("tr", {}, ...row)));
-  }
-
-  for (const { key, control } of controls) {
+  for (const { control, rates } of controls) {
     control.input.addEventListener("input", () => {
-      const rate = data.options[key].rates?.[control.value];
-      const lr = controls.find((one) => one.key === "lr")?.control;
-      if (rate && lr) lr.value = rate;
-      said = `${data.hints[key]}${isRunning() ? " It counts from the next start on." : ""}`;
+      const lr = controls.find(({ key }) => key === "lr")?.control;
+      if (rates && lr) lr.value = rates[control.value];
+      said = isRunning() ? "It counts from the next start on." : "";
     });
   }
+  const rows = [false, true].map((isRare) =>
+    controls.filter((one) => !one.isRare === !isRare).map(({ control }) => control),
+  );
+  const rare = make(
+    "details",
+    {},
+    make("summary", {}, "more settings"),
+    make("div", { className: "snn-row" }, ...rows[1]),
+  );
+  const story = {
+    get value() {
+      const found = chosen();
+      return found ? data.stories.indexOf(found) : -1;
+    },
+    set value(k) {
+      if (data.stories[k]) choose(data.stories[k]);
+    },
+  };
 
   return {
-    controls: [[go, again]],
-    figures: [chart.canvas, ...states],
-    more: [
-      controls.map(({ control }) => control),
-      [make("details", {}, make("summary", {}, "the curves as a table"), table)],
+    controls: [stories, [go, seed, ...rows[0]], [rare]],
+    figures: [
+      make(
+        "div",
+        { className: "snn-panels" },
+        chart("loss", 0.01, "train loss"),
+        chart("accuracy", 10, "test accuracy (%)"),
+      ),
+      ...states,
     ],
-    numbers: () => ({ runs: runs.map(({ history, failed }) => ({ history, failed })), seed, isPaused }),
+    shared: { story, seed, ...Object.fromEntries(controls.map(({ key, control }) => [key, control])) },
+    numbers: () => ({
+      runs: runs.map(({ history, failed }) => ({ history, failed })),
+      seed: seed.value,
+      story: story.value,
+      isPaused,
+    }),
     update() {
       go.textContent = isRunning() ? (isPaused ? "Resume" : "Pause") : "Train";
-      again.hidden = runs.every(({ history, failed }) => !history.length && !failed);
+      for (const [k, one] of stories.entries()) one.ariaPressed = `${k === story.value}`;
       for (const [k, run] of runs.entries()) states[k].textContent = `${run.name}: ${stateOf(run)}`;
-      fillTable();
-      return said;
+      return said || `Train starts ${names.length} networks on ${data.lesson.sizes[0]} real images, side by side.`;
     },
   };
 };

@@ -5,41 +5,71 @@ import { make } from "./controls.js";
 /**
  * What a reader can change, what is shown, and the numbers that are shown, for tests.
  * @typedef {{controls: HTMLElement[][], figures: HTMLElement[], more?: HTMLElement[][], update: () => string,
- *   numbers: () => unknown}} View  Rows of controls above the figures and, if there are `more`, below them.
- *   `update` returns a sentence that says what is seen; then all charts are drawn.
+ *   numbers: () => unknown, shared?: Record<string, {value: number | string | boolean}>,
+ *   film?: {name: string, frames: number, show: (frame: number) => void}}} View
+ *   Rows of controls above the figures and, if there are `more`, below them. `update` returns a sentence that says what is
+ *   seen; then all charts are drawn. The site may keep what is `shared` in a page's address, and save the `film`.
  * @typedef {import("./chart.js").Chart} Chart
+ * @typedef {Map<HTMLElement, AbortController>} Running  What ends a view, by its figure.
  */
 
-/** @template D @typedef {(data: D) => View} Build */
+/**
+ * @template D
+ * @typedef {(data: D, signal: AbortSignal) => View} Build  What a view has put elsewhere ends with the signal.
+ */
 
 /**
  * Start the view of the script that runs now, or, where the page does not say which that is, of the first figure left.
- * If it cannot be started, the static figure stays.
+ * If it cannot be started, the static figure stays. Views that have left the page, as when a cell runs again, end.
  * @template D
  * @param {string} name
  * @param {D} data
  * @param {Build<D>} build
  */
 export function start(name, data, build) {
+  const page = /** @type {{snnRunning?: Running}} */ (globalThis);
+  page.snnRunning ??= new Map();
+  for (const [figure, controller] of page.snnRunning) {
+    if (figure.isConnected) continue;
+    controller.abort();
+    page.snnRunning.delete(figure);
+  }
   const waiting = `figure[data-view="${name}"]:not([data-live])`;
   const near = document.currentScript?.parentElement?.querySelector(waiting);
   const figure = near ?? document.querySelector(waiting);
   if (!(figure instanceof HTMLElement)) return;
   figure.dataset.live = "";
-  const view = build(data);
+  const controller = new AbortController();
+  const { signal } = controller;
+  page.snnRunning.set(figure, controller);
+  const view = build(data, signal);
   const said = make("output", { className: "snn-said" });
+  const draw = () => {
+    for (const canvas of figure.querySelectorAll("canvas")) /** @type {{chart?: Chart}} */ (canvas).chart?.draw();
+  };
   const update = () => {
     said.value = view.update();
-    for (const canvas of figure.querySelectorAll("canvas")) /** @type {{chart?: Chart}} */ (canvas).chart?.draw();
+    draw();
   };
   /** @param {HTMLElement[][]} controls */
   const rows = (controls) => controls.map((row) => make("div", { className: "snn-row" }, ...row));
   figure.addEventListener("input", update);
   figure.addEventListener("change", update);
+  figure.querySelector("figcaption")?.remove();
   figure.querySelector("img")?.replaceWith(...rows(view.controls), ...view.figures, said, ...rows(view.more ?? []));
   for (const control of figure.querySelectorAll("input, select, button, canvas")) {
     control.setAttribute("data-lm-suppress-shortcuts", "true"); // else JupyterLab takes the arrow keys
   }
   Object.assign(figure, { view });
   update();
+  // Charts are drawn again when the page changes its width or its colours.
+  const size = new ResizeObserver(draw);
+  size.observe(figure);
+  const colors = new MutationObserver(draw);
+  for (const element of [document.documentElement, document.body]) colors.observe(element, { attributes: true });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw, { signal });
+  signal.addEventListener("abort", () => {
+    size.disconnect();
+    colors.disconnect();
+  });
 }

@@ -1,0 +1,152 @@
+"""What pages of the site have beside their source: the views that it begins with, and what is left out of chapters."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from sphinx.application import Sphinx
+
+from sequential_fmnist.data import SequentialFashionMNIST
+from sequential_fmnist.evaluate import predict
+from sequential_fmnist.experiments.waiting import COUNTED, OTHER_SEED, Waits, drawn
+from sequential_fmnist.networks import columns_as_sequence
+from snn_core.functional import reset_net, scan
+from snn_tutorial import load_results
+from snn_tutorial.live.confusion import confused_images
+from snn_tutorial.live.network import network_explorer, waiting_networks
+from snn_tutorial.live.train import laboratory, lesson
+from snn_tutorial.page import save_figure
+from snn_tutorial.plot.style import NO_GRID, QUANTITY, STYLE
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+#: What networks learn from on a page, within a view: the site has it in a file of its own.
+IMAGES = re.compile(r'"images": ("[\w+/=]{99999,}")')
+#: Between a number and its unit.
+UNITS = re.compile(r"(?<=\d) (?=%)|(?<=\d) (?=of \d)|(?<=\d of) (?=\d)")
+#: A section that keeps results, at the end of a cell.
+KEPT = re.compile(r"\n*## \d+ (Save the results|Keep the result)\s*$")
+
+
+@plt.rc_context(NO_GRID)
+def question(image: torch.Tensor, blanks: int = 56) -> Figure:
+    """Draw how the networks read an image ``[1, 1, H, W]`` and blank columns: the columns, and spikes below them."""
+    nets = waiting_networks(load_results(RESULTS, "waiting"))
+    x_seq = columns_as_sequence(torch.nn.functional.pad(image, (0, blanks)))
+    figure, rows = plt.subplots(
+        2, len(nets), figsize=(7.5, 3.94), height_ratios=(1, 2), sharex=True, sharey="row"
+    )
+    for (name, net), picture, hidden in zip(nets.items(), *rows, strict=True):
+        with torch.no_grad():
+            spikes = scan(x_seq, net.fc1, net.sn1)[:, 0]
+        reset_net(net)
+        picture.imshow(x_seq[:, 0].T.numpy(), vmin=0, vmax=1)
+        picture.set_title(name, loc="center", color=STYLE[name]["color"], weight="bold")
+        places = [np.flatnonzero(neuron) for neuron in spikes.T.numpy()]
+        hidden.eventplot(places, colors=QUANTITY["spike"], linelengths=0.8, linewidths=1)
+        hidden.set(xlabel="time step", yticks=[])
+    figure.suptitle("Can a spike remember?", fontsize=22)
+    return figure
+
+
+def write_views(app: Sphinx) -> None:
+    """Write the views of the first page, the laboratory, and the page about drawings."""
+    test = SequentialFashionMNIST(train=False, source="embedded", verbose=False)
+    images, labels = test.images[:20].reshape(-1, 28, 28).numpy(), test.labels[:20].tolist()
+    record = load_results(RESULTS, "waiting")
+    nets, folder = waiting_networks(record), Path(app.srcdir)
+    page = network_explorer(images, labels, test.classes, question(test.images[:1] / 255), record)
+    (folder / "landing.html").write_text(page.data)
+    page = laboratory(load_results(RESULTS, "stories"))
+    (folder / "docs" / "laboratory.html").write_text(IMAGES.sub('"images": null', page.data))
+    hands, guesses = drawn(OTHER_SEED, COUNTED), {}
+    for name, net in nets.items():
+        asked = Waits(net)
+        asked.blanks = 0
+        guesses[name] = predict(asked, hands).numpy()
+    page = confused_images(hands.images[:, 0].numpy(), hands.labels.numpy(), guesses, hands.classes)
+    (folder / "docs" / "drawings.html").write_text(_read_drawings(record, hands.classes) + page.data)
+
+
+def _read_drawings(record: dict[str, Any], classes: tuple[str, ...]) -> str:
+    """Return a table of the drawings that each network names when the picture ends, and which are hard."""
+    networks = record["networks"].values()
+    shares = np.array([[row[k] / sum(row) for k, row in enumerate(one["confusion"])] for one in networks])
+    rows = [["", *(name.replace("-", " ") for name in record["networks"])]]
+    rows += [
+        [name, *(f"{share:.0%}" for share in column)] for name, column in zip(classes, shares.T, strict=True)
+    ]
+    for what, at in (("all, at the end of the picture", "0"), ("all, 56 blank columns later", "56")):
+        rows.append([what, *(f"{one['drawings'][at]:.1%}" for one in networks)])
+    cells = ("".join(f"<td>{cell.replace('%', ' %')}</td>" for cell in row) for row in rows)
+    hard = [classes[k] for k in shares.mean(0).argsort()[:3]]
+    table = f'<table class="table">{"".join(f"<tr>{row}</tr>" for row in cells)}</table>'
+    return f"{table}<p>Hardest to tell are {hard[0]}, {hard[1]} and {hard[2]}.</p>"
+
+
+def adapt(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Leave out of a chapter what only makes sense where it runs."""
+    if not docname.startswith("notebooks/"):
+        return
+    notebook, cells, is_kept = json.loads(source[0]), [], False
+    for cell in notebook["cells"]:
+        is_text = cell["cell_type"] == "markdown"
+        is_kept = is_kept and not is_text
+        if is_kept:
+            continue
+        if is_text:
+            cell["source"], found = KEPT.subn("", "".join(cell["source"]))
+            is_kept = bool(found)
+        cell["outputs"] = [output for output in cell.get("outputs", []) if not _is_empty_answer(output)]
+        for output in cell["outputs"]:
+            if "text" in output:
+                output["text"] = re.sub(r" at 0x[0-9a-f]+", "", "".join(output["text"]))
+            if html := output.get("data", {}).get("text/html"):
+                output["data"]["text/html"] = IMAGES.sub('"images": null', "".join(html))
+        if is_text:
+            del cell["outputs"]
+        cells.append(cell)
+    source[0] = json.dumps(notebook | {"cells": cells})
+
+
+def _is_empty_answer(output: dict[str, Any]) -> bool:
+    return "no answer yet" in "".join(output.get("text", ""))
+
+
+def finish(app: Sphinx, error: Exception | None) -> None:
+    """Write the images to train with, for pages to load; keep numbers and their units on one line."""
+    if error is not None:
+        return
+    image = SequentialFashionMNIST(train=False, source="embedded", verbose=False).images[:1] / 255
+    save_figure(question(image), Path(app.outdir) / "_static" / "card.png")
+    lines = f"globalThis.snnImages = {json.dumps(lesson()['images'])};\n"
+    (Path(app.outdir) / "_static" / "lesson.js").write_text(lines)
+    for path in Path(app.outdir).rglob("*.html"):
+        path.write_text(UNITS.sub("\u00a0", path.read_text()))
+    _trim(Path(app.outdir))
+
+
+def _trim(site: Path) -> None:
+    """Leave out of the theme's 370 kB of style sheet the rules for classes that no page and no script has."""
+    texts = (path.read_text() for kind in ("html", "js") for path in site.rglob(f"*.{kind}"))
+    words = {word for text in texts for word in re.findall(r"[\w-]+", text)}
+
+    def kept(rule: re.Match[str]) -> str:
+        classes = [re.findall(r"\.([\w-]+)", selector) for selector in rule[1].split(",")]
+        return rule[0] if "@" in rule[1] or any(map(words.issuperset, classes)) else ""
+
+    sheet = site / "_static" / "styles" / "pydata-sphinx-theme.css"
+    sheet.write_text(re.sub(r"([^{}]+)\{[^{}]*\}", kept, sheet.read_text()))
+
+
+def setup(app: Sphinx) -> None:
+    """Register the hooks."""
+    app.connect("builder-inited", write_views)
+    app.connect("source-read", adapt)
+    app.connect("build-finished", finish, priority=850)

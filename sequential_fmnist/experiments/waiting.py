@@ -1,0 +1,134 @@
+"""Three networks that wait, and read drawings: ``python -m sequential_fmnist.experiments.waiting``.
+
+All are told the same: the same images and drawings in the same order, the same recipe, the same waiting. A picture
+enters column by column, blank columns follow, and the mean of the last outputs has to name it: half of the time when
+the picture ends, else after one to 56 blank columns. The command takes hours on one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sequential_fmnist.checkpoint import atomic_write, sha256
+from sequential_fmnist.data import SequentialFashionMNIST
+from sequential_fmnist.evaluate import predict
+from sequential_fmnist.experiments.hands import drawings, seen
+from sequential_fmnist.experiments.results import provenance, write_json
+from sequential_fmnist.networks import NETWORKS, columns_as_sequence
+from sequential_fmnist.train import TrainingConfig, fit
+from sequential_fmnist.variants import NetworkSpec, fold
+from snn_core.functional import scan
+
+RECORD, WEIGHTS = Path("results") / "waiting.json", Path("snn_tutorial") / "live" / "waiting.safetensors"
+#: Outputs whose mean answers, and the most blank columns.
+LAST, BLANK = 7, 56
+#: The time constant of the synapse is at first as long as the longest wait: the distance is known.
+SPEC = NetworkSpec(hidden=128, surrogate_function="sigmoid", detach_reset="none", readout="membrane", batch_norm=True,
+                   tau=float(BLANK))  # fmt: skip
+TRAINING = TrainingConfig(opt="adam", lr=0.005, loss="cross-entropy", clip=1.0, epochs=20, batch_size=128)
+#: Drawings to train with, and seed of those; part of the images that are mirrored.
+DRAWN, SEED, MIRRORED = 60_000, 1, 0.3
+#: Drawings that are counted, 40 of each class, and their seed.
+COUNTED, OTHER_SEED = 400, 2
+
+
+class Waits(nn.Module):
+    """A network that is asked when ``blanks`` columns have followed the picture; in training, at a random time.
+
+    Args:
+        net: layers from columns to outputs in each step, its children.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.layers, self.blanks = nn.Sequential(*net.children()), BLANK
+
+    def forward(self, images: Tensor) -> Tensor:
+        samples = len(images)
+        blanks = torch.full((samples,), self.blanks)
+        if self.training:
+            blanks = torch.randint(1, BLANK + 1, (samples,)) * (torch.rand(samples) < 0.5)
+        y_seq = scan(columns_as_sequence(F.pad(images, (0, BLANK))), *self.layers)
+        sums, ends, which = y_seq.cumsum(0), images.shape[-1] + blanks, torch.arange(samples)
+        return (sums[ends - 1, which] - sums[ends - LAST - 1, which]) / LAST
+
+
+def drawn(seed: int, count: int) -> SequentialFashionMNIST:
+    """Return drawings as networks see them, and their classes, in the place of images."""
+    data = copy.copy(SequentialFashionMNIST(train=False, source="embedded", verbose=False))
+    labels, strokes = zip(*drawings(seed, count), strict=True)
+    data.images = torch.from_numpy(np.stack([seen(one) for one in strokes]))[:, None]
+    data.labels = torch.tensor(labels)
+    return data
+
+
+def training_pictures(real: SequentialFashionMNIST, count: int) -> SequentialFashionMNIST:
+    """Return real images, some of them mirrored, and ``count`` drawings."""
+    data, hands = copy.copy(real), drawn(SEED, count)
+    is_mirrored = torch.rand(len(real), generator=torch.Generator().manual_seed(SEED)) < MIRRORED
+    images = torch.where(is_mirrored[:, None, None, None], real.images.flip(3), real.images)
+    data.images, data.labels = torch.cat([images, hands.images]), torch.cat([real.labels, hands.labels])
+    return data
+
+
+def known(net: Waits, data: SequentialFashionMNIST) -> dict[str, float]:
+    """Return the share of pictures that are known after 0, 7, ... 56 blank columns."""
+    shares = {}
+    for net.blanks in range(0, BLANK + 1, LAST):
+        shares[str(net.blanks)] = round((predict(net, data, 500) == data.labels).double().mean().item(), 4)
+    return shares
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Train the networks, and write their weights and the record."""
+    parser = argparse.ArgumentParser(
+        prog="python -m sequential_fmnist.experiments.waiting", description=main.__doc__
+    )
+    parser.add_argument("--epochs", type=int, default=TRAINING.epochs, help="fewer for a quick look")
+    training = dataclasses.replace(TRAINING, epochs=parser.parse_args(argv).epochs)
+    pictures = training_pictures(SequentialFashionMNIST(train=True), DRAWN)
+    test, hands = SequentialFashionMNIST(train=False), drawn(OTHER_SEED, COUNTED)
+    weights: dict[str, Tensor] = {}
+    networks: dict[str, Any] = {}
+    for kind in NETWORKS:
+        torch.manual_seed(training.seed)
+        net = dataclasses.replace(SPEC, model=kind).build()
+        fit(Waits(net), pictures, test, training, log=print, progress=False)
+        net = fold(net)
+        weights |= {f"{kind}.{name}": weight.half().contiguous() for name, weight in net.state_dict().items()}
+        net.load_state_dict({name: weight.half().float() for name, weight in net.state_dict().items()})
+        asked = Waits(net)
+        networks[kind] = {"parameters": sum(weight.numel() for weight in net.parameters()),
+                          "test": known(asked, test), "drawings": known(asked, hands)}  # fmt: skip
+        asked.blanks = 0
+        cells = (hands.labels * len(hands.classes) + predict(asked, hands, 500)).bincount(minlength=100)
+        networks[kind]["confusion"] = cells.view(len(hands.classes), -1).tolist()
+        print(kind, networks[kind]["test"], networks[kind]["drawings"])
+    content = save(weights)
+    with atomic_write(WEIGHTS) as file:
+        file.write(content)
+    recipe = {"spec": dataclasses.asdict(SPEC), "training": dataclasses.asdict(training), "drawn": DRAWN, "seed": SEED,
+              "mirrored": MIRRORED, "counted": COUNTED, "other_seed": OTHER_SEED}  # fmt: skip
+    record = {
+        "hidden": SPEC.hidden,
+        "last": LAST,
+        "sha256": sha256(content),
+        "recipe": recipe,
+        "networks": networks,
+    }
+    write_json(RECORD, record | {"provenance": provenance()})
+
+
+if __name__ == "__main__":
+    main()
