@@ -134,31 +134,6 @@ def controls(_: Records) -> Iterable[Case]:
         yield _stable(f"delay {at}, {name}", "plain", 10, task={"delay": at}, **{"last": 7} | network)
 
 
-#: Where a slow state may sit: words for a case, the network, and its options.
-WHERE: tuple[tuple[str, str, dict[str, Any]], ...] = (
-    ("", "plain", {}),
-    (", leaky read-out", "plain", {"readout": "leaky"}),
-    ("", "stateful-synapse", {}),
-    (", tau frozen at 2", "stateful-synapse", {"tau_mode": "frozen"}),
-    (", tau frozen at 26", "stateful-synapse", {"tau_mode": "frozen", "tau": 26.0}),
-    ("", "feedback", {}),
-)
-SCALES = (1, 10)
-WHOLE, WAITED = "whole image", f"{DELAYS[-1]} blank columns"
-
-
-def where(_: Records) -> Iterable[Case]:
-    """Where must a slow state sit, must it be learned, and at which scale of the outputs? Seeds of their own."""
-    for shown, options in ((WHOLE, {}), (WAITED, {"last": 7, "task": {"delay": DELAYS[-1]}})):
-        for scale in SCALES:
-            for words, kind, network in WHERE:
-                name = f"{shown}, outputs times {scale}{words}"
-                case = _stable(name, kind, 10, scale=float(scale), **network, **options)
-                yield dataclasses.replace(case, first=100)
-    gated = _case(WAITED, "gru", STABLE, 10, {"delay": DELAYS[-1]}, hidden=20)
-    yield dataclasses.replace(gated, first=100)
-
-
 def taus(_: Records) -> Iterable[Case]:
     """Which time constant does the synapse learn, without a delay and with one? Seeds of their own."""
     for at in (DELAYS[0], 28, DELAYS[-1]):
@@ -208,8 +183,7 @@ def refined(_: Records) -> Iterable[Case]:
 
 #: Every group in the order in which they run.
 GROUPS: tuple[Group, ...] = (
-    best, reproduction, size, last_steps, delay, controls, where, taus, learned, order, gated, detach, reset, refined,
-    hidden,
+    best, reproduction, size, last_steps, delay, controls, taus, learned, order, gated, detach, reset, refined, hidden,
 )  # fmt: skip
 
 _PAIRS = (("plain", "stateful-synapse"), ("plain", "feedback"), ("stateful-synapse", "feedback"))
@@ -274,35 +248,6 @@ def _questions() -> dict[str, tuple[Place, Place]]:
     return asked
 
 
-def _where_questions() -> dict[str, tuple[Place, Place]]:
-    """Return the questions of the group ``where``, which were named after the others and before its runs."""
-
-    def at(shown: str, scale: int, kind: str, words: str = "") -> Place:
-        return "where", f"{shown}, outputs times {scale}{words}", kind
-
-    asked: dict[str, tuple[Place, Place]] = {}
-    synapse, leaky = "stateful-synapse", ", leaky read-out"
-    for scale in SCALES:
-        waited = WAITED, scale
-        times = f"outputs times {scale}"
-        plain, learned = at(*waited, "plain"), at(*waited, synapse)
-        frozen, slow = (at(*waited, synapse, f", tau frozen at {tau}") for tau in (2, 26))
-        read_out = at(*waited, "plain", leaky)
-        asked[f"tau learned over frozen at 2, {WAITED}, {times}"] = frozen, learned
-        asked[f"tau frozen at 2 over plain, {WAITED}, {times}"] = plain, frozen
-        asked[f"tau learned over frozen at 26, {WAITED}, {times}"] = slow, learned
-        asked[f"leaky read-out over stateful-synapse, {WAITED}, {times}"] = learned, read_out
-        asked[f"stateful-synapse over plain, {WAITED}, {times}"] = plain, learned
-        asked[f"feedback over plain, {WAITED}, {times}"] = plain, at(*waited, "feedback")
-        asked[f"stateful-synapse over plain, {WHOLE}, {times}"] = at(WHOLE, scale, "plain"), at(
-            WHOLE, scale, synapse
-        )
-    gru = "where", WAITED, "gru"
-    asked[f"GRU over stateful-synapse, {WAITED}"] = at(WAITED, 10, synapse), gru
-    asked[f"GRU over plain with leaky read-out, {WAITED}"] = at(WAITED, 10, "plain", leaky), gru
-    return asked
-
-
 def _search(_: Records, folder: Path) -> Record:
     """Return how many runs on validation images each network had, and how many epochs they took together."""
     found: dict[str, dict[str, int]] = {}
@@ -318,9 +263,4 @@ def _search(_: Records, folder: Path) -> Record:
     return {"search": found}
 
 
-ABLATION = Study(
-    "ablation",
-    {group.__name__: group for group in GROUPS},
-    {"first": _questions(), "where": _where_questions()},
-    _search,
-)
+ABLATION = Study("ablation", {group.__name__: group for group in GROUPS}, _questions(), _search)

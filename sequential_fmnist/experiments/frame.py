@@ -107,18 +107,12 @@ class Case:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute with one thread, as runs side by side do: another number of threads rounds in another way.
-
-    Numbers below 1e-38 count as 0. Gradients that fade over hundreds of steps are full of them, and a processor takes
-    several times as long for each; no run that was tried both ways ended with other bits.
-    """
+    """Compute with one thread, as runs side by side do: another number of threads rounds in another way."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
     try:
         yield
     finally:
-        torch.set_flush_denormal(False)
         torch.set_num_threads(before)
 
 
@@ -219,26 +213,31 @@ class Store:
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """Groups of cases and questions about them.
+    """Groups of cases and questions about them. p-values are corrected for the questions of this study alone.
 
     Args:
         name: of its files.
         groups: each by its name, in the order in which they run.
-        questions: families of questions, each by a name. A question is in words, with two places: does the second do
-            better? p-values are corrected for the questions of their family, which are named before its runs are made.
+        questions: each in words, with two places: does the second do better?
         more: returns what else the summary holds, from the records and the folder of results.
         searches: groups whose cases only choose recipes; the summary counts their runs and leaves their cases out.
+        after: a study before this one, whose runs this one's groups may use: to choose recipes, or as cases.
     """
 
     name: str
     groups: Mapping[str, Group]
-    questions: Mapping[str, Mapping[str, tuple[Place, Place]]] = dataclasses.field(default_factory=dict)
+    questions: Mapping[str, tuple[Place, Place]] = dataclasses.field(default_factory=dict)
     more: Callable[[Records, Path], Record] = lambda records, folder: {}
     searches: Sequence[str] = ()
+    after: Study | None = None
 
     def store(self, folder: str | os.PathLike[str] = "results") -> Store:
         """Return where the runs are kept."""
         return Store(Path(folder) / f"{self.name}_runs.jsonl")
+
+    def records(self, folder: str | os.PathLike[str] = "results") -> dict[str, Record]:
+        """Return the runs of this study and of that before it, by their keys."""
+        return (self.after.records(folder) if self.after else {}) | self.store(folder).records()
 
     def summary(self, records: Records, folder: str | os.PathLike[str] = "results") -> Record:
         """Return what the cases say whose runs are all there.
@@ -266,12 +265,13 @@ class Study:
 
     def run(self, *names: str, folder: str | os.PathLike[str] = "results", jobs: int = 2) -> None:
         """Run what is missing of the groups ``names``, of all without any, and write the summary after each."""
-        store, path = self.store(folder), Path(folder) / f"{self.name}.json"
+        path, before = Path(folder) / f"{self.name}.json", self.after.records(folder) if self.after else {}
         for name in names or self.groups:
-            specs = [spec for case in self.groups[name](store.records()) for spec in case.runs()]
+            cases = self.groups[name](self.records(folder))
+            specs = [spec for case in cases for spec in case.runs() if spec.key() not in before]
             print(f"{name}: {len(specs)} runs", flush=True)
-            sweep(specs, store, jobs)
-            write_json(path, self.summary(store.records(), folder), width=600)  # a line for each case
+            sweep(specs, self.store(folder), jobs)
+            write_json(path, self.summary(self.records(folder), folder), width=600)  # a line for each case
 
     def _answers(self, groups: Mapping[str, list[Record]]) -> dict[str, Record]:
         """Return the answer to each question whose runs are made."""
@@ -280,15 +280,13 @@ class Study:
             for case in cases:
                 place = (group, case["name"], case["kind"])
                 found |= {place: case["values"], (*place, case["at"]): case["values"]}
-        told: dict[str, Record] = {}
-        for family, questions in self.questions.items():
-            asked = {words: pair for words, pair in questions.items() if found.keys() >= {*pair}}
-            answers = [compare(found[a], found[b]) for a, b in asked.values()]
-            corrected = holm([answer.p for answer in answers])
-            for (words, (a, b)), answer, p in zip(asked.items(), answers, corrected, strict=True):
-                told[words] = {"family": family, "a": a, "b": b, **dataclasses.asdict(answer)}
-                told[words] |= {"p_holm": p, "decided": p < LEVEL}
-        return told
+        asked = {words: pair for words, pair in self.questions.items() if found.keys() >= {*pair}}
+        answers = [compare(found[a], found[b]) for a, b in asked.values()]
+        corrected = holm([answer.p for answer in answers])
+        return {
+            words: {"a": a, "b": b, **dataclasses.asdict(answer), "p_holm": p, "decided": p < LEVEL}
+            for (words, (a, b)), answer, p in zip(asked.items(), answers, corrected, strict=True)
+        }
 
 
 def summary_of(case: Case, records: Records) -> Record:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from sequential_fmnist.options import check_options, option
+from sequential_fmnist.train import TrainingConfig
 from snn_core.functional import reset_net, scan
 from snn_core.layer import LinearRecurrentContainer, SynapseFilter
 from snn_core.more.delays import DelayedRecurrentContainer
@@ -40,10 +41,13 @@ SPIKING = (
     "feedback through LINode",
     "feedback through SynapseFilter",
     "feedback, learned delays",
-    "feedback, fixed delays",
-    "feedback, delays at a rate of their own",
+)
+#: Networks of the controls that were asked for later.
+CONTROLS = (
     "plain, leaky read-out",
     "adaptive threshold",
+    "feedback, fixed delays",
+    "feedback, delays at a rate of their own",
 )
 GATED: dict[str, type[nn.RNNBase]] = {"GRU": nn.GRU, "LSTM": nn.LSTM}
 STARTS = ("tutorial", "blind", "informed", "given", "blind, one tau", "blind, hard reset")
@@ -72,7 +76,7 @@ class MemorySpec:
     but ``"blind, hard reset"``, reset by subtraction.
     """
 
-    kind: str = option("plain", "what remembers", (*SPIKING, *GATED))
+    kind: str = option("plain", "what remembers", (*SPIKING, *CONTROLS, *GATED))
     start: str = option("tutorial", "where training begins", STARTS)
     hidden: int = option(32, "number of hidden neurons or units", 1)
     distance: int = option(50, "D, the steps to be bridged", 1)
@@ -206,6 +210,12 @@ class MemoryNet(nn.Module):
         leaky = [LINode(_slow(spec, outputs))] if spec.kind.endswith("leaky read-out") else []
         self.readout = nn.Sequential(*leaky)
 
+    def pace(self, training: TrainingConfig) -> OwnRate | None:
+        """Return what is to be called after each step of training, if anything is."""
+        if not self.spec.kind.endswith("a rate of their own"):
+            return None
+        return OwnRate(self.memory[0], training.lr, training.epochs)
+
     def hidden_seq(self, x_seq: Tensor) -> Tensor:
         """Return what the read-out sees of the hidden layer, ``[T, N, hidden]``, from fresh states."""
         if self.spec.kind in GATED:
@@ -246,13 +256,13 @@ def time_constants(net: MemoryNet) -> dict[str, Tensor]:
 class OwnRate:
     """Train the delays of a loop at a rate of their own, spread over many steps at first; call it after each step.
 
-    Adam's steps do not depend on the size of a parameter, so a step of another length is one at another rate. In each
-    the rate falls as that of the weights does. ``sigma`` falls from a third of the longest delay to 0 as a straight
-    line, in the first half of training.
+    Adam's steps do not depend on the size of a gradient, so a step of another length is one at another rate. It
+    falls as that of the weights does. ``sigma`` falls from a third of the longest delay to 0 as a straight line, in the first
+    half of training.
 
     Source: I. Hammouamri, I. Khalfaoui-Hassani and T. Masquelier, "Learning delays in spiking neural networks using
-    dilated convolutions with learnable spacings", ICLR 2024, whose delays learn 150 times as fast as weights, and whose
-    sigma falls exponentially in the first half. https://arxiv.org/abs/2306.17670
+    dilated convolutions with learnable spacings", ICLR 2024: a larger rate for delays, and a sigma that falls in the
+    course of training. Rate and course are ours. https://arxiv.org/abs/2306.17670
 
     Args:
         loop: the container.
@@ -271,9 +281,13 @@ class OwnRate:
     def __call__(self) -> None:
         delay = self.loop.delay
         delay.copy_(self.before + self.factor * (delay - self.before))
-        self.before = delay.clone()
-        self.taken += 1
+        self.before, self.taken = delay.clone(), self.taken + 1
         self._spread()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether delays are no longer spread."""
+        return self.taken >= self.half
 
     def _spread(self) -> None:
         self.loop.sigma = self.loop.max_delay / 3 * max(0.0, 1 - self.taken / self.half)
