@@ -256,8 +256,8 @@ def time_constants(net: MemoryNet) -> dict[str, Tensor]:
 class OwnRate:
     """Train the delays of a loop at a rate of their own, spread over many steps at first; call it after each step.
 
-    Adam's steps do not depend on the size of a gradient, so a step of another length is one at another rate. It
-    falls as that of the weights does. ``sigma`` falls from a third of the longest delay to 0 as a straight line, in the first
+    Adam's steps do not depend on the size of a gradient, so a step of another length is one at another rate. It falls
+    as that of the weights does. ``sigma`` falls from a third of the longest delay to 0 as a straight line, in the first
     half of training.
 
     Source: I. Hammouamri, I. Khalfaoui-Hassani and T. Masquelier, "Learning delays in spiking neural networks using
