@@ -18,8 +18,8 @@ from sequential_fmnist.data import SequentialFashionMNIST
 from snn_core.layer import ElementWiseRecurrentContainer
 from snn_core.neuron import IFNode
 from snn_tutorial import load_results
+from snn_tutorial.live.border import border_explorer
 from snn_tutorial.live.confusion import confused_images
-from snn_tutorial.live.cue import cue_explorer
 from snn_tutorial.live.neuron import driven_neuron
 from snn_tutorial.live.reading import column_reader
 from snn_tutorial.live.synapse import synapse_explorer
@@ -42,7 +42,10 @@ VIEWS: dict[str, Callable[[], HTML]] = {
     "confusion": lambda: confused_images(IMAGES, LABELS, GUESSES, CLASSES),
     "graph": lambda: walker()[0],
     "train": lambda: train_on_page(load_results(ROOT / "results", "stories")),
-    "cue": lambda: cue_explorer(load_results(ROOT / "results", "fair_inside")),
+    "border": lambda: border_explorer(
+        load_results(ROOT / "results", "fair")["groups"]["fair-ratios"],
+        load_results(ROOT / "results", "fair_inside"),
+    ),
 }
 
 
