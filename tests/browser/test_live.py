@@ -13,11 +13,13 @@ from support_live import dead_controls, live
 from test_live_confusion import CLASSES, GUESSES, IMAGES, LABELS
 from test_live_graph import walker
 from test_live_network import RECORD, explorer, gradients
+from test_live_questions import QUESTIONS, field
 
 from sequential_fmnist.data import SequentialFashionMNIST
 from snn_core.layer import ElementWiseRecurrentContainer
 from snn_core.neuron import IFNode
 from snn_tutorial import load_results
+from snn_tutorial.exercises import Exercise
 from snn_tutorial.live.border import border_explorer
 from snn_tutorial.live.confusion import confused_images
 from snn_tutorial.live.neuron import driven_neuron
@@ -46,6 +48,8 @@ VIEWS: dict[str, Callable[[], HTML]] = {
         load_results(ROOT / "results", "fair")["groups"]["fair-ratios"],
         load_results(ROOT / "results", "fair_inside"),
     ),
+    **QUESTIONS,
+    "field": lambda: field(Exercise(8, "hint")),
 }
 
 
