@@ -79,16 +79,16 @@ def spread(records: Records) -> Iterable[Case]:
     """Recall, blind, over 500 steps: must the synapse's time constants be spread, learned, and the reset be soft?"""
     for name, changes in SPREAD.items():
         if spec := final(records, "recall", _SYNAPSE, "blind", 500, changes):
-            yield Case(name, _SYNAPSE, spec, 5, 500, FIRST)
+            yield Case(name, _SYNAPSE, spec, 3, 500, FIRST)
 
 
 def _delays(kind: str) -> Group:
     def group(records: Records) -> Iterable[Case]:
-        for start in STARTS["copying"]:
+        for start, at in (("blind", 50), ("blind", 100), ("informed", 50)):
             number = chosen(records, "copying", "feedback, learned delays", start)
-            for at in (50, 100) if number is not None else ():
+            if number is not None:
                 spec = spec_of("copying", kind, start, _options(kind, start, number), at)
-                yield Case(start, kind, spec, 5, at, FIRST)
+                yield Case(start, kind, spec, 3, at, FIRST)
 
     group.__doc__ = f"Copying: must delays be learned? {kind.capitalize()}."
     return group
@@ -99,7 +99,7 @@ def longer(records: Records) -> Iterable[Case]:
     for kind in ("feedback", "feedback through LINode", "feedback through SynapseFilter"):
         if spec := final(records, "copying", kind, "blind", 20):
             training = dataclasses.replace(spec.training, epochs=5 * spec.training.epochs)
-            yield Case("blind, 7,500 steps", kind, dataclasses.replace(spec, training=training), 3, 20, FIRST)
+            yield Case("blind, 7,500 steps", kind, dataclasses.replace(spec, training=training), 2, 20, FIRST)
 
 
 def _given(kind: str, ratio: float, number: int, split: str = "test") -> Spec:
