@@ -17,7 +17,6 @@ from sequential_fmnist.experiments.fair.plan import (
     RATIOS_AT,
     RECIPES,
     SEARCH_SEEDS,
-    STARTS,
     chosen,
     final,
     recipes_of,
