@@ -16,7 +16,9 @@ from sequential_fmnist.experiments.evidence import (
     PUBLISHED_CUT,
     answers,
     best_table,
+    case_table,
     cases,
+    reached_table,
     reproduced_table,
     verdict_table,
 )
@@ -145,6 +147,17 @@ def verdicts() -> str:
     return "\n".join(["|  " + head, "|---:" + line, *rows]) + "\n"
 
 
+def controls() -> dict[str, str]:
+    """Return the cases of the controls, those of chapter 08 by their question, and the answers of chapter 07."""
+    where, fair = load("where"), load("controls")
+    asked = (f"{fair['questions'][group]}\n\n{reached_table(made)}" for group, made in fair["groups"].items())
+    return {
+        "where": case_table(case for group in where["groups"] for case in cases(where, group)),
+        "where_verdicts": verdict_table(answers(where)),
+        "controls": "\n".join(asked),
+    }
+
+
 def pages() -> dict[str, dict[str, str]]:
     """Return what each page shows between marks, by the page and the name in the mark."""
     summary, published = load("ablation"), load("published")
@@ -163,6 +176,7 @@ def pages() -> dict[str, dict[str, str]]:
             "reproduced_90": reproduced_table(summary, published, 90),
             "best": best_table(summary),
             "verdicts": verdicts(),
+            **controls(),
         },
         "docs/exchange.md": {"exchange": peers_table(load("exchange")["rows"])},
     }
