@@ -122,10 +122,13 @@ class MemoryModule(nn.Module):
                 f"{type(self).__name__}: state {name} must be a tensor, got {type(state).__name__}"
             )
         if state.shape != like.shape or state.dtype != like.dtype or state.device != like.device:
-            have, want = (f"{list(one.shape)} of {one.dtype} on {one.device}" for one in (state, like))
+            if state.shape != like.shape:
+                have, want = f"shape {list(state.shape)}", f"{list(like.shape)}"
+            else:
+                have, want = (f"{one.dtype} on {one.device}" for one in (state, like))
             raise ValueError(
-                f"{type(self).__name__}: state {name} has shape {have}, the input needs {want}: call reset_net(net) "
-                "between batches"
+                f"{type(self).__name__}: state {name} has {have}, the input needs {want}: call reset_net(net) between "
+                "batches"
             )
         if torch.compiler.is_compiling():
             return state
