@@ -90,7 +90,7 @@ def _heats(panels: Sized, kinds: Sequence[str]) -> tuple[Figure, Sequence[Axes]]
     labels = kinds
     for part, broken in _LONG.items():
         labels = [label.replace(f"{part} ", broken) for label in labels]
-    all_axes[0, 0].set_yticks(range(len(kinds)), labels, fontsize=9)
+    all_axes[0, 0].set_yticks(range(len(kinds)), labels, fontsize=10)
     for label, kind in zip(all_axes[0, 0].get_yticklabels(), kinds, strict=True):
         label.set_color(LOOKS[kind]["color"])
     return figure, all_axes[0]
@@ -103,8 +103,8 @@ def _shade(axes: Axes, values: np.ndarray, words: np.ndarray, columns: Sequence[
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     for (row, column), value in np.ndenumerate(values):
-        color = "white" if value > 50 else "black"
-        axes.text(column, row, words[row, column], ha="center", va="center", color=color, fontsize=9)
+        color = "white" if value > 68 else "black"
+        axes.text(column, row, words[row, column], ha="center", va="center", color=color, fontsize=10)
 
 
 #: The panels of :func:`ratios`: which network shows which memory.

@@ -42,8 +42,8 @@ SPIKING = (
     "feedback through SynapseFilter",
     "feedback, learned delays",
 )
-#: Networks of the controls that were asked for later.
-CONTROLS = (
+#: Networks of the controls, which were asked for later.
+LATER = (
     "plain, leaky read-out",
     "adaptive threshold",
     "feedback, fixed delays",
@@ -76,7 +76,7 @@ class MemorySpec:
     but ``"blind, hard reset"``, reset by subtraction.
     """
 
-    kind: str = option("plain", "what remembers", (*SPIKING, *CONTROLS, *GATED))
+    kind: str = option("plain", "what remembers", (*SPIKING, *LATER, *GATED))
     start: str = option("tutorial", "where training begins", STARTS)
     hidden: int = option(32, "number of hidden neurons or units", 1)
     distance: int = option(50, "D, the steps to be bridged", 1)

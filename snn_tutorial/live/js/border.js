@@ -25,35 +25,49 @@ export const border = ({ distance, taus, first, memories }) => {
   const places = taus.map((tau) => Math.log10(tau / distance));
   const percent = (/** @type {number} */ share) => `${(100 * share).toFixed(0)}\u00a0%`;
 
-  const chart = new Chart("what is left of a spike's current, and accuracies against the time constant at the start", () => {
-    const x = [places[0] - 0.15, places[places.length - 1] + 0.15];
-    const lines = (/** @type {(memory: Memory) => number[]} */ values, /** @type {boolean} */ dashed) =>
-      memories.flatMap((memory, k) => {
-        const y = values(memory).map((share) => 100 * share);
-        const color = COLOR_OF[k];
-        return [
-          { kind: /** @type {const} */ ("line"), x: places, y, color, dashed, label: dashed ? undefined : memory.name },
-          { kind: /** @type {const} */ ("dots"), x: places, y, color, size: 3 },
-          { kind: /** @type {const} */ ("dots"), x: [places[at()]], y: [y[at()]], color, size: 8, hollow: true },
-        ];
-      });
-    return [
-      {
-        ...{ height: 90, x: [0, distance], y: [0, 1.05] },
-        ...{ yLabel: "current", xLabel: "steps after one spike", title: "What is left of a spike in a synapse with this τ" },
-        marks: [{ kind: "line", x: time, y: left(), color: COLORS.current }],
-      },
-      {
-        ...{ height: 170, x, y: [0, 104], yLabel: "right (%)", title: `After training, D = ${distance}` },
-        marks: lines(right, false),
-      },
-      {
-        ...{ height: 90, x, y: [0, 104], yLabel: "right (%)", title: "Before training, by a linear reader" },
-        ...{ xLabel: "log10 of τ at the start / D" },
-        marks: lines((memory) => memory.cue, true),
-      },
-    ];
-  });
+  const chart = new Chart(
+    "what is left of a spike's current, and accuracies against the time constant at the start",
+    () => {
+      const x = [places[0] - 0.15, places[places.length - 1] + 0.15];
+      const lines = (/** @type {(memory: Memory) => number[]} */ values, /** @type {boolean} */ dashed) =>
+        memories.flatMap((memory, k) => {
+          const y = values(memory).map((share) => 100 * share);
+          const color = COLOR_OF[k];
+          return [
+            {
+              kind: /** @type {const} */ ("line"),
+              x: places,
+              y,
+              color,
+              dashed,
+              label: dashed ? undefined : memory.name,
+            },
+            { kind: /** @type {const} */ ("dots"), x: places, y, color, size: 3 },
+            { kind: /** @type {const} */ ("dots"), x: [places[at()]], y: [y[at()]], color, size: 8, hollow: true },
+          ];
+        });
+      return [
+        {
+          ...{ height: 90, x: [0, distance], y: [0, 1.05] },
+          ...{
+            yLabel: "current",
+            xLabel: "steps after one spike",
+            title: "What is left of a spike in a synapse with this τ",
+          },
+          marks: [{ kind: "line", x: time, y: left(), color: COLORS.current }],
+        },
+        {
+          ...{ height: 170, x, y: [0, 104], yLabel: "right (%)", title: `After training, D = ${distance}` },
+          marks: lines(right, false),
+        },
+        {
+          ...{ height: 90, x, y: [0, 104], yLabel: "right (%)", title: "Before training, by a linear reader" },
+          ...{ xLabel: "log10 of τ at the start / D" },
+          marks: lines((memory) => memory.cue, true),
+        },
+      ];
+    },
+  );
 
   return {
     controls: [[start, isLearned]],
