@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from fontTools.subset import Subsetter
+from fontTools.ttLib import TTFont
 from matplotlib.figure import Figure
 from sphinx.application import Sphinx
 
 from sequential_fmnist.data import SequentialFashionMNIST
 from sequential_fmnist.evaluate import predict
-from sequential_fmnist.experiments.waiting import COUNTED, OTHER_SEED, Waits, drawn
+from sequential_fmnist.experiments.waiting import BLANK, COUNTED, OTHER_SEED, Waits, drawn
 from sequential_fmnist.networks import columns_as_sequence
 from snn_core.functional import reset_net, scan
 from snn_tutorial import load_results
@@ -26,19 +30,27 @@ from snn_tutorial.page import save_figure
 from snn_tutorial.plot.style import NO_GRID, QUANTITY, STYLE
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
-#: What networks learn from on a page, within a view: the site has it in a file of its own.
-IMAGES = re.compile(r'"images": ("[\w+/=]{99999,}")')
+#: What networks learn from on a page, within its view: the site has it in a file of its own.
+IMAGES = re.compile(r'(?<="lesson": \{)"images": "[\w+/=]+"')
 #: Between a number and its unit.
 UNITS = re.compile(r"(?<=\d) (?=%)|(?<=\d) (?=of \d)|(?<=\d of) (?=\d)")
 #: A section that keeps results, at the end of a cell.
 KEPT = re.compile(r"\n*## \d+ (Save the results|Keep the result)\s*$")
 
 
+def shown() -> SequentialFashionMNIST:
+    """Return the pictures of the first page."""
+    test = SequentialFashionMNIST(train=False, source="embedded", verbose=False)
+    test.images, test.labels = test.images[:20], test.labels[:20]
+    return test
+
+
 @plt.rc_context(NO_GRID)
-def question(image: torch.Tensor, blanks: int = 56) -> Figure:
-    """Draw how the networks read an image ``[1, 1, H, W]`` and blank columns: the columns, and spikes below them."""
-    nets = waiting_networks(load_results(RESULTS, "waiting"))
-    x_seq = columns_as_sequence(torch.nn.functional.pad(image, (0, blanks)))
+def question() -> Figure:
+    """Draw how the networks read a picture and blank columns: the columns, and spikes below them."""
+    nets, test = waiting_networks(load_results(RESULTS, "waiting")), shown()
+    image = test.images[telling(nets, test), None] / 255
+    x_seq = columns_as_sequence(torch.nn.functional.pad(image, (0, BLANK)))
     figure, rows = plt.subplots(
         2, len(nets), figsize=(7.5, 3.94), height_ratios=(1, 2), sharex=True, sharey="row"
     )
@@ -55,21 +67,34 @@ def question(image: torch.Tensor, blanks: int = 56) -> Figure:
     return figure
 
 
+def answers(net: torch.nn.Module, data: SequentialFashionMNIST, blanks: int) -> np.ndarray:
+    """Return what a network takes each picture for, ``blanks`` columns after its end."""
+    asked = Waits(net)
+    asked.blanks = blanks
+    return predict(asked, data).numpy()
+
+
+def telling(nets: Mapping[str, torch.nn.Module], data: SequentialFashionMNIST) -> int:
+    """Return the first picture that all networks name when it ends, and some, the synapse among them, at the last."""
+    at_once, at_last = (
+        {name: answers(net, data, blanks) == data.labels.numpy() for name, net in nets.items()}
+        for blanks in (0, BLANK)
+    )
+    is_kept = np.array([*at_last.values()])
+    return int(np.argmax(np.all([*at_once.values()], 0) & at_last["stateful-synapse"] & ~is_kept.all(0)))
+
+
 def write_views(app: Sphinx) -> None:
     """Write the views of the first page, the laboratory, and the page about drawings."""
-    test = SequentialFashionMNIST(train=False, source="embedded", verbose=False)
-    images, labels = test.images[:20].reshape(-1, 28, 28).numpy(), test.labels[:20].tolist()
-    record = load_results(RESULTS, "waiting")
+    record, test = load_results(RESULTS, "waiting"), shown()
     nets, folder = waiting_networks(record), Path(app.srcdir)
-    page = network_explorer(images, labels, test.classes, question(test.images[:1] / 255), record)
+    images, first = test.images[:, 0].numpy(), telling(nets, test)
+    page = network_explorer(images, test.labels.tolist(), test.classes, question(), record, first)
     (folder / "landing.html").write_text(page.data)
     page = laboratory(load_results(RESULTS, "stories"))
     (folder / "docs" / "laboratory.html").write_text(IMAGES.sub('"images": null', page.data))
-    hands, guesses = drawn(OTHER_SEED, COUNTED), {}
-    for name, net in nets.items():
-        asked = Waits(net)
-        asked.blanks = 0
-        guesses[name] = predict(asked, hands).numpy()
+    hands = drawn(OTHER_SEED, COUNTED)
+    guesses = {name: answers(net, hands, 0) for name, net in nets.items()}
     page = confused_images(hands.images[:, 0].numpy(), hands.labels.numpy(), guesses, hands.classes)
     (folder / "docs" / "drawings.html").write_text(_read_drawings(record, hands.classes) + page.data)
 
@@ -123,17 +148,21 @@ def finish(app: Sphinx, error: Exception | None) -> None:
     """Write the images to train with, for pages to load; keep numbers and their units on one line."""
     if error is not None:
         return
-    image = SequentialFashionMNIST(train=False, source="embedded", verbose=False).images[:1] / 255
-    save_figure(question(image), Path(app.outdir) / "_static" / "card.png")
+    save_figure(question(), Path(app.outdir) / "_static" / "card.png")
     lines = f"globalThis.snnImages = {json.dumps(lesson()['images'])};\n"
     (Path(app.outdir) / "_static" / "lesson.js").write_text(lines)
     for path in Path(app.outdir).rglob("*.html"):
-        path.write_text(UNITS.sub("\u00a0", path.read_text()))
+        text = path.read_text().replace("; in JupyterLab, run or trust the notebook.", ".")
+        text = re.sub(r'<span class="pre">([^<]*)</span>', r"\1", text)  # of each word of code: 170 kB
+        path.write_text(UNITS.sub("\u00a0", text))
     _trim(Path(app.outdir))
 
 
 def _trim(site: Path) -> None:
-    """Leave out of the theme's 370 kB of style sheet the rules for classes that no page and no script has."""
+    """Leave out of the theme's 370 kB of style sheet the rules for classes that no page and no script has.
+
+    Of its 225 kB of icons those stay that the rest of the sheet shows.
+    """
     texts = (path.read_text() for kind in ("html", "js") for path in site.rglob(f"*.{kind}"))
     words = {word for text in texts for word in re.findall(r"[\w-]+", text)}
 
@@ -142,7 +171,15 @@ def _trim(site: Path) -> None:
         return rule[0] if "@" in rule[1] or any(map(words.issuperset, classes)) else ""
 
     sheet = site / "_static" / "styles" / "pydata-sphinx-theme.css"
-    sheet.write_text(re.sub(r"([^{}]+)\{[^{}]*\}", kept, sheet.read_text()))
+    rest = re.sub(r"([^{}]+)\{[^{}]*\}", kept, sheet.read_text())
+    sheet.write_text(rest)
+    logging.getLogger("fontTools").setLevel(logging.WARNING)
+    icons = Subsetter()
+    icons.populate(unicodes={int(code, 16) for code in re.findall(r"\\([ef][\da-f]{3})\b", rest)})
+    for path in (site / "_static" / "vendor").rglob("*.woff2"):
+        font = TTFont(path)
+        icons.subset(font)
+        font.save(path)
 
 
 def setup(app: Sphinx) -> None:

@@ -63,6 +63,7 @@ def goal_and_lessons(notebook: NotebookNode) -> tuple[str, str]:
 
 def pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
     """Yield the pages in the form of Sphinx's event ``html-collect-pages``: name, values and template."""
+    links = ""
     for path in paths(Path(app.srcdir) / "notebooks"):
         notebook = nbformat.read(path, as_version=4)
         goal, learned = goal_and_lessons(notebook)
@@ -72,4 +73,6 @@ def pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
             "figures": [figure | {"caption": html(figure["caption"])} for figure in figures(notebook)],
             "learned": html(learned),
         }
+        links += f'<li><a href="{path.stem}.html">{escape(values["title"])}</a></li>'
         yield f"slides/{path.stem}", values, "slides.html"
+    yield "slides/index", {"title": "Slides", "body": f"<h1>Slides</h1><ul>{links}</ul>"}, "page.html"

@@ -264,7 +264,7 @@ class ElementWiseFeedback(Cell):
         return *self.cell.initial, 0.0
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        *own, y = state
+        *inner, y = state
         i = self.function(x, y if self.weight is None else self.weight * y)
-        y, after = self.cell.step(i, tuple(own))
+        y, after = self.cell.step(i, tuple(inner))
         return y, (*after, y)

@@ -430,8 +430,8 @@ def states(net: nn.Module) -> dict[str, Tensor]:
     Raises:
         TypeError: ``net`` is not a module.
     """
-    found = {key: getattr(part, name) for key, (part, name) in _places(net).items()}
-    return {key: state for key, state in found.items() if state is not None}
+    states = {key: getattr(part, name) for key, (part, name) in _places(net).items()}
+    return {key: state for key, state in states.items() if state is not None}
 
 
 def set_states(net: nn.Module, states: Mapping[str, Tensor]) -> None:
@@ -537,8 +537,8 @@ def mean_over_time(y_seq: Tensor, lengths: Any = None) -> Tensor:
     lengths = check_lengths(lengths, *y_seq.shape[:2]).to(y_seq.device)
     trailing = [1] * (y_seq.dim() - 2)
     # Not a product: NaN times 0 is NaN.
-    own = torch.where(mask_of(lengths, len(y_seq)).view(*y_seq.shape[:2], *trailing), y_seq, 0)
-    return own.sum(0) / lengths.view(-1, *trailing)
+    valid = torch.where(mask_of(lengths, len(y_seq)).view(*y_seq.shape[:2], *trailing), y_seq, 0)
+    return valid.sum(0) / lengths.view(-1, *trailing)
 
 
 def last_step(y_seq: Tensor, lengths: Any = None) -> Tensor:

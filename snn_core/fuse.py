@@ -47,14 +47,14 @@ _methods = attrgetter(*_STANDS_FOR)
 
 def has_hooks(module: nn.Module) -> bool:
     """Say whether calling a module does more than its class says: by hooks, or by a ``forward`` of its own."""
-    own = module.__dict__
+    attributes = module.__dict__
     hooks = (
-        own["_forward_hooks"]
-        or own["_forward_pre_hooks"]
-        or own["_backward_hooks"]
-        or own["_backward_pre_hooks"]
+        attributes["_forward_hooks"]
+        or attributes["_forward_pre_hooks"]
+        or attributes["_backward_hooks"]
+        or attributes["_backward_pre_hooks"]
     )
-    return bool(hooks) or "forward" in own
+    return bool(hooks) or "forward" in attributes
 
 
 def defines(module: nn.Module, method: str) -> bool:
@@ -94,11 +94,11 @@ def is_chain(module: nn.Module) -> bool:
 
 def flattened(modules: Iterable[Any]) -> list[nn.Module]:
     """Return modules, the children of a chain in place of it."""
-    found: list[nn.Module] = []
+    layers: list[nn.Module] = []
     for module in modules:
         # Not children(), which leaves out what is there twice.
-        found += flattened(module._modules.values()) if is_chain(module) else [module]
-    return found
+        layers += flattened(module._modules.values()) if is_chain(module) else [module]
+    return layers
 
 
 def why_loop(x_seq: Tensor) -> str:
@@ -139,23 +139,28 @@ def is_parametrized(module: nn.Module) -> bool:
 
 def weights_of(linear: nn.Module, like: Like) -> tuple[Tensor, Tensor | None] | str:
     """Return weight and bias of a linear layer, computed if it is parametrized or pruned; or why kernels cannot."""
-    kind, own = type(linear), linear.__dict__
+    kind, attributes = type(linear), linear.__dict__
     if kind is not nn.Linear and not (kind.__base__ is nn.Linear and is_parametrized(linear)):
         return f"{kind.__name__} is not nn.Linear itself"
-    if own["_forward_pre_hooks"]:
-        hooks = own["_forward_pre_hooks"].values()
+    if attributes["_forward_pre_hooks"]:
+        hooks = attributes["_forward_pre_hooks"].values()
         if not all(isinstance(hook, BasePruningMethod) for hook in hooks):
             return f"it has hooks: {_INSTEAD}"
         for hook in hooks:
             hook(linear, None)
-    if own["_forward_hooks"] or own["_backward_hooks"] or own["_backward_pre_hooks"] or "forward" in own:
+    if (
+        attributes["_forward_hooks"]
+        or attributes["_backward_hooks"]
+        or attributes["_backward_pre_hooks"]
+        or "forward" in attributes
+    ):
         return f"it has hooks: {_INSTEAD}"
     _, dtype, device, autocast = like
     if autocast:
         return "autocast gives it another precision: call it with autocast off"
-    kept = own["_parameters"]  # sooner than by the attributes, which ask for everything else first
+    kept = attributes["_parameters"]  # sooner than by getattr, which ask for everything else first
     weight, bias = kept.get("weight"), kept.get("bias")
-    if weight is None or "parametrizations" in own["_modules"]:
+    if weight is None or "parametrizations" in attributes["_modules"]:
         weight, bias = linear.weight, linear.bias
     if not (weight.dtype is dtype and weight.device == device):
         return f"its weights are {weight.dtype} on {weight.device}, the input is {dtype} on {device}"
@@ -168,10 +173,10 @@ def weights_of(linear: nn.Module, like: Like) -> tuple[Tensor, Tensor | None] | 
 
 def _linear(module: nn.Module, like: Like, backend: str) -> Stage | str:
     reason = kernels.why_not(backend, like)
-    found = reason or weights_of(module, like)
-    if isinstance(found, str):
-        return found
-    shape, sizes = like.shape, tuple(found[0].shape)
+    weights = reason or weights_of(module, like)
+    if isinstance(weights, str):
+        return weights
+    shape, sizes = like.shape, tuple(weights[0].shape)
     if len(sizes) != 2 or not shape or shape[-1] != sizes[1]:
         return f"weights {list(sizes)} do not fit a step {list(shape)}"
     outputs, inputs = sizes
@@ -181,7 +186,7 @@ def _linear(module: nn.Module, like: Like, backend: str) -> Stage | str:
         return (
             f"torch's own product is faster with {outputs * inputs:,} weights, kernels take {MOST_WEIGHTS:,}"
         )
-    return Stage(stages.Kind(None, (*shape[:-1], outputs), inputs, outputs), stages.NO_NUMBERS, found)
+    return Stage(stages.Kind(None, (*shape[:-1], outputs), inputs, outputs), stages.NO_NUMBERS, weights)
 
 
 #: Where a state is kept: the module, the name, and the dimension of its steps, None for a state of one step.
@@ -193,10 +198,10 @@ def of_cell(module: Any, cell: Cell, like: Like, places: Sequence[Place]) -> Sta
 
     ``places`` say where the cell's states are kept; ``module`` is whose outputs are recorded.
     """
-    found = equations.program_of(cell, like.dtype)
-    if isinstance(found, str):
-        return found
-    program, numbers, tensors = found
+    recorded = equations.program_of(cell, like.dtype)
+    if isinstance(recorded, str):
+        return recorded
+    program, numbers, tensors = recorded
     if program.code.states != len(places):
         module.first_values(cell)  # raises
     given: list[Tensor | None] = []
@@ -380,48 +385,49 @@ def scan(
 
 def _scan(x_seq: Tensor, modules: Any, backend: str, execute: Any, call: Any) -> Tensor:
     modules = flattened(modules)
-    why, at, count = why_loop(x_seq), 0, 0
+    why, at = why_loop(x_seq), 0
     while at < len(modules):
         run, reason = (
             ([], why) if why or backend == "torch" else read_all(modules[at:], like_of(x_seq), backend)
         )
-        if run:
-            x_seq, count = (execute or _execute)(x_seq, run), count + 1
-        else:
-            x_seq = (call or apply)(modules[at], x_seq)
+        x_seq = (execute or _execute)(x_seq, run) if run else (call or apply)(modules[at], x_seq)
         end = at + max(len(run), 1)
         if notes is not None:
-            notes.extend(
-                [(module, bool(run), "" if run else reason, count * bool(run)) for module in modules[at:end]]
-            )
+            _note(notes, modules[at:end], "" if run else reason)
         at = end
     return x_seq
+
+
+def _note(notes: list[tuple[nn.Module, bool, str, int]], modules: Sequence[nn.Module], reason: str) -> None:
+    """Note that modules have shared a scan, or the reason why one of them took the loop."""
+    number = 0 if reason else 1 + max((scan for *_, scan in notes), default=0)
+    notes.extend([(module, not reason, reason, number) for module in modules])
 
 
 def read_all(modules: Sequence[nn.Module], like: Like, backend: str = "auto") -> tuple[list[Stage], str]:
     """Return the stages of as many modules as one scan takes, from the first on, and why it does not take the next."""
     equations.look_again()
-    found: list[Stage] = []
+    taken: list[Stage] = []
     states: set[tuple[int, str]] = set()
     was_whole = False
     for module in modules:
         stage = read(module, like, backend)
         if isinstance(stage, str):
-            return found, stage
+            return taken, stage
         for owner, name, _ in stage.places:
             state = id(owner), name
             if state in states:
-                return found, "it shares a state with a module before"
+                return taken, "it shares a state with a module before"
             states.add(state)
         kind = stage.kind
         is_whole = kind.feedback > 0 and _is_whole(stage)
-        if found and (is_whole or was_whole):
-            return found, "a convolution needs a scan of its own"
-        found.append(stage)
+        if taken and (is_whole or was_whole):
+            return taken, "a convolution needs a scan of its own"
+        taken.append(stage)
         was_whole = is_whole
         if kind.shape != like.shape:
             like = Like(kind.shape, *like[1:])
-    return found, ""
+    return taken, ""
 
 
 def _is_whole(stage: Stage) -> bool:
@@ -445,8 +451,7 @@ def _alone(module: Any, x_seq: Tensor) -> Tensor:
     stage = why_loop(x_seq) or read(module, like_of(x_seq), is_direct=True)
     reason = stage if isinstance(stage, str) else ""
     if notes is not None:
-        number = 1 + max((scan for *_, scan in notes), default=0)
-        notes.append((module, not reason, reason, 0 if reason else number))
+        _note(notes, [module], reason)
     return module.loop(x_seq) if isinstance(stage, str) else _execute(x_seq, [stage])
 
 

@@ -49,8 +49,8 @@ class _Run(torch.autograd.Function):
             raise RuntimeError(
                 f"backward through a sequence a second time, from a state that was kept: {fix}"
             ) from error
-        found = executor.backward(plan, x_seq, rest[:count], numbers, rest[count:], grads, needs)
-        used = zip(found, needs, (True, *plan.used), strict=True)
+        gradients = executor.backward(plan, x_seq, rest[:count], numbers, rest[count:], grads, needs)
+        used = zip(gradients, needs, (True, *plan.used), strict=True)
         return None, None, None, *[g if need and is_used else None for g, need, is_used in used]
 
 

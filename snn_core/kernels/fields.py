@@ -77,10 +77,10 @@ HEAD = [
 
 def columns(fields: Sequence[Field]) -> dict[str, int]:
     """Return the column of each field, or the first of its columns; ``COLUMNS`` is how many there are."""
-    found, at = {}, 0
+    columns, at = {}, 0
     for field in fields:
-        found[field.name], at = at, at + field.words
-    return found | {"COLUMNS": at}
+        columns[field.name], at = at, at + field.words
+    return columns | {"COLUMNS": at}
 
 
 def struct(name: str, fields: Sequence[Field], more: str = "") -> str:

@@ -72,10 +72,10 @@ class Kind(NamedTuple):
 
     def tensors(self) -> list[tuple[str, int]]:
         """Return the tensors of a stage in their order: the field of each, see ``fields.py``, and its place there."""
-        found = [("FIRST", k) for k in range(self.states)]
-        found += [("FIRST", MOST_STATES)] * (self.feedback > 0)
-        found += [("WEIGHT", 0), ("BIAS", 0)] * self.is_dense + [("TAP", 0)] * self.taps
-        return found + [("PARAMETER", k) for k in range(len(self.sizes))]
+        roles = [("FIRST", k) for k in range(self.states)]
+        roles += [("FIRST", MOST_STATES)] * (self.feedback > 0)
+        roles += [("WEIGHT", 0), ("BIAS", 0)] * self.is_dense + [("TAP", 0)] * self.taps
+        return roles + [("PARAMETER", k) for k in range(len(self.sizes))]
 
     def then(self, second: Kind) -> Kind | None:
         """Return two cells as one, so that what lies between them stays in registers; None if that is not possible."""
@@ -174,19 +174,19 @@ class Plan:
     def numbers(self, stages: Sequence[Stage]) -> array[float]:
         """Return the numbers of all stages as kernels take them, a row each, one after the other."""
         key = tuple([stage.numbers for stage in stages])
-        found = self._numbers.get(key)
-        if found is None:
-            left, found = iter(key), array("d" if self.compute == torch.float64 else "f")
+        packed = self._numbers.get(key)
+        if packed is None:
+            left, packed = iter(key), array("d" if self.compute == torch.float64 else "f")
             for group in self.groups:
                 program, numbers = group[0].program, next(left)
                 for kind in group[1:]:
                     numbers = joined_numbers(program, kind.program, numbers, next(left))
                     program = joined(program, kind.program)
-                found.extend(array("d", numbers).tolist())
+                packed.extend(array("d", numbers).tolist())
             if len(self._numbers) >= MOST_KEPT:
                 self._numbers.clear()
-            self._numbers[key] = found
-        return found
+            self._numbers[key] = packed
+        return packed
 
     def of_states(self, values: Sequence[Any]) -> list[Any]:
         """Return of values for all tensors those for states."""
@@ -199,13 +199,16 @@ class Plan:
         lasts: list[bool] = []
         seqs: list[bool] = []
         for kind in self.kinds:
-            own = dict(zip(kind.tensors(), left, strict=False))
-            left = left[len(own) :]
-            x_needs |= any(own.get((name, 0), False) for name in ("WEIGHT", "BIAS", "TAP"))
+            needed = dict(zip(kind.tensors(), left, strict=False))
+            left = left[len(needed) :]
+            x_needs |= any(needed.get((name, 0), False) for name in ("WEIGHT", "BIAS", "TAP"))
             if kind.program is None:
                 continue
-            known = {f"p{k}": own["PARAMETER", k] for k in range(len(kind.sizes))}
-            now = [own.get(("FIRST", MOST_STATES), False), *[own["FIRST", k] for k in range(kind.states)]]
+            known = {f"p{k}": needed["PARAMETER", k] for k in range(len(kind.sizes))}
+            now = [
+                needed.get(("FIRST", MOST_STATES), False),
+                *[needed["FIRST", k] for k in range(kind.states)],
+            ]
             ever = [False] * len(now)
             for _ in range(self.T):
                 known |= {f"v{k}": need for k, need in enumerate(now[1:])}
@@ -227,15 +230,15 @@ def _merged(kinds: Sequence[Kind]) -> tuple[list[list[Kind]], list[int] | None]:
     at, before = 0, None
     for kind in kinds:
         count = len(kind.tensors())
-        own = list(range(at, at + count))
+        indices = list(range(at, at + count))
         both = before and before.then(kind)
         if both:
             groups[-1].append(kind)
         else:
             groups.append([kind])
             places.append([[], []])
-        places[-1][0] += own[: kind.states]
-        places[-1][1] += own[kind.states :]
+        places[-1][0] += indices[: kind.states]
+        places[-1][1] += indices[kind.states :]
         at, before = at + count, both or kind
     order = [k for states, others in places for k in (*states, *others)]
     return groups, None if order == list(range(at)) else order

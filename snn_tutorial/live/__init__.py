@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import html
+import io
 import json
 import re
 import zlib
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 from IPython.display import HTML
 from matplotlib.figure import Figure
 
@@ -95,7 +97,10 @@ def view(name: str, data: dict[str, Any], figure: Figure, alt: str) -> HTML:
         figure: what stands there without JavaScript, and in a notebook that nobody has trusted; it is closed.
         alt: what the view shows, for readers who cannot see it.
     """
-    picture = f'<img alt="{html.escape(alt)}" src="{picture_url(figure)}">'
+    still = io.BytesIO()
+    PIL.Image.open(io.BytesIO(png(figure))).save(still, "WEBP", lossless=True)
+    url = f"data:image/webp;base64,{base64.b64encode(still.getvalue()).decode()}"
+    picture = f'<img alt="{html.escape(alt)}" src="{url}">'
     caption = "<figcaption>Controls need JavaScript; in JupyterLab, run or trust the notebook.</figcaption>"
     return started(name, data, picture + caption)
 

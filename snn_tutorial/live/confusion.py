@@ -10,7 +10,7 @@ from IPython.display import HTML
 from snn_tutorial.live import packed, view
 from snn_tutorial.plot.confusion import pictures
 
-_SHOWN = 6
+_SHOWN = 3
 #: Of the static figure, which has five in a row.
 _IN_A_ROW = 5
 
@@ -18,7 +18,7 @@ _IN_A_ROW = 5
 def confused_images(
     images: np.ndarray, labels: np.ndarray, guesses: Mapping[str, np.ndarray], classes: Sequence[str]
 ) -> HTML:
-    """Return a view with a network's confusion matrix and, for the cell that is chosen, up to six images.
+    """Return a view with a network's confusion matrix and, for the cell that is chosen, up to three images.
 
     It starts with the most frequent error of the first network.
 

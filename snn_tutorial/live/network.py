@@ -42,7 +42,7 @@ def waiting_networks(record: Mapping[str, Any], file: Path = WAITING) -> dict[st
         )
     tensors, nets = load(content), {}
     for kind in NETWORKS:
-        nets[kind] = NetworkSpec(kind, record["hidden"], readout="membrane").build()
+        nets[kind] = NetworkSpec(kind, record["networks"][kind]["hidden"], readout="membrane").build()
         prefix = f"{kind}."
         own = {
             name.removeprefix(prefix): one.float() for name, one in tensors.items() if name.startswith(prefix)
@@ -82,6 +82,7 @@ def network_explorer(
     classes: Sequence[str],
     figure: Figure,
     record: Mapping[str, Any] | None = None,
+    first: int = 0,
 ) -> HTML:
     """Return a view of the three trained networks with a choice of pictures and a pad to draw on.
 
@@ -91,6 +92,7 @@ def network_explorer(
         classes: names of the classes.
         figure: what stands there without JavaScript.
         record: ``results/waiting.json``: then the view has the networks that wait, begins by itself, and asks to draw.
+        first: picture with which it begins.
     """
     data = {**_networks(), "blank": 0, "last": None, "isQuestion": False}
     if record is not None:
@@ -103,7 +105,7 @@ def network_explorer(
                 "shares": [[*one["test"].values()] for one in record["networks"].values()],
             },
         }
-    return view("network", {**data, **_pictures(images, labels, classes)}, figure, ALT)
+    return view("network", {**data, "first": first, **_pictures(images, labels, classes)}, figure, ALT)
 
 
 def gradient_explorer(

@@ -37,7 +37,11 @@ def field(asked: Exercise, number: str = "01.9") -> HTML:
         ("choice", "some", "Right: some."),
         ("choice", "none", "Not none, but some."),
         ("guess", "show the answer", "You guessed 10 %. It is 34.6 %."),
-        ("sketch", "show the answer", "Your curve and that of stateful-synapse are 28.0 points apart on average."),
+        (
+            "sketch",
+            "show the answer",
+            "Your curve and that of stateful-synapse are 28.0 points apart on average.",
+        ),
     ],
 )
 def test_answer_opens_once_one_was_given(browser, tmp_path, name, button, said):

@@ -30,12 +30,12 @@ def _make_cache() -> str:
     files = sorted([*_ENGINE.glob("*.py"), *(_ENGINE / "cpu").glob("*.py")])
     name = f"kernels-{hashlib.sha256(b''.join(file.read_bytes() for file in files)).hexdigest()[:16]}"
     users = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "snn_core"
-    own = _ENGINE / "__pycache__"
-    for place in [Path(numba.config.CACHE_DIR)] if numba.config.CACHE_DIR else [own, users]:
+    beside = _ENGINE / "__pycache__"
+    for place in [Path(numba.config.CACHE_DIR)] if numba.config.CACHE_DIR else [beside, users]:
         folder = place / name
         with suppress(OSError):
             if not folder.exists():
-                for stale in place.glob("kernels-*") if place is own else ():
+                for stale in place.glob("kernels-*") if place is beside else ():
                     shutil.rmtree(stale, ignore_errors=True)
                 folder.mkdir(parents=True, exist_ok=True)
             if os.access(folder, os.W_OK):

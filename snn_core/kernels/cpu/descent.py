@@ -147,15 +147,15 @@ def take_steps(arguments, numbers):
         invoke(u[PACK], (scan, constants))
         share(job, u[BACKWARD], scan, constants, u[HELPERS])
         share(job, u[SUM], own, constants, helpers)
-        found = record[step]
-        found[LOSS], found[RIGHT], found[BAD] = sums[at - 2] / type(one)(N), sums[at - 1], 0.0
-        found[SKIPPED] = 1.0 if _overflows(s, parts) else 0.0
-        if found[SKIPPED] == 0:
+        row = record[step]
+        row[LOSS], row[RIGHT], row[BAD] = sums[at - 2] / type(one)(N), sums[at - 1], 0.0
+        row[SKIPPED] = 1.0 if _overflows(s, parts) else 0.0
+        if row[SKIPPED] == 0:
             s[FACTOR] = min(1.0, s[MOST_NORM] / (np.sqrt(np.sum(parts[:-1, SQUARES])) + 1e-6))
             s[TAKEN] += 1
             u[COUNTER] = 0
             u[PIECES] -= 1  # the last is no weight's
             share(job, u[DESCEND], own, constants, helpers)
             u[PIECES] += 1
-            found[BAD] = np.sum(parts[:-1, SQUARES])
+            row[BAD] = np.sum(parts[:-1, SQUARES])
         a[passes.INDEX] += 8 * N

@@ -128,15 +128,15 @@ class Layout:
                 row[column], weights = weights, weights + terms * -(-columns // width) * width
         if kind.program is not None:
             row[[f.FORWARD, f.BACKWARD]] = rows.addresses(kind.program.code, self.number)
-        own, of_feedback = len(kind.sizes) * J, J if D else 0
+        of_parameters, of_feedback = len(kind.sizes) * J, J if D else 0
         for column, size in (
-            (f.Y, (L + max(D, 1)) * J), (f.V, (L + 1) * K * J), (f.P, own), (f.CURRENT, L * of_feedback),
+            (f.Y, (L + max(D, 1)) * J), (f.V, (L + 1) * K * J), (f.P, of_parameters), (f.CURRENT, L * of_feedback),
             (f.Z, L * J * kind.taps),
         ):  # fmt: skip
             row[column], scratch = scratch, scratch + size + 3
         for column, size in (
             (f.GV, K * J),
-            (f.GP, own),
+            (f.GP, of_parameters),
             (f.GY, (L + D) * of_feedback),
             (f.GZ, J * kind.taps),
         ):
@@ -153,11 +153,11 @@ class Layout:
 
     def addresses(self, kept: Sequence[Tensor]) -> array[int]:
         """Return the address of what each block keeps."""
-        found = array("q")
+        addresses = array("q")
         for piece in kept:
             at = piece.data_ptr()
-            found.extend(range(at, at + piece.numel(), self.kept_bytes))
-        return found
+            addresses.extend(range(at, at + piece.numel(), self.kept_bytes))
+        return addresses
 
 
 def _samples(N: int, is_large: bool) -> int:
@@ -210,7 +210,7 @@ class Call:
 
     def enter(self, columns: Sequence[int], tensors: Sequence[Tensor | None]) -> list[Tensor | None]:
         """Write the addresses of tensors into columns of the table; return the tensors as kernels read them."""
-        table, dtype, found = self.table, self.dtype, []
+        table, dtype, pieces = self.table, self.dtype, []
         for column, one in zip(columns, tensors, strict=True):
             if one is not None:
                 is_ready = one.dtype is dtype and one.is_contiguous() and not one.is_neg()
@@ -219,9 +219,9 @@ class Call:
                     one = in_memory(one, dtype)
                     address = one.data_ptr()
                 table[column] = address
-            found.append(one)
-        self.entered.append(found)
-        return found
+            pieces.append(one)
+        self.entered.append(pieces)
+        return pieces
 
     def arguments(self, weights: Tensor, kept: Sequence[Tensor] = (), **given: Any) -> array[int]:
         """Return the arguments of a kernel; all that is given must stay alive while it runs.
@@ -244,11 +244,11 @@ class Call:
 
     def run(self, kernel: Callable[..., None], arguments: array[int], with_packed: bool) -> None:
         """Run a kernel, ``with_packed`` weights, or after packing them."""
-        own = self.layout
-        size = own.backward_bytes if kernel is passes.backward_pass else own.forward_bytes
-        first = 0 if with_packed or not own.weights else _address(passes.pack_weights, own.number)
+        layout = self.layout
+        size = layout.backward_bytes if kernel is passes.backward_pass else layout.forward_bytes
+        first = 0 if with_packed or not layout.weights else _address(passes.pack_weights, layout.number)
         threads.run(
-            _address(kernel, own.number), arguments, arguments[passes.CONSTANTS], own.items, size, first
+            _address(kernel, layout.number), arguments, arguments[passes.CONSTANTS], layout.items, size, first
         )
 
     def sums(self) -> Tensor:
@@ -319,12 +319,12 @@ def backward(
     # By numpy, in their order: the threads of torch would not keep it.
     total = torch.from_numpy(np.add.reduce(sums.numpy(), axis=0))
     states, rest = iter(firsts), iter(total[: layout.gradient].split_with_sizes(layout.sizes))
-    found: list[Tensor | None] = [None if g_x is None else g_x.view(x_seq.shape).to(x_seq.dtype)]
+    gradients: list[Tensor | None] = [None if g_x is None else g_x.view(x_seq.shape).to(x_seq.dtype)]
     for tensor, (_, name, _) in zip(tensors, plan.tensors, strict=True):
         piece = next(states if name == "FIRST" else rest)
         if tensor is not None and piece is not None:
             piece = piece.view(tensor.shape)
-            found.append(piece if piece.dtype is tensor.dtype else piece.to(tensor.dtype))
+            gradients.append(piece if piece.dtype is tensor.dtype else piece.to(tensor.dtype))
         else:
-            found.append(None)
-    return found
+            gradients.append(None)
+    return gradients

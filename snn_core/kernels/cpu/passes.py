@@ -424,7 +424,7 @@ def pack_weights(arguments, numbers):
 
 
 @helper
-def _forward_segment(a, table, c, weights, between, block, t0, steps, lo, n, one, own, w):
+def _forward_segment(a, table, c, weights, between, block, t0, steps, lo, n, one, scratch, w):
     """Take a block through the segment at t0, with the states before it noted; return the array where it is."""
     N, L, size = a[SAMPLES_OF], a[SEGMENT], a[STATE_SIZE] * a[SAMPLES_OF]
     if t0:
@@ -432,7 +432,7 @@ def _forward_segment(a, table, c, weights, between, block, t0, steps, lo, n, one
         _carry(table, L, n, w)
         _move_states(table, border, False, N, lo, n, w)
         if a[KEPT]:
-            w = _kept(a, block, t0, one, own)
+            w = _kept(a, block, t0, one, scratch)
             _begin(table, c, N, lo, n, one, w)
             _move_states(table, border, True, N, lo, n, w)
     _load(a[X], a[X_T], a[X_N], a[X_I], a[INDEX], t0, steps, lo, n, table[0, f.INPUTS], one, 0, w)
@@ -446,19 +446,19 @@ def forward_pass(arguments, numbers):
     J = table[-1, f.OUTPUTS]
     out = array_at(a[Y_SEQ], (T * N * J,), one)
     between = array_at(a[BORDERS], (((T + L - 1) // L - 1) * size,), one)
-    own, _ = _scratch(a, one)
+    scratch, _ = _scratch(a, one)
     while True:
         item = add(address_of(a, COUNTER), 1)
         if item >= a[ITEMS]:
             break
         first, end = _blocks_of(a, item)
         for block in range(first, end):
-            lo, w = block * S, _kept(a, block, 0, one, own)
+            lo, w = block * S, _kept(a, block, 0, one, scratch)
             n, steps = min(S, N - lo), 0
             _begin(table, c, N, lo, n, one, w)
             for t0 in range(0, T, L):
                 steps = min(L, T - t0)
-                w = _forward_segment(a, table, c, weights, between, block, t0, steps, lo, n, one, own, w)
+                w = _forward_segment(a, table, c, weights, between, block, t0, steps, lo, n, one, scratch, w)
                 y = _input_of(table, len(table), n)
                 for t in range(steps):
                     copy(w, y + t * n * J, ((t0 + t) * N + lo) * J, out, n * J)
@@ -531,7 +531,7 @@ def backward_pass(arguments, numbers):
     between = array_at(a[BORDERS], (((T + L - 1) // L - 1) * size,), one)
     zeros, sums = array_at(a[ZEROS], (a[WIDEST] + 1,), one), array_at(a[SUMS], (a[ITEMS], a[SUM_SIZE]), one)
     g_input = array_at(a[G_X], (T * N * features,), one)
-    own, u = _scratch(a, one)
+    scratch, u = _scratch(a, one)
     while True:
         item = add(address_of(a, COUNTER), 1)
         if item >= a[ITEMS]:
@@ -540,7 +540,7 @@ def backward_pass(arguments, numbers):
         gradient, lost, right = sums[item], 0.0, 0.0
         _fill(gradient, 0, a[SUM_SIZE], one - one)
         for block in range(first, end):
-            lo, w = block * S, own
+            lo, w = block * S, scratch
             n = min(S, N - lo)
             if a[KEPT] == 0:
                 _begin(table, c, N, lo, n, one, w)
@@ -554,7 +554,7 @@ def backward_pass(arguments, numbers):
             first_of_last = (T - 1) // L * L
             for t0 in range(first_of_last, -1, -L):
                 steps = min(L, T - t0)
-                w = _kept(a, block, t0, one, own)
+                w = _kept(a, block, t0, one, scratch)
                 if t0 < first_of_last or a[LOSS] == NO_LOSS:
                     # The forward pass has put the states at its end where those before the segment were.
                     if t0:

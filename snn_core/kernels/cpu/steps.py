@@ -148,19 +148,19 @@ def descent_of(
     ``clip`` is the largest norm of all gradients together, see ``torch.nn.utils.clip_grad_norm_``; None leaves them.
     What the optimizer keeps of a weight is made only if kernels take it.
     """
-    own, is_adam = optimizer.param_groups[0], type(optimizer) is torch.optim.Adam
+    group, is_adam = optimizer.param_groups[0], type(optimizer) is torch.optim.Adam
     name = type(optimizer).__name__
     if type(optimizer) not in (torch.optim.SGD, torch.optim.Adam):
         return f"optimizer must be torch's SGD or Adam, got {name}"
     if len(optimizer.param_groups) > 1:
         return f"optimizer must have one group of weights, got {len(optimizer.param_groups)}"
-    switches = [switch for switch in _SWITCHES if own.get(switch)]
+    switches = [switch for switch in _SWITCHES if group.get(switch)]
     if switches:
         return f"optimizer must be without {switches[0]}"
     if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
         return "optimizer has hooks"
     changed: list[Change | None] = []
-    counters, known = [], {id(weight) for weight in own["params"]}
+    counters, known = [], {id(weight) for weight in group["params"]}
     states: dict[Tensor, dict[str, Tensor]] = {}
     for tensor in tensors:
         if tensor is None or not tensor.requires_grad:
@@ -186,11 +186,20 @@ def descent_of(
     for weight, state in states.items():
         if state:
             optimizer.state[weight] = state
-    keep = own["betas"] if is_adam else (own["momentum"], 0.0)
+    keep = group["betas"] if is_adam else (group["momentum"], 0.0)
     rule = tuple(skip_overflow.state_dict().values()) if skip_overflow else (0.0, 0)
     most_norm = np.inf if clip is None else clip
     settings = np.array(
-        [float(own["lr"]), own["weight_decay"], *keep, own.get("eps", 0), *taken, most_norm, 1.0, *rule],
+        [
+            float(group["lr"]),
+            group["weight_decay"],
+            *keep,
+            group.get("eps", 0),
+            *taken,
+            most_norm,
+            1.0,
+            *rule,
+        ],
         float,
     )
     return Descent(descent.ADAM if is_adam else descent.SGD, settings, changed, counters)
@@ -266,11 +275,11 @@ def _pieces(plan: Plan, layout: cpu.Layout, tensors: Sequence[Tensor | None], by
         tensor, change = tensors[k], by.changed[k]
         if tensor is None or change is None:
             continue
-        own: list[Tensor | None] = [None] * 4
-        own[: 1 + len(change.kept)] = change.weight, *change.kept
-        own[3] = tensor if change.is_sigmoid else None
+        of_piece: list[Tensor | None] = [None] * 4
+        of_piece[: 1 + len(change.kept)] = change.weight, *change.kept
+        of_piece[3] = tensor if change.is_sigmoid else None
         for at in range(0, size, descent.PIECE):
             skipped = at * tensor.element_size()
-            addresses = [0 if one is None else one.data_ptr() + skipped for one in own]
+            addresses = [0 if one is None else one.data_ptr() + skipped for one in of_piece]
             table.append((end - size + at, min(descent.PIECE, size - at), *addresses))
     return np.array([*table, (layout.gradient, 2, 0, 0, 0, 0)], np.int64)

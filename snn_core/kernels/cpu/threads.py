@@ -100,10 +100,10 @@ def _parallel() -> int:
     library = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
     try:
         # The loader looks for the name in the libraries that torch brought along, too.
-        found = ctypes.CDLL(str(library)).GOMP_parallel
+        function = ctypes.CDLL(str(library)).GOMP_parallel
     except (OSError, AttributeError):
         return 0
-    return ctypes.cast(found, ctypes.c_void_p).value or 0
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
 
 
 @cache

@@ -113,15 +113,15 @@ class Program:
     def packed(self, scalars: Sequence[float]) -> bytes:
         """Return the first values of states and the constants that follow from a cell's numbers, see :func:`pack`."""
         key = array("d", scalars).tobytes()  # in which 0.0 is not -0.0
-        found = self._packed.get(key)
-        if found is None:
+        packed = self._packed.get(key)
+        if packed is None:
             if len(self._packed) >= MOST_KEPT:
                 self._packed.clear()
-            found = self._packed[key] = pack(
+            packed = self._packed[key] = pack(
                 [0.0 if _is_tensor(one) else _value(one, scalars) for one in self._firsts],
                 [_value(one, scalars) for one in self._constants],
             )
-        return found
+        return packed
 
 
 def _is_tensor(value: Any) -> bool:
@@ -142,8 +142,8 @@ def pack(firsts: Sequence[float], constants: Sequence[float]) -> bytes:
 
 def unpacked(numbers: bytes, code: Code) -> tuple[list[float], list[float]]:
     """Return the first values of a cell's states and its constants from what :func:`pack` gave."""
-    own = list(array("d", numbers))[2:]
-    return own[: code.states], own[MOST_STATES : MOST_STATES + code.constants]
+    values = list(array("d", numbers))[2:]
+    return values[: code.states], values[MOST_STATES : MOST_STATES + code.constants]
 
 
 @lru_cache(maxsize=1024)
@@ -199,9 +199,9 @@ def _flatten(cell: Cell, key: list[Any], scalars: list[float], tensors: list[Ten
     Raises:
         NotScalarError: a field is something that a program cannot hold.
     """
-    own = cell.__dict__
-    key += (sources.get(type(cell)) or source_of(type(cell)), *own)
-    for name, value in own.items():
+    attributes = cell.__dict__
+    key += (sources.get(type(cell)) or source_of(type(cell)), *attributes)
+    for name, value in attributes.items():
         kind = type(value)
         if kind is float:
             scalars.append(value)
@@ -223,16 +223,18 @@ def _flatten(cell: Cell, key: list[Any], scalars: list[float], tensors: list[Ten
 
 def _flatten_surrogate(name: str, surrogate: SurrogateFunction, key: list[Any], scalars: list[float]) -> None:
     """Append what a surrogate function is, if it is what its class says, without tensors."""
-    own, kind = surrogate.__dict__, type(surrogate)
-    if kind.forward is not SurrogateFunction.forward or any(map(own.get, _MUST_BE_EMPTY)):
+    attributes, kind = surrogate.__dict__, type(surrogate)
+    if kind.forward is not SurrogateFunction.forward or any(map(attributes.get, _MUST_BE_EMPTY)):
         raise NotScalarError(f"its {name} is not one that kernels know")
     key.append(sources.get(kind) or source_of(kind))
-    if len(own) == len(_MODULE) + 2 and "alpha" in own and "spiking" in own:  # sooner, for nearly all
-        scalars.append(own["alpha"])
-        key.append(own["spiking"])
+    if (
+        len(attributes) == len(_MODULE) + 2 and "alpha" in attributes and "spiking" in attributes
+    ):  # sooner, for nearly all
+        scalars.append(attributes["alpha"])
+        key.append(attributes["spiking"])
         return
-    for field in sorted(own.keys() - _MODULE):
-        value = own[field]
+    for field in sorted(attributes.keys() - _MODULE):
+        value = attributes[field]
         if field in _INSTEAD:
             raise NotScalarError(f"its {name} is not one that kernels know")
         if type(value) is float:
@@ -260,17 +262,17 @@ def program_of(cell: Cell, dtype: torch.dtype | None = None) -> tuple[Program, b
     try:
         _flatten(cell, key, scalars, tensors)
         known = tuple(key)
-        found = _programs.get(known)
-        if type(found) is not Program:
-            found = _kept(known, cell, scalars)
-        numbers = b"" if isinstance(found, str) else found.packed(scalars)
+        program = _programs.get(known)
+        if type(program) is not Program:
+            program = _kept(known, cell, scalars)
+        numbers = b"" if isinstance(program, str) else program.packed(scalars)
     except (NotScalarError, ArithmeticError, TypeError) as error:
-        found = str(error)
-    if isinstance(found, str):
-        return found
-    if found.uses_default_dtype and dtype not in (None, torch.get_default_dtype()):
+        program = str(error)
+    if isinstance(program, str):
+        return program
+    if program.uses_default_dtype and dtype not in (None, torch.get_default_dtype()):
         return f"torch rounds numbers made of comparisons to {torch.get_default_dtype()}: write flag.to(x)"
-    return found, numbers, tensors
+    return program, numbers, tensors
 
 
 #: Stands for a program in its place where each value of its numbers has one of its own.

@@ -12,7 +12,7 @@ import { load } from "./scan.js";
  * @typedef {import("./scan.js").Trained} Trained
  * @typedef {import("./scan.js").Loaded} Loaded
  * @typedef {{networks: Trained[], cells: import("./scan.js").Cells, classes: string[], images: string, labels: number[],
- *   blank: number, last: number | null, isQuestion: boolean,
+ *   blank: number, last: number | null, isQuestion: boolean, first: number,
  *   known?: {blanks: number[], shares: number[][]}}} NetworkData
  *   `blank` columns follow the picture at first; the `last` outputs answer, without a number all. `isQuestion`: the view
  *   begins by itself, and asks to draw. `known`: share of the test images that each network knows after so many blanks.
@@ -43,7 +43,8 @@ export const network = (data, signal) => {
   const pixels = bytes(images);
   const loaded = networks.map((one) => load(one, cells, SIDE + BLANK));
   const trainedTau = networks.find((one) => one.tau)?.tau ?? 2;
-  const image = menu("picture", [...labels.map((label, k) => `${k}: ${classes[label]}`), "your drawing"]);
+  const names = labels.map((label, k) => `${k}: ${classes[label]}`);
+  const image = menu("picture", [...names, "your drawing"], data.first);
   const blank = slider("blank columns", { max: BLANK, step: 7, value: data.blank });
   const loop = box("feedback", true);
   const taus = [...new Set([trainedTau, ...TAUS])].sort((a, b) => a - b);
@@ -127,8 +128,11 @@ export const network = (data, signal) => {
       series.map((step, t) => (t < time.value ? step : new Float64Array(step.length)));
     const squares = { ...bare, height: (width * SIDE) / columns.length, title: "what comes in" };
     const burst = { ...bare, height: Math.min(120, 10 + 0.55 * width), title: "spikes", color: COLORS.spike };
+    const blanks = { x: [(SIDE + columns.length - 1) / 2], y: [SIDE / 2], text: ["nothing"] };
+    const read = raster(whole(columns), squares);
+    if (columns.length >= 2 * SIDE && time.value > SIDE) read.marks.push({ kind: "words", ...blanks });
     const found = [
-      raster(whole(columns), squares),
+      read,
       raster(whole(spikes), burst),
       {
         ...{ ...bare, y: [Math.min(0, ...means), Math.max(0.1, ...means)], title: state },

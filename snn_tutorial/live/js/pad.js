@@ -12,7 +12,7 @@ import { bytes, range, SIDE } from "./numbers.js";
 const END = 255;
 const NEAR = 5;
 /**
- * As in strokes.py: pixels that the longer side of a drawing takes, and at most for each of its units; pixels between
+ * As in hands.py: pixels that the longer side of a drawing takes, and at most for each of its units; pixels between
  * dabs; the grey of ink up to a distance, what it loses for each pixel of more, and up to where that matters; the least
  * grey that encloses, and the grey of what is enclosed.
  */

@@ -18,7 +18,7 @@ export function reveal(pressed) {
  */
 
 /** @type {import("./view.js").Build<ChoiceData | GuessData>} */
-export const predict = (data) => ("options" in data ? choice(data) : guess(data));
+export const predict = (data, signal) => ("options" in data ? choice(data, signal) : guess(data, signal));
 
 /** @type {import("./view.js").Build<ChoiceData>} */
 const choice = ({ options, right }) => {

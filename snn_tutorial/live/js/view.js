@@ -58,7 +58,7 @@ export function start(name, data, build) {
   const parts = [...rows(view.controls), ...view.figures, said, ...rows(view.more ?? [])];
   figure.querySelector("figcaption")?.remove();
   figure.querySelector("img, .snn-static")?.replaceWith(...parts);
-  for (const control of figure.querySelectorAll("input, select, button, canvas")) {
+  for (const control of figure.querySelectorAll("input, select, textarea, button, canvas")) {
     control.setAttribute("data-lm-suppress-shortcuts", "true"); // else JupyterLab takes the arrow keys
   }
   Object.assign(figure, { view });
