@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import os
 import re
 from functools import cache
 from hashlib import sha256
@@ -64,5 +66,19 @@ def add_variants(page: Path) -> None:
             shown += f"<picture>{still}{image}</picture>" if file.endswith(".gif") else image
         return shown
 
+    def unpacked(answer: re.Match[str]) -> str:
+        return re.sub(r'src="data:image/png;base64,([^"]+)"', as_file, answer[0])
+
+    def as_file(found: re.Match[str]) -> str:
+        """Write a picture of an answer to a file, since only files get variants."""
+        content = base64.b64decode(found[1])
+        images = next(folder for folder in page.parents if (folder / "_images").is_dir()) / "_images"
+        file = images / f"{sha256(content).hexdigest()}.png"
+        file.write_bytes(content)
+        return f'src="{os.path.relpath(file, page.parent)}"'
+
+    text = re.sub(
+        r"<details><summary>Answer</summary>.*?</details>", unpacked, page.read_text(), flags=re.DOTALL
+    )
     picture = r'((?:<a [^>]*>\s*)?<img [^>]*?src="([^"]*_images/[^"]+\.(?:png|gif))"[^>]*>(?:\s*</a>)?)'
-    page.write_text(re.sub(picture, both, page.read_text()))
+    page.write_text(re.sub(picture, both, text))

@@ -385,22 +385,23 @@ def scan(
 
 def _scan(x_seq: Tensor, modules: Any, backend: str, execute: Any, call: Any) -> Tensor:
     modules = flattened(modules)
-    why, at, count = why_loop(x_seq), 0, 0
+    why, at = why_loop(x_seq), 0
     while at < len(modules):
         run, reason = (
             ([], why) if why or backend == "torch" else read_all(modules[at:], like_of(x_seq), backend)
         )
-        if run:
-            x_seq, count = (execute or _execute)(x_seq, run), count + 1
-        else:
-            x_seq = (call or apply)(modules[at], x_seq)
+        x_seq = (execute or _execute)(x_seq, run) if run else (call or apply)(modules[at], x_seq)
         end = at + max(len(run), 1)
         if notes is not None:
-            notes.extend(
-                [(module, bool(run), "" if run else reason, count * bool(run)) for module in modules[at:end]]
-            )
+            _note(notes, modules[at:end], "" if run else reason)
         at = end
     return x_seq
+
+
+def _note(notes: list[tuple[nn.Module, bool, str, int]], modules: Sequence[nn.Module], reason: str) -> None:
+    """Note that modules have shared a scan, or the reason why one of them took the loop."""
+    number = 0 if reason else 1 + max((scan for *_, scan in notes), default=0)
+    notes.extend([(module, not reason, reason, number) for module in modules])
 
 
 def read_all(modules: Sequence[nn.Module], like: Like, backend: str = "auto") -> tuple[list[Stage], str]:
@@ -450,8 +451,7 @@ def _alone(module: Any, x_seq: Tensor) -> Tensor:
     stage = why_loop(x_seq) or read(module, like_of(x_seq), is_direct=True)
     reason = stage if isinstance(stage, str) else ""
     if notes is not None:
-        number = 1 + max((scan for *_, scan in notes), default=0)
-        notes.append((module, not reason, reason, 0 if reason else number))
+        _note(notes, [module], reason)
     return module.loop(x_seq) if isinstance(stage, str) else _execute(x_seq, [stage])
 
 

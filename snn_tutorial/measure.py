@@ -1,6 +1,7 @@
-"""What a piece of torch code costs: ops, nodes of autograd, bytes kept for backward, and time.
+"""What a piece of torch code costs: nodes of autograd, bytes kept for backward, and time.
 
-Times of small things are compared by letting them take turns, so that whatever else the machine does hits all of them.
+Times of small things are compared by letting them take turns, in the time that this process had on the CPU, so that
+other programs disturb them less.
 """
 
 from __future__ import annotations
@@ -9,15 +10,14 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from sequential_fmnist.experiments.memory import keep_freed_memory
 
-__all__ = ["autograd_nodes", "keep_freed_memory", "medians", "saved_bytes", "torch_ops"]
+__all__ = ["autograd_nodes", "keep_freed_memory", "medians", "saved_bytes"]
 
 Name = TypeVar("Name", bound=Hashable)
 
@@ -31,28 +31,6 @@ def autograd_nodes(output: Tensor) -> Counter[str]:
             seen.add(node)
             waiting += [parent for parent, _ in node.next_functions]
     return Counter(node.name() for node in seen)
-
-
-class _Counting(TorchDispatchMode):
-    def __init__(self) -> None:
-        super().__init__()
-        self.ops: Counter[str] = Counter()
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        self.ops[func.overloadpacket.__name__] += 1
-        return func(*args, **(kwargs or {}))
-
-
-def torch_ops(function: Callable[..., Tensor], *inputs: Tensor) -> Counter[str]:
-    """Return how often each op of torch is called by ``function(*inputs)`` and by backward from the sum of its output.
-
-    An op counts once, whatever it calls by itself.
-    """
-    with _Counting() as counting:
-        function(*inputs).sum().backward()
-    return counting.ops
 
 
 def saved_bytes(function: Callable[..., object], *inputs: Tensor, known: Iterable[Tensor] = ()) -> int:
@@ -79,18 +57,22 @@ def saved_bytes(function: Callable[..., object], *inputs: Tensor, known: Iterabl
 
 
 def medians(runs: Mapping[Name, Callable[[], object]], repeats: int) -> dict[Name, float]:
-    """Return the median seconds of each run, taken in turns: first all of them once, then all of them again.
+    """Return the median CPU seconds of each run, taken in turns: first all of them once, then all of them again.
+
+    They are those of all threads together; wall-clock seconds where the system counts too coarsely.
 
     Args:
         runs: name to what is timed. Each is called once before, untimed, to compile and to fill caches.
         repeats: rounds, at least 1.
     """
+    fine = time.get_clock_info("process_time").resolution < 1e-6
+    clock = time.process_time if fine else time.perf_counter
     for run in runs.values():
         run()
     seconds: dict[Name, list[float]] = {name: [] for name in runs}
     for _ in range(repeats):
         for name, run in runs.items():
-            started = time.perf_counter()
+            started = clock()
             run()
-            seconds[name].append(time.perf_counter() - started)
+            seconds[name].append(clock() - started)
     return {name: statistics.median(values) for name, values in seconds.items()}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-__all__ = ["LinearReaders"]
+__all__ = ["ColumnReaders", "LinearReaders"]
 
 
 class LinearReaders:
@@ -56,3 +59,31 @@ class LinearReaders:
     def accuracy(self, weights: Tensor, features: Tensor, labels: Tensor) -> float:
         """Return the share of samples ``[n, F]`` for which the reader with these ``weights`` names the right class."""
         return (self.scores(weights, features).argmax(1) == labels).float().mean().item()
+
+
+class ColumnReaders(LinearReaders):
+    """Linear readers of pictures that arrive column by column, each of which sees some of the columns.
+
+    Args:
+        pixels: training samples, floating point ``[n, T * F]``, column after column.
+        labels: their classes, int64 ``[n]``.
+        steps: number of columns T.
+        options: ``penalty`` and ``classes`` of :class:`LinearReaders`.
+    """
+
+    def __init__(self, pixels: Tensor, labels: Tensor, steps: int = 28, **options: Any) -> None:
+        super().__init__(pixels, labels, **options)
+        self._columns = torch.eye(steps)
+        self._rows = torch.eye(pixels.shape[1] // steps)
+
+    def mixed(self, factors: Tensor) -> Tensor:
+        """Return the weights of the reader that sees K sums of all columns, weighted with ``factors`` ``[T, K]``."""
+        return self.weights(torch.kron(factors, self._rows))
+
+    def apart(self, columns: Sequence[int]) -> Tensor:
+        """Return the weights of the reader that sees these columns, each by itself."""
+        return self.mixed(self._columns[:, list(columns)])
+
+    def added(self, columns: Sequence[int]) -> Tensor:
+        """Return the weights of the reader that sees the sum of these columns."""
+        return self.mixed(self._columns[:, list(columns)].sum(1, keepdim=True))

@@ -35,6 +35,8 @@ BAR = re.compile(r"\r[^\r\n]*\d%\|[^\r\n]*\n?")
 #: Else a kernel warns that others on the machine could read what it sends.
 MANAGER = Config(KernelManager={"transport_encryption": "auto"})
 
+#: By this a notebook shows a widget, as long as its kernel runs.
+WIDGET = "application/vnd.jupyter.widget-view+json"
 #: Parameters that say where a chapter writes to.
 FOLDERS = ("results_dir", "figures_dir", "runs_dir")
 
@@ -47,7 +49,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "07_what_does_memory_buy": {"epochs": 1},
     "08_how_long_is_long": {"live_steps": 100},
     "09_inside_the_fused_kernels": {"lengths": [28, 56], "repeats": 2},
-    "10_take_your_network_elsewhere": {"source": "embedded", "images_to_run": 300},
+    "10_take_your_network_elsewhere": {"source": "embedded", "images_to_run": 300, "epochs": 1},
 }
 
 
@@ -70,11 +72,13 @@ def check_outputs(notebook: NotebookNode, name: str) -> None:
 
 
 def clean(notebook: NotebookNode) -> None:
-    """Remove what no later reader needs: papermill's notes, progress bars, the message of a first compilation."""
-    notebook.metadata.pop("papermill", None)
+    """Remove what no later reader needs: papermill's notes, progress bars, widgets, notes on the first compilation."""
+    for key in ("papermill", "widgets"):
+        notebook.metadata.pop(key, None)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             for output in cell.outputs:
+                output.get("data", {}).pop(WIDGET, None)
                 if output.get("name") == "stderr":
                     output.text = BAR.sub("", output.text.replace(f"{COMPILING}\n", ""))
             cell.outputs = [one for one in cell.outputs if one.get("name") != "stderr" or one.text.strip()]

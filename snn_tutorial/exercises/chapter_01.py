@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from snn_tutorial.exercises import Exercise, like
 
 #: Inputs x[0] and thresholds that floating point holds exactly, so that no spike depends on rounding.
 _CASES = ((3.0, 1.25), (1.5, 1.25), (3.0, 1.5), (0.5, 1.25), (1.25, 1.25), (5.0, 2.0))
-_OWN = np.eye(3)
-_BEFORE = np.roll(_OWN, 1, axis=0)  # row k has its 1 in the column of neuron k - 1
+
+
+def _intervals(w: Any) -> list[set[int]]:
+    """Return the intervals between the late spikes of each neuron, hard reset, after x = [1, 0, 0] in step 0."""
+    w = np.asarray(w, float).reshape(3, 6)
+    v, y, s_seq = np.zeros(3), np.zeros(3), []
+    for t in range(48):
+        h = v + w @ [t == 0, 0, 0, *y]
+        y = (h >= 1).astype(float)
+        v = (1 - y) * h
+        s_seq.append(y)
+    return [{*np.diff(16 + np.flatnonzero(s)).tolist()} for s in np.transpose(s_seq[16:])]
+
+
+def _turned(w: Any) -> np.ndarray:
+    own, back = np.hsplit(np.asarray(w, float), 2)
+    return np.hstack([own, back.T])
 
 
 def _spikes(a: float, theta: float) -> float:  # soft reset, the spike fed back
@@ -18,13 +35,16 @@ def _spikes(a: float, theta: float) -> float:  # soft reset, the spike fed back
 
 EXERCISES: dict[str, Exercise] = {
     "01.1": Exercise(
-        right=0.6,
+        right=-0.75,
         mistakes=(
-            (0.8, "this is the soft reset, which keeps the surplus. The hard reset sets v to 0."),
-            (2.8, "this is the sum of all inputs. After a spike the membrane potential is reset."),
+            (-0.5, "h[4] is then exactly 1, which reaches the threshold."),
+            (-0.25, "h[4] is 1.5 without it, and 1.25 with it."),
+            (0.75, "the input must be below 0."),
+            (-1, "this silences it, too, but is not the weakest."),
+            (-1.5, "this silences it, and clears v as well; a weaker one is enough."),
         ),
-        hint="go through charge, fire and reset for each of the five inputs, and write down v after each.",
-        because="The neuron fires in steps 1 and 3, and is set to 0 both times. The last input is left.",
+        hint="h[4] = v[3] + x[4] + y[3]. What are v[3] and y[3]?",
+        because="h[4] is 0.75, so no spike comes back, and v stays there.",
     ),
     "01.2": Exercise(
         right=[9, 5],
@@ -38,17 +58,21 @@ EXERCISES: dict[str, Exercise] = {
         because="A spike costs 2 instead of 1, so the neuron fires about half as often.",
     ),
     "01.3": Exercise(
-        right=np.hstack([_OWN, _BEFORE]),
+        right=lambda w: _intervals(w) == [{1}, {2}, {4}],
         mistakes=(
+            (lambda w: _intervals(_turned(w)) == [{1}, {2}, {4}], "row k says what neuron k receives."),
             (
-                np.hstack([_OWN, _BEFORE.T]),
-                "the ring turns the other way: row k says what neuron k receives.",
+                lambda w: _intervals(np.roll(w, 3, axis=1)) == [{1}, {2}, {4}],
+                "the halves are exchanged: the left one weights the input.",
             ),
-            (np.hstack([_BEFORE, _OWN]), "the halves are exchanged: the left one weights the input."),
-            (np.hstack([_OWN, _OWN]), "each neuron listens to itself: the spike stays in neuron 0."),
+            (lambda w: _intervals(w)[0] != {1}, "neuron 0 must hear itself, with a weight of at least 1."),
+            (
+                lambda w: _intervals(w)[:2] == [{1}, {2}],
+                "neurons 0 and 1 are right. Neuron 2 counts those of 1.",
+            ),
         ),
-        hint="i[k] is the sum of W[k, 3 + j] y[j] over j, beside the input's part.",
-        because="Neuron k listens to the one before it.",
+        hint="with which weight do two spikes charge a neuron to its threshold?",
+        because="Each neuron counts to two.",
     ),
     "01.4": Exercise(
         right=like(_spikes, _CASES),

@@ -12,14 +12,15 @@ _CASES = ((10.0, 0.1), (2.0, 0.75), (7.0, 0.9))  # tau and p
 
 EXERCISES: dict[str, Exercise] = {
     "02.1": Exercise(
-        right=2.5,
+        right=[2.5, 0.5],
         mistakes=(
-            (1.984375, "this is the low-pass, which decays in every step, with a spike or without."),
-            (1.5, "a silent step removes a quarter of the current; it does not leave a quarter."),
-            (3, "the silent step removes a quarter of the current."),
+            ([0.5, 2.5], "these are the right numbers in the wrong order."),
+            ([2.5, 2.5], "the filter is not linear: its factor depends on its input."),
+            ([2.5, 1.5], "in step 1 the factor is 1 - (1 - x)/2 with x = -1, which is 0."),
+            ([2.5, 1], "in step 2 the factor is 1 - (1 - x)/2 with x = 2, which is 1.5."),
         ),
-        hint="write down the current after each of the four steps; only one of them is silent.",
-        because="The currents are 1, 2, 1.5 and 2.5.",
+        hint="after the weights the input is 2, -1, 2, and the factor before I[t-1] is 1 - (1 - x[t])/2.",
+        because="Only a linear filter may change places with the weights.",
     ),
     "02.2": Exercise(
         right=0.128,

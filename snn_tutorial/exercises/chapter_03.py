@@ -28,8 +28,8 @@ EXERCISES: dict[str, Exercise] = {
     ),
     "03.3": Exercise(
         right=[13, 0],
-        mistakes=(([8, 0], "8 is the best column: row i is pick[:, :, i]."),),
-        hint="pick[:, :, i] picks row i, which is feature i of every column.",
+        mistakes=(([8, 0], "8 is the best column: fit the readers to images.flatten(1), row after row."),),
+        hint="ColumnReaders takes pixels row after row as well: then apart([i]) sees row i.",
         because="All rows are all columns: the same pixels, so the same classifier.",
     ),
     "03.4": Exercise(

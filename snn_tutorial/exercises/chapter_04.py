@@ -46,13 +46,14 @@ def _parts(net: Any) -> tuple[int, int, int]:
 
 EXERCISES: dict[str, Exercise] = {
     "04.1": Exercise(
-        right=10762,
-        hint="add up fc1, the recurrent layer, which sees 64 inputs and 64 spikes, and fc2; each has a bias.",
+        right=86,
+        hint="how many weights and biases does one more hidden neuron bring?",
         mistakes=[
-            (10624, "that leaves out the biases: 64 + 64 + 10 of them."),
-            (6666, "the recurrent layer sees the 64 inputs and the 64 last spikes: 128 features."),
+            (85, "that gives 3,325, which is 13 too few."),
+            (88, "that leaves out the bias of each hidden neuron."),
+            (64, "twice the neurons have 2,506 parameters."),
         ],
-        because="1,856 + 8,256 + 650; the recurrent layer grows with the square of the number of neurons.",
+        because="39 * 86 + 10 = 3,364.",
     ),
     "04.2": Exercise(
         right=_counts(_SPIKES / 5),

@@ -1,4 +1,4 @@
-"""Answers of chapter 09: nodes of a loop, scans of a network, a backward pass, and a neuron of one's own."""
+"""Answers of chapter 09: a reset, a block's memory, a backward pass, and a neuron of one's own."""
 
 from collections.abc import Callable
 
@@ -47,14 +47,15 @@ def _is(verdict: str) -> Callable[[nn.Module], bool]:
     return given
 
 
-_NODES = "how many nodes does each further step add in the table of section 2? What is left over?"
-_SCANS = "which modules do kernels know? What happens before and after one that they do not know?"
+_RESET = "use the product rule; which derivative has the spike where h[t] - 1 is 0?"
+_BLOCK = "how many numbers are that, and how many bytes has each?"
 _LEAKY = "what are the derivatives of h[t] with respect to x[t] and to v[t-1]?"
 _OWN = "copy SmallCell and SmallNeuron, change the charge, and let `answer` be a neuron."
-_LOST: tuple = (4000, "each step leaves four nodes, but 4 x 28 is not 114.")
-_TWICE: tuple = (4003, "the reset of the last step reaches no output.")
-_NONE: tuple = (1, "no kernel knows dropout, so it cannot lie within a scan.")
-_MORE: tuple = (lambda n: n in (3, 4, 5), "dropout is no scan, and neighbours on either side share one.")
+_DETACHED: tuple = ([0, 1], "that is with `detach`: here the spike has a derivative, too.")
+_PRODUCT: tuple = ([0, 0], "(1 - s) h is a product of which both factors depend on h.")
+_SIGN: tuple = ([1, 0], "s enters the hard reset with a minus.")
+_NUMBERS: tuple = (1.605632, "that many million numbers; a 32-bit float has 4 bytes.")
+_MIBI: tuple = (6.125, "that is in MiB, 2^20 bytes.")
 _IF: tuple = (_gives(1, 1), "that is the neuron without a leak.")
 _INPUT: tuple = (_gives(1, 0.75), "the leak is right, but the input is divided by tau too.")
 _LEAK: tuple = (_gives(0.25, 0.25), "v[t-1] keeps 1 - 1/tau of itself; 1/tau is what it loses.")
@@ -66,8 +67,10 @@ _SLOPE: tuple = (
     "its spikes are right, its gradient is not: is the spike in the reset detached?",
 )
 EXERCISES: dict[str, Exercise] = {
-    "09.1": Exercise(4002, _NODES, [_LOST, _TWICE], "Four a step, less one, plus three: 4 T + 2."),
-    "09.2": Exercise(2, _SCANS, [_NONE, _MORE], "Dropout lies between two scans, each of two modules."),
+    "09.1": Exercise(
+        [-1, 0], _RESET, [_DETACHED, _PRODUCT, _SIGN], "The hard one turns the sign, the soft one ends it."
+    ),
+    "09.2": Exercise(6.422528, _BLOCK, [_NUMBERS, _MIBI], "So time is cut into segments, too.", 0.01),
     "09.3": Exercise(_gives(0.25, 0.75), _LEAKY, [_IF, _INPUT, _LEAK, _FIRED], "It is that of autograd."),
     "09.4": Exercise(
         _is("right"), _OWN, [_SLOW, _OTHER, _SLOPE], "It is fused, with the spikes of the equation."

@@ -97,16 +97,27 @@ def view(name: str, data: dict[str, Any], figure: Figure, alt: str) -> HTML:
         figure: what stands there without JavaScript, and in a notebook that nobody has trusted; it is closed.
         alt: what the view shows, for readers who cannot see it.
     """
-    picture = io.BytesIO()
-    PIL.Image.open(io.BytesIO(png(figure))).save(picture, "WEBP", lossless=True)
+    still = io.BytesIO()
+    PIL.Image.open(io.BytesIO(png(figure))).save(still, "WEBP", lossless=True)
+    url = f"data:image/webp;base64,{base64.b64encode(still.getvalue()).decode()}"
+    picture = f'<img alt="{html.escape(alt)}" src="{url}">'
+    caption = "<figcaption>Controls need JavaScript; in JupyterLab, run or trust the notebook.</figcaption>"
+    return started(name, data, picture + caption)
+
+
+def picture_url(figure: Figure) -> str:
+    """Return a figure as the address of a picture that holds it, and close it."""
+    return f"data:image/png;base64,{base64.b64encode(png(figure)).decode()}"
+
+
+def started(name: str, data: dict[str, Any], inside: str) -> HTML:
+    """Return a view for a notebook, and ``inside``, HTML of which it replaces the first ``img`` or ``.snn-static``."""
     script = (
         f"{PRELUDE}{bundle('view', name)}$view.start({json.dumps(name)}, {literal(data)}, ${name}.{name});"
     )
     script = script.replace("</", "<\\/")  # the end of a script ends it within a string, too
     return HTML(
-        f'<figure class="snn-live" data-view="{name}"><img alt="{html.escape(alt)}" '
-        f'src="data:image/webp;base64,{base64.b64encode(picture.getvalue()).decode()}">'
-        "<figcaption>Controls need JavaScript; in JupyterLab, run or trust the notebook.</figcaption></figure>\n"
+        f'<figure class="snn-live" data-view="{name}">{inside}</figure>\n'
         f"<style>{(_JS / 'view.css').read_text()}</style>\n"
         f"<script>(() => {{\n{script}\n}})()</script>"
     )

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from torch import Tensor, nn
 
-from snn_tutorial.plot.style import GREY, NO_GRID, QUANTITY, STYLE, WIDTH, legend_above
+from snn_tutorial.plot.style import GREY, NO_GRID, QUANTITY, RC, STYLE, WIDTH, legend_above
 from snn_tutorial.probe import Activity
 
 #: The layers from the top to the bottom of a drawing, and where each stands.
@@ -55,6 +55,43 @@ def three_networks(nets: Mapping[str, nn.Module]) -> Figure:
     return figure
 
 
+@plt.rc_context(NO_GRID)
+def recurrent_network(layers: int = 2) -> Figure:
+    """Draw a recurrent spiking network, once with its loops and once unrolled over three time steps."""
+    figure, axes = plt.subplots(figsize=(WIDTH, 3.2))
+    axes.set_axis_off()
+    axes.set(xlim=(-2.8, 9.8), ylim=(-0.3, 1.5 * layers + 2.3))
+    steps = {0.0: "", 4.1: "t-1", 6.5: "t", 8.9: "t+1"}
+    columns = []
+    for x, t in steps.items():
+        labels = {
+            f"$x[{t or 't'}]$": False,
+            **{f"spiking\nlayer {k}": True for k in range(1, layers + 1)},
+            "output": False,
+        }
+        column = [
+            box(axes, x, 1.5 * k, (1.5, 0.9 if is_box else 0.5), visible=is_box)
+            for k, is_box in enumerate(labels.values())
+        ]
+        for k, label in enumerate(labels):
+            axes.text(x, 1.5 * k, label, ha="center", va="center")
+        for start, end in pairwise(column):
+            arrow(axes, start, end, GREY)
+        columns.append(column)
+    loop = QUANTITY["loop"]
+    look = {"arrowstyle": "-|>", "color": loop, "linewidth": 1.8, "connectionstyle": "arc3,rad=-1.7"}
+    for k in range(1, layers + 1):
+        axes.annotate("", (-0.72, 1.5 * k + 0.27), (-0.72, 1.5 * k - 0.27), arrowprops=look)
+        axes.text(-1.4, 1.5 * k, "$y[t-1]$", ha="right", va="center", color=loop)
+    for before, after in pairwise(columns[1:]):
+        for start, end in zip(before[1:-1], after[1:-1], strict=True):
+            arrow(axes, start, end, loop)
+    top = 1.5 * layers + 2.2
+    axes.text(0, top, "with its loops", ha="center", va="top", weight="bold")
+    axes.text(6.5, top, "unrolled in time", ha="center", va="top", weight="bold")
+    return figure
+
+
 def _draw_network(axes: Axes, x: float, name: str, net: nn.Module) -> None:
     colour = STYLE[name]["color"]
     recurrent = next((part for path, part in net.named_modules() if path.endswith(".rc")), None)
@@ -87,6 +124,26 @@ def _draw_network(axes: Axes, x: float, name: str, net: nn.Module) -> None:
     total = sum(p.numel() for p in net.parameters())
     axes.text(x, 9.0, name, ha="center", va="top", weight="bold", color=colour)
     axes.text(x, 8.68, f"{total:,} parameters", ha="center", va="top")
+
+
+@plt.rc_context(RC)
+def answers_by_class(counts: Mapping[str, Sequence[int]], classes: Sequence[str]) -> Figure:
+    """Draw how often a network answers each class, with its loop and once that is cut.
+
+    Args:
+        counts: both names to the number of answers of each class.
+        classes: names of the classes.
+    """
+    figure, axes = plt.subplots(figsize=(WIDTH, 4))
+    rows = np.arange(len(classes))
+    colours = QUANTITY["loop"], QUANTITY["threshold"]
+    for shift, colour, (name, values) in zip((-0.2, 0.2), colours, counts.items(), strict=True):
+        axes.barh(rows + shift, values, 0.38, color=colour, label=name)
+    axes.set_yticks(rows, classes)
+    axes.set(xlabel="number of answers", ylim=(len(classes) - 0.5, -0.5))
+    axes.grid(axis="y", visible=False)
+    legend_above(figure, columns=2)
+    return figure
 
 
 @plt.rc_context(NO_GRID)

@@ -8,8 +8,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from torch import Tensor
 
-from snn_tutorial.plot.style import QUANTITY, RC, legend_above, stacked
+from snn_tutorial.plot.style import NO_GRID, QUANTITY, RC, legend_above, stacked
 from snn_tutorial.probe import Trace
 
 
@@ -72,3 +73,15 @@ def draw_spikes(axes: Axes, spikes: np.ndarray) -> None:
     axes.set(ylim=(0, 1.1), yticks=[])
     axes.set_ylabel("spikes", rotation=0, ha="right", va="center")
     axes.grid(False)
+
+
+@plt.rc_context(NO_GRID)
+def ring_spikes(rings: Mapping[str, Tensor]) -> Figure:
+    """Draw the spikes ``[T, n]`` of the neurons of one or more rings, by the title of each."""
+    figure, panels = stacked(len(rings), 0.6 + 1.1 * len(rings))
+    for axes, (title, s_seq) in zip(panels, rings.items(), strict=True):
+        places = [np.flatnonzero(s) for s in s_seq.T.numpy()]
+        axes.eventplot(places, colors=QUANTITY["spike"], linelengths=0.8, linewidths=3)
+        axes.set(title=title, ylabel="neuron", ylim=(len(places) - 0.5, -0.5), xlim=(-0.5, len(s_seq) - 0.5))
+    panels[-1].set_xlabel("time step t")
+    return figure

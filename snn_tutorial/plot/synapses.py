@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from snn_core.synapse import LowPassSynapse, SynapseFilter
 from snn_tutorial.plot.neurons import draw_spikes
-from snn_tutorial.plot.style import NO_GRID, PLUM, QUANTITY, RC, WIDTH, legend_above, ramp, stacked
+from snn_tutorial.plot.style import GREY, NO_GRID, PLUM, QUANTITY, RC, WIDTH, legend_above, ramp, stacked
 
 #: The synapse filter, and what it is compared with.
 _LOOKS: tuple[dict[str, Any], ...] = (
@@ -21,8 +22,7 @@ _LOOKS: tuple[dict[str, Any], ...] = (
     {"color": QUANTITY["threshold"], "linestyle": "--", "marker": "x"},
 )
 _SPIKES = ListedColormap(["white", QUANTITY["spike"]])
-#: Grey below 0, the colour of currents above it.
-_CURRENT = ramp("current", (0, "#333333"), (0.5, "white"), (0.8, QUANTITY["current"]), (1, PLUM))
+_CURRENT = ramp("current", (0, "white"), (0.6, QUANTITY["current"]), (1, PLUM))
 
 
 def currents(s: Sequence[float], tau: float) -> dict[str, np.ndarray]:
@@ -59,25 +59,57 @@ def traces(s: Sequence[float], both: Mapping[str, Sequence[float]], title: str =
 
 
 @plt.rc_context(NO_GRID)
-def current_maps(spikes: np.ndarray, current: np.ndarray, steps: Sequence[int], name: str) -> Figure:
-    """Draw the spikes of an image in some time steps, and the current of one channel in the same steps.
+def noisy_pictures(rows: Mapping[str, Tensor], steps: Sequence[int]) -> Figure:
+    """Draw pictures at some time steps, a row for each sequence of them.
 
     Args:
-        spikes: ``[T, H, W]``, 0 or 1.
-        current: ``[T, H, W]``.
+        rows: label of each row, "spikes" or a current, to ``[T, H, W]``. Each picture of a current goes from its
+            smallest value, white, to its largest.
         steps: time steps to draw.
-        name: what the current is of, for the label.
     """
-    limit = np.abs(current[list(steps)]).max()
-    figure, all_axes = plt.subplots(2, len(steps), figsize=(WIDTH, 2.9))
-    for (top, bottom), t in zip(all_axes.T, steps, strict=True):
-        top.imshow(spikes[t], cmap=_SPIKES, vmin=0, vmax=1)
-        top.set_title(f"t = {t}")
-        picture = bottom.imshow(current[t], cmap=_CURRENT, vmin=-limit, vmax=limit)
-        for axes in (top, bottom):
-            axes.set(xticks=[], yticks=[])
+    figure, all_axes = plt.subplots(
+        len(rows), len(steps), figsize=(WIDTH, 0.3 + 1.4 * len(rows)), squeeze=False
+    )
+    for k, (label, seq) in enumerate(rows.items()):
+        for axes, t in zip(all_axes[k], steps, strict=True):
+            axes.imshow(seq[t], cmap=_SPIKES if label == "spikes" else _CURRENT)
+            axes.set(xticks=[], yticks=[], title="" if k else f"t = {t}")
             axes.spines[:].set(visible=True, color=QUANTITY["threshold"], linewidth=0.8)
-    all_axes[0, 0].set_ylabel("input spikes")
-    all_axes[1, 0].set_ylabel(f"current of\n{name}")
-    figure.colorbar(picture, ax=all_axes, label="current I[t]", aspect=25)
+        all_axes[k, 0].set_ylabel(label)
+    return figure
+
+
+@plt.rc_context(NO_GRID)
+def filter_places() -> Figure:
+    """Draw three neurons that reach two others through weights, with a filter after the weights, or before them."""
+    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 2.5))
+    inputs, outputs = (-1.0, 0.0, 1.0), (-0.5, 0.5)
+    titles = {"after the weights": outputs, "before the weights": inputs}
+    for axes, (title, places) in zip(panels, titles.items(), strict=True):
+        is_after = places == outputs
+        left, right = (0.0, 2.2) if is_after else (0.8, 3.0)
+        for y in inputs:
+            for z in outputs:
+                axes.plot([left, right], [y, z], color=GREY, linewidth=1.5, zorder=0)
+        for start, stop, rows in ((0.0, left, inputs), (right, 3.0, outputs)):
+            for y in rows:
+                axes.plot([start, stop], [y, y], color=GREY, linewidth=1.5, zorder=0)
+        axes.scatter([0] * 3, inputs, 190, color=QUANTITY["spike"])
+        axes.scatter([3] * 2, outputs, 190, color="white", edgecolor=QUANTITY["membrane"], linewidth=2)
+        axes.scatter([2.2 if is_after else 0.8] * len(places), places, 190, QUANTITY["current"], "s")
+        axes.text((left + right) / 2, 1.25, "6 weights", ha="center")
+        axes.text(
+            2.2 if is_after else 0.8, -1.55, f"{len(places)} currents", ha="center", color=QUANTITY["current"]
+        )
+        axes.set(xlim=(-0.4, 3.4), ylim=(-1.7, 1.6), title=title)
+        axes.set_axis_off()
+    return figure
+
+
+@plt.rc_context(RC)
+def loss_curve(taus: Sequence[float], losses: Sequence[float]) -> Figure:
+    """Draw the loss of a filter against its time constant."""
+    figure, axes = plt.subplots(figsize=(WIDTH, 2.6))
+    axes.plot(taus, losses, color=QUANTITY["current"])
+    axes.set(xlabel=r"$\tau$ (steps)", ylabel="loss", xlim=(1, max(taus)), ylim=(0, None))
     return figure

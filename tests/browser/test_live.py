@@ -6,33 +6,44 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-import torch
 from IPython.display import HTML
+from matplotlib.figure import Figure
 from support import ROOT
 from support_live import dead_controls, live
+from test_live_blank import explorer as blank_halves
+from test_live_blank import nets
 from test_live_confusion import CLASSES, GUESSES, IMAGES, LABELS
+from test_live_divergence import CHANGES
+from test_live_fit import HIDDEN, spikes
+from test_live_game import game
 from test_live_graph import walker
 from test_live_network import RECORD, explorer, gradients
+from test_live_questions import QUESTIONS, field
 
 from sequential_fmnist.data import SequentialFashionMNIST
-from snn_core.layer import ElementWiseRecurrentContainer
-from snn_core.neuron import IFNode
 from snn_tutorial import load_results
+from snn_tutorial.exercises import Exercise
+from snn_tutorial.live.border import border_explorer
 from snn_tutorial.live.confusion import confused_images
-from snn_tutorial.live.cue import cue_explorer
-from snn_tutorial.live.neuron import driven_neuron
+from snn_tutorial.live.divergence import side_by_side
+from snn_tutorial.live.fit import tau_fitter
 from snn_tutorial.live.reading import column_reader
+from snn_tutorial.live.ring import ring_explorer
+from snn_tutorial.live.schedule import schedule
+from snn_tutorial.live.step import written_step
 from snn_tutorial.live.synapse import synapse_explorer
 from snn_tutorial.live.train import train_on_page
-from snn_tutorial.probe import trace
 
 pytestmark = pytest.mark.xdist_group("browser_live")
 
 
 #: Every view, as its chapter shows it.
 VIEWS: dict[str, Callable[[], HTML]] = {
-    "neuron": driven_neuron,
+    "ring": lambda: ring_explorer(Figure()),
     "synapse": lambda: synapse_explorer([int(t % 3 == 0) for t in range(20)], tau=10),
+    "fit": lambda: tau_fitter(spikes(), HIDDEN, 0.03, Figure()),
+    "game": game,
+    "blank": lambda: blank_halves(nets()),
     "reading": lambda: column_reader(np.stack([np.full((28, 28), k) for k in (0, 200)]), [0, 1], ("a", "b")),
     "network": lambda: explorer(SequentialFashionMNIST(train=False, source="embedded", verbose=False)),
     "waiting": lambda: explorer(
@@ -42,7 +53,15 @@ VIEWS: dict[str, Callable[[], HTML]] = {
     "confusion": lambda: confused_images(IMAGES, LABELS, GUESSES, CLASSES),
     "graph": lambda: walker()[0],
     "train": lambda: train_on_page(load_results(ROOT / "results", "stories")),
-    "cue": lambda: cue_explorer(load_results(ROOT / "results", "fair_inside")),
+    "border": lambda: border_explorer(
+        load_results(ROOT / "results", "fair")["groups"]["fair-ratios"],
+        load_results(ROOT / "results", "fair_inside"),
+    ),
+    **QUESTIONS,
+    "divergence": lambda: side_by_side(CHANGES),
+    "schedule": lambda: schedule({"fc1": 32, "sn1": 32, "fc2": 10}, 28, 64, 16),
+    "step": lambda: written_step("forward"),
+    "field": lambda: field(Exercise(8, "hint")),
 }
 
 
@@ -50,7 +69,7 @@ VIEWS: dict[str, Callable[[], HTML]] = {
 class TestEveryView:
     def test_each_control_has_a_name_and_works_from_the_keyboard(self, browser, tmp_path, name):
         with live(browser, VIEWS[name](), tmp_path) as view:
-            for part in view.figure.locator("input, select, button, canvas").all():
+            for part in view.figure.locator("input, select, textarea, button, canvas").all():
                 assert part.get_attribute("aria-label") or part.inner_text()
             assert view.said()
             assert dead_controls(view) == []
@@ -70,29 +89,12 @@ class TestEveryView:
 
 
 def test_picture_stays_where_no_script_runs(browser, tmp_path):
-    with live(browser, driven_neuron(), tmp_path, java_script_enabled=False) as view:
+    with live(browser, VIEWS["ring"](), tmp_path, java_script_enabled=False) as view:
         assert view.figure.locator("img").get_attribute("alt")
         assert view.figure.locator("input, canvas").count() == 0
 
 
 def test_view_that_fails_leaves_its_picture_and_an_error(browser, tmp_path):
-    html = driven_neuron().data.replace("const neuron = (", "const neuron = () => null.x;\nconst old = (")
+    html = VIEWS["ring"]().data.replace("const ring = (", "const ring = () => null.x;\nconst old = (")
     with pytest.raises(AssertionError, match="null"), live(browser, HTML(html), tmp_path) as view:
         assert view.figure.locator("img").count() == 1
-
-
-@pytest.mark.parametrize("v_reset", [None, 0.0])
-@pytest.mark.parametrize("is_fed_back", [False, True])
-def test_neuron_is_that_of_the_library(browser, tmp_path, v_reset, is_fed_back):
-    with live(browser, driven_neuron(steps=9), tmp_path) as view:
-        view.set("reset", "soft, v_reset=None" if v_reset is None else "hard, v_reset=0")
-        view.set("feed the spike back", is_fed_back)
-        for threshold, first in ((0.5, 0.75), (1.0, 1.5), (1.75, 3.0)):
-            view.set("threshold v_threshold", threshold)
-            view.set("input x[0]", first)
-            node = IFNode(v_threshold=threshold, v_reset=v_reset)
-            x_seq = torch.tensor([first, *[0.0] * 8], dtype=torch.float64)
-            record = trace(ElementWiseRecurrentContainer(node, torch.add) if is_fed_back else node, x_seq)
-            charged = record.i + torch.cat([torch.zeros(1), record.v[:-1]])
-            expected = {"i": record.i, "h": charged, "v": record.v, "s": record.s}
-            assert view.numbers() == {name: series.tolist() for name, series in expected.items()}

@@ -29,32 +29,37 @@ def test_soft_reset_fires_once_more_and_loses_nothing(run, result):
 def test_demo_prints_what_the_tutorial_prints(run):
     expected = [f"{t} x[t]={1.5 if t == 0 else 0.0}, s[t]=1.0\n" for t in range(8)]
     assert "".join(expected) in run.printed()
-    assert "v_threshold=1.0, v_reset=None, detach_reset=False" in run.printed()
 
 
-def test_worked_table_is_what_the_neuron_does(run, result):
-    (text,) = (cell.source for cell in run.notebook.cells if "| t | x[t] " in cell.source)
-    rows = [row.strip("|").split("|") for row in text.splitlines() if row.startswith("|")][2:]
+def test_one_pulse_is_kept_as_one_bit(result):
+    assert result["fired"] == {"1.5": 1000, "0.9": 0}
+
+
+def test_folded_table_is_what_the_neuron_does(run, result):
     kept = result["kept"]
-    y, v = [0.0, *kept["s"]], [0.0, *kept["v"]]
-    for t, row in enumerate(rows):
-        recorded = [t, kept["x"][t], y[t], kept["i"][t], v[t], kept["h"][t], kept["s"][t], kept["v"][t]]
-        assert [float(entry) for entry in row] == recorded
-    assert len(rows) == 3
+    assert [kept[name][1] for name in "xihsv"] == [0, 1, 1.5, 1, 0.5]
+    assert all(kept[name][2] == kept[name][1] for name in "xihsv")
 
 
 def test_hard_reset_keeps_firing_and_a_weak_input_never_starts(result):
-    assert [sum(train) for train in result["spikes"].values()] == [8, 8, 0]
+    assert [sum(train) for train in result["spikes"].values()] == [8, 0, 2]
 
 
-def test_one_call_and_a_linear_recurrence_with_identities_give_the_same(run):
-    assert "equal spikes: True" in run.printed()
+def test_pulse_in_a_ring_is_lost_stays_or_explodes(result):
+    lost, stays, explodes, weakest = result["rings"].values()
+    assert (sum(lost), {*stays}) == (1, {1})
+    assert explodes[0] == 1
+    assert explodes[-1] == 5  # all neurons fire
+    assert weakest[-1] == 0
+
+
+def test_one_call_gives_the_same(run):
     assert f"s {[1.0] * 8}\nv {[0.5] * 8}\n" in run.printed()
 
 
 def test_state_between_batches(run):
     printed = run.printed()
-    assert "ValueError: LinearRecurrentContainer: state y has shape [10, 8], input needs [3, 8]" in printed
+    assert "ValueError: LinearRecurrentContainer: state y has shape [10, 8]" in printed
     lines = printed[printed.index("nothing:") :].splitlines()[:8]
     assert lines[2].endswith("Trying to backward through the graph a second time")
     assert [line.split()[-1] for line in (*lines[4:6], *lines[7:])] == ["cleared", "cleared", "kept"]
@@ -76,3 +81,18 @@ def test_formula_counts_the_spikes_of_the_simulation(run):
 )
 def test_mistakes_with_the_number_of_spikes_are_named(answer, named):
     assert named in exercise("01.4").reply(answer)[1]
+
+
+@pytest.mark.parametrize(
+    ("recurrence", "named"),
+    [
+        ([[1, 0, 0], [0.5, 0, 0], [0, 0.5, 0]], "right"),
+        ([[1, 0, 0], [0.5, 0, 0], [0.25, 0, 0]], "right"),
+        ([[1, 0.5, 0], [0, 0, 0.5], [0, 0, 0]], "row k says"),
+        ([[0, 0, 0], [0.5, 0, 0], [0, 0.5, 0]], "must hear itself"),
+        ([[1, 0, 0], [0.5, 0, 0], [0, 1, 0]], "Neuron 2 counts"),
+    ],
+)
+def test_mistakes_with_the_clock_are_named(recurrence, named):
+    w = torch.cat([torch.eye(3), torch.tensor(recurrence)], dim=1)
+    assert named in exercise("01.3").reply(w)[1]

@@ -8,7 +8,7 @@ from torch import nn
 
 from sequential_fmnist.networks import NETWORKS, make_network
 from snn_core.cells import IF
-from snn_core.functional import explain, reset_net, set_backend
+from snn_core.functional import explain, reset_net, scan, set_backend
 from snn_core.layer import (
     ElementWiseRecurrentContainer,
     LinearRecurrentContainer,
@@ -167,3 +167,17 @@ def test_explain_leaves_the_network_as_it_is_even_if_that_raises():
     assert explain(layer, torch.rand(4, 2, 3))[0].fused
     assert vars(layer).keys() == before
     assert not any("_decisions" in vars(module) for module in layer.modules())
+
+
+class LayerByLayer(MultiStepContainer):
+    def forward(self, x_seq):
+        for part in self:
+            x_seq = scan(x_seq, part)
+        return x_seq
+
+
+def test_each_call_has_a_scan_of_its_own():
+    parts = nn.Linear(3, 3), IFNode(), nn.Linear(3, 2), IFNode()
+    x_seq = torch.rand(4, 2, 3)
+    assert [decision.scan for decision in explain(MultiStepContainer(*parts), x_seq)] == [1, 1, 1, 1]
+    assert [decision.scan for decision in explain(LayerByLayer(*parts), x_seq)] == [1, 2, 3, 4]

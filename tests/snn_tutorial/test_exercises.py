@@ -9,7 +9,7 @@ import pytest
 import torch
 from support_notebooks import NOTEBOOKS, course
 
-from snn_tutorial.exercises import Exercise, _attempts, check
+from snn_tutorial.exercises import Between, Exercise, _attempts, check
 
 KNOWN = {
     number: exercise
@@ -30,7 +30,7 @@ def test_every_chapter_asks_at_least_three(path):
 def test_a_hint_comes_with_the_second_attempt(capsys):
     hint = KNOWN["01.1"].hint
     _attempts.clear()
-    check("01.1", ...)
+    check("01.1", None)
     assert hint not in capsys.readouterr().out
     check("01.1", 7)
     assert hint in capsys.readouterr().out
@@ -61,3 +61,18 @@ def test_an_answer_is_compared_as_what_it_is():
     word = Exercise("plain", "hint")
     assert word.reply(" Plain ")[0]
     assert not word.reply(1)[0]
+
+
+def test_a_range_counts_without_its_ends_and_within_a_list():
+    exercise = Exercise([0, Between(2.7, 3.0)], "hint", [(Between(low=100), "not in percent")])
+    assert exercise.reply([0, 2.9])[0]
+    for other in ([0, 2.7], [0, 3.0], [0.1, 2.9], [0, 2.9, 1], 2.9, "2.9", [0, None]):
+        assert not exercise.reply(other)[0]
+    assert exercise.reply(101)[1] == "not yet: not in percent"
+
+
+def test_what_cannot_be_typed_gets_no_field():
+    for right, wrong in ((abs, 1), (1, abs), (torch.eye(2), 1)):
+        assert Exercise(right, "hint", [(wrong, "why")]).typed() is None
+    known = Exercise((1, Between(high=0)), "hint").typed()
+    assert known["right"] == [1.0, {"low": None, "high": 0}]

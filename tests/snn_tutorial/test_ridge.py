@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import one_hot
 
-from snn_tutorial.ridge import LinearReaders
+from snn_tutorial.ridge import ColumnReaders, LinearReaders
 
 
 def samples(n=200, features=6, classes=3):
@@ -41,3 +41,14 @@ def test_accuracy_counts_the_classes_that_are_named_right():
     weights = readers.weights(torch.eye(1))
     features = torch.tensor([[-3.0], [0.5], [2.0], [1.0]])
     assert readers.accuracy(weights, features, torch.tensor([0, 0, 1, 1])) == 0.75
+
+
+def test_columns_are_seen_apart_or_added():
+    x, labels = samples()
+    readers = ColumnReaders(x, labels, steps=3, classes=3)  # of two pixels each
+    eye = torch.eye(6)
+    torch.testing.assert_close(readers.apart([2, 0]), readers.weights(eye[:, [4, 5, 0, 1]]))
+    torch.testing.assert_close(readers.added([0, 2]), readers.weights(eye[:, [0, 1]] + eye[:, [4, 5]]))
+    factors = torch.tensor([[1.0, 0.0], [0.5, 0.0], [0.0, 2.0]])
+    expected = torch.cat([eye[:, [0, 1]] + 0.5 * eye[:, [2, 3]], 2 * eye[:, [4, 5]]], 1)
+    torch.testing.assert_close(readers.mixed(factors), readers.weights(expected))

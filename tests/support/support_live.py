@@ -114,16 +114,23 @@ def live(browser: Browser, view: HTML, folder: Path, **options: Any) -> Iterator
 
 
 #: What makes a control of each kind change, from the keyboard, and at its end.
-KEYS = {"range": "ArrowRight", "select-one": "ArrowDown", "checkbox": "Space", "button": "Enter"}
-BACK = {"ArrowRight": "ArrowLeft", "ArrowDown": "ArrowUp"}
+KEYS = {
+    "range": "ArrowRight",
+    "select-one": "ArrowDown",
+    "checkbox": "Space",
+    "button": "Enter",
+    "number": "ArrowUp",
+    "text": "7",
+}
+BACK = {"ArrowRight": "ArrowLeft", "ArrowDown": "ArrowUp", "ArrowUp": "ArrowDown"}
 
 
 def _move(view: LiveView, control: Locator, how: str) -> None:
     kind, is_last = control.evaluate(
-        """control => [control.type, control.value === control.max
+        """control => [control.type, control.max && control.value === control.max
             || control.tagName === "SELECT" && control.selectedIndex === control.length - 1]"""
     )
-    if how == "keyboard" or kind == "select-one":  # a menu opens outside of the page
+    if how == "keyboard" or kind in ("select-one", "number", "text"):  # opens a menu outside of the page
         control.focus()
         view.page.keyboard.press(BACK[KEYS[kind]] if is_last else KEYS[kind])
         return

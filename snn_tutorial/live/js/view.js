@@ -55,9 +55,10 @@ export function start(name, data, build) {
   const rows = (controls) => controls.map((row) => make("div", { className: "snn-row" }, ...row));
   figure.addEventListener("input", update);
   figure.addEventListener("change", update);
+  const parts = [...rows(view.controls), ...view.figures, said, ...rows(view.more ?? [])];
   figure.querySelector("figcaption")?.remove();
-  figure.querySelector("img")?.replaceWith(...rows(view.controls), ...view.figures, said, ...rows(view.more ?? []));
-  for (const control of figure.querySelectorAll("input, select, button, canvas")) {
+  figure.querySelector("img, .snn-static")?.replaceWith(...parts);
+  for (const control of figure.querySelectorAll("input, select, textarea, button, canvas")) {
     control.setAttribute("data-lm-suppress-shortcuts", "true"); // else JupyterLab takes the arrow keys
   }
   Object.assign(figure, { view });

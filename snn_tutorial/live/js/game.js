@@ -1,0 +1,77 @@
+/** A game: name a picture of which only some columns have come, against a classifier that sees the same columns. */
+
+import { button, changed, make } from "./controls.js";
+import { bytes, element, SIDE, sum } from "./numbers.js";
+import { paint, picture } from "./pad.js";
+
+/**
+ * @typedef {{images: string, labels: number[], classes: string[], rounds: {columns: number, answers: number[]}[]}} GameData
+ *   `images` [n, 28, 28] are packed. In each round of a picture more columns can be seen; `answers` [n] are the classifier's.
+ */
+
+/** The grey of columns that have not come. */
+const LATER = 70;
+
+/** @type {import("./view.js").Build<GameData>} */
+export const game = ({ images, labels, classes, rounds }) => {
+  const pixels = bytes(images);
+  const canvas = picture({ ariaLabel: "the picture as far as it has come", title: "the picture so far" });
+  canvas.classList.add("snn-large");
+  /** What the reader has answered, for each picture and round. @type {number[][]} */
+  const given = [[]];
+  const now = () => given[given.length - 1];
+  const place = () => given.length - 1;
+  const isOver = () => now().length === rounds.length;
+  const choices = classes.map((name, label) =>
+    button(name, () => {
+      now().push(label);
+      changed(canvas);
+    }),
+  );
+  const next = button("next picture", () => {
+    if (given.length === labels.length) given.length = 0;
+    given.push([]);
+    changed(canvas);
+  });
+  const table = make("table", { ariaLabel: "score" });
+
+  /** How often both were right after a round, of so many pictures. @param {number} round */
+  function score(round) {
+    const played = given
+      .map((answers, k) => ({ answer: answers[round], k }))
+      .filter(({ answer }) => answer !== undefined);
+    const yours = sum(played.map(({ answer, k }) => Number(answer === labels[k])));
+    const its = sum(played.map(({ k }) => Number(rounds[round].answers[k] === labels[k])));
+    return { yours, its, of: played.length };
+  }
+
+  return {
+    controls: [],
+    figures: [
+      make("div", { className: "snn-panels" }, canvas, make("div", { className: "snn-row" }, ...choices, next), table),
+    ],
+    numbers: () => ({ given, picture: place(), scores: rounds.map((_, round) => score(round)) }),
+    update() {
+      const seen = isOver() ? SIDE : rounds[now().length].columns;
+      const image = element(pixels, place(), SIDE * SIDE);
+      paint(canvas, (k) => (k % SIDE < seen ? image[k] : LATER));
+      next.hidden = !isOver();
+      for (const [label, one] of choices.entries()) {
+        one.disabled = isOver();
+        one.classList.toggle("best", isOver() && label === labels[place()]);
+      }
+      const cell = (/** @type {string} */ text) => make("td", {}, text);
+      const rows = rounds.map(({ columns }, round) => {
+        const { yours, its, of } = score(round);
+        return make("tr", {}, cell(`${columns} columns`), cell(`${yours} of ${of}`), cell(`${its} of ${of}`));
+      });
+      table.replaceChildren(make("tr", {}, ...["right after", "you", "classifier"].map(cell)), ...rows);
+      if (!isOver()) return `Picture ${place() + 1}: ${seen} of 28 columns have come. What is it?`;
+      const machine = rounds.map(({ answers }) => classes[answers[place()]]).join(", ");
+      const yours = now()
+        .map((label) => classes[label])
+        .join(", ");
+      return `It is: ${classes[labels[place()]]}. You said ${yours}; the classifier ${machine}.`;
+    },
+  };
+};

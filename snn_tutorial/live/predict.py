@@ -1,0 +1,83 @@
+"""Questions before their answers: each stays folded until the reader has chosen, guessed or drawn.
+
+What is right is what the chapter has computed. Without JavaScript the answer is a fold that opens by hand.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping, Sequence
+
+from IPython.display import HTML
+from matplotlib.figure import Figure
+from nbconvert.filters.markdown import markdown2html
+
+from snn_tutorial.live import picture_url, started
+
+#: A part of an answer: Markdown, or a figure and what it shows.
+Part = str | tuple[Figure, str]
+
+
+def choice(options: Sequence[str], right: str, *answer: Part) -> HTML:
+    """Ask for one of ``options``, of which ``right`` is one; ``answer`` is what opens then.
+
+    Raises:
+        ValueError: ``right`` is not among the options.
+    """
+    if right not in options:
+        raise ValueError(f"right must be one of {list(options)}, got {right!r}")
+    return started("predict", {"options": list(options), "right": options.index(right)}, _folded(answer))
+
+
+def guess(
+    right: float, ends: tuple[float, float], *answer: Part, step: float = 1, unit: str = "", first: float
+) -> HTML:
+    """Ask for a number on a slider between ``ends``, which begins at ``first``.
+
+    Raises:
+        ValueError: ``right`` is not between the ends.
+    """
+    if not ends[0] <= right <= ends[1]:
+        raise ValueError(f"right must be from {ends[0]} to {ends[1]}, got {right}")
+    data = {"ends": list(ends), "step": step, "first": first, "unit": unit, "right": float(right)}
+    return started("predict", data, _folded(answer))
+
+
+def sketch(
+    asked: str,
+    curves: Mapping[str, Sequence[float]],
+    x: Sequence[float],
+    *answer: Part,
+    ends: tuple[float, float],
+    labels: tuple[str, str],
+    unit: str = "points",
+) -> HTML:
+    """Ask for the curve ``asked``; the other ``curves`` are shown from the start.
+
+    Args:
+        asked: the name of one of the curves.
+        curves: each has a value for each of ``x``.
+        x: where a point can be set, in growing order.
+        answer: what opens with the curve.
+        ends: of the y axis; all values lie between them.
+        labels: of the axes, x and y.
+        unit: of a difference of y.
+    """
+    known = {name: [float(y) for y in values] for name, values in curves.items()}
+    right = known.pop(asked)
+    data = {"x": [float(at) for at in x], "ends": list(ends), "labels": list(labels), "unit": unit}
+    return started("sketch", {**data, "known": known, "asked": asked, "right": right}, _folded(answer))
+
+
+def _folded(answer: Sequence[Part]) -> str:
+    parts = "".join(_shown(part) for part in answer)
+    return f'<span class="snn-static"></span><details><summary>Answer</summary>{parts}</details>'
+
+
+def _shown(part: Part) -> str:
+    if isinstance(part, str):
+        # Everywhere understood as a formula.
+        return re.sub(r"(?<![$\\])\$([^$]+)\$(?!\$)", r"\\(\1\\)", markdown2html(part))
+    figure, alt = part
+    return f'<img alt="{html.escape(alt)}" src="{picture_url(figure)}">'

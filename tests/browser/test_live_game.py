@@ -1,0 +1,44 @@
+"""The game of chapter 03: the reader and the classifier are counted right after the same columns."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from IPython.display import HTML
+from support_live import live
+
+from snn_tutorial.live.reading import guessing_game
+
+pytestmark = pytest.mark.xdist_group("browser_live")
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (2, 28, 28))
+
+
+def game() -> HTML:
+    return guessing_game(IMAGES, np.array([1, 0]), ("boot", "bag"), {5: [1, 1], 14: [0, 0]})
+
+
+def pixels(view) -> np.ndarray:
+    return np.array(
+        view.figure.locator("canvas").evaluate(
+            "canvas => Array.from(canvas.getContext('2d').getImageData(0, 0, 28, 28).data)"
+        )
+    ).reshape(28, 28, 4)[:, :, 0]
+
+
+def test_columns_come_in_rounds_and_both_are_counted(browser, tmp_path):
+    with live(browser, game(), tmp_path) as view:
+        press = lambda name: view.figure.get_by_role("button", name=name, exact=True).click()  # noqa: E731
+        assert (pixels(view)[:, :5] == IMAGES[0, :, :5]).all()
+        assert {*pixels(view)[:, 5:].flatten()} == {70}
+        press("bag")
+        assert (pixels(view)[:, :14] == IMAGES[0, :, :14]).all()
+        press("boot")
+        assert (pixels(view) == IMAGES[0]).all()
+        assert view.said() == "It is: bag. You said bag, boot; the classifier bag, boot."
+        press("next picture")
+        press("bag")
+        press("boot")
+        assert view.numbers()["scores"] == [{"yours": 1, "its": 1, "of": 2}, {"yours": 1, "its": 1, "of": 2}]
+        press("next picture")  # from the start
+        assert view.numbers()["given"] == [[]]

@@ -1,0 +1,151 @@
+"""Questions on a page: an answer opens once one was given, and a field checks as the notebook does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib.pyplot as plt
+import nbformat
+import pytest
+from IPython.display import HTML
+from support import ROOT
+from support_live import live
+from support_notebooks import course
+
+from snn_tutorial.exercises import Between, Exercise, check, exercise
+from snn_tutorial.live import predict, started
+
+pytestmark = pytest.mark.xdist_group("browser_live")
+
+CURVES = {"plain": [80.0, 70.0, 68.0], "stateful-synapse": [79.0, 78.0, 77.0]}
+ENDS = {"ends": (0, 100), "labels": ("blank columns", "accuracy (%)")}
+QUESTIONS: dict[str, Callable[[], HTML]] = {
+    "choice": lambda: predict.choice(["none", "some"], "some", "*Some* of $x$.", (plt.figure(), "a line")),
+    "guess": lambda: predict.guess(34.56, (0, 60), "It is.", unit="%", first=10),
+    "sketch": lambda: predict.sketch("stateful-synapse", CURVES, [0, 7, 28], "It stays.", **ENDS),
+}
+
+
+def field(asked: Exercise, number: str = "01.9") -> HTML:
+    return started("field", {"number": number, **asked.typed()}, '<span class="snn-static"></span>')
+
+
+@pytest.mark.parametrize(
+    ("name", "button", "said"),
+    [
+        ("choice", "some", "Right: some."),
+        ("choice", "none", "Not none, but some."),
+        ("guess", "show the answer", "You guessed 10 %. It is 34.6 %."),
+        (
+            "sketch",
+            "show the answer",
+            "Your curve and that of stateful-synapse are 28.0 points apart on average.",
+        ),
+    ],
+)
+def test_answer_opens_once_one_was_given(browser, tmp_path, name, button, said):
+    with live(browser, QUESTIONS[name](), tmp_path) as view:
+        answer = view.figure.locator("details")
+        assert not answer.is_visible()
+        view.figure.get_by_role("button", name=button).click()
+        assert answer.locator("> :nth-child(2)").is_visible()
+        assert view.said() == said
+
+
+def test_answer_is_a_fold_where_no_script_runs(browser, tmp_path):
+    with live(browser, QUESTIONS["choice"](), tmp_path, java_script_enabled=False) as view:
+        assert not view.figure.locator("details em").is_visible()
+        view.figure.get_by_text("Answer").click()
+        assert view.figure.locator("details em").is_visible()
+        assert view.figure.locator("img").get_attribute("alt") == "a line"
+
+
+@pytest.mark.parametrize("touch", [False, True])
+def test_curve_is_drawn_by_hand_and_with_keys(browser, tmp_path, touch):
+    with live(browser, QUESTIONS["sketch"](), tmp_path, has_touch=touch) as view:
+        assert view.numbers()["drawn"] == [50, 50, 50]
+        places = [view.place(x, y) for x, y in ((0, 80), (7, 75), (28, 70))]
+        if touch:
+            for place in places:
+                view.page.touchscreen.tap(*place)
+        else:
+            view.page.mouse.move(*places[0])
+            view.page.mouse.down()
+            for place in places[1:]:
+                view.page.mouse.move(*place, steps=20)
+            view.page.mouse.up()
+        assert view.numbers()["drawn"] == pytest.approx([80, 75, 70], abs=2.5)
+        view.figure.locator("canvas").focus()
+        for key in ("ArrowLeft", "ArrowUp", "ArrowUp"):
+            view.page.keyboard.press(key)
+        assert view.numbers()["at"] == 1
+        assert view.numbers()["drawn"][1] == pytest.approx(80, abs=2.5)
+
+
+def test_wrong_questions_are_refused():
+    with pytest.raises(ValueError, match="right must be one of"):
+        predict.choice(["none", "some"], "all")
+    with pytest.raises(ValueError, match="right must be from 0 to 60, got 61"):
+        predict.guess(61, (0, 60), first=10)
+
+
+def replies(view, texts: list[str]) -> list[str]:
+    """Return what a field replies to each answer, at first or later."""
+    found = []
+    for text in texts:
+        view.figure.locator("input").fill(text)
+        view.figure.locator("input").press("Enter")
+        found.append(view.numbers()["reply"])
+    return found
+
+
+def of_right(asked: Exercise) -> list[Any]:
+    """Return answers of all kinds to an exercise: right ones, usual mistakes, others, in and out of tolerance."""
+    expected = [asked.right, *(wrong for wrong, _ in asked.mistakes)]
+    if isinstance(asked.right, str):
+        return [*expected, "nothing like it"]
+
+    def near(one: Any, factor: float) -> Any:
+        if isinstance(one, Between):
+            low, high = max(one.low, -1e3), min(one.high, 1e3)
+            return low + (high - low) * abs(factor - 1) / asked.tolerance / 4
+        return [near(each, factor) for each in one] if isinstance(one, (list, tuple)) else one * factor
+
+    factors = (1.0, 1 + asked.tolerance / 2, 1 - 2 * asked.tolerance)
+    return [near(one, factor) for one in expected for factor in factors] + [12345.678, [1, 2, 3, 4, 5]]
+
+
+CHAPTERS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem[:2])
+def test_field_replies_as_the_notebook(browser, tmp_path, path):
+    numbers = course["exercises"](nbformat.read(path, as_version=4))
+    asked = {number: exercise(number) for number in numbers}
+    for number, one in asked.items():
+        if one.typed() is None:
+            continue
+        with live(browser, field(one, number), tmp_path) as view:
+            assert replies(view, [" "]) == ["no answer yet."]
+            view.figure.locator("input").fill("54321.5")
+            view.figure.locator("input").press("Enter")
+            for answer in of_right(one):
+                text = answer if isinstance(answer, str) else repr(answer)
+                assert replies(view, [text]) == [one.reply(answer)[1]], (number, answer)
+
+
+def test_numbers_are_read_as_people_write_them(browser, tmp_path):
+    with live(browser, field(Exercise(4002, "think", [(0.5, "half")])), tmp_path) as view:
+        assert replies(view, ["3"]) == ["not yet. Try again for a hint."]
+        assert set(replies(view, ["4002", "4,002", " 4002.0 ", "4002 %", "8004/2"])) == {"right."}
+        assert replies(view, ["1/2", "\u22125", "many"]) == [
+            "not yet: half", "not yet. Hint: think", "the answer is a number.",
+        ]  # fmt: skip
+    with live(browser, field(Exercise([2, 1], "think")), tmp_path) as view:
+        assert set(replies(view, ["2, 1", "[2, 1]", "2;1", "(2.0,1)"])) == {"right."}
+
+
+def test_cell_without_an_answer_shows_a_field(capsys):
+    check("09.1", ...)
+    assert "HTML object" in capsys.readouterr().out

@@ -1,0 +1,74 @@
+"""Panels of ipywidgets in JupyterLab: a press of the button has the kernel compute with the reader's settings."""
+
+from __future__ import annotations
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+from support import ROOT
+from support_browser import RUN, errors, lab, open_unrun_in_lab, save
+from support_notebooks import runner
+
+SETUP = f"""import torch
+from sequential_fmnist.data import SequentialFashionMNIST
+from sequential_fmnist.networks import NETWORKS, make_network
+from snn_tutorial import panels
+
+torch.manual_seed(0)
+train, test = (SequentialFashionMNIST(train=part, source="embedded", verbose=False) for part in (True, False))
+nets = {{name: make_network(name) for name in NETWORKS}}
+evidence_dir = {str(ROOT / "results")!r}"""
+PANELS = [
+    "panels.training_panel(train, test)",
+    "panels.gradient_panel(nets, test.images[:50].float() / 255, test.labels[:50])",
+    "panels.recall_panel(evidence_dir)",
+]
+
+pytestmark = pytest.mark.xdist_group("browser_lab")
+
+
+def notebook():
+    return new_notebook(cells=[new_code_cell(code) for code in (SETUP, *PANELS)])
+
+
+def test_each_panel_answers_with_the_settings_of_the_reader(browser, tmp_path):
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    save(notebook(), folder / "panels.ipynb")
+    with lab(folder, tmp_path / "lab") as server:
+        page = open_unrun_in_lab(browser, server, "panels.ipynb")
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        training, gradient, recall = (page.locator(".widget-interact").nth(k) for k in range(3))
+        recall.wait_for(timeout=RUN)
+        training.get_by_label("network").select_option("plain")
+        training.locator(".widget-readout").nth(1).fill("2")
+        page.keyboard.press("Enter")
+        training.get_by_role("button", name="Train").click()
+        training.locator("img").wait_for(timeout=RUN)
+        pictures = []
+        for scale in ("reset", "no reset"):
+            gradient.get_by_label("detached").select_option(index=0 if scale == "reset" else 2)
+            gradient.get_by_role("button", name="Differentiate").click()
+            page.wait_for_function(
+                """known => { const now = document.querySelectorAll(".widget-interact")[1].querySelector("img");
+                    return now && now.src !== known; }""",
+                arg=pictures[-1] if pictures else "",
+                timeout=RUN,
+            )
+            pictures.append(gradient.locator("img").get_attribute("src"))
+        assert pictures[0] != pictures[1]
+        recall.get_by_role("button", name="Train").click()
+        recall.locator("td", has_text="stateful synapse").wait_for(timeout=RUN)
+        assert [text for text in errors(page) if "batch/s" not in text] == []
+        page.close()
+
+
+def test_a_page_without_a_kernel_says_what_would_be_there(tmp_path):
+    source = save(notebook(), tmp_path / "panels.ipynb")
+    runner["execute"](source, tmp_path / "executed.ipynb", {})
+    executed = nbformat.read(tmp_path / "executed.ipynb", as_version=4)
+    shown = [output.data for cell in executed.cells[-3:] for output in cell.outputs]
+    assert [set(data) for data in shown] == [{"text/plain", "text/html"}] * 3
+    assert "with your network, optimizer, rate" in shown[0]["text/html"]
+    assert "widgets" not in executed.metadata
