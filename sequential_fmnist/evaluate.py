@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -12,8 +13,10 @@ from sequential_fmnist.data import Data, batches, prepared
 from snn_core.checks import check_choice, check_shape
 from snn_core.functional import reset_net
 
-__all__ = ["LOSSES", "Loss", "evaluate", "outputs", "predict", "rate_loss"]
+__all__ = ["COLLAPSE", "LOSSES", "Loss", "evaluate", "falls", "outputs", "predict", "rate_loss"]
 
+#: An epoch that loses more of the test accuracy than this, a fraction, is a collapse.
+COLLAPSE = 0.05
 #: Of a network's outputs and the labels, a scalar.
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -32,7 +35,7 @@ LOSSES: dict[str, Loss] = {"mse": rate_loss, "cross-entropy": F.cross_entropy}
 
 @torch.no_grad()
 def outputs(
-    net: nn.Module, data: Data, batch_size: int = 256, device: str = "cpu", amp: bool = False
+    net: nn.Module, data: Data, batch_size: int = 256, device: str = "cpu"
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the outputs of ``net`` and the labels, batch after batch; arguments as for :func:`evaluate`."""
     where, was_training = torch.device(device), net.training
@@ -40,9 +43,7 @@ def outputs(
     try:
         for inputs, labels in batches(prepared(data, where), batch_size):
             reset_net(net)
-            with torch.autocast(where.type, torch.float16, amp):
-                found = net(*(part.to(where) for part in inputs))
-            yield found, labels.to(where)
+            yield net(*(part.to(where) for part in inputs)), labels.to(where)
     finally:
         reset_net(net)
         net.train(was_training)
@@ -58,7 +59,6 @@ def evaluate(
     data: Data,
     batch_size: int = 256,
     device: str = "cpu",
-    amp: bool = False,
     loss: str | Loss = "mse",
 ) -> tuple[float, float]:
     """Return the mean loss and the accuracy (a fraction) of ``net`` on ``data``, from a fresh state for each batch.
@@ -68,7 +68,6 @@ def evaluate(
         data: images, sequences or batches, see :data:`~sequential_fmnist.data.Data`.
         batch_size: samples of a batch.
         device: where it runs.
-        amp: run it in mixed precision, float16 where torch has it.
         loss: one of :data:`LOSSES`, or a function of outputs and labels.
 
     Raises:
@@ -76,9 +75,8 @@ def evaluate(
     """
     lost_by = LOSSES[check_choice("loss", loss, tuple(LOSSES))] if isinstance(loss, str) else loss
     sums, seen = torch.zeros(2, dtype=torch.float64, device=device), 0
-    for found, labels in outputs(net, data, batch_size, device, amp):
-        with torch.autocast(torch.device(device).type, torch.float16, amp):
-            lost = lost_by(found, labels)
+    for found, labels in outputs(net, data, batch_size, device):
+        lost = lost_by(found, labels)
         right = (found.argmax(-1) == labels).sum()
         sums += torch.stack([lost.double() * labels.numel(), right.double()])
         seen += labels.numel()
@@ -86,3 +84,8 @@ def evaluate(
         raise ValueError("data must hold at least one sample")
     loss_sum, hits = sums.tolist()
     return loss_sum / seen, hits / seen
+
+
+def falls(accuracies: Sequence[float]) -> list[float]:
+    """Return how much accuracy each epoch but the first lost, 0 where it lost none; see :data:`COLLAPSE`."""
+    return [max(0.0, before - after) for before, after in pairwise(accuracies)]

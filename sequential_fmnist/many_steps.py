@@ -41,7 +41,9 @@ def many_steps(trainer: Trainer, data: Data, order: Tensor) -> Iterator[Steps]:
     config, size = trainer.config, trainer.config.batch_size
     is_plain = type(trainer.net).forward is ColumnNet.forward
     is_plain = is_plain and not any(map(has_hooks, trainer.net.modules()))
-    elsewhere = config.amp or config.workers or trainer.processes > 1
+    rule = trainer.scaler if type(trainer.scaler) is SkipOverflow else None
+    has_scaler = rule is None and trainer.scaler.is_enabled()
+    elsewhere = has_scaler or config.amp or config.workers or trainer.processes > 1
     if elsewhere or not is_plain or trainer.loss_name not in _LOSSES or not isinstance(data, Columns):
         return
     if data.x_seq.is_cuda or not data.x_seq.is_floating_point() or len(order) < size:
@@ -51,7 +53,6 @@ def many_steps(trainer: Trainer, data: Data, order: Tensor) -> Iterator[Steps]:
     while trainer.is_usual and (count := min(STEPS, len(order) // size)):
         index = order[: count * size].view(count, size)
         chain, by = nn.Sequential(*trainer.net), (trainer.optimizer, trainer.loss_name)
-        rule = trainer.scaler if isinstance(trainer.scaler, SkipOverflow) else None
         try:
             taken = train_steps(chain, data.x_seq, data.labels, *by, index, config.clip, rule)
         except ValueError as error:

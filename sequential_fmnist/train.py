@@ -34,7 +34,7 @@ from sequential_fmnist.data import (
     batches,
     prepared,
 )
-from sequential_fmnist.evaluate import LOSSES, Loss, evaluate
+from sequential_fmnist.evaluate import COLLAPSE, LOSSES, Loss, evaluate, falls
 from sequential_fmnist.many_steps import many_steps
 from sequential_fmnist.options import add_options, check_options, option, take_options
 from sequential_fmnist.variants import NetworkSpec
@@ -66,7 +66,7 @@ class TrainingConfig:
     momentum: float = option(0.9, "Momentum for SGD")
     weight_decay: float = option(0.0, "weight decay", flag="--wd")
     clip: float | None = option(None, "largest norm of the gradient", 0)
-    amp: bool = option(False, "Use AMP training: float16 where torch has it, and a GradScaler")
+    amp: bool = option(False, "Use AMP training: steps in float16 where torch has it, with a GradScaler")
     skip_overflow: bool = option(False, "skip the updates that --amp would skip, in float32")
     device: str = option("cpu", "device")
     workers: int = option(0, "number of data loading workers", 0, "-j")
@@ -224,7 +224,7 @@ def lines(history: list[dict[str, float]], epochs: int) -> Iterator[str]:
     )
     yield f"epoch {history[-1]['epoch'] + 1}/{epochs}: {', '.join(shown)}"
     before, now = (one.get("test_accuracy", 0.0) for one in (history[max(0, len(history) - 2)], history[-1]))
-    if before - now > 0.05:
+    if max(falls([before, now])) > COLLAPSE:
         yield (
             f"warning: test accuracy fell from {before:.1%} to {now:.1%}. The gradient may have exploded: try --clip 1 "
             'or --detach-reset none, and see the chapter "The gradient through time".'
@@ -297,7 +297,7 @@ def fit(
             record = {"epoch": trainer.epoch, "lr": trainer.optimizer.param_groups[0]["lr"]}
             record |= trainer.train_epoch(train, bar, after_step)
             if test is not None:
-                found = evaluate(net, test, config.batch_size, config.device, config.amp, trainer.loss)
+                found = evaluate(net, test, config.batch_size, config.device, trainer.loss)
                 record["test_loss"], record["test_accuracy"] = found
             trainer.history.append(record)
             for line in lines(trainer.history, config.epochs) if is_first else ():

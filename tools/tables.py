@@ -12,14 +12,12 @@ from chapters import ROOT, URLS, badges, paths, title
 from tabulate import tabulate
 
 from sequential_fmnist.experiments.evidence import (
-    CUTS,
-    PUBLISHED_CUT,
     answers,
     best_table,
     case_table,
     cases,
     reached_table,
-    reproduced_table,
+    repeated_table,
     verdict_table,
 )
 from sequential_fmnist.networks import NETWORKS
@@ -88,37 +86,42 @@ def chapters() -> str:
     return "".join(lines)
 
 
-#: Where the README's results are: the recipe of a column to a group of runs and their name.
+#: Where the README's results are: a column to its study, group or groups, and the name of its case.
 RECIPES = {
-    "tutorial's listing": ("reproduction", "64 epochs"),
-    "stable": ("size", "stable"),
-    "stable, 56 blanks": ("delay", "delay 56"),
+    "published way": ("repeated", ("feedback_64", "others_64"), "64 epochs, as published, rule"),
+    "the same, no update skipped": (
+        "repeated",
+        ("feedback_64", "others_64"),
+        "64 epochs, as published, float32",
+    ),
+    "stable": ("ablation", ("size", "gated"), "stable"),
+    "stable, 56 blanks": ("ablation", ("delay",), "delay 56"),
 }
-LARGER = {"stable": ("size", "stable, 86 hidden"), "stable, 56 blanks": ("controls", "delay 56, 86 hidden")}
+LARGER = {
+    "stable": ("ablation", ("size",), "stable, 86 hidden"),
+    "stable, 56 blanks": ("ablation", ("controls",), "delay 56, 86 hidden"),
+}
 
 
 def results() -> str:
-    """Return what was published, and means of ten seeds with half their 95 % interval, a column for each recipe."""
-    summary, published = load("ablation"), load("published")["runs"]["64 epochs"]
-    cut = CUTS[PUBLISHED_CUT[64]]
-    networks = [
-        (kind, kind, {"same cut": ("reset", f"64 epochs, {cut[kind]}"), **RECIPES}) for kind in NETWORKS
-    ]
-    networks += [
-        ("plain, 86 neurons", "plain", LARGER),
-        ("GRU, not spiking", "gru", {"stable": ("gated", "stable")}),
-    ]
-    columns, rows = ("published", "same cut", *RECIPES), []
+    """Return what was published, and means of several seeds with half their 95 % interval, a column for each recipe."""
+    summaries = {study: load(study) for study in ("ablation", "repeated")}
+    published = load("published")["runs"]["64 epochs"]
+    networks = [(kind, kind, RECIPES) for kind in NETWORKS]
+    networks += [("plain, 86 neurons", "plain", LARGER), ("GRU, not spiking", "gru", RECIPES)]
+    columns, rows = ("published", *RECIPES), []
     for label, kind, recipes in networks:
         shown = {}
         if label in NETWORKS:
             shown["published"] = f"{100 * published['right'][kind] / published['images']:.1f}"
-        for recipe, (group, name) in recipes.items():
-            (case,) = (c for c in cases(summary, group) if (c["name"], c["kind"]) == (name, kind))
-            mean, low, high = (100 * case["accuracy"][part] for part in ("mean", "low", "high"))
-            shown[recipe] = f"{mean:.1f} ± {(high - low) / 2:.1f}"
+        for column, (study, groups, name) in recipes.items():
+            for case in (case for group in groups for case in cases(summaries[study], group)):
+                if (case["name"], case["kind"]) == (name, kind):
+                    mean, low, high = (100 * case["accuracy"][part] for part in ("mean", "low", "high"))
+                    shown[column] = f"{mean:.1f} ± {(high - low) / 2:.1f}"
+                    parameters = case["parameters"]
         cells = (shown.get(column, "") for column in columns)
-        rows.append([label, f"{case['parameters']:,}", *cells])
+        rows.append([label, f"{parameters:,}", *cells])
     return markdown(("network", "parameters", *columns), rows)
 
 
@@ -160,7 +163,7 @@ def controls() -> dict[str, str]:
 
 def pages() -> dict[str, dict[str, str]]:
     """Return what each page shows between marks, by the page and the name in the mark."""
-    summary, published = load("ablation"), load("published")
+    summary = load("ablation")
     return {
         "README.md": {
             "links": links(),
@@ -172,8 +175,8 @@ def pages() -> dict[str, dict[str, str]]:
         },
         "docs/benchmarks.md": benchmarks.tables(RESULTS),
         "docs/evidence.md": {
-            "reproduced_64": reproduced_table(summary, published, 64),
-            "reproduced_90": reproduced_table(summary, published, 90),
+            "repeated": repeated_table(load("repeated"), load("published"), *NETWORKS),
+            "contrasts": verdict_table(load("repeated")["comparisons"]),
             "best": best_table(summary),
             "verdicts": verdicts(),
             **controls(),

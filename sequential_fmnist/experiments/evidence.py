@@ -20,6 +20,7 @@ __all__ = [
     "interval",
     "markdown",
     "reached_table",
+    "repeated_table",
     "reproduced",
     "reproduced_table",
     "verdict_table",
@@ -139,6 +140,40 @@ def reproduced_table(summary: Summary, published: Mapping[str, Any], epochs: int
             row.append(cell if low <= value <= high else f"~~{cell}~~")
         rows.append(row)
     return markdown([f"{epochs} epochs", *NETWORKS], rows)
+
+
+def repeated_table(summary: Summary, published: Mapping[str, Any], *kinds: str) -> str:
+    """Return the published runs repeated as a table, a row for each way to compute a recipe.
+
+    The last column is the 95 % prediction interval for one more run, struck out if the published run lies outside.
+    Accuracies of 90 epochs are those on training images, as published.
+
+    Args:
+        summary: ``results/repeated.json``.
+        published: ``results/published.json``.
+        *kinds: the networks.
+    """
+    rows = []
+    for case in (case for group in summary["groups"] for case in cases(summary, group) if "skipped" in case):
+        if case["kind"] not in kinds:
+            continue
+        recipe, _, changed = case["name"].rpartition(", ")
+        epochs, _, cut = recipe.partition(", ")
+        run, was, further = published["runs"][epochs], "", ""
+        values = case["values" if run["images"] == 10_000 else "on_training"]
+        if cut == "as published":
+            value = run["right"][case["kind"]] / run["images"]
+            was = f"{100 * value:.1f}"
+            if len(values) > 2:
+                low, high, _ = further_run(values, value)
+                further = f"{100 * low:.1f} to {100 * high:.1f}"
+                further = further if low <= value <= high else f"~~{further}~~"
+        mean = f"{100 * sum(values) / len(values):.1f} ({100 * min(values):.1f} to {100 * max(values):.1f})"
+        skips = f"{min(case['skipped'])} to {max(case['skipped'])}"
+        fall, fell = f"{100 * max(case['largest_fall']):.0f}", f"{sum(case['collapses'])}"
+        rows.append([case["kind"], recipe, changed, str(len(values)), mean, skips, fall, fell, was, further])
+    head = ("network", "recipe", "run with", "seeds", "mean (range)", "skipped", "largest fall", "collapses")
+    return markdown([*head, "published", "one more run"], rows, 3)
 
 
 def best_table(summary: Summary) -> str:

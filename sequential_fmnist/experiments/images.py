@@ -83,7 +83,11 @@ class ImageTask:
             "curve": [round(epoch["test_accuracy"], 4) for epoch in history],
             "spikes": _spikes_per_image(net, test) if hasattr(net, "sn1") else None,
             **_learned_taus(net),
-        }
+        } | (
+            {"skipped": [epoch["skipped_steps"] for epoch in history]}
+            if "skipped_steps" in history[0]
+            else {}
+        )
 
     def more(self, runs: list[Record]) -> Record:
         """Return for a summary train accuracies, spikes and learned time constants."""

@@ -54,13 +54,16 @@ EXERCISES = {
         tolerance=1e-3,
     ),
     "05.4": Exercise(
-        right=lambda a: 0.2 <= a < 20,
-        hint='give both data sets order="row", and take 100 times the difference of the last test accuracies.',
+        right=131_072,
+        hint="write down the scale after each skip, and count the updates between skips in steps of 2,000.",
         mistakes=[
-            (lambda a: a == 0, "nothing changed: the order of the data sets decides what is read."),
-            (lambda a: abs(a) < 0.2, "in points, not as a fraction: multiply by 100."),
-            (lambda a: a < 0, "rows minus columns."),
+            (
+                65_536 / 8,
+                "three skips halve it, but 8,099 good updates lie between the second and the third.",
+            ),
+            (262_144, "that is the scale before the last skip."),
+            (65_536, "four times 2,000 good updates fit between the second skip and the third, not three."),
         ],
-        because="With the stable recipe of chapter 07 all three networks gain from rows too.",
+        because="two skips halve 65,536 to 16,384, four doublings give 262,144, and the last skip halves it.",
     ),
 }

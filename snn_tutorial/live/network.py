@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 from IPython.display import HTML
 from matplotlib.figure import Figure
 from safetensors.torch import load
+from torch import nn
 
 from sequential_fmnist import pretrained
 from sequential_fmnist.checkpoint import sha256
@@ -51,15 +53,18 @@ def waiting_networks(record: Mapping[str, Any], file: Path = WAITING) -> dict[st
     return nets
 
 
-def _networks(record: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return the networks of the package, or those of a record, which are kept in half precision."""
+def _networks(
+    record: Mapping[str, Any] | None = None, nets: Mapping[str, nn.Module] | None = None
+) -> dict[str, Any]:
+    """Return the networks of the package, those of a record, which are kept in half precision, or ``nets``."""
     cells: dict[str, Any] = {}
-    nets = waiting_networks(record) if record else {kind: pretrained.load(kind)[0] for kind in NETWORKS}
+    if nets is None:
+        nets = waiting_networks(record) if record else {kind: pretrained.load(kind)[0] for kind in NETWORKS}
     networks = [_trained(kind.replace("-", " "), net, cells, bool(record)) for kind, net in nets.items()]
     return {"networks": networks, "cells": cells}
 
 
-def _trained(name: str, net: TrainedNet, cells: dict[str, Any], is_half: bool) -> dict[str, Any]:
+def _trained(name: str, net: nn.Module, cells: dict[str, Any], is_half: bool) -> dict[str, Any]:
     """Return a network as ``Trained`` in ``scan.js``."""
     taus = [part.tau.item() for part in net.modules() if isinstance(part, SynapseFilter)]
     dtype = "<f2" if is_half else "<f4"
@@ -68,7 +73,7 @@ def _trained(name: str, net: TrainedNet, cells: dict[str, Any], is_half: bool) -
         "tensors": {name: floats(weight.detach().numpy(), dtype) for name, weight in net.named_parameters()},
         "isHalf": is_half,
         "tau": taus[0] if taus else None,
-        "scale": net.scale,
+        "scale": getattr(net, "scale", 1.0),
     }
 
 
@@ -109,11 +114,22 @@ def network_explorer(
 
 
 def gradient_explorer(
-    images: np.ndarray, labels: Sequence[int], classes: Sequence[str], figure: Figure
+    images: np.ndarray,
+    labels: Sequence[int],
+    classes: Sequence[str],
+    figure: Figure,
+    networks: Mapping[str, nn.Module] | None = None,
 ) -> HTML:
-    """Return a view of how far back the gradient of an output reaches in each of the three trained networks.
+    """Return a view of how far back the gradient of an output reaches in each network.
 
-    Arguments are those of :func:`network_explorer`.
+    Other arguments are those of :func:`network_explorer`.
+
+    Args:
+        networks: others than the three of the package, by name; the view then begins with a cut reset and the mean of
+            all steps.
     """
     alt = "gradient of an output to each pixel and to each hidden neuron, and its norm by column"
-    return view("gradient", {**_networks(), **_pictures(images, labels, classes)}, figure, alt)
+    begins = {"isCut": networks is not None, "isMean": networks is not None}
+    copies = networks and {name: copy.deepcopy(net) for name, net in networks.items()}
+    data = {**_networks(nets=copies), **_pictures(images, labels, classes), **begins}
+    return view("gradient", data, figure, alt)

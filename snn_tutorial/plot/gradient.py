@@ -11,7 +11,18 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from snn_core.surrogate import SurrogateFunction, heaviside
-from snn_tutorial.plot.style import BROWN, NAVY, OKABE_ITO, QUANTITY, RC, STYLE, WIDTH, legend_above, stacked
+from snn_tutorial.plot.style import (
+    BROWN,
+    NAVY,
+    NO_GRID,
+    OKABE_ITO,
+    QUANTITY,
+    RC,
+    STYLE,
+    WIDTH,
+    legend_above,
+    stacked,
+)
 from snn_tutorial.plot.training import WAYS
 
 #: Of surrogate functions, none of which has the colour of a quantity.
@@ -104,4 +115,38 @@ def stretch(found: Mapping[str, Tensor]) -> Figure:
         axes.plot(steps, largest, ":", color=colour, linewidth=1.8, label=f"{name}, largest")
     axes.set(yscale="log", xlabel="number of time steps back", ylabel="largest stretch of a gradient")
     legend_above(figure, columns=2)
+    return figure
+
+
+@plt.rc_context(RC)
+def collapse(shares: Sequence[float], norms: Sequence[float], update: int) -> Figure:
+    """Draw the norm of the gradient in each update of an epoch, and the accuracy before and after each.
+
+    Args:
+        shares: accuracies as fractions, one more than updates.
+        norms: of the gradient of each update.
+        update: the one that is marked.
+    """
+    figure, (above, below) = stacked(2, 4.6)
+    look = {"color": STYLE["feedback"]["color"]}
+    above.plot(norms, ".", markersize=4, **look)
+    above.plot(update, norms[update], "o", markersize=8, color=OKABE_ITO["orange"])
+    above.set(yscale="log", ylabel="norm of the gradient")
+    below.plot(100 * np.asarray(shares), linewidth=1.8, **look)
+    below.axvline(update, color=OKABE_ITO["orange"], linestyle="--", linewidth=1.4)
+    below.set(ylabel="test accuracy (%)", xlabel="update of the epoch", ylim=(0, 100))
+    return figure
+
+
+@plt.rc_context(NO_GRID)
+def by_neuron(found: Mapping[str, Tensor]) -> Figure:
+    """Draw the size of a gradient for each hidden neuron and time step, ``[T, hidden]``, a panel for each way."""
+    figure, panels = stacked(len(found), 2.6 * len(found) + 0.4)
+    powers = {name: values.abs().clamp(min=1e-30).log10().T.numpy() for name, values in found.items()}
+    high = int(np.ceil(max(each.max() for each in powers.values())))
+    for axes, (name, each) in zip(panels, powers.items(), strict=True):
+        drawn = axes.imshow(each, vmin=high - 7, vmax=high, aspect="auto", interpolation="nearest")
+        axes.set(title=name, ylabel="hidden neuron", xticks=[0, 7, 14, 21, 27])
+    panels[-1].set_xlabel("time step")
+    figure.colorbar(drawn, ax=panels, label="size of the gradient, power of 10")
     return figure

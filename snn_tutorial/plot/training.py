@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from sequential_fmnist.experiments.evidence import CaseSummary
 from snn_tutorial.plot.style import GREY, OKABE_ITO, QUANTITY, RC, STYLE, WIDTH, legend_above, stacked
 
-__all__ = ["LOOKS", "WAYS", "curves", "gains", "line", "means", "strips", "training_curves"]
+__all__ = ["LOOKS", "WAYS", "curves", "fans", "gains", "line", "means", "strips", "training_curves"]
 
 #: Networks with the marker that tells them apart in black and white.
 LOOKS: dict[str, dict[str, Any]] = {
@@ -84,6 +84,32 @@ def training_curves(
     if subset:
         panels[0].set_title("6,000 of 60,000 training images")
     legend_above(figure, columns=3 if all(name in STYLE for name in runs) else 1)
+    return figure
+
+
+@plt.rc_context(RC)
+def fans(
+    panels: Mapping[str, tuple[str, Sequence[Sequence[float]]]],
+    published: Mapping[str, Sequence[float]] | None = None,
+) -> Figure:
+    """Draw many runs as thin curves, a panel for each way to train, and the published run in orange.
+
+    Args:
+        panels: title to the network and the test accuracies of each of its runs, epoch by epoch, fractions.
+        published: network to the accuracies of its published run.
+    """
+    figure, all_axes = stacked(len(panels), 1.9 * len(panels) + 0.8, sharey=True)
+    for axes, (title, (kind, runs)) in zip(all_axes, panels.items(), strict=True):
+        for values in runs:
+            look = {"color": STYLE[kind]["color"], "linewidth": 1.2, "alpha": 0.6}
+            axes.plot(np.arange(1, len(values) + 1), 100 * np.asarray(values), label="ours", **look)
+        if values := (published or {}).get(kind, ()):
+            look = {"color": OKABE_ITO["orange"], "linewidth": 2.2, "label": "published"}
+            axes.plot(np.arange(1, len(values) + 1), 100 * np.asarray(values), **look)
+        axes.set(title=title, ylabel=_ACCURACY.replace(" (", "\n("))
+    all_axes[-1].set_xlabel("epoch")
+    all_axes[-1].xaxis.get_major_locator().set_params(integer=True)
+    legend_above(figure, columns=2)
     return figure
 
 

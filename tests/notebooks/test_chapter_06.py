@@ -7,6 +7,8 @@ import pytest
 import torch
 from support_notebooks import definitions
 
+from sequential_fmnist.data import DataError
+from sequential_fmnist.experiments import collapse
 from sequential_fmnist.networks import make_network
 from snn_core.functional import reset_net
 from snn_tutorial.exercises.chapter_06 import EXERCISES
@@ -60,6 +62,25 @@ def test_factors_of_the_feedback_network_are_autograds(cut):
         assert torch.allclose(factors[t, 0], expected, atol=1e-5)
 
 
+def test_one_update_loses_a_third_and_each_cure_prevents_it(result):
+    before, after = result["one_update"]["before"], result["after_one_update"]
+    assert result["one_update"]["norm"] > 10
+    assert max(after["perturbed"] + after["as is"]) < before - 0.2
+    for cure in ("clipped", "rule", "attached"):
+        assert after[cure][0] > before - 0.04
+    first, second = result["norm_of_each"][:2]
+    assert first > 0.99 * result["one_update"]["norm"] > 100 * second
+
+
+def test_a_damaged_state_is_refused(tmp_path, monkeypatch):
+    content = bytearray(collapse.PATH.read_bytes())
+    content[-1] ^= 1
+    (tmp_path / "collapse.npz").write_bytes(content)
+    monkeypatch.setattr(collapse, "PATH", tmp_path / "collapse.npz")
+    with pytest.raises(DataError, match="expected SHA-256"):
+        collapse.load()
+
+
 class TestFullRun:
     def test_gradients_vanish_in_the_plain_network_and_not_past_a_synapse(self, full):
         assert not full["is_subset"]
@@ -73,8 +94,7 @@ class TestFullRun:
         cut, attached = (full["stretch_over_27_steps"][name] for name in ("cut", "attached"))
         assert cut["largest"] > 10 * attached["largest"]
 
-    def test_single_updates_undo_most_with_the_cut(self, full):
-        cut, clipped, attached = full["worst_change"].values()
-        assert sum(points < -10 for points in cut) == 2
-        assert min(cut) < min(clipped) < min(attached)
-        assert min(attached) > -2.5
+    def test_large_updates_do_harm_with_the_cut_and_random_ones_do_not(self, full):
+        cut, _, attached = full["worst_change"].values()
+        assert min(cut) < -10 < min(attached)
+        assert min(full["worst_change_of_random_updates"]["cut"]) > min(cut)

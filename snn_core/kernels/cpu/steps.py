@@ -101,6 +101,10 @@ class SkipOverflow:
         """Return the scale of the next update."""
         return self._scale
 
+    def is_enabled(self) -> bool:
+        """Return True: it has a rule."""
+        return True
+
     def state_dict(self) -> dict[str, Any]:
         """Return what :meth:`load_state_dict` needs."""
         return {"scale": self._scale, "good": self._good}

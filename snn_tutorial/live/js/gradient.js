@@ -8,7 +8,7 @@ import { load } from "./scan.js";
 
 /**
  * @typedef {{networks: import("./scan.js").Trained[], cells: import("./scan.js").Cells, classes: string[],
- *   images: string, labels: number[]}} GradientData
+ *   images: string, labels: number[], isCut: boolean, isMean: boolean}} GradientData
  */
 
 /** Powers of ten below the largest gradient that are still seen, and below 1 at the end of the axis of norms. */
@@ -16,21 +16,21 @@ const POWERS = 4;
 const LOWEST = -6;
 
 /** @type {import("./view.js").Build<GradientData>} */
-export const gradient = ({ networks, cells, classes, images, labels }) => {
+export const gradient = ({ networks, cells, classes, images, labels, isCut, isMean }) => {
   const pixels = bytes(images);
   const picture = menu(
     "picture",
     labels.map((label, k) => `${k}: ${classes[label]}`),
   );
-  const what = menu("output", ["of the last step alone", "mean of all steps"]);
-  const cut = box("cut the gradient through the reset", false);
+  const what = menu("output", ["of the last step alone", "mean of all steps"], Number(isMean));
+  const cut = box("cut the gradient through the reset", isCut);
   const loop = box("feedback", true);
-  let [found, uncut] = [compute(false), compute(false)];
+  let [found, uncut] = [compute(isCut), compute(false)];
 
-  /** @param {boolean} isCut */
-  function compute(isCut) {
+  /** @param {boolean} isAll */
+  function compute(isAll) {
     return networks.map((one) => {
-      const { net, trained, hidden } = load(one, cells, SIDE, isCut ? 0 : one.cuts.length - 1);
+      const { net, trained, hidden } = load(one, cells, SIDE, isAll ? 0 : one.cuts.length - 1);
       hidden.isFedBack = hidden.hasLoop && loop.value;
       const given = range(SIDE).map((t) => {
         const g = new Float64Array(classes.length);
@@ -74,9 +74,12 @@ export const gradient = ({ networks, cells, classes, images, labels }) => {
     ];
   });
 
-  /** Return which share of the gradient to the last column the first one gets. @param {{norms: number[]}} one */
-  const reach = ({ norms }) =>
-    norms[SIDE - 1] ? `${Number(((100 * norms[0]) / norms[SIDE - 1]).toPrecision(2))} %` : "none";
+  /** Return how much of the gradient to the last column the first one gets. @param {{norms: number[]}} one */
+  const reach = ({ norms }) => {
+    const ratio = norms[0] / norms[SIDE - 1];
+    const [number, unit] = ratio < 10 ? [100 * ratio, "%"] : [ratio, "times as much"];
+    return norms[SIDE - 1] ? `${Number(number.toPrecision(2)).toLocaleString("en")} ${unit}` : "none";
+  };
 
   return {
     controls: [
@@ -97,7 +100,7 @@ export const gradient = ({ networks, cells, classes, images, labels }) => {
           cut.value && without ? ` (${Number((to / without).toPrecision(2))} times that without the cut)` : "";
         return `${name} ${reach(found[k])}${change}`;
       });
-      return `Of the gradient to column 27 this share reaches column 0: ${shares.join(", ")}. Faint pixels get 1/10,000 of the largest.`;
+      return `Column 0 receives, of what column 27 receives: ${shares.join(", ")}. Faint pixels get 1/10,000 of the largest.`;
     },
   };
 };

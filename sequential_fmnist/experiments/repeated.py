@@ -1,0 +1,314 @@
+"""The study of chapters 05 and 06: the published runs repeated, their skipped updates, and collapses replayed.
+
+``REPEATED.md`` says what was to be concluded from what, before the runs.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from sequential_fmnist.data import prepared
+from sequential_fmnist.evaluate import COLLAPSE, evaluate, falls
+from sequential_fmnist.experiments.frame import Case, Place, Record, Records, Spec, Study
+from sequential_fmnist.experiments.images import ImageTask
+from sequential_fmnist.options import option
+from sequential_fmnist.train import Trainer, TrainingConfig
+from sequential_fmnist.variants import NetworkSpec
+from snn_core.surrogate import ATan
+
+__all__ = ["FIRST", "RECIPES", "REPEATED", "REPLAYED", "replay", "run_until"]
+
+#: The first seed, which no earlier run had.
+FIRST = 100
+#: A recipe: epochs, training, whether pixels are standardised, and where feedback and the others are cut.
+RECIPES: dict[str, tuple[dict[str, Any], bool, str, str]] = {
+    "64 epochs, as published": ({"epochs": 64}, False, "hidden", "none"),
+    "90 epochs, as published": ({"epochs": 90, "batch_size": 128}, True, "all", "all"),
+    "64 epochs, cut everywhere": ({"epochs": 64}, False, "all", "all"),
+}
+#: How an update is computed, and whether it is taken.
+ARITHMETIC: dict[str, dict[str, Any]] = {
+    "float32": {},
+    "rule": {"skip_overflow": True},
+    "float16 and scaler": {"amp": True},
+}
+#: Scale of the loss, as a number that neither grows nor skips: no gradient here comes near float16's largest number.
+FIXED_SCALE = 1024.0
+#: Updates that "random skips" leaves out.
+SKIPS = 5
+
+
+class Dampened(ATan):
+    """ATan's derivative times 0.3, as Bellec et al. 2018 dampen theirs (https://arxiv.org/abs/1803.09574)."""
+
+    def derivative(self, x: Tensor) -> Tensor:
+        return 0.3 * super().derivative(x)
+
+
+@dataclasses.dataclass(frozen=True)
+class DampenedSpec(NetworkSpec):
+    """A network whose neurons have :class:`Dampened`."""
+
+    def build(self, task: Any = None) -> nn.Module:
+        net = super().build(task)
+        for part in net.modules():
+            if hasattr(part, "surrogate_function"):
+                part.surrogate_function = Dampened(self.alpha)
+        return net
+
+
+class SkipsAtRandom(Trainer):
+    """Skips :data:`SKIPS` updates of a run, whatever their gradients: weights and momentum stay, the batch is lost."""
+
+    def _order(self, data: Any) -> Tensor | None:
+        size, order = self.batch_size, super()._order(data)
+        each = len(data) // size
+        generator = torch.Generator().manual_seed(self.config.seed)
+        chosen = torch.randperm(each * self.config.epochs, generator=generator)[:SKIPS]
+        kept = [k for k in range(each) if k + self.epoch * each not in chosen]
+        return order[: each * size].view(each, size)[kept].flatten()
+
+
+@dataclasses.dataclass(frozen=True)
+class RepeatedTask(ImageTask):
+    """The images, and what stands in the place of the scaler that the training asks for."""
+
+    scaler: str = option("own", "what skips updates", ("own", "random skips", "fixed scale"))
+
+    def train(self, net: nn.Module, training: TrainingConfig) -> tuple[nn.Module, list[dict[str, float]]]:
+        kind = SkipsAtRandom if self.scaler == "random skips" else Trainer
+        trainer, (train, test) = kind(net, training), map(prepared, self.splits())
+        if self.scaler == "fixed scale":
+            trainer.scaler = torch.amp.GradScaler("cpu", FIXED_SCALE, growth_interval=10**9)
+        run_until(trainer, train, test, training.epochs)
+        return net, trainer.history
+
+    def run(self, net: nn.Module, training: TrainingConfig) -> Record:
+        """Train and return what an image task keeps, and the accuracy on the training images, weights at rest."""
+        kept = super().run(net, training)
+        return kept | {"accuracy_on_training": evaluate(net, self.splits()[0], 1000)[1]}
+
+    def more(self, runs: list[Record]) -> Record:
+        """Return for a summary also skipped updates, largest falls, and the numbers of collapses."""
+        is_random = self.scaler == "random skips"
+        largest = [max(falls(run["curve"]), default=0.0) for run in runs]
+        collapses = [sum(fall > COLLAPSE for fall in falls(run["curve"])) for run in runs]
+        return super().more(runs) | {
+            "on_training": [run["accuracy_on_training"] for run in runs],
+            "skipped": [SKIPS if is_random else sum(run.get("skipped", ())) for run in runs],
+            "largest_fall": [round(fall, 4) for fall in largest],
+            "collapses": collapses,
+            "curves": [run["curve"] for run in runs],
+        }
+
+
+def run_until(trainer: Trainer, train: Any, test: Any, epochs: int) -> None:
+    """Train until so many epochs are done; the history has test accuracies."""
+    while trainer.epoch < epochs:
+        record = trainer.train_epoch(train, tqdm(disable=True))
+        record["test_accuracy"] = evaluate(trainer.net, test, trainer.config.batch_size)[1]
+        trainer.history.append(record)
+
+
+#: How an epoch is replayed: as is, with the scaler's rule from its first scale, with the gradient's norm at most 1.
+REPLAYS: dict[str, dict[str, Any]] = {"as is": {}, "rule": {"skip_overflow": True}, "clipped": {"clip": 1.0}}
+
+
+@dataclasses.dataclass(frozen=True)
+class ReplayTask(RepeatedTask):
+    """Epochs that lose more than :data:`~sequential_fmnist.evaluate.COLLAPSE` are repeated from perturbed weights."""
+
+    collapses: int = option(2, "how many of a run, the first ones", 1)
+    times: int = option(50, "replays as is", 1)
+    fewer: int = option(10, "replays of each other kind", 1)
+    size: float = option(1e-6, "standard deviation of the noise on each weight", 0)
+
+    def run(self, net: nn.Module, training: TrainingConfig) -> Record:
+        """Train, replay, and return the accuracies around each collapse and after each replay."""
+        trainer, (train, test), found = Trainer(net, training), map(prepared, self.splits()), []
+        while trainer.epoch < training.epochs and len(found) < self.collapses:
+            before = copy.deepcopy(trainer.net), copy.deepcopy(trainer.optimizer.state_dict()), trainer.epoch
+            run_until(trainer, train, test, trainer.epoch + 1)
+            around = [one["test_accuracy"] for one in trainer.history[-2:]]
+            if max(falls(around), default=0.0) > COLLAPSE:
+                collapse = {"epoch": before[2], "before": around[0], "after": around[1]}
+                collapse["exact"] = replay(training, *before, train, test)
+                for name, options in REPLAYS.items():
+                    config, times = (
+                        dataclasses.replace(training, **options),
+                        self.fewer if options else self.times,
+                    )
+                    collapse[name] = [
+                        replay(config, *before, train, test, self.size, k) for k in range(times)
+                    ]
+                found.append(collapse)
+        return {"accuracy": trainer.history[-1]["test_accuracy"], "replayed": found}
+
+    def more(self, runs: list[Record]) -> Record:
+        """Return for a summary, for each kind of replay, how many there were and how many fell as far again."""
+        replayed = [collapse for run in runs for collapse in run["replayed"]]
+        counts = {
+            name: {
+                "collapses": len(replayed),
+                "replays": sum(len(one[name]) for one in replayed),
+                "fell": sum(one["before"] - value > COLLAPSE for one in replayed for value in one[name]),
+                "fell_of_each": [sum(one["before"] - v > COLLAPSE for v in one[name]) for one in replayed],
+            }
+            for name in REPLAYS
+        }
+        exact = sum(one["exact"] == one["after"] for one in replayed)
+        return {"exact": exact, "replays": counts}
+
+
+def replay(
+    config: TrainingConfig,
+    net: nn.Module,
+    optimizer: dict[str, Any],
+    epoch: int,
+    train: Any,
+    test: Any,
+    size: float = 0.0,
+    number: int = 0,
+) -> float:
+    """Return the test accuracy after one more epoch from a saved state.
+
+    Args:
+        config: of the run, changed or not.
+        net: with the weights of the state; it stays as it is.
+        optimizer: its ``state_dict``.
+        epoch: of the state, counted from 0; it decides order of images and learning rate.
+        train: images to train with.
+        test: images to measure with.
+        size: standard deviation of the normal noise that is added to each weight.
+        number: seed of the noise.
+    """
+    trainer = Trainer(copy.deepcopy(net), config, start_epoch=epoch)
+    trainer.optimizer.load_state_dict(copy.deepcopy(optimizer))
+    trainer.scheduler = trainer.schedule()
+    for _ in range(epoch):
+        torch.randperm(len(train), generator=trainer.generator)
+    generator = torch.Generator().manual_seed(number)
+    with torch.no_grad():
+        for weight in trainer.weights:
+            weight += size * torch.randn(weight.shape, generator=generator)
+    trainer.is_usual = True  # the run it belongs to has been compared with the loop
+    run_until(trainer, train, test, epoch + 1)
+    return trainer.history[-1]["test_accuracy"]
+
+
+def _case(name: str, kind: str, recipe: str, seeds: int, scaler: str = "own", **options: Any) -> Case:
+    """Return a case of a recipe with changes of its training, ``detach_reset``, or ``dampened``."""
+    training, standardise, cut, others = RECIPES[recipe]
+    network = DampenedSpec if options.pop("dampened", False) else NetworkSpec
+    cut = options.pop("detach_reset", cut if kind == "feedback" else others)
+    config = TrainingConfig(**{"drop_last": True} | training | options)
+    task = RepeatedTask(standardise=standardise, scaler=scaler)
+    return Case(name, kind, Spec(network(kind, detach_reset=cut), task, config), seeds, first=FIRST)
+
+
+def _repeated(kind: str, recipe: str, seeds: int, *kinds: str) -> Iterable[Case]:
+    for name in kinds:
+        yield _case(f"{recipe}, {name}", kind, recipe, seeds, **ARITHMETIC[name])
+
+
+A, B, LISTING = RECIPES
+
+
+def feedback_64(_: Records) -> Iterable[Case]:
+    """Do the updates that a GradScaler skips make the published figure of feedback?"""
+    yield from _repeated("feedback", A, 10, "float32", "rule")
+
+
+def others_64(_: Records) -> Iterable[Case]:
+    """Do they change the networks without feedback?"""
+    for kind in ("plain", "stateful-synapse"):
+        yield from _repeated(kind, A, 3, "rule")  # without a skip it is the run in float32, bit for bit
+
+
+def feedback_90(_: Records) -> Iterable[Case]:
+    """The same for the recipe of the tutorial's curves."""
+    yield from _repeated("feedback", B, 5, "rule", "float32")
+
+
+def others_90(_: Records) -> Iterable[Case]:
+    """The networks without feedback by the recipe of the tutorial's curves."""
+    for kind in ("plain", "stateful-synapse"):
+        yield from _repeated(kind, B, 2, "rule")
+
+
+def listing(_: Records) -> Iterable[Case]:
+    """The tutorial's listing, cut everywhere, trained for 64 epochs."""
+    yield from _repeated("feedback", LISTING, 3, "rule", "float32")
+
+
+def random_skips(_: Records) -> Iterable[Case]:
+    """Is it these updates, or any five?"""
+    yield _case(f"{A}, random skips", "feedback", A, 5, scaler="random skips")
+
+
+def cures(_: Records) -> Iterable[Case]:
+    """What else cures feedback?"""
+    yield _case(f"{A}, gradient norm at most 1", "feedback", A, 3, clip=1.0)
+    yield _case(f"{A}, reset attached", "feedback", A, 3, detach_reset="none")
+    yield _case(f"{A}, learning rate 0.02", "feedback", A, 3, lr=0.02)
+    yield _case(f"{A}, dampened derivative", "feedback", A, 3, dampened=True)
+
+
+def replays(_: Records) -> Iterable[Case]:
+    """How often does a collapse come again if the weights before it change by a millionth?"""
+    config = TrainingConfig(epochs=64, drop_last=True)
+    spec = Spec(NetworkSpec("feedback", detach_reset="hidden"), ReplayTask(), config)
+    yield Case("collapses replayed", "feedback", spec, 5, first=FIRST)
+
+
+def float16(_: Records) -> Iterable[Case]:
+    """Torch's own float16: with its scaler, and rounding alone."""
+    yield from _repeated("feedback", A, 3, "float16 and scaler")
+
+
+def float16_fixed(_: Records) -> Iterable[Case]:
+    """Float16 with a scale that never changes, so that no update is skipped."""
+    yield _case(f"{A}, float16 at a fixed scale", "feedback", A, 1, "fixed scale", amp=True)
+
+
+#: Every group in the order in which they run: what matters most comes first, what is slow comes last.
+GROUPS = (
+    feedback_64,
+    random_skips,
+    feedback_90,
+    others_64,
+    cures,
+    listing,
+    others_90,
+    float16,
+    float16_fixed,
+)
+
+
+def _questions() -> dict[str, tuple[Place, Place]]:
+    """Return the contrasts that REPEATED.md names."""
+    groups = {A: "feedback_64", B: "feedback_90", LISTING: "listing"}
+    asked: dict[str, tuple[Place, Place]] = {
+        f"rule over float32, feedback, {recipe}": (
+            (group, f"{recipe}, float32", "feedback"),
+            (group, f"{recipe}, rule", "feedback"),
+        )
+        for recipe, group in groups.items()
+    }
+    usual, rule = (("feedback_64", f"{A}, {name}", "feedback") for name in ("float32", "rule"))
+    random = "random_skips", f"{A}, random skips", "feedback"
+    return asked | {
+        "random skips over float32, feedback": (usual, random),
+        "rule over random skips, feedback": (random, rule),
+    }
+
+
+REPEATED = Study("repeated", {group.__name__: group for group in GROUPS}, _questions())
+REPLAYED = Study("replayed", {"replays": replays})
