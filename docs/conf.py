@@ -164,6 +164,9 @@ def share_scripts(app: Sphinx, error: Exception | None) -> None:
 
         def shared(view: re.Match[str], known: set[str] = known) -> str:
             new = [one for one in MODULE.findall(view[0]) if one not in known]
+            names = {one.split()[1] for one in known}
+            if any(one.split()[1] in names for one in new):  # of another version of the module
+                return view[0]
             style = "" if known else view[1]
             known.update(new)
             script = f"<script>\n{''.join(new)}</script>\n" if new else ""
@@ -182,7 +185,7 @@ UNUSED = (
     "vendor/fontawesome/webfonts/fa-regular-*",
     *(
         f"mathjax/output/chtml/fonts/woff-v2/MathJax_{name}*"
-        for name in ("Calligraphic", "Fraktur", "*Bold", "SansSerif", "Script", "Typewriter", "Vector")
+        for name in ("AMS", "Calligraphic", "Fraktur", "*Bold", "SansSerif", "Script", "Typewriter", "Vector")
     ),
 )
 
