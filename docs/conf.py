@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 import sys
 import tomllib
 from pathlib import Path
@@ -149,9 +150,32 @@ def darken(app: Sphinx, error: Exception | None) -> None:
             dark_figures.add_variants(path)
 
 
+#: In a view's script a module of snn_tutorial/live/js, as ``bundle`` writes it.
+MODULE = re.compile(r"const \$\w+ = \(\(\) => \{\n.*?return \{ [\w, ]* \};\n\}\)\(\);\n", re.DOTALL)
+VIEW = re.compile(r"(<style>\n?\.snn-live.*?</style>\s*)<script>\(\(\) => \{.*?</script>", re.DOTALL)
+
+
+def share_scripts(app: Sphinx, error: Exception | None) -> None:
+    """Let the views of a page share their style sheet and the modules of their scripts, which each brings along."""
+    if error is not None:
+        return
+    for path in Path(app.outdir).rglob("*.html"):
+        known: set[str] = set()
+
+        def shared(view: re.Match[str], known: set[str] = known) -> str:
+            new = [one for one in MODULE.findall(view[0]) if one not in known]
+            style = "" if known else view[1]
+            known.update(new)
+            script = f"<script>\n{''.join(new)}</script>\n" if new else ""
+            return style + script + MODULE.sub("", view[0]).removeprefix(view[1])
+
+        path.write_text(VIEW.sub(shared, path.read_text()))
+
+
 #: What the theme and MathJax bring and no page loads.
 UNUSED = (
     "**/*.map",
+    "*webpack-macros.html",
     "locales/**/*.*",
     "images/logo_[djw]*",
     "scripts/fontawesome.js",
@@ -183,4 +207,5 @@ def setup(app: Sphinx) -> None:
     app.connect("html-page-context", edit_what_is_there, priority=100)
     app.connect("html-collect-pages", slides.pages)
     app.connect("build-finished", darken, priority=800)
+    app.connect("build-finished", share_scripts, priority=810)
     app.connect("build-finished", leave_out_unused, priority=900)

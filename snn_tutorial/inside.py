@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,8 +28,8 @@ PATH = Path("results") / "fair_inside.json"
 KINDS = ("plain", "stateful synapse", "feedback", "feedback through SynapseFilter", "GRU", "LSTM")
 #: Steps between the end of the cue and the state that a linear reader classifies.
 AFTER = (1, 5, 10, 20, 50, 100, 200, 500, 1000)
-#: Sequences that the reader is fitted to, and asked about; of so many the states are kept for the picture.
-FITTED, ASKED, SHOWN = 1_500, 400, 64
+#: Sequences that the reader is fitted to, and asked about.
+FITTED, ASKED = 1_500, 400
 #: Seeds of the networks that are looked at before training.
 SEEDS = range(FIRST, FIRST + 3)
 
@@ -60,27 +59,17 @@ def states(net: MemoryNet, x_seq: Tensor) -> Iterator[Tensor]:
     functional.reset_net(net)
 
 
-def read(fitted: Tensor, known: Tensor, shown: Tensor, asked: Tensor) -> tuple[float, Tensor]:
-    """Return the share of ``asked`` that a linear reader, fitted to other sequences, classifies from ``shown``.
-
-    And where its scores draw each of them in a plane, in which every class has a place on a circle of radius 1.
-    """
+def read(fitted: Tensor, known: Tensor, shown: Tensor, asked: Tensor) -> float:
+    """Return the share of ``asked`` that a linear reader, fitted to other sequences, classifies from ``shown``."""
     readers = LinearReaders(fitted, known, penalty=0.1, classes=Recall.outputs)
-    weights = readers.weights(torch.eye(fitted.shape[1]))
-    angles = torch.arange(Recall.outputs) * (2 * torch.pi / Recall.outputs)
-    places = torch.stack([angles.sin(), angles.cos()], 1)
-    return readers.accuracy(weights, shown, asked), readers.scores(weights, shown) @ places
+    return readers.accuracy(readers.weights(torch.eye(fitted.shape[1])), shown, asked)
 
 
-def look(net: MemoryNet) -> dict[str, Any]:
-    """Return what a reader classifies after each of :data:`AFTER` steps, and where it sees the first cues."""
+def look(net: MemoryNet) -> dict[str, list[float]]:
+    """Return what a reader classifies after each of :data:`AFTER` steps."""
     (known_seq, known), (asked_seq, asked) = cues(1, FITTED), cues(2, ASKED)
-    held, planes = [], []
-    for fitted, shown in zip(states(net, known_seq), list(states(net, asked_seq)), strict=True):
-        share, points = read(fitted, known, shown, asked)
-        held.append(round(share, 4))
-        planes.append([[round(value, 2) for value in point] for point in points[:SHOWN].tolist()])
-    return {"held": held, "plane": planes}
+    pairs = zip(states(net, known_seq), list(states(net, asked_seq)), strict=True)
+    return {"held": [round(read(fitted, known, shown, asked), 4) for fitted, shown in pairs]}
 
 
 def before(net: MemoryNet) -> tuple[float, float]:
@@ -94,7 +83,7 @@ def before(net: MemoryNet) -> tuple[float, float]:
     torch.nn.functional.cross_entropy(net(x_seq), asked[:100], reduction="sum").backward()
     norms = x_seq.grad.norm(dim=2).mean(1)  # type: ignore[union-attr]
     ratio = norms[: net.window].mean() / norms[-net.window :].mean().clamp_min(1e-30)
-    return read(fitted, known, shown, asked)[0], ratio.item()
+    return read(fitted, known, shown, asked), ratio.item()
 
 
 def built(spec: Spec, seed: int) -> MemoryNet:
@@ -128,7 +117,6 @@ def main() -> None:
     found = {
         "distance": RATIOS_AT,
         "after": AFTER,
-        "symbols": cues(2, ASKED)[1][:SHOWN].tolist(),
         "networks": networks,
         "ratios": ratios,
         "provenance": provenance(),

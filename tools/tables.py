@@ -14,7 +14,9 @@ from tabulate import tabulate
 from sequential_fmnist.experiments.evidence import (
     answers,
     best_table,
+    case_table,
     cases,
+    reached_table,
     repeated_table,
     verdict_table,
 )
@@ -87,7 +89,11 @@ def chapters() -> str:
 #: Where the README's results are: a column to its study, group or groups, and the name of its case.
 RECIPES = {
     "published way": ("repeated", ("feedback_64", "others_64"), "64 epochs, as published, rule"),
-    "the same, no update skipped": ("repeated", ("feedback_64", "others_64"), "64 epochs, as published, float32"),
+    "the same, no update skipped": (
+        "repeated",
+        ("feedback_64", "others_64"),
+        "64 epochs, as published, float32",
+    ),
     "stable": ("ablation", ("size", "gated"), "stable"),
     "stable, 56 blanks": ("ablation", ("delay",), "delay 56"),
 }
@@ -144,6 +150,17 @@ def verdicts() -> str:
     return "\n".join(["|  " + head, "|---:" + line, *rows]) + "\n"
 
 
+def controls() -> dict[str, str]:
+    """Return the cases of the controls, those of chapter 08 by their question, and the answers of chapter 07."""
+    where, fair = load("where"), load("controls")
+    asked = (f"{fair['questions'][group]}\n\n{reached_table(made)}" for group, made in fair["groups"].items())
+    return {
+        "where": case_table(case for group in where["groups"] for case in cases(where, group)),
+        "where_verdicts": verdict_table(answers(where)),
+        "controls": "\n".join(asked),
+    }
+
+
 def pages() -> dict[str, dict[str, str]]:
     """Return what each page shows between marks, by the page and the name in the mark."""
     summary = load("ablation")
@@ -162,6 +179,7 @@ def pages() -> dict[str, dict[str, str]]:
             "contrasts": verdict_table(load("repeated")["comparisons"]),
             "best": best_table(summary),
             "verdicts": verdicts(),
+            **controls(),
         },
         "docs/exchange.md": {"exchange": peers_table(load("exchange")["rows"])},
     }

@@ -5,9 +5,11 @@ import sys
 if __name__ == "__main__":
     try:
         from sequential_fmnist.experiments.ablation import ABLATION
+        from sequential_fmnist.experiments.fair.controls import CONTROLS
         from sequential_fmnist.experiments.fair.plan import FAIR
         from sequential_fmnist.experiments.frame import command
         from sequential_fmnist.experiments.repeated import REPEATED, REPLAYED
+        from sequential_fmnist.experiments.where import WHERE
     except ModuleNotFoundError as error:
         sys.exit(f"error: this needs the package {error.name}: pip install 'snn-core[ablation]'")
-    command(ABLATION, FAIR, REPEATED, REPLAYED)
+    command(ABLATION, WHERE, FAIR, CONTROLS, REPEATED, REPLAYED)

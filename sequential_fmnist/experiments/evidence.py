@@ -19,6 +19,7 @@ __all__ = [
     "cases",
     "interval",
     "markdown",
+    "reached_table",
     "repeated_table",
     "reproduced",
     "reproduced_table",
@@ -70,6 +71,18 @@ def case_table(group: Iterable[CaseSummary]) -> str:
         accuracy = f"{interval(case['accuracy'])} %"
         rows.append([case["name"], case["kind"], f"{case['parameters']:,}", accuracy, spikes, seeds])
     return markdown(["case", "network", "parameters", "test accuracy", "hidden spikes", "seeds"], rows, 2)
+
+
+def reached_table(group: Iterable[CaseSummary]) -> str:
+    """Return cases of recall or copying as a table: network, case, D, accuracy, and how many runs reach 95 %."""
+    rows = []
+    for case in group:
+        share = case["reached"]
+        reached = f"{share['mean'] * share['n']:.0f} of {share['n']}"
+        ends = f"{100 * share['low']:.0f} to {100 * share['high']:.0f} %"
+        mean = f"{100 * case['accuracy']['mean']:.1f} %"
+        rows.append([case["kind"], case["name"], f"{case['at']}", mean, f"{reached} ({ends})"])
+    return markdown(["network", "case", "D", "accuracy", "reach 95 %"], rows, 2)
 
 
 def answers(summary: Summary, *words: str) -> dict[str, Mapping[str, Any]]:

@@ -221,6 +221,7 @@ class Study:
         questions: each in words, with two places: does the second do better?
         more: returns what else the summary holds, from the records and the folder of results.
         searches: groups whose cases only choose recipes; the summary counts their runs and leaves their cases out.
+        after: a study before this one, whose runs this one's groups may use: to choose recipes, or as cases.
     """
 
     name: str
@@ -228,10 +229,15 @@ class Study:
     questions: Mapping[str, tuple[Place, Place]] = dataclasses.field(default_factory=dict)
     more: Callable[[Records, Path], Record] = lambda records, folder: {}
     searches: Sequence[str] = ()
+    after: Study | None = None
 
     def store(self, folder: str | os.PathLike[str] = "results") -> Store:
         """Return where the runs are kept."""
         return Store(Path(folder) / f"{self.name}_runs.jsonl")
+
+    def records(self, folder: str | os.PathLike[str] = "results") -> dict[str, Record]:
+        """Return the runs of this study and of that before it, by their keys."""
+        return (self.after.records(folder) if self.after else {}) | self.store(folder).records()
 
     def summary(self, records: Records, folder: str | os.PathLike[str] = "results") -> Record:
         """Return what the cases say whose runs are all there.
@@ -259,12 +265,13 @@ class Study:
 
     def run(self, *names: str, folder: str | os.PathLike[str] = "results", jobs: int = 2) -> None:
         """Run what is missing of the groups ``names``, of all without any, and write the summary after each."""
-        store, path = self.store(folder), Path(folder) / f"{self.name}.json"
+        path, before = Path(folder) / f"{self.name}.json", self.after.records(folder) if self.after else {}
         for name in names or self.groups:
-            specs = [spec for case in self.groups[name](store.records()) for spec in case.runs()]
+            cases = self.groups[name](self.records(folder))
+            specs = [spec for case in cases for spec in case.runs() if spec.key() not in before]
             print(f"{name}: {len(specs)} runs", flush=True)
-            sweep(specs, store, jobs)
-            write_json(path, self.summary(store.records(), folder), width=600)  # a line for each case
+            sweep(specs, self.store(folder), jobs)
+            write_json(path, self.summary(self.records(folder), folder), width=600)  # a line for each case
 
     def _answers(self, groups: Mapping[str, list[Record]]) -> dict[str, Record]:
         """Return the answer to each question whose runs are made."""

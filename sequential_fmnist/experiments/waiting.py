@@ -95,6 +95,16 @@ def known(net: Waits, data: SequentialFashionMNIST) -> dict[str, float]:
     return shares
 
 
+def counted(net: nn.Module, test: SequentialFashionMNIST, hands: SequentialFashionMNIST) -> dict[str, Any]:
+    """Return what the record says of a network."""
+    asked = Waits(net)
+    found = {"parameters": sum(weight.numel() for weight in net.parameters()),
+             "test": known(asked, test), "drawings": known(asked, hands)}  # fmt: skip
+    asked.blanks = 0
+    cells = (hands.labels * len(hands.classes) + predict(asked, hands, 500)).bincount(minlength=100)
+    return found | {"confusion": cells.view(len(hands.classes), -1).tolist()}
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Train the networks, and write their weights and the record."""
     parser = argparse.ArgumentParser(
@@ -116,16 +126,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         net = fold(net)
         weights |= {f"{kind}.{name}": weight.half().contiguous() for name, weight in net.state_dict().items()}
         net.load_state_dict({name: weight.half().float() for name, weight in net.state_dict().items()})
-        asked = Waits(net)
-        networks[kind] = {"hidden": HIDDEN[kind], "parameters": sum(weight.numel() for weight in net.parameters()),
-                          "test": known(asked, test), "drawings": known(asked, hands)}  # fmt: skip
-        asked.blanks = 0
-        cells = (hands.labels * len(hands.classes) + predict(asked, hands, 500)).bincount(minlength=100)
-        networks[kind]["confusion"] = cells.view(len(hands.classes), -1).tolist()
+        networks[kind] = {"hidden": HIDDEN[kind], **counted(net, test, hands)}
         print(kind, networks[kind]["test"], networks[kind]["drawings"])
     content = save(weights)
     with atomic_write(WEIGHTS) as file:
         file.write(content)
+    write_record(content, training, networks)
+
+
+def write_record(content: bytes, training: TrainingConfig, networks: dict[str, Any]) -> None:
+    """Write what was trained, how, and how well it does, with the SHA-256 of the file of weights."""
     spec = dataclasses.asdict(SPEC) | {"model": list(NETWORKS), "hidden": HIDDEN}
     recipe = {"spec": spec, "training": dataclasses.asdict(training), "real": REAL, "drawn": DRAWN,
               "seed": SEED, "mirrored": MIRRORED, "counted": COUNTED, "other_seed": OTHER_SEED}  # fmt: skip

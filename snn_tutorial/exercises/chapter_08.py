@@ -7,21 +7,16 @@ from snn_tutorial.exercises import Exercise
 __all__ = ["EXERCISES"]
 
 
-def _tau(left: float) -> float:
-    return float(1 / (1 - left ** (1 / 500)))
-
-
 EXERCISES = {
     "08.1": Exercise(
-        right=_tau(0.1),
-        tolerance=1e-2,
-        hint="solve (1 - 1/tau)^500 = 0.1 for tau.",
+        right=1 / (1 - (500 / 501) ** 0.5),
+        tolerance=2e-2,
+        hint="the cue leaves q^D, and the variance of the chance current is p (1 - p) (1 + q^2 + q^4 + ...).",
         mistakes=[
-            (_tau(0.9), "that leaves nine tenths; a tenth is to be left."),
-            (500, "after tau steps 37 % are left, not 10."),
-            (500 / 10, "a tenth of the steps is not a tenth of the current."),
+            (500, "that is best if variances are compared; the ratio is to a standard deviation."),
+            ((500 / 501) ** 0.5, "that is q; tau is 1 / (1 - q)."),
         ],
-        because="500 / ln 10 is 217.1, and half a step more since time goes in steps.",
+        because="A shorter tau forgets the cue, a longer one adds up more chance spikes.",
     ),
     "08.2": Exercise(
         right=72,

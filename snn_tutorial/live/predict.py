@@ -72,7 +72,9 @@ def sketch(
 
 def _folded(answer: Sequence[Part]) -> str:
     parts = "".join(_shown(part) for part in answer)
-    return f'<span class="snn-static"></span><details><summary>Answer</summary>{parts}</details>'
+    # The site looks for formulas in this class.
+    fold = f'<details class="tex2jax_process"><summary>Answer</summary>{parts}</details>'
+    return f'<span class="snn-static"></span>{fold}'
 
 
 def _shown(part: Part) -> str:

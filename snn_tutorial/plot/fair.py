@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
+from itertools import pairwise
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Circle
 from torch import Tensor
 
 from sequential_fmnist.experiments.evidence import CaseSummary
 from sequential_fmnist.experiments.fair.plan import LEARNED, RATIOS
-from snn_tutorial.plot.style import QUANTITY, RC, WIDTH, legend_above, stacked
+from snn_tutorial.plot.networks import arrow, box
+from snn_tutorial.plot.style import GREY, NAVY, NO_GRID, QUANTITY, RC, WIDTH, legend_above, ramp
 from snn_tutorial.plot.training import LOOKS, line, means
 
-__all__ = ["distances", "examples", "headline", "plane", "ratios"]
+__all__ = ["MEMORIES", "examples", "headline", "heat_map", "held", "places", "ratios"]
 
 
 @plt.rc_context(RC)
@@ -37,21 +39,72 @@ def examples(sequences: Mapping[str, Tensor]) -> Figure:
     return figure
 
 
-@plt.rc_context(RC)
-def distances(groups: Mapping[str, Iterable[CaseSummary]], chance: float) -> Figure:
-    """Draw mean accuracy against the distance, a panel for each start, a line for each network.
+#: From guessing to right, in every heat map.
+_SHADES = ramp("right", (0, "#FFFFFF"), (1, NAVY))
+_LONG = {"feedback through": "feedback through\n", "feedback,": "feedback,\n", "plain,": "plain,\n"}
+
+
+@plt.rc_context(NO_GRID)
+def heat_map(panels: Mapping[str, Sequence[CaseSummary]]) -> Figure:
+    """Draw mean accuracies as shades, with the number of runs that reach 95 %, of each network over each distance.
 
     Args:
-        groups: cases by the name of a panel.
-        chance: accuracy of guessing.
+        panels: cases with ``at`` by the name of a panel; where a network has no runs its place stays empty.
     """
-    figure, all_axes = stacked(len(groups), 0.9 + 2.5 * len(groups), sharey=True)
-    for axes, (name, group) in zip(all_axes, groups.items(), strict=True):
-        means(axes, list(group), chance, log=True)
+    kinds = list(dict.fromkeys(case["kind"] for cases in panels.values() for case in cases))
+    figure, all_axes = _heats(panels, kinds)
+    for axes, (name, cases) in zip(all_axes, panels.items(), strict=True):
+        places = sorted({case["at"] for case in cases})
+        values = np.full((len(kinds), len(places)), np.nan)
+        words = np.full(values.shape, "", dtype=object)
+        for case in cases:
+            cell = kinds.index(case["kind"]), places.index(case["at"])
+            share = case["reached"]
+            values[cell] = 100 * case["accuracy"]["mean"]
+            words[cell] = f"{values[cell]:.0f}\n{share['mean'] * share['n']:.0f}/{share['n']}"
+        _shade(axes, values, words, list(map(str, places)))
         axes.set_title(name)
-    all_axes[-1].set_xlabel("distance D (time steps)")
-    legend_above(figure, columns=2)
+    figure.supxlabel("distance D (steps)")
     return figure
+
+
+@plt.rc_context(NO_GRID)
+def held(inside: Mapping[str, Any]) -> Figure:
+    """Draw which share of cues a linear reader gets from the states of trained networks, some steps after the cue.
+
+    Args:
+        inside: ``results/fair_inside.json``.
+    """
+    figure, (axes,) = _heats([""], list(inside["networks"]))
+    values = 100 * np.array([network["held"] for network in inside["networks"].values()])
+    words = np.vectorize("{:.0f}".format)(values)
+    _shade(axes, values, words, list(map(str, inside["after"])))
+    axes.set_xlabel("steps after the cue")
+    return figure
+
+
+def _heats(panels: Sized, kinds: Sequence[str]) -> tuple[Figure, Sequence[Axes]]:
+    """Return a figure with a panel for each of ``panels`` and the names of networks at its left."""
+    size = (WIDTH, 1.0 + 0.42 * len(kinds))
+    figure, all_axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
+    labels = kinds
+    for part, broken in _LONG.items():
+        labels = [label.replace(f"{part} ", broken) for label in labels]
+    all_axes[0, 0].set_yticks(range(len(kinds)), labels, fontsize=10)
+    for label, kind in zip(all_axes[0, 0].get_yticklabels(), kinds, strict=True):
+        label.set_color(LOOKS[kind]["color"])
+    return figure, all_axes[0]
+
+
+def _shade(axes: Axes, values: np.ndarray, words: np.ndarray, columns: Sequence[str]) -> None:
+    """Draw percentages as shades with words on them; NaN stays empty."""
+    axes.imshow(values, cmap=_SHADES, vmin=0, vmax=100, aspect="auto")
+    axes.set_xticks(range(len(columns)), columns)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    for (row, column), value in np.ndenumerate(values):
+        color = "white" if value > 68 else "black"
+        axes.text(column, row, words[row, column], ha="center", va="center", color=color, fontsize=10)
 
 
 #: The panels of :func:`ratios`: which network shows which memory.
@@ -106,32 +159,6 @@ def ratios(group: Iterable[CaseSummary], inside: Mapping[str, Any]) -> Figure:
 
 
 @plt.rc_context(RC)
-def plane(inside: Mapping[str, Any], k: int, kinds: Sequence[str]) -> Figure:
-    """Draw what a linear reader sees in trained networks k steps after the cue: each state is the number of its cue.
-
-    Each cue has its place on a circle: there the reader is sure, and in the middle it sees none.
-
-    Args:
-        inside: ``results/fair_inside.json``.
-        k: one of its ``after``.
-        kinds: its networks to show, an even number.
-    """
-    at, symbols = inside["after"].index(k), np.asarray(inside["symbols"])
-    rows = len(kinds) // 2
-    figure, all_axes = plt.subplots(rows, 2, figsize=(WIDTH, 3.4 * rows))
-    for axes, kind in zip(all_axes.flat, kinds, strict=True):
-        network = inside["networks"][kind]
-        points = np.asarray(network["plane"][at])
-        for symbol in range(symbols.max() + 1):
-            look = {"marker": f"${symbol + 1}$", "markersize": 8, "color": f"C{symbol}"}
-            axes.plot(*points[symbols == symbol].T, linestyle="", **look)
-        axes.set(xlim=(-1.4, 1.4), ylim=(-1.4, 1.4), aspect="equal", xticks=[], yticks=[])
-        axes.add_patch(Circle((0, 0), 1, fill=False, color=QUANTITY["threshold"], linestyle=":"))
-        axes.set_title(f"{kind}: {100 * network['held'][at]:.0f} %")
-    return figure
-
-
-@plt.rc_context(RC)
 def headline(ablation: Mapping[str, Any], fair: Mapping[str, Any]) -> Figure:
     """Draw accuracy against how long something must be kept: images of chapter 07, and cues of chapter 08.
 
@@ -148,4 +175,40 @@ def headline(ablation: Mapping[str, Any], fair: Mapping[str, Any]) -> Figure:
     means(below, recall, 1 / 8, log=True)
     below.set(title="a cue in noise, no network told how long", xlabel="steps before the answer")
     legend_above(figure, columns=2)
+    return figure
+
+
+@plt.rc_context(NO_GRID)
+def places() -> Figure:
+    """Draw the chain of a network with the five places where a slow state may sit."""
+    figure, axes = plt.subplots(figsize=(WIDTH, 2.6))
+    axes.set_axis_off()
+    axes.set(xlim=(-0.6, 10.6), ylim=(-1.5, 2.5))
+    slow = {
+        2.5: ("neuron", "membrane v\nthreshold a", QUANTITY["membrane"]),
+        5.0: ("synapse", "current I", QUANTITY["current"]),
+        9.7: ("read-out", "potential v", QUANTITY["membrane"]),
+    }
+    boxes = {x: box(axes, x, 0, (1.0, 0.7)) for x in (0.0, 7.2)}
+    for x, name in ((0.0, "fc1"), (7.2, "fc2")):
+        axes.text(x, 0, name, ha="center", va="center")
+    for x, (name, state, color) in slow.items():
+        boxes[x] = box(axes, x, 0, (1.7, 0.7), facecolor="white", edgecolor=color, linewidth=2.2)
+        axes.text(x, 0, name, ha="center", va="center", color=color)
+        axes.text(x, -0.55, state, ha="center", va="top", color=color)
+    boxes[3.75] = box(
+        axes, 3.75, 1.9, (1.7, 0.7), facecolor="white", edgecolor=QUANTITY["loop"], linewidth=2.2
+    )
+    axes.text(3.75, 1.9, "loop", ha="center", va="center", color=QUANTITY["loop"])
+    axes.text(
+        4.8,
+        1.9,
+        "the outputs of earlier steps,\none step or a delay later",
+        va="center",
+        color=QUANTITY["loop"],
+    )
+    for before, after in pairwise((0.0, 2.5, 5.0, 7.2, 9.7)):
+        arrow(axes, boxes[before], boxes[after], GREY)
+    for before, after in ((5.0, 3.75), (3.75, 2.5)):
+        arrow(axes, boxes[before], boxes[after], QUANTITY["loop"], "arc3,rad=0.3")
     return figure

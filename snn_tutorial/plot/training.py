@@ -26,6 +26,10 @@ LOOKS |= {
     "feedback through LINode": LOOKS["feedback"] | {"linestyle": ":", "marker": "P"},
     "feedback through SynapseFilter": LOOKS["feedback"] | {"linestyle": "--", "marker": "X"},
     "feedback, learned delays": LOOKS["feedback"] | {"linestyle": "-.", "marker": "*"},
+    "feedback, fixed delays": LOOKS["feedback"] | {"marker": "*"},
+    "feedback, delays at a rate of their own": LOOKS["feedback"] | {"marker": "*"},
+    "plain, leaky read-out": LOOKS["plain"] | {"marker": "*"},
+    "adaptive threshold": {"color": QUANTITY["threshold"], "marker": "*"},
     "GRU": LOOKS["gru"],
     "LSTM": LOOKS["lstm"],
 }

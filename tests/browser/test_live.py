@@ -23,8 +23,8 @@ from test_live_questions import QUESTIONS, field
 from sequential_fmnist.data import SequentialFashionMNIST
 from snn_tutorial import load_results
 from snn_tutorial.exercises import Exercise
+from snn_tutorial.live.border import border_explorer
 from snn_tutorial.live.confusion import confused_images
-from snn_tutorial.live.cue import cue_explorer
 from snn_tutorial.live.divergence import side_by_side
 from snn_tutorial.live.fit import tau_fitter
 from snn_tutorial.live.reading import column_reader
@@ -53,7 +53,10 @@ VIEWS: dict[str, Callable[[], HTML]] = {
     "confusion": lambda: confused_images(IMAGES, LABELS, GUESSES, CLASSES),
     "graph": lambda: walker()[0],
     "train": lambda: train_on_page(load_results(ROOT / "results", "stories")),
-    "cue": lambda: cue_explorer(load_results(ROOT / "results", "fair_inside")),
+    "border": lambda: border_explorer(
+        load_results(ROOT / "results", "fair")["groups"]["fair-ratios"],
+        load_results(ROOT / "results", "fair_inside"),
+    ),
     **QUESTIONS,
     "divergence": lambda: side_by_side(CHANGES),
     "schedule": lambda: schedule({"fc1": 32, "sn1": 32, "fc2": 10}, 28, 64, 16),

@@ -40,6 +40,15 @@ def test_first_difference_names_the_change(result):
     assert any("r != 1 not supported" in output["data"].get("text/html", "") for output in said)
 
 
+def test_simulator_with_both_changes_does_what_spyx_does(result):
+    rows = json.loads((ROOT / "results" / "exchange.json").read_text())["rows"]
+    (spyx,) = (
+        row for row in rows if (row["peer"], row["network"], row["dialect"]) == ("spyx", "plain", "nir")
+    )
+    assert result["like_spyx"]["differing"] == spyx["differing"]
+    assert result["like_spyx"]["accuracy"] == [spyx["accuracy_ours"], spyx["accuracy_theirs"]]
+
+
 def test_training_restores_most_of_the_accuracy(full):
     before, first, *_, last = full["trained"]
     assert before < 0.55

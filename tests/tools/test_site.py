@@ -76,7 +76,7 @@ def test_links_of_pages_lead_somewhere(site):
     """Sphinx checks those in Markdown, not those in HTML."""
     dead = []
     for page in (path for path in site.rglob("*.html") if path.parent.name != "_static"):
-        links = set(re.findall(r'<a [^>]*href="([^":#?]+)', page.read_text()))
+        links = set(re.findall(r'<a [^>]*href="([^":#?]+)["#?]', page.read_text()))
         dead += [(page.name, link) for link in links if not (page.parent / link).exists()]
     assert dead == []
 
@@ -199,7 +199,9 @@ def test_visitor_draws_a_shoe_shares_it_and_goes_on(site, browser, tmp_path):
         "document.querySelector('.snn-said').value.startsWith('After 28 columns')",
     )
     page.wait_for_function(ended)
-    assert view.figure.locator(".snn-answer").all_inner_texts()[1] == "Ankle boot"
+    answers = view.figure.locator(".snn-answer").all_inner_texts()
+    assert answers[1] == view.control("picture").input_value().partition(": ")[2]
+    assert len(set(answers)) > 1
     view.set("blank columns", 0)
     box = view.figure.locator("canvas.snn-pad").bounding_box()
     # A flat sneaker that looks to the left.
@@ -212,7 +214,7 @@ def test_visitor_draws_a_shoe_shares_it_and_goes_on(site, browser, tmp_path):
         page.mouse.up()
     page.wait_for_function(ended)
     said = view.figure.locator(".snn-answer").all_inner_texts()
-    assert said == ["Sneaker"] * 3
+    assert said[1] == "Sneaker"
     with page.expect_download() as download:
         page.get_by_role("button", name="save as GIF").click()
     download.value.save_as(tmp_path / "saved.gif")
@@ -235,10 +237,17 @@ def test_visitor_draws_a_shoe_shares_it_and_goes_on(site, browser, tmp_path):
 def test_address_that_nobody_wrote_is_ignored(site, browser):
     page = browser.new_page(reduced_motion="reduce")
     problems = problems_of(page)
+    view, ended = (
+        LiveView(page, problems),
+        "document.querySelector('.snn-said').value.startsWith('After 28 columns')",
+    )
+    page.goto((site / "index.html").as_uri())
+    page.wait_for_function(ended)
+    first = view.control("picture").input_value()
+    page.goto("about:blank")
     page.goto((site / "index.html").as_uri() + "#drawing=*&picture=77&blank=x&feedback=1&tau=-3&nothing=0")
-    page.wait_for_function("document.querySelector('.snn-said').value.startsWith('After 28 columns')")
-    view = LiveView(page, problems)
-    assert view.control("picture").input_value() == "0: Ankle boot"
+    page.wait_for_function(ended)
+    assert view.control("picture").input_value() == first
     assert view.control("blank columns").input_value() == "56"
     assert problems == []
     page.close()

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from sequential_fmnist.options import check_options, option
+from sequential_fmnist.train import TrainingConfig
 from snn_core.functional import reset_net, scan
 from snn_core.layer import LinearRecurrentContainer, SynapseFilter
 from snn_core.more.delays import DelayedRecurrentContainer
-from snn_core.neuron import IFNode, LIFNode, LINode
+from snn_core.neuron import AdaptiveLIFNode, IFNode, LIFNode, LINode, SpikingNeuron
 from snn_core.surrogate import ATan
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "STARTS",
     "MemoryNet",
     "MemorySpec",
+    "OwnRate",
     "hidden_for",
     "parameters_of",
     "time_constants",
@@ -40,8 +42,15 @@ SPIKING = (
     "feedback through SynapseFilter",
     "feedback, learned delays",
 )
+#: Networks of the controls, which were asked for later.
+LATER = (
+    "plain, leaky read-out",
+    "adaptive threshold",
+    "feedback, fixed delays",
+    "feedback, delays at a rate of their own",
+)
 GATED: dict[str, type[nn.RNNBase]] = {"GRU": nn.GRU, "LSTM": nn.LSTM}
-STARTS = ("tutorial", "blind", "informed", "given")
+STARTS = ("tutorial", "blind", "informed", "given", "blind, one tau", "blind, hard reset")
 
 #: Shortest and longest time constant of a blind start, in time steps; the longest is T_max of its gates.
 BLIND = (2, 1_000)
@@ -49,6 +58,10 @@ BLIND = (2, 1_000)
 TUTORIAL = 2.0
 #: Weight of each neuron's own last spike in an informed loop.
 LOOP = 1.2
+#: Time constant of a membrane that is to integrate as an IF neuron does, where the module takes no infinite one.
+INTEGRATES = 1e6
+#: Rise of an adaptive threshold by a spike.
+BETA = 0.2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,10 +72,11 @@ class MemorySpec:
     time constant log-uniform from 2 to 1,000 steps, gates by chrono initialisation with T_max = 1,000. ``"informed"``:
     synapses 4 D, membranes ``membrane`` D, a loop without a synapse +1.2 times the identity, gates by chrono
     initialisation with T_max = D. ``"given"``: the one memory of a network begins at ``tau`` steps; membranes beside it
-    have 2. All but the first reset by subtraction.
+    have 2. ``"blind, one tau"``: as blind, but all begin at the middle of its range, 45 steps. All but the first, and
+    but ``"blind, hard reset"``, reset by subtraction.
     """
 
-    kind: str = option("plain", "what remembers", (*SPIKING, *GATED))
+    kind: str = option("plain", "what remembers", (*SPIKING, *LATER, *GATED))
     start: str = option("tutorial", "where training begins", STARTS)
     hidden: int = option(32, "number of hidden neurons or units", 1)
     distance: int = option(50, "D, the steps to be bridged", 1)
@@ -70,7 +84,7 @@ class MemorySpec:
         None, "time constant of an informed membrane in units of D; None for IF neurons", 0
     )
     tau: float = option(2.0, "of a given start, in time steps", 0)
-    learned: bool = option(True, "whether a given time constant is trained, as those of all other starts are")
+    learned: bool = option(True, "whether time constants are trained, which are not the tutorial's")
     max_delay: int = option(
         32, "longest delay of a loop, in time steps; delays begin uniform from 1 to that", 1
     )
@@ -88,53 +102,58 @@ class MemorySpec:
         return MemoryNet(self, task.inputs, task.outputs, task.window, task.each)
 
 
-def _log_uniform(number: int) -> Tensor:
+def _spread(number: int, start: str) -> Tensor:
+    """Return time constants of a blind start: log-uniform, or all in the middle."""
     low, high = map(math.log, BLIND)
-    return torch.empty(number).uniform_(low, high).exp()
+    taus = torch.empty(number).uniform_(low, high)
+    return (taus if "one tau" not in start else torch.full_like(taus, (low + high) / 2)).exp()
 
 
-def _neuron(spec: MemorySpec) -> IFNode | LIFNode:
+def _neuron(spec: MemorySpec) -> SpikingNeuron:
     """Return the hidden neurons; membranes that leak have a time constant for each neuron."""
     options = {"surrogate_function": ATan(spec.alpha), "detach_reset": spec.detach_reset}
-    if spec.start == "tutorial":
-        return IFNode(**options)
-    options |= {"v_reset": None}
-    is_trained = True
-    if spec.start == "blind":
-        tau = _log_uniform(spec.hidden)
+    is_trained, tau = spec.learned, None
+    if spec.start not in ("tutorial", "blind, hard reset"):
+        options |= {"v_reset": None}
+    if spec.start.startswith("blind"):
+        tau = _spread(spec.hidden, spec.start)
     elif spec.start == "given":
         is_trained = spec.learned and spec.kind == "plain"
         tau = torch.full((spec.hidden,), spec.tau if spec.kind == "plain" else TUTORIAL)
-    elif spec.membrane is None:
-        return IFNode(**options)
-    else:
+    elif spec.start == "informed" and spec.membrane is not None:
         tau = torch.full((spec.hidden,), spec.membrane * spec.distance)
-    return LIFNode(nn.Parameter(tau) if is_trained else tau, decay_input=False, **options)
+    membrane = nn.Parameter(tau) if is_trained and tau is not None else tau
+    if spec.kind != "adaptive threshold":
+        return IFNode(**options) if membrane is None else LIFNode(membrane, decay_input=False, **options)
+    membrane, slow = INTEGRATES if membrane is None else membrane, _slow(spec, spec.hidden)
+    return AdaptiveLIFNode(membrane, slow, BETA, decay_input=False, **options)
 
 
-def _synapse_tau(spec: MemorySpec) -> Tensor:
-    """Return the time constants of synapses at the start: one for the tutorial's, else one for each neuron."""
+def _slow(spec: MemorySpec, number: int) -> Tensor:
+    """Return the time constants of a synapse, a threshold or a read-out: one for the tutorial's, else ``number``."""
     if spec.start == "tutorial":
-        return torch.tensor(TUTORIAL)
-    if spec.start == "blind":
-        return _log_uniform(spec.hidden)
-    return torch.full((spec.hidden,), 4.0 * spec.distance if spec.start == "informed" else spec.tau)
+        return nn.Parameter(torch.tensor(TUTORIAL))
+    if spec.start.startswith("blind"):
+        tau = _spread(number, spec.start)
+    else:
+        tau = torch.full((number,), 4.0 * spec.distance if spec.start == "informed" else spec.tau)
+    return nn.Parameter(tau) if spec.learned else tau
 
 
 def _memory(spec: MemorySpec) -> list[nn.Module]:
     """Return the layers between the two linear ones."""
     cells: list[nn.Module] = [_neuron(spec)]
     if spec.kind.endswith("LINode"):
-        tau = _synapse_tau(spec)
-        cells.append(LINode(nn.Parameter(tau) if spec.learned else tau))
+        cells.append(LINode(_slow(spec, spec.hidden)))
     elif spec.kind.endswith(("SynapseFilter", "synapse")):
-        cells.append(SynapseFilter(_synapse_tau(spec), learnable=spec.learned))
+        cells.append(SynapseFilter(_slow(spec, spec.hidden)))
     if "feedback" not in spec.kind:
         return cells
     inner, h = nn.Sequential(*cells) if cells[1:] else cells[0], spec.hidden
     loop: DelayedRecurrentContainer | LinearRecurrentContainer
-    if spec.kind.endswith("delays"):
-        loop = DelayedRecurrentContainer(inner, h, h, spec.max_delay, learn_delays=True)
+    if "delays" in spec.kind:
+        is_learned = "fixed" not in spec.kind
+        loop = DelayedRecurrentContainer(inner, h, h, spec.max_delay, learn_delays=is_learned)
     else:
         loop = LinearRecurrentContainer(inner, h, h)
     with torch.no_grad():
@@ -188,6 +207,14 @@ class MemoryNet(nn.Module):
         self.fc2 = nn.Linear(spec.hidden, outputs)
         with torch.no_grad():
             self.fc2.weight *= spec.readout_gain
+        leaky = [LINode(_slow(spec, outputs))] if spec.kind.endswith("leaky read-out") else []
+        self.readout = nn.Sequential(*leaky)
+
+    def pace(self, training: TrainingConfig) -> OwnRate | None:
+        """Return what is to be called after each step of training, if anything is."""
+        if not self.spec.kind.endswith("a rate of their own"):
+            return None
+        return OwnRate(self.memory[0], training.lr, training.epochs)
 
     def hidden_seq(self, x_seq: Tensor) -> Tensor:
         """Return what the read-out sees of the hidden layer, ``[T, N, hidden]``, from fresh states."""
@@ -201,7 +228,7 @@ class MemoryNet(nn.Module):
             out_seq = self.fc2(self.rnn(x_seq)[0][-self.window :])
         else:
             reset_net(self)
-            out_seq = scan(x_seq, self.fc1, *self.memory, self.fc2)[-self.window :]
+            out_seq = scan(x_seq, self.fc1, *self.memory, self.fc2, *self.readout)[-self.window :]
         return out_seq if self.each else out_seq.mean(0)
 
 
@@ -210,16 +237,60 @@ def parameters_of(net: nn.Module) -> int:
     return sum(parameter.numel() for parameter in net.parameters())
 
 
+#: What a time constant belongs to, by its module.
+_PLACES = {LIFNode: "membrane", AdaptiveLIFNode: "membrane", LINode: "synapse", SynapseFilter: "synapse"}
+
+
 def time_constants(net: MemoryNet) -> dict[str, Tensor]:
     """Return the time constants and delays that a network trains, in time steps, each ``[number]``."""
     found = {}
-    for module in net.modules():
-        for name in ("tau", "delay"):
+    for path, module in net.named_modules():
+        place = "read-out" if path.startswith("readout") else _PLACES.get(type(module), "")
+        for name, words in (("tau", place), ("tau_adaptation", "threshold"), ("delay", "delay")):
             value = getattr(module, name, None)
             if isinstance(value, Tensor) and value.requires_grad:
-                where = {LIFNode: "membrane", LINode: "synapse", SynapseFilter: "synapse"}
-                found[where.get(type(module), name)] = value.detach().flatten()
+                found[words] = value.detach().flatten()
     return found
+
+
+class OwnRate:
+    """Train the delays of a loop at a rate of their own, spread over many steps at first; call it after each step.
+
+    Adam's steps do not depend on the size of a gradient, so a step of another length is one at another rate. It falls
+    as that of the weights does. ``sigma`` falls from a third of the longest delay to 0 as a straight line, in the first
+    half of training.
+
+    Source: I. Hammouamri, I. Khalfaoui-Hassani and T. Masquelier, "Learning delays in spiking neural networks using
+    dilated convolutions with learnable spacings", ICLR 2024: a larger rate for delays, and a sigma that falls in the
+    course of training. Rate and course are ours. https://arxiv.org/abs/2306.17670
+
+    Args:
+        loop: the container.
+        lr: learning rate of the weights.
+        steps: of the whole training.
+    """
+
+    RATE = 0.1  # time steps
+
+    def __init__(self, loop: DelayedRecurrentContainer, lr: float, steps: int) -> None:
+        self.loop, self.factor, self.half, self.taken = loop, self.RATE / lr, steps / 2, 0
+        self.before = loop.delay.detach().clone()
+        self._spread()
+
+    @torch.no_grad()
+    def __call__(self) -> None:
+        delay = self.loop.delay
+        delay.copy_(self.before + self.factor * (delay - self.before))
+        self.before, self.taken = delay.clone(), self.taken + 1
+        self._spread()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether delays are no longer spread."""
+        return self.taken >= self.half
+
+    def _spread(self) -> None:
+        self.loop.sigma = self.loop.max_delay / 3 * max(0.0, 1 - self.taken / self.half)
 
 
 @cache

@@ -26,6 +26,8 @@ __all__ = [
     "STARTS",
     "chosen",
     "final",
+    "recipes_of",
+    "spec_of",
 ]
 
 #: Most parameters of a network: as many as the tutorial's feedback network has.
@@ -81,7 +83,7 @@ def recipes_of(kind: str, start: str) -> list[dict[str, Any]]:
     names = {"lr"}
     if start != "tutorial":
         names |= {"readout_gain"}
-    if kind in SPIKING:
+    if kind not in GATED:
         names |= {"alpha", "detach_reset"}
         if start != "tutorial":
             names |= {"gain"} | ({"recurrent_gain"} if "feedback" in kind else set())
@@ -90,7 +92,7 @@ def recipes_of(kind: str, start: str) -> list[dict[str, Any]]:
     return [{name: value for name, value in recipe.items() if name in names} for recipe in RECIPES]
 
 
-def _spec(
+def spec_of(
     task: str,
     kind: str,
     start: str,
@@ -120,7 +122,7 @@ def _searched(task: str, kind: str, start: str) -> list[list[Spec]]:
     """Return the runs of each recipe on the validation sequences."""
     return [
         [
-            _spec(task, kind, start, recipe, distance, "validation").with_seed(seed)
+            spec_of(task, kind, start, recipe, distance, "validation").with_seed(seed)
             for distance in SEARCHED[task]
             for seed in SEARCH_SEEDS
         ]
@@ -160,7 +162,7 @@ def final(
     number = chosen(records, task, kind, start)
     if number is None:
         return None
-    return _spec(task, kind, start, recipes_of(kind, start)[number], at, changes=changes)
+    return spec_of(task, kind, start, recipes_of(kind, start)[number], at, changes=changes)
 
 
 def _search(task: str) -> Group:

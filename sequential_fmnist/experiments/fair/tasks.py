@@ -73,18 +73,23 @@ class Task:
     def train(self, net: MemoryNet, training: TrainingConfig) -> int:
         """Train, each epoch one batch of new sequences, and return the number of steps that it took.
 
-        Training ends before if 99.5 % of the validation answers are right.
+        Training ends before if 99.5 % of the validation answers are right, and no delay is spread any more.
 
         Raises:
             FloatingPointError: a loss or a weight is not finite.
         """
         keep_freed_memory()
         drawn = Drawn(self, torch.Generator().manual_seed(training.seed), training.batch_size)
+        pace = net.pace(training)
 
         def is_solved() -> bool:
-            return drawn.steps % BETWEEN == 0 and self.measure(net, "validation") >= SOLVED
+            is_asked = drawn.steps % BETWEEN == 0 and (pace is None or pace.is_over)
+            return is_asked and self.measure(net, "validation") >= SOLVED
 
-        return len(fit(net, drawn, config=training, loss=self.loss, stop=is_solved, progress=False))
+        history = fit(
+            net, drawn, config=training, loss=self.loss, after_step=pace, stop=is_solved, progress=False
+        )
+        return len(history)
 
     def measure(self, net: MemoryNet, split: str) -> float:
         """Return the share of right answers on a fixed set."""

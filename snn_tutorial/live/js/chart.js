@@ -208,7 +208,7 @@ export class Chart {
       for (let y = 0; y < column.length; y++) {
         const [top, bottom] = [y - 0.5, y + 0.5].map((one) => Math.floor(down(one)));
         pen.globalAlpha = Math.max(0, Math.min(1, column[y]));
-        pen.fillRect(left, top, right - left, Math.max(1, bottom - top)); // else a spike may fall between pixels
+        pen.fillRect(left, top, right - left, bottom - top);
       }
     }
     pen.globalAlpha = 1;

@@ -27,6 +27,8 @@ const BLANK = 56;
 /** Milliseconds for a step, and for all steps after a stroke. */
 const PACE = 60;
 const STROKE = 1200;
+/** Hidden neurons whose spikes are drawn, at most. */
+const DRAWN = 64;
 const NOTHING = range(SIDE).map(() => 0);
 const TAUS = [1.1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 50, 100, 200];
 /** Hidden neurons between input and output, a synapse that keeps a current, and the way back. */
@@ -127,13 +129,14 @@ export const network = (data, signal) => {
     const whole = (/** @type {ArrayLike<number>[]} */ series) =>
       series.map((step, t) => (t < time.value ? step : new Float64Array(step.length)));
     const squares = { ...bare, height: (width * SIDE) / columns.length, title: "what comes in" };
-    const burst = { ...bare, height: Math.min(120, 10 + 0.55 * width), title: "spikes", color: COLORS.spike };
+    const title = spikes[0].length > DRAWN && width > 140 ? `spikes of ${DRAWN} neurons` : "spikes";
+    const burst = { ...bare, height: Math.min(120, 10 + 0.55 * width), title, color: COLORS.spike };
     const blanks = { x: [(SIDE + columns.length - 1) / 2], y: [SIDE / 2], text: ["nothing"] };
     const read = raster(whole(columns), squares);
     if (columns.length >= 2 * SIDE && time.value > SIDE) read.marks.push({ kind: "words", ...blanks });
     const found = [
       read,
-      raster(whole(spikes), burst),
+      raster(whole(spikes.map((step) => step.slice(0, DRAWN))), burst),
       {
         ...{ ...bare, y: [Math.min(0, ...means), Math.max(0.1, ...means)], title: state },
         marks: [{ kind: /** @type {const} */ ("line"), x: steps, y: means.slice(0, time.value), color }],

@@ -16,10 +16,12 @@ export const sketch = ({ x, ends: [low, high], labels, known, asked, right, unit
   const drawn = x.map(() => (low + high) / 2);
   let [at, isShown] = [0, false];
   const width = x[x.length - 1] - x[0];
+  // Curves that are of no network have one colour; the one asked for has another.
+  const isAlike = Object.keys(known).some((label) => colorOf(label) === colorOf(asked));
   const chart = new Chart(`${labels[1]} against ${labels[0]}: draw the curve of ${asked}`, () => {
     /** @type {import("./chart.js").Mark[]} */
     const marks = Object.entries(known).map(([label, y]) => ({ kind: "line", x, y, label, color: colorOf(label) }));
-    if (isShown) marks.push({ kind: "line", x, y: right, label: asked, color: colorOf(asked) });
+    if (isShown) marks.push({ kind: "line", x, y: right, label: asked, color: isAlike ? COLORS.loop : colorOf(asked) });
     return [
       {
         ...{ height: 210, x: [x[0] - width / 40, x[x.length - 1] + width / 40], y: [low, high] },

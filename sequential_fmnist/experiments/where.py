@@ -1,0 +1,114 @@
+"""Where must a slow state sit? The second study of chapter 07: controls that were asked for after the first.
+
+``CONTROLS.md`` was committed before their runs and says what is concluded from what. Cases that the first study has are
+its runs, with seeds from 0 on; all others have seeds from :data:`FIRST` on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+from sequential_fmnist.experiments.ablation import ABLATION, DELAYS, STABLE
+from sequential_fmnist.experiments.frame import Case, Place, Records, Spec, Study
+from sequential_fmnist.experiments.images import ImageTask
+from sequential_fmnist.variants import NetworkSpec
+
+__all__ = ["SCALES", "WAITED", "WHERE", "WHOLE"]
+
+FIRST, SEEDS = 100, 4
+#: Factors on the outputs before the loss.
+SCALES = (1.0, 10.0)
+WHOLE, WAITED = "whole image", f"{DELAYS[-1]} blank columns"
+_SHOWN: dict[str, tuple[ImageTask, int | None]] = {
+    WHOLE: (ImageTask(), None),
+    WAITED: (ImageTask(delay=DELAYS[-1]), 7),
+}
+#: Where a slow state may sit: words for a case, the network, and its options.
+_FROZEN = {"tau_mode": "frozen"}
+NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
+    "plain": ("plain", {}),
+    "leaky read-out": ("plain", {"readout": "leaky"}),
+    "synapse, tau frozen at 2": ("stateful-synapse", _FROZEN),
+    "synapse, tau frozen at 26": ("stateful-synapse", _FROZEN | {"tau": 26.0}),
+    "synapse, tau learned": ("stateful-synapse", {}),
+}
+#: What runs: as little as decides the questions below.
+_RUNS: dict[str, tuple[tuple[str, float], ...]] = {
+    WAITED: (
+        ("synapse, tau frozen at 2", 1.0), ("plain", 1.0), ("leaky read-out", 1.0), ("synapse, tau learned", 10.0),
+        ("plain", 10.0), ("leaky read-out", 10.0), ("synapse, tau learned", 1.0), ("synapse, tau frozen at 26", 1.0),
+    ),
+    WHOLE: (
+        ("plain", 1.0), ("synapse, tau learned", 10.0), ("plain", 10.0), ("synapse, tau learned", 1.0),
+    ),
+}  # fmt: skip
+
+
+def _name(words: str, scale: float) -> str:
+    return f"{words}, outputs times {scale:.0f}"
+
+
+def _case(shown: str, words: str, scale: float) -> Case:
+    kind, options = NETWORKS[words]
+    task, last = _SHOWN[shown]
+    network = NetworkSpec(kind, **{"readout": "membrane", "scale": scale, "last": last} | options)
+    return Case(_name(words, scale), kind, Spec(network, task, STABLE), SEEDS, first=FIRST)
+
+
+def _cases(shown: str, records: Records) -> Iterable[Case]:
+    """Return the cases of an image and a wait; what the first study has run is taken from there."""
+    known = {
+        case.runs()[0].key(): case
+        for group in ABLATION.groups.values()
+        for case in group(records)
+        if case.seeds == 10
+    }
+    for words, scale in _RUNS[shown]:
+        case = _case(shown, words, scale)
+        old = known.get(case.spec.with_seed(0).key())
+        yield dataclasses.replace(old, name=case.name, at=None) if old else case
+
+
+def waited(records: Records) -> Iterable[Case]:
+    """After 56 blank columns: which slow state is needed, must it be learned, and at which scale of the outputs?"""
+    yield from _cases(WAITED, records)
+
+
+def whole(records: Records) -> Iterable[Case]:
+    """Without a wait: does the scale of the outputs decide between synapse and plain?"""
+    yield from _cases(WHOLE, records)
+
+
+def gated(_: Records) -> Iterable[Case]:
+    """After 56 blank columns: the reference without spikes, of the size of the feedback network."""
+    spec = Spec(NetworkSpec("gru", hidden=20), ImageTask(delay=DELAYS[-1]), STABLE)
+    yield Case("GRU", "gru", spec, 5, first=FIRST)
+
+
+def _questions() -> dict[str, tuple[Place, Place]]:
+    def at(group: str, words: str, scale: float) -> Place:
+        return group, _name(words, scale), NETWORKS[words][0]
+
+    learned = "synapse, tau learned"
+    pairs = [
+        ("waited", WAITED, 1.0, "plain", "synapse, tau frozen at 2"),
+        ("waited", WAITED, 1.0, "synapse, tau frozen at 2", learned),
+        ("waited", WAITED, 1.0, "synapse, tau frozen at 26", learned),
+        *(("waited", WAITED, scale, "plain", learned) for scale in SCALES),
+        *(("waited", WAITED, scale, learned, "leaky read-out") for scale in SCALES),
+        *(("whole", WHOLE, scale, "plain", learned) for scale in SCALES),
+    ]
+    asked = {
+        f"{b} over {a}, {shown}, outputs times {scale:.0f}": (at(group, a, scale), at(group, b, scale))
+        for group, shown, scale, a, b in pairs
+    }
+    for words, scale in ((learned, 1.0), ("leaky read-out", 10.0)):
+        asked[f"GRU over {words}, {WAITED}"] = at("waited", words, scale), ("gated-waited", "GRU", "gru")
+    return asked
+
+
+WHERE = Study(
+    "where", {"waited": waited, "whole": whole, "gated-waited": gated}, _questions(), after=ABLATION
+)
