@@ -189,6 +189,7 @@ def share_scripts(app: Sphinx, error: Exception | None) -> None:
 #: What the theme and MathJax bring and no page loads.
 UNUSED = (
     "**/*.map",
+    "*webpack-macros.html",
     "locales/**/*.*",
     "images/logo_[djw]*",
     "scripts/fontawesome.js",

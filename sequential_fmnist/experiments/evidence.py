@@ -166,10 +166,10 @@ def repeated_table(summary: Summary, published: Mapping[str, Any], *kinds: str) 
             was = f"{100 * value:.1f}"
             if len(values) > 2:
                 low, high, _ = further_run(values, value)
-                further = f"{100 * low:.1f} to {100 * high:.1f}"
+                further = f"{100 * low:.1f} to {min(100, 100 * high):.1f}"
                 further = further if low <= value <= high else f"~~{further}~~"
         mean = f"{100 * sum(values) / len(values):.1f} ({100 * min(values):.1f} to {100 * max(values):.1f})"
-        skips = f"{min(case['skipped'])} to {max(case['skipped'])}"
+        skips = " to ".join(map(str, sorted({min(case["skipped"]), max(case["skipped"])})))
         fall, fell = f"{100 * max(case['largest_fall']):.0f}", f"{sum(case['collapses'])}"
         rows.append([case["kind"], recipe, changed, str(len(values)), mean, skips, fall, fell, was, further])
     head = ("network", "recipe", "run with", "seeds", "mean (range)", "skipped", "largest fall", "collapses")

@@ -265,7 +265,7 @@ def replays(_: Records) -> Iterable[Case]:
     """How often does a collapse come again if the weights before it change by a millionth?"""
     config = TrainingConfig(epochs=64, drop_last=True)
     spec = Spec(NetworkSpec("feedback", detach_reset="hidden"), ReplayTask(), config)
-    yield Case("collapses replayed", "feedback", spec, 5, first=FIRST)
+    yield Case("collapses replayed", "feedback", spec, 4, first=FIRST)
 
 
 def float16(_: Records) -> Iterable[Case]:

@@ -86,11 +86,8 @@ class TestFullRun:
         assert not full["is_subset"]
         median = {name: reach["median"] for name, reach in full["reach"].items()}
         assert max(median["plain"]) < 0.4 < 1 < min(median["stateful-synapse"])
-        assert full["plain_paths"]["silent"] > 5 * full["plain_paths"]["hidden"]
 
     def test_the_cut_sends_more_back(self, full):
-        cut, attached = full["growth_by_scale_of_w_y"].values()
-        assert min(cut[scale] / attached[scale] for scale in cut) > 5
         cut, attached = (full["stretch_over_27_steps"][name] for name in ("cut", "attached"))
         assert cut["largest"] > 10 * attached["largest"]
 

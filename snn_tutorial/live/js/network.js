@@ -129,7 +129,7 @@ export const network = (data, signal) => {
     const whole = (/** @type {ArrayLike<number>[]} */ series) =>
       series.map((step, t) => (t < time.value ? step : new Float64Array(step.length)));
     const squares = { ...bare, height: (width * SIDE) / columns.length, title: "what comes in" };
-    const title = spikes[0].length > DRAWN ? `spikes of ${DRAWN} neurons` : "spikes";
+    const title = spikes[0].length > DRAWN && width > 140 ? `spikes of ${DRAWN} neurons` : "spikes";
     const burst = { ...bare, height: Math.min(120, 10 + 0.55 * width), title, color: COLORS.spike };
     const blanks = { x: [(SIDE + columns.length - 1) / 2], y: [SIDE / 2], text: ["nothing"] };
     const read = raster(whole(columns), squares);
