@@ -195,8 +195,8 @@ UNUSED = (
     "scripts/fontawesome.js",
     "vendor/fontawesome/webfonts/fa-regular-*",
     *(
-        f"mathjax/output/chtml/fonts/woff-v2/MathJax_{name}-*"
-        for name in ("Fraktur", "SansSerif", "Script", "Typewriter")
+        f"mathjax/output/chtml/fonts/woff-v2/MathJax_{name}*"
+        for name in ("AMS", "Calligraphic", "Fraktur", "*Bold", "SansSerif", "Script", "Typewriter", "Vector")
     ),
 )
 

@@ -207,6 +207,7 @@ export const train = (data, signal) => {
     numbers: () => ({
       runs: runs.map(({ history, failed }) => ({ history, failed })),
       seed: seed.value,
+      settings: settings(),
       story: story.value,
       isPaused,
     }),
