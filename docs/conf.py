@@ -2,9 +2,11 @@
 
 import inspect
 import json
+import os
 import re
 import sys
 import tomllib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -155,24 +157,33 @@ MODULE = re.compile(r"const \$\w+ = \(\(\) => \{\n.*?return \{ [\w, ]* \};\n\}\)
 VIEW = re.compile(r"(<style>\n?\.snn-live.*?</style>\s*)<script>\(\(\) => \{.*?</script>", re.DOTALL)
 
 
+def _without(view: re.Match[str], modules: set[str], style: str) -> str:
+    """Return a view without these modules and this style sheet."""
+    return MODULE.sub(lambda found: "" if found[0] in modules else found[0], view[0]).removeprefix(style)
+
+
 def share_scripts(app: Sphinx, error: Exception | None) -> None:
-    """Let the views of a page share their style sheet and the modules of their scripts, which each brings along."""
+    """Let all views share their style sheet and the modules of their scripts, which each notebook brings along."""
     if error is not None:
         return
+    modules: dict[str, str] = {}
+    static, style = Path(app.outdir) / "_static", ""
     for path in Path(app.outdir).rglob("*.html"):
-        known: set[str] = set()
-
-        def shared(view: re.Match[str], known: set[str] = known) -> str:
-            new = [one for one in MODULE.findall(view[0]) if one not in known]
-            names = {one.split()[1] for one in known}
-            if any(one.split()[1] in names for one in new):  # of another version of the module
-                return view[0]
-            style = "" if known else view[1]
-            known.update(new)
-            script = f"<script>\n{''.join(new)}</script>\n" if new else ""
-            return style + script + MODULE.sub("", view[0]).removeprefix(view[1])
-
-        path.write_text(VIEW.sub(shared, path.read_text()))
+        text = path.read_text()
+        views = list(VIEW.finditer(text))
+        for view in views:
+            for one in MODULE.findall(view[0]):
+                modules.setdefault(one.partition(" = ")[0], one)
+        if not views:
+            continue
+        style = style or views[0][1]
+        place = os.path.relpath(static, path.parent)
+        shared = f'<link rel="stylesheet" href="{place}/views.css"><script src="{place}/views.js"></script>'
+        at = views[0].start()
+        own = partial(_without, modules=set(modules.values()), style=style)
+        path.write_text(text[:at] + shared + VIEW.sub(own, text[at:]))
+    (static / "views.css").write_text(re.sub(r"</?style>", "", style))
+    (static / "views.js").write_text("".join(modules.values()))
 
 
 #: What the theme and MathJax bring and no page loads.

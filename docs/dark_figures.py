@@ -78,7 +78,7 @@ def add_variants(page: Path) -> None:
         return f'src="{os.path.relpath(file, page.parent)}"'
 
     text = re.sub(
-        r"<details><summary>Answer</summary>.*?</details>", unpacked, page.read_text(), flags=re.DOTALL
+        r"<details[^>]*><summary>Answer</summary>.*?</details>", unpacked, page.read_text(), flags=re.DOTALL
     )
     picture = r'((?:<a [^>]*>\s*)?<img [^>]*?src="([^"]*_images/[^"]+\.(?:png|gif))"[^>]*>(?:\s*</a>)?)'
     page.write_text(re.sub(picture, both, text))
