@@ -152,7 +152,7 @@ def dead_controls(view: LiveView, how: str = "keyboard") -> list[str]:
     # Buttons come last, since one may clear what others change.
     kinds = [view.figure.locator(kind) for kind in (":is(input, select)", "button")]
     for control in [control for kind in kinds for control in kind.all()]:
-        if not control.is_visible():
+        if not control.is_visible() or control.is_disabled():
             continue
         before = (view.numbers(), view.said(), view.picture())
         _move(view, control, how)
