@@ -63,16 +63,13 @@ def times() -> str:
     }
     rows = []
     for command, what in about.items():
-        row = [f"`make {command}`: {what}", f"{found['seconds'][command] / 60:.0f} min"]
-        if "packages" in found:  # runs before version 0.2 did not time them apart
-            packages = found["packages"][command]
-            row += [f"{packages['seconds'] / 60:.0f} min", f"{packages['megabytes']:,} MB"]
-        rows.append(row)
-    head = ("command", "time", "of it packages", "on disk")[: len(rows[0])]
-    busy = f", load {found['load_before']:.1f} before" if "load_before" in found else ""
-    return markdown(head, rows) + (
-        f"\nMeasured from a fresh clone, packages included, with {where['cores']} cores ({where['processor']}{busy}), "
-        f"Python {where['python']} and torch {where['torch']} by `make times`.\n"
+        minutes = f"{found['seconds'][command] / 60:.0f} min"
+        packages = found["packages"][command]
+        of_it = (f"{packages['seconds'] / 60:.0f} min", f"{packages['megabytes']:,} MB")
+        rows.append((f"`make {command}`: {what}", minutes, *of_it))
+    return markdown(("command", "time", "of it packages", "on disk"), rows) + (
+        f"\nMeasured in fresh clones, with {where['cores']} cores ({where['processor']}), Python {where['python']} and "
+        f"torch {where['torch']}.\n"
     )
 
 
