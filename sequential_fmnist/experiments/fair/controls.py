@@ -61,17 +61,32 @@ def _search_cases(kind: str, name: str, searched: Mapping[int, list[Spec]]) -> I
             yield Case(f"{name}, recipe {number}", kind, spec, 1, RATIOS_AT, spec.training.seed)
 
 
-def _slow(kind: str, distances: tuple[int, ...], starts: tuple[str, ...]) -> Group:
-    def group(records: Records) -> Iterable[Case]:
-        for at in distances:
-            for start in starts:
-                number = chosen(records, "recall", _PLAIN, start)
-                if number is not None:
-                    spec = spec_of("recall", kind, start, _options(kind, start, number), at)
-                    yield Case(start, kind, spec, 5, at, FIRST)
+def _with_its_recipe(
+    question: str, task: str, searched: str, kind: str, places: Iterable[tuple[str, int]], seeds: int
+) -> Group:
+    """Return a group of ``kind`` at places (start, D), each with the recipe that was chosen for ``searched``."""
+    placed = tuple(places)
 
-    group.__doc__ = f"Recall: where may the slow state sit? {kind.capitalize()}."
+    def group(records: Records) -> Iterable[Case]:
+        for start, at in placed:
+            number = chosen(records, task, searched, start)
+            if number is not None:
+                spec = spec_of(task, kind, start, _options(kind, start, number), at)
+                yield Case(start, kind, spec, seeds, at, FIRST)
+
+    group.__doc__ = f"{question} {kind.capitalize()}."
     return group
+
+
+def _slow(kind: str, distances: tuple[int, ...], starts: tuple[str, ...]) -> Group:
+    places = ((start, at) for at in distances for start in starts)
+    return _with_its_recipe("Recall: where may the slow state sit?", "recall", _PLAIN, kind, places, 5)
+
+
+def _delays(kind: str) -> Group:
+    places = (("blind", 50), ("blind", 100), ("informed", 50))
+    question = "Copying: must delays be learned?"
+    return _with_its_recipe(question, "copying", "feedback, learned delays", kind, places, 3)
 
 
 def spread(records: Records) -> Iterable[Case]:
@@ -79,18 +94,6 @@ def spread(records: Records) -> Iterable[Case]:
     for name, changes in SPREAD.items():
         if spec := final(records, "recall", _SYNAPSE, "blind", 500, changes):
             yield Case(name, _SYNAPSE, spec, 3, 500, FIRST)
-
-
-def _delays(kind: str) -> Group:
-    def group(records: Records) -> Iterable[Case]:
-        for start, at in (("blind", 50), ("blind", 100), ("informed", 50)):
-            number = chosen(records, "copying", "feedback, learned delays", start)
-            if number is not None:
-                spec = spec_of("copying", kind, start, _options(kind, start, number), at)
-                yield Case(start, kind, spec, 3, at, FIRST)
-
-    group.__doc__ = f"Copying: must delays be learned? {kind.capitalize()}."
-    return group
 
 
 def longer(records: Records) -> Iterable[Case]:
