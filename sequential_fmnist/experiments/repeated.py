@@ -127,7 +127,7 @@ class ReplayTask(RepeatedTask):
 
     collapses: int = option(2, "how many of a run, the first ones", 1)
     times: int = option(50, "replays as is", 1)
-    fewer: int = option(10, "replays of each other kind", 1)
+    fewer: int = option(50, "replays of each other kind", 1)
     size: float = option(1e-6, "standard deviation of the noise on each weight", 0)
 
     def run(self, net: nn.Module, training: TrainingConfig) -> Record:
@@ -229,43 +229,44 @@ def feedback_64(_: Records) -> Iterable[Case]:
 def others_64(_: Records) -> Iterable[Case]:
     """Do they change the networks without feedback?"""
     for kind in ("plain", "stateful-synapse"):
-        yield from _repeated(kind, A, 3, "rule")  # without a skip it is the run in float32, bit for bit
+        yield from _repeated(kind, A, 10, "float32", "rule")
 
 
 def feedback_90(_: Records) -> Iterable[Case]:
     """The same for the recipe of the tutorial's curves."""
-    yield from _repeated("feedback", B, 5, "rule", "float32")
+    yield from _repeated("feedback", B, 10, "float32", "rule")
 
 
 def others_90(_: Records) -> Iterable[Case]:
     """The networks without feedback by the recipe of the tutorial's curves."""
     for kind in ("plain", "stateful-synapse"):
-        yield from _repeated(kind, B, 2, "rule")
+        yield from _repeated(kind, B, 10, "float32", "rule")
 
 
 def listing(_: Records) -> Iterable[Case]:
     """The tutorial's listing, cut everywhere, trained for 64 epochs."""
-    yield from _repeated("feedback", LISTING, 3, "rule", "float32")
+    for kind in ("feedback", "plain", "stateful-synapse"):
+        yield from _repeated(kind, LISTING, 10, "float32", "rule")
 
 
 def random_skips(_: Records) -> Iterable[Case]:
     """Is it these updates, or any five?"""
-    yield _case(f"{A}, random skips", "feedback", A, 5, scaler="random skips")
+    yield _case(f"{A}, random skips", "feedback", A, 10, scaler="random skips")
 
 
 def cures(_: Records) -> Iterable[Case]:
     """What else cures feedback?"""
-    yield _case(f"{A}, gradient norm at most 1", "feedback", A, 3, clip=1.0)
-    yield _case(f"{A}, reset attached", "feedback", A, 3, detach_reset="none")
-    yield _case(f"{A}, learning rate 0.02", "feedback", A, 3, lr=0.02)
-    yield _case(f"{A}, dampened derivative", "feedback", A, 3, dampened=True)
+    yield _case(f"{A}, gradient norm at most 1", "feedback", A, 10, clip=1.0)
+    yield _case(f"{A}, reset attached", "feedback", A, 10, detach_reset="none")
+    yield _case(f"{A}, learning rate 0.02", "feedback", A, 10, lr=0.02)
+    yield _case(f"{A}, dampened derivative", "feedback", A, 10, dampened=True)
 
 
 def replays(_: Records) -> Iterable[Case]:
     """How often does a collapse come again if the weights before it change by a millionth?"""
     config = TrainingConfig(epochs=64, drop_last=True)
     spec = Spec(NetworkSpec("feedback", detach_reset="hidden"), ReplayTask(), config)
-    yield Case("collapses replayed", "feedback", spec, 4, first=FIRST)
+    yield Case("collapses replayed", "feedback", spec, 10, first=FIRST)
 
 
 def float16(_: Records) -> Iterable[Case]:
@@ -275,7 +276,7 @@ def float16(_: Records) -> Iterable[Case]:
 
 def float16_fixed(_: Records) -> Iterable[Case]:
     """Float16 with a scale that never changes, so that no update is skipped."""
-    yield _case(f"{A}, float16 at a fixed scale", "feedback", A, 1, "fixed scale", amp=True)
+    yield _case(f"{A}, float16 at a fixed scale", "feedback", A, 3, "fixed scale", amp=True)
 
 
 #: Every group in the order in which they run: what matters most comes first, what is slow comes last.
