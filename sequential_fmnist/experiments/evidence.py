@@ -1,4 +1,4 @@
-"""What the runs of the ablation say, in tables. Everything is read from the summary in ``results/ablation.json``."""
+"""What the runs of the studies say, in tables. Everything is read from their summaries in ``results/``."""
 
 from __future__ import annotations
 
@@ -8,11 +8,8 @@ from typing import Any
 from tabulate import tabulate
 
 from sequential_fmnist.experiments.statistics import further_run
-from sequential_fmnist.networks import NETWORKS
 
 __all__ = [
-    "CUTS",
-    "PUBLISHED_CUT",
     "answers",
     "best_table",
     "case_table",
@@ -21,26 +18,12 @@ __all__ = [
     "markdown",
     "reached_table",
     "repeated_table",
-    "reproduced",
-    "reproduced_table",
     "verdict_table",
 ]
 
 #: A case of a group as the summary holds it: name, kind, at, values, accuracy and more.
 CaseSummary = Mapping[str, Any]
 Summary = Mapping[str, Any]
-
-#: Where the gradient through the reset is cut: for each network the case of the group "reset".
-CUTS: dict[str, dict[str, str]] = {
-    "cut nowhere": dict.fromkeys(NETWORKS, "cut nowhere"),
-    "cut in feedback's hidden layer": {
-        **dict.fromkeys(NETWORKS, "cut nowhere"),
-        "feedback": "cut in the hidden layer",
-    },
-    "cut everywhere": dict.fromkeys(NETWORKS, "cut everywhere"),
-}
-#: Which of these the published runs of so many epochs have, see ``results/published.json``.
-PUBLISHED_CUT = {64: "cut in feedback's hidden layer", 90: "cut everywhere"}
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1) -> str:
@@ -103,43 +86,6 @@ def verdict_table(found: Mapping[str, Mapping[str, Any]]) -> str:
         p = "< 0.001" if each["p_holm"] < 0.001 else f"{each['p_holm']:.3f}"
         rows.append([question, f"{mean:+z.1f} [{low:+z.1f}, {high:+z.1f}]", p, word])
     return markdown(["question", "gain in points", "p, corrected", "verdict"], rows)
-
-
-def reproduced(
-    summary: Summary, published: Mapping[str, Any], epochs: int
-) -> dict[str, dict[str, tuple[float, ...]]]:
-    """Return for each of :data:`CUTS` and network: the published value, the 95 % prediction interval for it, and p.
-
-    Published figures of 90 epochs were measured on training images, so they are compared with train accuracies.
-
-    Args:
-        summary: ``results/ablation.json``.
-        published: ``results/published.json``.
-        epochs: 64 or 90, with the settings of the published runs of that length.
-    """
-    run = published["runs"][f"{epochs} epochs"]
-    runs = {(case["kind"], case["name"]): case for case in cases(summary, "reset")}
-    found: dict[str, dict[str, tuple[float, ...]]] = {}
-    for cut, names in CUTS.items():
-        for kind in NETWORKS:
-            case, value = runs[kind, f"{epochs} epochs, {names[kind]}"], run["right"][kind] / run["images"]
-            ours: Sequence[float] = case["values" if epochs == 64 else "train_values"]
-            found.setdefault(cut, {})[kind] = (value, *further_run(ours, value))
-    return found
-
-
-def reproduced_table(summary: Summary, published: Mapping[str, Any], epochs: int) -> str:
-    """Return :func:`reproduced` as a table; what lies outside of its interval is struck out."""
-    found = reproduced(summary, published, epochs)
-    first = next(iter(found.values()))
-    rows = [["published", *(f"{100 * first[kind][0]:.1f} %" for kind in NETWORKS)]]
-    for cut, kinds in found.items():
-        row = [f"**{cut}, as published**" if cut == PUBLISHED_CUT[epochs] else cut]
-        for value, low, high, p in kinds.values():
-            cell = f"{100 * low:.1f} to {100 * high:.1f}, p {p:.2g}"
-            row.append(cell if low <= value <= high else f"~~{cell}~~")
-        rows.append(row)
-    return markdown([f"{epochs} epochs", *NETWORKS], rows)
 
 
 def repeated_table(summary: Summary, published: Mapping[str, Any], *kinds: str) -> str:

@@ -53,13 +53,10 @@ def waiting_networks(record: Mapping[str, Any], file: Path = WAITING) -> dict[st
     return nets
 
 
-def _networks(
-    record: Mapping[str, Any] | None = None, nets: Mapping[str, nn.Module] | None = None
-) -> dict[str, Any]:
-    """Return the networks of the package, those of a record, which are kept in half precision, or ``nets``."""
+def _networks(record: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the networks of the package, or those of a record, which are kept in half precision."""
     cells: dict[str, Any] = {}
-    if nets is None:
-        nets = waiting_networks(record) if record else {kind: pretrained.load(kind)[0] for kind in NETWORKS}
+    nets = waiting_networks(record) if record else {kind: pretrained.load(kind)[0] for kind in NETWORKS}
     networks = [_trained(kind.replace("-", " "), net, cells, bool(record)) for kind, net in nets.items()]
     return {"networks": networks, "cells": cells}
 
@@ -114,22 +111,20 @@ def network_explorer(
 
 
 def gradient_explorer(
-    images: np.ndarray,
-    labels: Sequence[int],
-    classes: Sequence[str],
-    figure: Figure,
-    networks: Mapping[str, nn.Module] | None = None,
+    net: nn.Module, images: np.ndarray, labels: Sequence[int], classes: Sequence[str], figure: Figure
 ) -> HTML:
-    """Return a view of how far back the gradient of an output reaches in each network.
+    """Return a view of the gradient of the loss to each hidden neuron of a feedback network in each step.
 
-    Other arguments are those of :func:`network_explorer`.
+    A slider multiplies the weights of the loop, a box cuts the gradient through the reset in the hidden layer.
 
     Args:
-        networks: others than the three of the package, by name; the view then begins with a cut reset and the mean of
-            all steps.
+        net: the network; it stays as it is.
+        images: as for :func:`network_explorer`.
+        labels: class of each image, ``[n]``.
+        classes: names of the classes.
+        figure: what stands there without JavaScript.
     """
-    alt = "gradient of an output to each pixel and to each hidden neuron, and its norm by column"
-    begins = {"isCut": networks is not None, "isMean": networks is not None}
-    copies = networks and {name: copy.deepcopy(net) for name, net in networks.items()}
-    data = {**_networks(nets=copies), **_pictures(images, labels, classes), **begins}
-    return view("gradient", data, figure, alt)
+    cells: dict[str, Any] = {}
+    trained = _trained("feedback", copy.deepcopy(net), cells, False)
+    data = {"network": trained, "cells": cells, **_pictures(images, labels, classes)}
+    return view("gradient", data, figure, "gradient to each hidden neuron in each step, and its norm")
