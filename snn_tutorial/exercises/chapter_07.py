@@ -32,9 +32,11 @@ def _exercises() -> dict[str, Exercise]:
     # What feedback gains over the plain network with the tutorial's listing, a number for each seed.
     gain = np.subtract(last["feedback"], last["plain"])
     above = np.mean([gain[list(trio)].mean() > 0 for trio in combinations(range(10), 3)])
-    questions = len(summary["comparisons"])
-    # The p-values, not corrected, of the questions that Holm's method decides.
-    decided = [each["p"] for each in summary["comparisons"].values() if each["decided"]]
+    stable = {c["name"]: c for c in summary["groups"]["size"] if c["kind"] == "plain"}
+    loop = next(c for c in summary["groups"]["size"] if (c["name"], c["kind"]) == ("stable", "feedback"))
+    pair = [np.array(c["values"]) for c in (loop, stable["stable, 86 hidden"])]
+    apart, variance = pair[0].mean() - pair[1].mean(), sum(each.var(ddof=1) for each in pair)
+    seeds = (1.96 + 0.84) ** 2 * variance / apart**2
     return {
         "07.1": Exercise(
             right=above,
@@ -47,29 +49,29 @@ def _exercises() -> dict[str, Exercise]:
             because="Three seeds could have told either story.",
         ),
         "07.2": Exercise(
-            right=sum(p * questions >= 0.05 for p in decided),
-            hint="multiply each p by the number of questions, and count the decided ones that reach 0.05.",
+            right=seeds,
+            tolerance=0.05,
+            hint="the difference must be 1.96 + 0.84 = 2.8 times its standard error, the root of (s1^2 + s2^2) / n.",
             mistakes=[
                 (
-                    len(decided),
-                    "Holm's method decides that many; how many of these would Bonferroni's method lose?",
+                    1.96**2 * variance / apart**2,
+                    "that many find it in every second study only: add the 0.84.",
                 ),
-                (questions - len(decided), "those are undecided by Holm's method already."),
+                (2 * seeds, "that is both networks together."),
+                (seeds * pair[0].var(ddof=1) / variance, "both networks scatter: add their variances."),
             ],
-            because="Holm's method never decides fewer questions, and guards against error equally well.",
+            because="Ten seeds leave a difference of this size undecided in most studies.",
         ),
         "07.3": Exercise(
-            right=lambda a: len(a) == 2 and 0.15 < float(a[0]) < float(a[1]) < 0.95,
-            hint="run the case of 28 blank columns twice, with tau=2 and tau=20 in its network; list both.",
+            right=1 / (1 - 0.5 ** (1 / 27)),
+            tolerance=0.02,
+            hint="the first column is 27 steps older than the last, in each of the seven last steps.",
             mistakes=[
-                (lambda a: max(map(float, a)) > 1, "as fractions, not in per cent."),
-                (lambda a: float(a[0]) > float(a[1]), "the start at 2 comes first."),
-                (
-                    lambda a: min(map(float, a)) < 0.15,
-                    "one is at chance, 0.1: is the read-out that of the case?",
-                ),
+                (1 / (1 - 0.5 ** (1 / 83)), "the blank columns make both older; only their distance counts."),
+                (1 / (1 - 0.5 ** (1 / 28)), "from the first to the last of 28 columns there are 27 steps."),
+                (0.5 ** (1 / 27), "that is what a step leaves; tau is 1 / (1 - q)."),
             ],
-            because="With one seed look at the size of the difference, not only at its sign.",
+            because="At the 56 to 61 steps that training finds, the first column weighs 0.61 to 0.64 of the last.",
         ),
     }
 
