@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -73,14 +74,25 @@ def times() -> str:
     )
 
 
+#: In a chapter's opening: which part of which section of the text it follows.
+FOLLOWS = re.compile(r"follows (?:its|the) (?:(.+?) of the )?section \[(.+?)\]")
+
+
 def chapters() -> str:
-    """Return a link to each chapter, with the time of its last full run."""
+    """Return a row for each chapter: a link to it, what of the text it follows, and the time of its last full run."""
     seconds = load("notebooks")["seconds"]
-    lines = []
+    rows = []
     for path in paths():
-        time = f" ({seconds[path.stem]:.0f} s)" if path.stem in seconds else ""
-        lines.append(f"- [{title(nbformat.read(path, as_version=4))}](notebooks/{path.name}){time}\n")
-    return "".join(lines)
+        chapter = nbformat.read(path, as_version=4)
+        opening = " ".join(chapter.cells[0].source.split())
+        follows = ""
+        if found := FOLLOWS.search(opening):
+            part, section = found.groups()
+            follows = section + (f", {part}" if part else "")
+        time = f"{seconds[path.stem]:.0f} s" if path.stem in seconds else ""
+        rows.append((f"[{title(chapter)}](notebooks/{path.name})", follows, time))
+    align = ("left", "left", "right")
+    return tabulate(rows, ("chapter", "SpikingJelly's section", "time"), "pipe", colalign=align) + "\n"
 
 
 #: Where the README's results are: a column to its study, group or groups, and the name of its case.
