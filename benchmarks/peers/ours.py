@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.cases import LARGE, Inputs, Layer, Network
+from benchmarks.peers.own_neuron import Resonator
 from benchmarks.torch_loop import OneLayer, SequenceNetwork, Training
 from sequential_fmnist.networks import columns_as_sequence, make_network
 from snn_core import layer as containers
@@ -105,6 +106,7 @@ def layers(backend: str) -> dict[str, Callable[[int], nn.Module]]:
         "CUBA-LIF": lambda H: neuron.CUBALIFNode(2.0, **fires),
         "leaky integrator": lambda H: neuron.LINode(2.0, backend=backend),
         "refractory LIF": lambda H: neuron.LIFNode(2.0, refractory=2, **fires),
+        "own equations (resonate and fire)": lambda H: Resonator(backend),
         "low-pass synapse": lambda H: synapse.LowPassSynapse(2.0, learnable=True, backend=backend),
         "double exponential synapse": lambda H: more_synapse.DoubleExponentialSynapse(
             learnable=True, backend=backend
