@@ -122,7 +122,7 @@ def has(name: str, case: Network | Layer, about: Mapping[str, Any]) -> bool:
     """Say whether a library takes part in a case."""
     if isinstance(case, Layer):
         return case.name in about["layers"]
-    return case.at_base or name in IN_EVERY_SIZE
+    return about["networks"] and (case.at_base or name in IN_EVERY_SIZE)
 
 
 def measure(plan: Plan, libraries: Sequence[str], environments: Path, cold: bool) -> dict[str, Any]:

@@ -100,6 +100,7 @@ LIBRARIES = {
     "snntorch": Library("snnTorch", "snntorch", environment="torch"),
     "norse": Library("Norse", "norse", environment="torch"),
     "spyx": Library("Spyx", "spyx", environment="jax"),
+    "products": Library("products alone", "products"),
 }
 #: Whose networks are timed in all sizes; the others at the base size alone.
 IN_EVERY_SIZE = (OURS, "snn_core-train-steps", LOOP, "spikingjelly", "spyx")

@@ -40,7 +40,8 @@ def _measured(found: Mapping[str, Any]) -> str:
     """Return when, where and with which versions it was measured, and what compiling costs."""
     where, libraries = found["provenance"], found["libraries"]
     # A library's own package comes first among its versions.
-    versions = dict(next(iter(library["versions"].items())) for library in libraries.values())
+    named = (library["versions"] for library in libraries.values() if library["versions"])
+    versions = dict(next(iter(each.items())) for each in named)
     networks = [entry["libraries"] for entry in found["networks"] if not entry["busy"]]
     text = (
         f"Measured by `make bench` on {found['date']}: {where['cores']} cores ({where['processor']}), Python "

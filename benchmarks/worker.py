@@ -29,9 +29,10 @@ class Worker:
         self.timed: Any = None
 
     def about(self) -> dict[str, Any]:
-        """Return versions, which layers there are, and what they have otherwise."""
+        """Return versions, whether there are networks, which layers there are, and what they have otherwise."""
         return {
             "versions": {package: version(package) for package in self.library.PACKAGES},
+            "networks": hasattr(self.library, "network"),
             "layers": [] if self.variant in ("train_steps", "inductor") else list(self.library.LAYERS),
             "notes": self.library.NOTES,
         }

@@ -12,13 +12,14 @@ from pathlib import Path
 import nbformat
 import run_notebooks
 from chapters import ROOT, address, is_outdated, number, paths
-from tables import base_size, load, pages
+from tables import base_size, by_batch, load, pages
 
+from benchmarks.cases import LARGE
 from sequential_fmnist.checkpoint import atomic_write
 from sequential_fmnist.data import SequentialFashionMNIST
 from snn_tutorial.page import save_figure
 from snn_tutorial.plot.fair import headline
-from snn_tutorial.plot.kernels import libraries
+from snn_tutorial.plot.kernels import growth, libraries
 from snn_tutorial.plot.reading import reading_gif
 from snn_tutorial.plot.training import gains
 
@@ -54,6 +55,8 @@ def draw(folder: Path) -> None:
     save_figure(headline(ablation, load("fair")), folder / "memory.png")
     save_figure(gains(list(ablation["comparisons"].values())), folder / "comparisons.png")
     save_figure(libraries(base_size(timed), labels), folder / "benchmarks.png")
+    layers = [entry for entry in timed["layers"] if entry["name"] == LARGE]
+    save_figure(growth(layers, by_batch(timed), labels), folder / "growth.png")
     test = SequentialFashionMNIST(train=False, source="embedded", verbose=False)
     with atomic_write(folder / "reading.gif") as file:
         file.write(reading_gif(test.images[0, 0].numpy(), test.classes[int(test.labels[0])]))

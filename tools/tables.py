@@ -146,13 +146,20 @@ def base_size(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [entry for entry in found["networks"] if size.items() <= entry.items()]
 
 
+def by_batch(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what ``results/benchmarks.json`` holds of feedback at the base size, for each batch."""
+    size = {"model": "feedback", "T": BASE.T, "hidden": BASE.hidden, "busy": False}
+    entries = [entry for entry in found["networks"] if size.items() <= entry.items()]
+    return sorted(entries, key=lambda entry: entry["batch"])
+
+
 def speed() -> str:
     """Return how many times ours other libraries' steps take, over the three networks at the base size."""
     found = load("benchmarks")
     base = [entry["libraries"] for entry in base_size(found)]
     parts = []
     for name, library in found["libraries"].items():
-        if not name.startswith(OURS):
+        if not name.startswith(OURS) and name in base[0]:
             ratios = [entry[name]["ratio"] for entry in base]
             parts.append(f"{library['label']} {min(ratios):.1f} to {max(ratios):.1f}")
     return f"{', '.join(parts[:-1])} and {parts[-1]}\n"

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from tabulate import tabulate
 
-from snn_tutorial.plot.style import NO_GRID, OKABE_ITO, RC, STYLE, WIDTH, legend_above, stacked
+from snn_tutorial.plot.style import BROWN, GREY, NO_GRID, OKABE_ITO, RC, STYLE, WIDTH, legend_above, stacked
 
 #: Ways to take a network through a training step; hatches tell neighbours apart in black and white.
 STEPS: dict[str, dict[str, str]] = {
@@ -77,4 +77,36 @@ def libraries(steps: Sequence[Mapping[str, Any]], labels: Mapping[str, str]) -> 
         axes.grid(visible=False, axis="y")
     all_axes[-1].margins(x=0.1)
     all_axes[-1].set_xlabel("a training step (ms)")
+    return figure
+
+
+@plt.rc_context(RC)
+def growth(
+    layers: Sequence[Mapping[str, Any]], steps: Sequence[Mapping[str, Any]], labels: Mapping[str, str]
+) -> Figure:
+    """Draw how times grow, on logarithmic axes: of a large layer with its neurons, of a training step with the batch.
+
+    Args:
+        layers: entries of ``layers`` in ``results/benchmarks.json``, one for each number of neurons ``H``.
+        steps: entries of ``networks``, one for each ``batch``.
+        labels: names of the libraries.
+    """
+    figure, panels = plt.subplots(2, 1, figsize=(WIDTH, 6.4))
+    inks = [
+        OKABE_ITO[name] for name in ("vermilion", "orange", "black", "purple", "sky blue", "green", "blue")
+    ]
+    colors = dict(zip(labels, [*inks, BROWN, GREY], strict=False))
+    for axes, entries, x in zip(panels, (layers, steps), ("H", "batch"), strict=True):
+        for name, label in labels.items():
+            points = [(e[x], e["libraries"][name]["ms"]["median"]) for e in entries if name in e["libraries"]]
+            if points:
+                is_bound = name == "products"
+                style = {"color": GREY, "ls": "--"} if is_bound else {"color": colors[name], "marker": "."}
+                axes.loglog(*zip(*points, strict=True), label=label, **style)
+        axes.set_xticks([e[x] for e in entries], [f"{e[x]:,}" for e in entries], minor=False)
+        axes.minorticks_off()
+        axes.set_ylabel("milliseconds")
+    panels[0].set_xlabel("neurons of a linear layer and its LIF neurons")
+    panels[1].set_xlabel("batch of the feedback network")
+    legend_above(figure, columns=3)
     return figure
