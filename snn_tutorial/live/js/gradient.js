@@ -50,7 +50,7 @@ export const gradient = ({ network, cells, classes, images, labels }) => {
     return [
       raster(shades, {
         ...{ height: 190, color: colorOf(network.name), xLabel: "time step", yLabel: "hidden neuron" },
-        title: `gradient to each hidden neuron, ${shown()}; faint is 1/10,000,000 of the largest`,
+        title: `gradient to each hidden neuron, ${shown()}`,
       }),
     ];
   });
@@ -79,7 +79,7 @@ export const gradient = ({ network, cells, classes, images, labels }) => {
       Object.fromEntries(Object.entries(found).map(([way, one]) => [way, one.neurons.map((step) => [...step])])),
     update() {
       found = { cut: compute("cut"), attached: compute("attached") };
-      return `The norm in step 0 divided by that in step 27: ${growth("cut")}, ${growth("attached")}.`;
+      return `The norm in step 0 divided by that in step 27: ${growth("cut")}, ${growth("attached")}. White is 10 million times less than the darkest.`;
     },
   };
 };
