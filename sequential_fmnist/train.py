@@ -290,7 +290,8 @@ def fit(
     train = prepared(train, "cpu" if config.workers else config.device)
     test = test if test is None else prepared(test, config.device)
     size = config.batch_size if isinstance(train, Sequences) else 1
-    steps = None if samples is None else math.ceil(samples / size) * (config.epochs - trainer.epoch)
+    rounded = math.floor if config.drop_last else math.ceil
+    steps = None if samples is None else rounded(samples / size) * (config.epochs - trainer.epoch)
     bar = tqdm(total=steps, unit="batch", desc=type(net).__name__, disable=not (progress and is_first))
     with bar, writer or nullcontext():
         while trainer.epoch < config.epochs:

@@ -341,11 +341,12 @@ def test_a_skipped_step_changes_no_weight_and_is_counted(few):
         TrainingConfig(amp=True, skip_overflow=True)
 
 
-def test_incomplete_batches_are_left_out(few):
+def test_incomplete_batches_are_left_out(few, capsys):
     config = TrainingConfig(epochs=1, batch_size=64, drop_last=True, opt="adam")
     steps = []
     fit(plain(), few[0], config=config, after_step=lambda: steps.append(1))
     assert len(steps) == 3  # of 200 images
+    assert "3/3" in capsys.readouterr().err  # the bar is full
 
 
 def test_standardised_pixels():
