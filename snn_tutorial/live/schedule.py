@@ -27,5 +27,5 @@ def schedule(outputs: Mapping[str, int], steps: int, samples: int, block: int) -
         "bytes": [4 * steps * block * count for count in outputs.values()],
     }
     most = max(data["bytes"][:-1]) / 1000
-    text = f"At most {most * data['blocks']:.0f} kB wait layer by layer, {2 * most:.0f} kB in one scan."
+    text = f"At most {most * (data['blocks'] + 1):.0f} kB wait layer by layer, {2 * most:.0f} kB in one scan."
     return started("schedule", data, f'<p class="snn-static">{html.escape(text)}</p>')

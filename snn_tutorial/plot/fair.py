@@ -173,7 +173,7 @@ def headline(ablation: Mapping[str, Any], fair: Mapping[str, Any]) -> Figure:
     kinds = ("plain", "stateful synapse", "feedback", "feedback through SynapseFilter", "GRU")
     recall = [c for c in fair["groups"]["fair-recall"] if c["name"] == "blind" and c["kind"] in kinds]
     means(below, recall, 1 / 8, log=True)
-    below.set(title="a cue in noise, no network told how long", xlabel="steps before the answer")
+    below.set(title="a cue in noise, no network is given the distance", xlabel="steps before the answer")
     legend_above(figure, columns=2)
     return figure
 
