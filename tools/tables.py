@@ -19,6 +19,7 @@ from sequential_fmnist.experiments.evidence import (
     cases,
     reached_table,
     repeated_table,
+    rule_table,
     verdict_table,
 )
 from sequential_fmnist.networks import NETWORKS
@@ -198,6 +199,7 @@ def pages() -> dict[str, dict[str, str]]:
         "docs/benchmarks.md": benchmarks.tables(RESULTS),
         "docs/evidence.md": {
             "repeated": repeated_table(load("repeated"), load("published"), *NETWORKS),
+            "rule": rule_table(load("repeated")),
             "contrasts": verdict_table(load("repeated")["comparisons"]),
             "best": best_table(summary),
             "verdicts": verdicts(),

@@ -7,7 +7,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from sequential_fmnist.experiments.statistics import further_run
+from sequential_fmnist.experiments.statistics import compare, further_run
 
 __all__ = [
     "answers",
@@ -18,6 +18,7 @@ __all__ = [
     "markdown",
     "reached_table",
     "repeated_table",
+    "rule_table",
     "verdict_table",
 ]
 
@@ -39,10 +40,10 @@ def cases(summary: Summary, group: str) -> list[CaseSummary]:
 
 def interval(estimate: Mapping[str, Any], scale: float = 100, digits: int = 1) -> str:
     """Return a mean with its 95 % interval, as in "72.5 [72.2, 72.8]"; fewer than three runs get no interval."""
-    mean = f"{scale * estimate['mean']:,.{digits}f}"
+    mean = f"{scale * estimate['mean']:z,.{digits}f}"
     if estimate["n"] < 3:
         return mean
-    return f"{mean} [{scale * estimate['low']:,.{digits}f}, {scale * estimate['high']:,.{digits}f}]"
+    return f"{mean} [{scale * estimate['low']:z,.{digits}f}, {scale * estimate['high']:z,.{digits}f}]"
 
 
 def case_table(group: Iterable[CaseSummary]) -> str:
@@ -120,6 +121,26 @@ def repeated_table(summary: Summary, published: Mapping[str, Any], *kinds: str) 
         rows.append([case["kind"], recipe, changed, str(len(values)), mean, skips, fall, fell, was, further])
     head = ("network", "recipe", "run with", "seeds", "mean (range)", "skipped", "largest fall", "collapses")
     return markdown([*head, "published", "one more run"], rows, 3)
+
+
+def rule_table(summary: Summary) -> str:
+    """Return what the scaler's rule adds to each network by each recipe, in points of test accuracy, as a table.
+
+    The intervals are Welch's, and not corrected: contrasts that were named before are in the comparisons.
+
+    Args:
+        summary: ``results/repeated.json``.
+    """
+    found = {
+        (case["kind"], case["name"]): case["values"] for g in summary["groups"] for case in cases(summary, g)
+    }
+    rows = []
+    for (kind, name), values in found.items():
+        recipe, _, changed = name.rpartition(", ")
+        if changed == "rule":
+            without = found[kind, f"{recipe}, float32"]
+            rows.append([kind, recipe, f"{len(values)}", interval(vars(compare(without, values).gain))])
+    return markdown(("network", "recipe", "seeds", "gain of the rule"), rows, 2)
 
 
 def best_table(summary: Summary) -> str:
