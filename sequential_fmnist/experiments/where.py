@@ -17,7 +17,7 @@ from sequential_fmnist.variants import NetworkSpec
 
 __all__ = ["SCALES", "WAITED", "WHERE", "WHOLE"]
 
-FIRST, SEEDS = 100, 4
+FIRST, SEEDS = 100, 6
 #: Factors on the outputs before the loss.
 SCALES = (1.0, 10.0)
 WHOLE, WAITED = "whole image", f"{DELAYS[-1]} blank columns"
