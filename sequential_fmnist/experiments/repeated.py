@@ -154,15 +154,15 @@ class ReplayTask(RepeatedTask):
     def more(self, runs: list[Record]) -> Record:
         """Return for a summary, for each kind of replay, how many there were and how many fell as far again."""
         replayed = [collapse for run in runs for collapse in run["replayed"]]
-        counts = {
-            name: {
+        counts = {}
+        for name in REPLAYS:
+            each = [sum(falls((one["before"], v))[0] > COLLAPSE for v in one[name]) for one in replayed]
+            counts[name] = {
                 "collapses": len(replayed),
                 "replays": sum(len(one[name]) for one in replayed),
-                "fell": sum(one["before"] - value > COLLAPSE for one in replayed for value in one[name]),
-                "fell_of_each": [sum(one["before"] - v > COLLAPSE for v in one[name]) for one in replayed],
+                "fell": sum(each),
+                "fell_of_each": each,
             }
-            for name in REPLAYS
-        }
         exact = sum(one["exact"] == one["after"] for one in replayed)
         return {"exact": exact, "replays": counts}
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from sequential_fmnist.data import prepared
+from sequential_fmnist.evaluate import COLLAPSE, falls
 from sequential_fmnist.experiments.evidence import repeated_table
 from sequential_fmnist.experiments.frame import execute, one_thread
 from sequential_fmnist.experiments.repeated import (
@@ -58,6 +59,10 @@ def test_a_replay_without_noise_is_the_run_itself(embedded):
     assert replay(dataclasses.replace(TRAINING, clip=1e-9), *state, train, test) == pytest.approx(
         trainer.history[0]["test_accuracy"], abs=0.1
     )
+
+
+def test_a_fall_of_five_points_is_no_collapse():
+    assert falls([0.7295, 0.6795, 0.6294, 0.7]) == [COLLAPSE, 0.0501, 0.0]  # 0.7295 - 0.6795 > 0.05
 
 
 def test_a_summary_counts_replays_that_fall_again():
