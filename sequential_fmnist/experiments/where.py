@@ -10,9 +10,13 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
+from torch import nn
+
 from sequential_fmnist.experiments.ablation import ABLATION, DELAYS, STABLE
+from sequential_fmnist.experiments.fair.networks import chrono
 from sequential_fmnist.experiments.frame import Case, Place, Records, Spec, Study
 from sequential_fmnist.experiments.images import ImageTask
+from sequential_fmnist.options import option
 from sequential_fmnist.variants import NetworkSpec
 
 __all__ = ["SCALES", "WAITED", "WHERE", "WHOLE"]
@@ -87,6 +91,26 @@ def gated(_: Records) -> Iterable[Case]:
     yield Case("GRU", "gru", spec, 5, first=FIRST)
 
 
+@dataclasses.dataclass(frozen=True)
+class ChronoSpec(NetworkSpec):
+    """A network whose gates begin by chrono initialisation."""
+
+    t_max: int = option(84, "the longest time to keep a state for, in time steps", 2)
+
+    def build(self, task: Any = None) -> nn.Module:
+        net = super().build(task)
+        for part in net.modules():
+            if isinstance(part, nn.RNNBase):
+                chrono(part, self.t_max)
+        return net
+
+
+def gated_start(_: Records) -> Iterable[Case]:
+    """After 56 blank columns: is it the GRU or its start? Asked for after the runs of the GRU were seen."""
+    spec = Spec(ChronoSpec("gru", hidden=20), ImageTask(delay=DELAYS[-1]), STABLE)
+    yield Case("GRU, chrono initialisation", "gru", spec, 5, first=FIRST)
+
+
 def _questions() -> dict[str, tuple[Place, Place]]:
     def at(group: str, words: str, scale: float) -> Place:
         return group, _name(words, scale), NETWORKS[words][0]
@@ -109,6 +133,5 @@ def _questions() -> dict[str, tuple[Place, Place]]:
     return asked
 
 
-WHERE = Study(
-    "where", {"waited": waited, "whole": whole, "gated-waited": gated}, _questions(), after=ABLATION
-)
+_GROUPS = {"waited": waited, "whole": whole, "gated-waited": gated, "gated-start": gated_start}
+WHERE = Study("where", _GROUPS, _questions(), after=ABLATION)

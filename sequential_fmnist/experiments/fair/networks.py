@@ -164,7 +164,7 @@ def _memory(spec: MemorySpec) -> list[nn.Module]:
 
 
 @torch.no_grad()
-def _chrono(rnn: nn.RNNBase, t_max: int) -> None:
+def chrono(rnn: nn.RNNBase, t_max: int) -> None:
     """Begin with gates that keep the state for 1 to T_max steps, whatever the state.
 
     Source: C. Tallec and Y. Ollivier, "Can recurrent neural networks warp time?", ICLR 2018. For an LSTM b_f = log u,
@@ -197,7 +197,7 @@ class MemoryNet(nn.Module):
         if spec.kind in GATED:
             self.rnn = GATED[spec.kind](inputs, spec.hidden)
             if spec.start != "tutorial":
-                _chrono(self.rnn, BLIND[1] if spec.start == "blind" else spec.distance)
+                chrono(self.rnn, BLIND[1] if spec.start == "blind" else spec.distance)
         else:
             self.fc1 = nn.Linear(inputs, spec.hidden)
             self.memory = nn.Sequential(*_memory(spec))
