@@ -198,7 +198,7 @@ def pages() -> dict[str, dict[str, str]]:
         },
         "docs/benchmarks.md": benchmarks.tables(RESULTS),
         "docs/evidence.md": {
-            "repeated": repeated_table(load("repeated"), load("published"), *NETWORKS),
+            "repeated": repeated_table(load("repeated"), load("published")),
             "rule": rule_table(load("repeated")),
             "contrasts": verdict_table(load("repeated")["comparisons"]),
             "best": best_table(summary),

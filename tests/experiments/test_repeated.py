@@ -94,7 +94,7 @@ def test_a_run_keeps_its_skipped_updates_and_the_table_shows_them():
     case = {"name": "64 epochs, as published, rule", "kind": "feedback", "values": [0.75, 0.76, 0.77],
             **spec.task.more([run, run | {"skipped": [3, 2]}, run])}  # fmt: skip
     published = {"runs": {"64 epochs": {"right": {"feedback": 7688}, "images": 10_000}}}
-    table = repeated_table({"groups": {"feedback_64": [case]}}, published, "feedback")
+    table = repeated_table({"groups": {"feedback_64": [case]}}, published)
     assert "76.0 (75.0 to 77.0)" in table
     assert "0 to 5" in table
     assert "~~" not in table
