@@ -113,6 +113,7 @@ SYNAPSE = RECIPES | {
     "stable, 56 blanks": ("where", ("waited",), "synapse, tau learned, outputs times 10"),
 }
 GRU = {"stable": RECIPES["stable"], "stable, 56 blanks": ("where", ("gated-waited",), "GRU")}
+CHRONO = {"stable, 56 blanks": ("where", ("gated-start",), "GRU, chrono initialisation")}
 LARGER = {
     "stable": ("ablation", ("size",), "stable, 86 hidden"),
     "stable, 56 blanks": ("ablation", ("controls",), "delay 56, 86 hidden"),
@@ -125,6 +126,7 @@ def results() -> str:
     published = load("published")["runs"]["64 epochs"]
     networks = [(kind, kind, SYNAPSE if kind == "stateful-synapse" else RECIPES) for kind in NETWORKS]
     networks += [("plain, 86 neurons", "plain", LARGER), ("GRU, not spiking", "gru", GRU)]
+    networks += [("GRU, gates that keep", "gru", CHRONO)]
     columns, rows = ("published", *RECIPES), []
     for label, kind, recipes in networks:
         shown = {}
