@@ -53,7 +53,7 @@ EXERCISES: dict[str, Exercise] = {
     ),
     "06.3": Exercise(
         right=11.70,
-        hint="build the network twice from the same seed, as in section 2, and take fc1.weight.grad.norm().",
+        hint="build the network twice from the same seed, as in section 3, and take fc1.weight.grad.norm().",
         mistakes=[
             (1 / 11.70, "that is the norm at 2 divided by the one at 200."),
             (lambda a: 0 < a < 1, "a narrower slope is a higher one: what is it at the threshold?"),
