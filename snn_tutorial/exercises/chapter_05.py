@@ -47,7 +47,7 @@ EXERCISES = {
         mistakes=[
             ([0.52, 0.04], "first the smallest, then the largest."),
             ([0, 0.52], "if they were right on the same images, their accuracies would be equal."),
-            ([0.04, 0.28], "where the first is right and the second wrong; the other way round counts too."),
+            ([0.04, 0.28], "where the second is right and the first wrong; the other way round counts too."),
             ([0.04, 0.48], "that is the fraction on which both must be right."),
         ],
         because="The accuracies alone leave everything from 4 % to 52 % open.",

@@ -19,13 +19,14 @@ EXERCISES = {
         because="A shorter tau forgets the cue, a longer one adds up more chance spikes.",
     ),
     "08.2": Exercise(
-        right=200,
+        right=300,
         tolerance=0.01,
         hint="tau must be D/10 or more for the longest distance, and at most 10 D for the shortest.",
         mistakes=[
-            (2000, "for D = 20 that is 100 D, which no run asked for."),
-            (20, "for D = 2,000 that is D/100, which leaves guessing."),
-            (1010, "that is the mean of the ends; for D = 20 it is 50 D, which no run asked for."),
+            (200, "for D = 3,000 that is D/15, and D/10 is the smallest that recalls."),
+            (3000, "for D = 30 that is 100 D, which no run asked for."),
+            (30, "for D = 3,000 that is D/100, which leaves guessing."),
+            (1515, "that is the mean of the ends; for D = 30 it is 50 D, which no run asked for."),
         ],
         because="It covers a factor of 100. A fixed tau, which has to begin at D/3, covers a factor of 30.",
     ),
