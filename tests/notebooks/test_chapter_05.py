@@ -67,7 +67,15 @@ def test_ten_seeds_with_the_rule_hold_the_published_figure(run, repeated):
     assert low < 0.7688 < high
     assert max(float32) < 0.7688
     assert repeated["comparisons"]["rule over float32, feedback, 64 epochs, as published"]["decided"]
-    assert f"mean {10 * sum(rule):.1f}," in run.printed()
+    assert f"mean {10 * sum(rule):.1f} %," in run.printed()
+
+
+def test_ten_seeds_with_the_rule_explain_the_published_90_epochs(repeated):
+    published = json.loads((ROOT / "results" / "published.json").read_text())["runs"]["90 epochs"]
+    (rule,) = [case for case in repeated["groups"]["feedback_90"] if case["name"].endswith("rule")]
+    value = published["right"]["feedback"] / published["images"]
+    low, high, _ = further_run(rule["on_training"], value)
+    assert low < value < high < low + 0.06
 
 
 def test_the_loop_agrees_with_spikingjelly():
