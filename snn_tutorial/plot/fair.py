@@ -41,7 +41,12 @@ def examples(sequences: Mapping[str, Tensor]) -> Figure:
 
 #: From guessing to right, in every heat map.
 _SHADES = ramp("right", (0, "#FFFFFF"), (1, NAVY))
-_LONG = {"feedback through": "feedback through\n", "feedback,": "feedback,\n", "plain,": "plain,\n"}
+_LONG = {
+    "feedback through ": "feedback through\n",
+    "feedback, ": "feedback,\n",
+    "plain, ": "plain,\n",
+    "at a rate of their own": "at their own rate",
+}
 
 
 @plt.rc_context(NO_GRID)
@@ -89,7 +94,7 @@ def _heats(panels: Sized, kinds: Sequence[str]) -> tuple[Figure, Sequence[Axes]]
     figure, all_axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
     labels = kinds
     for part, broken in _LONG.items():
-        labels = [label.replace(f"{part} ", broken) for label in labels]
+        labels = [label.replace(part, broken) for label in labels]
     all_axes[0, 0].set_yticks(range(len(kinds)), labels, fontsize=10)
     for label, kind in zip(all_axes[0, 0].get_yticklabels(), kinds, strict=True):
         label.set_color(LOOKS[kind]["color"])
