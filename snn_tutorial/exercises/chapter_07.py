@@ -35,7 +35,8 @@ def _exercises() -> dict[str, Exercise]:
     stable = {c["name"]: c for c in summary["groups"]["size"] if c["kind"] == "plain"}
     loop = next(c for c in summary["groups"]["size"] if (c["name"], c["kind"]) == ("stable", "feedback"))
     pair = [np.array(c["values"]) for c in (loop, stable["stable, 86 hidden"])]
-    apart, variance = pair[0].mean() - pair[1].mean(), sum(each.var(ddof=1) for each in pair)
+    apart = float(pair[0].mean() - pair[1].mean())
+    first, variance = float(pair[0].var(ddof=1)), float(sum(each.var(ddof=1) for each in pair))
     seeds = (1.96 + 0.84) ** 2 * variance / apart**2
     return {
         "07.1": Exercise(
@@ -58,7 +59,7 @@ def _exercises() -> dict[str, Exercise]:
                     "that many find it in every second study only: add the 0.84.",
                 ),
                 (2 * seeds, "that is both networks together."),
-                (seeds * pair[0].var(ddof=1) / variance, "both networks scatter: add their variances."),
+                (seeds * first / variance, "both networks scatter: add their variances."),
             ],
             because="Ten seeds leave a difference of this size undecided in most studies.",
         ),

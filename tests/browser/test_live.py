@@ -20,6 +20,7 @@ from test_live_graph import walker
 from test_live_network import RECORD, explorer, gradients
 from test_live_questions import QUESTIONS, field
 
+from sequential_fmnist import pretrained
 from sequential_fmnist.data import SequentialFashionMNIST
 from snn_tutorial import load_results
 from snn_tutorial.exercises import Exercise
@@ -49,7 +50,10 @@ VIEWS: dict[str, Callable[[], HTML]] = {
     "waiting": lambda: explorer(
         SequentialFashionMNIST(train=False, source="embedded", verbose=False), record=RECORD
     ),
-    "gradient": lambda: gradients(SequentialFashionMNIST(train=False, source="embedded", verbose=False)),
+    "gradient": lambda: gradients(
+        pretrained.load("feedback")[0],
+        SequentialFashionMNIST(train=False, source="embedded", verbose=False),
+    ),
     "confusion": lambda: confused_images(IMAGES, LABELS, GUESSES, CLASSES),
     "graph": lambda: walker()[0],
     "train": lambda: train_on_page(load_results(ROOT / "results", "stories")),

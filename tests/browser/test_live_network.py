@@ -55,6 +55,11 @@ def in_the_library(kind, images):
     return answers.numpy(), spikes.numpy()
 
 
+def gradients(net, data, count=2) -> HTML:
+    labels = data.labels[:count].tolist()
+    return gradient_explorer(net, pictures(data, count), labels, data.classes, Figure(figsize=(1, 1)))
+
+
 @pytest.mark.parametrize("count", [20, pytest.param(1_000, marks=pytest.mark.nightly)])
 def test_answers_and_spikes_are_those_of_the_library(browser, data, tmp_path, count):
     images = pictures(data, count)
@@ -146,10 +151,8 @@ def test_damaged_weights_are_refused(tmp_path):
 
 def test_gradients_are_those_of_autograd(browser, data, tmp_path):
     net = pretrained.load("feedback")[0].double()
-    labels = data.labels[:2].tolist()
-    html = gradient_explorer(net, pictures(data, 2), labels, data.classes, Figure(figsize=(1, 1)))
-    with live(browser, html, tmp_path) as view:
-        for (k, label), times in product(enumerate(labels), (0.0, 1.0, 1.5)):
+    with live(browser, gradients(net, data), tmp_path) as view:
+        for (k, label), times in product(enumerate(data.labels[:2].tolist()), (0.0, 1.0, 1.5)):
             view.set("picture", f"{k}: {data.classes[label]}")
             view.set("weights of the loop, times", times)
             numbers = view.numbers()
@@ -166,9 +169,7 @@ def test_gradients_are_those_of_autograd(browser, data, tmp_path):
 
 
 def test_reset_and_loop_change_what_is_said_and_shown(browser, data, tmp_path):
-    net = pretrained.load("feedback")[0]
-    html = gradient_explorer(net, pictures(data, 1), [0], data.classes, Figure(figsize=(1, 1)))
-    with live(browser, html, tmp_path) as view:
+    with live(browser, gradients(pretrained.load("feedback")[0], data), tmp_path) as view:
         before, shown = view.said(), view.picture()
         view.set("cut the gradient through the reset", False)
         assert view.said() == before and view.picture() != shown  # both are said, one is shown

@@ -41,8 +41,8 @@ def test_folded_table_is_what_the_neuron_does(run, result):
     assert all(kept[name][2] == kept[name][1] for name in "xihsv")
 
 
-def test_hard_reset_keeps_firing_and_a_weak_input_never_starts(result):
-    assert [sum(train) for train in result["spikes"].values()] == [8, 0, 2]
+def test_hard_reset_keeps_firing_and_a_higher_threshold_ends_it(result):
+    assert [sum(train) for train in result["spikes"].values()] == [8, 2, 4]
 
 
 def test_pulse_in_a_ring_is_lost_stays_or_explodes(result):

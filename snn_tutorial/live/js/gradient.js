@@ -79,7 +79,7 @@ export const gradient = ({ network, cells, classes, images, labels }) => {
       Object.fromEntries(Object.entries(found).map(([way, one]) => [way, one.neurons.map((step) => [...step])])),
     update() {
       found = { cut: compute("cut"), attached: compute("attached") };
-      return `The norm in step 0 divided by that in step 27: ${growth("cut")}, ${growth("attached")}. White is 10 million times less than the darkest.`;
+      return `The norm in step 0 divided by that in step 27: ${growth("cut")}, ${growth("attached")}. A neuron without colour gets 10 million times less than the strongest.`;
     },
   };
 };
