@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import nbformat
 from chapters import ROOT, URLS, badges, paths, title
-from tabulate import tabulate
 
 from sequential_fmnist.experiments.evidence import (
     answers,
     best_table,
     case_table,
     cases,
+    markdown,
     reached_table,
     repeated_table,
     rule_table,
@@ -36,12 +36,6 @@ RESULTS = ROOT / "results"
 def load(name: str) -> dict[str, Any]:
     """Return what ``results/name.json`` holds."""
     return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-
-
-def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table whose first column stands to the left, and whose others to the right."""
-    align = ["left"] + ["right"] * (len(head) - 1)
-    return tabulate(rows, head, "pipe", colalign=align, disable_numparse=True) + "\n"
 
 
 def links() -> str:
@@ -92,8 +86,7 @@ def chapters() -> str:
             follows = section + (f", {part}" if part else "")
         time = f"{seconds[path.stem]:.0f} s" if path.stem in seconds else ""
         rows.append((f"[{title(chapter)}](notebooks/{path.name})", follows, time))
-    align = ("left", "left", "right")
-    return tabulate(rows, ("chapter", "SpikingJelly's section", "time"), "pipe", colalign=align) + "\n"
+    return markdown(("chapter", "SpikingJelly's section", "time"), rows, 2)
 
 
 #: Where the README's results are: a column to its study, group or groups, and the name of its case.
@@ -126,7 +119,7 @@ def results() -> str:
     published = load("published")["runs"]["64 epochs"]
     networks = [(kind, kind, SYNAPSE if kind == "stateful-synapse" else RECIPES) for kind in NETWORKS]
     networks += [("plain, 86 neurons", "plain", LARGER), ("GRU, not spiking", "gru", GRU)]
-    networks += [("GRU, gates that keep", "gru", CHRONO)]
+    networks += [("GRU, chrono initialisation", "gru", CHRONO)]
     columns, rows = ("published", *RECIPES), []
     for label, kind, recipes in networks:
         shown = {}
