@@ -13,7 +13,10 @@ from snn_core.surrogate import ATan, SurrogateFunction
 
 @dataclass(eq=False)
 class _Resonator(Cell):
-    """u[t] = (1 - b) u[t-1] - w v[t-1] + x[t], v[t] = (1 - b) v[t-1] + w u[t-1], s[t] = 1 where v[t] >= 1 + a[t-1]."""
+    """u[t] = (1 - b) u[t-1] - w v[t-1] + x[t], v[t] = (1 - b) v[t-1] + w u[t-1], s[t] = 1 where v[t] >= 1 + a[t-1].
+
+    The threshold rises by a[t] = 0.9 a[t-1] + beta s[t]; nothing is reset.
+    """
 
     b: float
     w: float
