@@ -271,7 +271,7 @@ def replays(_: Records) -> Iterable[Case]:
 
 def float16(_: Records) -> Iterable[Case]:
     """Torch's own float16: with its scaler, and rounding alone."""
-    yield from _repeated("feedback", A, 6, "float16 and scaler")
+    yield from _repeated("feedback", A, 10, "float16 and scaler")
 
 
 def float16_fixed(_: Records) -> Iterable[Case]:

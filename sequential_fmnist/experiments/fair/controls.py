@@ -141,6 +141,7 @@ _GROUPS: dict[str, Callable[[Records], Iterable[Case]]] = {
     "paced-delays": _delays("feedback, delays at a rate of their own"),
     "threshold": _slow(THRESHOLD, (500, 200), _TOLD),
     "read-out-2": _slow(READ_OUT, (500, 200), ("tutorial",)),
+    "threshold-2": _slow(THRESHOLD, (500, 200), ("tutorial",)),
     "start-search": start_search,
     "start": start,
 }

@@ -29,6 +29,7 @@ __all__ = [
     "MemoryNet",
     "MemorySpec",
     "OwnRate",
+    "chrono",
     "hidden_for",
     "parameters_of",
     "time_constants",
