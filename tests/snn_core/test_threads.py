@@ -1,9 +1,12 @@
-"""Two threads that train two networks at once do what they do one after the other."""
+"""The threads of kernels: two of Python's train two networks at once, and tiny numbers count as 0 in kernels alone."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
+import pytest
 import torch
 from torch import nn
 
@@ -52,3 +55,41 @@ def test_two_threads_train_as_one_after_the_other():
         for (net, _, _, losses), (other, _, _, others) in zip(alone, both, strict=True):
             assert losses == others and losses[-1] < losses[0]
             assert all(map(torch.equal, net.parameters(), other.parameters()))
+
+
+def test_tiny_numbers_count_as_0_in_kernels_and_in_nothing_that_follows():
+    """A current that decays for long becomes so small that a processor slows down a hundredfold."""
+    x_seq = torch.zeros(200, 64, 16)
+    x_seq[0] = 1
+    fused, loop = (SynapseFilter(2.0, backend=backend) for backend in ("numba", "torch"))
+    with torch.no_grad():
+        seqs = [MultiStepContainer(synapse)(x_seq) for synapse in (fused, loop)]
+    normal = torch.finfo(torch.float32).tiny
+    fused_tiny, tiny = (((seq > 0) & (seq < normal)).any() for seq in seqs)
+    assert tiny and not fused_tiny
+    assert ((seqs[0] - seqs[1]).abs() <= normal).all()
+    # Torch's own threads, which are those of kernels, too, compute as before.
+    assert (torch.full((1 << 20,), normal) * 0.5 > 0).all()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux how often memory was fetched")
+def test_a_step_gets_the_memory_of_the_step_before():
+    """Else Linux clears some thousand pages in each step, which takes as long as the kernel."""
+    code = """
+import resource, torch
+from snn_core.functional import reset_net
+from snn_core.layer import MultiStepContainer
+from snn_core.neuron import IFNode
+
+net, x_seq = MultiStepContainer(IFNode()), torch.randn(100, 64, 128, requires_grad=True)
+for step in range(30):
+    if step == 10:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    y_seq = net(x_seq.relu())
+    y_seq.sum().backward()
+    reset_net(net)
+    x_seq.grad = None
+print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / 20)
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(found.stdout) < 100

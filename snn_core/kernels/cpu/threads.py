@@ -4,6 +4,9 @@ A job is a function and its arguments at an address. Each thread takes one item 
 until none is left. OpenMP waits for all threads at the end: where one arrives late, because something else keeps its
 core busy, the caller works alone for a while. Where torch brings no OpenMP with the interface of GNU's, and in a
 process that was forked, which has no team, the caller always works alone.
+
+While a thread works, numbers below the smallest normal one (1.2e-38 in fp32) count as 0. A current that decays and a
+gradient that vanishes become such numbers, and a processor may take a hundred times as long to compute with them.
 """
 
 from __future__ import annotations
@@ -17,14 +20,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import llvmlite.binding
 import numpy as np
 import torch
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from snn_core.kernels.cpu.compiled import entry, function_at, helper
-from snn_core.kernels.cpu.tile import address_of, array_at, invoke
+from snn_core.kernels.cpu.tile import address_of, array_at, call, invoke
 
 #: What the threads know of a job: the addresses of function, arguments and numbers, and when the first of them found no
 #: item left. Then what the caller knows: until when it works alone, for how long it did so the last time, both in
@@ -55,6 +60,51 @@ def add(typing_context: Any, address: Any, value: Any) -> Any:
     return types.intp(types.intp, types.intp), generate
 
 
+_PROCESSOR = llvmlite.binding.get_process_triple().partition("-")[0]
+#: The bits of a thread's control word by which tiny numbers count as 0, as operands and as results.
+_FLUSH = {"x86_64": 0x8040, "aarch64": 1 << 24, "arm64": 1 << 24}.get(_PROCESSOR, 0)
+
+
+@intrinsic
+def _control(typing_context: Any) -> Any:
+    """Return the word that controls this thread's arithmetic, 0 where it is not known how to read it."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        if not _FLUSH:
+            return ir.Constant(ir.IntType(64), 0)
+        if _PROCESSOR != "x86_64":
+            return call(builder, "llvm.aarch64.get.fpcr", ir.IntType(64))
+        place = cgutils.alloca_once(builder, ir.IntType(32))
+        call(builder, "llvm.x86.sse.stmxcsr", ir.VoidType(), builder.bitcast(place, cgutils.voidptr_t))
+        return builder.zext(builder.load(place), ir.IntType(64))
+
+    return types.int64(), generate
+
+
+@intrinsic
+def _set_control(typing_context: Any, word: Any) -> Any:
+    """Set the word that controls this thread's arithmetic."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        if _FLUSH and _PROCESSOR != "x86_64":
+            call(builder, "llvm.aarch64.set.fpcr", ir.VoidType(), arguments[0])
+        elif _FLUSH:
+            place = cgutils.alloca_once_value(builder, builder.trunc(arguments[0], ir.IntType(32)))
+            call(builder, "llvm.x86.sse.ldmxcsr", ir.VoidType(), builder.bitcast(place, cgutils.voidptr_t))
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
+@helper
+def _work(function: Any, arguments: Any, numbers: Any) -> None:
+    """Call a function of a job while tiny numbers count as 0, and leave the thread as it was."""
+    before = _control()
+    _set_control(before | _FLUSH)
+    invoke(function, (arguments, numbers))
+    _set_control(before)
+
+
 @helper
 def _now(clock: Any) -> Any:
     _clock(_CLOCK, address_of(clock, 0))
@@ -64,7 +114,7 @@ def _now(clock: Any) -> Any:
 def _take_part(address: Any, _: Any) -> None:
     """Take items of the job at an address; this is what OpenMP calls in each thread."""
     job = array_at(address, (SIZE,), address)
-    invoke(job[FUNCTION], (job[ARGUMENTS], job[NUMBERS]))
+    _work(job[FUNCTION], job[ARGUMENTS], job[NUMBERS])
     if add(address_of(job, ENDED), 0) == 0:
         clock = np.empty(2, np.int64)
         add(address_of(job, ENDED), _now(clock))
@@ -75,7 +125,7 @@ def share(job: Any, function: Any, arguments: Any, numbers: Any, helpers: Any) -
     """Run a job together with ``helpers`` threads, alone where they were late."""
     began = _now(job[SECONDS:PARALLEL]) if helpers else 0
     if helpers == 0 or began < job[ALONE_UNTIL]:
-        invoke(function, (arguments, numbers))
+        _work(function, arguments, numbers)
         return
     job[FUNCTION], job[ARGUMENTS], job[NUMBERS], job[ENDED] = function, arguments, numbers, 0
     invoke(job[PARALLEL], (job[MEMBER], address_of(job, 0), helpers + 1, 0))

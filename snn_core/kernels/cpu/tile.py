@@ -33,7 +33,8 @@ def width(itemsize: int) -> int:
 _INT = ir.IntType(64)
 
 
-def _call(builder: Any, name: str, result: Any, *arguments: Any) -> Any:
+def call(builder: Any, name: str, result: Any, *arguments: Any) -> Any:
+    """Call an instruction of LLVM by its name."""
     signature = ir.FunctionType(result, [argument.type for argument in arguments])
     return builder.call(cgutils.get_or_insert_function(builder.module, signature, name), arguments)
 
@@ -65,18 +66,18 @@ class _Vectors:
     def load(self, address: Any, mask: Any) -> Any:
         address = self.builder.bitcast(address, self.vector.as_pointer())
         nothing = ir.Constant(self.vector, None)
-        return _call(
+        return call(
             self.builder, f"llvm.masked.load.{self.name}.p0", self.vector, address, self.align, mask, nothing
         )
 
     def store(self, value: Any, address: Any, mask: Any) -> None:
         address = self.builder.bitcast(address, self.vector.as_pointer())
-        _call(
+        call(
             self.builder, f"llvm.masked.store.{self.name}.p0", ir.VoidType(), value, address, self.align, mask
         )
 
     def multiply_add(self, number: Any, vector: Any, total: Any) -> Any:
-        return _call(self.builder, f"llvm.fma.{self.name}", self.vector, self.splat(number), vector, total)
+        return call(self.builder, f"llvm.fma.{self.name}", self.vector, self.splat(number), vector, total)
 
 
 def _emit_tile(emitter: _Vectors, vectors: int, arrays: dict[str, Any], numbers: tuple[Any, ...]) -> None:
