@@ -113,7 +113,7 @@ def network_code(name: str, net: nn.Module, cells: dict[str, Any]) -> dict[str, 
         "name": name,
         "hidden": parts.index("sn1"),
         "synapse": parts.index("sy1") if "sy1" in parts else None,
-        "cuts": [_stages(with_cut(net, cut), cells) for cut in CUTS],
+        "cuts": {cut: _stages(with_cut(net, cut), cells) for cut in CUTS},
     }
 
 

@@ -14,8 +14,8 @@ import { load } from "./scan.js";
 /** Powers of ten below the largest gradient that are still seen, and the ends of the axis of norms. */
 const POWERS = 7;
 const [LOWEST, HIGHEST] = [-6, 6];
-/** Places among the ways to cut the gradient through the reset: in hidden neurons, nowhere. */
-const WAYS = { cut: 1, attached: 2 };
+/** Where the gradient through the reset is cut. */
+const WAYS = { cut: "in hidden neurons", attached: "nowhere" };
 
 /** @type {import("./view.js").Build<GradientData>} */
 export const gradient = ({ network, cells, classes, images, labels }) => {

@@ -38,7 +38,7 @@ export class Learner {
     this.equations = { loss, limit, optimizer: optimizers[optimizer] };
     this.settings = settings;
     this.lr = settings.lr;
-    this.net = new Network(kind.cuts[cut], tensors, cells, SIDE, steps, batch);
+    this.net = new Network(Object.values(kind.cuts)[cut], tensors, cells, SIDE, steps, batch);
     // Of each weight its gradient, and the optimizer's states: itself, and its moments.
     this.weights = this.net.layers.flatMap((layer) =>
       layer.gradients.map((gradient, k) => {

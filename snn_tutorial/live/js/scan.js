@@ -21,7 +21,7 @@ import { floats, halves, SIDE } from "./numbers.js";
  * @typedef {Record<string, Float64Array | Float32Array>} Tensors
  * @typedef {{cell: string | null, parameters: (string | number[])[], weights: string[]}} Stage
  *   A linear layer, cells, or both; `weights` are the names of weight and bias, parameters have names or are given.
- * @typedef {{name: string, hidden: number, synapse: number | null, cuts: Stage[][]}} Described
+ * @typedef {{name: string, hidden: number, synapse: number | null, cuts: Record<string, Stage[]>}} Described
  *   A network; `hidden` and `synapse` are the places of the neurons and of the synapses among the stages, which are
  *   given for each way to cut the gradient through the reset.
  * @typedef {Described & {tensors: Record<string, string | Float64Array>, isHalf?: boolean, tau: number | null,
@@ -225,10 +225,10 @@ export class Network {
  * @param {Trained} trained
  * @param {Cells} cells
  * @param {number} steps
- * @param {number} [cut]
+ * @param {string} [cut]
  * @returns {Loaded}
  */
-export function load(trained, cells, steps, cut = 0) {
+export function load(trained, cells, steps, cut = Object.keys(trained.cuts)[0]) {
   const tensors = Object.fromEntries(
     Object.entries(trained.tensors).map(([name, one]) => [
       name,
