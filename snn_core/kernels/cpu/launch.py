@@ -36,8 +36,8 @@ GRADIENTS = 1 << 22
 MOST_KEPT, MOST_KEPT_OF_LARGE = 8 << 20, 256 << 20
 #: Bytes of a piece of it.
 PIECE = 16 << 20
-# glibc returns the memory of sequences to the system after each step, and to get it anew takes as long as a kernel does,
-# until a program has freed one block of at most 32 MiB. So free one, which nothing has touched.
+# Until a program has freed a block of nearly 32 MiB, glibc returns the memory of sequences to the system after each
+# step, and to get it anew takes as long as a kernel does. So free such a block, which nothing has touched.
 torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
 
 
