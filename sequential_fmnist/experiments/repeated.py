@@ -274,6 +274,17 @@ def float16(_: Records) -> Iterable[Case]:
     yield from _repeated("feedback", A, 10, "float16 and scaler")
 
 
+def float16_others(_: Records) -> Iterable[Case]:
+    """Torch's float16 with its scaler: the networks without feedback."""
+    for kind in ("plain", "stateful-synapse"):
+        yield from _repeated(kind, A, 3, "float16 and scaler")
+
+
+def float16_90(_: Records) -> Iterable[Case]:
+    """Torch's float16 with its scaler: the recipe of the tutorial's curves."""
+    yield from _repeated("feedback", B, 4, "float16 and scaler")
+
+
 def float16_fixed(_: Records) -> Iterable[Case]:
     """Float16 with a scale that never changes, so that no update is skipped."""
     yield _case(f"{A}, float16 at a fixed scale", "feedback", A, 3, "fixed scale", amp=True)
@@ -289,6 +300,8 @@ GROUPS = (
     listing,
     others_90,
     float16,
+    float16_others,
+    float16_90,
     float16_fixed,
 )
 
