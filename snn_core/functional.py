@@ -175,7 +175,7 @@ def _whole(net: nn.Module, x_seq: Tensor) -> list[stages.Stage]:
         ValueError: there are none, for the reason given.
     """
     modules = fuse.flattened([net])
-    run, reason = fuse.read_all(modules, fuse.like_of(x_seq))
+    run, reason = fuse.read_all(modules, fuse.like_of(x_seq), in_one=True)
     if not modules:
         reason = "it has no modules"
     elif why := fuse.why_loop(x_seq):

@@ -25,8 +25,9 @@ from snn_core.kernels import Stage, equations, stages
 
 #: What :meth:`~snn_core.module.MemoryModule.record` calls the outputs of a module.
 OUTPUT = "output"
-#: Most weights of a linear layer in a scan: torch is faster with more, on all steps at once.
-MOST_WEIGHTS = 1 << 18
+#: Most weights of a linear layer in a kernel, and in a scan on the CPU, where torch is faster with more, on all steps at
+#: once. Between the two a layer runs in a kernel only if one scan has to take all.
+MOST_WEIGHTS, MOST_IN_SCAN = 1 << 18, (1 << 14) - 1
 #: Where :func:`~snn_core.functional.explain` listens: each module, whether it ran fused, why not, and in which scan.
 notes: list[tuple[nn.Module, bool, str, int]] | None = None
 
@@ -183,10 +184,12 @@ def _linear(module: nn.Module, like: Like, backend: str) -> Stage | str:
     if like.dtype not in (torch.float32, torch.float64):
         return f"torch's own product in {like.dtype} rounds otherwise"
     if outputs * inputs > MOST_WEIGHTS:
-        return (
-            f"torch's own product is faster with {outputs * inputs:,} weights, kernels take {MOST_WEIGHTS:,}"
-        )
+        return _slower(outputs * inputs, MOST_WEIGHTS)
     return Stage(stages.Kind(None, (*shape[:-1], outputs), inputs, outputs), stages.NO_NUMBERS, weights)
+
+
+def _slower(weights: int, most: int) -> str:
+    return f"torch's own product is faster with {weights:,} weights, kernels take {most:,}"
 
 
 #: Where a state is kept: the module, the name, and the dimension of its steps, None for a state of one step.
@@ -404,8 +407,13 @@ def _note(notes: list[tuple[nn.Module, bool, str, int]], modules: Sequence[nn.Mo
     notes.extend([(module, not reason, reason, number) for module in modules])
 
 
-def read_all(modules: Sequence[nn.Module], like: Like, backend: str = "auto") -> tuple[list[Stage], str]:
-    """Return the stages of as many modules as one scan takes, from the first on, and why it does not take the next."""
+def read_all(
+    modules: Sequence[nn.Module], like: Like, backend: str = "auto", in_one: bool = False
+) -> tuple[list[Stage], str]:
+    """Return the stages of as many modules as one scan takes, from the first on, and why it does not take the next.
+
+    ``in_one`` says that one scan has to take all, even where it is slower than torch.
+    """
     equations.look_again()
     taken: list[Stage] = []
     states: set[tuple[int, str]] = set()
@@ -420,6 +428,10 @@ def read_all(modules: Sequence[nn.Module], like: Like, backend: str = "auto") ->
                 return taken, "it shares a state with a module before"
             states.add(state)
         kind = stage.kind
+        if kind.program is None and not in_one and like.device.type == "cpu":
+            weights = kind.inputs * kind.outputs
+            if weights > MOST_IN_SCAN:
+                return taken, _slower(weights, MOST_IN_SCAN)
         is_whole = kind.feedback > 0 and _is_whole(stage)
         if taken and (is_whole or was_whole):
             return taken, "a convolution needs a scan of its own"

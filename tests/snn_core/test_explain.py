@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 
 from sequential_fmnist.networks import NETWORKS, make_network
 from snn_core.cells import IF
-from snn_core.functional import explain, reset_net, scan, set_backend
+from snn_core.functional import explain, reset_net, scan, set_backend, train_steps
 from snn_core.layer import (
     ElementWiseRecurrentContainer,
     LinearRecurrentContainer,
@@ -17,6 +19,7 @@ from snn_core.layer import (
     SynapseFilter,
 )
 from snn_core.neuron import IFNode, MultiStepIFNode
+from snn_core.surrogate import ATan
 from snn_core.synapse import LowPassSynapse
 
 
@@ -181,3 +184,17 @@ def test_each_call_has_a_scan_of_its_own():
     x_seq = torch.rand(4, 2, 3)
     assert [decision.scan for decision in explain(MultiStepContainer(*parts), x_seq)] == [1, 1, 1, 1]
     assert [decision.scan for decision in explain(LayerByLayer(*parts), x_seq)] == [1, 2, 3, 4]
+
+
+def test_a_large_linear_layer_is_left_to_torch_but_not_where_one_scan_has_to_take_all():
+    net = MultiStepContainer(nn.Linear(128, 128), IFNode(surrogate_function=ATan()))
+    x_seq, labels = torch.rand(4, 8, 128), torch.arange(8)
+    linear, neurons = explain(net, x_seq)
+    assert not linear.fused and "16,384 weights" in linear.reason and neurons.fused
+    loop = copy.deepcopy(net)
+    train_steps(net, x_seq, labels, torch.optim.SGD(net.parameters(), 1.0), "mse", labels[None])
+    target = nn.functional.one_hot(labels, 128).float()
+    nn.functional.mse_loss(loop(x_seq).mean(0), target).backward()
+    after = loop[0].weight - loop[0].weight.grad
+    assert not torch.equal(after, loop[0].weight)
+    torch.testing.assert_close(net[0].weight, after)

@@ -10,7 +10,10 @@ import pytest
 import torch
 from torch import nn
 
+from snn_core import fuse
 from snn_core.functional import mean_over_time, reset_net
+from snn_core.kernels.cpu.launch import layout_of
+from snn_core.kernels.plan import plan_for
 from snn_core.layer import LinearRecurrentContainer, MultiStepContainer
 from snn_core.neuron import AdaptiveLIFNode, IFNode
 from snn_core.surrogate import ATan
@@ -70,6 +73,12 @@ def test_tiny_numbers_count_as_0_in_kernels_and_in_nothing_that_follows():
     assert ((seqs[0] - seqs[1]).abs() <= normal).all()
     # Torch's own threads, which are those of kernels, too, compute as before.
     assert (torch.full((1 << 20,), normal) * 0.5 > 0).all()
+
+
+def test_sixteen_samples_are_work_for_two_threads():
+    x_seq = torch.rand(4, 16, 12)
+    run, _ = fuse.read_all([nn.Linear(12, 12), IFNode()], fuse.like_of(x_seq))
+    assert layout_of(plan_for(run, x_seq)).items == 2
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux how often memory was fetched")

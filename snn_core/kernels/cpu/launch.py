@@ -25,7 +25,7 @@ PATIENCE = 2.0
 COMPILING = "snn_core: compiling a CPU kernel, once; it is kept for the next time"
 
 #: Samples of a block, two or four times as many where a matrix of ``LARGE`` numbers is too large for a core's cache and
-#: is read anew for each; neurons of a block where none are connected.
+#: is read anew for each, see :func:`_samples`; neurons of a block where none are connected.
 SAMPLES, LARGE, COLUMNS = 16, 1 << 18, 256
 #: Numbers that a block may have in a core's cache, and the fewest steps of a segment nevertheless.
 SCRATCH, FEWEST_STEPS = 1 << 20, 8
@@ -164,7 +164,10 @@ class Layout:
 
 
 def _samples(N: int, is_large: bool) -> int:
-    return SAMPLES * (1 if not is_large else 4 if N >= 8 * SAMPLES else 2)
+    """Return the samples of a block: fewer than usual where two threads would else share one block."""
+    usual = SAMPLES * (1 if not is_large else 4 if N >= 8 * SAMPLES else 2)
+    half = SAMPLES // 2
+    return min(usual, max(-(-N // SAMPLES), 1) * half)
 
 
 def _steps(T: int, width: int) -> int:
