@@ -25,8 +25,8 @@ from snn_core.kernels import Stage, equations, stages
 
 #: What :meth:`~snn_core.module.MemoryModule.record` calls the outputs of a module.
 OUTPUT = "output"
-#: Most weights of a linear layer in a kernel, and in a scan on the CPU, where torch is faster with more, on all steps at
-#: once. Between the two a layer runs in a kernel only if one scan has to take all.
+#: Most weights of a linear layer in a kernel, and in a scan on the CPU, where torch is faster with more, on all steps
+#: at once. Between the two a layer runs in a kernel only if one scan has to take all.
 MOST_WEIGHTS, MOST_IN_SCAN = 1 << 18, (1 << 14) - 1
 #: Where :func:`~snn_core.functional.explain` listens: each module, whether it ran fused, why not, and in which scan.
 notes: list[tuple[nn.Module, bool, str, int]] | None = None
