@@ -78,8 +78,8 @@ def _with_its_recipe(
     return group
 
 
-def _slow(kind: str, distances: tuple[int, ...], starts: tuple[str, ...]) -> Group:
-    places = ((start, at) for at in distances for start in starts)
+def _slow(kind: str) -> Group:
+    places = ((start, at) for at in (500, 200) for start in ("informed", "blind", "tutorial"))
     return _with_its_recipe("Recall: where may the slow state sit?", "recall", _PLAIN, kind, places, 5)
 
 
@@ -132,16 +132,13 @@ def start(records: Records) -> Iterable[Case]:
                 yield Case(f"D / tau = {ratio}", kind, _given(kind, ratio, number), 5, RATIOS_AT, FIRST)
 
 
-_TOLD = ("informed", "blind")
 _GROUPS: dict[str, Callable[[Records], Iterable[Case]]] = {
-    "read-out": _slow(READ_OUT, (500, 200), _TOLD),
+    "read-out": _slow(READ_OUT),
     "fixed-delays": _delays("feedback, fixed delays"),
     "spread": spread,
     "longer": longer,
     "paced-delays": _delays("feedback, delays at a rate of their own"),
-    "threshold": _slow(THRESHOLD, (500, 200), _TOLD),
-    "read-out-2": _slow(READ_OUT, (500, 200), ("tutorial",)),
-    "threshold-2": _slow(THRESHOLD, (500, 200), ("tutorial",)),
+    "threshold": _slow(THRESHOLD),
     "start-search": start_search,
     "start": start,
 }
