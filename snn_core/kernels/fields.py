@@ -62,8 +62,9 @@ CALL = [
     Field("SCRATCH", kind=_WRITTEN),
     # Items of work, stages, steps and samples; steps of a segment, samples of a block, blocks of an item.
     *_fields("ITEMS COUNT STEPS ALL SEGMENT BLOCK PER_ITEM"),
-    # Numbers of w, u, the memory in u to pack inputs in, and all states, for each sample; of the widest row.
-    *_fields("SCRATCH_SIZE WORK_SIZE PACKED_WORK STATE_SIZE WIDEST"),
+    # Numbers of w, u, the memory in u to pack inputs in, and all states, for each sample; of the widest row. Where in u
+    # the gradients before and after a stage begin.
+    *_fields("SCRATCH_SIZE WORK_SIZE PACKED_WORK STATE_SIZE WIDEST SIDES"),
     Field("STAGES", kind="const Stage*"),
     Field("NUMBERS", kind=_READ),
     # The input with what lies between steps, samples and numbers, and which samples; the outputs; the same of gradients.

@@ -75,7 +75,8 @@ class Layout:
         # A strip of inputs and all gradients of a layer in whole tiles, for the gradient of a large weight.
         large = max([min(kind.inputs, kind.outputs) for kind in kinds if kind.is_dense], default=0)
         packed = L * (wide + widest + ROWS) if large > PACKED_FROM else 0
-        work += (2 * L + 1) * widest + packed
+        sides = work + packed + widest
+        scratch, work = scratch + wide, sides + 2 * L * widest + wide  # behind matrices, see engine/product.h
         # The memory of each thread, and what is kept of each segment, begins at a line of a cache.
         scratch, work = (-(-size // threads.LINE) * threads.LINE for size in (scratch, work))
         #: Bytes of what a thread needs, and of what a block keeps, 0 where all keep too much.
@@ -88,7 +89,7 @@ class Layout:
         self.call = array("q", [0] * CALL["COLUMNS"])
         known = {
             "ITEMS": self.items, "COUNT": len(kinds), "STEPS": T, "ALL": N, "SEGMENT": L, "BLOCK": S, "PER_ITEM": per,
-            "SCRATCH_SIZE": scratch, "WORK_SIZE": work, "PACKED_WORK": packed, "STATE_SIZE": states, "WIDEST": widest,
+            "SCRATCH_SIZE": scratch, "WORK_SIZE": work, "PACKED_WORK": packed, "STATE_SIZE": states, "WIDEST": widest, "SIDES": sides,
             "SUM_SIZE": gradient + 2,
         }  # fmt: skip
         for name, value in known.items():

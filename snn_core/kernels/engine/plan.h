@@ -468,7 +468,7 @@ static void backward_pass(const Call *call, Index block, Compute *w, Compute *u,
     Block b = block_of(call, block, w, u);
     const Index J = call->stages[call->count - 1].outputs, features = call->stages[0].inputs;
     const Index L = call->segment, last = (call->steps - 1) / L * L;
-    Compute *const one = u + (call->work_size - 2 * L * call->widest) * b.n, *const other = one + L * call->widest * b.n;
+    Compute *const one = u + call->sides * b.n, *const other = one + L * call->widest * b.n;
     b.gradient = gradient;
     b.mean = one - call->widest * b.n;
     b.packed = b.mean - call->packed_work * b.n;

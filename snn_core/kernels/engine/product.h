@@ -46,30 +46,38 @@ typedef struct {
     Index out_row;
 } Product;
 
-// A tile of some vectors; rows below the last one repeat it, so that nothing outside is read.
+// A tile of some vectors, whole or at the edge of the matrix. Rows below the last one repeat it, so that nothing outside is
+// read. Of b whole vectors are read: behind the last row of any matrix there is memory of the same thread.
 __attribute__((always_inline)) static inline void tile(
     const Product *p, const Compute *a, const Compute *b, const Compute *first, Compute *out, Index rows, Index columns,
-    const int vectors) {
-    Tile sum[ROWS];
-    UNROLL for (Index r = 0; r < ROWS; r++)
-        UNROLL for (int v = 0; v < vectors; v++) {
-            if (first) load_some(&sum[r].of[v], first + (r < rows ? r : rows - 1) * p->first_row + v * LANES, columns - v * LANES);
-            else memset(&sum[r].of[v], 0, sizeof(Vector));
-        }
+    const int vectors, const int is_whole) {
     const Index a_row = p->a_row, a_column = p->a_column, b_row = p->b_row, terms = p->terms;
     const Compute *start[ROWS];
-    UNROLL for (Index r = 0; r < ROWS; r++) start[r] = a + (r < rows ? r : rows - 1) * a_row;
-    for (Index k = 0; k < terms; k++) {
+    Tile sum[ROWS];
+    UNROLL for (Index r = 0; r < ROWS; r++) {
+        const Index row = r < rows ? r : rows - 1;
+        start[r] = a + row * a_row;
+        UNROLL for (int v = 0; v < vectors; v++) {
+            const Compute *const at = first + row * p->first_row + v * LANES;
+            if (!first) sum[r].of[v] = (Vector){};
+            else if (is_whole) sum[r].of[v] = *(const Vector *)at;
+            else load_some(&sum[r].of[v], at, columns - v * LANES);
+        }
+    }
+    for (Index k = 0; k < terms; k++, b += b_row) {
         Tile y;
-        UNROLL for (int v = 0; v < vectors; v++) load_some(&y.of[v], b + k * b_row + v * LANES, columns - v * LANES);
+        UNROLL for (int v = 0; v < vectors; v++) y.of[v] = ((const Vector *)b)[v];
         UNROLL for (Index r = 0; r < ROWS; r++) {
             const Vector x = start[r][k * a_column] - (Vector){};
             UNROLL for (int v = 0; v < vectors; v++) sum[r].of[v] = MULTIPLY_ADD(x, y.of[v], sum[r].of[v]);
         }
     }
     UNROLL for (Index r = 0; r < ROWS; r++)
-        UNROLL for (int v = 0; v < vectors; v++)
-            store_some(out + (r < rows ? r : rows - 1) * p->out_row + v * LANES, &sum[r].of[v], columns - v * LANES);
+        UNROLL for (int v = 0; v < vectors; v++) {
+            Compute *const at = out + (r < rows ? r : rows - 1) * p->out_row + v * LANES;
+            if (is_whole) *(Vector *)at = sum[r].of[v];
+            else store_some(at, &sum[r].of[v], columns - v * LANES);
+        }
 }
 
 __attribute__((noinline)) static void product(const Product *p) {
@@ -79,8 +87,9 @@ __attribute__((noinline)) static void product(const Product *p) {
             const Compute *const first = p->first ? p->first + r * p->first_row + j : 0;
             Compute *const out = p->out + r * p->out_row + j;
             const Index rows = p->rows - r, columns = p->columns - j;
-            if (columns > LANES) tile(p, a, b, first, out, rows, columns, VECTORS);
-            else tile(p, a, b, first, out, rows, columns, 1);
+            if (columns >= WIDTH) tile(p, a, b, first, out, rows, columns, VECTORS, 1);
+            else if (columns > LANES) tile(p, a, b, first, out, rows, columns, VECTORS, 0);
+            else tile(p, a, b, first, out, rows, columns, 1, 0);
         }
 }
 
