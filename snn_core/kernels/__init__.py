@@ -23,10 +23,10 @@ from snn_core.kernels.record import equations
 __all__ = ["BACKENDS", "Stage", "check_backend", "equations", "run", "stages", "steps", "why_not"]
 
 #: Names that ``backend=`` accepts. ``auto`` is the fastest one that can run here, ``torch`` the readable loop,
-#: ``numba`` the fused kernels for the CPU, ``cupy`` those for NVIDIA GPUs.
-BACKENDS: tuple[str, ...] = ("auto", "torch", "numba", "cupy")
+#: ``cpu`` the fused kernels for the CPU, ``cupy`` those for NVIDIA GPUs.
+BACKENDS: tuple[str, ...] = ("auto", "torch", "cpu", "cupy")
 
-_PLACES = {"numba": ("cpu", "on the CPU"), "cupy": ("cuda", "on an NVIDIA GPU")}
+_PLACES = {"cpu": ("cpu", "on the CPU"), "cupy": ("cuda", "on an NVIDIA GPU")}
 
 CUPY_IS_INSTALLED = find_spec("cupy") is not None
 
@@ -64,7 +64,7 @@ def why_not(backend: str, like: Like, kind: stages.Kind | None = None) -> str:
     """Return why no kernel may take sequences whose steps are like this, and through a stage, "" where one may.
 
     Raises:
-        ValueError: backend "numba" and an input that is not on the CPU, or "cupy" and one that is not on a GPU.
+        ValueError: backend "cpu" and an input that is not on the CPU, or "cupy" and one that is not on a GPU.
     """
     device = like.device.type
     if backend != "auto":
