@@ -215,8 +215,11 @@ def is_autocast(device: torch.device) -> bool:
 
 
 def takes_sequences(module: nn.Module) -> bool:
-    """Say whether a module takes a whole sequence ``[T, N, *]``, and not one time step."""
-    return getattr(type(module), "takes_sequences", False)
+    """Say whether a module takes a whole sequence ``[T, N, *]``, and not one time step.
+
+    Its class says so; a module of SpikingJelly by its ``step_mode``.
+    """
+    return getattr(type(module), "takes_sequences", False) or getattr(module, "step_mode", "s") == "m"
 
 
 def _shown(value: Any) -> str:

@@ -62,10 +62,11 @@ Steps = steps.Steps
 def scan(x_seq: Tensor, *modules: nn.Module, backend: str = "auto", lengths: Any = None) -> Tensor:
     """Take a sequence through modules, one after the other, as many as possible in one fused scan.
 
-    The result is that of calling each on the whole sequence. Modules for single steps, such as ``IFNode``, go through
-    all steps; those without a state are applied to all steps at once, as in :func:`seq_to_ann_forward`. A plain
-    ``nn.Sequential``, ``MultiStepContainer`` or ``SeqToANNContainer`` stands for its modules. :func:`explain` says
-    which of them share a scan.
+    The result is that of calling each on the whole sequence. Torch's own layers without a state (linear, convolution,
+    pooling, normalisation, activation, dropout, flatten, ...) and ``SeqToANNContainer`` take all steps in one call, as
+    in :func:`seq_to_ann_forward`; modules whose class says ``takes_sequences = True`` take the sequence; everything
+    else, such as ``IFNode`` or a neuron of another library, takes one step after the other. A plain ``nn.Sequential``
+    or ``MultiStepContainer`` is replaced by its modules. :func:`explain` says which of them share a scan.
 
     With ``lengths`` a sample n takes part in its steps ``t < lengths[n]`` only, and everything is as if it had gone
     through alone: its output is 0 at the other steps; its states afterwards are those of its own last step; whatever
@@ -76,8 +77,8 @@ def scan(x_seq: Tensor, *modules: nn.Module, backend: str = "auto", lengths: Any
     Args:
         x_seq: ``[T, N, *]``.
         modules: the parts of a network in their order.
-        backend: one of :data:`snn_core.kernels.BACKENDS`: "torch" takes the loop for all modules, another is for
-            ``nn.Linear``; other modules have their own, see :func:`set_backend`.
+        backend: one of :data:`snn_core.kernels.BACKENDS`: "torch" takes the loop for all modules and what they call,
+            another is for ``nn.Linear``; other modules have their own, see :func:`set_backend`.
         lengths: steps of each sample, whole numbers ``[N]`` from 1 to T, or a bool mask ``[T, N]`` that is True for
             them; None for T steps each. Where states are there already, from an earlier piece of the sequences, a
             length may be 0. Lengths that are on the CPU are read without waiting for a GPU.
@@ -86,8 +87,9 @@ def scan(x_seq: Tensor, *modules: nn.Module, backend: str = "auto", lengths: Any
         ``[T, N, *]`` with the trailing shape that the last module gives.
 
     Raises:
-        TypeError: ``x_seq`` is not a floating-point tensor, something is not a module, ``lengths`` are not whole
-            numbers, or are given with a module that takes whole sequences and has no registered state.
+        TypeError: ``x_seq`` is not a floating-point tensor, something is not a module, or a module that takes single
+            steps gives no tensor or holds one that takes sequences; ``lengths`` are not whole numbers, or are given
+            with a module that takes whole sequences and has no registered state.
         ValueError: ``x_seq`` is not ``[T, N, *]`` with T >= 1, an unknown backend, or a shape, dtype or device that
             does not fit a module; another number of lengths, one out of its range, or a mask with a gap.
     """
@@ -273,6 +275,8 @@ def _call_on_all(net: nn.Module, method: str) -> None:
 def reset_net(net: nn.Module) -> None:
     """Forget the state of every module in ``net``: call it between two batches, whose samples are unrelated.
 
+    It calls ``reset()`` of each module whose class has one, of another library, too, as SpikingJelly's does.
+
     Without it the state is kept, and with gradients so is its history: the next backward pass fails with "Trying to
     backward through the graph a second time", and forward passes alone keep the memory of all that came before.
 
@@ -327,12 +331,13 @@ def explain(net: nn.Module, *inputs: Any) -> list[Decision]:
     """
     net = copied(check_module("net", net))
     before = states(net)
-    fuse.notes = []
+    notes: fuse.Notes = []
+    listening = fuse.notes.set(notes)
     try:
         with torch.no_grad(), torch.random.fork_rng():
             net(*inputs)
     finally:
-        notes, fuse.notes = fuse.notes, None
+        fuse.notes.reset(listening)
     known = {part for module, *_ in notes for part in module.modules()}
     for key, (part, name) in _places(net).items():
         if part not in known and getattr(part, name) is not before.get(key):
