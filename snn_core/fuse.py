@@ -21,7 +21,7 @@ from torch.nn.modules.module import _has_any_global_hook
 from torch.nn.utils.prune import BasePruningMethod
 
 from snn_core import kernels
-from snn_core.cells import Cell
+from snn_core.cells import Cell, OwnSteps
 from snn_core.checks import Like, check_place, is_autocast, takes_sequences
 from snn_core.kernels import Stage, equations, stages
 
@@ -45,10 +45,10 @@ _STATELESS = frozenset(
 )  # fmt: skip
 
 
-def like_of(x_seq: Tensor) -> Like:
+def like_of(x_seq: Tensor, lengths: Tensor | None = None) -> Like:
     """Return what the steps of a sequence are like."""
     device = x_seq.device
-    return Like(tuple(x_seq.shape)[1:], x_seq.dtype, device, is_autocast(device))
+    return Like(tuple(x_seq.shape)[1:], x_seq.dtype, device, is_autocast(device), lengths)
 
 
 # Which modules a scan may take ---------------------------------------------------------------------------------------
@@ -182,11 +182,13 @@ def read(
         return f"no kernel knows {kind.__name__}, which {_how_called(module)}"
     else:
         reason = replaced(module, is_direct and takes_sequences(module))
-        stage = reason or module.stage(like)  # type: ignore[operator]
+        stage = reason or module.stage(like)
     if not isinstance(stage, str):
         for tensor in stage.tensors:
             if tensor is not None and not is_plain(tensor):
-                return f"kernels take plain dense tensors, it holds a {type(tensor).__name__} of {tensor.layout}"
+                return (
+                    f"kernels take plain dense tensors, it holds a {type(tensor).__name__} of {tensor.layout}"
+                )
     return stage
 
 
@@ -195,9 +197,7 @@ def _how_called(module: nn.Module) -> str:
         return "is called on the whole sequence"
     if is_stateless(module):
         return "is called on all steps at once"
-    return (
-        "is called step by step: write its equations as a Cell or, if it has no state, put it into a SeqToANNContainer"
-    )
+    return "is called step by step: write its equations as a Cell; without a state put it into a SeqToANNContainer"
 
 
 def is_plain(tensor: Tensor) -> bool:
@@ -239,7 +239,7 @@ def weights_of(linear: nn.Module, like: Like) -> tuple[Tensor, Tensor | None] | 
         or "forward" in attributes
     ):
         return f"it has hooks: {_INSTEAD}"
-    _, dtype, device, autocast = like
+    _, dtype, device, autocast, _ = like
     if autocast:
         return "autocast gives it another precision: call it with autocast off"
     weight, bias = _attribute(linear, "weight"), _attribute(linear, "bias")
@@ -275,7 +275,8 @@ def _linear(module: nn.Module, like: Like, backend: str, in_one: bool) -> Stage 
     return Stage(kind, stages.NO_NUMBERS, weights)
 
 
-#: Where a state is kept: the module, the name, and the dimension of its steps, None for a state of one step.
+#: Where a state is kept: the module, None for one that is forgotten, the name, and the dimension of its steps, None for
+#: a state of one step.
 Place = tuple[Any, str, int | None]
 
 
@@ -284,12 +285,14 @@ def of_cell(module: Any, cell: Cell, like: Like, places: Sequence[Place]) -> Sta
 
     ``places`` say where the cell's states are kept; ``module`` is whose outputs are recorded.
     """
+    if like.lengths is not None:
+        own, cell = cell, OwnSteps(cell)
     recorded = equations.program_of(cell, like.dtype)
     if isinstance(recorded, str):
         return recorded
     program, numbers, tensors = recorded
-    if program.code.states != len(places):
-        module.first_values(cell)  # raises
+    if program.code.states != len(places) + (like.lengths is not None):
+        module.first_values(cell if like.lengths is None else own)  # raises
     given: list[Tensor | None] = []
     firsts = cell.initial if program.has_first_tensors else None
     stored, recorders = 0, []
@@ -299,6 +302,10 @@ def of_cell(module: Any, cell: Cell, like: Like, places: Sequence[Place]) -> Sta
         if owner._recorders and (to := _recorders_of(owner, name)):
             stored |= 1 << k
             recorders.append(to)
+    if like.lengths is not None:
+        left = like.lengths.to(torch.float64 if like.dtype == torch.float64 else torch.float32)
+        given.append(left.view(-1, *[1] * (len(like.shape) - 1)).expand(like.shape))
+        places = [*places, (None, "left", None)]
     for tensor in tensors:
         parameter = _parameter(tensor, like)
         if parameter is None:
@@ -386,12 +393,12 @@ def _cells_in_series(module: Any, like: Like) -> Stage | str:
 
 
 def _owners(stage: Stage) -> set[int]:
-    return {id(owner) for owner, _, _ in stage.places}
+    return {id(owner) for owner, _, _ in stage.places if owner is not None}
 
 
 def with_element_wise_feedback(module: Any, like: Like) -> Stage | str:
     """Return the stage of a container that feeds its neuron back element by element, as its ``cell`` does."""
-    inner = single_cell(module.sub_module, like)
+    inner = single_cell(module.sub_module, like._replace(lengths=None))  # its container counts steps
     if isinstance(inner, str):
         return inner
     stage = of_cell(module, module.cell(like), like, [*inner.places, (module, "y", None)])
@@ -458,34 +465,40 @@ def scan(
     backend: str = "auto",
     execute: Callable[[Tensor, list[Stage]], Tensor] | None = None,
     call: Callable[[nn.Module, Tensor], Tensor] | None = None,
+    lengths: Tensor | None = None,
 ) -> Tensor:
     """Take a sequence through modules, neighbours that can be fused in one scan, the others one by one.
 
-    ``execute`` runs stages, ``call`` a module that takes the loop; None for all steps of all samples.
+    ``execute`` runs stages, ``call`` a module that takes the loop; None for all steps of all samples, else each sample
+    has its own number of ``lengths``.
     """
     if torch.compiler.is_compiling():
         if not torch.compiler.is_exporting():
-            return torch.compiler.disable(_scan, reason=NO_GRAPH)(x_seq, modules, backend, execute, call)
+            return torch.compiler.disable(_scan, reason=NO_GRAPH)(
+                x_seq, modules, backend, execute, call, lengths
+            )
         backend = "torch"
     elif backend == "torch":
         before = _in_loop.set(True)
         try:
-            return _scan(x_seq, modules, backend, execute, call)
+            return _scan(x_seq, modules, backend, execute, call, lengths)
         finally:
             _in_loop.reset(before)
-    return _scan(x_seq, modules, backend, execute, call)
+    return _scan(x_seq, modules, backend, execute, call, lengths)
 
 
 #: Why torch.compile leaves a scan to Python.
 NO_GRAPH = "a scan of snn_core is no part of a graph: compile the network without fullgraph=True"
 
 
-def _scan(x_seq: Tensor, modules: Any, backend: str, execute: Any, call: Any) -> Tensor:
+def _scan(x_seq: Tensor, modules: Any, backend: str, execute: Any, call: Any, lengths: Any) -> Tensor:
     modules = flattened(modules)
     why, at = why_loop(x_seq), 0
     while at < len(modules):
         run, reason = (
-            ([], why) if why or backend == "torch" else read_all(modules[at:], like_of(x_seq), backend)
+            ([], why)
+            if why or backend == "torch"
+            else read_all(modules[at:], like_of(x_seq, lengths), backend)
         )
         x_seq = (execute or _execute)(x_seq, run) if run else (call or apply)(modules[at], x_seq)
         end = at + max(len(run), 1)
@@ -518,7 +531,7 @@ def read_all(
             return taken, stage
         for owner, name, _ in stage.places:
             state = id(owner), name
-            if state in states:
+            if state in states and owner is not None:
                 return taken, "it shares a state with a module before"
             states.add(state)
         kind = stage.kind
@@ -581,6 +594,8 @@ def keep(run: list[Stage], lasts: Sequence[Tensor], seqs: Sequence[Tensor]) -> N
     for stage in run:
         for owner, name, axis in stage.places:
             state = next(left)
+            if owner is None:
+                continue
             if axis is not None:
                 state = (state if stage.kind.feedback > 1 else state.unsqueeze(0)).movedim(0, axis)
             owner.keep_state(name, state, task)
@@ -613,8 +628,8 @@ def apply(module: Any, x_seq: Tensor) -> Tensor:
     for part in module.modules():
         if takes_sequences(part):
             raise TypeError(
-                f"{type(module).__name__} holds {type(part).__name__}, which takes whole sequences, and would be called "
-                "step by step: use a MultiStepContainer in its place, or set takes_sequences = True in its class if its "
+                f"{type(module).__name__} is called step by step and holds {type(part).__name__}, which takes whole "
+                "sequences: use a MultiStepContainer in its place, or set takes_sequences = True in its class if its "
                 "forward takes [T, N, *]"
             )
     return torch.stack([_step(module, x) for x in x_seq])
