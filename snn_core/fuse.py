@@ -474,9 +474,7 @@ def scan(
     """
     if torch.compiler.is_compiling():
         if not torch.compiler.is_exporting():
-            return torch.compiler.disable(_scan, reason=NO_GRAPH)(
-                x_seq, modules, backend, execute, call, lengths
-            )
+            return _outside_graph(_scan, x_seq, modules, backend, execute, call, lengths)
         backend = "torch"
     elif backend == "torch":
         before = _in_loop.set(True)
@@ -487,14 +485,19 @@ def scan(
     return _scan(x_seq, modules, backend, execute, call, lengths)
 
 
-#: Why torch.compile leaves a scan to Python.
-NO_GRAPH = "a scan of snn_core is no part of a graph: compile the network without fullgraph=True"
+def _outside_graph(function: Callable[..., Tensor], *arguments: Any) -> Tensor:
+    """Call a function of ours from code that torch.compile compiles, which leaves it to Python."""
+    torch._dynamo.graph_break(
+        msg="a scan of snn_core is no part of a graph: compile the network without fullgraph=True"
+    )
+    return torch.compiler.disable(function)(*arguments)
 
 
 def _scan(x_seq: Tensor, modules: Any, backend: str, execute: Any, call: Any, lengths: Any) -> Tensor:
     modules = flattened(modules)
-    why, at = why_loop(x_seq), 0
+    at = 0
     while at < len(modules):
+        why = why_loop(x_seq)  # a module may give a tensor of another kind
         run, reason = (
             ([], why)
             if why or backend == "torch"
@@ -553,11 +556,7 @@ def _is_whole(stage: Stage) -> bool:
 def alone(module: Any, x_seq: Tensor) -> Tensor:
     """Take a sequence through one module that asks for itself, fused if that is possible, else by its ``loop``."""
     if torch.compiler.is_compiling():
-        return (
-            module.loop(x_seq)
-            if torch.compiler.is_exporting()
-            else torch.compiler.disable(_alone, reason=NO_GRAPH)(module, x_seq)
-        )
+        return module.loop(x_seq) if torch.compiler.is_exporting() else _outside_graph(_alone, module, x_seq)
     return _alone(module, x_seq)
 
 
