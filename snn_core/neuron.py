@@ -139,6 +139,7 @@ class SpikingNeuron(CellModule):
         super().record(*names)
         keeps_h = any(name == "h" for name, _ in self._recorders)
         self.state_names = tuple(name for name in self.state_names if name != "h")
+        self.__dict__.pop("h", None)
         if keeps_h:
             self.register_state("h")
 
@@ -251,7 +252,7 @@ class LIFNode(LeakyNeuron):
         )
 
     def cell(self, like: Tensor | Like) -> LIF | ParametricLIF:
-        if "w" in self._parameters:
+        if self._trained("tau") is not None:
             return ParametricLIF(**self.leaky_fields(like))
         tau = self.number("tau", like)
         return LIF(**self.fire_fields(like), tau=tau, decay_input=self.decay_input)

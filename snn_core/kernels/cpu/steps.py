@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 from snn_core.kernels import fields
 from snn_core.kernels.cpu import launch as cpu
@@ -25,11 +26,11 @@ SGD, ADAM = 1, 2
 PIECE = 4096
 #: The largest number of float16, and the good steps after which the scale doubles, as in the engine.
 MOST_OF_HALF, INTERVAL = 65504.0, 2000
-#: Seconds after which Python looks whether it was interrupted.
-PATIENCE = 0.2
 #: Columns of the structures that kernels take.
 SETTINGS, TRAINING = fields.columns(fields.SETTINGS), fields.columns(fields.TRAINING)
 
+#: Steps of the first kernel call, and the seconds that the others should take, since an interrupt waits for one.
+FIRST_STEPS, PATIENCE = 8, 0.2
 #: Nodes of autograd that change neither the numbers of a tensor nor their order.
 _VIEWS = ("ViewBackward0", "ReshapeAliasBackward0", "UnsafeViewBackward0", "ExpandBackward0")
 #: Settings of an optimizer that kernels do not know.
@@ -82,7 +83,8 @@ class SkipOverflow:
     """
 
     def __init__(self) -> None:
-        self._scale, self._good, self._overflows = 65_536.0, 0, False
+        self._scale, self._good = 65_536.0, 0
+        self._overflows: bool | None = None  # None until the gradients were looked at
 
     def scale(self, loss: Tensor) -> Tensor:
         """Return ``loss`` as it is: in float32 a gradient needs no factor."""
@@ -96,6 +98,8 @@ class SkipOverflow:
 
     def step(self, optimizer: torch.optim.Optimizer) -> None:
         """Let ``optimizer`` take its step unless the gradient overflows."""
+        if self._overflows is None:
+            self.unscale_(optimizer)
         if not self._overflows:
             optimizer.step()
 
@@ -104,6 +108,7 @@ class SkipOverflow:
         self._good = 0 if self._overflows else self._good + 1
         if self._overflows or self._good == INTERVAL:
             self._scale, self._good = self._scale * (0.5 if self._overflows else 2), 0
+        self._overflows = None
 
     def get_scale(self) -> float:
         """Return the scale of the next update."""
@@ -152,13 +157,15 @@ def _kept(optimizer: torch.optim.Optimizer, weight: Tensor) -> dict[str, Tensor]
 def descent_of(
     optimizer: torch.optim.Optimizer,
     tensors: Sequence[Tensor | None],
+    dtype: torch.dtype,
     clip: float | None,
     skip_overflow: SkipOverflow | None,
 ) -> Descent | str:
     """Return what ``optimizer`` does to the weights behind ``tensors``, or why kernels do not know it.
 
-    ``clip`` is the largest norm of all gradients together, see ``torch.nn.utils.clip_grad_norm_``; None leaves them.
-    What the optimizer keeps of a weight is made only if kernels take it.
+    All must have the ``dtype`` in which kernels compute. ``clip`` is the largest norm of all gradients together, see
+    ``torch.nn.utils.clip_grad_norm_``; None leaves them. What the optimizer keeps of a weight is made only if kernels
+    take it.
     """
     group, is_adam = optimizer.param_groups[0], type(optimizer) is torch.optim.Adam
     name = type(optimizer).__name__
@@ -169,7 +176,8 @@ def descent_of(
     switches = [switch for switch in _SWITCHES if group.get(switch)]
     if switches:
         return f"optimizer must be without {switches[0]}"
-    if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
+    of_all = _global_optimizer_pre_hooks, _global_optimizer_post_hooks
+    if any((optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks, *of_all)):
         return "optimizer has hooks"
     changed: list[Change | None] = []
     counters, known = [], {id(weight) for weight in group["params"]}
@@ -187,8 +195,8 @@ def descent_of(
         state = states[weight] = _kept(optimizer, weight)
         counters += [state["step"]] if is_adam else []
         kept = [one for key, one in state.items() if key != "step"]
-        if not all(one.is_contiguous() and one.dtype == weight.dtype for one in (tensor, weight, *kept)):
-            return "a weight, or what the optimizer keeps of it, is not contiguous or of another dtype"
+        if not all(one.is_contiguous() and one.dtype == dtype for one in (tensor, weight, *kept)):
+            return f"a weight, or what the optimizer keeps of it, is not contiguous or not of {dtype}"
         changed.append(Change(weight, kept, is_sigmoid))
     taken = {int(counter) for counter in counters} or {0}
     if len(taken) > 1:
@@ -253,20 +261,18 @@ def take_steps(
     known = {
         "CALL": scan.buffer_info()[0], "PIECES": len(table), "PIECE": PIECE, "OPTIMIZER": by.kind,
         "TABLE": table.ctypes.data, "NOTES": notes.ctypes.data, "SETTINGS": by.settings.ctypes.data,
-        "RECORD": record.ctypes.data,
     }  # fmt: skip
     for name, value in known.items():
         training[TRAINING[name]] = value
     kernel = load.engine(layout.number)["take_steps"]
     try:
-        done, some = 0, 1
-        while done < steps:  # in calls of about a fifth of a second, after which Python obeys an interrupt
-            began = time.perf_counter()
-            training[TRAINING["STEPS"]] = some = min(some, steps - done)
+        done, count = 0, FIRST_STEPS
+        while done < steps:
+            count, began = min(count, steps - done), time.perf_counter()
+            training[TRAINING["STEPS"]], training[TRAINING["RECORD"]] = count, record[done:].ctypes.data
+            done += count  # an interrupt is obeyed when the kernel returns
             threads.run(kernel, scan, layout.items, layout.bytes_of_thread, training)
-            training[TRAINING["RECORD"]] += some * record[0].nbytes
-            done += some
-            some = max(1, int(some * min(2, PATIENCE / max(time.perf_counter() - began, 1e-9))))
+            count = max(1, int(count * PATIENCE / max(time.perf_counter() - began, 1e-6)))
     finally:
         changed = [change for change in by.changed if change is not None]
         torch.autograd.graph.increment_version([one for each in changed for one in (each.weight, *each.kept)])
