@@ -23,10 +23,12 @@ OPTIONS = (
     "-std=gnu11 -O1 -Xclang -disable-llvm-passes -ffp-contract=off -fno-math-errno -fno-stack-protector "
     "-fno-asynchronous-unwind-tables -DLLVM -Wall -Wextra -Werror -Wno-unused-function -S -emit-llvm"
 ).split()  # fmt: skip
-#: What clang says of its own machine. Without a width of vectors a processor uses all that it has.
-_OF_MACHINE = re.compile(
+#: What clang says of its own machine; without a width of vectors a processor uses all that it has. And attributes that
+#: llvmlite 0.44 does not know.
+_LEFT_OUT = re.compile(
     r"^(target (datalayout|triple)|source_filename|; ModuleID|!llvm\.ident|!llvm\.module\.flags).*\n|"
-    r' "(target-cpu|target-features|tune-cpu|min-legal-vector-width|stack-protector-buffer-size)"="[^"]*"',
+    r' "(target-cpu|target-features|tune-cpu|min-legal-vector-width|stack-protector-buffer-size)"="[^"]*"|'
+    r" dead_on_unwind| writable| memory\([^)]*\)",
     re.MULTILINE,
 )
 
@@ -38,7 +40,7 @@ def compiled(name: str, dtype: str, options: list[str], clang: str = CLANG) -> s
         defined = [*options, *["-DDOUBLE"] * (dtype == "double")]
         command = [clang, *OPTIONS, *defined, f"-I{folder}", str(ENGINE / name), "-o", "-"]
         text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return _OF_MACHINE.sub("", text)
+    return _LEFT_OUT.sub("", text)
 
 
 def masked(dtype: str, lanes: int) -> str:

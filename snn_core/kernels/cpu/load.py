@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import llvmlite.binding as llvm
+from llvmlite.binding import context
 
 from snn_core.kernels import fields
 
@@ -111,10 +112,22 @@ def _machine() -> Any:
     )
 
 
+@cache
+def _context() -> Any:
+    """Return a context of our own. Pointers there have no type, which llvmlite 0.44 has to be told."""
+    if not hasattr(context, "opaque_pointers_enabled"):
+        return llvm.create_context()
+    context.opaque_pointers_enabled, before = True, context.opaque_pointers_enabled
+    try:
+        return llvm.create_context()
+    finally:
+        context.opaque_pointers_enabled = before
+
+
 def functions_of(text: str, *names: str) -> list[int]:
     """Return the addresses of functions of a module, optimised for this processor."""
     machine = _machine()
-    module = llvm.parse_assembly(text)
+    module = llvm.parse_assembly(text, _context())
     options = llvm.create_pipeline_tuning_options(speed_level=3)
     options.loop_vectorization = options.slp_vectorization = True
     passes = llvm.create_pass_builder(machine, options)

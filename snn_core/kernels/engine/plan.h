@@ -6,6 +6,9 @@
 // outputs, of which ``before`` = D go back, at least one; slots before hold those of earlier steps. With taps those of
 // each neuron are first added up, to the sum z; without, D is 1.
 
+// A function that is compiled once, not into each of its callers, so that nobody waits long for machine code.
+#define APART __attribute__((noinline))
+
 enum { LINEAR, CELL, FEEDBACK };
 enum { NO_LOSS, MSE, CROSS_ENTROPY };
 // A layer has its inputs packed for the gradient of its weights if it has more inputs and outputs than this.
@@ -29,11 +32,11 @@ static inline Index least(Index a, Index b) { return a < b ? a : b; }
 
 static void copy(const Compute *from, Compute *to, Index count) { memcpy(to, from, count * sizeof(Compute)); }
 
-static void fill(Compute *to, Index count, Compute value) {
+APART static void fill(Compute *to, Index count, Compute value) {
     for (Index m = 0; m < count; m++) to[m] = value;
 }
 
-static void add(const Compute *restrict more, Compute *restrict to, Index count) {
+APART static void add(const Compute *restrict more, Compute *restrict to, Index count) {
     for (Index m = 0; m < count; m++) to[m] += more[m];
 }
 
@@ -59,7 +62,7 @@ typedef struct {
 } Sequence;
 
 // Copy a block's segment of a sequence, [steps, n, features].
-static void load(const Block *b, Sequence from, Index features, Compute *to) {
+APART static void load(const Block *b, Sequence from, Index features, Compute *to) {
     const Index n = b->n, all = n * features;
     const Compute *at = from.at + b->t0 * from.by_t;
     if (!from.index && (features == 1 || (from.by_i == 1 && from.by_n == features))) {
@@ -81,14 +84,14 @@ static void load(const Block *b, Sequence from, Index features, Compute *to) {
 }
 
 // Copy a block's segment [steps, n, features] into a sequence [T, N, features].
-static void store(const Block *b, const Compute *from, Index by, Index features, Compute *to) {
+APART static void store(const Block *b, const Compute *from, Index by, Index features, Compute *to) {
     for (Index t = 0; t < b->steps; t++)
         copy(from + t * by, to + ((b->t0 + t) * b->call->all + b->first) * features, b->n * features);
 }
 
 // Load the states of a stage, or their gradients, from tensors, or store them there: [N, J] each, and [D, N, J] of the
 // outputs that go back, newest first. ``v`` and ``y`` are where they are in a block.
-static void move(const Block *b, const Stage *s, Compute *const *tensors, Compute *v, Compute *y, int is_load) {
+APART static void move(const Block *b, const Stage *s, Compute *const *tensors, Compute *v, Compute *y, int is_load) {
     const Index J = s->outputs, count = b->n * J, at = b->first * J;
     for (Index k = 0; k < s->states; k++) {
         if (!tensors[k]) continue;
@@ -116,7 +119,7 @@ static void move_border(const Block *b, int is_load) {
 }
 
 // Load the parameters and the states before the first step.
-static void begin(const Block *b) {
+APART static void begin(const Block *b) {
     EACH_STAGE(s, b->call) {
         const Index J = s->outputs, n = b->n, count = n * J;
         for (Index k = 0; k < s->parameters; k++) {
@@ -166,14 +169,14 @@ static void sum_inputs(const Block *b, const Stage *s, Compute *sums) {
     });
 }
 
-static void step(const Block *b, const Stage *s, Index t, const Compute *i) {
+APART static void step(const Block *b, const Stage *s, Index t, const Compute *i) {
     const Index count = b->n * s->outputs;
     Compute *const v = b->w + s->v * b->n + t * s->states * count;
     s->forward(count, count, numbers_of(b, s), b->w + s->p * b->n, i, v, v + s->states * count, outputs_of(b, s) + t * count);
 }
 
 // Write the sum of each neuron's outputs y[t-1], y[t-2], ... times its taps [D, J]; y[t-1] begins at y.
-static void delay(const Block *b, const Stage *s, const Compute *y, Compute *restrict z) {
+APART static void delay(const Block *b, const Stage *s, const Compute *y, Compute *restrict z) {
     const Index J = s->outputs, count = b->n * J;
     fill(z, count, 0);
     for (Index m = 0; m < count; m += J)
@@ -213,7 +216,7 @@ static void forward(const Block *b) {
 // --- Backward ---------------------------------------------------------------------------------------------------------
 
 // Add the product of gradients g [rows, J] and inputs x [rows, I] to the gradient [J, I] of a weight.
-static void add_weight_gradient(const Block *b, const Compute *g, Index J, const Compute *x, Index I, Compute *to, Index by) {
+APART static void add_weight_gradient(const Block *b, const Compute *g, Index J, const Compute *x, Index I, Compute *to, Index by) {
     const Index rows = b->steps * b->n;
     Product p = {
         .rows = J, .terms = rows, .columns = I,
@@ -239,7 +242,7 @@ static void add_weight_gradient(const Block *b, const Compute *g, Index J, const
 }
 
 // Take the gradient at a cell's output back to its input, and to its states and parameters.
-static void step_back(const Block *b, const Stage *s, Index t, const Compute *i, Compute *g_y, Compute *g_i) {
+APART static void step_back(const Block *b, const Stage *s, Index t, const Compute *i, Compute *g_y, Compute *g_i) {
     const Index count = b->n * s->outputs, at = ((b->t0 + t) * b->call->all + b->first) * s->outputs;
     Compute *const g_v = b->u + s->gv * b->n;
     for (Index k = 0; k < s->states; k++)
@@ -251,7 +254,7 @@ static void step_back(const Block *b, const Stage *s, Index t, const Compute *i,
 }
 
 // Take the gradient of the sum of earlier outputs to these, of which the earliest has none yet, and to the taps.
-static void delay_back(const Block *b, const Stage *s, const Compute *y, const Compute *restrict g_z, Compute *g_y, Compute *g_tap) {
+APART static void delay_back(const Block *b, const Stage *s, const Compute *y, const Compute *restrict g_z, Compute *g_y, Compute *g_tap) {
     const Index J = s->outputs, D = s->feedback, count = b->n * J;
     fill(g_y - (D - 1) * count, count, 0);
     for (Index m = 0; m < count; m += J)
@@ -267,7 +270,7 @@ static void delay_back(const Block *b, const Stage *s, const Compute *y, const C
 
 // Take the gradients g of a dense stage's sums to its weights, and, if ``to`` is given, to its input. ``columns`` is
 // the length of a row of the weight.
-static void sums_back(const Block *b, const Stage *s, const Compute *g, Index columns, Compute *to) {
+APART static void sums_back(const Block *b, const Stage *s, const Compute *g, Index columns, Compute *to) {
     static const Compute one = 1;
     const Index I = s->inputs, J = s->outputs, rows = b->steps * b->n;
     Compute *const g_weight = b->gradient + s->gradient, *const g_bias = g_weight + J * columns;
@@ -422,7 +425,7 @@ static void forward_pass(const Call *call, Index block, Compute *w) {
 
 // Turn the sum of outputs over time into their mean, and write the gradient of the mean loss over all samples to each
 // of the outputs; add the sum of the losses, and how many samples are right.
-static void loss(const Block *b, Index J, Compute *mean, double *lost, double *right) {
+APART static void loss(const Block *b, Index J, Compute *mean, double *lost, double *right) {
     const Call *const call = b->call;
     const Compute N = call->all, T = call->steps;
     Compute *g = b->mean;

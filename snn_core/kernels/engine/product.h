@@ -95,7 +95,7 @@ __attribute__((noinline)) static void product(const Product *p) {
 
 // Write the matrix from[k * row + j * column] in strips of ``width``, one after the other: rows that are thousands of
 // numbers apart share few places in a core's cache.
-static void pack(const Compute *from, Index row, Index column, Index terms, Index columns, Index width, Compute *to) {
+__attribute__((noinline)) static void pack(const Compute *from, Index row, Index column, Index terms, Index columns, Index width, Compute *to) {
     for (Index j = 0; j < columns; j += width) {
         const Index wide = columns - j < width ? columns - j : width;
         for (Index k = 0; k < terms; k++)
