@@ -471,7 +471,7 @@ def sequence_mask(lengths: Any, T: int) -> Tensor:
 
 #: From so many numbers on torch shares a sum among its threads.
 SHARED = 32768
-#: Steps that are summed one after the other; such sums are then added, so that a rounding error grows with neither.
+#: Steps that are summed one after the other, before such sums are added in float64.
 SUMMED = 128
 
 
@@ -482,7 +482,8 @@ class _MeanOverTime(torch.autograd.Function):
     def forward(ctx: Any, y_seq: Tensor) -> Tensor:
         ctx.shape = y_seq.shape
         y = y_seq.detach().resolve_neg().numpy()
-        return torch.from_numpy(np.add.reduceat(y, range(0, len(y), SUMMED), axis=0).sum(0)) / len(y)
+        total = np.add.reduceat(y, range(0, len(y), SUMMED), axis=0).sum(0, dtype=np.float64)
+        return torch.from_numpy((total / len(y)).astype(y.dtype))
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:

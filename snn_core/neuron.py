@@ -333,7 +333,7 @@ class AdaptiveLIFNode(LeakyNeuron):
         a: adaptation ``[N, *]``; None before the first step.
 
     Raises:
-        TypeError, ValueError: a time constant out of its range, one that is not finite, or as :class:`SpikingNeuron`.
+        TypeError, ValueError: a time constant out of its range, or as :class:`SpikingNeuron`.
 
     Source: G. Bellec et al., "Long short-term memory and learning-to-learn in networks of spiking neurons", NeurIPS
     2018. https://arxiv.org/abs/1803.09574. G. Bellec et al., "A solution to the learning dilemma for recurrent networks

@@ -391,7 +391,7 @@ def test_steps_that_are_refused_leave_the_optimizer_as_it_was():
     assert not optimizer.state
 
 
-# What a subclass or an instance replaces --------------------------------------------------------------------------------
+# What a subclass or an instance replaces --------------------------------------------------------------------------
 
 
 class _Elsewhere(IFNode):
