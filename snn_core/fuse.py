@@ -21,7 +21,7 @@ from torch.nn.modules.module import _has_any_global_hook
 from torch.nn.utils.prune import BasePruningMethod
 
 from snn_core import kernels
-from snn_core.cells import Cell, OwnSteps
+from snn_core.cells import Cell, OwnSteps, State
 from snn_core.checks import Like, check_place, is_autocast, takes_sequences
 from snn_core.kernels import Stage, equations, stages
 
@@ -178,6 +178,8 @@ def read(
     kind = type(module)
     if kind is nn.Linear or (kind.__base__ is nn.Linear and is_parametrized(module)):
         stage = _linear(module, like, module.__dict__.get("backend", backend), in_one)
+    elif _is_identity(module):
+        stage = _identity(like, backend)
     elif not hasattr(kind, "keep_state"):  # which only a MemoryModule has
         return f"no kernel knows {kind.__name__}, which {_how_called(module)}"
     else:
@@ -271,8 +273,35 @@ def _linear(module: nn.Module, like: Like, backend: str, in_one: bool) -> Stage 
         return weights
     if weights[0].shape != (outputs, inputs):
         return f"its weight is {list(weights[0].shape)}, not {[outputs, inputs]}"
-    kind = stages.Kind(None, (*shape[:-1], outputs), inputs, outputs)  # type: ignore[arg-type]
+    kind = stages.Linear((*shape[:-1], outputs), inputs, outputs)  # type: ignore[arg-type]
     return Stage(kind, stages.NO_NUMBERS, weights)
+
+
+def _is_identity(module: Any) -> bool:
+    """Say whether a module returns its input: ``nn.Identity``, and dropout where nothing is dropped."""
+    kind = type(module)
+    is_dropout = kind is nn.Dropout or kind is nn.AlphaDropout
+    is_one = kind is nn.Identity or (is_dropout and not (module.training and module.p > 0))
+    return is_one and not has_hooks(module)
+
+
+class _Same(Cell):
+    """The cell without a state whose output is its input."""
+
+    @property
+    def initial(self) -> tuple[float | Tensor, ...]:
+        return ()
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        return x, state
+
+
+def _identity(like: Like, backend: str) -> Stage | str:
+    recorded = kernels.why_not(backend, like) or equations.program_of(_Same(), like.dtype)
+    if isinstance(recorded, str):
+        return recorded
+    features = like.shape[-1] if like.shape else 1
+    return Stage(stages.Cell(like.shape, features, features, recorded[0]), recorded[1], ())
 
 
 #: Where a state is kept: the module, None for one that is forgotten, the name, and the dimension of its steps, None for
@@ -313,7 +342,7 @@ def of_cell(module: Any, cell: Cell, like: Like, places: Sequence[Place]) -> Sta
         given.append(parameter)
         sizes += (parameter.numel(),)
     features = like.shape[-1] if like.shape else 1
-    kind = stages.Kind(program, like.shape, features, features, 0, 0, stored, sizes)
+    kind = stages.Cell(like.shape, features, features, program, stored, sizes)
     stage = Stage(kind, numbers, given, places, recorders)
     return _recorded(stage, _recorders_of(module, OUTPUT)) if module._recorders else stage
 
@@ -430,7 +459,6 @@ def with_linear_feedback(
         return inner
     if module._recorders:
         inner = _recorded(inner, _recorders_of(module, OUTPUT))
-    program, *_, stored, sizes = inner.kind
     count = len(inner.places)
     if history is None:
         (name, depth), axis = ("y", 1), None
@@ -440,9 +468,8 @@ def with_linear_feedback(
         deep = *like.shape[:axis], depth, *like.shape[axis:]
         y = _state(module, name, Like(deep, like.dtype, like.device))
         y = None if y is None else y.movedim(axis, 0)
-    kind = stages.Kind(
-        program, like.shape, features, features, depth, int(history is not None), stored, sizes
-    )
+    own, taps = inner.kind, int(history is not None)
+    kind = stages.Feedback(like.shape, features, features, own.program, own.stored, own.sizes, depth, taps)
     reason = kernels.why_not("auto", like, kind)
     given = reason or weights()
     if isinstance(given, str):

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from snn_core.kernels import fields
 from snn_core.kernels.cpu import cells, load, threads
-from snn_core.kernels.limits import MOST_STATES
 from snn_core.kernels.plan import Kind, Plan, in_memory
 
 #: Columns of the structures that kernels take.
@@ -51,13 +50,13 @@ class Layout:
         L = _steps(T, S * (kinds[0].inputs + sum(kind.width for kind in kinds) + 2 * widest))
         table = np.zeros((len(kinds), STAGE["COLUMNS"]), np.int64)
         #: For each tensor that is no state how many numbers it has.
-        self.sizes = [_size(kinds[k], name, place) for k, name, place in plan.tensors if name != "FIRST"]
+        self.sizes = [kinds[k].size(name, place) for k, name, place in plan.tensors if name != "FIRST"]
         states, gradient, scratch, work, weights = 0, 0, L * kinds[0].inputs, 0, 0
         for row, kind in zip(table, kinds, strict=True):
             row[STAGE["STATE"]], row[STAGE["GRADIENT"]] = states, gradient
             scratch, work, weights = self._fill(row, kind, L, (scratch, work, weights), wide)
             states += (kind.states + kind.feedback) * kind.outputs
-            gradient += sum([_size(kind, name, place) for name, place in kind.tensors() if name != "FIRST"])
+            gradient += sum([kind.size(name, place) for name, place in kind.tensors() if name != "FIRST"])
         #: Columns of the flat table: of tensors; of last states and what is stored, and of their gradients; of the
         #: gradients of states before the first step.
         words = STAGE["COLUMNS"]
@@ -99,32 +98,23 @@ class Layout:
         self, row: np.ndarray, kind: Kind, L: int, at: tuple[int, int, int], width: int
     ) -> tuple[int, int, int]:
         """Fill the row of a stage, whose numbers begin here in w, in u and among packed weights; return their ends."""
-        (scratch, work, weights), I_, J, K, D = at, kind.inputs, kind.outputs, kind.states, kind.feedback
-        code = kind.program.code if kind.program else None
-        sizes = {
-            "KIND": 0 if code is None else 2 if D else 1, "FEEDBACK": D, "TAPS": kind.taps, "BEFORE": max(D, 1),
-            "INPUTS": I_, "OUTPUTS": J, "STATES": K, "PARAMETERS": len(kind.sizes),
+        scratch, work, weights = at
+        known = {
+            "KIND": kind.number, "FEEDBACK": kind.feedback, "TAPS": kind.taps, "BEFORE": max(kind.feedback, 1),
+            "INPUTS": kind.inputs, "OUTPUTS": kind.outputs, "STATES": kind.states, "PARAMETERS": len(kind.sizes),
         }  # fmt: skip
-        if code is not None:
-            sizes["FORWARD"], sizes["BACKWARD"] = cells.addresses(code, self.number)
-        for name, size in sizes.items():
-            row[STAGE[name]] = size
+        if kind.program is not None:
+            known["FORWARD"], known["BACKWARD"] = cells.addresses(kind.program.code, self.number)
+        for name, (terms, columns) in kind.matrices().items():
+            known[name], weights = weights, weights + terms * -(-columns // width) * width
+        forward, back = kind.room(L)
+        for name, size in forward.items():
+            known[name], scratch = scratch, scratch + size + 3
+        for name, size in back.items():
+            known[name], work = work, work + size + 3
+        for name, value in known.items():
+            row[STAGE[name]] = value
         row[STAGE["SIZE"] : STAGE["SIZE"] + len(kind.sizes)] = kind.sizes
-        if kind.is_dense:
-            packed = [("TO_Y", I_, J), ("FROM_Y", J, I_)]
-            packed += [("OF_Y", J, J), ("FROM_OF_Y", J, J)] if D else []
-            for name, terms, columns in (*packed, ("PACKED_BIAS", 1, J)):
-                row[STAGE[name]], weights = weights, weights + terms * -(-columns // width) * width
-        of_parameters, of_feedback = len(kind.sizes) * J, J if D else 0
-        for name, size in (
-            ("Y", (L + max(D, 1)) * J), ("V", (L + 1) * K * J), ("P", of_parameters), ("CURRENT", L * of_feedback),
-            ("Z", L * J * kind.taps),
-        ):  # fmt: skip
-            row[STAGE[name]], scratch = scratch, scratch + size + 3
-        for name, size in (
-            ("GV", K * J), ("GP", of_parameters), ("GY", (L + D) * of_feedback), ("GZ", J * kind.taps),
-        ):  # fmt: skip
-            row[STAGE[name]], work = work, work + size + 3
         return scratch, work, weights
 
     def make_room(self) -> list[Tensor]:
@@ -155,12 +145,6 @@ def _steps(T: int, width: int) -> int:
     """Return the steps of a segment: as many as fit into a cache, and about equally many in each."""
     steps = max(min(T, SCRATCH // max(width, 1)), min(T, FEWEST_STEPS))
     return -(-T // -(-T // steps))
-
-
-def _size(kind: Kind, name: str, place: int) -> int:
-    """Return how many numbers a tensor has."""
-    J = kind.outputs
-    return {"WEIGHT": kind.products, "BIAS": J, "TAP": kind.feedback * J}.get(name) or kind.sizes[place]
 
 
 @lru_cache(maxsize=256)
