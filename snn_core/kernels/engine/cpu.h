@@ -1,5 +1,7 @@
 // The words of all files here that are C for a CPU. DOUBLE is defined for double precision.
 
+#include <stdbool.h>
+
 typedef long long Index;
 #ifdef DOUBLE
 typedef double Compute;

@@ -58,10 +58,10 @@ __attribute__((always_inline)) static inline void tile(
         const Index row = r < rows ? r : rows - 1;
         start[r] = a + row * a_row;
         UNROLL for (int v = 0; v < vectors; v++) {
-            const Compute *const at = first + row * p->first_row + v * LANES;
+            const Index at = row * p->first_row + v * LANES;
             if (!first) sum[r].of[v] = (Vector){};
-            else if (is_whole) sum[r].of[v] = *(const Vector *)at;
-            else load_some(&sum[r].of[v], at, columns - v * LANES);
+            else if (is_whole) sum[r].of[v] = *(const Vector *)(first + at);
+            else load_some(&sum[r].of[v], first + at, columns - v * LANES);
         }
     }
     for (Index k = 0; k < terms; k++, b += b_row) {
