@@ -13,8 +13,8 @@ from torch import nn
 
 from sequential_fmnist.evaluate import LOSSES
 from snn_core.functional import explain, reset_net, scan, train_steps
-from snn_core.kernels.cpu.launch import CALL
 from snn_core.kernels.cpu import threads as workers
+from snn_core.kernels.cpu.launch import CALL
 from snn_core.layer import LinearRecurrentContainer, MultiStepContainer, SynapseFilter
 from snn_core.neuron import IFNode
 from snn_core.surrogate import ATan

@@ -27,7 +27,12 @@ from snn_core.kernels.record.equations import Code
 CLANG = next(filter(None, map(shutil.which, ("clang", "clang-19", "clang-20", "clang-18"))), "")
 #: Bytes of a vector, rows of a tile, and from which size on a layer is packed.
 BYTES, ROWS, PACKED_FROM = 16, 3, 2
-_FUNCTIONS = "exp log sqrt fabs rint floor log1p sin cos tanh atan erf pow".split()
+#: Faults to be found, put before the source where the environment names one.
+_FAULTS = {
+    "outside": "#include <string.h>\n#define memcpy(to, from, size) memcpy(to, from, (size) + 4)\n",
+    "race": "#define __atomic_fetch_add(at, value, order) (*(at) += (value), *(at) - (value))\n",
+}
+_FUNCTIONS = ["exp", "log", "sqrt", "fabs", "rint", "floor", "log1p", "sin", "cos", "tanh", "atan", "erf", "pow"]
 _THREADS = """
 #include <pthread.h>
 typedef struct { void (*function)(void *); void *data; } Work;
@@ -46,7 +51,10 @@ void parallel(void (*function)(void *), void *data, unsigned count, unsigned fla
 def runtime(sanitizer: str) -> str:
     """Return the library that has to be loaded before everything else, "" where there is none."""
     name = f"libclang_rt.{'tsan' if sanitizer == 'thread' else 'asan'}-{os.uname().machine}.so"
-    found = CLANG and subprocess.run([CLANG, f"-print-file-name={name}"], capture_output=True, text=True).stdout.strip()
+    found = (
+        CLANG
+        and subprocess.run([CLANG, f"-print-file-name={name}"], capture_output=True, text=True).stdout.strip()
+    )
     return found if found and Path(found).is_absolute() and Path(found).exists() else ""
 
 
@@ -74,7 +82,8 @@ def _library(source: str, suffix: str, dtype: str, *options: str) -> ctypes.CDLL
 @cache
 def engine(dtype: str) -> dict[str, Any]:
     sizes = {"BYTES": BYTES, "ROWS": ROWS, "PACKED_FROM": PACKED_FROM}
-    library = _library('#include "engine.c"\n', "c", dtype, *[f"-D{name}={value}" for name, value in sizes.items()])
+    source = _FAULTS.get(os.environ.get("FAULT", ""), "") + '#include "engine.c"\n'
+    library = _library(source, "c", dtype, *[f"-D{name}={value}" for name, value in sizes.items()])
     kernels = {name: getattr(library, name) for name in ("scan_forward", "scan_backward", "take_steps")}
     for kernel in kernels.values():
         kernel.argtypes, kernel.restype = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64), None

@@ -24,7 +24,6 @@ from papermill.parameterize import parameterize_notebook
 from support import ROOT, require
 from support_notebooks import QUICK, runner
 
-
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
