@@ -71,7 +71,7 @@ class AdaptiveLIFNode(LeakyNeuron):
     alone. ``detach_reset`` does not cut the gradient through a.
 
     Args:
-        tau: membrane time constant in time steps, see :class:`~snn_core.neuron.LIFNode`; kept as ``w`` if it is trained.
+        tau: membrane time constant in steps, see :class:`~snn_core.neuron.LIFNode`; kept as ``w`` if trained.
         tau_adaptation: time constant of the adaptation, as tau; kept as ``w_adaptation`` if it is trained.
         beta: rise of the threshold by a spike. These three are :data:`~snn_core.module.Numbers`.
         decay_input: see :class:`~snn_core.neuron.LIFNode`.
@@ -126,7 +126,7 @@ class CUBALIFNode(LeakyNeuron):
     tau_syn = dt tau_synapse, tau_mem = dt tau, w_in = tau_synapse, and r = 1 or, without ``decay_input``, r = tau.
 
     Args:
-        tau: membrane time constant in time steps, see :class:`~snn_core.neuron.LIFNode`; kept as ``w`` if it is trained.
+        tau: membrane time constant in steps, see :class:`~snn_core.neuron.LIFNode`; kept as ``w`` if trained.
         tau_synapse: time constant of the current in time steps, as tau; kept as ``w_synapse`` if trained. Both are
             :data:`~snn_core.module.Numbers`.
         decay_input: whether the current is divided by ``tau`` too.
