@@ -12,7 +12,7 @@ from torch import nn
 
 from sequential_fmnist.checkpoint import sha256
 from sequential_fmnist.data import EMBEDDED_FOLDER
-from sequential_fmnist.networks import NETWORKS
+from sequential_fmnist.networks import TUTORIAL_NETWORKS
 from sequential_fmnist.variants import NetworkSpec
 from snn_core.checks import check_choice
 
@@ -38,13 +38,13 @@ def load(kind: str, folder: str | os.PathLike[str] = PRETRAINED_FOLDER) -> tuple
     The network maps images ``[N, 1, 28, 28]`` in [0, 1] to outputs ``[N, 10]``, of which the largest names the class;
     call :func:`~snn_core.functional.reset_net` after each batch.
 
-    ``folder`` is where the cards and the weights are; ``kind`` is one of :data:`~sequential_fmnist.networks.NETWORKS`.
+    ``folder`` is where the cards and the weights are; ``kind`` is one of :data:`~sequential_fmnist.networks.TUTORIAL_NETWORKS`.
 
     Raises:
         PretrainedError: a file is missing, has another SHA-256 than its card says, or does not fit the network.
         ValueError: no such ``kind``.
     """
-    check_choice("kind", kind, tuple(NETWORKS))
+    check_choice("kind", kind, TUTORIAL_NETWORKS)
     from safetensors.torch import load as read_tensors
 
     card, spec = _card(kind, Path(folder))

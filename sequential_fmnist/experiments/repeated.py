@@ -198,7 +198,6 @@ def replay(
     with torch.no_grad():
         for weight in trainer.weights:
             weight += size * torch.randn(weight.shape, generator=generator)
-    trainer.is_usual = True  # the run it belongs to has been compared with the loop
     run_until(trainer, train, test, epoch + 1)
     return trainer.history[-1]["test_accuracy"]
 
@@ -208,7 +207,8 @@ def _case(name: str, kind: str, recipe: str, seeds: int, scaler: str = "own", **
     training, standardise, cut, others = RECIPES[recipe]
     network = DampenedSpec if options.pop("dampened", False) else NetworkSpec
     cut = options.pop("detach_reset", cut if kind == "feedback" else others)
-    config = TrainingConfig(**{"drop_last": True} | training | options)
+    is_fused = not options.get("amp", False)  # float16 needs the loop
+    config = TrainingConfig(**{"drop_last": True, "fused": is_fused} | training | options)
     task = RepeatedTask(standardise=standardise, scaler=scaler)
     return Case(name, kind, Spec(network(kind, detach_reset=cut), task, config), seeds, first=FIRST)
 
@@ -264,7 +264,7 @@ def cures(_: Records) -> Iterable[Case]:
 
 def replays(_: Records) -> Iterable[Case]:
     """How often does a collapse come again if the weights before it change by a millionth?"""
-    config = TrainingConfig(epochs=64, drop_last=True)
+    config = TrainingConfig(epochs=64, drop_last=True, fused=True)
     spec = Spec(NetworkSpec("feedback", detach_reset="hidden"), ReplayTask(), config)
     yield Case("collapses replayed", "feedback", spec, 10, first=FIRST)
 

@@ -163,7 +163,7 @@ def test_runs_that_count_follow_the_search_and_planted_contrasts_come_out():
             level = 0.9 if (case.name, case.kind) == ("blind", "stateful synapse") else 0.1
             for spec in case.runs():
                 made = {"accuracy": level + spec.training.seed / 1e4, "steps": 100, "learned": {}}
-                records[spec.key()] = made | {"spec": spec.told(), "provenance": {}}
+                records[spec.key()] = made | {"spec": spec.options(), "provenance": {}}
     found = FAIR.summary(records)
     assert found["runs"] == len(records) == 7 * 3 * 48 + 3 * 3 * (5 * 20 + 2 * 10)
     contrasts = list(found["comparisons"].values())

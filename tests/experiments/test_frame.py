@@ -39,7 +39,7 @@ def quick(kind: str = "plain", seed: int = 0) -> Spec:
 def fake(spec: Spec) -> dict[str, Any]:
     """A result that needs no training: the seed decides."""
     accuracy = 0.5 + spec.training.seed / 100
-    told = {"key": spec.key(), "seed": spec.training.seed, "spec": spec.told(), "provenance": {"torch": "2"}}
+    told = {"key": spec.key(), "seed": spec.training.seed, "spec": spec.options(), "provenance": {"torch": "2"}}
     return told | {"accuracy": accuracy, "parameters": 1, "train_accuracy": 0.5, "spikes": None}
 
 
@@ -68,12 +68,12 @@ def test_every_field_is_in_the_key(network, task):
             changed = dataclasses.replace(default, **{field.name: other})
             keys.add(dataclasses.replace(spec, **{part: changed}).key())
     assert len(keys) == 1 + sum(len(dataclasses.fields(part)) for part in vars(spec).values())
-    assert key_of(json.loads(json.dumps(spec.told())), spec.training.seed) == spec.key()
+    assert key_of(json.loads(json.dumps(spec.options())), spec.training.seed) == spec.key()
 
 
 def test_a_key_does_not_depend_on_a_default(monkeypatch):
     """A default that changes must not give kept runs to another spec."""
-    told = quick().told()
+    told = quick().options()
     assert told["training"]["lr"] == 0.1
     assert told["network"]["class"] == "NetworkSpec"
     assert "seed" not in told["training"]
