@@ -139,9 +139,7 @@ def restore_rng(state: dict[str, Any]) -> None:
     random.setstate(state["python"])
 
 
-def begin(
-    folder: Path, parts: list[dict[str, Any]], epoch: int, is_resumed: bool, tensorboard: bool
-) -> Any:
+def begin(folder: Path, parts: list[dict[str, Any]], epoch: int, is_resumed: bool, tensorboard: bool) -> Any:
     """Make the folder of a run, in which an earlier one is replaced; return a writer for TensorBoard, or None.
 
     ``parts`` are the options of the run's parts, ``epoch`` is the one that begins, counted from 0.

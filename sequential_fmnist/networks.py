@@ -18,6 +18,7 @@ __all__ = [
     "PlainNet",
     "StatefulSynapseNet",
     "columns_as_sequence",
+    "detach_resets",
     "hidden_and_readout",
     "make_network",
 ]
@@ -60,7 +61,7 @@ class ColumnNet(nn.Sequential):
 
     @property
     def chain(self) -> nn.Sequential:
-        """The layers alone, ``[T, N, H]`` to ``[T, N, classes]``; fused training trains these and their mean over time."""
+        """The layers alone, ``[T, N, H]`` to ``[T, N, classes]``: with their mean, what fused training trains."""
         return nn.Sequential(*self)
 
 

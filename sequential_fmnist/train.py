@@ -231,7 +231,9 @@ class Trainer:
             "fused steps do not call a loss of your own": self.has_own_loss,
             "fused steps have nothing between them that could call after_step": after_step is not None,
             f"fused steps are taken by one process, got {self.processes}": self.processes > 1,
-            "fused steps need images, in one tensor that fit() reads as columns": not isinstance(data, Columns),
+            "fused steps need images, in one tensor that fit() reads as columns": not isinstance(
+                data, Columns
+            ),
             f"{type(net).__name__} is no chain of layers, a ColumnNet with ColumnNet's own forward": (
                 not isinstance(net, ColumnNet) or type(net).forward is not ColumnNet.forward
             ),
@@ -242,7 +244,9 @@ class Trainer:
         for reason, applies in reasons.items():
             if applies:
                 raise FusedError(reason)
-        chain = copy.deepcopy(net).chain  # a step of a copy, since weights stay as they are until training begins
+        chain = copy.deepcopy(
+            net
+        ).chain  # a step of a copy, since weights stay as they are until training begins
         reset_net(chain)
         x_seq = pixels(data.x_seq[:, :1], data.mean, data.std)
         optimizer = self._optimizer_of([weight for weight in chain.parameters() if weight.requires_grad])

@@ -89,7 +89,7 @@ class NetworkSpec:
             del layers[readout]
         if self.batch_norm:
             layers["bn"] = nn.BatchNorm1d(self.hidden)
-            for name in [name for name in layers if name not in ("fc1", "bn")]:
+            for name in list(layers)[1:-1]:
                 layers.move_to_end(name)
         is_listed = self.readout == "rate" and self.last is None and self.scale == 1 and not self.batch_norm
         return net if is_listed else TrainedNet(layers, self.scale, self.last, self.backend)

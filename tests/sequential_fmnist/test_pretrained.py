@@ -59,7 +59,7 @@ def test_one_flipped_bit_is_found_before_anything_is_read(folder, position, monk
     content[position] ^= 1
     path.write_bytes(content)
     monkeypatch.setattr("safetensors.torch.load", lambda data: pytest.fail("read before it was checked"))
-    with pytest.raises(PretrainedError, match=r"plain\.safetensors are damaged: expected SHA-256 .*, found "):
+    with pytest.raises(PretrainedError, match=r"plain\.safetensors are damaged: expected SHA-256 .*, got "):
         load("plain", folder)
 
 
