@@ -114,7 +114,8 @@ def record(net: nn.Module, images: Tensor) -> Activity:
     layers, readout = hidden_and_readout(net)
     if not layers or readout is None:
         raise ValueError(
-            f"net must have hidden neurons and spiking ones after the last layer, {layers}, {readout}"
+            f"net must have hidden neurons and spiking ones that read it out, got {', '.join(layers) or 'none'} and "
+            f"{readout or 'none'}"
         )
     neurons = [
         next(module for module in net.get_submodule(name).modules() if isinstance(module, SpikingNeuron))

@@ -21,7 +21,9 @@ pytestmark = pytest.mark.xdist_group("experiments")
 RESULTS = ROOT / "results"
 
 
-@pytest.mark.parametrize("study", [ABLATION, FAIR, REPEATED, REPLAYED, WHERE, CONTROLS], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "study", [ABLATION, FAIR, REPEATED, REPLAYED, WHERE, CONTROLS], ids=lambda one: one.name
+)
 def test_committed_runs_are_those_of_the_study_and_the_summary_is_theirs(study: Study, tmp_path):
     own, records = study.store(RESULTS).records(), study.records(RESULTS)
     for key, record in own.items():

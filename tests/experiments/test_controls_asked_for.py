@@ -50,13 +50,13 @@ def test_each_control_changes_one_thing():
     assert torch.equal(soft.tau, hard.tau)
 
 
-def test_slow_states_of_read_out_and_threshold_are_told_what_a_synapse_is_told():
-    told = {"distance": 70, "membrane": 1.0}
+def test_slow_states_of_read_out_and_threshold_begin_as_a_synapse_does():
+    known = {"distance": 70, "membrane": 1.0}
     for kind, place, number in (
         ("plain, leaky read-out", "read-out", 8),
         ("adaptive threshold", "threshold", 200),
     ):
-        found = time_constants(net(kind, "informed", **told))
+        found = time_constants(net(kind, "informed", **known))
         assert found[place].tolist() == pytest.approx([280] * number)
         assert found["membrane"].tolist() == pytest.approx([70] * 200)
     assert type(net("plain, leaky read-out", "blind").memory[0]) is LIFNode

@@ -22,7 +22,7 @@ from sequential_fmnist.experiments.fair.networks import (
 )
 from sequential_fmnist.experiments.fair.plan import FAIR
 from sequential_fmnist.experiments.fair.tasks import Copying, Recall
-from sequential_fmnist.experiments.frame import Spec, execute, key_of
+from sequential_fmnist.experiments.frame import Spec, execute
 from sequential_fmnist.train import TrainingConfig
 from snn_core.neuron import IFNode, LIFNode
 
@@ -59,9 +59,9 @@ def test_blind_time_constants_are_log_uniform_whatever_the_distance(kind):
 
 
 def test_informed_networks_are_told_the_distance():
-    told = {"distance": 70, "membrane": 4.0}
-    assert time_constants(net("stateful synapse", "informed", **told))["synapse"] == pytest.approx(280)
-    assert time_constants(net("plain", "informed", **told))["membrane"] == pytest.approx(280)
+    known = {"distance": 70, "membrane": 4.0}
+    assert time_constants(net("stateful synapse", "informed", **known))["synapse"] == pytest.approx(280)
+    assert time_constants(net("plain", "informed", **known))["membrane"] == pytest.approx(280)
     assert type(neurons(net("plain", "informed", membrane=None))) is IFNode
     loop = net("feedback", "informed", recurrent_gain=0.0).memory[0].rc.weight[:, 8:]
     assert torch.equal(loop, 1.2 * torch.eye(8))

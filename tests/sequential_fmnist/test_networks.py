@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from support_networks import random_images
-
 from torch import nn
 
 from sequential_fmnist.networks import (
     NETWORKS,
+    TUTORIAL_NETWORKS,
     PlainNet,
     columns_as_sequence,
     hidden_and_readout,
@@ -68,7 +68,7 @@ def test_next_batch_needs_a_reset(model):
 @pytest.mark.parametrize(
     ("where", "cut"), [("all", [True, True]), ("hidden", [True, False]), ("none", [False, False])]
 )
-@every_model
+@pytest.mark.parametrize("model", TUTORIAL_NETWORKS)
 def test_every_argument_arrives(model, where, cut):
     net = make_network(model, hidden=5, backend="torch", detach_reset=where)
     assert [part.detach_reset for part in net.modules() if isinstance(part, SpikingNeuron)] == cut

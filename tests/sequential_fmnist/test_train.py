@@ -32,7 +32,7 @@ from sequential_fmnist.networks import (
     columns_as_sequence,
     make_network,
 )
-from sequential_fmnist.train import FusedError, Trainer, TrainingConfig, fit
+from sequential_fmnist.train import FusedError, TrainingConfig, fit
 from sequential_fmnist.variants import NetworkSpec
 from snn_core.functional import SkipOverflow, mean_over_time, reset_net, scan, states
 from snn_core.neuron import MultiStepIFNode, MultiStepLIFNode
@@ -164,7 +164,9 @@ def test_what_stands_in_forward_is_what_is_trained(few, make, recipe):
 
 def test_nothing_but_the_loop_runs_unless_fused_is_said(few, monkeypatch):
     """Whatever is written into the loop is called, as nobody takes its steps."""
-    monkeypatch.setattr(train, "train_steps", lambda *given: pytest.fail("a fused step that nobody asked for"))
+    monkeypatch.setattr(
+        train, "train_steps", lambda *given: pytest.fail("a fused step that nobody asked for")
+    )
     for model in NETWORKS:
         fit(plain(model), *few, TrainingConfig(epochs=1, batch_size=32))
 
@@ -228,7 +230,11 @@ def batch_normalised():
         (batch_normalised, {}, "TrainedNet is no chain of layers"),
         (Odd, {}, "Single"),
         (plain, {"train": [(torch.rand(8, 1, 28, 28), torch.zeros(8).long())]}, "fused steps need images"),
-        (plain, {"train": Sequences(torch.rand(28, 8, 28), torch.zeros(8).long())}, "fused steps need images"),
+        (
+            plain,
+            {"train": Sequences(torch.rand(28, 8, 28), torch.zeros(8).long())},
+            "fused steps need images",
+        ),
     ],
 )
 def test_what_cannot_be_fused_is_one_error_before_anything_is_done(few, tmp_path, make, given, reason):
@@ -569,7 +575,9 @@ def test_fused_on_the_command_line(run, monkeypatch, tmp_path, capsys):
     config = saved(folder)["config"]
     assert (config["fused"], config["device"]) == (True, "cpu")
     capsys.readouterr()
-    assert train.main(["--epochs", "1", "--fused", "--model", "gru", "--output-dir", str(tmp_path / "no")]) == 1
+    assert (
+        train.main(["--epochs", "1", "--fused", "--model", "gru", "--output-dir", str(tmp_path / "no")]) == 1
+    )
     with pytest.raises(SystemExit, match="2"):
         train.main(["--epochs", "1", "--fused", "--amp", "--output-dir", str(tmp_path / "no")])
     one, other = capsys.readouterr().err.splitlines()
