@@ -250,17 +250,15 @@ def _questions() -> dict[str, tuple[Place, Place]]:
 
 def _search(_: Records, folder: Path) -> Record:
     """Return how many runs on validation images each network had, and how many epochs they took together."""
-    found: dict[str, dict[str, int]] = {}
+    runs: dict[str, dict[str, int]] = {}
     path = folder / "ablation_history.jsonl"
     for line in path.read_text().splitlines() if path.exists() else ():
         changed = json.loads(line).get("changed", {})
         if changed.get("data", {}).get("split") == "validation":
-            total = found.setdefault(
-                changed.get("network", {}).get("kind", "plain"), {"runs": 0, "epochs": 0}
-            )
+            total = runs.setdefault(changed.get("network", {}).get("kind", "plain"), {"runs": 0, "epochs": 0})
             total["runs"] += 1
             total["epochs"] += changed["training"]["epochs"]
-    return {"search": found}
+    return {"search": runs}
 
 
 ABLATION = Study("ablation", {group.__name__: group for group in GROUPS}, _questions(), _search)

@@ -50,8 +50,8 @@ def load(detach_reset: str = "hidden") -> tuple[nn.Module, torch.optim.SGD, Tens
         DataError: the file is damaged.
     """
     content = PATH.read_bytes()
-    if (found := sha256(content)) != SHA256:
-        raise DataError(f"{PATH}: expected SHA-256 {SHA256}, found {found}. Fix: install snn_core again")
+    if (actual := sha256(content)) != SHA256:
+        raise DataError(f"{PATH}: expected SHA-256 {SHA256}, got {actual}. Fix: install snn_core again")
     with np.load(io.BytesIO(content)) as kept:
         arrays = {name: torch.from_numpy(kept[name]) for name in kept.files}
     net = NetworkSpec("feedback", detach_reset=detach_reset).build()

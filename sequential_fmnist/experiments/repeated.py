@@ -132,8 +132,8 @@ class ReplayTask(RepeatedTask):
 
     def run(self, net: nn.Module, training: TrainingConfig) -> Record:
         """Train, replay, and return the accuracies around each collapse and after each replay."""
-        trainer, (train, test), found = Trainer(net, training), map(prepared, self.splits()), []
-        while trainer.epoch < training.epochs and len(found) < self.collapses:
+        trainer, (train, test), replayed = Trainer(net, training), map(prepared, self.splits()), []
+        while trainer.epoch < training.epochs and len(replayed) < self.collapses:
             before = copy.deepcopy(trainer.net), copy.deepcopy(trainer.optimizer.state_dict()), trainer.epoch
             run_until(trainer, train, test, trainer.epoch + 1)
             around = [one["test_accuracy"] for one in trainer.history[-2:]]
@@ -148,8 +148,8 @@ class ReplayTask(RepeatedTask):
                     collapse[name] = [
                         replay(config, *before, train, test, self.size, k) for k in range(times)
                     ]
-                found.append(collapse)
-        return {"accuracy": trainer.history[-1]["test_accuracy"], "replayed": found}
+                replayed.append(collapse)
+        return {"accuracy": trainer.history[-1]["test_accuracy"], "replayed": replayed}
 
     def more(self, runs: list[Record]) -> Record:
         """Return for a summary, for each kind of replay, how many there were and how many fell as far again."""
@@ -316,10 +316,10 @@ def _questions() -> dict[str, tuple[Place, Place]]:
         )
         for recipe, group in groups.items()
     }
-    usual, rule = (("feedback_64", f"{A}, {name}", "feedback") for name in ("float32", "rule"))
+    float32, rule = (("feedback_64", f"{A}, {name}", "feedback") for name in ("float32", "rule"))
     random = "random_skips", f"{A}, random skips", "feedback"
     return asked | {
-        "random skips over float32, feedback": (usual, random),
+        "random skips over float32, feedback": (float32, random),
         "rule over random skips, feedback": (random, rule),
     }
 

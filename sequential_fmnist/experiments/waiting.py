@@ -98,11 +98,11 @@ def known(net: Waits, data: SequentialFashionMNIST) -> dict[str, float]:
 def counted(net: nn.Module, test: SequentialFashionMNIST, hands: SequentialFashionMNIST) -> dict[str, Any]:
     """Return what the record says of a network."""
     asked = Waits(net)
-    found = {"parameters": sum(weight.numel() for weight in net.parameters()),
+    record = {"parameters": sum(weight.numel() for weight in net.parameters()),
              "test": known(asked, test), "drawings": known(asked, hands)}  # fmt: skip
     asked.blanks = 0
     cells = (hands.labels * len(hands.classes) + predict(asked, hands, 500)).bincount(minlength=100)
-    return found | {"confusion": cells.view(len(hands.classes), -1).tolist()}
+    return record | {"confusion": cells.view(len(hands.classes), -1).tolist()}
 
 
 def main(argv: Sequence[str] | None = None) -> None:

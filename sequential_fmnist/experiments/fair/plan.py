@@ -140,9 +140,9 @@ def scores(records: Records, task: str, kind: str, start: str) -> list[tuple[flo
         return None
     merits = []
     for specs in runs:
-        found = [records[spec.key()] for spec in specs]
-        right = [specs[0].task.chance if one["accuracy"] is None else one["accuracy"] for one in found]
-        merits.append((sum(right) / len(right), -sum(one.get("steps", math.inf) for one in found)))
+        results = [records[spec.key()] for spec in specs]
+        right = [specs[0].task.chance if one["accuracy"] is None else one["accuracy"] for one in results]
+        merits.append((sum(right) / len(right), -sum(one.get("steps", math.inf) for one in results)))
     return merits
 
 
@@ -230,15 +230,15 @@ def _questions() -> dict[str, tuple[Place, Place]]:
 
 def _choices(records: Records, _: Path) -> Record:
     """Return the recipes, and for each task, start and network the mean score of each and the number of the chosen."""
-    found: dict[str, dict[str, Record]] = {}
+    search: dict[str, dict[str, Record]] = {}
     for task, starts in STARTS.items():
         for start in starts:
             for kind in NETWORKS[task]:
                 number = chosen(records, task, kind, start)
                 if number is not None:
                     means = [mean for mean, _ in scores(records, task, kind, start) or []]
-                    found.setdefault(f"{task}, {start}", {})[kind] = {"chosen": number, "scores": means}
-    return {"recipes": RECIPES, "search": found}
+                    search.setdefault(f"{task}, {start}", {})[kind] = {"chosen": number, "scores": means}
+    return {"recipes": RECIPES, "search": search}
 
 
 FAIR = Study(
