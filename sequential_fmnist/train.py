@@ -41,9 +41,9 @@ from sequential_fmnist.evaluate import COLLAPSE, LOSSES, Loss, evaluate, falls
 from sequential_fmnist.networks import ColumnNet
 from sequential_fmnist.options import add_options, check_options, option, take_options
 from sequential_fmnist.variants import NetworkSpec
+from snn_core import fuse
 from snn_core.checks import check_whole
 from snn_core.functional import SkipOverflow, reset_net, train_steps
-from snn_core.fuse import has_hooks
 
 __all__ = ["FusedError", "TrainingConfig", "fit", "main", "make_parser", "set_seed"]
 
@@ -54,7 +54,7 @@ MAY_DIFFER = ("epochs", "device", "workers")
 
 
 class FusedError(ValueError):
-    """Training with ``fused=True`` is impossible, for the reason given; without it the same run trains step by step."""
+    """Training with ``fused=True`` is impossible, for the reason given; the loop trains the same run."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"fused training is impossible: {reason}. Train without fused")
@@ -94,12 +94,6 @@ class TrainingConfig:
         check_options(self)
         if self.amp and self.skip_overflow:
             raise ValueError("skip_overflow is what amp does already: choose one of them")
-        if self.fused and self.amp:
-            raise FusedError("amp computes in float16, fused steps do not")
-        if self.fused and self.workers:
-            raise FusedError(f"workers load batch after batch, got workers={self.workers}")
-        if self.fused and torch.device(self.device).type != "cpu":
-            raise FusedError(f"fused steps run on the CPU, got device={self.device}")
 
 
 def step_quietly(scheduler: torch.optim.lr_scheduler.LRScheduler) -> None:
@@ -127,7 +121,7 @@ class Trainer:
         self.batch_size = max(1, config.batch_size // self.processes)  # of this process
         self.weights = [weight for weight in self.net.parameters() if weight.requires_grad]
         self.optimizer = self._optimizer_of(self.weights)
-        self.loss, self.has_own_loss = loss or LOSSES[config.loss], loss is not None
+        self.loss = loss or LOSSES[config.loss]
         scaler = torch.amp.GradScaler(self.device.type, enabled=config.amp)
         self.scaler = SkipOverflow() if config.skip_overflow else scaler
         self.generator = torch.Generator().manual_seed(config.seed)
@@ -222,31 +216,26 @@ class Trainer:
         Raises:
             FusedError: the loss, the data, the network, or what comes between the steps does not allow it.
         """
-        net = self.net
-        has_tensor_hooks = any(
+        config, net = self.config, self.net
+        has_hooks = any(map(fuse.has_hooks, net.modules())) or any(
             weight._backward_hooks or getattr(weight, "_post_accumulate_grad_hooks", None)
             for weight in self.weights
         )
-        reasons = {
-            "fused steps do not call a loss of your own": self.has_own_loss,
-            "fused steps have nothing between them that could call after_step": after_step is not None,
-            f"fused steps are taken by one process, got {self.processes}": self.processes > 1,
-            "fused steps need images, in one tensor that fit() reads as columns": not isinstance(
-                data, Columns
-            ),
-            f"{type(net).__name__} is no chain of layers, a ColumnNet with ColumnNet's own forward": (
-                not isinstance(net, ColumnNet) or type(net).forward is not ColumnNet.forward
-            ),
-            "the network has hooks, which fused steps do not call": (
-                has_tensor_hooks or any(map(has_hooks, net.modules()))
-            ),
-        }
-        for reason, applies in reasons.items():
+        own = f"{type(net).__name__} has a forward other than ColumnNet's, a chain of layers and their mean over time"
+        for applies, reason in (
+            (config.amp, "amp computes in float16"),
+            (config.workers, "workers load batch after batch"),
+            (self.device.type != "cpu", f"it runs on the CPU, not on {config.device}"),
+            (self.processes > 1, f"it runs in one process, not in {self.processes}"),
+            (self.loss is not LOSSES[config.loss], "a loss of your own is not called"),
+            (after_step is not None, "after_step is not called"),
+            (has_hooks, "hooks are not called"),
+            (type(net).forward is not ColumnNet.forward, own),
+            (not isinstance(data, Columns), "the data must be images in one tensor"),
+        ):
             if applies:
                 raise FusedError(reason)
-        chain = copy.deepcopy(
-            net
-        ).chain  # a step of a copy, since weights stay as they are until training begins
+        chain = copy.deepcopy(net).chain  # takes a step, as what train_steps itself refuses must be known now
         reset_net(chain)
         x_seq = pixels(data.x_seq[:, :1], data.mean, data.std)
         optimizer = self._optimizer_of([weight for weight in chain.parameters() if weight.requires_grad])

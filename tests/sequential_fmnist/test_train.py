@@ -32,7 +32,7 @@ from sequential_fmnist.networks import (
     columns_as_sequence,
     make_network,
 )
-from sequential_fmnist.train import FusedError, TrainingConfig, fit
+from sequential_fmnist.train import FusedError, Trainer, TrainingConfig, fit
 from sequential_fmnist.variants import NetworkSpec
 from snn_core.functional import SkipOverflow, mean_over_time, reset_net, scan, states
 from snn_core.neuron import MultiStepIFNode, MultiStepLIFNode
@@ -218,22 +218,24 @@ def batch_normalised():
 @pytest.mark.parametrize(
     ("make", "given", "reason"),
     [
-        (plain, {"loss": summed}, "do not call a loss of your own"),
-        (plain, {"after_step": print}, "could call after_step"),
-        (lambda: hooked(lambda net: net.register_forward_hook(print)), {}, "the network has hooks"),
-        (lambda: hooked(lambda net: net.fc1.register_forward_hook(print)), {}, "the network has hooks"),
-        (lambda: hooked(lambda net: net.fc1.weight.register_hook(print)), {}, "the network has hooks"),
-        (lambda: NetworkSpec("feedback", frozen_recurrent=True).build(), {}, "the network has hooks"),
-        (Forward, {}, "Forward is no chain of layers"),
-        (Mine, {}, "Mine is no chain of layers"),
-        (lambda: NetworkSpec("plain", scale=10.0).build(), {}, "TrainedNet is no chain of layers"),
-        (batch_normalised, {}, "TrainedNet is no chain of layers"),
+        (plain, {"loss": summed}, "a loss of your own is not called"),
+        (plain, {"config": TrainingConfig(amp=True, fused=True)}, "amp computes in float16"),
+        (plain, {"config": TrainingConfig(workers=1, fused=True)}, "workers load batch after batch"),
+        (plain, {"after_step": print}, "after_step is not called"),
+        (lambda: hooked(lambda net: net.register_forward_hook(print)), {}, "hooks are not called"),
+        (lambda: hooked(lambda net: net.fc1.register_forward_hook(print)), {}, "hooks are not called"),
+        (lambda: hooked(lambda net: net.fc1.weight.register_hook(print)), {}, "hooks are not called"),
+        (lambda: NetworkSpec("feedback", frozen_recurrent=True).build(), {}, "hooks are not called"),
+        (Forward, {}, "Forward has a forward other than"),
+        (Mine, {}, "Mine has a forward other than"),
+        (lambda: NetworkSpec("plain", scale=10.0).build(), {}, "TrainedNet has a forward other than"),
+        (batch_normalised, {}, "TrainedNet has a forward other than"),
         (Odd, {}, "Single"),
-        (plain, {"train": [(torch.rand(8, 1, 28, 28), torch.zeros(8).long())]}, "fused steps need images"),
+        (plain, {"train": [(torch.rand(8, 1, 28, 28), torch.zeros(8).long())]}, "the data must be images"),
         (
             plain,
             {"train": Sequences(torch.rand(28, 8, 28), torch.zeros(8).long())},
-            "fused steps need images",
+            "the data must be images",
         ),
     ],
 )
@@ -259,10 +261,12 @@ def test_a_hook_that_comes_later_ends_fused_training(few):
         )
 
 
-@pytest.mark.parametrize(("name", "value"), [("amp", True), ("workers", 1), ("device", "cuda")])
-def test_options_that_exclude_fused_steps(name, value):
-    with pytest.raises(FusedError, match=name):
-        TrainingConfig(fused=True, **{name: value})
+@pytest.mark.parametrize(("name", "value"), [("device", torch.device("cuda")), ("processes", 2)])
+def test_fused_steps_are_taken_on_the_cpu_in_one_process(few, name, value):
+    trainer = Trainer(plain(), TrainingConfig(fused=True))
+    setattr(trainer, name, value)
+    with pytest.raises(FusedError, match="it runs "):
+        trainer.check_fused(prepared(few[0]))
 
 
 def test_hooks_are_called_for_each_step(few):
@@ -575,14 +579,13 @@ def test_fused_on_the_command_line(run, monkeypatch, tmp_path, capsys):
     config = saved(folder)["config"]
     assert (config["fused"], config["device"]) == (True, "cpu")
     capsys.readouterr()
-    assert (
-        train.main(["--epochs", "1", "--fused", "--model", "gru", "--output-dir", str(tmp_path / "no")]) == 1
-    )
-    with pytest.raises(SystemExit, match="2"):
-        train.main(["--epochs", "1", "--fused", "--amp", "--output-dir", str(tmp_path / "no")])
-    one, other = capsys.readouterr().err.splitlines()
-    assert one.startswith("error: fused training is impossible: GatedNet is no chain of layers")
-    assert other.startswith("error: fused training is impossible: amp computes in float16")
+    for flags, reason in (
+        (["--model", "gru"], "GatedNet has a forward other than"),
+        (["--amp"], "amp computes in float16"),
+    ):
+        assert train.main(["--epochs", "1", "--fused", *flags, "--output-dir", str(tmp_path / "no")]) == 1
+        error = capsys.readouterr().err
+        assert error.startswith(f"error: fused training is impossible: {reason}") and error.count("\n") == 1
     assert not (tmp_path / "no").exists()
 
 
