@@ -109,11 +109,11 @@ def recall_panel(evidence_dir: str) -> None:
     rows: list[tuple[Any, ...]] = []
 
     def compute(kind: str, distance: int, tau: float, steps: int) -> None:
-        told = final(FAIR.store(evidence_dir).records(), "recall", kind, "informed", 200)
-        network = dataclasses.replace(told.network, start="given", tau=tau, distance=distance)
-        task = dataclasses.replace(told.task, distance=distance)
-        training = dataclasses.replace(told.training, epochs=steps)
-        found = execute(dataclasses.replace(told, network=network, task=task, training=training))
+        spec = final(FAIR.store(evidence_dir).records(), "recall", kind, "informed", 200)
+        network = dataclasses.replace(spec.network, start="given", tau=tau, distance=distance)
+        task = dataclasses.replace(spec.task, distance=distance)
+        training = dataclasses.replace(spec.training, epochs=steps)
+        found = execute(dataclasses.replace(spec, network=network, task=task, training=training))
         rows.append((kind, distance, f"{tau:g}", found["steps"], f"{100 * found['accuracy']:.1f} %"))
         display(Markdown(table(("network", "D", "tau", "steps", "accuracy"), rows)))
 
