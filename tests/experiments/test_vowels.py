@@ -45,6 +45,6 @@ def test_damage_is_refused_with_file_and_fix(damage, tmp_path):
     assert vowels.load(path).keys() == vowels.load().keys()
     damage(path)
     with pytest.raises(
-        DataError, match=r"japanese_vowels\.npz: expected .*found.*Fix: install snn_core again"
+        DataError, match=r"japanese_vowels\.npz: expected .*got.*Fix: install snn_core again"
     ):
         vowels.load(path)
