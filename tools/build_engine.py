@@ -1,7 +1,7 @@
 """Compile ``snn_core/kernels/engine`` to LLVM's language, packed beside its source: ``make engine``, for developers.
 
-Users need no compiler: ``snn_core/kernels/cpu/load.py`` makes machine code of it. The text holds nothing of this machine's
-processor or system.
+Users need no compiler: ``snn_core/kernels/cpu/load.py`` makes machine code of it. The text holds nothing of this
+machine's processor or system.
 """
 
 from __future__ import annotations
@@ -19,7 +19,11 @@ from snn_core.kernels.cpu.load import CELL, ENGINE, PACKED, digest
 
 CLANG = "clang-19"
 #: Without contraction, so that spikes equal the loop's to the bit; the optimiser runs where the code does.
-OPTIONS = ["-std=gnu11", "-O1", "-Xclang", "-disable-llvm-passes", "-ffp-contract=off", "-fno-math-errno", "-fno-stack-protector", "-fno-asynchronous-unwind-tables", "-DLLVM", "-Wall", "-Wextra", "-Werror", "-Wno-unused-function", "-S", "-emit-llvm"]  # fmt: skip
+OPTIONS = [
+    "-std=gnu11", "-O1", "-Xclang", "-disable-llvm-passes", "-ffp-contract=off", "-fno-math-errno",
+    "-fno-stack-protector", "-fno-asynchronous-unwind-tables", "-DLLVM", "-Wall", "-Wextra", "-Werror",
+    "-Wno-unused-function", "-S", "-emit-llvm",
+]  # fmt: skip
 #: What clang says of its own machine; without a width of vectors a processor uses all that it has. And attributes that
 #: llvmlite 0.44 does not know.
 _LEFT_OUT = re.compile(

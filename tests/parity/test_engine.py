@@ -60,7 +60,8 @@ from torch import nn
 from snn_core.functional import scan
 from snn_core.layer import LinearRecurrentContainer, SynapseFilter
 from snn_core.neuron import IFNode
-net = nn.Linear(28, 32), LinearRecurrentContainer(IFNode(), 32, 32), SynapseFilter(2.0, True), nn.Linear(32, 10), IFNode()
+hidden = LinearRecurrentContainer(IFNode(), 32, 32)
+net = nn.Linear(28, 32), hidden, SynapseFilter(2.0, True), nn.Linear(32, 10), IFNode()
 x_seq = torch.rand(28, 32, 28)
 before = time.process_time()
 scan(x_seq, *net).sum().backward()
@@ -117,8 +118,9 @@ def test_sanitizers_find_nothing(sanitizer, which):
     assert " passed" in done.stdout
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(("sanitizer", "fault"), [("address,undefined", "outside"), ("thread", "race")])
 def test_sanitizers_find_a_fault_that_is_there(sanitizer, fault):
-    done = under(sanitizer, SAMPLE[-1], FAULT=fault)
+    done = under(sanitizer, "-s", SAMPLE[-1], FAULT=fault)
     assert done.returncode != 0
     assert "Sanitizer" in done.stdout + done.stderr

@@ -1,7 +1,7 @@
-"""A plugin of pytest: the CPU kernels as clang compiles them from C, under sanitizers, in the place of those of LLVM's text.
+"""A plugin of pytest: the CPU kernels as clang compiles them from C, under sanitizers.
 
-``SANITIZE=address,undefined`` or ``thread`` says which; ``LD_PRELOAD`` has to name the sanitizer's library. Vectors and tiles
-are small, so that small matrices have edges. Cells are the text that a GPU gets. The threads are this file's own, since
+``SANITIZE=address,undefined`` or ``thread`` says which; ``LD_PRELOAD`` has to name the sanitizer's library. Vectors and
+tiles are small, so that small matrices have edges. Cells are the text that a GPU gets. The threads are this file's own, since
 those of OpenMP tell a sanitizer nothing.
 """
 
@@ -32,7 +32,21 @@ _FAULTS = {
     "outside": "#include <string.h>\n#define memcpy(to, from, size) memcpy(to, from, (size) + 4)\n",
     "race": "#define __atomic_fetch_add(at, value, order) (*(at) += (value), *(at) - (value))\n",
 }
-_FUNCTIONS = ["exp", "log", "sqrt", "fabs", "rint", "floor", "log1p", "sin", "cos", "tanh", "atan", "erf", "pow"]
+_FUNCTIONS = [
+    "exp",
+    "log",
+    "sqrt",
+    "fabs",
+    "rint",
+    "floor",
+    "log1p",
+    "sin",
+    "cos",
+    "tanh",
+    "atan",
+    "erf",
+    "pow",
+]
 _THREADS = """
 #include <pthread.h>
 typedef struct { void (*function)(void *); void *data; } Work;

@@ -1,6 +1,6 @@
-"""The functions of a cell for the CPU: its program, see :mod:`snn_core.kernels.record`, as loops over a row of neurons.
+"""The functions of a cell for the CPU: its program, see :mod:`snn_core.kernels.record`, as loops over a row.
 
-``n`` neurons lie side by side. ``Forward`` and ``Backward`` in ``engine/engine.c`` are what the functions look like in C:
+``n`` neurons lie side by side. In C the functions are the ``Forward`` and the ``Backward`` of ``engine/engine.c``:
 
 ``forward(n, step, c, p, x, v, w, y)``
     reads the input ``x`` and the states ``v`` before the step; writes the states ``w`` after it and the output ``y``.
@@ -41,9 +41,8 @@ def _loop(
     """Return a function whose arguments are the constants and a row for each name, which do not overlap."""
     rows = list(dict.fromkeys([*read, *results]))
     constants = {"one": 0, "zero": 1} | {f"c{k}": CONSTANTS + k for k in range(code.constants)}
-    lines = [
-        f"define internal void @{name}_rows(i64 %n, ptr noalias %c, {', '.join(f'ptr noalias %at.{row}' for row in rows)}) {{"
-    ]
+    given = ", ".join(f"ptr noalias %at.{row}" for row in rows)
+    lines = [f"define internal void @{name}_rows(i64 %n, ptr noalias %c, {given}) {{"]
     for constant, at in constants.items():
         lines += [
             f"  %c.{constant} = getelementptr {n}, ptr %c, i64 {at}",

@@ -88,8 +88,8 @@ class Layout:
         self.call = array("q", [0] * CALL["COLUMNS"])
         known = {
             "ITEMS": self.items, "COUNT": len(kinds), "STEPS": T, "ALL": N, "SEGMENT": L, "BLOCK": S, "PER_ITEM": per,
-            "SCRATCH_SIZE": scratch, "WORK_SIZE": work, "PACKED_WORK": packed, "STATE_SIZE": states, "WIDEST": widest, "SIDES": sides,
-            "SUM_SIZE": gradient + 2,
+            "SCRATCH_SIZE": scratch, "WORK_SIZE": work, "PACKED_WORK": packed, "STATE_SIZE": states, "WIDEST": widest,
+            "SIDES": sides, "SUM_SIZE": gradient + 2,
         }  # fmt: skip
         for name, value in known.items():
             self.call[CALL[name]] = value

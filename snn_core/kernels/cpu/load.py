@@ -1,7 +1,7 @@
 """Machine code for this processor, from the LLVM language in which the engine is packed; nothing is kept on disk.
 
-Functions are found by name: :func:`engine` gives those of ``engine/engine.c``, :func:`functions_of` those of a module that
-``cells.py`` writes.
+Functions are found by name: :func:`engine` gives those of ``engine/engine.c``, :func:`functions_of` those of any text,
+such as ``cells.py`` writes.
 """
 
 from __future__ import annotations
@@ -88,15 +88,24 @@ define internal void @restore(i64 %control) {
   ret void
 }
 """
-#: Functions of C that the code may call.
-_OF_C = [
-    *"memcpy memmove memset".split(),
-    *(
-        name + end
-        for name in "exp log log1p sin cos tanh atan erf pow fmod fma rint floor".split()
-        for end in ("", "f")
-    ),
-]
+#: Functions of C that the code may call, those of numbers in either precision.
+_OF_C = ["memcpy", "memmove", "memset"]
+for _name in (
+    "exp",
+    "log",
+    "log1p",
+    "sin",
+    "cos",
+    "tanh",
+    "atan",
+    "erf",
+    "pow",
+    "fmod",
+    "fma",
+    "rint",
+    "floor",
+):
+    _OF_C += [_name, f"{_name}f"]
 
 
 @cache

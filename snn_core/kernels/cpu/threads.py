@@ -29,7 +29,7 @@ LINE = 64
 
 @cache
 def _parallel() -> tuple[int, int]:
-    """Return the addresses of ``GOMP_parallel`` of the OpenMP that torch uses and of the clock, 0 where one is missing."""
+    """Return the addresses of ``GOMP_parallel`` of torch's OpenMP and of the clock, 0 where one is missing."""
     if not hasattr(time, "CLOCK_MONOTONIC"):  # on Windows
         return 0, 0
     library = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
