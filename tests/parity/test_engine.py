@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import build_engine
+import llvmlite.binding as llvm
 import pytest
 import sanitized
 from support import ROOT, require
@@ -47,6 +48,28 @@ def test_clang_makes_the_packed_text_again():
 def test_text_names_no_processor_and_no_folder():
     for name, text in load.texts().items():
         assert not re.search(r"target-cpu|target triple|x86|avx|/home|/work|/tmp", text), name
+
+
+@pytest.mark.parametrize(
+    ("triple", "processor", "vector"),
+    [
+        ("aarch64-unknown-linux-gnu", "cortex-a76", 32),
+        ("arm64-apple-darwin", "apple-m1", 32),
+        ("x86_64-unknown-linux-gnu", "sapphirerapids", 64),
+        ("x86_64-pc-windows-msvc", "haswell", 32),
+    ],
+)
+def test_text_becomes_code_for_other_processors(triple, processor, vector):
+    """Whose products use what the processor has, and keep a tile's sums in registers."""
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    target = llvm.Target.from_triple(triple).create_target_machine(cpu=processor, opt=3, jit=True)
+    module = load.optimised(load.text_for(triple.partition("-")[0], "float", vector), target)
+    code = target.emit_assembly(module)
+    product = code[re.search(r"^_?product:", code, re.MULTILINE).start() :]
+    name, sums = ("fmla", 12 * 2) if processor in ("cortex-a76", "apple-m1") else ("vfmadd231ps", vector // 4)
+    assert product.count(name) >= sums
+    assert ("zmm" in product) == (vector == 64)
 
 
 def test_first_fused_call_takes_at_most_twice_as_long_as_torch_to_import():

@@ -133,14 +133,20 @@ def _context() -> Any:
         context.opaque_pointers_enabled = before
 
 
-def functions_of(text: str, *names: str) -> list[int]:
-    """Return the addresses of functions of a module, optimised for this processor."""
-    machine = _machine()
+def optimised(text: str, machine: Any) -> Any:
+    """Return the module of a text, optimised for a machine."""
     module = llvm.parse_assembly(text, _context())
     options = llvm.create_pipeline_tuning_options(speed_level=3)
     options.loop_vectorization = options.slp_vectorization = True
     passes = llvm.create_pass_builder(machine, options)
     passes.getModulePassManager().run(module, passes)
+    return module
+
+
+def functions_of(text: str, *names: str) -> list[int]:
+    """Return the addresses of functions of a module, optimised for this processor."""
+    machine = _machine()
+    module = optimised(text, machine)
     code = llvm.create_mcjit_compiler(module, machine)
     code.finalize_object()
     _modules.append(code)
@@ -159,16 +165,19 @@ def width(dtype: str) -> int:
     return 2 * vector_bytes() // {"float": 4, "double": 8}[dtype]
 
 
+def text_for(processor: str, dtype: str, vector: int) -> str:
+    """Return the engine in LLVM's language for a processor, for numbers of C's type and vectors of so many bytes."""
+    text = re.sub(r"^declare .*@(flush|restore)\(.*\n", "", texts()[f"{dtype} {vector}"], flags=re.MULTILINE)
+    return text + _FLUSH.get(processor.replace("arm64", "aarch64"), _NO_FLUSH)
+
+
 _ENTRIES = "scan_forward", "scan_backward", "take_steps"
 
 
 @cache
 def engine(dtype: str) -> dict[str, Any]:
     """Return what ``engine.c`` has for Python, for numbers of C's type: functions of three integers or addresses."""
-    processor = re.sub("arm64", "aarch64", llvm.get_process_triple().partition("-")[0])
-    text = re.sub(
-        r"^declare .*@(flush|restore)\(.*\n", "", texts()[f"{dtype} {vector_bytes()}"], flags=re.MULTILINE
-    )
-    addresses = functions_of(text + _FLUSH.get(processor, _NO_FLUSH), *_ENTRIES)
+    processor = llvm.get_process_triple().partition("-")[0]
+    addresses = functions_of(text_for(processor, dtype, vector_bytes()), *_ENTRIES)
     kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
     return {name: kind(address) for name, address in zip(_ENTRIES, addresses, strict=True)}
