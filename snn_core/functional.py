@@ -132,7 +132,8 @@ def train_steps(
         labels: classes, int64 ``[n]``.
         optimizer: ``torch.optim.SGD`` or ``Adam`` with one group of weights.
         loss: of the mean output over time ``[N, J]``: ``"mse"`` to the one-hot label, or ``"cross-entropy"``.
-        index: which samples each step takes, int64 ``[steps, N]``; None is one step with all.
+        index: which samples each step takes, int64 ``[steps, N]``; None is one step with all. With no steps all is
+            checked and nothing trained.
         clip: largest norm of the gradient, see ``torch.nn.utils.clip_grad_norm_``; None leaves it.
         skip_overflow: the rule by which updates are skipped, which changes with them; None skips none.
 
@@ -202,11 +203,13 @@ def _whole(net: nn.Module, x_seq: Tensor) -> list[stages.Stage]:
 
 def _check_classes(name: str, numbers: Tensor, end: int) -> None:
     """Refuse numbers that are not int64 on the CPU, or not from 0 to ``end`` - 1."""
-    if numbers.dtype != torch.int64 or numbers.device.type != "cpu" or numbers.numel() == 0:
+    if numbers.dtype != torch.int64 or numbers.device.type != "cpu" or 0 in numbers.shape[-1:]:
         raise TypeError(
             f"{name} must be int64 on the CPU, at least one number, got {numbers.numel()} of {numbers.dtype} on "
             f"{numbers.device}"
         )
+    if numbers.numel() == 0:
+        return
     lowest, highest = int(numbers.min()), int(numbers.max())
     if lowest < 0 or highest >= end:
         raise ValueError(f"{name} must be from 0 to {end - 1}, got {lowest} to {highest}")
