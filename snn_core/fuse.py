@@ -414,7 +414,6 @@ def read_all(
 
     ``in_one`` says that one scan has to take all, even where it is slower than torch.
     """
-    equations.look_again()
     taken: list[Stage] = []
     states: set[tuple[int, str]] = set()
     was_whole = False
@@ -459,7 +458,6 @@ def alone(module: Any, x_seq: Tensor) -> Tensor:
 
 
 def _alone(module: Any, x_seq: Tensor) -> Tensor:
-    equations.look_again()
     stage = why_loop(x_seq) or read(module, like_of(x_seq), is_direct=True)
     reason = stage if isinstance(stage, str) else ""
     if notes is not None:

@@ -1,236 +1,227 @@
-"""What equations are made of: the methods of a class, and the functions and constants that these read.
+"""What equations are found by: the code of a class or a function, and the plain values that the code reads by name.
 
-Equations are read when a class and its code are first used, as in ``jax.jit``. A method or function that is replaced
-later, its code, as an editor's reload replaces it, or a number of the class or of the module around it is seen by the
-next call. Whatever else equations read must be something that nobody changes; otherwise they take the loop.
+Equations are pure, and read when they are first used, as in ``jax.jit``. So a method or a function that is replaced, as
+by an editor's reload, or a number of the class, of the module or of the function around is seen by the next call.
+Whatever else equations read is a constant; ``docs/howto/my_neuron.md`` states this contract. Names are looked up where
+Python would look; nothing is known of how they are used.
 """
 
 from __future__ import annotations
 
-import builtins
-import dataclasses
-import dis
-import itertools
 import sys
-import types
-from collections.abc import Callable, Iterator
-from functools import cached_property, lru_cache, partial
-from operator import attrgetter
+from functools import cached_property, lru_cache
+from operator import attrgetter, is_
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
+from weakref import ref
 
-import torch
+import numpy as np
 
+from snn_core.cells import Cell
 from snn_core.kernels.record.symbols import NotScalarError
+from snn_core.surrogate import SurrogateFunction
 
-#: What equations may hold besides tensors, surrogate functions and other cells; they may branch on it.
+#: Values that equations may branch on.
 PLAIN = (bool, int, float, str, type(None))
 
-#: Where classes, functions and modules are that nobody changes.
-_PACKAGES = "snn_core.", "torch.", "numpy.", "builtins.", "math.", "operator.", "_operator."
-#: Those of classes whose methods are no equations.
-_BASES = "torch.", "builtins.", "abc.", "typing."
-#: What members of a class keep their function in.
-_WRAPPED = {property: "fget", staticmethod: "__func__", classmethod: "__func__", cached_property: "func"}
+#: Packages in which nobody changes functions, classes and numbers.
+_PACKAGES = {*sys.stdlib_module_names, "snn_core", "torch", "numpy"}
+#: What members of a class keep their function in; of the last two the class itself gives the function.
+_WRAPPED = {property: "fget", cached_property: "func", staticmethod: "__func__", classmethod: "__func__"}
 #: Special methods that equations may call.
 _CALLED = "__call__", "__getattr__", "__getattribute__"
-#: What tells a tensor from anything else.
-_ASKS = [isinstance, type, torch.is_tensor]
-#: How names of functions of torch begin that tell in which mode it is.
-_MODES = "is_", "are_", "get_"
-#: Attributes of modules that nobody changes, such as math.pi.
-_CONSTANTS = (*PLAIN, torch.dtype, torch.layout, torch.memory_format, types.MethodDescriptorType)
+#: Questions that a symbol would answer otherwise than a tensor.
+_ASKS = {"isinstance", "type", "is_tensor", "is_grad_enabled", "is_inference_mode_enabled"}
+#: Stands for something that is neither plain, nor a function, nor part of a package.
+_UNKNOWN = object()
 
 
 class Source:
-    """A class or a function, as it was read.
+    """A class or a function as it was when it was read; after a change there is another one.
+
+    It keeps nothing of a user's alive but code and plain values.
 
     Attributes:
         reason: why its equations take the loop, "" if they do not.
     """
 
     def __init__(self, root: Any) -> None:
-        #: How to look up what matters, some of it at a time, and what was found.
-        self.found: list[tuple[Callable[[], Any], Any]] = []
+        #: The members of our own classes, and what they were.
+        self.ours: list[tuple[Any, tuple[Any, ...]]] = []
+        #: Of a user's classes: the place in the order of inheritance, the number of members, how to look up the code
+        #: of functions and the plain values among them, and what these were.
+        self.own: list[tuple[int, int, Any, tuple[Any, ...]]] = []
+        #: How to look up functions that read more than their arguments: the place of the class, and the function.
+        self.readers: list[tuple[int, Any]] = []
         self.reason = ""
-        try:
-            for lookup in _read(root):
-                self.found.append((lookup, lookup()))
-        except NotScalarError as error:
-            self.reason = str(error)
-        pieces = [piece for _, found in self.found for piece in (found if type(found) is tuple else [found])]
-        functions = map(_inside, [root, *pieces])
-        self.functions = [
-            one for one in functions if isinstance(one, types.FunctionType) and not _is_fixed(one)
-        ]
-        self.codes = list(map(_code, self.functions))
+        for k, kind in enumerate(getattr(root, "__mro__", ())):
+            members = vars(kind)
+            if kind.__module__.startswith("snn_core."):
+                if kind not in (Cell, SurrogateFunction):  # nobody changes these
+                    self.ours.append((members.values(), tuple(members.values())))
+            elif not is_fixed(kind):
+                paths = ["__module__"]  # so that there is one
+                for name, value in members.items():
+                    if name[:2] != "__" or name in _CALLED:
+                        paths += self._paths(root, k, name, value)
+                getter = attrgetter(*paths, "__doc__")
+                self.own.append((k, len(members), getter, getter(kind)))
+                if members.get("__slots__"):
+                    self.reason = "it has slots: kernels read fields from __dict__"
+        #: All that they read, see :func:`_describe`.
+        self.read = self._read(root)
+        code = [one for *_, before in self.own for one in before] + self.read
+        asked = {name for one in code if type(one) is CodeType for name in _names(one)} & _ASKS
+        if asked:
+            what = ", ".join(sorted(asked))
+            self.reason = f"its equations ask {what}, which a symbol would answer otherwise than a tensor"
 
-    def is_current(self) -> bool:
-        """Say whether nothing has been replaced, neither a piece nor the code of a function in place."""
+    def _paths(self, root: Any, k: int, name: str, value: Any) -> list[str]:
+        """Return where to look up the code of a member, or its plain value."""
+        function = getattr(value, _WRAPPED.get(type(value), ""), value)
+        if type(function) is not FunctionType:
+            return [name] * is_plain(value)
+        path = f"{name}.{_WRAPPED[type(value)]}" if type(value) in (property, cached_property) else name
+        found: list[Any] = []
+        _describe(function, root, found, {})
+        if len(found) > 1:
+            self.readers.append((k, attrgetter(path)))
+        return [f"{path}.__code__"]
+
+    def _read(self, root: Any) -> list[Any]:
+        found: list[Any] = []
+        seen: dict[FunctionType, int] = {}
+        if type(root) is FunctionType:
+            _describe(root, root, found, seen)
+        for k, getter in self.readers:
+            function = getter(root.__mro__[k])
+            _describe(getattr(function, "__func__", function), root, found, seen)
+        return found
+
+    def is_current(self, root: Any) -> bool:
+        """Say whether nothing has been replaced."""
+        for now, was in self.ours:
+            if tuple(now) != was:
+                return False
         try:
-            for lookup, before in self.found:
-                if lookup() != before:
+            for k, count, getter, before in self.own:
+                kind = root.__mro__[k]
+                if len(kind.__dict__) != count or not all(map(is_, getter(kind), before)):
                     return False
+            return not self.read or self._read(root) == self.read
         except AttributeError:
             return False
-        return list(map(_code, self.functions)) == self.codes
+
+    def key(self, root: Any) -> tuple[Any, ...]:
+        """Return what is equal for equal sources."""
+        # Functions that read nothing unknown are equal if they read the same, such as a lambda in a loop.
+        identity = None if type(root) is FunctionType and _UNKNOWN not in self.read else ref(root)
+        members = [tuple(map(id, before)) for _, before in self.ours]
+        own = [_exactly(one) for *_, before in self.own for one in before]
+        return identity, *members, *own, *self.read
 
 
-_code = attrgetter("__code__")
-_read_before: dict[Any, Source] = {}
-#: Those without a reason that have been compared since :func:`look_again`.
-sources: dict[Any, Source] = {}
-
-
-def look_again() -> None:
-    """Compare each source once more when it is next asked for, as at the beginning of a call."""
-    sources.clear()
+#: The sources of classes and functions that are alive, and all sources by their keys.
+_sources: dict[ref[Any], Source] = {}
+_known: dict[tuple[Any, ...], Source] = {}
+_MOST_KNOWN = 1024
 
 
 def source_of(root: Any) -> Source:
-    """Return what a class or a function is made of; the same object as long as nothing has been replaced.
+    """Return what a class or a function is; the same object as long as nothing has been replaced.
 
     Raises:
-        NotScalarError: it reads something that may change unseen.
+        NotScalarError: its equations take the loop.
     """
-    found = _read_before.get(root)
-    if found is None or not found.is_current():
-        found = _read_before[root] = Source(root)
-    if found.reason:
-        raise NotScalarError(found.reason)
-    sources[root] = found
-    return found
+    source = _sources.get(ref(root))
+    if source is None or not source.is_current(root):
+        source = Source(root)
+        if len(_known) >= _MOST_KNOWN:
+            _known.pop(next(iter(_known)), None)
+        source = _sources[ref(root, _forget)] = _known.setdefault(source.key(root), source)
+    if source.reason:
+        raise NotScalarError(source.reason)
+    return source
 
 
-def _inside(value: Any) -> Any:
-    return getattr(value, _WRAPPED.get(type(value), ""), value)
+def _forget(gone: ref[Any]) -> None:
+    _sources.pop(gone, None)
 
 
-def _is_plain(value: Any) -> bool:
-    return type(value) in PLAIN or (type(value) is tuple and all(map(_is_plain, value)))
+def look_again() -> None:
+    """Look up all names anew, as before equations are read: some may have got a value since."""
+    _sources.clear()
 
 
-def _is_fixed(value: Any) -> bool:
-    """Say whether this is a class, a function or a module that nobody changes."""
-    if isinstance(value, types.BuiltinFunctionType) and value.__self__ is not None:
-        value = value.__self__
-    if isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType)):
-        return f"{value.__module__}.".startswith(_PACKAGES)
-    return isinstance(value, types.ModuleType) and f"{value.__name__}.".startswith(_PACKAGES)
+def is_plain(value: Any) -> bool:
+    """Say whether a value is a number, a string or None, or a tuple of them."""
+    kind = type(value)
+    return kind in PLAIN or isinstance(value, np.generic) or (kind is tuple and all(map(is_plain, value)))
 
 
-def _read(root: Any) -> Iterator[Callable[[], Any]]:
-    """Yield how to look up what a class or a function is made of, some of it at a time.
-
-    Raises:
-        NotScalarError: it reads something that may change unseen.
-    """
-    functions, names = [], []
-    if isinstance(root, types.FunctionType):
-        functions.append(root)
-    elif not isinstance(root, type) and not _is_fixed(root):
-        raise NotScalarError(f"kernels do not know what {type(root).__name__} computes: use a function")
-    classes = [kind for kind in getattr(root, "__mro__", ()) if not f"{kind.__module__}.".startswith(_BASES)]
-    for kind in reversed(classes):
-        fields = {field.name for field in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else ()
-        for name, value in vars(kind).items():
-            if name == "__slots__" and value:
-                raise NotScalarError("it has slots: kernels read fields from __dict__")
-            if not (name in _CALLED or not name.startswith(("__", "_abc_impl"))):
-                continue
-            if isinstance(_inside(value), types.FunctionType):
-                names.append(name)
-                functions.append(_inside(value))
-            elif _is_plain(value):
-                if not (_is_fixed(kind) or name in fields):  # each instance has fields of its own
-                    yield partial(_exactly, partial(vars(kind).get, name))
-            elif not (isinstance(value, types.MemberDescriptorType) or _is_fixed(kind)):
-                raise NotScalarError(f"its class holds {name}, which may change: make it a field")
-        # Of each class what it inherits, too, since it may get a method of its own.
-        if names:
-            yield partial(attrgetter("__name__", *dict.fromkeys(names)), kind)
-    yield from _outside(tuple(classes), functions)
-
-
-def _outside(classes: tuple[Any, ...], waiting: list[Any]) -> Iterator[Callable[[], Any]]:
-    """Yield how to look up what functions read, of their module or of a function around, and what these read.
-
-    Raises:
-        NotScalarError: they read something that may change unseen.
-    """
-    seen = set()
-    while waiting:
-        function = waiting.pop()
-        if not isinstance(function, types.FunctionType) or function in seen or _is_fixed(function):
-            continue
-        seen.add(function)
-        yield partial(_itself, function)
-        defaults = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
-        if not all(map(_is_plain, defaults)):
-            what = f"a default of {function.__name__}"
-            raise NotScalarError(f"its equations read {what}, which may change: make it a field")
-        for path in _variables(function.__code__):
-            lookup = _lookup(function, path[0])
-            value, rest = lookup(), list(path[1:])
-            while rest and _is_fixed(value) and hasattr(value, rest[0]):
-                value = getattr(value, rest.pop(0))
-            if isinstance(value, types.FunctionType) and not (rest or _is_fixed(value)):
-                waiting.append(value)
-                yield lookup
-            elif _is_plain(value) and len(path) == 1:
-                yield partial(_exactly, lookup)
-            elif not any(value is one for one in classes):
-                _check_fixed(path, value, rest)
-
-
-def _itself(value: Any) -> Any:
-    return value
-
-
-def _exactly(lookup: Callable[[], Any]) -> Any:
+def _exactly(value: Any) -> Any:
     """Return what is equal for values that are the same to equations: 0.0 is not -0.0, nor 1 True."""
-    value = lookup()
-    return repr(value) if _is_plain(value) else value
+    return repr(value) if is_plain(value) else value
 
 
-def _lookup(function: types.FunctionType, name: str) -> Callable[[], Any]:
-    """Return how a function finds the value of a name."""
-    around = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
-    if name in around:
-        return partial(getattr, around[name], "cell_contents", None)
-    default = sys.modules.get(name, getattr(builtins, name, None))
-    return partial(function.__globals__.get, name, default)
+def is_fixed(value: Any) -> bool:
+    """Say whether this is a class, a function or a module of a package in which nobody changes it."""
+    if isinstance(value, BuiltinFunctionType) and value.__self__ is not None:
+        value = value.__self__
+    if isinstance(value, (type, FunctionType, BuiltinFunctionType, ModuleType)):
+        name = value.__name__ if isinstance(value, ModuleType) else value.__module__
+        return (name or "").partition(".")[0] in _PACKAGES
+    return False
 
 
-def _check_fixed(path: tuple[str, ...], value: Any, rest: list[str]) -> None:
-    """Refuse what may change unseen, or would answer a symbol otherwise than a tensor.
+def _describe(function: FunctionType, root: Any, found: list[Any], seen: dict[FunctionType, int]) -> None:
+    """Append the code of a function, and the values of the names in it, of its closure and of its defaults."""
+    code, around = function.__code__, function.__globals__
+    names = _names(code)
+    seen[function] = len(seen)
+    found.append(code)
+    values = [(name, around[name]) for name in names if name in around]
+    if function.__closure__:
+        values += zip(code.co_freevars, map(_contents, function.__closure__), strict=True)
+    values += [("", one) for one in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())]
 
-    Raises:
-        NotScalarError: with the reason.
-    """
-    name, is_fixed = path[-1], _is_fixed(value)
-    if value in _ASKS or (name.startswith(_MODES) and is_fixed):
-        raise NotScalarError(f"its equations ask {name}, which a symbol would answer otherwise than a tensor")
-    if is_fixed or (len(path) > 1 and not rest and isinstance(value, _CONSTANTS)):
-        return
-    name = ".".join(path)
-    if isinstance(value, type) and issubclass(value, torch.autograd.Function):
-        raise NotScalarError(f"kernels cannot derive {path[0]}: make it a surrogate function")
-    raise NotScalarError(f"its equations read {name}, which may change: make it a field")
+    def append(name: str, value: Any) -> bool:
+        if is_plain(value):
+            # Where it has the name of a method, such as step, that is what the code means.
+            if not callable(getattr(root, name, None)):
+                found.extend((name, repr(value)))
+        elif is_fixed(value):
+            if not isinstance(value, ModuleType):
+                found.extend((name, id(value)))
+        elif type(value) is FunctionType:
+            found.extend((name, seen.get(value)))
+            if value not in seen:
+                _describe(value, root, found, seen)
+        else:
+            return False
+        return True
+
+    for name, value in values:
+        if name == "__class__":
+            continue
+        if not append(name, value):
+            found += (name, _UNKNOWN)
+        if not (is_plain(value) or is_fixed(value)):
+            held = getattr(value, "__dict__", {})
+            for attribute in names:
+                if attribute in held:
+                    append(f"{name}.{attribute}", held[attribute])
+
+
+def _contents(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # nothing has been assigned to it yet
+        return None
 
 
 @lru_cache(maxsize=1024)
-def _variables(code: types.CodeType) -> tuple[tuple[str, ...], ...]:
-    """Return the variables that a function reads from elsewhere, each with the attributes that it reads of it."""
-    found: list[tuple[str, ...]] = []
-    steps = [step for step in dis.get_instructions(code) if step.opname not in ("CACHE", "PUSH_NULL")]
-    for k, step in enumerate(steps):
-        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "IMPORT_NAME"):
-            behind = itertools.takewhile(
-                lambda one: one.opname in ("LOAD_ATTR", "LOAD_METHOD"), steps[k + 1 :]
-            )
-            found.append((step.argval, *(one.argval for one in behind)))
-        elif isinstance(step.argval, types.CodeType):
-            found += _variables(step.argval)
-    if "dtype" in code.co_names and any(step.opname == "IS_OP" for step in steps):
-        found.append(("type",))  # x.dtype is torch.float64
-    return tuple(dict.fromkeys(found))
+def _names(code: CodeType) -> tuple[str, ...]:
+    """Return the names of globals and attributes in code, and in the functions within it."""
+    within = [name for one in code.co_consts if isinstance(one, CodeType) for name in _names(one)]
+    return tuple(dict.fromkeys((*code.co_names, *within)))

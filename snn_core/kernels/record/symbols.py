@@ -8,6 +8,7 @@ step. A spike is a step forward and the surrogate function's derivative backward
 from __future__ import annotations
 
 import operator
+import sys
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
@@ -17,6 +18,9 @@ import torch
 
 class NotScalarError(Exception):
     """The equations do something other than arithmetic on each neuron by itself; the message says what."""
+
+
+_OTHER_TENSOR = "its equations use a tensor that is none of its fields: make it one"
 
 
 class Statement(NamedTuple):
@@ -31,6 +35,9 @@ class Statement(NamedTuple):
         return f"{self.result} = {OPERATIONS[self.operation].text.format(*self.arguments)}"
 
 
+_APPLY: Any = torch.autograd.Function.apply.__func__.__code__  # type: ignore[attr-defined]
+
+
 class Symbol:
     """A number of one neuron while equations are recorded, or a flag, which is True or False."""
 
@@ -42,19 +49,28 @@ class Symbol:
         self.is_of_step = is_of_step
 
     @property
+    def __class__(self) -> Any:
+        """The class, which an autograd.Function asks for; its forward would be recorded, and derived otherwise."""
+        if sys._getframe(1).f_code is _APPLY:
+            raise NotScalarError("kernels cannot derive an autograd.Function: make it a surrogate function")
+        return Symbol
+
+    @property
     def is_flag(self) -> bool:
         return self.name[0] == "f"
 
     @property
-    def dtype(self) -> _StepDtype:
-        """The dtype of a step, in which kernels compute, for ``flag.to(x.dtype)``."""
+    def dtype(self) -> torch.dtype:
+        """The dtype of a step."""
         if self.is_flag:
             raise NotScalarError("kernels do not know .dtype of a comparison")
-        return _StepDtype()
+        return self.tape.dtype
 
     @classmethod
     def __torch_function__(cls, function: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = _ALIASES.get(function.__name__, function.__name__)
+        if any(isinstance(one, torch.Tensor) for one in args):
+            raise NotScalarError(_OTHER_TENSOR)
         if not (
             name in _METHODS
             and all(isinstance(one, (Symbol, Number, int, float, type(None))) for one in args)
@@ -123,19 +139,12 @@ for _operator in ("add", "sub", "mul", "truediv", "mod", "pow", "neg", "abs"):
     setattr(Number, f"__r{_operator}__", _arithmetic(getattr(operator, _operator), True))
 
 
-class _StepDtype:
-    """What equations may only convert to; they cannot ask which dtype it is."""
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __eq__(self, other: object) -> bool:
-        raise NotScalarError("kernels cannot branch on a dtype")
-
-
 class Tape:
     """Statements in their order, as symbols: the result, the operation, its arguments, what its derivative needs."""
 
-    def __init__(self) -> None:
+    def __init__(self, dtype: torch.dtype) -> None:
+        #: That of a step.
+        self.dtype = dtype
         self.statements: list[tuple[Symbol, str, tuple[Symbol, ...], Any]] = []
         self.constants: list[float | Number] = []
         #: Values made of flags and Python's numbers alone, and whether they are whole: torch computes these in its
@@ -147,6 +156,8 @@ class Tape:
         """Return ``value`` as a symbol; a number becomes a constant."""
         if isinstance(value, Symbol):
             return value
+        if isinstance(value, torch.Tensor):
+            raise NotScalarError(_OTHER_TENSOR)
         if not isinstance(value, (int, float, Number)):
             raise NotScalarError(f"kernels take numbers, not {type(value).__name__}")
         self.constants.append(value if isinstance(value, Number) else float(value))
@@ -380,7 +391,7 @@ def _softplus(x: Any, beta: Any = 1.0, threshold: Any = 20.0) -> Symbol:
 
 def _to(x: Symbol, other: Any = None, dtype: Any = None) -> Symbol:
     other = dtype if other is None else other
-    if not isinstance(other, (Symbol, _StepDtype)) or getattr(other, "is_flag", False):
+    if other is not x.tape.dtype and (type(other) is not Symbol or other.is_flag):
         raise NotScalarError("a kernel computes in one precision")
     return x.tape.number(x)
 
