@@ -28,8 +28,9 @@ OUTPUT = "output"
 #: Most weights of a linear layer in a kernel, and in a scan on the CPU, where torch is faster with more, on all steps
 #: at once. Between the two a layer runs in a kernel only if one scan has to take all.
 MOST_WEIGHTS, MOST_IN_SCAN = 1 << 18, (1 << 14) - 1
-#: Where :func:`~snn_core.functional.explain` listens: each module, whether it ran fused, why not, and in which scan.
-notes: list[tuple[nn.Module, bool, str, int]] | None = None
+#: Where :func:`~snn_core.functional.explain` listens: each module, whether it ran fused, why not, in which scan, and
+#: what slows its equations down.
+notes: list[tuple[nn.Module, bool, str, int, str]] | None = None
 
 
 def like_of(x_seq: Tensor) -> Like:
@@ -396,15 +397,22 @@ def _scan(x_seq: Tensor, modules: Any, backend: str, execute: Any, call: Any) ->
         x_seq = (execute or _execute)(x_seq, run) if run else (call or apply)(modules[at], x_seq)
         end = at + max(len(run), 1)
         if notes is not None:
-            _note(notes, modules[at:end], "" if run else reason)
+            _note(notes, modules[at:end], run, "" if run else reason)
         at = end
     return x_seq
 
 
-def _note(notes: list[tuple[nn.Module, bool, str, int]], modules: Sequence[nn.Module], reason: str) -> None:
+def _note(
+    notes: list[tuple[nn.Module, bool, str, int, str]],
+    modules: Sequence[nn.Module],
+    run: Sequence[Stage],
+    reason: str,
+) -> None:
     """Note that modules have shared a scan, or the reason why one of them took the loop."""
-    number = 0 if reason else 1 + max((scan for *_, scan in notes), default=0)
-    notes.extend([(module, not reason, reason, number) for module in modules])
+    number = 0 if reason else 1 + max((one[3] for one in notes), default=0)
+    remarks = [stage.kind.program.remark if stage.kind.program else "" for stage in run] or [""]
+    pairs = zip(modules, remarks, strict=True)
+    notes.extend([(module, not reason, reason, number, remark) for module, remark in pairs])
 
 
 def read_all(
@@ -461,7 +469,7 @@ def _alone(module: Any, x_seq: Tensor) -> Tensor:
     stage = why_loop(x_seq) or read(module, like_of(x_seq), is_direct=True)
     reason = stage if isinstance(stage, str) else ""
     if notes is not None:
-        _note(notes, [module], reason)
+        _note(notes, [module], [] if isinstance(stage, str) else [stage], reason)
     return module.loop(x_seq) if isinstance(stage, str) else _execute(x_seq, [stage])
 
 

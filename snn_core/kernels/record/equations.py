@@ -233,8 +233,6 @@ def _flatten(cell: Cell, key: list[Any], scalars: list[float], tensors: list[Ten
             key.append(source_of(value))
         elif is_plain(value):
             key.append(repr(value))
-        elif isinstance(value, (np.generic, np.ndarray)):
-            raise NotScalarError(f"its {name} is NumPy's: write float({name}), or torch.from_numpy({name})")
         else:
             known = "a field is a number, a tensor, a surrogate function, a function or a cell"
             raise NotScalarError(f"its {name} is of type {kind.__name__}, which kernels do not know: {known}")

@@ -168,10 +168,9 @@ def is_fixed(value: Any) -> bool:
     """Say whether this is a class, a function or a module of a package in which nobody changes it."""
     if isinstance(value, BuiltinFunctionType) and value.__self__ is not None:
         value = value.__self__
-    if isinstance(value, (type, FunctionType, BuiltinFunctionType, ModuleType)):
-        name = value.__name__ if isinstance(value, ModuleType) else value.__module__
-        return (name or "").partition(".")[0] in _PACKAGES
-    return False
+    if isinstance(value, (type, FunctionType, BuiltinFunctionType)):
+        return (value.__module__ or "").partition(".")[0] in _PACKAGES
+    return isinstance(value, ModuleType) and value.__name__.partition(".")[0] in _PACKAGES
 
 
 def _describe(function: FunctionType, root: Any, found: list[Any], seen: dict[FunctionType, int]) -> None:
@@ -185,32 +184,20 @@ def _describe(function: FunctionType, root: Any, found: list[Any], seen: dict[Fu
         values += zip(code.co_freevars, map(_contents, function.__closure__), strict=True)
     values += [("", one) for one in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())]
 
-    def append(name: str, value: Any) -> bool:
-        if is_plain(value):
+    for name, value in values:  # which grows
+        kind = type(value)
+        if kind in PLAIN or is_plain(value):
             # Where it has the name of a method, such as step, that is what the code means.
             if not callable(getattr(root, name, None)):
-                found.extend((name, repr(value)))
+                found += (name, repr(value))
         elif is_fixed(value):
-            if not isinstance(value, ModuleType):
-                found.extend((name, id(value)))
-        elif type(value) is FunctionType:
-            found.extend((name, seen.get(value)))
-            if value not in seen:
+            found += (name, id(value)) if kind is not ModuleType else ()
+        elif name != "__class__":
+            found += (name, seen.get(value) if kind is FunctionType else _UNKNOWN)
+            if kind is FunctionType and value not in seen:
                 _describe(value, root, found, seen)
-        else:
-            return False
-        return True
-
-    for name, value in values:
-        if name == "__class__":
-            continue
-        if not append(name, value):
-            found += (name, _UNKNOWN)
-        if not (is_plain(value) or is_fixed(value)):
-            held = getattr(value, "__dict__", {})
-            for attribute in names:
-                if attribute in held:
-                    append(f"{name}.{attribute}", held[attribute])
+            held = {} if "." in name else getattr(value, "__dict__", {})
+            values += [(f"{name}.{attribute}", held[attribute]) for attribute in names if attribute in held]
 
 
 def _contents(cell: Any) -> Any:

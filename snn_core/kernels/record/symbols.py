@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 
@@ -73,7 +74,7 @@ class Symbol:
             raise NotScalarError(_OTHER_TENSOR)
         if not (
             name in _METHODS
-            and all(isinstance(one, (Symbol, Number, int, float, type(None))) for one in args)
+            and all(isinstance(one, (Symbol, Number, int, float, np.number, type(None))) for one in args)
         ):
             raise NotScalarError(f"kernels do not know torch.{name} of these arguments")
         return _METHODS[name](*args, **(kwargs or {}))
@@ -122,9 +123,14 @@ class Number:
     __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _compare
 
 
+def _of_python(value: Any) -> Any:
+    """Return a number of NumPy as one of Python, which torch makes of it, too."""
+    return value.item() if isinstance(value, np.number) else value
+
+
 def _arithmetic(operation: Callable[..., float], is_reversed: bool = False) -> Callable[..., Any]:
     def compute(self: Number, *others: Any) -> Any:
-        if not all(type(one) in (int, float, Number) for one in others):
+        if not all(type(one) in (int, float, np.float64, Number) for one in others):
             return NotImplemented
         terms = [one.of if isinstance(one, Number) else (lambda _, one=one: one) for one in (self, *others)]
         if is_reversed:
@@ -170,6 +176,7 @@ class Tape:
     def record(self, name: str, *values: Any, rule: Any = None) -> Symbol:
         """Add a statement; ``rule`` is what its derivative needs besides."""
         operation = OPERATIONS[name]
+        values = tuple([_of_python(one) for one in values])
         conditions, numbers = values[: operation.conditions], values[operation.conditions :]
         if not all(isinstance(one, Symbol) and one.is_flag for one in conditions):
             raise NotScalarError(f"kernels know torch.{name} of comparisons alone")
@@ -376,6 +383,7 @@ def _clamp(x: Any, min: Any = None, max: Any = None) -> Symbol:
 
 
 def _power(x: Any, exponent: Any) -> Symbol:
+    exponent = _of_python(exponent)
     if type(exponent) not in (int, float, Number) or exponent == 0:
         raise NotScalarError("kernels know powers whose exponent is a number, not 0")
     if exponent in (2, 3):  # torch multiplies
