@@ -342,8 +342,8 @@ def explain(net: nn.Module, *inputs: Any) -> list[Decision]:
             known |= set(part.modules())
     names = {module: name for name, module in net.named_modules()}
     return [
-        Decision(names.get(module, ""), type(module).__name__, *how)
-        for module, *how in dict.fromkeys(notes)
+        Decision(names.get(module, ""), type(module).__name__, fused, reason, scan, remark)
+        for module, fused, reason, scan, remark in dict.fromkeys(notes)
     ]
 
 

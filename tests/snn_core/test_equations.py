@@ -249,7 +249,9 @@ class OfDefault(Arithmetic):
 
 
 @pytest.mark.parametrize("kind", [OfModule, OfClass, OfImport, OfDefault])
-def test_a_number_of_another_object_that_equations_name_counts(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_number_of_another_object_that_equations_name_counts(
+    kind: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "settings", settings)
     assert outputs_of(kind) == (2.0, "")
     monkeypatch.setattr(settings, "gain", 3.0)
@@ -477,7 +479,8 @@ def test_a_loop_over_a_name_of_a_method_reads_nothing_anew(recorded: list[int]) 
 
 
 @pytest.mark.parametrize(
-    "source", ["gain * x", "(lambda: gain)() * x", "helper(x)", "lib.helper(x)", "lib.gain * x", "fast(gain)(x)"]
+    "source",
+    ["gain * x", "(lambda: gain)() * x", "helper(x)", "lib.helper(x)", "lib.gain * x", "fast(gain)(x)"],
 )
 def test_a_number_around_equations_counts(source: str) -> None:
     around = notebook(

@@ -5,8 +5,9 @@ statement for each operation, and differentiated in reverse. The result is a :cl
 ``cpu/rows.py`` makes the functions of the CPU kernels and ``cuda/launch.py`` those for CUDA. So a cell, a user's own
 included, is written once, in torch.
 
-``symbols.py`` has the statements and their derivatives; ``sources.py`` says by what equations are found again. Numbers of
-the cell become constants in the order in which they are met, so that cells that differ only in numbers share a program.
+``symbols.py`` has the statements and their derivatives; ``sources.py`` says by what equations are found again. Numbers
+of the cell become constants in the order in which they are met, so that cells that differ only in numbers share a
+program.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from torch import Tensor, nn
 
 from snn_core.cells import Cell
 from snn_core.kernels.limits import MOST_CONSTANTS, MOST_PARAMETERS, MOST_STATES
-from snn_core.kernels.record.sources import PLAIN, is_fixed, is_plain, look_again, source_of
+from snn_core.kernels.record.sources import PLAIN, is_fixed, is_plain, source_of
 from snn_core.kernels.record.symbols import NotScalarError, Number, Statement, Symbol, Tape
 from snn_core.surrogate import SurrogateFunction
 
@@ -96,7 +97,6 @@ class Program:
     Attributes:
         code: what kernels are compiled from.
         reaches: for y and each state after the step the names of what it has a gradient to.
-        uses_default_dtype: whether torch computes some of it in its default dtype, whatever that of a step is.
         has_first_tensors: whether a state begins at a parameter.
         remark: what :func:`~snn_core.functional.explain` says of it, "" if nothing.
     """
@@ -105,12 +105,11 @@ class Program:
         self,
         code: Code,
         reaches: tuple[frozenset[str], ...],
-        uses_default_dtype: bool = False,
         has_first_tensors: bool = False,
         remark: str = "",
     ) -> None:
         self.code, self.reaches, self.remark = code, reaches, remark
-        self.uses_default_dtype, self.has_first_tensors = uses_default_dtype, has_first_tensors
+        self.has_first_tensors = has_first_tensors
 
 
 #: Equal programs are one object.
@@ -173,7 +172,7 @@ def joined(first: Program, second: Program) -> Program | None:
     y, *after = map(of_second, second.reaches)
     has_first_tensors = first.has_first_tensors or second.has_first_tensors
     remark = first.remark or second.remark
-    return _one(code, (y, *first.reaches[1:], *after), False, has_first_tensors, remark)
+    return _one(code, (y, *first.reaches[1:], *after), has_first_tensors, remark)
 
 
 @lru_cache(maxsize=1024)
@@ -248,7 +247,9 @@ def _flatten_surrogate(name: str, surrogate: SurrogateFunction, key: list[Any], 
     ):
         raise NotScalarError(f"its {name} does more than its derivative says")
     key += (source_of(kind), attributes["training"])
-    if len(attributes) == len(_MODULE) + 2 and "alpha" in attributes and "spiking" in attributes:  # nearly all
+    if (
+        len(attributes) == len(_MODULE) + 2 and "alpha" in attributes and "spiking" in attributes
+    ):  # nearly all
         scalars.append(attributes["alpha"])
         key.append(attributes["spiking"])
         return
@@ -271,35 +272,24 @@ _programs: dict[Any, _Recorded | str] = {}
 def program_of(cell: Cell, dtype: torch.dtype | None = None) -> tuple[Program, bytes, list[Tensor]] | str:
     """Return the program of a cell's equations, its numbers as :func:`pack` has them, and its tensors.
 
-    ``dtype`` is that of a step, by default float64 or what torch would make of it.
+    ``dtype`` is that of a step; None for double precision in which torch's default dtype does not matter.
 
     Returns:
         Why kernels do not know its equations, if they do not.
     """
+    key: list[Any] = [dtype, torch.get_default_dtype()]
+    scalars: list[float] = []
     tensors: list[Tensor] = []
     try:
-        key, scalars = _key_of(cell, dtype, tensors)
-        recorded = _programs.get(key)
-        if recorded is None or recorded is _BY_VALUE:
-            recorded = _kept(cell, dtype)
+        _flatten(cell, key, scalars, tensors)
+        known = tuple(key)
+        recorded = _programs.get(known)
+        if type(recorded) is not _Recorded:
+            recorded = _kept(known, cell, scalars, dtype)
         numbers = b"" if isinstance(recorded, str) else recorded.packed(scalars)
     except (NotScalarError, ArithmeticError, TypeError) as error:
         return str(error)
-    if isinstance(recorded, str):
-        return recorded
-    if recorded.program.uses_default_dtype and dtype not in (None, torch.get_default_dtype()):
-        return f"torch rounds numbers made of comparisons to {torch.get_default_dtype()}: write flag.to(x)"
-    return recorded.program, numbers, tensors
-
-
-def _key_of(
-    cell: Cell, dtype: torch.dtype | None, tensors: list[Tensor]
-) -> tuple[tuple[Any, ...], list[float]]:
-    """Return what a program is found by, and a cell's numbers; append its tensors."""
-    key: list[Any] = [dtype]
-    scalars: list[float] = []
-    _flatten(cell, key, scalars, tensors)
-    return tuple(key), scalars
+    return recorded if isinstance(recorded, str) else (recorded.program, numbers, tensors)
 
 
 #: Stands for a program in its place where each value of its numbers has one of its own.
@@ -310,16 +300,18 @@ _REMARK = (
 )
 
 
-def _kept(cell: Cell, dtype: torch.dtype | None) -> _Recorded | str:
-    """Return what a cell's equations give, read now if they have not been before."""
-    look_again()
-    key, scalars = _key_of(cell, dtype, [])
+def _kept(
+    key: tuple[Any, ...], cell: Cell, scalars: Sequence[float], dtype: torch.dtype | None
+) -> _Recorded | str:
     found = _programs.get(key)
     if found is None:
         found = _recording(cell, scalars, dtype, True)
         found = _keep(key, _BY_VALUE if isinstance(found, str) else found)
     if found is _BY_VALUE:
-        by_value = (key, array("d", scalars).tobytes())  # 0.0 and -0.0 are equal and divide to other infinities
+        by_value = (
+            key,
+            array("d", scalars).tobytes(),
+        )  # 0.0 and -0.0 are equal and divide to other infinities
         found = _programs.get(by_value) or _keep(by_value, _recording(cell, scalars, dtype, False))
     return found
 
@@ -334,7 +326,6 @@ def _recording(
     cell: Cell, scalars: Sequence[float], dtype: torch.dtype | None, follows: bool
 ) -> _Recorded | str:
     """Return the program of a cell, or why there is none; if it ``follows`` its numbers, for all values of them."""
-    dtype = dtype or torch.float64
     try:
         with torch.enable_grad(), torch.random.fork_rng(devices=[]):
             found = _record(cell, dtype, map(_number_at, itertools.count()) if follows else None)
@@ -374,12 +365,12 @@ def _with_symbols(cell: Cell, tape: Tape, names: Iterator[int], numbers: Iterato
 
 def _fields(cell: Cell) -> Iterator[tuple[Cell, str, Any]]:
     for name, value in cell.__dict__.items():
-        if type(value) is not Symbol and isinstance(value, Cell):
+        if isinstance(value, Cell):
             yield from _fields(value)
         yield cell, name, value
 
 
-def _record(cell: Cell, dtype: torch.dtype, numbers: Iterator[Number] | None = None) -> _Recorded:
+def _record(cell: Cell, dtype: torch.dtype | None, numbers: Iterator[Number] | None = None) -> _Recorded:
     """Return what one call of a cell's step gives."""
     tape = Tape(dtype)
     made = _with_symbols(cell, tape, parameters := itertools.count(), numbers)
@@ -405,7 +396,7 @@ def _record(cell: Cell, dtype: torch.dtype, numbers: Iterator[Number] | None = N
         count, len(wanted) - 1 - count, len(tape.constants), forward, tuple([one.name for one in results]),
         tape.needed(gradients), tuple([one.name for one in gradients]),
     )  # fmt: skip
-    begins_at_tensor = [isinstance(one, Tensor) for one in firsts]  # as a symbol is, too
-    program = _one(code, reached, bool(tape.apart), any(begins_at_tensor), "" if numbers else _REMARK)
-    values = [0.0 if is_tensor else one for one, is_tensor in zip(firsts, begins_at_tensor, strict=True)]
+    values = [0.0 if isinstance(one, (Symbol, Tensor)) else one for one in firsts]
+    has_first_tensors = any(isinstance(one, (Symbol, Tensor)) for one in firsts)
+    program = _one(code, reached, has_first_tensors, "" if numbers else _REMARK)
     return _Recorded(program, values, tape.constants, {})

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import sys
 from functools import cached_property, lru_cache
-from operator import attrgetter, is_
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 from weakref import ref
@@ -26,10 +25,8 @@ PLAIN = (bool, int, float, str, type(None))
 
 #: Packages in which nobody changes functions, classes and numbers.
 _PACKAGES = {*sys.stdlib_module_names, "snn_core", "torch", "numpy"}
-#: What members of a class keep their function in; of the last two the class itself gives the function.
+#: What members of a class keep their function in.
 _WRAPPED = {property: "fget", cached_property: "func", staticmethod: "__func__", classmethod: "__func__"}
-#: Special methods that equations may call.
-_CALLED = "__call__", "__getattr__", "__getattribute__"
 #: Questions that a symbol would answer otherwise than a tensor.
 _ASKS = {"isinstance", "type", "is_tensor", "is_grad_enabled", "is_inference_mode_enabled"}
 #: Stands for something that is neither plain, nor a function, nor part of a package.
@@ -46,79 +43,31 @@ class Source:
     """
 
     def __init__(self, root: Any) -> None:
+        kinds = getattr(root, "__mro__", ())
+        ours = [kind for kind in kinds if kind.__module__.startswith("snn_core.")]
+        members = [vars(kind).values() for kind in ours if kind not in (Cell, SurrogateFunction)]
         #: The members of our own classes, and what they were.
-        self.ours: list[tuple[Any, tuple[Any, ...]]] = []
-        #: Of a user's classes: the place in the order of inheritance, the number of members, how to look up the code
-        #: of functions and the plain values among them, and what these were.
-        self.own: list[tuple[int, int, Any, tuple[Any, ...]]] = []
-        #: How to look up functions that read more than their arguments: the place of the class, and the function.
-        self.readers: list[tuple[int, Any]] = []
-        self.reason = ""
-        for k, kind in enumerate(getattr(root, "__mro__", ())):
-            members = vars(kind)
-            if kind.__module__.startswith("snn_core."):
-                if kind not in (Cell, SurrogateFunction):  # nobody changes these
-                    self.ours.append((members.values(), tuple(members.values())))
-            elif not is_fixed(kind):
-                paths = ["__module__"]  # so that there is one
-                for name, value in members.items():
-                    if name[:2] != "__" or name in _CALLED:
-                        paths += self._paths(root, k, name, value)
-                getter = attrgetter(*paths, "__doc__")
-                self.own.append((k, len(members), getter, getter(kind)))
-                if members.get("__slots__"):
-                    self.reason = "it has slots: kernels read fields from __dict__"
-        #: All that they read, see :func:`_describe`.
-        self.read = self._read(root)
-        code = [one for *_, before in self.own for one in before] + self.read
-        asked = {name for one in code if type(one) is CodeType for name in _names(one)} & _ASKS
-        if asked:
-            what = ", ".join(sorted(asked))
-            self.reason = f"its equations ask {what}, which a symbol would answer otherwise than a tensor"
-
-    def _paths(self, root: Any, k: int, name: str, value: Any) -> list[str]:
-        """Return where to look up the code of a member, or its plain value."""
-        function = getattr(value, _WRAPPED.get(type(value), ""), value)
-        if type(function) is not FunctionType:
-            return [name] * is_plain(value)
-        path = f"{name}.{_WRAPPED[type(value)]}" if type(value) in (property, cached_property) else name
-        found: list[Any] = []
-        _describe(function, root, found, {})
-        if len(found) > 1:
-            self.readers.append((k, attrgetter(path)))
-        return [f"{path}.__code__"]
-
-    def _read(self, root: Any) -> list[Any]:
-        found: list[Any] = []
-        seen: dict[FunctionType, int] = {}
-        if type(root) is FunctionType:
-            _describe(root, root, found, seen)
-        for k, getter in self.readers:
-            function = getter(root.__mro__[k])
-            _describe(getattr(function, "__func__", function), root, found, seen)
-        return found
+        self.ours = [(values, tuple(values)) for values in members]
+        #: Where a user's classes are in the order of inheritance, None for a function, and what these read.
+        self.own: list[int | None] = (
+            [k for k, kind in enumerate(kinds) if not is_fixed(kind)] if kinds else [None]
+        )
+        self.read = _described(root, self.own)
+        asked = {name for one in self.read if type(one) is CodeType for name in _names(one)} & _ASKS
+        self.reason = f"its equations ask {', '.join(sorted(asked))}: a symbol is no tensor" if asked else ""
 
     def is_current(self, root: Any) -> bool:
         """Say whether nothing has been replaced."""
-        for now, was in self.ours:
-            if tuple(now) != was:
+        for members, before in self.ours:
+            if tuple(members) != before:
                 return False
-        try:
-            for k, count, getter, before in self.own:
-                kind = root.__mro__[k]
-                if len(kind.__dict__) != count or not all(map(is_, getter(kind), before)):
-                    return False
-            return not self.read or self._read(root) == self.read
-        except AttributeError:
-            return False
+        return not self.own or _described(root, self.own) == self.read
 
     def key(self, root: Any) -> tuple[Any, ...]:
         """Return what is equal for equal sources."""
         # Functions that read nothing unknown are equal if they read the same, such as a lambda in a loop.
         identity = None if type(root) is FunctionType and _UNKNOWN not in self.read else ref(root)
-        members = [tuple(map(id, before)) for _, before in self.ours]
-        own = [_exactly(one) for *_, before in self.own for one in before]
-        return identity, *members, *own, *self.read
+        return identity, *[tuple(map(id, before)) for _, before in self.ours], *self.read
 
 
 #: The sources of classes and functions that are alive, and all sources by their keys.
@@ -148,20 +97,10 @@ def _forget(gone: ref[Any]) -> None:
     _sources.pop(gone, None)
 
 
-def look_again() -> None:
-    """Look up all names anew, as before equations are read: some may have got a value since."""
-    _sources.clear()
-
-
 def is_plain(value: Any) -> bool:
     """Say whether a value is a number, a string or None, or a tuple of them."""
     kind = type(value)
     return kind in PLAIN or isinstance(value, np.generic) or (kind is tuple and all(map(is_plain, value)))
-
-
-def _exactly(value: Any) -> Any:
-    """Return what is equal for values that are the same to equations: 0.0 is not -0.0, nor 1 True."""
-    return repr(value) if is_plain(value) else value
 
 
 def is_fixed(value: Any) -> bool:
@@ -173,6 +112,25 @@ def is_fixed(value: Any) -> bool:
     return isinstance(value, ModuleType) and value.__name__.partition(".")[0] in _PACKAGES
 
 
+def _described(root: Any, places: list[int | None]) -> list[Any]:
+    """Return the code of a function, or of a user's classes among those of a class, and what it reads by name."""
+    found: list[Any] = []
+    seen: dict[FunctionType, int] = {}
+    for k in places:
+        if k is None:
+            _describe(root, root, found, seen)
+            continue
+        for name, value in root.__mro__[k].__dict__.items():
+            if name[:2] != "__":
+                value = getattr(value, _WRAPPED.get(type(value), ""), value)
+                found.append(name)
+                if type(value) is FunctionType:
+                    _describe(value, root, found, seen)
+                elif is_plain(value):
+                    found.append(repr(value))
+    return found
+
+
 def _describe(function: FunctionType, root: Any, found: list[Any], seen: dict[FunctionType, int]) -> None:
     """Append the code of a function, and the values of the names in it, of its closure and of its defaults."""
     code, around = function.__code__, function.__globals__
@@ -182,16 +140,17 @@ def _describe(function: FunctionType, root: Any, found: list[Any], seen: dict[Fu
     values = [(name, around[name]) for name in names if name in around]
     if function.__closure__:
         values += zip(code.co_freevars, map(_contents, function.__closure__), strict=True)
-    values += [("", one) for one in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())]
-
+    if function.__defaults__ or function.__kwdefaults__:
+        defaults = *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()
+        values += [("", value) for value in defaults]
     for name, value in values:  # which grows
         kind = type(value)
         if kind in PLAIN or is_plain(value):
             # Where it has the name of a method, such as step, that is what the code means.
             if not callable(getattr(root, name, None)):
-                found += (name, repr(value))
+                found += (name, repr(value))  # in which 0.0 is not -0.0, nor 1 True
         elif is_fixed(value):
-            found += (name, id(value)) if kind is not ModuleType else ()
+            found += (name, id(value))
         elif name != "__class__":
             found += (name, seen.get(value) if kind is FunctionType else _UNKNOWN)
             if kind is FunctionType and value not in seen:

@@ -49,7 +49,7 @@ class Symbol:
         #: Whether it has the shape of a step, and is not made of parameters and numbers alone.
         self.is_of_step = is_of_step
 
-    @property
+    @property  # type: ignore[misc]
     def __class__(self) -> Any:
         """The class, which an autograd.Function asks for; its forward would be recorded, and derived otherwise."""
         if sys._getframe(1).f_code is _APPLY:
@@ -148,9 +148,10 @@ for _operator in ("add", "sub", "mul", "truediv", "mod", "pow", "neg", "abs"):
 class Tape:
     """Statements in their order, as symbols: the result, the operation, its arguments, what its derivative needs."""
 
-    def __init__(self, dtype: torch.dtype) -> None:
-        #: That of a step.
-        self.dtype = dtype
+    def __init__(self, dtype: torch.dtype | None) -> None:
+        #: That of a step, and that in which torch computes what is made of comparisons and Python's numbers.
+        self.dtype = dtype or torch.float64
+        self.default = torch.get_default_dtype() if dtype else self.dtype
         self.statements: list[tuple[Symbol, str, tuple[Symbol, ...], Any]] = []
         self.constants: list[float | Number] = []
         #: Values made of flags and Python's numbers alone, and whether they are whole: torch computes these in its
@@ -192,6 +193,10 @@ class Tape:
         result = Symbol(self, f"{letter}{len(self.statements)}", any(one.is_of_step for one in arguments))
         self.statements.append((result, name, arguments, rule))
         if operation.derivative and all(map(self._is_apart, numbers)):
+            if self.dtype is not self.default:
+                raise NotScalarError(
+                    f"torch rounds numbers made of comparisons to {self.default}: write flag.to(x)"
+                )
             self.apart[result.name] = name in _WHOLE and not any(
                 type(one) in (float, Number) or not self.apart.get(getattr(one, "name", ""), True)
                 for one in numbers
