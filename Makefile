@@ -37,7 +37,7 @@ $(VENV)/.notebooks: pyproject.toml | $(BIN)/python
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(PIP) --editable '.[dev,peers]' $(BRIEFLY)
-	$(PIP) --no-deps spikingjelly==2.0.0 $(BRIEFLY)
+	$(PIP) --no-deps $(PEERS) $(BRIEFLY)
 	touch $@ $(VENV)/.notebooks $(VENV)/.site $(VENV)/.ablation
 
 $(VENV)/.site: pyproject.toml | $(BIN)/python
@@ -47,6 +47,10 @@ $(VENV)/.site: pyproject.toml | $(BIN)/python
 $(VENV)/.ablation: pyproject.toml | $(BIN)/python
 	$(PIP) --editable '.[ablation]' $(BRIEFLY)
 	touch $@
+
+# Libraries whose neurons are tested in our containers. Each asks for packages that force another torch, or that its
+# neurons do not need; the extra `peers` has what they do.
+PEERS := spikingjelly==2.0.0 norse==1.1.0 sinabs==3.1.3
 
 STARTED := $(shell date +%s)
 # A heading with the time since the start.
@@ -108,7 +112,7 @@ $(JAVASCRIPT)/node_modules: $(JAVASCRIPT)/package-lock.json | $(VENV)/.dev
 lint: $(VENV)/.dev $(JAVASCRIPT)/node_modules ## check style, types and imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	for system in linux darwin win32; do $(BIN)/mypy --platform $$system || exit 1; done
 	$(BIN)/lint-imports
 	$(JAVASCRIPT)/node_modules/.bin/biome ci --config-path=$(JAVASCRIPT)/biome.json snn_tutorial/live/js docs/site.js
 	$(WITH_NODE) $(JAVASCRIPT)/node_modules/.bin/tsc --project $(JAVASCRIPT)
@@ -150,7 +154,7 @@ define try_bounds
 rm -rf $(BOUNDS) && $(BIN)/uv venv --quiet --seed --python $(2) $(BOUNDS)
 $(BIN)/uv pip install --python $(BOUNDS) --resolution $(1) --torch-backend cpu --editable '.[dev,peers]' || \
     $(BIN)/uv pip install --python $(BOUNDS) --resolution $(1) --editable '.[dev,peers]'
-$(BIN)/uv pip install --python $(BOUNDS) --no-deps spikingjelly==2.0.0
+$(BIN)/uv pip install --python $(BOUNDS) --no-deps $(PEERS)
 export $(TEST_ENV) NUMBA_CACHE_DIR="$(CURDIR)/$(BOUNDS)/kernels"; \
 run() { $(BOUNDS)/bin/python -m pytest $(ALL) -W default -o cache_dir=$(BOUNDS)/cache --junitxml=$(BOUNDS)/tests.xml \
     --ignore=tests/browser "$$@"; }; \

@@ -249,6 +249,24 @@ class Synapse(Cell):
 
 
 @dataclass(eq=False)
+class OwnSteps(Cell):
+    """A cell that after a sample's own steps gives 0 and keeps its states; the last state counts the steps left."""
+
+    cell: Cell
+
+    @property
+    def initial(self) -> tuple[float | Tensor, ...]:
+        return *self.cell.initial, 0.0
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        *before, left = state
+        y, after = self.cell.step(x, tuple(before))
+        is_own = left > 0
+        kept = [torch.where(is_own, a, b) for a, b in zip(after, before, strict=True)]
+        return torch.where(is_own, y, 0.0), (*kept, left - 1)
+
+
+@dataclass(eq=False)
 class ElementWiseFeedback(Cell):
     r"""A cell that is fed its own output, element by element: :math:`i[t] = f(x[t], w\,y[t-1])`.
 

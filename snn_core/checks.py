@@ -22,12 +22,13 @@ FLOATING = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
 class Like(NamedTuple):
-    """What a time step is like, and whether autocast is on where it is."""
+    """What a time step is like, whether autocast is on where it is, and how many steps each sample has if not all."""
 
     shape: tuple[int, ...]
     dtype: torch.dtype
     device: torch.device
     autocast: bool = False
+    lengths: Tensor | None = None
 
 
 def check_number(name: str, value: Any, above: float = -math.inf) -> float:
@@ -215,8 +216,11 @@ def is_autocast(device: torch.device) -> bool:
 
 
 def takes_sequences(module: nn.Module) -> bool:
-    """Say whether a module takes a whole sequence ``[T, N, *]``, and not one time step."""
-    return getattr(type(module), "takes_sequences", False)
+    """Say whether a module takes a whole sequence ``[T, N, *]``, and not one time step.
+
+    Its class says so; a module of SpikingJelly by its ``step_mode``.
+    """
+    return getattr(type(module), "takes_sequences", False) or getattr(module, "step_mode", "s") == "m"
 
 
 def _shown(value: Any) -> str:

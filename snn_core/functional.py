@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterable, Mapping
-from reprlib import repr as shortened
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +30,7 @@ from snn_core.checks import (
 )
 from snn_core.kernels import BACKENDS, check_backend, equations, stages, steps
 from snn_core.module import MemoryModule
+from snn_core.more.lengths import check_lengths, mask_of, scan_with_lengths
 
 __all__ = [
     "SkipOverflow",
@@ -62,10 +62,11 @@ Steps = steps.Steps
 def scan(x_seq: Tensor, *modules: nn.Module, backend: str = "auto", lengths: Any = None) -> Tensor:
     """Take a sequence through modules, one after the other, as many as possible in one fused scan.
 
-    The result is that of calling each on the whole sequence. Modules for single steps, such as ``IFNode``, go through
-    all steps; those without a state are applied to all steps at once, as in :func:`seq_to_ann_forward`. A plain
-    ``nn.Sequential``, ``MultiStepContainer`` or ``SeqToANNContainer`` stands for its modules. :func:`explain` says
-    which of them share a scan.
+    The result is that of calling each on the whole sequence. Torch's own layers without a state (linear, convolution,
+    pooling, normalisation, activation, dropout, flatten, ...) and ``SeqToANNContainer`` take all steps in one call, as
+    in :func:`seq_to_ann_forward`; modules whose class says ``takes_sequences = True`` take the sequence; everything
+    else, such as ``IFNode`` or a neuron of another library, takes one step after the other. A plain ``nn.Sequential``
+    or ``MultiStepContainer`` is replaced by its modules. :func:`explain` says which of them share a scan.
 
     With ``lengths`` a sample n takes part in its steps ``t < lengths[n]`` only, and everything is as if it had gone
     through alone: its output is 0 at the other steps; its states afterwards are those of its own last step; whatever
@@ -76,8 +77,8 @@ def scan(x_seq: Tensor, *modules: nn.Module, backend: str = "auto", lengths: Any
     Args:
         x_seq: ``[T, N, *]``.
         modules: the parts of a network in their order.
-        backend: one of :data:`snn_core.kernels.BACKENDS`: "torch" takes the loop for all modules, another is for
-            ``nn.Linear``; other modules have their own, see :func:`set_backend`.
+        backend: one of :data:`snn_core.kernels.BACKENDS`: "torch" takes the loop for all modules and what they call,
+            another is for ``nn.Linear``; other modules have their own, see :func:`set_backend`.
         lengths: steps of each sample, whole numbers ``[N]`` from 1 to T, or a bool mask ``[T, N]`` that is True for
             them; None for T steps each. Where states are there already, from an earlier piece of the sequences, a
             length may be 0. Lengths that are on the CPU are read without waiting for a GPU.
@@ -86,8 +87,9 @@ def scan(x_seq: Tensor, *modules: nn.Module, backend: str = "auto", lengths: Any
         ``[T, N, *]`` with the trailing shape that the last module gives.
 
     Raises:
-        TypeError: ``x_seq`` is not a floating-point tensor, something is not a module, ``lengths`` are not whole
-            numbers, or are given with a module that takes whole sequences and has no registered state.
+        TypeError: ``x_seq`` is not a floating-point tensor, something is not a module, or a module that takes single
+            steps gives no tensor or holds one that takes sequences; ``lengths`` are not whole numbers, or are given
+            with a module that takes whole sequences and has no registered state.
         ValueError: ``x_seq`` is not ``[T, N, *]`` with T >= 1, an unknown backend, or a shape, dtype or device that
             does not fit a module; another number of lengths, one out of its range, or a mask with a gap.
     """
@@ -98,8 +100,6 @@ def scan(x_seq: Tensor, *modules: nn.Module, backend: str = "auto", lengths: Any
     check_backend("backend", backend)
     if lengths is None:
         return fuse.scan(x_seq, modules, backend)
-    from snn_core.more.lengths import scan_with_lengths
-
     return scan_with_lengths(x_seq, modules, lengths, backend)
 
 
@@ -120,8 +120,9 @@ def train_steps(
         y = functional.scan(x_seq[:, index[step]], *net).mean(0)
         optimizer.zero_grad(), loss(y, labels[index[step]]).backward(), optimizer.step(), reset_net(net)
 
-    The weights' ``grad`` stays as it is. What comes between these lines, such as a hook, another loss or a list of
-    parameter groups, needs the lines themselves.
+    The weights' ``grad`` stays as it is. An interrupt ends it after about 0.2 s, between two steps, with weights,
+    optimizer and ``skip_overflow`` as they are then. What comes between these lines, such as a hook, another loss or a
+    list of parameter groups, needs the lines themselves.
 
     Args:
         net: an ``nn.Sequential`` or ``MultiStepContainer`` that one fused scan takes as a whole, see :func:`explain`,
@@ -160,7 +161,8 @@ def train_steps(
         )
     run = _whole(net, x_seq[:, :1].expand(-1, index.shape[1], -1))
     _check_classes("labels", labels, run[-1].kind.outputs)
-    by = steps.descent_of(optimizer, stages.plan_for(run, x_seq).arranged(run), clip, skip_overflow)
+    tensors = stages.plan_for(run, x_seq).arranged(run)
+    by = steps.descent_of(optimizer, tensors, x_seq.dtype, clip, skip_overflow)
     if isinstance(by, str):
         raise ValueError(f"net cannot be trained in one call: {by}")
     taken = steps.take_steps(x_seq, run, labels.contiguous(), loss, by, index.contiguous(), skip_overflow)
@@ -273,6 +275,8 @@ def _call_on_all(net: nn.Module, method: str) -> None:
 def reset_net(net: nn.Module) -> None:
     """Forget the state of every module in ``net``: call it between two batches, whose samples are unrelated.
 
+    It calls ``reset()`` of each module whose class has one, of another library, too, as SpikingJelly's does.
+
     Without it the state is kept, and with gradients so is its history: the next backward pass fails with "Trying to
     backward through the graph a second time", and forward passes alone keep the memory of all that came before.
 
@@ -329,12 +333,13 @@ def explain(net: nn.Module, *inputs: Any) -> list[Decision]:
     """
     net = copied(check_module("net", net))
     before = states(net)
-    fuse.notes = []
+    notes: fuse.Notes = []
+    listening = fuse.notes.set(notes)
     try:
         with torch.no_grad(), torch.random.fork_rng():
             net(*inputs)
     finally:
-        notes, fuse.notes = fuse.notes, None
+        fuse.notes.reset(listening)
     known = {part for module, *_ in notes for part in module.modules()}
     for key, (part, name) in _places(net).items():
         if part not in known and getattr(part, name) is not before.get(key):
@@ -456,42 +461,6 @@ def set_states(net: nn.Module, states: Mapping[str, Tensor]) -> None:
 # Read-outs over time, of sequences of different length -----------------------------------------------------------
 
 
-def mask_of(lengths: Tensor, T: int) -> Tensor:
-    """Return which steps sequences of these lengths have, bool ``[T, N]``."""
-    return torch.arange(T, device=lengths.device)[:, None] < lengths
-
-
-def check_lengths(lengths: Any, T: int, N: int | None = None, lowest: int = 1) -> Tensor:
-    """Return lengths, or those of a mask, as int64 ``[N]``, each from ``lowest`` to T; N of None is any number.
-
-    Raises:
-        TypeError: they are not whole numbers.
-        ValueError: another number of them, one out of its range, or a mask with a gap.
-    """
-    try:
-        lengths = torch.as_tensor(lengths)
-    except (TypeError, ValueError, RuntimeError) as error:
-        text = f"lengths must be whole numbers, one for each sample, got {shortened(lengths)}"
-        raise TypeError(text) from error
-    if check_tensor("lengths", lengths).dtype == torch.bool:
-        mask, lengths = lengths, lengths.sum(0)
-        if mask.dim() != 2 or len(mask) != T:
-            raise ValueError(f"lengths, given as a mask, must have shape [{T}, N], got {list(mask.shape)}")
-        if not torch.equal(mask, mask_of(lengths, T)):
-            raise ValueError("lengths, given as a mask, must be True in the first steps of a sample only")
-    if lengths.is_floating_point() or lengths.is_complex():
-        raise TypeError(f"lengths must be whole numbers, got {lengths.dtype}: call lengths.long()")
-    if lengths.dim() != 1 or N not in (None, len(lengths)):
-        wanted = "[N]" if N is None else f"[{N}]"
-        raise ValueError(
-            f"lengths must be one number for each sample, {wanted}, got shape {list(lengths.shape)}"
-        )
-    lengths = lengths.long()
-    if bool(((lengths < lowest) | (lengths > T)).any()):
-        raise ValueError(f"lengths must lie between {lowest} and T = {T}, got {shortened(lengths.tolist())}")
-    return lengths
-
-
 def sequence_mask(lengths: Any, T: int) -> Tensor:
     """Return which steps are a sample's own: a bool mask ``[T, N]``, True at ``[t, n]`` where ``t < lengths[n]``.
 
@@ -504,6 +473,8 @@ def sequence_mask(lengths: Any, T: int) -> Tensor:
 
 #: From so many numbers on torch shares a sum among its threads.
 SHARED = 32768
+#: Steps that are summed one after the other, before such sums are added in float64.
+SUMMED = 128
 
 
 class _MeanOverTime(torch.autograd.Function):
@@ -512,7 +483,9 @@ class _MeanOverTime(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, y_seq: Tensor) -> Tensor:
         ctx.shape = y_seq.shape
-        return torch.from_numpy(np.add.reduce(y_seq.detach().numpy(), axis=0)) / len(y_seq)
+        y = y_seq.detach().resolve_neg().numpy()
+        total = np.add.reduceat(y, range(0, len(y), SUMMED), axis=0).sum(0, dtype=np.float64)
+        return torch.from_numpy((total / len(y)).astype(y.dtype))
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:

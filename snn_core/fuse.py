@@ -2,15 +2,17 @@
 
 Nothing is kept with modules. Each call reads them anew, in one pass: :func:`read` asks a module for its
 ``stage(like)``, which is a :class:`~snn_core.kernels.Stage`, or the reason why there is none. A module that has hooks,
-or whose class replaces a method that a scan would not call, is called as it is.
+or that replaces a method that a scan would not call, is called as it is. What is called takes one time step after the
+other, unless it says that it takes sequences, or its class is known to have no state, see :func:`is_stateless`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
+from contextvars import ContextVar
 from operator import attrgetter
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +21,7 @@ from torch.nn.modules.module import _has_any_global_hook
 from torch.nn.utils.prune import BasePruningMethod
 
 from snn_core import kernels
-from snn_core.cells import Cell
+from snn_core.cells import Cell, OwnSteps
 from snn_core.checks import Like, check_place, is_autocast, takes_sequences
 from snn_core.kernels import Stage, equations, stages
 
@@ -28,23 +30,36 @@ OUTPUT = "output"
 #: Most weights of a linear layer in a kernel, and in a scan on the CPU, where torch is faster with more, on all steps
 #: at once. Between the two a layer runs in a kernel only if one scan has to take all.
 MOST_WEIGHTS, MOST_IN_SCAN = 1 << 18, (1 << 14) - 1
-#: Where :func:`~snn_core.functional.explain` listens: each module, whether it ran fused, why not, in which scan, and
-#: what slows its equations down.
-notes: list[tuple[nn.Module, bool, str, int, str]] | None = None
+#: What :func:`~snn_core.functional.explain` collects: each module, whether it ran fused, why not, in which scan,
+#: and what slows its equations down.
+Notes = list[tuple[nn.Module, bool, str, int, str]]
+notes: ContextVar[Notes | None] = ContextVar("notes", default=None)
+#: Whether a scan with backend "torch" is at work, which holds for all that it calls.
+_in_loop: ContextVar[bool] = ContextVar("in_loop", default=False)
+#: The files of torch.nn.modules whose layers have no state.
+_STATELESS = frozenset(
+    f"torch.nn.modules.{file}"
+    for file in (
+        "activation", "batchnorm", "channelshuffle", "conv", "dropout", "flatten", "fold", "instancenorm", "linear",
+        "normalization", "padding", "pixelshuffle", "pooling", "upsampling",
+    )
+)  # fmt: skip
 
 
-def like_of(x_seq: Tensor) -> Like:
+def like_of(x_seq: Tensor, lengths: Tensor | None = None) -> Like:
     """Return what the steps of a sequence are like."""
     device = x_seq.device
-    return Like(tuple(x_seq.shape)[1:], x_seq.dtype, device, is_autocast(device))
+    return Like(tuple(x_seq.shape)[1:], x_seq.dtype, device, is_autocast(device), lengths)
 
 
 # Which modules a scan may take ---------------------------------------------------------------------------------------
 
-#: The methods that a stage stands for.
-_STANDS_FOR = "forward", "forward_sequence", "loop", "checked_state", "kept_state", "keep_state"
+#: The methods that a stage replaces; the first two call the others where a module asks for itself.
+_REPLACES = (
+    "forward", "forward_sequence", "loop", "steps", "first_values", "checked_state", "kept_state", "keep_state",
+)  # fmt: skip
+_REPLACED = frozenset(_REPLACES)
 _INSTEAD = "record steps by record(), write other equations as a Cell"
-_methods = attrgetter(*_STANDS_FOR)
 
 
 def has_hooks(module: nn.Module) -> bool:
@@ -69,42 +84,77 @@ def defines(module: nn.Module, method: str) -> bool:
     return False
 
 
-def replaced(module: nn.Module) -> str:
-    """Return why a module's stage does not stand for its calls, "" if it does."""
-    if has_hooks(module):
+def replaced(module: nn.Module, is_direct: bool = False) -> str:
+    """Return why a module's stage does not do what its calls do, "" if it does.
+
+    ``is_direct`` says that the module is within its own call, so that its hooks and its ``forward`` run anyway.
+    """
+    if not is_direct and has_hooks(module):
         return f"it has hooks: {_INSTEAD}"
     kind: Any = type(module)
-    methods, known = _methods(kind), _methods_of_stage(kind)
-    if methods == known:
+    names, methods_of, known = _methods.get(kind) or _read_methods(kind)
+    own, at, methods = module.__dict__.keys(), 2 if is_direct else 0, methods_of(kind)
+    if methods[at:] == known[at:] and own.isdisjoint(_REPLACED):
         return ""
-    name = next(
-        name for name, one, other in zip(_STANDS_FOR, methods, known, strict=True) if one is not other
-    )
-    return f"it has a {name} of its own: {_INSTEAD}"
+    each = list(zip(names, methods, known, strict=True))[at:]
+    name = next((name for name, one, other in each if one is not other or name in own), "")
+    return f"it has a {name} of its own: {_INSTEAD}" if name else ""
 
 
-@lru_cache(maxsize=256)
-def _methods_of_stage(kind: Any) -> tuple[Any, ...]:
-    """Return the methods for which the stage of a class stands: those of the class that defines it."""
-    return _methods(next(owner for owner in kind.__mro__ if "stage" in owner.__dict__))
+#: For each class which of these methods it has, how to get them, and those of the class that defines its stage.
+_methods: WeakKeyDictionary[Any, tuple[list[str], Any, tuple[Any, ...]]] = WeakKeyDictionary()
+
+
+def _read_methods(kind: Any) -> tuple[list[str], Any, tuple[Any, ...]]:
+    owner = next(owner for owner in kind.__mro__ if "stage" in owner.__dict__)
+    names = [name for name in _REPLACES if hasattr(owner, name)]
+    methods_of = attrgetter(*names)
+    _methods[kind] = names, methods_of, methods_of(owner)
+    return _methods[kind]
 
 
 def is_chain(module: nn.Module) -> bool:
-    """Say whether a module stands for its children, one after the other."""
+    """Say whether a module does what its children do, one after the other."""
     return (type(module) is nn.Sequential or "is_chain" in type(module).__dict__) and not has_hooks(module)
+
+
+def is_stateless(module: nn.Module) -> bool:
+    """Say whether a module is known to have no state, so that it may take all time steps as one batch.
+
+    Known are torch's own layers, by their class, an ``nn.Sequential`` of them, and ``SeqToANNContainer``. A subclass
+    may remember anything.
+    """
+    kind = type(module)
+    if "forward" in module.__dict__:
+        return False
+    if kind is nn.Sequential:
+        return all(map(is_stateless, module._modules.values()))  # type: ignore[arg-type]
+    if is_parametrized(module):
+        kind = kind.__base__  # type: ignore[assignment]
+    return kind.__module__ in _STATELESS or "is_stateless" in kind.__dict__
 
 
 def flattened(modules: Iterable[Any]) -> list[nn.Module]:
     """Return modules, the children of a chain in place of it."""
     layers: list[nn.Module] = []
     for module in modules:
-        # Not children(), which leaves out what is there twice.
-        layers += flattened(module._modules.values()) if is_chain(module) else [module]
+        kind = type(module)
+        # What is said to have no state, but is not known to, is no step of a sequence.
+        if (kind is nn.Sequential or "is_chain" in kind.__dict__) and not (
+            has_hooks(module)
+            or ("is_stateless" in kind.__dict__ and not all(map(is_stateless, module._modules.values())))
+        ):
+            # Not children(), which leaves out what is there twice.
+            layers += flattened(module._modules.values())
+        else:
+            layers.append(module)
     return layers
 
 
 def why_loop(x_seq: Tensor) -> str:
     """Return why everything takes the loop, since somebody watches what is computed; "" if nobody does."""
+    if _in_loop.get():
+        return "backend='torch' asks for it"
     if type(x_seq) not in (Tensor, nn.Parameter):
         return f"kernels know no {type(x_seq).__name__}"
     if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
@@ -117,26 +167,59 @@ def why_loop(x_seq: Tensor) -> str:
 # How they are read ---------------------------------------------------------------------------------------------------
 
 
-def read(module: Any, like: Like, backend: str = "auto", is_direct: bool = False) -> Stage | str:
-    """Return what stands for ``module`` on a sequence whose steps are like this, or why it takes the loop.
+def read(
+    module: Any, like: Like, backend: str = "auto", is_direct: bool = False, in_one: bool = False
+) -> Stage | str:
+    """Return the stage of ``module`` on a sequence whose steps are like this, or why it takes the loop.
 
     ``backend`` is for an ``nn.Linear`` that has none of its own. ``is_direct`` says that the module asks for itself:
-    one that takes sequences is then within its own call.
+    one that takes sequences is then within its own call. ``in_one`` says that one scan has to take all modules, even
+    where it is slower than torch.
     """
     kind = type(module)
     if kind is nn.Linear or (kind.__base__ is nn.Linear and is_parametrized(module)):
-        return _linear(module, like, module.__dict__.get("backend", backend))
-    if not hasattr(kind, "keep_state"):  # which only a MemoryModule has
-        has_state = any(hasattr(part, "state_names") for part in module.modules())
-        fix = ": write its equations as a Cell" if has_state else ", which is called on all steps at once"
-        return f"no kernel knows {kind.__name__}{fix}"
-    reason = "" if is_direct and takes_sequences(module) else replaced(module)
-    return reason or module.stage(like)
+        stage = _linear(module, like, module.__dict__.get("backend", backend), in_one)
+    elif not hasattr(kind, "keep_state"):  # which only a MemoryModule has
+        return f"no kernel knows {kind.__name__}, which {_how_called(module)}"
+    else:
+        reason = replaced(module, is_direct and takes_sequences(module))
+        stage = reason or module.stage(like)
+    if not isinstance(stage, str):
+        for tensor in stage.tensors:
+            if tensor is not None and not is_plain(tensor):
+                return (
+                    f"kernels take plain dense tensors, it holds a {type(tensor).__name__} of {tensor.layout}"
+                )
+    return stage
+
+
+def _how_called(module: nn.Module) -> str:
+    if takes_sequences(module):
+        return "is called on the whole sequence"
+    if is_stateless(module):
+        return "is called on all steps at once"
+    return "is called step by step: write its equations as a Cell; without a state put it into a SeqToANNContainer"
+
+
+def is_plain(tensor: Tensor) -> bool:
+    """Say whether a tensor is a dense one of torch itself, whose numbers a kernel may read at its address."""
+    return (
+        type(tensor) in (Tensor, nn.Parameter)
+        and tensor.layout is torch.strided
+        and torch._C._has_storage(tensor)
+    )
 
 
 def is_parametrized(module: nn.Module) -> bool:
     """Say whether a weight of a module is computed from others, by ``torch.nn.utils.parametrize``."""
     return "parametrizations" in module._modules
+
+
+def _attribute(module: nn.Module, name: str) -> Any:
+    """Return an attribute, a parameter sooner than ``getattr`` does."""
+    kept = module._parameters
+    is_kept = name in kept and name not in module.__dict__ and not is_parametrized(module)
+    return kept[name] if is_kept else getattr(module, name)
 
 
 def weights_of(linear: nn.Module, like: Like) -> tuple[Tensor, Tensor | None] | str:
@@ -157,13 +240,10 @@ def weights_of(linear: nn.Module, like: Like) -> tuple[Tensor, Tensor | None] | 
         or "forward" in attributes
     ):
         return f"it has hooks: {_INSTEAD}"
-    _, dtype, device, autocast = like
+    _, dtype, device, autocast, _ = like
     if autocast:
         return "autocast gives it another precision: call it with autocast off"
-    kept = attributes["_parameters"]  # sooner than by getattr, which ask for everything else first
-    weight, bias = kept.get("weight"), kept.get("bias")
-    if weight is None or "parametrizations" in attributes["_modules"]:
-        weight, bias = linear.weight, linear.bias
+    weight, bias = _attribute(linear, "weight"), _attribute(linear, "bias")
     if not (weight.dtype is dtype and weight.device == device):
         return f"its weights are {weight.dtype} on {weight.device}, the input is {dtype} on {device}"
     if bias is not None and not (
@@ -173,27 +253,31 @@ def weights_of(linear: nn.Module, like: Like) -> tuple[Tensor, Tensor | None] | 
     return weight, bias
 
 
-def _linear(module: nn.Module, like: Like, backend: str) -> Stage | str:
+def _linear(module: nn.Module, like: Like, backend: str, in_one: bool) -> Stage | str:
     reason = kernels.why_not(backend, like)
-    weights = reason or weights_of(module, like)
-    if isinstance(weights, str):
-        return weights
-    shape, sizes = like.shape, tuple(weights[0].shape)
-    if len(sizes) != 2 or not shape or shape[-1] != sizes[1]:
-        return f"weights {list(sizes)} do not fit a step {list(shape)}"
-    outputs, inputs = sizes
+    if reason:
+        return reason
+    shape = like.shape
     if like.dtype not in (torch.float32, torch.float64):
         return f"torch's own product in {like.dtype} rounds otherwise"
-    if outputs * inputs > MOST_WEIGHTS:
-        return _slower(outputs * inputs, MOST_WEIGHTS)
-    return Stage(stages.Kind(None, (*shape[:-1], outputs), inputs, outputs), stages.NO_NUMBERS, weights)
+    most = MOST_WEIGHTS if in_one or like.device.type != "cpu" else MOST_IN_SCAN
+    # Before a weight is computed, which is parametrized: torch would compute it a second time.
+    outputs, inputs = module.out_features, module.in_features
+    if outputs * inputs > most:  # type: ignore[operator]
+        return f"torch's own product is faster with {outputs * inputs:,} weights, kernels take {most:,}"  # type: ignore[operator]
+    if len(shape) < 2 or shape[-1] != inputs:
+        return f"{inputs} inputs do not fit a step {list(shape)}"
+    weights = weights_of(module, like)
+    if isinstance(weights, str):
+        return weights
+    if weights[0].shape != (outputs, inputs):
+        return f"its weight is {list(weights[0].shape)}, not {[outputs, inputs]}"
+    kind = stages.Kind(None, (*shape[:-1], outputs), inputs, outputs)  # type: ignore[arg-type]
+    return Stage(kind, stages.NO_NUMBERS, weights)
 
 
-def _slower(weights: int, most: int) -> str:
-    return f"torch's own product is faster with {weights:,} weights, kernels take {most:,}"
-
-
-#: Where a state is kept: the module, the name, and the dimension of its steps, None for a state of one step.
+#: Where a state is kept: the module, None for one that is forgotten, the name, and the dimension of its steps, None for
+#: a state of one step.
 Place = tuple[Any, str, int | None]
 
 
@@ -202,12 +286,14 @@ def of_cell(module: Any, cell: Cell, like: Like, places: Sequence[Place]) -> Sta
 
     ``places`` say where the cell's states are kept; ``module`` is whose outputs are recorded.
     """
+    if like.lengths is not None:
+        own, cell = cell, OwnSteps(cell)
     recorded = equations.program_of(cell, like.dtype)
     if isinstance(recorded, str):
         return recorded
     program, numbers, tensors = recorded
-    if program.code.states != len(places):
-        module.first_values(cell)  # raises
+    if program.code.states != len(places) + (like.lengths is not None):
+        module.first_values(cell if like.lengths is None else own)  # raises
     given: list[Tensor | None] = []
     firsts = cell.initial if program.has_first_tensors else None
     stored, recorders = 0, []
@@ -217,6 +303,10 @@ def of_cell(module: Any, cell: Cell, like: Like, places: Sequence[Place]) -> Sta
         if owner._recorders and (to := _recorders_of(owner, name)):
             stored |= 1 << k
             recorders.append(to)
+    if like.lengths is not None:
+        left = like.lengths.to(torch.float64 if like.dtype == torch.float64 else torch.float32)
+        given.append(left.view(-1, *[1] * (len(like.shape) - 1)).expand(like.shape))
+        places = [*places, (None, "left", None)]
     for tensor in tensors:
         parameter = _parameter(tensor, like)
         if parameter is None:
@@ -304,12 +394,12 @@ def _cells_in_series(module: Any, like: Like) -> Stage | str:
 
 
 def _owners(stage: Stage) -> set[int]:
-    return {id(owner) for owner, _, _ in stage.places}
+    return {id(owner) for owner, _, _ in stage.places if owner is not None}
 
 
 def with_element_wise_feedback(module: Any, like: Like) -> Stage | str:
     """Return the stage of a container that feeds its neuron back element by element, as its ``cell`` does."""
-    inner = single_cell(module.sub_module, like)
+    inner = single_cell(module.sub_module, like._replace(lengths=None))  # its container counts steps
     if isinstance(inner, str):
         return inner
     stage = of_cell(module, module.cell(like), like, [*inner.places, (module, "y", None)])
@@ -321,9 +411,8 @@ def with_element_wise_feedback(module: Any, like: Like) -> Stage | str:
 def with_linear_feedback(
     module: Any,
     like: Like,
-    weight: Tensor,
-    bias: Tensor | None,
-    taps: Tensor | None = None,
+    features: int,
+    weights: Callable[[], tuple[Tensor | None, ...] | str],
     history: tuple[str, int] | None = None,
 ) -> Stage | str:
     """Return the stage of a container that feeds its ``sub_module`` back through a linear layer.
@@ -331,9 +420,10 @@ def with_linear_feedback(
     Args:
         module: the container.
         like: what a time step is like.
-        weight, bias: of the layer. If it has more outputs than the last dimension of a step, it connects all neurons of
-            a sample.
-        taps: factors ``[D, J]`` of each neuron's earlier outputs.
+        features: outputs of the layer. If they are more than the last dimension of a step, it connects all neurons of a
+            sample.
+        weights: gives weight and bias of the layer, and with a history the factors ``[D, J]`` of each neuron's earlier
+            outputs; or why there are none. It is called last, since a parametrized weight is computed once.
         history: the state ``[N, D, *, J]`` that holds the outputs that go back, and D; None for y[t-1] in ``y``.
     """
     inner = _cells_in_series(module._modules["sub_module"], like)
@@ -341,7 +431,7 @@ def with_linear_feedback(
         return inner
     if module._recorders:
         inner = _recorded(inner, _recorders_of(module, OUTPUT))
-    features, (program, *_, stored, sizes) = weight.shape[0], inner.kind
+    program, *_, stored, sizes = inner.kind
     count = len(inner.places)
     if history is None:
         (name, depth), axis = ("y", 1), None
@@ -351,13 +441,14 @@ def with_linear_feedback(
         deep = *like.shape[:axis], depth, *like.shape[axis:]
         y = _state(module, name, Like(deep, like.dtype, like.device))
         y = None if y is None else y.movedim(axis, 0)
-    has_taps = int(taps is not None)
-    kind = stages.Kind(program, like.shape, features, features, depth, has_taps, stored, sizes)
+    kind = stages.Kind(
+        program, like.shape, features, features, depth, int(history is not None), stored, sizes
+    )
     reason = kernels.why_not("auto", like, kind)
-    if reason:
-        return reason
-    weights = (weight, bias) if taps is None else (weight, bias, taps)
-    tensors = (*inner.tensors[:count], y, *weights, *inner.tensors[count:])
+    given = reason or weights()
+    if isinstance(given, str):
+        return given
+    tensors = (*inner.tensors[:count], y, *given, *inner.tensors[count:])
     return Stage(kind, inner.numbers, tensors, (*inner.places, (module, name, axis)), inner.recorders)
 
 
@@ -375,39 +466,53 @@ def scan(
     backend: str = "auto",
     execute: Callable[[Tensor, list[Stage]], Tensor] | None = None,
     call: Callable[[nn.Module, Tensor], Tensor] | None = None,
+    lengths: Tensor | None = None,
 ) -> Tensor:
     """Take a sequence through modules, neighbours that can be fused in one scan, the others one by one.
 
-    ``execute`` runs stages, ``call`` a module that takes the loop; None for all steps of all samples.
+    ``execute`` runs stages, ``call`` a module that takes the loop; None for all steps of all samples, else each sample
+    has its own number of ``lengths``.
     """
     if torch.compiler.is_compiling():
         if not torch.compiler.is_exporting():
-            return torch._dynamo.disable(_scan)(x_seq, modules, backend, execute, call)
+            return _outside_graph(_scan, x_seq, modules, backend, execute, call, lengths)
         backend = "torch"
-    return _scan(x_seq, modules, backend, execute, call)
+    elif backend == "torch":
+        before = _in_loop.set(True)
+        try:
+            return _scan(x_seq, modules, backend, execute, call, lengths)
+        finally:
+            _in_loop.reset(before)
+    return _scan(x_seq, modules, backend, execute, call, lengths)
 
 
-def _scan(x_seq: Tensor, modules: Any, backend: str, execute: Any, call: Any) -> Tensor:
+def _outside_graph(function: Callable[..., Tensor], *arguments: Any) -> Tensor:
+    """Call a function of ours from code that torch.compile compiles, which leaves it to Python."""
+    torch._dynamo.graph_break(
+        msg="a scan of snn_core is no part of a graph: compile the network without fullgraph=True"
+    )
+    return torch.compiler.disable(function)(*arguments)
+
+
+def _scan(x_seq: Tensor, modules: Any, backend: str, execute: Any, call: Any, lengths: Any) -> Tensor:
     modules = flattened(modules)
-    why, at = why_loop(x_seq), 0
+    at = 0
     while at < len(modules):
+        why = why_loop(x_seq)  # a module may give a tensor of another kind
         run, reason = (
-            ([], why) if why or backend == "torch" else read_all(modules[at:], like_of(x_seq), backend)
+            ([], why)
+            if why or backend == "torch"
+            else read_all(modules[at:], like_of(x_seq, lengths), backend)
         )
         x_seq = (execute or _execute)(x_seq, run) if run else (call or apply)(modules[at], x_seq)
         end = at + max(len(run), 1)
-        if notes is not None:
-            _note(notes, modules[at:end], run, "" if run else reason)
+        if (to := notes.get()) is not None:
+            _note(to, modules[at:end], run, "" if run else reason)
         at = end
     return x_seq
 
 
-def _note(
-    notes: list[tuple[nn.Module, bool, str, int, str]],
-    modules: Sequence[nn.Module],
-    run: Sequence[Stage],
-    reason: str,
-) -> None:
+def _note(notes: Notes, modules: Sequence[nn.Module], run: Sequence[Stage], reason: str) -> None:
     """Note that modules have shared a scan, or the reason why one of them took the loop."""
     number = 0 if reason else 1 + max((one[3] for one in notes), default=0)
     remarks = [stage.kind.program.remark if stage.kind.program else "" for stage in run] or [""]
@@ -426,19 +531,15 @@ def read_all(
     states: set[tuple[int, str]] = set()
     was_whole = False
     for module in modules:
-        stage = read(module, like, backend)
+        stage = read(module, like, backend, in_one=in_one)
         if isinstance(stage, str):
             return taken, stage
         for owner, name, _ in stage.places:
             state = id(owner), name
-            if state in states:
+            if state in states and owner is not None:
                 return taken, "it shares a state with a module before"
             states.add(state)
         kind = stage.kind
-        if kind.program is None and not in_one and like.device.type == "cpu":
-            weights = kind.inputs * kind.outputs
-            if weights > MOST_IN_SCAN:
-                return taken, _slower(weights, MOST_IN_SCAN)
         is_whole = kind.feedback > 0 and _is_whole(stage)
         if taken and (is_whole or was_whole):
             return taken, "a convolution needs a scan of its own"
@@ -457,19 +558,15 @@ def _is_whole(stage: Stage) -> bool:
 def alone(module: Any, x_seq: Tensor) -> Tensor:
     """Take a sequence through one module that asks for itself, fused if that is possible, else by its ``loop``."""
     if torch.compiler.is_compiling():
-        return (
-            module.loop(x_seq)
-            if torch.compiler.is_exporting()
-            else torch._dynamo.disable(_alone)(module, x_seq)
-        )
+        return module.loop(x_seq) if torch.compiler.is_exporting() else _outside_graph(_alone, module, x_seq)
     return _alone(module, x_seq)
 
 
 def _alone(module: Any, x_seq: Tensor) -> Tensor:
     stage = why_loop(x_seq) or read(module, like_of(x_seq), is_direct=True)
     reason = stage if isinstance(stage, str) else ""
-    if notes is not None:
-        _note(notes, [module], [] if isinstance(stage, str) else [stage], reason)
+    if (to := notes.get()) is not None:
+        _note(to, [module], [] if reason else [stage], reason)
     return module.loop(x_seq) if isinstance(stage, str) else _execute(x_seq, [stage])
 
 
@@ -497,6 +594,8 @@ def keep(run: list[Stage], lasts: Sequence[Tensor], seqs: Sequence[Tensor]) -> N
     for stage in run:
         for owner, name, axis in stage.places:
             state = next(left)
+            if owner is None:
+                continue
             if axis is not None:
                 state = (state if stage.kind.feedback > 1 else state.unsqueeze(0)).movedim(0, axis)
             owner.keep_state(name, state, task)
@@ -507,21 +606,50 @@ def keep(run: list[Stage], lasts: Sequence[Tensor], seqs: Sequence[Tensor]) -> N
 
 
 def has_state(module: nn.Module) -> bool:
-    """Say whether a module, or a part of it, has a state."""
+    """Say whether a module, or a part of it, registers a state."""
     return any(hasattr(part, "state_names") for part in module.modules())
 
 
 def apply(module: Any, x_seq: Tensor) -> Tensor:
-    """Call a module on a sequence: as a whole, step by step, or, if it has no state, on all steps as one batch."""
-    if takes_sequences(module):
+    """Call a module on a sequence: on the whole if it takes sequences, all steps as one batch if it is known to have
+    no state, else one step after the other.
+
+    Raises:
+        TypeError: a part takes sequences and the module does not say that it does, or a step gives no tensor.
+    """
+    if _takes_sequences(module):
         return module(x_seq)
+    if is_stateless(module):
+        return apply_once(module, x_seq)
     if defines(module, "forward_sequence"):
         return module.forward_sequence(x_seq)
     if hasattr(type(module), "keep_state") and not replaced(module):
         return module.loop(x_seq)
-    if has_state(module):
-        return torch.stack([module(x) for x in x_seq])
-    return apply_once(module, x_seq)
+    for part in module.modules():
+        if takes_sequences(part):
+            raise TypeError(
+                f"{type(module).__name__} is called step by step and holds {type(part).__name__}, which takes whole "
+                "sequences: use a MultiStepContainer in its place, or set takes_sequences = True in its class if its "
+                "forward takes [T, N, *]"
+            )
+    return torch.stack([_step(module, x) for x in x_seq])
+
+
+def _takes_sequences(module: nn.Module) -> bool:
+    """Say whether a module takes sequences, or is an ``nn.Sequential``, with hooks, of such modules."""
+    parts = module._modules.values()
+    is_chain = type(module) is nn.Sequential and len(parts) > 0
+    return takes_sequences(module) or (is_chain and all(map(_takes_sequences, parts)))  # type: ignore[arg-type]
+
+
+def _step(module: nn.Module, x: Tensor) -> Tensor:
+    y = module(x)
+    if not isinstance(y, Tensor):
+        raise TypeError(
+            f"{type(module).__name__} must give a tensor for each time step, got {type(y).__name__}: put it into a "
+            "module that keeps the rest"
+        )
+    return y
 
 
 def apply_once(module: nn.Module, x_seq: Tensor) -> Tensor:
@@ -531,7 +659,8 @@ def apply_once(module: nn.Module, x_seq: Tensor) -> Tensor:
             raise ValueError(
                 f"x_seq has shape {list(x_seq.shape)}, its last dimension must be {module.in_features}"
             )
-        check_place("x_seq", x_seq, module.weight)
+        if not is_parametrized(module):  # its weight would be computed once more
+            check_place("x_seq", x_seq, module.weight)
     y = module(x_seq.flatten(0, 1))
     if not isinstance(y, Tensor) or y.shape[:1] != (x_seq.shape[0] * x_seq.shape[1],):
         raise ValueError(

@@ -22,8 +22,9 @@ __all__ = [
 class MultiStepContainer(nn.Sequential):
     """Turns modules that take one time step into a module that takes a sequence ``[T, N, *]``.
 
-    It calls :func:`~snn_core.functional.scan` with its modules: those with a state go through all steps, in one fused
-    scan where that is possible; a module without a state is called once, on all steps as one batch.
+    It calls :func:`~snn_core.functional.scan` with its modules: torch's own layers without a state and
+    ``SeqToANNContainer`` take all steps in one call, all others, also those of other libraries, one step after the
+    other, in one fused scan where that is possible.
 
     Raises:
         TypeError, ValueError: from ``forward``, as :func:`~snn_core.functional.scan`.
@@ -36,9 +37,12 @@ class MultiStepContainer(nn.Sequential):
 
 
 class SeqToANNContainer(nn.Sequential):
-    """Applies modules without state to all time steps at once, see :func:`~snn_core.functional.seq_to_ann_forward`."""
+    """Applies modules to all time steps at once, see :func:`~snn_core.functional.seq_to_ann_forward`.
 
-    takes_sequences = is_chain = True
+    It says that they have no state, which of torch's own layers is known.
+    """
+
+    takes_sequences = is_chain = is_stateless = True
 
     def forward(self, x_seq: Tensor) -> Tensor:
         return seq_to_ann_forward(x_seq, list(self))

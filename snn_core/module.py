@@ -153,8 +153,10 @@ class MemoryModule(nn.Module):
             self.__dict__["_recomputed_in"] = task
 
     def reset(self) -> None:
-        """Forget all state; the next input starts afresh."""
+        """Forget all state; the next input starts afresh, from a state that was set to an ``nn.Parameter`` at that."""
         self.__dict__.update(dict.fromkeys(self.state_names))
+        for name in self._parameters.keys() & self.state_names:
+            del self.__dict__[name]
         for records in self._records.values():
             records.clear()
 
@@ -201,6 +203,10 @@ class MemoryModule(nn.Module):
 
     def loop(self, x_seq: Tensor) -> Tensor:
         """Take T time steps, one after the other: what :meth:`forward_sequence` must equal."""
+        return self.steps(x_seq)
+
+    def steps(self, x_seq: Tensor) -> Tensor:
+        """Call the single step T times."""
         return torch.stack([self(x) for x in x_seq])
 
 
@@ -281,7 +287,7 @@ class NumbersModule(MemoryModule):
 
     def _set(self, name: str, value: Any) -> None:
         trained = self._parameters.get(name)
-        if trained is not None and not isinstance(value, nn.Parameter):
+        if trained is not None and value is not None and not isinstance(value, nn.Parameter):
             with torch.no_grad():
                 trained.copy_(torch.as_tensor(value))
             return
@@ -295,7 +301,7 @@ class NumbersModule(MemoryModule):
             self.__dict__[name] = value
 
     def _set_tau(self, said: str, name: str, trained: str, value: Any) -> None:
-        is_trained = isinstance(value, nn.Parameter) or trained in self._parameters
+        is_trained = isinstance(value, nn.Parameter) or self._trained(name) is not None
         taus = check_taus(said, value, is_trained)
         if not is_trained:
             return self._set(name, taus)
@@ -304,10 +310,17 @@ class NumbersModule(MemoryModule):
             place.pop(name, None)
         return self._set(trained, nn.Parameter(weight) if isinstance(value, nn.Parameter) else weight)
 
+    def _trained(self, name: str) -> Tensor | None:
+        """Return w of a time constant that is trained, also one that is parametrized; None of a fixed one."""
+        trained, kept = type(self).taus[name], self.__dict__.get("_parameters", {})
+        if trained in kept:
+            return kept[trained]
+        is_computed = trained in self.__dict__.get("_modules", {}).get("parametrizations", ())
+        return getattr(self, trained) if is_computed else None
+
     def __getattr__(self, name: str) -> Any:
-        trained = type(self).taus.get(name)
-        if trained is not None and trained in self.__dict__.get("_parameters", ()):
-            return 1 / torch.sigmoid(self.__dict__["_parameters"][trained])
+        if name in type(self).taus and (trained := self._trained(name)) is not None:
+            return 1 / torch.sigmoid(trained)
         return super().__getattr__(name)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
@@ -327,16 +340,17 @@ class NumbersModule(MemoryModule):
 
     def inv_tau(self, name: str, like: Tensor | Like) -> Number:
         """Return 1/tau of a time constant, as :meth:`number` does."""
-        trained: Any = self._parameters.get(type(self).taus[name])
+        trained = self._trained(name)
         value = 1 / getattr(self, name) if trained is None else torch.sigmoid(trained)
         return value if type(value) is float else per_neuron(f"{type(self).__name__}: {name}", value, like)
 
     def shown(self, name: str) -> str:
         """Return ``name=value``, for ``extra_repr``; of several numbers the shape."""
-        value, trained = getattr(self, name), type(self).taus.get(name, name)
+        value = getattr(self, name)
         if isinstance(value, Tensor):
             value = f"<{list(value.shape)}>" if value.dim() else value.item()
-        return f"{name}={value}{' (trained)' * (trained in self._parameters)}"
+        is_trained = name in self._parameters or (name in type(self).taus and self._trained(name) is not None)
+        return f"{name}={value}{' (trained)' * is_trained}"
 
 
 class CellModule(NumbersModule):
@@ -378,7 +392,8 @@ class CellModule(NumbersModule):
         y, state = cell.step(x, _states_before(self, cell, x))
         _keep_states(self, reference.apart(state, x), y)
         for name, to in self._recorders:
-            to.append((y.clone() if name == fuse.OUTPUT else getattr(self, name)).unsqueeze(0))
+            # A copy, since the output and the state may be changed in place.
+            to.append((y if name == fuse.OUTPUT else getattr(self, name)).clone().unsqueeze(0))
         return y
 
     def loop(self, x_seq: Tensor) -> Tensor:

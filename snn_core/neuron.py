@@ -139,6 +139,7 @@ class SpikingNeuron(CellModule):
         super().record(*names)
         keeps_h = any(name == "h" for name, _ in self._recorders)
         self.state_names = tuple(name for name in self.state_names if name != "h")
+        self.__dict__.pop("h", None)
         if keeps_h:
             self.register_state("h")
 
@@ -251,7 +252,7 @@ class LIFNode(LeakyNeuron):
         )
 
     def cell(self, like: Tensor | Like) -> LIF | ParametricLIF:
-        if "w" in self._parameters:
+        if self._trained("tau") is not None:
             return ParametricLIF(**self.leaky_fields(like))
         tau = self.number("tau", like)
         return LIF(**self.fire_fields(like), tau=tau, decay_input=self.decay_input)
@@ -332,7 +333,7 @@ class AdaptiveLIFNode(LeakyNeuron):
         a: adaptation ``[N, *]``; None before the first step.
 
     Raises:
-        TypeError, ValueError: a time constant out of its range, one that is not finite, or as :class:`SpikingNeuron`.
+        TypeError, ValueError: a time constant out of its range, or as :class:`SpikingNeuron`.
 
     Source: G. Bellec et al., "Long short-term memory and learning-to-learn in networks of spiking neurons", NeurIPS
     2018. https://arxiv.org/abs/1803.09574. G. Bellec et al., "A solution to the learning dilemma for recurrent networks

@@ -155,10 +155,6 @@ class Recurrent(MemoryModule):
         with parametrize.cached():  # a weight that is parametrized is computed once a sequence
             return self.steps(x_seq)
 
-    def steps(self, x_seq: Tensor) -> Tensor:
-        """Take T time steps, one after the other."""
-        return super().loop(x_seq)
-
 
 class LinearFeedback(Recurrent):
     """Base of the containers whose layer is an ``nn.Linear``."""
@@ -175,15 +171,19 @@ class LinearFeedback(Recurrent):
 
     def weights(self, like: Like) -> tuple[Tensor, Tensor | None] | str:
         """Return weight and bias of ``rc``, or why a kernel cannot take its place."""
+        rc: Any = self._modules["rc"]  # an attribute takes far longer
+        weights = fuse.weights_of(rc, like)
+        if isinstance(weights, str):
+            return f"its rc: {weights}"
+        J, shape = self.out_features, list(weights[0].shape)
+        return weights if shape == [J, 2 * J] else f"its rc has a weight {shape}, not {[J, 2 * J]}"
+
+    def why_not(self, like: Like) -> str:
+        """Return why a kernel cannot take this container, whatever its weights are, "" if it can."""
         if self.in_features != self.out_features:
             return "in_features differs from out_features: give both the size of the neurons"
         self.check_last_dimension("input", like.shape, "in_features", self.in_features)
-        rc: Any = self._modules["rc"]  # an attribute takes far longer
-        found = fuse.weights_of(rc, like)
-        if isinstance(found, str):
-            return f"its rc: {found}"
-        J, shape = self.out_features, list(found[0].shape)
-        return found if shape == [J, 2 * J] else f"its rc has a weight {shape}, not {[J, 2 * J]}"
+        return kernels.why_not(self.backend, like)
 
     def check_fits(self, x: Tensor | Like) -> None:
         """Refuse a step that does not fit ``rc``."""
@@ -253,5 +253,6 @@ class LinearRecurrentContainer(LinearFeedback):
 
     def stage(self, like: Like) -> kernels.Stage | str:
         """Return what stands for this container in a fused scan: its neuron with a linear feedback."""
-        found = kernels.why_not(self.backend, like) or self.weights(like)
-        return found if isinstance(found, str) else fuse.with_linear_feedback(self, like, *found)
+        return self.why_not(like) or fuse.with_linear_feedback(
+            self, like, self.out_features, lambda: self.weights(like)
+        )

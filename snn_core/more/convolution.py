@@ -100,8 +100,15 @@ class ConvRecurrentContainer(Recurrent):
             return "rc is not nn.Conv2d itself, has hooks, is under autocast, or in_channels differs from out_channels"
         if size > LARGEST_MAPS:
             return f"samples of {size} numbers are too large for a matrix, {LARGEST_MAPS} is the most"
+        return fuse.with_linear_feedback(self, like, size, lambda: self._matrix(like, size))
+
+    def _matrix(self, like: Like, size: int) -> tuple[Tensor, Tensor | None] | str:
+        """Return the convolution as the matrix of a linear layer, and its bias."""
+        rc: Any = self.rc
+        if not fuse.is_plain(rc.weight):
+            return f"its rc has a weight that is a {type(rc.weight).__name__}"
         maps = torch.eye(size, dtype=rc.weight.dtype, device=rc.weight.device).view(size, *like.shape[1:])
         parts = rc.weight.split([self.in_channels, self.out_channels], dim=1)
         weight = torch.cat([rc._conv_forward(maps, one, None).flatten(1).t() for one in parts], dim=1)
         bias = None if rc.bias is None else rc.bias.repeat_interleave(size // self.in_channels)
-        return fuse.with_linear_feedback(self, like, weight, bias)
+        return weight, bias

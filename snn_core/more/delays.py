@@ -142,7 +142,7 @@ class DelayedRecurrentContainer(LinearFeedback, NumbersModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Take one time step: x[t], ``[N, *, in_features]``, to y[t], ``[N, *, out_features]``."""
-        return self.steps(check_floating(f"{type(self).__name__}: x", x).unsqueeze(0))[0]
+        return self._steps(check_floating(f"{type(self).__name__}: x", x).unsqueeze(0))[0]
 
     def check_steps(self, T: int) -> None:
         """Refuse a sequence of fewer than D steps, unless outputs of an earlier one are kept."""
@@ -157,8 +157,9 @@ class DelayedRecurrentContainer(LinearFeedback, NumbersModule):
         return super().loop(x_seq)
 
     def steps(self, x_seq: Tensor) -> Tensor:
-        if fuse.replaced(self):
-            return super().steps(x_seq)
+        return super().steps(x_seq) if fuse.replaced(self) else self._steps(x_seq)
+
+    def _steps(self, x_seq: Tensor) -> Tensor:
         x, D, y_seq = x_seq[0], self.max_delay, []
         self.check_fits(x)
         at, taps = fuse.place_of_history(x.shape), self.taps().to(x.dtype)
@@ -178,8 +179,11 @@ class DelayedRecurrentContainer(LinearFeedback, NumbersModule):
 
     def stage(self, like: Like) -> kernels.Stage | str:
         """Return what stands for this container in a fused scan: its neuron, and the outputs of the last D steps."""
-        found = kernels.why_not(self.backend, like) or self.weights(like)
-        if isinstance(found, str):
-            return found
-        taps, history = self.taps().to(like.dtype), ("y_history", self.max_delay)
-        return fuse.with_linear_feedback(self, like, *found, taps, history)
+        history = "y_history", self.max_delay
+        return self.why_not(like) or fuse.with_linear_feedback(
+            self, like, self.out_features, lambda: self._weights_and_taps(like), history
+        )
+
+    def _weights_and_taps(self, like: Like) -> tuple[Tensor | None, ...] | str:
+        weights = self.weights(like)
+        return weights if isinstance(weights, str) else (*weights, self.taps().to(like.dtype))

@@ -1,13 +1,13 @@
 """Sequences of different length in one batch: each sample takes part in its own steps only.
 
-A batch ``x_seq`` ``[T, N, *]`` is padded at the end. The padding counts as zeros, all steps of all samples are
-computed, and what comes after a sample's own last step is left out: outputs are 0 there, and states are those of that
-step.
+A batch ``x_seq`` ``[T, N, *]`` is padded at the end. The padding counts as zeros. After a sample's own last step its
+outputs are 0 and its states stay as they are, in a kernel by :class:`~snn_core.cells.OwnSteps`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from reprlib import repr as shortened
 from typing import Any
 
 import torch
@@ -15,11 +15,46 @@ from torch import Tensor, nn
 
 from snn_core import fuse
 from snn_core.checks import check_tensor, takes_sequences
-from snn_core.functional import check_lengths, mask_of
 from snn_core.kernels import Stage, stages
 from snn_core.module import MemoryModule
 
-__all__ = ["scan_with_lengths"]
+__all__ = ["check_lengths", "mask_of", "scan_with_lengths"]
+
+
+def mask_of(lengths: Tensor, T: int) -> Tensor:
+    """Return which steps sequences of these lengths have, bool ``[T, N]``."""
+    return torch.arange(T, device=lengths.device)[:, None] < lengths
+
+
+def check_lengths(lengths: Any, T: int, N: int | None = None, lowest: int = 1) -> Tensor:
+    """Return lengths, or those of a mask, as int64 ``[N]``, each from ``lowest`` to T; N of None is any number.
+
+    Raises:
+        TypeError: they are not whole numbers.
+        ValueError: another number of them, one out of its range, or a mask with a gap.
+    """
+    try:
+        lengths = torch.as_tensor(lengths)
+    except (TypeError, ValueError, RuntimeError) as error:
+        text = f"lengths must be whole numbers, one for each sample, got {shortened(lengths)}"
+        raise TypeError(text) from error
+    if check_tensor("lengths", lengths).dtype == torch.bool:
+        mask, lengths = lengths, lengths.sum(0)
+        if mask.dim() != 2 or len(mask) != T:
+            raise ValueError(f"lengths, given as a mask, must have shape [{T}, N], got {list(mask.shape)}")
+        if not torch.equal(mask, mask_of(lengths, T)):
+            raise ValueError("lengths, given as a mask, must be True in the first steps of a sample only")
+    if lengths.is_floating_point() or lengths.is_complex():
+        raise TypeError(f"lengths must be whole numbers, got {lengths.dtype}: call lengths.long()")
+    if lengths.dim() != 1 or N not in (None, len(lengths)):
+        wanted = "[N]" if N is None else f"[{N}]"
+        raise ValueError(
+            f"lengths must be one number for each sample, {wanted}, got shape {list(lengths.shape)}"
+        )
+    lengths = lengths.long()
+    if bool(((lengths < lowest) | (lengths > T)).any()):
+        raise ValueError(f"lengths must lie between {lowest} and T = {T}, got {shortened(lengths.tolist())}")
+    return lengths
 
 
 def scan_with_lengths(
@@ -27,14 +62,13 @@ def scan_with_lengths(
 ) -> Tensor:
     """Take a sequence through modules, each sample through its own steps; see :func:`snn_core.functional.scan`.
 
-    In the loop the states of samples that have ended stay as they are. A module without a state is called once, with
-    the own steps of all samples in one batch.
+    A module without a state is called once, with the own steps of all samples in one batch.
     """
     T, N = x_seq.shape[:2]
     modules = fuse.flattened(modules) or [nn.Identity()]
     parts = [part for part in nn.ModuleList(modules).modules() if isinstance(part, MemoryModule)]
     for module in modules:
-        if takes_sequences(module) and not fuse.has_state(module):
+        if takes_sequences(module) and not (fuse.has_state(module) or fuse.is_stateless(module)):
             fix = "call it on each sequence alone"
             kind = type(module).__name__
             raise TypeError(f"lengths: {kind} takes whole sequences and registers no state: {fix}")
@@ -59,10 +93,10 @@ def scan_with_lengths(
         return masked(_execute(x_seq, run, own))
 
     def call(module: nn.Module, x_seq: Tensor) -> Tensor:
-        return masked(_loop(module, x_seq, mask) if fuse.has_state(module) else _packed(module, x_seq, mask))
+        return masked((_packed if fuse.is_stateless(module) else _loop)(module, x_seq, mask))
 
     try:
-        return fuse.scan(masked(x_seq), modules, backend, execute, call)
+        return fuse.scan(masked(x_seq), modules, backend, execute, call, own)
     except BaseException:
         for part, name, state in before:
             part.keep_state(name, state)
@@ -75,35 +109,33 @@ def _states(parts: Sequence[MemoryModule]) -> list[tuple[MemoryModule, str, Any]
 
 
 def _execute(x_seq: Tensor, run: list[Stage], lengths: Tensor) -> Tensor:
-    """Take a sequence through stages, which store all steps, and keep the states of each sample's own last step."""
+    """Take a sequence through stages whose cells stop by themselves; of outputs that go back keep those of the end."""
     if x_seq.dim() == 2 and any(stage.kind.is_dense for stage in run):
         raise ValueError(f"with lengths x_seq must be [T, N, features], got {list(x_seq.shape)}")
-    all_stored = [_storing(stage) for stage in run]
-    y_seq, _, seqs = fuse.results(x_seq, all_stored)
-    left, found, kept = iter(seqs), [], []
+    run = [_storing(stage) if stage.kind.feedback else stage for stage in run]
+    y_seq, lasts, seqs = fuse.results(x_seq, run)
     samples = torch.arange(len(lengths), device=lengths.device)
-    for stage, stored in zip(run, all_stored, strict=True):
-        steps = dict(zip(stored.kind.seqs, left, strict=False))
-        for k in range(len(stage.places)):
-            is_y = k == stage.kind.states
-            all_steps = steps[stages.OUTPUT_NUMBER if is_y else k]
-            depth = max(stage.kind.feedback, 1) if is_y else 1
-            first = stage.tensors[k]  # where it is None, no length is 0
-            shape = depth, *all_steps.shape[1:]
-            first = all_steps.new_zeros(shape) if first is None else first.reshape(shape)
-            through = torch.cat([first.flip(0), all_steps])
+    at, stored = 0, 0
+    for stage in run:
+        at, stored = at + len(stage.places), stored + len(stage.kind.seqs)
+        if depth := stage.kind.feedback:
+            outputs, first = seqs[stored - 1], stage.tensors[len(stage.places) - 1]  # y is the last of both
+            shape = depth, *outputs.shape[1:]
+            first = outputs.new_zeros(shape) if first is None else first.reshape(shape)
+            through = torch.cat([first.flip(0), outputs])
             back = [through[lengths + depth - 1 - d, samples] for d in range(depth)]
-            found.append(torch.stack(back) if depth > 1 else back[0])
-        kept += [steps[number] for number in stage.kind.seqs]
-    fuse.keep(run, found, kept)
+            lasts[at - 1] = torch.stack(back) if depth > 1 else back[0]
+    fuse.keep(run, lasts, seqs)
     return y_seq
 
 
 def _storing(stage: Stage) -> Stage:
-    """Return a stage that stores all steps of its states, and of the outputs that go back."""
+    """Return a stage that stores all steps of its outputs, for itself if nobody records them."""
     kind = stage.kind
-    outputs = stages.OUTPUT if kind.feedback else 0
-    return stage._replace(kind=kind._replace(stored=kind.stored | ((1 << kind.states) - 1) | outputs))
+    if kind.stored & stages.OUTPUT:
+        return stage
+    kind = kind._replace(stored=kind.stored | stages.OUTPUT)
+    return stage._replace(kind=kind, recorders=[*stage.recorders, ()])
 
 
 def _loop(module: nn.Module, x_seq: Tensor, mask: Tensor) -> Tensor:
@@ -115,7 +147,7 @@ def _loop(module: nn.Module, x_seq: Tensor, mask: Tensor) -> Tensor:
             part.check_steps(len(x_seq))
     for x, is_own in zip(x_seq, mask, strict=True):
         before = _states(parts)
-        y_seq.append(fuse.apply(module, x[None])[0] if takes_sequences(module) else module(x))
+        y_seq.append(fuse.apply(module, x[None])[0])
         for part, name, state in before:
             after = getattr(part, name)
             if state is not None and after is not state:
@@ -127,5 +159,5 @@ def _loop(module: nn.Module, x_seq: Tensor, mask: Tensor) -> Tensor:
 def _packed(module: nn.Module, x_seq: Tensor, mask: Tensor) -> Tensor:
     """Call a module without a state on all steps that are some sample's own, as one batch."""
     own = mask.flatten().nonzero().flatten()
-    y = fuse.apply_once(module, x_seq.flatten(0, 1).index_select(0, own)[None])[0]
+    y = fuse.apply(module, x_seq.flatten(0, 1).index_select(0, own)[None])[0]
     return y.new_zeros(mask.numel(), *y.shape[1:]).index_copy(0, own, y).unflatten(0, mask.shape)

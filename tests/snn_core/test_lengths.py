@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from support_networks import weighted_sum
 from torch import nn
 
+from snn_core.cells import Cell
 from snn_core.functional import (
     detach_net,
+    explain,
     last_step,
     mean_over_time,
     reset_net,
@@ -28,10 +30,11 @@ from snn_core.layer import (
     ElementWiseRecurrentContainer,
     LinearRecurrentContainer,
     MultiStepContainer,
+    SynapseFilter,
 )
-from snn_core.module import MemoryModule
+from snn_core.module import CellModule, MemoryModule
 from snn_core.more.delays import DelayedRecurrentContainer
-from snn_core.neuron import IFNode, LIFNode, MultiStepLIFNode
+from snn_core.neuron import IFNode, LIFNode, LINode, MultiStepLIFNode
 from snn_core.surrogate import ATan
 
 F = 4  # features of all inputs
@@ -231,3 +234,55 @@ def test_a_delay_may_be_longer_than_a_sample_but_not_than_the_sequence():
     net.reset()
     with pytest.raises(ValueError, match="max_delay=3"):
         scan(x[:2], net, lengths=[2, 1])
+
+
+class Exploding(Cell):
+    """v[t] = v + v^2 / 2 + x, which overflows after some steps of any positive v."""
+
+    def step(self, x, state):
+        v = state[0] + state[0] * state[0] / 2 + x
+        return v, (v,)
+
+
+class ExplodingNode(CellModule):
+    states = ("v",)
+
+    def cell(self, like):
+        return Exploding()
+
+
+@pytest.mark.parametrize(
+    ("make", "T", "own"),
+    [
+        (ExplodingNode, 40, 3),
+        (lambda: ElementWiseRecurrentContainer(ExplodingNode(), lambda x, y: x + y), 40, 3),
+        (lambda: LinearRecurrentContainer(LINode(tau=1.0), 1, 1, bias=False), 1_200, 5),
+        (lambda: nn.Sequential(ExplodingNode(), nn.Linear(1, 1), SynapseFilter(2.0)), 40, 3),
+    ],
+    ids=["neuron", "element-wise", "linear", "two"],
+)
+def test_what_would_overflow_in_the_padding_touches_no_step_before(make, T, own):
+    torch.manual_seed(0)
+    net = MultiStepContainer(make())
+    for weight in net.parameters():
+        nn.init.constant_(weight, 1.2)
+    x_seq, x_own = (torch.full((steps, 2, 1), 0.3, requires_grad=True) for steps in (T, own))
+    alone = copy.deepcopy(net)
+    y = scan(x_seq, net, lengths=[own, own])
+    y.sum().backward()
+    alone(x_own).sum().backward()
+    torch.testing.assert_close(x_seq.grad[:own], x_own.grad)
+    assert [one.fused for one in explain(net, x_own)].count(True)
+    for ours, others in zip(net.parameters(), alone.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, others.grad)
+        assert ours.grad.isfinite().all()
+    for name, state in states(alone).items():
+        torch.testing.assert_close(states(net)[name], state)
+
+
+def test_the_mean_of_many_steps_is_as_exact_as_torchs():
+    y = torch.rand(20_000, 32, generator=torch.Generator().manual_seed(0))
+    exact = y.double().mean(0)
+    assert (mean_over_time(y) - exact).abs().max() < 3 * (y.mean(0) - exact).abs().max() + 1e-9
+    view = torch._neg_view(y)
+    assert torch.equal(mean_over_time(view), -mean_over_time(y))

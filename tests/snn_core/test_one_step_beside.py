@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 import weakref
 from dataclasses import dataclass
 from typing import Any
@@ -11,13 +12,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
+from torch.nn.utils import parametrize
 from torch.utils.checkpoint import checkpoint
 
 from snn_core import functional, surrogate
 from snn_core.cells import Cell
 from snn_core.functional import explain, reset_net, scan, set_backend
 from snn_core.kernels import BACKENDS
-from snn_core.layer import LinearRecurrentContainer, MultiStepContainer, SeqToANNContainer, SynapseFilter
+from snn_core.layer import (
+    ElementWiseRecurrentContainer,
+    LinearRecurrentContainer,
+    MultiStepContainer,
+    SeqToANNContainer,
+    SynapseFilter,
+)
 from snn_core.module import CellModule
 from snn_core.neuron import IFNode, LIFNode, LINode, MultiStepIFNode, ParametricLIFNode
 
@@ -381,3 +389,198 @@ def test_steps_that_are_refused_leave_the_optimizer_as_it_was():
     with pytest.raises(ValueError, match="net cannot be trained in one call"):
         functional.train_steps(net, torch.rand(4, 5, 4), torch.zeros(5, dtype=torch.int64), optimizer)
     assert not optimizer.state
+
+
+# What a subclass or an instance replaces --------------------------------------------------------------------------
+
+
+class _Elsewhere(IFNode):
+    """Begins at 0.5."""
+
+    def first_values(self, cell: Any) -> tuple[float, ...]:
+        return (0.5,)
+
+
+class _ElsewhereInSequences(MultiStepIFNode):
+    def checked_state(self, name: str, like: Any, default: Any) -> Tensor:
+        return super().checked_state(name, like, 0.5)
+
+
+class _Twice(MultiStepIFNode):
+    def loop(self, x_seq: Tensor) -> Tensor:
+        return 2 * super().loop(x_seq)
+
+
+class _Backwards(LinearRecurrentContainer):
+    def steps(self, x_seq: Tensor) -> Tensor:
+        return super().steps(x_seq.flip(0)).flip(0)
+
+
+class _Leaking(IFNode):
+    def keep_state(self, name: str, value: Any, task: Any = None) -> None:
+        super().keep_state(name, value / 2 if value is not None else None)
+
+
+def _backwards(kind: Any) -> Any:
+    torch.manual_seed(0)
+    return kind(IFNode(0.5), 4, 4).double()
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (_Elsewhere, lambda x_seq: torch.stack([x for node in [IFNode()] for x in map(_begun(node), x_seq)])),
+        (
+            _ElsewhereInSequences,
+            lambda x_seq: torch.stack([x for node in [IFNode()] for x in map(_begun(node), x_seq)]),
+        ),
+        (_Twice, lambda x_seq: 2 * MultiStepIFNode()(x_seq)),
+        (
+            lambda: _backwards(_Backwards),
+            lambda x_seq: scan(x_seq.flip(0), _backwards(LinearRecurrentContainer)).flip(0),
+        ),
+        (_Leaking, lambda x_seq: torch.stack([x for node in [IFNode()] for x in map(_halving(node), x_seq)])),
+    ],
+    ids=["first_values", "checked_state", "loop", "steps", "keep_state"],
+)
+@pytest.mark.parametrize("on_instance", [False, True])
+def test_what_is_replaced_is_what_runs(make: Any, expected: Any, on_instance: bool):
+    x_seq, module = currents(6, 3, 4), make()
+    if on_instance:  # the same method, of the plain class, set on the module itself
+        (name,) = set(vars(type(module))) & {"first_values", "checked_state", "loop", "steps", "keep_state"}
+        method = getattr(module, name)
+        module.__dict__[name] = method
+        kind = type(module)
+    assert torch.equal(scan(x_seq, module), expected(x_seq))
+    assert not on_instance or type(module) is kind
+
+
+def _begun(node: Any) -> Any:
+    def step(x: Tensor) -> Tensor:
+        if node.v is None:
+            node.v = torch.full_like(x, 0.5)
+        return node(x)
+
+    return step
+
+
+def _halving(node: Any) -> Any:
+    def step(x: Tensor) -> Tensor:
+        y = node(x)
+        node.v = node.v / 2
+        return y
+
+    return step
+
+
+def test_the_backend_torch_holds_for_all_that_a_scan_calls():
+    net = nn.Sequential(MultiStepIFNode(), nn.Sequential(LIFNode(), MultiStepIFNode()))
+    net[1].register_forward_hook(lambda *_: None)
+    container = MultiStepContainer(ParametricLIFNode(2.0, 0.3))
+    container.register_forward_hook(lambda *_: None)
+    x_seq = currents(5, 2, 3).requires_grad_()
+    y = scan(x_seq, MultiStepIFNode(), container, backend="torch")
+    (gradient,) = torch.autograd.grad(y.sum(), x_seq, create_graph=True)
+    assert torch.autograd.grad(gradient.square().sum(), x_seq)[0].isfinite().all()
+    scan(x_seq.detach(), MultiStepIFNode(), backend="auto")  # and for nothing that follows
+    assert explain(MultiStepContainer(MultiStepIFNode()), x_seq.detach())[0].fused
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (6, 3, 0)], ids=["no samples", "no features"])
+def test_a_shape_that_the_loop_refuses_is_refused(shape: tuple[int, ...]):
+    said = []
+    for backend in ("auto", "torch"):
+        with pytest.raises((ValueError, RuntimeError)) as error:
+            scan(torch.rand(shape), nn.Linear(4, 2), backend=backend)
+        said.append(str(error.value))
+    assert said[0] == said[1]
+
+
+# States, records and numbers that are changed in between --------------------------------------------------------------
+
+
+def test_a_record_is_no_view_of_a_state():
+    node = IFNode(5.0)
+    node.record("v", "output")
+    y = node(torch.ones(3))
+    node.v.mul_(0)
+    y.add_(7)
+    assert node.recorded("v").tolist() == [[1.0] * 3]
+    assert node.recorded("output").tolist() == [[0.0] * 3]
+
+
+def test_a_state_that_is_no_longer_recorded_is_gone():
+    node = IFNode()
+    node.record("h")
+    node(torch.ones(3))
+    node.record()
+    assert not hasattr(node, "h")
+    assert list(functional.states(node)) == ["v"]
+
+
+def test_a_state_set_to_a_parameter_is_where_each_sequence_begins():
+    node = LINode(4.0, decay_input=False)
+    node.v = nn.Parameter(torch.full((2, 3), 0.5))
+    for _ in range(2):
+        y = scan(torch.zeros(4, 2, 3), node)
+        assert torch.allclose(y[-1], torch.full((2, 3), 0.5 * 0.75**4))
+        y.sum().backward()
+        reset_net(node)
+    assert node._parameters["v"].grad.allclose(torch.full((2, 3), 2 * sum(0.75**k for k in range(1, 5))))
+
+
+def test_a_trained_weight_is_taken_away_by_none():
+    net = functional_container()
+    net.weight = None
+    assert "weight" not in dict(net.named_parameters())
+    assert torch.equal(scan(torch.ones(3, 2, 2), net), scan(torch.ones(3, 2, 2), functional_container(None)))
+
+
+def functional_container(weight: Any = ...) -> Any:
+    weight = nn.Parameter(torch.tensor(0.5)) if weight is ... else weight
+    return ElementWiseRecurrentContainer(IFNode(), lambda x, y: x - y, weight=weight)
+
+
+@pytest.mark.parametrize("backend", CPU)
+def test_a_trained_time_constant_may_be_parametrized(backend: str):
+    node = ParametricLIFNode(4.0)
+    parametrize.register_parametrization(node, "w", _Negative())
+    on(backend, node)
+    assert node.tau.item() == pytest.approx(4 / 3)  # 1/tau = sigmoid(log 3)
+    scan(torch.ones(3, 2, 2), node).sum().backward()
+    assert node.parametrizations.w.original.grad.isfinite()
+
+
+class _Negative(nn.Module):
+    def forward(self, w: Tensor) -> Tensor:
+        return -w
+
+
+def test_a_state_from_torch_func_may_stay():
+    node = LINode(4.0)
+    torch.func.grad(lambda x: scan(x, node).sum())(torch.ones(3, 2, 2))
+    expected = node.v.clone()
+    for x in torch.ones(2, 2, 2):
+        expected = expected + (x - expected) / 4
+    assert torch.allclose(scan(torch.ones(2, 2, 2), node)[-1], expected)
+
+
+def test_explain_lists_what_its_own_thread_calls():
+    net, done = nn.Sequential(MultiStepIFNode()), threading.Event()
+
+    class Waiting(nn.Module):
+        def forward(self, x_seq: Tensor) -> Tensor:
+            thread = threading.Thread(target=lambda: (MultiStepIFNode()(x_seq), done.set()))
+            thread.start()
+            thread.join()
+            return net(x_seq)
+
+    decisions = explain(Waiting(), torch.ones(3, 2, 2))
+    assert done.is_set()
+    assert len(decisions) == 1
+
+
+def test_a_whole_graph_is_refused_with_what_to_do():
+    net = torch.compile(MultiStepContainer(IFNode()), fullgraph=True, backend="eager")
+    with pytest.raises(Exception, match="compile the network without fullgraph=True"):
+        net(torch.ones(3, 2, 2))

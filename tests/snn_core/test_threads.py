@@ -12,6 +12,7 @@ from torch import nn
 
 from snn_core import fuse
 from snn_core.functional import mean_over_time, reset_net
+from snn_core.kernels.cpu import threads
 from snn_core.kernels.cpu.launch import layout_of
 from snn_core.kernels.plan import plan_for
 from snn_core.layer import LinearRecurrentContainer, MultiStepContainer
@@ -102,3 +103,27 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / 20)
 """
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert float(found.stdout) < 100
+
+
+def test_scratch_memory_begins_where_a_cache_line_does():
+    team = threads._Team(0)
+    assert all(team.memory_of(size) % 64 == 0 for size in range(1, 1 << 16, 4_099))
+
+
+def test_a_step_is_taken_where_the_clock_of_unix_is_missing():
+    """As on Windows; kernels are compiled anew, since those in the cache know the clock."""
+    source = """
+import time
+del time.CLOCK_MONOTONIC, time.clock_gettime
+import torch
+from torch import nn
+from snn_core.functional import explain, train_steps
+from snn_core.layer import MultiStepContainer
+from snn_core.neuron import IFNode
+
+net, x_seq = nn.Sequential(nn.Linear(4, 3), IFNode()), torch.rand(5, 8, 4)
+train_steps(net, x_seq, torch.arange(8) % 3, torch.optim.SGD(net.parameters(), lr=0.1))
+print([one.fused for one in explain(MultiStepContainer(*net), x_seq)])
+"""
+    run = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=300)
+    assert run.stdout == "[True, True]\n", run.stderr

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import copy
 import re
+import subprocess
+import sys
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from sequential_fmnist.networks import NETWORKS, make_network
 from sequential_fmnist.variants import NetworkSpec
+from snn_core.cells import Cell
 from snn_core.functional import SkipOverflow, reset_net, scan, states, train_steps
 from snn_core.kernels.cpu import launch
 from snn_core.layer import LinearRecurrentContainer
+from snn_core.module import CellModule
 from snn_core.more.synapse import DoubleExponentialSynapse
 from snn_core.neuron import IFNode, LIFNode, ParametricLIFNode
 from snn_core.synapse import LowPassSynapse
@@ -199,3 +205,100 @@ def test_what_kernels_do_not_know_is_refused_with_the_reason(make, optimizer, re
     with pytest.raises(ValueError, match=f"net cannot be trained in one call: .*{re.escape(reason)}"):
         train_steps(net, *data(), optimizer([*net.parameters()] or [torch.zeros(1)]))
     assert all(torch.equal(before[name], weight) for name, weight in net.state_dict().items())
+
+
+class _Doubling(Cell):
+    """v[t] = beta v[t-1] + x[t]."""
+
+    def __init__(self, beta: Tensor) -> None:
+        self.beta = beta
+
+    def step(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        v = self.beta * state[0] + x
+        return v, (v,)
+
+
+class _OwnNumber(CellModule):
+    states = ("v",)
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.beta = nn.Parameter(torch.tensor(0.5, dtype=dtype))
+
+    def cell(self, like: Any) -> _Doubling:
+        return _Doubling(self.beta)
+
+
+def test_a_parameter_in_another_precision_is_refused_and_stays():
+    net = nn.Sequential(nn.Linear(K, 10), _OwnNumber(torch.float64))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.3)
+    with pytest.raises(ValueError, match=r"not of torch\.float32"):
+        train_steps(net, *data(), optimizer, index=drawn(3, 20))
+    assert net[1].beta.item() == 0.5
+    net = nn.Sequential(nn.Linear(K, 10), _OwnNumber(torch.float32))
+    train_steps(net, *data(), torch.optim.SGD(net.parameters(), lr=0.3), index=drawn(3, 20))
+    assert net[1].beta.item() != 0.5
+
+
+def test_a_hook_on_all_optimizers_is_refused():
+    net = MAKE["plain"]()
+    handle = register_optimizer_step_pre_hook(lambda *_: None)
+    try:
+        with pytest.raises(ValueError, match="optimizer has hooks"):
+            train_steps(net, *data(), torch.optim.SGD(net.parameters(), lr=0.3))
+    finally:
+        handle.remove()
+
+
+def test_the_scalers_rule_skips_in_its_usual_three_lines():
+    weight = nn.Parameter(torch.ones(1))
+    optimizer, rule = torch.optim.SGD([weight], lr=1.0), SkipOverflow()
+    for gradient, scale, left in (
+        (5_000.0, 32_768.0, 1.0),
+        (0.25, 32_768.0, 0.75),
+        (torch.inf, 16_384.0, 0.75),
+    ):
+        optimizer.zero_grad()
+        rule.scale((weight * gradient).sum()).backward()
+        rule.step(optimizer)
+        rule.update()
+        assert (rule.get_scale(), weight.item()) == (scale, left)
+
+
+def test_an_interrupt_is_obeyed_between_steps_and_leaves_a_training_that_goes_on():
+    """As if it had ended there: the same weights, counters and scale as so many steps by themselves."""
+    source = """
+import signal, threading, time, torch
+from torch import nn
+from snn_core.functional import SkipOverflow, train_steps
+from sequential_fmnist.networks import make_network
+
+torch.manual_seed(0)
+nets = [make_network("plain").chain for _ in range(2)]
+nets[1].load_state_dict(nets[0].state_dict())
+adams = [torch.optim.Adam(net.parameters(), lr=0.001) for net in nets]
+rules = [SkipOverflow(), SkipOverflow()]
+x_seq, labels = torch.rand(28, 256, 28), torch.arange(256) % 10
+index = torch.arange(256).repeat(20_000, 1)
+train_steps(nets[0], x_seq, labels, adams[0], index=index[:1], skip_overflow=rules[0])
+asked = []
+def ask():
+    time.sleep(0.3)
+    asked.append(time.perf_counter())
+    signal.raise_signal(signal.SIGINT)
+threading.Thread(target=ask).start()
+try:
+    train_steps(nets[0], x_seq, labels, adams[0], index=index, skip_overflow=rules[0])
+    print("never", end=" ")
+except KeyboardInterrupt:
+    print("late" if time.perf_counter() - asked[0] > 2 else "soon", end=" ")
+counts = {int(state["step"]) for state in adams[0].state.values()}
+(count,) = counts
+taken = count + int((65536 / rules[0].get_scale()).__trunc__()).bit_length() - 1  # a skipped step halves the scale
+train_steps(nets[1], x_seq, labels, adams[1], index=index[:taken], skip_overflow=rules[1])
+same = all(map(torch.equal, nets[0].parameters(), nets[1].parameters()))
+same = same and rules[0].state_dict() == rules[1].state_dict()
+print(same, 1 < count < 20_000)
+"""
+    run = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=300)
+    assert run.stdout.split() == ["soon", "True", "True"], run.stderr

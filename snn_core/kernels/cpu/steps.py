@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from array import array
 from collections.abc import Sequence
 from functools import cache
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 from snn_core.kernels.cpu import descent, passes, threads
 from snn_core.kernels.cpu import launch as cpu
@@ -20,6 +22,8 @@ from snn_core.kernels.plan import Plan, Stage, plan_for
 #: Losses that a kernel knows, each a mean over samples: squared error to the one-hot label, and cross-entropy.
 LOSSES = {"mse": passes.MSE, "cross-entropy": passes.CROSS_ENTROPY}
 
+#: Steps of the first kernel call, and the seconds that the others should take, since an interrupt waits for one.
+FIRST_STEPS, PATIENCE = 8, 0.2
 #: Nodes of autograd that change neither the numbers of a tensor nor their order.
 _VIEWS = ("ViewBackward0", "ReshapeAliasBackward0", "UnsafeViewBackward0", "ExpandBackward0")
 #: Settings of an optimizer that kernels do not know.
@@ -72,7 +76,8 @@ class SkipOverflow:
     """
 
     def __init__(self) -> None:
-        self._scale, self._good, self._overflows = 65_536.0, 0, False
+        self._scale, self._good = 65_536.0, 0
+        self._overflows: bool | None = None  # None until the gradients were looked at
 
     def scale(self, loss: Tensor) -> Tensor:
         """Return ``loss`` as it is: in float32 a gradient needs no factor."""
@@ -88,6 +93,8 @@ class SkipOverflow:
 
     def step(self, optimizer: torch.optim.Optimizer) -> None:
         """Let ``optimizer`` take its step unless the gradient overflows."""
+        if self._overflows is None:
+            self.unscale_(optimizer)
         if not self._overflows:
             optimizer.step()
 
@@ -96,6 +103,7 @@ class SkipOverflow:
         self._good = 0 if self._overflows else self._good + 1
         if self._overflows or self._good == descent.INTERVAL:
             self._scale, self._good = self._scale * (0.5 if self._overflows else 2), 0
+        self._overflows = None
 
     def get_scale(self) -> float:
         """Return the scale of the next update."""
@@ -144,13 +152,15 @@ def _kept(optimizer: torch.optim.Optimizer, weight: Tensor) -> dict[str, Tensor]
 def descent_of(
     optimizer: torch.optim.Optimizer,
     tensors: Sequence[Tensor | None],
+    dtype: torch.dtype,
     clip: float | None,
     skip_overflow: SkipOverflow | None,
 ) -> Descent | str:
     """Return what ``optimizer`` does to the weights behind ``tensors``, or why kernels do not know it.
 
-    ``clip`` is the largest norm of all gradients together, see ``torch.nn.utils.clip_grad_norm_``; None leaves them.
-    What the optimizer keeps of a weight is made only if kernels take it.
+    All must have the ``dtype`` in which kernels compute. ``clip`` is the largest norm of all gradients together, see
+    ``torch.nn.utils.clip_grad_norm_``; None leaves them. What the optimizer keeps of a weight is made only if kernels
+    take it.
     """
     group, is_adam = optimizer.param_groups[0], type(optimizer) is torch.optim.Adam
     name = type(optimizer).__name__
@@ -161,7 +171,8 @@ def descent_of(
     switches = [switch for switch in _SWITCHES if group.get(switch)]
     if switches:
         return f"optimizer must be without {switches[0]}"
-    if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
+    of_all = _global_optimizer_pre_hooks, _global_optimizer_post_hooks
+    if any((optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks, *of_all)):
         return "optimizer has hooks"
     changed: list[Change | None] = []
     counters, known = [], {id(weight) for weight in group["params"]}
@@ -179,8 +190,8 @@ def descent_of(
         state = states[weight] = _kept(optimizer, weight)
         counters += [state["step"]] if is_adam else []
         kept = [one for key, one in state.items() if key != "step"]
-        if not all(one.is_contiguous() and one.dtype == weight.dtype for one in (tensor, weight, *kept)):
-            return "a weight, or what the optimizer keeps of it, is not contiguous or of another dtype"
+        if not all(one.is_contiguous() and one.dtype == dtype for one in (tensor, weight, *kept)):
+            return f"a weight, or what the optimizer keeps of it, is not contiguous or not of {dtype}"
         changed.append(Change(weight, kept, is_sigmoid))
     taken = {int(counter) for counter in counters} or {0}
     if len(taken) > 1:
@@ -251,23 +262,29 @@ def take_steps(
         INDEX=index, BORDERS=borders,
     )  # fmt: skip
     leader, called = _kernels(layout.number)
-    lead = array(
-        "q",
-        [
-            0, 0, 0, arguments.buffer_info()[0], steps, len(table), table.ctypes.data, notes.ctypes.data,
-            by.settings.ctypes.data, record.ctypes.data, by.kind, *called,
-        ],
-    )  # fmt: skip
-    numbers = arguments[passes.CONSTANTS]
-    threads.run(0, arguments, numbers, layout.items, layout.backward_bytes, lead=(leader, lead))
-    changed = [change for change in by.changed if change is not None]
-    torch.autograd.graph.increment_version([one for each in changed for one in (each.weight, *each.kept)])
-    taken = int(by.settings[descent.TAKEN])
-    for counter in by.counters:
-        counter.fill_(taken)
-    if skip_overflow:
-        scale, good = by.settings[[descent.SCALE, descent.GOOD]].tolist()
-        skip_overflow.load_state_dict({"scale": scale, "good": int(good)})
+    numbers, done, count = arguments[passes.CONSTANTS], 0, FIRST_STEPS
+    try:
+        while done < steps:
+            count, began = min(count, steps - done), time.perf_counter()
+            lead = array(
+                "q",
+                [
+                    0, 0, 0, arguments.buffer_info()[0], count, len(table), table.ctypes.data, notes.ctypes.data,
+                    by.settings.ctypes.data, record[done:].ctypes.data, by.kind, *called,
+                ],
+            )  # fmt: skip
+            done += count  # an interrupt is obeyed when the kernel returns
+            threads.run(0, arguments, numbers, layout.items, layout.backward_bytes, lead=(leader, lead))
+            count = max(1, int(count * PATIENCE / max(time.perf_counter() - began, 1e-6)))
+    finally:
+        changed = [change for change in by.changed if change is not None]
+        torch.autograd.graph.increment_version([one for each in changed for one in (each.weight, *each.kept)])
+        taken = int(by.settings[descent.TAKEN])
+        for counter in by.counters:
+            counter.fill_(taken)
+        if skip_overflow:
+            scale, good = by.settings[[descent.SCALE, descent.GOOD]].tolist()
+            skip_overflow.load_state_dict({"scale": scale, "good": int(good)})
     return Steps(*torch.from_numpy(record).unbind(1))
 
 

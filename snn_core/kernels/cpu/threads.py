@@ -45,8 +45,6 @@ JOB, HELPERS = 1, 2
 #: then works alone for the shortest time, twice as long after each further time, up to the longest, and half as long
 #: after a job that went well.
 LATE, SHORTEST, LONGEST = 300_000, 15_000_000, 1_000_000_000
-_clock = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.intp))
-_CLOCK = time.CLOCK_MONOTONIC
 
 
 @intrinsic
@@ -105,10 +103,20 @@ def _work(function: Any, arguments: Any, numbers: Any) -> None:
     _set_control(before)
 
 
-@helper
-def _now(clock: Any) -> Any:
-    _clock(_CLOCK, address_of(clock, 0))
-    return clock[0] * 1_000_000_000 + clock[1]
+if hasattr(time, "CLOCK_MONOTONIC"):
+    _clock = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.intp))
+    _CLOCK = time.CLOCK_MONOTONIC
+
+    @helper
+    def _now(clock: Any) -> Any:
+        _clock(_CLOCK, address_of(clock, 0))
+        return clock[0] * 1_000_000_000 + clock[1]
+
+else:  # Windows, where torch brings no OpenMP of GNU's, so that the caller is never late
+
+    @helper
+    def _now(clock: Any) -> Any:
+        return clock[0]
 
 
 def _take_part(address: Any, _: Any) -> None:
@@ -146,7 +154,9 @@ def _run(job: int, first: int, function: int, arguments: int, numbers: int, help
 
 @cache
 def _parallel() -> int:
-    """Return the address of ``GOMP_parallel`` of the OpenMP that torch uses, 0 where there is none."""
+    """Return the address of ``GOMP_parallel`` of the OpenMP that torch uses, 0 where there is none, or no clock."""
+    if not hasattr(time, "CLOCK_MONOTONIC"):
+        return 0
     library = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
     try:
         # The loader looks for the name in the libraries that torch brought along, too.
@@ -176,7 +186,7 @@ class _Team:
         """Return the address of scratch memory, which stays: that of a fresh allocation is slow when first touched."""
         if size > self.size:
             self.memory, self.size = np.empty(size + 64, np.uint8), size
-            self.at_memory = self.memory.ctypes.data
+            self.at_memory = -(-self.memory.ctypes.data // 64) * 64  # where a cache line begins
         return self.at_memory
 
 
