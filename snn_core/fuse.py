@@ -566,7 +566,7 @@ def _alone(module: Any, x_seq: Tensor) -> Tensor:
     stage = why_loop(x_seq) or read(module, like_of(x_seq), is_direct=True)
     reason = stage if isinstance(stage, str) else ""
     if (to := notes.get()) is not None:
-        _note(to, [module], [] if reason else [stage], reason)
+        _note(to, [module], [] if isinstance(stage, str) else [stage], reason)
     return module.loop(x_seq) if isinstance(stage, str) else _execute(x_seq, [stage])
 
 
