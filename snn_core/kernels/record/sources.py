@@ -45,9 +45,9 @@ class Source:
     def __init__(self, root: Any) -> None:
         kinds = getattr(root, "__mro__", ())
         ours = [kind for kind in kinds if kind.__module__.startswith("snn_core.")]
-        members = [vars(kind).values() for kind in ours if kind not in (Cell, SurrogateFunction)]
         #: The members of our own classes, and what they were.
-        self.ours = [(values, tuple(values)) for values in members]
+        self.members = [vars(kind).values() for kind in ours if kind not in (Cell, SurrogateFunction)]
+        self.before = list(map(tuple, self.members))
         #: Where a user's classes are in the order of inheritance, None for a function, and what these read.
         self.own: list[int | None] = (
             [k for k, kind in enumerate(kinds) if not is_fixed(kind)] if kinds else [None]
@@ -56,18 +56,11 @@ class Source:
         asked = {name for one in self.read if type(one) is CodeType for name in _names(one)} & _ASKS
         self.reason = f"its equations ask {', '.join(sorted(asked))}: a symbol is no tensor" if asked else ""
 
-    def is_current(self, root: Any) -> bool:
-        """Say whether nothing has been replaced."""
-        for members, before in self.ours:
-            if tuple(members) != before:
-                return False
-        return not self.own or _described(root, self.own) == self.read
-
     def key(self, root: Any) -> tuple[Any, ...]:
         """Return what is equal for equal sources."""
         # Functions that read nothing unknown are equal if they read the same, such as a lambda in a loop.
         identity = None if type(root) is FunctionType and _UNKNOWN not in self.read else ref(root)
-        return identity, *[tuple(map(id, before)) for _, before in self.ours], *self.read
+        return identity, *[tuple(map(id, one)) for one in self.before], *self.read
 
 
 #: The sources of classes and functions that are alive, and all sources by their keys.
@@ -83,7 +76,11 @@ def source_of(root: Any) -> Source:
         NotScalarError: its equations take the loop.
     """
     source = _sources.get(ref(root))
-    if source is None or not source.is_current(root):
+    if (
+        source is None
+        or list(map(tuple, source.members)) != source.before
+        or (source.own and _described(root, source.own) != source.read)
+    ):
         source = Source(root)
         if len(_known) >= _MOST_KNOWN:
             _known.pop(next(iter(_known)), None)
