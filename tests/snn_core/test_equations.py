@@ -560,6 +560,11 @@ def test_equal_functions_are_read_once_and_different_ones_are_not_confused(recor
     assert [fed_back(looked_up({"gain": gain}))[0] for gain in (2.0, 3.0)] == [4.0, 6.0]
 
 
+def test_equal_equations_of_two_classes_are_one_program() -> None:
+    first, second = (equations.program_of(expression(lambda self, x, v: 2 * x + v)())[0] for _ in range(2))
+    assert first is second
+
+
 def test_nothing_that_equations_were_read_from_is_kept() -> None:
     def network() -> tuple[nn.Module, weakref.ref[Any]]:
         table = np.full(4, 2.0)
