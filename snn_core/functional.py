@@ -97,7 +97,8 @@ def scan(x_seq: Tensor, *modules: nn.Module, backend: str = "auto", lengths: Any
         if not isinstance(module, nn.Module):
             check_module("modules", module)  # raises
     check_sequence("x_seq", x_seq)
-    check_backend("backend", backend)
+    if backend != "auto":
+        check_backend("backend", backend)
     if lengths is None:
         return fuse.scan(x_seq, modules, backend)
     return scan_with_lengths(x_seq, modules, lengths, backend)

@@ -11,7 +11,8 @@ from sequential_fmnist.evaluate import rate_loss
 from snn_core.checks import check_module
 from snn_core.functional import reset_net
 from snn_core.more.monitor import Monitor
-from snn_core.neuron import AdaptiveLIFNode, SpikingNeuron
+from snn_core.more.neuron import AdaptiveLIFNode
+from snn_core.neuron import SpikingNeuron
 
 __all__ = ["Activity", "Trace", "gradient_by_column", "record", "trace"]
 

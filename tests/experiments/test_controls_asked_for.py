@@ -15,7 +15,8 @@ from sequential_fmnist.experiments.frame import Study, key_of
 from sequential_fmnist.experiments.results import write_json
 from sequential_fmnist.experiments.where import WHERE
 from sequential_fmnist.train import TrainingConfig
-from snn_core.neuron import AdaptiveLIFNode, LIFNode
+from snn_core.more.neuron import AdaptiveLIFNode
+from snn_core.neuron import LIFNode
 
 RESULTS = ROOT / "results"
 

@@ -28,16 +28,8 @@ from snn_core.layer import (
     SeqToANNContainer,
     SynapseFilter,
 )
-from snn_core.neuron import (
-    AdaptiveLIFNode,
-    CUBALIFNode,
-    IFNode,
-    LIFNode,
-    LINode,
-    MultiStepCUBALIFNode,
-    MultiStepLINode,
-    MultiStepParametricLIFNode,
-)
+from snn_core.more.neuron import AdaptiveLIFNode, CUBALIFNode, MultiStepCUBALIFNode
+from snn_core.neuron import IFNode, LIFNode, LINode, MultiStepLINode, MultiStepParametricLIFNode
 from snn_core.synapse import LowPassSynapse
 from snn_exchange import (
     DIALECTS,

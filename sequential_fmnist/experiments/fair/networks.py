@@ -19,7 +19,8 @@ from sequential_fmnist.train import TrainingConfig
 from snn_core.functional import reset_net, scan
 from snn_core.layer import LinearRecurrentContainer, SynapseFilter
 from snn_core.more.delays import DelayedRecurrentContainer
-from snn_core.neuron import AdaptiveLIFNode, IFNode, LIFNode, LINode, SpikingNeuron
+from snn_core.more.neuron import AdaptiveLIFNode
+from snn_core.neuron import IFNode, LIFNode, LINode, SpikingNeuron
 from snn_core.surrogate import ATan
 
 __all__ = [
