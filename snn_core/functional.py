@@ -307,6 +307,7 @@ class Decision(NamedTuple):
 
     ``name`` is that of ``named_modules``, ``kind`` its class, ``fused`` whether a kernel took all time steps at once;
     where it did not, ``reason`` says why. Parts with one number ``scan`` share a kernel; it is 0 where none ran.
+    ``remark`` says what slows a fused part down, if anything.
     """
 
     name: str
@@ -314,10 +315,11 @@ class Decision(NamedTuple):
     fused: bool
     reason: str
     scan: int = 0
+    remark: str = ""
 
     def __str__(self) -> str:
         how = f"fused, in scan {self.scan}" if self.fused else f"not fused: {self.reason}"
-        return f"{self.name:16} {self.kind:28} {how}"
+        return f"{self.name:16} {self.kind:28} {how}{'; ' * bool(self.remark)}{self.remark}"
 
 
 def explain(net: nn.Module, *inputs: Any) -> list[Decision]:
@@ -345,12 +347,12 @@ def explain(net: nn.Module, *inputs: Any) -> list[Decision]:
     known = {part for module, *_ in notes for part in module.modules()}
     for key, (part, name) in _places(net).items():
         if part not in known and getattr(part, name) is not before.get(key):
-            notes.append((part, False, STEP_BY_STEP, 0))
+            notes.append((part, False, STEP_BY_STEP, 0, ""))
             known |= set(part.modules())
     names = {module: name for name, module in net.named_modules()}
     return [
-        Decision(names.get(module, ""), type(module).__name__, fused, reason, scan)
-        for module, fused, reason, scan in dict.fromkeys(notes)
+        Decision(names.get(module, ""), type(module).__name__, fused, reason, scan, remark)
+        for module, fused, reason, scan, remark in dict.fromkeys(notes)
     ]
 
 

@@ -30,8 +30,9 @@ OUTPUT = "output"
 #: Most weights of a linear layer in a kernel, and in a scan on the CPU, where torch is faster with more, on all steps
 #: at once. Between the two a layer runs in a kernel only if one scan has to take all.
 MOST_WEIGHTS, MOST_IN_SCAN = 1 << 18, (1 << 14) - 1
-#: What :func:`~snn_core.functional.explain` collects: each module, whether it ran fused, why not, and in which scan.
-Notes = list[tuple[nn.Module, bool, str, int]]
+#: What :func:`~snn_core.functional.explain` collects: each module, whether it ran fused, why not, in which scan,
+#: and what slows its equations down.
+Notes = list[tuple[nn.Module, bool, str, int, str]]
 notes: ContextVar[Notes | None] = ContextVar("notes", default=None)
 #: Whether a scan with backend "torch" is at work, which holds for all that it calls.
 _in_loop: ContextVar[bool] = ContextVar("in_loop", default=False)
@@ -501,15 +502,17 @@ def _scan(x_seq: Tensor, modules: Any, backend: str, execute: Any, call: Any, le
         x_seq = (execute or _execute)(x_seq, run) if run else (call or apply)(modules[at], x_seq)
         end = at + max(len(run), 1)
         if (to := notes.get()) is not None:
-            _note(to, modules[at:end], "" if run else reason)
+            _note(to, modules[at:end], run, "" if run else reason)
         at = end
     return x_seq
 
 
-def _note(notes: Notes, modules: Sequence[nn.Module], reason: str) -> None:
+def _note(notes: Notes, modules: Sequence[nn.Module], run: Sequence[Stage], reason: str) -> None:
     """Note that modules have shared a scan, or the reason why one of them took the loop."""
-    number = 0 if reason else 1 + max((scan for *_, scan in notes), default=0)
-    notes.extend([(module, not reason, reason, number) for module in modules])
+    number = 0 if reason else 1 + max((one[3] for one in notes), default=0)
+    remarks = [stage.kind.program.remark if stage.kind.program else "" for stage in run] or [""]
+    pairs = zip(modules, remarks, strict=True)
+    notes.extend([(module, not reason, reason, number, remark) for module, remark in pairs])
 
 
 def read_all(
@@ -519,7 +522,6 @@ def read_all(
 
     ``in_one`` says that one scan has to take all, even where it is slower than torch.
     """
-    equations.look_again()
     taken: list[Stage] = []
     states: set[tuple[int, str]] = set()
     was_whole = False
@@ -556,11 +558,10 @@ def alone(module: Any, x_seq: Tensor) -> Tensor:
 
 
 def _alone(module: Any, x_seq: Tensor) -> Tensor:
-    equations.look_again()
     stage = why_loop(x_seq) or read(module, like_of(x_seq), is_direct=True)
     reason = stage if isinstance(stage, str) else ""
     if (to := notes.get()) is not None:
-        _note(to, [module], reason)
+        _note(to, [module], [] if isinstance(stage, str) else [stage], reason)
     return module.loop(x_seq) if isinstance(stage, str) else _execute(x_seq, [stage])
 
 
