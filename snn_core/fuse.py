@@ -1,4 +1,4 @@
-"""How modules run on a sequence: a fused scan takes what it knows of them, everything else takes the loop.
+"""How modules run on a sequence: a fused scan takes what it knows of them, everything else falls back to the loop.
 
 Nothing is kept with modules. Each call reads them anew, in one pass: :func:`read` asks a module for its
 ``stage(like)``, which is a :class:`~snn_core.kernels.Stage`, or the reason why there is none. A module that has hooks,
@@ -78,7 +78,7 @@ def has_hooks(module: nn.Module) -> bool:
 
 
 def defines(module: nn.Module, method: str) -> bool:
-    """Say whether ``module`` has a ``method`` that stands for its calls: no hooks, and no ``forward`` below it."""
+    """Say whether ``module`` has a ``method`` that does what its calls do: no hooks, and no ``forward`` below it."""
     for kind in type(module).__mro__:
         if method in kind.__dict__:
             return not has_hooks(module)
@@ -155,7 +155,7 @@ def flattened(modules: Iterable[Any]) -> list[nn.Module]:
 
 
 def why_loop(x_seq: Tensor) -> str:
-    """Return why everything takes the loop, since somebody watches what is computed; "" if nobody does."""
+    """Return why everything falls back to the loop, such as a mode of torch that is at work, "" if nothing does."""
     if _in_loop.get():
         return "backend='torch' asks for it"
     if type(x_seq) not in (Tensor, nn.Parameter):
@@ -173,7 +173,7 @@ def why_loop(x_seq: Tensor) -> str:
 def read(
     module: Any, like: Like, backend: str = "auto", is_direct: bool = False, in_one: bool = False
 ) -> Stage | str:
-    """Return the stage of ``module`` on a sequence whose steps are like this, or why it takes the loop.
+    """Return the stage of ``module`` on a sequence whose steps are like this, or why it falls back to the loop.
 
     ``backend`` is for an ``nn.Linear`` that has none of its own. ``is_direct`` says that the module asks for itself:
     one that takes sequences is then within its own call. ``in_one`` says that one scan has to take all modules, even
@@ -277,7 +277,7 @@ Place = tuple[Any, str, int | None]
 
 
 def of_cell(module: Any, cell: Cell, like: Like, places: Sequence[Place]) -> Stage | str:
-    """Return what stands for a module with a cell, or why kernels do not know its equations.
+    """Return the stage of a module with a cell, or why kernels do not know its equations.
 
     ``places`` say where the cell's states are kept; ``module`` is whose outputs are recorded.
     """
@@ -465,7 +465,7 @@ def scan(
 ) -> Tensor:
     """Take a sequence through modules, neighbours that can be fused in one scan, the others one by one.
 
-    ``execute`` runs stages, ``call`` a module that takes the loop; None for all steps of all samples, else each sample
+    ``execute`` runs stages, ``call`` any other module; None for all steps of all samples, else each sample
     has its own number of ``lengths``.
     """
     if torch.compiler.is_compiling():
@@ -508,7 +508,7 @@ def _scan(x_seq: Tensor, modules: Any, backend: str, execute: Any, call: Any, le
 
 
 def _note(notes: Notes, modules: Sequence[nn.Module], run: Sequence[Stage], reason: str) -> None:
-    """Note that modules have shared a scan, or the reason why one of them took the loop."""
+    """Note that modules have shared a scan, or the reason why one of them fell back to the loop."""
     number = 0 if reason else 1 + max((one[3] for one in notes), default=0)
     remarks = [stage.kind.program.remark if stage.kind.program else "" for stage in run] or [""]
     pairs = zip(modules, remarks, strict=True)
