@@ -6,7 +6,6 @@ From top to bottom: the options that decide a run, an epoch with its steps, a wh
 from __future__ import annotations
 
 import argparse
-import copy
 import dataclasses
 import math
 import os
@@ -120,7 +119,11 @@ class Trainer:
         self.model = DistributedDataParallel(self.net) if self.processes > 1 else self.net
         self.batch_size = max(1, config.batch_size // self.processes)  # of this process
         self.weights = [weight for weight in self.net.parameters() if weight.requires_grad]
-        self.optimizer = self._optimizer_of(self.weights)
+        options: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay, "foreach": True}
+        if config.opt == "adam":
+            self.optimizer = torch.optim.Adam(self.weights, **options)
+        else:
+            self.optimizer = torch.optim.SGD(self.weights, momentum=config.momentum, **options)
         self.loss = loss or LOSSES[config.loss]
         scaler = torch.amp.GradScaler(self.device.type, enabled=config.amp)
         self.scaler = SkipOverflow() if config.skip_overflow else scaler
@@ -132,13 +135,6 @@ class Trainer:
         self.options = {**(about or {}), "processes": self.processes, **dataclasses.asdict(config)}
         #: The options of each part of the run, and the epoch from which they held.
         self.parts = [{"from_epoch": start_epoch} | self.options]
-
-    def _optimizer_of(self, weights: list[nn.Parameter]) -> torch.optim.Optimizer:
-        config = self.config
-        options: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay, "foreach": True}
-        if config.opt == "adam":
-            return torch.optim.Adam(weights, **options)
-        return torch.optim.SGD(weights, momentum=config.momentum, **options)
 
     def schedule(self) -> torch.optim.lr_scheduler.LRScheduler:
         """Return the schedule after ``self.epoch`` epochs, and set the learning rate to what it is then."""
@@ -235,12 +231,10 @@ class Trainer:
         ):
             if applies:
                 raise FusedError(reason)
-        chain = copy.deepcopy(net).chain  # takes a step, as what train_steps itself refuses must be known now
-        reset_net(chain)
         x_seq = pixels(data.x_seq[:, :1], data.mean, data.std)
-        optimizer = self._optimizer_of([weight for weight in chain.parameters() if weight.requires_grad])
+        no_steps = torch.empty(0, self.batch_size, dtype=torch.int64)  # so that it only checks
         try:
-            train_steps(chain, x_seq, torch.zeros(1, dtype=torch.int64), optimizer, self.config.loss)
+            train_steps(net.chain, x_seq, no_steps.new_zeros(1), self.optimizer, config.loss, no_steps)
         except (TypeError, ValueError) as error:
             raise FusedError(str(error)) from error
 

@@ -1,4 +1,4 @@
-"""How modules run on a sequence: a fused scan takes what it knows of them, everything else takes the loop.
+"""How modules run on a sequence: a fused scan takes what it knows of them, everything else falls back to the loop.
 
 Nothing is kept with modules. Each call reads them anew, in one pass: :func:`read` asks a module for its
 ``stage(like)``, which is a :class:`~snn_core.kernels.Stage`, or the reason why there is none. A module that has hooks,
@@ -30,8 +30,9 @@ OUTPUT = "output"
 #: Most weights of a linear layer in a kernel, and in a scan on the CPU, where torch is faster with more, on all steps
 #: at once. Between the two a layer runs in a kernel only if one scan has to take all.
 MOST_WEIGHTS, MOST_IN_SCAN = 1 << 18, (1 << 14) - 1
-#: What :func:`~snn_core.functional.explain` collects: each module, whether it ran fused, why not, and in which scan.
-Notes = list[tuple[nn.Module, bool, str, int]]
+#: What :func:`~snn_core.functional.explain` collects: each module, whether it ran fused, why not, in which scan,
+#: and what slows its equations down.
+Notes = list[tuple[nn.Module, bool, str, int, str]]
 notes: ContextVar[Notes | None] = ContextVar("notes", default=None)
 #: Whether a scan with backend "torch" is at work, which holds for all that it calls.
 _in_loop: ContextVar[bool] = ContextVar("in_loop", default=False)
@@ -77,7 +78,7 @@ def has_hooks(module: nn.Module) -> bool:
 
 
 def defines(module: nn.Module, method: str) -> bool:
-    """Say whether ``module`` has a ``method`` that stands for its calls: no hooks, and no ``forward`` below it."""
+    """Say whether ``module`` has a ``method`` that does what its calls do: no hooks, and no ``forward`` below it."""
     for kind in type(module).__mro__:
         if method in kind.__dict__:
             return not has_hooks(module)
@@ -154,7 +155,7 @@ def flattened(modules: Iterable[Any]) -> list[nn.Module]:
 
 
 def why_loop(x_seq: Tensor) -> str:
-    """Return why everything takes the loop, since somebody watches what is computed; "" if nobody does."""
+    """Return why everything falls back to the loop, such as a mode of torch that is at work, "" if nothing does."""
     if _in_loop.get():
         return "backend='torch' asks for it"
     if type(x_seq) not in (Tensor, nn.Parameter):
@@ -172,7 +173,7 @@ def why_loop(x_seq: Tensor) -> str:
 def read(
     module: Any, like: Like, backend: str = "auto", is_direct: bool = False, in_one: bool = False
 ) -> Stage | str:
-    """Return the stage of ``module`` on a sequence whose steps are like this, or why it takes the loop.
+    """Return the stage of ``module`` on a sequence whose steps are like this, or why it falls back to the loop.
 
     ``backend`` is for an ``nn.Linear`` that has none of its own. ``is_direct`` says that the module asks for itself:
     one that takes sequences is then within its own call. ``in_one`` says that one scan has to take all modules, even
@@ -305,7 +306,7 @@ Place = tuple[Any, str, int | None]
 
 
 def of_cell(module: Any, cell: Cell, like: Like, places: Sequence[Place]) -> Stage | str:
-    """Return what stands for a module with a cell, or why kernels do not know its equations.
+    """Return the stage of a module with a cell, or why kernels do not know its equations.
 
     ``places`` say where the cell's states are kept; ``module`` is whose outputs are recorded.
     """
@@ -491,7 +492,7 @@ def scan(
 ) -> Tensor:
     """Take a sequence through modules, neighbours that can be fused in one scan, the others one by one.
 
-    ``execute`` runs stages, ``call`` a module that takes the loop; None for all steps of all samples, else each sample
+    ``execute`` runs stages, ``call`` any other module; None for all steps of all samples, else each sample
     has its own number of ``lengths``.
     """
     if torch.compiler.is_compiling():
@@ -528,15 +529,17 @@ def _scan(x_seq: Tensor, modules: Any, backend: str, execute: Any, call: Any, le
         x_seq = (execute or _execute)(x_seq, run) if run else (call or apply)(modules[at], x_seq)
         end = at + max(len(run), 1)
         if (to := notes.get()) is not None:
-            _note(to, modules[at:end], "" if run else reason)
+            _note(to, modules[at:end], run, "" if run else reason)
         at = end
     return x_seq
 
 
-def _note(notes: Notes, modules: Sequence[nn.Module], reason: str) -> None:
-    """Note that modules have shared a scan, or the reason why one of them took the loop."""
-    number = 0 if reason else 1 + max((scan for *_, scan in notes), default=0)
-    notes.extend([(module, not reason, reason, number) for module in modules])
+def _note(notes: Notes, modules: Sequence[nn.Module], run: Sequence[Stage], reason: str) -> None:
+    """Note that modules have shared a scan, or the reason why one of them fell back to the loop."""
+    number = 0 if reason else 1 + max((one[3] for one in notes), default=0)
+    remarks = [stage.kind.program.remark if stage.kind.program else "" for stage in run] or [""]
+    pairs = zip(modules, remarks, strict=True)
+    notes.extend([(module, not reason, reason, number, remark) for module, remark in pairs])
 
 
 def read_all(
@@ -546,7 +549,6 @@ def read_all(
 
     ``in_one`` says that one scan has to take all, even where it is slower than torch.
     """
-    equations.look_again()
     taken: list[Stage] = []
     states: set[tuple[int, str]] = set()
     was_whole = False
@@ -583,11 +585,10 @@ def alone(module: Any, x_seq: Tensor) -> Tensor:
 
 
 def _alone(module: Any, x_seq: Tensor) -> Tensor:
-    equations.look_again()
     stage = why_loop(x_seq) or read(module, like_of(x_seq), is_direct=True)
     reason = stage if isinstance(stage, str) else ""
     if (to := notes.get()) is not None:
-        _note(to, [module], reason)
+        _note(to, [module], [] if isinstance(stage, str) else [stage], reason)
     return module.loop(x_seq) if isinstance(stage, str) else _execute(x_seq, [stage])
 
 

@@ -1,4 +1,4 @@
-"""Which calls run fused and which take the loop, and what the fused operations are for torch."""
+"""Which calls run fused and which fall back to the loop, and what the fused operations are for torch."""
 
 from __future__ import annotations
 
