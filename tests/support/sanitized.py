@@ -109,7 +109,7 @@ def address_of(function: Any) -> int:
 
 
 @cache
-def addresses(code: Code, dtype: str) -> tuple[int, int]:
+def functions(code: Code, dtype: str) -> load.Functions:
     S, P = code.states, code.parameters
     each, every = f"for (int k = 0; k < {S}; k++)", f"for (int k = 0; k < {P}; k++)"
     common = "Index n, Index step, const Compute* c, const Compute* p, const Compute* x, const Compute* v"
@@ -145,12 +145,12 @@ extern "C" void backward({common}, const Compute* g_y, Compute* g_v, Compute* g_
 }}
 """
     library = _library(source, "cpp", dtype)
-    return address_of(library.forward), address_of(library.backward)
+    return load.Functions(library, [address_of(library.forward), address_of(library.backward)])
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Put the sanitized kernels in their place."""
-    load.engine, cells.addresses, launch.PACKED_FROM = engine, addresses, PACKED_FROM
+    load.engine, cells.functions, launch.PACKED_FROM = engine, functions, PACKED_FROM
     load.width = lambda dtype: 2 * BYTES // {"float": 4, "double": 8}[dtype]
     library = _library(_THREADS, "c", "float")
     clock = address_of(ctypes.CDLL(None).clock_gettime)

@@ -19,7 +19,7 @@ multiply-add, so that spikes equal those of the torch loop to the bit.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 
 from snn_core.kernels.cpu import load
 from snn_core.kernels.limits import MOST_STATES
@@ -110,9 +110,8 @@ def text(code: Code, dtype: str) -> str:
     )
 
 
-@cache
-def addresses(code: Code, dtype: str) -> tuple[int, int]:
-    """Return where the forward and the backward function of a program for numbers of C's type lie."""
+@lru_cache(maxsize=1024)
+def functions(code: Code, dtype: str) -> load.Functions:
+    """Return the forward and the backward function of a program for numbers of C's type."""
     module = f"{text(code, dtype)}\n{load.texts()[load.CELL.format(dtype)]}"
-    forward, backward = load.functions_of(module, "forward", "backward")
-    return forward, backward
+    return load.functions_of(module, "forward", "backward")

@@ -48,6 +48,7 @@ class Layout:
         S = _samples(N, is_large) if plan.is_dense else COLUMNS
         widest = max(max(kind.inputs, kind.outputs) for kind in kinds)
         L = _steps(T, S * (kinds[0].inputs + sum(kind.width for kind in kinds) + 2 * widest))
+        self.cells: list[load.Functions] = []  # whose code lives as long as they do
         table = np.zeros((len(kinds), STAGE["COLUMNS"]), np.int64)
         #: For each tensor that is no state how many numbers it has.
         self.sizes = [kinds[k].size(name, place) for k, name, place in plan.tensors if name != "FIRST"]
@@ -104,7 +105,9 @@ class Layout:
             "INPUTS": kind.inputs, "OUTPUTS": kind.outputs, "STATES": kind.states, "PARAMETERS": len(kind.sizes),
         }  # fmt: skip
         if kind.program is not None:
-            known["FORWARD"], known["BACKWARD"] = cells.addresses(kind.program.code, self.number)
+            made = cells.functions(kind.program.code, self.number)
+            known["FORWARD"], known["BACKWARD"] = made.addresses
+            self.cells.append(made)
         for name, (terms, columns) in kind.matrices().items():
             known[name], weights = weights, weights + terms * -(-columns // width) * width
         forward, back = kind.room(L)

@@ -14,7 +14,7 @@ import re
 import sys
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm
 from llvmlite.binding import context
@@ -26,8 +26,6 @@ ENGINE = Path(__file__).parents[1] / "engine"
 PACKED = ENGINE / "engine.xz"
 #: The name of the text with what the cells of a precision call.
 CELL = "cell {}"
-
-_modules: list[Any] = []  # whose code lives as long as they do
 
 
 def digest() -> str:
@@ -143,14 +141,20 @@ def optimised(text: str, machine: Any) -> Any:
     return module
 
 
-def functions_of(text: str, *names: str) -> list[int]:
-    """Return the addresses of functions of a module, optimised for this processor."""
+class Functions(NamedTuple):
+    """Machine code, which lives as long as ``code``, and the addresses of its functions."""
+
+    code: Any
+    addresses: list[int]
+
+
+def functions_of(text: str, *names: str) -> Functions:
+    """Return functions of a text, optimised for this processor."""
     machine = _machine()
     module = optimised(text, machine)
     code = llvm.create_mcjit_compiler(module, machine)
     code.finalize_object()
-    _modules.append(code)
-    return [code.get_function_address(name) for name in names]
+    return Functions(code, [code.get_function_address(name) for name in names])
 
 
 @cache
@@ -172,12 +176,14 @@ def text_for(processor: str, dtype: str, vector: int) -> str:
 
 
 _ENTRIES = "scan_forward", "scan_backward", "take_steps"
+_kept: list[Functions] = []
 
 
 @cache
 def engine(dtype: str) -> dict[str, Any]:
     """Return what ``engine.c`` has for Python, for numbers of C's type: functions of three integers or addresses."""
     processor = llvm.get_process_triple().partition("-")[0]
-    addresses = functions_of(text_for(processor, dtype, vector_bytes()), *_ENTRIES)
+    made = functions_of(text_for(processor, dtype, vector_bytes()), *_ENTRIES)
     kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
-    return {name: kind(address) for name, address in zip(_ENTRIES, addresses, strict=True)}
+    _kept.append(made)
+    return {name: kind(address) for name, address in zip(_ENTRIES, made.addresses, strict=True)}
