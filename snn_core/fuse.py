@@ -639,7 +639,7 @@ def apply(module: Any, x_seq: Tensor) -> Tensor:
     Raises:
         TypeError: a part takes sequences and the module does not say that it does, or a step gives no tensor.
     """
-    if _takes_sequences(module):
+    if gets_sequence(module):
         return module(x_seq)
     if is_stateless(module):
         return apply_once(module, x_seq)
@@ -647,6 +647,23 @@ def apply(module: Any, x_seq: Tensor) -> Tensor:
         return module.forward_sequence(x_seq)
     if hasattr(type(module), "keep_state") and not replaced(module):
         return module.loop(x_seq)
+    check_takes_steps(module)
+    return torch.stack([step(module, x) for x in x_seq])
+
+
+def gets_sequence(module: nn.Module) -> bool:
+    """Say whether a module takes sequences, or is an ``nn.Sequential``, with hooks, of such modules."""
+    parts = module._modules.values()
+    is_chain = type(module) is nn.Sequential and len(parts) > 0
+    return takes_sequences(module) or (is_chain and all(map(gets_sequence, parts)))  # type: ignore[arg-type]
+
+
+def check_takes_steps(module: nn.Module) -> None:
+    """Refuse a module that is to be called step by step and holds one that takes sequences.
+
+    Raises:
+        TypeError: it would take samples for time steps.
+    """
     for part in module.modules():
         if takes_sequences(part):
             raise TypeError(
@@ -654,17 +671,14 @@ def apply(module: Any, x_seq: Tensor) -> Tensor:
                 "sequences: use a MultiStepContainer in its place, or set takes_sequences = True in its class if its "
                 "forward takes [T, N, *]"
             )
-    return torch.stack([_step(module, x) for x in x_seq])
 
 
-def _takes_sequences(module: nn.Module) -> bool:
-    """Say whether a module takes sequences, or is an ``nn.Sequential``, with hooks, of such modules."""
-    parts = module._modules.values()
-    is_chain = type(module) is nn.Sequential and len(parts) > 0
-    return takes_sequences(module) or (is_chain and all(map(_takes_sequences, parts)))  # type: ignore[arg-type]
+def step(module: nn.Module, x: Tensor) -> Tensor:
+    """Call a module on one time step.
 
-
-def _step(module: nn.Module, x: Tensor) -> Tensor:
+    Raises:
+        TypeError: it gives no tensor.
+    """
     y = module(x)
     if not isinstance(y, Tensor):
         raise TypeError(
