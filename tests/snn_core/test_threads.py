@@ -107,7 +107,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / 20)
 
 
 def test_scratch_memory_begins_where_a_cache_line_does():
-    team = threads._Team(0)
+    team = threads._Team(0, 0)
     assert all(team.memory_of(size) % 64 == 0 for size in range(1, 1 << 16, 4_099))
 
 
