@@ -36,7 +36,8 @@ def test_packed_text_is_that_of_the_sources():
 
 
 def test_clang_makes_the_packed_text_again():
-    require(shutil.which(build_engine.CLANG) is not None, build_engine.CLANG)
+    if not shutil.which(build_engine.CLANG):
+        pytest.skip(f"{build_engine.CLANG} is missing")
     version = subprocess.run(
         [build_engine.CLANG, "--version"], capture_output=True, text=True, check=True
     ).stdout
@@ -100,8 +101,8 @@ print(imported - began, time.process_time() - before)
 
 def under(sanitizer: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run tests on the engine under a sanitizer."""
-    library = sanitized.runtime(sanitizer)
-    require(bool(library), "clang with its sanitizers")
+    _, library = sanitized.compiler(sanitizer)
+    require(bool(library), "a compiler with sanitizers")
     options = f"suppressions={SUPPORT / 'tsan.supp'}:halt_on_error=0:exitcode=66"
     variables = {
         "SANITIZE": sanitizer, "LD_PRELOAD": library, "PYTHONMALLOC": "malloc", "OMP_NUM_THREADS": "1",

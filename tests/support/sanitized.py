@@ -24,7 +24,8 @@ from snn_core.kernels.cpu import cells, launch, load, threads
 from snn_core.kernels.cuda.launch import cell_source
 from snn_core.kernels.record.equations import Code
 
-CLANG = next(filter(None, map(shutil.which, ("clang", "clang-19", "clang-20", "clang-18"))), "")
+#: Compilers for C and for C++, the first of which that is there is taken.
+COMPILERS = [("clang", "clang++"), ("clang-19", "clang++-19"), ("gcc", "g++")]
 #: Bytes of a vector, rows of a tile, and from which size on a layer is packed.
 BYTES, ROWS, PACKED_FROM = 16, 3, 2
 #: Faults to be found, put before the source where the environment names one.
@@ -62,14 +63,20 @@ void parallel(void (*function)(void *), void *data, unsigned count, unsigned fla
 """
 
 
-def runtime(sanitizer: str) -> str:
-    """Return the library that has to be loaded before everything else, "" where there is none."""
-    name = f"libclang_rt.{'tsan' if sanitizer == 'thread' else 'asan'}-{os.uname().machine}.so"
-    found = (
-        CLANG
-        and subprocess.run([CLANG, f"-print-file-name={name}"], capture_output=True, text=True).stdout.strip()
-    )
-    return found if found and Path(found).is_absolute() and Path(found).exists() else ""
+@cache
+def compiler(sanitizer: str) -> tuple[dict[str, str], str]:
+    """Return the compilers for C and C++, and the library that has to be loaded before everything else.
+
+    The library is "" where no compiler has one.
+    """
+    name = "tsan" if sanitizer == "thread" else "asan"
+    for c, cpp in COMPILERS:
+        library = f"lib{name}.so" if c == "gcc" else f"libclang_rt.{name}-{os.uname().machine}.so"
+        if shutil.which(c) and shutil.which(cpp):
+            done = subprocess.run([c, f"-print-file-name={library}"], capture_output=True, text=True)
+            if Path(done.stdout.strip()).is_absolute():
+                return {"c": c, "cpp": cpp}, done.stdout.strip()
+    return {}, ""
 
 
 @cache
@@ -83,9 +90,10 @@ def _folder() -> Path:
 def _library(source: str, suffix: str, dtype: str, *options: str) -> ctypes.CDLL:
     folder = Path(tempfile.mkdtemp(dir=_folder()))
     (folder / f"source.{suffix}").write_text(source)
+    made_by, _ = compiler(os.environ["SANITIZE"])
     command = [
-        CLANG, "-shared", "-fPIC", "-g", "-O1", "-march=native", "-ffp-contract=off", "-fno-math-errno", "-pthread",
-        f"-fsanitize={os.environ['SANITIZE']}", "-fno-sanitize-recover=all", "-shared-libsan", "-Wno-everything",
+        made_by[suffix], *["-shared-libsan"] * ("clang" in made_by[suffix]), "-shared", "-fPIC", "-g", "-O1", "-march=native", "-ffp-contract=off", "-fno-math-errno", "-pthread",
+        f"-fsanitize={os.environ['SANITIZE']}", "-fno-sanitize-recover=all", "-w",
         f"-I{_folder()}", f"-I{load.ENGINE}", *["-DDOUBLE"] * (dtype == "double"), *options,
         folder / f"source.{suffix}", "-o", folder / "library.so", "-lm",
     ]  # fmt: skip
@@ -119,6 +127,7 @@ def functions(code: Code, dtype: str) -> load.Functions:
         {each} own[k] = v[k * step + m];
         {every} q[k] = p[k * step + m];"""
     source = f"""
+#define FUNCTION static inline
 #include "cell.c"
 struct Numbers {{ Compute initial[{limits.MOST_STATES}], c[{limits.MOST_CONSTANTS}]; }};
 #define __device__

@@ -3,7 +3,9 @@
 
 #include "cpu.h"
 
+#ifndef FUNCTION
 #define FUNCTION __attribute__((always_inline))
+#endif
 #include "functions.h"
 
 #define OF_C(name) FUNCTION Compute c_##name(Compute x) { return MATH(name)(x); }
