@@ -243,7 +243,10 @@ def main(argv: list[str] | None = None) -> None:
         tasks.append((path, out / NOTEBOOKS.name / path.name, parameters, args.quick))
     seconds = execute_all(tasks, args.jobs)
     if not args.chapters:
-        write_json(out / "results" / "notebooks.json", {"seconds": dict(sorted(seconds.items())), "provenance": provenance()})
+        write_json(
+            out / "results" / "notebooks.json",
+            {"seconds": dict(sorted(seconds.items())), "provenance": provenance()},
+        )
 
 
 if __name__ == "__main__":

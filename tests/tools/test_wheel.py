@@ -70,7 +70,9 @@ def test_the_core_uses_three_packages_and_no_others(wheel):
 def test_what_comes_with_an_extra_names_it(wheel, package, module, extra):
     use = f"import {module} as used; used.__name__ == 'snn_exchange' and used.read_nir('net.nir')"
     code = f"import sys; sys.modules[{package!r}] = None; {use}"
-    done = subprocess.run([sys.executable, "-c", code], cwd=wheel, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=wheel, capture_output=True, text=True, check=False
+    )
     last = done.stderr.splitlines()[-1]
     assert package in last
     assert last.endswith(f"pip install 'snn-core[{extra}]'")
