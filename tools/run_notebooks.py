@@ -72,7 +72,10 @@ def known_parameters(path: Path) -> list[str]:
 
 
 def folders(path: Path, out: Path) -> dict[str, str]:
-    """Return those of the parameters for folders that the notebook has, set to folders in ``out``."""
+    """Return those of the parameters for folders that the notebook has, set to folders in ``out``.
+
+    By itself a chapter writes to build/: whoever runs it in JupyterLab changes no result that is in version control.
+    """
     known = known_parameters(path)
     return {name: str(out / name.removesuffix("_dir")) for name in FOLDERS if name in known}
 
@@ -235,7 +238,8 @@ def main(argv: list[str] | None = None) -> None:
     out = ROOT if args.out is None else args.out.resolve()
     tasks = []
     for path in chosen:
-        parameters: dict[str, Any] = {} if args.out is None else folders(path, out)
+        # In place relative folders, so that no page names a folder of this machine.
+        parameters: dict[str, Any] = folders(path, Path("..") if args.out is None else out)
         if args.quick:
             parameters |= QUICK.get(path.stem, {})
         if args.epochs and "epochs" in known_parameters(path):
