@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV ?= .venv
 MODEL ?= feedback
 EPOCHS ?= 64
-# More for the command line, as in: make train ARGS="--tb --amp"
+# More for the command line, as in: make train ARGS=--tb
 ARGS ?=
 
 BIN := $(VENV)/bin
@@ -168,11 +168,14 @@ lock: $(VENV)/.dev ## write tests/constraints.txt, the packages that each change
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11.9 --extra dev --no-annotate --quiet \
 	    --custom-compile-command 'make lock' --output-file tests/constraints.txt $(ARGS)
 
+# Whole steps in one call, on the CPU. Empty for the loop, as --amp and a GPU need it: make train FUSED= ARGS=--amp
+FUSED := --fused
 .PHONY: train
 train: $(VENV)/.notebooks ## train one network: make train MODEL=feedback EPOCHS=64 ARGS="--tb"
-	$(BIN)/python -m sequential_fmnist --model $(MODEL) --epochs $(EPOCHS) $(ARGS)
+	$(BIN)/python -m sequential_fmnist --model $(MODEL) --epochs $(EPOCHS) $(FUSED) $(ARGS)
 
-# What results/published.json says of both; PRECISION=--skip-overflow has the scaler's rule without its float16, and is fast.
+# What results/published.json says of both; PRECISION="--skip-overflow --fused" has the scaler's rule without its float16,
+# and is fast.
 PRECISION := --amp
 RECIPE_64 := --epochs 64 --batch-size 256 --drop-last $(PRECISION)
 RECIPE_90 := --epochs 90 --batch-size 128 --drop-last --standardise $(PRECISION)

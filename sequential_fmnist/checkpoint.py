@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import io
 import json
@@ -12,19 +11,13 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 from torch import distributed
 
-if TYPE_CHECKING:
-    from sequential_fmnist.train import Trainer
-
 __all__ = ["CheckpointError", "WriteError", "atomic_write", "load", "save", "set_seed", "sha256", "writing"]
-
-#: What may differ from the checkpoint's when a run is resumed: how long it trains, and on what.
-FREE = ("epochs", "device", "workers")
 
 
 class CheckpointError(ValueError):
@@ -146,38 +139,10 @@ def restore_rng(state: dict[str, Any]) -> None:
     random.setstate(state["python"])
 
 
-def resume(trainer: Trainer, path: str | os.PathLike[str]) -> None:
-    """Set ``trainer`` to what :func:`keep` saved; the schedule follows from options and epoch.
-
-    Raises:
-        CheckpointError: it belongs to a run with other options, but for :data:`FREE`, or lacks something.
-    """
-    state, own = load(path), trainer.told
-    try:
-        # An option that is younger than the checkpoint had its default.
-        before = dataclasses.asdict(type(trainer.config)()) | state["config"]
-        for name, value in own.items():
-            if before[name] != value and name not in FREE:
-                raise ValueError(f"it was made with {name}={before[name]}, not {name}={value}")
-        if state["epoch"] >= trainer.config.epochs:
-            raise ValueError(f"it has {state['epoch']} epochs already, and epochs={trainer.config.epochs}")
-        trainer.net.load_state_dict(state["model"])
-        trainer.optimizer.load_state_dict(state["optimizer"])
-        if state["scaler"]:  # empty where the run used none
-            trainer.scaler.load_state_dict(state["scaler"])
-        trainer.generator.set_state(state["sampler"])
-        trainer.epoch, trainer.history, trainer.options = state["epoch"], state["history"], state["options"]
-        if before != own:
-            trainer.options = [*trainer.options, {"from_epoch": trainer.epoch} | own]
-        trainer.scheduler = trainer.schedule()
-        restore_rng(state["rng"])
-    except (LookupError, RuntimeError, TypeError, ValueError) as error:
-        what = f"it has no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
-        raise CheckpointError(f"this run cannot resume from the checkpoint: {what}") from error
-
-
-def begin(folder: Path, trainer: Trainer, is_resumed: bool, tensorboard: bool) -> Any:
+def begin(folder: Path, parts: list[dict[str, Any]], epoch: int, is_resumed: bool, tensorboard: bool) -> Any:
     """Make the folder of a run, in which an earlier one is replaced; return a writer for TensorBoard, or None.
+
+    ``parts`` are the options of the run's parts, ``epoch`` is the one that begins, counted from 0.
 
     Raises:
         WriteError: it cannot be written.
@@ -186,35 +151,28 @@ def begin(folder: Path, trainer: Trainer, is_resumed: bool, tensorboard: bool) -
         if not is_resumed:
             (folder / "latest.pt").unlink(missing_ok=True)  # of an earlier run
     with atomic_write(folder / "config.json") as file:
-        file.write(json.dumps(trainer.options, indent=1).encode())
+        file.write(json.dumps(parts, indent=1).encode())
     if not tensorboard:
         return None
     from torch.utils.tensorboard import SummaryWriter
 
     with writing(folder / "tb"):  # events from here on, of an earlier run or a killed one, count no more
-        return SummaryWriter(str(folder / "tb"), purge_step=trainer.epoch)
+        return SummaryWriter(str(folder / "tb"), purge_step=epoch)
 
 
-def keep(folder: Path, trainer: Trainer, writer: Any) -> None:
-    """Save an epoch, latest.pt last: a run that is killed at any moment resumes, and makes the other files again."""
-    state = {
-        "config": trainer.told,
-        "options": trainer.options,
-        "epoch": trainer.epoch,
-        "history": trainer.history,
-        "model": trainer.net.state_dict(),
-        "optimizer": trainer.optimizer.state_dict(),
-        "scaler": trainer.scaler.state_dict(),
-        "sampler": trainer.generator.get_state(),
-        "rng": rng_state(),
-    }
-    *earlier, last = (record.get("test_accuracy", -1.0) for record in trainer.history)
+def keep(folder: Path, state: dict[str, Any], writer: Any) -> None:
+    """Save an epoch, latest.pt last: a run that is killed at any moment resumes, and makes the other files again.
+
+    ``state`` is all that is needed to resume, with a ``history``.
+    """
+    history = state["history"]
+    *earlier, last = (record.get("test_accuracy", -1.0) for record in history)
     if last > max(earlier, default=-1.0):
         save(folder / "best.pt", state)
     with atomic_write(folder / "metrics.jsonl") as file:
-        file.writelines(f"{json.dumps(one)}\n".encode() for one in trainer.history)
+        file.writelines(f"{json.dumps(one)}\n".encode() for one in history)
     if writer:
-        record = trainer.history[-1]
+        record = history[-1]
         with writing(folder / "tb"):
             for name in record.keys() - {"epoch"}:
                 writer.add_scalar(name, record[name], record["epoch"])

@@ -49,7 +49,7 @@ SUBSET = {
 }
 #: Bytes that images may take as floating-point numbers; larger ones are converted batch by batch.
 MOST_BYTES = 256 << 20
-#: Mean and standard deviation of the training images' pixels, from 0 to 1.
+#: Mean and standard deviation of the pixels, from 0 to 1, of Fashion-MNIST's training images.
 PIXEL_MEAN, PIXEL_STD = 0.2860, 0.3530
 
 
@@ -75,8 +75,8 @@ def _read(folder: Path, name: str, digest: str, fix: str) -> Tensor:
             content = file.read(64 << 20)  # the largest has 47 MB: a damaged archive must not fill the memory
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: {getattr(error, 'strerror', None) or error}. {fix}") from error
-    if (found := sha256(content)) != digest:
-        raise DataError(f"{path} is damaged: expected SHA-256 {digest}, found {found}. {fix}")
+    if (actual := sha256(content)) != digest:
+        raise DataError(f"{path} is damaged: expected SHA-256 {digest}, got {actual}. {fix}")
     body = bytearray(content[16 if "idx3" in name else 8 :])  # torch wants to be able to write to it
     return torch.frombuffer(body, dtype=torch.uint8)
 
@@ -116,6 +116,8 @@ class SequentialFashionMNIST(Dataset[tuple[Tensor, int]]):
 
     Attributes:
         images: uint8 ``[n, 1, 28, 28]``, 0 is background and 255 full ink.
+        mean: what networks get is each pixel in [0, 1] less ``mean``, 0 unless standardised,
+        std: divided by ``std``, 1 unless standardised.
         labels: int64 ``[n]``, 0 to 9.
         source: where the data are from, in words.
         is_subset: whether this is the embedded subset.
@@ -138,7 +140,8 @@ class SequentialFashionMNIST(Dataset[tuple[Tensor, int]]):
         **options: Any,
     ) -> None:
         chosen = Images(**options)
-        self.order, self.standardise, source = chosen.order, chosen.standardise, chosen.source
+        self.order, source = chosen.order, chosen.source
+        self.mean, self.std = (PIXEL_MEAN, PIXEL_STD) if chosen.standardise else (0.0, 1.0)
         self.is_subset = source == "embedded"
         root = cache_dir() if data_path is None else Path(data_path).expanduser()
         if data_path is not None and self.is_subset:
@@ -187,7 +190,7 @@ class SequentialFashionMNIST(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         """Return a picture, float32 ``[1, 28, 28]``, and its label."""
-        return pixels(self.images[index], self.standardise), int(self.labels[index])
+        return pixels(self.images[index], self.mean, self.std), int(self.labels[index])
 
 
 @dataclass
@@ -214,24 +217,27 @@ class Sequences:
 class Columns(Sequences):
     """Images as sequences of their columns, uint8 or pixels; a network is called with images."""
 
-    standardise: bool = False
+    mean: float = 0.0
+    std: float = 1.0
 
     def __getitem__(self, index: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         x = self.x_seq.transpose(0, 1)[index]  # [N, W, H]
-        x = x if x.is_floating_point() else pixels(x, self.standardise)
-        return (x.unsqueeze(1).transpose(2, 3),), self.labels[index]
+        return (pixels(x, self.mean, self.std).unsqueeze(1).transpose(2, 3),), self.labels[index]
 
 
 #: What a network can be trained and tested on: images ``data.images``, uint8 ``[n, 1, H, W]``, with ``data.labels``,
-#: int64 ``[n]``; :class:`Sequences`; or an iterable of batches ``(*inputs, labels)``, such as a DataLoader, where
+#: int64 ``[n]``, and, where networks are to get standardised pixels, numbers ``data.mean`` and ``data.std``;
+#: :class:`Sequences`; or an iterable of batches ``(*inputs, labels)``, such as a DataLoader, where
 #: ``net(*inputs)`` gives the outputs.
 Data = Any
 
 
-def pixels(images: Tensor, standardise: bool = False) -> Tensor:
-    """Return uint8 images as float32 in [0, 1]; standardised ones less their mean, divided by their deviation."""
+def pixels(images: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
+    """Return uint8 images as float32, in [0, 1] less ``mean`` and divided by ``std``; others are pixels already."""
+    if images.is_floating_point():
+        return images
     x = images / 255
-    return (x - PIXEL_MEAN) / PIXEL_STD if standardise else x
+    return x if (mean, std) == (0.0, 1.0) else (x - mean) / std
 
 
 def prepared(data: Data, device: torch.device | str = "cpu") -> Data:
@@ -246,9 +252,9 @@ def prepared(data: Data, device: torch.device | str = "cpu") -> Data:
     if not hasattr(data, "images"):
         return data
     columns = data.images.squeeze(1).transpose(1, 2).contiguous().to(device)  # [n, W, H]
-    standardise = getattr(data, "standardise", False)
-    columns = pixels(columns, standardise) if 4 * columns.numel() <= MOST_BYTES else columns
-    return Columns(columns.transpose(0, 1), data.labels.to(device), standardise=standardise)
+    mean, std = getattr(data, "mean", 0.0), getattr(data, "std", 1.0)
+    columns = pixels(columns, mean, std) if 4 * columns.numel() <= MOST_BYTES else columns
+    return Columns(columns.transpose(0, 1), data.labels.to(device), mean=mean, std=std)
 
 
 def batches(

@@ -51,7 +51,7 @@ def outputs(
 
 def predict(net: nn.Module, data: Data, batch_size: int = 256, device: str = "cpu") -> Tensor:
     """Return the class with the highest output for each sample, int64 ``[n]``; arguments as for :func:`evaluate`."""
-    return torch.cat([found.argmax(-1) for found, _ in outputs(net, data, batch_size, device)])
+    return torch.cat([rates.argmax(-1) for rates, _ in outputs(net, data, batch_size, device)])
 
 
 def evaluate(
@@ -73,12 +73,11 @@ def evaluate(
     Raises:
         ValueError: there is no sample, or no such loss.
     """
-    lost_by = LOSSES[check_choice("loss", loss, tuple(LOSSES))] if isinstance(loss, str) else loss
+    loss_of = LOSSES[check_choice("loss", loss, tuple(LOSSES))] if isinstance(loss, str) else loss
     sums, seen = torch.zeros(2, dtype=torch.float64, device=device), 0
-    for found, labels in outputs(net, data, batch_size, device):
-        lost = lost_by(found, labels)
-        right = (found.argmax(-1) == labels).sum()
-        sums += torch.stack([lost.double() * labels.numel(), right.double()])
+    for rates, labels in outputs(net, data, batch_size, device):
+        right = (rates.argmax(-1) == labels).sum()
+        sums += torch.stack([loss_of(rates, labels).double() * labels.numel(), right.double()])
         seen += labels.numel()
     if seen == 0:
         raise ValueError("data must hold at least one sample")

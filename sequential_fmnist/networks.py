@@ -12,11 +12,14 @@ from snn_core.surrogate import ATan
 
 __all__ = [
     "NETWORKS",
+    "TUTORIAL_NETWORKS",
     "ColumnNet",
     "FeedBackNet",
     "PlainNet",
     "StatefulSynapseNet",
     "columns_as_sequence",
+    "detach_resets",
+    "hidden_and_readout",
     "make_network",
 ]
 
@@ -58,7 +61,7 @@ class ColumnNet(nn.Sequential):
 
     @property
     def chain(self) -> nn.Sequential:
-        """The layers alone, ``[T, N, H]`` to ``[T, N, classes]``."""
+        """The layers alone, ``[T, N, H]`` to ``[T, N, classes]``: with their mean, what fused training trains."""
         return nn.Sequential(*self)
 
 
@@ -103,31 +106,55 @@ class FeedBackNet(ColumnNet):
         self.sn2 = neuron.MultiStepIFNode(surrogate_function=ATan(), detach_reset=True, backend=backend)
 
 
-#: The networks by the names that the command line uses, in the order of the text.
+#: The networks by the names that the command line uses. A network that is added here can be trained by its name.
 NETWORKS: dict[str, type[ColumnNet]] = {
     "plain": PlainNet,
     "stateful-synapse": StatefulSynapseNet,
     "feedback": FeedBackNet,
 }
-
+#: The text's three, in its order: studies, pages and shipped weights are about these, whatever else there is.
+TUTORIAL_NETWORKS = ("plain", "stateful-synapse", "feedback")
 
 #: Where gradients through the reset are cut.
 DETACHED = ("all", "hidden", "none")
+
+
+def hidden_and_readout(net: nn.Module) -> tuple[list[str], str | None]:
+    """Return the names of the hidden spiking layers of a chain, and that of its spiking read-out, by their places.
+
+    The read-out is the last spiking layer, the others are hidden. It is None where an ``nn.Linear`` follows the last
+    spiking layer, so that neurons that never fire read the network out; then all spiking layers are hidden.
+    """
+    spiking: list[str] = []
+    readout = None
+    for name, part in net.named_children():
+        if any(isinstance(module, neuron.SpikingNeuron) for module in part.modules()):
+            spiking.append(name)
+            readout = name
+        elif isinstance(part, nn.Linear):
+            readout = None
+    return spiking[:-1] if readout else spiking, readout
+
+
+def detach_resets(net: nn.Module, hidden: bool, readout: bool) -> None:
+    """Set ``detach_reset`` of the hidden neurons of a chain and of those that read it out."""
+    hidden_layers, readout_layer = hidden_and_readout(net)
+    for name, is_cut in [*((name, hidden) for name in hidden_layers), (readout_layer, readout)]:
+        for part in net.get_submodule(name).modules() if name else ():
+            if isinstance(part, neuron.SpikingNeuron):
+                part.detach_reset = is_cut
 
 
 def make_network(model: str, hidden: int = 32, backend: str = "auto", detach_reset: str = "all") -> ColumnNet:
     """Build one of :data:`NETWORKS` by its name.
 
     ``detach_reset`` says where gradients through the reset are cut: in ``"all"`` neurons, as the text lists them, in
-    the ``"hidden"`` ones or in ``"none"``.
+    the ``"hidden"`` ones, see :func:`hidden_and_readout`, or in ``"none"``.
 
     Raises:
         ValueError: an unknown word; the message names the argument and the words that there are.
     """
     net = NETWORKS[check_choice("model", model, tuple(NETWORKS))](hidden, backend)
     check_choice("detach_reset", detach_reset, DETACHED)
-    for where, is_cut in ((net.sn1, detach_reset != "none"), (net.sn2, detach_reset == "all")):
-        for part in where.modules():
-            if isinstance(part, neuron.SpikingNeuron):
-                part.detach_reset = is_cut
+    detach_resets(net, hidden=detach_reset != "none", readout=detach_reset == "all")
     return net

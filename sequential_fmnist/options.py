@@ -10,10 +10,10 @@ from typing import Any
 
 from snn_core.checks import check_choice, check_device, check_flag, check_number, check_whole
 
-__all__ = ["add_options", "check_options", "option", "take_options"]
+__all__ = ["add_options", "check_options", "identifying", "option", "take_options"]
 
 
-def option(default: Any, help: str = "", allowed: Any = None, flag: str = "") -> Any:
+def option(default: Any, help: str = "", allowed: Any = None, flag: str = "", since: int = 1) -> Any:
     """Return a field with its default.
 
     Args:
@@ -21,8 +21,20 @@ def option(default: Any, help: str = "", allowed: Any = None, flag: str = "") ->
         help: what it is.
         allowed: words, None for any; the least whole number; or what another number must exceed, None for 0 or more.
         flag: another name on a command line.
+        since: above 1 for an option that is younger than runs that are kept: :func:`identifying` leaves it out at its
+            default, so that it changes no key of them.
     """
-    return dataclasses.field(default=default, metadata={"help": help, "allowed": allowed, "flag": flag})
+    metadata = {"help": help, "allowed": allowed, "flag": flag, "since": since}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def identifying(options: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass that tell it from others, but for those that are new and have their default."""
+    values = dataclasses.asdict(options)
+    for field in dataclasses.fields(options):
+        if field.metadata.get("since", 1) > 1 and values[field.name] == field.default:
+            del values[field.name]
+    return values
 
 
 def check_options(options: Any) -> None:

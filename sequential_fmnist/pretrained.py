@@ -12,7 +12,7 @@ from torch import nn
 
 from sequential_fmnist.checkpoint import sha256
 from sequential_fmnist.data import EMBEDDED_FOLDER
-from sequential_fmnist.networks import NETWORKS
+from sequential_fmnist.networks import TUTORIAL_NETWORKS
 from sequential_fmnist.variants import NetworkSpec
 from snn_core.checks import check_choice
 
@@ -28,8 +28,8 @@ class PretrainedError(ValueError):
 
 def card_digest(card: dict[str, Any]) -> str:
     """Return the SHA-256 of all that a card says; it is kept beside the rest of it as ``card_sha256``."""
-    said = {name: value for name, value in card.items() if name != "card_sha256"}
-    return sha256(json.dumps(said, sort_keys=True).encode())
+    content = {name: value for name, value in card.items() if name != "card_sha256"}
+    return sha256(json.dumps(content, sort_keys=True).encode())
 
 
 def load(kind: str, folder: str | os.PathLike[str] = PRETRAINED_FOLDER) -> tuple[nn.Module, dict[str, Any]]:
@@ -38,13 +38,14 @@ def load(kind: str, folder: str | os.PathLike[str] = PRETRAINED_FOLDER) -> tuple
     The network maps images ``[N, 1, 28, 28]`` in [0, 1] to outputs ``[N, 10]``, of which the largest names the class;
     call :func:`~snn_core.functional.reset_net` after each batch.
 
-    ``folder`` is where the cards and the weights are; ``kind`` is one of :data:`~sequential_fmnist.networks.NETWORKS`.
+    ``folder`` is where the cards and the weights are; ``kind`` is one of
+    :data:`~sequential_fmnist.networks.TUTORIAL_NETWORKS`.
 
     Raises:
         PretrainedError: a file is missing, has another SHA-256 than its card says, or does not fit the network.
         ValueError: no such ``kind``.
     """
-    check_choice("kind", kind, tuple(NETWORKS))
+    check_choice("kind", kind, TUTORIAL_NETWORKS)
     from safetensors.torch import load as read_tensors
 
     card, spec = _card(kind, Path(folder))
@@ -53,8 +54,8 @@ def load(kind: str, folder: str | os.PathLike[str] = PRETRAINED_FOLDER) -> tuple
         content = path.read_bytes()
     except OSError as error:
         raise PretrainedError(f"weights {path} cannot be read: {error.strerror}") from error
-    if (found := sha256(content)) != card["sha256"]:
-        raise PretrainedError(f"weights {path} are damaged: expected SHA-256 {card['sha256']}, found {found}")
+    if (actual := sha256(content)) != card["sha256"]:
+        raise PretrainedError(f"weights {path} are damaged: expected SHA-256 {card['sha256']}, got {actual}")
     with torch.random.fork_rng(devices=[]):  # initial weights that are replaced leave no trace
         net = spec.build()
     try:

@@ -1,6 +1,6 @@
 """Train a network, on sequential Fashion-MNIST or anything else: ``python -m sequential_fmnist --help``.
 
-From top to bottom: the options that decide a run, a step, an epoch, a whole run, the command line.
+From top to bottom: the options that decide a run, an epoch with its steps, a whole run, the command line.
 """
 
 from __future__ import annotations
@@ -26,22 +26,37 @@ from tqdm import tqdm
 from sequential_fmnist import checkpoint
 from sequential_fmnist.checkpoint import CheckpointError, WriteError, is_first_process, set_seed
 from sequential_fmnist.data import (
+    Columns,
     Data,
     DataError,
     Images,
     Sequences,
     SequentialFashionMNIST,
     batches,
+    pixels,
     prepared,
 )
 from sequential_fmnist.evaluate import COLLAPSE, LOSSES, Loss, evaluate, falls
-from sequential_fmnist.many_steps import many_steps
+from sequential_fmnist.networks import ColumnNet
 from sequential_fmnist.options import add_options, check_options, option, take_options
 from sequential_fmnist.variants import NetworkSpec
+from snn_core import fuse
 from snn_core.checks import check_whole
-from snn_core.functional import SkipOverflow, reset_net
+from snn_core.functional import SkipOverflow, reset_net, train_steps
 
-__all__ = ["TrainingConfig", "fit", "main", "make_parser", "set_seed"]
+__all__ = ["FusedError", "TrainingConfig", "fit", "main", "make_parser", "set_seed"]
+
+#: Steps of one call of train_steps: few enough that Ctrl-C and the progress bar need not wait.
+STEPS_PER_CALL = 64
+#: Options that may differ from the checkpoint's when a run is resumed: how long it trains, and on what.
+MAY_DIFFER = ("epochs", "device", "workers")
+
+
+class FusedError(ValueError):
+    """Training with ``fused=True`` is impossible, for the reason given; the loop trains the same run."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"fused training is impossible: {reason}. Train without fused")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +83,9 @@ class TrainingConfig:
     clip: float | None = option(None, "largest norm of the gradient", 0)
     amp: bool = option(False, "Use AMP training: steps in float16 where torch has it, with a GradScaler")
     skip_overflow: bool = option(False, "skip the updates that --amp would skip, in float32")
+    fused: bool = option(
+        False, "take whole steps, many in one call, by train_steps: the same within rounding, faster", since=2
+    )
     device: str = option("cpu", "device")
     workers: int = option(0, "number of data loading workers", 0, "-j")
 
@@ -106,19 +124,17 @@ class Trainer:
             self.optimizer = torch.optim.Adam(self.weights, **options)
         else:
             self.optimizer = torch.optim.SGD(self.weights, momentum=config.momentum, **options)
-        self.loss, self.loss_name = loss or LOSSES[config.loss], None if loss else config.loss
+        self.loss = loss or LOSSES[config.loss]
         scaler = torch.amp.GradScaler(self.device.type, enabled=config.amp)
         self.scaler = SkipOverflow() if config.skip_overflow else scaler
         self.generator = torch.Generator().manual_seed(config.seed)
         self.epoch = start_epoch
         self.scheduler = self.schedule()
         self.history: list[dict[str, float]] = []
-        #: What must be the same when the run is resumed.
-        self.told = {**(about or {}), "processes": self.processes, **dataclasses.asdict(config)}
-        #: The same, and the epoch from which it held.
-        self.options = [{"from_epoch": start_epoch} | self.told]
-        #: Whether a step does what many_steps does, once that is known.
-        self.is_usual: bool | None = None
+        #: What must be the same when the run is resumed, but for :data:`MAY_DIFFER`.
+        self.options = {**(about or {}), "processes": self.processes, **dataclasses.asdict(config)}
+        #: The options of each part of the run, and the epoch from which they held.
+        self.parts = [{"from_epoch": start_epoch} | self.options]
 
     def schedule(self) -> torch.optim.lr_scheduler.LRScheduler:
         """Return the schedule after ``self.epoch`` epochs, and set the learning rate to what it is then."""
@@ -135,21 +151,6 @@ class Trainer:
             step_quietly(scheduler)
         return scheduler
 
-    def step(self, inputs: Sequence[Tensor], labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Take a training step; return the loss and the outputs before it. Without --amp the scaler does nothing."""
-        with torch.autocast(self.device.type, torch.float16, self.config.amp):
-            outputs = self.model(*inputs)
-            loss = self.loss(outputs, labels)
-        self.optimizer.zero_grad()
-        self.scaler.scale(loss).backward()
-        self.scaler.unscale_(self.optimizer)
-        if self.config.clip is not None:
-            nn.utils.clip_grad_norm_(self.weights, self.config.clip)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        reset_net(self.net)
-        return loss.detach(), outputs.detach()
-
     def train_epoch(
         self, data: Data, bar: tqdm[Any], after_step: Callable[[], Any] | None = None
     ) -> dict[str, float]:
@@ -157,31 +158,44 @@ class Trainer:
 
         Raises:
             FloatingPointError: a loss, a weight, or what the optimizer keeps is not finite after the epoch.
+            FusedError: see :meth:`check_fused`.
         """
-        size, order = self.batch_size, self._order(data)
+        config, order = self.config, self._order(data)
         lost, right, seen, skipped = torch.zeros((), dtype=torch.float64, device=self.device), 0, 0, 0
         self.net.train()
         reset_net(self.net)
-        # The steps below, many of them in one call, where nobody looks at each and none of their lines was changed.
-        for taken in many_steps(self, data, order) if after_step is None else ():
-            lost, right, seen = (
-                lost + taken.losses.sum() * size,
-                right + taken.right.sum(),
-                seen + len(taken.right) * size,
-            )
-            skipped += int(taken.skipped.sum())
-            bar.update(len(taken.right))
-        order = order if order is None else order[seen:]
-        for inputs, labels in batches(data, size, order, self.config.workers):
-            inputs, labels = [part.to(self.device) for part in inputs], labels.to(self.device)
-            scale = self.scaler.get_scale()
-            loss, outputs = self.step(inputs, labels)
-            skipped += self.scaler.get_scale() < scale
-            lost = lost + loss.double() * labels.numel()
-            right, seen = right + (outputs.argmax(-1) == labels).sum(), seen + labels.numel()
-            bar.update()
-            if after_step is not None:
-                after_step()
+        if config.fused:  # whole steps, many in one call: what the loop below does, within rounding
+            self.check_fused(data, after_step)
+            rule = self.scaler if config.skip_overflow else None
+            for x_seq, labels, index in self._calls(data, order):
+                steps = train_steps(
+                    self.net.chain, x_seq, labels, self.optimizer, config.loss, index, config.clip, rule
+                )
+                lost, right = lost + steps.losses.sum() * index.shape[1], right + steps.right.sum()
+                seen, skipped = seen + index.numel(), skipped + int(steps.skipped.sum())
+                bar.update(len(index))
+        else:
+            for inputs, labels in batches(data, self.batch_size, order, config.workers):
+                inputs, labels = [part.to(self.device) for part in inputs], labels.to(self.device)
+                # Without amp, autocast does nothing; without amp or skip_overflow, nor does the scaler.
+                with torch.autocast(self.device.type, torch.float16, config.amp):
+                    outputs = self.model(*inputs)
+                    loss = self.loss(outputs, labels)
+                self.optimizer.zero_grad()
+                self.scaler.scale(loss).backward()
+                self.scaler.unscale_(self.optimizer)
+                if config.clip is not None:
+                    nn.utils.clip_grad_norm_(self.weights, config.clip)
+                scale = self.scaler.get_scale()
+                self.scaler.step(self.optimizer)
+                self.scaler.update()
+                reset_net(self.net)
+                lost = lost + loss.detach().double() * labels.numel()
+                right, seen = right + (outputs.argmax(-1) == labels).sum(), seen + labels.numel()
+                skipped += self.scaler.get_scale() < scale
+                bar.update()
+                if after_step is not None:
+                    after_step()
         step_quietly(self.scheduler)
         self.epoch += 1
         self._check_finite(lost)
@@ -189,8 +203,53 @@ class Trainer:
         if self.processes > 1:
             distributed.all_reduce(sums)
         lost, right, seen = sums.tolist()
-        more = {"skipped_steps": skipped} if self.config.amp or self.config.skip_overflow else {}
+        more = {"skipped_steps": skipped} if config.amp or config.skip_overflow else {}
         return {"train_loss": lost / seen, "train_accuracy": right / seen} | more
+
+    def check_fused(self, data: Data, after_step: Callable[[], Any] | None = None) -> None:
+        """Refuse fused training of what :func:`~snn_core.functional.train_steps` does not compute.
+
+        Raises:
+            FusedError: the loss, the data, the network, or what comes between the steps does not allow it.
+        """
+        config, net = self.config, self.net
+        has_hooks = any(map(fuse.has_hooks, net.modules())) or any(
+            weight._backward_hooks or getattr(weight, "_post_accumulate_grad_hooks", None)
+            for weight in self.weights
+        )
+        own = f"{type(net).__name__} has a forward other than ColumnNet's, a chain of layers and their mean over time"
+        for applies, reason in (
+            (config.amp, "amp computes in float16"),
+            (config.workers, "workers load batch after batch"),
+            (self.device.type != "cpu", f"it runs on the CPU, not on {config.device}"),
+            (self.processes > 1, f"it runs in one process, not in {self.processes}"),
+            (self.loss is not LOSSES[config.loss], "a loss of your own is not called"),
+            (after_step is not None, "after_step is not called"),
+            (has_hooks, "hooks are not called"),
+            (type(net).forward is not ColumnNet.forward, own),
+            (not isinstance(data, Columns), "the data must be images in one tensor"),
+        ):
+            if applies:
+                raise FusedError(reason)
+        x_seq = pixels(data.x_seq[:, :1], data.mean, data.std)
+        no_steps = torch.empty(0, self.batch_size, dtype=torch.int64)  # so that it only checks
+        try:
+            train_steps(net.chain, x_seq, no_steps.new_zeros(1), self.optimizer, config.loss, no_steps)
+        except (TypeError, ValueError) as error:
+            raise FusedError(str(error)) from error
+
+    def _calls(self, data: Columns, order: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield the arguments ``x_seq``, ``labels`` and ``index`` of each call of ``train_steps`` in an epoch."""
+        full = len(order) // self.batch_size
+        steps = order[: full * self.batch_size].view(full, self.batch_size)
+        rest = order[full * self.batch_size :][None]  # a batch that is not full is a call with one step
+        for index in [*steps.split(STEPS_PER_CALL), rest]:
+            if index.numel() and data.x_seq.is_floating_point():
+                yield data.x_seq, data.labels, index
+            elif index.numel():  # bytes: the images of this call alone become numbers
+                images = index.flatten()
+                x_seq = pixels(data.x_seq[:, images], data.mean, data.std)
+                yield x_seq, data.labels[images], torch.arange(len(images)).view_as(index)
 
     def _order(self, data: Data) -> Tensor | None:
         """Return the samples that this process sees in the epoch to come; None for data with an order of their own."""
@@ -204,6 +263,50 @@ class Trainer:
             order = torch.tensor(list(sampler))
         full = len(order) // self.batch_size * self.batch_size
         return order[:full] if self.config.drop_last else order
+
+    def state(self) -> dict[str, Any]:
+        """Return what :meth:`resume` needs, in tensors and plain values."""
+        return {
+            "config": self.options,
+            "options": self.parts,
+            "epoch": self.epoch,
+            "history": self.history,
+            "model": self.net.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "sampler": self.generator.get_state(),
+            "rng": checkpoint.rng_state(),
+        }
+
+    def resume(self, path: str | os.PathLike[str]) -> None:
+        """Continue from a :meth:`state` that was saved; the schedule follows from options and epoch.
+
+        Raises:
+            CheckpointError: it belongs to a run with other options, but for :data:`MAY_DIFFER`, or lacks something.
+        """
+        state, now = checkpoint.load(path), self.options
+        try:
+            # An option that is younger than the checkpoint had its default; before there was "fused", both were taken.
+            defaults = dataclasses.asdict(TrainingConfig()) | {"fused": now["fused"]}
+            before = defaults | state["config"]
+            for name, value in now.items():
+                if before[name] != value and name not in MAY_DIFFER:
+                    raise ValueError(f"it was made with {name}={before[name]}, not {name}={value}")
+            if state["epoch"] >= self.config.epochs:
+                raise ValueError(f"it has {state['epoch']} epochs already, and epochs={self.config.epochs}")
+            self.net.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            if state["scaler"]:  # empty where the run used none
+                self.scaler.load_state_dict(state["scaler"])
+            self.generator.set_state(state["sampler"])
+            self.epoch, self.history, self.parts = state["epoch"], state["history"], state["options"]
+            if before != now:
+                self.parts = [*self.parts, {"from_epoch": self.epoch} | now]
+            self.scheduler = self.schedule()
+            checkpoint.restore_rng(state["rng"])
+        except (LookupError, RuntimeError, TypeError, ValueError) as error:
+            what = f"it has no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+            raise CheckpointError(f"this run cannot resume from the checkpoint: {what}") from error
 
     def _check_finite(self, loss: Tensor) -> None:
         # Spikes hide it: a membrane potential that is not a number never reaches the threshold.
@@ -237,6 +340,7 @@ def fit(
     test: Data | None = None,
     config: TrainingConfig | None = None,
     *,
+    fused: bool = False,
     loss: Loss | None = None,
     output_dir: str | os.PathLike[str] | None = None,
     resume: str | os.PathLike[str] | None = None,
@@ -258,6 +362,9 @@ def fit(
         train: images, sequences or batches, see :data:`~sequential_fmnist.data.Data`.
         test: likewise. They choose nothing but ``best.pt``, so report the last epoch, not the best.
         config: the run; None takes the defaults.
+        fused: as ``config.fused``: whole steps, many in one call, by :func:`~snn_core.functional.train_steps` in place
+            of the loop of ``Trainer.train_epoch``. The chain of a ``ColumnNet`` is trained, with ``config.loss`` of its
+            mean over time, and the same within rounding.
         loss: of outputs and labels, in place of ``config.loss``.
         output_dir: folder for checkpoints and logs, in which an earlier run is replaced; None keeps nothing.
         resume: checkpoint to resume from.
@@ -272,22 +379,27 @@ def fit(
     Raises:
         CheckpointError: ``resume`` cannot be used, or belongs to another run.
         FloatingPointError: a number is not finite after an epoch, which is not saved then.
+        FusedError: ``fused`` is asked for and impossible; nothing has been trained or written then.
         ValueError: ``start_epoch`` together with ``resume``.
         WriteError: ``output_dir`` cannot be written.
     """
     config = config or TrainingConfig()
+    if fused:
+        config = dataclasses.replace(config, fused=True)
     if check_whole("start_epoch", start_epoch, 0, config.epochs - 1) and resume is not None:
         raise ValueError("start_epoch is the checkpoint's: give resume without it")
     set_seed(config.seed)
     samples = len(train) if hasattr(train, "__len__") else None
     trainer = Trainer(net, config, loss, start_epoch, {"samples": samples, **(about or {})})
+    train = prepared(train, "cpu" if config.workers else config.device)
+    if config.fused:
+        trainer.check_fused(train, after_step)
     if resume is not None:
-        checkpoint.resume(trainer, resume)
+        trainer.resume(resume)
     is_first, writer = is_first_process(), None
     folder = Path(output_dir) if output_dir is not None and is_first else None
     if folder:
-        writer = checkpoint.begin(folder, trainer, resume is not None, tensorboard)
-    train = prepared(train, "cpu" if config.workers else config.device)
+        writer = checkpoint.begin(folder, trainer.parts, trainer.epoch, resume is not None, tensorboard)
     test = test if test is None else prepared(test, config.device)
     size = config.batch_size if isinstance(train, Sequences) else 1
     rounded = math.floor if config.drop_last else math.ceil
@@ -298,14 +410,15 @@ def fit(
             record = {"epoch": trainer.epoch, "lr": trainer.optimizer.param_groups[0]["lr"]}
             record |= trainer.train_epoch(train, bar, after_step)
             if test is not None:
-                found = evaluate(net, test, config.batch_size, config.device, trainer.loss)
-                record["test_loss"], record["test_accuracy"] = found
+                record["test_loss"], record["test_accuracy"] = evaluate(
+                    net, test, config.batch_size, config.device, trainer.loss
+                )
             trainer.history.append(record)
             for line in lines(trainer.history, config.epochs) if is_first else ():
                 bar.set_postfix_str(line)
                 log(line)
             if folder:
-                checkpoint.keep(folder, trainer, writer)
+                checkpoint.keep(folder, trainer.state(), writer)
             if stop():
                 break
     return trainer.history
@@ -341,7 +454,8 @@ def _options(
             if "start_epoch" in given:
                 raise ValueError("start_epoch is the checkpoint's: give --resume without --start-epoch")
             before = checkpoint.load(given["resume"]).get("config", {})
-        options = before | {"device": "cuda" if torch.cuda.is_available() else "cpu"}
+        is_fused = given.get("fused", before.get("fused", False))
+        options = before | {"device": "cuda" if torch.cuda.is_available() and not is_fused else "cpu"}
         network, images, config = (
             take_options(kind, given, options) for kind in (NetworkSpec, Images, TrainingConfig)
         )
@@ -378,7 +492,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         given |= {"tensorboard": given.pop("tb", False), "log": tqdm.write, "about": about}
         fit(network.build(), *data, config, **given)
         return 0
-    except (CheckpointError, DataError, FloatingPointError, WriteError) as error:
+    except (CheckpointError, DataError, FloatingPointError, FusedError, WriteError) as error:
         if is_first_process():
             print(f"error: {error}", file=sys.stderr)
         return 1

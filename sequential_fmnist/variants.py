@@ -9,7 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sequential_fmnist.networks import DETACHED, NETWORKS, ColumnNet, columns_as_sequence, make_network
+from sequential_fmnist.networks import (
+    DETACHED,
+    NETWORKS,
+    ColumnNet,
+    columns_as_sequence,
+    hidden_and_readout,
+    make_network,
+)
 from sequential_fmnist.options import check_options, option
 from snn_core.functional import mean_over_time, scan
 from snn_core.kernels import BACKENDS
@@ -34,7 +41,7 @@ class NetworkSpec:
         TypeError, ValueError: a value of another type or out of its range; the message names the field.
     """
 
-    model: str = option("plain", "one of the three, or a gated network", (*NETWORKS, *GATED))
+    model: str = option("plain", "one of the networks, or a gated one", (*NETWORKS, *GATED))
     hidden: int = option(32, "number of hidden neurons", 1)
     backend: str = option("auto", "how sequences run", BACKENDS)
     detach_reset: str = option("all", "where gradients through resets are cut", DETACHED)
@@ -75,22 +82,23 @@ class NetworkSpec:
             mask = torch.arange(2 * self.hidden) < self.hidden
             net.sn1[0].rc.weight.register_hook(lambda gradient: gradient * mask.to(gradient.device))
         layers = OrderedDict(net.named_children())
-        if self.readout == "leaky":
-            layers["sn2"] = MultiStepLINode(nn.Parameter(torch.tensor(2.0)), backend=self.backend)
-        elif self.readout == "membrane":
-            del layers["sn2"]
+        _, readout = hidden_and_readout(net)
+        if readout and self.readout == "leaky":
+            layers[readout] = MultiStepLINode(nn.Parameter(torch.tensor(2.0)), backend=self.backend)
+        elif readout and self.readout == "membrane":
+            del layers[readout]
         if self.batch_norm:
             layers["bn"] = nn.BatchNorm1d(self.hidden)
-            for name in [name for name in layers if name not in ("fc1", "bn")]:
+            for name in list(layers)[1:-1]:
                 layers.move_to_end(name)
-        is_usual = self.readout == "rate" and self.last is None and self.scale == 1 and not self.batch_norm
-        return net if is_usual else TrainedNet(layers, self.scale, self.last, self.backend)
+        is_listed = self.readout == "rate" and self.last is None and self.scale == 1 and not self.batch_norm
+        return net if is_listed else TrainedNet(layers, self.scale, self.last, self.backend)
 
 
 class TrainedNet(ColumnNet):
     """Layers as of a :class:`~sequential_fmnist.networks.ColumnNet`; the output is ``scale`` times the mean.
 
-    With ``last`` it is the mean of so many last time steps. Without neurons after ``fc2``, neurons that integrate and
+    With ``last`` it is the mean of so many last time steps. Where the last layer is linear, neurons that integrate and
     never fire read it out.
     """
 

@@ -192,40 +192,6 @@ class ParametricLIF(IF):
 
 
 @dataclass(eq=False)
-class AdaptiveLIF(ParametricLIF):
-    r"""LIF neuron whose threshold rises with each spike; its second state is the adaptation a.
-
-    .. math:: s[t] = \Theta(h[t] - (v_{threshold} + \beta\,a[t-1])), \qquad a[t] = \rho\,a[t-1] + s[t]
-
-    The soft reset subtracts the threshold that h crossed, :math:`v_{threshold} + \beta\,a[t-1]`.
-    """
-
-    rho: Number
-    beta: Number
-
-    others = (0.0,)
-
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        v, a = state[:2]
-        s, v, more = self.spike(self.charge(x, v), state, self.v_threshold + self.beta * a)
-        return s, (v, self.rho * a + s, *more)
-
-
-@dataclass(eq=False)
-class CUBALIF(ParametricLIF):
-    r"""LIF neuron charged by a synaptic current, its second state: :math:`i[t] = d\,i[t-1] + x[t]`."""
-
-    decay: Number
-
-    others = (0.0,)
-
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        i = self.decay * state[1] + x
-        s, v, more = self.spike(self.charge(i, state[0]), state, self.v_threshold)
-        return s, (v, i, *more)
-
-
-@dataclass(eq=False)
 class LI(Cell):
     """Leaky integrator, which never fires: its state is its output; see :func:`leaky_charge`."""
 

@@ -153,6 +153,10 @@ def check_sequence(name: str, x_seq: Any) -> Tensor:
         TypeError: see :func:`check_floating`.
         ValueError: ``x_seq`` has fewer than two dimensions, or T is 0.
     """
+    if type(x_seq) is Tensor and x_seq.dtype in FLOATING and x_seq.layout is torch.strided:
+        shape = x_seq.shape
+        if len(shape) > 1 and shape[0]:  # as nearly always, without further calls
+            return x_seq
     if check_floating(name, x_seq).dim() < 2:
         raise ValueError(f"{name} must have shape [T, N, *], got {list(x_seq.shape)}")
     if x_seq.shape[0] == 0:
@@ -168,11 +172,14 @@ def check_shape(name: str, value: Any, *shape: int | str) -> Tensor:
         ValueError: it has another shape.
     """
     have = check_tensor(name, value).shape
-    fits = len(have) == len(shape)
-    if not (fits and all(isinstance(want, str) or have[at] == want for at, want in enumerate(shape))):
-        wanted = ", ".join(map(str, shape))
-        raise ValueError(f"{name} must have shape [{wanted}], got {list(have)}")
-    return value
+    if len(have) == len(shape):
+        for size, want in zip(have, shape, strict=True):
+            if size != want and not isinstance(want, str):
+                break
+        else:
+            return value
+    wanted = ", ".join(map(str, shape))
+    raise ValueError(f"{name} must have shape [{wanted}], got {list(have)}")
 
 
 def check_device(name: str, value: Any) -> torch.device:

@@ -97,7 +97,8 @@ def scan(x_seq: Tensor, *modules: nn.Module, backend: str = "auto", lengths: Any
         if not isinstance(module, nn.Module):
             check_module("modules", module)  # raises
     check_sequence("x_seq", x_seq)
-    check_backend("backend", backend)
+    if backend != "auto":
+        check_backend("backend", backend)
     if lengths is None:
         return fuse.scan(x_seq, modules, backend)
     return scan_with_lengths(x_seq, modules, lengths, backend)
@@ -131,7 +132,8 @@ def train_steps(
         labels: classes, int64 ``[n]``.
         optimizer: ``torch.optim.SGD`` or ``Adam`` with one group of weights.
         loss: of the mean output over time ``[N, J]``: ``"mse"`` to the one-hot label, or ``"cross-entropy"``.
-        index: which samples each step takes, int64 ``[steps, N]``; None is one step with all.
+        index: which samples each step takes, int64 ``[steps, N]``; None is one step with all. With no steps all is
+            checked and nothing trained.
         clip: largest norm of the gradient, see ``torch.nn.utils.clip_grad_norm_``; None leaves it.
         skip_overflow: the rule by which updates are skipped, which changes with them; None skips none.
 
@@ -201,11 +203,13 @@ def _whole(net: nn.Module, x_seq: Tensor) -> list[stages.Stage]:
 
 def _check_classes(name: str, numbers: Tensor, end: int) -> None:
     """Refuse numbers that are not int64 on the CPU, or not from 0 to ``end`` - 1."""
-    if numbers.dtype != torch.int64 or numbers.device.type != "cpu" or numbers.numel() == 0:
+    if numbers.dtype != torch.int64 or numbers.device.type != "cpu" or 0 in numbers.shape[-1:]:
         raise TypeError(
             f"{name} must be int64 on the CPU, at least one number, got {numbers.numel()} of {numbers.dtype} on "
             f"{numbers.device}"
         )
+    if numbers.numel() == 0:
+        return
     lowest, highest = int(numbers.min()), int(numbers.max())
     if lowest < 0 or highest >= end:
         raise ValueError(f"{name} must be from 0 to {end - 1}, got {lowest} to {highest}")
@@ -303,6 +307,7 @@ class Decision(NamedTuple):
 
     ``name`` is that of ``named_modules``, ``kind`` its class, ``fused`` whether a kernel took all time steps at once;
     where it did not, ``reason`` says why. Parts with one number ``scan`` share a kernel; it is 0 where none ran.
+    ``remark`` says what slows a fused part down, if anything.
     """
 
     name: str
@@ -310,10 +315,11 @@ class Decision(NamedTuple):
     fused: bool
     reason: str
     scan: int = 0
+    remark: str = ""
 
     def __str__(self) -> str:
         how = f"fused, in scan {self.scan}" if self.fused else f"not fused: {self.reason}"
-        return f"{self.name:16} {self.kind:28} {how}"
+        return f"{self.name:16} {self.kind:28} {how}{'; ' * bool(self.remark)}{self.remark}"
 
 
 def explain(net: nn.Module, *inputs: Any) -> list[Decision]:
@@ -341,12 +347,12 @@ def explain(net: nn.Module, *inputs: Any) -> list[Decision]:
     known = {part for module, *_ in notes for part in module.modules()}
     for key, (part, name) in _places(net).items():
         if part not in known and getattr(part, name) is not before.get(key):
-            notes.append((part, False, STEP_BY_STEP, 0))
+            notes.append((part, False, STEP_BY_STEP, 0, ""))
             known |= set(part.modules())
     names = {module: name for name, module in net.named_modules()}
     return [
-        Decision(names.get(module, ""), type(module).__name__, fused, reason, scan)
-        for module, fused, reason, scan in dict.fromkeys(notes)
+        Decision(names.get(module, ""), type(module).__name__, fused, reason, scan, remark)
+        for module, fused, reason, scan, remark in dict.fromkeys(notes)
     ]
 
 

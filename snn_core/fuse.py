@@ -30,8 +30,9 @@ OUTPUT = "output"
 #: Most weights of a linear layer in a kernel, and in a scan on the CPU, where torch is faster with more, on all steps
 #: at once. Between the two a layer runs in a kernel only if one scan has to take all.
 MOST_WEIGHTS, MOST_IN_SCAN = 1 << 18, (1 << 14) - 1
-#: What :func:`~snn_core.functional.explain` collects: each module, whether it ran fused, why not, and in which scan.
-Notes = list[tuple[nn.Module, bool, str, int]]
+#: What :func:`~snn_core.functional.explain` collects: each module, whether it ran fused, why not, in which scan,
+#: and what slows its equations down.
+Notes = list[tuple[nn.Module, bool, str, int, str]]
 notes: ContextVar[Notes | None] = ContextVar("notes", default=None)
 #: Whether a scan with backend "torch" is at work, which holds for all that it calls.
 _in_loop: ContextVar[bool] = ContextVar("in_loop", default=False)
@@ -48,11 +49,14 @@ _STATELESS = frozenset(
 def like_of(x_seq: Tensor, lengths: Tensor | None = None) -> Like:
     """Return what the steps of a sequence are like."""
     device = x_seq.device
-    return Like(tuple(x_seq.shape)[1:], x_seq.dtype, device, is_autocast(device), lengths)
+    # As is_autocast, of the device of nearly every sequence.
+    autocast = torch.is_autocast_enabled("cpu") if device.type == "cpu" else is_autocast(device)
+    return Like(tuple(x_seq.shape)[1:], x_seq.dtype, device, autocast, lengths)
 
 
 # Which modules a scan may take ---------------------------------------------------------------------------------------
 
+_PLAIN, _has_storage = (Tensor, nn.Parameter), torch._C._has_storage
 #: The methods that a stage replaces; the first two call the others where a module asks for itself.
 _REPLACES = (
     "forward", "forward_sequence", "loop", "steps", "first_values", "checked_state", "kept_state", "keep_state",
@@ -183,12 +187,11 @@ def read(
     else:
         reason = replaced(module, is_direct and takes_sequences(module))
         stage = reason or module.stage(like)
-    if not isinstance(stage, str):
-        for tensor in stage.tensors:
-            if tensor is not None and not is_plain(tensor):
-                return (
-                    f"kernels take plain dense tensors, it holds a {type(tensor).__name__} of {tensor.layout}"
-                )
+    if type(stage) is Stage:
+        for one in stage.tensors:
+            if one is None or (type(one) in _PLAIN and one.layout is torch.strided and _has_storage(one)):
+                continue  # as is_plain, without a call
+            return f"kernels take plain dense tensors, it holds a {type(one).__name__} of {one.layout}"
     return stage
 
 
@@ -202,23 +205,12 @@ def _how_called(module: nn.Module) -> str:
 
 def is_plain(tensor: Tensor) -> bool:
     """Say whether a tensor is a dense one of torch itself, whose numbers a kernel may read at its address."""
-    return (
-        type(tensor) in (Tensor, nn.Parameter)
-        and tensor.layout is torch.strided
-        and torch._C._has_storage(tensor)
-    )
+    return type(tensor) in _PLAIN and tensor.layout is torch.strided and _has_storage(tensor)
 
 
 def is_parametrized(module: nn.Module) -> bool:
     """Say whether a weight of a module is computed from others, by ``torch.nn.utils.parametrize``."""
     return "parametrizations" in module._modules
-
-
-def _attribute(module: nn.Module, name: str) -> Any:
-    """Return an attribute, a parameter sooner than ``getattr`` does."""
-    kept = module._parameters
-    is_kept = name in kept and name not in module.__dict__ and not is_parametrized(module)
-    return kept[name] if is_kept else getattr(module, name)
 
 
 def weights_of(linear: nn.Module, like: Like) -> tuple[Tensor, Tensor | None] | str:
@@ -242,7 +234,11 @@ def weights_of(linear: nn.Module, like: Like) -> tuple[Tensor, Tensor | None] | 
     _, dtype, device, autocast, _ = like
     if autocast:
         return "autocast gives it another precision: call it with autocast off"
-    weight, bias = _attribute(linear, "weight"), _attribute(linear, "bias")
+    kept: Any = attributes["_parameters"]
+    if kind is nn.Linear and len(kept) == 2 and "weight" not in attributes and "bias" not in attributes:
+        weight, bias = kept["weight"], kept["bias"]  # as below, in a fraction of the time
+    else:
+        weight, bias = linear.weight, linear.bias
     if not (weight.dtype is dtype and weight.device == device):
         return f"its weights are {weight.dtype} on {weight.device}, the input is {dtype} on {device}"
     if bias is not None and not (
@@ -253,7 +249,7 @@ def weights_of(linear: nn.Module, like: Like) -> tuple[Tensor, Tensor | None] | 
 
 
 def _linear(module: nn.Module, like: Like, backend: str, in_one: bool) -> Stage | str:
-    reason = kernels.why_not(backend, like)
+    reason = kernels.why_not(backend, like.device, like.dtype)
     if reason:
         return reason
     shape = like.shape
@@ -443,7 +439,7 @@ def with_linear_feedback(
     kind = stages.Kind(
         program, like.shape, features, features, depth, int(history is not None), stored, sizes
     )
-    reason = kernels.why_not("auto", like, kind)
+    reason = "" if like.device.type == "cpu" else kernels.why_too_large(kind, like)
     given = reason or weights()
     if isinstance(given, str):
         return given
@@ -506,15 +502,17 @@ def _scan(x_seq: Tensor, modules: Any, backend: str, execute: Any, call: Any, le
         x_seq = (execute or _execute)(x_seq, run) if run else (call or apply)(modules[at], x_seq)
         end = at + max(len(run), 1)
         if (to := notes.get()) is not None:
-            _note(to, modules[at:end], "" if run else reason)
+            _note(to, modules[at:end], run, "" if run else reason)
         at = end
     return x_seq
 
 
-def _note(notes: Notes, modules: Sequence[nn.Module], reason: str) -> None:
+def _note(notes: Notes, modules: Sequence[nn.Module], run: Sequence[Stage], reason: str) -> None:
     """Note that modules have shared a scan, or the reason why one of them took the loop."""
-    number = 0 if reason else 1 + max((scan for *_, scan in notes), default=0)
-    notes.extend([(module, not reason, reason, number) for module in modules])
+    number = 0 if reason else 1 + max((one[3] for one in notes), default=0)
+    remarks = [stage.kind.program.remark if stage.kind.program else "" for stage in run] or [""]
+    pairs = zip(modules, remarks, strict=True)
+    notes.extend([(module, not reason, reason, number, remark) for module, remark in pairs])
 
 
 def read_all(
@@ -524,7 +522,6 @@ def read_all(
 
     ``in_one`` says that one scan has to take all, even where it is slower than torch.
     """
-    equations.look_again()
     taken: list[Stage] = []
     states: set[tuple[int, str]] = set()
     was_whole = False
@@ -561,11 +558,10 @@ def alone(module: Any, x_seq: Tensor) -> Tensor:
 
 
 def _alone(module: Any, x_seq: Tensor) -> Tensor:
-    equations.look_again()
     stage = why_loop(x_seq) or read(module, like_of(x_seq), is_direct=True)
     reason = stage if isinstance(stage, str) else ""
     if (to := notes.get()) is not None:
-        _note(to, [module], reason)
+        _note(to, [module], [] if isinstance(stage, str) else [stage], reason)
     return module.loop(x_seq) if isinstance(stage, str) else _execute(x_seq, [stage])
 
 

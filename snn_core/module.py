@@ -408,7 +408,7 @@ class CellModule(NumbersModule):
         return y_seq
 
     def stage(self, like: Like) -> kernels.Stage | str:
-        reason = kernels.why_not(self.backend, like)
+        reason = kernels.why_not(self.backend, like.device, like.dtype)
         return reason or fuse.of_cell(
             self, self.cell(like), like, [(self, name, None) for name in self.state_names]
         )

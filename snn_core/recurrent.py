@@ -125,7 +125,7 @@ class ElementWiseRecurrentContainer(NumbersModule):
 
     def stage(self, like: Like) -> kernels.Stage | str:
         """Return what stands for this container in a fused scan: its neuron with an element-wise feedback."""
-        reason = kernels.why_not(self.backend, like)
+        reason = kernels.why_not(self.backend, like.device, like.dtype)
         return reason or fuse.with_element_wise_feedback(self, like)
 
     def extra_repr(self) -> str:
@@ -183,7 +183,7 @@ class LinearFeedback(Recurrent):
         if self.in_features != self.out_features:
             return "in_features differs from out_features: give both the size of the neurons"
         self.check_last_dimension("input", like.shape, "in_features", self.in_features)
-        return kernels.why_not(self.backend, like)
+        return kernels.why_not(self.backend, like.device, like.dtype)
 
     def check_fits(self, x: Tensor | Like) -> None:
         """Refuse a step that does not fit ``rc``."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import nn
 
 from sequential_fmnist import checkpoint, pretrained
-from sequential_fmnist.networks import NETWORKS
+from sequential_fmnist.networks import NETWORKS, TUTORIAL_NETWORKS
 from sequential_fmnist.options import take_options
 from sequential_fmnist.variants import NetworkSpec, fold
 from snn_exchange.common import DIFFERENCES, ExchangeError, ExchangeWarning
@@ -23,7 +23,7 @@ __all__ = ["main"]
 
 def _network(name: str) -> nn.Module:
     """Return one of the networks that come with the package, or that of a checkpoint."""
-    if name in NETWORKS:
+    if name in TUTORIAL_NETWORKS:
         return pretrained.load(name)[0]
     state = checkpoint.load(name)
     try:
@@ -42,9 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m snn_exchange", description="Write a trained network to a file for other programs."
     )
-    known = (
-        f"a checkpoint, such as runs/plain/latest.pt, or the weights that come along: {', '.join(NETWORKS)}"
-    )
+    shipped = ", ".join(TUTORIAL_NETWORKS)
+    known = f"a checkpoint, such as runs/plain/latest.pt, or the weights that come along: {shipped}"
     allow = "take a difference where NIR has no exact words for the network; may be given twice"
     parser.add_argument("network", metavar="NETWORK", help=known)
     parser.add_argument(

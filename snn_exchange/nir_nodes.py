@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snn_core.neuron import CUBALIFNode, IFNode, LIFNode, LINode, SpikingNeuron
+from snn_core.more.neuron import CUBALIFNode
+from snn_core.neuron import IFNode, LIFNode, LINode, SpikingNeuron
 from snn_core.surrogate import ATan
 from snn_core.synapse import SynapseFilter
 from snn_exchange.common import need

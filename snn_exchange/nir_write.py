@@ -13,7 +13,7 @@ from torch import nn
 
 from sequential_fmnist.networks import ColumnNet
 from sequential_fmnist.variants import TrainedNet
-from snn_core import __version__, neuron
+from snn_core import __version__
 from snn_core.checks import check_choice, check_number
 from snn_core.layer import (
     ElementWiseRecurrentContainer,
@@ -21,7 +21,18 @@ from snn_core.layer import (
     MultiStepContainer,
     SeqToANNContainer,
 )
-from snn_core.neuron import CUBALIFNode, IFNode, LIFNode, LINode, ParametricLIFNode, SpikingNeuron
+from snn_core.more.neuron import CUBALIFNode, MultiStepCUBALIFNode
+from snn_core.neuron import (
+    IFNode,
+    LIFNode,
+    LINode,
+    MultiStepIFNode,
+    MultiStepLIFNode,
+    MultiStepLINode,
+    MultiStepParametricLIFNode,
+    ParametricLIFNode,
+    SpikingNeuron,
+)
 from snn_core.synapse import LowPassSynapse, SynapseFilter
 from snn_exchange.common import DIFFERENCES, DT, ExchangeError, ExchangeWarning, need
 from snn_exchange.nir_nodes import Layer, array_of, each, node_of
@@ -46,10 +57,10 @@ DIALECTS: dict[str, str] = {
 #: What is a node; a class derived from one of these may compute something else.
 CELLS = {
     *NEURONS,
-    *(getattr(neuron, f"MultiStep{kind.__name__}") for kind in NEURONS),
+    MultiStepIFNode, MultiStepLIFNode, MultiStepParametricLIFNode, MultiStepCUBALIFNode, MultiStepLINode,
     LowPassSynapse,
     SynapseFilter,
-}
+}  # fmt: skip
 #: What only calls its parts one after the other, unless a derived class does more.
 CHAINS = (ColumnNet, TrainedNet, nn.Sequential, MultiStepContainer, SeqToANNContainer)
 

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from sequential_fmnist import checkpoint
-from sequential_fmnist.networks import NETWORKS, make_network
+from sequential_fmnist.networks import NETWORKS, TUTORIAL_NETWORKS, make_network
 from snn_exchange.common import ExchangeError
 
 __all__ = ["from_spikingjelly", "to_spikingjelly"]
@@ -68,9 +68,9 @@ def to_spikingjelly(net: nn.Module) -> dict[str, Tensor]:
     Raises:
         ExchangeError: ``net`` is another one.
     """
-    for model, kind in NETWORKS.items():
-        if type(net) is kind:
+    for model in TUTORIAL_NETWORKS:
+        if type(net) is NETWORKS[model]:
             tensors = net.state_dict().values()
             return {name: tensor.clone() for name, tensor in zip(NAMES[model], tensors, strict=True)}
-    allowed = ", ".join(kind.__name__ for kind in NETWORKS.values())
+    allowed = ", ".join(NETWORKS[model].__name__ for model in TUTORIAL_NETWORKS)
     raise ExchangeError(f"net must be one of {allowed}, got a {type(net).__name__}")

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from sequential_fmnist.data import SequentialFashionMNIST
 from sequential_fmnist.experiments.fair.plan import FAIR, final
 from sequential_fmnist.experiments.frame import execute
-from sequential_fmnist.networks import NETWORKS, make_network
+from sequential_fmnist.networks import TUTORIAL_NETWORKS, make_network
 from sequential_fmnist.train import TrainingConfig, fit
 from snn_tutorial.live.javascript import CUTS, with_cut
 from snn_tutorial.page import show
@@ -55,7 +55,7 @@ def training_panel(train: SequentialFashionMNIST, test: SequentialFashionMNIST) 
     def compute(network: str, optimizer: str, lr: float, clip: float | None, epochs: int, seed: int) -> None:
         torch.manual_seed(seed)
         net = make_network(network)
-        config = TrainingConfig(epochs=epochs, seed=seed, opt=optimizer, lr=lr, clip=clip)
+        config = TrainingConfig(epochs=epochs, seed=seed, opt=optimizer, lr=lr, clip=clip, fused=True)
         history = fit(net, train, test, config)
         limit = "" if clip is None else f", norm at most {clip}"
         histories[f"{network}, {optimizer} {lr}{limit}, seed {seed}"] = history
@@ -67,7 +67,7 @@ def training_panel(train: SequentialFashionMNIST, test: SequentialFashionMNIST) 
     panel(
         "Train",
         compute,
-        network=Dropdown(options=list(NETWORKS), value="feedback", description="network"),
+        network=Dropdown(options=list(TUTORIAL_NETWORKS), value="feedback", description="network"),
         optimizer=Dropdown(options=["sgd", "adam"], description="optimizer"),
         lr=SelectionSlider(options=[0.001, 0.003, 0.01, 0.03, 0.1, 0.3], value=0.1, description="rate"),
         clip=Dropdown(options=[("none", None), ("1", 1.0), ("0.1", 0.1)], description="limit"),
@@ -109,11 +109,11 @@ def recall_panel(evidence_dir: str) -> None:
     rows: list[tuple[Any, ...]] = []
 
     def compute(kind: str, distance: int, tau: float, steps: int) -> None:
-        told = final(FAIR.store(evidence_dir).records(), "recall", kind, "informed", 200)
-        network = dataclasses.replace(told.network, start="given", tau=tau, distance=distance)
-        task = dataclasses.replace(told.task, distance=distance)
-        training = dataclasses.replace(told.training, epochs=steps)
-        found = execute(dataclasses.replace(told, network=network, task=task, training=training))
+        spec = final(FAIR.store(evidence_dir).records(), "recall", kind, "informed", 200)
+        network = dataclasses.replace(spec.network, start="given", tau=tau, distance=distance)
+        task = dataclasses.replace(spec.task, distance=distance)
+        training = dataclasses.replace(spec.training, epochs=steps)
+        found = execute(dataclasses.replace(spec, network=network, task=task, training=training))
         rows.append((kind, distance, f"{tau:g}", found["steps"], f"{100 * found['accuracy']:.1f} %"))
         display(Markdown(table(("network", "D", "tau", "steps", "accuracy"), rows)))
 

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from sequential_fmnist.evaluate import rate_loss
+from sequential_fmnist.networks import hidden_and_readout
 from snn_core.checks import check_module
 from snn_core.functional import reset_net
 from snn_core.more.monitor import Monitor
-from snn_core.neuron import AdaptiveLIFNode, SpikingNeuron
+from snn_core.more.neuron import AdaptiveLIFNode
+from snn_core.neuron import SpikingNeuron
 
 __all__ = ["Activity", "Trace", "gradient_by_column", "record", "trace"]
 
@@ -21,7 +23,8 @@ class Activity:
     """What a network did with a batch of images, step by step; membrane potentials are those after the reset.
 
     Attributes:
-        hidden_spikes: spikes of the hidden neurons, 0 or 1, ``[T, N, hidden]``.
+        hidden_spikes: spikes of the hidden neurons, of the last hidden layer if there are several, 0 or 1,
+            ``[T, N, hidden]``.
         hidden_v: their membrane potentials v[t], same shape.
         read_out_spikes: spikes of the read-out neurons, ``[T, N, classes]``.
         read_out_v: their membrane potentials v[t], same shape.
@@ -101,11 +104,24 @@ def record(net: nn.Module, images: Tensor) -> Activity:
     """Show ``net`` a batch of images and return what it did. Its state is reset before and after.
 
     Args:
-        net: one of :data:`sequential_fmnist.networks.NETWORKS`, or another with hidden and output neurons; its stateful
-            synapse, if any, is ``sy1``.
+        net: a chain with hidden and output neurons, such as :data:`sequential_fmnist.networks.NETWORKS` are; its
+            stateful synapse, if any, is ``sy1``.
         images: ``[N, 1, H, W]`` in [0, 1].
+
+    Raises:
+        ValueError: ``net`` has no hidden neurons, or none that read it out, by their places: see
+            :func:`~sequential_fmnist.networks.hidden_and_readout`.
     """
-    neurons = [module for module in net.modules() if isinstance(module, SpikingNeuron)]
+    layers, readout = hidden_and_readout(net)
+    if not layers or readout is None:
+        raise ValueError(
+            f"net must have hidden neurons and spiking ones that read it out, got {', '.join(layers) or 'none'} and "
+            f"{readout or 'none'}"
+        )
+    neurons = [
+        next(module for module in net.get_submodule(name).modules() if isinstance(module, SpikingNeuron))
+        for name in (layers[-1], readout)
+    ]
     synapses = [] if getattr(net, "sy1", None) is None else [net.sy1]
     reset_net(net)
     try:

@@ -10,14 +10,14 @@ import time
 
 import torch
 
-from sequential_fmnist.networks import NETWORKS, columns_as_sequence, make_network
+from sequential_fmnist.networks import TUTORIAL_NETWORKS, columns_as_sequence, make_network
 from snn_core.functional import reset_net, train_steps
 
 
 def main() -> None:
     """Train each network for a step, by autograd and by train_steps, in the precision that the command line names."""
     dtype = getattr(torch, sys.argv[1] if len(sys.argv) > 1 else "float32")
-    for name in NETWORKS:
+    for name in TUTORIAL_NETWORKS:
         started = time.perf_counter()
         net, images = make_network(name).to(dtype), torch.rand(2, 1, 28, 28, dtype=dtype)
         net(images).sum().backward()

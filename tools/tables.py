@@ -22,7 +22,7 @@ from sequential_fmnist.experiments.evidence import (
     rule_table,
     verdict_table,
 )
-from sequential_fmnist.networks import NETWORKS
+from sequential_fmnist.networks import TUTORIAL_NETWORKS
 from snn_tutorial.plot.exchange import peers_table
 
 sys.path.append(str(ROOT))  # benchmarks/ is not a part of the package
@@ -104,13 +104,15 @@ def results() -> str:
     """Return what was published, and means of several seeds with half their 95 % interval, a column for each recipe."""
     summaries = {study: load(study) for study in ("ablation", "repeated", "where")}
     published = load("published")["runs"]["64 epochs"]
-    networks = [(kind, kind, SYNAPSE if kind == "stateful-synapse" else RECIPES) for kind in NETWORKS]
+    networks = [
+        (kind, kind, SYNAPSE if kind == "stateful-synapse" else RECIPES) for kind in TUTORIAL_NETWORKS
+    ]
     networks += [("plain, 86 neurons", "plain", LARGER), ("GRU, not spiking", "gru", GRU)]
     networks += [("GRU, chrono initialisation", "gru", CHRONO)]
     columns, rows = ("published", *RECIPES), []
     for label, kind, recipes in networks:
         shown = {}
-        if label in NETWORKS:
+        if label in TUTORIAL_NETWORKS:
             shown["published"] = f"{100 * published['right'][kind] / published['images']:.1f}"
         for column, (study, groups, name) in recipes.items():
             for case in (case for group in groups for case in cases(summaries[study], group)):

@@ -18,6 +18,7 @@ from snn_core import neuron, reference, synapse
 from snn_core.cells import IF
 from snn_core.functional import reset_net, scan, train_steps
 from snn_core.more import convolution, delays
+from snn_core.more import neuron as more_neuron
 from snn_core.more import synapse as more_synapse
 from snn_core.surrogate import ATan
 
@@ -102,8 +103,8 @@ def layers(backend: str) -> dict[str, Callable[[int], nn.Module]]:
         "IF": lambda H: node(),
         "LIF": lambda H: neuron.LIFNode(2.0, **fires),
         "parametric LIF": lambda H: neuron.ParametricLIFNode(2.0, **fires),
-        "adaptive LIF": lambda H: neuron.AdaptiveLIFNode(2.0, **fires),
-        "CUBA-LIF": lambda H: neuron.CUBALIFNode(2.0, **fires),
+        "adaptive LIF": lambda H: more_neuron.AdaptiveLIFNode(2.0, **fires),
+        "CUBA-LIF": lambda H: more_neuron.CUBALIFNode(2.0, **fires),
         "leaky integrator": lambda H: neuron.LINode(2.0, backend=backend),
         "refractory LIF": lambda H: neuron.LIFNode(2.0, refractory=2, **fires),
         "own equations (resonate and fire)": lambda H: Resonator(backend),

@@ -15,13 +15,13 @@ from typing import Any
 
 from sequential_fmnist.experiments.frame import Case, Group, Place, Record, Records, Spec, Study
 from sequential_fmnist.experiments.images import ImageTask
-from sequential_fmnist.networks import NETWORKS
+from sequential_fmnist.networks import TUTORIAL_NETWORKS
 from sequential_fmnist.train import TrainingConfig
 from sequential_fmnist.variants import NetworkSpec
 
 __all__ = ["ABLATION", "STABLE", "TUTORIAL"]
 
-TUTORIAL = TrainingConfig()
+TUTORIAL = TrainingConfig(fused=True)
 STABLE = TrainingConfig(opt="adam", lr=0.01, loss="cross-entropy", clip=1.0, epochs=20)
 #: Factor on the outputs of read-out neurons that integrate: a filter's current is larger than a rate of spikes.
 SCALE: dict[str, float] = {"plain": 10.0, "stateful-synapse": 1.0, "feedback": 10.0}
@@ -66,13 +66,13 @@ def _stable(name: str, kind: str, seeds: int = 5, **options: Any) -> Case:
 def reproduction(_: Records) -> Iterable[Case]:
     """The text's networks and settings."""
     for epochs in (64, 90):
-        for kind in NETWORKS:
+        for kind in TUTORIAL_NETWORKS:
             yield _case(f"{epochs} epochs", kind, dataclasses.replace(TUTORIAL, epochs=epochs), 10, at=epochs)
 
 
 def size(_: Records) -> Iterable[Case]:
     """Is it the loop, or the number of parameters?"""
-    for kind in NETWORKS:
+    for kind in TUTORIAL_NETWORKS:
         yield _stable("stable", kind, 10)
         yield _case("tutorial", kind, TUTORIAL, 10)
     yield _stable(f"stable, {MATCHED} hidden", "plain", 10, hidden=MATCHED)
@@ -81,7 +81,7 @@ def size(_: Records) -> Iterable[Case]:
 
 def detach(_: Records) -> Iterable[Case]:
     """Does it matter whether the gradient goes through the reset, with a recipe that is stable?"""
-    for kind in NETWORKS:
+    for kind in TUTORIAL_NETWORKS:
         for value in (True, False):
             cut = "all" if value else "none"
             yield _stable(f"stable, detach_reset={value}", kind, 10, detach_reset=cut)
@@ -90,14 +90,14 @@ def detach(_: Records) -> Iterable[Case]:
 def reset(_: Records) -> Iterable[Case]:
     """Where the gradient through the reset is cut: which of it gives the published figures?"""
     for name, cut in CUTS.items():
-        for kind in NETWORKS:
+        for kind in TUTORIAL_NETWORKS:
             yield _case(f"64 epochs, {name}", kind, TUTORIAL, 10, detach_reset=cut)
     clipped = dataclasses.replace(TUTORIAL, clip=1.0)
-    for kind in NETWORKS:
+    for kind in TUTORIAL_NETWORKS:
         yield _case("64 epochs, cut everywhere, gradient norm at most 1", kind, clipped, 10)
     training, task = dataclasses.replace(TUTORIAL, epochs=90, batch_size=128), {"standardise": True}
     for name, cut in CUTS.items():
-        for kind in ("feedback",) if name == "cut in the hidden layer" else NETWORKS:
+        for kind in ("feedback",) if name == "cut in the hidden layer" else TUTORIAL_NETWORKS:
             yield _case(f"90 epochs, {name}", kind, training, 10, task, detach_reset=cut)
 
 
@@ -109,7 +109,7 @@ def gated(_: Records) -> Iterable[Case]:
 
 def last_steps(_: Records) -> Iterable[Case]:
     """A read-out that sees only the last steps has to rely on what the network carried there."""
-    for kind in NETWORKS:
+    for kind in TUTORIAL_NETWORKS:
         for last in (1, 3, 7, 14, 28):
             seeds = 10 if last == 1 else 5  # the end of the curve is compared, five pairs decide nothing
             yield _stable(f"last {last}", kind, seeds, last=None if last == 28 else last, at=last)
@@ -119,7 +119,7 @@ def delay(_: Records) -> Iterable[Case]:
     """Blank columns after the image, and a read-out from the last 7 steps: who remembers?"""
     for delay in DELAYS:
         seeds = 10 if delay == DELAYS[-1] else 5
-        for kind in NETWORKS:
+        for kind in TUTORIAL_NETWORKS:
             yield _stable(f"delay {delay}", kind, seeds, last=7, task={"delay": delay}, at=delay)
 
 
@@ -148,7 +148,7 @@ def order(_: Records) -> Iterable[Case]:
         "rows": {"order": "row"},
         "permuted columns": {"permuted": True},
     }.items():
-        for kind in NETWORKS:
+        for kind in TUTORIAL_NETWORKS:
             yield _stable(name, kind, task=task)
 
 
@@ -162,7 +162,7 @@ def learned(_: Records) -> Iterable[Case]:
 
 def hidden(_: Records) -> Iterable[Case]:
     """From 16 to 256 hidden neurons."""
-    for kind in NETWORKS:
+    for kind in TUTORIAL_NETWORKS:
         for number in HIDDEN:
             yield _stable(f"{number} hidden", kind, 3, hidden=number, at=number)
 
@@ -221,7 +221,7 @@ def _questions() -> dict[str, tuple[Place, Place]]:
         ("tutorial", "reset", "64 epochs, cut everywhere", "64 epochs, cut nowhere"),
         ("stable", "detach", "stable, detach_reset=True", "stable, detach_reset=False"),
     ):
-        for kind in NETWORKS:
+        for kind in TUTORIAL_NETWORKS:
             question = f"gradient through the reset over detached, {kind}, {recipe} recipe"
             asked[question] = (group, cut, kind), (group, uncut, kind)
     cut, uncut = "64 epochs, cut everywhere", "64 epochs, cut nowhere"
@@ -232,7 +232,7 @@ def _questions() -> dict[str, tuple[Place, Place]]:
         ("reset", uncut, "plain"),
         ("reset", "64 epochs, cut in the hidden layer", "feedback"),
     )
-    for kind in NETWORKS:
+    for kind in TUTORIAL_NETWORKS:
         clipped = "reset", f"{cut}, gradient norm at most 1", kind
         asked[f"clipped over not, cut everywhere, {kind}, 64 epochs"] = ("reset", cut, kind), clipped
     for question, kind, a, b in (
@@ -250,17 +250,15 @@ def _questions() -> dict[str, tuple[Place, Place]]:
 
 def _search(_: Records, folder: Path) -> Record:
     """Return how many runs on validation images each network had, and how many epochs they took together."""
-    found: dict[str, dict[str, int]] = {}
+    runs: dict[str, dict[str, int]] = {}
     path = folder / "ablation_history.jsonl"
     for line in path.read_text().splitlines() if path.exists() else ():
         changed = json.loads(line).get("changed", {})
         if changed.get("data", {}).get("split") == "validation":
-            total = found.setdefault(
-                changed.get("network", {}).get("kind", "plain"), {"runs": 0, "epochs": 0}
-            )
+            total = runs.setdefault(changed.get("network", {}).get("kind", "plain"), {"runs": 0, "epochs": 0})
             total["runs"] += 1
             total["epochs"] += changed["training"]["epochs"]
-    return {"search": found}
+    return {"search": runs}
 
 
 ABLATION = Study("ablation", {group.__name__: group for group in GROUPS}, _questions(), _search)

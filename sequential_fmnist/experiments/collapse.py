@@ -50,8 +50,8 @@ def load(detach_reset: str = "hidden") -> tuple[nn.Module, torch.optim.SGD, Tens
         DataError: the file is damaged.
     """
     content = PATH.read_bytes()
-    if (found := sha256(content)) != SHA256:
-        raise DataError(f"{PATH}: expected SHA-256 {SHA256}, found {found}. Fix: install snn_core again")
+    if (actual := sha256(content)) != SHA256:
+        raise DataError(f"{PATH}: expected SHA-256 {SHA256}, got {actual}. Fix: install snn_core again")
     with np.load(io.BytesIO(content)) as kept:
         arrays = {name: torch.from_numpy(kept[name]) for name in kept.files}
     net = NetworkSpec("feedback", detach_reset=detach_reset).build()
@@ -64,7 +64,7 @@ def load(detach_reset: str = "hidden") -> tuple[nn.Module, torch.optim.SGD, Tens
 
 def _taken(trainer: Trainer, data: Any, index: Tensor) -> None:
     """Take the updates with the images ``index``, ``[updates, N]``."""
-    train_steps(nn.Sequential(*trainer.net), data.x_seq, data.labels, trainer.optimizer, "mse", index)
+    train_steps(trainer.net.chain, data.x_seq, data.labels, trainer.optimizer, "mse", index)
 
 
 @torch.no_grad()
@@ -96,7 +96,7 @@ def main() -> None:
     set_seed(SEED)
     trainer = Trainer(
         NetworkSpec("feedback", detach_reset="hidden").build(),
-        TrainingConfig(epochs=64, drop_last=True, seed=SEED),
+        TrainingConfig(epochs=64, drop_last=True, seed=SEED, fused=True),
     )
     run_until(trainer, columns, prepared(test), EPOCH)
     order = torch.randperm(len(train), generator=trainer.generator)
@@ -121,10 +121,10 @@ def main() -> None:
             ends.append(_share(again.net, *some))
         horizon[back] = sum(shares[update] - end > COLLAPSE for end in ends)
     _keep(before[update], train, index[update])
-    told = {"seed": SEED, "epoch": EPOCH, "update": update, "shares": shares, "norms": norms}
-    told |= {"horizon": horizon, "times": TIMES, "noise": NOISE, "sha256": sha256(PATH.read_bytes())}
-    write_json(RECORD, told | {"provenance": provenance()})
-    print(f"update {update}: {shares[update]:.1%} -> {shares[update + 1]:.1%}; SHA256 = {told['sha256']}")
+    record = {"seed": SEED, "epoch": EPOCH, "update": update, "shares": shares, "norms": norms}
+    record |= {"horizon": horizon, "times": TIMES, "noise": NOISE, "sha256": sha256(PATH.read_bytes())}
+    write_json(RECORD, record | {"provenance": provenance()})
+    print(f"update {update}: {shares[update]:.1%} -> {shares[update + 1]:.1%}; SHA256 = {record['sha256']}")
 
 
 def _keep(trainer: Trainer, train: Any, batch: Tensor) -> None:

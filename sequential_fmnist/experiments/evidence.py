@@ -72,16 +72,16 @@ def reached_table(group: Iterable[CaseSummary]) -> str:
 def answers(summary: Summary, *words: str) -> dict[str, Mapping[str, Any]]:
     """Return the comparisons whose question contains all of ``words``."""
     return {
-        question: found
-        for question, found in summary["comparisons"].items()
+        question: answer
+        for question, answer in summary["comparisons"].items()
         if all(word in question for word in words)
     }
 
 
-def verdict_table(found: Mapping[str, Mapping[str, Any]]) -> str:
+def verdict_table(comparisons: Mapping[str, Mapping[str, Any]]) -> str:
     """Return comparisons as a table."""
     rows = []
-    for question, each in found.items():
+    for question, each in comparisons.items():
         mean, low, high = (100 * each["gain"][name] for name in ("mean", "low", "high"))
         word = "undecided" if not each["decided"] else "a gain" if mean > 0 else "a loss"
         p = "< 0.001" if each["p_holm"] < 0.001 else f"{each['p_holm']:.3f}"
@@ -128,14 +128,14 @@ def rule_table(summary: Summary) -> str:
     Args:
         summary: ``results/repeated.json``.
     """
-    found = {
+    accuracies = {
         (case["kind"], case["name"]): case["values"] for g in summary["groups"] for case in cases(summary, g)
     }
     rows = []
-    for (kind, name), values in found.items():
+    for (kind, name), values in accuracies.items():
         recipe, _, changed = name.rpartition(", ")
         if changed == "rule":
-            without = found[kind, f"{recipe}, float32"]
+            without = accuracies[kind, f"{recipe}, float32"]
             rows.append([kind, recipe, f"{len(values)}", interval(vars(compare(without, values).gain))])
     return markdown(("network", "recipe", "seeds", "gain of the rule"), rows, 2)
 

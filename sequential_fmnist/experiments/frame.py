@@ -24,6 +24,7 @@ from tqdm.auto import tqdm
 from sequential_fmnist.checkpoint import set_seed, sha256, writing
 from sequential_fmnist.experiments.results import provenance, write_json
 from sequential_fmnist.experiments.statistics import compare, estimate, holm
+from sequential_fmnist.options import identifying
 from sequential_fmnist.train import TrainingConfig
 
 __all__ = ["Case", "Record", "Records", "Spec", "Store", "Study", "command", "draw", "execute", "sweep"]
@@ -61,23 +62,25 @@ class Spec:
         """Return the same run with another seed."""
         return dataclasses.replace(self, training=dataclasses.replace(self.training, seed=seed))
 
-    def told(self) -> Record:
-        """Return all fields, ready for JSON, but for the seed."""
+    def options(self) -> Record:
+        """Return the fields that tell this run from others, ready for JSON, but for the seed.
+
+        Whether steps are fused is not among them: it changes the rounding, as another processor does.
+        """
         parts = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        told = {
-            name: {"class": type(part).__name__} | dataclasses.asdict(part) for name, part in parts.items()
-        }
-        del told["training"]["seed"]
-        return told
+        options = {name: {"class": type(part).__name__} | identifying(part) for name, part in parts.items()}
+        options["training"].pop("fused", None)
+        del options["training"]["seed"]
+        return options
 
     def key(self) -> str:
-        """Return a short name that is the same for the same run, and for no other: a digest of all fields."""
-        return key_of(self.told(), self.training.seed)
+        """Return a short name that is the same for the same run, and for no other: a digest of its options."""
+        return key_of(self.options(), self.training.seed)
 
 
-def key_of(told: Record, seed: int) -> str:
-    """Return the key of the spec with these fields."""
-    return sha256(json.dumps([told, seed], sort_keys=True).encode())[:16]
+def key_of(options: Record, seed: int) -> str:
+    """Return the key of the spec with these options."""
+    return sha256(json.dumps([options, seed], sort_keys=True).encode())[:16]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +126,8 @@ def execute(spec: Spec) -> Record:
     A run that ends with a number that is not finite is kept too, with an accuracy of None.
     """
     began, started = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
-    record: Record = {"key": spec.key(), "seed": spec.training.seed, "spec": spec.told()}
+    record: Record = {"key": spec.key(), "seed": spec.training.seed, "spec": spec.options()}
+    record["fused"] = spec.training.fused
     set_seed(spec.training.seed)
     try:
         record |= spec.task.run(spec.network.build(spec.task), spec.training)
@@ -172,18 +176,18 @@ class Store:
     def records(self) -> dict[str, Record]:
         """Return the results by the keys of their specs."""
         shared: dict[str, Any] = {}
-        found: dict[str, Record] = {}
+        records: dict[str, Record] = {}
         for line in self.path.read_text().splitlines() if self.path.exists() else ():
             with suppress(json.JSONDecodeError):
                 record = json.loads(line)
                 if "key" in record:
-                    found[record["key"]] = record
+                    records[record["key"]] = record
                 else:
                     shared |= record
-        for record in found.values():
+        for record in records.values():
             record |= {name: shared.get(record[name]) for name in self.SHARED if name in record}
         self._known |= shared.keys()
-        return found
+        return records
 
     def add(self, record: Record) -> None:
         """Append one result and see it to the disk.
@@ -253,7 +257,7 @@ class Study:
                     used |= keys
                     if name not in self.searches:
                         groups.setdefault(name, []).append(summary_of(case, records))
-        found = {
+        summary = {
             "runs": len(used),  # some belong to several groups
             "groups": groups,
             "questions": {name: (self.groups[name].__doc__ or "").strip() for name in groups},
@@ -261,7 +265,7 @@ class Study:
             **self.more(records, Path(folder)),
             "provenance": values_of(record["provenance"] for key, record in records.items() if key in used),
         }
-        return rounded(found)
+        return rounded(summary)
 
     def run(self, *names: str, folder: str | os.PathLike[str] = "results", jobs: int = 2) -> None:
         """Run what is missing of the groups ``names``, of all without any, and write the summary after each."""
@@ -275,13 +279,13 @@ class Study:
 
     def _answers(self, groups: Mapping[str, list[Record]]) -> dict[str, Record]:
         """Return the answer to each question whose runs are made."""
-        found: dict[Place, list[float]] = {}
+        values: dict[Place, list[float]] = {}
         for group, cases in groups.items():
             for case in cases:
                 place = (group, case["name"], case["kind"])
-                found |= {place: case["values"], (*place, case["at"]): case["values"]}
-        asked = {words: pair for words, pair in self.questions.items() if found.keys() >= {*pair}}
-        answers = [compare(found[a], found[b]) for a, b in asked.values()]
+                values |= {place: case["values"], (*place, case["at"]): case["values"]}
+        asked = {words: pair for words, pair in self.questions.items() if values.keys() >= {*pair}}
+        answers = [compare(values[a], values[b]) for a, b in asked.values()]
         corrected = holm([answer.p for answer in answers])
         return {
             words: {"a": a, "b": b, **dataclasses.asdict(answer), "p_holm": p, "decided": p < LEVEL}

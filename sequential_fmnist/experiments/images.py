@@ -14,7 +14,7 @@ from sequential_fmnist.data import Data, SequentialFashionMNIST, batches, prepar
 from sequential_fmnist.evaluate import evaluate
 from sequential_fmnist.experiments.frame import Record
 from sequential_fmnist.experiments.statistics import estimate
-from sequential_fmnist.networks import columns_as_sequence
+from sequential_fmnist.networks import columns_as_sequence, hidden_and_readout
 from sequential_fmnist.options import check_options, option
 from sequential_fmnist.train import TrainingConfig, fit
 from sequential_fmnist.variants import fold
@@ -81,7 +81,7 @@ class ImageTask:
             "accuracy": evaluate(net, test, 1000, loss=training.loss)[1],
             "train_accuracy": history[-1]["train_accuracy"],
             "curve": [round(epoch["test_accuracy"], 4) for epoch in history],
-            "spikes": _spikes_per_image(net, test) if hasattr(net, "sn1") else None,
+            "spikes": _spikes_per_image(net, test) if hidden_and_readout(net)[0] else None,
             **_learned_taus(net),
         } | (
             {"skipped": [epoch["skipped_steps"] for epoch in history]}
@@ -108,15 +108,15 @@ def _subset(data: Data, indices: Tensor) -> Data:
 
 
 def hidden_spikes(net: nn.Module, images: Tensor) -> Tensor:
-    """Return the spikes of the hidden layer ``sn1`` of a chain, ``[T, N, hidden]``."""
-    layers = list(net.named_children())
-    end = [name for name, _ in layers].index("sn1") + 1
-    return scan(columns_as_sequence(images), *(layer for _, layer in layers[:end]))
+    """Return the spikes of the last hidden layer of a chain, ``[T, N, hidden]``."""
+    layers = dict(net.named_children())
+    end = list(layers).index(hidden_and_readout(net)[0][-1]) + 1
+    return scan(columns_as_sequence(images), *list(layers.values())[:end])
 
 
 @torch.no_grad()
 def _spikes_per_image(net: nn.Module, data: Data) -> float:
-    """Return the hidden layer's spikes for an image, on average over ``data``."""
+    """Return the last hidden layer's spikes for an image, on average over ``data``."""
     total = 0.0
     for (images,), _ in batches(prepared(data), 1000):
         total += hidden_spikes(net, images).sum().item()
@@ -126,10 +126,10 @@ def _spikes_per_image(net: nn.Module, data: Data) -> float:
 
 def _learned_taus(net: nn.Module) -> dict[str, float]:
     """Return the one time constant that a synapse or a leaky read-out has learned, in time steps, by its layer."""
-    layers = {"synapse": net.sy1[0] if hasattr(net, "sy1") else None, "read-out": getattr(net, "sn2", None)}
-    found = {name: getattr(layer, "tau", None) for name, layer in layers.items()}
+    layers = {"synapse": net.sy1[0] if hasattr(net, "sy1") else None, "read-out": list(net.children())[-1]}
+    taus = {name: getattr(layer, "tau", None) for name, layer in layers.items()}
     return {
         f"tau of the {name}": round(tau.item(), 3)
-        for name, tau in found.items()
+        for name, tau in taus.items()
         if getattr(tau, "requires_grad", False) and tau.numel() == 1
     }

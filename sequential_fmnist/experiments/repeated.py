@@ -132,8 +132,8 @@ class ReplayTask(RepeatedTask):
 
     def run(self, net: nn.Module, training: TrainingConfig) -> Record:
         """Train, replay, and return the accuracies around each collapse and after each replay."""
-        trainer, (train, test), found = Trainer(net, training), map(prepared, self.splits()), []
-        while trainer.epoch < training.epochs and len(found) < self.collapses:
+        trainer, (train, test), replayed = Trainer(net, training), map(prepared, self.splits()), []
+        while trainer.epoch < training.epochs and len(replayed) < self.collapses:
             before = copy.deepcopy(trainer.net), copy.deepcopy(trainer.optimizer.state_dict()), trainer.epoch
             run_until(trainer, train, test, trainer.epoch + 1)
             around = [one["test_accuracy"] for one in trainer.history[-2:]]
@@ -148,8 +148,8 @@ class ReplayTask(RepeatedTask):
                     collapse[name] = [
                         replay(config, *before, train, test, self.size, k) for k in range(times)
                     ]
-                found.append(collapse)
-        return {"accuracy": trainer.history[-1]["test_accuracy"], "replayed": found}
+                replayed.append(collapse)
+        return {"accuracy": trainer.history[-1]["test_accuracy"], "replayed": replayed}
 
     def more(self, runs: list[Record]) -> Record:
         """Return for a summary, for each kind of replay, how many there were and how many fell as far again."""
@@ -198,7 +198,6 @@ def replay(
     with torch.no_grad():
         for weight in trainer.weights:
             weight += size * torch.randn(weight.shape, generator=generator)
-    trainer.is_usual = True  # the run it belongs to has been compared with the loop
     run_until(trainer, train, test, epoch + 1)
     return trainer.history[-1]["test_accuracy"]
 
@@ -208,7 +207,8 @@ def _case(name: str, kind: str, recipe: str, seeds: int, scaler: str = "own", **
     training, standardise, cut, others = RECIPES[recipe]
     network = DampenedSpec if options.pop("dampened", False) else NetworkSpec
     cut = options.pop("detach_reset", cut if kind == "feedback" else others)
-    config = TrainingConfig(**{"drop_last": True} | training | options)
+    is_fused = not options.get("amp", False)  # float16 needs the loop
+    config = TrainingConfig(**{"drop_last": True, "fused": is_fused} | training | options)
     task = RepeatedTask(standardise=standardise, scaler=scaler)
     return Case(name, kind, Spec(network(kind, detach_reset=cut), task, config), seeds, first=FIRST)
 
@@ -264,7 +264,7 @@ def cures(_: Records) -> Iterable[Case]:
 
 def replays(_: Records) -> Iterable[Case]:
     """How often does a collapse come again if the weights before it change by a millionth?"""
-    config = TrainingConfig(epochs=64, drop_last=True)
+    config = TrainingConfig(epochs=64, drop_last=True, fused=True)
     spec = Spec(NetworkSpec("feedback", detach_reset="hidden"), ReplayTask(), config)
     yield Case("collapses replayed", "feedback", spec, 10, first=FIRST)
 
@@ -316,10 +316,10 @@ def _questions() -> dict[str, tuple[Place, Place]]:
         )
         for recipe, group in groups.items()
     }
-    usual, rule = (("feedback_64", f"{A}, {name}", "feedback") for name in ("float32", "rule"))
+    float32, rule = (("feedback_64", f"{A}, {name}", "feedback") for name in ("float32", "rule"))
     random = "random_skips", f"{A}, random skips", "feedback"
     return asked | {
-        "random skips over float32, feedback": (usual, random),
+        "random skips over float32, feedback": (float32, random),
         "rule over random skips, feedback": (random, rule),
     }
 

@@ -20,7 +20,7 @@ from sequential_fmnist.experiments.ablation import ABLATION
 from sequential_fmnist.experiments.frame import Case, Record, Spec, Store, one_thread
 from sequential_fmnist.experiments.results import provenance, write_json
 from sequential_fmnist.experiments.statistics import estimate
-from sequential_fmnist.networks import NETWORKS
+from sequential_fmnist.networks import TUTORIAL_NETWORKS
 from sequential_fmnist.pretrained import CARDS, PRETRAINED_FOLDER, card_digest
 
 INTENDED_USE = (
@@ -112,7 +112,7 @@ def ship(case: Case, store: Store, folder: str | Path = PRETRAINED_FOLDER) -> di
     path = folder / CARDS
     cards = json.loads(path.read_text()) if path.exists() else {}
     cards[case.kind] = card
-    write_json(path, {name: cards[name] for name in NETWORKS if name in cards})
+    write_json(path, {name: cards[name] for name in TUTORIAL_NETWORKS if name in cards})
     return card
 
 

@@ -46,8 +46,8 @@ def share(values: Sequence[float], level: float) -> Estimate:
         ValueError: no values.
     """
     reached = sum(value >= level for value in values)
-    found = stats.binomtest(reached, len(values)).proportion_ci(0.95, "exact")
-    return Estimate(reached / len(values), float(found.low), float(found.high), len(values))
+    interval = stats.binomtest(reached, len(values)).proportion_ci(0.95, "exact")
+    return Estimate(reached / len(values), float(interval.low), float(interval.high), len(values))
 
 
 def further_run(values: Sequence[float], value: float) -> tuple[float, float, float]:

@@ -32,8 +32,8 @@ def load(path: Path = PATH) -> dict[str, np.ndarray]:
         DataError: the file is missing or damaged.
     """
     content = path.read_bytes() if path.exists() else b""
-    if (found := sha256(content)) != SHA256:
-        raise DataError(f"{path}: expected SHA-256 {SHA256}, found {found}. Fix: install snn_core again")
+    if (actual := sha256(content)) != SHA256:
+        raise DataError(f"{path}: expected SHA-256 {SHA256}, got {actual}. Fix: install snn_core again")
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         return {name: file[name] for name in file.files}
 

@@ -26,7 +26,7 @@ from sequential_fmnist.data import SequentialFashionMNIST
 from sequential_fmnist.evaluate import predict
 from sequential_fmnist.experiments.hands import drawings, seen
 from sequential_fmnist.experiments.results import provenance, write_json
-from sequential_fmnist.networks import NETWORKS, columns_as_sequence
+from sequential_fmnist.networks import TUTORIAL_NETWORKS, columns_as_sequence
 from sequential_fmnist.train import TrainingConfig, fit
 from sequential_fmnist.variants import NetworkSpec, fold
 from snn_core.functional import scan
@@ -98,11 +98,11 @@ def known(net: Waits, data: SequentialFashionMNIST) -> dict[str, float]:
 def counted(net: nn.Module, test: SequentialFashionMNIST, hands: SequentialFashionMNIST) -> dict[str, Any]:
     """Return what the record says of a network."""
     asked = Waits(net)
-    found = {"parameters": sum(weight.numel() for weight in net.parameters()),
+    record = {"parameters": sum(weight.numel() for weight in net.parameters()),
              "test": known(asked, test), "drawings": known(asked, hands)}  # fmt: skip
     asked.blanks = 0
     cells = (hands.labels * len(hands.classes) + predict(asked, hands, 500)).bincount(minlength=100)
-    return found | {"confusion": cells.view(len(hands.classes), -1).tolist()}
+    return record | {"confusion": cells.view(len(hands.classes), -1).tolist()}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -116,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     test, hands = SequentialFashionMNIST(train=False), drawn(OTHER_SEED, COUNTED)
     weights: dict[str, Tensor] = {}
     networks: dict[str, Any] = {}
-    for kind in NETWORKS:
+    for kind in TUTORIAL_NETWORKS:
         torch.manual_seed(training.seed)
         net = dataclasses.replace(SPEC, model=kind, hidden=HIDDEN[kind]).build()
         folder = RUNS / kind
@@ -136,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def write_record(content: bytes, training: TrainingConfig, networks: dict[str, Any]) -> None:
     """Write what was trained, how, and how well it does, with the SHA-256 of the file of weights."""
-    spec = dataclasses.asdict(SPEC) | {"model": list(NETWORKS), "hidden": HIDDEN}
+    spec = dataclasses.asdict(SPEC) | {"model": list(TUTORIAL_NETWORKS), "hidden": HIDDEN}
     recipe = {"spec": spec, "training": dataclasses.asdict(training), "real": REAL, "drawn": DRAWN,
               "seed": SEED, "mirrored": MIRRORED, "counted": COUNTED, "other_seed": OTHER_SEED}  # fmt: skip
     record = {"last": LAST, "sha256": sha256(content), "recipe": recipe, "networks": networks}

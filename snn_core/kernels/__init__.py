@@ -12,6 +12,8 @@ from __future__ import annotations
 from functools import cache
 from importlib.util import find_spec
 
+import torch
+
 from snn_core.checks import FLOATING, Like
 from snn_core.kernels import plan as stages
 from snn_core.kernels.autograd import run
@@ -20,7 +22,9 @@ from snn_core.kernels.cuda import launch as cuda
 from snn_core.kernels.plan import Stage
 from snn_core.kernels.record import equations
 
-__all__ = ["BACKENDS", "Stage", "check_backend", "equations", "run", "stages", "steps", "why_not"]
+__all__ = [
+    "BACKENDS", "Stage", "check_backend", "equations", "run", "stages", "steps", "why_not", "why_too_large",
+]  # fmt: skip
 
 #: Names that ``backend=`` accepts. ``auto`` is the fastest one that can run here, ``torch`` the readable loop,
 #: ``numba`` the fused kernels for the CPU, ``cupy`` those for NVIDIA GPUs.
@@ -60,25 +64,28 @@ def _cupy_sees_a_gpu() -> bool:
         return False
 
 
-def why_not(backend: str, like: Like, kind: stages.Kind | None = None) -> str:
-    """Return why no kernel may take sequences whose steps are like this, and through a stage, "" where one may.
+@cache
+def why_not(backend: str, device: torch.device, dtype: torch.dtype) -> str:
+    """Return why no kernel may take sequences on a device and of a dtype, "" where one may.
 
     Raises:
         ValueError: backend "numba" and an input that is not on the CPU, or "cupy" and one that is not on a GPU.
     """
-    device = like.device.type
     if backend != "auto":
-        needed, place = _PLACES.get(backend, (device, ""))
-        if device != needed:
+        needed, place = _PLACES.get(backend, (device.type, ""))
+        if device.type != needed:
             raise ValueError(
-                f"backend {backend!r} runs {place}, the input is on {like.device}: use backend 'auto'"
+                f"backend {backend!r} runs {place}, the input is on {device}: use backend 'auto'"
             )
         if backend == "torch":
             return "backend='torch' asks for it: call functional.set_backend(net, 'auto')"
-    if like.dtype not in FLOATING:
-        return f"no kernel computes in {like.dtype}"
-    if device == "cpu":
+    if dtype not in FLOATING:
+        return f"no kernel computes in {dtype}"
+    if device.type == "cpu" or (device.type == "cuda" and (backend == "cupy" or _cupy_sees_a_gpu())):
         return ""
-    if not (device == "cuda" and (backend == "cupy" or _cupy_sees_a_gpu())):
-        return f"no kernel runs on {device} here"
-    return "" if kind is None else cuda.too_large(kind, like.dtype, cuda.device.shared_limit(like.device))
+    return f"no kernel runs on {device.type} here"
+
+
+def why_too_large(kind: stages.Kind, like: Like) -> str:
+    """Return why a stage with a feedback does not fit into a GPU's shared memory, "" where it does."""
+    return cuda.too_large(kind, like.dtype, cuda.device.shared_limit(like.device))

@@ -26,7 +26,7 @@ def blank_explorer(
     """Return a view of networks that see the first columns of a picture, then blank ones.
 
     Args:
-        nets: each of :data:`sequential_fmnist.networks.NETWORKS` by its name.
+        nets: each of :data:`sequential_fmnist.networks.TUTORIAL_NETWORKS` by its name.
         first: the picture at the start.
         images: grey images ``[n, 28, 28]``, 0 to 255, as they are seen (not transposed); they are part of the page.
         labels: class of each image, ``[n]``.

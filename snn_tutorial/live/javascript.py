@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sequential_fmnist.networks import detach_resets, hidden_and_readout
 from snn_core.cells import Cell
 from snn_core.checks import Like
 from snn_core.fuse import is_chain, read
 from snn_core.kernels import equations
-from snn_core.neuron import SpikingNeuron
 
 
 class Code(str):
@@ -90,9 +90,7 @@ def _literal(number: float) -> str:
 
 def with_cut(net: nn.Module, cut: str) -> nn.Module:
     """Cut the gradient through the reset where one of :data:`CUTS` says, and return the network."""
-    for name, part in net.named_modules():
-        if isinstance(part, SpikingNeuron):
-            part.detach_reset = CUTS[cut][name.startswith("sn2")]
+    detach_resets(net, *CUTS[cut])
     return net
 
 
@@ -101,8 +99,8 @@ def network_code(name: str, net: nn.Module, cells: dict[str, Any]) -> dict[str, 
 
     Args:
         name: what the page calls it.
-        net: a chain in fp64, so that what is derived from its parameters is exact. Its hidden neurons are ``sn1``, its
-            synapse, if any, ``sy1``.
+        net: a chain in fp64, so that what is derived from its parameters is exact. Its synapse, if any, is ``sy1``.
+            The page shows its last hidden layer, see :func:`~sequential_fmnist.networks.hidden_and_readout`.
         cells: cells by their names; those of the layers are added.
 
     Raises:
@@ -111,7 +109,7 @@ def network_code(name: str, net: nn.Module, cells: dict[str, Any]) -> dict[str, 
     parts = [part for part, _ in net.named_children()]
     return {
         "name": name,
-        "hidden": parts.index("sn1"),
+        "hidden": parts.index(hidden_and_readout(net)[0][-1]),
         "synapse": parts.index("sy1") if "sy1" in parts else None,
         "cuts": {cut: _stages(with_cut(net, cut), cells) for cut in CUTS},
     }
@@ -124,7 +122,8 @@ def _stages(net: nn.Module, cells: dict[str, Any]) -> list[dict[str, Any]]:
         return names.get(id(tensor)) or tensor.detach().flatten().tolist()
 
     stages: list[dict[str, Any]] = []
-    like = Like(torch.Size((1, net.get_submodule("fc1").in_features)), torch.float64, torch.device("cpu"))
+    first = next(module for module in net.modules() if isinstance(module, nn.Linear))
+    like = Like(torch.Size((1, first.in_features)), torch.float64, torch.device("cpu"))
     for module in net.children():
         while is_chain(module) and len(module) == 1:
             module = module[0]

@@ -122,7 +122,7 @@ def kind_of(kind: str, hidden: Sequence[int], cells: dict[str, Any]) -> dict[str
     """Return a network as ``Kind`` in ``learner.js``.
 
     Args:
-        kind: one of :data:`~sequential_fmnist.networks.NETWORKS`.
+        kind: one of :data:`~sequential_fmnist.networks.TUTORIAL_NETWORKS`.
         hidden: the numbers of hidden neurons that a reader may choose.
         cells: cells by their names; those of the network are added.
     """

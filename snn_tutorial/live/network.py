@@ -15,7 +15,7 @@ from torch import nn
 
 from sequential_fmnist import pretrained
 from sequential_fmnist.checkpoint import sha256
-from sequential_fmnist.networks import NETWORKS
+from sequential_fmnist.networks import TUTORIAL_NETWORKS
 from sequential_fmnist.pretrained import PretrainedError
 from sequential_fmnist.variants import NetworkSpec, TrainedNet
 from snn_core.layer import SynapseFilter
@@ -43,7 +43,7 @@ def waiting_networks(record: Mapping[str, Any], file: Path = WAITING) -> dict[st
             f"weights {file} are damaged: expected SHA-256 {record['sha256']}, found {found}"
         )
     tensors, nets = load(content), {}
-    for kind in NETWORKS:
+    for kind in TUTORIAL_NETWORKS:
         nets[kind] = NetworkSpec(kind, record["networks"][kind]["hidden"], readout="membrane").build()
         prefix = f"{kind}."
         own = {
@@ -56,7 +56,9 @@ def waiting_networks(record: Mapping[str, Any], file: Path = WAITING) -> dict[st
 def _networks(record: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return the networks of the package, or those of a record, which are kept in half precision."""
     cells: dict[str, Any] = {}
-    nets = waiting_networks(record) if record else {kind: pretrained.load(kind)[0] for kind in NETWORKS}
+    nets = (
+        waiting_networks(record) if record else {kind: pretrained.load(kind)[0] for kind in TUTORIAL_NETWORKS}
+    )
     networks = [_trained(kind.replace("-", " "), net, cells, bool(record)) for kind, net in nets.items()]
     return {"networks": networks, "cells": cells}
 

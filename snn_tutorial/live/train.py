@@ -11,7 +11,7 @@ import torch
 from IPython.display import HTML
 
 from sequential_fmnist.data import SequentialFashionMNIST
-from sequential_fmnist.networks import NETWORKS
+from sequential_fmnist.networks import TUTORIAL_NETWORKS
 from snn_core.layer import SynapseFilter
 from snn_tutorial.live import bundle, literal, packed, view
 from snn_tutorial.live.javascript import CUTS, PRELUDE
@@ -101,7 +101,7 @@ def lesson() -> dict[str, Any]:
 def kinds_and_worker() -> tuple[list[dict[str, Any]], dict[str, Any], str]:
     """Return the networks as ``Kind`` in ``learner.js``, their cells, and the script that trains them."""
     cells: dict[str, Any] = {}
-    kinds = [kind_of(kind, OPTIONS["hidden"]["values"], cells) for kind in NETWORKS]
+    kinds = [kind_of(kind, OPTIONS["hidden"]["values"], cells) for kind in TUTORIAL_NETWORKS]
     script = f"{PRELUDE}{bundle('learner')}$learner.work({literal(kinds)}, {literal(equations(cells))});"
     return kinds, cells, script
 
@@ -128,7 +128,7 @@ def train_on_page(stories: Mapping[str, Any]) -> HTML:
             {"epoch": k, "train_loss": loss, "test_accuracy": accuracy}
             for k, (loss, accuracy) in enumerate(curve)
         ]
-        for kind, curve in zip(NETWORKS, first, strict=True)
+        for kind, curve in zip(TUTORIAL_NETWORKS, first, strict=True)
     }
     return view("train", data, training_curves(curves, "train_loss", "test_accuracy"), ALT)
 

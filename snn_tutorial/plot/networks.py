@@ -45,7 +45,7 @@ def three_networks(nets: Mapping[str, nn.Module]) -> Figure:
     """Draw each network layer by layer, with sizes and numbers of parameters as they are in its modules.
 
     Args:
-        nets: name of each network, one of :data:`sequential_fmnist.networks.NETWORKS`, to the network.
+        nets: name of each network, one of :data:`sequential_fmnist.networks.TUTORIAL_NETWORKS`, to the network.
     """
     figure, axes = plt.subplots(figsize=(WIDTH, 7.4))
     axes.set_axis_off()

@@ -10,7 +10,7 @@ from support_firefox import WAIT, firefox
 from support_live import PAGE
 from test_live_network import NAMES, explorer, in_the_library, pictures
 
-from sequential_fmnist.networks import NETWORKS
+from sequential_fmnist.networks import TUTORIAL_NETWORKS
 
 pytestmark = [pytest.mark.nightly, pytest.mark.xdist_group("browser_live")]
 
@@ -32,7 +32,7 @@ def test_view_of_the_networks_works_in_firefox(embedded, tmp_path):
         assert page.value(f"'live' in {FIGURE}.dataset")
 
         numbers = page.value(f"{FIGURE}.view.numbers()")
-        for kind, name in zip(NETWORKS, NAMES, strict=True):
+        for kind, name in zip(TUTORIAL_NETWORKS, NAMES, strict=True):
             answers, spikes = in_the_library(kind, pictures(data, 1))
             assert spikes.any() and np.array_equal(numbers[name]["spikes"], spikes[:, 0])
             assert numbers[name]["best"] == answers[0]

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from support_live import live
 
 from sequential_fmnist.data import SequentialFashionMNIST
-from sequential_fmnist.networks import NETWORKS, make_network
+from sequential_fmnist.networks import TUTORIAL_NETWORKS, make_network
 from snn_core import functional
 from snn_core.neuron import SpikingNeuron
 from snn_tutorial.live.blank import blank_explorer
@@ -26,7 +26,7 @@ CLEARS = {
 
 def nets() -> dict[str, torch.nn.Module]:
     torch.manual_seed(0)
-    made = {name: make_network(name) for name in NETWORKS}
+    made = {name: make_network(name) for name in TUTORIAL_NETWORKS}
     for net in made.values():
         net.fc2.weight.data *= 3  # so that output neurons fire
     return made

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from sequential_fmnist.networks import NETWORKS, make_network
+from sequential_fmnist.networks import TUTORIAL_NETWORKS, make_network
 from snn_core.functional import reset_net
 from snn_tutorial.live import bundle, literal, packed
 from snn_tutorial.live.javascript import CUTS, PRELUDE, with_cut
@@ -35,7 +35,7 @@ function trained(kind, pixels, labels, settings, weights, batches) {
 @pytest.fixture(scope="module")
 def page(browser):
     cells: dict = {}
-    kinds = [kind_of(kind, [], cells) for kind in NETWORKS]
+    kinds = [kind_of(kind, [], cells) for kind in TUTORIAL_NETWORKS]
     scripts = PRELUDE + bundle("learner") + TRAIN
     page = browser.new_page()
     page.add_script_tag(
@@ -82,7 +82,7 @@ def check(page, embedded, kind, opt, cut, steps, clip=1e9, hidden=32, blank=0, o
     found = page.evaluate(
         "given => trained(...given)",
         [
-            list(NETWORKS).index(kind),
+            list(TUTORIAL_NETWORKS).index(kind),
             packed(images.transpose(2, 3).numpy()),
             packed(labels.numpy()),
             settings,
@@ -98,7 +98,7 @@ def check(page, embedded, kind, opt, cut, steps, clip=1e9, hidden=32, blank=0, o
         assert before[name] != found["tensors"][name]
 
 
-@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("kind", TUTORIAL_NETWORKS)
 def test_a_few_steps_are_those_of_the_library(page, embedded, kind):
     opt, cut = {
         "plain": ("sgd", "in hidden neurons"),
@@ -118,6 +118,6 @@ def test_limit_size_order_and_blank_columns_are_those_of_the_library(page, embed
 @pytest.mark.nightly
 @pytest.mark.parametrize("cut", CUTS)
 @pytest.mark.parametrize("opt", OPTIMIZERS)
-@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("kind", TUTORIAL_NETWORKS)
 def test_fifty_steps_are_those_of_the_library(page, embedded, kind, opt, cut):
     check(page, embedded, kind, opt, cut, steps=50)

@@ -16,7 +16,7 @@ from support_live import live
 from sequential_fmnist import pretrained
 from sequential_fmnist.data import SequentialFashionMNIST
 from sequential_fmnist.evaluate import rate_loss
-from sequential_fmnist.networks import NETWORKS, columns_as_sequence
+from sequential_fmnist.networks import TUTORIAL_NETWORKS, columns_as_sequence
 from sequential_fmnist.pretrained import PretrainedError
 from snn_core.functional import reset_net, scan
 from snn_tutorial import load_results
@@ -26,7 +26,7 @@ from snn_tutorial.live.network import WAITING, gradient_explorer, network_explor
 pytestmark = pytest.mark.xdist_group("browser_live")
 
 RECORD = load_results(ROOT / "results", "waiting")
-NAMES = [kind.replace("-", " ") for kind in NETWORKS]
+NAMES = [kind.replace("-", " ") for kind in TUTORIAL_NETWORKS]
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def gradients(net, data, count=2) -> HTML:
 @pytest.mark.parametrize("count", [20, pytest.param(1_000, marks=pytest.mark.nightly)])
 def test_answers_and_spikes_are_those_of_the_library(browser, data, tmp_path, count):
     images = pictures(data, count)
-    expected = {kind: in_the_library(kind, images) for kind in NETWORKS}
+    expected = {kind: in_the_library(kind, images) for kind in TUTORIAL_NETWORKS}
     with live(browser, explorer(data, count), tmp_path) as view:
         for k, label in enumerate(data.labels[:count].tolist()):
             view.set("picture", f"{k}: {data.classes[label]}")
@@ -82,7 +82,7 @@ def test_blank_columns_tau_and_feedback_change_the_networks_as_they_say(browser,
         view.set("feedback", False)
         view.set("tau (steps)", 10.0)
         numbers = view.numbers()
-        for kind, name in zip(NETWORKS, NAMES, strict=True):
+        for kind, name in zip(TUTORIAL_NETWORKS, NAMES, strict=True):
             net = pretrained.load(kind)[0].double()
             with torch.no_grad():
                 if kind == "feedback":

@@ -6,7 +6,7 @@ import pytest
 from support import ROOT
 from support_stories import STORIES, curve, falls, settings, told
 
-from sequential_fmnist.networks import NETWORKS
+from sequential_fmnist.networks import TUTORIAL_NETWORKS
 from snn_tutorial import load_results
 
 pytestmark = pytest.mark.xdist_group("browser_live")
@@ -40,4 +40,4 @@ def test_collapse_is_that_of_the_page():
 @pytest.mark.nightly
 @pytest.mark.parametrize("row", RECORDED, ids=[row["name"] for row in RECORDED])
 def test_all_curves_are_those_of_the_page(row):
-    assert [curve(kind, row["seed"], row["settings"]) for kind in NETWORKS] == row["curves"]
+    assert [curve(kind, row["seed"], row["settings"]) for kind in TUTORIAL_NETWORKS] == row["curves"]

@@ -8,13 +8,13 @@ from IPython.display import HTML
 from support import ROOT
 from support_live import LiveView, live
 
-from sequential_fmnist.networks import NETWORKS
+from sequential_fmnist.networks import TUTORIAL_NETWORKS
 from snn_tutorial import load_results
 from snn_tutorial.live.train import laboratory, lesson
 
 pytestmark = pytest.mark.xdist_group("browser_live")
 
-NAMES = [kind.replace("-", " ") for kind in NETWORKS]
+NAMES = [kind.replace("-", " ") for kind in TUTORIAL_NETWORKS]
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,12 @@ from support_notebooks import runner
 
 SETUP = f"""import torch
 from sequential_fmnist.data import SequentialFashionMNIST
-from sequential_fmnist.networks import NETWORKS, make_network
+from sequential_fmnist.networks import TUTORIAL_NETWORKS, make_network
 from snn_tutorial import panels
 
 torch.manual_seed(0)
 train, test = (SequentialFashionMNIST(train=part, source="embedded", verbose=False) for part in (True, False))
-nets = {{name: make_network(name) for name in NETWORKS}}
+nets = {{name: make_network(name) for name in TUTORIAL_NETWORKS}}
 evidence_dir = {str(ROOT / "results")!r}"""
 PANELS = [
     "panels.training_panel(train, test)",

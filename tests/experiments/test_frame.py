@@ -19,10 +19,21 @@ from support import ROOT
 from sequential_fmnist.experiments import frame
 from sequential_fmnist.experiments.fair.networks import MemorySpec
 from sequential_fmnist.experiments.fair.tasks import Recall
-from sequential_fmnist.experiments.frame import Case, Spec, Store, Study, command, draw, key_of, sweep
+from sequential_fmnist.experiments.frame import (
+    Case,
+    Spec,
+    Store,
+    Study,
+    command,
+    draw,
+    execute,
+    key_of,
+    sweep,
+)
 from sequential_fmnist.experiments.images import ImageTask
 from sequential_fmnist.experiments.statistics import Estimate, compare, estimate, further_run, holm, share
-from sequential_fmnist.networks import NETWORKS
+from sequential_fmnist.networks import TUTORIAL_NETWORKS
+from sequential_fmnist.options import option
 from sequential_fmnist.train import TrainingConfig
 from sequential_fmnist.variants import NetworkSpec
 
@@ -39,8 +50,13 @@ def quick(kind: str = "plain", seed: int = 0) -> Spec:
 def fake(spec: Spec) -> dict[str, Any]:
     """A result that needs no training: the seed decides."""
     accuracy = 0.5 + spec.training.seed / 100
-    told = {"key": spec.key(), "seed": spec.training.seed, "spec": spec.told(), "provenance": {"torch": "2"}}
-    return told | {"accuracy": accuracy, "parameters": 1, "train_accuracy": 0.5, "spikes": None}
+    run = {
+        "key": spec.key(),
+        "seed": spec.training.seed,
+        "spec": spec.options(),
+        "provenance": {"torch": "2"},
+    }
+    return run | {"accuracy": accuracy, "parameters": 1, "train_accuracy": 0.5, "spikes": None}
 
 
 # Keys
@@ -67,16 +83,41 @@ def test_every_field_is_in_the_key(network, task):
                 other = value + 1
             changed = dataclasses.replace(default, **{field.name: other})
             keys.add(dataclasses.replace(spec, **{part: changed}).key())
-    assert len(keys) == 1 + sum(len(dataclasses.fields(part)) for part in vars(spec).values())
-    assert key_of(json.loads(json.dumps(spec.told())), spec.training.seed) == spec.key()
+    fields = sum(len(dataclasses.fields(part)) for part in vars(spec).values())
+    assert len(keys) == 1 + fields - 1  # all but fused, which only changes the rounding
+    assert key_of(json.loads(json.dumps(spec.options())), spec.training.seed) == spec.key()
 
 
-def test_a_key_does_not_depend_on_a_default(monkeypatch):
+def test_a_key_does_not_depend_on_a_default():
     """A default that changes must not give kept runs to another spec."""
-    told = quick().told()
-    assert told["training"]["lr"] == 0.1
-    assert told["network"]["class"] == "NetworkSpec"
-    assert "seed" not in told["training"]
+    options = quick().options()
+    assert options["training"]["lr"] == 0.1
+    assert options["network"]["class"] == "NetworkSpec"
+    assert "seed" not in options["training"]
+
+
+def test_a_new_option_changes_no_key_of_a_kept_run():
+    @dataclasses.dataclass(frozen=True)
+    class Younger(TrainingConfig):
+        warmup: int = option(0, "epochs", 0, since=2)
+
+    Younger.__name__ = "TrainingConfig"  # as if the field stood there
+    spec = quick()
+    same, other = (
+        dataclasses.replace(spec, training=Younger(epochs=1, warmup=warmup)).key() for warmup in (0, 5)
+    )
+    assert same == spec.key() != other
+
+
+def test_a_fused_run_is_kept_under_the_key_of_the_loop_and_says_so():
+    spec = quick()
+    fused = dataclasses.replace(spec, training=dataclasses.replace(spec.training, fused=True))
+    assert fused.key() == spec.key()
+    records = [execute(one) for one in (spec, fused)]
+    assert [record["fused"] for record in records] == [False, True]
+    assert records[0]["accuracy"] == pytest.approx(
+        records[1]["accuracy"], abs=0.01
+    )  # rounding may move a spike
 
 
 # Keeping results
@@ -168,7 +209,7 @@ def test_after_kill_9_nothing_is_repeated_and_nothing_is_lost(tmp_path):
 
 
 def test_two_jobs_give_exactly_the_results_of_one(tmp_path):
-    specs, found = [quick(kind, seed) for kind in NETWORKS for seed in (0, 1)], []
+    specs, found = [quick(kind, seed) for kind in TUTORIAL_NETWORKS for seed in (0, 1)], []
     for jobs in (1, 2):
         records = sweep(specs, Store(tmp_path / f"{jobs}.jsonl"), jobs)
         found.append([{k: r[k] for k in r.keys() - {"seconds", "began", "provenance"}} for r in records])
@@ -185,13 +226,13 @@ def test_two_jobs_give_exactly_the_results_of_one(tmp_path):
 def groups(seeds):
     def networks(_):
         """Does a network count?"""
-        for kind in NETWORKS:
-            yield Case("quick", kind, quick(kind), seeds, first=10 * list(NETWORKS).index(kind))
+        for kind in TUTORIAL_NETWORKS:
+            yield Case("quick", kind, quick(kind), seeds, first=10 * TUTORIAL_NETWORKS.index(kind))
 
     return {"networks": networks}
 
 
-PLACES = {kind: ("networks", "quick", kind) for kind in NETWORKS}
+PLACES = {kind: ("networks", "quick", kind) for kind in TUTORIAL_NETWORKS}
 ONE = {"synapse over plain": (PLACES["plain"], PLACES["stateful-synapse"])}
 TWO = ONE | {"feedback over synapse": (PLACES["stateful-synapse"], PLACES["feedback"])}
 

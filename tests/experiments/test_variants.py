@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sequential_fmnist.experiments.images import hidden_spikes
-from sequential_fmnist.networks import NETWORKS, make_network
+from sequential_fmnist.networks import TUTORIAL_NETWORKS, make_network
 from sequential_fmnist.train import TrainingConfig, fit
 from sequential_fmnist.variants import SURROGATES, GatedNet, NetworkSpec, fold
 from snn_core.functional import reset_net
@@ -78,14 +78,14 @@ def images(embedded) -> Tensor:
 
 FORWARD = [{}, {"last": 3}, {"readout": "membrane"}, {"scale": 10.0}, {"hidden": 17}]
 KINDS = {"stateful-synapse": [{"tau": 6.0}, {"tau": 6.0, "tau_mode": "frozen"}, {"tau_mode": "per-channel"}]}
-ALL = [(kind, options) for kind in NETWORKS for options in FORWARD + KINDS.get(kind, [])]
+ALL = [(kind, options) for kind in TUTORIAL_NETWORKS for options in FORWARD + KINDS.get(kind, [])]
 
 
 def described(case: object) -> str | None:
     return ", ".join(f"{k}={v}" for k, v in case.items()) if isinstance(case, dict) else None
 
 
-@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("kind", TUTORIAL_NETWORKS)
 def test_default_spec_is_the_texts_network(kind):
     torch.manual_seed(7)
     ours = NetworkSpec(kind).build()
@@ -124,7 +124,7 @@ BACKWARD = [
 ]
 
 
-@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("kind", TUTORIAL_NETWORKS)
 @pytest.mark.parametrize("options", BACKWARD, ids=described)
 def test_gradient_goes_where_the_options_say(kind, options, images):
     spec = NetworkSpec(kind, **options)

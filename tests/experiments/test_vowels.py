@@ -44,7 +44,5 @@ def test_damage_is_refused_with_file_and_fix(damage, tmp_path):
     path.write_bytes(vowels.PATH.read_bytes())
     assert vowels.load(path).keys() == vowels.load().keys()
     damage(path)
-    with pytest.raises(
-        DataError, match=r"japanese_vowels\.npz: expected .*found.*Fix: install snn_core again"
-    ):
+    with pytest.raises(DataError, match=r"japanese_vowels\.npz: expected .*got.*Fix: install snn_core again"):
         vowels.load(path)

@@ -7,7 +7,7 @@ from support import ROOT
 
 from sequential_fmnist.evaluate import COLLAPSE, falls
 from sequential_fmnist.experiments.statistics import further_run
-from sequential_fmnist.networks import NETWORKS
+from sequential_fmnist.networks import TUTORIAL_NETWORKS
 from snn_tutorial.exercises.chapter_05 import EXERCISES
 
 
@@ -19,7 +19,7 @@ def repeated():
 
 def test_trains_the_three_networks_and_logs_them(run):
     training = run.result("training.json")
-    assert list(training["networks"]) == list(NETWORKS)
+    assert list(training["networks"]) == list(TUTORIAL_NETWORKS)
     assert training["is_subset"]
     for network in training["networks"].values():
         assert len(network["history"]) == 2

@@ -7,7 +7,7 @@ import torch
 from support_notebooks import definitions
 from torch import nn
 
-from sequential_fmnist.networks import NETWORKS
+from sequential_fmnist.networks import TUTORIAL_NETWORKS
 from snn_core.functional import explain
 from snn_core.layer import MultiStepContainer
 from snn_tutorial.exercises.chapter_09 import EXERCISES
@@ -26,7 +26,7 @@ def test_counts_of_the_loop_grow_with_t_and_those_of_the_fused_scan_do_not(full)
 def test_every_way_gives_the_loop_s_numbers(run, result):
     differences = result["largest_differences"]
     assert differences.pop("by hand") == differences.pop("recorded program") == 0
-    assert list(differences) == [f"{name}, {way}" for name in NETWORKS for way in list(STEPS)[1:]]
+    assert list(differences) == [f"{name}, {way}" for name in TUTORIAL_NETWORKS for way in list(STEPS)[1:]]
     assert max(differences.values()) < 1e-15
     assert result["same_output"] is result["same_bits"] is True
     assert result["different_sums"] > 1

@@ -31,8 +31,10 @@ from snn_core.kernels.limits import MOST_CONSTANTS, MOST_PARAMETERS, MOST_STAGES
 from snn_core.kernels.plan import Plan, plan_for
 from snn_core.kernels.record.equations import Code
 from snn_core.layer import LinearRecurrentContainer, SynapseFilter
+from snn_core.more import neuron as more
 from snn_core.more.delays import DelayedRecurrentContainer
-from snn_core.neuron import AdaptiveLIFNode, CUBALIFNode, IFNode, LIFNode
+from snn_core.more.neuron import AdaptiveLIFNode, CUBALIFNode
+from snn_core.neuron import IFNode, LIFNode
 from snn_core.surrogate import ATan
 from snn_core.synapse import LowPassSynapse
 
@@ -216,7 +218,10 @@ def cells() -> list[nn.Module]:
         for kind, names in (("CUBALIF", SURROGATES[:3]), ("ALIF", SURROGATES[3:]))
         for name, options in zip(names, settings, strict=True)
     ]
-    plain = [getattr(neurons, name)(**options) for name, options in NEURONS.values()]
+    plain = [
+        getattr(more if hasattr(more, name) else neurons, name)(**options)
+        for name, options in NEURONS.values()
+    ]
     fed_back = library.element_wise_recurrent(
         spiking(library, "ALIF", "trained", refractory=1), not_symmetric, numbers("trained", (0.1, 0.5), (3,))
     )

@@ -16,7 +16,8 @@ from support import require
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from snn_core.neuron import AdaptiveLIFNode, CUBALIFNode, LINode
+from snn_core.more.neuron import AdaptiveLIFNode, CUBALIFNode
+from snn_core.neuron import LINode
 from snn_core.surrogate import ATan, Sigmoid
 from snn_core.synapse import LowPassSynapse
 

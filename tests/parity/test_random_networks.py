@@ -30,17 +30,9 @@ from snn_core.layer import (
 )
 from snn_core.module import CellModule, MemoryModule
 from snn_core.more.delays import DelayedRecurrentContainer
+from snn_core.more.neuron import AdaptiveLIFNode, CUBALIFNode
 from snn_core.more.synapse import DoubleExponentialSynapse
-from snn_core.neuron import (
-    AdaptiveLIFNode,
-    CUBALIFNode,
-    IFNode,
-    LIFNode,
-    LINode,
-    MultiStepIFNode,
-    MultiStepLIFNode,
-    ParametricLIFNode,
-)
+from snn_core.neuron import IFNode, LIFNode, LINode, MultiStepIFNode, MultiStepLIFNode, ParametricLIFNode
 from snn_core.synapse import LowPassSynapse
 
 J = 4

@@ -5,10 +5,22 @@ from __future__ import annotations
 import pytest
 import torch
 from support_networks import random_images
+from torch import nn
 
-from sequential_fmnist.networks import NETWORKS, columns_as_sequence, make_network
+from sequential_fmnist.networks import (
+    NETWORKS,
+    TUTORIAL_NETWORKS,
+    PlainNet,
+    columns_as_sequence,
+    hidden_and_readout,
+    make_network,
+)
+from sequential_fmnist.train import TrainingConfig, fit
+from sequential_fmnist.variants import NetworkSpec
 from snn_core.functional import reset_net
-from snn_core.neuron import SpikingNeuron
+from snn_core.layer import MultiStepContainer
+from snn_core.neuron import IFNode, MultiStepIFNode, SpikingNeuron
+from snn_core.surrogate import ATan
 
 every_model = pytest.mark.parametrize("model", NETWORKS)
 
@@ -56,7 +68,7 @@ def test_next_batch_needs_a_reset(model):
 @pytest.mark.parametrize(
     ("where", "cut"), [("all", [True, True]), ("hidden", [True, False]), ("none", [False, False])]
 )
-@every_model
+@pytest.mark.parametrize("model", TUTORIAL_NETWORKS)
 def test_every_argument_arrives(model, where, cut):
     net = make_network(model, hidden=5, backend="torch", detach_reset=where)
     assert [part.detach_reset for part in net.modules() if isinstance(part, SpikingNeuron)] == cut
@@ -69,3 +81,60 @@ def test_every_argument_arrives(model, where, cut):
 def test_wrong_argument_is_named(arguments):
     with pytest.raises(ValueError, match=f"{next(iter(arguments))} must be "):
         make_network(**{"model": "plain"} | arguments)
+
+
+# A network of one's own, whose layers have their roles by their places
+
+
+class Deeper(PlainNet):
+    """A hidden layer more, at the end of the file that a learner edits."""
+
+    def __init__(self, hidden=32, backend="auto"):
+        super().__init__(hidden, backend)
+        self.fc3 = nn.Linear(10, 10)
+        self.sn3 = MultiStepIFNode(surrogate_function=ATan(), detach_reset=True, backend=backend)
+
+
+@pytest.fixture
+def deeper(monkeypatch):
+    monkeypatch.setitem(NETWORKS, "deeper", Deeper)
+
+
+def test_roles_follow_from_places():
+    assert hidden_and_readout(make_network("feedback")) == (["sn1"], "sn2")
+    assert hidden_and_readout(Deeper()) == (["sn1", "sn2"], "sn3")
+    assert hidden_and_readout(NetworkSpec("plain", readout="membrane").build()) == (["sn1"], None)
+    assert hidden_and_readout(NetworkSpec("plain", readout="leaky").build()) == (["sn1"], None)
+    assert hidden_and_readout(NetworkSpec("gru").build()) == ([], None)
+    assert hidden_and_readout(nn.Sequential(MultiStepContainer(IFNode()), nn.Flatten())) == ([], "0")
+
+
+@pytest.mark.parametrize(
+    ("where", "cut"),
+    [("all", [True, True, True]), ("hidden", [True, True, False]), ("none", [False, False, False])],
+)
+def test_the_reset_of_a_network_of_ones_own_is_detached_where_the_option_says(deeper, where, cut):
+    net = make_network("deeper", detach_reset=where)
+    assert [net.sn1.detach_reset, net.sn2.detach_reset, net.sn3.detach_reset] == cut
+
+
+@pytest.mark.parametrize("readout", ["membrane", "leaky"])
+def test_the_last_spiking_layer_is_what_a_readout_replaces(deeper, readout):
+    layers = [name for name, _ in NetworkSpec.build(variant(readout)).named_children()]
+    assert layers == ["fc1", "sn1", "fc2", "sn2", "fc3", *(["sn3"] if readout == "leaky" else [])]
+    assert not isinstance(variant(readout).build().get_submodule(layers[-1]), SpikingNeuron)
+
+
+def variant(readout):
+    spec = NetworkSpec("plain", readout=readout)
+    object.__setattr__(spec, "model", "deeper")  # whose allowed names were read when the class was made
+    return spec
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_network_of_ones_own_trains_by_its_name(deeper, few, fused):
+    net = make_network("deeper", detach_reset="hidden")
+    before = net.fc3.weight.detach().clone()
+    history = fit(net, *few, TrainingConfig(epochs=2, batch_size=50, opt="adam", lr=0.01, fused=fused))
+    assert history[1]["train_loss"] < history[0]["train_loss"]
+    assert not net.fc3.weight.equal(before)

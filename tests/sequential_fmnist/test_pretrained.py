@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from sequential_fmnist.evaluate import evaluate
-from sequential_fmnist.networks import NETWORKS
+from sequential_fmnist.networks import TUTORIAL_NETWORKS
 from sequential_fmnist.pretrained import CARDS, PRETRAINED_FOLDER, PretrainedError, card_digest, load
 from snn_core.functional import reset_net
 
@@ -21,7 +21,7 @@ def folder(tmp_path):
     return shutil.copytree(PRETRAINED_FOLDER, tmp_path / "pretrained")
 
 
-@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("kind", TUTORIAL_NETWORKS)
 def test_weights_of_the_package_are_what_their_card_says(kind, embedded):
     net, card = load(kind)
     assert not net.training
@@ -33,7 +33,7 @@ def test_weights_of_the_package_are_what_their_card_says(kind, embedded):
     assert abs(accuracy - expected) < 3 * math.sqrt(expected * (1 - expected) / len(embedded[1]))
 
 
-@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("kind", TUTORIAL_NETWORKS)
 def test_output_is_the_scaled_mean_of_what_the_last_layer_gives(kind, few):
     net, card = load(kind)
     images = few[1].images.float() / 255
@@ -59,7 +59,7 @@ def test_one_flipped_bit_is_found_before_anything_is_read(folder, position, monk
     content[position] ^= 1
     path.write_bytes(content)
     monkeypatch.setattr("safetensors.torch.load", lambda data: pytest.fail("read before it was checked"))
-    with pytest.raises(PretrainedError, match=r"plain\.safetensors are damaged: expected SHA-256 .*, found "):
+    with pytest.raises(PretrainedError, match=r"plain\.safetensors are damaged: expected SHA-256 .*, got "):
         load("plain", folder)
 
 

@@ -62,6 +62,7 @@ def interrupted(config, data, folder, epochs) -> Path:
         {"opt": "adam", "lrs": "step", "amp": True},
         {"lrs": "none", "workers": 1},
         {"skip_overflow": True, "drop_last": True},
+        {"fused": True, "opt": "adam"},
     ],
 )
 def test_resume_is_exact_to_the_bit(few, tmp_path, recipe):
@@ -216,6 +217,21 @@ def test_what_is_not_given_again_is_the_checkpoints(run, tmp_path):
     assert run("--epochs", "3", "--resume", str(tmp_path / "run" / "latest.pt")) == 0
     config = checkpoint.load(tmp_path / "run" / "latest.pt")["config"]
     assert (config["lr"], config["model"], config["hidden"]) == (0.03, "feedback", 5)
+
+
+def test_fused_steps_and_the_loop_are_not_mixed_in_one_run(few, run, tmp_path, capsys):
+    assert run("--epochs", "1", "--fused") == 0
+    latest = tmp_path / "run" / "latest.pt"
+    assert run("--epochs", "2", "--resume", str(latest)) == 0
+    assert checkpoint.load(latest)["config"]["fused"]
+    with pytest.raises(CheckpointError, match=r"made with fused=True, not fused=False$"):
+        fit(PlainNet(), *few, TrainingConfig(epochs=3), resume=latest, about=vars(NetworkSpec()))
+    state = checkpoint.load(latest)
+    del state["config"]["fused"]  # as before there was a choice
+    checkpoint.save(tmp_path / "old.pt", state)
+    for number, flags in enumerate(([], ["--fused"])):
+        more = ["--output-dir", str(tmp_path / f"new{number}")]
+        assert train.main(["--epochs", "3", "--resume", str(tmp_path / "old.pt"), *flags, *more]) == 0
 
 
 def test_a_start_epoch_is_not_ignored(run, tmp_path, capsys):

@@ -21,9 +21,9 @@ from support import environment, records
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
-from sequential_fmnist import many_steps as loop
+from sequential_fmnist import data as images_module
 from sequential_fmnist import train
-from sequential_fmnist.data import Columns, Images, Sequences, SequentialFashionMNIST, prepared
+from sequential_fmnist.data import Images, Sequences, SequentialFashionMNIST, prepared
 from sequential_fmnist.evaluate import LOSSES, evaluate, predict, rate_loss
 from sequential_fmnist.networks import (
     NETWORKS,
@@ -32,9 +32,9 @@ from sequential_fmnist.networks import (
     columns_as_sequence,
     make_network,
 )
-from sequential_fmnist.train import Trainer, TrainingConfig, fit
+from sequential_fmnist.train import FusedError, Trainer, TrainingConfig, fit
 from sequential_fmnist.variants import NetworkSpec
-from snn_core.functional import SkipOverflow, mean_over_time, reset_net, scan, states, train_steps
+from snn_core.functional import SkipOverflow, mean_over_time, reset_net, scan, states
 from snn_core.neuron import MultiStepIFNode, MultiStepLIFNode
 from snn_core.surrogate import ATan
 
@@ -145,26 +145,8 @@ class Odd(ColumnNet):
         super().__init__(OrderedDict(fc1=nn.Linear(28, 10), single=Single(), sn1=MultiStepIFNode()))
 
 
-def last_week(self, images):
-    return scan(columns_as_sequence(images), *self)[-7:].mean(0)
-
-
 def summed(rate, labels):
     return 3 * rate_loss(rate, labels)
-
-
-def penalised(self, inputs, labels):
-    loss = self.loss(outputs := self.model(*inputs), labels) + sum(w.square().sum() for w in self.weights)
-    self.optimizer.zero_grad()
-    loss.backward()
-    self.optimizer.step()
-    reset_net(self.net)
-    return loss.detach(), outputs.detach()
-
-
-def mirrored(self, index):
-    (images,), labels = Sequences.__getitem__(self, index)
-    return (images.flip(0).permute(1, 2, 0).unsqueeze(1),), labels
 
 
 @pytest.mark.parametrize("recipe", [{}, {"opt": "adam", "lr": 0.01, "loss": "cross-entropy", "clip": 0.1}])
@@ -180,39 +162,111 @@ def test_what_stands_in_forward_is_what_is_trained(few, make, recipe):
     assert_same_weights(net, other)
 
 
-@pytest.mark.parametrize(
-    ("where", "name", "edit"),
-    [
-        (ColumnNet, "forward", last_week),
-        (train, "LOSSES", LOSSES | {"mse": summed}),
-        (Trainer, "step", penalised),
-        (Columns, "__getitem__", mirrored),
-    ],
-)
-def test_a_line_that_is_changed_in_its_file_is_what_is_trained(few, monkeypatch, where, name, edit):
-    config = TrainingConfig(epochs=1, batch_size=32, seed=5)
-    nets = {}
-    for how in ("as it is", "changed", "changed, step by step"):
-        net = nets[how] = plain()
-        if how != "as it is":
-            monkeypatch.setattr(where, name, edit)
-        fit(net, *few, config, after_step=(lambda: None) if how.endswith("step") else None)
-    assert_same_weights(nets["changed"], nets["changed, step by step"])
-    with pytest.raises(AssertionError):
-        assert_same_weights(nets["changed"], nets["as it is"])
+def test_nothing_but_the_loop_runs_unless_fused_is_said(few, monkeypatch):
+    """Whatever is written into the loop is called, as nobody takes its steps."""
+    monkeypatch.setattr(
+        train, "train_steps", lambda *given: pytest.fail("a fused step that nobody asked for")
+    )
+    for model in NETWORKS:
+        fit(plain(model), *few, TrainingConfig(epochs=1, batch_size=32))
 
 
-@pytest.mark.parametrize("model", NETWORKS)
-def test_many_steps_in_one_call_are_the_steps_one_by_one(few, model, monkeypatch):
-    calls = []
-    monkeypatch.setattr(loop, "train_steps", lambda *given: calls.append(1) or train_steps(*given))
-    histories = []
-    for after_step in (None, lambda: None):
-        config = TrainingConfig(batch_size=32, epochs=2)
-        histories.append(fit(plain(model), few[0], config=config, after_step=after_step))
-        assert len(calls) == 2  # 6 full batches of each epoch, all by the first of both
+# Fused steps
+
+
+RECIPES = [
+    {},
+    {"opt": "adam", "lr": 0.01, "loss": "cross-entropy", "clip": 0.1},
+    {"skip_overflow": True, "drop_last": True},
+    {"batch_size": 500},
+]
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("make", [*NETWORKS.values(), Deeper])
+def test_fused_steps_are_those_of_the_loop(few, make, recipe):
+    """With a last batch that is not full, and one that is the only one."""
+    config, nets, histories = TrainingConfig(**{"epochs": 2, "batch_size": 32, "seed": 5} | recipe), [], []
+    for fused in (False, True):
+        torch.manual_seed(1)
+        nets.append(make())
+        histories.append(fit(nets[-1], *few, config, fused=fused))
     for one, other in zip(*histories, strict=True):
         assert one == pytest.approx(other, rel=1e-3)
+    assert_same_weights(*nets)
+
+
+def test_fused_steps_with_images_that_stay_bytes(few, monkeypatch):
+    few[0].mean, few[0].std = 0.3, 0.5
+    nets = [plain(), plain()]
+    for net in nets:
+        fit(net, few[0], config=TrainingConfig(epochs=2, batch_size=32, fused=True))
+        monkeypatch.setattr(images_module, "MOST_BYTES", 0)
+    assert prepared(few[0]).x_seq.dtype == torch.uint8
+    assert all(torch.equal(*pair) for pair in zip(nets[0].parameters(), nets[1].parameters(), strict=True))
+
+
+def hooked(register):
+    register(net := plain())
+    return net
+
+
+def batch_normalised():
+    return NetworkSpec("plain", batch_norm=True).build()
+
+
+@pytest.mark.parametrize(
+    ("make", "given", "reason"),
+    [
+        (plain, {"loss": summed}, "a loss of your own is not called"),
+        (plain, {"config": TrainingConfig(amp=True, fused=True)}, "amp computes in float16"),
+        (plain, {"config": TrainingConfig(workers=1, fused=True)}, "workers load batch after batch"),
+        (plain, {"after_step": print}, "after_step is not called"),
+        (lambda: hooked(lambda net: net.register_forward_hook(print)), {}, "hooks are not called"),
+        (lambda: hooked(lambda net: net.fc1.register_forward_hook(print)), {}, "hooks are not called"),
+        (lambda: hooked(lambda net: net.fc1.weight.register_hook(print)), {}, "hooks are not called"),
+        (lambda: NetworkSpec("feedback", frozen_recurrent=True).build(), {}, "hooks are not called"),
+        (Forward, {}, "Forward has a forward other than"),
+        (Mine, {}, "Mine has a forward other than"),
+        (lambda: NetworkSpec("plain", scale=10.0).build(), {}, "TrainedNet has a forward other than"),
+        (batch_normalised, {}, "TrainedNet has a forward other than"),
+        (Odd, {}, "Single"),
+        (plain, {"train": [(torch.rand(8, 1, 28, 28), torch.zeros(8).long())]}, "the data must be images"),
+        (
+            plain,
+            {"train": Sequences(torch.rand(28, 8, 28), torch.zeros(8).long())},
+            "the data must be images",
+        ),
+    ],
+)
+def test_what_cannot_be_fused_is_one_error_before_anything_is_done(few, tmp_path, make, given, reason):
+    torch.manual_seed(0)
+    net = make()
+    before = copy.deepcopy(net.state_dict())
+    given = {"train": few[0], "config": TrainingConfig(epochs=1, fused=True)} | given
+    with pytest.raises(FusedError, match=rf"^fused training is impossible: .*{reason}"):
+        fit(net, **given, output_dir=tmp_path / "run")
+    assert all(torch.equal(weight, before[name]) for name, weight in net.state_dict().items())
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_hook_that_comes_later_ends_fused_training(few):
+    net = plain()
+    with pytest.raises(FusedError, match="hooks"):
+        fit(
+            net,
+            few[0],
+            config=TrainingConfig(epochs=2, fused=True),
+            log=lambda _: net.fc1.register_forward_hook(lambda *_: None),
+        )
+
+
+@pytest.mark.parametrize(("name", "value"), [("device", torch.device("cuda")), ("processes", 2)])
+def test_fused_steps_are_taken_on_the_cpu_in_one_process(few, name, value):
+    trainer = Trainer(plain(), TrainingConfig(fused=True))
+    setattr(trainer, name, value)
+    with pytest.raises(FusedError, match="it runs "):
+        trainer.check_fused(prepared(few[0]))
 
 
 def test_hooks_are_called_for_each_step(few):
@@ -228,14 +282,15 @@ def test_hooks_are_called_for_each_step(few):
         assert len(seen) == 4
 
 
-def test_a_fault_of_the_data_is_not_taken_for_a_network_that_kernels_do_not_know(few):
+@pytest.mark.parametrize("fused", [False, True])
+def test_labels_out_of_range_are_said_to_be_that(few, fused):
     data = SimpleNamespace(images=few[0].images, labels=few[0].labels + 5)
-    with pytest.raises((ValueError, RuntimeError), match=r"labels must be|Class values must be"):
-        fit(PlainNet(), data)
+    with pytest.raises((ValueError, RuntimeError), match=r"^labels must be|^Class values must be"):
+        fit(PlainNet(), data, fused=fused)
 
 
 class Speakers(nn.Sequential):
-    """Reads sequences, of different lengths if it is told."""
+    """Reads sequences, of different lengths if they are given."""
 
     def forward(self, x_seq, lengths=None):
         return mean_over_time(scan(x_seq, *self, lengths=lengths), lengths)
@@ -356,6 +411,12 @@ def test_standardised_pixels():
     torch.testing.assert_close(images[0], data[0][0])
 
 
+def test_other_images_are_standardised_by_their_own_mean(few):
+    data = SimpleNamespace(images=few[0].images, labels=few[0].labels, mean=0.5, std=0.25)
+    (images,), _ = prepared(data)[torch.arange(3)]
+    torch.testing.assert_close(images, (data.images[:3].float() / 255 - 0.5) / 0.25)
+
+
 @pytest.mark.parametrize("point", ["loss", "weight", "moment"])
 def test_what_is_not_finite_stops_the_run(few, point, monkeypatch):
     config = TrainingConfig(epochs=2, batch_size=50, opt="adam")
@@ -373,7 +434,6 @@ def test_what_is_not_finite_stops_the_run(few, point, monkeypatch):
             self.state[net.fc1.weight]["exp_avg_sq"].fill_(math.inf)
 
         monkeypatch.setattr(torch.optim.Adam, "step", step)
-        monkeypatch.setattr(train, "many_steps", lambda *given: ())
     with pytest.raises(FloatingPointError, match=r"epoch 1: the loss, a weight or .* is not finite: try a"):
         fit(net, few[0], config=config)
 
@@ -512,6 +572,23 @@ def test_bad_values_end_with_status_2_and_one_line_that_names_them(run, argv, tm
     assert not (tmp_path / "run").exists()
 
 
+def test_fused_on_the_command_line(run, monkeypatch, tmp_path, capsys):
+    """It runs on the CPU where nothing else is asked for, and says in a line why it cannot."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    folder = run("--epochs", "1", "--fused")
+    config = saved(folder)["config"]
+    assert (config["fused"], config["device"]) == (True, "cpu")
+    capsys.readouterr()
+    for flags, reason in (
+        (["--model", "gru"], "GatedNet has a forward other than"),
+        (["--amp"], "amp computes in float16"),
+    ):
+        assert train.main(["--epochs", "1", "--fused", *flags, "--output-dir", str(tmp_path / "no")]) == 1
+        error = capsys.readouterr().err
+        assert error.startswith(f"error: fused training is impossible: {reason}") and error.count("\n") == 1
+    assert not (tmp_path / "no").exists()
+
+
 def test_an_error_of_ours_keeps_its_traceback(monkeypatch):
     def broken(*args, **options):
         raise ValueError("a fault")
@@ -562,7 +639,7 @@ def test_as_a_program(tmp_path):
 
 
 def test_a_package_that_is_missing_is_one_line():
-    block = "import sys; sys.modules['tqdm.auto'] = None"
+    block = "import sys; sys.modules['tqdm'] = None"
     done = program(f"{block}\nfrom sequential_fmnist.__main__ import main\nmain()")
     assert done.returncode == 1
-    assert done.stderr == "error: this needs the package tqdm.auto: pip install 'snn-core[experiment]'\n"
+    assert done.stderr == "error: this needs the package tqdm: pip install 'snn-core[experiment]'\n"

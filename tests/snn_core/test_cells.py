@@ -8,13 +8,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from snn_core.cells import (
-    CUBALIF,
-    IF,
-    LI,
-    AdaptiveLIF,
-    reset,
-)
+from snn_core.cells import IF, LI, reset
+from snn_core.more.neuron import CUBALIF, AdaptiveLIF
 from snn_core.more.synapse import DoubleExponential
 from snn_core.surrogate import Sigmoid
 

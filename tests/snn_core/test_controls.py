@@ -10,12 +10,8 @@ from torch import nn
 
 from snn_core.functional import explain, reset_net, scan, set_states, states
 from snn_core.layer import LinearRecurrentContainer, MultiStepContainer
-from snn_core.neuron import (
-    AdaptiveLIFNode,
-    CUBALIFNode,
-    LIFNode,
-    LINode,
-)
+from snn_core.more.neuron import AdaptiveLIFNode, CUBALIFNode
+from snn_core.neuron import LIFNode, LINode
 from snn_core.synapse import LowPassSynapse, SynapseFilter
 
 NONE, ALL = 1.0, math.inf

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import sys
+import textwrap
 import types
+import weakref
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -16,9 +20,10 @@ from snn_core import functional
 from snn_core.cells import Cell
 from snn_core.functional import explain
 from snn_core.kernels.record import equations
-from snn_core.layer import MultiStepContainer
+from snn_core.layer import ElementWiseRecurrentContainer, MultiStepContainer
 from snn_core.module import CellModule
 from snn_core.neuron import IFNode
+from snn_core.surrogate import SurrogateFunction
 
 NAN, INF = float("nan"), float("inf")
 #: Every pair of these is an input and a state: ties, zeros of both signs, and what is no number.
@@ -244,14 +249,15 @@ class OfDefault(Arithmetic):
 
 
 @pytest.mark.parametrize("kind", [OfModule, OfClass, OfImport, OfDefault])
-def test_what_equations_read_elsewhere_takes_the_loop(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_number_of_another_object_that_equations_name_counts(
+    kind: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "settings", settings)
-    first = outputs_of(kind)
+    assert outputs_of(kind) == (2.0, "")
     monkeypatch.setattr(settings, "gain", 3.0)
     monkeypatch.setattr(Settings, "gain", 3.0)
 
-    assert [first[0], outputs_of(kind)[0]] == [2.0, 3.0]
-    assert first[1].endswith("which may change: make it a field")
+    assert outputs_of(kind) == (3.0, "")
 
 
 class OfMode(Arithmetic):
@@ -259,29 +265,69 @@ class OfMode(Arithmetic):
         return x + v if torch.is_grad_enabled() else x - v
 
 
+def test_a_question_for_the_mode_of_torch_takes_the_loop() -> None:
+    module, x_seq = Node(OfMode), torch.ones(3, 1, 1)
+    assert reason(module, x_seq).startswith("its equations ask is_grad_enabled")
+    assert module.forward_sequence(x_seq).flatten().tolist() == [1.0, 2.0, 3.0]
+    module.reset()
+    with torch.no_grad():
+        assert module.forward_sequence(x_seq)[1].item() == 0.0
+
+
 class OfDtype(Arithmetic):
     def of(self, x: Tensor, v: Tensor) -> Tensor:
         return x + v if x.dtype is torch.float32 else x - v
 
 
-@pytest.mark.parametrize("kind", [OfMode, OfDtype])
-def test_what_equations_ask_takes_the_loop(kind: Any) -> None:
-    module, x_seq = Node(kind), torch.ones(3, 1, 1)
-    assert reason(module, x_seq).startswith("its equations ask")
-    assert module.forward_sequence(x_seq).flatten().tolist() == [1.0, 2.0, 3.0]
-    module.reset()
-    with torch.no_grad():
-        assert module.forward_sequence(x_seq)[1].item() == (2.0 if kind is OfDtype else 0.0)
+@pytest.mark.parametrize(("dtype", "second"), [(torch.float32, 2.0), (torch.float64, 0.0)])
+def test_equations_may_ask_for_the_dtype_of_a_step(dtype: torch.dtype, second: float) -> None:
+    module, x_seq = Node(OfDtype), torch.ones(3, 1, 1, dtype=dtype)
+    assert reason(module, x_seq) == ""
+    assert module.forward_sequence(x_seq)[1].item() == second
+
+
+class Doubling(torch.autograd.Function):
+    """The identity, whose gradient is doubled."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return 2 * gradient
+
+
+doubling = {"by name": Doubling.apply}
 
 
 def test_a_function_with_a_gradient_of_its_own_takes_the_loop() -> None:
-    class Spike(torch.autograd.Function):
-        pass
+    """However equations get hold of it."""
+    for make in (
+        expression(lambda self, x, v: Doubling.apply(0.5 * x) + v),
+        expression(lambda self, x, v: doubling["by name"](0.5 * x) + v),
+    ):
+        module, x_seq = Node(make), torch.ones(1, 1, 1, requires_grad=True)
+        module.forward_sequence(x_seq).backward()
+        assert x_seq.grad.item() == 1.0
+        assert "cannot derive an autograd.Function: make it a surrogate function" in reason(module, x_seq)
 
-    make = expression(lambda self, x, v: Spike.apply(x - v))
-    assert equations.program_of(make()).startswith(
-        "kernels cannot derive Spike: make it a surrogate function"
-    )
+
+@dataclass(eq=False)
+class OfNumpy(Arithmetic):
+    gain: Any
+
+    def of(self, x: Tensor, v: Tensor) -> Tensor:
+        return (1 + self.gain / 3) * torch.where(x > v, self.gain, x) + v.square() ** self.gain
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32, np.int64])
+def test_a_number_of_numpy_among_the_fields(kind: Any) -> None:
+    x_seq = torch.randn(3, 4, 2, dtype=torch.float64)
+    for value in (2.3, 5.7):
+        module = Node(lambda value=value: OfNumpy(kind(value)))
+        assert reason(module, x_seq) == ""
+        assert_as_the_loop(module, x_seq, torch.zeros(4, 2, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("name", ["checked_state", "keep_state"])
@@ -382,3 +428,228 @@ def test_a_parameter_that_no_equation_uses_has_no_gradient(backend: str) -> None
     functional.reset_net(net)
     with pytest.raises(ValueError, match=r"it has a parameter that no equation uses|asks for it"):
         functional.train_steps(net, x_seq, torch.zeros(4, dtype=torch.int64), optimizer)
+
+
+# When equations are read ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Has a number for each time that equations are recorded."""
+    found: list[int] = []
+    real = equations._record
+    monkeypatch.setattr(equations, "_record", lambda *args: found.append(1) or real(*args))
+    return found
+
+
+def notebook(source: str, **names: Any) -> dict[str, Any]:
+    """Return the names after a cell of a notebook."""
+    around = {"Arithmetic": Arithmetic, "torch": torch, "__name__": "__main__"} | names
+    exec(textwrap.dedent(source), around)
+    return around
+
+
+def test_a_name_of_the_notebook_that_equations_use_for_something_else() -> None:
+    around = notebook(
+        """
+        class Mine(Arithmetic):
+            def of(self, x, v):
+                return (lambda: 2 * x)() + sum(x for _ in range(2)) + v
+        """,
+        x=torch.ones(3),
+    )
+    assert outputs_of(around["Mine"]) == (4.0, "")
+
+
+def test_a_loop_over_a_name_of_a_method_reads_nothing_anew(recorded: list[int]) -> None:
+    around = notebook(
+        """
+        class Mine(Arithmetic):
+            def step(self, x, state):
+                return super().step(x, state)
+
+            def of(self, x, v):
+                return 2 * x
+        """
+    )
+    for step in range(5):
+        around["step"] = step
+        assert outputs_of(around["Mine"]) == (2.0, "")
+    assert len(recorded) == 2
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["gain * x", "(lambda: gain)() * x", "helper(x)", "lib.helper(x)", "lib.gain * x", "fast(gain)(x)"],
+)
+def test_a_number_around_equations_counts(source: str) -> None:
+    around = notebook(
+        f"""
+        def helper(x):
+            return gain * x
+
+        def fast(gain):
+            return lambda x: gain * x
+
+        class Mine(Arithmetic):
+            def of(self, x, v):
+                return {source}
+        """,
+        gain=2.0,
+        lib=types.ModuleType("lib"),
+    )
+    for gain in (2.0, 3.0, np.float64(4.0), 2.0):
+        around["gain"] = around["lib"].gain = gain
+        around["lib"].helper = lambda x, gain=gain: gain * x
+        assert outputs_of(around["Mine"]) == (gain, "")
+
+
+def test_a_name_that_gets_its_value_before_it_is_used() -> None:
+    around = notebook(
+        """
+        class Mine(Arithmetic):
+            def __init__(self, scales):
+                self.scales = scales
+
+            def of(self, x, v):
+                return gain * x if self.scales else x
+        """
+    )
+    assert outputs_of(lambda: around["Mine"](False)) == (1.0, "")
+    for gain in (2.0, 3.0):
+        around["gain"] = gain
+        assert outputs_of(lambda: around["Mine"](True)) == (gain, "")
+
+
+def test_after_a_change_of_what_is_not_looked_up_the_class_is_defined_again() -> None:
+    """The contract, as docs/howto/my_neuron.md has it: equations are read when their class is first used."""
+    source = """
+    class Mine(Arithmetic):
+        def of(self, x, v):
+            return table["gain"] * x
+    """
+    table = {"gain": 2.0}
+    first = notebook(source, table=table)["Mine"]
+    assert outputs_of(first) == (2.0, "")
+    table["gain"] = 3.0
+    assert outputs_of(notebook(source, table=table)["Mine"]) == (3.0, "")
+
+
+def fed_back(function: Any) -> tuple[float, str]:
+    net = MultiStepContainer(ElementWiseRecurrentContainer(IFNode(10.0), function))
+    x_seq = torch.ones(2, 1, 1)
+    (decision,) = explain(net, x_seq)
+    net(x_seq)
+    return net[0].sub_module.v.item(), decision.reason
+
+
+def test_equal_functions_are_read_once_and_different_ones_are_not_confused(recorded: list[int]) -> None:
+    def scaled(gain: Any) -> Any:
+        return lambda x, y: gain * x + y
+
+    assert fed_back(scaled(2.0)) == (4.0, "")
+    count = len(recorded)
+    for _ in range(50):
+        assert fed_back(scaled(2.0)) == (4.0, "")
+    assert len(recorded) == count
+    assert fed_back(scaled(3.0)) == (6.0, "")
+
+    def looked_up(table: Any) -> Any:
+        return lambda x, y: table["gain"] * x + y
+
+    assert [fed_back(looked_up({"gain": gain}))[0] for gain in (2.0, 3.0)] == [4.0, 6.0]
+
+
+def test_equal_equations_of_two_classes_are_one_program() -> None:
+    first, second = (equations.program_of(expression(lambda self, x, v: 2 * x + v)())[0] for _ in range(2))
+    assert first is second
+
+
+def test_nothing_that_equations_were_read_from_is_kept() -> None:
+    def network() -> tuple[nn.Module, weakref.ref[Any]]:
+        table = np.full(4, 2.0)
+
+        class Mine(Arithmetic):
+            def step(self, x: Tensor, state: Any) -> Any:
+                return super().step(table[0] * x, state)
+
+            def of(self, x: Tensor, v: Tensor) -> Tensor:
+                return x + v
+
+        module = MultiStepContainer(
+            Node(Mine), ElementWiseRecurrentContainer(IFNode(), lambda x, y: table[1] * x + y)
+        )
+        assert all(decision.fused for decision in explain(module, torch.ones(2, 1, 1)))
+        module(torch.ones(2, 1, 1)).sum()
+        return module, weakref.ref(table)
+
+    held = [network()[1] for _ in range(3)]
+    gc.collect()
+    assert [ref() for ref in held] == [None] * 3
+
+
+class Rooted(SurrogateFunction):
+    def derivative(self, x: Tensor) -> Tensor:
+        return math.sqrt(self.alpha) * torch.exp(-x.abs())
+
+
+def test_a_program_for_each_value_is_reported_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(equations, "MOST_RECORDED", 8)
+    monkeypatch.setattr(equations, "_programs", {})
+    neuron, programs = IFNode(surrogate_function=Rooted(1.0)), set()
+    for step in range(20):
+        neuron.surrogate_function.alpha = 1.0 + step
+        (decision,) = explain(MultiStepContainer(neuron), torch.ones(2, 1, 1))
+        assert decision.fused and "read anew for each value" in decision.remark
+        assert decision.remark in str(decision)
+        programs.add(equations.program_of(neuron.cell(torch.ones(1, 1)))[0])
+    assert len(equations._programs) <= 8
+    assert len(programs) == 1  # for which kernels are compiled once
+
+    class Followed(SurrogateFunction):
+        def derivative(self, x: Tensor) -> Tensor:
+            return self.root * torch.exp(-x.abs())
+
+    neuron.surrogate_function = Followed(4.0)
+    neuron.surrogate_function.root = math.sqrt(4.0)
+    assert explain(MultiStepContainer(neuron), torch.ones(2, 1, 1))[0].remark == ""
+
+
+class Modal(SurrogateFunction):
+    def derivative(self, x: Tensor) -> Tensor:
+        return x * 0 + (1.0 if self.training else 0.25)
+
+
+class Called(SurrogateFunction):
+    def __call__(self, x: Tensor) -> Tensor:
+        return 2 * super().__call__(x)
+
+    def derivative(self, x: Tensor) -> Tensor:
+        return torch.exp(-x.abs())
+
+
+def test_a_surrogate_function_that_reads_whether_it_trains() -> None:
+    neuron, gradients = IFNode(surrogate_function=Modal(1.0)), []
+    for is_training in (True, False, True):
+        x_seq = torch.full((1, 1, 1), 0.4, requires_grad=True)
+        neuron.train(is_training).reset()
+        neuron.forward_sequence(x_seq).sum().backward()
+        gradients.append(x_seq.grad.item())
+    assert gradients == [1.0, 0.25, 1.0]
+
+
+def test_a_surrogate_function_with_a_call_of_its_own_takes_the_loop() -> None:
+    neuron, x_seq = IFNode(surrogate_function=Called(1.0)), torch.ones(1, 1, 1)
+    assert neuron.forward_sequence(x_seq).item() == 2.0
+    assert "does more than its derivative says" in reason(neuron, x_seq)
+
+
+def test_derived_shows_a_step_that_was_replaced() -> None:
+    class Mine(Arithmetic):
+        def of(self, x: Tensor, v: Tensor) -> Tensor:
+            return x + v
+
+    module, x = Node(Mine), torch.ones(1, 1)
+    assert "x + v0" in functional.derived(module, x)
+    Mine.of = lambda self, x, v: x - v
+    assert "x - v0" in functional.derived(module, x)

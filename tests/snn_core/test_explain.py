@@ -87,10 +87,10 @@ def hooked(module: nn.Module | None = None) -> nn.Module:
 CASES = {
     "backend='torch' asks for it": lambda: MultiStepIFNode(backend="torch"),
     "kernels do not know .sort of a tensor": lambda: MultiStepContainer(node(SortedIF)),
-    "kernels take numbers, not Tensor": lambda: MultiStepContainer(node(DrawingIF)),
+    "use a tensor that is none of its fields": lambda: MultiStepContainer(node(DrawingIF)),
     "its step changes v_threshold, which is no state": lambda: MultiStepContainer(node(CountingIF)),
     "it has hooks: record steps": lambda: MultiStepContainer(hooked()),
-    "its equations read scale, which may change": lambda: MultiStepContainer(
+    "tensor that is none of its fields: make it one": lambda: MultiStepContainer(
         ElementWiseRecurrentContainer(IFNode(), closure(torch.tensor(0.5)))
     ),
     "its sub_module has hooks": lambda: MultiStepContainer(
@@ -111,7 +111,7 @@ def recurrent(*arguments):
 
 
 ADVICE = {
-    "make it a field": (
+    "make it one": (
         lambda: MultiStepContainer(ElementWiseRecurrentContainer(IFNode(), closure(torch.tensor(0.5)))),
         lambda net: setattr(net[0], "element_wise_function", lambda x, y: x + 0.5 * y),
     ),

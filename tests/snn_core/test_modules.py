@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from snn_core import layer, neuron, synapse
 from snn_core.functional import detach_net, reset_net, states
+from snn_core.more import neuron as more_neuron
 from snn_core.more.convolution import ConvRecurrentContainer
 from snn_core.more.delays import DelayedRecurrentContainer
 from snn_core.more.synapse import DoubleExponentialSynapse
@@ -32,8 +33,8 @@ MODULES: dict[str, Build] = {
     "IF, soft, refractory": lambda b: neuron.IFNode(v_reset=None, refractory=2, backend=b),
     "LIF": lambda b: neuron.LIFNode(4.0, decay_input=False, detach_reset=True, backend=b),
     "PLIF": lambda b: neuron.ParametricLIFNode(2.5, v_reset="none", backend=b),
-    "ALIF": lambda b: neuron.AdaptiveLIFNode(v_reset=-0.5, v_threshold=EACH, refractory=1, backend=b),
-    "CUBALIF": lambda b: neuron.CUBALIFNode(nn.Parameter(torch.tensor(3.0)), backend=b),
+    "ALIF": lambda b: more_neuron.AdaptiveLIFNode(v_reset=-0.5, v_threshold=EACH, refractory=1, backend=b),
+    "CUBALIF": lambda b: more_neuron.CUBALIFNode(nn.Parameter(torch.tensor(3.0)), backend=b),
     "LI": lambda b: neuron.LINode(1 + EACH, backend=b),
     "filter": lambda b: synapse.SynapseFilter([2.0, 4.0, 8.0], True, backend=b),
     "low pass": lambda b: synapse.LowPassSynapse(3.0, backend=b),

@@ -12,14 +12,8 @@ from torch import nn
 
 from snn_core.functional import detach_net
 from snn_core.layer import MultiStepContainer
-from snn_core.neuron import (
-    IFNode,
-    MultiStepAdaptiveLIFNode,
-    MultiStepCUBALIFNode,
-    MultiStepIFNode,
-    MultiStepLIFNode,
-    MultiStepLINode,
-)
+from snn_core.more.neuron import MultiStepAdaptiveLIFNode, MultiStepCUBALIFNode
+from snn_core.neuron import IFNode, MultiStepIFNode, MultiStepLIFNode, MultiStepLINode
 from snn_core.surrogate import Sigmoid
 
 every_neuron = pytest.mark.parametrize(("single", "multi", "options"), NEURONS)

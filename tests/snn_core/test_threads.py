@@ -16,7 +16,8 @@ from snn_core.kernels.cpu import threads
 from snn_core.kernels.cpu.launch import layout_of
 from snn_core.kernels.plan import plan_for
 from snn_core.layer import LinearRecurrentContainer, MultiStepContainer
-from snn_core.neuron import AdaptiveLIFNode, IFNode
+from snn_core.more.neuron import AdaptiveLIFNode
+from snn_core.neuron import IFNode
 from snn_core.surrogate import ATan
 from snn_core.synapse import SynapseFilter
 

@@ -19,7 +19,7 @@ from torch import nn
 from sequential_fmnist import pretrained
 from sequential_fmnist.data import SequentialFashionMNIST
 from sequential_fmnist.evaluate import evaluate
-from sequential_fmnist.networks import NETWORKS, columns_as_sequence, make_network
+from sequential_fmnist.networks import TUTORIAL_NETWORKS, columns_as_sequence, make_network
 from snn_core.functional import reset_net, scan
 from snn_core.layer import (
     ElementWiseRecurrentContainer,
@@ -28,16 +28,8 @@ from snn_core.layer import (
     SeqToANNContainer,
     SynapseFilter,
 )
-from snn_core.neuron import (
-    AdaptiveLIFNode,
-    CUBALIFNode,
-    IFNode,
-    LIFNode,
-    LINode,
-    MultiStepCUBALIFNode,
-    MultiStepLINode,
-    MultiStepParametricLIFNode,
-)
+from snn_core.more.neuron import AdaptiveLIFNode, CUBALIFNode, MultiStepCUBALIFNode
+from snn_core.neuron import IFNode, LIFNode, LINode, MultiStepLINode, MultiStepParametricLIFNode
 from snn_core.synapse import LowPassSynapse
 from snn_exchange import (
     DIALECTS,
@@ -173,7 +165,7 @@ def test_neuron_at_the_threshold_fires_as_here_and_one_of_nir_does_not():
 # Round trips
 
 
-@pytest.mark.parametrize("model", NETWORKS)
+@pytest.mark.parametrize("model", TUTORIAL_NETWORKS)
 def test_round_trip_of_the_trained_networks(model, embedded, tmp_path, torture):
     """Every spike of the test images in the package, or of all 10,000, and every weight."""
     net, _ = pretrained.load(model)

@@ -12,13 +12,13 @@ from support import require
 
 from sequential_fmnist import pretrained
 from sequential_fmnist.checkpoint import CheckpointError
-from sequential_fmnist.networks import NETWORKS, make_network
+from sequential_fmnist.networks import NETWORKS, TUTORIAL_NETWORKS, make_network
 from snn_core.functional import reset_net
 from snn_exchange import ExchangeError, export, from_spikingjelly, to_onnx, to_program, to_spikingjelly
 
 pytestmark = pytest.mark.xdist_group("exchange_weights")
 
-every_model = pytest.mark.parametrize("model", NETWORKS)
+every_model = pytest.mark.parametrize("model", TUTORIAL_NETWORKS)
 
 
 def spikingjelly_network(model: str) -> torch.nn.Module:

@@ -7,9 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from torch import nn
 
 import snn_tutorial.live
+from sequential_fmnist.networks import PlainNet
+from snn_core.neuron import MultiStepIFNode
 from snn_tutorial.live import floats, packed
+from snn_tutorial.live.javascript import CUTS, network_code, with_cut
 from snn_tutorial.plot.style import QUANTITY, STYLE
 
 
@@ -36,3 +40,14 @@ def test_views_have_the_colours_of_the_figures():
     assert light == QUANTITY
     for name, memory in (("plain", "membrane"), ("stateful-synapse", "current"), ("feedback", "loop")):
         assert STYLE[name]["color"] == light[memory]
+
+
+def test_a_deeper_network_has_its_roles_by_place():
+    net = PlainNet().double()
+    net.fc3, net.sn3 = nn.Linear(10, 10).double(), MultiStepIFNode()
+    for cut, expected in zip(CUTS, ([True] * 3, [True, True, False], [False] * 3), strict=True):
+        with_cut(net, cut)
+        assert [net.sn1.detach_reset, net.sn2.detach_reset, net.sn3.detach_reset] == expected
+    code = network_code("deeper", net, {})
+    assert code["hidden"] == 3  # sn2, counted from 0
+    assert [len(stages) for stages in code["cuts"].values()] == [6, 6, 6]

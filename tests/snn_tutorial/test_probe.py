@@ -7,14 +7,14 @@ import torch
 from support_networks import if_step, random_images
 from torch import nn
 
-from sequential_fmnist.networks import NETWORKS, columns_as_sequence, make_network
+from sequential_fmnist.networks import TUTORIAL_NETWORKS, PlainNet, columns_as_sequence, make_network
 from snn_core.functional import lif_charge, reset_net, synapse_filter_step
 from snn_core.layer import ElementWiseRecurrentContainer, LinearRecurrentContainer
 from snn_core.neuron import IFNode, LIFNode, MultiStepIFNode
 from snn_core.surrogate import ATan
 from snn_tutorial.probe import gradient_by_column, record, trace
 
-every_model = pytest.mark.parametrize("model", NETWORKS)
+every_model = pytest.mark.parametrize("model", TUTORIAL_NETWORKS)
 IF = {"v_threshold": 1.0, "v_reset": 0.0, "surrogate_function": ATan(), "detach_reset": True}
 LABELS = torch.tensor([3, 0, 7])
 
@@ -63,6 +63,18 @@ def test_record_equals_the_step_functions(model, images):
         del expected["current"]
     for name, value in expected.items():
         torch.testing.assert_close(getattr(seen, name), value.detach())
+
+
+def test_record_of_a_deeper_network_is_that_of_its_last_two_spiking_layers(images):
+    net = PlainNet(hidden=6)
+    net.fc3, net.sn3 = nn.Linear(10, 4), MultiStepIFNode(surrogate_function=ATan())
+    net.double()
+    seen = record(net, images)
+    assert seen.hidden_spikes.shape[-1] == seen.hidden_v.shape[-1] == 10
+    assert torch.equal(seen.read_out_spikes.mean(0), net(images))
+    del net.sn3
+    with pytest.raises(ValueError, match="net must have hidden neurons and spiking ones"):
+        record(net, images)
 
 
 class OneNeuron(nn.Module):

@@ -21,6 +21,7 @@ from snn_core import layer, neuron, surrogate, synapse
 from snn_core.cells import IF, LIF
 from snn_core.functional import scan, seq_to_ann_forward
 from snn_core.more import convolution, delays
+from snn_core.more import neuron as more_neuron
 from snn_core.more import surrogate as more_surrogate
 from snn_core.more import synapse as more_synapse
 
@@ -125,12 +126,11 @@ class Chain(nn.Sequential):
 
 def our_library(backend: str = "auto") -> Library:
     """Return the parts of snn_core with one of its backends."""
-    neurons = [name for name in neuron.__all__ if f"MultiStep{name}" in neuron.__all__]
+    classes = vars(neuron) | vars(more_neuron)
+    neurons = [name for name in classes if f"MultiStep{name}" in classes]
     return Library(
-        neurons={name: partial(getattr(neuron, name), backend=backend) for name in neurons},
-        sequence_neurons={
-            name: partial(getattr(neuron, f"MultiStep{name}"), backend=backend) for name in neurons
-        },
+        neurons={name: partial(classes[name], backend=backend) for name in neurons},
+        sequence_neurons={name: partial(classes[f"MultiStep{name}"], backend=backend) for name in neurons},
         surrogates={
             name: getattr(surrogate if hasattr(surrogate, name) else more_surrogate, name)
             for name in ("Sigmoid", "ATan", "Erf", "FastSigmoid", "Triangle", "Rectangle")

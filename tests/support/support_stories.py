@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from sequential_fmnist.networks import NETWORKS
+from sequential_fmnist.networks import TUTORIAL_NETWORKS
 from snn_tutorial import load_results, save_results
 from snn_tutorial.live import literal
 from snn_tutorial.live.learner import OPTIMIZERS
@@ -55,7 +55,7 @@ globalThis.postMessage = ({loss, accuracy, failed}) => {
 
 def curve(kind: str, seed: int, settings: dict[str, float], epochs: int | None = None) -> list[list[float]]:
     """Return train loss and test accuracy after each epoch."""
-    job = lesson() | {"kind": list(NETWORKS).index(kind), "seed": seed, "settings": settings}
+    job = lesson() | {"kind": list(TUTORIAL_NETWORKS).index(kind), "seed": seed, "settings": settings}
     job["schedule"] = job["schedule"][:epochs]
     script = f"{SCRIPT}{kinds_and_worker()[2]}\nheard[0]({{data: {literal(job)}}});"
     done = subprocess.run(["node", "-"], input=script, capture_output=True, text=True, check=False)
@@ -88,7 +88,7 @@ def settings(story: dict[str, Any]) -> dict[str, float]:
 def record() -> list[dict[str, Any]]:
     rows = []
     for name, says, story in STORIES:
-        curves = [curve(kind, story["seed"], settings(story)) for kind in NETWORKS]
+        curves = [curve(kind, story["seed"], settings(story)) for kind in TUTORIAL_NETWORKS]
         row = {"name": name, "says": told(says, story, curves), "seed": story["seed"]}
         rows.append(row | {"settings": settings(story), "curves": curves})
         print(name, row["says"], flush=True)

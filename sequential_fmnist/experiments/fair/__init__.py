@@ -1,1 +1,1 @@
-"""A fair start: what can each kind of memory do, told how long or not?"""
+"""A fair start: what can each kind of memory do, given the distance or not?"""

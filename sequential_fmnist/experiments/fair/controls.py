@@ -50,8 +50,8 @@ def _best(records: Records, searched: Mapping[int, list[Spec]]) -> int | None:
     for number, specs in searched.items():
         if any(spec.key() not in records for spec in specs):
             return None
-        found = [records[spec.key()]["accuracy"] for spec in specs]
-        merits[number] = sum(specs[0].task.chance if each is None else each for each in found)
+        accuracies = [records[spec.key()]["accuracy"] for spec in specs]
+        merits[number] = sum(specs[0].task.chance if each is None else each for each in accuracies)
     return max(merits, key=lambda number: merits[number], default=None)
 
 
@@ -146,12 +146,12 @@ _GROUPS: dict[str, Callable[[Records], Iterable[Case]]] = {
 
 def _choices(records: Records, _: Path) -> Record:
     """Return which recipe each search chose."""
-    found = {
+    choices = {
         f"{kind}, D / tau = {ratio}": _best(records, _start_searched(kind, ratio))
         for kind in (_PLAIN, _SYNAPSE)
         for ratio in RATIOS
     }
-    return {"search": {words: number for words, number in found.items() if number is not None}}
+    return {"search": {words: number for words, number in choices.items() if number is not None}}
 
 
 CONTROLS = Study("controls", _GROUPS, more=_choices, searches=("start-search",), after=FAIR)

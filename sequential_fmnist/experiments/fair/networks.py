@@ -19,7 +19,8 @@ from sequential_fmnist.train import TrainingConfig
 from snn_core.functional import reset_net, scan
 from snn_core.layer import LinearRecurrentContainer, SynapseFilter
 from snn_core.more.delays import DelayedRecurrentContainer
-from snn_core.neuron import AdaptiveLIFNode, IFNode, LIFNode, LINode, SpikingNeuron
+from snn_core.more.neuron import AdaptiveLIFNode
+from snn_core.neuron import IFNode, LIFNode, LINode, SpikingNeuron
 from snn_core.surrogate import ATan
 
 __all__ = [
@@ -244,14 +245,14 @@ _PLACES = {LIFNode: "membrane", AdaptiveLIFNode: "membrane", LINode: "synapse", 
 
 def time_constants(net: MemoryNet) -> dict[str, Tensor]:
     """Return the time constants and delays that a network trains, in time steps, each ``[number]``."""
-    found = {}
+    constants = {}
     for path, module in net.named_modules():
         place = "read-out" if path.startswith("readout") else _PLACES.get(type(module), "")
         for name, words in (("tau", place), ("tau_adaptation", "threshold"), ("delay", "delay")):
             value = getattr(module, name, None)
             if isinstance(value, Tensor) and value.requires_grad:
-                found[words] = value.detach().flatten()
-    return found
+                constants[words] = value.detach().flatten()
+    return constants
 
 
 class OwnRate:

@@ -45,7 +45,7 @@ TRAINING = {"recall": (1_000, 32), "copying": (1_500, 64)}  # steps, batch size
 SEARCH_SEEDS, FIRST = (10, 11), 100
 #: Hidden neurons of the controls of width: each network as wide as the other with as many parameters.
 WIDTHS = {"plain": 36, "stateful synapse": 36, "feedback": 185}
-#: Longest delay of a loop that is not told the distance, in time steps; a sequence may be shorter.
+#: Longest delay of a loop that is not given the distance, in time steps; a sequence may be shorter.
 MAX_DELAY = 128
 #: D over the time constant at the start, of the runs that ask whether it is the start or the kind.
 RATIOS, RATIOS_AT = (100, 30, 10, 3, 1, 0.3, 0.1), 200
@@ -107,13 +107,13 @@ def spec_of(
     training = TrainingConfig(
         epochs=steps, batch_size=batch_size, lr=options.pop("lr"), opt="adam", loss="cross-entropy", clip=1.0
     )
-    # A network that is not told the distance does not know it.
-    told: dict[str, Any] = {"distance": at} if start == "informed" else {}
+    # Only an informed start is given the distance.
+    known: dict[str, Any] = {"distance": at} if start == "informed" else {}
     if "delays" in kind:
-        told["max_delay"] = at + 8 if start == "informed" else min(MAX_DELAY, at + 16)
+        known["max_delay"] = at + 8 if start == "informed" else min(MAX_DELAY, at + 16)
     hidden = hidden_for(kind, start, shown.inputs, shown.outputs, PARAMETERS)
     network = MemorySpec(
-        **{"kind": kind, "start": start, "hidden": hidden} | told | options | dict(changes or {})
+        **{"kind": kind, "start": start, "hidden": hidden} | known | options | dict(changes or {})
     )
     return Spec(network, shown, training)
 
@@ -140,9 +140,9 @@ def scores(records: Records, task: str, kind: str, start: str) -> list[tuple[flo
         return None
     merits = []
     for specs in runs:
-        found = [records[spec.key()] for spec in specs]
-        right = [specs[0].task.chance if one["accuracy"] is None else one["accuracy"] for one in found]
-        merits.append((sum(right) / len(right), -sum(one.get("steps", math.inf) for one in found)))
+        results = [records[spec.key()] for spec in specs]
+        right = [specs[0].task.chance if one["accuracy"] is None else one["accuracy"] for one in results]
+        merits.append((sum(right) / len(right), -sum(one.get("steps", math.inf) for one in results)))
     return merits
 
 
@@ -230,15 +230,15 @@ def _questions() -> dict[str, tuple[Place, Place]]:
 
 def _choices(records: Records, _: Path) -> Record:
     """Return the recipes, and for each task, start and network the mean score of each and the number of the chosen."""
-    found: dict[str, dict[str, Record]] = {}
+    search: dict[str, dict[str, Record]] = {}
     for task, starts in STARTS.items():
         for start in starts:
             for kind in NETWORKS[task]:
                 number = chosen(records, task, kind, start)
                 if number is not None:
                     means = [mean for mean, _ in scores(records, task, kind, start) or []]
-                    found.setdefault(f"{task}, {start}", {})[kind] = {"chosen": number, "scores": means}
-    return {"recipes": RECIPES, "search": found}
+                    search.setdefault(f"{task}, {start}", {})[kind] = {"chosen": number, "scores": means}
+    return {"recipes": RECIPES, "search": search}
 
 
 FAIR = Study(

@@ -135,8 +135,8 @@ class Drawn:
 
 def _quantiles(values: Tensor) -> list[float]:
     """Return the least, the quartiles and the largest."""
-    found = values.clamp(max=1e6).quantile(torch.linspace(0, 1, 5))
-    return [float(f"{value:.3g}") for value in found.tolist()]
+    quantiles = values.clamp(max=1e6).quantile(torch.linspace(0, 1, 5))
+    return [float(f"{value:.3g}") for value in quantiles.tolist()]
 
 
 @lru_cache(maxsize=4)

@@ -5,8 +5,9 @@ statement for each operation, and differentiated in reverse. The result is a :cl
 ``cpu/rows.py`` makes the functions of the CPU kernels and ``cuda/launch.py`` those for CUDA. So a cell, a user's own
 included, is written once, in torch.
 
-``symbols.py`` has the statements and their derivatives; ``sources.py`` says which equations may be recorded. Numbers of
-the cell become constants in the order in which they are met, so that cells that differ only in numbers share a program.
+``symbols.py`` has the statements and their derivatives; ``sources.py`` says by what equations are found again. Numbers
+of the cell become constants in the order in which they are met, so that cells that differ only in numbers share a
+program.
 """
 
 from __future__ import annotations
@@ -17,18 +18,20 @@ import operator
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, lru_cache
+from types import FunctionType
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from snn_core.cells import Cell
 from snn_core.kernels.limits import MOST_CONSTANTS, MOST_PARAMETERS, MOST_STATES
-from snn_core.kernels.record.sources import PLAIN, look_again, source_of, sources
+from snn_core.kernels.record.sources import PLAIN, is_fixed, is_plain, source_of
 from snn_core.kernels.record.symbols import NotScalarError, Number, Statement, Symbol, Tape
 from snn_core.surrogate import SurrogateFunction
 
-__all__ = ["Code", "Program", "joined", "joined_numbers", "look_again", "pack", "program_of", "unpacked"]
+__all__ = ["Code", "Program", "joined", "joined_numbers", "pack", "program_of", "unpacked"]
 
 
 class Code(NamedTuple):
@@ -94,38 +97,45 @@ class Program:
     Attributes:
         code: what kernels are compiled from.
         reaches: for y and each state after the step the names of what it has a gradient to.
-        uses_default_dtype: whether torch computes some of it in its default dtype, whatever that of a step is.
         has_first_tensors: whether a state begins at a parameter.
+        remark: what :func:`~snn_core.functional.explain` says of it, "" if nothing.
     """
 
     def __init__(
         self,
         code: Code,
         reaches: tuple[frozenset[str], ...],
-        rule: tuple[Sequence[Any], Sequence[Any]],
-        uses_default_dtype: bool = False,
+        has_first_tensors: bool = False,
+        remark: str = "",
     ) -> None:
-        self.code, self.reaches, self.uses_default_dtype = code, reaches, uses_default_dtype
-        self._firsts, self._constants = rule
-        self.has_first_tensors = any(map(_is_tensor, self._firsts))
-        self._packed: dict[bytes, bytes] = {}
+        self.code, self.reaches, self.remark = code, reaches, remark
+        self.has_first_tensors = has_first_tensors
+
+
+#: Equal programs are one object.
+_one = lru_cache(maxsize=1024)(Program)
+
+
+class _Recorded(NamedTuple):
+    """A program, and how the first values of states and the constants follow from the numbers of a cell."""
+
+    program: Program
+    firsts: Sequence[float | Number]
+    constants: Sequence[float | Number]
+    #: What has been packed, by the numbers.
+    kept: dict[bytes, bytes]
 
     def packed(self, scalars: Sequence[float]) -> bytes:
         """Return the first values of states and the constants that follow from a cell's numbers, see :func:`pack`."""
         key = array("d", scalars).tobytes()  # in which 0.0 is not -0.0
-        packed = self._packed.get(key)
+        packed = self.kept.get(key)
         if packed is None:
-            if len(self._packed) >= MOST_KEPT:
-                self._packed.clear()
-            packed = self._packed[key] = pack(
-                [0.0 if _is_tensor(one) else _value(one, scalars) for one in self._firsts],
-                [_value(one, scalars) for one in self._constants],
+            if len(self.kept) >= MOST_KEPT:
+                self.kept.clear()
+            packed = self.kept[key] = pack(
+                *([_value(one, scalars) for one in numbers] for numbers in (self.firsts, self.constants))
             )
         return packed
-
-
-def _is_tensor(value: Any) -> bool:
-    return type(value) is Symbol or isinstance(value, Tensor)
 
 
 def _value(number: float | Number, scalars: Sequence[float]) -> float:
@@ -160,9 +170,9 @@ def joined(first: Program, second: Program) -> Program | None:
         return frozenset(shifted) | (y if "x" in names else frozenset())
 
     y, *after = map(of_second, second.reaches)
-    program = Program(code, (y, *first.reaches[1:], *after), ((), ()))
-    program.has_first_tensors = first.has_first_tensors or second.has_first_tensors
-    return program
+    has_first_tensors = first.has_first_tensors or second.has_first_tensors
+    remark = first.remark or second.remark
+    return _one(code, (y, *first.reaches[1:], *after), has_first_tensors, remark)
 
 
 @lru_cache(maxsize=1024)
@@ -190,7 +200,8 @@ _MUST_BE_EMPTY = (
     "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_parameters", "_buffers",
     "_modules",
 )  # fmt: skip
-_INSTEAD = "forward", "derivative", "primitive"
+#: The types of a cell's numbers; NumPy's is Python's with another name.
+_NUMBERS = float, np.float64
 
 
 def _flatten(cell: Cell, key: list[Any], scalars: list[float], tensors: list[Tensor]) -> None:
@@ -200,10 +211,10 @@ def _flatten(cell: Cell, key: list[Any], scalars: list[float], tensors: list[Ten
         NotScalarError: a field is something that a program cannot hold.
     """
     attributes = cell.__dict__
-    key += (sources.get(type(cell)) or source_of(type(cell)), *attributes)
+    key += (source_of(type(cell)), *attributes)
     for name, value in attributes.items():
         kind = type(value)
-        if kind is float:
+        if kind in _NUMBERS:
             scalars.append(value)
             key.append(float)
         elif kind in PLAIN:
@@ -215,95 +226,113 @@ def _flatten(cell: Cell, key: list[Any], scalars: list[float], tensors: list[Ten
             _flatten_surrogate(name, value, key, scalars)
         elif isinstance(value, Cell):
             _flatten(value, key, scalars, tensors)
-        elif callable(value) and not isinstance(value, nn.Module | type):
+        elif is_fixed(value):
+            key.append(value)
+        elif kind is FunctionType:
             key.append(source_of(value))
+        elif is_plain(value):
+            key.append(repr(value))
         else:
-            raise NotScalarError(f"its {name} is not one that kernels know")
+            known = "a field is a number, a tensor, a surrogate function, a function or a cell"
+            raise NotScalarError(f"its {name} is of type {kind.__name__}, which kernels do not know: {known}")
 
 
 def _flatten_surrogate(name: str, surrogate: SurrogateFunction, key: list[Any], scalars: list[float]) -> None:
     """Append what a surrogate function is, if it is what its class says, without tensors."""
     attributes, kind = surrogate.__dict__, type(surrogate)
-    if kind.forward is not SurrogateFunction.forward or any(map(attributes.get, _MUST_BE_EMPTY)):
-        raise NotScalarError(f"its {name} is not one that kernels know")
-    key.append(sources.get(kind) or source_of(kind))
+    if (
+        kind.forward is not SurrogateFunction.forward
+        or kind.__call__ is not nn.Module.__call__
+        or any(map(attributes.get, _MUST_BE_EMPTY))
+    ):
+        raise NotScalarError(f"its {name} does more than its derivative says")
+    key += (source_of(kind), attributes["training"])
     if (
         len(attributes) == len(_MODULE) + 2 and "alpha" in attributes and "spiking" in attributes
-    ):  # sooner, for nearly all
+    ):  # nearly all
         scalars.append(attributes["alpha"])
         key.append(attributes["spiking"])
         return
     for field in sorted(attributes.keys() - _MODULE):
         value = attributes[field]
-        if field in _INSTEAD:
-            raise NotScalarError(f"its {name} is not one that kernels know")
-        if type(value) is float:
+        if type(value) in _NUMBERS:
             scalars.append(value)
-        elif type(value) in PLAIN:
-            key.append((field, type(value), value))
+            key.append(field)
+        elif is_plain(value):
+            key.append((field, repr(value)))
         else:
             raise NotScalarError(f"its {name} holds something else than numbers")
 
 
 #: Cells of which programs are kept, and numbers of which each program keeps what follows from them.
 MOST_RECORDED, MOST_KEPT = 1024, 64
-_programs: dict[Any, Program | str] = {}
+_programs: dict[Any, _Recorded | str] = {}
 
 
 def program_of(cell: Cell, dtype: torch.dtype | None = None) -> tuple[Program, bytes, list[Tensor]] | str:
     """Return the program of a cell's equations, its numbers as :func:`pack` has them, and its tensors.
 
+    ``dtype`` is that of a step; None for double precision in which torch's default dtype does not matter.
+
     Returns:
-        Why kernels do not know its equations, if they do not, for steps of this dtype if one is given.
+        Why kernels do not know its equations, if they do not.
     """
-    key: list[Any] = []
+    key: list[Any] = [dtype, torch.get_default_dtype()]
     scalars: list[float] = []
     tensors: list[Tensor] = []
     try:
         _flatten(cell, key, scalars, tensors)
         known = tuple(key)
-        program = _programs.get(known)
-        if type(program) is not Program:
-            program = _kept(known, cell, scalars)
-        numbers = b"" if isinstance(program, str) else program.packed(scalars)
+        recorded = _programs.get(known)
+        if type(recorded) is not _Recorded:
+            recorded = _kept(known, cell, scalars, dtype)
+        numbers = b"" if isinstance(recorded, str) else recorded.packed(scalars)
     except (NotScalarError, ArithmeticError, TypeError) as error:
-        program = str(error)
-    if isinstance(program, str):
-        return program
-    if program.uses_default_dtype and dtype not in (None, torch.get_default_dtype()):
-        return f"torch rounds numbers made of comparisons to {torch.get_default_dtype()}: write flag.to(x)"
-    return program, numbers, tensors
+        return str(error)
+    return recorded if isinstance(recorded, str) else (recorded.program, numbers, tensors)
 
 
 #: Stands for a program in its place where each value of its numbers has one of its own.
 _BY_VALUE = "by value"
+_REMARK = (
+    "its equations branch on a number, or give it to another function than torch's, so they are read anew for each "
+    "value: make a field of what follows from the number"
+)
 
 
-def _kept(key: tuple[Any, ...], cell: Cell, scalars: Sequence[float]) -> Program | str:
+def _kept(
+    key: tuple[Any, ...], cell: Cell, scalars: Sequence[float], dtype: torch.dtype | None
+) -> _Recorded | str:
     found = _programs.get(key)
     if found is None:
-        if len(_programs) >= MOST_RECORDED:
-            _programs.pop(next(iter(_programs)), None)
-        found = _recording(cell, scalars, True)
-        found = _programs[key] = _BY_VALUE if isinstance(found, str) else found
+        found = _recording(cell, scalars, dtype, True)
+        found = _keep(key, _BY_VALUE if isinstance(found, str) else found)
     if found is _BY_VALUE:
-        # 0.0 and -0.0 are equal and divide to other infinities.
-        by_value = (key, array("d", scalars).tobytes())
-        found = _programs.get(by_value)
-        if found is None:
-            found = _programs[by_value] = _recording(cell, scalars, False)
+        by_value = (
+            key,
+            array("d", scalars).tobytes(),
+        )  # 0.0 and -0.0 are equal and divide to other infinities
+        found = _programs.get(by_value) or _keep(by_value, _recording(cell, scalars, dtype, False))
     return found
 
 
-def _recording(cell: Cell, scalars: Sequence[float], follows: bool) -> Program | str:
+def _keep(key: tuple[Any, ...], found: _Recorded | str) -> _Recorded | str:
+    if len(_programs) >= MOST_RECORDED:
+        _programs.pop(next(iter(_programs)), None)
+    return _programs.setdefault(key, found)
+
+
+def _recording(
+    cell: Cell, scalars: Sequence[float], dtype: torch.dtype | None, follows: bool
+) -> _Recorded | str:
     """Return the program of a cell, or why there is none; if it ``follows`` its numbers, for all values of them."""
     try:
         with torch.enable_grad(), torch.random.fork_rng(devices=[]):
-            found = _record(cell, map(_number_at, itertools.count()) if follows else None)
-            again = _record(cell)
-        if found.code != again.code or found.packed(scalars) != again.packed(scalars):
+            found = _record(cell, dtype, map(_number_at, itertools.count()) if follows else None)
+            again = _record(cell, dtype)
+        if found.program.code != again.program.code or found.packed(scalars) != again.packed(scalars):
             return "its equations give something else each time"
-        return found.code.misses() or found
+        return found.program.code.misses() or found
     except NotScalarError as error:
         return str(error)
     except Exception as error:  # equations are anybody's
@@ -326,24 +355,24 @@ def _with_symbols(cell: Cell, tape: Tape, names: Iterator[int], numbers: Iterato
         elif isinstance(value, SurrogateFunction):
             if numbers is not None:
                 value = copy.copy(value)
-                own = sorted([key for key, one in value.__dict__.items() if type(one) is float])
+                own = sorted([key for key, one in value.__dict__.items() if type(one) in _NUMBERS])
                 value.__dict__.update(zip(own, numbers, strict=False))
             made.__dict__[name] = _Spike(value)
-        elif type(value) is float and numbers is not None:
+        elif type(value) in _NUMBERS and numbers is not None:
             made.__dict__[name] = next(numbers)
     return made
 
 
 def _fields(cell: Cell) -> Iterator[tuple[Cell, str, Any]]:
     for name, value in cell.__dict__.items():
-        if type(value) is not Symbol and isinstance(value, Cell):
+        if isinstance(value, Cell):
             yield from _fields(value)
         yield cell, name, value
 
 
-def _record(cell: Cell, numbers: Iterator[Number] | None = None) -> Program:
-    """Return the program that one call of a cell's step gives."""
-    tape = Tape()
+def _record(cell: Cell, dtype: torch.dtype | None, numbers: Iterator[Number] | None = None) -> _Recorded:
+    """Return what one call of a cell's step gives."""
+    tape = Tape(dtype)
     made = _with_symbols(cell, tape, parameters := itertools.count(), numbers)
     firsts, count = made.initial, len(made.initial)
     x, states = Symbol(tape, "x", True), tuple(Symbol(tape, f"v{k}", True) for k in range(count))
@@ -367,4 +396,7 @@ def _record(cell: Cell, numbers: Iterator[Number] | None = None) -> Program:
         count, len(wanted) - 1 - count, len(tape.constants), forward, tuple([one.name for one in results]),
         tape.needed(gradients), tuple([one.name for one in gradients]),
     )  # fmt: skip
-    return Program(code, reached, (firsts, tape.constants), bool(tape.apart))
+    values = [0.0 if isinstance(one, (Symbol, Tensor)) else one for one in firsts]
+    has_first_tensors = any(isinstance(one, (Symbol, Tensor)) for one in firsts)
+    program = _one(code, reached, has_first_tensors, "" if numbers else _REMARK)
+    return _Recorded(program, values, tape.constants, {})

@@ -1,236 +1,170 @@
-"""What equations are made of: the methods of a class, and the functions and constants that these read.
+"""What equations are found by: the code of a class or a function, and the plain values that the code reads by name.
 
-Equations are read when a class and its code are first used, as in ``jax.jit``. A method or function that is replaced
-later, its code, as an editor's reload replaces it, or a number of the class or of the module around it is seen by the
-next call. Whatever else equations read must be something that nobody changes; otherwise they take the loop.
+Equations are pure, and read when they are first used, as in ``jax.jit``. So a method or a function that is replaced, as
+by an editor's reload, or a number of the class, of the module or of the function around is seen by the next call.
+Whatever else equations read is a constant; ``docs/howto/my_neuron.md`` states this contract. Names are looked up where
+Python would look; nothing is known of how they are used.
 """
 
 from __future__ import annotations
 
-import builtins
-import dataclasses
-import dis
-import itertools
 import sys
-import types
-from collections.abc import Callable, Iterator
-from functools import cached_property, lru_cache, partial
-from operator import attrgetter
+from functools import cached_property, lru_cache
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
+from weakref import ref
 
-import torch
+import numpy as np
 
+from snn_core.cells import Cell
 from snn_core.kernels.record.symbols import NotScalarError
+from snn_core.surrogate import SurrogateFunction
 
-#: What equations may hold besides tensors, surrogate functions and other cells; they may branch on it.
+#: Values that equations may branch on.
 PLAIN = (bool, int, float, str, type(None))
 
-#: Where classes, functions and modules are that nobody changes.
-_PACKAGES = "snn_core.", "torch.", "numpy.", "builtins.", "math.", "operator.", "_operator."
-#: Those of classes whose methods are no equations.
-_BASES = "torch.", "builtins.", "abc.", "typing."
+#: Packages in which nobody changes functions, classes and numbers.
+_PACKAGES = {*sys.stdlib_module_names, "snn_core", "torch", "numpy"}
 #: What members of a class keep their function in.
-_WRAPPED = {property: "fget", staticmethod: "__func__", classmethod: "__func__", cached_property: "func"}
-#: Special methods that equations may call.
-_CALLED = "__call__", "__getattr__", "__getattribute__"
-#: What tells a tensor from anything else.
-_ASKS = [isinstance, type, torch.is_tensor]
-#: How names of functions of torch begin that tell in which mode it is.
-_MODES = "is_", "are_", "get_"
-#: Attributes of modules that nobody changes, such as math.pi.
-_CONSTANTS = (*PLAIN, torch.dtype, torch.layout, torch.memory_format, types.MethodDescriptorType)
+_WRAPPED = {property: "fget", cached_property: "func", staticmethod: "__func__", classmethod: "__func__"}
+#: Questions that a symbol would answer otherwise than a tensor.
+_ASKS = {"isinstance", "type", "is_tensor", "is_grad_enabled", "is_inference_mode_enabled"}
+#: Stands for something that is neither plain, nor a function, nor part of a package.
+_UNKNOWN = object()
 
 
 class Source:
-    """A class or a function, as it was read.
+    """A class or a function as it was when it was read; after a change there is another one.
+
+    It keeps nothing of a user's alive but code and plain values.
 
     Attributes:
         reason: why its equations take the loop, "" if they do not.
     """
 
     def __init__(self, root: Any) -> None:
-        #: How to look up what matters, some of it at a time, and what was found.
-        self.found: list[tuple[Callable[[], Any], Any]] = []
-        self.reason = ""
-        try:
-            for lookup in _read(root):
-                self.found.append((lookup, lookup()))
-        except NotScalarError as error:
-            self.reason = str(error)
-        pieces = [piece for _, found in self.found for piece in (found if type(found) is tuple else [found])]
-        functions = map(_inside, [root, *pieces])
-        self.functions = [
-            one for one in functions if isinstance(one, types.FunctionType) and not _is_fixed(one)
-        ]
-        self.codes = list(map(_code, self.functions))
+        kinds = getattr(root, "__mro__", ())
+        ours = [kind for kind in kinds if kind.__module__.startswith("snn_core.")]
+        #: The members of our own classes, and what they were.
+        self.members = [vars(kind).values() for kind in ours if kind not in (Cell, SurrogateFunction)]
+        self.before = list(map(tuple, self.members))
+        #: Where a user's classes are in the order of inheritance, None for a function, and what these read.
+        self.own: list[int | None] = (
+            [k for k, kind in enumerate(kinds) if not is_fixed(kind)] if kinds else [None]
+        )
+        self.read = _described(root, self.own)
+        asked = {name for one in self.read if type(one) is CodeType for name in _names(one)} & _ASKS
+        self.reason = f"its equations ask {', '.join(sorted(asked))}: a symbol is no tensor" if asked else ""
 
-    def is_current(self) -> bool:
-        """Say whether nothing has been replaced, neither a piece nor the code of a function in place."""
-        try:
-            for lookup, before in self.found:
-                if lookup() != before:
-                    return False
-        except AttributeError:
-            return False
-        return list(map(_code, self.functions)) == self.codes
+    def key(self, root: Any) -> tuple[Any, ...]:
+        """Return what is equal for equal sources."""
+        # Functions that read nothing unknown are equal if they read the same, such as a lambda in a loop.
+        identity = None if type(root) is FunctionType and _UNKNOWN not in self.read else ref(root)
+        return identity, *[tuple(map(id, one)) for one in self.before], *self.read
 
 
-_code = attrgetter("__code__")
-_read_before: dict[Any, Source] = {}
-#: Those without a reason that have been compared since :func:`look_again`.
-sources: dict[Any, Source] = {}
-
-
-def look_again() -> None:
-    """Compare each source once more when it is next asked for, as at the beginning of a call."""
-    sources.clear()
+#: The sources of classes and functions that are alive, and all sources by their keys.
+_sources: dict[ref[Any], Source] = {}
+_known: dict[tuple[Any, ...], Source] = {}
+_MOST_KNOWN = 1024
 
 
 def source_of(root: Any) -> Source:
-    """Return what a class or a function is made of; the same object as long as nothing has been replaced.
+    """Return what a class or a function is; the same object as long as nothing has been replaced.
 
     Raises:
-        NotScalarError: it reads something that may change unseen.
+        NotScalarError: its equations take the loop.
     """
-    found = _read_before.get(root)
-    if found is None or not found.is_current():
-        found = _read_before[root] = Source(root)
-    if found.reason:
-        raise NotScalarError(found.reason)
-    sources[root] = found
+    source = _sources.get(ref(root))
+    if (
+        source is None
+        or list(map(tuple, source.members)) != source.before
+        or (source.own and _described(root, source.own) != source.read)
+    ):
+        source = Source(root)
+        if len(_known) >= _MOST_KNOWN:
+            _known.pop(next(iter(_known)), None)
+        source = _sources[ref(root, _forget)] = _known.setdefault(source.key(root), source)
+    if source.reason:
+        raise NotScalarError(source.reason)
+    return source
+
+
+def _forget(gone: ref[Any]) -> None:
+    _sources.pop(gone, None)
+
+
+def is_plain(value: Any) -> bool:
+    """Say whether a value is a number, a string or None, or a tuple of them."""
+    kind = type(value)
+    return kind in PLAIN or isinstance(value, np.generic) or (kind is tuple and all(map(is_plain, value)))
+
+
+def is_fixed(value: Any) -> bool:
+    """Say whether this is a class, a function or a module of a package in which nobody changes it."""
+    if isinstance(value, BuiltinFunctionType) and value.__self__ is not None:
+        value = value.__self__
+    if isinstance(value, (type, FunctionType, BuiltinFunctionType)):
+        return (value.__module__ or "").partition(".")[0] in _PACKAGES
+    return isinstance(value, ModuleType) and value.__name__.partition(".")[0] in _PACKAGES
+
+
+def _described(root: Any, places: list[int | None]) -> list[Any]:
+    """Return the code of a function, or of a user's classes among those of a class, and what it reads by name."""
+    found: list[Any] = []
+    seen: dict[FunctionType, int] = {}
+    for k in places:
+        if k is None:
+            _describe(root, root, found, seen)
+            continue
+        for name, value in root.__mro__[k].__dict__.items():
+            if name[:2] != "__":
+                value = getattr(value, _WRAPPED.get(type(value), ""), value)
+                found.append(name)
+                if type(value) is FunctionType:
+                    _describe(value, root, found, seen)
+                elif is_plain(value):
+                    found.append(repr(value))
     return found
 
 
-def _inside(value: Any) -> Any:
-    return getattr(value, _WRAPPED.get(type(value), ""), value)
+def _describe(function: FunctionType, root: Any, found: list[Any], seen: dict[FunctionType, int]) -> None:
+    """Append the code of a function, and the values of the names in it, of its closure and of its defaults."""
+    code, around = function.__code__, function.__globals__
+    names = _names(code)
+    seen[function] = len(seen)
+    found.append(code)
+    values = [(name, around[name]) for name in names if name in around]
+    if function.__closure__:
+        values += zip(code.co_freevars, map(_contents, function.__closure__), strict=True)
+    if function.__defaults__ or function.__kwdefaults__:
+        defaults = *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()
+        values += [("", value) for value in defaults]
+    for name, value in values:  # which grows
+        kind = type(value)
+        if kind in PLAIN or is_plain(value):
+            # Where it has the name of a method, such as step, that is what the code means.
+            if not callable(getattr(root, name, None)):
+                found += (name, repr(value))  # in which 0.0 is not -0.0, nor 1 True
+        elif is_fixed(value):
+            found += (name, id(value))
+        elif name != "__class__":
+            found += (name, seen.get(value) if kind is FunctionType else _UNKNOWN)
+            if kind is FunctionType and value not in seen:
+                _describe(value, root, found, seen)
+            held = {} if "." in name else getattr(value, "__dict__", {})
+            values += [(f"{name}.{attribute}", held[attribute]) for attribute in names if attribute in held]
 
 
-def _is_plain(value: Any) -> bool:
-    return type(value) in PLAIN or (type(value) is tuple and all(map(_is_plain, value)))
-
-
-def _is_fixed(value: Any) -> bool:
-    """Say whether this is a class, a function or a module that nobody changes."""
-    if isinstance(value, types.BuiltinFunctionType) and value.__self__ is not None:
-        value = value.__self__
-    if isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType)):
-        return f"{value.__module__}.".startswith(_PACKAGES)
-    return isinstance(value, types.ModuleType) and f"{value.__name__}.".startswith(_PACKAGES)
-
-
-def _read(root: Any) -> Iterator[Callable[[], Any]]:
-    """Yield how to look up what a class or a function is made of, some of it at a time.
-
-    Raises:
-        NotScalarError: it reads something that may change unseen.
-    """
-    functions, names = [], []
-    if isinstance(root, types.FunctionType):
-        functions.append(root)
-    elif not isinstance(root, type) and not _is_fixed(root):
-        raise NotScalarError(f"kernels do not know what {type(root).__name__} computes: use a function")
-    classes = [kind for kind in getattr(root, "__mro__", ()) if not f"{kind.__module__}.".startswith(_BASES)]
-    for kind in reversed(classes):
-        fields = {field.name for field in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else ()
-        for name, value in vars(kind).items():
-            if name == "__slots__" and value:
-                raise NotScalarError("it has slots: kernels read fields from __dict__")
-            if not (name in _CALLED or not name.startswith(("__", "_abc_impl"))):
-                continue
-            if isinstance(_inside(value), types.FunctionType):
-                names.append(name)
-                functions.append(_inside(value))
-            elif _is_plain(value):
-                if not (_is_fixed(kind) or name in fields):  # each instance has fields of its own
-                    yield partial(_exactly, partial(vars(kind).get, name))
-            elif not (isinstance(value, types.MemberDescriptorType) or _is_fixed(kind)):
-                raise NotScalarError(f"its class holds {name}, which may change: make it a field")
-        # Of each class what it inherits, too, since it may get a method of its own.
-        if names:
-            yield partial(attrgetter("__name__", *dict.fromkeys(names)), kind)
-    yield from _outside(tuple(classes), functions)
-
-
-def _outside(classes: tuple[Any, ...], waiting: list[Any]) -> Iterator[Callable[[], Any]]:
-    """Yield how to look up what functions read, of their module or of a function around, and what these read.
-
-    Raises:
-        NotScalarError: they read something that may change unseen.
-    """
-    seen = set()
-    while waiting:
-        function = waiting.pop()
-        if not isinstance(function, types.FunctionType) or function in seen or _is_fixed(function):
-            continue
-        seen.add(function)
-        yield partial(_itself, function)
-        defaults = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
-        if not all(map(_is_plain, defaults)):
-            what = f"a default of {function.__name__}"
-            raise NotScalarError(f"its equations read {what}, which may change: make it a field")
-        for path in _variables(function.__code__):
-            lookup = _lookup(function, path[0])
-            value, rest = lookup(), list(path[1:])
-            while rest and _is_fixed(value) and hasattr(value, rest[0]):
-                value = getattr(value, rest.pop(0))
-            if isinstance(value, types.FunctionType) and not (rest or _is_fixed(value)):
-                waiting.append(value)
-                yield lookup
-            elif _is_plain(value) and len(path) == 1:
-                yield partial(_exactly, lookup)
-            elif not any(value is one for one in classes):
-                _check_fixed(path, value, rest)
-
-
-def _itself(value: Any) -> Any:
-    return value
-
-
-def _exactly(lookup: Callable[[], Any]) -> Any:
-    """Return what is equal for values that are the same to equations: 0.0 is not -0.0, nor 1 True."""
-    value = lookup()
-    return repr(value) if _is_plain(value) else value
-
-
-def _lookup(function: types.FunctionType, name: str) -> Callable[[], Any]:
-    """Return how a function finds the value of a name."""
-    around = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
-    if name in around:
-        return partial(getattr, around[name], "cell_contents", None)
-    default = sys.modules.get(name, getattr(builtins, name, None))
-    return partial(function.__globals__.get, name, default)
-
-
-def _check_fixed(path: tuple[str, ...], value: Any, rest: list[str]) -> None:
-    """Refuse what may change unseen, or would answer a symbol otherwise than a tensor.
-
-    Raises:
-        NotScalarError: with the reason.
-    """
-    name, is_fixed = path[-1], _is_fixed(value)
-    if value in _ASKS or (name.startswith(_MODES) and is_fixed):
-        raise NotScalarError(f"its equations ask {name}, which a symbol would answer otherwise than a tensor")
-    if is_fixed or (len(path) > 1 and not rest and isinstance(value, _CONSTANTS)):
-        return
-    name = ".".join(path)
-    if isinstance(value, type) and issubclass(value, torch.autograd.Function):
-        raise NotScalarError(f"kernels cannot derive {path[0]}: make it a surrogate function")
-    raise NotScalarError(f"its equations read {name}, which may change: make it a field")
+def _contents(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # nothing has been assigned to it yet
+        return None
 
 
 @lru_cache(maxsize=1024)
-def _variables(code: types.CodeType) -> tuple[tuple[str, ...], ...]:
-    """Return the variables that a function reads from elsewhere, each with the attributes that it reads of it."""
-    found: list[tuple[str, ...]] = []
-    steps = [step for step in dis.get_instructions(code) if step.opname not in ("CACHE", "PUSH_NULL")]
-    for k, step in enumerate(steps):
-        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "IMPORT_NAME"):
-            behind = itertools.takewhile(
-                lambda one: one.opname in ("LOAD_ATTR", "LOAD_METHOD"), steps[k + 1 :]
-            )
-            found.append((step.argval, *(one.argval for one in behind)))
-        elif isinstance(step.argval, types.CodeType):
-            found += _variables(step.argval)
-    if "dtype" in code.co_names and any(step.opname == "IS_OP" for step in steps):
-        found.append(("type",))  # x.dtype is torch.float64
-    return tuple(dict.fromkeys(found))
+def _names(code: CodeType) -> tuple[str, ...]:
+    """Return the names of globals and attributes in code, and in the functions within it."""
+    within = [name for one in code.co_consts if isinstance(one, CodeType) for name in _names(one)]
+    return tuple(dict.fromkeys((*code.co_names, *within)))

@@ -8,15 +8,20 @@ step. A spike is a step forward and the surrogate function's derivative backward
 from __future__ import annotations
 
 import operator
+import sys
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 
 class NotScalarError(Exception):
     """The equations do something other than arithmetic on each neuron by itself; the message says what."""
+
+
+_OTHER_TENSOR = "its equations use a tensor that is none of its fields: make it one"
 
 
 class Statement(NamedTuple):
@@ -31,6 +36,9 @@ class Statement(NamedTuple):
         return f"{self.result} = {OPERATIONS[self.operation].text.format(*self.arguments)}"
 
 
+_APPLY: Any = torch.autograd.Function.apply.__func__.__code__  # type: ignore[attr-defined]
+
+
 class Symbol:
     """A number of one neuron while equations are recorded, or a flag, which is True or False."""
 
@@ -41,23 +49,32 @@ class Symbol:
         #: Whether it has the shape of a step, and is not made of parameters and numbers alone.
         self.is_of_step = is_of_step
 
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        """The class, which an autograd.Function asks for; its forward would be recorded, and derived otherwise."""
+        if sys._getframe(1).f_code is _APPLY:
+            raise NotScalarError("kernels cannot derive an autograd.Function: make it a surrogate function")
+        return Symbol
+
     @property
     def is_flag(self) -> bool:
         return self.name[0] == "f"
 
     @property
-    def dtype(self) -> _StepDtype:
-        """The dtype of a step, in which kernels compute, for ``flag.to(x.dtype)``."""
+    def dtype(self) -> torch.dtype:
+        """The dtype of a step."""
         if self.is_flag:
             raise NotScalarError("kernels do not know .dtype of a comparison")
-        return _StepDtype()
+        return self.tape.dtype
 
     @classmethod
     def __torch_function__(cls, function: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = _ALIASES.get(function.__name__, function.__name__)
+        if any(isinstance(one, torch.Tensor) for one in args):
+            raise NotScalarError(_OTHER_TENSOR)
         if not (
             name in _METHODS
-            and all(isinstance(one, (Symbol, Number, int, float, type(None))) for one in args)
+            and all(isinstance(one, (Symbol, Number, int, float, np.number, type(None))) for one in args)
         ):
             raise NotScalarError(f"kernels do not know torch.{name} of these arguments")
         return _METHODS[name](*args, **(kwargs or {}))
@@ -106,9 +123,14 @@ class Number:
     __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _compare
 
 
+def _of_python(value: Any) -> Any:
+    """Return a number of NumPy as one of Python, which torch makes of it, too."""
+    return value.item() if isinstance(value, np.number) else value
+
+
 def _arithmetic(operation: Callable[..., float], is_reversed: bool = False) -> Callable[..., Any]:
     def compute(self: Number, *others: Any) -> Any:
-        if not all(type(one) in (int, float, Number) for one in others):
+        if not all(type(one) in (int, float, np.float64, Number) for one in others):
             return NotImplemented
         terms = [one.of if isinstance(one, Number) else (lambda _, one=one: one) for one in (self, *others)]
         if is_reversed:
@@ -123,19 +145,13 @@ for _operator in ("add", "sub", "mul", "truediv", "mod", "pow", "neg", "abs"):
     setattr(Number, f"__r{_operator}__", _arithmetic(getattr(operator, _operator), True))
 
 
-class _StepDtype:
-    """What equations may only convert to; they cannot ask which dtype it is."""
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __eq__(self, other: object) -> bool:
-        raise NotScalarError("kernels cannot branch on a dtype")
-
-
 class Tape:
     """Statements in their order, as symbols: the result, the operation, its arguments, what its derivative needs."""
 
-    def __init__(self) -> None:
+    def __init__(self, dtype: torch.dtype | None) -> None:
+        #: That of a step, and that in which torch computes what is made of comparisons and Python's numbers.
+        self.dtype = dtype or torch.float64
+        self.default = torch.get_default_dtype() if dtype else self.dtype
         self.statements: list[tuple[Symbol, str, tuple[Symbol, ...], Any]] = []
         self.constants: list[float | Number] = []
         #: Values made of flags and Python's numbers alone, and whether they are whole: torch computes these in its
@@ -147,6 +163,8 @@ class Tape:
         """Return ``value`` as a symbol; a number becomes a constant."""
         if isinstance(value, Symbol):
             return value
+        if isinstance(value, torch.Tensor):
+            raise NotScalarError(_OTHER_TENSOR)
         if not isinstance(value, (int, float, Number)):
             raise NotScalarError(f"kernels take numbers, not {type(value).__name__}")
         self.constants.append(value if isinstance(value, Number) else float(value))
@@ -159,6 +177,7 @@ class Tape:
     def record(self, name: str, *values: Any, rule: Any = None) -> Symbol:
         """Add a statement; ``rule`` is what its derivative needs besides."""
         operation = OPERATIONS[name]
+        values = tuple([_of_python(one) for one in values])
         conditions, numbers = values[: operation.conditions], values[operation.conditions :]
         if not all(isinstance(one, Symbol) and one.is_flag for one in conditions):
             raise NotScalarError(f"kernels know torch.{name} of comparisons alone")
@@ -174,6 +193,10 @@ class Tape:
         result = Symbol(self, f"{letter}{len(self.statements)}", any(one.is_of_step for one in arguments))
         self.statements.append((result, name, arguments, rule))
         if operation.derivative and all(map(self._is_apart, numbers)):
+            if self.dtype is not self.default:
+                raise NotScalarError(
+                    f"torch rounds numbers made of comparisons to {self.default}: write flag.to(x)"
+                )
             self.apart[result.name] = name in _WHOLE and not any(
                 type(one) in (float, Number) or not self.apart.get(getattr(one, "name", ""), True)
                 for one in numbers
@@ -365,6 +388,7 @@ def _clamp(x: Any, min: Any = None, max: Any = None) -> Symbol:
 
 
 def _power(x: Any, exponent: Any) -> Symbol:
+    exponent = _of_python(exponent)
     if type(exponent) not in (int, float, Number) or exponent == 0:
         raise NotScalarError("kernels know powers whose exponent is a number, not 0")
     if exponent in (2, 3):  # torch multiplies
@@ -380,7 +404,7 @@ def _softplus(x: Any, beta: Any = 1.0, threshold: Any = 20.0) -> Symbol:
 
 def _to(x: Symbol, other: Any = None, dtype: Any = None) -> Symbol:
     other = dtype if other is None else other
-    if not isinstance(other, (Symbol, _StepDtype)) or getattr(other, "is_flag", False):
+    if other is not x.tape.dtype and (type(other) is not Symbol or other.is_flag):
         raise NotScalarError("a kernel computes in one precision")
     return x.tape.number(x)
 
