@@ -16,6 +16,7 @@ from pathlib import Path
 import chapters
 import nbformat
 import pytest
+import run_notebooks
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from support import ROOT
 from support_notebooks import MOST_MEMORY, NOTEBOOKS, chapter, course, runner
@@ -205,10 +206,26 @@ def test_progress_and_compilation_are_kept_off_the_page():
     assert [output.text for output in cell.outputs] == ["accuracy 1\n", "a warning"]
 
 
-def test_failing_notebook_leaves_the_old_output(tmp_path):
-    broken = tmp_path / "01_broken.ipynb"
+def write_notebook(path: Path, code: str) -> Path:
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(new_notebook(cells=[new_code_cell("1 / 0")], metadata={"kernelspec": kernel}), broken)
+    nbformat.write(new_notebook(cells=[new_code_cell(code)], metadata={"kernelspec": kernel}), path)
+    return path
+
+
+def test_chapters_run_side_by_side_and_a_failure_ends_the_run(tmp_path, capsys):
+    names = ["01_a", "02_b", "09_alone"]
+    paths = [write_notebook(tmp_path / f"{name}.ipynb", f"print('{name}')") for name in names]
+    tasks = [(path, path.with_suffix(".out"), {}) for path in paths]
+    assert sorted(run_notebooks.execute_all(tasks, jobs=2)) == names
+    assert ["".join(nbformat.read(out, 4).cells[0].outputs[0].text).strip() for _, out, _ in tasks] == names
+    assert "3 of 3 done" in capsys.readouterr().out
+    write_notebook(paths[0], "1 / 0")
+    with pytest.raises(Exception, match="ZeroDivisionError"):
+        run_notebooks.execute_all(tasks, jobs=2)
+
+
+def test_failing_notebook_leaves_the_old_output(tmp_path):
+    broken = write_notebook(tmp_path / "01_broken.ipynb", "1 / 0")
     output = tmp_path / "out.ipynb"
     output.write_text("old")
     with pytest.raises(Exception, match="ZeroDivisionError"):
