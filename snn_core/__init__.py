@@ -2,7 +2,7 @@
 
 To read it in an evening: ``surrogate`` and ``cells`` have the equations, ``reference`` the loop that defines
 everything, ``module`` what modules share; ``neuron``, ``synapse``, ``recurrent`` and ``layer`` are the modules,
-``functional`` runs them. You may stop there. ``fuse`` decides what runs in ``kernels/``, whose README goes on;
+``functional`` runs them. You may stop there. ``fuse`` decides what runs in ``kernels/``, described in its README;
 ``more/`` is what the text does not have.
 """
 

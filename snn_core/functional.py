@@ -77,7 +77,7 @@ def scan(x_seq: Tensor, *modules: nn.Module, backend: str = "auto", lengths: Any
     Args:
         x_seq: ``[T, N, *]``.
         modules: the parts of a network in their order.
-        backend: one of :data:`snn_core.kernels.BACKENDS`: "torch" takes the loop for all modules and what they call,
+        backend: one of :data:`snn_core.kernels.BACKENDS`: "torch" is the loop, for all modules and what they call,
             another is for ``nn.Linear``; other modules have their own, see :func:`set_backend`.
         lengths: steps of each sample, whole numbers ``[N]`` from 1 to T, or a bool mask ``[T, N]`` that is True for
             them; None for T steps each. Where states are there already, from an earlier piece of the sequences, a
@@ -400,7 +400,7 @@ def derived(module: nn.Module, x: Tensor) -> str:
 
     Raises:
         TypeError: ``module`` is not a module, or ``x`` not a floating-point tensor.
-        ValueError: nothing is derived, since the module takes the loop, for the reason given, or is a linear layer.
+        ValueError: nothing is derived, since the module falls back to the loop, with the reason, or is linear.
     """
     check_floating("x", x)
     stage = fuse.read(check_module("module", module), fuse.like_of(x[None]))

@@ -1,4 +1,4 @@
-"""How modules run on a sequence: a fused scan takes what it knows of them, everything else takes the loop.
+"""How modules run on a sequence: a fused scan takes what it knows of them, everything else falls back to the loop.
 
 Nothing is kept with modules. Each call reads them anew, in one pass: :func:`read` asks a module for its
 ``stage(like)``, which is a :class:`~snn_core.kernels.Stage`, or the reason why there is none. A module that has hooks,
@@ -21,7 +21,7 @@ from torch.nn.modules.module import _has_any_global_hook
 from torch.nn.utils.prune import BasePruningMethod
 
 from snn_core import kernels
-from snn_core.cells import Cell, OwnSteps
+from snn_core.cells import Cell, OwnSteps, State
 from snn_core.checks import Like, check_place, is_autocast, takes_sequences
 from snn_core.kernels import Stage, equations, stages
 
@@ -78,7 +78,7 @@ def has_hooks(module: nn.Module) -> bool:
 
 
 def defines(module: nn.Module, method: str) -> bool:
-    """Say whether ``module`` has a ``method`` that stands for its calls: no hooks, and no ``forward`` below it."""
+    """Say whether ``module`` has a ``method`` that does what its calls do: no hooks, and no ``forward`` below it."""
     for kind in type(module).__mro__:
         if method in kind.__dict__:
             return not has_hooks(module)
@@ -155,7 +155,7 @@ def flattened(modules: Iterable[Any]) -> list[nn.Module]:
 
 
 def why_loop(x_seq: Tensor) -> str:
-    """Return why everything takes the loop, since somebody watches what is computed; "" if nobody does."""
+    """Return why everything falls back to the loop, such as a mode of torch that is at work, "" if nothing does."""
     if _in_loop.get():
         return "backend='torch' asks for it"
     if type(x_seq) not in (Tensor, nn.Parameter):
@@ -173,7 +173,7 @@ def why_loop(x_seq: Tensor) -> str:
 def read(
     module: Any, like: Like, backend: str = "auto", is_direct: bool = False, in_one: bool = False
 ) -> Stage | str:
-    """Return the stage of ``module`` on a sequence whose steps are like this, or why it takes the loop.
+    """Return the stage of ``module`` on a sequence whose steps are like this, or why it falls back to the loop.
 
     ``backend`` is for an ``nn.Linear`` that has none of its own. ``is_direct`` says that the module asks for itself:
     one that takes sequences is then within its own call. ``in_one`` says that one scan has to take all modules, even
@@ -182,6 +182,8 @@ def read(
     kind = type(module)
     if kind is nn.Linear or (kind.__base__ is nn.Linear and is_parametrized(module)):
         stage = _linear(module, like, module.__dict__.get("backend", backend), in_one)
+    elif _is_identity(module):
+        stage = _identity(like, backend)
     elif not hasattr(kind, "keep_state"):  # which only a MemoryModule has
         return f"no kernel knows {kind.__name__}, which {_how_called(module)}"
     else:
@@ -267,8 +269,35 @@ def _linear(module: nn.Module, like: Like, backend: str, in_one: bool) -> Stage 
         return weights
     if weights[0].shape != (outputs, inputs):
         return f"its weight is {list(weights[0].shape)}, not {[outputs, inputs]}"
-    kind = stages.Kind(None, (*shape[:-1], outputs), inputs, outputs)  # type: ignore[arg-type]
+    kind = stages.Linear((*shape[:-1], outputs), inputs, outputs)  # type: ignore[arg-type]
     return Stage(kind, stages.NO_NUMBERS, weights)
+
+
+def _is_identity(module: Any) -> bool:
+    """Say whether a module returns its input: ``nn.Identity``, and dropout where nothing is dropped."""
+    kind = type(module)
+    is_dropout = kind is nn.Dropout or kind is nn.AlphaDropout
+    is_one = kind is nn.Identity or (is_dropout and not (module.training and module.p > 0))
+    return is_one and not has_hooks(module)
+
+
+class _Same(Cell):
+    """The cell without a state whose output is its input."""
+
+    @property
+    def initial(self) -> tuple[float | Tensor, ...]:
+        return ()
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        return x, state
+
+
+def _identity(like: Like, backend: str) -> Stage | str:
+    recorded = kernels.why_not(backend, like.device, like.dtype) or equations.program_of(_Same(), like.dtype)
+    if isinstance(recorded, str):
+        return recorded
+    features = like.shape[-1] if like.shape else 1
+    return Stage(stages.Cell(like.shape, features, features, recorded[0]), recorded[1], ())
 
 
 #: Where a state is kept: the module, None for one that is forgotten, the name, and the dimension of its steps, None for
@@ -277,7 +306,7 @@ Place = tuple[Any, str, int | None]
 
 
 def of_cell(module: Any, cell: Cell, like: Like, places: Sequence[Place]) -> Stage | str:
-    """Return what stands for a module with a cell, or why kernels do not know its equations.
+    """Return the stage of a module with a cell, or why kernels do not know its equations.
 
     ``places`` say where the cell's states are kept; ``module`` is whose outputs are recorded.
     """
@@ -309,7 +338,7 @@ def of_cell(module: Any, cell: Cell, like: Like, places: Sequence[Place]) -> Sta
         given.append(parameter)
         sizes += (parameter.numel(),)
     features = like.shape[-1] if like.shape else 1
-    kind = stages.Kind(program, like.shape, features, features, 0, 0, stored, sizes)
+    kind = stages.Cell(like.shape, features, features, program, stored, sizes)
     stage = Stage(kind, numbers, given, places, recorders)
     return _recorded(stage, _recorders_of(module, OUTPUT)) if module._recorders else stage
 
@@ -426,7 +455,6 @@ def with_linear_feedback(
         return inner
     if module._recorders:
         inner = _recorded(inner, _recorders_of(module, OUTPUT))
-    program, *_, stored, sizes = inner.kind
     count = len(inner.places)
     if history is None:
         (name, depth), axis = ("y", 1), None
@@ -436,9 +464,8 @@ def with_linear_feedback(
         deep = *like.shape[:axis], depth, *like.shape[axis:]
         y = _state(module, name, Like(deep, like.dtype, like.device))
         y = None if y is None else y.movedim(axis, 0)
-    kind = stages.Kind(
-        program, like.shape, features, features, depth, int(history is not None), stored, sizes
-    )
+    own, taps = inner.kind, int(history is not None)
+    kind = stages.Feedback(like.shape, features, features, own.program, own.stored, own.sizes, depth, taps)
     reason = "" if like.device.type == "cpu" else kernels.why_too_large(kind, like)
     given = reason or weights()
     if isinstance(given, str):
@@ -465,7 +492,7 @@ def scan(
 ) -> Tensor:
     """Take a sequence through modules, neighbours that can be fused in one scan, the others one by one.
 
-    ``execute`` runs stages, ``call`` a module that takes the loop; None for all steps of all samples, else each sample
+    ``execute`` runs stages, ``call`` any other module; None for all steps of all samples, else each sample
     has its own number of ``lengths``.
     """
     if torch.compiler.is_compiling():
@@ -508,7 +535,7 @@ def _scan(x_seq: Tensor, modules: Any, backend: str, execute: Any, call: Any, le
 
 
 def _note(notes: Notes, modules: Sequence[nn.Module], run: Sequence[Stage], reason: str) -> None:
-    """Note that modules have shared a scan, or the reason why one of them took the loop."""
+    """Note that modules have shared a scan, or the reason why one of them fell back to the loop."""
     number = 0 if reason else 1 + max((one[3] for one in notes), default=0)
     remarks = [stage.kind.program.remark if stage.kind.program else "" for stage in run] or [""]
     pairs = zip(modules, remarks, strict=True)

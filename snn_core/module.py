@@ -149,7 +149,7 @@ class MemoryModule(nn.Module):
         self.__dict__[name] = value
         if task is None:
             task = -1 if torch.compiler.is_compiling() else torch._C._current_graph_task_id()
-        if task != -1:  # a recomputation goes on with the states that it has made itself
+        if task != -1:  # a recomputation continues from the states that it has made itself
             self.__dict__["_recomputed_in"] = task
 
     def reset(self) -> None:
@@ -184,7 +184,7 @@ class MemoryModule(nn.Module):
         return state | {name: value.detach() for name, value in kept.items()}
 
     def stage(self, like: Like) -> kernels.Stage | str:
-        """Return what stands for this module in a fused scan, or why it takes the loop."""
+        """Return the stage of this module in a fused scan, or why it falls back to the loop."""
         return f"no kernel knows {type(self).__name__}: write its equations as a Cell"
 
     def forward_sequence(self, x_seq: Tensor) -> Tensor:
@@ -439,7 +439,7 @@ class MultiStep(CellModule):
     """Makes the whole sequence ``[T, N, *]`` the input of ``forward``."""
 
     takes_sequences = True
-    stage = CellModule.stage  #: It stands for this ``forward``, too.
+    stage = CellModule.stage  #: It replaces this ``forward``, too.
 
     def forward(self, x_seq: Tensor) -> Tensor:
         """Take T time steps; see :meth:`MemoryModule.forward_sequence`."""

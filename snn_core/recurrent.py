@@ -124,7 +124,7 @@ class ElementWiseRecurrentContainer(NumbersModule):
         return ElementWiseFeedback(self.sub_module.cell(like), self.element_wise_function, weight)
 
     def stage(self, like: Like) -> kernels.Stage | str:
-        """Return what stands for this container in a fused scan: its neuron with an element-wise feedback."""
+        """Return the stage of this container in a fused scan: its neuron with an element-wise feedback."""
         reason = kernels.why_not(self.backend, like.device, like.dtype)
         return reason or fuse.with_element_wise_feedback(self, like)
 
@@ -252,7 +252,7 @@ class LinearRecurrentContainer(LinearFeedback):
         return y
 
     def stage(self, like: Like) -> kernels.Stage | str:
-        """Return what stands for this container in a fused scan: its neuron with a linear feedback."""
+        """Return the stage of this container in a fused scan: its neuron with a linear feedback."""
         return self.why_not(like) or fuse.with_linear_feedback(
             self, like, self.out_features, lambda: self.weights(like)
         )

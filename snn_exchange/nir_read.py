@@ -74,9 +74,9 @@ def chain_of(graph: nir.NIRGraph) -> tuple[list[str], list[Loop]]:
     Raises:
         ExchangeError: the graph branches, or has more than one input or output.
     """
-    for doors in (graph.inputs, graph.outputs):
-        if len(doors) != 1:
-            found = ", ".join(map(repr, doors)) or "none"
+    for ends in (graph.inputs, graph.outputs):
+        if len(ends) != 1:
+            found = ", ".join(map(repr, ends)) or "none"
             raise ExchangeError(f"a graph must have one Input node and one Output node, got {found}")
     (first,), (last,) = graph.inputs, graph.outputs
     paths = {first: [first]}

@@ -88,7 +88,7 @@ class ConvRecurrentContainer(Recurrent):
             )
 
     def stage(self, like: Like) -> kernels.Stage | str:
-        """Return what stands for this container in a fused scan: a linear feedback of small maps."""
+        """Return the stage of this container in a fused scan: a linear feedback of small maps."""
         reason = kernels.why_not(self.backend, like.device, like.dtype)
         if reason:
             return reason

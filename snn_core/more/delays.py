@@ -178,7 +178,7 @@ class DelayedRecurrentContainer(LinearFeedback, NumbersModule):
         return outputs
 
     def stage(self, like: Like) -> kernels.Stage | str:
-        """Return what stands for this container in a fused scan: its neuron, and the outputs of the last D steps."""
+        """Return the stage of this container in a fused scan: its neuron, and the outputs of the last D steps."""
         history = "y_history", self.max_delay
         return self.why_not(like) or fuse.with_linear_feedback(
             self, like, self.out_features, lambda: self._weights_and_taps(like), history

@@ -60,7 +60,7 @@ _IF: tuple = (_gives(1, 1), "that is the neuron without a leak.")
 _INPUT: tuple = (_gives(1, 0.75), "the leak is right, but the input is divided by tau too.")
 _LEAK: tuple = (_gives(0.25, 0.25), "v[t-1] keeps 1 - 1/tau of itself; 1/tau is what it loses.")
 _FIRED: tuple = (_gives(0.25, 0.75, False), "after a spike nothing of h[t] is left: 1 - s[t] is missing.")
-_SLOW: tuple = (_is("right loop"), "right, but it takes the loop; `torch.where` needs none.")
+_SLOW: tuple = (_is("right loop"), "right, but it falls back to the loop; `torch.where` needs none.")
 _OTHER: tuple = (_is("spikes"), "its spikes are not those of the equation.")
 _SLOPE: tuple = (
     _is("gradient"),

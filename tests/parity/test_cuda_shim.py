@@ -182,7 +182,7 @@ def test_launch_fits_every_size(dtype):
 
 
 def test_launch_says_when_delays_are_too_long(shim, monkeypatch):
-    """Before it comes to that, a network takes the loop."""
+    """Before it comes to that, a network falls back to the loop."""
     monkeypatch.setattr(shim, "limit", 48 << 10)
     module, x_seq = DelayedRecurrentContainer(IFNode(), 200, 200, 30), torch.zeros(30, 1, 200)
     (kind,) = planned([module], x_seq).kinds

@@ -1,6 +1,6 @@
 """Networks that nobody thought of, over several calls: what a user changes meanwhile counts, fused as in the loop.
 
-Each network is made twice, one takes the loop. Between the calls both are changed alike: numbers, flags and weights are
+Each is made twice, one runs in the loop. Between the calls both are changed alike: numbers, flags and weights are
 set, modules are exchanged, the dtype moves, batches of two shapes alternate, states are set, kept, detached or reset,
 lengths and records are asked for, gradients are switched off.
 """

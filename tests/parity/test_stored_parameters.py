@@ -1,4 +1,4 @@
-"""However a layer stores weight and bias, a fused scan reads them as torch's own forward does, or takes the loop."""
+"""However a layer stores weight and bias, a fused scan reads them as torch's own forward does, or the loop runs."""
 
 from __future__ import annotations
 

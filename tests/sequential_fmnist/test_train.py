@@ -625,7 +625,7 @@ def program(code, *argv):
 
 
 def test_as_a_program(tmp_path):
-    """It imports neither TensorBoard, which only --tb needs, nor torchvision, nor the floors above."""
+    """It imports neither TensorBoard, which only --tb needs, nor torchvision, nor the packages above it."""
     code = "import sys; from sequential_fmnist import train; train.main(sys.argv[1:]); print(*sys.modules)"
     argv = ["--source", "embedded", "--epochs", "1", "-b", "1000", "--output-dir", str(tmp_path / "run")]
     done = program(code, *argv)
@@ -633,8 +633,8 @@ def test_as_a_program(tmp_path):
     line = r"epoch 1/1: lr 0\.1, train loss 0\.\d+, train accuracy \d+\.\d+%, test loss"
     assert re.search(line, done.stdout), done.stderr
     loaded = set(done.stdout.splitlines()[-1].split())
-    floors = {"snn_exchange", "snn_tutorial", "sequential_fmnist.experiments"}
-    assert not loaded & {"tensorboard", "torchvision", *floors}
+    above = {"snn_exchange", "snn_tutorial", "sequential_fmnist.experiments"}
+    assert not loaded & {"tensorboard", "torchvision", *above}
     assert len(records(tmp_path / "run")) == 1
 
 

@@ -44,7 +44,7 @@ class Node(CellModule):
 
 
 def reason(module: nn.Module, x_seq: Tensor) -> str:
-    """Return why a module takes the loop, "" if it does not."""
+    """Return why a module falls back to the loop, "" if it does not."""
     return explain(MultiStepContainer(module), x_seq)[-1].reason
 
 
@@ -156,7 +156,7 @@ class Late(Arithmetic):
         return h, (v * 1.0,)  # the output sees the change, too
 
 
-#: Cells that take the loop, and why. Flags behave otherwise than numbers in torch.
+#: Cells that fall back to the loop, and why. Flags behave otherwise than numbers in torch.
 LOOPS: dict[str, tuple[Any, str]] = {
     "sum of flags": (
         expression(lambda self, x, v: ((x > 0) + (v > 0)) * x),

@@ -1,4 +1,4 @@
-"""What a user changes about a module counts: a fused kernel takes what it knows, everything else takes the loop."""
+"""What a user changes about a module counts: kernels take what they know, else the loop runs."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Source:
     It keeps nothing of a user's alive but code and plain values.
 
     Attributes:
-        reason: why its equations take the loop, "" if they do not.
+        reason: why its equations fall back to the loop, "" if they do not.
     """
 
     def __init__(self, root: Any) -> None:
@@ -73,7 +73,7 @@ def source_of(root: Any) -> Source:
     """Return what a class or a function is; the same object as long as nothing has been replaced.
 
     Raises:
-        NotScalarError: its equations take the loop.
+        NotScalarError: its equations fall back to the loop.
     """
     source = _sources.get(ref(root))
     if (
