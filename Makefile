@@ -11,9 +11,7 @@ EPOCHS ?= 64
 ARGS ?=
 
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --disable-pip-version-check
-# Shows a line for each package, so that nobody waits before a silent screen.
-BRIEFLY := | { grep --line-buffered -E '^(Collecting|Installing)' || true; }
+INSTALL := tools/install.sh "$(VENV)"
 # Other libraries that are timed, in environments of their own.
 BENCH := build/bench
 # Files are UTF-8, whatever the terminal is.
@@ -32,25 +30,21 @@ $(BIN)/python:
 	PYTHON="$(PYTHON)" tools/make_venv.sh "$(VENV)" $(TORCH)
 
 $(VENV)/.notebooks: pyproject.toml | $(BIN)/python
-	$(PIP) --editable '.[notebooks]' $(BRIEFLY)
+	$(INSTALL) --editable '.[notebooks]'
 	touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
-	$(PIP) --editable '.[dev,peers]' $(BRIEFLY)
-	$(PIP) --no-deps $(PEERS) $(BRIEFLY)
+	$(INSTALL) --editable '.[dev]'
+	$(INSTALL) --no-deps --requirement tests/peers.txt
 	touch $@ $(VENV)/.notebooks $(VENV)/.site $(VENV)/.ablation
 
 $(VENV)/.site: pyproject.toml | $(BIN)/python
-	$(PIP) --editable '.[notebooks,site]' $(BRIEFLY)
+	$(INSTALL) --editable '.[notebooks,site]'
 	touch $@ $(VENV)/.notebooks
 
 $(VENV)/.ablation: pyproject.toml | $(BIN)/python
-	$(PIP) --editable '.[ablation]' $(BRIEFLY)
+	$(INSTALL) --editable '.[ablation]'
 	touch $@
-
-# Libraries whose neurons are tested in our containers. Each asks for packages that force another torch, or that its
-# neurons do not need; the extra `peers` has what they do.
-PEERS := spikingjelly==2.0.0 norse==1.1.0 sinabs==3.1.3
 
 STARTED := $(shell date +%s)
 # A heading with the time since the start.
@@ -148,15 +142,16 @@ coverage: $(VENV)/.dev $(BENCH)/jax/.done ## run all tests and show the lines th
 	$(BIN)/coverage report --include='snn_core/*' --fail-under=98 && exit $$status
 
 # Tests in an environment with one resolution of the packages on one Python. What fails runs once more, alone: beside
-# others some tests are too slow. The tests in a browser say nothing about packages and are left out.
+# others some tests are too slow. Tests of the night need more than these packages, and are left out, as are those in a
+# browser, which say nothing about packages.
 BOUNDS = build/bounds/$(1)
 define try_bounds
 rm -rf $(BOUNDS) && $(BIN)/uv venv --quiet --seed --python $(2) $(BOUNDS)
-$(BIN)/uv pip install --python $(BOUNDS) --resolution $(1) --torch-backend cpu --editable '.[dev,peers]' || \
-    $(BIN)/uv pip install --python $(BOUNDS) --resolution $(1) --editable '.[dev,peers]'
-$(BIN)/uv pip install --python $(BOUNDS) --no-deps $(PEERS)
+$(BIN)/uv pip install --python $(BOUNDS) --resolution $(1) --torch-backend cpu --editable '.[dev]' || \
+    $(BIN)/uv pip install --python $(BOUNDS) --resolution $(1) --editable '.[dev]'
+$(BIN)/uv pip install --python $(BOUNDS) --no-deps --requirement tests/peers.txt
 export $(TEST_ENV); \
-run() { $(BOUNDS)/bin/python -m pytest $(ALL) -W default -o cache_dir=$(BOUNDS)/cache --junitxml=$(BOUNDS)/tests.xml \
+run() { $(BOUNDS)/bin/python -m pytest -W default -o cache_dir=$(BOUNDS)/cache --junitxml=$(BOUNDS)/tests.xml \
     --ignore=tests/browser "$$@"; }; \
 run $(TWO) $(ARGS) || run --last-failed --last-failed-no-failures none
 endef
@@ -167,6 +162,11 @@ lowest: $(VENV)/.dev ## run the tests with the oldest packages that pyproject.to
 newest: $(VENV)/.dev ## run the tests with the newest packages
 	$(call try_bounds,highest,3.13)
 bounds: lowest newest
+
+.PHONY: lock
+lock: $(VENV)/.dev ## write tests/constraints.txt, the packages that each change is tested with; ARGS=--upgrade takes the newest
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11.9 --extra dev --no-annotate --quiet \
+	    --custom-compile-command 'make lock' --output-file tests/constraints.txt $(ARGS)
 
 # Whole steps in one call, on the CPU. Empty for the loop, as --amp and a GPU need it: make train FUSED= ARGS=--amp
 FUSED := --fused

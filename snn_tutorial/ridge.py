@@ -31,17 +31,26 @@ class LinearReaders:
         labels: their classes, int64 ``[n]``.
         penalty: lambda, in units of the features' variance; above zero.
         classes: number of classes.
+        overwrite: whether ``features`` may be changed, which saves the memory of a copy.
 
     Attributes:
         covariance: Sigma, float64 ``[F, F]``.
         cross: C, float64 ``[F, classes]``.
     """
 
-    def __init__(self, features: Tensor, labels: Tensor, penalty: float = 1e-3, classes: int = 10) -> None:
+    def __init__(
+        self,
+        features: Tensor,
+        labels: Tensor,
+        penalty: float = 1e-3,
+        classes: int = 10,
+        overwrite: bool = False,
+    ) -> None:
         self.penalty = penalty
         targets = one_hot(labels, classes).to(features.dtype)
         self._mean_x, self._mean_y = features.mean(0), targets.mean(0)
-        x, y = features - self._mean_x, targets - self._mean_y
+        x = features.sub_(self._mean_x) if overwrite else features - self._mean_x
+        y = targets - self._mean_y
         self.covariance = (x.T @ x).double() / len(x)
         self.cross = (x.T @ y).double() / len(x)
 
@@ -68,7 +77,7 @@ class ColumnReaders(LinearReaders):
         pixels: training samples, floating point ``[n, T * F]``, column after column.
         labels: their classes, int64 ``[n]``.
         steps: number of columns T.
-        options: ``penalty`` and ``classes`` of :class:`LinearReaders`.
+        options: ``penalty``, ``classes`` and ``overwrite`` of :class:`LinearReaders`.
     """
 
     def __init__(self, pixels: Tensor, labels: Tensor, steps: int = 28, **options: Any) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from sequential_fmnist.checkpoint import sha256
+from snn_tutorial import live
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
@@ -72,22 +73,33 @@ def is_outdated(notebook: NotebookNode) -> bool:
     return notebook.metadata.get("snn_core", {}).get("source_sha256") != source_digest(notebook)
 
 
+def bundle_anew(notebook: NotebookNode) -> None:
+    """Give the views in a notebook's outputs the scripts and the style of the package as they are now."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if "snn-live" in (page := output.get("data", {}).get("text/html", "")):
+                output["data"]["text/html"] = live.with_scripts(page)
+
+
 def source_digest(notebook: NotebookNode) -> str:
     """Return the SHA-256 of what a notebook shows: its code, that of all modules of ours that it imports, directly or
-    not, the scripts beside them, and the results that it reads.
+    not, its exercises, and the results that it reads.
 
-    It is kept with the outputs. Comments, layout and docstrings do not enter, nor does the version of Python.
+    It is kept with the outputs. Comments, layout and docstrings do not enter, nor does the version of Python. Scripts
+    and the style of views do not, either: :func:`bundle_anew` puts them into the outputs without a run.
     """
     cells = [c.source for c in notebook.cells if c.cell_type == "code" and not has_tag(c, COLAB)]
     trees = [ast.parse(cell) for cell in cells]
     modules: set[Path] = set()
     todo = {path for tree in trees for path in _imported(tree)}
+    exercises = ROOT / "snn_tutorial" / "exercises"
+    if exercises / "__init__.py" in todo:  # which imports those of a chapter by its number
+        todo |= {*exercises.glob(f"chapter_{title(notebook).partition(' ')[0]}.py")}
     while todo:
         path = todo.pop()
         modules.add(path)
         todo |= _module(path)[1] - modules
     files = {path for tree in trees for path in _results(tree)}
-    files |= {script for module in modules for script in module.parent.glob("js/*")}
     parts = [code_only(cell) for cell in cells] + [_module(path)[0] for path in sorted(modules)]
     return sha256("\0".join(parts + [path.read_text(encoding="utf-8") for path in sorted(files)]).encode())
 

@@ -33,4 +33,6 @@ if pip install --quiet --no-deps --retries 1 --timeout 15 --index-url "$index" "
     echo "no NVIDIA GPU here: the CPU build of PyTorch is installed"
 else
     echo "no NVIDIA GPU here, but $index cannot be reached: pip's plain PyTorch follows, on Linux with CUDA, some 7 GB"
+    # By pip, whose settings may name another place for it; what comes after keeps it.
+    pip install --quiet "$@"
 fi

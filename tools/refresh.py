@@ -11,7 +11,7 @@ from pathlib import Path
 
 import nbformat
 import run_notebooks
-from chapters import ROOT, address, is_outdated, number, paths
+from chapters import ROOT, address, bundle_anew, is_outdated, number, paths
 from tables import base_size, by_batch, load, pages
 
 from benchmarks.cases import LARGE
@@ -68,6 +68,7 @@ def main() -> None:
     for path in paths():
         notebook = nbformat.read(path, as_version=4)
         address(notebook, path)
+        bundle_anew(notebook)
         write(path, nbformat.writes(notebook) + "\n")
         if is_outdated(notebook):
             run_notebooks.main([number(path)])

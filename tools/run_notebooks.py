@@ -1,7 +1,8 @@
-"""Execute the notebooks with papermill and print the time of each.
+"""Execute the notebooks with papermill and print the time and the memory of each.
 
-With --out all that they write goes to a folder of its own, and no tracked file changes. Without it they are executed in
-place, and write to results/ and figures/. A notebook is written only when it ran to its end.
+With --out all that they write goes to a folder of its own, no tracked file changes, and as many run side by side as
+there are cores. Without it they are executed in place, one after the other, so that their times can be kept, and write
+to results/ and figures/. A notebook is written only when it ran to its end.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import re
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ import papermill
 from chapters import NOTEBOOKS, ROOT, has_tag, number, paths, source_digest
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell
 from traitlets.config import Config
 
 from sequential_fmnist.checkpoint import atomic_write
@@ -33,6 +37,15 @@ CELL_LIMIT = 900
 BAR = re.compile(r"\r[^\r\n]*\d%\|[^\r\n]*\n?")
 #: Else a kernel warns that others on the machine could read what it sends.
 MANAGER = Config(KernelManager={"transport_encryption": "auto"})
+
+#: The last cell of a run, which is not kept: the most memory that the kernel has had, as Linux counts it.
+MEMORY = new_code_cell(
+    "from pathlib import Path\n"
+    "status = Path('/proc/self/status')\n"
+    "print(status.read_text() if status.exists() else '')"
+)
+#: Chapters that time something run alone, after the others.
+ALONE = ("09",)
 
 #: By this a notebook shows a widget, as long as its kernel runs.
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -58,7 +71,10 @@ def known_parameters(path: Path) -> list[str]:
 
 
 def folders(path: Path, out: Path) -> dict[str, str]:
-    """Return those of the parameters for folders that the notebook has, set to folders in ``out``."""
+    """Return those of the parameters for folders that the notebook has, set to folders in ``out``.
+
+    By itself a chapter writes to build/: whoever runs it in JupyterLab changes no result that is in version control.
+    """
     known = known_parameters(path)
     return {name: str(out / name.removesuffix("_dir")) for name in FOLDERS if name in known}
 
@@ -87,14 +103,24 @@ def clean(notebook: NotebookNode) -> None:
     CoalesceStreamsPreprocessor().preprocess(notebook, {})
 
 
-def execute(path: Path, output: Path, parameters: dict[str, Any], with_solutions: bool = False) -> float:
-    """Execute ``path`` with its own folder as working directory, write ``output``, return the time in seconds.
+def execute(
+    path: Path,
+    output: Path,
+    parameters: dict[str, Any],
+    with_solutions: bool = False,
+    progress: bool = False,
+) -> tuple[float, int]:
+    """Execute ``path`` with its own folder as working directory and write ``output``.
 
     Args:
         path: the notebook.
         output: file to write.
         parameters: values for names in its parameters cell.
         with_solutions: whether to run the exercises' solutions too, each where its answer is asked for.
+        progress: whether to show a bar of the cells.
+
+    Returns:
+        the time in seconds, and the most memory of the kernel in MiB; 0 where the system does not count it.
 
     Raises:
         ValueError: the notebook does not know a parameter.
@@ -111,25 +137,67 @@ def execute(path: Path, output: Path, parameters: dict[str, Any], with_solutions
     digest = source_digest(notebook)
     with tempfile.TemporaryDirectory() as folder:
         source, executed = Path(folder) / f"source_{path.name}", Path(folder) / path.name
-        nbformat.write(course.solved(notebook) if with_solutions else notebook, source)
+        running = course.solved(notebook) if with_solutions else notebook
+        running.cells.append(MEMORY)
+        nbformat.write(running, source)
         papermill.execute_notebook(
             str(source),
             str(executed),
             parameters,
             cwd=str(path.parent),
-            progress_bar=sys.stderr.isatty(),
+            progress_bar=progress,
             config=MANAGER,
             execution_timeout=CELL_LIMIT,
         )
         notebook = nbformat.read(executed, as_version=4)
     check_outputs(notebook, path.name)
+    counted = re.search(r"VmHWM:\s+(\d+) kB", notebook.cells.pop().outputs[0].text)
     clean(notebook)
     if parameters.keys() <= set(FOLDERS):  # names of folders are of no use on a page
         notebook.cells = [cell for cell in notebook.cells if not has_tag(cell, "injected-parameters")]
     notebook.metadata["snn_core"] = {"source_sha256": digest}
     with atomic_write(output) as file:
         file.write(nbformat.writes(notebook).encode() + b"\n")
-    return time.perf_counter() - started
+    return time.perf_counter() - started, int(counted[1]) // 1024 if counted else 0
+
+
+def execute_all(tasks: list[tuple[Any, ...]], jobs: int) -> dict[str, float]:
+    """Call :func:`execute` with each of ``tasks``, ``jobs`` of them at a time; return the seconds by the chapter.
+
+    One line says when a chapter begins, one when it has ended. The first failure ends the run.
+    """
+    seconds: dict[str, float] = {}
+
+    def done(path: Path, result: tuple[float, int]) -> None:
+        seconds[path.stem] = round(result[0], 1)
+        memory = f", {result[1]:,} MiB" if result[1] else ""
+        print(f"{path.stem}: {result[0]:.0f} s{memory}; {len(seconds)} of {len(tasks)} done", flush=True)
+
+    together = [task for task in tasks if jobs > 1 and number(task[0]) not in ALONE]
+    if together:
+        threads = os.environ.get("OMP_NUM_THREADS")
+        os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
+        with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+            running = {pool.submit(_execute, *task): task[0] for task in together}
+            try:
+                for future in as_completed(running):
+                    done(running[future], future.result())
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        del os.environ["OMP_NUM_THREADS"]
+        if threads is not None:
+            os.environ["OMP_NUM_THREADS"] = threads
+    for task in tasks:
+        if task not in together:
+            done(task[0], _execute(*task, progress=sys.stderr.isatty()))
+    return seconds
+
+
+def _execute(path: Path, *more: Any, **options: Any) -> tuple[float, int]:
+    """Say that a chapter begins, and execute it."""
+    print(f"{path.stem}: begins", flush=True)
+    return execute(path, *more, **options)
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -145,7 +213,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         action="store_true",
         help="few epochs and images, and all exercises solved, as tests need it",
     )
+    parser.add_argument(
+        "--jobs", type=int, help="chapters side by side (default: one for each core with --out, else 1)"
+    )
     args = parser.parse_args(argv)
+    if args.jobs is None:
+        args.jobs = 1 if args.out is None else os.cpu_count() or 1
     if args.epochs is not None and args.epochs < 1:
         parser.error(f"argument --epochs: must be at least 1, got {args.epochs}")
     if (args.epochs or args.quick) and args.out is None:
@@ -162,18 +235,21 @@ def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     chosen = [path for path in paths() if not args.chapters or number(path) in args.chapters]
     out = ROOT if args.out is None else args.out.resolve()
-    seconds = {}
-    for place, path in enumerate(chosen, start=1):
-        print(f"{place} of {len(chosen)}: {path.name}", flush=True)
-        parameters: dict[str, Any] = {} if args.out is None else folders(path, out)
+    tasks = []
+    for path in chosen:
+        # In place relative folders, so that no page names a folder of this machine.
+        parameters: dict[str, Any] = folders(path, Path("..") if args.out is None else out)
         if args.quick:
             parameters |= QUICK.get(path.stem, {})
         if args.epochs and "epochs" in known_parameters(path):
             parameters["epochs"] = args.epochs
-        seconds[path.stem] = round(execute(path, out / NOTEBOOKS.name / path.name, parameters, args.quick), 1)
-        print(f"  {seconds[path.stem]:.0f} s", flush=True)
+        tasks.append((path, out / NOTEBOOKS.name / path.name, parameters, args.quick))
+    seconds = execute_all(tasks, args.jobs)
     if not args.chapters:
-        write_json(out / "results" / "notebooks.json", {"seconds": seconds, "provenance": provenance()})
+        write_json(
+            out / "results" / "notebooks.json",
+            {"seconds": dict(sorted(seconds.items())), "provenance": provenance()},
+        )
 
 
 if __name__ == "__main__":

@@ -43,30 +43,17 @@ def links() -> str:
     return f"{badges(paths()[0])}\n\n[the site]: {URLS['Documentation']}\n"
 
 
-def clone() -> str:
-    """Return the command that fetches the repository, without its history."""
-    name = URLS["Repository"].rpartition("/")[2]
-    return f"```sh\ngit clone --depth 1 {URLS['Repository']} && cd {name}\n```\n"
-
-
 def times() -> str:
-    """Return the time of each of the two commands, measured in a fresh clone."""
-    found = load("times")
-    where = found["provenance"]
-    about = {
-        "tutorial": "sets everything up, executes all chapters and builds the site, into `build/`",
-        "test": "sets everything up and runs the tests",
-    }
-    rows = []
+    """Return the commands that fetch the repository and run it, with their time, measured in fresh clones."""
+    found, name = load("times"), URLS["Repository"].rpartition("/")[2]
+    where, lines = found["provenance"], [f"git clone --depth 1 {URLS['Repository']} && cd {name}"]
+    about = {"tutorial": "execute all chapters and build the site, into build/", "test": "run the tests"}
     for command, what in about.items():
         minutes = f"{found['seconds'][command] / 60:.0f} min"
-        packages = found["packages"][command]
-        of_it = (f"{packages['seconds'] / 60:.0f} min", f"{packages['megabytes']:,} MB")
-        rows.append((f"`make {command}`: {what}", minutes, *of_it))
-    return markdown(("command", "time", "of it packages", "on disk"), rows) + (
-        f"\nMeasured in fresh clones, with {where['cores']} cores ({where['processor']}), Python {where['python']} and "
-        f"torch {where['torch']}.\n"
-    )
+        size = f"{found['packages'][command]['megabytes']:,} MB"
+        lines.append(f"{f'make {command}':14}  # {what}; {minutes} with set-up, {size} of packages")
+    measured = f"Timed in fresh clones, with {where['cores']} cores of an {where['processor']}."
+    return "```sh\n" + "\n".join(lines) + f"\n```\n{measured}\n"
 
 
 #: In a chapter's opening: which part of which section of the text it follows.
@@ -89,7 +76,7 @@ def chapters() -> str:
     return markdown(("chapter", "SpikingJelly's section", "time"), rows, 2)
 
 
-#: Where the README's results are: a column to its study, group or groups, and the name of its case.
+#: Where the results of the three networks are: a column to its study, group or groups, and the name of its case.
 RECIPES = {
     "published way": ("repeated", ("feedback_64", "others_64"), "64 epochs, as published, rule"),
     "the same, no update skipped": (
@@ -152,15 +139,20 @@ def by_batch(found: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def speed() -> str:
-    """Return how many times ours other libraries' steps take, over the three networks at the base size."""
+    """Return the rows in which another library's step takes most and least of ours, a core beside it idle."""
     found = load("benchmarks")
-    base = [entry["libraries"] for entry in base_size(found)]
+    rows = [
+        (library["ratio"], found["libraries"][name]["label"], entry)
+        for entry in found["networks"]
+        for name, library in entry["libraries"].items()
+        if not entry["busy"] and not name.startswith(OURS)
+    ]
+    rows.sort(key=lambda row: row[0])
     parts = []
-    for name, library in found["libraries"].items():
-        if not name.startswith(OURS) and name in base[0]:
-            ratios = [entry[name]["ratio"] for entry in base]
-            parts.append(f"{library['label']} {min(ratios):.1f} to {max(ratios):.1f}")
-    return f"{', '.join(parts[:-1])} and {parts[-1]}\n"
+    for row, (ratio, label, entry) in {"best": rows[-1], "worst": rows[0]}.items():
+        size = f"{entry['model']}, batch {entry['batch']}, T = {entry['T']}, {entry['hidden']} neurons"
+        parts.append(f"{label}'s step takes {ratio:.2g} times ours in our {row} row ({size})")
+    return f"Speed of training: {parts[0]}, and\n{parts[1]}.\n"
 
 
 def verdicts() -> str:
@@ -187,14 +179,13 @@ def pages() -> dict[str, dict[str, str]]:
     return {
         "README.md": {
             "links": links(),
-            "clone": clone(),
             "times": times(),
             "chapters": chapters(),
-            "results": results(),
             "speed": speed(),
         },
         "docs/benchmarks.md": benchmarks.tables(RESULTS),
         "docs/evidence.md": {
+            "results": results(),
             "repeated": repeated_table(load("repeated"), load("published")),
             "rule": rule_table(load("repeated")),
             "contrasts": verdict_table(load("repeated")["comparisons"]),

@@ -112,12 +112,24 @@ def picture_url(figure: Figure) -> str:
 
 def started(name: str, data: dict[str, Any], inside: str) -> HTML:
     """Return a view for a notebook, and ``inside``, HTML of which it replaces the first ``img`` or ``.snn-static``."""
-    script = (
-        f"{PRELUDE}{bundle('view', name)}$view.start({json.dumps(name)}, {literal(data)}, ${name}.{name});"
-    )
-    script = script.replace("</", "<\\/")  # the end of a script ends it within a string, too
-    return HTML(
-        f'<figure class="snn-live" data-view="{name}">{inside}</figure>\n'
-        f"<style>{(_JS / 'view.css').read_text()}</style>\n"
-        f"<script>(() => {{\n{script}\n}})()</script>"
-    )
+    # The end of a script ends it within a string, too.
+    start = f"{_START}{json.dumps(name)}, {literal(data)}, ${name}.{name});".replace("</", "<\\/")
+    figure = f'<figure class="snn-live" data-view="{name}">{inside}</figure>'
+    return HTML(f"{figure}\n{_scripts(name)}{start}\n}})()</script>")
+
+
+#: With this the last statement of a view's script begins; what stands before it is the same for all data.
+_START = "$view.start("
+
+
+def _scripts(name: str) -> str:
+    """Return the style of all views, and the script of one up to its last statement."""
+    script = f"{PRELUDE}{bundle('view', name)}".replace("</", "<\\/")
+    return f"<style>{(_JS / 'view.css').read_text()}</style>\n<script>(() => {{\n{script}"
+
+
+def with_scripts(page: str) -> str:
+    """Return the HTML of a view with the scripts and the style of the package as they are now, and the same data."""
+    before, _, rest = page.partition("<style>")
+    name = re.findall(r'data-view="(\w+)"', before)[-1]
+    return before + _scripts(name) + rest[rest.index(f"{_START}{json.dumps(name)}, ") :]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 
+import imageio.v3 as imageio
 import matplotlib.pyplot as plt
 import numpy as np
-import PIL.Image
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -119,8 +118,5 @@ def reading_gif(image: np.ndarray, name: str) -> bytes:
     )
     # 32 levels in each channel: so few colours fit into a palette exactly, and what stands still costs no bytes.
     light = np.round(np.round(light / 255 * 31) / 31 * 255).astype(np.uint8)
-    first, *others = map(PIL.Image.fromarray, light)
     look = {"duration": [STEP_MS] * 27 + [PAUSE_MS], "loop": REPEATS, "comment": dark_palette(light, dark)}
-    buffer = io.BytesIO()
-    first.save(buffer, "GIF", save_all=True, append_images=others, **look)
-    return buffer.getvalue()
+    return imageio.imwrite("<bytes>", light, extension=".gif", plugin="pillow", **look)

@@ -178,6 +178,9 @@ def dark_palette(light: np.ndarray, dark: np.ndarray) -> str:
     Returns:
         six numbers for a colour, red, green and blue on both, in hexadecimal digits.
     """
-    colors, place, count = np.unique(light.reshape(-1, 3), axis=0, return_inverse=True, return_counts=True)
-    sums = [np.bincount(place.ravel(), part) for part in dark.reshape(-1, 3).T]
-    return np.hstack([colors, np.rint(np.transpose(sums) / count[:, None]).astype(np.uint8)]).tobytes().hex()
+    # One whole number for a colour: numbers are sorted many times as fast as rows of three.
+    keys = light.reshape(-1, 3) @ np.array([1 << 16, 1 << 8, 1], dtype=np.int32)
+    colors, place, count = np.unique(keys, return_inverse=True, return_counts=True)
+    sums = [np.bincount(place, part) for part in dark.reshape(-1, 3).T]
+    both = [colors >> 16, colors >> 8 & 255, colors & 255, *np.rint(sums / count)]
+    return np.stack(both, axis=1).astype(np.uint8).tobytes().hex()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 from io import StringIO
@@ -15,11 +16,13 @@ from pathlib import Path
 import chapters
 import nbformat
 import pytest
+import run_notebooks
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from support import ROOT
-from support_notebooks import NOTEBOOKS, chapter, course, runner
+from support_notebooks import MOST_MEMORY, NOTEBOOKS, chapter, course, runner
 from tqdm import tqdm
 
+from snn_tutorial import live
 from snn_tutorial.live import bundle
 
 
@@ -43,6 +46,36 @@ def test_chapters_need_no_package_of_the_ablation():
     }
     assert imports
     subprocess.run([sys.executable, "-c", blocked + "\n".join(sorted(imports))], check=True)
+
+
+def test_a_changed_script_comes_into_the_outputs_without_a_run(monkeypatch, tmp_path):
+    shutil.copytree(live._JS, tmp_path / "js")
+    notebook = nbformat.read(chapter("01"), as_version=4)
+    output, *_ = (
+        output
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if "snn-live" in output.get("data", {}).get("text/html", "")
+    )
+    before = output["data"]["text/html"]
+    monkeypatch.setattr(live, "_JS", tmp_path / "js")
+    for name in ("view.css", "view.js"):
+        with (tmp_path / "js" / name).open("a") as file:
+            file.write("\n.changed {}\n" if name.endswith("css") else "\nconst changed = 1;\n")
+    chapters.bundle_anew(notebook)
+    after = output["data"]["text/html"]
+    assert ".changed {}" in after and "const changed = 1;" in after
+    assert after.rpartition("$view.start(")[2] == before.rpartition("$view.start(")[2]
+
+
+def test_a_chapter_that_somebody_runs_changes_no_result_in_version_control():
+    for path in NOTEBOOKS:
+        for name in runner["FOLDERS"]:
+            found = runner["papermill"].inspect_notebook(str(path)).get(name)
+            assert found is None or found["default"].startswith(('"../build/', '"../runs"')), (
+                path.name,
+                name,
+            )
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -78,6 +111,14 @@ class TestCommitted:
         assert [t for t in targets if "://" not in t and not (path.parent / t).exists()] == []
 
 
+@pytest.mark.nightly
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_runs_in_full_in_the_memory_that_binder_gives(path, full_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("SNN_CORE_CACHE", str(full_folder))
+    _, memory = runner["execute"](path, tmp_path / path.name, runner["folders"](path, tmp_path))
+    assert memory <= MOST_MEMORY
+
+
 def test_misspelt_parameter_is_refused(tmp_path):
     with pytest.raises(ValueError, match="has no parameter epoch; it has epochs"):
         runner["execute"](chapter("05"), tmp_path / "05.ipynb", {"epoch": 1})
@@ -90,28 +131,30 @@ def test_cell_that_did_not_run_is_noticed():
 
 
 def test_what_a_page_shows_changes_the_digest_and_a_comment_does_not(monkeypatch, tmp_path):
-    (tmp_path / "ours" / "js").mkdir(parents=True)
-    (tmp_path / "results").mkdir()
     monkeypatch.setattr(chapters, "ROOT", tmp_path)
     files = {
         "ours/__init__.py": "",
         "ours/module.py": "from ours.below import x\n\ndef f():\n    return x",
         "ours/below.py": "x = 1",
-        "ours/js/view.js": "draw()",
         "results/runs.json": "{}",
+        "snn_tutorial/exercises/__init__.py": "",
+        "snn_tutorial/exercises/chapter_03.py": "hint = 1",
+        "snn_tutorial/exercises/chapter_04.py": "hint = 1",
     }
-    cell = "from ours import module\nload_results(folder, 'runs')"
+    cell = "from ours import module\nfrom snn_tutorial.exercises import check\nload_results(folder, 'runs')"
 
     def digest(cell: str = cell, **changed: str) -> str:
         for name, text in files.items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text(changed.get(Path(name).stem, text))
         chapters._module.cache_clear()
-        return chapters.source_digest(new_notebook(cells=[new_markdown_cell("a"), new_code_cell(cell)]))
+        return chapters.source_digest(new_notebook(cells=[new_markdown_cell("# 03 A"), new_code_cell(cell)]))
 
     documented = files["ours/module.py"].replace("():", "():\n    'A docstring.'")
     assert digest() == digest(f"# a comment\n{cell}", module=documented, below="x = 1  # a comment")
     changed = [digest(f"{cell}\n1"), digest(module="def f():\n    return 1"), digest(below="x = 2")]
-    changed += [digest(view="draw(1)"), digest(runs="[]")]
+    changed += [digest(runs="[]"), digest(chapter_03="hint = 2")]
+    assert digest(chapter_04="hint = 2") == digest()
     assert len({digest(), *changed}) == 6
     chapters._module.cache_clear()
 
@@ -163,10 +206,26 @@ def test_progress_is_kept_off_the_page():
     assert [output.text for output in cell.outputs] == ["accuracy 1\n", "a warning"]
 
 
-def test_failing_notebook_leaves_the_old_output(tmp_path):
-    broken = tmp_path / "01_broken.ipynb"
+def write_notebook(path: Path, code: str) -> Path:
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(new_notebook(cells=[new_code_cell("1 / 0")], metadata={"kernelspec": kernel}), broken)
+    nbformat.write(new_notebook(cells=[new_code_cell(code)], metadata={"kernelspec": kernel}), path)
+    return path
+
+
+def test_chapters_run_side_by_side_and_a_failure_ends_the_run(tmp_path, capsys):
+    names = ["01_a", "02_b", "09_alone"]
+    paths = [write_notebook(tmp_path / f"{name}.ipynb", f"print('{name}')") for name in names]
+    tasks = [(path, path.with_suffix(".out"), {}) for path in paths]
+    assert sorted(run_notebooks.execute_all(tasks, jobs=2)) == names
+    assert ["".join(nbformat.read(out, 4).cells[0].outputs[0].text).strip() for _, out, _ in tasks] == names
+    assert "3 of 3 done" in capsys.readouterr().out
+    write_notebook(paths[0], "1 / 0")
+    with pytest.raises(Exception, match="ZeroDivisionError"):
+        run_notebooks.execute_all(tasks, jobs=2)
+
+
+def test_failing_notebook_leaves_the_old_output(tmp_path):
+    broken = write_notebook(tmp_path / "01_broken.ipynb", "1 / 0")
     output = tmp_path / "out.ipynb"
     output.write_text("old")
     with pytest.raises(Exception, match="ZeroDivisionError"):

@@ -20,6 +20,8 @@ DEFINING = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
 runner = runpy.run_path(str(ROOT / "tools" / "run_notebooks.py"))
 course = runpy.run_path(str(ROOT / "tools" / "course.py"))
 QUICK: dict[str, dict[str, Any]] = runner["QUICK"]
+#: What a chapter's kernel may take, in MiB: Binder gives some 2 GB to the kernel and JupyterLab.
+MOST_MEMORY = 1400
 #: Where `make tutorial ARGS=--quick` has already written what tests read, if anywhere.
 BUILT = os.environ.get("SNN_BUILT")
 
@@ -64,7 +66,8 @@ def quick_run(number: str, folder: Path) -> Run:
     if BUILT:
         return Run(nbformat.read(Path(BUILT) / "notebooks" / path.name, as_version=4), Path(BUILT))
     parameters = QUICK.get(path.stem, {}) | runner["folders"](path, folder)
-    runner["execute"](path, folder / path.name, parameters, with_solutions=True)
+    _, memory = runner["execute"](path, folder / path.name, parameters, with_solutions=True)
+    assert memory <= MOST_MEMORY
     return Run(nbformat.read(folder / path.name, as_version=4), folder)
 
 

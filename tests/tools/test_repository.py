@@ -35,11 +35,10 @@ def test_package_and_citation_agree():
     assert citation["repository-code"] == REPOSITORY
 
 
-def test_code_of_the_readme_runs():
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    names: dict[str, object] = {}
-    exec(compile(code, "README.md", "exec"), names)
-    assert names["current"].shape == (28, 8, 32)
+def test_code_of_the_readme_prints_what_stands_below_it(capsys):
+    ((code, output),) = re.findall(r"```python\n(.*?)```\n```text\n(.*?)```", README, re.DOTALL)
+    exec(compile(code, "README.md", "exec"), {})
+    assert capsys.readouterr().out == output
 
 
 def test_pages_show_what_is_in_results():
@@ -48,10 +47,10 @@ def test_pages_show_what_is_in_results():
         assert refresh.fill(text, parts) == text, f"{name}: run `make refresh`"
 
 
-@pytest.mark.parametrize("mark", ["<!-- times: written", "<!-- end of times", "<!-- end of results"])
+@pytest.mark.parametrize("mark", ["<!-- times: written", "<!-- end of times", "<!-- end of speed"])
 def test_a_misspelt_mark_deletes_nothing(mark):
     with pytest.raises(ValueError, match="lacks <!--"):
-        refresh.fill(README.replace(mark, mark.replace("s", "z")), {"times": "", "results": ""})
+        refresh.fill(README.replace(mark, mark.replace("s", "z")), {"times": "", "speed": ""})
 
 
 def requirements(*extras: str) -> dict[str, Requirement]:

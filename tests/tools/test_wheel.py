@@ -59,6 +59,25 @@ def test_the_core_uses_three_packages_and_no_others(wheel):
     assert run(wheel, "-c", CORE).split() == [str(wheel / "snn_core" / "__init__.py"), "6"]
 
 
+@pytest.mark.parametrize(
+    ("package", "module", "extra"),
+    [
+        ("matplotlib", "snn_tutorial", "notebooks"),
+        ("scipy", "sequential_fmnist.experiments.ablation", "ablation"),
+        ("nir", "snn_exchange", "exchange"),
+    ],
+)
+def test_what_comes_with_an_extra_names_it(wheel, package, module, extra):
+    use = f"import {module} as used; used.__name__ == 'snn_exchange' and used.read_nir('net.nir')"
+    code = f"import sys; sys.modules[{package!r}] = None; {use}"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=wheel, capture_output=True, text=True, check=False
+    )
+    last = done.stderr.splitlines()[-1]
+    assert package in last
+    assert last.endswith(f"pip install 'snn-core[{extra}]'")
+
+
 def test_commands_find_shipped_weights_and_images(wheel, tmp_path):
     run(wheel, "-m", "snn_exchange", "plain", str(tmp_path / "net.nir"))
     options = "--model plain --epochs 1 --source embedded --backend torch --output-dir"
