@@ -488,8 +488,9 @@ class _MeanOverTime(torch.autograd.Function):
     def forward(ctx: Any, y_seq: Tensor) -> Tensor:
         ctx.shape = y_seq.shape
         y = y_seq.detach().resolve_neg().numpy()
-        total = np.add.reduceat(y, range(0, len(y), SUMMED), axis=0).sum(0, dtype=np.float64)
-        return torch.from_numpy((total / len(y)).astype(y.dtype))
+        # Not by reduceat, which takes ten times as long.
+        parts = [np.add.reduce(y[t : t + SUMMED], axis=0) for t in range(0, len(y), SUMMED)]
+        return torch.from_numpy((np.sum(parts, axis=0, dtype=np.float64) / len(y)).astype(y.dtype))
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
