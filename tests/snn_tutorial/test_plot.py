@@ -12,7 +12,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import PIL.Image
 import pytest
-import refresh
 import torch
 from matplotlib.colors import to_hex, to_rgb
 from PIL import ImageSequence
@@ -129,13 +128,6 @@ def test_an_animation_has_28_steps_and_stops(animation):
     assert show_gif(animation, alt="a bag")._repr_mimebundle_()[1]["image/gif"]["alt"] == "a bag"
 
 
-def test_refresh_draws_the_figures_of_readme_and_docs(tmp_path):
-    refresh.draw(tmp_path)
-    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
-    shown = {name for page in pages for name in re.findall(r"figures/([\w.]+)\)", page.read_text())}
-    assert {path.name for path in tmp_path.iterdir()} == shown
-
-
 def test_every_part_of_a_figure_has_the_colours_of_a_dark_page():
     figure, axes = plt.subplots()
     axes.plot(
@@ -157,13 +149,6 @@ def test_every_part_of_a_figure_has_the_colours_of_a_dark_page():
             assert np.abs(pixels - 255 * np.array(to_rgb(wanted))).max(-1).min() <= 4, (color, wanted)
     assert to_hex(on_dark[0, 0] / 255) == GROUND
     assert on_dark.min(-1).max() <= 0xDD  # nothing is white any more
-
-
-def test_the_views_have_the_same_colours():
-    source = (ROOT / "snn_tutorial" / "live" / "js" / "colors.js").read_text()
-    pairs = dict(re.findall(r'"(#\w{6})", "(#\w{6})"', source))
-    del pairs[QUANTITY["threshold"]]
-    assert pairs.items() <= DARK.items()
 
 
 def test_a_page_gets_both_variants_and_a_still_picture(tmp_path, animation):
