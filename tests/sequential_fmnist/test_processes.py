@@ -13,7 +13,8 @@ from sequential_fmnist import checkpoint, train
 pytestmark = pytest.mark.xdist_group("torchrun")
 
 ARGV = [
-    "--source", "embedded", "--model", "stateful-synapse", "-b", "50", "--opt", "adam", "--lr", "0.01", "--cosa-tmax", "4"
+    "--source", "embedded", "--model", "stateful-synapse", "-b", "50", "--opt", "adam", "--lr", "0.01",
+    "--cosa-tmax", "4",
 ]  # fmt: skip
 #: Runs of the command line one after the other, and then a block that one process enters before the other.
 RUNS = """
@@ -23,13 +24,18 @@ from torch import distributed
 from sequential_fmnist import train
 from sequential_fmnist.checkpoint import first_process_first
 
+def begin(backend):
+    # The store of torchrun's agent holds what the run before left there: each gets names of its own.
+    store = distributed.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
+    rank, size = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE"))
+    init(backend, store=distributed.PrefixStore(f"run {number}", store), rank=rank, world_size=size)
+
+init, distributed.init_process_group = distributed.init_process_group, begin
 *runs, fetched = json.loads(sys.argv[1])
 for number, argv in enumerate(runs):
-    # What processes tell each other for one run has names of its own, as after a restart by torchrun.
-    os.environ["TORCHELASTIC_RESTART_COUNT"] = str(number)
     print("status", train.main(argv), flush=True)
-os.environ["TORCHELASTIC_RESTART_COUNT"] = str(len(runs))
-distributed.init_process_group("gloo")
+number = "last"
+begin("gloo")
 with first_process_first():
     print("fetched", Path(fetched).exists(), flush=True)
     time.sleep(0.3)

@@ -121,7 +121,7 @@ def test_random_damage_is_an_error_or_a_network(path, torture, monkeypatch):
 
     In some of these files the HDF5 library never comes to an end, or ends its process.
     """
-    monkeypatch.setattr(nir_files, "READ_LIMIT_S", 10)
+    monkeypatch.setattr(nir_files, "READ_LIMIT_S", 4)
     good, seed, refused = path.read_bytes(), 5, 0
     generator = random.Random(seed)
     count = torture.count(fast=15, full=1500)
