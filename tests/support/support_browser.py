@@ -56,9 +56,8 @@ def chromium() -> Iterator[Browser]:
     """Yield a browser; without one the tests are skipped, in CI they fail."""
     names = ("chromium", "chromium-browser", "google-chrome")
     found = next(filter(None, map(shutil.which, names)), None)
-    require(
-        found is not None and importlib.util.find_spec("playwright") is not None, "Chromium or Playwright"
-    )
+    is_there = found is not None and importlib.util.find_spec("playwright") is not None
+    require(is_there, "the site, the views and JupyterLab are not tested: Chromium or Playwright")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
