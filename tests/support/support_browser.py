@@ -21,7 +21,7 @@ import nbformat
 from nbformat import NotebookNode
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
-from support import ROOT, require
+from support import NO_BROWSER, ROOT, require
 from support_notebooks import QUICK, runner
 
 from snn_core.kernels.cpu.launch import COMPILING
@@ -57,7 +57,7 @@ def chromium() -> Iterator[Browser]:
     names = ("chromium", "chromium-browser", "google-chrome")
     found = next(filter(None, map(shutil.which, names)), None)
     is_there = found is not None and importlib.util.find_spec("playwright") is not None
-    require(is_there, "the site, the views and JupyterLab are not tested: Chromium or Playwright")
+    require(is_there, NO_BROWSER)
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
