@@ -81,13 +81,3 @@ def test_simulator_equals_the_package(model, few):
     assert 0 < spikes.mean() < 1
     np.testing.assert_array_equal(record["sn1"], spikes.numpy())
     np.testing.assert_allclose(record["output"], output.numpy(), atol=1e-9)
-
-
-def test_verdict_of_the_table_is_that_of_its_rows():
-    rows = json.loads((ROOT / "results" / "exchange.json").read_text())["rows"]
-    different = [row for row in rows if row["outcome"] == "different"]
-    lost = [round(100 * (row["accuracy_ours"] - row["accuracy_theirs"])) for row in different]
-    assert (min(lost[:-1]), max(lost[:-1])) == (41, 60)
-    assert different[-1]["accuracy_ours"] < 0.12
-    assert [row.get("differing_soft_and_late") for row in different if row["peer"] == "spyx"] == [0] * 5
-    assert [row["why"].startswith("TimeoutError") for row in rows if "why" in row].count(True) == 1
