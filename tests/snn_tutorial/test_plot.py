@@ -25,7 +25,6 @@ from snn_tutorial.plot.gradient import gradient_spread
 from snn_tutorial.plot.networks import typical
 from snn_tutorial.plot.reading import reading_gif
 from snn_tutorial.plot.style import DARK, GROUND, QUANTITY, ramp
-from snn_tutorial.plot.synapses import currents
 from snn_tutorial.plot.training import strips, training_curves
 
 HISTORY = [{"epoch": epoch, "train_accuracy": 0.5 + epoch / 10} for epoch in range(3)]
@@ -85,12 +84,6 @@ def test_strips_draw_runs_and_intervals_in_per_cent_and_write_collapses_at_the_e
     assert mean.lines[0].get_xdata() == pytest.approx([71])
     assert mean.lines[2][0].get_segments()[0][:, 0] == pytest.approx([70, 72])  # its interval
     assert [text.get_text() for text in feedback.texts] == ["◁ 27"]
-
-
-def test_currents_by_hand():
-    both = currents([1, 0, 0, 1, 1, 0], tau=2)
-    assert both["synapse filter"].tolist() == [1, 0.5, 0.25, 1.25, 2.25, 1.125]
-    assert both["low-pass"].tolist() == [1, 0.5, 0.25, 1.125, 1.5625, 0.78125]
 
 
 def test_typical_neuron_is_the_middle_one_of_those_that_fire():
