@@ -61,15 +61,13 @@ QUICK := $(if $(filter file,$(origin EPOCHS)),,--epochs $(EPOCHS))
 
 .PHONY: tutorial
 tutorial: ## execute all notebooks and build the site, into build/; with EPOCHS=4 a quick look
-	$(call phase,1 of 5: packages into $(VENV))
+	$(call phase,1 of 4: packages into $(VENV))
 	@$(AGAIN) $(VENV)/.site
-	$(call phase,2 of 5: data)
+	$(call phase,2 of 4: data)
 	@$(AGAIN) data || echo "not fetched: chapters use the 6,000 images that the package holds"
-	$(call phase,3 of 5: kernels)
-	@$(BIN)/python tools/compile_kernels.py
-	$(call phase,4 of 5: chapters)
+	$(call phase,3 of 4: chapters)
 	@$(BIN)/python tools/run_notebooks.py --out build $(QUICK) $(ARGS)
-	$(call phase,5 of 5: site)
+	$(call phase,4 of 4: site)
 	@$(AGAIN) site CHAPTERS=build
 	$(call phase,done: open build/site/index.html)
 
@@ -123,8 +121,11 @@ check: lint ## lint, and run the tests of the core, in a minute
 
 .PHONY: test
 test: $(VENV)/.dev ## run the tests, but for those that take long
-	@for dtype in float32 float64; do $(TEST_ENV) $(BIN)/python tools/compile_kernels.py $$dtype & done; wait
 	$(TEST_ENV) $(BIN)/python -m pytest $(TWO) $(ARGS)
+
+.PHONY: engine
+engine: $(VENV)/.dev ## compile the C of the kernels to LLVM's language, packed beside it; needs clang
+	$(BIN)/python tools/build_engine.py $(CLANG)
 
 .PHONY: elsewhere
 elsewhere: $(VENV)/.dev ## run chapters in imitations of Colab and Binder
@@ -137,12 +138,11 @@ nightly: coverage torture bounds ## run all tests and everything else that takes
 torture: $(VENV)/.dev ## try many more random faults than make test does
 	$(TEST_ENV) $(BIN)/python -m pytest $(ALL) --torture $(TWO) $(ARGS)
 
-# Compiled anew, so that what writes the kernels runs too; their own source runs in Python, in a test of its own.
 COVERAGE := build/coverage
 .PHONY: coverage
 coverage: $(VENV)/.dev $(BENCH)/jax/.done ## run all tests and show the lines that none reaches; fails below 98 % of snn_core's lines and branches
 	rm -rf $(COVERAGE) && mkdir -p $(COVERAGE)
-	status=0; NUMBA_CACHE_DIR="$(CURDIR)/$(COVERAGE)/kernels" $(TEST_ENV) $(BIN)/coverage run -m pytest \
+	status=0; $(TEST_ENV) $(BIN)/coverage run -m pytest \
 	    $(ALL) $(TWO) $(ARGS) || status=$$?; \
 	$(BIN)/coverage combine --quiet && $(BIN)/coverage report --skip-covered --show-missing && \
 	$(BIN)/coverage report --include='snn_core/*' --fail-under=98 && exit $$status
@@ -155,7 +155,7 @@ rm -rf $(BOUNDS) && $(BIN)/uv venv --quiet --seed --python $(2) $(BOUNDS)
 $(BIN)/uv pip install --python $(BOUNDS) --resolution $(1) --torch-backend cpu --editable '.[dev,peers]' || \
     $(BIN)/uv pip install --python $(BOUNDS) --resolution $(1) --editable '.[dev,peers]'
 $(BIN)/uv pip install --python $(BOUNDS) --no-deps $(PEERS)
-export $(TEST_ENV) NUMBA_CACHE_DIR="$(CURDIR)/$(BOUNDS)/kernels"; \
+export $(TEST_ENV); \
 run() { $(BOUNDS)/bin/python -m pytest $(ALL) -W default -o cache_dir=$(BOUNDS)/cache --junitxml=$(BOUNDS)/tests.xml \
     --ignore=tests/browser "$$@"; }; \
 run $(TWO) $(ARGS) || run --last-failed --last-failed-no-failures none

@@ -125,13 +125,13 @@ def has(name: str, case: Network | Layer, about: Mapping[str, Any]) -> bool:
     return about["networks"] and (case.at_base or name in IN_EVERY_SIZE)
 
 
-def measure(plan: Plan, libraries: Sequence[str], environments: Path, cold: bool) -> dict[str, Any]:
-    """Return what results/benchmarks.json is to hold; with ``cold``, our kernels are compiled anew."""
+def measure(plan: Plan, libraries: Sequence[str], environments: Path) -> dict[str, Any]:
+    """Return what results/benchmarks.json is to hold."""
     started, load = time.perf_counter(), os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="snn_core-bench-") as name, ExitStack() as stack:
         place = Path(name)
         write_inputs(place / "inputs.npz", plan.networks)
-        workers = {each: stack.enter_context(Process(each, environments, place, cold)) for each in libraries}
+        workers = {each: stack.enter_context(Process(each, environments, place)) for each in libraries}
         about = {each: worker.ask("about") for each, worker in workers.items()}
         steps, layers = (
             time_all(cases, workers, about, plan.effort) for cases in (plan.networks, plan.layers)
@@ -173,7 +173,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if out.is_dir():
         parser.error(f"argument --out: must be a file to write, got the folder {out}")
     try:
-        results = measure(QUICK if args.quick else FULL, names, args.envs, cold=not args.quick)
+        results = measure(QUICK if args.quick else FULL, names, args.envs)
         write_json(out, {"quick": args.quick} | results, width=400)
     except (WorkerError, OSError) as error:
         raise SystemExit(f"error: {error}") from error

@@ -41,10 +41,9 @@ class Process:
         name: a key of LIBRARIES.
         environments: folder of the environments of other libraries.
         place: folder with the inputs, for logs and for what torch compiles.
-        cold: whether our kernels are compiled there too, as at a user's first step.
     """
 
-    def __init__(self, name: str, environments: Path, place: Path, cold: bool = False) -> None:
+    def __init__(self, name: str, environments: Path, place: Path) -> None:
         at = LIBRARIES[name].environment
         python = environments.absolute() / at / "bin/python" if at else Path(sys.executable)
         if not python.exists():
@@ -52,8 +51,6 @@ class Process:
         # tests/ has the networks built from SpikingJelly's parts.
         paths = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "support")])
         environment = os.environ | {"PYTHONPATH": paths, "TORCHINDUCTOR_CACHE_DIR": str(place / "inductor")}
-        if cold:
-            environment["NUMBA_CACHE_DIR"] = str(place / "kernels")
         self.name, self._log = name, place / f"{name}.log"
         with self._log.open("wb") as stderr:
             self._process = subprocess.Popen(

@@ -47,7 +47,7 @@ def _measured(found: Mapping[str, Any]) -> str:
         f"Measured by `make bench` on {found['date']}: {where['cores']} cores ({where['processor']}), Python "
         f"{where['python']}, torch {where['torch']}, load {found['load_before']:.1f} before the run,\n"
         + ", ".join(f"{package} {version}" for package, version in versions.items())
-        + f".\nThe kernels of snn_core compile in {networks[0][OURS]['first_seconds']:.0f} s, once on a machine."
+        + ".\nCPU only: no GPU has run these kernels."
     )
     compiled = [each["torch-compile"]["first_seconds"] for each in networks if "torch-compile" in each]
     if compiled:

@@ -21,7 +21,7 @@ from torch.nn.modules.module import _has_any_global_hook
 from torch.nn.utils.prune import BasePruningMethod
 
 from snn_core import kernels
-from snn_core.cells import Cell, OwnSteps
+from snn_core.cells import Cell, OwnSteps, State
 from snn_core.checks import Like, check_place, is_autocast, takes_sequences
 from snn_core.kernels import Stage, equations, stages
 
@@ -182,6 +182,8 @@ def read(
     kind = type(module)
     if kind is nn.Linear or (kind.__base__ is nn.Linear and is_parametrized(module)):
         stage = _linear(module, like, module.__dict__.get("backend", backend), in_one)
+    elif _is_identity(module):
+        stage = _identity(like, backend)
     elif not hasattr(kind, "keep_state"):  # which only a MemoryModule has
         return f"no kernel knows {kind.__name__}, which {_how_called(module)}"
     else:
@@ -267,8 +269,35 @@ def _linear(module: nn.Module, like: Like, backend: str, in_one: bool) -> Stage 
         return weights
     if weights[0].shape != (outputs, inputs):
         return f"its weight is {list(weights[0].shape)}, not {[outputs, inputs]}"
-    kind = stages.Kind(None, (*shape[:-1], outputs), inputs, outputs)  # type: ignore[arg-type]
+    kind = stages.Linear((*shape[:-1], outputs), inputs, outputs)  # type: ignore[arg-type]
     return Stage(kind, stages.NO_NUMBERS, weights)
+
+
+def _is_identity(module: Any) -> bool:
+    """Say whether a module returns its input: ``nn.Identity``, and dropout where nothing is dropped."""
+    kind = type(module)
+    is_dropout = kind is nn.Dropout or kind is nn.AlphaDropout
+    is_one = kind is nn.Identity or (is_dropout and not (module.training and module.p > 0))
+    return is_one and not has_hooks(module)
+
+
+class _Same(Cell):
+    """The cell without a state whose output is its input."""
+
+    @property
+    def initial(self) -> tuple[float | Tensor, ...]:
+        return ()
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        return x, state
+
+
+def _identity(like: Like, backend: str) -> Stage | str:
+    recorded = kernels.why_not(backend, like.device, like.dtype) or equations.program_of(_Same(), like.dtype)
+    if isinstance(recorded, str):
+        return recorded
+    features = like.shape[-1] if like.shape else 1
+    return Stage(stages.Cell(like.shape, features, features, recorded[0]), recorded[1], ())
 
 
 #: Where a state is kept: the module, None for one that is forgotten, the name, and the dimension of its steps, None for
@@ -309,7 +338,7 @@ def of_cell(module: Any, cell: Cell, like: Like, places: Sequence[Place]) -> Sta
         given.append(parameter)
         sizes += (parameter.numel(),)
     features = like.shape[-1] if like.shape else 1
-    kind = stages.Kind(program, like.shape, features, features, 0, 0, stored, sizes)
+    kind = stages.Cell(like.shape, features, features, program, stored, sizes)
     stage = Stage(kind, numbers, given, places, recorders)
     return _recorded(stage, _recorders_of(module, OUTPUT)) if module._recorders else stage
 
@@ -426,7 +455,6 @@ def with_linear_feedback(
         return inner
     if module._recorders:
         inner = _recorded(inner, _recorders_of(module, OUTPUT))
-    program, *_, stored, sizes = inner.kind
     count = len(inner.places)
     if history is None:
         (name, depth), axis = ("y", 1), None
@@ -436,9 +464,8 @@ def with_linear_feedback(
         deep = *like.shape[:axis], depth, *like.shape[axis:]
         y = _state(module, name, Like(deep, like.dtype, like.device))
         y = None if y is None else y.movedim(axis, 0)
-    kind = stages.Kind(
-        program, like.shape, features, features, depth, int(history is not None), stored, sizes
-    )
+    own, taps = inner.kind, int(history is not None)
+    kind = stages.Feedback(like.shape, features, features, own.program, own.stored, own.sizes, depth, taps)
     reason = "" if like.device.type == "cpu" else kernels.why_too_large(kind, like)
     given = reason or weights()
     if isinstance(given, str):
@@ -612,7 +639,7 @@ def apply(module: Any, x_seq: Tensor) -> Tensor:
     Raises:
         TypeError: a part takes sequences and the module does not say that it does, or a step gives no tensor.
     """
-    if _takes_sequences(module):
+    if gets_sequence(module):
         return module(x_seq)
     if is_stateless(module):
         return apply_once(module, x_seq)
@@ -620,6 +647,23 @@ def apply(module: Any, x_seq: Tensor) -> Tensor:
         return module.forward_sequence(x_seq)
     if hasattr(type(module), "keep_state") and not replaced(module):
         return module.loop(x_seq)
+    check_takes_steps(module)
+    return torch.stack([step(module, x) for x in x_seq])
+
+
+def gets_sequence(module: nn.Module) -> bool:
+    """Say whether a module takes sequences, or is an ``nn.Sequential``, with hooks, of such modules."""
+    parts = module._modules.values()
+    is_chain = type(module) is nn.Sequential and len(parts) > 0
+    return takes_sequences(module) or (is_chain and all(map(gets_sequence, parts)))  # type: ignore[arg-type]
+
+
+def check_takes_steps(module: nn.Module) -> None:
+    """Refuse a module that is to be called step by step and holds one that takes sequences.
+
+    Raises:
+        TypeError: it would take samples for time steps.
+    """
     for part in module.modules():
         if takes_sequences(part):
             raise TypeError(
@@ -627,17 +671,14 @@ def apply(module: Any, x_seq: Tensor) -> Tensor:
                 "sequences: use a MultiStepContainer in its place, or set takes_sequences = True in its class if its "
                 "forward takes [T, N, *]"
             )
-    return torch.stack([_step(module, x) for x in x_seq])
 
 
-def _takes_sequences(module: nn.Module) -> bool:
-    """Say whether a module takes sequences, or is an ``nn.Sequential``, with hooks, of such modules."""
-    parts = module._modules.values()
-    is_chain = type(module) is nn.Sequential and len(parts) > 0
-    return takes_sequences(module) or (is_chain and all(map(_takes_sequences, parts)))  # type: ignore[arg-type]
+def step(module: nn.Module, x: Tensor) -> Tensor:
+    """Call a module on one time step.
 
-
-def _step(module: nn.Module, x: Tensor) -> Tensor:
+    Raises:
+        TypeError: it gives no tensor.
+    """
     y = module(x)
     if not isinstance(y, Tensor):
         raise TypeError(

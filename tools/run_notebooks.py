@@ -25,7 +25,6 @@ from traitlets.config import Config
 
 from sequential_fmnist.checkpoint import atomic_write
 from sequential_fmnist.experiments.results import provenance, write_json
-from snn_core.kernels.cpu.launch import COMPILING
 
 #: No cell takes longer, in seconds: a kernel that hangs ends with an error.
 CELL_LIMIT = 900
@@ -72,7 +71,7 @@ def check_outputs(notebook: NotebookNode, name: str) -> None:
 
 
 def clean(notebook: NotebookNode) -> None:
-    """Remove what no later reader needs: papermill's notes, progress bars, widgets, notes on the first compilation."""
+    """Remove what no later reader needs: papermill's notes, progress bars, widgets."""
     for key in ("papermill", "widgets"):
         notebook.metadata.pop(key, None)
     for cell in notebook.cells:
@@ -80,7 +79,7 @@ def clean(notebook: NotebookNode) -> None:
             for output in cell.outputs:
                 output.get("data", {}).pop(WIDGET, None)
                 if output.get("name") == "stderr":
-                    output.text = BAR.sub("", output.text.replace(f"{COMPILING}\n", ""))
+                    output.text = BAR.sub("", output.text)
             cell.outputs = [one for one in cell.outputs if one.get("name") != "stderr" or one.text.strip()]
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)

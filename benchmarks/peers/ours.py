@@ -22,7 +22,7 @@ from snn_core.more import neuron as more_neuron
 from snn_core.more import synapse as more_synapse
 from snn_core.surrogate import ATan
 
-PACKAGES = ("snn-core", "torch", "numba", "numpy")
+PACKAGES = ("snn-core", "torch", "llvmlite", "numpy")
 NOTES: dict[str, str] = {}
 
 

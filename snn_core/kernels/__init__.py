@@ -27,10 +27,10 @@ __all__ = [
 ]  # fmt: skip
 
 #: Names that ``backend=`` accepts. ``auto`` is the fastest one that can run here, ``torch`` the readable loop,
-#: ``numba`` the fused kernels for the CPU, ``cupy`` those for NVIDIA GPUs.
-BACKENDS: tuple[str, ...] = ("auto", "torch", "numba", "cupy")
+#: ``cpu`` the fused kernels for the CPU, ``cupy`` those for NVIDIA GPUs.
+BACKENDS: tuple[str, ...] = ("auto", "torch", "cpu", "cupy")
 
-_PLACES = {"numba": ("cpu", "on the CPU"), "cupy": ("cuda", "on an NVIDIA GPU")}
+_PLACES = {"cpu": ("cpu", "on the CPU"), "cupy": ("cuda", "on an NVIDIA GPU")}
 
 CUPY_IS_INSTALLED = find_spec("cupy") is not None
 
@@ -69,7 +69,7 @@ def why_not(backend: str, device: torch.device, dtype: torch.dtype) -> str:
     """Return why no kernel may take sequences on a device and of a dtype, "" where one may.
 
     Raises:
-        ValueError: backend "numba" and an input that is not on the CPU, or "cupy" and one that is not on a GPU.
+        ValueError: backend "cpu" and an input that is not on the CPU, or "cupy" and one that is not on a GPU.
     """
     if backend != "auto":
         needed, place = _PLACES.get(backend, (device.type, ""))

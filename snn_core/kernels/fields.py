@@ -1,8 +1,8 @@
-"""The structure that kernels take of each stage, described once for all who read or write it.
+"""The structures that kernels take, described once for all who read or write them.
 
-The kernels for the CPU read a row of integers, in which :data:`CPU` has a column for each field, as a constant of this
-module under its name, such as ``fields.WEIGHT``. Those for CUDA read the structure that :func:`struct` writes in C. All
-fields are 64 bits wide; tensors are addresses, 0 where there is none.
+All fields are 64 bits wide; tensors are addresses, 0 where there is none. :func:`struct` writes a structure in C,
+:func:`columns` says at which of its words each field begins. Kernels for the CPU take :data:`CALL`, those for CUDA
+:data:`HEAD`; either has a structure ``Stage`` for each stage.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from snn_core.kernels.limits import MOST_PARAMETERS, MOST_STATES
+from snn_core.kernels.limits import MOST_CONSTANTS, MOST_PARAMETERS, MOST_STATES
 
 
 class Field(NamedTuple):
@@ -25,25 +25,30 @@ def _fields(names: str, words: int = 1, kind: str = "Index") -> list[Field]:
     return [Field(name, words, kind) for name in names.split()]
 
 
+#: What a tensor that is read, and one that is written, are in C.
+_READ, _WRITTEN = "const Compute*", "Compute*"
 #: Outputs that go back, whether by taps, numbers of a row before and after, states and parameters of the cell.
 _SIZES = _fields("FEEDBACK TAPS INPUTS OUTPUTS STATES PARAMETERS")
 #: The weights; parameters and how many numbers each has; for each state, and last for the outputs that go back, what is
 #: before the first step, and the gradient of what is after the last.
 _TENSORS = [
-    *_fields("WEIGHT BIAS TAP", kind="const Compute*"),
-    *_fields("PARAMETER", MOST_PARAMETERS, "const Compute*"),
+    *_fields("WEIGHT BIAS TAP", kind=_READ),
+    *_fields("PARAMETER", MOST_PARAMETERS, _READ),
     *_fields("SIZE", MOST_PARAMETERS),
-    *_fields("FIRST G_LAST", MOST_STATES + 1, "const Compute*"),
+    *_fields("FIRST G_LAST", MOST_STATES + 1, _READ),
 ]
-#: Those of a row for the CPU.
+#: Those of a stage for the CPU.
 CPU = [
     *_SIZES,
     *_TENSORS,
     # For each state, and last for outputs: what is after the last step, the gradient of what is before the first, and
     # what is returned of all steps, with its gradient.
-    *_fields("LAST G_FIRST SEQ G_SEQ", MOST_STATES + 1),
-    # How many outputs before a segment are kept, at least one; the addresses of the cell's functions.
-    *_fields("BEFORE FORWARD BACKWARD"),
+    *_fields("LAST G_FIRST SEQ", MOST_STATES + 1, _WRITTEN),
+    *_fields("G_SEQ", MOST_STATES + 1, _READ),
+    # Which kind of stage; how many outputs before a segment are kept, at least one; the cell's functions.
+    *_fields("KIND BEFORE"),
+    Field("FORWARD", kind="Forward*"),
+    Field("BACKWARD", kind="Backward*"),
     # Offsets in ``w`` of outputs, states, parameters, currents and sums by taps; in ``u`` of gradients.
     *_fields("Y V P CURRENT Z GY GV GP GZ"),
     # Those of packed weights.
@@ -51,6 +56,56 @@ CPU = [
     # Those of the gradients of weights and parameters, and of its states among those of all stages at a border.
     *_fields("GRADIENT STATE"),
 ]
+#: What a kernel for the CPU takes. First the next item of work, the threads that have taken one, and their memory.
+CALL = [
+    *_fields("COUNTER THREADS"),
+    Field("SCRATCH", kind=_WRITTEN),
+    # Items of work, stages, steps and samples; steps of a segment, samples of a block, blocks of an item.
+    *_fields("ITEMS COUNT STEPS ALL SEGMENT BLOCK PER_ITEM"),
+    # Numbers of w, u, the memory in u to pack inputs in, and all states, for each sample; of the widest row. Where in u
+    # the gradients before and after a stage begin.
+    *_fields("SCRATCH_SIZE WORK_SIZE PACKED_WORK STATE_SIZE WIDEST SIDES"),
+    Field("STAGES", kind="const Stage*"),
+    Field("NUMBERS", kind=_READ),
+    # The input with what lies between steps, samples and numbers, and which samples; the outputs; the same of gradients.
+    Field("X", kind=_READ), *_fields("X_T X_N X_I"), Field("INDEX", kind="const Index*"),
+    Field("Y_SEQ", kind=_WRITTEN),
+    Field("G_Y", kind=_READ), *_fields("G_T G_N G_I"), Field("G_X", kind=_WRITTEN),
+    # Packed weights; what is kept of each block, if anything is; states at the borders between segments.
+    Field("PACKED", kind=_WRITTEN), Field("KEPT", kind="Compute* const*"), Field("BORDERS", kind=_WRITTEN),
+    # The gradients of weights and parameters and two numbers of the loss, a row for each item.
+    Field("SUMS", kind=_WRITTEN), *_fields("SUM_SIZE"),
+    # Which loss, the labels, and memory for the mean of the outputs.
+    *_fields("LOSS"), Field("LABELS", kind="const Index*"), Field("OUT", kind=_WRITTEN),
+]  # fmt: skip
+#: What the threads know of a job: its function, what that takes, and when the first of them found no item left. What
+#: the caller knows: until when it works alone, for how long it did so the last time, both in nanoseconds; OpenMP's
+#: function, that of the clock, and which clock.
+JOB = [
+    Field("FUNCTION", kind="void (*{})(void *)"), Field("ARGUMENTS", kind="void*"), *_fields("ENDED ALONE_UNTIL ALONE"),
+    Field("PARALLEL", kind="void (*{})(void (*)(void *), void *, unsigned, unsigned)"),
+    Field("CLOCK", kind="int (*{})(Index, Index *)"), *_fields("CLOCK_NUMBER"),
+]  # fmt: skip
+#: A piece of a weight: where its gradient begins and how long it is; the weight, what the optimizer keeps of it, and its
+#: sigmoid if that is what the plan takes.
+PIECE = [*_fields("AT COUNT"), *_fields("WEIGHT FIRST SECOND SIGMOID", kind=_WRITTEN)]
+#: Of each piece: its gradient's sum of squares, and later 0 or NaN; its gradient's largest number.
+NOTE = _fields("SQUARES LARGEST", kind="double")
+#: Numbers of the optimizer; the last are the factor by which gradients are clipped, the scale, 0 for none, and how many
+#: good steps it has seen.
+SETTINGS = _fields(
+    "LEARNING_RATE DECAY BETA_1 BETA_2 EPSILON TAKEN MOST_NORM FACTOR SCALE GOOD", kind="double"
+)
+#: What is recorded of a step: the mean loss, how many samples were right, 0 where all weights are finite, else NaN, and
+#: whether it was left out.
+RECORD = _fields("LOSS RIGHT BAD SKIPPED", kind="double")
+#: Steps of training: the next piece, the scan, how many steps; pieces, the last of which is the loss's, how long they
+#: are at most; which optimizer.
+TRAINING = [
+    *_fields("COUNTER"), Field("CALL", kind="Call*"), *_fields("STEPS PIECES PIECE OPTIMIZER"),
+    Field("TABLE", kind="const Piece*"), Field("NOTES", kind="Note*"), Field("SETTINGS", kind="Settings*"),
+    Field("RECORD", kind="Record*"),
+]  # fmt: skip
 #: Those for a GPU.
 CUDA = [
     *_SIZES,
@@ -85,15 +140,19 @@ def columns(fields: Sequence[Field]) -> dict[str, int]:
 
 def struct(name: str, fields: Sequence[Field], more: str = "") -> str:
     """Return a structure in C, with ``more`` at its end."""
-    lines = [
-        f"    {field.kind} {field.name.lower()}{f'[{field.words}]' if field.words > 1 else ''};"
-        for field in fields
-    ]
-    return "\n".join([f"struct {name} {{", *lines, *[f"    {more}"] * bool(more), "};\n"])
+    lines = []
+    for kind, words, label in [(field.kind, field.words, field.name.lower()) for field in fields]:
+        label += f"[{words}]" * (words > 1)
+        lines.append(f"    {kind.format(label) if '{}' in kind else f'{kind} {label}'};")
+    return "\n".join([f"typedef struct {name} {{", *lines, *[f"    {more}"] * bool(more), f"}} {name};\n"])
 
 
-def __getattr__(name: str) -> int:  # for type checkers: the columns follow from the list
-    raise AttributeError(name)
-
-
-globals().update(columns(CPU))
+def header() -> str:
+    """Return what ``engine/engine.c`` includes as ``fields.h``."""
+    numbers = 2 + MOST_STATES + MOST_CONSTANTS  # one, zero, first values of states, constants
+    structures = {
+        "Stage": CPU, "Call": CALL, "Job": JOB, "Piece": PIECE, "Note": NOTE, "Settings": SETTINGS, "Record": RECORD,
+        "Training": TRAINING,
+    }  # fmt: skip
+    limits = f"enum {{ MOST_STATES = {MOST_STATES}, NUMBERS = {numbers} }};\n"
+    return "\n".join([limits, *[struct(name, fields) for name, fields in structures.items()]])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Sequence
-from functools import lru_cache, reduce
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,70 +23,165 @@ OUTPUT = 1 << OUTPUT_NUMBER
 NO_NUMBERS = pack((), ())
 
 
-class Kind(NamedTuple):
-    """What kernels must know about a stage besides its tensors and numbers.
-
-    Args:
-        program: that of a cell; None for a linear layer.
-        shape: of a time step of its outputs and of each state, ``[N, *]``.
-        inputs, outputs: the numbers of a row before and after it; rows are those of the last dimension, or samples.
-        feedback: how many outputs y[t-1], ..., y[t-D] go back through a linear layer with the weight [J, 2 J].
-        taps: 1 if those of each neuron are first added up by taps [D, J]; else D is 1.
-        stored: a bit for each state, and one for the outputs, of which a scan returns all steps.
-        sizes: of its parameters.
-    """
-
-    program: Program | None
+class _Fields(NamedTuple):
     shape: tuple[int, ...]
     inputs: int
     outputs: int
-    feedback: int = 0
-    taps: int = 0
+    program: Program | None = None
     stored: int = 0
     sizes: tuple[int, ...] = ()
+    feedback: int = 0
+    taps: int = 0
+
+
+class Kind(_Fields):
+    """What kernels must know about a stage besides its tensors and numbers: :class:`Linear`, :class:`Cell`, :class:`Feedback`.
+
+    A kind says here what its tensors are, how many numbers each has, and how much memory it needs; what it computes is
+    a function in ``engine/plan.h`` and one in ``cuda/plan.cu``.
+
+    Args:
+        shape: of a time step of its outputs and of each state, ``[N, *]``.
+        inputs, outputs: the numbers of a row before and after it; rows are those of the last dimension, or samples.
+        program: that of a cell.
+        stored: a bit for each state, and one for the outputs, of which a scan returns all steps.
+        sizes: of its parameters.
+        feedback: how many outputs y[t-1], ..., y[t-D] go back through a linear layer with the weight [J, 2 J].
+        taps: 1 if those of each neuron are first added up by taps [D, J]; else D is 1.
+    """
+
+    __slots__ = ()
+    #: As kernels number it, and whether it connects neurons.
+    number: ClassVar[int]
+    is_dense: ClassVar[bool] = False
 
     @property
     def states(self) -> int:
         return self.program.code.states if self.program else 0
 
     @property
-    def is_dense(self) -> bool:
-        return self.program is None or self.feedback > 0
-
-    @property
     def products(self) -> int:
         """Numbers of its weight matrix, which are multiplications of one sample in one step, too."""
-        if self.program is None:
-            return self.inputs * self.outputs
-        return 2 * self.outputs * self.outputs if self.feedback else 0
+        return 0
+
+    @property
+    def width(self) -> int:
+        """Numbers that the backward pass must know of one sample and step: the output; of cells the state, too."""
+        return (1 + self.states) * self.outputs
 
     @property
     def seqs(self) -> list[int]:
         """The numbers of the states of which a scan returns all steps; the outputs count as MOST_STATES."""
         return [k for k in range(MOST_STATES + 1) if self.stored >> k & 1]
 
-    @property
-    def width(self) -> int:
-        """Numbers that the backward pass must know of one sample and step: the output; of cells the state, too."""
-        return (1 + self.states + 2 * (self.feedback > 0) + self.taps) * self.outputs
-
     def tensors(self) -> list[tuple[str, int]]:
-        """Return the tensors of a stage in their order: the field of each, see ``fields.py``, and its place there."""
-        roles = [("FIRST", k) for k in range(self.states)]
-        roles += [("FIRST", MOST_STATES)] * (self.feedback > 0)
-        roles += [("WEIGHT", 0), ("BIAS", 0)] * self.is_dense + [("TAP", 0)] * self.taps
-        return roles + [("PARAMETER", k) for k in range(len(self.sizes))]
+        """Return the tensors in their order: the field of each, see ``fields.py``, and its place there.
+
+        Their gradients lie in this order, too, those of states apart.
+        """
+        raise NotImplementedError
+
+    def size(self, name: str, place: int) -> int:
+        """Return how many numbers a tensor has that is no state."""
+        sizes = {"WEIGHT": self.products, "BIAS": self.outputs, "TAP": self.feedback * self.outputs}
+        return self.sizes[place] if name == "PARAMETER" else sizes[name]
+
+    def matrices(self) -> dict[str, tuple[int, int]]:
+        """Return the matrices that a product on the CPU takes packed, by their fields: terms and columns."""
+        return {}
+
+    def room(self, L: int) -> tuple[dict[str, int], dict[str, int]]:
+        """Return how many numbers of each sample the CPU's arrays have for L steps, by their fields, forward and back."""
+        return {"Y": (L + 1) * self.outputs}, {}
 
     def then(self, second: Kind) -> Kind | None:
         """Return two cells as one, so that what lies between them stays in registers; None if that is not possible."""
-        has_feedback = self.feedback > 0 or second.feedback > 0
-        if self.program is None or second.program is None or has_feedback or self.stored & OUTPUT:
+        return None
+
+
+class Linear(Kind):
+    """A linear layer on all steps at once: :math:`y[t] = W x[t] + b`, with W ``[J, I]``."""
+
+    __slots__ = ()
+    number, is_dense = 0, True
+
+    @property
+    def products(self) -> int:
+        return self.inputs * self.outputs
+
+    def tensors(self) -> list[tuple[str, int]]:
+        return [("WEIGHT", 0), ("BIAS", 0)]
+
+    def matrices(self) -> dict[str, tuple[int, int]]:
+        I_, J = self.inputs, self.outputs
+        return {"TO_Y": (I_, J), "FROM_Y": (J, I_), "PACKED_BIAS": (1, J)}
+
+
+class Cell(Kind):
+    """A cell step by step, each neuron by itself."""
+
+    __slots__ = ()
+    number = 1
+
+    def tensors(self) -> list[tuple[str, int]]:
+        return [("FIRST", k) for k in range(self.states)] + self._parameters()
+
+    def _parameters(self) -> list[tuple[str, int]]:
+        return [("PARAMETER", k) for k in range(len(self.sizes))]
+
+    def room(self, L: int) -> tuple[dict[str, int], dict[str, int]]:
+        J, S, P = self.outputs, self.states, len(self.sizes)
+        return {"Y": (L + 1) * J, "V": (L + 1) * S * J, "P": P * J}, {"GV": S * J, "GP": P * J}
+
+    def then(self, second: Kind) -> Kind | None:
+        if type(second) is not Cell or self.stored & OUTPUT:
             return None
         program = joined(self.program, second.program)
         if program is None:
             return None
         stored = self.stored | (second.stored & ~OUTPUT) << self.states | second.stored & OUTPUT
         return self._replace(program=program, stored=stored, sizes=self.sizes + second.sizes)
+
+
+class Feedback(Cell):
+    """A cell whose outputs go back: it gets :math:`W [x[t]; z[t]] + b`, with W ``[J, 2 J]``.
+
+    z[t] is y[t-1], or, with taps, :math:`\\sum_d tap_d\\, y[t-1-d]` of each neuron.
+    """
+
+    __slots__ = ()
+    number, is_dense = 2, True
+
+    @property
+    def products(self) -> int:
+        return 2 * self.outputs * self.outputs
+
+    @property
+    def width(self) -> int:
+        return super().width + (2 + self.taps) * self.outputs
+
+    def tensors(self) -> list[tuple[str, int]]:
+        roles = [
+            *[("FIRST", k) for k in range(self.states)],
+            ("FIRST", MOST_STATES),
+            ("WEIGHT", 0),
+            ("BIAS", 0),
+        ]
+        return [*roles, *[("TAP", 0)] * self.taps, *self._parameters()]
+
+    def matrices(self) -> dict[str, tuple[int, int]]:
+        square = self.outputs, self.outputs
+        return dict.fromkeys(("TO_Y", "FROM_Y", "OF_Y", "FROM_OF_Y"), square) | {
+            "PACKED_BIAS": (1, self.outputs)
+        }
+
+    def room(self, L: int) -> tuple[dict[str, int], dict[str, int]]:
+        (forward, back), J, D = super().room(L), self.outputs, self.feedback
+        forward |= {"Y": (L + D) * J, "CURRENT": L * J, "Z": L * J * self.taps}
+        return forward, back | {"GY": (L + D) * J, "GZ": J * self.taps}
+
+    def then(self, second: Kind) -> Kind | None:
+        return None
 
 
 class Stage(NamedTuple):
@@ -142,8 +237,7 @@ class Plan:
         #: The dtype in which kernels compute: half precisions are widened.
         self.compute = torch.float64 if dtype == torch.float64 else torch.float32
         #: How many of the stages that are given are in each of the plan, and where each of its tensors comes from.
-        self.groups, self.order = _merged(given)
-        kinds: tuple[Kind, ...] = tuple([reduce(Kind.then, group) for group in self.groups])  # type: ignore[arg-type]
+        kinds, self.groups, self.order = _merged(given)
         #: Whether a sample is a row of neurons that are connected, and not a single neuron.
         self.is_dense = any(kind.is_dense for kind in kinds)
         self.kinds = kinds if self.is_dense else tuple([kind._replace(inputs=1, outputs=1) for kind in kinds])
@@ -223,25 +317,31 @@ class Plan:
         return [x_needs, *lasts, *seqs]
 
 
-def _merged(kinds: Sequence[Kind]) -> tuple[list[list[Kind]], list[int] | None]:
-    """Return neighbours that can be one stage, and from where each tensor comes; None if all stay in their order."""
+def _merged(given: Sequence[Kind]) -> tuple[tuple[Kind, ...], list[list[Kind]], list[int] | None]:
+    """Return the stages of a plan, those that are given of which each is made, and from where each tensor comes.
+
+    The latter is None if all stay in their order.
+    """
+    kinds: list[Kind] = []
     groups: list[list[Kind]] = []
     places: list[list[list[int]]] = []  # of the states and of the other tensors of each group
-    at, before = 0, None
-    for kind in kinds:
+    at = 0
+    for kind in given:
         count = len(kind.tensors())
         indices = list(range(at, at + count))
-        both = before and before.then(kind)
+        both = kinds[-1].then(kind) if kinds else None
         if both:
             groups[-1].append(kind)
+            kinds[-1] = both
         else:
             groups.append([kind])
+            kinds.append(kind)
             places.append([[], []])
         places[-1][0] += indices[: kind.states]
         places[-1][1] += indices[kind.states :]
-        at, before = at + count, both or kind
+        at += count
     order = [k for states, others in places for k in (*states, *others)]
-    return groups, None if order == list(range(at)) else order
+    return tuple(kinds), groups, None if order == list(range(at)) else order
 
 
 def _state_shape(kind: Kind, place: int) -> tuple[int, ...]:

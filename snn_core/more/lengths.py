@@ -141,13 +141,15 @@ def _storing(stage: Stage) -> Stage:
 def _loop(module: nn.Module, x_seq: Tensor, mask: Tensor) -> Tensor:
     """Take a module with states step by step; states of samples that have ended stay as they were."""
     parts: list[Any] = [part for part in module.modules() if isinstance(part, MemoryModule)]
-    y_seq = []
+    y_seq, is_whole = [], fuse.gets_sequence(module)
+    if not is_whole:
+        fuse.check_takes_steps(module)
     for part in parts:
         if hasattr(part, "check_steps"):
             part.check_steps(len(x_seq))
     for x, is_own in zip(x_seq, mask, strict=True):
         before = _states(parts)
-        y_seq.append(fuse.apply(module, x[None])[0])
+        y_seq.append(fuse.apply(module, x[None])[0] if is_whole else fuse.step(module, x))
         for part, name, state in before:
             after = getattr(part, name)
             if state is not None and after is not state:

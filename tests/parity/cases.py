@@ -19,7 +19,7 @@ import torch
 from support_networks import Library, our_library, seeded_weights
 from torch import Tensor, nn
 
-from sequential_fmnist.networks import NETWORKS
+from sequential_fmnist.networks import TUTORIAL_NETWORKS
 from snn_core import functional
 
 F32, F64 = torch.float32, torch.float64
@@ -319,7 +319,7 @@ def networks() -> Iterator[Case]:
     def noise(shape: tuple[int, ...]) -> Tensor:
         return torch.from_numpy(np.random.RandomState(5).uniform(size=shape))
 
-    for model, columns in itertools.product(NETWORKS, (7, 28)):
+    for model, columns in itertools.product(TUTORIAL_NETWORKS, (7, 28)):
         yield Case(
             f"{model} network: {columns} columns", lambda library, m=model: library.network(m, 8),
             (5, 1, 28, columns), noise, fused=True, output="rates",

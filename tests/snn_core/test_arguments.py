@@ -115,7 +115,7 @@ CALLS = [
     (lambda: layer.LinearRecurrentContainer(IFNode(), 3, 2)(X[0]), "last dimension must be out_features=2"),
     (lambda: ConvRecurrentContainer(IFNode(), 2, 2, 3)(X[0]), r"it must be \[N, in_channels=2, H, W\]"),
     (lambda: layer.SeqToANNContainer(nn.Sequential(nn.Linear(3, 3), IFNode()))(X), "must have no state"),
-    (lambda: IFNode(backend="numba").forward_sequence(X.to("meta")), "the input is on meta: use backend 'auto'"),
+    (lambda: IFNode(backend="cpu").forward_sequence(X.to("meta")), "the input is on meta: use backend 'auto'"),
     (lambda: scan(X, IFNode(), lengths=[6, 1]), "lengths must lie between 1 and T = 5"),
     (lambda: scan(X, IFNode(), lengths=[1, 2, 3]), "lengths must be one number for each sample"),
     (lambda: scan(X, IFNode(), lengths=[1.0, 2.0]), "lengths must be whole numbers"),

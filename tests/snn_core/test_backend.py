@@ -45,7 +45,7 @@ def test_linear_gives_the_gradients_that_are_asked_for(needed):
         assert torch.allclose(ours, theirs, rtol=1e-12)
 
 
-@pytest.mark.parametrize("backend", ["torch", "numba"])
+@pytest.mark.parametrize("backend", ["torch", "cpu"])
 def test_linear_recurrent_container_under_autocast_takes_a_wider_input(backend):
     container = LinearRecurrentContainer(IFNode(surrogate_function=ATan(), backend=backend), 4, 4)
     x_seq = random(6, 3, 4, dtype=torch.float32).requires_grad_()
@@ -90,7 +90,7 @@ def test_a_surrogate_function_of_one_s_own_is_fused(surrogate_function):
 def test_compiled_network_equals_eager():
     headers = Path(sysconfig.get_paths()["include"], "Python.h").exists()
     require(headers and shutil.which("g++") is not None, "g++ with Python's headers")
-    net, images = make_network("feedback", backend="numba"), torch.rand(6, 1, 28, 28)
+    net, images = make_network("feedback", backend="cpu"), torch.rand(6, 1, 28, 28)
     found = []
     for function in (net, torch.compile(net)):
         reset_net(net)

@@ -212,7 +212,7 @@ def test_nested_containers_do_the_same_under_every_backend_and_with_a_hook(backe
 
 
 def test_the_backend_of_a_network_reaches_each_way_to_call_it():
-    for backend, fused in (("torch", False), ("numba", True)):
+    for backend, fused in (("torch", False), ("cpu", True)):
         net = on(backend, MultiStepContainer(nn.Linear(3, 4), IFNode(), nn.Linear(4, 4), IFNode()))
         for made in (net, _Scanned(*net), nn.Sequential(net)):
             reset_net(net)

@@ -66,7 +66,7 @@ def test_tiny_numbers_count_as_0_in_kernels_and_in_nothing_that_follows():
     """A current that decays for long becomes so small that a processor slows down a hundredfold."""
     x_seq = torch.zeros(200, 64, 16)
     x_seq[0] = 1
-    fused, loop = (SynapseFilter(2.0, backend=backend) for backend in ("numba", "torch"))
+    fused, loop = (SynapseFilter(2.0, backend=backend) for backend in ("cpu", "torch"))
     with torch.no_grad():
         seqs = [MultiStepContainer(synapse)(x_seq) for synapse in (fused, loop)]
     normal = torch.finfo(torch.float32).tiny
@@ -107,7 +107,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / 20)
 
 
 def test_scratch_memory_begins_where_a_cache_line_does():
-    team = threads._Team(0)
+    team = threads._Team(0, 0)
     assert all(team.memory_of(size) % 64 == 0 for size in range(1, 1 << 16, 4_099))
 
 

@@ -124,6 +124,19 @@ def test_updates_that_overflow_are_skipped_as_in_the_loop(optimizer):
         torch.testing.assert_close(ours, others, **CLOSE[torch.float64])
 
 
+def test_a_gradient_that_is_nan_at_the_first_neuron_alone_is_skipped():
+    net = nn.Sequential(nn.Linear(K, 10), IFNode())
+    with torch.no_grad():
+        net[0].bias[0] = torch.nan
+    x_seq, labels = data()
+    rule = SkipOverflow()
+    rule.load_state_dict({"scale": 1.0, "good": 0})
+    before = copy.deepcopy(net.state_dict())
+    found = train_steps(net, x_seq, labels, OPTIMIZERS["descent"](net.parameters()), skip_overflow=rule)
+    assert found.skipped.all() and rule.get_scale() == 0.5
+    assert all(before[name].equal(weight) or name == "0.bias" for name, weight in net.state_dict().items())
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_long_sequence_goes_in_segments(name, monkeypatch):
     first, found = MAKE[name]().double(), []

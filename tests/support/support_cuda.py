@@ -47,7 +47,17 @@ class ShimDevice(cuda.Device):
         path = folder / f"{cuda.SCALARS[dtype]}.so"
         names = [f"-D{name}={value}" for name, value in cuda.definitions(dtype).items()]
         names.append(f'-DKERNELS="{cuda.SOURCE}"')
-        command = [*GCC, "-shared", *names, f"-I{folder}", SHIM / "kernels.cpp", self.driver, "-o", path]
+        command = [
+            *GCC,
+            "-shared",
+            *names,
+            f"-I{folder}",
+            f"-I{cuda.FUNCTIONS.parent}",
+            SHIM / "kernels.cpp",
+            self.driver,
+            "-o",
+            path,
+        ]
         subprocess.run(command, check=True)
         return ctypes.CDLL(str(path))
 

@@ -1,1 +1,1 @@
-"""The kernels for the CPU, compiled by numba and LLVM."""
+"""The kernels for the CPU."""

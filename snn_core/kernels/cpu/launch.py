@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import sys
-import threading
 from array import array
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import cache, lru_cache
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from snn_core.kernels import fields as f
-from snn_core.kernels.cpu import passes, rows, threads, tile
-from snn_core.kernels.cpu.compiled import kernel_at
+from snn_core.kernels import fields
+from snn_core.kernels.cpu import cells, load, threads
 from snn_core.kernels.plan import Kind, Plan, in_memory
 
-#: Seconds after which a reader is told what keeps him waiting.
-PATIENCE = 2.0
-#: Shown once for each kernel; tools/run_notebooks.py keeps it off the pages.
-COMPILING = "snn_core: compiling a CPU kernel, once; it is kept for the next time"
-
+#: Columns of the structures that kernels take.
+STAGE, CALL = fields.columns(fields.CPU), fields.columns(fields.CALL)
 #: Samples of a block, two or four times as many where a matrix of ``LARGE`` numbers is too large for a core's cache and
 #: is read anew for each, see :func:`_samples`; neurons of a block where none are connected.
 SAMPLES, LARGE, COLUMNS = 16, 1 << 18, 256
@@ -36,29 +29,11 @@ GRADIENTS = 1 << 22
 MOST_KEPT, MOST_KEPT_OF_LARGE = 8 << 20, 256 << 20
 #: Bytes of a piece of it.
 PIECE = 16 << 20
+#: As in engine/plan.h: from which size on the inputs of a layer are packed, and the rows of a tile at most.
+PACKED_FROM, ROWS = 128, 8
 # Until a program has freed a block of nearly 32 MiB, glibc returns the memory of sequences to the system after each
 # step, and to get it anew takes as long as a kernel does. So free such a block, which nothing has touched.
 torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
-
-
-@contextmanager
-def patiently() -> Iterator[None]:
-    """Report that kernels are compiled if that takes long."""
-    timer = threading.Timer(PATIENCE, print, [COMPILING], {"file": sys.stderr, "flush": True})
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-@cache
-def _address(kernel: Callable[..., None], dtype: Any) -> int:
-    """Return the address of a kernel for a precision; all are compiled, or loaded, at the first call."""
-    with patiently():
-        for each in (passes.pack_weights, passes.forward_pass, passes.backward_pass):
-            kernel_at(each, dtype)
-    return kernel_at(kernel, dtype)
 
 
 class Layout:
@@ -66,29 +41,32 @@ class Layout:
 
     def __init__(self, plan: Plan) -> None:
         self.plan, kinds, T, N = plan, plan.kinds, plan.T, plan.N
-        self.number: Any = np.float32 if plan.compute == torch.float32 else np.float64
-        itemsize = np.dtype(self.number).itemsize
+        #: The numbers' type in C.
+        self.number = "float" if plan.compute == torch.float32 else "double"
+        itemsize, wide = plan.compute.itemsize, load.width(self.number)
         is_large = max(kind.products for kind in kinds) >= LARGE
         S = _samples(N, is_large) if plan.is_dense else COLUMNS
         widest = max(max(kind.inputs, kind.outputs) for kind in kinds)
         L = _steps(T, S * (kinds[0].inputs + sum(kind.width for kind in kinds) + 2 * widest))
-        table = np.zeros((len(kinds), f.COLUMNS), np.int64)
+        self.cells: list[load.Functions] = []  # whose code lives as long as they do
+        table = np.zeros((len(kinds), STAGE["COLUMNS"]), np.int64)
         #: For each tensor that is no state how many numbers it has.
-        self.sizes = [_size(kinds[k], name, place) for k, name, place in plan.tensors if name != "FIRST"]
+        self.sizes = [kinds[k].size(name, place) for k, name, place in plan.tensors if name != "FIRST"]
         states, gradient, scratch, work, weights = 0, 0, L * kinds[0].inputs, 0, 0
         for row, kind in zip(table, kinds, strict=True):
-            row[f.STATE], row[f.GRADIENT] = states, gradient
-            scratch, work, weights = self._fill(row, kind, L, (scratch, work, weights), tile.width(itemsize))
+            row[STAGE["STATE"]], row[STAGE["GRADIENT"]] = states, gradient
+            scratch, work, weights = self._fill(row, kind, L, (scratch, work, weights), wide)
             states += (kind.states + kind.feedback) * kind.outputs
-            gradient += sum([_size(kind, name, place) for name, place in kind.tensors() if name != "FIRST"])
+            gradient += sum([kind.size(name, place) for name, place in kind.tensors() if name != "FIRST"])
         #: Columns of the flat table: of tensors; of last states and what is stored, and of their gradients; of the
         #: gradients of states before the first step.
-        self.columns = [k * f.COLUMNS + getattr(f, name) + place for k, name, place in plan.tensors]
-        firsts = [k * f.COLUMNS + place for k, name, place in plan.tensors if name == "FIRST"]
-        seqs = [k * f.COLUMNS + place for k, place in plan.seqs]
-        self.written = [at + f.LAST for at in firsts] + [at + f.SEQ for at in seqs]
-        self.of_gradients = [at + f.G_LAST for at in firsts] + [at + f.G_SEQ for at in seqs]
-        self.of_firsts = [at + f.G_FIRST for at in firsts]
+        words = STAGE["COLUMNS"]
+        self.columns = [k * words + STAGE[name] + place for k, name, place in plan.tensors]
+        firsts = [k * words + place for k, name, place in plan.tensors if name == "FIRST"]
+        seqs = [k * words + place for k, place in plan.seqs]
+        self.written = [at + STAGE["LAST"] for at in firsts] + [at + STAGE["SEQ"] for at in seqs]
+        self.of_gradients = [at + STAGE["G_LAST"] for at in firsts] + [at + STAGE["G_SEQ"] for at in seqs]
+        self.of_firsts = [at + STAGE["G_FIRST"] for at in firsts]
         blocks = -(-N // S)
         per = -(-blocks // max(4, min(64, GRADIENTS // max(gradient, 1)))) if blocks else 1
         self.blocks, self.items, self.gradient, self.weights = blocks, -(-blocks // per), gradient, weights
@@ -96,54 +74,50 @@ class Layout:
         self.borders = (-(-T // L) - 1) * N * states
         # A strip of inputs and all gradients of a layer in whole tiles, for the gradient of a large weight.
         large = max([min(kind.inputs, kind.outputs) for kind in kinds if kind.is_dense], default=0)
-        packed = L * (tile.width(itemsize) + widest + tile.ROWS) if large > passes.PACKED_FROM else 0
-        work += (2 * L + 1) * widest + packed
-        #: Bytes of what a thread needs, forward and backward, and of what a block keeps, 0 where all keep too much.
-        self.forward_bytes, self.backward_bytes = scratch * S * itemsize, (scratch + work) * S * itemsize
-        self.kept_bytes = -(-T // L) * self.forward_bytes
+        packed = L * (wide + widest + ROWS) if large > PACKED_FROM else 0
+        sides = work + packed + widest
+        scratch, work = scratch + wide, sides + 2 * L * widest + wide  # behind matrices, see engine/product.h
+        # The memory of each thread, and what is kept of each segment, begins at a line of a cache.
+        scratch, work = (-(-size // threads.LINE) * threads.LINE for size in (scratch, work))
+        #: Bytes of what a thread needs, and of what a block keeps, 0 where all keep too much.
+        self.bytes_of_thread = (scratch + work) * S * itemsize
+        self.kept_bytes = -(-T // L) * scratch * S * itemsize
         if blocks * self.kept_bytes > (MOST_KEPT_OF_LARGE if is_large else MOST_KEPT):
             self.kept_bytes = 0
-        self.zeros = np.append(np.zeros(widest, self.number), self.number(1))
         self.table = array("q", table.tobytes())
-        #: The arguments of a kernel, still without addresses.
-        self.arguments = array("q", [0] * passes.ARGUMENTS)
+        #: The structure ``Call``, still without addresses.
+        self.call = array("q", [0] * CALL["COLUMNS"])
         known = {
-            "NUMBER_BYTES": itemsize, "ITEMS": self.items, "STAGES_OF": len(kinds), "STEPS": T, "SAMPLES_OF": N,
-            "SEGMENT": L, "BLOCK": S, "PER_ITEM": per, "SCRATCH_SIZE": scratch, "PACKED_WORK": packed,
-            "PACKED_SIZE": weights, "STATE_SIZE": states, "WIDEST": widest, "ZEROS": self.zeros.ctypes.data,
+            "ITEMS": self.items, "COUNT": len(kinds), "STEPS": T, "ALL": N, "SEGMENT": L, "BLOCK": S, "PER_ITEM": per,
+            "SCRATCH_SIZE": scratch, "WORK_SIZE": work, "PACKED_WORK": packed, "STATE_SIZE": states, "WIDEST": widest,
+            "SIDES": sides, "SUM_SIZE": gradient + 2,
         }  # fmt: skip
-        self.work = work
         for name, value in known.items():
-            self.arguments[getattr(passes, name)] = value
+            self.call[CALL[name]] = value
 
     def _fill(
         self, row: np.ndarray, kind: Kind, L: int, at: tuple[int, int, int], width: int
     ) -> tuple[int, int, int]:
         """Fill the row of a stage, whose numbers begin here in w, in u and among packed weights; return their ends."""
-        (scratch, work, weights), I_, J, K, D = at, kind.inputs, kind.outputs, kind.states, kind.feedback
-        row[[f.FEEDBACK, f.TAPS, f.BEFORE, f.INPUTS, f.OUTPUTS]] = D, kind.taps, max(D, 1), I_, J
-        row[[f.STATES, f.PARAMETERS]] = K, len(kind.sizes)
-        row[f.SIZE : f.SIZE + len(kind.sizes)] = kind.sizes
-        if kind.is_dense:
-            packed = [(f.TO_Y, I_, J), (f.FROM_Y, J, I_)]
-            packed += [(f.OF_Y, J, J), (f.FROM_OF_Y, J, J)] if D else []
-            for column, terms, columns in (*packed, (f.PACKED_BIAS, 1, J)):
-                row[column], weights = weights, weights + terms * -(-columns // width) * width
+        scratch, work, weights = at
+        known = {
+            "KIND": kind.number, "FEEDBACK": kind.feedback, "TAPS": kind.taps, "BEFORE": max(kind.feedback, 1),
+            "INPUTS": kind.inputs, "OUTPUTS": kind.outputs, "STATES": kind.states, "PARAMETERS": len(kind.sizes),
+        }  # fmt: skip
         if kind.program is not None:
-            row[[f.FORWARD, f.BACKWARD]] = rows.addresses(kind.program.code, self.number)
-        of_parameters, of_feedback = len(kind.sizes) * J, J if D else 0
-        for column, size in (
-            (f.Y, (L + max(D, 1)) * J), (f.V, (L + 1) * K * J), (f.P, of_parameters), (f.CURRENT, L * of_feedback),
-            (f.Z, L * J * kind.taps),
-        ):  # fmt: skip
-            row[column], scratch = scratch, scratch + size + 3
-        for column, size in (
-            (f.GV, K * J),
-            (f.GP, of_parameters),
-            (f.GY, (L + D) * of_feedback),
-            (f.GZ, J * kind.taps),
-        ):
-            row[column], work = work, work + size + 3
+            made = cells.functions(kind.program.code, self.number)
+            known["FORWARD"], known["BACKWARD"] = made.addresses
+            self.cells.append(made)
+        for name, (terms, columns) in kind.matrices().items():
+            known[name], weights = weights, weights + terms * -(-columns // width) * width
+        forward, back = kind.room(L)
+        for name, size in forward.items():
+            known[name], scratch = scratch, scratch + size + 3
+        for name, size in back.items():
+            known[name], work = work, work + size + 3
+        for name, value in known.items():
+            row[STAGE[name]] = value
+        row[STAGE["SIZE"] : STAGE["SIZE"] + len(kind.sizes)] = kind.sizes
         return scratch, work, weights
 
     def make_room(self) -> list[Tensor]:
@@ -174,12 +148,6 @@ def _steps(T: int, width: int) -> int:
     """Return the steps of a segment: as many as fit into a cache, and about equally many in each."""
     steps = max(min(T, SCRATCH // max(width, 1)), min(T, FEWEST_STEPS))
     return -(-T // -(-T // steps))
-
-
-def _size(kind: Kind, name: str, place: int) -> int:
-    """Return how many numbers a tensor has."""
-    J = kind.outputs
-    return {"WEIGHT": kind.products, "BIAS": J, "TAP": kind.feedback * J}.get(name) or kind.sizes[place]
 
 
 @lru_cache(maxsize=256)
@@ -229,33 +197,29 @@ class Call:
         self.entered.append(pieces)
         return pieces
 
-    def arguments(self, weights: Tensor, kept: Sequence[Tensor] = (), **given: Any) -> array[int]:
-        """Return the arguments of a kernel; all that is given must stay alive while it runs.
+    def structure(self, weights: Tensor, kept: Sequence[Tensor] = (), **given: Any) -> array[int]:
+        """Return the structure ``Call``; all that is given must stay alive while a kernel runs.
 
         ``weights`` is memory for the packed weights, ``kept`` for what all blocks keep, see :meth:`Layout.make_room`.
         """
-        arguments, x = self.layout.arguments[:], self.x
-        arguments[passes.X] = x.data_ptr()
-        arguments[passes.X_T], arguments[passes.X_N], arguments[passes.X_I] = x.stride()
-        arguments[passes.TABLE], _ = self.table.buffer_info()
-        arguments[passes.CONSTANTS], _ = self.numbers.buffer_info()
-        arguments[passes.PACKED] = weights.data_ptr()
+        call, x = self.layout.call[:], self.x
+        call[CALL["X"]] = x.data_ptr()
+        call[CALL["X_T"]], call[CALL["X_N"]], call[CALL["X_I"]] = x.stride()
+        call[CALL["STAGES"]], _ = self.table.buffer_info()
+        call[CALL["NUMBERS"]], _ = self.numbers.buffer_info()
+        call[CALL["PACKED"]] = weights.data_ptr()
         if kept:
             self.kept = self.layout.addresses(kept)
-            arguments[passes.KEPT], _ = self.kept.buffer_info()
-        for argument, value in given.items():
+            call[CALL["KEPT"]], _ = self.kept.buffer_info()
+        for name, value in given.items():
             if value is not None:
-                arguments[_PLACES[argument]] = value if type(value) is int else value.data_ptr()
-        return arguments
+                call[CALL[name]] = value if type(value) is int else value.data_ptr()
+        return call
 
-    def run(self, kernel: Callable[..., None], arguments: array[int], with_packed: bool) -> None:
-        """Run a kernel, ``with_packed`` weights, or after packing them."""
+    def run(self, kernel: str, call: array[int]) -> None:
+        """Run a kernel."""
         layout = self.layout
-        size = layout.backward_bytes if kernel is passes.backward_pass else layout.forward_bytes
-        first = 0 if with_packed or not layout.weights else _address(passes.pack_weights, layout.number)
-        threads.run(
-            _address(kernel, layout.number), arguments, arguments[passes.CONSTANTS], layout.items, size, first
-        )
+        threads.run(load.engine(layout.number)[kernel], call, layout.items, layout.bytes_of_thread)
 
     def sums(self) -> Tensor:
         """Return memory for an item's gradients of weights and parameters and two numbers of the loss, in rows."""
@@ -264,9 +228,6 @@ class Call:
     def empty(self, *shape: int) -> Tensor:
         """Return memory for a tensor, whatever torch's default device is."""
         return torch.empty(shape, dtype=self.dtype, device="cpu")
-
-
-_PLACES = {name: getattr(passes, name) for name in dir(passes) if name.isupper()}
 
 
 def forward(
@@ -286,8 +247,7 @@ def forward(
     weights = call.empty(layout.weights)
     borders = call.empty(layout.borders) if layout.borders else None
     kept = layout.make_room() if keep else []
-    arguments = call.arguments(weights, kept, Y_SEQ=results[0], BORDERS=borders)
-    call.run(passes.forward_pass, arguments, with_packed=False)
+    call.run("scan_forward", call.structure(weights, kept, Y_SEQ=results[0], BORDERS=borders))
     if plan.dtype is not dtype:
         results = [one.to(plan.dtype) for one in results]
     return results, [weights, borders, *kept]
@@ -317,11 +277,8 @@ def backward(
     firsts = [call.empty(*shape) if need else None for shape, need in shapes]
     call.enter(layout.of_firsts, firsts)
     sums, (by_t, by_n, by_i) = call.sums(), (0, 0, 0) if g_y is None else g_y.stride()
-    arguments = call.arguments(
-        weights, pieces, BORDERS=borders, G_Y=g_y, G_T=by_t, G_N=by_n, G_I=by_i, G_X=g_x, SUMS=sums,
-        SUM_SIZE=sums.shape[1], WORK_SIZE=layout.work,
-    )  # fmt: skip
-    call.run(passes.backward_pass, arguments, with_packed=True)
+    given = {"G_Y": g_y, "G_T": by_t, "G_N": by_n, "G_I": by_i, "G_X": g_x, "SUMS": sums, "BORDERS": borders}
+    call.run("scan_backward", call.structure(weights, pieces, **given))
     # By numpy, in their order: the threads of torch would not keep it.
     total = torch.from_numpy(np.add.reduce(sums.numpy(), axis=0))
     states, rest = iter(firsts), iter(total[: layout.gradient].split_with_sizes(layout.sizes))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from array import array
 from collections.abc import Sequence
-from functools import cache
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -14,13 +13,21 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
-from snn_core.kernels.cpu import descent, passes, threads
+from snn_core.kernels import fields
 from snn_core.kernels.cpu import launch as cpu
-from snn_core.kernels.cpu.compiled import kernel_at
+from snn_core.kernels.cpu import load, threads
 from snn_core.kernels.plan import Plan, Stage, plan_for
 
-#: Losses that a kernel knows, each a mean over samples: squared error to the one-hot label, and cross-entropy.
-LOSSES = {"mse": passes.MSE, "cross-entropy": passes.CROSS_ENTROPY}
+#: Losses that a kernel knows, each a mean over samples: squared error to the one-hot label, and cross-entropy. These
+#: and optimizers are numbered as in the engine.
+LOSSES = {"mse": 1, "cross-entropy": 2}
+SGD, ADAM = 1, 2
+#: Numbers of a piece of a weight at most.
+PIECE = 4096
+#: The largest number of float16, and the good steps after which the scale doubles, as in the engine.
+MOST_OF_HALF, INTERVAL = 65504.0, 2000
+#: Columns of the structures that kernels take.
+SETTINGS, TRAINING = fields.columns(fields.SETTINGS), fields.columns(fields.TRAINING)
 
 #: Steps of the first kernel call, and the seconds that the others should take, since an interrupt waits for one.
 FIRST_STEPS, PATIENCE = 8, 0.2
@@ -42,8 +49,8 @@ class Descent(NamedTuple):
     """What an optimizer does, as the kernels take it.
 
     Args:
-        kind: :data:`descent.SGD` or :data:`descent.ADAM`.
-        settings: :data:`descent.NUMBERS` numbers.
+        kind: :data:`SGD` or :data:`ADAM`.
+        settings: the numbers of the structure ``Settings``.
         changed: for each tensor of the plan the weight behind it, or None.
         counters: Adam's counts of steps, one for each weight.
     """
@@ -87,9 +94,7 @@ class SkipOverflow:
         """Look at the gradients of ``optimizer``, before they are clipped."""
         weights = [weight for group in optimizer.param_groups for weight in group["params"]]
         largest = torch.nn.utils.get_total_norm([w.grad for w in weights if w.grad is not None], torch.inf)
-        self._overflows = not (
-            largest.item() * self._scale <= descent.MOST_OF_HALF
-        )  # so that NaN overflows, too
+        self._overflows = not (largest.item() * self._scale <= MOST_OF_HALF)  # so that NaN overflows, too
 
     def step(self, optimizer: torch.optim.Optimizer) -> None:
         """Let ``optimizer`` take its step unless the gradient overflows."""
@@ -101,7 +106,7 @@ class SkipOverflow:
     def update(self) -> None:
         """Halve or double the scale."""
         self._good = 0 if self._overflows else self._good + 1
-        if self._overflows or self._good == descent.INTERVAL:
+        if self._overflows or self._good == INTERVAL:
             self._scale, self._good = self._scale * (0.5 if self._overflows else 2), 0
         self._overflows = None
 
@@ -217,15 +222,7 @@ def descent_of(
         ],
         float,
     )
-    return Descent(descent.ADAM if is_adam else descent.SGD, settings, changed, counters)
-
-
-@cache
-def _kernels(dtype: Any) -> tuple[int, list[int]]:
-    """Return the addresses of the kernel that takes steps, and of those that it calls."""
-    with cpu.patiently():
-        called = passes.pack_weights, passes.backward_pass, descent.sum_gradients, descent.descend
-        return kernel_at(descent.take_steps, dtype), [kernel_at(each, dtype) for each in called]
+    return Descent(ADAM if is_adam else SGD, settings, changed, counters)
 
 
 @torch.no_grad()
@@ -253,37 +250,37 @@ def take_steps(
     layout = cpu.layout_of(plan)
     call = cpu.Call(plan, x_seq[:, :1].expand(-1, N, -1), plan.arranged(stages), plan.numbers(stages))
     call.x = cpu.strided(plan.compute, x_seq)  # of whose samples the index chooses
-    sums, record = call.sums(), np.zeros((steps, descent.RECORDS))
+    sums, record = call.sums(), np.zeros((steps, len(fields.RECORD)))
     table = _pieces(plan, layout, call.tensors, by)
-    notes, weights = np.zeros((len(table), descent.NOTES)), call.empty(layout.weights)
+    notes, weights = np.zeros((len(table), len(fields.NOTE))), call.empty(layout.weights)
     out, borders = call.empty(N, plan.kinds[-1].outputs), call.empty(layout.borders)
-    arguments = call.arguments(
-        weights, SUMS=sums, SUM_SIZE=sums.shape[1], WORK_SIZE=layout.work, LOSS=LOSSES[loss], LABELS=labels, OUT=out,
-        INDEX=index, BORDERS=borders,
-    )  # fmt: skip
-    leader, called = _kernels(layout.number)
-    numbers, done, count = arguments[passes.CONSTANTS], 0, FIRST_STEPS
+    scan = call.structure(
+        weights, SUMS=sums, LOSS=LOSSES[loss], LABELS=labels, OUT=out, INDEX=index, BORDERS=borders
+    )
+    training = array("q", [0] * TRAINING["COLUMNS"])
+    known = {
+        "CALL": scan.buffer_info()[0], "PIECES": len(table), "PIECE": PIECE, "OPTIMIZER": by.kind,
+        "TABLE": table.ctypes.data, "NOTES": notes.ctypes.data, "SETTINGS": by.settings.ctypes.data,
+    }  # fmt: skip
+    for name, value in known.items():
+        training[TRAINING[name]] = value
+    kernel = load.engine(layout.number)["take_steps"]
     try:
+        done, count = 0, FIRST_STEPS
         while done < steps:
             count, began = min(count, steps - done), time.perf_counter()
-            lead = array(
-                "q",
-                [
-                    0, 0, 0, arguments.buffer_info()[0], count, len(table), table.ctypes.data, notes.ctypes.data,
-                    by.settings.ctypes.data, record[done:].ctypes.data, by.kind, *called,
-                ],
-            )  # fmt: skip
+            training[TRAINING["STEPS"]], training[TRAINING["RECORD"]] = count, record[done:].ctypes.data
             done += count  # an interrupt is obeyed when the kernel returns
-            threads.run(0, arguments, numbers, layout.items, layout.backward_bytes, lead=(leader, lead))
+            threads.run(kernel, scan, layout.items, layout.bytes_of_thread, training)
             count = max(1, int(count * PATIENCE / max(time.perf_counter() - began, 1e-6)))
     finally:
         changed = [change for change in by.changed if change is not None]
         torch.autograd.graph.increment_version([one for each in changed for one in (each.weight, *each.kept)])
-        taken = int(by.settings[descent.TAKEN])
+        taken = int(by.settings[SETTINGS["TAKEN"]])
         for counter in by.counters:
             counter.fill_(taken)
         if skip_overflow:
-            scale, good = by.settings[[descent.SCALE, descent.GOOD]].tolist()
+            scale, good = by.settings[[SETTINGS["SCALE"], SETTINGS["GOOD"]]].tolist()
             skip_overflow.load_state_dict({"scale": scale, "good": int(good)})
     return Steps(*torch.from_numpy(record).unbind(1))
 
@@ -299,8 +296,8 @@ def _pieces(plan: Plan, layout: cpu.Layout, tensors: Sequence[Tensor | None], by
         of_piece: list[Tensor | None] = [None] * 4
         of_piece[: 1 + len(change.kept)] = change.weight, *change.kept
         of_piece[3] = tensor if change.is_sigmoid else None
-        for at in range(0, size, descent.PIECE):
+        for at in range(0, size, PIECE):
             skipped = at * tensor.element_size()
             addresses = [0 if one is None else one.data_ptr() + skipped for one in of_piece]
-            table.append((end - size + at, min(descent.PIECE, size - at), *addresses))
+            table.append((end - size + at, min(PIECE, size - at), *addresses))
     return np.array([*table, (layout.gradient, 2, 0, 0, 0, 0)], np.int64)

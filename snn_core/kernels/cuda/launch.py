@@ -32,6 +32,8 @@ from snn_core.kernels.record.equations import Code
 from snn_core.kernels.record.symbols import Statement
 
 SOURCE = Path(__file__).with_name("plan.cu")
+#: What cells call, here and on a CPU.
+FUNCTIONS = Path(__file__).parents[1] / "engine" / "functions.h"
 
 #: What ``plan.cu`` calls each dtype.
 SCALARS = {
@@ -111,8 +113,9 @@ def cells(codes: Sequence[Code]) -> str:
 
 
 def source(codes: Sequence[Code]) -> str:
-    """Return what is compiled: ``plan.cu`` with its cells in it, since CuPy's cache knows no other files."""
-    return SOURCE.read_text().replace('#include "cells.cuh"\n', cells(codes))
+    """Return what is compiled: ``plan.cu`` with what it includes in it, since CuPy's cache knows no other files."""
+    text = SOURCE.read_text().replace('#include "functions.h"\n', FUNCTIONS.read_text())
+    return text.replace('#include "cells.cuh"\n', cells(codes))
 
 
 def definitions(dtype: torch.dtype) -> dict[str, Any]:

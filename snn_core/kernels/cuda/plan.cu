@@ -75,13 +75,9 @@ struct Numbers {
 };
 
 // What the statements of cells call besides functions of C.
-__device__ inline Compute select(bool flag, Compute a, Compute b) { return flag ? a : b; }
-__device__ inline Compute maximum(Compute a, Compute b) { return a > b || a != a ? a : b; }  // NaN stays NaN
-__device__ inline Compute minimum(Compute a, Compute b) { return a < b || a != a ? a : b; }
-__device__ inline Compute modulo(Compute a, Compute b) {  // with the sign of b
-    const Compute rest = fmod(a, b);
-    return rest != 0 && (b < 0) != (rest < 0) ? rest + b : rest;
-}
+#define FUNCTION __device__ inline
+#define MATH(name) name
+#include "functions.h"
 
 // Each cell is a structure with its numbers of states and parameters, and two functions for one neuron in one step:
 // forward(c, p, x, v, y) takes the input x and the states v before the step, leaves the states after it in v and writes

@@ -271,10 +271,12 @@ class Tape:
 class _Operation(NamedTuple):
     """How a statement is written, and the gradients to its arguments, None where there is none; flags have none.
 
-    The first ``conditions`` arguments are flags, the others numbers.
+    The first ``conditions`` arguments are flags, the others numbers. ``llvm`` is an instruction for numbers of type
+    ``n``; the functions that it calls are those of ``engine/cell.c`` and ``engine/functions.h``.
     """
 
     text: str
+    llvm: str
     derivative: Callable[..., tuple[Symbol | None, ...]] | None = None
     conditions: int = 0
 
@@ -308,54 +310,100 @@ def _of_inside(g: Any, is_inside: Any, is_outside: Any) -> tuple[Symbol, Symbol]
 
 
 OPERATIONS = {
-    "add": _Operation("{0} + {1}", lambda g, r, a, b, _: (g, g)),
-    "sub": _Operation("{0} - {1}", lambda g, r, a, b, _: (g, -g)),
-    "mul": _Operation("{0} * {1}", lambda g, r, a, b, _: (g * b, g * a)),
-    "div": _Operation("{0} / {1}", lambda g, r, a, b, _: (g / b, -(g * r / b))),
-    "neg": _Operation("-{0}", lambda g, r, a, _: (-g,)),
-    "exp": _Operation("exp({0})", lambda g, r, a, _: (g * r,)),
-    "log": _Operation("log({0})", lambda g, r, a, _: (g / a,)),
-    "sqrt": _Operation("sqrt({0})", lambda g, r, a, _: (g / (r + r),)),
-    "log1p": _Operation("log1p({0})", lambda g, r, a, _: (g / (a.tape.one + a),)),
-    "sin": _Operation("sin({0})", lambda g, r, a, _: (g * a.cos(),)),
-    "cos": _Operation("cos({0})", lambda g, r, a, _: (g * -a.sin(),)),
-    "pow": _Operation(
-        "pow({0}, {1})", lambda g, r, a, b, _: (g * (b * a.tape.record("pow", a, b - a.tape.one)), None)
+    "add": _Operation("{0} + {1}", "fadd {n} {0}, {1}", lambda g, r, a, b, _: (g, g)),
+    "sub": _Operation("{0} - {1}", "fsub {n} {0}, {1}", lambda g, r, a, b, _: (g, -g)),
+    "mul": _Operation("{0} * {1}", "fmul {n} {0}, {1}", lambda g, r, a, b, _: (g * b, g * a)),
+    "div": _Operation("{0} / {1}", "fdiv {n} {0}, {1}", lambda g, r, a, b, _: (g / b, -(g * r / b))),
+    "neg": _Operation("-{0}", "fneg {n} {0}", lambda g, r, a, _: (-g,)),
+    "exp": _Operation("exp({0})", "call {n} @c_exp({n} {0})", lambda g, r, a, _: (g * r,)),
+    "log": _Operation("log({0})", "call {n} @c_log({n} {0})", lambda g, r, a, _: (g / a,)),
+    "sqrt": _Operation("sqrt({0})", "call {n} @c_sqrt({n} {0})", lambda g, r, a, _: (g / (r + r),)),
+    "log1p": _Operation(
+        "log1p({0})", "call {n} @c_log1p({n} {0})", lambda g, r, a, _: (g / (a.tape.one + a),)
     ),
-    "floor": _Operation("floor({0})", lambda g, r, a, _: (a.tape.zero,)),
-    "round": _Operation("rint({0})", lambda g, r, a, _: (a.tape.zero,)),
+    "sin": _Operation("sin({0})", "call {n} @c_sin({n} {0})", lambda g, r, a, _: (g * a.cos(),)),
+    "cos": _Operation("cos({0})", "call {n} @c_cos({n} {0})", lambda g, r, a, _: (g * -a.sin(),)),
+    "pow": _Operation(
+        "pow({0}, {1})",
+        "call {n} @c_pow({n} {0}, {n} {1})",
+        lambda g, r, a, b, _: (g * (b * a.tape.record("pow", a, b - a.tape.one)), None),
+    ),
+    "floor": _Operation("floor({0})", "call {n} @c_floor({n} {0})", lambda g, r, a, _: (a.tape.zero,)),
+    "round": _Operation("rint({0})", "call {n} @c_rint({n} {0})", lambda g, r, a, _: (a.tape.zero,)),
     # The remainder with the sign of the divisor, as Python has it.
-    "modulo": _Operation("modulo({0}, {1})", lambda g, r, a, b, _: (g, -g * ((a - r) / b).round())),
-    "tanh": _Operation("tanh({0})", lambda g, r, a, _: (g * (a.tape.one - r * r),)),
-    "atan": _Operation("atan({0})", lambda g, r, a, _: (g / (a.tape.one + a * a),)),
-    "erf": _Operation("erf({0})", lambda g, r, a, _: (g * 1.1283791670955126 * (-(a * a)).exp(),)),
-    "sigmoid": _Operation("one / (one + exp(-{0}))", lambda g, r, a, _: (g * (r * (a.tape.one - r)),)),
+    "modulo": _Operation(
+        "modulo({0}, {1})",
+        "call {n} @modulo({n} {0}, {n} {1})",
+        lambda g, r, a, b, _: (g, -g * ((a - r) / b).round()),
+    ),
+    "tanh": _Operation(
+        "tanh({0})", "call {n} @c_tanh({n} {0})", lambda g, r, a, _: (g * (a.tape.one - r * r),)
+    ),
+    "atan": _Operation(
+        "atan({0})", "call {n} @c_atan({n} {0})", lambda g, r, a, _: (g / (a.tape.one + a * a),)
+    ),
+    "erf": _Operation(
+        "erf({0})",
+        "call {n} @c_erf({n} {0})",
+        lambda g, r, a, _: (g * 1.1283791670955126 * (-(a * a)).exp(),),
+    ),
+    "sigmoid": _Operation(
+        "one / (one + exp(-{0}))",
+        "call {n} @sigmoid({n} {0})",
+        lambda g, r, a, _: (g * (r * (a.tape.one - r)),),
+    ),
     "abs": _Operation(
         "fabs({0})",
+        "call {n} @c_fabs({n} {0})",
         # g times the sign: infinity times 0 is NaN.
         lambda g, r, a, _: (_select(a < g.tape.zero, -g, _select(a > g.tape.zero, g, g * g.tape.zero)),),
     ),
     "where": _Operation(
         "select({0}, {1}, {2})",
+        "select i1 {0}, {n} {1}, {n} {2}",
         lambda g, r, c, a, b, _: (None, _select(c, g, g.tape.zero), _select(c, g.tape.zero, g)),
         conditions=1,
     ),
-    "maximum": _Operation("maximum({0}, {1})", lambda g, r, a, b, _: _of_one(g, a < b, a > b, a, b)),
-    "minimum": _Operation("minimum({0}, {1})", lambda g, r, a, b, _: _of_one(g, a > b, a < b, a, b)),
+    "maximum": _Operation(
+        "maximum({0}, {1})",
+        "call {n} @maximum({n} {0}, {n} {1})",
+        lambda g, r, a, b, _: _of_one(g, a < b, a > b, a, b),
+    ),
+    "minimum": _Operation(
+        "minimum({0}, {1})",
+        "call {n} @minimum({n} {0}, {n} {1})",
+        lambda g, r, a, b, _: _of_one(g, a > b, a < b, a, b),
+    ),
     # What equals a border is not the border itself, which may be a zero of another sign.
-    "clamp_min": _Operation("maximum({1}, {0})", lambda g, r, a, b, _: _of_inside(g, _above(a, b), a < b)),
-    "clamp_max": _Operation("minimum({1}, {0})", lambda g, r, a, b, _: _of_inside(g, _above(b, a), a > b)),
-    "relu": _Operation("maximum(zero, {0})", lambda g, r, a, _: (_select(a <= g.tape.zero, g.tape.zero, g),)),
-    "detach": _Operation("{0}", lambda g, r, a, _: (None,)),
-    "spike": _Operation("select({0} >= zero, one, zero)", lambda g, r, a, derivative: (g * derivative(a),)),
-    "ge": _Operation("{0} >= {1}"),
-    "gt": _Operation("{0} > {1}"),
-    "le": _Operation("{0} <= {1}"),
-    "lt": _Operation("{0} < {1}"),
-    "eq": _Operation("{0} == {1}"),
-    "ne": _Operation("{0} != {1}"),
-    "and": _Operation("{0} & {1}", conditions=2),
-    "or": _Operation("{0} | {1}", conditions=2),
+    "clamp_min": _Operation(
+        "maximum({1}, {0})",
+        "call {n} @maximum({n} {1}, {n} {0})",
+        lambda g, r, a, b, _: _of_inside(g, _above(a, b), a < b),
+    ),
+    "clamp_max": _Operation(
+        "minimum({1}, {0})",
+        "call {n} @minimum({n} {1}, {n} {0})",
+        lambda g, r, a, b, _: _of_inside(g, _above(b, a), a > b),
+    ),
+    "relu": _Operation(
+        "maximum(zero, {0})",
+        "call {n} @maximum({n} {zero}, {n} {0})",
+        lambda g, r, a, _: (_select(a <= g.tape.zero, g.tape.zero, g),),
+    ),
+    "detach": _Operation("{0}", "bitcast {n} {0} to {n}", lambda g, r, a, _: (None,)),
+    "spike": _Operation(
+        "select({0} >= zero, one, zero)",
+        "call {n} @spike({n} {0})",
+        lambda g, r, a, derivative: (g * derivative(a),),
+    ),
+    "ge": _Operation("{0} >= {1}", "fcmp oge {n} {0}, {1}"),
+    "gt": _Operation("{0} > {1}", "fcmp ogt {n} {0}, {1}"),
+    "le": _Operation("{0} <= {1}", "fcmp ole {n} {0}, {1}"),
+    "lt": _Operation("{0} < {1}", "fcmp olt {n} {0}, {1}"),
+    "eq": _Operation("{0} == {1}", "fcmp oeq {n} {0}, {1}"),
+    "ne": _Operation("{0} != {1}", "fcmp une {n} {0}, {1}"),
+    "and": _Operation("{0} & {1}", "and i1 {0}, {1}", conditions=2),
+    "or": _Operation("{0} | {1}", "or i1 {0}, {1}", conditions=2),
 }
 
 
