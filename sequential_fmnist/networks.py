@@ -124,7 +124,12 @@ def hidden_and_readout(net: nn.Module) -> tuple[list[str], str | None]:
 
     The read-out is the last spiking layer, the others are hidden. It is None where an ``nn.Linear`` follows the last
     spiking layer, so that neurons that never fire read the network out; then all spiking layers are hidden.
+
+    Raises:
+        TypeError: ``net`` is no module.
     """
+    if not isinstance(net, nn.Module):
+        raise TypeError(f"net must be a module, got {type(net).__name__}")
     spiking: list[str] = []
     readout = None
     for name, part in net.named_children():

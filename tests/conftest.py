@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import copy
 import os
+from pathlib import Path
 
 os.environ["TQDM_DISABLE"] = "1"  # read when tqdm is imported
 
 import matplotlib
 import pytest
 import torch
+from support import NO_BROWSER
 
 from sequential_fmnist.data import SequentialFashionMNIST
 
 matplotlib.use("agg")
 
 pytest_plugins = ["torture", "support_data"]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say once what a missing browser leaves out, not in a line for each of its tests."""
+    for report in terminalreporter.stats.get("skipped", []):
+        if isinstance(report.longrepr, tuple) and NO_BROWSER in report.longrepr[2]:
+            report.longrepr = (str(Path(__file__).parent), None, report.longrepr[2])
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from scipy.stats import qmc
 from tqdm.auto import tqdm
 
 from sequential_fmnist.checkpoint import set_seed, sha256, writing
@@ -27,7 +26,7 @@ from sequential_fmnist.experiments.statistics import compare, estimate, holm
 from sequential_fmnist.options import identifying
 from sequential_fmnist.train import TrainingConfig
 
-__all__ = ["Case", "Record", "Records", "Spec", "Store", "Study", "command", "draw", "execute", "sweep"]
+__all__ = ["Case", "Record", "Records", "Spec", "Store", "Study", "command", "execute", "sweep"]
 
 #: What is kept of a run, and all that is kept by the keys of their specs.
 Record = dict[str, Any]
@@ -326,15 +325,6 @@ def values_of(dicts: Iterable[Record]) -> dict[str, list[Any]]:
             if value not in seen.setdefault(name, []):
                 seen[name].append(value)
     return seen
-
-
-def draw(space: Mapping[str, Sequence[Any]], number: int, seed: int) -> list[dict[str, Any]]:
-    """Return recipes for a search: of each option every value as often as any other, by a Latin hypercube."""
-    sample = qmc.LatinHypercube(len(space), seed=seed).random(number)
-    return [
-        {name: values[int(u * len(values))] for (name, values), u in zip(space.items(), row, strict=True)}
-        for row in sample
-    ]
 
 
 def command(*studies: Study, argv: Sequence[str] | None = None) -> None:

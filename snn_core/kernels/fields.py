@@ -67,7 +67,7 @@ CALL = [
     *_fields("SCRATCH_SIZE WORK_SIZE PACKED_WORK STATE_SIZE WIDEST SIDES"),
     Field("STAGES", kind="const Stage*"),
     Field("NUMBERS", kind=_READ),
-    # The input with what lies between steps, samples and numbers, and which samples; the outputs; the same of gradients.
+    # The input with what lies between steps, samples and numbers, and which samples; the outputs; so of gradients.
     Field("X", kind=_READ), *_fields("X_T X_N X_I"), Field("INDEX", kind="const Index*"),
     Field("Y_SEQ", kind=_WRITTEN),
     Field("G_Y", kind=_READ), *_fields("G_T G_N G_I"), Field("G_X", kind=_WRITTEN),
@@ -86,7 +86,7 @@ JOB = [
     Field("PARALLEL", kind="void (*{})(void (*)(void *), void *, unsigned, unsigned)"),
     Field("CLOCK", kind="int (*{})(Index, Index *)"), *_fields("CLOCK_NUMBER"),
 ]  # fmt: skip
-#: A piece of a weight: where its gradient begins and how long it is; the weight, what the optimizer keeps of it, and its
+#: A piece of a weight: where its gradient begins, how long it is; the weight, what the optimizer keeps of it, and its
 #: sigmoid if that is what the plan takes.
 PIECE = [*_fields("AT COUNT"), *_fields("WEIGHT FIRST SECOND SIGMOID", kind=_WRITTEN)]
 #: Of each piece: its gradient's sum of squares, and later 0 or NaN; its gradient's largest number.

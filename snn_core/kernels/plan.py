@@ -35,7 +35,7 @@ class _Fields(NamedTuple):
 
 
 class Kind(_Fields):
-    """What kernels must know about a stage besides its tensors and numbers: :class:`Linear`, :class:`Cell`, :class:`Feedback`.
+    """What kernels must know about a stage besides tensors and numbers: :class:`Linear`, :class:`Cell`, :class:`Feedback`.
 
     A kind says here what its tensors are, how many numbers each has, and how much memory it needs; what it computes is
     a function in ``engine/plan.h`` and one in ``cuda/plan.cu``.
@@ -91,7 +91,7 @@ class Kind(_Fields):
         return {}
 
     def room(self, L: int) -> tuple[dict[str, int], dict[str, int]]:
-        """Return how many numbers of each sample the CPU's arrays have for L steps, by their fields, forward and back."""
+        """Return how many numbers of each sample the CPU's arrays have for L steps, by field, forward and back."""
         return {"Y": (L + 1) * self.outputs}, {}
 
     def then(self, second: Kind) -> Kind | None:

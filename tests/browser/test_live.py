@@ -70,26 +70,22 @@ VIEWS: dict[str, Callable[[], HTML]] = {
 
 
 @pytest.mark.parametrize("name", VIEWS)
-class TestEveryView:
-    def test_each_control_has_a_name_and_works_from_the_keyboard(self, browser, tmp_path, name):
-        with live(browser, VIEWS[name](), tmp_path) as view:
-            for part in view.figure.locator("input, select, textarea, button, canvas").all():
-                assert part.get_attribute("aria-label") or part.inner_text()
-            assert view.said()
-            assert dead_controls(view) == []
-
-    def test_works_on_a_telephone_in_the_colours_of_the_page(self, browser, tmp_path, name):
-        small = {"width": 390, "height": 800}
-        with live(browser, VIEWS[name](), tmp_path, viewport=small, has_touch=True, is_mobile=True) as view:
-            assert view.page.evaluate("document.documentElement.scrollWidth") <= 390
-            light = view.picture()
-            view.page.evaluate("document.body.style.cssText = 'background: #111; color: #ddd'")
-            view.page.wait_for_function(
-                """light => [...document.querySelectorAll("canvas:not(.snn-picture)")].every(
-                    canvas => !light.includes(canvas.toDataURL()))""",
-                arg=light,
-            )
-            assert dead_controls(view, "touch") == []
+def test_works_on_a_telephone_in_the_colours_of_the_page_and_names_its_controls(browser, tmp_path, name):
+    """From the keyboard, test_site.py moves them in the pages of the chapters."""
+    small = {"width": 390, "height": 800}
+    with live(browser, VIEWS[name](), tmp_path, viewport=small, has_touch=True, is_mobile=True) as view:
+        for part in view.figure.locator("input, select, textarea, button, canvas").all():
+            assert part.get_attribute("aria-label") or part.inner_text()
+        assert view.said()
+        assert view.page.evaluate("document.documentElement.scrollWidth") <= 390
+        light = view.picture()
+        view.page.evaluate("document.body.style.cssText = 'background: #111; color: #ddd'")
+        view.page.wait_for_function(
+            """light => [...document.querySelectorAll("canvas:not(.snn-picture)")].every(
+                canvas => !light.includes(canvas.toDataURL()))""",
+            arg=light,
+        )
+        assert dead_controls(view, "touch") == []
 
 
 def test_picture_stays_where_no_script_runs(browser, tmp_path):

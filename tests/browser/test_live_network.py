@@ -123,26 +123,6 @@ def test_reader_draws_a_picture(browser, data, tmp_path, how):
         assert len(view.figure.evaluate("figure => figure.view.shared.drawing.value")) < strokes
 
 
-def test_question_reads_until_it_is_drawn_on_and_answers_at_once(browser, data, tmp_path):
-    with live(browser, explorer(data, record=RECORD), tmp_path) as view:
-        ended = (
-            "() => document.querySelector('.snn-said').value.startsWith('After 28 columns and 56 blank ones')"
-        )
-        view.page.wait_for_function("document.querySelector('.snn-said').value === 'The picture enters.'")
-        view.page.wait_for_function(ended)
-        box = view.figure.locator("canvas.snn-pad").bounding_box()
-        view.page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 10)
-        view.page.mouse.down()
-        view.page.mouse.move(box["x"] + 0.8 * box["width"], box["y"] + 10)  # at once: no gap
-        view.page.evaluate("window.began = performance.now()")
-        view.page.mouse.up()
-        view.page.wait_for_function(ended)
-        assert view.page.evaluate("performance.now() - window.began") < 1700  # 1.5 s, on a busy machine
-        seen = np.array(view.numbers()["plain"]["columns"])[:28]
-        assert (seen[3:25, 13:15] > 0.5).all() and not seen[:, :11].any()  # nothing is left of the boot
-        assert view.figure.locator(".snn-answer").count() == 3
-
-
 def test_damaged_weights_are_refused(tmp_path):
     (tmp_path / "weights").write_bytes(WAITING.read_bytes()[:-1] + b"?")
     with pytest.raises(PretrainedError, match="damaged"):
@@ -166,12 +146,3 @@ def test_gradients_are_those_of_autograd(browser, data, tmp_path):
                 (expected,) = torch.autograd.grad(rate_loss(rates, data.labels[k : k + 1]), current)
                 found = torch.tensor(numbers[way], dtype=torch.float64)
                 torch.testing.assert_close(found, expected[:, 0], rtol=1e-9, atol=1e-12)
-
-
-def test_reset_and_loop_change_what_is_said_and_shown(browser, data, tmp_path):
-    with live(browser, gradients(pretrained.load("feedback")[0], data), tmp_path) as view:
-        before, shown = view.said(), view.picture()
-        view.set("cut the gradient through the reset", False)
-        assert view.said() == before and view.picture() != shown  # both are said, one is shown
-        view.set("weights of the loop, times", 0.5)
-        assert view.said() != before

@@ -57,19 +57,24 @@ def neuron_of(cell: Written) -> CellModule:
     return type("WrittenNeuron", (CellModule,), own)("auto")
 
 
+@pytest.fixture(scope="module")
+def view(browser, tmp_path_factory):
+    with live(browser, written_step("", STEPS), tmp_path_factory.mktemp("step")) as view:
+        yield view
+
+
 @pytest.mark.parametrize(("text", "names"), TEXTS)
 @pytest.mark.parametrize("surrogate", [ATan(), Sigmoid()], ids=["ATan", "Sigmoid"])
-def test_statements_and_numbers_are_the_library_s(browser, tmp_path, text, names, surrogate):
+def test_statements_and_numbers_are_the_library_s(view, text, names, surrogate):
     cell = Written(text, names, surrogate)
     x_seq = torch.zeros(STEPS, 1, dtype=torch.float64)
     x_seq[: STEPS // 2] = 0.3
     x_seq.requires_grad_()
     s_seq, _ = reference.loop(cell.step, x_seq, [torch.zeros(1).double() for _ in names.split()])
     (gradient,) = torch.autograd.grad(s_seq.sum(), x_seq)
-    with live(browser, written_step("", STEPS), tmp_path) as view:
-        view.set("surrogate", type(surrogate).__name__)
-        view.control("the step of a neuron").fill(text)
-        found = view.numbers()
+    view.set("surrogate", type(surrogate).__name__)
+    view.control("the step of a neuron").fill(text)
+    found = view.numbers()
     assert found["error"] == ""
     assert found["derived"] == functional.derived(neuron_of(cell), x_seq[0])
     assert found["s"] == s_seq.flatten().tolist()
@@ -96,9 +101,8 @@ def test_statements_and_numbers_are_the_library_s(browser, tmp_path, text, names
         ("h = spike(x, x)", "spike takes 1 argument"),
     ],
 )
-def test_what_is_not_understood_is_said_and_the_last_step_stays(browser, tmp_path, text, why):
-    with live(browser, written_step("", STEPS), tmp_path) as view:
-        before = view.numbers()
-        view.control("the step of a neuron").fill(text)
-        assert view.numbers() == before | {"error": why}
-        assert view.said() == f"Not yet: {why}. Below is the last step that was understood."
+def test_what_is_not_understood_is_said_and_the_last_step_stays(view, text, why):
+    before = view.numbers()
+    view.control("the step of a neuron").fill(text)
+    assert view.numbers() == before | {"error": why}
+    assert view.said() == f"Not yet: {why}. Below is the last step that was understood."

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 from support import ROOT
 from support_browser import RUN, errors, lab, open_unrun_in_lab, save
-from support_notebooks import runner
 
 SETUP = f"""import torch
 from sequential_fmnist.data import SequentialFashionMNIST
@@ -24,11 +22,7 @@ PANELS = [
     "panels.recall_panel(evidence_dir)",
 ]
 
-pytestmark = pytest.mark.xdist_group("browser_lab")
-
-
-def notebook():
-    return new_notebook(cells=[new_code_cell(code) for code in (SETUP, *PANELS)])
+pytestmark = [pytest.mark.nightly, pytest.mark.xdist_group("browser_lab")]
 
 
 def press(panel, button: str, answer) -> None:
@@ -47,7 +41,8 @@ def press(panel, button: str, answer) -> None:
 def test_each_panel_answers_with_the_settings_of_the_reader(browser, tmp_path):
     folder = tmp_path / "notebooks"
     folder.mkdir()
-    save(notebook(), folder / "panels.ipynb")
+    cells = [new_code_cell(code) for code in (SETUP, *PANELS)]
+    save(new_notebook(cells=cells), folder / "panels.ipynb")
     with lab(folder, tmp_path / "lab") as server:
         page = open_unrun_in_lab(browser, server, "panels.ipynb")
         page.get_by_role("menuitem", name="Run", exact=True).click()
@@ -73,13 +68,3 @@ def test_each_panel_answers_with_the_settings_of_the_reader(browser, tmp_path):
         press(recall, "Train", recall.locator("td", has_text="stateful synapse"))
         assert [text for text in errors(page) if "batch/s" not in text] == []
         page.close()
-
-
-def test_a_page_without_a_kernel_says_what_would_be_there(tmp_path):
-    source = save(notebook(), tmp_path / "panels.ipynb")
-    runner["execute"](source, tmp_path / "executed.ipynb", {})
-    executed = nbformat.read(tmp_path / "executed.ipynb", as_version=4)
-    shown = [output.data for cell in executed.cells[-3:] for output in cell.outputs]
-    assert [set(data) for data in shown] == [{"text/plain", "text/html"}] * 3
-    assert "with your network, optimizer, rate" in shown[0]["text/html"]
-    assert "widgets" not in executed.metadata

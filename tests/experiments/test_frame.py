@@ -25,7 +25,6 @@ from sequential_fmnist.experiments.frame import (
     Store,
     Study,
     command,
-    draw,
     execute,
     key_of,
     sweep,
@@ -274,15 +273,6 @@ def test_a_failed_run_counts_as_chance_and_missing_runs_leave_a_case_out(tmp_pat
     (only,) = found["groups"]["networks"]
     assert (only["kind"], only["values"], only["failed"]) == ("plain", [0.5, 0.1, 0.52], 1)
     assert found["comparisons"] == {}
-
-
-def test_draws_are_a_latin_hypercube():
-    space = {"lr": (1, 2, 3, 4), "cut": (True, False), "gain": (0.1, 1.0)}
-    drawn = draw(space, 4, seed=0)
-    for name, values in space.items():
-        column = [recipe[name] for recipe in drawn]
-        assert all(column.count(value) == 4 / len(values) for value in values)
-    assert drawn == draw(space, 4, seed=0) != draw(space, 4, seed=1)
 
 
 # Statistics

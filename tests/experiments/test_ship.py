@@ -6,7 +6,6 @@ import dataclasses
 import json
 
 import pytest
-import torch
 
 from sequential_fmnist.evaluate import evaluate
 from sequential_fmnist.experiments import ship as shipping
@@ -70,18 +69,9 @@ def test_shipped_weights_are_those_of_the_median_run(case, shipped, embedded):
     assert accuracy["mean"] == pytest.approx(sum(accuracies) / 4)
     assert accuracy["low"] < accuracy["mean"] < accuracy["high"]
     assert evaluate(net, embedded[1], 1000)[1] == middle
-    assert card["parameters"] == 28 * 16 + 16 + 2 * 16 * 16 + 16 + 170
-
-
-def test_card_says_what_it_is(case, shipped):
-    _, _, card = shipped
     assert NetworkSpec(**card["trained_as"]) == case.spec.network
-    assert NetworkSpec(**card["spec"]) == dataclasses.replace(case.spec.network, batch_norm=False)
-    assert TrainingConfig(**card["training"]) == dataclasses.replace(RECIPE, seed=card["accuracy"]["seed"])
-    assert card["data"] | {"training_images": 6000, "test_images": 1000, "is_subset": True} == card["data"]
-    assert card["versions"]["torch"] == torch.__version__
-    for name in ("licence", "intended_use", "limits"):
-        assert len(card[name]) >= 3
+    assert TrainingConfig(**card["training"]) == dataclasses.replace(RECIPE, seed=accuracy["seed"])
+    assert card["parameters"] == 28 * 16 + 16 + 2 * 16 * 16 + 16 + 170
 
 
 def test_the_command_writes_the_same_bytes_and_keeps_other_cards(

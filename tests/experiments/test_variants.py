@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import pytest
 import torch
+from support_by_hand import by_hand
 from torch import Tensor, nn
 
 from sequential_fmnist.experiments.images import hidden_spikes
@@ -14,49 +14,6 @@ from sequential_fmnist.networks import TUTORIAL_NETWORKS, make_network
 from sequential_fmnist.train import TrainingConfig, fit
 from sequential_fmnist.variants import SURROGATES, GatedNet, NetworkSpec, fold
 from snn_core.functional import reset_net
-
-
-def primitive(name: str, x: Tensor, alpha: float) -> Tensor:
-    """The smooth step whose derivative the surrogate function ``name`` takes."""
-    if name == "atan":
-        return torch.atan(math.pi / 2 * alpha * x) / math.pi
-    return torch.tanh(alpha * x / 2) / 2  # the logistic function less 1/2, without its overflow
-
-
-def by_hand(spec: NetworkSpec, net: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Return outputs ``[N, 10]`` and hidden spikes ``[T, N, hidden]``, step by step and without any module."""
-    weights = dict(net.named_parameters()) | dict(net.named_buffers())
-
-    def fire(h: Tensor, is_cut: bool) -> tuple[Tensor, Tensor]:
-        smooth = primitive(spec.surrogate_function, h - 1, spec.alpha)
-        s = (h >= 1).to(h) + (smooth - smooth.detach())
-        r = s.detach() if is_cut else s
-        return s, (1 - r) * h
-
-    v_hidden = v_out = current = total = spike = 0.0
-    outputs, spikes = [], []
-    for t in range(images.shape[-1]):
-        x = images[:, 0, :, t] @ weights["fc1.weight"].T + weights["fc1.bias"]
-        if spec.batch_norm:
-            scale = weights["bn.weight"] / (weights["bn.running_var"] + 1e-5).sqrt()
-            x = (x - weights["bn.running_mean"]) * scale + weights["bn.bias"]
-        if spec.model == "feedback":
-            previous = spike if t else torch.zeros_like(x)
-            w_x, w_y = weights["sn1.0.rc.weight"].split(spec.hidden, dim=1)
-            x = x @ w_x.T + previous @ w_y.T + weights["sn1.0.rc.bias"]
-        spike, v_hidden = fire(v_hidden + x, spec.detach_reset != "none")
-        spikes.append(spike)
-        arriving = spike
-        if spec.model == "stateful-synapse":
-            decay = 1 / spec.tau if spec.tau_mode == "frozen" else torch.sigmoid(weights["sy1.0.w"])
-            current = arriving = current - (1 - spike) * decay * current + spike
-        out = arriving @ weights["fc2.weight"].T + weights["fc2.bias"]
-        if spec.readout == "rate":
-            out, v_out = fire(v_out + out, spec.detach_reset == "all")
-        outputs.append(out)
-    kept = outputs[-spec.last :] if spec.last else outputs
-    total = sum(kept) / len(kept)
-    return spec.scale * total, torch.stack(spikes)
 
 
 def double(spec: NetworkSpec, seed: int = 3) -> nn.Module:
@@ -103,15 +60,16 @@ def test_option_changes_the_output_as_it_says(kind, options, images):
         output = net(images)
         reset_net(net)
         spikes = hidden_spikes(net, images)
-        expected, expected_spikes = by_hand(spec, net, images)
-        torch.testing.assert_close(output, expected, rtol=1e-9, atol=1e-9)
-        assert torch.equal(spikes, expected_spikes)
+        expected = by_hand(spec, net, images)
+        torch.testing.assert_close(output, expected["output"], rtol=1e-9, atol=1e-9)
+        assert torch.equal(spikes, expected["hidden_spikes"])
         assert 0.02 < spikes.mean() < 0.9
         if options:
             assert not torch.allclose(output, double(NetworkSpec(kind))(images))
         reset_net(net)
         for given in (torch.nn.functional.pad(images, (0, 14)), images[..., :8]):  # wider, or narrower
-            torch.testing.assert_close(net(given), by_hand(spec, net, given)[0], rtol=1e-9, atol=1e-9)
+            expected = by_hand(spec, net, given)["output"]
+            torch.testing.assert_close(net(given), expected, rtol=1e-9, atol=1e-9)
             reset_net(net)
 
 
@@ -132,7 +90,7 @@ def test_gradient_goes_where_the_options_say(kind, options, images):
     weights = list(net.parameters())
     factors = torch.linspace(-1, 2, 400, dtype=torch.float64).view(40, 10)
     ours = torch.autograd.grad((net(images) * factors).sum(), weights)
-    expected = torch.autograd.grad((by_hand(spec, net, images)[0] * factors).sum(), weights)
+    expected = torch.autograd.grad((by_hand(spec, net, images)["output"] * factors).sum(), weights)
     for name, a, b in zip(dict(net.named_parameters()), ours, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-9, msg=name)
     if options:
@@ -196,7 +154,8 @@ def test_fold_gives_the_same_network_with_the_tutorials_number_of_parameters(kin
         folded, pictures = fold(net.double()), few[1].images.double() / 255
         expected = net(pictures)
         torch.testing.assert_close(folded(pictures), expected, rtol=1e-5, atol=1e-5)
-        torch.testing.assert_close(expected, by_hand(spec, net, pictures)[0], rtol=1e-9, atol=1e-9)
+        by_steps = by_hand(spec, net, pictures)["output"]
+        torch.testing.assert_close(expected, by_steps, rtol=1e-9, atol=1e-9)
     assert sum(p.numel() for p in folded.parameters()) == parameters
     assert fold(folded) is folded
 

@@ -4,18 +4,8 @@ import math
 from itertools import accumulate
 
 import pytest
-import torch
-from support_notebooks import definitions
 
-from snn_core.layer import SynapseFilter
 from snn_tutorial.exercises import exercise
-
-
-def test_filter_by_hand_equals_that_of_the_package():
-    built = definitions("02", "synapse_current")["synapse_current"]
-    s = torch.bernoulli(torch.full((50, 3), 0.4, dtype=torch.float64))
-    module = SynapseFilter(tau=4.0).double().forward_sequence(s)
-    torch.testing.assert_close(built(s, 4.0), module, rtol=0, atol=1e-12)
 
 
 def test_burst_adds_one_for_each_spike_in_the_synapse_filter_only(result):

@@ -76,8 +76,3 @@ def test_ten_seeds_with_the_rule_explain_the_published_90_epochs(repeated):
     value = published["right"]["feedback"] / published["images"]
     low, high, _ = further_run(rule["on_training"], value)
     assert low < value < high < low + 0.06
-
-
-def test_the_loop_agrees_with_spikingjelly():
-    peers = json.loads((ROOT / "results" / "peer_seeds.json").read_text())["test_accuracy_percent"]
-    assert peers["spikingjelly"] == peers["snn_core"]

@@ -3,15 +3,11 @@ from __future__ import annotations
 import json
 import re
 
-import numpy as np
 import pytest
-import torch
 from support import ROOT
-from support_notebooks import committed, definitions
+from support_notebooks import committed
 
-from sequential_fmnist.networks import columns_as_sequence
-from sequential_fmnist.pretrained import load
-from snn_exchange import DIFFERENCES, ExchangeWarning, from_nir, to_nir
+from snn_exchange import DIFFERENCES
 
 
 def test_spikes_are_equal_wherever_the_network_runs(run, result):
@@ -61,33 +57,3 @@ def test_solutions(run):
     assert int(re.search(r"(\d+) biases are exactly 1", printed)[1]) > 0
     soft, hard = re.search(r"([\d,]+) spikes with the soft reset, ([\d,]+)", printed).groups()
     assert int(hard.replace(",", "")) / int(soft.replace(",", "")) == pytest.approx(0.75, abs=0.03)
-
-
-@pytest.mark.parametrize("model", ["plain", "stateful-synapse", "feedback"])
-def test_simulator_equals_the_package(model, few):
-    """The chapter's simulator gives what from_nir gives, in every node, in double precision."""
-    simulate = definitions("10", "simulate", "step")["simulate"]
-    net = load(model)[0].double()
-    with pytest.warns(ExchangeWarning) if model == "stateful-synapse" else torch.no_grad():
-        graph = to_nir(net, allow=DIFFERENCES)
-    for node in graph.nodes.values():
-        node.metadata.clear()  # as a reader who does not know our notes
-    x_seq = columns_as_sequence(few[1].images[:20].double() / 255)
-    record = simulate(graph, x_seq.numpy())
-    layers = from_nir(graph)
-    with torch.no_grad():
-        spikes = layers[:2](x_seq)
-        output = layers[2:](spikes)
-    assert 0 < spikes.mean() < 1
-    np.testing.assert_array_equal(record["sn1"], spikes.numpy())
-    np.testing.assert_allclose(record["output"], output.numpy(), atol=1e-9)
-
-
-def test_verdict_of_the_table_is_that_of_its_rows():
-    rows = json.loads((ROOT / "results" / "exchange.json").read_text())["rows"]
-    different = [row for row in rows if row["outcome"] == "different"]
-    lost = [round(100 * (row["accuracy_ours"] - row["accuracy_theirs"])) for row in different]
-    assert (min(lost[:-1]), max(lost[:-1])) == (41, 60)
-    assert different[-1]["accuracy_ours"] < 0.12
-    assert [row.get("differing_soft_and_late") for row in different if row["peer"] == "spyx"] == [0] * 5
-    assert [row["why"].startswith("TimeoutError") for row in rows if "why" in row].count(True) == 1

@@ -37,16 +37,6 @@ def test_full_data_in_torchvisions_layout_from_a_folder_and_from_the_cache(tiny,
     assert dataset.source == f"the cache ({cache_dir()})"
 
 
-def test_torchvision_reads_the_same(tiny, tmp_path):
-    from torchvision.datasets import FashionMNIST
-
-    write(tmp_path)
-    theirs, ours = FashionMNIST(tmp_path), quiet(tmp_path)
-    assert torch.equal(theirs.data, ours.images[:, 0])
-    assert torch.equal(theirs.targets, ours.labels)
-    assert tuple(theirs.classes) == ours.classes
-
-
 def test_home_is_not_named(tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     write(tmp_path / "mine")

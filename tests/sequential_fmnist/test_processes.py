@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from support import records
 from support_torchrun import finished, torchrun
@@ -11,76 +13,86 @@ from sequential_fmnist import checkpoint, train
 pytestmark = pytest.mark.xdist_group("torchrun")
 
 ARGV = [
-    "--source", "embedded", "--model", "stateful-synapse", "--epochs", "4", "-b", "50", "--opt", "adam", "--lr", "0.01"
+    "--source", "embedded", "--model", "stateful-synapse", "-b", "50", "--opt", "adam", "--lr", "0.01",
+    "--cosa-tmax", "4",
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    """The folders of a run in one process and of one in two."""
-    folder = tmp_path_factory.mktemp("runs")
-    assert train.main([*ARGV, "--output-dir", str(folder / "one")]) == 0
-    status, output, errors = finished(
-        torchrun("-m", "sequential_fmnist", *ARGV, "--output-dir", folder / "two")
-    )
-    assert status == 0, errors
-    assert output.count("epoch 4/4") == output.count("training split") == 1
-    return folder / "one", folder / "two"
-
-
-def test_accuracy_is_that_of_one_process_within_noise(folders):
-    one, two = (records(folder)[-1] for folder in folders)
-    assert one["test_accuracy"] > 0.6
-    # Two proportions of 1,000 images: three standard errors of their difference.
-    assert abs(one["test_accuracy"] - two["test_accuracy"]) < 3 * (2 * 0.25 / 1000) ** 0.5
-    assert abs(one["train_loss"] - two["train_loss"]) < 0.1 * one["train_loss"]
-
-
-def test_each_step_is_taken_together_and_sees_every_image(folders):
-    one, two = (checkpoint.load(folder / "latest.pt") for folder in folders)
-    steps = [state["optimizer"]["state"][0]["step"].item() for state in (one, two)]
-    assert steps == [4 * 120] * 2
-    assert two["config"]["processes"] == 2
-
-
-def test_resumed_in_two_processes_and_refused_in_one(folders, tmp_path, capsys):
-    _, two = folders
-    parts = [*ARGV, "--cosa-tmax", "4", "--output-dir", tmp_path / "parts"]
-    parts[parts.index("--epochs") + 1] = "2"
-    assert finished(torchrun("-m", "sequential_fmnist", *parts))[0] == 0
-    latest = str(tmp_path / "parts" / "latest.pt")
-    status, _, errors = finished(
-        torchrun("-m", "sequential_fmnist", "--source", "embedded", "--epochs", "4", "--resume", latest)
-    )
-    assert status == 0, errors
-    assert records(tmp_path / "parts") == records(two)
-    assert train.main(["--source", "embedded", "--epochs", "5", "--resume", latest]) == 1
-    assert "it was made with processes=2, not processes=1" in capsys.readouterr().err
-
-
-def test_what_cannot_be_used_is_said_once(tmp_path):
-    status, _, errors = finished(torchrun("-m", "sequential_fmnist", "--data-path", tmp_path / "nowhere"))
-    assert status == 1
-    assert errors.count("No such file or directory. data_path must be") == 1
-
-
-FETCH = """
-import sys, time
+#: Runs of the command line one after the other, and then a block that one process enters before the other.
+RUNS = """
+import json, os, sys, time
 from pathlib import Path
 from torch import distributed
+from sequential_fmnist import train
 from sequential_fmnist.checkpoint import first_process_first
-distributed.init_process_group("gloo")
+
+def begin(backend):
+    # The store of torchrun's agent holds what the run before left there: each gets names of its own.
+    store = distributed.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
+    rank, size = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE"))
+    init(backend, store=distributed.PrefixStore(f"run {number}", store), rank=rank, world_size=size)
+
+init, distributed.init_process_group = distributed.init_process_group, begin
+*runs, fetched = json.loads(sys.argv[1])
+for number, argv in enumerate(runs):
+    print("status", train.main(argv), flush=True)
+number = "last"
+begin("gloo")
 with first_process_first():
-    is_there = Path(sys.argv[1]).exists()
+    print("fetched", Path(fetched).exists(), flush=True)
     time.sleep(0.3)
-    Path(sys.argv[1]).touch()
-print(is_there, flush=True)
+    Path(fetched).touch()
 distributed.destroy_process_group()
 """
 
 
-def test_data_are_fetched_once(tmp_path):
-    (tmp_path / "fetch.py").write_text(FETCH)
-    status, output, errors = finished(torchrun(tmp_path / "fetch.py", tmp_path / "data"))
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def said(folder):
+    """What the two processes print, and their errors; the runs are in ``folder``."""
+    latest = str(folder / "parts" / "latest.pt")
+    runs = [
+        [*ARGV, "--epochs", "4", "--output-dir", str(folder / "two")],
+        [*ARGV, "--epochs", "2", "--output-dir", str(folder / "parts")],
+        ["--source", "embedded", "--epochs", "4", "--resume", latest],
+        ["--data-path", str(folder / "nowhere")],
+    ]
+    (folder / "runs.py").write_text(RUNS)
+    status, output, errors = finished(
+        torchrun(folder / "runs.py", json.dumps([*runs, str(folder / "fetched")]))
+    )
     assert status == 0, errors
-    assert sorted(output.split()) == ["False", "True"]
+    return output, errors
+
+
+def test_two_processes_train_as_one_does_within_noise(folder, said):
+    assert train.main([*ARGV, "--epochs", "4", "--output-dir", str(folder / "one")]) == 0
+    one, two = (records(folder / name)[-1] for name in ("one", "two"))
+    assert one["test_accuracy"] > 0.6
+    # Two proportions of 1,000 images: three standard errors of their difference.
+    assert abs(one["test_accuracy"] - two["test_accuracy"]) < 3 * (2 * 0.25 / 1000) ** 0.5
+    assert abs(one["train_loss"] - two["train_loss"]) < 0.1 * one["train_loss"]
+    states = [checkpoint.load(folder / name / "latest.pt") for name in ("one", "two")]
+    assert [state["optimizer"]["state"][0]["step"].item() for state in states] == [4 * 120] * 2
+    assert states[1]["config"]["processes"] == 2
+
+
+def test_resumed_in_two_processes_and_refused_in_one(folder, said, capsys):
+    assert records(folder / "parts") == records(folder / "two")
+    latest = str(folder / "parts" / "latest.pt")
+    assert train.main(["--source", "embedded", "--epochs", "5", "--resume", latest]) == 1
+    assert "it was made with processes=2, not processes=1" in capsys.readouterr().err
+
+
+def test_what_is_said_is_said_once_and_data_are_fetched_once(said):
+    output, errors = said
+    assert output.count("epoch 1/4") == 1
+    assert sorted(line for line in output.splitlines() if line.startswith("status")) == [
+        *["status 0"] * 6, *["status 1"] * 2
+    ]  # fmt: skip
+    assert errors.count("No such file or directory. data_path must be") == 1
+    assert sorted(line for line in output.splitlines() if line.startswith("fetched")) == [
+        "fetched False", "fetched True"
+    ]  # fmt: skip

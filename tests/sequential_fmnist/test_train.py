@@ -269,19 +269,6 @@ def test_fused_steps_are_taken_on_the_cpu_in_one_process(few, name, value):
         trainer.check_fused(prepared(few[0]))
 
 
-def test_hooks_are_called_for_each_step(few):
-    config, seen = TrainingConfig(epochs=1, batch_size=50), []
-    for hook in (
-        lambda net: net.fc1.weight.register_hook(lambda gradient: seen.append(1)),
-        lambda net: net.fc1.register_forward_pre_hook(lambda *_: seen.append(1)),
-        lambda net: net.register_forward_hook(lambda *_: seen.append(1)),
-    ):
-        hook(net := plain())
-        seen.clear()
-        fit(net, few[0], config=config)
-        assert len(seen) == 4
-
-
 @pytest.mark.parametrize("fused", [False, True])
 def test_labels_out_of_range_are_said_to_be_that(few, fused):
     data = SimpleNamespace(images=few[0].images, labels=few[0].labels + 5)
@@ -335,21 +322,17 @@ def test_training_stops_when_it_is_told_to(few):
     assert "test_loss" not in history[0]
 
 
-@pytest.mark.parametrize("amp", [False, True])
 @pytest.mark.parametrize("model", NETWORKS)
-def test_each_network_learns_a_few_images(few, model, amp):
+def test_each_network_learns_a_few_images_in_float16(few, model):
     (images, _), net, seen = few, plain(model), set()
-    if amp:
-        net.fc1.register_forward_hook(
-            lambda module, inputs, output: seen.add((module.training, output.dtype))
-        )
-    config = TrainingConfig(epochs=14, batch_size=50, opt="adam", lr=0.02, amp=amp)
+    net.fc1.register_forward_hook(lambda module, inputs, output: seen.add((module.training, output.dtype)))
+    config = TrainingConfig(epochs=14, batch_size=50, opt="adam", lr=0.02, amp=True)
     history = fit(net, images, images, config)
     assert history[-1]["train_loss"] < 0.75 * history[0]["train_loss"]
     assert history[-1]["test_accuracy"] > 0.5
-    assert not amp or (True, torch.float16) in seen
+    assert (True, torch.float16) in seen
     assert all(p.dtype == torch.float32 for p in net.parameters())
-    assert history[0].get("skipped_steps") == (0 if amp else None)
+    assert history[0]["skipped_steps"] == 0
 
 
 # What the published recipes need

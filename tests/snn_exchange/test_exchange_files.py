@@ -22,6 +22,12 @@ def path(tmp_path):
     return tmp_path / "net.nir"
 
 
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch):
+    """Some damaged files HDF5 reads for ever."""
+    monkeypatch.setattr(nir_files, "READ_LIMIT_S", 4)
+
+
 def change(path, place, value=None, **options):
     """Write another value, a data set with these options, or none."""
     with h5py.File(path, "a") as file:
@@ -116,12 +122,11 @@ def test_what_ends_the_reading_process_is_an_error_here(code, message, path, tmp
     refuse(path, message)
 
 
-def test_random_damage_is_an_error_or_a_network(path, torture, monkeypatch):
+def test_random_damage_is_an_error_or_a_network(path, torture):
     """Bits flip anywhere in the file: never another exception.
 
     In some of these files the HDF5 library never comes to an end, or ends its process.
     """
-    monkeypatch.setattr(nir_files, "READ_LIMIT_S", 10)
     good, seed, refused = path.read_bytes(), 5, 0
     generator = random.Random(seed)
     count = torture.count(fast=15, full=1500)

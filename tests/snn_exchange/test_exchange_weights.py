@@ -106,7 +106,9 @@ def test_exported_program_gives_the_same_outputs(model, images, tmp_path):
     assert torch.equal(program(images[:1]), program(images[:3])[:1])  # any number of images, no state
 
 
-@every_model
+@pytest.mark.parametrize(
+    "model", [pytest.param("plain", marks=pytest.mark.nightly), "stateful-synapse", "feedback"]
+)
 def test_onnx_gives_the_same_outputs(model, images):
     onnxruntime = pytest.importorskip("onnxruntime")
     net, _ = pretrained.load(model)

@@ -12,7 +12,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import PIL.Image
 import pytest
-import refresh
 import torch
 from matplotlib.colors import to_hex, to_rgb
 from PIL import ImageSequence
@@ -26,7 +25,6 @@ from snn_tutorial.plot.gradient import gradient_spread
 from snn_tutorial.plot.networks import typical
 from snn_tutorial.plot.reading import reading_gif
 from snn_tutorial.plot.style import DARK, GROUND, QUANTITY, ramp
-from snn_tutorial.plot.synapses import currents
 from snn_tutorial.plot.training import strips, training_curves
 
 HISTORY = [{"epoch": epoch, "train_accuracy": 0.5 + epoch / 10} for epoch in range(3)]
@@ -88,12 +86,6 @@ def test_strips_draw_runs_and_intervals_in_per_cent_and_write_collapses_at_the_e
     assert [text.get_text() for text in feedback.texts] == ["◁ 27"]
 
 
-def test_currents_by_hand():
-    both = currents([1, 0, 0, 1, 1, 0], tau=2)
-    assert both["synapse filter"].tolist() == [1, 0.5, 0.25, 1.25, 2.25, 1.125]
-    assert both["low-pass"].tolist() == [1, 0.5, 0.25, 1.125, 1.5625, 0.78125]
-
-
 def test_typical_neuron_is_the_middle_one_of_those_that_fire():
     # Number of spikes: 0, 3, 1, 2, so neurons 2, 3, 1 in their order.
     spikes = torch.tensor([[0, 1, 1, 1], [0, 1, 0, 1], [0, 1, 0, 0]])
@@ -129,13 +121,6 @@ def test_an_animation_has_28_steps_and_stops(animation):
     assert show_gif(animation, alt="a bag")._repr_mimebundle_()[1]["image/gif"]["alt"] == "a bag"
 
 
-def test_refresh_draws_the_figures_of_readme_and_docs(tmp_path):
-    refresh.draw(tmp_path)
-    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
-    shown = {name for page in pages for name in re.findall(r"figures/([\w.]+)\)", page.read_text())}
-    assert {path.name for path in tmp_path.iterdir()} == shown
-
-
 def test_every_part_of_a_figure_has_the_colours_of_a_dark_page():
     figure, axes = plt.subplots()
     axes.plot(
@@ -157,13 +142,6 @@ def test_every_part_of_a_figure_has_the_colours_of_a_dark_page():
             assert np.abs(pixels - 255 * np.array(to_rgb(wanted))).max(-1).min() <= 4, (color, wanted)
     assert to_hex(on_dark[0, 0] / 255) == GROUND
     assert on_dark.min(-1).max() <= 0xDD  # nothing is white any more
-
-
-def test_the_views_have_the_same_colours():
-    source = (ROOT / "snn_tutorial" / "live" / "js" / "colors.js").read_text()
-    pairs = dict(re.findall(r'"(#\w{6})", "(#\w{6})"', source))
-    del pairs[QUANTITY["threshold"]]
-    assert pairs.items() <= DARK.items()
 
 
 def test_a_page_gets_both_variants_and_a_still_picture(tmp_path, animation):

@@ -1,8 +1,8 @@
 """A plugin of pytest: the CPU kernels as clang compiles them from C, under sanitizers.
 
 ``SANITIZE=address,undefined`` or ``thread`` says which; ``LD_PRELOAD`` has to name the sanitizer's library. Vectors and
-tiles are small, so that small matrices have edges. Cells are the text that a GPU gets. The threads are this file's own, since
-those of OpenMP tell a sanitizer nothing.
+tiles are small, so that small matrices have edges. Cells are the text that a GPU gets. The threads are this file's own,
+since those of OpenMP tell a sanitizer nothing.
 """
 
 from __future__ import annotations
@@ -92,7 +92,8 @@ def _library(source: str, suffix: str, dtype: str, *options: str) -> ctypes.CDLL
     (folder / f"source.{suffix}").write_text(source)
     made_by, _ = compiler(os.environ["SANITIZE"])
     command = [
-        made_by[suffix], *["-shared-libsan"] * ("clang" in made_by[suffix]), "-shared", "-fPIC", "-g", "-O1", "-march=native", "-ffp-contract=off", "-fno-math-errno", "-pthread",
+        made_by[suffix], *["-shared-libsan"] * ("clang" in made_by[suffix]), "-shared", "-fPIC", "-g", "-O1",
+        "-march=native", "-ffp-contract=off", "-fno-math-errno", "-pthread",
         f"-fsanitize={os.environ['SANITIZE']}", "-fno-sanitize-recover=all", "-w",
         f"-I{_folder()}", f"-I{load.ENGINE}", *["-DDOUBLE"] * (dtype == "double"), *options,
         folder / f"source.{suffix}", "-o", folder / "library.so", "-lm",

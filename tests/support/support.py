@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, settings
 
 #: The repository's root folder.
 ROOT = Path(__file__).resolve().parents[2]
+#: What is missing where tests in a browser are skipped, and what that leaves out.
+NO_BROWSER = "the site, the views and JupyterLab are not tested: Chromium or Playwright"
 
 
 def require(available: bool, what: str) -> None:

@@ -21,7 +21,7 @@ import nbformat
 from nbformat import NotebookNode
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
-from support import ROOT, require
+from support import NO_BROWSER, ROOT, require
 from support_notebooks import QUICK, runner
 
 if TYPE_CHECKING:
@@ -54,9 +54,8 @@ def chromium() -> Iterator[Browser]:
     """Yield a browser; without one the tests are skipped, in CI they fail."""
     names = ("chromium", "chromium-browser", "google-chrome")
     found = next(filter(None, map(shutil.which, names)), None)
-    require(
-        found is not None and importlib.util.find_spec("playwright") is not None, "Chromium or Playwright"
-    )
+    is_there = found is not None and importlib.util.find_spec("playwright") is not None
+    require(is_there, NO_BROWSER)
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -66,7 +66,7 @@ def offline(monkeypatch) -> None:
 @pytest.fixture(scope="session")
 def full_folder(tmp_path_factory) -> Path:
     """A folder in torchvision's layout that holds the real full data."""
-    if (CACHE / data.RAW).exists():
+    if all((CACHE / data.RAW / name).exists() for name in data.FULL):
         return CACHE
     require(DEBIAN_FOLDER.exists(), "the full Fashion-MNIST (Debian's package or the cache)")
     folder = tmp_path_factory.mktemp("full")

