@@ -35,7 +35,7 @@ class _Fields(NamedTuple):
 
 
 class Kind(_Fields):
-    """What kernels must know about a stage besides tensors and numbers: :class:`Linear`, :class:`Cell`, :class:`Feedback`.
+    """What kernels know about a stage besides tensors and numbers: :class:`Linear`, :class:`Cell`, :class:`Feedback`.
 
     A kind says here what its tensors are, how many numbers each has, and how much memory it needs; what it computes is
     a function in ``engine/plan.h`` and one in ``cuda/plan.cu``.
