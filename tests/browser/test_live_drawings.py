@@ -86,6 +86,9 @@ def test_mouse_draws_what_is_read(browser, embedded, tmp_path):
                     if k == 0:
                         view.page.mouse.down()
                 view.page.mouse.up()
+            shared = view.figure.evaluate("figure => figure.view.shared.drawing.value")
+            begins = base64.urlsafe_b64decode(shared + "=" * (-len(shared) % 4))[1:3]
+            assert np.allclose(list(begins), 255 / 28 * np.array(drawing["strokes"][0][0]), atol=3)
             read.append(
                 [drawing["class"] == embedded[1].classes[found["best"]] for found in view.numbers().values()]
             )
