@@ -15,6 +15,7 @@ from __future__ import annotations
 import copy
 import itertools
 import operator
+import sys
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, lru_cache
@@ -370,6 +371,13 @@ def _fields(cell: Cell) -> Iterator[tuple[Cell, str, Any]]:
         yield cell, name, value
 
 
+def _refuse_function(frame: Any, event: str, called: Any) -> None:
+    """Refuse a function with a gradient of its own, however a step gets hold of it: its forward would be derived."""
+    owner = getattr(called, "__self__", None) if event == "c_call" else None
+    if isinstance(owner, type) and issubclass(owner, torch.autograd.Function):
+        raise NotScalarError("kernels cannot derive an autograd.Function: make it a surrogate function")
+
+
 def _record(cell: Cell, dtype: torch.dtype | None, numbers: Iterator[Number] | None = None) -> _Recorded:
     """Return what one call of a cell's step gives."""
     tape = Tape(dtype)
@@ -377,7 +385,12 @@ def _record(cell: Cell, dtype: torch.dtype | None, numbers: Iterator[Number] | N
     firsts, count = made.initial, len(made.initial)
     x, states = Symbol(tape, "x", True), tuple(Symbol(tape, f"v{k}", True) for k in range(count))
     before = list(_fields(made))
-    y, after = made.step(x, states)  # type: ignore[arg-type]
+    profile = sys.getprofile()
+    sys.setprofile(_refuse_function)
+    try:
+        y, after = made.step(x, states)  # type: ignore[arg-type]
+    finally:
+        sys.setprofile(profile)
     for owner, name, value in _fields(made):
         is_known = any(owner is one and name == known and value is held for one, known, held in before)
         if not (is_known or isinstance(getattr(type(owner), name, None), cached_property)):

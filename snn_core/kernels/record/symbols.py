@@ -8,7 +8,6 @@ step. A spike is a step forward and the surrogate function's derivative backward
 from __future__ import annotations
 
 import operator
-import sys
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
@@ -36,9 +35,6 @@ class Statement(NamedTuple):
         return f"{self.result} = {OPERATIONS[self.operation].text.format(*self.arguments)}"
 
 
-_APPLY: Any = torch.autograd.Function.apply.__func__.__code__  # type: ignore[attr-defined]
-
-
 class Symbol:
     """A number of one neuron while equations are recorded, or a flag, which is True or False."""
 
@@ -48,13 +44,6 @@ class Symbol:
         self.tape, self.name = tape, name
         #: Whether it has the shape of a step, and is not made of parameters and numbers alone.
         self.is_of_step = is_of_step
-
-    @property  # type: ignore[misc]
-    def __class__(self) -> Any:
-        """The class, which an autograd.Function asks for; its forward would be recorded, and derived otherwise."""
-        if sys._getframe(1).f_code is _APPLY:
-            raise NotScalarError("kernels cannot derive an autograd.Function: make it a surrogate function")
-        return Symbol
 
     @property
     def is_flag(self) -> bool:
