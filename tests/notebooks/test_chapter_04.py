@@ -37,7 +37,6 @@ class TestWhatTheChapterSaysOfTheFullRun:
         most = max(rate["hidden"] for name in ("plain", "stateful-synapse") for rate in rates[name])
         assert min(rate["hidden"] for rate in rates["feedback"]) > most
         assert max(max(values) for values in full["test_accuracy"].values()) < 0.7
-        assert [value < 0.5 for value in full["test_accuracy"]["feedback"]] == [False, True, False]
 
     def test_only_the_synapse_carries_the_image_through_a_blank(self, full):
         left = full["blank_half"]
