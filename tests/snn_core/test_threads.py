@@ -112,7 +112,7 @@ def test_scratch_memory_begins_where_a_cache_line_does():
 
 
 def test_a_step_is_taken_where_the_clock_of_unix_is_missing():
-    """As on Windows; kernels are compiled anew, since those in the cache know the clock."""
+    """As on Windows."""
     source = """
 import time
 del time.CLOCK_MONOTONIC, time.clock_gettime
