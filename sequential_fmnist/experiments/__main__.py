@@ -10,6 +10,6 @@ if __name__ == "__main__":
         from sequential_fmnist.experiments.frame import command
         from sequential_fmnist.experiments.repeated import REPEATED, REPLAYED
         from sequential_fmnist.experiments.where import WHERE
-    except ModuleNotFoundError as error:
-        sys.exit(f"error: this needs the package {error.name}: pip install 'snn-core[ablation]'")
+    except ImportError as error:
+        sys.exit(f"error: {error}")
     command(ABLATION, WHERE, FAIR, CONTROLS, REPEATED, REPLAYED)

@@ -8,7 +8,13 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
+
+try:
+    import tabulate  # noqa: F401  evidence.py needs it, from the same extra
+    from scipy import stats
+except ModuleNotFoundError as error:
+    message = f"the experiments need the package {error.name}: pip install 'snn-core[ablation]'"
+    raise ImportError(message) from error
 
 __all__ = ["Difference", "Estimate", "compare", "estimate", "further_run", "holm", "share"]
 
