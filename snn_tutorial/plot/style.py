@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
@@ -73,22 +75,11 @@ DARK: dict[str, str] = {
 }
 GROUND = "#121212"
 
-#: Of every figure, in inches: in a column of 358 pixels, on a phone, letters of 11 points are then 9 pixels high.
-WIDTH = 6.0
-
-RC: dict[str, Any] = {
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.titlelocation": "left",
-    "axes.titlesize": "medium",
-    "grid.alpha": 0.3,
-    "figure.constrained_layout.use": True,
-    "figure.figsize": (WIDTH, 3.6),
-    "font.size": 11,
-    "image.cmap": "gray_r",
-    "legend.frameon": False,
-}
+RC: dict[str, Any] = dict(
+    matplotlib.rc_params_from_file(Path(__file__).with_name("tutorial.mplstyle"), use_default_template=False)
+)
+#: Of every figure, in inches.
+WIDTH: float = RC["figure.figsize"][0]
 #: Of pictures and drawings.
 NO_GRID: dict[str, Any] = RC | {"axes.grid": False}
 
