@@ -148,7 +148,7 @@ def edit_what_is_there(
 def darken(app: Sphinx, error: Exception | None) -> None:
     """Put the figures' variants for light and dark pages in their place."""
     if error is None:
-        for path in Path(app.outdir).rglob("*.html"):
+        for path in sorted(Path(app.outdir).rglob("*.html")):
             dark_figures.add_variants(path)
 
 
@@ -186,29 +186,14 @@ def share_scripts(app: Sphinx, error: Exception | None) -> None:
     (static / "views.js").write_text("".join(modules.values()))
 
 
-#: What the theme and MathJax bring and no page loads.
-UNUSED = (
-    "**/*.map",
-    "*webpack-macros.html",
-    "locales/**/*.*",
-    "images/logo_[djw]*",
-    "scripts/fontawesome.js",
-    "vendor/fontawesome/webfonts/fa-regular-*",
-    *(
-        f"mathjax/output/chtml/fonts/woff-v2/MathJax_{name}*"
-        for name in ("AMS", "Calligraphic", "Fraktur", "*Bold", "SansSerif", "Script", "Typewriter", "Vector")
-    ),
-)
-
-
 def leave_out_unused(app: Sphinx, error: Exception | None) -> None:
-    """Remove :data:`UNUSED`, and most of the 24 MB of MathJax's scripts."""
+    """Remove what no page loads of the 24 MB of MathJax's scripts, and maps of scripts."""
     if error is not None:
         return
     static = Path(app.outdir) / "_static"
     scripts = ("startup", "output/chtml/fonts/tex", *MATHJAX, *(f"input/tex/extensions/{tex}" for tex in TEX))
     used = {static / "mathjax" / f"{name}.js" for name in scripts}
-    for path in {found for name in (*UNUSED, "mathjax/**/*.js*") for found in static.glob(name)} - used:
+    for path in {*static.glob("**/*.map"), *static.glob("mathjax/**/*.js*")} - used:
         path.unlink()
 
 

@@ -50,7 +50,12 @@ def _write_variants(path: Path) -> str:
 
 
 def add_variants(page: Path) -> None:
-    """Put the variants of its figures into a page of the site, and write them beside the figures."""
+    """Put the variants of its figures into a page of the site, and write them beside the figures.
+
+    Slides come after chapters, which write the figures of answers to files. Their pictures load at once, since slides
+    are laid out by their sizes.
+    """
+    loading = "" if "slides" in page.parts else 'loading="lazy" '
 
     def both(found: re.Match[str]) -> str:
         tag, source = found.groups()
@@ -59,7 +64,7 @@ def add_variants(page: Path) -> None:
         shown = ""
         for variant in ("light", "dark"):
             image = tag.replace(source, f"{stem}-{variant}.webp")
-            image = image.replace("<img ", f'<img class="only-{variant}" loading="lazy" ')
+            image = image.replace("<img ", f'<img class="only-{variant}" {loading}')
             # Nor can the link of the one that is hidden be reached with the tab key.
             image = image.replace('<a class="', f'<a class="only-{variant} ')
             still = f'<source media="(prefers-reduced-motion: reduce)" srcset="{stem}-{variant}-still.webp">'

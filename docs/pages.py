@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,13 +11,10 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from fontTools.subset import Subsetter
-from fontTools.ttLib import TTFont
 from matplotlib.figure import Figure
 from sphinx.application import Sphinx
 
 from sequential_fmnist.data import SequentialFashionMNIST
-from sequential_fmnist.evaluate import predict
 from sequential_fmnist.experiments.waiting import BLANK, COUNTED, OTHER_SEED, Waits, drawn
 from sequential_fmnist.networks import columns_as_sequence
 from snn_core.functional import reset_net, scan
@@ -67,21 +63,30 @@ def question() -> Figure:
     return figure
 
 
-def answers(net: torch.nn.Module, data: SequentialFashionMNIST, blanks: int) -> np.ndarray:
-    """Return what a network takes each picture for, ``blanks`` columns after its end."""
+def outputs(net: torch.nn.Module, data: SequentialFashionMNIST, blanks: int) -> torch.Tensor:
+    """Return what a network says of each picture, ``[n, classes]``, ``blanks`` columns after its end."""
     asked = Waits(net)
     asked.blanks = blanks
-    return predict(asked, data).numpy()
+    with torch.no_grad():
+        return asked.eval()(data.images / 255) * net.scale
 
 
 def telling(nets: Mapping[str, torch.nn.Module], data: SequentialFashionMNIST) -> int:
-    """Return the first picture that all networks name when it ends, and some, the synapse among them, at the last."""
+    """Return the picture on which the networks differ most clearly.
+
+    All name it when it ends. At the last plain is wrong and the others are right, and the less sure of these is surest.
+    """
     at_once, at_last = (
-        {name: answers(net, data, blanks) == data.labels.numpy() for name, net in nets.items()}
-        for blanks in (0, BLANK)
+        {name: outputs(net, data, blanks) for name, net in nets.items()} for blanks in (0, BLANK)
     )
-    is_kept = np.array([*at_last.values()])
-    return int(np.argmax(np.all([*at_once.values()], 0) & at_last["stateful-synapse"] & ~is_kept.all(0)))
+    knew = torch.stack([found.argmax(1) == data.labels for found in at_once.values()]).all(0)
+    is_lost = at_last["plain"].argmax(1) != data.labels
+    sure = [
+        found.softmax(1).gather(1, data.labels[:, None])[:, 0]
+        for name, found in at_last.items()
+        if name != "plain"
+    ]
+    return int((torch.stack(sure).amin(0) * knew * is_lost).argmax())
 
 
 def write_views(app: Sphinx) -> None:
@@ -94,7 +99,7 @@ def write_views(app: Sphinx) -> None:
     page = laboratory(load_results(RESULTS, "stories"))
     (folder / "docs" / "laboratory.html").write_text(IMAGES.sub('"images": null', page.data))
     hands = drawn(OTHER_SEED, COUNTED)
-    guesses = {name: answers(net, hands, 0) for name, net in nets.items()}
+    guesses = {name: outputs(net, hands, 0).argmax(1).numpy() for name, net in nets.items()}
     page = confused_images(hands.images[:, 0].numpy(), hands.labels.numpy(), guesses, hands.classes)
     (folder / "docs" / "drawings.html").write_text(_read_drawings(record, hands.classes) + page.data)
 
@@ -155,31 +160,6 @@ def finish(app: Sphinx, error: Exception | None) -> None:
         text = path.read_text().replace("; in JupyterLab, run or trust the notebook.", ".")
         text = re.sub(r'<span class="pre">([^<]*)</span>', r"\1", text)  # of each word of code: 170 kB
         path.write_text(UNITS.sub("\u00a0", text))
-    _trim(Path(app.outdir))
-
-
-def _trim(site: Path) -> None:
-    """Leave out of the theme's 370 kB of style sheet the rules for classes that no page and no script has.
-
-    Of its 225 kB of icons those stay that the rest of the sheet shows.
-    """
-    texts = (path.read_text() for kind in ("html", "js") for path in site.rglob(f"*.{kind}"))
-    words = {word for text in texts for word in re.findall(r"[\w-]+", text)}
-
-    def kept(rule: re.Match[str]) -> str:
-        classes = [re.findall(r"\.([\w-]+)", selector) for selector in rule[1].split(",")]
-        return rule[0] if "@" in rule[1] or any(map(words.issuperset, classes)) else ""
-
-    sheet = site / "_static" / "styles" / "pydata-sphinx-theme.css"
-    rest = re.sub(r"([^{}]+)\{[^{}]*\}", kept, sheet.read_text())
-    sheet.write_text(rest)
-    logging.getLogger("fontTools").setLevel(logging.WARNING)
-    icons = Subsetter()
-    icons.populate(unicodes={int(code, 16) for code in re.findall(r"\\([ef][\da-f]{3})\b", rest)})
-    for path in (site / "_static" / "vendor").rglob("*.woff2"):
-        font = TTFont(path)
-        icons.subset(font)
-        font.save(path)
 
 
 def setup(app: Sphinx) -> None:

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterator
-from html import escape
+from html import escape, unescape
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,11 @@ def figures(notebook: NotebookNode) -> Iterator[dict[str, str]]:
             found = re.findall(r"^##+ (?:\d+ )?(.*)$", cell.source, re.MULTILINE)
             heading = found[-1] if found else heading
         for output in cell.get("outputs", []):
+            # Figures in the answers of questions: dark_figures.py writes them to files, named in the same way.
+            page = "".join(output.get("data", {}).get("text/html", ""))
+            for alt, url in re.findall(r'<img alt="([^"]*)" src="data:image/png;base64,([^"]+)"', page):
+                file = f"{hashlib.sha256(base64.b64decode(url)).hexdigest()}.png"
+                yield {"heading": heading, "caption": "", "alt": unescape(alt), "file": file}
             for mime in KINDS.keys() & output.get("data", {}).keys():
                 picture = hashlib.sha256(base64.b64decode(output.data[mime])).hexdigest()
                 first = below.source.partition("\n\n")[0]

@@ -16,7 +16,7 @@ from sequential_fmnist.networks import TUTORIAL_NETWORKS
 from sequential_fmnist.variants import NetworkSpec
 from snn_core.checks import check_choice
 
-__all__ = ["CARDS", "PRETRAINED_FOLDER", "PretrainedError", "card_digest", "load"]
+__all__ = ["CARDS", "PRETRAINED_FOLDER", "PretrainedError", "load"]
 
 PRETRAINED_FOLDER = EMBEDDED_FOLDER / "pretrained"
 CARDS = "cards.json"  # by kind of network, beside the files of weights
@@ -24,12 +24,6 @@ CARDS = "cards.json"  # by kind of network, beside the files of weights
 
 class PretrainedError(ValueError):
     """Weights or their card are missing or damaged; `python -m sequential_fmnist.experiments.ship` makes them again."""
-
-
-def card_digest(card: dict[str, Any]) -> str:
-    """Return the SHA-256 of all that a card says; it is kept beside the rest of it as ``card_sha256``."""
-    content = {name: value for name, value in card.items() if name != "card_sha256"}
-    return sha256(json.dumps(content, sort_keys=True).encode())
 
 
 def load(kind: str, folder: str | os.PathLike[str] = PRETRAINED_FOLDER) -> tuple[nn.Module, dict[str, Any]]:
@@ -72,8 +66,6 @@ def _card(kind: str, folder: Path) -> tuple[dict[str, Any], NetworkSpec]:
     path = folder / CARDS
     try:
         card = json.loads(path.read_text("utf-8"))[kind]
-        if card_digest(card) != card["card_sha256"]:
-            raise ValueError("its SHA-256 does not match")
         return card, NetworkSpec(**card["spec"])
     except OSError as error:
         raise PretrainedError(f"cards {path} cannot be read: {error.strerror}") from error

@@ -21,6 +21,7 @@ from sequential_fmnist.experiments.images import ImageTask
 from sequential_fmnist.options import option
 from sequential_fmnist.train import Trainer, TrainingConfig
 from sequential_fmnist.variants import NetworkSpec
+from snn_core.functional import SkipOverflow
 from snn_core.surrogate import ATan
 
 __all__ = ["FIRST", "RECIPES", "REPEATED", "REPLAYED", "replay", "run_until"]
@@ -76,17 +77,32 @@ class SkipsAtRandom(Trainer):
         return order[: each * size].view(each, size)[kept].flatten()
 
 
+class SkipsTheNext(SkipOverflow):
+    """Skips the update after each that the rule picks: at the same moments, but with an ordinary gradient."""
+
+    is_next = False
+
+    def step(self, optimizer: torch.optim.Optimizer) -> None:
+        if self._overflows is None:
+            self.unscale_(optimizer)
+        if not self.is_next:
+            optimizer.step()
+        self.is_next = bool(self._overflows)
+
+
 @dataclasses.dataclass(frozen=True)
 class RepeatedTask(ImageTask):
     """The images, and what stands in the place of the scaler that the training asks for."""
 
-    scaler: str = option("own", "what skips updates", ("own", "random skips", "fixed scale"))
+    scaler: str = option("own", "what skips updates", ("own", "random skips", "fixed scale", "next update"))
 
     def train(self, net: nn.Module, training: TrainingConfig) -> tuple[nn.Module, list[dict[str, float]]]:
         kind = SkipsAtRandom if self.scaler == "random skips" else Trainer
         trainer, (train, test) = kind(net, training), map(prepared, self.splits())
         if self.scaler == "fixed scale":
             trainer.scaler = torch.amp.GradScaler("cpu", FIXED_SCALE, growth_interval=10**9)
+        elif self.scaler == "next update":
+            trainer.scaler = SkipsTheNext()
         run_until(trainer, train, test, training.epochs)
         return net, trainer.history
 
@@ -287,7 +303,13 @@ def float16_90(_: Records) -> Iterable[Case]:
 
 def float16_fixed(_: Records) -> Iterable[Case]:
     """Float16 with a scale that never changes, so that no update is skipped."""
-    yield _case(f"{A}, float16 at a fixed scale", "feedback", A, 3, "fixed scale", amp=True)
+    yield _case(f"{A}, float16 at a fixed scale", "feedback", A, 10, "fixed scale", amp=True)
+
+
+def next_update(_: Records) -> Iterable[Case]:
+    """Is it the gradient of the skipped update, or the moment?"""
+    options = {"skip_overflow": True, "fused": False}  # the rule of a loop of our own
+    yield _case(f"{A}, the update after is skipped", "feedback", A, 10, "next update", **options)
 
 
 #: Every group in the order in which they run: what matters most comes first, what is slow comes last.
@@ -302,6 +324,7 @@ GROUPS = (
     float16,
     float16_others,
     float16_90,
+    next_update,
     float16_fixed,
 )
 

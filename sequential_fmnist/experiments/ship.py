@@ -21,7 +21,7 @@ from sequential_fmnist.experiments.frame import Case, Record, Spec, Store, one_t
 from sequential_fmnist.experiments.results import provenance, write_json
 from sequential_fmnist.experiments.statistics import estimate
 from sequential_fmnist.networks import TUTORIAL_NETWORKS
-from sequential_fmnist.pretrained import CARDS, PRETRAINED_FOLDER, card_digest
+from sequential_fmnist.pretrained import CARDS, PRETRAINED_FOLDER
 
 INTENDED_USE = (
     "To look into, to compare with and to start from: what recurrent connections and stateful synapses do in a small "
@@ -106,7 +106,6 @@ def ship(case: Case, store: Store, folder: str | Path = PRETRAINED_FOLDER) -> di
         "intended_use": INTENDED_USE,
         "limits": LIMITS,
     }
-    card["card_sha256"] = card_digest(card)
     with atomic_write(folder / card["file"]) as file:
         file.write(weights)
     path = folder / CARDS

@@ -107,6 +107,7 @@ def network_explorer(
             "known": {
                 "blanks": blanks,
                 "shares": [[*one["test"].values()] for one in record["networks"].values()],
+                "images": 10_000,
             },
         }
     return view("network", {**data, "first": first, **_pictures(images, labels, classes)}, figure, ALT)

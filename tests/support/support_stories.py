@@ -21,26 +21,22 @@ from snn_tutorial.live.train import UPDATES, kinds_and_worker, lesson, settings_
 
 #: Seed and optimizer with which the feedback network collapses.
 COLLAPSE: dict[str, Any] = {"seed": 0, "optimizer": 1, "lr": OPTIMIZERS["Adam"]}
-#: Names, what is promised, in which figures of the curves are filled in, and the settings.
+#: Names, what a reader is asked or told before, and the settings.
 STORIES: tuple[tuple[str, str, dict[str, Any]], ...] = (
-    (
-        "Collapse",
-        "{optimizer}, seed {seed}: feedback falls from {before} to {after} in epoch {epoch}.",
-        COLLAPSE,
-    ),
+    ("Collapse", "One of the three will lose half of what it knows. Which one, and in which epoch?", COLLAPSE),
     (
         "Cure it: limit the norm",
-        "The same seed, and a gradient of norm 1 at most: feedback never falls by more than {fall}.",
+        "The same seed, and a gradient of norm 1 at most. Dashed: the collapse.",
         COLLAPSE | {"updates": 1},
     ),
     (
         "Cure it: skip updates",
-        "The same seed; updates that float16 cannot hold are skipped: feedback never falls by more than {fall}.",
+        "The same seed; updates that float16 cannot hold are skipped. Dashed: the collapse.",
         COLLAPSE | {"updates": len(UPDATES) - 1},
     ),
     (
         "Make them wait",
-        "56 blank columns, then the answer: plain {plain}, stateful synapse {synapse}, feedback {feedback}.",
+        "56 blank columns follow each image, then they answer. Which one will be ahead?",
         {"seed": 0, "blank": 56},
     ),
 )
@@ -69,18 +65,6 @@ def falls(found: Sequence[Sequence[float]]) -> list[float]:
     return [before[1] - after[1] for before, after in pairwise(found)]
 
 
-def told(says: str, story: dict[str, Any], curves: Sequence[Sequence[Sequence[float]]]) -> str:
-    """Return what a story promises, with the figures of its curves."""
-    plain, synapse, feedback = curves
-    fell = falls(feedback)
-    at = fell.index(max(fell))
-    figures = {"before": feedback[at][1], "after": feedback[at + 1][1]}
-    figures |= {"plain": plain[-1][1], "synapse": synapse[-1][1], "feedback": feedback[-1][1]}
-    shown: dict[str, Any] = {name: f"{100 * figure:.1f}\u00a0%" for name, figure in figures.items()}
-    shown |= {"optimizer": list(OPTIMIZERS)[story.get("optimizer", 1)], "seed": story["seed"]}
-    return says.format(**shown, fall=f"{100 * fell[at]:.1f} points", epoch=at + 2)
-
-
 def settings(story: dict[str, Any]) -> dict[str, float]:
     return settings_of(**{key: value for key, value in story.items() if key != "seed"})
 
@@ -89,7 +73,7 @@ def record() -> list[dict[str, Any]]:
     rows = []
     for name, says, story in STORIES:
         curves = [curve(kind, story["seed"], settings(story)) for kind in TUTORIAL_NETWORKS]
-        row = {"name": name, "says": told(says, story, curves), "seed": story["seed"]}
+        row = {"name": name, "says": says, "seed": story["seed"]}
         rows.append(row | {"settings": settings(story), "curves": curves})
         print(name, row["says"], flush=True)
     return rows

@@ -13,9 +13,10 @@ import { load } from "./scan.js";
  * @typedef {import("./scan.js").Loaded} Loaded
  * @typedef {{networks: Trained[], cells: import("./scan.js").Cells, classes: string[], images: string, labels: number[],
  *   blank: number, last: number | null, isQuestion: boolean, first: number,
- *   known?: {blanks: number[], shares: number[][]}}} NetworkData
+ *   known?: {blanks: number[], shares: number[][], images: number}}} NetworkData
  *   `blank` columns follow the picture at first; the `last` outputs answer, without a number all. `isQuestion`: the view
- *   begins by itself, and asks to draw. `known`: share of the test images that each network knows after so many blanks.
+ *   begins by itself, asks to draw, and ends with a conclusion. `known`: share of so many test images that each network, as it
+ *   was trained, knows after so many blanks.
  * @typedef {{means: number[], shares: number[], best: number}} Answer  Mean outputs, their softmax, the largest's class.
  * @typedef {{columns: number[][], outputs: Float64Array[], potentials: Float64Array[], spikes: Float64Array[],
  *   currents: Float64Array[], answers: Answer[]}} Activity
@@ -27,6 +28,8 @@ const BLANK = 56;
 /** Milliseconds for a step, and for all steps after a stroke. */
 const PACE = 60;
 const STROKE = 1200;
+/** Ink that a garment takes at least, in white pixels: of less a network says nothing. */
+const INK = 20;
 /** Hidden neurons whose spikes are drawn, at most. */
 const DRAWN = 64;
 const NOTHING = range(SIDE).map(() => 0);
@@ -53,6 +56,8 @@ export const network = (data, signal) => {
   const tau = slider("tau (steps)", { values: taus, value: trainedTau });
   const time = slider("columns read", { max: SIDE + BLANK, value: data.isQuestion ? 0 : SIDE + data.blank });
   const plays = player(time, PACE);
+  const again = button("\u21bb again", () => plays.begin(0));
+  again.className = "snn-again";
   const isDrawing = () => image.value === labels.length;
   const pad = new Pad("the picture", (isDone) => {
     image.value = labels.length;
@@ -80,6 +85,15 @@ export const network = (data, signal) => {
     pad.set(null, strokes);
     pad.drawn(true);
   }
+
+  let isReplaced = false;
+  let trainedBlank = -1;
+  /** What is known of all test images after these blanks, unless the reader has changed a network. */
+  const sharesNow = () =>
+    !isReplaced && loop.value && tau.value === trainedTau && known
+      ? known.shares.map((shares) => shares[known.blanks.indexOf(blank.value)])
+      : [];
+  const hasInk = () => sum(Array.from(pad.pixels)) > 255 * INK;
 
   let shown = { image: -1, settings: "" };
   /** @type {Activity[]} */
@@ -122,12 +136,13 @@ export const network = (data, signal) => {
   /** @param {Trained} trained @param {Activity} activity @param {number} width @returns {import("./chart.js").Panel[]} */
   function panels(trained, activity, width) {
     const { columns, spikes, potentials, currents, answers } = activity;
-    const [steps, color] = [range(time.value), colorOf(trained.name)];
+    const seen = hasInk() ? time.value : 0;
+    const [steps, color] = [range(seen), colorOf(trained.name)];
     const state = trained.synapse !== null ? "current" : currents.length ? "fed back" : "potential";
     const means = (currents.length ? currents : potentials).map((step) => sum(step) / step.length);
     const bare = { isBare: true, x: [-0.5, columns.length - 0.5], height: Math.min(44, 12 + 0.14 * width) };
     const whole = (/** @type {ArrayLike<number>[]} */ series) =>
-      series.map((step, t) => (t < time.value ? step : new Float64Array(step.length)));
+      series.map((step, t) => (t < seen ? step : new Float64Array(step.length)));
     const squares = { ...bare, height: (width * SIDE) / columns.length, title: "what comes in" };
     const title = spikes[0].length > DRAWN && width > 140 ? `spikes of ${DRAWN} neurons` : "spikes";
     const burst = { ...bare, height: Math.min(120, 10 + 0.55 * width), title, color: COLORS.spike };
@@ -139,14 +154,14 @@ export const network = (data, signal) => {
       raster(whole(spikes.map((step) => step.slice(0, DRAWN))), burst),
       {
         ...{ ...bare, y: [Math.min(0, ...means), Math.max(0.1, ...means)], title: state },
-        marks: [{ kind: /** @type {const} */ ("line"), x: steps, y: means.slice(0, time.value), color }],
+        marks: [{ kind: /** @type {const} */ ("line"), x: steps, y: means.slice(0, seen), color }],
       },
       {
         ...{ ...bare, y: [0, 1], title: "still knows" },
         marks: [
           {
             ...{ kind: /** @type {const} */ ("bars"), x: steps, width: 1, color },
-            y: answers.slice(1).map(({ shares }) => shares[kept(activity)]),
+            y: seen ? answers.slice(1).map(({ shares }) => shares[kept(activity)]) : [],
           },
         ],
       },
@@ -161,8 +176,11 @@ export const network = (data, signal) => {
   document.addEventListener(
     "snn-trained",
     (event) => {
-      const { kind, trained, cells: own, isLast } = /** @type {CustomEvent} */ (event).detail;
+      const { kind, trained, cells: own, isLast, blank: blanks } = /** @type {CustomEvent} */ (event).detail;
+      if (blanks !== trainedBlank) blank.value = blanks; // it is asked as it was trained
+      trainedBlank = blanks;
       loaded[kind] = load(trained, own, SIDE + BLANK);
+      isReplaced = true;
       shown.settings = "";
       if (isLast) changed(image.input);
     },
@@ -192,14 +210,15 @@ export const network = (data, signal) => {
     const { shares, best } = activity.answers[time.value];
     const next = largest(shares.map((share, c) => (c === best ? -1 : share)));
     const judged = truth() === undefined ? "" : truth() === best ? "\u2713 " : "\u2717 ";
-    const all = known?.shares[k][known.blanks.indexOf(blank.value)];
+    const all = sharesNow()[k];
     name.textContent = trained.name;
-    answered.textContent = isKnown ? classes[best] : "\u2013";
+    answered.textContent = isKnown ? classes[best] : time.value && pad.strokes.length ? "unsure" : "\u2013";
     answered.classList.toggle("wrong", isKnown && best !== kept(activity));
     const lines = isKnown
       ? [judged + percent(shares[best]), `then ${classes[next]} ${percent(shares[next])}`]
       : ["", ""];
-    second.textContent = [...lines, all ? `all images: ${percent(all)}` : ""].join("\n");
+    const whose = isReplaced ? "trained here" : all ? `all images: ${percent(all)}` : "";
+    second.textContent = [...lines, whose].join("\n");
     const glow = (/** @type {Float64Array[]} */ series) => {
       const sizes = series.map((step) => sum(Array.from(step, Math.abs)));
       return 0.15 + (0.85 * (sizes[time.value - 1] ?? 0)) / Math.max(1e-9, ...sizes);
@@ -210,14 +229,45 @@ export const network = (data, signal) => {
     return `${trained.name} ${classes[best]}`;
   }
 
-  const board = make("div", { className: "snn-board" }, pad.canvas, undo, clear);
+  /** Say who has kept what the picture shows; of a picture whose class is not known, what the networks say. */
+  function conclude() {
+    const blanks = time.value - SIDE;
+    const [before, now] = [SIDE, time.value].map((t) => activities.map(({ answers }) => answers[t].best));
+    const named = (/** @type {(k: number) => boolean} */ is) =>
+      range(loaded.length)
+        .filter(is)
+        .map((k) => loaded[k].trained.name);
+    const said = (/** @type {number[]} */ found) =>
+      found.map((best, k) => `${loaded[k].trained.name} ${classes[best]}`);
+    const wait = `After ${blanks} blank columns`;
+    if (truth() === undefined)
+      return `When it ends they say: ${said(before).join(", ")}. ${wait}: ${said(now).join(", ")}.`;
+    const knew = named((k) => before[k] === truth());
+    const begin = knew.length === loaded.length ? "All three knew it." : `When it ended, ${listed(knew)} knew it.`;
+    const lost = named((k) => now[k] !== truth());
+    const answers = lost.map(
+      (name) => `${name} says ${classes[now[loaded.findIndex(({ trained }) => trained.name === name)]]}`,
+    );
+    const shares = sharesNow();
+    const all = loaded.map(({ trained }, k) => `${trained.name} ${percent(shares[k])}`);
+    const count = known?.images.toLocaleString("en");
+    return [
+      begin,
+      lost.length ? `${wait} ${listed(answers)}.` : `${wait} all three still know it.`,
+      ...(shares.length ? [`Of ${count} pictures they still know: ${all.join(", ")}.`] : []),
+    ].join(" ");
+  }
+
+  const bars = make("div", { className: "snn-bars", ariaHidden: "true" });
+  const hint = make("div", { className: "snn-hint" }, "draw here");
+  const board = make("div", { className: "snn-board" }, pad.canvas, undo, clear, hint);
   const hand = make("div", { className: "snn-hand" }, sight, make("div", {}, blank, loop, tau, image));
   const side = make("div", { className: "snn-side" }, board, hand);
   const main = make("div", { className: "snn-cards" }, ...cards.map((card) => card.element));
   return {
     controls: [],
-    figures: [make("div", { className: "snn-three" }, side, main)],
-    more: [[...plays.buttons, time]],
+    figures: [make("div", { className: "snn-three" }, side, main), bars],
+    more: [[...(data.isQuestion ? [again] : []), ...plays.buttons, time]],
     shared: { picture: image, drawing, blank, feedback: loop, tau },
     film: {
       name: "can-a-spike-remember",
@@ -238,11 +288,24 @@ export const network = (data, signal) => {
     update() {
       fit();
       const isEmpty = isDrawing() && !pad.strokes.length;
+      hint.hidden = isDrawing();
       const [seen, at] = [pad.pixels, time.value < SIDE ? time.value - 1 : SIDE];
       paint(sight, (k) => (k % SIDE === at ? 255 : k % SIDE < at ? seen[k] : 0.5 * seen[k]));
-      const said = cards.map((_, k) => tell(k, !isEmpty && time.value > 0));
+      const said = cards.map((_, k) => tell(k, hasInk() && time.value > 0));
+      const isOver = time.value === SIDE + blank.value && blank.value > 0 && hasInk() && !plays.isPlaying();
+      const shares = isOver && data.isQuestion ? sharesNow() : [];
+      bars.replaceChildren(
+        ...shares.flatMap((share, k) => {
+          const { name } = loaded[k].trained;
+          const color = colorOf(name) === COLORS.membrane ? "currentColor" : colorOf(name)[1];
+          const style = `--share: ${share}; --color: ${color}`;
+          return [make("span", {}, name), make("div", { style }, percent(share))];
+        }),
+      );
       if (isEmpty) return "Draw a garment on the black square: a shoe, a shirt, a bag.";
       if (time.value === 0) return "No column has been read.";
+      if (!hasInk()) return "Too little ink to say: draw more of it.";
+      if (isOver && data.isQuestion) return conclude();
       if (plays.isPlaying())
         return time.value <= SIDE ? "The picture enters." : "The picture has ended. Who still knows?";
       const blanks = Math.max(0, time.value - SIDE);
@@ -267,3 +330,7 @@ function answer(outputs, steps, scale, last) {
   const powers = means.map((mean) => Math.exp(mean - Math.max(...means)));
   return { means, shares: powers.map((power) => power / sum(powers)), best: largest(means) };
 }
+
+/** Join words as a sentence does. @param {string[]} words */
+const listed = (words) =>
+  words.length < 2 ? (words[0] ?? "none") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;

@@ -39,7 +39,9 @@ const choice = ({ options, right }) => {
         one.classList.toggle("snn-right", given >= 0 && k === right);
       }
       if (given < 0) return "Choose one: then the answer opens.";
-      return given === right ? `Right: ${options[right]}.` : `Not ${options[given]}, but ${options[right]}.`;
+      return given === right
+        ? `Right: ${options[right]}.`
+        : `You chose "${options[given]}". It is "${options[right]}".`;
     },
   };
 };

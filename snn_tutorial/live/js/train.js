@@ -18,6 +18,22 @@ import { button, changed, make, menu, number, slider } from "./controls.js";
  *   `worker` is its script, `scale` is that of answers.
  */
 
+const percent = (/** @type {number} */ share) => `${(100 * share).toFixed(1)}\u00a0%`;
+
+/**
+ * Say where each network has ended, and which one fell most on the way.
+ * @param {{name: string, accuracies: number[]}[]} ended
+ */
+function conclusion(ended) {
+  const ends = ended.map(({ name, accuracies }) => `${name} ${percent(accuracies.at(-1) ?? 0)}`);
+  const falls = ended.flatMap(({ name, accuracies }) =>
+    accuracies.slice(1).map((now, k) => ({ name, epoch: k + 2, before: accuracies[k], now })),
+  );
+  const worst = falls.reduce((one, other) => (other.before - other.now > one.before - one.now ? other : one));
+  const fall = `${worst.name} falls from ${percent(worst.before)} to ${percent(worst.now)} in epoch ${worst.epoch}`;
+  return `They end at ${ends.join(", ")}. The largest fall: ${fall}.`;
+}
+
 /** @type {import("./view.js").Build<TrainData>} */
 export const train = (data, signal) => {
   const names = data.kinds.map(({ name }) => name);
@@ -127,13 +143,18 @@ export const train = (data, signal) => {
     const isLast = report.epoch === epochs;
     if (isLast) end(run);
     // The view of networks on this page gets this one.
-    const name = `${run.name}, yours`;
+    const { name } = run;
     const trained = { ...data.kinds[kind], name, tensors, tau: null, scale: data.scale };
-    document.dispatchEvent(new CustomEvent("snn-trained", { detail: { kind, trained, cells: data.cells, isLast } }));
+    const detail = { kind, trained, cells: data.cells, isLast, blank: settings().blank };
+    document.dispatchEvent(new CustomEvent("snn-trained", { detail }));
+    const ended = runs.filter(({ history }) => history.length === epochs);
+    if (ended.length === runs.length) {
+      said = conclusion(
+        ended.map((one) => ({ name: one.name, accuracies: one.history.map(({ accuracy }) => accuracy) })),
+      );
+    }
     changed(go);
   }
-
-  const percent = (/** @type {number} */ share) => `${(100 * share).toFixed(1)}\u00a0%`;
 
   /** @param {Run} run */
   function stateOf({ history, failed, worker }) {
@@ -148,7 +169,11 @@ export const train = (data, signal) => {
   const chart = (key, unit, yLabel) =>
     new Chart(`${yLabel} of the three networks by epoch`, (width) => {
       const story = chosen();
-      const older = story?.curves ?? before;
+      // A cure is drawn over the collapse; what a story itself will give appears as it is trained.
+      const collapse = data.stories[0];
+      const isCure = story && story !== collapse && story.settings.blank === collapse.settings.blank;
+      const recorded = story?.curves.map((curve, k) => curve.slice(0, runs[k].history.length));
+      const older = isCure ? collapse.curves : (recorded ?? before);
       const values = (/** @type {Curve} */ curve) =>
         curve.map(([loss, accuracy]) => (key === "accuracy" ? 100 * accuracy : loss));
       const marks = runs.flatMap((run, k) => [
@@ -159,12 +184,16 @@ export const train = (data, signal) => {
       return [
         {
           ...{ height: Math.min(190, 0.36 * width), x: [0, epochs], yLabel, xLabel: "epoch" },
-          title: older.length ? `dashed: ${story ? "recorded for this seed" : "your training before"}` : " ",
+          title: older.some((curve) => curve.length) ? `dashed: ${nameOf(isCure, story)}` : " ",
           y: [unit * Math.floor(Math.min(...all) / unit), unit * Math.ceil(Math.max(...all) / unit)],
           marks: marks.map(({ y, ...style }) => ({ kind: "line", x: y.map((_, epoch) => epoch + 1), y, ...style })),
         },
       ];
     }).canvas;
+
+  /** @param {boolean | undefined} isCure @param {Story | undefined} story */
+  const nameOf = (isCure, story) =>
+    isCure ? "the collapse" : story ? "recorded for this seed" : "your training before";
 
   for (const { control, rates } of controls) {
     control.input.addEventListener("input", () => {
