@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 from collections.abc import Mapping
@@ -10,11 +12,13 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import PIL.Image
 import torch
 from matplotlib.figure import Figure
 from sphinx.application import Sphinx
 
 from sequential_fmnist.data import SequentialFashionMNIST
+from sequential_fmnist.experiments.hands import drawings
 from sequential_fmnist.experiments.waiting import BLANK, COUNTED, OTHER_SEED, Waits, drawn
 from sequential_fmnist.networks import columns_as_sequence
 from snn_core.functional import reset_net, scan
@@ -25,6 +29,8 @@ from snn_tutorial.live.train import laboratory, lesson
 from snn_tutorial.page import save_figure
 from snn_tutorial.plot.style import NO_GRID, QUANTITY, STYLE
 
+#: Drawings of each class in the gallery.
+SHOWN = 3
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 #: What networks learn from on a page, within its view: the site has it in a file of its own.
 IMAGES = re.compile(r'(?<="lesson": \{)"images": "[\w+/=]+"')
@@ -101,11 +107,40 @@ def write_views(app: Sphinx) -> None:
     hands = drawn(OTHER_SEED, COUNTED)
     guesses = {name: outputs(net, hands, 0).argmax(1).numpy() for name, net in nets.items()}
     page = confused_images(hands.images[:, 0].numpy(), hands.labels.numpy(), guesses, hands.classes)
-    (folder / "docs" / "drawings.html").write_text(_read_drawings(record, hands.classes) + page.data)
+    parts = [_gallery(guesses, hands), page.data, _shares(record, hands.classes)]
+    (folder / "docs" / "drawings.html").write_text("\n".join(parts))
 
 
-def _read_drawings(record: dict[str, Any], classes: tuple[str, ...]) -> str:
-    """Return a table of the drawings that each network names when the picture ends, and which are hard."""
+def _gallery(guesses: Mapping[str, np.ndarray], hands: SequentialFashionMNIST) -> str:
+    """Return the first drawings of each class with the answers of the networks; each leads to the pad."""
+    strokes = [found for _, found in drawings(OTHER_SEED, COUNTED)]
+    labels, cells = hands.labels.numpy(), []
+    for k in (k for label in range(len(hands.classes)) for k in np.flatnonzero(labels == label)[:SHOWN]):
+        png = io.BytesIO()
+        PIL.Image.fromarray(hands.images[k, 0].numpy()).resize((84, 84), PIL.Image.Resampling.NEAREST).save(
+            png, "PNG"
+        )
+        said = "".join(
+            f'<span title="{name}">{"✓" if guess[k] == labels[k] else "✗"} {hands.classes[guess[k]]}</span>'
+            for name, guess in guesses.items()
+        )
+        picture = f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
+        cells.append(
+            f'<a href="../index.html#drawing={_word(strokes[k])}"><b>{hands.classes[labels[k]]}</b>'
+            f'<img width="84" height="84" alt="a drawing of a {hands.classes[labels[k]]}" src="{picture}">{said}</a>'
+        )
+    return f'<div class="snn-drawings">{"".join(cells)}</div>'
+
+
+def _word(strokes: list[list[int]]) -> str:
+    """Return a drawing as an address has it: of each part of a stroke the number of points, then their places."""
+    parts = [stroke[k : k + 510] for stroke in strokes for k in range(0, len(stroke), 510)]
+    letters = bytes(value for part in parts for value in (len(part) // 2, *part))
+    return base64.urlsafe_b64encode(letters).decode().rstrip("=")
+
+
+def _shares(record: dict[str, Any], classes: tuple[str, ...]) -> str:
+    """Return a table, folded, of the drawings that each network names when the picture ends, and which are hard."""
     networks = record["networks"].values()
     shares = np.array([[row[k] / sum(row) for k, row in enumerate(one["confusion"])] for one in networks])
     rows = [["", *(name.replace("-", " ") for name in record["networks"])]]
@@ -117,7 +152,8 @@ def _read_drawings(record: dict[str, Any], classes: tuple[str, ...]) -> str:
     cells = ("".join(f"<td>{cell.replace('%', ' %')}</td>" for cell in row) for row in rows)
     hard = [classes[k] for k in shares.mean(0).argsort()[:3]]
     table = f'<table class="table">{"".join(f"<tr>{row}</tr>" for row in cells)}</table>'
-    return f"{table}<p>Hardest to tell are {hard[0]}, {hard[1]} and {hard[2]}.</p>"
+    said = f"<p>Hardest to tell are {hard[0]}, {hard[1]} and {hard[2]}.</p>"
+    return f"{said}<details><summary>Share of each class that is named</summary>{table}</details>"
 
 
 def adapt(app: Sphinx, docname: str, source: list[str]) -> None:
