@@ -70,7 +70,7 @@ def _table(head: str, libraries: Mapping[str, Any], rows: Rows) -> str:
     """Return a table of our time and how many times ours the others take, with a number for each entry of a row."""
     present = {name for entries in rows.values() for entry in entries for name in entry["libraries"]}
     names = [name for name in libraries if name in present]
-    heads = [head, "ours (ms)", *(libraries[name]["label"] for name in names if name != OURS)]
+    heads = [head, "ours (ms, quartiles)", *(libraries[name]["label"] for name in names if name != OURS)]
     cells = [
         [
             label,
@@ -86,7 +86,7 @@ def _table(head: str, libraries: Mapping[str, Any], rows: Rows) -> str:
 
 def _cell(name: str, measured: Mapping[str, Any]) -> str:
     if name == OURS:
-        return f"{measured['ms']['median']:.2f}"
+        return "{median:.2f} ({q1:.2f} to {q3:.2f})".format(**measured["ms"])
     return f"{measured['ratio']:.{1 if measured['ratio'] >= 1 else 2}f}x"
 
 

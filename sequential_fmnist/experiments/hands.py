@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from itertools import pairwise
+from itertools import combinations, pairwise
 from random import Random
 
 import numpy as np
@@ -344,6 +344,8 @@ def drawings(seed: int, count: int) -> Iterator[tuple[int, list[Stroke]]]:
 
 #: As in ``pad.js``.
 SIDE, ROOM, MOST, STEP, INK, EDGE, FALL, REACH, FAINT, FILL = 28, 25, 0.9, 0.5, 230, 0.4, 160, 3, 40, 110
+#: Ends of strokes that are nearer, in pixels, enclose as if a line joined them; the line is no ink.
+BRIDGE = 10
 
 
 def seen(strokes: list[Stroke]) -> np.ndarray:
@@ -352,9 +354,8 @@ def seen(strokes: list[Stroke]) -> np.ndarray:
     low, high = points.min(0), points.max(0)
     points = (points - (low + high) / 2) * min(ROOM / max((high - low).max(), 1e-9), MOST) + SIDE / 2
     way = np.diff(points, axis=0, append=points[-1:])
-    way[np.cumsum([len(stroke) // 2 for stroke in strokes]) - 1] = (
-        0  # from the end of a stroke no line leads on
-    )
+    last = np.cumsum([len(stroke) // 2 for stroke in strokes]) - 1
+    way[last] = 0  # from the end of a stroke no line leads on
     parts = np.maximum(1, np.ceil(np.sqrt((way * way).sum(1)) / STEP)).astype(int)
     which = np.repeat(np.arange(len(points)), parts)
     part = np.arange(len(which)) - np.repeat(np.cumsum(parts) - parts, parts)
@@ -369,6 +370,15 @@ def seen(strokes: list[Stroke]) -> np.ndarray:
     np.minimum.at(near, (y, x), np.sqrt((apart * apart).sum(2))[inside])
     greys = np.clip(INK - FALL * (near - EDGE), 0, INK)
     ink, square = greys > FAINT, np.ones((3, 3))
-    parts, _ = ndimage.label(~np.pad(ndimage.binary_dilation(np.pad(ink, 1), square), 1))
+    wall, ends = ink.copy(), points[np.concatenate([[0], last[:-1] + 1, last])]
+    for one, other in combinations(ends, 2):
+        if (far := np.sqrt(((other - one) ** 2).sum())) <= BRIDGE:
+            steps = np.ceil(far / STEP)
+            x, y = np.floor(
+                one[:, None] + (other - one)[:, None] * (np.arange(steps) / max(steps, 1))
+            ).astype(int)
+            is_inside = (np.minimum(x, y) >= 0) & (np.maximum(x, y) < SIDE)
+            wall[y[is_inside], x[is_inside]] = True
+    parts, _ = ndimage.label(~np.pad(ndimage.binary_dilation(np.pad(wall, 1), square), 1))
     ground = ndimage.binary_dilation(parts == parts[0, 0], square)[2:-2, 2:-2] & ~ink
     return np.rint(np.where(ground, greys, np.maximum(greys, FILL))).astype(np.uint8)

@@ -260,7 +260,7 @@ export const network = (data, signal) => {
 
   const bars = make("div", { className: "snn-bars", ariaHidden: "true" });
   const hint = make("div", { className: "snn-hint" }, "draw here");
-  const board = make("div", { className: "snn-board" }, pad.canvas, undo, clear, hint);
+  const board = make("div", { className: "snn-board" }, pad.canvas, hint, undo, clear);
   const hand = make("div", { className: "snn-hand" }, sight, make("div", {}, blank, loop, tau, image));
   const side = make("div", { className: "snn-side" }, board, hand);
   const main = make("div", { className: "snn-cards" }, ...cards.map((card) => card.element));

@@ -14,15 +14,15 @@ const NEAR = 5;
 /**
  * As in hands.py: pixels that the longer side of a drawing takes, and at most for each of its units; pixels between
  * dabs; the grey of ink up to a distance, what it loses for each pixel of more, and up to where that matters; the least
- * grey that encloses, and the grey of what is enclosed.
+ * grey that encloses, and the grey of what is enclosed; ends of strokes that are nearer enclose as if a line joined them.
  */
-const [ROOM, MOST, STEP, INK, EDGE, FALL, REACH, FAINT, FILL] = [25, 0.9, 0.5, 230, 0.4, 160, 3, 40, 110];
+const [ROOM, MOST, STEP, INK, EDGE, FALL, REACH, FAINT, FILL, BRIDGE] = [25, 0.9, 0.5, 230, 0.4, 160, 3, 40, 110, 10];
 /** Places around the middle of a 3 x 3 square, in rows of `size`. @param {number} size */
 const around = (size) => [-size - 1, -size, -size + 1, -1, 0, 1, size - 1, size, size + 1];
 
 /**
  * Return what networks see of a drawing: as large as the square and in its middle, with what it encloses filled. Gaps of
- * two pixels are taken for closed.
+ * two pixels are taken for closed, and larger ones between ends of strokes.
  * @param {Stroke[]} strokes
  */
 export function seen(strokes) {
@@ -60,7 +60,21 @@ export function seen(strokes) {
   const size = SIDE + 4;
   const at = (/** @type {number} */ k) => (Math.floor(k / SIDE) + 2) * size + (k % SIDE) + 2;
   const [wall, ground, wide] = range(3).map(() => new Uint8Array(size * size));
-  for (const [k, grey] of greys.entries()) if (grey > FAINT) for (const step of around(size)) wall[at(k) + step] = 1;
+  const build = (/** @type {number} */ k) => {
+    for (const step of around(size)) wall[at(k) + step] = 1;
+  };
+  for (const [k, grey] of greys.entries()) if (grey > FAINT) build(k);
+  const tips = strokes.flatMap((stroke) => [stroke.slice(0, 2), stroke.slice(-2)].map((tip) => tip.map(place)));
+  for (const [k, [x, y]] of tips.entries()) {
+    for (const [toX, toY] of tips.slice(k + 1)) {
+      const far = Math.sqrt((toX - x) ** 2 + (toY - y) ** 2);
+      const steps = far <= BRIDGE ? Math.ceil(far / STEP) : 0;
+      for (let step = 0; step < steps; step++) {
+        const [column, row] = [x + (toX - x) * (step / steps), y + (toY - y) * (step / steps)].map(Math.floor);
+        if (Math.min(row, column) >= 0 && Math.max(row, column) < SIDE) build(row * SIDE + column);
+      }
+    }
+  }
   const left = [0];
   for (let k = left.pop(); k !== undefined; k = left.pop()) {
     if (wall[k] || ground[k]) continue;
