@@ -56,7 +56,7 @@ def times() -> str:
     return "```sh\n" + "\n".join(lines) + f"\n```\n{measured}\n"
 
 
-#: In a chapter's opening: which part of which section of the text it follows.
+#: In a chapter's first texts: which part of which section of the text it follows.
 FOLLOWS = re.compile(r"follows (?:its|the) (?:(.+?) of the )?section \[(.+?)\]")
 
 
@@ -66,7 +66,8 @@ def chapters() -> str:
     rows = []
     for path in paths():
         chapter = nbformat.read(path, as_version=4)
-        opening = " ".join(chapter.cells[0].source.split())
+        texts = [cell.source for cell in chapter.cells if cell.cell_type == "markdown"]
+        opening = " ".join(" ".join(texts[:2]).split())
         follows = ""
         if found := FOLLOWS.search(opening):
             part, section = found.groups()
