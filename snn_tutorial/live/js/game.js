@@ -33,7 +33,7 @@ export const game = ({ images, labels, classes, rounds }) => {
     given.push([]);
     changed(canvas);
   });
-  const table = make("table", { ariaLabel: "score" });
+  const table = make("table", { ariaLabel: "right answers after so many columns" });
 
   /** How often both were right after a round, of so many images. @param {number} round */
   function score(round) {
@@ -63,9 +63,9 @@ export const game = ({ images, labels, classes, rounds }) => {
       const cell = (/** @type {string} */ text) => make("td", {}, text);
       const rows = rounds.map(({ columns }, round) => {
         const { yours, its, of } = score(round);
-        return make("tr", {}, cell(`${columns} columns`), cell(`${yours} of ${of}`), cell(`${its} of ${of}`));
+        return make("tr", {}, cell(`${columns}`), cell(`${yours} of ${of}`), cell(`${its} of ${of}`));
       });
-      table.replaceChildren(make("tr", {}, ...["right after", "you", "classifier"].map(cell)), ...rows);
+      table.replaceChildren(make("tr", {}, ...["columns", "you", "classifier"].map(cell)), ...rows);
       if (!isOver()) return `Image ${place() + 1}: you see ${seen} of 28 columns. What is it?`;
       const machine = rounds.map(({ answers }) => classes[answers[place()]]).join(", ");
       const yours = now()
