@@ -43,7 +43,7 @@ def guessing_game(
     """
     data = {"images": packed(images), "labels": np.asarray(labels).tolist(), "classes": list(classes)}
     rounds = [{"columns": count, "answers": list(map(int, found))} for count, found in answers.items()]
-    first = rounds[0]["columns"]
+    first = next(iter(answers))
     seen = np.where(np.arange(28) < first, images[0], 0)  # the still picture gives nothing away either
     figure = reading_step(seen, first - 1, "?")
     return view("game", {**data, "rounds": rounds}, figure, "the first columns of an image")
