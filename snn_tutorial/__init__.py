@@ -1,4 +1,4 @@
-"""What the chapters show with: the page itself, plots, probes, timing, linear readers."""
+"""What the chapters show with: the page itself, plots, probes, timing."""
 
 try:
     from snn_tutorial.page import load_results, print_versions, save_results, show, show_gif

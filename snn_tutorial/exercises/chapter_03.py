@@ -2,7 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
 from snn_tutorial.exercises import Exercise
+
+#: Six steps, two samples, three features.
+_SEQUENCE = torch.arange(36.0).view(6, 2, 3) % 5
+
+
+def _is_last(step: Callable[[Tensor, Tensor, float], Tensor]) -> Callable[[Any], bool]:
+    """Return what says whether an answer, a function of a sequence and k, gives m after the last ``step``."""
+
+    def is_right(answer: Any) -> bool:
+        m = torch.zeros(2, 3)
+        for x in _SEQUENCE:
+            m = step(m, x, 0.5)
+        return answer(_SEQUENCE, 0.5).shape == m.shape and torch.allclose(answer(_SEQUENCE, 0.5), m)
+
+    return is_right
+
 
 EXERCISES: dict[str, Exercise] = {
     "03.1": Exercise(
@@ -27,10 +49,16 @@ EXERCISES: dict[str, Exercise] = {
         because="Step 12 of sample 3 is row 12 * 6 + 3 = 75 in memory, and 75 = 2 * 28 + 19.",
     ),
     "03.3": Exercise(
-        right=[13, 0],
-        mistakes=(([8, 0], "8 is the best column: fit the readers to images.flatten(1), row after row."),),
-        hint="ColumnReaders takes pixels row after row as well: then apart([i]) sees row i.",
-        because="All rows are all columns: the same pixels, so the same classifier.",
+        right=_is_last(lambda m, x, k: k * m + x),
+        mistakes=(
+            (_is_last(lambda m, x, k: m + x), "nothing is forgotten: multiply the last m by k."),
+            (_is_last(lambda m, x, k: k * (m + x)), "x[t] is multiplied by k as well: only the last m is."),
+            (_is_last(lambda m, x, k: m + k * x), "k multiplies x[t]: it belongs to the last m."),
+            (lambda answer: answer(_SEQUENCE, 0.5).shape == (6, 2, 3), "return m of the last step only."),
+            (lambda answer: answer(_SEQUENCE, 0.5).shape == (6, 3), "add up over time, not over samples."),
+        ),
+        hint="begin with m = 0 and loop over the first axis: for x in x_seq.",
+        because="One m for each sample and feature is enough, however long the sequence is.",
     ),
     "03.4": Exercise(
         right=28,

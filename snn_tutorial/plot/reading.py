@@ -1,8 +1,6 @@
-"""How an image is read column by column: the data, an animation, and what classifiers of columns get right."""
+"""How an image is read column by column: one step, and an animation of all steps."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
 
 import imageio.v3 as imageio
 import matplotlib.pyplot as plt
@@ -10,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from snn_tutorial.plot.style import GREY, NO_GRID, QUANTITY, RC, WIDTH, dark_palette, pixels
+from snn_tutorial.plot.style import NO_GRID, QUANTITY, WIDTH, dark_palette, pixels
 
 #: How long an animation shows a step, and its last step, in milliseconds, and how often it begins again.
 STEP_MS, PAUSE_MS, REPEATS = 110, 1800, 2
@@ -23,29 +21,8 @@ _TICKS = (0, 9, 18, 27)
 
 
 @plt.rc_context(NO_GRID)
-def class_rows(images: np.ndarray, labels: np.ndarray, classes: Sequence[str], seed: int = 0) -> Figure:
-    """Draw a row of eight images for each class, chosen at random.
-
-    Args:
-        images: grey images ``[n, 28, 28]``.
-        labels: class of each image, ``[n]``.
-        classes: names of the classes.
-        seed: of the choice.
-    """
-    rng = np.random.default_rng(seed)
-    rows = [rng.choice(np.flatnonzero(labels == label), 8, replace=False) for label in range(len(classes))]
-    figure, axes = plt.subplots(figsize=(WIDTH, 0.58 * len(classes)))
-    axes.imshow(np.vstack([np.hstack(images[row]) for row in rows]), vmin=0, vmax=255)
-    axes.set_yticks(14 + 28 * np.arange(len(classes)), classes)
-    axes.set_xticks([])
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    return figure
-
-
-@plt.rc_context(NO_GRID)
 def reading_step(image: np.ndarray, t: int, name: str) -> Figure:
-    """Draw one step of reading: the image, the 28 values of this step, and all that has come so far.
+    """Draw one step of reading: the image, the 28 values of this step, and the input so far.
 
     Args:
         image: one grey image ``[28, 28]``, 0 to 255, as it is seen (not transposed).
@@ -66,41 +43,6 @@ def reading_step(image: np.ndarray, t: int, name: str) -> Figure:
     for axes in (left, right):  # a frame around the column, a little larger, so that it hides no pixel
         look = {"fill": False, "edgecolor": QUANTITY["input"], "linewidth": 2.5, "clip_on": False}
         axes.add_patch(Rectangle((t - 0.6, -0.6), 1.2, 28.2, **look))
-    return figure
-
-
-@plt.rc_context(NO_GRID)
-def rasters(sequences: Mapping[str, np.ndarray]) -> Figure:
-    """Draw sequences side by side as a network gets them: time to the right, features downwards.
-
-    Args:
-        sequences: title of each panel to grey values in [0, 1], ``[28, features]``.
-    """
-    figure, all_axes = plt.subplots(1, len(sequences), figsize=(WIDTH, 2.5))
-    for axes, (title, x_seq) in zip(all_axes, sequences.items(), strict=True):
-        axes.imshow(x_seq.T, vmin=0, vmax=1)
-        axes.set(title=title, xlabel="time step t", xticks=_TICKS, yticks=_TICKS)
-    all_axes[0].set_ylabel("feature i")
-    return figure
-
-
-@plt.rc_context(RC)
-def accuracies(curves: Mapping[str, Sequence[float]], xlabel: str) -> Figure:
-    """Draw the test accuracy of classifiers of an image's columns, each curve with its name at its end.
-
-    Args:
-        curves: name of each kind of classifier to its accuracies in [0, 1], the last of them for 27; three at most.
-        xlabel: what is counted up to 27.
-    """
-    figure, axes = plt.subplots()
-    # All that reaches a classifier is input; line styles and markers tell its curves apart.
-    for style, (name, values) in zip(("-o", "--", ":^"), curves.items(), strict=False):
-        percent = 100 * np.asarray(values)
-        axes.plot(np.arange(28 - len(values), 28), percent, style, color=QUANTITY["input"], markersize=5)
-        axes.text(28, percent[-1], name, va="center")
-    axes.axhline(10, color=GREY, linewidth=1, zorder=0)
-    axes.text(0, 11, "chance", va="bottom", color=GREY)
-    axes.set(xlabel=xlabel, ylabel="test accuracy (%)", ylim=(0, 90), xticks=_TICKS)
     return figure
 
 

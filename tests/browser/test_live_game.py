@@ -36,9 +36,9 @@ def test_columns_come_in_rounds_and_both_are_counted(browser, tmp_path):
         press("boot")
         assert (pixels(view) == IMAGES[0]).all()
         assert view.said() == "It is: bag. You said bag, boot; the classifier bag, boot."
-        press("next picture")
+        press("next image")
         press("bag")
         press("boot")
         assert view.numbers()["scores"] == [{"yours": 1, "its": 1, "of": 2}, {"yours": 1, "its": 1, "of": 2}]
-        press("next picture")  # from the start
+        press("next image")  # from the start
         assert view.numbers()["given"] == [[]]

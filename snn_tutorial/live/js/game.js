@@ -1,4 +1,4 @@
-/** A game: name a picture of which only some columns have come, against a classifier that sees the same columns. */
+/** A game: name an image of which only the first columns are visible, against a classifier that sees the same columns. */
 
 import { button, changed, make } from "./controls.js";
 import { bytes, element, SIDE, sum } from "./numbers.js";
@@ -6,18 +6,18 @@ import { paint, picture } from "./pad.js";
 
 /**
  * @typedef {{images: string, labels: number[], classes: string[], rounds: {columns: number, answers: number[]}[]}} GameData
- *   `images` [n, 28, 28] are packed. In each round of a picture more columns can be seen; `answers` [n] are the classifier's.
+ *   `images` [n, 28, 28] are packed. In each round of an image more columns are visible; `answers` [n] are the classifier's.
  */
 
-/** The grey of columns that have not come. */
+/** The grey of columns that are still to come. */
 const LATER = 70;
 
 /** @type {import("./view.js").Build<GameData>} */
 export const game = ({ images, labels, classes, rounds }) => {
   const pixels = bytes(images);
-  const canvas = picture({ ariaLabel: "the picture as far as it has come", title: "the picture so far" });
+  const canvas = picture({ ariaLabel: "the columns of the image so far", title: "the columns so far" });
   canvas.classList.add("snn-large");
-  /** What the reader has answered, for each picture and round. @type {number[][]} */
+  /** What the reader has answered, for each image and round. @type {number[][]} */
   const given = [[]];
   const now = () => given[given.length - 1];
   const place = () => given.length - 1;
@@ -28,14 +28,14 @@ export const game = ({ images, labels, classes, rounds }) => {
       changed(canvas);
     }),
   );
-  const next = button("next picture", () => {
+  const next = button("next image", () => {
     if (given.length === labels.length) given.length = 0;
     given.push([]);
     changed(canvas);
   });
-  const table = make("table", { ariaLabel: "score" });
+  const table = make("table", { ariaLabel: "right answers after so many columns" });
 
-  /** How often both were right after a round, of so many pictures. @param {number} round */
+  /** How often both were right after a round, of so many images. @param {number} round */
   function score(round) {
     const played = given
       .map((answers, k) => ({ answer: answers[round], k }))
@@ -63,10 +63,10 @@ export const game = ({ images, labels, classes, rounds }) => {
       const cell = (/** @type {string} */ text) => make("td", {}, text);
       const rows = rounds.map(({ columns }, round) => {
         const { yours, its, of } = score(round);
-        return make("tr", {}, cell(`${columns} columns`), cell(`${yours} of ${of}`), cell(`${its} of ${of}`));
+        return make("tr", {}, cell(`${columns}`), cell(`${yours} of ${of}`), cell(`${its} of ${of}`));
       });
-      table.replaceChildren(make("tr", {}, ...["right after", "you", "classifier"].map(cell)), ...rows);
-      if (!isOver()) return `Picture ${place() + 1}: ${seen} of 28 columns have come. What is it?`;
+      table.replaceChildren(make("tr", {}, ...["columns", "you", "classifier"].map(cell)), ...rows);
+      if (!isOver()) return `Image ${place() + 1}: you see ${seen} of 28 columns. What is it?`;
       const machine = rounds.map(({ answers }) => classes[answers[place()]]).join(", ");
       const yours = now()
         .map((label) => classes[label])

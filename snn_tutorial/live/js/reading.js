@@ -1,4 +1,4 @@
-/** How a picture arrives at a network: one column or one row of it in each time step. */
+/** How an image arrives at a network: one column or one row in each time step. */
 
 import { Chart, raster } from "./chart.js";
 import { COLORS } from "./colors.js";
@@ -32,10 +32,10 @@ export const reading = ({ images, names, first }) => {
   /** The inputs of all steps, in [0, 1]. */
   const sequence = () => inOrder(columnsOf(element(pixels, picture.value, SIDE * SIDE)));
 
-  const seen = new Chart("the picture, with a frame around what is read in this step", () => {
+  const seen = new Chart("the image, with a frame around what is read in this step", () => {
     const shades = sequence().map((x, t) => x.map((grey) => (isRead(t) ? grey : GROUND + DIM * grey)));
     const title = `${names[picture.value]}, ${line()} ${step.value}`;
-    const labels = { title, xLabel: "column of the picture", yLabel: "row of the picture" };
+    const labels = { title, xLabel: "column of the image", yLabel: "row of the image" };
     return [raster(inOrder(shades), { [line()]: step.value, isSquare: true, ...labels })];
   });
 
@@ -55,7 +55,7 @@ export const reading = ({ images, names, first }) => {
 
   const sofar = new Chart("the inputs of all steps so far, side by side", () => {
     const columns = sequence().map((x, t) => x.map((grey) => (isRead(t) ? grey : GROUND)));
-    const labels = { title: "what has come so far", xLabel: "time step t", yLabel: "feature i" };
+    const labels = { title: "input so far", xLabel: "time step t", yLabel: "feature i" };
     return [raster(columns, { column: step.value, isSquare: true, ...labels })];
   });
 
@@ -74,7 +74,7 @@ export const reading = ({ images, names, first }) => {
       const share = sum(inks.filter((_, t) => isRead(t))) / (sum(inks) || 1);
       return (
         `Step ${step.value} is ${line()} ${step.value} of image ${picture.value} (${names[picture.value]}): ` +
-        `${ink} of its 28 pixels are not 0. So far ${(100 * share).toFixed(0)} % of the picture's ink has come.`
+        `${ink} of its 28 pixels are not 0. ${(100 * share).toFixed(0)} % of the image's ink has been read.`
       );
     },
   };
