@@ -17,12 +17,10 @@ def test_spikes_are_equal_wherever_the_network_runs(run, result):
     accuracy = result["accuracy"]
     assert {accuracy[name] for name in ("after", "numpy", "snntorch")} == {accuracy["before"]}
     assert accuracy["read with our note"] == accuracy["synapse filter"] > accuracy["leaky integrator"] + 0.1
-    assert result["program_gap"] < 1e-4
     printed = " ".join(run.printed().split())
     assert "W_y is the cycle's weight: True" in printed
     assert "W_x is in the first layer: True" in printed
     assert f"sy1: NIR cannot express it exactly: {DIFFERENCES['synapse-filter']}" in printed
-    assert "type mismatch: sn1.output: [[32]] -> fc2.input: [[30]]" in printed
 
 
 def test_first_difference_names_the_change(result):
