@@ -52,7 +52,7 @@ EXERCISES: dict[str, Exercise] = {
         tolerance=1e-2,
     ),
     "06.3": Exercise(
-        right=Between(0.1, 0.3),
+        right=Between(0.05, 0.3),
         hint="load the state as in section 1, call backward, and subtract 10 lr times each weight's gradient from it.",
         mistakes=[
             (Between(0.35, 0.6), "that is the learning rate itself; take ten times as much."),
