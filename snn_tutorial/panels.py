@@ -5,29 +5,24 @@ A page without a kernel shows a sentence in their place.
 
 from __future__ import annotations
 
-import copy
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from IPython.display import Markdown, display
 from ipywidgets import Dropdown, IntSlider, SelectionSlider, Widget, interactive
-from torch import Tensor, nn
 
 from sequential_fmnist.data import SequentialFashionMNIST
 from sequential_fmnist.experiments.fair.plan import FAIR, final
 from sequential_fmnist.experiments.frame import execute
 from sequential_fmnist.networks import TUTORIAL_NETWORKS, make_network
 from sequential_fmnist.train import TrainingConfig, fit
-from snn_tutorial.live.javascript import CUTS, with_cut
 from snn_tutorial.page import show
-from snn_tutorial.plot.gradient import gradient_spread
 from snn_tutorial.plot.kernels import table
 from snn_tutorial.plot.training import training_curves
-from snn_tutorial.probe import gradient_by_column
 
-__all__ = ["gradient_panel", "panel", "recall_panel", "training_panel"]
+__all__ = ["panel", "recall_panel", "training_panel"]
 
 #: By this a notebook shows a widget; tools/run_notebooks.py leaves it out of what is saved.
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -73,30 +68,6 @@ def training_panel(train: SequentialFashionMNIST, test: SequentialFashionMNIST) 
         clip=Dropdown(options=[("none", None), ("1", 1.0), ("0.1", 0.1)], description="limit"),
         epochs=IntSlider(16, 1, 64, description="epochs"),
         seed=IntSlider(0, 0, 9, description="seed"),
-    )
-
-
-def gradient_panel(nets: Mapping[str, nn.Module], images: Tensor, labels: Tensor) -> None:
-    """Show a panel that differentiates a trained network, with another reset, surrogate or recurrent weights."""
-
-    def compute(network: str, cut: str, alpha: float, scale: float) -> None:
-        net = with_cut(copy.deepcopy(nets[network]), cut)
-        for part in net.modules():
-            if hasattr(part, "surrogate_function"):
-                part.surrogate_function.alpha = alpha
-        if network == "feedback":
-            with torch.no_grad():
-                net.sn1[0].rc.weight[:, net.sn1[0].in_features :] *= scale
-        norms = gradient_by_column(net, images, labels)
-        display(show(gradient_spread({network: norms}), alt="gradient norm at each column"))
-
-    panel(
-        "Differentiate",
-        compute,
-        network=Dropdown(options=list(nets), value="feedback", description="network"),
-        cut=Dropdown(options=list(CUTS), description="detached"),
-        alpha=SelectionSlider(options=[0.5, 1.0, 2.0, 4.0, 8.0], value=2.0, description="alpha"),
-        scale=SelectionSlider(options=[0, 0.5, 1, 2, 4], value=1, description="times W_y"),
     )
 
 

@@ -1,4 +1,4 @@
-"""Look inside one neuron or a network: what neurons did, and how far back in time a gradient reaches."""
+"""Look inside one neuron or a network: what neurons did, step by step."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
-from sequential_fmnist.evaluate import rate_loss
 from sequential_fmnist.networks import hidden_and_readout
 from snn_core.checks import check_module
 from snn_core.functional import reset_net
@@ -15,7 +14,7 @@ from snn_core.more.monitor import Monitor
 from snn_core.more.neuron import AdaptiveLIFNode
 from snn_core.neuron import SpikingNeuron
 
-__all__ = ["Activity", "Trace", "gradient_by_column", "record", "trace"]
+__all__ = ["Activity", "Trace", "record", "trace"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,26 +131,3 @@ def record(net: nn.Module, images: Tensor) -> Activity:
     hidden, read_out, *current = monitor.outputs.values()
     hidden_v, read_out_v = monitor.v.values()
     return Activity(hidden, hidden_v, read_out, read_out_v, *current)
-
-
-def gradient_by_column(net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    r"""Return how strongly the loss of the last step alone depends on each column of each image, ``[T, N]``.
-
-    .. math:: G[t] = \Big\| \frac{\partial L}{\partial x[t]} \Big\|_2
-
-    L is the mean squared error between the spikes of the last step and an image's one-hot label. The state of ``net``
-    is reset before and after; the gradients of its weights stay as they are.
-
-    Args:
-        net: maps images ``[N, 1, H, W]`` to firing rates ``[N, classes]``, and keeps its state until it is reset.
-        images: ``[N, 1, H, W]`` in [0, 1].
-        labels: ``[N]``.
-    """
-    x = images.detach().clone().requires_grad_()
-    reset_net(net)
-    net(x[..., :-1])  # builds up the state
-    # Times N, since the mean over the batch would make each image's gradient N times smaller.
-    loss = len(x) * rate_loss(net(x[..., -1:]), labels)
-    (gradient,) = torch.autograd.grad(loss, x)
-    reset_net(net)
-    return gradient[:, 0].norm(dim=1).T

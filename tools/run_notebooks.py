@@ -57,7 +57,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "03_reading_column_by_column": {"source": "embedded"},
     "04_three_networks": {"epochs": 1, "source": "embedded"},
     "05_training_curves": {"epochs": 2, "source": "embedded"},
-    "06_the_gradient_through_time": {"epochs": 1, "source": "embedded"},
+    "06_the_gradient_through_time": {"source": "embedded"},
     "07_what_does_memory_buy": {"epochs": 1},
     "08_how_long_is_long": {"live_steps": 100},
     "09_inside_the_fused_kernels": {"lengths": [28, 56], "repeats": 2},

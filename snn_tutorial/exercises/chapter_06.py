@@ -1,4 +1,4 @@
-"""Answers of chapter 06: the gradient through time."""
+"""Answers of chapter 06: one update."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from snn_tutorial.exercises import Exercise
+from snn_tutorial.exercises import Between, Exercise
 
 #: ATan's slope with alpha = 2 at h = 1.1, which is 0.1 above the threshold.
 _SLOPE = 1 / (1 + (0.1 * math.pi) ** 2)
@@ -29,6 +29,17 @@ def _largest_eigenvalue(matrix: torch.Tensor) -> float:
 
 EXERCISES: dict[str, Exercise] = {
     "06.1": Exercise(
+        right=9,
+        hint="without a gradient the buffer is 0.9 times what it was, and the weight moves by it: 0.9, 0.81, ...",
+        mistakes=[
+            (10, "that counts the update itself, too."),
+            (0.9, "that is the first of the further steps."),
+            (0, "the gradient is zero; the buffer is not."),
+        ],
+        because="0.9 + 0.81 + ... = 0.9 / (1 - 0.9).",
+        tolerance=1e-3,
+    ),
+    "06.2": Exercise(
         right=1 - _SLOPE,
         hint="differentiate v = h - s with s'(h) = g'(h - 1); g' is the formula of ATan with x = 0.1.",
         mistakes=[
@@ -40,27 +51,15 @@ EXERCISES: dict[str, Exercise] = {
         because="the first term stays 1, and the slope 0.910 is subtracted.",
         tolerance=1e-2,
     ),
-    "06.2": Exercise(
-        right=[1.5, 0.75],
-        hint="write I[t] = I[t-1] - (1 - s[t]) I[t-1] / tau + s[t] and take both derivatives.",
-        mistakes=[
-            ([1, 0.75], "a spike would also stop the decay of its step: (1 - s[t]) multiplies I[t-1] / tau."),
-            ([1.5, 1], "only a spike stops the decay, and here s[t] = 0."),
-            ([0.75, 1.5], "the other way round."),
-        ],
-        because="a spike would add 1 and spare the current a loss of 2 / 4; without one a quarter is lost.",
-        tolerance=1e-4,
-    ),
     "06.3": Exercise(
-        right=11.70,
-        hint="build the network twice from the same seed, as in section 3, and take fc1.weight.grad.norm().",
+        right=Between(0.05, 0.3),
+        hint="load the state as in section 1, call backward, and subtract 10 lr times each weight's gradient from it.",
         mistakes=[
-            (1 / 11.70, "that is the norm at 2 divided by the one at 200."),
-            (lambda a: 0 < a < 1, "a narrower slope is a higher one: what is it at the threshold?"),
-            (100, "the height grows a hundredfold, but fewer neurons are within the narrow slope."),
+            (Between(0.35, 0.6), "that is the learning rate itself; take ten times as much."),
+            (Between(0.65, 0.9), "the weights have not moved, or against the wrong gradient."),
+            (Between(10, 90), "as a share, from 0 to 1."),
         ],
-        because="at the threshold the slope is alpha / 2, but fewer potentials lie within it.",
-        tolerance=2e-2,
+        because="ten times the step is as far as momentum moves the weights in the end.",
     ),
     "06.4": Exercise(
         right=lambda a: _stretch(a) >= 0.5 and not _is_diagonal(a) and _stretch(a, _ONE) <= 1,

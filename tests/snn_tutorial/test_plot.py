@@ -21,7 +21,6 @@ from snn_tutorial.live.predict import choice
 from snn_tutorial.page import png, show, show_gif
 from snn_tutorial.plot.exchange import peers_table
 from snn_tutorial.plot.fair import heat_map
-from snn_tutorial.plot.gradient import gradient_spread
 from snn_tutorial.plot.networks import typical
 from snn_tutorial.plot.reading import reading_gif
 from snn_tutorial.plot.style import DARK, GROUND, QUANTITY, ramp
@@ -91,14 +90,6 @@ def test_typical_neuron_is_the_middle_one_of_those_that_fire():
     spikes = torch.tensor([[0, 1, 1, 1], [0, 1, 0, 1], [0, 1, 0, 0]])
     assert typical(spikes) == 3
     assert 0 <= typical(torch.zeros(3, 4)) < 4
-
-
-def test_spread_leaves_out_images_without_gradient():
-    norms = torch.tensor([[1.0, 2.0, 9.0, 50.0], [1.0, 3.0, 8.0, 0.0]])
-    drawn = {
-        line.get_label(): [*line.get_ydata()] for line in gradient_spread({"plain": norms}).axes[0].lines
-    }
-    assert (drawn["median image"], drawn["largest"]) == ([2, 3], [9, 8])
 
 
 def test_table_of_other_libraries_has_a_reason_for_every_difference():

@@ -1,23 +1,20 @@
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 from support_by_hand import by_hand
 from support_networks import random_images
 from torch import nn
 
-from sequential_fmnist.networks import TUTORIAL_NETWORKS, PlainNet, columns_as_sequence, make_network
+from sequential_fmnist.networks import TUTORIAL_NETWORKS, PlainNet, make_network
 from sequential_fmnist.variants import NetworkSpec
-from snn_core.functional import lif_charge, reset_net
+from snn_core.functional import lif_charge
 from snn_core.layer import ElementWiseRecurrentContainer, LinearRecurrentContainer
 from snn_core.neuron import IFNode, LIFNode, MultiStepIFNode
 from snn_core.surrogate import ATan
-from snn_tutorial.probe import gradient_by_column, record, trace
+from snn_tutorial.probe import record, trace
 
 every_model = pytest.mark.parametrize("model", TUTORIAL_NETWORKS)
-LABELS = torch.tensor([3, 0, 7])
 
 
 @pytest.fixture
@@ -53,58 +50,6 @@ def test_record_of_a_deeper_network_is_that_of_its_last_two_spiking_layers(image
     del net.sn3
     with pytest.raises(ValueError, match="net must have hidden neurons and spiking ones"):
         record(net, images)
-
-
-class OneNeuron(nn.Module):
-    """Maps images of one pixel in each column to the rate of one neuron."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.neuron = MultiStepIFNode(surrogate_function=ATan(), detach_reset=True)
-
-    def forward(self, x):
-        return self.neuron(columns_as_sequence(x)).mean(0)
-
-
-def slope(x: float) -> float:
-    """Return the derivative of ATan with alpha 2."""
-    return 1 / (1 + (math.pi * x) ** 2)
-
-
-def test_gradient_by_hand():
-    image, label = torch.tensor([0.4, 0.3, 0.2]).double().view(1, 1, 1, 3), torch.tensor([0])
-    # h = 0.4, 0.7, 0.9: no spike, so the last step's is 0, the target 1, and dL/ds = -2.
-    norms = gradient_by_column(OneNeuron(), image, label)
-    assert norms[:, 0].tolist() == pytest.approx([2 * slope(-0.1)] * 3)
-
-
-def test_a_spike_cuts_the_gradient_by_hand():
-    image = torch.tensor([1.2, 0.3, 0.2]).double().view(1, 1, 1, 3)
-    norms = gradient_by_column(OneNeuron(), image, torch.tensor([0]))
-    assert norms[:, 0].tolist() == pytest.approx([0, 2 * slope(-0.5), 2 * slope(-0.5)])
-
-
-@every_model
-def test_gradient_is_that_of_the_network_step_by_step(model, images):
-    net, x = network(model), images.clone().requires_grad_()
-    spikes = by_hand(NetworkSpec(model, hidden=6), net, x)["read_out_spikes"]
-    target = nn.functional.one_hot(LABELS, 10)
-    loss = ((spikes[-1] - target) ** 2).mean(1).sum()
-    (gradient,) = torch.autograd.grad(loss, x)
-    norms = gradient_by_column(net, images, LABELS)
-    assert norms.shape == (28, 3)
-    torch.testing.assert_close(norms, gradient[:, 0].norm(dim=1).T)
-
-
-@every_model
-def test_gradient_does_not_touch_weights_or_state(model, images):
-    net = network(model)
-    net(images)
-    gradient_by_column(net, images, LABELS)
-    assert all(weight.grad is None for weight in net.parameters())
-    rate = net(images)
-    reset_net(net)
-    assert torch.equal(rate, net(images))
 
 
 X = torch.tensor([1.5, 0.0, 0.0])
