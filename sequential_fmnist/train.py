@@ -330,7 +330,7 @@ def lines(history: list[dict[str, float]], epochs: int) -> Iterator[str]:
     if max(falls([before, now])) > COLLAPSE:
         yield (
             f"warning: test accuracy fell from {before:.1%} to {now:.1%}. The gradient may have exploded: try --clip 1 "
-            'or --detach-reset none, and see the chapter "The gradient through time".'
+            'or --detach-reset none, and see chapter 06, "One update".'
         )
 
 
