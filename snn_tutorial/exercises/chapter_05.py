@@ -50,6 +50,7 @@ EXERCISES = {
         hint="keep the scale and the number of updates since the last skip; both change with every update.",
         mistakes=[
             (_by(first=0), "updates are counted from 1."),
+            (_by(halves=False, doubles=False), "a skip halves the scale, and 2,000 good updates double it."),
             (_by(halves=False), "a skip halves the scale."),
             (_by(doubles=False), "after 2,000 updates without a skip the scale is doubled."),
             (_by(restarts=False), "a skip also sets the count of good updates to 0."),
