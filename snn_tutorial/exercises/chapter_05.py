@@ -2,68 +2,94 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
+from snn_tutorial.exercises import Exercise
 
-from snn_tutorial.exercises import Exercise, like
+#: Largest elements of gradients, update by update.
+_CASES = (
+    [0.5, 1.5, 1.2, 2.5, 0.9],
+    [65_504 / 65_536, 65_505 / 65_536],
+    [math.nan, math.inf, 3.0],
+    [0.1] * 2_000 + [0.6, 0.6],
+    [0.1] * 1_500 + [1.5] + [0.1] * 1_000 + [1.5] + [0.1] * 999 + [0.8],
+)
 
-#: Labels, and what two networks take them for.
-_CASE = tuple(np.array(list(map(int, digits))) for digits in ("0123456789", "0123400000", "0100050001"))
+
+def _skipped(
+    largest: Sequence[float],
+    first: int = 1,
+    halves: bool = True,
+    doubles: bool = True,
+    restarts: bool = True,
+    nan_skips: bool = True,
+) -> list[int]:
+    """Return which updates the rule skips, or one that lacks a part of it."""
+    scale, good, skipped = 65_536.0, 0, []
+    for update, size in enumerate(largest, first):
+        if scale * size > 65_504 or (nan_skips and math.isnan(size)):
+            skipped.append(update)
+            scale, good = scale / 2 if halves else scale, 0 if restarts else good
+        else:
+            good += 1
+            if good == 2_000:
+                scale, good = 2 * scale if doubles else scale, 0
+    return skipped
 
 
-def _is(formula: Callable[[np.ndarray, np.ndarray], Any]) -> Callable[[Any], bool]:
-    """Return whether an answer gives what a formula of where each network is right gives."""
-    return like(lambda y, a, b: formula(a == y, b == y), [_CASE])
+def _by(**changed: Any) -> Callable[[Any], bool]:
+    """Return whether an answer skips the same updates as the rule with such changes."""
+    return lambda answer: all(list(answer(case)) == _skipped(case, **changed) for case in _CASES)
 
 
 EXERCISES = {
     "05.1": Exercise(
-        right=85,
-        hint="the number of parameters is 39 h + 10; which h comes closest to 3,338?",
+        right=_by(),
+        hint="keep the scale and the number of updates since the last skip; both change with every update.",
         mistakes=[
-            (86, "3,364 parameters are 26 too many; is one neuron less closer?"),
-            (64, "twice the neurons are not the same number of parameters: count weights and biases."),
+            (_by(first=0), "updates are counted from 1."),
+            (_by(halves=False, doubles=False), "a skip halves the scale, and 2,000 good updates double it."),
+            (_by(halves=False), "a skip halves the scale."),
+            (_by(doubles=False), "after 2,000 updates without a skip the scale is doubled."),
+            (_by(restarts=False), "a skip also sets the count of good updates to 0."),
+            (_by(nan_skips=False), "NaN skips, too; it is not larger than anything."),
         ],
-        because="85 neurons have 3,325 parameters, 13 fewer; 86 have 26 more.",
+        because="torch's GradScaler keeps the same two numbers.",
     ),
     "05.2": Exercise(
-        right=_is(lambda a, b: (a != b).mean()),
-        hint="compare each network's guesses with the labels, and take the mean of where the results differ.",
+        right=14,
+        hint="until the first skip both runs are the same to the last digit.",
         mistakes=[
-            (_is(lambda a, b: (a != b).sum()), "that is a number of images; divide by how many there are."),
-            (like(lambda y, a, b: (a != b).mean(), [_CASE]), "there the guesses differ; both may be wrong."),
-            (_is(lambda a, b: (a == b).mean()), "that is where both are right, or both wrong."),
-            (_is(lambda a, b: (a & ~b).mean()), "the second network may be the one that is right, too."),
-            (_is(lambda a, b: (b & ~a).mean()), "the first network may be the one that is right, too."),
-            (_is(lambda a, b: abs(a.mean() - b.mean())), "that compares accuracies; compare image by image."),
+            (13, "epochs are counted from 1."),
+            (15, "it skipped in this epoch, too, but not for the first time."),
+            (9, "that is seed 100 or 104; seed 102 is the third of ten."),
         ],
-        because="For two seeds of one network it is much more than their accuracies differ.",
+        because="There the two curves differ for the first time.",
     ),
     "05.3": Exercise(
-        right=[0.04, 0.52],
-        hint="draw 25 squares; mark the 18 and 19 that are right, overlapping as much, then as little, as possible.",
+        right=[69.0, 80.6],
+        hint="numpy's std divides by n unless ddof=1; t is about 2.26 for ten runs.",
         mistakes=[
-            ([0.52, 0.04], "first the smallest, then the largest."),
-            ([0, 0.52], "if they were right on the same images, their accuracies would be equal."),
-            ([0.04, 0.28], "where the second is right and the first wrong; the other way round counts too."),
-            ([0.04, 0.48], "that is the fraction on which both must be right."),
+            ([73.04, 76.53], "that is the interval of the mean; one more run also varies by s itself."),
+            ([70.0, 79.56], "that is with 1.96 in place of t, and without 1/n."),
+            ([0.69, 0.806], "give per cent."),
+            ([80.6, 69.0], "first the lower end."),
+            ([68.15, 76.53], "that is the smallest and the largest of the ten."),
         ],
-        because="The accuracies alone leave everything from 4 % to 52 % open.",
+        because="It is so wide that it holds nearly everything.",
         tolerance=1e-3,
     ),
     "05.4": Exercise(
-        right=131_072,
-        hint="write down the scale after each skip, and count the updates between skips in steps of 2,000.",
+        right=[-1.649, 2.227],
+        hint="stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95), as in section 8.",
         mistakes=[
-            (
-                65_536 / 8,
-                "three skips halve it, but 8,099 good updates lie between the second and the third.",
-            ),
-            (262_144, "that is the scale before the last skip."),
-            (65_536, "four times 2,000 good updates fit between the second skip and the third, not three."),
+            ([-2.227, 1.649], "that is the rule less float16."),
+            ([3.352, 12.434], "that is float16 less float32."),
+            ([-0.01649, 0.02227], "give points, not fractions."),
         ],
-        because="two skips halve 65,536 to 16,384, four doublings give 262,144, and the last skip halves it.",
+        because="It holds 0, so the difference is undecided; it is hardly larger than 2 points.",
+        tolerance=4e-2,
     ),
 }

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from sequential_fmnist.experiments.evidence import CaseSummary
 from snn_tutorial.plot.style import GREY, OKABE_ITO, QUANTITY, RC, STYLE, WIDTH, legend_above, stacked
 
-__all__ = ["LOOKS", "WAYS", "curves", "fans", "gains", "line", "means", "strips", "training_curves"]
+__all__ = ["LOOKS", "WAYS", "curves", "gains", "line", "means", "strips", "training_curves"]
 
 #: Networks with the marker that tells them apart in black and white.
 LOOKS: dict[str, dict[str, Any]] = {
@@ -48,15 +48,6 @@ CURVES: dict[str, str] = {
 }
 #: Accuracies that lie further below the median, in points, are drawn at the edge of a strip.
 FAR = 20.0
-_PUBLISHED: dict[str, Any] = {
-    "marker": "D",
-    "markersize": 7,
-    "markerfacecolor": "white",
-    "markeredgecolor": "black",
-    "linestyle": "none",
-    "zorder": 4,
-    "label": "published, one run",
-}
 
 
 @plt.rc_context(RC)
@@ -88,36 +79,9 @@ def training_curves(
 
 
 @plt.rc_context(RC)
-def fans(
-    panels: Mapping[str, tuple[str, Sequence[Sequence[float]]]],
-    published: Mapping[str, Sequence[float]] | None = None,
-) -> Figure:
-    """Draw many runs as thin curves, a panel for each way to train, and the published run in orange.
-
-    Args:
-        panels: title to the network and the test accuracies of each of its runs, epoch by epoch, fractions.
-        published: network to the accuracies of its published run.
-    """
-    figure, all_axes = stacked(len(panels), 1.9 * len(panels) + 0.8, sharey=True)
-    for axes, (title, (kind, runs)) in zip(all_axes, panels.items(), strict=True):
-        for values in runs:
-            look = {"color": STYLE[kind]["color"], "linewidth": 1.2, "alpha": 0.6}
-            axes.plot(np.arange(1, len(values) + 1), 100 * np.asarray(values), label="ours", **look)
-        if values := (published or {}).get(kind, ()):
-            look = {"color": OKABE_ITO["orange"], "linewidth": 2.2, "label": "published"}
-            axes.plot(np.arange(1, len(values) + 1), 100 * np.asarray(values), **look)
-        axes.set(title=title, ylabel=_ACCURACY.replace(" (", "\n("))
-    all_axes[-1].set_xlabel("epoch")
-    all_axes[-1].xaxis.get_major_locator().set_params(integer=True)
-    legend_above(figure, columns=2)
-    return figure
-
-
-@plt.rc_context(RC)
 def strips(
     cases: Sequence[CaseSummary],
     row: Callable[[CaseSummary], str],
-    published: Mapping[tuple[str, str], float] | None = None,
 ) -> Figure:
     """Draw every run as a point, and the mean of each case with its 95 % interval; a panel for each network.
 
@@ -126,13 +90,11 @@ def strips(
     Args:
         cases: cases of the summary.
         row: names the row of a case.
-        published: accuracy as a fraction for a network and a row, drawn as a diamond.
     """
     panels = {kind: [case for case in cases if case["kind"] == kind] for kind in STYLE}
     panels = {kind: group for kind, group in panels.items() if group}
     values = 100 * np.concatenate([case["values"] for case in cases])
-    marks = [100 * value for value in (published or {}).values()]
-    low, high = min([max(values.min(), np.median(values) - FAR), *marks]), max([values.max(), *marks])
+    low, high = max(values.min(), np.median(values) - FAR), values.max()
     margin = 0.06 * (high - low) + 0.2
     heights = [len(group) for group in panels.values()]
     height = 1.2 + 0.42 * sum(heights) + 0.3 * len(panels)
@@ -144,8 +106,6 @@ def strips(
         axes.set_ylim(len(group) - 0.4, -0.6)
         for y, case in enumerate(group):
             _strip(axes, y, case, low - margin)
-            if (value := (published or {}).get((kind, row(case)))) is not None:
-                axes.plot(100 * value, y, **_PUBLISHED)
         axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     all_axes[-1].set_xlabel(_ACCURACY)
     legend_above(figure, columns=3)
