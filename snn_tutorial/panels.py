@@ -20,6 +20,7 @@ from sequential_fmnist.experiments.fair.plan import FAIR, final
 from sequential_fmnist.experiments.frame import execute
 from sequential_fmnist.networks import TUTORIAL_NETWORKS, make_network
 from sequential_fmnist.train import TrainingConfig, fit
+from snn_tutorial.interact import WIDGET
 from snn_tutorial.live.javascript import CUTS, with_cut
 from snn_tutorial.page import show
 from snn_tutorial.plot.gradient import gradient_spread
@@ -28,9 +29,6 @@ from snn_tutorial.plot.training import training_curves
 from snn_tutorial.probe import gradient_by_column
 
 __all__ = ["gradient_panel", "panel", "recall_panel", "training_panel"]
-
-#: By this a notebook shows a widget; tools/run_notebooks.py leaves it out of what is saved.
-WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def panel(button: str, compute: Callable[..., None], **controls: Widget) -> None:

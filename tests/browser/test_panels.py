@@ -7,10 +7,19 @@ from nbformat.v4 import new_code_cell, new_notebook
 from support import ROOT
 from support_browser import RUN, errors, lab, open_unrun_in_lab, save
 
-SETUP = f"""import torch
+SETUP = f"""import matplotlib.pyplot as plt
+import torch
 from sequential_fmnist.data import SequentialFashionMNIST
 from sequential_fmnist.networks import TUTORIAL_NETWORKS, make_network
-from snn_tutorial import panels
+from snn_tutorial import panels, show
+from snn_tutorial.interact import interact
+
+
+def draw(level=1.0):
+    figure, axes = plt.subplots()
+    axes.axhline(level)
+    return show(figure, alt="a line")
+
 
 torch.manual_seed(0)
 train, test = (SequentialFashionMNIST(train=part, source="embedded", verbose=False) for part in (True, False))
@@ -20,6 +29,7 @@ PANELS = [
     "panels.training_panel(train, test)",
     "panels.gradient_panel(nets, test.images[:50].float() / 255, test.labels[:50])",
     "panels.recall_panel(evidence_dir)",
+    "interact(draw, level=(0.0, 2.0, 0.5))",
 ]
 
 pytestmark = [pytest.mark.nightly, pytest.mark.xdist_group("browser_lab")]
@@ -66,5 +76,15 @@ def test_each_panel_answers_with_the_settings_of_the_reader(browser, tmp_path):
             pictures.append(gradient.locator("img").get_attribute("src"))
         assert pictures[0] != pictures[1]
         press(recall, "Train", recall.locator("td", has_text="stateful synapse"))
+        slider = page.locator(".widget-interact").nth(3)
+        before = slider.locator("img").get_attribute("src")
+        slider.locator(".widget-readout").fill("0.5")
+        page.keyboard.press("Enter")
+        page.wait_for_function(
+            """known => { const now = document.querySelectorAll(".widget-interact")[3].querySelector("img");
+                return now && now.src !== known; }""",
+            arg=before,
+            timeout=RUN,
+        )
         assert [text for text in errors(page) if "batch/s" not in text] == []
         page.close()
