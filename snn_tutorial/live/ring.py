@@ -58,6 +58,7 @@ def _spikes(n: int, steps: int) -> Figure:
     with torch.no_grad():
         spikes = torch.stack([ring(x)[0] for x in x_seq])  # [T, n]
     figure, axes = plt.subplots(figsize=(WIDTH, 1 + 0.25 * n))
-    axes.eventplot([s.nonzero()[:, 0].numpy() for s in spikes.T], colors=QUANTITY["spike"], linelengths=0.8)
+    trains = [s.nonzero()[:, 0].numpy() for s in spikes.T]
+    axes.eventplot(trains, colors=QUANTITY["spike"], lineoffsets=range(n), linelengths=0.8)
     axes.set(xlabel="time step t", ylabel="neuron", yticks=range(n), ylim=(n - 0.5, -0.5))
     return figure

@@ -64,11 +64,11 @@ def _currents(train: Sequence[int], tau: float) -> Figure:
     top.bar(range(len(train)), train, 0.15, color=QUANTITY["spike"])
     top.set(ylabel="spike s", yticks=(0, 1))
     s_seq = torch.tensor(train, dtype=torch.float32)[:, None]
-    for synapse, label, color in (
-        (SynapseFilter(tau), "synapse filter", QUANTITY["current"]),
-        (LowPassSynapse(tau), "low-pass", QUANTITY["threshold"]),
+    for synapse, label, line, color in (
+        (SynapseFilter(tau), "synapse filter", ".-", QUANTITY["current"]),
+        (LowPassSynapse(tau), "low-pass", ".--", QUANTITY["threshold"]),
     ):
-        bottom.plot(synapse.forward_sequence(s_seq)[:, 0], "o-", label=label, color=color, markersize=4)
+        bottom.plot(synapse.forward_sequence(s_seq)[:, 0], line, label=label, color=color)
     bottom.set(xlabel="time step t", ylabel="synaptic current I")
     legend_above(figure, columns=2)
     return figure
