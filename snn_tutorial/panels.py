@@ -9,23 +9,15 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from IPython.display import Markdown, display
-from ipywidgets import Dropdown, IntSlider, SelectionSlider, Widget, interactive
+from ipywidgets import Dropdown, SelectionSlider, Widget, interactive
 
-from sequential_fmnist.data import SequentialFashionMNIST
 from sequential_fmnist.experiments.fair.plan import FAIR, final
 from sequential_fmnist.experiments.frame import execute
-from sequential_fmnist.networks import TUTORIAL_NETWORKS, make_network
-from sequential_fmnist.train import TrainingConfig, fit
-from snn_tutorial.page import show
+from snn_tutorial.interact import WIDGET
 from snn_tutorial.plot.kernels import table
-from snn_tutorial.plot.training import training_curves
 
-__all__ = ["panel", "recall_panel", "training_panel"]
-
-#: By this a notebook shows a widget; tools/run_notebooks.py leaves it out of what is saved.
-WIDGET = "application/vnd.jupyter.widget-view+json"
+__all__ = ["panel", "recall_panel"]
 
 
 def panel(button: str, compute: Callable[..., None], **controls: Widget) -> None:
@@ -41,34 +33,6 @@ def panel(button: str, compute: Callable[..., None], **controls: Widget) -> None
     text = f'"{button}" in a running notebook: the kernel computes with your {names}.'
     view = {"version_major": 2, "version_minor": 0, "model_id": shown.model_id}
     display({"text/plain": text, "text/html": f"<p><em>{text}</em></p>", WIDGET: view}, raw=True)
-
-
-def training_panel(train: SequentialFashionMNIST, test: SequentialFashionMNIST) -> None:
-    """Show a panel that trains a network on all images, and draws its curve beside those of the last trainings."""
-    histories: dict[str, Any] = {}
-
-    def compute(network: str, optimizer: str, lr: float, clip: float | None, epochs: int, seed: int) -> None:
-        torch.manual_seed(seed)
-        net = make_network(network)
-        config = TrainingConfig(epochs=epochs, seed=seed, opt=optimizer, lr=lr, clip=clip, fused=True)
-        history = fit(net, train, test, config)
-        limit = "" if clip is None else f", norm at most {clip}"
-        histories[f"{network}, {optimizer} {lr}{limit}, seed {seed}"] = history
-        while len(histories) > 4:
-            del histories[next(iter(histories))]
-        picture = training_curves(histories, "test_accuracy", subset=train.is_subset)
-        display(show(picture, alt="test accuracy of the last trainings against the epoch"))
-
-    panel(
-        "Train",
-        compute,
-        network=Dropdown(options=list(TUTORIAL_NETWORKS), value="feedback", description="network"),
-        optimizer=Dropdown(options=["sgd", "adam"], description="optimizer"),
-        lr=SelectionSlider(options=[0.001, 0.003, 0.01, 0.03, 0.1, 0.3], value=0.1, description="rate"),
-        clip=Dropdown(options=[("none", None), ("1", 1.0), ("0.1", 0.1)], description="limit"),
-        epochs=IntSlider(16, 1, 64, description="epochs"),
-        seed=IntSlider(0, 0, 9, description="seed"),
-    )
 
 
 def recall_panel(evidence_dir: str) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import matplotlib.pyplot as plt
 import torch
 from IPython.display import HTML
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from snn_core.cells import Cell
@@ -14,7 +16,7 @@ from snn_core.more.synapse import DoubleExponentialSynapse
 from snn_core.synapse import LowPassSynapse, SynapseFilter
 from snn_tutorial.live import view
 from snn_tutorial.live.javascript import cell_code
-from snn_tutorial.plot.synapses import currents, traces
+from snn_tutorial.plot.style import QUANTITY, RC, legend_above, stacked
 
 
 def rise(tau: float) -> float:
@@ -50,9 +52,26 @@ def synapse_explorer(s: Sequence[int], tau: float = 5.0) -> HTML:
                 for stop in taus
             ],
         },
-        traces(train, currents(train, tau), title=rf"$\tau$ = {tau:g} steps"),
+        _currents(train, tau),
         "spike train, and the currents of the synapse filter and of the low-pass",
     )
+
+
+@plt.rc_context(RC)
+def _currents(train: Sequence[int], tau: float) -> Figure:
+    """Draw a spike train and, below it, the currents of the synapse filter and of the low-pass."""
+    figure, (top, bottom) = stacked(2, 4, height_ratios=(1, 4))
+    top.bar(range(len(train)), train, 0.15, color=QUANTITY["spike"])
+    top.set(ylabel="spike s", yticks=(0, 1))
+    s_seq = torch.tensor(train, dtype=torch.float32)[:, None]
+    for synapse, label, line, color in (
+        (SynapseFilter(tau), "synapse filter", ".-", QUANTITY["current"]),
+        (LowPassSynapse(tau), "low-pass", ".--", QUANTITY["threshold"]),
+    ):
+        bottom.plot(synapse.forward_sequence(s_seq)[:, 0], line, label=label, color=color)
+    bottom.set(xlabel="time step t", ylabel="synaptic current I")
+    legend_above(figure, columns=2)
+    return figure
 
 
 def _cells(tau: float) -> dict[str, Cell]:

@@ -40,7 +40,7 @@ pytestmark = pytest.mark.xdist_group("browser_live")
 
 #: Every view, as its chapter shows it.
 VIEWS: dict[str, Callable[[], HTML]] = {
-    "ring": lambda: ring_explorer(Figure()),
+    "ring": lambda: ring_explorer(5),
     "synapse": lambda: synapse_explorer([int(t % 3 == 0) for t in range(20)], tau=10),
     "fit": lambda: tau_fitter(spikes(), HIDDEN, 0.03, Figure()),
     "game": game,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from matplotlib.figure import Figure
 from support_live import live
 
 from snn_core.layer import LinearRecurrentContainer
@@ -34,7 +33,8 @@ def library(weights: list[float], threshold: float, v_reset: float | None, first
 
 @pytest.mark.parametrize("v_reset", [None, 0.0])
 def test_ring_is_that_of_the_library(browser, tmp_path, v_reset):
-    with live(browser, ring_explorer(Figure(), STEPS), tmp_path) as view:
+    with live(browser, ring_explorer(1, STEPS), tmp_path) as view:
+        assert view.numbers()["weights"] == [1]
         view.set("reset", "soft, v_reset=None" if v_reset is None else "hard, v_reset=0")
         for n, weight, threshold, first in ((5, 1.25, 1, 1.5), (1, 0.75, 0.5, 0.75), (8, 1.5, 1.75, 3)):
             view.set("neurons", n)
@@ -51,7 +51,7 @@ def test_ring_is_that_of_the_library(browser, tmp_path, v_reset):
 
 @pytest.mark.parametrize("touch", [False, True])
 def test_a_weight_is_dragged_or_moved_by_keys(browser, tmp_path, touch):
-    with live(browser, ring_explorer(Figure(), STEPS), tmp_path, has_touch=touch) as view:
+    with live(browser, ring_explorer(5, STEPS), tmp_path, has_touch=touch) as view:
         # Between neurons 0 and 1 of five, a tenth of a turn from the top, at 1.3 times the radius of a weight of 1.
         inside = view.place(0.845 * 0.5878, 0.845 * 0.8090)
         if touch:

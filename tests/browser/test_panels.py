@@ -7,14 +7,21 @@ from nbformat.v4 import new_code_cell, new_notebook
 from support import ROOT
 from support_browser import RUN, errors, lab, open_unrun_in_lab, save
 
-SETUP = f"""from sequential_fmnist.data import SequentialFashionMNIST
-from snn_tutorial import panels
+SETUP = f"""import matplotlib.pyplot as plt
+from snn_tutorial import panels, show
+from snn_tutorial.interact import interact
 
-train, test = (SequentialFashionMNIST(train=part, source="embedded", verbose=False) for part in (True, False))
+
+def draw(level=1.0):
+    figure, axes = plt.subplots()
+    axes.axhline(level)
+    return show(figure, alt="a line")
+
+
 evidence_dir = {str(ROOT / "results")!r}"""
 PANELS = [
-    "panels.training_panel(train, test)",
     "panels.recall_panel(evidence_dir)",
+    "interact(draw, level=(0.0, 2.0, 0.5))",
 ]
 
 pytestmark = [pytest.mark.nightly, pytest.mark.xdist_group("browser_lab")]
@@ -42,12 +49,17 @@ def test_each_panel_answers_with_the_settings_of_the_reader(browser, tmp_path):
         page = open_unrun_in_lab(browser, server, "panels.ipynb")
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-        training, recall = (page.locator(".widget-interact").nth(k) for k in range(2))
-        recall.wait_for(timeout=RUN)
-        training.get_by_label("network").select_option("plain")
-        training.locator(".widget-readout").nth(1).fill("2")
-        page.keyboard.press("Enter")
-        press(training, "Train", training.locator("img"))
+        recall, slider = (page.locator(".widget-interact").nth(k) for k in range(2))
+        slider.wait_for(timeout=RUN)
         press(recall, "Train", recall.locator("td", has_text="stateful synapse"))
+        before = slider.locator("img").get_attribute("src")
+        slider.locator(".widget-readout").fill("0.5")
+        page.keyboard.press("Enter")
+        page.wait_for_function(
+            """known => { const now = document.querySelectorAll(".widget-interact")[1].querySelector("img");
+                return now && now.src !== known; }""",
+            arg=before,
+            timeout=RUN,
+        )
         assert [text for text in errors(page) if "batch/s" not in text] == []
         page.close()

@@ -1,4 +1,4 @@
-/** A ring of neurons that pass a pulse on, each through one weight, which the reader drags. */
+/** A ring of neurons that pass on a pulse, each through one weight, which the reader drags. */
 
 import { Chart, raster } from "./chart.js";
 import { COLORS } from "./colors.js";
@@ -8,20 +8,20 @@ import { player } from "./player.js";
 import { Layer } from "./scan.js";
 
 /**
- * @typedef {{steps: number, resets: string[], cells: import("./scan.js").Cell[]}} RingData
- *   A cell for each reset. Its only parameter is the threshold; its states are v[t] and h[t].
+ * @typedef {{neurons: number, steps: number, resets: string[], cells: import("./scan.js").Cell[]}} RingData
+ *   The number of neurons at the start, and a cell for each reset. Its only parameter is the threshold; its states are
+ *   v[t] and h[t].
  */
 
 const MOST = 8;
 const HEAVIEST = 1.5;
-const FIRST = 5;
 /** Radii of the neurons, and of a weight of 1, in the drawing. */
 const OUTER = 1.25;
 const ONE = 0.65;
 
 /** @type {import("./view.js").Build<RingData>} */
-export const ring = ({ steps, resets, cells }) => {
-  const count = slider("neurons", { min: 1, max: MOST, value: FIRST });
+export const ring = ({ neurons, steps, resets, cells }) => {
+  const count = slider("neurons", { min: 1, max: MOST, value: neurons });
   const all = slider("all weights", { max: HEAVIEST, step: 0.05, value: 1 });
   const pulse = slider("input x[0]", { max: 3, step: 0.05, value: 1.5 });
   const threshold = slider("threshold", { min: 0.5, max: 2, step: 0.05, value: 1 });
@@ -82,11 +82,11 @@ export const ring = ({ steps, resets, cells }) => {
       const n = count.value;
       const gap = 0.04;
       const spikes = seen[time.value].s;
-      const neurons = range(n).map((k) => ({ k, at: place(k / n, OUTER), isFiring: spikes[k] > 0 }));
+      const places = range(n).map((k) => ({ k, at: place(k / n, OUTER), isFiring: spikes[k] > 0 }));
       const handles = range(n).map((k) => place(between(k), ONE * weights[k]));
       const points = (/** @type {number[][]} */ list) => ({ x: list.map(([x]) => x), y: list.map(([, y]) => y) });
       /** @param {boolean} isFiring */
-      const those = (isFiring) => points(neurons.filter((one) => one.isFiring === isFiring).map((one) => one.at));
+      const those = (isFiring) => points(places.filter((one) => one.isFiring === isFiring).map((one) => one.at));
       /** @type {import("./chart.js").Mark[]} */
       const ways = range(n).flatMap((k) => {
         const end = k / n - gap;
@@ -114,7 +114,7 @@ export const ring = ({ steps, resets, cells }) => {
             },
             { kind: "dots", ...those(false), color: COLORS.membrane, hollow: true, size: 10 },
             { kind: "dots", ...those(true), color: COLORS.spike, size: 11 },
-            { kind: "words", ...points(neurons.map((one) => one.at)), text: range(n).map(String) },
+            { kind: "words", ...points(places.map((one) => one.at)), text: range(n).map(String) },
           ],
         },
       ];
@@ -200,8 +200,8 @@ export const ring = ({ steps, resets, cells }) => {
       if (last < 0) return "No neuron fires.";
       if (!end) return `The pulse is lost: no spike after step ${last}.`;
       if (most > counts[0])
-        return `It explodes: ${counted(counts[0], "spike")} in step 0, ${end} in step ${steps - 1}.`;
-      return `The pulse stays: ${counted(end, "spike")} in each step.`;
+        return `It multiplies: ${counted(counts[0], "spike")} in step 0, ${end} in step ${steps - 1}.`;
+      return `Still there after ${steps} steps: ${counted(end, "spike")} in each step.`;
     },
   };
 };
