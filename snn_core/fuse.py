@@ -213,7 +213,8 @@ def weights_of(linear: nn.Module, like: Like) -> tuple[Tensor, Tensor | None] | 
     _, dtype, device, autocast, _ = like
     if autocast:
         return "autocast gives it another precision: call it with autocast off"
-    weight, bias = linear.weight, linear.bias
+    weight: Any = linear.weight
+    bias: Any = linear.bias
     if not (weight.dtype is dtype and weight.device == device):
         return f"its weights are {weight.dtype} on {weight.device}, the input is {dtype} on {device}"
     if bias is not None and not (
