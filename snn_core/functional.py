@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,16 +20,14 @@ from snn_core.cells import fire, if_charge, lif_charge, reset, synapse_filter_st
 from snn_core.checks import (
     check_floating,
     check_module,
-    check_number,
     check_sequence,
-    check_shape,
     check_tensor,
-    check_whole,
     takes_sequences,
 )
-from snn_core.kernels import BACKENDS, check_backend, equations, stages, steps
+from snn_core.kernels import BACKENDS, check_backend, equations
 from snn_core.module import MemoryModule
-from snn_core.more.lengths import check_lengths, mask_of, scan_with_lengths
+from snn_core.more.lengths import last_step, mean_over_time, scan_with_lengths, sequence_mask
+from snn_core.more.train_steps import SkipOverflow, Steps, train_steps
 
 __all__ = [
     "SkipOverflow",
@@ -54,9 +51,6 @@ __all__ = [
     "synapse_filter_step",
     "train_steps",
 ]
-
-SkipOverflow = steps.SkipOverflow
-Steps = steps.Steps
 
 
 def scan(x_seq: Tensor, *modules: nn.Module, backend: str = "auto", lengths: Any = None) -> Tensor:
@@ -102,117 +96,6 @@ def scan(x_seq: Tensor, *modules: nn.Module, backend: str = "auto", lengths: Any
     if lengths is None:
         return fuse.scan(x_seq, modules, backend)
     return scan_with_lengths(x_seq, modules, lengths, backend)
-
-
-def train_steps(
-    net: nn.Module,
-    x_seq: Tensor,
-    labels: Tensor,
-    optimizer: torch.optim.Optimizer,
-    loss: str = "mse",
-    index: Tensor | None = None,
-    clip: float | None = None,
-    skip_overflow: SkipOverflow | None = None,
-) -> steps.Steps:
-    """Train: forward pass, loss, backward pass and optimizer, many steps in one kernel call on the CPU.
-
-    A step does to the weights and to the optimizer's state what these lines do, within rounding::
-
-        y = functional.scan(x_seq[:, index[step]], *net).mean(0)
-        optimizer.zero_grad(), loss(y, labels[index[step]]).backward(), optimizer.step(), reset_net(net)
-
-    The weights' ``grad`` stays as it is. An interrupt ends it after about 0.2 s, between two steps, with weights,
-    optimizer and ``skip_overflow`` as they are then. What comes between these lines, such as a hook, another loss or a
-    list of parameter groups, needs the lines themselves.
-
-    Args:
-        net: an ``nn.Sequential`` or ``MultiStepContainer`` that one fused scan takes as a whole, see :func:`explain`,
-            with an ``nn.Linear`` or a linear feedback in it, and without state from before.
-        x_seq: ``[T, n, K]`` on the CPU, fp32 or fp64.
-        labels: classes, int64 ``[n]``.
-        optimizer: ``torch.optim.SGD`` or ``Adam`` with one group of weights.
-        loss: of the mean output over time ``[N, J]``: ``"mse"`` to the one-hot label, or ``"cross-entropy"``.
-        index: which samples each step takes, int64 ``[steps, N]``; None is one step with all. With no steps all is
-            checked and nothing trained.
-        clip: largest norm of the gradient, see ``torch.nn.utils.clip_grad_norm_``; None leaves it.
-        skip_overflow: the rule by which updates are skipped, which changes with them; None skips none.
-
-    Returns:
-        :class:`Steps`, for each step its loss, how many samples were right, and whether it was skipped.
-
-    Raises:
-        TypeError: an argument is not of the kind above.
-        ValueError: a shape, a label or an index that does not fit; or the network or the optimizer is none that kernels
-            know, for the reason given.
-    """
-    check_module("net", net)
-    check_shape("x_seq", check_floating("x_seq", x_seq), "T", "n", "K")
-    check_shape("labels", labels, x_seq.shape[1])
-    if loss not in steps.LOSSES:
-        raise ValueError(f"loss must be one of {', '.join(steps.LOSSES)}, got {loss!r}")
-    if clip is not None:
-        check_number("clip", clip, above=0)
-    if not isinstance(optimizer, torch.optim.Optimizer):
-        raise TypeError(f"optimizer must be a torch.optim.Optimizer, got {type(optimizer).__name__}")
-    if index is None:
-        index = torch.arange(x_seq.shape[1])[None]
-    _check_classes("index", check_shape("index", index, "steps", "N"), x_seq.shape[1])
-    if x_seq.device.type != "cpu" or x_seq.dtype not in (torch.float32, torch.float64) or x_seq.requires_grad:
-        raise ValueError(
-            f"x_seq must be on the CPU, fp32 or fp64, and without a gradient, got {x_seq.dtype} on {x_seq.device}"
-        )
-    run = _whole(net, x_seq[:, :1].expand(-1, index.shape[1], -1))
-    _check_classes("labels", labels, run[-1].kind.outputs)
-    tensors = stages.plan_for(run, x_seq).arranged(run)
-    by = steps.descent_of(optimizer, tensors, x_seq.dtype, clip, skip_overflow)
-    if isinstance(by, str):
-        raise ValueError(f"net cannot be trained in one call: {by}")
-    taken = steps.take_steps(x_seq, run, labels.contiguous(), loss, by, index.contiguous(), skip_overflow)
-    optimizer._opt_called = True  # type: ignore[attr-defined]  # else torch's schedulers warn that it took no step
-    return taken
-
-
-def _whole(net: nn.Module, x_seq: Tensor) -> list[stages.Stage]:
-    """Return the stages of a network without states, of which one scan takes all.
-
-    Raises:
-        ValueError: there are none, for the reason given.
-    """
-    modules = fuse.flattened([net])
-    run, reason = fuse.read_all(modules, fuse.like_of(x_seq), in_one=True)
-    if not modules:
-        reason = "it has no modules"
-    elif why := fuse.why_loop(x_seq):
-        reason = why
-    elif len(run) < len(modules):
-        reason = f"{type(modules[len(run)]).__name__}: {reason}"
-    elif not any(stage.kind.is_dense for stage in run):
-        reason = "it has neither an nn.Linear nor a linear feedback"
-    elif any(fuse._is_whole(stage) or stage.kind.taps for stage in run):
-        reason = "it has a convolution or delays"
-    elif any(stage.recorders for stage in run):
-        reason = "it records states or outputs of every step"
-    elif not all(stages.plan_for(run, x_seq).used):
-        reason = "it has a parameter that no equation uses"
-    elif any(getattr(owner, name) is not None for stage in run for owner, name, _ in stage.places):
-        reason = "it has states from before: call reset_net(net)"
-    if reason:
-        raise ValueError(f"net cannot be trained in one call: {reason}")
-    return run
-
-
-def _check_classes(name: str, numbers: Tensor, end: int) -> None:
-    """Refuse numbers that are not int64 on the CPU, or not from 0 to ``end`` - 1."""
-    if numbers.dtype != torch.int64 or numbers.device.type != "cpu" or 0 in numbers.shape[-1:]:
-        raise TypeError(
-            f"{name} must be int64 on the CPU, at least one number, got {numbers.numel()} of {numbers.dtype} on "
-            f"{numbers.device}"
-        )
-    if numbers.numel() == 0:
-        return
-    lowest, highest = int(numbers.min()), int(numbers.max())
-    if lowest < 0 or highest >= end:
-        raise ValueError(f"{name} must be from 0 to {end - 1}, got {lowest} to {highest}")
 
 
 def seq_to_ann_forward(
@@ -460,74 +343,3 @@ def set_states(net: nn.Module, states: Mapping[str, Tensor]) -> None:
         check_tensor(f"states[{key!r}]", state)
     for key, (part, name) in places.items():
         part.keep_state(name, states.get(key))
-
-
-# Read-outs over time, of sequences of different length -----------------------------------------------------------
-
-
-def sequence_mask(lengths: Any, T: int) -> Tensor:
-    """Return which steps are a sample's own: a bool mask ``[T, N]``, True at ``[t, n]`` where ``t < lengths[n]``.
-
-    Raises:
-        TypeError: ``lengths`` or T are not whole numbers.
-        ValueError: T is below 1, or a length does not lie between 0 and T.
-    """
-    return mask_of(check_lengths(lengths, check_whole("T", T, 1), lowest=0), T)
-
-
-#: From so many numbers on torch shares a sum among its threads.
-SHARED = 32768
-#: Steps that are summed one after the other, before such sums are added in float64.
-SUMMED = 128
-
-
-class _MeanOverTime(torch.autograd.Function):
-    """The mean in this thread: torch's threads wait for each other where something else keeps a core busy."""
-
-    @staticmethod
-    def forward(ctx: Any, y_seq: Tensor) -> Tensor:
-        ctx.shape = y_seq.shape
-        y = y_seq.detach().resolve_neg().numpy()
-        # Not by reduceat, which takes ten times as long.
-        parts = [np.add.reduce(y[t : t + SUMMED], axis=0) for t in range(0, len(y), SUMMED)]
-        return torch.from_numpy((np.sum(parts, axis=0, dtype=np.float64) / len(y)).astype(y.dtype))
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return (gradient / ctx.shape[0]).expand(ctx.shape)
-
-
-def mean_over_time(y_seq: Tensor, lengths: Any = None) -> Tensor:
-    r"""Return each sample's mean over its own steps, :math:`\bar y_n = \frac{1}{T_n} \sum_{t < T_n} y_n[t]`.
-
-    Of ``y_seq`` ``[T, N, *]`` it is ``[N, *]``; of spikes it is the firing rate. What ``y_seq`` holds in the padding
-    changes nothing. ``lengths`` are :math:`T_n`, from 1 to T, or a mask; None means T steps each.
-
-    Raises:
-        TypeError: ``y_seq`` is not a floating-point tensor, or ``lengths`` are not whole numbers.
-        ValueError: ``y_seq`` is not ``[T, N, *]`` with T >= 1, another number of lengths, one out of its range, or a
-            mask with a gap.
-    """
-    check_sequence("y_seq", y_seq)
-    if lengths is None:
-        # A compiler, which is asked about first, would make a condition of the size.
-        is_plain = not torch.compiler.is_compiling() and y_seq.numel() >= SHARED and not fuse.why_loop(y_seq)
-        is_plain = is_plain and y_seq.device.type == "cpu" and y_seq.dtype in (torch.float32, torch.float64)
-        return _MeanOverTime.apply(y_seq) if is_plain else y_seq.mean(0)
-    lengths = check_lengths(lengths, *y_seq.shape[:2]).to(y_seq.device)
-    trailing = [1] * (y_seq.dim() - 2)
-    # Not a product: NaN times 0 is NaN.
-    valid = torch.where(mask_of(lengths, len(y_seq)).view(*y_seq.shape[:2], *trailing), y_seq, 0)
-    return valid.sum(0) / lengths.view(-1, *trailing)
-
-
-def last_step(y_seq: Tensor, lengths: Any = None) -> Tensor:
-    r"""Return what each sample has at its own last step, :math:`y_n[T_n - 1]`, counted from 0.
-
-    Arguments, shapes and what is raised are those of :func:`mean_over_time`.
-    """
-    check_sequence("y_seq", y_seq)
-    if lengths is None:
-        return y_seq[-1]
-    lengths = check_lengths(lengths, *y_seq.shape[:2]).to(y_seq.device)
-    return y_seq[lengths - 1, torch.arange(len(lengths), device=y_seq.device)]

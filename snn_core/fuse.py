@@ -10,9 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
-from operator import attrgetter
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -48,10 +46,7 @@ _STATELESS = frozenset(
 
 def like_of(x_seq: Tensor, lengths: Tensor | None = None) -> Like:
     """Return what the steps of a sequence are like."""
-    device = x_seq.device
-    # As is_autocast, of the device of nearly every sequence.
-    autocast = torch.is_autocast_enabled("cpu") if device.type == "cpu" else is_autocast(device)
-    return Like(tuple(x_seq.shape)[1:], x_seq.dtype, device, autocast, lengths)
+    return Like(tuple(x_seq.shape)[1:], x_seq.dtype, x_seq.device, is_autocast(x_seq.device), lengths)
 
 
 # Which modules a scan may take ---------------------------------------------------------------------------------------
@@ -61,7 +56,6 @@ _PLAIN, _has_storage = (Tensor, nn.Parameter), torch._C._has_storage
 _REPLACES = (
     "forward", "forward_sequence", "loop", "steps", "first_values", "checked_state", "kept_state", "keep_state",
 )  # fmt: skip
-_REPLACED = frozenset(_REPLACES)
 _INSTEAD = "record steps by record(), write other equations as a Cell"
 
 
@@ -94,26 +88,12 @@ def replaced(module: nn.Module, is_direct: bool = False) -> str:
     """
     if not is_direct and has_hooks(module):
         return f"it has hooks: {_INSTEAD}"
-    kind: Any = type(module)
-    names, methods_of, known = _methods.get(kind) or _read_methods(kind)
-    own, at, methods = module.__dict__.keys(), 2 if is_direct else 0, methods_of(kind)
-    if methods[at:] == known[at:] and own.isdisjoint(_REPLACED):
-        return ""
-    each = list(zip(names, methods, known, strict=True))[at:]
-    name = next((name for name, one, other in each if one is not other or name in own), "")
-    return f"it has a {name} of its own: {_INSTEAD}" if name else ""
-
-
-#: For each class which of these methods it has, how to get them, and those of the class that defines its stage.
-_methods: WeakKeyDictionary[Any, tuple[list[str], Any, tuple[Any, ...]]] = WeakKeyDictionary()
-
-
-def _read_methods(kind: Any) -> tuple[list[str], Any, tuple[Any, ...]]:
-    owner = next(owner for owner in kind.__mro__ if "stage" in owner.__dict__)
-    names = [name for name in _REPLACES if hasattr(owner, name)]
-    methods_of = attrgetter(*names)
-    _methods[kind] = names, methods_of, methods_of(owner)
-    return _methods[kind]
+    kind, own = type(module), module.__dict__
+    owner = next(one for one in kind.__mro__ if "stage" in one.__dict__)
+    for name in _REPLACES[2:] if is_direct else _REPLACES:
+        if name in own or getattr(kind, name, None) is not getattr(owner, name, None):
+            return f"it has a {name} of its own: {_INSTEAD}"
+    return ""
 
 
 def is_chain(module: nn.Module) -> bool:
@@ -141,11 +121,9 @@ def flattened(modules: Iterable[Any]) -> list[nn.Module]:
     """Return modules, the children of a chain in place of it."""
     layers: list[nn.Module] = []
     for module in modules:
-        kind = type(module)
         # What is said to have no state, but is not known to, is no step of a sequence.
-        if (kind is nn.Sequential or "is_chain" in kind.__dict__) and not (
-            has_hooks(module)
-            or ("is_stateless" in kind.__dict__ and not all(map(is_stateless, module._modules.values())))
+        if is_chain(module) and (
+            "is_stateless" not in type(module).__dict__ or all(map(is_stateless, module._modules.values()))
         ):
             # Not children(), which leaves out what is there twice.
             layers += flattened(module._modules.values())
@@ -191,9 +169,8 @@ def read(
         stage = reason or module.stage(like)
     if type(stage) is Stage:
         for one in stage.tensors:
-            if one is None or (type(one) in _PLAIN and one.layout is torch.strided and _has_storage(one)):
-                continue  # as is_plain, without a call
-            return f"kernels take plain dense tensors, it holds a {type(one).__name__} of {one.layout}"
+            if not (one is None or is_plain(one)):
+                return f"kernels take plain dense tensors, it holds a {type(one).__name__} of {one.layout}"
     return stage
 
 
@@ -236,11 +213,8 @@ def weights_of(linear: nn.Module, like: Like) -> tuple[Tensor, Tensor | None] | 
     _, dtype, device, autocast, _ = like
     if autocast:
         return "autocast gives it another precision: call it with autocast off"
-    kept: Any = attributes["_parameters"]
-    if kind is nn.Linear and len(kept) == 2 and "weight" not in attributes and "bias" not in attributes:
-        weight, bias = kept["weight"], kept["bias"]  # as below, in a fraction of the time
-    else:
-        weight, bias = linear.weight, linear.bias
+    weight: Any = linear.weight
+    bias: Any = linear.bias
     if not (weight.dtype is dtype and weight.device == device):
         return f"its weights are {weight.dtype} on {weight.device}, the input is {dtype} on {device}"
     if bias is not None and not (

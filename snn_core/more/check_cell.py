@@ -96,10 +96,10 @@ def check_cell(module: nn.Module, x_seq: Tensor | Sequence[int] = (20, 3, 5)) ->
             expected = _results(where, net, x_seq, "single steps")
             alone = alone or expected
             for way in ("the loop", "the plan"):
-                found = _results(where, net, x_seq, way)
-                for name in expected | found:
+                actual = _results(where, net, x_seq, way)
+                for name in expected | actual:
                     what = f"{where}: {name} in {way} differs from that in single steps"
-                    apart = _difference(what, expected.get(name), found.get(name))
+                    apart = _difference(what, expected.get(name), actual.get(name))
                     differences[place] = max(differences[place], apart)
             decisions = explain(MultiStepContainer(*net), x_seq)
             runs[place] = next((f"not fused: {one.reason}" for one in decisions if not one.fused), "fused")
@@ -130,21 +130,21 @@ def _check_equations(module: CellModule, x: Tensor) -> None:
         return {"x": x, **dict(zip(names, state, strict=True)), **fields}
 
     before = {what: one.clone() if isinstance(one, Tensor) else one for what, one in values().items()}
-    found: list[list[Any]] = []
+    results: list[list[Any]] = []
     for _ in range(2):
         result = cell.step(x, state)
         is_pair = isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], tuple)
         if not (is_pair and len(result[1]) == len(names)):
             raise AssertionError(f"{name}.step must return y and a tuple of the states {listed}")
-        found.append([result[0], *result[1]])
-    for what, value in zip(("y", *names), found[0], strict=True):
+        results.append([result[0], *result[1]])
+    for what, value in zip(("y", *names), results[0], strict=True):
         if not isinstance(value, Tensor) or (value.shape, value.dtype) != (x.shape, x.dtype):
             wanted = f"{list(x.shape)} of {x.dtype}"
             raise AssertionError(f"{name}.step: {what} must be a tensor as the input is, {wanted}")
     for what, after in values().items():
         if not _same(before.get(what), after):
             raise AssertionError(f"{name}.step changes {what}: make new tensors, and remember in states")
-    if not all(map(_same, *found)):
+    if not all(map(_same, *results)):
         raise AssertionError(f"{name}.step gives something else the second time, from the same x and states")
 
 
@@ -199,14 +199,14 @@ def _differentiated(net: nn.Sequential, x_seq: Tensor, way: str) -> dict[str, Te
     leaves = {"the input": x_seq.clone().requires_grad_()}
     leaves |= {f"the first {name}": state.requires_grad_() for name, state in states(net).items()}
     leaves |= {name: parameter for name, parameter in net.named_parameters() if parameter.requires_grad}
-    found = {"the output": _run(net, leaves["the input"], way)}
-    found |= {f"the last {name}": state for name, state in states(net).items()}
+    values = {"the output": _run(net, leaves["the input"], way)}
+    values |= {f"the last {name}": state for name, state in states(net).items()}
     total = 0 * leaves["the input"].sum()
-    for k, value in enumerate(found.values()):
+    for k, value in enumerate(values.values()):
         total = total + (value * _drawn(value, k)).sum()
     gradients = torch.autograd.grad(total, list(leaves.values()), allow_unused=True, materialize_grads=True)
-    found |= {f"the gradient to {name}": one for name, one in zip(leaves, gradients, strict=True)}
-    return {name: value.detach() for name, value in found.items()}
+    values |= {f"the gradient to {name}": one for name, one in zip(leaves, gradients, strict=True)}
+    return {name: value.detach() for name, value in values.items()}
 
 
 def _drawn(like: Tensor, seed: int) -> Tensor:
@@ -215,13 +215,13 @@ def _drawn(like: Tensor, seed: int) -> Tensor:
     return torch.randn(like.shape, generator=generator, dtype=torch.float64, device="cpu").to(like.device)
 
 
-def _difference(what: str, expected: Tensor | None, found: Tensor | None) -> float:
+def _difference(what: str, expected: Tensor | None, actual: Tensor | None) -> float:
     """Return the largest difference, relative to the largest number; refuse one that is too large."""
-    if expected is None or found is None or expected.shape != found.shape:
+    if expected is None or actual is None or expected.shape != actual.shape:
         raise AssertionError(f"{what}, in its shape or in that it is there")
     is_spikes = "the output" in what and bool(((expected == 0) | (expected == 1)).all())
-    same = (expected == found) | (expected.isnan() & found.isnan())
-    largest = (expected - found).abs().masked_fill(same, 0.0).nan_to_num(torch.inf).max().item()
+    same = (expected == actual) | (expected.isnan() & actual.isnan())
+    largest = (expected - actual).abs().masked_fill(same, 0.0).nan_to_num(torch.inf).max().item()
     scale = expected.nan_to_num().abs().max().item()
     if largest > (0.0 if is_spikes else max(_TOLERANCE * scale, _ROUNDING)):
         is_rounding = 0 < largest < _SINGLE * scale

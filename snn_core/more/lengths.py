@@ -1,7 +1,8 @@
 """Sequences of different length in one batch: each sample takes part in its own steps only.
 
 A batch ``x_seq`` ``[T, N, *]`` is padded at the end. The padding counts as zeros. After a sample's own last step its
-outputs are 0 and its states stay as they are, in a kernel by :class:`~snn_core.cells.OwnSteps`.
+outputs are 0 and its states stay as they are, in a kernel by :class:`~snn_core.cells.OwnSteps`. Read-outs over time are
+the last part.
 """
 
 from __future__ import annotations
@@ -10,15 +11,16 @@ from collections.abc import Sequence
 from reprlib import repr as shortened
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from snn_core import fuse
-from snn_core.checks import check_tensor, takes_sequences
+from snn_core.checks import check_sequence, check_tensor, check_whole, takes_sequences
 from snn_core.kernels import Stage, stages
 from snn_core.module import MemoryModule
 
-__all__ = ["check_lengths", "mask_of", "scan_with_lengths"]
+__all__ = ["check_lengths", "last_step", "mask_of", "mean_over_time", "scan_with_lengths", "sequence_mask"]
 
 
 def mask_of(lengths: Tensor, T: int) -> Tensor:
@@ -163,3 +165,74 @@ def _packed(module: nn.Module, x_seq: Tensor, mask: Tensor) -> Tensor:
     own = mask.flatten().nonzero().flatten()
     y = fuse.apply(module, x_seq.flatten(0, 1).index_select(0, own)[None])[0]
     return y.new_zeros(mask.numel(), *y.shape[1:]).index_copy(0, own, y).unflatten(0, mask.shape)
+
+
+# Read-outs over time -------------------------------------------------------------------------------------------------
+
+
+def sequence_mask(lengths: Any, T: int) -> Tensor:
+    """Return which steps are a sample's own: a bool mask ``[T, N]``, True at ``[t, n]`` where ``t < lengths[n]``.
+
+    Raises:
+        TypeError: ``lengths`` or T are not whole numbers.
+        ValueError: T is below 1, or a length does not lie between 0 and T.
+    """
+    return mask_of(check_lengths(lengths, check_whole("T", T, 1), lowest=0), T)
+
+
+#: From so many numbers on torch shares a sum among its threads.
+SHARED = 32768
+#: Steps that are summed one after the other, before such sums are added in float64.
+SUMMED = 128
+
+
+class _MeanOverTime(torch.autograd.Function):
+    """The mean in this thread: torch's threads wait for each other where something else keeps a core busy."""
+
+    @staticmethod
+    def forward(ctx: Any, y_seq: Tensor) -> Tensor:
+        ctx.shape = y_seq.shape
+        y = y_seq.detach().resolve_neg().numpy()
+        # Not by reduceat, which takes ten times as long.
+        parts = [np.add.reduce(y[t : t + SUMMED], axis=0) for t in range(0, len(y), SUMMED)]
+        return torch.from_numpy((np.sum(parts, axis=0, dtype=np.float64) / len(y)).astype(y.dtype))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return (gradient / ctx.shape[0]).expand(ctx.shape)
+
+
+def mean_over_time(y_seq: Tensor, lengths: Any = None) -> Tensor:
+    r"""Return each sample's mean over its own steps, :math:`\bar y_n = \frac{1}{T_n} \sum_{t < T_n} y_n[t]`.
+
+    Of ``y_seq`` ``[T, N, *]`` it is ``[N, *]``; of spikes it is the firing rate. What ``y_seq`` holds in the padding
+    changes nothing. ``lengths`` are :math:`T_n`, from 1 to T, or a mask; None means T steps each.
+
+    Raises:
+        TypeError: ``y_seq`` is not a floating-point tensor, or ``lengths`` are not whole numbers.
+        ValueError: ``y_seq`` is not ``[T, N, *]`` with T >= 1, another number of lengths, one out of its range, or a
+            mask with a gap.
+    """
+    check_sequence("y_seq", y_seq)
+    if lengths is None:
+        # A compiler, which is asked about first, would make a condition of the size.
+        is_plain = not torch.compiler.is_compiling() and y_seq.numel() >= SHARED and not fuse.why_loop(y_seq)
+        is_plain = is_plain and y_seq.device.type == "cpu" and y_seq.dtype in (torch.float32, torch.float64)
+        return _MeanOverTime.apply(y_seq) if is_plain else y_seq.mean(0)
+    lengths = check_lengths(lengths, *y_seq.shape[:2]).to(y_seq.device)
+    trailing = [1] * (y_seq.dim() - 2)
+    # Not a product: NaN times 0 is NaN.
+    valid = torch.where(mask_of(lengths, len(y_seq)).view(*y_seq.shape[:2], *trailing), y_seq, 0)
+    return valid.sum(0) / lengths.view(-1, *trailing)
+
+
+def last_step(y_seq: Tensor, lengths: Any = None) -> Tensor:
+    r"""Return what each sample has at its own last step, :math:`y_n[T_n - 1]`, counted from 0.
+
+    Arguments, shapes and what is raised are those of :func:`mean_over_time`.
+    """
+    check_sequence("y_seq", y_seq)
+    if lengths is None:
+        return y_seq[-1]
+    lengths = check_lengths(lengths, *y_seq.shape[:2]).to(y_seq.device)
+    return y_seq[lengths - 1, torch.arange(len(lengths), device=y_seq.device)]

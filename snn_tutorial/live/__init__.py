@@ -20,7 +20,7 @@ import PIL.Image
 from IPython.display import HTML
 from matplotlib.figure import Figure
 
-from snn_tutorial.live.javascript import PRELUDE, Code
+from snn_tutorial.live.javascript import PRELUDE, Code, operations
 from snn_tutorial.page import png
 
 _JS = Path(__file__).with_name("js")
@@ -40,7 +40,10 @@ def bundle(*names: str) -> str:
         if module in found:
             return
         found[module] = ""  # marks it as known, should modules import each other
-        source = (_JS / f"{module}.js").read_text()
+        if module == "operations":  # from snn_core
+            source = "".join(f"export const {name} = {literal(one)};\n" for name, one in operations().items())
+        else:
+            source = (_JS / f"{module}.js").read_text()
         for _, other in _IMPORT.findall(source):
             add(other)
         del found[module]  # its place is behind what it needs

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from snn_core.cells import Cell
 from snn_core.checks import Like
 from snn_core.fuse import is_chain, read
 from snn_core.kernels import equations
+from snn_core.surrogate import ATan, Sigmoid
 
 
 class Code(str):
@@ -26,9 +28,11 @@ class Code(str):
 
 
 #: What the statements of a program call.
-PRELUDE = """const {exp, log, sqrt, tanh, atan, abs: fabs} = Math;
+PRELUDE = """const {exp, log, log1p, sqrt, sin, cos, tanh, atan, floor, pow, abs: fabs} = Math;
 const select = (condition, a, b) => condition ? a : b;
 const maximum = (a, b) => Math.max(a, b), minimum = (a, b) => Math.min(a, b);
+const rint = (a) => fabs(a % 1) === 0.5 ? 2 * Math.round(a / 2) : Math.round(a);
+const modulo = (a, b) => a % b && a % b < 0 !== b < 0 ? (a % b) + b : a % b;
 """
 
 #: Where the gradient through the reset is cut: ``detach_reset`` of the hidden and of the read-out neurons.
@@ -82,6 +86,50 @@ def _code(code: equations.Code, numbers: bytes) -> dict[str, Any]:
         "back": function("gY, gV, gX, gP", given, code.backward, gradients),
         "initial": initial,
     }
+
+
+@cache
+def operations() -> dict[str, Any]:
+    """Return what ``operations.js`` exports: the operations of statements, and derivatives of surrogate functions.
+
+    A derivative is called once with symbols, and becomes a function that records the same statements on a page.
+    """
+    written = {}
+    for name, one in equations.OPERATIONS.items():
+        if name == "erf":  # which JavaScript lacks
+            continue
+        count = len(set(re.findall(r"{\d}", one.text)))
+        arguments = ["f", "a", "b"][one.conditions == 0 :][:count]  # a flag's name begins with f
+        text = one.text.replace("one", "1.0").replace("zero", "0.0")
+        value = Code(f"({', '.join(arguments)}) => {text.format(*arguments)}")
+        derivative = None if one.derivative is None else _recorded(["g", "r", *arguments], one.derivative)
+        written[name] = {
+            "text": text, "value": value, "derivative": derivative, "infinite_at": one.infinite_at,
+        }  # fmt: skip
+    slopes = {type(one).__name__: _recorded(["a"], one.derivative) for one in (ATan(), Sigmoid())}
+    return {"OPERATIONS": written, "SLOPES": slopes}
+
+
+def _recorded(arguments: list[str], function: Callable[..., Any]) -> Code:
+    """Return a function that records on a tape what another one does with symbols of these names."""
+    tape = equations.Tape(None)
+    given = [equations.Symbol(tape, name) for name in arguments]
+    slope = [lambda a: equations.Symbol(tape, "tape.slope(tape, a)")] * ("g" in arguments)
+    with torch.enable_grad():
+        results = function(*given, *slope)
+    names = {"one": "tape.one", "zero": "tape.zero"} | {
+        f"c{k}": _literal(c) for k, c in enumerate(tape.constants)
+    }
+
+    def name_of(symbol: Any) -> str:
+        return "null" if symbol is None else names.get(symbol.name, symbol.name)
+
+    lines = [
+        f'const {result.name} = tape.record("{name}", {", ".join(map(name_of, of))});'
+        for result, name, of, _ in tape.statements
+    ]
+    found = f"[{', '.join(map(name_of, results))}]" if isinstance(results, tuple) else name_of(results)
+    return Code(f"(tape, {', '.join(arguments)}) => {{ {' '.join(lines)} return {found}; }}")
 
 
 def _literal(number: float) -> str:

@@ -12,6 +12,8 @@ from support_live import live
 from snn_core import cells, functional, reference
 from snn_core.module import CellModule
 from snn_core.surrogate import ATan, Sigmoid, SurrogateFunction
+from snn_tutorial.live import literal
+from snn_tutorial.live.javascript import PRELUDE, cell_code
 from snn_tutorial.live.step import EXAMPLES, written_step
 
 pytestmark = pytest.mark.xdist_group("browser_live")
@@ -106,3 +108,25 @@ def test_what_is_not_understood_is_said_and_the_last_step_stays(view, text, why)
     view.control("the step of a neuron").fill(text)
     assert view.numbers() == before | {"error": why}
     assert view.said() == f"Not yet: {why}. Below is the last step that was understood."
+
+
+@dataclass(eq=False)
+class Functions(cells.Cell):
+    @property
+    def initial(self):
+        return ()
+
+    def step(self, x, state):
+        whole = torch.floor(x) + torch.round(x) + torch.remainder(x, -0.7)
+        roots = torch.maximum(x, -x).sqrt() + torch.log1p(x.abs()) + (1 + x.abs()) ** 1.5
+        return whole + roots + torch.sin(x) * torch.cos(x) + torch.atan(x), ()
+
+
+def test_functions_on_a_page_are_those_of_torch(browser):
+    x = torch.linspace(-3, 3, 25).double()
+    page = browser.new_page()
+    page.add_script_tag(content=f"{PRELUDE}var cell = {literal(cell_code(Functions()))};")
+    step = "x => { const y = new Float64Array(x.length); cell.step(x.length, x, [], [], y); return [...y]; }"
+    y = page.evaluate(step, x.tolist())
+    page.close()
+    assert y == pytest.approx(Functions().step(x, ())[0].tolist(), rel=1e-12)

@@ -23,6 +23,7 @@ from snn_core.kernels import fields, limits
 from snn_core.kernels.cpu import cells, launch, load, threads
 from snn_core.kernels.cuda.launch import cell_source
 from snn_core.kernels.record.equations import Code
+from snn_core.kernels.record.symbols import C_FUNCTIONS
 
 #: Compilers for C and for C++, the first of which that is there is taken.
 COMPILERS = [("clang", "clang++"), ("clang-19", "clang++-19"), ("gcc", "g++")]
@@ -33,21 +34,6 @@ _FAULTS = {
     "outside": "#include <string.h>\n#define memcpy(to, from, size) memcpy(to, from, (size) + 4)\n",
     "race": "#define __atomic_fetch_add(at, value, order) (*(at) += (value), *(at) - (value))\n",
 }
-_FUNCTIONS = [
-    "exp",
-    "log",
-    "sqrt",
-    "fabs",
-    "rint",
-    "floor",
-    "log1p",
-    "sin",
-    "cos",
-    "tanh",
-    "atan",
-    "erf",
-    "pow",
-]
 _THREADS = """
 #include <pthread.h>
 typedef struct { void (*function)(void *); void *data; } Work;
@@ -132,7 +118,7 @@ def functions(code: Code, dtype: str) -> load.Functions:
 #include "cell.c"
 struct Numbers {{ Compute initial[{limits.MOST_STATES}], c[{limits.MOST_CONSTANTS}]; }};
 #define __device__
-{"".join(f"#define {name} c_{name}{chr(10)}" for name in _FUNCTIONS)}
+{"".join(f"#define {name} c_{name}{chr(10)}" for name in C_FUNCTIONS)}
 {cell_source(0, code)}
 extern "C" void forward({common}, Compute* w, Compute* y) {{
     const Numbers& numbers = *(const Numbers*)(c + 2);{load_all}

@@ -55,7 +55,8 @@ class Layout:
         states, gradient, scratch, work, weights = 0, 0, L * kinds[0].inputs, 0, 0
         for row, kind in zip(table, kinds, strict=True):
             row[STAGE["STATE"]], row[STAGE["GRADIENT"]] = states, gradient
-            scratch, work, weights = self._fill(row, kind, L, (scratch, work, weights), wide)
+            ends = scratch, work, weights
+            scratch, work, weights = self._fill(row, kind, L, ends, wide, 3 if plan.is_dense else 0)
             states += (kind.states + kind.feedback) * kind.outputs
             gradient += sum([kind.size(name, place) for name, place in kind.tensors() if name != "FIRST"])
         #: Columns of the flat table: of tensors; of last states and what is stored, and of their gradients; of the
@@ -76,9 +77,11 @@ class Layout:
         large = max([min(kind.inputs, kind.outputs) for kind in kinds if kind.is_dense], default=0)
         packed = L * (wide + widest + ROWS) if large > PACKED_FROM else 0
         sides = work + packed + widest
-        scratch, work = scratch + wide, sides + 2 * L * widest + wide  # behind matrices, see engine/product.h
-        # The memory of each thread, and what is kept of each segment, begins at a line of a cache.
-        scratch, work = (-(-size // threads.LINE) * threads.LINE for size in (scratch, work))
+        # Behind the last matrix is memory for a tile, see engine/product.h. The memory of each thread, and what is kept
+        # of each segment, begins at a line of a cache.
+        behind, unit = -(-wide // S), max(threads.LINE // (S * itemsize), 1)
+        scratch, work = scratch + behind, sides + 2 * L * widest + behind
+        scratch, work = (-(-size // unit) * unit for size in (scratch, work))
         #: Bytes of what a thread needs, and of what a block keeps, 0 where all keep too much.
         self.bytes_of_thread = (scratch + work) * S * itemsize
         self.kept_bytes = -(-T // L) * scratch * S * itemsize
@@ -96,9 +99,12 @@ class Layout:
             self.call[CALL[name]] = value
 
     def _fill(
-        self, row: np.ndarray, kind: Kind, L: int, at: tuple[int, int, int], width: int
+        self, row: np.ndarray, kind: Kind, L: int, at: tuple[int, int, int], width: int, gap: int
     ) -> tuple[int, int, int]:
-        """Fill the row of a stage, whose numbers begin here in w, in u and among packed weights; return their ends."""
+        """Fill the row of a stage, whose numbers begin here in w, in u and among packed weights; return their ends.
+
+        Each array in w and u ends with a gap of so many numbers of each sample.
+        """
         scratch, work, weights = at
         known = {
             "KIND": kind.number, "FEEDBACK": kind.feedback, "TAPS": kind.taps, "BEFORE": max(kind.feedback, 1),
@@ -112,9 +118,9 @@ class Layout:
             known[name], weights = weights, weights + terms * -(-columns // width) * width
         forward, back = kind.room(L)
         for name, size in forward.items():
-            known[name], scratch = scratch, scratch + size + 3
+            known[name], scratch = scratch, scratch + size + gap
         for name, size in back.items():
-            known[name], work = work, work + size + 3
+            known[name], work = work, work + size + gap
         for name, value in known.items():
             row[STAGE[name]] = value
         row[STAGE["SIZE"] : STAGE["SIZE"] + len(kind.sizes)] = kind.sizes

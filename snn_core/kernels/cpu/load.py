@@ -20,6 +20,7 @@ import llvmlite.binding as llvm
 from llvmlite.binding import context
 
 from snn_core.kernels import fields
+from snn_core.kernels.record.symbols import C_FUNCTIONS
 
 #: The sources in C, and what ``tools/build_engine.py`` makes of them.
 ENGINE = Path(__file__).parents[1] / "engine"
@@ -88,21 +89,7 @@ define internal void @restore(i64 %control) {
 """
 #: Functions of C that the code may call, those of numbers in either precision.
 _OF_C = ["memcpy", "memmove", "memset"]
-for _name in (
-    "exp",
-    "log",
-    "log1p",
-    "sin",
-    "cos",
-    "tanh",
-    "atan",
-    "erf",
-    "pow",
-    "fmod",
-    "fma",
-    "rint",
-    "floor",
-):
+for _name in (*C_FUNCTIONS, "fmod", "fma"):
     _OF_C += [_name, f"{_name}f"]
 
 

@@ -281,15 +281,15 @@ def too_large(kind: Kind, dtype: torch.dtype, limit: int) -> str:
 def groups(plan: Plan, limit: int) -> tuple[Group, ...]:
     """Divide a plan into launches: one, unless it has too many stages or too many neurons for shared memory."""
     itemsize = _itemsize(plan.compute)
-    found: list[Group] = []
+    launches: list[Group] = []
     rest: list[Kind] = []
     for kind in plan.kinds:
         fits = len(rest) < most.MOST_STAGES and _group([*rest, kind], itemsize, limit).shared_bytes <= limit
         if rest and not fits:
-            found.append(_group(rest, itemsize, limit))
+            launches.append(_group(rest, itemsize, limit))
             rest = []
         rest.append(kind)
-    return *found, _group(rest, itemsize, limit)
+    return *launches, _group(rest, itemsize, limit)
 
 
 @lru_cache(maxsize=256)
@@ -377,7 +377,7 @@ class _Call:
 
     def _keep(self) -> list[Own]:
         """Make room for what the backward kernel keeps, and for the gradients that it writes."""
-        found: list[Own] = []
+        kept: list[Own] = []
         before = None
         for k, kind in enumerate(self.group.kinds):
             sequence, D = (self.T, self.N, kind.outputs), kind.feedback
@@ -391,14 +391,14 @@ class _Call:
                 own["KEPT_Z", 0], own["G_TAPS", 0] = self._new(*sequence), self._new(D, *sequence[1:])
             own["LAST", 0] = self._new(kind.states + D, *sequence[1:])
             before = own["KEPT_Y", 0]
-            found.append(own)
-        return found
+            kept.append(own)
+        return kept
 
     def _gradients(self, kind: Kind, own: Own, kept: Own, x: Tensor) -> Own:
         """Return the gradients of a stage's tensors."""
         N, J, D = self.N, kind.outputs, kind.feedback
         first = kept["LAST", 0]
-        found: Own = {("FIRST", k): first[k] for k in range(kind.states)} | {
+        gradients: Own = {("FIRST", k): first[k] for k in range(kind.states)} | {
             ("FIRST", most.MOST_STATES): first[kind.states :]
         }
         if kind.is_dense:  # g_i belongs to the sum of what comes from x[t] and from earlier outputs
@@ -410,28 +410,28 @@ class _Call:
                 y = own["FIRST", most.MOST_STATES]
                 y = self._new(1, N, J).zero_() if y is None else y.view(1, N, J)
                 fed.append(torch.cat([y, kept["KEPT_Y", 0][:-1]]))
-            found["WEIGHT", 0] = torch.cat([g @ one.flatten(0, 1) for one in fed], 1)
-            found["BIAS", 0] = g.sum(1)
+            gradients["WEIGHT", 0] = torch.cat([g @ one.flatten(0, 1) for one in fed], 1)
+            gradients["BIAS", 0] = g.sum(1)
         if kind.taps:
-            found["TAP", 0] = kept["G_TAPS", 0].sum(1)
+            gradients["TAP", 0] = kept["G_TAPS", 0].sum(1)
         for k, (size, g) in enumerate(zip(kind.sizes, kept["G_P", 0], strict=True)):
-            found["PARAMETER", k] = g.view(g.numel() // max(size, 1), size).sum(0)
-        return found
+            gradients["PARAMETER", k] = g.view(g.numel() // max(size, 1), size).sum(0)
+        return gradients
 
 
 def _of_stages(plan: Plan, names: Sequence[tuple[int, str, int]], values: Sequence[Any]) -> list[Own]:
     """Return values by their stage, field and place."""
-    found: list[Own] = [{} for _ in plan.kinds]
+    by_stage: list[Own] = [{} for _ in plan.kinds]
     for (k, name, place), value in zip(names, values, strict=True):
-        found[k][name, place] = value
-    return found
+        by_stage[k][name, place] = value
+    return by_stage
 
 
 def _alias(memory: Tensor, k: int, shape: tuple[int, ...]) -> Tensor:
     """Return part k of memory as a tensor of its own: autograd refuses to change a view of another one in place."""
     offset = memory[k].storage_offset() if memory[k:].numel() else 0
-    found = torch.empty(0, dtype=memory.dtype, device=memory.device)
-    return found.set_(memory.untyped_storage(), offset, shape)  # type: ignore[call-overload]
+    alias = torch.empty(0, dtype=memory.dtype, device=memory.device)
+    return alias.set_(memory.untyped_storage(), offset, shape)  # type: ignore[call-overload]
 
 
 def _calls(
@@ -505,13 +505,15 @@ def backward(
             seq = torch.stack([zeros if one is None else one for one in of_seqs])
             given[k] |= {("SEQ", 0): seq, ("STORED", 0): kind.stored}
     gradient = None if grad_y is None else in_memory(grad_y.reshape(plan.y_rows), plan.dtype)
-    found: list[Own] = []
+    of_stages: list[Own] = []
     with torch.autocast(x_seq.device.type, enabled=False):  # no product in half precision
         for call in reversed(calls):
-            at = len(plan.kinds) - len(found) - len(call.own)
+            at = len(plan.kinds) - len(of_stages) - len(call.own)
             gradient, own = call.backward(gradient, given[at : at + len(call.own)])
-            found[:0] = own
+            of_stages[:0] = own
     results: list[Tensor | None] = [None if gradient is None else gradient.view(x_seq.shape)]
     for tensor, (k, name, place) in zip(tensors, plan.tensors, strict=True):
-        results.append(None if tensor is None else found[k][name, place].view(tensor.shape).to(tensor.dtype))
+        results.append(
+            None if tensor is None else of_stages[k][name, place].view(tensor.shape).to(tensor.dtype)
+        )
     return results

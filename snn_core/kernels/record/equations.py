@@ -29,10 +29,12 @@ from torch import Tensor, nn
 from snn_core.cells import Cell
 from snn_core.kernels.limits import MOST_CONSTANTS, MOST_PARAMETERS, MOST_STATES
 from snn_core.kernels.record.sources import PLAIN, is_fixed, is_plain, source_of
-from snn_core.kernels.record.symbols import NotScalarError, Number, Statement, Symbol, Tape
+from snn_core.kernels.record.symbols import OPERATIONS, NotScalarError, Number, Statement, Symbol, Tape
 from snn_core.surrogate import SurrogateFunction
 
-__all__ = ["Code", "Program", "joined", "joined_numbers", "pack", "program_of", "unpacked"]
+__all__ = [
+    "OPERATIONS", "Code", "Program", "Symbol", "Tape", "joined", "joined_numbers", "pack", "program_of", "unpacked",
+]  # fmt: skip
 
 
 class Code(NamedTuple):

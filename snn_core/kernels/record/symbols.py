@@ -8,6 +8,7 @@ step. A spike is a step forward and the surrogate function's derivative backward
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
@@ -210,18 +211,18 @@ class Tape:
         for result, seed in seeds:
             add(result, seed, {seed.name: seed})
         for result, name, arguments, rule in reversed(self.statements.copy()):
-            gradient, derivative = gradients.get(result.name), OPERATIONS[name].derivative
-            if gradient is None or derivative is None:
+            gradient, operation = gradients.get(result.name), OPERATIONS[name]
+            if gradient is None or operation.derivative is None:
                 continue
             own = sources[result.name]
             # A state that nothing uses later has no gradient in torch. Here it is 0, which infinity would make NaN.
-            may_be_infinite = name in _INFINITE and arguments[0 if name == "pow" else -1].name[0] != "c"
+            at = operation.infinite_at
+            may_be_infinite = at is not None and arguments[at].name[0] != "c"
             is_used = self.any_differs_from_zero(own) if may_be_infinite and "g_y" not in own else None
-            for argument, found in zip(
-                arguments, derivative(gradient, result, *arguments, rule), strict=True
-            ):
-                if found is not None and argument.name[0] != "c" and not argument.is_flag:
-                    add(argument, found if is_used is None else _select(is_used, found, self.zero), own)
+            results = operation.derivative(gradient, result, *arguments, rule)
+            for argument, one in zip(arguments, results, strict=True):
+                if one is not None and argument.name[0] != "c" and not argument.is_flag:
+                    add(argument, one if is_used is None else _select(is_used, one, self.zero), own)
         return [gradients.get(one.name, self.zero) for one in wanted]
 
     def any_differs_from_zero(self, values: dict[str, Symbol]) -> Symbol:
@@ -260,14 +261,24 @@ class Tape:
 class _Operation(NamedTuple):
     """How a statement is written, and the gradients to its arguments, None where there is none; flags have none.
 
-    The first ``conditions`` arguments are flags, the others numbers. ``llvm`` is an instruction for numbers of type
-    ``n``; the functions that it calls are those of ``engine/cell.c`` and ``engine/functions.h``.
+    ``text`` is for CUDA and for JavaScript, ``llvm``, an instruction for numbers of type ``n``, for the CPU; functions
+    that these call stand in ``engine/cell.c``, ``engine/functions.h`` and a page's scripts. The first ``conditions``
+    arguments are flags, the others numbers. The derivative is infinite for some numbers ``infinite_at`` that argument.
     """
 
     text: str
     llvm: str
     derivative: Callable[..., tuple[Symbol | None, ...]] | None = None
     conditions: int = 0
+    infinite_at: int | None = None
+
+
+def _of_c(
+    name: str, derivative: Callable[..., tuple[Symbol | None, ...]], infinite_at: int | None = None
+) -> _Operation:
+    """Return a function of one number of C's library."""
+    llvm = f"call {{n}} @c_{name}({{n}} {{0}})"
+    return _Operation(f"{name}({{0}})", llvm, derivative, infinite_at=infinite_at)
 
 
 def _select(condition: Symbol, a: Symbol, b: Symbol) -> Symbol:
@@ -302,50 +313,43 @@ OPERATIONS = {
     "add": _Operation("{0} + {1}", "fadd {n} {0}, {1}", lambda g, r, a, b, _: (g, g)),
     "sub": _Operation("{0} - {1}", "fsub {n} {0}, {1}", lambda g, r, a, b, _: (g, -g)),
     "mul": _Operation("{0} * {1}", "fmul {n} {0}, {1}", lambda g, r, a, b, _: (g * b, g * a)),
-    "div": _Operation("{0} / {1}", "fdiv {n} {0}, {1}", lambda g, r, a, b, _: (g / b, -(g * r / b))),
-    "neg": _Operation("-{0}", "fneg {n} {0}", lambda g, r, a, _: (-g,)),
-    "exp": _Operation("exp({0})", "call {n} @c_exp({n} {0})", lambda g, r, a, _: (g * r,)),
-    "log": _Operation("log({0})", "call {n} @c_log({n} {0})", lambda g, r, a, _: (g / a,)),
-    "sqrt": _Operation("sqrt({0})", "call {n} @c_sqrt({n} {0})", lambda g, r, a, _: (g / (r + r),)),
-    "log1p": _Operation(
-        "log1p({0})", "call {n} @c_log1p({n} {0})", lambda g, r, a, _: (g / (a.tape.one + a),)
+    "div": _Operation(
+        "{0} / {1}", "fdiv {n} {0}, {1}", lambda g, r, a, b, _: (g / b, -(g * r / b)), infinite_at=1
     ),
-    "sin": _Operation("sin({0})", "call {n} @c_sin({n} {0})", lambda g, r, a, _: (g * a.cos(),)),
-    "cos": _Operation("cos({0})", "call {n} @c_cos({n} {0})", lambda g, r, a, _: (g * -a.sin(),)),
+    "neg": _Operation("-{0}", "fneg {n} {0}", lambda g, r, a, _: (-g,)),
+    "exp": _of_c("exp", lambda g, r, a, _: (g * r,), 0),
+    "log": _of_c("log", lambda g, r, a, _: (g / a,), 0),
+    "log1p": _of_c("log1p", lambda g, r, a, _: (g / (a.tape.one + a),), 0),
+    "sqrt": _of_c("sqrt", lambda g, r, a, _: (g / (r + r),), 0),
+    "sin": _of_c("sin", lambda g, r, a, _: (g * a.cos(),)),
+    "cos": _of_c("cos", lambda g, r, a, _: (g * -a.sin(),)),
+    "tanh": _of_c("tanh", lambda g, r, a, _: (g * (a.tape.one - r * r),)),
+    "atan": _of_c("atan", lambda g, r, a, _: (g / (a.tape.one + a * a),)),
+    "erf": _of_c("erf", lambda g, r, a, _: (g * 1.1283791670955126 * (-(a * a)).exp(),)),
+    "floor": _of_c("floor", lambda g, r, a, _: (a.tape.zero,)),
+    "round": _of_c("rint", lambda g, r, a, _: (a.tape.zero,)),
+    # g times the sign: infinity times 0 is NaN.
+    "abs": _of_c(
+        "fabs",
+        lambda g, r, a, _: (_select(a < g.tape.zero, -g, _select(a > g.tape.zero, g, g * g.tape.zero)),),
+    ),
     "pow": _Operation(
         "pow({0}, {1})",
         "call {n} @c_pow({n} {0}, {n} {1})",
         lambda g, r, a, b, _: (g * (b * a.tape.record("pow", a, b - a.tape.one)), None),
+        infinite_at=0,
     ),
-    "floor": _Operation("floor({0})", "call {n} @c_floor({n} {0})", lambda g, r, a, _: (a.tape.zero,)),
-    "round": _Operation("rint({0})", "call {n} @c_rint({n} {0})", lambda g, r, a, _: (a.tape.zero,)),
     # The remainder with the sign of the divisor, as Python has it.
     "modulo": _Operation(
         "modulo({0}, {1})",
         "call {n} @modulo({n} {0}, {n} {1})",
         lambda g, r, a, b, _: (g, -g * ((a - r) / b).round()),
-    ),
-    "tanh": _Operation(
-        "tanh({0})", "call {n} @c_tanh({n} {0})", lambda g, r, a, _: (g * (a.tape.one - r * r),)
-    ),
-    "atan": _Operation(
-        "atan({0})", "call {n} @c_atan({n} {0})", lambda g, r, a, _: (g / (a.tape.one + a * a),)
-    ),
-    "erf": _Operation(
-        "erf({0})",
-        "call {n} @c_erf({n} {0})",
-        lambda g, r, a, _: (g * 1.1283791670955126 * (-(a * a)).exp(),),
+        infinite_at=1,
     ),
     "sigmoid": _Operation(
         "one / (one + exp(-{0}))",
         "call {n} @sigmoid({n} {0})",
         lambda g, r, a, _: (g * (r * (a.tape.one - r)),),
-    ),
-    "abs": _Operation(
-        "fabs({0})",
-        "call {n} @c_fabs({n} {0})",
-        # g times the sign: infinity times 0 is NaN.
-        lambda g, r, a, _: (_select(a < g.tape.zero, -g, _select(a > g.tape.zero, g, g * g.tape.zero)),),
     ),
     "where": _Operation(
         "select({0}, {1}, {2})",
@@ -396,8 +400,8 @@ OPERATIONS = {
 }
 
 
-#: Operations whose derivative is infinite somewhere.
-_INFINITE = ("div", "exp", "log", "log1p", "sqrt", "pow", "modulo")
+#: The functions of C's library among them, called ``c_...`` on the CPU.
+C_FUNCTIONS = [name for one in OPERATIONS.values() for name in re.findall(r"@c_(\w+)", one.llvm)]
 #: Operations that make whole numbers of whole numbers.
 _WHOLE = ("add", "sub", "mul", "neg", "abs", "where", "clamp_min", "clamp_max", "relu", "detach")
 

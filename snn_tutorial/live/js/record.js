@@ -1,7 +1,10 @@
 /**
  * A neuron's step, written as lines of Python, recorded as statements and differentiated: what snn_core/kernels/record
- * does, for the operations below. The statements and their names are the same, see `functional.derived`.
+ * does, with its operations, which javascript.py writes. The statements and their names are the same, see
+ * `functional.derived`.
  */
+
+import { OPERATIONS } from "./operations.js";
 
 /**
  * @typedef {{name: string, isFlag: boolean, value?: number}} Sym  A constant has a value.
@@ -9,82 +12,25 @@
  * @typedef {{result: Sym, operation: string, operands: Sym[]}} Statement
  * @typedef {(tape: Tape, g: Sym, r: Sym, ...operands: Sym[]) => (Sym | null)[]} Derivative
  *   From the gradient of the result r to those of the operands.
- * @typedef {{text: string, value: (...of: any[]) => number | boolean, derivative?: Derivative}} Operation
+ * @typedef {{text: string, value: (...of: any[]) => number | boolean, derivative: Derivative | null,
+ *   infinite_at: number | null}} Operation  The derivative is infinite for some numbers at that place.
  * @typedef {(tape: Tape, u: Sym) => Sym} Slope  The derivative of a surrogate function.
  * @typedef {{states: string[], forward: Statement[], outputs: Sym[], backward: Statement[], gradients: Sym[]}} Program
  *   `outputs` are the spike and each state after the step, `gradients` those of x and of each state before it.
  */
 
-const ONE = { name: "one", isFlag: false, value: 1 };
-const ZERO = { name: "zero", isFlag: false, value: 0 };
-
-/** @type {Record<string, Operation>} */
-const OPERATIONS = {
-  add: { text: "{0} + {1}", value: (a, b) => a + b, derivative: (_, g) => [g, g] },
-  sub: { text: "{0} - {1}", value: (a, b) => a - b, derivative: (tape, g) => [g, tape.record("neg", g)] },
-  mul: {
-    text: "{0} * {1}",
-    value: (a, b) => a * b,
-    derivative: (tape, g, _, a, b) => [tape.record("mul", g, b), tape.record("mul", g, a)],
-  },
-  div: {
-    text: "{0} / {1}",
-    value: (a, b) => a / b,
-    derivative: (tape, g, r, _, b) => [
-      tape.record("div", g, b),
-      tape.record("neg", tape.record("div", tape.record("mul", g, r), b)),
-    ],
-  },
-  neg: { text: "-{0}", value: (a) => -a, derivative: (tape, g) => [tape.record("neg", g)] },
-  exp: { text: "exp({0})", value: Math.exp, derivative: (tape, g, r) => [tape.record("mul", g, r)] },
-  tanh: {
-    text: "tanh({0})",
-    value: Math.tanh,
-    derivative: (tape, g, r) => [tape.record("mul", g, tape.record("sub", ONE, tape.record("mul", r, r)))],
-  },
-  sigmoid: {
-    text: "1.0 / (1.0 + exp(-{0}))",
-    value: (a) => 1 / (1 + Math.exp(-a)),
-    derivative: (tape, g, r) => [tape.record("mul", g, tape.record("mul", r, tape.record("sub", ONE, r)))],
-  },
-  where: {
-    text: "select({0}, {1}, {2})",
-    value: (c, a, b) => (c ? a : b),
-    derivative: (tape, g, _, c) => [null, tape.record("where", c, g, ZERO), tape.record("where", c, ZERO, g)],
-  },
-  detach: { text: "{0}", value: (a) => a, derivative: () => [null] },
-  spike: {
-    text: "select({0} >= 0.0, 1.0, 0.0)",
-    value: (a) => (a >= 0 ? 1 : 0),
-    derivative: (tape, g, _, a) => [tape.record("mul", g, tape.slope(tape, a))],
-  },
-  ge: { text: "{0} >= {1}", value: (a, b) => a >= b },
-  gt: { text: "{0} > {1}", value: (a, b) => a > b },
-  le: { text: "{0} <= {1}", value: (a, b) => a <= b },
-  lt: { text: "{0} < {1}", value: (a, b) => a < b },
-  ne: { text: "{0} != {1}", value: (a, b) => a !== b },
-  or: { text: "{0} | {1}", value: (a, b) => a || b },
-};
 const COMPARISONS = { ">=": "ge", ">": "gt", "<=": "le", "<": "lt" };
 const SIGNS = { "+": "add", "-": "sub", "*": "mul", "/": "div" };
-
-/** Surrogate functions as in snn_core/surrogate.py. @type {Record<string, Slope>} */
-export const SLOPES = {
-  ATan(tape, u) {
-    const scaled = tape.record("mul", Math.PI, u);
-    return tape.record("div", 1, tape.record("add", 1, tape.record("mul", scaled, scaled)));
-  },
-  Sigmoid(tape, u) {
-    const sigma = tape.record("sigmoid", tape.record("mul", 1, u));
-    return tape.record("mul", tape.record("mul", 1, sigma), tape.record("sub", 1, sigma));
-  },
-};
 
 /** Statements in their order. */
 class Tape {
   /** @param {Slope} slope */
   constructor(slope) {
     this.slope = slope;
+    /** @type {Sym} */
+    this.one = { name: "one", isFlag: false, value: 1 };
+    /** @type {Sym} */
+    this.zero = { name: "zero", isFlag: false, value: 0 };
     /** @type {Statement[]} */
     this.statements = [];
   }
@@ -115,23 +61,27 @@ class Tape {
     };
     for (const [result, seed] of seeds) add(result, seed, new Set([seed]));
     for (const { result, operation, operands } of this.statements.toReversed()) {
-      const [g, { derivative }, own] = [gradients[result.name], OPERATIONS[operation], sources[result.name]];
+      const [g, { derivative, infinite_at: at }, own] = [
+        gradients[result.name],
+        OPERATIONS[operation],
+        sources[result.name],
+      ];
       if (!g || !derivative) continue;
       // A state that nothing uses later has the gradient 0, which an infinite derivative would make NaN.
-      const mayBeInfinite = ["div", "exp"].includes(operation) && operands[operands.length - 1].name !== "c";
+      const mayBeInfinite = at !== null && operands[at].name !== "c";
       const isUsed = mayBeInfinite && [...own].every(({ name }) => name !== "g_y") ? this.#anyDiffers(own) : null;
       for (const [k, found] of derivative(this, g, result, ...operands).entries()) {
         const { name, isFlag } = operands[k];
         if (!found || name === "c" || isFlag) continue;
-        add(operands[k], isUsed ? this.record("where", isUsed, found, ZERO) : found, own);
+        add(operands[k], isUsed ? this.record("where", isUsed, found, this.zero) : found, own);
       }
     }
-    return wanted.map(({ name }) => gradients[name] ?? ZERO);
+    return wanted.map(({ name }) => gradients[name] ?? this.zero);
   }
 
   /** @param {Set<Sym>} values */
   #anyDiffers(values) {
-    return [...values].map((one) => this.record("ne", one, ZERO)).reduce((a, b) => this.record("or", a, b));
+    return [...values].map((one) => this.record("ne", one, this.zero)).reduce((a, b) => this.record("or", a, b));
   }
 
   /** Return the statements that results need. @param {Sym[]} results */
@@ -164,7 +114,7 @@ export function record(text, slope) {
     if (!code) continue;
     const [, name, right] = code.match(/^([a-z]\w*)\s*=(?!=)(.*)$/i) ?? [];
     if (!name) throw Error(`"${code}" is no line such as h = v + x`);
-    if (name === "x" || name in FUNCTIONS) throw Error(`${name} cannot be set`);
+    if (name === "x" || FUNCTIONS.includes(name)) throw Error(`${name} cannot be set`);
     const value = new Expression(right, tape, read).parse();
     if (typeof value !== "number" && value.isFlag) throw Error(`${name} would be a comparison: put it into where(...)`);
     known.set(name, value);
@@ -196,8 +146,8 @@ export function record(text, slope) {
   return { states: Object.keys(states), forward, outputs, backward: tape.needed(gradients), gradients };
 }
 
-/** What may be called, and with how many arguments. @type {Record<string, number>} */
-const FUNCTIONS = { spike: 1, detach: 1, exp: 1, tanh: 1, sigmoid: 1, where: 3 };
+/** What may be called. */
+const FUNCTIONS = ["spike", "detach", "exp", "tanh", "sigmoid", "where"];
 
 /** An expression of Python, recorded while it is read from left to right. */
 class Expression {
@@ -283,8 +233,8 @@ class Expression {
 
   /** @param {string} name @param {Operand[]} operands */
   #call(name, operands) {
-    const expected = FUNCTIONS[name];
-    if (!expected) throw Error(`there is no ${name}: known are ${Object.keys(FUNCTIONS).join(", ")}`);
+    if (!FUNCTIONS.includes(name)) throw Error(`there is no ${name}: known are ${FUNCTIONS.join(", ")}`);
+    const expected = OPERATIONS[name].value.length;
     if (operands.length !== expected) throw Error(`${name} takes ${expected} argument${expected > 1 ? "s" : ""}`);
     const [first, ...others] = operands;
     if (typeof first === "number") throw Error(`${name} needs x or a state`);

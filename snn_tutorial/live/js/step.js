@@ -4,7 +4,8 @@ import { Chart } from "./chart.js";
 import { COLORS } from "./colors.js";
 import { changed, make, menu, slider } from "./controls.js";
 import { counted, range, sum } from "./numbers.js";
-import { cellOf, lines, record, SLOPES, textOf } from "./record.js";
+import { SLOPES } from "./operations.js";
+import { cellOf, lines, record, textOf } from "./record.js";
 import { Network } from "./scan.js";
 
 /** @typedef {{steps: number, examples: Record<string, string>}} StepData */
