@@ -1,6 +1,6 @@
 /** A ring of neurons that pass on a pulse, each through one weight, which the reader drags. */
 
-import { Chart, raster } from "./chart.js";
+import { Chart } from "./chart.js";
 import { COLORS } from "./colors.js";
 import { button, changed, make, menu, slider } from "./controls.js";
 import { counted, range, sum } from "./numbers.js";
@@ -159,10 +159,18 @@ export const ring = ({ neurons, steps, resets, cells }) => {
     const when = range(steps);
     const x = [-0.5, steps - 0.5];
     const level = [threshold.value, threshold.value];
-    const burst = seen.map(({ s }) => s);
-    const labels = { yLabel: "neuron", title: "spikes", height: 96 };
+    const n = count.value;
+    const spikes = seen.flatMap(({ s }, t) =>
+      s.flatMap((fires, k) => (fires ? [k - 0.4, k + 0.4, Number.NaN].map((y) => ({ x: t, y })) : [])),
+    );
     return [
-      raster(burst, { ...labels, color: COLORS.spike, column: time.value }),
+      {
+        ...{ height: 26 + 14 * n, x, y: [n - 0.55, -0.45], yLabel: "neuron", title: "spikes" },
+        marks: [
+          { kind: "line", x: spikes.map((one) => one.x), y: spikes.map((one) => one.y), color: COLORS.spike, width: 2 },
+          { kind: "line", x: [time.value, time.value], y: [n - 0.55, -0.45], color: COLORS.input, width: 1 },
+        ],
+      },
       {
         ...{ height: 50, x, y: [0, 3], yLabel: "input", title: "neuron 0" },
         marks: [
