@@ -49,6 +49,7 @@ class ColumnNet(nn.Sequential):
     """A network is its layers in the order in which they were set: images ``[N, 1, H, W]`` to outputs ``[N, classes]``.
 
     Each layer takes the whole sequence of columns. The output is the mean over time of what the last one gives.
+    This ``forward`` is that of all three classes; ``fit(fused=True)`` trains :attr:`chain`, the same layers.
     """
 
     backend = "auto"

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from torch import Tensor, nn
 
-from snn_tutorial.plot.style import GREY, NO_GRID, QUANTITY, RC, STYLE, WIDTH, legend_above
-from snn_tutorial.probe import Activity
+from snn_tutorial.plot.style import GREY, NO_GRID, QUANTITY, STYLE, WIDTH, legend_above
+from snn_tutorial.probe import Activity, record
 
 #: The layers from the top to the bottom of a drawing, and where each stands.
 _PLACE = {"x": 8.0, "fc1": 6.9, "rc": 5.7, "sn1": 4.5, "sy1": 3.3, "fc2": 2.1, "sn2": 1.0, "rate": 0.0}
@@ -107,7 +107,7 @@ def _draw_network(axes: Axes, x: float, name: str, net: nn.Module) -> None:
     boxes = {}
     for key in (key for key in _PLACE if key in labels):
         is_own, is_text = key in own, key in ("x", "rate")
-        look = {"facecolor": "white", "edgecolor": colour, "linewidth": 2.4} if is_own else {}
+        look = {"facecolor": "white"} | ({"edgecolor": colour, "linewidth": 2.4} if is_own else {})
         look |= {"visible": False} if is_text else {}
         boxes[key] = box(axes, x, _PLACE[key], (_SIZE[0], _SIZE[1] / (1 + is_text)), **look)
         label_colour = colour if is_own else "black"
@@ -122,59 +122,40 @@ def _draw_network(axes: Axes, x: float, name: str, net: nn.Module) -> None:
         arrow(axes, boxes["sn1"], boxes["rc"], colour, "bar,fraction=-1.1")
         axes.text(x - 1.45, (_PLACE["sn1"] + _PLACE["rc"]) / 2, "$y[t-1]$", va="center", color=colour)
     total = sum(p.numel() for p in net.parameters())
-    axes.text(x, 9.0, name, ha="center", va="top", weight="bold", color=colour)
+    axes.text(x, 9.0, name.replace("-", " "), ha="center", va="top", weight="bold", color=colour)
     axes.text(x, 8.68, f"{total:,} parameters", ha="center", va="top")
 
 
-@plt.rc_context(RC)
-def answers_by_class(counts: Mapping[str, Sequence[int]], classes: Sequence[str]) -> Figure:
-    """Draw how often a network answers each class, with its loop and once that is cut.
-
-    Args:
-        counts: both names to the number of answers of each class.
-        classes: names of the classes.
-    """
-    figure, axes = plt.subplots(figsize=(WIDTH, 4))
-    rows = np.arange(len(classes))
-    colours = QUANTITY["loop"], QUANTITY["threshold"]
-    for shift, colour, (name, values) in zip((-0.2, 0.2), colours, counts.items(), strict=True):
-        axes.barh(rows + shift, values, 0.38, color=colour, label=name)
-    axes.set_yticks(rows, classes)
-    axes.set(xlabel="number of answers", ylim=(len(classes) - 0.5, -0.5))
-    axes.grid(axis="y", visible=False)
-    legend_above(figure, columns=2)
-    return figure
-
-
 @plt.rc_context(NO_GRID)
-def compare_activity(records: Mapping[str, Activity], image: Tensor, classes: Sequence[str]) -> Figure:
+def compare_activity(nets: Mapping[str, nn.Module], image: Tensor, classes: Sequence[str]) -> Figure:
     """Draw what networks do with one image: a column for each, time from left to right everywhere.
 
     The membrane potential at the bottom belongs to the hidden neuron in the middle of those that fire, when they are
     sorted by their number of spikes.
 
     Args:
-        records: name of each network to its record of a batch.
-        image: the first image of the batch, ``[H, T]`` in [0, 1].
+        nets: name of each network, one of :data:`sequential_fmnist.networks.TUTORIAL_NETWORKS`, to the network.
+        image: ``[1, H, T]`` in [0, 1].
         classes: name of each output neuron.
     """
     figure, rows = plt.subplots(
-        4, len(records), figsize=(WIDTH, 8), height_ratios=(1.6, 2, 2, 1.4),
+        4, len(nets), figsize=(WIDTH, 8), height_ratios=(1.6, 2, 2, 1.4),
         sharex=True, sharey="row", squeeze=False,
     )  # fmt: skip
-    for column, (name, record) in enumerate(records.items()):
-        spikes = record.hidden_spikes[:, 0]
+    for column, (name, net) in enumerate(nets.items()):
+        activity = record(net, image[None])
+        spikes = activity.hidden_spikes[:, 0]
         neuron = typical(spikes)
         picture, hidden, output, trace = rows[:, column]
-        picture.imshow(image.numpy(), vmin=0, vmax=1, aspect="auto")
-        picture.set_title(name, loc="center", color=STYLE[name]["color"], weight="bold")
+        picture.imshow(image[0].numpy(), vmin=0, vmax=1, aspect="auto")
+        picture.set_title(name.replace("-", " "), loc="center", color=STYLE[name]["color"], weight="bold")
         picture.set(xticks=[0, 9, 18, 27], yticks=[0, 9, 18, 27])
         _draw_raster(hidden, spikes)
-        hidden.axhspan(neuron - 0.5, neuron + 0.5, color="#DDDDDD", linewidth=0, zorder=0)
+        hidden.plot(-1.5, neuron, ">", color=QUANTITY["membrane"], clip_on=False)
         hidden.set_yticks(range(0, spikes.shape[1], 10))
-        _draw_raster(output, record.read_out_spikes[:, 0])
+        _draw_raster(output, activity.read_out_spikes[:, 0])
         output.set_yticks(range(len(classes)), classes)
-        _draw_trace(trace, record, neuron)
+        _draw_trace(trace, activity, neuron)
         trace.set_xlabel("time step t")
     for axes, label in zip(rows[:, 0], ("pixel", "hidden", "output", "one neuron"), strict=True):
         axes.set_ylabel(label)
@@ -196,16 +177,16 @@ def _draw_raster(axes: Axes, spikes: Tensor) -> None:
     axes.set_ylim(spikes.shape[1] - 0.5, -0.5)
 
 
-def _draw_trace(axes: Axes, record: Activity, neuron: int) -> None:
+def _draw_trace(axes: Axes, activity: Activity, neuron: int) -> None:
     """Draw the potential of a hidden neuron, its spikes and, with a stateful synapse, the current that it causes."""
     axes.axhline(1, color=QUANTITY["threshold"], linestyle=":", linewidth=1.2, label="threshold")
-    v = record.hidden_v[:, 0, neuron].numpy()
+    v = activity.hidden_v[:, 0, neuron].numpy()
     axes.plot(v, color=QUANTITY["membrane"], linewidth=1.6, label="membrane potential v")
-    if record.current is not None:
-        current = record.current[:, 0, neuron].numpy()
+    if activity.current is not None:
+        current = activity.current[:, 0, neuron].numpy()
         axes.plot(
             current, color=QUANTITY["current"], linestyle="--", linewidth=1.8, label="synaptic current I"
         )
-    fired = np.flatnonzero(record.hidden_spikes[:, 0, neuron].numpy())
+    fired = np.flatnonzero(activity.hidden_spikes[:, 0, neuron].numpy())
     ticks = {"linestyle": "", "marker": "|", "markersize": 9, "markeredgewidth": 2, "label": "spike"}
     axes.plot(fired, np.ones(len(fired)), color=QUANTITY["spike"], **ticks)

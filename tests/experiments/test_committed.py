@@ -9,6 +9,7 @@ import pytest
 from support import ROOT
 
 from sequential_fmnist.experiments.ablation import ABLATION
+from sequential_fmnist.experiments.columns import COLUMNS
 from sequential_fmnist.experiments.fair.controls import CONTROLS
 from sequential_fmnist.experiments.fair.plan import FAIR
 from sequential_fmnist.experiments.frame import Study, key_of
@@ -22,7 +23,7 @@ RESULTS = ROOT / "results"
 
 
 @pytest.mark.parametrize(
-    "study", [ABLATION, FAIR, REPEATED, REPLAYED, WHERE, CONTROLS], ids=lambda one: one.name
+    "study", [ABLATION, COLUMNS, FAIR, REPEATED, REPLAYED, WHERE, CONTROLS], ids=lambda one: one.name
 )
 def test_committed_runs_are_those_of_the_study_and_the_summary_is_theirs(study: Study, tmp_path):
     own, records = study.store(RESULTS).records(), study.records(RESULTS)

@@ -15,7 +15,9 @@ LISTINGS = {"Net": PlainNet, "StatefulSynapseNet": StatefulSynapseNet, "FeedBack
 
 
 def listing(name: str) -> type[nn.Module]:
-    return definitions("04", name)[name]
+    listed = definitions("04", name)[name]
+    listed.__init__.__globals__["backend"] = "auto"
+    return listed
 
 
 def rates_and_gradients(net: nn.Module) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:

@@ -129,7 +129,7 @@ export const blank = ({ networks, cells, first, images, labels, classes }) => {
         if (isRight) right.push(networks[k].name);
       }
       if (plays.isPlaying()) return "The picture is being read.";
-      const since = time.value > from.value ? "in the blank columns" : "in the columns that have come";
+      const since = time.value > from.value ? "in the blank columns" : "in the columns read so far";
       const cleared = Object.values(clears).filter((one) => one.value && from.value < SIDE);
       const lost = cleared.map(({ input }) => input.ariaLabel?.replace("clear ", "")).join(", ");
       return `By their output spikes ${since}, right: ${right.join(", ") || "none"}.${lost && ` Cleared: ${lost}.`}`;
