@@ -168,5 +168,9 @@ def test_what_returns_its_input_does_not_cut_a_scan(dtype):
     for ours, theirs in zip(*found, strict=True):
         torch.testing.assert_close(ours, theirs)
     assert torch.equal(found[0][0], found[1][0])
+    handle = same.register_forward_hook(lambda *_: found.append("called"))
+    net(x_seq)
+    handle.remove()
+    assert found[2:] == ["called"] * 2  # it is there twice
     net.train()
     assert [part.fused for part in explain(net, x_seq)].count(False) == 4

@@ -92,7 +92,9 @@ def results(modules: list[nn.Module], x_seq: torch.Tensor) -> list[torch.Tensor]
     functional.reset_net(net)
     x_seq = x_seq.detach().requires_grad_()
     found = [functional.scan(x_seq, *net), *functional.states(net).values()]
-    needed = [one for one in found if one.requires_grad]  # what is left of a refractory period has no gradient
+    needed = [
+        one for one in found if one.requires_grad
+    ]  # what is left of a refractory period has no gradient
     weights = [random(*one.shape, seed=3) for one in needed]
     leaves = [x_seq, *[one for one in net.parameters() if one.requires_grad]]
     gradients = torch.autograd.grad(needed, leaves, weights)

@@ -393,8 +393,13 @@ def test_a_loop_over_a_name_of_a_method_reads_nothing_anew(recorded: list[int]) 
     "source",
     [
         *["return gain * x", "return (lambda: gain)() * x", "return helper(x)", "return other(x)"],
-        *["return lib.helper(x)", "return lib.gain * x", "return fast(gain)(x)", "return Settings.gain * x"],
-        *["return default.gain * x", "import lib; return lib.gain * x"],
+        *[
+            "return lib.helper(x)",
+            "return lib.factor * x",
+            "return fast(gain)(x)",
+            "return Settings.factor * x",
+        ],
+        *["return default.factor * x", "import lib; return lib.factor * x"],
     ],
 )
 def test_a_number_around_equations_counts(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -419,7 +424,7 @@ def test_a_number_around_equations_counts(source: str, monkeypatch: pytest.Monke
         **{} if source.startswith("import") else {"lib": lib},
     )
     for gain in (2.0, 3.0, np.float64(4.0), 2.0):
-        around["gain"] = lib.gain = around["Settings"].gain = gain
+        around["gain"] = lib.factor = around["Settings"].factor = gain
         around["other"] = lib.helper = lambda x, gain=gain: gain * x
         assert outputs_of(around["Mine"]) == (gain, "")
 

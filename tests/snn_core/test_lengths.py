@@ -76,6 +76,16 @@ def test_nothing_of_the_padding_is_computed(backend):
     assert sum(seen) == 7
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_padding_gets_a_gradient_of_0_and_reaches_no_other(backend):
+    net = nn.Sequential(nn.Linear(F, 5), LinearRecurrentContainer(IFNode(**options(backend)), 5, 5))
+    x = torch.rand(5, 2, F)
+    x[3:, 0] = math.nan
+    scan(x.requires_grad_(), *net, backend=backend, lengths=[3, 5]).sum().backward()
+    assert all(weight.grad.isfinite().all() and weight.grad.any() for weight in net.parameters())
+    assert x.grad[:3].any() and not x.grad[3:, 0].any()
+
+
 def test_batch_normalisation_sees_every_step_but_no_padding():
     x, lengths = torch.randn(5, 3, F, dtype=torch.float64), [5, 2, 3]
     own, norm = sequence_mask(lengths, 5), nn.BatchNorm1d(F).double()
