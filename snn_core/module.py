@@ -291,7 +291,7 @@ class NumbersModule(MemoryModule):
             with torch.no_grad():
                 trained.copy_(torch.as_tensor(value))
             return
-        for place in (self._parameters, self._buffers, self.__dict__):
+        for place in (self._parameters, self._buffers, self._modules, self.__dict__):
             place.pop(name, None)
         if isinstance(value, nn.Parameter):
             self.register_parameter(name, value)

@@ -9,16 +9,14 @@ import pytest
 from IPython.display import HTML
 from matplotlib.figure import Figure
 from support import ROOT
-from support_live import dead_controls, live
+from support_live import live
 from test_live_blank import explorer as blank_halves
 from test_live_blank import nets
-from test_live_confusion import CLASSES, GUESSES, IMAGES, LABELS
-from test_live_divergence import CHANGES
 from test_live_fit import HIDDEN, spikes
 from test_live_game import game
-from test_live_graph import walker
 from test_live_network import RECORD, explorer, gradients
 from test_live_questions import QUESTIONS, field
+from test_live_shown import CHANGES, CLASSES, GUESSES, IMAGES, LABELS, walker
 
 from sequential_fmnist import pretrained
 from sequential_fmnist.data import SequentialFashionMNIST
@@ -71,9 +69,9 @@ VIEWS: dict[str, Callable[[], HTML]] = {
 
 @pytest.mark.parametrize("name", VIEWS)
 def test_works_on_a_telephone_in_the_colours_of_the_page_and_names_its_controls(browser, tmp_path, name):
-    """From the keyboard, test_site.py moves them in the pages of the chapters."""
+    """In the pages of the chapters test_site.py moves them."""
     small = {"width": 390, "height": 800}
-    with live(browser, VIEWS[name](), tmp_path, viewport=small, has_touch=True, is_mobile=True) as view:
+    with live(browser, VIEWS[name](), tmp_path, viewport=small, is_mobile=True) as view:
         for part in view.figure.locator("input, select, textarea, button, canvas").all():
             assert part.get_attribute("aria-label") or part.inner_text()
         assert view.said()
@@ -85,7 +83,6 @@ def test_works_on_a_telephone_in_the_colours_of_the_page_and_names_its_controls(
                 canvas => !light.includes(canvas.toDataURL()))""",
             arg=light,
         )
-        assert dead_controls(view, "touch") == []
 
 
 def test_picture_stays_where_no_script_runs(browser, tmp_path):

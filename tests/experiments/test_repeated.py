@@ -14,7 +14,6 @@ from sequential_fmnist.experiments.evidence import repeated_table
 from sequential_fmnist.experiments.frame import execute, one_thread
 from sequential_fmnist.experiments.repeated import (
     REPEATED,
-    REPLAYED,
     SKIPS,
     RepeatedTask,
     ReplayTask,
@@ -73,14 +72,6 @@ def test_a_summary_counts_replays_that_fall_again():
     assert found["exact"] == 1
     assert found["replays"]["as is"] == {"collapses": 1, "replays": 3, "fell": 2, "fell_of_each": [2]}
     assert found["replays"]["rule"]["fell"] == 0
-
-
-def test_every_run_that_is_to_be_made_differs_from_the_others():
-    cases = [case for study in (REPEATED, REPLAYED) for group in study.groups.values() for case in group({})]
-    keys = [spec.key() for case in cases for spec in case.runs()]
-    assert len(keys) == len(set(keys))
-    assert min(spec.training.seed for case in cases for spec in case.runs()) == 100
-    assert all(spec.training.drop_last for case in cases for spec in case.runs())
 
 
 def test_a_run_keeps_its_skipped_updates_and_the_table_shows_them():

@@ -13,7 +13,6 @@ from sequential_fmnist.experiments.ablation import ABLATION
 from sequential_fmnist.experiments.frame import Case, Spec, execute
 from sequential_fmnist.experiments.images import ImageTask
 from sequential_fmnist.experiments.ship import median, ship
-from sequential_fmnist.networks import TUTORIAL_NETWORKS
 from sequential_fmnist.pretrained import CARDS, load
 from sequential_fmnist.train import TrainingConfig
 from sequential_fmnist.variants import NetworkSpec
@@ -92,11 +91,3 @@ def test_missing_runs_are_named(case, shipped, tmp_path, monkeypatch):
     with pytest.raises(SystemExit, match=r"error: 3 of 4 runs of feedback are not in .*make ablation"):
         shipping.main(["--results", str(tmp_path), "--folder", str(tmp_path / "new")])
     assert not (tmp_path / "new").exists()
-
-
-def test_the_later_recipe_of_each_network_is_shipped_at_its_published_size():
-    later = list(ABLATION.groups["refined"]({}))
-    cases = shipping.shipped()
-    assert [case.kind for case in cases] == list(TUTORIAL_NETWORKS)
-    assert {case.spec.network.hidden for case in cases} == {32}
-    assert [case for case in cases if case in later] == [later[0]]

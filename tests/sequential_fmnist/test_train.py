@@ -387,17 +387,13 @@ def test_incomplete_batches_are_left_out(few, capsys):
     assert "3/3" in capsys.readouterr().err  # the bar is full
 
 
-def test_standardised_pixels():
-    data = SequentialFashionMNIST(train=False, source="embedded", standardise=True, verbose=False)
-    (images,), _ = prepared(data)[torch.arange(3)]
-    torch.testing.assert_close(images, (data.images[:3].float() / 255 - 0.286) / 0.353)
-    torch.testing.assert_close(images[0], data[0][0])
-
-
-def test_other_images_are_standardised_by_their_own_mean(few):
-    data = SimpleNamespace(images=few[0].images, labels=few[0].labels, mean=0.5, std=0.25)
-    (images,), _ = prepared(data)[torch.arange(3)]
-    torch.testing.assert_close(images, (data.images[:3].float() / 255 - 0.5) / 0.25)
+def test_pixels_are_standardised_by_the_mean_of_their_own_data(few):
+    ours = SequentialFashionMNIST(train=False, source="embedded", standardise=True, verbose=False)
+    others = SimpleNamespace(images=few[0].images, labels=few[0].labels, mean=0.5, std=0.25)
+    for data, mean, std in ((ours, 0.286, 0.353), (others, 0.5, 0.25)):
+        (images,), _ = prepared(data)[torch.arange(3)]
+        torch.testing.assert_close(images, (data.images[:3].float() / 255 - mean) / std)
+    torch.testing.assert_close(ours[0][0], prepared(ours)[torch.arange(1)][0][0][0])
 
 
 @pytest.mark.parametrize("point", ["loss", "weight", "moment"])

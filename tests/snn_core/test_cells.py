@@ -8,8 +8,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from snn_core.cells import IF, LI, reset
-from snn_core.more.neuron import CUBALIF, AdaptiveLIF
+from snn_core.cells import IF, LI
+from snn_core.more.neuron import AdaptiveLIF
 from snn_core.more.synapse import DoubleExponential
 from snn_core.surrogate import Sigmoid
 
@@ -35,14 +35,6 @@ def fire(**changed) -> dict:
     return FIRE | changed
 
 
-def test_each_reset():
-    h, s = numbers(1.5, 0.5), numbers(1, 0)
-    assert reset(h, s, 1.0, -0.5, False).tolist() == [-0.5, 0.5]
-    assert reset(h, s, 1.0, None, False).tolist() == [0.5, 0.5]
-    assert reset(h, s, 1.0, "none", False).tolist() == [1.5, 0.5]
-    assert reset(h, s, numbers(1.25, 0.25), None, False).tolist() == [0.25, 0.5]
-
-
 def test_gradient_in_a_refractory_period():
     """v passes it unchanged; the spike that is forced to 0, and the input that charges nothing, have none."""
     cell = IF(**fire(detach_reset=True), refractory=1)
@@ -54,21 +46,6 @@ def test_gradient_in_a_refractory_period():
     s, (_, left) = cell.step(numbers(2.0).requires_grad_(), (numbers(0.0), numbers(0.0)))
     assert s == 1
     assert not left.requires_grad
-
-
-@pytest.mark.parametrize(("decay_input", "v"), [(True, [0.5, 0.625, 0.5625]), (False, [2.0, 2.5, 2.375])])
-def test_current_charges_the_membrane(decay_input, v):
-    # i = 2, 1, 0.5; v = 0.75 v + i / 4 or + i: 0.5, 0.375 + 0.25, 0.46875 + 0.125 (and 4 times as much)
-    v[2] = 0.59375 if decay_input else 2.375
-    cell = CUBALIF(**fire(v_threshold=9.0), inv_tau=0.25, decay_input=decay_input, decay=0.5)
-    s, found, i = run(cell, [2.0, 0.0, 0.0])
-    assert (s, found, i) == ([0, 0, 0], v, [2.0, 1.0, 0.5])
-
-
-def test_current_goes_on_in_a_refractory_period():
-    cell = CUBALIF(**fire(), inv_tau=0.5, decay_input=False, decay=0.5, refractory=1)
-    s, v, i, _ = run(cell, [1.0, 0.5, 0.0])  # the last charge: 0 + 0.5
-    assert (s, v, i) == ([1, 0, 0], [0.0, 0.0, 0.5], [1.0, 1.0, 0.5])
 
 
 def test_double_exponential_by_hand():

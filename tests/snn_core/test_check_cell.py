@@ -83,19 +83,6 @@ def test_a_module_in_the_loop_passes_and_the_report_says_why():
     assert report.runs["alone"] == "not fused: kernels do not know .tan of a tensor"
 
 
-def test_a_container_passes_and_one_that_changes_the_size_is_checked_alone():
-    container = layer.LinearRecurrentContainer(neuron.LIFNode(surrogate_function=ATan()), 5, 5)
-    report = check_cell(container)
-    assert report.runs["alone"] == report.runs["between two nn.Linear"] == "fused"
-    assert "not a single cell" in report.runs["in LinearRecurrentContainer"]
-
-    class Halves(MemoryModule):
-        def forward(self, x):
-            return x[..., :2]
-
-    assert list(check_cell(Halves()).runs) == ["alone"]
-
-
 def test_leaves_the_module_and_torch_s_numbers_as_they_are():
     node = TraceNode()
     node(torch.ones(2, 3))
@@ -188,10 +175,3 @@ def test_a_wrong_kernel_is_found(monkeypatch):
     )
     with pytest.raises(AssertionError, match="the output in the plan differs from that in single steps"):
         check_cell(neuron.IFNode(surrogate_function=ATan()))
-
-
-def test_another_size_can_be_given():
-    taus = [2.0 + k for k in range(8)]
-    with pytest.raises(ValueError, match=r"tau has shape \[8\]"):
-        check_cell(neuron.ParametricLIFNode(taus))
-    assert set(check_cell(neuron.ParametricLIFNode(taus), x_seq=(20, 3, 8)).runs.values()) == {"fused"}

@@ -9,7 +9,7 @@ import torch
 from support_networks import output_and_gradients, random_currents, step_by_step
 from torch import Tensor, nn
 
-from snn_core.functional import reset_net, states
+from snn_core.functional import reset_net
 from snn_core.layer import MultiStepContainer
 from snn_core.more.delays import DelayedRecurrentContainer, delay_taps
 from snn_core.neuron import IFNode, LIFNode
@@ -96,15 +96,6 @@ def test_container_equals_the_straightforward_sum(sigma):
         actual = output_and_gradients(run, x_seq, parameters)
         torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-12)
     assert expected[2].count_nonzero() == net.delay.numel()
-
-
-def test_history_holds_the_last_outputs_newest_first():
-    net, x_seq = container(), random_currents(7, 3, 4)
-    y_seq = net.forward_sequence(x_seq)
-    assert torch.equal(net.y_history, y_seq[-5:].flip(0).movedim(0, 1))
-    assert list(states(net)) == ["y_history", "sub_module.v"]
-    reset_net(net)
-    assert net.y_history is None
 
 
 # Delays

@@ -10,7 +10,7 @@ from torch import nn
 
 from sequential_fmnist.networks import NETWORKS, make_network
 from snn_core.cells import IF
-from snn_core.functional import explain, reset_net, scan, set_backend, train_steps
+from snn_core.functional import explain, reset_net, set_backend, train_steps
 from snn_core.layer import (
     ElementWiseRecurrentContainer,
     LinearRecurrentContainer,
@@ -110,24 +110,6 @@ def recurrent(*arguments):
     return LinearRecurrentContainer(*(arguments or (IFNode(), 3, 3)))
 
 
-ADVICE = {
-    "make it one": (
-        lambda: MultiStepContainer(ElementWiseRecurrentContainer(IFNode(), closure(torch.tensor(0.5)))),
-        lambda net: setattr(net[0], "element_wise_function", lambda x, y: x + 0.5 * y),
-    ),
-}
-
-
-@pytest.mark.parametrize("advice", ADVICE)
-def test_advice_works_when_it_is_followed(advice):
-    build, follow = ADVICE[advice]
-    net, x_seq = build(), torch.rand(4, 2, 3)
-    assert any(advice in decision.reason for decision in explain(net, x_seq))
-    follow(net)
-    reset_net(net)
-    assert all(decision.fused for decision in explain(net, x_seq))
-
-
 class OwnLoop(nn.Module):
     def __init__(self):
         super().__init__()
@@ -170,20 +152,6 @@ def test_explain_leaves_the_network_as_it_is_even_if_that_raises():
     assert explain(layer, torch.rand(4, 2, 3))[0].fused
     assert vars(layer).keys() == before
     assert not any("_decisions" in vars(module) for module in layer.modules())
-
-
-class LayerByLayer(MultiStepContainer):
-    def forward(self, x_seq):
-        for part in self:
-            x_seq = scan(x_seq, part)
-        return x_seq
-
-
-def test_each_call_has_a_scan_of_its_own():
-    parts = nn.Linear(3, 3), IFNode(), nn.Linear(3, 2), IFNode()
-    x_seq = torch.rand(4, 2, 3)
-    assert [decision.scan for decision in explain(MultiStepContainer(*parts), x_seq)] == [1, 1, 1, 1]
-    assert [decision.scan for decision in explain(LayerByLayer(*parts), x_seq)] == [1, 2, 3, 4]
 
 
 def test_a_large_linear_layer_is_left_to_torch_but_not_where_one_scan_has_to_take_all():

@@ -9,11 +9,11 @@ from functools import partial
 
 import pytest
 import torch
-from support_networks import if_step, step_by_step
+from support_networks import if_step
 from torch import nn
 
 from snn_core import functional
-from snn_core.functional import reset_net, seq_to_ann_forward, synapse_filter_step
+from snn_core.functional import reset_net, synapse_filter_step
 from snn_core.layer import LinearRecurrentContainer, SynapseFilter
 from snn_core.neuron import IFNode
 from snn_core.surrogate import Sigmoid
@@ -80,13 +80,6 @@ def test_synapse_filter_worked_out_by_hand():
         i = synapse_filter_step(torch.tensor(s), i, inv_tau=0.25)
         i_seq.append(i.item())
     assert i_seq == [1, 0.75, 0.5625, 1.5625, 1.171875, 1.525390625]
-
-
-@pytest.mark.parametrize("samples", [4, 0])
-def test_seq_to_ann_forward_equals_a_loop_over_time(samples):
-    modules, x_seq = [nn.Conv2d(2, 3, 3), nn.Flatten(), nn.Linear(18, 4)], torch.rand(3, samples, 2, 5, 4)
-    y_seq = seq_to_ann_forward(x_seq, modules)
-    torch.testing.assert_close(y_seq, step_by_step(nn.Sequential(*modules), x_seq))
 
 
 def test_states_are_named_by_their_place():

@@ -114,6 +114,3 @@ def test_gradient_of_a_learnable_tau_derived_by_hand(spikes, slope):
     (currents.flatten() * torch.tensor(c)).sum().backward()
     # w is made in float32, hence the tolerance
     assert synapse.w.grad.item() == pytest.approx(slope(c, k) * k * (1 - k), rel=1e-6)
-
-
-# State dictionaries

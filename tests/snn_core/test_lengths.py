@@ -1,7 +1,4 @@
-"""Sequences of different length: a batch with padding against each sequence alone, and against numbers by hand.
-
-Inputs and weights of chains are multiples of 1/16, so that sums are exact in any order and no spike depends on it.
-"""
+"""Sequences of different length, against numbers by hand; tests/parity has each sample of random networks alone."""
 
 from __future__ import annotations
 
@@ -10,18 +7,14 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from support_networks import weighted_sum
+from support_networks import Node, Traces
 from torch import nn
 
 from snn_core.cells import Cell
 from snn_core.functional import (
-    detach_net,
     explain,
     last_step,
     mean_over_time,
-    reset_net,
     scan,
     sequence_mask,
     states,
@@ -32,9 +25,8 @@ from snn_core.layer import (
     MultiStepContainer,
     SynapseFilter,
 )
-from snn_core.module import CellModule, MemoryModule
 from snn_core.more.delays import DelayedRecurrentContainer
-from snn_core.neuron import IFNode, LIFNode, LINode, MultiStepLIFNode
+from snn_core.neuron import IFNode, LINode
 from snn_core.surrogate import ATan
 
 F = 4  # features of all inputs
@@ -44,101 +36,19 @@ def options(backend):
     return {"surrogate_function": ATan(), "backend": backend}
 
 
-class Traces(MemoryModule):
-    """A module of a user's own with two states, one of which has more dimensions than its input."""
-
-    def __init__(self):
-        super().__init__()
-        self.register_state("sum")
-        self.register_state("outer")
-
-    def forward(self, x):
-        total = self.checked_state("sum", x, 1.0) + x
-        outer = self.checked_state("outer", x.new_empty(()).expand(*x.shape, x.shape[-1]), 0.0)
-        outer = outer / 2 + x[..., None] * total[..., None, :]
-        self.keep_state("sum", total)
-        self.keep_state("outer", outer)
-        return outer.sum(-1)
-
-
-CHAINS = {
-    "multi-step LIF, soft": lambda b: [MultiStepLIFNode(tau=4.0, v_reset=None, **options(b))],
-    "element-wise": lambda b: [ElementWiseRecurrentContainer(LIFNode(tau=4.0, **options(b)), torch.add)],
-    "feedback": lambda b: [
-        nn.Linear(F, 5),
-        MultiStepContainer(LinearRecurrentContainer(IFNode(**options(b)), 5, 5)),
-        nn.Linear(5, 3),
-    ],
-    "own states": lambda b: [nn.Linear(F, 3), Traces()],
-    "stateless": lambda b: [nn.Linear(F, 3), nn.Sequential(nn.ReLU(), nn.Linear(3, 2))],
-}
 BACKENDS = ["torch", "auto"]
 
 
-def dyadic(generator, *shape):
-    return torch.randint(-24, 40, shape, generator=generator).double() / 16
-
-
-def chain_of(name, backend, generator):
-    net = nn.ModuleList(CHAINS[name](backend)).double()
-    with torch.no_grad():
-        for key, parameter in net.named_parameters():
-            if not key.endswith("w"):  # of time constants
-                parameter.copy_(dyadic(generator, *parameter.shape))
-    return net
-
-
-def each_alone(net, x_seq, lengths, backend):
-    """Return what each sequence gives alone, its states afterwards among it."""
-    outputs, afterwards = [], []
+def test_states_of_a_module_of_ones_own_end_with_their_samples():
+    module, x, lengths = Traces(), torch.randn(7, 3, F), [7, 2, 4]
+    y = scan(torch.where(sequence_mask(lengths, 7)[..., None], x, math.nan), module, lengths=lengths)
+    last = states(module)
     for n, length in enumerate(lengths):
-        reset_net(net)
-        outputs.append(scan(x_seq[:length, n : n + 1], *net, backend=backend))
-        afterwards.append(states(net))
-    reset_net(net)
-    return outputs, {name: torch.cat([one[name] for one in afterwards]) for name in afterwards[0]}
-
-
-def padded(outputs, T):
-    return torch.cat([torch.cat([y, y.new_zeros(T - len(y), *y.shape[1:])]) for y in outputs], 1)
-
-
-def gradients(y, last, x, net):
-    """Return the gradients of a sum in which every output and every state after the sequence counts."""
-    loss = weighted_sum(y) + sum(weighted_sum(state) for state in last.values())
-    return torch.autograd.grad(loss, [x, *net.parameters()], allow_unused=True)
-
-
-def assert_as_alone(name, backend, x, lengths):
-    net = chain_of(name, backend, torch.Generator().manual_seed(1))
-    own = sequence_mask(lengths, len(x))
-    dirty = torch.where(own[..., None], x, math.nan).requires_grad_()
-    y = scan(dirty, *net, backend=backend, lengths=lengths)
-    last = states(net)
-    found = gradients(y, last, dirty, net)
-    clean = x.clone().requires_grad_()
-    alone, last_alone = each_alone(net, clean, lengths, backend)
-    expected_y = padded(alone, len(x))
-    assert torch.equal(y, expected_y)
-    assert last.keys() == last_alone.keys()
-    for key in last:
-        assert torch.equal(last[key], last_alone[key]), key
-    expected = gradients(expected_y, last_alone, clean, net)
-    assert found[0][~own].abs().sum() == 0
-    for a, b in zip(found, expected, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-12)
-
-
-@settings(max_examples=60, deadline=None, derandomize=True)
-@given(
-    st.sampled_from(sorted(CHAINS)),
-    st.sampled_from(BACKENDS),
-    st.integers(1, 7).flatmap(lambda T: st.tuples(st.just(T), st.lists(st.integers(1, T), min_size=1, max_size=6))),
-    st.integers(0, 2**31),
-)  # fmt: skip
-def test_any_lengths(name, backend, sizes, seed):
-    T, lengths = sizes
-    assert_as_alone(name, backend, dyadic(torch.Generator().manual_seed(seed), T, len(lengths), F), lengths)
+        module.reset()
+        assert torch.equal(y[:length, n : n + 1], scan(x[:length, n : n + 1], module))
+        assert not y[length:, n].any()
+        for key, state in states(module).items():
+            assert torch.equal(last[key][n : n + 1], state)
 
 
 def test_by_hand():
@@ -167,22 +77,13 @@ def test_nothing_of_the_padding_is_computed(backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("name", ["feedback", "own states"])
-def test_pieces_of_a_sequence_of_which_some_samples_have_ended(name, backend):
-    net = chain_of(name, backend, torch.Generator().manual_seed(1))
-    x, lengths = dyadic(torch.Generator().manual_seed(0), 9, 4, F), torch.tensor([2, 9, 3, 5])
-    whole = scan(x, *net, backend=backend, lengths=lengths)
-    expected, after = whole.detach(), {key: state.detach() for key, state in states(net).items()}
-    reset_net(net)
-    y_seq = []
-    for start in (0, 3, 6):
-        y = scan(x[start : start + 3], *net, backend=backend, lengths=(lengths - start).clamp(0, 3))
-        weighted_sum(y).backward()  # truncated BPTT: the graph of the piece before is gone
-        detach_net(net)
-        y_seq.append(y.detach())
-    assert torch.equal(torch.cat(y_seq), expected)
-    for key, state in states(net).items():
-        assert torch.equal(state, after[key])
+def test_the_padding_gets_a_gradient_of_0_and_reaches_no_other(backend):
+    net = nn.Sequential(nn.Linear(F, 5), LinearRecurrentContainer(IFNode(**options(backend)), 5, 5))
+    x = torch.rand(5, 2, F)
+    x[3:, 0] = math.nan
+    scan(x.requires_grad_(), *net, backend=backend, lengths=[3, 5]).sum().backward()
+    assert all(weight.grad.isfinite().all() and weight.grad.any() for weight in net.parameters())
+    assert x.grad[:3].any() and not x.grad[3:, 0].any()
 
 
 def test_batch_normalisation_sees_every_step_but_no_padding():
@@ -244,20 +145,13 @@ class Exploding(Cell):
         return v, (v,)
 
 
-class ExplodingNode(CellModule):
-    states = ("v",)
-
-    def cell(self, like):
-        return Exploding()
-
-
 @pytest.mark.parametrize(
     ("make", "T", "own"),
     [
-        (ExplodingNode, 40, 3),
-        (lambda: ElementWiseRecurrentContainer(ExplodingNode(), lambda x, y: x + y), 40, 3),
+        (lambda: Node(Exploding), 40, 3),
+        (lambda: ElementWiseRecurrentContainer(Node(Exploding), lambda x, y: x + y), 40, 3),
         (lambda: LinearRecurrentContainer(LINode(tau=1.0), 1, 1, bias=False), 1_200, 5),
-        (lambda: nn.Sequential(ExplodingNode(), nn.Linear(1, 1), SynapseFilter(2.0)), 40, 3),
+        (lambda: nn.Sequential(Node(Exploding), nn.Linear(1, 1), SynapseFilter(2.0)), 40, 3),
     ],
     ids=["neuron", "element-wise", "linear", "two"],
 )

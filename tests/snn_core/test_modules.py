@@ -122,8 +122,24 @@ def test_after_detach_net_gradients_are_those_of_a_start_from_constants(build):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.compile itself
-def test_a_compiled_module_does_the_same():
-    one, other, x_seq = (*(made(MODULES["delays"], "auto") for _ in range(2)), random_currents(5, 4, 3, 2, 3))
-    compiled = torch.compile(other.forward_sequence, backend="aot_eager")
-    found = output_and_gradients(compiled, x_seq, other.parameters())
-    torch.testing.assert_close(found, output_and_gradients(one.forward_sequence, x_seq, one.parameters()))
+def test_a_compiled_network_does_the_same():
+    net, x_seq = (
+        layer.MultiStepContainer(nn.Linear(3, 3), made(MODULES["delays"], "auto")).double(),
+        random_currents(5, 4, 3),
+    )
+    expected = output_and_gradients(net, x_seq, net.parameters())
+    reset_net(net)
+    compiled = torch.compile(net, backend="aot_eager")
+    torch.testing.assert_close(output_and_gradients(compiled, x_seq, net.parameters()), expected)
+
+
+def test_a_recurrent_layer_under_autocast_is_that_of_the_loop():
+    found = []
+    for backend in ("torch", "cpu"):
+        container = made(lambda b: layer.LinearRecurrentContainer(inner(b), 3, 3), backend).float()
+        x_seq = random_currents(6, 4, 3).float().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16):
+            found.append(container.forward_sequence(x_seq))
+        found[-1].float().sum().backward()
+        assert {one.dtype for one in (x_seq.grad, container.rc.weight.grad, container.y)} == {torch.float32}
+    assert found[0].dtype == found[1].dtype and torch.equal(*found)

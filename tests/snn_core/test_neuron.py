@@ -7,16 +7,15 @@ import math
 
 import pytest
 import torch
-from support_networks import NEURONS, random_currents, step_by_step
+from support_networks import random_currents, step_by_step
 from torch import nn
 
 from snn_core.functional import detach_net
 from snn_core.layer import MultiStepContainer
 from snn_core.more.neuron import MultiStepAdaptiveLIFNode, MultiStepCUBALIFNode
-from snn_core.neuron import IFNode, MultiStepIFNode, MultiStepLIFNode, MultiStepLINode
+from snn_core.neuron import IFNode, LIFNode, MultiStepIFNode, MultiStepLIFNode, MultiStepLINode
 from snn_core.surrogate import Sigmoid
 
-every_neuron = pytest.mark.parametrize(("single", "multi", "options"), NEURONS)
 every_v_reset = pytest.mark.parametrize("v_reset", [0.0, -0.5, None])
 every_detach_reset = pytest.mark.parametrize("detach_reset", [False, True])
 
@@ -87,10 +86,9 @@ def test_gradient_derived_by_hand(neuron, options, keep, gain, x, v_reset, detac
 # What is recorded
 
 
-@every_neuron
-def test_potentials_are_recorded_over_several_calls_until_reset(single, multi, options):
-    x_seq = random_currents(6, 5, 4)
-    plain, one_step, sequence = single(**options), *(n(store_v_seq=True, **options) for n in (single, multi))
+def test_potentials_are_recorded_over_several_calls_until_reset():
+    x_seq, plain = random_currents(6, 5, 4), LIFNode(4.0)
+    one_step, sequence = LIFNode(4.0, store_v_seq=True), MultiStepLIFNode(4.0, store_v_seq=True)
     expected = []
     for x in x_seq:
         plain(x)
@@ -149,14 +147,15 @@ TAUS = [
     pytest.param(MultiStepCUBALIFNode, "tau_synapse", "w_synapse", id="CUBA-LIF's current"),
     pytest.param(MultiStepLINode, "tau", "w", id="LI"),
 ]
-every_tau = pytest.mark.parametrize(("neuron", "name", "kept"), TAUS)
 
 
-@every_tau
-@pytest.mark.parametrize("decay_input", [True, False])
-def test_time_constant_fixed_of_each_neuron_and_trained(neuron, name, kept, decay_input):
-    x_seq, taus = random_currents(9, 4, 3), [2.0, 4.0, 8.0]
-    options = {"decay_input": decay_input, "backend": "torch"}
+@pytest.mark.parametrize(("neuron", "name", "kept"), TAUS)
+def test_time_constant_fixed_of_each_neuron_and_trained(neuron, name, kept):
+    x_seq, taus, options = (
+        random_currents(9, 4, 3),
+        [2.0, 4.0, 8.0],
+        {"decay_input": False, "backend": "torch"},
+    )
     fixed = neuron(**options, **{name: torch.tensor(taus, dtype=torch.float64)})
     trained = neuron(**options, **{name: nn.Parameter(torch.tensor(taus, dtype=torch.float64))})
     y_seq = fixed(x_seq)

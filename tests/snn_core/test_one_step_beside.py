@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import gc
-import threading
-import weakref
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import torch
+from support_networks import Node
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.utils import parametrize
@@ -20,16 +18,14 @@ from snn_core.cells import Cell
 from snn_core.functional import explain, reset_net, scan, set_backend
 from snn_core.kernels import BACKENDS
 from snn_core.layer import (
-    ElementWiseRecurrentContainer,
     LinearRecurrentContainer,
     MultiStepContainer,
-    SeqToANNContainer,
     SynapseFilter,
 )
-from snn_core.module import CellModule
 from snn_core.neuron import IFNode, LIFNode, LINode, MultiStepIFNode, ParametricLIFNode
 
 CPU = [name for name in BACKENDS if name != "cupy"]
+DECAY = torch.tensor(0.5, dtype=torch.float64)
 
 
 def network() -> nn.Sequential:
@@ -60,28 +56,10 @@ def results(net: nn.Module, x_seq: Tensor, run: Any = None) -> list[Tensor]:
 @dataclass(eq=False)
 class Leaky(Cell):
     decay: Any
-    helper: Any = None
 
     def step(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         v = self.decay * state[0] + x
         return v, (v,)
-
-
-class Node(CellModule):
-    """A neuron of one's own."""
-
-    states = ("v",)
-
-    def __init__(self, kind: type[Leaky] = Leaky, helper: Any = None) -> None:
-        super().__init__()
-        self.decay, self.kind, self.helper = (
-            nn.Parameter(torch.tensor(0.5, dtype=torch.float64)),
-            kind,
-            helper,
-        )
-
-    def cell(self, like: Any) -> Leaky:
-        return self.kind(self.decay, self.helper)
 
 
 # What is differentiated ----------------------------------------------------------------------------------------------
@@ -106,7 +84,7 @@ def test_checkpoints_give_the_same_gradients_from_the_first_step_on(backend, ree
     class Mine(Leaky):
         pass
 
-    nets = [nn.Sequential(*network(), Node(Mine)) for _ in range(2)]
+    nets = [nn.Sequential(*network(), Node(Mine, decay=DECAY)) for _ in range(2)]
     x_seq, found = currents(6, 2, 3), []
     for net, keeps in zip(nets, (True, False), strict=True):
         set_backend(net, backend)
@@ -118,6 +96,10 @@ def test_checkpoints_give_the_same_gradients_from_the_first_step_on(backend, ree
         run = (lambda x, p=piece: checkpoint(p, x, use_reentrant=reentrant)) if keeps else piece
         found.append(results(net, x_seq, run))
     torch.testing.assert_close(*found, rtol=1e-12, atol=1e-14)
+    reset_net(nets[1])
+    y = checkpoint(lambda x: scan(x, nets[1]), x_seq.requires_grad_(), use_reentrant=False)
+    with pytest.raises(RuntimeError, match=r"call reset_net\(net\) at the start of the function"):
+        y.sum().backward()
 
 
 @pytest.mark.parametrize("backend", ["auto", "torch"])
@@ -133,14 +115,6 @@ def test_alpha_is_read_in_the_forward_pass(backend):
     assert torch.equal(*found)
 
 
-def test_after_the_backend_torch_a_scan_has_second_derivatives():
-    net = on("torch", network())
-    x_seq = currents(4, 2, 3).requires_grad_()
-    (first,) = torch.autograd.grad(scan(x_seq, *net).square().sum(), x_seq, create_graph=True)
-    (second,) = torch.autograd.grad(first.sum(), x_seq)
-    assert second.any()
-
-
 @pytest.mark.parametrize("again", ["next batch", "same graph"])
 def test_backward_a_second_time_names_what_is_missing(again):
     net, x_seq = network(), currents(4, 2, 3)
@@ -150,65 +124,7 @@ def test_backward_a_second_time_names_what_is_missing(again):
         (y if again == "same graph" else scan(x_seq, net).sum()).backward()
 
 
-def test_states_and_records_require_a_gradient_as_in_the_loop():
-    found = []
-    for backend in ("auto", "torch"):
-        for first in (IFNode(), Node()):
-            net = on(backend, nn.Sequential(first, IFNode(refractory=1), IFNode())).double()
-            for module in net:
-                module.record("output", *module.state_names)
-            y = scan(currents(4, 2, 3), net)
-            kept = [module.recorded(name) for module in net for name in ("output", *module.state_names)]
-            found.append([one.requires_grad for one in (y, *kept, *functional.states(net).values())])
-    assert found[:2] == found[2:]
-    assert not any(found[0])
-    assert found[1].count(False) == 2  # the refractory steps that are left, last and recorded
-
-
 # What is called ------------------------------------------------------------------------------------------------------
-
-
-def test_data_of_another_shape_is_refused():
-    """The module was called before, so that nothing but the data is new."""
-    for backend in ("auto", "torch"):
-        neuron = IFNode(nn.Parameter(torch.ones(8)), backend=backend)
-        scan(torch.rand(3, 2, 8), neuron)
-        reset_net(neuron)
-        neuron.v_threshold.data = torch.tensor([0.1, 5.0, 5.0, 5.0])
-        with pytest.raises(ValueError, match=r"v_threshold has shape \[4\]"):
-            scan(torch.rand(3, 2, 8), neuron)
-
-
-@pytest.mark.parametrize("kind", [IFNode, LinearRecurrentContainer])
-def test_a_forward_of_ones_own_is_called_for_each_step(kind):
-    class Doubled(kind):
-        def forward(self, x: Tensor) -> Tensor:
-            return super().forward(2 * x)
-
-    torch.manual_seed(0)
-    module = Doubled() if kind is IFNode else Doubled(IFNode(0.1), 3, 3)
-    x_seq = torch.rand(4, 2, 3)
-    found = module.forward_sequence(x_seq)
-    reset_net(module)
-    assert torch.equal(found, torch.stack([module(x) for x in x_seq]))
-    assert found.any()
-
-
-@pytest.mark.parametrize("hooked", [False, True])
-@pytest.mark.parametrize("backend", CPU)
-def test_nested_containers_do_the_same_under_every_backend_and_with_a_hook(backend, hooked):
-    def make() -> nn.Module:
-        torch.manual_seed(0)
-        inner = SeqToANNContainer(nn.Linear(3, 4), nn.Flatten(), nn.Unflatten(1, (4,)))
-        return MultiStepContainer(inner, nn.Sequential(IFNode(), MultiStepContainer(IFNode()))).double()
-
-    net, seen = make(), []
-    if hooked:
-        net[0].register_forward_hook(lambda module, inputs, output: seen.append(output.shape))
-    found = results(on(backend, net), currents(4, 2, 3), net)
-    plain = on("torch", make())
-    torch.testing.assert_close(found, results(plain, currents(4, 2, 3), plain))
-    assert seen == [torch.Size([4, 2, 4])] * hooked
 
 
 def test_the_backend_of_a_network_reaches_each_way_to_call_it():
@@ -226,57 +142,7 @@ class _Scanned(nn.Sequential):
         return scan(x_seq, *self)
 
 
-@pytest.mark.filterwarnings("ignore:The tensor attribute")  # of torch.export, which does not know states
-def test_an_exported_network_takes_the_loop():
-    net, x_seq = MultiStepContainer(network()), currents(4, 2, 3)
-    exported = torch.export.export(net, (x_seq,)).module()
-    reset_net(net)
-    torch.testing.assert_close(exported(x_seq), net(x_seq))
-
-
 # What is read --------------------------------------------------------------------------------------------------------
-
-
-def test_an_output_of_another_shape_takes_the_loop():
-    @dataclass(eq=False)
-    class Flag(Leaky):
-        def step(self, x, state):
-            return (self.decay > 3).to(self.decay), (state[0] + x,)
-
-    x_seq = currents(4, 2, 3)
-    assert scan(x_seq, Node(Flag)).shape == (4,)
-
-
-def test_reading_equations_draws_no_random_number():
-    @dataclass(eq=False)
-    class Noisy(Leaky):
-        def step(self, x, state):
-            return super().step(x + torch.rand(()).item(), state)
-
-    drawn = []
-    for backend in ("auto", "torch"):
-        torch.manual_seed(0)
-        node = on(backend, Node(Noisy))
-        drawn.append((scan(currents(4, 2, 3), node), torch.rand(())))
-    assert torch.equal(drawn[0][0], drawn[1][0])
-    assert torch.equal(drawn[0][1], drawn[1][1])
-
-
-def test_a_helpers_attribute_counts_when_it_changes():
-    @dataclass(eq=False)
-    class Helped(Leaky):
-        def step(self, x, state):
-            return super().step(helper(x), state)
-
-    def helper(x: Tensor) -> Tensor:
-        return helper.k * x
-
-    node, found = Node(Helped), []
-    for k in (1.0, 2.0):
-        helper.k = k
-        reset_net(node)
-        found.append(scan(currents(4, 2, 3), node))
-    torch.testing.assert_close(found[1], 2 * found[0])
 
 
 def test_a_method_that_is_replaced_on_a_class_counts():
@@ -293,7 +159,7 @@ def test_a_method_that_is_replaced_on_a_class_counts():
     class Mine(Above):
         pass
 
-    node, found = Node(Mine), []
+    node, found = Node(Mine, decay=DECAY), []
     for owner, gain in ((Above, 1.0), (Above, 2.0), (Mine, 3.0), (Mine, 4.0)):
         owner.gain = lambda self, x, gain=gain: gain * x
         reset_net(node)
@@ -301,18 +167,6 @@ def test_a_method_that_is_replaced_on_a_class_counts():
             found.append(scan(currents(4, 2, 3), node))
     for k, one in enumerate(found):
         torch.testing.assert_close(one, (k + 1) * found[0])
-
-
-def test_a_deleted_network_leaves_nothing_behind():
-    net = network()
-    scan(currents(4, 2, 3), net)
-    held = [weakref.ref(weight) for weight in net.parameters()]
-    gc.disable()
-    try:
-        del net
-        assert [ref for ref in held if ref() is not None] == []
-    finally:
-        gc.enable()
 
 
 # What is set ---------------------------------------------------------------------------------------------------------
@@ -379,98 +233,35 @@ def test_the_potential_before_the_reset_by_hand(backend):
     assert neuron.state_names == ("v",)
 
 
-# What is refused -----------------------------------------------------------------------------------------------------
-
-
-def test_steps_that_are_refused_leave_the_optimizer_as_it_was():
-    net = nn.Sequential(nn.Linear(4, 4), IFNode(), nn.Linear(4, 4))
-    net[2].weight = net[0].weight
-    optimizer = torch.optim.Adam(net.parameters())
-    with pytest.raises(ValueError, match="net cannot be trained in one call"):
-        functional.train_steps(net, torch.rand(4, 5, 4), torch.zeros(5, dtype=torch.int64), optimizer)
-    assert not optimizer.state
-
-
 # What a subclass or an instance replaces --------------------------------------------------------------------------
 
 
-class _Elsewhere(IFNode):
-    """Begins at 0.5."""
-
-    def first_values(self, cell: Any) -> tuple[float, ...]:
-        return (0.5,)
-
-
-class _ElsewhereInSequences(MultiStepIFNode):
-    def checked_state(self, name: str, like: Any, default: Any) -> Tensor:
-        return super().checked_state(name, like, 0.5)
+METHODS = {
+    "first_values": IFNode, "checked_state": MultiStepIFNode, "loop": MultiStepIFNode, "keep_state": IFNode,
+    "steps": lambda: LinearRecurrentContainer(IFNode(0.5), 4, 4).double(),
+}  # fmt: skip
 
 
-class _Twice(MultiStepIFNode):
-    def loop(self, x_seq: Tensor) -> Tensor:
-        return 2 * super().loop(x_seq)
-
-
-class _Backwards(LinearRecurrentContainer):
-    def steps(self, x_seq: Tensor) -> Tensor:
-        return super().steps(x_seq.flip(0)).flip(0)
-
-
-class _Leaking(IFNode):
-    def keep_state(self, name: str, value: Any, task: Any = None) -> None:
-        super().keep_state(name, value / 2 if value is not None else None)
-
-
-def _backwards(kind: Any) -> Any:
-    torch.manual_seed(0)
-    return kind(IFNode(0.5), 4, 4).double()
-
-
-@pytest.mark.parametrize(
-    ("make", "expected"),
-    [
-        (_Elsewhere, lambda x_seq: torch.stack([x for node in [IFNode()] for x in map(_begun(node), x_seq)])),
-        (
-            _ElsewhereInSequences,
-            lambda x_seq: torch.stack([x for node in [IFNode()] for x in map(_begun(node), x_seq)]),
-        ),
-        (_Twice, lambda x_seq: 2 * MultiStepIFNode()(x_seq)),
-        (
-            lambda: _backwards(_Backwards),
-            lambda x_seq: scan(x_seq.flip(0), _backwards(LinearRecurrentContainer)).flip(0),
-        ),
-        (_Leaking, lambda x_seq: torch.stack([x for node in [IFNode()] for x in map(_halving(node), x_seq)])),
-    ],
-    ids=["first_values", "checked_state", "loop", "steps", "keep_state"],
-)
+@pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("on_instance", [False, True])
-def test_what_is_replaced_is_what_runs(make: Any, expected: Any, on_instance: bool):
-    x_seq, module = currents(6, 3, 4), make()
-    if on_instance:  # the same method, of the plain class, set on the module itself
-        (name,) = set(vars(type(module))) & {"first_values", "checked_state", "loop", "steps", "keep_state"}
-        method = getattr(module, name)
-        module.__dict__[name] = method
-        kind = type(module)
-    assert torch.equal(scan(x_seq, module), expected(x_seq))
-    assert not on_instance or type(module) is kind
+def test_what_is_replaced_is_called(name: str, on_instance: bool):
+    module, called = METHODS[name](), []
+    real = getattr(type(module), name)
 
+    def own(self: Any, *given: Any) -> Any:
+        called.append(given)
+        return real(self, *given)
 
-def _begun(node: Any) -> Any:
-    def step(x: Tensor) -> Tensor:
-        if node.v is None:
-            node.v = torch.full_like(x, 0.5)
-        return node(x)
-
-    return step
-
-
-def _halving(node: Any) -> Any:
-    def step(x: Tensor) -> Tensor:
-        y = node(x)
-        node.v = node.v / 2
-        return y
-
-    return step
+    if on_instance:
+        module.__dict__[name] = own.__get__(module)
+    else:
+        module.__class__ = type("Own", (type(module),), {name: own})
+    run = module.forward_sequence if name == "steps" else lambda x_seq: scan(x_seq, module)
+    run(currents(6, 3, 4))
+    assert len(called) >= (6 if name == "keep_state" else 1)
+    assert explain(MultiStepContainer(module), currents(6, 3, 4))[0].reason.startswith(
+        f"it has a {name} of its own"
+    )
 
 
 def test_the_backend_torch_holds_for_all_that_a_scan_calls():
@@ -529,18 +320,6 @@ def test_a_state_set_to_a_parameter_is_where_each_sequence_begins():
     assert node._parameters["v"].grad.allclose(torch.full((2, 3), 2 * sum(0.75**k for k in range(1, 5))))
 
 
-def test_a_trained_weight_is_taken_away_by_none():
-    net = functional_container()
-    net.weight = None
-    assert "weight" not in dict(net.named_parameters())
-    assert torch.equal(scan(torch.ones(3, 2, 2), net), scan(torch.ones(3, 2, 2), functional_container(None)))
-
-
-def functional_container(weight: Any = ...) -> Any:
-    weight = nn.Parameter(torch.tensor(0.5)) if weight is ... else weight
-    return ElementWiseRecurrentContainer(IFNode(), lambda x, y: x - y, weight=weight)
-
-
 @pytest.mark.parametrize("backend", CPU)
 def test_a_trained_time_constant_may_be_parametrized(backend: str):
     node = ParametricLIFNode(4.0)
@@ -554,30 +333,6 @@ def test_a_trained_time_constant_may_be_parametrized(backend: str):
 class _Negative(nn.Module):
     def forward(self, w: Tensor) -> Tensor:
         return -w
-
-
-def test_a_state_from_torch_func_may_stay():
-    node = LINode(4.0)
-    torch.func.grad(lambda x: scan(x, node).sum())(torch.ones(3, 2, 2))
-    expected = node.v.clone()
-    for x in torch.ones(2, 2, 2):
-        expected = expected + (x - expected) / 4
-    assert torch.allclose(scan(torch.ones(2, 2, 2), node)[-1], expected)
-
-
-def test_explain_lists_what_its_own_thread_calls():
-    net, done = nn.Sequential(MultiStepIFNode()), threading.Event()
-
-    class Waiting(nn.Module):
-        def forward(self, x_seq: Tensor) -> Tensor:
-            thread = threading.Thread(target=lambda: (MultiStepIFNode()(x_seq), done.set()))
-            thread.start()
-            thread.join()
-            return net(x_seq)
-
-    decisions = explain(Waiting(), torch.ones(3, 2, 2))
-    assert done.is_set()
-    assert len(decisions) == 1
 
 
 def test_a_whole_graph_is_refused_with_what_to_do():

@@ -83,6 +83,7 @@ def test_sixteen_samples_are_work_for_two_threads():
     assert layout_of(plan_for(run, x_seq)).items == 2
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux how often memory was fetched")
 def test_a_step_gets_the_memory_of_the_step_before():
     """Else Linux clears some thousand pages in each step, which takes as long as the kernel."""
@@ -111,6 +112,7 @@ def test_scratch_memory_begins_where_a_cache_line_does():
     assert all(team.memory_of(size) % 64 == 0 for size in range(1, 1 << 16, 4_099))
 
 
+@pytest.mark.nightly
 def test_a_step_is_taken_where_the_clock_of_unix_is_missing():
     """As on Windows."""
     source = """

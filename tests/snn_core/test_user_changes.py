@@ -7,9 +7,7 @@ import copy
 import pytest
 import torch
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
-from sequential_fmnist.networks import NETWORKS, make_network
 from snn_core.functional import reset_net
 from snn_core.layer import (
     ElementWiseRecurrentContainer,
@@ -85,31 +83,3 @@ def test_the_state_keeps_one_step_alive_and_no_more():
 
 
 # torch's own tools -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", NETWORKS)
-class TestNetworks:
-    def test_inference_then_training(self, kind):
-        net, images = make_network(kind), torch.rand(2, 1, 28, 28)
-        with torch.inference_mode():
-            net(images)
-        net(images).sum().backward()
-        assert all(parameter.grad is not None for parameter in net.parameters())
-
-    def test_checkpoint_is_right_or_refused(self, kind):
-        net, images = make_network(kind), torch.rand(2, 1, 28, 28)
-
-        def forward(images: torch.Tensor) -> torch.Tensor:
-            reset_net(net)
-            return net(images)
-
-        gradients = []
-        for run in (forward, lambda images: checkpoint(forward, images, use_reentrant=False)):
-            run(images).square().sum().backward()
-            gradients.append([parameter.grad for parameter in net.parameters()])
-            net.zero_grad()
-        torch.testing.assert_close(*gradients)
-        reset_net(net)
-        out = checkpoint(net, images, use_reentrant=False)
-        with pytest.raises(RuntimeError, match=r"call reset_net\(net\) at the start of the function"):
-            out.sum().backward()

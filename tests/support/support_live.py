@@ -125,29 +125,17 @@ KEYS = {
 BACK = {"ArrowRight": "ArrowLeft", "ArrowDown": "ArrowUp", "ArrowUp": "ArrowDown"}
 
 
-def _move(view: LiveView, control: Locator, how: str) -> None:
+def _move(view: LiveView, control: Locator) -> None:
     kind, is_last = control.evaluate(
         """control => [control.type, control.max && control.value === control.max
             || control.tagName === "SELECT" && control.selectedIndex === control.length - 1]"""
     )
-    if how == "keyboard" or kind in ("select-one", "number", "text"):  # opens a menu outside of the page
-        control.focus()
-        view.page.keyboard.press(BACK[KEYS[kind]] if is_last else KEYS[kind])
-        return
-    control.scroll_into_view_if_needed()
-    box = control.bounding_box()
-    place = (0.2 if is_last else 0.9) if kind == "range" else 0.5
-    x, y = box["x"] + place * box["width"], box["y"] + box["height"] / 2
-    view.page.mouse.click(x, y) if how == "mouse" else view.page.touchscreen.tap(x, y)
+    control.focus()
+    view.page.keyboard.press(BACK[KEYS[kind]] if is_last else KEYS[kind])
 
 
-def dead_controls(view: LiveView, how: str = "keyboard") -> list[str]:
-    """Move every control, and return the names of those that change nothing that is seen.
-
-    Args:
-        view: the view.
-        how: by "keyboard", "mouse" or "touch".
-    """
+def dead_controls(view: LiveView) -> list[str]:
+    """Move every control from the keyboard, and return the names of those that change nothing that is seen."""
     dead = []
     # Buttons come last, since one may clear what others change.
     kinds = [view.figure.locator(kind) for kind in (":is(input, select)", "button")]
@@ -155,7 +143,7 @@ def dead_controls(view: LiveView, how: str = "keyboard") -> list[str]:
         if not control.is_visible() or control.is_disabled():
             continue
         before = (view.numbers(), view.said(), view.picture())
-        _move(view, control, how)
+        _move(view, control)
         if (view.numbers(), view.said(), view.picture()) == before:
             dead.append(control.get_attribute("aria-label") or control.inner_text())
     return dead

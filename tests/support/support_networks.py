@@ -12,29 +12,20 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from torch import Tensor, nn
 
 from sequential_fmnist import networks as network
 from snn_core import layer, neuron, surrogate, synapse
-from snn_core.cells import IF, LIF
+from snn_core.cells import IF, LIF, Cell
 from snn_core.functional import scan, seq_to_ann_forward
+from snn_core.module import CellModule, MemoryModule
 from snn_core.more import convolution, delays
 from snn_core.more import neuron as more_neuron
 from snn_core.more import surrogate as more_surrogate
 from snn_core.more import synapse as more_synapse
 
 ElementWise = Callable[[Tensor, Tensor], Tensor]
-
-#: A neuron for one time step, the same for a sequence, and arguments of both.
-NEURONS = [
-    pytest.param(neuron.IFNode, neuron.MultiStepIFNode, {}, id="IF"),
-    pytest.param(neuron.LIFNode, neuron.MultiStepLIFNode, {"tau": 4.0}, id="LIF"),
-    pytest.param(
-        neuron.LIFNode, neuron.MultiStepLIFNode, {"tau": 4.0, "decay_input": False}, id="LIF-whole-input"
-    ),
-]
 
 
 def random_currents(*shape: int) -> Tensor:
@@ -76,6 +67,38 @@ def output_and_gradients(
     x = x.detach().clone().requires_grad_()
     output = function(x)
     return [output.detach(), *torch.autograd.grad(weighted_sum(output), [x, *parameters])]
+
+
+class Node(CellModule):
+    """A neuron of one's own with the state v; ``make`` builds its cell from its parameters."""
+
+    states = ("v",)
+
+    def __init__(self, make: Callable[..., Cell], **parameters: Tensor) -> None:
+        super().__init__()
+        self.make, self.given = make, list(parameters)
+        for name, value in parameters.items():
+            setattr(self, name, nn.Parameter(value))
+
+    def cell(self, like: Any) -> Cell:
+        return self.make(*(getattr(self, name) for name in self.given))
+
+
+class Traces(MemoryModule):
+    """A module of one's own without a cell; one of its two states has more dimensions than its input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_state("sum")
+        self.register_state("outer")
+
+    def forward(self, x: Tensor) -> Tensor:
+        total = self.checked_state("sum", x, 1.0) + x
+        outer = self.checked_state("outer", x.new_empty(()).expand(*x.shape, x.shape[-1]), 0.0)
+        outer = outer / 2 + x[..., None] * total[..., None, :]
+        self.keep_state("sum", total)
+        self.keep_state("outer", outer)
+        return outer.sum(-1)
 
 
 def all_equal(actual: Iterable[Tensor], expected: Iterable[Tensor]) -> bool:
