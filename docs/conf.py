@@ -187,13 +187,14 @@ def share_scripts(app: Sphinx, error: Exception | None) -> None:
 
 
 def leave_out_unused(app: Sphinx, error: Exception | None) -> None:
-    """Remove what no page loads of the 24 MB of MathJax's scripts, and maps of scripts."""
+    """Remove what no page loads: most of the 24 MB of MathJax's scripts, the theme's languages and its other icons."""
     if error is not None:
         return
     static = Path(app.outdir) / "_static"
     scripts = ("startup", "output/chtml/fonts/tex", *MATHJAX, *(f"input/tex/extensions/{tex}" for tex in TEX))
     used = {static / "mathjax" / f"{name}.js" for name in scripts}
-    for path in {*static.glob("**/*.map"), *static.glob("mathjax/**/*.js*")} - used:
+    names = ("**/*.map", "locales/**/*.*", "scripts/fontawesome.js", "mathjax/**/*.js*")
+    for path in {found for name in names for found in static.glob(name)} - used:
         path.unlink()
 
 

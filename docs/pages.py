@@ -73,8 +73,11 @@ def outputs(net: torch.nn.Module, data: SequentialFashionMNIST, blanks: int) -> 
     """Return what a network says of each picture, ``[n, classes]``, ``blanks`` columns after its end."""
     asked = Waits(net)
     asked.blanks = blanks
+    reset_net(asked.eval())
     with torch.no_grad():
-        return asked.eval()(data.images / 255) * net.scale
+        found = asked(data.images / 255) * net.scale
+    reset_net(asked)
+    return found
 
 
 def telling(nets: Mapping[str, torch.nn.Module], data: SequentialFashionMNIST) -> int:
