@@ -181,7 +181,19 @@ def adapt(app: Sphinx, docname: str, source: list[str]) -> None:
         if is_text:
             del cell["outputs"]
         cells.append(cell)
-    source[0] = json.dumps(notebook | {"cells": cells})
+    source[0] = json.dumps(notebook | {"cells": _view_first(cells)})
+
+
+def _view_first(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the cells of a chapter with its opening view right below its title, and what it needs to run behind that."""
+    cells[0]["source"] = re.sub(r"\[Web page\]\([^)]*\) · ", "", "".join(cells[0]["source"]))
+    first = next((k for k, cell in enumerate(cells) if "".join(cell["source"]).startswith("## ")), len(cells))
+    shown, folded = [], []
+    for cell in cells[:first]:
+        tags = cell["metadata"].get("tags", [])
+        (folded if "hide-cell" in tags else shown).append(cell)
+        cell["metadata"]["tags"] = ["remove-input" if tag == "hide-input" else tag for tag in tags]
+    return [*shown, *folded, *cells[first:]]
 
 
 def _is_empty_answer(output: dict[str, Any]) -> bool:

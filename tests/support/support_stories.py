@@ -23,7 +23,11 @@ from snn_tutorial.live.train import UPDATES, kinds_and_worker, lesson, settings_
 COLLAPSE: dict[str, Any] = {"seed": 0, "optimizer": 1, "lr": OPTIMIZERS["Adam"]}
 #: Names, what a reader is asked or told before, and the settings.
 STORIES: tuple[tuple[str, str, dict[str, Any]], ...] = (
-    ("Collapse", "One of the three will lose half of what it knows. Which one, and in which epoch?", COLLAPSE),
+    (
+        "Collapse",
+        "One of the three will lose half of what it knows. Which one, and in which epoch?",
+        COLLAPSE,
+    ),
     (
         "Cure it: limit the norm",
         "The same seed, and a gradient of norm 1 at most. Dashed: the collapse.",
