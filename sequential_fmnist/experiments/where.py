@@ -1,7 +1,8 @@
 """Where must a slow state sit? The second study of chapter 07: controls that were asked for after the first.
 
 ``CONTROLS.md`` was committed before their runs and says what is concluded from what. Cases that the first study has are
-its runs, with seeds from 0 on; all others have seeds from :data:`FIRST` on.
+its runs, with seeds from 0 on; all others have seeds from :data:`FIRST` on, those of the last group from
+:data:`FIRST_SUMMED` on.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from sequential_fmnist.variants import NetworkSpec
 __all__ = ["SCALES", "WAITED", "WHERE", "WHOLE"]
 
 FIRST, SEEDS = 100, 6
+FIRST_SUMMED = 300
 #: Factors on the outputs before the loss.
 SCALES = (1.0, 10.0)
 WHOLE, WAITED = "whole image", f"{DELAYS[-1]} blank columns"
@@ -37,6 +39,12 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "synapse, tau frozen at 2": ("stateful-synapse", _FROZEN),
     "synapse, tau frozen at 26": ("stateful-synapse", _FROZEN | {"tau": 26.0}),
     "synapse, tau learned": ("stateful-synapse", {}),
+    "summing read-out, tau frozen at 26": ("plain", _FROZEN | {"readout": "summing", "tau": 26.0}),
+    "summing read-out, tau learned": ("plain", {"readout": "summing"}),
+}
+#: Two places of a slow state, by its tau: both add what arrives, and neither divides it by tau.
+_PLACES = {
+    how: (f"synapse, tau {how}", f"summing read-out, tau {how}") for how in ("frozen at 26", "learned")
 }
 #: What runs: as little as decides the questions below.
 _RUNS: dict[str, tuple[tuple[str, float], ...]] = {
@@ -111,6 +119,12 @@ def gated_start(_: Records) -> Iterable[Case]:
     yield Case("GRU, chrono initialisation", "gru", spec, 5, first=FIRST)
 
 
+def summed(_: Records) -> Iterable[Case]:
+    """After 56 blank columns, at one gain and one tau: is a synapse better than a read-out? All runs are new."""
+    for words in (words for pair in _PLACES.values() for words in pair):
+        yield dataclasses.replace(_case(WAITED, words, 1.0), first=FIRST_SUMMED)
+
+
 def _questions() -> dict[str, tuple[Place, Place]]:
     def at(group: str, words: str, scale: float) -> Place:
         return group, _name(words, scale), NETWORKS[words][0]
@@ -123,6 +137,7 @@ def _questions() -> dict[str, tuple[Place, Place]]:
         *(("waited", WAITED, scale, "plain", learned) for scale in SCALES),
         *(("waited", WAITED, scale, learned, "leaky read-out") for scale in SCALES),
         *(("whole", WHOLE, scale, "plain", learned) for scale in SCALES),
+        *(("summed", WAITED, 1.0, *pair) for pair in _PLACES.values()),
     ]
     asked = {
         f"{b} over {a}, {shown}, outputs times {scale:.0f}": (at(group, a, scale), at(group, b, scale))
@@ -130,8 +145,19 @@ def _questions() -> dict[str, tuple[Place, Place]]:
     }
     for words, scale in ((learned, 1.0), ("leaky read-out", 10.0)):
         asked[f"GRU over {words}, {WAITED}"] = at("waited", words, scale), ("gated-waited", "GRU", "gru")
+    summing = _PLACES["learned"][1]
+    asked[f"{summing} over leaky read-out, {WAITED}, outputs times 1"] = (
+        at("waited", "leaky read-out", 1.0),
+        at("summed", summing, 1.0),
+    )
     return asked
 
 
-_GROUPS = {"waited": waited, "whole": whole, "gated-waited": gated, "gated-start": gated_start}
+_GROUPS = {
+    "waited": waited,
+    "whole": whole,
+    "gated-waited": gated,
+    "gated-start": gated_start,
+    "summed": summed,
+}
 WHERE = Study("where", _GROUPS, _questions(), after=ABLATION)
