@@ -1,8 +1,8 @@
 """Where must a slow state sit? The second study of chapter 07: controls that were asked for after the first.
 
 ``CONTROLS.md`` was committed before their runs and says what is concluded from what. Cases that the first study has are
-its runs, with seeds from 0 on; all others have seeds from :data:`FIRST` on, those of the last group from
-:data:`FIRST_SUMMED` on.
+its runs, with seeds from 0 on; all others have seeds from :data:`FIRST` on, those of the last two groups
+from :data:`FIRST_LATER` on.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import nn
 
-from sequential_fmnist.experiments.ablation import ABLATION, DELAYS, STABLE
+from sequential_fmnist.experiments.ablation import ABLATION, DELAYS, MATCHED, STABLE
 from sequential_fmnist.experiments.fair.networks import chrono
 from sequential_fmnist.experiments.frame import Case, Place, Records, Spec, Study
 from sequential_fmnist.experiments.images import ImageTask
@@ -23,7 +23,7 @@ from sequential_fmnist.variants import NetworkSpec
 __all__ = ["SCALES", "WAITED", "WHERE", "WHOLE"]
 
 FIRST, SEEDS = 100, 6
-FIRST_SUMMED = 300
+FIRST_LATER = 300
 #: Factors on the outputs before the loss.
 SCALES = (1.0, 10.0)
 WHOLE, WAITED = "whole image", f"{DELAYS[-1]} blank columns"
@@ -41,11 +41,14 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "synapse, tau learned": ("stateful-synapse", {}),
     "summing read-out, tau frozen at 26": ("plain", _FROZEN | {"readout": "summing", "tau": 26.0}),
     "summing read-out, tau learned": ("plain", {"readout": "summing"}),
+    "feedback": ("feedback", {}),
+    f"plain, {MATCHED} hidden": ("plain", {"hidden": MATCHED}),
 }
 #: Two places of a slow state, by its tau: both add what arrives, and neither divides it by tau.
 _PLACES = {
     how: (f"synapse, tau {how}", f"summing read-out, tau {how}") for how in ("frozen at 26", "learned")
 }
+_SIZED = (f"plain, {MATCHED} hidden", "feedback")
 #: What runs: as little as decides the questions below.
 _RUNS: dict[str, tuple[tuple[str, float], ...]] = {
     WAITED: (
@@ -122,7 +125,13 @@ def gated_start(_: Records) -> Iterable[Case]:
 def summed(_: Records) -> Iterable[Case]:
     """After 56 blank columns, at one gain and one tau: is a synapse better than a read-out? All runs are new."""
     for words in (words for pair in _PLACES.values() for words in reversed(pair)):
-        yield dataclasses.replace(_case(WAITED, words, 1.0), first=FIRST_SUMMED)
+        yield dataclasses.replace(_case(WAITED, words, 1.0), first=FIRST_LATER)
+
+
+def sized(_: Records) -> Iterable[Case]:
+    """Without a wait, outputs times 1: is feedback better than a plain network of its size? All runs are new."""
+    for words in _SIZED:
+        yield dataclasses.replace(_case(WHOLE, words, 1.0), first=FIRST_LATER)
 
 
 def _questions() -> dict[str, tuple[Place, Place]]:
@@ -138,6 +147,7 @@ def _questions() -> dict[str, tuple[Place, Place]]:
         *(("waited", WAITED, scale, learned, "leaky read-out") for scale in SCALES),
         *(("whole", WHOLE, scale, "plain", learned) for scale in SCALES),
         *(("summed", WAITED, 1.0, *pair) for pair in _PLACES.values()),
+        ("sized", WHOLE, 1.0, *_SIZED),
     ]
     asked = {
         f"{b} over {a}, {shown}, outputs times {scale:.0f}": (at(group, a, scale), at(group, b, scale))
@@ -159,5 +169,6 @@ _GROUPS = {
     "gated-waited": gated,
     "gated-start": gated_start,
     "summed": summed,
+    "sized": sized,
 }
 WHERE = Study("where", _GROUPS, _questions(), after=ABLATION)
