@@ -124,7 +124,7 @@ def gated_start(_: Records) -> Iterable[Case]:
 
 def summed(_: Records) -> Iterable[Case]:
     """After 56 blank columns, at one gain and one tau: is a synapse better than a read-out? All runs are new."""
-    for words in (words for pair in _PLACES.values() for words in reversed(pair)):
+    for words in (words for place in (1, 0) for words in (pair[place] for pair in _PLACES.values())):
         yield dataclasses.replace(_case(WAITED, words, 1.0), first=FIRST_LATER)
 
 
