@@ -1,8 +1,8 @@
 """Where must a slow state sit? The second study of chapter 07: controls that were asked for after the first.
 
 ``CONTROLS.md`` was committed before their runs and says what is concluded from what. Cases that the first study has are
-its runs, with seeds from 0 on; all others have seeds from :data:`FIRST` on, those of the last two groups
-from :data:`FIRST_LATER` on.
+its runs, with seeds from 0 on; all others have seeds from :data:`FIRST` on, those of the last group from
+:data:`FIRST_SUMMED` on.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import nn
 
-from sequential_fmnist.experiments.ablation import ABLATION, DELAYS, MATCHED, STABLE
+from sequential_fmnist.experiments.ablation import ABLATION, DELAYS, STABLE
 from sequential_fmnist.experiments.fair.networks import chrono
 from sequential_fmnist.experiments.frame import Case, Place, Records, Spec, Study
 from sequential_fmnist.experiments.images import ImageTask
@@ -23,7 +23,7 @@ from sequential_fmnist.variants import NetworkSpec
 __all__ = ["SCALES", "WAITED", "WHERE", "WHOLE"]
 
 FIRST, SEEDS = 100, 6
-FIRST_LATER = 300
+FIRST_SUMMED = 300
 #: Factors on the outputs before the loss.
 SCALES = (1.0, 10.0)
 WHOLE, WAITED = "whole image", f"{DELAYS[-1]} blank columns"
@@ -41,14 +41,9 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "synapse, tau learned": ("stateful-synapse", {}),
     "summing read-out, tau frozen at 26": ("plain", _FROZEN | {"readout": "summing", "tau": 26.0}),
     "summing read-out, tau learned": ("plain", {"readout": "summing"}),
-    "feedback": ("feedback", {}),
-    f"plain, {MATCHED} hidden": ("plain", {"hidden": MATCHED}),
 }
-#: Two places of a slow state, by its tau: both add what arrives, and neither divides it by tau.
-_PLACES = {
-    how: (f"synapse, tau {how}", f"summing read-out, tau {how}") for how in ("frozen at 26", "learned")
-}
-_SIZED = (f"plain, {MATCHED} hidden", "feedback")
+#: A slow state in two places with the same tau: both add what arrives, and neither divides it by tau.
+_PLACES = [(f"synapse, tau {how}", f"summing read-out, tau {how}") for how in ("frozen at 26", "learned")]
 #: What runs: as little as decides the questions below.
 _RUNS: dict[str, tuple[tuple[str, float], ...]] = {
     WAITED: (
@@ -123,15 +118,9 @@ def gated_start(_: Records) -> Iterable[Case]:
 
 
 def summed(_: Records) -> Iterable[Case]:
-    """After 56 blank columns, at one gain and one tau: is a synapse better than a read-out? All runs are new."""
-    for words in (words for place in (1, 0) for words in (pair[place] for pair in _PLACES.values())):
-        yield dataclasses.replace(_case(WAITED, words, 1.0), first=FIRST_LATER)
-
-
-def sized(_: Records) -> Iterable[Case]:
-    """Without a wait, outputs times 1: is feedback better than a plain network of its size? All runs are new."""
-    for words in _SIZED:
-        yield dataclasses.replace(_case(WHOLE, words, 1.0), first=FIRST_LATER)
+    """After 56 blank columns: is a read-out as good as a synapse, if it adds what arrives as a synapse does?"""
+    for _, words in _PLACES:
+        yield dataclasses.replace(_case(WAITED, words, 1.0), first=FIRST_SUMMED)
 
 
 def _questions() -> dict[str, tuple[Place, Place]]:
@@ -146,8 +135,6 @@ def _questions() -> dict[str, tuple[Place, Place]]:
         *(("waited", WAITED, scale, "plain", learned) for scale in SCALES),
         *(("waited", WAITED, scale, learned, "leaky read-out") for scale in SCALES),
         *(("whole", WHOLE, scale, "plain", learned) for scale in SCALES),
-        *(("summed", WAITED, 1.0, *pair) for pair in _PLACES.values()),
-        ("sized", WHOLE, 1.0, *_SIZED),
     ]
     asked = {
         f"{b} over {a}, {shown}, outputs times {scale:.0f}": (at(group, a, scale), at(group, b, scale))
@@ -155,11 +142,9 @@ def _questions() -> dict[str, tuple[Place, Place]]:
     }
     for words, scale in ((learned, 1.0), ("leaky read-out", 10.0)):
         asked[f"GRU over {words}, {WAITED}"] = at("waited", words, scale), ("gated-waited", "GRU", "gru")
-    summing = _PLACES["learned"][1]
-    asked[f"{summing} over leaky read-out, {WAITED}, outputs times 1"] = (
-        at("waited", "leaky read-out", 1.0),
-        at("summed", summing, 1.0),
-    )
+    summing = _PLACES[-1][1]
+    for a, b in (*_PLACES, ("leaky read-out", summing)):
+        asked[f"{b} over {a}, {WAITED}, outputs times 1"] = at("waited", a, 1.0), at("summed", b, 1.0)
     return asked
 
 
@@ -169,6 +154,5 @@ _GROUPS = {
     "gated-waited": gated,
     "gated-start": gated_start,
     "summed": summed,
-    "sized": sized,
 }
 WHERE = Study("where", _GROUPS, _questions(), after=ABLATION)
