@@ -164,7 +164,7 @@ def verdicts() -> str:
 def controls() -> dict[str, str]:
     """Return the cases of the controls, those of chapter 08 by their question, and the answers of chapter 07."""
     where, fair = load("where"), load("controls")
-    shown = {"whole": "whole image", "summed": "56 blanks, new", "sized": "whole image, new"}
+    shown = {"whole": "whole image", "summed": "56 blanks, new"}
     asked = (f"{fair['questions'][group]}\n\n{reached_table(made)}" for group, made in fair["groups"].items())
     return {
         "where": case_table(
