@@ -24,6 +24,7 @@ from snn_core.layer import MultiStepContainer, SynapseFilter
 from snn_core.more.batch_norm import fold_batch_norm
 from snn_core.neuron import MultiStepLINode, SpikingNeuron
 from snn_core.surrogate import ATan, Sigmoid
+from snn_core.synapse import LowPassSynapse, StatefulSynapse
 
 __all__ = ["GatedNet", "NetworkSpec", "TrainedNet", "fold"]
 
@@ -47,12 +48,13 @@ class NetworkSpec:
     detach_reset: str = option("all", "where gradients through resets are cut", DETACHED)
     surrogate_function: str = option("atan", "of all neurons", SURROGATES)
     alpha: float = option(2.0, "its steepness", 0)
-    tau: float = option(2.0, "of the synapse filter at the start, in time steps", 1)
+    tau: float = option(2.0, "of the synapse filter, or a summing read-out, at the start, in time steps", 1)
     tau_mode: str = option("learned", "whether it is trained", ("learned", "frozen", "per-channel"))
     frozen_recurrent: bool = option(False, "whether the weights from y[t-1] keep their initial values")
     # rate: IF neurons, as in the text; membrane: neurons that integrate and never fire, so that the mean potential is
-    # the mean of what arrives; leaky: leaky integrators whose one tau, 2 at first, is trained.
-    readout: str = option("rate", "what is averaged", ("rate", "membrane", "leaky"))
+    # the mean of what arrives; leaky: leaky integrators whose one tau, 2 at first, is trained, and which divide their
+    # input by it; summing: low-pass synapses with ``tau`` and ``tau_mode``, which add their input as it is.
+    readout: str = option("rate", "what is averaged", ("rate", "membrane", "leaky", "summing"))
     last: int | None = option(None, "over how many last steps; None takes all", 1)
     batch_norm: bool = option(
         False, "normalise after the first layer while training; fold() puts it into the weights"
@@ -74,9 +76,7 @@ class NetworkSpec:
             if isinstance(part, SpikingNeuron):
                 part.surrogate_function = SURROGATES[self.surrogate_function](self.alpha)
         if self.model == "stateful-synapse":
-            tau = [self.tau] * self.hidden if self.tau_mode == "per-channel" else self.tau
-            synapse = SynapseFilter(tau, learnable=self.tau_mode != "frozen", backend=self.backend)
-            net.sy1 = MultiStepContainer(synapse)
+            net.sy1 = MultiStepContainer(self._synapse(SynapseFilter, self.hidden))
         if self.model == "feedback" and self.frozen_recurrent:
             # One matrix holds the weights of x[t] too, which are trained: a weight decay would still move the rest.
             mask = torch.arange(2 * self.hidden) < self.hidden
@@ -85,6 +85,8 @@ class NetworkSpec:
         _, readout = hidden_and_readout(net)
         if readout and self.readout == "leaky":
             layers[readout] = MultiStepLINode(nn.Parameter(torch.tensor(2.0)), backend=self.backend)
+        elif readout and self.readout == "summing":
+            layers[readout] = self._synapse(LowPassSynapse, 10)
         elif readout and self.readout == "membrane":
             del layers[readout]
         if self.batch_norm:
@@ -93,6 +95,10 @@ class NetworkSpec:
                 layers.move_to_end(name)
         is_listed = self.readout == "rate" and self.last is None and self.scale == 1 and not self.batch_norm
         return net if is_listed else TrainedNet(layers, self.scale, self.last, self.backend)
+
+    def _synapse(self, kind: type[StatefulSynapse], channels: int) -> StatefulSynapse:
+        tau = [self.tau] * channels if self.tau_mode == "per-channel" else self.tau
+        return kind(tau, learnable=self.tau_mode != "frozen", backend=self.backend)
 
 
 class TrainedNet(ColumnNet):

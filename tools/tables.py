@@ -19,7 +19,6 @@ from sequential_fmnist.experiments.evidence import (
     markdown,
     reached_table,
     repeated_table,
-    rule_table,
     verdict_table,
 )
 from sequential_fmnist.networks import TUTORIAL_NETWORKS
@@ -166,9 +165,14 @@ def verdicts() -> str:
 def controls() -> dict[str, str]:
     """Return the cases of the controls, those of chapter 08 by their question, and the answers of chapter 07."""
     where, fair = load("where"), load("controls")
+    shown = {"whole": "whole image", "summed": "56 blanks, new"}
     asked = (f"{fair['questions'][group]}\n\n{reached_table(made)}" for group, made in fair["groups"].items())
     return {
-        "where": case_table(case for group in where["groups"] for case in cases(where, group)),
+        "where": case_table(
+            {**case, "name": f"{case['name']}; {shown.get(group, '56 blanks')}"}
+            for group in where["groups"]
+            for case in cases(where, group)
+        ),
         "where_verdicts": verdict_table(answers(where)),
         "controls": "\n".join(asked),
     }
@@ -188,7 +192,6 @@ def pages() -> dict[str, dict[str, str]]:
         "docs/evidence.md": {
             "results": results(),
             "repeated": repeated_table(load("repeated"), load("published")),
-            "rule": rule_table(load("repeated")),
             "contrasts": verdict_table(load("repeated")["comparisons"]),
             "best": best_table(summary),
             "verdicts": verdicts(),

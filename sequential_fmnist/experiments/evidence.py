@@ -7,7 +7,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from sequential_fmnist.experiments.statistics import compare, further_run
+from sequential_fmnist.experiments.statistics import further_run
 
 __all__ = [
     "answers",
@@ -18,7 +18,6 @@ __all__ = [
     "markdown",
     "reached_table",
     "repeated_table",
-    "rule_table",
     "verdict_table",
 ]
 
@@ -118,26 +117,6 @@ def repeated_table(summary: Summary, published: Mapping[str, Any]) -> str:
         rows.append([case["kind"], recipe, changed, str(len(values)), mean, skips, fall, fell, was, further])
     head = ("network", "recipe", "run with", "seeds", "mean (range)", "skipped", "largest fall", "collapses")
     return markdown([*head, "published", "one more run"], rows, 3)
-
-
-def rule_table(summary: Summary) -> str:
-    """Return what the scaler's rule adds to each network by each recipe, in points of test accuracy, as a table.
-
-    The intervals are Welch's, and not corrected: contrasts that were named before are in the comparisons.
-
-    Args:
-        summary: ``results/repeated.json``.
-    """
-    accuracies = {
-        (case["kind"], case["name"]): case["values"] for g in summary["groups"] for case in cases(summary, g)
-    }
-    rows = []
-    for (kind, name), values in accuracies.items():
-        recipe, _, changed = name.rpartition(", ")
-        if changed == "rule":
-            without = accuracies[kind, f"{recipe}, float32"]
-            rows.append([kind, recipe, f"{len(values)}", interval(vars(compare(without, values).gain))])
-    return markdown(("network", "recipe", "seeds", "gain of the rule"), rows, 2)
 
 
 def best_table(summary: Summary) -> str:

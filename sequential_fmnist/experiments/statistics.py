@@ -78,7 +78,8 @@ class Difference:
 def compare(a: Sequence[float], b: Sequence[float]) -> Difference:
     """Compare runs of two networks by a two-sided Mann-Whitney test, which asks for no distribution.
 
-    The interval is Welch's. Runs are not paired by their seeds: chapter 07 shows that nothing is gained by it.
+    The interval is Welch's. Runs are not paired by their seeds; docs/evidence.md lists the verdicts that a paired
+    t test changes.
 
     Raises:
         ValueError: ``a`` or ``b`` has fewer than two values.

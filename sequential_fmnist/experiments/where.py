@@ -1,7 +1,8 @@
 """Where must a slow state sit? The second study of chapter 07: controls that were asked for after the first.
 
 ``CONTROLS.md`` was committed before their runs and says what is concluded from what. Cases that the first study has are
-its runs, with seeds from 0 on; all others have seeds from :data:`FIRST` on.
+its runs, with seeds from 0 on; all others have seeds from :data:`FIRST` on, those of the last group from
+:data:`FIRST_SUMMED` on.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from sequential_fmnist.variants import NetworkSpec
 __all__ = ["SCALES", "WAITED", "WHERE", "WHOLE"]
 
 FIRST, SEEDS = 100, 6
+FIRST_SUMMED = 300
 #: Factors on the outputs before the loss.
 SCALES = (1.0, 10.0)
 WHOLE, WAITED = "whole image", f"{DELAYS[-1]} blank columns"
@@ -37,7 +39,11 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "synapse, tau frozen at 2": ("stateful-synapse", _FROZEN),
     "synapse, tau frozen at 26": ("stateful-synapse", _FROZEN | {"tau": 26.0}),
     "synapse, tau learned": ("stateful-synapse", {}),
+    "summing read-out, tau frozen at 26": ("plain", _FROZEN | {"readout": "summing", "tau": 26.0}),
+    "summing read-out, tau learned": ("plain", {"readout": "summing"}),
 }
+#: A slow state in two places with the same tau: both add what arrives, and neither divides it by tau.
+_PLACES = [(f"synapse, tau {how}", f"summing read-out, tau {how}") for how in ("frozen at 26", "learned")]
 #: What runs: as little as decides the questions below.
 _RUNS: dict[str, tuple[tuple[str, float], ...]] = {
     WAITED: (
@@ -111,6 +117,12 @@ def gated_start(_: Records) -> Iterable[Case]:
     yield Case("GRU, chrono initialisation", "gru", spec, 5, first=FIRST)
 
 
+def summed(_: Records) -> Iterable[Case]:
+    """After 56 blank columns: is a read-out as good as a synapse, if it adds what arrives as a synapse does?"""
+    for _, words in _PLACES:
+        yield dataclasses.replace(_case(WAITED, words, 1.0), first=FIRST_SUMMED)
+
+
 def _questions() -> dict[str, tuple[Place, Place]]:
     def at(group: str, words: str, scale: float) -> Place:
         return group, _name(words, scale), NETWORKS[words][0]
@@ -130,8 +142,17 @@ def _questions() -> dict[str, tuple[Place, Place]]:
     }
     for words, scale in ((learned, 1.0), ("leaky read-out", 10.0)):
         asked[f"GRU over {words}, {WAITED}"] = at("waited", words, scale), ("gated-waited", "GRU", "gru")
+    summing = _PLACES[-1][1]
+    for a, b in (*_PLACES, ("leaky read-out", summing)):
+        asked[f"{b} over {a}, {WAITED}, outputs times 1"] = at("waited", a, 1.0), at("summed", b, 1.0)
     return asked
 
 
-_GROUPS = {"waited": waited, "whole": whole, "gated-waited": gated, "gated-start": gated_start}
+_GROUPS = {
+    "waited": waited,
+    "whole": whole,
+    "gated-waited": gated,
+    "gated-start": gated_start,
+    "summed": summed,
+}
 WHERE = Study("where", _GROUPS, _questions(), after=ABLATION)

@@ -32,12 +32,6 @@ def _exercises() -> dict[str, Exercise]:
     # What feedback gains over the plain network with the tutorial's listing, a number for each seed.
     gain = np.subtract(last["feedback"], last["plain"])
     above = np.mean([gain[list(trio)].mean() > 0 for trio in combinations(range(10), 3)])
-    stable = {c["name"]: c for c in summary["groups"]["size"] if c["kind"] == "plain"}
-    loop = next(c for c in summary["groups"]["size"] if (c["name"], c["kind"]) == ("stable", "feedback"))
-    pair = [np.array(c["values"]) for c in (loop, stable["stable, 86 hidden"])]
-    apart = float(pair[0].mean() - pair[1].mean())
-    first, variance = float(pair[0].var(ddof=1)), float(sum(each.var(ddof=1) for each in pair))
-    seeds = (1.96 + 0.84) ** 2 * variance / apart**2
     return {
         "07.1": Exercise(
             right=above,
@@ -50,18 +44,14 @@ def _exercises() -> dict[str, Exercise]:
             because="Three seeds could have told either story.",
         ),
         "07.2": Exercise(
-            right=seeds,
-            tolerance=0.05,
-            hint="the difference must be 1.96 + 0.84 = 2.8 times its standard error, the root of (s1^2 + s2^2) / n.",
+            right=6,
+            hint="the smallest p of n against n runs is 2 / C(2n, n); times 14 it must be below 0.05.",
             mistakes=[
-                (
-                    1.96**2 * variance / apart**2,
-                    "that many find it in every second study only: add the 0.84.",
-                ),
-                (2 * seeds, "that is both networks together."),
-                (seeds * first / variance, "both networks scatter: add their variances."),
+                (4, "that is for one question: Holm's method multiplies the smallest p by 14."),
+                (5, "2 of the 252 ways to share out the ranks, times 14, are 0.11."),
+                (924, "that is the number of ways; the answer is the number of runs."),
             ],
-            because="Ten seeds leave a difference of this size undecided in most studies.",
+            because="This can be known before a study, from the number of its questions alone.",
         ),
         "07.3": Exercise(
             right=1 / (1 - 0.5 ** (1 / 27)),
@@ -72,7 +62,7 @@ def _exercises() -> dict[str, Exercise]:
                 (1 / (1 - 0.5 ** (1 / 28)), "from the first to the last of 28 columns there are 27 steps."),
                 (0.5 ** (1 / 27), "that is what a step leaves; tau is 1 / (1 - q)."),
             ],
-            because="At the 56 to 61 steps that training finds, the first column weighs 0.61 to 0.64 of the last.",
+            because="With 26 steps the first column weighs 0.35 times as much as the last.",
         ),
     }
 

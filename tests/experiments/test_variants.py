@@ -34,7 +34,11 @@ def images(embedded) -> Tensor:
 
 
 FORWARD = [{}, {"last": 3}, {"readout": "membrane"}, {"scale": 10.0}, {"hidden": 17}]
-KINDS = {"stateful-synapse": [{"tau": 6.0}, {"tau": 6.0, "tau_mode": "frozen"}, {"tau_mode": "per-channel"}]}
+SUMMING = {"readout": "summing", "tau": 6.0}
+KINDS = {
+    "plain": [SUMMING, SUMMING | {"tau_mode": "frozen"}],
+    "stateful-synapse": [{"tau": 6.0}, {"tau": 6.0, "tau_mode": "frozen"}, {"tau_mode": "per-channel"}],
+}
 ALL = [(kind, options) for kind in TUTORIAL_NETWORKS for options in FORWARD + KINDS.get(kind, [])]
 
 

@@ -47,6 +47,9 @@ def by_hand(spec: NetworkSpec, net: nn.Module, images: Tensor) -> dict[str, Tens
         out = arriving @ weights["fc2.weight"].T + weights["fc2.bias"]
         if spec.readout == "rate":
             out, v_out = fire(v_out + out, spec.detach_reset == "all")
+        elif spec.readout == "summing":
+            decay = 1 / spec.tau if spec.tau_mode == "frozen" else torch.sigmoid(weights["sn2.w"])
+            out = v_out = v_out - decay * v_out + out
         for name, value in {
             "hidden_spikes": spike,
             "hidden_v": v_hidden,
