@@ -185,7 +185,7 @@ def adapt(app: Sphinx, docname: str, source: list[str]) -> None:
 
 
 def _view_first(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the cells of a chapter with its opening view right below its title, and what it needs to run behind that."""
+    """Return the cells of a chapter with its opening view below its title, and what that needs to run behind it."""
     cells[0]["source"] = re.sub(r"\[Web page\]\([^)]*\) · ", "", "".join(cells[0]["source"]))
     first = next((k for k, cell in enumerate(cells) if "".join(cell["source"]).startswith("## ")), len(cells))
     shown, folded = [], []
