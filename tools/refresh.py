@@ -18,7 +18,7 @@ from benchmarks.cases import LARGE
 from sequential_fmnist.checkpoint import atomic_write
 from sequential_fmnist.data import SequentialFashionMNIST
 from snn_tutorial.page import save_figure
-from snn_tutorial.plot.fair import headline
+from snn_tutorial.plot.fair import headline, order
 from snn_tutorial.plot.kernels import growth, libraries
 from snn_tutorial.plot.reading import reading_gif
 from snn_tutorial.plot.training import gains
@@ -53,6 +53,7 @@ def draw(folder: Path) -> None:
     ablation, timed = load("ablation"), load("benchmarks")
     labels = {name: library["label"] for name, library in timed["libraries"].items()}
     save_figure(headline(ablation, load("fair")), folder / "memory.png")
+    save_figure(order(load("fair"), load("controls")), folder / "order.png")
     save_figure(gains(list(ablation["comparisons"].values())), folder / "comparisons.png")
     save_figure(libraries(base_size(timed), labels), folder / "benchmarks.png")
     layers = [entry for entry in timed["layers"] if entry["name"] == LARGE]

@@ -38,7 +38,7 @@ EXERCISES = {
             (100 * (399 / 400) ** 6, "that is how large it still is, compared with the last."),
             (1 - (399 / 400) ** 6, "in per cent."),
             (100 * (1 - (399 / 400) ** 3), "each symbol is shown for two steps."),
-            (100 * (1 - (99 / 100) ** 6), "informed, tau is 4 D."),
+            (100 * (1 - (99 / 100) ** 6), "tau is 400 steps."),
         ],
         because="So the order of first and last is in 1.5 % of the current.",
     ),

@@ -52,6 +52,7 @@ def sketch(
     ends: tuple[float, float],
     labels: tuple[str, str],
     unit: str = "points",
+    log: bool = False,
 ) -> HTML:
     """Ask for the curve ``asked``; the other ``curves`` are shown from the start.
 
@@ -63,11 +64,13 @@ def sketch(
         ends: of the y axis; all values lie between them.
         labels: of the axes, x and y.
         unit: of a difference of y.
+        log: whether the x axis is logarithmic.
     """
     known = {name: [float(y) for y in values] for name, values in curves.items()}
     right = known.pop(asked)
     data = {"x": [float(at) for at in x], "ends": list(ends), "labels": list(labels), "unit": unit}
-    return started("sketch", {**data, "known": known, "asked": asked, "right": right}, _folded(answer))
+    data |= {"known": known, "asked": asked, "right": right, "isLog": log}
+    return started("sketch", data, _folded(answer))
 
 
 def _folded(answer: Sequence[Part]) -> str:

@@ -1,115 +1,22 @@
-"""What networks from a fair start hold, and what the start decides: the figures of chapter 08 and of the README."""
+"""What networks recall from equal starts: drawings of chapter 08, and figures of the README and of docs/."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Sized
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from torch import Tensor
 
 from sequential_fmnist.experiments.evidence import CaseSummary
 from sequential_fmnist.experiments.fair.plan import LEARNED, RATIOS
 from snn_tutorial.plot.networks import arrow, box
-from snn_tutorial.plot.style import GREY, NAVY, NO_GRID, QUANTITY, RC, WIDTH, legend_above, ramp
+from snn_tutorial.plot.style import GREY, NO_GRID, QUANTITY, RC, WIDTH, legend_above
 from snn_tutorial.plot.training import LOOKS, line, means
 
-__all__ = ["MEMORIES", "examples", "headline", "heat_map", "held", "places", "ratios"]
-
-
-@plt.rc_context(RC)
-def examples(sequences: Mapping[str, Tensor]) -> Figure:
-    """Draw one sequence ``[T, K]`` of each task: channels against time."""
-    figure, all_axes = plt.subplots(len(sequences), 1, figsize=(WIDTH, 1.9 * len(sequences)), squeeze=False)
-    for axes, (name, x_seq) in zip(all_axes[:, 0], sequences.items(), strict=True):
-        picture = axes.imshow(
-            x_seq.T.numpy(), aspect="auto", cmap="Greys", vmin=-0.3, vmax=1, interpolation="none"
-        )
-        axes.set_title(name)
-        axes.set_yticks([0, x_seq.shape[1] - 1], ["1", f"{x_seq.shape[1]}"])
-        axes.set_ylabel("input")
-        axes.grid(visible=False)
-    all_axes[-1, 0].set_xlabel("time step")
-    figure.colorbar(picture, ax=all_axes[:, 0], label="x[t]")
-    return figure
-
-
-#: From guessing to right, in every heat map.
-_SHADES = ramp("right", (0, "#FFFFFF"), (1, NAVY))
-_LONG = {
-    "feedback through ": "feedback through\n",
-    "feedback, ": "feedback,\n",
-    "plain, ": "plain,\n",
-    "at a rate of their own": "at their own rate",
-}
-
-
-@plt.rc_context(NO_GRID)
-def heat_map(panels: Mapping[str, Sequence[CaseSummary]]) -> Figure:
-    """Draw mean accuracies as shades, with the number of runs that reach 95 %, of each network over each distance.
-
-    Args:
-        panels: cases with ``at`` by the name of a panel; where a network has no runs its place stays empty.
-    """
-    kinds = list(dict.fromkeys(case["kind"] for cases in panels.values() for case in cases))
-    figure, all_axes = _heats(panels, kinds)
-    for axes, (name, cases) in zip(all_axes, panels.items(), strict=True):
-        places = sorted({case["at"] for case in cases})
-        values = np.full((len(kinds), len(places)), np.nan)
-        words = np.full(values.shape, "", dtype=object)
-        for case in cases:
-            cell = kinds.index(case["kind"]), places.index(case["at"])
-            share = case["reached"]
-            values[cell] = 100 * case["accuracy"]["mean"]
-            words[cell] = f"{values[cell]:.0f}\n{share['mean'] * share['n']:.0f}/{share['n']}"
-        _shade(axes, values, words, list(map(str, places)))
-        axes.set_title(name)
-    figure.supxlabel("distance D (steps)")
-    return figure
-
-
-@plt.rc_context(NO_GRID)
-def held(inside: Mapping[str, Any]) -> Figure:
-    """Draw which share of cues a linear reader gets from the states of trained networks, some steps after the cue.
-
-    Args:
-        inside: ``results/fair_inside.json``.
-    """
-    figure, (axes,) = _heats([""], list(inside["networks"]))
-    values = 100 * np.array([network["held"] for network in inside["networks"].values()])
-    words = np.vectorize("{:.0f}".format)(values)
-    _shade(axes, values, words, list(map(str, inside["after"])))
-    axes.set_xlabel("steps after the cue")
-    return figure
-
-
-def _heats(panels: Sized, kinds: Sequence[str]) -> tuple[Figure, Sequence[Axes]]:
-    """Return a figure with a panel for each of ``panels`` and the names of networks at its left."""
-    size = (WIDTH, 1.0 + 0.42 * len(kinds))
-    figure, all_axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
-    labels = kinds
-    for part, broken in _LONG.items():
-        labels = [label.replace(part, broken) for label in labels]
-    all_axes[0, 0].set_yticks(range(len(kinds)), labels, fontsize=10)
-    for label, kind in zip(all_axes[0, 0].get_yticklabels(), kinds, strict=True):
-        label.set_color(LOOKS[kind]["color"])
-    return figure, all_axes[0]
-
-
-def _shade(axes: Axes, values: np.ndarray, words: np.ndarray, columns: Sequence[str]) -> None:
-    """Draw percentages as shades with words on them; NaN stays empty."""
-    axes.imshow(values, cmap=_SHADES, vmin=0, vmax=100, aspect="auto")
-    axes.set_xticks(range(len(columns)), columns)
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    for (row, column), value in np.ndenumerate(values):
-        color = "white" if value > 68 else "black"
-        axes.text(column, row, words[row, column], ha="center", va="center", color=color, fontsize=10)
+__all__ = ["MEMORIES", "headline", "order", "places", "ratios"]
 
 
 #: The panels of :func:`ratios`: which network shows which memory.
@@ -179,6 +86,31 @@ def headline(ablation: Mapping[str, Any], fair: Mapping[str, Any]) -> Figure:
     recall = [c for c in fair["groups"]["fair-recall"] if c["name"] == "blind" and c["kind"] in kinds]
     means(below, recall, 1 / 8, log=True)
     below.set(title="a cue in noise, no network is given the distance", xlabel="steps before the answer")
+    legend_above(figure, columns=2)
+    return figure
+
+
+@plt.rc_context(RC)
+def order(fair: Mapping[str, Any], controls: Mapping[str, Any]) -> Figure:
+    """Draw which share of four symbols is copied in their order, against the distance; no network is given D.
+
+    Args:
+        fair: ``results/fair.json``.
+        controls: ``results/controls.json``.
+    """
+    kinds = (
+        "plain",
+        "stateful synapse",
+        "feedback",
+        "GRU",
+        "feedback, fixed delays",
+        "feedback, learned delays",
+    )
+    known = [*fair["groups"]["fair-copying"], *controls["groups"]["fixed-delays"]]
+    cases = [case for kind in kinds for case in known if (case["kind"], case["name"]) == (kind, "blind")]
+    figure, axes = plt.subplots(figsize=(WIDTH, 4.0))
+    means(axes, cases, 1 / 4, log=True)
+    axes.set(xlabel="steps between symbols and answer", ylabel="symbols right (%)")
     legend_above(figure, columns=2)
     return figure
 

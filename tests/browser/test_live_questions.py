@@ -83,6 +83,16 @@ def test_curve_is_drawn_by_hand_and_with_keys(browser, tmp_path, touch):
         assert view.numbers()["drawn"][1] == pytest.approx(80, abs=2.5)
 
 
+def test_on_a_logarithmic_axis_a_point_lies_where_its_logarithm_does(browser, tmp_path):
+    asked = predict.sketch(
+        "plain", {"plain": [90.0, 50.0, 10.0]}, [10, 100, 1000], "It falls.", log=True, **ENDS
+    )
+    with live(browser, asked, tmp_path) as view:
+        view.page.mouse.click(*view.place(2, 75))  # 100 steps
+        assert view.numbers()["at"] == 1
+        assert view.numbers()["drawn"] == pytest.approx([50, 75, 50], abs=2.5)
+
+
 def replies(view, texts: list[str]) -> list[str]:
     """Return what a field replies to each answer, at first or later."""
     found = []

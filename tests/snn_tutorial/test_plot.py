@@ -20,7 +20,6 @@ from support import ROOT
 from snn_tutorial.live.predict import choice
 from snn_tutorial.page import png, show, show_gif
 from snn_tutorial.plot.exchange import peers_table
-from snn_tutorial.plot.fair import heat_map
 from snn_tutorial.plot.networks import typical
 from snn_tutorial.plot.reading import reading_gif
 from snn_tutorial.plot.style import DARK, GROUND, QUANTITY, ramp
@@ -54,22 +53,6 @@ def test_a_palette_keeps_the_ground_and_the_colours_of_lines():
     assert tuple(pixels[0]) == (0xFD, 0xFC, 0xFB)
     wanted = np.array(to_rgb(QUANTITY["loop"])) * 255
     assert np.abs(pixels - wanted).max(1).min() <= 4
-
-
-def test_a_heat_map_writes_means_and_counts_into_the_cells_of_their_network_and_distance():
-    def case(kind, at, mean, share, n=20):
-        return {"kind": kind, "at": at, "accuracy": {"mean": mean}, "reached": {"mean": share, "n": n}}
-
-    cases = [case("GRU", 50, 0.125, 0.0, 10), case("plain", 500, 0.5, 0.15), case("plain", 50, 0.994, 1.0)]
-    first, second = heat_map({"blind": cases, "informed": cases[:1]}).axes
-    assert [label.get_text() for label in first.get_yticklabels()] == ["GRU", "plain"]
-    assert [label.get_text() for label in first.get_xticklabels()] == ["50", "500"]
-    written = {text.get_position(): text.get_text() for text in first.texts}
-    assert written == {(0, 0): "12\n0/10", (1, 0): "", (0, 1): "99\n20/20", (1, 1): "50\n3/20"}
-    shades = first.images[0].get_array()
-    assert shades.mask.tolist() == [[False, True], [False, False]]
-    assert shades[1].tolist() == [99.4, 50]
-    assert [text.get_text() for text in second.texts] == ["12\n0/10", ""]
 
 
 def test_strips_draw_runs_and_intervals_in_per_cent_and_write_collapses_at_the_edge():

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from functools import lru_cache
-from statistics import median
 
 import torch
 import torch.nn.functional as F
@@ -108,17 +107,11 @@ class Task:
         }
 
     def more(self, runs: list[Record]) -> Record:
-        """Return for a summary how many runs learned the task, and where time constants began and ended."""
+        """Return for a summary how many runs learned the task."""
         values = [self.chance if run["accuracy"] is None else run["accuracy"] for run in runs]
-        learned = [run["learned"] for run in runs if run["accuracy"] is not None]
         return {
             "hidden": runs[0]["spec"]["network"]["hidden"],
             "reached": dataclasses.asdict(share(values, HELD)),
-            # Medians over runs: of the neurons' median at the start and at the end, and of the longest at the end.
-            "tau": {
-                name: [median(one[name][end][at] for one in learned) for end, at in ((0, 2), (1, 2), (1, 4))]
-                for name in (learned[0] if learned else ())
-            },
         }
 
 

@@ -13,8 +13,8 @@ import { range } from "./numbers.js";
  *   axes a triangle says so. Labels stand beside the plot. A grid has squares from the ground (0) to the colour (1) around
  *   whole numbers; the first of its columns lies at x = 0.
  * @typedef {{height?: number, x: number[], y: number[], xLabel?: string, yLabel?: string, title?: string,
- *   isSquare?: boolean, isBare?: boolean, marks: Mark[]}} Panel
- *   `x` and `y` are the ends of the axes. Without a height a panel is as high as it is wide, from 100 to 210. Bare ones
+ *   xTicks?: [number, string][], isSquare?: boolean, isBare?: boolean, marks: Mark[]}} Panel
+ *   `x` and `y` are the ends of the axes; without `xTicks` round numbers are marked. Without a height a panel is as high as it is wide, from 100 to 210. Bare ones
  *   have no ticks, and take the whole width.
  * @typedef {{left: number, right: number, top: number, bottom: number, across: (x: number) => number,
  *   down: (y: number) => number}} Place  Of a panel's axes on the canvas; from their units to its pixels.
@@ -162,8 +162,9 @@ export class Chart {
     pen.restore();
     /** @type {number[][][]} */
     const lines = [];
-    for (const x of panel.isBare ? [] : ticks(panel.x, (right - left) / 60)) {
-      this.#write(numeral(x), across(x), bottom + 12, "center");
+    const round = () => ticks(panel.x, (right - left) / 60).map((x) => /** @type {const} */ ([x, numeral(x)]));
+    for (const [x, text] of panel.isBare ? [] : (panel.xTicks ?? round())) {
+      this.#write(text, across(x), bottom + 12, "center");
       lines.push([top, bottom].map((y) => [across(x), y]));
     }
     for (const y of panel.isBare ? [] : ticks(panel.y, Math.max(3, panel.height / 30))) {

@@ -8,11 +8,14 @@ import { reveal } from "./predict.js";
 
 /**
  * @typedef {{x: number[], ends: [number, number], labels: [string, string], known: Record<string, number[]>,
- *   asked: string, right: number[], unit: string}} SketchData  `known` are curves that are there from the start.
+ *   asked: string, right: number[], unit: string, isLog: boolean}} SketchData  `known` are curves that are there from the
+ *   start.
  */
 
 /** @type {import("./view.js").Build<SketchData>} */
-export const sketch = ({ x, ends: [low, high], labels, known, asked, right, unit }) => {
+export const sketch = ({ x: values, ends: [low, high], labels, known, asked, right, unit, isLog }) => {
+  const x = isLog ? values.map(Math.log10) : values;
+  const ticks = isLog ? { xTicks: x.map((at, k) => /** @type {[number, string]} */ ([at, `${values[k]}`])) } : {};
   const drawn = x.map(() => (low + high) / 2);
   let [at, isShown] = [0, false];
   const width = x[x.length - 1] - x[0];
@@ -25,7 +28,7 @@ export const sketch = ({ x, ends: [low, high], labels, known, asked, right, unit
     return [
       {
         ...{ height: 210, x: [x[0] - width / 40, x[x.length - 1] + width / 40], y: [low, high] },
-        ...{ xLabel: labels[0], yLabel: labels[1], title: isShown ? "" : `Draw the curve: ${asked}` },
+        ...{ ...ticks, xLabel: labels[0], yLabel: labels[1], title: isShown ? "" : `Draw the curve: ${asked}` },
         marks: [
           ...marks,
           { kind: "line", x, y: drawn, label: "your guess", color: COLORS.spike, dashed: true },
