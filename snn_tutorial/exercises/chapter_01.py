@@ -75,6 +75,17 @@ EXERCISES: dict[str, Exercise] = {
         because="Each neuron counts to two.",
     ),
     "01.4": Exercise(
+        right=[3, 4],
+        mistakes=(
+            ([4, 3], "these are the right numbers in the wrong order."),
+            ([3, 3], "detach_net keeps v: it cuts only the graph."),
+            ([4, 4], "reset_net clears v, so the second piece is as the first."),
+            ([3, 7], "7 is the number of both pieces together."),
+        ),
+        hint="what is v after the first piece, and which of the two functions keeps it?",
+        because="detach_net continues the sequence, reset_net begins a new one.",
+    ),
+    "01.5": Exercise(
         right=like(_spikes, _CASES),
         mistakes=(
             (like(lambda a, t: max(_spikes(a, t) - 1, 0), _CASES), "one is missing: it fires at t = 0, too."),

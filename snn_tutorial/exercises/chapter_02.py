@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from snn_tutorial.exercises import Exercise, like
+from snn_tutorial.exercises import Between, Exercise, like
 
 _TAU = 1 / (1 - 0.5**0.1)  # with a half-life of 10 steps
-_CASES = ((10.0, 0.1), (2.0, 0.75), (7.0, 0.9))  # tau and p
+_CASES = ((10.0, 0.1, 1.0), (2.0, 0.75, 1.25), (7.0, 0.25, 2.0))  # tau, p and w
 
 
 EXERCISES: dict[str, Exercise] = {
@@ -23,15 +23,20 @@ EXERCISES: dict[str, Exercise] = {
         because="Only a linear filter may change places with the weights.",
     ),
     "02.2": Exercise(
-        right=0.128,
+        right=Between(14.5, 16.5),
         mistakes=(
-            (0, "in step 3 a spike meets a current, so that only the low-pass decays."),
-            (0.2, "1/tau of the current, but only 0.64 of it are left by then."),
-            (0.16, "two silent steps lie between the spikes: 0.64 is left, not 0.8."),
+            (
+                Between(11.5, 12.5),
+                "that is the tau of the synapse filter. The low-pass decays in more steps.",
+            ),
+            (
+                Between(9, 10.5),
+                "the other way round: the low-pass decays in more steps, so it must lose less in each.",
+            ),
+            (Between(1.9, 2.1), "that is where it starts: call optimizer.step() after backward()."),
         ),
-        hint="what is left of the first spike after step 2, and what does each filter do with it in step 3?",
-        because="The low-pass loses a fifth of the 0.64 that are left, the synapse filter nothing.",
-        tolerance=1e-4,
+        hint="replace SynapseFilter in the training loop of section 7, and read synapse.tau at its end.",
+        because="A wrong model fits best with a wrong time constant.",
     ),
     "02.3": Exercise(
         right=-math.log(_TAU - 1),
@@ -46,12 +51,23 @@ EXERCISES: dict[str, Exercise] = {
         tolerance=2e-3,
     ),
     "02.4": Exercise(
-        right=like(lambda tau, p: tau * p / (1 - p), _CASES),
+        right=like(lambda tau, p, w: tau * p * w / (1 - p * w), _CASES),
         mistakes=(
-            (like(lambda tau, p: tau * p, _CASES), "this is the low-pass, which decays in every step."),
-            (like(lambda tau, p: p / (1 - p), _CASES), "what does a silent step remove? It depends on tau."),
+            (
+                like(lambda tau, p, w: tau * p * w, _CASES),
+                "this is the low-pass, which decays in every step.",
+            ),
+            (
+                like(lambda tau, p, w: p * w / (1 - p * w), _CASES),
+                "what does a silent step remove? It depends on tau.",
+            ),
+            (like(lambda tau, p, w: tau * p / (1 - p), _CASES), "this is the mean for a weight of 1."),
+            (
+                like(lambda tau, p, w: tau * p * w / (1 - p), _CASES),
+                "the weight changes the factor before I[t-1], too.",
+            ),
         ),
-        hint="take the mean of both sides; s[t] does not depend on I[t-1]. Both means of I are the same.",
-        because="What silent steps remove, (1 - p) E[I] / tau, is what spikes add, p.",
+        hint="take the mean of both sides, with x[t] = w s[t], which does not depend on I[t-1].",
+        because="The decay, (1 - p w) E[I] / tau, is in balance with the input, p w.",
     ),
 }

@@ -29,7 +29,7 @@ def test_state_between_batches(run):
 
 
 def test_formula_counts_the_spikes_of_the_simulation(run):
-    pairs = [line.split() for line in run.solved("01.4").splitlines()[:4]]
+    pairs = [line.split() for line in run.solved("01.5").splitlines()[:4]]
     assert [(pair[2], pair[-1]) for pair in pairs] == [(n, n) for n in ("8", "2", "4", "0")]
 
 
@@ -43,7 +43,7 @@ def test_formula_counts_the_spikes_of_the_simulation(run):
     ],
 )
 def test_mistakes_with_the_number_of_spikes_are_named(answer, named):
-    assert named in exercise("01.4").reply(answer)[1]
+    assert named in exercise("01.5").reply(answer)[1]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 
@@ -27,16 +28,17 @@ def test_states_sit_where_the_text_says(run):
 def test_solutions_are_right(run):
     assert (1 - 1 / (1 + math.exp(-exercise("02.3").right))) ** 10 == pytest.approx(0.5)
     for line in run.solved("02.4").splitlines()[:3]:
-        simulated, derived = float(line.split()[4].strip(",")), float(line.split()[-1])
+        simulated, derived = map(float, re.findall(r"\d+\.\d+", line)[-2:])
         assert simulated == pytest.approx(derived, rel=0.03)
 
 
 @pytest.mark.parametrize(
     ("answer", "named"),
     [
-        (lambda tau, p: tau / (1 / p - 1), "right"),
-        (lambda tau, p: tau * p, "this is the low-pass"),
-        (lambda tau, p: p / (1 - p), "It depends on tau"),
+        (lambda tau, p, w: tau / (1 / (p * w) - 1), "right"),
+        (lambda tau, p, w: tau * p * w, "this is the low-pass"),
+        (lambda tau, p, w: p * w / (1 - p * w), "It depends on tau"),
+        (lambda tau, p, w: tau * p * w / (1 - p), "changes the factor"),
     ],
 )
 def test_mistakes_with_the_mean_are_named(answer, named):

@@ -81,7 +81,7 @@ export const fit = ({ spikes, count, hidden, rate, cell }) => {
         ...{ height: 110, x: [-0.5, s.length - 0.5], y: [0, 1.1 * Math.max(...goal)] },
         ...{ yLabel: "current I", xLabel: "time step t" },
         marks: [
-          { kind: "line", x: time, y: goal, color: COLORS.threshold, dashed: true, label: "wanted" },
+          { kind: "line", x: time, y: goal, color: COLORS.threshold, dashed: true, label: "target" },
           { kind: "line", x: time, y: mine, color: COLORS.current, label: "yours" },
         ],
       },

@@ -160,15 +160,23 @@ export const ring = ({ neurons, steps, resets, cells }) => {
     const x = [-0.5, steps - 0.5];
     const level = [threshold.value, threshold.value];
     const n = count.value;
+    const room = n === 1 ? 0.8 : 0.45; // around one neuron, so that 0 is the only tick
+    const y = [n - 1 + room, -room];
     const spikes = seen.flatMap(({ s }, t) =>
       s.flatMap((fires, k) => (fires ? [k - 0.4, k + 0.4, Number.NaN].map((y) => ({ x: t, y })) : [])),
     );
     return [
       {
-        ...{ height: 26 + 14 * n, x, y: [n - 0.55, -0.45], yLabel: "neuron", title: "spikes" },
+        ...{ height: 26 + 14 * n, x, y, yLabel: "neuron", title: "spikes" },
         marks: [
-          { kind: "line", x: spikes.map((one) => one.x), y: spikes.map((one) => one.y), color: COLORS.spike, width: 2 },
-          { kind: "line", x: [time.value, time.value], y: [n - 0.55, -0.45], color: COLORS.input, width: 1 },
+          {
+            kind: "line",
+            x: spikes.map((one) => one.x),
+            y: spikes.map((one) => one.y),
+            color: COLORS.spike,
+            width: 1.5,
+          },
+          { kind: "line", x: [time.value, time.value], y, color: COLORS.input, width: 1 },
         ],
       },
       {
