@@ -28,14 +28,23 @@ def _is_last(step: Callable[[Tensor, Tensor, float], Tensor]) -> Callable[[Any],
 
 EXERCISES: dict[str, Exercise] = {
     "03.1": Exercise(
-        right=[1, 0, 2],
+        right=[8, 60, 100, 2, 1, 0],
         mistakes=(
-            ([2, 0, 1], "this is for [B, C, T]: here time is axis 1."),
-            ([1, 2, 0], "time is first, but recordings and channels have changed places."),
-            ([0, 1, 2], "time must be the first axis."),
+            (
+                [100, 60, 8, 0, 1, 2],
+                "the shape is right, but reshape alone moves no axis: the data are mixed up.",
+            ),
+            (
+                [8, 100, 60, 1, 2, 0],
+                "this puts step 1 into window 1. Steps of a window follow each other in memory.",
+            ),
+            ([60, 100, 8, 1, 0, 2], "the channels are the first axis in memory: cut the second one only."),
+            ([60, 8, 100, 2, 0, 1], "the channels are the first axis in memory: cut the second one only."),
+            ([8, 60, 100, 1, 2, 0], "this is [N, T, features]: time must be first."),
+            ([8, 60, 100, 2, 0, 1], "this is [T, features, N]: the samples come before the features."),
         ),
-        hint="permute takes, for each new axis, the number of the old one. Which old axis is time?",
-        because="Time is axis 1, the recordings are axis 0, and the channels stay last.",
+        hint="reshape cuts the last axis into windows and steps, in this order. Then permute puts time first.",
+        because="reshape gives [channels, windows, steps], and permute reverses the axes.",
     ),
     "03.2": Exercise(
         right=[2, 19],
