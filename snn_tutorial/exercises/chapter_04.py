@@ -56,12 +56,25 @@ EXERCISES: dict[str, Exercise] = {
         because="39 * 86 + 10 = 3,364.",
     ),
     "04.2": Exercise(
+        right=0.28304,
+        tolerance=0.02,
+        hint="differentiate v = h - s v_threshold; ds/dh is g'(h - v_threshold), with g' from section 3.",
+        mistakes=[
+            (1, "that is the slope with detach_reset=True."),
+            (-0.86035, "that is the reset to 0, v = (1 - s) h."),
+            (-0.71696, "h itself has the slope 1, which is missing."),
+            (0.71696, "that is g'(0.2) alone; v has two terms."),
+            (0.13965, "here the spike subtracts the threshold, not h."),
+        ],
+        because="1 - g'(0.2) = 1 - 0.717: the threshold that is subtracted does not depend on h.",
+    ),
+    "04.3": Exercise(
         right=_counts(_SPIKES / 5),
         hint="record(net, images).hidden_spikes is [T, N, hidden]: which axes are summed, which averaged?",
         mistakes=[(_counts(_SPIKES), "that is all images.")],
         because="spikes are summed over time and neurons, and averaged over images.",
     ),
-    "04.3": Exercise(
+    "04.4": Exercise(
         right=lambda net: _parts(net) == (1, 1, 3339) and _calls_filter(net),
         hint="start from FeedBackNet, and call a learnable SynapseFilter between sn1 and fc2.",
         mistakes=[
@@ -71,7 +84,7 @@ EXERCISES: dict[str, Exercise] = {
         ],
         because="it has both parts, and 3,338 + 1 parameters.",
     ),
-    "04.4": Exercise(
+    "04.5": Exercise(
         right=_merges(_W, _C + _RC.bias),
         hint="write i = W_x (W_1 x + b_1) + b, with fc1's W_1 and b_1, and multiply it out.",
         mistakes=[

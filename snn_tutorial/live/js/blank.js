@@ -30,7 +30,9 @@ export const blank = ({ networks, cells, first, images, labels, classes }) => {
     currents: box("clear currents and last spikes", false),
     output: box("clear output potentials", false),
   };
-  const time = slider("columns read", { max: SIDE, value: SIDE });
+  const states = make("details", {}, make("summary", {}, "clear states at the blank"));
+  states.append(make("div", { className: "snn-row" }, ...Object.values(clears)));
+  const time = slider("columns read", { max: SIDE, value: 0 }); // or the first sight would be the answer
   const plays = player(time, 150);
 
   const columns = () =>
@@ -83,9 +85,12 @@ export const blank = ({ networks, cells, first, images, labels, classes }) => {
     const found = [
       raster(soFar(columns()), { ...bare, height: width * 0.8, title: "input" }),
       raster(soFar(activity.hidden), { ...bare, height: width * 0.5, title: "hidden spikes", color: COLORS.spike }),
-      raster(soFar(activity.output), { ...bare, height: width * 0.35, title: "output spikes", color: COLORS.spike }),
+      raster(soFar(activity.output), {
+        ...{ ...bare, height: width * 0.35, title: "output spikes", color: COLORS.spike },
+        row: labels[image.value],
+      }),
       {
-        ...{ ...bare, y: [0, 1], height: 44, title: "right class" },
+        ...{ ...bare, y: [0, 1], height: 44, title: "share, 0 to 1" },
         marks: [{ kind: /** @type {const} */ ("bars"), x: range(time.value), y: shares, width: 1, color }],
       },
     ];
@@ -105,7 +110,7 @@ export const blank = ({ networks, cells, first, images, labels, classes }) => {
   });
 
   return {
-    controls: [[image, from], Object.values(clears), [...plays.buttons, time]],
+    controls: [[image, from], [...plays.buttons, time], [states]],
     figures: [make("div", { className: "snn-cards" }, ...cards.map((card) => card.element))],
     numbers: () =>
       Object.fromEntries(
@@ -128,6 +133,7 @@ export const blank = ({ networks, cells, first, images, labels, classes }) => {
         says.classList.toggle("wrong", !isRight);
         if (isRight) right.push(networks[k].name);
       }
+      if (!time.value) return "Press play.";
       if (plays.isPlaying()) return "The picture is being read.";
       const since = time.value > from.value ? "in the blank columns" : "in the columns read so far";
       const cleared = Object.values(clears).filter((one) => one.value && from.value < SIDE);
