@@ -35,7 +35,7 @@ def field(asked: Exercise, number: str = "01.9") -> HTML:
     ("name", "button", "said"),
     [
         ("choice", "some", "Right: some."),
-        ("choice", "none", "Not none, but some."),
+        ("choice", "none", 'You chose "none". It is "some".'),
         ("guess", "show the answer", "You guessed 10 %. It is 34.6 %."),
         (
             "sketch",
