@@ -32,7 +32,7 @@ export const blank = ({ networks, cells, first, images, labels, classes }) => {
   };
   const states = make("details", {}, make("summary", {}, "clear states at the blank"));
   states.append(make("div", { className: "snn-row" }, ...Object.values(clears)));
-  const time = slider("columns read", { max: SIDE, value: 0 }); // or the first sight would be the answer
+  const time = slider("columns read", { max: SIDE, value: SIDE / 2 }); // what follows is the reader's question
   const plays = player(time, 150);
 
   const columns = () =>
@@ -133,7 +133,6 @@ export const blank = ({ networks, cells, first, images, labels, classes }) => {
         says.classList.toggle("wrong", !isRight);
         if (isRight) right.push(networks[k].name);
       }
-      if (!time.value) return "Press play.";
       if (plays.isPlaying()) return "The picture is being read.";
       const since = time.value > from.value ? "in the blank columns" : "in the columns read so far";
       const cleared = Object.values(clears).filter((one) => one.value && from.value < SIDE);
