@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from sequential_fmnist.experiments.evidence import CaseSummary
 from snn_tutorial.plot.style import GREY, OKABE_ITO, QUANTITY, RC, STYLE, WIDTH, legend_above, stacked
 
-__all__ = ["LOOKS", "WAYS", "curves", "gains", "line", "means", "strips", "training_curves"]
+__all__ = ["LOOKS", "WAYS", "curves", "gains", "line", "means", "training_curves"]
 
 #: Networks with the marker that tells them apart in black and white.
 LOOKS: dict[str, dict[str, Any]] = {
@@ -46,8 +45,6 @@ CURVES: dict[str, str] = {
     "train_accuracy": "train accuracy (%)",
     "test_accuracy": _ACCURACY,
 }
-#: Accuracies that lie further below the median, in points, are drawn at the edge of a strip.
-FAR = 20.0
 
 
 @plt.rc_context(RC)
@@ -76,55 +73,6 @@ def training_curves(
         panels[0].set_title("6,000 of 60,000 training images")
     legend_above(figure, columns=3 if all(name in STYLE for name in runs) else 1)
     return figure
-
-
-@plt.rc_context(RC)
-def strips(
-    cases: Sequence[CaseSummary],
-    row: Callable[[CaseSummary], str],
-) -> Figure:
-    """Draw every run as a point, and the mean of each case with its 95 % interval; a panel for each network.
-
-    Runs far below the others stand at the left edge with their accuracy written beside them.
-
-    Args:
-        cases: cases of the summary.
-        row: names the row of a case.
-    """
-    panels = {kind: [case for case in cases if case["kind"] == kind] for kind in STYLE}
-    panels = {kind: group for kind, group in panels.items() if group}
-    values = 100 * np.concatenate([case["values"] for case in cases])
-    low, high = max(values.min(), np.median(values) - FAR), values.max()
-    margin = 0.06 * (high - low) + 0.2
-    heights = [len(group) for group in panels.values()]
-    height = 1.2 + 0.42 * sum(heights) + 0.3 * len(panels)
-    figure, all_axes = stacked(len(panels), height, height_ratios=heights)
-    for axes, (kind, group) in zip(all_axes, panels.items(), strict=True):
-        axes.set_title(kind, color=STYLE[kind]["color"], weight="bold")
-        axes.set_xlim(low - margin, high + margin)
-        axes.set_yticks(range(len(group)), [row(case) for case in group])
-        axes.set_ylim(len(group) - 0.4, -0.6)
-        for y, case in enumerate(group):
-            _strip(axes, y, case, low - margin)
-        axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-    all_axes[-1].set_xlabel(_ACCURACY)
-    legend_above(figure, columns=3)
-    return figure
-
-
-def _strip(axes: Axes, y: int, case: CaseSummary, edge: float) -> None:
-    """Draw one case at height ``y``: its runs, their mean and its interval."""
-    look = {name: LOOKS[case["kind"]][name] for name in ("color", "marker")}
-    values = 100 * np.asarray(case["values"])
-    inside, outside = values[values > edge], np.sort(values[values <= edge])
-    dots = {"linestyle": "", "alpha": 0.35, "markersize": 4, "markeredgewidth": 0, "label": "one run"}
-    axes.plot(inside, np.full(len(inside), y + 0.16), **look, **dots)
-    if len(outside):
-        text = "◁ " + ", ".join(f"{value:.0f}" for value in outside)
-        axes.text(edge, y + 0.16, text, va="center", color=look["color"])
-    mean, low, high = (100 * case["accuracy"][name] for name in ("mean", "low", "high"))
-    ends = [[mean - low], [high - mean]]
-    axes.errorbar(mean, y - 0.12, xerr=ends, linewidth=2, label="mean, 95 % interval", **look)
 
 
 def means(axes: Axes, cases: Sequence[CaseSummary], chance: float | None = None, log: bool = False) -> None:

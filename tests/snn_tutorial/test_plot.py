@@ -23,7 +23,7 @@ from snn_tutorial.plot.exchange import peers_table
 from snn_tutorial.plot.networks import typical
 from snn_tutorial.plot.reading import reading_gif
 from snn_tutorial.plot.style import DARK, GROUND, QUANTITY, ramp
-from snn_tutorial.plot.training import strips, training_curves
+from snn_tutorial.plot.training import training_curves
 
 HISTORY = [{"epoch": epoch, "train_accuracy": 0.5 + epoch / 10} for epoch in range(3)]
 
@@ -53,19 +53,6 @@ def test_a_palette_keeps_the_ground_and_the_colours_of_lines():
     assert tuple(pixels[0]) == (0xFD, 0xFC, 0xFB)
     wanted = np.array(to_rgb(QUANTITY["loop"])) * 255
     assert np.abs(pixels - wanted).max(1).min() <= 4
-
-
-def test_strips_draw_runs_and_intervals_in_per_cent_and_write_collapses_at_the_edge():
-    group = [
-        {"kind": kind, "values": values, "accuracy": {"mean": mean, "low": mean - 0.01, "high": mean + 0.01}}
-        for kind, values, mean in (("plain", [0.7, 0.72], 0.71), ("feedback", [0.75, 0.77, 0.27], 0.6))
-    ]
-    plain, feedback = strips(group, lambda one: "a").axes
-    assert sorted(plain.lines[0].get_xdata()) == pytest.approx([70, 72])
-    (mean,) = plain.containers
-    assert mean.lines[0].get_xdata() == pytest.approx([71])
-    assert mean.lines[2][0].get_segments()[0][:, 0] == pytest.approx([70, 72])  # its interval
-    assert [text.get_text() for text in feedback.texts] == ["◁ 27"]
 
 
 def test_typical_neuron_is_the_middle_one_of_those_that_fire():
