@@ -33,11 +33,12 @@ def begin(backend):
 init, distributed.init_process_group = distributed.init_process_group, begin
 *runs, fetched = json.loads(sys.argv[1])
 for number, argv in enumerate(runs):
-    print("status", train.main(argv), flush=True)
+    # One write each: two processes print side by side.
+    print(f"status {train.main(argv)}\\n", end="", flush=True)
 number = "last"
 begin("gloo")
 with first_process_first():
-    print("fetched", Path(fetched).exists(), flush=True)
+    print(f"fetched {Path(fetched).exists()}\\n", end="", flush=True)
     time.sleep(0.3)
     Path(fetched).touch()
 distributed.destroy_process_group()
