@@ -210,7 +210,14 @@ def finish(app: Sphinx, error: Exception | None) -> None:
     for path in Path(app.outdir).rglob("*.html"):
         text = path.read_text().replace("; in JupyterLab, run or trust the notebook.", ".")
         text = re.sub(r'<span class="pre">([^<]*)</span>', r"\1", text)  # of each word of code: 170 kB
-        path.write_text(UNITS.sub("\u00a0", text))
+        # Links in answers are HTML, which Sphinx leaves as it is.
+        text = re.sub(r'(<a href="\.\.?/[^":]*)\.(?:md|ipynb)(?=[#"])', r"\1.html", text)
+        text = UNITS.sub("\u00a0", text)
+        # Indentation of the theme's templates: a kilobyte or more of each page.
+        parts = re.split(r"(<(pre|script|textarea)\b.*?</\2>)", text, flags=re.DOTALL)
+        for k in range(0, len(parts), 3):
+            parts[k] = re.sub(r"\n\s+", "\n", parts[k])
+        path.write_text("".join(part for k, part in enumerate(parts) if k % 3 != 2))
 
 
 def setup(app: Sphinx) -> None:
