@@ -17,7 +17,7 @@ from support_notebooks import BUILT, NOTEBOOKS
 pytestmark = pytest.mark.xdist_group("site")
 
 #: Most that the site, and a page with its pictures, may weigh, in bytes.
-SITE, PAGE = 10e6, 1.5e6
+SITE, PAGE = 10.5e6, 1.5e6
 
 
 @pytest.fixture(scope="module")
