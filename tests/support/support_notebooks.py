@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import runpy
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,12 @@ class Run:
         """Return everything that the chapter printed, in the order of its cells."""
         outputs = [output for cell in self.notebook.cells for output in cell.get("outputs", [])]
         return "".join(output["text"] for output in outputs if output["output_type"] == "stream")
+
+    def views(self) -> list[str]:
+        """Return the names of the views that the chapter shows, in the order of its cells."""
+        outputs = [output for cell in self.notebook.cells for output in cell.get("outputs", [])]
+        pages = ("".join(output.get("data", {}).get("text/html", "")) for output in outputs)
+        return [name for page in pages for name in re.findall(r'view\.start\("(\w+)"', page)]
 
     def solved(self, number: str) -> str:
         """Return what the solution of an exercise printed."""
