@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from sphinx.application import Sphinx
 
 from sequential_fmnist.data import SequentialFashionMNIST
-from sequential_fmnist.experiments.hands import drawings
+from sequential_fmnist.experiments.hands import drawings, word
 from sequential_fmnist.experiments.waiting import BLANK, COUNTED, OTHER_SEED, Waits, drawn
 from sequential_fmnist.networks import columns_as_sequence
 from snn_core.functional import reset_net, scan
@@ -71,13 +71,12 @@ def question() -> Figure:
 
 def outputs(net: torch.nn.Module, data: SequentialFashionMNIST, blanks: int) -> torch.Tensor:
     """Return what a network says of each picture, ``[n, classes]``, ``blanks`` columns after its end."""
-    asked = Waits(net)
+    asked = Waits(net).eval()
     asked.blanks = blanks
-    reset_net(asked.eval())
     with torch.no_grad():
-        found = asked(data.images / 255) * net.scale
+        said = asked(data.images / 255) * net.scale
     reset_net(asked)
-    return found
+    return said
 
 
 def telling(nets: Mapping[str, torch.nn.Module], data: SequentialFashionMNIST) -> int:
@@ -116,30 +115,22 @@ def write_views(app: Sphinx) -> None:
 
 def _gallery(guesses: Mapping[str, np.ndarray], hands: SequentialFashionMNIST) -> str:
     """Return the first drawings of each class with the answers of the networks; each leads to the pad."""
-    strokes = [found for _, found in drawings(OTHER_SEED, COUNTED)]
-    labels, cells = hands.labels.numpy(), []
-    for k in (k for label in range(len(hands.classes)) for k in np.flatnonzero(labels == label)[:SHOWN]):
+    cells = []
+    for k, (label, strokes) in enumerate(drawings(OTHER_SEED, SHOWN * len(hands.classes))):
         png = io.BytesIO()
-        PIL.Image.fromarray(hands.images[k, 0].numpy()).resize((84, 84), PIL.Image.Resampling.NEAREST).save(
-            png, "PNG"
-        )
+        PIL.Image.fromarray(hands.images[k, 0].numpy()).save(png, "PNG")
+        picture = f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
         said = "".join(
-            f'<span title="{name}">{"✓" if guess[k] == labels[k] else "✗"} {hands.classes[guess[k]]}</span>'
+            f'<span title="{name}">{"✓" if guess[k] == label else "✗"} {hands.classes[guess[k]]}</span>'
             for name, guess in guesses.items()
         )
-        picture = f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
-        cells.append(
-            f'<a href="../index.html#drawing={_word(strokes[k])}"><b>{hands.classes[labels[k]]}</b>'
-            f'<img width="84" height="84" alt="a drawing of a {hands.classes[labels[k]]}" src="{picture}">{said}</a>'
+        cell = (
+            f'<a href="../index.html#drawing={word(strokes)}"><b>{hands.classes[label]}</b>'
+            f'<img width="84" height="84" alt="a drawing of a {hands.classes[label]}" src="{picture}">{said}</a>'
         )
-    return f'<div class="snn-drawings">{"".join(cells)}</div>'
-
-
-def _word(strokes: list[list[int]]) -> str:
-    """Return a drawing as an address has it: of each part of a stroke the number of points, then their places."""
-    parts = [stroke[k : k + 510] for stroke in strokes for k in range(0, len(stroke), 510)]
-    letters = bytes(value for part in parts for value in (len(part) // 2, *part))
-    return base64.urlsafe_b64encode(letters).decode().rstrip("=")
+        cells.append((label, cell))
+    cells.sort(key=lambda one: one[0])
+    return f'<div class="snn-drawings">{"".join(cell for _, cell in cells)}</div>'
 
 
 def _shares(record: dict[str, Any], classes: tuple[str, ...]) -> str:
@@ -214,10 +205,10 @@ def finish(app: Sphinx, error: Exception | None) -> None:
         text = re.sub(r'(<a href="\.\.?/[^":]*)\.(?:md|ipynb)(?=[#"])', r"\1.html", text)
         text = UNITS.sub("\u00a0", text)
         # Indentation of the theme's templates: a kilobyte or more of each page.
-        parts = re.split(r"(<(pre|script|textarea)\b.*?</\2>)", text, flags=re.DOTALL)
-        for k in range(0, len(parts), 3):
-            parts[k] = re.sub(r"\n\s+", "\n", parts[k])
-        path.write_text("".join(part for k, part in enumerate(parts) if k % 3 != 2))
+        text = re.sub(
+            r"(<(pre|script|textarea)\b.*?</\2>)|\n\s+", lambda at: at[1] or "\n", text, flags=re.DOTALL
+        )
+        path.write_text(text)
 
 
 def setup(app: Sphinx) -> None:

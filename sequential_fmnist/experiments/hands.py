@@ -6,6 +6,7 @@ seams or without. Nobody drew them.
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Callable, Iterator
 from itertools import combinations, pairwise
@@ -340,6 +341,13 @@ def drawings(seed: int, count: int) -> Iterator[tuple[int, list[Stroke]]]:
     for k in range(count):
         label = k % len(SequentialFashionMNIST.classes)
         yield label, drawing(Hand(f"{seed} {k}"), SequentialFashionMNIST.classes[label])
+
+
+def word(strokes: list[Stroke]) -> str:
+    """Return a drawing as an address has it: of each part of a stroke the number of points, then their places."""
+    parts = [stroke[k : k + 510] for stroke in strokes for k in range(0, len(stroke), 510)]
+    letters = bytes(value for part in parts for value in (len(part) // 2, *part))
+    return base64.urlsafe_b64encode(letters).decode().rstrip("=")
 
 
 #: As in ``pad.js``.

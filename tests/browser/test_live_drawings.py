@@ -12,7 +12,7 @@ from support_live import live
 from test_live_network import explorer
 
 from sequential_fmnist.data import SequentialFashionMNIST
-from sequential_fmnist.experiments.hands import drawings, seen
+from sequential_fmnist.experiments.hands import drawings, seen, word
 from sequential_fmnist.experiments.waiting import COUNTED, OTHER_SEED, Waits, counted, drawn
 from snn_core.functional import reset_net
 from snn_tutorial import load_results
@@ -32,13 +32,6 @@ SHOWN = """(figure, [word, blanks]) => blanks.map(blank => {
     const found = Object.values(numbers());
     return [found[0].columns.slice(0, 28), found.map(({ best }) => best)];
 })"""
-
-
-def word(strokes):
-    """Return a drawing as an address has it."""
-    parts = [stroke[k : k + 510] for stroke in strokes for k in range(0, len(stroke), 510)]
-    letters = bytes(value for part in parts for value in (len(part) // 2, *part))
-    return base64.urlsafe_b64encode(letters).decode().rstrip("=")
 
 
 def test_networks_see_and_answer_what_they_do_in_python(browser, embedded, tmp_path):
