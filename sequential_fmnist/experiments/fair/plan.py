@@ -47,6 +47,16 @@ SEARCH_SEEDS, FIRST = (10, 11), 100
 WIDTHS = {"plain": 36, "stateful synapse": 36, "feedback": 185}
 #: Longest delay of a loop that is not given the distance, in time steps; a sequence may be shorter.
 MAX_DELAY = 128
+#: Where does each network fail? Distances and seeds by network, and starts; README.md says what was seen before.
+LIMITS: dict[str, tuple[tuple[str, ...], tuple[int, ...], int]] = {
+    "plain": (STARTS["recall"], (75, 100, 150, 300), 10),
+    "stateful synapse": (("blind", "informed"), (1_000, 2_000, 4_000), 5),
+    "feedback": (STARTS["recall"], (10, 20, 30, 100), 10),
+    "feedback through SynapseFilter": (("blind", "informed"), (300, 1_000, 2_000), 5),
+    "GRU": (("blind", "informed"), (1_000, 2_000), 5),
+}
+#: The first seed of these runs.
+LIMITS_FIRST = 200
 #: D over the time constant at the start, of the runs that ask whether it is the start or the kind.
 RATIOS, RATIOS_AT = (100, 30, 10, 3, 1, 0.3, 0.1), 200
 LEARNED = {True: "tau learned", False: "tau fixed"}
@@ -189,6 +199,15 @@ def _finals(task: str) -> Group:
     return group
 
 
+def _limits(records: Records) -> Iterable[Case]:
+    """Up to which distance does each network recall?"""
+    for kind, (starts, distances, seeds) in LIMITS.items():
+        for distance in distances:
+            for start in starts:
+                if spec := final(records, "recall", kind, start, distance):
+                    yield Case(start, kind, spec, seeds, distance, LIMITS_FIRST)
+
+
 def _width(records: Records) -> Iterable[Case]:
     """Is it the memory, or the width? Feedback with as many neurons as the others have, and the other way round."""
     for distance in DISTANCES["recall"]:
@@ -246,6 +265,7 @@ FAIR = Study(
     {
         "fair-recall-search": _search("recall"),
         "fair-recall": _finals("recall"),
+        "fair-limits": _limits,
         "fair-ratios": _ratios,
         "fair-width": _width,
         "fair-copying-search": _search("copying"),
