@@ -129,8 +129,10 @@ elsewhere: $(VENV)/.dev ## run chapters in imitations of Colab and Binder
 nightly: coverage torture bounds ## run all tests and everything else that takes long, in hours
 
 .PHONY: torture
+RANDOM := tests/torture tests/parity/test_random_networks.py tests/parity/test_random_equations.py tests/snn_exchange \
+    tests/sequential_fmnist/test_resume.py
 torture: $(VENV)/.dev ## try many more random faults than make test does
-	$(TEST_ENV) $(BIN)/python -m pytest $(ALL) --torture $(TWO) $(ARGS)
+	SNN_TORTURE=1 $(TEST_ENV) $(BIN)/python -m pytest $(ALL) $(TWO) $(ARGS) $(RANDOM)
 
 COVERAGE := build/coverage
 .PHONY: coverage
