@@ -130,7 +130,7 @@ def test_killed_again_and_again_and_resumed_is_the_run_undisturbed(tmp_path):
     assert finish(tmp_path / "whole") == 0
     expected, seed = result(tmp_path / "whole"), 1
     generator, folder = random.Random(seed), tmp_path / "killed"
-    kills = count(fast=3, full=50)
+    kills = count(fast=1, full=50)
     for _ in range(kills):
         latest = folder / "latest.pt"
         (folder / "config.json").unlink(missing_ok=True)  # is written when the run begins
