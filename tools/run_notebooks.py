@@ -61,7 +61,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "05_training_curves": {"epochs": 2, "source": "embedded"},
     "06_the_gradient_through_time": {"source": "embedded"},
     "07_what_does_memory_buy": {"epochs": 1},
-    "08_how_long_is_long": {"live_steps": 100},
+    "08_how_long_is_long": {"live_steps": 20},
     "09_inside_the_fused_kernels": {"lengths": [28, 56], "repeats": 2},
     "10_take_your_network_elsewhere": {"source": "embedded", "images_to_run": 300, "epochs": 1},
 }

@@ -1,4 +1,8 @@
-"""Each chapter runs once, in quick mode, for the tests of its module test_chapter_NN.py."""
+"""A chapter runs once, in quick mode and with its solutions, for the tests of its module test_chapter_NN.py.
+
+Its committed outputs were made by the very code that they name by its digest. So it runs where that has changed, where
+another command has run it already, as in CI, and by night.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chapters import is_outdated
 from support import ROOT
-from support_notebooks import Run, quick_run
+from support_notebooks import BUILT, Run, committed, quick_run
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent == Path(__file__).parent:
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
+            if "run" in item.fixturenames and not BUILT and not is_outdated(committed(item.path.stem[-2:])):
+                item.add_marker(pytest.mark.nightly)
 
 
 @pytest.fixture(scope="module")

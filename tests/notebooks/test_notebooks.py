@@ -149,6 +149,7 @@ def write_notebook(path: Path, code: str) -> Path:
     return path
 
 
+@pytest.mark.nightly
 def test_chapters_run_side_by_side_and_a_failure_ends_the_run_and_leaves_the_old_output(tmp_path, capsys):
     names = ["01_a", "02_b", "09_alone"]
     paths = [write_notebook(tmp_path / f"{name}.ipynb", f"print('{name}')") for name in names]

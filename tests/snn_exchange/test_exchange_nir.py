@@ -230,7 +230,7 @@ def compositions(draw):
 def test_round_trip_of_random_compositions(tmp_path):
     fired = []
 
-    @tries(count(fast=25, full=2000))
+    @tries(count(fast=10, full=2000))
     @given(compositions(), st.sampled_from(list(DIALECTS)))
     def check(drawn, dialect):
         size, net = drawn
