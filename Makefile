@@ -144,8 +144,8 @@ coverage: $(VENV)/.dev $(BENCH)/jax/.done ## run all tests and show the lines th
 	$(BIN)/coverage report --include='snn_core/*' --fail-under=98 && exit $$status
 
 # Tests in an environment with one resolution of the packages on one Python. What fails runs once more, alone: beside
-# others some tests are too slow. Tests of the night need more than these packages, and are left out, as are those in a
-# browser, which say nothing about packages.
+# others some tests are too slow. Tests of the night need more than these packages, and are left out, but for the chapters;
+# so are those in a browser, which say nothing about packages.
 BOUNDS = build/bounds/$(1)
 define try_bounds
 rm -rf $(BOUNDS) && $(BIN)/uv venv --quiet --seed --python $(2) $(BOUNDS)
@@ -154,7 +154,7 @@ $(BIN)/uv pip install --python $(BOUNDS) --resolution $(1) --torch-backend cpu -
 $(BIN)/uv pip install --python $(BOUNDS) --no-deps --requirement tests/peers.txt
 export $(TEST_ENV); \
 run() { $(BOUNDS)/bin/python -m pytest -W default -o cache_dir=$(BOUNDS)/cache --junitxml=$(BOUNDS)/tests.xml \
-    --ignore=tests/browser "$$@"; }; \
+    --ignore=tests/browser -m 'not gpu and (not nightly or chapter)' "$$@"; }; \
 run $(TWO) $(ARGS) || run --last-failed --last-failed-no-failures none
 endef
 

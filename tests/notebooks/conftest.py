@@ -24,6 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
             if "run" in item.fixturenames and not BUILT and not is_outdated(committed(item.path.stem[-2:])):
                 item.add_marker(pytest.mark.nightly)
+                item.add_marker(pytest.mark.chapter)
 
 
 @pytest.fixture(scope="module")
