@@ -121,10 +121,6 @@ test: $(VENV)/.dev ## run the tests, but for those that take long
 engine: $(VENV)/.dev ## compile the C of the kernels to LLVM's language, packed beside it; needs clang
 	$(BIN)/python tools/build_engine.py $(CLANG)
 
-.PHONY: elsewhere
-elsewhere: $(VENV)/.dev ## run chapters in imitations of Colab and Binder
-	$(BIN)/python -m pytest -m nightly tests/tools/test_elsewhere.py $(ARGS)
-
 .PHONY: nightly
 nightly: coverage torture bounds ## run all tests and everything else that takes long, in hours
 
