@@ -64,7 +64,11 @@ def said(folder):
         subprocess.Popen(command, env=environment(RANK=rank, LOCAL_RANK=rank, **common), **pipes)
         for rank in "01"
     ]
-    ended = [process.communicate(timeout=180) for process in started]
+    try:
+        ended = [process.communicate(timeout=600) for process in started]
+    finally:
+        for process in started:
+            process.kill()
     assert [process.returncode for process in started] == [0, 0], ended
     return ["".join(texts) for texts in zip(*ended, strict=True)]
 
