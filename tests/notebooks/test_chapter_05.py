@@ -4,6 +4,7 @@ import re
 import shlex
 
 import nbformat
+import pytest
 from support import ROOT
 
 from sequential_fmnist.data import Images
@@ -12,6 +13,7 @@ from sequential_fmnist.networks import TUTORIAL_NETWORKS
 from sequential_fmnist.options import take_options
 from sequential_fmnist.train import TrainingConfig, make_parser
 from sequential_fmnist.variants import NetworkSpec
+from snn_tutorial.exercises.chapter_05 import EXERCISES
 
 
 def test_the_rule_in_the_cell_and_that_of_the_package_skip_the_same_updates(run):
@@ -39,3 +41,20 @@ def test_the_printed_commands_give_the_published_runs():
             assert not given
     assert len(folders) == 6
     assert not commands
+
+
+@pytest.mark.parametrize(
+    ("number", "answer", "why"),
+    [
+        ("05.1", [4_000, 6], "after update 4,000"),
+        ("05.1", [4_001, 1], "doubles again"),
+        ("05.2", 13, "counted from 1"),
+        ("05.3", 10, "equal variances"),
+        ("05.4", [0.7093, 0.8203], "per cent"),
+        ("05.4", [69.0, 80.6], "one more run"),
+    ],
+)
+def test_mistakes_are_named(number, answer, why):
+    is_right, said = EXERCISES[number].reply(answer)
+    assert not is_right
+    assert why in said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from hashlib import sha256
 
 import dark_figures
@@ -16,6 +17,7 @@ from matplotlib.colors import to_hex, to_rgb
 from PIL import ImageSequence
 from support import ROOT
 
+from snn_tutorial.live.predict import choice
 from snn_tutorial.page import png, show, show_gif
 from snn_tutorial.plot.exchange import peers_table
 from snn_tutorial.plot.networks import typical
@@ -119,3 +121,16 @@ def test_a_page_gets_both_variants_and_a_still_picture(tmp_path, animation):
             assert still.convert("RGB").getpixel((2, 2)) == ground
         with PIL.Image.open(tmp_path / f"{name}-{variant}.webp") as moving:
             assert moving.n_frames == 28
+
+
+def test_a_figure_in_an_answer_gets_both_variants_too(tmp_path):
+    (tmp_path / "_images").mkdir()
+    question = choice(
+        ["a", "b"], "a", (training_curves({"plain": HISTORY}, "train_accuracy"), "a curve")
+    ).data
+    (tmp_path / "page.html").write_text(question)
+    dark_figures.add_variants(tmp_path / "page.html")
+    shown = (tmp_path / "page.html").read_text().partition("<style>")[0]
+    assert "data:image" not in shown
+    assert len(re.findall(r'<img class="only-(?:light|dark)" loading="lazy" alt="a curve"', shown)) == 2
+    assert len([*(tmp_path / "_images").iterdir()]) == 2
