@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 
-import pytest
 import torch
 from torch import nn
 
@@ -86,23 +83,3 @@ def test_sixteen_samples_are_work_for_two_threads():
 def test_scratch_memory_begins_where_a_cache_line_does():
     team = threads._Team(0, 0)
     assert all(team.memory_of(size) % 64 == 0 for size in range(1, 1 << 16, 4_099))
-
-
-@pytest.mark.nightly
-def test_a_step_is_taken_where_the_clock_of_unix_is_missing():
-    """As on Windows."""
-    source = """
-import time
-del time.CLOCK_MONOTONIC, time.clock_gettime
-import torch
-from torch import nn
-from snn_core.functional import explain, train_steps
-from snn_core.layer import MultiStepContainer
-from snn_core.neuron import IFNode
-
-net, x_seq = nn.Sequential(nn.Linear(4, 3), IFNode()), torch.rand(5, 8, 4)
-train_steps(net, x_seq, torch.arange(8) % 3, torch.optim.SGD(net.parameters(), lr=0.1))
-print([one.fused for one in explain(MultiStepContainer(*net), x_seq)])
-"""
-    run = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=300)
-    assert run.stdout == "[True, True]\n", run.stderr
