@@ -114,7 +114,7 @@ def _code(node: Any) -> str:
 
 def _is_text(node: Any) -> bool:
     """Whether a statement is a string alone, such as a docstring."""
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    return isinstance(node, ast.Expr) and type(getattr(node.value, "value", None)) is str
 
 
 @cache
