@@ -114,7 +114,8 @@ def _code(node: Any) -> str:
 
 def _is_text(node: Any) -> bool:
     """Whether a statement is a string alone, such as a docstring."""
-    return isinstance(node, ast.Expr) and type(getattr(node.value, "value", None)) is str
+    value = node.value if isinstance(node, ast.Expr) else None
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)
 
 
 @cache
