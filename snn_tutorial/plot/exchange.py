@@ -107,7 +107,9 @@ _REASONS = {
 def peers_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the rows of ``results/exchange.json`` as a Markdown table, without what a dialect does not change."""
     lines = []
-    plain_nir = {(row["peer"], row["network"]): row.get("differing") for row in rows if row["dialect"] == "nir"}
+    plain_nir = {
+        (row["peer"], row["network"]): row.get("differing") for row in rows if row["dialect"] == "nir"
+    }
     for row in rows:
         is_again = plain_nir.get((row["peer"], row["network"])) == row.get("differing", -1)
         if row["dialect"] not in (None, "nir") and is_again:

@@ -1,4 +1,4 @@
-"""The how-to guides and the page on exchange: every block of Python runs, in the order of its page, and every shell command has its options."""
+"""The guides and the page on exchange: blocks of Python run in their order, and shell commands have their options."""
 
 from __future__ import annotations
 
