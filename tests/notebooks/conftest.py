@@ -7,14 +7,11 @@ another command has run it already, as in CI, and by night.
 from __future__ import annotations
 
 import importlib
-import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 from chapters import is_outdated
-from support import ROOT
 from support_notebooks import BUILT, Run, committed, quick_run
 
 
@@ -39,15 +36,3 @@ def run(number: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
     exercises = importlib.import_module(f"snn_tutorial.exercises.chapter_{number}").EXERCISES
     assert re.findall(r"Exercise (\S+): right\.", run.printed()) == list(exercises)
     return run
-
-
-@pytest.fixture(scope="module")
-def result(run: Run, number: str) -> dict[str, Any]:
-    """What the quick run recorded."""
-    return run.result(f"chapter_{number}.json")
-
-
-@pytest.fixture(scope="module")
-def full(number: str) -> dict[str, Any]:
-    """What the committed full run recorded."""
-    return json.loads((ROOT / "results" / f"chapter_{number}.json").read_text())
