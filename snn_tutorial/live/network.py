@@ -118,7 +118,7 @@ def gradient_explorer(
 ) -> HTML:
     """Return a view of the gradient of the loss to each hidden neuron of a feedback network in each step.
 
-    A slider multiplies the weights of the loop, a box cuts the gradient through the reset in the hidden layer.
+    A slider multiplies the weights of the loop, a box detaches the reset in the hidden layer.
 
     Args:
         net: the network; it stays as it is.

@@ -136,7 +136,7 @@ def test_gradients_are_those_of_autograd(browser, data, tmp_path):
             view.set("picture", f"{k}: {data.classes[label]}")
             view.set("weights of the loop, times", times)
             numbers = view.numbers()
-            for way, where in (("cut", "in hidden neurons"), ("attached", "nowhere")):
+            for way, where in (("detached", "in hidden neurons"), ("attached", "nowhere")):
                 scaled = with_cut(copy.deepcopy(net), where)
                 with torch.no_grad():
                     scaled.sn1[0].rc.weight[:, 32:] *= times
