@@ -41,7 +41,8 @@ def bundle(*names: str) -> str:
             return
         found[module] = ""  # marks it as known, should modules import each other
         if module == "operations":  # from snn_core
-            source = "".join(f"export const {name} = {literal(one)};\n" for name, one in operations().items())
+            exported = (f"export const {name} = {literal(one)};\n" for name, one in operations().items())
+            source = PRELUDE + "".join(exported)  # where modules are shared, nothing stands around them
         else:
             source = (_JS / f"{module}.js").read_text()
         for _, other in _IMPORT.findall(source):
