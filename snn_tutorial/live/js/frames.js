@@ -83,14 +83,10 @@ export const frames = ({ arrays, menus, time: given, frames: all }) => {
     }));
 
   const figures = all[0].charts.map(({ alt, isWide, names = [] }, k) => {
-    const below = names.map((name) => make("span", {}, name));
+    const labels = names.map((name) => make("span", {}, name));
+    const below = labels.length ? [make("div", { className: "snn-names" }, ...labels)] : [];
     const { canvas } = new Chart(alt, () => panels(k));
-    return make(
-      "div",
-      { className: isWide ? "snn-wide" : "" },
-      canvas,
-      make("div", { className: "snn-names" }, ...below),
-    );
+    return make("div", { className: isWide ? "snn-wide" : "" }, canvas, ...below);
   });
   return {
     controls: [choices, ...(time && plays ? [[time, ...plays.buttons]] : [])],
