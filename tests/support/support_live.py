@@ -108,6 +108,7 @@ def live(browser: Browser, view: HTML, folder: Path, **options: Any) -> Iterator
     path = folder / "view.html"
     path.write_text(PAGE.format(view.data))
     page = browser.new_page(**({"viewport": {"width": 1280, "height": 900}} | options))
+    page.set_default_timeout(120_000)  # on a busy machine
     problems = problems_of(page)
     try:
         page.goto(path.as_uri())
