@@ -32,7 +32,7 @@ const STROKE = 1200;
 /** Ink that a garment takes at least, in white pixels: of less a network says nothing. */
 const INK = 20;
 /** Garments that differ only in a line or two: of a drawing one answer, unless the network is surer than this. */
-const [TOPS, SURE] = [["Pullover", "Coat", "Shirt"], 0.6];
+const [ALIKE, SURE] = [["Pullover", "Coat", "Shirt"], 0.6];
 /** Hidden neurons whose spikes are drawn, at most. */
 const DRAWN = 64;
 const NOTHING = range(SIDE).map(() => 0);
@@ -109,7 +109,7 @@ export const network = (data, signal) => {
   const truth = () => labels[image.value];
   /** What a network answers. @param {Answer} answer */
   const word = ({ shares, best }) =>
-    truth() === undefined && TOPS.includes(classes[best]) && shares[best] < SURE ? "a top" : classes[best];
+    truth() === undefined && ALIKE.includes(classes[best]) && shares[best] < SURE ? "a top" : classes[best];
   /** The class that a network should keep: of a drawing, what it said when that ended. @param {Activity} activity */
   const kept = ({ answers }) => truth() ?? answers[SIDE].best;
 
@@ -246,11 +246,9 @@ export const network = (data, signal) => {
     answered.textContent = isKnown ? named : time.value && pad.strokes.length ? "unsure" : "\u2013";
     const isKept = truth() === undefined ? named === word(activity.answers[SIDE]) : best === truth();
     answered.classList.toggle("wrong", isKnown && !isKept);
+    const begin = named === classes[best] ? judged : `${classes[best]} `;
     const lines = isKnown
-      ? [
-          `${judged}${named === classes[best] ? "" : `${classes[best]} `}${percent(shares[best])}`,
-          `then ${classes[next]} ${percent(shares[next])}`,
-        ]
+      ? [begin + percent(shares[best]), `then ${classes[next]} ${percent(shares[next])}`]
       : ["", ""];
     const whose = isReplaced ? "trained here" : all ? `all images: ${percent(all)}` : "";
     second.textContent = [...lines, whose].join("\n");
