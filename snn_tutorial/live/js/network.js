@@ -238,7 +238,6 @@ export const network = (data, signal) => {
     ];
     const found = activity.answers[time.value];
     const [{ shares, best }, named] = [found, word(found)];
-    if (best < 0) isKnown = false;
     const next = largest(shares.map((share, c) => (c === best ? -1 : share)));
     const judged = truth() === undefined ? "" : truth() === best ? "\u2713 " : "\u2717 ";
     const all = sharesNow()[k];
@@ -341,7 +340,8 @@ export const network = (data, signal) => {
         const x = k % SIDE;
         return x === at ? 255 : (x < at ? 255 : 128) * columns[x][Math.floor(k / SIDE)];
       });
-      const said = cards.map((_, k) => tell(k, hasInk() && time.value > 0));
+      const isSeen = hasInk() && time.value > 0;
+      const said = cards.map((_, k) => tell(k, isSeen && activities[k].answers[time.value].best >= 0));
       const isOver = time.value === SIDE + blank.value && blank.value > 0 && hasInk() && !plays.isPlaying();
       const shares = isOver && data.isQuestion ? sharesNow() : [];
       bars.replaceChildren(
