@@ -126,6 +126,18 @@ def test_reader_draws_a_picture_by_finger_and_by_keys(browser, data, tmp_path):
         assert view.control("picture").input_value().startswith("0: ")
 
 
+def test_site_links_to_the_pad_and_a_new_start_clears_the_address(browser, data, tmp_path):
+    with live(browser, explorer(data, record=RECORD), tmp_path, reduced_motion="reduce") as view:
+        view.page.add_script_tag(path=ROOT / "docs" / "site.js")
+        view.page.keyboard.press("Tab")
+        view.page.keyboard.press("Enter")
+        assert view.page.evaluate("document.activeElement.matches('canvas.snn-pad')")
+        view.set("tau (steps)", 1.1)
+        assert view.page.evaluate("location.hash") == "#tau=1.1"
+        view.figure.get_by_role("button", name="start again").click()
+        assert view.page.evaluate("location.hash") == ""
+
+
 def test_damaged_weights_are_refused(tmp_path):
     (tmp_path / "weights").write_bytes(WAITING.read_bytes()[:-1] + b"?")
     with pytest.raises(PretrainedError, match="damaged"):
