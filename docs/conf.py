@@ -23,6 +23,8 @@ import dark_figures  # noqa: E402
 import pages  # noqa: E402
 import slides  # noqa: E402
 
+from snn_tutorial.live.javascript import PRELUDE  # noqa: E402
+
 project = html_title = "Recurrent connections and stateful synapses"
 language = "en"
 extensions = [
@@ -183,6 +185,9 @@ def share_scripts(app: Sphinx, error: Exception | None) -> None:
         own = partial(_without, modules=set(modules.values()), style=style)
         path.write_text(text[:at] + shared + VIEW.sub(own, text[at:]))
     (static / "views.css").write_text(re.sub(r"</?style>", "", style))
+    # In a notebook these functions stand beside the modules of each view.
+    used = "const $operations"
+    modules[used] = modules[used].replace("{\n", f"{{\n{PRELUDE}", 1)
     (static / "views.js").write_text("".join(modules.values()))
 
 

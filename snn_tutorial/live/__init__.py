@@ -41,8 +41,10 @@ def bundle(*names: str) -> str:
             return
         found[module] = ""  # marks it as known, should modules import each other
         if module == "operations":  # from snn_core
-            exported = (f"export const {name} = {literal(one)};\n" for name, one in operations().items())
-            source = PRELUDE + "".join(exported)  # where modules are shared, nothing stands around them
+            # With what statements call, since on the site nothing stands around the modules.
+            made = f"(() => {{\n{PRELUDE}return {literal(operations())};\n}})()"
+            exported = "".join(f"export const {name} = made.{name};\n" for name in operations())
+            source = f"const made = {made};\n{exported}"
         else:
             source = (_JS / f"{module}.js").read_text()
         for _, other in _IMPORT.findall(source):
