@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 from dataclasses import dataclass
+from itertools import cycle
 
 import pytest
 import torch
@@ -65,8 +66,10 @@ def view(browser, tmp_path_factory):
         yield view
 
 
-@pytest.mark.parametrize(("text", "names"), TEXTS)
-@pytest.mark.parametrize("surrogate", [ATan(), Sigmoid()], ids=["ATan", "Sigmoid"])
+@pytest.mark.parametrize(
+    ("text", "names", "surrogate"),
+    [(*one, s) for one, s in zip(TEXTS, cycle((ATan(), Sigmoid())), strict=False)],
+)
 def test_statements_and_numbers_are_the_library_s(view, text, names, surrogate):
     cell = Written(text, names, surrogate)
     x_seq = torch.zeros(STEPS, 1, dtype=torch.float64)
