@@ -45,8 +45,8 @@ def side_by_side(changes: Mapping[str, tuple[Run, Run]], threshold: float = 1.0)
         # Up to a step, what is later is not seen yet.
         columns = {"from": np.broadcast_to(np.arange(steps)[:, None], (steps, neurons))}
         marks = [
-            squares(one & ~other, "spike", label="here alone", **columns),
-            squares(other & ~one, "loop", label="there alone", **columns),
+            squares(one & ~other, color="spike", label="here alone", **columns),
+            squares(other & ~one, color="loop", label="there alone", **columns),
             squares(np.where(one & other, 0.25, 0), **columns),
             *([around(steps, neurons, step=place[0])] if place else []),
         ]

@@ -59,37 +59,32 @@ def frames(
         texts = said if isinstance(said, str) else [said[0], *(list(values) for values in said[1:])]
         shown.append({"charts": kept(charts), "said": kept(texts)})
     begin = [*first, *[0] * (len(choices) - len(first))]
-    data = {
+    data: dict[str, Any] = {
         "arrays": [dict(zip(("kind", "shape", "values"), key, strict=True)) for key in arrays],
         "menus": [
             {"label": label, "options": kept(list(options)), "first": place}
             for (label, options), place in zip(choices.items(), begin, strict=True)
         ],
         "frames": shown,
-    } | ({} if time is None else {"time": dict(time)})
+    }
+    if time is not None:
+        data["time"] = dict(time)
     if isinstance(still, Figure):
         return view("frames", data, still, alt)
     return started("frames", data, f'<p class="snn-static">{html.escape(still)}</p>')
 
 
-def raster(
-    columns: np.ndarray, *marks: dict[str, Any], color: str | None = None, **options: Any
-) -> dict[str, Any]:
+def raster(columns: np.ndarray, *marks: dict[str, Any], **options: Any) -> dict[str, Any]:
     """Return a panel with numbers ``[columns, rows]`` from 0 to 1 as squares, and more marks; see ``frames.js``."""
     width, height = columns.shape
     grid = {key: options.pop(key) for key in ("from", "until", "later") if key in options}
-    return {
-        "x": [-0.5, width - 0.5],
-        "y": [height - 0.5, -0.5],
-        **options,
-        "marks": [squares(columns, color, **grid), *marks],
-    }
+    ends = {"x": [-0.5, width - 0.5], "y": [height - 0.5, -0.5]}
+    return {**ends, **options, "marks": [squares(columns, **grid), *marks]}
 
 
-def squares(columns: np.ndarray, color: str | None = None, **options: Any) -> dict[str, Any]:
+def squares(columns: np.ndarray, **options: Any) -> dict[str, Any]:
     """Return the mark of a raster."""
-    look = {} if color is None else {"color": color}
-    return {"kind": "grid", "columns": columns, "x": [0], "y": [0], **look, **options}
+    return {"kind": "grid", "columns": columns, "x": [0], "y": [0], **options}
 
 
 def line(x: Any, y: Any, color: str = "threshold", **options: Any) -> dict[str, Any]:

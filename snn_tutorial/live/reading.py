@@ -41,7 +41,7 @@ def column_reader(images: np.ndarray, labels: np.ndarray, classes: Sequence[str]
             **{"from": read, "later": [_GROUND, _DIM], "isSquare": True, "title": f"{name}, {line_of} {{t}}"},
             **{"xLabel": "column of the image", "yLabel": "row of the image"},
         )
-        points = {"x": x_seq, "y": order, "color": "input"}
+        points: dict[str, Any] = {"x": x_seq, "y": order, "color": "input"}
         now = {
             **{
                 "x": [0, 1],

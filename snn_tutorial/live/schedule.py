@@ -40,8 +40,8 @@ def schedule(outputs: Mapping[str, int], steps: int, samples: int, block: int) -
         every = np.ones((width, layers), bool)
         marks: list[dict[str, Any]] = [
             squares(np.full((width, layers), 0.25), **{"from": over}),
-            squares(every, "current", **{"from": finished, "until": over}),
-            squares(every, "spike", **{"from": done, "until": finished}),
+            squares(every, color="current", **{"from": finished, "until": over}),
+            squares(every, color="spike", **{"from": done, "until": finished}),
         ]
         marks += [
             line([b - 0.5, b - 0.5], [-0.5, layers - 0.5], width=1) for b in range(0, width + 1, _PARTS)
