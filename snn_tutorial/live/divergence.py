@@ -74,6 +74,6 @@ def side_by_side(changes: Mapping[str, tuple[Run, Run]], threshold: float = 1.0)
     for name, (here, there) in changes.items():
         if (place := first_difference(here, there, 0)) is not None:
             said.append(f"{name}: the first difference is in step {place[0]}, neuron {place[1]}.")
-    choices = {"change": list(changes), "image": list(range(images))}
+    choices: dict[str, list[Any]] = {"change": list(changes), "image": list(range(images))}
     time = {"label": "time step t", "steps": steps, "first": steps - 1}
     return frames(choices, frame, " ".join(said), time=time)
