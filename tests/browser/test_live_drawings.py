@@ -22,7 +22,7 @@ pytestmark = pytest.mark.xdist_group("browser_live")
 
 RECORD = load_results(ROOT / "results", "waiting")
 NAMES = [kind.replace("-", " ") for kind in RECORD["networks"]]
-DRAWINGS = 60
+DRAWINGS = 24
 #: Sets a drawing, and returns what the networks see and what they answer after some blank columns.
 SHOWN = """(figure, [word, blanks]) => blanks.map(blank => {
     const { shared, numbers } = figure.view;
