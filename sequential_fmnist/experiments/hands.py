@@ -29,8 +29,8 @@ Stroke = list[int]
 TOPS: dict[str, tuple[Point, ...]] = {
     "T-shirt/top": ((0.2, 0.42), (15, 60), (0.95, 1.25), (0.34, 0.46), (0.9, 1.02), (0.95, 1.1)),
     "Pullover": ((0.75, 1.05), (35, 82), (0.9, 1.25), (0.34, 0.48), (0.92, 1.05), (0.9, 1.05)),
-    "Shirt": ((0.7, 1.0), (35, 82), (1.0, 1.35), (0.34, 0.44), (0.9, 1.0), (0.95, 1.08)),
-    "Coat": ((0.8, 1.1), (45, 82), (1.2, 1.75), (0.34, 0.46), (0.85, 1.05), (1.0, 1.4)),
+    "Shirt": ((0.7, 1.0), (35, 86), (1.0, 1.4), (0.34, 0.46), (0.9, 1.0), (0.95, 1.08)),
+    "Coat": ((0.7, 1.15), (45, 86), (1.2, 1.9), (0.32, 0.48), (0.8, 1.05), (0.95, 1.5)),
     "Dress": ((0.15, 0.4), (20, 65), (1.6, 2.2), (0.26, 0.34), (0.65, 0.95), (1.2, 2.4)),
 }
 
@@ -130,12 +130,19 @@ def top(hand: Hand, name: str) -> Lines:
 
 def front(hand: Hand, is_coat: bool, neck: float, edge: float, body: float, length: float) -> Lines:
     """Return collar, opening, buttons, pockets and belt of a shirt or a coat."""
-    x, deep = hand.uniform(-0.03, 0.05), hand.uniform(0.25, 0.5) if is_coat else edge
-    wide, low = (hand.uniform(1.1, 1.7), 0.5 * deep) if is_coat else (0.9, edge + hand.uniform(0.05, 0.2))
-    count, size = (hand.randint(2, 4), hand.uniform(0.02, 0.05)) if is_coat else (hand.randint(3, 6), 0.012)
-    apart, y = 0.12 if is_coat else hand.uniform(0.02, 0.1), length * hand.uniform(0.58, 0.7)
+    x, deep = hand.uniform(-0.03, 0.05), hand.uniform(0.1, 0.55) if is_coat else edge
+    wide, low = (
+        (hand.uniform(0.9, 1.8), hand.uniform(0.3, 0.6) * deep)
+        if is_coat
+        else (0.9, edge + hand.uniform(0.05, 0.2))
+    )
+    count, size = (hand.randint(2, 4), hand.uniform(0.012, 0.05)) if is_coat else (hand.randint(3, 6), 0.012)
+    apart, y = (
+        hand.uniform(0.05, 0.15) if is_coat else hand.uniform(-0.03, 0.1),
+        length * hand.uniform(0.58, 0.7),
+    )
     heights = [deep + 0.1 + (0.85 * length - deep) * k / count for k in range(count)] if hand.has(0.8) else []
-    a, b = 0.3 * body, 0.75 * body
+    a, b, is_double = 0.3 * body, 0.75 * body, is_coat and hand.has(0.25)
     return [
         (1, [(x, deep), (x, length)]),
         (0.3, [(x + 0.08, deep), (x + 0.08, length)]),
@@ -144,20 +151,21 @@ def front(hand: Hand, is_coat: bool, neck: float, edge: float, body: float, leng
             [(-neck, 0), (-wide * neck, low), (x, deep), (wide * neck, low), (neck, 0)],
         ),
         *(
-            (1, [(x + apart + size * math.cos(t), at + size * math.sin(t)) for t in (0, 2, 4, 6)])
+            (1, [(x + side * apart + size * math.cos(t), at + size * math.sin(t)) for t in (0, 2, 4, 6)])
             for at in heights
+            for side in ((1, -1) if is_double else (1,))
         ),
         *both(0.5 * is_coat, [(0.4 * body, y), (0.75 * body, y + hand.uniform(-0.08, 0.12))]),
-        across(0.3 * is_coat, 0.95 * body, 0.55 * length),
+        *(across(0.3 * is_coat, 0.95 * body, share * length) for share in (0.5, 0.56)),
         (0.4 * (not is_coat), [(a, 0.4), (b, 0.4), (b, 0.56), (a, 0.56), (a, 0.4)]),
     ]
 
 
 def trouser(hand: Hand, name: str) -> Lines:
     """Return the lines of trousers."""
-    waist, length, crotch = hand.uniform(0.28, 0.46), hand.uniform(1.5, 2.1), hand.uniform(0.4, 0.6)
-    outer = waist * hand.uniform(0.95, 1.45)
-    inner = max(0.03, outer - hand.uniform(0.16, 0.28))
+    waist, length, crotch = hand.uniform(0.26, 0.5), hand.uniform(1.3, 2.1), hand.uniform(0.35, 0.7)
+    outer = waist * hand.uniform(0.9, 1.8)
+    inner = max(hand.uniform(0.01, 0.08), outer - hand.uniform(0.16, 0.45))
     half = [
         (waist, 0.0),
         (waist * hand.uniform(1, 1.15), 0.32),
@@ -282,7 +290,7 @@ def hatched(hand: Hand, outline: Line) -> list[Line]:
     first, last = (
         (low, high) if hand.has(0.5) else sorted((hand.uniform(low, high), hand.choice((low, high))))
     )
-    step, rows = (high - low) / hand.uniform(7, 18), []
+    step, rows = (high - low) / hand.uniform(5, 18), []
     for k in range(math.ceil((last - first) / step)):
         y = first + (k + 0.5) * step
         edges = [two for two in pairwise([*points, points[0]]) if (two[0][1] <= y) != (two[1][1] <= y)]
@@ -310,15 +318,15 @@ def drawing(hand: Hand, name: str) -> list[Stroke]:
     for line in map(dense, lines + hatched(hand, shape[0][1]) if hand.has(0.3) else lines):
         is_lifted = len(line) > 12 and hand.has(0.25)  # the pen, for a gap
         at = hand.randrange(2, len(line) - 4) if is_lifted else len(line)
-        strokes += [line[:at], line[at + hand.randint(1, max(1, len(line) // 14)) :]]
+        strokes += [line[:at], line[at + hand.randint(1, max(1, len(line) // 9)) :]]
     side, stretch, shear, angle = (
         hand.choice((-1, 1)),
         hand.uniform(0.72, 1.35),
         hand.gauss(0, 0.06),
-        hand.gauss(0, 0.11),
+        hand.gauss(0, 0.17),
     )
-    bend, shake, slip = hand.uniform(0, 0.05), hand.uniform(0, 0.012), hand.uniform(0, 0.03)
-    waves = [(hand.gauss(0, bend), hand.uniform(1, 3.5), hand.uniform(0, 6.3)) for _ in range(4)]
+    bend, shake, slip = hand.uniform(0, 0.06), hand.uniform(0, 0.012), hand.uniform(0, 0.03)
+    waves = [(hand.gauss(0, bend), hand.uniform(1, 5), hand.uniform(0, 6.3)) for _ in range(4)]
 
     def place(x: float, y: float) -> Point:
         dx = sum(much * math.sin(often * y + x + start) for much, often, start in waves[:2])
@@ -331,7 +339,7 @@ def drawing(hand: Hand, name: str) -> list[Stroke]:
         shift = hand.gauss(0, slip), hand.gauss(0, slip)
         moved.append(np.add([place(*point) for point in line], shift))
     low, high = (edge(np.concatenate(moved), axis=0) for edge in (np.min, np.max))
-    size = 255 * (hand.uniform(0.35, 0.6) if hand.has(0.25) else hand.uniform(0.6, 0.93)) / (high - low).max()
+    size = 255 * (hand.uniform(0.2, 0.6) if hand.has(0.25) else hand.uniform(0.6, 0.93)) / (high - low).max()
     corner = [hand.uniform(9, 246 - size * span) for span in (high - low).tolist()]
     return [np.rint(corner + size * (line - low)).astype(int).flatten().tolist() for line in moved]
 

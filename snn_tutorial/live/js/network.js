@@ -30,6 +30,8 @@ const PACE = 60;
 const STROKE = 1200;
 /** Ink that a garment takes at least, in white pixels: of less a network says nothing. */
 const INK = 20;
+/** Garments that differ only in a line or two: of a drawing one answer, unless the network is surer than this. */
+const [TOPS, SURE] = [["Pullover", "Coat", "Shirt"], 0.6];
 /** Hidden neurons whose spikes are drawn, at most. */
 const DRAWN = 64;
 const NOTHING = range(SIDE).map(() => 0);
@@ -99,6 +101,9 @@ export const network = (data, signal) => {
   /** @type {Activity[]} */
   let activities = [];
   const truth = () => labels[image.value];
+  /** What a network answers. @param {Answer} answer */
+  const word = ({ shares, best }) =>
+    truth() === undefined && TOPS.includes(classes[best]) && shares[best] < SURE ? "a top" : classes[best];
   /** The class that a network should keep: of a drawing, what it said when that ended. @param {Activity} activity */
   const kept = ({ answers }) => truth() ?? answers[SIDE].best;
 
@@ -207,15 +212,17 @@ export const network = (data, signal) => {
       loaded[k],
       activities[k],
     ];
-    const { shares, best } = activity.answers[time.value];
+    const found = activity.answers[time.value];
+    const [{ shares, best }, named] = [found, word(found)];
     const next = largest(shares.map((share, c) => (c === best ? -1 : share)));
     const judged = truth() === undefined ? "" : truth() === best ? "\u2713 " : "\u2717 ";
     const all = sharesNow()[k];
     name.textContent = trained.name;
-    answered.textContent = isKnown ? classes[best] : time.value && pad.strokes.length ? "unsure" : "\u2013";
-    answered.classList.toggle("wrong", isKnown && best !== kept(activity));
+    answered.textContent = isKnown ? named : time.value && pad.strokes.length ? "unsure" : "\u2013";
+    const isKept = truth() === undefined ? named === word(activity.answers[SIDE]) : best === truth();
+    answered.classList.toggle("wrong", isKnown && !isKept);
     const lines = isKnown
-      ? [judged + percent(shares[best]), `then ${classes[next]} ${percent(shares[next])}`]
+      ? [`${judged}${named === classes[best] ? "" : `${classes[best]} `}${percent(shares[best])}`, `then ${classes[next]} ${percent(shares[next])}`]
       : ["", ""];
     const whose = isReplaced ? "trained here" : all ? `all images: ${percent(all)}` : "";
     second.textContent = [...lines, whose].join("\n");
@@ -226,7 +233,7 @@ export const network = (data, signal) => {
     sign.style.setProperty("--spike", `${glow(activity.spikes)}`);
     sign.style.setProperty("--current", `${synapse ? glow(activity.currents) : 0}`);
     sign.style.setProperty("--loop", `${hidden.isFedBack ? glow(activity.currents) : 0}`);
-    return `${trained.name} ${classes[best]}`;
+    return `${trained.name} ${named}`;
   }
 
   /** Say who has kept what the picture shows; of a picture whose class is not known, what the networks say. */
@@ -237,11 +244,11 @@ export const network = (data, signal) => {
       range(loaded.length)
         .filter(is)
         .map((k) => loaded[k].trained.name);
-    const said = (/** @type {number[]} */ found) =>
-      found.map((best, k) => `${loaded[k].trained.name} ${classes[best]}`);
+    const said = (/** @type {number} */ t) =>
+      activities.map(({ answers }, k) => `${loaded[k].trained.name} ${word(answers[t])}`).join(", ");
     const wait = `After ${blanks} blank columns`;
     if (truth() === undefined)
-      return `When it ends they say: ${said(before).join(", ")}. ${wait}: ${said(now).join(", ")}.`;
+      return `When it ends they say: ${said(SIDE)}. ${wait}: ${said(time.value)}.`;
     const knew = named((k) => before[k] === truth());
     const begin = knew.length === loaded.length ? "All three knew it." : `When it ended, ${listed(knew)} knew it.`;
     const lost = named((k) => now[k] !== truth());
