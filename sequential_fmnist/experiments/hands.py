@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Callable, Iterator
-from itertools import combinations, pairwise
+from itertools import pairwise
 from random import Random
 
 import numpy as np
@@ -364,6 +364,13 @@ SIDE, ROOM, MOST, STEP, INK, EDGE, FALL, REACH, FAINT, FILL = 28, 25, 0.9, 0.5, 
 BRIDGE = 10
 
 
+def along(starts: np.ndarray, ways: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """Return points ``[n, 2]`` on lines ``[m, 2]``, ``parts`` of each, without the last."""
+    which = np.repeat(np.arange(len(parts)), parts)
+    part = np.arange(len(which)) - np.repeat(np.cumsum(parts) - parts, parts)
+    return starts[which] + ways[which] * (part / parts[which])[:, None]
+
+
 def seen(strokes: list[Stroke]) -> np.ndarray:
     """Return what networks see of a drawing, ``[28, 28]`` from 0 to 255, as ``seen`` in ``pad.js`` does."""
     points = np.concatenate([np.reshape(stroke, (-1, 2)) for stroke in strokes]).astype(float)
@@ -373,9 +380,7 @@ def seen(strokes: list[Stroke]) -> np.ndarray:
     last = np.cumsum([len(stroke) // 2 for stroke in strokes]) - 1
     way[last] = 0  # from the end of a stroke no line leads on
     parts = np.maximum(1, np.ceil(np.sqrt((way * way).sum(1)) / STEP)).astype(int)
-    which = np.repeat(np.arange(len(points)), parts)
-    part = np.arange(len(which)) - np.repeat(np.cumsum(parts) - parts, parts)
-    dabs = points[which] + way[which] * (part / parts[which])[:, None]
+    dabs = along(points, way, parts)
     steps = np.arange(-REACH, REACH + 1)
     pixel = np.floor(dabs)[:, None] + np.stack(np.meshgrid(steps, steps), -1).reshape(
         -1, 2
@@ -387,14 +392,12 @@ def seen(strokes: list[Stroke]) -> np.ndarray:
     greys = np.clip(INK - FALL * (near - EDGE), 0, INK)
     ink, square = greys > FAINT, np.ones((3, 3))
     wall, ends = ink.copy(), points[np.concatenate([[0], last[:-1] + 1, last])]
-    for one, other in combinations(ends, 2):
-        if (far := np.sqrt(((other - one) ** 2).sum())) <= BRIDGE:
-            steps = np.ceil(far / STEP)
-            x, y = np.floor(
-                one[:, None] + (other - one)[:, None] * (np.arange(steps) / max(steps, 1))
-            ).astype(int)
-            is_inside = (np.minimum(x, y) >= 0) & (np.maximum(x, y) < SIDE)
-            wall[y[is_inside], x[is_inside]] = True
+    one, other = np.triu_indices(len(ends), 1)
+    far = np.sqrt(((ends[other] - ends[one]) ** 2).sum(1))
+    steps = np.ceil(np.where(far <= BRIDGE, far, 0) / STEP).astype(int)
+    x, y = np.floor(along(ends[one], ends[other] - ends[one], steps)).astype(int).T
+    is_inside = (np.minimum(x, y) >= 0) & (np.maximum(x, y) < SIDE)
+    wall[y[is_inside], x[is_inside]] = True
     parts, _ = ndimage.label(~np.pad(ndimage.binary_dilation(np.pad(wall, 1), square), 1))
     ground = ndimage.binary_dilation(parts == parts[0, 0], square)[2:-2, 2:-2] & ~ink
     return np.rint(np.where(ground, greys, np.maximum(greys, FILL))).astype(np.uint8)

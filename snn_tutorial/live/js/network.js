@@ -221,8 +221,9 @@ export const network = (data, signal) => {
     answered.textContent = isKnown ? named : time.value && pad.strokes.length ? "unsure" : "\u2013";
     const isKept = truth() === undefined ? named === word(activity.answers[SIDE]) : best === truth();
     answered.classList.toggle("wrong", isKnown && !isKept);
+    const begin = named === classes[best] ? judged : `${classes[best]} `;
     const lines = isKnown
-      ? [`${judged}${named === classes[best] ? "" : `${classes[best]} `}${percent(shares[best])}`, `then ${classes[next]} ${percent(shares[next])}`]
+      ? [begin + percent(shares[best]), `then ${classes[next]} ${percent(shares[next])}`]
       : ["", ""];
     const whose = isReplaced ? "trained here" : all ? `all images: ${percent(all)}` : "";
     second.textContent = [...lines, whose].join("\n");
