@@ -359,7 +359,7 @@ def word(strokes: list[Stroke]) -> str:
 
 
 #: As in ``pad.js``.
-SIDE, ROOM, MOST, STEP, INK, EDGE, FALL, REACH, FAINT, FILL = 28, 25, 0.9, 0.5, 230, 0.4, 160, 3, 40, 110
+SIDE, ROOM, MOST, STEP, INK, EDGE, FALL, REACH, FAINT, FILL = 28, 25, 0.9, 0.5, 230, 0.4, 160, 2, 40, 110
 #: Ends of strokes that are nearer, in pixels, enclose as if a line joined them; the line is no ink.
 BRIDGE = 10
 
