@@ -42,9 +42,9 @@ SPEC = NetworkSpec(surrogate_function="sigmoid", detach_reset="none", readout="m
                    tau=float(BLANK), hidden=HIDDEN)  # fmt: skip
 #: The networks of the first are shipped.
 SEEDS = (0, 1, 2)
-TRAINING = TrainingConfig(opt="adam", lr=0.005, loss="cross-entropy", clip=1.0, epochs=12, batch_size=128)
+TRAINING = TrainingConfig(opt="adam", lr=0.005, loss="cross-entropy", clip=1.0, epochs=7, batch_size=128)
 #: Images and drawings to train with, and seed of those; part of the images that are mirrored.
-REAL, DRAWN, SEED, MIRRORED = 30_000, 60_000, 1, 0.3
+REAL, DRAWN, SEED, MIRRORED = 20_000, 30_000, 1, 0.3
 RUNS = Path("runs") / "waiting"
 #: Drawings that are counted, 40 of each class, and their seed.
 COUNTED, OTHER_SEED = 400, 2
