@@ -130,26 +130,19 @@ def top(hand: Hand, name: str) -> Lines:
 
 def front(hand: Hand, is_coat: bool, neck: float, edge: float, body: float, length: float) -> Lines:
     """Return collar, opening, buttons, pockets and belt of a shirt or a coat."""
-    x, deep = hand.uniform(-0.03, 0.05), hand.uniform(0.1, 0.55) if is_coat else edge
-    wide, low = (
-        (hand.uniform(0.9, 1.8), hand.uniform(0.3, 0.6) * deep)
-        if is_coat
-        else (0.9, edge + hand.uniform(0.05, 0.2))
-    )
+    x, deep, wide = hand.uniform(-0.03, 0.05), edge, 0.9
+    if is_coat:
+        deep, wide = hand.uniform(0.1, 0.55), hand.uniform(0.9, 1.8)
+    low = hand.uniform(0.3, 0.6) * deep if is_coat else edge + hand.uniform(0.05, 0.2)
     count, size = (hand.randint(2, 4), hand.uniform(0.012, 0.05)) if is_coat else (hand.randint(3, 6), 0.012)
-    apart, y = (
-        hand.uniform(0.05, 0.15) if is_coat else hand.uniform(-0.03, 0.1),
-        length * hand.uniform(0.58, 0.7),
-    )
+    apart = hand.uniform(0.05, 0.15) if is_coat else hand.uniform(-0.03, 0.1)
+    y = length * hand.uniform(0.58, 0.7)
     heights = [deep + 0.1 + (0.85 * length - deep) * k / count for k in range(count)] if hand.has(0.8) else []
     a, b, is_double = 0.3 * body, 0.75 * body, is_coat and hand.has(0.25)
     return [
         (1, [(x, deep), (x, length)]),
         (0.3, [(x + 0.08, deep), (x + 0.08, length)]),
-        (
-            0.7 if is_coat else 0.9,
-            [(-neck, 0), (-wide * neck, low), (x, deep), (wide * neck, low), (neck, 0)],
-        ),
+        (0.9 - 0.2 * is_coat, [(-neck, 0), (-wide * neck, low), (x, deep), (wide * neck, low), (neck, 0)]),
         *(
             (1, [(x + side * apart + size * math.cos(t), at + size * math.sin(t)) for t in (0, 2, 4, 6)])
             for at in heights
@@ -166,13 +159,8 @@ def trouser(hand: Hand, name: str) -> Lines:
     waist, length, crotch = hand.uniform(0.26, 0.5), hand.uniform(1.3, 2.1), hand.uniform(0.35, 0.7)
     outer = waist * hand.uniform(0.9, 1.8)
     inner = max(hand.uniform(0.01, 0.08), outer - hand.uniform(0.16, 0.45))
-    half = [
-        (waist, 0.0),
-        (waist * hand.uniform(1, 1.15), 0.32),
-        (outer, length),
-        (inner, length),
-        (0.0, crotch),
-    ]
+    hips = waist * hand.uniform(1, 1.15)
+    half = [(waist, 0.0), (hips, 0.32), (outer, length), (inner, length), (0.0, crotch)]
     return [
         (1, [*half, *mirrored(half), half[0]]),
         across(0.5, waist, 0.11),
@@ -319,12 +307,8 @@ def drawing(hand: Hand, name: str) -> list[Stroke]:
         is_lifted = len(line) > 12 and hand.has(0.25)  # the pen, for a gap
         at = hand.randrange(2, len(line) - 4) if is_lifted else len(line)
         strokes += [line[:at], line[at + hand.randint(1, max(1, len(line) // 9)) :]]
-    side, stretch, shear, angle = (
-        hand.choice((-1, 1)),
-        hand.uniform(0.72, 1.35),
-        hand.gauss(0, 0.06),
-        hand.gauss(0, 0.17),
-    )
+    side, stretch = hand.choice((-1, 1)), hand.uniform(0.72, 1.35)
+    shear, angle = hand.gauss(0, 0.06), hand.gauss(0, 0.17)
     bend, shake, slip = hand.uniform(0, 0.06), hand.uniform(0, 0.012), hand.uniform(0, 0.03)
     waves = [(hand.gauss(0, bend), hand.uniform(1, 5), hand.uniform(0, 6.3)) for _ in range(4)]
 
