@@ -123,16 +123,14 @@ def top(hand: Hand, name: str) -> Lines:
         across(0.45 * is_dress, waist, 0.52 * length),
         *((0.2 * is_dress, [(k * waist, 0.52 * length), (k * hem, 0.97 * length)]) for k in (-0.4, 0, 0.4)),
     ]
-    return lines + (
-        front(hand, is_coat, neck, edge[len(edge) // 2][1], body, length) if is_coat or is_shirt else []
-    )
+    is_open, middle = is_coat or is_shirt, edge[len(edge) // 2][1]
+    return lines + (front(hand, is_coat, neck, middle, body, length) if is_open else [])
 
 
 def front(hand: Hand, is_coat: bool, neck: float, edge: float, body: float, length: float) -> Lines:
     """Return collar, opening, buttons, pockets and belt of a shirt or a coat."""
-    x, deep, wide = hand.uniform(-0.03, 0.05), edge, 0.9
-    if is_coat:
-        deep, wide = hand.uniform(0.1, 0.55), hand.uniform(0.9, 1.8)
+    x = hand.uniform(-0.03, 0.05)
+    deep, wide = (hand.uniform(0.1, 0.55), hand.uniform(0.9, 1.8)) if is_coat else (edge, 0.9)
     low = hand.uniform(0.3, 0.6) * deep if is_coat else edge + hand.uniform(0.05, 0.2)
     count, size = (hand.randint(2, 4), hand.uniform(0.012, 0.05)) if is_coat else (hand.randint(3, 6), 0.012)
     apart = hand.uniform(0.05, 0.15) if is_coat else hand.uniform(-0.03, 0.1)
@@ -247,9 +245,8 @@ def bag(hand: Hand, name: str) -> Lines:
     body: Line = [(-upper, 0), (upper, 0), (lower, high), (-lower, high), (-upper, 0)]
     handle: Line = [(-wide, 0), (-0.8 * wide, -arch), (0.8 * wide, -arch), (wide, 0)]
     if hand.has(0.7):
-        handle = curve(
-            (-wide, 0), (-0.85 * wide, -0.7 * arch), (0, -arch), (0.85 * wide, -0.7 * arch), (wide, 0)
-        )
+        side = 0.85 * wide
+        handle = curve((-wide, 0), (-side, -0.7 * arch), (0, -arch), (side, -0.7 * arch), (wide, 0))
     flap, seam = high * hand.uniform(0.3, 0.6), high * hand.uniform(0.12, 0.3)
     boxes = [
         (0.3, 0.06, 0.35 * high, 0.45 * high),
@@ -342,6 +339,16 @@ def word(strokes: list[Stroke]) -> str:
     return base64.urlsafe_b64encode(letters).decode().rstrip("=")
 
 
+#: As in ``network.js``: garments that differ only in a line or two, and the share from which a network is sure of one.
+ALIKE, SURE = ("Pullover", "Coat", "Shirt"), 0.6
+
+
+def said(shares: np.ndarray) -> str:
+    """Return the answer to a drawing: the class of the largest share, or "a top" for an unsure one of :data:`ALIKE`."""
+    best = SequentialFashionMNIST.classes[int(np.argmax(shares))]
+    return "a top" if best in ALIKE and max(shares) < SURE else best
+
+
 #: As in ``pad.js``.
 SIDE, ROOM, MOST, STEP, INK, EDGE, FALL, REACH, FAINT, FILL = 28, 25, 0.9, 0.5, 230, 0.4, 160, 2, 40, 110
 #: Ends of strokes that are nearer, in pixels, enclose as if a line joined them; the line is no ink.
@@ -365,10 +372,8 @@ def seen(strokes: list[Stroke]) -> np.ndarray:
     way[last] = 0  # from the end of a stroke no line leads on
     parts = np.maximum(1, np.ceil(np.sqrt((way * way).sum(1)) / STEP)).astype(int)
     dabs = along(points, way, parts)
-    steps = np.arange(-REACH, REACH + 1)
-    pixel = np.floor(dabs)[:, None] + np.stack(np.meshgrid(steps, steps), -1).reshape(
-        -1, 2
-    )  # [dabs, near, 2]
+    square = np.mgrid[-REACH : REACH + 1, -REACH : REACH + 1].reshape(2, -1).T
+    pixel = np.floor(dabs)[:, None] + square  # [dabs, near, 2]
     apart = pixel + 0.5 - dabs[:, None]
     inside = ((pixel >= 0) & (pixel < SIDE)).all(2)
     (x, y), near = pixel[inside].astype(int).T, np.full((SIDE, SIDE), float(SIDE))

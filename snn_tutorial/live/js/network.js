@@ -31,7 +31,7 @@ const STROKE = 1200;
 /** Ink that a garment takes at least, in white pixels: of less a network says nothing. */
 const INK = 20;
 /** Garments that differ only in a line or two: of a drawing one answer, unless the network is surer than this. */
-const [TOPS, SURE] = [["Pullover", "Coat", "Shirt"], 0.6];
+const [ALIKE, SURE] = [["Pullover", "Coat", "Shirt"], 0.6];
 /** Hidden neurons whose spikes are drawn, at most. */
 const DRAWN = 64;
 const NOTHING = range(SIDE).map(() => 0);
@@ -103,7 +103,7 @@ export const network = (data, signal) => {
   const truth = () => labels[image.value];
   /** What a network answers. @param {Answer} answer */
   const word = ({ shares, best }) =>
-    truth() === undefined && TOPS.includes(classes[best]) && shares[best] < SURE ? "a top" : classes[best];
+    truth() === undefined && ALIKE.includes(classes[best]) && shares[best] < SURE ? "a top" : classes[best];
   /** The class that a network should keep: of a drawing, what it said when that ended. @param {Activity} activity */
   const kept = ({ answers }) => truth() ?? answers[SIDE].best;
 
