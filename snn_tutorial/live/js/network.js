@@ -248,8 +248,7 @@ export const network = (data, signal) => {
     const said = (/** @type {number} */ t) =>
       activities.map(({ answers }, k) => `${loaded[k].trained.name} ${word(answers[t])}`).join(", ");
     const wait = `After ${blanks} blank columns`;
-    if (truth() === undefined)
-      return `When it ends they say: ${said(SIDE)}. ${wait}: ${said(time.value)}.`;
+    if (truth() === undefined) return `When it ends they say: ${said(SIDE)}. ${wait}: ${said(time.value)}.`;
     const knew = named((k) => before[k] === truth());
     const begin = knew.length === loaded.length ? "All three knew it." : `When it ended, ${listed(knew)} knew it.`;
     const lost = named((k) => now[k] !== truth());
