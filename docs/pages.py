@@ -137,8 +137,8 @@ def _gallery(shares: Mapping[str, np.ndarray], hands: SequentialFashionMNIST) ->
 
 
 def _shares(record: dict[str, Any], classes: tuple[str, ...]) -> str:
-    """Return a table, folded, of the drawings that each network names when the picture ends, and two sentences."""
-    networks = record["networks"].values()
+    """Return what was counted, and a table, folded, of the drawings that each network names when the picture ends."""
+    networks, recipe = record["networks"].values(), record["recipe"]
     shares = np.array([[row[k] / sum(row) for k, row in enumerate(one["confusion"])] for one in networks])
     rows = [["", *(name.replace("-", " ") for name in record["networks"])]]
     rows += [
@@ -150,12 +150,15 @@ def _shares(record: dict[str, Any], classes: tuple[str, ...]) -> str:
     hard = [classes[k] for k in shares.mean(0).argsort()[:3]]
     table = f'<table class="table">{"".join(f"<tr>{row}</tr>" for row in cells)}</table>'
     counts = np.array([one["confusion"] for one in networks])
-    alike = np.array([name in ALIKE for name in classes])
-    right = np.trace(counts, axis1=1, axis2=2), counts[:, alike][:, :, alike].sum((1, 2))
-    one = (right[0] + right[1] - counts[:, alike, alike].sum(1)) / counts.sum((1, 2))
-    named = ", ".join(f"{name} {share:.0%}" for name, share in zip(rows[0][1:], one, strict=True))
-    text = f"<p>Hardest to tell are {hard[0]}, {hard[1]} and {hard[2]}. "
-    text += f"With {ALIKE[0]}, {ALIKE[1]} and {ALIKE[2]} as one garment: {named}.</p>".replace("%", " %")
+    is_alike = np.isin(classes, ALIKE)
+    is_right = np.eye(len(classes), dtype=bool) | np.outer(is_alike, is_alike)
+    as_one = (counts * is_right).sum((1, 2)) / counts.sum((1, 2))
+    named = ", ".join(f"{name} {share:.0%}" for name, share in zip(rows[0][1:], as_one, strict=True))
+    text = (
+        f"<p>The matrix counts {recipe['counted']} drawings; press a cell to see some of them. The networks learned from "
+        f"{recipe['real']:,} images, some of them mirrored, and from {recipe['drawn']:,} other drawings. Hardest to tell "
+        f"are {hard[0]}, {hard[1]} and {hard[2]}. With {ALIKE[0]}, {ALIKE[1]} and {ALIKE[2]} as one garment: {named}.</p>"
+    ).replace("%", " %")
     return f"{text}<details><summary>Share of each class that is named</summary>{table}</details>"
 
 
