@@ -155,10 +155,11 @@ def _shares(record: dict[str, Any], classes: tuple[str, ...]) -> str:
     as_one = (counts * is_right).sum((1, 2)) / counts.sum((1, 2))
     named = ", ".join(f"{name} {share:.0%}" for name, share in zip(rows[0][1:], as_one, strict=True))
     text = (
-        f"<p>The matrix counts {recipe['counted']} drawings; press a cell to see some of them. The networks learned from "
-        f"{recipe['real']:,} images, some of them mirrored, and from {recipe['drawn']:,} other drawings. Hardest to tell "
-        f"are {hard[0]}, {hard[1]} and {hard[2]}. With {ALIKE[0]}, {ALIKE[1]} and {ALIKE[2]} as one garment: {named}.</p>"
-    ).replace("%", " %")
+        f"<p>The matrix counts {recipe['counted']} drawings; press a cell to see some of them. The networks learned "
+        f"from {recipe['real']:,} images, some of them mirrored, and from {recipe['drawn']:,} other drawings. "
+        f"Hardest to tell are {hard[0]}, {hard[1]} and {hard[2]}. "
+        f"With {ALIKE[0]}, {ALIKE[1]} and {ALIKE[2]} as one garment: {named}.</p>"
+    ).replace("%", "\u00a0%")
     return f"{text}<details><summary>Share of each class that is named</summary>{table}</details>"
 
 
