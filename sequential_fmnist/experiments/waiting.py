@@ -22,7 +22,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sequential_fmnist.checkpoint import atomic_write, sha256
+from sequential_fmnist.checkpoint import atomic_write, load, sha256
 from sequential_fmnist.data import SequentialFashionMNIST
 from sequential_fmnist.evaluate import predict
 from sequential_fmnist.experiments.hands import drawings, seen
@@ -109,12 +109,21 @@ def counted(net: nn.Module, test: SequentialFashionMNIST, hands: SequentialFashi
 
 
 def trained(kind: str, seed: int, pictures: SequentialFashionMNIST) -> nn.Module:
-    """Train a network, or resume its training, and return it with weights in half precision."""
+    """Train a network as far as it is not trained yet, and return it with weights in half precision."""
     torch.manual_seed(seed)
-    net, folder = dataclasses.replace(SPEC, model=kind).build(), RUNS / f"{kind}-{seed}"
+    net, config = dataclasses.replace(SPEC, model=kind).build(), dataclasses.replace(TRAINING, seed=seed)
+    asked, folder = Waits(net), RUNS / f"{kind}-{seed}"
     latest = folder / "latest.pt"
-    fit(Waits(net), pictures, config=dataclasses.replace(TRAINING, seed=seed), output_dir=folder, log=print,
-        progress=False, resume=latest if latest.exists() else None)  # fmt: skip
+    state = load(latest) if latest.exists() else None
+    if (
+        state
+        and state["epoch"] == config.epochs
+        and dataclasses.asdict(config).items() <= state["config"].items()
+    ):
+        asked.load_state_dict(state["model"])
+    else:
+        fit(asked, pictures, config=config, output_dir=folder, log=print, progress=False,
+            resume=latest if state else None)  # fmt: skip
     net = fold(net)
     net.load_state_dict({name: weight.half().float() for name, weight in net.state_dict().items()})
     return net
