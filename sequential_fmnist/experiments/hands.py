@@ -340,7 +340,7 @@ def word(strokes: list[Stroke]) -> str:
 
 
 #: As in ``network.js``: garments that differ only in a line or two, and the share from which a network is sure of one.
-ALIKE, SURE = ("Pullover", "Coat", "Shirt"), 0.6
+ALIKE, SURE = ("Pullover", "Coat", "Shirt"), 0.8
 
 
 def said(shares: np.ndarray) -> str:

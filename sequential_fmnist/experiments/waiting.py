@@ -40,7 +40,7 @@ LAST, BLANK = 7, 56
 SPEC = NetworkSpec(surrogate_function="sigmoid", detach_reset="none", readout="membrane", batch_norm=True,
                    tau=float(BLANK), hidden=128)  # fmt: skip
 #: The networks of the first are shipped.
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1)
 TRAINING = TrainingConfig(opt="adam", lr=0.005, loss="cross-entropy", clip=1.0, epochs=9, batch_size=128)
 #: Images and drawings to train with, and seed of those; part of the images that are mirrored.
 REAL, DRAWN, SEED, MIRRORED = 15_000, 20_000, 1, 0.3
@@ -114,16 +114,12 @@ def trained(kind: str, seed: int, pictures: SequentialFashionMNIST) -> nn.Module
     net, config = dataclasses.replace(SPEC, model=kind).build(), dataclasses.replace(TRAINING, seed=seed)
     asked, folder = Waits(net), RUNS / f"{kind}-{seed}"
     latest = folder / "latest.pt"
-    state = load(latest) if latest.exists() else None
-    if (
-        state
-        and state["epoch"] == config.epochs
-        and dataclasses.asdict(config).items() <= state["config"].items()
-    ):
+    state = load(latest) if latest.exists() else {"config": {}}
+    if dataclasses.asdict(config).items() <= state["config"].items() and state["epoch"] == config.epochs:
         asked.load_state_dict(state["model"])
     else:
-        fit(asked, pictures, config=config, output_dir=folder, log=print, progress=False,
-            resume=latest if state else None)  # fmt: skip
+        resume = latest if latest.exists() else None
+        fit(asked, pictures, config=config, output_dir=folder, log=print, progress=False, resume=resume)
     net = fold(net)
     net.load_state_dict({name: weight.half().float() for name, weight in net.state_dict().items()})
     return net

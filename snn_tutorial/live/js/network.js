@@ -31,7 +31,7 @@ const STROKE = 1200;
 /** Ink that a garment takes at least, in white pixels: of less a network says nothing. */
 const INK = 20;
 /** Garments that differ only in a line or two: of a drawing one answer, unless the network is surer than this. */
-const [ALIKE, SURE] = [["Pullover", "Coat", "Shirt"], 0.6];
+const [ALIKE, SURE] = [["Pullover", "Coat", "Shirt"], 0.8];
 /** Hidden neurons whose spikes are drawn, at most. */
 const DRAWN = 64;
 const NOTHING = range(SIDE).map(() => 0);
