@@ -40,10 +40,10 @@ LAST, BLANK = 7, 56
 SPEC = NetworkSpec(surrogate_function="sigmoid", detach_reset="none", readout="membrane", batch_norm=True,
                    tau=float(BLANK), hidden=128)  # fmt: skip
 #: The networks of the first are shipped.
-SEEDS = (0, 1)
-TRAINING = TrainingConfig(opt="adam", lr=0.005, loss="cross-entropy", clip=1.0, epochs=9, batch_size=128)
+SEEDS = (0, 1, 2)
+TRAINING = TrainingConfig(opt="adam", lr=0.005, loss="cross-entropy", clip=1.0, epochs=12, batch_size=128)
 #: Images and drawings to train with, and seed of those; part of the images that are mirrored.
-REAL, DRAWN, SEED, MIRRORED = 15_000, 20_000, 1, 0.3
+REAL, DRAWN, SEED, MIRRORED = 30_000, 60_000, 1, 0.3
 RUNS = Path("runs") / "waiting"
 #: Drawings that are counted, 40 of each class, and their seed.
 COUNTED, OTHER_SEED = 400, 2
