@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from sphinx.application import Sphinx
 
 from sequential_fmnist.data import SequentialFashionMNIST
-from sequential_fmnist.experiments.hands import drawings, word
+from sequential_fmnist.experiments.hands import ALIKE, drawings, said, word
 from sequential_fmnist.experiments.waiting import BLANK, COUNTED, OTHER_SEED, Waits, drawn
 from sequential_fmnist.networks import columns_as_sequence
 from snn_core.functional import reset_net, scan
@@ -107,26 +107,29 @@ def write_views(app: Sphinx) -> None:
     page = laboratory(load_results(RESULTS, "stories"))
     (folder / "docs" / "laboratory.html").write_text(IMAGES.sub('"images": null', page.data))
     hands = drawn(OTHER_SEED, COUNTED)
-    guesses = {name: outputs(net, hands, 0).argmax(1).numpy() for name, net in nets.items()}
+    shares = {name: outputs(net, hands, 0).softmax(1).numpy() for name, net in nets.items()}
+    guesses = {name: found.argmax(1) for name, found in shares.items()}
     page = confused_images(hands.images[:, 0].numpy(), hands.labels.numpy(), guesses, hands.classes)
-    parts = [_gallery(guesses, hands), page.data, _shares(record, hands.classes)]
+    parts = [_gallery(shares, hands), page.data, _shares(record, hands.classes)]
     (folder / "docs" / "drawings.html").write_text("\n".join(parts))
 
 
-def _gallery(guesses: Mapping[str, np.ndarray], hands: SequentialFashionMNIST) -> str:
+def _gallery(shares: Mapping[str, np.ndarray], hands: SequentialFashionMNIST) -> str:
     """Return the first drawings of each class with the answers of the networks; each leads to the pad."""
     cells = []
     for k, (label, strokes) in enumerate(drawings(OTHER_SEED, SHOWN * len(hands.classes))):
         png = io.BytesIO()
         PIL.Image.fromarray(hands.images[k, 0].numpy()).save(png, "PNG")
         picture = f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
-        said = "".join(
-            f'<span title="{name}">{"✓" if guess[k] == label else "✗"} {hands.classes[guess[k]]}</span>'
-            for name, guess in guesses.items()
+        name, answers = hands.classes[label], {kind: said(found[k]) for kind, found in shares.items()}
+        right = {name, "a top"} if name in (*ALIKE, "T-shirt/top") else {name}
+        lines = "".join(
+            f'<span title="{kind}">{"✓" if answer in right else "✗"} {answer}</span>'
+            for kind, answer in answers.items()
         )
         cell = (
-            f'<a href="../index.html#drawing={word(strokes)}"><b>{hands.classes[label]}</b>'
-            f'<img width="84" height="84" alt="a drawing of a {hands.classes[label]}" src="{picture}">{said}</a>'
+            f'<a href="../index.html#drawing={word(strokes)}"><b>{name}</b>'
+            f'<img width="84" height="84" alt="a drawing: {name}" src="{picture}">{lines}</a>'
         )
         cells.append((label, cell))
     cells.sort(key=lambda one: one[0])
@@ -134,8 +137,8 @@ def _gallery(guesses: Mapping[str, np.ndarray], hands: SequentialFashionMNIST) -
 
 
 def _shares(record: dict[str, Any], classes: tuple[str, ...]) -> str:
-    """Return a table, folded, of the drawings that each network names when the picture ends, and which are hard."""
-    networks = record["networks"].values()
+    """Return what was counted, and a table, folded, of the drawings that each network names when the picture ends."""
+    networks, recipe = record["networks"].values(), record["recipe"]
     shares = np.array([[row[k] / sum(row) for k, row in enumerate(one["confusion"])] for one in networks])
     rows = [["", *(name.replace("-", " ") for name in record["networks"])]]
     rows += [
@@ -146,8 +149,18 @@ def _shares(record: dict[str, Any], classes: tuple[str, ...]) -> str:
     cells = ("".join(f"<td>{cell.replace('%', ' %')}</td>" for cell in row) for row in rows)
     hard = [classes[k] for k in shares.mean(0).argsort()[:3]]
     table = f'<table class="table">{"".join(f"<tr>{row}</tr>" for row in cells)}</table>'
-    said = f"<p>Hardest to tell are {hard[0]}, {hard[1]} and {hard[2]}.</p>"
-    return f"{said}<details><summary>Share of each class that is named</summary>{table}</details>"
+    counts = np.array([one["confusion"] for one in networks])
+    is_alike = np.isin(classes, ALIKE)
+    is_right = np.eye(len(classes), dtype=bool) | np.outer(is_alike, is_alike)
+    as_one = (counts * is_right).sum((1, 2)) / counts.sum((1, 2))
+    named = ", ".join(f"{name} {share:.0%}" for name, share in zip(rows[0][1:], as_one, strict=True))
+    text = (
+        f"<p>The matrix counts {recipe['counted']} drawings; press a cell to see some of them. The networks learned "
+        f"from {recipe['real']:,} images, some of them mirrored, and from {recipe['drawn']:,} other drawings. "
+        f"Hardest to tell are {hard[0]}, {hard[1]} and {hard[2]}. "
+        f"With {ALIKE[0]}, {ALIKE[1]} and {ALIKE[2]} as one garment: {named}.</p>"
+    ).replace("%", "\u00a0%")
+    return f"{text}<details><summary>Share of each class that is named</summary>{table}</details>"
 
 
 def adapt(app: Sphinx, docname: str, source: list[str]) -> None:

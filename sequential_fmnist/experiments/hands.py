@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Callable, Iterator
-from itertools import combinations, pairwise
+from itertools import pairwise
 from random import Random
 
 import numpy as np
@@ -29,8 +29,8 @@ Stroke = list[int]
 TOPS: dict[str, tuple[Point, ...]] = {
     "T-shirt/top": ((0.2, 0.42), (15, 60), (0.95, 1.25), (0.34, 0.46), (0.9, 1.02), (0.95, 1.1)),
     "Pullover": ((0.75, 1.05), (35, 82), (0.9, 1.25), (0.34, 0.48), (0.92, 1.05), (0.9, 1.05)),
-    "Shirt": ((0.7, 1.0), (35, 82), (1.0, 1.35), (0.34, 0.44), (0.9, 1.0), (0.95, 1.08)),
-    "Coat": ((0.8, 1.1), (45, 82), (1.2, 1.75), (0.34, 0.46), (0.85, 1.05), (1.0, 1.4)),
+    "Shirt": ((0.7, 1.0), (35, 86), (1.0, 1.4), (0.34, 0.46), (0.9, 1.0), (0.95, 1.08)),
+    "Coat": ((0.7, 1.15), (45, 86), (1.2, 1.9), (0.32, 0.48), (0.8, 1.05), (0.95, 1.5)),
     "Dress": ((0.15, 0.4), (20, 65), (1.6, 2.2), (0.26, 0.34), (0.65, 0.95), (1.2, 2.4)),
 }
 
@@ -123,48 +123,42 @@ def top(hand: Hand, name: str) -> Lines:
         across(0.45 * is_dress, waist, 0.52 * length),
         *((0.2 * is_dress, [(k * waist, 0.52 * length), (k * hem, 0.97 * length)]) for k in (-0.4, 0, 0.4)),
     ]
-    return lines + (
-        front(hand, is_coat, neck, edge[len(edge) // 2][1], body, length) if is_coat or is_shirt else []
-    )
+    is_open, middle = is_coat or is_shirt, edge[len(edge) // 2][1]
+    return lines + (front(hand, is_coat, neck, middle, body, length) if is_open else [])
 
 
 def front(hand: Hand, is_coat: bool, neck: float, edge: float, body: float, length: float) -> Lines:
     """Return collar, opening, buttons, pockets and belt of a shirt or a coat."""
-    x, deep = hand.uniform(-0.03, 0.05), hand.uniform(0.25, 0.5) if is_coat else edge
-    wide, low = (hand.uniform(1.1, 1.7), 0.5 * deep) if is_coat else (0.9, edge + hand.uniform(0.05, 0.2))
-    count, size = (hand.randint(2, 4), hand.uniform(0.02, 0.05)) if is_coat else (hand.randint(3, 6), 0.012)
-    apart, y = 0.12 if is_coat else hand.uniform(0.02, 0.1), length * hand.uniform(0.58, 0.7)
+    x = hand.uniform(-0.03, 0.05)
+    deep, wide = (hand.uniform(0.1, 0.55), hand.uniform(0.9, 1.8)) if is_coat else (edge, 0.9)
+    low = hand.uniform(0.3, 0.6) * deep if is_coat else edge + hand.uniform(0.05, 0.2)
+    count, size = (hand.randint(2, 4), hand.uniform(0.012, 0.05)) if is_coat else (hand.randint(3, 6), 0.012)
+    apart = hand.uniform(0.05, 0.15) if is_coat else hand.uniform(-0.03, 0.1)
+    y = length * hand.uniform(0.58, 0.7)
     heights = [deep + 0.1 + (0.85 * length - deep) * k / count for k in range(count)] if hand.has(0.8) else []
-    a, b = 0.3 * body, 0.75 * body
+    a, b, is_double = 0.3 * body, 0.75 * body, is_coat and hand.has(0.25)
     return [
         (1, [(x, deep), (x, length)]),
         (0.3, [(x + 0.08, deep), (x + 0.08, length)]),
-        (
-            0.7 if is_coat else 0.9,
-            [(-neck, 0), (-wide * neck, low), (x, deep), (wide * neck, low), (neck, 0)],
-        ),
+        (0.9 - 0.2 * is_coat, [(-neck, 0), (-wide * neck, low), (x, deep), (wide * neck, low), (neck, 0)]),
         *(
-            (1, [(x + apart + size * math.cos(t), at + size * math.sin(t)) for t in (0, 2, 4, 6)])
+            (1, [(x + side * apart + size * math.cos(t), at + size * math.sin(t)) for t in (0, 2, 4, 6)])
             for at in heights
+            for side in ((1, -1) if is_double else (1,))
         ),
         *both(0.5 * is_coat, [(0.4 * body, y), (0.75 * body, y + hand.uniform(-0.08, 0.12))]),
-        across(0.3 * is_coat, 0.95 * body, 0.55 * length),
+        *(across(0.3 * is_coat, 0.95 * body, share * length) for share in (0.5, 0.56)),
         (0.4 * (not is_coat), [(a, 0.4), (b, 0.4), (b, 0.56), (a, 0.56), (a, 0.4)]),
     ]
 
 
 def trouser(hand: Hand, name: str) -> Lines:
     """Return the lines of trousers."""
-    waist, length, crotch = hand.uniform(0.28, 0.46), hand.uniform(1.5, 2.1), hand.uniform(0.4, 0.6)
-    outer = waist * hand.uniform(0.95, 1.45)
-    inner = max(0.03, outer - hand.uniform(0.16, 0.28))
-    half = [
-        (waist, 0.0),
-        (waist * hand.uniform(1, 1.15), 0.32),
-        (outer, length),
-        (inner, length),
-        (0.0, crotch),
-    ]
+    waist, length, crotch = hand.uniform(0.26, 0.5), hand.uniform(1.3, 2.1), hand.uniform(0.35, 0.7)
+    outer = waist * hand.uniform(0.9, 1.8)
+    inner = max(hand.uniform(0.01, 0.08), outer - hand.uniform(0.16, 0.45))
+    hips = waist * hand.uniform(1, 1.15)
+    half = [(waist, 0.0), (hips, 0.32), (outer, length), (inner, length), (0.0, crotch)]
     return [
         (1, [*half, *mirrored(half), half[0]]),
         across(0.5, waist, 0.11),
@@ -251,9 +245,8 @@ def bag(hand: Hand, name: str) -> Lines:
     body: Line = [(-upper, 0), (upper, 0), (lower, high), (-lower, high), (-upper, 0)]
     handle: Line = [(-wide, 0), (-0.8 * wide, -arch), (0.8 * wide, -arch), (wide, 0)]
     if hand.has(0.7):
-        handle = curve(
-            (-wide, 0), (-0.85 * wide, -0.7 * arch), (0, -arch), (0.85 * wide, -0.7 * arch), (wide, 0)
-        )
+        side = 0.85 * wide
+        handle = curve((-wide, 0), (-side, -0.7 * arch), (0, -arch), (side, -0.7 * arch), (wide, 0))
     flap, seam = high * hand.uniform(0.3, 0.6), high * hand.uniform(0.12, 0.3)
     boxes = [
         (0.3, 0.06, 0.35 * high, 0.45 * high),
@@ -282,7 +275,7 @@ def hatched(hand: Hand, outline: Line) -> list[Line]:
     first, last = (
         (low, high) if hand.has(0.5) else sorted((hand.uniform(low, high), hand.choice((low, high))))
     )
-    step, rows = (high - low) / hand.uniform(7, 18), []
+    step, rows = (high - low) / hand.uniform(5, 18), []
     for k in range(math.ceil((last - first) / step)):
         y = first + (k + 0.5) * step
         edges = [two for two in pairwise([*points, points[0]]) if (two[0][1] <= y) != (two[1][1] <= y)]
@@ -310,15 +303,11 @@ def drawing(hand: Hand, name: str) -> list[Stroke]:
     for line in map(dense, lines + hatched(hand, shape[0][1]) if hand.has(0.3) else lines):
         is_lifted = len(line) > 12 and hand.has(0.25)  # the pen, for a gap
         at = hand.randrange(2, len(line) - 4) if is_lifted else len(line)
-        strokes += [line[:at], line[at + hand.randint(1, max(1, len(line) // 14)) :]]
-    side, stretch, shear, angle = (
-        hand.choice((-1, 1)),
-        hand.uniform(0.72, 1.35),
-        hand.gauss(0, 0.06),
-        hand.gauss(0, 0.11),
-    )
-    bend, shake, slip = hand.uniform(0, 0.05), hand.uniform(0, 0.012), hand.uniform(0, 0.03)
-    waves = [(hand.gauss(0, bend), hand.uniform(1, 3.5), hand.uniform(0, 6.3)) for _ in range(4)]
+        strokes += [line[:at], line[at + hand.randint(1, max(1, len(line) // 9)) :]]
+    side, stretch = hand.choice((-1, 1)), hand.uniform(0.72, 1.35)
+    shear, angle = hand.gauss(0, 0.06), hand.gauss(0, 0.17)
+    bend, shake, slip = hand.uniform(0, 0.06), hand.uniform(0, 0.012), hand.uniform(0, 0.03)
+    waves = [(hand.gauss(0, bend), hand.uniform(1, 5), hand.uniform(0, 6.3)) for _ in range(4)]
 
     def place(x: float, y: float) -> Point:
         dx = sum(much * math.sin(often * y + x + start) for much, often, start in waves[:2])
@@ -331,7 +320,7 @@ def drawing(hand: Hand, name: str) -> list[Stroke]:
         shift = hand.gauss(0, slip), hand.gauss(0, slip)
         moved.append(np.add([place(*point) for point in line], shift))
     low, high = (edge(np.concatenate(moved), axis=0) for edge in (np.min, np.max))
-    size = 255 * (hand.uniform(0.35, 0.6) if hand.has(0.25) else hand.uniform(0.6, 0.93)) / (high - low).max()
+    size = 255 * (hand.uniform(0.2, 0.6) if hand.has(0.25) else hand.uniform(0.6, 0.93)) / (high - low).max()
     corner = [hand.uniform(9, 246 - size * span) for span in (high - low).tolist()]
     return [np.rint(corner + size * (line - low)).astype(int).flatten().tolist() for line in moved]
 
@@ -350,10 +339,27 @@ def word(strokes: list[Stroke]) -> str:
     return base64.urlsafe_b64encode(letters).decode().rstrip("=")
 
 
+#: As in ``network.js``: garments that differ only in a line or two, and the share from which a network is sure of one.
+ALIKE, SURE = ("Pullover", "Coat", "Shirt"), 0.8
+
+
+def said(shares: np.ndarray) -> str:
+    """Return the answer to a drawing: the class of the largest share, or "a top" for an unsure one of :data:`ALIKE`."""
+    best = SequentialFashionMNIST.classes[int(np.argmax(shares))]
+    return "a top" if best in ALIKE and max(shares) < SURE else best
+
+
 #: As in ``pad.js``.
-SIDE, ROOM, MOST, STEP, INK, EDGE, FALL, REACH, FAINT, FILL = 28, 25, 0.9, 0.5, 230, 0.4, 160, 3, 40, 110
+SIDE, ROOM, MOST, STEP, INK, EDGE, FALL, REACH, FAINT, FILL = 28, 25, 0.9, 0.5, 230, 0.4, 160, 2, 40, 110
 #: Ends of strokes that are nearer, in pixels, enclose as if a line joined them; the line is no ink.
 BRIDGE = 10
+
+
+def along(starts: np.ndarray, ways: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """Return points ``[n, 2]`` on lines ``[m, 2]``, ``parts`` of each, without the last."""
+    which = np.repeat(np.arange(len(parts)), parts)
+    part = np.arange(len(which)) - np.repeat(np.cumsum(parts) - parts, parts)
+    return starts[which] + ways[which] * (part / parts[which])[:, None]
 
 
 def seen(strokes: list[Stroke]) -> np.ndarray:
@@ -365,13 +371,9 @@ def seen(strokes: list[Stroke]) -> np.ndarray:
     last = np.cumsum([len(stroke) // 2 for stroke in strokes]) - 1
     way[last] = 0  # from the end of a stroke no line leads on
     parts = np.maximum(1, np.ceil(np.sqrt((way * way).sum(1)) / STEP)).astype(int)
-    which = np.repeat(np.arange(len(points)), parts)
-    part = np.arange(len(which)) - np.repeat(np.cumsum(parts) - parts, parts)
-    dabs = points[which] + way[which] * (part / parts[which])[:, None]
-    steps = np.arange(-REACH, REACH + 1)
-    pixel = np.floor(dabs)[:, None] + np.stack(np.meshgrid(steps, steps), -1).reshape(
-        -1, 2
-    )  # [dabs, near, 2]
+    dabs = along(points, way, parts)
+    square = np.mgrid[-REACH : REACH + 1, -REACH : REACH + 1].reshape(2, -1).T
+    pixel = np.floor(dabs)[:, None] + square  # [dabs, near, 2]
     apart = pixel + 0.5 - dabs[:, None]
     inside = ((pixel >= 0) & (pixel < SIDE)).all(2)
     (x, y), near = pixel[inside].astype(int).T, np.full((SIDE, SIDE), float(SIDE))
@@ -379,14 +381,12 @@ def seen(strokes: list[Stroke]) -> np.ndarray:
     greys = np.clip(INK - FALL * (near - EDGE), 0, INK)
     ink, square = greys > FAINT, np.ones((3, 3))
     wall, ends = ink.copy(), points[np.concatenate([[0], last[:-1] + 1, last])]
-    for one, other in combinations(ends, 2):
-        if (far := np.sqrt(((other - one) ** 2).sum())) <= BRIDGE:
-            steps = np.ceil(far / STEP)
-            x, y = np.floor(
-                one[:, None] + (other - one)[:, None] * (np.arange(steps) / max(steps, 1))
-            ).astype(int)
-            is_inside = (np.minimum(x, y) >= 0) & (np.maximum(x, y) < SIDE)
-            wall[y[is_inside], x[is_inside]] = True
+    one, other = np.triu_indices(len(ends), 1)
+    far = np.sqrt(((ends[other] - ends[one]) ** 2).sum(1))
+    steps = np.ceil(np.where(far <= BRIDGE, far, 0) / STEP).astype(int)
+    x, y = np.floor(along(ends[one], ends[other] - ends[one], steps)).astype(int).T
+    is_inside = (np.minimum(x, y) >= 0) & (np.maximum(x, y) < SIDE)
+    wall[y[is_inside], x[is_inside]] = True
     parts, _ = ndimage.label(~np.pad(ndimage.binary_dilation(np.pad(wall, 1), square), 1))
     ground = ndimage.binary_dilation(parts == parts[0, 0], square)[2:-2, 2:-2] & ~ink
     return np.rint(np.where(ground, greys, np.maximum(greys, FILL))).astype(np.uint8)

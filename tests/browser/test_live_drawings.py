@@ -12,7 +12,7 @@ from support_live import live
 from test_live_network import explorer
 
 from sequential_fmnist.data import SequentialFashionMNIST
-from sequential_fmnist.experiments.hands import drawings, seen, word
+from sequential_fmnist.experiments.hands import ALIKE, drawings, said, seen, word
 from sequential_fmnist.experiments.waiting import COUNTED, OTHER_SEED, Waits, counted, drawn
 from snn_core.functional import reset_net
 from snn_tutorial import load_results
@@ -29,8 +29,8 @@ SHOWN = """(figure, [word, blanks]) => blanks.map(blank => {
     Object.assign(shared.drawing, { value: word });
     Object.assign(shared.blank, { value: blank });
     figure.dispatchEvent(new Event("change"));
-    const found = Object.values(numbers());
-    return [found[0].columns.slice(0, 28), found.map(({ best }) => best)];
+    const answers = [...figure.querySelectorAll(".snn-answer")].map(({ textContent }) => textContent);
+    return [Object.values(numbers())[0].columns.slice(0, 28), answers];
 })"""
 
 
@@ -40,8 +40,9 @@ def test_networks_see_and_answer_what_they_do_in_python(browser, embedded, tmp_p
     for net in waiting_networks(RECORD).values():
         asked = Waits(net.double())
         for asked.blanks in blanks:
-            answers.append(predict_double(asked, hands))
+            answers.append([said(shares) for shares in shares_double(asked, hands)])
     expected = np.reshape(answers, (len(NAMES), len(blanks), DRAWINGS))
+    assert "a top" in expected
     with live(browser, explorer(embedded[1], record=RECORD), tmp_path, reduced_motion="reduce") as view:
         alike = 0
         for k, (_, strokes) in enumerate(drawings(OTHER_SEED, DRAWINGS)):
@@ -49,21 +50,24 @@ def test_networks_see_and_answer_what_they_do_in_python(browser, embedded, tmp_p
             # Where a grey lies between two whole numbers, or at the edge of ink, the last bit decides.
             if np.array_equal(np.rint(255 * np.array(found[0][0])).T, seen(strokes)):
                 alike += 1
-                assert np.array([best for _, best in found]).T.tolist() == expected[:, :, k].tolist()
+                assert np.array([names for _, names in found]).T.tolist() == expected[:, :, k].tolist()
         assert alike >= 0.95 * DRAWINGS
 
 
-def predict_double(net, data):
+def shares_double(net, data):
     reset_net(net.eval())
-    return net(data.images.double() / 255).argmax(1).tolist()
+    return net(data.images.double() / 255).softmax(1).detach().numpy()
 
 
 def test_synapse_names_drawings_of_every_class():
-    """When the picture ends, in all 84.5 %."""
+    """When the picture ends, in all 71 %; pullover, coat and shirt are one garment, as in the answer."""
+    classes = SequentialFashionMNIST.classes
     confusion = np.array(RECORD["networks"]["stateful-synapse"]["confusion"])
+    is_alike = np.isin(classes, ALIKE)
+    right = confusion * (np.eye(len(classes), dtype=bool) | np.outer(is_alike, is_alike))
     assert confusion.sum() >= 200
-    assert confusion.trace() / confusion.sum() >= 0.84
-    assert (confusion.diagonal() / confusion.sum(1)).min() >= 0.6
+    assert confusion.trace() / confusion.sum() >= 0.7
+    assert (right.sum(1) / confusion.sum(1)).min() >= 0.6
 
 
 @pytest.mark.nightly

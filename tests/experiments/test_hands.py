@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sequential_fmnist.data import SequentialFashionMNIST
-from sequential_fmnist.experiments.hands import SHAPES, SIDE, Hand, drawing, drawings, seen
+from sequential_fmnist.experiments.hands import SHAPES, SIDE, Hand, drawing, drawings, said, seen
 from sequential_fmnist.experiments.waiting import BLANK, LAST, SPEC, Waits
 from sequential_fmnist.variants import NetworkSpec, fold
 
@@ -65,3 +65,12 @@ def test_a_network_that_waits_answers_from_the_last_outputs(kind):
         torch.testing.assert_close(net(images), y_seq[-LAST:].mean(0), rtol=1e-4, atol=1e-5)
         reset_net(net)
     assert SPEC.tau == BLANK
+
+
+@pytest.mark.parametrize(
+    ("best", "share", "answer"), [("Coat", 0.5, "a top"), ("Coat", 0.9, "Coat"), ("Dress", 0.5, "Dress")]
+)
+def test_an_unsure_answer_of_garments_that_are_alike_is_a_top(best, share, answer):
+    shares = np.full(10, (1 - share) / 9)
+    shares[SequentialFashionMNIST.classes.index(best)] = share
+    assert said(shares) == answer

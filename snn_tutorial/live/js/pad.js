@@ -16,7 +16,7 @@ const NEAR = 5;
  * dabs; the grey of ink up to a distance, what it loses for each pixel of more, and up to where that matters; the least
  * grey that encloses, and the grey of what is enclosed; ends of strokes that are nearer enclose as if a line joined them.
  */
-const [ROOM, MOST, STEP, INK, EDGE, FALL, REACH, FAINT, FILL, BRIDGE] = [25, 0.9, 0.5, 230, 0.4, 160, 3, 40, 110, 10];
+const [ROOM, MOST, STEP, INK, EDGE, FALL, REACH, FAINT, FILL, BRIDGE] = [25, 0.9, 0.5, 230, 0.4, 160, 2, 40, 110, 10];
 /** Places around the middle of a 3 x 3 square, in rows of `size`. @param {number} size */
 const around = (size) => [-size - 1, -size, -size + 1, -1, 0, 1, size - 1, size, size + 1];
 
