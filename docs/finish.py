@@ -130,8 +130,9 @@ def _trim_styles(site: Path) -> None:
 
     def kept(rule: re.Match[str]) -> str:
         selectors = re.sub(r":not\([^)]*\)", "", rule[1]).split(",")
-        classes = [re.findall(r"\.([A-Za-z_][\w-]*)", selector) for selector in selectors]
+        classes = [re.findall(r"\.(-?[A-Za-z_][\w-]*)", selector) for selector in selectors]
         return rule[0] if "@" in rule[1] or any(map(words.issuperset, classes)) else ""
 
     for sheet in site.rglob("*.css"):
-        sheet.write_text(re.sub(r"([^{}]+)\{[^{}]*\}", kept, sheet.read_text()))
+        text = re.sub(r"/\*.*?\*/", "", sheet.read_text(), flags=re.DOTALL)
+        sheet.write_text(re.sub(r"([^{}]+)\{[^{}]*\}", kept, text))

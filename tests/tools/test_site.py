@@ -169,7 +169,7 @@ def test_no_table_is_wider_than_its_column_and_nothing_leaves_a_small_screen_or_
             page.goto(path.as_uri())
             if page.locator(".math").count():
                 page.locator("mjx-container").first.wait_for(state="attached")
-            found = sum((page.evaluate(script) for script in scripts), [])
+            found = [one for script in scripts for one in page.evaluate(script)]
             if page.evaluate("document.documentElement.scrollWidth") > width or found:
                 bad[name, width] = found
     assert bad == {}
