@@ -23,6 +23,7 @@ STYLE = re.compile(r"<style>\n?(\.snn-live.*?)</style>\s*", re.DOTALL)
 WITHIN = re.compile(r'(?<=src=")data:image/png;base64,([\w+/=]{5000,})')
 #: Between a number and its unit.
 UNITS = re.compile(r"(?<=\d) (?=%)|(?<=\d) (?=of \d)|(?<=\d of) (?=\d)")
+TABLE = re.compile(r"<table\b.*?</table>", re.DOTALL)
 #: Spans of code that look like the code around them: half a megabyte.
 PLAIN = re.compile(r'<span class="(?:pre|[npw])">([^<]*)</span>')
 #: Indentation of the theme's templates.
@@ -64,6 +65,21 @@ def write_picture(content: bytes, folder: Path) -> str:
             return f"{name}.gif"
         image.save(folder / f"{name}.webp", lossless=True, quality=100)
     return f"{name}.webp"
+
+
+def stacked(table: re.Match[str]) -> str:
+    """Return a table whose cells stand below each other on a small screen, each with the name of its column."""
+    heads = re.findall(r"<th\b.*?</th>", table[0], re.DOTALL)
+    names = [re.sub(r"<[^>]*>", "", head).strip().replace('"', "&quot;") for head in heads]
+    if len(names) < 5:
+        return table[0]
+
+    def labelled(row: re.Match[str]) -> str:
+        unused = iter(names)
+        return re.sub("<td", lambda _cell: f'<td data-label="{next(unused, "")}"', row[0])
+
+    rows = re.sub(r"<tr\b.*?</tr>", labelled, table[0], flags=re.DOTALL)
+    return rows.replace("<table", '<table data-stacks=""', 1)
 
 
 def finish(app: Sphinx, error: Exception | None) -> None:
@@ -109,6 +125,7 @@ def finish(app: Sphinx, error: Exception | None) -> None:
         text = text.replace("fab fa-github", "fa-solid fa-code-branch")  # for one icon a font of 110 kB
         # Links in answers are HTML, which Sphinx leaves as it is.
         text = re.sub(r'(<a href="\.\.?/[^":]*)\.(?:md|ipynb)(?=[#"])', r"\1.html", text)
+        text = TABLE.sub(stacked, text)
         text = PLAIN.sub(r"\1", UNITS.sub("\u00a0", text))
         path.write_text(INDENT.sub(lambda found: found[1] or "\n", text))
     # In a notebook these functions stand beside the modules of each view.
