@@ -34,8 +34,6 @@ SHOWN = 3
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 #: What networks learn from on a page, within its view: the site has it in a file of its own.
 IMAGES = re.compile(r'(?<="lesson": \{)"images": "[\w+/=]+"')
-#: Between a number and its unit.
-UNITS = re.compile(r"(?<=\d) (?=%)|(?<=\d) (?=of \d)|(?<=\d of) (?=\d)")
 #: A section that keeps results, at the end of a cell.
 KEPT = re.compile(r"\n*## \d+ (Save the results|Keep the result)\s*$")
 
@@ -103,7 +101,8 @@ def write_views(app: Sphinx) -> None:
     nets, folder = waiting_networks(record), Path(app.srcdir)
     images, first = test.images[:, 0].numpy(), telling(nets, test)
     page = network_explorer(images, test.labels.tolist(), test.classes, question(), record, first)
-    (folder / "landing.html").write_text(page.data)
+    still = re.sub(r'src="data:[^"]+"', 'loading="lazy" src="_static/card.png"', page.data, count=1)
+    (folder / "landing.html").write_text(still)
     page = laboratory(load_results(RESULTS, "stories"))
     (folder / "docs" / "laboratory.html").write_text(IMAGES.sub('"images": null', page.data))
     hands = drawn(OTHER_SEED, COUNTED)
@@ -176,14 +175,17 @@ def adapt(app: Sphinx, docname: str, source: list[str]) -> None:
         if is_text:
             cell["source"], found = KEPT.subn("", "".join(cell["source"]))
             is_kept = bool(found)
-        cell["outputs"] = [output for output in cell.get("outputs", []) if not _is_empty_answer(output)]
-        for output in cell["outputs"]:
+        outputs = cell.pop("outputs", [])
+        if not is_text:
+            cell["outputs"] = [one for one in outputs if "no answer yet" not in "".join(one.get("text", ""))]
+        for output in cell.get("outputs", []):
             if "text" in output:
                 output["text"] = re.sub(r" at 0x[0-9a-f]+", "", "".join(output["text"]))
             if html := output.get("data", {}).get("text/html"):
                 output["data"]["text/html"] = IMAGES.sub('"images": null', "".join(html))
-        if is_text:
-            del cell["outputs"]
+            for about in output.get("metadata", {}).values():
+                if "alt" in about:  # where IPython keeps a description; MyST-NB looks for it in the cell
+                    cell["metadata"]["mystnb"] = {"image": {"alt": about["alt"]}}
         cells.append(cell)
     source[0] = json.dumps(notebook | {"cells": _view_first(cells)})
 
@@ -200,32 +202,8 @@ def _view_first(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [*shown, *folded, *cells[first:]]
 
 
-def _is_empty_answer(output: dict[str, Any]) -> bool:
-    return "no answer yet" in "".join(output.get("text", ""))
-
-
-def finish(app: Sphinx, error: Exception | None) -> None:
-    """Write the images to train with, for pages to load; keep numbers and their units on one line."""
-    if error is not None:
-        return
-    save_figure(question(), Path(app.outdir) / "_static" / "card.png")
-    lines = f"globalThis.snnImages = {json.dumps(lesson()['images'])};\n"
-    (Path(app.outdir) / "_static" / "lesson.js").write_text(lines)
-    for path in Path(app.outdir).rglob("*.html"):
-        text = path.read_text().replace("; in JupyterLab, run or trust the notebook.", ".")
-        text = re.sub(r'<span class="pre">([^<]*)</span>', r"\1", text)  # of each word of code: 170 kB
-        # Links in answers are HTML, which Sphinx leaves as it is.
-        text = re.sub(r'(<a href="\.\.?/[^":]*)\.(?:md|ipynb)(?=[#"])', r"\1.html", text)
-        text = UNITS.sub("\u00a0", text)
-        # Indentation of the theme's templates: a kilobyte or more of each page.
-        text = re.sub(
-            r"(<(pre|script|textarea)\b.*?</\2>)|\n\s+", lambda at: at[1] or "\n", text, flags=re.DOTALL
-        )
-        path.write_text(text)
-
-
-def setup(app: Sphinx) -> None:
-    """Register the hooks."""
-    app.connect("builder-inited", write_views)
-    app.connect("source-read", adapt)
-    app.connect("build-finished", finish, priority=850)
+def write_files(app: Sphinx, error: Exception | None) -> None:
+    """Write the card of links, and the images to train with, which pages load."""
+    static = Path(app.outdir) / "_static"
+    save_figure(question(), static / "card.png")
+    (static / "lesson.js").write_text(f"globalThis.snnImages = {json.dumps(lesson()['images'])};\n")

@@ -31,7 +31,7 @@ def figures(notebook: NotebookNode) -> Iterator[dict[str, str]]:
             found = re.findall(r"^##+ (?:\d+ )?(.*)$", cell.source, re.MULTILINE)
             heading = found[-1] if found else heading
         for output in cell.get("outputs", []):
-            # Figures in the answers of questions: dark_figures.py writes them to files, named in the same way.
+            # Figures in the answers of questions: finish.py writes them to files.
             page = "".join(output.get("data", {}).get("text/html", ""))
             for alt, url in re.findall(r'<img alt="([^"]*)" src="data:image/png;base64,([^"]+)"', page):
                 file = f"{hashlib.sha256(base64.b64decode(url)).hexdigest()}.png"

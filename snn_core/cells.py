@@ -5,7 +5,7 @@ parameters; the state belongs to the caller. The modules of :mod:`snn_core.neuro
 :mod:`snn_core.layer` build one for each sequence, and everything else follows from it: the single step, the readable
 loop, and the plan of a fused scan.
 
-A neuron does three things in each time step, in this order (tutorial.txt and [1]_):
+A neuron does three things in each time step, in this order:
 
 .. math::
     \text{charge:}\quad & h[t] = f(v[t-1], x[t]) \\
@@ -20,8 +20,8 @@ time is counted in steps. Nothing is checked here; bare arithmetic raises what t
 The kernels for the CPU and for CUDA and their gradients are derived from these equations, see
 ``kernels/record/equations.py``.
 
-.. [1] W. Fang et al., "Incorporating learnable membrane time constant to enhance learning of spiking neural
-   networks", ICCV 2021, eq. 2-4. https://arxiv.org/abs/2007.05785
+Source: W. Fang et al., "Incorporating learnable membrane time constant to enhance learning of spiking neural
+networks", ICCV 2021, eq. 2-4. https://arxiv.org/abs/2007.05785
 """
 
 from __future__ import annotations

@@ -2,14 +2,14 @@ r"""Surrogate functions: the Heaviside step forward, a smooth stand-in for its d
 
 A neuron spikes where ``x = h - v_threshold >= 0``. The derivative of that step is zero everywhere but at 0, so
 nothing could be learned through it. Each class below keeps the step in the forward pass and defines the function
-that replaces its derivative in the backward pass [1]_.
+that replaces its derivative in the backward pass.
 
 Every class scales its argument by ``alpha``: a larger value gives a narrower and higher peak at the threshold. One
 class holds everything that a backend needs: ``primitive`` (the smooth step), ``derivative`` and ``alpha``.
 :mod:`snn_core.more.surrogate` has more of them.
 
-.. [1] E. O. Neftci, H. Mostafa, F. Zenke, "Surrogate gradient learning in spiking neural networks", IEEE Signal
-   Processing Magazine 36(6), 2019. https://arxiv.org/abs/1901.09948
+Source: E. O. Neftci, H. Mostafa, F. Zenke, "Surrogate gradient learning in spiking neural networks", IEEE Signal
+Processing Magazine 36(6), 2019. https://arxiv.org/abs/1901.09948
 """
 
 from __future__ import annotations

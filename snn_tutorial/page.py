@@ -14,11 +14,10 @@ import numpy as np
 import PIL.Image
 from IPython.display import Image
 from matplotlib.figure import Figure
-from PIL.PngImagePlugin import PngInfo
 
 from sequential_fmnist.checkpoint import atomic_write
 from sequential_fmnist.experiments.results import provenance, write_json
-from snn_tutorial.plot.style import dark_palette, pixels
+from snn_tutorial.plot.style import drawn
 
 
 def print_versions(*packages: str) -> None:
@@ -43,20 +42,17 @@ def load_results(folder: str | os.PathLike[str], name: str) -> dict[str, Any]:
 def png(figure: Figure) -> bytes:
     """Return ``figure`` as the bytes of a PNG file with a palette, the same for the same figure, and close it.
 
-    The colour of the corner, which is the ground, stays exact; others change where many blend into each other. The
-    text "dark" in the file is the palette of the figure on a dark page, see :func:`dark_palette`.
+    The colour of the corner, which is the ground, stays exact; others change where many blend into each other.
     """
-    light, dark = pixels(figure, dpi=160)
-    reduced = PIL.Image.fromarray(light).quantize(
+    pixels = drawn(figure, dpi=160)
+    reduced = PIL.Image.fromarray(pixels).quantize(
         256, PIL.Image.Quantize.MEDIANCUT, dither=PIL.Image.Dither.NONE
     )
     palette = np.reshape(reduced.getpalette(), (-1, 3))
-    palette[reduced.getpixel((0, 0))] = light[0, 0]
+    palette[reduced.getpixel((0, 0))] = pixels[0, 0]
     reduced.putpalette(palette.astype(np.uint8).tobytes())
-    about = PngInfo()
-    about.add_text("dark", dark_palette(np.asarray(reduced.convert("RGB")), dark), zip=True)
     buffer = io.BytesIO()
-    reduced.save(buffer, "PNG", optimize=True, pnginfo=about)
+    reduced.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from snn_tutorial.plot.style import NO_GRID, QUANTITY, WIDTH, dark_palette, pixels
+from snn_tutorial.plot.style import NO_GRID, QUANTITY, WIDTH, drawn
 
 #: How long an animation shows a step, and its last step, in milliseconds, and how often it begins again.
 STEP_MS, PAUSE_MS, REPEATS = 110, 1800, 2
@@ -49,16 +49,12 @@ def reading_step(image: np.ndarray, t: int, name: str) -> Figure:
 def reading_gif(image: np.ndarray, name: str) -> bytes:
     """Return all steps of :func:`reading_step` as the bytes of a GIF file, which stops at the last one.
 
-    The comment in the file is its :func:`dark_palette`.
-
     Args:
         image: one grey image ``[28, 28]``, 0 to 255.
         name: its class.
     """
-    light, dark = map(
-        np.stack, zip(*(pixels(reading_step(image, t, name), dpi=100) for t in range(28)), strict=True)
-    )
+    frames = np.stack([drawn(reading_step(image, t, name), dpi=100) for t in range(28)])
     # 32 levels in each channel: so few colours fit into a palette exactly, and what stands still costs no bytes.
-    light = np.round(np.round(light / 255 * 31) / 31 * 255).astype(np.uint8)
-    look = {"duration": [STEP_MS] * 27 + [PAUSE_MS], "loop": REPEATS, "comment": dark_palette(light, dark)}
-    return imageio.imwrite("<bytes>", light, extension=".gif", plugin="pillow", **look)
+    frames = np.round(np.round(frames / 255 * 31) / 31 * 255).astype(np.uint8)
+    look = {"duration": [STEP_MS] * 27 + [PAUSE_MS], "loop": REPEATS}
+    return imageio.imwrite("<bytes>", frames, extension=".gif", plugin="pillow", **look)

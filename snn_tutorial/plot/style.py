@@ -10,20 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import Collection
-from matplotlib.colors import (
-    Colormap,
-    LinearSegmentedColormap,
-    ListedColormap,
-    to_hex,
-    to_rgba,
-    to_rgba_array,
-)
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
-from matplotlib.text import Text
 
 #: Eight colours that stay apart in every form of colour blindness: M. Okabe, K. Ito, "Color universal design", 2008.
 OKABE_ITO: dict[str, str] = {
@@ -60,21 +47,6 @@ STYLE: dict[str, dict[str, Any]] = {
     "lstm": {"color": OKABE_ITO["sky blue"], "linestyle": (0, (5, 1, 1, 1, 1, 1))},
 }
 
-#: Each ink on a dark page, and that page's ground; greys follow black. The views have the same.
-DARK: dict[str, str] = {
-    "#000000": "#DDDDDD",
-    QUANTITY["input"]: "#2CC79A",
-    QUANTITY["spike"]: "#FF8A3D",
-    QUANTITY["current"]: "#E39CC4",
-    QUANTITY["loop"]: "#56B4E9",
-    OKABE_ITO["orange"]: "#F5B841",
-    OKABE_ITO["sky blue"]: "#8FD0F5",
-    BROWN: "#D09A8C",
-    NAVY: "#8FA9D6",
-    PLUM: "#FFE6F5",
-}
-GROUND = "#121212"
-
 RC: dict[str, Any] = dict(
     matplotlib.rc_params_from_file(Path(__file__).with_name("tutorial.mplstyle"), use_default_template=False)
 )
@@ -99,79 +71,10 @@ def legend_above(figure: Figure, columns: int) -> None:
     figure.legend(found.values(), found.keys(), loc="outside upper center", ncols=columns)
 
 
-RGBA = tuple[float, float, float, float]
-_DARK_MAPS: dict[str, Colormap] = {}
-
-
-def dark(color: Any) -> RGBA:
-    """Return for a colour of a light page that of a dark one.
-
-    An ink becomes its counterpart in :data:`DARK`; greys lie between the ground and the ink of words; others stay.
-    """
-    red, green, blue, alpha = to_rgba(color)
-    if (ink := to_hex(color).upper()) in DARK:
-        return to_rgba(DARK[ink], alpha)
-    if red == green == blue:
-        first, last = np.array(to_rgba(DARK["#000000"])), np.array(to_rgba(GROUND))
-        return (*((1 - red) * first + red * last)[:3], alpha)
-    return red, green, blue, alpha
-
-
-def ramp(name: str, *colors: tuple[float, str]) -> Colormap:
-    """Return a colour map between colours at places from 0 to 1; a dark page gets one between their counterparts."""
-    _DARK_MAPS[name] = LinearSegmentedColormap.from_list(name, [(at, dark(color)) for at, color in colors])
-    return LinearSegmentedColormap.from_list(name, colors)
-
-
-def darken(figure: Figure) -> None:
-    """Give everything in a figure the colours of a dark page."""
-    changes = []
-    parts = figure.findobj(lambda artist: isinstance(artist, Line2D | Text | Patch | Collection))
-    arrows = [artist.arrow_patch for artist in parts if getattr(artist, "arrow_patch", None)]
-    for artist in parts + arrows:
-        for part in ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor"):
-            if hasattr(artist, f"get_{part}"):
-                colors = to_rgba_array(getattr(artist, f"get_{part}")())
-                changes.append((getattr(artist, f"set_{part}"), [dark(color) for color in colors]))
-    for change, colors in changes:  # only now, since one part may follow another
-        if colors:
-            change(colors[0] if len(colors) == 1 else colors)
-    for picture in figure.findobj(lambda artist: isinstance(artist, AxesImage | Collection)):
-        shades = picture.get_cmap()
-        same = ListedColormap([dark(color) for color in shades(range(shades.N))])
-        picture.set_cmap(_DARK_MAPS.get(shades.name, same))
-
-
-def pixels(figure: Figure, dpi: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw ``figure`` for a light page and for a dark one, and close it.
-
-    Returns:
-        both as pixels, ``[height, width, 3]`` from 0 to 255, with everything in the same place.
-    """
+def drawn(figure: Figure, dpi: int) -> np.ndarray:
+    """Return ``figure`` as pixels, ``[height, width, 3]`` from 0 to 255, and close it."""
     figure.set_dpi(dpi)
-    canvas, drawn = FigureCanvasAgg(figure), []
-    for paint in (lambda _figure: None, darken):
-        paint(figure)
-        canvas.draw()
-        figure.set_layout_engine("none")
-        drawn.append(np.array(canvas.buffer_rgba())[..., :3])
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
     plt.close(figure)
-    return drawn[0], drawn[1]
-
-
-def dark_palette(light: np.ndarray, dark: np.ndarray) -> str:
-    """Return for each colour of a picture of few colours the one that it has on a dark page.
-
-    Args:
-        light: pixels ``[*, 3]`` on a light page, from 0 to 255.
-        dark: the same pixels on a dark page.
-
-    Returns:
-        six numbers for a colour, red, green and blue on both, in hexadecimal digits.
-    """
-    # One whole number for a colour: numbers are sorted many times as fast as rows of three.
-    keys = light.reshape(-1, 3) @ np.array([1 << 16, 1 << 8, 1], dtype=np.int32)
-    colors, place, count = np.unique(keys, return_inverse=True, return_counts=True)
-    sums = [np.bincount(place, part) for part in dark.reshape(-1, 3).T]
-    both = [colors >> 16, colors >> 8 & 255, colors & 255, *np.rint(sums / count)]
-    return np.stack(both, axis=1).astype(np.uint8).tobytes().hex()
+    return np.array(canvas.buffer_rgba())[..., :3]

@@ -14,7 +14,7 @@ from sequential_fmnist.networks import PlainNet
 from snn_core.neuron import MultiStepIFNode
 from snn_tutorial.live import floats, packed
 from snn_tutorial.live.javascript import CUTS, network_code, with_cut
-from snn_tutorial.plot.style import DARK, QUANTITY, STYLE
+from snn_tutorial.plot.style import QUANTITY, STYLE
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int64", "float32"])
@@ -39,8 +39,6 @@ def test_views_have_the_colours_of_the_figures():
     found = re.findall(r'^  (\w+): \["(#\w{6})", "(#\w{6})"\],$', source, re.MULTILINE)
     light = {name: color for name, color, _ in found}
     assert light == QUANTITY
-    on_dark = {color: dark for name, color, dark in found if name != "threshold"}
-    assert on_dark.items() <= DARK.items()
     for name, memory in (("plain", "membrane"), ("stateful-synapse", "current"), ("feedback", "loop")):
         assert STYLE[name]["color"] == light[memory]
 

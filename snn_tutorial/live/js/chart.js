@@ -207,6 +207,7 @@ export class Chart {
     for (const [x, column] of columns.entries()) {
       const [left, right] = [x - 0.5, x + 0.5].map((one) => Math.floor(across(one)));
       for (let y = 0; y < column.length; y++) {
+        if (!(column[y] > 0)) continue; // most neurons are silent in a step
         const [top, bottom] = [y - 0.5, y + 0.5].map((one) => Math.floor(down(one)));
         pen.globalAlpha = Math.max(0, Math.min(1, column[y]));
         pen.fillRect(left, top, right - left, bottom - top);
