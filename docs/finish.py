@@ -14,8 +14,6 @@ from fontTools.subset import Subsetter
 from fontTools.ttLib import TTFont
 from sphinx.application import Sphinx
 
-from snn_tutorial.live.javascript import PRELUDE
-
 #: A module of snn_tutorial/live/js and the style sheet, as each view of a notebook brings them along.
 MODULE = re.compile(r"const (\$\w+) = \(\(\) => \{\n.*?return \{ [\w, ]* \};\n\}\)\(\);\n", re.DOTALL)
 STYLE = re.compile(r"<style>\n?(\.snn-live.*?)</style>\s*", re.DOTALL)
@@ -128,8 +126,6 @@ def finish(app: Sphinx, error: Exception | None) -> None:
         text = TABLE.sub(stacked, text)
         text = PLAIN.sub(r"\1", UNITS.sub("\u00a0", text))
         path.write_text(INDENT.sub(lambda found: found[1] or "\n", text))
-    # In a notebook these functions stand beside the modules of each view.
-    modules["$operations"] = modules["$operations"].replace("{\n", f"{{\n{PRELUDE}", 1)
     (static / "views.js").write_text("".join(modules.values()))
     (static / "views.css").write_text(styles[0])
     _leave_out(static)

@@ -34,8 +34,6 @@ SHOWN = 3
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 #: What networks learn from on a page, within its view: the site has it in a file of its own.
 IMAGES = re.compile(r'(?<="lesson": \{)"images": "[\w+/=]+"')
-#: A section that keeps results, at the end of a cell.
-KEPT = re.compile(r"\n*## \d+ (Save the results|Keep the result)\s*$")
 
 
 def shown() -> SequentialFashionMNIST:
@@ -166,17 +164,10 @@ def adapt(app: Sphinx, docname: str, source: list[str]) -> None:
     """Leave out of a chapter what only makes sense where it runs."""
     if not docname.startswith("notebooks/"):
         return
-    notebook, cells, is_kept = json.loads(source[0]), [], False
+    notebook, cells = json.loads(source[0]), []
     for cell in notebook["cells"]:
-        is_text = cell["cell_type"] == "markdown"
-        is_kept = is_kept and not is_text
-        if is_kept:
-            continue
-        if is_text:
-            cell["source"], found = KEPT.subn("", "".join(cell["source"]))
-            is_kept = bool(found)
         outputs = cell.pop("outputs", [])
-        if not is_text:
+        if cell["cell_type"] != "markdown":
             cell["outputs"] = [one for one in outputs if "no answer yet" not in "".join(one.get("text", ""))]
         for output in cell.get("outputs", []):
             if "text" in output:

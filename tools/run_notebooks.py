@@ -21,7 +21,7 @@ from typing import Any
 import course
 import nbformat
 import papermill
-from chapters import NOTEBOOKS, ROOT, has_tag, number, paths, source_digest
+from chapters import NOTEBOOKS, ROOT, number, paths, source_digest
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
@@ -51,10 +51,8 @@ LONGEST = ("04", "05")
 
 #: By this a notebook shows a widget, as long as its kernel runs.
 WIDGET = "application/vnd.jupyter.widget-view+json"
-#: Parameters that say where a chapter writes to.
-FOLDERS = ("results_dir", "figures_dir", "runs_dir")
 
-#: Parameters of a quick run, for each notebook that has more than its folders to set.
+#: Parameters of a quick run.
 QUICK: dict[str, dict[str, Any]] = {
     "03_reading_column_by_column": {"source": "embedded"},
     "04_three_networks": {"epochs": 1, "source": "embedded"},
@@ -70,15 +68,6 @@ QUICK: dict[str, dict[str, Any]] = {
 def known_parameters(path: Path) -> list[str]:
     """Return the names of the parameters in the notebook's cell tagged ``parameters``."""
     return list(papermill.inspect_notebook(str(path)))
-
-
-def folders(path: Path, out: Path) -> dict[str, str]:
-    """Return those of the parameters for folders that the notebook has, set to folders in ``out``.
-
-    By itself a chapter writes to build/: whoever runs it in JupyterLab changes no result that is in version control.
-    """
-    known = known_parameters(path)
-    return {name: str(out / name.removesuffix("_dir")) for name in FOLDERS if name in known}
 
 
 def check_outputs(notebook: NotebookNode, name: str) -> None:
@@ -155,8 +144,6 @@ def execute(
     check_outputs(notebook, path.name)
     counted = re.search(r"VmHWM:\s+(\d+) kB", notebook.cells.pop().outputs[0].text)
     clean(notebook)
-    if parameters.keys() <= set(FOLDERS):  # names of folders are of no use on a page
-        notebook.cells = [cell for cell in notebook.cells if not has_tag(cell, "injected-parameters")]
     notebook.metadata["snn_core"] = {"source_sha256": digest}
     with atomic_write(output) as file:
         file.write(nbformat.writes(notebook).encode() + b"\n")
@@ -236,10 +223,7 @@ def main(argv: list[str] | None = None) -> None:
     out = ROOT if args.out is None else args.out.resolve()
     tasks = []
     for path in chosen:
-        # In place relative folders, so that no page names a folder of this machine.
-        parameters: dict[str, Any] = folders(path, Path("..") if args.out is None else out)
-        if args.quick:
-            parameters |= QUICK.get(path.stem, {})
+        parameters = dict(QUICK.get(path.stem, {}) if args.quick else {})
         if args.epochs and "epochs" in known_parameters(path):
             parameters["epochs"] = args.epochs
         tasks.append((path, out / NOTEBOOKS.name / path.name, parameters, args.quick))

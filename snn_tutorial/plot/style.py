@@ -36,7 +36,7 @@ QUANTITY: dict[str, str] = {
 
 #: Of lines and words that are no quantity's.
 GREY = "#555555"
-BROWN, NAVY, PLUM = "#8C564B", "#17365D", "#5B1F4A"
+BROWN, NAVY = "#8C564B", "#17365D"
 
 #: The networks; the line style tells them apart in black and white.
 STYLE: dict[str, dict[str, Any]] = {

@@ -145,7 +145,7 @@ def quick_copy(path: Path, folder: Path) -> Path:
     It goes into ``folder``/notebooks, records into a folder of its own, and finds the committed results where chapters
     look for them, in ../results.
     """
-    parameters = QUICK.get(path.stem, {}) | runner["folders"](path, folder / path.stem)
+    parameters = QUICK.get(path.stem, {})
     notebook = parameterize_notebook(load_notebook_node(str(path)), parameters)
     names = view_names(notebook)
     last = max(n for n, cell in enumerate(notebook.cells) if any(f"{name}(" in cell.source for name in names))

@@ -67,7 +67,7 @@ def quick_run(number: str, folder: Path) -> Run:
     path = chapter(number)
     if BUILT:
         return Run(nbformat.read(Path(BUILT) / "notebooks" / path.name, as_version=4), Path(BUILT))
-    parameters = QUICK.get(path.stem, {}) | runner["folders"](path, folder)
+    parameters = QUICK.get(path.stem, {})
     _, memory = runner["execute"](path, folder / path.name, parameters, with_solutions=True)
     assert memory <= MOST_MEMORY
     return Run(nbformat.read(folder / path.name, as_version=4), folder)
