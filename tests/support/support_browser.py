@@ -22,7 +22,7 @@ from nbformat import NotebookNode
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 from support import NO_BROWSER, ROOT, require
-from support_notebooks import QUICK, runner
+from support_notebooks import QUICK
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

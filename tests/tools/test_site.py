@@ -279,9 +279,7 @@ def test_chapters_on_the_site_say_nothing_that_needs_a_kernel(site):
     for page in (site / "notebooks").glob("*.html"):
         # A field for an answer works in the page.
         text = re.sub(r"<(script|figure)\b.*?</\1>", "", page.read_text(), flags=re.DOTALL)
-        assert not re.search(r"no answer yet| at 0x[0-9a-f]{6}", text), (
-            page
-        )
+        assert not re.search(r"no answer yet| at 0x[0-9a-f]{6}", text), page
 
 
 def test_pages_say_what_they_are_where_they_are_shared(site):
