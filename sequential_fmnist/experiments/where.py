@@ -1,7 +1,7 @@
 """Where must a slow state sit? The second study of chapter 07: controls that were asked for after the first.
 
 ``CONTROLS.md`` was committed before their runs and says what is concluded from what. Cases that the first study has are
-their runs, with seeds from 0 on; all others have seeds from :data:`FIRST` on, those of the last groups from
+its runs, with seeds from 0 on; all others have seeds from :data:`FIRST` on, those of the last groups from
 :data:`FIRST_NEW` on.
 """
 
@@ -137,11 +137,10 @@ def slow_start(_: Records) -> Iterable[Case]:
     for scale in reversed(SCALES):
         case = _case(WAITED, "synapse, tau learned", scale)
         network = dataclasses.replace(case.spec.network, tau=float(ChronoSpec.t_max))
-        spec, name = (
-            dataclasses.replace(case.spec, network=network),
-            _name("synapse, tau learned from 84", scale),
+        name = _name("synapse, tau learned from 84", scale)
+        yield dataclasses.replace(
+            case, name=name, spec=dataclasses.replace(case.spec, network=network), first=FIRST_NEW
         )
-        yield dataclasses.replace(case, name=name, spec=spec, first=FIRST_NEW)
 
 
 def _questions() -> dict[str, tuple[Place, Place]]:
