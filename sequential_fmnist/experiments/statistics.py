@@ -57,14 +57,14 @@ def share(values: Sequence[float], level: float) -> Estimate:
 
 
 def further_run(values: Sequence[float], value: float) -> tuple[float, float, float]:
-    """Return the 95 % prediction interval for one more run after ``values``, and the p-value of ``value`` as that run.
+    """Return the 95 % prediction interval for one more run after ``values``, and the density of ``value`` as that run.
 
     By Student's t distribution: mean +- t s sqrt(1 + 1/n). It assumes a bell curve, which collapses do not follow.
     """
     n, mean, scale = len(values), float(np.mean(values)), float(np.std(values, ddof=1))
     scale *= math.sqrt(1 + 1 / n)
     low, high = stats.t.interval(0.95, n - 1, loc=mean, scale=scale)
-    return float(low), float(high), float(2 * stats.t.sf(abs(value - mean) / scale, n - 1))
+    return float(low), float(high), float(stats.t.pdf(value, n - 1, mean, scale))
 
 
 @dataclasses.dataclass(frozen=True)

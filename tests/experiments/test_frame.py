@@ -255,6 +255,30 @@ def test_a_study_runs_what_is_missing_once_and_says_what_it_found(tmp_path, monk
     assert "no group sizes: there are networks" in capsys.readouterr().err
 
 
+def test_check_runs_again_what_is_kept_with_a_seed_and_names_what_differs(tmp_path, monkeypatch, capsys):
+    def options(*words):
+        return [*words, "--jobs", "1", "--folder", str(tmp_path)]
+
+    study = Study("mine", groups(2))
+    monkeypatch.setattr(frame, "execute", fake)
+    command(study, argv=options())
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(SystemExit) as left:
+        command(study, argv=options("--check", "11"))
+    assert left.value.code == 0
+    assert "same: networks, quick, stateful-synapse, seed 11\n0 of 1 runs" in capsys.readouterr().out
+    monkeypatch.setattr(frame, "execute", lambda spec: fake(spec) | {"accuracy": 0.61 + 1e-15, "seconds": 3})
+    with pytest.raises(SystemExit) as left:
+        command(study, argv=options("networks", "--check", "11"))
+    assert left.value.code == 1
+    assert (
+        "differs: networks, quick, stateful-synapse, seed 11, accuracy 0.61, now" in capsys.readouterr().out
+    )
+    with pytest.raises(SystemExit, match="2"):
+        command(study, argv=options("--check", "7"))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_a_question_more_changes_no_p_of_another_study():
     records = {spec.key(): fake(spec) for case in groups(6)["networks"]({}) for spec in case.runs()}
     alone, both = (Study("mine", groups(6), asked).summary(records) for asked in (ONE, TWO))
@@ -298,11 +322,10 @@ def test_share_by_hand():
 
 
 def test_prediction_interval_by_hand():
-    low, high, p = further_run([1.0, 2.0, 3.0], 2.0)
+    low, high, density = further_run([1.0, 2.0, 3.0], 2.0)
     assert (low + high) / 2 == pytest.approx(2)
     assert high - 2 == pytest.approx(4.302653 * math.sqrt(4 / 3), abs=1e-5)
-    assert p == pytest.approx(1)
-    assert further_run([1.0, 2.0, 3.0], high)[2] == pytest.approx(0.05)
+    assert density == pytest.approx(1 / math.sqrt(8) / math.sqrt(4 / 3))  # t of 2 degrees of freedom at 0
 
 
 def test_compare_by_hand():
