@@ -44,8 +44,19 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 #: A slow state in two places with the same tau: both add what arrives, and neither divides it by tau.
 _PLACES = [(f"synapse, tau {how}", f"summing read-out, tau {how}") for how in ("frozen at 26", "learned")]
-#: Two networks of one size.
-SIZED = {f"plain with {MATCHED} neurons": ("plain", MATCHED), "feedback": ("feedback", 32)}
+#: Networks of one size. Two linear layers in a row, fc1 and the weights from x[t], compute no more than one does: so
+#: counted, feedback has 2,282 numbers, plain with 58 neurons 2,272.
+SIZED = {
+    f"plain with {MATCHED} neurons": ("plain", MATCHED),
+    "feedback": ("feedback", 32),
+    "plain with 58 neurons": ("plain", 58),
+}
+#: A frozen tau, factors on the outputs, and words for them: an isolated spike passes a charge of tau in all, so the
+#: two times 13 and by 13 have the gain of the other at times 1.
+_GAINS = {
+    ("synapse, tau frozen at 2", 13.0): "outputs times 13",
+    ("synapse, tau frozen at 26", 1 / 13): "outputs times 1/13",
+}
 #: What runs: as little as decides the questions below.
 _RUNS: dict[str, tuple[tuple[str, float], ...]] = {
     WAITED: (
@@ -132,6 +143,12 @@ def sized(_: Records) -> Iterable[Case]:
         yield Case(_name(words, 1.0), kind, Spec(network, ImageTask(), STABLE), SEEDS, first=FIRST_NEW)
 
 
+def gain(_: Records) -> Iterable[Case]:
+    """After 56 blank columns: is it that the synapse is slow, or that a slow one passes more charge for a spike?"""
+    for (words, scale), name in _GAINS.items():
+        yield dataclasses.replace(_case(WAITED, words, scale), name=f"{words}, {name}", first=FIRST_NEW)
+
+
 def slow_start(_: Records) -> Iterable[Case]:
     """After 56 blank columns: how far is the synapse below the GRU, if it begins as slow as the GRU's gates do?"""
     for scale in reversed(SCALES):
@@ -165,8 +182,17 @@ def _questions() -> dict[str, tuple[Place, Place]]:
     summing = _PLACES[-1][1]
     for a, b in (*_PLACES, ("leaky read-out", summing)):
         asked[f"{b} over {a}, {WAITED}, outputs times 1"] = at("waited", a, 1.0), at("summed", b, 1.0)
-    a, b = (("sized", _name(words, 1.0), kind) for words, (kind, _) in SIZED.items())
-    asked[f"feedback over plain with {MATCHED} neurons, {WHOLE}, outputs times 1"] = a, b
+    wide, b, narrow = (("sized", _name(words, 1.0), kind) for words, (kind, _) in SIZED.items())
+    for a in (wide, narrow):
+        asked[f"feedback over {a[1].partition(',')[0]}, {WHOLE}, outputs times 1"] = a, b
+    fast, slow = (("gain", f"{words}, {name}", "stateful-synapse") for (words, _), name in _GAINS.items())
+    for a, b in (
+        (at("waited", "synapse, tau frozen at 2", 1.0), fast),
+        (slow, at("waited", "synapse, tau frozen at 26", 1.0)),
+        (fast, at("waited", "synapse, tau frozen at 26", 1.0)),
+        (at("waited", "synapse, tau frozen at 2", 1.0), slow),
+    ):
+        asked[f"{b[1]} over {a[1]}, {WAITED}"] = a, b
     return asked
 
 
@@ -177,6 +203,7 @@ _GROUPS = {
     "gated-start": gated_start,
     "summed": summed,
     "sized": sized,
+    "gain": gain,
     "slow-start": slow_start,
 }
 WHERE = Study("where", _GROUPS, _questions(), after=ABLATION)

@@ -21,10 +21,10 @@ from sequential_fmnist.experiments.fair.plan import (
 )
 from sequential_fmnist.experiments.frame import Case, Group, Records, Study
 
-__all__ = ["CONTROLS", "RATIOS", "READ_OUT", "SPREAD", "THRESHOLD"]
+__all__ = ["CONTROLS", "RATIOS", "READ_OUT", "SPREAD", "SUMMING", "THRESHOLD"]
 
 #: Networks with a slow state elsewhere.
-READ_OUT, THRESHOLD = "plain, leaky read-out", "adaptive threshold"
+READ_OUT, THRESHOLD, SUMMING = "plain, leaky read-out", "adaptive threshold", "plain, summing read-out"
 _PLAIN, _SYNAPSE = "plain", "stateful synapse"
 #: What makes the blind synapse of the first study recall: changes of its network, each alone.
 SPREAD: dict[str, dict[str, Any]] = {
@@ -59,8 +59,8 @@ def _with_its_recipe(
     return group
 
 
-def _slow(kind: str) -> Group:
-    places = ((start, at) for at in (500, 200) for start in ("informed", "blind", "tutorial"))
+def _slow(kind: str, *starts: str) -> Group:
+    places = ((start, at) for at in (500, 200) for start in starts)
     return _with_its_recipe("Recall: where may the slow state sit?", "recall", _PLAIN, kind, places, 5)
 
 
@@ -96,13 +96,14 @@ def start(_: Records) -> Iterable[Case]:
 
 
 _GROUPS: dict[str, Callable[[Records], Iterable[Case]]] = {
-    "read-out": _slow(READ_OUT),
+    "read-out": _slow(READ_OUT, "informed", "blind", "tutorial"),
     "fixed-delays": _delays("feedback, fixed delays"),
     "spread": spread,
     "longer": longer,
     "paced-delays": _delays("feedback, delays at a rate of their own"),
-    "threshold": _slow(THRESHOLD),
+    "threshold": _slow(THRESHOLD, "informed", "blind", "tutorial"),
     "start": start,
+    "summing-read-out": _slow(SUMMING, "informed", "blind"),
 }
 
 CONTROLS = Study("controls", _GROUPS, after=FAIR)
