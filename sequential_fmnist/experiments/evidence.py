@@ -65,15 +65,15 @@ def case_table(summary: Summary, *groups: str) -> str:
 
 def reached_table(summary: Summary) -> str:
     """Return cases of recall or copying as a table: for each distance how many runs reach 95 %, and the accuracy."""
-    rows: dict[tuple[str, str, str], list[str]] = {}
+    rows: dict[tuple[str, str], list[str]] = {}
     for group, case in _pairs(summary, summary["groups"]):
         share = case["reached"]
-        reached = f"{case['at']}: {share['mean'] * share['n']:.0f} of {share['n']}"
+        reached = f"{case['name']}, D = {case['at']}: {share['mean'] * share['n']:.0f} of {share['n']}"
         reached += f" ({100 * share['low']:.0f} to {100 * share['high']:.0f} %)"
-        row = rows.setdefault((f"`{group}`", case["kind"], case["name"]), [])
-        row.append(f"{reached}, mean {100 * case['accuracy']['mean']:.1f} %")
-    head = ["group", "network", "case", "D: runs that reach 95 %, mean accuracy"]
-    return markdown(head, [[*names, "; ".join(row)] for names, row in rows.items()], 3)
+        row = rows.setdefault((f"`{group}`", case["kind"]), [])
+        row.append(f"{reached}, {100 * case['accuracy']['mean']:.1f} %")
+    head = ["group", "network", "case: runs that reach 95 %, mean accuracy"]
+    return markdown(head, [[*names, "<br>".join(row)] for names, row in rows.items()], 3)
 
 
 def verdict_table(comparisons: Mapping[str, Mapping[str, Any]], is_planned: bool = True) -> str:
@@ -83,12 +83,15 @@ def verdict_table(comparisons: Mapping[str, Mapping[str, Any]], is_planned: bool
         mean, low, high = (100 * each["gain"][name] for name in ("mean", "low", "high"))
         word = "undecided" if not each["decided"] else "a gain" if mean > 0 else "a loss"
         p = ["< 0.001" if each["p_holm"] < 0.001 else f"{each['p_holm']:.3f}"] * is_planned
-        rows.append([question, f"{mean:+z.1f} [{low:+z.1f}, {high:+z.1f}]", *p, word])
-    return markdown(["question", "gain in points", *["p, corrected"] * is_planned, "verdict"], rows)
+        gain, above = f"{mean:+z.1f} [{low:+z.1f}, {high:+z.1f}]", f"{100 * each['above']:.0f} %"
+        rows.append([question, gain, above, *p, word])
+    return markdown(
+        ["question", "gain in points", "pairs above", *["p, corrected"] * is_planned, "verdict"], rows
+    )
 
 
-def repeated_table(summary: Summary, published: Mapping[str, Any], recipe: str) -> str:
-    """Return the runs of a recipe as a table, a row for each network and way to train it.
+def repeated_table(summary: Summary, published: Mapping[str, Any]) -> str:
+    """Return the published runs repeated as a table, a row for each network and way to train it.
 
     "One more run" is the 95 % prediction interval, struck out if the published run lies outside. The ratio says by how
     much the published value is denser there than in the runs of the same network in float32. Accuracies of 90 epochs
@@ -97,22 +100,20 @@ def repeated_table(summary: Summary, published: Mapping[str, Any], recipe: str) 
     Args:
         summary: ``results/repeated.json``.
         published: ``results/published.json``.
-        recipe: one of ``repeated.RECIPES``.
     """
-    epochs, _, cut = recipe.partition(", ")
-    run, rows, densities = published["runs"][epochs], [], {}
-    key = "values" if run["images"] == 10_000 else "on_training"
+    rows, densities = [], {}
     for group, case in _pairs(summary, summary["groups"]):
-        named, _, changed = case["name"].rpartition(", ")
-        if named != recipe:
-            continue
-        values, further, ratio = case[key], "", ""
+        recipe, _, changed = case["name"].rpartition(", ")
+        epochs, _, cut = recipe.partition(", ")
+        run, further, ratio = published["runs"][epochs], "", ""
+        values = case["values" if run["images"] == 10_000 else "on_training"]
         if cut == "as published":
             value = run["right"][case["kind"]] / run["images"]
             low, high, density = further_run(values, value)
             further = f"{100 * low:.1f} to {min(100, 100 * high):.1f}"
             further = further if low <= value <= high else f"~~{further}~~"
-            ratio = f"{density / densities.setdefault(case['kind'], density):.2g}"  # float32 is the first row
+            first = densities.setdefault((recipe, case["kind"]), density)  # the first row of each is float32
+            ratio = f"{density / first:.2g}"
         mean = f"{100 * sum(values) / len(values):.1f} ({100 * min(values):.1f} to {100 * max(values):.1f})"
         skips = " to ".join(map(str, sorted({min(case["skipped"]), max(case["skipped"])})))
         lost = sorted(case["largest_fall"])

@@ -18,7 +18,7 @@ from sequential_fmnist.data import prepared
 from sequential_fmnist.evaluate import COLLAPSE, evaluate, falls
 from sequential_fmnist.experiments.frame import Case, Place, Record, Records, Spec, Study
 from sequential_fmnist.experiments.images import ImageTask
-from sequential_fmnist.experiments.statistics import estimate
+from sequential_fmnist.experiments.statistics import resampled
 from sequential_fmnist.options import option
 from sequential_fmnist.train import Trainer, TrainingConfig, fit
 from sequential_fmnist.variants import NetworkSpec
@@ -199,7 +199,7 @@ class ReplayTask(RepeatedTask):
     def more(self, runs: list[Record]) -> Record:
         """Return for a summary, for each kind of replay, how many there were and how many fell as far again.
 
-        Replays of one state are no independent runs, so the interval of their share takes each state as one value.
+        Replays of one state are not independent, so the interval of their share draws states, not replays.
         """
         replayed = [collapse for run in runs for collapse in run["replayed"]]
         counts = {}
@@ -211,7 +211,7 @@ class ReplayTask(RepeatedTask):
                 "fell": sum(each),
                 "fell_of_each": each,
                 "share": dataclasses.asdict(
-                    estimate([fell / len(one[name]) for fell, one in zip(each, replayed, strict=True)])
+                    resampled([fell / len(one[name]) for fell, one in zip(each, replayed, strict=True)])
                 ),
             }
         exact = sum(one["exact"] == one["after"] for one in replayed)

@@ -333,6 +333,7 @@ def test_compare_by_hand():
     found = compare(a, b)
     assert found.gain.mean == pytest.approx(0.4)
     assert found.p == pytest.approx(2 / math.comb(8, 4))  # all of b above all of a: 2 of 70 orders
+    assert (found.above, compare([0.1, 0.5], [0.5, 0.2]).above) == (1, 2.5 / 4)
     assert found.gain.low == pytest.approx(0.4 - stats.t.ppf(0.975, 6) * math.sqrt(1 / 60 / 2), abs=1e-6)
     assert compare([0.5, 0.5], [0.5, 0.5]).p == 1
     with pytest.raises(ValueError, match="got 2 and 1"):
