@@ -81,8 +81,7 @@ _IMAGE, _WAIT = "whole image", "56 blanks"
 COLUMNS = [f"{shown}, times {scale}" for shown in (_IMAGE, _WAIT) for scale in (10, 1)]
 STABLE: dict[str, tuple[str, list[tuple[str, str, str] | None]]] = {
     "plain": ("plain", [
-        ("ablation", "size", "stable"), ("where", "whole", "plain, outputs times 1"),
-        ("ablation", "delay", "delay 56"), ("where", "waited", "plain, outputs times 1"),
+        ("where", group, f"plain, outputs times {scale}") for group in ("whole", "waited") for scale in (10, 1)
     ]),
     "stateful-synapse": ("stateful-synapse", [
         ("where", group, f"synapse, tau learned, outputs times {scale}")
@@ -99,6 +98,9 @@ STABLE: dict[str, tuple[str, list[tuple[str, str, str] | None]]] = {
     "plain, 86 neurons": ("plain", [
         ("ablation", "size", "stable, 86 hidden"), ("where", "sized", "plain with 86 neurons, outputs times 1"),
         ("ablation", "controls", "delay 56, 86 hidden"), None,
+    ]),
+    "plain, 58 neurons": ("plain", [
+        None, ("where", "sized", "plain with 58 neurons, outputs times 1"), None, None,
     ]),
     "GRU, not spiking": ("gru", [
         None, ("ablation", "gated", "stable"), None, ("where", "gated-waited", "GRU"),
@@ -143,8 +145,8 @@ def stable() -> str:
     rows = []
     for label, (kind, places) in STABLE.items():
         shown = [place and case_of(summaries[place[0]], *place[1:], kind) for place in places]
-        parameters = next((f"{case['parameters']:,}" for case in shown if case), "")
-        rows.append([label, parameters, *map(mean, shown)])
+        if made := [case for case in shown if case]:
+            rows.append([label, f"{made[0]['parameters']:,}", *map(mean, shown)])
     return markdown(("network", "parameters", *COLUMNS), rows)
 
 
