@@ -100,7 +100,7 @@ STABLE: dict[str, tuple[str, list[tuple[str, str, str] | None]]] = {
         ("ablation", "controls", "delay 56, 86 hidden"), None,
     ]),
     "plain, 58 neurons": ("plain", [
-        None, ("where", "sized", "plain with 58 neurons, outputs times 1"), None, None,
+        None, ("where", "narrow", "plain with 58 neurons, outputs times 1"), None, None,
     ]),
     "GRU, not spiking": ("gru", [
         None, ("ablation", "gated", "stable"), None, ("where", "gated-waited", "GRU"),

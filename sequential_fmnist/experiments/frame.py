@@ -229,6 +229,7 @@ class Study:
         questions: each in words, with two places: does the second do better?
         more: returns what else the summary holds, from the records and the folder of results.
         searches: groups whose cases only choose recipes; the summary counts their runs and leaves their cases out.
+        pending: planned groups that lack runs: they run only if they are named, and a test does not ask for their runs.
         after: a study before this one, whose runs this one's groups may use: to choose recipes, or as cases.
     """
 
@@ -237,6 +238,7 @@ class Study:
     questions: Mapping[str, tuple[Place, Place]] = dataclasses.field(default_factory=dict)
     more: Callable[[Records, Path], Record] = lambda records, folder: {}
     searches: Sequence[str] = ()
+    pending: Sequence[str] = ()
     after: Study | None = None
 
     def store(self, folder: str | os.PathLike[str] = "results") -> Store:
@@ -274,7 +276,7 @@ class Study:
     def run(self, *names: str, folder: str | os.PathLike[str] = "results", jobs: int = 2) -> None:
         """Run what is missing of the groups ``names``, of all without any, and write the summary after each."""
         path, before = Path(folder) / f"{self.name}.json", self.after.records(folder) if self.after else {}
-        for name in names or self.groups:
+        for name in names or [name for name in self.groups if name not in self.pending]:
             cases = self.groups[name](self.records(folder))
             specs = [spec for case in cases for spec in case.runs() if spec.key() not in before]
             print(f"{name}: {len(specs)} runs", flush=True)
@@ -376,7 +378,9 @@ def command(*studies: Study, argv: Sequence[str] | None = None) -> None:
     options, lines = {"folder": args.folder, "jobs": args.jobs}, []
     try:
         for study in studies:
-            if mine := [name for name in study.groups if name in (args.groups or names)]:
+            if mine := [
+                name for name in study.groups if name in (args.groups or {*names} - {*study.pending})
+            ]:
                 if args.check is None:
                     study.run(*mine, **options)
                 else:

@@ -15,7 +15,7 @@ from torch import nn
 
 from sequential_fmnist.experiments.ablation import ABLATION, DELAYS, MATCHED, STABLE
 from sequential_fmnist.experiments.fair.networks import chrono
-from sequential_fmnist.experiments.frame import Case, Place, Records, Spec, Study
+from sequential_fmnist.experiments.frame import Case, Group, Place, Records, Spec, Study
 from sequential_fmnist.experiments.images import ImageTask
 from sequential_fmnist.options import option
 from sequential_fmnist.variants import NetworkSpec
@@ -44,18 +44,16 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 #: A slow state in two places with the same tau: both add what arrives, and neither divides it by tau.
 _PLACES = [(f"synapse, tau {how}", f"summing read-out, tau {how}") for how in ("frozen at 26", "learned")]
-#: Networks of one size. Two linear layers in a row, fc1 and the weights from x[t], compute no more than one does: so
-#: counted, feedback has 2,282 numbers, plain with 58 neurons 2,272.
-SIZED = {
-    f"plain with {MATCHED} neurons": ("plain", MATCHED),
-    "feedback": ("feedback", 32),
-    "plain with 58 neurons": ("plain", 58),
-}
-#: A frozen tau, factors on the outputs, and words for them: an isolated spike passes a charge of tau in all, so the
-#: two times 13 and by 13 have the gain of the other at times 1.
+#: Networks with as many parameters.
+SIZED = {f"plain with {MATCHED} neurons": ("plain", MATCHED), "feedback": ("feedback", 32)}
+#: fc1 and the weights from x[t] are two linear layers in a row, which compute no more than one: so counted, feedback
+#: has 2,282 numbers, and this one 2,272.
+NARROW = "plain with 58 neurons"
+#: Groups by the synapse, the factor on its outputs, and words for it. An isolated spike passes a charge of tau in all,
+#: so each has the gain of the other tau at times 1.
 _GAINS = {
-    ("synapse, tau frozen at 2", 13.0): "outputs times 13",
-    ("synapse, tau frozen at 26", 1 / 13): "outputs times 1/13",
+    "gain-2": ("synapse, tau frozen at 2", 13.0, "outputs times 13"),
+    "gain-26": ("synapse, tau frozen at 26", 1 / 13, "outputs times 1/13"),
 }
 #: What runs: as little as decides the questions below.
 _RUNS: dict[str, tuple[tuple[str, float], ...]] = {
@@ -136,17 +134,28 @@ def summed(_: Records) -> Iterable[Case]:
         yield dataclasses.replace(_case(WAITED, words, 1.0), first=FIRST_NEW)
 
 
+def _sized(words: str, kind: str, hidden: int) -> Case:
+    network = NetworkSpec(kind, hidden=hidden, readout="membrane")
+    return Case(_name(words, 1.0), kind, Spec(network, ImageTask(), STABLE), SEEDS, first=FIRST_NEW)
+
+
 def sized(_: Records) -> Iterable[Case]:
     """On the whole image, outputs times 1: is feedback above a plain network with as many parameters?"""
     for words, (kind, hidden) in SIZED.items():
-        network = NetworkSpec(kind, hidden=hidden, readout="membrane")
-        yield Case(_name(words, 1.0), kind, Spec(network, ImageTask(), STABLE), SEEDS, first=FIRST_NEW)
+        yield _sized(words, kind, hidden)
 
 
-def gain(_: Records) -> Iterable[Case]:
-    """After 56 blank columns: is it that the synapse is slow, or that a slow one passes more charge for a spike?"""
-    for (words, scale), name in _GAINS.items():
-        yield dataclasses.replace(_case(WAITED, words, scale), name=f"{words}, {name}", first=FIRST_NEW)
+def narrow(_: Records) -> Iterable[Case]:
+    """The same with a plain network that computes as many numbers."""
+    yield _sized(NARROW, "plain", 58)
+
+
+def _gain(words: str, scale: float, factor: str) -> Group:
+    def group(_: Records) -> Iterable[Case]:
+        """After 56 blank columns: is it that the synapse is slow, or that a slow one passes more charge for a spike?"""
+        yield dataclasses.replace(_case(WAITED, words, scale), name=f"{words}, {factor}", first=FIRST_NEW)
+
+    return group
 
 
 def slow_start(_: Records) -> Iterable[Case]:
@@ -182,10 +191,12 @@ def _questions() -> dict[str, tuple[Place, Place]]:
     summing = _PLACES[-1][1]
     for a, b in (*_PLACES, ("leaky read-out", summing)):
         asked[f"{b} over {a}, {WAITED}, outputs times 1"] = at("waited", a, 1.0), at("summed", b, 1.0)
-    wide, b, narrow = (("sized", _name(words, 1.0), kind) for words, (kind, _) in SIZED.items())
-    for a in (wide, narrow):
+    wide, b = (("sized", _name(words, 1.0), kind) for words, (kind, _) in SIZED.items())
+    for a in (wide, ("narrow", _name(NARROW, 1.0), "plain")):
         asked[f"feedback over {a[1].partition(',')[0]}, {WHOLE}, outputs times 1"] = a, b
-    fast, slow = (("gain", f"{words}, {name}", "stateful-synapse") for (words, _), name in _GAINS.items())
+    fast, slow = (
+        (group, f"{words}, {factor}", "stateful-synapse") for group, (words, _, factor) in _GAINS.items()
+    )
     for a, b in (
         (at("waited", "synapse, tau frozen at 2", 1.0), fast),
         (slow, at("waited", "synapse, tau frozen at 26", 1.0)),
@@ -203,7 +214,8 @@ _GROUPS = {
     "gated-start": gated_start,
     "summed": summed,
     "sized": sized,
-    "gain": gain,
+    **{group: _gain(*place) for group, place in _GAINS.items()},
+    "narrow": narrow,
     "slow-start": slow_start,
 }
-WHERE = Study("where", _GROUPS, _questions(), after=ABLATION)
+WHERE = Study("where", _GROUPS, _questions(), pending=("gain-26", "narrow", "slow-start"), after=ABLATION)

@@ -255,6 +255,15 @@ def test_a_study_runs_what_is_missing_once_and_says_what_it_found(tmp_path, monk
     assert "no group sizes: there are networks" in capsys.readouterr().err
 
 
+def test_a_pending_group_runs_only_if_it_is_named(tmp_path, monkeypatch):
+    executed = []
+    monkeypatch.setattr(frame, "execute", lambda spec: executed.append(spec.key()) or fake(spec))
+    study = Study("mine", groups(1), pending=("networks",))
+    for words, count in (((), 0), (("networks",), 3)):
+        command(study, argv=[*words, "--jobs", "1", "--folder", str(tmp_path)])
+        assert len(executed) == count
+
+
 def test_check_runs_again_what_is_kept_with_a_seed_and_names_what_differs(tmp_path, monkeypatch, capsys):
     def options(*words):
         return [*words, "--jobs", "1", "--folder", str(tmp_path)]
