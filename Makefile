@@ -121,16 +121,14 @@ test: $(VENV)/.dev ## run the tests, but for those that take long
 engine: $(VENV)/.dev ## compile the C of the kernels to LLVM's language, packed beside it; needs clang
 	$(BIN)/python tools/build_engine.py $(CLANG)
 
-.PHONY: elsewhere
-elsewhere: $(VENV)/.dev ## run chapters in imitations of Colab and Binder
-	$(BIN)/python -m pytest -m nightly tests/tools/test_elsewhere.py $(ARGS)
-
 .PHONY: nightly
 nightly: coverage torture bounds ## run all tests and everything else that takes long, in hours
 
 .PHONY: torture
+RANDOM := tests/torture tests/parity/test_random_networks.py tests/parity/test_random_equations.py tests/snn_exchange \
+    tests/sequential_fmnist/test_resume.py
 torture: $(VENV)/.dev ## try many more random faults than make test does
-	$(TEST_ENV) $(BIN)/python -m pytest $(ALL) --torture $(TWO) $(ARGS)
+	SNN_TORTURE=1 $(TEST_ENV) $(BIN)/python -m pytest $(ALL) $(TWO) $(ARGS) $(RANDOM)
 
 COVERAGE := build/coverage
 .PHONY: coverage
@@ -142,8 +140,8 @@ coverage: $(VENV)/.dev $(BENCH)/jax/.done ## run all tests and show the lines th
 	$(BIN)/coverage report --include='snn_core/*' --fail-under=98 && exit $$status
 
 # Tests in an environment with one resolution of the packages on one Python. What fails runs once more, alone: beside
-# others some tests are too slow. Tests of the night need more than these packages, and are left out, as are those in a
-# browser, which say nothing about packages.
+# others some tests are too slow. Tests of the night need more than these packages, and are left out, but for the chapters;
+# so are those in a browser, which say nothing about packages.
 BOUNDS = build/bounds/$(1)
 define try_bounds
 rm -rf $(BOUNDS) && $(BIN)/uv venv --quiet --seed --python $(2) $(BOUNDS)
@@ -152,7 +150,7 @@ $(BIN)/uv pip install --python $(BOUNDS) --resolution $(1) --torch-backend cpu -
 $(BIN)/uv pip install --python $(BOUNDS) --no-deps --requirement tests/peers.txt
 export $(TEST_ENV); \
 run() { $(BOUNDS)/bin/python -m pytest -W default -o cache_dir=$(BOUNDS)/cache --junitxml=$(BOUNDS)/tests.xml \
-    --ignore=tests/browser "$$@"; }; \
+    --ignore=tests/browser -m 'not gpu and (not nightly or chapter)' "$$@"; }; \
 run $(TWO) $(ARGS) || run --last-failed --last-failed-no-failures none
 endef
 

@@ -9,6 +9,8 @@
    *   applyPalette: (pixels: Uint8ClampedArray, palette: number[][]) => Uint8Array}} Gifenc
    * @typedef {{gifenc?: Gifenc, snnLoad: (name: string) => Promise<unknown>}} Page
    */
+  /** Above and below a saved animation, in pixels: for the title and the address. */
+  const MARGIN = 28;
   const page = /** @type {Page} */ (/** @type {unknown} */ (globalThis));
   // Pages may lie in a folder without a server, where only scripts can be loaded.
   page.snnLoad = (name) =>
@@ -36,8 +38,13 @@
   );
   if (!found?.view.shared) return;
   const figure = found;
-  const { shared = {}, film } = found.view;
-  const parts = Object.entries(shared).map(([key, part]) => ({ key, part, first: part.value }));
+  const { shared: begun, film } = found.view;
+  const firsts = Object.entries(begun).map(([key, { value }]) => ({ key, first: value }));
+  /** What the view shares, which is another one after "start again". */
+  const parts = () => {
+    const { shared = {} } = figure.view;
+    return firsts.map((one) => ({ ...one, part: shared[one.key] }));
+  };
   read();
   addEventListener("hashchange", read);
   for (const kind of ["input", "change"]) figure.addEventListener(kind, write);
@@ -45,11 +52,21 @@
   row.className = "snn-row";
   row.append(button("copy link", copy), ...(film ? [button("save as GIF", save)] : []));
   figure.append(row);
+  if (figure.querySelector(".snn-board")) {
+    // The theme's way to show a link when it has the focus.
+    const skip = Object.assign(document.createElement("div"), { className: "skip-link d-print-none" });
+    skip.append(Object.assign(document.createElement("a"), { href: "#pad", textContent: "Skip to the pad" }));
+    skip.addEventListener("click", (event) => {
+      event.preventDefault();
+      /** @type {HTMLElement} */ (figure.querySelector(".snn-board canvas")).focus();
+    });
+    document.body.prepend(skip);
+  }
 
   /** Set what the address holds. */
   function read() {
     const given = new URLSearchParams(location.hash.slice(1));
-    for (const { key, part, first } of parts) {
+    for (const { key, part, first } of parts()) {
       const text = given.get(key);
       if (text === null) continue;
       const value = typeof first === "number" ? Number(text) : typeof first === "boolean" ? text === "true" : text;
@@ -62,7 +79,7 @@
   }
 
   function write() {
-    const changed = parts.filter(({ part, first }) => part.value !== first);
+    const changed = parts().filter(({ part, first }) => part.value !== first);
     const hash = changed.map(({ key, part }) => `${key}=${part.value}`).join("&");
     const now = location.hash.slice(1);
     // A section that was followed stays there until something is changed.
@@ -102,7 +119,7 @@
   /** Return an animation of what the figure shows: its canvases, and the texts that are marked for it. */
   function animation() {
     const { gifenc } = /** @type {Required<Page>} */ (page);
-    const { frames, show } = /** @type {NonNullable<View["film"]>} */ (film);
+    const { frames, show } = /** @type {NonNullable<View["film"]>} */ (figure.view.film);
     const encoder = gifenc.GIFEncoder();
     const sheet = document.createElement("canvas");
     const pen = /** @type {CanvasRenderingContext2D} */ (sheet.getContext("2d", { willReadFrequently: true }));
@@ -111,17 +128,27 @@
       const { left, top, width, height } = /** @type {Element} */ (
         figure.querySelector(".snn-three")
       ).getBoundingClientRect();
-      if (frame === 0) Object.assign(sheet, { width: Math.ceil(width), height: Math.ceil(height) });
+      if (frame === 0) Object.assign(sheet, { width: Math.ceil(width), height: Math.ceil(height) + 2 * MARGIN });
       pen.fillStyle = getComputedStyle(document.body).backgroundColor;
-      pen.fillRect(0, 0, width, height);
+      pen.fillRect(0, 0, sheet.width, sheet.height);
+      Object.assign(pen, {
+        fillStyle: getComputedStyle(figure).color,
+        textBaseline: "middle",
+        font: "14px sans-serif",
+      });
+      pen.fillText(document.title, 0, MARGIN / 2);
+      pen.fillText(location.href.replace(/#.*/, ""), 0, sheet.height - MARGIN / 2);
       for (const part of figure.querySelectorAll(".snn-three :is(canvas, .snn-film)")) {
         const box = part.getBoundingClientRect();
-        const { color, fontWeight, fontSize, fontFamily, opacity } = getComputedStyle(part);
+        const { color, fontWeight, fontSize, fontFamily, lineHeight, opacity } = getComputedStyle(part);
         Object.assign(pen, { fillStyle: color, font: `${fontWeight} ${fontSize} ${fontFamily}`, globalAlpha: opacity });
         pen.textBaseline = "top";
-        if (part instanceof HTMLCanvasElement)
-          pen.drawImage(part, box.left - left, box.top - top, box.width, box.height);
-        else pen.fillText(part.textContent ?? "", box.left - left, box.top - top);
+        const [x, y] = [box.left - left, box.top - top + MARGIN];
+        if (part instanceof HTMLCanvasElement) pen.drawImage(part, x, y, box.width, box.height);
+        else {
+          for (const [k, line] of (part.textContent ?? "").split("\n").entries())
+            pen.fillText(line, x, y + k * Number.parseFloat(lineHeight));
+        }
         pen.globalAlpha = 1;
       }
       const { data } = pen.getImageData(0, 0, sheet.width, sheet.height);

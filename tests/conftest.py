@@ -17,7 +17,7 @@ from sequential_fmnist.data import SequentialFashionMNIST
 
 matplotlib.use("agg")
 
-pytest_plugins = ["torture", "support_data"]
+pytest_plugins = ["support_data"]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

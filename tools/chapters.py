@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import ast
 import re
-import tokenize
 import tomllib
 from collections.abc import Iterator
 from functools import cache
-from io import StringIO
-from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 from nbformat import NotebookNode
 
@@ -100,43 +98,31 @@ def source_digest(notebook: NotebookNode) -> str:
         modules.add(path)
         todo |= _module(path)[1] - modules
     files = {path for tree in trees for path in _results(tree)}
-    parts = [code_only(cell) for cell in cells] + [_module(path)[0] for path in sorted(modules)]
+    parts = [_code(tree) for tree in trees] + [_module(path)[0] for path in sorted(modules)]
     return sha256("\0".join(parts + [path.read_text(encoding="utf-8") for path in sorted(files)]).encode())
 
 
-def code_only(source: str) -> str:
-    """Return the tokens of Python code, one on a line, the same on each version of Python.
+def _code(node: Any) -> str:
+    """Return what a syntax tree says: without docstrings, and without the fields that some versions of Python lack."""
+    if isinstance(node, list):
+        return f"[{' '.join(_code(one) for one in node if not _is_text(one))}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = (f"{name}={_code(value)}" for name, value in ast.iter_fields(node) if value not in (None, []))
+    return f"{type(node).__name__}({' '.join(fields)})"
 
-    Comments, layout and strings that are statements of their own, such as docstrings, are left out. From Python 3.12
-    on an f-string is several tokens; it is put together again.
-    """
-    rows = [0, 0, *accumulate(len(line) for line in source.splitlines(keepends=True))]
-    starts: list[int] = []
-    statement: list[str] = []
-    found: list[str] = []
-    for kind, text, (row, column), (last_row, last_column), _ in tokenize.generate_tokens(
-        StringIO(source).readline
-    ):
-        name = tokenize.tok_name[kind]
-        if name.endswith("STRING_START"):  # of an f-string, which may hold others
-            starts.append(rows[row] + column)
-        elif name.endswith("STRING_END"):
-            name, text = "STRING", source[starts.pop() : rows[last_row] + last_column]
-        if starts or name in ("COMMENT", "NL", "ENDMARKER"):
-            continue
-        statement.append(name if name in ("INDENT", "DEDENT", "NEWLINE") else f"{name} {text}")
-        if name == "NEWLINE":
-            is_text = all(token.startswith(("STRING", "INDENT", "DEDENT", "NEWLINE")) for token in statement)
-            found += [token for token in statement if not is_text or token in ("INDENT", "DEDENT")]
-            statement = []
-    return "\n".join(found + statement)
+
+def _is_text(node: Any) -> bool:
+    """Whether a statement is a string alone, such as a docstring."""
+    value = node.value if isinstance(node, ast.Expr) else None
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)
 
 
 @cache
 def _module(path: Path) -> tuple[str, frozenset[Path]]:
     """Return the code of a module, and the modules of ours that it imports."""
-    source = path.read_text(encoding="utf-8")
-    return code_only(source), frozenset(_imported(ast.parse(source)))
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return _code(tree), frozenset(_imported(tree))
 
 
 def _imported(tree: ast.AST) -> Iterator[Path]:

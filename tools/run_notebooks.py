@@ -46,6 +46,8 @@ MEMORY = new_code_cell(
 )
 #: Chapters that time something run alone, after the others.
 ALONE = ("09",)
+#: Chapters that take longest begin first, so that no core is idle at the end.
+LONGEST = ("04", "05")
 
 #: By this a notebook shows a widget, as long as its kernel runs.
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -59,7 +61,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "05_training_curves": {"epochs": 2, "source": "embedded"},
     "06_the_gradient_through_time": {"source": "embedded"},
     "07_what_does_memory_buy": {"epochs": 1},
-    "08_how_long_is_long": {"live_steps": 100},
+    "08_how_long_is_long": {"live_steps": 20},
     "09_inside_the_fused_kernels": {"lengths": [28, 56], "repeats": 2},
     "10_take_your_network_elsewhere": {"source": "embedded", "images_to_run": 300, "epochs": 1},
 }
@@ -175,9 +177,9 @@ def execute_all(tasks: list[tuple[Any, ...]], jobs: int) -> dict[str, float]:
 
     together = [task for task in tasks if jobs > 1 and number(task[0]) not in ALONE]
     if together:
-        threads = os.environ.get("OMP_NUM_THREADS")
-        os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
-        with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+        together.sort(key=lambda task: number(task[0]) not in LONGEST)
+        threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs))}
+        with ProcessPoolExecutor(jobs, get_context("spawn"), os.environ.update, (threads,)) as pool:
             running = {pool.submit(_execute, *task): task[0] for task in together}
             try:
                 for future in as_completed(running):
@@ -185,9 +187,6 @@ def execute_all(tasks: list[tuple[Any, ...]], jobs: int) -> dict[str, float]:
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
-        del os.environ["OMP_NUM_THREADS"]
-        if threads is not None:
-            os.environ["OMP_NUM_THREADS"] = threads
     for task in tasks:
         if task not in together:
             done(task[0], _execute(*task, progress=sys.stderr.isatty()))

@@ -35,16 +35,4 @@ EXERCISES = {
         ],
         because="With so few a repetition has about an even chance.",
     ),
-    "05.4": Exercise(
-        right=[70.93, 82.03],
-        hint="evaluate density(value, runs) of both arms on a fine grid from 60 to 90.",
-        mistakes=[
-            ([0.7093, 0.8203], "give per cent."),
-            ([82.03, 70.93], "first the lower end."),
-            ([68.15, 76.53], "that is the smallest and the largest of the ten."),
-            ([69.0, 80.6], "that is the interval for one more run with the rule alone."),
-        ],
-        because="Far from both arms the one that spreads more is favoured.",
-        tolerance=3e-4,
-    ),
 }

@@ -29,16 +29,16 @@ def _exercises() -> dict[str, Exercise]:
     """Return the exercises, once they are asked for."""
     summary = _summary()
     last = {c["kind"]: c["values"] for c in summary["groups"]["reproduction"] if c["name"] == "64 epochs"}
-    # What feedback gains over the plain network with the tutorial's listing, a number for each seed.
-    gain = np.subtract(last["feedback"], last["plain"])
-    above = np.mean([gain[list(trio)].mean() > 0 for trio in combinations(range(10), 3)])
+    # How far feedback is above the plain network, both as the tutorial lists them, for each seed.
+    apart = np.subtract(last["feedback"], last["plain"])
+    above = np.mean([apart[list(trio)].mean() > 0 for trio in combinations(range(10), 3)])
     return {
         "07.1": Exercise(
             right=above,
-            hint="take the mean gain of every trio of seeds, and count how many means are above 0.",
+            hint="take the mean difference of every trio of seeds, and count how many means are above 0.",
             mistakes=[
                 (lambda a: a > 1, "a fraction between 0 and 1, not a count or a percentage."),
-                (np.mean(gain > 0), "those are single seeds; take the mean of three at a time."),
+                (np.mean(apart > 0), "those are single seeds; take the mean of three at a time."),
                 (1 - above, "those trios put feedback below; have you subtracted the other way round?"),
             ],
             because="Three seeds could have told either story.",

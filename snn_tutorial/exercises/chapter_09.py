@@ -1,4 +1,4 @@
-"""Answers of chapter 09: a reset, a block's memory, a backward pass, and a neuron of one's own."""
+"""Answers of chapter 09: a block's memory, a backward pass, and a neuron of one's own."""
 
 from collections.abc import Callable
 
@@ -47,13 +47,9 @@ def _is(verdict: str) -> Callable[[nn.Module], bool]:
     return given
 
 
-_RESET = "use the product rule; which derivative has the spike where h[t] - 1 is 0?"
 _BLOCK = "how many numbers are that, and how many bytes has each?"
 _LEAKY = "what are the derivatives of h[t] with respect to x[t] and to v[t-1]?"
 _OWN = "copy SmallCell and SmallNeuron, change the charge, and let `answer` be a neuron."
-_DETACHED: tuple = ([0, 1], "that is with `detach`: here the spike has a derivative, too.")
-_PRODUCT: tuple = ([0, 0], "(1 - s) h is a product of which both factors depend on h.")
-_SIGN: tuple = ([1, 0], "s enters the hard reset with a minus.")
 _NUMBERS: tuple = (1.605632, "that many million numbers; a 32-bit float has 4 bytes.")
 _MIBI: tuple = (6.125, "that is in MiB, 2^20 bytes.")
 _IF: tuple = (_gives(1, 1), "that is the neuron without a leak.")
@@ -67,12 +63,9 @@ _SLOPE: tuple = (
     "its spikes are right, its gradient is not: is the spike in the reset detached?",
 )
 EXERCISES: dict[str, Exercise] = {
-    "09.1": Exercise(
-        [-1, 0], _RESET, [_DETACHED, _PRODUCT, _SIGN], "The hard one turns the sign, the soft one ends it."
-    ),
-    "09.2": Exercise(6.422528, _BLOCK, [_NUMBERS, _MIBI], "So time is cut into segments, too.", 0.01),
-    "09.3": Exercise(_gives(0.25, 0.75), _LEAKY, [_IF, _INPUT, _LEAK, _FIRED], "It is that of autograd."),
-    "09.4": Exercise(
+    "09.1": Exercise(6.422528, _BLOCK, [_NUMBERS, _MIBI], "So time is cut into segments, too.", 0.01),
+    "09.2": Exercise(_gives(0.25, 0.75), _LEAKY, [_IF, _INPUT, _LEAK, _FIRED], "It is that of autograd."),
+    "09.3": Exercise(
         _is("right"), _OWN, [_SLOW, _OTHER, _SLOPE], "It is fused, with the spikes of the equation."
     ),
 }

@@ -41,7 +41,10 @@ def bundle(*names: str) -> str:
             return
         found[module] = ""  # marks it as known, should modules import each other
         if module == "operations":  # from snn_core
-            source = "".join(f"export const {name} = {literal(one)};\n" for name, one in operations().items())
+            # With what statements call, since on the site nothing stands around the modules.
+            made = f"(() => {{\n{PRELUDE}return {literal(operations())};\n}})()"
+            exported = "".join(f"export const {name} = made.{name};\n" for name in operations())
+            source = f"const made = {made};\n{exported}"
         else:
             source = (_JS / f"{module}.js").read_text()
         for _, other in _IMPORT.findall(source):
@@ -135,4 +138,6 @@ def with_scripts(page: str) -> str:
     """Return the HTML of a view with the scripts and the style of the package as they are now, and the same data."""
     before, _, rest = page.partition("<style>")
     name = re.findall(r'data-view="(\w+)"', before)[-1]
+    if not (_JS / f"{name}.js").exists():
+        return page  # of a view that is no more: its chapter is to be executed
     return before + _scripts(name) + rest[rest.index(f"{_START}{json.dumps(name)}, ") :]

@@ -98,12 +98,12 @@ def network_explorer(
         record: ``results/waiting.json``: then the view has the networks that wait, begins by itself, and asks to draw.
         first: picture with which it begins.
     """
-    data = {**_networks(), "blank": 0, "last": None, "isQuestion": False}
+    data = {**_networks(), "blank": 0, "read": 28, "last": None}
     if record is not None:
         blanks = [int(blank) for blank in record["networks"]["plain"]["test"]]
         data = {
             **_networks(record),
-            **{"blank": blanks[-1], "last": record["last"], "isQuestion": True},
+            **{"blank": blanks[-1], "last": record["last"], "read": 0, "isQuestion": True},
             "known": {
                 "blanks": blanks,
                 "shares": [[*one["test"].values()] for one in record["networks"].values()],
@@ -113,12 +113,47 @@ def network_explorer(
     return view("network", {**data, "first": first, **_pictures(images, labels, classes)}, figure, ALT)
 
 
+def blank_explorer(
+    nets: Mapping[str, nn.Module],
+    first: int,
+    images: np.ndarray,
+    labels: Sequence[int],
+    classes: Sequence[str],
+    figure: Figure,
+) -> HTML:
+    """Return a view of networks that see the first columns of a picture, then blank ones; states can be cleared there.
+
+    Args:
+        nets: each of :data:`sequential_fmnist.networks.TUTORIAL_NETWORKS` by its name.
+        first: the picture at the start.
+        images: as for :func:`network_explorer`.
+        labels: class of each image, ``[n]``.
+        classes: names of the classes.
+        figure: what stands there without JavaScript.
+    """
+    cells: dict[str, Any] = {}
+    networks = [
+        _trained(name, copy.deepcopy(net), cells, False) | {"tau": None} for name, net in nets.items()
+    ]
+    data = {
+        "networks": networks,
+        "cells": cells,
+        "first": first,
+        "blank": 0,
+        "read": 14,
+        "last": None,
+        "isCut": True,
+    }
+    alt = "what each network gets, its hidden spikes, its output spikes, and the answer so far"
+    return view("network", {**data, **_pictures(images, labels, classes)}, figure, alt)
+
+
 def gradient_explorer(
     net: nn.Module, images: np.ndarray, labels: Sequence[int], classes: Sequence[str], figure: Figure
 ) -> HTML:
     """Return a view of the gradient of the loss to each hidden neuron of a feedback network in each step.
 
-    A slider multiplies the weights of the loop, a box cuts the gradient through the reset in the hidden layer.
+    A slider multiplies the weights of the loop, a box detaches the reset in the hidden layer.
 
     Args:
         net: the network; it stays as it is.

@@ -105,9 +105,15 @@ _REASONS = {
 
 
 def peers_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the rows of ``results/exchange.json`` as a Markdown table."""
+    """Return the rows of ``results/exchange.json`` as a Markdown table, without what a dialect does not change."""
     lines = []
+    plain_nir = {
+        (row["peer"], row["network"]): row.get("differing") for row in rows if row["dialect"] == "nir"
+    }
     for row in rows:
+        is_again = plain_nir.get((row["peer"], row["network"])) == row.get("differing", -1)
+        if row["dialect"] not in (None, "nir") and is_again:
+            continue
         dialect = "" if row["dialect"] in (None, "nir") else f", dialect {row['dialect']}"
         name = _NETWORKS.get(row["network"], row["network"])
         network = f"ours: {name}{dialect}" if row["direction"] == "to" else f"theirs: {name}"
@@ -120,14 +126,13 @@ def peers_table(rows: Sequence[Mapping[str, Any]]) -> str:
         reason = _REASONS.get((row["peer"], row["network"], row["dialect"]), error and f"`{_short(error)}`")
         reasons = [reason] if reason else []
         if "differing_soft_and_late" in row:
-            again = f"if ours do so too, {row['differing_soft_and_late']:,} differ"
-            reasons = ["soft reset, and spikes one step late", *reasons, again]
+            reasons = ["soft and late", *reasons]
         why = "; ".join(reasons)
         lines.append([f"{_LIBRARIES[row['peer']]} {row['version']}", network, spikes, accuracy, why])
     head = [
         "library",
         "network",
-        "hidden spikes that differ, of all chances to fire",
+        "hidden spikes that differ",
         "accuracy, ours and theirs",
         "why",
     ]

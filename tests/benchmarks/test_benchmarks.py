@@ -8,12 +8,10 @@ import itertools
 import json
 import re
 import sysconfig
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 import torch
 from support import require
@@ -22,7 +20,7 @@ from benchmarks import __main__ as benchmark
 from benchmarks import driver, tables
 from benchmarks.cases import BASE, LARGE, LIBRARIES, LOOP, MODELS, OURS, Layer, Network
 from benchmarks.driver import Effort, Process, WorkerError
-from benchmarks.torch_loop import Fed, InLoop, OneLayer, Training
+from benchmarks.torch_loop import OneLayer, Training
 from sequential_fmnist.networks import make_network
 from snn_tutorial.measure import saved_bytes
 
@@ -68,23 +66,6 @@ def test_inductor_trains_as_ours(model, place):
     both = (training(place, name, Network(model, batch=100)) for name in ("torch-compile", OURS))
     compiled, expected = ([each.steps(1) for _ in range(3)] for each in both)
     assert compiled == pytest.approx(expected, rel=1e-4)
-
-
-def test_loops_of_other_libraries_by_hand():
-    """A cell that adds up its inputs: 1, 2, 3 alone; with its output fed back 1, 3, 7."""
-
-    def add(x, total):
-        total = x if total is None else total + x
-        return total, total
-
-    x = torch.ones(3, 2, 1)
-    assert InLoop(add)(x)[:, 0, 0].tolist() == [1, 2, 3]
-    assert InLoop(add, torch.nn.Identity())(x)[:, 0, 0].tolist() == [1, 3, 7]
-    layer = Fed(add, 1)
-    with torch.no_grad():
-        for parameter in layer.parameters():
-            parameter.fill_(1.0)
-    assert layer(x)[:, 0, 0].tolist() == [2, 6, 14]
 
 
 def test_a_step_gives_the_gradients_of_one_step():
@@ -196,15 +177,3 @@ def test_summary_and_ratio_by_hand():
     # Round by round 2, 3 and 10; the median of the times alone would say 3 / 1.
     assert driver.ratio([2.0, 3.0, 20.0], [1.0, 1.0, 2.0]) == 3
     assert driver.ratio([6.0], [2.0, 1.0, 1.0]) == 3  # sat out after the first round
-
-
-def test_a_core_is_busy_until_it_is_no_longer_asked_for():
-    others = set(psutil.Process().children())  # multiprocessing's helper, where an earlier test left one
-    with driver.busy_core():
-        (child,) = set(psutil.Process().children()) - others
-        before = child.cpu_times().user
-        deadline = time.monotonic() + 60
-        while child.cpu_times().user < before + 0.05:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-    assert not child.is_running()

@@ -11,7 +11,7 @@ from support_live import LiveView, dead_controls
 
 LIVE = "01_spiking_neurons.ipynb"
 
-pytestmark = pytest.mark.xdist_group("browser_lab")
+pytestmark = [pytest.mark.nightly, pytest.mark.xdist_group("browser_lab")]
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from sequential_fmnist.data import SequentialFashionMNIST
 from sequential_fmnist.networks import TUTORIAL_NETWORKS, make_network
 from snn_core import functional
 from snn_core.neuron import SpikingNeuron
-from snn_tutorial.live.blank import blank_explorer
+from snn_tutorial.live.network import blank_explorer
 
 pytestmark = pytest.mark.xdist_group("browser_live")
 
@@ -76,6 +76,6 @@ def test_spikes_are_those_of_the_library(browser, tmp_path):
             for name, net in made.items():
                 expected = library(net, test.images[0, 0].numpy(), start, tuple(CLEARS[one] for one in names))
                 assert expected.sum() > 0
-                assert numbers[name]["output"] == expected.tolist()
+                assert numbers[name]["outputs"] == expected.tolist()
                 counts = expected[start:].sum(0)
-                assert numbers[name]["answer"] == (int(counts.argmax()) if counts.sum() else None)
+                assert numbers[name]["best"] == (int(counts.argmax()) if counts.sum() else -1)

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.xdist_group("browser_live")
 
 RECORD = load_results(ROOT / "results", "waiting")
 NAMES = [kind.replace("-", " ") for kind in RECORD["networks"]]
-DRAWINGS = 60
+DRAWINGS = 24
 #: Sets a drawing, and returns what the networks see and what they answer after some blank columns.
 SHOWN = """(figure, [word, blanks]) => blanks.map(blank => {
     const { shared, numbers } = figure.view;
@@ -66,6 +66,7 @@ def test_synapse_names_drawings_of_every_class():
     assert (confusion.diagonal() / confusion.sum(1)).min() >= 0.6
 
 
+@pytest.mark.nightly
 def test_mouse_draws_what_is_read(browser, embedded, tmp_path):
     record = json.loads((ROOT / "tests" / "browser" / "drawings.json").read_text())
     with live(browser, explorer(embedded[1], record=RECORD), tmp_path, reduced_motion="reduce") as view:

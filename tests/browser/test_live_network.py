@@ -60,7 +60,7 @@ def gradients(net, data, count=2) -> HTML:
     return gradient_explorer(net, pictures(data, count), labels, data.classes, Figure(figsize=(1, 1)))
 
 
-@pytest.mark.parametrize("count", [20, pytest.param(1_000, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("count", [6, pytest.param(1_000, marks=pytest.mark.nightly)])
 def test_answers_and_spikes_are_those_of_the_library(browser, data, tmp_path, count):
     images = pictures(data, count)
     expected = {kind: in_the_library(kind, images) for kind in TUTORIAL_NETWORKS}
@@ -95,32 +95,47 @@ def test_blank_columns_tau_and_feedback_change_the_networks_as_they_say(browser,
             torch.testing.assert_close(found, means, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("how", ["touch", "keyboard"])
-def test_reader_draws_a_picture(browser, data, tmp_path, how):
+def test_reader_draws_a_picture_by_finger_and_by_keys(browser, data, tmp_path):
     with live(browser, explorer(data), tmp_path, has_touch=True, reduced_motion="reduce") as view:
-        view.page.get_by_role("button", name="clear").click()
-        assert not np.any(view.numbers()["plain"]["columns"])
-        assert view.said().startswith("Draw a garment")
+        word = lambda: view.figure.evaluate("figure => figure.view.shared.drawing.value")  # noqa: E731
         pad = view.figure.locator("canvas.snn-pad")
-        pad.scroll_into_view_if_needed()
         box = pad.bounding_box()
         across = [box["x"] + part * box["width"] for part in (0.2, 0.8)]
-        middle = box["y"] + box["height"] / 2
-        if how == "touch":
-            for part in range(21):
-                view.page.touchscreen.tap(across[0] + part / 20 * (across[1] - across[0]), middle)
-        else:
-            pad.focus()
-            for key in [*["ArrowLeft"] * 8, *["Space", "ArrowRight"] * 17]:
-                view.page.keyboard.press(key)
-        assert view.control("picture").input_value() == "your drawing"
-        drawn = np.array(view.numbers()["plain"]["columns"])
-        # As wide as the square, in its middle.
-        assert (drawn[3:25, 13:15] > 0.5).all()
-        assert not drawn[:, :11].any()
-        strokes = len(view.figure.evaluate("figure => figure.view.shared.drawing.value"))
+        for how in ("touch", "keyboard"):
+            view.page.get_by_role("button", name="clear").click()
+            assert not np.any(view.numbers()["plain"]["columns"])
+            assert view.said().startswith("Draw a garment")
+            if how == "touch":
+                for part in range(21):
+                    at = across[0] + part / 20 * (across[1] - across[0])
+                    view.page.touchscreen.tap(at, box["y"] + box["height"] / 2)
+            else:
+                pad.focus()
+                for key in [*["ArrowLeft"] * 8, *["Space", "ArrowRight"] * 17]:
+                    view.page.keyboard.press(key)
+            assert view.control("picture").input_value() == "your drawing"
+            drawn = np.array(view.numbers()["plain"]["columns"])
+            # As wide as the square, in its middle.
+            assert (drawn[3:25, 13:15] > 0.5).all()
+            assert not drawn[:, :11].any()
+        strokes = len(word())
         view.page.get_by_role("button", name="undo").click()
-        assert len(view.figure.evaluate("figure => figure.view.shared.drawing.value")) < strokes
+        assert len(word()) < strokes
+        view.page.get_by_role("button", name="start again").click()
+        assert word() == ""
+        assert view.control("picture").input_value().startswith("0: ")
+
+
+def test_site_links_to_the_pad_and_a_new_start_clears_the_address(browser, data, tmp_path):
+    with live(browser, explorer(data, record=RECORD), tmp_path, reduced_motion="reduce") as view:
+        view.page.add_script_tag(path=ROOT / "docs" / "site.js")
+        view.page.keyboard.press("Tab")
+        view.page.keyboard.press("Enter")
+        assert view.page.evaluate("document.activeElement.matches('canvas.snn-pad')")
+        view.set("tau (steps)", 1.1)
+        assert view.page.evaluate("location.hash") == "#tau=1.1"
+        view.figure.get_by_role("button", name="start again").click()
+        assert view.page.evaluate("location.hash") == ""
 
 
 def test_damaged_weights_are_refused(tmp_path):
@@ -136,7 +151,7 @@ def test_gradients_are_those_of_autograd(browser, data, tmp_path):
             view.set("picture", f"{k}: {data.classes[label]}")
             view.set("weights of the loop, times", times)
             numbers = view.numbers()
-            for way, where in (("cut", "in hidden neurons"), ("attached", "nowhere")):
+            for way, where in (("detached", "in hidden neurons"), ("attached", "nowhere")):
                 scaled = with_cut(copy.deepcopy(net), where)
                 with torch.no_grad():
                     scaled.sn1[0].rc.weight[:, 32:] *= times

@@ -31,12 +31,17 @@ def library(weights: list[float], threshold: float, v_reset: float | None, first
     return [{name: one[t, 0].tolist() for name, one in series.items()} for t in range(STEPS)]
 
 
-@pytest.mark.parametrize("v_reset", [None, 0.0])
-def test_ring_is_that_of_the_library(browser, tmp_path, v_reset):
+def test_ring_is_that_of_the_library_and_begins_anew(browser, tmp_path):
     with live(browser, ring_explorer(1, STEPS), tmp_path) as view:
         assert view.numbers()["weights"] == [1]
-        view.set("reset", "soft, v_reset=None" if v_reset is None else "hard, v_reset=0")
-        for n, weight, threshold, first in ((5, 1.25, 1, 1.5), (1, 0.75, 0.5, 0.75), (8, 1.5, 1.75, 3)):
+        cases = (
+            (5, 1.25, 1, 1.5, None),
+            (1, 0.75, 0.5, 0.75, 0.0),
+            (8, 1.5, 1.75, 3, None),
+            (5, 1.5, 1, 3, 0.0),
+        )
+        for n, weight, threshold, first, v_reset in cases:
+            view.set("reset", "soft, v_reset=None" if v_reset is None else "hard, v_reset=0")
             view.set("neurons", n)
             view.set("all weights", weight)
             view.set("threshold", threshold)
@@ -44,23 +49,24 @@ def test_ring_is_that_of_the_library(browser, tmp_path, v_reset):
             numbers = view.numbers()
             assert numbers["weights"] == n * [weight]
             assert numbers["seen"] == library(n * [weight], threshold, v_reset, first)
-        view.figure.get_by_role("button", name="the text's values").click()
+        view.figure.get_by_role("button", name="start again").click()
         assert view.numbers()["seen"] == library([1], 1, None, 1.5)
         assert "1 spike in each step" in view.said()
 
 
-@pytest.mark.parametrize("touch", [False, True])
-def test_a_weight_is_dragged_or_moved_by_keys(browser, tmp_path, touch):
-    with live(browser, ring_explorer(5, STEPS), tmp_path, has_touch=touch) as view:
-        # Between neurons 0 and 1 of five, a tenth of a turn from the top, at 1.3 times the radius of a weight of 1.
-        inside = view.place(0.845 * 0.5878, 0.845 * 0.8090)
-        if touch:
-            view.page.touchscreen.tap(*inside)
-        else:
-            view.page.mouse.move(*view.place(0.65 * 0.5878, 0.65 * 0.8090))
-            view.page.mouse.down()
-            view.page.mouse.move(*inside)
-            view.page.mouse.up()
+def test_a_weight_is_dragged_or_moved_by_keys(browser, tmp_path):
+    with live(browser, ring_explorer(5, STEPS), tmp_path, has_touch=True) as view:
+
+        def at(weight: float) -> tuple[float, float]:
+            """Return a place between neurons 0 and 1 of five, a tenth of a turn from the top."""
+            return view.place(0.65 * weight * 0.5878, 0.65 * weight * 0.8090)
+
+        view.page.touchscreen.tap(*at(0.7))
+        assert view.numbers()["weights"] == pytest.approx([1, 0.7, 1, 1, 1], abs=0.06)
+        view.page.mouse.move(*at(1))
+        view.page.mouse.down()
+        view.page.mouse.move(*at(1.3))
+        view.page.mouse.up()
         assert view.numbers()["weights"] == pytest.approx([1, 1.3, 1, 1, 1], abs=0.06)
         view.figure.locator("canvas").first.focus()
         for key in ("ArrowRight", "ArrowDown", "ArrowDown"):

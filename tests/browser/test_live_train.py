@@ -73,7 +73,7 @@ def test_three_networks_learn_and_read_beside_the_others(browser, shown, tmp_pat
 
 def test_the_same_seed_gives_the_same_curves_paused_or_not_and_another_one_others(browser, shown, tmp_path):
     with live(browser, shown, tmp_path) as view:
-        small(view, images=500)
+        small(view)
         losses = []
         for seed in (0, 0, 12):
             view.control("seed").fill(str(seed))
@@ -82,7 +82,7 @@ def test_the_same_seed_gives_the_same_curves_paused_or_not_and_another_one_other
                 wait(view, "runs.some(({history}) => history.length)")
                 press(view, "Pause")
                 assert view.said() == "Paused."
-                view.page.wait_for_timeout(1500)  # what was on its way has come
+                view.page.wait_for_timeout(700)  # what was on its way has come
                 stopped = view.numbers()
                 view.page.wait_for_timeout(500)
                 assert view.numbers() == stopped
@@ -126,7 +126,7 @@ def test_a_view_ends_when_its_cell_runs_again(browser, shown, tmp_path):
         )
         assert view.page.evaluate("snnRunning.size") == 2
         before = old.evaluate("figure => figure.view.numbers()")
-        view.page.wait_for_timeout(1500)
+        view.page.wait_for_timeout(700)
         assert old.evaluate("figure => figure.view.numbers()") == before
 
 

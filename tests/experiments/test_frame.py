@@ -207,6 +207,7 @@ def test_after_kill_9_nothing_is_repeated_and_nothing_is_lost(tmp_path):
     assert (tmp_path / "trace").read_text().split() == list("012344567")
 
 
+@pytest.mark.nightly
 def test_two_jobs_give_exactly_the_results_of_one(tmp_path):
     specs, found = [quick(kind, seed) for kind in TUTORIAL_NETWORKS for seed in (0, 1)], []
     for jobs in (1, 2):

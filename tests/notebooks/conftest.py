@@ -1,22 +1,27 @@
-"""Each chapter runs once, in quick mode, for the tests of its module test_chapter_NN.py."""
+"""A chapter runs once, in quick mode and with its solutions, for the tests of its module test_chapter_NN.py.
+
+Its committed outputs were made by the very code that they name by its digest. So it runs where that has changed, where
+another command has run it already, as in CI, and by night.
+"""
 
 from __future__ import annotations
 
 import importlib
-import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
-from support import ROOT
-from support_notebooks import Run, quick_run
+from chapters import is_outdated
+from support_notebooks import BUILT, Run, committed, quick_run
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent == Path(__file__).parent:
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
+            if "run" in item.fixturenames and not BUILT and not is_outdated(committed(item.path.stem[-2:])):
+                item.add_marker(pytest.mark.nightly)
+                item.add_marker(pytest.mark.chapter)
 
 
 @pytest.fixture(scope="module")
@@ -31,15 +36,3 @@ def run(number: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
     exercises = importlib.import_module(f"snn_tutorial.exercises.chapter_{number}").EXERCISES
     assert re.findall(r"Exercise (\S+): right\.", run.printed()) == list(exercises)
     return run
-
-
-@pytest.fixture(scope="module")
-def result(run: Run, number: str) -> dict[str, Any]:
-    """What the quick run recorded."""
-    return run.result(f"chapter_{number}.json")
-
-
-@pytest.fixture(scope="module")
-def full(number: str) -> dict[str, Any]:
-    """What the committed full run recorded."""
-    return json.loads((ROOT / "results" / f"chapter_{number}.json").read_text())

@@ -11,7 +11,6 @@ def test_layout_and_reshape_are_as_printed(run):
         "(6, 28, 28) becomes (28, 6, 28)",
         "0.384 = 0.384",  # byte 98 of 255
         "same: True",
-        "28 of 100 samples, with a row of their own image",
     ):
         assert line in run.printed()
 

@@ -207,7 +207,7 @@ LOOP = Executor("loop", lambda: our_library("torch"))
 COMPILED = Kernels("compiled", "cpu", cpu, ExitStack)
 SMALL = Kernels("small", "cpu", cpu, small, most=1200)
 KEPT = Kernels("kept", "cpu", cpu, lambda: small(keeps=True), most=1200, every=7)
-SHIM = Kernels("shim", "cpu", cuda, on_the_shim, every=9)  # each is compiled, for a second
+SHIM = Kernels("shim", "cpu", cuda, on_the_shim, every=27)  # each is compiled, for a second
 GPU = Kernels("gpu", "cupy", cuda, ExitStack, torch.device("cuda", 0))
 PEER = Peer("spikingjelly", spikingjelly_library)
 EXECUTORS = [COMPILED, SMALL, KEPT, SHIM, GPU, PEER]

@@ -238,28 +238,6 @@ def neighbours() -> Iterator[Case]:
         )  # fmt: skip
 
 
-def through_synapses() -> Iterator[Case]:
-    """Feedback, in each kind of loop, of what spikes leave behind in a synapse that is part of the loop."""
-    for kind, other, how, place, dtype in rotating(
-        KINDS, FILTERS, HOW, ["recurrent", "delayed", "convolution"], DTYPES
-    ):
-        if (kind, other) == ("ALIF", "double exponential"):  # more parameters than kernels have room for
-            continue
-
-        def build(library: Library, kind=kind, other=other, how=how, place=place) -> nn.Module:
-            shape = (2, 1, 3) if place == "convolution" else (6,)
-            cells = nn.Sequential(spiking(library, kind, how, shape), filtering(library, other, how, shape))
-            if place == "convolution":
-                return library.chain(library.conv_recurrent(cells, 2, 2, 3))
-            return library.chain(PLACES[place](library, cells, 6))
-
-        yield Case(
-            f"through synapses: {place}, {kind} and {other}, {how}, {dtype}",
-            build, (STEPS, 5, 2, 1, 3) if place == "convolution" else (STEPS, 5, 6), currents(2.0, 0.5), None,
-            fused=True, output="numbers", peer=False, **PRECISIONS[dtype],
-        )  # fmt: skip
-
-
 #: Lengths of N samples of at most T steps; of 0 only where states begin with numbers.
 LENGTHS: dict[str, Callable[[int, int], list[int]]] = {
     "any, and 0": lambda T, N: [5 * n % (T + 1) for n in range(N)],
@@ -335,7 +313,6 @@ MEMORY = {
         convolutions,
         mixed_chains,
         neighbours,
-        through_synapses,
         lengths,
     )
     for case in family()

@@ -71,33 +71,3 @@ def test_no_step_waits_for_the_gpu(size):
         MultiStepIFNode(backend="cupy")(x_seq)
     finally:
         torch.cuda.set_sync_debug_mode("default")
-
-
-@pytest.mark.parametrize("size", [20, 40, 300])
-def test_a_step_is_captured_in_a_cuda_graph(size):
-    module, x_seq = layer(size), 3 * random(28, 64, size, dtype=torch.float32).to(DEVICE)
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            step(module, x_seq)
-    torch.cuda.current_stream().wait_stream(side)
-    module.zero_grad(set_to_none=True)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        captured = step(module, x_seq)
-    x_seq.copy_(3 * random(28, 64, size, dtype=torch.float32, seed=9))
-    graph.replay()
-    other = layer(size)
-    assert torch.equal(captured, step(other, x_seq))
-    for ours, theirs in zip(module.parameters(), other.parameters(), strict=True):
-        torch.testing.assert_close(ours.grad, theirs.grad)
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
-def test_autocast(dtype):
-    module, x_seq = layer(), random(28, 64, 40, dtype=torch.float32).to(DEVICE)
-    with torch.autocast("cuda", dtype):
-        out = step(module, x_seq)
-    assert out.dtype == dtype
-    assert all(p.grad.dtype == torch.float32 and p.grad.isfinite().all() for p in module.parameters())

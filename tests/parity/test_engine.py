@@ -73,6 +73,7 @@ def test_text_becomes_code_for_other_processors(triple, processor, vector):
     assert ("zmm" in product) == (vector == 64)
 
 
+@pytest.mark.nightly
 def test_first_fused_call_takes_at_most_twice_as_long_as_torch_to_import():
     """Of CPU time, in a fresh process."""
     code = """
@@ -132,9 +133,13 @@ def under(sanitizer: str, *arguments: str, **environment: str) -> subprocess.Com
     )
 
 
-@pytest.mark.parametrize("sanitizer", ["address,undefined", "thread"])
 @pytest.mark.parametrize(
-    "which", [SAMPLE, pytest.param(WHOLE, marks=pytest.mark.nightly)], ids=["sample", "whole"]
+    ("sanitizer", "which"),
+    [
+        pytest.param("address,undefined", SAMPLE, id="sample"),
+        pytest.param("address,undefined", WHOLE, marks=pytest.mark.nightly, id="memory"),
+        pytest.param("thread", WHOLE, marks=pytest.mark.nightly, id="threads"),
+    ],
 )
 def test_sanitizers_find_nothing(sanitizer, which):
     done = under(sanitizer, *which)

@@ -14,7 +14,7 @@ import pytest
 import torch
 from hypothesis import Phase, assume, given, note, settings
 from hypothesis import strategies as st
-from support import tries
+from support import count, tries
 from support_cuda import on_the_shim
 from support_networks import Traces
 from torch import Tensor, nn
@@ -229,21 +229,14 @@ def check(case: Case, executor: Any = nullcontext) -> None:
     assert not found
 
 
-@tries(100)
+@tries(count(fast=100, full=6000))
 @given(cases())
 def test_random_equations(case: Case) -> None:
     check(case)
 
 
 @pytest.mark.nightly
-@settings(tries(6000), derandomize=False)
-@given(cases())
-def test_random_equations_by_night(case: Case) -> None:
-    check(case)
-
-
-@pytest.mark.nightly
-@settings(tries(60), derandomize=False, phases=[Phase.generate])
+@settings(tries(60), phases=[Phase.generate])
 @given(cases())
 def test_random_equations_in_the_source_for_cuda(case: Case) -> None:
     check(case, on_the_shim)

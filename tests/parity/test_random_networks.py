@@ -12,11 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
-from support import tries
+from support import count, tries
 from torch import Tensor, nn
 
 from snn_core import functional, surrogate
@@ -222,7 +221,7 @@ def call(net: Any, draw: Draw, batch: int, nudge: float) -> list[Tensor]:
     ]
 
 
-def run(seed: int, count: int, backend: str, nudge: float = 0.0) -> list[list[Any]]:
+def run(seed: int, calls: int, backend: str, nudge: float = 0.0) -> list[list[Any]]:
     """Return what each call gave, or the kind of error that it raised."""
     draw = Draw(seed)
     torch.manual_seed(seed)
@@ -231,7 +230,7 @@ def run(seed: int, count: int, backend: str, nudge: float = 0.0) -> list[list[An
         for linear in parts(net, nn.Linear):
             linear.weight.mul_(2)
     found = []
-    for _ in range(count):
+    for _ in range(calls):
         functional.set_backend(net, backend)
         own = Draw(draw.random())
         try:
@@ -273,14 +272,7 @@ def check(seed: int) -> None:
     assert not difference
 
 
-@tries(150)
+@tries(count(fast=150, full=20_000))
 @given(st.integers(0, 1 << 30))
 def test_random_networks_over_several_calls(seed: int) -> None:
-    check(seed)
-
-
-@pytest.mark.nightly
-@settings(tries(20_000), derandomize=False)
-@given(st.integers(0, 1 << 30))
-def test_random_networks_by_night(seed: int) -> None:
     check(seed)

@@ -1,17 +1,19 @@
-"""Two processes that train one network together, as ``torchrun`` starts them, with gloo on the CPU."""
+"""Two processes that train one network together, with the variables that torchrun gives them, by gloo on the CPU."""
 
 from __future__ import annotations
 
 import json
 import re
+import socket
+import subprocess
+import sys
 
 import pytest
-from support import records
-from support_torchrun import finished, torchrun
+from support import environment, records
 
 from sequential_fmnist import checkpoint, train
 
-pytestmark = pytest.mark.xdist_group("torchrun")
+pytestmark = [pytest.mark.nightly, pytest.mark.xdist_group("torchrun")]
 
 ARGV = [
     "--source", "embedded", "--model", "stateful-synapse", "-b", "50", "--opt", "adam", "--lr", "0.01",
@@ -25,19 +27,12 @@ from torch import distributed
 from sequential_fmnist import train
 from sequential_fmnist.checkpoint import first_process_first
 
-def begin(backend):
-    # The store of torchrun's agent holds what the run before left there: each gets names of its own.
-    store = distributed.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
-    rank, size = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE"))
-    init(backend, store=distributed.PrefixStore(f"run {number}", store), rank=rank, world_size=size)
-
-init, distributed.init_process_group = distributed.init_process_group, begin
 *runs, fetched = json.loads(sys.argv[1])
-for number, argv in enumerate(runs):
+for argv in runs:
     # One write each: two processes print side by side.
     print(f"status {train.main(argv)}\\n", end="", flush=True)
-number = "last"
-begin("gloo")
+    os.environ["MASTER_PORT"] = str(int(os.environ["MASTER_PORT"]) + 1)
+distributed.init_process_group("gloo")
 with first_process_first():
     print(f"fetched {Path(fetched).exists()}\\n", end="", flush=True)
     time.sleep(0.3)
@@ -61,12 +56,21 @@ def said(folder):
         ["--source", "embedded", "--epochs", "4", "--resume", latest],
         ["--data-path", str(folder / "nowhere")],
     ]
-    (folder / "runs.py").write_text(RUNS)
-    status, output, errors = finished(
-        torchrun(folder / "runs.py", json.dumps([*runs, str(folder / "fetched")]))
-    )
-    assert status == 0, errors
-    return output, errors
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    command = [sys.executable, "-c", RUNS, json.dumps([*runs, str(folder / "fetched")])]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    started = [
+        subprocess.Popen(command, env=environment(RANK=rank, LOCAL_RANK=rank, **common), **pipes)
+        for rank in "01"
+    ]
+    try:
+        ended = [process.communicate(timeout=600) for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    assert [process.returncode for process in started] == [0, 0], ended
+    return ["".join(texts) for texts in zip(*ended, strict=True)]
 
 
 def test_two_processes_train_as_one_does_within_noise(folder, said):

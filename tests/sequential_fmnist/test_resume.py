@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support import environment, records
+from support import count, environment, records
 
 from sequential_fmnist import checkpoint, train
 from sequential_fmnist.checkpoint import CheckpointError
@@ -126,11 +126,11 @@ def result(folder: Path):
     return files, *(checkpoint.load(folder / name) for name in ("latest.pt", "best.pt"))
 
 
-def test_killed_again_and_again_and_resumed_is_the_run_undisturbed(tmp_path, torture):
+def test_killed_again_and_again_and_resumed_is_the_run_undisturbed(tmp_path):
     assert finish(tmp_path / "whole") == 0
     expected, seed = result(tmp_path / "whole"), 1
     generator, folder = random.Random(seed), tmp_path / "killed"
-    kills = torture.count(fast=3, full=50)
+    kills = count(fast=1, full=50)
     for _ in range(kills):
         latest = folder / "latest.pt"
         (folder / "config.json").unlink(missing_ok=True)  # is written when the run begins
@@ -267,12 +267,12 @@ def test_other_images_and_other_folders(few, run, tmp_path, capsys):
 # Damaged and hostile files
 
 
-def test_every_damage_of_a_checkpoint_is_one_line(few, tmp_path, torture, capsys):
+def test_every_damage_of_a_checkpoint_is_one_line(few, tmp_path, capsys):
     fit(PlainNet(hidden=4), *few, TrainingConfig(epochs=1), output_dir=tmp_path)
     path = tmp_path / "latest.pt"
     good, expected, seed = path.read_bytes(), checkpoint.load(path), 3
     generator, refused = random.Random(seed), 0
-    for number in range(torture.count(fast=60, full=5000)):
+    for number in range(count(fast=60, full=5000)):
         damaged = bytearray(good)
         if number % 3 == 0:
             del damaged[generator.randrange(len(good)) :]

@@ -360,35 +360,6 @@ def notebook(source: str, **names: Any) -> dict[str, Any]:
     return around
 
 
-def test_a_name_of_the_notebook_that_equations_use_for_something_else() -> None:
-    around = notebook(
-        """
-        class Mine(Arithmetic):
-            def of(self, x, v):
-                return (lambda: 2 * x)() + sum(x for _ in range(2)) + v
-        """,
-        x=torch.ones(3),
-    )
-    assert outputs_of(around["Mine"]) == (4.0, "")
-
-
-def test_a_loop_over_a_name_of_a_method_reads_nothing_anew(recorded: list[int]) -> None:
-    around = notebook(
-        """
-        class Mine(Arithmetic):
-            def step(self, x, state):
-                return super().step(x, state)
-
-            def of(self, x, v):
-                return 2 * x
-        """
-    )
-    for step in range(5):
-        around["step"] = step
-        assert outputs_of(around["Mine"]) == (2.0, "")
-    assert len(recorded) == 2
-
-
 @pytest.mark.parametrize(
     "source",
     [

@@ -7,7 +7,6 @@ import torch
 from support_networks import step_by_step
 from torch import nn
 
-from snn_core import neuron
 from snn_core.layer import ElementWiseRecurrentContainer, LinearRecurrentContainer, SynapseFilter
 from snn_core.neuron import IFNode
 
@@ -18,22 +17,6 @@ def walk(module: nn.Module, x_seq: list[float]) -> list[float]:
 
 
 # ElementWiseRecurrentContainer
-
-
-def element_wise_add(x, y):
-    return x + y
-
-
-def test_demonstration_of_the_tutorial_prints_its_eight_lines(capsys):
-    T = 8
-    net = ElementWiseRecurrentContainer(neuron.IFNode(v_reset=None), element_wise_add)
-    x = torch.zeros([T])
-    x[0] = 1.5
-    for t in range(T):
-        print(t, f"x[t]={x[t]}, s[t]={net(x[t])}")
-
-    lines = [f"{t} x[t]={0.0 if t else 1.5}, s[t]=1.0" for t in range(T)]
-    assert capsys.readouterr().out.splitlines() == lines
 
 
 # Each step: i = f(x, y), then y = i >= 1 with a fresh potential of 0 after a spike. x = 1.5, 0.5, 0.75, 1.0.

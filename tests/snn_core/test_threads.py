@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 
-import pytest
 import torch
 from torch import nn
 
@@ -83,50 +80,6 @@ def test_sixteen_samples_are_work_for_two_threads():
     assert layout_of(plan_for(run, x_seq)).items == 2
 
 
-@pytest.mark.nightly
-@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux how often memory was fetched")
-def test_a_step_gets_the_memory_of_the_step_before():
-    """Else Linux clears some thousand pages in each step, which takes as long as the kernel."""
-    code = """
-import resource, torch
-from snn_core.functional import reset_net
-from snn_core.layer import MultiStepContainer
-from snn_core.neuron import IFNode
-
-net, x_seq = MultiStepContainer(IFNode()), torch.randn(100, 64, 128, requires_grad=True)
-for step in range(30):
-    if step == 10:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    y_seq = net(x_seq.relu())
-    y_seq.sum().backward()
-    reset_net(net)
-    x_seq.grad = None
-print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / 20)
-"""
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert float(found.stdout) < 100
-
-
 def test_scratch_memory_begins_where_a_cache_line_does():
     team = threads._Team(0, 0)
     assert all(team.memory_of(size) % 64 == 0 for size in range(1, 1 << 16, 4_099))
-
-
-@pytest.mark.nightly
-def test_a_step_is_taken_where_the_clock_of_unix_is_missing():
-    """As on Windows."""
-    source = """
-import time
-del time.CLOCK_MONOTONIC, time.clock_gettime
-import torch
-from torch import nn
-from snn_core.functional import explain, train_steps
-from snn_core.layer import MultiStepContainer
-from snn_core.neuron import IFNode
-
-net, x_seq = nn.Sequential(nn.Linear(4, 3), IFNode()), torch.rand(5, 8, 4)
-train_steps(net, x_seq, torch.arange(8) % 3, torch.optim.SGD(net.parameters(), lr=0.1))
-print([one.fused for one in explain(MultiStepContainer(*net), x_seq)])
-"""
-    run = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=300)
-    assert run.stdout == "[True, True]\n", run.stderr

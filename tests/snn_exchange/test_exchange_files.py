@@ -9,6 +9,7 @@ import h5py
 import nir
 import numpy as np
 import pytest
+from support import count
 
 from sequential_fmnist.networks import make_network
 from snn_exchange import ExchangeError, from_nir, nir_files, read_nir, to_nir, write_nir
@@ -24,7 +25,7 @@ def path(tmp_path):
 
 
 @pytest.fixture(autouse=True)
-def _soon(monkeypatch, torture):
+def _soon(monkeypatch):
     """Some damaged files HDF5 reads for ever: where no limit ends that, a test fails in place of hanging."""
 
     def late(*_):
@@ -32,7 +33,7 @@ def _soon(monkeypatch, torture):
 
     monkeypatch.setattr(nir_files, "READ_LIMIT_S", 4)
     before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(torture.count(fast=90, full=7200))
+    signal.alarm(count(fast=90, full=7200))
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
@@ -132,15 +133,15 @@ def test_what_ends_the_reading_process_is_an_error_here(code, message, path, tmp
     refuse(path, message)
 
 
-def test_random_damage_is_an_error_or_a_network(path, torture):
+def test_random_damage_is_an_error_or_a_network(path):
     """Bits flip anywhere in the file: never another exception.
 
     In some of these files the HDF5 library never comes to an end, or ends its process.
     """
     good, seed, refused = path.read_bytes(), 5, 0
     generator = random.Random(seed)
-    count = torture.count(fast=15, full=1500)
-    for number in range(count):
+    files = count(fast=8, full=1500)
+    for number in range(files):
         damaged = bytearray(good)
         for _ in range(generator.choice([1, 1, 8])):
             damaged[generator.randrange(len(damaged))] ^= 1 << generator.randrange(8)
@@ -151,4 +152,4 @@ def test_random_damage_is_an_error_or_a_network(path, torture):
             refused += 1
         except Exception as error:
             raise AssertionError(f"seed {seed}, file {number}: {error!r}") from error
-    assert 0 < refused < count
+    assert 0 < refused < files

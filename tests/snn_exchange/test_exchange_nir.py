@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from support import tries
+from support import TORTURE, count, tries
 from support_networks import random_currents
 from torch import nn
 
@@ -166,11 +166,11 @@ def test_neuron_at_the_threshold_fires_as_here_and_one_of_nir_does_not():
 
 
 @pytest.mark.parametrize("model", TUTORIAL_NETWORKS)
-def test_round_trip_of_the_trained_networks(model, embedded, tmp_path, torture):
+def test_round_trip_of_the_trained_networks(model, embedded, tmp_path):
     """Every spike of the test images in the package, or of all 10,000, and every weight."""
     net, _ = pretrained.load(model)
     back = from_nir(through_a_file(graph_of(net), tmp_path))
-    test = SequentialFashionMNIST(train=False, verbose=False) if torture.full else embedded[1]
+    test = SequentialFashionMNIST(train=False, verbose=False) if TORTURE else embedded[1]
     x_seq = columns_as_sequence(test.images.float() / 255)
     with torch.no_grad():
         ours, theirs = scan(x_seq, net.fc1, net.sn1), back[:2](x_seq)
@@ -227,10 +227,10 @@ def compositions(draw):
     return size, nn.Sequential(*(wrap[isinstance(m, nn.Linear)](m) for m in modules))
 
 
-def test_round_trip_of_random_compositions(torture, tmp_path):
+def test_round_trip_of_random_compositions(tmp_path):
     fired = []
 
-    @tries(torture.count(fast=25, full=2000))
+    @tries(count(fast=10, full=2000))
     @given(compositions(), st.sampled_from(list(DIALECTS)))
     def check(drawn, dialect):
         size, net = drawn

@@ -1,6 +1,6 @@
 """Networks in libraries that we did not write: load ours there, theirs here, run 1,000 images in both and compare.
 
-What comes out is the table ``results/exchange.json``, which ``make exchange`` writes and every run of the tests checks.
+What comes out is the table ``results/exchange.json``, which ``make exchange`` writes and `make nightly` checks.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from snn_core.layer import SeqToANNContainer
 from snn_core.neuron import IFNode
 from snn_exchange import DIFFERENCES, ExchangeWarning, from_nir, read_nir, to_nir, write_nir
 
-pytestmark = pytest.mark.xdist_group("exchange_peers")
+pytestmark = [pytest.mark.nightly, pytest.mark.xdist_group("exchange_peers")]
 
 RESULTS = ROOT / "results" / "exchange.json"
 WORKER = ROOT / "tests" / "support" / "exchange_peer.py"
@@ -181,9 +181,7 @@ EQUAL = {
 }
 
 
-@pytest.mark.parametrize(
-    "peer", ["snntorch", "spikingjelly", pytest.param("spyx", marks=pytest.mark.nightly)]
-)
+@pytest.mark.parametrize("peer", PYTHONS)
 def test_table_is_what_the_library_does(peer, embedded, tmp_path):
     """The stored table against what the library does now; ``make exchange`` writes it anew instead."""
     images = embedded[1].images.float() / 255

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 import torch
-from support import require
+from support import count, require
 
 from sequential_fmnist import pretrained
 from sequential_fmnist.checkpoint import CheckpointError
@@ -88,8 +88,8 @@ def test_wrong_weights_are_named(change, message):
 
 
 @pytest.fixture
-def images(torture, embedded) -> torch.Tensor:
-    columns = torture.count(fast=5, full=28)
+def images(embedded) -> torch.Tensor:
+    columns = count(fast=5, full=28)
     start = 9 if columns < 28 else 0
     return embedded[1].images[..., start : start + columns].float() / 255
 

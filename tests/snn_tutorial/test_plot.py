@@ -64,8 +64,9 @@ def test_typical_neuron_is_the_middle_one_of_those_that_fire():
 
 def test_table_of_other_libraries_has_a_reason_for_every_difference():
     rows = json.loads((ROOT / "results" / "exchange.json").read_text())["rows"]
-    for row, line in zip(rows, peers_table(rows).splitlines()[2:], strict=True):
-        assert (line.split("|")[5].strip() == "") == (row["outcome"] == "equal"), line
+    for line in peers_table(rows).splitlines()[2:]:
+        spikes, why = (line.split("|")[k].strip() for k in (3, 5))
+        assert (why == "") == spikes.startswith("0 of"), line
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,15 @@ ROOT = Path(__file__).resolve().parents[2]
 NO_BROWSER = "the site, the views and JupyterLab are not tested: Chromium or Playwright"
 
 
+#: Set by `make torture`: tests of random cases try many more.
+TORTURE = bool(os.environ.get("SNN_TORTURE"))
+
+
+def count(fast: int, full: int) -> int:
+    """Return how many random cases a test tries."""
+    return full if TORTURE else fast
+
+
 def require(available: bool, what: str) -> None:
     """Go on if ``available``; else fail in CI, which must have ``what``, and skip the test elsewhere."""
     if not available and os.environ.get("CI"):
@@ -25,11 +34,11 @@ def require(available: bool, what: str) -> None:
 
 
 def tries(count: int) -> settings:
-    """Return settings by which Hypothesis tries so many cases, the same in every run, however long one takes."""
+    """Return settings by which Hypothesis tries so many cases, however long one takes; by day the same in every run."""
     return settings(
         max_examples=count,
         deadline=None,
-        derandomize=True,
+        derandomize=not TORTURE,
         database=None,
         suppress_health_check=list(HealthCheck),
     )

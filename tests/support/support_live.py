@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from IPython.display import HTML
+
+from snn_tutorial.live import bundle
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
@@ -104,6 +108,7 @@ def live(browser: Browser, view: HTML, folder: Path, **options: Any) -> Iterator
     path = folder / "view.html"
     path.write_text(PAGE.format(view.data))
     page = browser.new_page(**({"viewport": {"width": 1280, "height": 900}} | options))
+    page.set_default_timeout(120_000)  # on a busy machine
     problems = problems_of(page)
     try:
         page.goto(path.as_uri())
@@ -111,6 +116,16 @@ def live(browser: Browser, view: HTML, folder: Path, **options: Any) -> Iterator
     finally:
         page.close()
     assert not problems, problems
+
+
+def in_node(module: str, expression: str, *given: Any) -> list[Any]:
+    """Return, for each of ``given``, what an expression of ``given`` is where a module of ``js/`` is ``$module``."""
+    script = (
+        f"{bundle(module)}\nconsole.log(JSON.stringify({json.dumps(given)}.map((given) => {expression})));"
+    )
+    done = subprocess.run(["node", "-"], input=script, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 #: What makes a control of each kind change, from the keyboard, and at its end.

@@ -241,11 +241,3 @@ def seeded_weights(module: nn.Module) -> dict[str, Tensor]:
         bound = 2 / parameter.shape[1] ** 0.5 if parameter.dim() == 2 else 0.4
         weights[name] = torch.as_tensor(random.uniform(-bound, bound, tuple(parameter.shape)))
     return weights
-
-
-def load_weights(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    parameters = dict(module.named_parameters())
-    assert parameters.keys() == weights.keys()
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(weights[name])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import os
 import re
 import runpy
@@ -29,14 +28,10 @@ BUILT = os.environ.get("SNN_BUILT")
 
 @dataclass
 class Run:
-    """A chapter that ran in quick mode: the executed notebook, and the folder that holds results/ and figures/."""
+    """A chapter that ran in quick mode: the executed notebook, and its folder."""
 
     notebook: NotebookNode
     folder: Path
-
-    def result(self, name: str) -> dict[str, Any]:
-        """Return a JSON file that the chapter wrote to results/."""
-        return json.loads((self.folder / "results" / name).read_text())
 
     def printed(self) -> str:
         """Return everything that the chapter printed, in the order of its cells."""

@@ -23,46 +23,51 @@ function listOf(text) {
   return parts.map((part) => numberOf(part.trim()));
 }
 
+/** Say in words what is expected. @param {Expected | Expected[]} right */
+const kindOf = (right) =>
+  typeof right === "string" ? "a word" : Array.isArray(right) ? `${right.length} numbers` : "a number";
+
+/** @param {Expected} expected @param {number} answer @param {number} tolerance */
+function isIt(expected, answer, tolerance) {
+  if (typeof expected === "object") return (expected.low ?? -Infinity) < answer && answer < (expected.high ?? Infinity);
+  return Math.abs(answer - Number(expected)) <= tolerance * (1e-3 + Math.abs(Number(expected)));
+}
+
+/**
+ * Return the reply to an answer, and how many were wrong after it.
+ * @param {FieldData} exercise
+ * @param {string} text
+ * @param {number} attempts  that were wrong before
+ * @returns {[string, number]}
+ */
+export function replied({ right, mistakes, tolerance, hint, because }, text, attempts) {
+  /** @param {Expected | Expected[]} expected */
+  function fits(expected) {
+    if (typeof expected === "string") return expected.toLowerCase() === text.trim().toLowerCase();
+    const [all, answers] = [Array.isArray(expected) ? expected : [expected], listOf(text)];
+    return answers.length === all.length && all.every((one, k) => isIt(one, answers[k], tolerance));
+  }
+
+  if (text.trim() === "") return ["no answer yet.", attempts];
+  if (fits(right)) return [`right. ${because}`.trim(), attempts];
+  if (typeof right !== "string" && listOf(text).some(Number.isNaN))
+    return [`the answer is ${kindOf(right)}.`, attempts];
+  const found = mistakes.find(([wrong]) => fits(wrong));
+  if (found) return [`not yet: ${found[1]}`, attempts + 1];
+  return [`not yet. ${attempts ? `Hint: ${hint}` : "Try again for a hint."}`, attempts + 1];
+}
+
 /** @type {import("./view.js").Build<FieldData>} */
-export const field = ({ number, right, mistakes, tolerance, hint, because }) => {
-  const kind = typeof right === "string" ? "a word" : Array.isArray(right) ? `${right.length} numbers` : "a number";
+export const field = (exercise) => {
+  const { number, right } = exercise;
   const input = make("input", { type: "text", ariaLabel: `answer to exercise ${number}`, autocomplete: "off" });
-  input.placeholder = `${kind}${Array.isArray(right) ? ", with commas between" : ""}`;
-  let attempts = 0;
-  let reply = "";
+  input.placeholder = `${kindOf(right)}${Array.isArray(right) ? ", with commas between" : ""}`;
+  let [reply, attempts] = ["", 0];
   const ask = button("check", () => {
-    reply = replyTo(input.value);
+    [reply, attempts] = replied(exercise, input.value, attempts);
     changed(ask);
   });
   input.addEventListener("keydown", ({ key }) => key === "Enter" && ask.click());
-
-  /** @param {Expected} expected @param {number} answer */
-  function isIt(expected, answer) {
-    if (typeof expected === "object") {
-      return (expected.low ?? -Infinity) < answer && answer < (expected.high ?? Infinity);
-    }
-    return Math.abs(answer - Number(expected)) <= tolerance * (1e-3 + Math.abs(Number(expected)));
-  }
-
-  /** @param {Expected | Expected[]} expected @param {string} text */
-  function fits(expected, text) {
-    if (typeof expected === "string") return expected.toLowerCase() === text.trim().toLowerCase();
-    const all = Array.isArray(expected) ? expected : [expected];
-    const answers = listOf(text);
-    return answers.length === all.length && all.every((one, k) => isIt(one, answers[k]));
-  }
-
-  /** @param {string} text */
-  function replyTo(text) {
-    if (text.trim() === "") return "no answer yet.";
-    if (fits(right, text)) return `right. ${because}`.trim();
-    if (typeof right !== "string" && listOf(text).some(Number.isNaN)) return `the answer is ${kind}.`;
-    attempts += 1;
-    const found = mistakes.find(([wrong]) => fits(wrong, text));
-    if (found) return `not yet: ${found[1]}`;
-    return `not yet. ${attempts > 1 ? `Hint: ${hint}` : "Try again for a hint."}`;
-  }
-
   return {
     controls: [[input, ask]],
     figures: [],

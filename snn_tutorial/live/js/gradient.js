@@ -14,8 +14,8 @@ import { load } from "./scan.js";
 /** Powers of ten below the largest gradient that are still seen, and the ends of the axis of norms. */
 const POWERS = 7;
 const [LOWEST, HIGHEST] = [-6, 6];
-/** Where the gradient through the reset is cut. */
-const WAYS = { cut: "in hidden neurons", attached: "nowhere" };
+/** Where the reset is detached from the gradient. */
+const WAYS = { detached: "in hidden neurons", attached: "nowhere" };
 
 /** @type {import("./view.js").Build<GradientData>} */
 export const gradient = ({ network, cells, classes, images, labels }) => {
@@ -25,9 +25,9 @@ export const gradient = ({ network, cells, classes, images, labels }) => {
     labels.map((label, k) => `${k}: ${classes[label]}`),
   );
   const times = slider("weights of the loop, times", { max: 1.5, step: 0.05, value: 1 });
-  const cut = box("cut the gradient through the reset", true);
-  let found = { cut: compute("cut"), attached: compute("attached") };
-  const shown = () => /** @type {keyof typeof WAYS} */ (cut.value ? "cut" : "attached");
+  const isDetached = box("detach the reset", true);
+  let found = { detached: compute("detached"), attached: compute("attached") };
+  const shown = () => /** @type {keyof typeof WAYS} */ (isDetached.value ? "detached" : "attached");
 
   /** Return the gradient of the loss to what comes into each hidden neuron in each step. @param {keyof typeof WAYS} way */
   function compute(way) {
@@ -73,13 +73,13 @@ export const gradient = ({ network, cells, classes, images, labels }) => {
   };
 
   return {
-    controls: [[picture], [times, cut]],
+    controls: [[picture], [times, isDetached]],
     figures: [make("div", {}, neurons.canvas, norms.canvas)],
     numbers: () =>
       Object.fromEntries(Object.entries(found).map(([way, one]) => [way, one.neurons.map((step) => [...step])])),
     update() {
-      found = { cut: compute("cut"), attached: compute("attached") };
-      return `The norm in step 0 divided by that in step 27: ${growth("cut")}, ${growth("attached")}. A neuron without colour gets 10 million times less than the strongest.`;
+      found = { detached: compute("detached"), attached: compute("attached") };
+      return `The norm in step 0 divided by that in step 27: ${growth("detached")}, ${growth("attached")}. A neuron without colour gets 10 million times less than the strongest.`;
     },
   };
 };

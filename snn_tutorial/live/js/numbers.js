@@ -9,6 +9,10 @@ export const SIDE = 28;
  */
 export const bytes = (packed) => Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0));
 
+/** Return the bits that numpy has packed. @param {string} packed */
+export const bits = (packed) =>
+  Float32Array.from([...bytes(packed)].flatMap((byte) => range(8).map((k) => (byte >> (7 - k)) & 1)));
+
 /**
  * Return the numbers that `floats` in Python has written.
  * @param {string} packed
@@ -65,3 +69,6 @@ export const largest = (values) => Array.from(values).indexOf(Math.max(...Array.
 
 /** @param {number} count @param {string} what */
 export const counted = (count, what) => `${count} ${what}${count === 1 ? "" : "s"}`;
+
+/** @param {number} share @param {number} [digits] */
+export const percent = (share, digits = 0) => `${(100 * share).toFixed(digits)}\u00a0%`;

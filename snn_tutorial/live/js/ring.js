@@ -2,7 +2,8 @@
 
 import { Chart } from "./chart.js";
 import { COLORS } from "./colors.js";
-import { button, changed, make, menu, slider } from "./controls.js";
+import { make, menu, slider } from "./controls.js";
+import { handles } from "./handles.js";
 import { counted, range, sum } from "./numbers.js";
 import { player } from "./player.js";
 import { Layer } from "./scan.js";
@@ -28,19 +29,6 @@ export const ring = ({ neurons, steps, resets, cells }) => {
   const reset = menu("reset", resets);
   const time = slider("time step t", { max: steps - 1, value: 0 });
   const plays = player(time, 150);
-  const text = button("the text's values", () => {
-    for (const [one, value] of /** @type {const} */ ([
-      [count, 1],
-      [all, 1],
-      [pulse, 1.5],
-      [threshold, 1],
-      [reset, 0],
-    ])) {
-      one.value = value;
-    }
-    weights.fill(1);
-    changed(text);
-  });
   /** Of the connection to each neuron from the one before it; the keys change one. */
   const weights = range(MOST).map(() => 1);
   let at = 0;
@@ -120,39 +108,22 @@ export const ring = ({ neurons, steps, resets, cells }) => {
       ];
     },
   );
-  const { canvas } = drawing;
-  canvas.tabIndex = 0;
-  canvas.classList.add("snn-pad");
-
   /** @param {number} weight */
   function set(weight) {
     weights[at] = Math.round(20 * Math.min(HEAVIEST, Math.max(0, weight))) / 20;
-    changed(canvas);
   }
-
-  /** @param {PointerEvent} event */
-  function drag({ offsetX, offsetY, buttons, type }) {
-    if (!buttons) return;
-    const [{ across, down }] = drawing.places;
-    const scale = across(1) - across(0);
-    const [x, y] = [(offsetX - across(0)) / scale, (down(0) - offsetY) / scale];
-    const turns = Math.atan2(x, y) / (2 * Math.PI) + 1;
-    if (type === "pointerdown") at = Math.round(turns * count.value + 0.5) % count.value;
-    set(Math.hypot(x, y) / ONE);
-  }
-  canvas.addEventListener("pointerdown", (event) => {
-    canvas.setPointerCapture(event.pointerId);
-    drag(event);
-  });
-  canvas.addEventListener("pointermove", drag);
-  canvas.addEventListener("keydown", (event) => {
-    const along = { ArrowLeft: -1, ArrowRight: 1 }[event.key] ?? 0;
-    const up = { ArrowDown: -1, ArrowUp: 1 }[event.key] ?? 0;
-    if (!along && !up) return;
-    event.preventDefault();
-    at = (at + along + count.value) % count.value;
-    set(weights[at] + up / 20);
-  });
+  handles(
+    drawing,
+    (x, y, isFirst) => {
+      const turns = Math.atan2(x, y) / (2 * Math.PI) + 1;
+      if (isFirst) at = Math.round(turns * count.value + 0.5) % count.value;
+      set(Math.hypot(x, y) / ONE);
+    },
+    (along, up) => {
+      at = (at + along + count.value) % count.value;
+      set(weights[at] + up / 20);
+    },
+  );
 
   const chart = new Chart("spikes of all neurons; input and membrane potential of neuron 0", () => {
     const [h, v, i] = [seen.map((step) => step.h[0]), seen.map((step) => step.v[0]), seen.map((step) => step.i[0])];
@@ -201,11 +172,11 @@ export const ring = ({ neurons, steps, resets, cells }) => {
 
   return {
     controls: [
-      [count, all, text],
+      [count, all],
       [pulse, threshold, reset],
       [...plays.buttons, time],
     ],
-    figures: [make("div", { className: "snn-panels" }, canvas, chart.canvas)],
+    figures: [make("div", { className: "snn-panels" }, drawing.canvas, chart.canvas)],
     numbers: () => ({ weights: weights.slice(0, count.value), t: time.value, seen }),
     update() {
       seen = run();

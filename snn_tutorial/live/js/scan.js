@@ -170,6 +170,11 @@ export class Layer {
     return gX;
   }
 
+  /** Set the states before step t to what they are at first. @param {number} t */
+  forget(t) {
+    for (const [k, state] of this.v[t].entries()) state.fill(this.cell?.initial[k] ?? 0);
+  }
+
   /** Forget the gradients of the sequence before. */
   begin() {
     for (const array of [...this.gradients, ...this.gV, this.gY]) array.fill(0);
@@ -198,9 +203,11 @@ export class Network {
   /**
    * Take a sequence through the network and return its outputs, which the next sequence overwrites.
    * @param {Numbers[]} columns
+   * @param {(t: number) => void} [before]  each step
    */
-  forward(columns) {
+  forward(columns, before) {
     return columns.map((column, t) => {
+      before?.(t);
       let x = /** @type {Float64Array} */ (column);
       for (const layer of this.layers) x = layer.forward(t, x);
       return x;

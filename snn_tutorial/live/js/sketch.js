@@ -2,7 +2,8 @@
 
 import { Chart } from "./chart.js";
 import { COLORS, colorOf } from "./colors.js";
-import { button, changed } from "./controls.js";
+import { button } from "./controls.js";
+import { handles } from "./handles.js";
 import { sum } from "./numbers.js";
 import { reveal } from "./predict.js";
 
@@ -38,39 +39,22 @@ export const sketch = ({ x: values, ends: [low, high], labels, known, asked, rig
       },
     ];
   });
-  const { canvas } = chart;
-  canvas.tabIndex = 0;
-  canvas.classList.add("snn-pad");
-
   /** @param {number} value */
   function set(value) {
     drawn[at] = Math.min(high, Math.max(low, value));
-    changed(canvas);
   }
-
-  /** @param {PointerEvent} event */
-  function draw({ offsetX, offsetY, buttons }) {
-    if (!buttons) return;
-    const [{ across, down }] = chart.places;
-    const distances = x.map((one) => Math.abs(across(one) - offsetX));
-    at = distances.indexOf(Math.min(...distances));
-    set(low + ((offsetY - down(low)) / (down(high) - down(low))) * (high - low));
-  }
-  canvas.addEventListener("pointerdown", (event) => {
-    canvas.setPointerCapture(event.pointerId);
-    draw(event);
-  });
-  canvas.addEventListener("pointermove", draw);
-  canvas.addEventListener("keydown", (event) => {
-    const [along, up] = [
-      { ArrowLeft: -1, ArrowRight: 1 }[event.key] ?? 0,
-      { ArrowDown: -1, ArrowUp: 1 }[event.key] ?? 0,
-    ];
-    if (!along && !up) return;
-    event.preventDefault();
-    at = Math.min(x.length - 1, Math.max(0, at + along));
-    set(drawn[at] + (up * (high - low)) / 40);
-  });
+  handles(
+    chart,
+    (near, y) => {
+      const distances = x.map((one) => Math.abs(one - near));
+      at = distances.indexOf(Math.min(...distances));
+      set(y);
+    },
+    (along, up) => {
+      at = Math.min(x.length - 1, Math.max(0, at + along));
+      set(drawn[at] + (up * (high - low)) / 40);
+    },
+  );
   const show = button("show the answer", () => {
     isShown = true;
     reveal(show);
@@ -78,7 +62,7 @@ export const sketch = ({ x: values, ends: [low, high], labels, known, asked, rig
   const apart = () => sum(right.map((y, k) => Math.abs(y - drawn[k]))) / x.length;
   return {
     controls: [],
-    figures: [canvas],
+    figures: [chart.canvas],
     more: [[show]],
     numbers: () => ({ drawn: [...drawn], right, isShown, at }),
     update() {

@@ -3,6 +3,7 @@
 import { Chart } from "./chart.js";
 import { colorOf } from "./colors.js";
 import { button, changed, make, menu, number, slider } from "./controls.js";
+import { percent } from "./numbers.js";
 
 /**
  * @typedef {import("./learner.js").Report} Report
@@ -18,19 +19,17 @@ import { button, changed, make, menu, number, slider } from "./controls.js";
  *   `worker` is its script, `scale` is that of answers.
  */
 
-const percent = (/** @type {number} */ share) => `${(100 * share).toFixed(1)}\u00a0%`;
-
 /**
  * Say where each network has ended, and which one fell most on the way.
  * @param {{name: string, accuracies: number[]}[]} ended
  */
 function conclusion(ended) {
-  const ends = ended.map(({ name, accuracies }) => `${name} ${percent(accuracies.at(-1) ?? 0)}`);
+  const ends = ended.map(({ name, accuracies }) => `${name} ${percent(accuracies.at(-1) ?? 0, 1)}`);
   const falls = ended.flatMap(({ name, accuracies }) =>
     accuracies.slice(1).map((now, k) => ({ name, epoch: k + 2, before: accuracies[k], now })),
   );
   const worst = falls.reduce((one, other) => (other.before - other.now > one.before - one.now ? other : one));
-  const fall = `${worst.name} falls from ${percent(worst.before)} to ${percent(worst.now)} in epoch ${worst.epoch}`;
+  const fall = `${worst.name} falls from ${percent(worst.before, 1)} to ${percent(worst.now, 1)} in epoch ${worst.epoch}`;
   return `They end at ${ends.join(", ")}. The largest fall: ${fall}.`;
 }
 
@@ -162,7 +161,7 @@ export const train = (data, signal) => {
     if (failed) return `stopped: ${failed}`;
     if (!report) return worker ? "first epoch" : "not trained yet";
     const left = worker ? `, ${Math.ceil((epochs - report.epoch) * report.seconds)} s left` : "";
-    return `epoch ${report.epoch} of ${epochs}, loss ${report.loss.toFixed(4)}, test ${percent(report.accuracy)}${left}`;
+    return `epoch ${report.epoch} of ${epochs}, loss ${report.loss.toFixed(4)}, test ${percent(report.accuracy, 1)}${left}`;
   }
 
   /** @param {"loss" | "accuracy"} key @param {number} unit  of the ends of the axis @param {string} yLabel */
