@@ -194,7 +194,7 @@ build/lab:
 	mkdir -p $@ && cp -r notebooks results figures docs $@
 
 .PHONY: ablation
-ablation: $(VENV)/.ablation ## run what is missing of the ablation, hours in all; interrupt it and resume at any time
+ablation: $(VENV)/.ablation ## run what is missing of the ablation, hours in all; ARGS="GROUP --check SEED" compares kept runs
 	$(TEST_ENV) $(BIN)/python -m sequential_fmnist.experiments $(ARGS)
 
 .PHONY: times

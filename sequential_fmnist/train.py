@@ -127,6 +127,7 @@ class Trainer:
         self.loss = loss or LOSSES[config.loss]
         scaler = torch.amp.GradScaler(self.device.type, enabled=config.amp)
         self.scaler = SkipOverflow() if config.skip_overflow else scaler
+        self.select: Callable[[int, Tensor], Tensor] | None = None
         self.generator = torch.Generator().manual_seed(config.seed)
         self.epoch = start_epoch
         self.scheduler = self.schedule()
@@ -262,7 +263,8 @@ class Trainer:
             sampler.set_epoch(self.epoch)
             order = torch.tensor(list(sampler))
         full = len(order) // self.batch_size * self.batch_size
-        return order[:full] if self.config.drop_last else order
+        order = order[:full] if self.config.drop_last else order
+        return order if self.select is None else self.select(self.epoch, order)
 
     def state(self) -> dict[str, Any]:
         """Return what :meth:`resume` needs, in tensors and plain values."""
@@ -342,6 +344,8 @@ def fit(
     *,
     fused: bool = False,
     loss: Loss | None = None,
+    scaler: Any = None,
+    select: Callable[[int, Tensor], Tensor] | None = None,
     output_dir: str | os.PathLike[str] | None = None,
     resume: str | os.PathLike[str] | None = None,
     start_epoch: int = 0,
@@ -366,6 +370,8 @@ def fit(
             of the loop of ``Trainer.train_epoch``. The chain of a ``ColumnNet`` is trained, with ``config.loss`` of its
             mean over time, and the same within rounding.
         loss: of outputs and labels, in place of ``config.loss``.
+        scaler: with the methods of ``torch.amp.GradScaler``, in place of the one that ``config`` asks for.
+        select: given the number of an epoch and the order of its samples, returns those to train on, in their order.
         output_dir: folder for checkpoints and logs, in which an earlier run is replaced; None keeps nothing.
         resume: checkpoint to resume from.
         start_epoch: first epoch, counted from 0, of a run that does not resume.
@@ -391,7 +397,11 @@ def fit(
     set_seed(config.seed)
     samples = len(train) if hasattr(train, "__len__") else None
     trainer = Trainer(net, config, loss, start_epoch, {"samples": samples, **(about or {})})
+    trainer.select = select
     train = prepared(train, "cpu" if config.workers else config.device)
+    if config.fused and scaler is not None:
+        raise FusedError("a scaler of your own is not called")
+    trainer.scaler = scaler or trainer.scaler
     if config.fused:
         trainer.check_fused(train, after_step)
     if resume is not None:

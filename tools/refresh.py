@@ -21,7 +21,6 @@ from snn_tutorial.page import save_figure
 from snn_tutorial.plot.fair import headline, order
 from snn_tutorial.plot.kernels import growth, libraries
 from snn_tutorial.plot.reading import reading_gif
-from snn_tutorial.plot.training import gains
 
 GENERATED = ("notebooks", "results", "figures", "README.md", "docs")
 
@@ -50,11 +49,10 @@ def write(path: Path, text: str) -> None:
 
 def draw(folder: Path) -> None:
     """Draw the figures of README and docs/ that no chapter draws."""
-    ablation, timed = load("ablation"), load("benchmarks")
+    timed = load("benchmarks")
     labels = {name: library["label"] for name, library in timed["libraries"].items()}
-    save_figure(headline(ablation, load("fair")), folder / "memory.png")
+    save_figure(headline(load("ablation"), load("fair")), folder / "memory.png")
     save_figure(order(load("fair"), load("controls")), folder / "order.png")
-    save_figure(gains(list(ablation["comparisons"].values())), folder / "comparisons.png")
     save_figure(libraries(base_size(timed), labels), folder / "benchmarks.png")
     layers = [entry for entry in timed["layers"] if entry["name"] == LARGE]
     save_figure(growth(layers, by_batch(timed), labels), folder / "growth.png")

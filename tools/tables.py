@@ -12,15 +12,15 @@ import nbformat
 from chapters import ROOT, URLS, badges, paths, title
 
 from sequential_fmnist.experiments.evidence import (
-    answers,
-    best_table,
     case_table,
     cases,
+    interval,
     markdown,
     reached_table,
     repeated_table,
     verdict_table,
 )
+from sequential_fmnist.experiments.frame import Store
 from sequential_fmnist.networks import TUTORIAL_NETWORKS
 from snn_tutorial.plot.exchange import peers_table
 
@@ -76,53 +76,78 @@ def chapters() -> str:
     return markdown(("chapter", "SpikingJelly's section", "time"), rows, 2)
 
 
-#: Where the results of the three networks are: a column to its study, group or groups, and the name of its case.
-RECIPES = {
-    "published way": ("repeated", ("feedback_64", "others_64"), "64 epochs, as published, rule"),
-    "the same, no update skipped": (
-        "repeated",
-        ("feedback_64", "others_64"),
-        "64 epochs, as published, float32",
-    ),
-    "stable": ("ablation", ("size", "gated"), "stable"),
-    "stable, 56 blanks": ("ablation", ("delay",), "delay 56"),
-}
-#: The same recipe with the same output scale as the others; the case "stable" of the synapse has its best one.
-SYNAPSE = RECIPES | {
-    "stable": ("where", ("whole",), "synapse, tau learned, outputs times 10"),
-    "stable, 56 blanks": ("where", ("waited",), "synapse, tau learned, outputs times 10"),
-}
-GRU = {"stable": RECIPES["stable"], "stable, 56 blanks": ("where", ("gated-waited",), "GRU")}
-CHRONO = {"stable, 56 blanks": ("where", ("gated-start",), "GRU, chrono initialisation")}
-LARGER = {
-    "stable": ("ablation", ("size",), "stable, 86 hidden"),
-    "stable, 56 blanks": ("ablation", ("controls",), "delay 56, 86 hidden"),
-}
+#: The rows of :func:`stable`: a network, its kind, and where each of its columns stands: study, group, case.
+_IMAGE, _WAIT = "whole image", "56 blanks"
+COLUMNS = [f"{shown}, times {scale}" for shown in (_IMAGE, _WAIT) for scale in (10, 1)]
+STABLE: dict[str, tuple[str, list[tuple[str, str, str] | None]]] = {
+    "plain": ("plain", [
+        ("where", group, f"plain, outputs times {scale}") for group in ("whole", "waited") for scale in (10, 1)
+    ]),
+    "stateful-synapse": ("stateful-synapse", [
+        ("where", group, f"synapse, tau learned, outputs times {scale}")
+        for group in ("whole", "waited") for scale in (10, 1)
+    ]),
+    "stateful-synapse, tau from 84": ("stateful-synapse", [
+        None, None,
+        *(("where", "slow-start", f"synapse, tau learned from 84, outputs times {scale}") for scale in (10, 1)),
+    ]),
+    "feedback": ("feedback", [
+        ("ablation", "size", "stable"), ("where", "sized", "feedback, outputs times 1"),
+        ("ablation", "delay", "delay 56"), None,
+    ]),
+    "plain, 86 neurons": ("plain", [
+        ("ablation", "size", "stable, 86 hidden"), ("where", "sized", "plain with 86 neurons, outputs times 1"),
+        ("ablation", "controls", "delay 56, 86 hidden"), None,
+    ]),
+    "plain, 58 neurons": ("plain", [
+        None, ("where", "narrow", "plain with 58 neurons, outputs times 1"), None, None,
+    ]),
+    "GRU, not spiking": ("gru", [
+        None, ("ablation", "gated", "stable"), None, ("where", "gated-waited", "GRU"),
+    ]),
+    "GRU, chrono initialisation": ("gru", [
+        None, None, None, ("where", "gated-start", "GRU, chrono initialisation"),
+    ]),
+}  # fmt: skip
 
 
-def results() -> str:
-    """Return what was published, and means of several seeds with half their 95 % interval, a column for each recipe."""
-    summaries = {study: load(study) for study in ("ablation", "repeated", "where")}
-    published = load("published")["runs"]["64 epochs"]
-    networks = [
-        (kind, kind, SYNAPSE if kind == "stateful-synapse" else RECIPES) for kind in TUTORIAL_NETWORKS
-    ]
-    networks += [("plain, 86 neurons", "plain", LARGER), ("GRU, not spiking", "gru", GRU)]
-    networks += [("GRU, chrono initialisation", "gru", CHRONO)]
-    columns, rows = ("published", *RECIPES), []
-    for label, kind, recipes in networks:
-        shown = {}
-        if label in TUTORIAL_NETWORKS:
-            shown["published"] = f"{100 * published['right'][kind] / published['images']:.1f}"
-        for column, (study, groups, name) in recipes.items():
-            for case in (case for group in groups for case in cases(summaries[study], group)):
-                if (case["name"], case["kind"]) == (name, kind):
-                    mean, low, high = (100 * case["accuracy"][part] for part in ("mean", "low", "high"))
-                    shown[column] = f"{mean:.1f} ± {(high - low) / 2:.1f}"
-                    parameters = case["parameters"]
-        cells = (shown.get(column, "") for column in columns)
-        rows.append([label, f"{parameters:,}", *cells])
-    return markdown(("network", "parameters", *columns), rows)
+def case_of(summary: Mapping[str, Any], group: str, name: str, kind: str) -> dict[str, Any] | None:
+    """Return a case of a summary, None if its runs are not made."""
+    made = (case for case in cases(summary, group) if (case["name"], case["kind"]) == (name, kind))
+    return next(iter(made), None)
+
+
+def mean(case: Mapping[str, Any] | None) -> str:
+    """Return the mean accuracy of a case, and half its 95 % interval."""
+    if case is None:
+        return ""
+    middle, low, high = (100 * case["accuracy"][part] for part in ("mean", "low", "high"))
+    return f"{middle:.1f} ± {(high - low) / 2:.1f} ({len(case['values'])})"
+
+
+def published() -> str:
+    """Return what was published of the three networks, and the means of ten seeds with that recipe."""
+    summary, logged = load("repeated"), load("published")["runs"]["64 epochs"]
+    rows = []
+    for kind in TUTORIAL_NETWORKS:
+        group = "feedback_64" if kind == "feedback" else "others_64"
+        arms = [
+            case_of(summary, group, f"64 epochs, as published, {arm}", kind) for arm in ("rule", "float32")
+        ]
+        one = f"{100 * logged['right'][kind] / logged['images']:.1f}"
+        rows.append([kind, f"{arms[0]['parameters']:,}", one, *map(mean, arms)])
+    return markdown(("network", "parameters", "published, one run", "rule", "float32"), rows)
+
+
+def stable() -> str:
+    """Return the means of the networks with the stable recipe, each scale of the outputs in a column of its own."""
+    summaries = {study: load(study) for study in ("ablation", "where")}
+    rows = []
+    for label, (kind, places) in STABLE.items():
+        shown = [place and case_of(summaries[place[0]], *place[1:], kind) for place in places]
+        if made := [case for case in shown if case]:
+            rows.append([label, f"{made[0]['parameters']:,}", *map(mean, shown)])
+    return markdown(("network", "parameters", *COLUMNS), rows)
 
 
 def base_size(found: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -155,32 +180,71 @@ def speed() -> str:
     return f"Speed of training: {parts[0]}, and\n{parts[1]}.\n"
 
 
-def verdicts() -> str:
-    """Return all comparisons, numbered as in their figure."""
-    head, line, *rows = verdict_table(answers(load("ablation"))).splitlines()
-    rows = [f"| {number} {row}" for number, row in enumerate(rows, start=1)]
-    return "\n".join(["|  " + head, "|---:" + line, *rows]) + "\n"
+def others(where: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the summary without the cases that :func:`stable` shows."""
+    shown = {place for _, places in STABLE.values() for place in places}
+    groups = where["groups"].items()
+    rest = {name: [c for c in made if ("where", name, c["name"]) not in shown] for name, made in groups}
+    return {"groups": rest}
 
 
-def controls() -> dict[str, str]:
-    """Return the cases of the controls, those of chapter 08 by their question, and the answers of chapter 07."""
-    where, fair = load("where"), load("controls")
-    shown = {"whole": "whole image", "summed": "56 blanks, new"}
-    asked = (f"{fair['questions'][group]}\n\n{reached_table(made)}" for group, made in fair["groups"].items())
-    return {
-        "where": case_table(
-            {**case, "name": f"{case['name']}; {shown.get(group, '56 blanks')}"}
-            for group in where["groups"]
-            for case in cases(where, group)
-        ),
-        "where_verdicts": verdict_table(answers(where)),
-        "controls": "\n".join(asked),
-    }
+def replays() -> str:
+    """Return how many replays of collapses fell again, with the interval that takes each state as one value."""
+    (case,) = load("replayed")["groups"]["replays"]
+    each = case["replays"]
+    rows = [
+        [name, f"{one['fell']} of {one['replays']}", f"{interval(one['share'])} %",
+         f"{sum(a < b for a, b in zip(one['fell_of_each'], each['as is']['fell_of_each'], strict=True))}"
+         f" of {one['collapses']}"]
+        for name, one in each.items()
+    ]  # fmt: skip
+    return markdown(("replayed", "fell again", "share by state", "states with fewer than as is"), rows)
+
+
+def origins() -> str:
+    """Return for each study how many kept runs there are, and how many name the commit that made them."""
+    rows = []
+    for path in sorted(RESULTS.glob("*_runs.jsonl")):
+        records = Store(path).records().values()
+        made = [record["provenance"] for record in records]
+        commits = [str(one.get("commit") or "") for one in made]
+        counts = [sum(map(bool, commits)), sum(name.endswith("+") for name in commits)]
+        machines = sorted({one["processor"] for one in made})
+        hours = sum(record["seconds"] for record in records) / 3600
+        numbers = (len(made), *counts, len(set(filter(None, commits))))
+        rows.append(
+            [
+                f"`{path.name.removesuffix('_runs.jsonl')}`",
+                *map("{:,}".format, numbers),
+                f"{hours:.1f}",
+                ", ".join(machines),
+            ]
+        )
+    return markdown(
+        ("study", "runs", "name a commit", "of them changed", "commits", "hours", "processors"), rows
+    )
+
+
+#: The questions of ``ablation`` that are shown, by their words; the summary has all 38.
+SHOWN = (
+    "stateful-synapse over plain, the listing, 64 epochs",
+    "feedback over plain, the listing, 64 epochs",
+    "gradient through the reset over detached, feedback, tutorial recipe",
+    "feedback over plain, gradient through the reset, 64 epochs",
+    "feedback over plain, cut as in SpikingJelly's current example, 64 epochs",
+    "feedback over plain, stable recipe",
+    "feedback over plain with 86 hidden neurons, stable recipe",
+    "feedback over plain with 86 hidden neurons, best recipe",
+    "feedback over plain, read out after 56 blank columns",
+    "feedback over plain with 86 hidden, 56 blank columns",
+    "learned over frozen recurrent weights",
+    "learned over frozen tau",
+)
 
 
 def pages() -> dict[str, dict[str, str]]:
     """Return what each page shows between marks, by the page and the name in the mark."""
-    summary = load("ablation")
+    summary, repeated, where = load("ablation"), load("repeated"), load("where")
     return {
         "README.md": {
             "links": links(),
@@ -190,12 +254,17 @@ def pages() -> dict[str, dict[str, str]]:
         },
         "docs/benchmarks.md": benchmarks.tables(RESULTS),
         "docs/evidence.md": {
-            "results": results(),
-            "repeated": repeated_table(load("repeated"), load("published")),
-            "contrasts": verdict_table(load("repeated")["comparisons"]),
-            "best": best_table(summary),
-            "verdicts": verdicts(),
-            **controls(),
+            "published": published(),
+            "stable": stable(),
+            "repeated": repeated_table(repeated, load("published")),
+            "replays": replays(),
+            "origins": origins(),
+            "contrasts": verdict_table(repeated["comparisons"]),
+            "best": case_table(summary, "best", "refined", "gated"),
+            "verdicts": verdict_table({words: summary["comparisons"][words] for words in SHOWN}, False),
+            "where": case_table(others(where), *where["groups"]),
+            "where_verdicts": verdict_table(where["comparisons"]),
+            "controls": reached_table(load("controls")),
         },
         "docs/exchange.md": {"exchange": peers_table(load("exchange")["rows"])},
     }

@@ -8,21 +8,21 @@ and lose something else; the state that is kept loses the same.
 
 from __future__ import annotations
 
-import copy
 import io
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 
-from sequential_fmnist.checkpoint import atomic_write, set_seed, sha256
+from sequential_fmnist.checkpoint import set_seed, sha256
 from sequential_fmnist.data import DataError, prepared
-from sequential_fmnist.evaluate import COLLAPSE, rate_loss
+from sequential_fmnist.evaluate import COLLAPSE, evaluate, rate_loss
 from sequential_fmnist.experiments.frame import one_thread
-from sequential_fmnist.experiments.repeated import RepeatedTask, run_until
-from sequential_fmnist.experiments.results import provenance, write_json
+from sequential_fmnist.experiments.images import subset
+from sequential_fmnist.experiments.repeated import RepeatedTask, resumed, state_of
+from sequential_fmnist.experiments.results import provenance, write_bytes, write_json
 from sequential_fmnist.train import Trainer, TrainingConfig
 from sequential_fmnist.variants import NetworkSpec
 from snn_core.functional import reset_net, train_steps
@@ -62,79 +62,59 @@ def load(detach_reset: str = "hidden") -> tuple[nn.Module, torch.optim.SGD, Tens
     return net, optimizer, arrays["images"].float() / 255, arrays["labels"]
 
 
-def _taken(trainer: Trainer, data: Any, index: Tensor) -> None:
-    """Take the updates with the images ``index``, ``[updates, N]``."""
-    train_steps(trainer.net.chain, data.x_seq, data.labels, trainer.optimizer, "mse", index)
-
-
-@torch.no_grad()
-def _share(net: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Return the share of images that ``net`` gets right."""
-    guesses = net(images).argmax(1)
-    reset_net(net)
-    return (guesses == labels).double().mean().item()
-
-
-def _norm(net: nn.Module, images: Tensor, labels: Tensor) -> float:
-    net = copy.deepcopy(net)
-    rate_loss(net(images), labels).backward()
-    return nn.utils.get_total_norm([weight.grad for weight in net.parameters()]).item()
-
-
-def _copy(trainer: Trainer) -> Trainer:
-    again = Trainer(copy.deepcopy(trainer.net), trainer.config, start_epoch=EPOCH)
-    again.optimizer.load_state_dict(copy.deepcopy(trainer.optimizer.state_dict()))
-    return again
-
-
 @one_thread()
 def main() -> None:
     """Find the update, and write state and record."""
     train, test = RepeatedTask().splits()
-    columns = prepared(train)
-    some = test.images[:SEEN].float() / 255, test.labels[:SEEN]
+    columns, seen = prepared(train), subset(test, torch.arange(SEEN))
     set_seed(SEED)
-    trainer = Trainer(
-        NetworkSpec("feedback", detach_reset="hidden").build(),
-        TrainingConfig(epochs=64, drop_last=True, seed=SEED, fused=True),
-    )
-    run_until(trainer, columns, prepared(test), EPOCH)
+    config = TrainingConfig(epochs=64, drop_last=True, seed=SEED, fused=True)
+    trainer = Trainer(NetworkSpec("feedback", detach_reset="hidden").build(), config)
+
+    def take(trainer: Trainer, index: Tensor) -> float:
+        """Take the updates with the images ``index``, ``[updates, N]``, and return the accuracy after them."""
+        train_steps(trainer.net.chain, columns.x_seq, columns.labels, trainer.optimizer, "mse", index)
+        return evaluate(trainer.net, seen, SEEN)[1]
+
+    for _ in range(EPOCH):
+        trainer.train_epoch(columns, tqdm(disable=True))
     order = torch.randperm(len(train), generator=trainer.generator)
-    size = trainer.config.batch_size
+    size = config.batch_size
     index = order[: len(order) // size * size].view(-1, size)
-    before, shares, norms = [], [_share(trainer.net, *some)], []
+    states, norms, shares = [], [], [evaluate(trainer.net, seen, SEEN)[1]]
     for batch in index:
-        before.append(_copy(trainer))
-        norms.append(_norm(trainer.net, train.images[batch].float() / 255, train.labels[batch]))
-        _taken(trainer, columns, batch[None])
-        shares.append(_share(trainer.net, *some))
+        states.append(state_of(trainer))
+        norms.append(_norm(states[-1][0], train.images[batch].float() / 255, train.labels[batch]))
+        shares.append(take(trainer, batch[None]))
     update = int(np.argmin(np.diff(shares)))
     horizon = {}
     for back in BACKS:
-        ends = []
-        for number in range(TIMES):
-            again, generator = _copy(before[update - back]), torch.Generator().manual_seed(number)
-            with torch.no_grad():
-                for weight in again.weights:
-                    weight += NOISE * torch.randn(weight.shape, generator=generator)
-            _taken(again, columns, index[update - back : update + AFTER])
-            ends.append(_share(again.net, *some))
+        again = (resumed(config, states[update - back], NOISE, number) for number in range(TIMES))
+        ends = [take(one, index[update - back : update + AFTER]) for one in again]
         horizon[back] = sum(shares[update] - end > COLLAPSE for end in ends)
-    _keep(before[update], train, index[update])
+    net, optimizer, _ = states[update]
+    arrays = {"images": train.images[index[update]], "labels": train.labels[index[update]]}
+    arrays["lr"] = torch.tensor(optimizer["param_groups"][0]["lr"], dtype=torch.float64)
+    for k, (name, weight) in enumerate(net.named_parameters()):
+        arrays |= {name: weight.detach(), f"momentum of {name}": optimizer["state"][k]["momentum_buffer"]}
+    file = io.BytesIO()
+    np.savez_compressed(file, **{name: array.numpy() for name, array in arrays.items()})
     record = {"seed": SEED, "epoch": EPOCH, "update": update, "shares": shares, "norms": norms}
-    record |= {"horizon": horizon, "times": TIMES, "noise": NOISE, "sha256": sha256(PATH.read_bytes())}
+    record |= {
+        "horizon": horizon,
+        "times": TIMES,
+        "noise": NOISE,
+        "sha256": write_bytes(PATH, file.getvalue()),
+    }
     write_json(RECORD, record | {"provenance": provenance()})
     print(f"update {update}: {shares[update]:.1%} -> {shares[update + 1]:.1%}; SHA256 = {record['sha256']}")
 
 
-def _keep(trainer: Trainer, train: Any, batch: Tensor) -> None:
-    arrays = {"images": train.images[batch], "labels": train.labels[batch]}
-    arrays["lr"] = torch.tensor(trainer.optimizer.param_groups[0]["lr"], dtype=torch.float64)
-    for name, weight in trainer.net.named_parameters():
-        arrays[name] = weight.detach()
-        arrays[f"momentum of {name}"] = trainer.optimizer.state[weight]["momentum_buffer"]
-    with atomic_write(PATH) as file:
-        np.savez_compressed(file, **{name: array.numpy() for name, array in arrays.items()})
+def _norm(net: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Return the norm of the gradient of these images, and leave no gradient behind."""
+    gradients = torch.autograd.grad(rate_loss(net(images), labels), list(net.parameters()))
+    reset_net(net)
+    return nn.utils.get_total_norm(gradients).item()
 
 
 if __name__ == "__main__":

@@ -37,6 +37,8 @@ Place = tuple[Any, ...]
 Group = Callable[[Records], Iterable["Case"]]
 #: Significant digits: more than are ever shown, as what is rounded twice may end on another last digit.
 DIGITS = 6
+#: What a run repeated need not have again: it says when and how it was computed.
+UNMEASURED = {"seconds", "began", "provenance", "fused"}
 #: A question counts as decided below this corrected probability.
 LEVEL = 0.05
 
@@ -142,18 +144,21 @@ def sweep(specs: Iterable[Spec], store: Store, jobs: int = 2) -> list[Record]:
     Each result is kept at once, so that a sweep that breaks off resumes where it stopped. ``jobs`` processes run side
     by side, each with one thread.
     """
-    from joblib import Parallel, delayed
-
     wanted = {spec.key(): spec for spec in specs}
     known = store.records()
     missing = [spec for key, spec in wanted.items() if key not in known]
-    results = Parallel(n_jobs=jobs, return_as="generator_unordered")(
-        delayed(execute)(spec) for spec in missing
-    )
-    for record in tqdm(results, total=len(missing), unit="run"):
+    for record in _side_by_side(missing, jobs):
         store.add(record)
     known = store.records() if missing else known
     return [known[key] for key in wanted]
+
+
+def _side_by_side(specs: Sequence[Spec], jobs: int) -> Iterator[Record]:
+    """Execute specs in ``jobs`` processes and yield each record when it is there."""
+    from joblib import Parallel, delayed
+
+    results = Parallel(n_jobs=jobs, return_as="generator_unordered")(delayed(execute)(spec) for spec in specs)
+    yield from tqdm(results, total=len(specs), unit="run")
 
 
 class Store:
@@ -224,6 +229,7 @@ class Study:
         questions: each in words, with two places: does the second do better?
         more: returns what else the summary holds, from the records and the folder of results.
         searches: groups whose cases only choose recipes; the summary counts their runs and leaves their cases out.
+        pending: planned groups that lack runs: they run only if they are named, and a test does not ask for their runs.
         after: a study before this one, whose runs this one's groups may use: to choose recipes, or as cases.
     """
 
@@ -232,6 +238,7 @@ class Study:
     questions: Mapping[str, tuple[Place, Place]] = dataclasses.field(default_factory=dict)
     more: Callable[[Records, Path], Record] = lambda records, folder: {}
     searches: Sequence[str] = ()
+    pending: Sequence[str] = ()
     after: Study | None = None
 
     def store(self, folder: str | os.PathLike[str] = "results") -> Store:
@@ -269,12 +276,34 @@ class Study:
     def run(self, *names: str, folder: str | os.PathLike[str] = "results", jobs: int = 2) -> None:
         """Run what is missing of the groups ``names``, of all without any, and write the summary after each."""
         path, before = Path(folder) / f"{self.name}.json", self.after.records(folder) if self.after else {}
-        for name in names or self.groups:
+        for name in names or [name for name in self.groups if name not in self.pending]:
             cases = self.groups[name](self.records(folder))
             specs = [spec for case in cases for spec in case.runs() if spec.key() not in before]
             print(f"{name}: {len(specs)} runs", flush=True)
             sweep(specs, self.store(folder), jobs)
             write_json(path, self.summary(self.records(folder), folder), width=600)  # a line for each case
+
+    def check(
+        self, seed: int, *names: str, folder: str | os.PathLike[str] = "results", jobs: int = 2
+    ) -> Iterator[str]:
+        """Run again what is kept of the groups ``names`` with this seed, and yield a line for each run.
+
+        A line begins with "same" if everything that the run measured is the same to the last digit, else with
+        "differs". Nothing is written.
+        """
+        known = self.records(folder)
+        kept = {
+            spec.key(): (f"{name}, {case.name}, {case.kind}", spec)
+            for name in names or self.groups
+            for case in self.groups[name](known)
+            for spec in case.runs()
+            if spec.training.seed == seed and spec.key() in known
+        }
+        for record in _side_by_side([spec for _, spec in kept.values()], jobs):
+            now, before = json.loads(json.dumps(record)), known[record["key"]]
+            other = [name for name in now.keys() & before.keys() - UNMEASURED if now[name] != before[name]]
+            words = f"{'differs' if other else 'same'}: {kept[record['key']][0]}, seed {seed}"
+            yield words + (f", accuracy {before['accuracy']}, now {now['accuracy']}" if other else "")
 
     def _answers(self, groups: Mapping[str, list[Record]]) -> dict[str, Record]:
         """Return the answer to each question whose runs are made."""
@@ -328,20 +357,41 @@ def values_of(dicts: Iterable[Record]) -> dict[str, list[Any]]:
 
 
 def command(*studies: Study, argv: Sequence[str] | None = None) -> None:
-    """Run what is missing of the studies, and write what they say; interrupt it and resume at any time."""
+    """Run what is missing of the studies, and write what they say; interrupt it and resume at any time.
+
+    With ``--check`` run again what is kept, compare, and leave with 1 if a run differs.
+    """
     names = [name for study in studies for name in study.groups]
-    parser = argparse.ArgumentParser(description=command.__doc__)
+    parser = argparse.ArgumentParser(
+        description="Run what is missing of the studies, and write what they say."
+    )
     parser.add_argument("groups", nargs="*", metavar="group", help=f"{', '.join(names)} (default: all)")
     parser.add_argument("--jobs", type=int, default=2, help="processes side by side (default: 2)")
     parser.add_argument("--folder", type=Path, default="results", help="of results (default: results)")
+    words = "run again what is kept with this seed, and compare to the last digit; writes nothing"
+    parser.add_argument("--check", type=int, metavar="SEED", help=words)
     args = parser.parse_args(argv)
     if args.jobs < 1:
         parser.error(f"argument --jobs: must be at least 1, got {args.jobs}")
     if unknown := sorted(set(args.groups) - set(names)):
         parser.error(f"no group {', '.join(unknown)}: there are {', '.join(names)}")
+    options, lines = {"folder": args.folder, "jobs": args.jobs}, []
     try:
         for study in studies:
-            if mine := [name for name in study.groups if name in (args.groups or names)]:
-                study.run(*mine, folder=args.folder, jobs=args.jobs)
+            if mine := [
+                name for name in study.groups if name in (args.groups or {*names} - {*study.pending})
+            ]:
+                if args.check is None:
+                    study.run(*mine, **options)
+                else:
+                    for line in study.check(args.check, *mine, **options):
+                        lines.append(line)
+                        print(line, flush=True)
     except OSError as error:  # no space on the disk
         raise SystemExit(f"error: {error}") from error
+    if args.check is not None:
+        if not lines:
+            parser.error(f"no run with seed {args.check} is kept")
+        differ = sum(line.startswith("differs") for line in lines)
+        print(f"{differ} of {len(lines)} runs with seed {args.check} differ")
+        raise SystemExit(differ > 0)

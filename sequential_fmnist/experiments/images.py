@@ -20,7 +20,7 @@ from sequential_fmnist.train import TrainingConfig, fit
 from sequential_fmnist.variants import fold
 from snn_core.functional import reset_net, scan
 
-__all__ = ["ImageTask", "hidden_spikes"]
+__all__ = ["ImageTask", "hidden_spikes", "subset"]
 
 #: Images of the training set that are set aside to choose recipes with, always the same ones.
 VALIDATION = 6_000
@@ -54,7 +54,7 @@ class ImageTask:
         else:
             order = torch.randperm(len(train), generator=torch.Generator().manual_seed(_SPLIT_SEED))
             held = max(1, min(VALIDATION, len(train) // 10))
-            train, test = _subset(train, order[held:]), _subset(train, order[:held])
+            train, test = subset(train, order[held:]), subset(train, order[:held])
         return self._shown(train), self._shown(test)
 
     def _shown(self, data: Data) -> Data:
@@ -101,7 +101,8 @@ class ImageTask:
         } | ({"taus": taus} if taus else {})
 
 
-def _subset(data: Data, indices: Tensor) -> Data:
+def subset(data: Data, indices: Tensor) -> Data:
+    """Return the images with these indices."""
     part = copy.copy(data)
     part.images, part.labels = data.images[indices], data.labels[indices]
     return part

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -18,13 +18,14 @@ from sequential_fmnist.data import prepared
 from sequential_fmnist.evaluate import COLLAPSE, evaluate, falls
 from sequential_fmnist.experiments.frame import Case, Place, Record, Records, Spec, Study
 from sequential_fmnist.experiments.images import ImageTask
+from sequential_fmnist.experiments.statistics import resampled
 from sequential_fmnist.options import option
-from sequential_fmnist.train import Trainer, TrainingConfig
+from sequential_fmnist.train import Trainer, TrainingConfig, fit
 from sequential_fmnist.variants import NetworkSpec
 from snn_core.functional import SkipOverflow
 from snn_core.surrogate import ATan
 
-__all__ = ["FIRST", "RECIPES", "REPEATED", "REPLAYED", "replay", "run_until"]
+__all__ = ["FIRST", "RECIPES", "REPEATED", "REPLAYED", "replay", "resumed", "state_of"]
 
 #: The first seed, which no earlier run had.
 FIRST = 100
@@ -65,16 +66,16 @@ class DampenedSpec(NetworkSpec):
         return net
 
 
-class SkipsAtRandom(Trainer):
-    """Skips :data:`SKIPS` updates of a run, whatever their gradients: weights and momentum stay, the batch is lost."""
+def random_skips_of(training: TrainingConfig) -> Callable[[int, Tensor], Tensor]:
+    """Return what leaves out :data:`SKIPS` updates of a run: weights and momentum stay, the batch is lost."""
 
-    def _order(self, data: Any) -> Tensor | None:
-        size, order = self.batch_size, super()._order(data)
-        each = len(data) // size
-        generator = torch.Generator().manual_seed(self.config.seed)
-        chosen = torch.randperm(each * self.config.epochs, generator=generator)[:SKIPS]
-        kept = [k for k in range(each) if k + self.epoch * each not in chosen]
-        return order[: each * size].view(each, size)[kept].flatten()
+    def select(epoch: int, order: Tensor) -> Tensor:
+        batches = order.view(-1, training.batch_size)
+        generator = torch.Generator().manual_seed(training.seed)
+        skipped = torch.randperm(len(batches) * training.epochs, generator=generator)[:SKIPS]
+        return batches[[k for k in range(len(batches)) if k + epoch * len(batches) not in skipped]].flatten()
+
+    return select
 
 
 class SkipsTheNext(SkipOverflow):
@@ -97,14 +98,12 @@ class RepeatedTask(ImageTask):
     scaler: str = option("own", "what skips updates", ("own", "random skips", "fixed scale", "next update"))
 
     def train(self, net: nn.Module, training: TrainingConfig) -> tuple[nn.Module, list[dict[str, float]]]:
-        kind = SkipsAtRandom if self.scaler == "random skips" else Trainer
-        trainer, (train, test) = kind(net, training), map(prepared, self.splits())
-        if self.scaler == "fixed scale":
-            trainer.scaler = torch.amp.GradScaler("cpu", FIXED_SCALE, growth_interval=10**9)
-        elif self.scaler == "next update":
-            trainer.scaler = SkipsTheNext()
-        run_until(trainer, train, test, training.epochs)
-        return net, trainer.history
+        scaler = {
+            "fixed scale": torch.amp.GradScaler("cpu", FIXED_SCALE, growth_interval=10**9),
+            "next update": SkipsTheNext(),
+        }.get(self.scaler)
+        select = random_skips_of(training) if self.scaler == "random skips" else None
+        return net, fit(net, *self.splits(), training, scaler=scaler, select=select, progress=False)
 
     def run(self, net: nn.Module, training: TrainingConfig) -> Record:
         """Train and return what an image task keeps, and the accuracy on the training images, weights at rest."""
@@ -125,12 +124,46 @@ class RepeatedTask(ImageTask):
         }
 
 
-def run_until(trainer: Trainer, train: Any, test: Any, epochs: int) -> None:
-    """Train until so many epochs are done; the history has test accuracies."""
-    while trainer.epoch < epochs:
-        record = trainer.train_epoch(train, tqdm(disable=True))
-        record["test_accuracy"] = evaluate(trainer.net, test, trainer.config.batch_size)[1]
-        trainer.history.append(record)
+#: What a run is at the end of an epoch: network, the optimizer's ``state_dict``, and the number of epochs.
+State = tuple[nn.Module, dict[str, Any], int]
+
+
+def state_of(trainer: Trainer) -> State:
+    """Return a copy of what a trainer has."""
+    return copy.deepcopy((trainer.net, trainer.optimizer.state_dict(), trainer.epoch))
+
+
+def resumed(config: TrainingConfig, state: State, size: float = 0.0, number: int = 0) -> Trainer:
+    """Return a trainer at a state, which stays as it is.
+
+    Args:
+        config: of the run, changed or not.
+        state: network, optimizer, and epoch, which decides order of images and learning rate.
+        size: standard deviation of the normal noise that is added to each weight.
+        number: seed of the noise.
+    """
+    net, optimizer, epoch = copy.deepcopy(state)
+    trainer, generator = Trainer(net, config, start_epoch=epoch), torch.Generator().manual_seed(number)
+    trainer.optimizer.load_state_dict(optimizer)
+    trainer.scheduler = trainer.schedule()
+    with torch.no_grad():
+        for weight in trainer.weights:
+            weight += size * torch.randn(weight.shape, generator=generator)
+    return trainer
+
+
+def one_epoch(trainer: Trainer, train: Any, test: Any) -> float:
+    """Train one more epoch and return the test accuracy after it."""
+    trainer.train_epoch(train, tqdm(disable=True))
+    return evaluate(trainer.net, test, trainer.config.batch_size)[1]
+
+
+def replay(config: TrainingConfig, state: State, train: Any, test: Any, *noise: float) -> float:
+    """Return the test accuracy after one more epoch from a state, see :func:`resumed`."""
+    trainer = resumed(config, state, *noise)
+    for _ in range(trainer.epoch):
+        torch.randperm(len(train), generator=trainer.generator)
+    return one_epoch(trainer, train, test)
 
 
 #: How an epoch is replayed: as is, with the scaler's rule from its first scale, with the gradient's norm at most 1.
@@ -149,26 +182,25 @@ class ReplayTask(RepeatedTask):
     def run(self, net: nn.Module, training: TrainingConfig) -> Record:
         """Train, replay, and return the accuracies around each collapse and after each replay."""
         trainer, (train, test), replayed = Trainer(net, training), map(prepared, self.splits()), []
+        accuracy = 0.0
         while trainer.epoch < training.epochs and len(replayed) < self.collapses:
-            before = copy.deepcopy(trainer.net), copy.deepcopy(trainer.optimizer.state_dict()), trainer.epoch
-            run_until(trainer, train, test, trainer.epoch + 1)
-            around = [one["test_accuracy"] for one in trainer.history[-2:]]
-            if max(falls(around), default=0.0) > COLLAPSE:
-                collapse = {"epoch": before[2], "before": around[0], "after": around[1]}
-                collapse["exact"] = replay(training, *before, train, test)
+            state, before = state_of(trainer), accuracy
+            accuracy = one_epoch(trainer, train, test)
+            if falls([before, accuracy])[0] > COLLAPSE:
+                collapse = {"epoch": state[2], "before": before, "after": accuracy}
+                collapse["exact"] = replay(training, state, train, test)
                 for name, options in REPLAYS.items():
-                    config, times = (
-                        dataclasses.replace(training, **options),
-                        self.fewer if options else self.times,
-                    )
-                    collapse[name] = [
-                        replay(config, *before, train, test, self.size, k) for k in range(times)
-                    ]
+                    config = dataclasses.replace(training, **options)
+                    numbers = range(self.fewer if options else self.times)
+                    collapse[name] = [replay(config, state, train, test, self.size, k) for k in numbers]
                 replayed.append(collapse)
-        return {"accuracy": trainer.history[-1]["test_accuracy"], "replayed": replayed}
+        return {"accuracy": accuracy, "replayed": replayed}
 
     def more(self, runs: list[Record]) -> Record:
-        """Return for a summary, for each kind of replay, how many there were and how many fell as far again."""
+        """Return for a summary, for each kind of replay, how many there were and how many fell as far again.
+
+        Replays of one state are not independent, so the interval of their share draws states, not replays.
+        """
         replayed = [collapse for run in runs for collapse in run["replayed"]]
         counts = {}
         for name in REPLAYS:
@@ -178,44 +210,12 @@ class ReplayTask(RepeatedTask):
                 "replays": sum(len(one[name]) for one in replayed),
                 "fell": sum(each),
                 "fell_of_each": each,
+                "share": dataclasses.asdict(
+                    resampled([fell / len(one[name]) for fell, one in zip(each, replayed, strict=True)])
+                ),
             }
         exact = sum(one["exact"] == one["after"] for one in replayed)
         return {"exact": exact, "replays": counts}
-
-
-def replay(
-    config: TrainingConfig,
-    net: nn.Module,
-    optimizer: dict[str, Any],
-    epoch: int,
-    train: Any,
-    test: Any,
-    size: float = 0.0,
-    number: int = 0,
-) -> float:
-    """Return the test accuracy after one more epoch from a saved state.
-
-    Args:
-        config: of the run, changed or not.
-        net: with the weights of the state; it stays as it is.
-        optimizer: its ``state_dict``.
-        epoch: of the state, counted from 0; it decides order of images and learning rate.
-        train: images to train with.
-        test: images to measure with.
-        size: standard deviation of the normal noise that is added to each weight.
-        number: seed of the noise.
-    """
-    trainer = Trainer(copy.deepcopy(net), config, start_epoch=epoch)
-    trainer.optimizer.load_state_dict(copy.deepcopy(optimizer))
-    trainer.scheduler = trainer.schedule()
-    for _ in range(epoch):
-        torch.randperm(len(train), generator=trainer.generator)
-    generator = torch.Generator().manual_seed(number)
-    with torch.no_grad():
-        for weight in trainer.weights:
-            weight += size * torch.randn(weight.shape, generator=generator)
-    run_until(trainer, train, test, epoch + 1)
-    return trainer.history[-1]["test_accuracy"]
 
 
 def _case(name: str, kind: str, recipe: str, seeds: int, scaler: str = "own", **options: Any) -> Case:

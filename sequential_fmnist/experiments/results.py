@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
-from sequential_fmnist.checkpoint import atomic_write
+from sequential_fmnist.checkpoint import atomic_write, sha256
 
-__all__ = ["provenance", "write_json"]
+__all__ = ["provenance", "write_bytes", "write_json"]
 
 
 def provenance() -> dict[str, Any]:
@@ -61,14 +61,20 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> str:
+    """Write ``content`` to ``path``, whole or not at all, and return its SHA-256, by which a record knows it."""
+    with atomic_write(path) as file:
+        file.write(content)
+    return sha256(content)
+
+
 def write_json(path: str | os.PathLike[str], value: Any, width: int = 120) -> None:
     """Write ``value`` to ``path`` as JSON, whole or not at all.
 
     What fits on a line of ``width`` characters stands on one, and so do numbers alone; the rest is indented.
     """
     text = _laid_out(json.loads(json.dumps(value, allow_nan=False)), width) + "\n"
-    with atomic_write(path) as file:
-        file.write(text.encode())
+    write_bytes(path, text.encode())
 
 
 def _laid_out(value: Any, width: int, indent: str = "") -> str:

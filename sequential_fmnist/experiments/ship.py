@@ -5,7 +5,6 @@ Of the seeds of a recipe, the one with the median accuracy is kept, so that the 
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 from collections.abc import Sequence
@@ -14,11 +13,11 @@ from typing import Any
 
 from safetensors.torch import save
 
-from sequential_fmnist.checkpoint import atomic_write, set_seed, sha256
+from sequential_fmnist.checkpoint import set_seed
 from sequential_fmnist.evaluate import evaluate
 from sequential_fmnist.experiments.ablation import ABLATION
 from sequential_fmnist.experiments.frame import Case, Record, Spec, Store, one_thread
-from sequential_fmnist.experiments.results import provenance, write_json
+from sequential_fmnist.experiments.results import provenance, write_bytes, write_json
 from sequential_fmnist.experiments.statistics import estimate
 from sequential_fmnist.networks import TUTORIAL_NETWORKS
 from sequential_fmnist.pretrained import CARDS, PRETRAINED_FOLDER
@@ -60,26 +59,24 @@ def ship(case: Case, store: Store, folder: str | Path = PRETRAINED_FOLDER) -> di
     Raises:
         ValueError: runs of ``case`` are missing in ``store``, or failed.
     """
-    specs = {spec.key(): spec for spec in case.runs()}
-    known = store.records()
+    specs, known = {spec.key(): spec for spec in case.runs()}, store.records()
     if missing := specs.keys() - known.keys():
         raise ValueError(
             f"{len(missing)} of {len(specs)} runs of {case.kind} are not in {store.path}: run "
             '`make ablation ARGS="best refined"` first'
         )
-    records = [known[key] for key in specs]
-    chosen = median(records)
+    chosen = median([known[key] for key in specs])
     spec: Spec = specs[chosen["key"]]
-    folder = Path(folder)
     set_seed(spec.training.seed)
     net, _ = spec.task.train(spec.network.build(spec.task), spec.training)
     training_images, test_images = spec.task.splits()
     _, accuracy = evaluate(net, test_images, 1000, loss=spec.training.loss)
     weights = save({name: weight.contiguous() for name, weight in net.state_dict().items()})
-    seeds = estimate([record["accuracy"] for record in records])
+    seeds = estimate([known[key]["accuracy"] for key in specs])
+    folder, file = Path(folder), f"{case.kind}.safetensors"
     card = {
-        "file": f"{case.kind}.safetensors",
-        "sha256": sha256(weights),
+        "file": file,
+        "sha256": write_bytes(folder / file, weights),
         "spec": dataclasses.asdict(dataclasses.replace(spec.network, batch_norm=False)),
         "trained_as": dataclasses.asdict(spec.network),
         "training": dataclasses.asdict(spec.training),
@@ -106,11 +103,8 @@ def ship(case: Case, store: Store, folder: str | Path = PRETRAINED_FOLDER) -> di
         "intended_use": INTENDED_USE,
         "limits": LIMITS,
     }
-    with atomic_write(folder / card["file"]) as file:
-        file.write(weights)
     path = folder / CARDS
-    cards = json.loads(path.read_text()) if path.exists() else {}
-    cards[case.kind] = card
+    cards = (json.loads(path.read_text()) if path.exists() else {}) | {case.kind: card}
     write_json(path, {name: cards[name] for name in TUTORIAL_NETWORKS if name in cards})
     return card
 
@@ -121,22 +115,13 @@ def shipped() -> list[Case]:
     return list({case.kind: case for case in cases if case.spec.network.hidden == 32}.values())
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(results: str | Path = "results", folder: str | Path = PRETRAINED_FOLDER) -> None:
     """Train the chosen recipe of each network with the seed of the median accuracy, and keep the weights."""
-    parser = argparse.ArgumentParser(
-        prog="python -m sequential_fmnist.experiments.ship", description=main.__doc__
-    )
-    parser.add_argument(
-        "--results", type=Path, default="results", help="folder of results (default: results)"
-    )
-    parser.add_argument("--folder", type=Path, default=PRETRAINED_FOLDER, help="where weights and cards go")
-    args = parser.parse_args(argv)
     for case in shipped():
         try:
-            card = ship(case, ABLATION.store(args.results), args.folder)
+            accuracy = ship(case, ABLATION.store(results), folder)["accuracy"]
         except (ValueError, OSError) as error:
             raise SystemExit(f"error: {error}") from error
-        accuracy = card["accuracy"]
         print(
             f"{case.kind}: seed {accuracy['seed']}, test accuracy {accuracy['test']:.2%} "
             f"(in the sweep {accuracy['recorded']:.2%}, mean of {accuracy['seeds']} seeds {accuracy['mean']:.2%})"

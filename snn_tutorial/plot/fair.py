@@ -81,7 +81,10 @@ def headline(ablation: Mapping[str, Any], fair: Mapping[str, Any]) -> Figure:
     figure, (above, below) = plt.subplots(2, 1, figsize=(WIDTH, 6.4), height_ratios=[2, 3])
     delay = [dict(case) | {"kind": case["kind"].replace("-", " ")} for case in ablation["groups"]["delay"]]
     means(above, delay, 1 / 10)
-    above.set(title="an image, from the tutorial's start", xlabel="blank columns before the answer")
+    above.set(
+        title="an image; outputs times 10, of the stateful synapse times 1",
+        xlabel="blank columns before the answer",
+    )
     kinds = ("plain", "stateful synapse", "feedback", "feedback through SynapseFilter", "GRU")
     recall = [c for c in fair["groups"]["fair-recall"] if c["name"] == "blind" and c["kind"] in kinds]
     means(below, recall, 1 / 8, log=True)

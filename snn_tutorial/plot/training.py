@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sequential_fmnist.experiments.evidence import CaseSummary
-from snn_tutorial.plot.style import GREY, OKABE_ITO, QUANTITY, RC, STYLE, WIDTH, legend_above, stacked
+from snn_tutorial.plot.style import OKABE_ITO, QUANTITY, RC, STYLE, legend_above, stacked
 
-__all__ = ["LOOKS", "WAYS", "curves", "gains", "line", "means", "training_curves"]
+__all__ = ["LOOKS", "WAYS", "line", "means", "training_curves"]
 
 #: Networks with the marker that tells them apart in black and white.
 LOOKS: dict[str, dict[str, Any]] = {
@@ -106,32 +106,3 @@ def line(axes: Axes, x: Sequence[float], cases: Sequence[CaseSummary], **look: A
         np.clip([100 * case["accuracy"][name] for case in cases], 0, 100) for name in ("mean", "low", "high")
     )
     axes.errorbar(x, mean, [mean - low, high - mean], capsize=3, linewidth=1.8, **look)
-
-
-@plt.rc_context(RC)
-def curves(cases: Sequence[CaseSummary], xlabel: str, log: bool = False) -> Figure:
-    """Draw mean test accuracy against what ``at`` means in these cases, see :func:`means`."""
-    figure, axes = plt.subplots(figsize=(WIDTH, 3.8))
-    means(axes, cases, log=log)
-    axes.set(xlabel=xlabel, ylabel=_ACCURACY)
-    legend_above(figure, columns=3)
-    return figure
-
-
-@plt.rc_context(RC)
-def gains(comparisons: Sequence[Mapping[str, Any]]) -> Figure:
-    """Draw gains with their 95 % intervals, one below the other, numbered; open where the comparison is undecided."""
-    figure, axes = plt.subplots(figsize=(WIDTH, 0.8 + 0.2 * len(comparisons)))
-    for number, each in enumerate(comparisons, start=1):
-        mean, low, high = (100 * each["gain"][name] for name in ("mean", "low", "high"))
-        look: dict[str, Any] = (
-            {"color": "black"} if each["decided"] else {"color": GREY, "markerfacecolor": "white"}
-        )
-        label = "decided" if each["decided"] else "undecided"
-        axes.errorbar(mean, number, xerr=[[mean - low], [high - mean]], fmt="o", label=label, **look)
-    axes.axvline(0, color=QUANTITY["threshold"], linestyle="--", linewidth=1)
-    axes.set(xlabel="gain (points of test accuracy)", ylabel="comparison, as numbered in the table")
-    axes.set_ylim(len(comparisons) + 0.7, 0.3)
-    axes.set_yticks(range(1, len(comparisons) + 1, 2))
-    legend_above(figure, columns=2)
-    return figure

@@ -13,11 +13,7 @@ from support import ROOT
 from sequential_fmnist.evaluate import evaluate
 from sequential_fmnist.experiments import images
 from sequential_fmnist.experiments.ablation import ABLATION, MATCHED
-from sequential_fmnist.experiments.evidence import (
-    answers,
-    interval,
-    verdict_table,
-)
+from sequential_fmnist.experiments.evidence import interval, verdict_table
 from sequential_fmnist.experiments.frame import Spec, execute, key_of, one_thread
 from sequential_fmnist.experiments.images import ImageTask, hidden_spikes
 from sequential_fmnist.train import TrainingConfig, set_seed
@@ -149,12 +145,17 @@ def test_every_case_has_a_name_seeds_and_keys_of_its_own():
 
 
 def test_verdicts_and_intervals():
-    each = {"gain": {"mean": 0.02, "low": 0.015, "high": 0.025}, "p_holm": 1e-5, "decided": True}
+    each = {
+        "gain": {"mean": 0.02, "low": 0.015, "high": 0.025},
+        "above": 0.96,
+        "p_holm": 1e-5,
+        "decided": True,
+    }
     found = {"b over a": each, "c over a": each | {"decided": False, "p_holm": 0.2}}
-    rows = verdict_table(answers({"comparisons": found}, "over")).splitlines()[2:]
+    rows = verdict_table(found).splitlines()[2:]
     assert [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows] == [
-        ["b over a", "+2.0 [+1.5, +2.5]", "< 0.001", "a gain"],
-        ["c over a", "+2.0 [+1.5, +2.5]", "0.200", "undecided"],
+        ["b over a", "+2.0 [+1.5, +2.5]", "96 %", "< 0.001", "a gain"],
+        ["c over a", "+2.0 [+1.5, +2.5]", "96 %", "0.200", "undecided"],
     ]
     of_ten = {"mean": 0.725, "low": 0.72, "high": 0.73, "n": 10}
     assert interval(of_ten) == "72.5 [72.0, 73.0]"

@@ -35,7 +35,8 @@ def test_committed_runs_are_those_of_the_study_and_the_summary_is_theirs(study: 
         for case in group(records)
         for spec in case.runs()
     }
-    missing = [words for key, words in wanted.items() if key not in records]
+    pending = tuple(f"{name}, " for name in study.pending)
+    missing = [words for key, words in wanted.items() if key not in records and not words.startswith(pending)]
     assert not missing, f"{len(missing)} runs are not in results/, such as {missing[:3]}"
     assert own.keys() <= wanted.keys()
     path = tmp_path / "summary.json"

@@ -256,6 +256,39 @@ def test_a_study_runs_what_is_missing_once_and_says_what_it_found(tmp_path, monk
     assert "no group sizes: there are networks" in capsys.readouterr().err
 
 
+def test_a_pending_group_runs_only_if_it_is_named(tmp_path, monkeypatch):
+    executed = []
+    monkeypatch.setattr(frame, "execute", lambda spec: executed.append(spec.key()) or fake(spec))
+    study = Study("mine", groups(1), pending=("networks",))
+    for words, count in (((), 0), (("networks",), 3)):
+        command(study, argv=[*words, "--jobs", "1", "--folder", str(tmp_path)])
+        assert len(executed) == count
+
+
+def test_check_runs_again_what_is_kept_with_a_seed_and_names_what_differs(tmp_path, monkeypatch, capsys):
+    def options(*words):
+        return [*words, "--jobs", "1", "--folder", str(tmp_path)]
+
+    study = Study("mine", groups(2))
+    monkeypatch.setattr(frame, "execute", fake)
+    command(study, argv=options())
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(SystemExit) as left:
+        command(study, argv=options("--check", "11"))
+    assert left.value.code == 0
+    assert "same: networks, quick, stateful-synapse, seed 11\n0 of 1 runs" in capsys.readouterr().out
+    monkeypatch.setattr(frame, "execute", lambda spec: fake(spec) | {"accuracy": 0.61 + 1e-15, "seconds": 3})
+    with pytest.raises(SystemExit) as left:
+        command(study, argv=options("networks", "--check", "11"))
+    assert left.value.code == 1
+    assert (
+        "differs: networks, quick, stateful-synapse, seed 11, accuracy 0.61, now" in capsys.readouterr().out
+    )
+    with pytest.raises(SystemExit, match="2"):
+        command(study, argv=options("--check", "7"))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_a_question_more_changes_no_p_of_another_study():
     records = {spec.key(): fake(spec) for case in groups(6)["networks"]({}) for spec in case.runs()}
     alone, both = (Study("mine", groups(6), asked).summary(records) for asked in (ONE, TWO))
@@ -299,11 +332,10 @@ def test_share_by_hand():
 
 
 def test_prediction_interval_by_hand():
-    low, high, p = further_run([1.0, 2.0, 3.0], 2.0)
+    low, high, density = further_run([1.0, 2.0, 3.0], 2.0)
     assert (low + high) / 2 == pytest.approx(2)
     assert high - 2 == pytest.approx(4.302653 * math.sqrt(4 / 3), abs=1e-5)
-    assert p == pytest.approx(1)
-    assert further_run([1.0, 2.0, 3.0], high)[2] == pytest.approx(0.05)
+    assert density == pytest.approx(1 / math.sqrt(8) / math.sqrt(4 / 3))  # t of 2 degrees of freedom at 0
 
 
 def test_compare_by_hand():
@@ -311,6 +343,7 @@ def test_compare_by_hand():
     found = compare(a, b)
     assert found.gain.mean == pytest.approx(0.4)
     assert found.p == pytest.approx(2 / math.comb(8, 4))  # all of b above all of a: 2 of 70 orders
+    assert (found.above, compare([0.1, 0.5], [0.5, 0.2]).above) == (1, 2.5 / 4)
     assert found.gain.low == pytest.approx(0.4 - stats.t.ppf(0.975, 6) * math.sqrt(1 / 60 / 2), abs=1e-6)
     assert compare([0.5, 0.5], [0.5, 0.5]).p == 1
     with pytest.raises(ValueError, match="got 2 and 1"):

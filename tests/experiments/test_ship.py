@@ -79,7 +79,7 @@ def test_the_command_writes_the_same_bytes_and_keeps_other_cards(
     folder, store, card = shipped
     monkeypatch.setattr(shipping, "shipped", lambda: [case])
     (tmp_path / CARDS).write_text(json.dumps({"feedback": "old", "plain": {"file": "kept"}}))
-    shipping.main(["--results", str(store.path.parent), "--folder", str(tmp_path)])
+    shipping.main(store.path.parent, tmp_path)
     assert f"feedback: seed {card['accuracy']['seed']}, test accuracy" in capsys.readouterr().out
     assert json.loads((tmp_path / CARDS).read_text()) == {"plain": {"file": "kept"}, "feedback": card}
     assert (tmp_path / card["file"]).read_bytes() == (folder / card["file"]).read_bytes()
@@ -89,5 +89,5 @@ def test_missing_runs_are_named(case, shipped, tmp_path, monkeypatch):
     monkeypatch.setattr(shipping, "shipped", lambda: [case])
     ABLATION.store(tmp_path).add(shipped[1].records()[case.runs()[0].key()])
     with pytest.raises(SystemExit, match=r"error: 3 of 4 runs of feedback are not in .*make ablation"):
-        shipping.main(["--results", str(tmp_path), "--folder", str(tmp_path / "new")])
+        shipping.main(tmp_path, tmp_path / "new")
     assert not (tmp_path / "new").exists()

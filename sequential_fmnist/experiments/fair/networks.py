@@ -47,6 +47,7 @@ SPIKING = (
 #: Networks of the controls, which were asked for later.
 LATER = (
     "plain, leaky read-out",
+    "plain, summing read-out",
     "adaptive threshold",
     "feedback, fixed delays",
     "feedback, delays at a rate of their own",
@@ -209,8 +210,10 @@ class MemoryNet(nn.Module):
         self.fc2 = nn.Linear(spec.hidden, outputs)
         with torch.no_grad():
             self.fc2.weight *= spec.readout_gain
-        leaky = [LINode(_slow(spec, outputs))] if spec.kind.endswith("leaky read-out") else []
-        self.readout = nn.Sequential(*leaky)
+        slow = spec.kind.endswith("read-out")
+        # A leaky read-out divides its input by tau; a summing one takes it as it is, as a synapse does.
+        averages = "leaky" in spec.kind
+        self.readout = nn.Sequential(*[LINode(_slow(spec, outputs), averages)] * slow)
 
     def pace(self, training: TrainingConfig) -> OwnRate | None:
         """Return what is to be called after each step of training, if anything is."""
