@@ -27,7 +27,8 @@ def choice(options: Sequence[str], right: str, *answer: Part) -> HTML:
     """
     if right not in options:
         raise ValueError(f"right must be one of {list(options)}, got {right!r}")
-    return started("predict", {"options": list(options), "right": options.index(right)}, _folded(answer))
+    data = {"options": list(options), "right": options.index(right)}
+    return started("predict", data, _folded(answer, " / ".join(options)))
 
 
 def guess(
@@ -41,7 +42,7 @@ def guess(
     if not ends[0] <= right <= ends[1]:
         raise ValueError(f"right must be from {ends[0]} to {ends[1]}, got {right}")
     data = {"ends": list(ends), "step": step, "first": first, "unit": unit, "right": float(right)}
-    return started("predict", data, _folded(answer))
+    return started("predict", data, _folded(answer, f"A number from {ends[0]:g} to {ends[1]:g}{unit}."))
 
 
 def sketch(
@@ -70,14 +71,17 @@ def sketch(
     right = known.pop(asked)
     data = {"x": [float(at) for at in x], "ends": list(ends), "labels": list(labels), "unit": unit}
     data |= {"known": known, "asked": asked, "right": right, "isLog": log}
-    return started("sketch", data, _folded(answer))
+    points = (f"{name}: {', '.join(f'{y:.3g}' for y in values)}." for name, values in known.items())
+    text = f"{labels[1]} at {labels[0]} {', '.join(f'{at:g}' for at in x)}: {' '.join(points)} {asked}: ?"
+    return started("sketch", data, _folded(answer, text))
 
 
-def _folded(answer: Sequence[Part]) -> str:
+def _folded(answer: Sequence[Part], question: str) -> str:
+    """Return the folded answer, below what is asked, which a script replaces by what one can choose."""
     parts = "".join(_shown(part) for part in answer)
     # The site looks for formulas in this class.
     fold = f'<details class="tex2jax_process"><summary>Answer</summary>{parts}</details>'
-    return f'<span class="snn-static"></span>{fold}'
+    return f'<span class="snn-static">{html.escape(question)}</span>{fold}'
 
 
 def _shown(part: Part) -> str:
