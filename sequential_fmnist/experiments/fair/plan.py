@@ -274,4 +274,5 @@ FAIR = Study(
     _questions(),
     _choices,
     searches=("fair-recall-search", "fair-copying-search"),
+    pending=("fair-limits",),
 )
