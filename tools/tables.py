@@ -235,7 +235,7 @@ SHOWN = (
     "feedback over plain, stable recipe",
     "feedback over plain with 86 hidden neurons, stable recipe",
     "feedback over plain with 86 hidden neurons, best recipe",
-    "feedback over plain, read out after 56 blank columns",
+    "feedback over plain with 86 hidden, last step",
     "feedback over plain with 86 hidden, 56 blank columns",
     "learned over frozen recurrent weights",
     "learned over frozen tau",

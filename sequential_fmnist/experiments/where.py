@@ -218,4 +218,4 @@ _GROUPS = {
     "narrow": narrow,
     "slow-start": slow_start,
 }
-WHERE = Study("where", _GROUPS, _questions(), pending=("narrow", "slow-start"), after=ABLATION)
+WHERE = Study("where", _GROUPS, _questions(), pending=("slow-start",), after=ABLATION)
