@@ -60,13 +60,13 @@ def shares_double(net, data):
 
 
 def test_synapse_names_drawings_of_every_class():
-    """When the picture ends, in all 71 %; pullover, coat and shirt are one garment, as in the answer."""
+    """When the picture ends, in all 79 %; pullover, coat and shirt are one garment, as in the answer."""
     classes = SequentialFashionMNIST.classes
     confusion = np.array(RECORD["networks"]["stateful-synapse"]["confusion"])
     is_alike = np.isin(classes, ALIKE)
     right = confusion * (np.eye(len(classes), dtype=bool) | np.outer(is_alike, is_alike))
     assert confusion.sum() >= 200
-    assert confusion.trace() / confusion.sum() >= 0.7
+    assert confusion.trace() / confusion.sum() >= 0.78
     assert (right.sum(1) / confusion.sum(1)).min() >= 0.6
 
 
