@@ -122,9 +122,9 @@ def finish(app: Sphinx, error: Exception | None) -> None:
         text = text.replace("; in JupyterLab, run or trust the notebook.", ".")
         text = text.replace("fab fa-github", "fa-solid fa-code-branch")  # for one icon a font of 110 kB
         # Links in answers are HTML, which Sphinx leaves as it is.
-        text = re.sub(r'(<a href="\.\.?/[^":]*)\.(?:md|ipynb)(?=[#"])', r"\1.html", text)
+        text = re.sub(r'(<a href="[\w./]+)\.(?:md|ipynb)(?=[#"])', r"\1.html", text)
         text = TABLE.sub(stacked, text)
-        text = PLAIN.sub(r"\1", UNITS.sub("\u00a0", text))
+        text = PLAIN.sub(r"\1", UNITS.sub("\u00a0", text)).replace("docutils literal notranslate", "literal")
         path.write_text(INDENT.sub(lambda found: found[1] or "\n", text))
     (static / "views.js").write_text("".join(modules.values()))
     (static / "views.css").write_text(styles[0])

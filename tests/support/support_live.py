@@ -152,8 +152,8 @@ def _move(view: LiveView, control: Locator) -> None:
 def dead_controls(view: LiveView) -> list[str]:
     """Move every control from the keyboard, and return the names of those that change nothing that is seen."""
     dead = []
-    # Buttons come last, since one may clear what others change.
-    kinds = [view.figure.locator(kind) for kind in (":is(input, select)", "button")]
+    # Buttons come last, since one may clear what others change; those of the site copy a link and save a file.
+    kinds = [view.figure.locator(kind) for kind in (":is(input, select)", "button[type=button]")]
     for control in [control for kind in kinds for control in kind.all()]:
         if not control.is_visible() or control.is_disabled():
             continue

@@ -196,7 +196,7 @@ def test_pad_blanks_feedback_and_answers_are_in_sight_together(site, browser, wi
     page.close()
 
 
-def test_visitor_draws_a_shoe_shares_it_and_goes_on(site, browser, tmp_path):
+def test_visitor_draws_a_bag_shares_it_and_goes_on(site, browser, tmp_path):
     page = browser.new_page(viewport={"width": 1280, "height": 800})
     problems = problems_of(page)
     page.goto((site / "index.html").as_uri())
@@ -210,9 +210,8 @@ def test_visitor_draws_a_shoe_shares_it_and_goes_on(site, browser, tmp_path):
     assert len(set(answers)) > 1
     view.set("blank columns", 0)
     box = view.figure.locator("canvas.snn-pad").bounding_box()
-    # A flat sneaker that looks to the left.
-    sole, upper = [(3, 19), (25, 19)], [(3, 18), (10, 16), (17, 13), (25, 12), (25, 19)]
-    for stroke in [sole, upper, [(10, 17), (25, 16)]]:
+    body, handle = [(4, 12), (24, 12), (24, 25), (4, 25), (4, 12)], [(9, 12), (11, 5), (17, 5), (19, 12)]
+    for stroke in [body, handle]:
         for k, (x, y) in enumerate(stroke):
             page.mouse.move(box["x"] + x / 28 * box["width"], box["y"] + y / 28 * box["height"], steps=12)
             if k == 0:
@@ -220,7 +219,7 @@ def test_visitor_draws_a_shoe_shares_it_and_goes_on(site, browser, tmp_path):
         page.mouse.up()
     page.wait_for_function(ended)
     said = view.figure.locator(".snn-answer").all_inner_texts()
-    assert said[1] == "Sneaker"
+    assert said[1] == "Bag"
     with page.expect_download() as download:
         page.get_by_role("button", name="save as GIF").click()
     download.value.save_as(tmp_path / "saved.gif")
