@@ -44,6 +44,8 @@ def test_networks_see_and_answer_what_they_do_in_python(browser, embedded, tmp_p
     expected = np.reshape(answers, (len(NAMES), len(blanks), DRAWINGS))
     assert "a top" in expected
     with live(browser, explorer(embedded[1], record=RECORD), tmp_path, reduced_motion="reduce") as view:
+        # It begins to play in the next frame; from the end it stays at the end.
+        view.page.wait_for_function("/knew it|^After/.test(document.querySelector('.snn-said').value)")
         alike = 0
         for k, (_, strokes) in enumerate(drawings(OTHER_SEED, DRAWINGS)):
             found = view.figure.evaluate(SHOWN, [word(strokes), blanks])

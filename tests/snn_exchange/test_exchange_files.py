@@ -140,7 +140,7 @@ def test_random_damage_is_an_error_or_a_network(path):
     """
     good, seed, refused = path.read_bytes(), 5, 0
     generator = random.Random(seed)
-    files = count(fast=8, full=1500)
+    files = count(fast=20, full=1500)
     for number in range(files):
         damaged = bytearray(good)
         for _ in range(generator.choice([1, 1, 8])):
