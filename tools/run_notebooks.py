@@ -165,8 +165,8 @@ def execute_all(tasks: list[tuple[Any, ...]], jobs: int) -> dict[str, float]:
     together = [task for task in tasks if jobs > 1 and number(task[0]) not in ALONE]
     if together:
         together.sort(key=lambda task: number(task[0]) not in LONGEST)
-        threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs))}
-        with ProcessPoolExecutor(jobs, get_context("spawn"), os.environ.update, (threads,)) as pool:
+        threads = max(1, (os.cpu_count() or 1) // jobs)
+        with ProcessPoolExecutor(jobs, get_context("spawn"), _set_threads, (threads,)) as pool:
             running = {pool.submit(_execute, *task): task[0] for task in together}
             try:
                 for future in as_completed(running):
@@ -178,6 +178,11 @@ def execute_all(tasks: list[tuple[Any, ...]], jobs: int) -> dict[str, float]:
         if task not in together:
             done(task[0], _execute(*task, progress=sys.stderr.isatty()))
     return seconds
+
+
+def _set_threads(number_of_threads: int) -> None:
+    """Let the kernels of a process compute with so many threads."""
+    os.environ["OMP_NUM_THREADS"] = str(number_of_threads)
 
 
 def _execute(path: Path, *more: Any, **options: Any) -> tuple[float, int]:
