@@ -74,9 +74,10 @@ def ship(case: Case, store: Store, folder: str | Path = PRETRAINED_FOLDER) -> di
     weights = save({name: weight.contiguous() for name, weight in net.state_dict().items()})
     seeds = estimate([known[key]["accuracy"] for key in specs])
     folder, file = Path(folder), f"{case.kind}.safetensors"
+    digest = write_bytes(folder / file, weights)
     card = {
         "file": file,
-        "sha256": write_bytes(folder / file, weights),
+        "sha256": digest,
         "spec": dataclasses.asdict(dataclasses.replace(spec.network, batch_norm=False)),
         "trained_as": dataclasses.asdict(spec.network),
         "training": dataclasses.asdict(spec.training),

@@ -22,11 +22,11 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sequential_fmnist.checkpoint import atomic_write, load, sha256
+from sequential_fmnist.checkpoint import load
 from sequential_fmnist.data import SequentialFashionMNIST
 from sequential_fmnist.evaluate import predict
 from sequential_fmnist.experiments.hands import drawings, seen
-from sequential_fmnist.experiments.results import provenance, write_json
+from sequential_fmnist.experiments.results import provenance, write_bytes, write_json
 from sequential_fmnist.networks import TUTORIAL_NETWORKS, columns_as_sequence
 from sequential_fmnist.train import TrainingConfig, fit
 from sequential_fmnist.variants import NetworkSpec, fold
@@ -142,13 +142,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             networks[kind] = {"hidden": SPEC.hidden, **found, "seeds": {"test": [], "drawings": []}}
         for name, shares in networks[kind]["seeds"].items():
             shares.append(found[name])
-    content = save(weights)
-    with atomic_write(WEIGHTS) as file:
-        file.write(content)
+    digest = write_bytes(WEIGHTS, save(weights))
     recipe = {"spec": dataclasses.asdict(SPEC) | {"model": list(TUTORIAL_NETWORKS)},
               "training": dataclasses.asdict(TRAINING) | {"seed": list(SEEDS)}, "real": REAL, "drawn": DRAWN,
               "seed": SEED, "mirrored": MIRRORED, "counted": COUNTED, "other_seed": OTHER_SEED}  # fmt: skip
-    record = {"last": LAST, "sha256": sha256(content), "recipe": recipe, "networks": networks}
+    record = {"last": LAST, "sha256": digest, "recipe": recipe, "networks": networks}
     write_json(RECORD, record | {"provenance": provenance()})
 
 

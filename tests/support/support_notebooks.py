@@ -28,10 +28,9 @@ BUILT = os.environ.get("SNN_BUILT")
 
 @dataclass
 class Run:
-    """A chapter that ran in quick mode: the executed notebook, and its folder."""
+    """A chapter that ran in quick mode: the executed notebook."""
 
     notebook: NotebookNode
-    folder: Path
 
     def printed(self) -> str:
         """Return everything that the chapter printed, in the order of its cells."""
@@ -66,11 +65,11 @@ def quick_run(number: str, folder: Path) -> Run:
     """Run a chapter in quick mode, its solutions too, into ``folder``, if that has not been done."""
     path = chapter(number)
     if BUILT:
-        return Run(nbformat.read(Path(BUILT) / "notebooks" / path.name, as_version=4), Path(BUILT))
+        return Run(nbformat.read(Path(BUILT) / "notebooks" / path.name, as_version=4))
     parameters = QUICK.get(path.stem, {})
     _, memory = runner["execute"](path, folder / path.name, parameters, with_solutions=True)
     assert memory <= MOST_MEMORY
-    return Run(nbformat.read(folder / path.name, as_version=4), folder)
+    return Run(nbformat.read(folder / path.name, as_version=4))
 
 
 def definitions(number: str, *names: str) -> dict[str, Any]:
